@@ -1,0 +1,31 @@
+#include <fiber/core/demangle.hpp>
+
+#include <cstdlib>
+#include <memory>
+
+#include <cxxabi.h>
+
+namespace fiber::core {
+namespace {
+
+void replace_all(std::string& text, const std::string& from, const std::string& to) {
+  for (auto at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
+}
+
+}  // namespace
+
+std::string demangle(const char* mangled) {
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> readable(
+      abi::__cxa_demangle(mangled, nullptr, nullptr, &status), std::free);
+  if (status != 0 || !readable) return mangled;
+  std::string name = readable.get();
+  // The one name that every user writes differently from its mangled form.
+  replace_all(name, "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >",
+              "std::string");
+  replace_all(name, "std::__cxx11::", "std::");
+  return name;
+}
+
+}  // namespace fiber::core

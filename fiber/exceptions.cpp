@@ -1,0 +1,113 @@
+#include <fiber/exceptions.hpp>
+
+#include <fiber/core/demangle.hpp>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <typeinfo>
+
+#include <cxxabi.h>
+
+namespace fiber {
+namespace {
+
+std::shared_ptr<const std::string> share(std::string message) {
+  if (message.empty()) return nullptr;
+  return std::make_shared<const std::string>(std::move(message));
+}
+
+std::string os_message(int error_number, std::string_view detail) {
+  std::string text = "[Errno " + std::to_string(error_number) + "] " +
+                     std::generic_category().message(error_number);
+  if (!detail.empty()) text.append(": ").append(detail);
+  return text;
+}
+
+std::string unqualified(const std::string& name) {
+  if (name.rfind("std::", 0) == 0) return name;
+  const auto colon = name.rfind("::");
+  return colon == std::string::npos ? name : name.substr(colon + 2);
+}
+
+struct Description {
+  std::string type;
+  std::string text;
+};
+
+Description describe(const std::exception_ptr& error) {
+  if (!error) return {"None", ""};
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    return {unqualified(core::demangle(typeid(e))), e.what()};
+  } catch (const BaseException& e) {
+    return {unqualified(core::demangle(typeid(e))), e.what()};
+  } catch (const std::string& text) {
+    return {"std::string", text};
+  } catch (const char* text) {
+    return {"const char*", text};
+  } catch (...) {
+    const std::type_info* type = abi::__cxa_current_exception_type();
+    return {type ? core::demangle(*type) : "unknown exception", ""};
+  }
+}
+
+}  // namespace
+
+BaseException::BaseException(std::string message) : message_(share(std::move(message))) {}
+BaseException::~BaseException() = default;
+KeyboardInterrupt::~KeyboardInterrupt() = default;
+SystemExit::SystemExit(int code) : BaseException(std::to_string(code)), code_(code) {}
+SystemExit::~SystemExit() = default;
+
+Exception::Exception(std::string message) : message_(share(std::move(message))) {}
+Exception::~Exception() = default;
+TypeError::~TypeError() = default;
+ValueError::~ValueError() = default;
+AttributeError::~AttributeError() = default;
+LookupError::~LookupError() = default;
+RuntimeError::~RuntimeError() = default;
+EOFError::~EOFError() = default;
+MemoryError::~MemoryError() = default;
+
+OSError::OSError(std::string message) : Exception(std::move(message)) {}
+OSError::OSError(int error_number, std::string_view detail)
+    : Exception(os_message(error_number, detail)), error_number_(error_number) {}
+OSError::~OSError() = default;
+TimeoutError::TimeoutError() : OSError(std::string()) {}
+TimeoutError::~TimeoutError() = default;
+FileNotFoundError::~FileNotFoundError() = default;
+PermissionError::~PermissionError() = default;
+ConnectionError::~ConnectionError() = default;
+ConnectionRefusedError::~ConnectionRefusedError() = default;
+ConnectionResetError::~ConnectionResetError() = default;
+ConnectionAbortedError::~ConnectionAbortedError() = default;
+BrokenPipeError::~BrokenPipeError() = default;
+
+void raise_os_error(int error_number, std::string_view detail) {
+  switch (error_number) {
+    case ENOENT: throw FileNotFoundError(error_number, detail);
+    case EACCES:
+    case EPERM: throw PermissionError(error_number, detail);
+    case ECONNREFUSED: throw ConnectionRefusedError(error_number, detail);
+    case ECONNRESET: throw ConnectionResetError(error_number, detail);
+    case ECONNABORTED: throw ConnectionAbortedError(error_number, detail);
+    case EPIPE:
+    case ESHUTDOWN: throw BrokenPipeError(error_number, detail);
+    case ETIMEDOUT: throw TimeoutError(error_number, detail);
+    default: throw OSError(error_number, detail);
+  }
+}
+
+std::string repr(const std::exception_ptr& error) {
+  if (!error) return "None";
+  const Description d = describe(error);
+  return d.text.empty() ? d.type + "()" : d.type + "('" + d.text + "')";
+}
+
+std::string str(const std::exception_ptr& error) { return describe(error).text; }
+
+std::string type_name(const std::exception_ptr& error) { return describe(error).type; }
+
+}  // namespace fiber

@@ -1,0 +1,193 @@
+// Python's built-in exceptions, under their Python names.
+//
+// Everything that ordinary code may catch derives from fiber::Exception and so from
+// std::exception: `catch (const std::exception&)` is Python's `except Exception`.
+// What ordinary code must let through (BaseException and its children) does not.
+#pragma once
+
+#include <fiber/core/config.hpp>
+
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace fiber {
+
+// Root of the exceptions that `catch (const std::exception&)` must not swallow: GreenletExit,
+// GeneratorExit, asyncio::CancelledError, KeyboardInterrupt, SystemExit.
+// Copying shares the message and never throws.
+class FIBER_API BaseException {
+ public:
+  BaseException() noexcept = default;
+  explicit BaseException(std::string message);
+  BaseException(const BaseException&) noexcept = default;
+  BaseException& operator=(const BaseException&) noexcept = default;
+  virtual ~BaseException();
+
+  // The message, "" if there is none.
+  const char* what() const noexcept { return message_ ? message_->c_str() : ""; }
+
+ private:
+  std::shared_ptr<const std::string> message_;
+};
+
+// Ctrl-C. asyncio::run throws it once the interrupted main task has ended.
+class FIBER_API KeyboardInterrupt : public BaseException {
+ public:
+  using BaseException::BaseException;
+  ~KeyboardInterrupt() override;
+};
+
+// A request to end the program with `code()`; leaves every loop it is thrown in.
+class FIBER_API SystemExit : public BaseException {
+ public:
+  explicit SystemExit(int code = 0);
+  ~SystemExit() override;
+  int code() const noexcept { return code_; }
+
+ private:
+  int code_;
+};
+
+// Root of the exceptions that ordinary code may handle. Copying never throws.
+class FIBER_API Exception : public std::exception {
+ public:
+  Exception() noexcept = default;
+  explicit Exception(std::string message);
+  Exception(const Exception&) noexcept = default;
+  Exception& operator=(const Exception&) noexcept = default;
+  ~Exception() override;
+
+  const char* what() const noexcept override { return message_ ? message_->c_str() : ""; }
+
+ private:
+  std::shared_ptr<const std::string> message_;
+};
+
+// A value of the wrong type was sent, read or passed; the message names both types.
+class FIBER_API TypeError : public Exception {
+ public:
+  using Exception::Exception;
+  ~TypeError() override;
+};
+
+// An argument of the right type with an impossible value.
+class FIBER_API ValueError : public Exception {
+ public:
+  using Exception::Exception;
+  ~ValueError() override;
+};
+
+// Something an object does not have, such as the `run` of a greenlet made without one.
+class FIBER_API AttributeError : public Exception {
+ public:
+  using Exception::Exception;
+  ~AttributeError() override;
+};
+
+// A context variable without a value was read.
+class FIBER_API LookupError : public Exception {
+ public:
+  using Exception::Exception;
+  ~LookupError() override;
+};
+
+// An operation that is not allowed in the current state.
+class FIBER_API RuntimeError : public Exception {
+ public:
+  using Exception::Exception;
+  ~RuntimeError() override;
+};
+
+// A stream ended before what was asked for had arrived.
+class FIBER_API EOFError : public Exception {
+ public:
+  using Exception::Exception;
+  ~EOFError() override;
+};
+
+// No memory for a fiber's stack; the message says which limit was met and how to raise it.
+class FIBER_API MemoryError : public Exception {
+ public:
+  using Exception::Exception;
+  ~MemoryError() override;
+};
+
+// A failed system call: `error_number()` is its errno, what() is "[Errno N] text: detail".
+class FIBER_API OSError : public Exception {
+ public:
+  explicit OSError(std::string message);
+  OSError(int error_number, std::string_view detail);
+  ~OSError() override;
+  int error_number() const noexcept { return error_number_; }
+
+ private:
+  int error_number_ = 0;
+};
+
+// A deadline passed (asyncio.TimeoutError and concurrent.futures.TimeoutError are this one too).
+class FIBER_API TimeoutError : public OSError {
+ public:
+  TimeoutError();
+  using OSError::OSError;
+  ~TimeoutError() override;
+};
+
+class FIBER_API FileNotFoundError : public OSError {
+ public:
+  using OSError::OSError;
+  ~FileNotFoundError() override;
+};
+
+class FIBER_API PermissionError : public OSError {
+ public:
+  using OSError::OSError;
+  ~PermissionError() override;
+};
+
+// Root of the errors of a connection.
+class FIBER_API ConnectionError : public OSError {
+ public:
+  using OSError::OSError;
+  ~ConnectionError() override;
+};
+
+class FIBER_API ConnectionRefusedError : public ConnectionError {
+ public:
+  using ConnectionError::ConnectionError;
+  ~ConnectionRefusedError() override;
+};
+
+class FIBER_API ConnectionResetError : public ConnectionError {
+ public:
+  using ConnectionError::ConnectionError;
+  ~ConnectionResetError() override;
+};
+
+class FIBER_API ConnectionAbortedError : public ConnectionError {
+ public:
+  using ConnectionError::ConnectionError;
+  ~ConnectionAbortedError() override;
+};
+
+class FIBER_API BrokenPipeError : public ConnectionError {
+ public:
+  using ConnectionError::ConnectionError;
+  ~BrokenPipeError() override;
+};
+
+// Throws the subclass of OSError that Python raises for this errno.
+[[noreturn]] FIBER_API void raise_os_error(int error_number, std::string_view detail = {});
+
+// Python's repr() of an exception: "ValueError('message')"; for foreign exceptions the C++ type
+// and what(). "None" for a null pointer. Never throws but for lack of memory.
+FIBER_API std::string repr(const std::exception_ptr& error);
+
+// Python's str() of an exception: its what(), "" if it has none.
+FIBER_API std::string str(const std::exception_ptr& error);
+
+// The unqualified type name of the exception, as Python shows it ("ValueError").
+FIBER_API std::string type_name(const std::exception_ptr& error);
+
+}  // namespace fiber
