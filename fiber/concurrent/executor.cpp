@@ -1,0 +1,81 @@
+#include <fiber/concurrent/executor.hpp>
+
+#include <cstdlib>
+#include <mutex>
+
+#include <sched.h>
+#include <unistd.h>
+
+namespace fiber::concurrent::futures {
+
+BrokenExecutor::~BrokenExecutor() = default;
+Executor::~Executor() = default;
+Work::~Work() = default;
+
+void Work::run() {
+  if (future().set_running_or_notify_cancel()) run_started();
+}
+
+void Work::fail(std::exception_ptr error) const {
+  if (future().running() || future().set_running_or_notify_cancel())
+    future().set_exception(std::move(error));
+}
+
+void Work::cancel() const {
+  // CPython leaves out the second step, so that wait() never returns for such a future.
+  if (future().cancel()) future().set_running_or_notify_cancel();
+}
+
+namespace detail {
+namespace {
+
+struct ExitRegistry {
+  std::mutex mutex;
+  std::vector<std::weak_ptr<Pool>> pools;
+  pid_t process = 0;
+};
+
+ExitRegistry& exit_registry() {
+  static ExitRegistry& registry = *new ExitRegistry;  // never destroyed: threads may outlive statics
+  return registry;
+}
+
+void finish_all() {
+  ExitRegistry& registry = exit_registry();
+  if (registry.process != getpid()) return;  // a forked child has none of the threads
+  std::vector<std::weak_ptr<Pool>> pools;
+  {
+    const std::lock_guard lock(registry.mutex);
+    pools.swap(registry.pools);
+  }
+  for (const auto& pool : pools)
+    if (const auto alive = pool.lock()) alive->finish_at_exit();
+}
+
+}  // namespace
+
+Pool::~Pool() = default;
+
+void finish_at_exit(std::weak_ptr<Pool> pool) {
+  ExitRegistry& registry = exit_registry();
+  const std::lock_guard lock(registry.mutex);
+  if (registry.process == 0) std::atexit(finish_all);
+  registry.process = getpid();
+  std::erase_if(registry.pools, [](const auto& old) { return old.expired(); });
+  registry.pools.push_back(std::move(pool));
+}
+
+int process_cpu_count() {
+  cpu_set_t cpus;
+  if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) return 1;
+  return std::max(1, CPU_COUNT(&cpus));
+}
+
+int checked_max_workers(std::optional<int> max_workers, int fallback) {
+  const int workers = max_workers.value_or(fallback);
+  if (workers <= 0) throw ValueError("max_workers must be greater than 0");
+  return workers;
+}
+
+}  // namespace detail
+}  // namespace fiber::concurrent::futures

@@ -1,0 +1,225 @@
+// Python's concurrent.futures.Executor: what the pools of thread.hpp and process.hpp have in
+// common, and what an executor of one's own derives from.
+#pragma once
+
+#include <fiber/concurrent/futures.hpp>
+#include <fiber/core/config.hpp>
+#include <fiber/exceptions.hpp>
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fiber::concurrent::futures {
+
+// An executor can no longer be used, after a failure that it could not survive.
+class FIBER_API BrokenExecutor : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~BrokenExecutor() override;
+};
+
+// One submitted call, waiting to be run.
+class FIBER_API Work {
+ public:
+  Work() = default;
+  Work(const Work&) = delete;
+  Work& operator=(const Work&) = delete;
+  virtual ~Work();
+  virtual const FutureBase& future() const noexcept = 0;
+  // Does the work, unless it was cancelled, and ends the future, whose callbacks run here. What
+  // was called and its arguments are destroyed before. Throws only what callbacks let through.
+  void run();
+  // The same for a future that is running already.
+  virtual void run_started() = 0;
+  // Ends the future, unless it was cancelled, without doing the work.
+  void fail(std::exception_ptr error) const;
+  // Cancels the future if it is pending, and tells those who wait for it.
+  void cancel() const;
+};
+
+namespace detail {
+
+// What a call returns, as a Future holds it: a copy, never a reference.
+template <class F, class... Args>
+using CallResult = std::remove_cvref_t<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>>;
+
+template <class R, class F, class... Args>
+class Call final : public Work {
+ public:
+  template <class... Given>
+  explicit Call(Given&&... given) : call_(std::in_place, std::forward<Given>(given)...) {}
+  const Future<R>& future() const noexcept override { return future_; }
+
+  void run_started() override {
+    std::optional<typename Future<R>::Value> value;
+    std::exception_ptr error;
+    try {
+      const auto invoke = [](auto&... parts) -> decltype(auto) {
+        return std::invoke(std::move(parts)...);
+      };
+      if constexpr (std::is_void_v<R>) {
+        std::apply(invoke, *call_);
+        value.emplace();
+      } else {
+        value.emplace(std::apply(invoke, *call_));
+      }
+    } catch (...) {
+      error = std::current_exception();
+    }
+    call_.reset();
+    if (error)
+      future_.set_exception(std::move(error));
+    else
+      future_.set_result(std::move(*value));
+  }
+
+ private:
+  Future<R> future_;
+  std::optional<std::tuple<F, Args...>> call_;
+};
+
+// The results of Executor::map, in order; cancels what nobody fetched.
+template <class R>
+class MapResults {
+ public:
+  using value_type = typename Future<R>::Value;
+  MapResults(std::vector<Future<R>> futures, Timeout timeout)
+      : futures_(std::move(futures)), deadline_(timeout.deadline()) {}
+  MapResults(MapResults&&) noexcept = default;
+  MapResults& operator=(MapResults&&) = delete;
+  ~MapResults() {
+    for (; next_ < futures_.size(); ++next_) futures_[next_].cancel();
+  }
+
+  bool advance() {
+    if (next_ == futures_.size()) return false;
+    const Future<R> future = std::move(futures_[next_++]);
+    try {
+      if constexpr (std::is_void_v<R>) {
+        future.result(remaining());
+        current_.emplace();
+      } else {
+        current_.emplace(future.take_result(remaining()));
+      }
+    } catch (...) {
+      future.cancel();
+      throw;
+    }
+    return true;
+  }
+  value_type& current() { return *current_; }
+
+ private:
+  Timeout remaining() const {
+    if (!deadline_) return {};
+    return *deadline_ - Timeout::Clock::now();
+  }
+
+  std::vector<Future<R>> futures_;
+  std::size_t next_ = 0;
+  std::optional<Timeout::Clock::time_point> deadline_;
+  std::optional<value_type> current_;
+};
+
+// submit(element...) for each step of the ranges taken together, until the shortest ends.
+template <class Submit, class... Ranges>
+auto map(Timeout timeout, Submit submit, Ranges&&... ranges) {
+  static_assert(sizeof...(Ranges) > 0, "map() needs at least one range");
+  using F = decltype(submit(*std::ranges::begin(ranges)...));
+  const Timeout counted_from_here = timeout;
+  std::vector<F> futures;
+  auto ends = std::tuple(std::ranges::end(ranges)...);
+  auto step = [&](auto&... at) {
+    const auto more = [&](auto&... end) { return (... && (at != end)); };
+    for (; std::apply(more, ends); (..., ++at)) futures.push_back(submit(*at...));
+  };
+  std::apply(step, std::tuple(std::ranges::begin(ranges)...));
+  return Pull(MapResults<typename F::value_type>(std::move(futures), counted_from_here));
+}
+
+// A pool that outlives its executor, which happens after shutdown({.wait = false}).
+class FIBER_API Pool {
+ public:
+  Pool() = default;
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+  virtual ~Pool();
+  // Lets nothing new in, ends when all is done. Called once, by the exiting program.
+  virtual void finish_at_exit() noexcept = 0;
+};
+
+// Has the program wait for the pool in exit(), as Python does.
+FIBER_API void finish_at_exit(std::weak_ptr<Pool> pool);
+
+// The processors that this process may run on, at least 1.
+FIBER_API int process_cpu_count();
+
+// Validates the max_workers of a pool: throws ValueError unless it is positive.
+FIBER_API int checked_max_workers(std::optional<int> max_workers, int fallback);
+
+}  // namespace detail
+
+struct ShutdownOptions {
+  bool wait = true;             // return when all work is done and the pool's resources are freed
+  bool cancel_futures = false;  // cancel what is still pending
+};
+
+struct MapOptions {
+  Timeout timeout = {};  // for the whole iteration, counted from the call
+};
+
+// May be used from any thread. Destroying a pool is leaving Python's `with`: it waits for all the
+// work. After shutdown({.wait = false}) it does not: the work goes on and the program's exit waits.
+class FIBER_API Executor {
+ public:
+  Executor() = default;
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+  virtual ~Executor();
+
+  // Has fn(args...) called somewhere else. What is passed is copied or moved, as std::thread does
+  // it, and may be move-only; std::ref passes a reference. Throws RuntimeError after a shutdown,
+  // BrokenExecutor when the executor is broken.
+  template <class F, class... Args>
+  Future<detail::CallResult<F, Args...>> submit(F&& fn, Args&&... args) {
+    using R = detail::CallResult<F, Args...>;
+    auto work = std::make_unique<detail::Call<R, std::decay_t<F>, std::decay_t<Args>...>>(
+        std::forward<F>(fn), std::forward<Args>(args)...);
+    Future<R> future = work->future();
+    submit_work(std::move(work));
+    return future;
+  }
+
+  // Submits fn(element...) for each step of the ranges taken together and returns a range of the
+  // results, in order; getting one waits for it, and throws what it raised or TimeoutError.
+  // Results that nobody fetches are cancelled with the range. For void, elements are
+  // std::monostate.
+  template <class F, std::ranges::input_range... Ranges>
+  auto map(F fn, Ranges&&... ranges) {
+    return map(MapOptions{}, std::move(fn), std::forward<Ranges>(ranges)...);
+  }
+  template <class F, std::ranges::input_range... Ranges>
+  auto map(MapOptions options, F fn, Ranges&&... ranges) {
+    const auto submit_one = [&](auto&&... item) {
+      return submit(fn, std::forward<decltype(item)>(item)...);
+    };
+    return detail::map(options.timeout, submit_one, ranges...);
+  }
+
+  // Ends the executor: submit throws from now on. May be called again. Throws RuntimeError when one
+  // of the executor's own workers would wait for itself.
+  virtual void shutdown(ShutdownOptions options = {}) = 0;
+
+ protected:
+  // What an executor implements: have work->run() called once, on another thread perhaps.
+  virtual void submit_work(std::unique_ptr<Work> work) = 0;
+};
+
+}  // namespace fiber::concurrent::futures

@@ -1,0 +1,237 @@
+// What the handles of <fiber/concurrent/futures.hpp> share: the state of one future.
+#pragma once
+
+#include <fiber/core/config.hpp>
+#include <fiber/core/demangle.hpp>
+#include <fiber/exceptions.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <concepts>
+#include <condition_variable>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace fiber::concurrent::futures {
+
+// Root of the errors of this layer.
+class FIBER_API Error : public Exception {
+ public:
+  using Exception::Exception;
+  ~Error() override;
+};
+
+// The future was cancelled. An ordinary error, unlike asyncio::CancelledError.
+class FIBER_API CancelledError : public Error {
+ public:
+  using Error::Error;
+  ~CancelledError() override;
+};
+
+// A result was set on a future that is done, or its value was already taken away.
+class FIBER_API InvalidStateError : public Error {
+ public:
+  using Error::Error;
+  ~InvalidStateError() override;
+};
+
+using fiber::TimeoutError;
+
+// How long to wait: any std::chrono duration (3s, 0.5s), or nothing for as long as it takes.
+// Negative ones are over at once.
+class Timeout {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  constexpr Timeout() noexcept = default;
+  constexpr Timeout(std::nullopt_t) noexcept {}
+  template <class Rep, class Period>
+  constexpr Timeout(std::chrono::duration<Rep, Period> span) {
+    using Seconds = std::chrono::duration<double>;
+    const double seconds = std::chrono::duration_cast<Seconds>(span).count();
+    if (seconds < 1e9) {  // more would overflow the clock, and is for ever
+      span_ = seconds < 0 ? Clock::duration::zero()
+                          : std::chrono::duration_cast<Clock::duration>(span);
+    }
+  }
+
+  // When the time is up, counted from now; nothing means never.
+  std::optional<Clock::time_point> deadline() const {
+    if (!span_) return std::nullopt;
+    return Clock::now() + *span_;
+  }
+
+ private:
+  std::optional<Clock::duration> span_;
+};
+
+class FutureBase;
+
+namespace detail {
+
+class FutureState;
+class Waiter;
+
+// Counts the handles of a FutureState.
+template <class T>
+class Ref {
+ public:
+  Ref() noexcept = default;
+  explicit Ref(T* object) noexcept : object_(object) {
+    if (object_) object_->references_.fetch_add(1, std::memory_order_relaxed);
+  }
+  Ref(const Ref& other) noexcept : Ref(other.object_) {}
+  Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  Ref& operator=(Ref other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~Ref() {
+    if (object_ && object_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete object_;
+  }
+  T* get() const noexcept { return object_; }
+  T* operator->() const noexcept { return object_; }
+  T& operator*() const noexcept { return *object_; }
+
+ private:
+  T* object_ = nullptr;
+};
+
+// Writes `headline` and the exception being handled to stderr, as Python logs them.
+FIBER_API void report(const std::string& headline);
+
+struct FIBER_API Callback {
+  virtual ~Callback();
+  virtual void call(const Ref<FutureState>& state) = 0;
+};
+
+// The state machine, free of the value's type:
+// PENDING -> RUNNING -> FINISHED, PENDING -> CANCELLED -> CANCELLED_AND_NOTIFIED, PENDING -> FINISHED
+class FIBER_API FutureState {
+ public:
+  FutureState() = default;
+  FutureState(const FutureState&) = delete;
+  FutureState& operator=(const FutureState&) = delete;
+  virtual ~FutureState();
+
+  bool cancel();
+  bool cancelled() const;
+  bool running() const;
+  bool done() const;
+  std::exception_ptr exception(Timeout timeout);
+  bool set_running_or_notify_cancel();
+  void set_exception(std::exception_ptr error);
+  void add_callback(std::unique_ptr<Callback> callback);
+  std::string repr() const;
+
+ protected:
+  // How a value is set: begin, store it, finish. begin throws InvalidStateError if it is done.
+  std::unique_lock<std::mutex> begin_finish();
+  void finish(std::unique_lock<std::mutex> lock);
+  // Returns once the future has a value, with the lock; throws in every other case.
+  std::unique_lock<std::mutex> wait_for_value(Timeout timeout);
+  [[noreturn]] static void throw_taken();
+  bool shared() const noexcept { return references_.load(std::memory_order_acquire) != 1; }
+
+ private:
+  template <class T>
+  friend class Ref;
+  friend class Waiter;
+
+  enum class Phase : unsigned char {
+    PENDING,
+    RUNNING,
+    CANCELLED,
+    CANCELLED_AND_NOTIFIED,
+    FINISHED,
+  };
+  static const char* phase_name(Phase phase);
+  bool is_done() const { return phase_ >= Phase::CANCELLED; }
+  bool is_cancelled() const { return is_done() && phase_ != Phase::FINISHED; }
+  void wait_until_done(std::unique_lock<std::mutex>& lock, Timeout timeout);
+  void notify_waiters();
+  void run_callbacks(std::unique_lock<std::mutex> lock);
+  void run_callback(Callback& callback);
+  std::string describe() const;
+  virtual std::string value_type() const = 0;
+
+  struct Registration {
+    Waiter* waiter;
+    std::size_t position;
+  };
+
+  std::atomic<std::size_t> references_{0};
+  mutable std::mutex mutex_;
+  std::condition_variable condition_;
+  Phase phase_ = Phase::PENDING;
+  std::exception_ptr error_;
+  std::vector<std::unique_ptr<Callback>> callbacks_;
+  std::vector<Registration> waiters_;
+};
+
+// The name that repr() shows for a result's type: Python's for what Python has.
+template <class T>
+std::string type_name_of() {
+  if constexpr (std::is_same_v<T, std::monostate>)
+    return "NoneType";
+  else if constexpr (std::is_same_v<T, bool>)
+    return "bool";
+  else if constexpr (std::integral<T>)
+    return "int";
+  else if constexpr (std::floating_point<T>)
+    return "float";
+  else if constexpr (std::is_same_v<T, std::string>)
+    return "str";
+  else
+    return core::demangle(typeid(T));
+}
+
+template <class T>
+class ValueState final : public FutureState {
+ public:
+  void set(T value) {
+    auto lock = begin_finish();
+    value_.emplace(std::move(value));
+    finish(std::move(lock));
+  }
+
+  const T& get(Timeout timeout) {
+    const auto lock = wait_for_value(timeout);
+    if (!value_) throw_taken();
+    return *value_;
+  }
+
+  T take(Timeout timeout) {
+    const auto lock = wait_for_value(timeout);
+    if (!value_) throw_taken();
+    T value = std::move(*value_);
+    value_.reset();
+    return value;
+  }
+
+  // For a handle that goes away with this call.
+  T get_or_move(Timeout timeout) {
+    if constexpr (!std::copy_constructible<T>) {
+      return take(timeout);
+    } else {
+      const T& value = get(timeout);
+      return shared() ? value : take(timeout);
+    }
+  }
+
+ private:
+  std::string value_type() const override { return type_name_of<T>(); }
+
+  std::optional<T> value_;
+};
+
+}  // namespace detail
+}  // namespace fiber::concurrent::futures

@@ -1,0 +1,278 @@
+// Python's concurrent.futures: Future, wait(), as_completed(). No loop and no fiber is involved:
+// waiting here blocks the calling thread. asyncio::wrap_future is the bridge to a loop.
+//
+// Every function may be called from any thread. A Future is a cheap counted handle; `==` is
+// Python's `is`.
+#pragma once
+
+#include <fiber/concurrent/future_state.hpp>
+#include <fiber/core/config.hpp>
+#include <fiber/exceptions.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <initializer_list>
+#include <iosfwd>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace fiber::concurrent::futures {
+
+// What all futures have, whatever their result. Futures of different types can be waited for
+// together as a vector<FutureBase>.
+class FIBER_API FutureBase {
+ public:
+  // Cancels a future that is still pending and runs its callbacks here. False if it is running or
+  // finished, true if it is cancelled (by this call or an earlier one).
+  bool cancel() const { return state_->cancel(); }
+  bool cancelled() const { return state_->cancelled(); }
+  bool running() const { return state_->running(); }
+  // Finished or cancelled.
+  bool done() const { return state_->done(); }
+  // Waits for the end and returns what was raised, null if nothing. Throws CancelledError if the
+  // future was cancelled, TimeoutError if it is not done in time.
+  std::exception_ptr exception(Timeout timeout = {}) const { return state_->exception(timeout); }
+
+  // The three below are for executors and tests.
+  //
+  // Call before the work starts: false means that the future was cancelled (whoever waits is told
+  // now) and the work must not be done. Throws RuntimeError when called a second time.
+  bool set_running_or_notify_cancel() const { return state_->set_running_or_notify_cancel(); }
+  // Ends the future with an error. Throws InvalidStateError if it is done.
+  void set_exception(std::exception_ptr error) const { state_->set_exception(std::move(error)); }
+  template <class E>
+    requires(!std::convertible_to<E, std::exception_ptr>)
+  void set_exception(E error) const {
+    set_exception(std::make_exception_ptr(std::move(error)));
+  }
+
+  // What repr() shows as the address: unique among living futures.
+  const void* id() const noexcept { return state_.get(); }
+  // "<Future at 0x... state=running>", "<Future at 0x... state=finished returned int>",
+  // "<Future at 0x... state=finished raised ValueError>".
+  friend std::string repr(const FutureBase& future) { return future.state_->repr(); }
+  friend FIBER_API std::ostream& operator<<(std::ostream& out, const FutureBase& future);
+  friend bool operator==(const FutureBase& a, const FutureBase& b) noexcept {
+    return a.id() == b.id();
+  }
+
+ protected:
+  explicit FutureBase(detail::Ref<detail::FutureState> state) noexcept : state_(std::move(state)) {}
+
+  detail::Ref<detail::FutureState> state_;
+
+ private:
+  friend class detail::Waiter;
+};
+
+// The result of a call that runs somewhere else. T may be void. Python: concurrent.futures.Future.
+template <class T>
+class [[nodiscard]] Future : public FutureBase {
+ public:
+  using value_type = T;
+  // What is stored: std::monostate stands for the None of a Future<void>.
+  using Value = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+  using Reference = std::conditional_t<std::is_void_v<T>, void, const Value&>;
+
+  // A pending future, for code that plays the executor itself.
+  Future() : FutureBase(detail::Ref<detail::FutureState>(new detail::ValueState<Value>)) {}
+
+  // Waits for the end. Throws what the call raised, CancelledError, or TimeoutError when it is not
+  // done in time. The reference lives as long as any handle; a temporary handle
+  // (`pool.submit(f).result()`) gives the value itself, moved when nobody shares it.
+  Reference result(Timeout timeout = {}) const& {
+    return static_cast<Reference>(state().get(timeout));
+  }
+  T result(Timeout timeout = {}) && { return static_cast<T>(state().get_or_move(timeout)); }
+  // Moves the value out, for one who knows that nobody reads it later: result() then throws
+  // InvalidStateError. Python has no counterpart.
+  T take_result(Timeout timeout = {}) const { return static_cast<T>(state().take(timeout)); }
+
+  // Calls fn(future), or fn() if it takes nothing, when the future ends: in the thread that ends
+  // or cancels it, in the order added; at once and here if it is done. What the callback throws is
+  // reported on stderr and dropped, unless it is a BaseException.
+  template <class F>
+  void add_done_callback(F&& fn) const {
+    using Fn = std::decay_t<F>;
+    static_assert(std::invocable<Fn&, Future> || std::invocable<Fn&>,
+                  "a done callback takes the Future or nothing");
+    struct Callback final : detail::Callback {
+      explicit Callback(F&& f) : fn(std::forward<F>(f)) {}
+      void call(const detail::Ref<detail::FutureState>& state) override {
+        if constexpr (std::invocable<Fn&, Future>)
+          std::invoke(fn, Future(state));
+        else
+          std::invoke(fn);
+      }
+      Fn fn;
+    };
+    state_->add_callback(std::make_unique<Callback>(std::forward<F>(fn)));
+  }
+
+  // For executors and tests: ends the future. Throws InvalidStateError if it is done.
+  void set_result(Value value) const { state().set(std::move(value)); }
+  void set_result() const
+    requires std::is_void_v<T>
+  {
+    state().set({});
+  }
+
+ private:
+  explicit Future(detail::Ref<detail::FutureState> state) noexcept : FutureBase(std::move(state)) {}
+  detail::ValueState<Value>& state() const {
+    return static_cast<detail::ValueState<Value>&>(*state_);
+  }
+};
+
+template <class R>
+concept FutureRange = std::ranges::input_range<R> &&
+                      std::derived_from<std::ranges::range_value_t<R>, FutureBase>;
+
+enum ReturnWhen {
+  FIRST_COMPLETED,  // when any future ends or is cancelled
+  FIRST_EXCEPTION,  // when any future raises; otherwise as ALL_COMPLETED
+  ALL_COMPLETED,
+};
+
+struct WaitOptions {
+  Timeout timeout = {};
+  ReturnWhen return_when = ALL_COMPLETED;
+};
+
+// Both in the order given, each future once.
+template <class F>
+struct DoneAndNotDoneFutures {
+  std::vector<F> done;
+  std::vector<F> not_done;
+};
+
+struct AsCompletedOptions {
+  Timeout timeout = {};  // for the whole iteration, counted from the call
+};
+
+namespace detail {
+
+// Blocks; the answer holds one entry for each future. Repeated ones count once.
+enum class Verdict : unsigned char { done, not_done, repeated };
+FIBER_API std::vector<Verdict> wait(const std::vector<FutureBase>& futures, WaitOptions options);
+
+// Hands out the positions of futures as they complete.
+class FIBER_API Completion {
+ public:
+  Completion(std::vector<FutureBase> futures, Timeout timeout);
+  Completion(const Completion&) = delete;
+  Completion& operator=(const Completion&) = delete;
+  ~Completion();
+  std::optional<std::size_t> next();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// A single-pass range over something with `bool advance()` and `current()`.
+template <class Source>
+class Pull {
+ public:
+  class iterator {
+   public:
+    using value_type = typename Source::value_type;
+    using difference_type = std::ptrdiff_t;
+    explicit iterator(Source* source) noexcept : source_(source) { ++*this; }
+    value_type& operator*() const { return source_->current(); }
+    iterator& operator++() {
+      if (!source_->advance()) source_ = nullptr;
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    bool operator==(std::default_sentinel_t) const noexcept { return source_ == nullptr; }
+
+   private:
+    Source* source_;
+  };
+
+  explicit Pull(Source source) : source_(std::move(source)) {}
+  iterator begin() { return iterator(&source_); }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+ private:
+  Source source_;
+};
+
+template <class F>
+class CompletedFutures {
+ public:
+  using value_type = F;
+  CompletedFutures(std::vector<F> futures, Timeout timeout)
+      : futures_(std::move(futures)),
+        completion_(std::make_unique<Completion>(
+            std::vector<FutureBase>(futures_.begin(), futures_.end()), timeout)) {}
+  bool advance() {
+    current_ = completion_->next();
+    return current_.has_value();
+  }
+  F& current() { return futures_[*current_]; }
+
+ private:
+  std::vector<F> futures_;
+  std::unique_ptr<Completion> completion_;
+  std::optional<std::size_t> current_;
+};
+
+template <class R>
+auto to_vector(R&& range) {
+  std::vector<std::ranges::range_value_t<R>> all;
+  for (auto&& item : range) all.push_back(item);
+  return all;
+}
+
+}  // namespace detail
+
+// Blocks until the futures are done, as far as `return_when` asks, or the time is up (which is no
+// error). Python: concurrent.futures.wait.
+template <FutureRange R>
+DoneAndNotDoneFutures<std::ranges::range_value_t<R>> wait(R&& futures, WaitOptions options = {}) {
+  auto all = detail::to_vector(futures);
+  const auto verdicts = detail::wait({all.begin(), all.end()}, options);
+  DoneAndNotDoneFutures<std::ranges::range_value_t<R>> result;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (verdicts[i] == detail::Verdict::repeated) continue;
+    auto& list = verdicts[i] == detail::Verdict::done ? result.done : result.not_done;
+    list.push_back(std::move(all[i]));
+  }
+  return result;
+}
+template <std::derived_from<FutureBase> F>
+DoneAndNotDoneFutures<F> wait(std::initializer_list<F> futures, WaitOptions options = {}) {
+  return wait(std::vector<F>(futures), options);
+}
+
+// A range of the futures as they complete (each once, those already done first); its iterator
+// blocks, and throws TimeoutError when the time is up. Python: concurrent.futures.as_completed.
+template <FutureRange R>
+auto as_completed(R&& futures, AsCompletedOptions options = {}) {
+  return detail::Pull(detail::CompletedFutures(detail::to_vector(futures), options.timeout));
+}
+template <std::derived_from<FutureBase> F>
+auto as_completed(std::initializer_list<F> futures, AsCompletedOptions options = {}) {
+  return as_completed(std::vector<F>(futures), options);
+}
+
+}  // namespace fiber::concurrent::futures
+
+// Futures as keys of unordered containers, by identity.
+template <class T>
+struct std::hash<fiber::concurrent::futures::Future<T>> {
+  std::size_t operator()(const fiber::concurrent::futures::Future<T>& future) const noexcept {
+    return std::hash<const void*>()(future.id());
+  }
+};

@@ -1,0 +1,206 @@
+#include <fiber/concurrent/thread.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include <pthread.h>
+
+namespace fiber::concurrent::futures {
+
+BrokenThreadPool::~BrokenThreadPool() = default;
+
+// Shared by the executor and its threads. Invariants, under mutex_:
+// 1. available_ counts the threads that will look into queue_ next: those that wait, and those
+//    that have just been started.
+// 2. queue_ is longer than available_ only when no more threads can be had.
+class ThreadPoolExecutor::Threads final : public detail::Pool,
+                                          public std::enable_shared_from_this<Threads> {
+ public:
+  explicit Threads(ThreadPoolOptions options)
+      : max_workers_(detail::checked_max_workers(options.max_workers,
+                                                 std::min(32, detail::process_cpu_count() + 4))),
+        prefix_(std::move(options.thread_name_prefix)),
+        initializer_(std::move(options.initializer)) {
+    static std::atomic<int> counter{0};
+    if (prefix_.empty()) prefix_ = "ThreadPoolExecutor-" + std::to_string(counter++);
+  }
+
+  // Reached by the last thread when the executor did not wait.
+  ~Threads() override {
+    for (std::thread& thread : threads_) {
+      if (thread.get_id() == std::this_thread::get_id())
+        thread.detach();
+      else
+        thread.join();
+    }
+  }
+
+  void submit(std::unique_ptr<Work> work) {
+    const std::lock_guard lock(mutex_);
+    if (broken_) throw broken_pool();
+    if (shutdown_) throw RuntimeError("cannot schedule new futures after shutdown");
+    queue_.push_back({std::move(work)});
+    if (queue_.size() > available_ && started_ < max_workers_)
+      start_thread();
+    else
+      wake_.notify_one();
+  }
+
+  void shutdown(ShutdownOptions options) {
+    std::vector<std::unique_ptr<Work>> cancelled;
+    {
+      const std::lock_guard lock(mutex_);
+      shutdown_ = true;
+      wait_in_destructor_ = options.wait;
+      if (options.cancel_futures) cancelled = remove_pending();
+      wake_.notify_all();
+    }
+    for (const auto& work : cancelled) work->cancel();
+    if (!options.wait) return;
+    if (is_own_thread()) throw RuntimeError("cannot join current thread");
+    const std::lock_guard join_lock(join_mutex_);
+    // Nobody adds to threads_ after the shutdown.
+    for (std::thread& thread : threads_)
+      if (thread.joinable()) thread.join();
+  }
+
+  // For the executor's destructor and the program's exit.
+  void finish(bool wait) noexcept { shutdown({.wait = wait && !is_own_thread()}); }
+  void finish_at_exit() noexcept override { finish(true); }
+
+  bool wait_in_destructor() {
+    const std::lock_guard lock(mutex_);
+    return wait_in_destructor_;
+  }
+
+ private:
+  struct Entry {
+    std::unique_ptr<Work> work;
+    bool started = false;  // its future is running already
+  };
+
+  bool is_own_thread() const noexcept { return current_ == this; }
+
+  static BrokenThreadPool broken_pool() {
+    return BrokenThreadPool("A thread initializer failed, the thread pool is not usable anymore");
+  }
+
+  // With mutex_ held and a new entry at the end of queue_.
+  void start_thread() {
+    // The number is what tells threads apart, so a long prefix is cut.
+    const std::string suffix = '_' + std::to_string(started_);
+    const std::string name = prefix_.substr(0, name_limit - suffix.size()) + suffix;
+    try {
+      threads_.emplace_back([self = shared_from_this(), name] {
+        pthread_setname_np(pthread_self(), name.c_str());
+        current_ = self.get();
+        self->run_thread();
+      });
+    } catch (const std::system_error&) {
+      if (started_ != 0) return;  // the other threads will do it
+      queue_.pop_back();
+      throw RuntimeError("can't start new thread");
+    }
+    ++started_;
+    ++available_;
+    // As one sees it in CPython, whose submit() waits for the thread to start: the future is
+    // running. With an initializer, work does not start yet.
+    if (!initializer_) queue_.back().started = queue_.back().work->future().set_running_or_notify_cancel();
+  }
+
+  void run_thread() {
+    if (initializer_ && !initialize()) return;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [this] { return !queue_.empty() || shutdown_; });
+      --available_;
+      if (queue_.empty()) return;
+      Entry entry = std::move(queue_.front());
+      queue_.pop_front();
+      lock.unlock();
+      run(std::move(entry));
+      lock.lock();
+      ++available_;
+    }
+  }
+
+  static void run(Entry entry) {
+    try {
+      entry.started ? entry.work->run_started() : entry.work->run();
+    } catch (...) {
+      detail::report("Exception in worker");
+    }
+  }
+
+  bool initialize() {
+    try {
+      initializer_();
+      return true;
+    } catch (...) {
+      detail::report("Exception in initializer:");
+    }
+    std::vector<std::unique_ptr<Work>> lost;
+    {
+      const std::lock_guard lock(mutex_);
+      --available_;
+      broken_ = true;
+      lost = remove_pending();
+    }
+    for (const auto& work : lost) {
+      try {
+        work->fail(std::make_exception_ptr(broken_pool()));
+      } catch (...) {
+        detail::report("Exception in worker");
+      }
+    }
+    return false;
+  }
+
+  std::vector<std::unique_ptr<Work>> remove_pending() {
+    std::vector<std::unique_ptr<Work>> pending;
+    for (Entry& entry : queue_)
+      if (!entry.started) pending.push_back(std::move(entry.work));
+    std::erase_if(queue_, [](const Entry& entry) { return entry.work == nullptr; });
+    return pending;
+  }
+
+  static constexpr std::size_t name_limit = 15;
+  static thread_local const Threads* current_;
+
+  const int max_workers_;
+  std::string prefix_;
+  const std::function<void()> initializer_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Entry> queue_;
+  std::size_t available_ = 0;
+  int started_ = 0;
+  bool shutdown_ = false;
+  bool broken_ = false;
+  bool wait_in_destructor_ = true;
+  std::mutex join_mutex_;  // taken without mutex_; guards joining threads_
+  std::vector<std::thread> threads_;
+};
+
+thread_local const ThreadPoolExecutor::Threads* ThreadPoolExecutor::Threads::current_ = nullptr;
+
+ThreadPoolExecutor::ThreadPoolExecutor(ThreadPoolOptions options)
+    : threads_(std::make_shared<Threads>(std::move(options))) {
+  detail::finish_at_exit(threads_);
+}
+
+ThreadPoolExecutor::~ThreadPoolExecutor() { threads_->finish(threads_->wait_in_destructor()); }
+
+void ThreadPoolExecutor::shutdown(ShutdownOptions options) { threads_->shutdown(options); }
+
+void ThreadPoolExecutor::submit_work(std::unique_ptr<Work> work) {
+  threads_->submit(std::move(work));
+}
+
+}  // namespace fiber::concurrent::futures

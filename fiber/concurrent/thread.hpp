@@ -1,0 +1,48 @@
+// Python's concurrent.futures.ThreadPoolExecutor.
+#pragma once
+
+#include <fiber/concurrent/executor.hpp>
+#include <fiber/core/config.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace fiber::concurrent::futures {
+
+// The initializer of a worker thread threw: nothing that was pending runs any more.
+class FIBER_API BrokenThreadPool : public BrokenExecutor {
+ public:
+  using BrokenExecutor::BrokenExecutor;
+  ~BrokenThreadPool() override;
+};
+
+struct ThreadPoolOptions {
+  std::optional<int> max_workers = {};    // default: min(32, processors + 4)
+  std::string thread_name_prefix = {};    // default: "ThreadPoolExecutor-N"
+  std::function<void()> initializer = {};  // called first in each thread
+};
+
+// Runs calls in threads of its own, in the order of submission. A thread is started only when a
+// call comes in and no thread is idle; then the call's future is running at once.
+// Threads are called PREFIX_0, PREFIX_1, ...; as the system keeps 15 characters only, a long
+// prefix is cut.
+class FIBER_API ThreadPoolExecutor final : public Executor {
+ public:
+  // Throws ValueError if max_workers is not positive.
+  explicit ThreadPoolExecutor(ThreadPoolOptions options = {});
+  // Waits for all work; see Executor.
+  ~ThreadPoolExecutor() override;
+
+  void shutdown(ShutdownOptions options = {}) override;
+
+ protected:
+  void submit_work(std::unique_ptr<Work> work) override;
+
+ private:
+  class Threads;
+  std::shared_ptr<Threads> threads_;
+};
+
+}  // namespace fiber::concurrent::futures

@@ -1,0 +1,119 @@
+#include <fiber/core/overflow.hpp>
+
+#include <fiber/core/thread_state.hpp>
+
+#include <charconv>
+#include <csignal>
+#include <cstring>
+#include <mutex>
+
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace fiber::core {
+namespace {
+
+struct sigaction previous_segv;
+struct sigaction previous_bus;
+
+// Only async-signal-safe calls from here on.
+class Message {
+ public:
+  Message& operator<<(const char* text) noexcept {
+    while (*text != '\0' && length_ < sizeof(text_)) text_[length_++] = *text++;
+    return *this;
+  }
+  Message& operator<<(std::size_t number) noexcept {
+    const auto end = std::to_chars(text_ + length_, text_ + sizeof(text_), number);
+    if (end.ec == std::errc()) length_ = static_cast<std::size_t>(end.ptr - text_);
+    return *this;
+  }
+  void write() const noexcept { (void)!::write(STDERR_FILENO, text_, length_); }
+
+ private:
+  char text_[512];
+  std::size_t length_ = 0;
+};
+
+void report(const ThreadState& thread) noexcept {
+  const char* name = thread.greenlets != nullptr ? thread.greenlets->running_name() : nullptr;
+  Message message;
+  message << "fiber: stack overflow in ";
+  if (name != nullptr && *name != '\0')
+    message << "'" << name << "'";
+  else
+    message << "an unnamed fiber";
+  message << ": its stack of " << thread.stack->size / 1024
+          << " KiB is used up; give it a larger one with the option stack_size\n";
+  message.write();
+}
+
+void on_fault(int signal, siginfo_t* info, void* context) {
+  const ThreadState* thread = tls_thread_state;
+  if (thread != nullptr && thread->stack != &thread->own_stack &&
+      thread->stack->guards(info->si_addr))
+    report(*thread);
+  const struct sigaction& previous = signal == SIGSEGV ? previous_segv : previous_bus;
+  if (previous.sa_flags & SA_SIGINFO) {
+    previous.sa_sigaction(signal, info, context);
+  } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
+    previous.sa_handler(signal);
+  } else {
+    // The faulting instruction runs again and meets the default action: core dump included.
+    struct sigaction standard {};
+    standard.sa_handler = SIG_DFL;
+    ::sigaction(signal, &standard, nullptr);
+  }
+}
+
+void install_handlers() noexcept {
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they report faults themselves
+  struct sigaction ours {};
+  ours.sa_sigaction = on_fault;
+  ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  sigemptyset(&ours.sa_mask);
+  ::sigaction(SIGSEGV, &ours, &previous_segv);
+  ::sigaction(SIGBUS, &ours, &previous_bus);
+#endif
+}
+
+}  // namespace
+
+OverflowGuard::OverflowGuard() noexcept {
+  static std::once_flag once;
+  std::call_once(once, install_handlers);
+  stack_t current{};
+  if (::sigaltstack(nullptr, &current) != 0 || !(current.ss_flags & SS_DISABLE)) return;
+  // Wide vector registers are saved on it too: the kernel says how much that takes.
+#ifdef AT_MINSIGSTKSZ
+  const std::size_t minimum = ::getauxval(AT_MINSIGSTKSZ);
+#else
+  const std::size_t minimum = 0;
+#endif
+  const std::size_t size = (minimum + 32 * 1024 + 4095) / 4096 * 4096;
+  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return;  // an overflow will end the process without a message
+  stack_t ours{};
+  ours.ss_sp = memory;
+  ours.ss_size = size;
+  if (::sigaltstack(&ours, nullptr) != 0) {
+    ::munmap(memory, size);
+    return;
+  }
+  memory_ = memory;
+  size_ = size;
+}
+
+OverflowGuard::~OverflowGuard() {
+  if (memory_ == nullptr) return;
+  stack_t current{};
+  if (::sigaltstack(nullptr, &current) == 0 && current.ss_sp == memory_) {
+    stack_t none{};
+    none.ss_flags = SS_DISABLE;
+    ::sigaltstack(&none, nullptr);
+  }
+  ::munmap(memory_, size_);
+}
+
+}  // namespace fiber::core

@@ -1,0 +1,82 @@
+// What AddressSanitizer, ThreadSanitizer and Valgrind must be told about stacks and switches.
+// Every function is empty, and free, in a build without them.
+#pragma once
+
+#include <fiber/core/config.hpp>
+#include <fiber/core/stack.hpp>
+
+#if defined(FIBER_ASAN)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if defined(FIBER_TSAN)
+#include <sanitizer/tsan_interface.h>
+#endif
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#endif
+
+// Functions that change stacks must not be instrumented: they leave on one and return on another.
+#if defined(FIBER_TSAN)
+#define FIBER_SWITCHES_STACK __attribute__((no_sanitize("thread"), noinline))
+#elif defined(FIBER_ASAN)
+#define FIBER_SWITCHES_STACK __attribute__((no_sanitize("address"), noinline))
+#else
+#define FIBER_SWITCHES_STACK
+#endif
+
+namespace fiber::core::sanitizer {
+
+inline void stack_created([[maybe_unused]] void* low, [[maybe_unused]] void* high) noexcept {
+#if defined(VALGRIND_STACK_REGISTER)
+  (void)VALGRIND_STACK_REGISTER(low, high);
+#endif
+}
+
+inline void stack_released([[maybe_unused]] Stack* stack) noexcept {
+#if defined(FIBER_ASAN)
+  const std::size_t guard = page_size();
+  __asan_unpoison_memory_region(stack->base + guard, stack->size - guard);
+#endif
+#if defined(FIBER_TSAN)
+  if (stack->tsan_fiber != nullptr) __tsan_destroy_fiber(stack->tsan_fiber);
+  stack->tsan_fiber = nullptr;
+#endif
+}
+
+// The stack the thread came with.
+inline void thread_started([[maybe_unused]] Stack* own) noexcept {
+#if defined(FIBER_TSAN)
+  own->tsan_fiber = __tsan_get_current_fiber();
+#endif
+}
+
+// Right before a jump from `from` to `to`; `last` when `from` is never returned to.
+inline __attribute__((always_inline)) void leave([[maybe_unused]] Stack* from,
+                                                 [[maybe_unused]] Stack* to,
+                                                 [[maybe_unused]] bool last) noexcept {
+#if defined(FIBER_ASAN)
+  __sanitizer_start_switch_fiber(last ? nullptr : &from->fake_stack, to->base, to->size);
+#endif
+#if defined(FIBER_TSAN)
+  if (to->tsan_fiber == nullptr) to->tsan_fiber = __tsan_create_fiber(0);
+  __tsan_switch_to_fiber(to->tsan_fiber, 0);
+#endif
+}
+
+// Right after arriving on `on`, coming from `from`.
+inline __attribute__((always_inline)) void arrive([[maybe_unused]] Stack* on,
+                                                  [[maybe_unused]] Stack* from) noexcept {
+#if defined(FIBER_ASAN)
+  const void* bottom = nullptr;
+  std::size_t size = 0;
+  __sanitizer_finish_switch_fiber(on->fake_stack, &bottom, &size);
+  on->fake_stack = nullptr;
+  if (from->base == nullptr) {  // the thread's own stack, met for the first time
+    from->base = static_cast<std::byte*>(const_cast<void*>(bottom));
+    from->size = size;
+  }
+#endif
+}
+
+}  // namespace fiber::core::sanitizer

@@ -1,0 +1,208 @@
+#include <fiber/core/stack.hpp>
+
+#include <fiber/core/sanitizer.hpp>
+#include <fiber/exceptions.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace fiber::core {
+namespace {
+
+#ifndef MADV_GUARD_INSTALL
+constexpr int MADV_GUARD_INSTALL = 102;
+#endif
+
+constexpr std::size_t kMaxSlabBytes = std::size_t{1} << 30;
+constexpr std::size_t kCacheLine = 64;
+// Tops are spread over this many cache lines: stacks are page-aligned, so without it the hot
+// frames of thousands of fibers would compete for the same few cache sets. More would push
+// shallow fibers into a second page.
+constexpr std::uint32_t kColours = 16;
+// What a fiber may use before its memory is given back between uses.
+constexpr std::size_t kWarmBytes = 16 * 1024;
+
+std::atomic<long> split_mappings{0};
+
+long mapping_budget() {
+  if (stack_limits().map_budget >= 0) return stack_limits().map_budget;
+  static const long budget = [] {
+    long limit = 65530;
+    if (std::FILE* file = std::fopen("/proc/sys/vm/max_map_count", "re")) {
+      if (std::fscanf(file, "%ld", &limit) != 1) limit = 65530;
+      std::fclose(file);
+    }
+    return std::max(limit - limit / 8, 0L);  // leave room for the program's own mappings
+  }();
+  return budget;
+}
+
+[[noreturn]] void out_of_mappings(std::size_t stacks) {
+  throw MemoryError(
+      "cannot guard another fiber stack: the process is near the limit vm.max_map_count with " +
+      std::to_string(stacks) +
+      " guarded stacks; raise it (sysctl vm.max_map_count=1000000) or use Linux 6.13 or later, "
+      "where guards need no mappings");
+}
+
+void install_guard(std::byte* base, std::size_t bytes) {
+  static std::atomic<bool> kernel_refuses{false};
+  if (stack_limits().guard_install && !kernel_refuses.load(std::memory_order_relaxed)) {
+    if (::madvise(base, bytes, MADV_GUARD_INSTALL) == 0) return;
+    if (errno != EINVAL)
+      throw MemoryError(std::string("cannot guard a fiber stack: ") + std::strerror(errno));
+    kernel_refuses.store(true, std::memory_order_relaxed);
+  }
+  // A guard made by mprotect splits its mapping in two.
+  const long before = split_mappings.fetch_add(2, std::memory_order_relaxed);
+  if (before + 2 > mapping_budget() || ::mprotect(base, bytes, PROT_NONE) != 0) {
+    split_mappings.fetch_sub(2, std::memory_order_relaxed);
+    out_of_mappings(static_cast<std::size_t>(before / 2));
+  }
+}
+
+}  // namespace
+
+std::size_t page_size() noexcept {
+  static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+StackLimits& stack_limits() noexcept {
+  static StackLimits limits;
+  return limits;
+}
+
+bool Stack::guards(const void* address) const noexcept {
+  const auto* at = static_cast<const std::byte*>(address);
+  return at >= base && at < base + page_size();
+}
+
+StackPool::~StackPool() {
+  for (const SizeClass& sizes : classes_)
+    if (sizes.in_use != 0) return;  // somebody still runs on them: their pages must stay
+  for (const Slab& slab : slabs_) ::munmap(slab.address, slab.bytes);
+}
+
+StackPool::SizeClass& StackPool::size_class(std::size_t size) {
+  for (SizeClass& sizes : classes_)
+    if (sizes.size == size) return sizes;
+  classes_.push_back({.size = size});
+  return classes_.back();
+}
+
+Stack* StackPool::allocate(std::size_t size) {
+  if (size > std::size_t{1} << 40) throw MemoryError("a fiber stack of more than 1 TiB was asked for");
+  SizeClass& sizes = size_class(std::bit_ceil(std::max(size, kMinStackSize)));
+  Stack* stack = sizes.free;
+  if (stack != nullptr) {
+    sizes.free = stack->next_free;
+    --sizes.idle;
+    idle_bytes_ -= sizes.size;
+  } else {
+    stack = carve(sizes);
+  }
+  ++sizes.in_use;
+  ++stack->uses;
+  return stack;
+}
+
+Stack* StackPool::carve(SizeClass& sizes) {
+  if (sizes.next == sizes.end) new_slab(sizes);
+  std::byte* base = sizes.next;
+  install_guard(base, page_size());
+  sizes.next += sizes.size;
+  std::byte* place = base + sizes.size - sizeof(Stack) - (sizes.made++ % kColours) * kCacheLine;
+  place -= reinterpret_cast<std::uintptr_t>(place) % kCacheLine;
+  auto* stack = new (place) Stack;
+  stack->base = base;
+  stack->size = sizes.size;
+  sanitizer::stack_created(base + page_size(), base + sizes.size);
+  return stack;
+}
+
+void StackPool::new_slab(SizeClass& sizes) {
+  StackLimits& limits = stack_limits();
+  if (limits.fail_after == 0) throw MemoryError("no address space for fiber stacks (injected)");
+  if (limits.fail_after > 0) --limits.fail_after;
+  const std::size_t bytes = std::max(sizes.slab_stacks * sizes.size, sizes.size);
+  slabs_.reserve(slabs_.size() + 1);
+  void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (address == MAP_FAILED)
+    throw MemoryError("cannot reserve " + std::to_string(bytes) +
+                      " bytes of address space for fiber stacks: " + std::strerror(errno) +
+                      "; raise the limit on address space (ulimit -v) or vm.max_map_count, or ask "
+                      "for smaller stacks");
+  ::madvise(address, bytes, MADV_NOHUGEPAGE);  // a huge page would commit 2 MiB per stack
+  slabs_.push_back({address, bytes});
+  sizes.next = static_cast<std::byte*>(address);
+  sizes.end = sizes.next + bytes;
+  if (bytes < kMaxSlabBytes) sizes.slab_stacks *= 2;
+}
+
+void StackPool::release(Stack* stack) noexcept {
+  sanitizer::stack_released(stack);
+  SizeClass& sizes = size_class(stack->size);
+  --sizes.in_use;
+  if (idle_bytes_ >= idle_limit_) [[unlikely]] {
+    give_back(stack, page_size());
+  } else if (stack->uses >= kTrimInterval) [[unlikely]] {
+    stack->uses = 0;
+    if (stack_used(stack) > kWarmBytes) give_back(stack, kWarmBytes);
+  }
+  stack->next_free = sizes.free;
+  sizes.free = stack;
+  ++sizes.idle;
+  idle_bytes_ += sizes.size;
+}
+
+// Keeps the topmost `keep` bytes, which hold the Stack itself.
+void StackPool::give_back(Stack* stack, std::size_t keep) noexcept {
+  std::byte* low = stack->base + page_size();
+  std::byte* high = stack->base + stack->size - std::min(keep, stack->size - page_size());
+  if (low < high) ::madvise(low, static_cast<std::size_t>(high - low), MADV_DONTNEED);
+}
+
+void StackPool::trim() noexcept {
+  for (SizeClass& sizes : classes_)
+    for (Stack* stack = sizes.free; stack != nullptr; stack = stack->next_free)
+      give_back(stack, page_size());
+}
+
+StackCensus StackPool::census() const noexcept {
+  StackCensus sum;
+  for (const SizeClass& sizes : classes_) {
+    sum.in_use += sizes.in_use;
+    sum.idle += sizes.idle;
+  }
+  sum.slabs = slabs_.size();
+  for (const Slab& slab : slabs_) sum.reserved_bytes += slab.bytes;
+  return sum;
+}
+
+std::size_t stack_used(const Stack* stack) noexcept {
+  const std::size_t page = page_size();
+  std::byte* low = stack->base + page;
+  const std::size_t pages = (stack->size - page) / page;
+  constexpr std::size_t kChunk = 256;
+  unsigned char resident[kChunk];
+  for (std::size_t first = 0; first < pages; first += kChunk) {
+    const std::size_t count = std::min(kChunk, pages - first);
+    if (::mincore(low + first * page, count * page, resident) != 0) return 0;
+    for (std::size_t i = 0; i < count; ++i)
+      if (resident[i] & 1) return (pages - first - i) * page;
+  }
+  return 0;
+}
+
+}  // namespace fiber::core

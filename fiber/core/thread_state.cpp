@@ -1,0 +1,53 @@
+#include <fiber/core/thread_state.hpp>
+
+#include <fiber/core/overflow.hpp>
+#include <fiber/core/sanitizer.hpp>
+#include <fiber/exceptions.hpp>
+
+#include <cerrno>
+#include <memory>
+
+#include <cxxabi.h>
+
+namespace fiber::core {
+
+constinit thread_local ThreadState* tls_thread_state FIBER_TLS_MODEL = nullptr;
+
+namespace {
+
+constinit thread_local bool tls_exiting = false;
+
+// Ends the thread's state when the thread ends; its constructor registers the destructor.
+struct ThreadExit {
+  std::unique_ptr<ThreadState> state;
+  OverflowGuard overflow_guard;
+
+  ~ThreadExit() {
+    ThreadLayer* asyncio = state->asyncio;
+    if (asyncio != nullptr) asyncio->thread_exits();
+    ThreadLayer* greenlets = state->greenlets;
+    if (greenlets != nullptr) greenlets->thread_exits();
+    tls_exiting = true;
+    tls_thread_state = nullptr;
+  }
+};
+
+}  // namespace
+
+ThreadState& make_thread_state() {
+  if (tls_exiting)
+    throw RuntimeError("fibers were used on a thread that has already ended its fibers");
+  static thread_local ThreadExit thread_exit;
+  auto state = std::make_unique<ThreadState>();
+  state->exceptions = reinterpret_cast<CxxExceptionState*>(abi::__cxa_get_globals());
+  state->error_number = &errno;
+  state->stack = &state->own_stack;
+  sanitizer::thread_started(&state->own_stack);
+  tls_thread_state = state.get();
+  thread_exit.state = std::move(state);
+  return *tls_thread_state;
+}
+
+bool thread_is_exiting() noexcept { return tls_exiting; }
+
+}  // namespace fiber::core

@@ -1,0 +1,52 @@
+// Everything a thread owns, reached through one thread_local pointer. Fibers never change threads,
+// so code may hold on to the reference across a switch.
+#pragma once
+
+#include <fiber/core/config.hpp>
+#include <fiber/core/context.hpp>
+#include <fiber/core/stack.hpp>
+
+namespace fiber::core {
+
+// The layers above keep their per-thread part here; `core` only knows that it can be ended.
+struct ThreadLayer {
+  virtual ~ThreadLayer() = default;
+  // Called on the thread while it exits, upper layers before lower ones.
+  virtual void thread_exits() noexcept = 0;
+  // Name of what runs now, for the overflow report; called in a signal handler.
+  virtual const char* running_name() const noexcept { return nullptr; }
+};
+
+struct ThreadState {
+  CxxExceptionState* exceptions;   // the C++ runtime's own two words for this thread
+  int* error_number;               // &errno
+  Stack* stack;                    // the one that runs now
+  Stack* dead_stack = nullptr;     // left by a fiber that ended; given back after arrival
+  Context departed;                // where an ended fiber's jump saves what nobody needs
+  StartFunction start_function = nullptr;
+  void* start_argument = nullptr;
+  StackPool pool;
+  Stack own_stack;                 // stands for the stack the thread came with
+  ThreadLayer* greenlets = nullptr;
+  ThreadLayer* asyncio = nullptr;
+};
+
+#if defined(__clang__) || defined(__GNUC__)
+#define FIBER_TLS_MODEL __attribute__((tls_model("initial-exec")))
+#endif
+FIBER_API extern constinit thread_local ThreadState* tls_thread_state FIBER_TLS_MODEL;
+
+// Creates the state at a thread's first use. Throws RuntimeError once the thread is exiting and
+// its state is gone.
+FIBER_API ThreadState& make_thread_state();
+
+inline ThreadState& thread_state() {
+  ThreadState* state = tls_thread_state;
+  if (state == nullptr) [[unlikely]] return make_thread_state();
+  return *state;
+}
+
+// True from the moment this thread's destructors have ended its state.
+FIBER_API bool thread_is_exiting() noexcept;
+
+}  // namespace fiber::core

@@ -1,0 +1,219 @@
+// What stands behind a `greenlet` handle, and the per-thread part of the greenlet layer.
+// Internal: only greenlet.cpp and the layers above include what is said here into their objects.
+//
+// Invariants
+//  1. Exactly one greenlet of a thread is current; only its owner thread touches anything but
+//     `foreign_refs` and `owner`.
+//  2. References are counted twice: `refs` by the owner without atomics, `foreign_refs` by all
+//     others. A foreign thread never gives a reference up itself: it hands it back to the owner's
+//     inbox, so only the owner can see the sum reach zero.
+//  3. Being current is not a reference: who switches away looks whether the one left behind is
+//     still wanted, and unwinds it if not.
+//  4. The mailbox is filled right before a switch and emptied right after arrival; no user code
+//     runs in between.
+#pragma once
+
+#include <fiber/core/context.hpp>
+#include <fiber/core/thread_state.hpp>
+#include <fiber/value.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+
+namespace fiber {
+class greenlet;
+using trace_function =
+    std::function<void(const char* event, const greenlet& origin, const greenlet& target)>;
+}  // namespace fiber
+
+namespace fiber::contextvars::detail {
+struct ContextObject;
+FIBER_API void retain(ContextObject* context) noexcept;
+FIBER_API void release(ContextObject* context) noexcept;
+}  // namespace fiber::contextvars::detail
+
+namespace fiber::detail {
+
+class GreenletThread;
+struct WeakBlock;
+
+// The callable of a greenlet, its parameters' types erased.
+class Run {
+ public:
+  virtual ~Run() = default;
+  virtual value call(value arguments) = 0;
+};
+
+struct Outcome {
+  value result;
+  std::exception_ptr error;
+};
+
+enum class GreenletState : std::uint8_t { pending, suspended, current, dead };
+
+class FIBER_API GreenletObject {
+ public:
+  // Belongs to the calling thread; takes part in its list of live greenlets.
+  explicit GreenletObject(GreenletThread& thread);
+  GreenletObject(const GreenletObject&) = delete;
+  GreenletObject& operator=(const GreenletObject&) = delete;
+  virtual ~GreenletObject();
+
+  // Called when nothing refers to it any more and it cannot run.
+  virtual void dispose() noexcept { delete this; }
+  virtual std::string display_name() const { return name ? *name : std::string(); }
+
+  core::Context context;
+  std::atomic<GreenletThread*> owner;
+  long refs = 0;
+  std::atomic<long> foreign_refs{0};
+  GreenletObject* parent = nullptr;  // counted; null for main
+  GreenletState state = GreenletState::pending;
+  bool started = false;
+  bool is_main = false;
+  bool is_task = false;
+  bool waiting = false;     // suspended in an await: only the event loop may continue it
+  bool unkillable = false;  // outlived its GreenletExit
+  std::uint32_t returned = 0;              // references in the owner's inbox
+  GreenletObject* next_returned = nullptr;
+  core::Stack* stack = nullptr;
+  std::size_t stack_size = core::kDefaultStackSize;
+  std::unique_ptr<Run> run;
+  contextvars::detail::ContextObject* context_variables = nullptr;  // counted
+  std::unique_ptr<std::string> name;
+  std::atomic<WeakBlock*> weak{nullptr};
+  GreenletObject* previous_live = nullptr;
+  GreenletObject* next_live = nullptr;
+
+  // A handle that is not counted, so that `getcurrent().parent().switch_()` leaves no reference to
+  // the running greenlet on its own stack, where nothing could ever drop it.
+  const greenlet& borrowed() const noexcept {
+    return *std::launder(reinterpret_cast<const greenlet*>(borrowed_));
+  }
+
+  bool unreferenced() const noexcept {
+    return refs + foreign_refs.load(std::memory_order_acquire) == 0;
+  }
+
+ private:
+  alignas(void*) std::byte borrowed_[sizeof(void*)];
+};
+
+FIBER_API void retain(GreenletObject* object) noexcept;
+// May unwind the greenlet, and so run any code, when it was the last reference.
+FIBER_API void release(GreenletObject* object) noexcept;
+
+class FIBER_API GreenletThread final : public core::ThreadLayer {
+ public:
+  explicit GreenletThread(core::ThreadState& thread);
+  ~GreenletThread() override;
+
+  void thread_exits() noexcept override;
+  const char* running_name() const noexcept override;
+
+  value switch_to(GreenletObject* target, value arguments) {
+    if (target->owner.load(std::memory_order_relaxed) == this &&
+        target->state == GreenletState::suspended && !target->waiting &&
+        !has_returned_.load(std::memory_order_relaxed)) [[likely]] {
+      mail_.result = std::move(arguments);
+      leave_for(target);
+      return receive();
+    }
+    return switch_slow(target, std::move(arguments));
+  }
+  value throw_into(GreenletObject* target, std::exception_ptr error);
+
+  // Takes references back that other threads gave up; may unwind greenlets.
+  void drain_inbox() noexcept {
+    if (has_returned_.load(std::memory_order_relaxed)) [[unlikely]] drain_inbox_slow();
+  }
+
+  // For the layers above, which schedule greenlets themselves: makes `target` current without
+  // carrying anything and without looking at who is left behind.
+  void resume(GreenletObject* target) noexcept {
+    GreenletObject* from = current;
+    from->state = GreenletState::suspended;
+    target->state = GreenletState::current;
+    current = target;
+    core::switch_context(from->context, target->context);
+  }
+
+  void set_parent(GreenletObject* object, GreenletObject* parent);
+  void unwind(GreenletObject* object) noexcept;
+  void link(GreenletObject* object) noexcept;
+  static void unlink(GreenletObject* object) noexcept;
+
+  core::ThreadState& thread;
+  GreenletObject* current;
+  GreenletObject* main;
+  std::shared_ptr<trace_function> trace;
+  GreenletObject* live_head = nullptr;  // newest first
+  long live_objects = 0;
+
+ private:
+  friend FIBER_API void release(GreenletObject* object) noexcept;
+
+  struct Route {
+    GreenletObject* target;
+    bool start;
+  };
+
+  void leave_for(GreenletObject* target) noexcept {
+    GreenletObject* from = current;
+    from->state = GreenletState::suspended;
+    target->state = GreenletState::current;
+    origin_ = from;
+    current = target;
+    core::switch_context(from->context, target->context);
+  }
+  value receive() {
+    if (trace == nullptr && origin_->refs > 0 && mail_.error == nullptr) [[likely]]
+      return std::move(mail_.result);
+    return receive_slow();
+  }
+
+  value receive_slow();
+  value switch_slow(GreenletObject* target, value arguments);
+  value deliver(Route route, GreenletObject* origin, Outcome outcome);
+  Route route(GreenletObject* from, GreenletObject*& origin, Outcome& outcome);
+  void end_unstarted(GreenletObject* object, GreenletObject*& origin, Outcome& outcome);
+  GreenletObject* finish(GreenletObject* ended, Outcome outcome);
+  void call_trace(const char* event, GreenletObject* origin, GreenletObject* target);
+  void check_thread(GreenletObject* target);
+  void drain_inbox_slow() noexcept;
+  GreenletObject* drop(GreenletObject* object) noexcept;
+  static void entry(void* object);
+  static GreenletObject* free_object(GreenletObject* object) noexcept;
+  static GreenletObject* drop_foreign(GreenletObject* object, GreenletThread* owner) noexcept;
+
+  Outcome mail_;
+  GreenletObject* origin_ = nullptr;
+
+  std::mutex inbox_mutex_;
+  GreenletObject* inbox_ = nullptr;
+  std::atomic<bool> has_returned_{false};
+  bool closed_ = false;             // the thread has exited
+  std::atomic<long> moved_away_{0};  // objects that other threads' trees took over
+};
+
+FIBER_API GreenletThread& make_greenlet_thread(core::ThreadState& thread);
+
+inline GreenletThread& greenlet_thread() {
+  core::ThreadState& thread = core::thread_state();
+  if (thread.greenlets == nullptr) [[unlikely]] return make_greenlet_thread(thread);
+  return *static_cast<GreenletThread*>(thread.greenlets);
+}
+
+struct WeakBlock {
+  std::atomic<long> refs{1};
+  std::mutex mutex;
+  GreenletObject* target;
+};
+
+}  // namespace fiber::detail

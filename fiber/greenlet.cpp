@@ -1,0 +1,239 @@
+#include <fiber/greenlet.hpp>
+
+#include <fiber/core/demangle.hpp>
+
+#include <cstdio>
+#include <ostream>
+#include <sstream>
+
+namespace fiber {
+
+GreenletExit::~GreenletExit() = default;
+greenlet::error::~error() = default;
+
+namespace {
+
+struct HookSlot {
+  std::mutex mutex;
+  std::shared_ptr<unraisable_hook> hook;
+};
+
+HookSlot& hook_slot() {
+  static auto* slot = new HookSlot;  // outlives every static object that may report
+  return *slot;
+}
+
+void write_to_stderr(const UnraisableHookArgs& args) {
+  std::string text = args.message + ": " + repr(args.object) + "\n";
+  if (args.exception) text += type_name(args.exception) + ": " + str(args.exception) + "\n";
+  std::fputs(text.c_str(), stderr);
+}
+
+}  // namespace
+
+unraisable_hook set_unraisablehook(unraisable_hook hook) {
+  HookSlot& slot = hook_slot();
+  auto next = hook ? std::make_shared<unraisable_hook>(std::move(hook)) : nullptr;
+  const std::lock_guard lock(slot.mutex);
+  const auto previous = std::exchange(slot.hook, std::move(next));
+  return previous ? *previous : unraisable_hook(write_to_stderr);
+}
+
+namespace detail {
+
+void unraisable(std::exception_ptr error, std::string message, GreenletObject* object) noexcept {
+  try {
+    HookSlot& slot = hook_slot();
+    std::shared_ptr<unraisable_hook> hook;
+    {
+      const std::lock_guard lock(slot.mutex);
+      hook = slot.hook;
+    }
+    const UnraisableHookArgs args{std::move(error), std::move(message),
+                                  object ? greenlet(object) : greenlet(nullptr)};
+    if (hook)
+      (*hook)(args);
+    else
+      write_to_stderr(args);
+  } catch (...) {
+    std::fputs("fiber: the unraisable hook failed\n", stderr);
+  }
+}
+
+void reject_arguments(const value& arguments) {
+  if (arguments.empty()) return;
+  throw TypeError("the body of a greenlet takes no arguments, but one of type '" +
+                  core::demangle(arguments.type()) + "' was sent");
+}
+
+}  // namespace detail
+
+greenlet::greenlet() : greenlet(std::unique_ptr<detail::Run>()) {}
+
+greenlet::greenlet(std::unique_ptr<detail::Run> run)
+    : greenlet(std::move(run), greenlet_options{}) {}
+
+greenlet::greenlet(const greenlet_options& options)
+    : greenlet(std::unique_ptr<detail::Run>(), options) {}
+
+greenlet::greenlet(std::unique_ptr<detail::Run> run, const greenlet_options& options) {
+  detail::GreenletThread& thread = detail::greenlet_thread();
+  thread.drain_inbox();
+  auto object = std::make_unique<detail::GreenletObject>(thread);
+  object->run = std::move(run);
+  object->stack_size = options.stack_size;
+  if (!options.name.empty()) object->name = std::make_unique<std::string>(options.name);
+  detail::GreenletObject* parent =
+      options.parent.object_ != nullptr ? options.parent.object_ : thread.current;
+  retain(parent);
+  object->parent = parent;
+  object->refs = 1;
+  object_ = object.release();
+}
+
+greenlet::greenlet(detail::GreenletObject* object) noexcept : object_(object) {
+  if (object_ != nullptr) retain(object_);
+}
+
+greenlet::greenlet(const greenlet& other) noexcept : object_(other.object_) {
+  if (object_ != nullptr) retain(object_);
+}
+
+greenlet& greenlet::operator=(const greenlet& other) noexcept {
+  greenlet copy(other);
+  std::swap(object_, copy.object_);
+  return *this;
+}
+
+greenlet& greenlet::operator=(greenlet&& other) noexcept {
+  greenlet taken(std::move(other));
+  std::swap(object_, taken.object_);
+  return *this;
+}
+
+greenlet::~greenlet() {
+  if (object_ != nullptr) release(std::exchange(object_, nullptr));
+}
+
+void greenlet::refuse_null() {
+  throw ValueError("this greenlet handle is null: it was made from nullptr, or moved from");
+}
+
+value greenlet::throw_() const { return throw_(std::make_exception_ptr(GreenletExit())); }
+
+value greenlet::throw_(std::exception_ptr exception) const {
+  return detail::greenlet_thread().throw_into(checked(), std::move(exception));
+}
+
+bool greenlet::dead() const { return checked()->state == detail::GreenletState::dead; }
+
+greenlet::operator bool() const {
+  return object_ != nullptr && object_->started && object_->state != detail::GreenletState::dead;
+}
+
+const greenlet& greenlet::parent() const {
+  static const greenlet none = nullptr;
+  const detail::GreenletObject* parent = checked()->parent;
+  return parent != nullptr ? parent->borrowed() : none;
+}
+
+void greenlet::parent(const greenlet& new_parent) const {
+  detail::greenlet_thread().set_parent(checked(), new_parent.object_);
+}
+
+void greenlet::set_run(std::unique_ptr<detail::Run> run) const {
+  if (checked()->started) throw AttributeError("run cannot be set after a greenlet has started");
+  const auto previous = std::exchange(object_->run, std::move(run));
+}
+
+std::string greenlet::name() const { return checked()->display_name(); }
+
+void greenlet::name(std::string_view new_name) const {
+  checked()->name = std::make_unique<std::string>(new_name);
+}
+
+std::size_t greenlet::stack_used() const {
+  const core::Stack* stack = checked()->stack;
+  return stack != nullptr ? core::stack_used(stack) : 0;
+}
+
+const greenlet& greenlet::getcurrent() { return fiber::getcurrent(); }
+
+const greenlet& getcurrent() {
+  detail::GreenletThread& thread = detail::greenlet_thread();
+  thread.drain_inbox();
+  return thread.current->borrowed();
+}
+
+std::vector<greenlet> all_greenlets() {
+  detail::GreenletThread& thread = detail::greenlet_thread();
+  thread.drain_inbox();
+  std::vector<greenlet> found;
+  for (detail::GreenletObject* at = thread.live_head; at != nullptr; at = at->next_live)
+    if (at->state != detail::GreenletState::dead) found.emplace_back(at);
+  return {std::make_move_iterator(found.rbegin()), std::make_move_iterator(found.rend())};
+}
+
+trace_function settrace(trace_function callback) {
+  detail::GreenletThread& thread = detail::greenlet_thread();
+  auto next = callback ? std::make_shared<trace_function>(std::move(callback)) : nullptr;
+  const auto previous = std::exchange(thread.trace, std::move(next));
+  return previous ? *previous : trace_function();
+}
+
+trace_function gettrace() {
+  const auto& trace = detail::greenlet_thread().trace;
+  return trace ? *trace : trace_function();
+}
+
+std::string repr(const greenlet& g) {
+  const detail::GreenletObject* object = g.object();
+  if (object == nullptr) return "<greenlet null>";
+  std::ostringstream text;
+  text << "<greenlet at " << static_cast<const void*>(object);
+  if (const std::string name = object->display_name(); !name.empty()) text << " '" << name << "'";
+  switch (object->state) {
+    case detail::GreenletState::pending: text << " pending"; break;
+    case detail::GreenletState::suspended: text << " suspended active started"; break;
+    case detail::GreenletState::current: text << " current active started"; break;
+    case detail::GreenletState::dead: text << " dead"; break;
+  }
+  if (object->is_main) text << " main";
+  text << ">";
+  return text.str();
+}
+
+std::ostream& operator<<(std::ostream& out, const greenlet& g) { return out << repr(g); }
+
+weak_greenlet::weak_greenlet(const greenlet& g) {
+  detail::GreenletObject* object = g.object();
+  if (object == nullptr) return;
+  detail::WeakBlock* block = object->weak.load(std::memory_order_acquire);
+  if (block == nullptr) {
+    auto* fresh = new detail::WeakBlock;
+    fresh->target = object;
+    if (object->weak.compare_exchange_strong(block, fresh, std::memory_order_acq_rel))
+      block = fresh;
+    else
+      delete fresh;
+  }
+  block->refs.fetch_add(1, std::memory_order_relaxed);
+  block_ = block;
+}
+
+weak_greenlet::weak_greenlet(const weak_greenlet& other) noexcept : block_(other.block_) {
+  if (block_ != nullptr) block_->refs.fetch_add(1, std::memory_order_relaxed);
+}
+
+weak_greenlet::~weak_greenlet() {
+  if (block_ != nullptr && block_->refs.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    delete block_;
+}
+
+greenlet weak_greenlet::lock() const {
+  if (block_ == nullptr) return nullptr;
+  const std::lock_guard lock(block_->mutex);
+  return greenlet(block_->target);
+}
+
+}  // namespace fiber

@@ -1,0 +1,326 @@
+// Greenlets: functions that switch to each other, at any depth, handing over values or exceptions.
+// The names and the rules are those of Python's `greenlet` module.
+//
+//   fiber::greenlet gr1, gr2;
+//   gr1 = fiber::greenlet([&] { say(1); gr2.switch_(); say(2); gr2.switch_(); });
+//   gr2 = fiber::greenlet([&] { say(3); gr1.switch_(); say(4); });
+//   gr1.switch_();                                   // 1 3 2 4
+//
+// A handle is a counted reference. Dropping the last one to a suspended greenlet throws GreenletExit
+// into it, so that its stack is unwound. A greenlet runs only on the thread that made it; its
+// handles may be copied and dropped on any thread (the unwinding is left to its own thread).
+//
+// Where this departs from Python: C++ exceptions cross to the parent just as Python's do; a thread
+// that exits unwinds its suspended greenlets itself, newest first; a greenlet that keeps a handle
+// to itself or to its child on its own stack lives until then.
+#pragma once
+
+#include <fiber/detail/greenlet_object.hpp>
+#include <fiber/exceptions.hpp>
+#include <fiber/value.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <iosfwd>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fiber {
+
+class greenlet;
+class weak_greenlet;
+
+// Thrown into a greenlet to end it. When it escapes, the parent's switch_() returns a value for
+// which exited() is true instead of throwing. Not a std::exception, so that handlers of ordinary
+// errors let it pass; code that catches everything must rethrow it.
+class FIBER_API GreenletExit : public BaseException {
+ public:
+  using BaseException::BaseException;
+  ~GreenletExit() override;
+};
+
+// Keyword arguments of greenlet().
+struct greenlet_options;
+
+namespace detail {
+
+template <class F>
+struct call_signature {
+  static constexpr bool known = false;
+};
+template <class R, class... P>
+struct signature_of {
+  static constexpr bool known = true;
+  static constexpr std::size_t arity = sizeof...(P);
+  using arguments = std::tuple<value_decay_t<P>...>;
+  using parameters = std::tuple<P...>;
+};
+template <class R, class... P>
+struct call_signature<R (*)(P...)> : signature_of<R, P...> {};
+template <class R, class... P>
+struct call_signature<R (*)(P...) noexcept> : signature_of<R, P...> {};
+template <class R, class C, class... P>
+struct call_signature<R (C::*)(P...)> : signature_of<R, P...> {};
+template <class R, class C, class... P>
+struct call_signature<R (C::*)(P...) const> : signature_of<R, P...> {};
+template <class R, class C, class... P>
+struct call_signature<R (C::*)(P...) noexcept> : signature_of<R, P...> {};
+template <class R, class C, class... P>
+struct call_signature<R (C::*)(P...) const noexcept> : signature_of<R, P...> {};
+template <class F>
+  requires requires { &F::operator(); }
+struct call_signature<F> : call_signature<decltype(&F::operator())> {};
+
+template <class F>
+consteval bool can_run() {
+  if constexpr (call_signature<F>::known)
+    return true;
+  else
+    return std::invocable<F&> || std::invocable<F&, value>;
+}
+
+FIBER_API void reject_arguments(const value& arguments);
+
+template <class Parameter>
+Parameter&& pass(std::remove_reference_t<Parameter>& object) {
+  return static_cast<Parameter&&>(object);
+}
+
+template <class F>
+class RunOf final : public Run {
+ public:
+  template <class G>
+  explicit RunOf(G&& function) : function_(std::forward<G>(function)) {}
+
+  value call(value arguments) override {
+    if constexpr (std::is_void_v<decltype(apply(std::move(arguments)))>) {
+      apply(std::move(arguments));
+      return {};
+    } else {
+      return value(apply(std::move(arguments)));
+    }
+  }
+
+ private:
+  decltype(auto) apply(value arguments) {
+    using Signature = call_signature<F>;
+    if constexpr (!Signature::known) {
+      if constexpr (std::invocable<F&, value>) {
+        return function_(std::move(arguments));
+      } else {
+        reject_arguments(arguments);
+        return function_();
+      }
+    } else if constexpr (Signature::arity == 0) {
+      reject_arguments(arguments);
+      return function_();
+    } else if constexpr (Signature::arity == 1) {
+      using Argument = std::tuple_element_t<0, typename Signature::arguments>;
+      using Parameter = std::tuple_element_t<0, typename Signature::parameters>;
+      if constexpr (std::same_as<Argument, value>) {
+        return function_(pass<Parameter>(arguments));
+      } else {
+        Argument argument = std::move(arguments).template as<Argument>();
+        return function_(pass<Parameter>(argument));
+      }
+    } else {
+      using Arguments = typename Signature::arguments;
+      using Parameters = typename Signature::parameters;
+      Arguments unpacked = std::move(arguments).template as<Arguments>();
+      return [&]<std::size_t... I>(std::index_sequence<I...>) -> decltype(auto) {
+        return function_(pass<std::tuple_element_t<I, Parameters>>(std::get<I>(unpacked))...);
+      }(std::make_index_sequence<Signature::arity>());
+    }
+  }
+
+  F function_;
+};
+
+template <class F>
+std::unique_ptr<Run> make_run(F&& function) {
+  return std::make_unique<RunOf<std::decay_t<F>>>(std::forward<F>(function));
+}
+
+}  // namespace detail
+
+// Something that can be the body of a greenlet: its parameters take what the first switch_() sends
+// (matched by exact type), a parameter of type `value` takes anything.
+template <class F>
+concept runnable = !std::same_as<std::remove_cvref_t<F>, greenlet> &&
+                   !std::same_as<std::remove_cvref_t<F>, std::nullptr_t> &&
+                   detail::can_run<std::decay_t<F>>();
+
+class FIBER_API greenlet {
+ public:
+  // greenlet.error: a switch to another thread's greenlet, or to one whose thread has exited.
+  class FIBER_API error : public Exception {
+   public:
+    using Exception::Exception;
+    ~error() override;
+  };
+  using GreenletExit = fiber::GreenletExit;
+
+  // Pending, without a body: give it one with run() before switching to it.
+  greenlet();
+  // Pending; its parent is the current greenlet. No stack is taken before the first switch.
+  template <runnable F>
+  explicit greenlet(F&& run) : greenlet(detail::make_run(std::forward<F>(run))) {}
+  template <runnable F>
+  greenlet(F&& run, const greenlet_options& options)
+      : greenlet(detail::make_run(std::forward<F>(run)), options) {}
+  explicit greenlet(const greenlet_options& options);
+  // Refers to nothing.
+  greenlet(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
+
+  greenlet(const greenlet& other) noexcept;
+  greenlet(greenlet&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  greenlet& operator=(const greenlet& other) noexcept;
+  greenlet& operator=(greenlet&& other) noexcept;
+  ~greenlet();
+
+  // Continues the greenlet and hands `args` over: as the arguments of its body if it is pending,
+  // else as the result of the switch_() or throw_() in which it is suspended. Returns what is
+  // later sent to the caller, by whoever switches back or, from a child, by returning. Switching
+  // to a dead greenlet goes to its nearest ancestor that lives.
+  // Throws what the other side throws into the caller; greenlet::error (wrong thread),
+  // AttributeError (no body), MemoryError (no stack). Python: greenlet.switch.
+  template <class... Args>
+  value switch_(Args&&... args) const {
+    return detail::greenlet_thread().switch_to(checked(), value::pack(std::forward<Args>(args)...));
+  }
+
+  // Raises an exception where the greenlet is suspended; GreenletExit by default. A pending one
+  // dies without running; a dead one passes it on to its nearest living ancestor. Returns and
+  // throws as switch_(). A null exception is a ValueError in the caller. Python: greenlet.throw.
+  value throw_() const;
+  value throw_(std::exception_ptr exception) const;
+  template <class E>
+    requires(!std::convertible_to<E, std::exception_ptr>)
+  value throw_(E&& exception) const {
+    return throw_(std::make_exception_ptr(std::forward<E>(exception)));
+  }
+
+  // True once the body has ended, or the thread that could continue it has exited.
+  bool dead() const;
+  // Started and not yet ended. Python: bool(g).
+  explicit operator bool() const;
+
+  // Where results and exceptions go when the body ends. Null for the thread's main greenlet. The
+  // reference is not counted: copy it to keep the parent alive.
+  const greenlet& parent() const;
+  // Throws ValueError (main, cycles, another thread's tree once started), TypeError (null).
+  void parent(const greenlet& new_parent) const;
+
+  // Sets or replaces the body of a pending greenlet. Throws AttributeError once it has started.
+  template <runnable F>
+  void run(F&& function) const {
+    set_run(detail::make_run(std::forward<F>(function)));
+  }
+
+  // A name for messages and listings; "" if it has none.
+  std::string name() const;
+  void name(std::string_view new_name) const;
+
+  // Bytes of its stack touched so far, page-exact; 0 while it has none.
+  std::size_t stack_used() const;
+
+  // The same as fiber::getcurrent().
+  static const greenlet& getcurrent();
+
+  friend bool operator==(const greenlet& a, const greenlet& b) noexcept = default;
+
+  // For the layers above.
+  explicit greenlet(detail::GreenletObject* object) noexcept;
+  struct borrow {};
+  greenlet(borrow, detail::GreenletObject* object) noexcept : object_(object) {}
+  detail::GreenletObject* object() const noexcept { return object_; }
+
+ private:
+  explicit greenlet(std::unique_ptr<detail::Run> run);
+  greenlet(std::unique_ptr<detail::Run> run, const greenlet_options& options);
+  void set_run(std::unique_ptr<detail::Run> run) const;
+  detail::GreenletObject* checked() const {
+    if (object_ == nullptr) [[unlikely]] refuse_null();
+    return object_;
+  }
+  [[noreturn]] static void refuse_null();
+
+  detail::GreenletObject* object_ = nullptr;
+};
+
+struct greenlet_options {
+  greenlet parent = nullptr;   // null: the current greenlet
+  std::size_t stack_size = core::kDefaultStackSize;  // bytes; rounded up to a power of two
+  std::string name = {};
+};
+
+// The running greenlet of this thread, the main one if none was started. The reference is not
+// counted and lasts as long as the greenlet does; a copy is counted. Python: greenlet.getcurrent.
+FIBER_API const greenlet& getcurrent();
+
+// Every greenlet of this thread that has not ended, main included, oldest first.
+FIBER_API std::vector<greenlet> all_greenlets();
+
+// Calls `callback` after each switch of this thread, in the target, before the value or exception
+// is delivered; the event is "switch" or "throw". Returns the previous one; an empty function turns
+// tracing off. A callback that throws is turned off, and the target gets its exception instead.
+// Python: greenlet.settrace.
+FIBER_API trace_function settrace(trace_function callback);
+FIBER_API trace_function gettrace();
+
+// Python's repr: "<greenlet at 0x7f… 'name' suspended active started>".
+FIBER_API std::string repr(const greenlet& g);
+FIBER_API std::ostream& operator<<(std::ostream& out, const greenlet& g);
+
+// Does not keep the greenlet alive. May be used on any thread. Python: weakref.ref.
+class FIBER_API weak_greenlet {
+ public:
+  weak_greenlet() noexcept = default;
+  explicit weak_greenlet(const greenlet& g);
+  weak_greenlet(const weak_greenlet& other) noexcept;
+  weak_greenlet(weak_greenlet&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
+  weak_greenlet& operator=(weak_greenlet other) noexcept {
+    std::swap(block_, other.block_);
+    return *this;
+  }
+  ~weak_greenlet();
+
+  // A handle, null once the greenlet is gone.
+  greenlet lock() const;
+
+ private:
+  detail::WeakBlock* block_ = nullptr;
+};
+
+// What nobody could be told of by an exception: an error in a greenlet that was being unwound, or
+// one that outlived its GreenletExit (then `exception` is null).
+struct UnraisableHookArgs {
+  std::exception_ptr exception;
+  std::string message;
+  greenlet object = nullptr;
+};
+using unraisable_hook = std::function<void(const UnraisableHookArgs&)>;
+
+// Replaces the process-wide hook, which by default writes to stderr; returns the previous one. It
+// may be called on any thread and must not throw. Python: sys.unraisablehook.
+FIBER_API unraisable_hook set_unraisablehook(unraisable_hook hook);
+
+namespace detail {
+FIBER_API void unraisable(std::exception_ptr error, std::string message,
+                          GreenletObject* object) noexcept;
+}
+
+}  // namespace fiber
+
+template <>
+struct std::hash<fiber::greenlet> {
+  std::size_t operator()(const fiber::greenlet& g) const noexcept {
+    return std::hash<const void*>()(g.object());
+  }
+};

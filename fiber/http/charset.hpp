@@ -1,0 +1,18 @@
+// From the bytes of a body to text.
+#pragma once
+
+#include <fiber/http/headers.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace fiber::http {
+
+// The charset named by Content-Type, in lower or upper case as it was sent; "" if none is named.
+std::string charset_of(const Headers& headers);
+
+// `bytes`, encoded in `charset`, as UTF-8. What is malformed becomes U+FFFD; an unknown charset is
+// taken for UTF-8 (Python's errors="replace").
+std::string decode(std::string_view bytes, const std::string& charset);
+
+}  // namespace fiber::http

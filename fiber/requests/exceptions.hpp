@@ -1,0 +1,139 @@
+// The exceptions of requests (requests.exceptions), under their Python names.
+//
+// They are fiber::OSErrors, as Python's are IOErrors, and live in fiber::requests: ConnectionError
+// here is not fiber::ConnectionError, just as requests.ConnectionError is not the built-in one.
+// InvalidURL and its like are not also ValueErrors: with two paths to std::exception no handler
+// for std::exception would catch them.
+#pragma once
+
+#include <fiber/exceptions.hpp>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace fiber::requests {
+
+class Response;
+
+// Root of everything that requests throws about a request. Copying never throws.
+class FIBER_API RequestException : public OSError {
+ public:
+  explicit RequestException(std::string message, std::shared_ptr<const Response> response = {})
+      : OSError(std::move(message)), response_(std::move(response)) {}
+  ~RequestException() override;
+
+  // The response that gave rise to it (HTTPError has one), else null.
+  const std::shared_ptr<const Response>& response() const noexcept { return response_; }
+
+ protected:
+  // For the classes between: RequestException is a virtual base, which the thrown class makes.
+  RequestException() : OSError(std::string()) {}
+
+ private:
+  std::shared_ptr<const Response> response_;
+};
+
+// raise_for_status() on a status of 400 or above.
+class FIBER_API HTTPError : public virtual RequestException {
+ public:
+  HTTPError(std::string message, std::shared_ptr<const Response> response)
+      : RequestException(std::move(message), std::move(response)) {}
+  ~HTTPError() override;
+};
+
+// No connection, or one that ended before the response's head was complete.
+class FIBER_API ConnectionError : public virtual RequestException {
+ public:
+  explicit ConnectionError(std::string message) : RequestException(std::move(message)) {}
+  ~ConnectionError() override;
+
+ protected:
+  ConnectionError() = default;
+};
+
+class FIBER_API ProxyError : public ConnectionError {
+ public:
+  explicit ProxyError(std::string message) : RequestException(std::move(message)) {}
+  ~ProxyError() override;
+};
+
+// The TLS handshake failed, or the server's certificate was not accepted.
+class FIBER_API SSLError : public ConnectionError {
+ public:
+  explicit SSLError(std::string message) : RequestException(std::move(message)) {}
+  ~SSLError() override;
+};
+
+// Either timeout.
+class FIBER_API Timeout : public virtual RequestException {
+ public:
+  explicit Timeout(std::string message) : RequestException(std::move(message)) {}
+  ~Timeout() override;
+
+ protected:
+  Timeout() = default;
+};
+
+// No connection within the connect timeout; safe to try again.
+class FIBER_API ConnectTimeout : public ConnectionError, public Timeout {
+ public:
+  explicit ConnectTimeout(std::string message) : RequestException(std::move(message)) {}
+  ~ConnectTimeout() override;
+};
+
+// The server sent nothing for as long as the read timeout.
+class FIBER_API ReadTimeout : public Timeout {
+ public:
+  explicit ReadTimeout(std::string message) : RequestException(std::move(message)) {}
+  ~ReadTimeout() override;
+};
+
+class FIBER_API TooManyRedirects : public virtual RequestException {
+ public:
+  explicit TooManyRedirects(std::string message) : RequestException(std::move(message)) {}
+  ~TooManyRedirects() override;
+};
+
+// "example.com/x": neither http:// nor https://.
+class FIBER_API MissingSchema : public virtual RequestException {
+ public:
+  explicit MissingSchema(std::string message) : RequestException(std::move(message)) {}
+  ~MissingSchema() override;
+};
+
+// A scheme other than http and https, given or redirected to.
+class FIBER_API InvalidSchema : public virtual RequestException {
+ public:
+  explicit InvalidSchema(std::string message) : RequestException(std::move(message)) {}
+  ~InvalidSchema() override;
+};
+
+class FIBER_API InvalidURL : public virtual RequestException {
+ public:
+  explicit InvalidURL(std::string message) : RequestException(std::move(message)) {}
+  ~InvalidURL() override;
+};
+
+// A header (or method, or cookie) that would not stay within its line.
+class FIBER_API InvalidHeader : public virtual RequestException {
+ public:
+  explicit InvalidHeader(std::string message) : RequestException(std::move(message)) {}
+  ~InvalidHeader() override;
+};
+
+// The connection ended, or made no sense, in the middle of the body.
+class FIBER_API ChunkedEncodingError : public virtual RequestException {
+ public:
+  explicit ChunkedEncodingError(std::string message) : RequestException(std::move(message)) {}
+  ~ChunkedEncodingError() override;
+};
+
+// The body could not be decompressed.
+class FIBER_API ContentDecodingError : public virtual RequestException {
+ public:
+  explicit ContentDecodingError(std::string message) : RequestException(std::move(message)) {}
+  ~ContentDecodingError() override;
+};
+
+}  // namespace fiber::requests

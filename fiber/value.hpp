@@ -1,0 +1,185 @@
+// What a switch carries: nothing, one value of any movable type, or several as a tuple.
+#pragma once
+
+#include <fiber/core/config.hpp>
+#include <fiber/exceptions.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <new>
+#include <tuple>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+
+namespace fiber {
+
+class value;
+
+namespace detail {
+
+struct ValueType {
+  const std::type_info& info;
+  void (*relocate)(void* from, void* to) noexcept;  // moves into `to` and ends the life of `from`
+  void (*destroy)(void* storage) noexcept;
+};
+
+[[noreturn]] FIBER_API void throw_wrong_type(const std::type_info* held,
+                                             const std::type_info& wanted);
+
+// A GreenletExit that ended a greenlet: a value for its parent, told apart from a returned one.
+struct Exited {
+  std::exception_ptr error;
+};
+
+// Text literals travel as std::string: a pointer to characters is rarely what the receiver wants.
+template <class T>
+struct value_decay {
+  using type = std::decay_t<T>;
+};
+template <class T>
+  requires std::same_as<std::decay_t<T>, const char*> || std::same_as<std::decay_t<T>, char*>
+struct value_decay<T> {
+  using type = std::string;
+};
+template <class T>
+using value_decay_t = typename value_decay<T>::type;
+
+}  // namespace detail
+
+// Moves only. Up to three words are kept in place; larger ones, and those whose move may throw,
+// take one allocation. Reading another type than the one put in is a TypeError that names both.
+class value {
+ public:
+  // Nothing: what a switch without arguments carries (Python's empty tuple).
+  value() noexcept = default;
+
+  template <class T>
+    requires(!std::same_as<std::remove_cvref_t<T>, value>)
+  value(T&& object) {  // NOLINT(google-explicit-constructor): any value may be sent
+    emplace<detail::value_decay_t<T>>(std::forward<T>(object));
+  }
+
+  value(value&& other) noexcept : type_(other.type_) {
+    if (type_ != nullptr) {
+      type_->relocate(other.storage_, storage_);
+      other.type_ = nullptr;
+    }
+  }
+  value& operator=(value&& other) noexcept {
+    if (this != &other) {
+      reset();
+      if (other.type_ != nullptr) {
+        other.type_->relocate(other.storage_, storage_);
+        type_ = std::exchange(other.type_, nullptr);
+      }
+    }
+    return *this;
+  }
+  ~value() { reset(); }
+
+  // What switch_(args...) sends: nothing, the one argument, or a tuple of several.
+  template <class... Args>
+  static value pack(Args&&... args) {
+    if constexpr (sizeof...(Args) == 0)
+      return {};
+    else if constexpr (sizeof...(Args) == 1)
+      return value(std::forward<Args>(args)...);
+    else
+      return value(std::tuple<detail::value_decay_t<Args>...>(std::forward<Args>(args)...));
+  }
+
+  // True for what a switch without arguments delivers; a null pointer sent on purpose is not empty.
+  bool empty() const noexcept { return type_ == nullptr; }
+  const std::type_info& type() const noexcept { return type_ ? type_->info : typeid(void); }
+
+  template <class T>
+  bool holds() const noexcept {
+    return type_ != nullptr && (type_ == &type_of<T>() || type_->info == typeid(T));
+  }
+
+  // The value, as exactly the type that was sent. Throws TypeError.
+  template <class T>
+  T& as() & {
+    if (!holds<T>()) [[unlikely]]
+      detail::throw_wrong_type(type_ ? &type_->info : nullptr, typeid(T));
+    return *static_cast<T*>(address<T>());
+  }
+  template <class T>
+  T as() && {
+    return std::move(as<T>());
+  }
+
+  // Null if it holds another type.
+  template <class T>
+  T* get_if() noexcept {
+    return holds<T>() ? static_cast<T*>(address<T>()) : nullptr;
+  }
+
+  // True if this is what a greenlet that ended by GreenletExit left to its parent.
+  bool exited() const noexcept { return holds<detail::Exited>(); }
+  // The GreenletExit of an exited greenlet; null for any other value.
+  std::exception_ptr exception() noexcept {
+    auto* exit = get_if<detail::Exited>();
+    return exit != nullptr ? exit->error : nullptr;
+  }
+
+  void reset() noexcept {
+    if (type_ != nullptr) {
+      type_->destroy(storage_);
+      type_ = nullptr;
+    }
+  }
+
+ private:
+  template <class T>
+  static constexpr bool in_place = sizeof(T) <= 3 * sizeof(void*) &&
+                                   alignof(T) <= alignof(void*) &&
+                                   std::is_nothrow_move_constructible_v<T>;
+
+  template <class T>
+  void* address() noexcept {
+    if constexpr (in_place<T>)
+      return std::launder(reinterpret_cast<T*>(storage_));
+    else
+      return *reinterpret_cast<void**>(storage_);
+  }
+
+  template <class T>
+  static const detail::ValueType& type_of() noexcept {
+    static constexpr detail::ValueType type{
+        typeid(T),
+        [](void* from, void* to) noexcept {
+          if constexpr (in_place<T>) {
+            T* object = std::launder(static_cast<T*>(from));
+            new (to) T(std::move(*object));
+            object->~T();
+          } else {
+            *static_cast<void**>(to) = *static_cast<void**>(from);
+          }
+        },
+        [](void* storage) noexcept {
+          if constexpr (in_place<T>)
+            std::launder(static_cast<T*>(storage))->~T();
+          else
+            delete static_cast<T*>(*static_cast<void**>(storage));
+        }};
+    return type;
+  }
+
+  template <class T, class... Args>
+  void emplace(Args&&... args) {
+    static_assert(std::is_move_constructible_v<T>, "a value sent through a switch must be movable");
+    if constexpr (in_place<T>)
+      new (storage_) T(std::forward<Args>(args)...);
+    else
+      *reinterpret_cast<void**>(storage_) = new T(std::forward<Args>(args)...);
+    type_ = &type_of<T>();
+  }
+
+  const detail::ValueType* type_ = nullptr;
+  alignas(void*) std::byte storage_[3 * sizeof(void*)];
+};
+
+}  // namespace fiber
