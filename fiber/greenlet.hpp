@@ -191,7 +191,7 @@ class FIBER_API greenlet {
   // Throws what the other side throws into the caller; greenlet::error (wrong thread),
   // AttributeError (no body), MemoryError (no stack). Python: greenlet.switch.
   template <class... Args>
-  value switch_(Args&&... args) const {
+  FIBER_INLINE value switch_(Args&&... args) const {
     return detail::greenlet_thread().switch_to(checked(), value::pack(std::forward<Args>(args)...));
   }
 

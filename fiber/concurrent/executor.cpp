@@ -1,5 +1,6 @@
 #include <fiber/concurrent/executor.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <mutex>
 
@@ -16,16 +17,6 @@ void Work::run() {
   if (future().set_running_or_notify_cancel()) run_started();
 }
 
-void Work::fail(std::exception_ptr error) const {
-  if (future().running() || future().set_running_or_notify_cancel())
-    future().set_exception(std::move(error));
-}
-
-void Work::cancel() const {
-  // CPython leaves out the second step, so that wait() never returns for such a future.
-  if (future().cancel()) future().set_running_or_notify_cancel();
-}
-
 namespace detail {
 namespace {
 
@@ -36,7 +27,8 @@ struct ExitRegistry {
 };
 
 ExitRegistry& exit_registry() {
-  static ExitRegistry& registry = *new ExitRegistry;  // never destroyed: threads may outlive statics
+  static ExitRegistry& registry =
+      *new ExitRegistry;  // never destroyed: threads may outlive statics
   return registry;
 }
 
@@ -56,10 +48,25 @@ void finish_all() {
 
 Pool::~Pool() = default;
 
+void fail(const FutureBase& future, std::exception_ptr error) {
+  if (!future.running() && !future.set_running_or_notify_cancel()) return;
+  try {
+    future.set_exception(std::move(error));
+  } catch (...) {
+    report("Exception in worker");
+  }
+}
+
+void cancel(const FutureBase& future) {
+  // CPython leaves out the second step, so that wait() never returns for such a future.
+  if (future.cancel()) future.set_running_or_notify_cancel();
+}
+
 void finish_at_exit(std::weak_ptr<Pool> pool) {
   ExitRegistry& registry = exit_registry();
   const std::lock_guard lock(registry.mutex);
   if (registry.process == 0) std::atexit(finish_all);
+  if (registry.process != getpid()) registry.pools.clear();
   registry.process = getpid();
   std::erase_if(registry.pools, [](const auto& old) { return old.expired(); });
   registry.pools.push_back(std::move(pool));

@@ -38,17 +38,19 @@ class FIBER_API Work {
   void run();
   // The same for a future that is running already.
   virtual void run_started() = 0;
-  // Ends the future, unless it was cancelled, without doing the work.
-  void fail(std::exception_ptr error) const;
-  // Cancels the future if it is pending, and tells those who wait for it.
-  void cancel() const;
 };
 
 namespace detail {
 
+// For work that will not be done: ends its future with an error, unless it was cancelled.
+FIBER_API void fail(const FutureBase& future, std::exception_ptr error);
+// Cancels the future of work that will not be done, and tells those who wait for it.
+FIBER_API void cancel(const FutureBase& future);
+
 // What a call returns, as a Future holds it: a copy, never a reference.
 template <class F, class... Args>
-using CallResult = std::remove_cvref_t<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>>;
+using CallResult =
+    std::remove_cvref_t<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>>;
 
 template <class R, class F, class... Args>
 class Call final : public Work {
@@ -133,15 +135,13 @@ template <class Submit, class... Ranges>
 auto map(Timeout timeout, Submit submit, Ranges&&... ranges) {
   static_assert(sizeof...(Ranges) > 0, "map() needs at least one range");
   using F = decltype(submit(*std::ranges::begin(ranges)...));
-  const Timeout counted_from_here = timeout;
   std::vector<F> futures;
-  auto ends = std::tuple(std::ranges::end(ranges)...);
-  auto step = [&](auto&... at) {
-    const auto more = [&](auto&... end) { return (... && (at != end)); };
-    for (; std::apply(more, ends); (..., ++at)) futures.push_back(submit(*at...));
+  const auto submit_all = [&](auto... at) {
+    for (; (... && (at != std::ranges::end(ranges))); (..., ++at))
+      futures.push_back(submit(*at...));
   };
-  std::apply(step, std::tuple(std::ranges::begin(ranges)...));
-  return Pull(MapResults<typename F::value_type>(std::move(futures), counted_from_here));
+  submit_all(std::ranges::begin(ranges)...);
+  return Pull(MapResults<typename F::value_type>(std::move(futures), timeout));
 }
 
 // A pool that outlives its executor, which happens after shutdown({.wait = false}).

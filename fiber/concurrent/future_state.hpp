@@ -58,8 +58,8 @@ class Timeout {
     using Seconds = std::chrono::duration<double>;
     const double seconds = std::chrono::duration_cast<Seconds>(span).count();
     if (seconds < 1e9) {  // more would overflow the clock, and is for ever
-      span_ = seconds < 0 ? Clock::duration::zero()
-                          : std::chrono::duration_cast<Clock::duration>(span);
+      span_ =
+          seconds < 0 ? Clock::duration::zero() : std::chrono::duration_cast<Clock::duration>(span);
     }
   }
 
@@ -95,7 +95,8 @@ class Ref {
     return *this;
   }
   ~Ref() {
-    if (object_ && object_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete object_;
+    if (object_ && object_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      delete object_;
   }
   T* get() const noexcept { return object_; }
   T* operator->() const noexcept { return object_; }
@@ -114,7 +115,8 @@ struct FIBER_API Callback {
 };
 
 // The state machine, free of the value's type:
-// PENDING -> RUNNING -> FINISHED, PENDING -> CANCELLED -> CANCELLED_AND_NOTIFIED, PENDING -> FINISHED
+// PENDING -> RUNNING -> FINISHED, PENDING -> CANCELLED -> CANCELLED_AND_NOTIFIED, PENDING ->
+// FINISHED
 class FIBER_API FutureState {
  public:
   FutureState() = default;

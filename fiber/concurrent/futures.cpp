@@ -203,8 +203,7 @@ void FutureState::set_exception(std::exception_ptr error) {
 }
 
 void FutureState::notify_waiters() {
-  for (const Registration& entry : waiters_)
-    entry.waiter->ended(entry.position, error_ != nullptr);
+  for (const Registration& entry : waiters_) entry.waiter->ended(entry.position, error_ != nullptr);
   waiters_.clear();
 }
 
@@ -272,7 +271,7 @@ struct Completion::Impl {
   std::vector<FutureBase> futures;
   std::optional<Timeout::Clock::time_point> deadline;
   Waiter waiter{FIRST_COMPLETED};
-  std::vector<std::size_t> ready;  // the next one last
+  std::vector<std::size_t> ready = {};  // the next one last
 };
 
 Completion::Completion(std::vector<FutureBase> futures, Timeout timeout)

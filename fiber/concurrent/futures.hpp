@@ -50,8 +50,7 @@ class FIBER_API FutureBase {
   // Ends the future with an error. Throws InvalidStateError if it is done.
   void set_exception(std::exception_ptr error) const { state_->set_exception(std::move(error)); }
   template <class E>
-    requires(!std::convertible_to<E, std::exception_ptr>)
-  void set_exception(E error) const {
+  requires(!std::convertible_to<E, std::exception_ptr>) void set_exception(E error) const {
     set_exception(std::make_exception_ptr(std::move(error)));
   }
 
@@ -76,7 +75,7 @@ class FIBER_API FutureBase {
 
 // The result of a call that runs somewhere else. T may be void. Python: concurrent.futures.Future.
 template <class T>
-class [[nodiscard]] Future : public FutureBase {
+class Future : public FutureBase {
  public:
   using value_type = T;
   // What is stored: std::monostate stands for the None of a Future<void>.
@@ -120,11 +119,7 @@ class [[nodiscard]] Future : public FutureBase {
 
   // For executors and tests: ends the future. Throws InvalidStateError if it is done.
   void set_result(Value value) const { state().set(std::move(value)); }
-  void set_result() const
-    requires std::is_void_v<T>
-  {
-    state().set({});
-  }
+  void set_result() const requires std::is_void_v<T> { state().set({}); }
 
  private:
   explicit Future(detail::Ref<detail::FutureState> state) noexcept : FutureBase(std::move(state)) {}
@@ -134,8 +129,8 @@ class [[nodiscard]] Future : public FutureBase {
 };
 
 template <class R>
-concept FutureRange = std::ranges::input_range<R> &&
-                      std::derived_from<std::ranges::range_value_t<R>, FutureBase>;
+concept FutureRange =
+    std::ranges::input_range<R> && std::derived_from<std::ranges::range_value_t<R>, FutureBase>;
 
 enum ReturnWhen {
   FIRST_COMPLETED,  // when any future ends or is cancelled

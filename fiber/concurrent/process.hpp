@@ -44,7 +44,7 @@ class FIBER_API BrokenProcessPool : public BrokenExecutor {
 };
 
 struct ProcessPoolOptions {
-  std::optional<int> max_workers = {};      // default: the number of processors
+  std::optional<int> max_workers = {};     // default: the number of processors
   std::function<void()> initializer = {};  // called first in each worker process
 };
 
@@ -56,15 +56,17 @@ using Unpack = std::string (*)(const std::string& request);
 
 class FIBER_API RemoteWork {
  public:
-  explicit RemoteWork(std::string request) : request(std::move(request)) {}
+  explicit RemoteWork(std::string request) : request_(std::move(request)) {}
   RemoteWork(const RemoteWork&) = delete;
   RemoteWork& operator=(const RemoteWork&) = delete;
   virtual ~RemoteWork();
   virtual const FutureBase& future() const noexcept = 0;
   // Ends the future with the worker's answer.
   virtual void set_result(std::string reply) = 0;
+  std::string take_request() { return std::move(request_); }
 
-  std::string request;
+ private:
+  std::string request_;
 };
 
 // Text is passed as std::string, everything else as itself.
@@ -73,14 +75,13 @@ using Crossing =
     std::conditional_t<std::is_convertible_v<T, std::string_view>, std::string, std::decay_t<T>>;
 
 template <class F>
-concept CallableThatCrosses =
-    (std::is_pointer_v<F> && std::is_function_v<std::remove_pointer_t<F>>) ||
-    std::is_member_function_pointer_v<F> ||
-    (std::is_empty_v<F> && std::is_default_constructible_v<F>);
+concept CallableThatCrosses = (std::is_pointer_v<F> &&
+                               std::is_function_v<std::remove_pointer_t<F>>) ||
+                              std::is_member_function_pointer_v<F> ||
+                              (std::is_empty_v<F> && std::is_default_constructible_v<F>);
 
 template <class T>
-concept ValueThatCrosses =
-    std::is_default_constructible_v<T> &&
+concept ValueThatCrosses = std::is_default_constructible_v<T> &&
     cereal::traits::is_output_serializable<T, cereal::BinaryOutputArchive>::value &&
     cereal::traits::is_input_serializable<T, cereal::BinaryInputArchive>::value;
 
@@ -137,7 +138,7 @@ struct RemoteCall {
     }
   }
 
-  class Work final : public RemoteWork {
+  class Job final : public RemoteWork {
    public:
     using RemoteWork::RemoteWork;
     const Future<Result>& future() const noexcept override { return future_; }
@@ -165,10 +166,10 @@ struct RemoteCall {
 // held at that moment, nor a thread of the parent; so submit the first call before threads are
 // busy. Callbacks of futures run in that thread, too.
 //
-// A job's exception comes back with its type, if that is one of fiber/exceptions.hpp or <stdexcept>,
-// and as RuntimeError otherwise; its message is kept. What a job writes to stdout is flushed when
-// it ends. Workers end with the pool, and with the parent when that dies. Signal handlers are
-// reset in them.
+// A job's exception comes back with its type, if that is one of fiber/exceptions.hpp or
+// <stdexcept>, and as RuntimeError otherwise; its message is kept. What a job writes to stdout is
+// flushed when it ends. Workers end with the pool, and with the parent when that dies. Signal
+// handlers are reset in them.
 //
 // At most max_workers + 1 futures are `running`, the last one waiting for a free worker, as CPython
 // keeps one call in reserve; the rest is pending and can be cancelled.
@@ -194,7 +195,7 @@ class FIBER_API ProcessPoolExecutor final : public Executor {
     } catch (...) {
       error = std::current_exception();
     }
-    auto work = std::make_unique<typename Call::Work>(std::move(request));
+    auto work = std::make_unique<typename Call::Job>(std::move(request));
     Future<Result> future = work->future();
     if (error)
       future.set_exception(std::move(error));

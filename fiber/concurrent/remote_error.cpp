@@ -2,11 +2,14 @@
 
 #include <fiber/concurrent/executor.hpp>
 
+#include <concepts>
 #include <cstring>
 #include <new>
 #include <stdexcept>
 #include <string_view>
 #include <typeinfo>
+
+#include <cxxabi.h>
 
 namespace fiber::concurrent::futures::detail {
 namespace {
@@ -40,24 +43,56 @@ std::exception_ptr make(int number, const std::string& message) {
   }
 }
 
-template <class... E>
-constexpr std::size_t count = sizeof...(E);
-
-template <class... E>
-const Known* table() {
-  static const Known known[] = {{typeid(E), &make<E>}...};
-  return known;
+// exception_ptr says what it points to only while it is handled.
+const std::type_info* type_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (...) {
+    return abi::__cxa_current_exception_type();
+  }
 }
 
-#define KNOWN_ERRORS                                                                              \
-  RuntimeError, ValueError, TypeError, AttributeError, LookupError, EOFError, MemoryError,        \
-      OSError, TimeoutError, FileNotFoundError, PermissionError, ConnectionError,                 \
-      ConnectionRefusedError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError,      \
-      Exception, BaseException, KeyboardInterrupt, SystemExit, Error, CancelledError,             \
-      InvalidStateError, std::runtime_error, std::range_error, std::overflow_error,               \
-      std::underflow_error, std::logic_error, std::invalid_argument, std::domain_error,           \
-      std::length_error, std::out_of_range, std::bad_alloc
+template <class... E>
+struct Types {
+  static inline const Known table[] = {{typeid(E), &make<E>}...};
+};
+
+using KnownErrors =
+    Types<RuntimeError, ValueError, TypeError, AttributeError, LookupError, EOFError, MemoryError,
+          OSError, TimeoutError, FileNotFoundError, PermissionError, ConnectionError,
+          ConnectionRefusedError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError,
+          Exception, BaseException, KeyboardInterrupt, SystemExit, Error, CancelledError,
+          InvalidStateError, std::runtime_error, std::range_error, std::overflow_error,
+          std::underflow_error, std::logic_error, std::invalid_argument, std::domain_error,
+          std::length_error, std::out_of_range, std::bad_alloc>;
 
 }  // namespace
+
+std::string dump_error(const std::exception_ptr& error) {
+  Head head{-1, 0};
+  try {
+    std::rethrow_exception(error);
+  } catch (const OSError& e) {
+    head.number = e.error_number();
+  } catch (const SystemExit& e) {
+    head.number = e.code();
+  } catch (...) {
+  }
+  std::string message = str(error);
+  if (const std::type_info* type = type_of(error)) {
+    for (const Known& known : KnownErrors::table)
+      if (known.type == *type) head.type = static_cast<int>(&known - KnownErrors::table);
+  }
+  if (head.type < 0 && message.empty()) message = type_name(error);
+  return std::string(reinterpret_cast<const char*>(&head), sizeof head) + message;
+}
+
+std::exception_ptr load_error(const std::string& bytes) {
+  Head head;
+  std::memcpy(&head, bytes.data(), sizeof head);
+  const std::string message = bytes.substr(sizeof head);
+  if (head.type < 0) return std::make_exception_ptr(RuntimeError(message));
+  return KnownErrors::table[head.type].make(head.number, message);
+}
 
 }  // namespace fiber::concurrent::futures::detail

@@ -61,7 +61,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
       if (options.cancel_futures) cancelled = remove_pending();
       wake_.notify_all();
     }
-    for (const auto& work : cancelled) work->cancel();
+    for (const auto& work : cancelled) detail::cancel(work->future());
     if (!options.wait) return;
     if (is_own_thread()) throw RuntimeError("cannot join current thread");
     const std::lock_guard join_lock(join_mutex_);
@@ -111,7 +111,8 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     ++available_;
     // As one sees it in CPython, whose submit() waits for the thread to start: the future is
     // running. With an initializer, work does not start yet.
-    if (!initializer_) queue_.back().started = queue_.back().work->future().set_running_or_notify_cancel();
+    if (!initializer_)
+      queue_.back().started = queue_.back().work->future().set_running_or_notify_cancel();
   }
 
   void run_thread() {
@@ -152,13 +153,8 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
       broken_ = true;
       lost = remove_pending();
     }
-    for (const auto& work : lost) {
-      try {
-        work->fail(std::make_exception_ptr(broken_pool()));
-      } catch (...) {
-        detail::report("Exception in worker");
-      }
-    }
+    for (const auto& work : lost)
+      detail::fail(work->future(), std::make_exception_ptr(broken_pool()));
     return false;
   }
 

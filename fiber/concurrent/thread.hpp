@@ -19,8 +19,8 @@ class FIBER_API BrokenThreadPool : public BrokenExecutor {
 };
 
 struct ThreadPoolOptions {
-  std::optional<int> max_workers = {};    // default: min(32, processors + 4)
-  std::string thread_name_prefix = {};    // default: "ThreadPoolExecutor-N"
+  std::optional<int> max_workers = {};     // default: min(32, processors + 4)
+  std::string thread_name_prefix = {};     // default: "ThreadPoolExecutor-N"
   std::function<void()> initializer = {};  // called first in each thread
 };
 

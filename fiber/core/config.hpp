@@ -3,6 +3,11 @@
 
 #define FIBER_API __attribute__((visibility("default")))
 
+// For the path through a switch. Processors predict a return by the call it belongs to, and a call
+// that another stack made is none: every function that returns right after a switch costs a
+// misprediction, more than the switch itself.
+#define FIBER_INLINE inline __attribute__((always_inline))
+
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define FIBER_ASAN 1

@@ -1,6 +1,7 @@
 #include <fiber/core/context.hpp>
 
 #include <fiber/core/sanitizer.hpp>
+#include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
 
 #include <boost/context/detail/fcontext.hpp>
@@ -13,26 +14,6 @@ using boost::context::detail::jump_fcontext;
 using boost::context::detail::make_fcontext;
 using boost::context::detail::transfer_t;
 
-inline void save(ThreadState& thread, Context& from) noexcept {
-  from.caught = thread.exceptions->caught;
-  from.uncaught = thread.exceptions->uncaught;
-  from.error_number = *thread.error_number;
-  from.stack = thread.stack;
-}
-
-inline void restore(ThreadState& thread, const Context& own) noexcept {
-  thread.exceptions->caught = own.caught;
-  thread.exceptions->uncaught = own.uncaught;
-  *thread.error_number = own.error_number;
-}
-
-inline void bury(ThreadState& thread) noexcept {
-  if (thread.dead_stack != nullptr) [[unlikely]] {
-    Stack* dead = thread.dead_stack;
-    thread.dead_stack = nullptr;
-    thread.pool.release(dead);
-  }
-}
 
 // The first frame of every fiber. It never returns and nothing unwinds through it.
 FIBER_SWITCHES_STACK void entry(transfer_t arrived) {
@@ -59,20 +40,6 @@ inline fcontext_t fresh(Stack* stack) noexcept {
 }
 
 }  // namespace
-
-FIBER_SWITCHES_STACK void switch_context(Context& from, const Context& to) noexcept {
-  ThreadState& thread = *tls_thread_state;
-  save(thread, from);
-  Stack* own = thread.stack;
-  thread.stack = to.stack;
-  sanitizer::leave(own, to.stack, false);
-  const transfer_t arrived = jump_fcontext(to.sp, &from);
-  auto* origin = static_cast<Context*>(arrived.data);
-  origin->sp = arrived.fctx;
-  sanitizer::arrive(own, origin->stack);
-  restore(thread, from);
-  bury(thread);
-}
 
 FIBER_SWITCHES_STACK void start_context(Context& from, Stack* stack, StartFunction function,
                                         void* argument) noexcept {

@@ -13,7 +13,7 @@
 //     runs in between.
 #pragma once
 
-#include <fiber/core/context.hpp>
+#include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
 #include <fiber/value.hpp>
 
@@ -117,7 +117,7 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   void thread_exits() noexcept override;
   const char* running_name() const noexcept override;
 
-  value switch_to(GreenletObject* target, value arguments) {
+  FIBER_INLINE value switch_to(GreenletObject* target, value arguments) {
     if (target->owner.load(std::memory_order_relaxed) == this &&
         target->state == GreenletState::suspended && !target->waiting &&
         !has_returned_.load(std::memory_order_relaxed)) [[likely]] {
@@ -136,12 +136,12 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
 
   // For the layers above, which schedule greenlets themselves: makes `target` current without
   // carrying anything and without looking at who is left behind.
-  void resume(GreenletObject* target) noexcept {
+  FIBER_INLINE void resume(GreenletObject* target) noexcept {
     GreenletObject* from = current;
     from->state = GreenletState::suspended;
     target->state = GreenletState::current;
     current = target;
-    core::switch_context(from->context, target->context);
+    core::switch_context(thread, from->context, target->context);
   }
 
   void set_parent(GreenletObject* object, GreenletObject* parent);
@@ -164,15 +164,15 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
     bool start;
   };
 
-  void leave_for(GreenletObject* target) noexcept {
+  FIBER_INLINE void leave_for(GreenletObject* target) noexcept {
     GreenletObject* from = current;
     from->state = GreenletState::suspended;
     target->state = GreenletState::current;
     origin_ = from;
     current = target;
-    core::switch_context(from->context, target->context);
+    core::switch_context(thread, from->context, target->context);
   }
-  value receive() {
+  FIBER_INLINE value receive() {
     if (trace == nullptr && origin_->refs > 0 && mail_.error == nullptr) [[likely]]
       return std::move(mail_.result);
     return receive_slow();

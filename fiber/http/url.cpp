@@ -3,6 +3,7 @@
 #include <fiber/http/failure.hpp>
 #include <fiber/http/headers.hpp>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -43,6 +44,14 @@ std::string_view strip(std::string_view text) {
   return first == text.npos ? std::string_view{} : text.substr(first);
 }
 
+// By hand: curl_url_set() would respell the quoted characters.
+std::string with_query(std::string url, const Params& params) {
+  if (params.empty()) return url;
+  const auto end = std::min(url.find('#'), url.size());
+  const char separator = url.find('?') < end ? '&' : '?';
+  return url.insert(end, separator + urlencode(params));
+}
+
 }  // namespace
 
 std::string urlencode(const Params& params) {
@@ -77,11 +86,8 @@ std::string prepare_url(std::string_view given, const Params& params) {
 
   const Url url(curl_url());
   if (!url) throw std::bad_alloc();
-  if (curl_url_set(url.get(), CURLUPART_URL, text.c_str(), CURLU_URLENCODE) != CURLUE_OK)
+  if (curl_url_set(url.get(), CURLUPART_URL, with_query(text, params).c_str(), CURLU_URLENCODE))
     throw Failure{Kind::invalid_url, "Failed to parse: " + text};
-  if (!params.empty() && curl_url_set(url.get(), CURLUPART_QUERY, urlencode(params).c_str(),
-                                      CURLU_APPENDQUERY) != CURLUE_OK)
-    throw std::bad_alloc();
   return part(url.get(), CURLUPART_URL);
 }
 

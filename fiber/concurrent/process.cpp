@@ -1,0 +1,326 @@
+#include <fiber/concurrent/process.hpp>
+
+#include <fiber/concurrent/process_worker.hpp>
+#include <fiber/concurrent/remote_error.hpp>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <deque>
+#include <future>
+#include <iterator>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace fiber::concurrent::futures {
+
+BrokenProcessPool::~BrokenProcessPool() = default;
+detail::RemoteWork::~RemoteWork() = default;
+
+using detail::Descriptor;
+using detail::Message;
+
+// Shared by the executor and the manager thread, which forks the workers, hands them calls, and
+// waits for their replies and their end. A worker has one call at a time.
+class ProcessPoolExecutor::Processes final : public detail::Pool,
+                                             public std::enable_shared_from_this<Processes> {
+ public:
+  using Job = std::unique_ptr<detail::RemoteWork>;
+
+  explicit Processes(ProcessPoolOptions options)
+      : max_workers_(detail::checked_max_workers(options.max_workers, detail::process_cpu_count())),
+        initializer_(std::move(options.initializer)) {}
+
+  // Reached by the manager when the executor did not wait.
+  ~Processes() override {
+    if (manager_.joinable()) manager_.detach();
+  }
+
+  void submit(Job job) {
+    const std::lock_guard lock(mutex_);
+    if (broken_) {
+      throw BrokenProcessPool(
+          "A child process terminated abruptly, the process pool is not usable anymore");
+    }
+    if (shutdown_) throw RuntimeError("cannot schedule new futures after shutdown");
+    if (!started_) start();
+    pending_.push_back(std::move(job));
+    admit();
+    wake();
+  }
+
+  void shutdown(ShutdownOptions options) {
+    std::deque<Job> cancelled;
+    {
+      const std::lock_guard lock(mutex_);
+      shutdown_ = true;
+      wait_in_destructor_ = options.wait;
+      if (options.cancel_futures) cancelled.swap(pending_);
+      if (started_) wake();
+    }
+    for (const auto& job : cancelled) detail::cancel(job->future());
+    if (!options.wait) return;
+    if (is_own_thread()) throw RuntimeError("cannot join current thread");
+    const std::lock_guard join_lock(join_mutex_);
+    if (manager_.joinable()) manager_.join();
+  }
+
+  // For the executor's destructor and the program's exit.
+  void finish(bool wait) noexcept { shutdown({.wait = wait && !is_own_thread()}); }
+  void finish_at_exit() noexcept override { finish(true); }
+
+  bool wait_in_destructor() {
+    const std::lock_guard lock(mutex_);
+    return wait_in_destructor_;
+  }
+
+ private:
+  struct Worker {
+    pid_t pid;
+    Descriptor socket;
+    Descriptor process;  // readable when it has ended; none before Linux 5.3
+    Job job = nullptr;   // what it is doing
+  };
+
+  bool is_own_thread() const noexcept { return current_ == this; }
+
+  void wake() {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = write(wake_.get(), &one, sizeof one);
+  }
+
+  // With mutex_ held: fills the places for running futures.
+  void admit() {
+    while (running_ <= max_workers_ && !pending_.empty()) {
+      if (pending_.front()->future().set_running_or_notify_cancel()) {
+        ready_.push_back(std::move(pending_.front()));
+        ++running_;
+      }
+      pending_.pop_front();
+    }
+  }
+
+  // With mutex_ held: returns when the workers have been forked.
+  void start() {
+    detail::flush_output();
+    wake_ = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (wake_.get() < 0) raise_os_error(errno, "eventfd");
+    std::promise<void> forked;
+    std::future<void> ready = forked.get_future();
+    // Signals are for the program's threads; workers get the submitting thread's mask.
+    sigset_t all_signals, signals;
+    sigfillset(&all_signals);
+    pthread_sigmask(SIG_SETMASK, &all_signals, &signals);
+    try {
+      manager_ =
+          std::thread([self = shared_from_this(), signals, forked = std::move(forked)]() mutable {
+            pthread_setname_np(pthread_self(), "ProcessPool");
+            current_ = self.get();
+            self->run_manager(signals, std::move(forked));
+          });
+    } catch (const std::system_error&) {
+      pthread_sigmask(SIG_SETMASK, &signals, nullptr);
+      throw RuntimeError("can't start new thread");
+    }
+    pthread_sigmask(SIG_SETMASK, &signals, nullptr);
+    try {
+      ready.get();
+    } catch (...) {
+      manager_.join();
+      throw;
+    }
+    started_ = true;
+  }
+
+  void run_manager(const sigset_t& signals, std::promise<void> forked) {
+    try {
+      fork_workers(signals);
+    } catch (...) {
+      end_workers(false);
+      forked.set_exception(std::current_exception());
+      return;
+    }
+    forked.set_value();
+    bool healthy = true;
+    while (healthy && !finished()) healthy = hand_out() && collect();
+    if (healthy)
+      end_workers(true);
+    else
+      give_up();
+  }
+
+  void fork_workers(const sigset_t& signals) {
+    const std::lock_guard lock(detail::open_descriptors().mutex);
+    const pid_t parent = getpid();
+    for (int i = 0; i < max_workers_; ++i) {
+      int ends[2];
+      if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        raise_os_error(errno, "socketpair");
+      Worker& worker = workers_.emplace_back(Worker{-1, Descriptor(ends[0]), Descriptor()});
+      worker.pid = fork();
+      if (worker.pid == 0) detail::run_worker(ends[1], parent, signals, initializer_);
+      const int error = errno;
+      close(ends[1]);
+      if (worker.pid < 0) raise_os_error(error, "fork");
+      worker.process = Descriptor(static_cast<int>(syscall(SYS_pidfd_open, worker.pid, 0)));
+    }
+  }
+
+  bool finished() {
+    const std::lock_guard lock(mutex_);
+    admit();
+    return shutdown_ && running_ == 0 && pending_.empty();
+  }
+
+  // Gives calls to the workers that have none. False if one of them is gone.
+  bool hand_out() {
+    for (Worker& worker : workers_) {
+      if (worker.job) continue;
+      {
+        const std::lock_guard lock(mutex_);
+        if (ready_.empty()) return true;
+        worker.job = std::move(ready_.front());
+        ready_.pop_front();
+      }
+      if (!detail::send(worker.socket.get(), Message::CALL, worker.job->take_request()))
+        return false;
+    }
+    return true;
+  }
+
+  // Waits for something to happen and takes the replies that have come. False if a worker is gone.
+  bool collect() {
+    std::vector<pollfd> polled{{wake_.get(), POLLIN, 0}};
+    for (const Worker& worker : workers_) {
+      polled.push_back({worker.socket.get(), POLLIN, 0});
+      polled.push_back({worker.process.get(), POLLIN, 0});
+    }
+    while (poll(polled.data(), polled.size(), -1) < 0) {
+    }
+    std::uint64_t wakes;
+    [[maybe_unused]] const ssize_t drained = read(wake_.get(), &wakes, sizeof wakes);
+
+    bool healthy = true;
+    std::vector<std::pair<Job, Message>> replies;
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+      Message reply;
+      if (polled[1 + 2 * i].revents != 0 && detail::receive(workers_[i].socket.get(), reply))
+        replies.emplace_back(std::move(workers_[i].job), std::move(reply));
+      else if (polled[1 + 2 * i].revents != 0 || polled[2 + 2 * i].revents != 0)
+        healthy = false;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      running_ -= static_cast<int>(replies.size());
+      admit();
+    }
+    // The workers go on while callbacks run here.
+    healthy = healthy && hand_out();
+    for (auto& [job, reply] : replies) settle(*job, std::move(reply));
+    return healthy;
+  }
+
+  static void settle(detail::RemoteWork& job, Message reply) {
+    try {
+      if (reply.kind == Message::ERROR)
+        job.future().set_exception(detail::load_error(reply.body));
+      else
+        job.set_result(std::move(reply.body));
+    } catch (...) {
+      if (job.future().done())  // from a callback
+        detail::report("Exception in worker");
+      else  // the result could not be read
+        detail::fail(job.future(), std::current_exception());
+    }
+  }
+
+  void end_workers(bool healthy) {
+    for (const Worker& worker : workers_) {
+      if (worker.pid < 0) continue;
+      // Shutting down reaches the worker even if some other process has inherited our end.
+      if (healthy)
+        ::shutdown(worker.socket.get(), SHUT_WR);
+      else
+        kill(worker.pid, SIGKILL);
+    }
+    for (const Worker& worker : workers_) {
+      while (worker.pid > 0 && waitpid(worker.pid, nullptr, 0) < 0 && errno == EINTR) {
+      }
+    }
+    workers_.clear();
+  }
+
+  void give_up() {
+    std::vector<Job> lost;
+    for (Worker& worker : workers_)
+      if (worker.job) lost.push_back(std::move(worker.job));
+    end_workers(false);
+    {
+      const std::lock_guard lock(mutex_);
+      broken_ = shutdown_ = true;
+      for (auto* queue : {&ready_, &pending_}) {
+        std::move(queue->begin(), queue->end(), std::back_inserter(lost));
+        queue->clear();
+      }
+    }
+    for (const Job& job : lost) {
+      detail::fail(job->future(), std::make_exception_ptr(BrokenProcessPool(
+                                      "A process in the process pool was terminated abruptly "
+                                      "while the future was running or pending.")));
+    }
+  }
+
+  static thread_local const Processes* current_;
+
+  const int max_workers_;
+  const std::function<void()> initializer_;
+  Descriptor wake_;              // an eventfd: something changed for the manager
+  std::vector<Worker> workers_;  // the manager's own
+  std::mutex join_mutex_;        // taken without mutex_
+  std::thread manager_;
+
+  std::mutex mutex_;  // guards the rest
+  std::deque<Job> pending_;
+  std::deque<Job> ready_;  // their futures are running, but no worker has them yet
+  int running_ = 0;        // futures that are running, at most max_workers_ + 1
+  bool started_ = false;
+  bool shutdown_ = false;
+  bool broken_ = false;
+  bool wait_in_destructor_ = true;
+};
+
+thread_local const ProcessPoolExecutor::Processes* ProcessPoolExecutor::Processes::current_ =
+    nullptr;
+
+ProcessPoolExecutor::ProcessPoolExecutor(ProcessPoolOptions options)
+    : processes_(std::make_shared<Processes>(std::move(options))) {
+  detail::finish_at_exit(processes_);
+}
+
+ProcessPoolExecutor::~ProcessPoolExecutor() {
+  processes_->finish(processes_->wait_in_destructor());
+}
+
+void ProcessPoolExecutor::shutdown(ShutdownOptions options) { processes_->shutdown(options); }
+
+void ProcessPoolExecutor::submit_work(std::unique_ptr<Work>) {
+  throw TypeError(
+      "a process pool cannot run a call submitted through Executor&: use the "
+      "ProcessPoolExecutor itself, so that the call can be serialised");
+}
+
+void ProcessPoolExecutor::submit_remote(std::unique_ptr<detail::RemoteWork> work) {
+  processes_->submit(std::move(work));
+}
+
+}  // namespace fiber::concurrent::futures
