@@ -33,15 +33,21 @@ inline void stack_created([[maybe_unused]] void* low, [[maybe_unused]] void* hig
 #endif
 }
 
+inline void stack_forgotten([[maybe_unused]] Stack* stack) noexcept {
+#if defined(FIBER_TSAN)
+  if (stack->tsan_fiber != nullptr) __tsan_destroy_fiber(stack->tsan_fiber);
+  stack->tsan_fiber = nullptr;
+#endif
+}
+
 inline void stack_released([[maybe_unused]] Stack* stack) noexcept {
 #if defined(FIBER_ASAN)
   const std::size_t guard = page_size();
   __asan_unpoison_memory_region(stack->base + guard, stack->size - guard);
 #endif
-#if defined(FIBER_TSAN)
-  if (stack->tsan_fiber != nullptr) __tsan_destroy_fiber(stack->tsan_fiber);
-  stack->tsan_fiber = nullptr;
-#endif
+  // ThreadSanitizer's own record of a fiber is dear to make, so it is kept for some uses; not for
+  // ever, since each use leaves the frames of a fiber's end on its shadow stack.
+  if (stack->uses >= kTrimInterval) stack_forgotten(stack);
 }
 
 // The stack the thread came with.

@@ -89,6 +89,9 @@ bool Stack::guards(const void* address) const noexcept {
 
 StackPool::~StackPool() {
   for (const SizeClass& sizes : classes_)
+    for (Stack* stack = sizes.free; stack != nullptr; stack = stack->next_free)
+      sanitizer::stack_forgotten(stack);
+  for (const SizeClass& sizes : classes_)
     if (sizes.in_use != 0) return;  // somebody still runs on them: their pages must stay
   for (const Slab& slab : slabs_) ::munmap(slab.address, slab.bytes);
 }
