@@ -79,12 +79,16 @@ greenlet::greenlet(const greenlet_options& options)
 greenlet::greenlet(std::unique_ptr<detail::Run> run, const greenlet_options& options) {
   detail::GreenletThread& thread = detail::greenlet_thread();
   thread.drain_inbox();
-  auto object = std::make_unique<detail::GreenletObject>(thread);
-  object->run = std::move(run);
-  object->stack_size = options.stack_size;
-  if (!options.name.empty()) object->name = std::make_unique<std::string>(options.name);
   detail::GreenletObject* parent =
       options.parent.object_ != nullptr ? options.parent.object_ : thread.current;
+  if (parent->owner.load(std::memory_order_relaxed) != &thread)
+    throw ValueError("parent cannot be on a different thread");
+  auto name = options.name.empty() ? nullptr : std::make_unique<std::string>(options.name);
+  auto object = std::make_unique<detail::GreenletObject>(
+      thread, detail::GreenletObject::Listed::when_started);
+  object->run = std::move(run);
+  object->stack_size = options.stack_size;
+  object->name = std::move(name);
   retain(parent);
   object->parent = parent;
   object->refs = 1;
@@ -128,7 +132,9 @@ value greenlet::throw_(std::exception_ptr exception) const {
 bool greenlet::dead() const { return checked()->state == detail::GreenletState::dead; }
 
 greenlet::operator bool() const {
-  return object_ != nullptr && object_->started && object_->state != detail::GreenletState::dead;
+  if (object_ == nullptr) return false;
+  const detail::GreenletState state = object_->state;
+  return state == detail::GreenletState::suspended || state == detail::GreenletState::current;
 }
 
 const greenlet& greenlet::parent() const {
@@ -142,7 +148,8 @@ void greenlet::parent(const greenlet& new_parent) const {
 }
 
 void greenlet::set_run(std::unique_ptr<detail::Run> run) const {
-  if (checked()->started) throw AttributeError("run cannot be set after a greenlet has started");
+  if (checked()->state != detail::GreenletState::pending)
+    throw AttributeError("run cannot be set after a greenlet has started");
   const auto previous = std::exchange(object_->run, std::move(run));
 }
 

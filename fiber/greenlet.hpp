@@ -7,8 +7,9 @@
 //   gr1.switch_();                                   // 1 3 2 4
 //
 // A handle is a counted reference. Dropping the last one to a suspended greenlet throws GreenletExit
-// into it, so that its stack is unwound. A greenlet runs only on the thread that made it; its
-// handles may be copied and dropped on any thread (the unwinding is left to its own thread).
+// into it, so that its stack is unwound. A greenlet runs only on the thread that made it, or, if it
+// was still pending, that gave it a parent of its own; its handles may be copied and dropped on any
+// thread (the unwinding is left to its own thread).
 //
 // Where this departs from Python: C++ exceptions cross to the parent just as Python's do; a thread
 // that exits unwinds its suspended greenlets itself, newest first; a greenlet that keeps a handle
@@ -87,9 +88,15 @@ consteval bool can_run() {
 
 FIBER_API void reject_arguments(const value& arguments);
 
-template <class Parameter>
-Parameter&& pass(std::remove_reference_t<Parameter>& object) {
-  return static_cast<Parameter&&>(object);
+// What was sent, as the parameter takes it; text literals come as std::string.
+template <class Parameter, class Argument>
+decltype(auto) pass(Argument& argument) {
+  if constexpr (std::same_as<std::remove_cvref_t<Parameter>, const char*>)
+    return argument.c_str();
+  else if constexpr (std::same_as<std::remove_cvref_t<Parameter>, char*>)
+    return argument.data();
+  else
+    return static_cast<Parameter&&>(argument);
 }
 
 template <class F>
@@ -214,7 +221,9 @@ class FIBER_API greenlet {
   // Where results and exceptions go when the body ends. Null for the thread's main greenlet. The
   // reference is not counted: copy it to keep the parent alive.
   const greenlet& parent() const;
-  // Throws ValueError (main, cycles, another thread's tree once started), TypeError (null).
+  // Throws AttributeError (main), TypeError (null), ValueError (cycles, another thread's parent). A
+  // pending greenlet of another thread, even one that has exited, moves to this thread; no other
+  // thread may use it meanwhile. A started one is a ValueError.
   void parent(const greenlet& new_parent) const;
 
   // Sets or replaces the body of a pending greenlet. Throws AttributeError once it has started.
@@ -255,7 +264,7 @@ class FIBER_API greenlet {
 };
 
 struct greenlet_options {
-  greenlet parent = nullptr;   // null: the current greenlet
+  greenlet parent = nullptr;   // of this thread (else ValueError); null: the current greenlet
   std::size_t stack_size = core::kDefaultStackSize;  // bytes; rounded up to a power of two
   std::string name = {};
 };
@@ -264,7 +273,8 @@ struct greenlet_options {
 // counted and lasts as long as the greenlet does; a copy is counted. Python: greenlet.getcurrent.
 FIBER_API const greenlet& getcurrent();
 
-// Every greenlet of this thread that has not ended, main included, oldest first.
+// Every greenlet of this thread that has started and not ended, main included, in the order in
+// which they started.
 FIBER_API std::vector<greenlet> all_greenlets();
 
 // Calls `callback` after each switch of this thread, in the target, before the value or exception

@@ -22,23 +22,28 @@ constexpr std::size_t stream_buffer = 256 * 1024;
 
 [[noreturn]] void raise(const http::Failure& failure) {
   using Kind = http::Failure::Kind;
+  std::string text = failure.text;
+  if (failure.kind == Kind::connect && failure.error_number)
+    text += ": " + std::string(OSError(failure.error_number, {}).what());
+  if (!failure.url.empty()) text += " for url: " + failure.url;
   switch (failure.kind) {
-    case Kind::missing_schema: throw MissingSchema(failure.text);
-    case Kind::invalid_schema: throw InvalidSchema(failure.text);
-    case Kind::invalid_url: throw InvalidURL(failure.text);
-    case Kind::invalid_header: throw InvalidHeader(failure.text);
-    case Kind::connect_timeout: throw ConnectTimeout(failure.text);
-    case Kind::proxy: throw ProxyError(failure.text);
-    case Kind::tls: throw SSLError(failure.text);
-    case Kind::payload: throw ChunkedEncodingError(failure.text);
-    case Kind::encoding: throw ContentDecodingError(failure.text);
-    case Kind::too_many_redirects: throw TooManyRedirects(failure.text);
+    case Kind::missing_schema: throw MissingSchema(text);
+    case Kind::invalid_schema: throw InvalidSchema(text);
+    case Kind::invalid_url: throw InvalidURL(text);
+    case Kind::invalid_header: throw InvalidHeader(text);
+    case Kind::connect_timeout: throw ConnectTimeout(text);
+    case Kind::proxy: throw ProxyError(text);
+    case Kind::tls: throw SSLError(text);
+    case Kind::payload: throw ChunkedEncodingError(text);
+    case Kind::encoding: throw ContentDecodingError(text);
+    case Kind::too_many_redirects: throw TooManyRedirects(text);
     case Kind::memory: throw std::bad_alloc();
     case Kind::resolve:
     case Kind::connect:
-    case Kind::disconnected: break;
+    case Kind::disconnected:
+    case Kind::bad_response: break;
   }
-  throw ConnectionError(failure.text);
+  throw ConnectionError(text);
 }
 
 std::string in_seconds(http::Seconds duration) {

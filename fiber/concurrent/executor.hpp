@@ -94,8 +94,8 @@ class MapResults {
   using value_type = typename Future<R>::Value;
   MapResults(std::vector<Future<R>> futures, Timeout timeout)
       : futures_(std::move(futures)), deadline_(timeout.deadline()) {}
-  MapResults(MapResults&&) noexcept = default;
-  MapResults& operator=(MapResults&&) = delete;
+  MapResults(const MapResults&) = delete;
+  MapResults& operator=(const MapResults&) = delete;
   ~MapResults() {
     for (; next_ < futures_.size(); ++next_) futures_[next_].cancel();
   }
@@ -141,7 +141,8 @@ auto map(Timeout timeout, Submit submit, Ranges&&... ranges) {
       futures.push_back(submit(*at...));
   };
   submit_all(std::ranges::begin(ranges)...);
-  return Pull(MapResults<typename F::value_type>(std::move(futures), timeout));
+  using Source = MapResults<typename F::value_type>;
+  return Pull(std::in_place_type<Source>, std::move(futures), timeout);
 }
 
 // A pool that outlives its executor, which happens after shutdown({.wait = false}).

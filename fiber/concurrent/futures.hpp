@@ -182,7 +182,7 @@ class Pull {
    public:
     using value_type = typename Source::value_type;
     using difference_type = std::ptrdiff_t;
-    explicit iterator(Source* source) noexcept : source_(source) { ++*this; }
+    explicit iterator(Source* source) : source_(source) { ++*this; }
     value_type& operator*() const { return source_->current(); }
     iterator& operator++() {
       if (!source_->advance()) source_ = nullptr;
@@ -195,7 +195,9 @@ class Pull {
     Source* source_;
   };
 
-  explicit Pull(Source source) : source_(std::move(source)) {}
+  template <class... Args>
+  explicit Pull(std::in_place_type_t<Source>, Args&&... args)
+      : source_(std::forward<Args>(args)...) {}
   iterator begin() { return iterator(&source_); }
   std::default_sentinel_t end() const noexcept { return {}; }
 
@@ -255,7 +257,8 @@ DoneAndNotDoneFutures<F> wait(std::initializer_list<F> futures, WaitOptions opti
 // blocks, and throws TimeoutError when the time is up. Python: concurrent.futures.as_completed.
 template <FutureRange R>
 auto as_completed(R&& futures, AsCompletedOptions options = {}) {
-  return detail::Pull(detail::CompletedFutures(detail::to_vector(futures), options.timeout));
+  using Source = detail::CompletedFutures<std::ranges::range_value_t<R>>;
+  return detail::Pull(std::in_place_type<Source>, detail::to_vector(futures), options.timeout);
 }
 template <std::derived_from<FutureBase> F>
 auto as_completed(std::initializer_list<F> futures, AsCompletedOptions options = {}) {

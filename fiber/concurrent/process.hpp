@@ -81,7 +81,8 @@ concept CallableThatCrosses = (std::is_pointer_v<F> &&
                               (std::is_empty_v<F> && std::is_default_constructible_v<F>);
 
 template <class T>
-concept ValueThatCrosses = std::is_default_constructible_v<T> &&
+concept ValueThatCrosses =
+    !std::is_pointer_v<T> && std::is_default_constructible_v<T> &&
     cereal::traits::is_output_serializable<T, cereal::BinaryOutputArchive>::value &&
     cereal::traits::is_input_serializable<T, cereal::BinaryInputArchive>::value;
 

@@ -36,7 +36,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     for (std::thread& thread : threads_) {
       if (thread.get_id() == std::this_thread::get_id())
         thread.detach();
-      else
+      else if (thread.joinable())
         thread.join();
     }
   }

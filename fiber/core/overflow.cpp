@@ -49,7 +49,7 @@ void report(const ThreadState& thread) noexcept {
   message.write();
 }
 
-void on_fault(int signal, siginfo_t* info, void* context) {
+[[maybe_unused]] void on_fault(int signal, siginfo_t* info, void* context) {
   const ThreadState* thread = tls_thread_state;
   if (thread != nullptr && thread->stack != &thread->own_stack &&
       thread->stack->guards(info->si_addr))
@@ -64,6 +64,7 @@ void on_fault(int signal, siginfo_t* info, void* context) {
     struct sigaction standard {};
     standard.sa_handler = SIG_DFL;
     ::sigaction(signal, &standard, nullptr);
+    if (info->si_code <= 0) ::raise(signal);  // sent by a process: there is no such instruction
   }
 }
 

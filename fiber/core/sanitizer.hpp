@@ -27,9 +27,10 @@
 
 namespace fiber::core::sanitizer {
 
-inline void stack_created([[maybe_unused]] void* low, [[maybe_unused]] void* high) noexcept {
+inline void stack_created([[maybe_unused]] Stack* stack) noexcept {
 #if defined(VALGRIND_STACK_REGISTER)
-  (void)VALGRIND_STACK_REGISTER(low, high);
+  stack->valgrind_id = static_cast<std::uint32_t>(
+      VALGRIND_STACK_REGISTER(stack->base + page_size(), stack->base + stack->size));
 #endif
 }
 
@@ -37,6 +38,13 @@ inline void stack_forgotten([[maybe_unused]] Stack* stack) noexcept {
 #if defined(FIBER_TSAN)
   if (stack->tsan_fiber != nullptr) __tsan_destroy_fiber(stack->tsan_fiber);
   stack->tsan_fiber = nullptr;
+#endif
+}
+
+inline void stack_destroyed(Stack* stack) noexcept {
+  stack_forgotten(stack);
+#if defined(VALGRIND_STACK_DEREGISTER)
+  VALGRIND_STACK_DEREGISTER(stack->valgrind_id);
 #endif
 }
 

@@ -54,10 +54,11 @@ long mapping_budget() {
       "where guards need no mappings");
 }
 
-void install_guard(std::byte* base, std::size_t bytes) {
+// Returns how many mappings that took.
+long install_guard(std::byte* base, std::size_t bytes) {
   static std::atomic<bool> kernel_refuses{false};
   if (stack_limits().guard_install && !kernel_refuses.load(std::memory_order_relaxed)) {
-    if (::madvise(base, bytes, MADV_GUARD_INSTALL) == 0) return;
+    if (::madvise(base, bytes, MADV_GUARD_INSTALL) == 0) return 0;
     if (errno != EINVAL)
       throw MemoryError(std::string("cannot guard a fiber stack: ") + std::strerror(errno));
     kernel_refuses.store(true, std::memory_order_relaxed);
@@ -68,6 +69,7 @@ void install_guard(std::byte* base, std::size_t bytes) {
     split_mappings.fetch_sub(2, std::memory_order_relaxed);
     out_of_mappings(static_cast<std::size_t>(before / 2));
   }
+  return 2;
 }
 
 }  // namespace
@@ -90,10 +92,11 @@ bool Stack::guards(const void* address) const noexcept {
 StackPool::~StackPool() {
   for (const SizeClass& sizes : classes_)
     for (Stack* stack = sizes.free; stack != nullptr; stack = stack->next_free)
-      sanitizer::stack_forgotten(stack);
+      sanitizer::stack_destroyed(stack);
   for (const SizeClass& sizes : classes_)
     if (sizes.in_use != 0) return;  // somebody still runs on them: their pages must stay
   for (const Slab& slab : slabs_) ::munmap(slab.address, slab.bytes);
+  split_mappings.fetch_sub(split_mappings_, std::memory_order_relaxed);
 }
 
 StackPool::SizeClass& StackPool::size_class(std::size_t size) {
@@ -122,14 +125,14 @@ Stack* StackPool::allocate(std::size_t size) {
 Stack* StackPool::carve(SizeClass& sizes) {
   if (sizes.next == sizes.end) new_slab(sizes);
   std::byte* base = sizes.next;
-  install_guard(base, page_size());
+  split_mappings_ += install_guard(base, page_size());
   sizes.next += sizes.size;
   std::byte* place = base + sizes.size - sizeof(Stack) - (sizes.made++ % kColours) * kCacheLine;
   place -= reinterpret_cast<std::uintptr_t>(place) % kCacheLine;
   auto* stack = new (place) Stack;
   stack->base = base;
   stack->size = sizes.size;
-  sanitizer::stack_created(base + page_size(), base + sizes.size);
+  sanitizer::stack_created(stack);
   return stack;
 }
 

@@ -22,6 +22,7 @@ struct Stack {
   std::size_t size = 0;            // bytes from base to the top, guard included
   Stack* next_free = nullptr;
   std::uint32_t uses = 0;
+  std::uint32_t valgrind_id = 0;
   void* fake_stack = nullptr;      // AddressSanitizer's, while the stack is switched out
   void* tsan_fiber = nullptr;      // ThreadSanitizer's
 
@@ -96,6 +97,7 @@ class FIBER_API StackPool {
   std::vector<Slab> slabs_;
   std::size_t idle_limit_ = SIZE_MAX;
   std::size_t idle_bytes_ = 0;
+  long split_mappings_ = 0;        // that guards took, where they take any
 };
 
 // Bytes below the top that were ever touched since the memory was last given back (page-exact).

@@ -23,6 +23,7 @@ struct ThreadExit {
   OverflowGuard overflow_guard;
 
   ~ThreadExit() {
+    if (!state) return;
     ThreadLayer* asyncio = state->asyncio;
     if (asyncio != nullptr) asyncio->thread_exits();
     ThreadLayer* greenlets = state->greenlets;

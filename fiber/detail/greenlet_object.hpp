@@ -3,7 +3,7 @@
 //
 // Invariants
 //  1. Exactly one greenlet of a thread is current; only its owner thread touches anything but
-//     `foreign_refs` and `owner`.
+//     `foreign_refs` and `owner`, and reads anything but these, `state` and the name.
 //  2. References are counted twice: `refs` by the owner without atomics, `foreign_refs` by all
 //     others. A foreign thread never gives a reference up itself: it hands it back to the owner's
 //     inbox, so only the owner can see the sum reach zero.
@@ -11,6 +11,8 @@
 //     still wanted, and unwinds it if not.
 //  4. The mailbox is filled right before a switch and emptied right after arrival; no user code
 //     runs in between.
+//  5. A pending greenlet may pass to another thread, by being given a parent there: it is in no
+//     list until it starts. Whoever moves it is the only one to use it meanwhile.
 #pragma once
 
 #include <fiber/core/switch.hpp>
@@ -57,10 +59,29 @@ struct Outcome {
 
 enum class GreenletState : std::uint8_t { pending, suspended, current, dead };
 
+// The state, which other threads may ask for: costs what a plain variable does.
+class SharedState {
+ public:
+  SharedState() noexcept = default;
+  SharedState(const SharedState&) = delete;
+  SharedState& operator=(const SharedState&) = delete;
+  SharedState& operator=(GreenletState state) noexcept {
+    state_.store(state, std::memory_order_relaxed);
+    return *this;
+  }
+  operator GreenletState() const noexcept {  // NOLINT(google-explicit-constructor)
+    return state_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<GreenletState> state_{GreenletState::pending};
+};
+
 class FIBER_API GreenletObject {
  public:
+  enum class Listed : bool { when_started, at_once };
   // Belongs to the calling thread; takes part in its list of live greenlets.
-  explicit GreenletObject(GreenletThread& thread);
+  explicit GreenletObject(GreenletThread& thread, Listed listed = Listed::at_once);
   GreenletObject(const GreenletObject&) = delete;
   GreenletObject& operator=(const GreenletObject&) = delete;
   virtual ~GreenletObject();
@@ -74,12 +95,13 @@ class FIBER_API GreenletObject {
   long refs = 0;
   std::atomic<long> foreign_refs{0};
   GreenletObject* parent = nullptr;  // counted; null for main
-  GreenletState state = GreenletState::pending;
+  SharedState state;
   bool started = false;
   bool is_main = false;
   bool is_task = false;
   bool waiting = false;     // suspended in an await: only the event loop may continue it
-  bool unkillable = false;  // outlived its GreenletExit
+  bool unkillable = false;  // outlived its GreenletExit; counts as one reference
+  bool listed = false;
   std::uint32_t returned = 0;              // references in the owner's inbox
   GreenletObject* next_returned = nullptr;
   core::Stack* stack = nullptr;
@@ -97,9 +119,10 @@ class FIBER_API GreenletObject {
     return *std::launder(reinterpret_cast<const greenlet*>(borrowed_));
   }
 
-  bool unreferenced() const noexcept {
-    return refs + foreign_refs.load(std::memory_order_acquire) == 0;
+  long references() const noexcept {
+    return refs + foreign_refs.load(std::memory_order_acquire);
   }
+  bool unreferenced() const noexcept { return references() == 0; }
 
  private:
   alignas(void*) std::byte borrowed_[sizeof(void*)];
@@ -154,10 +177,11 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   GreenletObject* main;
   std::shared_ptr<trace_function> trace;
   GreenletObject* live_head = nullptr;  // newest first
-  long live_objects = 0;
+  long live_objects = 0;                // handles may still refer to dead ones
 
  private:
   friend FIBER_API void release(GreenletObject* object) noexcept;
+  friend class ForkGuard;
 
   struct Route {
     GreenletObject* target;
@@ -180,17 +204,20 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
 
   value receive_slow();
   value switch_slow(GreenletObject* target, value arguments);
-  value deliver(Route route, GreenletObject* origin, Outcome outcome);
-  Route route(GreenletObject* from, GreenletObject*& origin, Outcome& outcome);
-  void end_unstarted(GreenletObject* object, GreenletObject*& origin, Outcome& outcome);
+  value deliver(Route route, Outcome outcome);
+  value deliver_to(GreenletObject* target, Outcome outcome, const char* what);
+  Route route(GreenletObject* from, Outcome& outcome);
   GreenletObject* finish(GreenletObject* ended, Outcome outcome);
   void call_trace(const char* event, GreenletObject* origin, GreenletObject* target);
   void check_thread(GreenletObject* target);
+  void take_over(GreenletObject* object);
+  void end_newest() noexcept;
+  static void abandon(GreenletObject* object) noexcept;
   void drain_inbox_slow() noexcept;
   GreenletObject* drop(GreenletObject* object) noexcept;
   static void entry(void* object);
   static GreenletObject* free_object(GreenletObject* object) noexcept;
-  static GreenletObject* drop_foreign(GreenletObject* object, GreenletThread* owner) noexcept;
+  static GreenletObject* drop_foreign(GreenletObject* object) noexcept;
 
   Outcome mail_;
   GreenletObject* origin_ = nullptr;
@@ -199,7 +226,7 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   GreenletObject* inbox_ = nullptr;
   std::atomic<bool> has_returned_{false};
   bool closed_ = false;             // the thread has exited
-  std::atomic<long> moved_away_{0};  // objects that other threads' trees took over
+  long moved_away_ = 0;             // objects that other threads took over; with the mutex
 };
 
 FIBER_API GreenletThread& make_greenlet_thread(core::ThreadState& thread);

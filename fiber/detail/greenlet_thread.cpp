@@ -3,6 +3,7 @@
 #include <exception>
 
 #include <cxxabi.h>
+#include <pthread.h>
 
 namespace fiber::detail {
 namespace {
@@ -22,6 +23,11 @@ class MainGreenlet final : public GreenletObject {
   }
 };
 
+std::exception_ptr no_body(const char* what) {
+  return std::make_exception_ptr(
+      AttributeError(std::string("a greenlet without a body (run) cannot be ") + what));
+}
+
 bool is_exit(const std::exception_ptr& error) noexcept {
   try {
     std::rethrow_exception(error);
@@ -34,16 +40,35 @@ bool is_exit(const std::exception_ptr& error) noexcept {
 
 }  // namespace
 
+// A child process must not find its inbox locked by a thread that it does not have.
+class ForkGuard {
+ public:
+  static void install() noexcept {
+    static const int installed = ::pthread_atfork(lock, unlock, unlock);
+    (void)installed;
+  }
+
+ private:
+  static void lock() {
+    if (GreenletThread* thread = own_thread()) thread->inbox_mutex_.lock();
+  }
+  static void unlock() {
+    if (GreenletThread* thread = own_thread()) thread->inbox_mutex_.unlock();
+  }
+};
+
 GreenletThread& make_greenlet_thread(core::ThreadState& thread) {
+  ForkGuard::install();
   auto* created = new GreenletThread(thread);
   thread.greenlets = created;
   return *created;
 }
 
-GreenletObject::GreenletObject(GreenletThread& thread) : owner(&thread) {
+GreenletObject::GreenletObject(GreenletThread& thread, Listed when) : owner(&thread) {
   static_assert(sizeof(greenlet) == sizeof(borrowed_));
   new (borrowed_) greenlet(greenlet::borrow{}, this);
-  thread.link(this);
+  ++thread.live_objects;
+  if (when == Listed::at_once) thread.link(this);
 }
 
 GreenletObject::~GreenletObject() {
@@ -63,8 +88,7 @@ void release(GreenletObject* object) noexcept {
   // A loop, since the last reference to a child may be what keeps its parent: chains of a million.
   while (object != nullptr) {
     GreenletThread* owner = object->owner.load(std::memory_order_relaxed);
-    object = owner == own_thread() ? owner->drop(object)
-                                   : GreenletThread::drop_foreign(object, owner);
+    object = owner == own_thread() ? owner->drop(object) : GreenletThread::drop_foreign(object);
   }
 }
 
@@ -83,11 +107,11 @@ GreenletObject* GreenletThread::drop(GreenletObject* object) noexcept {
     weak->target = nullptr;
   }
   --live_objects;
+  unlink(object);
   return free_object(object);
 }
 
 GreenletObject* GreenletThread::free_object(GreenletObject* object) noexcept {
-  unlink(object);
   if (WeakBlock* weak = object->weak.load(std::memory_order_relaxed)) {
     if (weak->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete weak;
   }
@@ -96,8 +120,8 @@ GreenletObject* GreenletThread::free_object(GreenletObject* object) noexcept {
   return parent;
 }
 
-GreenletObject* GreenletThread::drop_foreign(GreenletObject* object,
-                                             GreenletThread* owner) noexcept {
+GreenletObject* GreenletThread::drop_foreign(GreenletObject* object) noexcept {
+  GreenletThread* owner = object->owner.load(std::memory_order_acquire);
   std::unique_lock lock(owner->inbox_mutex_);
   if (!owner->closed_) {
     if (object->returned++ == 0) {
@@ -114,9 +138,10 @@ GreenletObject* GreenletThread::drop_foreign(GreenletObject* object,
     if (!object->unreferenced()) return nullptr;
     weak->target = nullptr;
   }
-  const bool last = --owner->live_objects - owner->moved_away_.load() == 0;
-  GreenletObject* parent = free_object(object);
+  unlink(object);
+  const bool last = --owner->live_objects == owner->moved_away_;
   lock.unlock();
+  GreenletObject* parent = free_object(object);  // runs destructors, which may come here again
   if (last) delete owner;
   return parent;
 }
@@ -143,20 +168,22 @@ void GreenletThread::drain_inbox_slow() noexcept {
 // --- the list of live greenlets -----------------------------------------------------------------
 
 void GreenletThread::link(GreenletObject* object) noexcept {
+  if (object->listed) return;
+  object->listed = true;
   object->previous_live = nullptr;
   object->next_live = live_head;
   if (live_head != nullptr) live_head->previous_live = object;
   live_head = object;
-  ++live_objects;
 }
 
 void GreenletThread::unlink(GreenletObject* object) noexcept {
+  if (!object->listed) return;
+  object->listed = false;
   if (object->next_live != nullptr) object->next_live->previous_live = object->previous_live;
   if (object->previous_live != nullptr)
     object->previous_live->next_live = object->next_live;
-  else if (auto* owner = object->owner.load(std::memory_order_relaxed);
-           owner != nullptr && owner->live_head == object)
-    owner->live_head = object->next_live;
+  else
+    object->owner.load(std::memory_order_relaxed)->live_head = object->next_live;
   object->next_live = nullptr;
   object->previous_live = nullptr;
 }
@@ -177,29 +204,15 @@ const char* GreenletThread::running_name() const noexcept {
 void GreenletThread::check_thread(GreenletObject* target) {
   GreenletThread* owner = target->owner.load(std::memory_order_relaxed);
   if (owner == this) return;
-  if (target->state == GreenletState::pending) {
-    // A pending greenlet belongs to where its parents belong, until it starts.
-    GreenletObject* ancestor = target->parent;
-    while (ancestor != nullptr && ancestor->state == GreenletState::pending &&
-           ancestor->owner.load(std::memory_order_relaxed) == owner)
-      ancestor = ancestor->parent;
-    if (ancestor != nullptr && ancestor->owner.load(std::memory_order_relaxed) == this) {
-      unlink(target);
-      owner->moved_away_.fetch_add(1);
-      target->owner.store(this);
-      link(target);
-      return;
-    }
-  }
   const std::lock_guard lock(owner->inbox_mutex_);
   if (owner->closed_)
-    throw greenlet::error("cannot switch to a greenlet whose thread has exited");
-  throw greenlet::error(
-      "cannot switch to a greenlet of another thread: " + target->display_name() +
-      " belongs to the thread of main greenlet " + std::to_string(reinterpret_cast<std::uintptr_t>(
-                                                       owner->main)) +
-      ", this is the thread of " + std::to_string(reinterpret_cast<std::uintptr_t>(main)) +
-      "; hand the value over with loop.call_soon_threadsafe or a queue instead");
+    throw greenlet::error("cannot switch to a greenlet whose thread has exited: " +
+                          repr(target->borrowed()));
+  throw greenlet::error("cannot switch to a greenlet of another thread: " +
+                        repr(target->borrowed()) + " belongs to the thread of " +
+                        repr(owner->main->borrowed()) + ", this is the thread of " +
+                        repr(main->borrowed()) +
+                        "; hand the value over with loop.call_soon_threadsafe or a queue instead");
 }
 
 void GreenletThread::call_trace(const char* event, GreenletObject* origin,
@@ -235,118 +248,92 @@ value GreenletThread::receive_slow() {
   return result;
 }
 
-// Whom an outcome goes to, starting at `from`: the first that lives, up the parents. Pending ones
-// take a value as their argument; an exception ends them before they run.
-GreenletThread::Route GreenletThread::route(GreenletObject* from, GreenletObject*& origin,
-                                            Outcome& outcome) {
-  for (GreenletObject* at = from;; at = at->parent) {
+// Whom an outcome goes to that reached the dead `from`, or is what it ends with: the first of its
+// ancestors that lives. A pending one is started with it.
+GreenletThread::Route GreenletThread::route(GreenletObject* from, Outcome& outcome) {
+  for (GreenletObject* at = from->parent;;) {
     if (at == nullptr || at->owner.load(std::memory_order_relaxed) != this) return {main, false};
-    if (at->state == GreenletState::dead || at->waiting) continue;
-    if (at->state != GreenletState::pending) return {at, false};
-    if (outcome.error) {
-      end_unstarted(at, origin, outcome);
-    } else if (at->run == nullptr) {
-      outcome.result.reset();
-      outcome.error = std::make_exception_ptr(
-          AttributeError("a greenlet without a body (run) cannot be started"));
-    } else {
+    if (at->state == GreenletState::dead || at->waiting) {
+      at = at->parent;
+    } else if (at->state != GreenletState::pending) {
+      return {at, false};
+    } else if (at->run != nullptr) {
       return {at, true};
+    } else {
+      const bool runs_code = !outcome.result.empty();
+      outcome.error = no_body("started");
+      outcome.result.reset();
+      at = runs_code ? from->parent : at->parent;  // a destructor may have changed the chain
     }
   }
 }
 
-// A pending greenlet that is thrown into dies without running.
-void GreenletThread::end_unstarted(GreenletObject* object, GreenletObject*& origin,
-                                   Outcome& outcome) {
-  ++object->refs;
-  object->started = true;
-  object->state = GreenletState::dead;
-  if (trace != nullptr) {
-    GreenletObject* caller = std::exchange(current, object);
-    try {
-      call_trace("throw", origin, object);
-    } catch (...) {
-      outcome.error = std::current_exception();
-    }
-    current = caller;
+// Started with an exception, a pending greenlet meets it before its body and dies of it.
+value GreenletThread::deliver(Route to, Outcome outcome) {
+  if (to.target == current) {
+    mail_ = std::move(outcome);
+    origin_ = current;
+    return receive();
   }
-  std::unique_ptr<Run> unused = std::move(object->run);
-  unused.reset();
-  origin = object;
-  if (outcome.error && is_exit(outcome.error))
-    outcome.result = value(Exited{std::exchange(outcome.error, nullptr)});
-  --object->refs;
-}
-
-value GreenletThread::deliver(Route to, GreenletObject* origin, Outcome outcome) {
   if (to.start) {
     core::Stack* stack = thread.pool.allocate(to.target->stack_size);
+    mail_ = std::move(outcome);
     GreenletObject* from = current;
     GreenletObject* target = to.target;
     target->stack = stack;
     target->started = true;
+    link(target);
     target->state = GreenletState::current;
     from->state = GreenletState::suspended;
-    mail_.result = std::move(outcome.result);
-    origin_ = origin;
+    origin_ = from;
     current = target;
     core::start_context(from->context, stack, &GreenletThread::entry, target);
     return receive();
   }
-  mail_.result = std::move(outcome.result);
-  mail_.error = std::move(outcome.error);
-  if (to.target == current) {
-    origin_ = origin;
-    return receive();
-  }
+  mail_ = std::move(outcome);
   leave_for(to.target);
   return receive();
 }
 
 value GreenletThread::switch_slow(GreenletObject* target, value arguments) {
+  // What returns from other threads may drop the handle that this call was made on.
+  const greenlet keep = has_returned_.load(std::memory_order_relaxed) ? greenlet(target) : nullptr;
   drain_inbox();
   check_thread(target);
   if (target->waiting)
     throw RuntimeError("greenlet '" + target->display_name() +
                        "' is suspended in an await: only its event loop may continue it; complete "
                        "what it waits for, or cancel its task");
-  Outcome outcome{std::move(arguments), nullptr};
-  GreenletObject* origin = current;
-  if (target->state == GreenletState::pending) {
-    if (target->run == nullptr)
-      throw AttributeError("a greenlet without a body (run) cannot be started");
-    return deliver({target, true}, origin, std::move(outcome));
-  }
-  const Route to = route(target, origin, outcome);
-  return deliver(to, origin, std::move(outcome));
+  return deliver_to(target, {std::move(arguments), nullptr}, "started");
 }
 
 value GreenletThread::throw_into(GreenletObject* target, std::exception_ptr error) {
   if (error == nullptr) throw ValueError("throw_ was given a null exception pointer");
+  const greenlet keep = has_returned_.load(std::memory_order_relaxed) ? greenlet(target) : nullptr;
   drain_inbox();
   check_thread(target);
   if (target->waiting)
     throw RuntimeError("greenlet '" + target->display_name() +
                        "' is suspended in an await: cancel its task instead of throwing into it");
   Outcome outcome{{}, std::move(error)};
-  GreenletObject* origin = current;
-  switch (target->state) {
-    case GreenletState::current:
-    case GreenletState::suspended:
-      return deliver({target, false}, origin, std::move(outcome));
-    case GreenletState::pending: {
-      if (target->run == nullptr)
-        throw AttributeError("a greenlet without a body (run) cannot be thrown into");
-      end_unstarted(target, origin, outcome);
-      const Route to = route(target->parent, origin, outcome);
-      return deliver(to, origin, std::move(outcome));
-    }
-    case GreenletState::dead: break;
-  }
-  if (is_exit(outcome.error))
+  if (target->state == GreenletState::dead && is_exit(outcome.error))
     outcome.result = value(Exited{std::exchange(outcome.error, nullptr)});
-  const Route to = route(target, origin, outcome);
-  return deliver(to, origin, std::move(outcome));
+  return deliver_to(target, std::move(outcome), "thrown into");
+}
+
+value GreenletThread::deliver_to(GreenletObject* target, Outcome outcome, const char* what) {
+  switch (target->state) {
+    case GreenletState::pending:
+      if (target->run == nullptr) std::rethrow_exception(no_body(what));
+      return deliver({target, true}, std::move(outcome));
+    case GreenletState::dead: {
+      const Route to = route(target, outcome);
+      return deliver(to, std::move(outcome));
+    }
+    case GreenletState::suspended:
+    case GreenletState::current: break;
+  }
+  return deliver({target, false}, std::move(outcome));
 }
 
 void GreenletThread::entry(void* object) {
@@ -371,9 +358,7 @@ void GreenletThread::entry(void* object) {
 // stack, and is returned.
 GreenletObject* GreenletThread::finish(GreenletObject* ended, Outcome outcome) {
   ended->run.reset();  // still current: its destructor may switch
-  GreenletObject* origin = ended;
-  ++ended->refs;       // the route may run code
-  Route to = route(ended->parent, origin, outcome);
+  Route to = route(ended, outcome);
   core::Stack* stack = std::exchange(ended->stack, nullptr);
   core::Stack* fresh = nullptr;
   while (to.start && to.target->stack_size > stack->size) {
@@ -381,19 +366,21 @@ GreenletObject* GreenletThread::finish(GreenletObject* ended, Outcome outcome) {
       fresh = thread.pool.allocate(to.target->stack_size);
       break;
     } catch (...) {
+      outcome.result.reset();
       outcome.error = std::current_exception();
-      to = route(to.target->parent, origin, outcome);
+      to = route(to.target, outcome);
     }
   }
   ended->state = GreenletState::dead;
-  --ended->refs;
-  mail_.result = std::move(outcome.result);
-  mail_.error = std::exchange(outcome.error, nullptr);
-  origin_ = origin;
+  unlink(ended);
+  if (std::exchange(ended->unkillable, false)) --ended->refs;
+  mail_ = std::move(outcome);
+  origin_ = ended;
   current = to.target;
   to.target->state = GreenletState::current;
   if (!to.start) core::exit_context(to.target->context);
   to.target->started = true;
+  link(to.target);
   to.target->stack = fresh != nullptr ? fresh : stack;
   if (fresh != nullptr) core::exit_to_start(fresh, &GreenletThread::entry, to.target);
   return to.target;
@@ -409,7 +396,7 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
   object->parent = dropper;
   const bool was_waiting = std::exchange(object->waiting, false);
   try {
-    deliver({object, false}, dropper,
+    deliver({object, false},
             {{}, std::make_exception_ptr(GreenletExit("the last reference was dropped"))});
   } catch (...) {
     unraisable(std::current_exception(), "Exception ignored in", object);
@@ -421,8 +408,7 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
     release(parent);
   }
   if (object->state != GreenletState::dead) object->waiting = was_waiting && object->waiting;
-  if (object->state == GreenletState::suspended && object->refs == 1 &&
-      object->foreign_refs.load(std::memory_order_acquire) == 0) {
+  if (object->state == GreenletState::suspended && object->references() == 1) {
     // Unwinding it again and again might never end: it stays in the list of live greenlets.
     object->unkillable = true;
     unraisable(nullptr, "GreenletExit did not end", object);
@@ -434,65 +420,78 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
 void GreenletThread::set_parent(GreenletObject* object, GreenletObject* parent) {
   if (parent == nullptr) throw TypeError("the parent of a greenlet must be a greenlet, not null");
   if (object->is_main) throw AttributeError("the parent of a main greenlet cannot be set");
-  GreenletObject* root = parent;
-  for (GreenletObject* at = parent; at != nullptr; at = at->parent) {
-    if (at == object) throw ValueError("cyclic parent chain");
-    root = at;
-  }
-  GreenletThread* owner = root->owner.load(std::memory_order_relaxed);
-  if (object->started && owner != object->owner.load(std::memory_order_relaxed))
+  if (parent->owner.load(std::memory_order_relaxed) != this)
     throw ValueError("parent cannot be on a different thread");
+  // Stops where another thread's greenlets begin: outcomes do not go there either.
+  for (GreenletObject* at = parent;
+       at != nullptr && at->owner.load(std::memory_order_relaxed) == this; at = at->parent)
+    if (at == object) throw ValueError("cyclic parent chain");
+  if (object->owner.load(std::memory_order_relaxed) != this) take_over(object);
   GreenletObject* previous = object->parent;
   retain(parent);
   object->parent = parent;
   if (previous != nullptr) release(previous);
 }
 
-void GreenletThread::thread_exits() noexcept {
-  drain_inbox();
-  // Newest first, as a stack unwinds. Taken out one by one: unwinding runs any code.
-  GreenletObject* kept = nullptr;
-  while (live_head != nullptr) {
-    GreenletObject* object = live_head;
-    unlink(object);
-    ++object->refs;
-    if (object->state == GreenletState::suspended && !object->is_main && !object->unkillable) {
-      unwind(object);
-      if (object->state == GreenletState::suspended && !object->unkillable) {
-        object->unkillable = true;
-        unraisable(nullptr, "GreenletExit did not end", object);
-      }
-    }
-    object->next_live = kept;
-    kept = object;
-  }
-  while (kept != nullptr) {
-    GreenletObject* object = kept;
-    kept = object->next_live;
-    object->next_live = nullptr;
-    release(object);
-  }
-  trace = nullptr;
-  drain_inbox();
-  if (current == main) {
-    main->state = GreenletState::dead;
-    release(main);
-  }
+// A pending greenlet of another thread becomes one of this.
+void GreenletThread::take_over(GreenletObject* object) {
+  GreenletThread* owner = object->owner.load(std::memory_order_acquire);
   bool last = false;
   {
-    const std::lock_guard lock(inbox_mutex_);
-    for (GreenletObject* object = inbox_; object != nullptr;) {
-      // A last moment's return: nobody is left to see the sum reach zero but those who hold more.
-      GreenletObject* next = object->next_returned;
+    const std::lock_guard lock(owner->inbox_mutex_);
+    if (object->state != GreenletState::pending || object->listed)
+      throw ValueError("parent cannot be on a different thread");
+    if (object->returned != 0) {
+      GreenletObject** at = &owner->inbox_;
+      while (*at != object) at = &(*at)->next_returned;
+      *at = object->next_returned;
       object->refs -= std::exchange(object->returned, 0U);
-      object = next;
     }
-    inbox_ = nullptr;
-    closed_ = true;
-    last = live_objects - moved_away_.load() == 0;
+    ++owner->moved_away_;
+    last = owner->closed_ && owner->live_objects == owner->moved_away_;
+    object->owner.store(this, std::memory_order_release);
   }
+  ++live_objects;
+  if (last) delete owner;
+}
+
+// Its thread exits and it could not be unwound: nobody can continue it any more. Its stack stays.
+void GreenletThread::abandon(GreenletObject* object) noexcept {
+  object->state = GreenletState::dead;
+  if (std::exchange(object->unkillable, false)) release(object);
+}
+
+// One step of the thread's exit: newest first, as a stack unwinds.
+void GreenletThread::end_newest() noexcept {
+  GreenletObject* object = live_head;
+  unlink(object);
+  if (object->state != GreenletState::suspended || object->is_main) return;
+  ++object->refs;
+  if (!object->unkillable) {
+    unwind(object);
+    if (object->state == GreenletState::suspended)
+      unraisable(nullptr, "GreenletExit did not end", object);
+  }
+  if (object->state == GreenletState::suspended) abandon(object);
+  release(object);
+}
+
+void GreenletThread::thread_exits() noexcept {
+  // Unwinding runs any code, which may start others, on this thread or by a drop on another one.
+  for (bool open = true; open;) {
+    drain_inbox();
+    while (live_head != nullptr) end_newest();
+    trace = nullptr;
+    const std::lock_guard lock(inbox_mutex_);
+    open = inbox_ != nullptr || live_head != nullptr;
+    closed_ = !open;
+  }
+  // Not main: the thread is being ended by pthread_exit, or the process by exit, in a greenlet.
+  current->state = GreenletState::dead;
+  main->state = GreenletState::dead;
+  GreenletObject* root = main;
   thread.greenlets = nullptr;
-  if (last) delete this;
+  release(root);  // the last one to go ends this object
 }
 
 }  // namespace fiber::detail

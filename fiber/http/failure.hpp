@@ -19,6 +19,7 @@ struct Failure {
     proxy,
     tls,           // handshake or certificate
     disconnected,  // the connection ended before the head of the response was complete
+    bad_response,  // what came is not HTTP
     payload,       // it ended, or made no sense, within the body
     encoding,      // Content-Encoding promised something else
     too_many_redirects,
@@ -28,6 +29,7 @@ struct Failure {
   Kind kind;
   std::string text;
   int error_number = 0;  // errno where there is one
+  std::string url = {};  // "" when `text` names it
 };
 
 }  // namespace fiber::http

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <new>
 #include <stdexcept>
-#include <system_error>
 
 #include <sys/stat.h>
 
@@ -195,8 +194,9 @@ void Transfer::set_up_method() {
   set(easy, CURLOPT_POSTFIELDS, request_.body.bytes().data());
   if (method == "POST") return;
   set(easy, CURLOPT_CUSTOMREQUEST, method.c_str());
-  // Only a POST becomes a GET after 301; see end_of_head() for the others.
-  set(easy, CURLOPT_POSTREDIR, static_cast<long>(CURL_REDIR_POST_301));
+  // Where a method other than POST stays, its body does; see end_of_head() for where it does not.
+  const long kept = CURL_REDIR_POST_301 | (request_.get_after_302 ? 0L : CURL_REDIR_POST_302);
+  set(easy, CURLOPT_POSTREDIR, kept);
 }
 
 void Transfer::set_up_headers() {
@@ -240,9 +240,8 @@ void Transfer::end_of_head() {
       head_.status >= 300 && head_.status < 400 && !head_.headers.get("Location").empty();
   if (redirect && request_.follow_redirects) {
     connected_ = false;
-    // As in both models: 302 and 303 turn every method but HEAD into GET. curl turns a body into
-    // none by itself, but never takes back a method of ours.
-    if (head_.status == 302 || head_.status == 303)
+    // curl turns a body into none by itself, but never takes back a method of ours.
+    if (head_.status == 303 || (head_.status == 302 && request_.get_after_302))
       curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, nullptr);
     return;
   }
@@ -300,10 +299,7 @@ std::optional<Failure> Transfer::failure() const {
   long error_number = 0;
   curl_easy_getinfo(easy_.get(), CURLINFO_OS_ERRNO, &error_number);
   const auto failed = [&](Kind kind) {
-    if (kind == Kind::connect && error_number)
-      text += ": [Errno " + std::to_string(error_number) + "] " +
-              std::generic_category().message(static_cast<int>(error_number));
-    return Failure{kind, text + " for url: " + request_.url, static_cast<int>(error_number)};
+    return Failure{kind, text, static_cast<int>(error_number), request_.url};
   };
   switch (result_) {
     case CURLE_COULDNT_RESOLVE_HOST: return failed(Kind::resolve);
@@ -327,7 +323,8 @@ std::optional<Failure> Transfer::failure() const {
     case CURLE_PEER_FAILED_VERIFICATION: return failed(Kind::tls);
     case CURLE_UNSUPPORTED_PROTOCOL:
       // Either a redirect to another scheme, or an answer that is not HTTP.
-      return failed(connected_ ? Kind::disconnected : Kind::invalid_schema);
+      return failed(connected_ ? Kind::bad_response : Kind::invalid_schema);
+    case CURLE_WEIRD_SERVER_REPLY: return failed(Kind::bad_response);
     default: return failed(has_head_ ? Kind::payload : Kind::disconnected);
   }
 }
@@ -357,6 +354,7 @@ int Transfer::on_connected(void* pointer, char*, char*, int, int) {
   auto& self = *static_cast<Transfer*>(pointer);
   self.connected_ = true;
   self.touch();
+  self.changed();
   return CURL_PREREQFUNC_OK;
 }
 

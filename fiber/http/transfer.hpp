@@ -73,6 +73,7 @@ struct Outgoing {
   std::optional<BasicAuth> auth = {};
   Verify verify = {};
   bool follow_redirects = true;
+  bool get_after_302 = true;  // whatever the method was (requests); false: after a POST (aiohttp)
   long max_redirects = 30;
   std::optional<Seconds> connect_timeout = {};
   bool trust_env = false;  // take proxies from the environment (never for this machine itself)
@@ -113,6 +114,7 @@ class Transfer {
   // curl's verdict (CURLMSG_DONE); the first one counts.
   void finish(CURLcode code);
   bool done() const noexcept { return done_; }
+  bool succeeded() const noexcept { return done_ && result_ == CURLE_OK; }
   // Once done(): what went wrong, if anything did.
   std::optional<Failure> failure() const;
   // Once done(): an exception that a callback could not throw through curl.
@@ -120,12 +122,13 @@ class Transfer {
 
   // Whether it is the server's turn to send, and since when nothing has come: the read timeout's
   // clock. It stands still while connecting and while paused.
+  bool connected() const noexcept { return connected_; }
   bool awaits_server() const noexcept { return connected_ && !paused_ && !done_; }
   Clock::time_point last_activity() const noexcept { return last_activity_; }
   void touch() noexcept { last_activity_ = Clock::now(); }
 
-  // Called, inside curl's callbacks among others, when the head is complete, when bytes have come
-  // and when it is done. Must not throw, wait or call curl.
+  // Called, inside curl's callbacks among others, when the connection stands, when the head is
+  // complete, when bytes have come and when it is done. Must not throw, wait or call curl.
   std::function<void()> on_change;
 
  private:

@@ -1,0 +1,147 @@
+#include <fiber/aiohttp.hpp>
+
+#include <fiber/aiohttp/exchange.hpp>
+#include <fiber/http/charset.hpp>
+
+#include <utility>
+
+namespace fiber::aiohttp {
+namespace {
+
+constexpr std::size_t everything = http::Transfer::unlimited;
+
+}  // namespace
+
+asyncio::Coroutine<std::string> StreamReader::read(std::ptrdiff_t n) {
+  return asyncio::Coroutine<std::string>(
+      [exchange = exchange_, n] {
+        return n < 0 ? exchange->read_rest() : exchange->read(static_cast<std::size_t>(n));
+      },
+      "StreamReader.read");
+}
+
+asyncio::Coroutine<std::string> StreamReader::readany() {
+  return asyncio::Coroutine<std::string>(
+      [exchange = exchange_] { return exchange->read(everything); }, "StreamReader.readany");
+}
+
+http::Chunks StreamReader::iter_chunked(std::size_t n) {
+  return http::Chunks([exchange = exchange_, n] { return exchange->read(n); });
+}
+
+http::Chunks StreamReader::iter_any() { return iter_chunked(everything); }
+
+bool StreamReader::at_eof() const { return exchange_->at_eof(); }
+
+ClientResponse::ClientResponse(std::shared_ptr<detail::Exchange> exchange)
+    : exchange_(std::move(exchange)) {
+  const http::Head& head = exchange_->transfer().head();
+  status = head.status;
+  reason = head.reason;
+  method = exchange_->transfer().request().method;
+  url = head.url;
+  headers = head.headers;
+  content.exchange_ = exchange_;
+}
+
+std::string ClientResponse::content_type() const {
+  const std::string type = headers.get("Content-Type", "application/octet-stream");
+  const auto end = type.find_first_of("; \t");
+  return type.substr(0, end);
+}
+
+std::string ClientResponse::charset() const { return http::charset_of(headers); }
+
+asyncio::Coroutine<std::string> ClientResponse::read() {
+  return asyncio::Coroutine<std::string>([exchange = exchange_] { return exchange->body(); },
+                                         "ClientResponse.read");
+}
+
+asyncio::Coroutine<std::string> ClientResponse::text(std::string encoding) {
+  if (encoding.empty()) encoding = charset();
+  return asyncio::Coroutine<std::string>(
+      [exchange = exchange_, encoding] { return http::decode(exchange->body(), encoding); },
+      "ClientResponse.text");
+}
+
+void ClientResponse::raise_for_status() const {
+  if (!ok()) throw ClientResponseError(status, reason, url, headers);
+}
+
+void ClientResponse::release() noexcept { exchange_->close(); }
+
+bool ClientResponse::closed() const noexcept { return exchange_->closed(); }
+
+ClientResponse RequestContext::enter() { return response_.emplace(await_()); }
+
+bool RequestContext::exit(std::exception_ptr) noexcept {
+  response_->release();
+  return false;
+}
+
+ClientSession::ClientSession(SessionOptions options) {
+  CIMultiDict headers{{"User-Agent", "fiber-aiohttp (libcurl/" LIBCURL_VERSION ")"},
+                      {"Accept", "*/*"}};
+  headers.update(options.headers);
+  options.headers = std::move(headers);
+  core_ = std::make_shared<detail::SessionCore>(std::move(options));
+}
+ClientSession::ClientSession(ClientSession&&) noexcept = default;
+ClientSession& ClientSession::operator=(ClientSession&& other) noexcept {
+  std::swap(core_, other.core_);
+  return *this;
+}
+ClientSession::~ClientSession() {
+  if (core_) core_->close();
+}
+
+RequestContext ClientSession::request(std::string_view method, std::string_view url,
+                                      RequestOptions options) {
+  return RequestContext(asyncio::Coroutine<ClientResponse>(
+      [core = core_, method = std::string(method), url = std::string(url),
+       options = std::move(options)]() mutable {
+        const bool check = options.raise_for_status.value_or(core->raises_for_status());
+        ClientResponse response(core->request(std::move(method), url, std::move(options)));
+        if (check) response.raise_for_status();
+        return response;
+      },
+      "ClientSession._request"));
+}
+
+RequestContext ClientSession::get(std::string_view url, RequestOptions options) {
+  return request("GET", url, std::move(options));
+}
+RequestContext ClientSession::head(std::string_view url, RequestOptions options) {
+  if (!options.allow_redirects) options.allow_redirects = false;
+  return request("HEAD", url, std::move(options));
+}
+RequestContext ClientSession::post(std::string_view url, RequestOptions options) {
+  return request("POST", url, std::move(options));
+}
+RequestContext ClientSession::put(std::string_view url, RequestOptions options) {
+  return request("PUT", url, std::move(options));
+}
+RequestContext ClientSession::patch(std::string_view url, RequestOptions options) {
+  return request("PATCH", url, std::move(options));
+}
+RequestContext ClientSession::delete_(std::string_view url, RequestOptions options) {
+  return request("DELETE", url, std::move(options));
+}
+RequestContext ClientSession::options(std::string_view url, RequestOptions options) {
+  return request("OPTIONS", url, std::move(options));
+}
+
+asyncio::Coroutine<void> ClientSession::close() {
+  return asyncio::Coroutine<void>([core = core_] { core->close(); }, "ClientSession.close");
+}
+
+bool ClientSession::exit(std::exception_ptr) noexcept {
+  core_->close();
+  return false;
+}
+
+bool ClientSession::closed() const noexcept { return !core_ || core_->closed(); }
+
+Params ClientSession::cookies() const { return core_->cookies(); }
+
+}  // namespace fiber::aiohttp

@@ -1,0 +1,106 @@
+#include <fiber/aiohttp/engine.hpp>
+
+#include <chrono>
+#include <new>
+#include <utility>
+
+#include <unistd.h>
+
+namespace fiber::aiohttp::detail {
+
+Engine::Engine(asyncio::EventLoop loop, std::size_t max_idle_connections)
+    : loop_(std::move(loop)), multi_(http::new_multi()) {
+  curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, &Engine::on_socket);
+  curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETDATA, this);
+  curl_multi_setopt(multi_.get(), CURLMOPT_TIMERFUNCTION, &Engine::on_timer);
+  curl_multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this);
+  curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, static_cast<long>(max_idle_connections));
+}
+
+Engine::~Engine() {
+  multi_.reset();  // closes what is open, through on_socket and on_close
+  while (!watched_.empty()) watch(watched_.begin()->first, CURL_POLL_REMOVE);
+  arm(-1);
+}
+
+void Engine::add(http::Transfer& transfer) {
+  CURL* easy = transfer.easy();
+  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &Engine::on_close);
+  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
+  if (curl_multi_add_handle(multi_.get(), easy) != CURLM_OK) throw std::bad_alloc();
+}
+
+void Engine::remove(http::Transfer& transfer) noexcept {
+  curl_multi_remove_handle(multi_.get(), transfer.easy());
+}
+
+int Engine::on_socket(CURL*, curl_socket_t socket, int wanted, void* self, void*) {
+  try {
+    static_cast<Engine*>(self)->watch(socket, wanted);
+    return 0;
+  } catch (...) {
+    return -1;  // curl ends its transfers with an error
+  }
+}
+
+int Engine::on_timer(CURLM*, long milliseconds, void* self) {
+  try {
+    static_cast<Engine*>(self)->arm(milliseconds);
+    return 0;
+  } catch (...) {
+    return -1;
+  }
+}
+
+int Engine::on_close(void* self, curl_socket_t socket) {
+  on_socket(nullptr, socket, CURL_POLL_REMOVE, self, nullptr);
+  return ::close(socket);
+}
+
+void Engine::watch(curl_socket_t socket, int wanted) {
+  if (wanted == CURL_POLL_REMOVE) wanted = CURL_POLL_NONE;
+  const auto found = watched_.find(socket);
+  const int watched = found == watched_.end() ? CURL_POLL_NONE : found->second;
+  if (wanted == CURL_POLL_NONE) {
+    if (found != watched_.end()) watched_.erase(found);
+  } else {
+    watched_[socket] = wanted;
+  }
+  const int changes = watched ^ wanted;
+  if (changes & CURL_POLL_IN) {
+    if (wanted & CURL_POLL_IN)
+      loop_.add_reader(socket, [this, socket] { act(socket, CURL_CSELECT_IN); });
+    else
+      loop_.remove_reader(socket);
+  }
+  if (changes & CURL_POLL_OUT) {
+    if (wanted & CURL_POLL_OUT)
+      loop_.add_writer(socket, [this, socket] { act(socket, CURL_CSELECT_OUT); });
+    else
+      loop_.remove_writer(socket);
+  }
+}
+
+void Engine::arm(long milliseconds) {
+  if (timer_) std::exchange(timer_, {}).cancel();
+  if (milliseconds < 0) return;
+  timer_ = loop_.call_later(std::chrono::milliseconds(milliseconds), [this] {
+    timer_ = {};
+    act(CURL_SOCKET_TIMEOUT, 0);
+  });
+}
+
+void Engine::act(curl_socket_t socket, int events) {
+  int running = 0;
+  curl_multi_socket_action(multi_.get(), socket, events, &running);
+  int left = 0;
+  while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
+    if (message->msg != CURLMSG_DONE) continue;
+    const CURLcode result = message->data.result;
+    http::Transfer* transfer = nullptr;
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+    transfer->finish(result);
+  }
+}
+
+}  // namespace fiber::aiohttp::detail

@@ -1,0 +1,48 @@
+// libcurl's multi handle, driven by an event loop.
+//
+// curl says which descriptors to watch and when to call it at the latest; the loop's readers,
+// writers and timer call curl_multi_socket_action(). Rules:
+//  1. What curl calls (on_socket, on_timer, on_close) only registers with the loop; it never calls
+//     the multi interface.
+//  2. After every action the messages are read: transfers learn there that they are done.
+//  3. A descriptor leaves the loop before it is closed: its number may come back at once.
+#pragma once
+
+#include <fiber/asyncio/coroutines.hpp>
+#include <fiber/asyncio/with.hpp>
+#include <fiber/http/transfer.hpp>
+
+#include <unordered_map>
+
+namespace fiber::aiohttp::detail {
+
+class Engine {
+ public:
+  Engine(asyncio::EventLoop loop, std::size_t max_idle_connections);
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine();
+
+  const asyncio::EventLoop& loop() const noexcept { return loop_; }
+
+  // Starts the transfer; it must be removed before it is destroyed and before the engine is.
+  void add(http::Transfer& transfer);
+  // Ends it, closing its connection unless it is done. Not from within its on_change.
+  void remove(http::Transfer& transfer) noexcept;
+
+ private:
+  static int on_socket(CURL*, curl_socket_t socket, int wanted, void* self, void*);
+  static int on_timer(CURLM*, long milliseconds, void* self);
+  static int on_close(void* self, curl_socket_t socket);
+
+  void watch(curl_socket_t socket, int wanted);
+  void arm(long milliseconds);
+  void act(curl_socket_t socket, int events);
+
+  asyncio::EventLoop loop_;
+  std::unordered_map<curl_socket_t, int> watched_;  // CURL_POLL_IN, _OUT, _INOUT
+  asyncio::TimerHandle timer_;
+  http::Multi multi_;
+};
+
+}  // namespace fiber::aiohttp::detail

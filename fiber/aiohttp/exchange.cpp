@@ -1,0 +1,236 @@
+#include <fiber/aiohttp/exchange.hpp>
+
+#include <fiber/http/url.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <new>
+#include <utility>
+
+namespace fiber::aiohttp::detail {
+namespace {
+
+[[noreturn]] void raise(const http::Failure& failure) {
+  using Kind = http::Failure::Kind;
+  const auto cannot_connect = [&](const std::string& why) {
+    return "Cannot connect to host " + http::origin_of(failure.url) + " [" + why + "]";
+  };
+  switch (failure.kind) {
+    case Kind::missing_schema:
+    case Kind::invalid_schema:
+    case Kind::invalid_url: throw InvalidURL(failure.text);
+    case Kind::invalid_header: throw ValueError(failure.text);
+    case Kind::connect:
+      throw ClientConnectorError(
+          cannot_connect(failure.error_number ? OSError(failure.error_number, {}).what()
+                                              : failure.text),
+          failure.error_number);
+    case Kind::resolve: throw ClientConnectorError(cannot_connect(failure.text));
+    case Kind::proxy: throw ClientProxyConnectionError(cannot_connect(failure.text));
+    case Kind::tls: throw ClientSSLError(cannot_connect(failure.text));
+    case Kind::connect_timeout:
+      throw ServerTimeoutError("Connection timeout to host " + failure.url);
+    case Kind::disconnected: throw ServerDisconnectedError();
+    case Kind::bad_response: throw ClientResponseError(400, failure.text, failure.url);
+    case Kind::payload:
+      throw ClientPayloadError("Response payload is not completed: " + failure.text);
+    case Kind::encoding: throw ClientPayloadError("Can not decode the body: " + failure.text);
+    case Kind::too_many_redirects: throw TooManyRedirects(0, failure.text, failure.url);
+    case Kind::memory: break;
+  }
+  throw std::bad_alloc();
+}
+
+void cancel(asyncio::TimerHandle& timer) noexcept {
+  if (timer) std::exchange(timer, {}).cancel();
+}
+
+bool limits(const std::optional<http::Seconds>& timeout) { return timeout && timeout->count() > 0; }
+
+std::chrono::nanoseconds nanoseconds(http::Seconds duration) {
+  constexpr http::Seconds for_ever = std::chrono::hours(24 * 365 * 100);
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(duration, for_ever));
+}
+
+}  // namespace
+
+SessionCore::SessionCore(SessionOptions options)
+    : options_(std::move(options)),
+      limiter_(options_.connector.limit, options_.connector.limit_per_host) {}
+
+Engine& SessionCore::engine() {
+  const asyncio::EventLoop loop = asyncio::get_running_loop();
+  if (!engine_) engine_.emplace(loop, std::max<std::size_t>(options_.connector.limit, 10));
+  if (!(engine_->loop() == loop))
+    throw RuntimeError("Session is attached to a different event loop");
+  return *engine_;
+}
+
+std::shared_ptr<Exchange> SessionCore::request(std::string method, const std::string& url,
+                                               RequestOptions options) {
+  if (closed_) throw RuntimeError("Session is closed");
+  CIMultiDict headers = options_.headers;
+  headers.update(options.headers);
+  Params cookies = options_.cookies;
+  cookies.insert(cookies.end(), options.cookies.begin(), options.cookies.end());
+  const ClientTimeout timeout = options.timeout.value_or(options_.timeout);
+  std::shared_ptr<Exchange> exchange;
+  try {
+    exchange = std::make_shared<Exchange>(
+        shared_from_this(),
+        http::Outgoing{
+            .method = std::move(method),
+            .url = http::prepare_url(url, options.params),
+            .headers = std::move(headers),
+            .body = std::move(options.data),
+            .cookies = std::move(cookies),
+            .auth = options.auth ? std::move(options.auth) : options_.auth,
+            .verify = options.ssl.value_or(options_.connector.ssl),
+            .follow_redirects = options.allow_redirects.value_or(true),
+            .get_after_302 = false,
+            .max_redirects = options.max_redirects,
+            .connect_timeout = limits(timeout.sock_connect) ? timeout.sock_connect : std::nullopt,
+            .trust_env = options_.trust_env,
+        },
+        timeout);
+  } catch (const http::Failure& failure) {
+    raise(failure);
+  }
+  exchange->open();
+  return exchange;
+}
+
+void SessionCore::close() noexcept {
+  closed_ = true;
+  const auto why = std::make_exception_ptr(ClientConnectionResetError("Session is closed"));
+  while (!exchanges_.empty()) {
+    Exchange* exchange = *exchanges_.begin();
+    exchanges_.erase(exchanges_.begin());
+    exchange->end(why);
+  }
+  engine_.reset();
+}
+
+Exchange::Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout)
+    : core_(std::move(core)),
+      engine_(core_->engine()),
+      timeout_(timeout),
+      transfer_(std::move(request), core_->shared_, core_->options_.read_bufsize) {
+  transfer_.on_change = [this] { changed(); };
+  core_->exchanges_.insert(this);
+}
+
+Exchange::~Exchange() { close(); }
+
+void Exchange::open() {
+  start_timers();
+  slot_.emplace(core_->limiter_, http::origin_of(transfer_.request().url), [this] { wake(); });
+  wait_until([this] { return slot_->granted(); });
+  engine_.add(transfer_);
+  added_ = true;
+  wait_until([this] { return transfer_.has_head(); });
+}
+
+std::string Exchange::read(std::size_t n) {
+  if (n == 0) return {};
+  wait_until([this] { return transfer_.available() > 0 || at_eof(); });
+  return transfer_.take(n);
+}
+
+std::string Exchange::read_rest() {
+  std::string bytes = read(http::Transfer::unlimited);
+  while (!at_eof()) bytes += read(http::Transfer::unlimited);
+  return bytes;
+}
+
+const std::string& Exchange::body() {
+  if (!body_) body_ = read_rest();
+  return *body_;
+}
+
+// Every condition holds once the transfer has succeeded.
+template <class Condition>
+void Exchange::wait_until(Condition condition) {
+  while (!condition()) {
+    check();
+    if (waiter_)
+      throw RuntimeError("read() called while another coroutine is already waiting for data");
+    struct Clear {
+      asyncio::Future<void>& waiter;
+      ~Clear() { waiter = {}; }
+    } const clear{waiter_};
+    waiter_ = engine_.loop().create_future<void>();
+    asyncio::await(waiter_);
+  }
+}
+
+void Exchange::check() const {
+  if (error_) std::rethrow_exception(error_);
+  if (!transfer_.done()) return;
+  if (transfer_.error()) std::rethrow_exception(transfer_.error());
+  if (const auto failure = transfer_.failure()) raise(*failure);
+}
+
+void Exchange::wake() noexcept {
+  if (waiter_ && !waiter_.done()) waiter_.set_result();
+}
+
+void Exchange::changed() noexcept {
+  if (transfer_.connected()) cancel(connect_timer_);
+  if (transfer_.done()) {
+    // curl has put the connection back: the next in the queue may have it.
+    slot_.reset();
+    cancel(total_timer_);
+    cancel(connect_timer_);
+    cancel(silence_timer_);
+  }
+  wake();
+}
+
+void Exchange::start_timers() {
+  const auto& loop = engine_.loop();
+  if (limits(timeout_.total))
+    total_timer_ = loop.call_later(nanoseconds(*timeout_.total),
+                                   [this] { end(std::make_exception_ptr(TimeoutError())); });
+  if (limits(timeout_.connect))
+    connect_timer_ = loop.call_later(nanoseconds(*timeout_.connect), [this] {
+      end(std::make_exception_ptr(
+          ServerTimeoutError("Connection timeout to host " + transfer_.request().url)));
+    });
+  if (limits(timeout_.sock_read)) watch_for_silence(*timeout_.sock_read);
+}
+
+// One timer, which looks when the last byte came, instead of one that every byte restarts.
+void Exchange::watch_for_silence(http::Seconds duration) {
+  silence_timer_ = engine_.loop().call_later(nanoseconds(duration), [this] {
+    http::Seconds left = *timeout_.sock_read;
+    if (transfer_.awaits_server()) left -= http::Transfer::Clock::now() - transfer_.last_activity();
+    if (left.count() <= 0)
+      end(std::make_exception_ptr(ServerTimeoutError("Timeout on reading data from socket")));
+    else
+      watch_for_silence(left);
+  });
+}
+
+void Exchange::end(std::exception_ptr why) noexcept {
+  if (!transfer_.done() && !error_) error_ = std::move(why);
+  give_back();
+  wake();
+}
+
+void Exchange::close() noexcept {
+  if (std::exchange(closed_, true)) return;
+  core_->exchanges_.erase(this);
+  end(at_eof() ? nullptr
+               : std::make_exception_ptr(ClientConnectionResetError("Connection closed")));
+}
+
+void Exchange::give_back() noexcept {
+  cancel(total_timer_);
+  cancel(connect_timer_);
+  cancel(silence_timer_);
+  if (std::exchange(added_, false)) engine_.remove(transfer_);
+  slot_.reset();
+}
+
+}  // namespace fiber::aiohttp::detail

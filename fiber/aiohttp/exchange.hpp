@@ -1,0 +1,89 @@
+// A session, and one request of it from the wait for a connection to the last byte of the body.
+#pragma once
+
+#include <fiber/aiohttp.hpp>
+#include <fiber/aiohttp/engine.hpp>
+#include <fiber/aiohttp/limiter.hpp>
+#include <fiber/http/transfer.hpp>
+
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_set>
+
+namespace fiber::aiohttp::detail {
+
+// What a ClientSession is a handle to, kept by its exchanges too.
+class SessionCore : public std::enable_shared_from_this<SessionCore> {
+ public:
+  explicit SessionCore(SessionOptions options);
+
+  // Returns an exchange whose head is there. Waits.
+  std::shared_ptr<Exchange> request(std::string method, const std::string& url,
+                                    RequestOptions options);
+  void close() noexcept;
+  bool closed() const noexcept { return closed_; }
+  bool raises_for_status() const noexcept { return options_.raise_for_status; }
+  Params cookies() const { return shared_->cookies(); }
+
+ private:
+  friend class Exchange;
+
+  Engine& engine();
+
+  SessionOptions options_;
+  std::shared_ptr<http::Shared> shared_ = std::make_shared<http::Shared>();
+  Limiter limiter_;
+  std::optional<Engine> engine_;  // from the first request on, which chooses the loop
+  std::unordered_set<Exchange*> exchanges_;
+  bool closed_ = false;
+};
+
+class Exchange {
+ public:
+  // Throws http::Failure.
+  Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout);
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+  ~Exchange();
+
+  const http::Transfer& transfer() const noexcept { return transfer_; }
+
+  // These wait; what they throw is what the public functions throw.
+  void open();                      // until the head is there
+  std::string read(std::size_t n);  // up to n bytes of the body, "" at its end
+  std::string read_rest();          // all that nobody has read
+  const std::string& body();        // the same, and kept
+
+  // Whether the body has arrived whole and been read.
+  bool at_eof() const noexcept { return transfer_.succeeded() && transfer_.available() == 0; }
+  // Gives up: who waits, and who reads what has not arrived, gets `why`.
+  void end(std::exception_ptr why) noexcept;
+  void close() noexcept;
+  bool closed() const noexcept { return closed_; }
+
+ private:
+  template <class Condition>
+  void wait_until(Condition condition);
+  void check() const;
+  void wake() noexcept;
+  void changed() noexcept;
+  void give_back() noexcept;
+  void start_timers();
+  void watch_for_silence(http::Seconds duration);
+
+  std::shared_ptr<SessionCore> core_;
+  Engine& engine_;
+  ClientTimeout timeout_;
+  http::Transfer transfer_;
+  std::optional<Limiter::Slot> slot_;
+  asyncio::TimerHandle total_timer_, connect_timer_, silence_timer_;
+  asyncio::Future<void> waiter_;
+  std::optional<std::string> body_;
+  std::exception_ptr error_;
+  bool added_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace fiber::aiohttp::detail

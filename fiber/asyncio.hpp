@@ -1,0 +1,12 @@
+// All of asyncio: see the headers below for what each part offers. Python: asyncio.
+#pragma once
+
+#include <fiber/asyncio/coroutines.hpp>
+#include <fiber/asyncio/events.hpp>
+#include <fiber/asyncio/exceptions.hpp>
+#include <fiber/asyncio/futures.hpp>
+#include <fiber/asyncio/runners.hpp>
+#include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/threads.hpp>
+#include <fiber/asyncio/timeouts.hpp>
+#include <fiber/asyncio/with.hpp>

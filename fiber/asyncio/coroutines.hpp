@@ -1,0 +1,229 @@
+// Coroutine objects, and await. Python: `async def`, `await`.
+//
+// A coroutine function is made by async(); calling it makes a coroutine object, in which nothing
+// runs yet. await() runs it right here, in the current task, at any depth of calls; create_task()
+// runs it concurrently.
+#pragma once
+
+#include <fiber/asyncio/futures.hpp>
+
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <new>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace fiber::asyncio {
+
+namespace detail {
+
+// A task whose result is a T, its callable unknown. Also a coroutine object: see TaskBase.
+template <class T>
+class TypedTask : public WithSlot<T, TaskBase> {
+ public:
+  using WithSlot<T, TaskBase>::WithSlot;
+  virtual T call() = 0;
+
+  void run_body() final {
+    if constexpr (std::is_void_v<T>)
+      call();
+    else if constexpr (std::is_reference_v<T>)
+      this->slot_.value = &call();
+    else
+      this->slot_.value.emplace(call());
+  }
+};
+
+template <class T, class F>
+class CallableTask final : public TypedTask<T> {
+ public:
+  template <class G>
+  CallableTask(const char* name, G&& function) : TypedTask<T>(name) {
+    new (storage_) F(std::forward<G>(function));
+  }
+  ~CallableTask() override { destroy_callable(); }
+  T call() override { return std::move(*std::launder(reinterpret_cast<F*>(storage_)))(); }
+  void destroy_callable() noexcept override {
+    if (std::exchange(alive_, false)) std::launder(reinterpret_cast<F*>(storage_))->~F();
+  }
+
+ private:
+  alignas(F) std::byte storage_[sizeof(F)];
+  bool alive_ = true;
+};
+
+FIBER_API void report_never_awaited(const char* coroutine_name) noexcept;
+
+// What is computed when it is awaited: the results of sleep(), wait(), Lock::acquire() and the like.
+template <class F>
+class [[nodiscard]] Deferred {
+ public:
+  explicit Deferred(F function) : function_(std::move(function)) {}
+  decltype(auto) await_() && { return std::move(function_)(); }
+
+ private:
+  F function_;
+};
+
+}  // namespace detail
+
+// An awaitable of the user's own: a type whose rvalue has a member await_() that returns the result
+// and may wait.
+template <class A>
+concept has_await = requires(std::remove_cvref_t<A>&& awaitable) { std::move(awaitable).await_(); };
+
+// A counted reference to a coroutine object: something that will run once, when it is awaited or
+// made a task. One that never is warns on stderr, as in Python. Not for two threads at a time.
+template <class T = void>
+class [[nodiscard]] Coroutine {
+ public:
+  using result_type = T;
+
+  Coroutine() noexcept = default;
+  // From anything callable without arguments that returns a T.
+  template <class F>
+    requires(std::is_invocable_r_v<T, std::decay_t<F>> && !std::same_as<std::decay_t<F>, Coroutine>)
+  explicit Coroutine(F&& function, const char* name = "coroutine")
+      : task_(new detail::CallableTask<T, std::decay_t<F>>(name, std::forward<F>(function))) {
+    task_->retain();
+  }
+  Coroutine(const Coroutine& other) noexcept : task_(other.task_) {
+    if (task_ != nullptr) task_->retain();
+  }
+  Coroutine(Coroutine&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {}
+  Coroutine& operator=(Coroutine other) noexcept {
+    std::swap(task_, other.task_);
+    return *this;
+  }
+  ~Coroutine() {
+    if (task_ != nullptr) task_->release();
+  }
+
+  // Runs it in the current task. Throws RuntimeError if it has run before.
+  T await_() const {
+    detail::TypedTask<T>& task = object();
+    task.consume();
+    struct End {
+      detail::TypedTask<T>& task;
+      ~End() {
+        task.destroy_callable();
+        task.release();
+      }
+    } end{task};
+    task.retain();
+    return task.call();
+  }
+
+  // Drops it without running it, and without a warning.
+  void close() const noexcept {
+    if (task_ != nullptr && !task_->consumed()) {
+      task_->consume();
+      task_->destroy_callable();
+    }
+  }
+
+  detail::TypedTask<T>& object() const {
+    if (task_ == nullptr) throw ValueError("this coroutine handle is null or was moved from");
+    return *task_;
+  }
+
+ private:
+  detail::TypedTask<T>* task_ = nullptr;
+};
+
+namespace detail {
+
+template <class F>
+class CoroutineFunction {
+ public:
+  CoroutineFunction(const char* name, F function) : function_(std::move(function)), name_(name) {}
+
+  template <class... Args>
+    requires std::invocable<F, std::decay_t<Args>...>
+  auto operator()(Args&&... args) const {
+    using Result = std::invoke_result_t<F, std::decay_t<Args>...>;
+    if constexpr (sizeof...(Args) == 0)
+      return Coroutine<Result>(F(function_), name_);
+    else
+      return Coroutine<Result>(
+          [function = function_,
+           arguments = std::tuple<std::decay_t<Args>...>(
+               std::forward<Args>(args)...)]() mutable -> Result {
+            return std::apply(std::move(function), std::move(arguments));
+          },
+          name_);
+  }
+
+ private:
+  F function_;
+  const char* name_;
+};
+
+}  // namespace detail
+
+// Makes a coroutine function of `function`: calling the result with arguments copies them into a
+// coroutine object. The name is for messages; it must outlive the program's use of it (a literal).
+template <class F>
+auto async(F&& function) {
+  return detail::CoroutineFunction<std::decay_t<F>>("coroutine", std::forward<F>(function));
+}
+template <class F>
+auto async(const char* name, F&& function) {
+  return detail::CoroutineFunction<std::decay_t<F>>(name, std::forward<F>(function));
+}
+
+// What `await` takes: a future or task, a coroutine object, or something with await_().
+template <class A>
+concept awaitable = future_like<A> || has_await<A>;
+
+// Waits, and returns the result. For a future: a copy of its result, or, where it cannot be copied
+// or nobody else holds the future, the result itself. Throws what the other side threw, and
+// CancelledError when the current task is cancelled. RuntimeError outside of a task, if there is
+// something to wait for.
+template <has_await A>
+decltype(auto) await(A&& awaitable) {
+  return std::forward<A>(awaitable).await_();
+}
+
+template <class T>
+FIBER_INLINE T await_future(detail::FutureBase& future, bool mine) {
+  if (!future.done()) detail::task_for_await().wait(&future);
+  future.check_result();
+  if constexpr (std::is_reference_v<T>) {
+    return detail::slot_of<T>(future).get();
+  } else if constexpr (!std::is_void_v<T>) {
+    T& result = detail::slot_of<T>(future).get();
+    if constexpr (std::copy_constructible<T>) {
+      if (!mine || future.refs() > 1) return result;
+    }
+    return std::move(result);
+  }
+}
+
+template <class T>
+T await(const Future<T>& future) {
+  // The handle may be dropped by others while we wait.
+  const Future<T> held = future;
+  return await_future<T>(held.base(), false);
+}
+template <class T>
+T await(Future<T>&& future) {
+  const Future<T> held = std::move(future);
+  return await_future<T>(held.base(), true);
+}
+template <class T>
+T await(const Task<T>& task) {
+  return await(static_cast<const Future<T>&>(task));
+}
+template <class T>
+T await(Task<T>&& task) {
+  return await(static_cast<Future<T>&&>(task));
+}
+
+// The type of await(a).
+template <class A>
+using await_result_t = decltype(asyncio::await(std::declval<A>()));
+
+}  // namespace fiber::asyncio

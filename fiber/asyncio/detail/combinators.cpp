@@ -1,0 +1,314 @@
+#include <fiber/asyncio/detail/combinators.hpp>
+
+#include <memory>
+
+namespace fiber::asyncio::detail {
+
+// --- gather -------------------------------------------------------------------------------------
+
+GatherBase::~GatherBase() = default;
+
+void GatherBase::start() {
+  nodes_ = std::make_unique<Node[]>(children_.size());
+  std::vector<FutureBase*> done;
+  for (std::size_t i = 0; i < children_.size(); ++i) {
+    FutureBase& child = children_[i].base();
+    if (child.marked) continue;  // given twice: counts once, and appears twice
+    child.marked = true;
+    ++waited_for_;
+    if (child.done()) {
+      done.push_back(&child);
+      continue;
+    }
+    nodes_[i].gather = this;
+    nodes_[i].child = &child;
+    nodes_[i].run = &GatherBase::on_child;
+    child.add(&nodes_[i]);
+    retain();
+  }
+  for (const FutureRef& child : children_) child.base().marked = false;
+  for (FutureBase* child : done) child_done(*child);
+  if (children_.empty()) {
+    collect();
+    finish();
+  }
+}
+
+void GatherBase::on_child(Leaf* leaf) noexcept {
+  auto* node = static_cast<Node*>(leaf);
+  node->queued = false;
+  GatherBase* gather = node->gather;
+  gather->child_done(*node->child);
+  gather->release();
+}
+
+void GatherBase::child_done(FutureBase& child) noexcept {
+  ++finished_;
+  if (done()) {
+    child.set_log_traceback(false);
+    return;
+  }
+  try {
+    if (!return_exceptions_) {
+      // Not the cancelled state, but a CancelledError as the exception: so it is in Python.
+      if (child.cancelled()) {
+        store_exception(child.make_cancelled_error());
+        complete(FutureState::finished);
+        return;
+      }
+      child.set_log_traceback(false);
+      if (child.peek_exception()) {
+        store_exception(child.peek_exception());
+        complete(FutureState::finished);
+        return;
+      }
+    }
+    if (finished_ < waited_for_) return;
+    if (return_exceptions_)
+      for (const FutureRef& each : children_) each.base().set_log_traceback(false);
+    if (cancel_requested_) {
+      store_exception(child.cancelled() ? child.make_cancelled_error()
+                                        : std::make_exception_ptr(CancelledError()));
+      complete(FutureState::finished);
+      return;
+    }
+    collect();
+    finish();
+  } catch (...) {  // a result that cannot be copied or moved
+    store_exception(std::current_exception());
+    complete(FutureState::finished);
+  }
+}
+
+bool GatherBase::cancel(std::string message) {
+  if (done()) return false;
+  bool any = false;
+  for (const FutureRef& child : children_)
+    if (child.base().cancel(message)) any = true;
+  if (any) cancel_requested_ = true;
+  return any;
+}
+
+namespace {
+
+class GatherUntyped final : public GatherBase {
+ public:
+  GatherUntyped(LoopObject* loop, std::vector<FutureRef> children) : GatherBase(loop, true) {
+    children_ = std::move(children);
+  }
+
+ private:
+  void collect() override {}
+};
+
+}  // namespace
+
+Future<> gather_untyped(std::vector<FutureRef> children) {
+  LoopObject* loop = children.front().base().loop();
+  auto* gather = new GatherUntyped(loop, std::move(children));
+  Future<> handle(gather);
+  gather->start();
+  return handle;
+}
+
+// --- wait ---------------------------------------------------------------------------------------
+
+namespace {
+
+// Lives until the wait is over and every callback that was already queued has run.
+struct WaitBlock {
+  struct Node : LeafCallback {
+    WaitBlock* block = nullptr;
+    FutureBase* future = nullptr;
+  };
+  struct Timer : TimerNode, Leaf {
+    WaitBlock* block = nullptr;
+  };
+
+  explicit WaitBlock(LoopObject* loop) : waiter(loop) { waiter.retain(); }
+
+  void release() {
+    if (!waiter.done()) waiter.finish();
+  }
+  static void on_done(Leaf* leaf) noexcept {
+    auto* node = static_cast<Node*>(leaf);
+    node->queued = false;
+    WaitBlock* block = node->block;
+    if (block->over) {
+      if (--block->still_queued == 0) delete block;
+      return;
+    }
+    --block->left;
+    FutureBase& future = *node->future;
+    bool failed = false;
+    if (block->return_when == 1 && !future.cancelled() && future.peek_exception()) {
+      future.set_log_traceback(false);
+      failed = true;
+    }
+    if (block->left == 0 || block->return_when == 0 || failed) {
+      block->waiter.loop()->remove_timer(&block->timer);
+      block->release();
+    }
+  }
+  static void on_timeout(Leaf* leaf) noexcept { static_cast<Timer*>(leaf)->block->release(); }
+
+  FutureBase waiter;
+  std::vector<FutureRef> futures;
+  std::unique_ptr<Node[]> nodes;
+  Timer timer;
+  std::size_t left = 0;
+  std::size_t still_queued = 0;
+  int return_when = 2;
+  bool over = false;
+};
+
+void end_wait(WaitBlock* block) noexcept {
+  block->waiter.loop()->remove_timer(&block->timer);
+  block->over = true;
+  for (std::size_t i = 0; i < block->futures.size(); ++i) {
+    WaitBlock::Node& node = block->nodes[i];
+    if (node.queued)
+      ++block->still_queued;
+    else if (node.Callback::future != nullptr)
+      node.Callback::future->remove(&node);
+  }
+  if (block->still_queued == 0) delete block;
+}
+
+}  // namespace
+
+void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout, bool has_timeout,
+                  int return_when) {
+  if (futures.empty()) throw ValueError("Set of Tasks/Futures is empty.");
+  TaskBase& task = task_for_await();
+  LoopObject* loop = task.loop();
+  auto owned = std::make_unique<WaitBlock>(loop);
+  WaitBlock* block = owned.get();
+  block->return_when = return_when;
+  std::vector<FutureBase*> distinct;
+  for (FutureBase* future : futures) {
+    if (future->marked) continue;
+    future->marked = true;
+    distinct.push_back(future);
+  }
+  for (FutureBase* future : distinct) future->marked = false;
+  futures = distinct;
+  block->futures.reserve(futures.size());
+  block->nodes = std::make_unique<WaitBlock::Node[]>(futures.size());
+  block->left = futures.size();
+  if (has_timeout) {
+    block->timer.block = block;
+    block->timer.run = &WaitBlock::on_timeout;
+    block->timer.when = loop->now() + timeout;
+    block->timer.entry = Entry(static_cast<Leaf*>(&block->timer));
+    loop->add_timer(&block->timer);
+  }
+  owned.release();
+  struct End {
+    WaitBlock* block;
+    ~End() { end_wait(block); }
+  } end{block};
+  for (std::size_t i = 0; i < futures.size(); ++i) {
+    block->futures.emplace_back(futures[i]);
+    WaitBlock::Node& node = block->nodes[i];
+    node.block = block;
+    node.future = futures[i];
+    node.run = &WaitBlock::on_done;
+    futures[i]->add_or_schedule(&node);
+  }
+  task.wait(&block->waiter);
+  block->waiter.check_result();
+}
+
+namespace {
+
+struct Release : LeafCallback {
+  explicit Release(LoopObject* loop) : waiter(loop) {
+    waiter.retain();
+    run = [](Leaf* leaf) noexcept {
+      auto* self = static_cast<Release*>(leaf);
+      self->queued = false;
+      if (!self->waiter.done()) self->waiter.finish();
+    };
+  }
+  FutureBase waiter;
+};
+
+}  // namespace
+
+void cancel_and_wait(FutureBase& future) {
+  TaskBase& task = task_for_await();
+  auto release = std::make_unique<Release>(task.loop());
+  future.add_or_schedule(release.get());
+  struct Remove {
+    std::unique_ptr<Release>& release;
+    ~Remove() {
+      if (release->future != nullptr) release->future->remove(release.get());
+      // A callback that is queued but has not run must stay; it finds its waiter done.
+      if (release->queued) {
+        release->run = [](Leaf* leaf) noexcept { delete static_cast<Release*>(leaf); };
+        static_cast<void>(release.release());
+      }
+    }
+  } remove{release};
+  future.cancel({});
+  task.wait(&release->waiter);
+  release->waiter.check_result();
+}
+
+// --- shield -------------------------------------------------------------------------------------
+
+ShieldBase::ShieldBase(LoopObject* loop, FutureRef inner) noexcept
+    : FutureBase(loop), inner_(std::move(inner)) {
+  inner_node_.shield = this;
+  inner_node_.run = &ShieldBase::on_inner;
+  outer_node_.shield = this;
+  outer_node_.run = &ShieldBase::on_outer;
+}
+
+ShieldBase::~ShieldBase() = default;
+
+void ShieldBase::start() {
+  inner_.base().add(&inner_node_);
+  add(&outer_node_);
+  retain();  // for the inner future's callback
+  retain();  // for our own
+}
+
+void ShieldBase::on_inner(Leaf* leaf) noexcept {
+  auto* node = static_cast<Node*>(leaf);
+  node->queued = false;
+  ShieldBase* shield = node->shield;
+  FutureBase& inner = shield->inner_.base();
+  if (shield->done()) {
+    inner.set_log_traceback(false);
+  } else if (inner.cancelled()) {
+    shield->cancel({});
+  } else if (inner.peek_exception()) {
+    inner.set_log_traceback(false);
+    shield->set_exception(inner.peek_exception());
+  } else {
+    try {
+      shield->copy_result(inner);
+      shield->finish();
+    } catch (...) {
+      shield->set_exception(std::current_exception());
+    }
+  }
+  shield->release();
+}
+
+void ShieldBase::on_outer(Leaf* leaf) noexcept {
+  auto* node = static_cast<Node*>(leaf);
+  node->queued = false;
+  ShieldBase* shield = node->shield;
+  if (shield->inner_node_.future == nullptr) {
+    shield->release();
+    return;
+  }
+  shield->inner_.base().remove(&shield->inner_node_);
+  shield->release();
+  shield->release();
+}
+
+}  // namespace fiber::asyncio::detail

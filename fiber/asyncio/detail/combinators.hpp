@@ -1,0 +1,218 @@
+// The futures behind gather, wait and shield: the same callbacks, in the same iterations, as
+// CPython's.
+#pragma once
+
+#include <fiber/asyncio/coroutines.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <ranges>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fiber::asyncio {
+template <class T>
+class Outcome;
+template <class A>
+auto ensure_future(A&& awaitable);
+}  // namespace fiber::asyncio
+
+namespace fiber::asyncio::detail {
+
+FIBER_API LoopObject& loop_for_futures();
+
+// --- gather ---
+
+class FIBER_API GatherBase : public FutureBase {
+ public:
+  GatherBase(LoopObject* loop, bool return_exceptions) noexcept
+      : FutureBase(loop), return_exceptions_(return_exceptions) {}
+  ~GatherBase() override;
+
+  // Registers with the children; those that are done already count at once.
+  void start();
+  bool cancel(std::string message) override;
+  const char* class_name() const noexcept override { return "_GatheringFuture"; }
+
+ protected:
+  virtual void collect() = 0;  // stores the results of all children
+  std::vector<FutureRef> children_;
+
+ private:
+  struct Node : LeafCallback {
+    GatherBase* gather = nullptr;
+    FutureBase* child = nullptr;
+  };
+  void child_done(FutureBase& child) noexcept;
+  static void on_child(Leaf* leaf) noexcept;
+
+  std::unique_ptr<Node[]> nodes_;
+  std::size_t finished_ = 0;
+  std::size_t waited_for_ = 0;
+  bool return_exceptions_;
+  bool cancel_requested_ = false;
+};
+
+// The outcome of a child that is done: its result is copied, or moved if nobody else can see it.
+template <class T>
+auto take_result(FutureBase& child) {
+  if constexpr (std::is_void_v<T>) {
+    return None{};
+  } else if constexpr (std::is_reference_v<T>) {
+    return std::ref(slot_of<T>(child).get());
+  } else {
+    T& result = slot_of<T>(child).get();
+    if constexpr (std::copy_constructible<T>) {
+      if (child.refs() > 1) return T(result);
+    }
+    return T(std::move(result));
+  }
+}
+template <class T>
+using gathered_t = decltype(take_result<T>(std::declval<FutureBase&>()));
+
+template <class T>
+Outcome<T> take_outcome(FutureBase& child) {
+  if (child.cancelled()) return Outcome<T>(child.make_cancelled_error());
+  if (child.peek_exception()) return Outcome<T>(child.peek_exception());
+  return Outcome<T>(take_result<T>(child));
+}
+
+template <bool kExceptions, class T>
+auto take(FutureBase& child) {
+  if constexpr (kExceptions)
+    return take_outcome<T>(child);
+  else
+    return take_result<T>(child);
+}
+template <bool kExceptions, class T>
+using taken_t = decltype(take<kExceptions, T>(std::declval<FutureBase&>()));
+
+template <bool kExceptions, class... T>
+class GatherTuple final : public WithSlot<std::tuple<taken_t<kExceptions, T>...>, GatherBase> {
+ public:
+  using Results = std::tuple<taken_t<kExceptions, T>...>;
+  template <class... F>
+  explicit GatherTuple(LoopObject* loop, F&&... futures)
+      : WithSlot<Results, GatherBase>(loop, kExceptions) {
+    this->children_.reserve(sizeof...(F));
+    (this->children_.emplace_back(std::move(futures)), ...);
+  }
+
+ private:
+  void collect() override {
+    [this]<std::size_t... I>(std::index_sequence<I...>) {
+      this->slot_.value.emplace(take<kExceptions, T>(this->children_[I].base())...);
+    }(std::index_sequence_for<T...>());
+  }
+};
+
+template <bool kExceptions, class... F>
+auto gather_tuple(F... futures) {
+  using Gather = GatherTuple<kExceptions, typename F::result_type...>;
+  LoopObject* loop = nullptr;
+  if constexpr (sizeof...(F) == 0)
+    loop = &loop_for_futures();
+  else
+    loop = std::get<0>(std::tie(futures...)).base().loop();
+  auto* gather = new Gather(loop, std::move(futures)...);
+  const Future<typename Gather::Results> handle(gather);
+  gather->start();
+  return handle;
+}
+
+template <bool kExceptions, class T>
+class GatherRange final : public WithSlot<std::vector<taken_t<kExceptions, T>>, GatherBase> {
+ public:
+  using Results = std::vector<taken_t<kExceptions, T>>;
+  GatherRange(LoopObject* loop, std::vector<FutureRef> children)
+      : WithSlot<Results, GatherBase>(loop, kExceptions) {
+    this->children_ = std::move(children);
+  }
+
+ private:
+  void collect() override {
+    Results results;
+    results.reserve(this->children_.size());
+    for (const FutureRef& child : this->children_)
+      results.push_back(take<kExceptions, T>(child.base()));
+    this->slot_.value.emplace(std::move(results));
+  }
+};
+
+template <bool kExceptions, class R>
+auto gather_range(R&& awaitables) {
+  using Reference = std::ranges::range_reference_t<R>;
+  using F = decltype(asyncio::ensure_future(std::declval<Reference>()));
+  using Gather = GatherRange<kExceptions, typename F::result_type>;
+  std::vector<FutureRef> children;
+  if constexpr (std::ranges::sized_range<R>) children.reserve(std::ranges::size(awaitables));
+  for (auto&& awaitable : awaitables)
+    children.emplace_back(asyncio::ensure_future(std::forward<decltype(awaitable)>(awaitable)));
+  LoopObject* loop = children.empty() ? &loop_for_futures() : children.front().base().loop();
+  auto* gather = new Gather(loop, std::move(children));
+  const Future<typename Gather::Results> handle(gather);
+  gather->start();
+  return handle;
+}
+
+// Waits for all of them whatever their types; its result says nothing.
+FIBER_API Future<> gather_untyped(std::vector<FutureRef> children);
+
+// --- wait ---
+
+// Waits until the condition holds: 0 first completed, 1 first exception, 2 all. Sorts nothing.
+FIBER_API void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout,
+                            bool has_timeout, int return_when);
+// Cancels it and waits for its end.
+FIBER_API void cancel_and_wait(FutureBase& future);
+
+// --- shield ---
+
+class FIBER_API ShieldBase : public FutureBase {
+ public:
+  ShieldBase(LoopObject* loop, FutureRef inner) noexcept;
+  ~ShieldBase() override;
+  void start();
+
+ protected:
+  virtual void copy_result(FutureBase& inner) = 0;
+
+ private:
+  struct Node : LeafCallback {
+    ShieldBase* shield = nullptr;
+  };
+  static void on_inner(Leaf* leaf) noexcept;
+  static void on_outer(Leaf* leaf) noexcept;
+  FutureRef inner_;
+  Node inner_node_;
+  Node outer_node_;
+};
+
+template <class T>
+class ShieldOf final : public WithSlot<T, ShieldBase> {
+ public:
+  using WithSlot<T, ShieldBase>::WithSlot;
+
+ private:
+  void copy_result(FutureBase& inner) override {
+    if constexpr (std::is_reference_v<T>)
+      this->slot_.value = slot_of<T>(inner).value;
+    else if constexpr (!std::is_void_v<T>)
+      this->slot_.value.emplace(take_result<T>(inner));
+    else
+      static_cast<void>(inner);
+  }
+};
+
+template <class T>
+Future<T> make_shield(const FutureRef& inner) {
+  auto* shield = new ShieldOf<T>(inner.base().loop(), inner);
+  const Future<T> handle(shield);
+  shield->start();
+  return handle;
+}
+
+}  // namespace fiber::asyncio::detail

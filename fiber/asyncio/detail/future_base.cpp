@@ -1,0 +1,141 @@
+#include <fiber/asyncio/detail/future_base.hpp>
+
+#include <fiber/asyncio/events.hpp>
+
+#include <sstream>
+
+namespace fiber::asyncio::detail {
+
+FutureBase::FutureBase(LoopObject* loop) noexcept : loop_(nullptr) { set_loop(loop); }
+
+void FutureBase::set_loop(LoopObject* loop) noexcept {
+  loop_ = loop;
+  // The first living future keeps its loop, the others need not.
+  if (loop != nullptr && loop->futures_alive++ == 0) loop->retain();
+  counts_for_loop_ = loop != nullptr;
+}
+
+FutureBase::~FutureBase() {
+  while (first_ != nullptr) {
+    Callback* callback = first_;
+    remove(callback);
+    if (callback->kind == Callback::Kind::handle) static_cast<HandleObject*>(callback)->release();
+  }
+  if (counts_for_loop_ && --loop_->futures_alive == 0) loop_->release();
+}
+
+void FutureBase::unreferenced() noexcept {
+  if (log_traceback_) report_unretrieved();
+  if (refs_ == 0) delete this;
+}
+
+void FutureBase::report_unretrieved() noexcept {
+  log_traceback_ = false;
+  ++refs_;  // the handler may look at it, and keep it
+  try {
+    ExceptionContext context;
+    context.message = std::string(class_name()) + " exception was never retrieved";
+    context.exception = exception_;
+    context.future = FutureRef(this);
+    if (loop_ != nullptr) loop_->call_exception_handler(context);
+  } catch (...) {
+    // No memory to say it with.
+  }
+  --refs_;
+}
+
+void FutureBase::refuse_done() const { throw InvalidStateError("invalid state"); }
+
+bool FutureBase::cancel(std::string message) {
+  log_traceback_ = false;
+  return cancel_now(std::move(message));
+}
+
+bool FutureBase::cancel_now(std::string message) {
+  if (done()) return false;
+  if (!message.empty()) cancel_message_ = std::make_unique<std::string>(std::move(message));
+  complete(FutureState::cancelled);
+  return true;
+}
+
+std::exception_ptr FutureBase::make_cancelled_error() {
+  if (exception_) return std::exchange(exception_, nullptr);
+  return std::make_exception_ptr(cancel_message_ ? CancelledError(*cancel_message_)
+                                                 : CancelledError());
+}
+
+void FutureBase::check_result() {
+  if (state_ == FutureState::finished) [[likely]] {
+    if (exception_ == nullptr) [[likely]] return;
+    log_traceback_ = false;
+    std::rethrow_exception(exception_);
+  }
+  if (state_ == FutureState::cancelled) std::rethrow_exception(make_cancelled_error());
+  throw InvalidStateError("Result is not set.");
+}
+
+std::exception_ptr FutureBase::exception() {
+  if (state_ == FutureState::cancelled) std::rethrow_exception(make_cancelled_error());
+  if (state_ == FutureState::pending) throw InvalidStateError("Exception is not set.");
+  log_traceback_ = false;
+  return exception_;
+}
+
+void FutureBase::set_exception(std::exception_ptr exception) {
+  check_pending();
+  if (exception == nullptr) throw TypeError("set_exception was given a null exception pointer");
+  store_exception(std::move(exception));
+  complete(FutureState::finished);
+}
+
+void FutureBase::complete(FutureState state) {
+  state_ = state;
+  if (first_ != nullptr) schedule_callbacks();
+}
+
+void FutureBase::schedule_callbacks() {
+  Callback* callback = std::exchange(first_, nullptr);
+  last_ = nullptr;
+  while (callback != nullptr) {
+    Callback* next = std::exchange(callback->next, nullptr);
+    callback->previous = nullptr;
+    callback->future = nullptr;
+    if (callback->kind == Callback::Kind::handle)
+      static_cast<HandleObject*>(callback)->scheduled_by(this);
+    loop_->push(callback);
+    callback = next;
+  }
+}
+
+void FutureBase::add_or_schedule(Callback* callback) {
+  if (!done()) {
+    add(callback);
+    return;
+  }
+  if (callback->kind == Callback::Kind::handle)
+    static_cast<HandleObject*>(callback)->scheduled_by(this);
+  loop_->push(callback);
+}
+
+std::string FutureBase::repr_info() const {
+  std::ostringstream text;
+  switch (state_) {
+    case FutureState::pending: text << "pending"; break;
+    case FutureState::cancelled: text << "cancelled"; break;
+    case FutureState::finished: text << "finished"; break;
+  }
+  if (state_ == FutureState::finished) {
+    if (exception_) text << " exception=" << fiber::repr(exception_);
+  } else {
+    std::size_t count = 0;
+    for (const Callback* at = first_; at != nullptr; at = at->next) ++count;
+    if (count != 0) text << " cb=[" << count << "]";
+  }
+  return text.str();
+}
+
+std::string FutureBase::repr() const {
+  return "<" + std::string(class_name()) + " " + repr_info() + ">";
+}
+
+}  // namespace fiber::asyncio::detail

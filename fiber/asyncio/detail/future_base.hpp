@@ -1,0 +1,136 @@
+// What a future is, without the type of its result.
+#pragma once
+
+#include <fiber/asyncio/detail/ready_queue.hpp>
+#include <fiber/asyncio/exceptions.hpp>
+#include <fiber/core/config.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace fiber::asyncio::detail {
+
+class FutureBase;
+class LoopObject;
+class TaskBase;
+class HandleObject;
+
+// One of a future's done-callbacks, in the order of registration. When the future is done each
+// becomes an entry of the ready queue as it is: nothing is allocated then.
+struct Callback {
+  enum class Kind : std::uint8_t { task, handle, leaf };
+  explicit Callback(Kind k) noexcept : kind(k) {}
+
+  Callback* next = nullptr;
+  Callback* previous = nullptr;
+  FutureBase* future = nullptr;  // where it is registered, if it is
+  Kind kind;
+};
+
+// A done-callback that is a step of the library's own; see Leaf.
+struct LeafCallback : Callback, Leaf {
+  LeafCallback() noexcept : Callback(Kind::leaf) {}
+  bool queued = false;  // in the ready queue: must stay where it is until it has run
+};
+
+enum class FutureState : std::uint8_t { pending, cancelled, finished };
+
+// Futures belong to one loop and so to one thread; the count is not atomic.
+class FIBER_API FutureBase {
+ public:
+  explicit FutureBase(LoopObject* loop) noexcept;
+  FutureBase(const FutureBase&) = delete;
+  FutureBase& operator=(const FutureBase&) = delete;
+  virtual ~FutureBase();
+
+  void retain() noexcept { ++refs_; }
+  void release() noexcept {
+    if (--refs_ == 0) unreferenced();
+  }
+  std::uint32_t refs() const noexcept { return refs_; }
+
+  LoopObject* loop() const noexcept { return loop_; }
+  bool done() const noexcept { return state_ != FutureState::pending; }
+  bool cancelled() const noexcept { return state_ == FutureState::cancelled; }
+  FutureState state() const noexcept { return state_; }
+
+  // Returns false if it was done already.
+  virtual bool cancel(std::string message);
+
+  // Throws what result() throws unless there is a result; marks an exception as seen.
+  void check_result();
+  // The exception, or null. Throws CancelledError, InvalidStateError.
+  std::exception_ptr exception();
+  // For those who pass an outcome on: no throw, no mark.
+  const std::exception_ptr& peek_exception() const noexcept { return exception_; }
+  void set_exception(std::exception_ptr exception);
+  // The CancelledError for whoever looks at a cancelled future.
+  std::exception_ptr make_cancelled_error();
+
+  // The result was stored, by the typed layer, right before.
+  void finish() { complete(FutureState::finished); }
+  // Throws InvalidStateError if it is done.
+  void check_pending() const {
+    if (done()) [[unlikely]] refuse_done();
+  }
+
+  void add(Callback* callback) noexcept {
+    callback->future = this;
+    callback->next = nullptr;
+    callback->previous = last_;
+    (last_ != nullptr ? last_->next : first_) = callback;
+    last_ = callback;
+  }
+  void remove(Callback* callback) noexcept {
+    (callback->previous != nullptr ? callback->previous->next : first_) = callback->next;
+    (callback->next != nullptr ? callback->next->previous : last_) = callback->previous;
+    callback->future = nullptr;
+    callback->next = callback->previous = nullptr;
+  }
+  Callback* first_callback() const noexcept { return first_; }
+  // Registers, or queues at once if the future is done.
+  void add_or_schedule(Callback* callback);
+
+  void set_log_traceback(bool log) noexcept { log_traceback_ = log; }
+  bool log_traceback() const noexcept { return log_traceback_; }
+  bool is_task() const noexcept { return is_task_; }
+
+  // Where the result lies: the typed layer's offset from this object.
+  void* result_address() noexcept { return reinterpret_cast<char*>(this) + result_offset_; }
+  virtual std::string repr() const;
+  // "exception was never retrieved" names the class as Python does.
+  virtual const char* class_name() const noexcept { return "Future"; }
+
+  bool marked = false;  // for algorithms over lists of futures: seen already
+
+ protected:
+  void complete(FutureState state);
+  void schedule_callbacks();
+  bool cancel_now(std::string message);
+  void store_exception(std::exception_ptr exception) noexcept {
+    exception_ = std::move(exception);
+    log_traceback_ = true;
+  }
+  virtual void unreferenced() noexcept;
+  void report_unretrieved() noexcept;
+  [[noreturn]] void refuse_done() const;
+  std::string repr_info() const;
+  void set_loop(LoopObject* loop) noexcept;
+
+  LoopObject* loop_;
+  std::uint32_t refs_ = 0;
+  FutureState state_ = FutureState::pending;
+  bool log_traceback_ = false;
+  bool is_task_ = false;
+  bool counts_for_loop_ = false;
+  std::uint32_t result_offset_ = 0;
+  Callback* first_ = nullptr;
+  Callback* last_ = nullptr;
+  std::exception_ptr exception_;  // or, when cancelled, the CancelledError to show first
+  std::unique_ptr<std::string> cancel_message_;
+};
+
+}  // namespace fiber::asyncio::detail

@@ -1,0 +1,258 @@
+// The event loop behind the `EventLoop` handles.
+//
+// Invariants
+//  1. An iteration runs exactly the entries that were ready when its batch was counted; what they
+//     append waits for the next one. `batch_` is what is left of the current one.
+//  2. A fiber that suspends takes the next entry itself and, if that is a fiber, switches to it
+//     directly. The hub (the greenlet that called run_forever) is entered to run callbacks, timers
+//     and the selector, and to end.
+//  3. `current_task` is set before control reaches a task and is null while the hub runs.
+//  4. The loop owns a reference to every unfinished task.
+#pragma once
+
+#include <fiber/asyncio/detail/future_base.hpp>
+#include <fiber/asyncio/detail/ready_queue.hpp>
+#include <fiber/asyncio/detail/timer_heap.hpp>
+#include <fiber/contextvars.hpp>
+#include <fiber/detail/greenlet_object.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace fiber::concurrent::futures {
+class Executor;
+class ThreadPoolExecutor;
+}  // namespace fiber::concurrent::futures
+
+namespace fiber::asyncio {
+class EventLoop;
+struct ExceptionContext;
+using exception_handler = std::function<void(EventLoop, const ExceptionContext&)>;
+}  // namespace fiber::asyncio
+
+namespace fiber::asyncio::detail {
+
+class Selector;
+
+// A callback in the ready queue or in the list of a future. Counted without atomics by the loop's
+// thread; the handle that call_soon_threadsafe returns does not touch the count from elsewhere.
+class FIBER_API HandleObject : public Callback {
+ public:
+  explicit HandleObject(LoopObject* loop) noexcept : Callback(Kind::handle), loop_(loop) {}
+  virtual ~HandleObject();
+  virtual void call() = 0;
+  // It was a done-callback, and its future is done.
+  virtual void scheduled_by(FutureBase* future) noexcept { static_cast<void>(future); }
+
+  void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+  virtual void cancel() noexcept { cancelled_.store(true, std::memory_order_relaxed); }
+  bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
+  LoopObject* loop() const noexcept { return loop_; }
+
+  contextvars::detail::ContextObject* context = nullptr;  // counted; null: empty
+
+ private:
+  std::atomic<std::uint32_t> refs_{1};
+  std::atomic<bool> cancelled_{false};
+  LoopObject* loop_;
+};
+
+template <class F>
+class HandleOf final : public HandleObject {
+ public:
+  template <class G>
+  HandleOf(LoopObject* loop, G&& function) : HandleObject(loop), function_(std::forward<G>(function)) {}
+  void call() override { function_(); }
+
+ private:
+  F function_;
+};
+
+class FIBER_API TimerObject : public HandleObject {
+ public:
+  using HandleObject::HandleObject;
+  void cancel() noexcept override;
+  TimerNode node;
+};
+
+template <class F>
+class TimerOf final : public TimerObject {
+ public:
+  template <class G>
+  TimerOf(LoopObject* loop, G&& function) : TimerObject(loop), function_(std::forward<G>(function)) {}
+  void call() override { function_(); }
+
+ private:
+  F function_;
+};
+
+// The seam for virtual time (see asyncio/testing.hpp).
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual std::int64_t now() noexcept = 0;
+  // The loop would sleep until `deadline` (INT64_MAX: for ever) with nothing ready. Returns true
+  // if the clock has moved and the loop need not wait.
+  virtual bool jump(std::int64_t deadline) noexcept = 0;
+  // What call_at stores for a requested deadline.
+  virtual std::int64_t register_deadline(std::int64_t when) noexcept { return when; }
+};
+
+// A raw readiness registration; owned by whoever made it.
+struct FdWatch {
+  std::function<void()> ready;
+};
+
+class FIBER_API LoopObject {
+ public:
+  LoopObject();
+  LoopObject(const LoopObject&) = delete;
+  LoopObject& operator=(const LoopObject&) = delete;
+  ~LoopObject();
+
+  void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept;
+
+  // --- ready queue ---
+  void push(Entry entry) {
+    if (posted_.load(std::memory_order_relaxed)) [[unlikely]] take_posted();
+    ready_.push(entry);
+  }
+  void push(Callback* callback);
+  // Queues a handle; takes over the caller's reference.
+  void call_soon(HandleObject* handle);
+  // From any thread. Takes over the reference. Throws RuntimeError when the loop is closed.
+  void call_soon_threadsafe(HandleObject* handle);
+  // The same for what must not be lost: a closed loop keeps it, uncalled, until its own end.
+  void post(HandleObject* handle);
+  void wake() noexcept;
+
+  // --- timers ---
+  std::int64_t now() const noexcept;
+  void add_timer(TimerNode* node) {
+    if (clock_ != nullptr) [[unlikely]] node->when = clock_->register_deadline(node->when);
+    timers_.push(node);
+  }
+  void remove_timer(TimerNode* node) { timers_.remove(node); }
+  void set_clock(std::shared_ptr<Clock> clock);
+  void set_shuffle(std::uint64_t seed);
+
+  // --- tasks ---
+  // Suspends the running task until something makes it ready. The caller registered it before.
+  FIBER_INLINE void suspend(TaskBase* task);
+  FIBER_INLINE fiber::detail::GreenletObject* next_greenlet();
+  void start_task(TaskBase* task);
+  void abandon(TaskBase* task) noexcept;
+  void abandon_all() noexcept;
+
+  // --- running ---
+  void run_forever();
+  void run_until_done(FutureBase& future, bool new_task);
+  void stop() noexcept { stopping_ = true; }
+  void close();
+  bool is_running() const noexcept { return running_; }
+  bool is_closed() const noexcept { return closed_; }
+  void check_closed() const;
+  void check_not_running() const;
+  bool on_own_thread() const noexcept { return running_ && thread_ == core_thread(); }
+
+  // --- descriptors ---
+  void add_reader(int fd, HandleObject* handle);
+  bool remove_reader(int fd);
+  void add_writer(int fd, HandleObject* handle);
+  bool remove_writer(int fd);
+  int fileno();
+
+  // --- errors ---
+  void call_exception_handler(const ExceptionContext& context) noexcept;
+  std::shared_ptr<exception_handler> handler;
+  // Thrown out of run_forever as soon as the hub runs (KeyboardInterrupt, SystemExit).
+  std::exception_ptr interrupt;
+
+  TaskBase* current_task = nullptr;
+  TaskBase* starting = nullptr;
+  fiber::detail::GreenletObject* hub = nullptr;
+  fiber::detail::GreenletThread* greenlets = nullptr;
+  TaskBase* graveyard = nullptr;   // a finished task whose end is to be reported on the hub
+  TaskBase* tasks_head = nullptr;  // unfinished tasks, oldest first
+  TaskBase* tasks_tail = nullptr;
+  std::size_t task_count = 0;
+  long futures_alive = 0;
+  bool debug = false;
+  std::chrono::nanoseconds slow_callback_duration{100'000'000};
+  bool eager_tasks = false;
+  bool warn_deadlock = true;
+  bool raise_deadlock = false;
+  std::shared_ptr<concurrent::futures::Executor> default_executor;
+  bool executor_shutdown_called = false;
+  std::atomic<long> outside_work{0};  // jobs on other threads that will post here
+  std::function<void()> on_wakeup;    // runs on the hub after the loop was woken from outside
+  std::atomic<int> signals{0};
+  // Run by shutdown_asyncgens, on the loop, in a task.
+  std::vector<std::function<void()>> at_shutdown;
+
+ private:
+  friend class Selector;
+
+  void run_once();
+  void run_entry(Entry entry);
+  void run_handle(HandleObject* handle);
+  void run_task(TaskBase* task);
+  bool quick_turn() noexcept;
+  void take_posted();
+  void begin_batch();
+  void poll(std::int64_t deadline);
+  void bury() noexcept;
+  bool can_ever_wake() const noexcept;
+  void report_deadlock();
+  static void task_main(void* loop);
+  static const void* core_thread() noexcept { return core::tls_thread_state; }
+
+  ReadyQueue ready_;
+  std::size_t batch_ = 0;
+  TimerHeap timers_;
+  std::unique_ptr<Selector> selector_;
+  std::shared_ptr<Clock> clock_;
+  std::uint64_t shuffle_state_ = 0;
+  bool running_ = false;
+  bool stopping_ = false;
+  bool closed_ = false;
+  bool deadlock_reported_ = false;
+  const void* thread_ = nullptr;
+
+  std::mutex post_mutex_;
+  std::vector<HandleObject*> posts_;
+  std::atomic<bool> posted_{false};
+  std::atomic<bool> sleeping_{false};
+  std::atomic<long> refs_{0};
+};
+
+// The loop layer's part of the thread state.
+struct AsyncioThread final : core::ThreadLayer {
+  LoopObject* running = nullptr;
+  LoopObject* set = nullptr;  // counted; what get_event_loop returns outside a running loop
+  void thread_exits() noexcept override;
+};
+FIBER_API AsyncioThread& make_asyncio_thread(core::ThreadState& thread);
+inline AsyncioThread& asyncio_thread() {
+  core::ThreadState& thread = core::thread_state();
+  if (thread.asyncio == nullptr) [[unlikely]] return make_asyncio_thread(thread);
+  return *static_cast<AsyncioThread*>(thread.asyncio);
+}
+
+// The running loop of this thread; throws RuntimeError("no running event loop").
+FIBER_API LoopObject& running_loop();
+
+}  // namespace fiber::asyncio::detail
+
+#include <fiber/asyncio/detail/task_base.hpp>

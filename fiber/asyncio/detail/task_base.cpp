@@ -1,0 +1,208 @@
+#include <fiber/asyncio/detail/task_base.hpp>
+
+#include <fiber/asyncio/coroutines.hpp>
+#include <fiber/asyncio/events.hpp>
+
+#include <atomic>
+#include <sstream>
+
+#include <cxxabi.h>
+
+namespace fiber::asyncio::detail {
+namespace {
+
+std::atomic<std::uint64_t> task_counter{0};
+
+}  // namespace
+
+std::string TaskGreenlet::display_name() const { return task->get_name(); }
+
+// The last handle to the greenlet outlived the last one to the task.
+void TaskGreenlet::dispose() noexcept { delete task; }
+
+TaskBase::TaskBase(const char* coroutine_name) noexcept
+    : FutureBase(nullptr), wakeup(this), coroutine_name_(coroutine_name) {
+  is_task_ = true;
+}
+
+TaskBase::~TaskBase() = default;
+
+void TaskBase::unreferenced() noexcept {
+  if (log_traceback_) report_unretrieved();
+  if (refs_ != 0) return;
+  if (!consumed_) report_never_awaited(coroutine_name_);
+  if (greenlet_)
+    fiber::detail::release(&*greenlet_);  // disposes of the task, unless its greenlet is held
+  else
+    delete this;
+}
+
+void TaskBase::consume() {
+  if (consumed_) throw RuntimeError("cannot reuse already awaited coroutine");
+  consumed_ = true;
+}
+
+void TaskBase::schedule(LoopObject& loop, std::string name) {
+  loop.check_closed();
+  consume();
+  if (name.empty())
+    number_ = task_counter.fetch_add(1, std::memory_order_relaxed) + 1;
+  else
+    set_name(std::move(name));
+  set_loop(&loop);
+  fiber::detail::GreenletThread& thread = fiber::detail::greenlet_thread();
+  greenlet_.emplace(thread, this);
+  greenlet_->refs = 1;  // the task's own
+  fiber::detail::GreenletObject* parent = loop.hub != nullptr ? loop.hub : thread.current;
+  fiber::detail::retain(parent);
+  greenlet_->parent = parent;
+  if (auto* context = thread.current->context_variables)
+    greenlet_->context_variables = contextvars::detail::copy(context);
+  retain();  // the loop's
+  previous_task = loop.tasks_tail;
+  (loop.tasks_tail != nullptr ? loop.tasks_tail->next_task : loop.tasks_head) = this;
+  loop.tasks_tail = this;
+  ++loop.task_count;
+  loop.push(Entry(this));
+}
+
+std::string TaskBase::get_name() const {
+  return name_ ? *name_ : "Task-" + std::to_string(number_);
+}
+
+bool TaskBase::cancel(std::string message) {
+  if (done()) {
+    log_traceback_ = false;
+    return false;
+  }
+  ++cancel_requests_;
+  if (waiting_on_ != nullptr && waiting_on_->cancel(message)) return true;
+  must_cancel_ = true;
+  cancel_message_ = message.empty() ? nullptr : std::make_unique<std::string>(std::move(message));
+  return true;
+}
+
+int TaskBase::uncancel() {
+  if (cancel_requests_ > 0 && --cancel_requests_ == 0) must_cancel_ = false;
+  return cancel_requests_;
+}
+
+void TaskBase::throw_cancelled() {
+  if (abandoned_) throw GreenletExit("the event loop of the task is gone");
+  must_cancel_ = false;
+  std::rethrow_exception(make_cancelled_error());
+}
+
+void TaskBase::wait(FutureBase* future) {
+  LoopObject& loop = *loop_;
+  if (abandoned_) throw RuntimeError("a task that is being unwound with its loop cannot wait");
+  if (future->loop() != &loop || future == this) [[unlikely]] {
+    // Python notices in the loop: the error arrives one iteration later.
+    loop.push(Entry(this));
+    loop.suspend(this);
+    check_cancelled();
+    throw RuntimeError(future == this ? "Task cannot await on itself: " + repr()
+                                      : "Task " + repr() + " got Future " + future->repr() +
+                                            " attached to a different loop");
+  }
+  // A greenlet of the user's own that waits inside the task must outlive the wait.
+  fiber::detail::GreenletObject* self = loop.greenlets->current;
+  const bool foreign = self != &*greenlet_;
+  if (foreign) [[unlikely]] fiber::detail::retain(self);
+  future->add(&wakeup);
+  future->set_log_traceback(future->log_traceback());
+  waiting_on_ = future;
+  if (must_cancel_ && future->cancel(cancel_message_ ? *cancel_message_ : std::string()))
+    must_cancel_ = false;
+  loop.suspend(this);
+  waiting_on_ = nullptr;
+  if (wakeup.future != nullptr) [[unlikely]] wakeup.future->remove(&wakeup);
+  if (foreign) [[unlikely]] fiber::detail::release(self);
+  check_cancelled();
+}
+
+// Runs on the task's own stack. Everything the body throws ends here.
+void TaskBase::run() {
+  bool cancelled = false;
+  std::exception_ptr error;
+  try {
+    run_body();
+  } catch (const abi::__forced_unwind&) {
+    throw;  // the thread is being cancelled
+  } catch (const CancelledError&) {
+    cancelled = true;
+    error = std::current_exception();
+  } catch (const KeyboardInterrupt&) {
+    error = std::current_exception();
+    loop_->interrupt = error;
+  } catch (const SystemExit&) {
+    error = std::current_exception();
+    loop_->interrupt = error;
+  } catch (const GreenletExit&) {
+    // Nobody awaits an abandoned task any more; for any other, ending by GreenletExit is a cancel.
+    cancelled = true;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  destroy_callable();
+  if (cancelled) {
+    if (error) exception_ = std::move(error);
+    complete(FutureState::cancelled);
+  } else if (error) {
+    store_exception(std::move(error));
+    complete(FutureState::finished);
+  } else if (must_cancel_) {
+    // Cancelled in its last step, too late to be told: the result is dropped.
+    must_cancel_ = false;
+    complete(FutureState::cancelled);
+  } else {
+    complete(FutureState::finished);
+  }
+}
+
+void TaskBase::end_unstarted() {
+  must_cancel_ = false;
+  destroy_callable();
+  complete(FutureState::cancelled);
+  greenlet_->started = true;
+  greenlet_->state = fiber::detail::GreenletState::dead;
+  ended();
+}
+
+void TaskBase::ended() noexcept {
+  LoopObject& loop = *loop_;
+  (previous_task != nullptr ? previous_task->next_task : loop.tasks_head) = next_task;
+  (next_task != nullptr ? next_task->previous_task : loop.tasks_tail) = previous_task;
+  previous_task = next_task = nullptr;
+  --loop.task_count;
+  release();
+}
+
+std::string TaskBase::repr() const {
+  std::ostringstream text;
+  text << "<Task ";
+  if (!done() && cancel_requests_ > 0)
+    text << "cancelling";
+  else if (!done())
+    text << "pending";
+  else
+    text << (cancelled() ? "cancelled" : "finished");
+  text << " name='" << get_name() << "' coro=<" << coroutine_name_ << "()"
+       << (done() ? " done" : " running") << ">";
+  if (!done() && waiting_on_ != nullptr) text << " wait_for=" << waiting_on_->repr();
+  if (!done()) {
+    std::size_t count = 0;
+    for (const Callback* at = first_; at != nullptr; at = at->next) ++count;
+    if (count != 0) text << " cb=[" << count << "]";
+  }
+  if (done() && exception_ && !cancelled()) text << " exception=" << fiber::repr(exception_);
+  text << ">";
+  return text.str();
+}
+
+void refuse_await() {
+  throw RuntimeError(
+      "await() was called outside of a task: start one with asyncio::run or create_task");
+}
+
+}  // namespace fiber::asyncio::detail

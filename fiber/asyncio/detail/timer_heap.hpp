@@ -1,0 +1,96 @@
+// Deadlines, soonest first; equal ones in the order they were set.
+#pragma once
+
+#include <fiber/asyncio/detail/ready_queue.hpp>
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+namespace fiber::asyncio::detail {
+
+// What a timer puts into the ready queue when it is due. Lives in a TimerHandle or on the stack of
+// a sleeping task; knows its place in the heap, so that a cancelled one leaves at once.
+struct TimerNode {
+  static constexpr std::uint32_t kNotInHeap = std::numeric_limits<std::uint32_t>::max();
+  std::int64_t when = 0;  // nanoseconds of the loop's clock
+  std::uint32_t index = kNotInHeap;
+  Entry entry{};
+};
+
+// A 4-ary heap: half as deep as a binary one, and the four children share cache lines.
+class TimerHeap {
+ public:
+  bool empty() const noexcept { return items_.empty(); }
+  std::size_t size() const noexcept { return items_.size(); }
+  std::int64_t soonest() const noexcept { return items_.front().when; }
+
+  void push(TimerNode* node) {
+    items_.push_back({node->when, ++sequence_, node});
+    sift_up(static_cast<std::uint32_t>(items_.size() - 1));
+  }
+  TimerNode* pop() {
+    TimerNode* node = items_.front().node;
+    remove(node);
+    return node;
+  }
+  // Does nothing if the node is not in the heap.
+  void remove(TimerNode* node) {
+    const std::uint32_t index = node->index;
+    if (index == TimerNode::kNotInHeap) return;
+    node->index = TimerNode::kNotInHeap;
+    const Item last = items_.back();
+    items_.pop_back();
+    if (index == items_.size()) return;
+    items_[index] = last;
+    last.node->index = index;
+    sift_up(index);
+    sift_down(last.node->index);
+  }
+
+ private:
+  struct Item {
+    std::int64_t when;
+    std::uint64_t sequence;
+    TimerNode* node;
+    bool operator<(const Item& other) const noexcept {
+      return when != other.when ? when < other.when : sequence < other.sequence;
+    }
+  };
+
+  void place(std::uint32_t index, const Item& item) {
+    items_[index] = item;
+    item.node->index = index;
+  }
+  void sift_up(std::uint32_t index) {
+    const Item item = items_[index];
+    while (index > 0) {
+      const std::uint32_t parent = (index - 1) / 4;
+      if (!(item < items_[parent])) break;
+      place(index, items_[parent]);
+      index = parent;
+    }
+    place(index, item);
+  }
+  void sift_down(std::uint32_t index) {
+    const Item item = items_[index];
+    const auto count = static_cast<std::uint32_t>(items_.size());
+    for (;;) {
+      const std::uint32_t first = index * 4 + 1;
+      if (first >= count) break;
+      std::uint32_t least = first;
+      const std::uint32_t end = first + 4 < count ? first + 4 : count;
+      for (std::uint32_t child = first + 1; child < end; ++child)
+        if (items_[child] < items_[least]) least = child;
+      if (!(items_[least] < item)) break;
+      place(index, items_[least]);
+      index = least;
+    }
+    place(index, item);
+  }
+
+  std::vector<Item> items_;
+  std::uint64_t sequence_ = 0;
+};
+
+}  // namespace fiber::asyncio::detail

@@ -1,0 +1,249 @@
+// The event loop and its handles. Python: asyncio.events, asyncio.base_events.
+#pragma once
+
+#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/exceptions.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fiber::asyncio {
+
+using std::chrono::nanoseconds;
+
+template <class T>
+class Future;
+template <class T>
+class Task;
+class FutureRef;
+
+// Something that asyncio::await can wait for and create_task can run: see coroutines.hpp.
+
+// A callback that waits to be called. A counted reference; dropping it does not cancel.
+// Python: asyncio.Handle.
+class FIBER_API Handle {
+ public:
+  Handle() noexcept = default;
+  // Prevents the call, if it has not begun. From any thread.
+  void cancel() const noexcept;
+  bool cancelled() const noexcept;
+
+  explicit Handle(detail::HandleObject* adopted) noexcept : object_(adopted) {}
+  Handle(const Handle& other) noexcept;
+  Handle(Handle&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  Handle& operator=(Handle other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~Handle();
+  explicit operator bool() const noexcept { return object_ != nullptr; }
+  detail::HandleObject* object() const noexcept { return object_; }
+
+ private:
+  detail::HandleObject* object_ = nullptr;
+};
+
+// A callback with a deadline. Python: asyncio.TimerHandle.
+class FIBER_API TimerHandle : public Handle {
+ public:
+  using Handle::Handle;
+  // The deadline, on the clock of loop.time().
+  nanoseconds when() const noexcept;
+};
+
+// What went wrong where nobody waits for it. Python: the context of loop.call_exception_handler.
+struct ExceptionContext;
+
+// A counted reference to an event loop. Unless said otherwise its members may be called only by the
+// thread that runs the loop (or while none does).
+class FIBER_API EventLoop {
+ public:
+  // Refers to nothing; get one from new_event_loop, get_event_loop or get_running_loop.
+  EventLoop() noexcept = default;
+
+  // Runs until `awaitable` (a future, task, coroutine object or callable) is done; returns its
+  // result. Throws what it throws; RuntimeError if a loop runs already in this thread, or if the
+  // loop is stopped first.
+  template <class A>
+  auto run_until_complete(A&& awaitable) const;
+  // Runs until stop() is called. An exception of a callback goes to the exception handler, except
+  // KeyboardInterrupt and SystemExit, which leave this function.
+  void run_forever() const;
+  // The current batch of callbacks is finished, then run_forever returns.
+  void stop() const noexcept;
+  bool is_running() const noexcept;
+  bool is_closed() const noexcept;
+  // Drops what is queued and ends the default executor. Unfinished tasks are reported when the
+  // loop is destroyed. Throws RuntimeError while it runs.
+  void close() const;
+
+  // Calls `callback()` in the next iteration; callbacks run in the order of these calls.
+  template <std::invocable F>
+  Handle call_soon(F&& callback) const {
+    auto* handle = make_handle<detail::HandleOf>(std::forward<F>(callback));
+    handle->retain();
+    object().call_soon(handle);
+    return Handle(handle);
+  }
+  // The same from any thread; wakes the loop.
+  template <std::invocable F>
+  Handle call_soon_threadsafe(F&& callback) const {
+    auto* handle = make_handle<detail::HandleOf>(std::forward<F>(callback));
+    handle->retain();
+    object().call_soon_threadsafe(handle);
+    return Handle(handle);
+  }
+  // Calls `callback()` once `delay` has passed; callbacks with the same deadline in the order set.
+  template <std::invocable F>
+  TimerHandle call_later(nanoseconds delay, F&& callback) const {
+    return call_at(time() + delay, std::forward<F>(callback));
+  }
+  template <std::invocable F>
+  TimerHandle call_at(nanoseconds when, F&& callback) const {
+    auto* timer = make_handle<detail::TimerOf>(std::forward<F>(callback));
+    return arm(timer, when);
+  }
+  // The loop's monotonic clock.
+  nanoseconds time() const noexcept;
+
+  template <class T = void>
+  Future<T> create_future() const;
+  template <class A>
+  auto create_task(A&& coroutine, std::string name = {}) const;
+
+  // Calls `callback()` in every iteration in which the descriptor is readable (writable), until it
+  // is removed. One callback each: a new one replaces the old. Throws ValueError, OSError.
+  template <std::invocable F>
+  void add_reader(int fd, F&& callback) const {
+    object().add_reader(fd, make_handle<detail::HandleOf>(std::forward<F>(callback)));
+  }
+  bool remove_reader(int fd) const;
+  template <std::invocable F>
+  void add_writer(int fd, F&& callback) const {
+    object().add_writer(fd, make_handle<detail::HandleOf>(std::forward<F>(callback)));
+  }
+  bool remove_writer(int fd) const;
+
+  // Runs `function(args...)` on a thread of the executor; nullptr is the default one, made at first
+  // use. Returns a Future of its result. Defined in threads.hpp.
+  template <class Executor, class F, class... Args>
+  auto run_in_executor(Executor&& executor, F&& function, Args&&... args) const;
+  // The executor for run_in_executor(nullptr, ...): a std::shared_ptr<ThreadPoolExecutor>.
+  void set_default_executor(
+      std::shared_ptr<concurrent::futures::ThreadPoolExecutor> executor) const;
+  // Closes the generators that were iterated in tasks and not to their end; await it.
+  auto shutdown_asyncgens() const;
+  // Waits until the threads of the default executor have ended, at most for `timeout`; await it.
+  // Jobs that run are not stopped. Defined in threads.hpp.
+  auto shutdown_default_executor(nanoseconds timeout = nanoseconds::max()) const;
+
+  // Replaces what happens to errors that nobody waits for (default: a report on stderr); an empty
+  // function restores the default.
+  void set_exception_handler(exception_handler handler) const;
+  exception_handler get_exception_handler() const;
+  void call_exception_handler(const ExceptionContext& context) const;
+  void default_exception_handler(const ExceptionContext& context) const;
+
+  bool get_debug() const noexcept;
+  void set_debug(bool enabled) const noexcept;
+
+  friend bool operator==(const EventLoop& a, const EventLoop& b) noexcept {
+    return a.object_ == b.object_;
+  }
+  explicit operator bool() const noexcept { return object_ != nullptr; }
+
+  explicit EventLoop(detail::LoopObject* object) noexcept;
+  EventLoop(const EventLoop& other) noexcept;
+  EventLoop(EventLoop&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  EventLoop& operator=(EventLoop other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~EventLoop();
+  detail::LoopObject& object() const {
+    if (object_ == nullptr) [[unlikely]] refuse_null();
+    return *object_;
+  }
+
+ private:
+  [[noreturn]] static void refuse_null();
+  TimerHandle arm(detail::TimerObject* timer, nanoseconds when) const;
+  static void inherit_context(detail::HandleObject* handle);
+  template <template <class> class Kind, class F>
+  auto* make_handle(F&& callback) const {
+    auto* handle = new Kind<std::decay_t<F>>(&object(), std::forward<F>(callback));
+    inherit_context(handle);
+    return handle;
+  }
+
+  detail::LoopObject* object_ = nullptr;
+};
+
+// The loop that runs in this thread. Throws RuntimeError if there is none.
+FIBER_API EventLoop get_running_loop();
+// The running loop; outside of one, the loop that was set for this thread. The first call on the
+// main thread makes and sets one; elsewhere RuntimeError.
+FIBER_API EventLoop get_event_loop();
+FIBER_API void set_event_loop(const EventLoop& loop);
+FIBER_API EventLoop new_event_loop();
+
+// A reference to a future of whatever type: what tasks and futures have in common.
+class FIBER_API FutureRef {
+ public:
+  FutureRef() noexcept = default;
+  explicit FutureRef(detail::FutureBase* future) noexcept : future_(future) {
+    if (future_ != nullptr) future_->retain();
+  }
+  FutureRef(const FutureRef& other) noexcept : FutureRef(other.future_) {}
+  FutureRef(FutureRef&& other) noexcept : future_(std::exchange(other.future_, nullptr)) {}
+  FutureRef& operator=(FutureRef other) noexcept {
+    std::swap(future_, other.future_);
+    return *this;
+  }
+  ~FutureRef() {
+    if (future_ != nullptr) future_->release();
+  }
+
+  bool done() const { return base().done(); }
+  bool cancelled() const { return base().cancelled(); }
+  // Asks for cancellation; false if it was done already. The message goes with CancelledError.
+  bool cancel(std::string message = {}) const { return base().cancel(std::move(message)); }
+  // The exception it ended with, null for a result. Throws InvalidStateError while pending,
+  // CancelledError when cancelled.
+  std::exception_ptr exception() const { return base().exception(); }
+  EventLoop get_loop() const { return EventLoop(base().loop()); }
+  // Python's repr, such as "<Future pending>".
+  std::string repr() const { return base().repr(); }
+
+  explicit operator bool() const noexcept { return future_ != nullptr; }
+  friend bool operator==(const FutureRef& a, const FutureRef& b) noexcept {
+    return a.future_ == b.future_;
+  }
+  detail::FutureBase& base() const {
+    if (future_ == nullptr) [[unlikely]] refuse_null();
+    return *future_;
+  }
+  detail::FutureBase* get() const noexcept { return future_; }
+
+ private:
+  [[noreturn]] static void refuse_null();
+  detail::FutureBase* future_ = nullptr;
+};
+
+FIBER_API std::string repr(const FutureRef& future);
+FIBER_API std::ostream& operator<<(std::ostream& out, const FutureRef& future);
+
+struct ExceptionContext {
+  std::string message;
+  std::exception_ptr exception = nullptr;
+  FutureRef future = {};   // or task
+  Handle handle = {};
+};
+
+}  // namespace fiber::asyncio

@@ -1,0 +1,160 @@
+// Futures: results that are not there yet. Python: asyncio.futures.
+#pragma once
+
+#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/events.hpp>
+
+#include <concepts>
+#include <functional>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace fiber {
+// What a void result is where a value is needed, as in the tuple that gather returns.
+using None = std::monostate;
+}  // namespace fiber
+
+namespace fiber::asyncio {
+
+namespace detail {
+
+template <class T>
+struct Slot {
+  std::optional<T> value;
+  T& get() noexcept { return *value; }
+};
+template <class T>
+struct Slot<T&> {
+  T* value = nullptr;
+  T& get() noexcept { return *value; }
+};
+template <>
+struct Slot<void> {};
+
+template <class T>
+Slot<T>& slot_of(FutureBase& future) noexcept {
+  return *static_cast<Slot<T>*>(future.result_address());
+}
+
+template <class T, class Base = FutureBase>
+class WithSlot : public Base {
+ public:
+  template <class... Args>
+  explicit WithSlot(Args&&... args) : Base(std::forward<Args>(args)...) {
+    this->result_offset_ = static_cast<std::uint32_t>(
+        reinterpret_cast<char*>(&slot_) - reinterpret_cast<char*>(static_cast<FutureBase*>(this)));
+  }
+
+ protected:
+  Slot<T> slot_;
+};
+
+// A done-callback of the user's.
+template <class T, class F>
+class DoneCallback final : public HandleObject {
+ public:
+  template <class G>
+  DoneCallback(LoopObject* loop, G&& function)
+      : HandleObject(loop), function_(std::forward<G>(function)) {}
+  void call() override {
+    if constexpr (std::invocable<F&, Future<T>>)
+      function_(Future<T>(future_.get()));
+    else
+      function_();
+  }
+  void scheduled_by(FutureBase* future) noexcept override { future_ = FutureRef(future); }
+
+ private:
+  FutureRef future_;
+  F function_;
+};
+
+FIBER_API std::size_t remove_done_callback(FutureBase& future, const HandleObject* handle);
+FIBER_API void add_done_callback(FutureBase& future, HandleObject* handle);
+
+}  // namespace detail
+
+// A counted reference to a future with a result of type T (which may be void, a reference, or
+// move-only). Belongs to one loop and its thread. Python: asyncio.Future.
+template <class T = void>
+class [[nodiscard]] Future : public FutureRef {
+ public:
+  using result_type = T;
+
+  Future() noexcept = default;
+  explicit Future(detail::FutureBase* future) noexcept : FutureRef(future) {}
+
+  // The result; throws the exception the future ended with, CancelledError if it was cancelled,
+  // InvalidStateError while it is pending.
+  std::add_lvalue_reference_t<T> result() const {
+    base().check_result();
+    if constexpr (!std::is_void_v<T>) return detail::slot_of<T>(base()).get();
+  }
+
+  // Ends the future; whoever awaits it goes on in the next iteration. Throws InvalidStateError if
+  // it is done already, RuntimeError for a task.
+  template <class U>
+    requires(!std::is_void_v<T> && std::constructible_from<T, U>)
+  void set_result(U&& result) const {
+    check_settable("set_result");
+    if constexpr (std::is_reference_v<T>)
+      detail::slot_of<T>(base()).value = &result;
+    else
+      detail::slot_of<T>(base()).value.emplace(std::forward<U>(result));
+    base().finish();
+  }
+  void set_result() const
+    requires std::is_void_v<T>
+  {
+    check_settable("set_result");
+    base().finish();
+  }
+  void set_exception(std::exception_ptr exception) const {
+    check_settable("set_exception");
+    base().set_exception(std::move(exception));
+  }
+  template <class E>
+    requires(!std::convertible_to<E, std::exception_ptr>)
+  void set_exception(E&& exception) const {
+    set_exception(std::make_exception_ptr(std::forward<E>(exception)));
+  }
+
+  // Calls `callback(future)` (or `callback()`) in the iteration after the future is done; callbacks
+  // and awaiting tasks go in the order in which they came. The handle serves to remove it.
+  template <class F>
+    requires std::invocable<std::decay_t<F>&, Future<T>> || std::invocable<std::decay_t<F>&>
+  Handle add_done_callback(F&& callback) const {
+    auto* object = new detail::DoneCallback<T, std::decay_t<F>>(base().loop(),
+                                                                std::forward<F>(callback));
+    object->retain();
+    detail::add_done_callback(base(), object);
+    return Handle(object);
+  }
+  // How many were removed; none any more once the future is done.
+  std::size_t remove_done_callback(const Handle& callback) const {
+    return detail::remove_done_callback(base(), callback.object());
+  }
+
+ private:
+  void check_settable(const char* operation) const {
+    if (base().is_task()) [[unlikely]]
+      throw RuntimeError(std::string("Task does not support ") + operation + " operation");
+    base().check_pending();
+  }
+};
+
+// True for Future<T>, Task<T> and what derives from them.
+template <class A>
+concept future_like = std::derived_from<std::remove_cvref_t<A>, FutureRef> &&
+                      requires { typename std::remove_cvref_t<A>::result_type; };
+
+template <class T>
+Future<T> EventLoop::create_future() const {
+  object().check_closed();
+  return Future<T>(new detail::WithSlot<T>(&object()));
+}
+
+}  // namespace fiber::asyncio

@@ -1,0 +1,142 @@
+#include <fiber/asyncio/runners.hpp>
+
+#include <fiber/asyncio/threads.hpp>
+
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+
+#include <unistd.h>
+
+namespace fiber::asyncio {
+namespace {
+
+// What the signal handler may touch: set before it is installed, cleared after it is removed.
+std::atomic<detail::LoopObject*> interrupted_loop{nullptr};
+struct sigaction previous_action;
+
+void on_sigint(int) {
+  const int saved = errno;
+  if (detail::LoopObject* loop = interrupted_loop.load()) {
+    // The third time: a program that never returns to its loop must still be stoppable.
+    if (loop->signals.fetch_add(1) >= 2) {
+      ::sigaction(SIGINT, &previous_action, nullptr);
+      ::raise(SIGINT);
+    }
+    loop->wake();
+  }
+  errno = saved;
+}
+
+bool debug_from_environment() {
+  const char* value = std::getenv("ASYNCIODEBUG");
+  return value != nullptr && *value != '\0';
+}
+
+void cancel_all_tasks(const EventLoop& loop) {
+  const std::vector<TaskRef> to_cancel = all_tasks(loop);
+  if (to_cancel.empty()) return;
+  for (const TaskRef& task : to_cancel) task.cancel();
+  loop.run_until_complete(detail::gather_untyped({to_cancel.begin(), to_cancel.end()}));
+  for (const TaskRef& task : to_cancel) {
+    if (!task.done() || task.cancelled() || !task.base().peek_exception()) continue;
+    task.base().set_log_traceback(false);
+    loop.call_exception_handler({.message = "unhandled exception during asyncio.run() shutdown",
+                                 .exception = task.base().peek_exception(),
+                                 .future = task});
+  }
+}
+
+}  // namespace
+
+Runner::Runner(runner_options options) : options_(std::move(options)) {}
+
+Runner::~Runner() {
+  try {
+    close();
+  } catch (...) {
+    fiber::detail::unraisable(std::current_exception(), "Exception ignored in asyncio::Runner",
+                              nullptr);
+  }
+}
+
+void Runner::lazy_init() {
+  if (state_ == State::closed) throw RuntimeError("Runner is closed");
+  if (state_ == State::initialized) return;
+  if (options_.loop_factory) {
+    loop_ = options_.loop_factory();
+  } else {
+    loop_ = new_event_loop();
+    set_event_loop(loop_);
+  }
+  loop_.set_debug(options_.debug.value_or(debug_from_environment()));
+  state_ = State::initialized;
+}
+
+EventLoop Runner::get_loop() {
+  lazy_init();
+  return loop_;
+}
+
+void Runner::close() {
+  if (state_ != State::initialized) return;
+  struct End {
+    Runner& runner;
+    ~End() {
+      if (!runner.options_.loop_factory) set_event_loop(EventLoop());
+      runner.state_ = State::closed;
+      runner.loop_.close();
+      runner.loop_ = EventLoop();
+    }
+  } end{*this};
+  cancel_all_tasks(loop_);
+  loop_.run_until_complete(loop_.shutdown_asyncgens());
+  loop_.run_until_complete(loop_.shutdown_default_executor(std::chrono::seconds(300)));
+}
+
+Runner::Interrupts::Interrupts(Runner& runner, detail::FutureBase& task)
+    : runner_(runner), task_(static_cast<detail::TaskBase&>(task)) {
+  task_.retain();
+  if (::gettid() != ::getpid()) return;
+  struct sigaction current {};
+  if (::sigaction(SIGINT, nullptr, &current) != 0 || (current.sa_flags & SA_SIGINFO) != 0 ||
+      current.sa_handler != SIG_DFL)
+    return;
+  detail::LoopObject& loop = runner_.loop_.object();
+  loop.signals.store(0);
+  loop.on_wakeup = [this, &loop] {
+    const int signals = loop.signals.exchange(0);
+    for (int i = 0; i < signals; ++i) {
+      if (++count_ == 1 && !task_.done()) {
+        task_.cancel({});
+        continue;
+      }
+      throw KeyboardInterrupt();
+    }
+  };
+  interrupted_loop.store(&loop);
+  previous_action = current;
+  struct sigaction ours {};
+  ours.sa_handler = on_sigint;
+  ours.sa_flags = 0;  // system calls are to be interrupted
+  sigemptyset(&ours.sa_mask);
+  installed_ = ::sigaction(SIGINT, &ours, nullptr) == 0;
+}
+
+Runner::Interrupts::~Interrupts() {
+  if (installed_) {
+    struct sigaction current {};
+    ::sigaction(SIGINT, nullptr, &current);
+    if (current.sa_handler == on_sigint) ::sigaction(SIGINT, &previous_action, nullptr);
+    interrupted_loop.store(nullptr);
+    runner_.loop_.object().on_wakeup = nullptr;
+  }
+  task_.release();
+}
+
+void Runner::Interrupts::run() {
+  runner_.loop_.object().run_until_done(task_, true);
+  if (task_.cancelled() && count_ > 0 && task_.uncancel() == 0) throw KeyboardInterrupt();
+}
+
+}  // namespace fiber::asyncio

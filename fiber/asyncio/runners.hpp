@@ -1,0 +1,118 @@
+// Running a whole program of tasks. Python: asyncio.runners.
+#pragma once
+
+#include <fiber/asyncio/tasks.hpp>
+
+#include <functional>
+#include <optional>
+#include <utility>
+
+namespace fiber::asyncio {
+
+template <class A>
+auto EventLoop::run_until_complete(A&& awaitable) const {
+  object().check_closed();
+  object().check_not_running();
+  constexpr bool kIsFuture = future_like<A>;
+  const auto future = asyncio::ensure_future(std::forward<A>(awaitable), *this);
+  object().run_until_done(future.base(), !kIsFuture);
+  using T = typename std::remove_cvref_t<decltype(future)>::result_type;
+  if constexpr (kIsFuture)
+    return asyncio::await(static_cast<const Future<T>&>(future));
+  else
+    return asyncio::await_future<T>(future.base(), true);
+}
+
+inline auto EventLoop::shutdown_asyncgens() const {
+  return detail::Deferred([loop = *this] {
+    for (auto& close : std::exchange(loop.object().at_shutdown, {})) close();
+  });
+}
+
+struct runner_options {
+  std::optional<bool> debug = {};                    // default: the variable ASYNCIODEBUG
+  std::function<EventLoop()> loop_factory = {};      // default: new_event_loop
+};
+
+// Runs several main functions in one loop; the loop is made at first use and cleaned up by close():
+// what still runs is cancelled and waited for, then the default executor's threads are. Python:
+// asyncio.Runner.
+//
+// In the main thread, while SIGINT has its default effect, Ctrl-C cancels the main task and, when
+// that has ended by it, run() throws KeyboardInterrupt. A second Ctrl-C throws it at once, as soon
+// as the loop is reached.
+class FIBER_API Runner {
+ public:
+  explicit Runner(runner_options options = {});
+  Runner(const Runner&) = delete;
+  Runner& operator=(const Runner&) = delete;
+  // Closes; errors that nobody can be told are reported as unraisable.
+  ~Runner();
+
+  // Throws RuntimeError when closed, or inside a running loop.
+  template <class A>
+  auto run(A&& main) {
+    lazy_init();
+    auto task = loop_.create_task(std::forward<A>(main));
+    Interrupts interrupts(*this, task.base());
+    using T = typename decltype(task)::result_type;
+    interrupts.run();
+    return asyncio::await_future<T>(task.base(), true);
+  }
+  // Made at the first call.
+  EventLoop get_loop();
+  void close();
+
+  // For asyncio::with.
+  Runner& enter() {
+    lazy_init();
+    return *this;
+  }
+  bool exit(const std::exception_ptr&) {
+    close();
+    return false;
+  }
+
+ private:
+  class Interrupts {
+   public:
+    Interrupts(Runner& runner, detail::FutureBase& task);
+    ~Interrupts();
+    Interrupts(const Interrupts&) = delete;
+    Interrupts& operator=(const Interrupts&) = delete;
+    void run();
+
+   private:
+    Runner& runner_;
+    detail::TaskBase& task_;
+    int count_ = 0;
+    bool installed_ = false;
+  };
+
+  void lazy_init();
+
+  enum class State { created, initialized, closed };
+  State state_ = State::created;
+  runner_options options_;
+  EventLoop loop_;
+};
+
+// Runs `main` (a coroutine object, an awaitable or a callable) in a loop of its own and returns its
+// result. Throws what it throws; RuntimeError inside a running loop. Python: asyncio.run.
+template <class A>
+auto run(A&& main, runner_options options = {}) {
+  if (detail::asyncio_thread().running != nullptr)
+    throw RuntimeError("asyncio.run() cannot be called from a running event loop");
+  Runner runner(std::move(options));
+  using T = decltype(runner.run(std::forward<A>(main)));
+  if constexpr (std::is_void_v<T>) {
+    runner.run(std::forward<A>(main));
+    runner.close();
+  } else {
+    decltype(auto) result = runner.run(std::forward<A>(main));
+    runner.close();
+    return result;
+  }
+}
+
+}  // namespace fiber::asyncio

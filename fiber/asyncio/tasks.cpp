@@ -1,0 +1,63 @@
+#include <fiber/asyncio/tasks.hpp>
+
+namespace fiber::asyncio {
+
+TaskRef current_task() { return TaskRef(detail::running_loop().current_task); }
+
+std::vector<TaskRef> all_tasks(const EventLoop& loop) {
+  std::vector<TaskRef> tasks;
+  tasks.reserve(loop.object().task_count);
+  for (detail::TaskBase* task = loop.object().tasks_head; task != nullptr; task = task->next_task)
+    tasks.emplace_back(task);
+  return tasks;
+}
+
+std::vector<TaskRef> all_tasks() { return all_tasks(get_running_loop()); }
+
+namespace detail {
+
+LoopObject& loop_for_futures() {
+  if (LoopObject* loop = asyncio_thread().running) return *loop;
+  return get_event_loop().object();
+}
+
+namespace {
+
+// Everything a sleeping task needs, on its own stack.
+struct SleepTimer final : TimerNode, Leaf {
+  explicit SleepTimer(LoopObject& its_loop) : loop(its_loop), done(&its_loop) { done.retain(); }
+  ~SleepTimer() { loop.remove_timer(this); }
+  SleepTimer(const SleepTimer&) = delete;
+  SleepTimer& operator=(const SleepTimer&) = delete;
+
+  LoopObject& loop;
+  FutureBase done;
+};
+
+}  // namespace
+
+void sleep_for(std::int64_t nanoseconds) {
+  TaskBase& task = task_for_await();
+  LoopObject& loop = *task.loop();
+  SleepTimer timer(loop);
+  const std::int64_t now = loop.now();
+  timer.when = nanoseconds > INT64_MAX - now ? INT64_MAX - 1 : now + nanoseconds;
+  timer.entry = Entry(static_cast<Leaf*>(&timer));
+  timer.run = [](Leaf* leaf) noexcept {
+    FutureBase& done = static_cast<SleepTimer*>(leaf)->done;
+    if (!done.done()) done.finish();
+  };
+  loop.add_timer(&timer);
+  task.wait(&timer.done);
+  timer.done.check_result();
+}
+
+void report_never_awaited(const char* coroutine_name) noexcept {
+  fiber::detail::unraisable(nullptr,
+                            "RuntimeWarning: coroutine '" + std::string(coroutine_name) +
+                                "' was never awaited",
+                            nullptr);
+}
+
+}  // namespace detail
+}  // namespace fiber::asyncio

@@ -1,0 +1,320 @@
+// Tasks and what combines them. Python: asyncio.tasks.
+#pragma once
+
+#include <fiber/asyncio/coroutines.hpp>
+#include <fiber/asyncio/detail/combinators.hpp>
+
+#include <chrono>
+#include <cmath>
+#include <concepts>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fiber::asyncio {
+
+// A coroutine that runs concurrently. A counted reference; dropping it neither cancels nor stops
+// the task, which its loop keeps until it is done. Python: asyncio.Task.
+template <class T = void>
+class [[nodiscard]] Task : public Future<T> {
+ public:
+  Task() noexcept = default;
+  explicit Task(detail::FutureBase* task) noexcept : Future<T>(task) {}
+
+  std::string get_name() const { return task().get_name(); }
+  void set_name(std::string name) const { task().set_name(std::move(name)); }
+  // How often cancel() was called, less the calls of uncancel(). `uncancel` returns what is left;
+  // at 0 a cancellation that was not delivered yet is withdrawn.
+  int cancelling() const { return task().cancelling(); }
+  int uncancel() const { return task().uncancel(); }
+
+ private:
+  detail::TaskBase& task() const { return static_cast<detail::TaskBase&>(this->base()); }
+};
+
+// A task of whatever result type.
+class FIBER_API TaskRef : public FutureRef {
+ public:
+  TaskRef() noexcept = default;
+  explicit TaskRef(detail::TaskBase* task) noexcept : FutureRef(task) {}
+  std::string get_name() const { return task().get_name(); }
+  void set_name(std::string name) const { task().set_name(std::move(name)); }
+  int cancelling() const { return task().cancelling(); }
+  int uncancel() const { return task().uncancel(); }
+
+ private:
+  detail::TaskBase& task() const { return static_cast<detail::TaskBase&>(base()); }
+};
+
+struct task_options {
+  std::string name = {};  // empty: "Task-N"
+};
+
+namespace detail {
+
+// What create_task makes of its argument: coroutine objects as they are, awaitables and callables
+// wrapped.
+template <class T>
+Coroutine<T> as_coroutine(const Coroutine<T>& coroutine) {
+  return coroutine;
+}
+template <class T>
+Coroutine<T> as_coroutine(Coroutine<T>&& coroutine) {
+  return std::move(coroutine);
+}
+template <class A>
+  requires(has_await<A> || future_like<A>)
+auto as_coroutine(A&& awaitable) {
+  using Held = std::remove_cvref_t<A>;
+  return Coroutine<await_result_t<Held>>(
+      [held = Held(std::forward<A>(awaitable))]() mutable -> await_result_t<Held> {
+        return asyncio::await(std::move(held));
+      });
+}
+template <class F>
+  requires(std::invocable<std::decay_t<F>&> && !has_await<F> && !future_like<F>)
+auto as_coroutine(F&& function) {
+  using Result = std::invoke_result_t<std::decay_t<F>&>;
+  if constexpr (has_await<Result>) {
+    // A coroutine function: call it, and await what it makes.
+    using Inner = await_result_t<Result>;
+    return Coroutine<Inner>([function = std::decay_t<F>(std::forward<F>(function))]() mutable -> Inner {
+      return asyncio::await(function());
+    });
+  } else {
+    return Coroutine<Result>(std::forward<F>(function));
+  }
+}
+
+template <class A>
+concept taskable = requires(A&& a) { as_coroutine(std::forward<A>(a)); };
+
+template <class T>
+Task<T> spawn(LoopObject& loop, Coroutine<T> coroutine, std::string name) {
+  TypedTask<T>& task = coroutine.object();
+  task.schedule(loop, std::move(name));
+  return Task<T>(&task);
+}
+
+}  // namespace detail
+
+// Schedules a coroutine object, an awaitable or a callable in the running loop; its first step runs
+// in the next iteration. Throws RuntimeError without a running loop.
+template <detail::taskable A>
+auto create_task(A&& coroutine, task_options options = {}) {
+  return detail::spawn(detail::running_loop(), detail::as_coroutine(std::forward<A>(coroutine)),
+                       std::move(options.name));
+}
+
+template <class A>
+auto EventLoop::create_task(A&& coroutine, std::string name) const {
+  return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), std::move(name));
+}
+
+namespace detail {
+// The loop that ensure_future uses when none runs: the thread's, as in Python.
+FIBER_API LoopObject& loop_for_futures();
+}  // namespace detail
+
+// A future or task as it is; anything else becomes a task of the running (or set) loop.
+template <class A>
+auto ensure_future(A&& awaitable) {
+  if constexpr (future_like<A>)
+    return std::remove_cvref_t<A>(std::forward<A>(awaitable));
+  else
+    return detail::spawn(detail::loop_for_futures(),
+                         detail::as_coroutine(std::forward<A>(awaitable)), {});
+}
+template <class A>
+auto ensure_future(A&& awaitable, const EventLoop& loop) {
+  if constexpr (future_like<A>)
+    return std::remove_cvref_t<A>(std::forward<A>(awaitable));
+  else
+    return loop.create_task(std::forward<A>(awaitable));
+}
+
+// The task that runs; a null reference in a callback.
+FIBER_API TaskRef current_task();
+// The unfinished tasks of the running loop (of `loop`), oldest first.
+FIBER_API std::vector<TaskRef> all_tasks();
+FIBER_API std::vector<TaskRef> all_tasks(const EventLoop& loop);
+
+// --- sleep --------------------------------------------------------------------------------------
+
+namespace detail {
+
+FIBER_API void sleep_for(std::int64_t nanoseconds);
+
+// Gives way for exactly one iteration.
+FIBER_INLINE void yield_now() {
+  TaskBase& task = task_for_await();
+  LoopObject& loop = *task.loop();
+  loop.push(Entry(&task));
+  loop.suspend(&task);
+  task.check_cancelled();
+}
+
+template <class Rep, class Period>
+std::int64_t to_nanoseconds(std::chrono::duration<Rep, Period> time) {
+  if constexpr (std::chrono::treat_as_floating_point_v<Rep>) {
+    const double count = std::chrono::duration<double, std::nano>(time).count();
+    if (std::isnan(count)) throw ValueError("Invalid delay: NaN (not a number)");
+    if (count > 9e18) return std::int64_t{9'000'000'000'000'000'000};
+    return static_cast<std::int64_t>(count);
+  } else {
+    return std::chrono::duration_cast<nanoseconds>(time).count();
+  }
+}
+
+struct [[nodiscard]] Sleep {
+  std::int64_t delay;
+  FIBER_INLINE void await_() && {
+    if (delay <= 0)
+      yield_now();
+    else
+      sleep_for(delay);
+  }
+};
+
+}  // namespace detail
+
+// Waits for `delay`, or for one iteration if it is not positive. Python: asyncio.sleep.
+template <class Rep, class Period>
+detail::Sleep sleep(std::chrono::duration<Rep, Period> delay) {
+  return {detail::to_nanoseconds(delay)};
+}
+// The same for seconds as a number, as Python has it: sleep(0), sleep(0.5).
+template <class Number>
+  requires std::is_arithmetic_v<Number>
+detail::Sleep sleep(Number seconds) {
+  return sleep(std::chrono::duration<double>(seconds));
+}
+// The same; returns `result`.
+template <class Delay, class T>
+auto sleep(Delay delay, T result) {
+  return detail::Deferred([delay, result = std::move(result)]() mutable -> T {
+    asyncio::sleep(delay).await_();
+    return std::move(result);
+  });
+}
+
+// --- gather -------------------------------------------------------------------------------------
+
+// As the first argument of gather: exceptions are results like others.
+struct return_exceptions_t {};
+inline constexpr return_exceptions_t return_exceptions{};
+
+// A result or an exception: an element of what gather(return_exceptions, ...) returns.
+template <class T>
+class Outcome {
+ public:
+  using value_type = std::conditional_t<std::is_void_v<T>, None, T>;
+
+  Outcome(value_type value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Outcome(std::exception_ptr error) : error_(std::move(error)) {}  // NOLINT
+
+  bool has_value() const noexcept { return error_ == nullptr; }
+  explicit operator bool() const noexcept { return has_value(); }
+  // Throws the exception if that is what it is.
+  const value_type& value() const& {
+    if (error_) std::rethrow_exception(error_);
+    return *value_;
+  }
+  value_type value() && {
+    if (error_) std::rethrow_exception(error_);
+    return std::move(*value_);
+  }
+  // Null for a value.
+  const std::exception_ptr& exception() const noexcept { return error_; }
+
+ private:
+  std::optional<value_type> value_;
+  std::exception_ptr error_;
+};
+
+// Runs awaitables concurrently and collects their results in the order of the arguments:
+// a future of a std::tuple (void results are None), or of a std::vector for a range. The first
+// exception goes to whoever awaits the gather; the others run on. Cancelling the gather cancels
+// them all. Python: asyncio.gather.
+template <class... A>
+  requires((sizeof...(A) != 1) && (... && (future_like<A> || detail::taskable<A>)))
+auto gather(A&&... awaitables) {
+  return detail::gather_tuple<false>(asyncio::ensure_future(std::forward<A>(awaitables))...);
+}
+template <class... A>
+  requires((sizeof...(A) != 1) && (... && (future_like<A> || detail::taskable<A>)))
+auto gather(return_exceptions_t, A&&... awaitables) {
+  return detail::gather_tuple<true>(asyncio::ensure_future(std::forward<A>(awaitables))...);
+}
+template <class A>
+  requires(future_like<A> || detail::taskable<A>)
+auto gather(A&& awaitable) {
+  return detail::gather_tuple<false>(asyncio::ensure_future(std::forward<A>(awaitable)));
+}
+template <class A>
+  requires(future_like<A> || detail::taskable<A>)
+auto gather(return_exceptions_t, A&& awaitable) {
+  return detail::gather_tuple<true>(asyncio::ensure_future(std::forward<A>(awaitable)));
+}
+template <std::ranges::input_range R>
+auto gather(R&& awaitables) {
+  return detail::gather_range<false>(std::forward<R>(awaitables));
+}
+template <std::ranges::input_range R>
+auto gather(return_exceptions_t, R&& awaitables) {
+  return detail::gather_range<true>(std::forward<R>(awaitables));
+}
+
+// --- wait ---------------------------------------------------------------------------------------
+
+enum class ReturnWhen { FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED };
+using enum ReturnWhen;
+
+struct wait_options {
+  std::optional<nanoseconds> timeout = {};
+  ReturnWhen return_when = ALL_COMPLETED;
+};
+
+// What wait() returns, both in the order of the argument.
+template <class F>
+struct wait_result {
+  std::vector<F> done;
+  std::vector<F> pending;
+};
+
+// Waits for futures or tasks until `return_when` holds or the timeout is over; never throws for
+// what they end with, and cancels none. Throws ValueError if there are none. Python: asyncio.wait.
+template <std::ranges::input_range R>
+auto wait(R&& futures, wait_options options = {}) {
+  using F = std::remove_cvref_t<std::ranges::range_value_t<R>>;
+  static_assert(future_like<F> || std::derived_from<F, FutureRef>,
+                "wait takes tasks and futures; make tasks of coroutines with create_task");
+  std::vector<F> list(std::ranges::begin(futures), std::ranges::end(futures));
+  return detail::Deferred([list = std::move(list), options]() {
+    std::vector<detail::FutureBase*> bases;
+    for (const F& future : list) bases.push_back(&future.base());
+    detail::wait_for_any(bases, options.timeout ? options.timeout->count() : -1,
+                         options.timeout.has_value(), static_cast<int>(options.return_when));
+    wait_result<F> result;
+    for (detail::FutureBase* base : bases)
+      (base->done() ? result.done : result.pending).emplace_back(F(base));
+    return result;
+  });
+}
+
+// --- shield -------------------------------------------------------------------------------------
+
+// Waits for an awaitable in such a way that cancelling the wait does not cancel it.
+// Python: asyncio.shield.
+template <class A>
+auto shield(A&& awaitable) {
+  auto inner = asyncio::ensure_future(std::forward<A>(awaitable));
+  using T = typename decltype(inner)::result_type;
+  return Future<T>(inner).done() ? Future<T>(inner) : detail::make_shield<T>(inner);
+}
+
+}  // namespace fiber::asyncio

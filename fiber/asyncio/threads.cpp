@@ -1,0 +1,70 @@
+#include <fiber/asyncio/threads.hpp>
+
+#include <thread>
+
+namespace fiber::asyncio {
+
+void EventLoop::set_default_executor(
+    std::shared_ptr<concurrent::futures::ThreadPoolExecutor> executor) const {
+  if (executor == nullptr) throw TypeError("executor must be ThreadPoolExecutor instance");
+  object().default_executor = std::move(executor);
+}
+
+namespace detail {
+
+ExternalDone::~ExternalDone() = default;
+
+void ExternalDone::post() noexcept {
+  LoopObject* its_loop = loop();
+  its_loop->retain();
+  try {
+    its_loop->post(this);
+  } catch (...) {
+    // No memory for one pointer: the future stays pending, which its loop will report.
+  }
+  its_loop->outside_work.fetch_sub(1);
+  its_loop->release();
+}
+
+// Even an unwanted call goes to the loop: what it holds may be let go only there.
+void post_or_drop(ExternalDone* call, bool wanted) noexcept {
+  if (!wanted) call->cancel();
+  call->post();
+}
+
+concurrent::futures::ThreadPoolExecutor& default_executor(LoopObject& loop) {
+  if (loop.executor_shutdown_called) throw RuntimeError("Executor shutdown has been called");
+  if (loop.default_executor == nullptr)
+    loop.default_executor = std::make_shared<concurrent::futures::ThreadPoolExecutor>(
+        concurrent::futures::ThreadPoolOptions{.thread_name_prefix = "asyncio"});
+  return static_cast<concurrent::futures::ThreadPoolExecutor&>(*loop.default_executor);
+}
+
+void shutdown_default_executor(LoopObject& loop, nanoseconds timeout) {
+  loop.executor_shutdown_called = true;
+  const auto executor = loop.default_executor;
+  if (executor == nullptr) return;
+  // Joining blocks, so another thread does it.
+  const Future<> joined = EventLoop(&loop).create_future();
+  concurrent::futures::Future<void> done;
+  done.set_running_or_notify_cancel();
+  auto* post = new CopyState<void>(&loop, joined, done, false);
+  done.add_done_callback([post] { post->post(); });
+  std::thread joiner([executor, done] {
+    executor->shutdown({.wait = true});
+    done.set_result();
+  });
+  const EventLoop handle(&loop);
+  const auto wait = wait_result<Future<>>(
+      asyncio::await(asyncio::wait(std::vector{joined}, {.timeout = timeout})));
+  if (wait.pending.empty()) {
+    joiner.join();
+  } else {
+    std::fputs("RuntimeWarning: The executor did not finish joining its threads in time.\n",
+               stderr);
+    joiner.detach();
+  }
+}
+
+}  // namespace detail
+}  // namespace fiber::asyncio

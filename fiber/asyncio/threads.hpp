@@ -1,0 +1,171 @@
+// Threads and the loop. Python: asyncio.threads, loop.run_in_executor, asyncio.wrap_future.
+#pragma once
+
+#include <fiber/asyncio/runners.hpp>
+#include <fiber/asyncio/tasks.hpp>
+#include <fiber/concurrent/thread.hpp>
+#include <fiber/contextvars.hpp>
+
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+namespace fiber::asyncio {
+
+namespace detail {
+
+// Queued in the loop by the thread that ends a concurrent future. Made on the loop's thread, since
+// it holds a reference to a future of the loop, which only that thread may count.
+class FIBER_API ExternalDone : public HandleObject {
+ public:
+  explicit ExternalDone(LoopObject* loop) : HandleObject(loop) { loop->outside_work.fetch_add(1); }
+  ~ExternalDone() override;
+  // From any thread, once.
+  void post() noexcept;
+};
+
+template <class T>
+class CopyState final : public ExternalDone {
+ public:
+  CopyState(LoopObject* loop, Future<T> destination, concurrent::futures::Future<T> source,
+            bool take)
+      : ExternalDone(loop),
+        destination_(std::move(destination)),
+        source_(std::move(source)),
+        take_(take) {}
+
+  void call() override {
+    if (destination_.done()) return;
+    if (source_.cancelled()) {
+      destination_.cancel();
+    } else if (std::exception_ptr error = source_.exception()) {
+      destination_.set_exception(std::move(error));
+    } else if constexpr (std::is_void_v<T>) {
+      destination_.set_result();
+    } else if constexpr (std::copy_constructible<T>) {
+      if (take_)
+        destination_.set_result(source_.take_result());
+      else
+        destination_.set_result(T(source_.result()));
+    } else {
+      destination_.set_result(source_.take_result());
+    }
+  }
+
+ private:
+  Future<T> destination_;
+  concurrent::futures::Future<T> source_;
+  bool take_;
+};
+
+template <class T>
+Future<T> chain_to_loop(const EventLoop& loop, concurrent::futures::Future<T> source, bool take) {
+  Future<T> destination = loop.create_future<T>();
+  auto* done = new CopyState<T>(&loop.object(), destination, source, take);
+  destination.add_done_callback([source](const Future<T>& future) {
+    if (future.cancelled()) source.cancel();
+  });
+  source.add_done_callback([done] { done->post(); });
+  return destination;
+}
+
+// A call that another thread will ask for, or will say is not needed.
+template <class F>
+ExternalDone* new_external(LoopObject* loop, F function) {
+  struct Call final : ExternalDone {
+    Call(LoopObject* its_loop, F f) : ExternalDone(its_loop), function(std::move(f)) {}
+    void call() override { function(); }
+    F function;
+  };
+  return new Call(loop, std::move(function));
+}
+FIBER_API void post_or_drop(ExternalDone* call, bool wanted) noexcept;
+
+FIBER_API concurrent::futures::ThreadPoolExecutor& default_executor(LoopObject& loop);
+
+template <class E>
+auto& executor_of(LoopObject& loop, E&& executor) {
+  if constexpr (std::same_as<std::remove_cvref_t<E>, std::nullptr_t>)
+    return default_executor(loop);
+  else if constexpr (requires { executor->submit([] {}); })
+    return *executor;
+  else
+    return executor;
+}
+
+FIBER_API void shutdown_default_executor(LoopObject& loop, nanoseconds timeout);
+
+}  // namespace detail
+
+// A future of the loop (default: the running one) that ends as the concurrent future does, in the
+// iteration after. Cancelling it cancels the other, which cannot stop a job that runs.
+template <class T>
+Future<T> wrap_future(concurrent::futures::Future<T> future) {
+  return detail::chain_to_loop(get_event_loop(), std::move(future), false);
+}
+template <class T>
+Future<T> wrap_future(concurrent::futures::Future<T> future, const EventLoop& loop) {
+  return detail::chain_to_loop(loop, std::move(future), false);
+}
+
+template <class Executor, class F, class... Args>
+auto EventLoop::run_in_executor(Executor&& executor, F&& function, Args&&... args) const {
+  object().check_closed();
+  auto& pool = detail::executor_of(object(), std::forward<Executor>(executor));
+  return detail::chain_to_loop(
+      *this, pool.submit(std::forward<F>(function), std::forward<Args>(args)...), true);
+}
+
+inline auto EventLoop::shutdown_default_executor(nanoseconds timeout) const {
+  return detail::Deferred(
+      [loop = *this, timeout] { detail::shutdown_default_executor(loop.object(), timeout); });
+}
+
+// Runs `function(args...)` on a thread of the default executor, in a copy of the current context;
+// await the result. Python: asyncio.to_thread.
+template <class F, class... Args>
+auto to_thread(F&& function, Args&&... args) {
+  return detail::Deferred(
+      [function = std::decay_t<F>(std::forward<F>(function)),
+       arguments = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable {
+        auto job = [context = contextvars::copy_context(), function = std::move(function),
+                    arguments = std::move(arguments)]() mutable -> decltype(auto) {
+          return context.run([&]() -> decltype(auto) {
+            return std::apply(std::move(function), std::move(arguments));
+          });
+        };
+        return asyncio::await(get_running_loop().run_in_executor(nullptr, std::move(job)));
+      });
+}
+
+// Runs a coroutine in the loop of another thread; the future's result() waits for it. Cancelling
+// the future cancels the task. Pass a coroutine object by std::move, or a callable.
+template <class A>
+  requires(!std::is_lvalue_reference_v<A> || std::invocable<std::decay_t<A>&>)
+auto run_coroutine_threadsafe(A&& coroutine, const EventLoop& loop) {
+  auto object = detail::as_coroutine(std::forward<A>(coroutine));
+  using T = typename decltype(object)::result_type;
+  concurrent::futures::Future<T> result;
+  loop.call_soon_threadsafe([object = std::move(object), result, loop]() mutable {
+    const Task<T> task = loop.create_task(std::exchange(object, {}));
+    auto* cancel = detail::new_external(&loop.object(), [task] { task.cancel(); });
+    result.add_done_callback([cancel](const concurrent::futures::Future<T>& done) {
+      detail::post_or_drop(cancel, done.cancelled());
+    });
+    task.add_done_callback([result](const Future<T>& done) {
+      if (done.cancelled()) result.cancel();
+      if (!result.set_running_or_notify_cancel()) return;
+      if (std::exception_ptr error = done.exception())
+        result.set_exception(std::move(error));
+      else if constexpr (std::is_void_v<T>)
+        result.set_result();
+      else
+        result.set_result(std::move(done.result()));
+    });
+  });
+  return result;
+}
+
+}  // namespace fiber::asyncio

@@ -1,0 +1,98 @@
+#include <fiber/asyncio/timeouts.hpp>
+
+#include <sstream>
+
+namespace fiber::asyncio {
+
+Timeout::Timeout(Timeout&& other) noexcept : when_(other.when_), state_(other.state_) {}
+
+Timeout::~Timeout() { timer_.cancel(); }
+
+const char* Timeout::name_of(State state) noexcept {
+  switch (state) {
+    case State::created: return "created";
+    case State::active: return "active";
+    case State::expiring: return "expiring";
+    case State::expired: return "expired";
+    case State::finished: return "finished";
+  }
+  return "";
+}
+
+void Timeout::reschedule(std::optional<nanoseconds> when) {
+  if (state_ == State::created) throw RuntimeError("Timeout has not been entered");
+  if (state_ != State::active)
+    throw RuntimeError(std::string("Cannot change state of ") + name_of(state_) + " Timeout");
+  when_ = when;
+  timer_.cancel();
+  timer_ = Handle();
+  if (!when) return;
+  const EventLoop loop = get_running_loop();
+  if (*when <= loop.time())
+    timer_ = loop.call_soon([this] { on_timeout(); });
+  else
+    timer_ = loop.call_at(*when, [this] { on_timeout(); });
+}
+
+void Timeout::on_timeout() {
+  task_.cancel();
+  state_ = State::expiring;
+  timer_ = Handle();  // so that leaving finds nothing to cancel
+}
+
+Timeout& Timeout::enter() {
+  if (state_ != State::created) throw RuntimeError("Timeout has already been entered");
+  if (detail::current_task_or_null() == nullptr)
+    throw RuntimeError("Timeout should be used inside a task");
+  task_ = current_task();
+  state_ = State::active;
+  cancelling_ = task_.cancelling();
+  reschedule(when_);
+  return *this;
+}
+
+bool Timeout::exit(std::exception_ptr error) {
+  timer_.cancel();
+  timer_ = Handle();
+  if (state_ == State::active) {
+    state_ = State::finished;
+  } else if (state_ == State::expiring) {
+    state_ = State::expired;
+    if (task_.uncancel() <= cancelling_ && error) {
+      try {
+        std::rethrow_exception(error);
+      } catch (const CancelledError&) {
+        std::throw_with_nested(TimeoutError());
+      } catch (...) {
+        return false;
+      }
+    }
+  }
+  return false;
+}
+
+std::string Timeout::repr() const {
+  std::ostringstream text;
+  text << "<Timeout [" << name_of(state_) << "]";
+  if (state_ == State::active) {
+    text << " when=";
+    if (when_)
+      text << std::chrono::duration<double>(*when_).count();
+    else
+      text << "None";
+  }
+  text << ">";
+  return text.str();
+}
+
+namespace detail {
+
+std::optional<nanoseconds> deadline_after(std::optional<nanoseconds> delay) {
+  if (!delay) return std::nullopt;
+  const std::int64_t now = running_loop().now();
+  if (delay->count() > INT64_MAX - now) return nanoseconds::max();
+  return nanoseconds(now) + *delay;
+}
+
+}  // namespace detail
+}  // namespace fiber::asyncio

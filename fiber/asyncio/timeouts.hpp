@@ -1,0 +1,91 @@
+// Limits on the time that a block takes. Python: asyncio.timeouts.
+#pragma once
+
+#include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/with.hpp>
+
+#include <optional>
+#include <string>
+
+namespace fiber::asyncio {
+
+// What timeout() and timeout_at() return; use it with asyncio::with:
+//
+//   asyncio::with(asyncio::timeout(2s), [&](asyncio::Timeout& limit) { await(download()); });
+//
+// When the time is up the current task is cancelled, and the CancelledError that leaves the block
+// becomes a TimeoutError. Python: asyncio.Timeout.
+class FIBER_API Timeout {
+ public:
+  // `when` on the clock of loop.time(); nothing: no limit.
+  explicit Timeout(std::optional<nanoseconds> when) noexcept : when_(when) {}
+  Timeout(const Timeout&) = delete;
+  Timeout& operator=(const Timeout&) = delete;
+  Timeout(Timeout&& other) noexcept;  // before it is entered
+  ~Timeout();
+
+  std::optional<nanoseconds> when() const noexcept { return when_; }
+  // Moves the limit, or takes it away. Throws RuntimeError unless inside the block.
+  void reschedule(std::optional<nanoseconds> when);
+  // True once the time was up inside the block.
+  bool expired() const noexcept { return state_ == State::expiring || state_ == State::expired; }
+  // Python's repr: "<Timeout [active] when=…>".
+  std::string repr() const;
+
+  Timeout& enter();
+  bool exit(std::exception_ptr error);
+
+ private:
+  enum class State : unsigned char { created, active, expiring, expired, finished };
+  static const char* name_of(State state) noexcept;
+  void on_timeout();
+
+  std::optional<nanoseconds> when_;
+  State state_ = State::created;
+  int cancelling_ = 0;
+  TaskRef task_;
+  Handle timer_;
+};
+
+namespace detail {
+FIBER_API std::optional<nanoseconds> deadline_after(std::optional<nanoseconds> delay);
+}
+
+// Limits a block to `delay` from now; nothing: no limit yet, see reschedule().
+template <class Rep, class Period>
+Timeout timeout(std::chrono::duration<Rep, Period> delay) {
+  return Timeout(detail::deadline_after(nanoseconds(detail::to_nanoseconds(delay))));
+}
+inline Timeout timeout(std::nullopt_t) { return Timeout(std::nullopt); }
+// The same, up to a point on the clock of loop.time().
+inline Timeout timeout_at(std::optional<nanoseconds> when) { return Timeout(when); }
+
+// Waits for one awaitable, at most for `timeout`; then cancels it, waits for its end, and throws
+// TimeoutError. std::nullopt: waits for as long as it takes. Python: asyncio.wait_for.
+template <class A>
+auto wait_for(A&& operand, std::optional<nanoseconds> timeout) {
+  using Held = std::remove_cvref_t<A>;
+  return detail::Deferred([held = Held(std::forward<A>(operand)), timeout]() mutable {
+    if (timeout && *timeout <= nanoseconds::zero()) {
+      const auto future = asyncio::ensure_future(std::move(held));
+      if (!future.done()) {
+        detail::cancel_and_wait(future.base());
+        if (future.cancelled()) throw TimeoutError();
+      }
+      return asyncio::await(future);
+    }
+    return asyncio::with(Timeout(detail::deadline_after(timeout)), [&](Timeout&) {
+      if constexpr (awaitable<Held>)
+        return asyncio::await(std::move(held));
+      else
+        return asyncio::await(detail::as_coroutine(std::move(held)));
+    });
+  });
+}
+template <class A, class Rep, class Period>
+auto wait_for(A&& awaitable, std::chrono::duration<Rep, Period> timeout) {
+  return asyncio::wait_for(std::forward<A>(awaitable),
+                           std::optional(nanoseconds(detail::to_nanoseconds(timeout))));
+}
+
+}  // namespace fiber::asyncio

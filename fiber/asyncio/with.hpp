@@ -1,0 +1,89 @@
+// `async with`: entering and leaving may wait, and may throw, which a destructor must not.
+#pragma once
+
+#include <fiber/asyncio/coroutines.hpp>
+
+#include <concepts>
+#include <exception>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <cxxabi.h>
+
+namespace fiber::asyncio {
+
+// Something for asyncio::with: enter() returns what the block is given (by reference, or nothing);
+// exit() is called when the block ends, with the exception that left it or null, and returns true
+// to swallow that exception. Both may wait.
+template <class R>
+concept context_manager = requires(R& resource, std::exception_ptr error) {
+  resource.enter();
+  { resource.exit(error) } -> std::same_as<bool>;
+};
+
+namespace detail {
+
+template <class R, class Block>
+auto run_block(R& resource, Block& block) {
+  using Result = std::remove_cvref_t<decltype(block())>;
+  std::exception_ptr error;
+  const auto leave = [&] {
+    if (!resource.exit(error) && error) std::rethrow_exception(std::exchange(error, nullptr));
+  };
+  if constexpr (std::is_void_v<Result>) {
+    try {
+      block();
+    } catch (const abi::__forced_unwind&) {
+      throw;
+    } catch (...) {
+      error = std::current_exception();
+    }
+    leave();
+  } else {
+    std::optional<Result> result;
+    try {
+      result.emplace(block());
+    } catch (const abi::__forced_unwind&) {
+      throw;
+    } catch (...) {
+      error = std::current_exception();
+    }
+    leave();
+    if (result) return std::move(*result);
+    if constexpr (std::default_initializable<Result>)
+      return Result();
+    else
+      throw RuntimeError("the block of asyncio::with has no result: its exception was swallowed");
+  }
+}
+
+}  // namespace detail
+
+// Python's `async with resource as entered: body(entered)`; the body may also take nothing. Returns
+// what the body returns, or a default-constructed one if leaving swallowed the exception.
+template <class R, class Body>
+  requires context_manager<std::remove_cvref_t<R>>
+auto with(R&& resource, Body&& body) {
+  if constexpr (std::is_void_v<decltype(resource.enter())>) {
+    resource.enter();
+    const auto block = [&] {
+      if constexpr (std::invocable<Body&>)
+        return body();
+      else
+        return body(resource);
+    };
+    return detail::run_block(resource, block);
+  } else {
+    auto&& entered = resource.enter();
+    const auto block = [&] {
+      if constexpr (std::invocable<Body&, decltype((entered))>)
+        return body(entered);
+      else
+        return body();
+    };
+    return detail::run_block(resource, block);
+  }
+}
+
+}  // namespace fiber::asyncio

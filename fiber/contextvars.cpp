@@ -1,0 +1,315 @@
+#include <fiber/contextvars.hpp>
+
+#include <cstdint>
+#include <ostream>
+#include <sstream>
+
+namespace fiber::contextvars {
+namespace detail {
+
+Counted::~Counted() = default;
+
+struct VarObject final : Counted {
+  std::string name;
+  Ref<BoxBase> default_value;
+  std::uint64_t id = 0;        // in the order of creation
+  std::uint64_t priority = 0;  // the same, well mixed
+};
+
+namespace {
+
+// A persistent treap, ordered by the variables' ids: nodes never change, changes copy the path.
+struct Node final : Counted {
+  Node(Ref<VarObject> v, Ref<BoxBase> b, Ref<Node> l, Ref<Node> r) noexcept
+      : var(std::move(v)), box(std::move(b)), left(std::move(l)), right(std::move(r)) {}
+  const Ref<VarObject> var;
+  const Ref<BoxBase> box;
+  const Ref<Node> left;
+  const Ref<Node> right;
+};
+using Tree = Ref<Node>;
+
+Tree node(const Ref<VarObject>& var, const Ref<BoxBase>& box, Tree left, Tree right) {
+  return Tree(new Node(var, box, std::move(left), std::move(right)));
+}
+
+const Node* find(const Tree& tree, std::uint64_t id) noexcept {
+  const Node* at = tree.get();
+  while (at != nullptr && at->var->id != id) at = id < at->var->id ? at->left.get() : at->right.get();
+  return at;
+}
+
+Tree with(const Tree& tree, const Ref<VarObject>& var, const Ref<BoxBase>& box) {
+  if (!tree) return node(var, box, {}, {});
+  const Node& at = *tree.get();
+  if (var == at.var) return node(var, box, at.left, at.right);
+  if (var->id < at.var->id) {
+    Tree left = with(at.left, var, box);
+    if (left->var->priority <= at.var->priority)
+      return node(at.var, at.box, std::move(left), at.right);
+    return node(left->var, left->box, left->left, node(at.var, at.box, left->right, at.right));
+  }
+  Tree right = with(at.right, var, box);
+  if (right->var->priority <= at.var->priority)
+    return node(at.var, at.box, at.left, std::move(right));
+  return node(right->var, right->box, node(at.var, at.box, at.left, right->left), right->right);
+}
+
+Tree merged(const Tree& left, const Tree& right) {
+  if (!left) return right;
+  if (!right) return left;
+  if (left->var->priority > right->var->priority)
+    return node(left->var, left->box, left->left, merged(left->right, right));
+  return node(right->var, right->box, merged(left, right->left), right->right);
+}
+
+Tree without(const Tree& tree, const Ref<VarObject>& var) {
+  if (!tree) return {};
+  const Node& at = *tree.get();
+  if (var == at.var) return merged(at.left, at.right);
+  if (var->id < at.var->id) return node(at.var, at.box, without(at.left, var), at.right);
+  return node(at.var, at.box, at.left, without(at.right, var));
+}
+
+void collect(const Tree& tree, std::vector<ContextVarBase>& keys) {
+  if (!tree) return;
+  collect(tree->left, keys);
+  keys.emplace_back(tree->var);
+  collect(tree->right, keys);
+}
+
+std::uint64_t mixed(std::uint64_t id) noexcept {
+  id += 0x9e3779b97f4a7c15U;
+  id = (id ^ (id >> 30)) * 0xbf58476d1ce4e5b9U;
+  id = (id ^ (id >> 27)) * 0x94d049bb133111ebU;
+  return id ^ (id >> 31);
+}
+
+}  // namespace
+
+struct ContextObject {
+  std::atomic<long> refs{1};
+  std::atomic<bool> entered{false};
+  std::size_t size = 0;
+  Tree tree;
+};
+
+struct TokenObject final : Counted {
+  Ref<VarObject> var;
+  Ref<BoxBase> old;
+  Context context = nullptr;
+  std::atomic<bool> used{false};
+};
+
+void retain(ContextObject* context) noexcept {
+  context->refs.fetch_add(1, std::memory_order_relaxed);
+}
+
+void release(ContextObject* context) noexcept {
+  if (context->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete context;
+}
+
+namespace {
+
+ContextObject*& current_slot() {
+  return fiber::detail::greenlet_thread().current->context_variables;
+}
+
+ContextObject& current() {
+  ContextObject*& slot = current_slot();
+  if (slot == nullptr) slot = new ContextObject;
+  return *slot;
+}
+
+std::string describe(const char* what, const void* address) {
+  std::ostringstream text;
+  text << "<" << what << " at " << address << ">";
+  return text.str();
+}
+
+std::string describe(const Ref<VarObject>& var) { return repr(ContextVarBase(var)); }
+
+}  // namespace
+
+Ref<VarObject> make_var(std::string name, Ref<BoxBase> default_value) {
+  static std::atomic<std::uint64_t> made{0};
+  Ref<VarObject> var(new VarObject);
+  var->name = std::move(name);
+  var->default_value = std::move(default_value);
+  var->id = made.fetch_add(1, std::memory_order_relaxed);
+  var->priority = mixed(var->id);
+  return var;
+}
+
+const std::string& name_of(const VarObject* var) noexcept { return var->name; }
+
+Ref<BoxBase> get(const ContextObject* context, const Ref<VarObject>& var) {
+  if (context == nullptr) return {};
+  const Node* found = find(context->tree, var->id);
+  return found != nullptr ? found->box : Ref<BoxBase>();
+}
+
+Ref<BoxBase> get(const Ref<VarObject>& var, bool fallback) {
+  Ref<BoxBase> found = get(current_slot(), var);
+  if (!found && fallback) return var->default_value;
+  return found;
+}
+
+void no_value(const Ref<VarObject>& var) { throw LookupError(describe(var)); }
+
+Ref<TokenObject> set(const Ref<VarObject>& var, Ref<BoxBase> box) {
+  ContextObject& context = current();
+  Ref<TokenObject> token(new TokenObject);
+  token->var = var;
+  token->old = get(&context, var);
+  retain(&context);
+  token->context = Context(Context::adopt{}, &context);
+  // The old tree dies last: its values' destructors may run anything.
+  const Tree old = std::exchange(context.tree, with(context.tree, var, box));
+  if (!token->old) ++context.size;
+  return token;
+}
+
+void reset(const Ref<VarObject>& var, TokenObject* token) {
+  if (token->used.load(std::memory_order_relaxed))
+    throw RuntimeError(describe("Token", token) + " has already been used once");
+  if (token->var != var)
+    throw ValueError(describe("Token", token) + " was created by a different ContextVar");
+  ContextObject* context = current_slot();
+  if (context == nullptr || token->context.object() != context)
+    throw ValueError(describe("Token", token) + " was created in a different Context");
+  const bool held = find(context->tree, var->id) != nullptr;
+  Tree next = token->old ? with(context->tree, var, token->old)
+                         : held ? without(context->tree, var) : context->tree;
+  token->used.store(true, std::memory_order_relaxed);
+  context->size += static_cast<std::size_t>(bool(token->old)) - static_cast<std::size_t>(held);
+  const Tree old = std::exchange(context->tree, std::move(next));
+}
+
+const Ref<VarObject>& var_of(const TokenObject* token) noexcept { return token->var; }
+const Ref<BoxBase>& old_value_of(const TokenObject* token) noexcept { return token->old; }
+
+ContextObject* copy(const ContextObject* context) {
+  if (context == nullptr || !context->tree) return nullptr;
+  auto* made = new ContextObject;
+  made->tree = context->tree;
+  made->size = context->size;
+  return made;
+}
+
+ContextObject* copy_current() { return copy(current_slot()); }
+
+Entered::Entered(ContextObject* context) : context_(context) {
+  if (context->entered.exchange(true, std::memory_order_acquire))
+    throw RuntimeError("cannot enter context: " + describe("Context", context) +
+                       " is already entered");
+  retain(context);
+  previous_ = std::exchange(current_slot(), context);
+}
+
+Entered::~Entered() {
+  if (context_ != nullptr) leave();
+}
+
+void Entered::exit() {
+  if (!leave())
+    throw RuntimeError(
+        "cannot exit context: the current greenlet refers to a different context by now");
+}
+
+bool Entered::leave() noexcept {
+  ContextObject* context = std::exchange(context_, nullptr);
+  ContextObject*& slot = current_slot();
+  const bool unchanged = slot == context;
+  if (unchanged)
+    slot = previous_;
+  else if (previous_ != nullptr)
+    release(previous_);
+  context->entered.store(false, std::memory_order_release);
+  if (unchanged) release(context);
+  return unchanged;
+}
+
+}  // namespace detail
+
+ContextVarBase::ContextVarBase(detail::Ref<detail::VarObject> var) noexcept : var_(std::move(var)) {}
+ContextVarBase::ContextVarBase(const ContextVarBase& other) noexcept = default;
+ContextVarBase& ContextVarBase::operator=(const ContextVarBase& other) noexcept = default;
+ContextVarBase::~ContextVarBase() = default;
+
+Context::Context() : object_(new detail::ContextObject) {}
+
+Context::Context(const Context& other) noexcept : object_(other.object_) {
+  if (object_ != nullptr) retain(object_);
+}
+
+Context::~Context() {
+  if (object_ != nullptr) release(object_);
+}
+
+detail::ContextObject* Context::checked() const {
+  if (object_ == nullptr) throw ValueError("this context handle is null");
+  return object_;
+}
+
+Context Context::copy() const {
+  detail::ContextObject* copied = detail::copy(object_);
+  return copied != nullptr ? Context(adopt{}, copied) : Context();
+}
+
+std::size_t Context::size() const noexcept { return object_ != nullptr ? object_->size : 0; }
+
+std::vector<ContextVarBase> Context::keys() const {
+  std::vector<ContextVarBase> found;
+  if (object_ != nullptr) detail::collect(object_->tree, found);
+  return found;
+}
+
+Context copy_context() {
+  detail::ContextObject* copied = detail::copy_current();
+  return copied != nullptr ? Context(Context::adopt{}, copied) : Context();
+}
+
+namespace {
+
+fiber::detail::GreenletObject* checked(const greenlet& g, const char* what) {
+  fiber::detail::GreenletObject* object = g.object();
+  if (object == nullptr) throw ValueError("this greenlet handle is null");
+  if (object->owner.load(std::memory_order_relaxed) != &fiber::detail::greenlet_thread() &&
+      object->state == fiber::detail::GreenletState::current)
+    throw ValueError(std::string("cannot ") + what +
+                     " context of a greenlet that is running in a different thread");
+  return object;
+}
+
+}  // namespace
+
+Context gr_context(const greenlet& g) {
+  detail::ContextObject* context = checked(g, "get")->context_variables;
+  if (context == nullptr) return nullptr;
+  retain(context);
+  return {Context::adopt{}, context};
+}
+
+void gr_context(const greenlet& g, Context context) {
+  fiber::detail::GreenletObject* object = checked(g, "set");
+  if (context) retain(context.object());
+  const Context previous(Context::adopt{},
+                         std::exchange(object->context_variables, context.object()));
+}
+
+std::string repr(const ContextVarBase& var) {
+  std::ostringstream text;
+  text << "<ContextVar name='" << var.name() << "' at "
+       << static_cast<const void*>(var.object().get()) << ">";
+  return text.str();
+}
+
+std::string repr(const Context& context) {
+  return context ? detail::describe("Context", context.object()) : "<Context null>";
+}
+
+std::ostream& operator<<(std::ostream& out, const ContextVarBase& var) { return out << repr(var); }
+std::ostream& operator<<(std::ostream& out, const Context& context) { return out << repr(context); }
+
+}  // namespace fiber::contextvars

@@ -1,0 +1,308 @@
+// Context variables: variables whose value belongs to a context of execution, under the names and
+// rules of Python's `contextvars` module (PEP 567).
+//
+//   fiber::contextvars::ContextVar<int> request("request", 0);
+//   auto token = request.set(7);
+//   request.get();                                   // 7
+//   request.reset(token);
+//
+// Every greenlet has a context of its own, empty at first; a task starts with a copy of its
+// creator's. Copying a context is O(1), whatever it holds; reading and setting a variable is
+// O(log n) in the number of variables set.
+//
+// Variables may be used, and values read, on any thread; a context is used by one thread at a time.
+// Copies share their values, so the last one dropped destroys them, on whatever thread that is.
+#pragma once
+
+#include <fiber/detail/greenlet_object.hpp>
+#include <fiber/exceptions.hpp>
+#include <fiber/greenlet.hpp>
+
+#include <atomic>
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <iosfwd>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fiber::contextvars {
+
+template <class T>
+class ContextVar;
+template <class T>
+class Token;
+class Context;
+
+namespace detail {
+
+// Counted by any thread.
+class FIBER_API Counted {
+ public:
+  Counted() noexcept = default;
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+  virtual ~Counted();
+
+ private:
+  template <class>
+  friend class Ref;
+  std::atomic<long> refs_{0};
+};
+
+// A counted reference to a Counted.
+template <class C>
+class Ref {
+ public:
+  Ref() noexcept = default;
+  explicit Ref(C* object) noexcept : object_(object) { retain(); }
+  Ref(const Ref& other) noexcept : object_(other.object_) { retain(); }
+  Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  Ref& operator=(Ref other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~Ref() {
+    if (object_ != nullptr && object_->refs_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      delete object_;
+  }
+  C* get() const noexcept { return object_; }
+  C* operator->() const noexcept { return object_; }
+  explicit operator bool() const noexcept { return object_ != nullptr; }
+  friend bool operator==(const Ref& a, const Ref& b) noexcept = default;
+
+ private:
+  void retain() noexcept {
+    if (object_ != nullptr) object_->refs_.fetch_add(1, std::memory_order_relaxed);
+  }
+  C* object_ = nullptr;
+};
+
+struct BoxBase : Counted {};
+template <class T>
+struct Box final : BoxBase {
+  template <class U>
+  explicit Box(U&& object) : held(std::forward<U>(object)) {}
+  const T held;
+};
+
+struct VarObject;
+struct TokenObject;
+
+FIBER_API Ref<VarObject> make_var(std::string name, Ref<BoxBase> default_value);
+FIBER_API const std::string& name_of(const VarObject* var) noexcept;
+// Null if the variable has no value. With `fallback`, the variable's default counts as one.
+FIBER_API Ref<BoxBase> get(const Ref<VarObject>& var, bool fallback);
+FIBER_API Ref<BoxBase> get(const ContextObject* context, const Ref<VarObject>& var);
+[[noreturn]] FIBER_API void no_value(const Ref<VarObject>& var);
+FIBER_API Ref<TokenObject> set(const Ref<VarObject>& var, Ref<BoxBase> box);
+FIBER_API void reset(const Ref<VarObject>& var, TokenObject* token);
+FIBER_API const Ref<VarObject>& var_of(const TokenObject* token) noexcept;
+FIBER_API const Ref<BoxBase>& old_value_of(const TokenObject* token) noexcept;
+
+// For the layers above. A context is null while it is empty and nobody needs its identity; what is
+// returned carries one reference.
+FIBER_API ContextObject* copy_current();
+FIBER_API ContextObject* copy(const ContextObject* context);
+
+// Makes `context` the current greenlet's while it exists. Throws RuntimeError if it is entered.
+class FIBER_API Entered {
+ public:
+  explicit Entered(ContextObject* context);
+  Entered(const Entered&) = delete;
+  Entered& operator=(const Entered&) = delete;
+  ~Entered();
+  // Leaves it. Throws RuntimeError if the current greenlet's context is another one by now.
+  void exit();
+
+ private:
+  bool leave() noexcept;
+  ContextObject* context_;
+  ContextObject* previous_ = nullptr;
+};
+
+}  // namespace detail
+
+// A variable of any type: its identity and its name.
+class FIBER_API ContextVarBase {
+ public:
+  // Python: var.name.
+  const std::string& name() const noexcept { return detail::name_of(var_.get()); }
+  friend bool operator==(const ContextVarBase& a, const ContextVarBase& b) noexcept = default;
+
+  explicit ContextVarBase(detail::Ref<detail::VarObject> var) noexcept;
+  ContextVarBase(const ContextVarBase& other) noexcept;
+  ContextVarBase& operator=(const ContextVarBase& other) noexcept;
+  ~ContextVarBase();
+  const detail::Ref<detail::VarObject>& object() const noexcept { return var_; }
+
+ protected:
+  detail::Ref<detail::VarObject> var_;
+};
+
+// A variable. Copies are the same variable. Values are copied out: a T that is dear to copy is best
+// held by a shared_ptr.
+template <class T>
+class ContextVar : public ContextVarBase {
+  static_assert(std::same_as<T, std::decay_t<T>>, "a context variable holds an object");
+
+ public:
+  explicit ContextVar(std::string name)
+      : ContextVarBase(detail::make_var(std::move(name), {})) {}
+  ContextVar(std::string name, T default_value)
+      : ContextVarBase(detail::make_var(std::move(name), box(std::move(default_value)))) {}
+
+  // The value in the current context, else `otherwise`, else the variable's default, else throws
+  // LookupError.
+  T get() const {
+    const auto found = detail::get(var_, true);
+    if (!found) [[unlikely]] detail::no_value(var_);
+    return unbox(found);
+  }
+  T get(T otherwise) const {
+    const auto found = detail::get(var_, false);
+    return found ? unbox(found) : std::move(otherwise);
+  }
+
+  // Sets the variable in the current context. The token restores what was before.
+  Token<T> set(T object) const { return Token<T>(detail::set(var_, box(std::move(object)))); }
+
+  // Restores the value from before the set() that gave the token; if there was none, the variable
+  // has none again. Throws RuntimeError (a token is used once), ValueError (the token is another
+  // variable's, or comes from another context).
+  void reset(const Token<T>& token) const { detail::reset(var_, token.token_.get()); }
+
+ private:
+  friend class Context;
+  friend class Token<T>;
+  explicit ContextVar(detail::Ref<detail::VarObject> var) noexcept
+      : ContextVarBase(std::move(var)) {}
+  static detail::Ref<detail::BoxBase> box(T&& object) {
+    return detail::Ref<detail::BoxBase>(new detail::Box<T>(std::move(object)));
+  }
+  static const T& unbox(const detail::Ref<detail::BoxBase>& found) noexcept {
+    return static_cast<const detail::Box<T>*>(found.get())->held;
+  }
+};
+template <class T>
+ContextVar(std::string, T) -> ContextVar<T>;
+ContextVar(std::string, const char*) -> ContextVar<std::string>;
+
+// What set() gives. Copies are the same token.
+template <class T>
+class Token {
+ public:
+  ContextVar<T> var() const { return ContextVar<T>(detail::var_of(token_.get())); }
+  // True if the variable had no value before. Python: token.old_value is Token.MISSING.
+  bool missing() const noexcept { return !detail::old_value_of(token_.get()); }
+  // The value before. Throws LookupError if it was missing.
+  T old_value() const {
+    const auto& old = detail::old_value_of(token_.get());
+    if (!old) detail::no_value(detail::var_of(token_.get()));
+    return ContextVar<T>::unbox(old);
+  }
+  friend bool operator==(const Token& a, const Token& b) noexcept = default;
+
+  Token(const Token& other) noexcept = default;
+  Token& operator=(const Token& other) noexcept = default;
+  ~Token() = default;
+
+ private:
+  friend class ContextVar<T>;
+  explicit Token(detail::Ref<detail::TokenObject> token) noexcept : token_(std::move(token)) {}
+  detail::Ref<detail::TokenObject> token_;
+};
+
+// A set of variables with their values. Copies of the handle are the same context; == compares
+// identity. Null (made from nullptr) stands for Python's None: what gr_context() gives for a greenlet
+// that has set no variable. A null handle behaves as an empty context that cannot be entered.
+class FIBER_API Context {
+ public:
+  // A new and empty one.
+  Context();
+  Context(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
+  Context(const Context& other) noexcept;
+  Context(Context&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  Context& operator=(Context other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~Context();
+
+  // Calls `function(args...)` with this as the current context, and returns what it returns. What
+  // it sets stays in here. Throws RuntimeError, before calling, if this context is entered already.
+  template <class F, class... Args>
+  decltype(auto) run(F&& function, Args&&... args) const {
+    detail::Entered entered(checked());
+    if constexpr (std::is_void_v<std::invoke_result_t<F, Args...>>) {
+      std::invoke(std::forward<F>(function), std::forward<Args>(args)...);
+      entered.exit();
+    } else {
+      decltype(auto) result = std::invoke(std::forward<F>(function), std::forward<Args>(args)...);
+      entered.exit();
+      return static_cast<std::invoke_result_t<F, Args...>>(
+          static_cast<std::invoke_result_t<F, Args...>&&>(result));
+    }
+  }
+
+  // A new context with the same values. O(1). Python: ctx.copy().
+  Context copy() const;
+
+  // How many variables have a value here. Python: len(ctx).
+  std::size_t size() const noexcept;
+  bool contains(const ContextVarBase& var) const { return bool(detail::get(object_, var.object())); }
+  // The value of a variable here; its default is not looked at. Throws LookupError. Python: ctx[var].
+  template <class T>
+  T operator[](const ContextVar<T>& var) const {
+    const auto found = detail::get(object_, var.object());
+    if (!found) detail::no_value(var.object());
+    return ContextVar<T>::unbox(found);
+  }
+  // Empty where Python's ctx.get(var) gives None.
+  template <class T>
+  std::optional<T> get(const ContextVar<T>& var) const {
+    const auto found = detail::get(object_, var.object());
+    return found ? std::optional<T>(ContextVar<T>::unbox(found)) : std::nullopt;
+  }
+  template <class T>
+  T get(const ContextVar<T>& var, std::type_identity_t<T> otherwise) const {
+    const auto found = detail::get(object_, var.object());
+    return found ? ContextVar<T>::unbox(found) : std::move(otherwise);
+  }
+  // The variables that have a value here, in the order in which they were made.
+  std::vector<ContextVarBase> keys() const;
+
+  explicit operator bool() const noexcept { return object_ != nullptr; }
+  friend bool operator==(const Context& a, const Context& b) noexcept = default;
+
+  // For the layers above. Takes over the reference that `object` carries.
+  struct adopt {};
+  Context(adopt, detail::ContextObject* object) noexcept : object_(object) {}
+  detail::ContextObject* object() const noexcept { return object_; }
+
+ private:
+  detail::ContextObject* checked() const;
+
+  detail::ContextObject* object_ = nullptr;
+};
+
+// A copy of the current context. O(1).
+FIBER_API Context copy_context();
+
+// The context of a greenlet, null if it has none yet: live, not a copy. A pending, suspended or dead
+// greenlet may belong to any thread; throws ValueError if it runs on another one, or the handle is
+// null. Python: g.gr_context.
+FIBER_API Context gr_context(const greenlet& g);
+// Gives it another one, which may be shared with others; null for none. Throws as above.
+FIBER_API void gr_context(const greenlet& g, Context context);
+
+// Python's reprs: "<ContextVar name='request' at 0x…>", "<Context at 0x…>".
+FIBER_API std::string repr(const ContextVarBase& var);
+FIBER_API std::string repr(const Context& context);
+FIBER_API std::ostream& operator<<(std::ostream& out, const ContextVarBase& var);
+FIBER_API std::ostream& operator<<(std::ostream& out, const Context& context);
+
+}  // namespace fiber::contextvars

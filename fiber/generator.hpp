@@ -1,0 +1,575 @@
+// Generators: functions that yield one item after the other to whoever asks for the next one.
+// The names and the rules are those of Python's generators (PEP 342, 380 and 479).
+//
+//   fiber::Generator<int> func2() { return [](auto& self) { self.yield(3); self.yield(4); }; }
+//   fiber::Generator<int> func1() {
+//     return [](auto& self) { self.yield(1); self.yield_from(func2()); self.yield(2); };
+//   }
+//   for (int item : func1()) say(item);              // 1 3 4 2
+//
+// Stackful: a body may yield from any depth of calls, also from a callback of a C library. It runs
+// as a part of whoever asks for the next item: getcurrent(), the current task and context variables
+// are the caller's, and a body that switches or awaits suspends the caller.
+//
+// A handle is a counted reference. Dropping the last one to a suspended generator closes it; what
+// goes wrong then is given to the unraisable hook. A generator, with all its handles, belongs to the
+// thread that made it: the count is not atomic. A thread that exits closes its suspended generators,
+// newest first; handles that outlive it may be dropped anywhere once it has ended.
+//
+// Where this departs from Python: a generator has types. `None`, where nothing was sent or
+// returned, is a value-initialised Send or Return (use std::optional to tell it apart).
+#pragma once
+
+#include <fiber/detail/generator_object.hpp>
+#include <fiber/exceptions.hpp>
+#include <fiber/value.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <initializer_list>
+#include <iosfwd>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace fiber {
+
+template <class Yield, class Send = void, class Return = void>
+class Generator;
+
+// Thrown into a generator by close(). Not a std::exception, so that handlers of ordinary errors let
+// it pass; a body that catches it must not yield again.
+class FIBER_API GeneratorExit : public BaseException {
+ public:
+  using BaseException::BaseException;
+  ~GeneratorExit() override;
+};
+
+// What next(), send() and throw_() throw when the body has ended. Copies share the value.
+class FIBER_API StopIteration : public Exception {
+ public:
+  StopIteration() noexcept = default;
+  explicit StopIteration(fiber::value returned);
+  ~StopIteration() override;
+
+  // What the body returned, as exactly its Return type (a reference as std::reference_wrapper);
+  // empty for Return = void, and for a generator that had ended before.
+  fiber::value& value() const;
+
+ private:
+  mutable std::shared_ptr<fiber::value> value_;
+};
+
+// inspect.getgeneratorstate.
+enum class GeneratorState : std::uint8_t {
+  GEN_CREATED,    // waiting to start
+  GEN_RUNNING,    // executing, or waiting for what it executes
+  GEN_SUSPENDED,  // at a yield
+  GEN_CLOSED,     // ended
+};
+using enum GeneratorState;
+FIBER_API std::ostream& operator<<(std::ostream& out, GeneratorState state);
+
+// Keyword arguments of Generator().
+struct GeneratorOptions {
+  std::string name = {};                             // for messages and listings
+  std::size_t stack_size = core::kDefaultStackSize;  // bytes; rounded up to a power of two
+};
+
+// A handle to a generator of any type; null if it refers to nothing. Identity, not value.
+class FIBER_API GeneratorBase {
+ public:
+  GeneratorBase() noexcept = default;
+  GeneratorBase(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
+  GeneratorBase(const GeneratorBase& other) noexcept : object_(other.object_) {
+    if (object_ != nullptr) ++object_->refs;
+  }
+  GeneratorBase(GeneratorBase&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  GeneratorBase& operator=(GeneratorBase other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~GeneratorBase() {
+    if (object_ != nullptr) object_->release();
+  }
+
+  // inspect.getgeneratorstate(g).
+  GeneratorState state() const;
+  // The generator that this one delegates to by yield_from, null if none. Python: g.gi_yieldfrom.
+  GeneratorBase yield_from_target() const;
+
+  // "" if it has none.
+  std::string name() const;
+  void name(std::string_view new_name) const;
+  // Bytes of its stack touched so far, page-exact; 0 while it has none.
+  std::size_t stack_used() const;
+
+  explicit operator bool() const noexcept { return object_ != nullptr; }
+  friend bool operator==(const GeneratorBase& a, const GeneratorBase& b) noexcept = default;
+
+  // For the layers above.
+  explicit GeneratorBase(detail::GeneratorObject* object) noexcept : object_(object) {
+    if (object_ != nullptr) ++object_->refs;
+  }
+  detail::GeneratorObject* object() const noexcept { return object_; }
+
+ protected:
+  detail::GeneratorObject* checked() const {
+    if (object_ == nullptr) [[unlikely]] refuse_null();
+    return object_;
+  }
+  [[noreturn]] static void refuse_null();
+
+  detail::GeneratorObject* object_ = nullptr;
+};
+
+// Python's repr: "<generator 'name' at 0x7f… suspended>".
+FIBER_API std::string repr(const GeneratorBase& generator);
+FIBER_API std::ostream& operator<<(std::ostream& out, const GeneratorBase& generator);
+
+// Every generator of this thread that has started and not ended, oldest first.
+FIBER_API std::vector<GeneratorBase> all_generators();
+
+namespace detail {
+
+template <class T>
+struct is_generator : std::false_type {};
+template <class Yield, class Send, class Return>
+struct is_generator<Generator<Yield, Send, Return>> : std::true_type {};
+
+// What an iterator gives: the yielded object itself, to be moved from unless it was yielded by
+// reference (as std::generator).
+template <class Yield>
+using item_reference_t = std::conditional_t<std::is_reference_v<Yield>, Yield, Yield&&>;
+
+// True if an item of an inner generator may be handed on as it is, without a conversion.
+template <class Inner, class Outer>
+inline constexpr bool same_item =
+    std::same_as<std::remove_cvref_t<Inner>, std::remove_cvref_t<Outer>> &&
+    std::is_convertible_v<item_reference_t<Inner>, item_reference_t<Outer>>;
+
+template <class Inner, class Outer>
+inline constexpr bool same_sent =
+    std::is_void_v<Inner> || std::is_void_v<Outer> || std::same_as<Inner, Outer>;
+
+template <class T>
+void* erase(const volatile T& object) noexcept {
+  return const_cast<void*>(static_cast<const volatile void*>(std::addressof(object)));
+}
+
+// Python's None among the values of a type that has one.
+template <class T>
+bool is_none(const T& object) {
+  if constexpr (std::same_as<T, std::monostate>)
+    return true;
+  else if constexpr (std::same_as<T, value>)
+    return object.empty();
+  else if constexpr (requires { { object == std::nullopt } -> std::same_as<bool>; })
+    return object == std::nullopt;
+  else if constexpr (requires { { object == nullptr } -> std::same_as<bool>; })
+    return object == nullptr;
+  else
+    return false;
+}
+
+[[noreturn]] FIBER_API void nothing_sent(const std::type_info& wanted);
+[[noreturn]] FIBER_API void nothing_returned(const std::type_info& wanted);
+[[noreturn]] FIBER_API void sent_to_range();
+FIBER_API bool is_generator_exit(const std::exception_ptr& error) noexcept;
+
+// A returned value until somebody takes it.
+template <class Return>
+class ResultSlot {
+ public:
+  template <class F, class Self>
+  void fill(F& body, Self& self) {
+    if constexpr (std::is_reference_v<Return>)
+      held_ = std::addressof(static_cast<Return>(body(self)));
+    else
+      held_.emplace(body(self));
+  }
+  void drop() noexcept { held_ = {}; }
+  // For StopIteration.
+  value as_value() {
+    auto taken = std::exchange(held_, {});
+    if (!taken) return {};
+    if constexpr (std::is_reference_v<Return>)
+      return value(std::ref(*taken));
+    else
+      return value(std::move(*taken));
+  }
+  Return take() {
+    auto taken = std::exchange(held_, {});
+    if (taken) return static_cast<Return&&>(*taken);
+    if constexpr (std::is_default_constructible_v<Return>)
+      return Return();
+    else
+      nothing_returned(typeid(Return));
+  }
+  // What close() gives: std::optional, for references a pointer.
+  auto take_optional() { return std::exchange(held_, {}); }
+
+ private:
+  std::conditional_t<std::is_reference_v<Return>, std::add_pointer_t<Return>,
+                     std::optional<std::remove_reference_t<Return>>>
+      held_{};
+};
+template <>
+class ResultSlot<void> {
+ public:
+  template <class F, class Self>
+  void fill(F& body, Self& self) {
+    static_assert(std::is_void_v<decltype(body(self))>,
+                  "the body returns a value: give its type as the third argument of Generator");
+    body(self);
+  }
+  void drop() noexcept {}
+  value as_value() { return {}; }
+  void take() {}
+  void take_optional() {}
+};
+
+template <class Yield, class Send, class Return, class F>
+class GeneratorBody;
+
+}  // namespace detail
+
+// The body's view of its generator: what `self` is in `[](auto& self) { self.yield(1); }`.
+// Its functions throw RuntimeError when they are not called on the generator's own stack, that is
+// outside of its body, after its end, in another greenlet or on another thread.
+template <class Yield, class Send, class Return>
+class GeneratorSelf : private detail::GeneratorObject {
+  static_assert(!std::is_void_v<Yield>, "use std::monostate for items that carry nothing");
+  using Pointee = std::remove_reference_t<Yield>;
+  using Reference = detail::item_reference_t<Yield>;
+
+ public:
+  GeneratorSelf(const GeneratorSelf&) = delete;
+  GeneratorSelf& operator=(const GeneratorSelf&) = delete;
+
+  // Hands one item over, suspends until the next one is wanted, and returns what send() sent
+  // (Send() if nothing was). Throws what throw_() threw, and GeneratorExit when it is closed.
+  // The consumer sees the very object that is given here: no copy is made, but of an lvalue if
+  // items are not references (the consumer may move from what it gets). Python: yield item.
+  FIBER_INLINE Send yield(Reference item) {
+    suspend(detail::erase(item));
+    return receive();
+  }
+  FIBER_INLINE Send yield(const Pointee& item)
+    requires(!std::is_reference_v<Yield> && std::copy_constructible<Pointee>)
+  {
+    Yield copy(item);
+    suspend(detail::erase(copy));
+    return receive();
+  }
+  // An item that says nothing. Python: yield.
+  FIBER_INLINE Send yield()
+    requires(!std::is_reference_v<Yield> && std::default_initializable<Yield>)
+  {
+    Yield item{};
+    suspend(detail::erase(item));
+    return receive();
+  }
+
+  // Yields all that `inner` yields and returns what it returns: a generator (next(), send(),
+  // throw_() and close() reach it, the innermost one directly, however deep the delegation), or
+  // any range. Generators of other types do as well if their items convert; each level of those
+  // costs a switch of its own. Throws what comes out of it; ValueError (it is executing),
+  // AttributeError (something was sent, and a range cannot take it). Python: yield from inner.
+  template <class Inner>
+  decltype(auto) yield_from(Inner&& inner) {
+    using Plain = std::remove_cvref_t<Inner>;
+    if constexpr (detail::is_generator<Plain>::value)
+      return from_generator(Plain(std::forward<Inner>(inner)));
+    else if constexpr (requires { yield_from_awaitable(std::forward<Inner>(inner)); })
+      return yield_from_awaitable(std::forward<Inner>(inner));  // by ADL: the layers above
+    else if constexpr (std::is_array_v<Plain> && std::same_as<std::remove_extent_t<Plain>, char>)
+      return from_range(std::string_view(inner));
+    else
+      return from_range(std::forward<Inner>(inner));
+  }
+  void yield_from(std::initializer_list<std::remove_cvref_t<Yield>> items) { from_range(items); }
+
+  // The generator's name.
+  std::string name() const { return display_name(); }
+
+ private:
+  template <class, class, class>
+  friend class Generator;
+  template <class, class, class>
+  friend class GeneratorSelf;
+  template <class, class, class, class>
+  friend class detail::GeneratorBody;
+
+  GeneratorSelf() = default;
+
+  static Reference item_at(void* place) noexcept {
+    return static_cast<Reference>(*static_cast<Pointee*>(place));
+  }
+
+  FIBER_INLINE Send receive() {
+    if constexpr (!std::is_void_v<Send>) {
+      void* object = std::exchange(sent, nullptr);
+      if (object != nullptr)
+        return static_cast<Send&&>(*static_cast<std::remove_reference_t<Send>*>(object));
+      return nothing();
+    }
+  }
+  static Send nothing() {
+    if constexpr (std::is_default_constructible_v<Send>)
+      return Send();
+    else
+      detail::nothing_sent(typeid(Send));
+  }
+
+  // Suspends with an item of a range or of an inner generator, converted if it must be.
+  template <class Item>
+  FIBER_INLINE void hand_on(Item&& item) {
+    if constexpr (std::is_reference_v<Yield> || std::same_as<Item, Yield>) {
+      Reference converted = static_cast<Item&&>(item);
+      suspend(detail::erase(converted));
+    } else {
+      Yield converted = static_cast<Item&&>(item);
+      suspend(detail::erase(converted));
+    }
+  }
+
+  template <class Range>
+  void from_range(Range&& range) {
+    static_assert(std::ranges::input_range<Range>, "yield_from takes a generator or a range");
+    for (auto&& item : range) {
+      hand_on(std::forward<decltype(item)>(item));
+      if constexpr (!std::is_void_v<Send>)
+        if (sent != nullptr) [[unlikely]] detail::sent_to_range();
+    }
+  }
+
+  template <class Y, class S, class R>
+  R from_generator(Generator<Y, S, R> inner) {
+    GeneratorSelf<Y, S, R>* self = inner.self();
+    if constexpr (detail::same_item<Y, Yield> && detail::same_sent<S, Send>)
+      delegate_to(self);
+    else
+      forward(self);
+    return self->result_.take();
+  }
+
+  // PEP 380's expansion of `yield from`, where items or sent values must be converted.
+  template <class Y, class S, class R>
+  void forward(GeneratorSelf<Y, S, R>* inner) {
+    const Forwarding scope(*this, inner);
+    bool more = inner->advance(nullptr);
+    while (more) {
+      std::exception_ptr thrown;
+      {
+        Yield converted = GeneratorSelf<Y, S, R>::item_at(inner->item);
+        thrown = suspend_and_catch(detail::erase(converted));
+      }
+      if (thrown != nullptr) {
+        if (detail::is_generator_exit(thrown)) {
+          inner->close();
+          std::rethrow_exception(std::move(thrown));
+        }
+        more = inner->throw_in(std::move(thrown));
+        continue;
+      }
+      if constexpr (!std::is_void_v<S> && !std::is_void_v<Send>) {
+        if (sent != nullptr) {
+          S converted = receive();
+          more = inner->advance(detail::erase(converted));
+          continue;
+        }
+      }
+      more = inner->advance(nullptr);
+    }
+  }
+
+  detail::ResultSlot<Return> result_;
+};
+
+namespace detail {
+
+template <class Yield, class Send, class Return, class F>
+class GeneratorBody final : public GeneratorSelf<Yield, Send, Return> {
+ public:
+  template <class G>
+  explicit GeneratorBody(G&& body) : body_(std::forward<G>(body)) {}
+
+ private:
+  void run_body() override {
+    this->result_.fill(*body_, static_cast<GeneratorSelf<Yield, Send, Return>&>(*this));
+  }
+  void drop_body() noexcept override { body_.reset(); }
+
+  std::optional<F> body_;
+};
+
+}  // namespace detail
+
+// A generator. Yield: what an item is; a reference to hand out the body's own objects, anything
+// else to hand out objects that the consumer may move from (move-only types do). Send: what send()
+// sends, and yield() returns. Return: what the body returns, and yield_from() and StopIteration
+// give.
+//
+// Where nothing else is said the functions throw what comes out of the body; ValueError, "generator
+// already executing"; RuntimeError, on a thread that did not make the generator, or in place of a
+// StopIteration that escapes from the body; MemoryError, when there is no stack to start on;
+// ValueError, if the handle is null.
+template <class Yield, class Send, class Return>
+class Generator : public GeneratorBase {
+ public:
+  // The type of a body's parameter, for those who would rather not write `auto`.
+  using Self = GeneratorSelf<Yield, Send, Return>;
+  class iterator;
+
+  // Null.
+  Generator() noexcept = default;
+  Generator(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
+
+  // Nothing runs, and no stack is taken, before the first item is asked for. The body is called
+  // once, with its Self&, and destroyed when it ends.
+  template <class F>
+    requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
+             std::invocable<std::decay_t<F>&, Self&>)
+  Generator(F&& body)  // NOLINT(google-explicit-constructor): a lambda is returned as a generator
+      : Generator(new detail::GeneratorBody<Yield, Send, Return, std::decay_t<F>>(
+            std::forward<F>(body))) {}
+  template <class F>
+    requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
+             std::invocable<std::decay_t<F>&, Self&>)
+  Generator(F&& body, GeneratorOptions options) : Generator(std::forward<F>(body)) {
+    object_->stack_size = options.stack_size;
+    if (!options.name.empty()) name(options.name);
+  }
+
+  // Continues the body until its next item, and moves that out (a reference Yield is returned as it
+  // is, and valid until the next request). Throws StopIteration at the end.
+  FIBER_INLINE Yield next() const {
+    const Asking asking(*this);
+    if (!asking.self->advance(nullptr)) [[unlikely]] stop(asking.self);
+    return Self::item_at(asking.self->item);
+  }
+  // The same, but returns `otherwise` at the end. Python: next(g, default).
+  Yield next(Yield otherwise) const {
+    const Asking asking(*this);
+    if (asking.self->advance(nullptr)) return Self::item_at(asking.self->item);
+    asking.self->result_.drop();
+    return static_cast<Yield&&>(otherwise);
+  }
+
+  // As next(), and makes the yield() in which the body is suspended return `object`. Throws
+  // TypeError if it has not started yet, unless `object` is Python's None: an empty optional, a
+  // null pointer, an empty fiber::value, std::monostate.
+  template <class Sent = Send>
+    requires(!std::is_void_v<Sent>)
+  FIBER_INLINE Yield send(std::type_identity_t<Sent> object) const {
+    const Asking asking(*this);
+    void* place = detail::is_none(object) ? nullptr : detail::erase(object);
+    if (!asking.self->advance(place)) [[unlikely]] stop(asking.self);
+    return Self::item_at(asking.self->item);
+  }
+  // None.
+  FIBER_INLINE Yield send(std::nullopt_t = std::nullopt) const { return next(); }
+
+  // Throws into the body, where it is suspended, and goes on as next(). A generator that has not
+  // started, or has ended, is closed and throws the exception itself. Python: g.throw.
+  Yield throw_(std::exception_ptr exception) const {
+    const Asking asking(*this);
+    if (!asking.self->throw_in(std::move(exception))) stop(asking.self);
+    return Self::item_at(asking.self->item);
+  }
+  template <class E>
+    requires(!std::convertible_to<E, std::exception_ptr>)
+  Yield throw_(E&& exception) const {
+    return throw_(std::make_exception_ptr(std::forward<E>(exception)));
+  }
+
+  // Throws GeneratorExit into the body, where it is suspended, so that it ends. Returns what it
+  // returned, if it did (std::optional<Return>; void for Return = void). Does nothing to a generator
+  // that has ended. Throws RuntimeError if the body yields instead: "generator ignored
+  // GeneratorExit"; it stays suspended then.
+  auto close() const {
+    const Asking asking(*this);
+    asking.self->close();
+    return asking.self->result_.take_optional();
+  }
+
+  // An input range. begin() asks for the next item, as every `for` in Python does: a loop that was
+  // left is continued by another one. What the body returns is dropped at the end of a loop.
+  iterator begin() const { return iterator(*this); }
+  static constexpr std::default_sentinel_t end() noexcept { return std::default_sentinel; }
+
+ private:
+  template <class, class, class>
+  friend class GeneratorSelf;
+
+  // Whoever asks keeps the generator.
+  struct Asking {
+    explicit Asking(const Generator& generator) : self(generator.self()) { ++self->refs; }
+    Asking(const Asking&) = delete;
+    Asking& operator=(const Asking&) = delete;
+    ~Asking() { self->release(); }
+    Self* self;
+  };
+
+  explicit Generator(Self* fresh) noexcept { object_ = fresh; }
+  Self* self() const { return static_cast<Self*>(checked()); }
+  [[noreturn]] static void stop(Self* self) { throw StopIteration(self->result_.as_value()); }
+};
+
+// Keeps its generator. Copies share the position, which is the generator's.
+template <class Yield, class Send, class Return>
+class Generator<Yield, Send, Return>::iterator {
+ public:
+  using iterator_concept = std::input_iterator_tag;
+  using value_type = std::remove_cvref_t<Yield>;
+  using difference_type = std::ptrdiff_t;
+
+  iterator() noexcept = default;
+
+  detail::item_reference_t<Yield> operator*() const noexcept {
+    return Self::item_at(generator_.object()->item);
+  }
+  FIBER_INLINE iterator& operator++() {
+    Self* self = static_cast<Self*>(generator_.object());
+    if (!self->advance(nullptr)) [[unlikely]] self->result_.drop();
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept {
+    return i.generator_.object()->item == nullptr;
+  }
+
+ private:
+  friend class Generator;
+  explicit iterator(const Generator& generator) : generator_(generator) {
+    generator_.self();
+    ++*this;
+  }
+
+  Generator generator_;
+};
+
+}  // namespace fiber
+
+template <class Yield, class Send, class Return>
+inline constexpr bool std::ranges::enable_view<fiber::Generator<Yield, Send, Return>> = true;
+template <class Yield, class Send, class Return>
+inline constexpr bool
+    std::ranges::enable_borrowed_range<fiber::Generator<Yield, Send, Return>> = true;
+
+template <>
+struct std::hash<fiber::GeneratorBase> {
+  std::size_t operator()(const fiber::GeneratorBase& generator) const noexcept {
+    return std::hash<const void*>()(generator.object());
+  }
+};
