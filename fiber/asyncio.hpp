@@ -5,7 +5,10 @@
 #include <fiber/asyncio/events.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/asyncio/futures.hpp>
+#include <fiber/asyncio/locks.hpp>
+#include <fiber/asyncio/queues.hpp>
 #include <fiber/asyncio/runners.hpp>
+#include <fiber/asyncio/taskgroups.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/threads.hpp>
 #include <fiber/asyncio/timeouts.hpp>

@@ -9,12 +9,11 @@ namespace detail {
 
 Counted::~Counted() = default;
 
-struct VarObject final : Counted {
-  std::string name;
-  Ref<BoxBase> default_value;
-  std::uint64_t id = 0;        // in the order of creation
-  std::uint64_t priority = 0;  // the same, well mixed
-};
+BoxBase::~BoxBase() = default;
+VarObject::~VarObject() = default;
+TokenObject::~TokenObject() {
+  if (context != nullptr) release(context);
+}
 
 namespace {
 
@@ -35,7 +34,8 @@ Tree node(const Ref<VarObject>& var, const Ref<BoxBase>& box, Tree left, Tree ri
 
 const Node* find(const Tree& tree, std::uint64_t id) noexcept {
   const Node* at = tree.get();
-  while (at != nullptr && at->var->id != id) at = id < at->var->id ? at->left.get() : at->right.get();
+  while (at != nullptr && at->var->id != id)
+    at = id < at->var->id ? at->left.get() : at->right.get();
   return at;
 }
 
@@ -94,13 +94,6 @@ struct ContextObject {
   Tree tree;
 };
 
-struct TokenObject final : Counted {
-  Ref<VarObject> var;
-  Ref<BoxBase> old;
-  Context context = nullptr;
-  std::atomic<bool> used{false};
-};
-
 void retain(ContextObject* context) noexcept {
   context->refs.fetch_add(1, std::memory_order_relaxed);
 }
@@ -141,8 +134,6 @@ Ref<VarObject> make_var(std::string name, Ref<BoxBase> default_value) {
   return var;
 }
 
-const std::string& name_of(const VarObject* var) noexcept { return var->name; }
-
 Ref<BoxBase> get(const ContextObject* context, const Ref<VarObject>& var) {
   if (context == nullptr) return {};
   const Node* found = find(context->tree, var->id);
@@ -161,12 +152,12 @@ Ref<TokenObject> set(const Ref<VarObject>& var, Ref<BoxBase> box) {
   ContextObject& context = current();
   Ref<TokenObject> token(new TokenObject);
   token->var = var;
-  token->old = get(&context, var);
+  token->old_value = get(&context, var);
   retain(&context);
-  token->context = Context(Context::adopt{}, &context);
+  token->context = &context;
   // The old tree dies last: its values' destructors may run anything.
   const Tree old = std::exchange(context.tree, with(context.tree, var, box));
-  if (!token->old) ++context.size;
+  if (!token->old_value) ++context.size;
   return token;
 }
 
@@ -176,18 +167,16 @@ void reset(const Ref<VarObject>& var, TokenObject* token) {
   if (token->var != var)
     throw ValueError(describe("Token", token) + " was created by a different ContextVar");
   ContextObject* context = current_slot();
-  if (context == nullptr || token->context.object() != context)
+  if (context == nullptr || token->context != context)
     throw ValueError(describe("Token", token) + " was created in a different Context");
   const bool held = find(context->tree, var->id) != nullptr;
-  Tree next = token->old ? with(context->tree, var, token->old)
-                         : held ? without(context->tree, var) : context->tree;
+  Tree next =
+      token->old_value ? with(context->tree, var, token->old_value) : without(context->tree, var);
   token->used.store(true, std::memory_order_relaxed);
-  context->size += static_cast<std::size_t>(bool(token->old)) - static_cast<std::size_t>(held);
+  context->size +=
+      static_cast<std::size_t>(bool(token->old_value)) - static_cast<std::size_t>(held);
   const Tree old = std::exchange(context->tree, std::move(next));
 }
-
-const Ref<VarObject>& var_of(const TokenObject* token) noexcept { return token->var; }
-const Ref<BoxBase>& old_value_of(const TokenObject* token) noexcept { return token->old; }
 
 ContextObject* copy(const ContextObject* context) {
   if (context == nullptr || !context->tree) return nullptr;
@@ -203,6 +192,7 @@ Entered::Entered(ContextObject* context) : context_(context) {
   if (context->entered.exchange(true, std::memory_order_acquire))
     throw RuntimeError("cannot enter context: " + describe("Context", context) +
                        " is already entered");
+  retain(context);  // one for the slot, one for this
   retain(context);
   previous_ = std::exchange(current_slot(), context);
 }
@@ -221,21 +211,18 @@ bool Entered::leave() noexcept {
   ContextObject* context = std::exchange(context_, nullptr);
   ContextObject*& slot = current_slot();
   const bool unchanged = slot == context;
-  if (unchanged)
+  if (unchanged) {
     slot = previous_;
-  else if (previous_ != nullptr)
+    release(context);
+  } else if (previous_ != nullptr) {
     release(previous_);
+  }
   context->entered.store(false, std::memory_order_release);
-  if (unchanged) release(context);
+  release(context);
   return unchanged;
 }
 
 }  // namespace detail
-
-ContextVarBase::ContextVarBase(detail::Ref<detail::VarObject> var) noexcept : var_(std::move(var)) {}
-ContextVarBase::ContextVarBase(const ContextVarBase& other) noexcept = default;
-ContextVarBase& ContextVarBase::operator=(const ContextVarBase& other) noexcept = default;
-ContextVarBase::~ContextVarBase() = default;
 
 Context::Context() : object_(new detail::ContextObject) {}
 

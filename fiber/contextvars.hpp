@@ -21,6 +21,7 @@
 #include <atomic>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <iosfwd>
 #include <optional>
@@ -81,7 +82,9 @@ class Ref {
   C* object_ = nullptr;
 };
 
-struct BoxBase : Counted {};
+struct FIBER_API BoxBase : Counted {
+  ~BoxBase() override;
+};
 template <class T>
 struct Box final : BoxBase {
   template <class U>
@@ -89,19 +92,29 @@ struct Box final : BoxBase {
   const T held;
 };
 
-struct VarObject;
-struct TokenObject;
+struct FIBER_API VarObject final : Counted {
+  ~VarObject() override;
+  std::string name;
+  Ref<BoxBase> default_value;
+  std::uint64_t id = 0;        // in the order of creation
+  std::uint64_t priority = 0;  // the same, well mixed
+};
+
+struct FIBER_API TokenObject final : Counted {
+  ~TokenObject() override;
+  Ref<VarObject> var;
+  Ref<BoxBase> old_value;
+  ContextObject* context = nullptr;  // counted
+  std::atomic<bool> used{false};
+};
 
 FIBER_API Ref<VarObject> make_var(std::string name, Ref<BoxBase> default_value);
-FIBER_API const std::string& name_of(const VarObject* var) noexcept;
 // Null if the variable has no value. With `fallback`, the variable's default counts as one.
 FIBER_API Ref<BoxBase> get(const Ref<VarObject>& var, bool fallback);
 FIBER_API Ref<BoxBase> get(const ContextObject* context, const Ref<VarObject>& var);
 [[noreturn]] FIBER_API void no_value(const Ref<VarObject>& var);
 FIBER_API Ref<TokenObject> set(const Ref<VarObject>& var, Ref<BoxBase> box);
 FIBER_API void reset(const Ref<VarObject>& var, TokenObject* token);
-FIBER_API const Ref<VarObject>& var_of(const TokenObject* token) noexcept;
-FIBER_API const Ref<BoxBase>& old_value_of(const TokenObject* token) noexcept;
 
 // For the layers above. A context is null while it is empty and nobody needs its identity; what is
 // returned carries one reference.
@@ -130,13 +143,11 @@ class FIBER_API Entered {
 class FIBER_API ContextVarBase {
  public:
   // Python: var.name.
-  const std::string& name() const noexcept { return detail::name_of(var_.get()); }
+  const std::string& name() const noexcept { return var_->name; }
   friend bool operator==(const ContextVarBase& a, const ContextVarBase& b) noexcept = default;
 
-  explicit ContextVarBase(detail::Ref<detail::VarObject> var) noexcept;
-  ContextVarBase(const ContextVarBase& other) noexcept;
-  ContextVarBase& operator=(const ContextVarBase& other) noexcept;
-  ~ContextVarBase();
+  // For the layers above.
+  explicit ContextVarBase(detail::Ref<detail::VarObject> var) noexcept : var_(std::move(var)) {}
   const detail::Ref<detail::VarObject>& object() const noexcept { return var_; }
 
  protected:
@@ -150,8 +161,7 @@ class ContextVar : public ContextVarBase {
   static_assert(std::same_as<T, std::decay_t<T>>, "a context variable holds an object");
 
  public:
-  explicit ContextVar(std::string name)
-      : ContextVarBase(detail::make_var(std::move(name), {})) {}
+  explicit ContextVar(std::string name) : ContextVarBase(detail::make_var(std::move(name), {})) {}
   ContextVar(std::string name, T default_value)
       : ContextVarBase(detail::make_var(std::move(name), box(std::move(default_value)))) {}
 
@@ -159,7 +169,8 @@ class ContextVar : public ContextVarBase {
   // LookupError.
   T get() const {
     const auto found = detail::get(var_, true);
-    if (!found) [[unlikely]] detail::no_value(var_);
+    if (!found) [[unlikely]]
+      detail::no_value(var_);
     return unbox(found);
   }
   T get(T otherwise) const {
@@ -189,26 +200,22 @@ class ContextVar : public ContextVarBase {
 };
 template <class T>
 ContextVar(std::string, T) -> ContextVar<T>;
-ContextVar(std::string, const char*) -> ContextVar<std::string>;
+ContextVar(std::string, const char*)->ContextVar<std::string>;
 
 // What set() gives. Copies are the same token.
 template <class T>
 class Token {
  public:
-  ContextVar<T> var() const { return ContextVar<T>(detail::var_of(token_.get())); }
+  ContextVar<T> var() const { return ContextVar<T>(token_->var); }
   // True if the variable had no value before. Python: token.old_value is Token.MISSING.
-  bool missing() const noexcept { return !detail::old_value_of(token_.get()); }
+  bool missing() const noexcept { return !token_->old_value; }
   // The value before. Throws LookupError if it was missing.
   T old_value() const {
-    const auto& old = detail::old_value_of(token_.get());
-    if (!old) detail::no_value(detail::var_of(token_.get()));
+    const auto& old = token_->old_value;
+    if (!old) detail::no_value(token_->var);
     return ContextVar<T>::unbox(old);
   }
   friend bool operator==(const Token& a, const Token& b) noexcept = default;
-
-  Token(const Token& other) noexcept = default;
-  Token& operator=(const Token& other) noexcept = default;
-  ~Token() = default;
 
  private:
   friend class ContextVar<T>;
@@ -217,8 +224,9 @@ class Token {
 };
 
 // A set of variables with their values. Copies of the handle are the same context; == compares
-// identity. Null (made from nullptr) stands for Python's None: what gr_context() gives for a greenlet
-// that has set no variable. A null handle behaves as an empty context that cannot be entered.
+// identity. Null (made from nullptr) stands for Python's None: what gr_context() gives for a
+// greenlet that has set no variable. A null handle behaves as an empty context that cannot be
+// entered.
 class FIBER_API Context {
  public:
   // A new and empty one.
@@ -253,8 +261,11 @@ class FIBER_API Context {
 
   // How many variables have a value here. Python: len(ctx).
   std::size_t size() const noexcept;
-  bool contains(const ContextVarBase& var) const { return bool(detail::get(object_, var.object())); }
-  // The value of a variable here; its default is not looked at. Throws LookupError. Python: ctx[var].
+  bool contains(const ContextVarBase& var) const {
+    return bool(detail::get(object_, var.object()));
+  }
+  // The value of a variable here; its default is not looked at. Throws LookupError. Python:
+  // ctx[var].
   template <class T>
   T operator[](const ContextVar<T>& var) const {
     const auto found = detail::get(object_, var.object());
@@ -292,9 +303,9 @@ class FIBER_API Context {
 // A copy of the current context. O(1).
 FIBER_API Context copy_context();
 
-// The context of a greenlet, null if it has none yet: live, not a copy. A pending, suspended or dead
-// greenlet may belong to any thread; throws ValueError if it runs on another one, or the handle is
-// null. Python: g.gr_context.
+// The context of a greenlet, null if it has none yet: live, not a copy. A pending, suspended or
+// dead greenlet may belong to any thread; throws ValueError if it runs on another one, or the
+// handle is null. Python: g.gr_context.
 FIBER_API Context gr_context(const greenlet& g);
 // Gives it another one, which may be shared with others; null for none. Throws as above.
 FIBER_API void gr_context(const greenlet& g, Context context);

@@ -1,6 +1,7 @@
 #include <fiber/exceptions.hpp>
 
 #include <fiber/core/demangle.hpp>
+#include <fiber/exceptiongroup.hpp>
 
 #include <cerrno>
 #include <cstring>
@@ -24,10 +25,25 @@ std::string os_message(int error_number, std::string_view detail) {
   return text;
 }
 
-std::string unqualified(const std::string& name) {
+std::string unqualified(std::string name) {
+  // What std::throw_with_nested makes of a type is still that type to its reader.
+  if (const std::string nested = "std::_Nested_exception<"; name.rfind(nested, 0) == 0)
+    name = name.substr(nested.size(), name.find_last_not_of("> ") + 1 - nested.size());
   if (name.rfind("std::", 0) == 0) return name;
   const auto colon = name.rfind("::");
   return colon == std::string::npos ? name : name.substr(colon + 2);
+}
+
+// The type that was given to std::throw_with_nested.
+std::string without_nesting(std::string name) {
+  constexpr std::string_view kNested = "std::_Nested_exception<";
+  if (name.rfind(kNested, 0) == 0 && name.back() == '>')
+    name = name.substr(kNested.size(), name.size() - kNested.size() - 1);
+  return name;
+}
+
+std::string shown_name(const std::type_info& type) {
+  return unqualified(without_nesting(core::demangle(type)));
 }
 
 struct Description {
@@ -40,9 +56,9 @@ Description describe(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
   } catch (const std::exception& e) {
-    return {unqualified(core::demangle(typeid(e))), e.what()};
+    return {shown_name(typeid(e)), e.what()};
   } catch (const BaseException& e) {
-    return {unqualified(core::demangle(typeid(e))), e.what()};
+    return {shown_name(typeid(e)), e.what()};
   } catch (const std::string& text) {
     return {"std::string", text};
   } catch (const char* text) {
@@ -102,6 +118,13 @@ void raise_os_error(int error_number, std::string_view detail) {
 
 std::string repr(const std::exception_ptr& error) {
   if (!error) return "None";
+  try {
+    std::rethrow_exception(error);
+  } catch (const AnyExceptionGroup& group) {
+    return group.repr();
+  } catch (...) {
+    // The rest.
+  }
   const Description d = describe(error);
   return d.text.empty() ? d.type + "()" : d.type + "('" + d.text + "')";
 }

@@ -96,6 +96,7 @@ struct GeneratorThreadExit {
 };
 
 bool is_generator_exit(const std::exception_ptr& error) noexcept {
+  if (error == nullptr) return false;
   try {
     std::rethrow_exception(error);
   } catch (const GeneratorExit&) {
@@ -112,12 +113,13 @@ void nothing_sent(const std::type_info& wanted) {
 
 void nothing_returned(const std::type_info& wanted) {
   throw RuntimeError("yield_from an exhausted generator: it has no value of type '" +
-                      core::demangle(wanted) + "' to return");
+                     core::demangle(wanted) + "' to return");
 }
 
 void sent_to_range() {
-  throw AttributeError("a value was sent to a generator that yields from a range: "
-                       "a range has no send()");
+  throw AttributeError(
+      "a value was sent to a generator that yields from a range: "
+      "a range has no send()");
 }
 
 // What a consumer asks for: the next item, unless something is sent or thrown.
@@ -174,8 +176,8 @@ void GeneratorObject::pair_with(GeneratorObject* leaf) noexcept {
 }
 
 // Finds who is to be continued for a request to this generator, and pairs it with `top`. That is
-// the leaf; but a delegate that others ran in the meantime may have ended, or be executing: then its
-// delegator goes on with what a request to it gives.
+// the leaf; but a delegate that others ran in the meantime may have ended, or be executing: then
+// its delegator goes on with what a request to it gives.
 GeneratorObject::Claim GeneratorObject::claim(GeneratorObject* top,
                                               const std::exception_ptr& thrown) {
   const GeneratorObject* last = leaf();
@@ -343,8 +345,7 @@ void GeneratorObject::hand_over_slow(void* object) {
   for (GeneratorObject* at = closed; at != nullptr; at = at->delegate) at->yieldable = at->stack;
   closed->closing = false;
   next->delegate = nullptr;
-  next->inner_error =
-      std::make_exception_ptr(RuntimeError("generator ignored GeneratorExit"));
+  next->inner_error = std::make_exception_ptr(RuntimeError("generator ignored GeneratorExit"));
   top->pair_with(next);
   core::switch_context(state, context, next->context);
 }
@@ -414,7 +415,8 @@ void GeneratorObject::report(std::exception_ptr problem) noexcept {
   const core::ThreadState* state = core::tls_thread_state;
   GreenletObject* dropper =
       state != nullptr && state->greenlets != nullptr ? greenlet_thread().current : nullptr;
-  unraisable(std::move(problem), "Exception ignored in " + describe(*this) + ", dropped in", dropper);
+  unraisable(std::move(problem), "Exception ignored in " + describe(*this) + ", dropped in",
+             dropper);
 }
 
 void GeneratorObject::destroy(GeneratorObject* object) noexcept {

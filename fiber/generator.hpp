@@ -12,9 +12,9 @@
 // are the caller's, and a body that switches or awaits suspends the caller.
 //
 // A handle is a counted reference. Dropping the last one to a suspended generator closes it; what
-// goes wrong then is given to the unraisable hook. A generator, with all its handles, belongs to the
-// thread that made it: the count is not atomic. A thread that exits closes its suspended generators,
-// newest first; handles that outlive it may be dropped anywhere once it has ended.
+// goes wrong then is given to the unraisable hook. A generator, with all its handles, belongs to
+// the thread that made it: the count is not atomic. A thread that exits closes its suspended
+// generators, newest first; handles that outlive it may be dropped anywhere once it has ended.
 //
 // Where this departs from Python: a generator has types. `None`, where nothing was sent or
 // returned, is a value-initialised Send or Return (use std::optional to tell it apart).
@@ -124,7 +124,8 @@ class FIBER_API GeneratorBase {
 
  protected:
   detail::GeneratorObject* checked() const {
-    if (object_ == nullptr) [[unlikely]] refuse_null();
+    if (object_ == nullptr) [[unlikely]]
+      refuse_null();
     return object_;
   }
   [[noreturn]] static void refuse_null();
@@ -154,8 +155,8 @@ using item_reference_t = std::conditional_t<std::is_reference_v<Yield>, Yield, Y
 // True if an item of an inner generator may be handed on as it is, without a conversion.
 template <class Inner, class Outer>
 inline constexpr bool same_item =
-    std::same_as<std::remove_cvref_t<Inner>, std::remove_cvref_t<Outer>> &&
-    std::is_convertible_v<item_reference_t<Inner>, item_reference_t<Outer>>;
+    std::same_as<std::remove_cvref_t<Inner>, std::remove_cvref_t<Outer>>&&
+        std::is_convertible_v<item_reference_t<Inner>, item_reference_t<Outer>>;
 
 template <class Inner, class Outer>
 inline constexpr bool same_sent =
@@ -173,9 +174,13 @@ bool is_none(const T& object) {
     return true;
   else if constexpr (std::same_as<T, value>)
     return object.empty();
-  else if constexpr (requires { { object == std::nullopt } -> std::same_as<bool>; })
+  else if constexpr (requires {
+                       { object == std::nullopt } -> std::same_as<bool>;
+                     })
     return object == std::nullopt;
-  else if constexpr (requires { { object == nullptr } -> std::same_as<bool>; })
+  else if constexpr (requires {
+                       { object == nullptr } -> std::same_as<bool>;
+                     })
     return object == nullptr;
   else
     return false;
@@ -264,17 +269,15 @@ class GeneratorSelf : private detail::GeneratorObject {
     suspend(detail::erase(item));
     return receive();
   }
-  FIBER_INLINE Send yield(const Pointee& item)
-    requires(!std::is_reference_v<Yield> && std::copy_constructible<Pointee>)
-  {
+  FIBER_INLINE Send yield(const Pointee& item) requires(!std::is_reference_v<Yield> &&
+                                                        std::copy_constructible<Pointee>) {
     Yield copy(item);
     suspend(detail::erase(copy));
     return receive();
   }
   // An item that says nothing. Python: yield.
-  FIBER_INLINE Send yield()
-    requires(!std::is_reference_v<Yield> && std::default_initializable<Yield>)
-  {
+  FIBER_INLINE Send yield() requires(!std::is_reference_v<Yield> &&
+                                     std::default_initializable<Yield>) {
     Yield item{};
     suspend(detail::erase(item));
     return receive();
@@ -349,7 +352,8 @@ class GeneratorSelf : private detail::GeneratorObject {
     for (auto&& item : range) {
       hand_on(std::forward<decltype(item)>(item));
       if constexpr (!std::is_void_v<Send>)
-        if (sent != nullptr) [[unlikely]] detail::sent_to_range();
+        if (sent != nullptr) [[unlikely]]
+          detail::sent_to_range();
     }
   }
 
@@ -438,15 +442,16 @@ class Generator : public GeneratorBase {
   // Nothing runs, and no stack is taken, before the first item is asked for. The body is called
   // once, with its Self&, and destroyed when it ends.
   template <class F>
-    requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
-             std::invocable<std::decay_t<F>&, Self&>)
-  Generator(F&& body)  // NOLINT(google-explicit-constructor): a lambda is returned as a generator
+  requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
+           std::invocable<std::decay_t<F>&, Self&>)
+      Generator(
+          F&& body)  // NOLINT(google-explicit-constructor): a lambda is returned as a generator
       : Generator(new detail::GeneratorBody<Yield, Send, Return, std::decay_t<F>>(
             std::forward<F>(body))) {}
   template <class F>
-    requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
-             std::invocable<std::decay_t<F>&, Self&>)
-  Generator(F&& body, GeneratorOptions options) : Generator(std::forward<F>(body)) {
+  requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
+           std::invocable<std::decay_t<F>&, Self&>) Generator(F&& body, GeneratorOptions options)
+      : Generator(std::forward<F>(body)) {
     object_->stack_size = options.stack_size;
     if (!options.name.empty()) name(options.name);
   }
@@ -455,7 +460,8 @@ class Generator : public GeneratorBase {
   // is, and valid until the next request). Throws StopIteration at the end.
   FIBER_INLINE Yield next() const {
     const Asking asking(*this);
-    if (!asking.self->advance(nullptr)) [[unlikely]] stop(asking.self);
+    if (!asking.self->advance(nullptr)) [[unlikely]]
+      stop(asking.self);
     return Self::item_at(asking.self->item);
   }
   // The same, but returns `otherwise` at the end. Python: next(g, default).
@@ -470,11 +476,12 @@ class Generator : public GeneratorBase {
   // TypeError if it has not started yet, unless `object` is Python's None: an empty optional, a
   // null pointer, an empty fiber::value, std::monostate.
   template <class Sent = Send>
-    requires(!std::is_void_v<Sent>)
-  FIBER_INLINE Yield send(std::type_identity_t<Sent> object) const {
+  requires(!std::is_void_v<Sent>) FIBER_INLINE Yield send(std::type_identity_t<Sent> object)
+  const {
     const Asking asking(*this);
     void* place = detail::is_none(object) ? nullptr : detail::erase(object);
-    if (!asking.self->advance(place)) [[unlikely]] stop(asking.self);
+    if (!asking.self->advance(place)) [[unlikely]]
+      stop(asking.self);
     return Self::item_at(asking.self->item);
   }
   // None.
@@ -488,14 +495,12 @@ class Generator : public GeneratorBase {
     return Self::item_at(asking.self->item);
   }
   template <class E>
-    requires(!std::convertible_to<E, std::exception_ptr>)
-  Yield throw_(E&& exception) const {
-    return throw_(std::make_exception_ptr(std::forward<E>(exception)));
-  }
+  requires(!std::convertible_to<E, std::exception_ptr>) Yield throw_(E&& exception)
+  const { return throw_(std::make_exception_ptr(std::forward<E>(exception))); }
 
   // Throws GeneratorExit into the body, where it is suspended, so that it ends. Returns what it
-  // returned, if it did (std::optional<Return>; void for Return = void). Does nothing to a generator
-  // that has ended. Throws RuntimeError if the body yields instead: "generator ignored
+  // returned, if it did (std::optional<Return>; void for Return = void). Does nothing to a
+  // generator that has ended. Throws RuntimeError if the body yields instead: "generator ignored
   // GeneratorExit"; it stays suspended then.
   auto close() const {
     const Asking asking(*this);
@@ -541,7 +546,8 @@ class Generator<Yield, Send, Return>::iterator {
   }
   FIBER_INLINE iterator& operator++() {
     Self* self = static_cast<Self*>(generator_.object());
-    if (!self->advance(nullptr)) [[unlikely]] self->result_.drop();
+    if (!self->advance(nullptr)) [[unlikely]]
+      self->result_.drop();
     return *this;
   }
   void operator++(int) { ++*this; }
@@ -564,8 +570,8 @@ class Generator<Yield, Send, Return>::iterator {
 template <class Yield, class Send, class Return>
 inline constexpr bool std::ranges::enable_view<fiber::Generator<Yield, Send, Return>> = true;
 template <class Yield, class Send, class Return>
-inline constexpr bool
-    std::ranges::enable_borrowed_range<fiber::Generator<Yield, Send, Return>> = true;
+inline constexpr bool std::ranges::enable_borrowed_range<fiber::Generator<Yield, Send, Return>> =
+    true;
 
 template <>
 struct std::hash<fiber::GeneratorBase> {

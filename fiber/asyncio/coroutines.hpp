@@ -222,6 +222,27 @@ T await(Task<T>&& task) {
   return await(static_cast<Future<T>&&>(task));
 }
 
+// What the body of a generator-based coroutine is given.
+class GeneratorCoroutine {
+ public:
+  // Waits for the awaitable, and returns its result.
+  template <awaitable A>
+  decltype(auto) yield_from(A&& waited) {
+    return asyncio::await(std::forward<A>(waited));
+  }
+};
+
+// Coroutines as they were before `async def`: the body takes `auto& self` first and waits by
+// self.yield_from(awaitable). Python 3.4: @asyncio.coroutine.
+template <class F>
+auto coroutine(F&& function) {
+  return async([function = std::decay_t<F>(std::forward<F>(function))]<class... Args>(
+                   Args&&... args) mutable -> decltype(auto) {
+    GeneratorCoroutine self;
+    return function(self, std::forward<Args>(args)...);
+  });
+}
+
 // The type of await(a).
 template <class A>
 using await_result_t = decltype(asyncio::await(std::declval<A>()));

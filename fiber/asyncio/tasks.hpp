@@ -20,7 +20,7 @@ namespace fiber::asyncio {
 // A coroutine that runs concurrently. A counted reference; dropping it neither cancels nor stops
 // the task, which its loop keeps until it is done. Python: asyncio.Task.
 template <class T = void>
-class [[nodiscard]] Task : public Future<T> {
+class Task : public Future<T> {
  public:
   Task() noexcept = default;
   explicit Task(detail::FutureBase* task) noexcept : Future<T>(task) {}
@@ -105,7 +105,7 @@ Task<T> spawn(LoopObject& loop, Coroutine<T> coroutine, std::string name) {
 // Schedules a coroutine object, an awaitable or a callable in the running loop; its first step runs
 // in the next iteration. Throws RuntimeError without a running loop.
 template <detail::taskable A>
-auto create_task(A&& coroutine, task_options options = {}) {
+[[nodiscard]] auto create_task(A&& coroutine, task_options options = {}) {
   return detail::spawn(detail::running_loop(), detail::as_coroutine(std::forward<A>(coroutine)),
                        std::move(options.name));
 }
@@ -243,22 +243,24 @@ class Outcome {
 template <class... A>
   requires((sizeof...(A) != 1) && (... && (future_like<A> || detail::taskable<A>)))
 auto gather(A&&... awaitables) {
-  return detail::gather_tuple<false>(asyncio::ensure_future(std::forward<A>(awaitables))...);
+  return detail::gather_tuple<false>(
+      std::tuple{asyncio::ensure_future(std::forward<A>(awaitables))...});
 }
 template <class... A>
   requires((sizeof...(A) != 1) && (... && (future_like<A> || detail::taskable<A>)))
 auto gather(return_exceptions_t, A&&... awaitables) {
-  return detail::gather_tuple<true>(asyncio::ensure_future(std::forward<A>(awaitables))...);
+  return detail::gather_tuple<true>(
+      std::tuple{asyncio::ensure_future(std::forward<A>(awaitables))...});
 }
 template <class A>
   requires(future_like<A> || detail::taskable<A>)
 auto gather(A&& awaitable) {
-  return detail::gather_tuple<false>(asyncio::ensure_future(std::forward<A>(awaitable)));
+  return detail::gather_tuple<false>(std::tuple{asyncio::ensure_future(std::forward<A>(awaitable))});
 }
 template <class A>
   requires(future_like<A> || detail::taskable<A>)
 auto gather(return_exceptions_t, A&& awaitable) {
-  return detail::gather_tuple<true>(asyncio::ensure_future(std::forward<A>(awaitable)));
+  return detail::gather_tuple<true>(std::tuple{asyncio::ensure_future(std::forward<A>(awaitable))});
 }
 template <std::ranges::input_range R>
 auto gather(R&& awaitables) {
@@ -274,8 +276,22 @@ auto gather(return_exceptions_t, R&& awaitables) {
 enum class ReturnWhen { FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED };
 using enum ReturnWhen;
 
+// A time limit as an argument: any std::chrono duration, or nothing.
+class time_limit {
+ public:
+  time_limit() noexcept = default;
+  time_limit(std::nullopt_t) noexcept {}  // NOLINT(google-explicit-constructor)
+  template <class Rep, class Period>
+  time_limit(std::chrono::duration<Rep, Period> limit)  // NOLINT(google-explicit-constructor)
+      : limit_(nanoseconds(detail::to_nanoseconds(limit))) {}
+  const std::optional<nanoseconds>& value() const noexcept { return limit_; }
+
+ private:
+  std::optional<nanoseconds> limit_;
+};
+
 struct wait_options {
-  std::optional<nanoseconds> timeout = {};
+  time_limit timeout = {};
   ReturnWhen return_when = ALL_COMPLETED;
 };
 
@@ -297,8 +313,9 @@ auto wait(R&& futures, wait_options options = {}) {
   return detail::Deferred([list = std::move(list), options]() {
     std::vector<detail::FutureBase*> bases;
     for (const F& future : list) bases.push_back(&future.base());
-    detail::wait_for_any(bases, options.timeout ? options.timeout->count() : -1,
-                         options.timeout.has_value(), static_cast<int>(options.return_when));
+    const std::optional<nanoseconds>& limit = options.timeout.value();
+    detail::wait_for_any(bases, limit ? limit->count() : -1, limit.has_value(),
+                         static_cast<int>(options.return_when));
     wait_result<F> result;
     for (detail::FutureBase* base : bases)
       (base->done() ? result.done : result.pending).emplace_back(F(base));

@@ -24,6 +24,15 @@ concept context_manager = requires(R& resource, std::exception_ptr error) {
 
 namespace detail {
 
+// A copy of what is a counted reference, so that it outlives the caller's: the rest by reference.
+template <class R>
+decltype(auto) hold(R& resource) {
+  if constexpr (requires { typename std::remove_const_t<R>::counted_handle; })
+    return std::remove_const_t<R>(resource);
+  else
+    return (resource);
+}
+
 template <class R, class Block>
 auto run_block(R& resource, Block& block) {
   using Result = std::remove_cvref_t<decltype(block())>;
@@ -64,7 +73,8 @@ auto run_block(R& resource, Block& block) {
 // what the body returns, or a default-constructed one if leaving swallowed the exception.
 template <class R, class Body>
   requires context_manager<std::remove_cvref_t<R>>
-auto with(R&& resource, Body&& body) {
+auto with(R&& given, Body&& body) {
+  auto&& resource = detail::hold(given);
   if constexpr (std::is_void_v<decltype(resource.enter())>) {
     resource.enter();
     const auto block = [&] {

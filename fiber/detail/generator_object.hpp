@@ -34,18 +34,21 @@ class FIBER_API GeneratorObject {
   virtual ~GeneratorObject();
 
   void release() noexcept {
-    if (--refs == 0) [[unlikely]] unreferenced();
+    if (--refs == 0) [[unlikely]]
+      unreferenced();
   }
 
   // Continues the body until its next item (true: it is at `item`) or its end (false). Throws what
   // comes out of it. `value` points to what is sent, null for nothing.
   FIBER_INLINE bool advance(void* value) {
     core::ThreadState* running = core::tls_thread_state;
-    if (ready != reinterpret_cast<std::uintptr_t>(running)) [[unlikely]] return advance_slow(value);
+    if (ready != reinterpret_cast<std::uintptr_t>(running)) [[unlikely]]
+      return advance_slow(value);
     ready = kNotReady;
     active->sent = value;
     core::switch_context(*running, caller, active->context);
-    if (item == nullptr) [[unlikely]] return ended();
+    if (item == nullptr) [[unlikely]]
+      return ended();
     ready = reinterpret_cast<std::uintptr_t>(running);
     return true;
   }
@@ -55,7 +58,8 @@ class FIBER_API GeneratorObject {
   // In the body: hands the item over and waits for the next request; throws what was thrown in.
   FIBER_INLINE void suspend(void* object) {
     hand_over(object);
-    if (error != nullptr) [[unlikely]] raise();
+    if (error != nullptr) [[unlikely]]
+      raise();
   }
   // The same, but returns what was thrown in.
   FIBER_INLINE std::exception_ptr suspend_and_catch(void* object) {
@@ -73,20 +77,20 @@ class FIBER_API GeneratorObject {
 
   std::uintptr_t ready = kNotReady;
   GeneratorObject* active = nullptr;
-  void* item = nullptr;                 // of a root: what the leaf yielded; null once it has ended
-  core::Context caller;                 // of a root: the consumer
-  core::Context context;                // of a suspended body
+  void* item = nullptr;   // of a root: what the leaf yielded; null once it has ended
+  core::Context caller;   // of a root: the consumer
+  core::Context context;  // of a suspended body
   core::Stack* yieldable = nullptr;
   GeneratorObject* root = nullptr;
   void* sent = nullptr;
-  std::exception_ptr error;             // to be thrown in the body, or by it in the consumer
+  std::exception_ptr error;  // to be thrown in the body, or by it in the consumer
   long refs = 1;
 
   Phase phase = Phase::created;
-  bool closing = false;                 // its delegator is in close(): it must not yield
-  bool exited = false;                  // ended by GeneratorExit
-  bool abandoned = false;               // outlived its close(), with nobody left to ask for items
-  bool inner_exited = false;            // what became of `delegate`
+  bool closing = false;       // its delegator is in close(): it must not yield
+  bool exited = false;        // ended by GeneratorExit
+  bool abandoned = false;     // outlived its close(), with nobody left to ask for items
+  bool inner_exited = false;  // what became of `delegate`
   std::exception_ptr inner_error;
   std::exception_ptr pending_exit;      // to be thrown here once `delegate` is closed
   GeneratorObject* delegate = nullptr;  // kept by the frame that waits in delegate_to
@@ -96,7 +100,7 @@ class FIBER_API GeneratorObject {
   core::ThreadState* thread;
   std::size_t stack_size = core::kDefaultStackSize;
   std::unique_ptr<std::string> name;
-  GeneratorObject* newer = nullptr;     // the thread's list of started generators
+  GeneratorObject* newer = nullptr;  // the thread's list of started generators
   GeneratorObject* older = nullptr;
 
  protected:

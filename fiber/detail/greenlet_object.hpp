@@ -171,13 +171,18 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   void unwind(GreenletObject* object) noexcept;
   void link(GreenletObject* object) noexcept;
   static void unlink(GreenletObject* object) noexcept;
+  // How many greenlets this thread answers for, dead ones that handles still refer to included.
+  long object_count() noexcept {
+    const std::lock_guard lock(inbox_mutex_);
+    return live_objects - moved_away_;
+  }
 
   core::ThreadState& thread;
   GreenletObject* current;
   GreenletObject* main;
   std::shared_ptr<trace_function> trace;
   GreenletObject* live_head = nullptr;  // newest first
-  long live_objects = 0;                // handles may still refer to dead ones
+  long live_objects = 0;  // made here or taken over, and not freed here
 
  private:
   friend FIBER_API void release(GreenletObject* object) noexcept;

@@ -141,7 +141,7 @@ struct WaitBlock {
     --block->left;
     FutureBase& future = *node->future;
     bool failed = false;
-    if (block->return_when == 1 && !future.cancelled() && future.peek_exception()) {
+    if (block->left != 0 && block->return_when == 1 && !future.cancelled() && future.peek_exception()) {
       future.set_log_traceback(false);
       failed = true;
     }
@@ -302,12 +302,12 @@ void ShieldBase::on_outer(Leaf* leaf) noexcept {
   auto* node = static_cast<Node*>(leaf);
   node->queued = false;
   ShieldBase* shield = node->shield;
-  if (shield->inner_node_.future == nullptr) {
+  if (shield->inner_node_.future != nullptr) {
+    shield->inner_.base().remove(&shield->inner_node_);
     shield->release();
-    return;
   }
-  shield->inner_.base().remove(&shield->inner_node_);
-  shield->release();
+  // Nothing is wanted of the inner future any more: if it fails now, it is nobody's.
+  if (!shield->inner_node_.queued) shield->inner_ = FutureRef();
   shield->release();
 }
 

@@ -109,15 +109,17 @@ class GatherTuple final : public WithSlot<std::tuple<taken_t<kExceptions, T>...>
   }
 };
 
+// A tuple, since its braces make the futures in the order of the arguments.
 template <bool kExceptions, class... F>
-auto gather_tuple(F... futures) {
+auto gather_tuple(std::tuple<F...> futures) {
   using Gather = GatherTuple<kExceptions, typename F::result_type...>;
   LoopObject* loop = nullptr;
   if constexpr (sizeof...(F) == 0)
     loop = &loop_for_futures();
   else
-    loop = std::get<0>(std::tie(futures...)).base().loop();
-  auto* gather = new Gather(loop, std::move(futures)...);
+    loop = std::get<0>(futures).base().loop();
+  auto* gather = std::apply(
+      [loop](auto&... each) { return new Gather(loop, std::move(each)...); }, futures);
   const Future<typename Gather::Results> handle(gather);
   gather->start();
   return handle;

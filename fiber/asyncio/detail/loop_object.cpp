@@ -16,6 +16,8 @@ constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kLongestWait = 86'400'000'000'000;  // as CPython: a day
 constexpr std::int64_t kClockResolution = 1;
 
+std::atomic<std::uint64_t> last_serial{0};
+
 // Makes the handle's context current while its callback runs.
 class InContext {
  public:
@@ -70,7 +72,8 @@ void TimerObject::cancel() noexcept {
 }
 
 LoopObject::LoopObject()
-    : greenlets(&fiber::detail::greenlet_thread()), selector_(std::make_unique<Selector>()) {}
+    : serial(++last_serial),
+      greenlets(&fiber::detail::greenlet_thread()), selector_(std::make_unique<Selector>()) {}
 
 LoopObject::~LoopObject() {
   for (HandleObject* handle : posts_) handle->release();
@@ -250,7 +253,7 @@ void LoopObject::run_until_done(FutureBase& future, bool new_task) {
 void LoopObject::run_once() {
   if (posted_.load(std::memory_order_acquire)) take_posted();
   std::int64_t deadline = kForever;
-  if (!ready_.empty() || stopping_)
+  if (!ready_.empty() || stopping_ || selector_->ready())
     deadline = 0;
   else if (!timers_.empty())
     deadline = timers_.soonest();
@@ -526,6 +529,7 @@ void LoopObject::close() {
   abandon_all();
   for (; !ready_.empty(); ready_.pop())
     if (ready_.front().kind() == Entry::Kind::handle) ready_.front().handle()->release();
+  selector_->detach_all();
   selector_ = std::make_unique<Selector>();
   executor_shutdown_called = true;
   if (const auto executor = std::exchange(default_executor, nullptr))
@@ -556,6 +560,15 @@ void LoopObject::add_writer(int fd, HandleObject* handle) {
 bool LoopObject::remove_writer(int fd) { return !closed_ && selector_->remove(fd, true); }
 
 int LoopObject::fileno() { return selector_->fileno(); }
+
+void LoopObject::watch(Watch& watch, int fd) {
+  check_closed();
+  selector_->watch(watch, fd);
+}
+
+void LoopObject::unwatch(Watch& watch) noexcept { selector_->unwatch(watch); }
+void LoopObject::forget(Watch& watch) noexcept { selector_->forget(watch); }
+void LoopObject::read_again(Watch& watch) { selector_->again(watch); }
 
 // --- errors -------------------------------------------------------------------------------------
 

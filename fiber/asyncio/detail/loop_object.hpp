@@ -40,6 +40,7 @@ using exception_handler = std::function<void(EventLoop, const ExceptionContext&)
 namespace fiber::asyncio::detail {
 
 class Selector;
+class Watch;
 
 // A callback in the ready queue or in the list of a future. Counted without atomics by the loop's
 // thread; the handle that call_soon_threadsafe returns does not touch the count from elsewhere.
@@ -108,11 +109,6 @@ class Clock {
   virtual std::int64_t register_deadline(std::int64_t when) noexcept { return when; }
 };
 
-// A raw readiness registration; owned by whoever made it.
-struct FdWatch {
-  std::function<void()> ready;
-};
-
 class FIBER_API LoopObject {
  public:
   LoopObject();
@@ -122,6 +118,9 @@ class FIBER_API LoopObject {
 
   void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept;
+
+  // No other loop of this process has the same, or had it.
+  const std::uint64_t serial;
 
   // --- ready queue ---
   void push(Entry entry) {
@@ -172,6 +171,17 @@ class FIBER_API LoopObject {
   void add_writer(int fd, HandleObject* handle);
   bool remove_writer(int fd);
   int fileno();
+  // See Selector. The descriptor must not block.
+  void watch(Watch& watch, int fd);
+  void unwatch(Watch& watch) noexcept;
+  void forget(Watch& watch) noexcept;
+  void read_again(Watch& watch);
+  // What transports read into, before they know whose it is: one for all, always warm.
+  static constexpr std::size_t kScratchSize = 256 * 1024;  // as CPython: at most this per recv
+  char* scratch() {
+    if (scratch_ == nullptr) [[unlikely]] scratch_.reset(new char[kScratchSize]);
+    return scratch_.get();
+  }
 
   // --- errors ---
   void call_exception_handler(const ExceptionContext& context) noexcept;
@@ -222,6 +232,7 @@ class FIBER_API LoopObject {
   std::size_t batch_ = 0;
   TimerHeap timers_;
   std::unique_ptr<Selector> selector_;
+  std::unique_ptr<char[]> scratch_;
   std::shared_ptr<Clock> clock_;
   std::uint64_t shuffle_state_ = 0;
   bool running_ = false;

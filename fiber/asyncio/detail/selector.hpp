@@ -1,11 +1,15 @@
-// Readiness of descriptors, through epoll. One registration per descriptor, changed only when what
-// is wanted of it changes.
+// Readiness of descriptors, through epoll. A descriptor is registered in one of two ways:
+//  - handles, level-triggered, changed only when what is wanted of it changes;
+//  - a Watch, made once, edge-triggered: see watch.hpp.
 #pragma once
 
 #include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/detail/watch.hpp>
 
 #include <cstdint>
 #include <vector>
+
+#include <sys/epoll.h>
 
 namespace fiber::asyncio::detail {
 
@@ -21,7 +25,20 @@ class Selector {
   void add(int fd, bool writer, HandleObject* handle);
   // Cancels the handle; false if there was none.
   bool remove(int fd, bool writer);
+
+  // The watch stays in the list that detach_all() goes through until it is forgotten. Throws OSError.
+  void watch(Watch& watch, int fd);
+  // Before the descriptor is closed. The watch is still told of the end of the loop.
+  void unwatch(Watch& watch) noexcept;
+  void forget(Watch& watch) noexcept;
+  // Reports it readable in the next select, which will not wait.
+  void again(Watch& watch);
+  void detach_all() noexcept;
+
+  // Nothing is watched: a select could only wait.
   bool empty() const noexcept { return watched_ == 0; }
+  // Something is ready that the kernel need not be asked for.
+  bool ready() const noexcept { return !again_.empty(); }
   int fileno() const noexcept { return epoll_; }
 
   // Waits until `deadline` (-1: for ever, 0: not at all), in nanoseconds from now, and queues what
@@ -35,7 +52,10 @@ class Selector {
     HandleObject* reader = nullptr;
     HandleObject* writer = nullptr;
     std::uint32_t events = 0;
+    Watch* watch = nullptr;
   };
+  Interest& interest(int fd);
+  void refuse_watched(int fd) const;
   void update(int fd, Interest& interest);
   static void drop(HandleObject*& handle) noexcept;
 
@@ -43,6 +63,10 @@ class Selector {
   int wake_ = -1;
   std::size_t watched_ = 0;
   std::vector<Interest> interests_;
+  std::vector<Watch*> again_;
+  std::vector<Watch*> again_now_;
+  std::vector<epoll_event> events_;
+  Watch* watches_ = nullptr;
 };
 
 }  // namespace fiber::asyncio::detail

@@ -110,7 +110,6 @@ void TaskBase::wait(FutureBase* future) {
   const bool foreign = self != &*greenlet_;
   if (foreign) [[unlikely]] fiber::detail::retain(self);
   future->add(&wakeup);
-  future->set_log_traceback(future->log_traceback());
   waiting_on_ = future;
   if (must_cancel_ && future->cancel(cancel_message_ ? *cancel_message_ : std::string()))
     must_cancel_ = false;
@@ -118,6 +117,12 @@ void TaskBase::wait(FutureBase* future) {
   waiting_on_ = nullptr;
   if (wakeup.future != nullptr) [[unlikely]] wakeup.future->remove(&wakeup);
   if (foreign) [[unlikely]] fiber::detail::release(self);
+  if (future->done()) future->set_log_traceback(false);
+  if (must_cancel_ && future->cancelled() && !abandoned_) [[unlikely]] {
+    // The first cancellation is on its way already; the second adds nothing to it.
+    must_cancel_ = false;
+    std::rethrow_exception(future->make_cancelled_error());
+  }
   check_cancelled();
 }
 
@@ -146,7 +151,9 @@ void TaskBase::run() {
   }
   destroy_callable();
   if (cancelled) {
+    // Whoever looks first sees the exception itself, the others one without its message.
     if (error) exception_ = std::move(error);
+    cancel_message_ = nullptr;
     complete(FutureState::cancelled);
   } else if (error) {
     store_exception(std::move(error));
@@ -162,6 +169,8 @@ void TaskBase::run() {
 
 void TaskBase::end_unstarted() {
   must_cancel_ = false;
+  exception_ = make_cancelled_error();
+  cancel_message_ = nullptr;
   destroy_callable();
   complete(FutureState::cancelled);
   greenlet_->started = true;

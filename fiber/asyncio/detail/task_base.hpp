@@ -55,6 +55,8 @@ class FIBER_API TaskBase : public FutureBase {
   const char* class_name() const noexcept override { return "Task"; }
   const char* coroutine_name() const noexcept { return coroutine_name_; }
   FutureBase* waiting_on() const noexcept { return waiting_on_; }
+  // Being unwound because its loop is gone: it may not wait any more.
+  bool abandoned() const noexcept { return abandoned_; }
   bool has_started() const noexcept { return greenlet_ && greenlet_->started; }
 
   // --- for the code that suspends this task, while it runs ---
@@ -91,7 +93,7 @@ class FIBER_API TaskBase : public FutureBase {
   int cancel_requests_ = 0;
   bool must_cancel_ = false;
   bool consumed_ = false;
-  bool abandoned_ = false;  // being unwound because its loop is gone: it may not wait any more
+  bool abandoned_ = false;
 };
 
 inline TaskBase* current_task_or_null() noexcept {

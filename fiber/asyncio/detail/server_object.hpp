@@ -1,0 +1,81 @@
+// What stands behind the Server handles.
+#pragma once
+
+#include <fiber/asyncio/detail/transport.hpp>
+#include <fiber/asyncio/sock.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include <sys/types.h>
+
+namespace fiber::asyncio::detail {
+
+// What is done with a new connection, on the loop, before anything is read from it.
+using connection_made = std::function<void(TransportObject&, ReaderObject&)>;
+
+struct ListeningSocket {
+  UniqueFd fd;
+  SocketAddress address;
+  ino_t inode = 0;  // of a Unix socket that is to be removed with the server; 0: none
+};
+
+// While it serves, the loop holds references, one per socket. Belongs to one loop and its thread.
+class FIBER_API ServerObject {
+ public:
+  ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets, connection_made made,
+               int backlog, std::size_t limit);
+  ServerObject(const ServerObject&) = delete;
+  ServerObject& operator=(const ServerObject&) = delete;
+
+  void retain() noexcept { ++refs_; }
+  void release() noexcept {
+    if (--refs_ == 0) delete this;
+  }
+  void retain_handle() noexcept {
+    if (handles_++ == 0) loop_.retain();
+    retain();
+  }
+  void release_handle() noexcept {
+    LoopObject* loop = --handles_ == 0 ? &loop_ : nullptr;
+    release();
+    if (loop != nullptr) loop->release();
+  }
+
+  void start_serving();
+  void serve_forever();
+  void close();
+  void wait_closed();
+  void close_clients(bool abort);
+  bool is_serving() const noexcept { return serving_; }
+  const std::vector<ListeningSocket>& sockets() const noexcept { return sockets_; }
+  LoopObject& loop() const noexcept { return loop_; }
+
+  void attach(TransportObject& client) noexcept;
+  void detach(TransportObject& client) noexcept;
+
+ private:
+  ~ServerObject();
+  void listen(int fd);
+  void accept_ready(int fd);
+  void connected(UniqueFd fd, const SocketAddress& peer);
+  void wake();
+
+  LoopObject& loop_;
+  std::uint32_t refs_ = 0;
+  std::uint32_t handles_ = 0;
+  std::vector<ListeningSocket> sockets_;
+  connection_made made_;
+  int backlog_;
+  std::size_t limit_;
+  bool serving_ = false;
+  bool closed_ = false;
+  bool woken_ = false;  // closed, and every connection lost
+  TransportObject* clients_ = nullptr;
+  WaiterList close_waiters_;
+  Waiter* forever_ = nullptr;
+};
+
+}  // namespace fiber::asyncio::detail

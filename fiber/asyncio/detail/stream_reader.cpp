@@ -1,0 +1,248 @@
+#include <fiber/asyncio/detail/stream_reader.hpp>
+
+#include <fiber/asyncio/exceptions.hpp>
+
+#include <algorithm>
+
+namespace fiber::asyncio::detail {
+
+ReaderObject::ReaderObject(LoopObject& loop, std::size_t limit) : loop_(loop), limit_(limit) {
+  if (limit == 0) throw ValueError("Limit cannot be <= 0");
+}
+
+// --- what feeds it ------------------------------------------------------------------------------
+
+void ReaderObject::wake() {
+  if (ReadWaiter* waiter = std::exchange(waiter_, nullptr)) waiter->wake();
+}
+
+void ReaderObject::set_exception(std::exception_ptr error) {
+  exception_ = std::move(error);
+  if (ReadWaiter* waiter = std::exchange(waiter_, nullptr)) waiter->wake_with(exception_);
+}
+
+void ReaderObject::feed_eof() {
+  eof_ = true;
+  wake();
+}
+
+void ReaderObject::feed_data(std::string_view data) {
+  if (eof_) throw RuntimeError("feed_data after feed_eof");
+  if (data.empty()) return;
+  if (waiter_ != nullptr && buffer_.empty() && !waiter_->done()) {
+    if (waiter_->text != nullptr) {
+      waiter_->given = std::min(waiter_->most, data.size());
+      waiter_->text->assign(data.data(), waiter_->given);
+    } else if (!waiter_->out.empty()) {
+      waiter_->given = std::min(waiter_->out.size(), data.size());
+      std::copy_n(data.data(), waiter_->given, waiter_->out.data());
+    }
+    data.remove_prefix(waiter_->given);
+  }
+  buffer_.append(data);
+  wake();
+  if (source_ != nullptr && !paused_ && buffer_.size() > 2 * limit_) {
+    paused_ = true;
+    source_->pause_reading();
+  }
+}
+
+void ReaderObject::fed_directly(std::size_t count) {
+  waiter_->given = count;
+  wake();
+}
+
+void ReaderObject::put_back(std::string_view data) {
+  if (data.empty()) return;
+  buffer_.prepend(data);
+  wake();
+}
+
+// --- waiting ------------------------------------------------------------------------------------
+
+// Stands in `waiter_` until it is woken or left.
+struct ReaderObject::Waiting {
+  Waiting(ReaderObject& its_reader, ReadWaiter& its_waiter)
+      : reader(its_reader), waiter(its_waiter) {
+    reader.waiter_ = &waiter;
+  }
+  ~Waiting() {
+    if (reader.waiter_ == &waiter) reader.waiter_ = nullptr;
+  }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+  ReaderObject& reader;
+  ReadWaiter& waiter;
+};
+
+void ReaderObject::wait_for_data(const char* function) {
+  ReadWaiter waiter(loop_);
+  wait_for_data(function, waiter);
+}
+
+void ReaderObject::wait_for_data(const char* function, ReadWaiter& waiter) {
+  if (waiter_ != nullptr)
+    throw RuntimeError(std::string(function) +
+                       "() called while another coroutine is already waiting for incoming data");
+  // To wait while paused would be for ever; readexactly(n) with a large n comes here.
+  if (std::exchange(paused_, false)) source_->resume_reading();
+  const Waiting waiting(*this, waiter);
+  waiter.wait();
+}
+
+void ReaderObject::resume_source() {
+  if (!paused_ || buffer_.size() > limit_) return;
+  paused_ = false;
+  source_->resume_reading();
+}
+
+// --- reading ------------------------------------------------------------------------------------
+
+std::string ReaderObject::read(std::ptrdiff_t n) {
+  check_exception();
+  if (n >= 0) return read_some(static_cast<std::size_t>(n));
+  std::string all;
+  for (;;) {
+    const std::string block = read_some(limit_);
+    if (block.empty()) return all;
+    all += block;
+  }
+}
+
+std::string ReaderObject::read_some(std::size_t n) {
+  check_exception();
+  if (n == 0) return {};
+  while (buffer_.empty() && !eof_) {
+    std::string data;
+    ReadWaiter waiter(loop_);
+    waiter.text = &data;
+    waiter.most = n;
+    try {
+      wait_for_data("read", waiter);
+    } catch (...) {
+      put_back(data);
+      throw;
+    }
+    if (!data.empty()) {
+      resume_source();
+      return data;
+    }
+  }
+  std::string data = buffer_.take(n);
+  resume_source();
+  return data;
+}
+
+std::size_t ReaderObject::readinto(std::span<char> out) {
+  check_exception();
+  if (out.empty()) return 0;
+  while (buffer_.empty() && !eof_) {
+    ReadWaiter waiter(loop_);
+    waiter.out = out;
+    try {
+      wait_for_data("readinto", waiter);
+    } catch (...) {
+      put_back({out.data(), waiter.given});
+      throw;
+    }
+    if (waiter.given != 0) {
+      resume_source();
+      return waiter.given;
+    }
+  }
+  const std::size_t count = std::min(out.size(), buffer_.size());
+  std::copy_n(buffer_.view().data(), count, out.data());
+  buffer_.consume(count);
+  resume_source();
+  return count;
+}
+
+std::string ReaderObject::readexactly(std::ptrdiff_t n) {
+  if (n < 0) throw ValueError("readexactly size can not be less than zero");
+  check_exception();
+  const auto wanted = static_cast<std::size_t>(n);
+  while (buffer_.size() < wanted) {
+    if (eof_) throw IncompleteReadError(buffer_.take(buffer_.size()), wanted);
+    wait_for_data("readexactly");
+  }
+  std::string data = buffer_.take(wanted);
+  resume_source();
+  return data;
+}
+
+ReaderObject::Search ReaderObject::search(std::span<const std::string> separators) {
+  std::size_t shortest = separators.front().size();
+  std::size_t longest = shortest;
+  for (const std::string& separator : separators) {
+    shortest = std::min(shortest, separator.size());
+    longest = std::max(longest, separator.size());
+  }
+  std::size_t offset = 0;  // no separator begins before it
+  std::size_t match = 0;
+  std::size_t end = 0;
+  for (;;) {
+    const std::string_view bytes = buffer_.view();
+    if (bytes.size() >= offset + shortest) {
+      for (const std::string& separator : separators) {
+        const std::size_t at = bytes.find(separator, offset);
+        if (at == std::string_view::npos) continue;
+        const std::size_t its_end = at + separator.size();
+        // Of those with the same end the shortest is the one that counts.
+        if (end == 0 || its_end < end || (its_end == end && at > match)) {
+          end = its_end;
+          match = at;
+        }
+      }
+      if (end != 0) return match > limit_ ? Search{Found::too_long, match} : Search{Found::yes, end};
+      offset = bytes.size() + 1 > longest ? bytes.size() + 1 - longest : 0;
+      if (offset > limit_) return {Found::missing, offset};
+    }
+    // Asked only now: the last chunk may have brought the separator together with the end.
+    if (eof_) return {Found::ended, bytes.size()};
+    wait_for_data("readuntil");
+  }
+}
+
+namespace {
+
+constexpr const char* kTooLong = "Separator is found, but chunk is longer than limit";
+constexpr const char* kMissing = "Separator is not found, and chunk exceed the limit";
+
+}  // namespace
+
+std::string ReaderObject::readuntil(std::span<const std::string> separators) {
+  if (separators.empty()) throw ValueError("Separator should contain at least one element");
+  for (const std::string& separator : separators)
+    if (separator.empty()) throw ValueError("Separator should be at least one-byte string");
+  check_exception();
+  const Search result = search(separators);
+  switch (result.found) {
+    case Found::ended: throw IncompleteReadError(buffer_.take(result.size), 0);
+    case Found::missing: throw LimitOverrunError(kMissing, result.size);
+    case Found::too_long: throw LimitOverrunError(kTooLong, result.size);
+    case Found::yes: break;
+  }
+  std::string chunk = buffer_.take(result.size);
+  resume_source();
+  return chunk;
+}
+
+std::string ReaderObject::readline() {
+  static const std::string newline = "\n";
+  check_exception();
+  const Search result = search({&newline, 1});
+  if (result.found == Found::yes || result.found == Found::ended) {
+    std::string line = buffer_.take(result.size);
+    resume_source();
+    return line;
+  }
+  // The line goes, or all there is of it.
+  if (result.found == Found::too_long)
+    buffer_.consume(result.size + newline.size());
+  else
+    buffer_.clear();
+  resume_source();
+  throw ValueError(result.found == Found::too_long ? kTooLong : kMissing);
+}
+
+}  // namespace fiber::asyncio::detail

@@ -1,0 +1,118 @@
+// What stands behind the StreamReader handles.
+//
+// Invariants
+//  1. At most one task waits, `waiter_`. Data that comes while it waits in read() and nothing is
+//     buffered goes into its hands at once; all else goes through `buffer_`.
+//  2. Bytes given to a task that is then cancelled return to the front of the buffer.
+#pragma once
+
+#include <fiber/asyncio/detail/byte_buffer.hpp>
+#include <fiber/asyncio/detail/counted.hpp>
+#include <fiber/asyncio/detail/waiter.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace fiber::asyncio::detail {
+
+// Who feeds a reader, and can be asked to stop for a while.
+class ReadSource {
+ public:
+  virtual void pause_reading() = 0;
+  virtual void resume_reading() = 0;
+
+ protected:
+  ~ReadSource() = default;
+};
+
+// Belongs to one loop and its thread; the count is not atomic.
+class FIBER_API ReaderObject {
+ public:
+  ReaderObject(LoopObject& loop, std::size_t limit);
+  ReaderObject(const ReaderObject&) = delete;
+  ReaderObject& operator=(const ReaderObject&) = delete;
+
+  void retain() noexcept { ++refs_; }
+  void release() noexcept {
+    if (--refs_ == 0) delete this;
+  }
+  // What the user holds also keeps the loop; what the loop holds must not.
+  void retain_handle() noexcept {
+    if (handles_++ == 0) loop_.retain();
+    retain();
+  }
+  void release_handle() noexcept {
+    LoopObject* loop = --handles_ == 0 ? &loop_ : nullptr;
+    release();
+    if (loop != nullptr) loop->release();
+  }
+
+  std::string read(std::ptrdiff_t n);
+  // Up to out.size() bytes, without a copy on the way if nothing is buffered; 0 at the end.
+  std::size_t readinto(std::span<char> out);
+  std::string readline();
+  std::string readexactly(std::ptrdiff_t n);
+  std::string readuntil(std::span<const std::string> separators);
+
+  bool at_eof() const noexcept { return eof_ && buffer_.empty(); }
+  const std::exception_ptr& exception() const noexcept { return exception_; }
+  void set_exception(std::exception_ptr error);
+  void feed_data(std::string_view data);
+  void feed_eof();
+
+  void set_source(ReadSource* source) noexcept {
+    source_ = source;
+    paused_ = false;
+  }
+  // Where a recv may write to directly, because a task waits in readinto(): empty if there is none.
+  std::span<char> direct() const noexcept {
+    const bool waits = waiter_ != nullptr && buffer_.empty() && !waiter_->done();
+    return waits ? waiter_->out : std::span<char>();
+  }
+  // So many bytes were written there.
+  void fed_directly(std::size_t count);
+
+ private:
+  struct ReadWaiter : Waiter {
+    using Waiter::Waiter;
+    std::string* text = nullptr;  // read() takes at most `most` bytes here
+    std::size_t most = 0;
+    std::span<char> out{};  // readinto() takes them here
+    std::size_t given = 0;
+  };
+  struct Waiting;
+
+  ~ReaderObject() = default;
+  void check_exception() const {
+    if (exception_) std::rethrow_exception(exception_);
+  }
+  void wait_for_data(const char* function);
+  void wait_for_data(const char* function, ReadWaiter& waiter);
+  void resume_source();
+  void wake();
+  void put_back(std::string_view data);
+  std::string read_some(std::size_t n);
+  enum class Found { yes, ended, missing, too_long };
+  struct Search {
+    Found found;
+    std::size_t size;  // yes: with the separator; missing, too_long: what goes before it
+  };
+  Search search(std::span<const std::string> separators);
+
+  LoopObject& loop_;
+  std::uint32_t refs_ = 0;
+  std::uint32_t handles_ = 0;
+  bool eof_ = false;
+  bool paused_ = false;
+  std::size_t limit_;
+  ByteBuffer buffer_;
+  ReadWaiter* waiter_ = nullptr;
+  ReadSource* source_ = nullptr;
+  std::exception_ptr exception_;
+};
+
+}  // namespace fiber::asyncio::detail

@@ -1,0 +1,370 @@
+#include <fiber/asyncio/detail/transport.hpp>
+
+#include <fiber/asyncio/detail/server_object.hpp>
+#include <fiber/asyncio/tasks.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace fiber::asyncio::detail {
+namespace {
+
+// A write to a pipe that nobody reads any more is to fail, not to end the program.
+class WithoutSigpipe {
+ public:
+  WithoutSigpipe() {
+    sigset_t pending;
+    ::sigpending(&pending);
+    if (::sigismember(&pending, SIGPIPE) == 1) return;
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    active_ = ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_) == 0;
+  }
+  ~WithoutSigpipe() {
+    if (!active_) return;
+    const int error = errno;
+    constexpr timespec kNow{0, 0};
+    while (::sigtimedwait(&pipe_, nullptr, &kNow) < 0 && errno == EINTR) {
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    errno = error;
+  }
+  WithoutSigpipe(const WithoutSigpipe&) = delete;
+  WithoutSigpipe& operator=(const WithoutSigpipe&) = delete;
+
+ private:
+  sigset_t pipe_;
+  sigset_t before_;
+  bool active_ = false;
+};
+
+bool would_block(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK; }
+
+}  // namespace
+
+template <void (TransportObject::*Action)()>
+void TransportObject::run_step(Leaf* leaf) noexcept {
+  auto* step = static_cast<Step*>(leaf);
+  TransportObject* self = step->self;
+  step->queued = false;
+  try {
+    (self->*Action)();
+  } catch (...) {
+    self->force_close(std::current_exception());  // no memory for what was read
+  }
+  self->release();
+}
+
+TransportObject::TransportObject(LoopObject& loop, Kind kind, ReaderObject* reader)
+    : loop_(loop), kind_(kind), reader_(reader) {
+  for (Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_}) step->self = this;
+  begin_step_.run = &run_step<&TransportObject::begin>;
+  read_step_.run = &run_step<&TransportObject::read_step>;
+  write_step_.run = &run_step<&TransportObject::write_step>;
+  lost_step_.run = &run_step<&TransportObject::connection_lost>;
+  if (reader_ != nullptr) reader_->retain();
+}
+
+TransportObject::~TransportObject() {
+  if (attached_) loop_.forget(*this);
+  if (reader_ != nullptr) {
+    reader_->set_source(nullptr);
+    reader_->release();
+  }
+}
+
+void TransportObject::release_handle() noexcept {
+  LoopObject* loop = --handles_ == 0 ? &loop_ : nullptr;
+  if (loop != nullptr) close();
+  release();
+  if (loop != nullptr) loop->release();
+}
+
+void TransportObject::post(Step& step) {
+  if (step.queued) return;
+  loop_.push(Entry(static_cast<Leaf*>(&step)));
+  step.queued = true;
+  retain();
+}
+
+// --- beginning and end --------------------------------------------------------------------------
+
+void TransportObject::open(UniqueFd fd) {
+  loop_.watch(*this, fd.get());
+  fd.release();
+  attached_ = true;
+  retain();
+}
+
+namespace {
+
+// Puts the waiter in its place while it waits.
+class Placed {
+ public:
+  Placed(Waiter*& place, Waiter& waiter) : place_(place) { place_ = &waiter; }
+  ~Placed() { place_ = nullptr; }
+  Placed(const Placed&) = delete;
+  Placed& operator=(const Placed&) = delete;
+
+ private:
+  Waiter*& place_;
+};
+
+}  // namespace
+
+void TransportObject::wait_connected() {
+  Waiter waiter(loop_);
+  {
+    const Placed placed(connect_waiter_, waiter);
+    waiter.wait();
+  }
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(descriptor(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+  if (error != 0) raise_os_error(error, "Connect call failed " + repr(peername));
+}
+
+void TransportObject::begin() {
+  begun_ = true;
+  if (reader_ != nullptr) reader_->set_source(this);
+  if (readable_ && reading()) loop_.read_again(*this);
+  if (begin_waiter_ != nullptr) begin_waiter_->wake();
+}
+
+void TransportObject::wait_begun() {
+  Waiter waiter(loop_);
+  const Placed placed(begin_waiter_, waiter);
+  waiter.wait();
+}
+
+void TransportObject::discard() noexcept {
+  const int fd = descriptor();
+  if (fd < 0) return;
+  closing_ = lost_ = true;
+  refused_ = 1;
+  loop_.unwatch(*this);
+  ::close(fd);
+  release();
+}
+
+void TransportObject::detached(int fd) noexcept {
+  retain();
+  attached_ = false;
+  closing_ = lost_ = true;
+  refused_ = 1;
+  if (reader_ != nullptr) reader_->set_source(nullptr);
+  if (server != nullptr) server->detach(*this);
+  for (Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_})
+    if (std::exchange(step->queued, false)) release();
+  if (fd >= 0) {
+    ::close(fd);
+    release();
+  }
+  release();
+}
+
+void TransportObject::close() {
+  if (closing_) return;
+  closing_ = true;
+  if (!out_.empty()) return;  // the last write step does the rest
+  ++refused_;
+  post(lost_step_);
+}
+
+void TransportObject::force_close(std::exception_ptr error) {
+  if (refused_ != 0) return;
+  out_.clear();
+  closing_ = true;
+  ++refused_;
+  error_ = std::move(error);
+  post(lost_step_);
+}
+
+void TransportObject::connection_lost() {
+  if (lost_) return;
+  lost_ = true;
+  refused_ = std::max(refused_, 1);
+  if (reader_ != nullptr) {
+    reader_->set_source(nullptr);
+    if (error_)
+      reader_->set_exception(error_);
+    else
+      reader_->feed_eof();
+  }
+  close_waiters_.wake_all(error_);
+  if (write_paused_) drain_waiters_.wake_all(error_);
+  const int fd = descriptor();
+  loop_.unwatch(*this);
+  ::close(fd);
+  if (server != nullptr) server->detach(*this);
+  release();
+}
+
+void TransportObject::wait_closed() {
+  if (!lost_) {
+    Waiter waiter(loop_, close_waiters_);
+    waiter.wait();
+  } else if (error_) {
+    std::rethrow_exception(error_);
+  }
+}
+
+// --- readiness ----------------------------------------------------------------------------------
+
+void TransportObject::ready(Readiness readiness) {
+  if (readiness.hangup) hangup_ = true;
+  if (readiness.readable) {
+    readable_ = true;
+    if (reading()) post(read_step_);
+  }
+  if (readiness.writable && (!out_.empty() || connect_waiter_ != nullptr)) post(write_step_);
+}
+
+void TransportObject::resume_reading() {
+  paused_ = false;
+  if (readable_ && reading()) loop_.read_again(*this);
+}
+
+std::ptrdiff_t TransportObject::receive(char* to, std::size_t size) noexcept {
+  if (kind_ == Kind::socket) return ::recv(descriptor(), to, size, 0);
+  return ::read(descriptor(), to, size);
+}
+
+void TransportObject::read_step() {
+  if (!reading()) return;
+  if (kind_ == Kind::write_pipe) {  // the other side of the pipe was closed
+    if (hangup_) force_close(out_.empty() ? nullptr : os_error(EPIPE));
+    return;
+  }
+  constexpr std::size_t kWorthwhile = 16 * 1024;
+  const std::span<char> direct = reader_->direct();
+  const bool directly = direct.size() >= kWorthwhile;
+  char* to = directly ? direct.data() : loop_.scratch();
+  const std::size_t size = directly ? direct.size() : LoopObject::kScratchSize;
+  const std::ptrdiff_t count = receive(to, size);
+  if (count > 0) {
+    const auto got = static_cast<std::size_t>(count);
+    // Less than there was room for: all there was. A new edge comes with what comes now.
+    readable_ = got == size || hangup_;
+    if (directly)
+      reader_->fed_directly(got);
+    else
+      reader_->feed_data({to, got});
+    if (readable_ && reading()) loop_.read_again(*this);
+  } else if (count == 0) {
+    read_ended_ = true;
+    if (kind_ == Kind::read_pipe)
+      close();
+    else
+      reader_->feed_eof();
+  } else if (would_block(errno)) {
+    readable_ = hangup_ = false;
+  } else if (errno == EINTR) {
+    loop_.read_again(*this);
+  } else {
+    force_close(os_error(errno));
+  }
+}
+
+// --- writing ------------------------------------------------------------------------------------
+
+// Sends until all is sent (and `data` empty) or sending would block. False: the connection failed.
+bool TransportObject::send_some(std::string_view& data) {
+  while (!data.empty()) {
+    std::ptrdiff_t count = 0;
+    if (kind_ == Kind::socket) {
+      count = ::send(descriptor(), data.data(), data.size(), MSG_NOSIGNAL);
+    } else {
+      const WithoutSigpipe guard;
+      count = ::write(descriptor(), data.data(), data.size());
+    }
+    if (count >= 0) {
+      data.remove_prefix(static_cast<std::size_t>(count));
+    } else if (would_block(errno)) {
+      return true;
+    } else if (errno != EINTR) {
+      force_close(os_error(errno));
+      return false;
+    }
+  }
+  return true;
+}
+
+void TransportObject::write(std::string_view data) {
+  if (eof_) throw RuntimeError("Cannot call write() after write_eof()");
+  if (data.empty()) return;
+  if (refused_ != 0) {
+    constexpr int kWarnFrom = 5;
+    if (refused_ >= kWarnFrom) std::fputs("asyncio: socket.send() raised exception.\n", stderr);
+    if (refused_ <= kWarnFrom) ++refused_;
+    return;
+  }
+  if (out_.empty() && (!send_some(data) || data.empty())) return;
+  out_.append(data);
+  maybe_pause_writing();
+}
+
+void TransportObject::write_step() {
+  if (connect_waiter_ != nullptr) {
+    connect_waiter_->wake();
+    return;
+  }
+  if (out_.empty() || refused_ != 0) return;
+  std::string_view rest = out_.view();
+  if (!send_some(rest)) return;
+  out_.consume(out_.size() - rest.size());
+  maybe_resume_writing();
+  if (!out_.empty()) return;
+  if (closing_)
+    connection_lost();
+  else if (eof_)
+    shut_down_writing();
+}
+
+void TransportObject::maybe_resume_writing() {
+  if (!write_paused_ || out_.size() > low_water_) return;
+  write_paused_ = false;
+  drain_waiters_.wake_all();
+}
+
+void TransportObject::shut_down_writing() noexcept { ::shutdown(descriptor(), SHUT_WR); }
+
+void TransportObject::write_eof() {
+  if (closing_ || eof_) return;
+  if (kind_ != Kind::socket) {
+    close();
+    return;
+  }
+  eof_ = true;
+  if (out_.empty()) shut_down_writing();
+}
+
+void TransportObject::drain() {
+  if (reader_ != nullptr && reader_->exception()) std::rethrow_exception(reader_->exception());
+  // So that a loop of write() and drain() comes to see the end of the connection.
+  if (closing_) asyncio::await(asyncio::sleep(0));
+  if (lost_) throw ConnectionResetError("Connection lost");
+  if (!write_paused_) return;
+  Waiter waiter(loop_, drain_waiters_);
+  waiter.wait();
+}
+
+void TransportObject::set_write_buffer_limits(std::optional<std::size_t> high,
+                                              std::optional<std::size_t> low) {
+  const std::size_t new_high = high ? *high : (low ? 4 * *low : 64 * 1024);
+  const std::size_t new_low = low ? *low : new_high / 4;
+  if (new_high < new_low)
+    throw ValueError("high (" + std::to_string(new_high) + ") must be >= low (" +
+                     std::to_string(new_low) + ") must be >= 0");
+  high_water_ = new_high;
+  low_water_ = new_low;
+  maybe_pause_writing();
+}
+
+}  // namespace fiber::asyncio::detail

@@ -1,0 +1,145 @@
+// A connected stream socket, or one end of a pipe: what stands behind the StreamWriter handles.
+//
+// Invariants
+//  1. The descriptor is registered with the loop once, from open() until the connection is lost.
+//     While it is, the loop holds a reference.
+//  2. What the kernel is asked to do happens in steps, entries of the ready queue that the loop
+//     pushes when the descriptor is ready, one iteration before the task that waits goes on: just
+//     as the callbacks of CPython's transports. A queued step holds a reference.
+//  3. If `out_` holds anything, the last send would have blocked, so that an edge must come.
+//  4. The last StreamWriter handle closes the transport when it is dropped.
+#pragma once
+
+#include <fiber/asyncio/detail/counted.hpp>
+#include <fiber/asyncio/detail/stream_reader.hpp>
+#include <fiber/asyncio/detail/watch.hpp>
+#include <fiber/asyncio/sock.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <string_view>
+
+namespace fiber::asyncio::detail {
+
+class ServerObject;
+
+// Belongs to one loop and its thread; the count is not atomic.
+class FIBER_API TransportObject final : public Watch, private ReadSource {
+ public:
+  enum class Kind : std::uint8_t { socket, read_pipe, write_pipe };
+
+  // `reader`: who gets what is read, null for a write_pipe.
+  TransportObject(LoopObject& loop, Kind kind, ReaderObject* reader);
+
+  void retain() noexcept { ++refs_; }
+  void release() noexcept {
+    if (--refs_ == 0) delete this;
+  }
+  void retain_handle() noexcept {
+    if (handles_++ == 0) loop_.retain();
+    retain();
+  }
+  void release_handle() noexcept;
+
+  // Takes over the descriptor, which must not block. Throws OSError.
+  void open(UniqueFd fd);
+  // Suspends until a connect() that is in progress has ended. Throws OSError.
+  void wait_connected();
+  // What follows in the iteration after the connection was made. Begins to read.
+  void begin();
+  // Suspends until begin() was called.
+  void wait_begun();
+  // Queues begin().
+  void begin_soon() { post(begin_step_); }
+  // Closes the descriptor now; nobody is told.
+  void discard() noexcept;
+
+  void write(std::string_view data);
+  void write_eof();
+  // Suspends while too much is buffered.
+  void drain();
+  // Suspends until the connection is lost; throws what it was lost by.
+  void wait_closed();
+  void close();
+  void abort() { force_close(nullptr); }
+  bool is_closing() const noexcept { return closing_; }
+  bool can_write_eof() const noexcept { return kind_ != Kind::read_pipe; }
+
+  std::size_t write_buffer_size() const noexcept { return out_.size(); }
+  void set_write_buffer_limits(std::optional<std::size_t> high, std::optional<std::size_t> low);
+  std::size_t high_water() const noexcept { return high_water_; }
+  std::size_t low_water() const noexcept { return low_water_; }
+
+  LoopObject& loop() const noexcept { return loop_; }
+  ReaderObject* reader() const noexcept { return reader_; }
+  int fileno() const noexcept { return descriptor(); }
+  SocketAddress peername;
+  SocketAddress sockname;
+
+  // The server that accepted it, counted, and the neighbours in its list.
+  ServerObject* server = nullptr;
+  TransportObject* previous_client = nullptr;
+  TransportObject* next_client = nullptr;
+
+ private:
+  struct Step : Leaf {
+    TransportObject* self = nullptr;
+    bool queued = false;
+  };
+  template <void (TransportObject::*Action)()>
+  static void run_step(Leaf* leaf) noexcept;
+
+  ~TransportObject();
+
+  void ready(Readiness readiness) override;
+  void detached(int fd) noexcept override;
+  void pause_reading() override { paused_ = true; }
+  void resume_reading() override;
+
+  bool reading() const noexcept { return begun_ && !paused_ && !closing_ && !read_ended_; }
+  void post(Step& step);
+  void read_step();
+  void write_step();
+  std::ptrdiff_t receive(char* to, std::size_t size) noexcept;
+  bool send_some(std::string_view& data);
+  void maybe_pause_writing() noexcept {
+    if (out_.size() > high_water_) write_paused_ = true;
+  }
+  void maybe_resume_writing();
+  void shut_down_writing() noexcept;
+  void force_close(std::exception_ptr error);
+  void connection_lost();
+
+  LoopObject& loop_;  // kept by the handles
+  std::uint32_t refs_ = 0;
+  std::uint32_t handles_ = 0;
+  Kind kind_;
+  bool begun_ = false;
+  bool paused_ = false;       // the reader has enough
+  bool read_ended_ = false;   // the other side has sent its last byte
+  bool readable_ = false;     // as far as is known, reading would not block
+  bool hangup_ = false;       // the end, or an error, is among what can be read
+  bool closing_ = false;
+  bool eof_ = false;          // write_eof() was called
+  bool lost_ = false;
+  bool write_paused_ = false;
+  bool attached_ = false;     // known to the loop
+  int refused_ = 0;           // counts the writes since the loss of the connection was queued
+  std::size_t high_water_ = 64 * 1024;
+  std::size_t low_water_ = 16 * 1024;
+  ByteBuffer out_;
+  ReaderObject* reader_;  // counted
+  std::exception_ptr error_;
+  Waiter* begin_waiter_ = nullptr;
+  Waiter* connect_waiter_ = nullptr;
+  WaiterList drain_waiters_;
+  WaiterList close_waiters_;
+  Step begin_step_;
+  Step read_step_;
+  Step write_step_;
+  Step lost_step_;
+};
+
+}  // namespace fiber::asyncio::detail

@@ -1,0 +1,46 @@
+// A descriptor that is registered with its loop once, edge-triggered, in both directions. What the
+// kernel said is remembered by the owner, which tries the system call first and waits only when it
+// would block: no system call and no allocation per wait.
+#pragma once
+
+#include <fiber/core/config.hpp>
+
+#include <cstddef>
+
+namespace fiber::asyncio::detail {
+
+class LoopObject;
+
+class Watch {
+ public:
+  Watch() = default;
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+  struct Readiness {
+    bool readable = false;
+    bool writable = false;
+    // The other side has closed its direction, or the descriptor has failed: reading will tell.
+    bool hangup = false;
+  };
+  // Called by the selector between two batches: may push entries of the ready queue, and neither
+  // runs the user's code nor closes descriptors. Reading comes before writing.
+  virtual void ready(Readiness readiness) = 0;
+  // The loop is being closed and has forgotten this watch and its descriptor (-1 if it had none any
+  // more); what it pushed will not run.
+  virtual void detached(int fd) noexcept = 0;
+
+  int descriptor() const noexcept { return fd_; }
+
+ protected:
+  ~Watch() = default;
+  int fd_ = -1;
+
+ private:
+  friend class Selector;
+  bool again_ = false;  // to be reported readable once more without asking the kernel
+  Watch* previous_ = nullptr;
+  Watch* next_ = nullptr;
+};
+
+}  // namespace fiber::asyncio::detail

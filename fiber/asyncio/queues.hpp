@@ -1,0 +1,239 @@
+// Queues between tasks of one loop. Python: asyncio.queues.
+//
+// A queue is a counted reference, like Python's: a copy is the same queue. It belongs to one thread
+// and, once a task has to wait at it, to that task's loop: RuntimeError from another one. A get()
+// with something to get and a put() with room do not suspend, and take what others were woken for;
+// those wait again. Items may be move-only. Where it says "await it", a call alone does nothing.
+#pragma once
+
+#include <fiber/asyncio/detail/queue_items.hpp>
+#include <fiber/asyncio/exceptions.hpp>
+#include <fiber/asyncio/locks.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace fiber::asyncio {
+
+namespace detail {
+
+class FIBER_API QueueBase : public SharedObject, LoopBound {
+ public:
+  explicit QueueBase(std::ptrdiff_t maxsize);
+  virtual ~QueueBase();
+
+  virtual std::size_t qsize() const noexcept = 0;
+  std::ptrdiff_t maxsize() const noexcept { return maxsize_; }
+  bool full_with(std::size_t size) const noexcept {
+    return maxsize_ > 0 && size >= static_cast<std::size_t>(maxsize_);
+  }
+  void task_done();
+  void join();
+  void shutdown(bool immediate);
+  std::string repr() const;
+  std::string str() const;
+
+ protected:
+  virtual void discard_one() = 0;
+  virtual const char* class_name() const noexcept = 0;
+  virtual std::string items_repr() const = 0;
+
+  // Return when there is something to get, or room. Throw QueueShutDown, CancelledError.
+  void wait_for_item();
+  void wait_for_room();
+  // What the operations that do not wait begin and end with.
+  void check_can_put(std::size_t size) const {
+    if (shut_down_ || full_with(size)) [[unlikely]] refuse_put();
+  }
+  void was_put() {
+    ++unfinished_tasks_;
+    finished_.clear();
+    if (!getters_.empty()) wake_up_next(getters_);
+  }
+  void check_can_get(std::size_t size) const {
+    if (size == 0) [[unlikely]] refuse_get();
+  }
+  void was_taken() {
+    if (!putters_.empty()) wake_up_next(putters_);
+  }
+
+ private:
+  static void wake_up_next(WaitingLine& waiters);
+  template <class Ready>
+  void wait_until(WaitingLine& waiters, Ready ready);
+  std::string format() const;
+  [[noreturn]] void refuse_put() const;
+  [[noreturn]] void refuse_get() const;
+
+  std::ptrdiff_t maxsize_;
+  std::size_t unfinished_tasks_ = 0;
+  bool shut_down_ = false;
+  WaitingLine getters_;
+  WaitingLine putters_;
+  EventObject finished_;
+};
+
+// As Python shows it, where that is known.
+template <class T>
+std::string item_repr(const T& item) {
+  if constexpr (std::same_as<T, bool>) {
+    return item ? "True" : "False";
+  } else if constexpr (std::is_arithmetic_v<T>) {
+    std::ostringstream text;
+    text << item;
+    return text.str();
+  } else if constexpr (std::convertible_to<const T&, std::string_view>) {
+    return "'" + std::string(std::string_view(item)) + "'";
+  } else {
+    return "...";
+  }
+}
+
+template <class T, class Items>
+class QueueObject final : public QueueBase {
+ public:
+  using item_type = T;
+  template <class... A>
+  explicit QueueObject(std::ptrdiff_t maxsize, A&&... arguments)
+      : QueueBase(maxsize), items_(std::forward<A>(arguments)...) {}
+
+  std::size_t qsize() const noexcept override { return items_.size(); }
+  bool full() const noexcept { return full_with(items_.size()); }
+
+  void put(T&& item) {
+    if (full()) [[unlikely]] wait_for_room();
+    put_nowait(std::move(item));
+  }
+  void put_nowait(T&& item) {
+    check_can_put(items_.size());
+    items_.put(std::move(item));
+    was_put();
+  }
+  T get() {
+    if (items_.size() == 0) wait_for_item();
+    return take();
+  }
+  T get_nowait() {
+    check_can_get(items_.size());
+    return take();
+  }
+
+ protected:
+  void discard_one() override { static_cast<void>(items_.get()); }
+  const char* class_name() const noexcept override { return Items::kQueueName; }
+  std::string items_repr() const override {
+    std::string text;
+    for (std::size_t i = 0; i < items_.size(); ++i)
+      text += (i == 0 ? "" : ", ") + item_repr(items_.at(i));
+    return text;
+  }
+
+ private:
+  T take() {
+    struct WakeUp {
+      QueueObject& queue;
+      ~WakeUp() { queue.was_taken(); }
+    } wake_up{*this};
+    return items_.get();
+  }
+  Items items_;
+};
+
+template <class Object>
+struct [[nodiscard]] QueueGet {
+  Ref<Object> queue;
+  auto await_() && { return queue->get(); }
+};
+
+template <class Object>
+struct [[nodiscard]] QueuePut {
+  Ref<Object> queue;
+  typename Object::item_type item;
+  void await_() && { queue->put(std::move(item)); }
+};
+
+// What all kinds of queue have in common.
+template <class T, class Items>
+class QueueHandle {
+ public:
+  using value_type = T;
+
+  // The oldest item (the smallest; the newest); await it. Throws QueueShutDown.
+  auto get() const { return QueueGet<Object>{object_}; }
+  // The same at once; throws QueueEmpty.
+  T get_nowait() const { return object_->get_nowait(); }
+  // Await it: waits for room. Throws QueueShutDown.
+  auto put(T item) const { return QueuePut<Object>{object_, std::move(item)}; }
+  // The same at once; throws QueueFull.
+  void put_nowait(T item) const { object_->put_nowait(std::move(item)); }
+
+  std::size_t qsize() const noexcept { return object_->qsize(); }
+  bool empty() const noexcept { return object_->qsize() == 0; }
+  // Never true without a limit.
+  bool full() const noexcept { return object_->full(); }
+  // 0 or less: no limit.
+  std::ptrdiff_t maxsize() const noexcept { return object_->maxsize(); }
+
+  // What was got has been dealt with. Throws ValueError if called more often than items were put.
+  void task_done() const { object_->task_done(); }
+  // Until task_done() was called for every item that was put; await it.
+  auto join() const {
+    return Deferred([object = object_] { object->join(); });
+  }
+  // From now on put() throws QueueShutDown, and so does get() once the queue is empty; `immediate`
+  // empties it. Those who wait are woken, and throw.
+  void shutdown(bool immediate = false) const { object_->shutdown(immediate); }
+
+  // Python's repr and str: "<Queue at 0x… maxsize=3>", "<Queue maxsize=3 _queue=[1, 2] tasks=2>".
+  std::string repr() const { return object_->repr(); }
+  std::string str() const { return object_->str(); }
+
+  friend bool operator==(const QueueHandle& a, const QueueHandle& b) noexcept {
+    return a.object_ == b.object_;
+  }
+
+  QueueHandle(const QueueHandle&) noexcept = default;  // moving is copying: never empty
+  QueueHandle& operator=(const QueueHandle&) noexcept = default;
+  ~QueueHandle() = default;
+
+ protected:
+  using Object = QueueObject<T, Items>;
+  template <class... A>
+  explicit QueueHandle(std::ptrdiff_t maxsize, A&&... arguments)
+      : object_(new Object(maxsize, std::forward<A>(arguments)...)) {}
+
+ private:
+  Ref<Object> object_;
+};
+
+}  // namespace detail
+
+// First in, first out. `maxsize` of 0 or less: no limit. Python: asyncio.Queue.
+template <class T>
+class Queue : public detail::QueueHandle<T, detail::FifoItems<T>> {
+ public:
+  explicit Queue(std::ptrdiff_t maxsize = 0) : Queue::QueueHandle(maxsize) {}
+};
+
+// Gives the smallest item first, by `less`; equal ones in the order of Python's heapq. Python:
+// asyncio.PriorityQueue.
+template <class T, class Compare = std::less<T>>
+class PriorityQueue : public detail::QueueHandle<T, detail::PriorityItems<T, Compare>> {
+ public:
+  explicit PriorityQueue(std::ptrdiff_t maxsize = 0, Compare less = Compare())
+      : PriorityQueue::QueueHandle(maxsize, std::move(less)) {}
+};
+
+// Last in, first out. Python: asyncio.LifoQueue.
+template <class T>
+class LifoQueue : public detail::QueueHandle<T, detail::LifoItems<T>> {
+ public:
+  explicit LifoQueue(std::ptrdiff_t maxsize = 0) : LifoQueue::QueueHandle(maxsize) {}
+};
+
+}  // namespace fiber::asyncio

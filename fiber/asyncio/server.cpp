@@ -1,0 +1,232 @@
+#include <fiber/asyncio/server.hpp>
+
+#include <fiber/asyncio/detail/server_object.hpp>
+#include <fiber/asyncio/tasks.hpp>
+
+#include <cerrno>
+
+#include <cxxabi.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace fiber::asyncio {
+
+std::vector<Socket> Server::sockets() const {
+  std::vector<Socket> list;
+  for (const detail::ListeningSocket& socket : object().sockets())
+    list.emplace_back(socket.fd.get(), socket.address);
+  return list;
+}
+
+void Server::refuse_null() {
+  throw ValueError("this Server refers to nothing; get one from asyncio::start_server()");
+}
+
+std::string repr(const Server& server) {
+  std::string text = "<Server sockets=(";
+  const char* comma = "";
+  for (const Socket& socket : server.sockets()) {
+    text += std::exchange(comma, ", ") + repr(socket.getsockname());
+  }
+  return text + ")>";
+}
+
+namespace detail {
+namespace {
+
+void remove_if_ours(const ListeningSocket& socket) noexcept {
+  if (socket.inode == 0) return;
+  const std::string path = socket.address.path();
+  struct stat found {};
+  if (::stat(path.c_str(), &found) == 0 && found.st_ino == socket.inode) ::unlink(path.c_str());
+}
+
+}  // namespace
+
+ServerObject::ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets,
+                           connection_made made, int backlog, std::size_t limit)
+    : loop_(loop),
+      sockets_(std::move(sockets)),
+      made_(std::move(made)),
+      backlog_(backlog),
+      limit_(limit) {}
+
+ServerObject::~ServerObject() {
+  for (const ListeningSocket& socket : sockets_) remove_if_ours(socket);
+}
+
+// --- listening ----------------------------------------------------------------------------------
+
+void ServerObject::start_serving() {
+  if (serving_ || closed_) return;
+  serving_ = true;
+  for (const ListeningSocket& socket : sockets_) {
+    if (::listen(socket.fd.get(), backlog_) != 0) raise_os_error(errno, "listen");
+    listen(socket.fd.get());
+  }
+}
+
+void ServerObject::listen(int fd) {
+  EventLoop(&loop_).add_reader(
+      fd, [self = Counted<ServerObject>(this), fd] { self->accept_ready(fd); });
+}
+
+// One call per iteration: takes what has come meanwhile, but leaves room for others.
+void ServerObject::accept_ready(int fd) {
+  for (int i = 0; i < backlog_; ++i) {
+    sockaddr_storage raw{};
+    socklen_t size = sizeof raw;
+    UniqueFd connection(::accept4(fd, reinterpret_cast<sockaddr*>(&raw), &size,
+                                  SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (connection.get() < 0) {
+      switch (errno) {
+        case EAGAIN:
+        case EINTR:
+        case ECONNABORTED: return;
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM: break;
+        default: raise_os_error(errno, "accept");
+      }
+      // The descriptor stays ready: it is left alone for a while.
+      constexpr std::chrono::seconds kRetryDelay{1};
+      const EventLoop loop(&loop_);
+      loop.call_exception_handler({.message = "socket.accept() out of system resource",
+                                   .exception = os_error(errno)});
+      loop.remove_reader(fd);
+      loop.call_later(kRetryDelay, [self = Counted<ServerObject>(this), fd] {
+        if (self->serving_) self->listen(fd);
+      });
+      return;
+    }
+    static_cast<void>(EventLoop(&loop_).create_task(
+        [self = Counted<ServerObject>(this), connection = std::move(connection),
+         peer = SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&raw), size)]() mutable {
+          self->connected(std::move(connection), peer);
+        }));
+  }
+}
+
+// A task of its own, as in CPython: its end comes after the first step of whoever serves.
+void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
+  if (closed_) return;
+  try {
+    const Counted<ReaderObject> reader(new ReaderObject(loop_, limit_));
+    const Counted<TransportObject> transport(
+        new TransportObject(loop_, TransportObject::Kind::socket, reader.get()));
+    transport->peername = peer;
+    transport->sockname = SocketAddress::of_socket(fd.get());
+    transport->open(std::move(fd));
+    attach(*transport);
+    EventLoop(&loop_).call_soon([self = Counted<ServerObject>(this), transport] {
+      self->made_(*transport, *transport->reader());
+      transport->begin();
+    });
+    try {
+      transport->wait_begun();
+    } catch (...) {
+      transport->close();
+      throw;
+    }
+  } catch (const abi::__forced_unwind&) {
+    throw;
+  } catch (const GreenletExit&) {
+    throw;
+  } catch (...) {
+    if (!loop_.debug) return;
+    loop_.call_exception_handler({.message = "Error on transport creation for incoming connection",
+                                  .exception = std::current_exception()});
+  }
+}
+
+void ServerObject::serve_forever() {
+  if (forever_ != nullptr)
+    throw RuntimeError("server " + repr(Server(this)) +
+                       " is already being awaited on serve_forever()");
+  if (closed_) throw RuntimeError("server " + repr(Server(this)) + " is closed");
+  start_serving();
+  Waiter forever(loop_);
+  forever_ = &forever;
+  struct Leave {
+    ServerObject* server;
+    Waiter* waiter;
+    ~Leave() {
+      if (server->forever_ == waiter) server->forever_ = nullptr;
+    }
+  } leave{this, &forever};
+  try {
+    forever.wait();
+  } catch (const CancelledError&) {
+    close();
+    try {
+      wait_closed();
+    } catch (const abi::__forced_unwind&) {
+      throw;
+    } catch (const GreenletExit&) {
+      throw;
+    } catch (...) {
+      // The cancellation is what the caller is to see.
+    }
+    throw;
+  }
+}
+
+// --- the end ------------------------------------------------------------------------------------
+
+void ServerObject::close() {
+  if (std::exchange(closed_, true)) return;
+  serving_ = false;
+  const Counted<ServerObject> self(this);
+  const std::vector<ListeningSocket> sockets = std::exchange(sockets_, {});
+  for (const ListeningSocket& socket : sockets) {
+    loop_.remove_reader(socket.fd.get());
+    remove_if_ours(socket);
+  }
+  if (Waiter* forever = std::exchange(forever_, nullptr))
+    if (!forever->done()) forever->cancel({});
+  if (clients_ == nullptr) wake();
+}
+
+void ServerObject::close_clients(bool abort) {
+  for (TransportObject *client = clients_, *next = nullptr; client != nullptr; client = next) {
+    next = client->next_client;
+    if (abort)
+      client->abort();
+    else
+      client->close();
+  }
+}
+
+void ServerObject::wake() {
+  woken_ = true;
+  close_waiters_.wake_all();
+}
+
+void ServerObject::wait_closed() {
+  if (woken_) return;
+  Waiter waiter(loop_, close_waiters_);
+  waiter.wait();
+}
+
+void ServerObject::attach(TransportObject& client) noexcept {
+  retain();
+  client.server = this;
+  client.next_client = clients_;
+  if (clients_ != nullptr) clients_->previous_client = &client;
+  clients_ = &client;
+}
+
+void ServerObject::detach(TransportObject& client) noexcept {
+  (client.previous_client != nullptr ? client.previous_client->next_client : clients_) =
+      client.next_client;
+  if (client.next_client != nullptr) client.next_client->previous_client = client.previous_client;
+  client.previous_client = client.next_client = nullptr;
+  client.server = nullptr;
+  if (clients_ == nullptr && closed_) wake();
+  release();
+}
+
+}  // namespace detail
+}  // namespace fiber::asyncio

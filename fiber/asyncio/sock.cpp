@@ -1,0 +1,204 @@
+#include <fiber/asyncio/sock.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <ostream>
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace fiber::asyncio {
+
+gaierror::gaierror(int error_number, std::string_view detail)
+    : OSError("[Errno " + std::to_string(error_number) + "] " + ::gai_strerror(error_number) +
+              (detail.empty() ? "" : ": " + std::string(detail))),
+      code_(error_number) {}
+gaierror::~gaierror() = default;
+
+// --- addresses ----------------------------------------------------------------------------------
+
+SocketAddress::SocketAddress(std::string_view host, int port) {
+  if (port < 0 || port > 65535) throw ValueError("port must be 0-65535");
+  const std::string text(host);
+  const auto network_port = htons(static_cast<std::uint16_t>(port));
+  auto& four = reinterpret_cast<sockaddr_in&>(storage_);
+  auto& six = reinterpret_cast<sockaddr_in6&>(storage_);
+  if (::inet_pton(AF_INET, text.c_str(), &four.sin_addr) == 1) {
+    four.sin_family = AF_INET;
+    four.sin_port = network_port;
+    size_ = sizeof four;
+  } else if (::inet_pton(AF_INET6, text.c_str(), &six.sin6_addr) == 1) {
+    six.sin6_family = AF_INET6;
+    six.sin6_port = network_port;
+    size_ = sizeof six;
+  } else {
+    throw ValueError("'" + text + "' does not appear to be an IPv4 or IPv6 address");
+  }
+}
+
+SocketAddress SocketAddress::from_path(std::string_view path) {
+  SocketAddress address;
+  auto& local = reinterpret_cast<sockaddr_un&>(address.storage_);
+  // The name of an abstract socket is as long as it is; a path ends with a zero byte.
+  const bool abstract = path.starts_with('\0');
+  if (path.size() + (abstract ? 0 : 1) > sizeof local.sun_path) throw OSError("AF_UNIX path too long");
+  local.sun_family = AF_UNIX;
+  std::copy(path.begin(), path.end(), local.sun_path);
+  address.size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() +
+                                         (abstract ? 0 : 1));
+  return address;
+}
+
+SocketAddress SocketAddress::from_raw(const sockaddr* raw, socklen_t size) {
+  SocketAddress address;
+  address.size_ = std::min(size, static_cast<socklen_t>(sizeof address.storage_));
+  std::memcpy(&address.storage_, raw, address.size_);
+  return address;
+}
+
+SocketAddress SocketAddress::of_socket(int fd) noexcept {
+  SocketAddress address;
+  socklen_t size = sizeof address.storage_;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address.storage_), &size) == 0)
+    address.size_ = size;
+  return address;
+}
+
+SocketAddress SocketAddress::of_peer(int fd) noexcept {
+  SocketAddress address;
+  socklen_t size = sizeof address.storage_;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address.storage_), &size) == 0)
+    address.size_ = size;
+  return address;
+}
+
+std::string SocketAddress::host() const {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (family() == AF_INET)
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(storage_).sin_addr, text, sizeof text);
+  else if (family() == AF_INET6)
+    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6&>(storage_).sin6_addr, text,
+                sizeof text);
+  return text;
+}
+
+int SocketAddress::port() const noexcept {
+  if (family() == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(storage_).sin_port);
+  if (family() == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(storage_).sin6_port);
+  return 0;
+}
+
+std::string SocketAddress::path() const {
+  constexpr socklen_t kHead = offsetof(sockaddr_un, sun_path);
+  if (family() != AF_UNIX || size_ <= kHead) return {};
+  const auto& local = reinterpret_cast<const sockaddr_un&>(storage_);
+  if (local.sun_path[0] == '\0') return {local.sun_path, size_ - kHead};
+  return {local.sun_path, ::strnlen(local.sun_path, size_ - kHead)};
+}
+
+bool operator==(const SocketAddress& a, const SocketAddress& b) noexcept {
+  return a.size_ == b.size_ && std::memcmp(&a.storage_, &b.storage_, a.size_) == 0;
+}
+
+std::string repr(const SocketAddress& address) {
+  switch (address.family()) {
+    case AF_INET: return "('" + address.host() + "', " + std::to_string(address.port()) + ")";
+    case AF_INET6: {
+      const auto* six = reinterpret_cast<const sockaddr_in6*>(address.data());
+      return "('" + address.host() + "', " + std::to_string(address.port()) + ", " +
+             std::to_string(ntohl(six->sin6_flowinfo)) + ", " +
+             std::to_string(six->sin6_scope_id) + ")";
+    }
+    case AF_UNIX: return "'" + address.path() + "'";
+    default: return "None";
+  }
+}
+
+std::ostream& operator<<(std::ostream& out, const SocketAddress& address) {
+  return out << repr(address);
+}
+
+// --- names --------------------------------------------------------------------------------------
+
+namespace detail {
+
+void UniqueFd::reset() noexcept {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+}
+
+std::exception_ptr os_error(int error_number, std::string_view detail) {
+  try {
+    raise_os_error(error_number, detail);
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
+namespace {
+
+std::vector<AddressInfo> look_up(const std::string& host, int port,
+                                 const getaddrinfo_options& options) {
+  addrinfo hints{};
+  hints.ai_family = options.family;
+  hints.ai_socktype = options.type;
+  hints.ai_protocol = options.proto;
+  hints.ai_flags = options.flags | AI_NUMERICSERV;
+  addrinfo* list = nullptr;
+  const int error = ::getaddrinfo(host.empty() ? nullptr : host.c_str(),
+                                  std::to_string(port).c_str(), &hints, &list);
+  if (error == EAI_SYSTEM) raise_os_error(errno, host);
+  if (error != 0) throw gaierror(error, host);
+  struct Free {
+    addrinfo* list;
+    ~Free() { ::freeaddrinfo(list); }
+  } free_list{list};
+  std::vector<AddressInfo> found;
+  for (const addrinfo* at = list; at != nullptr; at = at->ai_next)
+    found.push_back({.family = at->ai_family,
+                     .type = at->ai_socktype,
+                     .proto = at->ai_protocol,
+                     .canonname = at->ai_canonname != nullptr ? at->ai_canonname : "",
+                     .address = SocketAddress::from_raw(at->ai_addr, at->ai_addrlen)});
+  return found;
+}
+
+bool is_numeric(const std::string& host) {
+  in6_addr unused;
+  return ::inet_pton(AF_INET, host.c_str(), &unused) == 1 ||
+         ::inet_pton(AF_INET6, host.c_str(), &unused) == 1;
+}
+
+}  // namespace
+
+std::vector<AddressInfo> resolve(LoopObject& loop, std::string host, int port,
+                                 getaddrinfo_options options) {
+  if (port < 0 || port > 65535)
+    throw gaierror(EAI_SERVICE, "port must be 0-65535, not " + std::to_string(port));
+  // What takes no look at the network takes no thread either.
+  if (host.empty() || is_numeric(host)) return look_up(host, port, options);
+  return asyncio::await(EventLoop(&loop).run_in_executor(
+      nullptr, [host = std::move(host), port, options] { return look_up(host, port, options); }));
+}
+
+std::pair<std::string, std::string> name_of(LoopObject& loop, const SocketAddress& address,
+                                            int flags) {
+  const auto ask = [address, flags] {
+    char host[NI_MAXHOST] = "";
+    char service[NI_MAXSERV] = "";
+    const int error = ::getnameinfo(address.data(), address.size(), host, sizeof host, service,
+                                    sizeof service, flags);
+    if (error == EAI_SYSTEM) raise_os_error(errno);
+    if (error != 0) throw gaierror(error, repr(address));
+    return std::pair<std::string, std::string>(host, service);
+  };
+  if ((flags & NI_NUMERICHOST) != 0 && (flags & NI_NUMERICSERV) != 0) return ask();
+  return asyncio::await(EventLoop(&loop).run_in_executor(nullptr, ask));
+}
+
+}  // namespace detail
+}  // namespace fiber::asyncio

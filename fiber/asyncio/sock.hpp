@@ -1,0 +1,115 @@
+// Addresses, names and plain sockets. Python: the socket module as far as asyncio shows it, and the
+// sock_* methods of the loop.
+#pragma once
+
+#include <fiber/asyncio/threads.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <iosfwd>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <sys/socket.h>
+
+namespace fiber::asyncio {
+
+// A name could not be resolved. error_number() is one of the EAI_ constants. Python: socket.gaierror.
+class FIBER_API gaierror : public OSError {
+ public:
+  // `detail` is what was looked up.
+  gaierror(int error_number, std::string_view detail);
+  ~gaierror() override;
+  int error_number() const noexcept { return code_; }
+
+ private:
+  int code_;
+};
+
+// The address of a socket: Python's ('127.0.0.1', 80), ('::1', 80, 0, 0) or '/path'.
+class FIBER_API SocketAddress {
+ public:
+  // No address: that of a socket that is not bound or connected.
+  SocketAddress() noexcept = default;
+  // A numeric IPv4 or IPv6 address. Throws ValueError for anything else: see loop.getaddrinfo.
+  SocketAddress(std::string_view host, int port);
+  // A Unix socket; a path that begins with a zero byte is in the abstract namespace. Throws
+  // OSError if it is too long.
+  static SocketAddress from_path(std::string_view path);
+  static SocketAddress from_raw(const sockaddr* address, socklen_t size);
+  // What getsockname() and getpeername() say of a descriptor; no address if they fail.
+  static SocketAddress of_socket(int fd) noexcept;
+  static SocketAddress of_peer(int fd) noexcept;
+
+  int family() const noexcept { return storage_.ss_family; }
+  // "" and 0 unless it is an IP address.
+  std::string host() const;
+  int port() const noexcept;
+  // "" unless it is a Unix address, and for those without a name.
+  std::string path() const;
+
+  explicit operator bool() const noexcept { return size_ != 0; }
+  const sockaddr* data() const noexcept { return reinterpret_cast<const sockaddr*>(&storage_); }
+  socklen_t size() const noexcept { return size_; }
+  friend FIBER_API bool operator==(const SocketAddress& a, const SocketAddress& b) noexcept;
+
+ private:
+  friend struct AcceptedAddress;
+  sockaddr_storage storage_{};
+  socklen_t size_ = 0;
+};
+
+// Python's repr: "('127.0.0.1', 80)".
+FIBER_API std::string repr(const SocketAddress& address);
+FIBER_API std::ostream& operator<<(std::ostream& out, const SocketAddress& address);
+
+struct AddressInfo {
+  int family = 0;
+  int type = 0;
+  int proto = 0;
+  std::string canonname = {};
+  SocketAddress address = {};
+};
+
+// Keyword arguments of getaddrinfo: AF_, SOCK_, IPPROTO_ and AI_ constants; 0: any.
+struct getaddrinfo_options {
+  int family = 0;
+  int type = 0;
+  int proto = 0;
+  int flags = 0;
+};
+
+namespace detail {
+
+// An open descriptor.
+class FIBER_API UniqueFd {
+ public:
+  explicit UniqueFd(int fd = -1) noexcept : fd_(fd) {}
+  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  UniqueFd& operator=(UniqueFd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~UniqueFd() { reset(); }
+  int get() const noexcept { return fd_; }
+  int release() noexcept { return std::exchange(fd_, -1); }
+  void reset() noexcept;
+
+ private:
+  int fd_;
+};
+
+// The exception that raise_os_error throws.
+FIBER_API std::exception_ptr os_error(int error_number, std::string_view detail = {});
+
+// In a task. An empty host: all interfaces (with AI_PASSIVE) or this machine.
+FIBER_API std::vector<AddressInfo> resolve(LoopObject& loop, std::string host, int port,
+                                           getaddrinfo_options options);
+FIBER_API std::pair<std::string, std::string> name_of(LoopObject& loop,
+                                                      const SocketAddress& address, int flags);
+
+}  // namespace detail
+}  // namespace fiber::asyncio

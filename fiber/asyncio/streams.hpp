@@ -1,0 +1,323 @@
+// Connections that are read and written in order, without callbacks. Python: asyncio.streams.
+//
+//   auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", 8080));
+//   writer.write("ping\n");
+//   await(writer.drain());
+//   std::string line = await(reader.readline());
+//   writer.close();
+//   await(writer.wait_closed());
+//
+// Data is a std::string of bytes. The handles belong to one loop and its thread.
+#pragma once
+
+#include <fiber/asyncio/detail/stream_reader.hpp>
+#include <fiber/asyncio/detail/transport.hpp>
+#include <fiber/asyncio/server.hpp>
+#include <fiber/asyncio/sock.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <iterator>
+#include <optional>
+#include <ranges>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace fiber::asyncio {
+
+// How long a line may be that readline() and readuntil() accept; twice as much may be buffered
+// before the other side is made to wait.
+inline constexpr std::size_t kDefaultStreamLimit = 64 * 1024;
+
+// A counted reference to the receiving half of a connection. One task at a time may wait in it.
+// Every read throws what the connection was lost by. Python: asyncio.StreamReader.
+class FIBER_API StreamReader {
+ public:
+  // Fed by hand, in the running (or set) loop. Throws ValueError for a limit of 0.
+  explicit StreamReader(std::size_t limit = kDefaultStreamLimit);
+  StreamReader(std::size_t limit, const EventLoop& loop);
+
+  // Waits until there is something, or the end; returns at most n bytes, "" at the end. Without n,
+  // or if it is negative: everything up to the end. Await it, as all below that say so.
+  auto read(std::ptrdiff_t n = -1) const {
+    return detail::Deferred([object = object_, n] { return object->read(n); });
+  }
+  // The same into memory of the caller's, which must stay until then; returns how many bytes came,
+  // 0 at the end. Ours; spares a copy. Await it.
+  auto readinto(std::span<char> buffer) const {
+    return detail::Deferred([object = object_, buffer] { return object->readinto(buffer); });
+  }
+  // A line with its '\n'; without it if the stream ends first; "" at the end. Throws ValueError if
+  // the line is longer than the limit, and drops it. Await it.
+  auto readline() const {
+    return detail::Deferred([object = object_] { return object->readline(); });
+  }
+  // Exactly n bytes. Throws IncompleteReadError, with what there was, if the stream ends first, and
+  // ValueError for a negative n. Await it.
+  auto readexactly(std::ptrdiff_t n) const {
+    return detail::Deferred([object = object_, n] { return object->readexactly(n); });
+  }
+  // Up to and with the separator; of several, the one that ends first. Throws IncompleteReadError
+  // if the stream ends first; LimitOverrunError, leaving the data, if more than the limit would
+  // have to be returned; ValueError for an empty separator. Await it.
+  auto readuntil(std::string_view separator = "\n") const {
+    return detail::Deferred([object = object_, separator = std::string(separator)] {
+      return object->readuntil({&separator, 1});
+    });
+  }
+  auto readuntil(std::vector<std::string> separators) const {
+    return detail::Deferred([object = object_, separators = std::move(separators)] {
+      return object->readuntil(separators);
+    });
+  }
+
+  // True if the end was received and nothing is left to read.
+  bool at_eof() const noexcept { return object_->at_eof(); }
+  // What the connection was lost by; null if it was not, or in good order.
+  std::exception_ptr exception() const noexcept { return object_->exception(); }
+
+  // For those who feed it. set_exception: every read throws it from now on.
+  void feed_data(std::string_view data) const { object_->feed_data(data); }
+  void feed_eof() const { object_->feed_eof(); }
+  void set_exception(std::exception_ptr error) const { object_->set_exception(std::move(error)); }
+  template <class E>
+    requires(!std::convertible_to<E, std::exception_ptr>)
+  void set_exception(E&& error) const {
+    set_exception(std::make_exception_ptr(std::forward<E>(error)));
+  }
+
+  // `for (std::string line : reader)`: waits for each line, until the end. Python: async for.
+  class LineIterator {
+   public:
+    using iterator_concept = std::input_iterator_tag;
+    using value_type = std::string;
+    using difference_type = std::ptrdiff_t;
+
+    explicit LineIterator(const StreamReader& reader) : object_(reader.object_.get()) { ++*this; }
+    std::string& operator*() const noexcept { return line_; }
+    LineIterator& operator++() {
+      line_ = object_->readline();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const LineIterator& at, std::default_sentinel_t) noexcept {
+      return at.line_.empty();
+    }
+
+   private:
+    detail::ReaderObject* object_;
+    mutable std::string line_;
+  };
+  LineIterator begin() const { return LineIterator(*this); }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+  friend bool operator==(const StreamReader& a, const StreamReader& b) noexcept {
+    return a.object_.get() == b.object_.get();
+  }
+  explicit StreamReader(detail::ReaderObject* object) noexcept : object_(object) {}
+
+ private:
+  detail::Counted<detail::ReaderObject, detail::Reference::handle> object_;
+};
+
+// What a StreamWriter writes to; for its limits, and for ending it at once. Python: asyncio's
+// transports, as far as streams show them.
+class FIBER_API Transport {
+ public:
+  // Closes without sending what is buffered.
+  void abort() const { object_->abort(); }
+  void close() const { object_->close(); }
+  bool is_closing() const noexcept { return object_->is_closing(); }
+  // How many bytes wait to be sent.
+  std::size_t get_write_buffer_size() const noexcept { return object_->write_buffer_size(); }
+  // drain() waits once more than `high` bytes are buffered, until no more than `low` are. Default:
+  // 64 KiB and 16 KiB; one that is not given follows from the other. Throws ValueError.
+  void set_write_buffer_limits(std::optional<std::size_t> high = {},
+                               std::optional<std::size_t> low = {}) const {
+    object_->set_write_buffer_limits(high, low);
+  }
+  // Low and high.
+  std::pair<std::size_t, std::size_t> get_write_buffer_limits() const noexcept {
+    return {object_->low_water(), object_->high_water()};
+  }
+
+  explicit Transport(detail::TransportObject* object) noexcept : object_(object) {}
+
+ private:
+  detail::Counted<detail::TransportObject, detail::Reference::handle> object_;
+};
+
+// A counted reference to the sending half of a connection. The connection is closed when the last
+// of these is dropped; what was written is sent first. Python: asyncio.StreamWriter.
+class FIBER_API StreamWriter {
+ public:
+  // Sends at once what can be sent without waiting, and buffers the rest; use drain() where much is
+  // written. Does nothing once the connection is lost. Throws RuntimeError after write_eof().
+  void write(std::string_view data) const { object_->write(data); }
+  // The pieces one after the other.
+  template <std::ranges::input_range R>
+    requires std::convertible_to<std::ranges::range_reference_t<R>, std::string_view>
+  void writelines(R&& pieces) const {
+    std::string all;
+    for (auto&& piece : pieces) all += std::string_view(piece);
+    write(all);
+  }
+  // The other side reads the end, after what was written. This side can read on.
+  void write_eof() const { object_->write_eof(); }
+  bool can_write_eof() const noexcept { return object_->can_write_eof(); }
+  // Goes on at once if not too much is buffered, otherwise waits until it is sent. Throws what the
+  // connection was lost by, ConnectionResetError if it was lost in good order; await it.
+  auto drain() const {
+    return detail::Deferred([object = object_] { object->drain(); });
+  }
+  // Stops reading, sends what is buffered, closes. Who reads gets the end.
+  void close() const { object_->close(); }
+  bool is_closing() const noexcept { return object_->is_closing(); }
+  // Waits until the connection is closed; throws what it was lost by; await it.
+  auto wait_closed() const {
+    return detail::Deferred([object = object_] { object->wait_closed(); });
+  }
+
+  // Python: get_extra_info("peername"), ("sockname"), ("socket").fileno() (-1 once closed).
+  const SocketAddress& peername() const noexcept { return object_->peername; }
+  const SocketAddress& sockname() const noexcept { return object_->sockname; }
+  int fileno() const noexcept { return object_->fileno(); }
+  Transport transport() const noexcept { return Transport(object_.get()); }
+
+  friend bool operator==(const StreamWriter& a, const StreamWriter& b) noexcept {
+    return a.object_.get() == b.object_.get();
+  }
+  explicit StreamWriter(detail::TransportObject* object) noexcept : object_(object) {}
+
+ private:
+  detail::Counted<detail::TransportObject, detail::Reference::handle> object_;
+};
+
+// What open_connection returns: auto [reader, writer] = ...
+using StreamPair = std::pair<StreamReader, StreamWriter>;
+
+struct open_connection_options {
+  std::size_t limit = kDefaultStreamLimit;
+  int family = 0;  // AF_INET, AF_INET6; 0: both
+  int proto = 0;
+  int flags = 0;                                      // AI_ constants
+  std::optional<std::pair<std::string, int>> local_addr = {};  // host and port to come from
+};
+struct open_unix_connection_options {
+  std::size_t limit = kDefaultStreamLimit;
+};
+
+struct start_server_options {
+  std::size_t limit = kDefaultStreamLimit;
+  int family = 0;
+  int flags = 1;  // AI_PASSIVE
+  int backlog = 100;
+  bool reuse_address = true;
+  bool reuse_port = false;
+  bool keep_alive = false;
+  bool start_serving = true;  // false: see Server::start_serving, serve_forever
+};
+struct start_unix_server_options {
+  std::size_t limit = kDefaultStreamLimit;
+  int backlog = 100;
+  bool start_serving = true;
+  bool cleanup_socket = true;  // remove the socket's file when the server is closed
+};
+
+namespace detail {
+
+using client_connected = std::function<void(StreamReader&, StreamWriter&)>;
+
+FIBER_API StreamPair connect(const std::string& host, int port,
+                             const open_connection_options& options);
+FIBER_API StreamPair connect_unix(const std::string& path, std::size_t limit);
+FIBER_API StreamPair connect_fd(UniqueFd fd, std::size_t limit);
+FIBER_API Server serve(client_connected callback, const std::vector<std::string>& hosts, int port,
+                       const start_server_options& options);
+FIBER_API Server serve_unix(client_connected callback, const std::string& path,
+                            const start_unix_server_options& options);
+FIBER_API Server serve_fd(client_connected callback, UniqueFd fd,
+                          const start_server_options& options);
+
+template <class F>
+client_connected as_client_connected(F&& callback) {
+  using Result = std::invoke_result_t<std::decay_t<F>&, StreamReader&, StreamWriter&>;
+  if constexpr (has_await<Result>)
+    return [callback = std::decay_t<F>(std::forward<F>(callback))](
+               StreamReader& reader, StreamWriter& writer) mutable {
+      static_cast<void>(asyncio::await(callback(reader, writer)));
+    };
+  else
+    return std::forward<F>(callback);
+}
+
+}  // namespace detail
+
+// What is called for each connection, in a task of its own: callback(reader, writer), where it may
+// wait. What it throws is reported to the loop's exception handler, and the connection closed.
+template <class F>
+concept client_connected_callback =
+    std::invocable<std::decay_t<F>&, StreamReader&, StreamWriter&> &&
+    std::copy_constructible<std::decay_t<F>>;
+
+// Connects to a TCP server; tries the addresses of the host in order. Throws gaierror,
+// ConnectionRefusedError and other OSErrors; await it. Python: asyncio.open_connection.
+inline auto open_connection(std::string host, int port, open_connection_options options = {}) {
+  return detail::Deferred([host = std::move(host), port, options = std::move(options)] {
+    return detail::connect(host, port, options);
+  });
+}
+// Takes over a connected stream socket. Python: open_connection(sock=...).
+inline auto open_connection_from(int fd, open_unix_connection_options options = {}) {
+  return detail::Deferred([fd = detail::UniqueFd(fd), options]() mutable {
+    return detail::connect_fd(std::move(fd), options.limit);
+  });
+}
+// Connects to a Unix socket; await it. Python: asyncio.open_unix_connection.
+inline auto open_unix_connection(std::string path, open_unix_connection_options options = {}) {
+  return detail::Deferred([path = std::move(path), options] {
+    return detail::connect_unix(path, options.limit);
+  });
+}
+
+// Listens at a host (a name, an address, "" for all interfaces, or several of them) and a port (0:
+// one that the system chooses, see Server::sockets); await it. Throws gaierror, OSError.
+// Python: asyncio.start_server.
+template <client_connected_callback F>
+auto start_server(F&& callback, std::vector<std::string> hosts, int port,
+                  start_server_options options = {}) {
+  return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)),
+                           hosts = std::move(hosts), port, options]() mutable {
+    return detail::serve(std::move(callback), hosts, port, options);
+  });
+}
+template <client_connected_callback F>
+auto start_server(F&& callback, std::string host, int port, start_server_options options = {}) {
+  std::vector<std::string> hosts;
+  hosts.push_back(std::move(host));
+  return asyncio::start_server(std::forward<F>(callback), std::move(hosts), port, options);
+}
+// Takes over a bound stream socket. Python: start_server(sock=...).
+template <client_connected_callback F>
+auto start_server_from(F&& callback, int fd, start_server_options options = {}) {
+  return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)),
+                           fd = detail::UniqueFd(fd), options]() mutable {
+    return detail::serve_fd(std::move(callback), std::move(fd), options);
+  });
+}
+// Listens at a Unix socket. One that is left over from a server before is replaced.
+// Python: asyncio.start_unix_server.
+template <client_connected_callback F>
+auto start_unix_server(F&& callback, std::string path, start_unix_server_options options = {}) {
+  return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)),
+                           path = std::move(path), options]() mutable {
+    return detail::serve_unix(std::move(callback), path, options);
+  });
+}
+
+}  // namespace fiber::asyncio

@@ -1,0 +1,185 @@
+#include <fiber/asyncio/taskgroups.hpp>
+
+#include <sstream>
+
+namespace fiber::asyncio {
+namespace {
+
+enum class Kind { none, cancelled, interrupt, other };
+
+Kind kind_of(const std::exception_ptr& error) {
+  if (!error) return Kind::none;
+  try {
+    std::rethrow_exception(error);
+  } catch (const CancelledError&) {
+    return Kind::cancelled;
+  } catch (const KeyboardInterrupt&) {
+    return Kind::interrupt;
+  } catch (const SystemExit&) {
+    return Kind::interrupt;
+  } catch (...) {
+    return Kind::other;
+  }
+}
+
+}  // namespace
+
+// A task of the group, until the callback that notes its end has run.
+struct TaskGroup::Child : detail::LeafCallback {
+  Child(TaskGroup* its_group, detail::FutureBase& its_task) : group(its_group), task(&its_task) {
+    run = &TaskGroup::on_task_done;
+  }
+  TaskGroup* group;  // null once the group is gone
+  FutureRef task;
+  Child* previous_child = nullptr;
+  Child* next_child = nullptr;
+};
+
+// Children are left only if the loop is gone.
+TaskGroup::~TaskGroup() {
+  while (Child* child = first_) {
+    unlink(child);
+    child->group = nullptr;
+    if (child->queued) continue;
+    if (child->future != nullptr) child->future->remove(child);
+    delete child;
+  }
+}
+
+void TaskGroup::unlink(Child* child) noexcept {
+  (child->previous_child != nullptr ? child->previous_child->next_child : first_) =
+      child->next_child;
+  (child->next_child != nullptr ? child->next_child->previous_child : last_) =
+      child->previous_child;
+  --count_;
+}
+
+std::string TaskGroup::repr() const {
+  std::ostringstream text;
+  text << "<TaskGroup";
+  if (count_ != 0) text << " tasks=" << count_;
+  if (!errors_.empty()) text << " errors=" << errors_.size();
+  if (aborting_)
+    text << " cancelling";
+  else if (entered_)
+    text << " entered";
+  text << ">";
+  return text.str();
+}
+
+void TaskGroup::check_can_create() const {
+  const char* problem = nullptr;
+  if (!entered_)
+    problem = " has not been entered";
+  else if (exiting_ && count_ == 0)
+    problem = " is finished";
+  else if (aborting_)
+    problem = " is shutting down";
+  if (problem != nullptr) throw RuntimeError("TaskGroup " + repr() + problem);
+}
+
+void TaskGroup::adopt(detail::FutureBase& task) {
+  if (task.done()) {
+    task_done(task);
+    return;
+  }
+  auto* child = new Child(this, task);
+  child->previous_child = last_;
+  (last_ != nullptr ? last_->next_child : first_) = child;
+  last_ = child;
+  ++count_;
+  task.add(child);
+}
+
+TaskGroup& TaskGroup::enter() {
+  if (entered_) throw RuntimeError("TaskGroup " + repr() + " has already been entered");
+  if (detail::running_loop().current_task == nullptr)
+    throw RuntimeError("TaskGroup " + repr() + " cannot determine the parent task");
+  parent_ = current_task();
+  entered_ = true;
+  return *this;
+}
+
+bool TaskGroup::exit(std::exception_ptr error) {
+  exiting_ = true;
+  auto& parent = static_cast<detail::TaskBase&>(parent_.base());
+  if (parent.abandoned()) return false;
+  const Kind kind = kind_of(error);
+  if (kind == Kind::interrupt && !base_error_) base_error_ = error;
+  std::exception_ptr cancellation = kind == Kind::cancelled ? error : nullptr;
+  if (error && !aborting_) abort();
+  wait_for_tasks(cancellation);
+  if (base_error_) std::rethrow_exception(std::exchange(base_error_, nullptr));
+  // The cancellation that the group asked for is over; one from outside goes on.
+  if (parent_cancel_requested_ && parent.uncancel() == 0) cancellation = nullptr;
+  if (cancellation && errors_.empty()) std::rethrow_exception(cancellation);
+  if (kind == Kind::other) errors_.push_back(error);
+  if (errors_.empty()) return false;
+  if (parent.cancelling() != 0) {
+    // Cancelled from outside as well: the next await is to throw it, and the count stays.
+    parent.uncancel();
+    parent.cancel({});
+  }
+  std::rethrow_exception(
+      make_exception_group("unhandled errors in a TaskGroup", std::exchange(errors_, {})));
+}
+
+// Several cancellations may arrive meanwhile; the first, unless all are being cancelled anyway, is
+// passed on to the tasks.
+void TaskGroup::wait_for_tasks(std::exception_ptr& cancellation) {
+  detail::TaskBase& task = detail::task_for_await();
+  while (count_ != 0) {
+    detail::FutureBase completed(task.loop());
+    completed.retain();
+    on_completed_ = &completed;
+    try {
+      task.wait(&completed);
+      completed.check_result();
+    } catch (const CancelledError&) {
+      if (!aborting_) {
+        cancellation = std::current_exception();
+        abort();
+      }
+    } catch (...) {
+      on_completed_ = nullptr;
+      throw;
+    }
+    on_completed_ = nullptr;
+  }
+}
+
+void TaskGroup::abort() {
+  aborting_ = true;
+  for (Child* child = first_; child != nullptr; child = child->next_child)
+    if (!child->task.done()) child->task.cancel();
+}
+
+void TaskGroup::on_task_done(detail::Leaf* leaf) noexcept {
+  const std::unique_ptr<Child> child(static_cast<Child*>(leaf));
+  if (child->group == nullptr) return;
+  child->group->unlink(child.get());
+  child->group->task_done(child->task.base());
+}
+
+void TaskGroup::task_done(detail::FutureBase& task) {
+  if (on_completed_ != nullptr && count_ == 0 && !on_completed_->done()) on_completed_->finish();
+  if (task.cancelled()) return;
+  const std::exception_ptr error = task.exception();
+  if (!error) return;
+  errors_.push_back(error);
+  if (!base_error_ && kind_of(error) == Kind::interrupt) base_error_ = error;
+  if (parent_.done()) {
+    task.loop()->call_exception_handler(
+        {.message = "Task " + task.repr() + " has errored out but its parent task " +
+                    parent_.repr() + " is already completed",
+         .exception = error,
+         .future = FutureRef(&task)});
+    return;
+  }
+  if (aborting_ || parent_cancel_requested_) return;
+  abort();
+  parent_cancel_requested_ = true;
+  parent_.cancel();
+}
+
+}  // namespace fiber::asyncio

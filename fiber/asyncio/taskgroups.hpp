@@ -1,0 +1,87 @@
+// Tasks that end together. Python: asyncio.taskgroups.
+#pragma once
+
+#include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/with.hpp>
+#include <fiber/exceptiongroup.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fiber::asyncio {
+
+// Waits, at the end of its block, for all tasks that were made in it:
+//
+//   asyncio::with(asyncio::TaskGroup(), [&](asyncio::TaskGroup& group) {
+//     group.create_task(fetch(1));
+//     group.create_task(fetch(2));
+//   });
+//
+// The first task that fails, or the block if it throws, cancels the others and the block. When all
+// have ended, what they threw is thrown as one ExceptionGroup (see except_star), or a
+// BaseExceptionGroup, in the order in which they failed, the block's own last. CancelledErrors are
+// no failures; KeyboardInterrupt and SystemExit are thrown as they are. A task that is cancelled by
+// someone else is not missed. Cancelling the task that runs the block cancels all. Python:
+// asyncio.TaskGroup.
+class FIBER_API TaskGroup {
+ public:
+  TaskGroup() = default;
+  TaskGroup(const TaskGroup&) = delete;
+  TaskGroup& operator=(const TaskGroup&) = delete;
+  ~TaskGroup();
+
+  // As asyncio::create_task; also from the tasks of the group, until the last of them has ended.
+  // Throws RuntimeError outside of the block and once the group is being cancelled; the coroutine
+  // is then closed.
+  template <detail::taskable A>
+  auto create_task(A&& coroutine, task_options options = {}) {
+    auto object = detail::as_coroutine(std::forward<A>(coroutine));
+    try {
+      check_can_create();
+    } catch (...) {
+      object.close();
+      throw;
+    }
+    auto task = asyncio::create_task(std::move(object), std::move(options));
+    adopt(task.base());
+    return task;
+  }
+
+  // Python's repr: "<TaskGroup tasks=2 entered>".
+  std::string repr() const;
+
+  // For asyncio::with.
+  TaskGroup& enter();
+  bool exit(std::exception_ptr error);
+
+ private:
+  struct Child;
+
+  void check_can_create() const;
+  void adopt(detail::FutureBase& task);
+  void abort();
+  void wait_for_tasks(std::exception_ptr& cancellation);
+  void task_done(detail::FutureBase& task);
+  static void on_task_done(detail::Leaf* leaf) noexcept;
+  void unlink(Child* child) noexcept;
+
+  bool entered_ = false;
+  bool exiting_ = false;
+  bool aborting_ = false;
+  bool parent_cancel_requested_ = false;
+  TaskRef parent_;
+  Child* first_ = nullptr;  // tasks whose end was not noted yet, oldest first
+  Child* last_ = nullptr;
+  std::size_t count_ = 0;
+  std::vector<std::exception_ptr> errors_;
+  std::exception_ptr base_error_;
+  detail::FutureBase* on_completed_ = nullptr;  // on the stack of exit()
+};
+
+}  // namespace fiber::asyncio

@@ -1,0 +1,126 @@
+#include <fiber/asyncio/testing.hpp>
+
+#include <fiber/asyncio/detail/loop_object.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+namespace fiber::asyncio::testing {
+
+namespace base = fiber::asyncio::detail;
+
+class VirtualClock::State final : public base::Clock {
+ public:
+  explicit State(nanoseconds start) : time(start) {}
+  std::int64_t now() noexcept override { return time.count(); }
+  bool jump(std::int64_t deadline) noexcept override {
+    if (deadline == std::numeric_limits<std::int64_t>::max()) return false;
+    time = std::max(time, nanoseconds(deadline));
+    return true;
+  }
+  std::int64_t patience() noexcept override { return its_patience.count(); }
+
+  nanoseconds time;
+  nanoseconds its_patience = std::chrono::milliseconds(10);
+};
+
+VirtualClock::VirtualClock(nanoseconds start) : state_(std::make_shared<State>(start)) {}
+void VirtualClock::attach(const EventLoop& loop) const { loop.object().set_clock(state_); }
+nanoseconds VirtualClock::time() const noexcept { return state_->time; }
+void VirtualClock::advance(nanoseconds by) const { state_->time += by; }
+void VirtualClock::set_patience(nanoseconds patience) const { state_->its_patience = patience; }
+
+void set_shuffle(const EventLoop& loop, std::uint64_t seed) { loop.object().set_shuffle(seed); }
+
+std::uint64_t iterations(const EventLoop& loop) { return loop.object().iterations; }
+
+LeftBehind::~LeftBehind() = default;
+
+namespace detail {
+namespace {
+
+// "5 -> socket:[1234]", sorted.
+std::vector<std::string> open_descriptors() {
+  std::vector<std::string> open;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", none)) {
+    const std::string target = std::filesystem::read_symlink(entry.path(), none).string();
+    // The one that this loop itself reads through.
+    if (target.starts_with("/proc/") && target.ends_with("/fd")) continue;
+    open.push_back(entry.path().filename().string() + " -> " + target);
+  }
+  std::sort(open.begin(), open.end());
+  return open;
+}
+
+std::string listed(const char* what, const std::vector<std::string>& items) {
+  if (items.empty()) return "";
+  std::string text = std::string("\n") + what + ":";
+  for (const std::string& item : items) text += "\n  " + item;
+  return text;
+}
+
+}  // namespace
+
+TestLoop::TestLoop(run_test_options options) : options_(options) {
+  if (base::asyncio_thread().running != nullptr)
+    throw RuntimeError("run_test() cannot be called from a running event loop");
+  descriptors_ = open_descriptors();
+  loop_ = new_event_loop();
+  base::LoopObject& object = loop_.object();
+  if (options.virtual_clock) clock_.attach(loop_);
+  object.set_shuffle(options.shuffle);
+  object.debug = options.debug;
+  object.raise_deadlock = true;
+  object.register_futures();
+  set_event_loop(loop_);
+}
+
+TestLoop::~TestLoop() {
+  try {
+    if (!loop_.is_closed()) finish();
+  } catch (...) {
+    // The test has failed by another error already.
+  }
+}
+
+void TestLoop::finish() {
+  std::string left;
+  try {
+    left = left_behind();
+    asyncio::detail::cancel_all_tasks(loop_);
+    loop_.run_until_complete(loop_.shutdown_asyncgens());
+    loop_.run_until_complete(loop_.shutdown_default_executor());
+  } catch (...) {
+    set_event_loop(EventLoop());
+    loop_.close();
+    throw;
+  }
+  set_event_loop(EventLoop());
+  loop_.close();
+  loop_ = EventLoop();
+  if (!options_.allow_descriptors) {
+    std::vector<std::string> more;
+    const std::vector<std::string> open = open_descriptors();
+    std::set_difference(open.begin(), open.end(), descriptors_.begin(), descriptors_.end(),
+                        std::back_inserter(more));
+    left += listed("open descriptors", more);
+  }
+  if (!left.empty()) throw LeftBehind("the test left something behind" + left);
+}
+
+std::string TestLoop::left_behind() const {
+  std::vector<std::string> tasks;
+  std::vector<std::string> futures;
+  for (const TaskRef& task : all_tasks(loop_)) tasks.push_back(task.repr());
+  for (const base::FutureBase* future : loop_.object().registered_futures())
+    if (!future->is_task() && !future->done()) futures.push_back(future->repr());
+  std::string text;
+  if (!options_.allow_tasks) text += listed("unfinished tasks", tasks);
+  if (!options_.allow_futures) text += listed("pending futures", futures);
+  return text;
+}
+
+}  // namespace detail
+}  // namespace fiber::asyncio::testing

@@ -1,0 +1,201 @@
+#include <fiber/exceptiongroup.hpp>
+
+#include <algorithm>
+
+#include <cxxabi.h>
+
+namespace fiber {
+namespace {
+
+using Errors = std::vector<std::exception_ptr>;
+using Matches = std::function<bool(const std::exception_ptr&)>;
+
+// The group that it is, kept by the pointer; null if it is none.
+const AnyExceptionGroup* as_group(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const AnyExceptionGroup& group) {
+    return &group;
+  } catch (...) {
+    return nullptr;
+  }
+}
+
+std::string sub_exceptions(std::size_t count) {
+  return " (" + std::to_string(count) + (count == 1 ? " sub-exception)" : " sub-exceptions)");
+}
+
+std::exception_ptr group_of(const std::string& message, Errors errors) {
+  return errors.empty() ? nullptr : make_exception_group(message, std::move(errors));
+}
+
+void split_errors(const AnyExceptionGroup& group, const Matches& matches,
+                  AnyExceptionGroup::Split& parts) {
+  Errors matching;
+  Errors rest;
+  for (const std::exception_ptr& error : group.exceptions()) {
+    if (matches(error)) {
+      matching.push_back(error);
+    } else if (const AnyExceptionGroup* nested = as_group(error)) {
+      AnyExceptionGroup::Split of_nested;
+      split_errors(*nested, matches, of_nested);
+      if (of_nested.matching) matching.push_back(std::move(of_nested.matching));
+      if (of_nested.rest) rest.push_back(std::move(of_nested.rest));
+    } else {
+      rest.push_back(error);
+    }
+  }
+  parts.matching = group_of(group.message(), std::move(matching));
+  parts.rest = group_of(group.message(), std::move(rest));
+}
+
+bool all_ordinary(const Errors& errors) {
+  return std::all_of(errors.begin(), errors.end(), is_exception<std::exception>);
+}
+
+}  // namespace
+
+AnyExceptionGroup::AnyExceptionGroup(std::string message, Errors exceptions) {
+  if (exceptions.empty())
+    throw ValueError("second argument (exceptions) must be a non-empty sequence");
+  for (std::size_t i = 0; i < exceptions.size(); ++i)
+    if (!exceptions[i])
+      throw ValueError("Item " + std::to_string(i) +
+                       " of second argument (exceptions) is not an exception");
+  contents_ = std::make_shared<const Contents>(Contents{std::move(message), std::move(exceptions)});
+}
+
+AnyExceptionGroup::~AnyExceptionGroup() = default;
+
+AnyExceptionGroup::Split AnyExceptionGroup::split(const Matches& matches) const {
+  Split parts;
+  std::exception_ptr self = pointer();
+  if (matches(self))
+    parts.matching = std::move(self);
+  else
+    split_errors(*this, matches, parts);
+  return parts;
+}
+
+std::exception_ptr AnyExceptionGroup::subgroup(const Matches& matches) const {
+  return split(matches).matching;
+}
+
+std::string AnyExceptionGroup::repr() const {
+  std::string text = std::string(class_name()) + "('" + message() + "', [";
+  for (std::size_t i = 0; i < exceptions().size(); ++i)
+    text += (i == 0 ? "" : ", ") + fiber::repr(exceptions()[i]);
+  return text + "])";
+}
+
+ExceptionGroup::ExceptionGroup(std::string message, Errors exceptions)
+    : Exception(message + sub_exceptions(exceptions.size())),
+      AnyExceptionGroup(std::move(message), std::move(exceptions)) {
+  if (!all_ordinary(this->exceptions()))
+    throw TypeError("Cannot nest BaseExceptions in an ExceptionGroup");
+}
+ExceptionGroup::~ExceptionGroup() = default;
+
+BaseExceptionGroup::BaseExceptionGroup(std::string message, Errors exceptions)
+    : BaseException(message + sub_exceptions(exceptions.size())),
+      AnyExceptionGroup(std::move(message), std::move(exceptions)) {}
+BaseExceptionGroup::~BaseExceptionGroup() = default;
+
+std::exception_ptr make_exception_group(std::string message, Errors exceptions) {
+  if (std::find(exceptions.begin(), exceptions.end(), nullptr) == exceptions.end() &&
+      all_ordinary(exceptions))
+    return std::make_exception_ptr(ExceptionGroup(std::move(message), std::move(exceptions)));
+  return std::make_exception_ptr(BaseExceptionGroup(std::move(message), std::move(exceptions)));
+}
+
+// --- except* ------------------------------------------------------------------------------------
+
+namespace detail {
+
+void collect_errors(const AnyExceptionGroup& group, Errors& to) {
+  for (const std::exception_ptr& error : group.exceptions()) {
+    if (const AnyExceptionGroup* nested = as_group(error))
+      collect_errors(*nested, to);
+    else
+      to.push_back(error);
+  }
+}
+
+ExceptStar::ExceptStar(std::exception_ptr error) : original_(std::move(error)) {
+  if (!original_) throw RuntimeError("except_star was called without an error to handle");
+  naked_ = as_group(original_) == nullptr;
+  rest_ = naked_ ? make_exception_group("", {original_}) : original_;
+}
+
+void ExceptStar::clause(
+    const Matches& matches, bool together,
+    const std::function<void(const AnyExceptionGroup&, const std::exception_ptr&)>& handle) {
+  if (!rest_) return;
+  AnyExceptionGroup::Split parts;
+  split_errors(*as_group(rest_), matches, parts);
+  rest_ = parts.rest;
+  if (!parts.matching) return;
+  const AnyExceptionGroup& group = *as_group(parts.matching);
+  if (together) {
+    run([&] { handle(group, parts.matching); }, parts.matching);
+    return;
+  }
+  Errors errors;
+  collect_errors(group, errors);
+  for (const std::exception_ptr& error : errors) run([&] { handle(group, error); }, error);
+}
+
+// While the handler runs, `given` is the exception being handled.
+void ExceptStar::run(const std::function<void()>& handle, const std::exception_ptr& given) {
+  try {
+    try {
+      std::rethrow_exception(given);
+    } catch (...) {
+      handle();
+    }
+  } catch (const abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    const std::exception_ptr thrown = std::current_exception();
+    (thrown == given ? kept_ : raised_).push_back(thrown);
+  }
+}
+
+void ExceptStar::end() {
+  if (naked_) {
+    if (!raised_.empty()) std::rethrow_exception(raised_.front());
+    if (!kept_.empty()) std::rethrow_exception(kept_.front());
+    if (rest_) std::rethrow_exception(original_);
+    return;
+  }
+  std::exception_ptr left = rest_;
+  if (!kept_.empty()) {
+    // What was thrown again and what nobody wanted, in the shape of the original.
+    Errors errors;
+    if (rest_) collect_errors(*as_group(rest_), errors);
+    for (const std::exception_ptr& part : kept_) {
+      if (const AnyExceptionGroup* group = as_group(part))
+        collect_errors(*group, errors);
+      else
+        errors.push_back(part);
+    }
+    AnyExceptionGroup::Split parts;
+    split_errors(
+        *as_group(original_),
+        [&](const std::exception_ptr& error) {
+          return std::find(errors.begin(), errors.end(), error) != errors.end();
+        },
+        parts);
+    left = parts.matching;
+  }
+  if (raised_.empty()) {
+    if (left) std::rethrow_exception(left);
+    return;
+  }
+  if (left) raised_.push_back(left);
+  if (raised_.size() == 1) std::rethrow_exception(raised_.front());
+  std::rethrow_exception(make_exception_group("", raised_));
+}
+
+}  // namespace detail
+}  // namespace fiber

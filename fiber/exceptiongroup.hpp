@@ -1,0 +1,261 @@
+// Several errors thrown as one. Python: ExceptionGroup, BaseExceptionGroup, except*.
+//
+// An ExceptionGroup holds nothing but what derives from std::exception, and is an Exception itself:
+// `catch (const std::exception&)` catches it. Groups that hold anything else, such as a
+// KeyboardInterrupt, are BaseExceptionGroups, which that handler lets pass. In Python the one
+// derives from the other; here they have a base in common that is no exception, so that a handler
+// of BaseException does not get what ordinary code may handle:
+//
+//   catch (const AnyExceptionGroup& group)     // Python: except BaseExceptionGroup as group
+#pragma once
+
+#include <fiber/exceptions.hpp>
+
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fiber {
+
+// What both kinds of group are. Copying shares the contents and never throws.
+class FIBER_API AnyExceptionGroup {
+ public:
+  struct Split {
+    std::exception_ptr matching;  // groups of the same shape with some of the errors; null if none
+    std::exception_ptr rest;
+  };
+
+  virtual ~AnyExceptionGroup();
+
+  const std::string& message() const noexcept { return contents_->message; }
+  // Those of nested groups are inside of these.
+  const std::vector<std::exception_ptr>& exceptions() const noexcept {
+    return contents_->exceptions;
+  }
+
+  // The errors for which `matches(error)` is true, in groups nested as they were, or null. It is
+  // asked about this group first, then about nested ones: a group that matches is taken whole.
+  std::exception_ptr subgroup(const std::function<bool(const std::exception_ptr&)>& matches) const;
+  // The same, and the others.
+  Split split(const std::function<bool(const std::exception_ptr&)>& matches) const;
+  // The same for errors that are one of these types.
+  template <class... E>
+    requires(sizeof...(E) > 0)
+  std::exception_ptr subgroup() const;
+  template <class... E>
+    requires(sizeof...(E) > 0)
+  Split split() const;
+
+  // Python's repr: "ExceptionGroup('message', [ValueError('a'), KeyError('b')])".
+  std::string repr() const;
+
+ protected:
+  AnyExceptionGroup(std::string message, std::vector<std::exception_ptr> exceptions);
+  AnyExceptionGroup(const AnyExceptionGroup&) noexcept = default;
+  AnyExceptionGroup& operator=(const AnyExceptionGroup&) noexcept = default;
+  // "message (2 sub-exceptions)"
+  std::string text() const;
+
+ private:
+  virtual const char* class_name() const noexcept = 0;
+  virtual std::exception_ptr pointer() const = 0;  // to a copy
+
+  struct Contents {
+    std::string message;
+    std::vector<std::exception_ptr> exceptions;
+  };
+  std::shared_ptr<const Contents> contents_;
+};
+
+// A group of ordinary errors. Throws ValueError for no errors and for null pointers, TypeError for
+// what does not derive from std::exception.
+class FIBER_API ExceptionGroup : public Exception, public AnyExceptionGroup {
+ public:
+  ExceptionGroup(std::string message, std::vector<std::exception_ptr> exceptions);
+  ~ExceptionGroup() override;
+
+ private:
+  const char* class_name() const noexcept override { return "ExceptionGroup"; }
+  std::exception_ptr pointer() const override { return std::make_exception_ptr(*this); }
+};
+
+// A group of any exceptions.
+class FIBER_API BaseExceptionGroup : public BaseException, public AnyExceptionGroup {
+ public:
+  BaseExceptionGroup(std::string message, std::vector<std::exception_ptr> exceptions);
+  ~BaseExceptionGroup() override;
+
+ private:
+  const char* class_name() const noexcept override { return "BaseExceptionGroup"; }
+  std::exception_ptr pointer() const override { return std::make_exception_ptr(*this); }
+};
+
+// An ExceptionGroup if these are all ordinary errors, else a BaseExceptionGroup: what calling
+// BaseExceptionGroup makes in Python.
+FIBER_API std::exception_ptr make_exception_group(std::string message,
+                                                  std::vector<std::exception_ptr> exceptions);
+
+// True if the exception would be caught by `catch (const E&)`.
+template <class E>
+bool is_exception(const std::exception_ptr& error) {
+  if (!error) return false;
+  try {
+    std::rethrow_exception(error);
+  } catch (const E&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+template <class... E>
+  requires(sizeof...(E) > 0)
+std::exception_ptr AnyExceptionGroup::subgroup() const {
+  return subgroup([](const std::exception_ptr& error) { return (... || is_exception<E>(error)); });
+}
+template <class... E>
+  requires(sizeof...(E) > 0)
+AnyExceptionGroup::Split AnyExceptionGroup::split() const {
+  return split([](const std::exception_ptr& error) { return (... || is_exception<E>(error)); });
+}
+
+// --- except* ------------------------------------------------------------------------------------
+
+namespace detail {
+// The errors in a group and in groups inside of it, in order.
+FIBER_API void collect_errors(const AnyExceptionGroup& group, std::vector<std::exception_ptr>& to);
+}  // namespace detail
+
+// What a handler of except_star that wants its errors together is given: a range of them, and the
+// group that they make. Lives as long as the handler runs.
+template <class E>
+class errors_of {
+ public:
+  explicit errors_of(const AnyExceptionGroup& their_group) : group(their_group) {
+    std::vector<std::exception_ptr> pointers;
+    detail::collect_errors(group, pointers);
+    for (const std::exception_ptr& pointer : pointers) {
+      try {
+        std::rethrow_exception(pointer);
+      } catch (const E& error) {
+        errors_.push_back(std::cref(error));  // the group keeps it
+      }
+    }
+  }
+
+  const AnyExceptionGroup& group;
+
+  auto begin() const noexcept { return errors_.begin(); }
+  auto end() const noexcept { return errors_.end(); }
+  std::size_t size() const noexcept { return errors_.size(); }
+
+ private:
+  std::vector<std::reference_wrapper<const E>> errors_;
+};
+
+namespace detail {
+
+template <class H>
+struct HandlerParameter : HandlerParameter<decltype(&H::operator())> {};
+template <class R, class A>
+struct HandlerParameter<R (*)(A)> {
+  using type = std::remove_cvref_t<A>;
+};
+template <class R, class C, class A>
+struct HandlerParameter<R (C::*)(A)> : HandlerParameter<R (*)(A)> {};
+template <class R, class C, class A>
+struct HandlerParameter<R (C::*)(A) const> : HandlerParameter<R (*)(A)> {};
+
+// How the errors of type E reach a handler.
+template <class P>
+struct HandlerKind {
+  using error = P;
+  template <class H>
+  static void call(H& handler, const AnyExceptionGroup&, const std::exception_ptr& error) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const P& e) {
+      handler(e);
+    }
+  }
+  static constexpr bool kTogether = false;
+};
+template <class E>
+struct HandlerKind<errors_of<E>> {
+  using error = E;
+  template <class H>
+  static void call(H& handler, const AnyExceptionGroup& group, const std::exception_ptr&) {
+    handler(errors_of<E>(group));
+  }
+  static constexpr bool kTogether = true;
+};
+
+// What is to be handled, and what the handlers threw meanwhile.
+class FIBER_API ExceptStar {
+ public:
+  explicit ExceptStar(std::exception_ptr error);
+
+  // Gives the part that matches to `handle(group, error)`: once for all of it, or once for each.
+  void clause(const std::function<bool(const std::exception_ptr&)>& matches, bool together,
+              const std::function<void(const AnyExceptionGroup&, const std::exception_ptr&)>&
+                  handle);
+  // Throws what is left.
+  void end();
+
+ private:
+  void run(const std::function<void()>& handle, const std::exception_ptr& given);
+
+  std::exception_ptr original_;
+  std::exception_ptr rest_;  // of the original, or of a group around it
+  bool naked_ = false;
+  std::vector<std::exception_ptr> kept_;    // parts that handlers threw again as they were
+  std::vector<std::exception_ptr> raised_;  // others that they threw
+};
+
+}  // namespace detail
+
+// Python's except*: gives each part of a group (or of an error that is none) to the first handler
+// for it, and throws what is left, in the shape of the group. A handler takes either the errors of
+// one type together, or each error by itself:
+//
+//   try {
+//     ...
+//   } catch (...) {
+//     fiber::except_star(
+//         [](fiber::errors_of<ValueError> errors) {      // except* ValueError as errors
+//           for (const ValueError& error : errors) show(error);
+//         },
+//         [](const OSError& error) { show(error); });    // each OSError in turn
+//   }
+//
+// A handler may `throw;` its part again. Whatever else handlers throw is thrown at the end, as a
+// group with what is left. Without an error as its first argument it takes the one being handled.
+template <class... H>
+void except_star(std::exception_ptr error, H&&... handlers) {
+  detail::ExceptStar all(std::move(error));
+  const auto clause = [&all]<class Handler>(Handler& handler) {
+    using Kind = detail::HandlerKind<typename detail::HandlerParameter<Handler>::type>;
+    using Error = typename Kind::error;
+    static_assert(!std::is_base_of_v<AnyExceptionGroup, Error>,
+                  "except_star takes groups apart: its handlers are for what is inside");
+    all.clause([](const std::exception_ptr& e) { return is_exception<Error>(e); }, Kind::kTogether,
+               [&handler](const AnyExceptionGroup& group, const std::exception_ptr& e) {
+                 Kind::call(handler, group, e);
+               });
+  };
+  (clause(handlers), ...);
+  all.end();
+}
+template <class First, class... H>
+  requires(!std::convertible_to<First, std::exception_ptr>)
+void except_star(First&& first, H&&... handlers) {
+  except_star(std::current_exception(), std::forward<First>(first), std::forward<H>(handlers)...);
+}
+
+}  // namespace fiber

@@ -1,0 +1,52 @@
+// print(1, "two") writes "1 two", as Python's print does, and flushes.
+#pragma once
+
+#include <fiber/exceptions.hpp>
+
+#include <cstdio>
+#include <iterator>
+#include <ostream>
+#include <ranges>
+#include <sstream>
+#include <string>
+#include <string_view>
+
+namespace print_detail {
+
+template <class T>
+void write(std::ostream& out, const T& item) {
+  if constexpr (std::convertible_to<const T&, std::string_view>) {
+    out << std::string_view(item);
+  } else if constexpr (requires { item.has_value(), item.exception(); }) {
+    if (item.has_value())
+      write(out, item.value());
+    else
+      out << fiber::repr(item.exception());
+  } else if constexpr (std::ranges::input_range<const T&>) {
+    out << '[';
+    const char* separator = "";
+    for (const auto& element : item) {
+      out << separator;
+      write(out, element);
+      separator = ", ";
+    }
+    out << ']';
+  } else {
+    out << item;
+  }
+}
+
+}  // namespace print_detail
+
+// The arguments with a space between them, lists in brackets, gathered exceptions as Python shows
+// them. One write for the whole line, so that lines of several threads do not mix.
+template <class... Items>
+void print(const Items&... items) {
+  std::ostringstream line;
+  const char* separator = "";
+  ((line << separator, print_detail::write(line, items), separator = " "), ...);
+  line << '\n';
+  const std::string text = line.str();
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}

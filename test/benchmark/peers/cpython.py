@@ -1,0 +1,101 @@
+"""The works of the benchmark on CPython: lines "work<TAB>who<TAB>nanoseconds"."""
+import asyncio
+import gc
+import statistics
+import time
+
+try:
+    import greenlet
+except ImportError:
+    greenlet = None
+
+
+def report(work, who, items, body):
+    gc.disable()
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        body(items)
+        times.append((time.perf_counter() - start) / items * 1e9)
+    gc.enable()
+    print(f"{work}\t{who}\t{statistics.median(times):.1f}", flush=True)
+
+
+def switches(items):
+    def other():
+        while True:
+            main.switch()
+
+    main = greenlet.getcurrent()
+    peer = greenlet.greenlet(other)
+    for _ in range(items // 2):
+        peer.switch()
+
+
+def generator(items):
+    def count():
+        for i in range(items):
+            yield i
+
+    for _ in count():
+        pass
+
+
+def sleep0(tasks):
+    def body(items):
+        async def one():
+            for _ in range(items // tasks):
+                await asyncio.sleep(0)
+
+        async def main():
+            await asyncio.gather(*(one() for _ in range(tasks)))
+
+        asyncio.run(main())
+
+    return body
+
+
+async def nothing():
+    pass
+
+
+def create(items):
+    async def main():
+        for _ in range(items):
+            await asyncio.create_task(nothing())
+
+    asyncio.run(main())
+
+
+def gather(items):
+    async def main():
+        await asyncio.gather(*(nothing() for _ in range(items)))
+
+    asyncio.run(main())
+
+
+def ping_pong(items):
+    async def main():
+        there, back = asyncio.Queue(1), asyncio.Queue(1)
+
+        async def echo():
+            for _ in range(items):
+                await back.put(await there.get())
+
+        task = asyncio.create_task(echo())
+        for _ in range(items):
+            await there.put(1)
+            await back.get()
+        await task
+
+    asyncio.run(main())
+
+
+if greenlet:
+    report("switch one way", "CPython greenlet", 400_000, switches)
+report("generator, per item", "CPython", 1_000_000, generator)
+for count in (10, 1_000, 100_000):
+    report(f"sleep(0), {count} tasks", "CPython", max(100_000, count), sleep0(count))
+report("create and await one task", "CPython", 50_000, create)
+report("gather of 1000000 that return at once", "CPython", 100_000, gather)
+report("queue ping-pong, round trip", "CPython", 30_000, ping_pong)

@@ -1,0 +1,84 @@
+"""Runs scenarios on the oracle and on a runner, and finds the first difference."""
+
+import subprocess
+
+import language
+import scenario as oracle
+from coverage import Coverage
+
+MISSING = 'nothing'
+
+
+def usable(trace):
+    """False if the trace depends on what neither side promises: tasks that never end."""
+    return not any(' - 0 end ' in line and ' pending ' in line for line in trace)
+
+
+def expected(lines, coverage=None):
+    """The oracle's trace; None if the scenario cannot be used."""
+    own = Coverage() if coverage is not None else None
+    trace = oracle.trace_of(lines, own)
+    if not usable(trace):
+        return None
+    if coverage is not None:
+        coverage.add(own)
+    return trace
+
+
+def run_many(command, texts, timeout=60):
+    """The traces that the runner gives for scenarios of different names: {name: lines}.
+
+    A scenario in which the runner dies or hangs gets a last line CRASH or HANG; those after it are
+    run in a new process.
+    """
+    traces = {}
+    todo = {text.split('\n', 1)[0].split()[1]: text for text in texts}
+    while todo:
+        try:
+            process = subprocess.run(command, input=''.join(todo.values()), text=True,
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                     timeout=timeout, check=False, errors='replace')
+            output, end = process.stdout, f'CRASH {process.returncode} {process.stderr[-300:]}'
+        except subprocess.TimeoutExpired as error:
+            output, end = (error.stdout or b'').decode(errors='replace'), 'HANG'
+        found = language.split_traces(output)
+        for name, lines in found.items():
+            if lines and lines[-1] == 'CUT':
+                lines[-1] = end
+        traces.update(found)
+        left = {name: text for name, text in todo.items() if name not in found}
+        if len(left) == len(todo):  # not even a beginning: blame the first
+            name = next(iter(left))
+            traces[name] = [end]
+            del left[name]
+        todo = left
+    return traces
+
+
+def first_difference(want, got):
+    """Index of the first line that differs; None if the traces are equal."""
+    for index in range(max(len(want), len(got))):
+        a = want[index] if index < len(want) else MISSING
+        b = got[index] if index < len(got) else MISSING
+        if a != b:
+            return index
+    return None
+
+
+def report(text, want, got, before=6, after=3):
+    """The neighbourhood of the first difference, with the statements the lines are about."""
+    source = text.split('\n')
+    index = first_difference(want, got)
+
+    def describe(mark, line):
+        words = line.split()
+        statement = ''
+        if len(words) > 2 and words[2].isdigit() and words[2] != '0':
+            number = int(words[2])
+            statement = source[number - 1].strip() if number <= len(source) else ''
+        return f'  {mark} {line:50} {statement}'.rstrip()
+
+    lines = [describe(' ', line) for line in want[max(0, index - before):index]]
+    lines += [describe('P', line) for line in want[index:index + after]]
+    lines += [describe('C', line) for line in got[index:index + after]]
+    return '\n'.join(lines)

@@ -1,0 +1,109 @@
+// Runs one scenario on fiber's asyncio and returns its trace. Python's side is interpreter.py.
+#pragma once
+
+#include "language.hpp"
+#include "objects.hpp"
+#include "value.hpp"
+
+#include <fiber/asyncio.hpp>
+#include <fiber/contextvars.hpp>
+
+#include <chrono>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace differential {
+
+namespace asyncio = fiber::asyncio;
+
+// How a list of statements ended.
+struct Flow {
+  enum Kind { next, returned, reraise } kind = next;
+  Value value = {};
+  explicit operator bool() const { return kind != next; }
+};
+
+class Interpreter {
+ public:
+  explicit Interpreter(const Scenario& scenario);
+
+  // The whole scenario; the lines of its trace.
+  std::vector<std::string> execute();
+
+  // --- the trace ---
+  void log(const std::string& who, int line, const std::string& text);
+  void passed(const std::string& who, const Statement& statement, const Value& result);
+  // Notes the exception that is being handled; whether it goes on.
+  bool failed(const std::string& who, const Statement& statement);
+
+  // --- names and instances ---
+  int count(const std::string& name) { return ++counts_[name]; }
+  Value bind(const std::string& name, AnyFuture future);
+  std::string label_for(const std::string& name);
+  std::string label_of(const asyncio::FutureRef& future) const;  // "*" if it has none
+  AnyFuture* find(const std::string& name);
+  const Statements* body(const std::string& name) const;
+  // A new coroutine object of a body; null once there are too many.
+  std::optional<asyncio::Coroutine<Value>> coroutine(const std::string& name);
+  // The new label of a generator; empty once there are too many.
+  std::string generator_label(const std::string& name);
+  const Scenario& scenario() const { return scenario_; }
+  std::string state(const asyncio::FutureRef& future) const;
+
+  // --- statements ---
+  Flow run(const Statements& statements, const std::string& who);
+  void step(const std::string& who, const Statement& statement);
+
+  // --- actions ---
+  void act(const std::string& name, const asyncio::FutureRef& future);
+  // Whether action `name` exists and may be scheduled once more.
+  bool may_schedule(const std::string& name);
+  bool has_action(const std::string& name) const { return scenario_.actions.count(name) > 0; }
+
+  asyncio::VirtualClock clock;
+  asyncio::EventLoop loop;
+  Objects objects;
+  std::map<std::string, asyncio::Handle> handles;
+  std::map<std::string, std::vector<std::pair<asyncio::FutureRef, asyncio::Handle>>> callbacks;
+  fiber::contextvars::ContextVar<int> variable;
+
+ private:
+  Value run_body(const std::string& name, const std::string& label);
+  void on_error(const asyncio::ExceptionContext& context);
+  void arm();
+  void watch();
+  void run_idle();
+  void run_runner();
+  std::int64_t microseconds() const;
+
+  const Scenario& scenario_;
+  std::vector<std::string> trace_;
+  std::chrono::nanoseconds start_{};
+  std::map<std::string, std::size_t> futures_;  // index in made_
+  std::deque<std::pair<std::string, AnyFuture>> made_;
+  std::map<std::string, int> counts_;
+  int instances_ = 0;
+  int schedules_ = 0;
+  int rounds_ = 0;
+  bool silent_ = false;
+};
+
+std::chrono::nanoseconds milliseconds(const std::string& word);
+// `-` is no timeout.
+std::optional<std::chrono::nanoseconds> timeout(const std::string& word);
+
+// Statements that cannot suspend (operations.cpp).
+Value immediate(Interpreter& run, const Statement& statement);
+// Those about locks, queues and the like (synchronization.cpp); declarations are among them.
+Value immediate_on_object(Interpreter& run, const std::string& op, const Words& args);
+// Statements that may (waiting.cpp). False if the operation is none of them.
+bool waits(const std::string& op);
+Value wait_for_it(Interpreter& run, const std::string& who, const Statement& statement);
+// Statements with statements inside (blocks.cpp).
+bool is_block(const std::string& op);
+Flow run_block(Interpreter& run, const std::string& who, const Statement& statement);
+
+}  // namespace differential

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Writes corpus/*.txt: scenarios with CPython's traces, for machines without Python.
+
+    make_corpus.py [--count 1000] [--from 100000]
+
+Takes first those that bring a new pair of operations, then others, all of moderate size.
+"""
+
+import argparse
+import os
+import sys
+
+import compare
+import generate
+import scenario as oracle
+from coverage import Coverage
+
+PER_FILE = 100
+LONGEST = 4500  # bytes of a scenario and its trace
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--count', type=int, default=1000)
+    parser.add_argument('--from', dest='first', type=int, default=100_000)
+    arguments = parser.parse_args()
+    if sys.version_info[:2] != (3, 13):
+        sys.exit('the corpus is made with Python 3.13')
+    oracle.prepare()
+    seen, rich, plain = set(), [], []
+    for seed in range(arguments.first, arguments.first + 4 * arguments.count):
+        text = generate.generate(seed)
+        coverage = Coverage()
+        trace = compare.expected(text.splitlines(), coverage)
+        if trace is None:
+            continue
+        entry = text + '\n'.join([f'trace {seed}', *trace, 'endtrace\n'])
+        if len(entry) > LONGEST:
+            continue
+        found = set(coverage.pairs) | {('meets', *k) for k in coverage.meetings}
+        found |= {('outcome', *k) for k in coverage.outcomes}
+        (rich if found - seen else plain).append(entry)
+        seen |= found
+    chosen = (rich + plain)[:arguments.count]
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'corpus')
+    os.makedirs(folder, exist_ok=True)
+    for start in range(0, len(chosen), PER_FILE):
+        name = os.path.join(folder, f'{start // PER_FILE:02}.txt')
+        with open(name, 'w', encoding='utf-8') as file:
+            file.writelines(chosen[start:start + PER_FILE])
+    print(f'{len(chosen)} scenarios ({len(rich)} with something new), '
+          f'{sum(map(len, chosen))} bytes')
+
+
+if __name__ == '__main__':
+    main()

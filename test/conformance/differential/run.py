@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Compares a runner with this Python on random scenarios.
+
+    run.py --runner PATH --seeds FIRST:LAST [--jobs N] [--eager] [--full]
+
+Exit status 1 and the differences, shrunk, if there are any.
+"""
+
+import argparse
+import gc
+import multiprocessing
+import sys
+import time
+
+import compare
+import generate
+import language
+import scenario as oracle
+from coverage import Coverage
+from shrink import Shrinker
+
+CHUNK = 50
+
+
+def compare_chunk(job):
+    """(number compared, [(text, expected, got)], coverage) of some seeds."""
+    command, seeds, eager, only = job
+    coverage = Coverage()
+    wanted, texts = {}, {}
+    for seed in seeds:
+        text = generate.generate(seed, eager, only)
+        lines = text.splitlines()
+        if not language.runs_on(language.parse(lines), sys.version_info[:2]):
+            continue
+        want = compare.expected(lines, coverage)
+        if want is not None:
+            wanted[str(seed)], texts[str(seed)] = want, text
+    gc.collect()
+    if command is None:
+        return len(wanted), [], coverage
+    traces = compare.run_many(command, texts.values())
+    failures = [(texts[name], want, traces.get(name, []))
+                for name, want in wanted.items()
+                if compare.first_difference(want, traces.get(name, [])) is not None]
+    return len(wanted), failures, coverage
+
+
+def shrunk(command, text):
+    lines = Shrinker(command).shrink(text.splitlines())
+    text = '\n'.join([text.split('\n', 1)[0], *lines[1:]]) + '\n'
+    name = text.split('\n', 1)[0].split()[1]
+    return text, compare.expected(text.splitlines()), compare.run_many(command, [text])[name]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--runner', help='without it only the oracle runs')
+    parser.add_argument('--seeds', default='1:1001')
+    parser.add_argument('--jobs', type=int, default=1)
+    parser.add_argument('--show', type=int, default=3, help='differences to shrink and print')
+    parser.add_argument('--eager', action='store_true', help='with the eager task factory')
+    parser.add_argument('--only', help='families of operations, such as lock,queue')
+    parser.add_argument('--full', action='store_true', help='print every kind of outcome')
+    arguments = parser.parse_args()
+    command = [arguments.runner] if arguments.runner else None
+    oracle.prepare()
+    seeds = generate.seed_range(arguments.seeds)
+    only = arguments.only.split(',') if arguments.only else None
+    jobs = [(command, seeds[i:i + CHUNK], arguments.eager, only)
+            for i in range(0, len(seeds), CHUNK)]
+    coverage, compared, failures = Coverage(), 0, []
+    begin = time.monotonic()
+    with multiprocessing.Pool(arguments.jobs) as pool:
+        for count, failed, covered in pool.imap(compare_chunk, jobs):
+            compared += count
+            failures += failed
+            coverage.add(covered)
+    seconds = time.monotonic() - begin
+    for text, want, got in failures[:arguments.show]:
+        print('Differs:', text.split('\n', 1)[0])
+        text, want, got = shrunk(command, text)
+        print(text + compare.report(text, want, got) + '\n')
+    print(f'{compared} of {len(seeds)} scenarios compared with Python '
+          f'{sys.version.split()[0]}, {len(failures)} differ, in {seconds:.1f} s '
+          f'({len(seeds) / seconds:.0f} a second)')
+    if len(failures) > arguments.show:
+        print('also:', *(text.split('\n', 1)[0].split()[1] for text, _, _ in failures))
+    print(coverage.summary(arguments.full))
+    return 1 if failures else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""CPython's event loop on a virtual clock, with every unspecified order made insertion order.
+
+Time is an int, in units of 1/2**20 microsecond. A deadline is rounded down to a whole microsecond
+and the low bits hold a serial number, so that timers never tie and equal deadlines keep the order
+in which they were set. When the loop would block, the clock jumps to the last unit of the
+microsecond of the nearest deadline: timers of one microsecond fire in one batch.
+"""
+
+import asyncio
+import weakref
+from asyncio import base_events, taskgroups, tasks
+
+UNIT = 1 << 20  # per microsecond
+MILLISECOND = 1000 * UNIT
+
+
+class OrderedSet:
+    """As much of `set` as asyncio uses, iterated in the order of insertion."""
+
+    __slots__ = ('_items',)
+
+    def __init__(self, items=()):
+        self._items = dict.fromkeys(items)
+
+    def add(self, item):
+        self._items[item] = None
+
+    def discard(self, item):
+        self._items.pop(item, None)
+
+    def remove(self, item):
+        del self._items[item]
+
+    def clear(self):
+        self._items.clear()
+
+    def __contains__(self, item):
+        return item in self._items
+
+    def __iter__(self):
+        return iter(self._items)
+
+    def __len__(self):
+        return len(self._items)
+
+
+class Selector:
+    """Never waits: moves the clock of its loop instead."""
+
+    def __init__(self, loop):
+        self._loop = loop
+
+    def select(self, timeout):
+        if timeout is None:
+            raise RuntimeError('nothing can ever wake this loop')
+        if timeout > 0:
+            loop = self._loop
+            loop.now = loop._scheduled[0]._when // UNIT * UNIT + UNIT - 1
+        return ()
+
+    def close(self):
+        pass
+
+
+class VirtualLoop(base_events.BaseEventLoop):
+    def __init__(self):
+        super().__init__()
+        self._clock_resolution = 1
+        self._selector = Selector(self)
+        self._serial = 0
+        self._created = weakref.WeakKeyDictionary()
+        self._tasks_made = 0
+        self.now = UNIT - 1
+
+    def time(self):
+        return self.now
+
+    def microseconds(self):
+        return self.now // UNIT
+
+    def advance(self, microseconds):
+        """What a blocking call of that length does to the clock."""
+        self.now += microseconds * UNIT
+
+    def call_at(self, when, callback, *args, context=None):
+        self._serial += 1
+        return super().call_at(when // UNIT * UNIT + self._serial, callback, *args,
+                               context=context)
+
+    def create_task(self, coro, **kwargs):
+        task = super().create_task(coro, **kwargs)
+        self._created[task] = self._tasks_made = self._tasks_made + 1
+        return task
+
+    def unfinished_tasks(self):
+        """all_tasks(), in the order of creation."""
+        return sorted((t for t in list(self._created) if not t.done()), key=self._created.get)
+
+    def _process_events(self, event_list):
+        pass
+
+    def _write_to_self(self):
+        pass
+
+
+def _ordered_all_tasks(loop=None):
+    return (loop or asyncio.get_running_loop()).unfinished_tasks()
+
+
+def _ordered_as_completed():
+    original = getattr(tasks, '_AsCompletedIterator', None)
+    if original is None:  # before 3.13; scenarios that use as_completed are left out there
+        return asyncio.as_completed
+
+    class Iterator(original):
+        def __init__(self, aws, timeout):
+            self._done = asyncio.Queue()
+            self._timeout_handle = None
+            loop = asyncio.get_running_loop()
+            todo = OrderedSet(asyncio.ensure_future(a, loop=loop) for a in dict.fromkeys(aws))
+            for future in todo:
+                future.add_done_callback(self._handle_completion)
+            if todo and timeout is not None:
+                self._timeout_handle = loop.call_later(timeout, self._handle_timeout)
+            self._todo = todo
+            self._todo_left = len(todo)
+
+    return lambda fs, *, timeout=None: Iterator(fs, timeout)
+
+
+as_completed = None
+
+
+def install(pure=False):
+    """Patch asyncio. With `pure`, also replace the tasks and futures written in C."""
+    global as_completed
+    base_events.MAXIMUM_SELECT_TIMEOUT = 1 << 100
+    tasks.set = taskgroups.set = OrderedSet
+    tasks.all_tasks = _ordered_all_tasks
+    as_completed = _ordered_as_completed()
+    if pure:
+        asyncio.Task = tasks.Task = tasks._PyTask
+        if hasattr(asyncio, 'eager_task_factory'):
+            asyncio.eager_task_factory = asyncio.create_eager_task_factory(tasks.Task)
+        futures = asyncio.futures
+        asyncio.Future = futures.Future = futures._PyFuture

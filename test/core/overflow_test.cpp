@@ -1,0 +1,115 @@
+// A stack that overflows ends the process with a message; other faults are nobody's business here.
+#include <fiber/core/config.hpp>
+#include <fiber/greenlet.hpp>
+
+#include <doctest/doctest.h>
+
+#include <csignal>
+#include <thread>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "support/child_process.hpp"
+
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they report faults themselves
+
+using fiber::getcurrent;
+using fiber::greenlet;
+using support::run_forked;
+
+namespace {
+
+int recurse(int depth) {  // NOLINT(misc-no-recursion)
+  volatile char frame[512];
+  frame[0] = static_cast<char>(depth);
+  return depth == 0 ? 0 : recurse(depth - 1) + frame[0];
+}
+
+void overflow() { recurse(1 << 30); }
+
+std::string report(const std::string& who, int kib) {
+  return "fiber: stack overflow in " + who + ": its stack of " + std::to_string(kib) +
+         " KiB is used up; give it a larger one with the option stack_size\n";
+}
+
+}  // namespace
+
+// check 72
+TEST_CASE("an overflow names the fiber and its stack size") {
+  auto ended = run_forked([] { greenlet(overflow, {.name = "deep"}).switch_(); });
+  CHECK(ended.errors == report("'deep'", 256));
+  CHECK(ended.status == 128 + SIGSEGV);
+
+  ended = run_forked([] { greenlet(overflow, {.stack_size = 20 * 1024}).switch_(); });
+  CHECK(ended.errors == report("an unnamed fiber", 32));
+  CHECK(ended.status == 128 + SIGSEGV);
+}
+
+TEST_CASE("an overflow is reported in any thread, and where guards are made by mprotect") {
+  const auto ended = run_forked([] {
+    fiber::core::stack_limits().guard_install = false;
+    std::thread([] { greenlet(overflow, {.name = "deep"}).switch_(); }).join();
+  });
+  CHECK(ended.errors == report("'deep'", 256));
+  CHECK(ended.status == 128 + SIGSEGV);
+}
+
+TEST_CASE("the report names the greenlet that overflowed, not one that it switched to") {
+  const auto ended = run_forked([] {
+    const greenlet other([] { getcurrent().parent().switch_(); }, {.name = "other"});
+    greenlet(
+        [&] {
+          other.parent(getcurrent());
+          other.switch_();
+          overflow();
+        },
+        {.name = "deep"})
+        .switch_();
+  });
+  CHECK(ended.errors == report("'deep'", 256));
+}
+
+TEST_CASE("a larger stack is room for what overflows a smaller one") {
+  const auto use = [] { return recurse(1000) >= 0 ? 1 : 0; };
+  CHECK(greenlet(use, {.stack_size = 2 * 1024 * 1024}).switch_().holds<int>());
+}
+
+TEST_CASE("other faults meet what was installed before, or end the process without a word") {
+  auto ended = run_forked([] {
+    greenlet([] { *static_cast<volatile int*>(nullptr) = 1; }).switch_();
+  });
+  CHECK(ended.errors == "");
+  CHECK(ended.status == 128 + SIGSEGV);
+
+  ended = run_forked([] { overflow(); });  // of the thread's own stack
+  CHECK(ended.errors == "");
+  CHECK(ended.status == 128 + SIGSEGV);
+}
+
+TEST_CASE("a fault signal that another process sends still ends this one") {
+  const auto ended = run_forked([] {
+    getcurrent();
+    ::kill(::getpid(), SIGSEGV);
+    std::puts("survived");
+  });
+  CHECK(ended.out() == "");
+  CHECK(ended.status == 128 + SIGSEGV);
+}
+
+TEST_CASE("a thread's own alternate signal stack is used and left in place") {
+  std::thread([] {
+    std::vector<char> memory(64 * 1024);
+    stack_t mine{}, after{};
+    mine.ss_sp = memory.data();
+    mine.ss_size = memory.size();
+    REQUIRE(::sigaltstack(&mine, nullptr) == 0);
+    greenlet([] {}).switch_();
+    REQUIRE(::sigaltstack(nullptr, &after) == 0);
+    CHECK(after.ss_sp == mine.ss_sp);
+    mine.ss_flags = SS_DISABLE;
+    ::sigaltstack(&mine, nullptr);
+  }).join();
+}
+
+#endif

@@ -1,0 +1,251 @@
+#include <fiber/core/stack.hpp>
+#include <fiber/exceptions.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <bit>
+#include <vector>
+
+#include <sys/resource.h>
+
+#include "support/child_process.hpp"
+#include "support/events.hpp"
+
+using fiber::core::kDefaultStackSize;
+using fiber::core::kMinStackSize;
+using fiber::core::kTrimInterval;
+using fiber::core::page_size;
+using fiber::core::Stack;
+using fiber::core::stack_limits;
+using fiber::core::stack_used;
+using fiber::core::StackPool;
+using support::run_forked;
+using support::thrown_by;
+
+namespace {
+
+constexpr std::size_t kKiB = 1024;
+
+// Sets the knobs of the pool while it lives.
+struct Limits {
+  fiber::core::StackLimits before = stack_limits();
+  ~Limits() { stack_limits() = before; }
+};
+
+void touch(Stack* stack, std::size_t bytes) {
+  for (std::size_t at = 0; at < bytes; at += page_size())
+    *(stack->base + stack->size - page_size() - at) = std::byte{1};
+}
+
+// Says how a process ends that writes to `offset` bytes above the bottom of a fresh stack.
+int status_of_write(std::ptrdiff_t offset) {
+  return run_forked([offset] {
+           StackPool pool;
+           pool.allocate(kDefaultStackSize);
+           Stack* stack = pool.allocate(kDefaultStackSize);
+           *static_cast<volatile std::byte*>(stack->base + offset) = std::byte{1};
+         })
+      .status;
+}
+
+bool is_fault(int status) {
+#if defined(FIBER_ASAN) || defined(FIBER_TSAN)
+  return status != 0;  // they end the process themselves
+#else
+  return status == 128 + SIGSEGV;
+#endif
+}
+
+}  // namespace
+
+TEST_CASE("a stack has at least the size asked for, rounded up to a power of two") {
+  StackPool pool;
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, kMinStackSize, kMinStackSize + 1,
+                                 100 * kKiB, kDefaultStackSize, 8192 * kKiB}) {
+    Stack* stack = pool.allocate(size);
+    CHECK(stack->size >= std::max(size, kMinStackSize));
+    CHECK(std::has_single_bit(stack->size));
+    CHECK(stack->top() > stack->base);
+    CHECK(stack->top() <= stack->base + stack->size);
+    // The head room above the frames stays within one page.
+    CHECK(stack->base + stack->size - stack->top() < static_cast<std::ptrdiff_t>(page_size()));
+    CHECK(reinterpret_cast<std::uintptr_t>(stack->top()) % 16 == 0);
+    pool.release(stack);
+  }
+  CHECK(pool.census().in_use == 0);
+  CHECK(pool.census().idle == 6);
+}
+
+TEST_CASE("a stack of more than a tebibyte is refused") {
+  StackPool pool;
+  CHECK(thrown_by([&] { pool.allocate(SIZE_MAX); }) ==
+        "MemoryError('a fiber stack of more than 1 TiB was asked for')");
+  CHECK(thrown_by([&] { pool.allocate((std::size_t{1} << 40) + 1); }) ==
+        "MemoryError('a fiber stack of more than 1 TiB was asked for')");
+  CHECK(pool.census().in_use == 0);
+}
+
+TEST_CASE("the stack released last is the next to be used, per size") {
+  StackPool pool;
+  Stack* a = pool.allocate(kDefaultStackSize);
+  Stack* b = pool.allocate(kDefaultStackSize);
+  Stack* small = pool.allocate(kMinStackSize);
+  pool.release(a);
+  pool.release(small);
+  pool.release(b);
+  CHECK(pool.allocate(kDefaultStackSize) == b);
+  CHECK(pool.allocate(kDefaultStackSize) == a);
+  CHECK(pool.allocate(1) == small);
+  for (Stack* stack : {a, b, small}) pool.release(stack);
+}
+
+TEST_CASE("slabs grow, so that many stacks take few mappings, and stacks do not overlap") {
+  StackPool pool;
+  std::vector<Stack*> all;
+  for (int i = 0; i < 1000; ++i) all.push_back(pool.allocate(kMinStackSize));
+  CHECK(pool.census().in_use == 1000);
+  CHECK(pool.census().slabs < 12);
+  CHECK(pool.census().reserved_bytes >= 1000 * kMinStackSize);
+  std::sort(all.begin(), all.end(), [](Stack* a, Stack* b) { return a->base < b->base; });
+  for (std::size_t i = 1; i < all.size(); ++i)
+    REQUIRE(all[i - 1]->base + all[i - 1]->size <= all[i]->base);
+  for (Stack* stack : all) pool.release(stack);
+  CHECK(pool.census().idle == 1000);
+}
+
+TEST_CASE("tops are spread over cache lines") {
+  StackPool pool;
+  std::vector<std::size_t> offsets;
+  for (int i = 0; i < 16; ++i) {
+    Stack* stack = pool.allocate(kDefaultStackSize);
+    offsets.push_back(static_cast<std::size_t>(stack->base + stack->size - stack->top()));
+  }
+  std::sort(offsets.begin(), offsets.end());
+  for (std::size_t i = 1; i < offsets.size(); ++i) CHECK(offsets[i] - offsets[i - 1] == 64);
+}
+
+TEST_CASE("the lowest page of a stack is a guard, the next one is not") {
+  const auto page = static_cast<std::ptrdiff_t>(page_size());
+  CHECK(is_fault(status_of_write(0)));
+  CHECK(is_fault(status_of_write(page - 1)));
+  CHECK(status_of_write(page) == 0);
+  StackPool pool;
+  Stack* stack = pool.allocate(kDefaultStackSize);
+  CHECK(stack->guards(stack->base));
+  CHECK(stack->guards(stack->base + page - 1));
+  CHECK_FALSE(stack->guards(stack->base + page));
+  CHECK_FALSE(stack->guards(stack->base - 1));
+  pool.release(stack);
+}
+
+TEST_CASE("guards are there without the kernel's guard regions, too") {
+  const Limits limits;
+  stack_limits().guard_install = false;
+  CHECK(is_fault(status_of_write(0)));
+  CHECK(status_of_write(static_cast<std::ptrdiff_t>(page_size())) == 0);
+}
+
+TEST_CASE("an exhausted map budget is an error that says what to raise, and is made good again") {
+  const Limits limits;
+  stack_limits().guard_install = false;
+  stack_limits().map_budget = 20;
+  for (int round = 0; round < 3; ++round) {
+    StackPool pool;
+    std::vector<Stack*> all;
+    const std::string error = thrown_by([&] {
+      for (;;) all.push_back(pool.allocate(kDefaultStackSize));
+    });
+    CHECK(error ==
+          "MemoryError('cannot guard another fiber stack: the process is near the limit "
+          "vm.max_map_count with 10 guarded stacks; raise it (sysctl vm.max_map_count=1000000) or "
+          "use Linux 6.13 or later, where guards need no mappings')");
+    CHECK(all.size() == 10);
+    CHECK(pool.census().in_use == 10);
+    pool.release(all.back());
+    CHECK(pool.allocate(kDefaultStackSize) == all.back());
+    stack_limits().map_budget = 22;
+    all.push_back(pool.allocate(kDefaultStackSize));
+    stack_limits().map_budget = 20;
+    for (Stack* stack : all) pool.release(stack);
+  }
+}
+
+TEST_CASE("address space that cannot be had is a MemoryError, and the pool stays usable") {
+  const Limits limits;
+  StackPool pool;
+  stack_limits().fail_after = 1;
+  std::vector<Stack*> all;
+  CHECK(thrown_by([&] {
+          for (;;) all.push_back(pool.allocate(kDefaultStackSize));
+        }) == "MemoryError('no address space for fiber stacks (injected)')");
+  CHECK(all.size() == 4);
+  CHECK(pool.census().in_use == 4);
+  CHECK(pool.census().slabs == 1);
+  stack_limits().fail_after = -1;
+  all.push_back(pool.allocate(kDefaultStackSize));
+  CHECK(pool.census().in_use == 5);
+  for (Stack* stack : all) pool.release(stack);
+}
+
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they need address space without limit
+TEST_CASE("a limit on address space is named with the remedy") {
+  const auto ended = run_forked([] {
+    const rlimit limit{std::size_t{1} << 30, std::size_t{1} << 30};
+    ::setrlimit(RLIMIT_AS, &limit);
+    StackPool pool;
+    std::fputs(thrown_by([&] { pool.allocate(std::size_t{1} << 32); }).c_str(), stdout);
+  });
+  CHECK(ended.out() ==
+        "MemoryError('cannot reserve 17179869184 bytes of address space for fiber stacks: Cannot "
+        "allocate memory; raise the limit on address space (ulimit -v) or vm.max_map_count, or ask "
+        "for smaller stacks')\n");
+}
+#endif
+
+TEST_CASE("a stack knows how much of it was touched") {
+  StackPool pool;
+  Stack* stack = pool.allocate(kDefaultStackSize);
+  CHECK(stack_used(stack) == page_size());  // where the Stack itself is
+  touch(stack, 64 * kKiB);
+  CHECK(stack_used(stack) == 64 * kKiB);
+  pool.release(stack);
+}
+
+TEST_CASE("trim gives the memory of idle stacks back, not that of others") {
+  StackPool pool;
+  Stack* idle = pool.allocate(kDefaultStackSize);
+  Stack* used = pool.allocate(kDefaultStackSize);
+  touch(idle, 64 * kKiB);
+  touch(used, 64 * kKiB);
+  pool.release(idle);
+  CHECK(stack_used(idle) == 64 * kKiB);
+  pool.trim();
+  CHECK(stack_used(idle) == page_size());
+  CHECK(stack_used(used) == 64 * kKiB);
+  CHECK(pool.allocate(kDefaultStackSize) == idle);
+  pool.release(idle);
+  pool.release(used);
+}
+
+TEST_CASE("deep use is given back before a stack has been reused too often") {
+  StackPool pool;
+  Stack* stack = pool.allocate(kDefaultStackSize);
+  touch(stack, 128 * kKiB);
+  pool.release(stack);
+  for (std::uint32_t i = 0; i < kTrimInterval; ++i) pool.release(pool.allocate(kDefaultStackSize));
+  CHECK(stack_used(stack) == 16 * kKiB);
+}
+
+TEST_CASE("beyond the limit on idle stacks, released ones give their memory back at once") {
+  StackPool pool;
+  pool.set_idle_limit(kDefaultStackSize);
+  Stack* first = pool.allocate(kDefaultStackSize);
+  Stack* second = pool.allocate(kDefaultStackSize);
+  touch(first, 64 * kKiB);
+  touch(second, 64 * kKiB);
+  pool.release(first);
+  pool.release(second);
+  CHECK(stack_used(first) == 64 * kKiB);
+  CHECK(stack_used(second) == page_size());
+}

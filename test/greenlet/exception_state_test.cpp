@@ -1,0 +1,296 @@
+// The C++ runtime's record of what is caught and in flight belongs to each greenlet.
+#include <fiber/greenlet.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cerrno>
+#include <cfenv>
+#include <stdexcept>
+
+#include "support/child_process.hpp"
+#include "support/events.hpp"
+
+using fiber::getcurrent;
+using fiber::greenlet;
+using fiber::GreenletExit;
+using fiber::ValueError;
+using support::AtEnd;
+using support::Events;
+using support::run_forked;
+using support::thrown_by;
+
+namespace {
+
+fiber::value to_parent() { return getcurrent().parent().switch_(); }
+
+std::string rethrown() {
+  return thrown_by([] { throw; });
+}
+
+}  // namespace
+
+// check 85
+TEST_CASE("a greenlet started in a handler knows nothing of what its starter caught") {
+  Events events;
+  const greenlet g([&] {
+    events(std::current_exception() ? "caught" : "nothing caught");
+    events(std::uncaught_exceptions());
+  });
+  try {
+    throw ValueError("A");
+  } catch (const ValueError&) {
+    g.switch_();
+    events(rethrown());
+  }
+  CHECK(events.take() == "nothing caught 0 ValueError('A')");
+}
+
+// check 86
+TEST_CASE("each rethrows its own exception, in whatever order the handlers are left") {
+  for (const bool main_first : {false, true}) {
+    Events events;
+    const greenlet f([&] {
+      try {
+        throw ValueError("B");
+      } catch (const ValueError&) {
+        to_parent();
+        events("f " + rethrown());
+        to_parent();
+      }
+      events(std::current_exception() ? "f still catches" : "f done");
+      to_parent();
+    });
+    try {
+      throw ValueError("A");
+    } catch (const ValueError&) {
+      f.switch_();
+      events("main " + rethrown());
+      f.switch_();
+      events("main " + rethrown());
+      if (!main_first) f.switch_();
+    }
+    events(std::current_exception() ? "main still catches" : "main done");
+    if (main_first) f.switch_();
+    f.switch_();
+    CHECK(events.take() == std::string("main ValueError('A') f ValueError('B') main "
+                                       "ValueError('A') ") +
+                               (main_first ? "main done f done" : "f done main done"));
+  }
+}
+
+// check 87
+TEST_CASE("a destructor that unwinding runs may switch to a greenlet that throws and catches") {
+  Events events;
+  const greenlet f([&] {
+    for (int i = 0; i < 2; ++i) {
+      const AtEnd end([&] { events("f uncaught " + std::to_string(std::uncaught_exceptions())); });
+      try {
+        const AtEnd inner([&] { events("f uncaught " + std::to_string(std::uncaught_exceptions())); });
+        throw i;
+      } catch (int) {
+        to_parent();
+      }
+    }
+  });
+  try {
+    const AtEnd outer([&] {
+      events("main uncaught " + std::to_string(std::uncaught_exceptions()));
+      f.switch_();
+      events("main uncaught " + std::to_string(std::uncaught_exceptions()));
+    });
+    throw ValueError("x");
+  } catch (const ValueError& error) {
+    events(error.what());
+    f.switch_();
+  }
+  events("uncaught " + std::to_string(std::uncaught_exceptions()));
+  f.switch_();
+  CHECK(events.take() ==
+        "main uncaught 1 f uncaught 1 main uncaught 1 x f uncaught 0 f uncaught 1 uncaught 0 "
+        "f uncaught 0");
+}
+
+TEST_CASE("a greenlet suspended by a destructor during unwinding goes on unwinding when resumed") {
+  Events events;
+  const greenlet f([&] {
+    try {
+      const AtEnd end([&] {
+        events(std::uncaught_exceptions());
+        to_parent();
+        events(std::uncaught_exceptions());
+      });
+      throw ValueError("f");
+    } catch (const ValueError& error) {
+      events(error.what());
+    }
+  });
+  f.switch_();
+  events("main " + std::to_string(std::uncaught_exceptions()));
+  events(thrown_by([] { throw ValueError("main"); }));
+  f.switch_();
+  CHECK(events.take() == "1 main 0 ValueError('main') 1 f");
+}
+
+// check 88
+TEST_CASE("an exception shared by three suspended handlers is destroyed once, by the last") {
+  static int alive;
+  alive = 0;
+  struct Counted {
+    Counted() { ++alive; }
+    Counted(const Counted&) { ++alive; }
+    ~Counted() { --alive; }
+  };
+  for (const auto& order : std::vector<std::vector<int>>{{0, 1, 2}, {2, 0, 1}, {1, 2, 0}}) {
+    std::vector<greenlet> all;
+    auto error = std::make_exception_ptr(Counted());
+    for (int i = 0; i < 3; ++i) {
+      all.emplace_back([](std::exception_ptr shared) {
+        try {
+          std::rethrow_exception(std::move(shared));
+        } catch (const Counted&) {
+          to_parent();
+        }
+      });
+      all.back().switch_(error);
+    }
+    error = nullptr;
+    for (const int i : order) {
+      CHECK(alive == 1);
+      if (i == 1)
+        all[static_cast<std::size_t>(i)].switch_();
+      else
+        all[static_cast<std::size_t>(i)] = nullptr;
+    }
+    CHECK(alive == 0);
+  }
+}
+
+// check 54
+TEST_CASE("a greenlet may be killed by the unwinding of another exception") {
+  Events events;
+  try {
+    greenlet f([&] {
+      const AtEnd end([&] { events("f uncaught " + std::to_string(std::uncaught_exceptions())); });
+      try {
+        to_parent();
+      } catch (const GreenletExit&) {
+        events(thrown_by([] { throw ValueError("inside"); }));
+        throw;
+      }
+    });
+    f.switch_();
+    const AtEnd end([&] { events("main uncaught " + std::to_string(std::uncaught_exceptions())); });
+    throw ValueError("E");
+  } catch (const ValueError& error) {
+    events(error.what());
+  }
+  CHECK(events.take() == "main uncaught 1 ValueError('inside') f uncaught 1 E");
+  CHECK(std::uncaught_exceptions() == 0);
+}
+
+TEST_CASE("a greenlet is killed inside its handler, and in the handler of its killer") {
+  Events events;
+  greenlet f([&] {
+    try {
+      throw ValueError("B");
+    } catch (const ValueError&) {
+      try {
+        to_parent();
+      } catch (const GreenletExit&) {
+        events(rethrown());
+        throw;
+      }
+    }
+  });
+  f.switch_();
+  try {
+    throw ValueError("A");
+  } catch (const ValueError&) {
+    f = nullptr;
+    events(rethrown());
+  }
+  CHECK(events.take() == "GreenletExit('the last reference was dropped') ValueError('A')");
+}
+
+// check 89
+TEST_CASE("killing a greenlet that waits in a destructor during unwinding is std::terminate") {
+  const auto ended = run_forked([] {
+    std::set_terminate([] {
+      std::fputs("terminate\n", stdout);
+      std::fflush(stdout);
+      ::_exit(3);
+    });
+    greenlet f([] {
+      const AtEnd end([] { to_parent(); });
+      throw ValueError("B");
+    });
+    f.switch_();
+    f = nullptr;
+    std::puts("killed");
+  });
+  CHECK(ended.out() == "terminate\n");
+  CHECK(ended.status == 3);
+}
+
+// check 73
+TEST_CASE("killing a greenlet below a noexcept function is std::terminate") {
+  const auto ended = run_forked([] {
+    greenlet f([] { [&]() noexcept { to_parent(); }(); });
+    f.switch_();
+    std::puts("suspended");
+    std::fflush(stdout);
+    f = nullptr;
+    std::puts("killed");
+  });
+  CHECK(ended.out() == "suspended\n");
+  CHECK(ended.status == 128 + SIGABRT);
+}
+
+// check 50
+TEST_CASE("the rounding mode belongs to the greenlet that set it") {
+  std::vector<int> modes;
+  const greenlet f([&] {
+    std::fesetround(FE_UPWARD);
+    to_parent();
+    modes.push_back(std::fegetround());
+  });
+  f.switch_();
+  modes.push_back(std::fegetround());
+  std::fesetround(FE_DOWNWARD);
+  f.switch_();
+  modes.push_back(std::fegetround());
+  std::fesetround(FE_TONEAREST);
+  CHECK(modes == std::vector<int>{FE_TONEAREST, FE_UPWARD, FE_DOWNWARD});
+}
+
+TEST_CASE("errno survives a switch") {
+  std::vector<int> numbers;
+  const greenlet f([&] {
+    errno = 1;
+    to_parent();
+    numbers.push_back(errno);
+    errno = 3;
+  });
+  errno = 2;
+  f.switch_();
+  numbers.push_back(errno);
+  f.switch_();
+  numbers.push_back(errno);
+  CHECK(numbers == std::vector<int>{2, 1, 2});
+}
+
+TEST_CASE("a handler may switch to a greenlet that ends by an exception, and still rethrow its own") {
+  Events events;
+  const greenlet failing([] { throw ValueError("B"); });
+  try {
+    try {
+      throw ValueError("A");
+    } catch (const ValueError&) {
+      events(thrown_by([&] { failing.switch_(); }));
+      throw;
+    }
+  } catch (const ValueError& error) {
+    events(error.what());
+  }
+  CHECK(events.take() == "ValueError('B') A");
+}

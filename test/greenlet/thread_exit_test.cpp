@@ -1,0 +1,249 @@
+// A thread that ends unwinds its suspended greenlets itself, newest first.
+#include <fiber/greenlet.hpp>
+
+#include <doctest/doctest.h>
+
+#include <future>
+#include <thread>
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include "support/child_process.hpp"
+#include "support/events.hpp"
+
+using fiber::getcurrent;
+using fiber::greenlet;
+using fiber::GreenletExit;
+using fiber::weak_greenlet;
+using support::AtEnd;
+using support::Events;
+using support::named;
+using support::run_forked;
+using support::thrown_by;
+using support::UnraisableEvents;
+
+namespace {
+
+fiber::value to_parent() { return getcurrent().parent().switch_(); }
+
+// Suspended until it is unwound.
+greenlet suspended(Events& events, const char* name) {
+  greenlet g(
+      [&events, name] {
+        const AtEnd end([&] { events(name); });
+        to_parent();
+      },
+      named(name));
+  g.switch_();
+  return g;
+}
+
+void print(const char* text) { (void)!::write(STDOUT_FILENO, text, std::char_traits<char>::length(text)); }
+
+void end_thread_of(void* (*body)(void*)) {
+  pthread_t thread;
+  if (pthread_create(&thread, nullptr, body, nullptr) != 0) throw std::runtime_error("no thread");
+  void* result = nullptr;
+  pthread_join(thread, &result);
+  print(result == PTHREAD_CANCELED ? "cancelled\n" : "exited\n");
+}
+
+}  // namespace
+
+// check 80
+TEST_CASE("greenlets of a thread that exited are dead, say so, and are dropped in peace") {
+  Events events;
+  std::vector<greenlet> left;
+  weak_greenlet weak;
+  std::thread::id owner, unwound_by;
+  std::thread([&] {
+    owner = std::this_thread::get_id();
+    left.push_back(getcurrent());
+    left.push_back(greenlet([&] {
+      const AtEnd end([&] { unwound_by = std::this_thread::get_id(); });
+      to_parent();
+    }));
+    left.back().switch_();
+    left.push_back(suspended(events, "newer"));
+    left.push_back(suspended(events, "newest"));
+    left.push_back(greenlet([] {}));
+    left.back().switch_();
+    weak = weak_greenlet(left[1]);
+  }).join();
+  CHECK(events.take() == "newest newer");
+  CHECK(unwound_by == owner);
+  for (const greenlet& g : left) {
+    CHECK((g.dead() && !g));
+    CHECK(thrown_by([&] { g.switch_(); })
+              .rfind("error('cannot switch to a greenlet whose thread has exited: <greenlet at ",
+                     0) == 0);
+    CHECK_THROWS_AS(g.throw_(), greenlet::error);
+    CHECK_FALSE(thrown_by([&] { g.parent(getcurrent()); }).empty());
+  }
+  CHECK(fiber::repr(left[0]).find(" dead main>") != std::string::npos);
+  CHECK(weak.lock() == left[1]);
+  left.clear();
+  CHECK(weak.lock() == nullptr);
+}
+
+// check 79
+TEST_CASE("a greenlet dropped by another thread is unwound at the latest when its own exits") {
+  std::thread::id owner, unwound_by;
+  std::promise<greenlet> made;
+  std::promise<void> dropped;
+  std::thread thread([&] {
+    owner = std::this_thread::get_id();
+    greenlet g([&] {
+      const AtEnd end([&] { unwound_by = std::this_thread::get_id(); });
+      to_parent();
+    });
+    g.switch_();
+    made.set_value(std::move(g));
+    dropped.get_future().wait();
+  });
+  made.get_future().get() = nullptr;
+  dropped.set_value();
+  thread.join();
+  CHECK(unwound_by == owner);
+}
+
+TEST_CASE("greenlets that unwinding starts are unwound as well") {
+  Events events;
+  std::thread([&] {
+    const greenlet outer([&] {
+      const AtEnd end([&] {
+        events("outer");
+        new greenlet(suspended(events, "inner"));  // NOLINT: on purpose never dropped
+      });
+      to_parent();
+    });
+    outer.switch_();
+    new greenlet(outer);  // NOLINT
+  }).join();
+  CHECK(events.take() == "outer inner");
+}
+
+TEST_CASE("a greenlet that outlives its thread's exit is reported, dead, and its stack stays") {
+  Events events;
+  const UnraisableEvents unraisable(events);
+  greenlet stubborn = nullptr;
+  std::thread([&] {
+    stubborn = greenlet(
+        [&] {
+          for (;;) {
+            try {
+              to_parent();
+            } catch (const GreenletExit&) {
+              events("swallowed");
+            }
+          }
+        },
+        named("stubborn"));
+    stubborn.switch_();
+    greenlet dropped(
+        [&] {
+          try {
+            to_parent();
+          } catch (const GreenletExit&) {
+            to_parent();
+          }
+        },
+        named("dropped"));
+    dropped.switch_();
+    dropped = nullptr;
+    events("thread ends");
+  }).join();
+  CHECK(events.take() ==
+        "dropped: GreenletExit did not end thread ends swallowed stubborn: GreenletExit did not "
+        "end");
+  CHECK((stubborn.dead() && !stubborn));
+}
+
+TEST_CASE("an error while a thread exits goes to the unraisable hook") {
+  Events events;
+  const UnraisableEvents unraisable(events);
+  std::thread([&] {
+    const greenlet g(
+        [] {
+          try {
+            to_parent();
+          } catch (...) {
+            throw fiber::ValueError("x");
+          }
+        },
+        named("g"));
+    g.switch_();
+    new greenlet(g);  // NOLINT: on purpose never dropped
+  }).join();
+  CHECK(events.take() == "g: Exception ignored in ValueError('x')");
+}
+
+TEST_CASE("what a dead thread's greenlets hold of each other is dropped without a deadlock") {
+  greenlet left = nullptr;
+  std::thread([&] {
+    greenlet chain([] {});
+    for (int i = 0; i < 100; ++i) chain = greenlet([held = chain] { (void)held; });
+    left = chain;
+  }).join();
+  const weak_greenlet weak(left);
+  left = nullptr;
+  CHECK(weak.lock() == nullptr);
+}
+
+TEST_CASE("a thousand short threads leave nothing behind") {
+  for (int i = 0; i < 1000; ++i)
+    std::thread([] {
+      const greenlet g([] { to_parent(); });
+      g.switch_();
+      const greenlet self([] {
+        const greenlet kept = getcurrent();
+        to_parent();
+      });
+      self.switch_();
+    }).join();
+}
+
+// check 91
+TEST_CASE("pthread_exit in a greenlet unwinds its stack, then the other greenlets") {
+  const auto ended = run_forked([] {
+    end_thread_of([](void*) -> void* {
+      static greenlet other = nullptr;
+      other = greenlet([] {
+        const AtEnd end([] { print("other unwound\n"); });
+        to_parent();
+      });
+      other.switch_();
+      greenlet([] {
+        const AtEnd end([] { print("unwound\n"); });
+        try {
+          pthread_exit(nullptr);
+        } catch (const std::exception&) {
+          print("swallowed\n");
+        }
+      }).switch_();
+      print("returned\n");
+      return nullptr;
+    });
+  });
+  CHECK(ended.out() == "unwound\nother unwound\nexited\n");
+  CHECK(ended.errors == "");
+  CHECK(ended.status == 0);
+}
+
+TEST_CASE("a thread is cancelled while a greenlet runs") {
+  const auto ended = run_forked([] {
+    end_thread_of([](void*) -> void* {
+      greenlet([] {
+        const AtEnd end([] { print("unwound\n"); });
+        pthread_cancel(pthread_self());
+        pthread_testcancel();
+        print("not cancelled\n");
+      }).switch_();
+      return nullptr;
+    });
+  });
+  CHECK(ended.out() == "unwound\ncancelled\n");
+  CHECK(ended.errors == "");
+  CHECK(ended.status == 0);
+}

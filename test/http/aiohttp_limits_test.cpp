@@ -1,0 +1,271 @@
+#include <fiber/aiohttp.hpp>
+#include <fiber/asyncio.hpp>
+
+#include "support/http_client.hpp"
+#include "support/http_server.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+namespace aiohttp = fiber::aiohttp;
+namespace asyncio = fiber::asyncio;
+using asyncio::await;
+using namespace std::chrono_literals;
+using support::HttpServer;
+using support::text_of;
+
+namespace {
+
+// Runs `body(session)` in a task of a loop of its own; the session and the loop are gone after it.
+template <class Body>
+void with_session(aiohttp::SessionOptions options, Body body) {
+  asyncio::run([&] {
+    asyncio::with(aiohttp::ClientSession(std::move(options)),
+                  [&](auto& session) { body(session); });
+  });
+}
+template <class Body>
+void with_session(Body body) {
+  with_session({}, std::move(body));
+}
+
+}  // namespace
+
+TEST_CASE("the total timeout ends the wait for the head and the reading of the body") {
+  HttpServer server;
+  with_session({.timeout = {.total = 50ms}}, [&](aiohttp::ClientSession& session) {
+    CHECK_THROWS_AS(await(session.get(server.url("/silent"))), asyncio::TimeoutError);
+    auto response = await(session.get(server.url("/stalled")));
+    CHECK_THROWS_AS(await(response.read()), asyncio::TimeoutError);
+    CHECK(server.wait_until([&] { return server.open() == 0; }));
+    const aiohttp::ClientTimeout none{.total = {}};
+    CHECK(await(await(session.get(server.url("/slow/30"), {.timeout = none})).read()).size() == 30);
+  });
+}
+
+TEST_CASE("the timeout for silence is a ServerTimeoutError, and slow is not silent") {
+  HttpServer server;
+  const aiohttp::ClientTimeout silence{.total = {}, .sock_read = 50ms};
+  with_session({.timeout = silence}, [&](aiohttp::ClientSession& session) {
+    CHECK(text_of<aiohttp::ServerTimeoutError>([&] {
+            await(session.get(server.url("/silent")));
+          }) == "Timeout on reading data from socket");
+    auto response = await(session.get(server.url("/stalled")));
+    CHECK_THROWS_AS(await(response.read()), aiohttp::ServerTimeoutError);
+    const aiohttp::ClientTimeout patient{.total = {}, .sock_read = 1s};
+    auto slow = await(session.get(server.url("/slow/300"), {.timeout = patient}));
+    CHECK(await(slow.read()).size() == 300);
+  });
+}
+
+TEST_CASE("the time that the reader takes does not count as silence of the server") {
+  HttpServer server;
+  const aiohttp::ClientTimeout silence{.total = {}, .sock_read = 1s};
+  with_session({.timeout = silence}, [&](aiohttp::ClientSession& session) {
+    auto response = await(session.get(server.url("/bytes/9000000")));
+    await(asyncio::sleep(1200ms));
+    CHECK(await(response.read()).size() == 9'000'000);
+  });
+}
+
+TEST_CASE("the connect timeouts count the wait for a free connection, or the handshake alone") {
+  HttpServer server;
+  aiohttp::SessionOptions options;
+  options.connector.limit = 1;
+  with_session(options, [&](aiohttp::ClientSession& session) {
+    auto occupant = asyncio::create_task(session.get(server.url("/silent")));
+    await(asyncio::sleep(0s));
+    const aiohttp::ClientTimeout timeout{.connect = 50ms};
+    CHECK_THROWS_AS(await(session.get(server.url("/fixed"), {.timeout = timeout})),
+                    aiohttp::ServerTimeoutError);
+    occupant.cancel();
+    CHECK_THROWS_AS(await(occupant), asyncio::CancelledError);
+    CHECK(await(session.get(server.url("/fixed"), {.timeout = timeout})).ok());
+    // Connected in time, silent for longer.
+    const aiohttp::ClientTimeout both{.total = 150ms, .connect = 50ms};
+    CHECK_THROWS_AS(await(session.get(server.url("/silent"), {.timeout = both})),
+                    asyncio::TimeoutError);
+  });
+}
+
+TEST_CASE("a session uses no more connections than its limits allow") {
+  HttpServer server, other;
+  aiohttp::SessionOptions options;
+  const auto fetch_all = [&](int count) {
+    with_session(options, [&](aiohttp::ClientSession& session) {
+      std::vector<asyncio::Task<void>> tasks;
+      for (int i = 0; i < count; ++i)
+        tasks.push_back(asyncio::create_task([&, i] {
+          auto response = await(session.get((i % 2 ? other : server).url("/slow/3")));
+          CHECK(await(response.read()).size() == 3);
+        }));
+      for (auto& task : tasks) await(task);
+    });
+  };
+  options.connector.limit = 3;
+  fetch_all(20);
+  CHECK(server.most_active() <= 3);
+  CHECK(server.connections() + other.connections() <= 6);
+  options.connector.limit = 0;
+  options.connector.limit_per_host = 2;
+  fetch_all(20);
+  CHECK(server.requests() + other.requests() == 40);
+  CHECK(other.most_active() <= 3);
+}
+
+TEST_CASE("a hundred requests at a time is the default") {
+  HttpServer server;
+  with_session([&](aiohttp::ClientSession& session) {
+    std::vector<asyncio::Task<int>> tasks;
+    for (int i = 0; i < 200; ++i)
+      tasks.push_back(asyncio::create_task([&] {
+        auto response = await(session.get(server.url("/gate/100")));
+        await(response.read());
+        return response.status;
+      }));
+    for (const int status : await(asyncio::gather(tasks))) CHECK(status == 200);
+  });
+  CHECK(server.most_active() == 100);
+  CHECK(server.connections() <= 100);
+}
+
+TEST_CASE("cancelling a task ends its transfer, wherever it waits") {
+  HttpServer server;
+  with_session([&](aiohttp::ClientSession& session) {
+    for (const char* path : {"/silent", "/stalled", "/bytes/50000000"}) {
+      bool released = false;
+      auto task = asyncio::create_task([&, path] {
+        try {
+          asyncio::with(session.get(server.url(path)), [&](auto& response) {
+            await(response.content.read(1));
+            await(response.read());
+            await(asyncio::sleep(1h));
+          });
+        } catch (const asyncio::CancelledError&) {
+          released = true;
+          throw;
+        }
+      });
+      CHECK(server.wait_until([&] {
+        await(asyncio::sleep(1ms));
+        return server.open() == 1;
+      }));
+      await(asyncio::sleep(5ms));
+      task.cancel();
+      CHECK_THROWS_AS(await(task), asyncio::CancelledError);
+      CHECK(released);
+      if (std::string_view(path).starts_with("/bytes")) break;  // has been read to its end
+      CHECK(server.wait_until([&] { return server.open() == 0; }));
+    }
+  });
+}
+
+TEST_CASE("a task that is cancelled while it waits for its turn leaves the queue") {
+  HttpServer server;
+  aiohttp::SessionOptions options;
+  options.connector.limit = 1;
+  with_session(options, [&](aiohttp::ClientSession& session) {
+    auto first = asyncio::create_task(session.get(server.url("/silent")));
+    auto second = asyncio::create_task(session.get(server.url("/echo")));
+    auto third = asyncio::create_task(session.get(server.url("/fixed")));
+    await(asyncio::sleep(1ms));
+    second.cancel();
+    CHECK_THROWS_AS(await(second), asyncio::CancelledError);
+    first.cancel();
+    CHECK_THROWS_AS(await(first), asyncio::CancelledError);
+    CHECK(await(await(third).read()) == "hello");
+  });
+}
+
+TEST_CASE("a slot given to a task that is cancelled in the same turn goes to the next") {
+  HttpServer server;
+  aiohttp::SessionOptions options;
+  options.connector.limit = 1;
+  with_session(options, [&](aiohttp::ClientSession& session) {
+    auto occupant = await(session.get(server.url("/stalled")));
+    auto second = asyncio::create_task(session.get(server.url("/silent")));
+    auto third = asyncio::create_task(session.get(server.url("/fixed")));
+    await(asyncio::sleep(1ms));
+    occupant.release();
+    second.cancel();
+    CHECK_THROWS_AS(await(second), asyncio::CancelledError);
+    CHECK(await(await(third).read()) == "hello");
+  });
+}
+
+TEST_CASE("leaving the scope of a response that has not been read closes its connection") {
+  HttpServer server;
+  with_session([&](aiohttp::ClientSession& session) {
+    asyncio::with(session.get(server.url("/bytes/50000000")),
+                  [&](auto& response) { CHECK(response.status == 200); });
+    CHECK(server.wait_until([&] { return server.open() == 0; }));
+    auto response = await(session.get(server.url("/stalled")));
+    response.release();
+    CHECK_THROWS_AS(await(response.read()), aiohttp::ClientConnectionError);
+  });
+}
+
+TEST_CASE("closing a session ends its transfers with ClientConnectionError") {
+  HttpServer server;
+  with_session([&](aiohttp::ClientSession& session) {
+    auto waiting = asyncio::create_task(session.get(server.url("/silent")));
+    auto response = await(session.get(server.url("/stalled")));
+    auto reading = asyncio::create_task(response.read());
+    auto complete = await(session.get(server.url("/fixed")));
+    await(asyncio::sleep(20ms));
+    await(session.close());
+    CHECK(session.closed());
+    CHECK_THROWS_AS(await(waiting), aiohttp::ClientConnectionError);
+    CHECK_THROWS_AS(await(reading), aiohttp::ClientConnectionError);
+    CHECK(await(complete.read()) == "hello");
+    CHECK(text_of<fiber::RuntimeError>([&] { await(session.get(server.url("/fixed"))); }) ==
+          "Session is closed");
+    CHECK(server.wait_until([&] { return server.open() == 0; }));
+    await(session.close());
+  });
+}
+
+TEST_CASE("responses may outlive their session, and sessions their loop") {
+  HttpServer server;
+  std::optional<aiohttp::ClientResponse> response;
+  std::optional<aiohttp::ClientSession> session;
+  asyncio::run([&] {
+    session.emplace();
+    response = await(session->get(server.url("/bytes/9000000")));
+  });
+  session.reset();
+  response.reset();
+  CHECK(server.wait_until([&] { return server.open() == 0; }));
+}
+
+TEST_CASE("a session belongs to the loop that used it first") {
+  HttpServer server;
+  aiohttp::ClientSession session;
+  asyncio::run([&] { CHECK(await(session.get(server.url("/fixed"))).ok()); });
+  asyncio::run(
+      [&] { CHECK_THROWS_AS(await(session.get(server.url("/fixed"))), fiber::RuntimeError); });
+}
+
+TEST_CASE("many transfers with new connections leave no descriptor behind") {
+  HttpServer server;
+  with_session([&](aiohttp::ClientSession& session) {
+    for (int round = 0; round < 5; ++round) {
+      std::vector<asyncio::Task<void>> tasks;
+      for (int i = 0; i < 30; ++i)
+        tasks.push_back(asyncio::create_task([&, i] {
+          const char* const paths[] = {"/fixed", "/dropped", "/no-answer", "/bytes/200000"};
+          try {
+            auto response = await(session.get(server.url(paths[i % 4])));
+            if (i % 3) await(response.read());
+          } catch (const aiohttp::ClientError&) {
+          }
+        }));
+      for (auto& task : tasks) await(task);
+    }
+  });
+  CHECK(server.wait_until([&] { return server.open() == 0; }));
+}

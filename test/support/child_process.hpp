@@ -1,0 +1,279 @@
+// Child processes for tests: their output line by line with its time, how they end, and several of
+// them at once without threads.
+#pragma once
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace support {
+
+struct ChildOptions {
+  std::string program = {};  // a path
+  std::vector<std::string> arguments = {};
+  std::string directory = {};                  // where it runs; "" for here
+  std::optional<double> interrupt_at = {};     // seconds until it gets SIGINT
+  std::optional<rlim_t> file_size_limit = {};  // bytes; a longer write fails as on a full disk
+  bool stderr_is_terminal = false;
+  double timeout = 60;  // seconds until it is killed
+  // What a copy of this process runs instead of a program. It ends with status 0 when this returns
+  // and with 70 when it throws; assertions of the test framework do not work in it.
+  std::function<void()> body = {};
+};
+
+struct ChildLine {
+  double time;  // seconds since the start
+  std::string text;
+};
+
+struct ChildResult {
+  std::vector<ChildLine> lines;  // of stdout
+  std::string errors;            // all of stderr
+  double end = 0;                // seconds from the start to the end
+  int status = -1;               // 128 + n if signal n ended it, as a shell shows it
+  bool timed_out = false;
+
+  std::string out() const {
+    std::string all;
+    for (const ChildLine& line : lines) all += line.text + "\n";
+    return all;
+  }
+};
+
+namespace child_detail {
+
+using Clock = std::chrono::steady_clock;
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor() { reset(); }
+  int get() const { return fd_; }
+  void reset() {
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  }
+
+ private:
+  int fd_;
+};
+
+[[noreturn]] inline void fail(const char* what) {
+  throw std::system_error(errno, std::generic_category(), what);
+}
+
+inline std::pair<Descriptor, Descriptor> pipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) fail("pipe");
+  return {Descriptor(ends[0]), Descriptor(ends[1])};
+}
+
+inline std::pair<Descriptor, Descriptor> terminal() {
+  Descriptor ours(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (ours.get() < 0 || ::grantpt(ours.get()) != 0 || ::unlockpt(ours.get()) != 0) fail("pty");
+  Descriptor theirs(::open(::ptsname(ours.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (theirs.get() < 0) fail("pty");
+  return {std::move(ours), std::move(theirs)};
+}
+
+class Child {
+ public:
+  explicit Child(const ChildOptions& options) : options_(options) {
+    auto [out, child_out] = pipe();
+    auto [errors, child_errors] = options.stderr_is_terminal ? terminal() : pipe();
+    std::vector<char*> arguments{const_cast<char*>(options.program.c_str())};
+    for (const std::string& argument : options.arguments)
+      arguments.push_back(const_cast<char*>(argument.c_str()));
+    arguments.push_back(nullptr);
+
+    start_ = Clock::now();
+    pid_ = ::fork();
+    if (pid_ < 0) fail("fork");
+    if (pid_ == 0) become(arguments.data(), child_out.get(), child_errors.get());
+    ::setpgid(pid_, pid_);
+    out_ = std::move(out);
+    errors_ = std::move(errors);
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  ~Child() {
+    if (!ended_) {
+      kill_all();
+      int status;
+      while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+      }
+    }
+  }
+
+  bool ended() const { return ended_; }
+  ChildResult& result() { return result_; }
+
+  void add_to(std::vector<pollfd>& set) const {
+    for (int fd : {out_.get(), errors_.get()})
+      if (fd >= 0) set.push_back({fd, POLLIN, 0});
+  }
+
+  // Reads what is there, sends the signals that are due, notices the end.
+  void step(const std::vector<pollfd>& set) {
+    for (const pollfd& entry : set) {
+      if (entry.revents == 0) continue;
+      if (entry.fd == out_.get()) {
+        if (!read_some(out_, rest_)) continue;
+        split_lines();
+      } else if (entry.fd == errors_.get()) {
+        read_some(errors_, result_.errors);
+      }
+    }
+    const double now = seconds();
+    if (options_.interrupt_at && now >= *options_.interrupt_at) {
+      options_.interrupt_at.reset();
+      ::kill(pid_, SIGINT);
+    }
+    if (!result_.timed_out && now >= options_.timeout) {
+      result_.timed_out = true;
+      kill_all();
+    }
+    int status;
+    if ((out_.get() < 0 || result_.timed_out) && ::waitpid(pid_, &status, WNOHANG) == pid_) {
+      ended_ = true;
+      result_.end = seconds();
+      result_.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+      if (!rest_.empty()) result_.lines.push_back({result_.end, std::exchange(rest_, {})});
+      pollfd last{errors_.get(), POLLIN, 0};
+      while (errors_.get() >= 0 && ::poll(&last, 1, 0) > 0 && read_some(errors_, result_.errors)) {
+      }
+    }
+  }
+
+ private:
+  // In the child, between fork and exec: system calls only.
+  [[noreturn]] void become(char** arguments, int out, int errors) const {
+    ::dup2(out, STDOUT_FILENO);
+    ::dup2(errors, STDERR_FILENO);
+    const int nothing = ::open("/dev/null", O_RDONLY);
+    if (nothing >= 0) ::dup2(nothing, STDIN_FILENO);
+    if (nothing > STDERR_FILENO) ::close(nothing);
+    ::signal(SIGINT, SIG_DFL);
+    ::setpgid(0, 0);
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (options_.file_size_limit) {
+      const rlimit limit{*options_.file_size_limit, *options_.file_size_limit};
+      ::signal(SIGXFSZ, SIG_IGN);  // the write fails with EFBIG instead
+      if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(127);
+    }
+    if (!options_.directory.empty() && ::chdir(options_.directory.c_str()) != 0) ::_exit(127);
+    if (options_.body) run_body();
+    ::execv(arguments[0], arguments);
+    ::_exit(127);
+  }
+
+  [[noreturn]] void run_body() const {
+    const rlimit no_core{0, 0};
+    ::setrlimit(RLIMIT_CORE, &no_core);
+    int status = 0;
+    try {
+      options_.body();
+    } catch (...) {
+      std::fputs("the body of the child process threw\n", stderr);
+      status = 70;
+    }
+    std::fflush(nullptr);
+    ::_exit(status);
+  }
+
+  // The child has a process group of its own, so that nothing it has started is left behind.
+  void kill_all() const {
+    ::kill(-pid_, SIGKILL);
+    ::kill(pid_, SIGKILL);
+  }
+
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+
+  // False at the end of the stream.
+  static bool read_some(Descriptor& from, std::string& to) {
+    char buffer[65536];
+    const ssize_t n = ::read(from.get(), buffer, sizeof buffer);
+    if (n > 0) {
+      to.append(buffer, static_cast<std::size_t>(n));
+      return true;
+    }
+    if (n < 0 && errno == EINTR) return true;
+    from.reset();
+    return false;
+  }
+
+  void split_lines() {
+    const double now = seconds();
+    for (std::size_t end; (end = rest_.find('\n')) != std::string::npos; rest_.erase(0, end + 1))
+      result_.lines.push_back({now, rest_.substr(0, end)});
+  }
+
+  ChildOptions options_;
+  Clock::time_point start_;
+  pid_t pid_ = -1;
+  Descriptor out_, errors_;
+  std::string rest_;  // of stdout, after the last newline
+  ChildResult result_;
+  bool ended_ = false;
+};
+
+}  // namespace child_detail
+
+// Runs all of them, at most `at_once` at a time, in the order given; the results in that order.
+// A child that cannot be started ends with status 127. None outlives the call.
+inline std::vector<ChildResult> run_children(const std::vector<ChildOptions>& all,
+                                             std::size_t at_once) {
+  std::vector<ChildResult> results(all.size());
+  std::deque<std::pair<std::size_t, std::unique_ptr<child_detail::Child>>> running;
+  std::size_t next = 0;
+  while (next < all.size() || !running.empty()) {
+    while (next < all.size() && running.size() < at_once) {
+      running.emplace_back(next, std::make_unique<child_detail::Child>(all[next]));
+      ++next;
+    }
+    std::vector<pollfd> set;
+    for (auto& [index, child] : running) child->add_to(set);
+    ::poll(set.data(), set.size(), 10);
+    for (auto& [index, child] : running) {
+      child->step(set);
+      if (child->ended()) results[index] = std::move(child->result());
+    }
+    std::erase_if(running, [](auto& entry) { return entry.second->ended(); });
+  }
+  return results;
+}
+
+inline ChildResult run_child(const ChildOptions& options) {
+  return std::move(run_children({options}, 1).front());
+}
+
+// Runs `body` in a copy of this process, which has the calling thread alone.
+inline ChildResult run_forked(std::function<void()> body) {
+  std::fflush(nullptr);
+  return run_child({.body = std::move(body)});
+}
+
+}  // namespace support

@@ -1,0 +1,2 @@
+// Being compiled and linked is the whole test.
+int main() {}

@@ -1,0 +1,15 @@
+// The main function of every test program.
+#define DOCTEST_CONFIG_IMPLEMENT
+// Faults are for the library's own handler and the sanitizers'.
+#define DOCTEST_CONFIG_NO_POSIX_SIGNALS
+#include <doctest/doctest.h>
+
+#include "leak_check.hpp"
+
+REGISTER_LISTENER("leaks", 1, support::LeakListener);
+
+int main(int argc, char** argv) {
+  doctest::Context context(argc, argv);
+  const int status = context.run();
+  return status == 0 && support::leaks_found() ? 1 : status;
+}

@@ -1,0 +1,131 @@
+# shellcheck shell=bash
+# Sourced by samples/run, test/run and .ci/run: packages, configuring, headings.
+
+# What samples and tests are built with; one build directory serves both.
+# shellcheck disable=SC2034
+build_packages=(g++ meson ninja-build pkg-config libboost-context-dev doctest-dev
+  libcurl4-openssl-dev libcereal-dev ca-certificates)
+
+# need PACKAGE...: installs those whose content is missing; names are Debian's.
+need() {
+  local package missing=()
+  for package in "$@"; do
+    present "$package" || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    as_root=(sudo)
+    if ! command -v sudo >/dev/null || { [ ! -t 0 ] && ! sudo -n true 2>/dev/null; }; then
+      as_root=(false)
+    fi
+  fi
+  if ! command -v apt-get >/dev/null || [ "${as_root[0]:-}" = false ]; then
+    echo "These packages are missing (Debian's names): ${missing[*]}" >&2
+    echo "Install them, or what your system calls them, and start this again." >&2
+    return 1
+  fi
+
+  echo "Installing ${missing[*]}"
+  local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq
+    -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
+  "${apt[@]}" update || echo "apt-get update failed; trying with the lists that are there" >&2
+  local log
+  log=$(mktemp)
+  if ! "${apt[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    echo "Could not install: ${missing[*]}" >&2
+    return 1
+  fi
+  rm -f "$log"
+}
+
+# present PACKAGE: what we want it for is there, wherever it comes from.
+present() {
+  case $1 in
+    g++) command -v g++ >/dev/null ;;
+    ninja-build) command -v ninja >/dev/null ;;
+    libboost-context-dev) has_header boost/context/detail/fcontext.hpp ;;
+    libboost-fiber-dev) has_header boost/fiber/all.hpp ;;
+    libboost-dev) has_header boost/coroutine2/coroutine.hpp ;;
+    doctest-dev) has_header doctest/doctest.h ;;
+    libcurl4-openssl-dev) has_header curl/curl.h ;;
+    libcereal-dev) has_header cereal/cereal.hpp ;;
+    ca-certificates) ! command -v apt-get >/dev/null || [ -e /etc/ssl/certs/ca-certificates.crt ] ;;
+    clang-16) [ -n "$(clang)" ] ;;
+    llvm-16) command -v llvm-symbolizer-16 llvm-symbolizer >/dev/null ;;
+    libclang-rt-16-dev)
+      echo 'int main() {}' | "$(clang)" -fsanitize=address -x c++ - -o /dev/null 2>/dev/null
+      ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+# Asks the preprocessor alone, which does not need what the header includes.
+has_header() {
+  local answer
+  answer=$(printf '#if __has_include(<%s>)\nfound\n#endif\n' "$1" |
+    ${CXX:-g++} -E -P -x c++ - 2>/dev/null) && [ "${answer##*$'\n'}" = found ]
+}
+
+# The Clang to use: 16 or later.
+clang() {
+  local name version
+  for name in clang++-16 clang++ clang++-{17..30}; do
+    version=$("$name" -dumpversion 2>/dev/null) || continue
+    if [ "${version%%.*}" -ge 16 ]; then
+      echo "$name"
+      return
+    fi
+  done
+}
+
+# configure DIRECTORY MESON-OPTION...: sets it up, or changes the options of one that exists.
+configure() {
+  local directory=$1
+  shift
+  if [ -e "$directory/build.ninja" ]; then
+    if meson setup --reconfigure "$directory" "$@" </dev/null >/dev/null 2>&1; then return; fi
+    # Made elsewhere, or by another Meson, or without a header that has been installed since.
+    echo "Setting up $directory afresh"
+    rm -rf "$directory"
+  fi
+  quietly meson setup "$directory" "$@"
+}
+
+# build DIRECTORY [TARGET...]: with Ninja's progress line on a terminal, without a word elsewhere.
+build() {
+  local directory=$1 quiet=()
+  shift
+  [ -t 1 ] || quiet=(--quiet)
+  ninja -C "$directory" -j "$(nproc)" "${quiet[@]}" "$@"
+}
+
+# quietly COMMAND...: shows its output only if it fails.
+quietly() {
+  local log status=0
+  log=$(mktemp)
+  "$@" </dev/null >"$log" 2>&1 || status=$?
+  [ $status -eq 0 ] || cat "$log" >&2
+  rm -f "$log"
+  return $status
+}
+
+# heading TEXT
+heading() {
+  if [ -t 1 ]; then
+    printf '\n\033[1m== %s\033[0m\n' "$*"
+  else
+    printf '\n== %s\n' "$*"
+  fi
+}
+
+now() { echo "${EPOCHREALTIME/[.,]/}"; }
+
+# since START: the seconds from START, a value of now, such as 2.004.
+since() {
+  local us=$(($(now) - $1))
+  printf '%d.%03d' $((us / 1000000)) $((us / 1000 % 1000))
+}
