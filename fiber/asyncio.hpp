@@ -8,6 +8,9 @@
 #include <fiber/asyncio/locks.hpp>
 #include <fiber/asyncio/queues.hpp>
 #include <fiber/asyncio/runners.hpp>
+#include <fiber/asyncio/server.hpp>
+#include <fiber/asyncio/sock.hpp>
+#include <fiber/asyncio/streams.hpp>
 #include <fiber/asyncio/taskgroups.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/threads.hpp>

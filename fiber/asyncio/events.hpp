@@ -8,6 +8,7 @@
 #include <concepts>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -22,6 +23,8 @@ class Future;
 template <class T>
 class Task;
 class FutureRef;
+class SocketAddress;
+struct getaddrinfo_options;
 
 // Something that asyncio::await can wait for and create_task can run: see coroutines.hpp.
 
@@ -129,6 +132,29 @@ class FIBER_API EventLoop {
     object().add_writer(fd, make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
   bool remove_writer(int fd) const;
+
+  // Sockets by hand, for those who have a descriptor; await them. A system call that would block is
+  // tried again when the descriptor is ready. One task may wait to read from a descriptor and one
+  // to write to it; it must stay open meanwhile. They throw OSError. Defined in sock.hpp.
+  // At most n bytes, "" at the end.
+  auto sock_recv(int fd, std::size_t n) const;
+  // The same into memory of the caller's; how many bytes came.
+  auto sock_recv_into(int fd, std::span<char> buffer) const;
+  // A datagram and where it came from.
+  auto sock_recvfrom(int fd, std::size_t n) const;
+  auto sock_sendall(int fd, std::string data) const;
+  // How many bytes were sent.
+  auto sock_sendto(int fd, std::string data, const SocketAddress& address) const;
+  auto sock_connect(int fd, const SocketAddress& address) const;
+  // The descriptor of the new connection, which does not block and is the caller's to close, and
+  // its other side.
+  auto sock_accept(int fd) const;
+  // Looks names up, on a thread of the default executor unless the host is an address; await it.
+  // Throws gaierror.
+  auto getaddrinfo(std::string host, int port) const;
+  auto getaddrinfo(std::string host, int port, const getaddrinfo_options& options) const;
+  // Host and service; `flags` are NI_ constants.
+  auto getnameinfo(const SocketAddress& address, int flags = 0) const;
 
   // Runs `function(args...)` on a thread of the executor; nullptr is the default one, made at first
   // use. Returns a Future of its result. Defined in threads.hpp.

@@ -33,7 +33,9 @@ bool debug_from_environment() {
   return value != nullptr && *value != '\0';
 }
 
-void cancel_all_tasks(const EventLoop& loop) {
+}  // namespace
+
+void detail::cancel_all_tasks(const EventLoop& loop) {
   const std::vector<TaskRef> to_cancel = all_tasks(loop);
   if (to_cancel.empty()) return;
   for (const TaskRef& task : to_cancel) task.cancel();
@@ -46,8 +48,6 @@ void cancel_all_tasks(const EventLoop& loop) {
                                  .future = task});
   }
 }
-
-}  // namespace
 
 Runner::Runner(runner_options options) : options_(std::move(options)) {}
 
@@ -89,7 +89,7 @@ void Runner::close() {
       runner.loop_ = EventLoop();
     }
   } end{*this};
-  cancel_all_tasks(loop_);
+  detail::cancel_all_tasks(loop_);
   loop_.run_until_complete(loop_.shutdown_asyncgens());
   loop_.run_until_complete(loop_.shutdown_default_executor(std::chrono::seconds(300)));
 }

@@ -29,6 +29,11 @@ inline auto EventLoop::shutdown_asyncgens() const {
   });
 }
 
+namespace detail {
+// Cancels what is unfinished, waits for it, and reports the errors it ended with.
+FIBER_API void cancel_all_tasks(const EventLoop& loop);
+}  // namespace detail
+
 struct runner_options {
   std::optional<bool> debug = {};                    // default: the variable ASYNCIODEBUG
   std::function<EventLoop()> loop_factory = {};      // default: new_event_loop

@@ -1,5 +1,7 @@
 #include <fiber/asyncio/sock.hpp>
 
+#include <fiber/asyncio/detail/waiter.hpp>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
@@ -7,6 +9,7 @@
 #include <ostream>
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/un.h>
@@ -198,6 +201,161 @@ std::pair<std::string, std::string> name_of(LoopObject& loop, const SocketAddres
   };
   if ((flags & NI_NUMERICHOST) != 0 && (flags & NI_NUMERICSERV) != 0) return ask();
   return asyncio::await(EventLoop(&loop).run_in_executor(nullptr, ask));
+}
+
+// --- sockets by hand ----------------------------------------------------------------------------
+
+bool begin_connect(int fd, const SocketAddress& address) {
+  auto pause = std::chrono::milliseconds(1);
+  while (::connect(fd, address.data(), address.size()) != 0) {
+    if (errno == EINPROGRESS || errno == EINTR) return true;
+    if (errno != EAGAIN) raise_os_error(errno, "Connect call failed " + repr(address));
+    // A Unix server whose backlog is full: nothing tells when there is room.
+    asyncio::await(asyncio::sleep(pause));
+    pause = std::min(pause * 2, std::chrono::milliseconds(50));
+  }
+  return false;
+}
+
+void end_connect(int fd, const SocketAddress& address) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+  if (error != 0) raise_os_error(error, "Connect call failed " + repr(address));
+}
+
+namespace {
+
+void check_nonblocking(const LoopObject& loop, int fd) {
+  if (loop.debug && (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0)
+    throw ValueError("the socket must be non-blocking");
+}
+
+enum class For : bool { reading, writing };
+
+// Suspends, and calls `attempt` whenever the descriptor is ready, until it returns true or throws.
+template <class F>
+void when_ready(LoopObject& loop, int fd, For what, F&& attempt) {
+  Waiter waiter(loop);
+  const auto step = [&waiter, &attempt] {
+    if (waiter.done()) return;
+    try {
+      if (attempt()) waiter.finish();
+    } catch (const KeyboardInterrupt&) {
+      throw;
+    } catch (const SystemExit&) {
+      throw;
+    } catch (...) {
+      waiter.set_exception(std::current_exception());
+    }
+  };
+  auto* object = new HandleOf<decltype(step)>(&loop, step);
+  object->retain();
+  const Handle handle(object);
+  if (what == For::reading)
+    loop.add_reader(fd, object);
+  else
+    loop.add_writer(fd, object);
+  struct Remove {
+    LoopObject& loop;
+    int fd;
+    For what;
+    const Handle& handle;
+    ~Remove() {
+      if (handle.cancelled()) return;  // somebody else waits in our place
+      if (what == For::reading)
+        loop.remove_reader(fd);
+      else
+        loop.remove_writer(fd);
+    }
+  } remove{loop, fd, what, handle};
+  waiter.wait();
+}
+
+// The result of a system call, made again and again until it does not block.
+template <class F>
+std::size_t retry(LoopObject& loop, int fd, For what, F&& call) {
+  check_nonblocking(loop, fd);
+  std::size_t result = 0;
+  const auto attempt = [&] {
+    const std::ptrdiff_t count = call();
+    if (count < 0) {
+      if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return false;
+      raise_os_error(errno);
+    }
+    result = static_cast<std::size_t>(count);
+    return true;
+  };
+  if (!attempt()) when_ready(loop, fd, what, attempt);
+  return result;
+}
+
+}  // namespace
+
+std::string sock_recv(LoopObject& loop, int fd, std::size_t n) {
+  std::string data;
+  retry(loop, fd, For::reading, [&] {
+    const std::size_t size = std::min(n, LoopObject::kScratchSize);
+    const std::ptrdiff_t got = ::recv(fd, loop.scratch(), size, MSG_DONTWAIT);
+    if (got > 0) data.assign(loop.scratch(), static_cast<std::size_t>(got));
+    return got;
+  });
+  return data;
+}
+
+std::size_t sock_recv_into(LoopObject& loop, int fd, std::span<char> buffer) {
+  return retry(loop, fd, For::reading,
+               [&] { return ::recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT); });
+}
+
+std::pair<std::string, SocketAddress> sock_recvfrom(LoopObject& loop, int fd, std::size_t n) {
+  std::string buffer(n, '\0');
+  sockaddr_storage from{};
+  socklen_t size = 0;
+  const std::size_t count = retry(loop, fd, For::reading, [&] {
+    size = sizeof from;
+    return ::recvfrom(fd, buffer.data(), buffer.size(), MSG_DONTWAIT,
+                      reinterpret_cast<sockaddr*>(&from), &size);
+  });
+  buffer.resize(count);
+  return {std::move(buffer),
+          SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&from), size)};
+}
+
+void sock_sendall(LoopObject& loop, int fd, std::string_view data) {
+  while (!data.empty())
+    data.remove_prefix(retry(loop, fd, For::writing, [&] {
+      return ::send(fd, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    }));
+}
+
+std::size_t sock_sendto(LoopObject& loop, int fd, std::string_view data,
+                        const SocketAddress& address) {
+  return retry(loop, fd, For::writing, [&] {
+    return ::sendto(fd, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL, address.data(),
+                    address.size());
+  });
+}
+
+void sock_connect(LoopObject& loop, int fd, const SocketAddress& address) {
+  check_nonblocking(loop, fd);
+  if (!begin_connect(fd, address)) return;
+  when_ready(loop, fd, For::writing, [] { return true; });
+  end_connect(fd, address);
+}
+
+std::pair<int, SocketAddress> sock_accept(LoopObject& loop, int fd) {
+  UniqueFd connection;
+  sockaddr_storage peer{};
+  socklen_t size = 0;
+  retry(loop, fd, For::reading, [&]() -> std::ptrdiff_t {
+    size = sizeof peer;
+    connection = UniqueFd(::accept4(fd, reinterpret_cast<sockaddr*>(&peer), &size,
+                                    SOCK_NONBLOCK | SOCK_CLOEXEC));
+    return connection.get();
+  });
+  return {connection.release(),
+          SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&peer), size)};
 }
 
 }  // namespace detail

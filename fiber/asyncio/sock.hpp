@@ -57,7 +57,6 @@ class FIBER_API SocketAddress {
   friend FIBER_API bool operator==(const SocketAddress& a, const SocketAddress& b) noexcept;
 
  private:
-  friend struct AcceptedAddress;
   sockaddr_storage storage_{};
   socklen_t size_ = 0;
 };
@@ -111,5 +110,64 @@ FIBER_API std::vector<AddressInfo> resolve(LoopObject& loop, std::string host, i
 FIBER_API std::pair<std::string, std::string> name_of(LoopObject& loop,
                                                       const SocketAddress& address, int flags);
 
+// False: connected; true: to be waited for.
+FIBER_API bool begin_connect(int fd, const SocketAddress& address);
+// After the wait.
+FIBER_API void end_connect(int fd, const SocketAddress& address);
+
+FIBER_API std::string sock_recv(LoopObject& loop, int fd, std::size_t n);
+FIBER_API std::size_t sock_recv_into(LoopObject& loop, int fd, std::span<char> buffer);
+FIBER_API std::pair<std::string, SocketAddress> sock_recvfrom(LoopObject& loop, int fd,
+                                                              std::size_t n);
+FIBER_API void sock_sendall(LoopObject& loop, int fd, std::string_view data);
+FIBER_API std::size_t sock_sendto(LoopObject& loop, int fd, std::string_view data,
+                                  const SocketAddress& address);
+FIBER_API void sock_connect(LoopObject& loop, int fd, const SocketAddress& address);
+FIBER_API std::pair<int, SocketAddress> sock_accept(LoopObject& loop, int fd);
+
 }  // namespace detail
+
+inline auto EventLoop::sock_recv(int fd, std::size_t n) const {
+  return detail::Deferred(
+      [loop = *this, fd, n] { return detail::sock_recv(loop.object(), fd, n); });
+}
+inline auto EventLoop::sock_recv_into(int fd, std::span<char> buffer) const {
+  return detail::Deferred(
+      [loop = *this, fd, buffer] { return detail::sock_recv_into(loop.object(), fd, buffer); });
+}
+inline auto EventLoop::sock_recvfrom(int fd, std::size_t n) const {
+  return detail::Deferred(
+      [loop = *this, fd, n] { return detail::sock_recvfrom(loop.object(), fd, n); });
+}
+inline auto EventLoop::sock_sendall(int fd, std::string data) const {
+  return detail::Deferred([loop = *this, fd, data = std::move(data)] {
+    detail::sock_sendall(loop.object(), fd, data);
+  });
+}
+inline auto EventLoop::sock_sendto(int fd, std::string data, const SocketAddress& address) const {
+  return detail::Deferred([loop = *this, fd, data = std::move(data), address] {
+    return detail::sock_sendto(loop.object(), fd, data, address);
+  });
+}
+inline auto EventLoop::sock_connect(int fd, const SocketAddress& address) const {
+  return detail::Deferred(
+      [loop = *this, fd, address] { detail::sock_connect(loop.object(), fd, address); });
+}
+inline auto EventLoop::sock_accept(int fd) const {
+  return detail::Deferred([loop = *this, fd] { return detail::sock_accept(loop.object(), fd); });
+}
+inline auto EventLoop::getaddrinfo(std::string host, int port,
+                                   const getaddrinfo_options& options) const {
+  return detail::Deferred([loop = *this, host = std::move(host), port, options] {
+    return detail::resolve(loop.object(), host, port, options);
+  });
+}
+inline auto EventLoop::getaddrinfo(std::string host, int port) const {
+  return getaddrinfo(std::move(host), port, getaddrinfo_options{});
+}
+inline auto EventLoop::getnameinfo(const SocketAddress& address, int flags) const {
+  return detail::Deferred(
+      [loop = *this, address, flags] { return detail::name_of(loop.object(), address, flags); });
+}
+
 }  // namespace fiber::asyncio

@@ -79,18 +79,7 @@ class Opening {
 StreamPair connect_to(UniqueFd fd, const SocketAddress& address, std::size_t limit) {
   Opening opening(running_loop(), limit);
   opening.transport().peername = address;
-  bool in_progress = false;
-  auto pause = std::chrono::milliseconds(1);
-  while (::connect(fd.get(), address.data(), address.size()) != 0) {
-    if (errno == EINPROGRESS || errno == EINTR) {
-      in_progress = true;
-      break;
-    }
-    if (errno != EAGAIN) raise_os_error(errno, "Connect call failed " + repr(address));
-    // A Unix server whose backlog is full: nothing tells when there is room.
-    asyncio::await(asyncio::sleep(pause));
-    pause = std::min(pause * 2, std::chrono::milliseconds(50));
-  }
+  const bool in_progress = begin_connect(fd.get(), address);
   opening.transport().open(std::move(fd));
   if (in_progress) opening.transport().wait_connected();
   return opening.finish();

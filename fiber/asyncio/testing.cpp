@@ -1,9 +1,13 @@
 #include <fiber/asyncio/testing.hpp>
 
 #include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/threads.hpp>
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
+#include <limits>
+#include <set>
 #include <system_error>
 
 namespace fiber::asyncio::testing {
@@ -40,18 +44,31 @@ LeftBehind::~LeftBehind() = default;
 namespace detail {
 namespace {
 
-// "5 -> socket:[1234]", sorted.
-std::vector<std::string> open_descriptors() {
-  std::vector<std::string> open;
+// What is open, such as "socket:[1234]", and as which number; sorted.
+std::vector<Descriptor> open_descriptors() {
+  std::vector<Descriptor> open;
   std::error_code none;
   for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", none)) {
-    const std::string target = std::filesystem::read_symlink(entry.path(), none).string();
+    std::string target = std::filesystem::read_symlink(entry.path(), none).string();
     // The one that this loop itself reads through.
     if (target.starts_with("/proc/") && target.ends_with("/fd")) continue;
-    open.push_back(entry.path().filename().string() + " -> " + target);
+    open.push_back({std::move(target), entry.path().filename().string()});
   }
-  std::sort(open.begin(), open.end());
+  std::sort(open.begin(), open.end(),
+            [](const Descriptor& a, const Descriptor& b) { return a.target < b.target; });
   return open;
+}
+
+// Numbers do not count: the loop may have closed its own and opened others.
+std::vector<std::string> opened_since(const std::vector<Descriptor>& before) {
+  std::vector<Descriptor> more;
+  const std::vector<Descriptor> now = open_descriptors();
+  std::set_difference(now.begin(), now.end(), before.begin(), before.end(),
+                      std::back_inserter(more),
+                      [](const Descriptor& a, const Descriptor& b) { return a.target < b.target; });
+  std::vector<std::string> texts;
+  for (const Descriptor& each : more) texts.push_back(each.number + " (" + each.target + ")");
+  return texts;
 }
 
 std::string listed(const char* what, const std::vector<std::string>& items) {
@@ -66,8 +83,8 @@ std::string listed(const char* what, const std::vector<std::string>& items) {
 TestLoop::TestLoop(run_test_options options) : options_(options) {
   if (base::asyncio_thread().running != nullptr)
     throw RuntimeError("run_test() cannot be called from a running event loop");
-  descriptors_ = open_descriptors();
   loop_ = new_event_loop();
+  descriptors_ = open_descriptors();
   base::LoopObject& object = loop_.object();
   if (options.virtual_clock) clock_.attach(loop_);
   object.set_shuffle(options.shuffle);
@@ -99,23 +116,21 @@ void TestLoop::finish() {
   }
   set_event_loop(EventLoop());
   loop_.close();
-  loop_ = EventLoop();
-  if (!options_.allow_descriptors) {
-    std::vector<std::string> more;
-    const std::vector<std::string> open = open_descriptors();
-    std::set_difference(open.begin(), open.end(), descriptors_.begin(), descriptors_.end(),
-                        std::back_inserter(more));
-    left += listed("open descriptors", more);
-  }
+  if (!options_.allow_descriptors) left += listed("open descriptors", opened_since(descriptors_));
   if (!left.empty()) throw LeftBehind("the test left something behind" + left);
 }
 
 std::string TestLoop::left_behind() const {
   std::vector<std::string> tasks;
   std::vector<std::string> futures;
-  for (const TaskRef& task : all_tasks(loop_)) tasks.push_back(task.repr());
+  std::set<const base::FutureBase*> waited_for;
+  for (const TaskRef& task : all_tasks(loop_)) {
+    tasks.push_back(task.repr());
+    waited_for.insert(static_cast<base::TaskBase&>(task.base()).waiting_on());
+  }
   for (const base::FutureBase* future : loop_.object().registered_futures())
-    if (!future->is_task() && !future->done()) futures.push_back(future->repr());
+    if (!future->is_task() && !future->done() && !waited_for.contains(future))
+      futures.push_back(future->repr());
   std::string text;
   if (!options_.allow_tasks) text += listed("unfinished tasks", tasks);
   if (!options_.allow_futures) text += listed("pending futures", futures);

@@ -70,6 +70,11 @@ struct run_test_options {
 
 namespace detail {
 
+struct Descriptor {
+  std::string target;
+  std::string number;
+};
+
 // A loop of its own, and what must not be left in it.
 class FIBER_API TestLoop {
  public:
@@ -88,7 +93,7 @@ class FIBER_API TestLoop {
   run_test_options options_;
   EventLoop loop_;
   VirtualClock clock_;
-  std::vector<std::string> descriptors_;
+  std::vector<Descriptor> descriptors_;  // before the test
 };
 
 }  // namespace detail

@@ -82,14 +82,13 @@ inline __attribute__((always_inline)) void leave([[maybe_unused]] Stack* from,
 inline __attribute__((always_inline)) void arrive([[maybe_unused]] Stack* on,
                                                   [[maybe_unused]] Stack* from) noexcept {
 #if defined(FIBER_ASAN)
-  const void* bottom = nullptr;
-  std::size_t size = 0;
-  __sanitizer_finish_switch_fiber(on->fake_stack, &bottom, &size);
+  // The thread's own stack is learnt when it is left for the first time. No local has its address
+  // taken: inlined into a function that is not instrumented its scope would leave poison behind.
+  const bool first = from->base == nullptr;
+  __sanitizer_finish_switch_fiber(on->fake_stack,
+                                  first ? reinterpret_cast<const void**>(&from->base) : nullptr,
+                                  first ? &from->size : nullptr);
   on->fake_stack = nullptr;
-  if (from->base == nullptr) {  // the thread's own stack, met for the first time
-    from->base = static_cast<std::byte*>(const_cast<void*>(bottom));
-    from->size = size;
-  }
 #endif
 }
 

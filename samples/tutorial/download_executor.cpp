@@ -12,9 +12,12 @@
 //   loop = asyncio.get_event_loop()
 //   loop.run_until_complete(asyncio.wait(tasks))
 #include <fiber/asyncio.hpp>
+#include <fiber/concurrent/thread.hpp>
 #include <fiber/requests.hpp>
 
+#include <algorithm>
 #include <exception>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,6 +25,8 @@
 
 using namespace fiber;
 using asyncio::await;
+using concurrent::futures::ThreadPoolExecutor;
+using concurrent::futures::ThreadPoolOptions;
 
 int main(int argc, char** argv) {
   Downloads downloads(argc, argv);
@@ -43,6 +48,10 @@ int main(int argc, char** argv) {
   return downloads.run([&] {
     auto new_loop = asyncio::new_event_loop();
     asyncio::set_event_loop(new_loop);
+    // A thread for each image; by default there are a few more than processors.
+    const int threads = std::clamp(static_cast<int>(downloads.images().size()), 1, 32);
+    new_loop.set_default_executor(
+        std::make_shared<ThreadPoolExecutor>(ThreadPoolOptions{.max_workers = threads}));
     std::vector<asyncio::Task<void>> tasks;
     for (const Image& image : downloads.images())
       tasks.push_back(asyncio::ensure_future(download_image(image)));

@@ -84,7 +84,7 @@ TEST_CASE("the connect timeouts count the wait for a free connection, or the han
                     aiohttp::ServerTimeoutError);
     occupant.cancel();
     CHECK_THROWS_AS(await(occupant), asyncio::CancelledError);
-    CHECK(await(session.get(server.url("/fixed"), {.timeout = timeout})).ok());
+    CHECK(await(session.get(server.url("/fixed"))).ok());
     // Connected in time, silent for longer.
     const aiohttp::ClientTimeout both{.total = 150ms, .connect = 50ms};
     CHECK_THROWS_AS(await(session.get(server.url("/silent"), {.timeout = both})),
@@ -133,20 +133,20 @@ TEST_CASE("a hundred requests at a time is the default") {
   CHECK(server.connections() <= 100);
 }
 
-TEST_CASE("cancelling a task ends its transfer, wherever it waits") {
+TEST_CASE("cancelling a task ends its transfer, whatever it waits for") {
   HttpServer server;
   with_session([&](aiohttp::ClientSession& session) {
-    for (const char* path : {"/silent", "/stalled", "/bytes/50000000"}) {
-      bool released = false;
-      auto task = asyncio::create_task([&, path] {
+    for (const std::string path : {"/silent", "/stalled", "/bytes/50000000"}) {
+      bool cancelled = false;
+      auto task = asyncio::create_task([&] {
         try {
           asyncio::with(session.get(server.url(path)), [&](auto& response) {
             await(response.content.read(1));
-            await(response.read());
+            if (path == "/stalled") await(response.read());
             await(asyncio::sleep(1h));
           });
         } catch (const asyncio::CancelledError&) {
-          released = true;
+          cancelled = true;
           throw;
         }
       });
@@ -157,8 +157,7 @@ TEST_CASE("cancelling a task ends its transfer, wherever it waits") {
       await(asyncio::sleep(5ms));
       task.cancel();
       CHECK_THROWS_AS(await(task), asyncio::CancelledError);
-      CHECK(released);
-      if (std::string_view(path).starts_with("/bytes")) break;  // has been read to its end
+      CHECK(cancelled);
       CHECK(server.wait_until([&] { return server.open() == 0; }));
     }
   });

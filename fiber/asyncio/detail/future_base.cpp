@@ -13,6 +13,8 @@ void FutureBase::set_loop(LoopObject* loop) noexcept {
   // The first living future keeps its loop, the others need not.
   if (loop != nullptr && loop->futures_alive++ == 0) loop->retain();
   counts_for_loop_ = loop != nullptr;
+  if (loop != nullptr && loop->future_registry_ != nullptr) [[unlikely]]
+    loop->future_registry_->numbers.emplace(this, ++loop->future_registry_->last);
 }
 
 FutureBase::~FutureBase() {
@@ -21,7 +23,9 @@ FutureBase::~FutureBase() {
     remove(callback);
     if (callback->kind == Callback::Kind::handle) static_cast<HandleObject*>(callback)->release();
   }
-  if (counts_for_loop_ && --loop_->futures_alive == 0) loop_->release();
+  if (!counts_for_loop_) return;
+  if (loop_->future_registry_ != nullptr) [[unlikely]] loop_->future_registry_->numbers.erase(this);
+  if (--loop_->futures_alive == 0) loop_->release();
 }
 
 void FutureBase::unreferenced() noexcept {

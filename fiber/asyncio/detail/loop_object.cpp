@@ -186,6 +186,20 @@ void LoopObject::set_clock(std::shared_ptr<Clock> clock) { clock_ = std::move(cl
 
 void LoopObject::set_shuffle(std::uint64_t seed) { shuffle_state_ = seed; }
 
+void LoopObject::register_futures() {
+  if (future_registry_ == nullptr) future_registry_ = std::make_unique<FutureRegistry>();
+}
+
+std::vector<FutureBase*> LoopObject::registered_futures() const {
+  std::vector<FutureBase*> futures;
+  if (future_registry_ == nullptr) return futures;
+  const auto& numbers = future_registry_->numbers;
+  for (const auto& [future, number] : numbers) futures.push_back(future);
+  std::sort(futures.begin(), futures.end(),
+            [&](FutureBase* a, FutureBase* b) { return numbers.at(a) < numbers.at(b); });
+  return futures;
+}
+
 // --- running ------------------------------------------------------------------------------------
 
 void LoopObject::run_forever() {
@@ -272,6 +286,7 @@ void LoopObject::run_once() {
 }
 
 void LoopObject::begin_batch() {
+  ++iterations;
   batch_ = ready_.size();
   if (shuffle_state_ == 0 || batch_ < 2) [[likely]] return;
   std::vector<Entry> entries;
@@ -295,6 +310,7 @@ bool LoopObject::quick_turn() noexcept {
     return false;
   if (!timers_.empty() && timers_.soonest() < now() + kClockResolution) return false;
   batch_ = ready_.size();
+  ++iterations;
   return true;
 }
 
@@ -303,9 +319,10 @@ void LoopObject::poll(std::int64_t deadline) {
     selector_->select(*this, 0);
     return;
   }
-  if (clock_ != nullptr && outside_work.load() == 0 && clock_->jump(deadline)) {
-    if (!selector_->empty()) selector_->select(*this, 0);
-    return;
+  if (clock_ != nullptr && outside_work.load() == 0) {
+    const std::size_t ready = ready_.size();
+    if (!selector_->empty()) selector_->select(*this, clock_->patience());
+    if (ready_.size() != ready || clock_->jump(deadline)) return;
   }
   if (deadline == kForever && selector_->empty() && !can_ever_wake()) report_deadlock();
   std::int64_t timeout = -1;

@@ -24,6 +24,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace fiber::concurrent::futures {
@@ -105,6 +106,8 @@ class Clock {
   // The loop would sleep until `deadline` (INT64_MAX: for ever) with nothing ready. Returns true
   // if the clock has moved and the loop need not wait.
   virtual bool jump(std::int64_t deadline) noexcept = 0;
+  // How long descriptors are waited for, in real nanoseconds, before a jump.
+  virtual std::int64_t patience() noexcept { return 0; }
   // What call_at stores for a requested deadline.
   virtual std::int64_t register_deadline(std::int64_t when) noexcept { return when; }
 };
@@ -198,6 +201,10 @@ class FIBER_API LoopObject {
   TaskBase* tasks_tail = nullptr;
   std::size_t task_count = 0;
   long futures_alive = 0;
+  std::uint64_t iterations = 0;  // begun so far
+  // From now on every new future is known, until it dies: for tests. Oldest first.
+  void register_futures();
+  std::vector<FutureBase*> registered_futures() const;
   bool debug = false;
   std::chrono::nanoseconds slow_callback_duration{100'000'000};
   bool eager_tasks = false;
@@ -213,6 +220,11 @@ class FIBER_API LoopObject {
 
  private:
   friend class Selector;
+  friend class FutureBase;
+  struct FutureRegistry {
+    std::unordered_map<FutureBase*, std::uint64_t> numbers;
+    std::uint64_t last = 0;
+  };
 
   void run_once();
   void run_entry(Entry entry);
@@ -235,6 +247,7 @@ class FIBER_API LoopObject {
   std::unique_ptr<char[]> scratch_;
   std::shared_ptr<Clock> clock_;
   std::uint64_t shuffle_state_ = 0;
+  std::unique_ptr<FutureRegistry> future_registry_;
   bool running_ = false;
   bool stopping_ = false;
   bool closed_ = false;

@@ -124,10 +124,7 @@ void TransportObject::wait_connected() {
     const Placed placed(connect_waiter_, waiter);
     waiter.wait();
   }
-  int error = 0;
-  socklen_t size = sizeof error;
-  if (::getsockopt(descriptor(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
-  if (error != 0) raise_os_error(error, "Connect call failed " + repr(peername));
+  end_connect(descriptor(), peername);
 }
 
 void TransportObject::begin() {
@@ -154,19 +151,20 @@ void TransportObject::discard() noexcept {
 }
 
 void TransportObject::detached(int fd) noexcept {
-  retain();
   attached_ = false;
   closing_ = lost_ = true;
   refused_ = 1;
   if (reader_ != nullptr) reader_->set_source(nullptr);
   if (server != nullptr) server->detach(*this);
+  std::uint32_t given_up = 0;
   for (Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_})
-    if (std::exchange(step->queued, false)) release();
+    given_up += std::exchange(step->queued, false) ? 1 : 0;
   if (fd >= 0) {
     ::close(fd);
-    release();
+    ++given_up;
   }
-  release();
+  refs_ -= given_up;
+  if (refs_ == 0) delete this;
 }
 
 void TransportObject::close() {

@@ -6,6 +6,7 @@
 #include "value.hpp"
 
 #include <fiber/asyncio.hpp>
+#include <fiber/asyncio/testing.hpp>
 #include <fiber/contextvars.hpp>
 
 #include <chrono>
@@ -63,7 +64,7 @@ class Interpreter {
   bool may_schedule(const std::string& name);
   bool has_action(const std::string& name) const { return scenario_.actions.count(name) > 0; }
 
-  asyncio::VirtualClock clock;
+  asyncio::testing::VirtualClock clock;
   asyncio::EventLoop loop;
   Objects objects;
   std::map<std::string, asyncio::Handle> handles;

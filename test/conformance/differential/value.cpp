@@ -1,6 +1,6 @@
 #include "value.hpp"
 
-#include <fiber/asyncio.hpp>
+#include <fiber/exceptiongroup.hpp>
 
 namespace differential {
 namespace {
@@ -45,7 +45,7 @@ std::string show_error(const std::exception_ptr& error) {
   if (!error) return "None";
   try {
     std::rethrow_exception(error);
-  } catch (const fiber::asyncio::BaseExceptionGroup& group) {
+  } catch (const fiber::AnyExceptionGroup& group) {
     return fiber::type_name(error) + "(" + joined(group.exceptions(), show_error) + ")";
   } catch (...) {
     return fiber::type_name(error) + "(" + without_reprs(fiber::str(error)) + ")";

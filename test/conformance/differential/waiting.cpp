@@ -58,8 +58,10 @@ Value wait(Interpreter& run, const std::string&, const Statement& statement) {
   const auto when = args[0] == "first"       ? asyncio::FIRST_COMPLETED
                     : args[0] == "exception" ? asyncio::FIRST_EXCEPTION
                                              : asyncio::ALL_COMPLETED;
-  const auto result = await(asyncio::wait(named(run, args, 2),
-                                          {.timeout = timeout(args[1]), .return_when = when}));
+  const auto delay = timeout(args[1]);
+  const asyncio::time_limit limit = delay ? asyncio::time_limit(*delay) : std::nullopt;
+  const auto result =
+      await(asyncio::wait(named(run, args, 2), {.timeout = limit, .return_when = when}));
   return List{labels(run, result.done), labels(run, result.pending)};
 }
 

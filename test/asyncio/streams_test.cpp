@@ -1,0 +1,369 @@
+#include <fiber/asyncio.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "support/events.hpp"
+#include "support/trace.hpp"
+
+namespace asyncio = fiber::asyncio;
+using asyncio::await;
+using asyncio::StreamReader;
+using asyncio::StreamWriter;
+using support::thrown_by;
+using support::Trace;
+using namespace std::chrono_literals;
+
+namespace {
+
+auto serve(auto callback, asyncio::start_server_options options = {}) {
+  return asyncio::start_server(std::move(callback), "127.0.0.1", 0, options);
+}
+
+auto connect(const asyncio::Server& server, asyncio::open_connection_options options = {}) {
+  return asyncio::open_connection("127.0.0.1", server.sockets().at(0).port(), std::move(options));
+}
+
+void echo(StreamReader& reader, StreamWriter& writer) {
+  for (;;) {
+    const std::string data = await(reader.read(65536));
+    if (data.empty()) break;
+    writer.write(data);
+    await(writer.drain());
+  }
+  writer.close();
+  await(writer.wait_closed());
+}
+
+void finish(const asyncio::Server& server) {
+  server.close();
+  await(server.wait_closed());
+}
+
+// Two ends of a connection, both ours.
+std::pair<asyncio::StreamPair, asyncio::StreamPair> make_pair_of_streams(std::size_t limit = 65536) {
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+  return {await(asyncio::open_connection_from(ends[0], {.limit = limit})),
+          await(asyncio::open_connection_from(ends[1], {.limit = limit}))};
+}
+
+}  // namespace
+
+TEST_CASE("the events of a short conversation come in CPython's iterations") {
+  Trace say;
+  asyncio::run([&] {
+    const auto server = await(serve([&](StreamReader& reader, StreamWriter& writer) {
+      say("server connected ", asyncio::current_task().get_name());
+      say("server got ", await(reader.readline()).size());
+      writer.write("pong\n");
+      await(writer.drain());
+      say("server drained");
+      say("server rest ", await(reader.read()));
+      writer.close();
+      say("server close");
+      await(writer.wait_closed());
+      say("server closed");
+    }));
+    say("serving");
+    {
+      auto [reader, writer] = await(connect(server));
+      say("client connected");
+      writer.write("ping\n");
+      await(writer.drain());
+      say("client drained");
+      say("client got ", await(reader.read(100)).size());
+      writer.write("abc");
+      writer.write_eof();
+      say("client end ", await(reader.read(100)).size(), " ", reader.at_eof());
+      writer.close();
+      say("client close");
+      await(writer.wait_closed());
+      say("client closed");
+    }
+    finish(server);
+    say("all closed");
+  });
+  std::string events = say.take();
+  // The first task of the run has whatever number.
+  const auto at = events.find("Task-");
+  REQUIRE(at != std::string::npos);
+  events.erase(at, events.find(' ', at) + 1 - at);
+  CHECK(events ==
+        "[5] serving | [9] server connected | [9] client connected | [9] client drained | "
+        "[11] server got 5 | [11] server drained | [13] client got 5 | [16] server rest abc | "
+        "[16] server close | [18] server closed | [19] client end 0 True | [19] client close | "
+        "[21] client closed | [21] all closed");
+}
+
+TEST_CASE("many connections are served at the same time") {
+  asyncio::run([] {
+    const auto server = await(serve(echo));
+    std::vector<asyncio::Task<bool>> clients;
+    for (int i = 0; i < 50; ++i)
+      clients.push_back(asyncio::create_task([&server, i] {
+        auto [reader, writer] = await(connect(server));
+        for (int round = 0; round < 5; ++round) {
+          const std::string text = std::to_string(i) + ":" + std::to_string(round) + "\n";
+          writer.write(text);
+          await(writer.drain());
+          if (await(reader.readline()) != text) return false;
+        }
+        writer.close();
+        await(writer.wait_closed());
+        return true;
+      }));
+    for (const bool good : await(asyncio::gather(clients))) CHECK(good);
+    finish(server);
+  });
+}
+
+TEST_CASE("large amounts arrive whole and in order") {
+  asyncio::run([] {
+    const auto server = await(serve(echo));
+    auto [reader, writer] = await(connect(server));
+    std::string sent;
+    for (int i = 0; sent.size() < 3'000'000; ++i) sent += std::to_string(i) + " ";
+    const auto sending = asyncio::create_task([&, writer = writer] {
+      for (std::size_t at = 0; at < sent.size(); at += 100'000) {
+        writer.write(std::string_view(sent).substr(at, 100'000));
+        await(writer.drain());
+      }
+      writer.write_eof();
+    });
+    std::string received;
+    SUBCASE("by read") { received = await(reader.read()); }
+    SUBCASE("by readexactly") {
+      received = await(reader.readexactly(static_cast<std::ptrdiff_t>(sent.size())));
+    }
+    SUBCASE("by readinto") {
+      std::vector<char> memory(200'000);
+      while (const std::size_t count = await(reader.readinto(memory)))
+        received.append(memory.data(), count);
+    }
+    CHECK((received == sent));
+    await(sending);
+    writer.close();
+    await(writer.wait_closed());
+    finish(server);
+  });
+}
+
+TEST_CASE("write_eof ends one direction; the other goes on") {
+  asyncio::run([] {
+    auto [a, b] = make_pair_of_streams();
+    CHECK(a.second.can_write_eof());
+    a.second.write("last words");
+    a.second.write_eof();
+    CHECK(thrown_by([&] { a.second.write("more"); }) ==
+          "RuntimeError('Cannot call write() after write_eof()')");
+    CHECK(await(b.first.read()) == "last words");
+    CHECK_FALSE(b.second.is_closing());
+    b.second.write("answer");
+    CHECK(await(a.first.read(100)) == "answer");
+  });
+}
+
+// check 96
+TEST_CASE("when the other side closes, reads drain the buffer and then find the end") {
+  asyncio::run([] {
+    auto [a, b] = make_pair_of_streams();
+    a.second.write("0123456789");
+    a.second.close();
+    CHECK(a.second.is_closing());
+    await(a.second.wait_closed());
+    CHECK(await(b.first.read(4)) == "0123");
+    CHECK(await(b.first.read(100)) == "456789");
+    CHECK(await(b.first.read(100)) == "");
+    CHECK(b.first.at_eof());
+  });
+}
+
+TEST_CASE("closing gives a task that reads the same connection the end") {
+  asyncio::run([] {
+    auto [a, b] = make_pair_of_streams();
+    const auto reading = asyncio::create_task([reader = a.first] { return await(reader.read(10)); });
+    await(asyncio::sleep(0));
+    a.second.close();
+    CHECK(await(reading) == "");
+    CHECK(a.first.at_eof());
+    CHECK(a.second.fileno() == -1);
+    CHECK(b.second.fileno() >= 0);
+  });
+}
+
+TEST_CASE("what was written before close arrives, however much it is") {
+  asyncio::run([] {
+    auto [a, b] = make_pair_of_streams();
+    const std::string much(2'000'000, 'm');
+    a.second.write(much);
+    a.second.close();
+    CHECK(a.second.transport().get_write_buffer_size() > 0);
+    CHECK(await(b.first.read()).size() == much.size());
+    await(a.second.wait_closed());
+  });
+}
+
+TEST_CASE("the last writer that is dropped closes the connection, after sending") {
+  asyncio::run([] {
+    auto [a, b] = make_pair_of_streams();
+    const std::string much(1'000'000, 'm');
+    {
+      const StreamWriter copy = a.second;
+      { const auto last = std::exchange(a, b); }
+      copy.write(much);
+    }
+    CHECK(await(b.first.read()).size() == much.size());
+  });
+}
+
+TEST_CASE("a reset connection is an error for who reads, drains and waits for its end") {
+  asyncio::run([] {
+    asyncio::Future<> reset = asyncio::get_running_loop().create_future();
+    const auto server = await(serve([&](StreamReader&, StreamWriter& writer) {
+      const linger now{.l_onoff = 1, .l_linger = 0};
+      ::setsockopt(writer.fileno(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+      writer.close();
+      await(writer.wait_closed());
+      reset.set_result();
+    }));
+    auto [reader, writer] = await(connect(server));
+    await(reset);
+    const std::string error = "ConnectionResetError('[Errno 104] Connection reset by peer')";
+    CHECK(thrown_by([&] { await(reader.read(10)); }) == error);
+    CHECK(thrown_by([&] { await(writer.drain()); }) == error);
+    CHECK(thrown_by([&] { await(writer.wait_closed()); }) == error);
+    CHECK(fiber::repr(reader.exception()) == error);
+    CHECK(writer.is_closing());
+    finish(server);
+  });
+}
+
+TEST_CASE("writing to a lost connection does nothing; drain tells") {
+  asyncio::run([] {
+    auto [a, b] = make_pair_of_streams();
+    a.second.close();
+    await(a.second.wait_closed());
+    a.second.write("into the void");
+    CHECK(thrown_by([&] { await(a.second.drain()); }) == "ConnectionResetError('Connection lost')");
+  });
+}
+
+TEST_CASE("abort drops what was not sent yet") {
+  asyncio::run([] {
+    auto [a, b] = make_pair_of_streams();
+    const std::string much(4'000'000, 'm');
+    a.second.write(much);
+    a.second.transport().abort();
+    await(a.second.wait_closed());
+    CHECK(await(b.first.read()).size() < much.size());
+  });
+}
+
+TEST_CASE("nobody listens: ConnectionRefusedError, naming the address") {
+  asyncio::run([] {
+    const auto server = await(serve(echo));
+    const int port = server.sockets()[0].port();
+    finish(server);
+    CHECK(thrown_by([&] { await(asyncio::open_connection("127.0.0.1", port)); }) ==
+          "ConnectionRefusedError('[Errno 111] Connection refused: Connect call failed "
+          "('127.0.0.1', " + std::to_string(port) + ")')");
+  });
+}
+
+TEST_CASE("a name that cannot be resolved is a gaierror") {
+  asyncio::run([] {
+    try {
+      await(asyncio::open_connection("no.such.host.invalid", 80));
+      FAIL("no error");
+    } catch (const asyncio::gaierror& error) {
+      CHECK(error.error_number() < 0);
+      CHECK(std::string(error.what()).find("no.such.host.invalid") != std::string::npos);
+    }
+    CHECK_THROWS_AS(await(asyncio::open_connection("127.0.0.1", 70000)), asyncio::gaierror);
+  });
+}
+
+TEST_CASE("a connection tells its two addresses, and may come from a given one") {
+  asyncio::run([] {
+    asyncio::SocketAddress seen;
+    const auto server = await(serve([&](StreamReader&, StreamWriter& writer) {
+      seen = writer.peername();
+      CHECK(writer.sockname().host() == "127.0.0.1");
+    }));
+    auto [reader, writer] =
+        await(connect(server, {.local_addr = std::pair(std::string("127.0.0.1"), 0)}));
+    CHECK(await(reader.read()) == "");
+    CHECK(seen == writer.sockname());
+    CHECK(writer.peername() == server.sockets()[0].getsockname());
+    CHECK(fiber::asyncio::repr(writer.peername()) ==
+          "('127.0.0.1', " + std::to_string(server.sockets()[0].port()) + ")");
+    finish(server);
+  });
+}
+
+TEST_CASE("a connect that is cancelled leaves nothing behind") {
+  asyncio::run([] {
+    const auto server = await(serve(echo));
+    const auto task = asyncio::create_task([&] { await(connect(server)); });
+    SUBCASE("before it begins") {}
+    SUBCASE("while it connects") { await(asyncio::sleep(0)); }
+    SUBCASE("when it is connected") {
+      for (int i = 0; i < 3; ++i) await(asyncio::sleep(0));
+    }
+    task.cancel();
+    CHECK(thrown_by([&] { await(task); }) == "CancelledError()");
+    finish(server);
+  });
+}
+
+TEST_CASE("writelines sends the pieces one after the other") {
+  asyncio::run([] {
+    auto [a, b] = make_pair_of_streams();
+    a.second.writelines(std::vector<std::string>{"one ", "two ", "three"});
+    a.second.close();
+    CHECK(await(b.first.read()) == "one two three");
+  });
+}
+
+TEST_CASE("streams of a loop that is closed are closed, whoever holds them") {
+  std::vector<asyncio::StreamPair> kept;
+  asyncio::run([&] {
+    auto [a, b] = make_pair_of_streams();
+    a.second.write(std::string(1'000'000, 'x'));
+    kept = {a, b};
+  });
+  CHECK(kept[0].second.is_closing());
+  CHECK(kept[0].second.fileno() == -1);
+  kept[0].second.write("nothing happens");
+  kept[0].second.close();
+}
+
+TEST_CASE("tasks that wait in streams are cancelled with their loop") {
+  asyncio::run([] {
+    auto [a, b] = make_pair_of_streams();
+    for (const StreamReader& reader : {a.first, b.first})
+      asyncio::create_task([reader] { await(reader.read(1)); }).add_done_callback([] {});
+    const auto stuck = asyncio::create_task([writer = a.second] {
+      writer.write(std::string(1'000'000, 'x'));
+      await(writer.drain());
+    });
+    await(asyncio::sleep(0));
+    await(asyncio::sleep(0));
+  });
+}
+
+TEST_CASE("a connected descriptor must be a stream socket") {
+  asyncio::run([] {
+    const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    CHECK(thrown_by([&] { await(asyncio::open_connection_from(fd)); }) ==
+          "ValueError('A Stream Socket was expected')");
+  });
+}
