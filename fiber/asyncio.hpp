@@ -1,6 +1,7 @@
 // All of asyncio: see the headers below for what each part offers. Python: asyncio.
 #pragma once
 
+#include <fiber/asyncio/as_completed.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/events.hpp>
 #include <fiber/asyncio/exceptions.hpp>

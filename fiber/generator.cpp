@@ -469,6 +469,7 @@ GeneratorState GeneratorBase::state() const { return state_of(*checked()); }
 
 GeneratorBase GeneratorBase::yield_from_target() const {
   const detail::GeneratorObject* object = checked();
+  if (object->executing()) return nullptr;
   return GeneratorBase(object->delegate != nullptr ? object->delegate : object->forwarding);
 }
 

@@ -195,7 +195,7 @@ FIBER_INLINE T await_future(detail::FutureBase& future, bool mine) {
     return detail::slot_of<T>(future).get();
   } else if constexpr (!std::is_void_v<T>) {
     T& result = detail::slot_of<T>(future).get();
-    if constexpr (std::copy_constructible<T>) {
+    if constexpr (detail::is_copyable<T>()) {
       if (!mine || future.refs() > 1) return result;
     }
     return std::move(result);

@@ -1,5 +1,7 @@
 #include <fiber/asyncio/futures.hpp>
 
+#include <vector>
+
 namespace fiber::asyncio::detail {
 
 void add_done_callback(FutureBase& future, HandleObject* handle) {
@@ -8,18 +10,28 @@ void add_done_callback(FutureBase& future, HandleObject* handle) {
   future.add_or_schedule(handle);
 }
 
+namespace {
+
+template <class Wanted>
+std::size_t remove_if(FutureBase& future, Wanted wanted) {
+  std::vector<HandleObject*> removed;
+  for (Callback* at = future.first_callback(); at != nullptr; at = at->next)
+    if (at->kind == Callback::Kind::handle && wanted(static_cast<HandleObject*>(at)))
+      removed.push_back(static_cast<HandleObject*>(at));
+  for (HandleObject* handle : removed) future.remove(handle);
+  for (HandleObject* handle : removed) handle->release();
+  return removed.size();
+}
+
+}  // namespace
+
 std::size_t remove_done_callback(FutureBase& future, const HandleObject* handle) {
-  std::size_t count = 0;
-  for (Callback* at = future.first_callback(); at != nullptr;) {
-    Callback* next = at->next;
-    if (at == handle) {
-      future.remove(at);
-      static_cast<HandleObject*>(at)->release();
-      ++count;
-    }
-    at = next;
-  }
-  return count;
+  return remove_if(future, [handle](const HandleObject* each) { return each == handle; });
+}
+
+std::size_t remove_done_callbacks(FutureBase& future, const std::type_info& type,
+                                  const void* function) {
+  return remove_if(future, [&](const HandleObject* each) { return each->calls(type, function); });
 }
 
 }  // namespace fiber::asyncio::detail

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 #include <variant>
 
@@ -33,6 +34,17 @@ struct Slot<T&> {
 };
 template <>
 struct Slot<void> {};
+
+// Whether a copy would compile: a std::vector claims that it does, whatever it holds.
+template <class T>
+constexpr bool is_copyable() {
+  if constexpr (!std::copy_constructible<T>)
+    return false;
+  else if constexpr (requires { typename T::value_type; })
+    return std::same_as<typename T::value_type, T> || is_copyable<typename T::value_type>();
+  else
+    return true;
+}
 
 template <class T>
 Slot<T>& slot_of(FutureBase& future) noexcept {
@@ -66,6 +78,11 @@ class DoneCallback final : public HandleObject {
       function_();
   }
   void scheduled_by(FutureBase* future) noexcept override { future_ = FutureRef(future); }
+  bool calls(const std::type_info& type, const void* function) const override {
+    if constexpr (std::equality_comparable<F>)
+      return type == typeid(F) && *static_cast<const F*>(function) == function_;
+    return HandleObject::calls(type, function);
+  }
 
  private:
   FutureRef future_;
@@ -73,6 +90,8 @@ class DoneCallback final : public HandleObject {
 };
 
 FIBER_API std::size_t remove_done_callback(FutureBase& future, const HandleObject* handle);
+FIBER_API std::size_t remove_done_callbacks(FutureBase& future, const std::type_info& type,
+                                            const void* function);
 FIBER_API void add_done_callback(FutureBase& future, HandleObject* handle);
 
 }  // namespace detail
@@ -133,9 +152,17 @@ class [[nodiscard]] Future : public FutureRef {
     detail::add_done_callback(base(), object);
     return Handle(object);
   }
-  // How many were removed; none any more once the future is done.
+  // How many were removed; none any more once the future is done. A handle removes the one callback
+  // that it came with; a function pointer, or any callable that can be compared, removes all that
+  // are equal to it, as in Python.
   std::size_t remove_done_callback(const Handle& callback) const {
     return detail::remove_done_callback(base(), callback.object());
+  }
+  template <class F>
+    requires(std::equality_comparable<std::decay_t<F>> && !std::derived_from<std::decay_t<F>, Handle>)
+  std::size_t remove_done_callback(F&& callback) const {
+    const std::decay_t<F> function(std::forward<F>(callback));
+    return detail::remove_done_callbacks(base(), typeid(std::decay_t<F>), &function);
   }
 
  private:

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/with.hpp>
 
 #include <functional>
 #include <optional>
@@ -108,16 +109,9 @@ template <class A>
 auto run(A&& main, runner_options options = {}) {
   if (detail::asyncio_thread().running != nullptr)
     throw RuntimeError("asyncio.run() cannot be called from a running event loop");
-  Runner runner(std::move(options));
-  using T = decltype(runner.run(std::forward<A>(main)));
-  if constexpr (std::is_void_v<T>) {
-    runner.run(std::forward<A>(main));
-    runner.close();
-  } else {
-    decltype(auto) result = runner.run(std::forward<A>(main));
-    runner.close();
-    return result;
-  }
+  return asyncio::with(Runner(std::move(options)), [&main](Runner& runner) -> decltype(auto) {
+    return runner.run(std::forward<A>(main));
+  });
 }
 
 }  // namespace fiber::asyncio

@@ -64,7 +64,7 @@ class Opening {
     set_nodelay(transport_->fileno(), transport_->sockname.family());
     finished_ = true;
     // Closed, as the last one goes, if the wait is cancelled.
-    StreamPair pair(reader_.get(), transport_.get());
+    StreamPair pair(*reader_, *transport_);
     transport_->begin_soon();
     transport_->wait_begun();
     return pair;
@@ -173,8 +173,8 @@ connection_made in_task(client_connected callback) {
   return [callback = std::make_shared<const client_connected>(std::move(callback))](
              TransportObject& transport, ReaderObject& reader) {
     const auto task = EventLoop(&transport.loop())
-                          .create_task([callback, reader = StreamReader(&reader),
-                                        writer = StreamWriter(&transport)]() mutable {
+                          .create_task([callback, reader = StreamReader(reader),
+                                        writer = StreamWriter(transport)]() mutable {
                             (*callback)(reader, writer);
                           });
     task.add_done_callback([transport = TransportRef(&transport)](const Future<>& done) {

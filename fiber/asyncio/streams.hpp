@@ -119,7 +119,7 @@ class FIBER_API StreamReader {
   friend bool operator==(const StreamReader& a, const StreamReader& b) noexcept {
     return a.object_.get() == b.object_.get();
   }
-  explicit StreamReader(detail::ReaderObject* object) noexcept : object_(object) {}
+  explicit StreamReader(detail::ReaderObject& object) noexcept : object_(&object) {}
 
  private:
   detail::Counted<detail::ReaderObject, detail::Reference::handle> object_;
@@ -146,7 +146,7 @@ class FIBER_API Transport {
     return {object_->low_water(), object_->high_water()};
   }
 
-  explicit Transport(detail::TransportObject* object) noexcept : object_(object) {}
+  explicit Transport(detail::TransportObject& object) noexcept : object_(&object) {}
 
  private:
   detail::Counted<detail::TransportObject, detail::Reference::handle> object_;
@@ -187,12 +187,12 @@ class FIBER_API StreamWriter {
   const SocketAddress& peername() const noexcept { return object_->peername; }
   const SocketAddress& sockname() const noexcept { return object_->sockname; }
   int fileno() const noexcept { return object_->fileno(); }
-  Transport transport() const noexcept { return Transport(object_.get()); }
+  Transport transport() const noexcept { return Transport(*object_); }
 
   friend bool operator==(const StreamWriter& a, const StreamWriter& b) noexcept {
     return a.object_.get() == b.object_.get();
   }
-  explicit StreamWriter(detail::TransportObject* object) noexcept : object_(object) {}
+  explicit StreamWriter(detail::TransportObject& object) noexcept : object_(&object) {}
 
  private:
   detail::Counted<detail::TransportObject, detail::Reference::handle> object_;

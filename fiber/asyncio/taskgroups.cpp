@@ -28,6 +28,10 @@ Kind kind_of(const std::exception_ptr& error) {
 struct TaskGroup::Child : detail::LeafCallback {
   Child(TaskGroup* its_group, detail::FutureBase& its_task) : group(its_group), task(&its_task) {
     run = &TaskGroup::on_task_done;
+    drop = [](detail::LeafCallback* leaf) noexcept {
+      auto* self = static_cast<Child*>(leaf);
+      if (self->group == nullptr) delete self;
+    };
   }
   TaskGroup* group;  // null once the group is gone
   FutureRef task;

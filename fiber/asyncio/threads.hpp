@@ -44,7 +44,7 @@ class CopyState final : public ExternalDone {
       destination_.set_exception(std::move(error));
     } else if constexpr (std::is_void_v<T>) {
       destination_.set_result();
-    } else if constexpr (std::copy_constructible<T>) {
+    } else if constexpr (is_copyable<T>()) {
       if (take_)
         destination_.set_result(source_.take_result());
       else

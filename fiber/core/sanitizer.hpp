@@ -8,6 +8,7 @@
 #if defined(FIBER_ASAN)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#include <sanitizer/lsan_interface.h>
 #endif
 #if defined(FIBER_TSAN)
 #include <sanitizer/tsan_interface.h>
@@ -41,6 +42,21 @@ inline void stack_forgotten([[maybe_unused]] Stack* stack) noexcept {
 #endif
 }
 
+// What frames on a stack refer to is no leak, though LeakSanitizer knows of threads' stacks alone.
+inline void stack_taken([[maybe_unused]] Stack* stack) noexcept {
+#if defined(FIBER_ASAN)
+  const std::size_t guard = page_size();
+  __lsan_register_root_region(stack->base + guard, stack->size - guard);
+#endif
+}
+
+// The thread's own stack is left for good, by an exit in one of its fibers.
+inline void own_stack_abandoned([[maybe_unused]] Stack* own) noexcept {
+#if defined(FIBER_ASAN)
+  if (own->base != nullptr) __lsan_register_root_region(own->base, own->size);
+#endif
+}
+
 inline void stack_destroyed(Stack* stack) noexcept {
   stack_forgotten(stack);
 #if defined(VALGRIND_STACK_DEREGISTER)
@@ -52,6 +68,7 @@ inline void stack_released([[maybe_unused]] Stack* stack) noexcept {
 #if defined(FIBER_ASAN)
   const std::size_t guard = page_size();
   __asan_unpoison_memory_region(stack->base + guard, stack->size - guard);
+  __lsan_unregister_root_region(stack->base + guard, stack->size - guard);
 #endif
   // ThreadSanitizer's own record of a fiber is dear to make, so it is kept for some uses; not for
   // ever, since each use leaves the frames of a fiber's end on its shadow stack.
@@ -85,8 +102,8 @@ inline __attribute__((always_inline)) void arrive([[maybe_unused]] Stack* on,
   // The thread's own stack is learnt when it is left for the first time. No local has its address
   // taken: inlined into a function that is not instrumented its scope would leave poison behind.
   const bool first = from->base == nullptr;
-  __sanitizer_finish_switch_fiber(on->fake_stack,
-                                  first ? reinterpret_cast<const void**>(&from->base) : nullptr,
+  void* base = first ? static_cast<void*>(&from->base) : nullptr;
+  __sanitizer_finish_switch_fiber(on->fake_stack, static_cast<const void**>(base),
                                   first ? &from->size : nullptr);
   on->fake_stack = nullptr;
 #endif

@@ -119,6 +119,7 @@ Stack* StackPool::allocate(std::size_t size) {
   }
   ++sizes.in_use;
   ++stack->uses;
+  sanitizer::stack_taken(stack);
   return stack;
 }
 

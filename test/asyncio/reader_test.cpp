@@ -102,7 +102,7 @@ TEST_CASE("an iteration over lines keeps empty lines") {
     const StreamReader reader;
     reader.feed_data("a\n\nb\n");
     reader.feed_eof();
-    std::vector<std::string> lines(reader.begin(), {});
+    std::vector<std::string> lines;
     for (std::string line : reader) lines.push_back(line);
     CHECK(lines == std::vector<std::string>{"a\n", "\n", "b\n"});
   });

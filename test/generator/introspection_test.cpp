@@ -66,15 +66,13 @@ TEST_CASE("a generator is running while an inner one runs, and while it consumes
   CHECK(say.take() == "sus sus sus");
 }
 
-TEST_CASE("the target of yield_from is known while it lasts") {
+TEST_CASE("the target of yield_from is known while its delegator is suspended") {
   Events say;
-  GeneratorBase target;
   Generator<int> outer;
   const Generator<int> inner = [&](auto& self) {
-    say(outer.yield_from_target() == target ? "inside" : "other");
+    say(outer.yield_from_target() == nullptr ? "none" : "some");  // executing: as in CPython
     self.yield(1);
   };
-  target = inner;
   outer = [&](auto& self) {
     self.yield(0);
     self.yield_from(inner);
@@ -93,7 +91,7 @@ TEST_CASE("the target of yield_from is known while it lasts") {
   CHECK(outer.yield_from_target() == nullptr);
   CHECK_THROWS_AS(outer.next(), StopIteration);
   CHECK(outer.yield_from_target() == nullptr);
-  CHECK(say.take() == "inside");
+  CHECK(say.take() == "none");
 }
 
 TEST_CASE("the target is known as well where items are converted") {

@@ -162,7 +162,7 @@ TEST_CASE("items by rvalue reference, pointers and polymorphic ones") {
 TEST_CASE("items are converted where they are yielded") {
   const Generator<std::string> g = [](auto& self) {
     self.yield("literal");
-    self.yield({3, 'x'});
+    self.yield(std::string(3, 'x'));
     const char* text = "pointer";
     self.yield(text);
   };

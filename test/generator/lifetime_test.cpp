@@ -29,7 +29,8 @@ class Reported {
           std::string text = args.message;
           const auto at = text.find(" at 0x");
           text.erase(at, text.find_first_of(" >", at + 4) - at);
-          events(text + " " + support::label(args.object) + " " + fiber::repr(args.exception));
+          events(text + " " + (args.object == nullptr ? "none" : support::label(args.object)) + " " +
+                 fiber::repr(args.exception));
         })) {}
   Reported(const Reported&) = delete;
   Reported& operator=(const Reported&) = delete;
@@ -192,7 +193,7 @@ TEST_CASE("a clean-up that brings its generator back to life keeps it") {
       try {
         self.yield(1);
       } catch (const GeneratorExit&) {
-        kept = fiber::all_generators().front();
+        kept = fiber::all_generators().back();
         say("exit");
       }
     };

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
+#include <memory>
 #include <semaphore>
 #include <thread>
 
@@ -93,7 +94,12 @@ TEST_CASE("exit() leaves the greenlets of other threads alone") {
   const auto ended = run_forked([] {
     std::binary_semaphore ready(0), never(0);
     std::thread other([&] {
-      const greenlet g = suspended("other's");
+      const greenlet g([] {
+        const auto kept = std::make_unique<std::string>("what only a suspended stack refers to");
+        const AtEnd end([] { print("other unwound"); });
+        to_parent();
+      });
+      g.switch_();
       ready.release();
       never.acquire();
     });
@@ -109,6 +115,7 @@ TEST_CASE("exit() leaves the greenlets of other threads alone") {
 TEST_CASE("exit() in a greenlet unwinds the others and ends the process with its status") {
   const auto ended = run_forked([] {
     const greenlet other = suspended("other");
+    const auto kept = std::make_unique<std::string>("what only the stack of main refers to");
     greenlet g([] {
       const AtEnd end([] { print("never left"); });
       std::exit(7);
@@ -116,6 +123,7 @@ TEST_CASE("exit() in a greenlet unwinds the others and ends the process with its
     g.switch_();
   });
   CHECK(ended.out() == "other unwound\n");
+  CHECK(ended.errors == "");
   CHECK(ended.status == 7);
 }
 

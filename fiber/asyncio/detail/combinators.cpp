@@ -9,6 +9,10 @@ namespace fiber::asyncio::detail {
 GatherBase::~GatherBase() = default;
 
 void GatherBase::start() {
+  for (const FutureRef& child : children_)
+    if (child.base().loop() != loop())
+      throw ValueError(
+          "The future belongs to a different loop than the one specified as the loop argument");
   nodes_ = std::make_unique<Node[]>(children_.size());
   std::vector<FutureBase*> done;
   for (std::size_t i = 0; i < children_.size(); ++i) {
@@ -23,8 +27,9 @@ void GatherBase::start() {
     nodes_[i].gather = this;
     nodes_[i].child = &child;
     nodes_[i].run = &GatherBase::on_child;
+    nodes_[i].drop = &GatherBase::on_drop;
     child.add(&nodes_[i]);
-    retain();
+    if (++registered_ == 1) retain();
   }
   for (const FutureRef& child : children_) child.base().marked = false;
   for (FutureBase* child : done) child_done(*child);
@@ -34,12 +39,30 @@ void GatherBase::start() {
   }
 }
 
+void GatherBase::node_over() noexcept {
+  if (--registered_ == 0) release();
+}
+
 void GatherBase::on_child(Leaf* leaf) noexcept {
   auto* node = static_cast<Node*>(leaf);
   node->queued = false;
-  GatherBase* gather = node->gather;
-  gather->child_done(*node->child);
-  gather->release();
+  node->gather->child_done(*node->child);
+  node->gather->node_over();
+}
+
+void GatherBase::on_drop(LeafCallback* leaf) noexcept {
+  static_cast<Node*>(leaf)->gather->node_over();
+}
+
+// Children that are still pending hold callbacks, and are held by this: nobody else would end it.
+void GatherBase::loop_closed() noexcept {
+  retain();
+  for (std::size_t i = 0; i < children_.size(); ++i) {
+    if (nodes_[i].future == nullptr) continue;
+    nodes_[i].future->remove(&nodes_[i]);
+    node_over();
+  }
+  release();
 }
 
 void GatherBase::child_done(FutureBase& child) noexcept {
@@ -67,8 +90,7 @@ void GatherBase::child_done(FutureBase& child) noexcept {
     if (return_exceptions_)
       for (const FutureRef& each : children_) each.base().set_log_traceback(false);
     if (cancel_requested_) {
-      store_exception(child.cancelled() ? child.make_cancelled_error()
-                                        : std::make_exception_ptr(CancelledError()));
+      store_exception(children_.back().base().make_cancelled_error());
       complete(FutureState::finished);
       return;
     }
@@ -134,21 +156,27 @@ struct WaitBlock {
     auto* node = static_cast<Node*>(leaf);
     node->queued = false;
     WaitBlock* block = node->block;
-    if (block->over) {
-      if (--block->still_queued == 0) delete block;
-      return;
-    }
     --block->left;
     FutureBase& future = *node->future;
     bool failed = false;
-    if (block->left != 0 && block->return_when == 1 && !future.cancelled() && future.peek_exception()) {
+    if (block->left != 0 && block->return_when == 1 && !future.cancelled() &&
+        future.peek_exception()) {
       future.set_log_traceback(false);
       failed = true;
     }
-    if (block->left == 0 || block->return_when == 0 || failed) {
+    if (block->over) {
+      block->node_over();
+    } else if (block->left == 0 || block->return_when == 0 || failed) {
       block->waiter.loop()->remove_timer(&block->timer);
       block->release();
     }
+  }
+  static void on_drop(LeafCallback* leaf) noexcept {
+    WaitBlock* block = static_cast<Node*>(leaf)->block;
+    if (block->over) block->node_over();
+  }
+  void node_over() noexcept {
+    if (--still_queued == 0) delete this;
   }
   static void on_timeout(Leaf* leaf) noexcept { static_cast<Timer*>(leaf)->block->release(); }
 
@@ -199,7 +227,8 @@ void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout, bool 
   if (has_timeout) {
     block->timer.block = block;
     block->timer.run = &WaitBlock::on_timeout;
-    block->timer.when = loop->now() + timeout;
+    const std::int64_t now = loop->now();
+    block->timer.when = timeout > INT64_MAX - now ? INT64_MAX - 1 : now + timeout;
     block->timer.entry = Entry(static_cast<Leaf*>(&block->timer));
     loop->add_timer(&block->timer);
   }
@@ -214,6 +243,7 @@ void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout, bool 
     node.block = block;
     node.future = futures[i];
     node.run = &WaitBlock::on_done;
+    node.drop = &WaitBlock::on_drop;
     futures[i]->add_or_schedule(&node);
   }
   task.wait(&block->waiter);
@@ -230,6 +260,7 @@ struct Release : LeafCallback {
       self->queued = false;
       if (!self->waiter.done()) self->waiter.finish();
     };
+    drop = [](LeafCallback*) noexcept {};
   }
   FutureBase waiter;
 };
@@ -247,6 +278,7 @@ void cancel_and_wait(FutureBase& future) {
       // A callback that is queued but has not run must stay; it finds its waiter done.
       if (release->queued) {
         release->run = [](Leaf* leaf) noexcept { delete static_cast<Release*>(leaf); };
+        release->drop = [](LeafCallback* leaf) noexcept { delete static_cast<Release*>(leaf); };
         static_cast<void>(release.release());
       }
     }
@@ -259,11 +291,13 @@ void cancel_and_wait(FutureBase& future) {
 // --- shield -------------------------------------------------------------------------------------
 
 ShieldBase::ShieldBase(LoopObject* loop, FutureRef inner) noexcept
-    : FutureBase(loop), inner_(std::move(inner)) {
+    : FutureBase(loop), LoopDependent(*loop), inner_(std::move(inner)) {
   inner_node_.shield = this;
   inner_node_.run = &ShieldBase::on_inner;
+  inner_node_.drop = &ShieldBase::on_drop;
   outer_node_.shield = this;
   outer_node_.run = &ShieldBase::on_outer;
+  outer_node_.drop = &ShieldBase::on_drop;
 }
 
 ShieldBase::~ShieldBase() = default;
@@ -273,6 +307,18 @@ void ShieldBase::start() {
   add(&outer_node_);
   retain();  // for the inner future's callback
   retain();  // for our own
+}
+
+void ShieldBase::on_drop(LeafCallback* leaf) noexcept { static_cast<Node*>(leaf)->shield->release(); }
+
+void ShieldBase::loop_closed() noexcept {
+  retain();
+  for (Node* node : {&inner_node_, &outer_node_}) {
+    if (node->future == nullptr) continue;
+    node->future->remove(node);
+    release();
+  }
+  release();
 }
 
 void ShieldBase::on_inner(Leaf* leaf) noexcept {

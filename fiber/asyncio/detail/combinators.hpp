@@ -25,15 +25,17 @@ FIBER_API LoopObject& loop_for_futures();
 
 // --- gather ---
 
-class FIBER_API GatherBase : public FutureBase {
+class FIBER_API GatherBase : public FutureBase, LoopDependent {
  public:
   GatherBase(LoopObject* loop, bool return_exceptions) noexcept
-      : FutureBase(loop), return_exceptions_(return_exceptions) {}
+      : FutureBase(loop), LoopDependent(*loop), return_exceptions_(return_exceptions) {}
   ~GatherBase() override;
 
-  // Registers with the children; those that are done already count at once.
+  // Registers with the children; those that are done already count at once. Throws ValueError if
+  // they belong to several loops.
   void start();
   bool cancel(std::string message) override;
+  void loop_closed() noexcept override;
   const char* class_name() const noexcept override { return "_GatheringFuture"; }
 
  protected:
@@ -46,9 +48,12 @@ class FIBER_API GatherBase : public FutureBase {
     FutureBase* child = nullptr;
   };
   void child_done(FutureBase& child) noexcept;
+  void node_over() noexcept;
   static void on_child(Leaf* leaf) noexcept;
+  static void on_drop(LeafCallback* leaf) noexcept;
 
   std::unique_ptr<Node[]> nodes_;
+  std::size_t registered_ = 0;  // nodes that are; together they are one reference
   std::size_t finished_ = 0;
   std::size_t waited_for_ = 0;
   bool return_exceptions_;
@@ -64,7 +69,7 @@ auto take_result(FutureBase& child) {
     return std::ref(slot_of<T>(child).get());
   } else {
     T& result = slot_of<T>(child).get();
-    if constexpr (std::copy_constructible<T>) {
+    if constexpr (is_copyable<T>()) {
       if (child.refs() > 1) return T(result);
     }
     return T(std::move(result));
@@ -75,7 +80,7 @@ using gathered_t = decltype(take_result<T>(std::declval<FutureBase&>()));
 
 template <class T>
 Outcome<T> take_outcome(FutureBase& child) {
-  if (child.cancelled()) return Outcome<T>(child.make_cancelled_error());
+  if (child.cancelled()) return Outcome<T>(child.new_cancelled_error());
   if (child.peek_exception()) return Outcome<T>(child.peek_exception());
   return Outcome<T>(take_result<T>(child));
 }
@@ -173,11 +178,12 @@ FIBER_API void cancel_and_wait(FutureBase& future);
 
 // --- shield ---
 
-class FIBER_API ShieldBase : public FutureBase {
+class FIBER_API ShieldBase : public FutureBase, LoopDependent {
  public:
   ShieldBase(LoopObject* loop, FutureRef inner) noexcept;
   ~ShieldBase() override;
   void start();
+  void loop_closed() noexcept override;
 
  protected:
   virtual void copy_result(FutureBase& inner) = 0;
@@ -188,6 +194,7 @@ class FIBER_API ShieldBase : public FutureBase {
   };
   static void on_inner(Leaf* leaf) noexcept;
   static void on_outer(Leaf* leaf) noexcept;
+  static void on_drop(LeafCallback* leaf) noexcept;
   FutureRef inner_;
   Node inner_node_;
   Node outer_node_;

@@ -63,7 +63,11 @@ bool FutureBase::cancel_now(std::string message) {
 }
 
 std::exception_ptr FutureBase::make_cancelled_error() {
-  if (exception_) return std::exchange(exception_, nullptr);
+  if (cancelled() && exception_) return std::exchange(exception_, nullptr);
+  return new_cancelled_error();
+}
+
+std::exception_ptr FutureBase::new_cancelled_error() const {
   return std::make_exception_ptr(cancel_message_ ? CancelledError(*cancel_message_)
                                                  : CancelledError());
 }

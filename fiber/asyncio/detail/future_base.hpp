@@ -33,7 +33,9 @@ struct Callback {
 // A done-callback that is a step of the library's own; see Leaf.
 struct LeafCallback : Callback, Leaf {
   LeafCallback() noexcept : Callback(Kind::leaf) {}
-  bool queued = false;  // in the ready queue: must stay where it is until it has run
+  // Called in place of run when the loop is closed with it in the queue.
+  void (*drop)(LeafCallback* self) noexcept = nullptr;
+  bool queued = false;  // in the ready queue: must stay where it is until it has run or is dropped
 };
 
 enum class FutureState : std::uint8_t { pending, cancelled, finished };
@@ -67,8 +69,11 @@ class FIBER_API FutureBase {
   // For those who pass an outcome on: no throw, no mark.
   const std::exception_ptr& peek_exception() const noexcept { return exception_; }
   void set_exception(std::exception_ptr exception);
-  // The CancelledError for whoever looks at a cancelled future.
+  // The CancelledError for whoever looks at a cancelled future: the first one gets that which ended
+  // a task.
   std::exception_ptr make_cancelled_error();
+  // Another one, with the message of the cancellation.
+  std::exception_ptr new_cancelled_error() const;
 
   // The result was stored, by the typed layer, right before.
   void finish() { complete(FutureState::finished); }

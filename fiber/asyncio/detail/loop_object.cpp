@@ -76,6 +76,7 @@ LoopObject::LoopObject()
       greenlets(&fiber::detail::greenlet_thread()), selector_(std::make_unique<Selector>()) {}
 
 LoopObject::~LoopObject() {
+  drop_ready();
   for (HandleObject* handle : posts_) handle->release();
 }
 
@@ -98,7 +99,7 @@ void LoopObject::push(Callback* callback) {
     case Callback::Kind::leaf: {
       auto* leaf = static_cast<LeafCallback*>(callback);
       leaf->queued = true;
-      push(Entry(static_cast<Leaf*>(leaf)));
+      push(Entry(static_cast<Leaf*>(leaf), Entry::Kind::leaf_callback));
       break;
     }
   }
@@ -358,7 +359,8 @@ void LoopObject::report_deadlock() {
 void LoopObject::run_entry(Entry entry) {
   switch (entry.kind()) {
     case Entry::Kind::task: run_task(entry.task()); break;
-    case Entry::Kind::leaf: entry.leaf()->run(entry.leaf()); break;
+    case Entry::Kind::leaf:
+    case Entry::Kind::leaf_callback: entry.leaf()->run(entry.leaf()); break;
     case Entry::Kind::handle: run_handle(entry.handle()); break;
   }
 }
@@ -527,6 +529,33 @@ void LoopObject::abandon_all() noexcept {
   }
 }
 
+// What is queued will not run.
+void LoopObject::drop_ready() noexcept {
+  while (!ready_.empty()) {
+    const Entry entry = ready_.front();
+    ready_.pop();
+    if (entry.kind() == Entry::Kind::handle) {
+      entry.handle()->release();
+    } else if (entry.kind() == Entry::Kind::leaf_callback) {
+      auto* leaf = static_cast<LeafCallback*>(entry.leaf());
+      leaf->queued = false;
+      leaf->drop(leaf);
+    }
+  }
+}
+
+LoopDependent::LoopDependent(LoopObject& loop) noexcept : loop_(&loop), next_(loop.dependents_) {
+  if (next_ != nullptr) next_->previous_ = this;
+  loop.dependents_ = this;
+}
+
+void LoopDependent::leave() noexcept {
+  if (loop_ == nullptr) return;
+  (previous_ != nullptr ? previous_->next_ : loop_->dependents_) = next_;
+  if (next_ != nullptr) next_->previous_ = previous_;
+  loop_ = nullptr;
+}
+
 void LoopObject::close() {
   if (running_) throw RuntimeError("Cannot close a running event loop");
   if (closed_) return;
@@ -536,16 +565,18 @@ void LoopObject::close() {
   }
   retain();
   take_posted();
-  for (; !ready_.empty(); ready_.pop())
-    if (ready_.front().kind() == Entry::Kind::handle) ready_.front().handle()->release();
+  drop_ready();
   batch_ = 0;
   while (!timers_.empty()) {
     TimerNode* node = timers_.pop();
     if (node->entry.kind() == Entry::Kind::handle) node->entry.handle()->release();
   }
   abandon_all();
-  for (; !ready_.empty(); ready_.pop())
-    if (ready_.front().kind() == Entry::Kind::handle) ready_.front().handle()->release();
+  drop_ready();
+  while (LoopDependent* dependent = dependents_) {
+    dependent->leave();
+    dependent->loop_closed();
+  }
   selector_->detach_all();
   selector_ = std::make_unique<Selector>();
   executor_shutdown_called = true;

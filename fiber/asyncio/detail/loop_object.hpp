@@ -24,6 +24,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <typeinfo>
 #include <unordered_map>
 #include <vector>
 
@@ -52,6 +53,12 @@ class FIBER_API HandleObject : public Callback {
   virtual void call() = 0;
   // It was a done-callback, and its future is done.
   virtual void scheduled_by(FutureBase* future) noexcept { static_cast<void>(future); }
+  // True if it calls a function that compares equal to this one, of that type.
+  virtual bool calls(const std::type_info& type, const void* function) const {
+    static_cast<void>(type);
+    static_cast<void>(function);
+    return false;
+  }
 
   void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
@@ -110,6 +117,28 @@ class Clock {
   virtual std::int64_t patience() noexcept { return 0; }
   // What call_at stores for a requested deadline.
   virtual std::int64_t register_deadline(std::int64_t when) noexcept { return when; }
+};
+
+// Something that lives until futures of its loop are done, even if nobody refers to it. When the
+// loop is closed they will never be, and it must end.
+class FIBER_API LoopDependent {
+ public:
+  explicit LoopDependent(LoopObject& loop) noexcept;
+  LoopDependent(const LoopDependent&) = delete;
+  LoopDependent& operator=(const LoopDependent&) = delete;
+  // Called once. What was queued by then has been dropped.
+  virtual void loop_closed() noexcept = 0;
+
+ protected:
+  ~LoopDependent() { leave(); }
+
+ private:
+  friend class LoopObject;
+  void leave() noexcept;
+
+  LoopObject* loop_;  // null once it is closed
+  LoopDependent* previous_ = nullptr;
+  LoopDependent* next_ = nullptr;
 };
 
 class FIBER_API LoopObject {
@@ -221,6 +250,7 @@ class FIBER_API LoopObject {
  private:
   friend class Selector;
   friend class FutureBase;
+  friend class LoopDependent;
   struct FutureRegistry {
     std::unordered_map<FutureBase*, std::uint64_t> numbers;
     std::uint64_t last = 0;
@@ -232,6 +262,7 @@ class FIBER_API LoopObject {
   void run_task(TaskBase* task);
   bool quick_turn() noexcept;
   void take_posted();
+  void drop_ready() noexcept;
   void begin_batch();
   void poll(std::int64_t deadline);
   void bury() noexcept;
@@ -243,6 +274,7 @@ class FIBER_API LoopObject {
   ReadyQueue ready_;
   std::size_t batch_ = 0;
   TimerHeap timers_;
+  LoopDependent* dependents_ = nullptr;
   std::unique_ptr<Selector> selector_;
   std::unique_ptr<char[]> scratch_;
   std::shared_ptr<Clock> clock_;

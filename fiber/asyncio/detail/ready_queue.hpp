@@ -21,12 +21,14 @@ struct Leaf {
 
 class Entry {
  public:
-  enum class Kind : std::uintptr_t { handle = 0, task = 1, leaf = 2 };
+  // A leaf_callback is a leaf that must be told when it is dropped.
+  enum class Kind : std::uintptr_t { handle = 0, task = 1, leaf = 2, leaf_callback = 3 };
 
   Entry() = default;
   explicit Entry(HandleObject* handle) noexcept : bits_(to_bits(handle)) {}
   explicit Entry(TaskBase* task) noexcept : bits_(to_bits(task) | 1U) {}
-  explicit Entry(Leaf* leaf) noexcept : bits_(to_bits(leaf) | 2U) {}
+  explicit Entry(Leaf* leaf, Kind kind = Kind::leaf) noexcept
+      : bits_(to_bits(leaf) | static_cast<std::uintptr_t>(kind)) {}
 
   Kind kind() const noexcept { return static_cast<Kind>(bits_ & 3U); }
   HandleObject* handle() const noexcept { return reinterpret_cast<HandleObject*>(bits_); }

@@ -3,8 +3,8 @@
 
 #include <fiber/exceptions.hpp>
 
+#include <concepts>
 #include <cstdio>
-#include <iterator>
 #include <ostream>
 #include <ranges>
 #include <sstream>

@@ -176,13 +176,19 @@ void Interpreter::watch() {
   std::string names = "DEADLOCK";
   for (const asyncio::TaskRef& task : waiting) names += " " + label_of(task);
   log("-", 0, names);
-  if (++rounds_ > kMaxRounds) return loop.stop();
+  if (++rounds_ > kMaxRounds) {
+    log("-", 0, "GIVEUP");
+    return loop.stop();
+  }
   arm();
   for (const asyncio::TaskRef& task : waiting) task.cancel();
   if (rounds_ > 1)  // some need their lock back before they can end
     for (const Statement& declaration : scenario_.objects)
-      if (declaration.op == "lock" && objects.locks.at(declaration.args[0])->locked())
-        objects.locks.at(declaration.args[0])->release();
+      if (declaration.op == "lock" || declaration.op == "cond")
+        objects.with_lock(declaration.args[0], [](auto& lock) {
+          if (lock.locked()) lock.release();
+          return Value();
+        });
 }
 
 void Interpreter::run_idle() {

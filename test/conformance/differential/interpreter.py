@@ -262,6 +262,7 @@ class Interpreter:
         names = [self.labels.get(id(t), '*') for t in waiting]
         self.log('-', 0, ' '.join(['DEADLOCK', *names]))
         if self.rounds > MAX_ROUNDS:
+            self.log('-', 0, 'GIVEUP')
             self.loop.stop()
             return
         self.arm()
@@ -270,7 +271,7 @@ class Interpreter:
         if self.rounds > 1:  # some need their lock back before they can end
             for declaration in self.scenario.objects:
                 lock = self.objects.get(declaration.args[0])
-                if declaration.op == 'lock' and lock.locked():
+                if declaration.op in ('lock', 'cond') and lock.locked():
                     lock.release()
 
     def arm(self):

@@ -1,0 +1,88 @@
+#include <fiber/asyncio/as_completed.hpp>
+
+namespace fiber::asyncio::detail {
+
+CompletionOrder::CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures,
+                                 const time_limit& timeout)
+    : LoopDependent(loop), nodes_(std::make_unique<Node[]>(futures.size())) {
+  for (FutureRef& future : futures) {
+    FutureBase& base = future.base();
+    if (base.marked) continue;
+    base.marked = true;
+    Node& node = nodes_[node_count_++];
+    node.order = this;
+    node.wanted = std::move(future);
+    node.run = &CompletionOrder::on_done;
+    node.drop = &CompletionOrder::on_drop;
+  }
+  todo_ = left_ = node_count_;
+  for (std::size_t i = 0; i < node_count_; ++i) {
+    FutureBase& base = nodes_[i].wanted.base();
+    base.marked = false;
+    base.add_or_schedule(&nodes_[i]);
+    if (++registered_ == 1) retain();
+  }
+  if (todo_ != 0 && timeout.value())
+    timeout_ = EventLoop(&loop).call_later(*timeout.value(),
+                                           [order = Ref(this)] { order->on_timeout(); });
+}
+
+CompletionOrder::~CompletionOrder() = default;
+
+bool CompletionOrder::take() noexcept {
+  if (left_ == 0) return false;
+  --left_;
+  return true;
+}
+
+FutureRef CompletionOrder::wait_for_one() {
+  FutureRef future = await(done_.get());
+  if (!future) throw TimeoutError();
+  return future;
+}
+
+void CompletionOrder::on_done(Leaf* leaf) noexcept {
+  auto* node = static_cast<Node*>(leaf);
+  node->queued = false;
+  CompletionOrder* order = node->order;
+  if (order->todo_ != 0) {
+    order->done_.put_nowait(std::move(node->wanted));
+    if (--order->todo_ == 0) order->timeout_.cancel();
+  }
+  order->node_over();
+}
+
+void CompletionOrder::on_drop(LeafCallback* leaf) noexcept {
+  static_cast<Node*>(leaf)->order->node_over();
+}
+
+void CompletionOrder::on_timeout() {
+  const Ref<CompletionOrder> held(this);
+  remove_callbacks();
+  for (; todo_ != 0; --todo_) done_.put_nowait(FutureRef());
+}
+
+void CompletionOrder::remove_callbacks() noexcept {
+  for (std::size_t i = 0; i < node_count_; ++i) {
+    Node& node = nodes_[i];
+    if (node.future == nullptr) continue;
+    node.future->remove(&node);
+    node.wanted = FutureRef();
+    node_over();
+  }
+}
+
+void CompletionOrder::node_over() noexcept {
+  if (--registered_ == 0) unreference();
+}
+
+void CompletionOrder::unreference() noexcept {
+  if (drop()) delete this;
+}
+
+void CompletionOrder::loop_closed() noexcept {
+  const Ref<CompletionOrder> held(this);
+  remove_callbacks();
+}
+
+}  // namespace fiber::asyncio::detail

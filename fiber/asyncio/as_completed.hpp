@@ -1,0 +1,176 @@
+// Awaitables in the order in which they end. Python: asyncio.as_completed.
+//
+// Two ways to go through them, as in Python 3.13:
+//
+//   for (auto next : asyncio::as_completed(tasks))           // for next in as_completed(tasks):
+//     show(await(next));                                     //   show(await next)
+//
+//   for (auto task : asyncio::as_completed(tasks).async_())  // async for task in as_completed(tasks):
+//     show(task.get_name(), task.result());                  //   show(task.get_name(), task.result())
+//
+// The first gives something to await before anything has ended: what it returns, or throws, is the
+// result of whichever ends next. The second waits in the loop itself and gives the finished task.
+#pragma once
+
+#include <fiber/asyncio/detail/shared_object.hpp>
+#include <fiber/asyncio/queues.hpp>
+#include <fiber/asyncio/tasks.hpp>
+
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <ranges>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fiber::asyncio {
+
+namespace detail {
+
+// Lives until all have ended, or the time is up.
+class FIBER_API CompletionOrder final : public SharedObject, LoopDependent {
+ public:
+  // Each future counts once.
+  CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures, const time_limit& timeout);
+  ~CompletionOrder();
+
+  // Counts one off; false if none is left.
+  bool take() noexcept;
+  // Waits for the next that ends. Throws TimeoutError.
+  FutureRef wait_for_one();
+  void loop_closed() noexcept override;
+
+ private:
+  struct Node : LeafCallback {
+    CompletionOrder* order = nullptr;
+    FutureRef wanted;
+  };
+  void on_timeout();
+  void node_over() noexcept;
+  static void on_done(Leaf* leaf) noexcept;
+  static void on_drop(LeafCallback* leaf) noexcept;
+  void remove_callbacks() noexcept;
+  void unreference() noexcept;
+
+  Queue<FutureRef> done_;  // a null reference for each that the time was up for
+  std::unique_ptr<Node[]> nodes_;
+  std::size_t node_count_ = 0;
+  std::size_t registered_ = 0;  // nodes that are; together they are one reference
+  std::size_t todo_ = 0;
+  std::size_t left_ = 0;
+  Handle timeout_;
+};
+
+// The next one that ends.
+template <class F>
+class [[nodiscard]] NextCompleted {
+ public:
+  explicit NextCompleted(Ref<CompletionOrder> order) noexcept : order_(std::move(order)) {}
+  typename F::result_type await_() && {
+    const Ref<CompletionOrder> order = std::move(order_);
+    return asyncio::await(F(order->wait_for_one().get()));
+  }
+
+ private:
+  Ref<CompletionOrder> order_;
+};
+
+}  // namespace detail
+
+struct as_completed_options {
+  time_limit timeout = {};
+};
+
+// What as_completed returns: a range of awaitables, each of which may be awaited once, in any order
+// and by any task. A counted reference. F is Task<T> or Future<T>.
+template <class F>
+class AsCompleted {
+ public:
+  using awaitable_type = detail::NextCompleted<F>;
+
+  class iterator {
+   public:
+    using iterator_concept = std::input_iterator_tag;
+    using difference_type = std::ptrdiff_t;
+    using value_type = awaitable_type;
+
+    iterator() = default;
+    explicit iterator(detail::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
+      ++*this;
+    }
+    awaitable_type operator*() const { return awaitable_type(order_); }
+    iterator& operator++() {
+      more_ = order_->take();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const iterator& at, std::default_sentinel_t) { return !at.more_; }
+
+   private:
+    detail::Ref<detail::CompletionOrder> order_;
+    bool more_ = false;
+  };
+
+  // Goes on where an earlier iteration has stopped.
+  iterator begin() const { return iterator(order_); }
+  static std::default_sentinel_t end() noexcept { return {}; }
+
+  // The same as a range of the futures and tasks themselves: of those that were given, or that were
+  // made of what was given. Its begin() and ++ wait, and throw TimeoutError.
+  class finished_range {
+   public:
+    class iterator {
+     public:
+      using iterator_concept = std::input_iterator_tag;
+      using difference_type = std::ptrdiff_t;
+      using value_type = F;
+
+      iterator() = default;
+      explicit iterator(detail::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
+        ++*this;
+      }
+      const F& operator*() const noexcept { return current_; }
+      const F* operator->() const noexcept { return &current_; }
+      iterator& operator++() {
+        current_ = order_->take() ? F(order_->wait_for_one().get()) : F();
+        return *this;
+      }
+      void operator++(int) { ++*this; }
+      friend bool operator==(const iterator& at, std::default_sentinel_t) { return !at.current_; }
+
+     private:
+      detail::Ref<detail::CompletionOrder> order_;
+      F current_;
+    };
+
+    explicit finished_range(detail::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
+    iterator begin() const { return iterator(order_); }
+    static std::default_sentinel_t end() noexcept { return {}; }
+
+   private:
+    detail::Ref<detail::CompletionOrder> order_;
+  };
+  finished_range async_() const { return finished_range(order_); }
+
+  explicit AsCompleted(detail::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
+
+ private:
+  detail::Ref<detail::CompletionOrder> order_;
+};
+
+// Runs the awaitables of a range (futures, tasks, coroutine objects, callables) concurrently and
+// gives them as they end: see the top of this file. When `timeout` is over, each that remains gives
+// TimeoutError; the tasks run on. What is given twice comes once. Tasks are made at the call.
+template <std::ranges::input_range R>
+auto as_completed(R&& awaitables, as_completed_options options = {}) {
+  using Reference = std::ranges::range_reference_t<R>;
+  using F = decltype(asyncio::ensure_future(std::declval<Reference>()));
+  std::vector<FutureRef> futures;
+  for (auto&& awaitable : awaitables)
+    futures.emplace_back(asyncio::ensure_future(std::forward<decltype(awaitable)>(awaitable)));
+  return AsCompleted<F>(detail::Ref(new detail::CompletionOrder(
+      detail::loop_for_futures(), std::move(futures), options.timeout)));
+}
+
+}  // namespace fiber::asyncio
