@@ -199,7 +199,11 @@ class FIBER_API greenlet {
   // AttributeError (no body), MemoryError (no stack). Python: greenlet.switch.
   template <class... Args>
   FIBER_INLINE value switch_(Args&&... args) const {
-    return detail::greenlet_thread().switch_to(checked(), value::pack(std::forward<Args>(args)...));
+    if constexpr (sizeof...(Args) == 0)
+      return detail::greenlet_thread().switch_to(checked());
+    else
+      return detail::greenlet_thread().switch_to(checked(),
+                                                 value::pack(std::forward<Args>(args)...));
   }
 
   // Raises an exception where the greenlet is suspended; GreenletExit by default. A pending one

@@ -52,8 +52,9 @@ using value_decay_t = typename value_decay<T>::type;
 // take one allocation. Reading another type than the one put in is a TypeError that names both.
 class value {
  public:
-  // Nothing: what a switch without arguments carries (Python's empty tuple).
-  value() noexcept = default;
+  // Nothing: what a switch without arguments carries (Python's empty tuple). Not defaulted, for
+  // then each would be filled with zeroes first.
+  value() noexcept {}  // NOLINT(modernize-use-equals-default)
 
   template <class T>
     requires(!std::same_as<std::remove_cvref_t<T>, value>)

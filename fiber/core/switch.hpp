@@ -23,7 +23,7 @@ inline void restore(ThreadState& thread, const Context& own) noexcept {
 }
 
 // Gives back the stack of a fiber that ended by switching here.
-inline void bury(ThreadState& thread) noexcept {
+FIBER_INLINE void bury(ThreadState& thread) noexcept {
   if (thread.dead_stack != nullptr) [[unlikely]] {
     Stack* dead = thread.dead_stack;
     thread.dead_stack = nullptr;

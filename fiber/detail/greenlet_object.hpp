@@ -141,14 +141,20 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   const char* running_name() const noexcept override;
 
   FIBER_INLINE value switch_to(GreenletObject* target, value arguments) {
-    if (target->owner.load(std::memory_order_relaxed) == this &&
-        target->state == GreenletState::suspended && !target->waiting &&
-        !has_returned_.load(std::memory_order_relaxed)) [[likely]] {
+    if (can_leave_for(target)) [[likely]] {
       mail_.result = std::move(arguments);
       leave_for(target);
       return receive();
     }
     return switch_slow(target, std::move(arguments));
+  }
+  // Without arguments: the mailbox is empty as it is.
+  FIBER_INLINE value switch_to(GreenletObject* target) {
+    if (can_leave_for(target)) [[likely]] {
+      leave_for(target);
+      return receive();
+    }
+    return switch_slow(target, value());
   }
   value throw_into(GreenletObject* target, std::exception_ptr error);
 
@@ -193,6 +199,11 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
     bool start;
   };
 
+  FIBER_INLINE bool can_leave_for(const GreenletObject* target) const noexcept {
+    return target->owner.load(std::memory_order_relaxed) == this &&
+           target->state == GreenletState::suspended && !target->waiting &&
+           !has_returned_.load(std::memory_order_relaxed);
+  }
   FIBER_INLINE void leave_for(GreenletObject* target) noexcept {
     GreenletObject* from = current;
     from->state = GreenletState::suspended;
@@ -202,8 +213,10 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
     core::switch_context(thread, from->context, target->context);
   }
   FIBER_INLINE value receive() {
-    if (trace == nullptr && origin_->refs > 0 && mail_.error == nullptr) [[likely]]
+    if (trace == nullptr && origin_->refs > 0 && mail_.error == nullptr) [[likely]] {
+      if (mail_.result.empty()) return value();
       return std::move(mail_.result);
+    }
     return receive_slow();
   }
 
