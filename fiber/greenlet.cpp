@@ -24,7 +24,9 @@ HookSlot& hook_slot() {
 }
 
 void write_to_stderr(const UnraisableHookArgs& args) {
-  std::string text = args.message + ": " + repr(args.object) + "\n";
+  std::string text = args.message;
+  if (args.object != nullptr) text += ": " + repr(args.object);
+  text += "\n";
   if (args.exception) text += type_name(args.exception) + ": " + str(args.exception) + "\n";
   std::fputs(text.c_str(), stderr);
 }

@@ -116,7 +116,7 @@ class FIBER_API GreenletObject {
   // A handle that is not counted, so that `getcurrent().parent().switch_()` leaves no reference to
   // the running greenlet on its own stack, where nothing could ever drop it.
   const greenlet& borrowed() const noexcept {
-    return *std::launder(reinterpret_cast<const greenlet*>(borrowed_));
+    return *reinterpret_cast<const greenlet*>(borrowed_);
   }
 
   long references() const noexcept {

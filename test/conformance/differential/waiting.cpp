@@ -93,11 +93,13 @@ Value as_completed(Interpreter& run, const std::string& who, const Statement& st
       if (auto* plain = as_plain(*found)) futures.push_back(*plain);
     }
   }
-  auto completed = asyncio::as_completed(std::move(futures), timeout(args[1]));
+  const auto delay = timeout(args[1]);
+  const asyncio::time_limit limit = delay ? asyncio::time_limit(*delay) : std::nullopt;
+  const auto completed = asyncio::as_completed(std::move(futures), {.timeout = limit});
   if (args[0] == "plain") {
     for (auto&& next : completed) {
       try {
-        note(show(await(std::forward<decltype(next)>(next))));
+        note(show(await(std::move(next))));
       } catch (const std::exception&) {
         note(show_error(std::current_exception()));
       }
