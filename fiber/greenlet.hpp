@@ -106,43 +106,47 @@ class RunOf final : public Run {
   explicit RunOf(G&& function) : function_(std::forward<G>(function)) {}
 
   value call(value arguments) override {
-    if constexpr (std::is_void_v<decltype(apply(std::move(arguments)))>) {
-      apply(std::move(arguments));
-      return {};
-    } else {
-      return value(apply(std::move(arguments)));
-    }
-  }
-
- private:
-  decltype(auto) apply(value arguments) {
     using Signature = call_signature<F>;
     if constexpr (!Signature::known) {
       if constexpr (std::invocable<F&, value>) {
-        return function_(std::move(arguments));
+        return result_of([&]() -> decltype(auto) { return function_(std::move(arguments)); });
       } else {
         reject_arguments(arguments);
-        return function_();
+        return result_of([&]() -> decltype(auto) { return function_(); });
       }
     } else if constexpr (Signature::arity == 0) {
       reject_arguments(arguments);
-      return function_();
+      return result_of([&]() -> decltype(auto) { return function_(); });
     } else if constexpr (Signature::arity == 1) {
       using Argument = std::tuple_element_t<0, typename Signature::arguments>;
       using Parameter = std::tuple_element_t<0, typename Signature::parameters>;
       if constexpr (std::same_as<Argument, value>) {
-        return function_(pass<Parameter>(arguments));
+        return result_of([&]() -> decltype(auto) { return function_(pass<Parameter>(arguments)); });
       } else {
         Argument argument = std::move(arguments).template as<Argument>();
-        return function_(pass<Parameter>(argument));
+        return result_of([&]() -> decltype(auto) { return function_(pass<Parameter>(argument)); });
       }
     } else {
       using Arguments = typename Signature::arguments;
       using Parameters = typename Signature::parameters;
       Arguments unpacked = std::move(arguments).template as<Arguments>();
-      return [&]<std::size_t... I>(std::index_sequence<I...>) -> decltype(auto) {
-        return function_(pass<std::tuple_element_t<I, Parameters>>(std::get<I>(unpacked))...);
+      return [&]<std::size_t... I>(std::index_sequence<I...>) {
+        return result_of([&]() -> decltype(auto) {
+          return function_(pass<std::tuple_element_t<I, Parameters>>(std::get<I>(unpacked))...);
+        });
       }(std::make_index_sequence<Signature::arity>());
+    }
+  }
+
+ private:
+  // Makes a value of the result while the arguments are alive: it may refer to them.
+  template <class Call>
+  static value result_of(Call call) {
+    if constexpr (std::is_void_v<decltype(call())>) {
+      call();
+      return {};
+    } else {
+      return value(call());
     }
   }
 

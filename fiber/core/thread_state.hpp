@@ -9,7 +9,7 @@
 namespace fiber::core {
 
 // The layers above keep their per-thread part here; `core` only knows that it can be ended.
-struct ThreadLayer {
+struct FIBER_API ThreadLayer {
   virtual ~ThreadLayer() = default;
   // Called on the thread while it exits, upper layers before lower ones.
   virtual void thread_exits() noexcept = 0;

@@ -419,8 +419,8 @@ TEST_CASE("a callback may submit, but not wait for its own pool") {
 }
 
 TEST_CASE("a pool may be first used while other threads are busy") {
-  ThreadPoolExecutor threads({.max_workers = 3});
   std::atomic<bool> stop = false;
+  ThreadPoolExecutor threads({.max_workers = 3});
   const auto churn = [&] {
     while (!stop) static_cast<void>(std::make_unique<std::string>(1000, 'x'));
   };

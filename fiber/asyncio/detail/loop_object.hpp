@@ -294,7 +294,7 @@ class FIBER_API LoopObject {
 };
 
 // The loop layer's part of the thread state.
-struct AsyncioThread final : core::ThreadLayer {
+struct FIBER_API AsyncioThread final : core::ThreadLayer {
   LoopObject* running = nullptr;
   LoopObject* set = nullptr;  // counted; what get_event_loop returns outside a running loop
   void thread_exits() noexcept override;
