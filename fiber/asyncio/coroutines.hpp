@@ -183,7 +183,7 @@ concept awaitable = future_like<A> || has_await<A>;
 // CancelledError when the current task is cancelled. RuntimeError outside of a task, if there is
 // something to wait for.
 template <has_await A>
-decltype(auto) await(A&& awaitable) {
+FIBER_INLINE decltype(auto) await(A&& awaitable) {
   return std::forward<A>(awaitable).await_();
 }
 

@@ -57,7 +57,7 @@ class ReadyQueue {
   }
 
  private:
-  void grow() {
+  [[gnu::noinline, gnu::cold]] void grow() {
     const std::size_t capacity = capacity_ == 0 ? 64 : capacity_ * 2;
     auto ring = std::make_unique<Entry[]>(capacity);
     const std::size_t count = size();
