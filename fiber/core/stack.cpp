@@ -1,5 +1,6 @@
 #include <fiber/core/stack.hpp>
 
+#include <fiber/core/block_pool.hpp>
 #include <fiber/core/sanitizer.hpp>
 #include <fiber/exceptions.hpp>
 
@@ -23,7 +24,6 @@ constexpr int MADV_GUARD_INSTALL = 102;
 #endif
 
 constexpr std::size_t kMaxSlabBytes = std::size_t{1} << 30;
-constexpr std::size_t kCacheLine = 64;
 // Tops are spread over this many cache lines: stacks are page-aligned, so without it the hot
 // frames of thousands of fibers would compete for the same few cache sets. More would push
 // shallow fibers into a second page.

@@ -2,6 +2,7 @@
 // so code may hold on to the reference across a switch.
 #pragma once
 
+#include <fiber/core/block_pool.hpp>
 #include <fiber/core/config.hpp>
 #include <fiber/core/context.hpp>
 #include <fiber/core/stack.hpp>
@@ -26,6 +27,7 @@ struct ThreadState {
   StartFunction start_function = nullptr;
   void* start_argument = nullptr;
   StackPool pool;
+  BlockPool blocks;
   Stack own_stack;                 // stands for the stack the thread came with
   ThreadLayer* greenlets = nullptr;
   ThreadLayer* asyncio = nullptr;

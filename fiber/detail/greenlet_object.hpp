@@ -90,18 +90,20 @@ class FIBER_API GreenletObject {
   virtual void dispose() noexcept { delete this; }
   virtual std::string display_name() const { return name ? *name : std::string(); }
 
+  // One cache line, with the pointer to the virtual functions: all that a switch touches.
   core::Context context;
-  std::atomic<GreenletThread*> owner;
-  long refs = 0;
-  std::atomic<long> foreign_refs{0};
-  GreenletObject* parent = nullptr;  // counted; null for main
   SharedState state;
   bool started = false;
-  bool is_main = false;
-  bool is_task = false;
   bool waiting = false;     // suspended in an await: only the event loop may continue it
   bool unkillable = false;  // outlived its GreenletExit; counts as one reference
+  bool is_main = false;
+  bool is_task = false;
   bool listed = false;
+  std::atomic<GreenletThread*> owner;
+  long refs = 0;
+
+  std::atomic<long> foreign_refs{0};
+  GreenletObject* parent = nullptr;  // counted; null for main
   std::uint32_t returned = 0;              // references in the owner's inbox
   GreenletObject* next_returned = nullptr;
   core::Stack* stack = nullptr;

@@ -31,9 +31,27 @@ struct TaskWakeup : Callback {
 };
 
 class FIBER_API TaskBase : public FutureBase {
+ private:
+  // A switch to the task touches two cache lines of it: this one and that of its greenlet.
+  bool must_cancel_ = false;
+  bool abandoned_ = false;
+  bool consumed_ = false;
+  int cancel_requests_ = 0;
+
  public:
+  fiber::detail::GreenletObject* resume_point = nullptr;
+  TaskWakeup wakeup;
+
   explicit TaskBase(const char* coroutine_name) noexcept;
   ~TaskBase() override;
+
+  static void* operator new(std::size_t size, std::align_val_t alignment) {
+    return core::allocate_block(size, alignment);
+  }
+  static void operator delete(void* memory, std::size_t size,
+                              std::align_val_t alignment) noexcept {
+    core::release_block(memory, size, alignment);
+  }
 
   // Runs the callable and stores its result. Called once.
   virtual void run_body() = 0;
@@ -68,8 +86,6 @@ class FIBER_API TaskBase : public FutureBase {
   void wait(FutureBase* future);
   [[noreturn]] void throw_cancelled();
 
-  TaskWakeup wakeup;
-  fiber::detail::GreenletObject* resume_point = nullptr;
   TaskBase* previous_task = nullptr;  // in the loop's list
   TaskBase* next_task = nullptr;
   bool log_destroy_pending = true;
@@ -85,15 +101,11 @@ class FIBER_API TaskBase : public FutureBase {
 
   fiber::detail::GreenletObject& greenlet() noexcept { return *greenlet_; }
 
-  std::optional<TaskGreenlet> greenlet_;
+  alignas(core::kCacheLine) std::optional<TaskGreenlet> greenlet_;
   FutureBase* waiting_on_ = nullptr;
   const char* coroutine_name_;
   std::unique_ptr<std::string> name_;
   std::uint64_t number_ = 0;
-  int cancel_requests_ = 0;
-  bool must_cancel_ = false;
-  bool consumed_ = false;
-  bool abandoned_ = false;
 };
 
 inline TaskBase* current_task_or_null() noexcept {

@@ -1,0 +1,112 @@
+#include <fiber/core/block_pool.hpp>
+
+#include <fiber/core/thread_state.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include <sys/mman.h>
+
+namespace fiber::core {
+namespace {
+
+constexpr std::size_t kFirstChunk = std::size_t{64} * 1024;
+constexpr std::size_t kHugePage = std::size_t{2} * 1024 * 1024;
+constexpr std::size_t kLargestChunk = 8 * kHugePage;
+
+std::byte* map_chunk(std::size_t bytes) {
+  const bool huge = bytes >= kHugePage;
+  std::size_t room = bytes + (huge ? kHugePage : 0);
+  void* address = ::mmap(nullptr, room, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (address == MAP_FAILED) throw std::bad_alloc();
+  if (huge) {
+    std::align(kHugePage, bytes, address, room);
+    ::madvise(address, bytes, MADV_HUGEPAGE);
+  }
+  return static_cast<std::byte*>(address);
+}
+
+}  // namespace
+
+// What no thread's pool has.
+struct BlockPool::Depot {
+  std::mutex mutex;
+  Block* free[kClasses] = {};
+};
+
+BlockPool::Depot& BlockPool::depot() noexcept {
+  static auto* depot = new Depot;  // outlives every thread
+  return *depot;
+}
+
+BlockPool::~BlockPool() {
+  Depot& common = depot();
+  const std::lock_guard lock(common.mutex);
+  for (std::size_t i = 0; i < kClasses; ++i) {
+    Block* last = classes_[i].free;
+    if (last == nullptr) continue;
+    while (last->next != nullptr) last = last->next;
+    last->next = std::exchange(common.free[i], classes_[i].free);
+  }
+}
+
+void* BlockPool::allocate_fresh(std::size_t index) {
+  SizeClass& sizes = classes_[index];
+  const std::size_t size = (index + 1) * kCacheLine;
+  if (static_cast<std::size_t>(sizes.end - sizes.next) < size) {
+    {
+      Depot& common = depot();
+      const std::lock_guard lock(common.mutex);
+      if (Block* block = std::exchange(common.free[index], nullptr)) {
+        sizes.free = block->next;
+        return block;
+      }
+    }
+    const std::size_t bytes =
+        sizes.chunk_bytes == 0 ? kFirstChunk : std::min(sizes.chunk_bytes * 2, kLargestChunk);
+    sizes.next = map_chunk(bytes);
+    sizes.end = sizes.next + bytes;
+    sizes.chunk_bytes = bytes;
+  }
+  return std::exchange(sizes.next, sizes.next + size);
+}
+
+void BlockPool::release_to_depot(void* memory, std::size_t size) noexcept {
+  Depot& common = depot();
+  const std::lock_guard lock(common.mutex);
+  Block*& first = common.free[index(size)];
+  first = new (memory) Block{first};
+}
+
+namespace {
+
+bool pooled(std::size_t size, std::align_val_t alignment) noexcept {
+#if defined(FIBER_ASAN) || defined(FIBER_TSAN)
+  static_cast<void>(size);
+  static_cast<void>(alignment);
+  return false;  // sanitizers are to see each object by itself
+#else
+  return size <= BlockPool::kLargest && alignment <= std::align_val_t(kCacheLine);
+#endif
+}
+
+}  // namespace
+
+void* allocate_block(std::size_t size, std::align_val_t alignment) {
+  if (!pooled(size, alignment)) [[unlikely]] return ::operator new(size, alignment);
+  return thread_state().blocks.allocate(size);
+}
+
+void release_block(void* memory, std::size_t size, std::align_val_t alignment) noexcept {
+  if (!pooled(size, alignment)) [[unlikely]]
+    ::operator delete(memory, size, alignment);
+  else if (ThreadState* thread = tls_thread_state) [[likely]]
+    thread->blocks.release(memory, size);
+  else
+    BlockPool::release_to_depot(memory, size);
+}
+
+}  // namespace fiber::core

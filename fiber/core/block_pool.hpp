@@ -1,0 +1,69 @@
+// Memory for the objects that come and go with every task: blocks of a few cache lines, reused last
+// in first out, cut from chunks that are large enough for huge pages once there are many.
+//
+// Invariants
+//  1. A block may be given back on any thread; it joins the pool of that thread.
+//  2. Chunks stay until the process ends: what a thread leaves over at its end goes to the next one
+//     that needs it.
+#pragma once
+
+#include <fiber/core/config.hpp>
+
+#include <cstddef>
+#include <new>
+
+namespace fiber::core {
+
+inline constexpr std::size_t kCacheLine = 64;
+
+// The free blocks of one thread. Not thread-safe.
+class FIBER_API BlockPool {
+ public:
+  // Larger objects are none of its business.
+  static constexpr std::size_t kLargest = 1024;
+
+  BlockPool() = default;
+  BlockPool(const BlockPool&) = delete;
+  BlockPool& operator=(const BlockPool&) = delete;
+  ~BlockPool();
+
+  // At least `size` bytes, at most kLargest, aligned to a cache line. Throws std::bad_alloc.
+  void* allocate(std::size_t size) {
+    SizeClass& sizes = classes_[index(size)];
+    Block* block = sizes.free;
+    if (block == nullptr) [[unlikely]] return allocate_fresh(index(size));
+    sizes.free = block->next;
+    return block;
+  }
+  void release(void* memory, std::size_t size) noexcept {
+    SizeClass& sizes = classes_[index(size)];
+    sizes.free = new (memory) Block{sizes.free};
+  }
+  // On a thread that has no pool, or none any more.
+  static void release_to_depot(void* memory, std::size_t size) noexcept;
+
+ private:
+  struct Block {
+    Block* next;
+  };
+  struct SizeClass {
+    Block* free = nullptr;
+    std::byte* next = nullptr;  // of the newest chunk: what was never handed out
+    std::byte* end = nullptr;
+    std::size_t chunk_bytes = 0;
+  };
+  struct Depot;
+  static constexpr std::size_t kClasses = kLargest / kCacheLine;
+
+  static constexpr std::size_t index(std::size_t size) noexcept { return (size - 1) / kCacheLine; }
+  static Depot& depot() noexcept;
+  void* allocate_fresh(std::size_t index);
+
+  SizeClass classes_[kClasses];
+};
+
+// Blocks of the calling thread's pool, for any size and alignment.
+FIBER_API void* allocate_block(std::size_t size, std::align_val_t alignment);
+FIBER_API void release_block(void* memory, std::size_t size, std::align_val_t alignment) noexcept;
+
+}  // namespace fiber::core
