@@ -151,11 +151,10 @@ FIBER_API void sleep_for(std::int64_t nanoseconds);
 
 // Gives way for exactly one iteration.
 FIBER_INLINE void yield_now() {
-  TaskBase& task = task_for_await();
-  LoopObject& loop = *task.loop();
-  loop.push(Entry(&task));
-  loop.suspend(&task);
-  task.check_cancelled();
+  const Running now = running_for_await();
+  now.loop->push(Entry(now.task));
+  now.loop->suspend(now.task);
+  now.task->check_cancelled();
 }
 
 template <class Rep, class Period>

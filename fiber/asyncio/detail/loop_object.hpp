@@ -261,6 +261,7 @@ class FIBER_API LoopObject {
   void run_handle(HandleObject* handle);
   void run_task(TaskBase* task);
   bool quick_turn() noexcept;
+  FIBER_INLINE void fetch_ahead() noexcept;
   void take_posted();
   void drop_ready() noexcept;
   void begin_batch();
@@ -269,6 +270,7 @@ class FIBER_API LoopObject {
   bool can_ever_wake() const noexcept;
   void report_deadlock();
   static void task_main(void* loop);
+  static constexpr std::size_t kManyReady = 32;
   static const void* core_thread() noexcept { return core::tls_thread_state; }
 
   ReadyQueue ready_;

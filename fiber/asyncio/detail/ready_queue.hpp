@@ -50,8 +50,6 @@ class ReadyQueue {
   std::size_t size() const noexcept { return tail_ - head_; }
   Entry front() const noexcept { return ring_[head_ & mask_]; }
   Entry at(std::size_t index) const noexcept { return ring_[(head_ + index) & mask_]; }
-  // Any index: what the ring holds there may be long over, and is only good for a prefetch.
-  const Entry& peek(std::size_t index) const noexcept { return ring_[(head_ + index) & mask_]; }
   void pop() noexcept { ++head_; }
   void push(Entry entry) {
     if (size() == capacity_) [[unlikely]] grow();
