@@ -203,22 +203,22 @@ FIBER_INLINE T await_future(detail::FutureBase& future, bool mine) {
 }
 
 template <class T>
-T await(const Future<T>& future) {
+FIBER_INLINE T await(const Future<T>& future) {
   // The handle may be dropped by others while we wait.
   const Future<T> held = future;
   return await_future<T>(held.base(), false);
 }
 template <class T>
-T await(Future<T>&& future) {
+FIBER_INLINE T await(Future<T>&& future) {
   const Future<T> held = std::move(future);
   return await_future<T>(held.base(), true);
 }
 template <class T>
-T await(const Task<T>& task) {
+FIBER_INLINE T await(const Task<T>& task) {
   return await(static_cast<const Future<T>&>(task));
 }
 template <class T>
-T await(Task<T>&& task) {
+FIBER_INLINE T await(Task<T>&& task) {
   return await(static_cast<Future<T>&&>(task));
 }
 

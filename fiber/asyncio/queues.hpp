@@ -105,7 +105,7 @@ class QueueObject final : public QueueBase {
   std::size_t qsize() const noexcept override { return items_.size(); }
   bool full() const noexcept { return full_with(items_.size()); }
 
-  void put(T&& item) {
+  FIBER_INLINE void put(T&& item) {
     if (full()) [[unlikely]] wait_for_room();
     put_nowait(std::move(item));
   }
@@ -114,7 +114,7 @@ class QueueObject final : public QueueBase {
     items_.put(std::move(item));
     was_put();
   }
-  T get() {
+  FIBER_INLINE T get() {
     if (items_.size() == 0) wait_for_item();
     return take();
   }
@@ -147,14 +147,14 @@ class QueueObject final : public QueueBase {
 template <class Object>
 struct [[nodiscard]] QueueGet {
   Ref<Object> queue;
-  auto await_() && { return queue->get(); }
+  FIBER_INLINE auto await_() && { return queue->get(); }
 };
 
 template <class Object>
 struct [[nodiscard]] QueuePut {
   Ref<Object> queue;
   typename Object::item_type item;
-  void await_() && { queue->put(std::move(item)); }
+  FIBER_INLINE void await_() && { queue->put(std::move(item)); }
 };
 
 // What all kinds of queue have in common.

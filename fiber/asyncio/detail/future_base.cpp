@@ -72,9 +72,8 @@ std::exception_ptr FutureBase::new_cancelled_error() const {
                                                  : CancelledError());
 }
 
-void FutureBase::check_result() {
-  if (state_ == FutureState::finished) [[likely]] {
-    if (exception_ == nullptr) [[likely]] return;
+void FutureBase::throw_no_result() {
+  if (state_ == FutureState::finished) {
     log_traceback_ = false;
     std::rethrow_exception(exception_);
   }

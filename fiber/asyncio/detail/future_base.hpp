@@ -63,7 +63,9 @@ class FIBER_API FutureBase {
   virtual bool cancel(std::string message);
 
   // Throws what result() throws unless there is a result; marks an exception as seen.
-  void check_result();
+  void check_result() {
+    if (state_ != FutureState::finished || exception_ != nullptr) [[unlikely]] throw_no_result();
+  }
   // The exception, or null. Throws CancelledError, InvalidStateError.
   std::exception_ptr exception();
   // For those who pass an outcome on: no throw, no mark.
@@ -122,6 +124,7 @@ class FIBER_API FutureBase {
   virtual void unreferenced() noexcept;
   void report_unretrieved() noexcept;
   [[noreturn]] void refuse_done() const;
+  [[noreturn]] void throw_no_result();
   std::string repr_info() const;
   void set_loop(LoopObject* loop) noexcept;
 

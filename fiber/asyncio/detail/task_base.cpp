@@ -93,10 +93,10 @@ void TaskBase::throw_cancelled() {
   std::rethrow_exception(make_cancelled_error());
 }
 
-void TaskBase::wait(FutureBase* future) {
+void TaskBase::wait_slow(FutureBase* future) {
   LoopObject& loop = *loop_;
   if (abandoned_) throw RuntimeError("a task that is being unwound with its loop cannot wait");
-  if (future->loop() != &loop || future == this) [[unlikely]] {
+  if (future->loop() != &loop || future == this) {
     // Python notices in the loop: the error arrives one iteration later.
     loop.push(Entry(this));
     loop.suspend(this);
@@ -108,17 +108,21 @@ void TaskBase::wait(FutureBase* future) {
   // A greenlet of the user's own that waits inside the task must outlive the wait.
   fiber::detail::GreenletObject* self = loop.greenlets->current;
   const bool foreign = self != &*greenlet_;
-  if (foreign) [[unlikely]] fiber::detail::retain(self);
+  if (foreign) fiber::detail::retain(self);
   future->add(&wakeup);
   waiting_on_ = future;
   if (must_cancel_ && future->cancel(cancel_message_ ? *cancel_message_ : std::string()))
     must_cancel_ = false;
   loop.suspend(this);
   waiting_on_ = nullptr;
-  if (wakeup.future != nullptr) [[unlikely]] wakeup.future->remove(&wakeup);
-  if (foreign) [[unlikely]] fiber::detail::release(self);
+  if (foreign) fiber::detail::release(self);
+  check_awakening(future);
+}
+
+void TaskBase::check_awakening(FutureBase* future) {
+  if (wakeup.future != nullptr) wakeup.future->remove(&wakeup);
   if (future->done()) future->set_log_traceback(false);
-  if (must_cancel_ && future->cancelled() && !abandoned_) [[unlikely]] {
+  if (must_cancel_ && future->cancelled() && !abandoned_) {
     // The first cancellation is on its way already; the second adds nothing to it.
     must_cancel_ = false;
     std::rethrow_exception(future->make_cancelled_error());

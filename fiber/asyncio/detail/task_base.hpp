@@ -82,8 +82,8 @@ class FIBER_API TaskBase : public FutureBase {
   void check_cancelled() {
     if (must_cancel_ || abandoned_) [[unlikely]] throw_cancelled();
   }
-  // Suspends until `future` is done.
-  void wait(FutureBase* future);
+  // Suspends until `future` is done. Throws CancelledError.
+  FIBER_INLINE void wait(FutureBase* future);
   [[noreturn]] void throw_cancelled();
 
   TaskBase* previous_task = nullptr;  // in the loop's list
@@ -94,6 +94,8 @@ class FIBER_API TaskBase : public FutureBase {
   friend class LoopObject;
   friend struct TaskGreenlet;
 
+  void wait_slow(FutureBase* future);
+  void check_awakening(FutureBase* future);
   void unreferenced() noexcept override;
   void run();             // the whole life of the body, on its own stack
   void end_unstarted();   // cancelled before its first step
@@ -190,6 +192,23 @@ FIBER_INLINE void LoopObject::suspend(TaskBase* task) {
   else if (next != self) [[likely]]
     greenlets->resume(next);
   self->waiting = false;
+}
+
+FIBER_INLINE void TaskBase::wait(FutureBase* future) {
+  LoopObject& loop = *loop_;
+  if (future->loop() != &loop || future == this || must_cancel_ || abandoned_ ||
+      loop.greenlets->current != &*greenlet_) [[unlikely]] {
+    wait_slow(future);
+    return;
+  }
+  future->add(&wakeup);
+  waiting_on_ = future;
+  loop.suspend(this);
+  waiting_on_ = nullptr;
+  if (must_cancel_ || abandoned_ || wakeup.future != nullptr) [[unlikely]]
+    check_awakening(future);
+  else
+    future->set_log_traceback(false);
 }
 
 }  // namespace fiber::asyncio::detail
