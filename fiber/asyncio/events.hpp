@@ -118,7 +118,7 @@ class FIBER_API EventLoop {
   template <class T = void>
   Future<T> create_future() const;
   template <class A>
-  [[nodiscard]] auto create_task(A&& coroutine, std::string name = {}) const;
+  [[nodiscard]] auto create_task(A&& coroutine, const std::string& name = {}) const;
 
   // Calls `callback()` in every iteration in which the descriptor is readable (writable), until it
   // is removed. One callback each: a new one replaces the old. Throws ValueError, OSError.

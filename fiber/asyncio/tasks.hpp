@@ -94,9 +94,9 @@ template <class A>
 concept taskable = requires(A&& a) { as_coroutine(std::forward<A>(a)); };
 
 template <class T>
-Task<T> spawn(LoopObject& loop, Coroutine<T> coroutine, std::string name) {
+Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const std::string& name) {
   TypedTask<T>& task = coroutine.object();
-  task.schedule(loop, std::move(name));
+  task.schedule(loop, name);
   return Task<T>(&task);
 }
 
@@ -105,14 +105,14 @@ Task<T> spawn(LoopObject& loop, Coroutine<T> coroutine, std::string name) {
 // Schedules a coroutine object, an awaitable or a callable in the running loop; its first step runs
 // in the next iteration. Throws RuntimeError without a running loop.
 template <detail::taskable A>
-[[nodiscard]] auto create_task(A&& coroutine, task_options options = {}) {
+[[nodiscard]] auto create_task(A&& coroutine, const task_options& options = {}) {
   return detail::spawn(detail::running_loop(), detail::as_coroutine(std::forward<A>(coroutine)),
-                       std::move(options.name));
+                       options.name);
 }
 
 template <class A>
-auto EventLoop::create_task(A&& coroutine, std::string name) const {
-  return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), std::move(name));
+auto EventLoop::create_task(A&& coroutine, const std::string& name) const {
+  return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), name);
 }
 
 namespace detail {

@@ -126,6 +126,10 @@ class FIBER_API GreenletObject {
   }
   bool unreferenced() const noexcept { return references() == 0; }
 
+  // For an object that lies inside another one: true if the caller has the one reference to a
+  // greenlet that cannot run, in which nothing is left to do but to end its life.
+  bool give_up_last() noexcept;
+
  private:
   alignas(void*) std::byte borrowed_[sizeof(void*)];
 };

@@ -92,6 +92,20 @@ void release(GreenletObject* object) noexcept {
   }
 }
 
+bool GreenletObject::give_up_last() noexcept {
+  GreenletThread* thread = own_thread();
+  const GreenletState now = state;
+  if (refs != 1 || owner.load(std::memory_order_relaxed) != thread ||
+      (now != GreenletState::dead && now != GreenletState::pending) ||
+      foreign_refs.load(std::memory_order_acquire) != 0 ||
+      weak.load(std::memory_order_acquire) != nullptr || parent == nullptr || parent->refs < 2)
+    return false;
+  --parent->refs;
+  --thread->live_objects;
+  GreenletThread::unlink(this);
+  return true;
+}
+
 // Each drop returns the parent whose reference is to be given up next, if any.
 GreenletObject* GreenletThread::drop(GreenletObject* object) noexcept {
   --object->refs;

@@ -31,7 +31,7 @@ void TaskBase::unreferenced() noexcept {
   if (log_traceback_) report_unretrieved();
   if (refs_ != 0) return;
   if (!consumed_) report_never_awaited(coroutine_name_);
-  if (greenlet_)
+  if (greenlet_ && !greenlet_->give_up_last())
     fiber::detail::release(&*greenlet_);  // disposes of the task, unless its greenlet is held
   else
     delete this;
@@ -42,19 +42,20 @@ void TaskBase::consume() {
   consumed_ = true;
 }
 
-void TaskBase::schedule(LoopObject& loop, std::string name) {
+void TaskBase::schedule(LoopObject& loop, const std::string& name) {
   loop.check_closed();
   consume();
   if (name.empty())
     number_ = task_counter.fetch_add(1, std::memory_order_relaxed) + 1;
   else
-    set_name(std::move(name));
+    set_name(name);
   set_loop(&loop);
-  fiber::detail::GreenletThread& thread = fiber::detail::greenlet_thread();
+  fiber::detail::GreenletThread& thread =
+      loop.hub != nullptr ? *loop.greenlets : fiber::detail::greenlet_thread();
   greenlet_.emplace(thread, this);
   greenlet_->refs = 1;  // the task's own
   fiber::detail::GreenletObject* parent = loop.hub != nullptr ? loop.hub : thread.current;
-  fiber::detail::retain(parent);
+  ++parent->refs;
   greenlet_->parent = parent;
   if (auto* context = thread.current->context_variables)
     greenlet_->context_variables = contextvars::detail::copy(context);

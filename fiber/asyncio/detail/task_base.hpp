@@ -62,7 +62,7 @@ class FIBER_API TaskBase : public FutureBase {
   void consume();
   bool consumed() const noexcept { return consumed_; }
   // Makes it a task of the loop; its first step is queued. An empty name: "Task-N".
-  void schedule(LoopObject& loop, std::string name);
+  void schedule(LoopObject& loop, const std::string& name);
 
   bool cancel(std::string message) override;
   int cancelling() const noexcept { return cancel_requests_; }
