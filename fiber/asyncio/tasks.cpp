@@ -1,5 +1,7 @@
 #include <fiber/asyncio/tasks.hpp>
 
+#include <fiber/asyncio/detail/waiter.hpp>
+
 namespace fiber::asyncio {
 
 TaskRef current_task() { return TaskRef(detail::running_loop().current_task); }
@@ -24,14 +26,9 @@ LoopObject& loop_for_futures() {
 namespace {
 
 // Everything a sleeping task needs, on its own stack.
-struct SleepTimer final : TimerNode, Leaf {
-  explicit SleepTimer(LoopObject& its_loop) : loop(its_loop), done(&its_loop) { done.retain(); }
-  ~SleepTimer() { loop.remove_timer(this); }
-  SleepTimer(const SleepTimer&) = delete;
-  SleepTimer& operator=(const SleepTimer&) = delete;
-
-  LoopObject& loop;
-  FutureBase done;
+struct SleepTimer final : Waiter, TimerNode, Leaf {
+  explicit SleepTimer(LoopObject& loop) : Waiter(loop) {}
+  ~SleepTimer() override { loop()->remove_timer(this); }
 };
 
 }  // namespace
@@ -44,12 +41,11 @@ void sleep_for(std::int64_t nanoseconds) {
   timer.when = nanoseconds > INT64_MAX - now ? INT64_MAX - 1 : now + nanoseconds;
   timer.entry = Entry(static_cast<Leaf*>(&timer));
   timer.run = [](Leaf* leaf) noexcept {
-    FutureBase& done = static_cast<SleepTimer*>(leaf)->done;
-    if (!done.done()) done.finish();
+    static_cast<SleepTimer*>(leaf)->wake();
   };
   loop.add_timer(&timer);
-  task.wait(&timer.done);
-  timer.done.check_result();
+  task.wait(&timer);
+  timer.check_result();
 }
 
 void report_never_awaited(const char* coroutine_name) noexcept {

@@ -102,7 +102,7 @@ void* allocate_block(std::size_t size, std::align_val_t alignment) {
 
 void release_block(void* memory, std::size_t size, std::align_val_t alignment) noexcept {
   if (!pooled(size, alignment)) [[unlikely]]
-    ::operator delete(memory, size, alignment);
+    ::operator delete(memory, alignment);
   else if (ThreadState* thread = tls_thread_state) [[likely]]
     thread->blocks.release(memory, size);
   else

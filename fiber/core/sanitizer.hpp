@@ -72,7 +72,8 @@ inline void stack_released([[maybe_unused]] Stack* stack) noexcept {
 #endif
   // ThreadSanitizer's own record of a fiber is dear to make, so it is kept for some uses; not for
   // ever, since each use leaves the frames of a fiber's end on its shadow stack.
-  if (stack->uses >= kTrimInterval) stack_forgotten(stack);
+  constexpr std::uint32_t kUses = 64;
+  if (stack->uses % kUses == 0) stack_forgotten(stack);
 }
 
 // The stack the thread came with.

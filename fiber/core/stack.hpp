@@ -33,7 +33,7 @@ struct Stack {
 
 inline constexpr std::size_t kDefaultStackSize = 256 * 1024;
 inline constexpr std::size_t kMinStackSize = 16 * 1024;
-inline constexpr std::uint32_t kTrimInterval = 64;
+inline constexpr std::uint32_t kTrimInterval = 512;
 
 FIBER_API std::size_t page_size() noexcept;
 

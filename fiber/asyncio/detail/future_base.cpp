@@ -6,18 +6,16 @@
 
 namespace fiber::asyncio::detail {
 
-FutureBase::FutureBase(LoopObject* loop) noexcept : loop_(nullptr) { set_loop(loop); }
-
 void FutureBase::set_loop(LoopObject* loop) noexcept {
   loop_ = loop;
   // The first living future keeps its loop, the others need not.
-  if (loop != nullptr && loop->futures_alive++ == 0) loop->retain();
-  counts_for_loop_ = loop != nullptr;
-  if (loop != nullptr && loop->future_registry_ != nullptr) [[unlikely]]
+  if (loop->futures_alive++ == 0) loop->retain();
+  counts_for_loop_ = true;
+  if (loop->future_registry_ != nullptr) [[unlikely]]
     loop->future_registry_->numbers.emplace(this, ++loop->future_registry_->last);
 }
 
-FutureBase::~FutureBase() {
+void FutureBase::leave() noexcept {
   while (first_ != nullptr) {
     Callback* callback = first_;
     remove(callback);
@@ -93,11 +91,6 @@ void FutureBase::set_exception(std::exception_ptr exception) {
   if (exception == nullptr) throw TypeError("set_exception was given a null exception pointer");
   store_exception(std::move(exception));
   complete(FutureState::finished);
-}
-
-void FutureBase::complete(FutureState state) {
-  state_ = state;
-  if (first_ != nullptr) schedule_callbacks();
 }
 
 void FutureBase::schedule_callbacks() {

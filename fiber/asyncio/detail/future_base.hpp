@@ -43,10 +43,14 @@ enum class FutureState : std::uint8_t { pending, cancelled, finished };
 // Futures belong to one loop and so to one thread; the count is not atomic.
 class FIBER_API FutureBase {
  public:
-  explicit FutureBase(LoopObject* loop) noexcept;
+  explicit FutureBase(LoopObject* loop) noexcept {
+    if (loop != nullptr) set_loop(loop);
+  }
   FutureBase(const FutureBase&) = delete;
   FutureBase& operator=(const FutureBase&) = delete;
-  virtual ~FutureBase();
+  virtual ~FutureBase() {
+    if (first_ != nullptr || counts_for_loop_) leave();
+  }
 
   void retain() noexcept { ++refs_; }
   void release() noexcept {
@@ -114,7 +118,14 @@ class FIBER_API FutureBase {
   bool marked = false;  // for algorithms over lists of futures: seen already
 
  protected:
-  void complete(FutureState state);
+  // On the stack of a task that waits: its loop cannot end before it.
+  struct on_stack {};
+  FutureBase(on_stack, LoopObject& loop) noexcept : loop_(&loop), refs_(1) {}
+
+  void complete(FutureState state) {
+    state_ = state;
+    if (first_ != nullptr) schedule_callbacks();
+  }
   void schedule_callbacks();
   bool cancel_now(std::string message);
   void store_exception(std::exception_ptr exception) noexcept {
@@ -127,8 +138,9 @@ class FIBER_API FutureBase {
   [[noreturn]] void throw_no_result();
   std::string repr_info() const;
   void set_loop(LoopObject* loop) noexcept;
+  void leave() noexcept;
 
-  LoopObject* loop_;
+  LoopObject* loop_ = nullptr;
   std::uint32_t refs_ = 0;
   FutureState state_ = FutureState::pending;
   bool log_traceback_ = false;

@@ -217,6 +217,7 @@ void LoopObject::run_forever() {
     LoopObject* loop;
     AsyncioThread& thread;
     ~Leave() {
+      loop->dismiss_parked();
       loop->stopping_ = false;
       loop->running_ = false;
       loop->hub = nullptr;
@@ -424,9 +425,12 @@ void LoopObject::start_task(TaskBase* task) {
     if (task->must_cancel_) {
       task->end_unstarted();
     } else {
+      ParkedFiber* parked = parked_;
+      if (parked != nullptr && task->greenlet().stack_size > parked->stack->size) parked = nullptr;
       core::Stack* stack = nullptr;
       try {
-        stack = greenlets->thread.pool.allocate(task->greenlet().stack_size);
+        stack = parked != nullptr ? parked->stack
+                                  : greenlets->thread.pool.allocate(task->greenlet().stack_size);
       } catch (...) {
         task->destroy_callable();
         task->set_exception(std::current_exception());
@@ -441,7 +445,13 @@ void LoopObject::start_task(TaskBase* task) {
         from->state = fiber::detail::GreenletState::suspended;
         greenlets->current = &fresh;
         current_task = task;
-        core::start_context(from->context, stack, &LoopObject::task_main, this);
+        if (parked == nullptr) {
+          core::start_context(from->context, stack, &LoopObject::task_main, this);
+        } else {
+          parked_ = parked->next;
+          --parked_count_;
+          core::switch_context(greenlets->thread, from->context, parked->context);
+        }
         return;
       }
     }
@@ -492,7 +502,17 @@ void LoopObject::task_main(void* argument) {
     if (next != nullptr) {
       greenlets.current = next;
       next->state = fiber::detail::GreenletState::current;
-      core::exit_context(next->context);
+      // Every so often a stack goes through the pool, which looks at how deeply it was used.
+      if (loop->parked_count_ == kMostParked || stack->size != core::kDefaultStackSize ||
+          ++stack->uses >= core::kTrimInterval)
+        core::exit_context(next->context);
+      ParkedFiber parked{.context = {}, .stack = stack, .next = loop->parked_};
+      loop->parked_ = &parked;
+      ++loop->parked_count_;
+      core::switch_context(greenlets.thread, parked.context, next->context);
+      task = loop->current_task;
+      if (task == nullptr) core::exit_context(loop->hub->context);
+      continue;
     }
     task = std::exchange(loop->starting, nullptr);
     fiber::detail::GreenletObject& fresh = task->greenlet();
@@ -501,6 +521,16 @@ void LoopObject::task_main(void* argument) {
     fresh.state = fiber::detail::GreenletState::current;
     greenlets.current = &fresh;
     loop->current_task = task;
+  }
+}
+
+// On the hub, when the loop stops running.
+void LoopObject::dismiss_parked() noexcept {
+  current_task = nullptr;
+  while (ParkedFiber* parked = parked_) {
+    parked_ = parked->next;
+    --parked_count_;
+    core::switch_context(greenlets->thread, hub->context, parked->context);
   }
 }
 

@@ -141,6 +141,13 @@ class FIBER_API LoopDependent {
   LoopDependent* next_ = nullptr;
 };
 
+// A fiber whose task has ended, kept for one that is to start: lives on the stack it stands for.
+struct ParkedFiber {
+  core::Context context;
+  core::Stack* stack;
+  ParkedFiber* next;
+};
+
 class FIBER_API LoopObject {
  public:
   LoopObject();
@@ -269,12 +276,16 @@ class FIBER_API LoopObject {
   void bury() noexcept;
   bool can_ever_wake() const noexcept;
   void report_deadlock();
+  void dismiss_parked() noexcept;
   static void task_main(void* loop);
   static constexpr std::size_t kManyReady = 32;
+  static constexpr std::uint32_t kMostParked = 16;
   static const void* core_thread() noexcept { return core::tls_thread_state; }
 
   ReadyQueue ready_;
   std::size_t batch_ = 0;
+  ParkedFiber* parked_ = nullptr;
+  std::uint32_t parked_count_ = 0;
   TimerHeap timers_;
   LoopDependent* dependents_ = nullptr;
   std::unique_ptr<Selector> selector_;

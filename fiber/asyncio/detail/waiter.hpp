@@ -10,7 +10,7 @@ class WaiterList;
 
 class Waiter : public FutureBase {
  public:
-  explicit Waiter(LoopObject& loop) noexcept : FutureBase(&loop) { retain(); }
+  explicit Waiter(LoopObject& loop) noexcept : FutureBase(on_stack(), loop) {}
   Waiter(LoopObject& loop, WaiterList& list) noexcept;
   ~Waiter() override;
 

@@ -30,8 +30,7 @@ class WaitingLine {
 class TaskInLine final : public FutureBase {
  public:
   // Goes to the end of the line.
-  TaskInLine(WaitingLine& line, LoopObject& loop) noexcept : FutureBase(&loop) {
-    retain();
+  TaskInLine(WaitingLine& line, LoopObject& loop) noexcept : FutureBase(on_stack(), loop) {
     line.append(*this);
   }
   ~TaskInLine() override { leave(); }
