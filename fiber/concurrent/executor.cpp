@@ -72,6 +72,8 @@ void finish_at_exit(std::weak_ptr<Pool> pool) {
   registry.pools.push_back(std::move(pool));
 }
 
+void finish_before_exit_handlers() { std::atexit(finish_all); }
+
 int process_cpu_count() {
   cpu_set_t cpus;
   if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) return 1;

@@ -50,12 +50,25 @@ inline void stack_taken([[maybe_unused]] Stack* stack) noexcept {
 #endif
 }
 
-// The thread's own stack is left for good, by an exit in one of its fibers.
-inline void own_stack_abandoned([[maybe_unused]] Stack* own) noexcept {
+// The thread's own stack is left for good, by an exit in one of its fibers; `sp` is where.
 #if defined(FIBER_ASAN)
-  if (own->base != nullptr) __lsan_register_root_region(own->base, own->size);
-#endif
+__attribute__((no_sanitize("address"), noinline)) inline void own_stack_abandoned(
+    Stack* own, const void* sp) noexcept {
+  if (own->base == nullptr) return;
+  __lsan_register_root_region(own->base, own->size);
+  if (own->fake_stack == nullptr) return;
+  // Locals whose address is taken live in frames elsewhere, to which the real ones point.
+  const auto* end = reinterpret_cast<void* const*>(own->base + own->size);
+  for (auto* word = static_cast<void* const*>(sp); word < end; ++word) {
+    void *begin, *after;
+    if (__asan_addr_is_in_fake_stack(own->fake_stack, *word, &begin, &after) != nullptr)
+      __lsan_register_root_region(begin, static_cast<std::size_t>(static_cast<std::byte*>(after) -
+                                                                  static_cast<std::byte*>(begin)));
+  }
 }
+#else
+inline void own_stack_abandoned(Stack*, const void*) noexcept {}
+#endif
 
 inline void stack_destroyed(Stack* stack) noexcept {
   stack_forgotten(stack);

@@ -501,7 +501,7 @@ void GreenletThread::thread_exits() noexcept {
     closed_ = !open;
   }
   // Not main: the thread is being ended by pthread_exit, or the process by exit, in a greenlet.
-  if (current != main) core::sanitizer::own_stack_abandoned(&thread.own_stack);
+  if (current != main) core::sanitizer::own_stack_abandoned(&thread.own_stack, main->context.sp);
   current->state = GreenletState::dead;
   main->state = GreenletState::dead;
   GreenletObject* root = main;

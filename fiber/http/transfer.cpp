@@ -1,5 +1,7 @@
 #include <fiber/http/transfer.hpp>
 
+#include <fiber/concurrent/executor.hpp>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -12,7 +14,12 @@ namespace fiber::http {
 namespace {
 
 void initialise_curl() {
-  static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+  static const CURLcode code = [] {
+    const CURLcode result = curl_global_init(CURL_GLOBAL_DEFAULT);
+    // It has registered the end of the TLS library, which transfers in pools must not outlive.
+    concurrent::futures::detail::finish_before_exit_handlers();
+    return result;
+  }();
   if (code != CURLE_OK) throw std::runtime_error(curl_easy_strerror(code));
 }
 

@@ -303,6 +303,30 @@ TEST_CASE("equal sleeps wake in the order in which they began") {
   CHECK(trace.take() == "[4] 0 | [4] 1 | [4] 2");
 }
 
+TEST_CASE("who is cancelled in the step in which its time comes leaves no timer behind") {
+  Trace trace;
+  for (const std::uint64_t shuffle : {0, 1, 2}) {
+    const asyncio::EventLoop loop = asyncio::new_event_loop();
+    const asyncio::testing::VirtualClock clock;
+    clock.attach(loop);
+    asyncio::testing::set_shuffle(loop, shuffle);
+    loop.run_until_complete([&] {
+      const asyncio::Future<void> never = loop.create_future();
+      auto sleeper = asyncio::create_task([] { await(asyncio::sleep(10ms)); });
+      auto waiter = asyncio::create_task(
+          [&] { await(asyncio::wait(std::vector{never}, {.timeout = 10ms})); });
+      turns(2);
+      clock.advance(20ms);
+      sleeper.cancel();
+      waiter.cancel();
+      await(asyncio::wait(std::vector{sleeper, waiter}));
+      trace(sleeper.cancelled() && waiter.cancelled());
+    });
+    loop.close();
+  }
+  CHECK(trace.take() == "[6] True | [6] True | [6] True");
+}
+
 // check 17
 TEST_CASE("in one iteration: what was ready, then descriptors, then timers") {
   int ends[2];

@@ -289,6 +289,14 @@ TEST_CASE("a server that is forgotten serves on, and ends with its loop") {
   });
 }
 
+// Without a free descriptor UndefinedBehaviorSanitizer cannot look at objects, and takes them for
+// invalid.
+#if defined(__has_feature)
+#if __has_feature(undefined_behavior_sanitizer)
+#define CANNOT_DO_WITHOUT_DESCRIPTORS
+#endif
+#endif
+#if !defined(CANNOT_DO_WITHOUT_DESCRIPTORS)
 TEST_CASE("out of descriptors the server pauses and says so") {
   Events say;
   asyncio::run([&] {
@@ -310,3 +318,4 @@ TEST_CASE("out of descriptors the server pauses and says so") {
   CHECK(say.take().starts_with(
       "socket.accept() out of system resource: OSError('[Errno 24] Too many open files"));
 }
+#endif

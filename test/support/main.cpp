@@ -8,6 +8,13 @@
 
 REGISTER_LISTENER("leaks", 1, support::LeakListener);
 
+#if defined(FIBER_TSAN)
+// Fibers count as threads there, and so a child process as forked by several of them; it may start
+// threads nevertheless.
+extern "C" const char* __tsan_default_options();
+extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
+#endif
+
 int main(int argc, char** argv) {
   doctest::Context context(argc, argv);
   const int status = context.run();

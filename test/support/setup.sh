@@ -56,6 +56,7 @@ present() {
     ca-certificates) ! command -v apt-get >/dev/null || [ -e /etc/ssl/certs/ca-certificates.crt ] ;;
     clang-16) [ -n "$(clang)" ] ;;
     llvm-16) command -v llvm-symbolizer-16 llvm-symbolizer >/dev/null ;;
+    lld-16) echo 'int main() {}' | "$(clang)" -fuse-ld=lld -x c++ - -o /dev/null 2>/dev/null ;;
     libclang-rt-16-dev)
       echo 'int main() {}' | "$(clang)" -fsanitize=address -x c++ - -o /dev/null 2>/dev/null
       ;;

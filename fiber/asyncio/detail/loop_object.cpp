@@ -183,6 +183,26 @@ std::int64_t LoopObject::now() const noexcept {
       .count();
 }
 
+void LoopObject::queue_due_timers() {
+  if (posted_.load(std::memory_order_relaxed)) take_posted();
+  const std::int64_t end = now() + kClockResolution;
+  while (!timers_.empty() && timers_.soonest() < end) {
+    TimerNode* node = timers_.pop();
+    node->position = ready_.end();
+    ready_.push(node->entry);
+  }
+}
+
+// A task that was woken by something else, earlier in the same batch, leaves before its timer's
+// turn comes.
+void LoopObject::withdraw(TimerNode* node) noexcept {
+  static Leaf nothing{[](Leaf*) noexcept {}};
+  if (shuffle_state_ != 0)
+    ready_.replace(node->entry, Entry(&nothing));
+  else
+    ready_.replace(node->position, node->entry, Entry(&nothing));
+}
+
 void LoopObject::set_clock(std::shared_ptr<Clock> clock) { clock_ = std::move(clock); }
 
 void LoopObject::set_shuffle(std::uint64_t seed) { shuffle_state_ = seed; }
@@ -274,10 +294,7 @@ void LoopObject::run_once() {
   else if (!timers_.empty())
     deadline = timers_.soonest();
   if (deadline != 0 || !selector_->empty()) poll(deadline);
-  if (!timers_.empty()) {
-    const std::int64_t end = now() + kClockResolution;
-    while (!timers_.empty() && timers_.soonest() < end) push(timers_.pop()->entry);
-  }
+  if (!timers_.empty()) queue_due_timers();
   begin_batch();
   while (batch_ != 0) {
     const Entry entry = ready_.front();

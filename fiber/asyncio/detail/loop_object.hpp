@@ -181,7 +181,14 @@ class FIBER_API LoopObject {
     if (clock_ != nullptr) [[unlikely]] node->when = clock_->register_deadline(node->when);
     timers_.push(node);
   }
-  void remove_timer(TimerNode* node) { timers_.remove(node); }
+  // Afterwards nothing refers to a node whose entry is a leaf, even if it was due and its entry is
+  // in the ready queue.
+  void remove_timer(TimerNode* node) noexcept {
+    if (node->index != TimerNode::kNotInHeap)
+      timers_.remove(node);
+    else if (node->entry.kind() == Entry::Kind::leaf)
+      withdraw(node);
+  }
   void set_clock(std::shared_ptr<Clock> clock);
   void set_shuffle(std::uint64_t seed);
 
@@ -270,6 +277,8 @@ class FIBER_API LoopObject {
   bool quick_turn() noexcept;
   FIBER_INLINE void fetch_ahead() noexcept;
   void take_posted();
+  void queue_due_timers();
+  void withdraw(TimerNode* node) noexcept;
   void drop_ready() noexcept;
   void begin_batch();
   void poll(std::int64_t deadline);

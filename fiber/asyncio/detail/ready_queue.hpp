@@ -34,6 +34,7 @@ class Entry {
   HandleObject* handle() const noexcept { return reinterpret_cast<HandleObject*>(bits_); }
   TaskBase* task() const noexcept { return reinterpret_cast<TaskBase*>(bits_ & ~std::uintptr_t{3}); }
   Leaf* leaf() const noexcept { return reinterpret_cast<Leaf*>(bits_ & ~std::uintptr_t{3}); }
+  bool operator==(const Entry&) const = default;
 
  private:
   static std::uintptr_t to_bits(const void* pointer) noexcept {
@@ -55,16 +56,24 @@ class ReadyQueue {
     if (size() == capacity_) [[unlikely]] grow();
     ring_[tail_++ & mask_] = entry;
   }
+  // Where the next entry will stand; it stays there until it is popped.
+  std::size_t end() const noexcept { return tail_; }
+  // Puts another entry in the place of one that may still stand there.
+  void replace(std::size_t position, Entry old, Entry replacement) noexcept {
+    if (position - head_ < size() && ring_[position & mask_] == old)
+      ring_[position & mask_] = replacement;
+  }
+  // The same, wherever it stands.
+  void replace(Entry old, Entry replacement) noexcept {
+    for (std::size_t at = head_; at != tail_; ++at) replace(at, old, replacement);
+  }
 
  private:
   [[gnu::noinline, gnu::cold]] void grow() {
     const std::size_t capacity = capacity_ == 0 ? 64 : capacity_ * 2;
     auto ring = std::make_unique<Entry[]>(capacity);
-    const std::size_t count = size();
-    for (std::size_t i = 0; i < count; ++i) ring[i] = at(i);
+    for (std::size_t at = head_; at != tail_; ++at) ring[at & (capacity - 1)] = ring_[at & mask_];
     ring_ = std::move(ring);
-    head_ = 0;
-    tail_ = count;
     capacity_ = capacity;
     mask_ = capacity - 1;
   }

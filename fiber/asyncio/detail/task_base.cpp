@@ -13,6 +13,19 @@ namespace {
 
 std::atomic<std::uint64_t> task_counter{0};
 
+// The CancelledError that awaiting this future throws; null for any other outcome.
+std::exception_ptr cancellation_from(FutureBase& future) {
+  if (future.cancelled()) return future.make_cancelled_error();
+  if (future.peek_exception() == nullptr) return nullptr;
+  try {
+    std::rethrow_exception(future.peek_exception());
+  } catch (const CancelledError&) {
+    return std::current_exception();  // as a gather ends
+  } catch (...) {
+    return nullptr;
+  }
+}
+
 }  // namespace
 
 std::string TaskGreenlet::display_name() const { return task->get_name(); }
@@ -123,10 +136,12 @@ void TaskBase::wait_slow(FutureBase* future) {
 void TaskBase::check_awakening(FutureBase* future) {
   if (wakeup.future != nullptr) wakeup.future->remove(&wakeup);
   if (future->done()) future->set_log_traceback(false);
-  if (must_cancel_ && future->cancelled() && !abandoned_) {
+  if (must_cancel_ && !abandoned_) {
     // The first cancellation is on its way already; the second adds nothing to it.
-    must_cancel_ = false;
-    std::rethrow_exception(future->make_cancelled_error());
+    if (const std::exception_ptr first = cancellation_from(*future)) {
+      must_cancel_ = false;
+      std::rethrow_exception(first);
+    }
   }
   check_cancelled();
 }

@@ -3,6 +3,7 @@
 
 #include <fiber/asyncio/detail/ready_queue.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -16,6 +17,7 @@ struct TimerNode {
   std::int64_t when = 0;  // nanoseconds of the loop's clock
   std::uint32_t index = kNotInHeap;
   Entry entry{};
+  std::size_t position = 0;  // of the entry in the ready queue, once it was put there
 };
 
 // A 4-ary heap: half as deep as a binary one, and the four children share cache lines.

@@ -2,6 +2,7 @@
 """Compares a runner with this Python on random scenarios.
 
     run.py --runner PATH --seeds FIRST:LAST [--jobs N] [--eager] [--full]
+    run.py --runner PATH --seconds N            as many new ones as fit into that time
 
 Exit status 1 and the differences, shrunk, if there are any.
 """
@@ -9,6 +10,7 @@ Exit status 1 and the differences, shrunk, if there are any.
 import argparse
 import gc
 import multiprocessing
+import secrets
 import sys
 import time
 
@@ -56,6 +58,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--runner', help='without it only the oracle runs')
     parser.add_argument('--seeds', default='1:1001')
+    parser.add_argument('--seconds', type=float, help='from a random seed, for that long')
     parser.add_argument('--jobs', type=int, default=1)
     parser.add_argument('--show', type=int, default=3, help='differences to shrink and print')
     parser.add_argument('--eager', action='store_true', help='with the eager task factory')
@@ -64,24 +67,41 @@ def main():
     arguments = parser.parse_args()
     command = [arguments.runner] if arguments.runner else None
     oracle.prepare()
-    seeds = generate.seed_range(arguments.seeds)
     only = arguments.only.split(',') if arguments.only else None
-    jobs = [(command, seeds[i:i + CHUNK], arguments.eager, only)
-            for i in range(0, len(seeds), CHUNK)]
+
+    def chunk(first, last):
+        return command, range(first, last), arguments.eager, only
+
     coverage, compared, failures = Coverage(), 0, []
     begin = time.monotonic()
     with multiprocessing.Pool(arguments.jobs) as pool:
-        for count, failed, covered in pool.imap(compare_chunk, jobs):
-            compared += count
-            failures += failed
-            coverage.add(covered)
+
+        def take(jobs):
+            nonlocal compared
+            for count, failed, covered in pool.imap(compare_chunk, jobs):
+                compared += count
+                failures.extend(failed)
+                coverage.add(covered)
+
+        if arguments.seconds is None:
+            seeds = generate.seed_range(arguments.seeds)
+            take([chunk(first, min(first + CHUNK, seeds.stop))
+                  for first in range(seeds.start, seeds.stop, CHUNK)])
+        else:
+            first = last = secrets.randbelow(10**9)
+            print(f'from seed {first}', flush=True)
+            while time.monotonic() < begin + arguments.seconds:
+                take([chunk(last + i * CHUNK, last + (i + 1) * CHUNK)
+                      for i in range(arguments.jobs)])
+                last += arguments.jobs * CHUNK
+            seeds = range(first, last)
     seconds = time.monotonic() - begin
     for text, want, got in failures[:arguments.show]:
         print('Differs:', text.split('\n', 1)[0])
         text, want, got = shrunk(command, text)
         print(text + compare.report(text, want, got) + '\n')
-    print(f'{compared} of {len(seeds)} scenarios compared with Python '
-          f'{sys.version.split()[0]}, {len(failures)} differ, in {seconds:.1f} s '
+    print(f'{compared} of {len(seeds)} scenarios, --seeds {seeds.start}:{seeds.stop}, compared '
+          f'with Python {sys.version.split()[0]}, {len(failures)} differ, in {seconds:.1f} s '
           f'({len(seeds) / seconds:.0f} a second)')
     if len(failures) > arguments.show:
         print('also:', *(text.split('\n', 1)[0].split()[1] for text, _, _ in failures))

@@ -87,15 +87,20 @@ Value as_completed(Interpreter& run, const std::string& who, const Statement& st
   std::vector<asyncio::Future<Value>> futures;
   for (std::size_t i = 2; i < args.size(); ++i) {
     if (is_call(args[i])) {
-      if (auto coroutine = run.coroutine(called(args[i])))
+      if (auto coroutine = run.coroutine(called(args[i]))) {
         futures.push_back(asyncio::ensure_future(std::move(*coroutine)));
+        static_cast<void>(futures.back().add_done_callback([](const asyncio::FutureRef& task) {
+          if (!task.cancelled()) static_cast<void>(task.exception());
+        }));
+      }
     } else if (AnyFuture* found = run.find(args[i])) {
       if (auto* plain = as_plain(*found)) futures.push_back(*plain);
     }
   }
   const auto delay = timeout(args[1]);
   const asyncio::time_limit limit = delay ? asyncio::time_limit(*delay) : std::nullopt;
-  const auto completed = asyncio::as_completed(std::move(futures), {.timeout = limit});
+  const auto completed = asyncio::as_completed(futures, {.timeout = limit});
+  futures.clear();  // whoever is not referred to by others is reported as soon as it is passed
   if (args[0] == "plain") {
     for (auto&& next : completed) {
       try {
