@@ -31,8 +31,8 @@ namespace fiber::traceback {
 struct FrameSummary {
   const void* address = nullptr;  // where it goes on
   std::string name = {};          // of the function, demangled; "" if it has no symbol
-  std::size_t offset = 0;         // bytes from the start of the function, else from that of the file
-  std::string filename = {};      // of the program or the shared object; "" if it is in none
+  std::size_t offset = 0;     // bytes from the start of the function, else from that of the file
+  std::string filename = {};  // of the program or the shared object; "" if it is in none
 };
 
 // The addresses at which the greenlet's frames go on, innermost first: quick, and for any later

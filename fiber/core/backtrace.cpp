@@ -96,11 +96,11 @@ namespace {
 
 constexpr std::size_t kMaxFrames = 10'000;  // of a recursion gone wild the newest are enough
 
-// Nothing may be thrown while this walks: it would travel up the stack that is walked. So the frames
-// are counted first.
+// Nothing may be thrown while this walks: it would travel up the stack that is walked. So the
+// frames are counted first.
 struct Recorder {
-  void* const above = nullptr;       // a function: frames up to its own are left out
-  const std::uintptr_t lowest = 0;   // so are frames below this address
+  void* const above = nullptr;      // a function: frames up to its own are left out
+  const std::uintptr_t lowest = 0;  // so are frames below this address
   void** frames = nullptr;
   std::size_t count = 0;
   bool skipping = above != nullptr;
@@ -143,10 +143,10 @@ std::size_t saved_registers_size() noexcept {
 #if defined(FIBER_READS_SUSPENDED)
   // A context that was just made consists of the registers to start with.
   alignas(16) std::byte memory[512];
-  static const auto size = static_cast<std::size_t>(
-      memory + sizeof(memory) -
-      static_cast<std::byte*>(boost::context::detail::make_fcontext(
-          memory + sizeof(memory), sizeof(memory), never_entered)));
+  static const auto size =
+      static_cast<std::size_t>(memory + sizeof(memory) -
+                               static_cast<std::byte*>(boost::context::detail::make_fcontext(
+                                   memory + sizeof(memory), sizeof(memory), never_entered)));
   return size;
 #else
   return 0;

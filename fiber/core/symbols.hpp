@@ -12,7 +12,7 @@ namespace fiber::core {
 struct Symbol {
   std::string name;        // demangled; "" if none is known
   std::size_t offset = 0;  // bytes from the start of the function, else from that of the object
-  std::string object;      // file name of the program or shared object; "" if the address is in none
+  std::string object;  // file name of the program or shared object; "" if the address is in none
 };
 
 // Reads a file's symbols at the first address in it, and keeps them while it lives. Symbols that

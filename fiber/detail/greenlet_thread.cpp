@@ -1,3 +1,4 @@
+#include <fiber/detail/debugger_fields.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <exception>
@@ -59,6 +60,7 @@ class ForkGuard {
 
 GreenletThread& make_greenlet_thread(core::ThreadState& thread) {
   ForkGuard::install();
+  describe_greenlets();
   auto* created = new GreenletThread(thread);
   thread.greenlets = created;
   return *created;

@@ -112,6 +112,7 @@ class FIBER_API FutureBase {
   bool marked = false;  // for algorithms over lists of futures: seen already
 
  protected:
+  friend struct DebuggerFields;
   void complete(FutureState state);
   void schedule_callbacks();
   bool cancel_now(std::string message);

@@ -76,6 +76,7 @@ class FIBER_API TaskBase : public FutureBase {
 
  private:
   friend class LoopObject;
+  friend struct DebuggerFields;
   friend struct TaskGreenlet;
 
   void unreferenced() noexcept override;
