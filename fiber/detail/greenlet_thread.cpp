@@ -61,6 +61,7 @@ class ForkGuard {
 GreenletThread& make_greenlet_thread(core::ThreadState& thread) {
   ForkGuard::install();
   describe_greenlets();
+  last_reference_dropped();  // so that unwinding needs no memory
   auto* created = new GreenletThread(thread);
   thread.greenlets = created;
   return *created;
@@ -399,7 +400,7 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
   const bool was_waiting = std::exchange(object->waiting, false);
   try {
     deliver({object, false},
-            {{}, std::make_exception_ptr(GreenletExit("the last reference was dropped"))});
+            {{}, std::make_exception_ptr(GreenletExit(last_reference_dropped()))});
   } catch (...) {
     unraisable(std::current_exception(), "Exception ignored in", object);
   }

@@ -57,7 +57,8 @@ void* operator new(std::size_t size) {
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
-TEST_CASE("a variable without a value gives what the caller offers, then its default, then throws") {
+TEST_CASE(
+    "a variable without a value gives what the caller offers, then its default, then throws") {
   const Clean clean;
   const ContextVar<int> bare("bare"), with_default("with_default", 1);
   CHECK(bare.name() == "bare");
