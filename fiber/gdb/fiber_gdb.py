@@ -303,6 +303,16 @@ unwinder = SuspendedUnwinder()
 gdb.unwinder.register_unwinder(None, unwinder, replace=True)
 
 
+def is_our_own(function):
+    """True for the library's functions. Without debug information, templates' names begin with the
+    type that they return."""
+    name = function.replace("decltype(auto) ", "").replace("(anonymous namespace)::", "")
+    while "<" in name and name != (name := re.sub(r"<[^<>]*>", "", name)):
+        pass
+    words = name.partition("(")[0].split()
+    return bool(words) and words[-1].startswith(("fiber::", "jump_fcontext"))
+
+
 class Inside:
     """A scope in which the frames of a greenlet, as far as it has any, are the selected ones."""
 
@@ -362,14 +372,18 @@ class Inside:
             frame = self.user_frame()
             if frame is not None:
                 frame.select()
-            gdb.execute(command)
+            if command:
+                gdb.execute(command)
+            else:
+                text = gdb.execute("frame", to_string=True)
+                level = gdb.selected_frame().level() - self.hidden
+                gdb.write(re.sub(r"^#\d+ *", "#%-3d" % level, text))
 
     def user_frame(self):
         """The innermost frame that is not the library's own, if there is one."""
         frame = gdb.selected_frame()
         while frame is not None:
-            name = frame.name()
-            if name is not None and not name.startswith(("fiber::", "jump_fcontext")):
+            if frame.name() is not None and not is_our_own(frame.name()):
                 return frame
             frame = frame.older()
         return None
@@ -474,7 +488,7 @@ that frame is shown. Backtraces are whole. See also "info greenlets"."""
         for greenlet in Process().greenlets():
             if wanted in (str(greenlet.number), "0x%x" % greenlet.address, greenlet.name):
                 with Inside(greenlet) as inside:
-                    inside.execute(command.strip() or "frame")
+                    inside.execute(command.strip())
                 return
         raise gdb.GdbError("No greenlet %s." % wanted)
 
