@@ -4,11 +4,11 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <memory>
 #include <new>
 #include <vector>
 
+#include "support/allocations.hpp"
 #include "support/events.hpp"
 #include "support/leak_check.hpp"
 
@@ -18,18 +18,9 @@ using fiber::GreenletExit;
 using fiber::ValueError;
 using fiber::weak_greenlet;
 using support::Holdings;
+using support::Scarce;
 
 namespace {
-
-long allocations_left = -1;  // -1: no limit
-
-// Memory runs out after that many allocations, while it lives.
-struct Scarce {
-  explicit Scarce(long allocations) { allocations_left = allocations; }
-  Scarce(const Scarce&) = delete;
-  Scarce& operator=(const Scarce&) = delete;
-  ~Scarce() { allocations_left = -1; }
-};
 
 template <class F>
 bool runs_out(F function) {
@@ -55,7 +46,7 @@ long survives(Program program) {
     try {
       const Scarce scarce(enough);
       program();
-      finished = allocations_left > 0;
+      finished = support::allocations.left > 0;
     } catch (const std::bad_alloc&) {
     }
     REQUIRE(Holdings::now() == held);
@@ -65,15 +56,6 @@ long survives(Program program) {
 }
 
 }  // namespace
-
-void* operator new(std::size_t size) {
-  if (allocations_left == 0) throw std::bad_alloc();
-  if (allocations_left > 0) --allocations_left;
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 // check 71
 TEST_CASE("creating, starting and finishing greenlets survives every failed allocation") {

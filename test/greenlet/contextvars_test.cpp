@@ -3,14 +3,13 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <map>
 #include <memory>
-#include <new>
 #include <random>
 #include <sstream>
 #include <thread>
 
+#include "support/allocations.hpp"
 #include "support/events.hpp"
 
 using fiber::getcurrent;
@@ -28,9 +27,6 @@ using support::thrown_by;
 
 namespace {
 
-std::size_t allocations = 0;
-std::size_t allocated_bytes = 0;
-
 fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 // Leaves the current greenlet without a context, as it was.
@@ -47,15 +43,6 @@ std::string shape(std::string text) {
 }
 
 }  // namespace
-
-void* operator new(std::size_t size) {
-  ++allocations;
-  allocated_bytes += size;
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 TEST_CASE(
     "a variable without a value gives what the caller offers, then its default, then throws") {
@@ -264,13 +251,14 @@ TEST_CASE("copying a context costs the same, whatever it holds, and setting cost
   std::vector<std::pair<std::size_t, std::size_t>> costs;
   std::size_t most_for_set = 0;
   for (std::size_t i = 0; i < vars.size(); ++i) {
-    const std::size_t before = allocations;
+    const std::size_t before = support::allocations.count;
     vars[i].set(1);
-    most_for_set = std::max(most_for_set, allocations - before);
+    most_for_set = std::max(most_for_set, support::allocations.count - before);
     if (i != 9 && i != 19'999) continue;
-    const auto start = std::pair(allocations, allocated_bytes);
+    const support::Allocations start = support::allocations;
     const Context copied = copy_context();
-    costs.emplace_back(allocations - start.first, allocated_bytes - start.second);
+    costs.emplace_back(support::allocations.count - start.count,
+                       support::allocations.bytes - start.bytes);
     CHECK(copied.size() == i + 1);
   }
   CHECK(costs[0] == costs[1]);
