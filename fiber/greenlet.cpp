@@ -43,7 +43,13 @@ unraisable_hook set_unraisablehook(unraisable_hook hook) {
 
 namespace detail {
 
-void unraisable(std::exception_ptr error, std::string message, GreenletObject* object) noexcept {
+const GreenletExit& last_reference_dropped() {
+  static const auto* exit = new GreenletExit("the last reference was dropped");
+  return *exit;  // needed until the last thread has ended
+}
+
+void unraisable(std::exception_ptr error, std::string_view message,
+                GreenletObject* object) noexcept {
   try {
     HookSlot& slot = hook_slot();
     std::shared_ptr<unraisable_hook> hook;
@@ -51,8 +57,11 @@ void unraisable(std::exception_ptr error, std::string message, GreenletObject* o
       const std::lock_guard lock(slot.mutex);
       hook = slot.hook;
     }
-    const UnraisableHookArgs args{std::move(error), std::move(message),
-                                  object ? greenlet(object) : greenlet(nullptr)};
+    UnraisableHookArgs args{std::move(error), {}, object ? greenlet(object) : greenlet(nullptr)};
+    try {
+      args.message = message;
+    } catch (const std::bad_alloc&) {  // the exception matters more
+    }
     if (hook)
       (*hook)(args);
     else

@@ -330,9 +330,11 @@ using unraisable_hook = std::function<void(const UnraisableHookArgs&)>;
 FIBER_API unraisable_hook set_unraisablehook(unraisable_hook hook);
 
 namespace detail {
-FIBER_API void unraisable(std::exception_ptr error, std::string message,
+FIBER_API void unraisable(std::exception_ptr error, std::string_view message,
                           GreenletObject* object) noexcept;
-}
+// What is thrown into a greenlet that nobody refers to. The first call allocates.
+const GreenletExit& last_reference_dropped();
+}  // namespace detail
 
 }  // namespace fiber
 

@@ -1,5 +1,6 @@
 #include <fiber/core/thread_state.hpp>
 
+#include <fiber/core/debugger.hpp>
 #include <fiber/core/overflow.hpp>
 #include <fiber/core/sanitizer.hpp>
 #include <fiber/exceptions.hpp>
@@ -28,6 +29,7 @@ struct ThreadExit {
     if (asyncio != nullptr) asyncio->thread_exits();
     ThreadLayer* greenlets = state->greenlets;
     if (greenlets != nullptr) greenlets->thread_exits();
+    hide_from_debuggers(*state);
     tls_exiting = true;
     tls_thread_state = nullptr;
   }
@@ -44,6 +46,7 @@ ThreadState& make_thread_state() {
   state->error_number = &errno;
   state->stack = &state->own_stack;
   sanitizer::thread_started(&state->own_stack);
+  show_to_debuggers(*state);
   tls_thread_state = state.get();
   thread_exit.state = std::move(state);
   return *tls_thread_state;

@@ -31,6 +31,9 @@ struct ThreadState {
   Stack own_stack;                 // stands for the stack the thread came with
   ThreadLayer* greenlets = nullptr;
   ThreadLayer* asyncio = nullptr;
+  ThreadState* previous_thread = nullptr;  // in the list for debuggers
+  ThreadState* next_thread = nullptr;
+  long thread_id = 0;              // the kernel's
 };
 
 #if defined(__clang__) || defined(__GNUC__)

@@ -1,3 +1,4 @@
+#include <fiber/detail/debugger_fields.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <exception>
@@ -59,6 +60,8 @@ class ForkGuard {
 
 GreenletThread& make_greenlet_thread(core::ThreadState& thread) {
   ForkGuard::install();
+  describe_greenlets();
+  last_reference_dropped();  // so that unwinding needs no memory
   auto* created = new GreenletThread(thread);
   thread.greenlets = created;
   return *created;
@@ -411,7 +414,7 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
   const bool was_waiting = std::exchange(object->waiting, false);
   try {
     deliver({object, false},
-            {{}, std::make_exception_ptr(GreenletExit("the last reference was dropped"))});
+            {{}, std::make_exception_ptr(GreenletExit(last_reference_dropped()))});
   } catch (...) {
     unraisable(std::current_exception(), "Exception ignored in", object);
   }

@@ -5,7 +5,12 @@
 
 #include <cerrno>
 #include <cfenv>
+#include <limits>
 #include <stdexcept>
+
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
 
 #include "support/child_process.hpp"
 #include "support/events.hpp"
@@ -262,6 +267,53 @@ TEST_CASE("the rounding mode belongs to the greenlet that set it") {
   std::fesetround(FE_TONEAREST);
   CHECK(modes == std::vector<int>{FE_TONEAREST, FE_UPWARD, FE_DOWNWARD});
 }
+
+// check 50
+TEST_CASE("arithmetic follows the greenlet's own rounding mode, which it takes over from its starter") {
+  volatile double one = 1, three = 3;
+  const auto third = [&] { return one / three; };
+  const double nearest = third();
+  std::vector<double> thirds;
+  const greenlet f([&] {
+    thirds.push_back(third());
+    std::fesetround(FE_DOWNWARD);
+    thirds.push_back(third());
+    to_parent();
+    thirds.push_back(third());
+  });
+  std::fesetround(FE_UPWARD);
+  const double up = third();
+  f.switch_();
+  thirds.push_back(third());
+  std::fesetround(FE_TONEAREST);
+  f.switch_();
+  thirds.push_back(third());
+  const double down = thirds[1];
+  CHECK((down < up && (nearest == down || nearest == up)));
+  CHECK(thirds == std::vector<double>{up, down, up, down, nearest});
+}
+
+#if defined(__SSE2__)
+// check 50
+TEST_CASE("the control bits of the vector unit are the greenlet's own, too") {
+  constexpr unsigned int flush_to_zero = 0x8000, denormals_are_zero = 0x40;
+  const unsigned int before = _mm_getcsr();
+  volatile double tiny = std::numeric_limits<double>::min(), half = 0.5;
+  std::vector<bool> vanishes;
+  const greenlet f([&] {
+    _mm_setcsr(_mm_getcsr() | flush_to_zero | denormals_are_zero);
+    vanishes.push_back(tiny * half == 0);
+    to_parent();
+    vanishes.push_back(tiny * half == 0);
+  });
+  f.switch_();
+  vanishes.push_back(tiny * half == 0);
+  f.switch_();
+  CHECK(vanishes == std::vector<bool>{true, false, true});
+  CHECK((_mm_getcsr() & (flush_to_zero | denormals_are_zero)) ==
+        (before & (flush_to_zero | denormals_are_zero)));
+}
+#endif
 
 TEST_CASE("errno survives a switch") {
   std::vector<int> numbers;

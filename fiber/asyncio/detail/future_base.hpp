@@ -118,6 +118,8 @@ class FIBER_API FutureBase {
   bool marked = false;  // for algorithms over lists of futures: seen already
 
  protected:
+  friend struct DebuggerFields;
+
   // On the stack of a task that waits: its loop cannot end before it.
   struct on_stack {};
   FutureBase(on_stack, LoopObject& loop) noexcept : loop_(&loop), refs_(1) {}

@@ -1,5 +1,6 @@
 #include <fiber/asyncio/detail/loop_object.hpp>
 
+#include <fiber/asyncio/detail/debugger_fields.hpp>
 #include <fiber/asyncio/detail/selector.hpp>
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/concurrent/executor.hpp>
@@ -43,6 +44,7 @@ class InContext {
 
 AsyncioThread& make_asyncio_thread(core::ThreadState& thread) {
   fiber::detail::greenlet_thread();
+  DebuggerFields::describe();
   auto* created = new AsyncioThread;
   thread.asyncio = created;
   return *created;

@@ -92,6 +92,7 @@ class FIBER_API TaskBase : public FutureBase {
 
  private:
   friend class LoopObject;
+  friend struct DebuggerFields;
   friend struct TaskGreenlet;
 
   void wait_slow(FutureBase* future);

@@ -1,0 +1,31 @@
+#include <fiber/asyncio/detail/debugger_fields.hpp>
+
+#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/core/debugger.hpp>
+
+// These classes have virtual functions but no virtual bases, so the offsets are constants.
+#pragma GCC diagnostic ignored "-Winvalid-offsetof"
+
+namespace fiber::asyncio::detail {
+
+void DebuggerFields::describe() noexcept {
+  static constexpr core::DebuggerField fields[] = {
+      {"AsyncioThread.running", offsetof(AsyncioThread, running)},
+      {"AsyncioThread.set", offsetof(AsyncioThread, set)},
+      {"LoopObject.tasks_head", offsetof(LoopObject, tasks_head)},
+      {"LoopObject.current_task", offsetof(LoopObject, current_task)},
+      {"FutureBase.is_task", offsetof(FutureBase, is_task_)},
+      {"FutureBase.state", offsetof(FutureBase, state_)},
+      {"TaskBase.next_task", offsetof(TaskBase, next_task)},
+      {"TaskBase.resume_point", offsetof(TaskBase, resume_point)},
+      {"TaskBase.waiting_on", offsetof(TaskBase, waiting_on_)},
+      {"TaskBase.name", offsetof(TaskBase, name_)},
+      {"TaskBase.number", offsetof(TaskBase, number_)},
+      {"TaskBase.coroutine_name", offsetof(TaskBase, coroutine_name_)},
+      {"TaskGreenlet.task", offsetof(TaskGreenlet, task)},
+      {nullptr, 0},
+  };
+  fiber_debugger.asyncio.store(fields, std::memory_order_relaxed);
+}
+
+}  // namespace fiber::asyncio::detail

@@ -1,0 +1,171 @@
+#include <fiber/core/backtrace.hpp>
+
+#include <boost/context/detail/fcontext.hpp>
+
+#include <cstdint>
+
+#include <unwind.h>
+
+#if defined(__x86_64__) && !defined(__ILP32__)
+#define FIBER_READS_SUSPENDED 1
+// fiber_call_below(end of the saved registers, function, argument): calls function(argument).
+// Seen by an unwinder it is a function that the suspended context called, and that saved its
+// registers where jump_fcontext did.
+asm(R"(
+    .pushsection .text
+    .globl fiber_call_below
+    .hidden fiber_call_below
+    .type fiber_call_below, @function
+fiber_call_below:
+    .cfi_startproc
+    pushq %rbx
+    .cfi_def_cfa_offset 16
+    .cfi_offset %rbx, -16
+    movq %rdi, %rbx
+    movq %rdx, %rdi
+    .cfi_remember_state
+    .cfi_def_cfa %rbx, 0
+    .cfi_offset %rbp, -0x10
+    .cfi_offset %rbx, -0x18
+    .cfi_offset %r15, -0x20
+    .cfi_offset %r14, -0x28
+    .cfi_offset %r13, -0x30
+    .cfi_offset %r12, -0x38
+    callq *%rsi
+    .cfi_restore_state
+    popq %rbx
+    .cfi_def_cfa_offset 8
+    .cfi_restore %rbx
+    retq
+    .cfi_endproc
+    .size fiber_call_below, . - fiber_call_below
+    .popsection
+)");
+#elif defined(__aarch64__)
+#define FIBER_READS_SUSPENDED 1
+asm(R"(
+    .pushsection .text
+    .globl fiber_call_below
+    .hidden fiber_call_below
+    .type fiber_call_below, %function
+fiber_call_below:
+    .cfi_startproc
+    stp x29, x30, [sp, #-32]!
+    .cfi_def_cfa_offset 32
+    .cfi_offset x29, -32
+    .cfi_offset x30, -24
+    str x19, [sp, #16]
+    .cfi_offset x19, -16
+    mov x19, x0
+    mov x0, x2
+    .cfi_remember_state
+    .cfi_def_cfa x19, 0
+    .cfi_offset x30, -0x18
+    .cfi_offset x29, -0x20
+    .cfi_offset x28, -0x28
+    .cfi_offset x27, -0x30
+    .cfi_offset x26, -0x38
+    .cfi_offset x25, -0x40
+    .cfi_offset x24, -0x48
+    .cfi_offset x23, -0x50
+    .cfi_offset x22, -0x58
+    .cfi_offset x21, -0x60
+    .cfi_offset x20, -0x68
+    .cfi_offset x19, -0x70
+    blr x1
+    .cfi_restore_state
+    ldr x19, [sp, #16]
+    ldp x29, x30, [sp], #32
+    .cfi_restore x19
+    .cfi_restore x29
+    .cfi_restore x30
+    .cfi_def_cfa_offset 0
+    ret
+    .cfi_endproc
+    .size fiber_call_below, . - fiber_call_below
+    .popsection
+)");
+#endif
+
+#if defined(FIBER_READS_SUSPENDED)
+extern "C" void fiber_call_below(void* registers_end, void (*function)(void*), void* argument);
+#endif
+
+namespace fiber::core {
+namespace {
+
+constexpr std::size_t kMaxFrames = 10'000;  // of a recursion gone wild the newest are enough
+
+// Nothing may be thrown while this walks: it would travel up the stack that is walked. So the
+// frames are counted first.
+struct Recorder {
+  void* const above = nullptr;      // a function: frames up to its own are left out
+  const std::uintptr_t lowest = 0;  // so are frames below this address
+  void** frames = nullptr;
+  std::size_t count = 0;
+  bool skipping = above != nullptr;
+
+  static _Unwind_Reason_Code visit(_Unwind_Context* context, void* argument) noexcept {
+    Recorder& self = *static_cast<Recorder*>(argument);
+    if (self.skipping) {
+      self.skipping = reinterpret_cast<void*>(_Unwind_GetRegionStart(context)) != self.above;
+      return _URC_NO_REASON;
+    }
+    if (_Unwind_GetCFA(context) < self.lowest) return _URC_NO_REASON;
+    const auto address = static_cast<std::uintptr_t>(_Unwind_GetIP(context));
+    // No caller: this was the first frame of a fiber or of a thread.
+    if (address == 0 || self.count == kMaxFrames) return _URC_END_OF_STACK;
+    if (self.frames != nullptr) self.frames[self.count] = reinterpret_cast<void*>(address);
+    ++self.count;
+    return _URC_NO_REASON;
+  }
+
+  static void walk(void* recorder) noexcept { _Unwind_Backtrace(&Recorder::visit, recorder); }
+};
+
+// Calls `walk` twice with equal stacks.
+template <class Walk>
+std::vector<void*> record(Walk walk, void* above, std::uintptr_t lowest) {
+  std::vector<void*> frames;
+  for (int pass = 0; pass < 2; ++pass) {
+    Recorder recorder{.above = above, .lowest = lowest, .frames = frames.data()};
+    walk(recorder);
+    frames.resize(recorder.count);
+  }
+  return frames;
+}
+
+[[maybe_unused]] void never_entered(boost::context::detail::transfer_t) {}
+
+}  // namespace
+
+std::size_t saved_registers_size() noexcept {
+#if defined(FIBER_READS_SUSPENDED)
+  // A context that was just made consists of the registers to start with.
+  alignas(16) std::byte memory[512];
+  static const auto size =
+      static_cast<std::size_t>(memory + sizeof(memory) -
+                               static_cast<std::byte*>(boost::context::detail::make_fcontext(
+                                   memory + sizeof(memory), sizeof(memory), never_entered)));
+  return size;
+#else
+  return 0;
+#endif
+}
+
+std::vector<void*> backtrace_of([[maybe_unused]] const Context& from) {
+#if defined(FIBER_READS_SUSPENDED)
+  void* end = static_cast<std::byte*>(from.sp) + saved_registers_size();
+  return record([end](Recorder& to) { fiber_call_below(end, &Recorder::walk, &to); },
+                reinterpret_cast<void*>(&fiber_call_below), 0);
+#else
+  return {};
+#endif
+}
+
+std::vector<void*> backtrace_from(const void* frame_address) {
+  return record([](Recorder& to) { Recorder::walk(&to); }, nullptr,
+                reinterpret_cast<std::uintptr_t>(frame_address));
+}
+
+}  // namespace fiber::core

@@ -1,0 +1,81 @@
+#include <fiber/core/debugger.hpp>
+
+#include <fiber/core/backtrace.hpp>
+#include <fiber/core/thread_state.hpp>
+
+#include <mutex>
+
+#include <pthread.h>
+#include <unistd.h>
+
+namespace {
+
+using fiber::core::Context;
+using fiber::core::Stack;
+using fiber::core::ThreadState;
+
+constexpr fiber::core::DebuggerField fields[] = {
+    {"ThreadState.next_thread", offsetof(ThreadState, next_thread)},
+    {"ThreadState.thread_id", offsetof(ThreadState, thread_id)},
+    {"ThreadState.greenlets", offsetof(ThreadState, greenlets)},
+    {"ThreadState.asyncio", offsetof(ThreadState, asyncio)},
+    {"Context.sp", offsetof(Context, sp)},
+    {"Stack.base", offsetof(Stack, base)},
+    {"Stack.size", offsetof(Stack, size)},
+    // Where a std::string points, and how long it is: not ours to ask, but alike wherever libstdc++
+    // is.
+    {"string.data", 0},
+    {"string.size", sizeof(void*)},
+    {nullptr, 0},
+};
+
+// Never destroyed: threads may end after static objects.
+std::mutex& list_mutex() noexcept {
+  static auto* mutex = new std::mutex;
+  return *mutex;
+}
+
+// A child process has the forking thread alone, and must not find the list locked.
+void lock_list() { list_mutex().lock(); }
+void unlock_list() { list_mutex().unlock(); }
+void keep_own_thread() {
+  ThreadState* own = fiber::core::tls_thread_state;
+  if (own != nullptr) {
+    own->next_thread = own->previous_thread = nullptr;
+    own->thread_id = ::gettid();
+  }
+  fiber_debugger.threads = own;
+  unlock_list();
+}
+
+}  // namespace
+
+extern "C" {
+// Kept by linkers though the program does not read it.
+__attribute__((used)) constinit fiber::core::DebuggerRoot fiber_debugger{1,      nullptr, 0,
+                                                                         fields, nullptr, nullptr};
+}
+
+namespace fiber::core {
+
+void show_to_debuggers(ThreadState& thread) noexcept {
+  static const int installed = ::pthread_atfork(lock_list, unlock_list, keep_own_thread);
+  (void)installed;
+  thread.thread_id = ::gettid();
+  const std::lock_guard lock(list_mutex());
+  fiber_debugger.saved_registers = saved_registers_size();
+  thread.next_thread = fiber_debugger.threads;
+  if (thread.next_thread != nullptr) thread.next_thread->previous_thread = &thread;
+  fiber_debugger.threads = &thread;
+}
+
+void hide_from_debuggers(ThreadState& thread) noexcept {
+  const std::lock_guard lock(list_mutex());
+  if (thread.next_thread != nullptr) thread.next_thread->previous_thread = thread.previous_thread;
+  if (thread.previous_thread != nullptr)
+    thread.previous_thread->next_thread = thread.next_thread;
+  else
+    fiber_debugger.threads = thread.next_thread;
+}
+
+}  // namespace fiber::core

@@ -1,0 +1,40 @@
+// Counts what `new` allocates, and lets it run out. Included by at most one source of a program.
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+namespace support {
+
+struct Allocations {
+  std::size_t count = 0;
+  std::size_t bytes = 0;
+  long left = -1;  // until memory runs out; -1: no limit
+};
+inline Allocations allocations;
+
+// Memory runs out after that many allocations, while it lives.
+struct Scarce {
+  explicit Scarce(long enough) { allocations.left = enough; }
+  Scarce(const Scarce&) = delete;
+  Scarce& operator=(const Scarce&) = delete;
+  ~Scarce() { allocations.left = -1; }
+};
+
+}  // namespace support
+
+// Not inlined, for GCC would see `new` memory given to `free`.
+__attribute__((noinline)) void* operator new(std::size_t size) {
+  support::Allocations& all = support::allocations;
+  if (all.left == 0) throw std::bad_alloc();
+  if (all.left > 0) --all.left;
+  ++all.count;
+  all.bytes += size;
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+__attribute__((noinline)) void operator delete(void* memory) noexcept { std::free(memory); }
+__attribute__((noinline)) void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
