@@ -55,10 +55,8 @@ class Call {
   template <class F, class T>
   bool on_thread(F function, T& result) const noexcept {
     try {
-      const auto future =
-          asyncio::EventLoop(task_->loop()).run_in_executor(nullptr, std::move(function));
-      asyncio::await(future);
-      result = std::move(future.result());
+      result = asyncio::await(
+          asyncio::EventLoop(task_->loop()).run_in_executor(nullptr, std::move(function)));
       errno = error_;
       return true;
     } catch (...) {
