@@ -667,6 +667,11 @@ void LoopObject::unwatch(Watch& watch) noexcept { selector_->unwatch(watch); }
 void LoopObject::forget(Watch& watch) noexcept { selector_->forget(watch); }
 void LoopObject::read_again(Watch& watch) { selector_->again(watch); }
 
+int LoopObject::wait(DescriptorWait& wait) { return selector_->wait(wait); }
+void LoopObject::leave(DescriptorWait& wait) noexcept { selector_->leave(wait); }
+bool LoopObject::has_waits(int fd) const noexcept { return selector_->has_waits(fd); }
+void LoopObject::closing(int fd) noexcept { selector_->closing(fd); }
+
 // --- errors -------------------------------------------------------------------------------------
 
 void LoopObject::call_exception_handler(const ExceptionContext& context) noexcept {

@@ -43,6 +43,7 @@ namespace fiber::asyncio::detail {
 
 class Selector;
 class Watch;
+struct DescriptorWait;
 
 // A callback in the ready queue or in the list of a future. Counted without atomics by the loop's
 // thread; the handle that call_soon_threadsafe returns does not touch the count from elsewhere.
@@ -209,6 +210,8 @@ class FIBER_API LoopObject {
   bool is_closed() const noexcept { return closed_; }
   void check_closed() const;
   void check_not_running() const;
+  // In the selector, from any thread: the loop has nothing to do.
+  bool sleeping() const noexcept { return sleeping_.load(std::memory_order_relaxed); }
   bool on_own_thread() const noexcept { return running_ && thread_ == core_thread(); }
 
   // --- descriptors ---
@@ -222,6 +225,10 @@ class FIBER_API LoopObject {
   void unwatch(Watch& watch) noexcept;
   void forget(Watch& watch) noexcept;
   void read_again(Watch& watch);
+  int wait(DescriptorWait& wait);
+  void leave(DescriptorWait& wait) noexcept;
+  bool has_waits(int fd) const noexcept;
+  void closing(int fd) noexcept;
   // What transports read into, before they know whose it is: one for all, always warm.
   static constexpr std::size_t kScratchSize = 256 * 1024;  // as CPython: at most this per recv
   char* scratch() {

@@ -1,5 +1,7 @@
 #include <fiber/asyncio/detail/selector.hpp>
 
+#include <fiber/asyncio/detail/waiter.hpp>
+
 #include <cerrno>
 
 #include <sys/eventfd.h>
@@ -40,32 +42,48 @@ void Selector::drop(HandleObject*& handle) noexcept {
   handle = nullptr;
 }
 
-void Selector::update(int fd, Interest& interest) {
-  const std::uint32_t wanted = (interest.reader != nullptr ? EPOLLIN : 0U) |
-                               (interest.writer != nullptr ? EPOLLOUT : 0U);
-  if (wanted == interest.events) return;
-  epoll_event event{};
-  event.events = wanted;
-  event.data.fd = fd;
+// Makes epoll report what is wanted now; returns 0 or an errno, and then reports nothing.
+int Selector::arm(int fd, Interest& interest) noexcept {
+  if (interest.watch != nullptr) return 0;
+  std::uint32_t wanted = (interest.reader != nullptr ? EPOLLIN : 0U) |
+                         (interest.writer != nullptr ? EPOLLOUT : 0U);
+  if (interest.waits != nullptr) {
+    // With a handle the event stays until its cause is gone; without, one report is enough.
+    if (wanted == 0) wanted = EPOLLONESHOT;
+    for (const DescriptorWait* at = interest.waits; at != nullptr; at = at->next)
+      wanted |= at->events;
+  }
+  if (wanted == interest.events) return 0;
   const int operation =
-      wanted == 0 ? EPOLL_CTL_DEL : (interest.events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD);
+      wanted == 0 ? EPOLL_CTL_DEL : (interest.registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD);
   if (interest.events == 0) ++watched_;
   if (wanted == 0) --watched_;
   interest.events = wanted;
-  if (::epoll_ctl(epoll_, operation, fd, &event) == 0) return;
+  interest.registered = wanted != 0;
+  epoll_event event{};
+  event.events = wanted;
+  event.data.fd = fd;
+  if (::epoll_ctl(epoll_, operation, fd, &event) == 0) return 0;
   // A descriptor that was closed, and perhaps opened anew, without our being told.
-  if (operation == EPOLL_CTL_DEL) return;
+  if (operation == EPOLL_CTL_DEL) return 0;
   if (operation == EPOLL_CTL_MOD && errno == ENOENT &&
       ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0)
-    return;
+    return 0;
   if (operation == EPOLL_CTL_ADD && errno == EEXIST &&
       ::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) == 0)
-    return;
-  const int error = errno;
+    return 0;
   --watched_;
   interest.events = 0;
+  interest.registered = false;
+  return errno;
+}
+
+void Selector::update(int fd, Interest& interest) {
+  const int error = arm(fd, interest);
+  if (error == 0) return;
   drop(interest.reader);
   drop(interest.writer);
+  wake_waits(interest, 0, error);
   raise_os_error(error, "cannot watch descriptor " + std::to_string(fd));
 }
 
@@ -112,16 +130,22 @@ bool Selector::remove(int fd, bool writer) {
 void Selector::watch(Watch& watch, int fd) {
   Interest& its = interest(fd);
   refuse_watched(fd);
-  if (its.events != 0) {  // handles of a descriptor that was closed without our being told
-    drop(its.reader);
-    drop(its.writer);
-    update(fd, its);
-  }
+  // Handles of a descriptor that was closed without our being told.
+  drop(its.reader);
+  drop(its.writer);
+  if (its.events != 0) --watched_;
+  its.events = 0;
   epoll_event event{};
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   event.data.fd = fd;
-  if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0)
-    raise_os_error(errno, "cannot watch descriptor " + std::to_string(fd));
+  if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0 &&
+      (!std::exchange(its.registered, false) || errno != EEXIST ||
+       ::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) != 0)) {
+    const int error = errno;
+    wake_waits(its, 0, error);
+    raise_os_error(error, "cannot watch descriptor " + std::to_string(fd));
+  }
+  its.registered = false;
   ++watched_;
   its.watch = &watch;
   watch.fd_ = fd;
@@ -135,7 +159,8 @@ void Selector::unwatch(Watch& watch) noexcept {
   const int fd = watch.fd_;
   if (fd < 0) return;
   watch.fd_ = -1;
-  interests_[static_cast<std::size_t>(fd)].watch = nullptr;
+  Interest& its = interests_[static_cast<std::size_t>(fd)];
+  its.watch = nullptr;
   --watched_;
   if (watch.again_) {
     watch.again_ = false;
@@ -144,6 +169,8 @@ void Selector::unwatch(Watch& watch) noexcept {
   // Closing would do it, unless the descriptor was duplicated, in a child process for example.
   epoll_event unused{};
   ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, &unused);
+  if (its.waits == nullptr) return;
+  if (const int error = arm(fd, its)) wake_waits(its, 0, error);
 }
 
 void Selector::forget(Watch& watch) noexcept {
@@ -166,6 +193,62 @@ void Selector::detach_all() noexcept {
     unwatch(watch);
     forget(watch);
     watch.detached(fd);
+  }
+}
+
+// --- waits --------------------------------------------------------------------------------------
+
+int Selector::wait(DescriptorWait& wait) {
+  if (wait.fd < 0) return EBADF;
+  Interest& its = interest(wait.fd);
+  wait.ready = 0;
+  wait.error = 0;
+  wait.listed = true;
+  wait.next = nullptr;
+  DescriptorWait** end = &its.waits;
+  wait.previous = nullptr;
+  for (; *end != nullptr; end = &(*end)->next) wait.previous = *end;
+  *end = &wait;
+  const int error = arm(wait.fd, its);
+  if (error != 0) {
+    unlist(its, wait);
+    // The others would have failed as well; handles that were there before are gone from epoll.
+    wake_waits(its, 0, error);
+  }
+  return error;
+}
+
+void Selector::leave(DescriptorWait& wait) noexcept {
+  if (!wait.listed) return;
+  Interest& its = interests_[static_cast<std::size_t>(wait.fd)];
+  unlist(its, wait);
+  if (const int error = arm(wait.fd, its)) wake_waits(its, 0, error);
+}
+
+void Selector::closing(int fd) noexcept {
+  if (fd < 0 || !has_waits(fd)) return;
+  Interest& its = interests_[static_cast<std::size_t>(fd)];
+  wake_waits(its, 0, EBADF);
+  arm(fd, its);
+}
+
+void Selector::unlist(Interest& interest, DescriptorWait& wait) noexcept {
+  (wait.previous != nullptr ? wait.previous->next : interest.waits) = wait.next;
+  if (wait.next != nullptr) wait.next->previous = wait.previous;
+  wait.previous = wait.next = nullptr;
+  wait.listed = false;
+}
+
+// Those that the events concern, or all if there is an error.
+void Selector::wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept {
+  DescriptorWait* next = nullptr;
+  for (DescriptorWait* at = interest.waits; at != nullptr; at = next) {
+    next = at->next;
+    if (error == 0 && (ready & (at->events | EPOLLERR | EPOLLHUP)) == 0) continue;
+    unlist(interest, *at);
+    at->ready = ready;
+    at->error = error;
+    at->waiter->wake();
   }
 }
 
@@ -192,12 +275,13 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
     const epoll_event& event = events_[static_cast<std::size_t>(i)];
     const int fd = event.data.fd;
     const std::uint32_t ready = event.events;
-    const Interest& its = interests_[static_cast<std::size_t>(fd)];
+    Interest& its = interests_[static_cast<std::size_t>(fd)];
     if (its.watch != nullptr) {
       const bool hangup = (ready & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
       its.watch->ready({.readable = (ready & EPOLLIN) != 0 || hangup,
                         .writable = (ready & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0,
                         .hangup = hangup});
+      if (its.waits != nullptr) wake_waits(its, ready, 0);
       continue;
     }
     if (fd == wake_) {
@@ -212,6 +296,13 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
       handle->retain();
       loop.push(Entry(handle));
     }
+    if (its.waits == nullptr && (its.events & EPOLLONESHOT) == 0) continue;
+    if ((its.events & EPOLLONESHOT) != 0) {  // the kernel will say no more of it
+      its.events = 0;
+      --watched_;
+    }
+    wake_waits(its, ready, 0);
+    if (const int error = arm(fd, its)) wake_waits(its, 0, error);
   }
 }
 

@@ -1,8 +1,11 @@
-// Readiness of descriptors, through epoll. A descriptor is registered in one of two ways:
+// Readiness of descriptors, through epoll. A descriptor is registered in one of three ways:
 //  - handles, level-triggered, changed only when what is wanted of it changes;
-//  - a Watch, made once, edge-triggered: see watch.hpp.
+//  - a Watch, made once, edge-triggered: see watch.hpp;
+//  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed without
+//    our being told between two of them. They go together with either of the others.
 #pragma once
 
+#include <fiber/asyncio/detail/descriptor_wait.hpp>
 #include <fiber/asyncio/detail/loop_object.hpp>
 #include <fiber/asyncio/detail/watch.hpp>
 
@@ -35,6 +38,19 @@ class Selector {
   void again(Watch& watch);
   void detach_all() noexcept;
 
+  // Wakes the waiter at the next event. Returns 0, or why it cannot (an errno; EPERM: always ready).
+  // Throws std::bad_alloc.
+  int wait(DescriptorWait& wait);
+  // Before the wait ends its life; does nothing if it was woken.
+  void leave(DescriptorWait& wait) noexcept;
+  // Somebody waits for the descriptor.
+  bool has_waits(int fd) const noexcept {
+    return static_cast<std::size_t>(fd) < interests_.size() &&
+           interests_[static_cast<std::size_t>(fd)].waits != nullptr;
+  }
+  // Before the descriptor is closed: wakes who waits for it, with EBADF.
+  void closing(int fd) noexcept;
+
   // Nothing is watched: a select could only wait.
   bool empty() const noexcept { return watched_ == 0; }
   // Something is ready that the kernel need not be asked for.
@@ -51,11 +67,16 @@ class Selector {
   struct Interest {
     HandleObject* reader = nullptr;
     HandleObject* writer = nullptr;
-    std::uint32_t events = 0;
+    std::uint32_t events = 0;    // what epoll reports of it at present
+    bool registered = false;     // epoll knows it, though it may report nothing any more
     Watch* watch = nullptr;
+    DescriptorWait* waits = nullptr;  // oldest first
   };
   Interest& interest(int fd);
   void refuse_watched(int fd) const;
+  int arm(int fd, Interest& interest) noexcept;
+  static void unlist(Interest& interest, DescriptorWait& wait) noexcept;
+  static void wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept;
   void update(int fd, Interest& interest);
   static void drop(HandleObject*& handle) noexcept;
 

@@ -67,7 +67,17 @@ class FIBER_API TaskBase : public FutureBase {
   bool cancel(std::string message) override;
   int cancelling() const noexcept { return cancel_requests_; }
   int uncancel();
+  // A CancelledError was caught where it could not be let through, as in a function of C: it is
+  // thrown again at the next wait.
+  void cancel_again(std::string message) {
+    must_cancel_ = true;
+    cancel_message_ =
+        message.empty() ? nullptr : std::make_unique<std::string>(std::move(message));
+  }
   std::string get_name() const;
+  // Its parts, for a signal handler: null if it was given none, and then the N of "Task-N".
+  const std::string* given_name() const noexcept { return name_.get(); }
+  std::uint64_t number() const noexcept { return number_; }
   void set_name(std::string name) { name_ = std::make_unique<std::string>(std::move(name)); }
   std::string repr() const override;
   const char* class_name() const noexcept override { return "Task"; }

@@ -1,0 +1,25 @@
+// A descriptor that a suspended task waits for, on that task's stack. Any number of tasks may wait
+// for the same one, in either direction.
+#pragma once
+
+#include <cstdint>
+
+namespace fiber::asyncio::detail {
+
+class Waiter;
+
+struct DescriptorWait {
+  int fd = -1;
+  std::uint32_t events = 0;  // of epoll; errors and hang-ups always count
+  Waiter* waiter = nullptr;  // woken once
+
+  std::uint32_t ready = 0;  // what woke it
+  int error = 0;            // EBADF: another task has closed the descriptor
+
+  // The selector's.
+  bool listed = false;
+  DescriptorWait* previous = nullptr;
+  DescriptorWait* next = nullptr;
+};
+
+}  // namespace fiber::asyncio::detail

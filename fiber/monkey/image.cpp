@@ -1,0 +1,183 @@
+#include <fiber/monkey/image.hpp>
+
+#include <atomic>
+#include <cerrno>
+#include <exception>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace fiber::monkey::detail {
+namespace {
+
+// Kinds of relocations that hold the address of a function, by processor.
+#if defined(__x86_64__)
+constexpr unsigned kJumpSlot = R_X86_64_JUMP_SLOT;
+constexpr unsigned kGlobalData = R_X86_64_GLOB_DAT;
+constexpr unsigned kAbsolute = R_X86_64_64;
+#elif defined(__aarch64__)
+constexpr unsigned kJumpSlot = R_AARCH64_JUMP_SLOT;
+constexpr unsigned kGlobalData = R_AARCH64_GLOB_DAT;
+constexpr unsigned kAbsolute = R_AARCH64_ABS64;
+#elif defined(__riscv)
+constexpr unsigned kJumpSlot = R_RISCV_JUMP_SLOT;
+constexpr unsigned kGlobalData = sizeof(void*) == 8 ? R_RISCV_64 : R_RISCV_32;
+constexpr unsigned kAbsolute = kGlobalData;
+#elif defined(__i386__)
+constexpr unsigned kJumpSlot = R_386_JMP_SLOT;
+constexpr unsigned kGlobalData = R_386_GLOB_DAT;
+constexpr unsigned kAbsolute = R_386_32;
+#elif defined(__arm__)
+constexpr unsigned kJumpSlot = R_ARM_JUMP_SLOT;
+constexpr unsigned kGlobalData = R_ARM_GLOB_DAT;
+constexpr unsigned kAbsolute = R_ARM_ABS32;
+#else
+#error \
+    "fiber-monkey does not know the relocations of this processor; configure with -Dmonkey=disabled"
+#endif
+
+#if __ELF_NATIVE_CLASS == 64
+unsigned type_of(ElfW(Xword) info) { return static_cast<unsigned>(ELF64_R_TYPE(info)); }
+std::size_t symbol_of(ElfW(Xword) info) { return ELF64_R_SYM(info); }
+#else
+unsigned type_of(ElfW(Word) info) { return ELF32_R_TYPE(info); }
+std::size_t symbol_of(ElfW(Word) info) { return ELF32_R_SYM(info); }
+#endif
+
+std::string program_path() {
+  char path[4096];
+  const ssize_t size = ::readlink("/proc/self/exe", path, sizeof path);
+  return size > 0 ? std::string(path, static_cast<std::size_t>(size)) : "(program)";
+}
+
+std::uintptr_t page() noexcept {
+  static const auto size = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+}  // namespace
+
+Image::Image(const dl_phdr_info& info) : info_(info), path_(info.dlpi_name) {
+  if (path_.empty()) path_ = program_path();
+  const ElfW(Dyn)* dynamic = nullptr;
+  for (int i = 0; i < info.dlpi_phnum; ++i)
+    if (info.dlpi_phdr[i].p_type == PT_DYNAMIC)
+      dynamic = reinterpret_cast<const ElfW(Dyn)*>(info.dlpi_addr + info.dlpi_phdr[i].p_vaddr);
+  if (dynamic == nullptr) return;
+  // The linker has made addresses of the offsets, except where that table is read-only.
+  const auto address = [&info](const ElfW(Dyn) & entry) {
+    const std::uintptr_t value = entry.d_un.d_ptr;
+    return reinterpret_cast<const void*>(value < info.dlpi_addr ? value + info.dlpi_addr : value);
+  };
+  std::size_t soname = 0;
+  for (; dynamic->d_tag != DT_NULL; ++dynamic) {
+    switch (dynamic->d_tag) {
+      case DT_STRTAB: strings_ = static_cast<const char*>(address(*dynamic)); break;
+      case DT_SYMTAB: symbols_ = static_cast<const ElfW(Sym)*>(address(*dynamic)); break;
+      case DT_JMPREL: plt_ = address(*dynamic); break;
+      case DT_PLTRELSZ: plt_bytes_ = dynamic->d_un.d_val; break;
+      case DT_PLTREL: plt_has_addends_ = dynamic->d_un.d_val == DT_RELA; break;
+      case DT_RELA: rela_ = address(*dynamic); break;
+      case DT_RELASZ: rela_bytes_ = dynamic->d_un.d_val; break;
+      case DT_REL: rel_ = address(*dynamic); break;
+      case DT_RELSZ: rel_bytes_ = dynamic->d_un.d_val; break;
+      case DT_SONAME: soname = dynamic->d_un.d_val; break;
+      default: break;  // DT_RELR among them: it lists addresses without symbols
+    }
+  }
+  if (soname != 0 && strings_ != nullptr) soname_ = strings_ + soname;
+}
+
+std::string Image::file_name() const { return path_.substr(path_.rfind('/') + 1); }
+
+bool Image::contains(const void* address) const noexcept {
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  for (int i = 0; i < info_.dlpi_phnum; ++i) {
+    const ElfW(Phdr)& segment = info_.dlpi_phdr[i];
+    const std::uintptr_t begin = info_.dlpi_addr + segment.p_vaddr;
+    if (segment.p_type == PT_LOAD && at >= begin && at < begin + segment.p_memsz) return true;
+  }
+  return false;
+}
+
+template <class Relocation>
+void Image::visit_table(const Relocation* table, std::size_t bytes, const Visit& visit) const {
+  if (table == nullptr || symbols_ == nullptr || strings_ == nullptr) return;
+  for (std::size_t i = 0; i < bytes / sizeof(Relocation); ++i) {
+    const Relocation& relocation = table[i];
+    const unsigned type = type_of(relocation.r_info);
+    if (type != kJumpSlot && type != kGlobalData && type != kAbsolute) continue;
+    const ElfW(Sym)& symbol = symbols_[symbol_of(relocation.r_info)];
+    if (symbol.st_shndx != SHN_UNDEF || symbol.st_name == 0) continue;  // its own, or none
+    if constexpr (requires { relocation.r_addend; })
+      if (relocation.r_addend != 0) continue;
+    visit(strings_ + symbol.st_name,
+          reinterpret_cast<void**>(info_.dlpi_addr + relocation.r_offset), type == kAbsolute);
+  }
+}
+
+void Image::for_each_import(const Visit& visit) const {
+  if (plt_has_addends_)
+    visit_table(static_cast<const ElfW(Rela)*>(plt_), plt_bytes_, visit);
+  else
+    visit_table(static_cast<const ElfW(Rel)*>(plt_), plt_bytes_, visit);
+  visit_table(static_cast<const ElfW(Rela)*>(rela_), rela_bytes_, visit);
+  visit_table(static_cast<const ElfW(Rel)*>(rel_), rel_bytes_, visit);
+}
+
+bool Image::is_made_read_only(const void* address) const noexcept {
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  for (int i = 0; i < info_.dlpi_phnum; ++i) {
+    const ElfW(Phdr)& segment = info_.dlpi_phdr[i];
+    if (segment.p_type != PT_GNU_RELRO) continue;
+    // Whole pages, as the linker protects them.
+    const std::uintptr_t begin = (info_.dlpi_addr + segment.p_vaddr) & ~(page() - 1);
+    const std::uintptr_t end =
+        (info_.dlpi_addr + segment.p_vaddr + segment.p_memsz) & ~(page() - 1);
+    if (at >= begin && at < end) return true;
+  }
+  return false;
+}
+
+bool Image::is_writable(const void* address) const noexcept {
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  for (int i = 0; i < info_.dlpi_phnum; ++i) {
+    const ElfW(Phdr)& segment = info_.dlpi_phdr[i];
+    const std::uintptr_t begin = info_.dlpi_addr + segment.p_vaddr;
+    if (segment.p_type == PT_LOAD && at >= begin && at < begin + segment.p_memsz)
+      return (segment.p_flags & PF_W) != 0;
+  }
+  return false;
+}
+
+bool Image::write(void** slot, void* value) const noexcept {
+  if (!is_writable(slot)) return false;
+  const bool read_only = is_made_read_only(slot);
+  void* start = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(slot) & ~(page() - 1));
+  if (read_only && ::mprotect(start, page(), PROT_READ | PROT_WRITE) != 0) return false;
+  std::atomic_ref<void*>(*slot).store(value, std::memory_order_release);
+  if (read_only) ::mprotect(start, page(), PROT_READ);
+  return true;
+}
+
+void for_each_image(const std::function<void(const Image&)>& visit) {
+  struct Visitor {
+    const std::function<void(const Image&)>& visit;
+    std::exception_ptr error;
+  } visitor{visit, nullptr};
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* argument) {
+        auto& its = *static_cast<Visitor*>(argument);
+        try {
+          its.visit(Image(*info));
+          return 0;
+        } catch (...) {  // not through the linker
+          its.error = std::current_exception();
+          return 1;
+        }
+      },
+      &visitor);
+  if (visitor.error != nullptr) std::rethrow_exception(visitor.error);
+}
+
+}  // namespace fiber::monkey::detail

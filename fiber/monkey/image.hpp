@@ -1,0 +1,57 @@
+// The objects of this process as the dynamic linker has loaded them, and what they import.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include <elf.h>
+#include <link.h>
+
+namespace fiber::monkey::detail {
+
+class Image {
+ public:
+  // Valid during the visit alone: the linker holds its lock, so that the object stays.
+  explicit Image(const dl_phdr_info& info);
+
+  // The path; the program's own is looked up.
+  const std::string& path() const noexcept { return path_; }
+  // "libpq.so.5": the last part of the path, and what the object calls itself.
+  std::string file_name() const;
+  const char* soname() const noexcept { return soname_ != nullptr ? soname_ : ""; }
+  std::uintptr_t base() const noexcept { return info_.dlpi_addr; }
+  bool contains(const void* address) const noexcept;
+
+  // Calls `visit(name, slot, is_data)` for every place that holds the address of an imported
+  // function. `is_data`: a pointer that the object keeps in its data, and may have changed.
+  using Visit = std::function<void(const char* name, void** slot, bool is_data)>;
+  void for_each_import(const Visit& visit) const;
+
+  // Writes to such a place, which the linker may have made read-only.
+  bool write(void** slot, void* value) const noexcept;
+
+ private:
+  template <class Relocation>
+  void visit_table(const Relocation* table, std::size_t bytes, const Visit& visit) const;
+  bool is_made_read_only(const void* address) const noexcept;
+  bool is_writable(const void* address) const noexcept;
+
+  const dl_phdr_info& info_;
+  std::string path_;
+  const char* strings_ = nullptr;
+  const char* soname_ = nullptr;
+  const ElfW(Sym) * symbols_ = nullptr;
+  const void* plt_ = nullptr;
+  std::size_t plt_bytes_ = 0;
+  bool plt_has_addends_ = true;
+  const void* rela_ = nullptr;
+  std::size_t rela_bytes_ = 0;
+  const void* rel_ = nullptr;
+  std::size_t rel_bytes_ = 0;
+};
+
+void for_each_image(const std::function<void(const Image&)>& visit);
+
+}  // namespace fiber::monkey::detail

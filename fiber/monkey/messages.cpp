@@ -1,0 +1,201 @@
+// recv, send and their messages.
+#include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/transfer.hpp>
+
+namespace fiber::monkey::detail {
+namespace {
+
+// Calls that do not wait whatever the descriptor says, and one that connects.
+bool never_waits(int flags) noexcept {
+  return (flags & (MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB)) != 0;
+}
+bool is_left_alone(int flags) noexcept {
+  return (flags & (MSG_DONTWAIT | MSG_OOB | MSG_FASTOPEN)) != 0;
+}
+
+// Looks until enough has come, or no more will. Readiness tells nothing here: some is there.
+template <class F>
+ssize_t peek_all(const Call& call, int fd, std::size_t size, F attempt) noexcept {
+  const auto patience = Patience::of(call, fd, Direction::reading);
+  Backoff backoff;
+  for (;;) {
+    const ssize_t count = when_possible(call, fd, Direction::reading, attempt);
+    if (count <= 0 || static_cast<std::size_t>(count) >= size || !patience || patience->nonblocking)
+      return count;
+    pollfd end{.fd = fd, .events = POLLRDHUP, .revents = 0};
+    if (real().poll(&end, 1, 0) != 0) return count;
+    if (!backoff.pause(call, patience->deadline)) return call.done(count);
+  }
+}
+
+// attempt(buffers) receives without blocking into what is left of them.
+template <class F>
+ssize_t receive(const Call& call, int fd, int flags, Buffers& buffers, std::size_t size,
+                F attempt) noexcept {
+  const auto once = [&] { return attempt(buffers); };
+  if ((flags & MSG_WAITALL) == 0 || !is_stream_socket(fd))
+    return when_possible(call, fd, Direction::reading, once);
+  if ((flags & MSG_PEEK) != 0) return peek_all(call, fd, size, once);
+  return whole(call, fd, Direction::reading, buffers, attempt);
+}
+
+ssize_t recv_(int fd, void* buffer, std::size_t size, int flags) noexcept {
+  const Call call;
+  if (!call || never_waits(flags)) return real().recv(fd, buffer, size, flags);
+  const iovec one{.iov_base = buffer, .iov_len = size};
+  Buffers buffers(&one, 1);
+  return receive(call, fd, flags, buffers, size, [=](Buffers& rest) {
+    const iovec* room = rest.data();
+    return real().recv(fd, room->iov_base, room->iov_len, flags | MSG_DONTWAIT);
+  });
+}
+
+ssize_t recvfrom_(int fd, void* buffer, std::size_t size, int flags, sockaddr* address,
+                  socklen_t* length) noexcept {
+  const Call call;
+  if (!call || never_waits(flags)) return real().recvfrom(fd, buffer, size, flags, address, length);
+  const socklen_t room_for_address = length != nullptr ? *length : 0;
+  const iovec one{.iov_base = buffer, .iov_len = size};
+  Buffers buffers(&one, 1);
+  return receive(call, fd, flags, buffers, size, [=](Buffers& rest) {
+    const iovec* room = rest.data();
+    if (length != nullptr) *length = room_for_address;
+    return real().recvfrom(fd, room->iov_base, room->iov_len, flags | MSG_DONTWAIT, address,
+                           length);
+  });
+}
+
+ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
+  const Call call;
+  if (!call || never_waits(flags) || message == nullptr) return real().recvmsg(fd, message, flags);
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < message->msg_iovlen; ++i) size += message->msg_iov[i].iov_len;
+  const msghdr asked = *message;
+  Buffers buffers(asked.msg_iov, asked.msg_iovlen);
+  std::size_t control = 0;  // what came with earlier parts
+  std::size_t begin = 0;
+  const ssize_t result = receive(call, fd, flags, buffers, size, [&](Buffers& rest) {
+    *message = asked;
+    message->msg_iov = const_cast<iovec*>(rest.data());
+    message->msg_iovlen = rest.count();
+    message->msg_control = static_cast<char*>(asked.msg_control) + begin;
+    message->msg_controllen = asked.msg_controllen - begin;
+    const ssize_t count = real().recvmsg(fd, message, flags | MSG_DONTWAIT);
+    if (count >= 0) {
+      control = begin + message->msg_controllen;
+      begin = std::min(CMSG_ALIGN(control), static_cast<std::size_t>(asked.msg_controllen));
+    }
+    return count;
+  });
+  if (result < 0) {
+    *message = asked;
+  } else {
+    message->msg_iov = asked.msg_iov;
+    message->msg_iovlen = asked.msg_iovlen;
+    message->msg_control = asked.msg_control;
+    message->msg_controllen = control;
+  }
+  return result;
+}
+
+// One after another: the time limit is looked at after each message, as the kernel does.
+int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* limit) noexcept {
+  const Call call;
+  if (!call || never_waits(flags) || messages == nullptr)
+    return real().recvmmsg(fd, messages, count, flags, limit);
+  const std::int64_t deadline =
+      limit != nullptr ? call.deadline_after(limit->tv_sec * 1'000'000'000 + limit->tv_nsec)
+                       : kNever;
+  unsigned got = 0;
+  while (got < count) {
+    const int one_flags = got > 0 && (flags & MSG_WAITFORONE) != 0 ? flags | MSG_DONTWAIT : flags;
+    const ssize_t size = recvmsg_(fd, &messages[got].msg_hdr, one_flags & ~MSG_WAITFORONE);
+    if (size < 0) break;
+    messages[got].msg_len = static_cast<unsigned>(size);
+    ++got;
+    if (deadline != kNever && call.now() >= deadline) break;
+  }
+  return got > 0 || count == 0 ? call.done(static_cast<int>(got)) : -1;
+}
+
+ssize_t sendto_(int fd, const void* buffer, std::size_t size, int flags, const sockaddr* address,
+                socklen_t length) noexcept {
+  const Call call;
+  if (!call || is_left_alone(flags)) return real().sendto(fd, buffer, size, flags, address, length);
+  const iovec one{.iov_base = const_cast<void*>(buffer), .iov_len = size};
+  Buffers buffers(&one, 1);
+  return whole(call, fd, Direction::writing, buffers, [=](Buffers& rest) {
+    const iovec* left = rest.data();
+    return real().sendto(fd, left->iov_base, left->iov_len, flags | MSG_DONTWAIT, address, length);
+  });
+}
+
+ssize_t send_(int fd, const void* buffer, std::size_t size, int flags) noexcept {
+  return sendto_(fd, buffer, size, flags, nullptr, 0);
+}
+
+ssize_t sendmsg_(int fd, const msghdr* message, int flags) noexcept {
+  const Call call;
+  if (!call || is_left_alone(flags) || message == nullptr)
+    return real().sendmsg(fd, message, flags);
+  Buffers buffers(message->msg_iov, message->msg_iovlen);
+  msghdr part = *message;
+  return whole(call, fd, Direction::writing, buffers, [&](Buffers& rest) {
+    part.msg_iov = const_cast<iovec*>(rest.data());
+    part.msg_iovlen = rest.count();
+    const ssize_t count = real().sendmsg(fd, &part, flags | MSG_DONTWAIT);
+    if (count > 0) {  // descriptors that go with it have gone
+      part.msg_control = nullptr;
+      part.msg_controllen = 0;
+    }
+    return count;
+  });
+}
+
+int sendmmsg_(int fd, mmsghdr* messages, unsigned count, int flags) noexcept {
+  const Call call;
+  if (!call || is_left_alone(flags) || messages == nullptr)
+    return real().sendmmsg(fd, messages, count, flags);
+  unsigned sent = 0;
+  for (; sent < count; ++sent) {
+    const ssize_t size = sendmsg_(fd, &messages[sent].msg_hdr, flags);
+    if (size < 0) break;
+    messages[sent].msg_len = static_cast<unsigned>(size);
+  }
+  return sent > 0 || count == 0 ? call.done(static_cast<int>(sent)) : -1;
+}
+
+ssize_t recv_chk_(int fd, void* buffer, std::size_t size, std::size_t room, int flags) noexcept {
+  if (size > room) return real().recv_chk(fd, buffer, size, room, flags);
+  return recv_(fd, buffer, size, flags);
+}
+
+ssize_t recvfrom_chk_(int fd, void* buffer, std::size_t size, std::size_t room, int flags,
+                      sockaddr* address, socklen_t* length) noexcept {
+  if (size > room) return real().recvfrom_chk(fd, buffer, size, room, flags, address, length);
+  return recvfrom_(fd, buffer, size, flags, address, length);
+}
+
+}  // namespace
+
+std::span<const Hook> message_hooks() noexcept {
+  static const Hook hooks[] = {
+      {"recv", recv_},
+      {"__recv", recv_},
+      {"__recv_chk", recv_chk_},
+      {"recvfrom", recvfrom_},
+      {"__recvfrom_chk", recvfrom_chk_},
+      {"recvmsg", recvmsg_},
+      {"recvmmsg", recvmmsg_},
+      {"send", send_},
+      {"__send", send_},
+      {"sendto", sendto_},
+      {"sendmsg", sendmsg_},
+      {"sendmmsg", sendmmsg_},
+      {"__sendmmsg", sendmmsg_},
+  };
+  return hooks;
+}
+
+}  // namespace fiber::monkey::detail

@@ -1,0 +1,260 @@
+// Waiting for many descriptors: poll, select, epoll_wait.
+//
+// The real call, with no time to wait, decides and fills the results in; the loop only says when to
+// ask it again.
+#include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/waiting.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <vector>
+
+namespace fiber::monkey::detail {
+namespace {
+
+constexpr std::int64_t kMillisecond = 1'000'000;
+constexpr std::int64_t kSecond = 1'000'000'000;
+// How often signals of a mask get their chance.
+constexpr std::int64_t kSignalInterval = 20 * kMillisecond;
+
+std::int64_t nanoseconds(const timespec& time) noexcept {
+  return time.tv_sec > kNever / kSecond - 2 ? kNever - 1 : time.tv_sec * kSecond + time.tv_nsec;
+}
+
+bool is_valid(const timespec& time) noexcept {
+  return time.tv_sec >= 0 && time.tv_nsec >= 0 && time.tv_nsec < kSecond;
+}
+
+// What is waited for, without allocation when it is little.
+class Waits {
+ public:
+  // Throws std::bad_alloc.
+  explicit Waits(std::size_t most) {
+    if (most <= std::size(few_)) return;
+    many_.resize(most);
+    all_ = many_.data();
+  }
+  void add(int fd, std::uint32_t events) noexcept {
+    all_[count_].fd = fd;
+    all_[count_++].events = events;
+  }
+  std::span<DescriptorWait> all() noexcept { return {all_, count_}; }
+
+ private:
+  DescriptorWait few_[8];
+  std::vector<DescriptorWait> many_;
+  DescriptorWait* all_ = few_;
+  std::size_t count_ = 0;
+};
+
+// Asks `now()`, the call that does not wait, until it says something other than 0 or the time is
+// over.
+template <class Ask>
+int until_ready(const Call& call, Waits& waits, std::int64_t timeout, bool has_mask,
+                Ask now) noexcept {
+  int result = now();
+  if (result != 0 || timeout == 0) return result >= 0 ? call.done(result) : result;
+  const std::int64_t deadline = timeout < 0 ? kNever : call.deadline_after(timeout);
+  for (;;) {
+    const std::int64_t until =
+        has_mask ? std::min(deadline, call.deadline_after(kSignalInterval)) : deadline;
+    const Wake wake = call.wait(waits.all(), until);
+    // A descriptor that was closed meanwhile is what the real call reports.
+    if (wake == Wake::failed && errno != EBADF) return -1;
+    result = now();
+    if (result != 0) return result > 0 ? call.done(result) : result;
+    if ((wake == Wake::timed_out && until == deadline) || wake == Wake::unwatchable)
+      return call.done(0);
+    if (wake == Wake::failed) {
+      errno = EBADF;
+      return -1;
+    }
+  }
+}
+
+template <class Ask>
+int poll_with(const Call& call, const pollfd* descriptors, nfds_t count, std::int64_t timeout,
+              bool has_mask, Ask now) noexcept {
+  try {
+    Waits waits(count);
+    for (nfds_t i = 0; i < count; ++i)
+      if (descriptors[i].fd >= 0)
+        waits.add(descriptors[i].fd, static_cast<std::uint16_t>(descriptors[i].events));
+    return until_ready(call, waits, timeout, has_mask, now);
+  } catch (const std::bad_alloc&) {
+    errno = ENOMEM;
+    return -1;
+  }
+}
+
+int poll_(pollfd* descriptors, nfds_t count, int timeout) noexcept {
+  const Call call;
+  if (!call || timeout == 0) return real().poll(descriptors, count, timeout);
+  if (descriptors == nullptr && count != 0) return real().poll(descriptors, count, 0);
+  return poll_with(call, descriptors, count, timeout < 0 ? -1 : timeout * kMillisecond, false,
+                   [=] { return real().poll(descriptors, count, 0); });
+}
+
+int ppoll_(pollfd* descriptors, nfds_t count, const timespec* timeout,
+           const sigset_t* mask) noexcept {
+  const Call call;
+  if (!call || (timeout != nullptr && !is_valid(*timeout)) ||
+      (descriptors == nullptr && count != 0))
+    return real().ppoll(descriptors, count, timeout, mask);
+  return poll_with(call, descriptors, count, timeout == nullptr ? -1 : nanoseconds(*timeout),
+                   mask != nullptr, [=] {
+                     const timespec none{};
+                     return real().ppoll(descriptors, count, &none, mask);
+                   });
+}
+
+int poll_chk_(pollfd* descriptors, nfds_t count, int timeout, std::size_t room) noexcept {
+  if (room / sizeof(pollfd) < count) return real().poll_chk(descriptors, count, timeout, room);
+  return poll_(descriptors, count, timeout);
+}
+
+int ppoll_chk_(pollfd* descriptors, nfds_t count, const timespec* timeout, const sigset_t* mask,
+               std::size_t room) noexcept {
+  if (room / sizeof(pollfd) < count)
+    return real().ppoll_chk(descriptors, count, timeout, mask, room);
+  return ppoll_(descriptors, count, timeout, mask);
+}
+
+// --- select -------------------------------------------------------------------------------------
+
+// The three sets of a select, of as many words as the kernel looks at: programs may have larger
+// ones than FD_SETSIZE.
+class Sets {
+ public:
+  Sets(int count, fd_set* reading, fd_set* writing, fd_set* except)
+      : words_((static_cast<std::size_t>(count) + kBits - 1) / kBits),
+        users_{reading, writing, except},
+        asked_(3 * words_) {
+    for (std::size_t i = 0; i < 3; ++i)
+      if (users_[i] != nullptr)
+        std::copy_n(reinterpret_cast<const unsigned long*>(users_[i]), words_, part(i));
+  }
+  // Puts what was asked for back into the user's sets.
+  void reset() noexcept {
+    for (std::size_t i = 0; i < 3; ++i)
+      if (users_[i] != nullptr)
+        std::copy_n(part(i), words_, reinterpret_cast<unsigned long*>(users_[i]));
+  }
+  std::size_t size() const noexcept {
+    std::size_t bits = 0;
+    for (const unsigned long word : asked_)
+      bits += static_cast<std::size_t>(__builtin_popcountl(word));
+    return bits;
+  }
+  void add_to(Waits& waits, int count) noexcept {
+    constexpr std::uint32_t kEvents[] = {EPOLLIN, EPOLLOUT, EPOLLPRI};
+    for (std::size_t i = 0; i < 3; ++i) {
+      if (users_[i] == nullptr) continue;
+      for (int fd = 0; fd < count; ++fd) {
+        const auto at = static_cast<std::size_t>(fd);
+        if ((part(i)[at / kBits] >> (at % kBits) & 1U) != 0) waits.add(fd, kEvents[i]);
+      }
+    }
+  }
+
+ private:
+  static constexpr std::size_t kBits = 8 * sizeof(unsigned long);
+  unsigned long* part(std::size_t i) noexcept { return asked_.data() + i * words_; }
+
+  std::size_t words_;
+  fd_set* users_[3];
+  std::vector<unsigned long> asked_;
+};
+
+template <class Ask>
+int select_with(const Call& call, int count, fd_set* reading, fd_set* writing, fd_set* except,
+                std::int64_t timeout, bool has_mask, Ask now) noexcept {
+  try {
+    Sets sets(count, reading, writing, except);
+    Waits waits(sets.size());
+    sets.add_to(waits, count);
+    return until_ready(call, waits, timeout, has_mask, [&] {
+      sets.reset();
+      return now();
+    });
+  } catch (const std::bad_alloc&) {
+    errno = ENOMEM;
+    return -1;
+  }
+}
+
+int select_(int count, fd_set* reading, fd_set* writing, fd_set* except,
+            timeval* timeout) noexcept {
+  const Call call;
+  if (!call || count < 0 || (timeout != nullptr && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
+    return real().select(count, reading, writing, except, timeout);
+  const std::int64_t limit =
+      timeout == nullptr ? -1
+                         : nanoseconds({.tv_sec = timeout->tv_sec + timeout->tv_usec / 1'000'000,
+                                        .tv_nsec = timeout->tv_usec % 1'000'000 * 1000});
+  const std::int64_t end = limit > 0 ? call.deadline_after(limit) : 0;
+  const int result = select_with(call, count, reading, writing, except, limit, false, [=] {
+    timeval none{};
+    return real().select(count, reading, writing, except, &none);
+  });
+  // Linux leaves there what was not slept.
+  if (timeout != nullptr && limit > 0) {
+    const std::int64_t rest = std::max<std::int64_t>(end - call.now(), 0) / 1000;
+    timeout->tv_sec = rest / 1'000'000;
+    timeout->tv_usec = rest % 1'000'000;
+  }
+  return result;
+}
+
+int pselect_(int count, fd_set* reading, fd_set* writing, fd_set* except, const timespec* timeout,
+             const sigset_t* mask) noexcept {
+  const Call call;
+  if (!call || count < 0 || (timeout != nullptr && !is_valid(*timeout)))
+    return real().pselect(count, reading, writing, except, timeout, mask);
+  return select_with(call, count, reading, writing, except,
+                     timeout == nullptr ? -1 : nanoseconds(*timeout), mask != nullptr, [=] {
+                       const timespec none{};
+                       return real().pselect(count, reading, writing, except, &none, mask);
+                     });
+}
+
+// --- epoll --------------------------------------------------------------------------------------
+
+int epoll_pwait_(int fd, epoll_event* events, int most, int timeout,
+                 const sigset_t* mask) noexcept {
+  const Call call;
+  if (!call || timeout == 0 || most <= 0)
+    return real().epoll_pwait(fd, events, most, timeout, mask);
+  Waits waits(1);
+  waits.add(fd, EPOLLIN);
+  return until_ready(call, waits, timeout < 0 ? -1 : timeout * kMillisecond, mask != nullptr,
+                     [=] { return real().epoll_pwait(fd, events, most, 0, mask); });
+}
+
+int epoll_wait_(int fd, epoll_event* events, int most, int timeout) noexcept {
+  const Call call;
+  if (!call) return real().epoll_wait(fd, events, most, timeout);
+  return epoll_pwait_(fd, events, most, timeout, nullptr);
+}
+
+}  // namespace
+
+std::span<const Hook> poll_hooks() noexcept {
+  static const Hook hooks[] = {
+      {"poll", poll_},
+      {"__poll", poll_},
+      {"__poll_chk", poll_chk_},
+      {"ppoll", ppoll_},
+      {"__ppoll_chk", ppoll_chk_},
+      {"select", select_},
+      {"__select", select_},
+      {"pselect", pselect_},
+      {"epoll_wait", epoll_wait_},
+      {"epoll_pwait", epoll_pwait_},
+  };
+  return hooks;
+}
+
+}  // namespace fiber::monkey::detail

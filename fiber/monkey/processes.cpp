@@ -1,0 +1,153 @@
+// Waiting for child processes, and for locks on files.
+#include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/waiting.hpp>
+
+#include <csignal>
+
+#include <spawn.h>
+#include <sys/syscall.h>
+
+namespace fiber::monkey::detail {
+namespace {
+
+// A descriptor that becomes readable when a child ends.
+class ProcessDescriptor {
+ public:
+  explicit ProcessDescriptor(pid_t pid) noexcept
+      : fd_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))) {}
+  ProcessDescriptor(const ProcessDescriptor&) = delete;
+  ProcessDescriptor& operator=(const ProcessDescriptor&) = delete;
+  ~ProcessDescriptor() {
+    const int error = errno;
+    if (fd_ >= 0) real().close(fd_);
+    errno = error;
+  }
+  int get() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+// `attempt` does not wait, and returns 0 when it would have to. `pid` is 0 where no descriptor
+// tells.
+template <class F>
+int wait_for_child(const Call& call, pid_t pid, F attempt) noexcept {
+  int result = attempt();
+  if (result != 0) return result > 0 ? call.done(result) : result;
+  Backoff backoff;
+  if (pid <= 0) {
+    while (result == 0) {
+      if (!backoff.pause(call)) return -1;
+      result = attempt();
+    }
+    return result > 0 ? call.done(result) : result;
+  }
+  const ProcessDescriptor child(pid);
+  while (result == 0) {
+    if (child.get() >= 0) {
+      if (call.wait(child.get(), EPOLLIN, kNever) == Wake::failed) return -1;
+    } else if (!backoff.pause(call)) {
+      return -1;
+    }
+    result = attempt();
+  }
+  return result > 0 ? call.done(result) : result;
+}
+
+pid_t wait4_(pid_t pid, int* status, int options, rusage* usage) noexcept {
+  const Call call;
+  if (!call || (options & WNOHANG) != 0) return real().wait4(pid, status, options, usage);
+  const bool only_end = (options & (WUNTRACED | WCONTINUED)) == 0;
+  return wait_for_child(call, pid > 0 && only_end ? pid : 0,
+                        [=] { return real().wait4(pid, status, options | WNOHANG, usage); });
+}
+
+pid_t waitpid_(pid_t pid, int* status, int options) noexcept {
+  return wait4_(pid, status, options, nullptr);
+}
+
+pid_t wait_(int* status) noexcept { return wait4_(-1, status, 0, nullptr); }
+
+pid_t wait3_(int* status, int options, rusage* usage) noexcept {
+  return wait4_(-1, status, options, usage);
+}
+
+int waitid_(idtype_t type, id_t id, siginfo_t* info, int options) noexcept {
+  const Call call;
+  if (!call || (options & WNOHANG) != 0) return real().waitid(type, id, info, options);
+  const bool only_end = (options & (WSTOPPED | WCONTINUED)) == 0;
+  const int result =
+      wait_for_child(call, type == P_PID && only_end ? static_cast<pid_t>(id) : 0, [=] {
+        siginfo_t found{};
+        const int error = real().waitid(type, id, &found, options | WNOHANG);
+        if (error != 0) return -1;
+        if (found.si_pid == 0) return 0;
+        if (info != nullptr) *info = found;
+        return 1;
+      });
+  return result > 0 ? 0 : -1;
+}
+
+// The shell gets the signals of the terminal as we do: those of this process stay as they are, so
+// that Ctrl-C cancels the task too. A cancelled command is killed.
+int system_(const char* command) noexcept {
+  const Call call;
+  if (!call || command == nullptr) return real().system(command);
+  posix_spawnattr_t attributes;
+  int error = ::posix_spawnattr_init(&attributes);
+  if (error != 0) {
+    errno = error;
+    return -1;
+  }
+  sigset_t standard;
+  ::sigemptyset(&standard);
+  ::sigaddset(&standard, SIGINT);
+  ::sigaddset(&standard, SIGQUIT);
+  ::posix_spawnattr_setsigdefault(&attributes, &standard);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+  const char* arguments[] = {"sh", "-c", command, nullptr};
+  pid_t pid = -1;
+  error = ::posix_spawn(&pid, "/bin/sh", nullptr, &attributes, const_cast<char**>(arguments),
+                        ::environ);
+  ::posix_spawnattr_destroy(&attributes);
+  if (error != 0) {
+    errno = error;
+    return -1;
+  }
+  int status = -1;
+  const pid_t ended =
+      wait_for_child(call, pid, [&] { return real().wait4(pid, &status, WNOHANG, nullptr); });
+  if (ended == pid) return call.done(1), status;
+  error = errno;
+  ::kill(pid, SIGKILL);
+  while (real().wait4(pid, &status, 0, nullptr) < 0 && errno == EINTR) {
+  }
+  errno = error;
+  return -1;
+}
+
+// Nothing tells when a lock is free: it is tried again, after 25 ms at most.
+int flock_(int fd, int operation) noexcept {
+  const Call call;
+  if (!call || (operation & LOCK_NB) != 0) return real().flock(fd, operation);
+  Backoff backoff;
+  for (;;) {
+    if (real().flock(fd, operation | LOCK_NB) == 0) return call.done(0);
+    if (errno == EINTR) continue;
+    if (errno != EWOULDBLOCK || !backoff.pause(call)) return -1;
+  }
+}
+
+}  // namespace
+
+std::span<const Hook> process_hooks() noexcept {
+  static const Hook hooks[] = {
+      {"wait", wait_},         {"__wait", wait_},   {"waitpid", waitpid_},
+      {"__waitpid", waitpid_}, {"wait3", wait3_},   {"wait4", wait4_},
+      {"waitid", waitid_},     {"system", system_}, {"flock", flock_},
+  };
+  return hooks;
+}
+
+}  // namespace fiber::monkey::detail

@@ -1,0 +1,101 @@
+#include <fiber/monkey/real.hpp>
+
+#include <string>
+#include <type_traits>
+
+#include <dlfcn.h>
+#include <sys/auxv.h>
+
+namespace fiber::monkey::detail {
+namespace {
+
+// Any pointer to a function, by its name.
+class Symbol {
+ public:
+  explicit Symbol(const char* name) : address_(find_symbol(name)) {
+    if (address_ != nullptr) return;
+    if (void* libc = ::dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD)) {
+      address_ = ::dlsym(libc, name);
+      ::dlclose(libc);
+    }
+  }
+  template <class F>
+    requires std::is_function_v<F>
+  operator F*() const {  // NOLINT(google-explicit-constructor)
+    return reinterpret_cast<F*>(address_);
+  }
+
+ private:
+  void* address_;
+};
+
+Real find_all() {
+  return {
+      .read = Symbol("read"),
+      .write = Symbol("write"),
+      .readv = Symbol("readv"),
+      .writev = Symbol("writev"),
+      .recv = Symbol("recv"),
+      .recvfrom = Symbol("recvfrom"),
+      .recvmsg = Symbol("recvmsg"),
+      .recvmmsg = Symbol("recvmmsg"),
+      .send = Symbol("send"),
+      .sendto = Symbol("sendto"),
+      .sendmsg = Symbol("sendmsg"),
+      .sendmmsg = Symbol("sendmmsg"),
+      .accept = Symbol("accept"),
+      .accept4 = Symbol("accept4"),
+      .connect = Symbol("connect"),
+      .close = Symbol("close"),
+      .dup2 = Symbol("dup2"),
+      .dup3 = Symbol("dup3"),
+      .poll = Symbol("poll"),
+      .ppoll = Symbol("ppoll"),
+      .select = Symbol("select"),
+      .pselect = Symbol("pselect"),
+      .epoll_wait = Symbol("epoll_wait"),
+      .epoll_pwait = Symbol("epoll_pwait"),
+      .sleep = Symbol("sleep"),
+      .usleep = Symbol("usleep"),
+      .nanosleep = Symbol("nanosleep"),
+      .clock_nanosleep = Symbol("clock_nanosleep"),
+      .sched_yield = Symbol("sched_yield"),
+      .wait4 = Symbol("wait4"),
+      .waitid = Symbol("waitid"),
+      .system = Symbol("system"),
+      .flock = Symbol("flock"),
+      .getaddrinfo = Symbol("getaddrinfo"),
+      .getnameinfo = Symbol("getnameinfo"),
+      .gethostbyname_r = Symbol("gethostbyname_r"),
+      .gethostbyname2_r = Symbol("gethostbyname2_r"),
+      .gethostbyaddr_r = Symbol("gethostbyaddr_r"),
+      .read_chk = Symbol("__read_chk"),
+      .recv_chk = Symbol("__recv_chk"),
+      .recvfrom_chk = Symbol("__recvfrom_chk"),
+      .poll_chk = Symbol("__poll_chk"),
+      .ppoll_chk = Symbol("__ppoll_chk"),
+  };
+}
+
+}  // namespace
+
+void* find_symbol(const char* name) noexcept {
+  void* found = ::dlsym(RTLD_DEFAULT, name);
+  Dl_info where{};
+  Dl_info program{};
+  if (found == nullptr || ::dladdr(found, &where) == 0) return found;
+  // The program headers lie in the program.
+  if (::dladdr(reinterpret_cast<void*>(::getauxval(AT_PHDR)), &program) == 0 ||
+      where.dli_fbase != program.dli_fbase)
+    return found;
+  // A sanitizer that is linked into the program stands before libc rightly.
+  const std::string interceptor = "__interceptor_" + std::string(name);
+  return ::dlsym(RTLD_DEFAULT, interceptor.c_str()) != nullptr ? found : nullptr;
+}
+
+const Real& real() {
+  static const Real all = find_all();
+  return all;
+}
+
+}  // namespace fiber::monkey::detail

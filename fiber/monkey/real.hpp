@@ -1,0 +1,80 @@
+// libc's own functions, or those of whoever stands before it (a sanitizer, a preloaded library).
+// Ours must call them through these pointers: a call by name would go through an import that may be
+// patched, and come back.
+#pragma once
+
+#include <netdb.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstddef>
+
+namespace fiber::monkey::detail {
+
+struct Real {
+  ssize_t (*read)(int, void*, std::size_t);
+  ssize_t (*write)(int, const void*, std::size_t);
+  ssize_t (*readv)(int, const iovec*, int);
+  ssize_t (*writev)(int, const iovec*, int);
+  ssize_t (*recv)(int, void*, std::size_t, int);
+  ssize_t (*recvfrom)(int, void*, std::size_t, int, sockaddr*, socklen_t*);
+  ssize_t (*recvmsg)(int, msghdr*, int);
+  int (*recvmmsg)(int, mmsghdr*, unsigned, int, timespec*);
+  ssize_t (*send)(int, const void*, std::size_t, int);
+  ssize_t (*sendto)(int, const void*, std::size_t, int, const sockaddr*, socklen_t);
+  ssize_t (*sendmsg)(int, const msghdr*, int);
+  int (*sendmmsg)(int, mmsghdr*, unsigned, int);
+  int (*accept)(int, sockaddr*, socklen_t*);
+  int (*accept4)(int, sockaddr*, socklen_t*, int);
+  int (*connect)(int, const sockaddr*, socklen_t);
+  int (*close)(int);
+  int (*dup2)(int, int);
+  int (*dup3)(int, int, int);
+  int (*poll)(pollfd*, nfds_t, int);
+  int (*ppoll)(pollfd*, nfds_t, const timespec*, const sigset_t*);
+  int (*select)(int, fd_set*, fd_set*, fd_set*, timeval*);
+  int (*pselect)(int, fd_set*, fd_set*, fd_set*, const timespec*, const sigset_t*);
+  int (*epoll_wait)(int, epoll_event*, int, int);
+  int (*epoll_pwait)(int, epoll_event*, int, int, const sigset_t*);
+  unsigned (*sleep)(unsigned);
+  int (*usleep)(useconds_t);
+  int (*nanosleep)(const timespec*, timespec*);
+  int (*clock_nanosleep)(clockid_t, int, const timespec*, timespec*);
+  int (*sched_yield)();
+  pid_t (*wait4)(pid_t, int*, int, rusage*);
+  int (*waitid)(idtype_t, id_t, siginfo_t*, int);
+  int (*system)(const char*);
+  int (*flock)(int, int);
+  int (*getaddrinfo)(const char*, const char*, const addrinfo*, addrinfo**);
+  int (*getnameinfo)(const sockaddr*, socklen_t, char*, socklen_t, char*, socklen_t, int);
+  int (*gethostbyname_r)(const char*, hostent*, char*, std::size_t, hostent**, int*);
+  int (*gethostbyname2_r)(const char*, int, hostent*, char*, std::size_t, hostent**, int*);
+  int (*gethostbyaddr_r)(const void*, socklen_t, int, hostent*, char*, std::size_t, hostent**,
+                         int*);
+  // What the compiler calls instead with _FORTIFY_SOURCE; they end the program on an overflow.
+  ssize_t (*read_chk)(int, void*, std::size_t, std::size_t);
+  ssize_t (*recv_chk)(int, void*, std::size_t, std::size_t, int);
+  ssize_t (*recvfrom_chk)(int, void*, std::size_t, std::size_t, int, sockaddr*, socklen_t*);
+  int (*poll_chk)(pollfd*, nfds_t, int, std::size_t);
+  int (*ppoll_chk)(pollfd*, nfds_t, const timespec*, const sigset_t*, std::size_t);
+};
+
+// Looked up at the first use, which the first patch makes.
+const Real& real();
+
+// Null if there is no such function, or if the program defines a function of its own by that name:
+// it then is a stranger, which only happens to be called like libc's.
+void* find_symbol(const char* name) noexcept;
+
+}  // namespace fiber::monkey::detail

@@ -1,0 +1,121 @@
+// accept, connect, and what ends a descriptor.
+#include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/transfer.hpp>
+
+#include <fcntl.h>
+
+namespace fiber::monkey::detail {
+namespace {
+
+// There is no accept that does not block on a descriptor that does: it is asked first. Should
+// another process take the connection in between, the thread waits for the next one.
+bool until_acceptable(const Call& call, int fd) noexcept {
+  Attempts attempts(call, fd, Direction::reading);
+  pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
+  while (real().poll(&one, 1, 0) == 0)
+    if (!attempts.again()) return attempts.unwatchable();
+  return true;
+}
+
+int accept_(int fd, sockaddr* address, socklen_t* length) noexcept {
+  const Call call;
+  if (call && !until_acceptable(call, fd)) return -1;
+  const int result = real().accept(fd, address, length);
+  return call ? call.done(result) : result;
+}
+
+int accept4_(int fd, sockaddr* address, socklen_t* length, int flags) noexcept {
+  const Call call;
+  if (call && !until_acceptable(call, fd)) return -1;
+  const int result = real().accept4(fd, address, length, flags);
+  return call ? call.done(result) : result;
+}
+
+// The descriptor does not block while it lives: for the one call that has no flag for it.
+class NonBlocking {
+ public:
+  NonBlocking(int fd, int flags) noexcept : fd_(fd), flags_(flags) {
+    ::fcntl(fd_, F_SETFL, flags_ | O_NONBLOCK);
+  }
+  NonBlocking(const NonBlocking&) = delete;
+  NonBlocking& operator=(const NonBlocking&) = delete;
+  ~NonBlocking() {
+    const int error = errno;
+    ::fcntl(fd_, F_SETFL, flags_);
+    errno = error;
+  }
+
+ private:
+  int fd_;
+  int flags_;
+};
+
+int begin_connect(int fd, int flags, const sockaddr* address, socklen_t length) noexcept {
+  const NonBlocking scope(fd, flags);
+  return real().connect(fd, address, length);
+}
+
+int connect_(int fd, const sockaddr* address, socklen_t length) noexcept {
+  const Call call;
+  if (!call) return real().connect(fd, address, length);
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || (flags & O_NONBLOCK) != 0) return real().connect(fd, address, length);
+  const auto patience = Patience::of(call, fd, Direction::writing);
+  if (!patience) return -1;
+  Backoff backoff;
+  for (;;) {
+    if (begin_connect(fd, flags, address, length) == 0) return call.done(0);
+    if (errno == EINPROGRESS || errno == EALREADY) break;
+    // A Unix server whose backlog is full; nothing tells when there is room.
+    if (errno != EAGAIN || !backoff.pause(call, patience->deadline)) return -1;
+  }
+  switch (call.wait(fd, EPOLLOUT, patience->deadline)) {
+    case Wake::timed_out: errno = EINPROGRESS; return -1;
+    case Wake::failed: return -1;
+    default: break;
+  }
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return -1;
+  if (error == 0) return call.done(0);
+  errno = error;
+  return -1;
+}
+
+// Tasks of this thread's loop that wait for the descriptor: it may be another's at once.
+void tell_waiters(int fd) noexcept {
+  asyncio::detail::LoopObject* loop = own_loop();
+  if (loop == nullptr || !loop->has_waits(fd) || in_foreign_process()) return;
+  const int error = errno;
+  loop->closing(fd);
+  errno = error;
+}
+
+int close_(int fd) noexcept {
+  tell_waiters(fd);
+  return real().close(fd);
+}
+
+int dup2_(int from, int to) noexcept {
+  if (from != to && ::fcntl(from, F_GETFD) >= 0) tell_waiters(to);
+  return real().dup2(from, to);
+}
+
+int dup3_(int from, int to, int flags) noexcept {
+  if (from != to && ::fcntl(from, F_GETFD) >= 0) tell_waiters(to);
+  return real().dup3(from, to, flags);
+}
+
+}  // namespace
+
+std::span<const Hook> socket_hooks() noexcept {
+  static const Hook hooks[] = {
+      {"accept", accept_},     {"accept4", accept4_}, {"connect", connect_},
+      {"__connect", connect_}, {"close", close_},     {"__close", close_},
+      {"dup2", dup2_},         {"__dup2", dup2_},     {"dup3", dup3_},
+  };
+  return hooks;
+}
+
+}  // namespace fiber::monkey::detail

@@ -1,0 +1,150 @@
+// read, write and their vectors: what may be a socket, a pipe, or anything else.
+#include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/transfer.hpp>
+
+#include <climits>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+namespace fiber::monkey::detail {
+namespace {
+
+// Not for sockets. True if it may block for long, which reading a file on a disk is not meant by.
+bool may_wait(int fd, bool& is_pipe) noexcept {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return false;
+  is_pipe = S_ISFIFO(status.st_mode);
+  return is_pipe || S_ISCHR(status.st_mode) ||
+         (status.st_mode & S_IFMT) == 0;  // eventfd and its kind
+}
+
+bool is_unsupported(int error) noexcept {
+  return error == EOPNOTSUPP || error == EINVAL || error == ENOSYS;
+}
+
+bool is_ready(int fd, Direction direction) noexcept {
+  pollfd one{.fd = fd,
+             .events = static_cast<short>(direction == Direction::reading ? POLLIN : POLLOUT),
+             .revents = 0};
+  return real().poll(&one, 1, 0) != 0;
+}
+
+// What gives no way to try asks first. Another process may be quicker, and the thread waits then.
+template <class F>
+ssize_t after_polling(const Call& call, int fd, Direction direction, F plain) noexcept {
+  Attempts attempts(call, fd, direction);
+  while (!is_ready(fd, direction)) {
+    if (attempts.again()) continue;
+    if (attempts.unwatchable()) break;
+    return -1;
+  }
+  const ssize_t result = plain();
+  return result >= 0 ? call.done(result) : result;
+}
+
+template <class F>
+ssize_t read_file(const Call& call, int fd, const iovec* vectors, int count, F plain) noexcept {
+  bool is_pipe = false;
+  if (!may_wait(fd, is_pipe)) return plain();
+  if (is_pipe) {
+    const ssize_t result = when_possible(call, fd, Direction::reading, [&] {
+      return ::preadv2(fd, vectors, count, -1, RWF_NOWAIT);
+    });
+    if (result >= 0 || !is_unsupported(errno)) return result;
+  }
+  return after_polling(call, fd, Direction::reading, plain);
+}
+
+template <class F>
+ssize_t write_file(const Call& call, int fd, const iovec* vectors, int count, F plain) noexcept {
+  bool is_pipe = false;
+  if (!may_wait(fd, is_pipe)) return plain();
+  if (is_pipe) {
+    Buffers buffers(vectors, static_cast<std::size_t>(count));
+    const ssize_t result = whole(call, fd, Direction::writing, buffers, [fd](Buffers& rest) {
+      return ::pwritev2(fd, rest.data(), static_cast<int>(rest.count()), -1, RWF_NOWAIT);
+    });
+    if (result >= 0 || !is_unsupported(errno)) return result;
+  }
+  return after_polling(call, fd, Direction::writing, plain);
+}
+
+bool any_bytes(const iovec* vectors, int count) noexcept {
+  if (count <= 0 || count > IOV_MAX || vectors == nullptr) return false;
+  for (int i = 0; i < count; ++i)
+    if (vectors[i].iov_len != 0) return true;
+  return false;
+}
+
+ssize_t read_(int fd, void* buffer, std::size_t size) noexcept {
+  const Call call;
+  const auto plain = [=] { return real().read(fd, buffer, size); };
+  if (!call || size == 0) return plain();
+  const ssize_t result = when_possible(call, fd, Direction::reading,
+                                       [=] { return real().recv(fd, buffer, size, MSG_DONTWAIT); });
+  if (result >= 0 || errno != ENOTSOCK) return result;
+  const iovec one{.iov_base = buffer, .iov_len = size};
+  return read_file(call, fd, &one, 1, plain);
+}
+
+ssize_t readv_(int fd, const iovec* vectors, int count) noexcept {
+  const Call call;
+  const auto plain = [=] { return real().readv(fd, vectors, count); };
+  if (!call || !any_bytes(vectors, count)) return plain();
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(vectors);
+  message.msg_iovlen = static_cast<std::size_t>(count);
+  const ssize_t result = when_possible(call, fd, Direction::reading, [fd, &message] {
+    return real().recvmsg(fd, &message, MSG_DONTWAIT);
+  });
+  if (result >= 0 || errno != ENOTSOCK) return result;
+  return read_file(call, fd, vectors, count, plain);
+}
+
+ssize_t write_vectors(const Call& call, int fd, const iovec* vectors, int count) noexcept {
+  Buffers buffers(vectors, static_cast<std::size_t>(count));
+  return whole(call, fd, Direction::writing, buffers, [fd](Buffers& rest) {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(rest.data());
+    message.msg_iovlen = rest.count();
+    return real().sendmsg(fd, &message, MSG_DONTWAIT);
+  });
+}
+
+ssize_t write_(int fd, const void* buffer, std::size_t size) noexcept {
+  const Call call;
+  const auto plain = [=] { return real().write(fd, buffer, size); };
+  if (!call || size == 0) return plain();
+  const iovec one{.iov_base = const_cast<void*>(buffer), .iov_len = size};
+  const ssize_t result = write_vectors(call, fd, &one, 1);
+  if (result >= 0 || errno != ENOTSOCK) return result;
+  return write_file(call, fd, &one, 1, plain);
+}
+
+ssize_t writev_(int fd, const iovec* vectors, int count) noexcept {
+  const Call call;
+  const auto plain = [=] { return real().writev(fd, vectors, count); };
+  if (!call || !any_bytes(vectors, count)) return plain();
+  const ssize_t result = write_vectors(call, fd, vectors, count);
+  if (result >= 0 || errno != ENOTSOCK) return result;
+  return write_file(call, fd, vectors, count, plain);
+}
+
+ssize_t read_chk_(int fd, void* buffer, std::size_t size, std::size_t room) noexcept {
+  if (size > room) return real().read_chk(fd, buffer, size, room);
+  return read_(fd, buffer, size);
+}
+
+}  // namespace
+
+std::span<const Hook> stream_hooks() noexcept {
+  static const Hook hooks[] = {
+      {"read", read_},   {"__read", read_},   {"__read_chk", read_chk_}, {"readv", readv_},
+      {"write", write_}, {"__write", write_}, {"writev", writev_},
+  };
+  return hooks;
+}
+
+}  // namespace fiber::monkey::detail

@@ -1,0 +1,109 @@
+// sleep and its relatives: on the loop's clock.
+#include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/waiting.hpp>
+
+#include <algorithm>
+
+namespace fiber::monkey::detail {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+
+std::int64_t nanoseconds(const timespec& time) noexcept {
+  return time.tv_sec > kNever / kSecond - 2 ? kNever - 1 : time.tv_sec * kSecond + time.tv_nsec;
+}
+
+timespec as_timespec(std::int64_t time) noexcept {
+  return {.tv_sec = time / kSecond, .tv_nsec = time % kSecond};
+}
+
+// What is left when the sleep is cut short: 0 if it was slept to its end.
+std::int64_t sleep_for(const Call& call, std::int64_t time) noexcept {
+  const std::int64_t deadline = call.deadline_after(time);
+  if (call.sleep_until(deadline) == Wake::timed_out) return call.done(0);
+  const int error = errno;
+  const std::int64_t rest = std::max<std::int64_t>(deadline - call.now(), 1);
+  errno = error;
+  return rest;
+}
+
+unsigned sleep_(unsigned seconds) noexcept {
+  const Call call;
+  if (!call) return real().sleep(seconds);
+  return static_cast<unsigned>((sleep_for(call, seconds * kSecond) + kSecond - 1) / kSecond);
+}
+
+int usleep_(useconds_t microseconds) noexcept {
+  const Call call;
+  if (!call) return real().usleep(microseconds);
+  return sleep_for(call, std::int64_t{microseconds} * 1000) == 0 ? 0 : -1;
+}
+
+int nanosleep_(const timespec* time, timespec* rest) noexcept {
+  const Call call;
+  if (!call || time == nullptr || time->tv_sec < 0 || time->tv_nsec < 0 || time->tv_nsec >= kSecond)
+    return real().nanosleep(time, rest);
+  const std::int64_t left = sleep_for(call, nanoseconds(*time));
+  if (left == 0) return 0;
+  if (rest != nullptr) *rest = as_timespec(left);
+  return -1;
+}
+
+// Returns the error instead of setting errno.
+int clock_nanosleep_(clockid_t clock, int flags, const timespec* time, timespec* rest) noexcept {
+  const Call call;
+  const bool known = clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC ||
+                     clock == CLOCK_BOOTTIME || clock == CLOCK_TAI;
+  if (!call || !known || time == nullptr || time->tv_sec < 0 || time->tv_nsec < 0 ||
+      time->tv_nsec >= kSecond)
+    return real().clock_nanosleep(clock, flags, time, rest);
+  std::int64_t length = nanoseconds(*time);
+  const bool absolute = (flags & TIMER_ABSTIME) != 0;
+  if (absolute) {
+    timespec now{};
+    ::clock_gettime(clock, &now);
+    length = std::max<std::int64_t>(length - nanoseconds(now), 0);
+  }
+  const int before = errno;
+  const std::int64_t left = sleep_for(call, length);
+  const int error = errno;
+  errno = before;
+  if (left == 0) return 0;
+  if (rest != nullptr && !absolute) *rest = as_timespec(left);
+  return error;
+}
+
+// So that whoever spins until another task has done something lets it do it.
+int sched_yield_() noexcept {
+  const Call call;
+  if (!call) return real().sched_yield();
+  sleep_for(call, 0);
+  return call.done(0);
+}
+
+int thrd_sleep_(const timespec* time, timespec* rest) noexcept {
+  return nanosleep_(time, rest) == 0 ? 0 : (errno == EINTR ? -1 : -2);
+}
+
+void thrd_yield_() noexcept { sched_yield_(); }
+
+}  // namespace
+
+std::span<const Hook> time_hooks() noexcept {
+  static const Hook hooks[] = {
+      {"sleep", sleep_},
+      {"usleep", usleep_},
+      {"nanosleep", nanosleep_},
+      {"__nanosleep", nanosleep_},
+      {"clock_nanosleep", clock_nanosleep_},
+      {"sched_yield", sched_yield_},
+      {"__sched_yield", sched_yield_},
+      {"pthread_yield", sched_yield_},
+      {"thrd_sleep", thrd_sleep_},
+      {"thrd_yield", thrd_yield_},
+  };
+  return hooks;
+}
+
+}  // namespace fiber::monkey::detail

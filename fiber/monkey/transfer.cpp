@@ -1,0 +1,66 @@
+#include <fiber/monkey/transfer.hpp>
+
+#include <algorithm>
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/time.h>
+
+namespace fiber::monkey::detail {
+
+std::optional<Patience> Patience::of(const Call& call, int fd, Direction direction) noexcept {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return std::nullopt;
+  Patience found{.nonblocking = (flags & O_NONBLOCK) != 0};
+  if (found.nonblocking) return found;
+  timeval limit{};
+  socklen_t size = sizeof limit;
+  const int option = direction == Direction::reading ? SO_RCVTIMEO : SO_SNDTIMEO;
+  if (::getsockopt(fd, SOL_SOCKET, option, &limit, &size) == 0 &&
+      (limit.tv_sec != 0 || limit.tv_usec != 0))
+    found.deadline = call.deadline_after(limit.tv_sec * 1'000'000'000 + limit.tv_usec * 1'000);
+  return found;
+}
+
+bool Attempts::again() noexcept {
+  if (!patience_) patience_ = Patience::of(call_, fd_, direction_);
+  if (!patience_) return false;
+  if (patience_->nonblocking) {
+    errno = EAGAIN;
+    return false;
+  }
+  // Ready and yet not possible: several tasks wait for the same, or it is sending to a Unix
+  // datagram socket whose receiver is slow, which is ready all the time.
+  constexpr int kPatiently = 2;
+  if (std::exchange(woken_, false) && ++fruitless_ > kPatiently)
+    return backoff_.pause(call_, patience_->deadline);
+  switch (
+      call_.wait(fd_, direction_ == Direction::reading ? EPOLLIN : EPOLLOUT, patience_->deadline)) {
+    case Wake::ready: woken_ = true; return true;
+    case Wake::timed_out: errno = EAGAIN; return false;
+    case Wake::failed: return false;
+    case Wake::unwatchable: unwatchable_ = true; return false;
+  }
+  return false;
+}
+
+const iovec* Buffers::data() noexcept {
+  if (skip_ == 0) return rest_;
+  std::copy_n(rest_, count(), copy_);
+  copy_[0].iov_base = static_cast<char*>(copy_[0].iov_base) + skip_;
+  copy_[0].iov_len -= skip_;
+  return copy_;
+}
+
+void Buffers::advance(std::size_t bytes) noexcept {
+  skip_ += bytes;
+  for (; count_ > 0 && skip_ >= rest_->iov_len; ++rest_, --count_) skip_ -= rest_->iov_len;
+}
+
+bool is_stream_socket(int fd) noexcept {
+  int type = 0;
+  socklen_t size = sizeof type;
+  return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+}  // namespace fiber::monkey::detail

@@ -1,0 +1,108 @@
+// Moving bytes as a blocking call does, by calls that do not block.
+#pragma once
+
+#include <fiber/monkey/waiting.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+namespace fiber::monkey::detail {
+
+enum class Direction : bool { reading, writing };
+
+// What the kernel knows of how long the user wants to wait.
+struct Patience {
+  bool nonblocking = false;
+  std::int64_t deadline = kNever;
+
+  // Nothing if the descriptor is bad: errno is set.
+  static std::optional<Patience> of(const Call& call, int fd, Direction direction) noexcept;
+};
+
+// Waits between attempts at one call.
+class Attempts {
+ public:
+  Attempts(const Call& call, int fd, Direction direction) noexcept
+      : call_(call), fd_(fd), direction_(direction) {}
+
+  // After an attempt that failed with EAGAIN: true when another one is worthwhile; otherwise errno
+  // is set, or `unwatchable` is.
+  bool again() noexcept;
+  bool unwatchable() const noexcept { return unwatchable_; }
+  void progress() noexcept { fruitless_ = 0; }
+
+ private:
+  const Call& call_;
+  int fd_;
+  Direction direction_;
+  bool unwatchable_ = false;
+  bool woken_ = false;
+  int fruitless_ = 0;
+  std::optional<Patience> patience_;
+  Backoff backoff_;
+};
+
+// The call that `attempt` makes without blocking, as if it blocked.
+template <class F>
+auto when_possible(const Call& call, int fd, Direction direction, F attempt) noexcept {
+  Attempts attempts(call, fd, direction);
+  for (;;) {
+    const auto result = attempt();
+    if (result >= 0) return call.done(result);
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN || !attempts.again()) return result;
+  }
+}
+
+// An array of buffers of which some bytes are done already. The user's array is not written to.
+class Buffers {
+ public:
+  Buffers(const iovec* vectors, std::size_t count) noexcept : rest_(vectors), count_(count) {}
+  // What is left, or, after a part of a buffer, the beginning of it.
+  const iovec* data() noexcept;
+  std::size_t count() const noexcept { return skip_ == 0 ? count_ : std::min(kMost, count_); }
+  bool empty() noexcept {
+    advance(0);
+    return count_ == 0;
+  }
+  void advance(std::size_t bytes) noexcept;
+
+ private:
+  static constexpr std::size_t kMost = 64;
+  const iovec* rest_;
+  std::size_t count_;
+  std::size_t skip_ = 0;  // of the first
+  iovec copy_[kMost];
+};
+
+// Repeats `attempt(buffers)` until all is done, or, with something done, it cannot go on.
+template <class F>
+ssize_t whole(const Call& call, int fd, Direction direction, Buffers& buffers, F attempt) noexcept {
+  ssize_t total = 0;
+  Attempts attempts(call, fd, direction);
+  for (;;) {
+    const ssize_t count = attempt(buffers);
+    if (count > 0) {
+      total += count;
+      attempts.progress();
+      buffers.advance(static_cast<std::size_t>(count));
+      if (!buffers.empty()) continue;
+      return call.done(total);
+    }
+    if (count == 0) return call.done(total);
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN && attempts.again()) continue;
+    return total > 0 ? call.done(total) : -1;
+  }
+}
+
+bool is_stream_socket(int fd) noexcept;
+
+}  // namespace fiber::monkey::detail

@@ -1,0 +1,94 @@
+// How a patched call waits: on the loop of the thread, in the task that runs.
+#pragma once
+
+#include <fiber/asyncio/detail/descriptor_wait.hpp>
+#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/threads.hpp>
+
+#include <cerrno>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <utility>
+
+namespace fiber::monkey::detail {
+
+using asyncio::detail::DescriptorWait;
+using asyncio::detail::TaskBase;
+
+inline constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
+
+enum class Wake : std::uint8_t {
+  ready,
+  timed_out,
+  failed,       // errno says why
+  unwatchable,  // as a file on a disk: a call blocks, or returns at once
+};
+
+// One patched call. False in a condition when the call has to do what libc's does: no loop runs in
+// this thread, or no task in it, or the process is a child that was forked in one.
+class Call {
+ public:
+  Call() noexcept;
+  explicit operator bool() const noexcept { return task_ != nullptr; }
+
+  // The result of a call that succeeded leaves errno as it was.
+  template <class T>
+  T done(T result) const noexcept {
+    if (result >= 0) errno = error_;
+    return result;
+  }
+
+  // On the loop's clock, in nanoseconds.
+  std::int64_t now() const noexcept;
+  std::int64_t deadline_after(std::int64_t nanoseconds) const noexcept;
+
+  Wake wait(int fd, std::uint32_t events, std::int64_t deadline) const noexcept;
+  // For the first that is ready.
+  Wake wait(std::span<DescriptorWait> descriptors, std::int64_t deadline) const noexcept;
+  // timed_out, or failed.
+  Wake sleep_until(std::int64_t deadline) const noexcept;
+
+  // Runs `function` on a thread of the default executor and stores what it returns; it must own
+  // what it uses, since it goes on when the task is cancelled. False: errno is set. It is ENOSYS
+  // when there is no executor any more.
+  template <class F, class T>
+  bool on_thread(F function, T& result) const noexcept {
+    try {
+      result = asyncio::await(
+          asyncio::EventLoop(task_->loop()).run_in_executor(nullptr, std::move(function)));
+      errno = error_;
+      return true;
+    } catch (...) {
+      fail();
+      return false;
+    }
+  }
+
+ private:
+  void fail() const noexcept;
+
+  TaskBase* task_ = nullptr;
+  int error_ = errno;
+};
+
+// What is tried again and again where nothing tells when it will succeed: longer pauses each time.
+class Backoff {
+ public:
+  // False: errno is set; EAGAIN when the deadline has come.
+  bool pause(const Call& call, std::int64_t deadline = kNever) noexcept;
+
+ private:
+  std::int64_t pause_ = 500'000;
+};
+
+// The loop that this thread runs, if it is this process's; null otherwise.
+asyncio::detail::LoopObject* own_loop() noexcept;
+
+// True where memory is shared with the parent between vfork and exec, or after a fork that libc
+// knows nothing of.
+bool in_foreign_process() noexcept;
+// Called before anything is patched.
+void prepare_for_fork() noexcept;
+
+}  // namespace fiber::monkey::detail

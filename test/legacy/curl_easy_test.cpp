@@ -1,0 +1,108 @@
+// libcurl's easy interface, unmodified, against nginx.
+#include "legacy/patched.hpp"
+#include "legacy/servers.hpp"
+
+#include <curl/curl.h>
+
+#include <memory>
+
+using namespace legacy_test;
+
+namespace {
+
+class Nginx : public Server {
+ public:
+  Nginx() {
+    const std::string program = need_program("nginx", "nginx-light");
+    const std::string temporary = directory_.path();
+    ::mkdir((directory_ / "www").c_str(), 0755);
+    directory_.write("www/page", std::string(20'000, 'p'));
+    std::string paths;
+    for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"})
+      paths += std::string(kind) + "_temp_path " + directory_.path() + "/" + kind + ";\n";
+    // What is beyond 10 kB comes a second later.
+    directory_.write("conf", "daemon off; master_process off; pid " + (directory_ / "pid") +
+                                 "; error_log stderr;\nevents {}\nhttp { access_log off; " + paths +
+                                 "server { listen 127.0.0.1:" + std::to_string(port_) + "; root " +
+                                 (directory_ / "www") + ";\nlocation /slow/ { alias " +
+                                 (directory_ / "www/") +
+                                 "; limit_rate 10k; }\nlocation /stuck/ { alias " +
+                                 (directory_ / "www/") + "; limit_rate 1; } } }\n");
+    command_ = {program, "-p", directory_.path(), "-c", directory_ / "conf", "-e", "stderr"};
+    start();
+  }
+  std::string url(const std::string& path) const {
+    return "http://127.0.0.1:" + std::to_string(port()) + path;
+  }
+};
+
+Nginx& server() {
+  static Nginx nginx;
+  return nginx;
+}
+
+struct Answer {
+  CURLcode code = CURLE_OK;
+  long status = 0;
+  std::size_t size = 0;
+};
+
+Answer get(const std::string& url, long limit_ms = 0) {
+  const std::unique_ptr<CURL, void (*)(CURL*)> curl(curl_easy_init(), curl_easy_cleanup);
+  Answer answer;
+  curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
+  curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl.get(), CURLOPT_PROXY, "");
+  curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, limit_ms);
+  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer);
+  curl_easy_setopt(
+      curl.get(), CURLOPT_WRITEFUNCTION, +[](char*, std::size_t size, std::size_t count, void* to) {
+        static_cast<Answer*>(to)->size += size * count;
+        return size * count;
+      });
+  answer.code = curl_easy_perform(curl.get());
+  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &answer.status);
+  return answer;
+}
+
+}  // namespace
+
+TEST_CASE("100 slow downloads take the time of one, in one thread") {
+  server();
+  const PatchedLibrary patched("curl_easy_init");
+  asyncio::run([] {
+    const double took = at_once("a second's download", 100, [](int) {
+      const Answer answer = get(server().url("/slow/page"));
+      CHECK(answer.code == CURLE_OK);
+      CHECK(answer.status == 200);
+      CHECK(answer.size == 20'000);
+    });
+    CHECK(took < 50);  // one after another they take 100 s
+  });
+}
+
+TEST_CASE("an error status, a time limit of libcurl, a cancelled task") {
+  server();
+  const PatchedLibrary patched("curl_easy_init");
+  asyncio::run([] {
+    CHECK(get(server().url("/nothing")).status == 404);
+    CHECK(get(server().url("/stuck/page"), 100).code == CURLE_OPERATION_TIMEDOUT);
+    Answer answer;
+    const auto task = asyncio::create_task([&] { answer = get(server().url("/stuck/page")); });
+    CHECK(cancel_after(100ms, task));
+    CHECK(answer.code != CURLE_OK);
+  });
+}
+
+TEST_CASE("a server that is killed in the middle gives libcurl's error") {
+  server();
+  const PatchedLibrary patched("curl_easy_init");
+  asyncio::run([] {
+    const auto task = asyncio::create_task([] { return get(server().url("/stuck/page")); });
+    await(asyncio::sleep(100ms));
+    server().kill();
+    const CURLcode code = await(task).code;
+    CHECK((code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING));
+    CHECK(get(server().url("/page")).code == CURLE_COULDNT_CONNECT);
+  });
+}

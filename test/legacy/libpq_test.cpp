@@ -1,0 +1,220 @@
+// libpq, unmodified, against PostgreSQL.
+#include "legacy/patched.hpp"
+#include "legacy/servers.hpp"
+
+#include <libpq-fe.h>
+
+#include <algorithm>
+#include <memory>
+
+using namespace legacy_test;
+
+namespace {
+
+class Postgres : public Server {
+ public:
+  Postgres() {
+    std::vector<std::string> folders;
+    const std::filesystem::path versions = "/usr/lib/postgresql";
+    if (std::filesystem::exists(versions))
+      for (const auto& version : std::filesystem::directory_iterator(versions))
+        folders.push_back(version.path() / "bin");
+    std::sort(folders.rbegin(), folders.rend());
+    const std::string initdb = need_program("initdb", "postgresql", folders);
+    run_program({initdb, "-D", directory_ / "data", "-A", "trust", "-U", "fiber", "-N", "-E",
+                 "UTF8", "--no-locale"},
+                directory_ / "log");
+    command_ = {need_program("postgres", "postgresql", folders),
+                "-D",
+                directory_ / "data",
+                "-k",
+                directory_.path(),
+                "-h",
+                "127.0.0.1",
+                "-p",
+                std::to_string(port_),
+                "-c",
+                "max_connections=120",
+                "-c",
+                "fsync=off",
+                "-c",
+                "shared_buffers=4MB"};
+    stop_signal_ = SIGINT;
+    start();
+  }
+  std::string address(const std::string& more = "") const {
+    return "host=127.0.0.1 port=" + std::to_string(port()) + " user=fiber dbname=postgres " + more;
+  }
+
+ protected:
+  bool ready() override { return PQping(address().c_str()) == PQPING_OK; }
+};
+
+Postgres& server() {
+  static Postgres postgres;
+  return postgres;
+}
+
+struct Connection {
+  explicit Connection(const std::string& address) : pg(PQconnectdb(address.c_str())) {}
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection() { PQfinish(pg); }
+  PGconn* pg;
+  bool good() const { return PQstatus(pg) == CONNECTION_OK; }
+  std::string error() const { return PQerrorMessage(pg); }
+};
+
+using Result = std::unique_ptr<PGresult, void (*)(PGresult*)>;
+Result query(const Connection& connection, const char* text) {
+  return {PQexec(connection.pg, text), PQclear};
+}
+
+bool contains(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("100 queries that sleep take the time of one, in one thread") {
+  server();
+  const PatchedLibrary patched("PQexec");
+  asyncio::run([] {
+    std::vector<std::unique_ptr<Connection>> connections(100);
+    at_once("PQconnectdb", 100, [&](int i) {
+      auto& connection = connections[static_cast<std::size_t>(i)];
+      connection = std::make_unique<Connection>(server().address());
+      CHECK(connection->good());
+    });
+    const double took = at_once("SELECT pg_sleep(0.2)", 100, [&](int i) {
+      const Result result =
+          query(*connections[static_cast<std::size_t>(i)], "SELECT pg_sleep(0.2), 6 * 7");
+      REQUIRE(PQresultStatus(result.get()) == PGRES_TUPLES_OK);
+      CHECK(std::string(PQgetvalue(result.get(), 0, 1)) == "42");
+    });
+    CHECK(took >= 0.2);
+    CHECK(took < 10);  // one after another they take 20 s
+  });
+}
+
+TEST_CASE("results of several megabytes arrive whole, over a Unix socket too") {
+  server();
+  const PatchedLibrary patched("PQexec");
+  asyncio::run([] {
+    at_once("2 MB each way", 10, [](int i) {
+      const Connection connection(i % 2 == 0 ? server().address()
+                                             : "host=" + server().directory() +
+                                                   " port=" + std::to_string(server().port()) +
+                                                   " user=fiber dbname=postgres");
+      REQUIRE(connection.good());
+      const std::string text(2'000'000, static_cast<char>('a' + i));
+      const char* values[] = {text.c_str()};
+      const Result result(PQexecParams(connection.pg, "SELECT $1::text || 'x'", 1, nullptr, values,
+                                       nullptr, nullptr, 0),
+                          PQclear);
+      REQUIRE(PQresultStatus(result.get()) == PGRES_TUPLES_OK);
+      CHECK(PQgetvalue(result.get(), 0, 0) == text + "x");
+    });
+  });
+}
+
+TEST_CASE("a query that fails gives PostgreSQL's error, and the connection goes on") {
+  server();
+  const PatchedLibrary patched("PQexec");
+  asyncio::run([] {
+    const Connection connection(server().address());
+    const Result failed = query(connection, "SELECT 1 / 0");
+    CHECK(PQresultStatus(failed.get()) == PGRES_FATAL_ERROR);
+    CHECK(std::string(PQresultErrorField(failed.get(), PG_DIAG_SQLSTATE)) == "22012");
+    const Result fine = query(connection, "SELECT 1");
+    CHECK(PQresultStatus(fine.get()) == PGRES_TUPLES_OK);
+  });
+}
+
+TEST_CASE("time limits of the server and of libpq") {
+  server();
+  const PatchedLibrary patched("PQexec");
+  asyncio::run([] {
+    const Connection connection(server().address("options='-c statement_timeout=50'"));
+    const Result late = query(connection, "SELECT pg_sleep(100)");
+    CHECK(std::string(PQresultErrorField(late.get(), PG_DIAG_SQLSTATE)) == "57014");
+
+    // A server that accepts and says nothing.
+    const int silent = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    REQUIRE(::listen(silent, 8) == 0);
+    const int port = asyncio::SocketAddress::of_socket(silent).port();
+    int turns = 0;
+    const auto other = asyncio::create_task([&] {
+      for (;; ++turns) await(asyncio::sleep(10ms));
+    });
+    const Connection refused("host=127.0.0.1 user=fiber connect_timeout=2 port=" +
+                             std::to_string(port));
+    CHECK(!refused.good());
+    CHECK(contains(refused.error(), "timeout expired"));
+    CHECK(turns > 1);
+    other.cancel();
+    ::close(silent);
+  });
+}
+
+TEST_CASE("a cancelled task gets libpq's error, then its CancelledError") {
+  server();
+  const PatchedLibrary patched("PQexec");
+  asyncio::run([] {
+    std::string error;
+    bool told = false;
+    const auto task = asyncio::create_task([&] {
+      const Connection connection(server().address());
+      const Result result = query(connection, "SELECT pg_sleep(100)");
+      CHECK(PQresultStatus(result.get()) == PGRES_FATAL_ERROR);
+      error = connection.error();
+      try {
+        await(asyncio::sleep(0));
+      } catch (const asyncio::CancelledError&) {
+        told = true;
+        throw;
+      }
+    });
+    CHECK(cancel_after(100ms, task));
+    CHECK(contains(error, "Operation canceled"));
+    CHECK(told);
+    // While it connects.
+    const auto connecting =
+        asyncio::create_task([&] { CHECK(!Connection(server().address()).good()); });
+    await(asyncio::sleep(0));
+    connecting.cancel();
+    await(asyncio::wait(std::vector{connecting}));
+    CHECK(connecting.cancelled());
+    CHECK_THROWS_AS(await(asyncio::wait_for(
+                        [&] {
+                          const Connection connection(server().address());
+                          query(connection, "SELECT pg_sleep(100)");
+                          await(asyncio::sleep(0));
+                        },
+                        100ms)),
+                    const fiber::TimeoutError&);
+  });
+}
+
+TEST_CASE("a server that is killed in the middle gives libpq's error") {
+  server();
+  const PatchedLibrary patched("PQexec");
+  asyncio::run([] {
+    std::vector<asyncio::Task<std::string>> tasks;
+    for (int i = 0; i < 5; ++i)
+      tasks.push_back(asyncio::create_task([] {
+        const Connection connection(server().address());
+        const Result result = query(connection, "SELECT pg_sleep(100)");
+        CHECK(PQresultStatus(result.get()) == PGRES_FATAL_ERROR);
+        CHECK(!connection.good());
+        return connection.error();
+      }));
+    await(asyncio::sleep(200ms));
+    server().kill();
+    for (const std::string& error : await(asyncio::gather(tasks)))
+      CHECK(contains(error, "server closed the connection unexpectedly"));
+    const Connection refused(server().address());
+    CHECK(!refused.good());
+    CHECK(contains(refused.error(), "refused"));
+  });
+}

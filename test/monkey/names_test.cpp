@@ -1,0 +1,99 @@
+#include "monkey/support.hpp"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+
+#include <cstring>
+#include <string>
+
+using namespace monkey_test;
+
+TEST_CASE(
+    "getaddrinfo of a name goes to a thread while other tasks run; of an address it does not") {
+  Events say;
+  run([&] {
+    const int before = threads();
+    addrinfo hints{};
+    hints.ai_family = AF_INET;
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* list = nullptr;
+    CHECK(::getaddrinfo("127.0.0.1", "80", &hints, &list) == 0);
+    ::freeaddrinfo(list);
+    CHECK(threads() == before);
+    const auto other = start([&] { say("other"); });
+    REQUIRE(::getaddrinfo("localhost", "80", &hints, &list) == 0);
+    say("found");
+    CHECK(asyncio::SocketAddress::from_raw(list->ai_addr, list->ai_addrlen).host() == "127.0.0.1");
+    ::freeaddrinfo(list);
+    await(other);
+    CHECK(::getaddrinfo("localhost", "no-such-service", &hints, &list) == EAI_SERVICE);
+  });
+  CHECK(say.take() == "other found");
+}
+
+TEST_CASE("getnameinfo") {
+  Events say;
+  run([&] {
+    const asyncio::SocketAddress address("127.0.0.1", 80);
+    char host[256] = "", service[32] = "";
+    const auto other = start([&] { say("other"); });
+    CHECK(::getnameinfo(address.data(), address.size(), host, sizeof host, service, sizeof service,
+                        NI_NUMERICSERV) == 0);
+    say("found");
+    CHECK(std::string(host) != "");
+    CHECK(std::string(service) == "80");
+    CHECK(::getnameinfo(address.data(), address.size(), host, 2, nullptr, 0, 0) == EAI_OVERFLOW);
+    await(other);
+  });
+  CHECK(say.take() == "other found");
+}
+
+TEST_CASE("gethostbyname and its relatives point into memory of the caller's thread") {
+  run([&] {
+    const auto* entry = ::gethostbyname("localhost");
+    REQUIRE(entry != nullptr);
+    CHECK(std::string(entry->h_name) != "");
+    in_addr address{};
+    std::memcpy(&address, entry->h_addr_list[0], sizeof address);
+    CHECK(ntohl(address.s_addr) == INADDR_LOOPBACK);
+    CHECK(entry->h_addr_list[1] == nullptr);
+
+    hostent own{};
+    hostent* result = nullptr;
+    char memory[1024];
+    int error = 0;
+    CHECK(::gethostbyname_r("localhost", &own, memory, sizeof memory, &result, &error) == 0);
+    REQUIRE(result == &own);
+    CHECK(own.h_addr_list[0] >= memory);
+    CHECK(own.h_addr_list[0] < memory + sizeof memory);
+    CHECK(own.h_name >= memory);
+    CHECK(own.h_name < memory + sizeof memory);
+    char little[8];
+    CHECK(::gethostbyname_r("localhost", &own, little, sizeof little, &result, &error) == ERANGE);
+    CHECK(result == nullptr);
+    entry = ::gethostbyaddr(&address, sizeof address, AF_INET);
+    REQUIRE(entry != nullptr);
+    CHECK(entry->h_length == 4);
+  });
+}
+
+TEST_CASE("a cancelled getaddrinfo says so, and its late answer is freed") {
+  run([&] {
+    int result = 0, error = 0;
+    const auto task = start([&] {
+      addrinfo* list = nullptr;
+      result = ::getaddrinfo("localhost", nullptr, nullptr, &list);
+      error = errno;
+    });
+    await(asyncio::sleep(0));
+    task.cancel();
+    await(asyncio::wait(std::vector{task}));
+    // Unless the answer was quicker.
+    if (result != 0) {
+      CHECK(result == EAI_SYSTEM);
+      CHECK(error == ECANCELED);
+    }
+    CHECK(task.cancelled());
+  });
+}

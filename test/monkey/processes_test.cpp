@@ -1,0 +1,135 @@
+#include "monkey/support.hpp"
+
+#include <spawn.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <string>
+
+using namespace monkey_test;
+
+namespace {
+
+// A child that ends when it is told to, by the end of the pipe.
+pid_t child_that_waits(int to_read, int to_write, int status) {
+  const std::string command = "exec " + std::to_string(to_write) + ">&-; read x <&" +
+                              std::to_string(to_read) + "; exit " + std::to_string(status);
+  const char* arguments[] = {"sh", "-c", command.c_str(), nullptr};
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, to_read, to_read);  // without O_CLOEXEC
+  ::posix_spawn_file_actions_adddup2(&actions, to_write, to_write);
+  pid_t pid = -1;
+  REQUIRE(::posix_spawn(&pid, "/bin/sh", &actions, nullptr, const_cast<char**>(arguments),
+                        environ) == 0);
+  ::posix_spawn_file_actions_destroy(&actions);
+  return pid;
+}
+
+}  // namespace
+
+TEST_CASE("waitpid lets another task run, which lets the child end") {
+  Events say;
+  run([&] {
+    Ends ends = pipe();
+    const pid_t pid = child_that_waits(ends.a, ends.b, 7);
+    const auto other = start([&] {
+      say("lets it end");
+      ends.b.close();
+    });
+    int status = 0;
+    CHECK(::waitpid(pid, &status, WNOHANG) == 0);
+    CHECK(::waitpid(pid, &status, 0) == pid);
+    say(WEXITSTATUS(status));
+    await(other);
+    CHECK(::waitpid(pid, &status, 0) == -1);
+    CHECK(errno == ECHILD);
+  });
+  CHECK(say.take() == "lets it end 7");
+}
+
+TEST_CASE("wait, waitid and stops are waited for") {
+  run([&] {
+    Ends ends = pipe();
+    const pid_t pid = child_that_waits(ends.a, ends.b, 3);
+    const auto stopper = start([&] { ::kill(pid, SIGSTOP); });
+    int status = 0;
+    CHECK(::waitpid(pid, &status, WUNTRACED) == pid);
+    CHECK(WIFSTOPPED(status));
+    await(stopper);
+    const auto other = start([&] {
+      ::kill(pid, SIGCONT);
+      ends.b.close();
+    });
+    siginfo_t info{};
+    CHECK(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) == 0);
+    CHECK(info.si_status == 3);
+    CHECK(::wait(&status) == pid);
+    CHECK(WEXITSTATUS(status) == 3);
+    await(other);
+    CHECK(::wait(&status) == -1);
+    CHECK(errno == ECHILD);
+  });
+}
+
+TEST_CASE("system runs commands at the same time") {
+  Events say;
+  run([&] {
+    // Each waits for the other.
+    const Ends one = pipe(), two = pipe();
+    for (const Ends* ends : {&one, &two})
+      for (const int fd : {int(ends->a), int(ends->b)}) ::fcntl(fd, F_SETFD, 0);
+    const auto meet = [](int to, int from) {
+      return "echo x >&" + std::to_string(to) + "; read x <&" + std::to_string(from) + "; exit 5";
+    };
+    const auto command = meet(one.b, two.a), other_command = meet(two.b, one.a);
+    const auto other = start([&] { say(WEXITSTATUS(::system(other_command.c_str()))); });
+    say(WEXITSTATUS(::system(command.c_str())));
+    await(other);
+    CHECK(::system(nullptr) != 0);
+    CHECK(::system("exit 3") == 3 << 8);
+    CHECK(WTERMSIG(::system("kill -9 $$")) == SIGKILL);
+  });
+  CHECK(say.take() == "5 5");
+}
+
+TEST_CASE("a cancelled system kills its command") {
+  run([&] {
+    int result = 0, error = 0;
+    const auto task = start([&] {
+      result = ::system("exec sleep 1000");
+      error = errno;
+    });
+    await(asyncio::sleep(5ms));
+    task.cancel();
+    await(asyncio::wait(std::vector{task}));
+    CHECK(result == -1);
+    CHECK(error == ECANCELED);
+    CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);  // no child is left
+  });
+}
+
+TEST_CASE("flock waits until another task gives the lock up") {
+  Events say;
+  run([&] {
+    char name[] = "/tmp/fiber-monkey-XXXXXX";
+    const Descriptor first(::mkostemp(name, O_CLOEXEC));
+    const Descriptor second(::open(name, O_RDWR | O_CLOEXEC));
+    ::unlink(name);
+    CHECK(::flock(first, LOCK_EX) == 0);
+    CHECK(::flock(second, LOCK_EX | LOCK_NB) == -1);
+    CHECK(errno == EWOULDBLOCK);
+    const auto holder = start([&] {
+      await(asyncio::sleep(2ms));
+      say("unlocks");
+      ::flock(first, LOCK_UN);
+    });
+    CHECK(::flock(second, LOCK_EX) == 0);
+    say("locked");
+    await(holder);
+  });
+  CHECK(say.take() == "unlocks locked");
+}
