@@ -172,6 +172,7 @@ void LoopObject::take_posted() {
     posts.swap(posts_);
   }
   for (HandleObject* handle : posts) ready_.push(Entry(handle));
+  if (resting_) [[unlikely]] ring();
 }
 
 // --- timers and the clock -----------------------------------------------------------------------
@@ -203,7 +204,10 @@ std::vector<FutureBase*> LoopObject::registered_futures() const {
 
 // --- running ------------------------------------------------------------------------------------
 
-void LoopObject::run_forever() {
+void LoopObject::run_forever() { run(false); }
+
+// Once: a single iteration, which does not wait and in which fibers begin no other by themselves.
+void LoopObject::run(bool once) {
   check_closed();
   check_not_running();
   AsyncioThread& thread = asyncio_thread();
@@ -211,6 +215,10 @@ void LoopObject::run_forever() {
   hub = greenlets->current;
   thread_ = core_thread();
   running_ = true;
+  if (resting_) {
+    resting_ = false;
+    sleeping_.store(false, std::memory_order_relaxed);
+  }
   thread.running = this;
   retain();
   struct Leave {
@@ -221,9 +229,11 @@ void LoopObject::run_forever() {
       loop->running_ = false;
       loop->hub = nullptr;
       thread.running = nullptr;
+      if (loop->embedded_) loop->rest();
       loop->release();
     }
   } leave{this, thread};
+  if (once) stopping_ = true;
   do {
     run_once();
   } while (!stopping_);
@@ -579,6 +589,7 @@ void LoopObject::close() {
   }
   selector_->detach_all();
   selector_ = std::make_unique<Selector>();
+  embedded_ = resting_ = false;
   executor_shutdown_called = true;
   if (const auto executor = std::exchange(default_executor, nullptr))
     executor->shutdown({.wait = false});
@@ -606,8 +617,6 @@ void LoopObject::add_writer(int fd, HandleObject* handle) {
 }
 
 bool LoopObject::remove_writer(int fd) { return !closed_ && selector_->remove(fd, true); }
-
-int LoopObject::fileno() { return selector_->fileno(); }
 
 void LoopObject::watch(Watch& watch, int fd) {
   check_closed();
