@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <limits>
 
+#include <sys/stat.h>
+
 namespace fiber::asyncio::detail {
 
 namespace {
@@ -17,6 +19,12 @@ constexpr std::int64_t kLongestWait = 86'400'000'000'000;  // as CPython: a day
 constexpr std::int64_t kClockResolution = 1;
 
 std::atomic<std::uint64_t> last_serial{0};
+
+// Other threads, if there are any, may know the loop and call it.
+bool has_other_threads() noexcept {
+  struct stat tasks {};
+  return ::stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 3;  // ".", ".." and this one
+}
 
 // Makes the handle's context current while its callback runs.
 class InContext {
@@ -352,10 +360,11 @@ bool LoopObject::can_ever_wake() const noexcept { return outside_work.load() != 
 
 void LoopObject::report_deadlock() {
   if (deadlock_reported_ || task_count == 0) return;
+  if (!raise_deadlock && has_other_threads()) return;
   deadlock_reported_ = true;
   std::string text =
-      "asyncio: nothing is ready, no timer is set and no descriptor is watched: only another "
-      "thread or a signal can wake this loop. Its tasks:\n";
+      "asyncio: nothing is ready, no timer is set and no descriptor is watched: only a signal or "
+      "another thread can wake this loop. Its tasks:\n";
   std::size_t listed = 0;
   for (const TaskBase* task = tasks_head; task != nullptr && listed < 20; task = task->next_task) {
     text += "  " + task->repr() + "\n";
