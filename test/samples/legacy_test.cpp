@@ -72,6 +72,12 @@ const std::vector<Program>& programs() {
        {"reading 1", "reading 2", "reading 3", "reading 4", "reading 5", "reading 6",
         "no more; the thread waited for room: yes"}},
       {"loop_per_thread", {"200 answers, from several threads"}},
+      {"c_program",
+       {"1 + 20 + 3 = 24", "70 + 50 + 3 = 120", "lexer: told to end", "Bella is served",
+        "Ada is served", "Ada: status 0 (no error), answer 3",
+        "Bella: status 42 (an error of the program's own), answer 0", "Charlotte: cancelled",
+        "Charlotte: status -7 (timed out), answer 0"},
+       true},
   };
   return all;
 }
