@@ -44,9 +44,7 @@ void sleep_for(std::int64_t nanoseconds) {
   timer.when = nanoseconds > INT64_MAX - now ? INT64_MAX - 1 : now + nanoseconds;
   timer.entry = Entry(static_cast<Leaf*>(&timer));
   timer.run = [](Leaf* leaf) noexcept {
-    auto* its = static_cast<SleepTimer*>(leaf);
-    its->index = TimerNode::kNotInHeap;
-    FutureBase& done = its->done;
+    FutureBase& done = static_cast<SleepTimer*>(leaf)->done;
     if (!done.done()) done.finish();
   };
   loop.add_timer(&timer);

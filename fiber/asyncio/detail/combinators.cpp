@@ -178,11 +178,7 @@ struct WaitBlock {
   void node_over() noexcept {
     if (--still_queued == 0) delete this;
   }
-  static void on_timeout(Leaf* leaf) noexcept {
-    auto* timer = static_cast<Timer*>(leaf);
-    timer->index = TimerNode::kNotInHeap;
-    timer->block->release();
-  }
+  static void on_timeout(Leaf* leaf) noexcept { static_cast<Timer*>(leaf)->block->release(); }
 
   FutureBase waiter;
   std::vector<FutureRef> futures;

@@ -74,7 +74,7 @@ HandleObject::~HandleObject() {
 
 void TimerObject::cancel() noexcept {
   HandleObject::cancel();
-  if (node.index >= TimerNode::kDue) return;
+  if (node.index == TimerNode::kNotInHeap) return;
   loop()->remove_timer(&node);
   release();  // the heap's reference
 }
@@ -291,7 +291,10 @@ void LoopObject::run_once() {
   else if (!timers_.empty())
     deadline = timers_.soonest();
   if (deadline != 0 || !selector_->empty()) poll(deadline);
-  if (!timers_.empty()) queue_due_timers();
+  if (!timers_.empty()) {
+    const std::int64_t end = now() + kClockResolution;
+    while (!timers_.empty() && timers_.soonest() < end) push(timers_.pop()->entry);
+  }
   begin_batch();
   while (batch_ != 0) {
     const Entry entry = ready_.front();
@@ -299,22 +302,6 @@ void LoopObject::run_once() {
     --batch_;
     run_entry(entry);
   }
-}
-
-void LoopObject::queue_due_timers() {
-  const std::int64_t end = now() + kClockResolution;
-  while (!timers_.empty() && timers_.soonest() < end) {
-    TimerNode* node = timers_.pop();
-    node->index = TimerNode::kDue;
-    push(node->entry);
-    node->position = ready_.last_position();
-  }
-}
-
-void LoopObject::withdraw(TimerNode* node) noexcept {
-  static Leaf nothing{[](Leaf*) noexcept {}};
-  node->index = TimerNode::kNotInHeap;
-  ready_.replace(node->position, node->entry, Entry(&nothing));
 }
 
 void LoopObject::begin_batch() {

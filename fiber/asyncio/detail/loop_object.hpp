@@ -174,13 +174,7 @@ class FIBER_API LoopObject {
     if (clock_ != nullptr) [[unlikely]] node->when = clock_->register_deadline(node->when);
     timers_.push(node);
   }
-  // Also of one whose leaf is queued already: it will not run.
-  void remove_timer(TimerNode* node) {
-    if (node->index == TimerNode::kDue) [[unlikely]]
-      withdraw(node);
-    else
-      timers_.remove(node);
-  }
+  void remove_timer(TimerNode* node) { timers_.remove(node); }
   void set_clock(std::shared_ptr<Clock> clock);
   void set_shuffle(std::uint64_t seed);
 
@@ -272,8 +266,6 @@ class FIBER_API LoopObject {
   };
 
   void run_once();
-  void queue_due_timers();
-  void withdraw(TimerNode* node) noexcept;
   void run_entry(Entry entry);
   void run_handle(HandleObject* handle);
   void run_task(TaskBase* task);

@@ -33,7 +33,6 @@ class Entry {
   Kind kind() const noexcept { return static_cast<Kind>(bits_ & 3U); }
   HandleObject* handle() const noexcept { return reinterpret_cast<HandleObject*>(bits_); }
   TaskBase* task() const noexcept { return reinterpret_cast<TaskBase*>(bits_ & ~std::uintptr_t{3}); }
-  bool operator==(const Entry& other) const noexcept { return bits_ == other.bits_; }
   Leaf* leaf() const noexcept { return reinterpret_cast<Leaf*>(bits_ & ~std::uintptr_t{3}); }
 
  private:
@@ -51,17 +50,6 @@ class ReadyQueue {
   std::size_t size() const noexcept { return tail_ - head_; }
   Entry front() const noexcept { return ring_[head_ & mask_]; }
   Entry at(std::size_t index) const noexcept { return ring_[(head_ + index) & mask_]; }
-  // Where the entry that was pushed last stands, for replace().
-  std::size_t last_position() const noexcept { return tail_ - 1; }
-  // Puts `by` in the place of an entry, if it is queued. It is looked for if it has been moved.
-  void replace(std::size_t position, Entry entry, Entry by) noexcept {
-    if (position - head_ < size() && ring_[position & mask_] == entry) {
-      ring_[position & mask_] = by;
-      return;
-    }
-    for (std::size_t i = head_; i != tail_; ++i)
-      if (ring_[i & mask_] == entry) ring_[i & mask_] = by;
-  }
   void pop() noexcept { ++head_; }
   void push(Entry entry) {
     if (size() == capacity_) [[unlikely]] grow();
@@ -72,8 +60,11 @@ class ReadyQueue {
   void grow() {
     const std::size_t capacity = capacity_ == 0 ? 64 : capacity_ * 2;
     auto ring = std::make_unique<Entry[]>(capacity);
-    for (std::size_t i = head_; i != tail_; ++i) ring[i & (capacity - 1)] = ring_[i & mask_];
+    const std::size_t count = size();
+    for (std::size_t i = 0; i < count; ++i) ring[i] = at(i);
     ring_ = std::move(ring);
+    head_ = 0;
+    tail_ = count;
     capacity_ = capacity;
     mask_ = capacity - 1;
   }

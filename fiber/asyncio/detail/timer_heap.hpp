@@ -13,12 +13,9 @@ namespace fiber::asyncio::detail {
 // a sleeping task; knows its place in the heap, so that a cancelled one leaves at once.
 struct TimerNode {
   static constexpr std::uint32_t kNotInHeap = std::numeric_limits<std::uint32_t>::max();
-  // Out of the heap, the entry in the ready queue. A leaf that runs sets kNotInHeap.
-  static constexpr std::uint32_t kDue = kNotInHeap - 1;
   std::int64_t when = 0;  // nanoseconds of the loop's clock
   std::uint32_t index = kNotInHeap;
   Entry entry{};
-  std::size_t position = 0;  // in the ready queue, when due
 };
 
 // A 4-ary heap: half as deep as a binary one, and the four children share cache lines.
@@ -40,7 +37,7 @@ class TimerHeap {
   // Does nothing if the node is not in the heap.
   void remove(TimerNode* node) {
     const std::uint32_t index = node->index;
-    if (index >= TimerNode::kDue) return;
+    if (index == TimerNode::kNotInHeap) return;
     node->index = TimerNode::kNotInHeap;
     const Item last = items_.back();
     items_.pop_back();
