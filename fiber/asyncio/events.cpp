@@ -50,6 +50,7 @@ TimerHandle EventLoop::arm(detail::TimerObject* timer, nanoseconds when) const {
   timer->node.entry = detail::Entry(static_cast<detail::HandleObject*>(timer));
   timer->retain();
   object().add_timer(&timer->node);
+  object().deadline_changed();
   return handle;
 }
 

@@ -8,6 +8,7 @@
 #include <concepts>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -175,6 +176,25 @@ class FIBER_API EventLoop {
   exception_handler get_exception_handler() const;
   void call_exception_handler(const ExceptionContext& context) const;
   void default_exception_handler(const ExceptionContext& context) const;
+
+  // For a foreign main loop (GLib's, a window toolkit's, a plain poll()) that waits for all of us:
+  // it watches fileno() for reading and calls run_ready() when that is readable. Nothing else is
+  // needed, and work may be brought from its callbacks (call_soon, create_task, set_result, ...).
+  // Between these calls the loop counts as not running. libuv: uv_backend_fd, uv_backend_timeout,
+  // uv_run(UV_RUN_NOWAIT).
+  //
+  // Readable while there is something to do: callbacks that are ready, descriptors, deadlines, calls
+  // from other threads. Belongs to the loop until close(); not to be read. Throws RuntimeError
+  // (closed), OSError.
+  int fileno() const;
+  // Runs one iteration without waiting, and more of them while something is ready and `budget` is
+  // not used up. True if something is ready still. Throws what run_forever does.
+  bool run_ready(nanoseconds budget = nanoseconds(0)) const;
+  // When run_ready is next due, on the clock of time(): a time that has come if something is ready
+  // already, nothing if only fileno() can tell. For hosts that would rather set a timer of theirs.
+  std::optional<nanoseconds> next_deadline() const;
+  // The same as poll() takes it: milliseconds from now, rounded up; -1: no limit.
+  int poll_timeout() const;
 
   bool get_debug() const noexcept;
   void set_debug(bool enabled) const noexcept;

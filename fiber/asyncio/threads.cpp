@@ -12,7 +12,9 @@ void EventLoop::set_default_executor(
 
 namespace detail {
 
-ExternalDone::~ExternalDone() = default;
+// On the loop's thread: were it counted down by the other one, the loop could see the job as
+// outstanding when it has already been delivered, and wait for it.
+ExternalDone::~ExternalDone() { loop()->outside_work.fetch_sub(1); }
 
 void ExternalDone::post() noexcept {
   LoopObject* its_loop = loop();
@@ -22,7 +24,6 @@ void ExternalDone::post() noexcept {
   } catch (...) {
     // No memory for one pointer: the future stays pending, which its loop will report.
   }
-  its_loop->outside_work.fetch_sub(1);
   its_loop->release();
 }
 

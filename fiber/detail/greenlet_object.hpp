@@ -111,6 +111,7 @@ class FIBER_API GreenletObject {
   std::unique_ptr<Run> run;
   contextvars::detail::ContextObject* context_variables = nullptr;  // counted
   std::unique_ptr<std::string> name;
+  void* user_data = nullptr;  // for the C interface
   std::atomic<WeakBlock*> weak{nullptr};
   GreenletObject* previous_live = nullptr;
   GreenletObject* next_live = nullptr;

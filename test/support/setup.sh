@@ -5,6 +5,9 @@
 # shellcheck disable=SC2034
 build_packages=(g++ meson ninja-build pkg-config libboost-context-dev doctest-dev
   libcurl4-openssl-dev libcereal-dev ca-certificates)
+# What samples/legacy and its tests use besides.
+# shellcheck disable=SC2034
+sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev)
 
 # need PACKAGE...: installs those whose content is missing; names are Debian's.
 need() {
@@ -52,6 +55,10 @@ present() {
     libboost-dev) has_header boost/coroutine2/coroutine.hpp ;;
     doctest-dev) has_header doctest/doctest.h ;;
     libcurl4-openssl-dev) has_header curl/curl.h ;;
+    libexpat1-dev) has_header expat.h ;;
+    libsqlite3-dev) has_header sqlite3.h ;;
+    libglib2.0-dev) pkg-config --exists glib-2.0 ;;
+    libuv1-dev) has_header uv.h ;;
     libcereal-dev) has_header cereal/cereal.hpp ;;
     ca-certificates) ! command -v apt-get >/dev/null || [ -e /etc/ssl/certs/ca-certificates.crt ] ;;
     clang-16) [ -n "$(clang)" ] ;;

@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <limits>
 
+#include <sys/stat.h>
+
 namespace fiber::asyncio::detail {
 
 namespace {
@@ -18,6 +20,12 @@ constexpr std::int64_t kLongestWait = 86'400'000'000'000;  // as CPython: a day
 constexpr std::int64_t kClockResolution = 1;
 
 std::atomic<std::uint64_t> last_serial{0};
+
+// Other threads, if there are any, may know the loop and call it.
+bool has_other_threads() noexcept {
+  struct stat tasks {};
+  return ::stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 3;  // ".", ".." and this one
+}
 
 // Makes the handle's context current while its callback runs.
 class InContext {
@@ -174,6 +182,7 @@ void LoopObject::take_posted() {
     posts.swap(posts_);
   }
   for (HandleObject* handle : posts) ready_.push(Entry(handle));
+  if (resting_) [[unlikely]] ring();
 }
 
 // --- timers and the clock -----------------------------------------------------------------------
@@ -225,7 +234,10 @@ std::vector<FutureBase*> LoopObject::registered_futures() const {
 
 // --- running ------------------------------------------------------------------------------------
 
-void LoopObject::run_forever() {
+void LoopObject::run_forever() { run(false); }
+
+// Once: a single iteration, which does not wait and in which fibers begin no other by themselves.
+void LoopObject::run(bool once) {
   check_closed();
   check_not_running();
   AsyncioThread& thread = asyncio_thread();
@@ -233,6 +245,10 @@ void LoopObject::run_forever() {
   hub = greenlets->current;
   thread_ = core_thread();
   running_ = true;
+  if (resting_) {
+    resting_ = false;
+    sleeping_.store(false, std::memory_order_relaxed);
+  }
   thread.running = this;
   retain();
   struct Leave {
@@ -244,9 +260,11 @@ void LoopObject::run_forever() {
       loop->running_ = false;
       loop->hub = nullptr;
       thread.running = nullptr;
+      if (loop->embedded_) loop->rest();
       loop->release();
     }
   } leave{this, thread};
+  if (once) stopping_ = true;
   do {
     run_once();
   } while (!stopping_);
@@ -362,10 +380,11 @@ bool LoopObject::can_ever_wake() const noexcept { return outside_work.load() != 
 
 void LoopObject::report_deadlock() {
   if (deadlock_reported_ || task_count == 0) return;
+  if (!raise_deadlock && has_other_threads()) return;
   deadlock_reported_ = true;
   std::string text =
-      "asyncio: nothing is ready, no timer is set and no descriptor is watched: only another "
-      "thread or a signal can wake this loop. Its tasks:\n";
+      "asyncio: nothing is ready, no timer is set and no descriptor is watched: only a signal or "
+      "another thread can wake this loop. Its tasks:\n";
   std::size_t listed = 0;
   for (const TaskBase* task = tasks_head; task != nullptr && listed < 20; task = task->next_task) {
     text += "  " + task->repr() + "\n";
@@ -628,6 +647,7 @@ void LoopObject::close() {
   }
   selector_->detach_all();
   selector_ = std::make_unique<Selector>();
+  embedded_ = resting_ = false;
   executor_shutdown_called = true;
   if (const auto executor = std::exchange(default_executor, nullptr))
     executor->shutdown({.wait = false});
@@ -655,8 +675,6 @@ void LoopObject::add_writer(int fd, HandleObject* handle) {
 }
 
 bool LoopObject::remove_writer(int fd) { return !closed_ && selector_->remove(fd, true); }
-
-int LoopObject::fileno() { return selector_->fileno(); }
 
 void LoopObject::watch(Watch& watch, int fd) {
   check_closed();

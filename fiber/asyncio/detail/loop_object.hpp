@@ -204,6 +204,16 @@ class FIBER_API LoopObject {
   // --- running ---
   void run_forever();
   void run_until_done(FutureBase& future, bool new_task);
+  // --- inside a foreign main loop (embedding.cpp) ---
+  // From the first call on, between two runs, the descriptor is readable when there is work.
+  int embed();
+  bool run_ready(std::int64_t budget);
+  // When run_ready should be called next: now() or before, or kForever.
+  std::int64_t next_deadline();
+  // A timer was set while the loop did not run.
+  void deadline_changed() noexcept {
+    if (resting_) [[unlikely]] rest();
+  }
   void stop() noexcept { stopping_ = true; }
   void close();
   bool is_running() const noexcept { return running_; }
@@ -219,7 +229,6 @@ class FIBER_API LoopObject {
   bool remove_reader(int fd);
   void add_writer(int fd, HandleObject* handle);
   bool remove_writer(int fd);
-  int fileno();
   // See Selector. The descriptor must not block.
   void watch(Watch& watch, int fd);
   void unwatch(Watch& watch) noexcept;
@@ -293,6 +302,9 @@ class FIBER_API LoopObject {
   bool can_ever_wake() const noexcept;
   void report_deadlock();
   void dismiss_parked() noexcept;
+  void run(bool once);
+  void rest() noexcept;
+  void ring() noexcept;
   static void task_main(void* loop);
   static constexpr std::size_t kManyReady = 32;
   static constexpr std::uint32_t kMostParked = 16;
@@ -313,10 +325,13 @@ class FIBER_API LoopObject {
   bool stopping_ = false;
   bool closed_ = false;
   bool deadlock_reported_ = false;
+  bool embedded_ = false;
+  bool resting_ = false;  // embedded, and the host's turn: whoever brings work rings
   const void* thread_ = nullptr;
 
   std::mutex post_mutex_;
   std::vector<HandleObject*> posts_;
+  // Also set while the loop rests, so that whoever pushes comes by take_posted().
   std::atomic<bool> posted_{false};
   std::atomic<bool> sleeping_{false};
   std::atomic<long> refs_{0};

@@ -2,9 +2,11 @@
 
 #include <fiber/asyncio/detail/waiter.hpp>
 
+#include <algorithm>
 #include <cerrno>
 
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 namespace fiber::asyncio::detail {
@@ -33,6 +35,7 @@ Selector::~Selector() {
   }
   ::close(epoll_);
   ::close(wake_);
+  if (timer_ >= 0) ::close(timer_);
 }
 
 void Selector::drop(HandleObject*& handle) noexcept {
@@ -309,6 +312,37 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
 void Selector::wake() noexcept {
   const std::uint64_t one = 1;
   (void)!::write(wake_, &one, sizeof one);
+}
+
+void Selector::add_timer() {
+  if (timer_ >= 0) return;
+  timer_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  if (timer_ < 0) raise_os_error(errno, "timerfd_create");
+  interest(timer_);
+  // Edge-triggered: what has expired is reported once and need not be read.
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.fd = timer_;
+  if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, timer_, &event) != 0) {
+    const int error = errno;
+    ::close(std::exchange(timer_, -1));
+    raise_os_error(error, "cannot watch a timer");
+  }
+  ++watched_;
+}
+
+void Selector::arm(std::int64_t when) noexcept {
+  constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t kSecond = 1'000'000'000;
+  if (when == kNever && armed_ == kNever) return;
+  armed_ = when;
+  itimerspec time{};
+  if (when != kNever) {
+    const std::int64_t at = std::max<std::int64_t>(when, 1);  // 0 would disarm it
+    time.it_value.tv_sec = at / kSecond;
+    time.it_value.tv_nsec = at % kSecond;
+  }
+  ::timerfd_settime(timer_, TFD_TIMER_ABSTIME, &time, nullptr);
 }
 
 }  // namespace fiber::asyncio::detail

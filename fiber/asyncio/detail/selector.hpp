@@ -10,6 +10,7 @@
 #include <fiber/asyncio/detail/watch.hpp>
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include <sys/epoll.h>
@@ -63,6 +64,12 @@ class Selector {
   // Ends a select from another thread or a signal handler.
   void wake() noexcept;
 
+  // For a foreign loop that waits for fileno(). The first makes it so that arm() has an effect and
+  // select() always asks the kernel; throws OSError. The second makes the descriptor readable at
+  // `when` on the clock of steady_clock: 0: now, INT64_MAX: by what is watched alone.
+  void add_timer();
+  void arm(std::int64_t when) noexcept;
+
  private:
   struct Interest {
     HandleObject* reader = nullptr;
@@ -82,6 +89,8 @@ class Selector {
 
   int epoll_ = -1;
   int wake_ = -1;
+  int timer_ = -1;
+  std::int64_t armed_ = std::numeric_limits<std::int64_t>::max();
   std::size_t watched_ = 0;
   std::vector<Interest> interests_;
   std::vector<Watch*> again_;

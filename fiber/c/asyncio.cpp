@@ -1,0 +1,249 @@
+// Tasks, futures and loops for plain C. A handle is the object itself, with its own count; every
+// future of this interface has a pointer as its result.
+#include <fiber/asyncio.hpp>
+#include <fiber/c/status.hpp>
+#include <fiber/fiber.h>
+
+#include <optional>
+
+namespace {
+
+namespace asyncio = fiber::asyncio;
+using asyncio::EventLoop;
+using asyncio::nanoseconds;
+using asyncio::detail::FutureBase;
+using asyncio::detail::LoopObject;
+using fiber::c::guarded;
+using fiber::c::invalid;
+using Future = asyncio::Future<void*>;
+
+Future future_of(const fiber_future* handle) {
+  if (handle == nullptr) throw fiber::ValueError("the future is NULL");
+  return Future(reinterpret_cast<FutureBase*>(const_cast<fiber_future*>(handle)));
+}
+
+// Gives the caller a reference, if it wants one.
+void hand_out(const Future& future, fiber_future** made) {
+  if (made == nullptr) return;
+  future.base().retain();
+  *made = reinterpret_cast<fiber_future*>(&future.base());
+}
+
+EventLoop loop_of(const fiber_loop* handle) {
+  if (handle == nullptr) throw fiber::ValueError("the loop is NULL");
+  return EventLoop(reinterpret_cast<LoopObject*>(const_cast<fiber_loop*>(handle)));
+}
+
+auto callable(fiber_body* body, void* argument) {
+  return [body, argument] {
+    void* result = nullptr;
+    fiber::c::raise(body(argument, &result));
+    return result;
+  };
+}
+
+void spawn(const EventLoop& loop, fiber_future** made, fiber_body* body, void* argument,
+           const char* name) {
+  if (made != nullptr) *made = nullptr;
+  if (body == nullptr) throw fiber::ValueError("a task needs a body");
+  hand_out(loop.create_task(callable(body, argument), name != nullptr ? name : ""), made);
+}
+
+std::optional<nanoseconds> limit_of(int64_t limit) {
+  if (limit < 0) return std::nullopt;
+  return nanoseconds(limit);
+}
+
+}  // namespace
+
+int fiber_run(fiber_body* body, void* argument, void** result) {
+  if (body == nullptr) return invalid("a task needs a body");
+  return guarded([&] {
+    void* returned = asyncio::run(callable(body, argument));
+    if (result != nullptr) *result = returned;
+  });
+}
+
+int fiber_spawn(fiber_future** made, fiber_body* body, void* argument, const char* name) {
+  return guarded([&] { spawn(asyncio::get_running_loop(), made, body, argument, name); });
+}
+
+int fiber_sleep(int64_t time) {
+  return guarded([&] { asyncio::await(asyncio::sleep(nanoseconds(time))); });
+}
+
+int fiber_wait_fd(int fd, int events, int64_t limit, int* ready) {
+  if (ready != nullptr) *ready = 0;
+  if (events == 0 || (events & ~(FIBER_READABLE | FIBER_WRITABLE)) != 0)
+    return invalid("events must be FIBER_READABLE, FIBER_WRITABLE or both");
+  return guarded([&] {
+    const EventLoop loop = asyncio::get_running_loop();
+    const auto came = loop.create_future<int>();
+    int seen = 0;
+    const auto note = [&](int event) {
+      seen |= event;
+      if (!came.done()) came.set_result(0);
+    };
+    struct Watched {
+      const EventLoop& loop;
+      int fd;
+      int events = 0;
+      ~Watched() {
+        if (events & FIBER_READABLE) loop.remove_reader(fd);
+        if (events & FIBER_WRITABLE) loop.remove_writer(fd);
+      }
+    } watched{loop, fd};
+    if (events & FIBER_READABLE) {
+      loop.add_reader(fd, [&] { note(FIBER_READABLE); });
+      watched.events |= FIBER_READABLE;
+    }
+    if (events & FIBER_WRITABLE) {
+      loop.add_writer(fd, [&] { note(FIBER_WRITABLE); });
+      watched.events |= FIBER_WRITABLE;
+    }
+    asyncio::await(asyncio::wait_for(came, limit_of(limit)));
+    if (ready != nullptr) *ready = seen;
+  });
+}
+
+int fiber_await(fiber_future* future, int64_t limit, void** result) {
+  if (result != nullptr) *result = nullptr;
+  return guarded([&] {
+    const Future its = future_of(future);
+    void* returned = limit < 0 ? asyncio::await(its)
+                               : asyncio::await(asyncio::wait_for(its, limit_of(limit)));
+    if (result != nullptr) *result = returned;
+  });
+}
+
+int fiber_to_thread(void* (*function)(void*), void* argument, void** result) {
+  if (result != nullptr) *result = nullptr;
+  if (function == nullptr) return invalid("there is no function");
+  return guarded([&] {
+    void* returned = asyncio::await(asyncio::to_thread(function, argument));
+    if (result != nullptr) *result = returned;
+  });
+}
+
+// --- futures ------------------------------------------------------------------------------------
+
+int fiber_future_new(fiber_future** made) {
+  if (made == nullptr) return invalid("there is no place for the future");
+  *made = nullptr;
+  return guarded([&] { hand_out(asyncio::get_running_loop().create_future<void*>(), made); });
+}
+
+fiber_future* fiber_future_ref(fiber_future* future) {
+  if (future != nullptr) reinterpret_cast<FutureBase*>(future)->retain();
+  return future;
+}
+
+void fiber_future_unref(fiber_future* future) {
+  if (future != nullptr) reinterpret_cast<FutureBase*>(future)->release();
+}
+
+int fiber_future_set_result(fiber_future* future, void* result) {
+  return guarded([&] { future_of(future).set_result(result); });
+}
+
+int fiber_future_set_status(fiber_future* future, int status) {
+  if (status == FIBER_OK) return invalid("FIBER_OK is no error: use fiber_future_set_result");
+  return guarded([&] {
+    if (status == FIBER_CANCELLED)
+      future_of(future).cancel();
+    else
+      future_of(future).set_exception(fiber::c::exception_of(status));
+  });
+}
+
+int fiber_future_cancel(fiber_future* future) {
+  return guarded([&] {
+    if (!future_of(future).cancel()) throw fiber::RuntimeError("the future is done already");
+  });
+}
+
+int fiber_future_done(const fiber_future* future) {
+  return future != nullptr && future_of(future).done() ? 1 : 0;
+}
+
+int fiber_future_cancelled(const fiber_future* future) {
+  return future != nullptr && future_of(future).cancelled() ? 1 : 0;
+}
+
+int fiber_future_result(fiber_future* future, void** result) {
+  if (result != nullptr) *result = nullptr;
+  return guarded([&] {
+    void* returned = future_of(future).result();
+    if (result != nullptr) *result = returned;
+  });
+}
+
+int fiber_future_on_done(fiber_future* future, void (*function)(void*), void* argument) {
+  if (function == nullptr) return invalid("there is no function");
+  return guarded(
+      [&] { future_of(future).add_done_callback([function, argument] { function(argument); }); });
+}
+
+// --- loops --------------------------------------------------------------------------------------
+
+fiber_loop* fiber_loop_running() {
+  LoopObject* loop = nullptr;
+  guarded([&] { loop = &asyncio::get_running_loop().object(); });
+  return fiber_loop_ref(reinterpret_cast<fiber_loop*>(loop));
+}
+
+int fiber_loop_new(fiber_loop** made) {
+  if (made == nullptr) return invalid("there is no place for the loop");
+  *made = nullptr;
+  return guarded([&] {
+    const EventLoop loop = asyncio::new_event_loop();
+    loop.object().retain();
+    *made = reinterpret_cast<fiber_loop*>(&loop.object());
+  });
+}
+
+fiber_loop* fiber_loop_ref(fiber_loop* loop) {
+  if (loop != nullptr) reinterpret_cast<LoopObject*>(loop)->retain();
+  return loop;
+}
+
+void fiber_loop_unref(fiber_loop* loop) {
+  if (loop != nullptr) reinterpret_cast<LoopObject*>(loop)->release();
+}
+
+int fiber_loop_post(fiber_loop* loop, void (*function)(void*), void* argument) {
+  if (function == nullptr) return invalid("there is no function");
+  return guarded(
+      [&] { loop_of(loop).call_soon_threadsafe([function, argument] { function(argument); }); });
+}
+
+int fiber_loop_spawn(fiber_loop* loop, fiber_future** made, fiber_body* body, void* argument,
+                     const char* name) {
+  return guarded([&] { spawn(loop_of(loop), made, body, argument, name); });
+}
+
+int fiber_loop_future_new(fiber_loop* loop, fiber_future** made) {
+  if (made == nullptr) return invalid("there is no place for the future");
+  *made = nullptr;
+  return guarded([&] { hand_out(loop_of(loop).create_future<void*>(), made); });
+}
+
+int fiber_loop_fileno(fiber_loop* loop) {
+  int fd = -1;
+  guarded([&] { fd = loop_of(loop).fileno(); });
+  return fd;
+}
+
+int fiber_loop_run_ready(fiber_loop* loop) {
+  return guarded([&] { loop_of(loop).run_ready(); });
+}
+
+int fiber_loop_poll_timeout(fiber_loop* loop) {
+  int timeout = -1;
+  guarded([&] { timeout = loop_of(loop).poll_timeout(); });
+  return timeout;
+}
+
+int fiber_loop_close(fiber_loop* loop) {
+  return guarded([&] { loop_of(loop).close(); });
+}

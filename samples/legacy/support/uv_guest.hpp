@@ -1,0 +1,41 @@
+// A libuv loop driven by ours. It exposes a descriptor and a timeout, as many libraries do: watch the
+// one, set a timer for the other, and let it run what is ready.
+#pragma once
+
+#include <fiber/asyncio.hpp>
+#include <uv.h>
+
+#include <chrono>
+
+class UvGuest {
+ public:
+  UvGuest(const fiber::asyncio::EventLoop& loop, uv_loop_t* uv) : loop_(loop), uv_(uv) {
+    loop_.add_reader(uv_backend_fd(uv_), [this] { turn(); });
+    turn();
+  }
+  UvGuest(const UvGuest&) = delete;
+  UvGuest& operator=(const UvGuest&) = delete;
+  ~UvGuest() {
+    timer_.cancel();
+    loop_.remove_reader(uv_backend_fd(uv_));
+  }
+
+  // After handles were started from outside of libuv's callbacks: it learns of them in a turn.
+  void turn() {
+    ++turns_;
+    timer_.cancel();
+    uv_run(uv_, UV_RUN_NOWAIT);
+    // A loop with nothing to do says 0: it would rather end.
+    const int timeout = uv_loop_alive(uv_) != 0 ? uv_backend_timeout(uv_) : -1;
+    if (timeout >= 0)
+      timer_ = loop_.call_later(std::chrono::milliseconds(timeout), [this] { turn(); });
+  }
+
+  int turns() const { return turns_; }
+
+ private:
+  fiber::asyncio::EventLoop loop_;
+  uv_loop_t* uv_;
+  fiber::asyncio::TimerHandle timer_;
+  int turns_ = 0;
+};

@@ -1,0 +1,108 @@
+// thread_calls_fibers: threads of an old program hand work to tasks, and wait for the results.
+//
+// The threads know nothing of fibers: they call a function that blocks until the answer is there.
+// Behind it one thread runs a loop with all the tasks.
+#include <fiber/asyncio.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../tutorial/support/print.hpp"
+
+using namespace fiber;
+using namespace std::chrono_literals;
+using asyncio::await;
+
+// A loop with a thread of its own.
+class Service {
+ public:
+  Service() {
+    std::promise<void> starting;
+    const auto started = starting.get_future();
+    thread_ = std::thread([this, starting = std::move(starting)]() mutable {
+      asyncio::run([&] {
+        loop_ = asyncio::get_running_loop();
+        stopped_ = loop_.create_future();
+        starting.set_value();
+        await(stopped_);
+      });
+    });
+    started.wait();
+  }
+  ~Service() {
+    loop_.call_soon_threadsafe([this] { stopped_.set_result(); });
+    thread_.join();
+  }
+
+  // From any thread; blocks it. Throws what the task throws.
+  int square(int number) {
+    return asyncio::run_coroutine_threadsafe(
+               [number] {
+                 await(asyncio::sleep(200ms));
+                 if (number == 3) throw ValueError("not three");
+                 return number * number;
+               },
+               loop_)
+        .result();
+  }
+  // Gives up after a time; the task is cancelled.
+  std::string patient_for(std::chrono::milliseconds limit) {
+    auto future = asyncio::run_coroutine_threadsafe(
+        [this]() -> std::string {
+          try {
+            await(asyncio::sleep(1h));
+            return "an hour";
+          } catch (const asyncio::CancelledError&) {
+            cancelled = true;
+            throw;
+          }
+        },
+        loop_);
+    try {
+      return future.result(limit);
+    } catch (const TimeoutError&) {
+      future.cancel();
+      return "timed out";
+    }
+  }
+
+  std::atomic<bool> cancelled{false};
+
+ private:
+  asyncio::EventLoop loop_;
+  asyncio::Future<void> stopped_;
+  std::thread thread_;
+};
+
+int main() {
+  Service service;
+  std::mutex mutex;
+  std::vector<std::string> answers;
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<std::thread> threads;
+  for (int number = 1; number <= 8; ++number)
+    threads.emplace_back([&, number] {
+      std::string answer = std::to_string(number) + ": ";
+      try {
+        answer += std::to_string(service.square(number));
+      } catch (const ValueError& error) {
+        answer += error.what();
+      }
+      const std::lock_guard lock(mutex);
+      answers.push_back(answer);
+    });
+  for (std::thread& thread : threads) thread.join();
+  const auto took = std::chrono::steady_clock::now() - start;
+  std::ranges::sort(answers);
+  for (const std::string& answer : answers) print(answer);
+  print("one after the other:", took > 1400ms ? "yes" : "no");
+  print(service.patient_for(50ms));
+  while (!service.cancelled) std::this_thread::yield();
+  print("and its task was cancelled");
+}

@@ -1,0 +1,305 @@
+// A loop that a foreign main loop drives: here a plain poll().
+#include <fiber/asyncio.hpp>
+#include <fiber/asyncio/testing.hpp>
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "support/events.hpp"
+
+namespace asyncio = fiber::asyncio;
+using namespace std::chrono_literals;
+using asyncio::await;
+using asyncio::EventLoop;
+using support::Events;
+using support::thrown_by;
+
+namespace {
+
+// A loop, and the host that drives it.
+class Host {
+ public:
+  Host() : loop(asyncio::new_event_loop()), fd_(loop.fileno()) {}
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+  ~Host() { loop.close(); }
+
+  bool readable(int timeout) const {
+    pollfd entry{fd_, POLLIN, 0};
+    return ::poll(&entry, 1, timeout) == 1;
+  }
+  // Without a time limit of its own: a wake-up that gets lost is one second too late.
+  template <class Done>
+  void run(Done done) {
+    while (!done()) {
+      if (!readable(60'000)) throw fiber::RuntimeError("nothing woke the host");
+      ++turns;
+      loop.run_ready();
+    }
+  }
+  // What can be done without waiting.
+  void settle() {
+    while (readable(0)) loop.run_ready();
+  }
+
+  EventLoop loop;
+  int turns = 0;
+
+ private:
+  int fd_;
+};
+
+double cpu_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+}  // namespace
+
+TEST_CASE("a poll loop runs tasks, timers and descriptors in our order") {
+  Events events;
+  Host host;
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+  const auto reader = host.loop.create_task([&] {
+    events("reads");
+    events(await(host.loop.sock_recv(ends[0], 100)));
+  });
+  const auto sleeper = host.loop.create_task([&] {
+    events("sleeps");
+    await(asyncio::sleep(20ms));
+    events("slept");
+    await(host.loop.sock_sendall(ends[1], "hello"));
+  });
+  host.loop.call_soon([&] { events("callback"); });
+  host.run([&] { return reader.done() && sleeper.done(); });
+  CHECK(events.take() == "reads sleeps callback slept hello");
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
+TEST_CASE("work brought while the host has its turn makes the descriptor readable") {
+  Events events;
+  Host host;
+  CHECK_FALSE(host.readable(0));
+
+  SUBCASE("a callback") {
+    host.loop.call_soon([&] { events("ran"); });
+  }
+  SUBCASE("a task") {
+    host.loop.create_task([&] { events("ran"); }).add_done_callback([] {});
+  }
+  SUBCASE("a result") {
+    const auto future = host.loop.create_future<std::string>();
+    const auto task = host.loop.create_task([&] { events(await(future)); });
+    host.settle();
+    CHECK(events.take() == "");
+    CHECK_FALSE(host.readable(0));
+    future.set_result("ran");
+    CHECK(host.readable(0));
+    host.run([&] { return task.done(); });
+  }
+  SUBCASE("a cancellation") {
+    const auto task = host.loop.create_task([&] {
+      const support::AtEnd end([&] { events("ran"); });
+      await(asyncio::sleep(1h));
+    });
+    host.settle();
+    CHECK(events.take() == "");
+    task.cancel();
+    host.run([&] { return task.done(); });
+  }
+  SUBCASE("a deadline") {
+    host.loop.call_later(0s, [&] { events("ran"); });
+  }
+  SUBCASE("a deadline before the one that was known") {
+    const auto later = host.loop.call_later(1h, [&] { events("never"); });
+    CHECK_FALSE(host.readable(0));
+    host.loop.call_later(1ms, [&] { events("ran"); });
+    host.run([&] { return host.turns == 1; });
+    later.cancel();
+  }
+  SUBCASE("a call from a thread") {
+    std::thread([&] { host.loop.call_soon_threadsafe([&] { events("ran"); }); }).join();
+  }
+  SUBCASE("a call from a thread while a task waits") {
+    const auto task = host.loop.create_task([&] {
+      await(asyncio::to_thread([] {}));
+      events("ran");
+    });
+    host.run([&] { return task.done(); });
+  }
+  host.settle();
+  CHECK(events.take() == "ran");
+  CHECK_FALSE(host.readable(0));
+}
+
+TEST_CASE("fibers that never wait give the turn back after one iteration, or after the budget") {
+  Host host;
+  int rounds = 0;
+  bool stop = false;
+  const auto spin = [&] {
+    while (!stop) {
+      ++rounds;
+      await(asyncio::sleep(0));
+    }
+  };
+  const auto first = host.loop.create_task(spin);
+  const auto second = host.loop.create_task(spin);
+  CHECK(host.loop.run_ready());
+  CHECK(rounds == 2);
+  CHECK(host.readable(0));
+  CHECK(host.loop.run_ready());
+  CHECK(rounds == 4);
+  CHECK(host.loop.run_ready(20ms));
+  CHECK(rounds > 8);
+  stop = true;
+  CHECK_FALSE(host.loop.run_ready(1h));
+  CHECK(first.done());
+  CHECK(second.done());
+}
+
+TEST_CASE("the host sleeps while nothing is to do") {
+  Host host;
+  int beats = 0;
+  const auto task = host.loop.create_task([&] {
+    for (; beats < 20; ++beats) await(asyncio::sleep(10ms));
+  });
+  const double before = cpu_seconds();
+  host.run([&] { return task.done(); });
+  // 200 ms: a turn for each beat, and one that finds nothing here and there; a host that spins
+  // makes some hundred thousands.
+  CHECK(host.turns >= 20);
+  CHECK(host.turns <= 100);
+  CHECK(cpu_seconds() - before < 0.15);
+}
+
+TEST_CASE("no wake-up of another thread is lost") {
+  Host host;
+  constexpr int kCalls = 2000;
+  int seen = 0;
+  std::atomic<int> answered{0};
+  std::thread caller([&] {
+    for (int i = 0; i < kCalls; ++i) {
+      host.loop.call_soon_threadsafe([&] {
+        ++seen;
+        answered.store(seen);
+        answered.notify_one();
+      });
+      // Often just when the host goes to sleep.
+      if (i % 4 != 0) answered.wait(i);
+    }
+  });
+  host.run([&] { return seen == kCalls; });
+  caller.join();
+  CHECK(host.turns <= kCalls + 10);
+}
+
+TEST_CASE("next_deadline and poll_timeout tell when the next turn is due") {
+  Host host;
+  CHECK_FALSE(host.loop.next_deadline());
+  CHECK(host.loop.poll_timeout() == -1);
+
+  const auto later = host.loop.call_later(1h, [] {});
+  CHECK(host.loop.next_deadline() == later.when());
+  CHECK(host.loop.poll_timeout() > 3'500'000);
+  CHECK(host.loop.poll_timeout() <= 3'600'000);
+
+  const auto sooner = host.loop.call_at(host.loop.time() + 999us, [] {});
+  CHECK(host.loop.next_deadline() == sooner.when());
+  CHECK(host.loop.poll_timeout() <= 1);
+  sooner.cancel();
+  CHECK(host.loop.next_deadline() == later.when());
+
+  host.loop.call_soon([] {});
+  CHECK(host.loop.poll_timeout() == 0);
+  CHECK(*host.loop.next_deadline() <= host.loop.time());
+  host.settle();
+  std::thread([&] { host.loop.call_soon_threadsafe([] {}); }).join();
+  CHECK(host.loop.poll_timeout() == 0);
+  host.settle();
+  later.cancel();
+  CHECK(host.loop.poll_timeout() == -1);
+}
+
+TEST_CASE("a callback of the host may run the loop until something is done") {
+  Host host;
+  Events events;
+  const auto background = host.loop.create_task([&] {
+    await(asyncio::sleep(1ms));
+    events("background");
+  });
+  host.settle();
+  CHECK(host.loop.run_until_complete([&] {
+    await(background);
+    await(asyncio::sleep(1ms));
+    return 42;
+  }) == 42);
+  CHECK(events.take() == "background");
+  CHECK_FALSE(host.readable(0));
+  host.loop.call_soon([&] { events("still embedded"); });
+  CHECK(host.readable(0));
+  host.settle();
+  CHECK(events.take() == "still embedded");
+}
+
+TEST_CASE("between two turns the loop is not running, and inside of one it cannot be nested") {
+  Host host;
+  CHECK_FALSE(host.loop.is_running());
+  CHECK(thrown_by([] { asyncio::get_running_loop(); }) == "RuntimeError('no running event loop')");
+  const auto task = host.loop.create_task([&] {
+    CHECK(host.loop.is_running());
+    host.loop.run_ready();
+  });
+  host.settle();
+  CHECK(fiber::repr(task.exception()) == "RuntimeError('This event loop is already running')");
+}
+
+TEST_CASE("a KeyboardInterrupt leaves the turn, and the next one goes on") {
+  Host host;
+  Events events;
+  host.loop.call_soon([] { throw fiber::KeyboardInterrupt(); });
+  host.loop.call_soon([&] { events("next"); });
+  CHECK(thrown_by([&] { host.loop.run_ready(); }) == "KeyboardInterrupt()");
+  CHECK(host.readable(0));
+  host.settle();
+  CHECK(events.take() == "next");
+}
+
+TEST_CASE("virtual time passes in a host's loop too") {
+  Host host;
+  const asyncio::testing::VirtualClock clock;
+  clock.attach(host.loop);
+  Events events;
+  const auto task = host.loop.create_task([&] {
+    await(asyncio::sleep(1h));
+    events("an hour");
+    await(asyncio::to_thread([] {}));
+    await(asyncio::sleep(1h));
+  });
+  host.run([&] { return task.done(); });
+  CHECK(events.take() == "an hour");
+  CHECK(clock.time() == 2h);
+}
+
+TEST_CASE("a loop that is closed has no descriptor") {
+  const EventLoop loop = asyncio::new_event_loop();
+  CHECK(loop.fileno() == loop.fileno());
+  loop.close();
+  const std::string closed = "RuntimeError('Event loop is closed')";
+  CHECK(thrown_by([&] { loop.fileno(); }) == closed);
+  CHECK(thrown_by([&] { loop.run_ready(); }) == closed);
+  CHECK(thrown_by([&] { static_cast<void>(loop.next_deadline()); }) == closed);
+}

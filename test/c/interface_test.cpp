@@ -1,0 +1,161 @@
+// The interface for plain C: the scenarios are compiled as C11.
+#include <fiber/asyncio.hpp>
+#include <fiber/fiber.h>
+#include <fiber/greenlet.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstdarg>
+#include <cstdio>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "c/scenarios.h"
+
+namespace {
+
+std::mutex mutex;
+std::string notes;
+
+std::string noted_by(void (*scenario)()) {
+  scenario();
+  return std::exchange(notes, {});
+}
+
+}  // namespace
+
+extern "C" void note(const char* format, ...) {
+  char line[300];
+  std::va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(line, sizeof line, format, arguments);
+  va_end(arguments);
+  const std::lock_guard lock(mutex);
+  notes += (notes.empty() ? "" : "\n") + std::string(line);
+}
+
+TEST_CASE("pointers go both ways through a switch") {
+  CHECK(noted_by(values_go_both_ways) ==
+        "new 0\ng got a\nreceived one, status 0, dead 0\n"
+        "g got b, status 0\nreceived two, status 0, dead 0\n"
+        "g got c, status 0\nreceived result, status 0, dead 1\n"
+        "received d, status 0, dead 1\nnobody looks: 0");
+}
+
+TEST_CASE("a status that a body returns arrives at its parent, one that is thrown in the greenlet") {
+  CHECK(noted_by(statuses_go_up_and_down) ==
+        "ended with 7\nended with -2\nended with -1\nended with -7\nended with -99\n"
+        "begins 0\ng was told 42: an error of the program's own\nthrown 42\ndead 1\n"
+        "a dead one passes it on: 43\nnot started: 44\ndead 1");
+}
+
+TEST_CASE("a greenlet that is killed is told so and cleans up") {
+  CHECK(noted_by(a_killed_greenlet_cleans_up) ==
+        "not started: killed 0\ndead 1\nactive 1\ntold the greenlet is to end, frees\nkilled 0\n"
+        "active 0, dead 1\nkilled again 0\nitself: -3");
+}
+
+TEST_CASE("dropping the last reference kills a greenlet") {
+  CHECK(noted_by(an_unreferenced_greenlet_is_killed) ==
+        "one reference is left\ntold the greenlet is to end, frees\nnone");
+}
+
+TEST_CASE("a greenlet that goes on after it was killed is reported") {
+  CHECK(noted_by(a_greenlet_that_refuses_to_end) ==
+        "told the greenlet is to end\n"
+        "killed: -3, the greenlet did not end when it was told to\nkilled: 0");
+}
+
+TEST_CASE("a greenlet has a parent, data, a name and a stack") {
+  CHECK(noted_by(what_a_greenlet_knows) ==
+        "main has a parent 0\nmain's stack 0\ndata NULL\nname of 6: wor\nname of 1: w\n"
+        "length alone 1\nstack of 100000\nitself 1, its parent 1\ndata mine\n"
+        "uses its stack 1\nstatus 0\nset parent 0");
+}
+
+TEST_CASE("what cannot be is refused with a status and a text") {
+  CHECK(noted_by(invalid_calls) ==
+        "no body -2\nsays a greenlet needs a body, and a place\nno place -2\nswitch -2\n"
+        "says the greenlet is NULL\nkill -2\ndead 0\ndata -2\nthrow nothing -2\n"
+        "its own parent -2\nsleep -3\n"
+        "says await() was called outside of a task: start one with asyncio::run or create_task\nspawn -3\nawait -2\nloop 0\npost -2\n"
+        "unknown status");
+}
+
+TEST_CASE("options of a program that knew fewer of them") {
+  CHECK(noted_by(old_options) == "new 0\nstack of 65536, name of 0");
+}
+
+TEST_CASE("tasks take turns") {
+  CHECK(noted_by(tasks_take_turns) ==
+        "main waits\na 0\nb 0\na 1\nb 1\na 0\nb 0\nin a task: run -3\nrun 0 all done");
+}
+
+TEST_CASE("a task ends with a result or a status") {
+  CHECK(noted_by(a_task_returns) ==
+        "not yet -3, done 0\nawait 0\nresult pointer\nawait 7: an error of the program's own\n"
+        "done 1, result 7\na task's result is its own: -3\nrun 8");
+}
+
+TEST_CASE("a task is cancelled, by another one and by the end of the run") {
+  CHECK(noted_by(a_task_is_cancelled) ==
+        "cancel 0\nwoken: cancelled\nawait -8\ncancelled 1\ncancel -3\nwoken: cancelled\nrun 0");
+}
+
+TEST_CASE("a future is ended by anybody, once") {
+  CHECK(noted_by(a_future_is_awaited) ==
+        "sets 0\nsets -3\ntold it is done\nawait 0\nanswer\nset status 0\nawait 9\nresult 9\nrun 0");
+}
+
+TEST_CASE("a wait has a limit") {
+  CHECK(noted_by(limits) == "woken: cancelled\nawait -7\ncancelled 1\nawait 0\nrun 0");
+}
+
+TEST_CASE("a descriptor is waited for") {
+  CHECK(noted_by(descriptors) ==
+        "limit: -7\nready 0\nwrites 1\nwait 0\nready 1\nwait 0\nready 2\nno event -2\n"
+        "no descriptor -2\nclosed -6, errno EBADF\nrun 0");
+}
+
+TEST_CASE("threads post to a loop, and a task has them block in its place") {
+  CHECK(noted_by(threads) ==
+        "post 0\nawait 0, from another thread\nto_thread 0, blocked elsewhere\nrun 0");
+}
+
+TEST_CASE("a loop inside a poll loop") {
+  CHECK(noted_by(a_loop_in_a_loop) ==
+        "new 0\ntimeout -1, ready 0\ntimeout 0, ready 1\nin the host 0\nin the host 1\ndone\n"
+        "close 0\nfileno -1\npost -3");
+}
+
+TEST_CASE("an exception of C++ code that passes through a body in C arrives as it was") {
+  struct Thrower {
+    static int through_c(void*, void**) {
+      // What C code does: it sees a status, and passes it on.
+      const fiber::greenlet inner([] { throw std::out_of_range("far away"); });
+      return fiber_greenlet_switch(reinterpret_cast<fiber_greenlet*>(inner.object()), nullptr,
+                                   nullptr);
+    }
+  };
+  fiber_greenlet* g = nullptr;
+  REQUIRE(fiber_greenlet_new(&g, &Thrower::through_c, nullptr, nullptr) == FIBER_OK);
+  const fiber::greenlet same(reinterpret_cast<fiber::detail::GreenletObject*>(g));
+  CHECK_THROWS_WITH_AS(same.switch_(), "far away", std::out_of_range);
+  CHECK(std::string(fiber_last_error()) == "far away");
+  fiber_greenlet_unref(g);
+}
+
+TEST_CASE("a value that is no pointer is refused on its way to C") {
+  const fiber::greenlet text([] { return std::string("text"); });
+  void* received = &mutex;
+  CHECK(fiber_greenlet_switch(reinterpret_cast<fiber_greenlet*>(text.object()), nullptr,
+                              &received) == FIBER_INVALID);
+  CHECK(received == nullptr);
+}
+
+TEST_CASE("exceptions that leave a loop are statuses") {
+  const auto run = [](fiber_body* body) { return fiber_run(body, nullptr, nullptr); };
+  CHECK(run([](void*, void**) -> int { return FIBER_INTERRUPTED; }) == FIBER_INTERRUPTED);
+  CHECK(run([](void*, void**) -> int { throw fiber::SystemExit(3); }) == FIBER_ERROR);
+}

@@ -1,0 +1,36 @@
+/* What programs in C do with <fiber/fiber.h>; interface_test.cpp compares what they note. */
+#ifndef SCENARIOS_H
+#define SCENARIOS_H
+
+#include <fiber/fiber.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Appends to the list of what happened, as printf does. Given by the test. */
+void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+void values_go_both_ways(void);
+void statuses_go_up_and_down(void);
+void a_killed_greenlet_cleans_up(void);
+void an_unreferenced_greenlet_is_killed(void);
+void a_greenlet_that_refuses_to_end(void);
+void what_a_greenlet_knows(void);
+void invalid_calls(void);
+void old_options(void);
+
+void tasks_take_turns(void);
+void a_task_returns(void);
+void a_task_is_cancelled(void);
+void a_future_is_awaited(void);
+void limits(void);
+void descriptors(void);
+void threads(void);
+void a_loop_in_a_loop(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
