@@ -240,8 +240,12 @@ bool GeneratorObject::ask(Request request) {
     const auto [last, at_yield] = claim(this, request.thrown);
     ready = kNotReady;
     if (last != this && (request.close || is_generator_exit(request.thrown))) {
+      // This one gets what was thrown, once the others are closed.
+      std::exception_ptr exit = std::exchange(
+          request.thrown, std::make_exception_ptr(GeneratorExit()));
+      if (!at_yield && last->inner_error == exit) last->inner_error = request.thrown;
       for (GeneratorObject* at = this; at != last; at = at->delegate) {
-        at->pending_exit = request.thrown;
+        at->pending_exit = std::exchange(exit, request.thrown);
         at->delegate->closing = true;
         at->delegate->yieldable = nullptr;
       }
@@ -371,7 +375,8 @@ void GeneratorObject::delegate_to(GeneratorObject* inner) {
     const auto [last, at_yield] = inner->claim(top, nullptr);
     inner->delegator = this;
     delegate = inner;
-    if (yieldable == nullptr) last->yieldable = nullptr;
+    if (yieldable == nullptr)
+      for (GeneratorObject* at = inner; at != nullptr; at = at->delegate) at->yieldable = nullptr;
     if (at_yield) last->sent = nullptr;
     core::switch_context(state, context, last->context);
   }

@@ -196,6 +196,18 @@ FIBER_API bool is_generator_exit(const std::exception_ptr& error) noexcept;
 template <class Return>
 class ResultSlot {
  public:
+  // Drops at the end of a scope what has not been taken.
+  class Drop {
+   public:
+    explicit Drop(ResultSlot& slot) noexcept : slot_(slot) {}
+    Drop(const Drop&) = delete;
+    Drop& operator=(const Drop&) = delete;
+    ~Drop() { slot_.drop(); }
+
+   private:
+    ResultSlot& slot_;
+  };
+
   template <class F, class Self>
   void fill(F& body, Self& self) {
     if constexpr (std::is_reference_v<Return>)
@@ -204,6 +216,16 @@ class ResultSlot {
       held_.emplace(body(self));
   }
   void drop() noexcept { held_ = {}; }
+  // From a StopIteration.
+  void fill_from(value& stopped) {
+    if (stopped.empty())
+      held_ = {};
+    else if constexpr (std::is_reference_v<Return>)
+      held_ = std::addressof(
+          stopped.as<std::reference_wrapper<std::remove_reference_t<Return>>>().get());
+    else
+      held_.emplace(std::move(stopped.as<std::remove_cv_t<Return>>()));
+  }
   // For StopIteration.
   value as_value() {
     auto taken = std::exchange(held_, {});
@@ -232,6 +254,10 @@ class ResultSlot {
 template <>
 class ResultSlot<void> {
  public:
+  struct Drop {
+    explicit Drop(const ResultSlot&) noexcept {}
+  };
+
   template <class F, class Self>
   void fill(F& body, Self& self) {
     static_assert(std::is_void_v<decltype(body(self))>,
@@ -239,6 +265,7 @@ class ResultSlot<void> {
     body(self);
   }
   void drop() noexcept {}
+  void fill_from(value&) noexcept {}
   value as_value() { return {}; }
   void take() {}
   void take_optional() {}
@@ -350,21 +377,32 @@ class GeneratorSelf : private detail::GeneratorObject {
   template <class Range>
   void from_range(Range&& range) {
     static_assert(std::ranges::input_range<Range>, "yield_from takes a generator or a range");
-    for (auto&& item : range) {
-      hand_on(std::forward<decltype(item)>(item));
-      if constexpr (!std::is_void_v<Send>)
-        if (sent != nullptr) [[unlikely]]
-          detail::sent_to_range();
+    try {
+      for (auto&& item : range) {
+        hand_on(std::forward<decltype(item)>(item));
+        if constexpr (!std::is_void_v<Send>)
+          if (sent != nullptr) [[unlikely]]
+            detail::sent_to_range();
+      }
+    } catch (const StopIteration&) {
+      // Thrown in, it ends the delegation, as it does in CPython.
     }
   }
 
   template <class Y, class S, class R>
   R from_generator(Generator<Y, S, R> inner) {
     GeneratorSelf<Y, S, R>* self = inner.self();
-    if constexpr (detail::same_item<Y, Yield> && detail::same_sent<S, Send>)
-      delegate_to(self);
-    else
-      forward(self);
+    // Nobody gets what it returns in answer to being closed.
+    const typename detail::ResultSlot<R>::Drop dropping(self->result_);
+    try {
+      if constexpr (detail::same_item<Y, Yield> && detail::same_sent<S, Send>)
+        delegate_to(self);
+      else
+        forward(self);
+    } catch (const StopIteration& stop) {
+      // Thrown into a generator that has ended, it is its result.
+      self->result_.fill_from(stop.value());
+    }
     return self->result_.take();
   }
 
