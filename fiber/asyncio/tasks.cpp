@@ -23,15 +23,17 @@ LoopObject& loop_for_futures() {
 
 namespace {
 
-// Everything a sleeping task needs, on its own stack.
-struct SleepTimer final : TimerNode, Leaf {
-  explicit SleepTimer(LoopObject& its_loop) : loop(its_loop), done(&its_loop) { done.retain(); }
-  ~SleepTimer() { loop.remove_timer(this); }
-  SleepTimer(const SleepTimer&) = delete;
-  SleepTimer& operator=(const SleepTimer&) = delete;
+// Everything a sleeping task needs, on its own stack: what it waits for, and the timer that ends it.
+struct SleepTimer final : FutureBase, TimerNode, Leaf {
+  explicit SleepTimer(LoopObject& its_loop) : FutureBase(&its_loop) { retain(); }
+  ~SleepTimer() override { loop()->remove_timer(this); }
 
-  LoopObject& loop;
-  FutureBase done;
+  // The timer goes now rather than when the task wakes: if it fell due in between, it would stand in
+  // the ready queue behind the task that is about to end it.
+  bool cancel(std::string message) override {
+    loop()->remove_timer(this);
+    return FutureBase::cancel(std::move(message));
+  }
 };
 
 }  // namespace
@@ -44,12 +46,12 @@ void sleep_for(std::int64_t nanoseconds) {
   timer.when = nanoseconds > INT64_MAX - now ? INT64_MAX - 1 : now + nanoseconds;
   timer.entry = Entry(static_cast<Leaf*>(&timer));
   timer.run = [](Leaf* leaf) noexcept {
-    FutureBase& done = static_cast<SleepTimer*>(leaf)->done;
-    if (!done.done()) done.finish();
+    auto& self = *static_cast<SleepTimer*>(leaf);
+    if (!self.done()) self.finish();
   };
   loop.add_timer(&timer);
-  task.wait(&timer.done);
-  timer.done.check_result();
+  task.wait(&timer);
+  timer.check_result();
 }
 
 void report_never_awaited(const char* coroutine_name) noexcept {

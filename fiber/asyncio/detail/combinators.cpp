@@ -146,8 +146,19 @@ struct WaitBlock {
   struct Timer : TimerNode, Leaf {
     WaitBlock* block = nullptr;
   };
+  struct Waiter : FutureBase {
+    explicit Waiter(WaitBlock& its_block, LoopObject* loop) : FutureBase(loop), block(its_block) {
+      retain();
+    }
+    // The timer must not fall due between this and the end of the wait, which ends the block.
+    bool cancel(std::string message) override {
+      loop()->remove_timer(&block.timer);
+      return FutureBase::cancel(std::move(message));
+    }
+    WaitBlock& block;
+  };
 
-  explicit WaitBlock(LoopObject* loop) : waiter(loop) { waiter.retain(); }
+  explicit WaitBlock(LoopObject* loop) : waiter(*this, loop) {}
 
   void release() {
     if (!waiter.done()) waiter.finish();
@@ -180,7 +191,7 @@ struct WaitBlock {
   }
   static void on_timeout(Leaf* leaf) noexcept { static_cast<Timer*>(leaf)->block->release(); }
 
-  FutureBase waiter;
+  Waiter waiter;
   std::vector<FutureRef> futures;
   std::unique_ptr<Node[]> nodes;
   Timer timer;

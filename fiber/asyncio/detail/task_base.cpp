@@ -118,10 +118,16 @@ void TaskBase::wait(FutureBase* future) {
   if (wakeup.future != nullptr) [[unlikely]] wakeup.future->remove(&wakeup);
   if (foreign) [[unlikely]] fiber::detail::release(self);
   if (future->done()) future->set_log_traceback(false);
-  if (must_cancel_ && future->cancelled() && !abandoned_) [[unlikely]] {
-    // The first cancellation is on its way already; the second adds nothing to it.
-    must_cancel_ = false;
-    std::rethrow_exception(future->make_cancelled_error());
+  if (must_cancel_ && future->done() && !abandoned_) [[unlikely]] {
+    try {
+      future->check_result();
+    } catch (const CancelledError&) {
+      // The first cancellation is on its way already; the second adds nothing to it.
+      must_cancel_ = false;
+      throw;
+    } catch (...) {
+      // Gives way to the cancellation.
+    }
   }
   check_cancelled();
 }
