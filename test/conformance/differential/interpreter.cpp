@@ -237,6 +237,8 @@ std::vector<std::string> Interpreter::execute() {
   asyncio::set_event_loop({});
   loop.close();
   silent_ = true;
+  if (const long futures = loop.object().futures_alive; futures != 0)
+    trace_.push_back("left behind: futures " + std::to_string(futures));
   return std::move(trace_);
 }
 

@@ -21,9 +21,21 @@ std::string read(std::istream& stream) {
   return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
 }
 
+// Greenlets and stacks of this thread.
+std::string holdings() {
+  return std::to_string(fiber::detail::greenlet_thread().object_count()) + " greenlets, " +
+         std::to_string(fiber::core::thread_state().pool.census().in_use) + " stacks";
+}
+
+// The trace, and lines that begin with "left behind" if something outlives the scenario.
 std::vector<std::string> trace_of(const differential::Entry& entry) {
   const differential::Scenario scenario = differential::parse(entry.lines);
-  return differential::Interpreter(scenario).execute();
+  fiber::getcurrent();
+  const std::string before = holdings();
+  std::vector<std::string> trace = differential::Interpreter(scenario).execute();
+  if (const std::string after = holdings(); after != before)
+    trace.push_back("left behind: " + after + " (before: " + before + ")");
+  return trace;
 }
 
 // Takes out of both what CPython reported late, because a cycle of references held it: we report
