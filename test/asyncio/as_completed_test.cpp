@@ -32,8 +32,8 @@ auto worker(Trace& trace, std::string name, int count) {
 TEST_CASE("results come in the order in which the tasks end, two iterations later") {
   Trace trace;
   run([&] {
-    for (auto next : as_completed(
-             std::vector{worker(trace, "a", 3)(), worker(trace, "b", 0)(), worker(trace, "c", 1)()}))
+    for (auto next : as_completed(std::vector{worker(trace, "a", 3)(), worker(trace, "b", 0)(),
+                                              worker(trace, "c", 1)()}))
       trace("next ", await(std::move(next)));
   });
   CHECK(trace.take() ==

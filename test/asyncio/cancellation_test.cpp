@@ -259,8 +259,7 @@ TEST_CASE("waiting tasks see it in the order of the cancel calls, queued ones in
   Trace trace;
   run([&] {
     std::vector<asyncio::Task<>> waiting;
-    for (int i = 0; i < 3; ++i)
-      waiting.push_back(create_task(sleeper(trace, std::to_string(i))));
+    for (int i = 0; i < 3; ++i) waiting.push_back(create_task(sleeper(trace, std::to_string(i))));
     turns(1);
     for (int i : {2, 0, 1}) waiting.at(i).cancel();
     turns(1);

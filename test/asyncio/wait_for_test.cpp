@@ -63,8 +63,7 @@ TEST_CASE("what does not suspend runs at once, in the task that calls") {
     trace("got ", await(wait_for(inner(), std::nullopt)));
     await(marker);
   });
-  CHECK(trace.take() ==
-        "[1] inner True | [1] got 5 | [1] inner True | [1] got 5 | [2] marker");
+  CHECK(trace.take() == "[1] inner True | [1] got 5 | [1] inner True | [1] got 5 | [2] marker");
 }
 
 // check 44
@@ -142,7 +141,8 @@ TEST_CASE("the timeout comes when the clean-up is over, from the cancellation") 
         "[15] cancelled | [18] cleanup over | [20] TimeoutError() from CancelledError()");
 }
 
-TEST_CASE("an awaitable that swallows the cancellation gives its result, one that fails its error") {
+TEST_CASE(
+    "an awaitable that swallows the cancellation gives its result, one that fails its error") {
   Trace trace;
   run([&] {
     const auto late = until_cancelled([] { return std::string("late value"); });
@@ -191,21 +191,24 @@ TEST_CASE("cancelling a wait_for cancels what it waits for, and waits for that")
     simple.cancel();
     trace(thrown_by([&] { await(simple); }), " ", future.cancelled());
     auto outer = create_task([&] {
-      await(wait_for([&] {
-        const AtEnd end([&] { trace("inner over"); });
-        try {
-          await(asyncio::sleep(10s));
-        } catch (const CancelledError&) {
-          turns(1);
-          throw;
-        }
-      }, 10s));
+      await(wait_for(
+          [&] {
+            const AtEnd end([&] { trace("inner over"); });
+            try {
+              await(asyncio::sleep(10s));
+            } catch (const CancelledError&) {
+              turns(1);
+              throw;
+            }
+          },
+          10s));
     });
     turns(1);
     outer.cancel();
     trace(thrown_by([&] { await(outer); }));
-    auto swallowing = create_task(
-        [&] { return await(wait_for(until_cancelled([] { return std::string("kept"); })(), 10s)); });
+    auto swallowing = create_task([&] {
+      return await(wait_for(until_cancelled([] { return std::string("kept"); })(), 10s));
+    });
     turns(1);
     swallowing.cancel();
     trace(await(swallowing), " ", swallowing.cancelling());

@@ -138,8 +138,7 @@ TEST_CASE("what is given twice counts once; futures may be waited for, their err
     const auto loop = asyncio::get_running_loop();
     const auto future = loop.create_future();
     loop.call_soon([&] { future.set_exception(fiber::ValueError("f")); });
-    const auto result =
-        await(wait(std::vector{future}, {.return_when = asyncio::FIRST_EXCEPTION}));
+    const auto result = await(wait(std::vector{future}, {.return_when = asyncio::FIRST_EXCEPTION}));
     trace(result.done.size(), " ", future.exception());
   });
   CHECK(trace.take() == "[2] t done | [4] [t] [] | [7] 1 ValueError('f')");
