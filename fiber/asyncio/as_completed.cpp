@@ -23,11 +23,10 @@ CompletionOrder::CompletionOrder(LoopObject& loop, std::vector<FutureRef> future
     if (++registered_ == 1) retain();
   }
   if (todo_ != 0 && timeout.value())
-    timeout_ = EventLoop(&loop).call_later(*timeout.value(),
-                                           [order = Ref(this)] { order->on_timeout(); });
+    timeout_ = EventLoop(&loop).call_later(*timeout.value(), [this] { on_timeout(); });
 }
 
-CompletionOrder::~CompletionOrder() = default;
+CompletionOrder::~CompletionOrder() { timeout_.cancel(); }
 
 bool CompletionOrder::take() noexcept {
   if (left_ == 0) return false;
@@ -48,6 +47,8 @@ void CompletionOrder::on_done(Leaf* leaf) noexcept {
   if (order->todo_ != 0) {
     order->done_.put_nowait(std::move(node->wanted));
     if (--order->todo_ == 0) order->timeout_.cancel();
+  } else {  // the time was up first
+    node->wanted = FutureRef();
   }
   order->node_over();
 }

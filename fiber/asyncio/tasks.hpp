@@ -118,6 +118,13 @@ auto EventLoop::create_task(A&& coroutine, const std::string& name) const {
 namespace detail {
 // The loop that ensure_future uses when none runs: the thread's, as in Python.
 FIBER_API LoopObject& loop_for_futures();
+
+// A coroutine that its loop refuses is closed: the error says it all.
+template <class T>
+Task<T> spawn_or_close(LoopObject& loop, Coroutine<T> coroutine) {
+  if (loop.is_closed()) [[unlikely]] coroutine.close();
+  return spawn(loop, std::move(coroutine), {});
+}
 }  // namespace detail
 
 // A future or task as it is; anything else becomes a task of the running (or set) loop.
@@ -126,15 +133,15 @@ auto ensure_future(A&& awaitable) {
   if constexpr (future_like<A>)
     return std::remove_cvref_t<A>(std::forward<A>(awaitable));
   else
-    return detail::spawn(detail::loop_for_futures(),
-                         detail::as_coroutine(std::forward<A>(awaitable)), {});
+    return detail::spawn_or_close(detail::loop_for_futures(),
+                                  detail::as_coroutine(std::forward<A>(awaitable)));
 }
 template <class A>
 auto ensure_future(A&& awaitable, const EventLoop& loop) {
   if constexpr (future_like<A>)
     return std::remove_cvref_t<A>(std::forward<A>(awaitable));
   else
-    return loop.create_task(std::forward<A>(awaitable));
+    return detail::spawn_or_close(loop.object(), detail::as_coroutine(std::forward<A>(awaitable)));
 }
 
 // The task that runs; a null reference in a callback.

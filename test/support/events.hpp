@@ -84,6 +84,20 @@ class UnraisableEvents {
   fiber::unraisable_hook previous_;
 };
 
+// The same where no greenlet is to blame: the message alone.
+class MessageEvents {
+ public:
+  explicit MessageEvents(Events& events)
+      : previous_(fiber::set_unraisablehook(
+            [&events](const fiber::UnraisableHookArgs& args) { events(args.message); })) {}
+  MessageEvents(const MessageEvents&) = delete;
+  MessageEvents& operator=(const MessageEvents&) = delete;
+  ~MessageEvents() { fiber::set_unraisablehook(std::move(previous_)); }
+
+ private:
+  fiber::unraisable_hook previous_;
+};
+
 // "Type('text')" of what `function` throws, "" if it returns.
 template <class F>
 std::string thrown_by(F&& function) {

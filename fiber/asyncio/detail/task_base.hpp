@@ -171,6 +171,7 @@ FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_greenlet() {
     ready_.pop();
     --batch_;
     Leaf* leaf = entry.leaf();
+    current_task = nullptr;  // what it drops may run code of the user's
     leaf->run(leaf);
   }
   current_task = nullptr;

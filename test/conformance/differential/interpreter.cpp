@@ -238,11 +238,19 @@ std::vector<std::string> Interpreter::execute() {
   while (!made_.empty()) {  // the last references: what is reported now, in this order
     const AnyFuture future = std::move(made_.front().second);
     made_.pop_front();
-    report_if_kept(as_ref(future));
+    // One that a pending future keeps, because it waits for that, is reported with the loop's end
+    // only; here it is its turn.
+    asyncio::detail::FutureBase& base = as_ref(future).base();
+    if (base.refs() == 1 || !base.log_traceback() || label_of(as_ref(future)) != "*") continue;
+    base.set_log_traceback(false);
+    log("-", 0, std::string("handler ") + base.class_name() + " exception was never retrieved: " +
+                    show_error(base.peek_exception()));
   }
-  silent_ = true;
   asyncio::set_event_loop({});
   loop.close();
+  silent_ = true;
+  if (const long futures = loop.object().futures_alive; futures != 0)
+    trace_.push_back("left behind: futures " + std::to_string(futures));
   return std::move(trace_);
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import gc
 
 import virtual_loop
 from blocks import BLOCKS, RERAISE, try_parts
@@ -250,7 +251,10 @@ class Interpreter:
         message = context['message']
         if message.startswith('Exception in callback'):
             message = 'Exception in callback'
-        self.log('-', 0, f'handler {message}: {show_error(context.get("exception"))}')
+        self.report('handler', message, context.get('exception'))
+
+    def report(self, kind, message, error):
+        self.log('-', 0, f'{kind} {message}: {show_error(error)}')
 
     def watch(self):
         """Fires when nothing else is scheduled: either all is over or all wait for ever."""
@@ -320,14 +324,24 @@ class Interpreter:
             self.run_idle()
         for label, future in self.made:
             self.log('-', 0, f'end {label} {self.state(future)}')
+        for task in loop.unfinished_tasks():
+            if id(task) not in self.labels:
+                self.log('-', 0, f'end * {self.state(task)}')
         for name in sorted(self.scopes):
             del self.scopes[name]
         last = {id(future): label for label, future in self.made}
         for label, future in self.made:  # what dropping the last reference reports
             if future._log_traceback and last[id(future)] == label:
                 future._log_traceback = False
-                self.log('-', 0, f'handler {type(future).__name__} exception was never retrieved:'
-                                 f' {show_error(future._exception)}')
+                self.report('handler', f'{type(future).__name__} exception was never retrieved',
+                            future._exception)
+        # What no name was given, or a cycle of references has kept so long (exception and frame).
+        loop.set_exception_handler(
+            lambda _, context: self.report('late', context['message'], context.get('exception')))
+        for table in (self.made, self.futures, self.handles, self.callbacks, self.objects):
+            table.clear()
+        future = task = None
+        gc.collect()
         asyncio.set_event_loop(None)
         loop.set_exception_handler(lambda loop, context: None)
         loop.close()

@@ -5,9 +5,12 @@
 //                              differ
 #include "interpreter.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -18,20 +21,50 @@ std::string read(std::istream& stream) {
   return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
 }
 
+// Greenlets and stacks of this thread.
+std::string holdings() {
+  return std::to_string(fiber::detail::greenlet_thread().object_count()) + " greenlets, " +
+         std::to_string(fiber::core::thread_state().pool.census().in_use) + " stacks";
+}
+
+// The trace, and lines that begin with "left behind" if something outlives the scenario.
 std::vector<std::string> trace_of(const differential::Entry& entry) {
   const differential::Scenario scenario = differential::parse(entry.lines);
-  return differential::Interpreter(scenario).execute();
+  fiber::getcurrent();
+  const std::string before = holdings();
+  std::vector<std::string> trace = differential::Interpreter(scenario).execute();
+  if (const std::string after = holdings(); after != before)
+    trace.push_back("left behind: " + after + " (before: " + before + ")");
+  return trace;
+}
+
+// Takes out of both what CPython reported late, because a cycle of references held it: we report
+// the same when the last reference from outside goes. Only how many there are is compared.
+void settle(std::vector<std::string>& want, std::vector<std::string>& got) {
+  const std::string kLate = " - 0 late ";
+  std::set<std::string> texts;
+  for (const std::string& line : want)
+    if (const std::size_t at = line.find(kLate); at != std::string::npos)
+      texts.insert(line.substr(at + kLate.size()));
+  for (const std::string& text : texts) {
+    const auto reports = [&](const std::string& line) {
+      return line.ends_with(" - 0 handler " + text) || line.ends_with(kLate + text);
+    };
+    if (std::ranges::count_if(want, reports) != std::ranges::count_if(got, reports)) continue;
+    std::erase_if(want, reports);
+    std::erase_if(got, reports);
+  }
 }
 
 // What stands at the first difference of two traces.
-void show_difference(const differential::Entry& entry, const std::vector<std::string>& got) {
-  const std::vector<std::string>& want = *entry.trace;
+void show_difference(const std::string& name, const std::vector<std::string>& want,
+                     const std::vector<std::string>& got) {
   std::size_t index = 0;
   while (index < want.size() && index < got.size() && want[index] == got[index]) ++index;
   const auto line = [index](const std::vector<std::string>& trace) {
     return index < trace.size() ? trace[index] : std::string("(the end)");
   };
-  std::cout << "scenario " << entry.name << " differs in line " << index + 1 << " of the trace\n"
+  std::cout << "scenario " << name << " differs in line " << index + 1 << " of the trace\n"
             << "  CPython: " << line(want) << "\n  fiber:   " << line(got) << "\n";
 }
 
@@ -39,10 +72,12 @@ int check(const std::vector<differential::Entry>& entries) {
   int different = 0;
   for (const differential::Entry& entry : entries) {
     if (!entry.trace) continue;
-    const auto got = trace_of(entry);
-    if (got == *entry.trace) continue;
+    auto want = *entry.trace;
+    auto got = trace_of(entry);
+    settle(want, got);
+    if (got == want) continue;
     ++different;
-    show_difference(entry, got);
+    show_difference(entry.name, want, got);
   }
   std::cout << entries.size() << " scenarios, " << different << " differ\n";
   return different == 0 ? 0 : 1;

@@ -24,6 +24,7 @@ def prepare(pure=False):
     warnings.simplefilter('ignore')
     sys.unraisablehook = lambda arguments: None  # of tasks that never end
     gc.disable()  # reports of lost exceptions must come from reference counts alone
+    gc.freeze()
 
 
 def trace_of(lines, coverage=None):

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <unordered_map>
+#include <utility>
 
 namespace differential {
 namespace {
@@ -99,8 +100,7 @@ Value as_completed(Interpreter& run, const std::string& who, const Statement& st
   }
   const auto delay = timeout(args[1]);
   const asyncio::time_limit limit = delay ? asyncio::time_limit(*delay) : std::nullopt;
-  const auto completed = asyncio::as_completed(futures, {.timeout = limit});
-  futures.clear();  // whoever is not referred to by others is reported as soon as it is passed
+  const auto completed = asyncio::as_completed(std::exchange(futures, {}), {.timeout = limit});
   if (args[0] == "plain") {
     for (auto&& next : completed) {
       try {

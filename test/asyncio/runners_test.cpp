@@ -1,0 +1,227 @@
+// asyncio::run and Runner, and Ctrl-C.
+#include <fiber/asyncio.hpp>
+
+#include <doctest/doctest.h>
+
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include <unistd.h>
+
+#include "support/child_process.hpp"
+#include "support/events.hpp"
+#include "support/trace.hpp"
+
+using namespace support;
+using asyncio::await;
+using asyncio::CancelledError;
+using asyncio::create_task;
+using asyncio::Runner;
+
+namespace {
+
+void say(const std::string& text) { std::puts(text.c_str()); }
+void interrupt() { ::kill(::getpid(), SIGINT); }
+
+// What a program prints that ends by `body`'s outcome.
+std::string printed_by(std::function<void()> body) {
+  const ChildResult child = run_forked([body = std::move(body)] {
+    std::signal(SIGINT, SIG_DFL);
+    try {
+      body();
+    } catch (...) {
+      say("raised " + caught());
+    }
+  });
+  CHECK(child.status == 0);
+  return child.out() + child.errors;
+}
+
+}  // namespace
+
+TEST_CASE("run gives the result of what it runs: a callable, a coroutine object, an awaitable") {
+  CHECK(asyncio::run([] { return 1; }) == 1);
+  CHECK(asyncio::run(asyncio::async([](int n) { return n; })(2)) == 2);
+  CHECK(asyncio::run(asyncio::sleep(1ms, 3)) == 3);
+  asyncio::run([] {});
+  CHECK(thrown_by([] { asyncio::run([] { throw fiber::ValueError("x"); }); }) == "ValueError('x')");
+  CHECK(thrown_by([] { asyncio::run([] { throw CancelledError("x"); }); }) ==
+        "CancelledError('x')");
+}
+
+TEST_CASE("several runs of a runner share its loop, which is made at first use") {
+  bool made = false;
+  Runner runner({.loop_factory = [&] {
+    made = true;
+    return virtual_loop();
+  }});
+  CHECK_FALSE(made);
+  const asyncio::EventLoop loop = runner.get_loop();
+  CHECK(made);
+  CHECK(runner.get_loop() == loop);
+  asyncio::Task<> background;
+  CHECK(runner.run([&] {
+    background = create_task([] { turns(3); });
+    return asyncio::get_running_loop() == loop;
+  }));
+  // What one run leaves over goes on in the next.
+  CHECK_FALSE(background.done());
+  runner.run([&] { await(background); });
+  CHECK(background.done());
+  runner.close();
+  CHECK(loop.is_closed());
+}
+
+TEST_CASE("a runner is closed once and for all") {
+  Runner runner;
+  runner.run([] {});
+  runner.close();
+  runner.close();
+  const std::string closed = "RuntimeError('Runner is closed')";
+  CHECK(thrown_by([&] { runner.run([] {}); }) == closed);
+  CHECK(thrown_by([&] { runner.get_loop(); }) == closed);
+  CHECK(thrown_by([&] { asyncio::with(runner, [] {}); }) == closed);
+  // One that was never used is not closed by it.
+  Runner unused;
+  unused.close();
+  CHECK(unused.run([] { return 1; }) == 1);
+}
+
+TEST_CASE("a runner cannot run inside of itself") {
+  Trace trace;
+  Runner runner;
+  runner.run([&] {
+    trace(thrown_by([&] { runner.run([] {}); }).starts_with("RuntimeError("));
+    trace(thrown_by([&] { asyncio::run([] {}); }).starts_with("RuntimeError("));
+  });
+  CHECK(trace.take() == "[1] True | [1] True");
+}
+
+TEST_CASE("run leaves no loop set, one with a loop_factory leaves the set one alone") {
+  const asyncio::EventLoop mine = asyncio::new_event_loop();
+  asyncio::set_event_loop(mine);
+  run([] {});
+  CHECK(asyncio::get_event_loop() == mine);
+  asyncio::set_event_loop({});
+  mine.close();
+}
+
+TEST_CASE("a main that is cancelled without Ctrl-C throws CancelledError") {
+  CHECK(thrown_by([] {
+          run([] {
+            asyncio::current_task().cancel("by itself");
+            await(asyncio::sleep(1s));
+          });
+        }) == "CancelledError('by itself')");
+}
+
+// check 94
+TEST_CASE("Ctrl-C cancels main, what is left over is cancelled after it, then KeyboardInterrupt") {
+  CHECK(printed_by([] {
+          asyncio::run([] {
+            static_cast<void>(create_task([] {
+              const AtEnd end([] { say("bg ends"); });
+              await(asyncio::sleep(100s));
+            }));
+            turns(1);
+            interrupt();
+            try {
+              await(asyncio::sleep(100s));
+            } catch (const CancelledError&) {
+              say("main CancelledError, cancelling " +
+                  std::to_string(asyncio::current_task().cancelling()));
+              turns(2);
+              say("main cleans up");
+              throw;
+            }
+          });
+        }) ==
+        "main CancelledError, cancelling 1\nmain cleans up\nbg ends\nraised KeyboardInterrupt()\n");
+}
+
+TEST_CASE("a main that swallows Ctrl-C gives its value") {
+  CHECK(printed_by([] {
+          say("run -> " + asyncio::run([] {
+                interrupt();
+                try {
+                  await(asyncio::sleep(100s));
+                } catch (const CancelledError&) {
+                  say("main swallows");
+                }
+                return std::string("value");
+              }));
+        }) == "main swallows\nrun -> value\n");
+}
+
+TEST_CASE("a main that uncancels after Ctrl-C and then is cancelled throws CancelledError") {
+  CHECK(printed_by([] {
+          asyncio::run([] {
+            interrupt();
+            try {
+              await(asyncio::sleep(100s));
+            } catch (const CancelledError&) {
+              asyncio::current_task().cancel();
+            }
+            await(asyncio::sleep(100s));
+          });
+        }) == "raised CancelledError()\n");
+}
+
+TEST_CASE("a second Ctrl-C throws KeyboardInterrupt at once") {
+  CHECK(printed_by([] {
+          asyncio::run([] {
+            interrupt();
+            try {
+              await(asyncio::sleep(100s));
+            } catch (const CancelledError&) {
+              say("main CancelledError");
+              interrupt();
+              try {
+                await(asyncio::sleep(100s));
+              } catch (const CancelledError&) {
+                say("main is cancelled by the clean-up");
+                throw;
+              }
+            }
+          });
+        }) ==
+        "main CancelledError\nmain is cancelled by the clean-up\nraised KeyboardInterrupt()\n");
+}
+
+TEST_CASE("Ctrl-C reaches a loop that is busy, between two callbacks, and one that sleeps") {
+  CHECK(printed_by([] {
+          asyncio::run([] {
+            try {
+              for (int i = 0;; ++i) {
+                if (i == 100) interrupt();
+                turns(1);
+              }
+            } catch (const CancelledError&) {
+              say("cancelled");
+              throw;
+            }
+          });
+        }) == "cancelled\nraised KeyboardInterrupt()\n");
+}
+
+TEST_CASE("a runner leaves a handler of SIGINT that it finds alone, and takes its own away") {
+  CHECK(printed_by([] {
+          std::signal(SIGINT, [](int) {
+            const char text[] = "handler\n";
+            static_cast<void>(!::write(1, text, sizeof text - 1));
+          });
+          asyncio::run([] {
+            interrupt();
+            turns(2);
+          });
+          say("not cancelled");
+        }) == "handler\nnot cancelled\n");
+  CHECK(printed_by([] {
+          asyncio::run([] {});
+          struct sigaction now {};
+          ::sigaction(SIGINT, nullptr, &now);
+          say(now.sa_handler == SIG_DFL ? "default" : "something else");
+        }) == "default\n");
+}
