@@ -1,6 +1,5 @@
 #include "interpreter.hpp"
 
-#include <algorithm>
 #include <utility>
 
 namespace differential {
@@ -199,17 +198,6 @@ void Interpreter::run_idle() {
   loop.run_forever();
 }
 
-// A future that others refer to, say one that is pending, would be reported later or never.
-void Interpreter::report_if_kept(const asyncio::FutureRef& future) {
-  const auto same = [&](const auto& entry) { return as_ref(entry.second) == future; };
-  auto& base = future.base();
-  if (!base.log_traceback() || base.refs() == 1 || std::any_of(made_.begin(), made_.end(), same))
-    return;
-  base.set_log_traceback(false);
-  on_error({.message = std::string(base.class_name()) + " exception was never retrieved",
-            .exception = base.peek_exception()});
-}
-
 std::vector<std::string> Interpreter::execute() {
   loop = asyncio::new_event_loop();
   clock.attach(loop);
@@ -236,7 +224,7 @@ std::vector<std::string> Interpreter::execute() {
   objects.timeouts.clear();
   objects = {};
   while (!made_.empty()) {  // the last references: what is reported now, in this order
-    const AnyFuture future = std::move(made_.front().second);
+    AnyFuture future = std::move(made_.front().second);
     made_.pop_front();
     // One that a pending future keeps, because it waits for that, is reported with the loop's end
     // only; here it is its turn.

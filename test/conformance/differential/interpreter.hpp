@@ -74,7 +74,6 @@ class Interpreter {
  private:
   Value run_body(const std::string& name, const std::string& label);
   void on_error(const asyncio::ExceptionContext& context);
-  void report_if_kept(const asyncio::FutureRef& future);
   void arm();
   void watch();
   void run_idle();

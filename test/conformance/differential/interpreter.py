@@ -306,8 +306,6 @@ class Interpreter:
             self.log('-', 0, f'run raised {show_error(error)}')
         else:
             self.log('-', 0, 'run returned')
-        if asyncio.all_tasks(self.loop):  # made in the last step, by callbacks
-            self.log('-', 0, 'GIVEUP')
 
     def execute(self):
         """The whole scenario; its trace as a list of lines."""
