@@ -124,6 +124,43 @@ TEST_CASE("a child whose pending parent moved to another thread ends in its own 
   CHECK(child.dead());
 }
 
+// check 77
+TEST_CASE("nor does it start, or switch to, a parent that still lives in another thread") {
+  for (const bool parent_runs : {false, true}) {
+    Events events;
+    const greenlet parent([&](int v) {
+      events(v);
+      events(to_parent().as<int>());
+    });
+    const greenlet child(
+        [] {
+          to_parent();
+          return 7;
+        },
+        {.parent = parent});
+    child.parent(getcurrent());
+    child.switch_();
+    child.parent(parent);
+    std::latch moved(1), ended(1);
+    std::thread other([&] {
+      parent.parent(getcurrent());
+      if (parent_runs) parent.switch_(1);
+      moved.count_down();
+      ended.wait();
+      if (!parent_runs) parent.switch_(1);
+      parent.switch_(2);
+    });
+    moved.wait();
+    const fiber::value result = child.switch_();
+    CHECK(result.holds<int>());
+    CHECK(child.dead());
+    CHECK_FALSE(parent.dead());
+    ended.count_down();
+    other.join();
+    CHECK(events.take() == "1 2");
+  }
+}
+
 // check 78
 TEST_CASE("a greenlet dropped by another thread is unwound by its own at its next call") {
   Events events;
