@@ -221,6 +221,22 @@ TEST_CASE("creating a greenlet and switching to one are calls that take drops ba
   CHECK(events.take() == "threw");
 }
 
+TEST_CASE("threads that hand references back without end do not keep the owner from its work") {
+  const greenlet f([] {
+    for (;;) to_parent();
+  });
+  f.switch_();
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> droppers;
+  for (int i = 0; i < 4; ++i)
+    droppers.emplace_back([&, copy = f] {
+      while (!stop) const greenlet again = copy;
+    });
+  for (int i = 0; i < 1000; ++i) f.switch_();
+  stop = true;
+  for (std::thread& dropper : droppers) dropper.join();
+}
+
 TEST_CASE("a drop that is taken back in the middle of a switch may drop the target's last handle") {
   Events events;
   auto target = std::make_unique<greenlet>([&] { events("target"); });
