@@ -37,7 +37,9 @@ class Message {
 };
 
 void report(const ThreadState& thread) noexcept {
-  const char* name = thread.greenlets != nullptr ? thread.greenlets->running_name() : nullptr;
+  const char* name = nullptr;
+  for (const ThreadLayer* layer : {thread.asyncio, thread.greenlets})
+    if (layer != nullptr && name == nullptr) name = layer->running_name();
   Message message;
   message << "fiber: stack overflow in ";
   if (name != nullptr && *name != '\0')

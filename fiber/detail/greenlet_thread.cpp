@@ -164,7 +164,9 @@ GreenletObject* GreenletThread::drop_foreign(GreenletObject* object) noexcept {
 }
 
 void GreenletThread::drain_inbox_slow() noexcept {
-  for (;;) {
+  // At most once for each object there is: a thread that copies and drops a handle without end must
+  // not keep this one here.
+  for (long left = live_objects; left > 0; --left) {
     GreenletObject* object = nullptr;
     std::uint32_t count = 0;
     {

@@ -342,6 +342,11 @@ struct FIBER_API AsyncioThread final : core::ThreadLayer {
   LoopObject* running = nullptr;
   LoopObject* set = nullptr;  // counted; what get_event_loop returns outside a running loop
   void thread_exits() noexcept override;
+  // The running task's, if a task's own greenlet runs.
+  const char* running_name() const noexcept override;
+
+ private:
+  mutable char task_name_[32] = {};  // "Task-N", which is stored nowhere else
 };
 FIBER_API AsyncioThread& make_asyncio_thread(core::ThreadState& thread);
 inline AsyncioThread& asyncio_thread() {

@@ -3,8 +3,12 @@
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/events.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <charconv>
+#include <iterator>
 #include <sstream>
+#include <string_view>
 
 #include <cxxabi.h>
 
@@ -27,6 +31,16 @@ std::exception_ptr cancellation_from(FutureBase& future) {
 }
 
 }  // namespace
+
+const char* AsyncioThread::running_name() const noexcept {
+  if (running == nullptr || !running->greenlets->current->is_task) return nullptr;
+  const TaskBase* task = static_cast<TaskGreenlet*>(running->greenlets->current)->task;
+  if (const std::string* name = task->given_name()) return name->c_str();
+  constexpr std::string_view prefix = "Task-";
+  char* const digits = std::copy(prefix.begin(), prefix.end(), task_name_);
+  *std::to_chars(digits, std::end(task_name_) - 1, task->number()).ptr = '\0';
+  return task_name_;
+}
 
 std::string TaskGreenlet::display_name() const { return task->get_name(); }
 
