@@ -200,6 +200,7 @@ class FIBER_API LoopObject {
   void start_task(TaskBase* task);
   void abandon(TaskBase* task) noexcept;
   void abandon_all() noexcept;
+  void abandon_others() noexcept;
 
   // --- running ---
   void run_forever();
