@@ -34,6 +34,16 @@ void install(int signal, void (*handler)(int), int flags = 0) {
   ::sigaction(signal, &action, nullptr);
 }
 
+support::ChildResult in_child(void (*body)()) { return support::run_child({.body = body}); }
+
+volatile std::sig_atomic_t interrupts = 0;
+
+}  // namespace
+
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they report faults themselves
+
+namespace {
+
 [[gnu::noinline]] int overflow(int depth) {
   volatile char bytes[1000] = {};
   bytes[depth % 1000] = 1;
@@ -44,10 +54,6 @@ void overflow_in_greenlet() {
   const fiber::greenlet g([] { overflow(0); }, {.name = "deep"});
   g.switch_();
 }
-
-support::ChildResult in_child(void (*body)()) { return support::run_child({.body = body}); }
-
-volatile std::sig_atomic_t interrupts = 0;
 
 void on_fault(int) {
   say("theirs\n");
@@ -62,8 +68,6 @@ void on_fault(int) {
 }();
 
 }  // namespace
-
-#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they report faults themselves
 
 TEST_CASE("an overflow is reported, then the handler that was there before is called") {
   const auto result = support::run_child(
