@@ -1,6 +1,5 @@
 #include <fiber/generator.hpp>
 
-#include <fiber/core/demangle.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <exception>
@@ -106,14 +105,14 @@ bool is_generator_exit(const std::exception_ptr& error) noexcept {
   }
 }
 
-void nothing_sent(const std::type_info& wanted) {
-  throw TypeError("a value of type '" + core::demangle(wanted) +
+void nothing_sent(const core::Type& wanted) {
+  throw TypeError("a value of type '" + wanted.name() +
                   "' was expected at a yield, but nothing was sent");
 }
 
-void nothing_returned(const std::type_info& wanted) {
+void nothing_returned(const core::Type& wanted) {
   throw RuntimeError("yield_from an exhausted generator: it has no value of type '" +
-                     core::demangle(wanted) + "' to return");
+                     wanted.name() + "' to return");
 }
 
 void sent_to_range() {

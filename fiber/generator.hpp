@@ -187,8 +187,8 @@ bool is_none(const T& object) {
     return false;
 }
 
-[[noreturn]] FIBER_API void nothing_sent(const std::type_info& wanted);
-[[noreturn]] FIBER_API void nothing_returned(const std::type_info& wanted);
+[[noreturn]] FIBER_API void nothing_sent(const core::Type& wanted);
+[[noreturn]] FIBER_API void nothing_returned(const core::Type& wanted);
 [[noreturn]] FIBER_API void sent_to_range();
 FIBER_API bool is_generator_exit(const std::exception_ptr& error) noexcept;
 
@@ -241,7 +241,7 @@ class ResultSlot {
     if constexpr (std::is_default_constructible_v<Return>)
       return Return();
     else
-      nothing_returned(typeid(Return));
+      nothing_returned(core::TypeOf<Return>::type);
   }
   // What close() gives: std::optional, for references a pointer.
   auto take_optional() { return std::exchange(held_, {}); }
@@ -359,7 +359,7 @@ class GeneratorSelf : private detail::GeneratorObject {
     if constexpr (std::is_default_constructible_v<Send>)
       return Send();
     else
-      detail::nothing_sent(typeid(Send));
+      detail::nothing_sent(core::TypeOf<Send>::type);
   }
 
   // Suspends with an item of a range or of an inner generator, converted if it must be.

@@ -29,7 +29,7 @@ std::size_t remove_done_callback(FutureBase& future, const HandleObject* handle)
   return remove_if(future, [handle](const HandleObject* each) { return each == handle; });
 }
 
-std::size_t remove_done_callbacks(FutureBase& future, const std::type_info& type,
+std::size_t remove_done_callbacks(FutureBase& future, const core::Type& type,
                                   const void* function) {
   return remove_if(future, [&](const HandleObject* each) { return each->calls(type, function); });
 }

@@ -9,7 +9,6 @@
 #include <optional>
 #include <string>
 #include <type_traits>
-#include <typeinfo>
 #include <utility>
 #include <variant>
 
@@ -78,9 +77,9 @@ class DoneCallback final : public HandleObject {
       function_();
   }
   void scheduled_by(FutureBase* future) noexcept override { future_ = FutureRef(future); }
-  bool calls(const std::type_info& type, const void* function) const override {
+  bool calls(const core::Type& type, const void* function) const override {
     if constexpr (std::equality_comparable<F>)
-      return type == typeid(F) && *static_cast<const F*>(function) == function_;
+      return core::same_type(type, core::TypeOf<F>::type) && *static_cast<const F*>(function) == function_;
     return HandleObject::calls(type, function);
   }
 
@@ -90,7 +89,7 @@ class DoneCallback final : public HandleObject {
 };
 
 FIBER_API std::size_t remove_done_callback(FutureBase& future, const HandleObject* handle);
-FIBER_API std::size_t remove_done_callbacks(FutureBase& future, const std::type_info& type,
+FIBER_API std::size_t remove_done_callbacks(FutureBase& future, const core::Type& type,
                                             const void* function);
 FIBER_API void add_done_callback(FutureBase& future, HandleObject* handle);
 
@@ -162,7 +161,8 @@ class [[nodiscard]] Future : public FutureRef {
     requires(std::equality_comparable<std::decay_t<F>> && !std::derived_from<std::decay_t<F>, Handle>)
   std::size_t remove_done_callback(F&& callback) const {
     const std::decay_t<F> function(std::forward<F>(callback));
-    return detail::remove_done_callbacks(base(), typeid(std::decay_t<F>), &function);
+    return detail::remove_done_callbacks(base(), core::TypeOf<std::decay_t<F>>::type,
+                                         &function);
   }
 
  private:

@@ -484,7 +484,8 @@ void GreenletThread::abandon(GreenletObject* object) noexcept {
 void GreenletThread::end_newest() noexcept {
   GreenletObject* object = live_head;
   unlink(object);
-  if (object->state != GreenletState::suspended || object->is_main) return;
+  // Tasks are their loop's to end.
+  if (object->state != GreenletState::suspended || object->is_main || object->is_task) return;
   ++object->refs;
   if (!object->unkillable) {
     unwind(object);

@@ -9,6 +9,12 @@ build_packages=(g++ meson ninja-build pkg-config libboost-context-dev doctest-de
 # shellcheck disable=SC2034
 sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev)
 
+# The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
+if [ -n "${CXX:-}" ] && [ -z "${CC:-}" ]; then
+  CC=${CXX/clang++/clang}
+  export CC=${CC/g++/gcc}
+fi
+
 # need PACKAGE...: installs those whose content is missing; names are Debian's.
 need() {
   local package missing=()

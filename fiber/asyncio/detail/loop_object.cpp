@@ -59,6 +59,7 @@ AsyncioThread& make_asyncio_thread(core::ThreadState& thread) {
 }
 
 void AsyncioThread::thread_exits() noexcept {
+  if (running != nullptr) running->abandon_others();  // exit() was called in it
   if (LoopObject* loop = std::exchange(set, nullptr)) loop->release();
   core::thread_state().asyncio = nullptr;
   delete this;
@@ -584,6 +585,19 @@ void LoopObject::abandon(TaskBase* task) noexcept {
   TaskBase* before = std::exchange(current_task, task);
   thread.resume(target);
   current_task = before;
+}
+
+// All but the current one, whose stack is in use.
+void LoopObject::abandon_others() noexcept {
+  for (TaskBase* task = tasks_head; task != nullptr;) {
+    if (task == current_task) {
+      task = task->next_task;
+      continue;
+    }
+    abandon(task);
+    task->ended();
+    task = tasks_head;
+  }
 }
 
 void LoopObject::abandon_all() noexcept {

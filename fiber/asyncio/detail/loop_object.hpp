@@ -14,6 +14,7 @@
 #include <fiber/asyncio/detail/ready_queue.hpp>
 #include <fiber/asyncio/detail/timer_heap.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/core/type.hpp>
 #include <fiber/detail/greenlet_object.hpp>
 
 #include <atomic>
@@ -24,7 +25,6 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <typeinfo>
 #include <unordered_map>
 #include <vector>
 
@@ -55,7 +55,7 @@ class FIBER_API HandleObject : public Callback {
   // It was a done-callback, and its future is done.
   virtual void scheduled_by(FutureBase* future) noexcept { static_cast<void>(future); }
   // True if it calls a function that compares equal to this one, of that type.
-  virtual bool calls(const std::type_info& type, const void* function) const {
+  virtual bool calls(const core::Type& type, const void* function) const {
     static_cast<void>(type);
     static_cast<void>(function);
     return false;
@@ -200,6 +200,7 @@ class FIBER_API LoopObject {
   void start_task(TaskBase* task);
   void abandon(TaskBase* task) noexcept;
   void abandon_all() noexcept;
+  void abandon_others() noexcept;
 
   // --- running ---
   void run_forever();
