@@ -201,7 +201,7 @@ TEST_CASE("epoll_wait waits on the loop") {
     });
     epoll_event got{};
     CHECK(calls::epoll_wait(set, &got, 1, -1) == 1);
-    say(got.data.u64);
+    say(std::uint64_t{got.data.u64});
     await(writer);
   });
   CHECK(say.take() == "writes 42");
