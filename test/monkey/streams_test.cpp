@@ -356,3 +356,61 @@ TEST_CASE("a task that is unwound with its loop gets ECANCELED from the call it 
   }
   CHECK(error == ECANCELED);
 }
+
+TEST_CASE("a descriptor that has a reader and a writer of the loop's can be waited for besides") {
+  Events say;
+  run([&] {
+    const auto loop = asyncio::get_running_loop();
+    const Ends ends = socket_pair();
+    int reads = 0;
+    loop.add_reader(ends.a, [&] { ++reads; });
+    const auto reader = start([&] {
+      char byte = 0;
+      CHECK(calls::read(ends.a, &byte, 1) == 1);
+      say("read");
+    });
+    await(asyncio::sleep(1ms));
+    CHECK(reads == 0);
+    CHECK(calls::write(ends.b, "x", 1) == 1);
+    await(reader);
+    CHECK(reads > 0);
+    CHECK(loop.remove_reader(ends.a));
+    const auto again = start([&] {
+      char byte = 0;
+      CHECK(calls::read(ends.a, &byte, 1) == 1);
+      say("again");
+    });
+    await(asyncio::sleep(1ms));
+    bool writable = false;
+    loop.add_writer(ends.a, [&] {
+      writable = true;
+      loop.remove_writer(ends.a);
+    });
+    await(asyncio::sleep(1ms));
+    CHECK(writable);
+    CHECK(calls::write(ends.b, "x", 1) == 1);
+    await(again);
+  });
+  CHECK(say.take() == "read again");
+}
+
+TEST_CASE("a descriptor of a transport can be waited for") {
+  run([&] {
+    Ends ends = socket_pair();
+    const int fd = ::fcntl(ends.a, F_DUPFD_CLOEXEC, 0);
+    ::fcntl(fd, F_SETFL, O_NONBLOCK);
+    const auto [reader, writer] = await(asyncio::open_connection_from(fd));
+    const auto poller = start([&] {
+      pollfd one{.fd = fd, .events = POLLRDHUP, .revents = 0};
+      CHECK(calls::poll(&one, 1, -1) == 1);
+    });
+    await(asyncio::sleep(1ms));
+    CHECK(calls::write(ends.b, "line\n", 5) == 5);
+    CHECK(await(reader.readline()) == "line\n");
+    CHECK(!poller.done());
+    ends.b.close();
+    await(poller);
+    writer.close();
+    await(writer.wait_closed());
+  });
+}
