@@ -126,7 +126,7 @@ FIBER_API void check_loop(const FutureBase& future, const LoopObject& loop);
 template <class T>
 Task<T> spawn_or_close(LoopObject& loop, Coroutine<T> coroutine) {
   if (loop.is_closed()) [[unlikely]] coroutine.close();
-  return spawn(loop, std::move(coroutine), {});
+  return spawn(loop, std::move(coroutine), std::string());
 }
 }  // namespace detail
 
