@@ -1,4 +1,4 @@
-// What users' tests are given: the virtual clock, random order, and a run that finds leftovers.
+// Random order, and the virtual clock among descriptors, threads and several loops.
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/testing.hpp>
 
@@ -23,44 +23,6 @@ using asyncio::create_task;
 using asyncio::get_running_loop;
 using asyncio::testing::run_test;
 using asyncio::testing::VirtualClock;
-
-TEST_CASE("hours pass in no time, and deadlines come in their order") {
-  const auto begin = std::chrono::steady_clock::now();
-  Trace trace;
-  run_test([&] {
-    const auto loop = get_running_loop();
-    const auto start = loop.time();
-    const auto sleeper = asyncio::async([&](std::string name, std::chrono::hours delay) {
-      await(asyncio::sleep(delay));
-      trace(name, " ", (loop.time() - start) / 1h);
-    });
-    await(asyncio::gather(sleeper("b", 48h), sleeper("a", 1h), sleeper("c", 49h)));
-  });
-  CHECK(trace.take() == "[4] a 1 | [7] b 48 | [10] c 49");
-  CHECK(std::chrono::steady_clock::now() - begin < 1h);
-}
-
-TEST_CASE("the clock stands still while anything is ready, unless it is moved") {
-  const asyncio::EventLoop loop = asyncio::new_event_loop();
-  const VirtualClock clock(5s);
-  clock.attach(loop);
-  CHECK(loop.time() == 5s);
-  loop.run_until_complete([&] {
-    turns(100);
-    CHECK(loop.time() == 5s);
-    clock.advance(2s);
-    CHECK(loop.time() == 7s);
-    CHECK(clock.time() == 7s);
-    bool fired = false;
-    static_cast<void>(loop.call_later(1s, [&] { fired = true; }));
-    clock.advance(3s);
-    CHECK_FALSE(fired);
-    turns(2);
-    CHECK(fired);
-    CHECK(loop.time() == 10s);
-  });
-  loop.close();
-}
 
 TEST_CASE("one clock serves several loops of a thread") {
   const VirtualClock clock;
@@ -112,7 +74,6 @@ TEST_CASE("descriptors are looked at before the clock jumps, and threads are wai
   CHECK(text.find("thread 7") != std::string::npos);
 }
 
-// check 102
 TEST_CASE("a shuffled loop runs each batch in an order of its seed; what is right stays right") {
   const auto order = [](std::uint64_t seed) {
     return run_test(
@@ -181,45 +142,4 @@ TEST_CASE("a shuffled loop runs each batch in an order of its seed; what is righ
         {.shuffle = seed});
     CHECK(total == 155);
   }
-}
-
-TEST_CASE("a test that leaves tasks, futures or descriptors behind fails, naming them") {
-  using asyncio::testing::LeftBehind;
-  const auto left = [](auto body, asyncio::testing::run_test_options options = {}) {
-    try {
-      run_test(body, options);
-      return std::string();
-    } catch (const LeftBehind& error) {
-      return std::string(error.what());
-    }
-  };
-  const auto leaves_task = [] {
-    static_cast<void>(create_task([] { await(asyncio::sleep(1h)); }, {.name = "forgotten"}));
-    turns(1);
-  };
-  CHECK(left(leaves_task).find("forgotten") != std::string::npos);
-  CHECK(left(leaves_task, {.allow_tasks = true}) == "");
-  asyncio::Future<int> kept;
-  const auto leaves_future = [&] { kept = get_running_loop().create_future<int>(); };
-  CHECK(left(leaves_future).find("<Future pending>") != std::string::npos);
-  CHECK(left(leaves_future, {.allow_futures = true}) == "");
-  kept = {};
-  int ends[2] = {-1, -1};
-  CHECK(left([&] { REQUIRE(::pipe(ends) == 0); }).find("pipe:") != std::string::npos);
-  ::close(ends[0]);
-  ::close(ends[1]);
-  CHECK(left([] { return await(asyncio::sleep(1h, 1)); }) == "");
-}
-
-TEST_CASE("a test gives its result, throws its error, and one that waits for ever is an error") {
-  CHECK(run_test([] { return 5; }) == 5);
-  CHECK(thrown_by([] { run_test([] { throw fiber::ValueError("x"); }); }) == "ValueError('x')");
-  const std::string deadlock =
-      thrown_by([] { run_test([] { await(get_running_loop().create_future()); }); });
-  CHECK(deadlock.starts_with("RuntimeError("));
-  CHECK(deadlock.find("nothing is ready") != std::string::npos);
-  CHECK(thrown_by([] { run_test([] { run_test([] {}); }); }) ==
-        "RuntimeError('run_test() cannot be called from a running event loop')");
-  // The next test is not disturbed by any of them.
-  CHECK(run_test([] { return await(asyncio::sleep(1h, 6)); }) == 6);
 }
