@@ -5,6 +5,7 @@ namespace fiber::asyncio::detail {
 CompletionOrder::CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures,
                                  const time_limit& timeout)
     : LoopDependent(loop), nodes_(std::make_unique<Node[]>(futures.size())) {
+  for (const FutureRef& future : futures) check_loop(future.base(), loop);
   for (FutureRef& future : futures) {
     FutureBase& base = future.base();
     if (base.marked) continue;

@@ -23,6 +23,12 @@ LoopObject& loop_for_futures() {
   return get_event_loop().object();
 }
 
+void check_loop(const FutureBase& future, const LoopObject& loop) {
+  if (future.loop() != &loop)
+    throw ValueError(
+        "The future belongs to a different loop than the one specified as the loop argument");
+}
+
 namespace {
 
 // Everything a sleeping task needs, on its own stack.

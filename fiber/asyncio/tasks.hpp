@@ -119,11 +119,14 @@ namespace detail {
 // The loop that ensure_future uses when none runs: the thread's, as in Python.
 FIBER_API LoopObject& loop_for_futures();
 
+// Throws ValueError if the future belongs to another loop.
+FIBER_API void check_loop(const FutureBase& future, const LoopObject& loop);
+
 // A coroutine that its loop refuses is closed: the error says it all.
 template <class T>
 Task<T> spawn_or_close(LoopObject& loop, Coroutine<T> coroutine) {
   if (loop.is_closed()) [[unlikely]] coroutine.close();
-  return spawn(loop, std::move(coroutine), {});
+  return spawn(loop, std::move(coroutine), std::string());
 }
 }  // namespace detail
 
@@ -136,12 +139,15 @@ auto ensure_future(A&& awaitable) {
     return detail::spawn_or_close(detail::loop_for_futures(),
                                   detail::as_coroutine(std::forward<A>(awaitable)));
 }
+// The same in a given loop; a future of another one is a ValueError.
 template <class A>
 auto ensure_future(A&& awaitable, const EventLoop& loop) {
-  if constexpr (future_like<A>)
+  if constexpr (future_like<A>) {
+    detail::check_loop(awaitable.base(), loop.object());
     return std::remove_cvref_t<A>(std::forward<A>(awaitable));
-  else
+  } else {
     return detail::spawn_or_close(loop.object(), detail::as_coroutine(std::forward<A>(awaitable)));
+  }
 }
 
 // The task that runs; a null reference in a callback.
@@ -309,7 +315,8 @@ struct wait_result {
 };
 
 // Waits for futures or tasks until `return_when` holds or the timeout is over; never throws for
-// what they end with, and cancels none. Throws ValueError if there are none. Python: asyncio.wait.
+// what they end with, and cancels none. Throws ValueError if there are none, or one belongs to
+// another loop. Python: asyncio.wait.
 template <std::ranges::input_range R>
 auto wait(R&& futures, wait_options options = {}) {
   using F = std::remove_cvref_t<std::ranges::range_value_t<R>>;

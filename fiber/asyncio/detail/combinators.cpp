@@ -9,10 +9,7 @@ namespace fiber::asyncio::detail {
 GatherBase::~GatherBase() = default;
 
 void GatherBase::start() {
-  for (const FutureRef& child : children_)
-    if (child.base().loop() != loop())
-      throw ValueError(
-          "The future belongs to a different loop than the one specified as the loop argument");
+  for (const FutureRef& child : children_) check_loop(child.base(), *loop());
   nodes_ = std::make_unique<Node[]>(children_.size());
   std::vector<FutureBase*> done;
   for (std::size_t i = 0; i < children_.size(); ++i) {
@@ -210,6 +207,7 @@ void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout, bool 
   if (futures.empty()) throw ValueError("Set of Tasks/Futures is empty.");
   TaskBase& task = task_for_await();
   LoopObject* loop = task.loop();
+  for (const FutureBase* future : futures) check_loop(*future, *loop);
   auto owned = std::make_unique<WaitBlock>(loop);
   WaitBlock* block = owned.get();
   block->return_when = return_when;

@@ -22,6 +22,7 @@ auto ensure_future(A&& awaitable);
 namespace fiber::asyncio::detail {
 
 FIBER_API LoopObject& loop_for_futures();
+FIBER_API void check_loop(const FutureBase& future, const LoopObject& loop);
 
 // --- gather ---
 
@@ -171,6 +172,7 @@ FIBER_API Future<> gather_untyped(std::vector<FutureRef> children);
 // --- wait ---
 
 // Waits until the condition holds: 0 first completed, 1 first exception, 2 all. Sorts nothing.
+// Throws ValueError if there are none, or one belongs to another loop.
 FIBER_API void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout,
                             bool has_timeout, int return_when);
 // Cancels it and waits for its end.
