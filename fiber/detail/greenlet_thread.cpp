@@ -420,7 +420,8 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
   } catch (...) {
     unraisable(std::current_exception(), "Exception ignored in", object);
   }
-  if (object->parent == dropper) {
+  // What ran may have made it an ancestor of its parent; then it stays with the dropper.
+  if (object->parent == dropper && (object->references() == 1 || !descends(parent, object))) {
     object->parent = parent;
     release(dropper);
   } else if (parent != nullptr) {
@@ -436,15 +437,20 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
   --object->refs;
 }
 
+// True if `object` is `at` or one of its ancestors. Stops where another thread's greenlets begin:
+// outcomes do not go there either.
+bool GreenletThread::descends(const GreenletObject* at, const GreenletObject* object) noexcept {
+  for (; at != nullptr && at->owner.load(std::memory_order_relaxed) == this; at = at->parent)
+    if (at == object) return true;
+  return false;
+}
+
 void GreenletThread::set_parent(GreenletObject* object, GreenletObject* parent) {
   if (parent == nullptr) throw TypeError("the parent of a greenlet must be a greenlet, not null");
   if (object->is_main) throw AttributeError("the parent of a main greenlet cannot be set");
   if (parent->owner.load(std::memory_order_relaxed) != this)
     throw ValueError("parent cannot be on a different thread");
-  // Stops where another thread's greenlets begin: outcomes do not go there either.
-  for (GreenletObject* at = parent;
-       at != nullptr && at->owner.load(std::memory_order_relaxed) == this; at = at->parent)
-    if (at == object) throw ValueError("cyclic parent chain");
+  if (descends(parent, object)) throw ValueError("cyclic parent chain");
   if (object->owner.load(std::memory_order_relaxed) != this) take_over(object);
   GreenletObject* previous = object->parent;
   retain(parent);
