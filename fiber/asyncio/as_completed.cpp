@@ -47,7 +47,8 @@ void CompletionOrder::on_done(Leaf* leaf) noexcept {
   CompletionOrder* order = node->order;
   if (order->todo_ != 0) {
     order->done_.put_nowait(std::move(node->wanted));
-    if (--order->todo_ == 0) order->timeout_.cancel();
+    // The timer refers to this, so it must be dropped as well.
+    if (--order->todo_ == 0) std::exchange(order->timeout_, Handle()).cancel();
   }
   order->node_over();
 }
@@ -58,6 +59,7 @@ void CompletionOrder::on_drop(LeafCallback* leaf) noexcept {
 
 void CompletionOrder::on_timeout() {
   const Ref<CompletionOrder> held(this);
+  timeout_ = Handle();
   remove_callbacks();
   for (; todo_ != 0; --todo_) done_.put_nowait(FutureRef());
 }
@@ -82,6 +84,7 @@ void CompletionOrder::unreference() noexcept {
 
 void CompletionOrder::loop_closed() noexcept {
   const Ref<CompletionOrder> held(this);
+  timeout_ = Handle();
   remove_callbacks();
 }
 

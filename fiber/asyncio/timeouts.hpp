@@ -68,11 +68,13 @@ auto wait_for(A&& operand, std::optional<nanoseconds> timeout) {
   return detail::Deferred([held = Held(std::forward<A>(operand)), timeout]() mutable {
     if (timeout && *timeout <= nanoseconds::zero()) {
       const auto future = asyncio::ensure_future(std::move(held));
-      if (!future.done()) {
-        detail::cancel_and_wait(future.base());
-        if (future.cancelled()) throw TimeoutError();
+      if (future.done()) return asyncio::await(future);
+      detail::cancel_and_wait(future.base());
+      try {
+        return asyncio::await(future);
+      } catch (const CancelledError&) {  // a gather has it as its exception
+        std::throw_with_nested(TimeoutError());
       }
-      return asyncio::await(future);
     }
     return asyncio::with(Timeout(detail::deadline_after(timeout)), [&](Timeout&) {
       if constexpr (awaitable<Held>)

@@ -75,7 +75,10 @@ async def timeout(run, frame, statement, details):
             return await run.run(statement.sections[0][2], frame)
     finally:
         details[0] = f' {scope.expired()} {asyncio.current_task().cancelling()}'
-        del scope  # it refers to the task, and an exception refers to this frame
+        # It refers to the task, whose exception refers to it, through this frame and that of its
+        # own __aexit__: a task that nobody awaits would be reported only by a garbage collection.
+        scope._task = None
+        del scope
 
 
 @leaving
@@ -86,6 +89,7 @@ async def group(run, frame, statement, details):
             return await run.run(statement.sections[0][2], frame)
     finally:
         details[0] = f' {asyncio.current_task().cancelling()}'
+        scope._parent_task = None
         del scope
 
 

@@ -87,12 +87,8 @@ Value as_completed(Interpreter& run, const std::string& who, const Statement& st
   std::vector<asyncio::Future<Value>> futures;
   for (std::size_t i = 2; i < args.size(); ++i) {
     if (is_call(args[i])) {
-      if (auto coroutine = run.coroutine(called(args[i]))) {
+      if (auto coroutine = run.coroutine(called(args[i])))
         futures.push_back(asyncio::ensure_future(std::move(*coroutine)));
-        static_cast<void>(futures.back().add_done_callback([](const asyncio::FutureRef& task) {
-          if (!task.cancelled()) static_cast<void>(task.exception());
-        }));
-      }
     } else if (AnyFuture* found = run.find(args[i])) {
       if (auto* plain = as_plain(*found)) futures.push_back(*plain);
     }

@@ -50,14 +50,7 @@ async def waitfor(run, frame, statement):
 async def ascompleted(run, frame, statement):
     """`plain` awaits what the iterator gives; `async` iterates asynchronously."""
     style, timeout, *words = statement.args
-    items = run.items(words)
-    for index, item in enumerate(items):
-        if asyncio.iscoroutine(item):
-            items[index] = asyncio.ensure_future(item)
-            # When such a task, with its exception, is dropped hangs on cycles of references here.
-            items[index].add_done_callback(lambda task: task.cancelled() or task.exception())
-    futures = virtual_loop.as_completed(items, timeout=duration(timeout))
-    del items
+    futures = virtual_loop.as_completed(run.items(words), timeout=duration(timeout))
 
     def note(text):
         run.log(frame.label, statement.line, text)
