@@ -125,6 +125,10 @@ def _ordered_as_completed():
             self._todo = todo
             self._todo_left = len(todo)
 
+        def _handle_timeout(self):
+            self._timeout_handle = None  # it refers to this: a cycle
+            super()._handle_timeout()
+
     return lambda fs, *, timeout=None: Iterator(fs, timeout)
 
 
