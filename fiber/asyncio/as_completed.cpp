@@ -60,6 +60,7 @@ void CompletionOrder::on_drop(LeafCallback* leaf) noexcept {
 
 void CompletionOrder::on_timeout() {
   const Ref<CompletionOrder> held(this);
+  timeout_ = Handle();
   remove_callbacks();
   for (; todo_ != 0; --todo_) done_.put_nowait(FutureRef());
 }
@@ -84,6 +85,7 @@ void CompletionOrder::unreference() noexcept {
 
 void CompletionOrder::loop_closed() noexcept {
   const Ref<CompletionOrder> held(this);
+  timeout_ = Handle();
   remove_callbacks();
 }
 
