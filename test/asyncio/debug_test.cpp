@@ -363,8 +363,8 @@ TEST_CASE("a loop that nothing can wake lists its tasks and where each waits") {
     report = error.what();
   }
   CHECK(report.starts_with(
-      "nothing is ready, no timer is set and no descriptor is watched: only another thread or a "
-      "signal can wake this loop. Its tasks:\n"
+      "asyncio: nothing is ready, no timer is set and no descriptor is watched: only a signal or "
+      "another thread can wake this loop. Its tasks:\n"
       "  <Task pending name='stuck' coro=<coroutine() running> wait_for=<Future pending cb=[1]> "
       "cb=[1]>\n"
       "    waits at "));
