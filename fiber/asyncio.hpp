@@ -16,6 +16,7 @@
 #include <fiber/asyncio/server.hpp>
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/streams.hpp>
+#include <fiber/asyncio/subprocess.hpp>
 #include <fiber/asyncio/taskgroups.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/threads.hpp>
