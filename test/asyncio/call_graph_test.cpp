@@ -185,6 +185,17 @@ TEST_CASE("a graph is written as CPython writes it") {
   });
 }
 
+TEST_CASE("the creator of an eager task has its frames while the task runs") {
+  run([] {
+    const asyncio::TaskRef main = asyncio::current_task();
+    auto eager = create_task(
+        [&] { return asyncio::capture_call_graph(main).call_stack.empty(); },
+        {.eager_start = true});
+    CHECK(eager.done());
+    CHECK_FALSE(await(eager));
+  });
+}
+
 TEST_CASE("tasks that wait for each other in a circle have an end") {
   const Log log;
   const std::string refused = thrown_by([] {

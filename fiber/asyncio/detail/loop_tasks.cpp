@@ -167,6 +167,7 @@ void LoopObject::step_eagerly(TaskBase& task) {
     batch_ = 0;
     through_hub_ = 1;
     creator->waiting = true;
+    if (current_task != nullptr) current_task->resume_point = creator;  // where its frames are
     start_task(&task);
   }
   bury();
