@@ -30,6 +30,8 @@ constexpr int kMaxNested = 64;
 constinit thread_local int tls_nested = 0;
 constinit thread_local detail::GeneratorObject* tls_postponed = nullptr;
 
+constinit thread_local const detail::GeneratorHooks* tls_hooks = nullptr;
+
 // What a StopIteration becomes that escapes from a body; its name is what users see.
 namespace pep479 {
 class RuntimeError : public fiber::RuntimeError, public std::nested_exception {
@@ -120,6 +122,8 @@ void sent_to_range() {
       "a value was sent to a generator that yields from a range: "
       "a range has no send()");
 }
+
+void set_generator_hooks(const GeneratorHooks* hooks) noexcept { tls_hooks = hooks; }
 
 // What a consumer asks for: the next item, unless something is sent or thrown.
 struct GeneratorObject::Request {
@@ -279,6 +283,7 @@ void GeneratorObject::prepare_start() {
   yieldable = stack;
   phase = Phase::started;
   link();
+  if (tls_hooks != nullptr) tls_hooks->started(this);
 }
 
 void GeneratorObject::entry(void* object) {
@@ -392,6 +397,11 @@ void GeneratorObject::delegate_to(GeneratorObject* inner) {
 void GeneratorObject::unreferenced() noexcept {
   if (phase == Phase::started) {
     if (abandoned) return;
+    if (scope != 0 && tls_hooks != nullptr) {
+      ++refs;  // the one that the hook takes is dropped by whoever closes it
+      const bool taken = tls_hooks->dropped(this);
+      if (--refs > 0 && taken) return;
+    }
     ++refs;
     close_unwanted();
     if (--refs > 0) return;

@@ -5,8 +5,12 @@
 namespace fiber::asyncio::detail {
 
 void add_done_callback(FutureBase& future, HandleObject* handle) {
-  if (auto* context = fiber::detail::greenlet_thread().current->context_variables)
-    handle->context = contextvars::detail::copy(context);
+  prepare(handle);
+  future.add_or_schedule(handle);
+}
+
+void add_done_callback(FutureBase& future, HandleObject* handle, const call_options& options) {
+  prepare(handle, options);
   future.add_or_schedule(handle);
 }
 

@@ -40,6 +40,12 @@ struct TaskGroup::Child : detail::LeafCallback {
   Child* next_child = nullptr;
 };
 
+detail::TaskBase* detail::group_parent(const LeafCallback& leaf) noexcept {
+  if (leaf.run != &TaskGroup::on_task_done) return nullptr;
+  const TaskGroup* group = static_cast<const TaskGroup::Child&>(leaf).group;
+  return group != nullptr ? static_cast<TaskBase*>(group->parent_.get()) : nullptr;
+}
+
 // Children are left only if the loop is gone.
 TaskGroup::~TaskGroup() {
   while (Child* child = first_) {

@@ -219,7 +219,7 @@ void Interpreter::watch() {
 
 void Interpreter::run_idle() {
   static_cast<void>(loop.call_soon(
-      [this] { bind("main", AnyFuture(loop.create_task(*coroutine("main"), {"main"}))); }));
+      [this] { bind("main", AnyFuture(loop.create_task(*coroutine("main"), {.name = "main"}))); }));
   arm();
   loop.run_forever();
 }
