@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- a generator by greenlets --------------------------------------------------------------------
- */
+/* --- a generator by greenlets --- */
 
 struct token {
   char text[20];
@@ -60,8 +59,7 @@ static void parse(void* text, int limit) {
   fiber_greenlet_unref(tokens); /* a lexer that is not at its end is told so */
 }
 
-/* --- tasks ---------------------------------------------------------------------------------------
- */
+/* --- tasks --- */
 
 struct client {
   const char* name;
