@@ -22,6 +22,7 @@
 #include <functional>
 #include <iostream>
 #include <iterator>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -31,10 +32,18 @@
 
 namespace legacy_test {
 
+inline std::set<std::string>& temporary_directories() {
+  static std::set<std::string> paths;
+  return paths;
+}
+
+// Ends the program as skipped; destructors do not run.
 [[noreturn]] inline void skip(const std::string& missing) {
-  std::cout << "SKIP: " << missing << " is missing\n";
-  std::cout.flush();
-  std::_Exit(77);  // Meson: skipped
+  std::error_code ignored;
+  for (const std::string& path : temporary_directories())
+    std::filesystem::remove_all(path, ignored);
+  std::cout << "SKIP: " << missing << " is missing" << std::endl;
+  std::_Exit(77);
 }
 
 // The path of a program, looked for in `folders` after PATH and where Debian keeps servers; the
@@ -72,11 +81,13 @@ class TemporaryDirectory {
     char name[] = "/tmp/fiber-test-XXXXXX";  // short: the paths of Unix sockets are
     if (::mkdtemp(name) == nullptr) throw std::system_error(errno, std::generic_category(), name);
     path_ = name;
+    temporary_directories().insert(path_);
     give(path_);
   }
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
   ~TemporaryDirectory() {
+    temporary_directories().erase(path_);
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
