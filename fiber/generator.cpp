@@ -1,6 +1,5 @@
 #include <fiber/generator.hpp>
 
-#include <fiber/core/demangle.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <exception>
@@ -30,6 +29,8 @@ constinit thread_local detail::GeneratorObject* tls_newest = nullptr;
 constexpr int kMaxNested = 64;
 constinit thread_local int tls_nested = 0;
 constinit thread_local detail::GeneratorObject* tls_postponed = nullptr;
+
+constinit thread_local const detail::GeneratorHooks* tls_hooks = nullptr;
 
 // What a StopIteration becomes that escapes from a body; its name is what users see.
 namespace pep479 {
@@ -106,14 +107,14 @@ bool is_generator_exit(const std::exception_ptr& error) noexcept {
   }
 }
 
-void nothing_sent(const std::type_info& wanted) {
-  throw TypeError("a value of type '" + core::demangle(wanted) +
+void nothing_sent(const core::Type& wanted) {
+  throw TypeError("a value of type '" + wanted.name() +
                   "' was expected at a yield, but nothing was sent");
 }
 
-void nothing_returned(const std::type_info& wanted) {
+void nothing_returned(const core::Type& wanted) {
   throw RuntimeError("yield_from an exhausted generator: it has no value of type '" +
-                     core::demangle(wanted) + "' to return");
+                     wanted.name() + "' to return");
 }
 
 void sent_to_range() {
@@ -121,6 +122,8 @@ void sent_to_range() {
       "a value was sent to a generator that yields from a range: "
       "a range has no send()");
 }
+
+void set_generator_hooks(const GeneratorHooks* hooks) noexcept { tls_hooks = hooks; }
 
 // What a consumer asks for: the next item, unless something is sent or thrown.
 struct GeneratorObject::Request {
@@ -280,6 +283,7 @@ void GeneratorObject::prepare_start() {
   yieldable = stack;
   phase = Phase::started;
   link();
+  if (tls_hooks != nullptr) tls_hooks->started(this);
 }
 
 void GeneratorObject::entry(void* object) {
@@ -393,6 +397,11 @@ void GeneratorObject::delegate_to(GeneratorObject* inner) {
 void GeneratorObject::unreferenced() noexcept {
   if (phase == Phase::started) {
     if (abandoned) return;
+    if (scope != 0 && tls_hooks != nullptr) {
+      ++refs;  // the one that the hook takes is dropped by whoever closes it
+      const bool taken = tls_hooks->dropped(this);
+      if (--refs > 0 && taken) return;
+    }
     ++refs;
     close_unwanted();
     if (--refs > 0) return;

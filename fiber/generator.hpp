@@ -21,6 +21,7 @@
 #pragma once
 
 #include <fiber/detail/generator_object.hpp>
+#include <fiber/detail/generator_values.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/value.hpp>
 
@@ -143,133 +144,8 @@ FIBER_API std::vector<GeneratorBase> all_generators();
 
 namespace detail {
 
-template <class T>
-struct is_generator : std::false_type {};
-template <class Yield, class Send, class Return>
-struct is_generator<Generator<Yield, Send, Return>> : std::true_type {};
-
-// What an iterator gives: the yielded object itself, to be moved from unless it was yielded by
-// reference (as std::generator).
-template <class Yield>
-using item_reference_t = std::conditional_t<std::is_reference_v<Yield>, Yield, Yield&&>;
-
-// True if an item of an inner generator may be handed on as it is, without a conversion.
-template <class Inner, class Outer>
-inline constexpr bool same_item =
-    std::same_as<std::remove_cvref_t<Inner>, std::remove_cvref_t<Outer>>&&
-        std::is_convertible_v<item_reference_t<Inner>, item_reference_t<Outer>>;
-
-template <class Inner, class Outer>
-inline constexpr bool same_sent =
-    std::is_void_v<Inner> || std::is_void_v<Outer> || std::same_as<Inner, Outer>;
-
-template <class T>
-void* erase(const volatile T& object) noexcept {
-  return const_cast<void*>(static_cast<const volatile void*>(std::addressof(object)));
-}
-
-// Python's None among the values of a type that has one.
-template <class T>
-bool is_none(const T& object) {
-  if constexpr (std::same_as<T, std::monostate>)
-    return true;
-  else if constexpr (std::same_as<T, value>)
-    return object.empty();
-  else if constexpr (requires {
-                       { object == std::nullopt } -> std::same_as<bool>;
-                     })
-    return object == std::nullopt;
-  else if constexpr (requires {
-                       { object == nullptr } -> std::same_as<bool>;
-                     })
-    return object == nullptr;
-  else
-    return false;
-}
-
-[[noreturn]] FIBER_API void nothing_sent(const std::type_info& wanted);
-[[noreturn]] FIBER_API void nothing_returned(const std::type_info& wanted);
 [[noreturn]] FIBER_API void sent_to_range();
 FIBER_API bool is_generator_exit(const std::exception_ptr& error) noexcept;
-
-// A returned value until somebody takes it.
-template <class Return>
-class ResultSlot {
- public:
-  // Drops at the end of a scope what has not been taken.
-  class Drop {
-   public:
-    explicit Drop(ResultSlot& slot) noexcept : slot_(slot) {}
-    Drop(const Drop&) = delete;
-    Drop& operator=(const Drop&) = delete;
-    ~Drop() { slot_.drop(); }
-
-   private:
-    ResultSlot& slot_;
-  };
-
-  template <class F, class Self>
-  void fill(F& body, Self& self) {
-    if constexpr (std::is_reference_v<Return>)
-      held_ = std::addressof(static_cast<Return>(body(self)));
-    else
-      held_.emplace(body(self));
-  }
-  void drop() noexcept { held_ = {}; }
-  // From a StopIteration.
-  void fill_from(value& stopped) {
-    if (stopped.empty())
-      held_ = {};
-    else if constexpr (std::is_reference_v<Return>)
-      held_ = std::addressof(
-          stopped.as<std::reference_wrapper<std::remove_reference_t<Return>>>().get());
-    else
-      held_.emplace(std::move(stopped.as<std::remove_cv_t<Return>>()));
-  }
-  // For StopIteration.
-  value as_value() {
-    auto taken = std::exchange(held_, {});
-    if (!taken) return {};
-    if constexpr (std::is_reference_v<Return>)
-      return value(std::ref(*taken));
-    else
-      return value(std::move(*taken));
-  }
-  Return take() {
-    auto taken = std::exchange(held_, {});
-    if (taken) return static_cast<Return&&>(*taken);
-    if constexpr (std::is_default_constructible_v<Return>)
-      return Return();
-    else
-      nothing_returned(typeid(Return));
-  }
-  // What close() gives: std::optional, for references a pointer.
-  auto take_optional() { return std::exchange(held_, {}); }
-
- private:
-  std::conditional_t<std::is_reference_v<Return>, std::add_pointer_t<Return>,
-                     std::optional<std::remove_reference_t<Return>>>
-      held_{};
-};
-template <>
-class ResultSlot<void> {
- public:
-  struct Drop {
-    explicit Drop(const ResultSlot&) noexcept {}
-  };
-
-  template <class F, class Self>
-  void fill(F& body, Self& self) {
-    static_assert(std::is_void_v<decltype(body(self))>,
-                  "the body returns a value: give its type as the third argument of Generator");
-    body(self);
-  }
-  void drop() noexcept {}
-  void fill_from(value&) noexcept {}
-  value as_value() { return {}; }
-  void take() {}
-  void take_optional() {}
-};
 
 template <class Yield, class Send, class Return, class F>
 class GeneratorBody;
@@ -359,7 +235,7 @@ class GeneratorSelf : private detail::GeneratorObject {
     if constexpr (std::is_default_constructible_v<Send>)
       return Send();
     else
-      detail::nothing_sent(typeid(Send));
+      detail::nothing_sent(core::TypeOf<Send>::type);
   }
 
   // Suspends with an item of a range or of an inner generator, converted if it must be.

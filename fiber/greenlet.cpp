@@ -1,6 +1,5 @@
 #include <fiber/greenlet.hpp>
 
-#include <fiber/core/demangle.hpp>
 
 #include <cstdio>
 #include <ostream>
@@ -74,7 +73,7 @@ void unraisable(std::exception_ptr error, std::string_view message,
 void reject_arguments(const value& arguments) {
   if (arguments.empty()) return;
   throw TypeError("the body of a greenlet takes no arguments, but one of type '" +
-                  core::demangle(arguments.type()) + "' was sent");
+                  arguments.type_name() + "' was sent");
 }
 
 }  // namespace detail

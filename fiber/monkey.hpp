@@ -23,6 +23,8 @@
 //    C. The library ends its work with its own error, further calls that would wait fail likewise,
 //    and the task gets its CancelledError at its next await, or at its end.
 //
+// In a child that was forked in a task, calls are libc's for as long as it has not left the loop.
+//
 // What waits, then: read, write, readv, writev, recv*, send*, accept, connect, poll, select,
 // epoll_wait, sleep and its relatives, wait*, system, flock, and, on threads of the loop's default
 // executor, getaddrinfo and its relatives. What cannot be made cooperative: mutexes, condition

@@ -1,12 +1,10 @@
 #include <fiber/value.hpp>
 
-#include <fiber/core/demangle.hpp>
-
 namespace fiber::detail {
 
-void throw_wrong_type(const std::type_info* held, const std::type_info& wanted) {
-  throw TypeError("a value of type '" + core::demangle(wanted) + "' was expected, but " +
-                  (held != nullptr ? "one of type '" + core::demangle(*held) + "' was sent"
+void throw_wrong_type(const core::Type* held, const core::Type& wanted) {
+  throw TypeError("a value of type '" + wanted.name() + "' was expected, but " +
+                  (held != nullptr ? "one of type '" + held->name() + "' was sent"
                                    : "nothing was sent"));
 }
 

@@ -2,15 +2,16 @@
 #pragma once
 
 #include <fiber/core/config.hpp>
+#include <fiber/core/type.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <exception>
 #include <new>
+#include <string>
 #include <tuple>
 #include <type_traits>
-#include <typeinfo>
 #include <utility>
 
 namespace fiber {
@@ -20,13 +21,12 @@ class value;
 namespace detail {
 
 struct ValueType {
-  const std::type_info& info;
+  const core::Type& type;
   void (*relocate)(void* from, void* to) noexcept;  // moves into `to` and ends the life of `from`
   void (*destroy)(void* storage) noexcept;
 };
 
-[[noreturn]] FIBER_API void throw_wrong_type(const std::type_info* held,
-                                             const std::type_info& wanted);
+[[noreturn]] FIBER_API void throw_wrong_type(const core::Type* held, const core::Type& wanted);
 
 // A GreenletExit that ended a greenlet: a value for its parent, told apart from a returned one.
 struct Exited {
@@ -93,18 +93,20 @@ class value {
 
   // True for what a switch without arguments delivers; a null pointer sent on purpose is not empty.
   bool empty() const noexcept { return type_ == nullptr; }
-  const std::type_info& type() const noexcept { return type_ ? type_->info : typeid(void); }
+  // Readable; "void" if it is empty.
+  std::string type_name() const { return type_ != nullptr ? type_->type.name() : "void"; }
 
   template <class T>
   bool holds() const noexcept {
-    return type_ != nullptr && (type_ == &type_of<T>() || type_->info == typeid(T));
+    return type_ != nullptr &&
+           (type_ == &type_of<T>() || core::same_type(type_->type, core::TypeOf<T>::type));
   }
 
   // The value, as exactly the type that was sent. Throws TypeError.
   template <class T>
   T& as() & {
     if (!holds<T>()) [[unlikely]]
-      detail::throw_wrong_type(type_ ? &type_->info : nullptr, typeid(T));
+      detail::throw_wrong_type(type_ ? &type_->type : nullptr, core::TypeOf<T>::type);
     return *static_cast<T*>(address<T>());
   }
   template <class T>
@@ -150,7 +152,7 @@ class value {
   template <class T>
   static const detail::ValueType& type_of() noexcept {
     static constexpr detail::ValueType type{
-        typeid(T),
+        core::TypeOf<T>::type,
         [](void* from, void* to) noexcept {
           if constexpr (in_place<T>) {
             T* object = std::launder(static_cast<T*>(from));

@@ -5,6 +5,7 @@ namespace fiber::asyncio::detail {
 CompletionOrder::CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures,
                                  const time_limit& timeout)
     : LoopDependent(loop), nodes_(std::make_unique<Node[]>(futures.size())) {
+  for (const FutureRef& future : futures) check_loop(future.base(), loop);
   for (FutureRef& future : futures) {
     FutureBase& base = future.base();
     if (base.marked) continue;
@@ -59,6 +60,7 @@ void CompletionOrder::on_drop(LeafCallback* leaf) noexcept {
 
 void CompletionOrder::on_timeout() {
   const Ref<CompletionOrder> held(this);
+  timeout_ = Handle();
   remove_callbacks();
   for (; todo_ != 0; --todo_) done_.put_nowait(FutureRef());
 }
@@ -83,6 +85,7 @@ void CompletionOrder::unreference() noexcept {
 
 void CompletionOrder::loop_closed() noexcept {
   const Ref<CompletionOrder> held(this);
+  timeout_ = Handle();
   remove_callbacks();
 }
 

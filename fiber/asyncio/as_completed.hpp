@@ -31,7 +31,7 @@ namespace detail {
 // Lives until all have ended, or the time is up.
 class FIBER_API CompletionOrder final : public SharedObject, LoopDependent {
  public:
-  // Each future counts once.
+  // Each future counts once. Throws ValueError if one belongs to another loop.
   CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures, const time_limit& timeout);
   ~CompletionOrder();
 

@@ -161,6 +161,15 @@ class CoroutineFunction {
   const char* name_;
 };
 
+template <class A>
+struct is_coroutine : std::false_type {};
+template <class T>
+struct is_coroutine<Coroutine<T>> : std::true_type {};
+template <class A>
+struct is_coroutine_function : std::false_type {};
+template <class F>
+struct is_coroutine_function<CoroutineFunction<F>> : std::true_type {};
+
 }  // namespace detail
 
 // Makes a coroutine function of `function`: calling the result with arguments copies them into a

@@ -50,10 +50,10 @@ void LoopObject::rest() noexcept {
     else  // virtual time passes when the loop would wait, which is now
       deadline = outside_work.load() == 0 ? 0 : kForever;
   }
-  selector_->arm(deadline);
+  selector_->set_timer(deadline);
 }
 
-void LoopObject::ring() noexcept { selector_->arm(0); }
+void LoopObject::ring() noexcept { selector_->set_timer(0); }
 
 std::int64_t LoopObject::next_deadline() {
   if (!ready_.empty() || selector_->ready() || signals.load(std::memory_order_relaxed) != 0)

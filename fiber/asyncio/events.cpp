@@ -1,6 +1,8 @@
 #include <fiber/asyncio/events.hpp>
 
-#include <cstdio>
+#include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/tasks.hpp>
+
 #include <ostream>
 
 #include <unistd.h>
@@ -11,6 +13,17 @@ void Handle::cancel() const noexcept {
   if (object_ != nullptr) object_->cancel();
 }
 bool Handle::cancelled() const noexcept { return object_ != nullptr && object_->cancelled(); }
+contextvars::Context Handle::get_context() const {
+  if (object_ == nullptr) throw ValueError("this handle refers to no callback");
+  if (object_->context == nullptr) {
+    contextvars::Context fresh;
+    contextvars::detail::retain(fresh.object());
+    object_->context = fresh.object();
+  }
+  contextvars::detail::retain(object_->context);
+  return contextvars::Context(contextvars::Context::adopt(), object_->context);
+}
+std::string Handle::repr() const { return object_ != nullptr ? object_->repr() : "<Handle null>"; }
 Handle::Handle(const Handle& other) noexcept : object_(other.object_) {
   if (object_ != nullptr) object_->retain();
 }
@@ -38,14 +51,34 @@ void FutureRef::refuse_null() {
   throw ValueError("this future handle is null: it was default-constructed or moved from");
 }
 
-void EventLoop::inherit_context(detail::HandleObject* handle) {
+namespace detail {
+
+void inherit_context(HandleObject* handle) {
   if (auto* context = fiber::detail::greenlet_thread().current->context_variables)
     handle->context = contextvars::detail::copy(context);
 }
 
+void prepare(HandleObject* handle) {
+  inherit_context(handle);
+  if (handle->loop()->debug) [[unlikely]] handle->created = Origin::here();
+}
+
+void prepare(HandleObject* handle, const call_options& options) {
+  if (options.context) {
+    contextvars::detail::retain(options.context.object());
+    handle->context = options.context.object();
+  } else {
+    inherit_context(handle);
+  }
+  if (handle->loop()->debug) handle->created = Origin::here();
+}
+
+}  // namespace detail
+
 TimerHandle EventLoop::arm(detail::TimerObject* timer, nanoseconds when) const {
   TimerHandle handle(timer);
   object().check_closed();
+  object().check_thread();
   timer->node.when = when.count();
   timer->node.entry = detail::Entry(static_cast<detail::HandleObject*>(timer));
   timer->retain();
@@ -63,7 +96,23 @@ nanoseconds EventLoop::time() const noexcept { return nanoseconds(object().now()
 bool EventLoop::remove_reader(int fd) const { return object().remove_reader(fd); }
 bool EventLoop::remove_writer(int fd) const { return object().remove_writer(fd); }
 bool EventLoop::get_debug() const noexcept { return object().debug; }
-void EventLoop::set_debug(bool enabled) const noexcept { object().debug = enabled; }
+void EventLoop::set_debug(bool enabled) const { object().set_debug(enabled); }
+nanoseconds EventLoop::slow_callback_duration() const noexcept {
+  return object().slow_callback_duration;
+}
+void EventLoop::slow_callback_duration(nanoseconds duration) const noexcept {
+  object().slow_callback_duration = duration;
+}
+bool EventLoop::remove_signal_handler(int signal) const {
+  return object().remove_signal_handler(signal);
+}
+
+void EventLoop::set_task_factory(task_factory factory) const {
+  object().set_task_factory(factory ? std::make_shared<task_factory>(std::move(factory)) : nullptr);
+}
+task_factory EventLoop::get_task_factory() const {
+  return object().factory() ? *object().factory() : task_factory();
+}
 
 void EventLoop::set_exception_handler(exception_handler handler) const {
   object().handler = handler ? std::make_shared<exception_handler>(std::move(handler)) : nullptr;
@@ -77,14 +126,30 @@ void EventLoop::call_exception_handler(const ExceptionContext& context) const {
   object().call_exception_handler(context);
 }
 
+// The keys in the order of their names, as CPython writes them.
 void EventLoop::default_exception_handler(const ExceptionContext& context) const {
   std::string text = context.message.empty() ? "Unhandled exception in event loop" : context.message;
-  text += "\n";
-  if (context.future)
-    text += (context.future.base().is_task() ? "task: " : "future: ") + context.future.repr() + "\n";
-  if (context.exception)
-    text += type_name(context.exception) + ": " + str(context.exception) + "\n";
-  std::fputs(text.c_str(), stderr);
+  const auto line = [&](const char* key, const std::string& value) {
+    text += std::string("\n") + key + ": " + value;
+  };
+  const auto traceback = [&](const char* key, const char* title, const std::string& value) {
+    line(key, std::string(title) + " created at (most recent call last):\n" + value);
+    while (text.ends_with('\n')) text.pop_back();
+  };
+  std::string handle_traceback = context.handle_traceback;
+  const detail::HandleObject* current = object().current_handle();
+  if (context.source_traceback.empty() && handle_traceback.empty() && current != nullptr &&
+      current->created != nullptr)
+    handle_traceback = current->created->traceback();
+  if (context.asyncgen) line("asyncgen", fiber::repr(context.asyncgen));
+  if (context.future) line("future", context.future.repr());
+  if (context.handle) line("handle", context.handle.repr());
+  if (!handle_traceback.empty()) traceback("handle_traceback", "Handle", handle_traceback);
+  if (context.socket >= 0) line("socket", std::to_string(context.socket));
+  if (!context.source_traceback.empty())
+    traceback("source_traceback", "Object", context.source_traceback);
+  if (context.task) line("task", context.task.repr());
+  detail::log(LogLevel::error, std::move(text), context.exception);
 }
 
 EventLoop get_running_loop() { return EventLoop(&detail::running_loop()); }

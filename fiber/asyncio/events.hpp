@@ -3,6 +3,8 @@
 
 #include <fiber/asyncio/detail/loop_object.hpp>
 #include <fiber/asyncio/exceptions.hpp>
+#include <fiber/contextvars.hpp>
+#include <fiber/generator.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -37,6 +39,10 @@ class FIBER_API Handle {
   // Prevents the call, if it has not begun. From any thread.
   void cancel() const noexcept;
   bool cancelled() const noexcept;
+  // The context in which the callback runs. Throws ValueError for a null handle.
+  contextvars::Context get_context() const;
+  // Python's repr, with the callable's C++ type in place of its name.
+  std::string repr() const;
 
   explicit Handle(detail::HandleObject* adopted) noexcept : object_(adopted) {}
   Handle(const Handle& other) noexcept;
@@ -64,6 +70,35 @@ class FIBER_API TimerHandle : public Handle {
 // What went wrong where nobody waits for it. Python: the context of loop.call_exception_handler.
 struct ExceptionContext;
 
+// Keyword arguments of call_soon and its kin.
+struct call_options {
+  contextvars::Context context = nullptr;  // null: a copy of the current one
+};
+
+// Keyword arguments of create_task.
+struct task_options {
+  std::string name = {};                   // "": "Task-N"
+  contextvars::Context context = nullptr;  // null: a copy of the current one
+  // True: the first step is taken inside create_task, if the loop runs. Default: what the loop's
+  // task factory does, which is false without one.
+  std::optional<bool> eager_start = {};
+};
+
+namespace detail {
+
+// What a callback is given when it is made: its context and, in debug mode, where that was.
+FIBER_API void prepare(HandleObject* handle);
+FIBER_API void prepare(HandleObject* handle, const call_options& options);
+FIBER_API void inherit_context(HandleObject* handle);
+
+// A coroutine function as a callback would make coroutine objects that nobody awaits.
+template <class F>
+inline constexpr bool plain_callback = !requires(std::decay_t<F>& callback) {
+  callback().await_();
+} && !requires(std::decay_t<F>& callback) { std::move(callback()).await_(); };
+
+}  // namespace detail
+
 // A counted reference to an event loop. Unless said otherwise its members may be called only by the
 // thread that runs the loop (or while none does).
 class FIBER_API EventLoop {
@@ -87,39 +122,67 @@ class FIBER_API EventLoop {
   // loop is destroyed. Throws RuntimeError while it runs.
   void close() const;
 
-  // Calls `callback()` in the next iteration; callbacks run in the order of these calls.
+  // Calls `callback()` in the next iteration; callbacks run in the order of these calls. Throws
+  // RuntimeError when the loop is closed, or runs on another thread.
   template <std::invocable F>
   Handle call_soon(F&& callback) const {
-    auto* handle = make_handle<detail::HandleOf>(std::forward<F>(callback));
-    handle->retain();
-    object().call_soon(handle);
-    return Handle(handle);
+    return queue(make_handle<detail::HandleOf>(std::forward<F>(callback)));
+  }
+  template <std::invocable F>
+  Handle call_soon(F&& callback, const call_options& options) const {
+    return queue(make_handle<detail::HandleOf>(std::forward<F>(callback), options));
   }
   // The same from any thread; wakes the loop.
   template <std::invocable F>
   Handle call_soon_threadsafe(F&& callback) const {
-    auto* handle = make_handle<detail::HandleOf>(std::forward<F>(callback));
-    handle->retain();
-    object().call_soon_threadsafe(handle);
-    return Handle(handle);
+    static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
+    auto* handle = new detail::HandleOf<std::decay_t<F>>(&object(), std::forward<F>(callback));
+    detail::inherit_context(handle);
+    return post(handle);
+  }
+  template <std::invocable F>
+  Handle call_soon_threadsafe(F&& callback, const call_options& options) const {
+    static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
+    auto* handle = new detail::HandleOf<std::decay_t<F>>(&object(), std::forward<F>(callback));
+    if (options.context)
+      detail::prepare(handle, options);
+    else
+      detail::inherit_context(handle);
+    return post(handle);
   }
   // Calls `callback()` once `delay` has passed; callbacks with the same deadline in the order set.
+  // A cancelled one costs nothing any more. Throws as call_soon.
   template <std::invocable F>
   TimerHandle call_later(nanoseconds delay, F&& callback) const {
     return call_at(time() + delay, std::forward<F>(callback));
   }
   template <std::invocable F>
+  TimerHandle call_later(nanoseconds delay, F&& callback, const call_options& options) const {
+    return call_at(time() + delay, std::forward<F>(callback), options);
+  }
+  template <std::invocable F>
   TimerHandle call_at(nanoseconds when, F&& callback) const {
-    auto* timer = make_handle<detail::TimerOf>(std::forward<F>(callback));
-    return arm(timer, when);
+    return arm(make_handle<detail::TimerOf>(std::forward<F>(callback)), when);
+  }
+  template <std::invocable F>
+  TimerHandle call_at(nanoseconds when, F&& callback, const call_options& options) const {
+    return arm(make_handle<detail::TimerOf>(std::forward<F>(callback), options), when);
   }
   // The loop's monotonic clock.
   nanoseconds time() const noexcept;
 
   template <class T = void>
   Future<T> create_future() const;
+  // See asyncio::create_task. The loop need not run.
   template <class A>
-  [[nodiscard]] auto create_task(A&& coroutine, const std::string& name = {}) const;
+  [[nodiscard]] auto create_task(A&& coroutine) const;
+  template <class A>
+  [[nodiscard]] auto create_task(A&& coroutine, const task_options& options) const;
+  // Makes the tasks of this loop, those of the library's own too: given a coroutine object and
+  // create_task's options, returns TaskRef(coroutine, loop, options). An empty function restores
+  // the default. See eager_task_factory.
+  void set_task_factory(task_factory factory) const;
+  task_factory get_task_factory() const;
 
   // Calls `callback()` in every iteration in which the descriptor is readable (writable), until it
   // is removed. One callback each: a new one replaces the old. Throws ValueError, OSError.
@@ -133,6 +196,17 @@ class FIBER_API EventLoop {
     object().add_writer(fd, make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
   bool remove_writer(int fd) const;
+
+  // Calls `callback()` whenever the signal arrives, as an ordinary callback; once per arrival.
+  // Replaces an earlier one. Only in the main thread. Throws ValueError (no such signal),
+  // RuntimeError (it cannot be caught, or this is another thread).
+  template <std::invocable F>
+  void add_signal_handler(int signal, F&& callback) const {
+    object().add_signal_handler(signal, make_handle<detail::HandleOf>(std::forward<F>(callback)));
+  }
+  // Does again what was done before the signal was handled here; false if it was not. Closing the
+  // loop does the same for all.
+  bool remove_signal_handler(int signal) const;
 
   // Sockets by hand, for those who have a descriptor; await them. A system call that would block is
   // tried again when the descriptor is ready. One task may wait to read from a descriptor and one
@@ -196,8 +270,16 @@ class FIBER_API EventLoop {
   // The same as poll() takes it: milliseconds from now, rounded up; -1: no limit.
   int poll_timeout() const;
 
+  // Debug mode, off unless the environment variable FIBER_ASYNCIO_DEBUG is set to anything: says
+  // where futures, tasks and callbacks were made when they are reported, and reports callbacks and
+  // steps of tasks that take too long, cancellations that a task has swallowed, futures that are set
+  // by another thread, and tasks that give way with a debug_lock_guard. Every task then returns to
+  // the loop when it gives way, which costs; off, it costs nothing.
   bool get_debug() const noexcept;
-  void set_debug(bool enabled) const noexcept;
+  void set_debug(bool enabled) const;
+  // From how long on that is too long: 100 ms.
+  nanoseconds slow_callback_duration() const noexcept;
+  void slow_callback_duration(nanoseconds duration) const noexcept;
 
   friend bool operator==(const EventLoop& a, const EventLoop& b) noexcept {
     return a.object_ == b.object_;
@@ -220,11 +302,21 @@ class FIBER_API EventLoop {
  private:
   [[noreturn]] static void refuse_null();
   TimerHandle arm(detail::TimerObject* timer, nanoseconds when) const;
-  static void inherit_context(detail::HandleObject* handle);
-  template <template <class> class Kind, class F>
-  auto* make_handle(F&& callback) const {
+  Handle queue(detail::HandleObject* handle) const {
+    handle->retain();
+    object().call_soon(handle);
+    return Handle(handle);
+  }
+  Handle post(detail::HandleObject* handle) const {
+    handle->retain();
+    object().call_soon_threadsafe(handle);
+    return Handle(handle);
+  }
+  template <template <class> class Kind, class F, class... Options>
+  auto* make_handle(F&& callback, const Options&... options) const {
+    static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
     auto* handle = new Kind<std::decay_t<F>>(&object(), std::forward<F>(callback));
-    inherit_context(handle);
+    detail::prepare(handle, options...);
     return handle;
   }
 
@@ -288,8 +380,13 @@ FIBER_API std::ostream& operator<<(std::ostream& out, const FutureRef& future);
 struct ExceptionContext {
   std::string message;
   std::exception_ptr exception = nullptr;
-  FutureRef future = {};   // or task
+  FutureRef future = {};
+  FutureRef task = {};
   Handle handle = {};
+  GeneratorBase asyncgen = {};
+  int socket = -1;                    // a descriptor
+  std::string source_traceback = {};  // where the future was made, in debug mode
+  std::string handle_traceback = {};  // where the running callback was made, in debug mode
 };
 
 }  // namespace fiber::asyncio

@@ -5,8 +5,12 @@
 namespace fiber::asyncio::detail {
 
 void add_done_callback(FutureBase& future, HandleObject* handle) {
-  if (auto* context = fiber::detail::greenlet_thread().current->context_variables)
-    handle->context = contextvars::detail::copy(context);
+  prepare(handle);
+  future.add_or_schedule(handle);
+}
+
+void add_done_callback(FutureBase& future, HandleObject* handle, const call_options& options) {
+  prepare(handle, options);
   future.add_or_schedule(handle);
 }
 
@@ -29,7 +33,7 @@ std::size_t remove_done_callback(FutureBase& future, const HandleObject* handle)
   return remove_if(future, [handle](const HandleObject* each) { return each == handle; });
 }
 
-std::size_t remove_done_callbacks(FutureBase& future, const std::type_info& type,
+std::size_t remove_done_callbacks(FutureBase& future, const core::Type& type,
                                   const void* function) {
   return remove_if(future, [&](const HandleObject* each) { return each->calls(type, function); });
 }

@@ -9,7 +9,6 @@
 #include <optional>
 #include <string>
 #include <type_traits>
-#include <typeinfo>
 #include <utility>
 #include <variant>
 
@@ -78,9 +77,9 @@ class DoneCallback final : public HandleObject {
       function_();
   }
   void scheduled_by(FutureBase* future) noexcept override { future_ = FutureRef(future); }
-  bool calls(const std::type_info& type, const void* function) const override {
+  bool calls(const core::Type& type, const void* function) const override {
     if constexpr (std::equality_comparable<F>)
-      return type == typeid(F) && *static_cast<const F*>(function) == function_;
+      return core::same_type(type, core::TypeOf<F>::type) && *static_cast<const F*>(function) == function_;
     return HandleObject::calls(type, function);
   }
 
@@ -90,9 +89,11 @@ class DoneCallback final : public HandleObject {
 };
 
 FIBER_API std::size_t remove_done_callback(FutureBase& future, const HandleObject* handle);
-FIBER_API std::size_t remove_done_callbacks(FutureBase& future, const std::type_info& type,
+FIBER_API std::size_t remove_done_callbacks(FutureBase& future, const core::Type& type,
                                             const void* function);
 FIBER_API void add_done_callback(FutureBase& future, HandleObject* handle);
+FIBER_API void add_done_callback(FutureBase& future, HandleObject* handle,
+                                 const call_options& options);
 
 }  // namespace detail
 
@@ -152,6 +153,15 @@ class [[nodiscard]] Future : public FutureRef {
     detail::add_done_callback(base(), object);
     return Handle(object);
   }
+  template <class F>
+    requires std::invocable<std::decay_t<F>&, Future<T>> || std::invocable<std::decay_t<F>&>
+  Handle add_done_callback(F&& callback, const call_options& options) const {
+    auto* object = new detail::DoneCallback<T, std::decay_t<F>>(base().loop(),
+                                                                std::forward<F>(callback));
+    object->retain();
+    detail::add_done_callback(base(), object, options);
+    return Handle(object);
+  }
   // How many were removed; none any more once the future is done. A handle removes the one callback
   // that it came with; a function pointer, or any callable that can be compared, removes all that
   // are equal to it, as in Python.
@@ -162,13 +172,15 @@ class [[nodiscard]] Future : public FutureRef {
     requires(std::equality_comparable<std::decay_t<F>> && !std::derived_from<std::decay_t<F>, Handle>)
   std::size_t remove_done_callback(F&& callback) const {
     const std::decay_t<F> function(std::forward<F>(callback));
-    return detail::remove_done_callbacks(base(), typeid(std::decay_t<F>), &function);
+    return detail::remove_done_callbacks(base(), core::TypeOf<std::decay_t<F>>::type,
+                                         &function);
   }
 
  private:
   void check_settable(const char* operation) const {
     if (base().is_task()) [[unlikely]]
       throw RuntimeError(std::string("Task does not support ") + operation + " operation");
+    if (base().loop()->debug) [[unlikely]] base().loop()->check_thread();
     base().check_pending();
   }
 };
@@ -177,6 +189,12 @@ class [[nodiscard]] Future : public FutureRef {
 template <class A>
 concept future_like = std::derived_from<std::remove_cvref_t<A>, FutureRef> &&
                       requires { typename std::remove_cvref_t<A>::result_type; };
+
+// True for futures and tasks. Python: asyncio.isfuture.
+template <class A>
+constexpr bool isfuture(const A&) noexcept {
+  return future_like<A>;
+}
 
 template <class T>
 Future<T> EventLoop::create_future() const {

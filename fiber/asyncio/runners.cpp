@@ -1,10 +1,10 @@
 #include <fiber/asyncio/runners.hpp>
 
+#include <fiber/asyncio/detail/signal_handlers.hpp>
 #include <fiber/asyncio/threads.hpp>
 
 #include <atomic>
 #include <csignal>
-#include <cstdlib>
 
 #include <unistd.h>
 
@@ -13,24 +13,20 @@ namespace {
 
 // What the signal handler may touch: set before it is installed, cleared after it is removed.
 std::atomic<detail::LoopObject*> interrupted_loop{nullptr};
+std::atomic<int> interrupts{0};  // not looked at yet
 struct sigaction previous_action;
 
 void on_sigint(int) {
   const int saved = errno;
   if (detail::LoopObject* loop = interrupted_loop.load()) {
     // The third time: a program that never returns to its loop must still be stoppable.
-    if (loop->signals.fetch_add(1) >= 2) {
+    if (interrupts.fetch_add(1) >= 2) {
       ::sigaction(SIGINT, &previous_action, nullptr);
       ::raise(SIGINT);
     }
-    loop->wake();
+    loop->attend_to_signals();
   }
   errno = saved;
-}
-
-bool debug_from_environment() {
-  const char* value = std::getenv("ASYNCIODEBUG");
-  return value != nullptr && *value != '\0';
 }
 
 }  // namespace
@@ -45,7 +41,7 @@ void detail::cancel_all_tasks(const EventLoop& loop) {
     task.base().set_log_traceback(false);
     loop.call_exception_handler({.message = "unhandled exception during asyncio.run() shutdown",
                                  .exception = task.base().peek_exception(),
-                                 .future = task});
+                                 .task = task});
   }
 }
 
@@ -69,7 +65,10 @@ void Runner::lazy_init() {
     loop_ = new_event_loop();
     set_event_loop(loop_);
   }
-  loop_.set_debug(options_.debug.value_or(debug_from_environment()));
+  if (options_.debug) loop_.set_debug(*options_.debug);
+  if (auto* current = fiber::detail::greenlet_thread().current->context_variables)
+    context_ = contextvars::Context(contextvars::Context::adopt(),
+                                    contextvars::detail::copy(current));
   state_ = State::initialized;
 }
 
@@ -94,8 +93,10 @@ void Runner::close() {
   loop_.run_until_complete(loop_.shutdown_default_executor(std::chrono::seconds(300)));
 }
 
-Runner::Interrupts::Interrupts(Runner& runner, detail::FutureBase& task)
-    : runner_(runner), task_(static_cast<detail::TaskBase&>(task)) {
+Runner::Interrupts::Interrupts(Runner& runner, detail::FutureBase& task, bool shares_context)
+    : runner_(runner),
+      task_(static_cast<detail::TaskBase&>(task)),
+      shares_context_(shares_context) {
   task_.retain();
   if (::gettid() != ::getpid()) return;
   struct sigaction current {};
@@ -103,10 +104,10 @@ Runner::Interrupts::Interrupts(Runner& runner, detail::FutureBase& task)
       current.sa_handler != SIG_DFL)
     return;
   detail::LoopObject& loop = runner_.loop_.object();
-  loop.signals.store(0);
-  loop.on_wakeup = [this, &loop] {
-    const int signals = loop.signals.exchange(0);
-    for (int i = 0; i < signals; ++i) {
+  interrupts.store(0);
+  loop.on_signal = [this] {
+    const int arrived = interrupts.exchange(0);
+    for (int i = 0; i < arrived; ++i) {
       if (++count_ == 1 && !task_.done()) {
         task_.cancel({});
         continue;
@@ -127,14 +128,25 @@ Runner::Interrupts::~Interrupts() {
   if (installed_) {
     struct sigaction current {};
     ::sigaction(SIGINT, nullptr, &current);
-    if (current.sa_handler == on_sigint) ::sigaction(SIGINT, &previous_action, nullptr);
+    if (current.sa_handler == on_sigint)
+      ::sigaction(SIGINT, &previous_action, nullptr);
+    else
+      detail::replace_saved_action(SIGINT, on_sigint, previous_action);
     interrupted_loop.store(nullptr);
-    runner_.loop_.object().on_wakeup = nullptr;
+    runner_.loop_.object().on_signal = nullptr;
   }
   task_.release();
 }
 
 void Runner::Interrupts::run() {
+  struct KeepContext {
+    Interrupts& interrupts;
+    ~KeepContext() {
+      // What main has set is there for the next one.
+      if (interrupts.shares_context_)
+        interrupts.runner_.context_ = interrupts.task_.context_handle();
+    }
+  } keep{*this};
   runner_.loop_.object().run_until_done(task_, true);
   if (task_.cancelled() && count_ > 0 && task_.uncancel() == 0) throw KeyboardInterrupt();
 }

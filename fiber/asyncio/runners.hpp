@@ -1,6 +1,7 @@
 // Running a whole program of tasks. Python: asyncio.runners.
 #pragma once
 
+#include <fiber/asyncio/asyncgens.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/with.hpp>
 
@@ -25,9 +26,7 @@ auto EventLoop::run_until_complete(A&& awaitable) const {
 }
 
 inline auto EventLoop::shutdown_asyncgens() const {
-  return detail::Deferred([loop = *this] {
-    for (auto& close : std::exchange(loop.object().at_shutdown, {})) close();
-  });
+  return detail::Deferred([loop = *this] { detail::close_generators(loop.object()); });
 }
 
 namespace detail {
@@ -36,12 +35,13 @@ FIBER_API void cancel_all_tasks(const EventLoop& loop);
 }  // namespace detail
 
 struct runner_options {
-  std::optional<bool> debug = {};                    // default: the variable ASYNCIODEBUG
-  std::function<EventLoop()> loop_factory = {};      // default: new_event_loop
+  std::optional<bool> debug = {};                // default: as the loop was made
+  std::function<EventLoop()> loop_factory = {};  // default: new_event_loop
 };
 
-// Runs several main functions in one loop; the loop is made at first use and cleaned up by close():
-// what still runs is cancelled and waited for, then the default executor's threads are. Python:
+// Runs several main functions in one loop and, unless told otherwise, in one context; the loop is
+// made at first use and cleaned up by close(): what still runs is cancelled and waited for, then
+// generators are closed, then the default executor's threads are waited for. Python:
 // asyncio.Runner.
 //
 // In the main thread, while SIGINT has its default effect, Ctrl-C cancels the main task and, when
@@ -57,10 +57,17 @@ class FIBER_API Runner {
 
   // Throws RuntimeError when closed, or inside a running loop.
   template <class A>
-  auto run(A&& main) {
+  auto run(A&& main, call_options options = {}) {
     lazy_init();
-    auto task = loop_.create_task(std::forward<A>(main));
-    Interrupts interrupts(*this, task.base());
+    const bool shares_context = !options.context;
+    const auto& context = shares_context ? context_ : options.context;
+    auto coroutine = detail::as_coroutine(std::forward<A>(main));
+    using Made = Task<typename decltype(coroutine)::result_type>;
+    loop_.object().make_task(coroutine.object(),
+                             {.context = context.object(), .own_context = false});
+    const Made task(&coroutine.object());
+    coroutine = {};
+    Interrupts interrupts(*this, task.base(), shares_context);
     using T = typename decltype(task)::result_type;
     interrupts.run();
     return asyncio::await_future<T>(task.base(), true);
@@ -82,7 +89,7 @@ class FIBER_API Runner {
  private:
   class Interrupts {
    public:
-    Interrupts(Runner& runner, detail::FutureBase& task);
+    Interrupts(Runner& runner, detail::FutureBase& task, bool shares_context);
     ~Interrupts();
     Interrupts(const Interrupts&) = delete;
     Interrupts& operator=(const Interrupts&) = delete;
@@ -93,6 +100,7 @@ class FIBER_API Runner {
     detail::TaskBase& task_;
     int count_ = 0;
     bool installed_ = false;
+    bool shares_context_;
   };
 
   void lazy_init();
@@ -101,6 +109,7 @@ class FIBER_API Runner {
   State state_ = State::created;
   runner_options options_;
   EventLoop loop_;
+  contextvars::Context context_ = nullptr;  // null: empty
 };
 
 // Runs `main` (a coroutine object, an awaitable or a callable) in a loop of its own and returns its

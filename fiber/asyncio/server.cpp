@@ -94,7 +94,8 @@ void ServerObject::accept_ready(int fd) {
       constexpr std::chrono::seconds kRetryDelay{1};
       const EventLoop loop(&loop_);
       loop.call_exception_handler({.message = "socket.accept() out of system resource",
-                                   .exception = os_error(errno)});
+                                   .exception = os_error(errno),
+                                   .socket = fd});
       loop.remove_reader(fd);
       loop.call_later(kRetryDelay, [self = Counted<ServerObject>(this), fd] {
         if (self->serving_) self->listen(fd);

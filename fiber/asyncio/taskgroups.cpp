@@ -1,6 +1,7 @@
 #include <fiber/asyncio/taskgroups.hpp>
 
 #include <sstream>
+#include <utility>
 
 namespace fiber::asyncio {
 namespace {
@@ -38,6 +39,12 @@ struct TaskGroup::Child : detail::LeafCallback {
   Child* previous_child = nullptr;
   Child* next_child = nullptr;
 };
+
+detail::TaskBase* detail::group_parent(const LeafCallback& leaf) noexcept {
+  if (leaf.run != &TaskGroup::on_task_done) return nullptr;
+  const TaskGroup* group = static_cast<const TaskGroup::Child&>(leaf).group;
+  return group != nullptr ? static_cast<TaskBase*>(group->parent_.get()) : nullptr;
+}
 
 // Children are left only if the loop is gone.
 TaskGroup::~TaskGroup() {
@@ -113,6 +120,7 @@ bool TaskGroup::exit(std::exception_ptr error) {
   std::exception_ptr cancellation = kind == Kind::cancelled ? error : nullptr;
   if (error && !aborting_) abort();
   wait_for_tasks(cancellation);
+  const TaskRef held = std::exchange(parent_, TaskRef());
   if (base_error_) std::rethrow_exception(std::exchange(base_error_, nullptr));
   // The cancellation that the group asked for is over; one from outside goes on.
   if (parent_cancel_requested_ && parent.uncancel() == 0) cancellation = nullptr;

@@ -16,6 +16,11 @@
 
 namespace fiber::asyncio {
 
+namespace detail {
+// The task that waits for a task of its group, if that is what the leaf is for; else null.
+TaskBase* group_parent(const LeafCallback& leaf) noexcept;
+}  // namespace detail
+
 // Waits, at the end of its block, for all tasks that were made in it:
 //
 //   asyncio::with(asyncio::TaskGroup(), [&](asyncio::TaskGroup& group) {
@@ -61,6 +66,7 @@ class FIBER_API TaskGroup {
   bool exit(std::exception_ptr error);
 
  private:
+  friend detail::TaskBase* detail::group_parent(const detail::LeafCallback& leaf) noexcept;
   struct Child;
 
   void check_can_create() const;

@@ -1,8 +1,31 @@
 #include <fiber/asyncio/tasks.hpp>
 
 #include <fiber/asyncio/detail/waiter.hpp>
+#include <fiber/asyncio/log.hpp>
 
 namespace fiber::asyncio {
+
+TaskRef::TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const task_options& options)
+    : FutureRef(&coroutine.object()) {
+  coroutine.object().begin(loop.object(), detail::to_arguments(options));
+}
+
+TaskRef eager_task_factory(const EventLoop& loop, const CoroutineRef& coroutine,
+                           const task_options& options) {
+  task_options eager = options;
+  if (!eager.eager_start) eager.eager_start = true;
+  return TaskRef(coroutine, loop, eager);
+}
+
+task_factory create_eager_task_factory(task_factory constructor) {
+  return [constructor = std::move(constructor)](const EventLoop& loop,
+                                                const CoroutineRef& coroutine,
+                                                const task_options& options) {
+    task_options eager = options;
+    if (!eager.eager_start) eager.eager_start = true;
+    return constructor(loop, coroutine, eager);
+  };
+}
 
 TaskRef current_task() { return TaskRef(detail::running_loop().current_task); }
 
@@ -18,9 +41,22 @@ std::vector<TaskRef> all_tasks() { return all_tasks(get_running_loop()); }
 
 namespace detail {
 
+TaskArguments to_arguments(const task_options& options) {
+  return {.name = options.name,
+          .context = options.context.object(),
+          .own_context = !options.context,
+          .eager_start = options.eager_start};
+}
+
 LoopObject& loop_for_futures() {
   if (LoopObject* loop = asyncio_thread().running) return *loop;
   return get_event_loop().object();
+}
+
+void check_loop(const FutureBase& future, const LoopObject& loop) {
+  if (future.loop() != &loop)
+    throw ValueError(
+        "The future belongs to a different loop than the one specified as the loop argument");
 }
 
 namespace {
@@ -49,10 +85,12 @@ void sleep_for(std::int64_t nanoseconds) {
 }
 
 void report_never_awaited(const char* coroutine_name) noexcept {
-  fiber::detail::unraisable(nullptr,
-                            "RuntimeWarning: coroutine '" + std::string(coroutine_name) +
-                                "' was never awaited",
-                            nullptr);
+  try {
+    log(LogLevel::warning,
+        "RuntimeWarning: coroutine '" + std::string(coroutine_name) + "' was never awaited");
+  } catch (...) {
+    // No memory to say it with.
+  }
 }
 
 }  // namespace detail

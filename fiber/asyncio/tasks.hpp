@@ -3,10 +3,13 @@
 
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/detail/combinators.hpp>
+#include <fiber/traceback.hpp>
 
 #include <chrono>
 #include <cmath>
 #include <concepts>
+#include <cstddef>
+#include <iosfwd>
 #include <optional>
 #include <ranges>
 #include <string>
@@ -16,6 +19,15 @@
 #include <vector>
 
 namespace fiber::asyncio {
+
+namespace detail {
+
+FIBER_API std::vector<traceback::FrameSummary> get_stack(TaskBase& task,
+                                                         const std::optional<std::size_t>& limit);
+FIBER_API void print_stack(TaskBase& task, const std::optional<std::size_t>& limit,
+                           std::ostream* out);
+
+}  // namespace detail
 
 // A coroutine that runs concurrently. A counted reference; dropping it neither cancels nor stops
 // the task, which its loop keeps until it is done. Python: asyncio.Task.
@@ -31,9 +43,38 @@ class Task : public Future<T> {
   // at 0 a cancellation that was not delivered yet is withdrawn.
   int cancelling() const { return task().cancelling(); }
   int uncancel() const { return task().uncancel(); }
+  // The context in which it runs.
+  contextvars::Context get_context() const { return task().get_context(); }
+  // What it runs: a reference that tells its name.
+  CoroutineRef get_coro() const;
+  // Where it is: its frames, the library's too, outermost first; empty before its first step and
+  // after its end. `limit`: that many, the innermost. See also print_call_graph.
+  std::vector<traceback::FrameSummary> get_stack(
+      const std::optional<std::size_t>& limit = std::nullopt) const {
+    return detail::get_stack(task(), limit);
+  }
+  // The same to stderr, or `out`.
+  void print_stack() const { detail::print_stack(task(), std::nullopt, nullptr); }
+  void print_stack(const std::optional<std::size_t>& limit, std::ostream& out) const {
+    detail::print_stack(task(), limit, &out);
+  }
 
  private:
   detail::TaskBase& task() const { return static_cast<detail::TaskBase&>(this->base()); }
+};
+
+// A coroutine object of whatever result type: what a task factory is given.
+class FIBER_API CoroutineRef : private FutureRef {
+ public:
+  CoroutineRef() noexcept = default;
+  explicit CoroutineRef(detail::TaskBase* coroutine) noexcept : FutureRef(coroutine) {}
+  // The name that was given to async(). Python: coro.__name__.
+  std::string name() const { return object().coroutine_name(); }
+  using FutureRef::operator bool;
+  friend bool operator==(const CoroutineRef& a, const CoroutineRef& b) noexcept {
+    return a.get() == b.get();
+  }
+  detail::TaskBase& object() const { return static_cast<detail::TaskBase&>(base()); }
 };
 
 // A task of whatever result type.
@@ -41,18 +82,41 @@ class FIBER_API TaskRef : public FutureRef {
  public:
   TaskRef() noexcept = default;
   explicit TaskRef(detail::TaskBase* task) noexcept : FutureRef(task) {}
+  // Makes a task of a coroutine object, without regard for the loop's task factory: what factories
+  // return. Python: asyncio.Task(coro, loop=loop, **options).
+  TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const task_options& options);
+
   std::string get_name() const { return task().get_name(); }
   void set_name(std::string name) const { task().set_name(std::move(name)); }
   int cancelling() const { return task().cancelling(); }
   int uncancel() const { return task().uncancel(); }
+  contextvars::Context get_context() const { return task().get_context(); }
+  CoroutineRef get_coro() const { return CoroutineRef(&task()); }
+  std::vector<traceback::FrameSummary> get_stack(
+      const std::optional<std::size_t>& limit = std::nullopt) const {
+    return detail::get_stack(task(), limit);
+  }
+  void print_stack() const { detail::print_stack(task(), std::nullopt, nullptr); }
+  void print_stack(const std::optional<std::size_t>& limit, std::ostream& out) const {
+    detail::print_stack(task(), limit, &out);
+  }
 
  private:
   detail::TaskBase& task() const { return static_cast<detail::TaskBase&>(base()); }
 };
 
-struct task_options {
-  std::string name = {};  // empty: "Task-N"
-};
+template <class T>
+CoroutineRef Task<T>::get_coro() const {
+  return CoroutineRef(&task());
+}
+
+// A task factory that starts each task at once, inside create_task: its body runs until it first
+// has to wait, and a task that never waits is done when create_task returns. Only while the loop
+// runs; elsewhere, the task starts as usual. Python: loop.set_task_factory(eager_task_factory).
+FIBER_API TaskRef eager_task_factory(const EventLoop& loop, const CoroutineRef& coroutine,
+                                     const task_options& options);
+// The same for tasks that are made by another factory, which must heed `eager_start`.
+FIBER_API task_factory create_eager_task_factory(task_factory constructor);
 
 namespace detail {
 
@@ -90,6 +154,8 @@ auto as_coroutine(F&& function) {
   }
 }
 
+FIBER_API TaskArguments to_arguments(const task_options& options);
+
 template <class A>
 concept taskable = requires(A&& a) { as_coroutine(std::forward<A>(a)); };
 
@@ -99,31 +165,64 @@ Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const std::string
   task.schedule(loop, name);
   return Task<T>(&task);
 }
+template <class T>
+Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const task_options& options) {
+  TypedTask<T>& task = coroutine.object();
+  if (!options.context && !options.eager_start)
+    task.schedule(loop, options.name);
+  else
+    loop.make_task(task, to_arguments(options));
+  return Task<T>(&task);
+}
 
 }  // namespace detail
 
 // Schedules a coroutine object, an awaitable or a callable in the running loop; its first step runs
-// in the next iteration. Throws RuntimeError without a running loop.
+// in the next iteration, unless it starts eagerly. Throws RuntimeError without a running loop.
 template <detail::taskable A>
-[[nodiscard]] auto create_task(A&& coroutine, const task_options& options = {}) {
+[[nodiscard]] auto create_task(A&& coroutine) {
   return detail::spawn(detail::running_loop(), detail::as_coroutine(std::forward<A>(coroutine)),
-                       options.name);
+                       std::string());
+}
+template <detail::taskable A>
+[[nodiscard]] auto create_task(A&& coroutine, const task_options& options) {
+  return detail::spawn(detail::running_loop(), detail::as_coroutine(std::forward<A>(coroutine)),
+                       options);
 }
 
 template <class A>
-auto EventLoop::create_task(A&& coroutine, const std::string& name) const {
-  return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), name);
+auto EventLoop::create_task(A&& coroutine) const {
+  return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), std::string());
+}
+template <class A>
+auto EventLoop::create_task(A&& coroutine, const task_options& options) const {
+  return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)),
+                       options);
+}
+
+// True for coroutine objects. Python: asyncio.iscoroutine.
+template <class A>
+constexpr bool iscoroutine(const A&) noexcept {
+  return detail::is_coroutine<A>::value;
+}
+// True for what async() returns. Python: asyncio.iscoroutinefunction.
+template <class A>
+constexpr bool iscoroutinefunction(const A&) noexcept {
+  return detail::is_coroutine_function<A>::value;
 }
 
 namespace detail {
 // The loop that ensure_future uses when none runs: the thread's, as in Python.
 FIBER_API LoopObject& loop_for_futures();
 
+// Throws ValueError if the future belongs to another loop.
+FIBER_API void check_loop(const FutureBase& future, const LoopObject& loop);
+
 // A coroutine that its loop refuses is closed: the error says it all.
 template <class T>
 Task<T> spawn_or_close(LoopObject& loop, Coroutine<T> coroutine) {
   if (loop.is_closed()) [[unlikely]] coroutine.close();
-  return spawn(loop, std::move(coroutine), {});
+  return spawn(loop, std::move(coroutine), std::string());
 }
 }  // namespace detail
 
@@ -136,12 +235,15 @@ auto ensure_future(A&& awaitable) {
     return detail::spawn_or_close(detail::loop_for_futures(),
                                   detail::as_coroutine(std::forward<A>(awaitable)));
 }
+// The same in a given loop; a future of another one is a ValueError.
 template <class A>
 auto ensure_future(A&& awaitable, const EventLoop& loop) {
-  if constexpr (future_like<A>)
+  if constexpr (future_like<A>) {
+    detail::check_loop(awaitable.base(), loop.object());
     return std::remove_cvref_t<A>(std::forward<A>(awaitable));
-  else
+  } else {
     return detail::spawn_or_close(loop.object(), detail::as_coroutine(std::forward<A>(awaitable)));
+  }
 }
 
 // The task that runs; a null reference in a callback.
@@ -309,7 +411,8 @@ struct wait_result {
 };
 
 // Waits for futures or tasks until `return_when` holds or the timeout is over; never throws for
-// what they end with, and cancels none. Throws ValueError if there are none. Python: asyncio.wait.
+// what they end with, and cancels none. Throws ValueError if there are none, or one belongs to
+// another loop. Python: asyncio.wait.
 template <std::ranges::input_range R>
 auto wait(R&& futures, wait_options options = {}) {
   using F = std::remove_cvref_t<std::ranges::range_value_t<R>>;

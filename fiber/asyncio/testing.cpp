@@ -88,7 +88,7 @@ TestLoop::TestLoop(run_test_options options) : options_(options) {
   base::LoopObject& object = loop_.object();
   if (options.virtual_clock) clock_.attach(loop_);
   object.set_shuffle(options.shuffle);
-  object.debug = options.debug;
+  object.set_debug(options.debug || object.debug);
   object.raise_deadlock = true;
   object.register_futures();
   set_event_loop(loop_);

@@ -1,5 +1,7 @@
 #include <fiber/asyncio/threads.hpp>
 
+#include <fiber/asyncio/log.hpp>
+
 #include <thread>
 
 namespace fiber::asyncio {
@@ -61,8 +63,8 @@ void shutdown_default_executor(LoopObject& loop, nanoseconds timeout) {
   if (wait.pending.empty()) {
     joiner.join();
   } else {
-    std::fputs("RuntimeWarning: The executor did not finish joining its threads in time.\n",
-               stderr);
+    log(LogLevel::warning,
+        "RuntimeWarning: The executor did not finish joining its threads in time.");
     joiner.detach();
   }
 }

@@ -46,7 +46,7 @@ void spawn(const EventLoop& loop, fiber_future** made, fiber_body* body, void* a
            const char* name) {
   if (made != nullptr) *made = nullptr;
   if (body == nullptr) throw fiber::ValueError("a task needs a body");
-  hand_out(loop.create_task(callable(body, argument), name != nullptr ? name : ""), made);
+  hand_out(loop.create_task(callable(body, argument), {.name = name != nullptr ? name : ""}), made);
 }
 
 std::optional<nanoseconds> limit_of(int64_t limit) {

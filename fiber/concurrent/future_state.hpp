@@ -2,7 +2,7 @@
 #pragma once
 
 #include <fiber/core/config.hpp>
-#include <fiber/core/demangle.hpp>
+#include <fiber/core/type.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <atomic>
@@ -193,7 +193,7 @@ std::string type_name_of() {
   else if constexpr (std::is_same_v<T, std::string>)
     return "str";
   else
-    return core::demangle(typeid(T));
+    return core::type_name<T>();
 }
 
 template <class T>

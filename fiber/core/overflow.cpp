@@ -5,7 +5,6 @@
 #include <charconv>
 #include <csignal>
 #include <cstring>
-#include <mutex>
 
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -37,7 +36,9 @@ class Message {
 };
 
 void report(const ThreadState& thread) noexcept {
-  const char* name = thread.greenlets != nullptr ? thread.greenlets->running_name() : nullptr;
+  const char* name = nullptr;
+  for (const ThreadLayer* layer : {thread.asyncio, thread.greenlets})
+    if (layer != nullptr && name == nullptr) name = layer->running_name();
   Message message;
   message << "fiber: stack overflow in ";
   if (name != nullptr && *name != '\0')
@@ -79,11 +80,28 @@ void install_handlers() noexcept {
 #endif
 }
 
+// While the library is in the process; a plugin that brought it along may be unloaded.
+struct Handlers {
+  Handlers() noexcept { install_handlers(); }
+  Handlers(const Handlers&) = delete;
+  Handlers& operator=(const Handlers&) = delete;
+  ~Handlers() {
+    restore(SIGSEGV, previous_segv);
+    restore(SIGBUS, previous_bus);
+  }
+  // Not in place of a handler that came after ours.
+  static void restore(int signal, const struct sigaction& previous) noexcept {
+    struct sigaction current {};
+    if (::sigaction(signal, nullptr, &current) == 0 && (current.sa_flags & SA_SIGINFO) != 0 &&
+        current.sa_sigaction == on_fault)
+      ::sigaction(signal, &previous, nullptr);
+  }
+};
+
 }  // namespace
 
 OverflowGuard::OverflowGuard() noexcept {
-  static std::once_flag once;
-  std::call_once(once, install_handlers);
+  static const Handlers handlers;
   stack_t current{};
   if (::sigaltstack(nullptr, &current) != 0 || !(current.ss_flags & SS_DISABLE)) return;
   // Wide vector registers are saved on it too: the kernel says how much that takes.

@@ -25,6 +25,18 @@
 
 namespace fiber::detail {
 
+class GeneratorObject;
+
+// What a layer above wants to be told of a thread's generators. Python: sys.set_asyncgen_hooks.
+struct GeneratorHooks {
+  // Is asked for its first item.
+  void (*started)(GeneratorObject*) noexcept;
+  // Has lost its last handle while it is suspended. True: it has got one again, and will be closed.
+  bool (*dropped)(GeneratorObject*) noexcept;
+};
+// For this thread; null for none.
+FIBER_API void set_generator_hooks(const GeneratorHooks* hooks) noexcept;
+
 class FIBER_API GeneratorObject {
  public:
   // Belongs to the calling thread. Starts with one reference.
@@ -100,6 +112,7 @@ class FIBER_API GeneratorObject {
   core::ThreadState* thread;
   std::size_t stack_size = core::kDefaultStackSize;
   std::unique_ptr<std::string> name;
+  std::uint64_t scope = 0;  // for the hooks: whose it is
   GeneratorObject* newer = nullptr;  // the thread's list of started generators
   GeneratorObject* older = nullptr;
 

@@ -235,6 +235,7 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   GreenletObject* finish(GreenletObject* ended, Outcome outcome);
   void call_trace(const char* event, GreenletObject* origin, GreenletObject* target);
   void check_thread(GreenletObject* target);
+  bool descends(const GreenletObject* at, const GreenletObject* object) noexcept;
   void take_over(GreenletObject* object);
   void end_newest() noexcept;
   static void abandon(GreenletObject* object) noexcept;

@@ -164,7 +164,9 @@ GreenletObject* GreenletThread::drop_foreign(GreenletObject* object) noexcept {
 }
 
 void GreenletThread::drain_inbox_slow() noexcept {
-  for (;;) {
+  // At most once for each object there is: a thread that copies and drops a handle without end must
+  // not keep this one here.
+  for (long left = live_objects; left > 0; --left) {
     GreenletObject* object = nullptr;
     std::uint32_t count = 0;
     {
@@ -418,7 +420,8 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
   } catch (...) {
     unraisable(std::current_exception(), "Exception ignored in", object);
   }
-  if (object->parent == dropper) {
+  // What ran may have made it an ancestor of its parent; then it stays with the dropper.
+  if (object->parent == dropper && (object->references() == 1 || !descends(parent, object))) {
     object->parent = parent;
     release(dropper);
   } else if (parent != nullptr) {
@@ -434,15 +437,20 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
   --object->refs;
 }
 
+// True if `object` is `at` or one of its ancestors. Stops where another thread's greenlets begin:
+// outcomes do not go there either.
+bool GreenletThread::descends(const GreenletObject* at, const GreenletObject* object) noexcept {
+  for (; at != nullptr && at->owner.load(std::memory_order_relaxed) == this; at = at->parent)
+    if (at == object) return true;
+  return false;
+}
+
 void GreenletThread::set_parent(GreenletObject* object, GreenletObject* parent) {
   if (parent == nullptr) throw TypeError("the parent of a greenlet must be a greenlet, not null");
   if (object->is_main) throw AttributeError("the parent of a main greenlet cannot be set");
   if (parent->owner.load(std::memory_order_relaxed) != this)
     throw ValueError("parent cannot be on a different thread");
-  // Stops where another thread's greenlets begin: outcomes do not go there either.
-  for (GreenletObject* at = parent;
-       at != nullptr && at->owner.load(std::memory_order_relaxed) == this; at = at->parent)
-    if (at == object) throw ValueError("cyclic parent chain");
+  if (descends(parent, object)) throw ValueError("cyclic parent chain");
   if (object->owner.load(std::memory_order_relaxed) != this) take_over(object);
   GreenletObject* previous = object->parent;
   retain(parent);
@@ -482,7 +490,8 @@ void GreenletThread::abandon(GreenletObject* object) noexcept {
 void GreenletThread::end_newest() noexcept {
   GreenletObject* object = live_head;
   unlink(object);
-  if (object->state != GreenletState::suspended || object->is_main) return;
+  // Tasks are their loop's to end.
+  if (object->state != GreenletState::suspended || object->is_main || object->is_task) return;
   ++object->refs;
   if (!object->unkillable) {
     unwind(object);

@@ -102,11 +102,10 @@ ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
 // One after another: the time limit is looked at after each message, as the kernel does.
 int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* limit) noexcept {
   const Call call;
-  if (!call || never_waits(flags) || messages == nullptr)
+  if (!call || never_waits(flags) || messages == nullptr || (limit != nullptr && !is_valid(*limit)))
     return real().recvmmsg(fd, messages, count, flags, limit);
   const std::int64_t deadline =
-      limit != nullptr ? call.deadline_after(limit->tv_sec * 1'000'000'000 + limit->tv_nsec)
-                       : kNever;
+      limit != nullptr ? call.deadline_after(nanoseconds(*limit)) : kNever;
   unsigned got = 0;
   while (got < count) {
     const int one_flags = got > 0 && (flags & MSG_WAITFORONE) != 0 ? flags | MSG_DONTWAIT : flags;

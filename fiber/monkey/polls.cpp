@@ -15,17 +15,8 @@ namespace fiber::monkey::detail {
 namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;
-constexpr std::int64_t kSecond = 1'000'000'000;
 // How often signals of a mask get their chance.
 constexpr std::int64_t kSignalInterval = 20 * kMillisecond;
-
-std::int64_t nanoseconds(const timespec& time) noexcept {
-  return time.tv_sec > kNever / kSecond - 2 ? kNever - 1 : time.tv_sec * kSecond + time.tv_nsec;
-}
-
-bool is_valid(const timespec& time) noexcept {
-  return time.tv_sec >= 0 && time.tv_nsec >= 0 && time.tv_nsec < kSecond;
-}
 
 // What is waited for, without allocation when it is little.
 class Waits {

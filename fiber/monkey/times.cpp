@@ -8,12 +8,6 @@
 namespace fiber::monkey::detail {
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
-
-std::int64_t nanoseconds(const timespec& time) noexcept {
-  return time.tv_sec > kNever / kSecond - 2 ? kNever - 1 : time.tv_sec * kSecond + time.tv_nsec;
-}
-
 timespec as_timespec(std::int64_t time) noexcept {
   return {.tv_sec = time / kSecond, .tv_nsec = time % kSecond};
 }
@@ -42,8 +36,7 @@ int usleep_(useconds_t microseconds) noexcept {
 
 int nanosleep_(const timespec* time, timespec* rest) noexcept {
   const Call call;
-  if (!call || time == nullptr || time->tv_sec < 0 || time->tv_nsec < 0 || time->tv_nsec >= kSecond)
-    return real().nanosleep(time, rest);
+  if (!call || time == nullptr || !is_valid(*time)) return real().nanosleep(time, rest);
   const std::int64_t left = sleep_for(call, nanoseconds(*time));
   if (left == 0) return 0;
   if (rest != nullptr) *rest = as_timespec(left);
@@ -55,8 +48,7 @@ int clock_nanosleep_(clockid_t clock, int flags, const timespec* time, timespec*
   const Call call;
   const bool known = clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC ||
                      clock == CLOCK_BOOTTIME || clock == CLOCK_TAI;
-  if (!call || !known || time == nullptr || time->tv_sec < 0 || time->tv_nsec < 0 ||
-      time->tv_nsec >= kSecond)
+  if (!call || !known || time == nullptr || !is_valid(*time))
     return real().clock_nanosleep(clock, flags, time, rest);
   std::int64_t length = nanoseconds(*time);
   const bool absolute = (flags & TIMER_ABSTIME) != 0;

@@ -18,7 +18,8 @@ std::optional<Patience> Patience::of(const Call& call, int fd, Direction directi
   const int option = direction == Direction::reading ? SO_RCVTIMEO : SO_SNDTIMEO;
   if (::getsockopt(fd, SOL_SOCKET, option, &limit, &size) == 0 &&
       (limit.tv_sec != 0 || limit.tv_usec != 0))
-    found.deadline = call.deadline_after(limit.tv_sec * 1'000'000'000 + limit.tv_usec * 1'000);
+    found.deadline = call.deadline_after(
+        nanoseconds({.tv_sec = limit.tv_sec, .tv_nsec = limit.tv_usec * 1'000}));
   return found;
 }
 

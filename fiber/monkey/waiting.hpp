@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <ctime>
 #include <limits>
 #include <span>
 #include <utility>
@@ -17,6 +18,16 @@ using asyncio::detail::DescriptorWait;
 using asyncio::detail::TaskBase;
 
 inline constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
+
+inline constexpr std::int64_t kSecond = 1'000'000'000;
+
+inline bool is_valid(const timespec& time) noexcept {
+  return time.tv_sec >= 0 && time.tv_nsec >= 0 && time.tv_nsec < kSecond;
+}
+// Of a valid time; one of centuries is cut.
+inline std::int64_t nanoseconds(const timespec& time) noexcept {
+  return time.tv_sec > kNever / kSecond - 2 ? kNever - 1 : time.tv_sec * kSecond + time.tv_nsec;
+}
 
 enum class Wake : std::uint8_t {
   ready,

@@ -9,16 +9,17 @@
 #include <thread>
 
 #include <poll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "support/cpu.hpp"
 #include "support/events.hpp"
 
 namespace asyncio = fiber::asyncio;
 using namespace std::chrono_literals;
 using asyncio::await;
 using asyncio::EventLoop;
+using support::cpu_seconds;
 using support::Events;
 using support::thrown_by;
 
@@ -56,15 +57,6 @@ class Host {
  private:
   int fd_;
 };
-
-double cpu_seconds() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 }  // namespace
 

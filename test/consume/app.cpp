@@ -4,6 +4,7 @@
 #include <fiber/greenlet.hpp>
 
 #include <iostream>
+#include <stdexcept>
 
 using namespace fiber;
 
@@ -17,6 +18,12 @@ int main() {
   greenlet twice([](int x) { return 2 * x; });
   int sum = twice.switch_(18).as<int>();
   for (int i : numbers()) sum += i;
+  try {
+    greenlet([] { throw std::runtime_error("crosses"); }).switch_();
+    sum = 0;
+  } catch (const std::runtime_error&) {
+    // As it should.
+  }
   std::cout << asyncio::run([&] {
     asyncio::await(asyncio::sleep(std::chrono::milliseconds(1)));
     return sum;

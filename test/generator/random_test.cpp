@@ -28,8 +28,7 @@ long number_from(const char* name, long otherwise) {
 using Events = std::vector<std::string>;
 
 std::string first_difference(const Events& expected, const Events& seen) {
-  const auto [a, b] =
-      std::mismatch(expected.begin(), expected.end(), seen.begin(), seen.end());
+  const auto [a, b] = std::mismatch(expected.begin(), expected.end(), seen.begin(), seen.end());
   const auto line = [](const Events& events, Events::const_iterator at) {
     return at == events.end() ? std::string("nothing more") : *at;
   };
@@ -58,8 +57,8 @@ std::vector<std::filesystem::path> trace_files() {
   const char* root = std::getenv("FIBER_SOURCE_ROOT");
   std::vector<std::filesystem::path> files;
   if (root == nullptr) return files;
-  for (const auto& entry : std::filesystem::directory_iterator(
-           std::filesystem::path(root) / "test/conformance/generator/corpus"))
+  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(root) /
+                                                               "test/conformance/generator/corpus"))
     files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   return files;

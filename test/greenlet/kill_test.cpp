@@ -348,3 +348,28 @@ TEST_CASE("a greenlet may be given another parent while it is unwound") {
   f = nullptr;
   CHECK(events.take() == "exited");
 }
+
+TEST_CASE("a greenlet that becomes its parent's parent while it is unwound stays with the dropper") {
+  Events events;
+  const greenlet parent([&] {
+    to_parent();
+    events("parent");
+  });
+  parent.switch_();
+  greenlet child([&] {
+    try {
+      to_parent();
+    } catch (const GreenletExit&) {
+      parent.parent(getcurrent());  // no cycle yet: this one's parent is the dropper
+      to_parent();
+    }
+    events("child");
+  });
+  child.switch_();
+  child.parent(parent);
+  child = nullptr;
+  CHECK(parent.parent().parent() == getcurrent());
+  parent.switch_();
+  CHECK(parent.dead());
+  CHECK(events.take() == "parent child");
+}

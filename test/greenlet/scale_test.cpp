@@ -13,6 +13,8 @@
 #include "support/child_process.hpp"
 #include "support/events.hpp"
 
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they keep much for each stack
+
 using fiber::getcurrent;
 using fiber::greenlet;
 using support::run_forked;
@@ -47,8 +49,6 @@ bool has_guard_regions() {
 }
 
 }  // namespace
-
-#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // a thread's worth of memory for each stack
 
 // More than twice as many as mappings are allowed by default would suffice for.
 TEST_CASE("suspended greenlets with guards cost a page each and no mappings") {

@@ -124,6 +124,43 @@ TEST_CASE("a child whose pending parent moved to another thread ends in its own 
   CHECK(child.dead());
 }
 
+// check 77
+TEST_CASE("nor does it start, or switch to, a parent that still lives in another thread") {
+  for (const bool parent_runs : {false, true}) {
+    Events events;
+    const greenlet parent([&](int v) {
+      events(v);
+      events(to_parent().as<int>());
+    });
+    const greenlet child(
+        [] {
+          to_parent();
+          return 7;
+        },
+        {.parent = parent});
+    child.parent(getcurrent());
+    child.switch_();
+    child.parent(parent);
+    std::latch moved(1), ended(1);
+    std::thread other([&] {
+      parent.parent(getcurrent());
+      if (parent_runs) parent.switch_(1);
+      moved.count_down();
+      ended.wait();
+      if (!parent_runs) parent.switch_(1);
+      parent.switch_(2);
+    });
+    moved.wait();
+    const fiber::value result = child.switch_();
+    CHECK(result.holds<int>());
+    CHECK(child.dead());
+    CHECK_FALSE(parent.dead());
+    ended.count_down();
+    other.join();
+    CHECK(events.take() == "1 2");
+  }
+}
+
 // check 78
 TEST_CASE("a greenlet dropped by another thread is unwound by its own at its next call") {
   Events events;
@@ -182,6 +219,22 @@ TEST_CASE("creating a greenlet and switching to one are calls that take drops ba
   drop_elsewhere("threw");
   CHECK(last.throw_().exited());
   CHECK(events.take() == "threw");
+}
+
+TEST_CASE("threads that hand references back without end do not keep the owner from its work") {
+  const greenlet f([] {
+    for (;;) to_parent();
+  });
+  f.switch_();
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> droppers;
+  for (int i = 0; i < 4; ++i)
+    droppers.emplace_back([&, copy = f] {
+      while (!stop) const greenlet again = copy;
+    });
+  for (int i = 0; i < 1000; ++i) f.switch_();
+  stop = true;
+  for (std::thread& dropper : droppers) dropper.join();
 }
 
 TEST_CASE("a drop that is taken back in the middle of a switch may drop the target's last handle") {

@@ -1,6 +1,6 @@
 // libpq, unmodified, against PostgreSQL.
 #include "legacy/patched.hpp"
-#include "legacy/servers.hpp"
+#include "legacy/postgres.hpp"
 
 #include <libpq-fe.h>
 
@@ -10,45 +10,6 @@
 using namespace legacy_test;
 
 namespace {
-
-class Postgres : public Server {
- public:
-  Postgres() {
-    std::vector<std::string> folders;
-    const std::filesystem::path versions = "/usr/lib/postgresql";
-    if (std::filesystem::exists(versions))
-      for (const auto& version : std::filesystem::directory_iterator(versions))
-        folders.push_back(version.path() / "bin");
-    std::sort(folders.rbegin(), folders.rend());
-    const std::string initdb = need_program("initdb", "postgresql", folders);
-    run_program({initdb, "-D", directory_ / "data", "-A", "trust", "-U", "fiber", "-N", "-E",
-                 "UTF8", "--no-locale"},
-                directory_ / "log");
-    command_ = {need_program("postgres", "postgresql", folders),
-                "-D",
-                directory_ / "data",
-                "-k",
-                directory_.path(),
-                "-h",
-                "127.0.0.1",
-                "-p",
-                std::to_string(port_),
-                "-c",
-                "max_connections=120",
-                "-c",
-                "fsync=off",
-                "-c",
-                "shared_buffers=4MB"};
-    stop_signal_ = SIGINT;
-    start();
-  }
-  std::string address(const std::string& more = "") const {
-    return "host=127.0.0.1 port=" + std::to_string(port()) + " user=fiber dbname=postgres " + more;
-  }
-
- protected:
-  bool ready() override { return PQping(address().c_str()) == PQPING_OK; }
-};
 
 Postgres& server() {
   static Postgres postgres;

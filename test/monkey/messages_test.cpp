@@ -14,14 +14,14 @@ TEST_CASE("recv and send wait; MSG_DONTWAIT does not") {
   run([&] {
     const Ends ends = socket_pair();
     char buffer[8] = "";
-    CHECK(::recv(ends.a, buffer, 8, MSG_DONTWAIT) == -1);
+    CHECK(calls::recv(ends.a, buffer, 8, MSG_DONTWAIT) == -1);
     CHECK(errno == EAGAIN);
     const auto sender = start([&] {
       say("sends");
-      CHECK(::send(ends.b, "abc", 3, 0) == 3);
+      CHECK(calls::send(ends.b, "abc", 3, 0) == 3);
     });
-    CHECK(::recv(ends.a, buffer, 8, MSG_PEEK) == 3);
-    CHECK(::recv(ends.a, buffer, 8, 0) == 3);
+    CHECK(calls::recv(ends.a, buffer, 8, MSG_PEEK) == 3);
+    CHECK(calls::recv(ends.a, buffer, 8, 0) == 3);
     say(buffer);
     await(sender);
   });
@@ -33,16 +33,16 @@ TEST_CASE("MSG_WAITALL waits for all, or for the end") {
     Ends ends = socket_pair();
     const auto sender = start([&] {
       for (const char* part : {"ab", "cd", "ef", "gh"}) {
-        CHECK(::send(ends.b, part, 2, 0) == 2);
+        CHECK(calls::send(ends.b, part, 2, 0) == 2);
         await(asyncio::sleep(1ms));
       }
       ends.b.close();
     });
     char buffer[16] = "";
-    CHECK(::recv(ends.a, buffer, 3, MSG_WAITALL | MSG_PEEK) == 3);
-    CHECK(::recv(ends.a, buffer, 5, MSG_WAITALL) == 5);
+    CHECK(calls::recv(ends.a, buffer, 3, MSG_WAITALL | MSG_PEEK) == 3);
+    CHECK(calls::recv(ends.a, buffer, 5, MSG_WAITALL) == 5);
     CHECK(std::string(buffer, 5) == "abcde");
-    CHECK(::recv(ends.a, buffer, 10, MSG_WAITALL) == 3);
+    CHECK(calls::recv(ends.a, buffer, 10, MSG_WAITALL) == 3);
     CHECK(std::string(buffer, 3) == "fgh");
     await(sender);
   });
@@ -52,12 +52,12 @@ TEST_CASE("datagrams stay whole, and MSG_WAITALL takes one") {
   run([&] {
     const Ends ends = socket_pair(SOCK_DGRAM);
     const auto sender = start([&] {
-      CHECK(::send(ends.b, "one", 3, 0) == 3);
-      CHECK(::send(ends.b, "three", 5, 0) == 5);
+      CHECK(calls::send(ends.b, "one", 3, 0) == 3);
+      CHECK(calls::send(ends.b, "three", 5, 0) == 5);
     });
     char buffer[16];
-    CHECK(::recv(ends.a, buffer, 16, MSG_WAITALL) == 3);
-    CHECK(::recv(ends.a, buffer, 16, 0) == 5);
+    CHECK(calls::recv(ends.a, buffer, 16, MSG_WAITALL) == 3);
+    CHECK(calls::recv(ends.a, buffer, 16, 0) == 5);
     await(sender);
   });
 }
@@ -70,11 +70,12 @@ TEST_CASE("recvfrom and sendto carry addresses") {
     REQUIRE(::bind(a, any.data(), any.size()) == 0);
     REQUIRE(::bind(b, any.data(), any.size()) == 0);
     const auto to = asyncio::SocketAddress::of_socket(a);
-    const auto sender = start([&] { CHECK(::sendto(b, "hi", 2, 0, to.data(), to.size()) == 2); });
+    const auto sender =
+        start([&] { CHECK(calls::sendto(b, "hi", 2, 0, to.data(), to.size()) == 2); });
     char buffer[8];
     sockaddr_storage from{};
     socklen_t size = sizeof from;
-    CHECK(::recvfrom(a, buffer, 8, 0, reinterpret_cast<sockaddr*>(&from), &size) == 2);
+    CHECK(calls::recvfrom(a, buffer, 8, 0, reinterpret_cast<sockaddr*>(&from), &size) == 2);
     CHECK(asyncio::SocketAddress::from_raw(reinterpret_cast<sockaddr*>(&from), size) ==
           asyncio::SocketAddress::of_socket(b));
     await(sender);
@@ -100,7 +101,7 @@ TEST_CASE("recvmsg and sendmsg carry descriptors once, however many parts are se
       header->cmsg_len = CMSG_LEN(sizeof(int));
       const int fd = passed.b;
       std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-      CHECK(::sendmsg(ends.b, &message, 0) == static_cast<ssize_t>(much.size()));
+      CHECK(calls::sendmsg(ends.b, &message, 0) == static_cast<ssize_t>(much.size()));
     });
     std::size_t got = 0;
     int descriptors = 0;
@@ -113,7 +114,7 @@ TEST_CASE("recvmsg and sendmsg carry descriptors once, however many parts are se
       message.msg_iovlen = 1;
       message.msg_control = control;
       message.msg_controllen = sizeof control;
-      const ssize_t count = ::recvmsg(ends.a, &message, MSG_CMSG_CLOEXEC);
+      const ssize_t count = calls::recvmsg(ends.a, &message, MSG_CMSG_CLOEXEC);
       REQUIRE(count > 0);
       CHECK(message.msg_iov == &room);
       got += static_cast<std::size_t>(count);
@@ -121,7 +122,7 @@ TEST_CASE("recvmsg and sendmsg carry descriptors once, however many parts are se
         ++descriptors;
         int fd = -1;
         std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-        ::close(fd);
+        calls::close(fd);
       }
     }
     CHECK(descriptors == 1);
@@ -141,9 +142,9 @@ TEST_CASE("recvmmsg and sendmmsg go through all their messages") {
       messages[i].msg_hdr.msg_iovlen = 1;
     }
     const auto sender = start([&] {
-      CHECK(::sendmmsg(ends.b, messages, 2, 0) == 2);
+      CHECK(calls::sendmmsg(ends.b, messages, 2, 0) == 2);
       await(asyncio::sleep(1ms));
-      CHECK(::sendmmsg(ends.b, messages + 2, 1, 0) == 1);
+      CHECK(calls::sendmmsg(ends.b, messages + 2, 1, 0) == 1);
     });
     char rooms[3][8];
     iovec room_parts[3];
@@ -153,13 +154,13 @@ TEST_CASE("recvmmsg and sendmmsg go through all their messages") {
       got[i].msg_hdr.msg_iov = &room_parts[i];
       got[i].msg_hdr.msg_iovlen = 1;
     }
-    CHECK(::recvmmsg(ends.a, got, 3, 0, nullptr) == 3);
+    CHECK(calls::recvmmsg(ends.a, got, 3, 0, nullptr) == 3);
     CHECK(got[0].msg_len == 1);
     CHECK(got[1].msg_len == 2);
     CHECK(got[2].msg_len == 3);
     await(sender);
-    CHECK(::sendmmsg(ends.b, messages, 2, 0) == 2);
-    CHECK(::recvmmsg(ends.a, got, 3, MSG_WAITFORONE, nullptr) == 2);
+    CHECK(calls::sendmmsg(ends.b, messages, 2, 0) == 2);
+    CHECK(calls::recvmmsg(ends.a, got, 3, MSG_WAITFORONE, nullptr) == 2);
   });
 }
 
@@ -172,15 +173,15 @@ TEST_CASE("SO_RCVTIMEO and SO_SNDTIMEO end a wait with EAGAIN, after what was se
     Events say;
     const auto other = start([&] { say("other"); });
     char byte;
-    CHECK(::recv(ends.a, &byte, 1, 0) == -1);
+    CHECK(calls::recv(ends.a, &byte, 1, 0) == -1);
     CHECK(errno == EAGAIN);
     say("timeout");
     CHECK(say.take() == "other timeout");
     const std::string much(5'000'000, 'x');
-    const ssize_t sent = ::send(ends.a, much.data(), much.size(), 0);
+    const ssize_t sent = calls::send(ends.a, much.data(), much.size(), 0);
     CHECK(sent > 0);
     CHECK(sent < static_cast<ssize_t>(much.size()));
-    CHECK(::send(ends.a, much.data(), much.size(), 0) == -1);
+    CHECK(calls::send(ends.a, much.data(), much.size(), 0) == -1);
     CHECK(errno == EAGAIN);
   });
 }
@@ -199,9 +200,9 @@ TEST_CASE("sending to a datagram socket whose reader is slow waits without spinn
     constexpr int kMany = 2000;  // more than the queue of any system holds
     const auto reader = start([&] {
       char byte;
-      for (int i = 0; i < kMany; ++i) REQUIRE(::recv(server, &byte, 1, 0) == 1);
+      for (int i = 0; i < kMany; ++i) REQUIRE(calls::recv(server, &byte, 1, 0) == 1);
     });
-    for (int i = 0; i < kMany; ++i) REQUIRE(::sendto(client, "x", 1, 0, raw, size) == 1);
+    for (int i = 0; i < kMany; ++i) REQUIRE(calls::sendto(client, "x", 1, 0, raw, size) == 1);
     await(reader);
   });
 }
@@ -210,15 +211,15 @@ TEST_CASE("errors are libc's") {
   run([&] {
     Ends ends = socket_pair();
     ends.b.close();
-    CHECK(::send(ends.a, "x", 1, MSG_NOSIGNAL) == -1);
+    CHECK(calls::send(ends.a, "x", 1, MSG_NOSIGNAL) == -1);
     CHECK(errno == EPIPE);
     char byte;
-    CHECK(::recv(ends.a, &byte, 1, 0) == 0);
+    CHECK(calls::recv(ends.a, &byte, 1, 0) == 0);
     const Ends pipes = pipe();
-    CHECK(::recv(pipes.a, &byte, 1, 0) == -1);
+    CHECK(calls::recv(pipes.a, &byte, 1, 0) == -1);
     CHECK(errno == ENOTSOCK);
     const Descriptor unconnected(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    CHECK(::recv(unconnected, &byte, 1, 0) == -1);
+    CHECK(calls::recv(unconnected, &byte, 1, 0) == -1);
     CHECK(errno == ENOTCONN);
   });
 }

@@ -18,16 +18,16 @@ TEST_CASE(
     hints.ai_family = AF_INET;
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* list = nullptr;
-    CHECK(::getaddrinfo("127.0.0.1", "80", &hints, &list) == 0);
+    CHECK(calls::getaddrinfo("127.0.0.1", "80", &hints, &list) == 0);
     ::freeaddrinfo(list);
     CHECK(threads() == before);
     const auto other = start([&] { say("other"); });
-    REQUIRE(::getaddrinfo("localhost", "80", &hints, &list) == 0);
+    REQUIRE(calls::getaddrinfo("localhost", "80", &hints, &list) == 0);
     say("found");
     CHECK(asyncio::SocketAddress::from_raw(list->ai_addr, list->ai_addrlen).host() == "127.0.0.1");
     ::freeaddrinfo(list);
     await(other);
-    CHECK(::getaddrinfo("localhost", "no-such-service", &hints, &list) == EAI_SERVICE);
+    CHECK(calls::getaddrinfo("localhost", "no-such-service", &hints, &list) == EAI_SERVICE);
   });
   CHECK(say.take() == "other found");
 }
@@ -38,12 +38,13 @@ TEST_CASE("getnameinfo") {
     const asyncio::SocketAddress address("127.0.0.1", 80);
     char host[256] = "", service[32] = "";
     const auto other = start([&] { say("other"); });
-    CHECK(::getnameinfo(address.data(), address.size(), host, sizeof host, service, sizeof service,
-                        NI_NUMERICSERV) == 0);
+    CHECK(calls::getnameinfo(address.data(), address.size(), host, sizeof host, service,
+                             sizeof service, NI_NUMERICSERV) == 0);
     say("found");
     CHECK(std::string(host) != "");
     CHECK(std::string(service) == "80");
-    CHECK(::getnameinfo(address.data(), address.size(), host, 2, nullptr, 0, 0) == EAI_OVERFLOW);
+    CHECK(calls::getnameinfo(address.data(), address.size(), host, 2, nullptr, 0, 0) ==
+          EAI_OVERFLOW);
     await(other);
   });
   CHECK(say.take() == "other found");
@@ -51,7 +52,7 @@ TEST_CASE("getnameinfo") {
 
 TEST_CASE("gethostbyname and its relatives point into memory of the caller's thread") {
   run([&] {
-    const auto* entry = ::gethostbyname("localhost");
+    const auto* entry = calls::gethostbyname("localhost");
     REQUIRE(entry != nullptr);
     CHECK(std::string(entry->h_name) != "");
     in_addr address{};
@@ -63,16 +64,17 @@ TEST_CASE("gethostbyname and its relatives point into memory of the caller's thr
     hostent* result = nullptr;
     char memory[1024];
     int error = 0;
-    CHECK(::gethostbyname_r("localhost", &own, memory, sizeof memory, &result, &error) == 0);
+    CHECK(calls::gethostbyname_r("localhost", &own, memory, sizeof memory, &result, &error) == 0);
     REQUIRE(result == &own);
     CHECK(own.h_addr_list[0] >= memory);
     CHECK(own.h_addr_list[0] < memory + sizeof memory);
     CHECK(own.h_name >= memory);
     CHECK(own.h_name < memory + sizeof memory);
     char little[8];
-    CHECK(::gethostbyname_r("localhost", &own, little, sizeof little, &result, &error) == ERANGE);
+    CHECK(calls::gethostbyname_r("localhost", &own, little, sizeof little, &result, &error) ==
+          ERANGE);
     CHECK(result == nullptr);
-    entry = ::gethostbyaddr(&address, sizeof address, AF_INET);
+    entry = calls::gethostbyaddr(&address, sizeof address, AF_INET);
     REQUIRE(entry != nullptr);
     CHECK(entry->h_length == 4);
   });
@@ -83,7 +85,7 @@ TEST_CASE("a cancelled getaddrinfo says so, and its late answer is freed") {
     int result = 0, error = 0;
     const auto task = start([&] {
       addrinfo* list = nullptr;
-      result = ::getaddrinfo("localhost", nullptr, nullptr, &list);
+      result = calls::getaddrinfo("localhost", nullptr, nullptr, &list);
       error = errno;
     });
     await(asyncio::sleep(0));

@@ -20,13 +20,13 @@ TEST_CASE("poll waits for any of its descriptors, and says which") {
     for (int i = 0; i < 20; ++i) pairs.push_back(socket_pair());
     const auto writer = start([&] {
       say("writes");
-      CHECK(::write(pairs[13].b, "x", 1) == 1);
+      CHECK(calls::write(pairs[13].b, "x", 1) == 1);
     });
     std::vector<pollfd> set;
     for (const Ends& pair : pairs) set.push_back({.fd = pair.a, .events = POLLIN, .revents = 77});
     set.push_back({.fd = -1, .events = POLLIN, .revents = 77});
     set.push_back({.fd = pairs[13].a, .events = POLLIN | POLLPRI, .revents = 77});  // twice
-    CHECK(::poll(set.data(), set.size(), -1) == 2);
+    CHECK(calls::poll(set.data(), set.size(), -1) == 2);
     for (std::size_t i = 0; i < set.size(); ++i)
       CHECK(set[i].revents == (i == 13 || i == 21 ? POLLIN : 0));
     await(writer);
@@ -40,17 +40,17 @@ TEST_CASE("poll ends at its time limit, sleeps without descriptors, and does not
     const Ends ends = socket_pair();
     pollfd one{.fd = ends.a, .events = POLLIN, .revents = 1};
     const auto other = start([&] { say("other"); });
-    CHECK(::poll(&one, 1, 0) == 0);
+    CHECK(calls::poll(&one, 1, 0) == 0);
     say("at once");
-    CHECK(::poll(&one, 1, 5) == 0);
+    CHECK(calls::poll(&one, 1, 5) == 0);
     CHECK(one.revents == 0);
-    CHECK(::poll(nullptr, 0, 5) == 0);
+    CHECK(calls::poll(nullptr, 0, 5) == 0);
     pollfd none{.fd = -1, .events = POLLIN, .revents = 1};
-    CHECK(::poll(&none, 1, 5) == 0);
+    CHECK(calls::poll(&none, 1, 5) == 0);
     say("later");
     await(other);
     one.fd = 4000;
-    CHECK(::poll(&one, 1, -1) == 1);
+    CHECK(calls::poll(&one, 1, -1) == 1);
     CHECK(one.revents == POLLNVAL);
   });
   CHECK(say.take() == "at once other later");
@@ -62,21 +62,21 @@ TEST_CASE("poll: files are always ready, hang-ups are told unasked, room to writ
     const Descriptor file(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
     pollfd set[2] = {{.fd = ends.a, .events = POLLIN, .revents = 0},
                      {.fd = file, .events = POLLIN, .revents = 0}};
-    CHECK(::poll(set, 2, -1) == 1);
+    CHECK(calls::poll(set, 2, -1) == 1);
     CHECK(set[1].revents == POLLIN);
     const std::string much(5'000'000, 'x');
-    CHECK(::send(ends.a, much.data(), much.size(), MSG_DONTWAIT) > 0);
+    CHECK(calls::send(ends.a, much.data(), much.size(), MSG_DONTWAIT) > 0);
     pollfd room{.fd = ends.a, .events = POLLOUT, .revents = 0};
     const auto reader = start([&] {
       std::vector<char> buffer(5'000'000);
-      CHECK(::read(ends.b, buffer.data(), buffer.size()) > 0);
+      CHECK(calls::read(ends.b, buffer.data(), buffer.size()) > 0);
     });
-    CHECK(::poll(&room, 1, -1) == 1);
+    CHECK(calls::poll(&room, 1, -1) == 1);
     CHECK(room.revents == POLLOUT);
     await(reader);
     pollfd nothing{.fd = ends.a, .events = 0, .revents = 0};
     const auto closer = start([&] { ends.b.close(); });
-    CHECK(::poll(&nothing, 1, -1) == 1);
+    CHECK(calls::poll(&nothing, 1, -1) == 1);
     CHECK((nothing.revents & POLLHUP) != 0);
     await(closer);
   });
@@ -87,7 +87,7 @@ TEST_CASE("poll on a descriptor that another task closes reports POLLNVAL") {
     Ends ends = socket_pair();
     pollfd one{.fd = ends.a, .events = POLLIN, .revents = 0};
     const auto closer = start([&] { ends.a.close(); });
-    CHECK(::poll(&one, 1, -1) == 1);
+    CHECK(calls::poll(&one, 1, -1) == 1);
     CHECK(one.revents == POLLNVAL);
     await(closer);
   });
@@ -108,13 +108,13 @@ TEST_CASE("ppoll lets a signal of its mask through") {
     const Ends ends = socket_pair();
     pollfd one{.fd = ends.a, .events = POLLIN, .revents = 0};
     const auto other = start([&] { ::raise(SIGUSR1); });
-    CHECK(::ppoll(&one, 1, nullptr, &previous) == -1);
+    CHECK(calls::ppoll(&one, 1, nullptr, &previous) == -1);
     CHECK(errno == EINTR);
     CHECK(signals == 1);
     await(other);
     const timespec limit{.tv_sec = 0, .tv_nsec = 3'000'000};
-    CHECK(::ppoll(&one, 1, &limit, nullptr) == 0);
-    CHECK(::ppoll(&one, 1, &limit, &previous) == 0);
+    CHECK(calls::ppoll(&one, 1, &limit, nullptr) == 0);
+    CHECK(calls::ppoll(&one, 1, &limit, &previous) == 0);
   });
   ::pthread_sigmask(SIG_SETMASK, &previous, nullptr);
   ::sigaction(SIGUSR1, &before, nullptr);
@@ -124,7 +124,7 @@ TEST_CASE("select waits for its three sets, and leaves the time that was not sle
   run([&] {
     const Ends ends = socket_pair();
     const std::string much(5'000'000, 'x');
-    CHECK(::send(ends.a, much.data(), much.size(), MSG_DONTWAIT) > 0);  // no room left
+    CHECK(calls::send(ends.a, much.data(), much.size(), MSG_DONTWAIT) > 0);  // no room left
     fd_set reading, writing, except;
     const int count = std::max<int>(ends.a, ends.b) + 1;
     const auto prepare = [&] {
@@ -135,10 +135,10 @@ TEST_CASE("select waits for its three sets, and leaves the time that was not sle
       FD_SET(ends.a, &writing);
       FD_SET(ends.a, &except);
     };
-    const auto writer = start([&] { CHECK(::write(ends.b, "x", 1) == 1); });
+    const auto writer = start([&] { CHECK(calls::write(ends.b, "x", 1) == 1); });
     prepare();
     timeval limit{.tv_sec = 100, .tv_usec = 0};
-    CHECK(::select(count, &reading, &writing, &except, &limit) == 1);
+    CHECK(calls::select(count, &reading, &writing, &except, &limit) == 1);
     CHECK(FD_ISSET(ends.a, &reading));
     CHECK(!FD_ISSET(ends.a, &writing));
     CHECK(!FD_ISSET(ends.a, &except));
@@ -146,22 +146,23 @@ TEST_CASE("select waits for its three sets, and leaves the time that was not sle
     CHECK(limit.tv_sec > 1);
     await(writer);
     char byte;
-    CHECK(::read(ends.a, &byte, 1) == 1);
+    CHECK(calls::read(ends.a, &byte, 1) == 1);
     prepare();
     limit = {.tv_sec = 0, .tv_usec = 3000};
-    CHECK(::select(count, &reading, nullptr, nullptr, &limit) == 0);
+    CHECK(calls::select(count, &reading, nullptr, nullptr, &limit) == 0);
     CHECK(!FD_ISSET(ends.a, &reading));
     CHECK(limit.tv_sec == 0);
     CHECK(limit.tv_usec == 0);
-    CHECK(::select(0, nullptr, nullptr, nullptr, &(limit = {.tv_sec = 0, .tv_usec = 1000})) == 0);
+    CHECK(calls::select(0, nullptr, nullptr, nullptr, &(limit = {.tv_sec = 0, .tv_usec = 1000})) ==
+          0);
     const timespec none{};
     prepare();
-    CHECK(::pselect(count, &reading, nullptr, nullptr, &none, nullptr) == 0);
+    CHECK(calls::pselect(count, &reading, nullptr, nullptr, &none, nullptr) == 0);
     const Descriptor closed = Descriptor(::dup(ends.a));
     fd_set bad;
     FD_ZERO(&bad);
     FD_SET(500, &bad);
-    CHECK(::select(501, &bad, nullptr, nullptr, nullptr) == -1);
+    CHECK(calls::select(501, &bad, nullptr, nullptr, nullptr) == -1);
     CHECK(errno == EBADF);
   });
 }
@@ -178,9 +179,9 @@ TEST_CASE("select takes sets larger than FD_SETSIZE") {
     std::vector<unsigned long> bits(3000 / (8 * sizeof(long)) + 1);
     const auto at = static_cast<std::size_t>(int(high));
     bits[at / (8 * sizeof(long))] = 1UL << at % (8 * sizeof(long));
-    const auto writer = start([&] { CHECK(::write(ends.b, "x", 1) == 1); });
-    CHECK(::select(high + 1, reinterpret_cast<fd_set*>(bits.data()), nullptr, nullptr, nullptr) ==
-          1);
+    const auto writer = start([&] { CHECK(calls::write(ends.b, "x", 1) == 1); });
+    CHECK(calls::select(high + 1, reinterpret_cast<fd_set*>(bits.data()), nullptr, nullptr,
+                        nullptr) == 1);
     await(writer);
   });
   ::setrlimit(RLIMIT_NOFILE, &limit);
@@ -193,14 +194,14 @@ TEST_CASE("epoll_wait waits on the loop") {
     const Descriptor set(::epoll_create1(EPOLL_CLOEXEC));
     epoll_event event{.events = EPOLLIN, .data = {.u64 = 42}};
     REQUIRE(::epoll_ctl(set, EPOLL_CTL_ADD, ends.a, &event) == 0);
-    CHECK(::epoll_wait(set, &event, 1, 2) == 0);
+    CHECK(calls::epoll_wait(set, &event, 1, 2) == 0);
     const auto writer = start([&] {
       say("writes");
-      CHECK(::write(ends.b, "x", 1) == 1);
+      CHECK(calls::write(ends.b, "x", 1) == 1);
     });
     epoll_event got{};
-    CHECK(::epoll_wait(set, &got, 1, -1) == 1);
-    say(got.data.u64);
+    CHECK(calls::epoll_wait(set, &got, 1, -1) == 1);
+    say(std::uint64_t{got.data.u64});
     await(writer);
   });
   CHECK(say.take() == "writes 42");
@@ -212,10 +213,11 @@ TEST_CASE("a cancelled poll and select fail with ECANCELED") {
     const Ends ends = socket_pair();
     const auto poller = start([&] {
       pollfd one{.fd = ends.a, .events = POLLIN, .revents = 0};
-      say(::poll(&one, 1, -1) == -1 && errno == ECANCELED ? "poll" : "?");
-      say(::select(0, nullptr, nullptr, nullptr, nullptr) == -1 && errno == ECANCELED ? "select"
-                                                                                      : "?");
-      say(::poll(&one, 1, 0));
+      say(calls::poll(&one, 1, -1) == -1 && errno == ECANCELED ? "poll" : "?");
+      say(calls::select(0, nullptr, nullptr, nullptr, nullptr) == -1 && errno == ECANCELED
+              ? "select"
+              : "?");
+      say(calls::poll(&one, 1, 0));
     });
     await(asyncio::sleep(1ms));
     poller.cancel();

@@ -41,11 +41,11 @@ TEST_CASE("waitpid lets another task run, which lets the child end") {
       ends.b.close();
     });
     int status = 0;
-    CHECK(::waitpid(pid, &status, WNOHANG) == 0);
-    CHECK(::waitpid(pid, &status, 0) == pid);
+    CHECK(calls::waitpid(pid, &status, WNOHANG) == 0);
+    CHECK(calls::waitpid(pid, &status, 0) == pid);
     say(WEXITSTATUS(status));
     await(other);
-    CHECK(::waitpid(pid, &status, 0) == -1);
+    CHECK(calls::waitpid(pid, &status, 0) == -1);
     CHECK(errno == ECHILD);
   });
   CHECK(say.take() == "lets it end 7");
@@ -57,7 +57,7 @@ TEST_CASE("wait, waitid and stops are waited for") {
     const pid_t pid = child_that_waits(ends.a, ends.b, 3);
     const auto stopper = start([&] { ::kill(pid, SIGSTOP); });
     int status = 0;
-    CHECK(::waitpid(pid, &status, WUNTRACED) == pid);
+    CHECK(calls::waitpid(pid, &status, WUNTRACED) == pid);
     CHECK(WIFSTOPPED(status));
     await(stopper);
     const auto other = start([&] {
@@ -65,12 +65,12 @@ TEST_CASE("wait, waitid and stops are waited for") {
       ends.b.close();
     });
     siginfo_t info{};
-    CHECK(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) == 0);
+    CHECK(calls::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) == 0);
     CHECK(info.si_status == 3);
-    CHECK(::wait(&status) == pid);
+    CHECK(calls::wait(&status) == pid);
     CHECK(WEXITSTATUS(status) == 3);
     await(other);
-    CHECK(::wait(&status) == -1);
+    CHECK(calls::wait(&status) == -1);
     CHECK(errno == ECHILD);
   });
 }
@@ -86,12 +86,12 @@ TEST_CASE("system runs commands at the same time") {
       return "echo x >&" + std::to_string(to) + "; read x <&" + std::to_string(from) + "; exit 5";
     };
     const auto command = meet(one.b, two.a), other_command = meet(two.b, one.a);
-    const auto other = start([&] { say(WEXITSTATUS(::system(other_command.c_str()))); });
-    say(WEXITSTATUS(::system(command.c_str())));
+    const auto other = start([&] { say(WEXITSTATUS(calls::system(other_command.c_str()))); });
+    say(WEXITSTATUS(calls::system(command.c_str())));
     await(other);
-    CHECK(::system(nullptr) != 0);
-    CHECK(::system("exit 3") == 3 << 8);
-    CHECK(WTERMSIG(::system("kill -9 $$")) == SIGKILL);
+    CHECK(calls::system(nullptr) != 0);
+    CHECK(calls::system("exit 3") == 3 << 8);
+    CHECK(WTERMSIG(calls::system("kill -9 $$")) == SIGKILL);
   });
   CHECK(say.take() == "5 5");
 }
@@ -100,7 +100,7 @@ TEST_CASE("a cancelled system kills its command") {
   run([&] {
     int result = 0, error = 0;
     const auto task = start([&] {
-      result = ::system("exec sleep 1000");
+      result = calls::system("exec sleep 1000");
       error = errno;
     });
     await(asyncio::sleep(5ms));
@@ -108,7 +108,7 @@ TEST_CASE("a cancelled system kills its command") {
     await(asyncio::wait(std::vector{task}));
     CHECK(result == -1);
     CHECK(error == ECANCELED);
-    CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);  // no child is left
+    CHECK(calls::waitpid(-1, nullptr, WNOHANG) == -1);  // no child is left
   });
 }
 
@@ -119,15 +119,15 @@ TEST_CASE("flock waits until another task gives the lock up") {
     const Descriptor first(::mkostemp(name, O_CLOEXEC));
     const Descriptor second(::open(name, O_RDWR | O_CLOEXEC));
     ::unlink(name);
-    CHECK(::flock(first, LOCK_EX) == 0);
-    CHECK(::flock(second, LOCK_EX | LOCK_NB) == -1);
+    CHECK(calls::flock(first, LOCK_EX) == 0);
+    CHECK(calls::flock(second, LOCK_EX | LOCK_NB) == -1);
     CHECK(errno == EWOULDBLOCK);
     const auto holder = start([&] {
       await(asyncio::sleep(2ms));
       say("unlocks");
-      ::flock(first, LOCK_UN);
+      calls::flock(first, LOCK_UN);
     });
-    CHECK(::flock(second, LOCK_EX) == 0);
+    CHECK(calls::flock(second, LOCK_EX) == 0);
     say("locked");
     await(holder);
   });

@@ -33,25 +33,25 @@ TEST_CASE("accept waits for connect, and both leave their descriptors blocking")
     const auto client = start([&] {
       const Descriptor fd = tcp_socket();
       say("connects");
-      CHECK(::connect(fd, listener.address.data(), listener.address.size()) == 0);
+      CHECK(calls::connect(fd, listener.address.data(), listener.address.size()) == 0);
       CHECK((::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0);
       char byte = 0;
-      CHECK(::read(fd, &byte, 1) == 1);
+      CHECK(calls::read(fd, &byte, 1) == 1);
       say(std::string(1, byte));
     });
     say("accepts");
-    const Descriptor server(::accept(listener.fd, nullptr, nullptr));
+    const Descriptor server(calls::accept(listener.fd, nullptr, nullptr));
     CHECK((::fcntl(server, F_GETFL) & O_NONBLOCK) == 0);
-    CHECK(::write(server, "!", 1) == 1);
+    CHECK(calls::write(server, "!", 1) == 1);
     await(client);
     const auto other = start([&] {
       const Descriptor fd = tcp_socket();
-      CHECK(::connect(fd, listener.address.data(), listener.address.size()) == 0);
+      CHECK(calls::connect(fd, listener.address.data(), listener.address.size()) == 0);
     });
     sockaddr_storage peer;
     socklen_t size = sizeof peer;
     const Descriptor second(
-        ::accept4(listener.fd, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
+        calls::accept4(listener.fd, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
     CHECK((::fcntl(second, F_GETFD) & FD_CLOEXEC) != 0);
     await(other);
   });
@@ -65,12 +65,12 @@ TEST_CASE("several tasks accept from one listener") {
     std::vector<asyncio::Task<void>> servers;
     for (int i = 0; i < 5; ++i)
       servers.push_back(start([&] {
-        const Descriptor fd(::accept(listener.fd, nullptr, nullptr));
+        const Descriptor fd(calls::accept(listener.fd, nullptr, nullptr));
         ++accepted;
       }));
     for (int i = 0; i < 5; ++i) {
       const Descriptor fd = tcp_socket();
-      CHECK(::connect(fd, listener.address.data(), listener.address.size()) == 0);
+      CHECK(calls::connect(fd, listener.address.data(), listener.address.size()) == 0);
     }
     await(asyncio::gather(servers));
     CHECK(accepted == 5);
@@ -85,17 +85,18 @@ TEST_CASE("connect to nobody is refused; non-blocking ones are in progress or re
       nobody = listener.address;
     }
     const Descriptor fd = tcp_socket();
-    CHECK(::connect(fd, nobody.data(), nobody.size()) == -1);
+    CHECK(calls::connect(fd, nobody.data(), nobody.size()) == -1);
     CHECK(errno == ECONNREFUSED);
     const Listener listener;
     const Descriptor nonblocking = tcp_socket();
     ::fcntl(nonblocking, F_SETFL, O_NONBLOCK);
-    const int result = ::connect(nonblocking, listener.address.data(), listener.address.size());
+    const int result =
+        calls::connect(nonblocking, listener.address.data(), listener.address.size());
     CHECK((result == 0 || errno == EINPROGRESS));
     ::fcntl(listener.fd, F_SETFL, O_NONBLOCK);
-    int accepted = ::accept(listener.fd, nullptr, nullptr);
-    if (accepted >= 0) ::close(accepted);
-    CHECK(::accept(listener.fd, nullptr, nullptr) == -1);
+    int accepted = calls::accept(listener.fd, nullptr, nullptr);
+    if (accepted >= 0) calls::close(accepted);
+    CHECK(calls::accept(listener.fd, nullptr, nullptr) == -1);
     CHECK(errno == EAGAIN);
   });
 }
@@ -105,7 +106,7 @@ TEST_CASE("time limits of the socket end accept, and connect where nobody answer
     const Listener listener;
     const timeval limit{.tv_sec = 0, .tv_usec = 10'000};
     REQUIRE(::setsockopt(listener.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
-    CHECK(::accept(listener.fd, nullptr, nullptr) == -1);
+    CHECK(calls::accept(listener.fd, nullptr, nullptr) == -1);
     CHECK(errno == EAGAIN);
 
     // A server with a full backlog answers nobody.
@@ -115,7 +116,8 @@ TEST_CASE("time limits of the socket end accept, and connect where nobody answer
     for (int i = 0; i < 8 && error == 0; ++i) {
       clients.push_back(tcp_socket());
       REQUIRE(::setsockopt(clients.back(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0);
-      if (::connect(clients.back(), full.address.data(), full.address.size()) != 0) error = errno;
+      if (calls::connect(clients.back(), full.address.data(), full.address.size()) != 0)
+        error = errno;
     }
     CHECK(error == EINPROGRESS);
     CHECK((::fcntl(clients.back(), F_GETFL) & O_NONBLOCK) == 0);
@@ -138,12 +140,12 @@ TEST_CASE("connect to a Unix server waits while its backlog is full") {
     for (int i = 0; i < 4; ++i)
       clients.push_back(start([&] {
         const Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        CHECK(::connect(fd, raw, size) == 0);
+        CHECK(calls::connect(fd, raw, size) == 0);
         say("c");
       }));
     await(asyncio::sleep(5ms));
     say("accepting");
-    for (int i = 0; i < 4; ++i) const Descriptor fd(::accept(server, nullptr, nullptr));
+    for (int i = 0; i < 4; ++i) const Descriptor fd(calls::accept(server, nullptr, nullptr));
     await(asyncio::gather(clients));
   });
   CHECK(say.take() == "c accepting c c c");
@@ -154,7 +156,7 @@ TEST_CASE("a cancelled accept and a cancelled connect fail with ECANCELED") {
     const Listener listener;
     int error = 0;
     const auto server = start([&] {
-      if (::accept(listener.fd, nullptr, nullptr) < 0) error = errno;
+      if (calls::accept(listener.fd, nullptr, nullptr) < 0) error = errno;
     });
     await(asyncio::sleep(1ms));
     server.cancel();

@@ -18,12 +18,12 @@ TEST_CASE("read on a socket lets another task run, which writes what it waits fo
     const int to = b;
     const auto writer = start([&say, to] {
       say("writes");
-      CHECK(::write(to, "hello", 5) == 5);
+      CHECK(calls::write(to, "hello", 5) == 5);
     });
     char buffer[16] = "";
     say("reads");
     errno = 0;
-    CHECK(::read(a, buffer, sizeof buffer) == 5);
+    CHECK(calls::read(a, buffer, sizeof buffer) == 5);
     CHECK(errno == 0);
     say(buffer);
     await(writer);
@@ -37,19 +37,19 @@ TEST_CASE("read and readv on a pipe wait for data, and see its end") {
   run([&] {
     Ends ends = pipe();
     const auto writer = start([&] {
-      CHECK(::write(ends.b, "abc", 3) == 3);
+      CHECK(calls::write(ends.b, "abc", 3) == 3);
       await(asyncio::sleep(1ms));
-      CHECK(::write(ends.b, "defgh", 5) == 5);
+      CHECK(calls::write(ends.b, "defgh", 5) == 5);
       await(asyncio::sleep(1ms));
       ends.b.close();
     });
     char one[4] = "", two[8] = "";
-    CHECK(::read(ends.a, one, 3) == 3);
+    CHECK(calls::read(ends.a, one, 3) == 3);
     say(one);
     iovec vectors[] = {{one, 2}, {two, 7}};
-    CHECK(::readv(ends.a, vectors, 2) == 5);
+    CHECK(calls::readv(ends.a, vectors, 2) == 5);
     say(std::string(one, 2) + "+" + two);
-    CHECK(::read(ends.a, one, 3) == 0);
+    CHECK(calls::read(ends.a, one, 3) == 0);
     say("end");
     await(writer);
   });
@@ -66,16 +66,16 @@ TEST_CASE("write of more than there is room for sends it all, on sockets and pip
       const auto reader = start([&, reader_end] {
         std::vector<char> buffer(50'000);
         while (got < 2 * much.size()) {
-          const ssize_t count = ::read(reader_end, buffer.data(), buffer.size());
+          const ssize_t count = calls::read(reader_end, buffer.data(), buffer.size());
           REQUIRE(count > 0);
           got += static_cast<std::size_t>(count);
         }
       });
-      CHECK(::write(ends.b, much.data(), much.size()) == static_cast<ssize_t>(much.size()));
+      CHECK(calls::write(ends.b, much.data(), much.size()) == static_cast<ssize_t>(much.size()));
       std::vector<iovec> vectors;
       for (std::size_t at = 0; at < much.size(); at += 30'000)
         vectors.push_back({const_cast<char*>(much.data()) + at, 30'000});
-      CHECK(::writev(ends.b, vectors.data(), static_cast<int>(vectors.size())) ==
+      CHECK(calls::writev(ends.b, vectors.data(), static_cast<int>(vectors.size())) ==
             static_cast<ssize_t>(much.size()));
       await(reader);
       CHECK(got == 2 * much.size());
@@ -95,14 +95,14 @@ TEST_CASE("writev of parts keeps their order") {
     const auto reader = start([&] {
       char buffer[10'007];
       while (got.size() < expected.size()) {
-        const ssize_t count = ::read(ends.a, buffer, sizeof buffer);
+        const ssize_t count = calls::read(ends.a, buffer, sizeof buffer);
         REQUIRE(count > 0);
         got.append(buffer, static_cast<std::size_t>(count));
       }
     });
     std::vector<iovec> vectors;
     for (auto& part : parts) vectors.push_back({part.data(), part.size()});
-    CHECK(::writev(ends.b, vectors.data(), static_cast<int>(vectors.size())) ==
+    CHECK(calls::writev(ends.b, vectors.data(), static_cast<int>(vectors.size())) ==
           static_cast<ssize_t>(expected.size()));
     await(reader);
     CHECK(got == expected);
@@ -118,14 +118,14 @@ TEST_CASE("a descriptor that the user made non-blocking gives EAGAIN") {
     char buffer[8];
     for (const int fd : {int(sockets.a), int(pipes.a), int(event)}) {
       errno = 0;
-      CHECK(::read(fd, buffer, sizeof buffer) == -1);
+      CHECK(calls::read(fd, buffer, sizeof buffer) == -1);
       CHECK(errno == EAGAIN);
     }
     const std::string much(5'000'000, 'x');
-    const ssize_t sent = ::write(sockets.a, much.data(), much.size());
+    const ssize_t sent = calls::write(sockets.a, much.data(), much.size());
     CHECK(sent > 0);
     CHECK(sent < static_cast<ssize_t>(much.size()));
-    CHECK(::write(sockets.a, much.data(), much.size()) == -1);
+    CHECK(calls::write(sockets.a, much.data(), much.size()) == -1);
     CHECK(errno == EAGAIN);
   });
 }
@@ -140,12 +140,12 @@ TEST_CASE("eventfd, timerfd and terminals, which have no way to try, are asked f
     const auto other = start([&] {
       say("other");
       const std::uint64_t three = 3;
-      CHECK(::write(event, &three, sizeof three) == sizeof three);
+      CHECK(calls::write(event, &three, sizeof three) == sizeof three);
     });
     std::uint64_t count = 0;
-    CHECK(::read(event, &count, sizeof count) == sizeof count);
+    CHECK(calls::read(event, &count, sizeof count) == sizeof count);
     say(count);
-    CHECK(::read(timer, &count, sizeof count) == sizeof count);
+    CHECK(calls::read(timer, &count, sizeof count) == sizeof count);
     say("timer");
     await(other);
 
@@ -153,9 +153,9 @@ TEST_CASE("eventfd, timerfd and terminals, which have no way to try, are asked f
     REQUIRE(::grantpt(master) == 0);
     REQUIRE(::unlockpt(master) == 0);
     const Descriptor terminal(::open(::ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC));
-    const auto typist = start([&] { CHECK(::write(master, "line\n", 5) == 5); });
+    const auto typist = start([&] { CHECK(calls::write(master, "line\n", 5) == 5); });
     char line[16] = "";
-    CHECK(::read(terminal, line, sizeof line - 1) == 5);
+    CHECK(calls::read(terminal, line, sizeof line - 1) == 5);
     CHECK(std::string(line) == "line\n");
     await(typist);
   });
@@ -168,16 +168,16 @@ TEST_CASE("files are read and written as ever, whole") {
     const Descriptor file(::mkstemp(name));
     ::unlink(name);
     std::string data(1'000'000, 'f');
-    CHECK(::write(file, data.data(), data.size()) == 1'000'000);
+    CHECK(calls::write(file, data.data(), data.size()) == 1'000'000);
     ::lseek(file, 0, SEEK_SET);
-    CHECK(::read(file, data.data(), data.size()) == 1'000'000);
-    CHECK(::read(file, data.data(), data.size()) == 0);
+    CHECK(calls::read(file, data.data(), data.size()) == 1'000'000);
+    CHECK(calls::read(file, data.data(), data.size()) == 0);
     const Descriptor null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-    CHECK(::write(null, data.data(), data.size()) == 1'000'000);
-    CHECK(::read(null, data.data(), data.size()) == 0);
-    CHECK(::read(-1, data.data(), 1) == -1);
+    CHECK(calls::write(null, data.data(), data.size()) == 1'000'000);
+    CHECK(calls::read(null, data.data(), data.size()) == 0);
+    CHECK(calls::read(-1, data.data(), 1) == -1);
     CHECK(errno == EBADF);
-    CHECK(::read(file, nullptr, 0) == 0);
+    CHECK(calls::read(file, nullptr, 0) == 0);
   });
 }
 
@@ -188,22 +188,22 @@ TEST_CASE("several tasks read from the same descriptor, and one writes to it mea
     const auto reader = [&](const char* name) {
       return start([&, name] {
         char byte = 0;
-        CHECK(::read(ends.a, &byte, 1) == 1);
+        CHECK(calls::read(ends.a, &byte, 1) == 1);
         say(std::string(name) + byte);
       });
     };
     const auto first = reader("1:"), second = reader("2:"), third = reader("3:");
     std::size_t sent = 0;
     const std::string much(2'000'000, 'w');
-    const auto writer =
-        start([&] { sent = static_cast<std::size_t>(::write(ends.a, much.data(), much.size())); });
+    const auto writer = start(
+        [&] { sent = static_cast<std::size_t>(calls::write(ends.a, much.data(), much.size())); });
     await(asyncio::sleep(1ms));
-    CHECK(::write(ends.b, "abc", 3) == 3);
+    CHECK(calls::write(ends.b, "abc", 3) == 3);
     await(asyncio::gather(first, second, third));
     std::vector<char> buffer(100'000);
     std::size_t got = 0;
     while (got < much.size())
-      got += static_cast<std::size_t>(::read(ends.b, buffer.data(), buffer.size()));
+      got += static_cast<std::size_t>(calls::read(ends.b, buffer.data(), buffer.size()));
     await(writer);
     CHECK(sent == much.size());
   });
@@ -217,7 +217,7 @@ TEST_CASE("close by another task fails those who wait with EBADF") {
     const int fd = ends.a;
     const auto reader = [&] {
       char byte;
-      say(::read(fd, &byte, 1) == -1 && errno == EBADF ? "EBADF" : "?");
+      say(calls::read(fd, &byte, 1) == -1 && errno == EBADF ? "EBADF" : "?");
     };
     const auto one = start(reader);
     const auto two = start(reader);
@@ -225,10 +225,10 @@ TEST_CASE("close by another task fails those who wait with EBADF") {
     CHECK(ends.a.close() == 0);
     // Another descriptor of the same number is nobody's.
     Ends others = socket_pair();
-    CHECK(::write(others.b, "x", 1) == 1);
+    CHECK(calls::write(others.b, "x", 1) == 1);
     await(asyncio::gather(one, two));
     char byte = 0;
-    CHECK(::read(others.a, &byte, 1) == 1);
+    CHECK(calls::read(others.a, &byte, 1) == 1);
   });
   CHECK(say.take() == "EBADF EBADF");
 }
@@ -241,18 +241,18 @@ TEST_CASE("dup2 onto a descriptor fails those who wait for it; they go on with a
     int error = 0;
     const auto waiting = start([&] {
       char byte;
-      if (::read(fd, &byte, 1) < 0) error = errno;
+      if (calls::read(fd, &byte, 1) < 0) error = errno;
     });
     await(asyncio::sleep(1ms));
-    CHECK(::dup2(others.a, fd) == fd);
+    CHECK(calls::dup2(others.a, fd) == fd);
     await(waiting);
     CHECK(error == EBADF);
     const auto again = start([&] {
       char byte = 0;
-      CHECK(::read(fd, &byte, 1) == 1);
+      CHECK(calls::read(fd, &byte, 1) == 1);
     });
     await(asyncio::sleep(1ms));
-    CHECK(::write(others.b, "x", 1) == 1);
+    CHECK(calls::write(others.b, "x", 1) == 1);
     await(again);
   });
 }
@@ -264,10 +264,10 @@ TEST_CASE("a descriptor that was closed behind our back and opened anew can be w
       REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
       const auto reader = start([&] {
         char byte = 0;
-        CHECK(::read(ends[0], &byte, 1) == 1);
+        CHECK(calls::read(ends[0], &byte, 1) == 1);
       });
       await(asyncio::sleep(1ms));
-      CHECK(::write(ends[1], "x", 1) == 1);
+      CHECK(calls::write(ends[1], "x", 1) == 1);
       await(reader);
       // fclose closes inside libc, where no import is.
       std::fclose(::fdopen(ends[0], "r"));
@@ -282,11 +282,11 @@ TEST_CASE("a cancelled read fails with ECANCELED, and its task hears of it at it
     const Ends ends = socket_pair();
     const auto reader = start([&] {
       char byte;
-      say(::read(ends.a, &byte, 1) == -1 && errno == ECANCELED ? "ECANCELED" : "?");
+      say(calls::read(ends.a, &byte, 1) == -1 && errno == ECANCELED ? "ECANCELED" : "?");
       // A library that tries again is not helped.
-      say(::read(ends.a, &byte, 1) == -1 && errno == ECANCELED ? "ECANCELED" : "?");
+      say(calls::read(ends.a, &byte, 1) == -1 && errno == ECANCELED ? "ECANCELED" : "?");
       // What does not wait works: it can say good-bye.
-      say(::write(ends.a, "bye", 3));
+      say(calls::write(ends.a, "bye", 3));
       try {
         await(asyncio::sleep(0));
         say("not told");
@@ -313,7 +313,7 @@ TEST_CASE("a time limit of asyncio ends a patched call") {
     CHECK_THROWS_AS(await(asyncio::wait_for(
                         [&] {
                           char byte;
-                          CHECK(::read(ends.a, &byte, 1) == -1);
+                          CHECK(calls::read(ends.a, &byte, 1) == -1);
                           CHECK(errno == ECANCELED);
                           await(asyncio::sleep(0));
                         },
@@ -325,17 +325,17 @@ TEST_CASE("a time limit of asyncio ends a patched call") {
 TEST_CASE("outside of tasks, and in other threads, a patched call blocks as ever") {
   const Patch patch;
   const Ends ends = socket_pair();
-  CHECK(::write(ends.b, "x", 1) == 1);
+  CHECK(calls::write(ends.b, "x", 1) == 1);
   char byte = 0;
-  CHECK(::read(ends.a, &byte, 1) == 1);
+  CHECK(calls::read(ends.a, &byte, 1) == 1);
   asyncio::run([&] {
     const auto waiting = asyncio::create_task(asyncio::to_thread([&] {
       char other = 0;
-      CHECK(::read(ends.a, &other, 1) == 1);
+      CHECK(calls::read(ends.a, &other, 1) == 1);
       return other;
     }));
     await(asyncio::sleep(2ms));
-    CHECK(::write(ends.b, "y", 1) == 1);
+    CHECK(calls::write(ends.b, "y", 1) == 1);
     CHECK(await(waiting) == 'y');
   });
 }
@@ -348,11 +348,69 @@ TEST_CASE("a task that is unwound with its loop gets ECANCELED from the call it 
     const auto loop = asyncio::new_event_loop();
     const auto task = loop.create_task([&] {
       char byte;
-      if (::read(ends.a, &byte, 1) < 0) error = errno;
+      if (calls::read(ends.a, &byte, 1) < 0) error = errno;
     });
     loop.run_until_complete([] { await(asyncio::sleep(1ms)); });
     loop.set_exception_handler([](const auto&, const auto&) {});
     loop.close();
   }
   CHECK(error == ECANCELED);
+}
+
+TEST_CASE("a descriptor that has a reader and a writer of the loop's can be waited for besides") {
+  Events say;
+  run([&] {
+    const auto loop = asyncio::get_running_loop();
+    const Ends ends = socket_pair();
+    int reads = 0;
+    loop.add_reader(ends.a, [&] { ++reads; });
+    const auto reader = start([&] {
+      char byte = 0;
+      CHECK(calls::read(ends.a, &byte, 1) == 1);
+      say("read");
+    });
+    await(asyncio::sleep(1ms));
+    CHECK(reads == 0);
+    CHECK(calls::write(ends.b, "x", 1) == 1);
+    await(reader);
+    CHECK(reads > 0);
+    CHECK(loop.remove_reader(ends.a));
+    const auto again = start([&] {
+      char byte = 0;
+      CHECK(calls::read(ends.a, &byte, 1) == 1);
+      say("again");
+    });
+    await(asyncio::sleep(1ms));
+    bool writable = false;
+    loop.add_writer(ends.a, [&] {
+      writable = true;
+      loop.remove_writer(ends.a);
+    });
+    await(asyncio::sleep(1ms));
+    CHECK(writable);
+    CHECK(calls::write(ends.b, "x", 1) == 1);
+    await(again);
+  });
+  CHECK(say.take() == "read again");
+}
+
+TEST_CASE("a descriptor of a transport can be waited for") {
+  run([&] {
+    Ends ends = socket_pair();
+    const int fd = ::fcntl(ends.a, F_DUPFD_CLOEXEC, 0);
+    ::fcntl(fd, F_SETFL, O_NONBLOCK);
+    const auto [reader, writer] = await(asyncio::open_connection_from(fd));
+    const auto poller = start([&] {
+      pollfd one{.fd = fd, .events = POLLRDHUP, .revents = 0};
+      CHECK(calls::poll(&one, 1, -1) == 1);
+    });
+    await(asyncio::sleep(1ms));
+    CHECK(calls::write(ends.b, "line\n", 5) == 5);
+    CHECK(await(reader.readline()) == "line\n");
+    CHECK(!poller.done());
+    ends.b.close();
+    await(poller);
+    writer.close();
+    await(writer.wait_closed());
+  });
 }

@@ -14,6 +14,7 @@
 #include <chrono>
 #include <utility>
 
+#include "monkey/calls.hpp"
 #include "support/events.hpp"
 
 namespace monkey_test {
@@ -32,7 +33,7 @@ class Descriptor {
   Descriptor& operator=(const Descriptor&) = delete;
   ~Descriptor() { close(); }
   operator int() const { return fd_; }  // NOLINT(google-explicit-constructor)
-  int close() { return fd_ >= 0 ? ::close(std::exchange(fd_, -1)) : 0; }
+  int close() { return fd_ >= 0 ? calls::close(std::exchange(fd_, -1)) : 0; }
 
  private:
   int fd_;
@@ -54,7 +55,7 @@ inline Ends pipe() {
   return {Descriptor(ends[0]), Descriptor(ends[1])};
 }
 
-// The program is patched while it lives.
+// Everything is patched while it lives.
 class Patch {
  public:
   Patch() { monkey::patch_all(); }

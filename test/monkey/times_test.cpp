@@ -34,28 +34,28 @@ TEST_CASE("sleep and its relatives sleep on the loop's clock") {
       before = seconds();
       return before - start;
     };
-    CHECK(::sleep(3600) == 0);
+    CHECK(calls::sleep(3600) == 0);
     CHECK(took() == doctest::Approx(3600));
-    CHECK(::usleep(500'000) == 0);
+    CHECK(calls::usleep(500'000) == 0);
     CHECK(took() == doctest::Approx(0.5));
     const timespec hour{.tv_sec = 3600, .tv_nsec = 250'000'000};
-    CHECK(::nanosleep(&hour, nullptr) == 0);
+    CHECK(calls::nanosleep(&hour, nullptr) == 0);
     CHECK(took() == doctest::Approx(3600.25));
-    CHECK(::clock_nanosleep(CLOCK_REALTIME, 0, &hour, nullptr) == 0);
+    CHECK(calls::clock_nanosleep(CLOCK_REALTIME, 0, &hour, nullptr) == 0);
     CHECK(took() == doctest::Approx(3600.25));
-    CHECK(::thrd_sleep(&hour, nullptr) == 0);
+    CHECK(calls::thrd_sleep(&hour, nullptr) == 0);
     CHECK(took() == doctest::Approx(3600.25));
     timespec until;
     ::clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += 100;
-    CHECK(::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) == 0);
+    CHECK(calls::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) == 0);
     CHECK(took() == doctest::Approx(100).epsilon(0.01));
     until.tv_sec -= 1000;
-    CHECK(::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) == 0);
+    CHECK(calls::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) == 0);
     CHECK(took() == doctest::Approx(0));
-    std::this_thread::sleep_for(std::chrono::hours(2));
+    calls::sleep_for(std::chrono::hours(2));
     CHECK(took() == doctest::Approx(7200));
-    std::this_thread::sleep_until(std::chrono::steady_clock::now() + std::chrono::hours(1));
+    calls::sleep_until(std::chrono::steady_clock::now() + std::chrono::hours(1));
     CHECK(took() >= 3599);
   });
 }
@@ -65,7 +65,7 @@ TEST_CASE("sleepers overlap, and wake in the order of their deadlines") {
   run_virtually([&] {
     const auto sleeper = [&](unsigned time) {
       return start([&say, time] {
-        ::sleep(time);
+        calls::sleep(time);
         say(time);
       });
     };
@@ -80,10 +80,10 @@ TEST_CASE("sleep(0) and sched_yield let other tasks run") {
   run([] {
     bool flag = false;
     const auto other = start([&] { flag = true; });
-    while (!flag) std::this_thread::yield();
+    while (!flag) calls::yield();
     await(other);
     const auto again = start([&] { flag = false; });
-    while (flag) ::usleep(0);
+    while (flag) calls::usleep(0);
     await(again);
   });
 }
@@ -91,9 +91,9 @@ TEST_CASE("sleep(0) and sched_yield let other tasks run") {
 TEST_CASE("what is wrong is libc's to say") {
   run([] {
     const timespec wrong{.tv_sec = 0, .tv_nsec = 2'000'000'000};
-    CHECK(::nanosleep(&wrong, nullptr) == -1);
+    CHECK(calls::nanosleep(&wrong, nullptr) == -1);
     CHECK(errno == EINVAL);
-    CHECK(::clock_nanosleep(CLOCK_MONOTONIC, 0, &wrong, nullptr) == EINVAL);
+    CHECK(calls::clock_nanosleep(CLOCK_MONOTONIC, 0, &wrong, nullptr) == EINVAL);
   });
 }
 
@@ -104,10 +104,10 @@ TEST_CASE("a cancelled sleep says what was left") {
     int error = 0;
     const auto sleeper = start([&] {
       const timespec long_time{.tv_sec = 100, .tv_nsec = 0};
-      CHECK(::nanosleep(&long_time, &rest) == -1);
+      CHECK(calls::nanosleep(&long_time, &rest) == -1);
       error = errno;
-      left = ::sleep(10);  // the cancellation stands
-      CHECK(::clock_nanosleep(CLOCK_MONOTONIC, 0, &long_time, nullptr) == ECANCELED);
+      left = calls::sleep(10);  // the cancellation stands
+      CHECK(calls::clock_nanosleep(CLOCK_MONOTONIC, 0, &long_time, nullptr) == ECANCELED);
     });
     await(asyncio::sleep(40s));
     sleeper.cancel();

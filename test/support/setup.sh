@@ -7,7 +7,16 @@ build_packages=(g++ meson ninja-build pkg-config libboost-context-dev doctest-de
   libcurl4-openssl-dev libcereal-dev ca-certificates)
 # What samples/legacy and its tests use besides.
 # shellcheck disable=SC2034
-sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev)
+sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-dev postgresql)
+# What the suite `legacy` uses besides.
+# shellcheck disable=SC2034
+legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light libssl-dev)
+
+# The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
+if [ -n "${CXX:-}" ] && [ -z "${CC:-}" ]; then
+  CC=${CXX/clang++/clang}
+  export CC=${CC/g++/gcc}
+fi
 
 # need PACKAGE...: installs those whose content is missing; names are Debian's.
 need() {
@@ -34,15 +43,23 @@ need() {
   local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq
     -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
   "${apt[@]}" update || echo "apt-get update failed; trying with the lists that are there" >&2
-  local log
+  # Servers are for the tests to start: Debian asks this file whether it may.
+  local policy=/usr/sbin/policy-rc.d
+  if [ -e $policy ]; then
+    policy=
+  else
+    "${as_root[@]}" sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy"
+  fi
+  local log installed=yes
   log=$(mktemp)
   if ! "${apt[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null >"$log" 2>&1; then
     cat "$log" >&2
-    rm -f "$log"
     echo "Could not install: ${missing[*]}" >&2
-    return 1
+    installed=no
   fi
   rm -f "$log"
+  if [ -n "$policy" ]; then "${as_root[@]}" rm -f "$policy"; fi
+  [ $installed = yes ]
 }
 
 # present PACKAGE: what we want it for is there, wherever it comes from.
@@ -59,6 +76,13 @@ present() {
     libsqlite3-dev) has_header sqlite3.h ;;
     libglib2.0-dev) pkg-config --exists glib-2.0 ;;
     libuv1-dev) has_header uv.h ;;
+    libpq-dev) pkg-config --exists libpq ;;
+    postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ;;
+    libmariadb-dev) pkg-config --exists libmariadb ;;
+    libhiredis-dev) pkg-config --exists hiredis ;;
+    libssl-dev) pkg-config --exists openssl ;;
+    mariadb-server) PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null ;;
+    nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null ;;
     libcereal-dev) has_header cereal/cereal.hpp ;;
     ca-certificates) ! command -v apt-get >/dev/null || [ -e /etc/ssl/certs/ca-certificates.crt ] ;;
     clang-16) [ -n "$(clang)" ] ;;

@@ -9,10 +9,7 @@ namespace fiber::asyncio::detail {
 GatherBase::~GatherBase() = default;
 
 void GatherBase::start() {
-  for (const FutureRef& child : children_)
-    if (child.base().loop() != loop())
-      throw ValueError(
-          "The future belongs to a different loop than the one specified as the loop argument");
+  for (const FutureRef& child : children_) check_loop(child.base(), *loop());
   nodes_ = std::make_unique<Node[]>(children_.size());
   std::vector<FutureBase*> done;
   for (std::size_t i = 0; i < children_.size(); ++i) {
@@ -210,6 +207,7 @@ void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout, bool 
   if (futures.empty()) throw ValueError("Set of Tasks/Futures is empty.");
   TaskBase& task = task_for_await();
   LoopObject* loop = task.loop();
+  for (const FutureBase* future : futures) check_loop(*future, *loop);
   auto owned = std::make_unique<WaitBlock>(loop);
   WaitBlock* block = owned.get();
   block->return_when = return_when;
@@ -255,12 +253,13 @@ namespace {
 struct Release : LeafCallback {
   explicit Release(LoopObject* loop) : waiter(loop) {
     waiter.retain();
-    run = [](Leaf* leaf) noexcept {
-      auto* self = static_cast<Release*>(leaf);
-      self->queued = false;
-      if (!self->waiter.done()) self->waiter.finish();
-    };
+    run = &Release::end_wait;
     drop = [](LeafCallback*) noexcept {};
+  }
+  static void end_wait(Leaf* leaf) noexcept {
+    auto* self = static_cast<Release*>(leaf);
+    self->queued = false;
+    if (!self->waiter.done()) self->waiter.finish();
   }
   FutureBase waiter;
 };
@@ -355,6 +354,19 @@ void ShieldBase::on_outer(Leaf* leaf) noexcept {
   // Nothing is wanted of the inner future any more: if it fails now, it is nobody's.
   if (!shield->inner_node_.queued) shield->inner_ = FutureRef();
   shield->release();
+}
+
+// --- for those who look at waiting tasks --------------------------------------------------------
+
+FutureBase* combined_future(const LeafCallback& leaf) noexcept {
+  if (leaf.run == &GatherBase::on_child)
+    return static_cast<const GatherBase::Node&>(leaf).gather;
+  if (leaf.run == &WaitBlock::on_done)
+    return &static_cast<const WaitBlock::Node&>(leaf).block->waiter;
+  if (leaf.run == &ShieldBase::on_inner) return static_cast<const ShieldBase::Node&>(leaf).shield;
+  if (leaf.run == &Release::end_wait)
+    return &const_cast<Release&>(static_cast<const Release&>(leaf)).waiter;
+  return nullptr;
 }
 
 }  // namespace fiber::asyncio::detail

@@ -22,6 +22,7 @@ auto ensure_future(A&& awaitable);
 namespace fiber::asyncio::detail {
 
 FIBER_API LoopObject& loop_for_futures();
+FIBER_API void check_loop(const FutureBase& future, const LoopObject& loop);
 
 // --- gather ---
 
@@ -47,6 +48,7 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
     GatherBase* gather = nullptr;
     FutureBase* child = nullptr;
   };
+  friend FutureBase* combined_future(const LeafCallback& leaf) noexcept;
   void child_done(FutureBase& child) noexcept;
   void node_over() noexcept;
   static void on_child(Leaf* leaf) noexcept;
@@ -171,10 +173,15 @@ FIBER_API Future<> gather_untyped(std::vector<FutureRef> children);
 // --- wait ---
 
 // Waits until the condition holds: 0 first completed, 1 first exception, 2 all. Sorts nothing.
+// Throws ValueError if there are none, or one belongs to another loop.
 FIBER_API void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout,
                             bool has_timeout, int return_when);
 // Cancels it and waits for its end.
 FIBER_API void cancel_and_wait(FutureBase& future);
+
+// What is to be done when the future is on which the leaf is registered: a gather, a shield, the
+// waiter of wait() and wait_for(); null if that is not known. For those who look at waiting tasks.
+FutureBase* combined_future(const LeafCallback& leaf) noexcept;
 
 // --- shield ---
 
@@ -192,6 +199,7 @@ class FIBER_API ShieldBase : public FutureBase, LoopDependent {
   struct Node : LeafCallback {
     ShieldBase* shield = nullptr;
   };
+  friend FutureBase* combined_future(const LeafCallback& leaf) noexcept;
   static void on_inner(Leaf* leaf) noexcept;
   static void on_outer(Leaf* leaf) noexcept;
   static void on_drop(LeafCallback* leaf) noexcept;

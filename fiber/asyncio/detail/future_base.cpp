@@ -11,8 +11,7 @@ void FutureBase::set_loop(LoopObject* loop) noexcept {
   // The first living future keeps its loop, the others need not.
   if (loop->futures_alive++ == 0) loop->retain();
   counts_for_loop_ = true;
-  if (loop->future_registry_ != nullptr) [[unlikely]]
-    loop->future_registry_->numbers.emplace(this, ++loop->future_registry_->last);
+  if (loop->registry_ != nullptr) [[unlikely]] loop->add_future(this);
 }
 
 void FutureBase::leave() noexcept {
@@ -22,7 +21,7 @@ void FutureBase::leave() noexcept {
     if (callback->kind == Callback::Kind::handle) static_cast<HandleObject*>(callback)->release();
   }
   if (!counts_for_loop_) return;
-  if (loop_->future_registry_ != nullptr) [[unlikely]] loop_->future_registry_->numbers.erase(this);
+  if (loop_->registry_ != nullptr) [[unlikely]] loop_->remove_future(this);
   if (--loop_->futures_alive == 0) loop_->release();
 }
 
@@ -39,6 +38,9 @@ void FutureBase::report_unretrieved() noexcept {
     context.message = std::string(class_name()) + " exception was never retrieved";
     context.exception = exception_;
     context.future = FutureRef(this);
+    if (loop_ != nullptr && loop_->registry_ != nullptr)
+      if (const ObjectRegistry::Record* record = loop_->registry_->find(this))
+        if (record->created != nullptr) context.source_traceback = record->created->traceback();
     if (loop_ != nullptr) loop_->call_exception_handler(context);
   } catch (...) {
     // No memory to say it with.
@@ -135,7 +137,14 @@ std::string FutureBase::repr_info() const {
 }
 
 std::string FutureBase::repr() const {
-  return "<" + std::string(class_name()) + " " + repr_info() + ">";
+  return "<" + std::string(class_name()) + " " + repr_info() + created_at() + ">";
+}
+
+std::string FutureBase::created_at() const {
+  if (loop_ == nullptr || loop_->registry_ == nullptr) return "";
+  const ObjectRegistry::Record* record = loop_->registry_->find(this);
+  return record != nullptr && record->created != nullptr ? " created at " + record->created->place()
+                                                         : "";
 }
 
 }  // namespace fiber::asyncio::detail

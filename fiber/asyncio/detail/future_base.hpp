@@ -139,6 +139,8 @@ class FIBER_API FutureBase {
   [[noreturn]] void refuse_done() const;
   [[noreturn]] void throw_no_result();
   std::string repr_info() const;
+  // " created at …", if that is known.
+  std::string created_at() const;
   void set_loop(LoopObject* loop) noexcept;
   void leave() noexcept;
 

@@ -8,12 +8,19 @@
 //     and the selector, and to end.
 //  3. `current_task` is set before control reaches a task and is null while the hub runs.
 //  4. The loop owns a reference to every unfinished task.
+//  5. What costs something only for those who asked for it hangs on two flags that are looked at
+//     anyway: `through_hub_` sends every entry through the hub (debug mode, observers, shuffling,
+//     an eager step), `special_tasks_` makes creating a task take the long way (debug mode, task
+//     factories, a closed loop).
 #pragma once
 
 #include <fiber/asyncio/detail/future_base.hpp>
+#include <fiber/asyncio/detail/loop_observer.hpp>
+#include <fiber/asyncio/detail/object_registry.hpp>
 #include <fiber/asyncio/detail/ready_queue.hpp>
 #include <fiber/asyncio/detail/timer_heap.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/core/type.hpp>
 #include <fiber/detail/greenlet_object.hpp>
 
 #include <atomic>
@@ -23,9 +30,10 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <typeinfo>
-#include <unordered_map>
 #include <vector>
 
 namespace fiber::concurrent::futures {
@@ -34,14 +42,20 @@ class ThreadPoolExecutor;
 }  // namespace fiber::concurrent::futures
 
 namespace fiber::asyncio {
+class CoroutineRef;
 class EventLoop;
+class TaskRef;
 struct ExceptionContext;
+struct task_options;
 using exception_handler = std::function<void(EventLoop, const ExceptionContext&)>;
+using task_factory =
+    std::function<TaskRef(const EventLoop&, const CoroutineRef&, const task_options&)>;
 }  // namespace fiber::asyncio
 
 namespace fiber::asyncio::detail {
 
 class Selector;
+class SignalHandlers;
 class Watch;
 struct DescriptorWait;
 
@@ -55,7 +69,7 @@ class FIBER_API HandleObject : public Callback {
   // It was a done-callback, and its future is done.
   virtual void scheduled_by(FutureBase* future) noexcept { static_cast<void>(future); }
   // True if it calls a function that compares equal to this one, of that type.
-  virtual bool calls(const std::type_info& type, const void* function) const {
+  virtual bool calls(const core::Type& type, const void* function) const {
     static_cast<void>(type);
     static_cast<void>(function);
     return false;
@@ -68,8 +82,11 @@ class FIBER_API HandleObject : public Callback {
   virtual void cancel() noexcept { cancelled_.store(true, std::memory_order_relaxed); }
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
   LoopObject* loop() const noexcept { return loop_; }
+  // Python's repr, such as "<Handle main::{lambda()#1}()>".
+  std::string repr() const;
 
   contextvars::detail::ContextObject* context = nullptr;  // counted; null: empty
+  std::unique_ptr<const Origin> created;                  // in debug mode
 
  private:
   std::atomic<std::uint32_t> refs_{1};
@@ -149,6 +166,14 @@ struct ParkedFiber {
   ParkedFiber* next;
 };
 
+// How a task is to begin.
+struct TaskArguments {
+  std::string name = {};                                  // "": "Task-N"
+  contextvars::detail::ContextObject* context = nullptr;  // borrowed
+  bool own_context = true;  // a copy of the current one, in place of `context`
+  std::optional<bool> eager_start = {};
+};
+
 class FIBER_API LoopObject {
  public:
   LoopObject();
@@ -194,12 +219,25 @@ class FIBER_API LoopObject {
   void set_shuffle(std::uint64_t seed);
 
   // --- tasks ---
+  // True if they are not made by TaskBase::begin alone.
+  bool special_tasks() const noexcept { return special_tasks_; }
+  // The long way: through the factory, if there is one.
+  void make_task(TaskBase& task, const TaskArguments& arguments);
+  void set_task_factory(std::shared_ptr<task_factory> factory) {
+    factory_ = std::move(factory);
+    update_modes();
+  }
+  const std::shared_ptr<task_factory>& factory() const noexcept { return factory_; }
+  // Runs the first step of a task right here; returns when it gives way or ends. Throws
+  // KeyboardInterrupt and SystemExit.
+  void step_eagerly(TaskBase& task);
   // Suspends the running task until something makes it ready. The caller registered it before.
   FIBER_INLINE void suspend(TaskBase* task);
   FIBER_INLINE fiber::detail::GreenletObject* next_greenlet();
   void start_task(TaskBase* task);
   void abandon(TaskBase* task) noexcept;
   void abandon_all() noexcept;
+  void abandon_others() noexcept;
 
   // --- running ---
   void run_forever();
@@ -223,6 +261,20 @@ class FIBER_API LoopObject {
   // In the selector, from any thread: the loop has nothing to do.
   bool sleeping() const noexcept { return sleeping_.load(std::memory_order_relaxed); }
   bool on_own_thread() const noexcept { return running_ && thread_ == core_thread(); }
+  // Throws RuntimeError on another thread than the one that runs the loop.
+  void check_thread() const {
+    if (running_ && thread_ != core_thread()) [[unlikely]] refuse_thread();
+  }
+
+  // --- signals (see loop_signals.cpp) ---
+  // Takes over the reference. Throw RuntimeError, ValueError.
+  void add_signal_handler(int number, HandleObject* handle);
+  bool remove_signal_handler(int number);
+  // In a signal handler, or another thread: looked at as soon as the hub runs.
+  void attend_to_signals() noexcept {
+    signals.store(true, std::memory_order_relaxed);
+    wake();
+  }
 
   // --- descriptors ---
   void add_reader(int fd, HandleObject* handle);
@@ -254,6 +306,8 @@ class FIBER_API LoopObject {
   TaskBase* current_task = nullptr;
   TaskBase* starting = nullptr;
   fiber::detail::GreenletObject* hub = nullptr;
+  // The greenlet that called run_forever: the hub, except in an eager step, whose creator is.
+  fiber::detail::GreenletObject* root = nullptr;
   fiber::detail::GreenletThread* greenlets = nullptr;
   TaskBase* graveyard = nullptr;   // a finished task whose end is to be reported on the hub
   TaskBase* tasks_head = nullptr;  // unfinished tasks, oldest first
@@ -261,32 +315,38 @@ class FIBER_API LoopObject {
   std::size_t task_count = 0;
   long futures_alive = 0;
   std::uint64_t iterations = 0;  // begun so far
-  // From now on every new future is known, until it dies: for tests. Oldest first.
-  void register_futures();
-  std::vector<FutureBase*> registered_futures() const;
-  bool debug = false;
+  // --- for those who want to know more (see loop_debug.cpp) ---
+  static bool debug_from_environment() noexcept;
+  bool debug = false;  // changed by set_debug
+  void set_debug(bool enabled);
   std::chrono::nanoseconds slow_callback_duration{100'000'000};
-  bool eager_tasks = false;
+  // From now on every new future is known, until it dies, and every unfinished task.
+  void register_futures();
+  // Oldest first; tasks too.
+  std::vector<FutureBase*> registered_futures() const;
+  // Null unless futures are registered.
+  ObjectRegistry* registry() noexcept { return registry_.get(); }
+  void set_observer(std::shared_ptr<LoopObserver> observer);
+  const std::shared_ptr<LoopObserver>& observer() const noexcept { return observer_; }
+  HandleObject* current_handle() const noexcept { return current_handle_; }
+  void cancellation_swallowed(TaskBase& task) noexcept;
+
   bool warn_deadlock = true;
   bool raise_deadlock = false;
   std::shared_ptr<concurrent::futures::Executor> default_executor;
   bool executor_shutdown_called = false;
   std::atomic<long> outside_work{0};  // jobs on other threads that will post here
-  std::function<void()> on_wakeup;    // runs on the hub after the loop was woken from outside
-  std::atomic<int> signals{0};
-  // Run by shutdown_asyncgens, on the loop, in a task.
-  std::vector<std::function<void()>> at_shutdown;
+  std::atomic<bool> signals{false};   // some may have arrived
+  std::function<void()> on_signal;    // runs on the hub when they may; may throw
 
  private:
   friend class Selector;
   friend class FutureBase;
   friend class LoopDependent;
-  struct FutureRegistry {
-    std::unordered_map<FutureBase*, std::uint64_t> numbers;
-    std::uint64_t last = 0;
-  };
-
   void run_once();
+  void run_observed_batch();
+  void run_observed_task(TaskBase* task);
+  void run_observed_handle(HandleObject* handle);
   void run_entry(Entry entry);
   void run_handle(HandleObject* handle);
   void run_task(TaskBase* task);
@@ -295,6 +355,12 @@ class FIBER_API LoopObject {
   void take_posted();
   void queue_due_timers();
   void withdraw(TimerNode* node) noexcept;
+  void update_modes() noexcept;
+  void add_future(FutureBase* future);
+  void remove_future(FutureBase* future) noexcept;
+  void look_at_signals(bool may_queue);
+  void drop_signal_handlers() noexcept;
+  [[noreturn]] static void refuse_thread();
   void drop_ready() noexcept;
   void begin_batch();
   void poll(std::int64_t deadline);
@@ -320,7 +386,13 @@ class FIBER_API LoopObject {
   std::unique_ptr<char[]> scratch_;
   std::shared_ptr<Clock> clock_;
   std::uint64_t shuffle_state_ = 0;
-  std::unique_ptr<FutureRegistry> future_registry_;
+  std::unique_ptr<ObjectRegistry> registry_;
+  std::shared_ptr<LoopObserver> observer_;
+  std::shared_ptr<task_factory> factory_;
+  std::unique_ptr<SignalHandlers> signal_handlers_;
+  HandleObject* current_handle_ = nullptr;  // while the loop is observed
+  std::size_t through_hub_ = 0;  // a word, so that quick_turn tests it along with another
+  bool special_tasks_ = false;
   bool running_ = false;
   bool stopping_ = false;
   bool closed_ = false;
@@ -342,6 +414,11 @@ struct FIBER_API AsyncioThread final : core::ThreadLayer {
   LoopObject* running = nullptr;
   LoopObject* set = nullptr;  // counted; what get_event_loop returns outside a running loop
   void thread_exits() noexcept override;
+  // The running task's, if a task's own greenlet runs.
+  const char* running_name() const noexcept override;
+
+ private:
+  mutable char task_name_[32] = {};  // "Task-N", which is stored nowhere else
 };
 FIBER_API AsyncioThread& make_asyncio_thread(core::ThreadState& thread);
 inline AsyncioThread& asyncio_thread() {

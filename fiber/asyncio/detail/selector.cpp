@@ -4,12 +4,49 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <mutex>
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 namespace fiber::asyncio::detail {
+
+// A child process shares what is behind its parent's descriptors: what it did there, its parent would
+// feel. So it gets an epoll of its own, with nothing in it, under the same number; and no loop runs in
+// it.
+class Forking {
+ public:
+  static void add(Selector& selector) {
+    static const int installed = ::pthread_atfork(before, after, in_child);
+    static_cast<void>(installed);
+    const std::lock_guard lock(mutex_);
+    selector.next_live_ = std::exchange(first_, &selector);
+  }
+  static void remove(Selector& selector) noexcept {
+    const std::lock_guard lock(mutex_);
+    Selector** at = &first_;
+    while (*at != &selector) at = &(*at)->next_live_;
+    *at = selector.next_live_;
+  }
+
+ private:
+  static void before() { mutex_.lock(); }
+  static void after() { mutex_.unlock(); }
+  static void in_child() {
+    for (Selector* at = first_; at != nullptr; at = at->next_live_) at->renew();
+    mutex_.unlock();
+    if (core::tls_thread_state == nullptr || core::tls_thread_state->asyncio == nullptr) return;
+    AsyncioThread& thread = asyncio_thread();
+    thread.running = nullptr;
+    thread.set = nullptr;  // not given back: it may be locked by a thread that is not here
+  }
+
+  static inline std::mutex mutex_;
+  static inline Selector* first_ = nullptr;
+};
 
 Selector::Selector() {
   epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
@@ -20,14 +57,36 @@ Selector::Selector() {
     ::close(epoll_);
     raise_os_error(error, "eventfd");
   }
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLET;
-  event.data.fd = wake_;
-  ::epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event);
   interest(wake_);
+  watch_own();
+  Forking::add(*this);
+}
+
+// Edge-triggered: what has come is reported once and need not be read.
+void Selector::watch_own() noexcept {
+  for (const int fd : {wake_, timer_}) {
+    if (fd < 0) continue;
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLET;
+    event.data.fd = fd;
+    ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
+  }
+}
+
+void Selector::renew() noexcept {
+  const auto replace = [](int fd, int by) {
+    if (by < 0) return;
+    ::dup3(by, fd, O_CLOEXEC);
+    ::close(by);
+  };
+  replace(epoll_, ::epoll_create1(0));
+  replace(wake_, ::eventfd(0, EFD_NONBLOCK));
+  if (timer_ >= 0) replace(timer_, ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK));
+  watch_own();
 }
 
 Selector::~Selector() {
+  Forking::remove(*this);
   detach_all();
   for (Interest& interest : interests_) {
     drop(interest.reader);
@@ -319,23 +378,15 @@ void Selector::add_timer() {
   timer_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
   if (timer_ < 0) raise_os_error(errno, "timerfd_create");
   interest(timer_);
-  // Edge-triggered: what has expired is reported once and need not be read.
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLET;
-  event.data.fd = timer_;
-  if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, timer_, &event) != 0) {
-    const int error = errno;
-    ::close(std::exchange(timer_, -1));
-    raise_os_error(error, "cannot watch a timer");
-  }
+  watch_own();
   ++watched_;
 }
 
-void Selector::arm(std::int64_t when) noexcept {
+void Selector::set_timer(std::int64_t when) noexcept {
   constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
   constexpr std::int64_t kSecond = 1'000'000'000;
-  if (when == kNever && armed_ == kNever) return;
-  armed_ = when;
+  if (when == kNever && timer_set_ == kNever) return;
+  timer_set_ = when;
   itimerspec time{};
   if (when != kNever) {
     const std::int64_t at = std::max<std::int64_t>(when, 1);  // 0 would disarm it

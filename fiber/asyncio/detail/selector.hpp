@@ -64,11 +64,11 @@ class Selector {
   // Ends a select from another thread or a signal handler.
   void wake() noexcept;
 
-  // For a foreign loop that waits for fileno(). The first makes it so that arm() has an effect and
-  // select() always asks the kernel; throws OSError. The second makes the descriptor readable at
-  // `when` on the clock of steady_clock: 0: now, INT64_MAX: by what is watched alone.
+  // For a foreign loop that waits for fileno(). After the first, which throws OSError, select()
+  // always asks the kernel. The second makes the descriptor readable at `when` on the clock of
+  // steady_clock; 0: now, INT64_MAX: by what is watched alone.
   void add_timer();
-  void arm(std::int64_t when) noexcept;
+  void set_timer(std::int64_t when) noexcept;
 
  private:
   struct Interest {
@@ -86,17 +86,22 @@ class Selector {
   static void wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept;
   void update(int fd, Interest& interest);
   static void drop(HandleObject*& handle) noexcept;
+  void watch_own() noexcept;
+  void renew() noexcept;
 
   int epoll_ = -1;
   int wake_ = -1;
   int timer_ = -1;
-  std::int64_t armed_ = std::numeric_limits<std::int64_t>::max();
+  std::int64_t timer_set_ = std::numeric_limits<std::int64_t>::max();
   std::size_t watched_ = 0;
   std::vector<Interest> interests_;
   std::vector<Watch*> again_;
   std::vector<Watch*> again_now_;
   std::vector<epoll_event> events_;
   Watch* watches_ = nullptr;
+
+  friend class Forking;
+  Selector* next_live_ = nullptr;  // of the process
 };
 
 }  // namespace fiber::asyncio::detail

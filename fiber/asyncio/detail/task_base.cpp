@@ -3,8 +3,12 @@
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/events.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <charconv>
+#include <iterator>
 #include <sstream>
+#include <string_view>
 
 #include <cxxabi.h>
 
@@ -27,6 +31,16 @@ std::exception_ptr cancellation_from(FutureBase& future) {
 }
 
 }  // namespace
+
+const char* AsyncioThread::running_name() const noexcept {
+  if (running == nullptr || !running->greenlets->current->is_task) return nullptr;
+  const TaskBase* task = static_cast<TaskGreenlet*>(running->greenlets->current)->task;
+  if (const std::string* name = task->given_name()) return name->c_str();
+  constexpr std::string_view prefix = "Task-";
+  char* const digits = std::copy(prefix.begin(), prefix.end(), task_name_);
+  *std::to_chars(digits, std::end(task_name_) - 1, task->number()).ptr = '\0';
+  return task_name_;
+}
 
 std::string TaskGreenlet::display_name() const { return task->get_name(); }
 
@@ -56,28 +70,78 @@ void TaskBase::consume() {
 }
 
 void TaskBase::schedule(LoopObject& loop, const std::string& name) {
-  loop.check_closed();
+  if (loop.special_tasks()) [[unlikely]] {
+    loop.make_task(*this, {.name = name});
+    return;
+  }
   consume();
   if (name.empty())
     number_ = task_counter.fetch_add(1, std::memory_order_relaxed) + 1;
   else
     set_name(name);
+  const fiber::detail::GreenletThread& thread = bind(loop);
+  if (auto* context = thread.current->context_variables)
+    greenlet_->context_variables = contextvars::detail::copy(context);
+  loop.push(Entry(this));
+}
+
+void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
+  loop.check_closed();
+  if (loop.debug) loop.check_thread();
+  const bool eager = arguments.eager_start.value_or(false) && loop.on_own_thread();
+  consume();
+  if (arguments.name.empty())
+    number_ = task_counter.fetch_add(1, std::memory_order_relaxed) + 1;
+  else
+    set_name(arguments.name);
+  const fiber::detail::GreenletThread& thread = bind(loop);
+  contextvars::detail::ContextObject* context = arguments.context;
+  if (arguments.own_context) {
+    context = thread.current->context_variables;
+    if (context != nullptr) context = contextvars::detail::copy(context);
+  } else if (context != nullptr) {
+    contextvars::detail::retain(context);
+  }
+  greenlet_->context_variables = context;
+  if (eager)
+    loop.step_eagerly(*this);
+  else
+    loop.push(Entry(this));
+}
+
+fiber::detail::GreenletThread& TaskBase::bind(LoopObject& loop) {
   set_loop(&loop);
   fiber::detail::GreenletThread& thread =
       loop.hub != nullptr ? *loop.greenlets : fiber::detail::greenlet_thread();
   greenlet_.emplace(thread, this);
   greenlet_->refs = 1;  // the task's own
-  fiber::detail::GreenletObject* parent = loop.hub != nullptr ? loop.hub : thread.current;
+  fiber::detail::GreenletObject* parent = loop.root != nullptr ? loop.root : thread.current;
   ++parent->refs;
   greenlet_->parent = parent;
-  if (auto* context = thread.current->context_variables)
-    greenlet_->context_variables = contextvars::detail::copy(context);
   retain();  // the loop's
   previous_task = loop.tasks_tail;
   (loop.tasks_tail != nullptr ? loop.tasks_tail->next_task : loop.tasks_head) = this;
   loop.tasks_tail = this;
   ++loop.task_count;
-  loop.push(Entry(this));
+  return thread;
+}
+
+contextvars::Context TaskBase::context_handle() const noexcept {
+  contextvars::detail::ContextObject* context = context_variables();
+  if (context != nullptr) contextvars::detail::retain(context);
+  return contextvars::Context(contextvars::Context::adopt(), context);
+}
+
+contextvars::Context TaskBase::get_context() {
+  if (!greenlet_) throw RuntimeError("a coroutine object that is no task has no context");
+  contextvars::detail::ContextObject*& context = greenlet_->context_variables;
+  if (context == nullptr) {
+    contextvars::Context fresh;
+    contextvars::detail::retain(fresh.object());
+    context = fresh.object();
+  }
+  contextvars::detail::retain(context);
+  return contextvars::Context(contextvars::Context::adopt(), context);
 }
 
 std::string TaskBase::get_name() const {
@@ -90,7 +154,20 @@ bool TaskBase::cancel(std::string message) {
     return false;
   }
   ++cancel_requests_;
-  if (waiting_on_ != nullptr && waiting_on_->cancel(message)) return true;
+  if (loop_->debug) [[unlikely]]
+    if (ObjectRegistry::Record* record = loop_->registry()->find(this))
+      record->cancelled = Origin::here();
+  if (waiting_on_ != nullptr) {
+    if (in_cancel_)
+      throw RuntimeError("Task " + repr() + " cannot be cancelled: it waits for itself, by way of "
+                         "what it awaits");
+    struct InCancel {
+      bool& flag;
+      explicit InCancel(bool& f) : flag(f) { flag = true; }
+      ~InCancel() { flag = false; }
+    } const in_cancel(in_cancel_);
+    if (waiting_on_->cancel(message)) return true;
+  }
   must_cancel_ = true;
   cancel_message_ = message.empty() ? nullptr : std::make_unique<std::string>(std::move(message));
   return true;
@@ -178,10 +255,15 @@ void TaskBase::run() {
   } else if (error) {
     store_exception(std::move(error));
     complete(FutureState::finished);
-  } else if (must_cancel_) {
-    // Cancelled in its last step, too late to be told: the result is dropped.
-    must_cancel_ = false;
-    complete(FutureState::cancelled);
+  } else if (cancel_requests_ != 0) [[unlikely]] {
+    if (must_cancel_) {
+      // Cancelled in its last step, too late to be told: the result is dropped.
+      must_cancel_ = false;
+      complete(FutureState::cancelled);
+    } else {
+      loop_->cancellation_swallowed(*this);
+      complete(FutureState::finished);
+    }
   } else {
     complete(FutureState::finished);
   }
@@ -208,6 +290,12 @@ void TaskBase::ended() noexcept {
 }
 
 std::string TaskBase::repr() const {
+  if (in_repr_) return "...";  // as CPython, for what waits for itself
+  struct InRepr {
+    bool& flag;
+    explicit InRepr(bool& f) : flag(f) { flag = true; }
+    ~InRepr() { flag = false; }
+  } const in_repr(in_repr_);
   std::ostringstream text;
   text << "<Task ";
   if (!done() && cancel_requests_ > 0)
@@ -225,7 +313,7 @@ std::string TaskBase::repr() const {
     if (count != 0) text << " cb=[" << count << "]";
   }
   if (done() && exception_ && !cancelled()) text << " exception=" << fiber::repr(exception_);
-  text << ">";
+  text << created_at() << ">";
   return text.str();
 }
 

@@ -63,6 +63,9 @@ class FIBER_API TaskBase : public FutureBase {
   bool consumed() const noexcept { return consumed_; }
   // Makes it a task of the loop; its first step is queued. An empty name: "Task-N".
   void schedule(LoopObject& loop, const std::string& name);
+  // The same without regard for the loop's task factory. An eager start takes the first step here
+  // and now, if the loop runs.
+  void begin(LoopObject& loop, const TaskArguments& arguments);
 
   bool cancel(std::string message) override;
   int cancelling() const noexcept { return cancel_requests_; }
@@ -86,6 +89,18 @@ class FIBER_API TaskBase : public FutureBase {
   // Being unwound because its loop is gone: it may not wait any more.
   bool abandoned() const noexcept { return abandoned_; }
   bool has_started() const noexcept { return greenlet_ && greenlet_->started; }
+  // Null: empty, or not a task yet.
+  contextvars::detail::ContextObject* context_variables() const noexcept {
+    return greenlet_ ? greenlet_->context_variables : nullptr;
+  }
+  // The same as a handle.
+  contextvars::Context context_handle() const noexcept;
+  // Not null: made if it must be.
+  contextvars::Context get_context();
+  // The greenlet that waits on the task's behalf while the task is suspended: its own, or one that
+  // its body has switched to.
+  fiber::detail::GreenletObject* suspended_greenlet() const noexcept { return resume_point; }
+  fiber::detail::GreenletObject* own_greenlet() noexcept { return greenlet_ ? &*greenlet_ : nullptr; }
 
   // --- for the code that suspends this task, while it runs ---
   // Called after a resumption: a cancellation that was asked for takes the place of any outcome.
@@ -109,6 +124,7 @@ class FIBER_API TaskBase : public FutureBase {
   void check_awakening(FutureBase* future);
   void unreferenced() noexcept override;
   void run();             // the whole life of the body, on its own stack
+  fiber::detail::GreenletThread& bind(LoopObject& loop);
   void end_unstarted();   // cancelled before its first step
   void ended() noexcept;  // gives up what the loop holds
 
@@ -121,6 +137,8 @@ class FIBER_API TaskBase : public FutureBase {
   const char* coroutine_name_;
   std::unique_ptr<std::string> name_;
   std::uint64_t number_ = 0;
+  bool in_cancel_ = false;  // tasks that wait for each other in a circle would go round for ever
+  mutable bool in_repr_ = false;
 };
 
 // What runs now on this thread: both null outside of a loop.

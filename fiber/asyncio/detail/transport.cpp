@@ -1,12 +1,12 @@
 #include <fiber/asyncio/detail/transport.hpp>
 
 #include <fiber/asyncio/detail/server_object.hpp>
+#include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <ctime>
 
 #include <sys/socket.h>
@@ -299,7 +299,7 @@ void TransportObject::write(std::string_view data) {
   if (data.empty()) return;
   if (refused_ != 0) {
     constexpr int kWarnFrom = 5;
-    if (refused_ >= kWarnFrom) std::fputs("asyncio: socket.send() raised exception.\n", stderr);
+    if (refused_ >= kWarnFrom) log(LogLevel::warning, "socket.send() raised exception.");
     if (refused_ <= kWarnFrom) ++refused_;
     return;
   }

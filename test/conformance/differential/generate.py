@@ -24,20 +24,21 @@ WEIGHTS = {
     'core': {'sleep': 14, 'sleep0': 12, 'cancel': 12, 'await': 9, 'spawn': 5, 'call': 3,
              'state': 2, 'raise': 2, 'raisecancel': 0.4, 'cancelself': 1.5, 'uncancel': 0.8,
              'uncancelself': 1.2, 'result': 0.7, 'exception': 0.7, 'current': 0.4,
-             'alltasks': 0.4, 'awaitself': 0.1},
-    'lock': {'acquire': 4, 'release': 5, 'locked': 1},
+             'alltasks': 0.4, 'awaitself': 0.1,
+             'within': 0.7},
+    'lock': {'acquire': 4, 'release': 5, 'locked': 1, 'optask': 1},
     'cond': {'cacquire': 2, 'crelease': 2, 'cwait': 5, 'cwaitfor': 1, 'notify': 5,
-             'notifyall': 2},
-    'sem': {'sacquire': 6, 'srelease': 6, 'slocked': 1},
+             'notifyall': 2, 'optask': 1},
+    'sem': {'sacquire': 6, 'srelease': 6, 'slocked': 1, 'optask': 1},
     'bsem': {'bacquire': 5, 'brelease': 5},
-    'event': {'ewait': 7, 'eset': 5, 'eclear': 3, 'eisset': 1},
+    'event': {'ewait': 7, 'eset': 5, 'eclear': 3, 'eisset': 1, 'optask': 1},
     'queue': {'put': 6, 'get': 8, 'putnow': 4, 'getnow': 2, 'taskdone': 3, 'join': 2,
-              'shutdown': 0.7, 'qsize': 1},
-    'barrier': {'bwait': 9, 'breset': 1, 'babort': 0.6, 'bstate': 1},
+              'shutdown': 0.7, 'qsize': 1, 'optask': 2},
+    'barrier': {'bwait': 9, 'breset': 1, 'babort': 0.6, 'bstate': 1, 'optask': 2},
     'future': {'future': 3, 'set': 6, 'fail': 3, 'await': 6, 'cancel': 3},
     'gather': {'gather': 9, 'gather2': 3},
     'wait': {'wait': 8},
-    'waitfor': {'waitfor': 9},
+    'waitfor': {'waitfor': 9, 'within': 5},
     'shield': {'shield': 7, 'await': 2},
     'timeout': {'resched': 2, 'expired': 2},
     'group': {'gspawn': 7},
@@ -60,9 +61,9 @@ ACTION_OPERATIONS = ['cancel', 'set', 'fail', 'eset', 'eclear', 'release', 'srel
                      'ctxset', 'future']
 FALLIBLE = {'release', 'await', 'call', 'result', 'exception', 'set', 'fail', 'putnow', 'getnow',
             'taskdone', 'put', 'get', 'notify', 'notifyall', 'cwait', 'cwaitfor', 'bwait', 'gspawn',
-            'waitfor', 'resched', 'awaitself'}
+            'waitfor', 'within', 'resched', 'awaitself'}
 SUSPENDING = {'acquire', 'cacquire', 'cwait', 'sacquire', 'bacquire', 'ewait', 'put', 'get', 'join',
-              'bwait', 'await', 'gather', 'gather2', 'wait', 'waitfor', 'shield', 'ascompleted'}
+              'bwait', 'await', 'gather', 'gather2', 'wait', 'waitfor', 'within', 'shield', 'ascompleted'}
 DECLARED = {'lock': 'L', 'cond': 'C', 'sem': 'S', 'bsem': 'B', 'event': 'E', 'queue': 'Q',
             'barrier': 'R'}
 

@@ -149,6 +149,27 @@ def waitfor(g):
     return word and ['waitfor', '-' if g.chance(0.1) else g.delay(), word]
 
 
+# What `within` and `optask` do, where the scenario's families have it.
+SINGLE = ['acquire', 'cacquire', 'cwait', 'cwaitfor', 'sacquire', 'bacquire', 'ewait', 'put', 'get',
+          'join', 'bwait']
+
+
+def within(g):
+    usable = [op for op in SINGLE if op in g.plain]
+    words = STATEMENTS[g.pick([*usable, *usable, 'await', 'sleep'])](g)
+    return words and ['within', '-' if g.chance(0.1) else g.delay(), *words]
+
+
+def optask(g):
+    usable = [op for op in SINGLE if op in g.plain]
+    words = usable and STATEMENTS[g.pick(usable)](g)
+    if not words:
+        return None
+    name = g.fresh('T')
+    g.bound[name] = 99
+    return ['optask', name, *words]
+
+
 def ascompleted(g):
     words = g.items()
     return words and ['ascompleted', g.pick(['plain', 'async']), timeout_word(g), *words]
@@ -224,7 +245,7 @@ STATEMENTS = {
     'babort': on('barrier', 'babort'), 'bstate': on('barrier', 'bstate'),
     'future': future, 'set': about_plain('set', value), 'fail': about_plain('fail', text),
     'gather': gather, 'gather2': gather2, 'wait': wait, 'waitfor': waitfor, 'shield': shield,
-    'ascompleted': ascompleted, 'addcb': callback('addcb'), 'rmcb': callback('rmcb'),
+    'within': within, 'optask': optask, 'ascompleted': ascompleted, 'addcb': callback('addcb'), 'rmcb': callback('rmcb'),
     'soon': callback('soon', 'J'), 'later': callback('later', 'J', lambda g: g.delay()),
     'hcancel': hcancel, 'resched': resched, 'expired': expired, 'gspawn': gspawn,
     'busy': lambda g: ['busy', g.pick([1, 2, 3, 5])],

@@ -92,6 +92,30 @@ std::optional<asyncio::Coroutine<Value>> Interpreter::coroutine(const std::strin
   return asyncio::Coroutine<Value>([this, name, label] { return run_body(name, label); });
 }
 
+std::vector<Item> Interpreter::items(const Words& words, std::size_t first) {
+  std::vector<Item> list;
+  for (std::size_t i = first; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (word.ends_with("()")) {
+      if (auto made = coroutine(word.substr(0, word.size() - 2)))
+        list.emplace_back(std::move(*made));
+    } else if (AnyFuture* found = find(word)) {
+      if (auto* plain = as_plain(*found)) list.emplace_back(*plain);
+    }
+  }
+  return list;
+}
+
+std::vector<asyncio::Future<Value>> as_futures(std::vector<Item> items) {
+  std::vector<asyncio::Future<Value>> futures;
+  for (Item& item : items)
+    if (auto* coroutine = std::get_if<0>(&item))
+      futures.push_back(asyncio::ensure_future(std::move(*coroutine)));
+    else
+      futures.push_back(std::get<1>(item));
+  return futures;
+}
+
 std::string Interpreter::generator_label(const std::string& name) {
   if (instances_ >= kMaxInstances || scenario_.agens.count(name) == 0) return "";
   ++instances_;
@@ -122,7 +146,8 @@ Flow Interpreter::run(const Statements& statements, const std::string& who) {
     if (is_block(statement.op)) {
       if (Flow flow = run_block(*this, who, statement)) return flow;
     } else if (statement.op == "return") {
-      return {Flow::returned, statement.args.empty() ? Value() : Value(std::stoi(statement.args[0]))};
+      return {Flow::returned,
+              statement.args.empty() ? Value() : Value(std::stoi(statement.args[0]))};
     } else if (statement.op == "reraise") {
       return {Flow::reraise};
     } else {
@@ -134,8 +159,8 @@ Flow Interpreter::run(const Statements& statements, const std::string& who) {
 
 void Interpreter::step(const std::string& who, const Statement& statement) {
   try {
-    const Value result = waits(statement.op) ? wait_for_it(*this, who, statement)
-                                             : immediate(*this, statement);
+    const Value result =
+        waits(statement.op) ? wait_for_it(*this, who, statement) : immediate(*this, statement);
     passed(who, statement, result);
   } catch (...) {
     if (failed(who, statement)) throw;
@@ -146,8 +171,9 @@ void Interpreter::step(const std::string& who, const Statement& statement) {
 
 void Interpreter::act(const std::string& name, const asyncio::FutureRef& future) {
   const std::string who = name + "#" + std::to_string(count(name));
-  log(who, 0, "called" + (future ? " " + label_of(future) : "") +
-                  (asyncio::current_task() ? " in a task" : ""));
+  log(who, 0,
+      "called" + (future ? " " + label_of(future) : "") +
+          (asyncio::current_task() ? " in a task" : ""));
   for (const Statement& statement : scenario_.actions.at(name)) step(who, statement);
 }
 
@@ -193,7 +219,7 @@ void Interpreter::watch() {
 
 void Interpreter::run_idle() {
   static_cast<void>(loop.call_soon(
-      [this] { bind("main", AnyFuture(loop.create_task(*coroutine("main"), "main"))); }));
+      [this] { bind("main", AnyFuture(loop.create_task(*coroutine("main"), {.name = "main"}))); }));
   arm();
   loop.run_forever();
 }
@@ -203,7 +229,6 @@ std::vector<std::string> Interpreter::execute() {
   clock.attach(loop);
   start_ = loop.time();
   asyncio::set_event_loop(loop);
-  //EAGER if (scenario_.eager) loop.set_task_factory(asyncio::eager_task_factory);
   loop.set_exception_handler(
       [this](const asyncio::EventLoop&, const asyncio::ExceptionContext& c) { on_error(c); });
   for (const Statement& declaration : scenario_.objects) immediate(*this, declaration);
@@ -231,8 +256,9 @@ std::vector<std::string> Interpreter::execute() {
     asyncio::detail::FutureBase& base = as_ref(future).base();
     if (base.refs() == 1 || !base.log_traceback() || label_of(as_ref(future)) != "*") continue;
     base.set_log_traceback(false);
-    log("-", 0, std::string("handler ") + base.class_name() + " exception was never retrieved: " +
-                    show_error(base.peek_exception()));
+    log("-", 0,
+        std::string("handler ") + base.class_name() +
+            " exception was never retrieved: " + show_error(base.peek_exception()));
   }
   asyncio::set_event_loop({});
   loop.close();
@@ -250,9 +276,7 @@ void Interpreter::run_runner() {
       bind("main", AnyFuture(asyncio::Task<Value>(asyncio::current_task().get())));
       return asyncio::await(*coroutine("main"));
     };
-    asyncio::with(runner, [&] {
-      log("-", 0, "main returned " + show(runner.run(main)));
-    });
+    asyncio::with(runner, [&] { log("-", 0, "main returned " + show(runner.run(main))); });
     log("-", 0, "run returned");
   } catch (...) {
     log("-", 0, "run raised " + show_error(std::current_exception()));

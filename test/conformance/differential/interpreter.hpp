@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace differential {
@@ -26,6 +27,10 @@ struct Flow {
   Value value = {};
   explicit operator bool() const { return kind != next; }
 };
+
+// What gather and its like are given: a new coroutine, or a future that has a name.
+using Item = std::variant<asyncio::Coroutine<Value>, asyncio::Future<Value>>;
+std::vector<asyncio::Future<Value>> as_futures(std::vector<Item> items);
 
 class Interpreter {
  public:
@@ -49,6 +54,8 @@ class Interpreter {
   const Statements* body(const std::string& name) const;
   // A new coroutine object of a body; null once there are too many.
   std::optional<asyncio::Coroutine<Value>> coroutine(const std::string& name);
+  // The words from `first` on, each a name or `b()`; those that mean nothing are left out.
+  std::vector<Item> items(const Words& words, std::size_t first);
   // The new label of a generator; empty once there are too many.
   std::string generator_label(const std::string& name);
   const Scenario& scenario() const { return scenario_; }

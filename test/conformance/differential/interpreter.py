@@ -313,7 +313,7 @@ class Interpreter:
         loop.set_exception_handler(self.on_error)
         asyncio.set_event_loop(loop)
         if self.scenario.eager:
-            loop.set_task_factory(asyncio.eager_task_factory)
+            loop.set_task_factory(asyncio.create_eager_task_factory(virtual_loop.Task))
         for declaration in self.scenario.objects:
             immediate(self, declaration)
         if self.scenario.mode == 'run':

@@ -129,7 +129,7 @@ def split_traces(text):
 
 # Operations whose behaviour differs between versions of Python (asyncio-rules 2.9). A scenario
 # that uses one is compared only with a Python in which it behaves as in 3.13.
-NEWER_THAN_311 = {'waitfor', 'gather', 'gather2'}
+NEWER_THAN_311 = {'waitfor', 'within', 'gather', 'gather2'}
 NEWER_THAN_312 = {'ascompleted', 'uncancel', 'uncancelself', 'cwait', 'cwaitfor', 'bwait', 'breset', 'babort',
                   'group', 'gspawn', 'shutdown', 'timeout'}
 OLDER_THAN_314 = {'shield'}
@@ -137,7 +137,11 @@ OLDER_THAN_314 = {'shield'}
 
 def runs_on(scenario, version):
     """Whether `version` (a tuple) treats everything in this scenario as 3.13 does."""
-    operations = {s.op for s in scenario.statements()}
+    operations = set()
+    for statement in scenario.statements():
+        operations.add(statement.op)
+        if statement.op in ('within', 'optask'):
+            operations.add(statement.args[1])
     if version != (3, 13) and scenario.eager:
         return False
     if version < (3, 12) and (operations & NEWER_THAN_311 or scenario.mode == 'run'):

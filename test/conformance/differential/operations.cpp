@@ -1,6 +1,7 @@
 // Statements that never suspend. Python's side is operations.py.
 #include "interpreter.hpp"
 
+#include <algorithm>
 #include <functional>
 #include <unordered_map>
 
@@ -19,7 +20,7 @@ std::string text_at(const Words& args, std::size_t index) {
 Value spawn(Interpreter& run, const Words& args) {
   auto coroutine = run.coroutine(args[1]);
   if (!coroutine) return "limit";
-  asyncio::Task<Value> task = run.loop.create_task(std::move(*coroutine), run.label_for(args[0]));
+  asyncio::Task<Value> task = run.loop.create_task(std::move(*coroutine), {run.label_for(args[0])});
   return run.bind(args[0], std::move(task));
 }
 
@@ -46,36 +47,22 @@ Value gather_all(Interpreter& run, const Words& args, R range) {
 
 // Coroutines alone or futures alone go as they are; a mixture is made futures first.
 Value gather(Interpreter& run, const Words& args) {
-  std::vector<asyncio::Coroutine<Value>> coroutines;
-  std::vector<Future<Value>> futures;
-  bool mixed = false;
-  for (std::size_t i = 2; i < args.size(); ++i) {
-    if (args[i].ends_with("()")) {
-      auto coroutine = run.coroutine(args[i].substr(0, args[i].size() - 2));
-      if (!coroutine) continue;
-      mixed = mixed || !futures.empty();
-      if (mixed)
-        futures.push_back(asyncio::ensure_future(std::move(*coroutine)));
-      else
-        coroutines.push_back(std::move(*coroutine));
-    } else if (AnyFuture* found = run.find(args[i])) {
-      if (!coroutines.empty()) {
-        for (auto& coroutine : coroutines)
-          futures.push_back(asyncio::ensure_future(std::move(coroutine)));
-        coroutines.clear();
-        mixed = true;
-      }
-      if (auto* plain = as_plain(*found)) futures.push_back(*plain);
-    }
+  std::vector<Item> items = run.items(args, 2);
+  const auto is_coroutine = [](const Item& item) { return item.index() == 0; };
+  if (!items.empty() && std::ranges::all_of(items, is_coroutine)) {
+    std::vector<asyncio::Coroutine<Value>> coroutines;
+    for (Item& item : items) coroutines.push_back(std::move(std::get<0>(item)));
+    return gather_all(run, args, std::move(coroutines));
   }
-  if (futures.empty()) return gather_all(run, args, std::move(coroutines));
-  return gather_all(run, args, std::move(futures));
+  return gather_all(run, args, as_futures(std::move(items)));
 }
 
 template <class F>
-concept combinable = requires { typename result_of<F>; } &&
-                     (std::same_as<result_of<F>, Value> || std::same_as<result_of<F>, List> ||
-                      std::same_as<result_of<F>, Outcomes>);
+concept combinable = requires {
+  typename result_of<F>;
+}
+&&(std::same_as<result_of<F>, Value> || std::same_as<result_of<F>, List> ||
+   std::same_as<result_of<F>, Outcomes>);
 
 Value gather_two(Interpreter& run, const Words& args) {
   AnyFuture* first = run.find(args[2]);
@@ -103,7 +90,10 @@ Value shield(Interpreter& run, const Words& args) {
   if (args[1].ends_with("()")) {
     auto coroutine = run.coroutine(args[1].substr(0, args[1].size() - 2));
     if (!coroutine) return "unset";
-    return run.bind(args[0], asyncio::shield(std::move(*coroutine)));
+    const Future<Value> shielded = asyncio::shield(std::move(*coroutine));
+    if (shielded.base().is_task())  // it has begun, and ended, at once
+      return run.bind(args[0], asyncio::Task<Value>(shielded.get()));
+    return run.bind(args[0], shielded);
   }
   AnyFuture* found = run.find(args[1]);
   if (found == nullptr) return "unset";

@@ -89,8 +89,12 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def create_task(self, coro, **kwargs):
         task = super().create_task(coro, **kwargs)
-        self._created[task] = self._tasks_made = self._tasks_made + 1
+        self.number(task)
         return task
+
+    def number(self, task):
+        if task not in self._created:
+            self._created[task] = self._tasks_made = self._tasks_made + 1
 
     def unfinished_tasks(self):
         """all_tasks(), in the order of creation."""
@@ -101,6 +105,14 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def _write_to_self(self):
         pass
+
+
+class Task(asyncio.Task):
+    """One that may begin in its constructor, and has its number before."""
+
+    def __init__(self, coro, *, loop, **kwargs):
+        loop.number(self)
+        super().__init__(coro, loop=loop, **kwargs)
 
 
 def _ordered_all_tasks(loop=None):

@@ -81,22 +81,32 @@ Value wait_for(Interpreter& run, const std::string&, const Statement& statement)
       *found);
 }
 
+// The statement in the words after the first.
+asyncio::Coroutine<Value> one(Interpreter& run, const std::string& who,
+                              const Statement& statement) {
+  Statement inner{.line = statement.line,
+                  .op = statement.args[1],
+                  .args = {statement.args.begin() + 2, statement.args.end()}};
+  return asyncio::Coroutine<Value>(
+      [&run, who, inner = std::move(inner)] { return wait_for_it(run, who, inner); });
+}
+
+Value within(Interpreter& run, const std::string& who, const Statement& statement) {
+  return await(asyncio::wait_for(one(run, who, statement), timeout(statement.args[0])));
+}
+
+Value operation_task(Interpreter& run, const std::string& who, const Statement& statement) {
+  const std::string& name = statement.args[0];
+  return run.bind(name, run.loop.create_task(one(run, who, statement), {run.label_for(name)}));
+}
+
 // Coroutines become tasks at the call, in order.
 Value as_completed(Interpreter& run, const std::string& who, const Statement& statement) {
   const Words& args = statement.args;
   const auto note = [&](const std::string& text) { run.log(who, statement.line, "next " + text); };
-  std::vector<asyncio::Future<Value>> futures;
-  for (std::size_t i = 2; i < args.size(); ++i) {
-    if (is_call(args[i])) {
-      if (auto coroutine = run.coroutine(called(args[i])))
-        futures.push_back(asyncio::ensure_future(std::move(*coroutine)));
-    } else if (AnyFuture* found = run.find(args[i])) {
-      if (auto* plain = as_plain(*found)) futures.push_back(*plain);
-    }
-  }
   const auto delay = timeout(args[1]);
   const asyncio::time_limit limit = delay ? asyncio::time_limit(*delay) : std::nullopt;
-  const auto completed = asyncio::as_completed(std::exchange(futures, {}), {.timeout = limit});
+  const auto completed = asyncio::as_completed(as_futures(run.items(args, 2)), {.timeout = limit});
   if (args[0] == "plain") {
     for (auto&& next : completed) {
       try {
@@ -152,9 +162,8 @@ Operation on_barrier(F function) {
 template <class F>
 Operation on_queue(F function) {
   return [function](Interpreter& run, const std::string&, const Statement& statement) {
-    return run.objects.with_queue(statement.args[0], [&](auto& queue) -> Value {
-      return function(queue, statement.args);
-    });
+    return run.objects.with_queue(
+        statement.args[0], [&](auto& queue) -> Value { return function(queue, statement.args); });
   };
 }
 
@@ -166,6 +175,8 @@ const std::unordered_map<std::string, Operation>& table() {
       {"call", call},
       {"wait", wait},
       {"waitfor", wait_for},
+      {"within", within},
+      {"optask", operation_task},
       {"ascompleted", as_completed},
       {"acquire", acquire},
       {"cwait", condition_wait},

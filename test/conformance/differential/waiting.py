@@ -3,6 +3,7 @@
 import asyncio
 
 import virtual_loop
+from language import Statement
 from operations import UNSET, duration
 from show import show_error
 
@@ -66,6 +67,22 @@ async def ascompleted(run, frame, statement):
             note(f'next {run.value(future)} {future.cancelled()}')
 
 
+def one(run, frame, statement):
+    """The statement in the words after the first, as a coroutine."""
+    _, op, *args = statement.args
+    return WAITING[op](run, frame, Statement(statement.line, op, args))
+
+
+async def within(run, frame, statement):
+    return await asyncio.wait_for(one(run, frame, statement), duration(statement.args[0]))
+
+
+async def optask(run, frame, statement):
+    name = statement.args[0]
+    task = run.loop.create_task(one(run, frame, statement), name=run.label_for(name))
+    return run.bind(name, task)
+
+
 async def acquire(run, frame, statement):
     target = run.objects.get(statement.args[0])
     return UNSET if target is None else await target.acquire()
@@ -114,7 +131,8 @@ async def join(run, frame, statement):
 
 WAITING = {
     'sleep': sleep, 'await': await_, 'awaitself': awaitself, 'call': call, 'wait': wait,
-    'waitfor': waitfor, 'ascompleted': ascompleted, 'acquire': acquire, 'cwait': cwait,
+    'waitfor': waitfor, 'within': within, 'optask': optask, 'ascompleted': ascompleted,
+    'acquire': acquire, 'cwait': cwait,
     'cwaitfor': cwaitfor, 'ewait': cwait, 'bwait': bwait, 'breset': breset, 'babort': babort,
     'put': put, 'get': get, 'join': join,
 }

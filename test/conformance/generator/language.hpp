@@ -18,25 +18,25 @@ namespace generator_programs {
 inline constexpr int kSlots = 4;
 
 enum class Op {
-  yield,     // yield NUMBER
-  from,      // yield from the generator in SLOT
-  fromnew,   // yield from a new generator of definition NUMBER
-  range,     // yield from range(NUMBER, NUMBER + 3)
-  next,      // of SLOT
-  send,      // NUMBER or none, to SLOT
-  throw_,    // KIND NUMBER, into SLOT
-  close,     // SLOT
-  new_,      // SLOT = a generator of definition NUMBER
-  drop,      // SLOT
-  states,    // of all slots
-  raise,     // KIND NUMBER
-  reraise,   // in a handler
-  return_,   // NUMBER or none
+  yield,    // yield NUMBER
+  from,     // yield from the generator in SLOT
+  fromnew,  // yield from a new generator of definition NUMBER
+  range,    // yield from range(NUMBER, NUMBER + 3)
+  next,     // of SLOT
+  send,     // NUMBER or none, to SLOT
+  throw_,   // KIND NUMBER, into SLOT
+  close,    // SLOT
+  new_,     // SLOT = a generator of definition NUMBER
+  drop,     // SLOT
+  states,   // of all slots
+  raise,    // KIND NUMBER
+  reraise,  // in a handler
+  return_,  // NUMBER or none
   try_,
 };
 inline constexpr std::array<const char*, 15> kOpNames = {
-    "yield", "from", "fromnew", "range",  "next",  "send",    "throw", "close",
-    "new",   "drop", "states",  "raise",  "reraise", "return", "try"};
+    "yield", "from", "fromnew", "range", "next",    "send",   "throw", "close",
+    "new",   "drop", "states",  "raise", "reraise", "return", "try"};
 
 enum class Kind {
   ValueError,

@@ -64,14 +64,14 @@ class Machine {
   }
   template <class T>
   Any make_as(const Definition& definition, std::string name) {
-    return T([this, &definition, name](auto& self) -> Value {
-      return this->block(self, name, definition.block).returned;
-    }, {.name = name, .stack_size = std::size_t{128} << 10});
+    return T(
+        [this, &definition, name](auto& self) -> Value {
+          return this->block(self, name, definition.block).returned;
+        },
+        {.name = name, .stack_size = std::size_t{128} << 10});
   }
   // The old one is dropped when the new one is in its place.
-  void set_slot(int index, Any any) {
-    const Any old = std::exchange(slot(index), std::move(any));
-  }
+  void set_slot(int index, Any any) { const Any old = std::exchange(slot(index), std::move(any)); }
   Any& slot(int index) { return slots_.at(static_cast<std::size_t>(index)); }
   static const fiber::GeneratorBase& base(const Any& any) {
     return std::visit([](const auto& g) -> const fiber::GeneratorBase& { return g; }, any);
@@ -99,8 +99,8 @@ class Machine {
     const std::string text = value ? std::to_string(*value) : "";
     switch (kind) {
       case Kind::StopIteration:
-        return std::make_exception_ptr(
-            value ? fiber::StopIteration(fiber::value(value)) : fiber::StopIteration());
+        return std::make_exception_ptr(value ? fiber::StopIteration(fiber::value(value))
+                                             : fiber::StopIteration());
       case Kind::GeneratorExit:
         return std::make_exception_ptr(value ? fiber::GeneratorExit(text) : fiber::GeneratorExit());
       case Kind::RuntimeError: return std::make_exception_ptr(fiber::RuntimeError(text));
@@ -141,7 +141,8 @@ class Machine {
   };
 
   template <class Self>
-  Flow block(Self& self, const std::string& me, const Block& statements) {  // NOLINT(misc-no-recursion)
+  Flow block(Self& self, const std::string& me,
+             const Block& statements) {  // NOLINT(misc-no-recursion)
     for (const Statement& s : statements) {
       switch (s.op) {
         case Op::yield: say(me, s, "yield " + text_of(self.yield(*s.value))); break;
@@ -173,7 +174,8 @@ class Machine {
   }
 
   template <class Self>
-  Flow try_block(Self& self, const std::string& me, const Statement& s) {  // NOLINT(misc-no-recursion)
+  Flow try_block(Self& self, const std::string& me,
+                 const Statement& s) {  // NOLINT(misc-no-recursion)
     if (!s.finally) return handled(self, me, s);
     Flow flow;
     try {
@@ -189,7 +191,8 @@ class Machine {
     return last.returns ? last : flow;
   }
   template <class Self>
-  Flow handled(Self& self, const std::string& me, const Statement& s) {  // NOLINT(misc-no-recursion)
+  Flow handled(Self& self, const std::string& me,
+               const Statement& s) {  // NOLINT(misc-no-recursion)
     try {
       return block(self, me, s.body);
     } catch (...) {

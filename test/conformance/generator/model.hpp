@@ -58,7 +58,7 @@ class Model {
     const Block* block;
     std::size_t at = 0;
     std::optional<Error> handled = {};  // what a handler, or a finally on the way out, is handling
-    bool returning = false;        // a finally: return `returned` afterwards
+    bool returning = false;             // a finally: return `returned` afterwards
     Value returned = {};
   };
 
@@ -159,8 +159,8 @@ class Model {
     g->state = State::suspended;
     release(target);
     if (outcome.how == Outcome::How::yielded) return outcome;
-    const Error next = outcome.is_raised() ? outcome.error
-                                           : Error::make(Kind::StopIteration, outcome.value);
+    const Error next =
+        outcome.is_raised() ? outcome.error : Error::make(Kind::StopIteration, outcome.value);
     return send(g, {}, &next);
   }
 
@@ -209,7 +209,8 @@ class Model {
   }
 
   // Goes on after a yield, or in a yield from.
-  Outcome resume(Generator* g, const Value& sent, const Error* thrown) {  // NOLINT(misc-no-recursion)
+  Outcome resume(Generator* g, const Value& sent,
+                 const Error* thrown) {  // NOLINT(misc-no-recursion)
     const Statement& s = current(g);
     if (g->target == nullptr && !g->range) {
       if (thrown != nullptr) return unwind(g, *thrown);
@@ -272,8 +273,7 @@ class Model {
     while (!g->entries.empty()) {
       const Entry entry = std::move(g->entries.back());
       g->entries.pop_back();
-      if (enter_finally(g, entry,
-                        {Entry::Role::finally, entry.owner, nullptr, 0, {}, true, value}))
+      if (enter_finally(g, entry, {Entry::Role::finally, entry.owner, nullptr, 0, {}, true, value}))
         return advance(g);
     }
     return Outcome::returned(value);

@@ -42,7 +42,8 @@ class RandomProgram {
   void vary(Weights& weights) {
     static constexpr int kFactors[] = {0, 1, 1, 1, 2, 5};
     for (auto& [op, weight] : weights)
-      if (op != Op::yield && op != Op::next) weight *= kFactors[below(static_cast<int>(std::size(kFactors)))];
+      if (op != Op::yield && op != Op::next)
+        weight *= kFactors[below(static_cast<int>(std::size(kFactors)))];
   }
   Op choose(const Weights& weights) {
     int sum = 0;
@@ -110,9 +111,7 @@ class RandomProgram {
         s.slot = slot();
         s.value = later_definition();
         break;
-      case Op::throw_:
-        s.slot = slot();
-        [[fallthrough]];
+      case Op::throw_: s.slot = slot(); [[fallthrough]];
       case Op::raise:
         s.kind = thrown();
         s.value = value();
@@ -123,8 +122,7 @@ class RandomProgram {
         s.body = block(1 + below(3), depth + 1, in_handler);
         for (int i = below(3); i > 0; --i)
           s.handlers.push_back({caught(), block(1 + below(2), depth + 1, true)});
-        if (s.handlers.empty() || one_in(3))
-          s.finally = block(1 + below(2), depth + 1, in_handler);
+        if (s.handlers.empty() || one_in(3)) s.finally = block(1 + below(2), depth + 1, in_handler);
         break;
     }
     return s;
@@ -133,13 +131,12 @@ class RandomProgram {
   // Generators make those of later definitions only, so that every program ends.
   int later_definition() { return index_ + 1 + below(definitions_ - index_ - 1); }
 
-  Weights body_ = {
-      {Op::yield, 24}, {Op::from, 9},  {Op::fromnew, 9}, {Op::range, 4},   {Op::next, 6},
-      {Op::send, 4},   {Op::throw_, 4}, {Op::close, 4},  {Op::new_, 4},    {Op::drop, 3},
-      {Op::states, 3}, {Op::raise, 4}, {Op::reraise, 8}, {Op::return_, 3}, {Op::try_, 16}};
-  Weights main_ = {
-      {Op::next, 36},  {Op::send, 12}, {Op::throw_, 16}, {Op::close, 8},
-      {Op::new_, 6}, {Op::drop, 5},  {Op::states, 10}};
+  Weights body_ = {{Op::yield, 24},  {Op::from, 9},    {Op::fromnew, 9}, {Op::range, 4},
+                   {Op::next, 6},    {Op::send, 4},    {Op::throw_, 4},  {Op::close, 4},
+                   {Op::new_, 4},    {Op::drop, 3},    {Op::states, 3},  {Op::raise, 4},
+                   {Op::reraise, 8}, {Op::return_, 3}, {Op::try_, 16}};
+  Weights main_ = {{Op::next, 36}, {Op::send, 12}, {Op::throw_, 16}, {Op::close, 8},
+                   {Op::new_, 6},  {Op::drop, 5},  {Op::states, 10}};
 
   unsigned seed_;
   std::mt19937 random_;

@@ -1,0 +1,259 @@
+#include <fiber/asyncio/call_graph.hpp>
+
+#include <fiber/asyncio/detail/combinators.hpp>
+#include <fiber/asyncio/detail/frames.hpp>
+#include <fiber/asyncio/taskgroups.hpp>
+#include <fiber/core/backtrace.hpp>
+
+#include <algorithm>
+#include <iostream>
+#include <set>
+#include <sstream>
+
+namespace fiber::asyncio {
+namespace {
+
+using detail::FutureBase;
+using detail::TaskBase;
+
+// The tasks that wait for it, directly or through what combines futures. `seen` ends circles.
+void add_awaiters(const FutureBase& future, std::vector<TaskBase*>& tasks,
+                  std::set<const FutureBase*>& seen) {
+  if (!seen.insert(&future).second) return;
+  const auto add = [&](TaskBase* task) {
+    if (std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(task);
+  };
+  for (const detail::Callback* at = future.first_callback(); at != nullptr; at = at->next) {
+    if (at->kind == detail::Callback::Kind::task) {
+      add(static_cast<const detail::TaskWakeup*>(at)->task);
+    } else if (at->kind == detail::Callback::Kind::leaf) {
+      const auto& leaf = static_cast<const detail::LeafCallback&>(*at);
+      if (TaskBase* parent = detail::group_parent(leaf))
+        add(parent);
+      else if (const FutureBase* combined = detail::combined_future(leaf))
+        add_awaiters(*combined, tasks, seen);
+    }
+  }
+}
+
+std::vector<TaskBase*> awaiters_of(const FutureBase& future) {
+  std::vector<TaskBase*> tasks;
+  std::set<const FutureBase*> seen;
+  add_awaiters(future, tasks, seen);
+  return tasks;
+}
+
+std::vector<FrameCallGraphEntry> call_stack(TaskBase& task, std::size_t skip,
+                                            const std::optional<int>& limit) {
+  std::vector<traceback::FrameSummary> frames = traceback::extract(detail::frames_of(task));
+  std::reverse(frames.begin(), frames.end());
+  std::vector<FrameCallGraphEntry> entries;
+  for (traceback::FrameSummary& frame : frames) {
+    if (detail::is_library_frame(frame.name)) continue;
+    if (skip != 0)
+      --skip;
+    else
+      entries.push_back({std::move(frame)});
+  }
+  if (limit) {
+    const auto most = static_cast<std::size_t>(*limit < 0 ? -*limit : *limit);
+    if (entries.size() > most) {
+      const auto surplus = static_cast<std::ptrdiff_t>(entries.size() - most);
+      if (*limit >= 0)
+        entries.resize(most);
+      else
+        entries.erase(entries.begin(), entries.begin() + surplus);
+    }
+  }
+  return entries;
+}
+
+FutureCallGraph capture(FutureBase& future, std::size_t depth, const std::optional<int>& limit,
+                        std::set<const FutureBase*>& path) {
+  FutureCallGraph graph{.future = FutureRef(&future), .call_stack = {}, .awaited_by = {}};
+  if (future.is_task()) graph.call_stack = call_stack(static_cast<TaskBase&>(future), depth, limit);
+  path.insert(&future);
+  for (TaskBase* awaiter : awaiters_of(future))
+    if (!path.contains(awaiter)) graph.awaited_by.push_back(capture(*awaiter, 0, limit, path));
+  path.erase(&future);
+  return graph;
+}
+
+void render(const FutureCallGraph& graph, std::size_t level, std::ostringstream& out) {
+  const std::string indent(level * 4, ' ');
+  const auto line = [&](const std::string& text) { out << indent << text << "\n"; };
+  std::ostringstream id;
+  id << static_cast<const void*>(graph.future.get());
+  if (graph.future.base().is_task())
+    line("* Task(name='" + static_cast<TaskBase&>(graph.future.base()).get_name() +
+         "', id=" + id.str() + ")");
+  else
+    line("* Future(id=" + id.str() + ")");
+  if (!graph.call_stack.empty()) {
+    line("  + Call stack:");
+    for (const FrameCallGraphEntry& entry : graph.call_stack) {
+      std::ostringstream text;
+      text << "  |   File '" << (entry.frame.filename.empty() ? "?" : entry.frame.filename)
+           << "', in " << (entry.frame.name.empty() ? "?" : entry.frame.name) << "+0x" << std::hex
+           << entry.frame.offset;
+      line(text.str());
+    }
+  }
+  if (graph.awaited_by.empty()) return;
+  line("  + Awaited by:");
+  for (const FutureCallGraph& awaiter : graph.awaited_by) render(awaiter, level + 1, out);
+}
+
+std::string format(const FutureCallGraph& graph) {
+  std::ostringstream out;
+  render(graph, 0, out);
+  std::string text = out.str();
+  text.pop_back();
+  return text;
+}
+
+void collect(const FutureCallGraph& graph, std::set<const FutureBase*>& tasks) {
+  tasks.insert(graph.future.get());
+  for (const FutureCallGraph& awaiter : graph.awaited_by) collect(awaiter, tasks);
+}
+
+}  // namespace
+
+std::optional<FutureCallGraph> capture_call_graph(call_graph_options options) {
+  if (detail::asyncio_thread().running == nullptr)
+    throw RuntimeError(
+        "capture_call_graph() is called outside of a running event loop and no future to "
+        "introspect was provided");
+  TaskBase* task = detail::current_task_or_null();
+  if (task == nullptr) return std::nullopt;
+  return capture_call_graph(TaskRef(task), options);
+}
+
+FutureCallGraph capture_call_graph(const FutureRef& future, call_graph_options options) {
+  std::set<const FutureBase*> path;
+  FutureBase& base = future.base();
+  const bool is_current = &base == detail::current_task_or_null();
+  return capture(base, is_current ? options.depth : 0, options.limit, path);
+}
+
+std::string format_call_graph(call_graph_options options) {
+  const std::optional<FutureCallGraph> graph = capture_call_graph(options);
+  return graph ? format(*graph) : "";
+}
+
+std::string format_call_graph(const FutureRef& future, call_graph_options options) {
+  return format(capture_call_graph(future, options));
+}
+
+void print_call_graph(call_graph_options options) {
+  const std::string text = format_call_graph(options);
+  if (!text.empty()) std::cerr << text << std::endl;
+}
+void print_call_graph(const FutureRef& future, call_graph_options options) {
+  print_call_graph(future, std::cerr, options);
+}
+void print_call_graph(const FutureRef& future, std::ostream& out, call_graph_options options) {
+  out << format_call_graph(future, options) << std::endl;
+}
+
+std::string format_all_call_graphs(const EventLoop& loop) {
+  const std::vector<TaskRef> tasks = all_tasks(loop);
+  std::vector<FutureCallGraph> graphs;
+  std::set<const FutureBase*> waiting;  // for another task
+  for (const TaskRef& task : tasks)
+    for (const TaskBase* awaiter : awaiters_of(task.base())) waiting.insert(awaiter);
+  std::set<const FutureBase*> shown;
+  std::string text;
+  const auto show = [&](const TaskRef& task) {
+    const FutureCallGraph graph = capture_call_graph(task);
+    collect(graph, shown);
+    text += (text.empty() ? "" : "\n") + format(graph);
+  };
+  for (const TaskRef& task : tasks)
+    if (!waiting.contains(task.get())) show(task);
+  for (const TaskRef& task : tasks)
+    if (!shown.contains(task.get())) show(task);
+  return text;
+}
+
+void print_call_graphs_on_signal(const EventLoop& loop, int signal) {
+  loop.add_signal_handler(signal, [object = &loop.object()] {
+    std::cerr << format_all_call_graphs(EventLoop(object)) << std::endl;
+  });
+}
+
+namespace detail {
+
+namespace {
+
+void append(std::vector<const void*>& frames, const core::Context& context) {
+  const std::vector<void*> more = core::backtrace_of(context);
+  frames.insert(frames.end(), more.begin(), more.end());
+}
+
+// Of a greenlet that waits: if a generator is what waits, then those of its consumers follow.
+void append_frames(std::vector<const void*>& frames,
+                   const fiber::detail::GreenletObject& greenlet) {
+  const core::Context* context = &greenlet.context;
+  const std::vector<GeneratorBase> generators = all_generators();
+  for (;;) {
+    append(frames, *context);
+    const auto found =
+        std::find_if(generators.begin(), generators.end(), [&](const GeneratorBase& generator) {
+          return generator.object()->stack == context->stack;
+        });
+    if (context->stack == nullptr || found == generators.end()) return;
+    const fiber::detail::GeneratorObject* generator = found->object();
+    // Those that delegate to it wait in their own frames, one stack each.
+    for (; generator->delegator != nullptr; generator = generator->delegator)
+      append(frames, generator->delegator->context);
+    context = &generator->caller;
+  }
+}
+
+}  // namespace
+
+std::vector<const void*> frames_of(TaskBase& task) {
+  std::vector<const void*> frames;
+  const TaskBase* current = current_task_or_null();
+  if (&task == current) {
+    const std::vector<void*> here = core::backtrace_from(__builtin_frame_address(0));
+    frames.assign(here.begin(), here.end());
+    return frames;
+  }
+  if (task.done() || !task.has_started()) return frames;
+  // They change while another thread runs its loop.
+  if (task.loop()->is_running() && !task.loop()->on_own_thread()) return frames;
+  fiber::detail::GreenletObject* waiting = task.suspended_greenlet();
+  fiber::detail::GreenletObject* own = task.own_greenlet();
+  if (waiting == nullptr) return frames;
+  append_frames(frames, *waiting);
+  if (waiting != own) append_frames(frames, *own);
+  return frames;
+}
+
+std::vector<traceback::FrameSummary> get_stack(TaskBase& task,
+                                               const std::optional<std::size_t>& limit) {
+  std::vector<const void*> frames = frames_of(task);
+  if (limit && frames.size() > *limit) frames.resize(*limit);
+  return traceback::extract(frames);
+}
+
+void print_stack(TaskBase& task, const std::optional<std::size_t>& limit, std::ostream* out) {
+  const std::vector<traceback::FrameSummary> frames = get_stack(task, limit);
+  std::string text = frames.empty() ? "No stack for " + task.repr() + "\n"
+                                    : "Stack for " + task.repr() + " (most recent call last):\n";
+  for (const std::string& line : traceback::format_list(frames)) text += line + "\n";
+  (out != nullptr ? *out : std::cerr) << text << std::flush;
+}
+
+std::string place_of_wait(TaskBase& task) {
+  for (const void* address : frames_of(task)) {
+    const std::string place = user_place(address);
+    if (!place.empty()) return place;
+  }
+  return "";
+}
+
+}  // namespace detail
+}  // namespace fiber::asyncio

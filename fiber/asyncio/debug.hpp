@@ -1,0 +1,54 @@
+// Finding mistakes in programs that run under asyncio. See also EventLoop::set_debug.
+#pragma once
+
+#include <fiber/asyncio/detail/origin.hpp>
+#include <fiber/core/config.hpp>
+
+#include <memory>
+
+namespace fiber::asyncio {
+
+namespace detail {
+
+class TaskBase;
+
+// One lock that is held in a scope, by a task of a loop in debug mode; elsewhere, nothing.
+class FIBER_API HeldLock {
+ public:
+  HeldLock();
+  HeldLock(const HeldLock&) = delete;
+  HeldLock& operator=(const HeldLock&) = delete;
+  ~HeldLock();
+
+ private:
+  friend void report_held_locks(const TaskBase& task);
+  const TaskBase* holder_ = nullptr;  // null: unknown, or reported already
+  bool listed_ = false;
+  std::unique_ptr<const Origin> taken_;
+  HeldLock* previous_ = nullptr;  // the thread's list
+  HeldLock* next_ = nullptr;
+};
+
+// Called when the task has given way.
+void report_held_locks(const TaskBase& task);
+
+}  // namespace detail
+
+// Holds a std::mutex (or anything with lock and unlock) for a scope in which the task must not give
+// way: another task of the same thread that wants the mutex would block the thread for ever. In
+// debug mode a task that does is reported, with the place where the mutex was taken; otherwise this
+// is std::lock_guard. Where a task has to wait meanwhile, use asyncio::Lock.
+template <class Mutex>
+class [[nodiscard]] debug_lock_guard {
+ public:
+  explicit debug_lock_guard(Mutex& mutex) : mutex_(mutex) { mutex_.lock(); }
+  debug_lock_guard(const debug_lock_guard&) = delete;
+  debug_lock_guard& operator=(const debug_lock_guard&) = delete;
+  ~debug_lock_guard() { mutex_.unlock(); }
+
+ private:
+  Mutex& mutex_;
+  detail::HeldLock held_;
+};
+
+}  // namespace fiber::asyncio

@@ -1,0 +1,237 @@
+// How the loop turns: iterations, the batch of each, and waiting.
+#include <fiber/asyncio/detail/loop_object.hpp>
+
+#include <fiber/asyncio/detail/in_context.hpp>
+#include <fiber/asyncio/detail/selector.hpp>
+#include <fiber/asyncio/futures.hpp>
+
+#include <algorithm>
+#include <limits>
+
+namespace fiber::asyncio::detail {
+namespace {
+
+constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kLongestWait = 86'400'000'000'000;  // as CPython: a day
+constexpr std::int64_t kClockResolution = 1;
+
+std::int64_t monotonic() noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+void LoopObject::run_forever() { run(false); }
+
+// Once: a single iteration, which does not wait and in which fibers begin no other by themselves.
+void LoopObject::run(bool once) {
+  check_closed();
+  check_not_running();
+  AsyncioThread& thread = asyncio_thread();
+  greenlets = &fiber::detail::greenlet_thread();
+  hub = root = greenlets->current;
+  thread_ = core_thread();
+  running_ = true;
+  if (resting_) {
+    resting_ = false;
+    sleeping_.store(false, std::memory_order_relaxed);
+  }
+  thread.running = this;
+  retain();
+  struct Leave {
+    LoopObject* loop;
+    AsyncioThread& thread;
+    ~Leave() {
+      loop->dismiss_parked();
+      loop->stopping_ = false;
+      loop->running_ = false;
+      loop->hub = loop->root = nullptr;
+      thread.running = nullptr;
+      if (loop->embedded_) loop->rest();
+      loop->release();
+    }
+  } leave{this, thread};
+  if (once) stopping_ = true;
+  do {
+    run_once();
+  } while (!stopping_);
+}
+
+void LoopObject::run_until_done(FutureBase& future, bool new_task) {
+  const FutureRef held(&future);
+  const Future<void> as_future(&future);
+  if (new_task) static_cast<TaskBase&>(future).log_destroy_pending = false;
+  const Handle stop_when_done = as_future.add_done_callback([this, &future] {
+    if (!future.cancelled() && future.peek_exception()) {
+      future.set_log_traceback(false);
+      try {
+        std::rethrow_exception(future.peek_exception());
+      } catch (const KeyboardInterrupt&) {
+        return;  // run_forever has been left already
+      } catch (const SystemExit&) {
+        return;
+      } catch (...) {
+        // An ordinary end.
+      }
+    }
+    stop();
+  });
+  struct Remove {
+    const Future<void>& future;
+    const Handle& handle;
+    ~Remove() {
+      if (future.remove_done_callback(handle) == 0) handle.cancel();
+    }
+  } remove{as_future, stop_when_done};
+  try {
+    run_forever();
+  } catch (...) {
+    if (new_task && future.done()) future.set_log_traceback(false);
+    throw;
+  }
+  if (!future.done()) throw RuntimeError("Event loop stopped before Future completed.");
+}
+
+// One iteration, except that fibers which hand over to each other may have run more of them.
+void LoopObject::run_once() {
+  if (posted_.load(std::memory_order_acquire)) take_posted();
+  if (signals.load(std::memory_order_relaxed)) look_at_signals(true);
+  std::int64_t deadline = kForever;
+  if (!ready_.empty() || stopping_ || selector_->ready())
+    deadline = 0;
+  else if (!timers_.empty())
+    deadline = timers_.soonest();
+  if (deadline != 0 || !selector_->empty()) poll(deadline);
+  if (!timers_.empty()) queue_due_timers();
+  begin_batch();
+  if (debug || observer_ != nullptr) {
+    run_observed_batch();
+    return;
+  }
+  while (batch_ != 0) {
+    const Entry entry = ready_.front();
+    ready_.pop();
+    --batch_;
+    run_entry(entry);
+  }
+}
+
+void LoopObject::queue_due_timers() {
+  if (posted_.load(std::memory_order_relaxed)) take_posted();
+  const std::int64_t end = now() + kClockResolution;
+  while (!timers_.empty() && timers_.soonest() < end) {
+    TimerNode* node = timers_.pop();
+    node->position = ready_.end();
+    ready_.push(node->entry);
+  }
+}
+
+void LoopObject::begin_batch() {
+  ++iterations;
+  batch_ = ready_.size();
+  if (shuffle_state_ == 0 || batch_ < 2) [[likely]] return;
+  std::vector<Entry> entries;
+  for (std::size_t i = 0; i < batch_; ++i) {
+    entries.push_back(ready_.front());
+    ready_.pop();
+  }
+  for (std::size_t i = entries.size() - 1; i > 0; --i) {
+    shuffle_state_ = shuffle_state_ * 6364136223846793005U + 1442695040888963407U;
+    std::swap(entries[i], entries[(shuffle_state_ >> 33U) % (i + 1)]);
+  }
+  for (const Entry entry : entries) ready_.push(entry);
+}
+
+// The next iteration as a fiber may begin it by itself: there is something ready, and neither a
+// deadline that has come nor a descriptor to look at.
+bool LoopObject::quick_turn() noexcept {
+  if (posted_.load(std::memory_order_relaxed) || stopping_ || ready_.empty() ||
+      !selector_->empty() || through_hub_ || signals.load(std::memory_order_relaxed) ||
+      interrupt != nullptr || graveyard != nullptr)
+    return false;
+  if (!timers_.empty() && timers_.soonest() < now() + kClockResolution) return false;
+  batch_ = ready_.size();
+  ++iterations;
+  return true;
+}
+
+void LoopObject::poll(std::int64_t deadline) {
+  if (deadline == 0) {
+    selector_->select(*this, 0);
+    return;
+  }
+  if (clock_ != nullptr && outside_work.load() == 0) {
+    const std::size_t ready = ready_.size();
+    if (!selector_->empty()) selector_->select(*this, clock_->patience());
+    if (ready_.size() != ready || clock_->jump(deadline)) return;
+  }
+  if (deadline == kForever && selector_->empty() && !can_ever_wake()) report_deadlock();
+  std::int64_t timeout = -1;
+  if (deadline != kForever) timeout = std::clamp<std::int64_t>(deadline - now(), 0, kLongestWait);
+  sleeping_.store(true, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const bool awake =
+      posted_.load(std::memory_order_relaxed) || signals.load(std::memory_order_relaxed);
+  const std::int64_t begin = observer_ != nullptr ? monotonic() : 0;
+  selector_->select(*this, awake ? 0 : timeout);
+  sleeping_.store(false, std::memory_order_relaxed);
+  if (observer_ != nullptr) observer_->waited({begin, monotonic()});
+  if (signals.load(std::memory_order_relaxed)) look_at_signals(true);
+  if (posted_.load(std::memory_order_acquire)) take_posted();
+}
+
+void LoopObject::run_entry(Entry entry) {
+  switch (entry.kind()) {
+    case Entry::Kind::task: run_task(entry.task()); break;
+    case Entry::Kind::leaf:
+    case Entry::Kind::leaf_callback: entry.leaf()->run(entry.leaf()); break;
+    case Entry::Kind::handle: run_handle(entry.handle()); break;
+  }
+}
+
+void LoopObject::run_task(TaskBase* task) {
+  hub->waiting = true;
+  if (task->resume_point != nullptr) {
+    current_task = task;
+    greenlets->resume(task->resume_point);
+  } else {
+    start_task(task);
+  }
+  hub->waiting = false;
+  bury();
+  if (signals.load(std::memory_order_relaxed)) look_at_signals(false);
+  if (interrupt) std::rethrow_exception(std::exchange(interrupt, nullptr));
+}
+
+// A failed task whose last reference was the loop's: its report runs here, before the next entry.
+void LoopObject::bury() noexcept {
+  if (graveyard == nullptr) [[likely]] return;
+  TaskBase* task = std::exchange(graveyard, nullptr);
+  task->release();
+}
+
+void LoopObject::run_handle(HandleObject* handle) {
+  struct Release {
+    HandleObject* handle;
+    ~Release() { handle->release(); }
+  } release{handle};
+  if (handle->cancelled()) return;
+  try {
+    const InContext in_context(hub, handle->context);
+    handle->call();
+  } catch (const KeyboardInterrupt&) {
+    throw;
+  } catch (const SystemExit&) {
+    throw;
+  } catch (...) {
+    handle->retain();
+    call_exception_handler({.message = "Exception in callback",
+                            .exception = std::current_exception(),
+                            .handle = Handle(handle)});
+  }
+  if (signals.load(std::memory_order_relaxed)) look_at_signals(false);
+}
+
+}  // namespace fiber::asyncio::detail

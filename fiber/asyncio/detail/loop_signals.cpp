@@ -1,0 +1,185 @@
+#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/detail/signal_handlers.hpp>
+
+#include <cerrno>
+#include <thread>
+
+#include <unistd.h>
+
+namespace fiber::asyncio::detail {
+namespace {
+
+constexpr int kSignals = NSIG;
+
+// Read by the signal handler on whatever thread it runs.
+std::array<std::atomic<LoopObject*>, kSignals> owners{};
+std::array<std::atomic<SignalHandlers*>, kSignals> inboxes{};
+std::atomic<int> in_handler{0};
+// Written by the main thread.
+std::array<struct sigaction, kSignals> saved_actions{};
+
+void on_signal(int number) {
+  const int saved = errno;
+  in_handler.fetch_add(1);
+  SignalHandlers* inbox = inboxes[static_cast<std::size_t>(number)].load();
+  LoopObject* loop = owners[static_cast<std::size_t>(number)].load();
+  if (inbox != nullptr && loop != nullptr) {
+    inbox->arrived(number);
+    loop->attend_to_signals();
+  }
+  in_handler.fetch_sub(1);
+  errno = saved;
+}
+
+void disown(int number) noexcept {
+  owners[static_cast<std::size_t>(number)].store(nullptr);
+  inboxes[static_cast<std::size_t>(number)].store(nullptr);
+  // One that runs on another thread may still use them.
+  while (in_handler.load() != 0) std::this_thread::yield();
+}
+
+void check_signal(int number) {
+  if (number < 1 || number >= kSignals)
+    throw ValueError("invalid signal number " + std::to_string(number));
+}
+
+}  // namespace
+
+void replace_saved_action(int number, void (*stale)(int), const struct sigaction& now) noexcept {
+  struct sigaction& saved = saved_actions[static_cast<std::size_t>(number)];
+  if (saved.sa_handler == stale) saved = now;
+}
+
+SignalHandlers::SignalHandlers(LoopObject& loop) noexcept : loop_(loop), step_(new Step) {
+  step_->owner = this;
+  step_->run = &SignalHandlers::run;
+  step_->drop = [](LeafCallback* leaf) noexcept {
+    auto* step = static_cast<Step*>(leaf);
+    if (step->owner == nullptr) delete step;
+  };
+}
+
+SignalHandlers::~SignalHandlers() {
+  while (!handlers_.empty()) remove(handlers_.begin()->first);
+  step_->owner = nullptr;
+  if (!step_->queued) delete step_;
+}
+
+void SignalHandlers::add(int number, HandleObject* handle) {
+  const auto index = static_cast<std::size_t>(number);
+  const auto found = handlers_.find(number);
+  if (found != handlers_.end()) {
+    std::exchange(found->second, handle)->release();
+    return;
+  }
+  handlers_.emplace(number, handle);
+  const bool another_loop = owners[index].load() != nullptr;
+  owners[index].store(&loop_);
+  inboxes[index].store(this);
+  struct sigaction ours {};
+  ours.sa_handler = on_signal;
+  ours.sa_flags = SA_RESTART;  // as CPython: other code's system calls go on
+  sigemptyset(&ours.sa_mask);
+  struct sigaction previous {};
+  if (::sigaction(number, &ours, &previous) != 0) {
+    const int error = errno;
+    disown(number);
+    handlers_.erase(number);
+    handle->release();
+    if (error == EINVAL) throw RuntimeError("sig " + std::to_string(number) + " cannot be caught");
+    raise_os_error(error, "sigaction");
+  }
+  if (!another_loop) saved_actions[index] = previous;
+}
+
+bool SignalHandlers::remove(int number) {
+  const auto found = handlers_.find(number);
+  if (found == handlers_.end()) return false;
+  HandleObject* handle = found->second;
+  handlers_.erase(found);
+  const auto index = static_cast<std::size_t>(number);
+  if (owners[index].load() == &loop_) {
+    struct sigaction current {};
+    ::sigaction(number, nullptr, &current);
+    if (current.sa_handler == on_signal) ::sigaction(number, &saved_actions[index], nullptr);
+    disown(number);
+  }
+  handle->release();
+  return true;
+}
+
+void SignalHandlers::arrived(int number) noexcept {
+  const std::uint32_t place = end_.fetch_add(1, std::memory_order_acq_rel);
+  ring_[place % kRing].store(static_cast<std::uint8_t>(number), std::memory_order_release);
+}
+
+void SignalHandlers::queue() {
+  if (!step_->queued) loop_.push(static_cast<Callback*>(step_));
+}
+
+void SignalHandlers::run(Leaf* leaf) noexcept {
+  auto* step = static_cast<Step*>(leaf);
+  step->queued = false;
+  SignalHandlers* self = step->owner;
+  if (self == nullptr) {
+    delete step;
+    return;
+  }
+  while (self->any_arrived()) {
+    const std::uint8_t number =
+        self->ring_[self->first_ % kRing].exchange(0, std::memory_order_acq_rel);
+    if (number == 0) {
+      // Another thread is about to store it.
+      self->loop_.attend_to_signals();
+      return;
+    }
+    ++self->first_;
+    const auto found = self->handlers_.find(number);
+    if (found == self->handlers_.end()) continue;
+    found->second->retain();
+    self->loop_.push(Entry(found->second));
+  }
+}
+
+// --- the loop's part ----------------------------------------------------------------------------
+
+void LoopObject::add_signal_handler(int number, HandleObject* handle) {
+  try {
+    check_signal(number);
+    check_closed();
+    if (::gettid() != ::getpid())
+      throw RuntimeError("a loop can handle signals only in the main thread");
+  } catch (...) {
+    handle->release();
+    throw;
+  }
+  if (signal_handlers_ == nullptr) signal_handlers_ = std::make_unique<SignalHandlers>(*this);
+  try {
+    signal_handlers_->add(number, handle);
+  } catch (...) {
+    if (signal_handlers_->empty()) signal_handlers_ = nullptr;
+    throw;
+  }
+}
+
+bool LoopObject::remove_signal_handler(int number) {
+  check_signal(number);
+  if (signal_handlers_ == nullptr || !signal_handlers_->remove(number)) return false;
+  if (signal_handlers_->empty()) signal_handlers_ = nullptr;
+  return true;
+}
+
+void LoopObject::drop_signal_handlers() noexcept { signal_handlers_ = nullptr; }
+
+void LoopObject::look_at_signals(bool may_queue) {
+  signals.store(false, std::memory_order_relaxed);
+  if (signal_handlers_ != nullptr && signal_handlers_->any_arrived()) {
+    if (may_queue)
+      signal_handlers_->queue();
+    else
+      signals.store(true, std::memory_order_relaxed);
+  }
+  if (on_signal) on_signal();
+}
+
+}  // namespace fiber::asyncio::detail

@@ -1,0 +1,42 @@
+// What a loop knows of its futures while somebody wants to know it: in debug mode, for a trace, in
+// tests. Off, none of it exists.
+#pragma once
+
+#include <fiber/asyncio/detail/origin.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+namespace fiber::asyncio::detail {
+
+class FutureBase;
+
+class ObjectRegistry {
+ public:
+  struct Record {
+    std::uint64_t number = 0;               // in the order of creation
+    std::unique_ptr<const Origin> created;  // in debug mode
+    std::unique_ptr<const Origin> cancelled;
+  };
+
+  Record& add(FutureBase* future) {
+    Record& record = records_[future];
+    record = Record();
+    record.number = ++last_;
+    return record;
+  }
+  void remove(FutureBase* future) noexcept { records_.erase(future); }
+  // Null if it is not known.
+  Record* find(const FutureBase* future) noexcept {
+    const auto found = records_.find(const_cast<FutureBase*>(future));
+    return found != records_.end() ? &found->second : nullptr;
+  }
+  const std::unordered_map<FutureBase*, Record>& records() const noexcept { return records_; }
+
+ private:
+  std::unordered_map<FutureBase*, Record> records_;
+  std::uint64_t last_ = 0;
+};
+
+}  // namespace fiber::asyncio::detail

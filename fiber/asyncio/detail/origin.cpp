@@ -1,0 +1,31 @@
+#include <fiber/asyncio/detail/origin.hpp>
+
+#include <fiber/asyncio/detail/frames.hpp>
+#include <fiber/core/backtrace.hpp>
+#include <fiber/traceback.hpp>
+
+namespace fiber::asyncio::detail {
+
+std::unique_ptr<const Origin> Origin::here() {
+  auto origin = std::make_unique<Origin>();
+  const std::vector<void*> frames = core::backtrace_from(__builtin_frame_address(0));
+  origin->frames_.assign(frames.begin(), frames.end());
+  return origin;
+}
+
+std::string Origin::traceback() const {
+  std::vector<traceback::FrameSummary> frames = fiber::traceback::extract(frames_);
+  while (!frames.empty() && is_library_frame(frames.back().name)) frames.pop_back();
+  std::string text;
+  for (const std::string& line : fiber::traceback::format_list(frames)) text += line + "\n";
+  return text;
+}
+
+const std::string& Origin::place() const {
+  for (std::size_t i = 0; i < frames_.size() && place_.empty(); ++i)
+    place_ = user_place(frames_[i]);
+  if (place_.empty()) place_ = "?";
+  return place_;
+}
+
+}  // namespace fiber::asyncio::detail

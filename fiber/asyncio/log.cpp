@@ -1,0 +1,60 @@
+#include <fiber/asyncio/log.hpp>
+
+#include <fiber/exceptions.hpp>
+
+#include <cstdio>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+namespace fiber::asyncio {
+namespace {
+
+struct Slot {
+  std::mutex mutex;
+  std::shared_ptr<log_handler> handler;
+};
+
+// Never destroyed: reports may come at the very end of the process.
+Slot& slot() {
+  static Slot& the_slot = *new Slot;
+  return the_slot;
+}
+
+void write_to_stderr(const LogRecord& record) {
+  if (record.level < LogLevel::warning) return;
+  std::string text = record.message + "\n";
+  if (record.exception) text += type_name(record.exception) + ": " + str(record.exception) + "\n";
+  std::fputs(text.c_str(), stderr);
+}
+
+}  // namespace
+
+log_handler set_log_handler(log_handler handler) {
+  auto next = handler ? std::make_shared<log_handler>(std::move(handler)) : nullptr;
+  const std::lock_guard lock(slot().mutex);
+  const auto previous = std::exchange(slot().handler, std::move(next));
+  return previous ? *previous : log_handler(write_to_stderr);
+}
+
+namespace detail {
+
+void log(LogLevel level, std::string message, std::exception_ptr exception) noexcept {
+  try {
+    std::shared_ptr<log_handler> handler;
+    {
+      const std::lock_guard lock(slot().mutex);
+      handler = slot().handler;
+    }
+    const LogRecord record{level, std::move(message), std::move(exception)};
+    if (handler)
+      (*handler)(record);
+    else
+      write_to_stderr(record);
+  } catch (...) {
+    std::fputs("asyncio: the log handler failed\n", stderr);
+  }
+}
+
+}  // namespace detail
+}  // namespace fiber::asyncio

@@ -1,0 +1,61 @@
+// Finds what blocks a loop: a call that waits in the kernel, a mutex, a computation that does not
+// end. gevent has its monitor thread; asyncio's debug mode tells only afterwards.
+//
+//   asyncio::run([] {
+//     const asyncio::StallMonitor monitor({.limit = 50ms});
+//     ...                        // a task that keeps the loop for longer is shown on stderr
+//   });
+#pragma once
+
+#include <fiber/asyncio/events.hpp>
+
+#include <chrono>
+#include <csignal>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace fiber::asyncio {
+
+// A loop that has not turned for a while.
+struct Stall {
+  nanoseconds duration{};      // at least that long, so far
+  std::string task = {};       // the name of the task that runs; "" for a callback
+  std::string coroutine = {};  // what it runs, as its repr shows it
+  std::vector<std::string> backtrace =
+      {};  // where, innermost first; empty if it could not be asked
+};
+
+// A report of several lines.
+FIBER_API std::string str(const Stall& stall);
+
+struct stall_options {
+  // How long the loop may take from one iteration to the next.
+  nanoseconds limit = std::chrono::milliseconds(100);
+  // Called once for each stall, on the monitor's thread. Prints str(stall) on stderr if empty. It
+  // must not throw.
+  std::function<void(const Stall&)> hook = {};
+  // The signal that asks the loop's thread for the task and the backtrace; 0: neither is known
+  // then. Ignored by default, as Go uses it. What it interrupts goes on, except the calls that
+  // Linux never restarts after a handler (poll, nanosleep and others): these fail with EINTR.
+  int signal = SIGURG;
+};
+
+// Watches the running loop of the thread that makes it, from a thread of its own, until it is
+// destroyed, which must be while the loop runs. Costs the loop one callback now and then while it
+// is busy, nothing while it sleeps; a program without a monitor pays nothing. Throws RuntimeError
+// where no loop runs, ValueError for a limit that is not positive.
+class FIBER_API StallMonitor {
+ public:
+  explicit StallMonitor(stall_options options = {});
+  StallMonitor(const StallMonitor&) = delete;
+  StallMonitor& operator=(const StallMonitor&) = delete;
+  ~StallMonitor();
+
+ private:
+  class Watcher;
+  std::unique_ptr<Watcher> watcher_;
+};
+
+}  // namespace fiber::asyncio

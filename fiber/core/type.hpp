@@ -1,0 +1,54 @@
+// What type a value has, without the language's run-time type information: programs that are compiled
+// with -fno-rtti send values too, also to code that is not.
+#pragma once
+
+#include <fiber/core/config.hpp>
+#include <fiber/core/demangle.hpp>
+
+#include <string>
+#include <string_view>
+#include <typeinfo>
+
+namespace fiber::core {
+
+struct Type {
+  std::string (*name)();       // readable, for messages
+  std::string_view signature;  // the compiler's, which contains the name
+};
+
+#if defined(__cpp_rtti) || defined(__GXX_RTTI)
+inline constexpr bool kHasRtti = true;
+#else
+inline constexpr bool kHasRtti = false;
+#endif
+
+template <class T>
+constexpr std::string_view signature_of() noexcept {
+  return __PRETTY_FUNCTION__;
+}
+// The type's name in what signature_of returns.
+FIBER_API std::string name_in_signature(std::string_view signature);
+
+// One function for each way to compile, or the linker would take either for both.
+template <class T, bool rtti = kHasRtti>
+std::string type_name() {
+#if defined(__cpp_rtti) || defined(__GXX_RTTI)
+  return demangle(typeid(T));
+#else
+  return name_in_signature(signature_of<T>());
+#endif
+}
+
+template <class T>
+struct FIBER_API TypeOf {
+  static constexpr Type type{&type_name<T>, signature_of<T>()};
+};
+
+FIBER_API bool same_signature(const Type& a, const Type& b) noexcept;
+// Shared objects that hide their symbols have a TypeOf each: then names decide, but for types that
+// share theirs with others (lambdas, unnamed namespaces).
+inline bool same_type(const Type& a, const Type& b) noexcept {
+  return &a == &b || same_signature(a, b);
+}
+
+}  // namespace fiber::core

@@ -1,0 +1,157 @@
+// Handles and timers.
+#include <fiber/asyncio.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/events.hpp"
+#include "support/trace.hpp"
+
+using namespace support;
+using asyncio::await;
+using asyncio::get_running_loop;
+
+TEST_CASE("a timer tells its deadline, and is called when it has come, not before") {
+  Trace trace;
+  const asyncio::EventLoop loop = asyncio::new_event_loop();
+  const asyncio::testing::VirtualClock clock(100s);
+  clock.attach(loop);
+  loop.run_until_complete([&] {
+    const auto later = loop.call_later(10ms, [&] { trace("later ", loop.time() / 1ms); });
+    const auto at = loop.call_at(100s + 5ms, [&] { trace("at ", loop.time() / 1ms); });
+    const auto past = loop.call_at(1s, [&] { trace("past ", loop.time() / 1ms); });
+    CHECK(later.when() == 100s + 10ms);
+    CHECK(at.when() == 100s + 5ms);
+    CHECK(past.when() == 1s);
+    turns(1);
+    clock.advance(5ms - 1ns);
+    turns(1);
+    trace("a nanosecond early");
+    await(asyncio::sleep(1s));
+  });
+  loop.close();
+  CHECK(trace.take() ==
+        "[2] past 100004 | [3] a nanosecond early | [4] at 100005 | [5] later 100010");
+}
+
+TEST_CASE("a cancelled timer is not called; cancelling twice, or after the call, does nothing") {
+  Trace trace;
+  run([&] {
+    const auto loop = get_running_loop();
+    const auto never = loop.call_later(1ms, [&] { trace("never"); });
+    const auto once = loop.call_later(1ms, [&] { trace("once"); });
+    CHECK_FALSE(never.cancelled());
+    never.cancel();
+    never.cancel();
+    CHECK(never.cancelled());
+    await(asyncio::sleep(2ms));
+    CHECK_FALSE(once.cancelled());
+    once.cancel();
+    CHECK(once.cancelled());
+    // By one before it in the same batch.
+    asyncio::TimerHandle second;
+    const auto first = loop.call_later(1ms, [&] { second.cancel(); });
+    second = loop.call_later(1ms, [&] { trace("second"); });
+    await(asyncio::sleep(2ms));
+    CHECK(second.cancelled());
+    CHECK_FALSE(first.cancelled());
+    // By itself.
+    asyncio::Handle self;
+    self = loop.call_soon([&] {
+      self.cancel();
+      trace("self");
+    });
+    turns(1);
+  });
+  CHECK(trace.take() == "[2] once | [8] self");
+}
+
+TEST_CASE("a callback is kept until it is called, then dropped; a handle keeps it longer") {
+  const auto held = std::make_shared<int>(1);
+  run([&] {
+    const auto loop = get_running_loop();
+    loop.call_soon([held] {});
+    CHECK(held.use_count() == 2);
+    turns(1);
+    CHECK(held.use_count() == 1);
+    loop.call_soon([held] {}).cancel();
+    turns(1);
+    CHECK(held.use_count() == 1);
+    {
+      const auto timer = loop.call_later(1h, [held] {});
+      CHECK(held.use_count() == 2);
+      timer.cancel();
+    }
+    CHECK(held.use_count() == 1);
+    static_cast<void>(loop.call_later(1h, [held] {}));
+    loop.call_soon([held] {});
+  });
+  // The loop was closed with a timer and perhaps a callback in it.
+  CHECK(held.use_count() == 1);
+}
+
+TEST_CASE("callables that only move may be called back") {
+  Trace trace;
+  run([&] {
+    const auto loop = get_running_loop();
+    loop.call_soon([&, value = std::make_unique<int>(1)] { trace(*value); });
+    const auto timer =
+        loop.call_later(0s, [&, value = std::make_unique<int>(2)] { trace(*value); });
+    loop.call_soon_threadsafe([&, value = std::make_unique<int>(3)] { trace(*value); });
+    turns(2);
+  });
+  CHECK(trace.take() == "[2] 1 | [2] 3 | [2] 2");
+}
+
+TEST_CASE("a handle that is null can be asked and cancelled") {
+  const asyncio::Handle none;
+  CHECK_FALSE(static_cast<bool>(none));
+  CHECK_FALSE(none.cancelled());
+  none.cancel();
+}
+
+TEST_CASE("callbacks that call themselves again do not keep timers and others from running") {
+  Trace trace;
+  run([&] {
+    const auto loop = get_running_loop();
+    int spins = 0;
+    bool over = false;
+    std::function<void()> spin = [&] {
+      ++spins;
+      if (!over) loop.call_soon(spin);
+    };
+    loop.call_soon(spin);
+    turns(50);
+    over = true;
+    trace(spins > 40);
+    turns(2);
+  });
+  CHECK(trace.take() == "[51] True");
+}
+
+TEST_CASE("ten thousand timers come in their order, whatever the order of making and cancelling") {
+  std::vector<std::pair<int, int>> called;
+  run([&] {
+    const auto loop = get_running_loop();
+    std::vector<asyncio::TimerHandle> timers;
+    std::uint32_t random = 1;
+    for (int i = 0; i < 10'000; ++i) {
+      random = random * 1664525U + 1013904223U;
+      const int delay = static_cast<int>(random >> 22U);
+      timers.push_back(loop.call_later(std::chrono::milliseconds(delay),
+                                       [&called, delay, i] { called.emplace_back(delay, i); }));
+    }
+    for (std::size_t i = 0; i < timers.size(); i += 3) timers[i].cancel();
+    await(asyncio::sleep(10s));
+  });
+  CHECK(called.size() == 6666);
+  CHECK(std::is_sorted(called.begin(), called.end()));
+}

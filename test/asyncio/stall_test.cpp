@@ -1,0 +1,144 @@
+#include <fiber/asyncio.hpp>
+#include <fiber/asyncio/stall.hpp>
+
+#include <doctest/doctest.h>
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "support/events.hpp"
+
+namespace asyncio = fiber::asyncio;
+using asyncio::await;
+using namespace std::chrono_literals;
+
+namespace {
+
+// Keeps the thread until open() is called, by a monitor's hook.
+class Gate {
+ public:
+  Gate() { REQUIRE(::pipe(ends_) == 0); }
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+  ~Gate() {
+    ::close(ends_[0]);
+    ::close(ends_[1]);
+  }
+  void block() const {
+    pollfd one{.fd = ends_[0], .events = POLLIN, .revents = 0};
+    while (::poll(&one, 1, -1) < 0 && errno == EINTR) {
+    }
+    char byte;
+    CHECK(::read(ends_[0], &byte, 1) == 1);
+  }
+  void open() const { CHECK(::write(ends_[1], "x", 1) == 1); }
+
+ private:
+  int ends_[2];
+};
+
+}  // namespace
+
+TEST_CASE("a monitor tells which task keeps the loop, and where") {
+  std::vector<asyncio::Stall> stalls;
+  const Gate gate;
+  asyncio::run([&] {
+    const asyncio::StallMonitor monitor({.limit = 20ms, .hook = [&](const asyncio::Stall& stall) {
+                                           stalls.push_back(stall);
+                                           gate.open();
+                                         }});
+    const auto culprit = asyncio::create_task(asyncio::async("culprit", [&] { gate.block(); })(),
+                                              {.name = "the slow one"});
+    await(culprit);
+    await(asyncio::create_task([&] { gate.block(); }));  // and again, without a name
+  });
+  REQUIRE(stalls.size() >= 2);
+  CHECK(stalls[0].duration >= 20ms);
+  CHECK(stalls[0].task == "the slow one");
+  CHECK(stalls[0].coroutine == "culprit");
+  CHECK(stalls[1].task.find("Task-") == 0);
+  REQUIRE(!stalls[0].backtrace.empty());
+  CHECK(std::any_of(
+      stalls[0].backtrace.begin(), stalls[0].backtrace.end(),
+      [](const std::string& frame) { return frame.find("poll") != std::string::npos; }));
+  const std::string text = asyncio::str(stalls[0]);
+  CHECK(text.find("task 'the slow one' running culprit() keeps it\n  at ") != std::string::npos);
+}
+
+TEST_CASE("a callback that keeps the loop has no task") {
+  std::vector<asyncio::Stall> stalls;
+  const Gate gate;
+  asyncio::run([&] {
+    const asyncio::StallMonitor monitor({.limit = 20ms, .hook = [&](const asyncio::Stall& stall) {
+                                           stalls.push_back(stall);
+                                           gate.open();
+                                         }});
+    asyncio::get_running_loop().call_soon([&] { gate.block(); });
+    await(asyncio::sleep(1ms));
+  });
+  REQUIRE(!stalls.empty());
+  CHECK(stalls[0].task == "");
+  CHECK(asyncio::str(stalls[0]).find(" s: a callback keeps it\n") != std::string::npos);
+}
+
+TEST_CASE("without a signal a stall is noticed all the same") {
+  std::vector<asyncio::Stall> stalls;
+  const Gate gate;
+  asyncio::run([&] {
+    const asyncio::StallMonitor monitor({.limit = 20ms,
+                                         .hook =
+                                             [&](const asyncio::Stall& stall) {
+                                               stalls.push_back(stall);
+                                               gate.open();
+                                             },
+                                         .signal = 0});
+    gate.block();
+  });
+  REQUIRE(!stalls.empty());
+  CHECK(stalls[0].backtrace.empty());
+  CHECK(asyncio::str(stalls[0]).find("does not say why") != std::string::npos);
+}
+
+TEST_CASE("a loop that sleeps, and one that turns, are not stalled") {
+  int stalls = 0;
+  asyncio::run([&] {
+    // Generous: the machine itself may stall.
+    const asyncio::StallMonitor monitor(
+        {.limit = 2s, .hook = [&](const asyncio::Stall&) { ++stalls; }});
+    await(asyncio::sleep(2500ms));
+    for (int i = 0; i < 100'000; ++i) await(asyncio::sleep(0));
+  });
+  CHECK(stalls == 0);
+}
+
+TEST_CASE("the handler that was there before gets the signals that are not the monitor's") {
+  static volatile std::sig_atomic_t signals = 0;
+  signals = 0;
+  struct sigaction action {
+  }, before{};
+  action.sa_handler = [](int) { signals = signals + 1; };
+  ::sigaction(SIGURG, &action, &before);
+  asyncio::run([&] {
+    const asyncio::StallMonitor one, two;
+    ::raise(SIGURG);
+    CHECK(signals == 1);
+  });
+  ::raise(SIGURG);
+  CHECK(signals == 2);
+  ::sigaction(SIGURG, &before, nullptr);
+}
+
+TEST_CASE("a monitor needs a running loop, and a limit") {
+  CHECK(support::thrown_by([] { const asyncio::StallMonitor monitor; }) ==
+        "RuntimeError('no running event loop')");
+  asyncio::run([] {
+    CHECK(support::thrown_by([] { const asyncio::StallMonitor monitor({.limit = 0s}); }) ==
+          "ValueError('limit must be positive')");
+  });
+}

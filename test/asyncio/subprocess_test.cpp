@@ -1,0 +1,218 @@
+// Child processes.
+#include <fiber/asyncio.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/events.hpp"
+
+using namespace support;
+using namespace std::chrono_literals;
+namespace asyncio = fiber::asyncio;
+using asyncio::await;
+using asyncio::create_subprocess_exec;
+using asyncio::create_subprocess_shell;
+using asyncio::subprocess::DEVNULL;
+using asyncio::subprocess::PIPE;
+using asyncio::subprocess::STDOUT;
+
+namespace {
+
+// No child of ours is left, running or dead.
+bool no_children() { return ::waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD; }
+
+}  // namespace
+
+TEST_CASE("a shell's outputs and status come back") {
+  asyncio::run([] {
+    auto process = await(create_subprocess_shell("echo out; echo err >&2; exit 3",
+                                                 {.stdout_ = PIPE, .stderr_ = PIPE}));
+    CHECK(process.pid() > 0);
+    CHECK_FALSE(process.stdin_());
+    const auto [out, err] = await(process.communicate());
+    CHECK(out == "out\n");
+    CHECK(err == "err\n");
+    CHECK(process.returncode() == 3);
+    CHECK(await(process.wait()) == 3);
+  });
+  CHECK(no_children());
+}
+
+TEST_CASE("input goes through a program") {
+  asyncio::run([] {
+    const std::string much(300'000, 'x');
+    auto process = await(create_subprocess_exec({"cat"}, {.stdin_ = PIPE, .stdout_ = PIPE}));
+    CHECK(await(process.communicate(much)).first == much);
+    CHECK(process.returncode() == 0);
+  });
+}
+
+TEST_CASE("a conversation with a program that runs on") {
+  asyncio::run([] {
+    auto process = await(create_subprocess_exec({"cat"}, {.stdin_ = PIPE, .stdout_ = PIPE}));
+    for (const char* line : {"one\n", "two\n"}) {
+      process.stdin_()->write(line);
+      await(process.stdin_()->drain());
+      CHECK(await(process.stdout_()->readline()) == line);
+    }
+    CHECK_FALSE(process.returncode());
+    process.stdin_()->close();
+    CHECK(await(process.stdout_()->read()) == "");
+    CHECK(await(process.wait()) == 0);
+  });
+}
+
+TEST_CASE("the loop runs other tasks while a child runs") {
+  Events events;
+  asyncio::run([&] {
+    auto process = await(create_subprocess_shell("read line; exit 0", {.stdin_ = PIPE}));
+    auto waiter = asyncio::create_task([&] { events(await(process.wait())); });
+    await(asyncio::sleep(0));
+    events("main");
+    process.stdin_()->write("go\n");
+    await(waiter);
+  });
+  CHECK(events.take() == "main 0");
+}
+
+TEST_CASE("a child that a signal ends has its negative number as returncode") {
+  asyncio::run([] {
+    auto killed = await(create_subprocess_exec({"sleep", "100"}));
+    killed.kill();
+    CHECK(await(killed.wait()) == -SIGKILL);
+    auto terminated = await(create_subprocess_exec({"sleep", "100"}));
+    terminated.terminate();
+    CHECK(await(terminated.wait()) == -SIGTERM);
+    auto signalled = await(create_subprocess_exec({"sleep", "100"}));
+    signalled.send_signal(SIGHUP);
+    CHECK(await(signalled.wait()) == -SIGHUP);
+    CHECK(thrown_by([&] {
+            signalled.kill();
+          }).starts_with("OSError('[Errno 3] No such process: process "));
+  });
+  CHECK(no_children());
+}
+
+TEST_CASE("waiting may be given up, and the child waited for again") {
+  asyncio::run([] {
+    auto process = await(create_subprocess_exec({"sleep", "100"}));
+    CHECK(thrown_by([&] {
+            await(asyncio::wait_for(process.wait(), 10ms));
+          }).starts_with("TimeoutError("));
+    CHECK_FALSE(process.returncode());
+    process.kill();
+    auto both = await(asyncio::gather(process.wait(), process.wait()));
+    CHECK(std::get<0>(both) == -SIGKILL);
+    CHECK(std::get<1>(both) == -SIGKILL);
+  });
+}
+
+TEST_CASE("a grandchild that keeps the pipe does not keep wait") {
+  asyncio::run([] {
+    auto process = await(create_subprocess_shell("sleep 100 & echo $!", {.stdout_ = PIPE}));
+    CHECK(await(process.wait()) == 0);
+    const pid_t grandchild = std::stoi(await(process.stdout_()->readline()));
+    ::kill(grandchild, SIGKILL);
+    CHECK(await(process.stdout_()->read()) == "");
+  });
+}
+
+TEST_CASE("streams may be joined, thrown away, or given as descriptors") {
+  asyncio::run([] {
+    auto joined =
+        await(create_subprocess_shell("echo a; echo b >&2", {.stdout_ = PIPE, .stderr_ = STDOUT}));
+    CHECK(await(joined.communicate()).first == "a\nb\n");
+    auto silent = await(create_subprocess_shell(
+        "cat; echo a; echo b >&2", {.stdin_ = DEVNULL, .stdout_ = DEVNULL, .stderr_ = DEVNULL}));
+    CHECK(await(silent.communicate()) == std::pair<std::string, std::string>());
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    auto given = await(create_subprocess_shell("echo c", {.stdout_ = ends[1]}));
+    CHECK(await(given.wait()) == 0);
+    char text[8] = {};
+    CHECK(::read(ends[0], text, sizeof text) == 2);
+    ::close(ends[0]);
+    ::close(ends[1]);
+  });
+}
+
+TEST_CASE(
+    "a child runs where, and with the environment, that it is given; it gets no descriptors") {
+  asyncio::run([] {
+    auto where = await(create_subprocess_exec({"pwd"}, {.stdout_ = PIPE, .cwd = "/"}));
+    CHECK(await(where.communicate()).first == "/\n");
+    const std::map<std::string, std::string> variables{{"ONLY", "this"}};
+    auto environment =
+        await(create_subprocess_exec({"/usr/bin/env"}, {.stdout_ = PIPE, .env = variables}));
+    CHECK(await(environment.communicate()).first == "ONLY=this\n");
+    const int open = ::dup(0);  // without close-on-exec
+    auto descriptors =
+        await(create_subprocess_shell("test -e /proc/self/fd/" + std::to_string(open)));
+    CHECK(await(descriptors.wait()) == 1);
+    ::close(open);
+    auto session = await(create_subprocess_shell("ps -o sid= -p $$ 2>/dev/null || echo $$",
+                                                 {.stdout_ = PIPE, .start_new_session = true}));
+    CHECK(std::stoi(await(session.communicate()).first) == session.pid());
+  });
+}
+
+TEST_CASE("what cannot be started is an error, and leaves nothing behind") {
+  asyncio::run([] {
+    CHECK(thrown_by([] {
+            await(create_subprocess_exec({"no-such-program"}, {.stdin_ = PIPE, .stdout_ = PIPE}));
+          }) == "FileNotFoundError('[Errno 2] No such file or directory: no-such-program')");
+    CHECK(thrown_by([] { await(create_subprocess_exec({"/"})); }).starts_with("PermissionError("));
+    CHECK(thrown_by([] { await(create_subprocess_exec({})); }) ==
+          "ValueError('a command needs a program')");
+    CHECK(thrown_by([] { await(create_subprocess_exec({std::string("a\0b", 3)})); }) ==
+          "ValueError('embedded null byte')");
+    CHECK(thrown_by([] { await(create_subprocess_exec({"true"}, {.stdout_ = STDOUT})); }) ==
+          "ValueError('STDOUT can only be used for stderr')");
+  });
+  CHECK(no_children());
+}
+
+TEST_CASE("input that a child does not want is no error") {
+  asyncio::run([] {
+    auto process = await(create_subprocess_exec({"true"}, {.stdin_ = PIPE}));
+    await(process.communicate(std::string(1'000'000, 'x')));
+    CHECK(process.returncode() == 0);
+  });
+}
+
+TEST_CASE("a child whose handles were dropped leaves no zombie") {
+  asyncio::run([] {
+    static_cast<void>(await(create_subprocess_exec({"true"})));
+    for (int i = 0; i < 1000 && !no_children(); ++i) await(asyncio::sleep(1ms));
+    CHECK(no_children());
+  });
+}
+
+TEST_CASE("a child that still runs when its loop is closed is killed") {
+  asyncio::run([] { static_cast<void>(await(create_subprocess_exec({"sleep", "100"}))); });
+  CHECK(no_children());
+}
+
+TEST_CASE("many children at once") {
+  asyncio::run([] {
+    std::vector<asyncio::Task<int>> tasks;
+    for (int i = 0; i < 20; ++i)
+      tasks.push_back(asyncio::create_task([i] {
+        return await(await(create_subprocess_shell("exit " + std::to_string(i))).wait());
+      }));
+    int expected = 0;
+    for (const int status : await(asyncio::gather(tasks))) CHECK(status == expected++);
+  });
+  CHECK(no_children());
+}

@@ -1,0 +1,137 @@
+// What a child process that was made by fork() may do, and that its parent does not feel it.
+#include <fiber/asyncio.hpp>
+#include <fiber/generator.hpp>
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/child_process.hpp"
+#include "support/events.hpp"
+
+namespace asyncio = fiber::asyncio;
+using namespace std::chrono_literals;
+using asyncio::await;
+
+namespace {
+
+// The status of a child that runs `body`; `body` must not return by other ways.
+template <class F>
+int status_of_child(F&& body) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    int status = 99;
+    try {
+      status = body();
+    } catch (...) {
+      // 99
+    }
+    ::_exit(status);
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+int use_loop() {
+  return asyncio::run([] {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) != 0) return 1;
+    const auto loop = asyncio::get_running_loop();
+    const auto received = asyncio::create_task([&] { return await(loop.sock_recv(ends[0], 10)); });
+    await(asyncio::sleep(1ms));
+    await(loop.sock_sendall(ends[1], "hello"));
+    const int answer = await(received) == "hello" ? 42 : 2;
+    ::close(ends[0]);
+    ::close(ends[1]);
+    return answer;
+  });
+}
+
+}  // namespace
+
+TEST_CASE("a child runs loops of its own, whether the parent had one or not") {
+  CHECK(status_of_child(use_loop) == 42);
+  CHECK(use_loop() == 42);
+  CHECK(status_of_child(use_loop) == 42);
+}
+
+TEST_CASE("a child that is forked in a task is in no loop") {
+  asyncio::run([] {
+    CHECK(status_of_child([] {
+            CHECK_THROWS_AS(asyncio::get_running_loop(), fiber::RuntimeError);
+            return support::thrown_by([] { await(asyncio::sleep(1ms)); })
+                           .starts_with("RuntimeError('await() was called outside of a task")
+                       ? 7
+                       : 8;
+          }) == 7);
+    CHECK(status_of_child(use_loop) == 42);
+    await(asyncio::sleep(1ms));
+  });
+}
+
+TEST_CASE("what a child does with the descriptors of its parent's loop the parent does not feel") {
+  asyncio::run([] {
+    int ends[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+    const auto loop = asyncio::get_running_loop();
+    support::Events events;
+    loop.add_reader(ends[0], [&] {
+      char byte;
+      (void)!::read(ends[0], &byte, 1);
+      events("read");
+    });
+    await(asyncio::sleep(0));
+    CHECK(status_of_child([&] {
+            loop.remove_reader(ends[0]);
+            loop.call_soon_threadsafe([] {});
+            return 5;
+          }) == 5);
+    (void)!::write(ends[1], "x", 1);
+    await(asyncio::sleep(20ms));
+    CHECK(events.take() == "read");
+    // Wake-ups from threads still arrive.
+    CHECK(await(asyncio::to_thread([] { return 42; })) == 42);
+    loop.remove_reader(ends[0]);
+    ::close(ends[0]);
+    ::close(ends[1]);
+  });
+}
+
+TEST_CASE("generators and greenlets go on in the child where they were") {
+  const fiber::Generator<int> numbers = [](auto& self) {
+    for (int i = 0;; ++i) self.yield(i);
+  };
+  CHECK(numbers.next() == 0);
+  CHECK(status_of_child([&] { return numbers.next() + numbers.next(); }) == 3);
+  CHECK(numbers.next() == 1);
+}
+
+TEST_CASE("a child that ends by exit() in the middle of a task ends with its status") {
+  std::fflush(stdout);
+  const auto result = support::run_child({.body = [] {
+    asyncio::run([] {
+      const auto other = asyncio::create_task([] { await(asyncio::sleep(1h)); });
+      await(asyncio::sleep(0));
+      const pid_t pid = ::fork();
+      if (pid == 0) std::exit(3);
+      int status = 0;
+      ::waitpid(pid, &status, 0);
+      std::printf("child %d\n", WEXITSTATUS(status));
+      await(asyncio::sleep(1ms));
+      std::printf("parent goes on\n");
+      other.cancel();
+    });
+    std::fflush(stdout);
+  }});
+  CHECK(result.out() == "child 3\nparent goes on\n");
+  CHECK(result.errors == "");
+  CHECK(result.status == 0);
+}

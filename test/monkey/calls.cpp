@@ -1,0 +1,123 @@
+#include "monkey/calls.hpp"
+
+#include <sys/file.h>
+#include <threads.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <thread>
+
+extern "C" {
+ssize_t __read_chk(int, void*, std::size_t, std::size_t);
+ssize_t __recv_chk(int, void*, std::size_t, std::size_t, int);
+ssize_t __recvfrom_chk(int, void*, std::size_t, std::size_t, int, sockaddr*, socklen_t*);
+int __poll_chk(pollfd*, nfds_t, int, std::size_t);
+int __ppoll_chk(pollfd*, nfds_t, const timespec*, const sigset_t*, std::size_t);
+}
+
+namespace calls {
+
+ssize_t read(int fd, void* buffer, std::size_t size) { return ::read(fd, buffer, size); }
+ssize_t write(int fd, const void* buffer, std::size_t size) { return ::write(fd, buffer, size); }
+ssize_t readv(int fd, const iovec* vectors, int count) { return ::readv(fd, vectors, count); }
+ssize_t writev(int fd, const iovec* vectors, int count) { return ::writev(fd, vectors, count); }
+ssize_t recv(int fd, void* buffer, std::size_t size, int flags) {
+  return ::recv(fd, buffer, size, flags);
+}
+ssize_t recvfrom(int fd, void* buffer, std::size_t size, int flags, sockaddr* from,
+                 socklen_t* length) {
+  return ::recvfrom(fd, buffer, size, flags, from, length);
+}
+ssize_t recvmsg(int fd, msghdr* message, int flags) { return ::recvmsg(fd, message, flags); }
+int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* limit) {
+  return ::recvmmsg(fd, messages, count, flags, limit);
+}
+ssize_t send(int fd, const void* buffer, std::size_t size, int flags) {
+  return ::send(fd, buffer, size, flags);
+}
+ssize_t sendto(int fd, const void* buffer, std::size_t size, int flags, const sockaddr* to,
+               socklen_t length) {
+  return ::sendto(fd, buffer, size, flags, to, length);
+}
+ssize_t sendmsg(int fd, const msghdr* message, int flags) { return ::sendmsg(fd, message, flags); }
+int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
+  return ::sendmmsg(fd, messages, count, flags);
+}
+int accept(int fd, sockaddr* address, socklen_t* length) { return ::accept(fd, address, length); }
+int accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
+  return ::accept4(fd, address, length, flags);
+}
+int connect(int fd, const sockaddr* address, socklen_t length) {
+  return ::connect(fd, address, length);
+}
+int close(int fd) { return ::close(fd); }
+int dup2(int from, int to) { return ::dup2(from, to); }
+int poll(pollfd* descriptors, nfds_t count, int timeout) {
+  return ::poll(descriptors, count, timeout);
+}
+int ppoll(pollfd* descriptors, nfds_t count, const timespec* timeout, const sigset_t* mask) {
+  return ::ppoll(descriptors, count, timeout, mask);
+}
+int select(int count, fd_set* reading, fd_set* writing, fd_set* except, timeval* timeout) {
+  return ::select(count, reading, writing, except, timeout);
+}
+int pselect(int count, fd_set* reading, fd_set* writing, fd_set* except, const timespec* timeout,
+            const sigset_t* mask) {
+  return ::pselect(count, reading, writing, except, timeout, mask);
+}
+int epoll_wait(int fd, epoll_event* events, int most, int timeout) {
+  return ::epoll_wait(fd, events, most, timeout);
+}
+unsigned sleep(unsigned seconds) { return ::sleep(seconds); }
+int usleep(useconds_t microseconds) { return ::usleep(microseconds); }
+int nanosleep(const timespec* time, timespec* rest) { return ::nanosleep(time, rest); }
+int clock_nanosleep(clockid_t clock, int flags, const timespec* time, timespec* rest) {
+  return ::clock_nanosleep(clock, flags, time, rest);
+}
+int thrd_sleep(const timespec* time, timespec* rest) { return ::thrd_sleep(time, rest); }
+void yield() { std::this_thread::yield(); }
+void sleep_for(std::chrono::hours time) { std::this_thread::sleep_for(time); }
+void sleep_until(std::chrono::steady_clock::time_point time) {
+  std::this_thread::sleep_until(time);
+}
+pid_t wait(int* status) { return ::wait(status); }
+pid_t waitpid(pid_t pid, int* status, int options) { return ::waitpid(pid, status, options); }
+int waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
+  return ::waitid(type, id, info, options);
+}
+int system(const char* command) { return ::system(command); }
+int flock(int fd, int operation) { return ::flock(fd, operation); }
+int getaddrinfo(const char* name, const char* service, const addrinfo* hints, addrinfo** list) {
+  return ::getaddrinfo(name, service, hints, list);
+}
+int getnameinfo(const sockaddr* address, socklen_t length, char* host, socklen_t host_size,
+                char* service, socklen_t service_size, int flags) {
+  return ::getnameinfo(address, length, host, host_size, service, service_size, flags);
+}
+hostent* gethostbyname(const char* name) { return ::gethostbyname(name); }
+hostent* gethostbyaddr(const void* address, socklen_t length, int family) {
+  return ::gethostbyaddr(address, length, family);
+}
+int gethostbyname_r(const char* name, hostent* entry, char* memory, std::size_t size,
+                    hostent** result, int* error) {
+  return ::gethostbyname_r(name, entry, memory, size, result, error);
+}
+ssize_t read_chk(int fd, void* buffer, std::size_t size, std::size_t room) {
+  return __read_chk(fd, buffer, size, room);
+}
+ssize_t recv_chk(int fd, void* buffer, std::size_t size, std::size_t room, int flags) {
+  return __recv_chk(fd, buffer, size, room, flags);
+}
+ssize_t recvfrom_chk(int fd, void* buffer, std::size_t size, std::size_t room, int flags,
+                     sockaddr* from, socklen_t* length) {
+  return __recvfrom_chk(fd, buffer, size, room, flags, from, length);
+}
+int poll_chk(pollfd* descriptors, nfds_t count, int timeout, std::size_t room) {
+  return __poll_chk(descriptors, count, timeout, room);
+}
+int ppoll_chk(pollfd* descriptors, nfds_t count, const timespec* timeout, const sigset_t* mask,
+              std::size_t room) {
+  return __ppoll_chk(descriptors, count, timeout, mask, room);
+}
+
+}  // namespace calls

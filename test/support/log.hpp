@@ -1,0 +1,64 @@
+// What asyncio reports, as a list.
+#pragma once
+
+#include <fiber/asyncio/log.hpp>
+#include <fiber/exceptions.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace support {
+
+// Collects reports in place of stderr while it lives.
+class Log {
+ public:
+  Log()
+      : previous_(fiber::asyncio::set_log_handler([this](const fiber::asyncio::LogRecord& record) {
+          const std::lock_guard lock(mutex_);
+          static constexpr const char* kLevels[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
+          lines_.push_back(std::string(kLevels[static_cast<std::size_t>(record.level)]) + " " +
+                           record.message +
+                           (record.exception ? "\n" + fiber::repr(record.exception) : ""));
+        })) {}
+  Log(const Log&) = delete;
+  Log& operator=(const Log&) = delete;
+  ~Log() { fiber::asyncio::set_log_handler(std::move(previous_)); }
+
+  // The reports since the last call, separated by " | ".
+  std::string take() {
+    const std::lock_guard lock(mutex_);
+    std::string text;
+    for (const std::string& line : std::exchange(lines_, {}))
+      text += (text.empty() ? "" : " | ") + line;
+    return text;
+  }
+
+ private:
+  fiber::asyncio::log_handler previous_;
+  std::mutex mutex_;
+  std::vector<std::string> lines_;
+};
+
+// Without what differs from build to build: " created at …" up to the end of an object's repr, and
+// all lines after the first that starts with two blanks.
+inline std::string without_places(std::string text) {
+  for (std::size_t at = 0; (at = text.find(" created at ", at)) != std::string::npos;) {
+    const std::size_t end = text.find(")>", at);
+    if (end == std::string::npos) break;
+    text.erase(at, end + 1 - at);
+  }
+  std::string kept;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string line = text.substr(at, end - at);
+    if (!line.starts_with("  ")) kept += (kept.empty() ? "" : "\n") + line;
+    at = end + 1;
+  }
+  return kept;
+}
+
+}  // namespace support
