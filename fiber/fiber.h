@@ -12,18 +12,18 @@
  *   if (status != FIBER_OK) fprintf(stderr, "%s\n", fiber_last_error());
  *
  * Statuses. Functions that can fail return FIBER_OK (0), one of the negative statuses below, or a
- * positive one of the program's own, which a body has returned or fiber_greenlet_throw has sent. What
- * a body returns arrives where its end is waited for; a status that tells it to end (FIBER_EXIT,
- * FIBER_CANCELLED) should be returned once everything is cleaned up. No C++ exception crosses this
- * interface; those of C++ code behind it become statuses, and are what they were when a body passes
- * the status on to C++ code.
+ * positive one of the program's own, which a body has returned or fiber_greenlet_throw has sent.
+ * What a body returns arrives where its end is waited for; a status that tells it to end
+ * (FIBER_EXIT, FIBER_CANCELLED) should be returned once everything is cleaned up. No C++ exception
+ * crosses this interface; those of C++ code behind it become statuses, and are what they were when
+ * a body passes the status on to C++ code.
  *
  * Handles are counted references. A function whose name ends in _new or _spawn, and those that say
  * so, give the caller a reference, to be given back with the _unref of its type. NULL may be given
  * back. Where a handle is wanted NULL is FIBER_INVALID.
  *
- * Threads. Greenlets, tasks and futures belong to the thread that made them, and so do the functions
- * that take them, but for those that say otherwise. Fibers never change threads.
+ * Threads. Greenlets, tasks and futures belong to the thread that made them, and so do the
+ * functions that take them, but for those that say otherwise. Fibers never change threads.
  *
  * Pointers that are passed along (arguments, results, user data) are not looked at, and belong to
  * the program. Structures of options begin with their size, and may be NULL; new members will be
@@ -41,28 +41,28 @@
 extern "C" {
 #endif
 
-/* --- statuses --------------------------------------------------------------------------------- */
+/* --- statuses --- */
 
 enum fiber_status {
   FIBER_OK = 0,
-  FIBER_ERROR = -1,         /* anything else; fiber_last_error() says what */
-  FIBER_INVALID = -2,       /* an argument that cannot be */
-  FIBER_BAD_STATE = -3,     /* not now: no loop runs, a result is there already, ... */
+  FIBER_ERROR = -1,     /* anything else; fiber_last_error() says what */
+  FIBER_INVALID = -2,   /* an argument that cannot be */
+  FIBER_BAD_STATE = -3, /* not now: no loop runs, a result is there already, ... */
   FIBER_NO_MEMORY = -4,
-  FIBER_WRONG_THREAD = -5,  /* the greenlet of another thread */
-  FIBER_OS_ERROR = -6,      /* a system call failed; errno says how */
-  FIBER_TIMEOUT = -7,       /* the time is over */
-  FIBER_CANCELLED = -8,     /* the task that waits, or what it waits for, was cancelled */
-  FIBER_EXIT = -9,          /* this greenlet is to end: it was killed, or nobody refers to it */
-  FIBER_INTERRUPTED = -10   /* Ctrl-C */
+  FIBER_WRONG_THREAD = -5, /* the greenlet of another thread */
+  FIBER_OS_ERROR = -6,     /* a system call failed; errno says how */
+  FIBER_TIMEOUT = -7,      /* the time is over */
+  FIBER_CANCELLED = -8,    /* the task that waits, or what it waits for, was cancelled */
+  FIBER_EXIT = -9,         /* this greenlet is to end: it was killed, or nobody refers to it */
+  FIBER_INTERRUPTED = -10  /* Ctrl-C */
 };
 
 /* What the status means, in a few words; never NULL. Any thread. */
-FIBER_C_API const char *fiber_strerror(int status);
+FIBER_C_API const char* fiber_strerror(int status);
 
 /* The text of what failed last in a call by this thread, "" at first. Valid until the next failure:
    to be read before others run. */
-FIBER_C_API const char *fiber_last_error(void);
+FIBER_C_API const char* fiber_last_error(void);
 
 /* Times are in nanoseconds; as a limit, a negative one means none. */
 #define FIBER_MILLISECOND INT64_C(1000000)
@@ -72,139 +72,141 @@ FIBER_C_API const char *fiber_last_error(void);
 /* The body of a greenlet or a task. `argument` is what was given with it. `*value` is, for a
    greenlet, what the first switch sent (NULL if nothing), for a task NULL; what it is at the end is
    the result. */
-typedef int fiber_body(void *argument, void **value);
+typedef int fiber_body(void* argument, void** value);
 
-/* --- greenlets: functions that switch to each other ---------------------------------------------- */
+/* --- greenlets: functions that switch to each other --- */
 
 typedef struct fiber_greenlet fiber_greenlet;
 
 typedef struct fiber_greenlet_options {
   size_t size;            /* sizeof(fiber_greenlet_options) */
   size_t stack_size;      /* bytes; 0: 256 KiB, of which only what is touched takes memory */
-  const char *name;       /* for messages; copied */
-  fiber_greenlet *parent; /* where control goes at the end; NULL: the current greenlet */
+  const char* name;       /* for messages; copied */
+  fiber_greenlet* parent; /* where control goes at the end; NULL: the current greenlet */
 } fiber_greenlet_options;
 
 /* Makes a greenlet that has not started. Takes no stack yet. */
-FIBER_C_API int fiber_greenlet_new(fiber_greenlet **made, fiber_body *body, void *argument,
-                                   const fiber_greenlet_options *options);
-FIBER_C_API fiber_greenlet *fiber_greenlet_ref(fiber_greenlet *greenlet);
+FIBER_C_API int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
+                                   const fiber_greenlet_options* options);
+FIBER_C_API fiber_greenlet* fiber_greenlet_ref(fiber_greenlet* greenlet);
 /* The last reference to a suspended greenlet kills it, as fiber_greenlet_kill does. Any thread; the
    killing is left to its own. */
-FIBER_C_API void fiber_greenlet_unref(fiber_greenlet *greenlet);
+FIBER_C_API void fiber_greenlet_unref(fiber_greenlet* greenlet);
 
-/* Continues `target` and hands `value` over. Returns when something switches back to the caller, with
-   what that sent in *received (which may be NULL), or with the status that was thrown at it, or that a
-   child of it has ended with. A target that has ended passes the value on to its parent. */
-FIBER_C_API int fiber_greenlet_switch(fiber_greenlet *target, void *value, void **received);
+/* Continues `target` and hands `value` over. Returns when something switches back to the caller,
+   with what that sent in *received (which may be NULL), or with the status that was thrown at it,
+   or that a child of it has ended with. A target that has ended passes the value to its parent. */
+FIBER_C_API int fiber_greenlet_switch(fiber_greenlet* target, void* value, void** received);
 
-/* The same, but the switch in which `target` is suspended returns `status`, which is not FIBER_OK; a
-   target that has not started ends with it. */
-FIBER_C_API int fiber_greenlet_throw(fiber_greenlet *target, int status, void **received);
+/* The same, but the switch in which `target` is suspended returns `status`, which is not FIBER_OK;
+   a target that has not started ends with it. */
+FIBER_C_API int fiber_greenlet_throw(fiber_greenlet* target, int status, void** received);
 
 /* Ends a greenlet: throws FIBER_EXIT into it. FIBER_BAD_STATE if it has not ended by that. */
-FIBER_C_API int fiber_greenlet_kill(fiber_greenlet *target);
+FIBER_C_API int fiber_greenlet_kill(fiber_greenlet* target);
 
-/* The running greenlet; the thread's main one at first. Never NULL; not a new reference. */
-FIBER_C_API fiber_greenlet *fiber_greenlet_current(void);
+/* The running greenlet; the thread's main one at first. Not a new reference. NULL only when there is
+   no memory, or the thread has ended its fibers. */
+FIBER_C_API fiber_greenlet* fiber_greenlet_current(void);
 /* NULL for a main one; not a new reference. */
-FIBER_C_API fiber_greenlet *fiber_greenlet_parent(const fiber_greenlet *greenlet);
-FIBER_C_API int fiber_greenlet_set_parent(fiber_greenlet *greenlet, fiber_greenlet *parent);
+FIBER_C_API fiber_greenlet* fiber_greenlet_parent(const fiber_greenlet* greenlet);
+FIBER_C_API int fiber_greenlet_set_parent(fiber_greenlet* greenlet, fiber_greenlet* parent);
 /* 1 or 0. Started and not ended; ended. */
-FIBER_C_API int fiber_greenlet_active(const fiber_greenlet *greenlet);
-FIBER_C_API int fiber_greenlet_dead(const fiber_greenlet *greenlet);
+FIBER_C_API int fiber_greenlet_active(const fiber_greenlet* greenlet);
+FIBER_C_API int fiber_greenlet_dead(const fiber_greenlet* greenlet);
 
-/* A pointer of the program's for each greenlet (main ones and those of tasks too); NULL at first. */
-FIBER_C_API void *fiber_greenlet_data(const fiber_greenlet *greenlet);
-FIBER_C_API int fiber_greenlet_set_data(fiber_greenlet *greenlet, void *data);
+/* A pointer of the program's for each greenlet (main ones and tasks' too); NULL at first. */
+FIBER_C_API void* fiber_greenlet_data(const fiber_greenlet* greenlet);
+FIBER_C_API int fiber_greenlet_set_data(fiber_greenlet* greenlet, void* data);
 
 /* Copies the name, cut to fit, and returns its length, as snprintf does. */
-FIBER_C_API size_t fiber_greenlet_name(const fiber_greenlet *greenlet, char *buffer, size_t size);
-FIBER_C_API int fiber_greenlet_set_name(fiber_greenlet *greenlet, const char *name);
+FIBER_C_API size_t fiber_greenlet_name(const fiber_greenlet* greenlet, char* buffer, size_t size);
+FIBER_C_API int fiber_greenlet_set_name(fiber_greenlet* greenlet, const char* name);
 
-/* Bytes: of the stack it has, or has asked for while it has none, 0 for a main one; and of that, what
-   has been touched so far, in whole pages. */
-FIBER_C_API size_t fiber_greenlet_stack_size(const fiber_greenlet *greenlet);
-FIBER_C_API size_t fiber_greenlet_stack_used(const fiber_greenlet *greenlet);
+/* Bytes: of the stack it has, or has asked for while it has none, 0 for a main one; and of that,
+   what has been touched so far, in whole pages. */
+FIBER_C_API size_t fiber_greenlet_stack_size(const fiber_greenlet* greenlet);
+FIBER_C_API size_t fiber_greenlet_stack_used(const fiber_greenlet* greenlet);
 
-/* --- tasks: functions that wait without holding others up ---------------------------------------- */
+/* --- tasks: functions that wait without holding others up --- */
 
 /* A result that is not there yet. A task is the future of its body's result. */
 typedef struct fiber_future fiber_future;
 typedef struct fiber_loop fiber_loop;
 
-/* Runs `body` as the first task of a loop of its own, until it ends; tasks that it leaves behind are
-   cancelled. Returns its status, with its result in *result (which may be NULL). FIBER_BAD_STATE in a
-   task. */
-FIBER_C_API int fiber_run(fiber_body *body, void *argument, void **result);
+/* Runs `body` as the first task of a loop of its own, until it ends; tasks that it leaves behind
+   are cancelled. Returns its status, with its result in *result (which may be NULL).
+   FIBER_BAD_STATE in a task. */
+FIBER_C_API int fiber_run(fiber_body* body, void* argument, void** result);
 
-/* Starts a task that runs concurrently; its first step comes when the caller waits. Without interest
-   in the task `made` may be NULL: an error it ends with is reported on stderr. */
-FIBER_C_API int fiber_spawn(fiber_future **made, fiber_body *body, void *argument,
-                            const char *name);
+/* Starts a task that runs concurrently; its first step comes when the caller waits. Without
+   interest in the task `made` may be NULL: an error it ends with is reported on stderr. */
+FIBER_C_API int fiber_spawn(fiber_future** made, fiber_body* body, void* argument,
+                            const char* name);
 
 /* Waits in the current task (FIBER_BAD_STATE outside of one). */
 FIBER_C_API int fiber_sleep(int64_t nanoseconds);
 
 enum fiber_events { FIBER_READABLE = 1, FIBER_WRITABLE = 2 };
 
-/* Waits until a descriptor is ready for what `events` asks; *ready (which may be NULL) tells for which of
-   it. One task at a time may wait to read from a descriptor, and one to write to it. */
-FIBER_C_API int fiber_wait_fd(int fd, int events, int64_t limit, int *ready);
+/* Waits until a descriptor is ready for what `events` asks; *ready (which may be NULL) tells for
+   which of it. One task at a time may wait to read from a descriptor, and one to write to it. */
+FIBER_C_API int fiber_wait_fd(int fd, int events, int64_t limit, int* ready);
 
-/* Waits for a future or task; its result and status. FIBER_CANCELLED: it was cancelled, or the caller
-   is: fiber_future_cancelled tells them apart. After the limit the status is FIBER_TIMEOUT and the
-   future cancelled. */
-FIBER_C_API int fiber_await(fiber_future *future, int64_t limit, void **result);
+/* Waits for a future or task; its result and status. FIBER_CANCELLED: it was cancelled, or the
+   caller is: fiber_future_cancelled tells them apart. After the limit the status is FIBER_TIMEOUT
+   and the future cancelled. */
+FIBER_C_API int fiber_await(fiber_future* future, int64_t limit, void** result);
 
-/* Runs `function` on a thread of a pool, and waits for what it returns. It must not call anything of
-   this interface but what is for any thread. */
-FIBER_C_API int fiber_to_thread(void *(*function)(void *argument), void *argument, void **result);
+/* Runs `function` on a thread of a pool, and waits for what it returns. It must not call anything
+   of this interface but what is for any thread. */
+FIBER_C_API int fiber_to_thread(void* (*function)(void* argument), void* argument, void** result);
 
-FIBER_C_API int fiber_future_new(fiber_future **made);
-FIBER_C_API fiber_future *fiber_future_ref(fiber_future *future);
-FIBER_C_API void fiber_future_unref(fiber_future *future);
+FIBER_C_API int fiber_future_new(fiber_future** made);
+FIBER_C_API fiber_future* fiber_future_ref(fiber_future* future);
+FIBER_C_API void fiber_future_unref(fiber_future* future);
 /* Ends a future, not a task; whoever waits goes on. FIBER_BAD_STATE if it has ended. */
-FIBER_C_API int fiber_future_set_result(fiber_future *future, void *result);
-FIBER_C_API int fiber_future_set_status(fiber_future *future, int status);
+FIBER_C_API int fiber_future_set_result(fiber_future* future, void* result);
+FIBER_C_API int fiber_future_set_status(fiber_future* future, int status);
 /* Asks for cancellation: a task's wait returns FIBER_CANCELLED. FIBER_BAD_STATE if it has ended. */
-FIBER_C_API int fiber_future_cancel(fiber_future *future);
+FIBER_C_API int fiber_future_cancel(fiber_future* future);
 /* 1 or 0. */
-FIBER_C_API int fiber_future_done(const fiber_future *future);
-FIBER_C_API int fiber_future_cancelled(const fiber_future *future);
+FIBER_C_API int fiber_future_done(const fiber_future* future);
+FIBER_C_API int fiber_future_cancelled(const fiber_future* future);
 /* What it ended with, without waiting. FIBER_BAD_STATE while it has not. */
-FIBER_C_API int fiber_future_result(fiber_future *future, void **result);
+FIBER_C_API int fiber_future_result(fiber_future* future, void** result);
 /* Calls `function(argument)` in the loop once it has ended. It must not wait. */
-FIBER_C_API int fiber_future_on_done(fiber_future *future, void (*function)(void *argument),
-                                     void *argument);
+FIBER_C_API int fiber_future_on_done(fiber_future* future, void (*function)(void* argument),
+                                     void* argument);
 
-/* --- loops ------------------------------------------------------------------------------------ */
+/* --- loops --- */
 
 /* The loop that runs in this thread, as a new reference; NULL if none does. */
-FIBER_C_API fiber_loop *fiber_loop_running(void);
+FIBER_C_API fiber_loop* fiber_loop_running(void);
 /* A loop for a main loop of the program's own: see below. Ended by fiber_loop_close. */
-FIBER_C_API int fiber_loop_new(fiber_loop **made);
+FIBER_C_API int fiber_loop_new(fiber_loop** made);
 /* Any thread. */
-FIBER_C_API fiber_loop *fiber_loop_ref(fiber_loop *loop);
-FIBER_C_API void fiber_loop_unref(fiber_loop *loop);
+FIBER_C_API fiber_loop* fiber_loop_ref(fiber_loop* loop);
+FIBER_C_API void fiber_loop_unref(fiber_loop* loop);
 
-/* Calls `function(argument)` in the loop's thread, soon. Any thread. It must not wait, but may spawn a
-   task or end a future. FIBER_BAD_STATE if the loop is closed. */
-FIBER_C_API int fiber_loop_post(fiber_loop *loop, void (*function)(void *argument), void *argument);
+/* Calls `function(argument)` in the loop's thread, soon. Any thread. It must not wait, but may
+   spawn a task or end a future. FIBER_BAD_STATE if the loop is closed. */
+FIBER_C_API int fiber_loop_post(fiber_loop* loop, void (*function)(void* argument), void* argument);
 
 /* fiber_spawn and fiber_future_new for a loop that does not run at the moment. */
-FIBER_C_API int fiber_loop_spawn(fiber_loop *loop, fiber_future **made, fiber_body *body,
-                                 void *argument, const char *name);
-FIBER_C_API int fiber_loop_future_new(fiber_loop *loop, fiber_future **made);
+FIBER_C_API int fiber_loop_spawn(fiber_loop* loop, fiber_future** made, fiber_body* body,
+                                 void* argument, const char* name);
+FIBER_C_API int fiber_loop_future_new(fiber_loop* loop, fiber_future** made);
 
-/* For a program with a main loop of its own: a descriptor that is readable when there is something to
-   do, -1 on failure; and what to do then, which does not wait. fiber_loop_poll_timeout is for those
-   who would rather not rely on the descriptor for timers: milliseconds as poll() takes them. */
-FIBER_C_API int fiber_loop_fileno(fiber_loop *loop);
-FIBER_C_API int fiber_loop_run_ready(fiber_loop *loop);
-FIBER_C_API int fiber_loop_poll_timeout(fiber_loop *loop);
+/* For a program with a main loop of its own: a descriptor that is readable when there is something
+   to do, -1 on failure; and what to do then, which does not wait. fiber_loop_poll_timeout is for
+   those who would rather not rely on the descriptor for timers: milliseconds as poll() takes them.
+ */
+FIBER_C_API int fiber_loop_fileno(fiber_loop* loop);
+FIBER_C_API int fiber_loop_run_ready(fiber_loop* loop);
+FIBER_C_API int fiber_loop_poll_timeout(fiber_loop* loop);
 /* Cancels nothing: what has not ended is dropped. */
-FIBER_C_API int fiber_loop_close(fiber_loop *loop);
+FIBER_C_API int fiber_loop_close(fiber_loop* loop);
 
 #ifdef __cplusplus
 }

@@ -16,9 +16,12 @@
 // A patched call is cooperative when its thread runs an event loop and, in it, a task. It then
 //  - tries without blocking (MSG_DONTWAIT, RWF_NOWAIT), and waits on the loop where that fails;
 //  - keeps no record of descriptors and leaves their flags alone: whether the user wanted
-//    O_NONBLOCK, and what SO_RCVTIMEO and SO_SNDTIMEO say, is asked of the kernel when it matters;
-//  - gives the results and the errno that the blocking call gives, except that it never fails with
-//    EINTR, and that it fails with EBADF when another task closes the descriptor meanwhile;
+//    O_NONBLOCK, and what SO_RCVTIMEO and SO_SNDTIMEO say, is asked of the kernel when it matters.
+//    Only connect, which cannot be tried otherwise, sets O_NONBLOCK for the length of one system
+//    call;
+//  - gives the results and the errno that the blocking call gives, except that signals do not
+//    interrupt it (EINTR) unless a mask given to ppoll or pselect lets them through, and that it
+//    fails with EBADF when another task closes the descriptor meanwhile;
 //  - fails with ECANCELED when the task is cancelled, because no exception may cross a library of
 //    C. The library ends its work with its own error, further calls that would wait fail likewise,
 //    and the task gets its CancelledError at its next await, or at its end.

@@ -1,9 +1,9 @@
 // A loop inside a foreign main loop: see EventLoop::fileno.
 //
-// While the host has its turn the loop rests: the selector's timer is set to the next deadline, or to
-// now if something is ready, and whoever brings work makes the descriptor readable. Other threads do
-// so by the selector's eventfd, as if the loop slept; this thread by ring(), which push() comes by
-// since `posted_` stays set meanwhile.
+// While the host has its turn the loop rests: the selector's timer is set to the next deadline, or
+// to now if something is ready, and whoever brings work makes the descriptor readable. Other
+// threads do so by the selector's eventfd, as if the loop slept; this thread by ring(), which
+// push() comes by since `posted_` stays set meanwhile.
 #include <fiber/asyncio/detail/selector.hpp>
 #include <fiber/asyncio/events.hpp>
 

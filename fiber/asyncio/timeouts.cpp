@@ -1,7 +1,6 @@
 #include <fiber/asyncio/timeouts.hpp>
 
 #include <sstream>
-#include <utility>
 
 namespace fiber::asyncio {
 
@@ -55,12 +54,11 @@ Timeout& Timeout::enter() {
 bool Timeout::exit(std::exception_ptr error) {
   timer_.cancel();
   timer_ = Handle();
-  const TaskRef task = std::exchange(task_, TaskRef());
   if (state_ == State::active) {
     state_ = State::finished;
   } else if (state_ == State::expiring) {
     state_ = State::expired;
-    if (task.uncancel() <= cancelling_ && error) {
+    if (task_.uncancel() <= cancelling_ && error) {
       try {
         std::rethrow_exception(error);
       } catch (const CancelledError&) {

@@ -110,8 +110,8 @@ int fiber_await(fiber_future* future, int64_t limit, void** result) {
   if (result != nullptr) *result = nullptr;
   return guarded([&] {
     const Future its = future_of(future);
-    void* returned = limit < 0 ? asyncio::await(its)
-                               : asyncio::await(asyncio::wait_for(its, limit_of(limit)));
+    void* returned =
+        limit < 0 ? asyncio::await(its) : asyncio::await(asyncio::wait_for(its, limit_of(limit)));
     if (result != nullptr) *result = returned;
   });
 }

@@ -84,7 +84,7 @@ void fiber_greenlet_unref(fiber_greenlet* greenlet) {
 }
 
 int fiber_greenlet_switch(fiber_greenlet* target, void* sent, void** received) {
-  return switching(received, [&] { 
+  return switching(received, [&] {
     // NULL is nothing, as bodies in C++ that take no arguments want it.
     return sent != nullptr ? greenlet_of(target).switch_(sent) : greenlet_of(target).switch_();
   });
@@ -92,8 +92,8 @@ int fiber_greenlet_switch(fiber_greenlet* target, void* sent, void** received) {
 
 int fiber_greenlet_throw(fiber_greenlet* target, int status, void** received) {
   if (status == FIBER_OK) return invalid("FIBER_OK cannot be thrown");
-  return switching(
-      received, [&] { return greenlet_of(target).throw_(fiber::c::exception_of(status)); });
+  return switching(received,
+                   [&] { return greenlet_of(target).throw_(fiber::c::exception_of(status)); });
 }
 
 int fiber_greenlet_kill(fiber_greenlet* target) {
@@ -108,8 +108,7 @@ int fiber_greenlet_kill(fiber_greenlet* target) {
     if (!ancestor) killed.parent(fiber::getcurrent());
     static_cast<void>(killed.throw_());
     if (!ancestor) killed.parent(parent);
-    if (!killed.dead())
-      throw fiber::RuntimeError("the greenlet did not end when it was told to");
+    if (!killed.dead()) throw fiber::RuntimeError("the greenlet did not end when it was told to");
   });
 }
 

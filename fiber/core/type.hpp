@@ -1,5 +1,5 @@
-// What type a value has, without the language's run-time type information: programs that are compiled
-// with -fno-rtti send values too, also to code that is not.
+// What type a value has, without the language's run-time type information: programs that are
+// compiled with -fno-rtti send values too, also to code that is not.
 #pragma once
 
 #include <fiber/core/config.hpp>

@@ -8,15 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- a generator by greenlets -------------------------------------------------------------------- */
+/* --- a generator by greenlets --- */
 
 struct token {
   char text[20];
 };
 
 /* Switches to its parent with each token; NULL at the end. */
-static int lexer(void *argument, void **value) {
-  const char *at = argument;
+static int lexer(void* argument, void** value) {
+  const char* at = argument;
   (void)value;
   while (*at != '\0') {
     struct token token = {{*at, '\0'}};
@@ -27,7 +27,8 @@ static int lexer(void *argument, void **value) {
     size_t size = isdigit((unsigned char)*at) ? strspn(at, "0123456789") : 1;
     memcpy(token.text, at, size);
     at += size;
-    int status = fiber_greenlet_switch(fiber_greenlet_parent(fiber_greenlet_current()), &token, NULL);
+    int status =
+        fiber_greenlet_switch(fiber_greenlet_parent(fiber_greenlet_current()), &token, NULL);
     if (status != FIBER_OK) {
       puts("lexer: told to end");
       return status;
@@ -37,37 +38,37 @@ static int lexer(void *argument, void **value) {
 }
 
 /* "1 + 20 + 3" */
-static int sum(fiber_greenlet *tokens, int limit) {
+static int sum(fiber_greenlet* tokens, int limit) {
   int result = 0;
-  void *received = NULL;
+  void* received = NULL;
   while (fiber_greenlet_switch(tokens, NULL, &received) == FIBER_OK && received != NULL) {
-    const struct token *token = received;
+    const struct token* token = received;
     if (isdigit((unsigned char)token->text[0])) result += atoi(token->text);
     if (result > limit) break;
   }
   return result;
 }
 
-static void parse(void *text, int limit) {
-  fiber_greenlet *tokens = NULL;
+static void parse(void* text, int limit) {
+  fiber_greenlet* tokens = NULL;
   if (fiber_greenlet_new(&tokens, lexer, text, NULL) != FIBER_OK) {
     puts(fiber_last_error());
     return;
   }
-  printf("%s = %d\n", (char *)text, sum(tokens, limit));
+  printf("%s = %d\n", (char*)text, sum(tokens, limit));
   fiber_greenlet_unref(tokens); /* a lexer that is not at its end is told so */
 }
 
-/* --- tasks --------------------------------------------------------------------------------------- */
+/* --- tasks --- */
 
 struct client {
-  const char *name;
+  const char* name;
   int64_t pause;
   int answer;
 };
 
-static int serve(void *argument, void **result) {
-  struct client *its = argument;
+static int serve(void* argument, void** result) {
+  struct client* its = argument;
   int status = fiber_sleep(its->pause);
   if (status != FIBER_OK) {
     printf("%s: %s\n", its->name, fiber_strerror(status));
@@ -79,11 +80,11 @@ static int serve(void *argument, void **result) {
   return its->answer == 5 ? 42 : FIBER_OK; /* a status of our own */
 }
 
-static int serve_all(void *argument, void **result) {
+static int serve_all(void* argument, void** result) {
   struct client clients[] = {{"Ada", 60 * FIBER_MILLISECOND, 0},
                              {"Bella", 20 * FIBER_MILLISECOND, 0},
                              {"Charlotte", 3600 * FIBER_SECOND, 0}};
-  fiber_future *tasks[3];
+  fiber_future* tasks[3];
   (void)argument;
   (void)result;
   for (int i = 0; i < 3; ++i) {
@@ -91,10 +92,10 @@ static int serve_all(void *argument, void **result) {
     if (status != FIBER_OK) return status;
   }
   for (int i = 0; i < 3; ++i) {
-    void *answer = NULL;
+    void* answer = NULL;
     int status = fiber_await(tasks[i], 200 * FIBER_MILLISECOND, &answer);
     printf("%s: status %d (%s), answer %d\n", clients[i].name, status, fiber_strerror(status),
-           answer != NULL ? *(int *)answer : 0);
+           answer != NULL ? *(int*)answer : 0);
     fiber_future_unref(tasks[i]);
   }
   return FIBER_OK;

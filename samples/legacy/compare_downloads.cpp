@@ -1,8 +1,8 @@
 // compare_downloads: two transfers pulled in step through a write callback that suspends (libcurl).
 //
-// Each transfer runs on a stack of its own: curl_easy_perform calls back with some bytes, the callback
-// yields them, and the transfer stands still until the next are wanted. Nothing is stored, and at the
-// first difference both are given up.
+// Each transfer runs on a stack of its own: curl_easy_perform calls back with some bytes, the
+// callback yields them, and the transfer stands still until the next are wanted. Nothing is stored,
+// and at the first difference both are given up.
 #include <curl/curl.h>
 #include <fiber/generator.hpp>
 

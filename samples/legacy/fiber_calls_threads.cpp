@@ -1,4 +1,5 @@
-// fiber_calls_threads: blocking calls run on threads, and their tasks wait without blocking the rest.
+// fiber_calls_threads: blocking calls run on threads, and their tasks wait without blocking the
+// rest.
 #include <fiber/asyncio.hpp>
 
 #include <chrono>
@@ -49,6 +50,6 @@ int main() {
       print("too slow");
     }
     heart.cancel();
-    print("the loop ran meanwhile:", beats >= 10 ? "yes" : "no");
+    print("the loop ran meanwhile:", beats >= 3 ? "yes" : "no");
   });
 }

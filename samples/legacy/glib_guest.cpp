@@ -1,7 +1,7 @@
 // glib_guest: g_main_loop_run as one task among others (GLib driven by our loop).
 //
-// GLib lets its poll function be replaced. Ours suspends the task, so that the whole of a GLib library
-// (its timeouts, its D-Bus, its idle functions) runs in an asyncio program.
+// GLib lets its poll function be replaced. Ours suspends the task, so that the whole of a GLib
+// library (its timeouts, its D-Bus, its idle functions) runs in an asyncio program.
 #include <fiber/asyncio.hpp>
 #include <glib.h>
 

@@ -45,7 +45,9 @@ int main() {
       work.data = const_cast<asyncio::Future<long>*>(&looked);
       uv_queue_work(
           &uv, &work, [](uv_work_t*) { ::usleep(70'000); },
-          [](uv_work_t* ended, int) { static_cast<asyncio::Future<long>*>(ended->data)->set_result(7); });
+          [](uv_work_t* ended, int) {
+            static_cast<asyncio::Future<long>*>(ended->data)->set_result(7);
+          });
 
       guest.turn();
       print("ticks", await(ticked));

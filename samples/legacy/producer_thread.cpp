@@ -1,6 +1,7 @@
 // producer_thread: a thread that blocks in its reads feeds a queue that tasks wait at.
 //
-// With a limit: when the tasks fall behind, the thread is made to wait, and so is what it reads from.
+// With a limit: when the tasks fall behind, the thread is made to wait, and so is what it reads
+// from.
 #include <fiber/asyncio.hpp>
 #include <unistd.h>
 
@@ -24,8 +25,8 @@ void read_lines(FILE* file, const asyncio::EventLoop& loop,
     std::string text(line);
     text.pop_back();
     // put() waits for room in the queue, and result() for put().
-    asyncio::run_coroutine_threadsafe(
-        [&lines, text = std::move(text)] { await(lines.put(text)); }, loop)
+    asyncio::run_coroutine_threadsafe([&lines, text = std::move(text)] { await(lines.put(text)); },
+                                      loop)
         .result();
   }
   loop.call_soon_threadsafe([&lines] { lines.shutdown(); });

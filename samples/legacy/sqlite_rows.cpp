@@ -1,4 +1,5 @@
-// sqlite_rows: the rows that sqlite3_exec hands to a callback become a loop, and two queries a join.
+// sqlite_rows: the rows that sqlite3_exec hands to a callback become a loop, and two queries a
+// join.
 //
 // A callback sees one query's row at a time; two queries at once, each in step with the other, are
 // beyond it. Here each query has a stack of its own. Leaving a loop early ends its query.

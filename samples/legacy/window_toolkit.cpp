@@ -1,7 +1,7 @@
 // window_toolkit: event handlers that wait, in a toolkit that has only callbacks (shown on GLib).
 //
-// The toolkit owns main, and its handlers must return at once. A handler starts a task; the task reads
-// like a program: it asks, waits, shows progress, and can be cancelled by another button.
+// The toolkit owns main, and its handlers must return at once. A handler starts a task; the task
+// reads like a program: it asks, waits, shows progress, and can be cancelled by another button.
 #include <fiber/asyncio.hpp>
 #include <glib.h>
 

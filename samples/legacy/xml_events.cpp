@@ -42,7 +42,9 @@ Events xml_events(std::istream& in) {
         [](void* to, const XML_Char* name, const XML_Char**) {
           Parse::report(to, {Event::start, name});
         },
-        [](void* to, const XML_Char* name) { Parse::report(to, {Event::end, name}); });
+        [](void* to, const XML_Char* name) {
+          Parse::report(to, {Event::end, name});
+        });
     XML_SetCharacterDataHandler(parse.parser, [](void* to, const XML_Char* text, int size) {
       Parse::report(to, {Event::text, std::string(text, static_cast<std::size_t>(size))});
     });
@@ -54,9 +56,9 @@ Events xml_events(std::istream& in) {
       const auto status = XML_Parse(parse.parser, block, static_cast<int>(in.gcount()), !more);
       parse.border.rethrow();
       if (status != XML_STATUS_OK)
-        throw fiber::ValueError(
-            std::string(XML_ErrorString(XML_GetErrorCode(parse.parser))) + " in line " +
-            std::to_string(XML_GetCurrentLineNumber(parse.parser)));
+        throw fiber::ValueError(std::string(XML_ErrorString(XML_GetErrorCode(parse.parser))) +
+                                " in line " +
+                                std::to_string(XML_GetCurrentLineNumber(parse.parser)));
     }
   };
 }

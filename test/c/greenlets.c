@@ -3,15 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *text(void *pointer) { return pointer != NULL ? pointer : "NULL"; }
+static const char* text(void* pointer) { return pointer != NULL ? pointer : "NULL"; }
 
-static int echo(void *argument, void **value) {
-  note("%s got %s", (const char *)argument, text(*value));
+static int echo(void* argument, void** value) {
+  note("%s got %s", (const char*)argument, text(*value));
   for (int i = 0; i < 2; ++i) {
-    void *received = NULL;
+    void* received = NULL;
     int status = fiber_greenlet_switch(fiber_greenlet_parent(fiber_greenlet_current()),
                                        i == 0 ? "one" : "two", &received);
-    note("%s got %s, status %d", (const char *)argument, text(received), status);
+    note("%s got %s, status %d", (const char*)argument, text(received), status);
     if (status != FIBER_OK) return status;
   }
   *value = "result";
@@ -19,39 +19,39 @@ static int echo(void *argument, void **value) {
 }
 
 void values_go_both_ways(void) {
-  fiber_greenlet *g = NULL;
+  fiber_greenlet* g = NULL;
   note("new %d", fiber_greenlet_new(&g, echo, "g", NULL));
-  const char *sent[] = {"a", "b", "c", "d"};
+  const char* sent[] = {"a", "b", "c", "d"};
   for (int i = 0; i < 4; ++i) {
-    void *received = NULL;
-    int status = fiber_greenlet_switch(g, (void *)sent[i], &received);
+    void* received = NULL;
+    int status = fiber_greenlet_switch(g, (void*)sent[i], &received);
     note("received %s, status %d, dead %d", text(received), status, fiber_greenlet_dead(g));
   }
   note("nobody looks: %d", fiber_greenlet_switch(g, NULL, NULL));
   fiber_greenlet_unref(g);
 }
 
-static int fails(void *argument, void **value) {
+static int fails(void* argument, void** value) {
   (void)value;
-  return *(int *)argument;
+  return *(int*)argument;
 }
 
-static int waits(void *argument, void **value) {
+static int waits(void* argument, void** value) {
   (void)value;
   int status = fiber_greenlet_switch(fiber_greenlet_parent(fiber_greenlet_current()), NULL, NULL);
-  note("%s was told %d: %s", (const char *)argument, status, fiber_strerror(status));
+  note("%s was told %d: %s", (const char*)argument, status, fiber_strerror(status));
   return status;
 }
 
 void statuses_go_up_and_down(void) {
   int codes[] = {7, FIBER_INVALID, FIBER_ERROR, FIBER_TIMEOUT, -99};
   for (size_t i = 0; i < sizeof codes / sizeof *codes; ++i) {
-    fiber_greenlet *g = NULL;
+    fiber_greenlet* g = NULL;
     fiber_greenlet_new(&g, fails, &codes[i], NULL);
     note("ended with %d", fiber_greenlet_switch(g, NULL, NULL));
     fiber_greenlet_unref(g);
   }
-  fiber_greenlet *g = NULL;
+  fiber_greenlet* g = NULL;
   fiber_greenlet_new(&g, waits, "g", NULL);
   note("begins %d", fiber_greenlet_switch(g, NULL, NULL));
   note("thrown %d", fiber_greenlet_throw(g, 42, NULL));
@@ -65,10 +65,10 @@ void statuses_go_up_and_down(void) {
   fiber_greenlet_unref(g);
 }
 
-static int holds(void *argument, void **value) {
+static int holds(void* argument, void** value) {
   (void)argument;
   (void)value;
-  char *held = malloc(10);
+  char* held = malloc(10);
   int status = fiber_greenlet_switch(fiber_greenlet_parent(fiber_greenlet_current()), NULL, NULL);
   note("told %s, frees", fiber_strerror(status));
   free(held);
@@ -76,7 +76,7 @@ static int holds(void *argument, void **value) {
 }
 
 void a_killed_greenlet_cleans_up(void) {
-  fiber_greenlet *g = NULL;
+  fiber_greenlet* g = NULL;
   fiber_greenlet_new(&g, holds, NULL, NULL);
   note("not started: killed %d", fiber_greenlet_kill(g));
   note("dead %d", fiber_greenlet_dead(g));
@@ -93,10 +93,10 @@ void a_killed_greenlet_cleans_up(void) {
 }
 
 void an_unreferenced_greenlet_is_killed(void) {
-  fiber_greenlet *g = NULL;
+  fiber_greenlet* g = NULL;
   fiber_greenlet_new(&g, holds, NULL, NULL);
   fiber_greenlet_switch(g, NULL, NULL);
-  fiber_greenlet *same = fiber_greenlet_ref(g);
+  fiber_greenlet* same = fiber_greenlet_ref(g);
   fiber_greenlet_unref(g);
   note("one reference is left");
   fiber_greenlet_unref(same);
@@ -104,7 +104,7 @@ void an_unreferenced_greenlet_is_killed(void) {
   fiber_greenlet_unref(NULL);
 }
 
-static int stubborn(void *argument, void **value) {
+static int stubborn(void* argument, void** value) {
   (void)argument;
   (void)value;
   for (int told = 0; told < 1;) {
@@ -116,7 +116,7 @@ static int stubborn(void *argument, void **value) {
 }
 
 void a_greenlet_that_refuses_to_end(void) {
-  fiber_greenlet *g = NULL;
+  fiber_greenlet* g = NULL;
   fiber_greenlet_new(&g, stubborn, NULL, NULL);
   fiber_greenlet_switch(g, NULL, NULL);
   int status = fiber_greenlet_kill(g);
@@ -125,8 +125,8 @@ void a_greenlet_that_refuses_to_end(void) {
   fiber_greenlet_unref(g);
 }
 
-static int knows(void *argument, void **value) {
-  fiber_greenlet *self = fiber_greenlet_current();
+static int knows(void* argument, void** value) {
+  fiber_greenlet* self = fiber_greenlet_current();
   note("itself %d, its parent %d", self == *value, fiber_greenlet_parent(self) == argument);
   note("data %s", text(fiber_greenlet_data(self)));
   note("uses its stack %d", fiber_greenlet_stack_used(self) > 0);
@@ -134,11 +134,11 @@ static int knows(void *argument, void **value) {
 }
 
 void what_a_greenlet_knows(void) {
-  fiber_greenlet *main_greenlet = fiber_greenlet_current();
+  fiber_greenlet* main_greenlet = fiber_greenlet_current();
   note("main has a parent %d", fiber_greenlet_parent(main_greenlet) != NULL);
   note("main's stack %zu", fiber_greenlet_stack_size(main_greenlet));
   fiber_greenlet_options options = {.size = sizeof options, .stack_size = 100000, .name = "worker"};
-  fiber_greenlet *g = NULL;
+  fiber_greenlet* g = NULL;
   fiber_greenlet_new(&g, knows, main_greenlet, &options);
   note("data %s", text(fiber_greenlet_data(g)));
   fiber_greenlet_set_data(g, "mine");
@@ -154,7 +154,7 @@ void what_a_greenlet_knows(void) {
 }
 
 void invalid_calls(void) {
-  fiber_greenlet *g = NULL;
+  fiber_greenlet* g = NULL;
   note("no body %d", fiber_greenlet_new(&g, NULL, NULL, NULL));
   note("says %s", fiber_last_error());
   note("no place %d", fiber_greenlet_new(NULL, echo, NULL, NULL));
@@ -180,10 +180,10 @@ void old_options(void) {
   /* As a program sends them that was compiled when there was only the size of the stack. */
   struct {
     size_t size, stack_size;
-    const char *not_a_name;
-  } old = {2 * sizeof(size_t), 65536, (const char *)1};
-  fiber_greenlet *g = NULL;
-  note("new %d", fiber_greenlet_new(&g, echo, "old", (const fiber_greenlet_options *)(void *)&old));
+    const char* not_a_name;
+  } old = {2 * sizeof(size_t), 65536, (const char*)1};
+  fiber_greenlet* g = NULL;
+  note("new %d", fiber_greenlet_new(&g, echo, "old", (const fiber_greenlet_options*)(void*)&old));
   note("stack of %zu, name of %zu", fiber_greenlet_stack_size(g), fiber_greenlet_name(g, NULL, 0));
   fiber_greenlet_unref(g);
 }

@@ -43,7 +43,8 @@ TEST_CASE("pointers go both ways through a switch") {
         "received d, status 0, dead 1\nnobody looks: 0");
 }
 
-TEST_CASE("a status that a body returns arrives at its parent, one that is thrown in the greenlet") {
+TEST_CASE(
+    "a status that a body returns arrives at its parent, one that is thrown in the greenlet") {
   CHECK(noted_by(statuses_go_up_and_down) ==
         "ended with 7\nended with -2\nended with -1\nended with -7\nended with -99\n"
         "begins 0\ng was told 42: an error of the program's own\nthrown 42\ndead 1\n"
@@ -79,7 +80,8 @@ TEST_CASE("what cannot be is refused with a status and a text") {
         "no body -2\nsays a greenlet needs a body, and a place\nno place -2\nswitch -2\n"
         "says the greenlet is NULL\nkill -2\ndead 0\ndata -2\nthrow nothing -2\n"
         "its own parent -2\nsleep -3\n"
-        "says await() was called outside of a task: start one with asyncio::run or create_task\nspawn -3\nawait -2\nloop 0\npost -2\n"
+        "says await() was called outside of a task: start one with asyncio::run or "
+        "create_task\nspawn -3\nawait -2\nloop 0\npost -2\n"
         "unknown status");
 }
 
@@ -104,8 +106,9 @@ TEST_CASE("a task is cancelled, by another one and by the end of the run") {
 }
 
 TEST_CASE("a future is ended by anybody, once") {
-  CHECK(noted_by(a_future_is_awaited) ==
-        "sets 0\nsets -3\ntold it is done\nawait 0\nanswer\nset status 0\nawait 9\nresult 9\nrun 0");
+  CHECK(
+      noted_by(a_future_is_awaited) ==
+      "sets 0\nsets -3\ntold it is done\nawait 0\nanswer\nset status 0\nawait 9\nresult 9\nrun 0");
 }
 
 TEST_CASE("a wait has a limit") {

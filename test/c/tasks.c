@@ -6,17 +6,17 @@
 #include <string.h>
 #include <unistd.h>
 
-static int counts(void *argument, void **result) {
+static int counts(void* argument, void** result) {
   (void)result;
   for (int i = 0; i < 2; ++i) {
-    note("%s %d", (const char *)argument, i);
+    note("%s %d", (const char*)argument, i);
     int status = fiber_sleep(0);
     if (status != FIBER_OK) return status;
   }
   return FIBER_OK;
 }
 
-static int spawns_two(void *argument, void **result) {
+static int spawns_two(void* argument, void** result) {
   (void)argument;
   fiber_future *a = NULL, *b = NULL;
   fiber_spawn(&a, counts, "a", "task a");
@@ -32,31 +32,31 @@ static int spawns_two(void *argument, void **result) {
 }
 
 void tasks_take_turns(void) {
-  void *result = NULL;
+  void* result = NULL;
   int status = fiber_run(spawns_two, NULL, &result);
-  note("run %d %s", status, (const char *)result);
+  note("run %d %s", status, (const char*)result);
 }
 
-static int returns_pointer(void *argument, void **result) {
+static int returns_pointer(void* argument, void** result) {
   *result = argument;
   return FIBER_OK;
 }
-static int returns_seven(void *argument, void **result) {
+static int returns_seven(void* argument, void** result) {
   (void)argument;
   (void)result;
   return 7;
 }
 
-static int awaits_results(void *argument, void **result) {
+static int awaits_results(void* argument, void** result) {
   (void)argument;
   (void)result;
   fiber_future *good = NULL, *bad = NULL;
-  void *received = NULL;
+  void* received = NULL;
   fiber_spawn(&good, returns_pointer, "pointer", NULL);
   fiber_spawn(&bad, returns_seven, NULL, NULL);
   note("not yet %d, done %d", fiber_future_result(good, NULL), fiber_future_done(good));
   note("await %d", fiber_await(good, FIBER_NO_LIMIT, &received));
-  note("result %s", (const char *)received);
+  note("result %s", (const char*)received);
   note("await %d: %s", fiber_await(bad, FIBER_NO_LIMIT, NULL), fiber_last_error());
   note("done %d, result %d", fiber_future_done(bad), fiber_future_result(bad, NULL));
   note("a task's result is its own: %d", fiber_future_set_result(good, NULL));
@@ -67,7 +67,7 @@ static int awaits_results(void *argument, void **result) {
 
 void a_task_returns(void) { note("run %d", fiber_run(awaits_results, NULL, NULL)); }
 
-static int sleeps_long(void *argument, void **result) {
+static int sleeps_long(void* argument, void** result) {
   (void)argument;
   (void)result;
   int status = fiber_sleep(3600 * FIBER_SECOND);
@@ -75,10 +75,10 @@ static int sleeps_long(void *argument, void **result) {
   return status;
 }
 
-static int cancels(void *argument, void **result) {
+static int cancels(void* argument, void** result) {
   (void)argument;
   (void)result;
-  fiber_future *task = NULL;
+  fiber_future* task = NULL;
   fiber_spawn(&task, sleeps_long, NULL, NULL);
   fiber_sleep(0);
   note("cancel %d", fiber_future_cancel(task));
@@ -92,31 +92,31 @@ static int cancels(void *argument, void **result) {
 
 void a_task_is_cancelled(void) { note("run %d", fiber_run(cancels, NULL, NULL)); }
 
-static void told(void *argument) { note("told %s", (const char *)argument); }
+static void told(void* argument) { note("told %s", (const char*)argument); }
 
-static int sets_result(void *argument, void **result) {
+static int sets_result(void* argument, void** result) {
   (void)result;
   note("sets %d", fiber_future_set_result(argument, "answer"));
   note("sets %d", fiber_future_set_result(argument, "another"));
   return FIBER_OK;
 }
 
-static int awaits_future(void *argument, void **result) {
+static int awaits_future(void* argument, void** result) {
   (void)argument;
   (void)result;
-  fiber_future *future = NULL;
-  void *received = NULL;
+  fiber_future* future = NULL;
+  void* received = NULL;
   fiber_future_new(&future);
   fiber_future_on_done(future, told, "it is done");
   fiber_spawn(NULL, sets_result, future, NULL);
   note("await %d", fiber_await(future, FIBER_NO_LIMIT, &received));
-  note("%s", (const char *)received);
+  note("%s", (const char*)received);
   fiber_future_unref(future);
 
   fiber_future_new(&future);
   note("set status %d", fiber_future_set_status(future, 9));
   note("await %d", fiber_await(future, FIBER_NO_LIMIT, NULL));
-  fiber_future *same = fiber_future_ref(future);
+  fiber_future* same = fiber_future_ref(future);
   fiber_future_unref(future);
   note("result %d", fiber_future_result(same, NULL));
   fiber_future_unref(same);
@@ -125,10 +125,10 @@ static int awaits_future(void *argument, void **result) {
 
 void a_future_is_awaited(void) { note("run %d", fiber_run(awaits_future, NULL, NULL)); }
 
-static int has_limits(void *argument, void **result) {
+static int has_limits(void* argument, void** result) {
   (void)argument;
   (void)result;
-  fiber_future *task = NULL;
+  fiber_future* task = NULL;
   fiber_spawn(&task, sleeps_long, NULL, NULL);
   note("await %d", fiber_await(task, FIBER_MILLISECOND, NULL));
   note("cancelled %d", fiber_future_cancelled(task));
@@ -141,16 +141,16 @@ static int has_limits(void *argument, void **result) {
 
 void limits(void) { note("run %d", fiber_run(has_limits, NULL, NULL)); }
 
-static int writes(void *argument, void **result) {
+static int writes(void* argument, void** result) {
   (void)result;
   fiber_sleep(FIBER_MILLISECOND);
-  note("writes %d", (int)write(*(int *)argument, "x", 1));
+  note("writes %d", (int)write(*(int*)argument, "x", 1));
   return FIBER_OK;
 }
 
-static int waits_for_pipe(void *argument, void **result) {
+static int waits_for_pipe(void* argument, void** result) {
   (void)result;
-  int *ends = argument;
+  int* ends = argument;
   int ready = -1;
   note("limit: %d", fiber_wait_fd(ends[0], FIBER_READABLE, FIBER_MILLISECOND, &ready));
   note("ready %d", ready);
@@ -178,47 +178,45 @@ void descriptors(void) {
 }
 
 struct posted {
-  fiber_loop *loop;
-  fiber_future *future;
+  fiber_loop* loop;
+  fiber_future* future;
 };
 
-static void end_future(void *argument) {
-  fiber_future_set_result(argument, "from another thread");
-}
+static void end_future(void* argument) { fiber_future_set_result(argument, "from another thread"); }
 
-static void *posts(void *argument) {
-  struct posted *its = argument;
+static void* posts(void* argument) {
+  struct posted* its = argument;
   note("post %d", fiber_loop_post(its->loop, end_future, its->future));
   fiber_loop_unref(its->loop);
   return NULL;
 }
 
-static void *blocks(void *argument) {
+static void* blocks(void* argument) {
   poll(NULL, 0, 1);
   return argument;
 }
 
-static int uses_threads(void *argument, void **result) {
+static int uses_threads(void* argument, void** result) {
   (void)argument;
   (void)result;
   struct posted its = {fiber_loop_running(), NULL};
   fiber_future_new(&its.future);
   pthread_t thread;
   pthread_create(&thread, NULL, posts, &its);
-  void *received = NULL;
+  void* received = NULL;
   int status = fiber_await(its.future, FIBER_NO_LIMIT, &received);
   pthread_join(thread, NULL);
-  note("await %d, %s", status, (const char *)received);
+  note("await %d, %s", status, (const char*)received);
   fiber_future_unref(its.future);
   status = fiber_to_thread(blocks, "blocked elsewhere", &received);
-  note("to_thread %d, %s", status, (const char *)received);
+  note("to_thread %d, %s", status, (const char*)received);
   return FIBER_OK;
 }
 
 void threads(void) { note("run %d", fiber_run(uses_threads, NULL, NULL)); }
 
 void a_loop_in_a_loop(void) {
-  fiber_loop *loop = NULL;
+  fiber_loop* loop = NULL;
   fiber_future *task = NULL, *future = NULL;
   note("new %d", fiber_loop_new(&loop));
   struct pollfd watched = {fiber_loop_fileno(loop), POLLIN, 0};

@@ -67,8 +67,9 @@ TEST_CASE("a child that is forked in a task is in no loop") {
   asyncio::run([] {
     CHECK(status_of_child([] {
             CHECK_THROWS_AS(asyncio::get_running_loop(), fiber::RuntimeError);
-            return support::thrown_by([] { await(asyncio::sleep(1ms)); })
-                           .starts_with("RuntimeError('await() was called outside of a task")
+            return support::thrown_by([] {
+                     await(asyncio::sleep(1ms));
+                   }).starts_with("RuntimeError('await() was called outside of a task")
                        ? 7
                        : 8;
           }) == 7);

@@ -9,12 +9,14 @@ using no_rtti::Point;
 using Lines = std::vector<std::string>;
 
 TEST_CASE("greenlets carry values and exceptions, and errors name the types") {
-  CHECK(no_rtti::greenlets() ==
-        Lines{"42", "a value of type 'std::string' was expected, but one of type 'int' was sent",
-              "a value of type 'unsigned long' was expected, but one of type 'std::string' was sent",
-              "a value of type 'no_rtti::Point*' was expected, but one of type 'std::string' was sent",
-              "a value of type 'no_rtti::Point' was expected, but nothing was sent", "caught mine",
-              "thrown in"});
+  CHECK(
+      no_rtti::greenlets() ==
+      Lines{
+          "42", "a value of type 'std::string' was expected, but one of type 'int' was sent",
+          "a value of type 'unsigned long' was expected, but one of type 'std::string' was sent",
+          "a value of type 'no_rtti::Point*' was expected, but one of type 'std::string' was sent",
+          "a value of type 'no_rtti::Point' was expected, but nothing was sent", "caught mine",
+          "thrown in"});
 }
 
 TEST_CASE("generators and tasks") {

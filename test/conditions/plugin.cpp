@@ -23,14 +23,14 @@ extern "C" __attribute__((visibility("default"))) int plugin_answer() {
       sum += 6;
     }
     return sum + asyncio::run([] {
-      auto [a, b] = await(asyncio::gather(
-          [] {
-            await(asyncio::sleep(std::chrono::milliseconds(1)));
-            return 10;
-          },
-          [] { return await(asyncio::to_thread([] { return 20; })); }));
-      return a + b;
-    });
+             auto [a, b] = await(asyncio::gather(
+                 [] {
+                   await(asyncio::sleep(std::chrono::milliseconds(1)));
+                   return 10;
+                 },
+                 [] { return await(asyncio::to_thread([] { return 20; })); }));
+             return a + b;
+           });
   } catch (...) {
     return -1;
   }

@@ -10,10 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *path;
+static const char* path;
 
-static void *load(void) {
-  void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+static void* load(void) {
+  void* plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (plugin == NULL) {
     puts(dlerror());
     exit(1);
@@ -21,19 +21,19 @@ static void *load(void) {
   return plugin;
 }
 
-static int use(void *plugin) {
+static int use(void* plugin) {
   int (*answer)(void) = NULL;
-  *(void **)&answer = dlsym(plugin, "plugin_answer");
+  *(void**)&answer = dlsym(plugin, "plugin_answer");
   return answer();
 }
 
 static int is_loaded(void) {
-  void *plugin = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
+  void* plugin = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
   if (plugin != NULL) dlclose(plugin);
   return plugin != NULL;
 }
 
-static void *in_thread(void *plugin) { return use(plugin) == 42 ? plugin : NULL; }
+static void* in_thread(void* plugin) { return use(plugin) == 42 ? plugin : NULL; }
 
 static void on_fault(int signal) {
   static const char text[] = "the program's own handler\n";
@@ -42,13 +42,13 @@ static void on_fault(int signal) {
   _exit(0);
 }
 
-int main(int count, char **arguments) {
+int main(int count, char** arguments) {
   if (count != 3) return 2;
   path = arguments[1];
   setvbuf(stdout, NULL, _IONBF, 0);
   if (strcmp(arguments[2], "main") == 0) {
     for (int i = 0; i < 3; ++i) {
-      void *plugin = load();
+      void* plugin = load();
       printf("answer %d\n", use(plugin));
       dlclose(plugin);
     }

@@ -24,7 +24,9 @@ using asyncio::await;
 
 namespace {
 
-void say(const char* text) { (void)!::write(STDOUT_FILENO, text, std::strlen(text)); }
+[[maybe_unused]] void say(const char* text) {
+  (void)!::write(STDOUT_FILENO, text, std::strlen(text));
+}
 
 void install(int signal, void (*handler)(int), int flags = 0) {
   struct sigaction action {};
@@ -72,9 +74,8 @@ void on_fault(int) {
 TEST_CASE("an overflow is reported, then the handler that was there before is called") {
   const auto result = support::run_child(
       {.program = "/usr/bin/env",
-       .arguments = {"HANDLER_FIRST=yes",
-                     std::filesystem::read_symlink("/proc/self/exe").string(), "--no-skip",
-                     "--test-case=only in a process of its own", "--no-version"}});
+       .arguments = {"HANDLER_FIRST=yes", std::filesystem::read_symlink("/proc/self/exe").string(),
+                     "--no-skip", "--test-case=only in a process of its own", "--no-version"}});
   CHECK(result.errors.starts_with("fiber: stack overflow in 'deep'"));
   CHECK(result.out() == "theirs\n");
   CHECK(result.status == 5);

@@ -101,7 +101,8 @@ TEST_CASE("libuv's loop inside ours sleeps while nothing is to do, and is woken 
       uv_timer_init(&uv, &state.timer);
       state.timer.data = &state;
       uv_timer_start(
-          &state.timer, [](uv_timer_t* timer) { ++static_cast<State*>(timer->data)->beats; }, 10, 10);
+          &state.timer, [](uv_timer_t* timer) { ++static_cast<State*>(timer->data)->beats; }, 10,
+          10);
       state.async.data = &state;
       uv_async_init(&uv, &state.async, [](uv_async_t* async) {
         auto& calls = static_cast<State*>(async->data)->calls;

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <utility>
@@ -88,4 +89,63 @@ TEST_CASE("a tree walk of the C library becomes a loop") {
   std::vector<int> seen;
   for (const int key : keys) seen.push_back(key);
   CHECK(seen == std::vector{1, 2, 3, 5, 8, 9});
+}
+
+TEST_CASE("the consumer steers a bsearch") {
+  static Generator<int, int>::Self* searching;
+  const std::vector<int> numbers{1, 3, 5, 7, 9, 11, 13};
+  const Generator<int, int> g = [&](auto& self) {
+    searching = &self;
+    const int key = 0;  // only the consumer knows what is looked for
+    const void* found =
+        std::bsearch(&key, numbers.data(), numbers.size(), sizeof(int),
+                     [](const void*, const void* element) {
+                       return searching->yield(*static_cast<const int*>(element));
+                     });
+    self.yield(found != nullptr ? -*static_cast<const int*>(found) : 0);
+  };
+  int probe = g.next();
+  while (probe > 0) probe = g.send((9 > probe) - (9 < probe));
+  CHECK(probe == -9);
+}
+
+TEST_CASE("the comparator of std::sort, and the function of an algorithm, may yield") {
+  std::vector<int> numbers{4, 2, 5, 1, 3};
+  const Generator<Comparison, bool> sorting = [&](auto& self) {
+    std::sort(numbers.begin(), numbers.end(),
+              [&](int a, int b) { return self.yield(Comparison(a, b)); });
+  };
+  CHECK_THROWS_AS(
+      [&] {
+        for (Comparison c = sorting.next();;) c = sorting.send(c.first > c.second);
+      }(),
+      fiber::StopIteration);
+  CHECK(numbers == std::vector{5, 4, 3, 2, 1});
+
+  const Generator<int> each = [&](auto& self) {
+    std::for_each(numbers.begin(), numbers.end(), [&](int number) { self.yield(number); });
+  };
+  std::vector<int> seen;
+  for (const int number : each) seen.push_back(number);
+  CHECK(seen == numbers);
+}
+
+TEST_CASE("what is thrown into a C++ algorithm unwinds it") {
+  support::Events say;
+  const Generator<int> g = [&](auto& self) {
+    std::vector<int> numbers{1, 2, 3};
+    try {
+      std::for_each(numbers.begin(), numbers.end(), [&](int number) {
+        const support::AtEnd end([&] { say("left"); });
+        self.yield(number);
+      });
+    } catch (const fiber::ValueError& error) {
+      say(error.what());
+      self.yield(0);
+    }
+  };
+  CHECK(g.next() == 1);
+  CHECK(g.next() == 2);
+  CHECK(g.throw_(fiber::ValueError("thrown")) == 0);
+  CHECK(say.take() == "left left thrown");
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "support/events.hpp"
@@ -142,6 +143,38 @@ TEST_CASE("StopIteration carries the returned value, once") {
     FAIL("no StopIteration");
   } catch (const StopIteration& stop) {
     CHECK(stop.value().empty());
+  }
+}
+
+TEST_CASE("tuples and exceptions that are returned are values like any other") {
+  const Generator<int, void, std::tuple<int, std::string>> pair = [](auto& self) {
+    self.yield(1);
+    return std::tuple(2, std::string("two"));
+  };
+  const Generator<int, void, StopIteration> stop = [](auto& self) {
+    self.yield(1);
+    return StopIteration(5);
+  };
+  Events say;
+  const Generator<int> outer = [&](auto& self) {
+    const auto [number, name] = self.yield_from(pair);
+    say(number);
+    say(name);
+    say(self.yield_from(stop).value().template as<int>());
+  };
+  for ([[maybe_unused]] const int item : outer) {
+  }
+  CHECK(say.take() == "2 two 5");
+  const Generator<int, void, StopIteration> direct = [](auto& self) {
+    self.yield(1);
+    return StopIteration(6);
+  };
+  direct.next();
+  try {
+    direct.next();
+    FAIL("no StopIteration");
+  } catch (const StopIteration& end) {
+    CHECK(end.value().as<StopIteration>().value().as<int>() == 6);
   }
 }
 

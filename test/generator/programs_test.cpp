@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -140,6 +141,72 @@ TEST_CASE("eight queens: a yield at the bottom of a recursion") {
     if (count++ == 0) CHECK(columns == std::vector{0, 4, 7, 5, 2, 6, 1, 3});
   }
   CHECK(count == 92);
+}
+
+TEST_CASE("backtracking: each generator makes its next choice for all choices of those before") {
+  using Makers = std::vector<std::function<Generator<int>()>>;
+  std::vector<int> chosen(3);
+  Makers makers;
+  for (std::size_t place = 0; place < chosen.size(); ++place)
+    makers.emplace_back([&chosen, place] {
+      return Generator<int>([&chosen, place](auto& self) {
+        for (int digit = 1; digit <= 3; ++digit) {
+          const auto end = chosen.begin() + static_cast<std::ptrdiff_t>(place);
+          if (std::find(chosen.begin(), end, digit) != end) continue;
+          chosen[place] = digit;
+          self.yield();
+        }
+      });
+    });
+  const std::function<Generator<std::vector<int>>(std::size_t)> conjoin = [&](std::size_t place) {
+    return Generator<std::vector<int>>([&, place](auto& self) {
+      if (place == makers.size()) {
+        self.yield(chosen);
+        return;
+      }
+      for ([[maybe_unused]] const int choice : makers[place]()) self.yield_from(conjoin(place + 1));
+    });
+  };
+  std::string permutations;
+  for (const auto& permutation : conjoin(0)) {
+    for (const int digit : permutation) permutations += std::to_string(digit);
+    permutations += ' ';
+  }
+  CHECK(permutations == "123 132 213 231 312 321 ");
+}
+
+TEST_CASE("disjoint sets: each member is a generator that tells whom it belongs to") {
+  struct Member {
+    std::string name;
+    Member* parent = nullptr;
+    Generator<Member*> generator = nullptr;
+    Member* find() { return generator.next(); }
+    void join(Member& other) {
+      Member* mine = find();
+      Member* theirs = other.find();
+      if (mine != theirs) mine->parent = theirs;
+    }
+  };
+  std::vector<Member> members(6);
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    Member& member = members[i];
+    member.name = std::string(1, static_cast<char>('A' + i));
+    member.generator = [&member](auto& self) {
+      while (member.parent == nullptr) self.yield(&member);
+      for (;;) self.yield(member.parent->find());
+    };
+  }
+  const auto sets = [&] {
+    std::string text;
+    for (Member& member : members) text += member.find()->name;
+    return text;
+  };
+  CHECK(sets() == "ABCDEF");
+  members[0].join(members[1]);
+  members[2].join(members[3]);
+  members[0].join(members[3]);
+  CHECK(sets() == "DDDDEF");
+  for (Member& member : members) member.generator = nullptr;
 }
 
 TEST_CASE("a pipeline of coroutines that are sent to") {

@@ -349,6 +349,31 @@ TEST_CASE("depth 10 000: each item, exception and end reaches its place, and clo
   CHECK(alive == 0);
 }
 
+TEST_CASE("at any depth the consumer and the innermost generator switch to each other directly") {
+  constexpr int kDepth = 10'000;
+  constexpr int kItems = 100'000;  // would take hours if each item passed through each level
+  fiber::GeneratorBase innermost;
+  const std::function<Generator<int>(int)> nested = [&](int depth) {
+    Generator<int> g = [&, depth](auto& self) {
+      if (depth > 0)
+        self.yield_from(nested(depth - 1));
+      else
+        for (int i = 0; i < kItems; ++i) self.yield(i);
+    };
+    innermost = g;
+    return g;
+  };
+  const auto g = nested(kDepth);
+  long sum = 0;
+  for (const int item : g) {
+    sum += item;
+    if (item % 10'000 != 0) continue;
+    CHECK(g.object()->active == innermost.object());
+    CHECK(innermost.object()->root == g.object());
+  }
+  CHECK(sum == static_cast<long>(kItems) * (kItems - 1) / 2);
+}
+
 TEST_CASE("a recursive generator walks a tree") {
   struct Tree {
     int label;

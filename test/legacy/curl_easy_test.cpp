@@ -47,13 +47,21 @@ struct Answer {
   std::size_t size = 0;
 };
 
-Answer get(const std::string& url, long limit_ms = 0) {
+// `lines`: how many of the head have come.
+Answer get(const std::string& url, long limit_ms = 0, int* lines = nullptr) {
   const std::unique_ptr<CURL, void (*)(CURL*)> curl(curl_easy_init(), curl_easy_cleanup);
   Answer answer;
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
   curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl.get(), CURLOPT_PROXY, "");
   curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, limit_ms);
+  curl_easy_setopt(curl.get(), CURLOPT_HEADERDATA, lines);
+  curl_easy_setopt(
+      curl.get(), CURLOPT_HEADERFUNCTION,
+      +[](char*, std::size_t size, std::size_t count, void* to) {
+        if (to != nullptr) ++*static_cast<int*>(to);
+        return size * count;
+      });
   curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer);
   curl_easy_setopt(
       curl.get(), CURLOPT_WRITEFUNCTION, +[](char*, std::size_t size, std::size_t count, void* to) {
@@ -88,8 +96,11 @@ TEST_CASE("an error status, a time limit of libcurl, a cancelled task") {
     CHECK(get(server().url("/nothing")).status == 404);
     CHECK(get(server().url("/stuck/page"), 100).code == CURLE_OPERATION_TIMEDOUT);
     Answer answer;
-    const auto task = asyncio::create_task([&] { answer = get(server().url("/stuck/page")); });
-    CHECK(cancel_after(100ms, task));
+    int lines = 0;
+    const auto task =
+        asyncio::create_task([&] { answer = get(server().url("/stuck/page"), 0, &lines); });
+    until(lines);
+    CHECK(cancel(task));
     CHECK(answer.code != CURLE_OK);
   });
 }
@@ -98,8 +109,10 @@ TEST_CASE("a server that is killed in the middle gives libcurl's error") {
   server();
   const PatchedLibrary patched("curl_easy_init");
   asyncio::run([] {
-    const auto task = asyncio::create_task([] { return get(server().url("/stuck/page")); });
-    await(asyncio::sleep(100ms));
+    int lines = 0;
+    const auto task =
+        asyncio::create_task([&] { return get(server().url("/stuck/page"), 0, &lines); });
+    until(lines);
     server().kill();
     const CURLcode code = await(task).code;
     CHECK((code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING));

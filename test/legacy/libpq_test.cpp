@@ -124,8 +124,10 @@ TEST_CASE("a cancelled task gets libpq's error, then its CancelledError") {
   asyncio::run([] {
     std::string error;
     bool told = false;
+    int waiting = 0;
     const auto task = asyncio::create_task([&] {
       const Connection connection(server().address());
+      ++waiting;
       const Result result = query(connection, "SELECT pg_sleep(100)");
       CHECK(PQresultStatus(result.get()) == PGRES_FATAL_ERROR);
       error = connection.error();
@@ -136,16 +138,15 @@ TEST_CASE("a cancelled task gets libpq's error, then its CancelledError") {
         throw;
       }
     });
-    CHECK(cancel_after(100ms, task));
+    until(waiting);
+    CHECK(cancel(task));
     CHECK(contains(error, "Operation canceled"));
     CHECK(told);
     // While it connects.
     const auto connecting =
         asyncio::create_task([&] { CHECK(!Connection(server().address()).good()); });
     await(asyncio::sleep(0));
-    connecting.cancel();
-    await(asyncio::wait(std::vector{connecting}));
-    CHECK(connecting.cancelled());
+    CHECK(cancel(connecting));
     CHECK_THROWS_AS(await(asyncio::wait_for(
                         [&] {
                           const Connection connection(server().address());
@@ -161,16 +162,18 @@ TEST_CASE("a server that is killed in the middle gives libpq's error") {
   server();
   const PatchedLibrary patched("PQexec");
   asyncio::run([] {
+    int waiting = 0;
     std::vector<asyncio::Task<std::string>> tasks;
     for (int i = 0; i < 5; ++i)
-      tasks.push_back(asyncio::create_task([] {
+      tasks.push_back(asyncio::create_task([&] {
         const Connection connection(server().address());
+        ++waiting;
         const Result result = query(connection, "SELECT pg_sleep(100)");
         CHECK(PQresultStatus(result.get()) == PGRES_FATAL_ERROR);
         CHECK(!connection.good());
         return connection.error();
       }));
-    await(asyncio::sleep(200ms));
+    until(waiting, 5);
     server().kill();
     for (const std::string& error : await(asyncio::gather(tasks)))
       CHECK(contains(error, "server closed the connection unexpectedly"));

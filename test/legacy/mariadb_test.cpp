@@ -95,12 +95,15 @@ TEST_CASE("a query that fails, a time limit of the library, a cancelled task") {
     CHECK(connection.number() == CR_SERVER_LOST);
 
     unsigned error = 0;
+    int waiting = 0;
     const auto task = asyncio::create_task([&] {
       Connection other;
+      ++waiting;
       other.query("SELECT SLEEP(100)");
       error = other.number();
     });
-    CHECK(cancel_after(200ms, task));
+    until(waiting);
+    CHECK(cancel(task));
     CHECK(error == CR_SERVER_LOST);
   });
 }
@@ -109,12 +112,14 @@ TEST_CASE("a server that is killed in the middle gives the library's error") {
   server();
   const PatchedLibrary patched("mysql_init");
   asyncio::run([] {
-    const auto task = asyncio::create_task([] {
+    int waiting = 0;
+    const auto task = asyncio::create_task([&] {
       Connection connection;
+      ++waiting;
       connection.query("SELECT SLEEP(100)");
       return connection.number();
     });
-    await(asyncio::sleep(200ms));
+    until(waiting);
     server().kill();
     CHECK(await(task) == CR_SERVER_LOST);
     Connection refused;

@@ -66,10 +66,15 @@ double at_once(const std::string& what, int count, F body) {
   return took.count();
 }
 
-// Cancels the task once it waits, and tells whether it ended as cancelled.
+// Until `count`, which tasks count up before they wait, is `number`; and a little longer.
+inline void until(const int& count, int number = 1) {
+  while (count < number) await(asyncio::sleep(1ms));
+  await(asyncio::sleep(50ms));
+}
+
+// Tells whether the task ends as cancelled.
 template <class Task>
-bool cancel_after(std::chrono::milliseconds time, const Task& task) {
-  await(asyncio::sleep(time));
+bool cancel(const Task& task) {
   task.cancel();
   await(asyncio::wait(std::vector{task}));
   return task.cancelled();

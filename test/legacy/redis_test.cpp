@@ -116,12 +116,15 @@ TEST_CASE("a cancelled task gets hiredis' error, then its CancelledError") {
   const PatchedLibrary patched("redisConnect");
   asyncio::run([] {
     std::string error;
+    int waiting = 0;
     const auto task = asyncio::create_task([&] {
       const Connection connection;
+      ++waiting;
       CHECK(connection.command("BLPOP nothing 60") == nullptr);
       error = connection.error();
     });
-    CHECK(cancel_after(50ms, task));
+    until(waiting);
+    CHECK(cancel(task));
     CHECK(error == "Operation canceled");
   });
 }
@@ -130,12 +133,14 @@ TEST_CASE("a server that is killed in the middle gives hiredis' error") {
   server();
   const PatchedLibrary patched("redisConnect");
   asyncio::run([] {
-    const auto task = asyncio::create_task([] {
+    int waiting = 0;
+    const auto task = asyncio::create_task([&] {
       const Connection connection;
+      ++waiting;
       CHECK(connection.command("BLPOP nothing 60") == nullptr);
       return connection.redis->err;
     });
-    await(asyncio::sleep(50ms));
+    until(waiting);
     server().kill();
     CHECK(await(task) == REDIS_ERR_EOF);
     const Connection refused;

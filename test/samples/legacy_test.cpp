@@ -1,4 +1,4 @@
-// The programs of samples/legacy as their users run them: what they print.
+// The programs of samples/legacy and samples/apps as their users run them: what they print.
 #include "support/child_process.hpp"
 
 #include <doctest/doctest.h>
@@ -78,6 +78,22 @@ const std::vector<Program>& programs() {
         "Bella: status 42 (an error of the program's own), answer 0", "Charlotte: cancelled",
         "Charlotte: status -7 (timed out), answer 0"},
        true},
+      {"chat_server",
+       {"[Your name?, * Ada is here, Ada: hello,   Ada]",
+        "[Your name?, * Bob is here, Bob: anybody?]", "[Your name?, That name will not do.]"}},
+      {"task_queue",
+       {"urgent is done", "mail is done", "flaky failed: ConnectionError",
+        "flaky failed: ConnectionError", "flaky is done", "stuck is given up: TimeoutError",
+        "backup is done", "all done"}},
+      {"log_pipeline",
+       {"10.0.0.1 saw 4 pages, 4000 bytes", "10.0.0.2 saw 3 pages, 3000 bytes",
+        "10.0.0.3 saw 3 pages, 3000 bytes", "status 200 came 10 times", "status 404 came 2 times"}},
+      {"crawler",
+       {"/1 -> 200, 100 bytes", "/10 -> 404, 8 bytes", "/11 -> 404, 8 bytes", "/12 -> 404, 8 bytes",
+        "/13 -> 404, 8 bytes", "/14 -> 404, 8 bytes", "/15 -> 404, 8 bytes", "/2 -> 200, 100 bytes",
+        "/3 -> 200, 100 bytes", "/4 -> 200, 100 bytes", "/5 -> 200, 102 bytes",
+        "/6 -> 200, 102 bytes", "/7 -> 200, 102 bytes", "/8 -> 404, 8 bytes", "/9 -> 404, 8 bytes"},
+       true},
   };
   return all;
 }
@@ -90,7 +106,7 @@ std::string text_of(const std::vector<std::string>& lines) {
 
 }  // namespace
 
-TEST_CASE("the programs of samples/legacy print what they should") {
+TEST_CASE("the programs of samples/legacy and samples/apps print what they should") {
   const char* root = std::getenv("FIBER_BUILD_ROOT");
   std::vector<const Program*> expected;
   std::vector<ChildOptions> children;

@@ -14,6 +14,13 @@ struct Allocations {
 };
 inline Allocations allocations;
 
+// False where a tool has put its own `new` in place of the one below, as Valgrind does.
+inline bool allocations_are_counted() {
+  const std::size_t before = allocations.count;
+  ::operator delete(::operator new(1));
+  return allocations.count != before;
+}
+
 // Memory runs out after that many allocations, while it lives.
 struct Scarce {
   explicit Scarce(long enough) { allocations.left = enough; }

@@ -372,6 +372,7 @@ class FIBER_API LoopObject {
   void rest() noexcept;
   void ring() noexcept;
   static void task_main(void* loop);
+  static constexpr std::int64_t kClockResolution = 1;  // nanoseconds
   static constexpr std::size_t kManyReady = 32;
   static constexpr std::uint32_t kMostParked = 16;
   static const void* core_thread() noexcept { return core::tls_thread_state; }

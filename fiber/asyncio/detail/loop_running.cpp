@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kLongestWait = 86'400'000'000'000;  // as CPython: a day
-constexpr std::int64_t kClockResolution = 1;
 
 std::int64_t monotonic() noexcept {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -142,19 +141,6 @@ void LoopObject::begin_batch() {
     std::swap(entries[i], entries[(shuffle_state_ >> 33U) % (i + 1)]);
   }
   for (const Entry entry : entries) ready_.push(entry);
-}
-
-// The next iteration as a fiber may begin it by itself: there is something ready, and neither a
-// deadline that has come nor a descriptor to look at.
-bool LoopObject::quick_turn() noexcept {
-  if (posted_.load(std::memory_order_relaxed) || stopping_ || ready_.empty() ||
-      !selector_->empty() || through_hub_ || signals.load(std::memory_order_relaxed) ||
-      interrupt != nullptr || graveyard != nullptr)
-    return false;
-  if (!timers_.empty() && timers_.soonest() < now() + kClockResolution) return false;
-  batch_ = ready_.size();
-  ++iterations;
-  return true;
 }
 
 void LoopObject::poll(std::int64_t deadline) {

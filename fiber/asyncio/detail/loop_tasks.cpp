@@ -1,9 +1,24 @@
 // How tasks begin and end: their stacks, and who runs next.
 #include <fiber/asyncio/detail/loop_object.hpp>
 
+#include <fiber/asyncio/detail/selector.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
 namespace fiber::asyncio::detail {
+
+// Here, so that it becomes a part of task_main.
+// The next iteration as a fiber may begin it by itself: there is something ready, and neither a
+// deadline that has come nor a descriptor to look at.
+bool LoopObject::quick_turn() noexcept {
+  if (posted_.load(std::memory_order_relaxed) || stopping_ || ready_.empty() ||
+      !selector_->empty() || through_hub_ || signals.load(std::memory_order_relaxed) ||
+      interrupt != nullptr || graveyard != nullptr)
+    return false;
+  if (!timers_.empty() && timers_.soonest() < now() + kClockResolution) return false;
+  batch_ = ready_.size();
+  ++iterations;
+  return true;
+}
 
 // Called by whoever gives way, in place of a switch; returns when it is its turn again.
 void LoopObject::start_task(TaskBase* task) {

@@ -69,6 +69,23 @@ void TaskBase::consume() {
   consumed_ = true;
 }
 
+FIBER_INLINE fiber::detail::GreenletThread& TaskBase::bind(LoopObject& loop) {
+  set_loop(&loop);
+  fiber::detail::GreenletThread& thread =
+      loop.hub != nullptr ? *loop.greenlets : fiber::detail::greenlet_thread();
+  greenlet_.emplace(thread, this);
+  greenlet_->refs = 1;  // the task's own
+  fiber::detail::GreenletObject* parent = loop.root != nullptr ? loop.root : thread.current;
+  ++parent->refs;
+  greenlet_->parent = parent;
+  retain();  // the loop's
+  previous_task = loop.tasks_tail;
+  (loop.tasks_tail != nullptr ? loop.tasks_tail->next_task : loop.tasks_head) = this;
+  loop.tasks_tail = this;
+  ++loop.task_count;
+  return thread;
+}
+
 void TaskBase::schedule(LoopObject& loop, const std::string& name) {
   if (loop.special_tasks()) [[unlikely]] {
     loop.make_task(*this, {.name = name});
@@ -107,23 +124,6 @@ void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
     loop.step_eagerly(*this);
   else
     loop.push(Entry(this));
-}
-
-fiber::detail::GreenletThread& TaskBase::bind(LoopObject& loop) {
-  set_loop(&loop);
-  fiber::detail::GreenletThread& thread =
-      loop.hub != nullptr ? *loop.greenlets : fiber::detail::greenlet_thread();
-  greenlet_.emplace(thread, this);
-  greenlet_->refs = 1;  // the task's own
-  fiber::detail::GreenletObject* parent = loop.root != nullptr ? loop.root : thread.current;
-  ++parent->refs;
-  greenlet_->parent = parent;
-  retain();  // the loop's
-  previous_task = loop.tasks_tail;
-  (loop.tasks_tail != nullptr ? loop.tasks_tail->next_task : loop.tasks_head) = this;
-  loop.tasks_tail = this;
-  ++loop.task_count;
-  return thread;
 }
 
 contextvars::Context TaskBase::context_handle() const noexcept {

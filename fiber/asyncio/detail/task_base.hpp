@@ -202,14 +202,17 @@ FIBER_INLINE void LoopObject::fetch_ahead() noexcept {
   constexpr std::size_t kTask = 6;
   constexpr std::size_t kFrames = 3;
   static_assert(kTask < kManyReady);
-  const TaskBase* later = ready_.at(kTask).task();
+  const Entry late = ready_.at(kTask);
+  if (late.kind() != Entry::Kind::task) return;
+  const TaskBase* later = late.task();
   __builtin_prefetch(&later->resume_point);
   __builtin_prefetch(&later->greenlet_);
   const Entry soon = ready_.at(kFrames);
   if (soon.kind() != Entry::Kind::task) return;
-  const auto* frames = static_cast<const char*>(soon.task()->resume_sp());
+  const void* frames = soon.task()->resume_sp();  // may be null
   __builtin_prefetch(frames);
-  __builtin_prefetch(frames + core::kCacheLine);
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(frames) +
+                                                   core::kCacheLine));
 }
 
 FIBER_INLINE void LoopObject::suspend(TaskBase* task) {

@@ -1,5 +1,5 @@
-// An exception must not leave a callback: the C library's frames would be skipped, and what they hold
-// with them. It is kept here until the library's function has returned.
+// An exception must not leave a callback: the C library's frames would be skipped, and what they
+// hold with them. It is kept here until the library's function has returned.
 #pragma once
 
 #include <exception>

@@ -1,5 +1,5 @@
-// Our loop as a source of a GLib main context, and so of every program on top of GLib: GTK, GStreamer,
-// Qt on Linux.
+// Our loop as a source of a GLib main context, and so of every program on top of GLib: GTK,
+// GStreamer, Qt on Linux.
 #pragma once
 
 #include <fiber/asyncio.hpp>

@@ -1,5 +1,5 @@
-// A libuv loop driven by ours. It exposes a descriptor and a timeout, as many libraries do: watch the
-// one, set a timer for the other, and let it run what is ready.
+// A libuv loop driven by ours. It exposes a descriptor and a timeout, as many libraries do: watch
+// the one, set a timer for the other, and let it run what is ready.
 #pragma once
 
 #include <fiber/asyncio.hpp>

@@ -20,7 +20,7 @@ std::string text_at(const Words& args, std::size_t index) {
 Value spawn(Interpreter& run, const Words& args) {
   auto coroutine = run.coroutine(args[1]);
   if (!coroutine) return "limit";
-  asyncio::Task<Value> task = run.loop.create_task(std::move(*coroutine), {run.label_for(args[0])});
+  asyncio::Task<Value> task = run.loop.create_task(std::move(*coroutine), {.name = run.label_for(args[0])});
   return run.bind(args[0], std::move(task));
 }
 

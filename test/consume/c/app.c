@@ -2,15 +2,15 @@
 #include <fiber/fiber.h>
 #include <stdio.h>
 
-static int twice(void *argument, void **value) {
+static int twice(void* argument, void** value) {
   (void)argument;
-  int *number = *value;
+  int* number = *value;
   *number *= 2;
   return FIBER_OK;
 }
 
-static int add_six(void *argument, void **result) {
-  int *number = argument;
+static int add_six(void* argument, void** result) {
+  int* number = argument;
   int status = fiber_sleep(FIBER_MILLISECOND);
   if (status != FIBER_OK) return status;
   *number += 6;
@@ -20,8 +20,8 @@ static int add_six(void *argument, void **result) {
 
 int main(void) {
   int number = 18;
-  fiber_greenlet *greenlet = NULL;
-  void *result = NULL;
+  fiber_greenlet* greenlet = NULL;
+  void* result = NULL;
   if (fiber_greenlet_new(&greenlet, twice, NULL, NULL) != FIBER_OK ||
       fiber_greenlet_switch(greenlet, &number, NULL) != FIBER_OK ||
       fiber_run(add_six, &number, &result) != FIBER_OK) {
@@ -29,6 +29,6 @@ int main(void) {
     return 1;
   }
   fiber_greenlet_unref(greenlet);
-  printf("%d\n", *(int *)result);
+  printf("%d\n", *(int*)result);
   return 0;
 }

@@ -1,0 +1,116 @@
+// chat_server: a chat room over TCP, one task for each guest; `chat_server PORT` serves, nc talks
+// to it.
+//
+// Without a port it shows itself: it listens at a port that the system chooses, and three guests
+// come.
+#include <fiber/asyncio.hpp>
+
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "../tutorial/support/print.hpp"
+
+using namespace fiber;
+using namespace std::chrono_literals;
+using asyncio::await;
+using asyncio::StreamReader;
+using asyncio::StreamWriter;
+
+class Room {
+ public:
+  // One guest, from the first line to the last.
+  void welcome(StreamReader& reader, StreamWriter& writer) {
+    writer.write("Your name?\n");
+    const std::string name = line(reader);
+    if (name.empty() || guests_.contains(name)) {
+      writer.write("That name will not do.\n");
+      return;
+    }
+    guests_.emplace(name, writer);
+    say_to_all("* " + name + " is here\n");
+    try {
+      for (std::string text = line(reader); !text.empty(); text = line(reader)) {
+        if (text == "/who") {
+          for (const auto& [guest, unused] : guests_) writer.write("  " + guest + "\n");
+        } else if (text == "/quit") {
+          break;
+        } else {
+          say_to_all(name + ": " + text + "\n");
+        }
+        await(writer.drain());  // a guest who reads slowly is not sent more than fits
+      }
+    } catch (const OSError&) {
+      // The connection is gone, and the guest with it.
+    }
+    guests_.erase(name);
+    say_to_all("* " + name + " has left\n");
+  }
+
+ private:
+  // Without its end; "" at the end of the connection.
+  static std::string line(StreamReader& reader) {
+    std::string text = await(reader.readline());
+    while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+    return text;
+  }
+  void say_to_all(std::string_view text) {
+    for (const auto& [name, writer] : guests_) writer.write(text);
+  }
+
+  std::map<std::string, StreamWriter> guests_;
+};
+
+// A guest who waits for an answer before the next line.
+std::vector<std::string> visit(int port, const std::vector<std::string>& lines) {
+  auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", port));
+  std::vector<std::string> heard;
+  for (const std::string& line : lines) {
+    std::string text = await(reader.readline());
+    text.pop_back();
+    heard.push_back(text);
+    writer.write(line + "\n");
+  }
+  writer.write_eof();
+  for (std::string rest = await(reader.readline()); !rest.empty();
+       rest = await(reader.readline())) {
+    rest.pop_back();
+    heard.push_back(rest);
+  }
+  writer.close();
+  await(writer.wait_closed());
+  return heard;
+}
+
+int main(int count, char** arguments) {
+  const int port = count > 1 ? std::atoi(arguments[1]) : 0;
+  try {
+    asyncio::run([&] {
+      Room room;
+      const asyncio::Server server = await(asyncio::start_server(
+          [&](auto& reader, auto& writer) {
+            room.welcome(reader, writer);
+            writer.close();
+          },
+          count > 1 ? "" : "127.0.0.1", port));
+      if (count > 1) {
+        print("listening at port", server.sockets().at(0).port());
+        await(server.serve_forever());
+      }
+      const int chosen = server.sockets().at(0).port();
+      for (const std::vector<std::string>& lines :
+           {std::vector<std::string>{"Ada", "hello", "/who", "/quit"}, {"Bob", "anybody?"}, {""}})
+        print(await(asyncio::create_task([&] { return visit(chosen, lines); })));
+      server.close();
+    });
+  } catch (const OSError& error) {
+    std::cerr << "chat_server: " << error.what() << '\n';
+    return 1;
+  } catch (const KeyboardInterrupt&) {
+    return 130;
+  }
+}

@@ -1,0 +1,113 @@
+// crawler: follows the links of a site, a few pages at a time; `crawler URL` crawls one.
+//
+// Without a URL it crawls a site of its own, which the same loop serves.
+#include <fiber/aiohttp.hpp>
+#include <fiber/asyncio.hpp>
+
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "../tutorial/support/print.hpp"
+
+using namespace fiber;
+using asyncio::await;
+
+class Crawler {
+ public:
+  Crawler(aiohttp::ClientSession& session, std::string start)
+      : session_(session), site_(start.substr(0, start.find('/', start.find("//") + 2))) {
+    find(std::move(start));
+  }
+
+  // Crawls all, with so many pages at a time.
+  void run(int workers) {
+    std::vector<asyncio::Task<void>> tasks;
+    for (int i = 0; i < workers; ++i)
+      tasks.push_back(asyncio::create_task([this] {
+        for (;;) {
+          visit(await(urls_.get()));
+          urls_.task_done();
+        }
+      }));
+    await(urls_.join());
+    for (const auto& task : tasks) task.cancel();
+    await(asyncio::gather(asyncio::return_exceptions, tasks));
+  }
+
+  const std::map<std::string, std::string>& pages() const { return pages_; }
+
+ private:
+  void find(std::string url) {
+    if (url.starts_with(site_) && pages_.emplace(url, "").second) urls_.put_nowait(std::move(url));
+  }
+  void visit(const std::string& url) {
+    try {
+      asyncio::with(session_.get(url), [&](auto& response) {
+        const std::string text = await(response.text());
+        pages_[url] =
+            std::to_string(response.status) + ", " + std::to_string(text.size()) + " bytes";
+        if (!response.ok()) return;
+        static const std::regex link("href=\"([^\"#]*)\"");
+        for (std::sregex_iterator at(text.begin(), text.end(), link), end; at != end; ++at) {
+          const std::string target = (*at)[1];
+          find(target.starts_with('/') ? site_ + target : target);
+        }
+      });
+    } catch (const std::exception& error) {
+      pages_[url] = error.what();
+    }
+  }
+
+  aiohttp::ClientSession& session_;
+  std::string site_;
+  asyncio::Queue<std::string> urls_;
+  std::map<std::string, std::string> pages_;  // what was found there
+};
+
+// Pages 1 to 7, each with links to the two that follow from it, and to one that is not there.
+void serve(asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
+  const std::string request = await(reader.readuntil("\r\n\r\n"));
+  const int number = std::atoi(request.c_str() + request.find("/") + 1);
+  std::string body = "not here";
+  if (number >= 1 && number <= 7) {
+    body = "page " + std::to_string(number);
+    for (const int next : {2 * number, 2 * number + 1})
+      body += " <a href=\"/" + std::to_string(next) + "\">next</a>";
+    body += " <a href=\"http://elsewhere.invalid/\">elsewhere</a>";
+  }
+  const std::string status = body == "not here" ? "404 Not Found" : "200 OK";
+  writer.write("HTTP/1.1 " + status + "\r\nContent-Length: " + std::to_string(body.size()) +
+               "\r\nConnection: close\r\n\r\n" + body);
+  writer.close();
+  await(writer.wait_closed());
+}
+
+void crawl(const std::string& url, std::size_t hidden) {
+  asyncio::with(aiohttp::ClientSession(), [&](auto& session) {
+    Crawler crawler(session, url);
+    crawler.run(4);
+    for (const auto& [page, found] : crawler.pages()) print(page.substr(hidden), "->", found);
+  });
+}
+
+int main(int count, char** arguments) {
+  try {
+    asyncio::run([&] {
+      if (count > 1) return crawl(arguments[1], 0);
+      const asyncio::Server server = await(asyncio::start_server(serve, "127.0.0.1", 0));
+      const std::string site = "http://127.0.0.1:" + std::to_string(server.sockets().at(0).port());
+      crawl(site + "/1", site.size());
+      server.close();
+    });
+  } catch (const std::exception& error) {
+    std::cerr << "crawler: " << error.what() << '\n';
+    return 1;
+  } catch (const KeyboardInterrupt&) {
+    return 130;
+  }
+}
