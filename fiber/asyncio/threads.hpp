@@ -149,7 +149,13 @@ auto run_coroutine_threadsafe(A&& coroutine, const EventLoop& loop) {
   using T = typename decltype(object)::result_type;
   concurrent::futures::Future<T> result;
   loop.call_soon_threadsafe([object = std::move(object), result, loop]() mutable {
-    const Task<T> task = loop.create_task(std::exchange(object, {}));
+    Task<T> task;
+    try {
+      task = loop.create_task(std::exchange(object, {}));
+    } catch (...) {  // of a task factory: whoever waits must learn of it
+      if (result.set_running_or_notify_cancel()) result.set_exception(std::current_exception());
+      throw;
+    }
     auto* cancel = detail::new_external(&loop.object(), [task] { task.cancel(); });
     result.add_done_callback([cancel](const concurrent::futures::Future<T>& done) {
       detail::post_or_drop(cancel, done.cancelled());

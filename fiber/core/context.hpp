@@ -17,7 +17,7 @@ namespace fiber::core {
 
 struct Stack;
 
-// Mirrors the C++ ABI's __cxa_eh_globals.
+// Mirrors the C++ ABI's __cxa_eh_globals; copied as a whole, which takes one load and one store.
 struct CxxExceptionState {
   void* caught;
   unsigned int uncaught;
@@ -26,8 +26,7 @@ struct CxxExceptionState {
 // A place to come back to: filled by the switch that leaves it.
 struct Context {
   void* sp = nullptr;
-  void* caught = nullptr;
-  unsigned int uncaught = 0;
+  CxxExceptionState exceptions{};
   int error_number = 0;
   Stack* stack = nullptr;
 };

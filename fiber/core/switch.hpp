@@ -10,15 +10,13 @@
 namespace fiber::core {
 
 inline void save(ThreadState& thread, Context& from) noexcept {
-  from.caught = thread.exceptions->caught;
-  from.uncaught = thread.exceptions->uncaught;
+  from.exceptions = *thread.exceptions;
   from.error_number = *thread.error_number;
   from.stack = thread.stack;
 }
 
 inline void restore(ThreadState& thread, const Context& own) noexcept {
-  thread.exceptions->caught = own.caught;
-  thread.exceptions->uncaught = own.uncaught;
+  *thread.exceptions = own.exceptions;
   *thread.error_number = own.error_number;
 }
 

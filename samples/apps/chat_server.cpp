@@ -1,5 +1,4 @@
-// chat_server: a chat room over TCP, one task for each guest; `chat_server PORT` serves, nc talks
-// to it.
+// chat_server: a chat room over TCP, one task for each guest; `chat_server PORT` serves nc.
 //
 // Without a port it shows itself: it listens at a port that the system chooses, and three guests
 // come.

@@ -1,5 +1,4 @@
-// log_pipeline: a log is read, parsed, filtered and summed up by generators; `log_pipeline FILE`
-// reads one.
+// log_pipeline: a log is read, parsed, filtered and summed up by generators (`log_pipeline FILE`).
 //
 // Each stage pulls from the one before, item by item: a log of any length takes no more memory than
 // a line. A stage is a function that reads like a loop over the whole. Without a file a small log

@@ -1,5 +1,4 @@
-// fiber_calls_threads: blocking calls run on threads, and their tasks wait without blocking the
-// rest.
+// fiber_calls_threads: blocking calls run on threads; their tasks wait, and the rest runs on.
 #include <fiber/asyncio.hpp>
 
 #include <chrono>

@@ -1,5 +1,4 @@
-// loop_per_thread: one server, a loop in each of several threads, and the kernel spreads
-// connections.
+// loop_per_thread: a loop in each of several threads, and the kernel spreads connections over them.
 //
 // Each thread listens at the same port with SO_REUSEPORT. Nothing is shared, and so nothing is
 // locked; what one thread wants from another goes by call_soon_threadsafe.

@@ -82,14 +82,39 @@ TEST_CASE("run_coroutine_threadsafe gives a result, an error, or stops waiting")
 TEST_CASE("a coroutine sent to a loop that is closed is an error of the sender") {
   const asyncio::EventLoop loop = asyncio::new_event_loop();
   loop.close();
+  const auto coroutine = asyncio::async([] { return 1; })();
   std::string thrown;
-  Events warnings;
-  const MessageEvents watch(warnings);
   std::thread([&] {
-    thrown = thrown_by([&] { asyncio::run_coroutine_threadsafe([] { return 1; }, loop); });
+    auto sent = coroutine;
+    thrown = thrown_by([&] { asyncio::run_coroutine_threadsafe(std::move(sent), loop); });
   }).join();
+  coroutine.close();
   CHECK(thrown == "RuntimeError('Event loop is closed')");
-  CHECK(warnings.take() == "RuntimeWarning: coroutine 'coroutine' was never awaited");
+}
+
+TEST_CASE("an error of the task factory reaches the thread that has sent the coroutine") {
+  std::string thrown, reported;
+  asyncio::run([&] {
+    const auto loop = get_running_loop();
+    loop.set_exception_handler(
+        [&](const asyncio::EventLoop&, const asyncio::ExceptionContext& context) {
+          reported = context.message + " " + fiber::repr(context.exception);
+        });
+    loop.set_task_factory(
+        [](const auto&, const asyncio::CoroutineRef&, const auto&) -> asyncio::TaskRef {
+          throw fiber::ValueError("no tasks today");
+        });
+    const auto coroutine = asyncio::async([] { return 1; })();
+    beside([&] {
+      auto sent = coroutine;
+      auto future = asyncio::run_coroutine_threadsafe(std::move(sent), loop);
+      thrown = thrown_by([&] { future.result(5s); });
+    });
+    coroutine.close();
+    loop.set_task_factory(nullptr);
+  });
+  CHECK(thrown == "ValueError('no tasks today')");
+  CHECK(reported == "Exception in callback ValueError('no tasks today')");
 }
 
 // check 78

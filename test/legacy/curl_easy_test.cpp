@@ -27,7 +27,7 @@ class Nginx : public Server {
                                  (directory_ / "www") + ";\nlocation /slow/ { alias " +
                                  (directory_ / "www/") +
                                  "; limit_rate 10k; }\nlocation /stuck/ { alias " +
-                                 (directory_ / "www/") + "; limit_rate 1; } } }\n");
+                                 (directory_ / "www/") + "; limit_rate 1k; } } }\n");
     command_ = {program, "-p", directory_.path(), "-c", directory_ / "conf", "-e", "stderr"};
     start();
   }

@@ -276,6 +276,34 @@ TEST_CASE("a descriptor that was closed behind our back and opened anew can be w
   });
 }
 
+TEST_CASE(
+    "one that waits for a descriptor that is gone does not take the next one's waiters along") {
+  run([&] {
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    const int fd = ends[0];
+    const auto lost = start([&] {
+      char byte;
+      return calls::read(fd, &byte, 1);
+    });
+    await(asyncio::sleep(1ms));
+    std::fclose(::fdopen(ends[0], "r"));
+    ::close(ends[1]);
+    const Ends others = pipe();
+    REQUIRE(others.a == fd);
+    const auto reader = start([&] {
+      char byte = 0;
+      CHECK(calls::read(others.a, &byte, 1) == 1);
+    });
+    await(asyncio::sleep(1ms));
+    CHECK(calls::write(others.b, "x", 1) == 1);
+    CHECK(calls::write(others.b, "x", 1) == 1);
+    await(reader);
+    // It has read from what is not its own, as any thread would that reads by number.
+    CHECK(await(lost) == 1);
+  });
+}
+
 TEST_CASE("a cancelled read fails with ECANCELED, and its task hears of it at its next await") {
   Events say;
   run([&] {

@@ -1,6 +1,8 @@
 // Counts what `new` allocates, and lets it run out. Included by at most one source of a program.
 #pragma once
 
+#include <fiber/core/config.hpp>
+
 #include <cstddef>
 #include <cstdlib>
 #include <new>
@@ -14,7 +16,7 @@ struct Allocations {
 };
 inline Allocations allocations;
 
-// False where a tool has put its own `new` in place of the one below, as Valgrind does.
+// False where a tool has its own `new` in place of the one below: Valgrind, ThreadSanitizer.
 inline bool allocations_are_counted() {
   const std::size_t before = allocations.count;
   ::operator delete(::operator new(1));
@@ -31,6 +33,7 @@ struct Scarce {
 
 }  // namespace support
 
+#if !defined(FIBER_TSAN)  // its own could not be replaced
 // Not inlined, for GCC would see `new` memory given to `free`.
 __attribute__((noinline)) void* operator new(std::size_t size) {
   support::Allocations& all = support::allocations;
@@ -45,3 +48,4 @@ __attribute__((noinline)) void operator delete(void* memory) noexcept { std::fre
 __attribute__((noinline)) void operator delete(void* memory, std::size_t) noexcept {
   std::free(memory);
 }
+#endif

@@ -271,6 +271,11 @@ int Selector::wait(DescriptorWait& wait) {
   wait.previous = nullptr;
   for (; *end != nullptr; end = &(*end)->next) wait.previous = *end;
   *end = &wait;
+  if (wait.previous != nullptr && its.events != 0 && its.watch == nullptr) {
+    // The others may wait for a descriptor that was closed without our being told: epoll is asked.
+    its.events = 0;
+    --watched_;
+  }
   const int error = arm(wait.fd, its);
   if (error != 0) {
     unlist(its, wait);

@@ -86,6 +86,8 @@ async def group(run, frame, statement, details):
             return await run.run(statement.sections[0][2], frame)
     finally:
         details[0] = f' {asyncio.current_task().cancelling()}'
+        # Before 3.13.3 a group that has ended keeps its task, and with it the report of its error.
+        scope._parent_task = None
         del scope
 
 

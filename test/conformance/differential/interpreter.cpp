@@ -229,6 +229,7 @@ std::vector<std::string> Interpreter::execute() {
   clock.attach(loop);
   start_ = loop.time();
   asyncio::set_event_loop(loop);
+  if (scenario_.eager) loop.set_task_factory(asyncio::eager_task_factory);
   loop.set_exception_handler(
       [this](const asyncio::EventLoop&, const asyncio::ExceptionContext& c) { on_error(c); });
   for (const Statement& declaration : scenario_.objects) immediate(*this, declaration);

@@ -86,7 +86,8 @@ asyncio::Coroutine<Value> one(Interpreter& run, const std::string& who,
                               const Statement& statement) {
   Statement inner{.line = statement.line,
                   .op = statement.args[1],
-                  .args = {statement.args.begin() + 2, statement.args.end()}};
+                  .args = {statement.args.begin() + 2, statement.args.end()},
+                  .sections = {}};
   return asyncio::Coroutine<Value>(
       [&run, who, inner = std::move(inner)] { return wait_for_it(run, who, inner); });
 }

@@ -61,6 +61,7 @@ async def ascompleted(run, frame, statement):
             try:
                 note(f'next {run.value(await awaitable)}')
             except Exception as error:
+                error.__traceback__ = None  # this frame would keep what the iterator holds
                 note(f'next {show_error(error)}')
     else:
         async for future in futures:
