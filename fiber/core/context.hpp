@@ -17,7 +17,7 @@ namespace fiber::core {
 
 struct Stack;
 
-// Mirrors the C++ ABI's __cxa_eh_globals; copied as a whole, which takes one load and one store.
+// Mirrors the C++ ABI's __cxa_eh_globals.
 struct CxxExceptionState {
   void* caught;
   unsigned int uncaught;
@@ -26,7 +26,8 @@ struct CxxExceptionState {
 // A place to come back to: filled by the switch that leaves it.
 struct Context {
   void* sp = nullptr;
-  CxxExceptionState exceptions{};
+  void* caught = nullptr;
+  unsigned int uncaught = 0;
   int error_number = 0;
   Stack* stack = nullptr;
 };

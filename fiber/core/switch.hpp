@@ -10,13 +10,15 @@
 namespace fiber::core {
 
 inline void save(ThreadState& thread, Context& from) noexcept {
-  from.exceptions = *thread.exceptions;
+  from.caught = thread.exceptions->caught;
+  from.uncaught = thread.exceptions->uncaught;
   from.error_number = *thread.error_number;
   from.stack = thread.stack;
 }
 
 inline void restore(ThreadState& thread, const Context& own) noexcept {
-  *thread.exceptions = own.exceptions;
+  thread.exceptions->caught = own.caught;
+  thread.exceptions->uncaught = own.uncaught;
   *thread.error_number = own.error_number;
 }
 

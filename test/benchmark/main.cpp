@@ -1,89 +1,25 @@
 // Measures our works and our peers' in one run and prints a table: medians of several rounds,
-// interleaved at random so that the machine's drift hits all alike, and ratios to our figure.
+// interleaved at random so that the machine's drift hits all alike, with their spread and the ratios
+// to our figure.
 //
-//   bench [--peers=DIR] [--quick] [Google Benchmark's options, such as --benchmark_out=FILE]
+//   bench [GROUP...] [--json FILE] [--peers DIR] [--quick] [Google Benchmark's options]
 //
-// With --peers the programs of that directory (CPython, Go) are run too, when their tools are there.
+// Groups: switches generators tasks synchronization threads growth scale memory echo; all of them
+// unless some are named. With --peers the programs of that directory (CPython, Go, echo servers) are
+// run too, where their tools are there.
+#include "memory.hpp"
+#include "table.hpp"
 #include "works.hpp"
 
-#include <algorithm>
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
-#include <memory>
+#include <set>
 #include <string>
 #include <vector>
-
-namespace {
-
-struct Row {
-  std::string work;
-  std::map<std::string, double> nanoseconds;
-};
-
-class Table final : public benchmark::BenchmarkReporter {
- public:
-  bool ReportContext(const Context&) override { return true; }
-
-  void ReportRuns(const std::vector<Run>& runs) override {
-    for (const Run& run : runs) {
-      if (run.run_type != Run::RT_Aggregate || run.aggregate_name != "median") continue;
-      std::string name = run.run_name.function_name;
-      const auto items = run.counters.find("items_per_second");
-      if (items == run.counters.end()) continue;
-      const auto slash = name.rfind('/');
-      add(name.substr(0, slash), name.substr(slash + 1), 1e9 / items->second.value);
-    }
-  }
-
-  void add(const std::string& work, const std::string& who, double nanoseconds) {
-    auto row = std::find_if(rows_.begin(), rows_.end(),
-                            [&](const Row& each) { return each.work == work; });
-    if (row == rows_.end()) row = rows_.insert(rows_.end(), Row{work, {}});
-    row->nanoseconds[who] = nanoseconds;
-  }
-
-  // Lines "work<TAB>who<TAB>nanoseconds" from a peer's program.
-  void read(const std::string& command) {
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> pipe(::popen(command.c_str(), "r"),
-                                                               ::pclose);
-    if (!pipe) return;
-    char line[512];
-    while (std::fgets(line, sizeof line, pipe.get()) != nullptr) {
-      const std::string text = line;
-      const auto first = text.find('\t');
-      const auto second = text.find('\t', first + 1);
-      if (second == std::string::npos) continue;
-      add(text.substr(0, first), text.substr(first + 1, second - first - 1),
-          std::stod(text.substr(second + 1)));
-    }
-  }
-
-  void print() const {
-    std::printf("\n%-42s %10s   %s\n", "work (nanoseconds per item)", "fiber",
-                "others, and how often our time they take");
-    for (const Row& row : rows_) {
-      const auto ours = row.nanoseconds.find("fiber");
-      std::printf("%-42s", row.work.c_str());
-      if (ours != row.nanoseconds.end())
-        std::printf(" %10.1f  ", ours->second);
-      else
-        std::printf(" %10s  ", "");
-      for (const auto& [who, nanoseconds] : row.nanoseconds) {
-        if (who == "fiber") continue;
-        std::printf(" %s %.1f", who.c_str(), nanoseconds);
-        if (ours != row.nanoseconds.end()) std::printf(" (x%.2f)", nanoseconds / ours->second);
-        std::printf(";");
-      }
-      std::printf("\n");
-    }
-  }
-
- private:
-  std::vector<Row> rows_;
-};
-
-}  // namespace
 
 namespace works {
 
@@ -94,37 +30,124 @@ void settle_floating_point() {
 
 }  // namespace works
 
+namespace {
+
+const std::map<std::string, void (*)()> groups = {
+    {"switches", works::add_switches}, {"generators", works::add_generators},
+    {"tasks", works::add_tasks},       {"synchronization", works::add_synchronization},
+    {"threads", works::add_threads},   {"growth", works::add_growth},
+    {"scale", works::add_scale},
+};
+
+struct Options {
+  std::set<std::string> chosen;
+  std::string peers;
+  std::string json;
+  std::vector<char*> rest;
+};
+
+bool has(const char* test) {
+  return std::system((std::string(test) + " >/dev/null 2>&1").c_str()) == 0;
+}
+
+std::string quoted(const std::string& path) { return "'" + path + "'"; }
+
+// Where this program lies, with the echo servers beside it.
+std::string own_path() {
+  char path[4096];
+  const ssize_t length = ::readlink("/proc/self/exe", path, sizeof path);
+  return length > 0 ? std::string(path, static_cast<std::size_t>(length)) : "bench";
+}
+
+void read_peers(works::Table& table, const Options& options) {
+  std::string names;
+  for (const std::string& name : options.chosen) names += " " + name;
+  std::string python;
+  for (const char* candidate : {"/usr/bin/python3", "python3"})
+    if (python.empty() && has((std::string(candidate) + " -c 'import greenlet, uvloop'").c_str()))
+      python = candidate;
+  if (python.empty() && has("command -v python3")) python = "python3";
+  if (python.empty()) {
+    table.missing("CPython", "python3");
+  } else {
+    if (!has((python + " -c 'import greenlet'").c_str()))
+      table.missing("greenlet", "python3-greenlet");
+    if (!has((python + " -c 'import uvloop'").c_str())) table.missing("uvloop", "python3-uvloop");
+    table.read(python + " " + quoted(options.peers + "/cpython.py") + names);
+  }
+  if (has("command -v go"))
+    table.read("GOMAXPROCS=1 go run " + quoted(options.peers + "/golang.go") + names);
+  else
+    table.missing("Go", "golang-go");
+#ifndef BENCHMARK_BOOST_FIBER
+  table.missing("Boost.Fiber", "libboost-fiber-dev");
+#endif
+#ifndef BENCHMARK_BOOST_COROUTINE2
+  table.missing("Boost.Coroutine2", "libboost-dev");
+#endif
+#ifndef BENCHMARK_LIBUV
+  table.missing("libuv", "libuv1-dev");
+#endif
+  if (options.chosen.count("echo") != 0 && !python.empty()) {
+    const std::string own = own_path();
+    table.read(python + " " + quoted(options.peers + "/echo.py") + " " +
+               quoted(own.substr(0, own.rfind('/'))));
+  }
+}
+
+int usage(const char* what) {
+  std::fprintf(stderr, "bench: %s; see the head of test/benchmark/main.cpp\n", what);
+  return 2;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   works::settle_floating_point();
-  std::string peers;
-  std::vector<char*> arguments{argv[0]};
+  Options options;
   static char interleave[] = "--benchmark_enable_random_interleaving=true";
   static char repetitions[] = "--benchmark_repetitions=7";
   static char quick[] = "--benchmark_repetitions=3";
   static char short_time[] = "--benchmark_min_time=0.05";
-  arguments.push_back(interleave);
-  arguments.push_back(repetitions);
-  arguments.push_back(short_time);
+  options.rest = {argv[0], interleave, repetitions, short_time};
   for (int i = 1; i < argc; ++i) {
-    if (std::strncmp(argv[i], "--peers=", 8) == 0)
-      peers = argv[i] + 8;
-    else if (std::strcmp(argv[i], "--quick") == 0)
-      arguments.push_back(quick);
-    else
-      arguments.push_back(argv[i]);
+    const std::string word = argv[i];
+    if (word == "--memory" && i + 1 < argc) return works::measure_memory(argv[i + 1]) ? 0 : 2;
+    if (word == "--json" || word == "--peers") {
+      if (++i == argc) return usage("a file or directory is missing after the last option");
+      (word == "--json" ? options.json : options.peers) = argv[i];
+    } else if (word == "--quick") {
+      options.rest.push_back(quick);
+    } else if (word[0] == '-') {
+      options.rest.push_back(argv[i]);
+    } else if (groups.count(word) != 0 || word == "memory" || word == "echo") {
+      options.chosen.insert(word);
+    } else {
+      return usage(("there is no group '" + word + "'").c_str());
+    }
   }
-  works::add_switches();
-  works::add_generators();
-  works::add_tasks();
-  int count = static_cast<int>(arguments.size());
-  benchmark::Initialize(&count, arguments.data());
-  if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
-  Table table;
-  benchmark::RunSpecifiedBenchmarks(&table);
-  if (!peers.empty()) {
-    table.read("command -v python3 >/dev/null && python3 '" + peers + "/cpython.py'");
-    table.read("command -v go >/dev/null && GOMAXPROCS=1 go run '" + peers + "/golang.go'");
+  if (options.chosen.empty()) {
+    for (const auto& [name, add] : groups) options.chosen.insert(name);
+    options.chosen.insert({"memory", "echo"});
   }
+
+  int count = static_cast<int>(options.rest.size());
+  benchmark::Initialize(&count, options.rest.data());
+  if (benchmark::ReportUnrecognizedArguments(count, options.rest.data())) return 2;
+  works::Table table;
+  for (const char* name : {"switches", "generators", "tasks", "synchronization", "threads",
+                           "growth", "scale"}) {
+    if (options.chosen.count(name) == 0) continue;
+    groups.at(name)();
+    benchmark::RunSpecifiedBenchmarks(&table);
+    benchmark::ClearRegisteredBenchmarks();
+  }
+  if (options.chosen.count("memory") != 0)
+    for (const std::string& name : works::memory_works())
+      table.read(quoted(own_path()) + " --memory " + quoted(name));
+  if (!options.peers.empty()) read_peers(table, options);
   table.print();
+  if (!options.json.empty() && !table.write_json(options.json))
+    return usage(("cannot write " + options.json).c_str());
   return 0;
 }

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include <chrono>
+#include <coroutine>
 #include <memory>
 #include <string>
 #include <vector>
@@ -81,12 +82,57 @@ class RawRing {
   long left_ = 0;
 };
 
+// The stackless limit: C++20 coroutines that are resumed in turn.
+class StacklessRing {
+ public:
+  explicit StacklessRing(std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) members_.push_back(member());
+  }
+  StacklessRing(const StacklessRing&) = delete;
+  StacklessRing& operator=(const StacklessRing&) = delete;
+  ~StacklessRing() {
+    for (const auto one : members_) one.destroy();
+  }
+
+  void run(long switches) {
+    for (std::size_t at = 0; switches > 0; --switches) {
+      members_[at].resume();
+      at = at + 1 == members_.size() ? 0 : at + 1;
+    }
+  }
+
+ private:
+  struct Coroutine {
+    struct promise_type {
+      std::coroutine_handle<> get_return_object() {
+        return std::coroutine_handle<promise_type>::from_promise(*this);
+      }
+      std::suspend_always initial_suspend() noexcept { return {}; }
+      std::suspend_always final_suspend() noexcept { return {}; }
+      void return_void() noexcept {}
+      void unhandled_exception() { std::terminate(); }
+    };
+    Coroutine(std::coroutine_handle<> made) : handle(made) {}  // NOLINT
+    operator std::coroutine_handle<>() const { return handle; }  // NOLINT
+    std::coroutine_handle<> handle;
+  };
+  static Coroutine member() {
+    for (;;) co_await std::suspend_always();
+  }
+  std::vector<std::coroutine_handle<>> members_;
+};
+
 // Each figure is taken inside the loop, without its start and end.
 void add_sleep0(long tasks) {
   const std::string work = "sleep(0), " + std::to_string(tasks) + " tasks";
   const long items = std::max(2'000'000L, tasks * 10);
   add(work, "raw Boost.Context", items, [tasks](long count) {
     RawRing ring(static_cast<std::size_t>(tasks));
+    ring.run(count);
+    return count;
+  });
+  add(work, "C++20 coroutine", items, [tasks](long count) {
+    StacklessRing ring(static_cast<std::size_t>(tasks));
     ring.run(count);
     return count;
   });
@@ -152,37 +198,6 @@ void add_tasks() {
 
   for (const long tasks : {10L, 1'000L, 1'000'000L}) add_gather(tasks);
 
-  add("queue ping-pong, round trip", "fiber", 300'000, [](long items) {
-    asyncio::run([&] {
-      asyncio::Queue<int> there(1);
-      asyncio::Queue<int> back(1);
-      auto echo = asyncio::create_task([&] {
-        for (long i = 0; i < items; ++i) await(back.put(await(there.get())));
-      });
-      for (long i = 0; i < items; ++i) {
-        await(there.put(1));
-        await(back.get());
-      }
-      await(echo);
-    });
-    return items;
-  });
-#ifdef BENCHMARK_BOOST_FIBER
-  add("queue ping-pong, round trip", "Boost.Fiber", 300'000, [](long items) {
-    boost::fibers::buffered_channel<int> there(2);
-    boost::fibers::buffered_channel<int> back(2);
-    boost::fibers::fiber echo([&] {
-      for (long i = 0; i < items; ++i) back.push(there.value_pop());
-    });
-    for (long i = 0; i < items; ++i) {
-      there.push(1);
-      back.value_pop();
-    }
-    echo.join();
-    return items;
-  });
-#endif
-
   add("cancel 100000 sleeping tasks", "fiber", 100'000, [](long items) {
     asyncio::run([&] {
       std::vector<asyncio::Task<>> all;
@@ -198,13 +213,6 @@ void add_tasks() {
     asyncio::run([&] {
       const asyncio::EventLoop loop = asyncio::get_running_loop();
       for (long i = 0; i < items; ++i) loop.call_later(std::chrono::hours(1), [] {}).cancel();
-    });
-    return items;
-  });
-  add("run_in_executor, round trip", "fiber", 5'000, [](long items) {
-    asyncio::run([&] {
-      const asyncio::EventLoop loop = asyncio::get_running_loop();
-      for (long i = 0; i < items; ++i) await(loop.run_in_executor(nullptr, [] { return 1; }));
     });
     return items;
   });

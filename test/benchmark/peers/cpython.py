@@ -1,13 +1,19 @@
-"""The works of the benchmark on CPython: lines "work<TAB>who<TAB>nanoseconds"."""
+"""The works of the benchmark on CPython: lines "work<TAB>who<TAB>median<TAB>low<TAB>high" in
+nanoseconds, of the groups that are named as arguments (all of them without arguments)."""
 import asyncio
 import gc
 import statistics
+import sys
 import time
 
 try:
     import greenlet
 except ImportError:
     greenlet = None
+try:
+    import uvloop
+except ImportError:
+    uvloop = None
 
 
 def report(work, who, items, body):
@@ -18,7 +24,8 @@ def report(work, who, items, body):
         body(items)
         times.append((time.perf_counter() - start) / items * 1e9)
     gc.enable()
-    print(f"{work}\t{who}\t{statistics.median(times):.1f}", flush=True)
+    print(work, who, f"{statistics.median(times):.1f}", f"{min(times):.1f}", f"{max(times):.1f}",
+          sep="\t", flush=True)
 
 
 def switches(items):
@@ -91,11 +98,27 @@ def ping_pong(items):
     asyncio.run(main())
 
 
-if greenlet:
+def chosen(group):
+    return len(sys.argv) == 1 or group in sys.argv[1:]
+
+
+def loops():
+    """CPython's own loop, then uvloop."""
+    yield "CPython"
+    if uvloop:
+        uvloop.install()
+        yield "uvloop"
+
+
+if chosen("switches") and greenlet:
     report("switch one way", "CPython greenlet", 400_000, switches)
-report("generator, per item", "CPython", 1_000_000, generator)
-for count in (10, 1_000, 100_000):
-    report(f"sleep(0), {count} tasks", "CPython", max(100_000, count), sleep0(count))
-report("create and await one task", "CPython", 50_000, create)
-report("gather of 1000000 that return at once", "CPython", 100_000, gather)
-report("queue ping-pong, round trip", "CPython", 30_000, ping_pong)
+if chosen("generators"):
+    report("generator, per item", "CPython", 1_000_000, generator)
+for loop in loops():
+    if chosen("tasks"):
+        for count in (10, 1_000, 100_000):
+            report(f"sleep(0), {count} tasks", loop, max(100_000, count), sleep0(count))
+        report("create and await one task", loop, 50_000, create)
+        report("gather of 1000000 that return at once", loop, 1_000_000, gather)
+    if chosen("synchronization"):
+        report("queue ping-pong, round trip", loop, 30_000, ping_pong)

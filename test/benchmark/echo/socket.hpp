@@ -1,0 +1,66 @@
+// Plain sockets for the programs of the echo row. An error ends the program.
+#pragma once
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+
+namespace echo {
+
+inline void check(bool good, const char* what) {
+  if (good) return;
+  std::perror(what);
+  std::exit(1);
+}
+
+inline sockaddr_in loopback(int port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  return address;
+}
+
+inline void no_delay(int fd) {
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+// Listens on a port of the system's choice, and prints it.
+inline int listen_somewhere(int type_flags) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | type_flags, 0);
+  check(fd >= 0, "socket");
+  sockaddr_in address = loopback(0);
+  socklen_t size = sizeof address;
+  check(::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0, "bind");
+  check(::listen(fd, 1024) == 0, "listen");
+  check(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0, "getsockname");
+  std::printf("%d\n", ntohs(address.sin_port));
+  std::fflush(stdout);
+  return fd;
+}
+
+inline int connect_to(int port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  check(fd >= 0, "socket");
+  const sockaddr_in address = loopback(port);
+  check(::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0, "connect");
+  no_delay(fd);
+  return fd;
+}
+
+inline void send_all(int fd, const char* data, std::size_t size) {
+  while (size > 0) {
+    const ssize_t sent = ::send(fd, data, size, MSG_NOSIGNAL);
+    check(sent > 0, "send");
+    data += sent;
+    size -= static_cast<std::size_t>(sent);
+  }
+}
+
+}  // namespace echo

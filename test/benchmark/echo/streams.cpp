@@ -1,0 +1,26 @@
+// The echo server on our streams: a task for each connection. It prints its port.
+#include <fiber/asyncio.hpp>
+
+#include <cstdio>
+
+using namespace fiber;
+using asyncio::await;
+
+int main() {
+  asyncio::run([] {
+    const auto server = await(asyncio::start_server(
+        [](asyncio::StreamReader reader, asyncio::StreamWriter writer) {
+          for (;;) {
+            const std::string data = await(reader.read(64 * 1024));
+            if (data.empty()) break;
+            writer.write(data);
+            await(writer.drain());
+          }
+          writer.close();
+        },
+        "127.0.0.1", 0));
+    std::printf("%d\n", server.sockets().front().port());
+    std::fflush(stdout);
+    await(server.serve_forever());
+  });
+}

@@ -1,0 +1,93 @@
+// A million tasks, beside the floor that the kernel's page faults set.
+#include "works.hpp"
+
+#include <fiber/asyncio.hpp>
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <thread>
+#include <vector>
+
+namespace works {
+namespace {
+
+using fiber::asyncio::await;
+using namespace std::chrono_literals;
+namespace asyncio = fiber::asyncio;
+using Seconds = std::chrono::duration<double>;
+using Clock = std::chrono::steady_clock;
+
+constexpr long kMillion = 1'000'000;
+
+// One page of each of as many stacks: less than this no program with stacks can do.
+Seconds touch_pages(long count) {
+  constexpr std::size_t kStack = 256 * 1024;
+  const std::size_t bytes = static_cast<std::size_t>(count) * kStack;
+  const auto start = Clock::now();
+  auto* memory = static_cast<char*>(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  ::madvise(memory, bytes, MADV_NOHUGEPAGE);
+  for (std::size_t at = kStack - 64; at < bytes; at += kStack) memory[at] = 1;
+  const Seconds took = Clock::now() - start;
+  ::munmap(memory, bytes);
+  return took;
+}
+
+// Beyond the sleep: until all have gone to sleep, and from their deadline until all are joined.
+Seconds sleepers(long count, std::chrono::nanoseconds bedtime) {
+  Seconds took{};
+  asyncio::run([&] {
+    const auto start = Clock::now();
+    const auto deadline = start + bedtime;
+    std::vector<asyncio::Task<>> all;
+    all.reserve(static_cast<std::size_t>(count));
+    for (long i = 0; i < count; ++i)
+      all.push_back(asyncio::create_task([deadline] {
+        await(asyncio::sleep(deadline - Clock::now()));
+      }));
+    await(asyncio::sleep(0));
+    const auto asleep = Clock::now();
+    await(asyncio::gather(all));
+    all.clear();
+    took = (asleep - start) + (Clock::now() - std::max(deadline, asleep));
+  });
+  return took;
+}
+
+long skynet(long number, long size) {
+  if (size == 1) return number;
+  std::vector<asyncio::Coroutine<long>> children;
+  const long part = size / 10;
+  for (long i = 0; i < 10; ++i)
+    children.emplace_back([number, part, i] { return skynet(number + i * part, part); });
+  long sum = 0;
+  for (const long result : await(asyncio::gather(std::move(children)))) sum += result;
+  return sum;
+}
+
+}  // namespace
+
+void add_scale() {
+  add_timed("1000000 sleepers, first round", "one page touched each", kMillion, touch_pages);
+  add_timed("1000000 sleepers, first round", "fiber", kMillion, [](long count) {
+    // A thread of its own has stacks that nobody has touched.
+    Seconds took{};
+    std::thread([&] { took = sleepers(count, 8s); }).join();
+    return took;
+  });
+  add_timed("1000000 sleepers, warm stacks", "fiber", kMillion, [](long count) {
+    Seconds took{};
+    std::thread([&] {
+      sleepers(count, 8s);
+      took = sleepers(count, 4s);
+    }).join();
+    return took;
+  });
+  add("skynet, 1000000 tasks in a tree", "fiber", kMillion, [](long items) {
+    asyncio::run([items] { benchmark::DoNotOptimize(skynet(0, items)); });
+    return items;
+  });
+}
+
+}  // namespace works
