@@ -8,9 +8,10 @@ build_packages=(g++ meson ninja-build pkg-config libboost-context-dev doctest-de
 # What samples/legacy and its tests use besides.
 # shellcheck disable=SC2034
 sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-dev postgresql)
-# What the suite `legacy` uses besides.
+# What the suites `legacy` and `conditions` use besides.
 # shellcheck disable=SC2034
-legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light libssl-dev)
+legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light libssl-dev
+  libjemalloc2 libmimalloc2.0)
 
 # The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
 if [ -n "${CXX:-}" ] && [ -z "${CC:-}" ]; then
@@ -76,6 +77,8 @@ present() {
     libsqlite3-dev) has_header sqlite3.h ;;
     libglib2.0-dev) pkg-config --exists glib-2.0 ;;
     libuv1-dev) has_header uv.h ;;
+    libjemalloc2) compgen -G '/usr/lib/*/libjemalloc.so.2' >/dev/null ;;
+    libmimalloc2.0) compgen -G '/usr/lib/*/libmimalloc.so.2.0' >/dev/null ;;
     libpq-dev) pkg-config --exists libpq ;;
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ;;
     libmariadb-dev) pkg-config --exists libmariadb ;;
