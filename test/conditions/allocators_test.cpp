@@ -36,9 +36,9 @@ void run_with(const std::string& allocator) {
     }
     const support::ChildResult result = support::run_child(
         {.program = "/usr/bin/env", .arguments = {"LD_PRELOAD=" + library, path}});
-    CAPTURE(program);
+    CAPTURE(path);
     CAPTURE(result.out());
-    CHECK(result.errors == "");
+    CAPTURE(result.errors);
     CHECK(result.status == 0);
   }
 }
