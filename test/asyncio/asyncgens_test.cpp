@@ -145,7 +145,8 @@ TEST_CASE("those that are still held are closed together when the loop ends") {
   std::vector<Generator<int>> kept;
   run([&] {
     for (const char* name : {"k1", "k2", "k3"}) kept.push_back(counting(trace, name));
-    trace(kept[0].next(), kept[1].next());
+    const int first = kept[0].next();
+    trace(first, kept[1].next());
     for (const int item : kept[2]) static_cast<void>(item);
     trace("main ends");
   });

@@ -60,7 +60,8 @@ TEST_CASE("a task cancelled before its first step never runs its body") {
       const Local local{&destroyed};
       trace("body");
     });
-    trace("cancel -> ", task.cancel(), " cancelled() ", task.cancelled(), " cancelling() ",
+    const bool asked = task.cancel();
+    trace("cancel -> ", asked, " cancelled() ", task.cancelled(), " cancelling() ",
           task.cancelling());
     turns(1);
     trace("done ", task.done(), " cancelled ", task.cancelled());
@@ -84,9 +85,11 @@ TEST_CASE("a waiting task sees the cancellation an iteration later, with its mes
       }
     });
     turns(1);
-    trace("cancel ", task.cancel("msg"), " future cancelled at once: ", future.cancelled());
+    const bool asked = task.cancel("msg");
+    trace("cancel ", asked, " future cancelled at once: ", future.cancelled());
     turns(1);
-    trace("cancelled ", task.cancelled(), " cancel again ", task.cancel());
+    trace("cancelled ", task.cancelled());
+    trace("cancel again ", task.cancel());
     trace("await -> ", thrown_by([&] { await(task); }));
     trace("result -> ", thrown_by([&] { task.result(); }));
     trace("exception -> ", thrown_by([&] { static_cast<void>(task.exception()); }));
@@ -94,7 +97,7 @@ TEST_CASE("a waiting task sees the cancellation an iteration later, with its mes
   CHECK(trace.take() ==
         "[2] cancel True future cancelled at once: True | "
         "[3] got CancelledError('msg') fut.cancelled True | "
-        "[3] cancelled True cancel again False | [3] await -> CancelledError('msg') | "
+        "[3] cancelled True | [3] cancel again False | [3] await -> CancelledError('msg') | "
         "[3] result -> CancelledError() | [3] exception -> CancelledError()");
 }
 
@@ -197,7 +200,8 @@ TEST_CASE("a task may swallow cancellations; the count remains until uncancel") 
     task.cancel();
     turns(1);
     task.cancel();
-    trace(await(task), " ", task.cancelled(), " cancelling after ", task.cancelling());
+    const std::string result = await(task);
+    trace(result, " ", task.cancelled(), " cancelling after ", task.cancelling());
   });
   CHECK(trace.take() ==
         "[3] swallowed 0 cancelling 1 | [4] swallowed 1 cancelling 2 | [4] uncancel -> 1 0 0 | "
@@ -298,7 +302,8 @@ TEST_CASE("a cancellation goes to the task that is awaited, which may swallow it
       });
       auto outer = create_task([&trace, inner] {
         try {
-          trace("outer got ", await(inner), " cancelling ", cancelling());
+          const std::string got = await(inner);
+          trace("outer got ", got, " cancelling ", cancelling());
         } catch (const CancelledError&) {
           trace("outer cancelled; inner.cancelled ", inner.cancelled());
           throw;

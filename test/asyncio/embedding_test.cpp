@@ -217,7 +217,8 @@ TEST_CASE("next_deadline and poll_timeout tell when the next turn is due") {
 
   host.loop.call_soon([] {});
   CHECK(host.loop.poll_timeout() == 0);
-  CHECK(*host.loop.next_deadline() <= host.loop.time());
+  const auto deadline = *host.loop.next_deadline();
+  CHECK(deadline <= host.loop.time());
   host.settle();
   std::thread([&] { host.loop.call_soon_threadsafe([] {}); }).join();
   CHECK(host.loop.poll_timeout() == 0);

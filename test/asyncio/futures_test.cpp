@@ -97,7 +97,8 @@ TEST_CASE("removing a callback removes all that are equal, and none once the fut
     future.add_done_callback(plain);
     future.add_done_callback(other);
     future.add_done_callback(plain);
-    trace("removed ", future.remove_done_callback(plain), " ", future.remove_done_callback(plain));
+    const std::size_t removed = future.remove_done_callback(plain);
+    trace("removed ", removed, " ", future.remove_done_callback(plain));
     future.set_result(1);
     trace("after done ", future.remove_done_callback(other));
     turns(1);
@@ -113,7 +114,8 @@ TEST_CASE("a handle removes the one callback that it came with") {
     const asyncio::Handle first = future.add_done_callback(callback("first"));
     future.add_done_callback(callback("second"));
     const asyncio::Handle third = future.add_done_callback(callback("third"));
-    trace(future.remove_done_callback(first), future.remove_done_callback(first));
+    const std::size_t removed = future.remove_done_callback(first);
+    trace(removed, future.remove_done_callback(first));
     future.set_result(1);
     third.cancel();  // queued, but not called yet
     turns(1);

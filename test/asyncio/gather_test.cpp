@@ -41,7 +41,8 @@ TEST_CASE("a gather of what is done is done, and does not suspend") {
     await(b);
     auto all = gather(a, b);
     trace("gather done at once? ", all.done());
-    trace(std::get<0>(await(all)), std::get<1>(await(all)));
+    const auto results = await(all);
+    trace(std::get<0>(results), std::get<1>(results));
   });
   CHECK(trace.take() == "[3] gather done at once? True | [3] 12");
 }

@@ -114,7 +114,8 @@ TEST_CASE("a gather can be shielded, and shields be gathered") {
     auto all = asyncio::gather(shielded);
     turns(1);
     all.cancel();
-    trace(thrown_by([&] { await(all); }), " ", shielded.cancelled(), " ", a.cancelled());
+    const auto thrown = thrown_by([&] { await(all); });
+    trace(thrown, " ", shielded.cancelled(), " ", a.cancelled());
     trace(await(a));
   });
   CHECK(trace.take() ==

@@ -204,7 +204,8 @@ TEST_CASE("wrap_future passes ends and cancellations on in both directions") {
       futures::Future<int> source;
       auto wrapped = asyncio::wrap_future(source);
       source.cancel();
-      trace(thrown_by([&] { await(wrapped); }), " ", wrapped.cancelled());
+      const auto thrown = thrown_by([&] { await(wrapped); });
+      trace(thrown, " ", wrapped.cancelled());
     }
     {
       futures::Future<int> source;
@@ -227,7 +228,8 @@ TEST_CASE("wrap_future passes ends and cancellations on in both directions") {
     futures::Future<int> source;
     source.set_result(3);
     auto wrapped = asyncio::wrap_future(source);
-    trace(wrapped.done(), " ", await(wrapped));
+    const bool at_once = wrapped.done();
+    trace(at_once, " ", await(wrapped));
     futures::Future<int> failing;
     auto failed = asyncio::wrap_future(failing);
     failing.set_exception(fiber::ValueError("x"));

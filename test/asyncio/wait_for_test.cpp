@@ -78,7 +78,8 @@ TEST_CASE("without any time, what is done gives its result, and what is not is c
     for (int turn : {0, 1}) {
       auto task = create_task([&] { turns(2); });
       turns(turn);
-      trace(thrown_by([&] { await(wait_for(task, 0s)); }), " ", task.cancelled());
+      const auto thrown = thrown_by([&] { await(wait_for(task, 0s)); });
+      trace(thrown, " ", task.cancelled());
     }
   });
   CHECK(trace.take() ==
