@@ -114,7 +114,8 @@ GreenletObject* GreenletThread::drop(GreenletObject* object) noexcept {
   --object->refs;
   if (!object->unreferenced() || object->state == GreenletState::current) return nullptr;
   if (object->state == GreenletState::suspended) {
-    if (object->is_main || object->unkillable) return nullptr;
+    // One that waits is its loop's to continue, until it is done.
+    if (object->is_main || object->unkillable || object->waiting) return nullptr;
     unwind(object);
     if (object->state != GreenletState::dead || !object->unreferenced()) return nullptr;
   }

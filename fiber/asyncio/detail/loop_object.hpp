@@ -34,6 +34,7 @@
 #include <string>
 #include <string_view>
 #include <typeinfo>
+#include <utility>
 #include <vector>
 
 namespace fiber::concurrent::futures {
@@ -166,6 +167,33 @@ struct ParkedFiber {
   ParkedFiber* next;
 };
 
+// Lives while code of the user's may run between two fibers, and may switch: what counts as current
+// does not wait then. On the stack of a fiber that has ended, that is the hub, whose own place, where
+// it was left, is kept.
+class Interlude {
+ public:
+  explicit Interlude(fiber::detail::GreenletObject* current) noexcept
+      : current_(current),
+        place_(current->context),
+        state_(current->state),
+        waiting_(std::exchange(current->waiting, false)) {
+    current->state = fiber::detail::GreenletState::current;
+  }
+  Interlude(const Interlude&) = delete;
+  Interlude& operator=(const Interlude&) = delete;
+  ~Interlude() {
+    current_->context = place_;
+    current_->state = state_;
+    current_->waiting = waiting_;
+  }
+
+ private:
+  fiber::detail::GreenletObject* current_;
+  core::Context place_;
+  fiber::detail::GreenletState state_;
+  bool waiting_;
+};
+
 // How a task is to begin.
 struct TaskArguments {
   std::string name = {};                                  // "": "Task-N"
@@ -233,7 +261,7 @@ class FIBER_API LoopObject {
   void step_eagerly(TaskBase& task);
   // Suspends the running task until something makes it ready. The caller registered it before.
   FIBER_INLINE void suspend(TaskBase* task);
-  FIBER_INLINE fiber::detail::GreenletObject* next_greenlet();
+  FIBER_INLINE fiber::detail::GreenletObject* next_greenlet(bool fiber_has_ended = false);
   void start_task(TaskBase* task);
   void abandon(TaskBase* task) noexcept;
   void abandon_all() noexcept;

@@ -25,6 +25,8 @@ void LoopObject::start_task(TaskBase* task) {
   for (;;) {
     starting = nullptr;
     if (task->must_cancel_) {
+      current_task = nullptr;
+      const Interlude interlude(greenlets->current);
       task->end_unstarted();
     } else {
       ParkedFiber* parked = parked_;
@@ -34,6 +36,8 @@ void LoopObject::start_task(TaskBase* task) {
         stack = parked != nullptr ? parked->stack
                                   : greenlets->thread.pool.allocate(task->greenlet().stack_size);
       } catch (...) {
+        current_task = nullptr;
+        const Interlude interlude(greenlets->current);
         task->destroy_callable();
         task->set_exception(std::current_exception());
         task->ended();
@@ -94,12 +98,20 @@ void LoopObject::task_main(void* argument) {
       task->ended();
       next = loop->hub;
     } else {
-      task->ended();
-      next = loop->interrupt == nullptr ? loop->next_greenlet() : loop->hub;
+      if (task->refs() == 1) {
+        const Interlude interlude(loop->hub);
+        task->ended();
+      } else {
+        task->ended();
+      }
+      next = loop->interrupt == nullptr ? loop->next_greenlet(true) : loop->hub;
     }
     while (next == nullptr && loop->starting->must_cancel_) {
-      std::exchange(loop->starting, nullptr)->end_unstarted();
-      next = loop->next_greenlet();
+      {
+        const Interlude interlude(loop->hub);
+        std::exchange(loop->starting, nullptr)->end_unstarted();
+      }
+      next = loop->next_greenlet(true);
     }
     if (next != nullptr) {
       greenlets.current = next;

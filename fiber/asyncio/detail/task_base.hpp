@@ -167,7 +167,7 @@ inline TaskBase& task_for_await() { return *running_for_await().task; }
 // The greenlet that is to run next: a task's, or the hub's when the next thing is a callback or the
 // batch is over. Steps of the library's own are run on the way. Null: the task in `starting` is to
 // be started.
-FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_greenlet() {
+FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_greenlet(bool fiber_has_ended) {
   for (;;) {
     if (batch_ >= kManyReady)
       fetch_ahead();
@@ -190,7 +190,16 @@ FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_greenlet() {
     --batch_;
     Leaf* leaf = entry.leaf();
     current_task = nullptr;  // what it drops may run code of the user's
-    leaf->run(leaf);
+    if (entry.kind() == Entry::Kind::leaf) {
+      leaf->run(leaf);
+    } else if (fiber_has_ended) {
+      const Interlude interlude(greenlets->current);
+      leaf->run(leaf);
+    } else {
+      greenlets->current->waiting = false;
+      leaf->run(leaf);
+      greenlets->current->waiting = true;
+    }
   }
   current_task = nullptr;
   return hub;

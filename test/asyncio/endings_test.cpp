@@ -1,0 +1,181 @@
+// What dies with tasks may run code of the user's, which may switch: wherever that happens, the loop
+// goes on.
+#include <fiber/asyncio.hpp>
+
+#include <doctest/doctest.h>
+
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "support/events.hpp"
+#include "support/trace.hpp"
+
+using namespace support;
+using asyncio::await;
+using asyncio::create_task;
+
+namespace {
+
+// Unwound, which takes two switches, when its last handle goes.
+fiber::greenlet suspended(Trace& trace, const std::string& name) {
+  fiber::greenlet made([&trace, name] {
+    const AtEnd end([&] { trace(name, asyncio::current_task() ? " in a task" : ""); });
+    fiber::getcurrent().parent().switch_();
+  });
+  made.switch_();
+  return made;
+}
+
+// A callable that holds one and returns it.
+auto returning(Trace& trace, const std::string& name) {
+  return [held = suspended(trace, name)]() mutable { return std::move(held); };
+}
+
+template <class F>
+class OnDeath {
+ public:
+  explicit OnDeath(F function) : function_(std::move(function)) {}
+  OnDeath(OnDeath&& other) noexcept
+      : function_(std::move(other.function_)), alive_(std::exchange(other.alive_, false)) {}
+  ~OnDeath() {
+    if (alive_) function_();
+  }
+
+ private:
+  F function_;
+  bool alive_ = true;
+};
+
+void all_endings(Trace& trace) {
+  { const auto task = create_task(returning(trace, "result")); }
+  turns(3);
+  {
+    const auto task = create_task(returning(trace, "unstarted"));
+    task.cancel();
+  }
+  turns(3);
+  {
+    const auto before = create_task([] {});
+    const auto task = create_task(returning(trace, "unstarted after another"));
+    task.cancel();
+  }
+  turns(3);
+  {
+    const auto both =
+        asyncio::gather(create_task(returning(trace, "gathered")), create_task([] {}));
+  }
+  turns(4);
+  {
+    const auto before = create_task([] { turns(1); });
+    const auto both =
+        asyncio::gather(create_task(returning(trace, "gathered, after an end")), create_task([] {}));
+    const auto after = create_task([] { turns(1); });
+  }
+  turns(4);
+  {
+    const auto outer = create_task([&trace] {
+      { const auto task = create_task(returning(trace, "eager"), {.eager_start = true}); }
+      turns(1);
+    }, {.eager_start = true});
+  }
+  turns(3);
+}
+
+constexpr const char* kAllEndings =
+    "[2] result | [5] unstarted | [8] unstarted after another | [12] gathered | "
+    "[16] gathered, after an end | [18] eager in a task";
+
+}  // namespace
+
+TEST_CASE("a suspended greenlet may die with a task, wherever the task ends") {
+  Trace trace;
+  run([&] { all_endings(trace); });
+  CHECK(trace.take() == kAllEndings);
+}
+
+TEST_CASE("the same in a loop that runs in a greenlet of its own") {
+  Trace trace;
+  fiber::greenlet runs([&] { run([&] { all_endings(trace); }); });
+  runs.switch_();
+  CHECK(runs.dead());
+  CHECK(trace.take() == kAllEndings);
+}
+
+TEST_CASE("the same in a loop that runs in a handler") {
+  Trace trace;
+  try {
+    throw fiber::ValueError("outer");
+  } catch (const fiber::ValueError&) {
+    run([&] { all_endings(trace); });
+    CHECK(caught() == "ValueError('outer')");
+  }
+  CHECK(trace.take() == kAllEndings);
+}
+
+TEST_CASE("what dies with a task may start greenlets and tasks, and cannot wait") {
+  Trace trace;
+  run([&] {
+    const auto dying = [&trace] {
+      return OnDeath([&trace] {
+        fiber::greenlet([&trace] { trace("greenlet"); }).switch_();
+        CHECK(thrown_by([] { await(asyncio::sleep(0)); }).starts_with("RuntimeError('await()"));
+        const auto task = create_task([&trace] { trace("task"); });
+      });
+    };
+    { const auto task = create_task([&dying] { return dying(); }); }
+    turns(3);
+    {
+      const auto task = create_task([held = dying()] { static_cast<void>(held); });
+      task.cancel();
+    }
+    turns(3);
+  });
+  CHECK(trace.take() == "[2] greenlet | [3] task | [5] greenlet | [6] task");
+}
+
+TEST_CASE("the greenlet that runs the loop outlives its last handle") {
+  Trace trace;
+  fiber::greenlet runs([&] {
+    const asyncio::EventLoop loop = virtual_loop();
+    {
+      const auto task = loop.create_task([&] {
+        runs = nullptr;
+        loop.stop();
+      });
+    }
+    loop.run_forever();
+    trace.outside("returned");
+    loop.close();
+  });
+  runs.switch_();
+  CHECK(trace.take() == "returned");
+}
+
+TEST_CASE("a greenlet that waits for the loop in a task outlives its last handle") {
+  for (const bool in_time : {false, true}) {
+    Trace trace;
+    run([&] {
+      fiber::greenlet inner;
+      const auto task = create_task([&] {
+        inner = fiber::greenlet([&] {
+          const AtEnd end([&] { trace("left"); });
+          if (in_time)
+            await(asyncio::sleep(1s));
+          else
+            await(asyncio::sleep(0));
+          trace("went on");
+        });
+        inner.switch_();
+        trace("back");
+      });
+      turns(1);
+      inner = nullptr;
+      trace("dropped");
+      await(task);
+    });
+    CHECK(trace.take() == (in_time ? "[2] dropped | [4] went on | [4] left | [4] back"
+                                   : "[2] dropped | [3] went on | [3] left | [3] back"));
+  }
+}
