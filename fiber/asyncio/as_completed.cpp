@@ -51,11 +51,11 @@ void CompletionOrder::on_done(Leaf* leaf) noexcept {
   } else {  // the time was up first
     node->wanted = FutureRef();
   }
-  order->node_over();
+  order->nodes_over(1);
 }
 
 void CompletionOrder::on_drop(LeafCallback* leaf) noexcept {
-  static_cast<Node*>(leaf)->order->node_over();
+  static_cast<Node*>(leaf)->order->nodes_over(1);
 }
 
 void CompletionOrder::on_timeout() {
@@ -66,17 +66,21 @@ void CompletionOrder::on_timeout() {
 }
 
 void CompletionOrder::remove_callbacks() noexcept {
+  std::size_t removed = 0;
   for (std::size_t i = 0; i < node_count_; ++i) {
     Node& node = nodes_[i];
     if (node.future == nullptr) continue;
     node.future->remove(&node);
     node.wanted = FutureRef();
-    node_over();
+    ++removed;
   }
+  nodes_over(removed);
 }
 
-void CompletionOrder::node_over() noexcept {
-  if (--registered_ == 0) unreference();
+void CompletionOrder::nodes_over(std::size_t count) noexcept {
+  if (count == 0) return;
+  registered_ -= count;
+  if (registered_ == 0) unreference();
 }
 
 void CompletionOrder::unreference() noexcept {

@@ -47,7 +47,7 @@ class FIBER_API CompletionOrder final : public SharedObject, LoopDependent {
     FutureRef wanted;
   };
   void on_timeout();
-  void node_over() noexcept;
+  void nodes_over(std::size_t count) noexcept;  // may end this
   static void on_done(Leaf* leaf) noexcept;
   static void on_drop(LeafCallback* leaf) noexcept;
   void remove_callbacks() noexcept;

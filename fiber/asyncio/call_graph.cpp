@@ -167,7 +167,8 @@ std::string format_all_call_graphs(const EventLoop& loop) {
   const auto show = [&](const TaskRef& task) {
     const FutureCallGraph graph = capture_call_graph(task);
     collect(graph, shown);
-    text += (text.empty() ? "" : "\n") + format(graph);
+    if (!text.empty()) text += "\n";
+    text += format(graph);
   };
   for (const TaskRef& task : tasks)
     if (!waiting.contains(task.get())) show(task);

@@ -36,7 +36,9 @@ struct getaddrinfo_options;
 class FIBER_API Handle {
  public:
   Handle() noexcept = default;
-  // Prevents the call, if it has not begun. From any thread.
+  // Prevents the call, if it has not begun. From any thread (a TimerHandle: the loop's). Drops the
+  // callable and what it holds: at once on the thread that runs the loop, or after the call if this
+  // is part of it; asked for elsewhere, when the loop would have called it.
   void cancel() const noexcept;
   bool cancelled() const noexcept;
   // The context in which the callback runs. Throws ValueError for a null handle.

@@ -65,27 +65,29 @@ class WithSlot : public Base {
 
 // A done-callback of the user's.
 template <class T, class F>
-class DoneCallback final : public HandleObject {
+class DoneCallback final : public WithCallable<F, HandleObject> {
  public:
-  template <class G>
-  DoneCallback(LoopObject* loop, G&& function)
-      : HandleObject(loop), function_(std::forward<G>(function)) {}
+  using WithCallable<F, HandleObject>::WithCallable;
   void call() override {
     if constexpr (std::invocable<F&, Future<T>>)
-      function_(Future<T>(future_.get()));
+      this->function_(Future<T>(future_.get()));
     else
-      function_();
+      this->function_();
   }
   void scheduled_by(FutureBase* future) noexcept override { future_ = FutureRef(future); }
   bool calls(const core::Type& type, const void* function) const override {
     if constexpr (std::equality_comparable<F>)
-      return core::same_type(type, core::TypeOf<F>::type) && *static_cast<const F*>(function) == function_;
+      return this->has_callable() && core::same_type(type, core::TypeOf<F>::type) &&
+             *static_cast<const F*>(function) == this->function_;
     return HandleObject::calls(type, function);
   }
 
  private:
+  void destroy_callable() noexcept override {
+    future_ = FutureRef();
+    WithCallable<F, HandleObject>::destroy_callable();
+  }
   FutureRef future_;
-  F function_;
 };
 
 FIBER_API std::size_t remove_done_callback(FutureBase& future, const HandleObject* handle);

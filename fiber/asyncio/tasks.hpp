@@ -351,24 +351,22 @@ class Outcome {
 template <class... A>
   requires((sizeof...(A) != 1) && (... && (future_like<A> || detail::taskable<A>)))
 auto gather(A&&... awaitables) {
-  return detail::gather_tuple<false>(
-      std::tuple{asyncio::ensure_future(std::forward<A>(awaitables))...});
+  return detail::gather_each<false>(std::forward<A>(awaitables)...);
 }
 template <class... A>
   requires((sizeof...(A) != 1) && (... && (future_like<A> || detail::taskable<A>)))
 auto gather(return_exceptions_t, A&&... awaitables) {
-  return detail::gather_tuple<true>(
-      std::tuple{asyncio::ensure_future(std::forward<A>(awaitables))...});
+  return detail::gather_each<true>(std::forward<A>(awaitables)...);
 }
 template <class A>
   requires(future_like<A> || detail::taskable<A>)
 auto gather(A&& awaitable) {
-  return detail::gather_tuple<false>(std::tuple{asyncio::ensure_future(std::forward<A>(awaitable))});
+  return detail::gather_each<false>(std::forward<A>(awaitable));
 }
 template <class A>
   requires(future_like<A> || detail::taskable<A>)
 auto gather(return_exceptions_t, A&& awaitable) {
-  return detail::gather_tuple<true>(std::tuple{asyncio::ensure_future(std::forward<A>(awaitable))});
+  return detail::gather_each<true>(std::forward<A>(awaitable));
 }
 template <std::ranges::input_range R>
 auto gather(R&& awaitables) {

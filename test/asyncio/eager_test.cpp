@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <ranges>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -238,6 +240,71 @@ TEST_CASE("many eager tasks wait and wake as others do") {
     for (const int each : await(asyncio::gather(tasks))) sum += each;
   });
   CHECK(sum == 4950);
+}
+
+TEST_CASE("a gather hears of a child before callbacks that a later, eager child adds to it") {
+  Trace trace;
+  run_eagerly([&] {
+    const auto future = asyncio::get_running_loop().create_future<int>();
+    asyncio::FutureRef gathered;
+    const auto watch = [&](const auto& of) {
+      of.add_done_callback([&] { trace("callback, gather done: ", gathered.done()); });
+      return 1;
+    };
+    const auto three = asyncio::gather(future, [&] { return watch(future); }, future);
+    gathered = three;
+    future.set_result(2);
+    const auto [a, b, c] = await(three);
+    trace(a, b, c);
+
+    asyncio::Future<int> first;
+    const auto child = [&](bool is_first) {
+      if (!is_first) return watch(first);
+      first = asyncio::Future<int>(asyncio::current_task().get());
+      turns(1);
+      return 2;
+    };
+    const auto range = asyncio::gather(std::vector{true, false} |
+                                       std::views::transform([&](bool is_first) {
+                                         return [&, is_first] { return child(is_first); };
+                                       }));
+    gathered = range;
+    trace(await(range));
+    first = {};
+  });
+  CHECK(trace.take() ==
+        "[2] callback, gather done: True | [3] 212 | "
+        "[5] callback, gather done: True | [6] [2, 1]");
+}
+
+TEST_CASE("a gather whose eager child ends another child hears of that one later") {
+  Trace trace;
+  run_eagerly([&] {
+    const auto future = asyncio::get_running_loop().create_future<int>();
+    const auto both = asyncio::gather(future, [&] { future.set_result(1); });
+    trace("done: ", both.done());
+    trace(std::get<0>(await(both)));
+    trace("done: ", asyncio::gather([] { return 1; }, [] {}).done());
+  });
+  CHECK(trace.take() == "[1] done: False | [3] 1 | [3] done: True");
+}
+
+TEST_CASE("a gather that is refused lets its eager children run on, and their failures are nobody's") {
+  Trace trace;
+  run_eagerly([&] {
+    trace_errors(trace, asyncio::get_running_loop());
+    const asyncio::EventLoop other = asyncio::new_event_loop();
+    const auto foreign = other.create_future<int>();
+    const auto fails = [&] {
+      turns(1);
+      trace("raises");
+      throw fiber::ValueError("lost");
+    };
+    trace(thrown_by([&] { static_cast<void>(asyncio::gather(fails, foreign)); })
+              .starts_with("ValueError("));
+    turns(3);
+  });
+  CHECK(trace.take() == "[1] True | [2] raises");
 }
 
 TEST_CASE("a task factory makes all tasks of its loop, the library's own too") {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -96,6 +97,104 @@ TEST_CASE("a callback is kept until it is called, then dropped; a handle keeps i
   });
   // The loop was closed with a timer and perhaps a callback in it.
   CHECK(held.use_count() == 1);
+}
+
+namespace {
+
+// What a callback holds: says when it is dropped.
+std::shared_ptr<void> note_end(Trace& trace, const std::string& name) {
+  return std::shared_ptr<void>(nullptr, [&trace, name](void*) { trace("end of ", name); });
+}
+
+}  // namespace
+
+TEST_CASE("cancel drops the callable at once, though the handle lives on") {
+  Trace trace;
+  run([&] {
+    const auto loop = get_running_loop();
+    const auto soon = loop.call_soon([held = note_end(trace, "soon")] {});
+    const auto later = loop.call_later(1h, [held = note_end(trace, "later")] {});
+    const auto due = loop.call_later(0s, [&, held = note_end(trace, "due")] { trace("called"); });
+    const auto posted = loop.call_soon_threadsafe([held = note_end(trace, "posted")] {});
+    const auto future = loop.create_future();
+    const auto done = future.add_done_callback([held = note_end(trace, "done-callback")] {});
+    for (const asyncio::Handle& handle : {soon, asyncio::Handle(later), posted, done}) {
+      handle.cancel();
+      handle.cancel();
+      trace("cancelled");
+    }
+    // In the same batch as the timer, which has left the heap.
+    loop.call_soon([&] {
+      due.cancel();
+      trace("cancelled");
+    });
+    future.set_result();
+    turns(2);
+  });
+  CHECK(trace.take() ==
+        "[1] end of soon | [1] cancelled | [1] end of later | [1] cancelled | "
+        "[1] end of posted | [1] cancelled | [1] end of done-callback | [1] cancelled | "
+        "[2] end of due | [2] cancelled");
+}
+
+TEST_CASE("a callback that cancels itself keeps its callable until the call is over") {
+  Trace trace;
+  run([&] {
+    const auto loop = get_running_loop();
+    asyncio::Handle self;
+    self = loop.call_soon([&, held = note_end(trace, "callable")] {
+      self.cancel();
+      trace("cancelled");
+    });
+    turns(1);
+    trace("handle kept");
+    asyncio::TimerHandle timer;
+    timer = loop.call_later(0s, [&, held = note_end(trace, "timer")] {
+      timer.cancel();
+      trace("cancelled");
+      throw fiber::ValueError("x");
+    });
+    trace_errors(trace, loop);
+    turns(2);
+  });
+  CHECK(trace.take() ==
+        "[2] cancelled | [2] end of callable | [2] handle kept | [3] cancelled | "
+        "[3] end of timer | [3] EXC_HANDLER Exception in callback ValueError('x')");
+}
+
+TEST_CASE("a callable may hold the last reference to its own handle") {
+  Trace trace;
+  run([&] {
+    const auto loop = get_running_loop();
+    for (const bool late : {false, true}) {
+      auto own = std::make_shared<asyncio::Handle>();
+      auto callback = [own, held = note_end(trace, late ? "timer" : "callback")] {};
+      *own = late ? loop.call_later(1h, std::move(callback)) : loop.call_soon(std::move(callback));
+      const asyncio::Handle& handle = *std::exchange(own, nullptr);
+      handle.cancel();
+      trace("cancelled");
+    }
+    turns(1);
+  });
+  CHECK(trace.take() ==
+        "[1] end of callback | [1] cancelled | [1] end of timer | [1] cancelled");
+}
+
+TEST_CASE("a handle cancelled on another thread is dropped on the loop's") {
+  Trace trace;
+  std::thread::id dropped_on;
+  run([&] {
+    const auto loop = get_running_loop();
+    const auto held = std::shared_ptr<void>(
+        nullptr, [&](void*) { dropped_on = std::this_thread::get_id(); });
+    auto handle = loop.call_soon([held] { FAIL("called"); });
+    std::thread([&] { handle.cancel(); }).join();
+    trace(handle.cancelled(), " ", held.use_count());
+    turns(1);
+    trace(held.use_count());
+  });
+  CHECK(trace.take() == "[1] True 2 | [2] 1");
+  CHECK(dropped_on == std::this_thread::get_id());
 }
 
 TEST_CASE("callables that only move may be called back") {

@@ -141,18 +141,26 @@ TEST_CASE("Ctrl-C cancels main, what is left over is cancelled after it, then Ke
         "main CancelledError, cancelling 1\nmain cleans up\nbg ends\nraised KeyboardInterrupt()\n");
 }
 
-TEST_CASE("a main that swallows Ctrl-C gives its value") {
-  CHECK(printed_by([] {
-          say("run -> " + asyncio::run([] {
-                interrupt();
-                try {
-                  await(asyncio::sleep(100s));
-                } catch (const CancelledError&) {
-                  say("main swallows");
-                }
-                return std::string("value");
-              }));
-        }) == "main swallows\nrun -> value\n");
+TEST_CASE("a main that swallows Ctrl-C gives its value; debug mode reports it") {
+  const auto printed = [](bool debug) {
+    return printed_by([debug] {
+      const auto main = [] {
+        interrupt();
+        try {
+          await(asyncio::sleep(100s));
+        } catch (const CancelledError&) {
+          say("main swallows");
+        }
+        return std::string("value");
+      };
+      say("run -> " + asyncio::run(main, {.debug = debug}));
+    });
+  };
+  const std::string said = "main swallows\nrun -> value\n";
+  CHECK(printed(false) == said);
+  const std::string with_report = printed(true);
+  CHECK(with_report.starts_with(said));
+  CHECK(with_report.find("swallowed a cancellation", said.size()) != std::string::npos);
 }
 
 TEST_CASE("a main that uncancels after Ctrl-C and then is cancelled throws CancelledError") {

@@ -21,12 +21,7 @@ void GatherBase::start() {
       done.push_back(&child);
       continue;
     }
-    nodes_[i].gather = this;
-    nodes_[i].child = &child;
-    nodes_[i].run = &GatherBase::on_child;
-    nodes_[i].drop = &GatherBase::on_drop;
-    child.add(&nodes_[i]);
-    if (++registered_ == 1) retain();
+    listen(i);
   }
   for (const FutureRef& child : children_) child.base().marked = false;
   for (FutureBase* child : done) child_done(*child);
@@ -34,6 +29,17 @@ void GatherBase::start() {
     collect();
     finish();
   }
+}
+
+void GatherBase::listen(std::size_t index) {
+  Node& node = nodes_[index];
+  FutureBase& child = children_[index].base();
+  node.gather = this;
+  node.child = &child;
+  node.run = &GatherBase::on_child;
+  node.drop = &GatherBase::on_drop;
+  child.add(&node);
+  if (++registered_ == 1) retain();
 }
 
 void GatherBase::node_over() noexcept {
@@ -106,6 +112,40 @@ bool GatherBase::cancel(std::string message) {
     if (child.base().cancel(message)) any = true;
   if (any) cancel_requested_ = true;
   return any;
+}
+
+bool GatherInTurn::wanted() noexcept {
+  const LoopObject* loop = asyncio_thread().running;
+  return loop != nullptr && loop->factory() != nullptr;
+}
+
+GatherInTurn::~GatherInTurn() {
+  if (gather_ != nullptr && !finished_) gather_->cancel_now({});
+}
+
+void GatherInTurn::add(FutureRef child) {
+  FutureBase& base = child.base();
+  if (gather_ == nullptr) {
+    gather_ = make_(base.loop());
+    held_ = FutureRef(gather_);
+    gather_->children_.reserve(count_);
+    gather_->nodes_ = std::make_unique<GatherBase::Node[]>(count_);
+    gather_->waited_for_ = count_;
+  }
+  check_loop(base, *gather_->loop());
+  gather_->children_.push_back(std::move(child));
+  if (!seen_.insert(&base).second)
+    --gather_->waited_for_;  // given twice: counts once, and appears twice
+  else if (base.done())
+    done_.push_back(&base);
+  else
+    gather_->listen(gather_->children_.size() - 1);
+}
+
+FutureBase* GatherInTurn::finish() {
+  finished_ = true;
+  for (FutureBase* child : done_) gather_->child_done(*child);
+  return gather_;
 }
 
 namespace {

@@ -137,7 +137,9 @@ std::string FutureBase::repr_info() const {
 }
 
 std::string FutureBase::repr() const {
-  return "<" + std::string(class_name()) + " " + repr_info() + created_at() + ">";
+  std::string text = "<";
+  text.append(class_name()).append(" ").append(repr_info()).append(created_at()).append(">");
+  return text;
 }
 
 std::string FutureBase::created_at() const {

@@ -68,11 +68,30 @@ std::string HandleObject::repr() const {
   return text + ">";
 }
 
+void HandleObject::cancel() noexcept {
+  cancelled_.store(true, std::memory_order_relaxed);
+  // The loop itself may be gone, or on another thread.
+  const auto* thread = static_cast<const AsyncioThread*>(core::thread_state().asyncio);
+  if (thread != nullptr && thread->running == loop_) drop_callable();
+}
+
+void HandleObject::drop_callable() noexcept {
+  if (!has_callable_ || called_now_) return;
+  has_callable_ = false;
+  retain();  // the callable may hold the last reference
+  destroy_callable();
+  release();
+}
+
 void TimerObject::cancel() noexcept {
-  HandleObject::cancel();
-  if (node.index == TimerNode::kNotInHeap) return;
+  if (node.index == TimerNode::kNotInHeap) {
+    HandleObject::cancel();
+    return;
+  }
   loop()->remove_timer(&node);
-  release();  // the heap's reference
+  HandleObject::cancel();
+  drop_callable();  // the loop will not, and need not run
+  release();        // the heap's reference
 }
 
 LoopObject::LoopObject()

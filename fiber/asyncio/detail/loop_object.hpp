@@ -80,8 +80,12 @@ class FIBER_API HandleObject : public Callback {
   void release() noexcept {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
-  virtual void cancel() noexcept { cancelled_.store(true, std::memory_order_relaxed); }
+  // Drops the callable at once on the thread that runs the loop, unless it is being called; else the
+  // loop does, when its turn comes.
+  virtual void cancel() noexcept;
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
+  // Calls it, or does nothing if it was cancelled. Only the loop, on its thread.
+  void run();
   LoopObject* loop() const noexcept { return loop_; }
   // Python's repr, such as "<Handle main::{lambda()#1}()>".
   std::string repr() const;
@@ -89,21 +93,43 @@ class FIBER_API HandleObject : public Callback {
   contextvars::detail::ContextObject* context = nullptr;  // counted; null: empty
   std::unique_ptr<const Origin> created;                  // in debug mode
 
+ protected:
+  // Once at most.
+  virtual void destroy_callable() noexcept {}
+  bool has_callable() const noexcept { return has_callable_; }
+  // On the loop's thread.
+  void drop_callable() noexcept;
+
  private:
   std::atomic<std::uint32_t> refs_{1};
   std::atomic<bool> cancelled_{false};
+  bool has_callable_ = true;
+  bool called_now_ = false;
   LoopObject* loop_;
 };
 
-template <class F>
-class HandleOf final : public HandleObject {
+// Adds the callable, which ends before the handle does if that is cancelled.
+template <class F, class Base>
+class WithCallable : public Base {
  public:
   template <class G>
-  HandleOf(LoopObject* loop, G&& function) : HandleObject(loop), function_(std::forward<G>(function)) {}
-  void call() override { function_(); }
+  WithCallable(LoopObject* loop, G&& function) : Base(loop), function_(std::forward<G>(function)) {}
+  ~WithCallable() override {
+    if (this->has_callable()) function_.~F();
+  }
 
- private:
-  F function_;
+ protected:
+  void destroy_callable() noexcept override { function_.~F(); }
+  union {
+    F function_;
+  };
+};
+
+template <class F>
+class HandleOf final : public WithCallable<F, HandleObject> {
+ public:
+  using WithCallable<F, HandleObject>::WithCallable;
+  void call() override { this->function_(); }
 };
 
 class FIBER_API TimerObject : public HandleObject {
@@ -114,14 +140,10 @@ class FIBER_API TimerObject : public HandleObject {
 };
 
 template <class F>
-class TimerOf final : public TimerObject {
+class TimerOf final : public WithCallable<F, TimerObject> {
  public:
-  template <class G>
-  TimerOf(LoopObject* loop, G&& function) : TimerObject(loop), function_(std::forward<G>(function)) {}
-  void call() override { function_(); }
-
- private:
-  F function_;
+  using WithCallable<F, TimerObject>::WithCallable;
+  void call() override { this->function_(); }
 };
 
 // The seam for virtual time (see asyncio/testing.hpp).

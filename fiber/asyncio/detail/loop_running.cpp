@@ -198,15 +198,26 @@ void LoopObject::bury() noexcept {
   task->release();
 }
 
+void HandleObject::run() {
+  struct Call {
+    HandleObject* handle;
+    bool outer = std::exchange(handle->called_now_, true);
+    ~Call() {
+      handle->called_now_ = outer;
+      if (handle->cancelled()) [[unlikely]] handle->drop_callable();
+    }
+  } now{this};
+  if (!cancelled()) call();
+}
+
 void LoopObject::run_handle(HandleObject* handle) {
   struct Release {
     HandleObject* handle;
     ~Release() { handle->release(); }
   } release{handle};
-  if (handle->cancelled()) return;
   try {
     const InContext in_context(hub, handle->context);
-    handle->call();
+    handle->run();
   } catch (const KeyboardInterrupt&) {
     throw;
   } catch (const SystemExit&) {

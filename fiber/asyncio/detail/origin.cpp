@@ -24,7 +24,7 @@ std::string Origin::traceback() const {
 const std::string& Origin::place() const {
   for (std::size_t i = 0; i < frames_.size() && place_.empty(); ++i)
     place_ = user_place(frames_[i]);
-  if (place_.empty()) place_ = "?";
+  if (place_.empty()) place_.push_back('?');
   return place_;
 }
 
