@@ -127,6 +127,10 @@ Coroutine<T> as_coroutine(const Coroutine<T>& coroutine) {
   return coroutine;
 }
 template <class T>
+Coroutine<T> as_coroutine(Coroutine<T>& coroutine) {
+  return coroutine;
+}
+template <class T>
 Coroutine<T> as_coroutine(Coroutine<T>&& coroutine) {
   return std::move(coroutine);
 }

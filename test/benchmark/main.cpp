@@ -4,9 +4,9 @@
 //
 //   bench [GROUP...] [--json FILE] [--peers DIR] [--quick] [Google Benchmark's options]
 //
-// Groups: switches generators tasks synchronization threads growth scale memory echo; all of them
-// unless some are named. With --peers the programs of that directory (CPython, Go, echo servers) are
-// run too, where their tools are there.
+// Groups: switches generators tasks synchronization threads growth scale memory echo headers; all
+// of them unless some are named. With --peers the programs of that directory (CPython, Go, echo
+// servers, the compiler) are run too, where their tools are there.
 #include "memory.hpp"
 #include "table.hpp"
 #include "works.hpp"
@@ -32,6 +32,7 @@ void settle_floating_point() {
 
 namespace {
 
+const std::set<std::string> other_groups = {"memory", "echo", "headers"};
 const std::map<std::string, void (*)()> groups = {
     {"switches", works::add_switches}, {"generators", works::add_generators},
     {"tasks", works::add_tasks},       {"synchronization", works::add_synchronization},
@@ -88,6 +89,9 @@ void read_peers(works::Table& table, const Options& options) {
 #ifndef BENCHMARK_LIBUV
   table.missing("libuv", "libuv1-dev");
 #endif
+  if (options.chosen.count("headers") != 0 && !python.empty())
+    table.read(python + " " + quoted(options.peers + "/headers.py") + " " +
+               quoted(options.peers + "/../../.."));
   if (options.chosen.count("echo") != 0 && !python.empty()) {
     const std::string own = own_path();
     table.read(python + " " + quoted(options.peers + "/echo.py") + " " +
@@ -120,7 +124,7 @@ int main(int argc, char** argv) {
       options.rest.push_back(quick);
     } else if (word[0] == '-') {
       options.rest.push_back(argv[i]);
-    } else if (groups.count(word) != 0 || word == "memory" || word == "echo") {
+    } else if (groups.count(word) != 0 || other_groups.count(word) != 0) {
       options.chosen.insert(word);
     } else {
       return usage(("there is no group '" + word + "'").c_str());
@@ -128,7 +132,7 @@ int main(int argc, char** argv) {
   }
   if (options.chosen.empty()) {
     for (const auto& [name, add] : groups) options.chosen.insert(name);
-    options.chosen.insert({"memory", "echo"});
+    options.chosen.insert(other_groups.begin(), other_groups.end());
   }
 
   int count = static_cast<int>(options.rest.size());
