@@ -24,7 +24,7 @@ void add(const std::string& work, const std::string& who, long items, Body body)
 }
 
 // The same for what is long and says itself how long it took: `body(items)` returns the time of all
-// items. One go a round.
+// items. Three goes.
 template <class Body>
 void add_timed(const std::string& work, const std::string& who, long items, Body body) {
   benchmark::RegisterBenchmark((work + "/" + who).c_str(),
@@ -36,7 +36,8 @@ void add_timed(const std::string& work, const std::string& who, long items, Body
                                })
       ->Unit(benchmark::kMillisecond)
       ->UseManualTime()
-      ->Iterations(1);
+      ->Iterations(1)
+      ->Repetitions(3);
 }
 
 void add_switches();
