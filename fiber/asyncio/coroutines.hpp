@@ -54,6 +54,22 @@ class CallableTask final : public TypedTask<T> {
   bool alive_ = true;
 };
 
+// In place of `new`: compilers differ in which deallocation function they take, if any, when the
+// constructor throws.
+template <class Made, class F>
+Made* new_task(const char* name, F&& function) {
+  constexpr auto kAlignment = std::align_val_t(alignof(Made));
+  struct Memory {
+    void* block = Made::operator new(sizeof(Made), kAlignment);
+    ~Memory() {
+      if (block != nullptr) Made::operator delete(block, sizeof(Made), kAlignment);
+    }
+  } memory;
+  Made* made = ::new (memory.block) Made(name, std::forward<F>(function));
+  memory.block = nullptr;
+  return made;
+}
+
 FIBER_API void report_never_awaited(const char* coroutine_name) noexcept;
 
 // What is computed when it is awaited: the results of sleep(), wait(), Lock::acquire() and the like.
@@ -86,7 +102,8 @@ class [[nodiscard]] Coroutine {
   template <class F>
     requires(std::is_invocable_r_v<T, std::decay_t<F>> && !std::same_as<std::decay_t<F>, Coroutine>)
   explicit Coroutine(F&& function, const char* name = "coroutine")
-      : task_(new detail::CallableTask<T, std::decay_t<F>>(name, std::forward<F>(function))) {
+      : task_(detail::new_task<detail::CallableTask<T, std::decay_t<F>>>(
+            name, std::forward<F>(function))) {
     task_->retain();
   }
   Coroutine(const Coroutine& other) noexcept : task_(other.task_) {

@@ -15,6 +15,8 @@ namespace {
 constexpr std::size_t kFirstChunk = std::size_t{64} * 1024;
 constexpr std::size_t kHugePage = std::size_t{2} * 1024 * 1024;
 constexpr std::size_t kLargestChunk = 8 * kHugePage;
+// Blocks that a thread takes over at a time: others may need some too.
+constexpr int kPortion = 32;
 
 std::byte* map_chunk(std::size_t bytes) {
   const bool huge = bytes >= kHugePage;
@@ -35,6 +37,7 @@ std::byte* map_chunk(std::size_t bytes) {
 struct BlockPool::Depot {
   std::mutex mutex;
   Block* free[kClasses] = {};
+  Span* spans[kClasses] = {};
 };
 
 BlockPool::Depot& BlockPool::depot() noexcept {
@@ -46,6 +49,8 @@ BlockPool::~BlockPool() {
   Depot& common = depot();
   const std::lock_guard lock(common.mutex);
   for (std::size_t i = 0; i < kClasses; ++i) {
+    if (static_cast<std::size_t>(classes_[i].end - classes_[i].next) >= (i + 1) * kCacheLine)
+      common.spans[i] = new (classes_[i].next) Span{common.spans[i], classes_[i].end};
     Block* last = classes_[i].free;
     if (last == nullptr) continue;
     while (last->next != nullptr) last = last->next;
@@ -57,19 +62,27 @@ void* BlockPool::allocate_fresh(std::size_t index) {
   SizeClass& sizes = classes_[index];
   const std::size_t size = (index + 1) * kCacheLine;
   if (static_cast<std::size_t>(sizes.end - sizes.next) < size) {
-    {
-      Depot& common = depot();
-      const std::lock_guard lock(common.mutex);
-      if (Block* block = std::exchange(common.free[index], nullptr)) {
-        sizes.free = block->next;
-        return block;
-      }
+    Depot& common = depot();
+    std::unique_lock lock(common.mutex);
+    if (Block* block = common.free[index]) {
+      Block* last = block;
+      for (int taken = 1; taken < kPortion && last->next != nullptr; ++taken) last = last->next;
+      common.free[index] = std::exchange(last->next, nullptr);
+      sizes.free = block->next;
+      return block;
     }
-    const std::size_t bytes =
-        sizes.chunk_bytes == 0 ? kFirstChunk : std::min(sizes.chunk_bytes * 2, kLargestChunk);
-    sizes.next = map_chunk(bytes);
-    sizes.end = sizes.next + bytes;
-    sizes.chunk_bytes = bytes;
+    if (Span* span = common.spans[index]) {
+      common.spans[index] = span->next;
+      sizes.end = span->end;
+      sizes.next = reinterpret_cast<std::byte*>(span);
+    } else {
+      lock.unlock();
+      const std::size_t bytes =
+          sizes.chunk_bytes == 0 ? kFirstChunk : std::min(sizes.chunk_bytes * 2, kLargestChunk);
+      sizes.next = map_chunk(bytes);
+      sizes.end = sizes.next + bytes;
+      sizes.chunk_bytes = bytes;
+    }
   }
   return std::exchange(sizes.next, sizes.next + size);
 }

@@ -3,8 +3,8 @@
 //
 // Invariants
 //  1. A block may be given back on any thread; it joins the pool of that thread.
-//  2. Chunks stay until the process ends: what a thread leaves over at its end goes to the next one
-//     that needs it.
+//  2. Chunks stay until the process ends: what a thread leaves over at its end, given back or never
+//     handed out, goes to those that need it. So short-lived threads take no more and no more.
 #pragma once
 
 #include <fiber/core/config.hpp>
@@ -45,6 +45,11 @@ class FIBER_API BlockPool {
  private:
   struct Block {
     Block* next;
+  };
+  // Lies where it begins: memory that was never handed out.
+  struct Span {
+    Span* next;
+    std::byte* end;
   };
   struct SizeClass {
     Block* free = nullptr;

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <string>
 #include <utility>
@@ -234,5 +236,45 @@ TEST_CASE("what tasks look like when printed") {
     CHECK(failed.repr() ==
           "<Task finished name='X' coro=<fails() done> exception=LookupError('1')>");
     static_cast<void>(failed.exception());
+  });
+}
+
+namespace {
+
+template <std::size_t Alignment>
+struct alignas(Alignment) CannotBeCopied {
+  CannotBeCopied() = default;
+  CannotBeCopied(const CannotBeCopied&) { throw fiber::ValueError("copy"); }
+  void operator()() const {}
+};
+
+template <std::size_t Alignment>
+struct alignas(Alignment) Aligned {
+  std::byte bytes[Alignment];
+};
+
+}  // namespace
+
+// LeakSanitizer looks whether the memory is given back.
+TEST_CASE("a callable whose copy fails leaves nothing behind") {
+  run([] {
+    const CannotBeCopied<8> plain;
+    CHECK(thrown_by([&] { static_cast<void>(create_task(plain)); }) == "ValueError('copy')");
+    const CannotBeCopied<256> aligned;
+    CHECK(thrown_by([&] { static_cast<void>(create_task(aligned)); }) == "ValueError('copy')");
+  });
+}
+
+TEST_CASE("what a callable captures is aligned as it asks") {
+  run([] {
+    const auto misplaced = [](auto captured) {
+      return create_task([captured] {
+        return reinterpret_cast<std::uintptr_t>(&captured) % sizeof(captured.bytes);
+      });
+    };
+    CHECK(await(misplaced(Aligned<16>())) == 0);
+    CHECK(await(misplaced(Aligned<64>())) == 0);
+    CHECK(await(misplaced(Aligned<128>())) == 0);
+    CHECK(await(misplaced(Aligned<4096>())) == 0);
   });
 }

@@ -70,3 +70,21 @@ TEST_CASE("a block may be given back where there is no pool") {
   CHECK(pool.allocate(kSize) == block);
   pool.release(block, kSize);
 }
+
+TEST_CASE("pools that come and go, several at a time, need no more and no more memory") {
+  constexpr std::size_t kSize = 642;
+  std::set<void*> seen;
+  std::size_t after_first = 0;
+  for (int round = 0; round < 50; ++round) {
+    BlockPool pools[3];
+    std::vector<void*> blocks;
+    for (BlockPool& pool : pools)
+      for (int i = 0; i < 20; ++i) blocks.push_back(pool.allocate(kSize));
+    seen.insert(blocks.begin(), blocks.end());
+    CHECK(std::set<void*>(blocks.begin(), blocks.end()).size() == blocks.size());
+    if (round == 0) after_first = seen.size();
+    for (std::size_t i = 0; i < blocks.size(); ++i) pools[(i + 1) % 3].release(blocks[i], kSize);
+  }
+  // Those that are free lie in portions with pools that do not need them all.
+  CHECK(seen.size() <= 4 * after_first);
+}
