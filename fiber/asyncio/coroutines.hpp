@@ -56,7 +56,8 @@ class CallableTask final : public TypedTask<T> {
 
 FIBER_API void report_never_awaited(const char* coroutine_name) noexcept;
 
-// What is computed when it is awaited: the results of sleep(), wait(), Lock::acquire() and the like.
+// What is computed when it is awaited: the results of sleep(), wait(), Lock::acquire() and the
+// like.
 template <class F>
 class [[nodiscard]] Deferred {
  public:

@@ -77,8 +77,8 @@ void ServerObject::accept_ready(int fd) {
   for (int i = 0; i < backlog_; ++i) {
     sockaddr_storage raw{};
     socklen_t size = sizeof raw;
-    UniqueFd connection(::accept4(fd, reinterpret_cast<sockaddr*>(&raw), &size,
-                                  SOCK_NONBLOCK | SOCK_CLOEXEC));
+    UniqueFd connection(
+        ::accept4(fd, reinterpret_cast<sockaddr*>(&raw), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection.get() < 0) {
       switch (errno) {
         case EAGAIN:

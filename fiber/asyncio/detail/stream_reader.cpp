@@ -193,7 +193,8 @@ ReaderObject::Search ReaderObject::search(std::span<const std::string> separator
           match = at;
         }
       }
-      if (end != 0) return match > limit_ ? Search{Found::too_long, match} : Search{Found::yes, end};
+      if (end != 0)
+        return match > limit_ ? Search{Found::too_long, match} : Search{Found::yes, end};
       offset = bytes.size() + 1 > longest ? bytes.size() + 1 - longest : 0;
       if (offset > limit_) return {Found::missing, offset};
     }
