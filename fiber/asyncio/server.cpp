@@ -46,7 +46,7 @@ void remove_if_ours(const ListeningSocket& socket) noexcept {
 
 ServerObject::ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets,
                            connection_made made, int backlog, std::size_t limit)
-    : loop_(loop),
+    : CountedObject(loop),
       sockets_(std::move(sockets)),
       made_(std::move(made)),
       backlog_(backlog),

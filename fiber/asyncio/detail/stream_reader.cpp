@@ -6,7 +6,8 @@
 
 namespace fiber::asyncio::detail {
 
-ReaderObject::ReaderObject(LoopObject& loop, std::size_t limit) : loop_(loop), limit_(limit) {
+ReaderObject::ReaderObject(LoopObject& loop, std::size_t limit)
+    : CountedObject(loop), limit_(limit) {
   if (limit == 0) throw ValueError("Limit cannot be <= 0");
 }
 
