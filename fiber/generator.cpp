@@ -244,8 +244,8 @@ bool GeneratorObject::ask(Request request) {
     ready = kNotReady;
     if (last != this && (request.close || is_generator_exit(request.thrown))) {
       // This one gets what was thrown, once the others are closed.
-      std::exception_ptr exit = std::exchange(
-          request.thrown, std::make_exception_ptr(GeneratorExit()));
+      std::exception_ptr exit =
+          std::exchange(request.thrown, std::make_exception_ptr(GeneratorExit()));
       if (!at_yield && last->inner_error == exit) last->inner_error = request.thrown;
       for (GeneratorObject* at = this; at != last; at = at->delegate) {
         at->pending_exit = std::exchange(exit, request.thrown);

@@ -105,8 +105,8 @@ class FIBER_API GeneratorBase {
 
   // inspect.getgeneratorstate(g).
   GeneratorState state() const;
-  // The generator that this suspended one delegates to by yield_from; null if there is none, or this
-  // one is executing. Python: g.gi_yieldfrom.
+  // The generator that this suspended one delegates to by yield_from; null if there is none, or
+  // this one is executing. Python: g.gi_yieldfrom.
   GeneratorBase yield_from_target() const;
 
   // "" if it has none.

@@ -1,6 +1,5 @@
 #include <fiber/greenlet.hpp>
 
-
 #include <cstdio>
 #include <ostream>
 #include <sstream>
@@ -243,8 +242,7 @@ weak_greenlet::weak_greenlet(const weak_greenlet& other) noexcept : block_(other
 }
 
 weak_greenlet::~weak_greenlet() {
-  if (block_ != nullptr && block_->refs.fetch_sub(1, std::memory_order_acq_rel) == 1)
-    delete block_;
+  if (block_ != nullptr && block_->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete block_;
 }
 
 greenlet weak_greenlet::lock() const {

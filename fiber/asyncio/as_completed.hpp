@@ -144,7 +144,8 @@ class AsCompleted {
       F current_;
     };
 
-    explicit finished_range(detail::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
+    explicit finished_range(detail::Ref<detail::CompletionOrder> order)
+        : order_(std::move(order)) {}
     iterator begin() const { return iterator(order_); }
     static std::default_sentinel_t end() noexcept { return {}; }
 

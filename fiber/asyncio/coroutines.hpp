@@ -72,7 +72,8 @@ Made* new_task(const char* name, F&& function) {
 
 FIBER_API void report_never_awaited(const char* coroutine_name) noexcept;
 
-// What is computed when it is awaited: the results of sleep(), wait(), Lock::acquire() and the like.
+// What is computed when it is awaited: the results of sleep(), wait(), Lock::acquire() and the
+// like.
 template <class F>
 class [[nodiscard]] Deferred {
  public:

@@ -128,7 +128,8 @@ void EventLoop::call_exception_handler(const ExceptionContext& context) const {
 
 // The keys in the order of their names, as CPython writes them.
 void EventLoop::default_exception_handler(const ExceptionContext& context) const {
-  std::string text = context.message.empty() ? "Unhandled exception in event loop" : context.message;
+  std::string text =
+      context.message.empty() ? "Unhandled exception in event loop" : context.message;
   const auto line = [&](const char* key, const std::string& value) {
     text += std::string("\n") + key + ": " + value;
   };

@@ -171,7 +171,8 @@ class [[nodiscard]] Future : public FutureRef {
     return detail::remove_done_callback(base(), callback.object());
   }
   template <class F>
-    requires(std::equality_comparable<std::decay_t<F>> && !std::derived_from<std::decay_t<F>, Handle>)
+    requires(std::equality_comparable<std::decay_t<F>> &&
+             !std::derived_from<std::decay_t<F>, Handle>)
   std::size_t remove_done_callback(F&& callback) const {
     const std::decay_t<F> function(std::forward<F>(callback));
     return detail::remove_done_callbacks(base(), core::TypeOf<std::decay_t<F>>::type,

@@ -112,7 +112,8 @@ void ConditionObject::notify(std::size_t count) {
 }
 
 void ConditionObject::wake_up(std::size_t count) {
-  for (TaskInLine* waiter = waiters_.first(); waiter != nullptr && count != 0; waiter = waiter->next())
+  for (TaskInLine* waiter = waiters_.first(); waiter != nullptr && count != 0;
+       waiter = waiter->next())
     if (!waiter->done()) {
       --count;
       waiter->finish();

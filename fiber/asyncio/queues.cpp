@@ -95,6 +95,8 @@ std::string QueueBase::repr() const {
   return text.str();
 }
 
-std::string QueueBase::str() const { return std::string("<") + class_name() + " " + format() + ">"; }
+std::string QueueBase::str() const {
+  return std::string("<") + class_name() + " " + format() + ">";
+}
 
 }  // namespace fiber::asyncio::detail

@@ -46,7 +46,7 @@ void remove_if_ours(const ListeningSocket& socket) noexcept {
 
 ServerObject::ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets,
                            connection_made made, int backlog, std::size_t limit)
-    : loop_(loop),
+    : CountedObject(loop),
       sockets_(std::move(sockets)),
       made_(std::move(made)),
       backlog_(backlog),
@@ -77,8 +77,8 @@ void ServerObject::accept_ready(int fd) {
   for (int i = 0; i < backlog_; ++i) {
     sockaddr_storage raw{};
     socklen_t size = sizeof raw;
-    UniqueFd connection(::accept4(fd, reinterpret_cast<sockaddr*>(&raw), &size,
-                                  SOCK_NONBLOCK | SOCK_CLOEXEC));
+    UniqueFd connection(
+        ::accept4(fd, reinterpret_cast<sockaddr*>(&raw), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection.get() < 0) {
       switch (errno) {
         case EAGAIN:

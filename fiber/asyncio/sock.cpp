@@ -49,7 +49,8 @@ SocketAddress SocketAddress::from_path(std::string_view path) {
   auto& local = reinterpret_cast<sockaddr_un&>(address.storage_);
   // The name of an abstract socket is as long as it is; a path ends with a zero byte.
   const bool abstract = path.starts_with('\0');
-  if (path.size() + (abstract ? 0 : 1) > sizeof local.sun_path) throw OSError("AF_UNIX path too long");
+  if (path.size() + (abstract ? 0 : 1) > sizeof local.sun_path)
+    throw OSError("AF_UNIX path too long");
   local.sun_family = AF_UNIX;
   std::copy(path.begin(), path.end(), local.sun_path);
   address.size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() +
@@ -83,7 +84,8 @@ SocketAddress SocketAddress::of_peer(int fd) noexcept {
 std::string SocketAddress::host() const {
   char text[INET6_ADDRSTRLEN] = "";
   if (family() == AF_INET)
-    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(storage_).sin_addr, text, sizeof text);
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(storage_).sin_addr, text,
+                sizeof text);
   else if (family() == AF_INET6)
     ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6&>(storage_).sin6_addr, text,
                 sizeof text);

@@ -17,7 +17,8 @@
 
 namespace fiber::asyncio {
 
-// A name could not be resolved. error_number() is one of the EAI_ constants. Python: socket.gaierror.
+// A name could not be resolved. error_number() is one of the EAI_ constants. Python:
+// socket.gaierror.
 class FIBER_API gaierror : public OSError {
  public:
   // `detail` is what was looked up.

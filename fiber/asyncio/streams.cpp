@@ -232,9 +232,8 @@ Server serve(client_connected callback, const std::vector<std::string>& hosts, i
   std::vector<AddressInfo> infos;
   for (const std::vector<AddressInfo>& found : asyncio::await(asyncio::gather(lookups)))
     for (const AddressInfo& info : found)
-      if (std::none_of(infos.begin(), infos.end(), [&](const AddressInfo& other) {
-            return other.address == info.address;
-          }))
+      if (std::none_of(infos.begin(), infos.end(),
+                       [&](const AddressInfo& other) { return other.address == info.address; }))
         infos.push_back(info);
   std::vector<ListeningSocket> sockets;
   for (const AddressInfo& info : infos)
@@ -265,8 +264,7 @@ Server serve_unix(client_connected callback, const std::string& path,
   const SocketAddress address = SocketAddress::from_path(path);
   const bool named = !path.starts_with('\0');
   struct stat found {};
-  if (named && ::stat(path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode))
-    ::unlink(path.c_str());
+  if (named && ::stat(path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode)) ::unlink(path.c_str());
   ListeningSocket socket{.fd = make_socket(AF_UNIX, SOCK_STREAM, 0), .address = address};
   if (::bind(socket.fd.get(), address.data(), address.size()) != 0)
     raise_os_error(errno, "'" + path + "'");

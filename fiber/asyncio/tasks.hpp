@@ -150,9 +150,10 @@ auto as_coroutine(F&& function) {
   if constexpr (has_await<Result>) {
     // A coroutine function: call it, and await what it makes.
     using Inner = await_result_t<Result>;
-    return Coroutine<Inner>([function = std::decay_t<F>(std::forward<F>(function))]() mutable -> Inner {
-      return asyncio::await(function());
-    });
+    return Coroutine<Inner>(
+        [function = std::decay_t<F>(std::forward<F>(function))]() mutable -> Inner {
+          return asyncio::await(function());
+        });
   } else {
     return Coroutine<Result>(std::forward<F>(function));
   }

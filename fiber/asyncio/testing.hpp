@@ -26,7 +26,8 @@ namespace fiber::asyncio::testing {
 // deadline. A counted reference. One clock may serve several loops of one thread.
 //
 // A loop that watches descriptors looks at them before each jump and gives them some real time
-// (`patience`); a loop that waits for another thread, such as an executor's, does not jump meanwhile.
+// (`patience`); a loop that waits for another thread, such as an executor's, does not jump
+// meanwhile.
 class FIBER_API VirtualClock {
  public:
   explicit VirtualClock(nanoseconds start = {});

@@ -22,7 +22,8 @@ std::string demangle(const char* mangled) {
   if (status != 0 || !readable) return mangled;
   std::string name = readable.get();
   // The one name that every user writes differently from its mangled form.
-  replace_all(name, "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >",
+  replace_all(name,
+              "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >",
               "std::string");
   replace_all(name, "std::__cxx11::", "std::");
   return name;

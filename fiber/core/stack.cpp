@@ -107,7 +107,8 @@ StackPool::SizeClass& StackPool::size_class(std::size_t size) {
 }
 
 Stack* StackPool::allocate(std::size_t size) {
-  if (size > std::size_t{1} << 40) throw MemoryError("a fiber stack of more than 1 TiB was asked for");
+  if (size > std::size_t{1} << 40)
+    throw MemoryError("a fiber stack of more than 1 TiB was asked for");
   SizeClass& sizes = size_class(std::bit_ceil(std::max(size, kMinStackSize)));
   Stack* stack = sizes.free;
   if (stack != nullptr) {

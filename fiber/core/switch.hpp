@@ -32,8 +32,7 @@ FIBER_INLINE void bury(ThreadState& thread) noexcept {
 }
 
 // Leaves `from` and continues `to`; returns when something switches back to `from`.
-FIBER_INLINE void switch_context(ThreadState& thread, Context& from,
-                                                const Context& to) noexcept {
+FIBER_INLINE void switch_context(ThreadState& thread, Context& from, const Context& to) noexcept {
   save(thread, from);
   Stack* own = thread.stack;
   thread.stack = to.stack;

@@ -1,5 +1,5 @@
-// What generators yield, are sent and return: the relations between types that decide how a value is
-// handed on, and where a returned one is kept.
+// What generators yield, are sent and return: the relations between types that decide how a value
+// is handed on, and where a returned one is kept.
 #pragma once
 
 #include <fiber/value.hpp>

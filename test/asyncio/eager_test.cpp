@@ -251,7 +251,8 @@ TEST_CASE("a gather hears of a child before callbacks that a later, eager child 
       of.add_done_callback([&] { trace("callback, gather done: ", gathered.done()); });
       return 1;
     };
-    const auto three = asyncio::gather(future, [&] { return watch(future); }, future);
+    const auto three = asyncio::gather(
+        future, [&] { return watch(future); }, future);
     gathered = three;
     future.set_result(2);
     const auto [a, b, c] = await(three);
@@ -264,10 +265,8 @@ TEST_CASE("a gather hears of a child before callbacks that a later, eager child 
       turns(1);
       return 2;
     };
-    const auto range = asyncio::gather(std::vector{true, false} |
-                                       std::views::transform([&](bool is_first) {
-                                         return [&, is_first] { return child(is_first); };
-                                       }));
+    const auto bound = [&](bool is_first) { return [&, is_first] { return child(is_first); }; };
+    const auto range = asyncio::gather(std::vector{true, false} | std::views::transform(bound));
     gathered = range;
     trace(await(range));
     first = {};
@@ -289,7 +288,7 @@ TEST_CASE("a gather whose eager child ends another child hears of that one later
   CHECK(trace.take() == "[1] done: False | [3] 1 | [3] done: True");
 }
 
-TEST_CASE("a gather that is refused lets its eager children run on, and their failures are nobody's") {
+TEST_CASE("a gather that is refused lets its eager children run on, and drops their failures") {
   Trace trace;
   run_eagerly([&] {
     trace_errors(trace, asyncio::get_running_loop());
@@ -300,8 +299,9 @@ TEST_CASE("a gather that is refused lets its eager children run on, and their fa
       trace("raises");
       throw fiber::ValueError("lost");
     };
-    trace(thrown_by([&] { static_cast<void>(asyncio::gather(fails, foreign)); })
-              .starts_with("ValueError("));
+    trace(thrown_by([&] {
+            static_cast<void>(asyncio::gather(fails, foreign));
+          }).starts_with("ValueError("));
     turns(3);
   });
   CHECK(trace.take() == "[1] True | [2] raises");

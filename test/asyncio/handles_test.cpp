@@ -176,8 +176,7 @@ TEST_CASE("a callable may hold the last reference to its own handle") {
     }
     turns(1);
   });
-  CHECK(trace.take() ==
-        "[1] end of callback | [1] cancelled | [1] end of timer | [1] cancelled");
+  CHECK(trace.take() == "[1] end of callback | [1] cancelled | [1] end of timer | [1] cancelled");
 }
 
 TEST_CASE("a handle cancelled on another thread is dropped on the loop's") {
@@ -185,8 +184,8 @@ TEST_CASE("a handle cancelled on another thread is dropped on the loop's") {
   std::thread::id dropped_on;
   run([&] {
     const auto loop = get_running_loop();
-    const auto held = std::shared_ptr<void>(
-        nullptr, [&](void*) { dropped_on = std::this_thread::get_id(); });
+    const auto held =
+        std::shared_ptr<void>(nullptr, [&](void*) { dropped_on = std::this_thread::get_id(); });
     auto handle = loop.call_soon([held] { FAIL("called"); });
     std::thread([&] { handle.cancel(); }).join();
     trace(handle.cancelled(), " ", held.use_count());

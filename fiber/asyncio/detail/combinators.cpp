@@ -348,7 +348,9 @@ void ShieldBase::start() {
   retain();  // for our own
 }
 
-void ShieldBase::on_drop(LeafCallback* leaf) noexcept { static_cast<Node*>(leaf)->shield->release(); }
+void ShieldBase::on_drop(LeafCallback* leaf) noexcept {
+  static_cast<Node*>(leaf)->shield->release();
+}
 
 void ShieldBase::loop_closed() noexcept {
   retain();
@@ -399,8 +401,7 @@ void ShieldBase::on_outer(Leaf* leaf) noexcept {
 // --- for those who look at waiting tasks --------------------------------------------------------
 
 FutureBase* combined_future(const LeafCallback& leaf) noexcept {
-  if (leaf.run == &GatherBase::on_child)
-    return static_cast<const GatherBase::Node&>(leaf).gather;
+  if (leaf.run == &GatherBase::on_child) return static_cast<const GatherBase::Node&>(leaf).gather;
   if (leaf.run == &WaitBlock::on_done)
     return &static_cast<const WaitBlock::Node&>(leaf).block->waiter;
   if (leaf.run == &ShieldBase::on_inner) return static_cast<const ShieldBase::Node&>(leaf).shield;

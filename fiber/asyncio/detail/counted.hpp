@@ -1,6 +1,9 @@
-// A counted reference to an object of the stream layer, not for two threads at a time.
+// The objects of the stream layer and counted references to them, not for two threads at a time.
 #pragma once
 
+#include <fiber/asyncio/detail/loop_object.hpp>
+
+#include <cstdint>
 #include <utility>
 
 namespace fiber::asyncio::detail {
@@ -8,6 +11,44 @@ namespace fiber::asyncio::detail {
 // internal: what keeps an object for the library's own use.
 // handle: what a user holds; the object knows how many of those there are.
 enum class Reference : bool { internal, handle };
+
+// What is referred to; belongs to one loop and its thread. What users hold also keeps the loop;
+// what the loop holds must not.
+template <class Object>
+class CountedObject {
+ public:
+  CountedObject(const CountedObject&) = delete;
+  CountedObject& operator=(const CountedObject&) = delete;
+
+  void retain() noexcept { ++refs_; }
+  void release(std::uint32_t references = 1) noexcept {
+    refs_ -= references;
+    if (refs_ == 0) delete static_cast<Object*>(this);
+  }
+  void retain_handle() noexcept {
+    if (handles_++ == 0) loop_.retain();
+    retain();
+  }
+  void release_handle() noexcept {
+    LoopObject* loop = --handles_ == 0 ? &loop_ : nullptr;
+    if (loop != nullptr) static_cast<Object*>(this)->no_handles();
+    release();
+    if (loop != nullptr) loop->release();
+  }
+  LoopObject& loop() const noexcept { return loop_; }
+
+ protected:
+  explicit CountedObject(LoopObject& loop) noexcept : loop_(loop) {}
+  ~CountedObject() = default;
+  // The last handle is gone.
+  void no_handles() noexcept {}
+
+  LoopObject& loop_;
+
+ private:
+  std::uint32_t refs_ = 0;
+  std::uint32_t handles_ = 0;
+};
 
 template <class T, Reference Kind = Reference::internal>
 class Counted {

@@ -351,8 +351,8 @@ void LoopObject::call_exception_handler(const ExceptionContext& context) noexcep
       throw;
     } catch (...) {
       // Neither error is to be lost.
-      EventLoop(this).default_exception_handler(
-          {.message = "Unhandled error in exception handler", .exception = std::current_exception()});
+      EventLoop(this).default_exception_handler({.message = "Unhandled error in exception handler",
+                                                 .exception = std::current_exception()});
       EventLoop(this).default_exception_handler(context);
     }
   } catch (const KeyboardInterrupt&) {

@@ -80,8 +80,8 @@ class FIBER_API HandleObject : public Callback {
   void release() noexcept {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
-  // Drops the callable at once on the thread that runs the loop, unless it is being called; else the
-  // loop does, when its turn comes.
+  // Drops the callable at once on the thread that runs the loop, unless it is being called; else
+  // the loop does, when its turn comes.
   virtual void cancel() noexcept;
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
   // Calls it, or does nothing if it was cancelled. Only the loop, on its thread.

@@ -32,7 +32,9 @@ class Entry {
 
   Kind kind() const noexcept { return static_cast<Kind>(bits_ & 3U); }
   HandleObject* handle() const noexcept { return reinterpret_cast<HandleObject*>(bits_); }
-  TaskBase* task() const noexcept { return reinterpret_cast<TaskBase*>(bits_ & ~std::uintptr_t{3}); }
+  TaskBase* task() const noexcept {
+    return reinterpret_cast<TaskBase*>(bits_ & ~std::uintptr_t{3});
+  }
   Leaf* leaf() const noexcept { return reinterpret_cast<Leaf*>(bits_ & ~std::uintptr_t{3}); }
   bool operator==(const Entry&) const = default;
 

@@ -14,9 +14,9 @@
 
 namespace fiber::asyncio::detail {
 
-// A child process shares what is behind its parent's descriptors: what it did there, its parent would
-// feel. So it gets an epoll of its own, with nothing in it, under the same number; and no loop runs in
-// it.
+// A child process shares what is behind its parent's descriptors: what it did there, its parent
+// would feel. So it gets an epoll of its own, with nothing in it, under the same number; and no
+// loop runs in it.
 class Forking {
  public:
   static void add(Selector& selector) {
@@ -107,8 +107,8 @@ void Selector::drop(HandleObject*& handle) noexcept {
 // Makes epoll report what is wanted now; returns 0 or an errno, and then reports nothing.
 int Selector::arm(int fd, Interest& interest) noexcept {
   if (interest.watch != nullptr) return 0;
-  std::uint32_t wanted = (interest.reader != nullptr ? EPOLLIN : 0U) |
-                         (interest.writer != nullptr ? EPOLLOUT : 0U);
+  std::uint32_t wanted =
+      (interest.reader != nullptr ? EPOLLIN : 0U) | (interest.writer != nullptr ? EPOLLOUT : 0U);
   if (interest.waits != nullptr) {
     // With a handle the event stays until its cause is gone; without, one report is enough.
     if (wanted == 0) wanted = EPOLLONESHOT;

@@ -23,26 +23,10 @@ struct ListeningSocket {
 };
 
 // While it serves, the loop holds references, one per socket. Belongs to one loop and its thread.
-class FIBER_API ServerObject {
+class FIBER_API ServerObject : public CountedObject<ServerObject> {
  public:
   ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets, connection_made made,
                int backlog, std::size_t limit);
-  ServerObject(const ServerObject&) = delete;
-  ServerObject& operator=(const ServerObject&) = delete;
-
-  void retain() noexcept { ++refs_; }
-  void release() noexcept {
-    if (--refs_ == 0) delete this;
-  }
-  void retain_handle() noexcept {
-    if (handles_++ == 0) loop_.retain();
-    retain();
-  }
-  void release_handle() noexcept {
-    LoopObject* loop = --handles_ == 0 ? &loop_ : nullptr;
-    release();
-    if (loop != nullptr) loop->release();
-  }
 
   void start_serving();
   void serve_forever();
@@ -51,21 +35,18 @@ class FIBER_API ServerObject {
   void close_clients(bool abort);
   bool is_serving() const noexcept { return serving_; }
   const std::vector<ListeningSocket>& sockets() const noexcept { return sockets_; }
-  LoopObject& loop() const noexcept { return loop_; }
 
   void attach(TransportObject& client) noexcept;
   void detach(TransportObject& client) noexcept;
 
  private:
+  friend CountedObject;
   ~ServerObject();
   void listen(int fd);
   void accept_ready(int fd);
   void connected(UniqueFd fd, const SocketAddress& peer);
   void wake();
 
-  LoopObject& loop_;
-  std::uint32_t refs_ = 0;
-  std::uint32_t handles_ = 0;
   std::vector<ListeningSocket> sockets_;
   connection_made made_;
   int backlog_;

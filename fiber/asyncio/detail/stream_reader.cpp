@@ -6,7 +6,8 @@
 
 namespace fiber::asyncio::detail {
 
-ReaderObject::ReaderObject(LoopObject& loop, std::size_t limit) : loop_(loop), limit_(limit) {
+ReaderObject::ReaderObject(LoopObject& loop, std::size_t limit)
+    : CountedObject(loop), limit_(limit) {
   if (limit == 0) throw ValueError("Limit cannot be <= 0");
 }
 
@@ -193,7 +194,8 @@ ReaderObject::Search ReaderObject::search(std::span<const std::string> separator
           match = at;
         }
       }
-      if (end != 0) return match > limit_ ? Search{Found::too_long, match} : Search{Found::yes, end};
+      if (end != 0)
+        return match > limit_ ? Search{Found::too_long, match} : Search{Found::yes, end};
       offset = bytes.size() + 1 > longest ? bytes.size() + 1 - longest : 0;
       if (offset > limit_) return {Found::missing, offset};
     }

@@ -29,27 +29,9 @@ class ReadSource {
   ~ReadSource() = default;
 };
 
-// Belongs to one loop and its thread; the count is not atomic.
-class FIBER_API ReaderObject {
+class FIBER_API ReaderObject : public CountedObject<ReaderObject> {
  public:
   ReaderObject(LoopObject& loop, std::size_t limit);
-  ReaderObject(const ReaderObject&) = delete;
-  ReaderObject& operator=(const ReaderObject&) = delete;
-
-  void retain() noexcept { ++refs_; }
-  void release() noexcept {
-    if (--refs_ == 0) delete this;
-  }
-  // What the user holds also keeps the loop; what the loop holds must not.
-  void retain_handle() noexcept {
-    if (handles_++ == 0) loop_.retain();
-    retain();
-  }
-  void release_handle() noexcept {
-    LoopObject* loop = --handles_ == 0 ? &loop_ : nullptr;
-    release();
-    if (loop != nullptr) loop->release();
-  }
 
   std::string read(std::ptrdiff_t n);
   // Up to out.size() bytes, without a copy on the way if nothing is buffered; 0 at the end.
@@ -86,6 +68,7 @@ class FIBER_API ReaderObject {
   };
   struct Waiting;
 
+  friend CountedObject;
   ~ReaderObject() = default;
   void check_exception() const {
     if (exception_) std::rethrow_exception(exception_);
@@ -103,9 +86,6 @@ class FIBER_API ReaderObject {
   };
   Search search(std::span<const std::string> separators);
 
-  LoopObject& loop_;
-  std::uint32_t refs_ = 0;
-  std::uint32_t handles_ = 0;
   bool eof_ = false;
   bool paused_ = false;
   std::size_t limit_;

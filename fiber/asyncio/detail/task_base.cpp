@@ -159,7 +159,8 @@ bool TaskBase::cancel(std::string message) {
       record->cancelled = Origin::here();
   if (waiting_on_ != nullptr) {
     if (in_cancel_)
-      throw RuntimeError("Task " + repr() + " cannot be cancelled: it waits for itself, by way of "
+      throw RuntimeError("Task " + repr() +
+                         " cannot be cancelled: it waits for itself, by way of "
                          "what it awaits");
     struct InCancel {
       bool& flag;

@@ -100,7 +100,9 @@ class FIBER_API TaskBase : public FutureBase {
   // The greenlet that waits on the task's behalf while the task is suspended: its own, or one that
   // its body has switched to.
   fiber::detail::GreenletObject* suspended_greenlet() const noexcept { return resume_point; }
-  fiber::detail::GreenletObject* own_greenlet() noexcept { return greenlet_ ? &*greenlet_ : nullptr; }
+  fiber::detail::GreenletObject* own_greenlet() noexcept {
+    return greenlet_ ? &*greenlet_ : nullptr;
+  }
 
   // --- for the code that suspends this task, while it runs ---
   // Called after a resumption: a cancellation that was asked for takes the place of any outcome.

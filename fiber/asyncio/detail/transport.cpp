@@ -62,7 +62,7 @@ void TransportObject::run_step(Leaf* leaf) noexcept {
 }
 
 TransportObject::TransportObject(LoopObject& loop, Kind kind, ReaderObject* reader)
-    : loop_(loop), kind_(kind), reader_(reader) {
+    : CountedObject(loop), kind_(kind), reader_(reader) {
   for (Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_}) step->self = this;
   begin_step_.run = &run_step<&TransportObject::begin>;
   read_step_.run = &run_step<&TransportObject::read_step>;
@@ -77,13 +77,6 @@ TransportObject::~TransportObject() {
     reader_->set_source(nullptr);
     reader_->release();
   }
-}
-
-void TransportObject::release_handle() noexcept {
-  LoopObject* loop = --handles_ == 0 ? &loop_ : nullptr;
-  if (loop != nullptr) close();
-  release();
-  if (loop != nullptr) loop->release();
 }
 
 void TransportObject::post(Step& step) {
@@ -163,8 +156,7 @@ void TransportObject::detached(int fd) noexcept {
     ::close(fd);
     ++given_up;
   }
-  refs_ -= given_up;
-  if (refs_ == 0) delete this;
+  release(given_up);
 }
 
 void TransportObject::close() {

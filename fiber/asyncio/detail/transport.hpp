@@ -25,23 +25,14 @@ namespace fiber::asyncio::detail {
 
 class ServerObject;
 
-// Belongs to one loop and its thread; the count is not atomic.
-class FIBER_API TransportObject final : public Watch, private ReadSource {
+class FIBER_API TransportObject final : public CountedObject<TransportObject>,
+                                        public Watch,
+                                        private ReadSource {
  public:
   enum class Kind : std::uint8_t { socket, read_pipe, write_pipe };
 
   // `reader`: who gets what is read, null for a write_pipe.
   TransportObject(LoopObject& loop, Kind kind, ReaderObject* reader);
-
-  void retain() noexcept { ++refs_; }
-  void release() noexcept {
-    if (--refs_ == 0) delete this;
-  }
-  void retain_handle() noexcept {
-    if (handles_++ == 0) loop_.retain();
-    retain();
-  }
-  void release_handle() noexcept;
 
   // Takes over the descriptor, which must not block. Throws OSError.
   void open(UniqueFd fd);
@@ -72,7 +63,6 @@ class FIBER_API TransportObject final : public Watch, private ReadSource {
   std::size_t high_water() const noexcept { return high_water_; }
   std::size_t low_water() const noexcept { return low_water_; }
 
-  LoopObject& loop() const noexcept { return loop_; }
   ReaderObject* reader() const noexcept { return reader_; }
   int fileno() const noexcept { return descriptor(); }
   SocketAddress peername;
@@ -91,7 +81,9 @@ class FIBER_API TransportObject final : public Watch, private ReadSource {
   template <void (TransportObject::*Action)()>
   static void run_step(Leaf* leaf) noexcept;
 
+  friend CountedObject;
   ~TransportObject();
+  void no_handles() noexcept { close(); }
 
   void ready(Readiness readiness) override;
   void detached(int fd) noexcept override;
@@ -112,9 +104,6 @@ class FIBER_API TransportObject final : public Watch, private ReadSource {
   void force_close(std::exception_ptr error);
   void connection_lost();
 
-  LoopObject& loop_;  // kept by the handles
-  std::uint32_t refs_ = 0;
-  std::uint32_t handles_ = 0;
   Kind kind_;
   bool begun_ = false;
   bool paused_ = false;       // the reader has enough

@@ -87,8 +87,7 @@ class LoopBound {
     TaskBase& task = task_for_await();
     const std::uint64_t serial = task.loop()->serial;
     if (serial_ != serial) [[unlikely]] {
-      if (serial_ != 0)
-        throw RuntimeError(object.repr() + " is bound to a different event loop");
+      if (serial_ != 0) throw RuntimeError(object.repr() + " is bound to a different event loop");
       serial_ = serial;
     }
     return task;

@@ -106,13 +106,14 @@ std::vector<Item> Interpreter::items(const Words& words, std::size_t first) {
   return list;
 }
 
+asyncio::Future<Value> as_future(Item item) {
+  if (auto* coroutine = std::get_if<0>(&item)) return asyncio::ensure_future(std::move(*coroutine));
+  return std::get<1>(std::move(item));
+}
+
 std::vector<asyncio::Future<Value>> as_futures(std::vector<Item> items) {
   std::vector<asyncio::Future<Value>> futures;
-  for (Item& item : items)
-    if (auto* coroutine = std::get_if<0>(&item))
-      futures.push_back(asyncio::ensure_future(std::move(*coroutine)));
-    else
-      futures.push_back(std::get<1>(item));
+  for (Item& item : items) futures.push_back(as_future(std::move(item)));
   return futures;
 }
 

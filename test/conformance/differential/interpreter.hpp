@@ -30,6 +30,7 @@ struct Flow {
 
 // What gather and its like are given: a new coroutine, or a future that has a name.
 using Item = std::variant<asyncio::Coroutine<Value>, asyncio::Future<Value>>;
+asyncio::Future<Value> as_future(Item item);
 std::vector<asyncio::Future<Value>> as_futures(std::vector<Item> items);
 
 class Interpreter {

@@ -20,7 +20,8 @@ std::string text_at(const Words& args, std::size_t index) {
 Value spawn(Interpreter& run, const Words& args) {
   auto coroutine = run.coroutine(args[1]);
   if (!coroutine) return "limit";
-  asyncio::Task<Value> task = run.loop.create_task(std::move(*coroutine), {.name = run.label_for(args[0])});
+  asyncio::Task<Value> task =
+      run.loop.create_task(std::move(*coroutine), {.name = run.label_for(args[0])});
   return run.bind(args[0], std::move(task));
 }
 
@@ -45,7 +46,22 @@ Value gather_all(Interpreter& run, const Words& args, R range) {
   return run.bind(args[0], asyncio::gather(std::move(range)));
 }
 
-// Coroutines alone or futures alone go as they are; a mixture is made futures first.
+// A mixture, which gather takes as separate arguments only: what it does with these.
+template <bool kExceptions>
+Future<typename asyncio::detail::GatherRange<kExceptions, Value>::Results> gather_mixed(
+    std::vector<Item> items) {
+  using Gather = asyncio::detail::GatherRange<kExceptions, Value>;
+  asyncio::detail::GatherInTurn gather(
+      [](asyncio::detail::LoopObject* loop) -> asyncio::detail::GatherBase* {
+        return new Gather(loop, {});
+      },
+      items.size());
+  for (Item& item : items) gather.add(as_future(std::move(item)));
+  return Future<typename Gather::Results>(gather.finish());
+}
+
+// Coroutines alone or futures alone go as they are; a mixture is made futures first, unless that is
+// when its tasks begin.
 Value gather(Interpreter& run, const Words& args) {
   std::vector<Item> items = run.items(args, 2);
   const auto is_coroutine = [](const Item& item) { return item.index() == 0; };
@@ -54,7 +70,10 @@ Value gather(Interpreter& run, const Words& args) {
     for (Item& item : items) coroutines.push_back(std::move(std::get<0>(item)));
     return gather_all(run, args, std::move(coroutines));
   }
-  return gather_all(run, args, as_futures(std::move(items)));
+  if (std::ranges::none_of(items, is_coroutine) || !asyncio::detail::GatherInTurn::wanted())
+    return gather_all(run, args, as_futures(std::move(items)));
+  if (args[1] == "rx") return run.bind(args[0], gather_mixed<true>(std::move(items)));
+  return run.bind(args[0], gather_mixed<false>(std::move(items)));
 }
 
 template <class F>
