@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 namespace fiber::core {
@@ -41,9 +42,17 @@ struct BlockPool::Depot {
 };
 
 BlockPool::Depot& BlockPool::depot() noexcept {
-  static auto* depot = new Depot;  // outlives every thread
+  static auto* depot = [] {
+    auto* made = new Depot;  // outlives every thread
+    // A child process must not find it locked by a thread that it does not have.
+    ::pthread_atfork(lock_depot, unlock_depot, unlock_depot);
+    return made;
+  }();
   return *depot;
 }
+
+void BlockPool::lock_depot() noexcept { depot().mutex.lock(); }
+void BlockPool::unlock_depot() noexcept { depot().mutex.unlock(); }
 
 BlockPool::~BlockPool() {
   Depot& common = depot();

@@ -62,6 +62,8 @@ class FIBER_API BlockPool {
 
   static constexpr std::size_t index(std::size_t size) noexcept { return (size - 1) / kCacheLine; }
   static Depot& depot() noexcept;
+  static void lock_depot() noexcept;
+  static void unlock_depot() noexcept;
   void* allocate_fresh(std::size_t index);
 
   SizeClass classes_[kClasses];

@@ -1,13 +1,17 @@
 // What a child process that was made by fork() may do, and that its parent does not feel it.
 #include <fiber/asyncio.hpp>
+#include <fiber/core/block_pool.hpp>
 #include <fiber/generator.hpp>
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <thread>
 
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -135,4 +139,27 @@ TEST_CASE("a child that ends by exit() in the middle of a task ends with its sta
   CHECK(result.out() == "child 3\nparent goes on\n");
   CHECK(result.errors == "");
   CHECK(result.status == 0);
+}
+
+TEST_CASE("a child gets memory for its tasks, whatever other threads were doing with theirs") {
+  using fiber::core::BlockPool;
+  constexpr std::size_t kSize = 333;
+  const auto use_pool = [] {
+    BlockPool pool;
+    pool.release(pool.allocate(kSize), kSize);
+  };
+  std::atomic<bool> stop{false};
+  std::thread other([&] {
+    while (!stop) use_pool();
+  });
+  int ended = 0;
+  for (int i = 0; i < 100 && ended == i; ++i)
+    ended += status_of_child([&] {
+      ::alarm(20);
+      use_pool();
+      return 42;
+    }) == 42;
+  stop = true;
+  other.join();
+  CHECK(ended == 100);
 }
