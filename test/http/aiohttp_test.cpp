@@ -1,6 +1,7 @@
 #include <fiber/aiohttp.hpp>
 #include <fiber/asyncio.hpp>
 
+#include "support/aiohttp_session.hpp"
 #include "support/http_client.hpp"
 #include "support/http_server.hpp"
 
@@ -16,24 +17,12 @@ using asyncio::await;
 using namespace std::chrono_literals;
 using support::HttpServer;
 using support::text_of;
+using support::with_session;
 
 namespace {
 
 static_assert(std::is_nothrow_copy_constructible_v<aiohttp::ClientResponseError>);
 static_assert(std::is_nothrow_copy_constructible_v<aiohttp::ClientConnectorError>);
-
-// Runs `body(session)` in a task of a loop of its own; the session and the loop are gone after it.
-template <class Body>
-void with_session(aiohttp::SessionOptions options, Body body) {
-  asyncio::run([&] {
-    asyncio::with(aiohttp::ClientSession(std::move(options)),
-                  [&](auto& session) { body(session); });
-  });
-}
-template <class Body>
-void with_session(Body body) {
-  with_session({}, std::move(body));
-}
 
 }  // namespace
 
