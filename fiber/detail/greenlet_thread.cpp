@@ -101,7 +101,8 @@ bool GreenletObject::give_up_last() noexcept {
   if (refs != 1 || owner.load(std::memory_order_relaxed) != thread ||
       (now != GreenletState::dead && now != GreenletState::pending) ||
       foreign_refs.load(std::memory_order_acquire) != 0 ||
-      weak.load(std::memory_order_acquire) != nullptr || parent == nullptr || parent->refs < 2)
+      weak.load(std::memory_order_acquire) != nullptr || parent == nullptr ||
+      parent->owner.load(std::memory_order_relaxed) != thread || parent->refs < 2)
     return false;
   --parent->refs;
   --thread->live_objects;

@@ -4,9 +4,9 @@
 
 #include <doctest/doctest.h>
 
-#include <exception>
-#include <memory>
+#include <atomic>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "support/events.hpp"
@@ -178,4 +178,26 @@ TEST_CASE("a greenlet that waits for the loop in a task outlives its last handle
     CHECK(trace.take() == (in_time ? "[2] dropped | [4] went on | [4] left | [4] back"
                                    : "[2] dropped | [3] went on | [3] left | [3] back"));
   }
+}
+
+// ThreadSanitizer looks who counts the references.
+TEST_CASE("the parent of a task's greenlet may have passed to another thread when the task dies") {
+  run([] {
+    const fiber::greenlet pending([] {});
+    auto task = create_task([&] { fiber::getcurrent().parent(pending); });
+    await(task);
+    std::atomic<bool> moved{false};
+    std::atomic<bool> died{false};
+    std::thread other([&] {
+      pending.parent(fiber::getcurrent());
+      moved = true;
+      do {
+        const fiber::greenlet copy = pending;
+      } while (!died.load(std::memory_order_relaxed));
+    });
+    while (!moved) std::this_thread::yield();
+    task = {};
+    died.store(true, std::memory_order_relaxed);
+    other.join();
+  });
 }
