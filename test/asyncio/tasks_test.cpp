@@ -267,8 +267,8 @@ TEST_CASE("a callable whose copy fails leaves nothing behind") {
 
 TEST_CASE("what a callable captures is aligned as it asks") {
   run([] {
-    const auto misplaced = [](auto captured) {
-      return create_task([captured] {
+    const auto misplaced = [](const auto& given) {
+      return create_task([captured = given] {
         return reinterpret_cast<std::uintptr_t>(&captured) % sizeof(captured.bytes);
       });
     };
