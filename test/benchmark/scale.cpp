@@ -2,6 +2,7 @@
 #include "works.hpp"
 
 #include <fiber/asyncio.hpp>
+#include <fiber/greenlet.hpp>
 
 #include <sys/mman.h>
 
@@ -32,6 +33,21 @@ Seconds touch_pages(long count) {
   const Seconds took = Clock::now() - start;
   ::munmap(memory, bytes);
   return took;
+}
+
+// Made, switched to, all of them suspended at the same time, ended and dropped.
+Seconds greenlets(long count) {
+  const auto start = Clock::now();
+  {
+    std::vector<fiber::greenlet> all;
+    all.reserve(static_cast<std::size_t>(count));
+    for (long i = 0; i < count; ++i) {
+      all.emplace_back([] { fiber::getcurrent().parent().switch_(); });
+      all.back().switch_();
+    }
+    for (const fiber::greenlet& one : all) one.switch_();
+  }
+  return Clock::now() - start;
 }
 
 // Beyond the sleep: until all have gone to sleep, and from their deadline until all are joined.
@@ -74,6 +90,12 @@ void add_scale() {
     // A thread of its own has stacks that nobody has touched.
     Seconds took{};
     std::thread([&] { took = sleepers(count, 8s); }).join();
+    return took;
+  });
+  add_timed("1000000 suspended greenlets", "one page touched each", kMillion, touch_pages);
+  add_timed("1000000 suspended greenlets", "fiber", kMillion, [](long count) {
+    Seconds took{};
+    std::thread([&] { took = greenlets(count); }).join();
     return took;
   });
   add_timed("1000000 sleepers, warm stacks", "fiber", kMillion, [](long count) {
