@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -181,6 +182,27 @@ TEST_CASE("a coroutine object that is never awaited warns; one that is closed do
           "RuntimeError('cannot reuse already awaited coroutine')");
   }
   CHECK(log.take() == "WARNING RuntimeWarning: coroutine 'forgotten' was never awaited");
+}
+
+TEST_CASE("a task that gather made is not reported when its loop is closed, one given to it is") {
+  Trace trace;
+  {
+    const asyncio::EventLoop loop = asyncio::new_event_loop();
+    loop.set_exception_handler(
+        [&](const asyncio::EventLoop&, const asyncio::ExceptionContext& context) {
+          const bool given = context.task.repr().find("name='given'") != std::string::npos;
+          trace.outside(context.message + (given ? " given" : " another"));
+        });
+    const auto child = [] { await(asyncio::sleep(10s)); };
+    loop.run_until_complete([&] {
+      auto given = asyncio::create_task(child, {.name = "given"});
+      const auto both = asyncio::gather(child, given);
+      const auto list = asyncio::gather(std::vector{std::function<void()>(child)});
+      turns(1);
+    });
+    loop.close();
+  }
+  CHECK(trace.take() == "Task was destroyed but it is pending! given");
 }
 
 TEST_CASE("a task that a closed loop leaves pending is reported and unwound") {

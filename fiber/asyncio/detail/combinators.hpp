@@ -153,6 +153,15 @@ class GatherTuple final : public WithSlot<std::tuple<taken_t<kExceptions, T>...>
 template <class A>
 using ensured_t = typename decltype(asyncio::ensure_future(std::declval<A>()))::result_type;
 
+// A task that gather itself makes is not reported when its loop is closed before its end.
+template <class A>
+auto ensure_child(A&& awaitable) {
+  auto child = asyncio::ensure_future(std::forward<A>(awaitable));
+  if constexpr (!future_like<A>)
+    static_cast<TaskBase&>(child.base()).log_destroy_pending = false;
+  return child;
+}
+
 // A tuple, since its braces make the futures in the order of the arguments.
 template <class Gather, class... F>
 auto gather_tuple(std::tuple<F...> futures) {
@@ -175,11 +184,11 @@ auto gather_each(A&&... awaitables) {
     if (GatherInTurn::wanted()) [[unlikely]] {
       GatherInTurn gather([](LoopObject* loop) -> GatherBase* { return new Gather(loop); },
                           sizeof...(A));
-      (gather.add(asyncio::ensure_future(std::forward<A>(awaitables))), ...);
+      (gather.add(ensure_child(std::forward<A>(awaitables))), ...);
       return Future<typename Gather::Results>(gather.finish());
     }
   }
-  return gather_tuple<Gather>(std::tuple{asyncio::ensure_future(std::forward<A>(awaitables))...});
+  return gather_tuple<Gather>(std::tuple{ensure_child(std::forward<A>(awaitables))...});
 }
 
 template <bool kExceptions, class T>
@@ -213,7 +222,7 @@ auto gather_range(R&& awaitables) {
       if (!all.empty()) {
         GatherInTurn gather([](LoopObject* loop) -> GatherBase* { return new Gather(loop, {}); },
                             all.size());
-        for (auto& awaitable : all) gather.add(asyncio::ensure_future(std::move(awaitable)));
+        for (auto& awaitable : all) gather.add(ensure_child(std::move(awaitable)));
         return Future<typename Gather::Results>(gather.finish());
       }
     }
@@ -221,7 +230,7 @@ auto gather_range(R&& awaitables) {
   std::vector<FutureRef> children;
   if constexpr (std::ranges::sized_range<R>) children.reserve(std::ranges::size(awaitables));
   for (auto&& awaitable : awaitables)
-    children.emplace_back(asyncio::ensure_future(std::forward<decltype(awaitable)>(awaitable)));
+    children.emplace_back(ensure_child(std::forward<decltype(awaitable)>(awaitable)));
   LoopObject* loop = children.empty() ? &loop_for_futures() : children.front().base().loop();
   auto* gather = new Gather(loop, std::move(children));
   const Future<typename Gather::Results> handle(gather);
