@@ -183,8 +183,10 @@ void StackPool::give_back(Stack* stack, std::size_t keep) noexcept {
 
 void StackPool::trim() noexcept {
   for (SizeClass& sizes : classes_)
-    for (Stack* stack = sizes.free; stack != nullptr; stack = stack->next_free)
+    for (Stack* stack = sizes.free; stack != nullptr; stack = stack->next_free) {
+      sanitizer::stack_forgotten(stack);
       give_back(stack, page_size());
+    }
 }
 
 StackCensus StackPool::census() const noexcept {

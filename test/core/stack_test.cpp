@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <csignal>
 #include <vector>
 
 #include <sys/resource.h>
@@ -41,6 +42,7 @@ void touch(Stack* stack, std::size_t bytes) {
 // Says how a process ends that writes to `offset` bytes above the bottom of a fresh stack.
 int status_of_write(std::ptrdiff_t offset) {
   return run_forked([offset] {
+           std::signal(SIGSEGV, SIG_DFL);  // Valgrind goes on after a handler that returns
            StackPool pool;
            pool.allocate(kDefaultStackSize);
            Stack* stack = pool.allocate(kDefaultStackSize);

@@ -2,6 +2,11 @@
 // them at once without threads.
 #pragma once
 
+#include <fiber/core/config.hpp>
+#if defined(FIBER_TSAN)
+#include <fiber/core/thread_state.hpp>
+#endif
+
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -110,6 +115,11 @@ class Child {
     arguments.push_back(nullptr);
 
     start_ = Clock::now();
+#if defined(FIBER_TSAN)
+    // In the child of a process with several threads ThreadSanitizer sees no synchronization any
+    // more, and each stack that it knows counts as one.
+    fiber::core::thread_state().pool.trim();
+#endif
     pid_ = ::fork();
     if (pid_ < 0) fail("fork");
     if (pid_ == 0) become(arguments.data(), child_out.get(), child_errors.get());
