@@ -88,9 +88,9 @@ def main():
              f'{context["date"]}. Nanoseconds per item, or bytes; medians of one run.', '',
              *table(data['works']), '', *headers(data['works'])]
     text = readme.read_text()
-    begin, end = '<!-- figures -->\n', '\n<!-- end of figures -->'
+    begin, end = '<!-- figures -->\n', '<!-- end of figures -->'
     head, rest = text.split(begin)
-    readme.write_text(head + begin + '\n' + '\n'.join(lines) + '\n' + end + rest.split(end)[1])
+    readme.write_text(head + begin + '\n' + '\n'.join(lines) + '\n\n' + end + rest.split(end)[1])
     if not plot(data['works']):
         print('the plot was not made: it needs gnuplot and the group growth', file=sys.stderr)
 

@@ -10,11 +10,15 @@ int main() {
   asyncio::run([] {
     const auto server = await(asyncio::start_server(
         [](asyncio::StreamReader reader, asyncio::StreamWriter writer) {
-          for (;;) {
-            const std::string data = await(reader.read(64 * 1024));
-            if (data.empty()) break;
-            writer.write(data);
-            await(writer.drain());
+          try {
+            for (;;) {
+              const std::string data = await(reader.read(64 * 1024));
+              if (data.empty()) break;
+              writer.write(data);
+              await(writer.drain());
+            }
+          } catch (const OSError&) {
+            // The client is gone.
           }
           writer.close();
         },
