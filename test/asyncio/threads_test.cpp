@@ -42,6 +42,11 @@ void beside(F function) {
 
 TEST_CASE("run_coroutine_threadsafe gives a result, an error, or stops waiting") {
   std::vector<std::string> seen;
+  std::mutex mutex;
+  const auto see = [&](std::string what) {
+    const std::lock_guard lock(mutex);
+    seen.push_back(std::move(what));
+  };
   asyncio::run([&] {
     const auto loop = get_running_loop();
     beside([&] {
@@ -49,9 +54,8 @@ TEST_CASE("run_coroutine_threadsafe gives a result, an error, or stops waiting")
         turns(1);
         return 2 * n;
       });
-      seen.push_back(
-          std::to_string(asyncio::run_coroutine_threadsafe(doubled(1), loop).result(5s)));
-      seen.push_back(thrown_by([&] {
+      see(std::to_string(asyncio::run_coroutine_threadsafe(doubled(1), loop).result(5s)));
+      see(thrown_by([&] {
         asyncio::run_coroutine_threadsafe([] { throw fiber::ValueError("2"); }, loop).result(5s);
       }));
       auto slow = asyncio::run_coroutine_threadsafe(
@@ -59,15 +63,15 @@ TEST_CASE("run_coroutine_threadsafe gives a result, an error, or stops waiting")
             try {
               await(asyncio::sleep(100s));
             } catch (const CancelledError&) {
-              seen.push_back("slow cancelled");
+              see("slow cancelled");
               throw;
             }
           },
           loop);
-      seen.push_back(thrown_by([&] { slow.result(10ms); }));
-      seen.push_back(slow.cancel() && slow.cancelled() ? "cancelled" : "not cancelled");
+      see(thrown_by([&] { slow.result(10ms); }));
+      see(slow.cancel() && slow.cancelled() ? "cancelled" : "not cancelled");
       auto itself = asyncio::run_coroutine_threadsafe([] { throw CancelledError(); }, loop);
-      seen.push_back(thrown_by([&] { itself.result(5s); }));
+      see(thrown_by([&] { itself.result(5s); }));
     });
     // The other thread has written before it ended; what it cancelled is unwound here.
     await(asyncio::sleep(10ms));

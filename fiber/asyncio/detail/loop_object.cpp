@@ -184,7 +184,9 @@ void LoopObject::post(HandleObject* handle) {
 void LoopObject::wake() noexcept {
   // Only a loop that sleeps, or is about to, needs the system call.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (sleeping_.load(std::memory_order_relaxed)) selector_->wake();
+  if (!sleeping_.load(std::memory_order_relaxed)) return;
+  const std::lock_guard lock(post_mutex_);  // close() may be replacing the selector
+  selector_->wake();
 }
 
 void LoopObject::take_posted() {
@@ -277,7 +279,11 @@ void LoopObject::close() {
     dependent->loop_closed();
   }
   selector_->detach_all();
-  selector_ = std::make_unique<Selector>();
+  {
+    auto fresh = std::make_unique<Selector>();
+    const std::lock_guard lock(post_mutex_);
+    selector_.swap(fresh);
+  }
   embedded_ = resting_ = false;
   executor_shutdown_called = true;
   if (const auto executor = std::exchange(default_executor, nullptr))
