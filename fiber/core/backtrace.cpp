@@ -1,16 +1,53 @@
 #include <fiber/core/backtrace.hpp>
 
+#if !defined(FIBER_OWN_JUMP)
 #include <boost/context/detail/fcontext.hpp>
+#endif
 
+#include <cstddef>
 #include <cstdint>
 
 #include <unwind.h>
 
-#if defined(__x86_64__) && !defined(__ILP32__)
+#if defined(FIBER_OWN_JUMP)
 #define FIBER_READS_SUSPENDED 1
-// fiber_call_below(end of the saved registers, function, argument): calls function(argument).
-// Seen by an unwinder it is a function that the suspended context called, and that saved its
-// registers where jump_fcontext did.
+// fiber_call_below(context, function, argument): calls function(argument). Seen by an unwinder it
+// is a function that the suspended context called, and that saved its registers in the Context, of
+// which the first four members are these. The other registers were saved by the context itself.
+asm(R"(
+    .pushsection .text
+    .globl fiber_call_below
+    .hidden fiber_call_below
+    .type fiber_call_below, @function
+fiber_call_below:
+    .cfi_startproc
+    pushq %rbx
+    .cfi_def_cfa_offset 16
+    .cfi_offset %rbx, -16
+    movq %rdi, %rbx
+    movq %rdx, %rdi
+    .cfi_remember_state
+    # In DWARF's words: the frame's address is at 0(%rbx), rip at 8, rbp at 16, rbx at 24.
+    .cfi_escape 0x0f, 3, 0x73, 0, 0x06
+    .cfi_escape 0x10, 16, 2, 0x73, 8
+    .cfi_escape 0x10, 6, 2, 0x73, 16
+    .cfi_escape 0x10, 3, 2, 0x73, 24
+    callq *%rsi
+    .cfi_restore_state
+    popq %rbx
+    .cfi_def_cfa_offset 8
+    .cfi_restore %rbx
+    retq
+    .cfi_endproc
+    .size fiber_call_below, . - fiber_call_below
+    .popsection
+)");
+static_assert(offsetof(fiber::core::Context, sp) == 0 && offsetof(fiber::core::Context, ip) == 8 &&
+              offsetof(fiber::core::Context, bp) == 16 && offsetof(fiber::core::Context, bx) == 24);
+#elif defined(__x86_64__) && !defined(__ILP32__)
+#define FIBER_READS_SUSPENDED 1
+// fiber_call_below(end of the saved registers, function, argument): as above, but the registers are
+// where jump_fcontext saved them.
 asm(R"(
     .pushsection .text
     .globl fiber_call_below
@@ -88,7 +125,7 @@ fiber_call_below:
 #endif
 
 #if defined(FIBER_READS_SUSPENDED)
-extern "C" void fiber_call_below(void* registers_end, void (*function)(void*), void* argument);
+extern "C" void fiber_call_below(const void* registers, void (*function)(void*), void* argument);
 #endif
 
 namespace fiber::core {
@@ -135,12 +172,14 @@ std::vector<void*> record(Walk walk, void* above, std::uintptr_t lowest) {
   return frames;
 }
 
-[[maybe_unused]] void never_entered(boost::context::detail::transfer_t) {}
+#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_OWN_JUMP)
+void never_entered(boost::context::detail::transfer_t) {}
+#endif
 
 }  // namespace
 
 std::size_t saved_registers_size() noexcept {
-#if defined(FIBER_READS_SUSPENDED)
+#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_OWN_JUMP)
   // A context that was just made consists of the registers to start with.
   alignas(16) std::byte memory[512];
   static const auto size =
@@ -155,8 +194,12 @@ std::size_t saved_registers_size() noexcept {
 
 std::vector<void*> backtrace_of([[maybe_unused]] const Context& from) {
 #if defined(FIBER_READS_SUSPENDED)
-  void* end = static_cast<std::byte*>(from.sp) + saved_registers_size();
-  return record([end](Recorder& to) { fiber_call_below(end, &Recorder::walk, &to); },
+#if defined(FIBER_OWN_JUMP)
+  const void* registers = &from;
+#else
+  const void* registers = static_cast<std::byte*>(from.sp) + saved_registers_size();
+#endif
+  return record([registers](Recorder& to) { fiber_call_below(registers, &Recorder::walk, &to); },
                 reinterpret_cast<void*>(&fiber_call_below), 0);
 #else
   return {};

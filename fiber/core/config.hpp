@@ -22,3 +22,18 @@
 #if defined(__SANITIZE_THREAD__)
 #define FIBER_TSAN 1
 #endif
+
+// The jump between stacks is our own where we have one, unless Boost.Context's is asked for.
+#if defined(__x86_64__) && !defined(__ILP32__) && !defined(FIBER_BOOST_CONTEXT)
+#define FIBER_OWN_JUMP 1
+#endif
+
+// In a fiber's first function: tells unwinders (debuggers, backtrace(), profilers) that it has no
+// caller.
+#if defined(__x86_64__)
+#define FIBER_FIRST_FRAME asm volatile(".cfi_undefined rip")
+#elif defined(__aarch64__)
+#define FIBER_FIRST_FRAME asm volatile(".cfi_undefined x30")
+#else
+#define FIBER_FIRST_FRAME static_cast<void>(0)
+#endif

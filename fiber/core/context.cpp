@@ -4,39 +4,17 @@
 #include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
 
-#include <boost/context/detail/fcontext.hpp>
-
 namespace fiber::core {
 namespace {
 
-using boost::context::detail::fcontext_t;
-using boost::context::detail::jump_fcontext;
-using boost::context::detail::make_fcontext;
-using boost::context::detail::transfer_t;
-
-
 // The first frame of every fiber. It never returns and nothing unwinds through it.
-FIBER_SWITCHES_STACK void entry(transfer_t arrived) {
-#if defined(__x86_64__)
-  // Tells unwinders (debuggers, backtrace(), profilers) that there is no caller.
-  asm volatile(".cfi_undefined rip");
-#elif defined(__aarch64__)
-  asm volatile(".cfi_undefined x30");
-#endif
-  auto* from = static_cast<Context*>(arrived.data);
-  from->sp = arrived.fctx;
+FIBER_SWITCHES_STACK void entry(Context* origin) {
+  FIBER_FIRST_FRAME;
   ThreadState& thread = *tls_thread_state;
-  sanitizer::arrive(thread.stack, from->stack);
-  thread.exceptions->caught = nullptr;
-  thread.exceptions->uncaught = 0;
+  sanitizer::arrive(thread.stack, origin->stack);
   bury(thread);
   thread.start_function(thread.start_argument);
   __builtin_unreachable();
-}
-
-inline fcontext_t fresh(Stack* stack) noexcept {
-  auto* top = stack->top();
-  return make_fcontext(top, static_cast<std::size_t>(top - stack->base), entry);
 }
 
 }  // namespace
@@ -50,22 +28,21 @@ FIBER_SWITCHES_STACK void start_context(Context& from, Stack* stack, StartFuncti
   thread.start_argument = argument;
   thread.stack = stack;
   sanitizer::leave(own, stack, false);
-  const transfer_t arrived = jump_fcontext(fresh(stack), &from);
-  auto* origin = static_cast<Context*>(arrived.data);
-  origin->sp = arrived.fctx;
-  sanitizer::arrive(own, origin->stack);
-  restore(thread, from);
+  const Arrival arrival = jump(from, fresh<entry>(stack));
+  sanitizer::arrive(own, arrival.origin->stack);
+  restore(thread, *arrival.self);
   bury(thread);
 }
 
 FIBER_SWITCHES_STACK void exit_context(const Context& to) noexcept {
   ThreadState& thread = *tls_thread_state;
   Stack* own = thread.stack;
+  *thread.exceptions = {};
   thread.departed.stack = own;
   thread.dead_stack = own;
   thread.stack = to.stack;
   sanitizer::leave(own, to.stack, true);
-  jump_fcontext(to.sp, &thread.departed);
+  jump(thread.departed, to);
   __builtin_unreachable();
 }
 
@@ -73,14 +50,32 @@ FIBER_SWITCHES_STACK void exit_to_start(Stack* stack, StartFunction function,
                                         void* argument) noexcept {
   ThreadState& thread = *tls_thread_state;
   Stack* own = thread.stack;
+  *thread.exceptions = {};
   thread.departed.stack = own;
   thread.dead_stack = own;
   thread.start_function = function;
   thread.start_argument = argument;
   thread.stack = stack;
   sanitizer::leave(own, stack, true);
-  jump_fcontext(fresh(stack), &thread.departed);
+  jump(thread.departed, fresh<entry>(stack));
   __builtin_unreachable();
 }
+
+#if defined(FIBER_OWN_JUMP)
+// <cfenv> keeps the modes of both arithmetic units alike, so those of SSE, which are dear to read,
+// need not be saved: where the x87's differ, they are to be what the x87's are.
+void restore_modes(std::uint16_t others, std::uint16_t own) noexcept {
+  constexpr unsigned kTraps = 0x3f;
+  constexpr unsigned kRounding = 0xc00;
+  const unsigned different = others ^ own;
+  asm volatile("fldcw %0" : : "m"(own));
+  std::uint32_t sse;
+  asm volatile("stmxcsr %0" : "=m"(sse));
+  const unsigned traps = different & kTraps;
+  sse = (sse & ~(traps << 7)) | ((own & traps) << 7);
+  if ((different & kRounding) != 0) sse = (sse & ~(kRounding << 3)) | ((own & kRounding) << 3);
+  asm volatile("ldmxcsr %0" : : "m"(sse));
+}
+#endif
 
 }  // namespace fiber::core

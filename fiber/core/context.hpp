@@ -1,17 +1,23 @@
-// The switch: one place where a thread leaves one stack for another, on Boost.Context.
+// The switch: one place where a thread leaves one stack for another. jump.hpp has the jump itself.
 //
 // Invariants
-//  1. What a switch saves and restores: callee-saved registers and the floating-point control
-//     words (Boost.Context), the C++ runtime's record of caught and uncaught exceptions, errno.
+//  1. What a switch saves and restores: the registers that a called function must keep, the modes
+//     of floating-point arithmetic, the C++ runtime's record of caught and uncaught exceptions,
+//     errno.
 //  2. Nothing is thrown on top of the target: exceptions travel as data and are rethrown by code
 //     that has arrived.
-//  3. A stack is given back by whoever the dying fiber switches to, after arrival.
+//  3. Exceptions are rarely caught or in flight where a switch is made. The record is moved into
+//     the Context then, and nothing of it is written otherwise: while a switch is made, and where a
+//     fiber begins, the thread's record is empty.
+//  4. A stack is given back by whoever the dying fiber switches to, after arrival.
 //
 // The switch itself is inline up to the jump: a processor predicts returns by the calls it saw, and
 // after a jump to another stack every return it has not seen the call of costs a misprediction.
 #pragma once
 
 #include <fiber/core/config.hpp>
+
+#include <cstdint>
 
 namespace fiber::core {
 
@@ -23,13 +29,18 @@ struct CxxExceptionState {
   unsigned int uncaught;
 };
 
-// A place to come back to: filled by the switch that leaves it.
+// A place to come back to: filled by the switch that leaves it. What is always used comes first.
 struct Context {
-  void* sp = nullptr;
-  void* caught = nullptr;
-  unsigned int uncaught = 0;
-  int error_number = 0;
+  void* sp = nullptr;      // Boost.Context's handle, where the jump is Boost's
+  void* ip = nullptr;      // this and the next two, where it is ours
+  void* bp = nullptr;
+  void* bx = nullptr;
   Stack* stack = nullptr;
+  int error_number = 0;
+  std::uint16_t modes = 0;  // the x87 control word, where the jump is ours
+  bool in_exception = false;  // the two below are the record of exceptions
+  unsigned int uncaught = 0;
+  void* caught = nullptr;
 };
 
 using StartFunction = void (*)(void* argument);

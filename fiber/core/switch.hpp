@@ -2,23 +2,30 @@
 #pragma once
 
 #include <fiber/core/context.hpp>
+#include <fiber/core/jump.hpp>
 #include <fiber/core/sanitizer.hpp>
 #include <fiber/core/thread_state.hpp>
 
-#include <boost/context/detail/fcontext.hpp>
-
 namespace fiber::core {
 
-inline void save(ThreadState& thread, Context& from) noexcept {
-  from.caught = thread.exceptions->caught;
-  from.uncaught = thread.exceptions->uncaught;
+FIBER_INLINE void save(ThreadState& thread, Context& from) noexcept {
+  CxxExceptionState& exceptions = *thread.exceptions;
+  if (exceptions.caught != nullptr || exceptions.uncaught != 0) [[unlikely]] {
+    from.in_exception = true;
+    from.caught = exceptions.caught;
+    from.uncaught = exceptions.uncaught;
+    exceptions = {};
+  }
   from.error_number = *thread.error_number;
   from.stack = thread.stack;
 }
 
-inline void restore(ThreadState& thread, const Context& own) noexcept {
-  thread.exceptions->caught = own.caught;
-  thread.exceptions->uncaught = own.uncaught;
+FIBER_INLINE void restore(ThreadState& thread, Context& own) noexcept {
+  if (own.in_exception) [[unlikely]] {
+    own.in_exception = false;
+    thread.exceptions->caught = own.caught;
+    thread.exceptions->uncaught = own.uncaught;
+  }
   *thread.error_number = own.error_number;
 }
 
@@ -37,12 +44,9 @@ FIBER_INLINE void switch_context(ThreadState& thread, Context& from, const Conte
   Stack* own = thread.stack;
   thread.stack = to.stack;
   sanitizer::leave(own, to.stack, false);
-  const boost::context::detail::transfer_t arrived =
-      boost::context::detail::jump_fcontext(to.sp, &from);
-  auto* origin = static_cast<Context*>(arrived.data);
-  origin->sp = arrived.fctx;
-  sanitizer::arrive(own, origin->stack);
-  restore(thread, from);
+  const Arrival arrival = jump(from, to);
+  sanitizer::arrive(own, arrival.origin->stack);
+  restore(thread, *arrival.self);
   bury(thread);
 }
 

@@ -205,6 +205,9 @@ class Greenlet:
         """Those of a suspended one, by name."""
         machine = architecture()
         context = self.process.place(self.address, "GreenletObject.context")
+        if "Context.ip" in self.process.fields:
+            own = {"rsp": "sp", "rip": "ip", "rbp": "bp", "rbx": "bx"}
+            return {name: self.process.word(context, "Context." + own[name]) for name in own}
         end = self.process.word(context, "Context.sp") + self.process.saved_registers
         memory = self.process.memory
         saved = {name: memory.word(end - below) for name, below in machine["saved"].items()}

@@ -1,0 +1,33 @@
+// The jump from one stack to another: the part of a switch that depends on the processor.
+//
+// On x86-64 it is ours, a handful of instructions in the middle of the function that switches: the
+// compiler knows which registers hold something, and saves these alone. Elsewhere, and where
+// FIBER_BOOST_CONTEXT is defined (meson setup -Dcontext=boost), it is that of Boost.Context.
+//
+// Both have the same two functions:
+//   Arrival jump(Context& from, const Context& to)   leaves `from` and continues `to`, which must
+//                                                    be the very object that was left
+//   Context fresh<entry>(Stack* stack)               what calls entry(origin) on an unused stack;
+//                                                    it must not return
+// Of the floating-point environment the modes survive (rounding, trapping exceptions: <cfenv>). The
+// flags do not, and with our own jump neither does what <cfenv> does not know: flush-to-zero.
+#pragma once
+
+#include <fiber/core/context.hpp>
+#include <fiber/core/stack.hpp>
+
+namespace fiber::core {
+
+// What jump() returns, once something jumps back.
+struct Arrival {
+  Context* origin;  // who did
+  Context* self;    // who was left
+};
+
+}  // namespace fiber::core
+
+#if defined(FIBER_OWN_JUMP)
+#include <fiber/core/jump_x86_64.hpp>
+#else
+#include <fiber/core/jump_boost.hpp>
+#endif
