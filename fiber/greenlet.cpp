@@ -96,7 +96,7 @@ greenlet::greenlet(std::unique_ptr<detail::Run> run, const greenlet_options& opt
   auto object = std::make_unique<detail::GreenletObject>(
       thread, detail::GreenletObject::Listed::when_started);
   object->run = std::move(run);
-  object->stack_size = options.stack_size;
+  object->stack_size(options.stack_size);
   object->name = std::move(name);
   retain(parent);
   object->parent = parent;
@@ -200,6 +200,12 @@ trace_function settrace(trace_function callback) {
 trace_function gettrace() {
   const auto& trace = detail::greenlet_thread().trace;
   return trace ? *trace : trace_function();
+}
+
+void keep_mxcsr() {
+  core::ThreadState& thread = core::thread_state();
+  thread.keeps_mxcsr = true;
+  if (thread.errand == nullptr) thread.errand = &thread.own_stack;
 }
 
 std::string repr(const greenlet& g) {

@@ -12,7 +12,8 @@ FIBER_SWITCHES_STACK void entry(Context* origin) {
   FIBER_FIRST_FRAME;
   ThreadState& thread = *tls_thread_state;
   sanitizer::arrive(thread.stack, origin->stack);
-  bury(thread);
+  Context unused;
+  run_errands(thread, {origin, &unused});
   thread.start_function(thread.start_argument);
   __builtin_unreachable();
 }
@@ -31,7 +32,7 @@ FIBER_SWITCHES_STACK void start_context(Context& from, Stack* stack, StartFuncti
   const Arrival arrival = jump(from, fresh<entry>(stack));
   sanitizer::arrive(own, arrival.origin->stack);
   restore(thread, *arrival.self);
-  bury(thread);
+  run_errands(thread, arrival);
 }
 
 FIBER_SWITCHES_STACK void exit_context(const Context& to) noexcept {
@@ -39,7 +40,7 @@ FIBER_SWITCHES_STACK void exit_context(const Context& to) noexcept {
   Stack* own = thread.stack;
   *thread.exceptions = {};
   thread.departed.stack = own;
-  thread.dead_stack = own;
+  thread.errand = own;
   thread.stack = to.stack;
   sanitizer::leave(own, to.stack, true);
   jump(thread.departed, to);
@@ -52,13 +53,28 @@ FIBER_SWITCHES_STACK void exit_to_start(Stack* stack, StartFunction function,
   Stack* own = thread.stack;
   *thread.exceptions = {};
   thread.departed.stack = own;
-  thread.dead_stack = own;
+  thread.errand = own;
   thread.start_function = function;
   thread.start_argument = argument;
   thread.stack = stack;
   sanitizer::leave(own, stack, true);
   jump(thread.departed, fresh<entry>(stack));
   __builtin_unreachable();
+}
+
+void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,
+                [[maybe_unused]] const Context* self) noexcept {
+  Stack* const errand = thread.errand;
+  thread.errand = nullptr;
+  if (errand != &thread.own_stack) thread.pool.release(errand);
+#if defined(FIBER_OWN_JUMP)
+  if (!thread.keeps_mxcsr) return;
+  thread.errand = &thread.own_stack;
+  asm volatile("stmxcsr %0" : "=m"(origin->mxcsr));
+  if (self->mxcsr != 0) {
+    asm volatile("ldmxcsr %0" : : "m"(self->mxcsr));
+  }
+#endif
 }
 
 #if defined(FIBER_OWN_JUMP)

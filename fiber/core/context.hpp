@@ -38,9 +38,11 @@ struct Context {
   Stack* stack = nullptr;
   int error_number = 0;
   std::uint16_t modes = 0;  // the x87 control word, where the jump is ours
-  bool in_exception = false;  // the two below are the record of exceptions
-  unsigned int uncaught = 0;
+  bool in_exception = false;  // `caught` and `uncaught` are the record of exceptions
+
   void* caught = nullptr;
+  unsigned int uncaught = 0;
+  std::uint32_t mxcsr = 0;  // where it is kept (ThreadState::keeps_mxcsr); 0: was not
 };
 
 using StartFunction = void (*)(void* argument);

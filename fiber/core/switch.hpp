@@ -8,6 +8,10 @@
 
 namespace fiber::core {
 
+// Gives back the stack of a fiber that ended by switching here, and exchanges what keep_mxcsr()
+// keeps.
+FIBER_API void run_errand(ThreadState& thread, Context* origin, const Context* self) noexcept;
+
 FIBER_INLINE void save(ThreadState& thread, Context& from) noexcept {
   CxxExceptionState& exceptions = *thread.exceptions;
   if (exceptions.caught != nullptr || exceptions.uncaught != 0) [[unlikely]] {
@@ -29,13 +33,10 @@ FIBER_INLINE void restore(ThreadState& thread, Context& own) noexcept {
   *thread.error_number = own.error_number;
 }
 
-// Gives back the stack of a fiber that ended by switching here.
-FIBER_INLINE void bury(ThreadState& thread) noexcept {
-  if (thread.dead_stack != nullptr) [[unlikely]] {
-    Stack* dead = thread.dead_stack;
-    thread.dead_stack = nullptr;
-    thread.pool.release(dead);
-  }
+// What is rarely to be done after an arrival.
+FIBER_INLINE void run_errands(ThreadState& thread, Arrival arrival) noexcept {
+  if (thread.errand != nullptr) [[unlikely]]
+    run_errand(thread, arrival.origin, arrival.self);
 }
 
 // Leaves `from` and continues `to`; returns when something switches back to `from`.
@@ -47,7 +48,7 @@ FIBER_INLINE void switch_context(ThreadState& thread, Context& from, const Conte
   const Arrival arrival = jump(from, to);
   sanitizer::arrive(own, arrival.origin->stack);
   restore(thread, *arrival.self);
-  bury(thread);
+  run_errands(thread, arrival);
 }
 
 }  // namespace fiber::core

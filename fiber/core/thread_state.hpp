@@ -22,12 +22,15 @@ struct ThreadState {
   CxxExceptionState* exceptions;   // the C++ runtime's own two words for this thread
   int* error_number;               // &errno
   Stack* stack;                    // the one that runs now
-  Stack* dead_stack = nullptr;     // left by a fiber that ended; given back after arrival
+  // What is to be done after the next arrival: the stack of a fiber that ended is given back; with
+  // keep_mxcsr() there is always something to be done, and this is at least `own_stack`.
+  Stack* errand = nullptr;
   Context departed;                // where an ended fiber's jump saves what nobody needs
   StartFunction start_function = nullptr;
   void* start_argument = nullptr;
   StackPool pool;
   BlockPool blocks;
+  bool keeps_mxcsr = false;
   Stack own_stack;                 // stands for the stack the thread came with
   ThreadLayer* greenlets = nullptr;
   ThreadLayer* asyncio = nullptr;

@@ -90,8 +90,8 @@ class FIBER_API GreenletObject {
   virtual void dispose() noexcept { delete this; }
   virtual std::string display_name() const { return name ? *name : std::string(); }
 
-  // One cache line, with the pointer to the virtual functions: all that a switch touches.
-  core::Context context;
+  // One cache line, with the pointer to the virtual functions and the part of `context` that is
+  // always used: all that the loop's switch touches.
   SharedState state;
   bool started = false;
   bool waiting = false;     // suspended in an await: only the event loop may continue it
@@ -99,15 +99,16 @@ class FIBER_API GreenletObject {
   bool is_main = false;
   bool is_task = false;
   bool listed = false;
+  core::Context context;
   std::atomic<GreenletThread*> owner;
-  long refs = 0;
+  int refs = 0;
+  std::atomic<int> foreign_refs{0};
 
-  std::atomic<long> foreign_refs{0};
   GreenletObject* parent = nullptr;  // counted; null for main
-  std::uint32_t returned = 0;              // references in the owner's inbox
+  std::uint32_t returned = 0;        // references in the owner's inbox
+  std::uint32_t stack_kib = core::kDefaultStackSize / 1024;  // asked for
   GreenletObject* next_returned = nullptr;
   core::Stack* stack = nullptr;
-  std::size_t stack_size = core::kDefaultStackSize;
   std::unique_ptr<Run> run;
   contextvars::detail::ContextObject* context_variables = nullptr;  // counted
   std::unique_ptr<std::string> name;
@@ -122,8 +123,15 @@ class FIBER_API GreenletObject {
     return *reinterpret_cast<const greenlet*>(borrowed_);
   }
 
+  // Bytes. More than 32 bits of KiB can hold is more than can be had, too.
+  std::size_t stack_size() const noexcept { return std::size_t{stack_kib} * 1024; }
+  void stack_size(std::size_t bytes) noexcept {
+    const std::size_t kib = bytes / 1024 + (bytes % 1024 != 0);
+    stack_kib = kib > UINT32_MAX ? UINT32_MAX : static_cast<std::uint32_t>(kib);
+  }
+
   long references() const noexcept {
-    return refs + foreign_refs.load(std::memory_order_acquire);
+    return long{refs} + foreign_refs.load(std::memory_order_acquire);
   }
   bool unreferenced() const noexcept { return references() == 0; }
 

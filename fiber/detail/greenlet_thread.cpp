@@ -297,7 +297,7 @@ value GreenletThread::deliver(Route to, Outcome outcome) {
     return receive();
   }
   if (to.start) {
-    core::Stack* stack = thread.pool.allocate(to.target->stack_size);
+    core::Stack* stack = thread.pool.allocate(to.target->stack_size());
     mail_ = std::move(outcome);
     GreenletObject* from = current;
     GreenletObject* target = to.target;
@@ -382,9 +382,9 @@ GreenletObject* GreenletThread::finish(GreenletObject* ended, Outcome outcome) {
   Route to = route(ended, outcome);
   core::Stack* stack = std::exchange(ended->stack, nullptr);
   core::Stack* fresh = nullptr;
-  while (to.start && to.target->stack_size > stack->size) {
+  while (to.start && to.target->stack_size() > stack->size) {
     try {
-      fresh = thread.pool.allocate(to.target->stack_size);
+      fresh = thread.pool.allocate(to.target->stack_size());
       break;
     } catch (...) {
       outcome.result.reset();

@@ -81,7 +81,7 @@ std::string functions(const std::vector<FrameSummary>& frames) {
 }
 
 bool is_entry(const FrameSummary& frame) {
-  return frame.name.find("::entry(boost::context::detail::transfer_t)") != std::string::npos;
+  return frame.name.find("::entry(fiber::core::Context*)") != std::string::npos;
 }
 
 }  // namespace

@@ -30,11 +30,11 @@ void LoopObject::start_task(TaskBase* task) {
       task->end_unstarted();
     } else {
       ParkedFiber* parked = parked_;
-      if (parked != nullptr && task->greenlet().stack_size > parked->stack->size) parked = nullptr;
+      if (parked != nullptr && task->greenlet().stack_size() > parked->stack->size) parked = nullptr;
       core::Stack* stack = nullptr;
       try {
         stack = parked != nullptr ? parked->stack
-                                  : greenlets->thread.pool.allocate(task->greenlet().stack_size);
+                                  : greenlets->thread.pool.allocate(task->greenlet().stack_size());
       } catch (...) {
         current_task = nullptr;
         const Interlude interlude(greenlets->current);

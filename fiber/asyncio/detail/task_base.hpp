@@ -36,6 +36,11 @@ class FIBER_API TaskBase : public FutureBase {
   bool must_cancel_ = false;
   bool abandoned_ = false;
   bool consumed_ = false;
+
+ public:
+  bool log_destroy_pending = true;
+
+ private:
   int cancel_requests_ = 0;
 
  public:
@@ -115,7 +120,6 @@ class FIBER_API TaskBase : public FutureBase {
 
   TaskBase* previous_task = nullptr;  // in the loop's list
   TaskBase* next_task = nullptr;
-  bool log_destroy_pending = true;
 
  private:
   friend class LoopObject;
@@ -134,13 +138,14 @@ class FIBER_API TaskBase : public FutureBase {
   // Where its frames were left; null before its first step. A guess: it may wait elsewhere.
   const void* resume_sp() const noexcept { return greenlet_->context.sp; }
 
-  alignas(core::kCacheLine) std::optional<TaskGreenlet> greenlet_;
   FutureBase* waiting_on_ = nullptr;
   const char* coroutine_name_;
   std::unique_ptr<std::string> name_;
   std::uint64_t number_ = 0;
   bool in_cancel_ = false;  // tasks that wait for each other in a circle would go round for ever
   mutable bool in_repr_ = false;
+
+  alignas(core::kCacheLine) std::optional<TaskGreenlet> greenlet_;
 };
 
 // What runs now on this thread: both null outside of a loop.
