@@ -45,6 +45,12 @@ struct Context {
   std::uint32_t mxcsr = 0;  // where it is kept (ThreadState::keeps_mxcsr); 0: was not
 };
 
+// What a jump returns, once something jumps back.
+struct Arrival {
+  Context* origin;  // who did
+  Context* self;    // who was left
+};
+
 using StartFunction = void (*)(void* argument);
 
 // Leaves `from` and calls `function(argument)` at the top of a fresh stack. The function must end

@@ -13,18 +13,7 @@
 // flags do not, and with our own jump neither does what <cfenv> does not know: flush-to-zero.
 #pragma once
 
-#include <fiber/core/context.hpp>
-#include <fiber/core/stack.hpp>
-
-namespace fiber::core {
-
-// What jump() returns, once something jumps back.
-struct Arrival {
-  Context* origin;  // who did
-  Context* self;    // who was left
-};
-
-}  // namespace fiber::core
+#include <fiber/core/config.hpp>
 
 #if defined(FIBER_OWN_JUMP)
 #include <fiber/core/jump_x86_64.hpp>

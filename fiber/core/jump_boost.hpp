@@ -1,6 +1,10 @@
 // The jump of Boost.Context. Included by jump.hpp.
 #pragma once
 
+#include <fiber/core/context.hpp>
+#include <fiber/core/stack.hpp>
+
+#if !defined(FIBER_OWN_JUMP)
 #include <boost/context/detail/fcontext.hpp>
 
 #include <cstddef>
@@ -33,3 +37,5 @@ Context fresh(Stack* stack) noexcept {
 }
 
 }  // namespace fiber::core
+
+#endif

@@ -5,6 +5,10 @@
 // the function around may keep something below the stack pointer.
 #pragma once
 
+#include <fiber/core/context.hpp>
+#include <fiber/core/stack.hpp>
+
+#if defined(FIBER_OWN_JUMP)
 #include <cstddef>
 #include <cstdint>
 
@@ -79,3 +83,5 @@ Context fresh(Stack* stack) noexcept {
 }
 
 }  // namespace fiber::core
+
+#endif

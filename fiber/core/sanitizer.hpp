@@ -28,6 +28,14 @@
 
 namespace fiber::core::sanitizer {
 
+inline bool on_valgrind() noexcept {
+#if defined(VALGRIND_STACK_REGISTER)
+  return RUNNING_ON_VALGRIND != 0;
+#else
+  return false;
+#endif
+}
+
 inline void stack_created([[maybe_unused]] Stack* stack) noexcept {
 #if defined(VALGRIND_STACK_REGISTER)
   stack->valgrind_id = static_cast<std::uint32_t>(

@@ -20,7 +20,6 @@ namespace fiber::core {
 struct Stack {
   std::byte* base = nullptr;       // lowest address: the guard page
   std::size_t size = 0;            // bytes from base to the top, guard included
-  Stack* next_free = nullptr;
   std::uint32_t uses = 0;
   std::uint32_t valgrind_id = 0;
   void* fake_stack = nullptr;      // AddressSanitizer's, while the stack is switched out
@@ -75,13 +74,13 @@ class FIBER_API StackPool {
  private:
   struct SizeClass {
     std::size_t size = 0;
-    Stack* free = nullptr;
+    std::vector<Stack*> idle;      // has room for all that were made
     std::byte* next = nullptr;     // first stack of the newest slab that was never handed out
+    std::byte* guarded = nullptr;  // from `next` to here the guards are installed
     std::byte* end = nullptr;
     std::size_t slab_stacks = 4;
     std::uint32_t made = 0;
     std::size_t in_use = 0;
-    std::size_t idle = 0;
   };
   struct Slab {
     void* address;

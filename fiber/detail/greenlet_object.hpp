@@ -15,6 +15,7 @@
 //     list until it starts. Whoever moves it is the only one to use it meanwhile.
 #pragma once
 
+#include <fiber/core/block_pool.hpp>
 #include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
 #include <fiber/value.hpp>
@@ -85,6 +86,13 @@ class FIBER_API GreenletObject {
   GreenletObject(const GreenletObject&) = delete;
   GreenletObject& operator=(const GreenletObject&) = delete;
   virtual ~GreenletObject();
+
+  static void* operator new(std::size_t size) {
+    return core::allocate_block(size, std::align_val_t(alignof(void*)));
+  }
+  static void operator delete(void* memory, std::size_t size) noexcept {
+    core::release_block(memory, size, std::align_val_t(alignof(void*)));
+  }
 
   // Called when nothing refers to it any more and it cannot run.
   virtual void dispose() noexcept { delete this; }

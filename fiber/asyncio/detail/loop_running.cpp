@@ -110,6 +110,7 @@ void LoopObject::run_once() {
     return;
   }
   while (batch_ != 0) {
+    if (batch_ >= kManyReady) fetch_ahead();
     const Entry entry = ready_.front();
     ready_.pop();
     --batch_;
@@ -119,12 +120,7 @@ void LoopObject::run_once() {
 
 void LoopObject::queue_due_timers() {
   if (posted_.load(std::memory_order_relaxed)) take_posted();
-  const std::int64_t end = now() + kClockResolution;
-  while (!timers_.empty() && timers_.soonest() < end) {
-    TimerNode* node = timers_.pop();
-    node->position = ready_.end();
-    ready_.push(node->entry);
-  }
+  timers_.take_due(now() + kClockResolution, ready_);
 }
 
 void LoopObject::begin_batch() {

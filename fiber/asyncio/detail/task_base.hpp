@@ -219,6 +219,12 @@ FIBER_INLINE void LoopObject::fetch_ahead() noexcept {
   constexpr std::size_t kFrames = 3;
   static_assert(kTask < kManyReady);
   const Entry late = ready_.at(kTask);
+  if (late.kind() == Entry::Kind::leaf) {
+    // The end of a future on a stack.
+    const auto end = reinterpret_cast<std::uintptr_t>(late.leaf());
+    __builtin_prefetch(late.leaf());
+    __builtin_prefetch(reinterpret_cast<const void*>(end - 2 * core::kCacheLine));
+  }
   if (late.kind() != Entry::Kind::task) return;
   const TaskBase* later = late.task();
   __builtin_prefetch(&later->resume_point);

@@ -36,6 +36,8 @@ class TimerHeap {
     remove(node);
     return node;
   }
+  // Moves those that are due before `end` to the ready queue, in their order.
+  void take_due(std::int64_t end, ReadyQueue& ready);
   // Does nothing if the node is not in the heap.
   void remove(TimerNode* node) {
     const std::uint32_t index = node->index;
@@ -60,6 +62,11 @@ class TimerHeap {
     }
   };
 
+  void take_many(std::int64_t end, ReadyQueue& ready);
+  static void queue(TimerNode* node, ReadyQueue& ready) {
+    node->position = ready.end();
+    ready.push(node->entry);
+  }
   void place(std::uint32_t index, const Item& item) {
     items_[index] = item;
     item.node->index = index;
