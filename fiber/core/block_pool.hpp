@@ -33,6 +33,7 @@ class FIBER_API BlockPool {
     Block* block = sizes.free;
     if (block == nullptr) [[unlikely]] return allocate_fresh(index(size));
     sizes.free = block->next;
+    __builtin_prefetch(sizes.free, 1);  // where one is wanted, many are
     return block;
   }
   void release(void* memory, std::size_t size) noexcept {
