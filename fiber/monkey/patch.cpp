@@ -108,9 +108,10 @@ class Registry {
 
  private:
   Registry() {
-    for (const auto hooks : {detail::stream_hooks(), detail::message_hooks(),
-                             detail::socket_hooks(), detail::poll_hooks(), detail::time_hooks(),
-                             detail::process_hooks(), detail::name_hooks()})
+    for (const auto hooks : {detail::stream_hooks(), detail::splice_hooks(),
+                             detail::message_hooks(), detail::socket_hooks(), detail::poll_hooks(),
+                             detail::time_hooks(), detail::process_hooks(), detail::signal_hooks(),
+                             detail::lock_hooks(), detail::ipc_hooks(), detail::name_hooks()})
       for (const Hook& hook : hooks)
         if (void* original = detail::find_symbol(hook.name))
           replacements_.emplace(hook.name, Replacement{hook.function, original});
