@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 #include <fiber/asyncio.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -39,15 +40,19 @@ int main() {
   asyncio::run([] {
     const ImageServer server(std::chrono::milliseconds(200));  // answers after a while
     CurlGuest multi(asyncio::get_running_loop());
-    const auto start = asyncio::get_running_loop().time();
+    int running = 0, most = 0;
     std::vector<asyncio::Task<std::string>> transfers;
     for (const std::string& url : server.urls())
-      transfers.push_back(asyncio::create_task([&multi, url] { return download(multi, url); }));
+      transfers.push_back(asyncio::create_task([&, url] {
+        most = std::max(most, ++running);
+        std::string body = download(multi, url);
+        --running;
+        return body;
+      }));
     std::size_t bytes = 0;
     for (const std::string& body : await(asyncio::gather(transfers))) bytes += body.size();
-    const auto took = asyncio::get_running_loop().time() - start;
     print(transfers.size(), "transfers,", bytes, "bytes");
-    print("one after the other:", took > std::chrono::milliseconds(1200) ? "yes" : "no");
+    print("at the same time:", most);
   });
   curl_global_cleanup();
 }
