@@ -60,7 +60,7 @@ TEST_CASE("sigtimedwait takes what is pending, and gives up in time") {
     const timespec soon{.tv_sec = 0, .tv_nsec = 3'000'000};
     CHECK(calls::sigtimedwait(&blocked.set, nullptr, &soon) == -1);
     CHECK(errno == EAGAIN);
-    CHECK(turns > 1);
+    CHECK(turns > 0);
     ::raise(SIGUSR1);
     CHECK(calls::sigtimedwait(&blocked.set, nullptr, &soon) == SIGUSR1);
     other.cancel();
