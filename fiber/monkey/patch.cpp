@@ -7,8 +7,10 @@
 #include <fiber/monkey/waiting.hpp>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <unordered_map>
 
 namespace fiber::monkey {
@@ -153,7 +155,10 @@ bool is_untouchable(const Image& image) {
 }
 
 bool is_called(const Image& image, std::string_view name) {
-  return image.path() == name || image.file_name() == name || image.soname() == name;
+  if (image.path() == name || image.file_name() == name || image.soname() == name) return true;
+  std::error_code ignored;
+  return name.find('/') != std::string_view::npos &&
+         std::filesystem::equivalent(image.path(), name, ignored);
 }
 
 }  // namespace

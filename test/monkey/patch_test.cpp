@@ -84,6 +84,14 @@ TEST_CASE("patch_library patches one object; one that is not loaded is an error"
   CHECK(monkey::patched().empty());
   CHECK(monkey::patch_library("libstdc++.so.6") == count);
   monkey::unpatch();
+  // By any of the ways to its file.
+  const std::string path = all[0].object;
+  const std::string other = path.substr(0, path.rfind('/')) + "/." + path.substr(path.rfind('/'));
+  CHECK(monkey::patch_library(path) == count);
+  monkey::unpatch_library(other);
+  CHECK(monkey::patched().empty());
+  CHECK(monkey::patch_library(other) == count);
+  monkey::unpatch();
 }
 
 namespace {
