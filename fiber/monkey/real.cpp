@@ -9,9 +9,12 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// Any pointer to a function, by its name.
+// Any pointer to a function, by its name, or else by another.
 class Symbol {
  public:
+  Symbol(const char* name, const char* other) : Symbol(name) {
+    if (address_ == nullptr) address_ = Symbol(other).address_;
+  }
   explicit Symbol(const char* name) : address_(find_symbol(name)) {
     if (address_ != nullptr) return;
     if (void* libc = ::dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD)) {
@@ -35,7 +38,7 @@ Real find_all() {
       .write = Symbol("write"),
       .readv = Symbol("readv"),
       .writev = Symbol("writev"),
-      .sendfile = Symbol("sendfile64"),
+      .sendfile = Symbol("sendfile64", "sendfile"),
       .splice = Symbol("splice"),
       .tee = Symbol("tee"),
       .vmsplice = Symbol("vmsplice"),
@@ -71,8 +74,8 @@ Real find_all() {
       .sigtimedwait = Symbol("sigtimedwait"),
       .sigwait = Symbol("sigwait"),
       .flock = Symbol("flock"),
-      .fcntl = Symbol("fcntl64"),
-      .lockf = Symbol("lockf64"),
+      .fcntl = Symbol("fcntl64", "fcntl"),
+      .lockf = Symbol("lockf64", "lockf"),
       .mq_timedreceive = Symbol("mq_timedreceive"),
       .mq_timedsend = Symbol("mq_timedsend"),
       .msgrcv = Symbol("msgrcv"),
