@@ -268,6 +268,45 @@ TEST_CASE("patched calls in many tasks take one thread") {
   });
 }
 
+TEST_CASE("streams, subprocesses and executors of asyncio do in a patched program what they did") {
+  run([] {
+    const auto server = await(asyncio::start_server(
+        [](auto& reader, auto& writer) {
+          writer.write(await(reader.readline()));
+          writer.close();
+          await(writer.wait_closed());
+        },
+        "127.0.0.1", 0));
+    const int port = server.sockets().at(0).port();
+    const auto echo = [port](const std::string& line) {
+      auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", port));
+      writer.write(line);
+      std::string answer = await(reader.readline());
+      writer.close();
+      await(writer.wait_closed());
+      return answer;
+    };
+    const auto [stream, process, thread] =
+        await(asyncio::gather([&] { return echo("hello\n"); },
+                              [] {
+                                const auto child = await(asyncio::create_subprocess_exec(
+                                    {"cat"}, {.stdin_ = asyncio::subprocess::PIPE,
+                                              .stdout_ = asyncio::subprocess::PIPE}));
+                                return await(child.communicate("through cat")).first;
+                              },
+                              [] {
+                                return await(asyncio::to_thread([] {
+                                  calls::usleep(1000);
+                                  return 42;
+                                }));
+                              }));
+    CHECK(stream == "hello\n");
+    CHECK(process == "through cat");
+    CHECK(thread == 42);
+    server.close();
+  });
+}
+
 TEST_CASE("each of two loops in two threads waits for itself") {
   const Patch patch;
   const Ends ends = socket_pair();
