@@ -27,6 +27,7 @@ Answer get(const std::string& url, long limit_ms = 0, int* lines = nullptr) {
   Answer answer;
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
   curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl.get(), CURLOPT_FAILONERROR, 1L);
   curl_easy_setopt(curl.get(), CURLOPT_PROXY, "");
   curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, limit_ms);
   curl_easy_setopt(curl.get(), CURLOPT_HEADERDATA, lines);
@@ -67,7 +68,9 @@ TEST_CASE("an error status, a time limit of libcurl, a cancelled task") {
   server();
   const PatchedLibrary patched("curl_easy_init");
   asyncio::run([] {
-    CHECK(get(server().url("/nothing")).status == 404);
+    const Answer missing = get(server().url("/nothing"));
+    CHECK(missing.code == CURLE_HTTP_RETURNED_ERROR);
+    CHECK(missing.status == 404);
     CHECK(get(server().url("/stuck/page"), 100).code == CURLE_OPERATION_TIMEDOUT);
     Answer answer;
     int lines = 0;
