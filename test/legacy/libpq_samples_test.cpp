@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,46 @@ std::string shops() {
   return text;
 }
 
+std::string source(const std::string& path) {
+  const char* root = std::getenv("FIBER_SOURCE_ROOT");
+  return text_of(std::string(root != nullptr ? root : ".") + "/" + path);
+}
+
+// Without white space, and what follows a `//`.
+std::string squeezed(const std::string& line) {
+  std::string rest;
+  for (const char c : line.substr(0, line.find("//")))
+    if (c != ' ' && c != '\n') rest += c;
+  return rest;
+}
+
 }  // namespace
+
+TEST_CASE("what the README shows of the three steps is in the programs") {
+  std::string programs;
+  for (const char* name : {"blocking", "in_a_loop", "together", "bounded"}) {
+    std::istringstream file(source(std::string("samples/legacy/libpq_") + name + ".cpp"));
+    for (std::string line; std::getline(file, line);) programs += squeezed(line);
+  }
+  const std::string readme = source("README.md");
+  const auto begin = readme.find("## Embedding in legacy code");
+  REQUIRE(begin != std::string::npos);
+  const auto end = readme.find("`monkey::patch_library(name)`", begin);
+  REQUIRE(end != std::string::npos);
+  std::istringstream section(readme.substr(begin, end - begin));
+  bool is_code = false;
+  int lines = 0;
+  for (std::string line; std::getline(section, line);) {
+    if (line.starts_with("```")) {
+      is_code = line == "```cpp";
+    } else if (is_code && line.find("...") == std::string::npos && !squeezed(line).empty()) {
+      INFO(line);
+      CHECK(programs.find(squeezed(line)) != std::string::npos);
+      ++lines;
+    }
+  }
+  CHECK(lines > 20);
+}
 
 TEST_CASE("a blocking program becomes concurrent in three steps") {
   const Postgres server;
