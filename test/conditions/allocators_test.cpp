@@ -32,7 +32,7 @@ void run_with(const std::string& allocator) {
                               "concurrent-thread_test"}) {
     const std::string path = std::string(root != nullptr ? root : ".") + "/test/" + program;
     if (!fs::exists(path)) {
-      MESSAGE("not built, so not tested: ", std::string(program));
+      FAIL_CHECK("not built: ", std::string(program));
       continue;
     }
     const support::ChildResult result = support::run_child(
