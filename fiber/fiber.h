@@ -150,7 +150,9 @@ FIBER_C_API int fiber_sleep(int64_t nanoseconds);
 enum fiber_events { FIBER_READABLE = 1, FIBER_WRITABLE = 2 };
 
 /* Waits until a descriptor is ready for what `events` asks; *ready (which may be NULL) tells for
-   which of it. One task at a time may wait to read from a descriptor, and one to write to it. */
+   which of it. A descriptor that has come to its end, or failed, is ready, and so is a file on a
+   disk. Several tasks may wait for the same one; all of them are told. One that is closed meanwhile
+   tells nobody: cancel those who wait for it first. */
 FIBER_C_API int fiber_wait_fd(int fd, int events, int64_t limit, int* ready);
 
 /* Waits for a future or task; its result and status. FIBER_CANCELLED: it was cancelled, or the

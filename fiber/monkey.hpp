@@ -28,12 +28,14 @@
 //
 // In a child that was forked in a task, calls are libc's for as long as it has not left the loop.
 //
-// What waits, then: read, write, readv, writev, recv*, send*, accept, connect, poll, select,
-// epoll_wait, sleep and its relatives, wait*, system, flock, and, on threads of the loop's default
-// executor, getaddrinfo and its relatives. What cannot be made cooperative: mutexes, condition
-// variables and semaphores, reading and writing files on disks, and calls of stdio. A mutex that is
-// held across such a wait stops the thread when another task wants it. asyncio::StallMonitor
-// (asyncio/stall.hpp) finds what still blocks.
+// What waits, then: read, write, readv, writev, recv*, send*, sendfile, splice, tee, vmsplice,
+// accept, connect, poll, select, epoll_wait, sleep and its relatives, wait*, system, sigwait and its
+// relatives, locks on files (flock, lockf, fcntl), message queues (mq_*, msg*), semop, and, on
+// threads of the loop's default executor, getaddrinfo and its relatives. What cannot be made
+// cooperative: mutexes, condition variables and the semaphores of threads, joining a thread, reading
+// and writing files on disks, and calls of stdio. A mutex that is held across such a wait stops the
+// thread when another task wants it. asyncio::StallMonitor (asyncio/stall.hpp) finds what still
+// blocks.
 #pragma once
 
 #include <fiber/core/config.hpp>

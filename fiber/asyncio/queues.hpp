@@ -88,7 +88,10 @@ std::string item_repr(const T& item) {
     text << item;
     return text.str();
   } else if constexpr (std::convertible_to<const T&, std::string_view>) {
-    return "'" + std::string(std::string_view(item)) + "'";
+    std::string text = "'";
+    text += std::string_view(item);
+    text += '\'';
+    return text;
   } else {
     return "...";
   }

@@ -1,10 +1,16 @@
 // Tasks, futures and loops for plain C. A handle is the object itself, with its own count; every
 // future of this interface has a pointer as its result.
 #include <fiber/asyncio.hpp>
+#include <fiber/asyncio/detail/descriptor_wait.hpp>
+#include <fiber/asyncio/detail/waiter.hpp>
 #include <fiber/c/status.hpp>
 #include <fiber/fiber.h>
 
+#include <cerrno>
 #include <optional>
+
+#include <poll.h>
+#include <sys/epoll.h>
 
 namespace {
 
@@ -13,6 +19,7 @@ using asyncio::EventLoop;
 using asyncio::nanoseconds;
 using asyncio::detail::FutureBase;
 using asyncio::detail::LoopObject;
+using asyncio::detail::Waiter;
 using fiber::c::guarded;
 using fiber::c::invalid;
 using Future = asyncio::Future<void*>;
@@ -54,6 +61,38 @@ std::optional<nanoseconds> limit_of(int64_t limit) {
   return nanoseconds(limit);
 }
 
+int ready_for(int fd, int events) {
+  short wanted = 0;
+  if ((events & FIBER_READABLE) != 0) wanted |= POLLIN;
+  if ((events & FIBER_WRITABLE) != 0) wanted |= POLLOUT;
+  pollfd one{.fd = fd, .events = wanted, .revents = 0};
+  while (::poll(&one, 1, 0) < 0)
+    if (errno != EINTR) throw fiber::OSError(errno, "poll");
+  if ((one.revents & POLLNVAL) != 0) throw fiber::OSError(EBADF, "cannot wait for a descriptor");
+  // Who waits for what will not come any more is to find that out by trying.
+  if ((one.revents & (POLLERR | POLLHUP)) != 0) return events;
+  return ((one.revents & POLLIN) != 0 ? FIBER_READABLE : 0) |
+         ((one.revents & POLLOUT) != 0 ? FIBER_WRITABLE : 0);
+}
+
+// Until something happens to the descriptor. Another task may be quicker to use it up.
+void wait_once(LoopObject& loop, int fd, int events) {
+  struct Wait : asyncio::detail::DescriptorWait {
+    explicit Wait(LoopObject& its_loop) : loop(its_loop) {}
+    ~Wait() { loop.leave(*this); }
+    LoopObject& loop;
+  } entry(loop);
+  Waiter waiter(loop);
+  entry.fd = fd;
+  if ((events & FIBER_READABLE) != 0) entry.events |= EPOLLIN;
+  if ((events & FIBER_WRITABLE) != 0) entry.events |= EPOLLOUT;
+  entry.waiter = &waiter;
+  if (const int error = loop.wait(entry))
+    throw fiber::OSError(error, "cannot wait for a descriptor");
+  waiter.wait();
+  if (entry.error != 0) throw fiber::OSError(entry.error, "the descriptor was closed");
+}
+
 }  // namespace
 
 int fiber_run(fiber_body* body, void* argument, void** result) {
@@ -76,32 +115,21 @@ int fiber_wait_fd(int fd, int events, int64_t limit, int* ready) {
   if (ready != nullptr) *ready = 0;
   if (events == 0 || (events & ~(FIBER_READABLE | FIBER_WRITABLE)) != 0)
     return invalid("events must be FIBER_READABLE, FIBER_WRITABLE or both");
+  if (fd < 0) return invalid("a descriptor is not negative");
   return guarded([&] {
-    const EventLoop loop = asyncio::get_running_loop();
-    const auto came = loop.create_future<int>();
-    int seen = 0;
-    const auto note = [&](int event) {
-      seen |= event;
-      if (!came.done()) came.set_result(0);
-    };
-    struct Watched {
-      const EventLoop& loop;
-      int fd;
-      int events = 0;
-      ~Watched() {
-        if (events & FIBER_READABLE) loop.remove_reader(fd);
-        if (events & FIBER_WRITABLE) loop.remove_writer(fd);
-      }
-    } watched{loop, fd};
-    if (events & FIBER_READABLE) {
-      loop.add_reader(fd, [&] { note(FIBER_READABLE); });
-      watched.events |= FIBER_READABLE;
+    LoopObject& loop = asyncio::get_running_loop().object();
+    int seen = ready_for(fd, events);
+    if (seen != 0) {
+      asyncio::await(asyncio::sleep(nanoseconds(0)));
+    } else {
+      const auto wait = [&] {
+        for (; seen == 0; seen = ready_for(fd, events)) wait_once(loop, fd, events);
+      };
+      if (limit < 0)
+        wait();
+      else
+        asyncio::with(asyncio::timeout(nanoseconds(limit)), wait);
     }
-    if (events & FIBER_WRITABLE) {
-      loop.add_writer(fd, [&] { note(FIBER_WRITABLE); });
-      watched.events |= FIBER_WRITABLE;
-    }
-    asyncio::await(asyncio::wait_for(came, limit_of(limit)));
     if (ready != nullptr) *ready = seen;
   });
 }

@@ -102,6 +102,11 @@ int fiber_greenlet_kill(fiber_greenlet* target) {
     if (killed.dead()) return;
     if (killed == fiber::getcurrent())
       throw fiber::RuntimeError("a greenlet ends itself by returning FIBER_EXIT");
+    const auto* owner = object_of(target)->owner.load(std::memory_order_relaxed);
+    if (killed && owner != &fiber::detail::greenlet_thread()) {
+      static_cast<void>(killed.throw_());  // which says that it is another thread's
+      return;
+    }
     // Wherever it would go at its end, now it comes back here; it does anyway if it is an ancestor.
     const greenlet parent = killed.parent();
     const bool ancestor = is_ancestor(killed);

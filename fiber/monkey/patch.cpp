@@ -7,8 +7,10 @@
 #include <fiber/monkey/waiting.hpp>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <unordered_map>
 
 namespace fiber::monkey {
@@ -108,9 +110,10 @@ class Registry {
 
  private:
   Registry() {
-    for (const auto hooks : {detail::stream_hooks(), detail::message_hooks(),
-                             detail::socket_hooks(), detail::poll_hooks(), detail::time_hooks(),
-                             detail::process_hooks(), detail::name_hooks()})
+    for (const auto hooks : {detail::stream_hooks(), detail::splice_hooks(),
+                             detail::message_hooks(), detail::socket_hooks(), detail::poll_hooks(),
+                             detail::time_hooks(), detail::process_hooks(), detail::signal_hooks(),
+                             detail::lock_hooks(), detail::ipc_hooks(), detail::name_hooks()})
       for (const Hook& hook : hooks)
         if (void* original = detail::find_symbol(hook.name))
           replacements_.emplace(hook.name, Replacement{hook.function, original});
@@ -152,7 +155,10 @@ bool is_untouchable(const Image& image) {
 }
 
 bool is_called(const Image& image, std::string_view name) {
-  return image.path() == name || image.file_name() == name || image.soname() == name;
+  if (image.path() == name || image.file_name() == name || image.soname() == name) return true;
+  std::error_code ignored;
+  return name.find('/') != std::string_view::npos &&
+         std::filesystem::equivalent(image.path(), name, ignored);
 }
 
 }  // namespace

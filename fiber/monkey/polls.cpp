@@ -224,6 +224,17 @@ int epoll_pwait_(int fd, epoll_event* events, int most, int timeout,
                      [=] { return real().epoll_pwait(fd, events, most, 0, mask); });
 }
 
+int epoll_pwait2_(int fd, epoll_event* events, int most, const timespec* timeout,
+                  const sigset_t* mask) noexcept {
+  const Call call;
+  if (!call || most <= 0 || (timeout != nullptr && !is_valid(*timeout)))
+    return real().epoll_pwait2(fd, events, most, timeout, mask);
+  Waits waits(1);
+  waits.add(fd, EPOLLIN);
+  return until_ready(call, waits, timeout == nullptr ? -1 : nanoseconds(*timeout), mask != nullptr,
+                     [=] { return real().epoll_pwait(fd, events, most, 0, mask); });
+}
+
 int epoll_wait_(int fd, epoll_event* events, int most, int timeout) noexcept {
   const Call call;
   if (!call) return real().epoll_wait(fd, events, most, timeout);
@@ -244,6 +255,7 @@ std::span<const Hook> poll_hooks() noexcept {
       {"pselect", pselect_},
       {"epoll_wait", epoll_wait_},
       {"epoll_pwait", epoll_pwait_},
+      {"epoll_pwait2", epoll_pwait2_},
   };
   return hooks;
 }

@@ -1,4 +1,5 @@
-// Waiting for child processes, and for locks on files.
+// Waiting for child processes.
+#include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/waiting.hpp>
@@ -11,23 +12,10 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// A descriptor that becomes readable when a child ends.
-class ProcessDescriptor {
- public:
-  explicit ProcessDescriptor(pid_t pid) noexcept
-      : fd_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))) {}
-  ProcessDescriptor(const ProcessDescriptor&) = delete;
-  ProcessDescriptor& operator=(const ProcessDescriptor&) = delete;
-  ~ProcessDescriptor() {
-    const int error = errno;
-    if (fd_ >= 0) real().close(fd_);
-    errno = error;
-  }
-  int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
+// A descriptor that becomes readable when the child ends.
+int descriptor_of(pid_t pid) noexcept {
+  return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+}
 
 // `attempt` does not wait, and returns 0 when it would have to. `pid` is 0 where no descriptor
 // tells.
@@ -43,7 +31,7 @@ int wait_for_child(const Call& call, pid_t pid, F attempt) noexcept {
     }
     return result > 0 ? call.done(result) : result;
   }
-  const ProcessDescriptor child(pid);
+  const Descriptor child(descriptor_of(pid));
   while (result == 0) {
     if (child.get() >= 0) {
       if (call.wait(child.get(), EPOLLIN, kNever) == Wake::failed) return -1;
@@ -127,25 +115,12 @@ int system_(const char* command) noexcept {
   return -1;
 }
 
-// Nothing tells when a lock is free: it is tried again, after 25 ms at most.
-int flock_(int fd, int operation) noexcept {
-  const Call call;
-  if (!call || (operation & LOCK_NB) != 0) return real().flock(fd, operation);
-  Backoff backoff;
-  for (;;) {
-    if (real().flock(fd, operation | LOCK_NB) == 0) return call.done(0);
-    if (errno == EINTR) continue;
-    if (errno != EWOULDBLOCK || !backoff.pause(call)) return -1;
-  }
-}
-
 }  // namespace
 
 std::span<const Hook> process_hooks() noexcept {
   static const Hook hooks[] = {
-      {"wait", wait_},         {"__wait", wait_},   {"waitpid", waitpid_},
-      {"__waitpid", waitpid_}, {"wait3", wait3_},   {"wait4", wait4_},
-      {"waitid", waitid_},     {"system", system_}, {"flock", flock_},
+      {"wait", wait_},   {"__wait", wait_}, {"waitpid", waitpid_}, {"__waitpid", waitpid_},
+      {"wait3", wait3_}, {"wait4", wait4_}, {"waitid", waitid_},   {"system", system_},
   };
   return hooks;
 }

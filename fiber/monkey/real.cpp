@@ -9,9 +9,12 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// Any pointer to a function, by its name.
+// Any pointer to a function, by its name, or else by another.
 class Symbol {
  public:
+  Symbol(const char* name, const char* other) : Symbol(name) {
+    if (address_ == nullptr) address_ = Symbol(other).address_;
+  }
   explicit Symbol(const char* name) : address_(find_symbol(name)) {
     if (address_ != nullptr) return;
     if (void* libc = ::dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD)) {
@@ -35,6 +38,10 @@ Real find_all() {
       .write = Symbol("write"),
       .readv = Symbol("readv"),
       .writev = Symbol("writev"),
+      .sendfile = Symbol("sendfile64", "sendfile"),
+      .splice = Symbol("splice"),
+      .tee = Symbol("tee"),
+      .vmsplice = Symbol("vmsplice"),
       .recv = Symbol("recv"),
       .recvfrom = Symbol("recvfrom"),
       .recvmsg = Symbol("recvmsg"),
@@ -55,6 +62,7 @@ Real find_all() {
       .pselect = Symbol("pselect"),
       .epoll_wait = Symbol("epoll_wait"),
       .epoll_pwait = Symbol("epoll_pwait"),
+      .epoll_pwait2 = Symbol("epoll_pwait2"),
       .sleep = Symbol("sleep"),
       .usleep = Symbol("usleep"),
       .nanosleep = Symbol("nanosleep"),
@@ -63,7 +71,16 @@ Real find_all() {
       .wait4 = Symbol("wait4"),
       .waitid = Symbol("waitid"),
       .system = Symbol("system"),
+      .sigtimedwait = Symbol("sigtimedwait"),
+      .sigwait = Symbol("sigwait"),
       .flock = Symbol("flock"),
+      .fcntl = Symbol("fcntl64", "fcntl"),
+      .lockf = Symbol("lockf64", "lockf"),
+      .mq_timedreceive = Symbol("mq_timedreceive"),
+      .mq_timedsend = Symbol("mq_timedsend"),
+      .msgrcv = Symbol("msgrcv"),
+      .msgsnd = Symbol("msgsnd"),
+      .semtimedop = Symbol("semtimedop"),
       .getaddrinfo = Symbol("getaddrinfo"),
       .getnameinfo = Symbol("getnameinfo"),
       .gethostbyname_r = Symbol("gethostbyname_r"),

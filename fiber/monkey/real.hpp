@@ -3,14 +3,18 @@
 // patched, and come back.
 #pragma once
 
+#include <mqueue.h>
 #include <netdb.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
 #include <sys/resource.h>
 #include <sys/select.h>
+#include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -27,6 +31,10 @@ struct Real {
   ssize_t (*write)(int, const void*, std::size_t);
   ssize_t (*readv)(int, const iovec*, int);
   ssize_t (*writev)(int, const iovec*, int);
+  ssize_t (*sendfile)(int, int, off_t*, std::size_t);
+  ssize_t (*splice)(int, off64_t*, int, off64_t*, std::size_t, unsigned);
+  ssize_t (*tee)(int, int, std::size_t, unsigned);
+  ssize_t (*vmsplice)(int, const iovec*, std::size_t, unsigned);
   ssize_t (*recv)(int, void*, std::size_t, int);
   ssize_t (*recvfrom)(int, void*, std::size_t, int, sockaddr*, socklen_t*);
   ssize_t (*recvmsg)(int, msghdr*, int);
@@ -47,6 +55,7 @@ struct Real {
   int (*pselect)(int, fd_set*, fd_set*, fd_set*, const timespec*, const sigset_t*);
   int (*epoll_wait)(int, epoll_event*, int, int);
   int (*epoll_pwait)(int, epoll_event*, int, int, const sigset_t*);
+  int (*epoll_pwait2)(int, epoll_event*, int, const timespec*, const sigset_t*);
   unsigned (*sleep)(unsigned);
   int (*usleep)(useconds_t);
   int (*nanosleep)(const timespec*, timespec*);
@@ -55,7 +64,16 @@ struct Real {
   pid_t (*wait4)(pid_t, int*, int, rusage*);
   int (*waitid)(idtype_t, id_t, siginfo_t*, int);
   int (*system)(const char*);
+  int (*sigtimedwait)(const sigset_t*, siginfo_t*, const timespec*);
+  int (*sigwait)(const sigset_t*, int*);
   int (*flock)(int, int);
+  int (*fcntl)(int, int, ...);
+  int (*lockf)(int, int, off_t);
+  ssize_t (*mq_timedreceive)(mqd_t, char*, std::size_t, unsigned*, const timespec*);
+  int (*mq_timedsend)(mqd_t, const char*, std::size_t, unsigned, const timespec*);
+  ssize_t (*msgrcv)(int, void*, std::size_t, long, int);
+  int (*msgsnd)(int, const void*, std::size_t, int);
+  int (*semtimedop)(int, sembuf*, std::size_t, const timespec*);
   int (*getaddrinfo)(const char*, const char*, const addrinfo*, addrinfo**);
   int (*getnameinfo)(const sockaddr*, socklen_t, char*, socklen_t, char*, socklen_t, int);
   int (*gethostbyname_r)(const char*, hostent*, char*, std::size_t, hostent**, int*);

@@ -6,6 +6,7 @@
 #include <climits>
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 
 namespace fiber::monkey::detail {
@@ -22,13 +23,6 @@ bool may_wait(int fd, bool& is_pipe) noexcept {
 
 bool is_unsupported(int error) noexcept {
   return error == EOPNOTSUPP || error == EINVAL || error == ENOSYS;
-}
-
-bool is_ready(int fd, Direction direction) noexcept {
-  pollfd one{.fd = fd,
-             .events = static_cast<short>(direction == Direction::reading ? POLLIN : POLLOUT),
-             .revents = 0};
-  return real().poll(&one, 1, 0) != 0;
 }
 
 // What gives no way to try asks first. Another process may be quicker, and the thread waits then.
@@ -115,12 +109,8 @@ ssize_t write_vectors(const Call& call, int fd, const iovec* vectors, int count)
 
 ssize_t write_(int fd, const void* buffer, std::size_t size) noexcept {
   const Call call;
-  const auto plain = [=] { return real().write(fd, buffer, size); };
-  if (!call || size == 0) return plain();
-  const iovec one{.iov_base = const_cast<void*>(buffer), .iov_len = size};
-  const ssize_t result = write_vectors(call, fd, &one, 1);
-  if (result >= 0 || errno != ENOTSOCK) return result;
-  return write_file(call, fd, &one, 1, plain);
+  if (!call || size == 0) return real().write(fd, buffer, size);
+  return write_all(call, fd, buffer, size);
 }
 
 ssize_t writev_(int fd, const iovec* vectors, int count) noexcept {
@@ -132,6 +122,14 @@ ssize_t writev_(int fd, const iovec* vectors, int count) noexcept {
   return write_file(call, fd, vectors, count, plain);
 }
 
+// In libc they call read and write by ways that nobody can replace.
+int eventfd_read_(int fd, eventfd_t* value) noexcept {
+  return read_(fd, value, sizeof *value) == sizeof *value ? 0 : -1;
+}
+int eventfd_write_(int fd, eventfd_t value) noexcept {
+  return write_(fd, &value, sizeof value) == sizeof value ? 0 : -1;
+}
+
 ssize_t read_chk_(int fd, void* buffer, std::size_t size, std::size_t room) noexcept {
   if (size > room) return real().read_chk(fd, buffer, size, room);
   return read_(fd, buffer, size);
@@ -139,10 +137,24 @@ ssize_t read_chk_(int fd, void* buffer, std::size_t size, std::size_t room) noex
 
 }  // namespace
 
+ssize_t write_all(const Call& call, int fd, const void* data, std::size_t size) noexcept {
+  const iovec one{.iov_base = const_cast<void*>(data), .iov_len = size};
+  const ssize_t result = write_vectors(call, fd, &one, 1);
+  if (result >= 0 || errno != ENOTSOCK) return result;
+  return write_file(call, fd, &one, 1, [=] { return real().write(fd, data, size); });
+}
+
 std::span<const Hook> stream_hooks() noexcept {
   static const Hook hooks[] = {
-      {"read", read_},   {"__read", read_},   {"__read_chk", read_chk_}, {"readv", readv_},
-      {"write", write_}, {"__write", write_}, {"writev", writev_},
+      {"read", read_},
+      {"__read", read_},
+      {"__read_chk", read_chk_},
+      {"readv", readv_},
+      {"write", write_},
+      {"__write", write_},
+      {"writev", writev_},
+      {"eventfd_read", eventfd_read_},
+      {"eventfd_write", eventfd_write_},
   };
   return hooks;
 }

@@ -1,3 +1,4 @@
+#include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>
 
 #include <algorithm>
@@ -62,6 +63,13 @@ bool is_stream_socket(int fd) noexcept {
   int type = 0;
   socklen_t size = sizeof type;
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+bool is_ready(int fd, Direction direction) noexcept {
+  pollfd one{.fd = fd,
+             .events = static_cast<short>(direction == Direction::reading ? POLLIN : POLLOUT),
+             .revents = 0};
+  return real().poll(&one, 1, 0) != 0;
 }
 
 }  // namespace fiber::monkey::detail

@@ -105,4 +105,10 @@ ssize_t whole(const Call& call, int fd, Direction direction, Buffers& buffers, F
 
 bool is_stream_socket(int fd) noexcept;
 
+// At this moment. A file on a disk always is.
+bool is_ready(int fd, Direction direction) noexcept;
+
+// As write() does.
+ssize_t write_all(const Call& call, int fd, const void* data, std::size_t size) noexcept;
+
 }  // namespace fiber::monkey::detail

@@ -43,8 +43,10 @@ class Service {
   // From any thread; blocks it. Throws what the task throws.
   int square(int number) {
     return asyncio::run_coroutine_threadsafe(
-               [number] {
+               [this, number] {
+                 most_ = std::max(most_, ++working_);
                  await(asyncio::sleep(200ms));
+                 --working_;
                  if (number == 3) throw ValueError("not three");
                  return number * number;
                },
@@ -72,9 +74,13 @@ class Service {
     }
   }
 
+  // How many squares were worked on at the same time; once they are done.
+  int most() const { return most_; }
+
   std::atomic<bool> cancelled{false};
 
  private:
+  int working_ = 0, most_ = 0;  // of the loop's thread
   asyncio::EventLoop loop_;
   asyncio::Future<void> stopped_;
   std::thread thread_;
@@ -84,7 +90,6 @@ int main() {
   Service service;
   std::mutex mutex;
   std::vector<std::string> answers;
-  const auto start = std::chrono::steady_clock::now();
   std::vector<std::thread> threads;
   for (int number = 1; number <= 8; ++number)
     threads.emplace_back([&, number] {
@@ -98,10 +103,9 @@ int main() {
       answers.push_back(answer);
     });
   for (std::thread& thread : threads) thread.join();
-  const auto took = std::chrono::steady_clock::now() - start;
   std::ranges::sort(answers);
   for (const std::string& answer : answers) print(answer);
-  print("one after the other:", took > 1400ms ? "yes" : "no");
+  print("one after the other:", service.most() > 1 ? "no" : "yes");
   print(service.patient_for(50ms));
   while (!service.cancelled) std::this_thread::yield();
   print("and its task was cancelled");

@@ -1,5 +1,6 @@
 #include "scenarios.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,6 +175,28 @@ void invalid_calls(void) {
   note("loop %d", fiber_loop_running() != NULL);
   note("post %d", fiber_loop_post(NULL, free, NULL));
   note("%s", fiber_strerror(-1000));
+}
+
+static void* meddles(void* argument) {
+  note("switch %d", fiber_greenlet_switch(argument, NULL, NULL));
+  note("says %s", fiber_strerror(FIBER_WRONG_THREAD));
+  note("throw %d", fiber_greenlet_throw(argument, 1, NULL));
+  note("kill %d", fiber_greenlet_kill(argument));
+  fiber_greenlet_unref(fiber_greenlet_ref(argument));
+  fiber_greenlet_unref(argument);
+  return NULL;
+}
+
+void another_threads_greenlet(void) {
+  fiber_greenlet* g = NULL;
+  fiber_greenlet_new(&g, holds, NULL, NULL);
+  fiber_greenlet_switch(g, NULL, NULL);
+  pthread_t thread;
+  pthread_create(&thread, NULL, meddles, fiber_greenlet_ref(g));
+  pthread_join(thread, NULL);
+  note("active %d", fiber_greenlet_active(g));
+  note("killed %d", fiber_greenlet_kill(g));
+  fiber_greenlet_unref(g);
 }
 
 void old_options(void) {

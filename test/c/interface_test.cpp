@@ -85,6 +85,12 @@ TEST_CASE("what cannot be is refused with a status and a text") {
         "unknown status");
 }
 
+TEST_CASE("a greenlet refuses other threads, which may hold references to it") {
+  CHECK(noted_by(another_threads_greenlet) ==
+        "switch -5\nsays the greenlet belongs to another thread\nthrow -5\nkill -5\nactive 1\n"
+        "told the greenlet is to end, frees\nkilled 0");
+}
+
 TEST_CASE("options of a program that knew fewer of them") {
   CHECK(noted_by(old_options) == "new 0\nstack of 65536, name of 0");
 }
@@ -119,6 +125,12 @@ TEST_CASE("a descriptor is waited for") {
   CHECK(noted_by(descriptors) ==
         "limit: -7\nready 0\nwrites 1\nwait 0\nready 1\nwait 0\nready 2\nno event -2\n"
         "no descriptor -2\nclosed -6, errno EBADF\nrun 0");
+}
+
+TEST_CASE("several tasks wait for the same descriptor, and one of them is cancelled") {
+  CHECK(noted_by(several_tasks_wait_for_a_descriptor) ==
+        "wait -8, ready 0\nwrites 2\nwait 0, ready 1\nread 1\nwait 0, ready 1\nread 1\n"
+        "task 0: 0\ntask 1: -8\ntask 2: 0\nrun 0");
 }
 
 TEST_CASE("threads post to a loop, and a task has them block in its place") {

@@ -18,6 +18,7 @@ void an_unreferenced_greenlet_is_killed(void);
 void a_greenlet_that_refuses_to_end(void);
 void what_a_greenlet_knows(void);
 void invalid_calls(void);
+void another_threads_greenlet(void);
 void old_options(void);
 
 void tasks_take_turns(void);
@@ -26,6 +27,7 @@ void a_task_is_cancelled(void);
 void a_future_is_awaited(void);
 void limits(void);
 void descriptors(void);
+void several_tasks_wait_for_a_descriptor(void);
 void threads(void);
 void a_loop_in_a_loop(void);
 

@@ -177,6 +177,41 @@ void descriptors(void) {
   close(ends[1]);
 }
 
+static int waits_to_read(void* argument, void** result) {
+  int* ends = argument;
+  int ready = 0;
+  char byte = 0;
+  int status = fiber_wait_fd(ends[0], FIBER_READABLE, FIBER_NO_LIMIT, &ready);
+  note("wait %d, ready %d", status, ready);
+  if (status == FIBER_OK) note("read %d", (int)read(ends[0], &byte, 1));
+  (void)result;
+  return status;
+}
+
+static int several_wait(void* argument, void** result) {
+  (void)result;
+  int* ends = argument;
+  fiber_future* tasks[3] = {NULL};
+  for (int i = 0; i < 3; ++i) fiber_spawn(&tasks[i], waits_to_read, ends, NULL);
+  fiber_sleep(0);
+  fiber_future_cancel(tasks[1]);
+  fiber_sleep(FIBER_MILLISECOND);
+  note("writes %d", (int)write(ends[1], "xy", 2));
+  for (int i = 0; i < 3; ++i) {
+    note("task %d: %d", i, fiber_await(tasks[i], FIBER_NO_LIMIT, NULL));
+    fiber_future_unref(tasks[i]);
+  }
+  return FIBER_OK;
+}
+
+void several_tasks_wait_for_a_descriptor(void) {
+  int ends[2];
+  if (pipe(ends) != 0) return;
+  note("run %d", fiber_run(several_wait, ends, NULL));
+  close(ends[0]);
+  close(ends[1]);
+}
+
 struct posted {
   fiber_loop* loop;
   fiber_future* future;

@@ -1,6 +1,6 @@
 // libcurl's easy interface, unmodified, against nginx.
+#include "legacy/nginx.hpp"
 #include "legacy/patched.hpp"
-#include "legacy/servers.hpp"
 
 #include <curl/curl.h>
 
@@ -9,32 +9,6 @@
 using namespace legacy_test;
 
 namespace {
-
-class Nginx : public Server {
- public:
-  Nginx() {
-    const std::string program = need_program("nginx", "nginx-light");
-    const std::string temporary = directory_.path();
-    ::mkdir((directory_ / "www").c_str(), 0755);
-    directory_.write("www/page", std::string(20'000, 'p'));
-    std::string paths;
-    for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"})
-      paths += std::string(kind) + "_temp_path " + directory_.path() + "/" + kind + ";\n";
-    // What is beyond 10 kB comes a second later.
-    directory_.write("conf", "daemon off; master_process off; pid " + (directory_ / "pid") +
-                                 "; error_log stderr;\nevents {}\nhttp { access_log off; " + paths +
-                                 "server { listen 127.0.0.1:" + std::to_string(port_) + "; root " +
-                                 (directory_ / "www") + ";\nlocation /slow/ { alias " +
-                                 (directory_ / "www/") +
-                                 "; limit_rate 10k; }\nlocation /stuck/ { alias " +
-                                 (directory_ / "www/") + "; limit_rate 1k; } } }\n");
-    command_ = {program, "-p", directory_.path(), "-c", directory_ / "conf", "-e", "stderr"};
-    start();
-  }
-  std::string url(const std::string& path) const {
-    return "http://127.0.0.1:" + std::to_string(port()) + path;
-  }
-};
 
 Nginx& server() {
   static Nginx nginx;
@@ -53,6 +27,7 @@ Answer get(const std::string& url, long limit_ms = 0, int* lines = nullptr) {
   Answer answer;
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
   curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl.get(), CURLOPT_FAILONERROR, 1L);
   curl_easy_setopt(curl.get(), CURLOPT_PROXY, "");
   curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, limit_ms);
   curl_easy_setopt(curl.get(), CURLOPT_HEADERDATA, lines);
@@ -79,7 +54,7 @@ TEST_CASE("100 slow downloads take the time of one, in one thread") {
   server();
   const PatchedLibrary patched("curl_easy_init");
   asyncio::run([] {
-    const double took = at_once("a second's download", 100, [](int) {
+    const double took = at_once("libcurl easy", "a second's download", 100, [](int) {
       const Answer answer = get(server().url("/slow/page"));
       CHECK(answer.code == CURLE_OK);
       CHECK(answer.status == 200);
@@ -93,7 +68,9 @@ TEST_CASE("an error status, a time limit of libcurl, a cancelled task") {
   server();
   const PatchedLibrary patched("curl_easy_init");
   asyncio::run([] {
-    CHECK(get(server().url("/nothing")).status == 404);
+    const Answer missing = get(server().url("/nothing"));
+    CHECK(missing.code == CURLE_HTTP_RETURNED_ERROR);
+    CHECK(missing.status == 404);
     CHECK(get(server().url("/stuck/page"), 100).code == CURLE_OPERATION_TIMEDOUT);
     Answer answer;
     int lines = 0;

@@ -1,7 +1,10 @@
 // The four programs of the README's "Embedding in legacy code", as their users run them.
 #include <doctest/doctest.h>
 
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -25,7 +28,46 @@ std::string shops() {
   return text;
 }
 
+std::string source(const std::string& path) {
+  const char* root = std::getenv("FIBER_SOURCE_ROOT");
+  return text_of(std::string(root != nullptr ? root : ".") + "/" + path);
+}
+
+// Without white space, and what follows a `//`.
+std::string squeezed(const std::string& line) {
+  std::string rest;
+  for (const char c : line.substr(0, line.find("//")))
+    if (c != ' ' && c != '\n') rest += c;
+  return rest;
+}
+
 }  // namespace
+
+TEST_CASE("what the README shows of the three steps is in the programs") {
+  std::string programs;
+  for (const char* name : {"blocking", "in_a_loop", "together", "bounded"}) {
+    std::istringstream file(source(std::string("samples/legacy/libpq_") + name + ".cpp"));
+    for (std::string line; std::getline(file, line);) programs += squeezed(line);
+  }
+  const std::string readme = source("README.md");
+  const auto begin = readme.find("## Embedding in legacy code");
+  REQUIRE(begin != std::string::npos);
+  const auto end = readme.find("`monkey::patch_library(name)`", begin);
+  REQUIRE(end != std::string::npos);
+  std::istringstream section(readme.substr(begin, end - begin));
+  bool is_code = false;
+  int lines = 0;
+  for (std::string line; std::getline(section, line);) {
+    if (line.starts_with("```")) {
+      is_code = line == "```cpp";
+    } else if (is_code && line.find("...") == std::string::npos && !squeezed(line).empty()) {
+      INFO(line);
+      CHECK(programs.find(squeezed(line)) != std::string::npos);
+      ++lines;
+    }
+  }
+  CHECK(lines > 20);
+}
 
 TEST_CASE("a blocking program becomes concurrent in three steps") {
   const Postgres server;
@@ -43,8 +85,12 @@ TEST_CASE("a blocking program becomes concurrent in three steps") {
       MESSAGE("not built, so not tested: ", program.name);
       continue;
     }
+    const auto start = std::chrono::steady_clock::now();
     const auto result =
         support::run_children({{.program = path, .arguments = {server.address()}}}, 1).at(0);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    std::printf("legacy: %s: 10 queries of 0.2 s each: %.3f s in all\n", program.name.c_str(),
+                took.count());
     CHECK(result.out() == program.before + shops() + program.after);
     CHECK(result.errors == "");
     CHECK(result.status == 0);

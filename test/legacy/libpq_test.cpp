@@ -42,12 +42,12 @@ TEST_CASE("100 queries that sleep take the time of one, in one thread") {
   const PatchedLibrary patched("PQexec");
   asyncio::run([] {
     std::vector<std::unique_ptr<Connection>> connections(100);
-    at_once("PQconnectdb", 100, [&](int i) {
+    at_once("libpq", "PQconnectdb", 100, [&](int i) {
       auto& connection = connections[static_cast<std::size_t>(i)];
       connection = std::make_unique<Connection>(server().address());
       CHECK(connection->good());
     });
-    const double took = at_once("SELECT pg_sleep(0.2)", 100, [&](int i) {
+    const double took = at_once("libpq", "SELECT pg_sleep(0.2)", 100, [&](int i) {
       const Result result =
           query(*connections[static_cast<std::size_t>(i)], "SELECT pg_sleep(0.2), 6 * 7");
       REQUIRE(PQresultStatus(result.get()) == PGRES_TUPLES_OK);
@@ -62,7 +62,7 @@ TEST_CASE("results of several megabytes arrive whole, over a Unix socket too") {
   server();
   const PatchedLibrary patched("PQexec");
   asyncio::run([] {
-    at_once("2 MB each way", 10, [](int i) {
+    at_once("libpq", "2 MB each way", 10, [](int i) {
       const Connection connection(i % 2 == 0 ? server().address()
                                              : "host=" + server().directory() +
                                                    " port=" + std::to_string(server().port()) +

@@ -70,12 +70,12 @@ TEST_CASE("100 queries that sleep take the time of one, in one thread") {
   const PatchedLibrary patched("mysql_init");
   asyncio::run([] {
     std::vector<std::unique_ptr<Connection>> connections(100);
-    at_once("mysql_real_connect", 100, [&](int i) {
+    at_once("libmariadb", "mysql_real_connect", 100, [&](int i) {
       auto& connection = connections[static_cast<std::size_t>(i)];
       connection = std::make_unique<Connection>();
       CHECK(connection->error() == "0: ");
     });
-    const double took = at_once("SELECT SLEEP(0.2)", 100, [&](int i) {
+    const double took = at_once("libmariadb", "SELECT SLEEP(0.2)", 100, [&](int i) {
       CHECK(connections[static_cast<std::size_t>(i)]->query("SELECT SLEEP(0.2)") == "0");
     });
     CHECK(took >= 0.2);

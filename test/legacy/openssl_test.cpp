@@ -1,10 +1,12 @@
-// OpenSSL, unmodified, over sockets that block.
+// OpenSSL, unmodified, over sockets that block: both ends in one thread, and against nginx.
+#include "legacy/nginx.hpp"
 #include "legacy/patched.hpp"
 
 #include <fiber/asyncio/sock.hpp>
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
@@ -84,6 +86,61 @@ class Loopback {
   int client = -1, server = -1;
 };
 
+// An nginx whose certificate is that of `identity`.
+class SecureNginx : public Nginx {
+ public:
+  explicit SecureNginx(const Identity& identity)
+      : Nginx(pem([&](BIO* to) { PEM_write_bio_X509(to, identity.certificate.get()); }),
+              pem([&](BIO* to) {
+                PEM_write_bio_PrivateKey(to, identity.key.get(), nullptr, nullptr, 0, nullptr,
+                                         nullptr);
+              })) {}
+
+ private:
+  template <class F>
+  static std::string pem(F write) {
+    BIO* memory = BIO_new(BIO_s_mem());
+    write(memory);
+    char* text = nullptr;
+    const long size = BIO_get_mem_data(memory, &text);
+    std::string copy(text, static_cast<std::size_t>(size));
+    BIO_free(memory);
+    return copy;
+  }
+};
+
+using Bio = std::unique_ptr<BIO, Free<BIO, BIO_free_all>>;
+
+// OpenSSL makes the connection too.
+Bio connected(const Context& context, const Nginx& server) {
+  Bio bio(BIO_new_ssl_connect(context.get()));
+  BIO_set_conn_hostname(bio.get(), ("127.0.0.1:" + std::to_string(server.port())).c_str());
+  return bio;
+}
+
+// The answer to a request for `path`, or what there was of it before the connection broke, which
+// `ending` tells: one of SSL_get_error's.
+std::string get(const Context& context, const Nginx& server, const std::string& path,
+                int* ending = nullptr, int* parts = nullptr) {
+  const Bio bio = connected(context, server);
+  std::string answer;
+  SSL* ssl = nullptr;
+  BIO_get_ssl(bio.get(), &ssl);
+  const std::string request = "GET " + path + " HTTP/1.0\r\n\r\n";
+  int result = static_cast<int>(BIO_do_handshake(bio.get()));
+  if (result == 1) {
+    BIO_write(bio.get(), request.data(), static_cast<int>(request.size()));
+    char buffer[4096];
+    while ((result = SSL_read(ssl, buffer, sizeof buffer)) > 0) {
+      answer.append(buffer, static_cast<std::size_t>(result));
+      if (parts != nullptr) ++*parts;
+    }
+  }
+  if (ending != nullptr) *ending = SSL_get_error(ssl, result);
+  ERR_clear_error();
+  return answer;
+}
+
 Ssl on(const Context& context, int fd) {
   Ssl ssl(SSL_new(context.get()));
   SSL_set_fd(ssl.get(), fd);
@@ -96,7 +153,7 @@ TEST_CASE("servers and clients that block shake hands and talk in one thread") {
   const PatchedLibrary patched("BIO_new");
   const Contexts contexts;
   asyncio::run([&] {
-    at_once("handshake, 100 kB there and back", 50, [&](int i) {
+    at_once("OpenSSL", "handshake, 100 kB there and back", 50, [&](int i) {
       const Loopback ends;
       const auto serving = asyncio::create_task([&] {
         const Ssl ssl = on(contexts.server, ends.server);
@@ -203,5 +260,52 @@ TEST_CASE("a time limit of the socket, a cancelled task, a server that is gone i
     CHECK(SSL_get_error(other.get(), result) == SSL_ERROR_SSL);  // an end without close_notify
     ERR_clear_error();
     await(dying);
+  });
+}
+
+TEST_CASE("100 slow downloads from nginx take the time of one, in one thread") {
+  const Contexts contexts;
+  const SecureNginx server(contexts.identity);
+  const PatchedLibrary patched("BIO_new");
+  asyncio::run([&] {
+    const double took = at_once("OpenSSL", "a second's download over TLS", 100, [&](int) {
+      int ending = 0;
+      const std::string answer = get(contexts.client, server, "/slow/page", &ending);
+      CHECK(answer.starts_with("HTTP/1.1 200 OK"));
+      CHECK(answer.ends_with(std::string(Nginx::kPageSize, 'p')));
+      CHECK(ending == SSL_ERROR_ZERO_RETURN);
+    });
+    CHECK(took < 50);  // one after another they take 100 s
+  });
+}
+
+TEST_CASE("an nginx that is not trusted, a cancelled task, an nginx that is killed in the middle") {
+  const Contexts contexts;
+  SecureNginx server(contexts.identity);
+  const PatchedLibrary patched("BIO_new");
+  asyncio::run([&] {
+    int ending = 0;
+    const Contexts strangers(false);
+    CHECK(get(strangers.client, server, "/page", &ending) == "");
+    CHECK(ending == SSL_ERROR_SSL);
+
+    int parts = 0;
+    const auto task =
+        asyncio::create_task([&] { get(contexts.client, server, "/stuck/page", &ending, &parts); });
+    until(parts);
+    CHECK(cancel(task));
+    CHECK(ending == SSL_ERROR_SYSCALL);
+
+    parts = 0;
+    const auto reading = asyncio::create_task(
+        [&] { return get(contexts.client, server, "/stuck/page", &ending, &parts); });
+    until(parts);
+    server.kill();
+    const std::string part = await(reading);
+    CHECK(part.starts_with("HTTP/1.1 200 OK"));
+    CHECK(part.size() < Nginx::kPageSize);
+    CHECK((ending == SSL_ERROR_SSL || ending == SSL_ERROR_SYSCALL));
+    CHECK(get(contexts.client, server, "/page", &ending) == "");  // refused
+    CHECK(ending != SSL_ERROR_NONE);
   });
 }

@@ -65,7 +65,7 @@ TEST_CASE("100 BLPOPs wait in one thread for a task that pushes") {
         CHECK(reply->integer == 1);
       }
     });
-    const double took = at_once("BLPOP", 100, [&](int i) {
+    const double took = at_once("hiredis", "BLPOP", 100, [&](int i) {
       const Connection connection;
       REQUIRE(connection.redis->err == 0);
       ++waiting;
@@ -83,7 +83,7 @@ TEST_CASE("100 BLPOPs that find nothing take the time of one") {
   server();
   const PatchedLibrary patched("redisConnect");
   asyncio::run([] {
-    const double took = at_once("BLPOP nothing 0.2", 100, [&](int) {
+    const double took = at_once("hiredis", "BLPOP nothing 0.2", 100, [&](int) {
       const Connection connection;
       const Reply reply = connection.command("BLPOP nothing 0.2");
       REQUIRE(reply != nullptr);

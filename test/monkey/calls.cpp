@@ -1,6 +1,9 @@
 #include "monkey/calls.hpp"
 
+#include <fcntl.h>
 #include <sys/file.h>
+#include <sys/msg.h>
+#include <sys/sendfile.h>
 #include <threads.h>
 #include <unistd.h>
 
@@ -21,6 +24,20 @@ ssize_t read(int fd, void* buffer, std::size_t size) { return ::read(fd, buffer,
 ssize_t write(int fd, const void* buffer, std::size_t size) { return ::write(fd, buffer, size); }
 ssize_t readv(int fd, const iovec* vectors, int count) { return ::readv(fd, vectors, count); }
 ssize_t writev(int fd, const iovec* vectors, int count) { return ::writev(fd, vectors, count); }
+int eventfd_read(int fd, eventfd_t* value) { return ::eventfd_read(fd, value); }
+int eventfd_write(int fd, eventfd_t value) { return ::eventfd_write(fd, value); }
+ssize_t sendfile(int to, int from, off_t* offset, std::size_t count) {
+  return ::sendfile(to, from, offset, count);
+}
+ssize_t splice(int from, int to, std::size_t size, unsigned flags) {
+  return ::splice(from, nullptr, to, nullptr, size, flags);
+}
+ssize_t tee(int from, int to, std::size_t size, unsigned flags) {
+  return ::tee(from, to, size, flags);
+}
+ssize_t vmsplice(int fd, const iovec* vectors, std::size_t count, unsigned flags) {
+  return ::vmsplice(fd, vectors, count, flags);
+}
 ssize_t recv(int fd, void* buffer, std::size_t size, int flags) {
   return ::recv(fd, buffer, size, flags);
 }
@@ -68,6 +85,10 @@ int pselect(int count, fd_set* reading, fd_set* writing, fd_set* except, const t
 int epoll_wait(int fd, epoll_event* events, int most, int timeout) {
   return ::epoll_wait(fd, events, most, timeout);
 }
+int epoll_pwait2(int fd, epoll_event* events, int most, const timespec* timeout,
+                 const sigset_t* mask) {
+  return ::epoll_pwait2(fd, events, most, timeout, mask);
+}
 unsigned sleep(unsigned seconds) { return ::sleep(seconds); }
 int usleep(useconds_t microseconds) { return ::usleep(microseconds); }
 int nanosleep(const timespec* time, timespec* rest) { return ::nanosleep(time, rest); }
@@ -87,6 +108,35 @@ int waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
 }
 int system(const char* command) { return ::system(command); }
 int flock(int fd, int operation) { return ::flock(fd, operation); }
+int lockf(int fd, int operation, off_t size) { return ::lockf(fd, operation, size); }
+int fcntl(int fd, int command, void* argument) { return ::fcntl(fd, command, argument); }
+int sigwait(const sigset_t* set, int* signal) { return ::sigwait(set, signal); }
+int sigwaitinfo(const sigset_t* set, siginfo_t* info) { return ::sigwaitinfo(set, info); }
+int sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
+  return ::sigtimedwait(set, info, timeout);
+}
+ssize_t mq_receive(mqd_t queue, char* text, std::size_t size, unsigned* priority) {
+  return ::mq_receive(queue, text, size, priority);
+}
+ssize_t mq_timedreceive(mqd_t queue, char* text, std::size_t size, unsigned* priority,
+                        const timespec* until) {
+  return ::mq_timedreceive(queue, text, size, priority, until);
+}
+int mq_send(mqd_t queue, const char* text, std::size_t size, unsigned priority) {
+  return ::mq_send(queue, text, size, priority);
+}
+ssize_t msgrcv(int queue, void* message, std::size_t size, long type, int flags) {
+  return ::msgrcv(queue, message, size, type, flags);
+}
+int msgsnd(int queue, const void* message, std::size_t size, int flags) {
+  return ::msgsnd(queue, message, size, flags);
+}
+int semop(int set, sembuf* operations, std::size_t count) {
+  return ::semop(set, operations, count);
+}
+int semtimedop(int set, sembuf* operations, std::size_t count, const timespec* timeout) {
+  return ::semtimedop(set, operations, count, timeout);
+}
 int getaddrinfo(const char* name, const char* service, const addrinfo* hints, addrinfo** list) {
   return ::getaddrinfo(name, service, hints, list);
 }

@@ -3,11 +3,14 @@
 // sanitizer's functions directly: there is no import to patch.
 #pragma once
 
+#include <mqueue.h>
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/select.h>
+#include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -23,6 +26,12 @@ ssize_t read(int fd, void* buffer, std::size_t size);
 ssize_t write(int fd, const void* buffer, std::size_t size);
 ssize_t readv(int fd, const iovec* vectors, int count);
 ssize_t writev(int fd, const iovec* vectors, int count);
+int eventfd_read(int fd, eventfd_t* value);
+int eventfd_write(int fd, eventfd_t value);
+ssize_t sendfile(int to, int from, off_t* offset, std::size_t count);
+ssize_t splice(int from, int to, std::size_t size, unsigned flags);
+ssize_t tee(int from, int to, std::size_t size, unsigned flags);
+ssize_t vmsplice(int fd, const iovec* vectors, std::size_t count, unsigned flags);
 ssize_t recv(int fd, void* buffer, std::size_t size, int flags);
 ssize_t recvfrom(int fd, void* buffer, std::size_t size, int flags, sockaddr* from,
                  socklen_t* length);
@@ -44,6 +53,8 @@ int select(int count, fd_set* reading, fd_set* writing, fd_set* except, timeval*
 int pselect(int count, fd_set* reading, fd_set* writing, fd_set* except, const timespec* timeout,
             const sigset_t* mask);
 int epoll_wait(int fd, epoll_event* events, int most, int timeout);
+int epoll_pwait2(int fd, epoll_event* events, int most, const timespec* timeout,
+                 const sigset_t* mask);
 unsigned sleep(unsigned seconds);
 int usleep(useconds_t microseconds);
 int nanosleep(const timespec* time, timespec* rest);
@@ -58,6 +69,19 @@ pid_t waitpid(pid_t pid, int* status, int options);
 int waitid(idtype_t type, id_t id, siginfo_t* info, int options);
 int system(const char* command);
 int flock(int fd, int operation);
+int lockf(int fd, int operation, off_t size);
+int fcntl(int fd, int command, void* argument);
+int sigwait(const sigset_t* set, int* signal);
+int sigwaitinfo(const sigset_t* set, siginfo_t* info);
+int sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeout);
+ssize_t mq_receive(mqd_t queue, char* text, std::size_t size, unsigned* priority);
+ssize_t mq_timedreceive(mqd_t queue, char* text, std::size_t size, unsigned* priority,
+                        const timespec* until);
+int mq_send(mqd_t queue, const char* text, std::size_t size, unsigned priority);
+ssize_t msgrcv(int queue, void* message, std::size_t size, long type, int flags);
+int msgsnd(int queue, const void* message, std::size_t size, int flags);
+int semop(int set, sembuf* operations, std::size_t count);
+int semtimedop(int set, sembuf* operations, std::size_t count, const timespec* timeout);
 int getaddrinfo(const char* name, const char* service, const addrinfo* hints, addrinfo** list);
 int getnameinfo(const sockaddr* address, socklen_t length, char* host, socklen_t host_size,
                 char* service, socklen_t service_size, int flags);

@@ -2,10 +2,15 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <poll.h>
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -79,6 +84,89 @@ TEST_CASE("patch_library patches one object; one that is not loaded is an error"
   CHECK(monkey::patched().empty());
   CHECK(monkey::patch_library("libstdc++.so.6") == count);
   monkey::unpatch();
+  // By any of the ways to its file.
+  const std::string path = all[0].object;
+  const std::string other = path.substr(0, path.rfind('/')) + "/." + path.substr(path.rfind('/'));
+  CHECK(monkey::patch_library(path) == count);
+  monkey::unpatch_library(other);
+  CHECK(monkey::patched().empty());
+  CHECK(monkey::patch_library(other) == count);
+  monkey::unpatch();
+}
+
+namespace {
+
+// Of what the linker makes read-only in an object once it is loaded, by the path's end: "r--p",
+// "r--p".
+std::string relro_of(const std::string& object) {
+  struct Search {
+    const std::string& object;
+    std::uintptr_t begin = 0, end = 0;
+  } search{object};
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* to) {
+        auto& its = *static_cast<Search*>(to);
+        if (std::string(info->dlpi_name).ends_with(its.object))
+          for (int i = 0; i < info->dlpi_phnum; ++i)
+            if (const auto& segment = info->dlpi_phdr[i]; segment.p_type == PT_GNU_RELRO) {
+              its.begin = info->dlpi_addr + segment.p_vaddr;
+              its.end = its.begin + segment.p_memsz;
+            }
+        return 0;
+      },
+      &search);
+  Events found;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    std::uintptr_t begin = 0, end = 0;
+    char rights[5] = "";
+    std::sscanf(line.c_str(), "%zx-%zx %4s", &begin, &end, rights);
+    if (begin < search.end && end > search.begin && end <= (search.end | 0xfff) + 1) found(rights);
+  }
+  return found.take();
+}
+
+}  // namespace
+
+TEST_CASE("an object whose table is read-only (RELRO) is patched, and stays read-only") {
+  const char* root = std::getenv("FIBER_BUILD_ROOT");
+  const std::string path =
+      std::string(root != nullptr ? root : ".") + "/test/libmonkey_bound_calls.so";
+  void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  REQUIRE_MESSAGE(library != nullptr, ::dlerror());
+  ssize_t (*read)(int, void*, std::size_t) = nullptr;
+  *reinterpret_cast<void**>(&read) = ::dlsym(library, "_ZN5calls4readEiPvm");
+  REQUIRE(static_cast<bool>(read));
+  const std::string before = relro_of("libmonkey_bound_calls.so");
+  CHECK(before.find("r--p") != std::string::npos);
+  CHECK(before.find('w') == std::string::npos);
+  CHECK(monkey::patch_library("libmonkey_bound_calls.so") > 10);
+  CHECK(relro_of("libmonkey_bound_calls.so") == before);
+  asyncio::run([&] {
+    const Ends ends = socket_pair();
+    const auto writer = start([&] { CHECK(calls::write(ends.b, "x", 1) == 1); });
+    char byte = 0;
+    CHECK(read(ends.a, &byte, 1) == 1);
+    await(writer);
+  });
+  monkey::unpatch();
+  CHECK(relro_of("libmonkey_bound_calls.so") == before);
+  ::dlclose(library);
+}
+
+TEST_CASE("calls that wait while everything is put back end as patched ones") {
+  run([] {
+    const Ends ends = socket_pair();
+    const auto reader = start([&] {
+      char byte = 0;
+      CHECK(calls::read(ends.a, &byte, 1) == 1);
+      return byte;
+    });
+    await(asyncio::sleep(1ms));
+    monkey::unpatch();
+    CHECK(calls::write(ends.b, "x", 1) == 1);
+    CHECK(await(reader) == 'x');
+  });
 }
 
 TEST_CASE(
@@ -96,14 +184,17 @@ TEST_CASE(
 TEST_CASE("patchable names what there are replacements for") {
   const auto names = monkey::patchable();
   for (const char* name :
-       {"read",       "write",          "readv",       "writev",        "recv",
-        "recvfrom",   "recvmsg",        "recvmmsg",    "send",          "sendto",
-        "sendmsg",    "sendmmsg",       "connect",     "accept",        "accept4",
-        "close",      "poll",           "ppoll",       "select",        "pselect",
-        "epoll_wait", "sleep",          "usleep",      "nanosleep",     "clock_nanosleep",
-        "waitpid",    "wait",           "wait4",       "waitid",        "system",
-        "flock",      "getaddrinfo",    "getnameinfo", "gethostbyname", "__read_chk",
-        "__recv_chk", "__recvfrom_chk", "__poll_chk",  "__ppoll_chk"}) {
+       {"read",         "write",          "readv",       "writev",        "recv",
+        "recvfrom",     "recvmsg",        "recvmmsg",    "send",          "sendto",
+        "sendmsg",      "sendmmsg",       "connect",     "accept",        "accept4",
+        "close",        "poll",           "ppoll",       "select",        "pselect",
+        "epoll_wait",   "sleep",          "usleep",      "nanosleep",     "clock_nanosleep",
+        "waitpid",      "wait",           "wait4",       "waitid",        "system",
+        "flock",        "lockf",          "fcntl",       "sendfile",      "splice",
+        "tee",          "vmsplice",       "sigwait",     "sigtimedwait",  "mq_send",
+        "mq_receive",   "msgsnd",         "msgrcv",      "semop",         "eventfd_read",
+        "epoll_pwait2", "getaddrinfo",    "getnameinfo", "gethostbyname", "__read_chk",
+        "__recv_chk",   "__recvfrom_chk", "__poll_chk",  "__ppoll_chk"}) {
     INFO(name);
     CHECK(has(names, name));
   }
@@ -174,6 +265,45 @@ TEST_CASE("patched calls in many tasks take one thread") {
       }));
     await(asyncio::gather(tasks));
     CHECK(threads() == before);
+  });
+}
+
+TEST_CASE("streams, subprocesses and executors of asyncio do in a patched program what they did") {
+  run([] {
+    const auto server = await(asyncio::start_server(
+        [](auto& reader, auto& writer) {
+          writer.write(await(reader.readline()));
+          writer.close();
+          await(writer.wait_closed());
+        },
+        "127.0.0.1", 0));
+    const int port = server.sockets().at(0).port();
+    const auto echo = [port](const std::string& line) {
+      auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", port));
+      writer.write(line);
+      std::string answer = await(reader.readline());
+      writer.close();
+      await(writer.wait_closed());
+      return answer;
+    };
+    const auto [stream, process, thread] =
+        await(asyncio::gather([&] { return echo("hello\n"); },
+                              [] {
+                                const auto child = await(asyncio::create_subprocess_exec(
+                                    {"cat"}, {.stdin_ = asyncio::subprocess::PIPE,
+                                              .stdout_ = asyncio::subprocess::PIPE}));
+                                return await(child.communicate("through cat")).first;
+                              },
+                              [] {
+                                return await(asyncio::to_thread([] {
+                                  calls::usleep(1000);
+                                  return 42;
+                                }));
+                              }));
+    CHECK(stream == "hello\n");
+    CHECK(process == "through cat");
+    CHECK(thread == 42);
+    server.close();
   });
 }
 

@@ -207,6 +207,30 @@ TEST_CASE("epoll_wait waits on the loop") {
   CHECK(say.take() == "writes 42");
 }
 
+TEST_CASE("epoll_pwait2 waits on the loop, to the nanosecond") {
+  Events say;
+  run([&] {
+    const Ends ends = socket_pair();
+    const Descriptor set(::epoll_create1(EPOLL_CLOEXEC));
+    epoll_event event{.events = EPOLLIN, .data = {.u64 = 42}};
+    REQUIRE(::epoll_ctl(set, EPOLL_CTL_ADD, ends.a, &event) == 0);
+    const timespec soon{.tv_sec = 0, .tv_nsec = 900'000}, none{};
+    CHECK(calls::epoll_pwait2(set, &event, 1, &none, nullptr) == 0);
+    const auto start_of_wait = asyncio::get_running_loop().time();
+    CHECK(calls::epoll_pwait2(set, &event, 1, &soon, nullptr) == 0);
+    CHECK(asyncio::get_running_loop().time() - start_of_wait >= 900us);
+    const auto writer = start([&] {
+      say("writes");
+      CHECK(calls::write(ends.b, "x", 1) == 1);
+    });
+    epoll_event got{};
+    CHECK(calls::epoll_pwait2(set, &got, 1, nullptr, nullptr) == 1);
+    say(std::uint64_t{got.data.u64});
+    await(writer);
+  });
+  CHECK(say.take() == "writes 42");
+}
+
 TEST_CASE("a cancelled poll and select fail with ECANCELED") {
   Events say;
   run([&] {

@@ -1,7 +1,6 @@
 #include "monkey/support.hpp"
 
 #include <spawn.h>
-#include <sys/file.h>
 #include <sys/wait.h>
 
 #include <cerrno>
@@ -110,26 +109,4 @@ TEST_CASE("a cancelled system kills its command") {
     CHECK(error == ECANCELED);
     CHECK(calls::waitpid(-1, nullptr, WNOHANG) == -1);  // no child is left
   });
-}
-
-TEST_CASE("flock waits until another task gives the lock up") {
-  Events say;
-  run([&] {
-    char name[] = "/tmp/fiber-monkey-XXXXXX";
-    const Descriptor first(::mkostemp(name, O_CLOEXEC));
-    const Descriptor second(::open(name, O_RDWR | O_CLOEXEC));
-    ::unlink(name);
-    CHECK(calls::flock(first, LOCK_EX) == 0);
-    CHECK(calls::flock(second, LOCK_EX | LOCK_NB) == -1);
-    CHECK(errno == EWOULDBLOCK);
-    const auto holder = start([&] {
-      await(asyncio::sleep(2ms));
-      say("unlocks");
-      calls::flock(first, LOCK_UN);
-    });
-    CHECK(calls::flock(second, LOCK_EX) == 0);
-    say("locked");
-    await(holder);
-  });
-  CHECK(say.take() == "unlocks locked");
 }

@@ -130,6 +130,22 @@ TEST_CASE("a descriptor that the user made non-blocking gives EAGAIN") {
   });
 }
 
+TEST_CASE("eventfd_read waits for an eventfd_write") {
+  Events say;
+  run([&] {
+    const Descriptor event(::eventfd(0, EFD_CLOEXEC));
+    const auto writer = start([&] {
+      say("writes");
+      CHECK(calls::eventfd_write(event, 7) == 0);
+    });
+    eventfd_t value = 0;
+    CHECK(calls::eventfd_read(event, &value) == 0);
+    say(std::uint64_t{value});
+    await(writer);
+  });
+  CHECK(say.take() == "writes 7");
+}
+
 TEST_CASE("eventfd, timerfd and terminals, which have no way to try, are asked first") {
   Events say;
   run([&] {

@@ -76,7 +76,12 @@ class ImageServer {
 
  private:
   static constexpr int kPictures = 6;
-  static std::string path(int number) { return "/" + std::to_string(number) + ".bmp"; }
+  static std::string path(int number) {
+    std::string path = "/";
+    path += std::to_string(number);
+    path += ".bmp";
+    return path;
+  }
 
   // What the thread does. Announces the port, or why there is none.
   void serve(std::promise<int>& listening) {

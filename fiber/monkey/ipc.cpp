@@ -1,0 +1,123 @@
+// Message queues of POSIX, which are descriptors, and the message queues and semaphores of
+// System V, of which nothing tells when they are ready: they are tried again, after 25 ms at most.
+#include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/transfer.hpp>
+
+#include <algorithm>
+
+namespace fiber::monkey::detail {
+namespace {
+
+// `attempt(past)` fails with ETIMEDOUT where it would have to wait. `until`: null, or a time of
+// day.
+template <class F>
+auto when_queue_is_ready(const Call& call, mqd_t queue, Direction direction, const timespec* until,
+                         F attempt) noexcept {
+  std::int64_t deadline = kNever;
+  if (until != nullptr) {
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    deadline = call.deadline_after(nanoseconds(*until) - nanoseconds(now));
+  }
+  const timespec past{};
+  for (;;) {
+    const auto result = attempt(&past);
+    if (result >= 0) return call.done(result);
+    if (errno == EINTR) continue;
+    if (errno != ETIMEDOUT) return result;
+    switch (call.wait(queue, direction == Direction::reading ? EPOLLIN : EPOLLOUT, deadline)) {
+      case Wake::timed_out: errno = ETIMEDOUT; return result;
+      case Wake::failed: return result;
+      default: break;
+    }
+  }
+}
+
+ssize_t mq_timedreceive_(mqd_t queue, char* text, std::size_t size, unsigned* priority,
+                         const timespec* until) noexcept {
+  const Call call;
+  if (!call || (until != nullptr && !is_valid(*until)))
+    return real().mq_timedreceive(queue, text, size, priority, until);
+  return when_queue_is_ready(call, queue, Direction::reading, until, [=](const timespec* past) {
+    return real().mq_timedreceive(queue, text, size, priority, past);
+  });
+}
+
+ssize_t mq_receive_(mqd_t queue, char* text, std::size_t size, unsigned* priority) noexcept {
+  return mq_timedreceive_(queue, text, size, priority, nullptr);
+}
+
+int mq_timedsend_(mqd_t queue, const char* text, std::size_t size, unsigned priority,
+                  const timespec* until) noexcept {
+  const Call call;
+  if (!call || (until != nullptr && !is_valid(*until)))
+    return real().mq_timedsend(queue, text, size, priority, until);
+  return when_queue_is_ready(call, queue, Direction::writing, until, [=](const timespec* past) {
+    return real().mq_timedsend(queue, text, size, priority, past);
+  });
+}
+
+int mq_send_(mqd_t queue, const char* text, std::size_t size, unsigned priority) noexcept {
+  return mq_timedsend_(queue, text, size, priority, nullptr);
+}
+
+// `attempt` fails with `busy` where it would have to wait.
+template <class F>
+auto again_and_again(const Call& call, int busy, std::int64_t deadline, F attempt) noexcept {
+  Backoff backoff;
+  for (;;) {
+    const auto result = attempt();
+    if (result >= 0) return call.done(result);
+    if (errno == EINTR) continue;
+    if (errno != busy || !backoff.pause(call, deadline)) return result;
+  }
+}
+
+ssize_t msgrcv_(int queue, void* message, std::size_t size, long type, int flags) noexcept {
+  const Call call;
+  if (!call || (flags & IPC_NOWAIT) != 0) return real().msgrcv(queue, message, size, type, flags);
+  return again_and_again(call, ENOMSG, kNever, [=] {
+    return real().msgrcv(queue, message, size, type, flags | IPC_NOWAIT);
+  });
+}
+
+int msgsnd_(int queue, const void* message, std::size_t size, int flags) noexcept {
+  const Call call;
+  if (!call || (flags & IPC_NOWAIT) != 0) return real().msgsnd(queue, message, size, flags);
+  return again_and_again(call, EAGAIN, kNever,
+                         [=] { return real().msgsnd(queue, message, size, flags | IPC_NOWAIT); });
+}
+
+// One operation that must not wait makes the kernel decide which of them is in the way.
+int semtimedop_(int set, sembuf* operations, std::size_t count, const timespec* timeout) noexcept {
+  const Call call;
+  if (!call || operations == nullptr || (timeout != nullptr && !is_valid(*timeout)) ||
+      std::any_of(operations, operations + count,
+                  [](const sembuf& each) { return (each.sem_flg & IPC_NOWAIT) != 0; }))
+    return real().semtimedop(set, operations, count, timeout);
+  const std::int64_t deadline =
+      timeout != nullptr ? call.deadline_after(nanoseconds(*timeout)) : kNever;
+  return again_and_again(call, EAGAIN, deadline, [=] {
+    const timespec none{};
+    return real().semtimedop(set, operations, count, &none);
+  });
+}
+
+int semop_(int set, sembuf* operations, std::size_t count) noexcept {
+  return semtimedop_(set, operations, count, nullptr);
+}
+
+}  // namespace
+
+std::span<const Hook> ipc_hooks() noexcept {
+  static const Hook hooks[] = {
+      {"mq_receive", mq_receive_}, {"mq_timedreceive", mq_timedreceive_},
+      {"mq_send", mq_send_},       {"mq_timedsend", mq_timedsend_},
+      {"msgrcv", msgrcv_},         {"msgsnd", msgsnd_},
+      {"semop", semop_},           {"semtimedop", semtimedop_},
+  };
+  return hooks;
+}
+
+}  // namespace fiber::monkey::detail

@@ -1,0 +1,69 @@
+// Locks on files.
+//
+// Nothing tells when one is free: it is tried again, after 25 ms at most. The kernel, which does
+// not see who waits, does not find deadlocks (EDEADLK).
+#include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/waiting.hpp>
+
+#include <cstdarg>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace fiber::monkey::detail {
+namespace {
+
+// `attempt` takes the lock, or fails with EAGAIN or EACCES.
+template <class F>
+int when_free(const Call& call, F attempt) noexcept {
+  Backoff backoff;
+  for (;;) {
+    if (attempt() == 0) return call.done(0);
+    if (errno == EINTR) continue;
+    if ((errno != EAGAIN && errno != EACCES) || !backoff.pause(call)) return -1;
+  }
+}
+
+int flock_(int fd, int operation) noexcept {
+  const Call call;
+  if (!call || (operation & LOCK_NB) != 0) return real().flock(fd, operation);
+  return when_free(call, [=] { return real().flock(fd, operation | LOCK_NB); });
+}
+
+// As libc does, whatever the argument is, and whether there is one.
+int fcntl_(int fd, int command, ...) noexcept {
+  va_list list;
+  va_start(list, command);
+  void* argument = va_arg(list, void*);
+  va_end(list);
+  if (command != F_SETLKW && command != F_OFD_SETLKW) return real().fcntl(fd, command, argument);
+  const Call call;
+  if (!call) return real().fcntl(fd, command, argument);
+  const int attempt = command == F_SETLKW ? F_SETLK : F_OFD_SETLK;
+  return when_free(call, [=] { return real().fcntl(fd, attempt, argument); });
+}
+
+[[maybe_unused]] int lockf_(int fd, int operation, off_t size) noexcept {
+  const Call call;
+  if (!call || operation != F_LOCK) return real().lockf(fd, operation, size);
+  return when_free(call, [=] { return real().lockf(fd, F_TLOCK, size); });
+}
+
+}  // namespace
+
+std::span<const Hook> lock_hooks() noexcept {
+  static const Hook hooks[] = {
+    {"flock", flock_},
+    {"fcntl", fcntl_},
+    {"__fcntl", fcntl_},
+    {"fcntl64", fcntl_},
+    {"lockf64", lockf_},
+#if defined(__LP64__)  // elsewhere its last argument is shorter
+    {"lockf", lockf_},
+#endif
+  };
+  return hooks;
+}
+
+}  // namespace fiber::monkey::detail

@@ -1,0 +1,71 @@
+// Waiting for a signal that is blocked.
+#include <fiber/monkey/descriptor.hpp>
+#include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/waiting.hpp>
+
+#include <csignal>
+
+#include <sys/signalfd.h>
+
+namespace fiber::monkey::detail {
+namespace {
+
+// The signalfd is only watched: the signal itself is taken by the call that takes it elsewhere.
+int sigtimedwait_(const sigset_t* set, siginfo_t* info, const timespec* timeout) noexcept {
+  const Call call;
+  if (!call || set == nullptr || (timeout != nullptr && !is_valid(*timeout)))
+    return real().sigtimedwait(set, info, timeout);
+  const std::int64_t deadline =
+      timeout != nullptr ? call.deadline_after(nanoseconds(*timeout)) : kNever;
+  const auto attempt = [=] {
+    const timespec none{};
+    return real().sigtimedwait(set, info, &none);
+  };
+  int signal = attempt();
+  if (signal >= 0) return call.done(signal);
+  const Descriptor pending(::signalfd(-1, set, SFD_NONBLOCK | SFD_CLOEXEC));
+  Backoff backoff;
+  for (; signal < 0; signal = attempt()) {
+    if (errno != EAGAIN && errno != EINTR) return signal;
+    if (pending.get() < 0) {
+      if (!backoff.pause(call, deadline)) return -1;
+      continue;
+    }
+    switch (call.wait(pending.get(), EPOLLIN, deadline)) {
+      case Wake::timed_out: errno = EAGAIN; return -1;
+      case Wake::failed: return -1;
+      default: break;
+    }
+  }
+  return call.done(signal);
+}
+
+int sigwaitinfo_(const sigset_t* set, siginfo_t* info) noexcept {
+  return sigtimedwait_(set, info, nullptr);
+}
+
+// Returns the error instead of setting errno.
+int sigwait_(const sigset_t* set, int* signal) noexcept {
+  const Call call;
+  if (!call || set == nullptr || signal == nullptr) return real().sigwait(set, signal);
+  const int before = errno;
+  const int found = sigtimedwait_(set, nullptr, nullptr);
+  const int error = found < 0 ? errno : 0;
+  if (found >= 0) *signal = found;
+  errno = before;
+  return error;
+}
+
+}  // namespace
+
+std::span<const Hook> signal_hooks() noexcept {
+  static const Hook hooks[] = {
+      {"sigtimedwait", sigtimedwait_},
+      {"sigwaitinfo", sigwaitinfo_},
+      {"sigwait", sigwait_},
+  };
+  return hooks;
+}
+
+}  // namespace fiber::monkey::detail
