@@ -78,6 +78,7 @@ void LoopObject::task_main(void* argument) {
   fiber::detail::GreenletThread& greenlets = *loop->greenlets;
   TaskBase* task = loop->current_task;
   for (;;) {
+    loop->float_modes_.set();
     task->run();
     core::Stack* stack = std::exchange(task->greenlet().stack, nullptr);
     task->greenlet().state = fiber::detail::GreenletState::dead;
