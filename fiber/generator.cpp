@@ -132,7 +132,8 @@ struct GeneratorObject::Request {
   bool close = false;
 };
 
-GeneratorObject::GeneratorObject() : thread(&core::thread_state()) {}
+GeneratorObject::GeneratorObject()
+    : thread(&core::thread_state()), stack_size(thread->pool.default_size()) {}
 GeneratorObject::~GeneratorObject() = default;
 
 // --- chains -------------------------------------------------------------------------------------

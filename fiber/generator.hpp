@@ -83,7 +83,9 @@ FIBER_API std::ostream& operator<<(std::ostream& out, GeneratorState state);
 // Keyword arguments of Generator().
 struct GeneratorOptions {
   std::string name = {};                             // for messages and listings
-  std::size_t stack_size = core::kDefaultStackSize;  // bytes; rounded up to a power of two
+  // Bytes, rounded up to a power of two, 16 KiB at least; 0: stacks::default_size(), 256 KiB unless
+  // changed.
+  std::size_t stack_size = 0;
 };
 
 // A handle to a generator of any type; null if it refers to nothing. Identity, not value.
@@ -367,7 +369,7 @@ class Generator : public GeneratorBase {
   requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
            std::invocable<std::decay_t<F>&, Self&>) Generator(F&& body, GeneratorOptions options)
       : Generator(std::forward<F>(body)) {
-    object_->stack_size = options.stack_size;
+    if (options.stack_size != 0) object_->stack_size = options.stack_size;
     if (!options.name.empty()) name(options.name);
   }
 

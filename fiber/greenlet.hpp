@@ -273,7 +273,9 @@ class FIBER_API greenlet {
 
 struct greenlet_options {
   greenlet parent = nullptr;   // of this thread (else ValueError); null: the current greenlet
-  std::size_t stack_size = core::kDefaultStackSize;  // bytes; rounded up to a power of two
+  // Bytes, rounded up to a power of two, 16 KiB at least; 0: stacks::default_size(), 256 KiB unless
+  // changed. More than 1 TiB is a MemoryError in the switch_() that would start it.
+  std::size_t stack_size = 0;
   std::string name = {};
 };
 

@@ -1,6 +1,7 @@
-// The stacks on which greenlets, generators and tasks run: how many there are, and how many a thread
-// keeps for the next ones. Python has no counterpart.
+// The stacks on which greenlets, generators and tasks run: how large they are, how many there
+// are, and how many a thread keeps for the next ones.
 //
+//   fiber::stacks::default_size(1 << 20);            // for deep calls: 1 MiB of address space each
 //   fiber::stacks::max_idle(1000);                   // from now on, in this thread
 //   fiber::stacks::trim();                           // after a peak
 //
@@ -19,6 +20,14 @@
 
 namespace fiber::stacks {
 
+// The size of those that are made from now on without a size of their own (the option stack_size):
+// bytes, rounded up to a power of two; 256 KiB at first, and again for 0. All of it is address space;
+// memory is only what a fiber touches. Returns the one before. Throws ValueError (less than 16 KiB,
+// more than 1 TiB). Python: threading.stack_size.
+FIBER_API std::size_t default_size();
+FIBER_API std::size_t default_size(std::size_t bytes);
+
+// How many stacks the thread has.
 struct Census {
   std::size_t in_use = 0;          // of fibers that have started and not ended
   std::size_t idle = 0;            // kept with their memory
@@ -28,9 +37,10 @@ FIBER_API Census census();
 
 // How many idle stacks keep their memory; without limit at first. Those that become idle beyond it
 // give all of it back at once, which costs a system call and, when they are used again, a page fault
-// for each page. Idle ones beyond a new limit give theirs back now.
+// for each page. Idle ones beyond a new limit give theirs
+// back now. Returns the one before.
 FIBER_API std::size_t max_idle();
-FIBER_API void max_idle(std::size_t count);
+FIBER_API std::size_t max_idle(std::size_t count);
 
 // Gives the memory of all idle stacks back now, and the address space of those that lie together.
 FIBER_API void trim();

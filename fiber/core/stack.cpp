@@ -110,7 +110,7 @@ StackPool::SizeClass& StackPool::size_class(std::size_t size) {
 }
 
 Stack* StackPool::allocate(std::size_t size) {
-  if (size > std::size_t{1} << 40)
+  if (size > kMaxStackSize)
     throw MemoryError("a fiber stack of more than 1 TiB was asked for");
   SizeClass& sizes = size_class(std::bit_ceil(std::max(size, kMinStackSize)));
   Stack* stack = sizes.free != nullptr ? take_idle(sizes) : carve(sizes);

@@ -35,6 +35,7 @@ struct Stack {
 
 inline constexpr std::size_t kDefaultStackSize = 256 * 1024;
 inline constexpr std::size_t kMinStackSize = 16 * 1024;
+inline constexpr std::size_t kMaxStackSize = std::size_t{1} << 40;
 inline constexpr std::uint32_t kTrimInterval = 512;
 inline constexpr std::size_t kFirstSlabStacks = 4;
 
@@ -77,6 +78,10 @@ class FIBER_API StackPool {
   std::size_t max_idle() const noexcept { return max_idle_; }
   StackCensus census() const noexcept;
 
+  // Of fibers made on this thread that ask for no size of their own.
+  std::size_t default_size() const noexcept { return default_size_; }
+  void default_size(std::size_t size) noexcept { default_size_ = size; }
+
  private:
   struct Slab {
     std::byte* address;
@@ -107,6 +112,7 @@ class FIBER_API StackPool {
   std::vector<SizeClass> classes_;
   std::size_t max_idle_ = SIZE_MAX;
   std::size_t idle_ = 0;
+  std::size_t default_size_ = kDefaultStackSize;
 };
 
 // Bytes below the top that were ever touched since the memory was last given back (page-exact).

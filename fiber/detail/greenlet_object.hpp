@@ -107,7 +107,7 @@ class FIBER_API GreenletObject {
   std::uint32_t returned = 0;              // references in the owner's inbox
   GreenletObject* next_returned = nullptr;
   core::Stack* stack = nullptr;
-  std::size_t stack_size = core::kDefaultStackSize;
+  std::size_t stack_size;
   std::unique_ptr<Run> run;
   contextvars::detail::ContextObject* context_variables = nullptr;  // counted
   std::unique_ptr<std::string> name;

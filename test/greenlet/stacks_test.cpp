@@ -17,6 +17,7 @@ namespace stacks = fiber::stacks;
 using fiber::Generator;
 using fiber::getcurrent;
 using fiber::greenlet;
+using support::thrown_by;
 
 namespace {
 
@@ -33,6 +34,21 @@ std::vector<greenlet> suspended(int count) {
     all.back().switch_();
   }
   return all;
+}
+
+// More than the usual stack has room for.
+int deep() {
+  volatile char frame[512 * 1024];
+  frame[0] = 7;
+  return frame[0];
+}
+
+// Address space that `action` makes the thread reserve.
+template <class F>
+std::size_t reserved_for(F action) {
+  const std::size_t before = stacks::census().reserved_bytes;
+  action();
+  return stacks::census().reserved_bytes - before;
 }
 
 std::string counts() {
@@ -63,6 +79,64 @@ TEST_CASE("the census counts the stacks of started fibers, and of ended ones") {
   });
 }
 
+TEST_CASE("the default size holds for what is made from then on, and asks for none of its own") {
+  on_fresh_thread([] {
+    CHECK(stacks::default_size() == 256 * 1024);
+    const greenlet before([] { getcurrent().parent().switch_(); });
+    CHECK(stacks::default_size(1 << 20) == 256 * 1024);
+    const greenlet g([] { return deep(); });
+    CHECK(g.switch_().as<int>() == 7);
+    CHECK(reserved_for([&] { before.switch_(); }) == 4 * 256 * 1024);
+    CHECK(reserved_for([] { greenlet([] {}, {.stack_size = 16 * 1024}).switch_(); }) ==
+          4 * 16 * 1024);
+    Generator<int> items = [](auto& self) { self.yield(deep()); };
+    CHECK(items.next() == 7);
+    CHECK(fiber::asyncio::run([] { return deep(); }) == 7);
+    CHECK(stacks::default_size(0) == 1 << 20);
+    CHECK(stacks::default_size() == 256 * 1024);
+    on_fresh_thread([] { CHECK(stacks::default_size() == 256 * 1024); });
+  });
+}
+
+TEST_CASE("a task may ask for a larger stack, whatever others have left") {
+  on_fresh_thread([] {
+    fiber::asyncio::run([] {
+      for (int round = 0; round < 3; ++round) {
+        const auto shallow = fiber::asyncio::create_task([] { return 1; });
+        const auto task = fiber::asyncio::create_task([] { return deep(); }, {.stack_size = 1 << 20});
+        CHECK(fiber::asyncio::await(shallow) == 1);
+        CHECK(fiber::asyncio::await(task) == 7);
+      }
+      CHECK(thrown_by([] {
+              fiber::asyncio::await(fiber::asyncio::create_task([] {}, {.stack_size = SIZE_MAX}));
+            }) == "MemoryError('a fiber stack of more than 1 TiB was asked for')");
+    });
+  });
+}
+
+TEST_CASE("a task with a larger stack starts when it would have started without") {
+  on_fresh_thread([] {
+    support::Events events;
+    fiber::asyncio::run([&] {
+      std::vector<fiber::asyncio::Task<>> tasks;
+      for (int i = 0; i < 6; ++i)
+        tasks.push_back(fiber::asyncio::create_task([&events, i] { events(i); },
+                                                    {.stack_size = i % 2 == 0 ? 0U : 1U << 20}));
+      tasks[3].cancel();
+      fiber::asyncio::await(fiber::asyncio::gather(fiber::asyncio::return_exceptions, tasks));
+    });
+    CHECK(events.take() == "0 1 2 4 5");
+  });
+}
+
+TEST_CASE("a default size that is too small or too large is refused") {
+  CHECK(thrown_by([] { stacks::default_size(1); }) ==
+        "ValueError('a default stack size of 1 bytes: it must be 16 KiB at least and 1 TiB at "
+        "most')");
+  CHECK(thrown_by([] { stacks::default_size(SIZE_MAX); }).find("ValueError('") == 0);
+  CHECK(stacks::default_size() == 256 * 1024);
+}
+
 TEST_CASE("each thread counts its own") {
   on_fresh_thread([] {
     const auto all = suspended(3);
@@ -79,7 +153,7 @@ TEST_CASE("at most so many idle stacks are kept, from now on and of those there 
     CHECK(stacks::max_idle() == SIZE_MAX);
     suspended(10);
     CHECK(counts() == "0 in use, 10 idle");
-    stacks::max_idle(4);
+    CHECK(stacks::max_idle(4) == SIZE_MAX);
     CHECK(stacks::max_idle() == 4);
     CHECK(counts() == "0 in use, 4 idle");
     for (int round = 0; round < 3; ++round) {

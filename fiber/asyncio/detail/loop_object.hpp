@@ -223,6 +223,7 @@ struct TaskArguments {
   contextvars::detail::ContextObject* context = nullptr;  // borrowed
   bool own_context = true;  // a copy of the current one, in place of `context`
   std::optional<bool> eager_start = {};
+  std::size_t stack_size = 0;  // bytes; 0: the default
 };
 
 class FIBER_API LoopObject {

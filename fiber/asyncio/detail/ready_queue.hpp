@@ -54,6 +54,8 @@ class ReadyQueue {
   Entry front() const noexcept { return ring_[head_ & mask_]; }
   Entry at(std::size_t index) const noexcept { return ring_[(head_ + index) & mask_]; }
   void pop() noexcept { ++head_; }
+  // Puts back what was popped last. Nothing was pushed meanwhile.
+  void unpop() noexcept { --head_; }
   void push(Entry entry) {
     if (size() == capacity_) [[unlikely]] grow();
     ring_[tail_++ & mask_] = entry;
