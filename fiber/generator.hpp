@@ -449,9 +449,9 @@ class Generator : public GeneratorBase {
   [[noreturn]] static void stop(Self* self) { throw StopIteration(self->result_.as_value()); }
 };
 
-// Keeps its generator. Copies share the position, which is the generator's. * is the item itself: what
-// it refers to lives until the next one is asked for, by whomever. ++ throws what comes out of the body;
-// the iterator is at the end then.
+// Keeps its generator. Copies share the position, which is the generator's. * is the item itself:
+// what it refers to lives until the next one is asked for, by whomever. ++ throws what comes out of
+// the body; the iterator is at the end then.
 template <class Yield, class Send, class Return>
 class Generator<Yield, Send, Return>::iterator {
  public:

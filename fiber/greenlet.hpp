@@ -171,8 +171,9 @@ concept runnable = !std::same_as<std::remove_cvref_t<F>, greenlet> &&
                    detail::can_run<std::decay_t<F>>();
 
 // A handle to a greenlet; copies refer to the same one, and == compares that. A null handle refuses
-// everything with a ValueError, but to be copied, compared, printed and asked whether it is true. The
-// functions are for the greenlet's own thread; dead(), the conversion to bool and repr() for any.
+// everything with a ValueError, but to be copied, compared, printed and asked whether it is true.
+// The functions are for the greenlet's own thread; dead(), the conversion to bool and repr() for
+// any.
 class FIBER_API greenlet {
  public:
   // greenlet.error: a switch to another thread's greenlet, or to one whose thread has exited.
@@ -208,9 +209,9 @@ class FIBER_API greenlet {
   // later sent to the caller, by whoever switches back or, from a child, by returning. Switching
   // to a dead greenlet goes to its nearest ancestor that lives.
   // Throws what the other side throws into the caller; greenlet::error (wrong thread),
-  // AttributeError (no body), MemoryError (no stack), RuntimeError (it waits in an await, from which
-  // only its loop may fetch it). A body that cannot take the arguments dies of a TypeError, which
-  // goes to its parent. Python: greenlet.switch.
+  // AttributeError (no body), MemoryError (no stack), RuntimeError (it waits in an await, from
+  // which only its loop may fetch it). A body that cannot take the arguments dies of a TypeError,
+  // which goes to its parent. Python: greenlet.switch.
   template <class... Args>
   FIBER_INLINE value switch_(Args&&... args) const {
     if constexpr (sizeof...(Args) == 0)
@@ -255,8 +256,8 @@ class FIBER_API greenlet {
   std::string name() const;
   void name(std::string_view new_name) const;
 
-  // Bytes of its stack touched so far, page-exact, by this greenlet or one that had the stack before;
-  // 0 while it has none.
+  // Bytes of its stack touched so far, page-exact, by this greenlet or one that had the stack
+  // before; 0 while it has none.
   std::size_t stack_used() const;
 
   // The same as fiber::getcurrent().
@@ -348,8 +349,8 @@ struct UnraisableHookArgs {
 using unraisable_hook = std::function<void(const UnraisableHookArgs&)>;
 
 // Replaces the process-wide hook, which by default writes to stderr; returns the previous one. An
-// empty function brings the default back. It may be called on any thread and must not throw. Python:
-// sys.unraisablehook.
+// empty function brings the default back. It may be called on any thread and must not throw.
+// Python: sys.unraisablehook.
 FIBER_API unraisable_hook set_unraisablehook(unraisable_hook hook);
 
 namespace detail {

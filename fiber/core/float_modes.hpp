@@ -1,6 +1,6 @@
-// The modes of floating-point arithmetic: rounding, traps, what denormal numbers count for. A switch
-// keeps them for each fiber; a fiber that starts has those of the code that starts it, or of the body
-// that ran on its stack before. Code that wants neither sets them here.
+// The modes of floating-point arithmetic: rounding, traps, what denormal numbers count for. A
+// switch keeps them for each fiber; a fiber that starts has those of the code that starts it, or of
+// the body that ran on its stack before. Code that wants neither sets them here.
 #pragma once
 
 #include <fiber/core/config.hpp>
@@ -23,8 +23,8 @@ class FloatModes {
     return modes;
   }
 
-  // Setting them is dear, so it is looked first whether they are these. What changes the modes of the
-  // x87 unit alone, whose code this is not, goes unnoticed.
+  // Setting them is dear, so it is looked first whether they are these. What changes the modes of
+  // the x87 unit alone, whose code this is not, goes unnoticed.
   FIBER_INLINE void set() const noexcept {
 #if defined(__x86_64__)
     const unsigned now = __builtin_ia32_stmxcsr();
@@ -33,7 +33,8 @@ class FloatModes {
       asm volatile("fldcw %0" : : "m"(x87_));
     }
 #elif defined(__aarch64__)
-    if (control() != control_) [[unlikely]] asm volatile("msr fpcr, %0" : : "r"(control_));
+    if (control() != control_) [[unlikely]]
+      asm volatile("msr fpcr, %0" : : "r"(control_));
 #endif
   }
 

@@ -76,8 +76,8 @@ TEST_CASE("tasks start with the modes of whoever runs the loop") {
 TEST_CASE("what denormal numbers count for is a mode, too") {
   constexpr unsigned flush_to_zero = 0x8000, denormals_are_zero = 0x40;
   run([] {
-    const auto first = create_task(
-        [] { _mm_setcsr(_mm_getcsr() | flush_to_zero | denormals_are_zero); });
+    const auto first =
+        create_task([] { _mm_setcsr(_mm_getcsr() | flush_to_zero | denormals_are_zero); });
     const auto second =
         create_task([] { return _mm_getcsr() & (flush_to_zero | denormals_are_zero); });
     await(first);

@@ -322,7 +322,8 @@ TEST_CASE("beyond the limit on idle stacks, released ones give their memory back
 TEST_CASE("a lower limit on idle stacks holds for those that are idle") {
   StackPool pool;
   std::vector<Stack*> all;
-  for (int i = 0; i < 10; ++i) all.push_back(pool.allocate(i < 5 ? kMinStackSize : kDefaultStackSize));
+  for (int i = 0; i < 10; ++i)
+    all.push_back(pool.allocate(i < 5 ? kMinStackSize : kDefaultStackSize));
   for (Stack* stack : all) pool.release(stack);
   CHECK(pool.census().idle == 10);
   pool.max_idle(3);

@@ -103,7 +103,8 @@ TEST_CASE("a task may ask for a larger stack, whatever others have left") {
     fiber::asyncio::run([] {
       for (int round = 0; round < 3; ++round) {
         const auto shallow = fiber::asyncio::create_task([] { return 1; });
-        const auto task = fiber::asyncio::create_task([] { return deep(); }, {.stack_size = 1 << 20});
+        const auto task =
+            fiber::asyncio::create_task([] { return deep(); }, {.stack_size = 1 << 20});
         CHECK(fiber::asyncio::await(shallow) == 1);
         CHECK(fiber::asyncio::await(task) == 7);
       }
