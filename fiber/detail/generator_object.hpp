@@ -84,6 +84,8 @@ class FIBER_API GeneratorObject {
   enum class Phase : std::uint8_t { created, started, closed };
   static constexpr std::uintptr_t kNotReady = 1;
 
+  // Of this thread's generators that have started and not ended; null if there is none.
+  static GeneratorObject* newest() noexcept;
   bool executing() const noexcept;
   std::string display_name() const { return name != nullptr ? *name : std::string(); }
 
