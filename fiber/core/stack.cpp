@@ -102,11 +102,15 @@ StackPool::~StackPool() {
     }
 }
 
-StackPool::SizeClass& StackPool::size_class(std::size_t size) {
-  for (SizeClass& sizes : classes_)
-    if (sizes.size == size) return sizes;
+StackPool::SizeClass& StackPool::new_size_class(std::size_t size) {
   classes_.push_back({.size = size});
   return classes_.back();
+}
+
+inline StackPool::SizeClass& StackPool::size_class(std::size_t size) {
+  for (SizeClass& sizes : classes_)
+    if (sizes.size == size) return sizes;
+  return new_size_class(size);
 }
 
 Stack* StackPool::allocate(std::size_t size) {

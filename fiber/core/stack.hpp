@@ -102,6 +102,7 @@ class FIBER_API StackPool {
   };
 
   SizeClass& size_class(std::size_t size);
+  [[gnu::noinline]] SizeClass& new_size_class(std::size_t size);
   Stack* carve(SizeClass& sizes);
   void new_slab(SizeClass& sizes);
   Stack* take_idle(SizeClass& sizes) noexcept;
