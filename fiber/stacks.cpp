@@ -3,6 +3,7 @@
 #include <fiber/core/thread_state.hpp>
 #include <fiber/exceptions.hpp>
 
+#include <bit>
 #include <string>
 
 namespace fiber::stacks {
@@ -16,7 +17,7 @@ std::size_t default_size(std::size_t bytes) {
     throw ValueError("a default stack size of " + std::to_string(bytes) +
                      " bytes: it must be 16 KiB at least and 1 TiB at most");
   const std::size_t previous = pool.default_size();
-  pool.default_size(bytes);
+  pool.default_size(std::bit_ceil(bytes));
   return previous;
 }
 
