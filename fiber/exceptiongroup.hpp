@@ -26,6 +26,7 @@ namespace fiber {
 // What both kinds of group are. Copying shares the contents and never throws.
 class FIBER_API AnyExceptionGroup {
  public:
+  // What split() gives.
   struct Split {
     std::exception_ptr matching;  // groups of the same shape with some of the errors; null if none
     std::exception_ptr rest;
@@ -33,8 +34,9 @@ class FIBER_API AnyExceptionGroup {
 
   virtual ~AnyExceptionGroup();
 
+  // What the group was made with. Python: group.message, group.exceptions.
   const std::string& message() const noexcept { return contents_->message; }
-  // Those of nested groups are inside of these.
+  // One at least, none null; those of nested groups are inside of these.
   const std::vector<std::exception_ptr>& exceptions() const noexcept {
     return contents_->exceptions;
   }
@@ -85,7 +87,7 @@ class FIBER_API ExceptionGroup : public Exception, public AnyExceptionGroup {
   std::exception_ptr pointer() const override { return std::make_exception_ptr(*this); }
 };
 
-// A group of any exceptions.
+// A group of any exceptions. Throws ValueError for no errors and for null pointers.
 class FIBER_API BaseExceptionGroup : public BaseException, public AnyExceptionGroup {
  public:
   BaseExceptionGroup(std::string message, std::vector<std::exception_ptr> exceptions);
@@ -97,7 +99,7 @@ class FIBER_API BaseExceptionGroup : public BaseException, public AnyExceptionGr
 };
 
 // An ExceptionGroup if these are all ordinary errors, else a BaseExceptionGroup: what calling
-// BaseExceptionGroup makes in Python.
+// BaseExceptionGroup makes in Python. Throws ValueError for no errors and for null pointers.
 FIBER_API std::exception_ptr make_exception_group(std::string message,
                                                   std::vector<std::exception_ptr> exceptions);
 
@@ -235,7 +237,8 @@ class FIBER_API ExceptStar {
 //   }
 //
 // A handler may `throw;` its part again. Whatever else handlers throw is thrown at the end, as a
-// group with what is left. Without an error as its first argument it takes the one being handled.
+// group with what is left. Without an error as its first argument it takes the one being handled;
+// throws RuntimeError where there is none.
 template <class... H>
 void except_star(std::exception_ptr error, H&&... handlers) {
   detail::ExceptStar all(std::move(error));

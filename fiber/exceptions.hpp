@@ -59,6 +59,7 @@ class FIBER_API Exception : public std::exception {
   Exception& operator=(const Exception&) noexcept = default;
   ~Exception() override;
 
+  // The message, "" if there is none.
   const char* what() const noexcept override { return message_ ? message_->c_str() : ""; }
 
  private:
@@ -117,7 +118,7 @@ class FIBER_API MemoryError : public Exception {
 // A failed system call: `error_number()` is its errno, what() is "[Errno N] text: detail".
 class FIBER_API OSError : public Exception {
  public:
-  explicit OSError(std::string message);
+  explicit OSError(std::string message);  // error_number() is 0
   OSError(int error_number, std::string_view detail);
   ~OSError() override;
   int error_number() const noexcept { return error_number_; }
@@ -134,12 +135,14 @@ class FIBER_API TimeoutError : public OSError {
   ~TimeoutError() override;
 };
 
+// ENOENT.
 class FIBER_API FileNotFoundError : public OSError {
  public:
   using OSError::OSError;
   ~FileNotFoundError() override;
 };
 
+// EACCES, EPERM.
 class FIBER_API PermissionError : public OSError {
  public:
   using OSError::OSError;
@@ -153,31 +156,36 @@ class FIBER_API ConnectionError : public OSError {
   ~ConnectionError() override;
 };
 
+// ECONNREFUSED.
 class FIBER_API ConnectionRefusedError : public ConnectionError {
  public:
   using ConnectionError::ConnectionError;
   ~ConnectionRefusedError() override;
 };
 
+// ECONNRESET.
 class FIBER_API ConnectionResetError : public ConnectionError {
  public:
   using ConnectionError::ConnectionError;
   ~ConnectionResetError() override;
 };
 
+// ECONNABORTED.
 class FIBER_API ConnectionAbortedError : public ConnectionError {
  public:
   using ConnectionError::ConnectionError;
   ~ConnectionAbortedError() override;
 };
 
+// EPIPE, ESHUTDOWN.
 class FIBER_API BrokenPipeError : public ConnectionError {
  public:
   using ConnectionError::ConnectionError;
   ~BrokenPipeError() override;
 };
 
-// Throws the subclass of OSError that Python raises for this errno.
+// Throws the one of these that Python raises for this errno, an OSError for any other. `detail` is
+// what it happened to, such as the name of a file.
 [[noreturn]] FIBER_API void raise_os_error(int error_number, std::string_view detail = {});
 
 // Python's repr() of an exception: "ValueError('message')"; for foreign exceptions the C++ type

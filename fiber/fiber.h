@@ -80,7 +80,7 @@ typedef struct fiber_greenlet fiber_greenlet;
 
 typedef struct fiber_greenlet_options {
   size_t size;            /* sizeof(fiber_greenlet_options) */
-  size_t stack_size;      /* bytes; 0: 256 KiB, of which only what is touched takes memory */
+  size_t stack_size;      /* bytes; 0: the default, 256 KiB; only what is touched takes memory */
   const char* name;       /* for messages; copied */
   fiber_greenlet* parent; /* where control goes at the end; NULL: the current greenlet */
 } fiber_greenlet_options;

@@ -70,7 +70,7 @@ class FIBER_API StopIteration : public Exception {
   mutable std::shared_ptr<fiber::value> value_;
 };
 
-// inspect.getgeneratorstate.
+// Python: inspect.getgeneratorstate.
 enum class GeneratorState : std::uint8_t {
   GEN_CREATED,    // waiting to start
   GEN_RUNNING,    // executing, or waiting for what it executes
@@ -83,7 +83,9 @@ FIBER_API std::ostream& operator<<(std::ostream& out, GeneratorState state);
 // Keyword arguments of Generator().
 struct GeneratorOptions {
   std::string name = {};                             // for messages and listings
-  std::size_t stack_size = core::kDefaultStackSize;  // bytes; rounded up to a power of two
+  // Bytes, rounded up to a power of two, 16 KiB at least; 0: stacks::default_size(), 256 KiB unless
+  // changed.
+  std::size_t stack_size = 0;
 };
 
 // A handle to a generator of any type; null if it refers to nothing. Identity, not value.
@@ -103,13 +105,13 @@ class FIBER_API GeneratorBase {
     if (object_ != nullptr) object_->release();
   }
 
-  // inspect.getgeneratorstate(g).
+  // Python: inspect.getgeneratorstate(g).
   GeneratorState state() const;
   // The generator that this suspended one delegates to by yield_from; null if there is none, or
   // this one is executing. Python: g.gi_yieldfrom.
   GeneratorBase yield_from_target() const;
 
-  // "" if it has none.
+  // For messages and listings; "" if it has none. Python: g.__name__.
   std::string name() const;
   void name(std::string_view new_name) const;
   // Bytes of its stack touched so far, page-exact; 0 while it has none.
@@ -154,7 +156,8 @@ class GeneratorBody;
 
 // The body's view of its generator: what `self` is in `[](auto& self) { self.yield(1); }`.
 // Its functions throw RuntimeError when they are not called on the generator's own stack, that is
-// outside of its body, after its end, in another greenlet or on another thread.
+// outside of its body, after its end, in another greenlet or on another thread. It lives as long as
+// the generator, of which the body has no handle: whoever keeps it longer keeps a handle besides.
 template <class Yield, class Send, class Return>
 class GeneratorSelf : private detail::GeneratorObject {
   static_assert(!std::is_void_v<Yield>, "use std::monostate for items that carry nothing");
@@ -367,7 +370,7 @@ class Generator : public GeneratorBase {
   requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
            std::invocable<std::decay_t<F>&, Self&>) Generator(F&& body, GeneratorOptions options)
       : Generator(std::forward<F>(body)) {
-    object_->stack_size = options.stack_size;
+    if (options.stack_size != 0) object_->stack_size = options.stack_size;
     if (!options.name.empty()) name(options.name);
   }
 
@@ -446,7 +449,9 @@ class Generator : public GeneratorBase {
   [[noreturn]] static void stop(Self* self) { throw StopIteration(self->result_.as_value()); }
 };
 
-// Keeps its generator. Copies share the position, which is the generator's.
+// Keeps its generator. Copies share the position, which is the generator's. * is the item itself:
+// what it refers to lives until the next one is asked for, by whomever. ++ throws what comes out of
+// the body; the iterator is at the end then.
 template <class Yield, class Send, class Return>
 class Generator<Yield, Send, Return>::iterator {
  public:

@@ -96,7 +96,7 @@ greenlet::greenlet(std::unique_ptr<detail::Run> run, const greenlet_options& opt
   auto object = std::make_unique<detail::GreenletObject>(
       thread, detail::GreenletObject::Listed::when_started);
   object->run = std::move(run);
-  object->stack_size(options.stack_size);
+  if (options.stack_size != 0) object->stack_size(options.stack_size);
   object->name = std::move(name);
   retain(parent);
   object->parent = parent;

@@ -11,6 +11,9 @@
 // was still pending, that gave it a parent of its own; its handles may be copied and dropped on any
 // thread (the unwinding is left to its own thread).
 //
+// Each greenlet has errno, the exceptions it is handling, the floating-point modes (fesetround; at
+// first those of whoever starts it) and context variables of its own.
+//
 // Where this departs from Python: C++ exceptions cross to the parent just as Python's do; a thread
 // that exits unwinds its suspended greenlets itself, newest first; a greenlet that keeps a handle
 // to itself or to its child on its own stack lives until then.
@@ -167,6 +170,10 @@ concept runnable = !std::same_as<std::remove_cvref_t<F>, greenlet> &&
                    !std::same_as<std::remove_cvref_t<F>, std::nullptr_t> &&
                    detail::can_run<std::decay_t<F>>();
 
+// A handle to a greenlet; copies refer to the same one, and == compares that. A null handle refuses
+// everything with a ValueError, but to be copied, compared, printed and asked whether it is true.
+// The functions are for the greenlet's own thread; dead(), the conversion to bool and repr() for
+// any.
 class FIBER_API greenlet {
  public:
   // greenlet.error: a switch to another thread's greenlet, or to one whose thread has exited.
@@ -175,11 +182,13 @@ class FIBER_API greenlet {
     using Exception::Exception;
     ~error() override;
   };
-  using GreenletExit = fiber::GreenletExit;
+  using GreenletExit = fiber::GreenletExit;  // Python: greenlet.GreenletExit
 
   // Pending, without a body: give it one with run() before switching to it.
   greenlet();
-  // Pending; its parent is the current greenlet. No stack is taken before the first switch.
+  // Pending; its parent is the current greenlet. No stack is taken before the first switch. Throws
+  // what copying the body throws; ValueError (a parent of another thread). Like every other call it
+  // may unwind greenlets of this thread that other threads have dropped.
   template <runnable F>
   explicit greenlet(F&& run) : greenlet(detail::make_run(std::forward<F>(run))) {}
   template <runnable F>
@@ -200,7 +209,9 @@ class FIBER_API greenlet {
   // later sent to the caller, by whoever switches back or, from a child, by returning. Switching
   // to a dead greenlet goes to its nearest ancestor that lives.
   // Throws what the other side throws into the caller; greenlet::error (wrong thread),
-  // AttributeError (no body), MemoryError (no stack). Python: greenlet.switch.
+  // AttributeError (no body), MemoryError (no stack), RuntimeError (it waits in an await, from
+  // which only its loop may fetch it). A body that cannot take the arguments dies of a TypeError,
+  // which goes to its parent. Python: greenlet.switch.
   template <class... Args>
   FIBER_INLINE value switch_(Args&&... args) const {
     if constexpr (sizeof...(Args) == 0)
@@ -221,13 +232,13 @@ class FIBER_API greenlet {
     return throw_(std::make_exception_ptr(std::forward<E>(exception)));
   }
 
-  // True once the body has ended, or the thread that could continue it has exited.
+  // True once the body has ended, or the thread that could continue it has exited. Python: g.dead.
   bool dead() const;
   // Started and not yet ended. Python: bool(g).
   explicit operator bool() const;
 
   // Where results and exceptions go when the body ends. Null for the thread's main greenlet. The
-  // reference is not counted: copy it to keep the parent alive.
+  // reference is not counted: copy it to keep the parent alive. Python: g.parent.
   const greenlet& parent() const;
   // Throws AttributeError (main), TypeError (null), ValueError (cycles, another thread's parent). A
   // pending greenlet of another thread, even one that has exited, moves to this thread; no other
@@ -235,6 +246,7 @@ class FIBER_API greenlet {
   void parent(const greenlet& new_parent) const;
 
   // Sets or replaces the body of a pending greenlet. Throws AttributeError once it has started.
+  // Python: g.run = function.
   template <runnable F>
   void run(F&& function) const {
     set_run(detail::make_run(std::forward<F>(function)));
@@ -244,7 +256,8 @@ class FIBER_API greenlet {
   std::string name() const;
   void name(std::string_view new_name) const;
 
-  // Bytes of its stack touched so far, page-exact; 0 while it has none.
+  // Bytes of its stack touched so far, page-exact, by this greenlet or one that had the stack
+  // before; 0 while it has none.
   std::size_t stack_used() const;
 
   // The same as fiber::getcurrent().
@@ -271,10 +284,13 @@ class FIBER_API greenlet {
   detail::GreenletObject* object_ = nullptr;
 };
 
+// {.parent = p, .stack_size = 1 << 20, .name = "worker"}, each as wanted.
 struct greenlet_options {
   greenlet parent = nullptr;   // of this thread (else ValueError); null: the current greenlet
-  std::size_t stack_size = core::kDefaultStackSize;  // bytes; rounded up to a power of two
-  std::string name = {};
+  // Bytes, rounded up to a power of two, 16 KiB at least; 0: stacks::default_size(), 256 KiB unless
+  // changed. More than 1 TiB is a MemoryError in the switch_() that would start it.
+  std::size_t stack_size = 0;
+  std::string name = {};  // for messages and listings
 };
 
 // The running greenlet of this thread, the main one if none was started. The reference is not
@@ -289,7 +305,11 @@ FIBER_API std::vector<greenlet> all_greenlets();
 // is delivered; the event is "switch" or "throw". Returns the previous one; an empty function turns
 // tracing off. A callback that throws is turned off, and the target gets its exception instead.
 // Python: greenlet.settrace.
+//
+//   using trace_function =
+//       std::function<void(const char* event, const greenlet& origin, const greenlet& target)>;
 FIBER_API trace_function settrace(trace_function callback);
+// This thread's; empty if there is none. Python: greenlet.gettrace.
 FIBER_API trace_function gettrace();
 
 // Each greenlet has the floating-point modes of <cfenv>, rounding and trapping, to itself. What only
@@ -298,13 +318,15 @@ FIBER_API trace_function gettrace();
 // to themselves, too. It does nothing on processors other than x86-64.
 FIBER_API void keep_mxcsr();
 
-// Python's repr: "<greenlet at 0x7f… 'name' suspended active started>".
+// Python's repr: "<greenlet at 0x7f… 'name' suspended active started>"; the states are "pending",
+// "current active started", "suspended active started" and "dead", with "main" behind a main one's.
 FIBER_API std::string repr(const greenlet& g);
 FIBER_API std::ostream& operator<<(std::ostream& out, const greenlet& g);
 
 // Does not keep the greenlet alive. May be used on any thread. Python: weakref.ref.
 class FIBER_API weak_greenlet {
  public:
+  // To nothing, as one that is made of a null handle.
   weak_greenlet() noexcept = default;
   explicit weak_greenlet(const greenlet& g);
   weak_greenlet(const weak_greenlet& other) noexcept;
@@ -326,13 +348,15 @@ class FIBER_API weak_greenlet {
 // one that outlived its GreenletExit (then `exception` is null).
 struct UnraisableHookArgs {
   std::exception_ptr exception;
-  std::string message;
-  greenlet object = nullptr;
+  std::string message;        // "Exception ignored in", "GreenletExit did not end", ...
+  greenlet object = nullptr;  // that it happened in; null if it was in none
 };
+// Takes the place of what writes to stderr.
 using unraisable_hook = std::function<void(const UnraisableHookArgs&)>;
 
-// Replaces the process-wide hook, which by default writes to stderr; returns the previous one. It
-// may be called on any thread and must not throw. Python: sys.unraisablehook.
+// Replaces the process-wide hook, which by default writes to stderr; returns the previous one. An
+// empty function brings the default back. It may be called on any thread and must not throw.
+// Python: sys.unraisablehook.
 FIBER_API unraisable_hook set_unraisablehook(unraisable_hook hook);
 
 namespace detail {

@@ -50,6 +50,7 @@ using value_decay_t = typename value_decay<T>::type;
 
 // Moves only. Up to three words are kept in place; larger ones, and those whose move may throw,
 // take one allocation. Reading another type than the one put in is a TypeError that names both.
+// A destructor that throws ends the program.
 class value {
  public:
   // Nothing: what a switch without arguments carries (Python's empty tuple). Not defaulted, for
@@ -128,6 +129,7 @@ class value {
     return exit != nullptr ? exit->error : nullptr;
   }
 
+  // Destroys what it holds: it is empty then.
   void reset() noexcept {
     if (type_ != nullptr) {
       type_->destroy(storage_);

@@ -84,6 +84,9 @@ struct task_options {
   // True: the first step is taken inside create_task, if the loop runs. Default: what the loop's
   // task factory does, which is false without one.
   std::optional<bool> eager_start = {};
+  // Of its stack: bytes, rounded up to a power of two; 0: stacks::default_size(), 256 KiB unless
+  // changed. Ours, not Python's.
+  std::size_t stack_size = 0;
 };
 
 namespace detail {

@@ -45,7 +45,8 @@ TaskArguments to_arguments(const task_options& options) {
   return {.name = options.name,
           .context = options.context.object(),
           .own_context = !options.context,
-          .eager_start = options.eager_start};
+          .eager_start = options.eager_start,
+          .stack_size = options.stack_size};
 }
 
 LoopObject& loop_for_futures() {

@@ -58,7 +58,7 @@ int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
     if (options != nullptr) {
       fiber_greenlet_options given{};
       std::memcpy(&given, options, std::min(options->size, sizeof given));
-      if (given.stack_size != 0) its.stack_size = given.stack_size;
+      its.stack_size = given.stack_size;
       if (given.name != nullptr) its.name = given.name;
       if (given.parent != nullptr) its.parent = greenlet_of(given.parent);
     }

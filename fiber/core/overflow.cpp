@@ -46,7 +46,8 @@ void report(const ThreadState& thread) noexcept {
   else
     message << "an unnamed fiber";
   message << ": its stack of " << thread.stack->size / 1024
-          << " KiB is used up; give it a larger one with the option stack_size\n";
+          << " KiB is used up; give it a larger one with the option stack_size, or all with "
+             "fiber::stacks::default_size()\n";
   message.write();
 }
 

@@ -13,8 +13,8 @@
 #if defined(FIBER_TSAN)
 #include <sanitizer/tsan_interface.h>
 #endif
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
 #endif
 
 // Functions that change stacks must not be instrumented: they leave on one and return on another.
@@ -40,6 +40,9 @@ inline void stack_created([[maybe_unused]] Stack* stack) noexcept {
 #if defined(VALGRIND_STACK_REGISTER)
   stack->valgrind_id = static_cast<std::uint32_t>(
       VALGRIND_STACK_REGISTER(stack->base + page_size(), stack->base + stack->size));
+  // What a fiber before it left behind is no longer below a stack pointer.
+  VALGRIND_MAKE_MEM_UNDEFINED(stack->base + page_size(),
+                              stack->top() - (stack->base + page_size()));
 #endif
 }
 

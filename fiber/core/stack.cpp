@@ -118,56 +118,71 @@ StackPool::~StackPool() {
     for (Stack* stack : sizes.idle) sanitizer::stack_destroyed(stack);
   for (const SizeClass& sizes : classes_)
     if (sizes.in_use != 0) return;  // somebody still runs on them: their pages must stay
-  for (const Slab& slab : slabs_) ::munmap(slab.address, slab.bytes);
-  split_mappings.fetch_sub(split_mappings_, std::memory_order_relaxed);
+  for (const SizeClass& sizes : classes_)
+    for (const Slab& slab : sizes.slabs) {
+      ::munmap(slab.address, slab.bytes);
+      split_mappings.fetch_sub(slab.split_mappings, std::memory_order_relaxed);
+    }
 }
 
-StackPool::SizeClass& StackPool::size_class(std::size_t size) {
-  for (SizeClass& sizes : classes_)
-    if (sizes.size == size) return sizes;
+StackPool::SizeClass& StackPool::new_size_class(std::size_t size) {
   classes_.push_back({.size = size});
   return classes_.back();
 }
 
+inline StackPool::SizeClass& StackPool::size_class(std::size_t size) {
+  for (SizeClass& sizes : classes_)
+    if (sizes.size == size) return sizes;
+  return new_size_class(size);
+}
+
 Stack* StackPool::allocate(std::size_t size) {
-  if (size > std::size_t{1} << 40)
+  if (size > kMaxStackSize)
     throw MemoryError("a fiber stack of more than 1 TiB was asked for");
   SizeClass& sizes = size_class(std::bit_ceil(std::max(size, kMinStackSize)));
-  Stack* stack = nullptr;
-  if (!sizes.idle.empty()) {
-    stack = sizes.idle.back();
-    sizes.idle.pop_back();
-    idle_bytes_ -= sizes.size;
-    // Where one is taken many are. The first frames lie below.
-    constexpr std::size_t kAhead = 4;
-    if (sizes.idle.size() >= kAhead) {
-      const std::byte* later = (*(sizes.idle.end() - kAhead))->top();
-      __builtin_prefetch(later, 1);
-      __builtin_prefetch(later - kCacheLine, 1);
-      __builtin_prefetch(later - 2 * kCacheLine, 1);
-    }
-  } else {
-    stack = carve(sizes);
-  }
+  Stack* stack = !sizes.idle.empty() ? take_idle(sizes) : carve(sizes);
   ++sizes.in_use;
   ++stack->uses;
   sanitizer::stack_taken(stack);
   return stack;
 }
 
-Stack* StackPool::carve(SizeClass& sizes) {
-  if (sizes.next == sizes.end) new_slab(sizes);
-  if (sizes.idle.capacity() == sizes.made) sizes.idle.reserve(sizes.made * 2 + 8);
-  std::byte* base = sizes.next;
-  if (base == sizes.guarded) {
-    // A program that has many stacks is going to have more.
-    const auto left = static_cast<std::size_t>(sizes.end - base) / sizes.size;
-    const std::size_t wanted = std::min({left, kMostGuards, std::size_t{sizes.made} / 8});
-    const std::size_t guarded = install_guards(base, sizes.size, wanted);
-    if (guarded == 0) split_mappings_ += install_guard(base, page_size());
-    sizes.guarded += std::max(guarded, std::size_t{1}) * sizes.size;
+inline Stack* StackPool::take_idle(SizeClass& sizes) noexcept {
+  Stack* stack = sizes.idle.back();
+  sizes.idle.pop_back();
+  --idle_;
+  // Where one is taken many are. The first frames lie below.
+  constexpr std::size_t kAhead = 4;
+  if (sizes.idle.size() >= kAhead) {
+    const std::byte* later = (*(sizes.idle.end() - kAhead))->top();
+    __builtin_prefetch(later, 1);
+    __builtin_prefetch(later - kCacheLine, 1);
+    __builtin_prefetch(later - 2 * kCacheLine, 1);
   }
-  sizes.next += sizes.size;
+  return stack;
+}
+
+// The guards of the next stacks that were never handed out, at least of one.
+void StackPool::install_next_guards(SizeClass& sizes) {
+  // A program that has many stacks is going to have more.
+  const auto left = static_cast<std::size_t>(sizes.end - sizes.guarded) / sizes.size;
+  const std::size_t wanted = std::min({left, kMostGuards, std::size_t{sizes.made} / 8});
+  const std::size_t guarded = install_guards(sizes.guarded, sizes.size, wanted);
+  if (guarded == 0) sizes.slabs.back().split_mappings += install_guard(sizes.guarded, page_size());
+  sizes.guarded += std::max(guarded, std::size_t{1}) * sizes.size;
+}
+
+Stack* StackPool::carve(SizeClass& sizes) {
+  std::byte* base = nullptr;
+  if (!sizes.bare.empty()) {
+    base = sizes.bare.back();
+    sizes.bare.pop_back();
+  } else {
+    if (sizes.next == sizes.end) new_slab(sizes);
+    base = sizes.next;
+    if (base == sizes.guarded) install_next_guards(sizes);
+    sizes.next += sizes.size;
+  }
   std::byte* place = base + sizes.size - sizeof(Stack) - (sizes.made++ % kColours) * kCacheLine;
   place -= reinterpret_cast<std::uintptr_t>(place) % kCacheLine;
   auto* stack = new (place) Stack;
@@ -181,8 +196,12 @@ void StackPool::new_slab(SizeClass& sizes) {
   StackLimits& limits = stack_limits();
   if (limits.fail_after == 0) throw MemoryError("no address space for fiber stacks (injected)");
   if (limits.fail_after > 0) --limits.fail_after;
-  const std::size_t bytes = std::max(sizes.slab_stacks * sizes.size, sizes.size);
-  slabs_.reserve(slabs_.size() + 1);
+  const std::size_t bytes = sizes.slab_stacks * sizes.size;
+  std::size_t stacks = sizes.slab_stacks;
+  for (const Slab& slab : sizes.slabs) stacks += slab.bytes / sizes.size;
+  sizes.idle.reserve(stacks);
+  sizes.bare.reserve(stacks);
+  sizes.slabs.reserve(sizes.slabs.size() + 1);
   void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED)
@@ -191,8 +210,8 @@ void StackPool::new_slab(SizeClass& sizes) {
                       "; raise the limit on address space (ulimit -v) or vm.max_map_count, or ask "
                       "for smaller stacks");
   ::madvise(address, bytes, MADV_NOHUGEPAGE);  // a huge page would commit 2 MiB per stack
-  slabs_.push_back({address, bytes});
   sizes.next = sizes.guarded = static_cast<std::byte*>(address);
+  sizes.slabs.push_back({sizes.next, bytes});
   sizes.end = sizes.next + bytes;
   if (bytes < kMaxSlabBytes) sizes.slab_stacks *= 2;
 }
@@ -201,14 +220,16 @@ void StackPool::release(Stack* stack) noexcept {
   sanitizer::stack_released(stack);
   SizeClass& sizes = size_class(stack->size);
   --sizes.in_use;
-  if (idle_bytes_ >= idle_limit_) [[unlikely]] {
-    give_back(stack, page_size());
-  } else if (stack->uses >= kTrimInterval) [[unlikely]] {
+  if (idle_ >= max_idle_) [[unlikely]] {
+    strip(sizes, stack);
+    return;
+  }
+  if (stack->uses >= kTrimInterval) [[unlikely]] {
     stack->uses = 0;
     if (stack_used(stack) > kWarmBytes) give_back(stack, kWarmBytes);
   }
   sizes.idle.push_back(stack);
-  idle_bytes_ += sizes.size;
+  ++idle_;
 }
 
 // Keeps the topmost `keep` bytes, which hold the Stack itself.
@@ -218,12 +239,47 @@ void StackPool::give_back(Stack* stack, std::size_t keep) noexcept {
   if (low < high) ::madvise(low, static_cast<std::size_t>(high - low), MADV_DONTNEED);
 }
 
-void StackPool::trim() noexcept {
-  for (SizeClass& sizes : classes_)
-    for (Stack* stack : sizes.idle) {
-      sanitizer::stack_forgotten(stack);
-      give_back(stack, page_size());
+// Gives all of its memory back: the guard is what is left.
+void StackPool::strip(SizeClass& sizes, Stack* stack) noexcept {
+  std::byte* base = stack->base;
+  sanitizer::stack_destroyed(stack);
+  ::madvise(base + page_size(), sizes.size - page_size(), MADV_DONTNEED);
+  sizes.bare.push_back(base);
+}
+
+// Gives the address space of slabs back all of whose stacks are bare, or were never handed out.
+void StackPool::unmap_bare(SizeClass& sizes) noexcept {
+  std::vector<std::byte*>& bare = sizes.bare;
+  std::sort(bare.begin(), bare.end());
+  for (auto slab = sizes.slabs.begin(); slab != sizes.slabs.end();) {
+    const bool newest = sizes.end == slab->address + slab->bytes;
+    std::byte* end = newest ? sizes.next : slab->address + slab->bytes;
+    const auto first = std::lower_bound(bare.begin(), bare.end(), slab->address);
+    const auto last = std::lower_bound(first, bare.end(), end);
+    if (last - first != (end - slab->address) / static_cast<std::ptrdiff_t>(sizes.size)) {
+      ++slab;
+      continue;
     }
+    ::munmap(slab->address, slab->bytes);
+    split_mappings.fetch_sub(slab->split_mappings, std::memory_order_relaxed);
+    bare.erase(first, last);
+    if (newest) sizes.next = sizes.guarded = sizes.end = nullptr;
+    slab = sizes.slabs.erase(slab);
+  }
+  if (sizes.slabs.empty()) sizes.slab_stacks = kFirstSlabStacks;
+}
+
+void StackPool::trim() noexcept {
+  for (SizeClass& sizes : classes_) {
+    while (!sizes.idle.empty()) strip(sizes, take_idle(sizes));
+    unmap_bare(sizes);
+  }
+}
+
+void StackPool::max_idle(std::size_t count) noexcept {
+  max_idle_ = count;
+  for (SizeClass& sizes : classes_)
+    while (idle_ > max_idle_ && !sizes.idle.empty()) strip(sizes, take_idle(sizes));
 }
 
 StackCensus StackPool::census() const noexcept {
@@ -231,9 +287,9 @@ StackCensus StackPool::census() const noexcept {
   for (const SizeClass& sizes : classes_) {
     sum.in_use += sizes.in_use;
     sum.idle += sizes.idle.size();
+    sum.slabs += sizes.slabs.size();
+    for (const Slab& slab : sizes.slabs) sum.reserved_bytes += slab.bytes;
   }
-  sum.slabs = slabs_.size();
-  for (const Slab& slab : slabs_) sum.reserved_bytes += slab.bytes;
   return sum;
 }
 

@@ -4,8 +4,10 @@
 //  1. A stack belongs to the pool of one thread, from the slab it is cut from to its last use.
 //  2. The lowest page is a guard: touching it is a fault, never somebody else's memory.
 //  3. Only the pages a fiber touched are committed; a stack that was used deeply gives the pages
-//     below its top back before it has been reused `kTrimInterval` times.
+//     below its top back before it has been idle `kTrimInterval` times. (It is not idle between two
+//     fibers of which the one goes on where the other has ended.)
 //  4. Taking a stack may throw MemoryError; giving one back never fails.
+//  5. Of a stack that is bare no page is committed: all that is known of it is its address.
 #pragma once
 
 #include <fiber/core/config.hpp>
@@ -32,14 +34,16 @@ struct Stack {
 
 inline constexpr std::size_t kDefaultStackSize = 256 * 1024;
 inline constexpr std::size_t kMinStackSize = 16 * 1024;
+inline constexpr std::size_t kMaxStackSize = std::size_t{1} << 40;
 inline constexpr std::uint32_t kTrimInterval = 512;
+inline constexpr std::size_t kFirstSlabStacks = 4;
 
 FIBER_API std::size_t page_size() noexcept;
 
 // How many stacks a pool has, for tests and reports.
 struct StackCensus {
   std::size_t in_use = 0;
-  std::size_t idle = 0;
+  std::size_t idle = 0;            // warm: with memory
   std::size_t slabs = 0;
   std::size_t reserved_bytes = 0;
 };
@@ -65,38 +69,51 @@ class FIBER_API StackPool {
   Stack* allocate(std::size_t size);
   void release(Stack* stack) noexcept;
 
-  // Gives the memory of idle stacks back to the system; their address space is kept.
+  // Gives the memory of idle stacks back to the system, and the address space of slabs of which no
+  // stack is in use.
   void trim() noexcept;
-  // Idle stacks beyond this many bytes of address space give their memory back when released.
-  void set_idle_limit(std::size_t bytes) noexcept { idle_limit_ = bytes; }
+  // Stacks that are released while this many are idle give their memory back at once.
+  void max_idle(std::size_t count) noexcept;
+  std::size_t max_idle() const noexcept { return max_idle_; }
   StackCensus census() const noexcept;
 
+  // Of fibers made on this thread that ask for no size of their own.
+  std::size_t default_size() const noexcept { return default_size_; }
+  void default_size(std::size_t size) noexcept { default_size_ = size; }
+
  private:
+  struct Slab {
+    std::byte* address;
+    std::size_t bytes;
+    long split_mappings = 0;       // that guards took, where they take any
+  };
   struct SizeClass {
     std::size_t size = 0;
-    std::vector<Stack*> idle;      // has room for all that were made
+    std::vector<Stack*> idle = {};  // has room for all that were made
     std::byte* next = nullptr;     // first stack of the newest slab that was never handed out
     std::byte* guarded = nullptr;  // from `next` to here the guards are installed
     std::byte* end = nullptr;
-    std::size_t slab_stacks = 4;
+    std::size_t slab_stacks = kFirstSlabStacks;  // of the next slab
     std::uint32_t made = 0;
     std::size_t in_use = 0;
-  };
-  struct Slab {
-    void* address;
-    std::size_t bytes;
+    std::vector<std::byte*> bare = {};  // lowest addresses; has room as well
+    std::vector<Slab> slabs = {};       // the newest one last
   };
 
   SizeClass& size_class(std::size_t size);
+  [[gnu::noinline]] SizeClass& new_size_class(std::size_t size);
   Stack* carve(SizeClass& sizes);
   void new_slab(SizeClass& sizes);
-  void give_back(Stack* stack, std::size_t keep) noexcept;
+  static void install_next_guards(SizeClass& sizes);
+  Stack* take_idle(SizeClass& sizes) noexcept;
+  static void strip(SizeClass& sizes, Stack* stack) noexcept;
+  static void unmap_bare(SizeClass& sizes) noexcept;
+  static void give_back(Stack* stack, std::size_t keep) noexcept;
 
   std::vector<SizeClass> classes_;
-  std::vector<Slab> slabs_;
-  std::size_t idle_limit_ = SIZE_MAX;
-  std::size_t idle_bytes_ = 0;
-  long split_mappings_ = 0;        // that guards took, where they take any
+  std::size_t max_idle_ = SIZE_MAX;
+  std::size_t idle_ = 0;
+  std::size_t default_size_ = kDefaultStackSize;
 };
 
 // Bytes below the top that were ever touched since the memory was last given back (page-exact).

@@ -84,6 +84,8 @@ class FIBER_API GeneratorObject {
   enum class Phase : std::uint8_t { created, started, closed };
   static constexpr std::uintptr_t kNotReady = 1;
 
+  // Of this thread's generators that have started and not ended; null if there is none.
+  static GeneratorObject* newest() noexcept;
   bool executing() const noexcept;
   std::string display_name() const { return name != nullptr ? *name : std::string(); }
 
@@ -110,7 +112,7 @@ class FIBER_API GeneratorObject {
   GeneratorObject* forwarding = nullptr;  // an inner generator that could not become `delegate`
   core::Stack* stack = nullptr;
   core::ThreadState* thread;
-  std::size_t stack_size = core::kDefaultStackSize;
+  std::size_t stack_size;
   std::unique_ptr<std::string> name;
   std::uint64_t scope = 0;  // for the hooks: whose it is
   GeneratorObject* newer = nullptr;  // the thread's list of started generators

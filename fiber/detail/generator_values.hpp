@@ -89,20 +89,31 @@ class ResultSlot {
     else
       held_.emplace(body(self));
   }
-  void drop() noexcept { held_ = {}; }
+  void drop() noexcept {
+    if constexpr (std::is_reference_v<Return>)
+      held_ = nullptr;
+    else
+      held_.reset();
+  }
   // From a StopIteration.
   void fill_from(value& stopped) {
     if (stopped.empty())
-      held_ = {};
+      drop();
     else if constexpr (std::is_reference_v<Return>)
       held_ = std::addressof(
           stopped.as<std::reference_wrapper<std::remove_reference_t<Return>>>().get());
     else
       held_.emplace(std::move(stopped.as<std::remove_cv_t<Return>>()));
   }
+  // What close() gives: std::optional, for references a pointer.
+  auto take_optional() {
+    // Not by assignment, which Return need not have.
+    const Drop dropping(*this);
+    return std::move(held_);
+  }
   // For StopIteration.
   value as_value() {
-    auto taken = std::exchange(held_, {});
+    auto taken = take_optional();
     if (!taken) return {};
     if constexpr (std::is_reference_v<Return>)
       return value(std::ref(*taken));
@@ -110,15 +121,13 @@ class ResultSlot {
       return value(std::move(*taken));
   }
   Return take() {
-    auto taken = std::exchange(held_, {});
+    auto taken = take_optional();
     if (taken) return static_cast<Return&&>(*taken);
     if constexpr (std::is_default_constructible_v<Return>)
       return Return();
     else
       nothing_returned(core::TypeOf<Return>::type);
   }
-  // What close() gives: std::optional, for references a pointer.
-  auto take_optional() { return std::exchange(held_, {}); }
 
  private:
   std::conditional_t<std::is_reference_v<Return>, std::add_pointer_t<Return>,

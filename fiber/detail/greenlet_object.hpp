@@ -114,7 +114,7 @@ class FIBER_API GreenletObject {
 
   GreenletObject* parent = nullptr;  // counted; null for main
   std::uint32_t returned = 0;        // references in the owner's inbox
-  std::uint32_t stack_kib = core::kDefaultStackSize / 1024;  // asked for
+  std::uint32_t stack_kib = 0;       // asked for
   GreenletObject* next_returned = nullptr;
   core::Stack* stack = nullptr;
   std::unique_ptr<Run> run;

@@ -67,7 +67,9 @@ GreenletThread& make_greenlet_thread(core::ThreadState& thread) {
   return *created;
 }
 
-GreenletObject::GreenletObject(GreenletThread& thread, Listed when) : owner(&thread) {
+GreenletObject::GreenletObject(GreenletThread& thread, Listed when)
+    : owner(&thread) {
+  stack_size(thread.thread.pool.default_size());
   static_assert(sizeof(greenlet) == sizeof(borrowed_));
   new (borrowed_) greenlet(greenlet::borrow{}, this);
   ++thread.live_objects;
@@ -480,47 +482,6 @@ void GreenletThread::take_over(GreenletObject* object) {
   }
   ++live_objects;
   if (last) delete owner;
-}
-
-// Its thread exits and it could not be unwound: nobody can continue it any more. Its stack stays.
-void GreenletThread::abandon(GreenletObject* object) noexcept {
-  object->state = GreenletState::dead;
-  if (std::exchange(object->unkillable, false)) release(object);
-}
-
-// One step of the thread's exit: newest first, as a stack unwinds.
-void GreenletThread::end_newest() noexcept {
-  GreenletObject* object = live_head;
-  unlink(object);
-  // Tasks are their loop's to end.
-  if (object->state != GreenletState::suspended || object->is_main || object->is_task) return;
-  ++object->refs;
-  if (!object->unkillable) {
-    unwind(object);
-    if (object->state == GreenletState::suspended)
-      unraisable(nullptr, "GreenletExit did not end", object);
-  }
-  if (object->state == GreenletState::suspended) abandon(object);
-  release(object);
-}
-
-void GreenletThread::thread_exits() noexcept {
-  // Unwinding runs any code, which may start others, on this thread or by a drop on another one.
-  for (bool open = true; open;) {
-    drain_inbox();
-    while (live_head != nullptr) end_newest();
-    trace = nullptr;
-    const std::lock_guard lock(inbox_mutex_);
-    open = inbox_ != nullptr || live_head != nullptr;
-    closed_ = !open;
-  }
-  // Not main: the thread is being ended by pthread_exit, or the process by exit, in a greenlet.
-  if (current != main) core::sanitizer::own_stack_abandoned(&thread.own_stack, main->context.sp);
-  current->state = GreenletState::dead;
-  main->state = GreenletState::dead;
-  GreenletObject* root = main;
-  thread.greenlets = nullptr;
-  release(root);  // the last one to go ends this object
 }
 
 }  // namespace fiber::detail

@@ -1,12 +1,16 @@
 """Greenlets and tasks in gdb, in a live process and in a core file.
 
-    (gdb) source /usr/share/fiber/fiber_gdb.py
     (gdb) info greenlets                every greenlet of every thread that has started
     (gdb) info tasks                    every unfinished task, and what each awaits
     (gdb) greenlet 3 bt                 the backtrace of number 3
     (gdb) greenlet worker info locals   any command, in the innermost frame of the one so named that
                                         is not the library's own
     (gdb) greenlet apply all bt 5       for each in turn
+
+gdb loads this file together with the shared library if that is installed under /usr. For a library
+elsewhere, and for programs that have it inside:
+
+    (gdb) source PREFIX/share/fiber/fiber_gdb.py
 
 The library needs no debug information; frames of the program have arguments and lines if the
 program has it. A suspended greenlet is looked at, never continued.

@@ -30,7 +30,8 @@ void overflow() { recurse(1 << 30); }
 
 std::string report(const std::string& who, int kib) {
   return "fiber: stack overflow in " + who + ": its stack of " + std::to_string(kib) +
-         " KiB is used up; give it a larger one with the option stack_size\n";
+         " KiB is used up; give it a larger one with the option stack_size, or all "
+         "with fiber::stacks::default_size()\n";
 }
 
 }  // namespace

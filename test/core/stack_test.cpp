@@ -8,6 +8,7 @@
 #include <csignal>
 #include <vector>
 
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "support/child_process.hpp"
@@ -37,6 +38,15 @@ struct Limits {
 void touch(Stack* stack, std::size_t bytes) {
   for (std::size_t at = 0; at < bytes; at += page_size())
     *(stack->base + stack->size - page_size() - at) = std::byte{1};
+}
+
+// Bytes of memory that the pages of a stack take.
+std::size_t resident(std::byte* base, std::size_t size) {
+  std::vector<unsigned char> pages(size / page_size() - 1);  // without the guard
+  ::mincore(base + page_size(), size - page_size(), pages.data());
+  return static_cast<std::size_t>(
+             std::count_if(pages.begin(), pages.end(), [](auto page) { return page & 1; })) *
+         page_size();
 }
 
 // Says how a process ends that writes to `offset` bytes above the bottom of a fresh stack.
@@ -218,16 +228,66 @@ TEST_CASE("trim gives the memory of idle stacks back, not that of others") {
   StackPool pool;
   Stack* idle = pool.allocate(kDefaultStackSize);
   Stack* used = pool.allocate(kDefaultStackSize);
+  std::byte* base = idle->base;
   touch(idle, 64 * kKiB);
   touch(used, 64 * kKiB);
   pool.release(idle);
-  CHECK(stack_used(idle) == 64 * kKiB);
+  CHECK(resident(base, kDefaultStackSize) == 64 * kKiB);
   pool.trim();
-  CHECK(stack_used(idle) == page_size());
+  CHECK(pool.census().idle == 0);
+  CHECK(resident(base, kDefaultStackSize) == 0);
   CHECK(stack_used(used) == 64 * kKiB);
-  CHECK(pool.allocate(kDefaultStackSize) == idle);
+  idle = pool.allocate(kDefaultStackSize);
+  CHECK(idle->base == base);
+  CHECK(idle->guards(base));
+  CHECK(stack_used(idle) == page_size());
   pool.release(idle);
   pool.release(used);
+}
+
+TEST_CASE("trim gives the address space of slabs back of which no stack is in use") {
+  const Limits limits;
+  stack_limits().guard_install = false;  // so that guards count as mappings, too
+  stack_limits().map_budget = 40;
+  StackPool pool;
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Stack*> all;
+    for (int i = 0; i < 15; ++i) all.push_back(pool.allocate(kDefaultStackSize));
+    CHECK(pool.census().slabs == 3);  // of 4, 8 and 16
+    pool.release(all.back());
+    for (int i = 4; i < 14; ++i) pool.release(all[static_cast<std::size_t>(i)]);
+    pool.trim();
+    CHECK(pool.census().slabs == 1);
+    CHECK(pool.census().reserved_bytes == 4 * kDefaultStackSize);
+    for (int i = 0; i < 4; ++i) pool.release(all[static_cast<std::size_t>(i)]);
+    pool.trim();
+    CHECK(pool.census().slabs == 0);
+    CHECK(pool.census().reserved_bytes == 0);
+  }
+}
+
+TEST_CASE("a stack that is in use keeps its slab, whose other stacks can be had again") {
+  StackPool pool;
+  std::vector<Stack*> all;
+  std::vector<std::byte*> bases;
+  for (int i = 0; i < 12; ++i) {
+    all.push_back(pool.allocate(kMinStackSize));
+    bases.push_back(all.back()->base);
+  }
+  for (int i = 0; i < 12; ++i)
+    if (i != 5) pool.release(all[static_cast<std::size_t>(i)]);
+  pool.trim();
+  CHECK(pool.census().slabs == 1);
+  std::vector<std::byte*> again{all[5]->base};
+  for (int i = 0; i < 7; ++i) {
+    all[static_cast<std::size_t>(i < 5 ? i : i + 1)] = pool.allocate(kMinStackSize);
+    again.push_back(all[static_cast<std::size_t>(i < 5 ? i : i + 1)]->base);
+  }
+  std::sort(again.begin(), again.end());
+  bases.erase(bases.begin(), bases.begin() + 4);
+  CHECK(again == bases);
+  CHECK(pool.census().slabs == 1);
+  for (int i = 0; i < 8; ++i) pool.release(all[static_cast<std::size_t>(i)]);
 }
 
 TEST_CASE("deep use is given back before a stack has been reused too often") {
@@ -241,13 +301,34 @@ TEST_CASE("deep use is given back before a stack has been reused too often") {
 
 TEST_CASE("beyond the limit on idle stacks, released ones give their memory back at once") {
   StackPool pool;
-  pool.set_idle_limit(kDefaultStackSize);
+  pool.max_idle(1);
   Stack* first = pool.allocate(kDefaultStackSize);
   Stack* second = pool.allocate(kDefaultStackSize);
+  std::byte* base = second->base;
   touch(first, 64 * kKiB);
   touch(second, 64 * kKiB);
   pool.release(first);
   pool.release(second);
   CHECK(stack_used(first) == 64 * kKiB);
-  CHECK(stack_used(second) == page_size());
+  CHECK(resident(base, kDefaultStackSize) == 0);
+  CHECK(pool.census().idle == 1);
+  CHECK(pool.allocate(kDefaultStackSize) == first);
+  second = pool.allocate(kDefaultStackSize);
+  CHECK(second->base == base);
+  pool.release(first);
+  pool.release(second);
+}
+
+TEST_CASE("a lower limit on idle stacks holds for those that are idle") {
+  StackPool pool;
+  std::vector<Stack*> all;
+  for (int i = 0; i < 10; ++i)
+    all.push_back(pool.allocate(i < 5 ? kMinStackSize : kDefaultStackSize));
+  for (Stack* stack : all) pool.release(stack);
+  CHECK(pool.census().idle == 10);
+  pool.max_idle(3);
+  CHECK(pool.census().idle == 3);
+  pool.max_idle(0);
+  CHECK(pool.census().idle == 0);
+  CHECK(pool.census().in_use == 0);
 }

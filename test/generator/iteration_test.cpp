@@ -194,6 +194,29 @@ TEST_CASE("a loop drops the returned value") {
   }
 }
 
+TEST_CASE("a returned value need not be assignable") {
+  struct Fixed {
+    const int number;
+  };
+  const auto make = [] {
+    return Generator<int, void, Fixed>([](auto& self) -> Fixed {
+      self.yield(1);
+      return {7};
+    });
+  };
+  const auto g = make();
+  g.next();
+  try {
+    g.next();
+    FAIL("no StopIteration");
+  } catch (const StopIteration& stop) {
+    CHECK(stop.value().as<Fixed>().number == 7);
+  }
+  Generator<int> outer = [&](auto& self) { self.yield(self.yield_from(make()).number); };
+  CHECK(outer.next() == 1);
+  CHECK(outer.next() == 7);
+}
+
 TEST_CASE("a move-only value and a reference may be returned") {
   int object = 5;
   const Generator<int, void, std::unique_ptr<int>> moved = [](auto&) {

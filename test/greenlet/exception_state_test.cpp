@@ -14,6 +14,7 @@
 
 #include "support/child_process.hpp"
 #include "support/events.hpp"
+#include "support/valgrind.hpp"
 
 using fiber::getcurrent;
 using fiber::greenlet;
@@ -269,7 +270,8 @@ TEST_CASE("the rounding mode belongs to the greenlet that set it") {
 }
 
 // check 50
-TEST_CASE("arithmetic follows the greenlet's own rounding mode, which it takes over from its starter") {
+TEST_CASE("arithmetic follows the greenlet's own rounding mode, which it takes over from its starter" *
+          doctest::skip(support::on_valgrind())) {
   volatile double one = 1, three = 3;
   const auto third = [&] { return one / three; };
   const double nearest = third();
@@ -295,7 +297,8 @@ TEST_CASE("arithmetic follows the greenlet's own rounding mode, which it takes o
 
 #if defined(__SSE2__)
 // check 50
-TEST_CASE("the control bits of the vector unit are the greenlet's own, if it is asked for") {
+TEST_CASE("the control bits of the vector unit are the greenlet's own, if it is asked for" *
+          doctest::skip(support::on_valgrind())) {
   fiber::keep_mxcsr();
   constexpr unsigned int flush_to_zero = 0x8000, denormals_are_zero = 0x40;
   const unsigned int before = _mm_getcsr();

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "support/events.hpp"
+#include "support/valgrind.hpp"
 
 using fiber::getcurrent;
 using fiber::greenlet;
@@ -220,7 +221,7 @@ TEST_CASE("a long chain of pending or dead greenlets is dropped without recursio
 #if defined(FIBER_ASAN) || defined(FIBER_TSAN)
   const int length = 20'000;  // a greenlet's end is dear there, and frames are larger
 #else
-  const int length = 1'000'000;
+  const int length = support::times(1'000'000);
 #endif
   for (const bool dead : {false, true}) {
     const greenlet leaf([] {});
@@ -238,7 +239,7 @@ TEST_CASE("a long chain of pending or dead greenlets is dropped without recursio
 
 // check 67
 TEST_CASE("twenty thousand pending parents run on one stack") {
-  const int depth = 20'000;
+  const int depth = support::times(20'000);
   std::size_t stacks = 0;
   greenlet leaf([&](int v) {
     stacks = fiber::core::thread_state().pool.census().in_use;

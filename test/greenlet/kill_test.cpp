@@ -5,6 +5,7 @@
 
 #include "support/events.hpp"
 #include "support/leak_check.hpp"
+#include "support/valgrind.hpp"
 
 using fiber::getcurrent;
 using fiber::greenlet;
@@ -266,7 +267,7 @@ TEST_CASE("what an unwound sender still sends is swallowed, and the first value 
 
 // check 65
 TEST_CASE("suspended greenlets, each held by the stack of the one before, all unwind, 20 000 deep") {
-  const int depth = 20'000;
+  const int depth = support::times(20'000);
   int unwound = 0;
   greenlet next = nullptr;
   for (int i = 0; i < depth; ++i) {
@@ -286,7 +287,8 @@ TEST_CASE("suspended greenlets, each held by the stack of the one before, all un
 TEST_CASE("twenty thousand suspended greenlets get twenty thousand exits") {
   int exits = 0;
   std::vector<greenlet> all;
-  for (int i = 0; i < 20'000; ++i) {
+  const int count = support::times(20'000);
+  for (int i = 0; i < count; ++i) {
     all.emplace_back([&] {
       try {
         to_parent();
@@ -298,7 +300,7 @@ TEST_CASE("twenty thousand suspended greenlets get twenty thousand exits") {
     all.back().switch_();
   }
   all.clear();
-  CHECK(exits == 20'000);
+  CHECK(exits == count);
 }
 
 TEST_CASE("a kill inside a kill may go back to the first dropper, and be ended later") {

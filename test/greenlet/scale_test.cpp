@@ -12,6 +12,7 @@
 
 #include "support/child_process.hpp"
 #include "support/events.hpp"
+#include "support/valgrind.hpp"
 
 #if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they keep much for each stack
 
@@ -51,7 +52,8 @@ bool has_guard_regions() {
 }  // namespace
 
 // More than twice as many as mappings are allowed by default would suffice for.
-TEST_CASE("suspended greenlets with guards cost a page each and no mappings") {
+TEST_CASE("suspended greenlets with guards cost a page each and no mappings" *
+          doctest::skip(support::on_valgrind())) {
   if (!has_guard_regions()) {
     MESSAGE("skipped: this kernel's guards take mappings");
     return;
@@ -86,7 +88,8 @@ TEST_CASE("suspended greenlets with guards cost a page each and no mappings") {
   CHECK(ended.status == 0);
 }
 
-TEST_CASE("without guard regions the limit on mappings is a MemoryError, before the kernel's own") {
+TEST_CASE("without guard regions the limit on mappings is a MemoryError, before the kernel's own" *
+          doctest::skip(support::on_valgrind())) {
   std::size_t limit = 0;
   std::ifstream("/proc/sys/vm/max_map_count") >> limit;
   if (limit > 100'000) {  // raised: it would take too long to come near it

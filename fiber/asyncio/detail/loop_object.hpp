@@ -20,6 +20,7 @@
 #include <fiber/asyncio/detail/ready_queue.hpp>
 #include <fiber/asyncio/detail/timer_heap.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/core/float_modes.hpp>
 #include <fiber/core/type.hpp>
 #include <fiber/detail/greenlet_object.hpp>
 
@@ -222,6 +223,7 @@ struct TaskArguments {
   contextvars::detail::ContextObject* context = nullptr;  // borrowed
   bool own_context = true;  // a copy of the current one, in place of `context`
   std::optional<bool> eager_start = {};
+  std::size_t stack_size = 0;  // bytes; 0: the default
 };
 
 class FIBER_API LoopObject {
@@ -431,6 +433,7 @@ class FIBER_API LoopObject {
   std::size_t batch_ = 0;
   ParkedFiber* parked_ = nullptr;
   std::uint32_t parked_count_ = 0;
+  core::FloatModes float_modes_;  // of who runs the loop: every task starts with them
   TimerHeap timers_;
   LoopDependent* dependents_ = nullptr;
   std::unique_ptr<Selector> selector_;

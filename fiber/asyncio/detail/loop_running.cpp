@@ -31,6 +31,7 @@ void LoopObject::run(bool once) {
   AsyncioThread& thread = asyncio_thread();
   greenlets = &fiber::detail::greenlet_thread();
   hub = root = greenlets->current;
+  float_modes_ = core::FloatModes::current();
   thread_ = core_thread();
   running_ = true;
   if (resting_) {

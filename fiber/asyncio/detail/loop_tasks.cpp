@@ -78,6 +78,7 @@ void LoopObject::task_main(void* argument) {
   fiber::detail::GreenletThread& greenlets = *loop->greenlets;
   TaskBase* task = loop->current_task;
   for (;;) {
+    loop->float_modes_.set();
     task->run();
     core::Stack* stack = std::exchange(task->greenlet().stack, nullptr);
     task->greenlet().state = fiber::detail::GreenletState::dead;
@@ -112,6 +113,13 @@ void LoopObject::task_main(void* argument) {
         std::exchange(loop->starting, nullptr)->end_unstarted();
       }
       next = loop->next_greenlet(true);
+    }
+    if (next == nullptr && loop->starting->greenlet().stack_size() > stack->size) [[unlikely]] {
+      // There is no room for it here: the hub starts it elsewhere.
+      loop->starting = nullptr;
+      loop->ready_.unpop();
+      ++loop->batch_;
+      next = loop->hub;
     }
     if (next != nullptr) {
       greenlets.current = next;
@@ -156,7 +164,9 @@ void LoopObject::make_task(TaskBase& task, const TaskArguments& arguments) {
     task.begin(*this, arguments);
     return;
   }
-  task_options options{.name = arguments.name, .eager_start = arguments.eager_start};
+  task_options options{.name = arguments.name,
+                       .eager_start = arguments.eager_start,
+                       .stack_size = arguments.stack_size};
   if (!arguments.own_context) {
     if (arguments.context != nullptr) contextvars::detail::retain(arguments.context);
     options.context = contextvars::Context(contextvars::Context::adopt(), arguments.context);

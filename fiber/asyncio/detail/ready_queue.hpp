@@ -54,6 +54,8 @@ class ReadyQueue {
   Entry front() const noexcept { return ring_[head_ & mask_]; }
   Entry at(std::size_t index) const noexcept { return ring_[(head_ + index) & mask_]; }
   void pop() noexcept { ++head_; }
+  // Puts back what was popped last. Nothing was pushed meanwhile.
+  void unpop() noexcept { --head_; }
   // So many can be pushed now without a need for memory.
   void reserve(std::size_t count) {
     while (capacity_ - size() < count) [[unlikely]]

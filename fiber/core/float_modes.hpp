@@ -1,0 +1,60 @@
+// The modes of floating-point arithmetic that <cfenv> knows: rounding and traps. A switch keeps
+// them for each fiber; a fiber that starts has those of the code that starts it, or of the body
+// that ran on its stack before. Code that wants neither sets them here.
+#pragma once
+
+#include <fiber/core/config.hpp>
+
+#include <cstdint>
+
+namespace fiber::core {
+
+class FloatModes {
+ public:
+  // Those of the calling code.
+  static FloatModes current() noexcept {
+    FloatModes modes;
+#if defined(__x86_64__)
+    modes.x87_ = x87();
+    modes.vector_ = __builtin_ia32_stmxcsr() & kVectorModes;
+#elif defined(__aarch64__)
+    modes.control_ = control();
+#endif
+    return modes;
+  }
+
+  // Setting them is dear, so it is looked first whether they are these.
+  FIBER_INLINE void set() const noexcept {
+#if defined(__x86_64__)
+    // <cfenv> keeps the modes of both arithmetic units alike; those of the x87 are cheaper to read.
+    if (x87() != x87_) [[unlikely]] {
+      asm volatile("fldcw %0" : : "m"(x87_));
+      __builtin_ia32_ldmxcsr(vector_ | (__builtin_ia32_stmxcsr() & ~kVectorModes));
+    }
+#elif defined(__aarch64__)
+    if (control() != control_) [[unlikely]]
+      asm volatile("msr fpcr, %0" : : "r"(control_));
+#endif
+  }
+
+ private:
+#if defined(__x86_64__)
+  static constexpr unsigned kVectorModes = 0x7f80;  // traps and rounding
+  FIBER_INLINE static std::uint16_t x87() noexcept {
+    std::uint16_t word;
+    asm volatile("fnstcw %0" : "=m"(word));
+    return word;
+  }
+  std::uint16_t x87_ = 0x37f;
+  unsigned vector_ = 0x1f80;
+#elif defined(__aarch64__)
+  static std::uint64_t control() noexcept {
+    std::uint64_t word;
+    asm volatile("mrs %0, fpcr" : "=r"(word));
+    return word;
+  }
+  std::uint64_t control_ = 0;
+#endif
+};
+
+}  // namespace fiber::core

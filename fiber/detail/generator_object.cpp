@@ -1,0 +1,397 @@
+#include <fiber/generator.hpp>
+
+#include <fiber/greenlet.hpp>
+
+#include <exception>
+#include <utility>
+
+#include <cxxabi.h>
+
+namespace fiber::detail {
+namespace {
+
+constinit thread_local GeneratorObject* tls_newest = nullptr;
+
+// Generators that own each other by their captures are destroyed by nested calls up to this many.
+constexpr int kMaxNested = 64;
+constinit thread_local int tls_nested = 0;
+constinit thread_local GeneratorObject* tls_postponed = nullptr;
+
+constinit thread_local const GeneratorHooks* tls_hooks = nullptr;
+
+// What a StopIteration becomes that escapes from a body; its name is what users see.
+namespace pep479 {
+class RuntimeError : public fiber::RuntimeError, public std::nested_exception {
+ public:
+  RuntimeError() : fiber::RuntimeError("generator raised StopIteration") {}
+};
+}  // namespace pep479
+
+}  // namespace
+
+// Closes what the thread leaves suspended.
+struct GeneratorThreadExit {
+  ~GeneratorThreadExit() {
+    GeneratorObject* object = tls_newest;
+    while (object != nullptr) {
+      if (object->abandoned || object->executing()) {
+        object = object->older;
+        continue;
+      }
+      ++object->refs;
+      object->close_unwanted();
+      object->abandoned = object->phase != GeneratorObject::Phase::closed;
+      object->release();
+      object = tls_newest;
+    }
+  }
+};
+
+void set_generator_hooks(const GeneratorHooks* hooks) noexcept { tls_hooks = hooks; }
+
+// What a consumer asks for: the next item, unless something is sent or thrown.
+struct GeneratorObject::Request {
+  void* sent = nullptr;
+  std::exception_ptr thrown = nullptr;
+  bool close = false;
+};
+
+GeneratorObject* GeneratorObject::newest() noexcept { return tls_newest; }
+
+GeneratorObject::GeneratorObject()
+    : thread(&core::thread_state()), stack_size(thread->pool.default_size()) {}
+GeneratorObject::~GeneratorObject() = default;
+
+// --- chains -------------------------------------------------------------------------------------
+
+GeneratorObject* GeneratorObject::leaf() noexcept {
+  GeneratorObject* at = this;
+  while (at->delegate != nullptr) at = at->delegate;
+  return at;
+}
+
+bool GeneratorObject::running(const GeneratorObject* leaf) noexcept {
+  return leaf->root != nullptr && leaf->root->ready == kNotReady;
+}
+
+// Where two chains that end in the same leaf become one.
+GeneratorObject* GeneratorObject::meeting(GeneratorObject* a, GeneratorObject* b) noexcept {
+  const auto length = [](const GeneratorObject* at) {
+    long count = 0;
+    for (; at != nullptr; at = at->delegate) ++count;
+    return count;
+  };
+  long surplus = length(a) - length(b);
+  for (; surplus > 0; --surplus) a = a->delegate;
+  for (; surplus < 0; ++surplus) b = b->delegate;
+  for (; a != b; a = a->delegate) b = b->delegate;
+  return a;
+}
+
+// True while its own frames run, or wait for what they delegated to.
+bool GeneratorObject::executing() const noexcept {
+  auto* self = const_cast<GeneratorObject*>(this);
+  const GeneratorObject* last = self->leaf();
+  return running(last) && meeting(self, last->root) == self;
+}
+
+void GeneratorObject::pair_with(GeneratorObject* leaf) noexcept {
+  if (active != nullptr) active->root = nullptr;
+  if (leaf->root != nullptr) {
+    leaf->root->active = nullptr;
+    leaf->root->ready = kNotReady;
+  }
+  leaf->root = this;
+  active = leaf;
+}
+
+// Finds who is to be continued for a request to this generator, and pairs it with `top`. That is
+// the leaf; but a delegate that others ran in the meantime may have ended, or be executing: then
+// its delegator goes on with what a request to it gives.
+GeneratorObject::Claim GeneratorObject::claim(GeneratorObject* top,
+                                              const std::exception_ptr& thrown) {
+  const GeneratorObject* last = leaf();
+  const GeneratorObject* executing = nullptr;
+  if (running(last)) {
+    executing = meeting(this, last->root);
+    if (executing == this) throw ValueError("generator already executing");
+  }
+  bool at_yield = true;
+  GeneratorObject* at = this;
+  for (; at->delegate != nullptr; at = at->delegate) {
+    if (at->delegate == executing) {
+      at->inner_error = std::make_exception_ptr(ValueError("generator already executing"));
+      at_yield = false;
+    } else if (at->delegate->phase == Phase::closed) {
+      at->inner_error = thrown;
+      at_yield = false;
+    }
+    if (!at_yield) {
+      at->delegate = nullptr;
+      break;
+    }
+    at->delegate->delegator = at;
+  }
+  top->pair_with(at);
+  return {at, at_yield};
+}
+
+// --- the consumer's side ------------------------------------------------------------------------
+
+bool GeneratorObject::advance_slow(void* value) { return ask({.sent = value}); }
+
+bool GeneratorObject::throw_in(std::exception_ptr exception) {
+  if (exception == nullptr) throw ValueError("throw_ was given a null exception pointer");
+  return ask({.thrown = std::move(exception)});
+}
+
+void GeneratorObject::close() {
+  if (phase == Phase::closed) return;
+  if (ask({.thrown = std::make_exception_ptr(GeneratorExit()), .close = true}))
+    throw RuntimeError("generator ignored GeneratorExit");
+}
+
+bool GeneratorObject::ask(Request request) {
+  core::ThreadState& state = core::thread_state();
+  if (&state != thread)
+    throw RuntimeError("a generator was used on another thread than the one that made it");
+  if (phase == Phase::created && request.thrown != nullptr) end_unstarted();
+  if (phase == Phase::closed) {
+    if (request.thrown != nullptr && !request.close) std::rethrow_exception(request.thrown);
+    return false;
+  }
+  if (phase == Phase::created) {
+    if (request.sent != nullptr)
+      throw TypeError("can't send non-None value to a just-started generator");
+    prepare_start();
+    pair_with(this);
+    core::start_context(caller, stack, &GeneratorObject::entry, this);
+  } else {
+    const auto [last, at_yield] = claim(this, request.thrown);
+    ready = kNotReady;
+    if (last != this && (request.close || is_generator_exit(request.thrown))) {
+      // This one gets what was thrown, once the others are closed.
+      std::exception_ptr exit =
+          std::exchange(request.thrown, std::make_exception_ptr(GeneratorExit()));
+      if (!at_yield && last->inner_error == exit) last->inner_error = request.thrown;
+      for (GeneratorObject* at = this; at != last; at = at->delegate) {
+        at->pending_exit = std::exchange(exit, request.thrown);
+        at->delegate->closing = true;
+        at->delegate->yieldable = nullptr;
+      }
+    }
+    if (at_yield) {
+      last->sent = request.sent;
+      last->error = std::move(request.thrown);
+    }
+    core::switch_context(state, caller, last->context);
+  }
+  if (item != nullptr) {
+    ready = reinterpret_cast<std::uintptr_t>(&state);
+    return true;
+  }
+  if (request.close && exited) error = nullptr;
+  return ended();
+}
+
+bool GeneratorObject::ended() {
+  if (error != nullptr) raise();
+  return false;
+}
+
+void GeneratorObject::raise() { std::rethrow_exception(std::exchange(error, nullptr)); }
+
+// --- the body's side ----------------------------------------------------------------------------
+
+void GeneratorObject::prepare_start() {
+  static thread_local GeneratorThreadExit thread_exit;
+  (void)thread_exit;
+  stack = thread->pool.allocate(stack_size);
+  yieldable = stack;
+  phase = Phase::started;
+  link();
+  if (tls_hooks != nullptr) tls_hooks->started(this);
+}
+
+void GeneratorObject::entry(void* object) {
+  auto* self = static_cast<GeneratorObject*>(object);
+  self->execute();
+  core::exit_context(self->finish());
+}
+
+void GeneratorObject::execute() {
+  try {
+    run_body();
+  } catch (const abi::__forced_unwind&) {
+    throw;  // the thread is being cancelled
+  } catch (const GeneratorExit&) {
+    exited = true;
+    error = std::current_exception();
+  } catch (const StopIteration&) {
+    error = std::make_exception_ptr(pep479::RuntimeError());
+  } catch (...) {
+    error = std::current_exception();
+  }
+}
+
+// Ends the generator; returns where to go on.
+const core::Context& GeneratorObject::finish() noexcept {
+  yieldable = nullptr;
+  phase = Phase::closed;
+  drop_body();  // may run any code
+  unlink();
+  stack = nullptr;
+  GeneratorObject* top = root;
+  if (top == this) {
+    root = nullptr;
+    active = nullptr;
+    item = nullptr;
+    return caller;
+  }
+  GeneratorObject* next = std::exchange(delegator, nullptr);
+  next->delegate = nullptr;
+  next->inner_error = std::exchange(error, nullptr);
+  next->inner_exited = exited;
+  top->pair_with(next);
+  return next->context;
+}
+
+void GeneratorObject::end_unstarted() noexcept {
+  phase = Phase::closed;
+  drop_body();
+}
+
+void GeneratorObject::hand_over_slow(void* object) {
+  core::ThreadState& state = core::thread_state();
+  if (phase == Phase::closed) throw RuntimeError("yield after the generator's end");
+  if (state.stack != stack)
+    throw RuntimeError(
+        "yield outside of the generator: not in its body, or in another greenlet or thread");
+  // A delegate that is being closed must not yield: its close() fails, here in its delegator.
+  GeneratorObject* closed = this;
+  while (closed != root && !closed->closing) closed = closed->delegator;
+  if (closed == root) {
+    yieldable = stack;
+    hand_over(object);
+    return;
+  }
+  GeneratorObject* top = root;
+  GeneratorObject* next = closed->delegator;
+  for (GeneratorObject* at = closed; at != nullptr; at = at->delegate) at->yieldable = at->stack;
+  closed->closing = false;
+  next->delegate = nullptr;
+  next->inner_error = std::make_exception_ptr(RuntimeError("generator ignored GeneratorExit"));
+  top->pair_with(next);
+  core::switch_context(state, context, next->context);
+}
+
+void GeneratorObject::delegate_to(GeneratorObject* inner) {
+  core::ThreadState& state = core::thread_state();
+  if (phase == Phase::closed) throw RuntimeError("yield_from after the generator's end");
+  if (state.stack != stack)
+    throw RuntimeError(
+        "yield_from outside of the generator: not in its body, or in another greenlet or thread");
+  if (inner->thread != thread)
+    throw RuntimeError("a generator was used on another thread than the one that made it");
+  if (inner->phase == Phase::closed) return;
+  GeneratorObject* top = root;
+  if (inner->phase == Phase::created) {
+    inner->prepare_start();
+    top->pair_with(inner);
+    inner->delegator = this;
+    delegate = inner;
+    if (yieldable == nullptr) inner->yieldable = nullptr;
+    core::start_context(context, inner->stack, &GeneratorObject::entry, inner);
+  } else {
+    const auto [last, at_yield] = inner->claim(top, nullptr);
+    inner->delegator = this;
+    delegate = inner;
+    if (yieldable == nullptr)
+      for (GeneratorObject* at = inner; at != nullptr; at = at->delegate) at->yieldable = nullptr;
+    if (at_yield) last->sent = nullptr;
+    core::switch_context(state, context, last->context);
+  }
+  std::exception_ptr problem = std::exchange(inner_error, nullptr);
+  std::exception_ptr exit = std::exchange(pending_exit, nullptr);
+  const bool closed = std::exchange(inner_exited, false);
+  if (exit != nullptr && (problem == nullptr || closed)) problem = std::move(exit);
+  if (problem != nullptr) std::rethrow_exception(std::move(problem));
+}
+
+// --- lifetime -----------------------------------------------------------------------------------
+
+// Nobody can ask for items any more, so it does not execute either.
+void GeneratorObject::unreferenced() noexcept {
+  if (phase == Phase::started) {
+    if (abandoned) return;
+    if (scope != 0 && tls_hooks != nullptr) {
+      ++refs;  // the one that the hook takes is dropped by whoever closes it
+      const bool taken = tls_hooks->dropped(this);
+      if (--refs > 0 && taken) return;
+    }
+    ++refs;
+    close_unwanted();
+    if (--refs > 0) return;
+    if (phase == Phase::started) {
+      abandoned = true;  // closing it again and again might never end: it stays in the list
+      return;
+    }
+  }
+  destroy(this);
+}
+
+void GeneratorObject::close_unwanted() noexcept {
+  try {
+    if (core::tls_thread_state != thread)
+      throw RuntimeError(
+          "a suspended generator cannot be closed: it was dropped on another thread than its own, "
+          "or after its thread's end");
+    close();
+  } catch (...) {
+    report(std::current_exception());
+  }
+}
+
+void GeneratorObject::report(std::exception_ptr problem) noexcept {
+  const core::ThreadState* state = core::tls_thread_state;
+  GreenletObject* dropper =
+      state != nullptr && state->greenlets != nullptr ? greenlet_thread().current : nullptr;
+  unraisable(std::move(problem),
+             "Exception ignored in " + repr(GeneratorBase(this)) + ", dropped in", dropper);
+}
+
+void GeneratorObject::destroy(GeneratorObject* object) noexcept {
+  if (tls_nested == kMaxNested) {
+    object->older = tls_postponed;
+    tls_postponed = object;
+    return;
+  }
+  ++tls_nested;
+  delete object;
+  if (tls_nested == kMaxNested) {
+    while (GeneratorObject* next = tls_postponed) {
+      tls_postponed = next->older;
+      delete next;
+    }
+  }
+  --tls_nested;
+}
+
+void GeneratorObject::link() noexcept {
+  older = tls_newest;
+  newer = nullptr;
+  if (older != nullptr) older->newer = this;
+  tls_newest = this;
+}
+
+void GeneratorObject::unlink() noexcept {
+  if (older != nullptr) older->newer = newer;
+  if (newer != nullptr)
+    newer->older = older;
+  else
+    tls_newest = older;
+  older = nullptr;
+  newer = nullptr;
+}
+
+}  // namespace fiber::detail

@@ -1,0 +1,85 @@
+// Rounding belongs to a task: it does not leak into another one.
+#include <fiber/asyncio.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cfenv>
+#include <vector>
+
+using namespace fiber::asyncio;
+using namespace std::chrono_literals;
+
+namespace {
+
+// The modes of the calling thread are as before when it ends.
+struct Rounding {
+  explicit Rounding(int mode) { std::fesetround(mode); }
+  Rounding(const Rounding&) = delete;
+  Rounding& operator=(const Rounding&) = delete;
+  ~Rounding() { std::fesetround(before); }
+  int before = std::fegetround();
+};
+
+}  // namespace
+
+TEST_CASE("a task does not start with the rounding mode that another one ended with") {
+  std::vector<int> modes;
+  run([&] {
+    for (int round = 0; round < 2; ++round) {  // on new stacks, and on used ones
+      std::vector<Task<>> tasks;
+      for (int i = 0; i < 3; ++i)
+        tasks.push_back(create_task([&] {  // each goes on where the last one ended
+          modes.push_back(std::fegetround());
+          std::fesetround(FE_UPWARD);
+        }));
+      await(gather(tasks));
+      modes.push_back(std::fegetround());
+    }
+  });
+  CHECK(modes == std::vector<int>(8, FE_TONEAREST));
+}
+
+TEST_CASE("nor with that of one that waits") {
+  std::vector<int> modes;
+  run([&] {
+    const auto waiting = create_task([&] {
+      std::fesetround(FE_DOWNWARD);
+      await(sleep(0s));
+      modes.push_back(std::fegetround());
+    });
+    const auto other = create_task([&] { modes.push_back(std::fegetround()); });
+    await(gather(waiting, other));
+    modes.push_back(std::fegetround());
+  });
+  CHECK(modes == std::vector<int>{FE_TONEAREST, FE_DOWNWARD, FE_TONEAREST});
+  CHECK(std::fegetround() == FE_TONEAREST);
+}
+
+TEST_CASE("tasks start with the modes of whoever runs the loop") {
+  std::vector<int> modes;
+  const Rounding up(FE_UPWARD);
+  run([&] {
+    const auto first = create_task([&] { std::fesetround(FE_TOWARDZERO); });
+    const auto second = create_task([&] { modes.push_back(std::fegetround()); });
+    await(gather(first, second));
+    modes.push_back(std::fegetround());
+  });
+  modes.push_back(std::fegetround());
+  CHECK(modes == std::vector<int>{FE_UPWARD, FE_UPWARD, FE_UPWARD});
+}
+
+TEST_CASE("arithmetic follows the mode that a task starts with") {
+  volatile double one = 1, three = 3;
+  std::vector<double> thirds;
+  run([&] {
+    const auto first = create_task([&] {
+      std::fesetround(FE_UPWARD);
+      thirds.push_back(one / three);
+    });
+    const auto second = create_task([&] { thirds.push_back(one / three); });
+    await(gather(first, second));
+    thirds.push_back(one / three);
+  });
+  CHECK(thirds[0] > thirds[1]);
+  CHECK(thirds[1] == thirds[2]);
+}

@@ -1,0 +1,11 @@
+// What is meant where the README shows asyncio.
+#pragma once
+
+#include <fiber/asyncio.hpp>
+
+#include <vector>
+
+using namespace fiber;
+using namespace std::chrono_literals;
+using asyncio::await;
+using asyncio::nanoseconds;
