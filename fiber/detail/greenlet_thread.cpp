@@ -67,8 +67,7 @@ GreenletThread& make_greenlet_thread(core::ThreadState& thread) {
   return *created;
 }
 
-GreenletObject::GreenletObject(GreenletThread& thread, Listed when)
-    : owner(&thread) {
+GreenletObject::GreenletObject(GreenletThread& thread, Listed when) : owner(&thread) {
   stack_size(thread.thread.pool.default_size());
   static_assert(sizeof(greenlet) == sizeof(borrowed_));
   new (borrowed_) greenlet(greenlet::borrow{}, this);
