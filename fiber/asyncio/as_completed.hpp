@@ -62,13 +62,17 @@ class FIBER_API CompletionOrder final : public SharedObject, LoopDependent {
   Handle timeout_;
 };
 
+[[noreturn]] FIBER_API void refuse_second_await();
+
 // The next one that ends.
 template <class F>
 class [[nodiscard]] NextCompleted {
  public:
   explicit NextCompleted(Ref<CompletionOrder> order) noexcept : order_(std::move(order)) {}
-  typename F::result_type await_() && {
+  // Once. Throws RuntimeError the second time.
+  typename F::result_type await_() {
     const Ref<CompletionOrder> order = std::move(order_);
+    if (order.get() == nullptr) refuse_second_await();
     return asyncio::await(F(order->wait_for_one().get()));
   }
 

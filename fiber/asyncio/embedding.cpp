@@ -46,7 +46,8 @@ void LoopObject::rest() noexcept {
     if (left <= 0)
       deadline = 0;
     else if (clock_ == nullptr)
-      deadline = now() + whole_milliseconds(left) * kMillisecond;
+      deadline =
+          deadline_after(now(), whole_milliseconds(std::min(left, kLatest / 2)) * kMillisecond);
     else  // virtual time passes when the loop would wait, which is now
       deadline = outside_work.load() == 0 ? 0 : kForever;
   }
@@ -66,7 +67,7 @@ std::int64_t LoopObject::next_deadline() {
 }
 
 bool LoopObject::run_ready(std::int64_t budget) {
-  const std::int64_t end = budget > 0 ? now() + budget : 0;
+  const std::int64_t end = budget > 0 ? deadline_after(now(), budget) : 0;
   for (;;) {
     if (clock_ != nullptr && outside_work.load() == 0 && next_deadline() > now())
       clock_->jump(next_deadline());

@@ -79,7 +79,7 @@ TimerHandle EventLoop::arm(detail::TimerObject* timer, nanoseconds when) const {
   TimerHandle handle(timer);
   object().check_closed();
   object().check_thread();
-  timer->node.when = when.count();
+  timer->node.when = detail::bounded(when.count());
   timer->node.entry = detail::Entry(static_cast<detail::HandleObject*>(timer));
   timer->retain();
   object().add_timer(&timer->node);

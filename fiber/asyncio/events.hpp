@@ -1,6 +1,7 @@
 // The event loop and its handles. Python: asyncio.events, asyncio.base_events.
 #pragma once
 
+#include <fiber/asyncio/detail/durations.hpp>
 #include <fiber/asyncio/detail/loop_object.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/contextvars.hpp>
@@ -112,10 +113,10 @@ class FIBER_API EventLoop {
   EventLoop() noexcept = default;
 
   // Runs until `awaitable` (a future, task, coroutine object or callable) is done; returns its
-  // result. Throws what it throws; RuntimeError if a loop runs already in this thread, or if the
-  // loop is stopped first.
+  // result. Throws what it throws; RuntimeError if a loop runs already in this thread, if tasks of
+  // this one are suspended on another thread (see close), or if the loop is stopped first.
   template <class A>
-  auto run_until_complete(A&& awaitable) const;
+  decltype(auto) run_until_complete(A&& awaitable) const;
   // Runs until stop() is called. An exception of a callback goes to the exception handler, except
   // KeyboardInterrupt and SystemExit, which leave this function.
   void run_forever() const;
@@ -123,8 +124,9 @@ class FIBER_API EventLoop {
   void stop() const noexcept;
   bool is_running() const noexcept;
   bool is_closed() const noexcept;
-  // Drops what is queued and ends the default executor. Unfinished tasks are reported when the
-  // loop is destroyed. Throws RuntimeError while it runs.
+  // Drops what is queued and ends the default executor; unfinished tasks are reported, and unwound.
+  // Throws RuntimeError while it runs, and on another thread than the one that ran it as long as
+  // tasks of it are suspended there: a thread that ends unwinds them.
   void close() const;
 
   // Calls `callback()` in the next iteration; callbacks run in the order of these calls. Throws
@@ -157,13 +159,14 @@ class FIBER_API EventLoop {
   }
   // Calls `callback()` once `delay` has passed; callbacks with the same deadline in the order set.
   // A cancelled one costs nothing any more. Throws as call_soon.
-  template <std::invocable F>
-  TimerHandle call_later(nanoseconds delay, F&& callback) const {
-    return call_at(time() + delay, std::forward<F>(callback));
+  template <class Rep, class Period, std::invocable F>
+  TimerHandle call_later(std::chrono::duration<Rep, Period> delay, F&& callback) const {
+    return call_at(after(detail::to_nanoseconds(delay)), std::forward<F>(callback));
   }
-  template <std::invocable F>
-  TimerHandle call_later(nanoseconds delay, F&& callback, const call_options& options) const {
-    return call_at(time() + delay, std::forward<F>(callback), options);
+  template <class Rep, class Period, std::invocable F>
+  TimerHandle call_later(std::chrono::duration<Rep, Period> delay, F&& callback,
+                         const call_options& options) const {
+    return call_at(after(detail::to_nanoseconds(delay)), std::forward<F>(callback), options);
   }
   template <std::invocable F>
   TimerHandle call_at(nanoseconds when, F&& callback) const {
@@ -307,6 +310,9 @@ class FIBER_API EventLoop {
  private:
   [[noreturn]] static void refuse_null();
   TimerHandle arm(detail::TimerObject* timer, nanoseconds when) const;
+  nanoseconds after(std::int64_t delay) const noexcept {
+    return nanoseconds(detail::deadline_after(time().count(), delay));
+  }
   Handle queue(detail::HandleObject* handle) const {
     handle->retain();
     object().call_soon(handle);

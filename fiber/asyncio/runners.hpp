@@ -12,7 +12,7 @@
 namespace fiber::asyncio {
 
 template <class A>
-auto EventLoop::run_until_complete(A&& awaitable) const {
+decltype(auto) EventLoop::run_until_complete(A&& awaitable) const {
   object().check_closed();
   object().check_not_running();
   constexpr bool kIsFuture = future_like<A>;
@@ -57,7 +57,7 @@ class FIBER_API Runner {
 
   // Throws RuntimeError when closed, or inside a running loop.
   template <class A>
-  auto run(A&& main, call_options options = {}) {
+  decltype(auto) run(A&& main, call_options options = {}) {
     lazy_init();
     const bool shares_context = !options.context;
     const auto& context = shares_context ? context_ : options.context;
@@ -115,7 +115,7 @@ class FIBER_API Runner {
 // Runs `main` (a coroutine object, an awaitable or a callable) in a loop of its own and returns its
 // result. Throws what it throws; RuntimeError inside a running loop. Python: asyncio.run.
 template <class A>
-auto run(A&& main, runner_options options = {}) {
+decltype(auto) run(A&& main, runner_options options = {}) {
   if (detail::asyncio_thread().running != nullptr)
     throw RuntimeError("asyncio.run() cannot be called from a running event loop");
   return asyncio::with(Runner(std::move(options)), [&main](Runner& runner) -> decltype(auto) {

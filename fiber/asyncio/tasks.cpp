@@ -74,8 +74,7 @@ void sleep_for(std::int64_t nanoseconds) {
   TaskBase& task = task_for_await();
   LoopObject& loop = *task.loop();
   SleepTimer timer(loop);
-  const std::int64_t now = loop.now();
-  timer.when = nanoseconds > INT64_MAX - now ? INT64_MAX - 1 : now + nanoseconds;
+  timer.when = deadline_after(loop.now(), nanoseconds);
   timer.entry = Entry(static_cast<Leaf*>(&timer));
   timer.run = [](Leaf* leaf) noexcept {
     static_cast<SleepTimer*>(leaf)->wake();

@@ -271,18 +271,6 @@ FIBER_INLINE void yield_now() {
   now.task->check_cancelled();
 }
 
-template <class Rep, class Period>
-std::int64_t to_nanoseconds(std::chrono::duration<Rep, Period> time) {
-  if constexpr (std::chrono::treat_as_floating_point_v<Rep>) {
-    const double count = std::chrono::duration<double, std::nano>(time).count();
-    if (std::isnan(count)) throw ValueError("Invalid delay: NaN (not a number)");
-    if (count > 9e18) return std::int64_t{9'000'000'000'000'000'000};
-    return static_cast<std::int64_t>(count);
-  } else {
-    return std::chrono::duration_cast<nanoseconds>(time).count();
-  }
-}
-
 struct [[nodiscard]] Sleep {
   std::int64_t delay;
   FIBER_INLINE void await_() && {

@@ -1,7 +1,9 @@
 #include <fiber/asyncio/threads.hpp>
 
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/timeouts.hpp>
 
+#include <optional>
 #include <thread>
 
 namespace fiber::asyncio {
@@ -57,15 +59,22 @@ void shutdown_default_executor(LoopObject& loop, nanoseconds timeout) {
     executor->shutdown({.wait = true});
     done.set_result();
   });
-  const EventLoop handle(&loop);
-  const auto wait = wait_result<Future<>>(
-      asyncio::await(asyncio::wait(std::vector{joined}, {.timeout = timeout})));
-  if (wait.pending.empty()) {
+  // It goes on by itself if nobody waits for it any longer.
+  struct LetGo {
+    std::thread& thread;
+    ~LetGo() {
+      if (thread.joinable()) thread.detach();
+    }
+  } let_go{joiner};
+  std::optional<nanoseconds> limit;
+  if (timeout != nanoseconds::max()) limit = timeout;
+  try {
+    asyncio::with(Timeout(deadline_after(limit)), [&] { asyncio::await(joined); });
     joiner.join();
-  } else {
+  } catch (const TimeoutError&) {
     log(LogLevel::warning,
         "RuntimeWarning: The executor did not finish joining its threads in time.");
-    joiner.detach();
+    executor->shutdown({.wait = false});
   }
 }
 

@@ -89,9 +89,7 @@ namespace detail {
 
 std::optional<nanoseconds> deadline_after(std::optional<nanoseconds> delay) {
   if (!delay) return std::nullopt;
-  const std::int64_t now = running_loop().now();
-  if (delay->count() > INT64_MAX - now) return nanoseconds::max();
-  return nanoseconds(now) + *delay;
+  return nanoseconds(deadline_after(running_loop().now(), delay->count()));
 }
 
 }  // namespace detail

@@ -65,7 +65,9 @@ inline Timeout timeout_at(std::optional<nanoseconds> when) { return Timeout(when
 template <class A>
 auto wait_for(A&& operand, std::optional<nanoseconds> timeout) {
   using Held = std::remove_cvref_t<A>;
-  return detail::Deferred([held = Held(std::forward<A>(operand)), timeout]() mutable {
+  using Made = decltype(asyncio::ensure_future(std::declval<Held>()));
+  using Result = detail::block_result_t<typename Made::result_type>;
+  return detail::Deferred([held = Held(std::forward<A>(operand)), timeout]() mutable -> Result {
     if (timeout && *timeout <= nanoseconds::zero()) {
       const auto future = asyncio::ensure_future(std::move(held));
       if (future.done()) return asyncio::await(future);
@@ -76,7 +78,7 @@ auto wait_for(A&& operand, std::optional<nanoseconds> timeout) {
         std::throw_with_nested(TimeoutError());
       }
     }
-    return asyncio::with(Timeout(detail::deadline_after(timeout)), [&](Timeout&) {
+    return asyncio::with(Timeout(detail::deadline_after(timeout)), [&](Timeout&) -> Result {
       if constexpr (awaitable<Held>)
         return asyncio::await(std::move(held));
       else

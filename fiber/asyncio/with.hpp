@@ -5,6 +5,7 @@
 
 #include <concepts>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -33,38 +34,59 @@ decltype(auto) hold(R& resource) {
     return (resource);
 }
 
-template <class R, class Block>
-auto run_block(R& resource, Block& block) {
-  using Result = std::remove_cvref_t<decltype(block())>;
-  std::exception_ptr error;
-  const auto leave = [&] {
-    if (!resource.exit(error) && error) std::rethrow_exception(std::exchange(error, nullptr));
-  };
-  if constexpr (std::is_void_v<Result>) {
-    try {
-      block();
-    } catch (const abi::__forced_unwind&) {
-      throw;
-    } catch (...) {
-      error = std::current_exception();
-    }
-    leave();
-  } else {
-    std::optional<Result> result;
-    try {
-      result.emplace(block());
-    } catch (const abi::__forced_unwind&) {
-      throw;
-    } catch (...) {
-      error = std::current_exception();
-    }
-    leave();
-    if (result) return std::move(*result);
+// What a block returns, until its resource has been left.
+template <class Result>
+struct BlockResult {
+  std::optional<Result> value;
+  template <class Block>
+  void take(Block& block) {
+    value.emplace(block());
+  }
+  Result give() {
+    if (value) return std::move(*value);
     if constexpr (std::default_initializable<Result>)
       return Result();
     else
       throw RuntimeError("the block of asyncio::with has no result: its exception was swallowed");
   }
+};
+template <class Result>
+struct BlockResult<Result&> {
+  Result* value = nullptr;
+  template <class Block>
+  void take(Block& block) {
+    value = std::addressof(block());
+  }
+  Result& give() {
+    if (value != nullptr) return *value;
+    throw RuntimeError("the block of asyncio::with has no result: its exception was swallowed");
+  }
+};
+template <>
+struct BlockResult<void> {
+  template <class Block>
+  void take(Block& block) {
+    block();
+  }
+  void give() noexcept {}
+};
+
+template <class T>
+using block_result_t = std::conditional_t<std::is_lvalue_reference_v<T>, T, std::remove_cvref_t<T>>;
+
+template <class R, class Block>
+auto run_block(R& resource, Block& block) -> block_result_t<decltype(block())> {
+  BlockResult<block_result_t<decltype(block())>> result;
+  std::exception_ptr error;
+  try {
+    result.take(block);
+  } catch (const abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (!resource.exit(error) && error) std::rethrow_exception(std::exchange(error, nullptr));
+  return result.give();
 }
 
 }  // namespace detail
@@ -73,11 +95,11 @@ auto run_block(R& resource, Block& block) {
 // what the body returns, or a default-constructed one if leaving swallowed the exception.
 template <class R, class Body>
   requires context_manager<std::remove_cvref_t<R>>
-auto with(R&& given, Body&& body) {
+decltype(auto) with(R&& given, Body&& body) {
   auto&& resource = detail::hold(given);
   if constexpr (std::is_void_v<decltype(resource.enter())>) {
     resource.enter();
-    const auto block = [&] {
+    const auto block = [&]() -> decltype(auto) {
       if constexpr (std::invocable<Body&>)
         return body();
       else
@@ -86,7 +108,7 @@ auto with(R&& given, Body&& body) {
     return detail::run_block(resource, block);
   } else {
     auto&& entered = resource.enter();
-    const auto block = [&] {
+    const auto block = [&]() -> decltype(auto) {
       if constexpr (std::invocable<Body&, decltype((entered))>)
         return body(entered);
       else

@@ -196,6 +196,9 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
     core::switch_context(thread, from->context, target->context);
   }
 
+  // Likewise: control is about to come back to `target` from one that has ended.
+  void arrives_alone(GreenletObject* target) noexcept { origin_ = target; }
+
   void set_parent(GreenletObject* object, GreenletObject* parent);
   void unwind(GreenletObject* object) noexcept;
   void link(GreenletObject* object) noexcept;

@@ -418,8 +418,11 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
   object->parent = dropper;
   const bool was_waiting = std::exchange(object->waiting, false);
   try {
+    // One that waits has been told by its loop, and looks for nothing.
     deliver({object, false},
-            {{}, std::make_exception_ptr(GreenletExit(last_reference_dropped()))});
+            was_waiting
+                ? Outcome()
+                : Outcome{{}, std::make_exception_ptr(GreenletExit(last_reference_dropped()))});
   } catch (...) {
     unraisable(std::current_exception(), "Exception ignored in", object);
   }

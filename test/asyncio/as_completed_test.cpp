@@ -117,7 +117,9 @@ TEST_CASE("an iteration that was left can be taken up again") {
     const auto all = as_completed(
         std::vector{worker(trace, "0", 0)(), worker(trace, "1", 1)(), worker(trace, "2", 2)()});
     for (auto next : all) {
-      trace(await(std::move(next)));
+      trace(await(next));
+      CHECK(thrown_by([&] { await(next); }) ==
+            "RuntimeError('cannot reuse already awaited coroutine')");
       break;
     }
     for (auto next : all) trace("rest ", await(std::move(next)));

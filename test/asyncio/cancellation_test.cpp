@@ -502,3 +502,21 @@ TEST_CASE("a sleep that is cancelled while its deadline passes leaves nothing in
         "[4] cancelled | [6] goes on True | [9] cancelled | [11] goes on True | [14] cancelled | "
         "[16] goes on True | [19] cancelled | [21] goes on True");
 }
+
+TEST_CASE("a cancellation goes down a chain of tasks of any length, and so does its text") {
+  run([] {
+    constexpr int kLength = 20'000;
+    const auto innermost = get_running_loop().create_future();
+    std::vector<asyncio::Task<>> chain{create_task([=] { await(innermost); })};
+    while (chain.size() < kLength)
+      chain.push_back(create_task([inner = chain.back()] { await(inner); }));
+    turns(1);
+    const std::string text = chain.back().repr();
+    CHECK(text.size() > kLength);
+    CHECK(text.ends_with(" cb=[1]>>"));
+    chain.back().cancel("far");
+    CHECK(innermost.cancelled());
+    CHECK(thrown_by([&] { await(chain.back()); }) == "CancelledError('far')");
+    CHECK(chain.front().cancelled());
+  });
+}

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "support/events.hpp"
 #include "support/trace.hpp"
@@ -14,6 +15,7 @@
 using namespace support;
 using asyncio::await;
 using asyncio::CancelledError;
+using asyncio::create_task;
 using asyncio::get_running_loop;
 
 namespace {
@@ -180,6 +182,24 @@ TEST_CASE("callbacks run for every way to end, with the future itself") {
       trace.take() ==
       "[1] set | [2] True <Future finished> | [2] True <Future finished exception=ValueError('x')> "
       "| [2] True <Future cancelled>");
+}
+
+TEST_CASE("a reference comes through whatever hands results on") {
+  int number = 0;
+  const auto refer = [&]() -> int& {
+    turns(1);
+    return number;
+  };
+  int& ran = run([&]() -> int& {
+    CHECK(&await(create_task(refer)) == &number);
+    CHECK(&await(asyncio::wait_for(refer, 1s)) == &number);
+    CHECK(&await(asyncio::shield(refer)) == &number);
+    CHECK(&asyncio::with(asyncio::timeout(1s), [&](auto&) -> int& { return refer(); }) == &number);
+    for (auto next : asyncio::as_completed(std::vector{create_task(refer)}))
+      CHECK(&await(next) == &number);
+    return refer();
+  });
+  CHECK(&ran == &number);
 }
 
 TEST_CASE("results may be void, references, and of types that only move") {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,6 +19,7 @@
 
 using namespace support;
 using asyncio::await;
+using asyncio::create_task;
 using asyncio::get_running_loop;
 
 TEST_CASE("a timer tells its deadline, and is called when it has come, not before") {
@@ -252,4 +254,58 @@ TEST_CASE("ten thousand timers come in their order, whatever the order of making
   });
   CHECK(called.size() == 6666);
   CHECK(std::is_sorted(called.begin(), called.end()));
+}
+
+TEST_CASE("a delay that is not a number is refused") {
+  run([] {
+    const double nan = std::nan("");
+    const std::chrono::duration<double> never(nan);
+    const std::string refused = "ValueError('Invalid delay: NaN (not a number)')";
+    CHECK(thrown_by([&] { await(asyncio::sleep(nan)); }) == refused);
+    CHECK(thrown_by([&] { await(asyncio::sleep(nan, 1)); }) == refused);
+    CHECK(thrown_by([&] { await(asyncio::wait_for([] {}, never)); }) == refused);
+    CHECK(thrown_by([&] { asyncio::with(asyncio::timeout(never), [] {}); }) == refused);
+    CHECK(thrown_by([&] { get_running_loop().call_later(never, [] {}); }) == refused);
+  });
+}
+
+TEST_CASE("delays and deadlines may be of any size") {
+  Trace trace;
+  using std::chrono::hours;
+  using std::chrono::nanoseconds;
+  run([&] {
+    const auto loop = get_running_loop();
+    std::vector<asyncio::Handle> never;
+    never.push_back(loop.call_later(nanoseconds::max(), [&] { trace("max"); }));
+    never.push_back(loop.call_later(hours::max(), [&] { trace("max hours"); }));
+    never.push_back(loop.call_later(std::chrono::duration<double>(1e300), [&] { trace("1e300"); }));
+    never.push_back(loop.call_at(nanoseconds::max(), [&] { trace("at max"); }));
+    loop.call_later(0.5s, [&] { trace("0.5"); });
+    loop.call_later(nanoseconds::min(), [&] { trace("min"); });
+    loop.call_later(-hours::max(), [&] { trace("min hours"); });
+    loop.call_at(nanoseconds::min(), [&] { trace("at min"); });
+    turns(1);
+    std::vector<asyncio::Task<>> tasks;
+    tasks.push_back(create_task([] { await(asyncio::sleep(hours::max())); }));
+    tasks.push_back(create_task([] { await(asyncio::sleep(1e300)); }));
+    tasks.push_back(create_task([] {
+      asyncio::with(asyncio::timeout(hours::max()),
+                    [] { await(asyncio::sleep(nanoseconds::max())); });
+    }));
+    tasks.push_back(create_task([] {
+      await(
+          asyncio::wait_for([] { await(asyncio::sleep(nanoseconds::max())); }, nanoseconds::max()));
+    }));
+    const auto waited = await(asyncio::wait(tasks, {.timeout = 1s}));
+    trace(waited.pending.size(), " sleep");
+    await(asyncio::sleep(hours::min()));
+    await(asyncio::sleep(-1e300));
+    trace("short");
+    for (const auto& task : tasks) task.cancel();
+    await(asyncio::wait(tasks, {.timeout = hours::max()}));
+    for (const auto& handle : never) handle.cancel();
+    trace("over");
+  });
+  CHECK(trace.take() ==
+        "[2] min | [2] min hours | [2] at min | [4] 0.5 | [6] 4 sleep | [8] short | [11] over");
 }

@@ -327,6 +327,37 @@ TEST_CASE("items may be move-only, and what is left dies with the queue") {
   CHECK(alive.use_count() == 1);
 }
 
+TEST_CASE("an item stays in the queue if copying it out throws, or to where the queue grows") {
+  struct Copied {
+    explicit Copied(std::shared_ptr<bool> its_fails) : fails(std::move(its_fails)) {}
+    Copied(const Copied& other) : fails(other.fails) {
+      if (*fails) throw fiber::ValueError("copy");
+    }
+    std::shared_ptr<bool> fails;
+  };
+  const auto fails = std::make_shared<bool>(false);
+  const auto all_fail = [&](auto queue) {
+    for (int i = 0; i < 8; ++i) queue.put_nowait(Copied(fails));
+    *fails = true;
+    CHECK(thrown_by([&] { static_cast<void>(queue.get_nowait()); }) == "ValueError('copy')");
+    CHECK(thrown_by([&] { static_cast<void>(await(queue.get())); }) == "ValueError('copy')");
+    CHECK(queue.qsize() == 8);
+    *fails = false;
+    const Copied another(fails);
+    *fails = true;
+    CHECK(thrown_by([&] { queue.put_nowait(another); }) == "ValueError('copy')");
+    *fails = false;
+    CHECK(queue.qsize() == 8);
+    for (int i = 0; i < 8; ++i) static_cast<void>(queue.get_nowait());
+    CHECK(queue.empty());
+  };
+  run([&] {
+    all_fail(Queue<Copied>());
+    all_fail(asyncio::LifoQueue<Copied>());
+  });
+  CHECK(fails.use_count() == 1);
+}
+
 TEST_CASE("a ring that wraps and grows keeps the order") {
   const Queue<int> queue;
   int put = 0;

@@ -150,6 +150,22 @@ TEST_CASE("a handler must not wait, and one that throws does not stop the loop")
         "Future exception was never retrieved\ngoes on\n");
 }
 
+TEST_CASE("KeyboardInterrupt of an exception handler leaves the loop at once") {
+  Events events;
+  const asyncio::EventLoop loop = asyncio::new_event_loop();
+  loop.set_exception_handler([&](const auto&, const auto&) { throw fiber::KeyboardInterrupt(); });
+  loop.call_soon([&] { throw fiber::ValueError("x"); });
+  loop.call_soon([&] {
+    events("called");
+    loop.stop();
+  });
+  CHECK(thrown_by([&] { loop.run_forever(); }) == "KeyboardInterrupt()");
+  CHECK(events.take() == "");
+  loop.run_forever();
+  CHECK(events.take() == "called");
+  loop.close();
+}
+
 TEST_CASE("without a handler the report is on stderr") {
   const ChildResult child = run_forked([] {
     asyncio::run([] {

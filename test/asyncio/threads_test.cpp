@@ -9,12 +9,14 @@
 #include <latch>
 #include <memory>
 #include <mutex>
+#include <semaphore>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "support/events.hpp"
+#include "support/log.hpp"
 #include "support/trace.hpp"
 
 namespace futures = fiber::concurrent::futures;
@@ -281,6 +283,33 @@ TEST_CASE("the default executor can be replaced, and is not to be used once it i
     CHECK(thrown_by([&] { static_cast<void>(loop.run_in_executor(nullptr, [] {})); }) ==
           "RuntimeError('Executor shutdown has been called')");
   });
+}
+
+TEST_CASE("a shutdown of the default executor that takes too long or is cancelled: jobs run on") {
+  Log log;
+  std::binary_semaphore go_on(0);
+  std::vector<std::string> seen;
+  const auto main = [&](auto&& shut_down) {
+    asyncio::run([&] {
+      const auto loop = get_running_loop();
+      const auto job = loop.run_in_executor(nullptr, [&] { go_on.acquire(); });
+      shut_down(loop);
+      CHECK_FALSE(job.done());
+      go_on.release();
+      await(job);
+    });
+  };
+  main([&](const asyncio::EventLoop& loop) { await(loop.shutdown_default_executor(1ms)); });
+  CHECK(log.take() ==
+        "WARNING RuntimeWarning: The executor did not finish joining its threads in time.");
+  main([&](const asyncio::EventLoop& loop) {
+    const auto shutdown =
+        asyncio::create_task([&] { await(loop.shutdown_default_executor()); });
+    turns(2);
+    shutdown.cancel();
+    CHECK(thrown_by([&] { await(shutdown); }) == "CancelledError()");
+  });
+  CHECK(log.take() == "");
 }
 
 TEST_CASE("futures of another loop are refused where they are passed") {

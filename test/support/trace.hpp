@@ -83,7 +83,7 @@ inline asyncio::EventLoop virtual_loop() {
 
 // asyncio::run on a virtual clock.
 template <class F>
-auto run(F&& main) {
+decltype(auto) run(F&& main) {
   return asyncio::run(std::forward<F>(main), {.loop_factory = virtual_loop});
 }
 

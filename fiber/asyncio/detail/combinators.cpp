@@ -265,8 +265,7 @@ void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout, bool 
   if (has_timeout) {
     block->timer.block = block;
     block->timer.run = &WaitBlock::on_timeout;
-    const std::int64_t now = loop->now();
-    block->timer.when = timeout > INT64_MAX - now ? INT64_MAX - 1 : now + timeout;
+    block->timer.when = deadline_after(loop->now(), timeout);
     block->timer.entry = Entry(static_cast<Leaf*>(&block->timer));
     loop->add_timer(&block->timer);
   }

@@ -28,7 +28,8 @@ AsyncioThread& make_asyncio_thread(core::ThreadState& thread) {
 }
 
 void AsyncioThread::thread_exits() noexcept {
-  if (running != nullptr) running->abandon_others();  // exit() was called in it
+  if (running != nullptr) running->thread_exits();
+  LoopObject::leave_thread(fiber::detail::greenlet_thread());
   if (LoopObject* loop = std::exchange(set, nullptr)) loop->release();
   core::thread_state().asyncio = nullptr;
   delete this;
@@ -258,6 +259,7 @@ void LoopDependent::leave() noexcept {
 void LoopObject::close() {
   if (running_) throw RuntimeError("Cannot close a running event loop");
   if (closed_) return;
+  check_home("close");
   {
     const std::lock_guard lock(post_mutex_);
     closed_ = true;
@@ -341,6 +343,14 @@ contextvars::detail::ContextObject* context_of(const ExceptionContext& context) 
 
 }  // namespace
 
+// The user's handler has thrown: neither error is to be lost.
+void LoopObject::report_handler(const ExceptionContext& context) {
+  const EventLoop loop(this);
+  loop.default_exception_handler(
+      {.message = "Unhandled error in exception handler", .exception = std::current_exception()});
+  loop.default_exception_handler(context);
+}
+
 void LoopObject::call_exception_handler(const ExceptionContext& context) noexcept {
   try {
     const std::shared_ptr<exception_handler> custom = handler;
@@ -355,15 +365,17 @@ void LoopObject::call_exception_handler(const ExceptionContext& context) noexcep
       throw;
     } catch (const SystemExit&) {
       throw;
+    } catch (const GreenletExit&) {
+      if (on_dying_hub()) throw;
+      report_handler(context);
     } catch (...) {
-      // Neither error is to be lost.
-      EventLoop(this).default_exception_handler({.message = "Unhandled error in exception handler",
-                                                 .exception = std::current_exception()});
-      EventLoop(this).default_exception_handler(context);
+      report_handler(context);
     }
   } catch (const KeyboardInterrupt&) {
     interrupt = std::current_exception();
   } catch (const SystemExit&) {
+    interrupt = std::current_exception();
+  } catch (const GreenletExit&) {
     interrupt = std::current_exception();
   } catch (...) {
     log(LogLevel::error, "Exception in default exception handler", std::current_exception());

@@ -289,7 +289,6 @@ class FIBER_API LoopObject {
   void start_task(TaskBase* task);
   void abandon(TaskBase* task) noexcept;
   void abandon_all() noexcept;
-  void abandon_others() noexcept;
 
   // --- running ---
   void run_forever();
@@ -317,6 +316,12 @@ class FIBER_API LoopObject {
   void check_thread() const {
     if (running_ && thread_ != core_thread()) [[unlikely]] refuse_thread();
   }
+
+  // --- threads (see loop_threads.cpp) ---
+  // The thread ends that runs the loop.
+  void thread_exits() noexcept;
+  // The thread ends; of all loops that ran on it.
+  static void leave_thread(const fiber::detail::GreenletThread& thread) noexcept;
 
   // --- signals (see loop_signals.cpp) ---
   // Takes over the reference. Throw RuntimeError, ValueError.
@@ -394,6 +399,7 @@ class FIBER_API LoopObject {
  private:
   friend class Selector;
   friend class FutureBase;
+  friend class TaskBase;
   friend class LoopDependent;
   void run_once();
   void run_observed_batch();
@@ -412,6 +418,12 @@ class FIBER_API LoopObject {
   void remove_future(FutureBase* future) noexcept;
   void look_at_signals(bool may_queue);
   void drop_signal_handlers() noexcept;
+  // A GreenletExit that arrives here is for the greenlet in which the loop runs, not for a
+  // callback.
+  bool on_dying_hub() const noexcept {
+    return root != nullptr && root == greenlets->current && !root->is_main;
+  }
+  void report_handler(const ExceptionContext& context);
   [[noreturn]] static void refuse_thread();
   void drop_ready() noexcept;
   void begin_batch();
@@ -420,6 +432,12 @@ class FIBER_API LoopObject {
   bool can_ever_wake() const noexcept;
   void report_deadlock();
   void dismiss_parked() noexcept;
+  bool lives_elsewhere() const noexcept;
+  void check_home(const char* what) const;
+  void settle();
+  void end_tasks(bool all) noexcept;
+  void end_current() noexcept;
+  void leave_thread() noexcept;
   void run(bool once);
   void rest() noexcept;
   void ring() noexcept;
@@ -450,6 +468,9 @@ class FIBER_API LoopObject {
   bool running_ = false;
   bool stopping_ = false;
   bool closed_ = false;
+  bool made_outside_ = false;  // tasks were made since it ran last
+  bool exiting_ = false;       // with its thread
+  bool unwinding_ = false;     // its last thread is ending, and its tasks with it
   bool deadlock_reported_ = false;
   bool embedded_ = false;
   bool resting_ = false;  // embedded, and the host's turn: whoever brings work rings

@@ -29,7 +29,7 @@ void LoopObject::run(bool once) {
   check_closed();
   check_not_running();
   AsyncioThread& thread = asyncio_thread();
-  greenlets = &fiber::detail::greenlet_thread();
+  if (made_outside_ || greenlets != &fiber::detail::greenlet_thread()) settle();
   hub = root = greenlets->current;
   float_modes_ = core::FloatModes::current();
   thread_ = core_thread();
@@ -47,6 +47,7 @@ void LoopObject::run(bool once) {
       loop->dismiss_parked();
       loop->stopping_ = false;
       loop->running_ = false;
+      if (std::exchange(loop->exiting_, false)) loop->interrupt = nullptr;
       loop->hub = loop->root = nullptr;
       thread.running = nullptr;
       if (loop->embedded_) loop->rest();
@@ -57,6 +58,7 @@ void LoopObject::run(bool once) {
   do {
     run_once();
   } while (!stopping_);
+  if (interrupt) [[unlikely]] std::rethrow_exception(std::exchange(interrupt, nullptr));
 }
 
 void LoopObject::run_until_done(FutureBase& future, bool new_task) {
@@ -212,6 +214,13 @@ void LoopObject::run_handle(HandleObject* handle) {
     HandleObject* handle;
     ~Release() { handle->release(); }
   } release{handle};
+  const auto report = [&] {
+    handle->retain();
+    call_exception_handler({.message = "Exception in callback",
+                            .exception = std::current_exception(),
+                            .handle = Handle(handle)});
+    if (interrupt) std::rethrow_exception(std::exchange(interrupt, nullptr));
+  };
   try {
     const InContext in_context(hub, handle->context);
     handle->run();
@@ -219,11 +228,11 @@ void LoopObject::run_handle(HandleObject* handle) {
     throw;
   } catch (const SystemExit&) {
     throw;
+  } catch (const GreenletExit&) {
+    if (on_dying_hub()) throw;
+    report();
   } catch (...) {
-    handle->retain();
-    call_exception_handler({.message = "Exception in callback",
-                            .exception = std::current_exception(),
-                            .handle = Handle(handle)});
+    report();
   }
   if (signals.load(std::memory_order_relaxed)) look_at_signals(false);
 }

@@ -85,6 +85,7 @@ void LoopObject::task_main(void* argument) {
     if (task->abandoned_) {
       fiber::detail::GreenletObject* dropper = std::exchange(task->resume_point, nullptr);
       greenlets.current = dropper;
+      greenlets.arrives_alone(dropper);
       dropper->state = fiber::detail::GreenletState::current;
       loop->current_task = nullptr;
       core::exit_context(dropper->context);
@@ -209,6 +210,7 @@ void LoopObject::step_eagerly(TaskBase& task) {
   }
   bury();
   if (interrupt) std::rethrow_exception(std::exchange(interrupt, nullptr));
+  if (current_task != nullptr) current_task->check_abandoned();
 }
 
 // --- tasks whose loop is gone -------------------------------------------------------------------
@@ -225,19 +227,6 @@ void LoopObject::abandon(TaskBase* task) noexcept {
   TaskBase* before = std::exchange(current_task, task);
   thread.resume(target);
   current_task = before;
-}
-
-// All but the current one, whose stack is in use.
-void LoopObject::abandon_others() noexcept {
-  for (TaskBase* task = tasks_head; task != nullptr;) {
-    if (task == current_task) {
-      task = task->next_task;
-      continue;
-    }
-    abandon(task);
-    task->ended();
-    task = tasks_head;
-  }
 }
 
 void LoopObject::abandon_all() noexcept {

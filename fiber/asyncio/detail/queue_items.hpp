@@ -27,12 +27,11 @@ class FifoItems {
     std::construct_at(items_ + ((first_ + size_) & (capacity_ - 1)), std::move(item));
     ++size_;
   }
+  // An item stays if moving it throws: it may have been copied.
   T get() {
-    struct Drop {
-      FifoItems& items;
-      ~Drop() { items.drop_front(); }
-    } drop{*this};
-    return std::move(items_[first_]);
+    T item = std::move(items_[first_]);
+    drop_front();
+    return item;
   }
   const T& at(std::size_t index) const { return items_[(first_ + index) & (capacity_ - 1)]; }
   std::size_t size() const noexcept { return size_; }
@@ -47,10 +46,16 @@ class FifoItems {
     const std::size_t capacity = capacity_ == 0 ? 8 : capacity_ * 2;
     T* items = std::allocator<T>().allocate(capacity);
     const std::size_t count = size_;
-    for (std::size_t i = 0; i < count; ++i) {
-      std::construct_at(items + i, std::move(items_[first_]));
-      drop_front();
+    std::size_t moved = 0;
+    try {
+      for (; moved < count; ++moved)
+        std::construct_at(items + moved, std::move(items_[(first_ + moved) & (capacity_ - 1)]));
+    } catch (...) {
+      std::destroy_n(items, moved);
+      std::allocator<T>().deallocate(items, capacity);
+      throw;
     }
+    while (size_ != 0) drop_front();
     release();
     items_ = items;
     first_ = 0;

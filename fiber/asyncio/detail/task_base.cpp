@@ -7,8 +7,9 @@
 #include <atomic>
 #include <charconv>
 #include <iterator>
-#include <sstream>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include <cxxabi.h>
 
@@ -71,9 +72,15 @@ void TaskBase::consume() {
 
 FIBER_INLINE fiber::detail::GreenletThread& TaskBase::bind(LoopObject& loop) {
   set_loop(&loop);
+  using fiber::detail::GreenletObject;
+  const bool inside = loop.hub != nullptr;
   fiber::detail::GreenletThread& thread =
-      loop.hub != nullptr ? *loop.greenlets : fiber::detail::greenlet_thread();
-  greenlet_.emplace(thread, this);
+      inside ? *loop.greenlets : fiber::detail::greenlet_thread();
+  // One that is made outside may yet pass to the thread on which the loop will run.
+  greenlet_.emplace(
+      thread, this,
+      inside ? GreenletObject::Listed::at_once : GreenletObject::Listed::when_started);
+  if (!inside) loop.made_outside_ = true;
   greenlet_->refs = 1;  // the task's own
   fiber::detail::GreenletObject* parent = loop.root != nullptr ? loop.root : thread.current;
   ++parent->refs;
@@ -149,29 +156,50 @@ std::string TaskBase::get_name() const {
   return name_ ? *name_ : "Task-" + std::to_string(number_);
 }
 
+// Goes down a chain of tasks that await each other, of whatever length, to what the last one
+// awaits.
 bool TaskBase::cancel(std::string message) {
   if (done()) {
     log_traceback_ = false;
     return false;
   }
-  ++cancel_requests_;
-  if (loop_->debug) [[unlikely]]
-    if (ObjectRegistry::Record* record = loop_->registry()->find(this))
-      record->cancelled = Origin::here();
-  if (waiting_on_ != nullptr) {
-    if (in_cancel_)
+  struct Chain {
+    TaskBase* first;
+    std::size_t length = 0;
+    ~Chain() {
+      TaskBase* task = first;
+      while (length != 0) {
+        task->in_cancel_ = false;
+        if (--length != 0) task = static_cast<TaskBase*>(task->waiting_on_);
+      }
+    }
+  } chain{this};
+  TaskBase* task = this;
+  for (;;) {
+    ++task->cancel_requests_;
+    if (task->loop_->debug) [[unlikely]]
+      if (ObjectRegistry::Record* record = task->loop_->registry()->find(task))
+        record->cancelled = Origin::here();
+    FutureBase* awaited = task->waiting_on_;
+    if (awaited == nullptr) break;
+    if (task->in_cancel_)
       throw RuntimeError("Task " + repr() +
-                         " cannot be cancelled: it waits for itself, by way of "
-                         "what it awaits");
-    struct InCancel {
-      bool& flag;
-      explicit InCancel(bool& f) : flag(f) { flag = true; }
-      ~InCancel() { flag = false; }
-    } const in_cancel(in_cancel_);
-    if (waiting_on_->cancel(message)) return true;
+                         " cannot be cancelled: it waits for itself, by way of what it awaits");
+    task->in_cancel_ = true;
+    ++chain.length;
+    if (!awaited->is_task()) {
+      if (awaited->cancel(message)) return true;
+      break;
+    }
+    if (awaited->done()) {
+      awaited->set_log_traceback(false);
+      break;
+    }
+    task = static_cast<TaskBase*>(awaited);
   }
-  must_cancel_ = true;
-  cancel_message_ = message.empty() ? nullptr : std::make_unique<std::string>(std::move(message));
+  task->must_cancel_ = true;
+  task->cancel_message_ =
+      message.empty() ? nullptr : std::make_unique<std::string>(std::move(message));
   return true;
 }
 
@@ -291,32 +319,55 @@ void TaskBase::ended() noexcept {
   release();
 }
 
+// The same for a chain of any length.
 std::string TaskBase::repr() const {
-  if (in_repr_) return "...";  // as CPython, for what waits for itself
-  struct InRepr {
-    bool& flag;
-    explicit InRepr(bool& f) : flag(f) { flag = true; }
-    ~InRepr() { flag = false; }
-  } const in_repr(in_repr_);
-  std::ostringstream text;
-  text << "<Task ";
-  if (!done() && cancel_requests_ > 0)
-    text << "cancelling";
-  else if (!done())
-    text << "pending";
-  else
-    text << (cancelled() ? "cancelled" : "finished");
-  text << " name='" << get_name() << "' coro=<" << coroutine_name_ << "()"
-       << (done() ? " done" : " running") << ">";
-  if (!done() && waiting_on_ != nullptr) text << " wait_for=" << waiting_on_->repr();
+  struct Chain {
+    const TaskBase* first;
+    std::vector<std::string> ends = {};  // what follows the text of the next
+    ~Chain() {
+      const TaskBase* task = first;
+      for (std::size_t left = ends.size(); left != 0; --left) {
+        task->in_repr_ = false;
+        if (left != 1) task = static_cast<const TaskBase*>(task->waiting_on_);
+      }
+    }
+  } chain{this};
+  std::string text;
+  for (const TaskBase* task = this;; task = static_cast<const TaskBase*>(task->waiting_on_)) {
+    if (task->in_repr_) {
+      text += "...";  // as CPython, for what waits for itself
+      break;
+    }
+    text += task->repr_before_wait();
+    chain.ends.push_back(task->repr_after_wait());
+    task->in_repr_ = true;
+    if (task->done() || task->waiting_on_ == nullptr) break;
+    text += " wait_for=";
+    if (!task->waiting_on_->is_task()) {
+      text += task->waiting_on_->repr();
+      break;
+    }
+  }
+  for (auto end = chain.ends.rbegin(); end != chain.ends.rend(); ++end) text += *end;
+  return text;
+}
+
+std::string TaskBase::repr_before_wait() const {
+  const char* state = cancelled() ? "cancelled" : "finished";
+  if (!done()) state = cancel_requests_ > 0 ? "cancelling" : "pending";
+  return "<Task " + std::string(state) + " name='" + get_name() + "' coro=<" + coroutine_name_ +
+         "()" + (done() ? " done" : " running") + ">";
+}
+
+std::string TaskBase::repr_after_wait() const {
+  std::string text;
   if (!done()) {
     std::size_t count = 0;
     for (const Callback* at = first_; at != nullptr; at = at->next) ++count;
-    if (count != 0) text << " cb=[" << count << "]";
+    if (count != 0) text += " cb=[" + std::to_string(count) + "]";
   }
-  if (done() && exception_ && !cancelled()) text << " exception=" << fiber::repr(exception_);
-  text << created_at() << ">";
-  return text.str();
+  if (done() && exception_ && !cancelled()) text += " exception=" + fiber::repr(exception_);
+  return text + created_at() + ">";
 }
 
 void refuse_await() {

@@ -15,8 +15,8 @@
 namespace fiber::asyncio::detail {
 
 struct TaskGreenlet final : fiber::detail::GreenletObject {
-  TaskGreenlet(fiber::detail::GreenletThread& thread, TaskBase* owner)
-      : GreenletObject(thread), task(owner) {
+  TaskGreenlet(fiber::detail::GreenletThread& thread, TaskBase* owner, Listed listed)
+      : GreenletObject(thread, listed), task(owner) {
     is_task = true;
   }
   void dispose() noexcept override;
@@ -117,6 +117,10 @@ class FIBER_API TaskBase : public FutureBase {
   // Suspends until `future` is done. Throws CancelledError.
   FIBER_INLINE void wait(FutureBase* future);
   [[noreturn]] void throw_cancelled();
+  // After a call that may have let the loop end.
+  void check_abandoned() {
+    if (abandoned_) [[unlikely]] throw_cancelled();
+  }
 
   TaskBase* previous_task = nullptr;  // in the loop's list
   TaskBase* next_task = nullptr;
@@ -126,6 +130,8 @@ class FIBER_API TaskBase : public FutureBase {
   friend struct DebuggerFields;
   friend struct TaskGreenlet;
 
+  std::string repr_before_wait() const;
+  std::string repr_after_wait() const;
   void wait_slow(FutureBase* future);
   void check_awakening(FutureBase* future);
   void unreferenced() noexcept override;

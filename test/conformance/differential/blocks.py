@@ -125,7 +125,12 @@ async def afor(run, frame, statement, details):
             if flow is not None or str(count) == limit:
                 break
     finally:
-        await generator.aclose()
+        try:
+            await generator.aclose()
+        finally:
+            # An exception refers to this frame, and the loop's end takes longer for each generator
+            # that it ran and that is still there, be it exhausted.
+            del generator
     return flow
 
 

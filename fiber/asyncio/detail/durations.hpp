@@ -1,0 +1,51 @@
+// Times of any size as the loop counts them: nanoseconds in 64 bits, which last for 292 years. What
+// is longer lasts as long as that; nothing overflows.
+#pragma once
+
+#include <fiber/exceptions.hpp>
+
+#include <chrono>
+#include <cmath>
+#include <concepts>
+#include <cstdint>
+#include <ratio>
+#include <utility>
+
+namespace fiber::asyncio::detail {
+
+// Limits of deadlines: INT64_MAX stands for "never", and differences are to fit too.
+inline constexpr std::int64_t kLatest = INT64_MAX - 1;
+inline constexpr std::int64_t kEarliest = INT64_MIN / 2;
+
+constexpr std::int64_t bounded(std::int64_t when) noexcept {
+  return when > kLatest ? kLatest : when < kEarliest ? kEarliest : when;
+}
+
+// `now` is not negative.
+constexpr std::int64_t deadline_after(std::int64_t now, std::int64_t delay) noexcept {
+  return delay > kLatest - now ? kLatest : bounded(now + delay);
+}
+
+// Throws ValueError for what is not a number.
+template <class Rep, class Period>
+constexpr std::int64_t to_nanoseconds(std::chrono::duration<Rep, Period> time) {
+  using std::chrono::nanoseconds;
+  if constexpr (std::chrono::treat_as_floating_point_v<Rep>) {
+    const double count = std::chrono::duration<double, std::nano>(time).count();
+    if (std::isnan(count)) throw ValueError("Invalid delay: NaN (not a number)");
+    if (count > 9e18) return kLatest;
+    if (count < -4e18) return kEarliest;
+    return static_cast<std::int64_t>(count);
+  } else {
+    if constexpr (std::integral<Rep> && std::ratio_greater_v<Period, std::nano>) {
+      using Wide = std::chrono::duration<std::int64_t, Period>;
+      constexpr auto kMost = std::chrono::duration_cast<Wide>(nanoseconds(kLatest)).count();
+      constexpr auto kLeast = std::chrono::duration_cast<Wide>(nanoseconds(kEarliest)).count();
+      if (std::cmp_greater(time.count(), kMost)) return kLatest;
+      if (std::cmp_less(time.count(), kLeast)) return kEarliest;
+    }
+    return std::chrono::duration_cast<nanoseconds>(time).count();
+  }
+}
+
+}  // namespace fiber::asyncio::detail
