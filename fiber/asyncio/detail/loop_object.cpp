@@ -304,6 +304,12 @@ void LoopObject::close() {
   executor_shutdown_called = true;
   if (const auto executor = std::exchange(default_executor, nullptr))
     executor->shutdown({.wait = false});
+  std::vector<HandleObject*> late;  // what the end of others has brought
+  {
+    const std::lock_guard lock(post_mutex_);
+    late.swap(posts_);
+  }
+  for (HandleObject* handle : late) handle->release();
   release();
 }
 
