@@ -140,36 +140,67 @@ auto to_thread(F&& function, Args&&... args) {
       });
 }
 
+namespace detail {
+
+// Hands the end of a task to a concurrent future. A loop that is closed drops it uncalled: then the
+// future is cancelled, for nobody else will end it.
+template <class T>
+class Delivery {
+ public:
+  explicit Delivery(concurrent::futures::Future<T> to) : to_(std::move(to)) {}
+  Delivery(Delivery&& other) noexcept
+      : to_(std::move(other.to_)), due_(std::exchange(other.due_, false)) {}
+  Delivery& operator=(Delivery&&) = delete;
+  ~Delivery() {
+    if (due_) to_.cancel();
+  }
+
+  void operator()(const Future<T>& done) {
+    due_ = false;
+    if (done.cancelled()) to_.cancel();
+    if (!to_.set_running_or_notify_cancel()) return;
+    if (std::exception_ptr error = done.exception())
+      to_.set_exception(std::move(error));
+    else if constexpr (std::is_void_v<T>)
+      to_.set_result();
+    else
+      to_.set_result(std::move(done.result()));
+  }
+  void fail(std::exception_ptr error) {
+    due_ = false;
+    if (to_.set_running_or_notify_cancel()) to_.set_exception(std::move(error));
+  }
+
+ private:
+  concurrent::futures::Future<T> to_;
+  bool due_ = true;
+};
+
+}  // namespace detail
+
 // Runs a coroutine in the loop of another thread; the future's result() waits for it. Cancelling
-// the future cancels the task. Pass a coroutine object by std::move, or a callable.
+// the future cancels the task; it is cancelled itself if the loop is closed before. Pass a
+// coroutine object by std::move, or a callable.
 template <class A>
   requires(!std::is_lvalue_reference_v<A> || std::invocable<std::decay_t<A>&>)
 auto run_coroutine_threadsafe(A&& coroutine, const EventLoop& loop) {
   auto object = detail::as_coroutine(std::forward<A>(coroutine));
   using T = typename decltype(object)::result_type;
   concurrent::futures::Future<T> result;
-  loop.call_soon_threadsafe([object = std::move(object), result, loop]() mutable {
+  loop.call_soon_threadsafe([object = std::move(object), result, loop,
+                             delivery = detail::Delivery<T>(result)]() mutable {
     Task<T> task;
     try {
       task = loop.create_task(std::exchange(object, {}));
     } catch (...) {  // of a task factory: whoever waits must learn of it
-      if (result.set_running_or_notify_cancel()) result.set_exception(std::current_exception());
+      delivery.fail(std::current_exception());
       throw;
     }
     auto* cancel = detail::new_external(&loop.object(), [task] { task.cancel(); });
     result.add_done_callback([cancel](const concurrent::futures::Future<T>& done) {
       detail::post_or_drop(cancel, done.cancelled());
     });
-    task.add_done_callback([result](const Future<T>& done) {
-      if (done.cancelled()) result.cancel();
-      if (!result.set_running_or_notify_cancel()) return;
-      if (std::exception_ptr error = done.exception())
-        result.set_exception(std::move(error));
-      else if constexpr (std::is_void_v<T>)
-        result.set_result();
-      else
-        result.set_result(std::move(done.result()));
-    });
+    task.add_done_callback(std::move(delivery));
   });
   return result;
 }

@@ -213,6 +213,9 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   GreenletObject* current;
   GreenletObject* main;
   std::shared_ptr<trace_function> trace;
+  // For the layer that schedules greenlets: who takes the outcome of one whose parent waits. Null
+  // if there is nobody.
+  GreenletObject* (*heir)() noexcept = nullptr;
   GreenletObject* live_head = nullptr;  // newest first
   long live_objects = 0;  // made here or taken over, and not freed here
 

@@ -29,6 +29,12 @@ std::exception_ptr no_body(const char* what) {
       AttributeError(std::string("a greenlet without a body (run) cannot be ") + what));
 }
 
+[[noreturn]] void refuse_waiting(const GreenletObject* target) {
+  throw RuntimeError("greenlet '" + target->display_name() +
+                     "' is suspended in an await: only its event loop may continue it; complete "
+                     "what it waits for, or cancel its task");
+}
+
 bool is_exit(const std::exception_ptr& error) noexcept {
   try {
     std::rethrow_exception(error);
@@ -271,11 +277,14 @@ value GreenletThread::receive_slow() {
 }
 
 // Whom an outcome goes to that reached the dead `from`, or is what it ends with: the first of its
-// ancestors that lives. A pending one is started with it.
+// ancestors that lives. A pending one is started with it. One that waits cannot take it: then it
+// goes to whoever runs now, on whose behalf the dead one did.
 GreenletThread::Route GreenletThread::route(GreenletObject* from, Outcome& outcome) {
   for (GreenletObject* at = from->parent;;) {
     if (at == nullptr || at->owner.load(std::memory_order_relaxed) != this) return {main, false};
     if (at->state == GreenletState::dead || at->waiting) {
+      if (at->waiting && heir != nullptr)
+        if (GreenletObject* instead = heir()) return {instead, false};
       at = at->parent;
     } else if (at->state != GreenletState::pending) {
       return {at, false};
@@ -322,10 +331,7 @@ value GreenletThread::switch_slow(GreenletObject* target, value arguments) {
   const greenlet keep = has_returned_.load(std::memory_order_relaxed) ? greenlet(target) : nullptr;
   drain_inbox();
   check_thread(target);
-  if (target->waiting)
-    throw RuntimeError("greenlet '" + target->display_name() +
-                       "' is suspended in an await: only its event loop may continue it; complete "
-                       "what it waits for, or cancel its task");
+  if (target->waiting) refuse_waiting(target);
   return deliver_to(target, {std::move(arguments), nullptr}, "started");
 }
 
@@ -350,6 +356,7 @@ value GreenletThread::deliver_to(GreenletObject* target, Outcome outcome, const 
       return deliver({target, true}, std::move(outcome));
     case GreenletState::dead: {
       const Route to = route(target, outcome);
+      if (to.target->waiting) refuse_waiting(to.target);
       return deliver(to, std::move(outcome));
     }
     case GreenletState::suspended:
@@ -396,6 +403,11 @@ GreenletObject* GreenletThread::finish(GreenletObject* ended, Outcome outcome) {
   ended->state = GreenletState::dead;
   unlink(ended);
   if (std::exchange(ended->unkillable, false)) --ended->refs;
+  if (to.target->waiting) [[unlikely]] {
+    // All who could take it wait for their loop, which goes on.
+    if (outcome.error) unraisable(outcome.error, "Exception ignored in", ended);
+    outcome = Outcome();
+  }
   mail_ = std::move(outcome);
   origin_ = ended;
   current = to.target;

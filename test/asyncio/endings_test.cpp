@@ -180,6 +180,39 @@ TEST_CASE("a greenlet that waits for the loop in a task outlives its last handle
   }
 }
 
+TEST_CASE("a greenlet whose parent waits ends in the task, or the callback, that runs it") {
+  Trace trace;
+  run([&] {
+    const auto make = [&](const char* name, bool fails) {
+      return fiber::greenlet([&trace, name, fails] {
+        await(asyncio::sleep(1ms));
+        trace(name);
+        if (fails) throw fiber::ValueError(name);
+        return name;
+      });
+    };
+    fiber::greenlet good = make("good", false);
+    fiber::greenlet bad = make("bad", true);
+    const auto task = create_task([&] {
+      trace(good.switch_().as<std::string>(), " returned");
+      trace(thrown_by([&] { bad.switch_(); }));
+      trace(good.dead() && good.switch_(5).as<int>() == 5);
+    });
+    await(task);
+    fiber::greenlet plain([&] { trace("plain"); });
+    const auto done = asyncio::get_running_loop().create_future();
+    asyncio::get_running_loop().call_soon([&] {
+      plain.switch_();
+      trace("back in the callback");
+      done.set_result();
+    });
+    await(done);
+  });
+  CHECK(trace.take() ==
+        "[4] good | [4] good returned | [6] bad | [6] ValueError('bad') | [6] True | "
+        "[8] plain | [8] back in the callback");
+}
+
 // ThreadSanitizer looks who counts the references.
 TEST_CASE("the parent of a task's greenlet may have passed to another thread when the task dies") {
   run([] {

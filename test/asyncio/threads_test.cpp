@@ -98,6 +98,31 @@ TEST_CASE("a coroutine sent to a loop that is closed is an error of the sender")
   CHECK(thrown == "RuntimeError('Event loop is closed')");
 }
 
+TEST_CASE(
+    "a coroutine that its loop does not finish is cancelled for the thread that has sent it") {
+  Log log;
+  const asyncio::EventLoop loop = asyncio::new_event_loop();
+  loop.set_exception_handler([](const auto&, const auto&) {});
+  std::latch begun(1);
+  std::thread thread([&] { loop.run_forever(); });
+  auto waits = asyncio::run_coroutine_threadsafe(
+      [&] {
+        begun.count_down();
+        await(asyncio::sleep(1h));
+      },
+      loop);
+  begun.wait();
+  loop.call_soon_threadsafe([&] { loop.stop(); });
+  thread.join();
+  CHECK_FALSE(waits.done());
+  auto unstarted = asyncio::run_coroutine_threadsafe([] { return 5; }, loop);
+  loop.close();
+  CHECK(waits.cancelled());
+  CHECK(unstarted.cancelled());
+  CHECK(log.take() == "WARNING RuntimeWarning: coroutine 'coroutine' was never awaited");
+  CHECK(loop.object().futures_alive == 0);
+}
+
 TEST_CASE("an error of the task factory reaches the thread that has sent the coroutine") {
   std::string thrown, reported;
   asyncio::run([&] {

@@ -16,10 +16,22 @@ namespace {
 
 std::atomic<std::uint64_t> last_serial{0};
 
+// The task that runs, or the hub in a callback.
+fiber::detail::GreenletObject* who_runs() noexcept {
+  using fiber::detail::GreenletState;
+  LoopObject* loop = running().loop;
+  if (loop == nullptr) return nullptr;
+  fiber::detail::GreenletObject* object =
+      loop->current_task != nullptr ? loop->current_task->own_greenlet() : loop->root;
+  const GreenletState state = object->state;
+  const bool able = state == GreenletState::suspended || state == GreenletState::current;
+  return able && !object->waiting ? object : nullptr;
+}
+
 }  // namespace
 
 AsyncioThread& make_asyncio_thread(core::ThreadState& thread) {
-  fiber::detail::greenlet_thread();
+  fiber::detail::greenlet_thread().heir = who_runs;
   DebuggerFields::describe();
   auto* created = new AsyncioThread;
   thread.asyncio = created;
@@ -29,7 +41,9 @@ AsyncioThread& make_asyncio_thread(core::ThreadState& thread) {
 
 void AsyncioThread::thread_exits() noexcept {
   if (running != nullptr) running->thread_exits();
-  LoopObject::leave_thread(fiber::detail::greenlet_thread());
+  fiber::detail::GreenletThread& greenlets = fiber::detail::greenlet_thread();
+  LoopObject::leave_thread(greenlets);
+  greenlets.heir = nullptr;
   if (LoopObject* loop = std::exchange(set, nullptr)) loop->release();
   core::thread_state().asyncio = nullptr;
   delete this;
@@ -290,6 +304,12 @@ void LoopObject::close() {
   executor_shutdown_called = true;
   if (const auto executor = std::exchange(default_executor, nullptr))
     executor->shutdown({.wait = false});
+  std::vector<HandleObject*> late;  // what the end of others has brought
+  {
+    const std::lock_guard lock(post_mutex_);
+    late.swap(posts_);
+  }
+  for (HandleObject* handle : late) handle->release();
   release();
 }
 
