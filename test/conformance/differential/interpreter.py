@@ -29,7 +29,9 @@ class Frame:
 
 def forget_frames(error):
     """Frames would keep tasks alive that nobody refers to any more, and with them their reports."""
-    while error is not None:
+    seen = set()  # what is raised again and again may be its own cause, by way of others
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
 
