@@ -114,7 +114,7 @@ class FIBER_API GreenletObject {
 
   GreenletObject* parent = nullptr;  // counted; null for main
   std::uint32_t returned = 0;        // references in the owner's inbox
-  std::uint32_t stack_kib = 0;       // asked for
+  std::uint32_t stack_code = 0;      // see stack_size()
   GreenletObject* next_returned = nullptr;
   core::Stack* stack = nullptr;
   std::unique_ptr<Run> run;
@@ -131,11 +131,16 @@ class FIBER_API GreenletObject {
     return *reinterpret_cast<const greenlet*>(borrowed_);
   }
 
-  // Bytes. More than 32 bits of KiB can hold is more than can be had, too.
-  std::size_t stack_size() const noexcept { return std::size_t{stack_kib} * 1024; }
+  // Bytes that were asked for. Kept in four bytes: from 2 GiB on in KiB.
+  std::size_t stack_size() const noexcept {
+    return (stack_code & kInKib) == 0 ? stack_code : std::size_t{stack_code & ~kInKib} * 1024;
+  }
   void stack_size(std::size_t bytes) noexcept {
-    const std::size_t kib = bytes / 1024 + (bytes % 1024 != 0);
-    stack_kib = kib > UINT32_MAX ? UINT32_MAX : static_cast<std::uint32_t>(kib);
+    if (bytes < kInKib)
+      stack_code = static_cast<std::uint32_t>(bytes);
+    else  // what does not fit is more than any stack may have
+      stack_code =
+          kInKib | static_cast<std::uint32_t>(bytes / 1024 < kInKib ? bytes / 1024 : kInKib - 1);
   }
 
   long references() const noexcept {
@@ -148,6 +153,8 @@ class FIBER_API GreenletObject {
   bool give_up_last() noexcept;
 
  private:
+  static constexpr std::uint32_t kInKib = std::uint32_t{1} << 31;
+
   alignas(void*) std::byte borrowed_[sizeof(void*)];
 };
 
