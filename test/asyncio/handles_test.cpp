@@ -45,6 +45,40 @@ TEST_CASE("a timer tells its deadline, and is called when it has come, not befor
         "[2] past 100004 | [3] a nanosecond early | [4] at 100005 | [5] later 100010");
 }
 
+TEST_CASE("of many timers those that have come are called in the order of their deadlines") {
+  constexpr int kCount = 1000;
+  std::vector<int> called, expected;
+  std::vector<asyncio::TimerHandle> handles;
+  const asyncio::EventLoop loop = asyncio::new_event_loop();
+  const asyncio::testing::VirtualClock clock(0s);
+  clock.attach(loop);
+  loop.run_until_complete([&] {
+    // Many deadlines, each of them some four times, in no order.
+    const auto deadline = [](int i) { return std::chrono::milliseconds(i * 7919 % 251); };
+    for (int i = 0; i < kCount; ++i)
+      handles.push_back(loop.call_at(deadline(i), [&, i] { called.push_back(i); }));
+    for (int i = 0; i < kCount; i += 3) handles[static_cast<std::size_t>(i)].cancel();
+    for (int i = 0; i < kCount; ++i)
+      if (i % 3 != 0) expected.push_back(i);
+    std::stable_sort(expected.begin(), expected.end(),
+                     [&](int a, int b) { return deadline(a) < deadline(b); });
+    // Few, most, few again, and the rest.
+    for (const auto time : {5ms, 200ms, 203ms, 250ms}) {
+      clock.advance(time - loop.time());
+      turns(2);
+      const auto come = std::find_if(expected.begin(), expected.end(),
+                                     [&](int i) { return deadline(i) > time; });
+      CHECK(called == std::vector<int>(expected.begin(), come));
+      // One that is left is still found when it is cancelled.
+      if (come == expected.end()) continue;
+      handles[static_cast<std::size_t>(expected.back())].cancel();
+      expected.pop_back();
+    }
+  });
+  loop.close();
+  CHECK(called == expected);
+}
+
 TEST_CASE("a cancelled timer is not called; cancelling twice, or after the call, does nothing") {
   Trace trace;
   run([&] {

@@ -5,7 +5,10 @@
 #include <doctest/doctest.h>
 
 #include <csignal>
+#include <cstdio>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -54,6 +57,28 @@ TEST_CASE("an overflow is reported in any thread, and where guards are made by m
   });
   CHECK(ended.errors == report("'deep'", 256));
   CHECK(ended.status == 128 + SIGSEGV);
+}
+
+TEST_CASE("an overflow is reported on whichever of many stacks it comes") {
+  const auto ended = run_forked([] {
+    std::vector<greenlet> all;
+    for (int i = 0; i < 1000; ++i)
+      all.emplace_back([] {
+        getcurrent().parent().switch_();
+        overflow();
+      });
+    for (const greenlet& each : all) each.switch_();
+    // Each of them dies for itself.
+    for (int i : {0, 1, 63, 500, 777, 998, 999}) {
+      const auto one = run_forked([&] { all[static_cast<std::size_t>(i)].switch_(); });
+      if (one.errors != report("an unnamed fiber", 256))
+        std::printf("%d: %s", i, one.errors.c_str());
+    }
+    std::puts("done");
+    std::fflush(stdout);
+    ::_exit(0);
+  });
+  CHECK(ended.out() == "done\n");
 }
 
 TEST_CASE("the report names the greenlet that overflowed, not one that it switched to") {
