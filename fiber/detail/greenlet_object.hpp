@@ -50,6 +50,19 @@ struct WeakBlock;
 class Run {
  public:
   virtual ~Run() = default;
+  static void* operator new(std::size_t size) {
+    return core::allocate_block(size, std::align_val_t(__STDCPP_DEFAULT_NEW_ALIGNMENT__));
+  }
+  static void* operator new(std::size_t size, std::align_val_t alignment) {
+    return core::allocate_block(size, alignment);
+  }
+  static void operator delete(void* memory, std::size_t size) noexcept {
+    core::release_block(memory, size, std::align_val_t(__STDCPP_DEFAULT_NEW_ALIGNMENT__));
+  }
+  static void operator delete(void* memory, std::size_t size,
+                              std::align_val_t alignment) noexcept {
+    core::release_block(memory, size, alignment);
+  }
   virtual value call(value arguments) = 0;
 };
 
@@ -262,6 +275,7 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   value deliver_to(GreenletObject* target, Outcome outcome, const char* what);
   Route route(GreenletObject* from, Outcome& outcome);
   GreenletObject* finish(GreenletObject* ended, Outcome outcome);
+  static void fetch_ahead(const GreenletObject* ended) noexcept;
   void call_trace(const char* event, GreenletObject* origin, GreenletObject* target);
   void check_thread(GreenletObject* target);
   bool descends(const GreenletObject* at, const GreenletObject* object) noexcept;

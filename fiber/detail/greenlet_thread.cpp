@@ -383,6 +383,18 @@ void GreenletThread::entry(void* object) {
   }
 }
 
+// Where many greenlets end, they often do so in the order in which they started: the frames of the
+// one after the next are asked for, which nobody may have looked at for long.
+void GreenletThread::fetch_ahead(const GreenletObject* ended) noexcept {
+  const GreenletObject* next = ended->previous_live;
+  if (next == nullptr || (next = next->previous_live) == nullptr) return;
+  const auto* frames = static_cast<const std::byte*>(next->context.sp);
+  __builtin_prefetch(frames);
+  __builtin_prefetch(frames + core::kCacheLine);
+  __builtin_prefetch(frames + 2 * core::kCacheLine);
+  __builtin_prefetch(frames + 3 * core::kCacheLine);
+}
+
 // Hands the outcome over and leaves for good, unless a pending parent is to run: it takes over the
 // stack, and is returned.
 GreenletObject* GreenletThread::finish(GreenletObject* ended, Outcome outcome) {
@@ -401,6 +413,7 @@ GreenletObject* GreenletThread::finish(GreenletObject* ended, Outcome outcome) {
     }
   }
   ended->state = GreenletState::dead;
+  fetch_ahead(ended);
   unlink(ended);
   if (std::exchange(ended->unkillable, false)) --ended->refs;
   if (to.target->waiting) [[unlikely]] {
