@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <random>
 #include <stdexcept>
@@ -104,22 +105,36 @@ void generators() {
     if (item >= 0 && --left == 0) break;
 }
 
+struct Directory {
+  Directory() {
+    if (::mkdtemp(name.data()) == nullptr) std::abort();
+  }
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+  ~Directory() { std::filesystem::remove_all(name); }
+  std::string name = std::filesystem::temp_directory_path() / "fiber-soak-XXXXXX";
+};
+
+// Not TCP: its closed connections keep their ports for a minute, until the kernel finds none.
 void sockets() {
-  const auto server = await(asyncio::start_server(
+  static const Directory directory;
+  static long number = 0;
+  const std::string path = directory.name + "/" + std::to_string(++number);
+  const auto server = await(asyncio::start_unix_server(
       [](asyncio::StreamReader reader, asyncio::StreamWriter writer) {
         writer.write(await(reader.readline()));
         await(writer.drain());
         writer.close();
       },
-      "127.0.0.1", 0));
-  auto [reader, writer] =
-      await(asyncio::open_connection("127.0.0.1", server.sockets().front().port()));
+      path));
+  auto [reader, writer] = await(asyncio::open_unix_connection(path));
   writer.write("hello\n");
   if (await(reader.readline()) != "hello\n") std::abort();
   writer.close();
   await(writer.wait_closed());
   server.close();
   await(server.wait_closed());
+  std::filesystem::remove(path);
 }
 
 void greenlets() {
