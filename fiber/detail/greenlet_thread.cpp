@@ -389,6 +389,7 @@ void GreenletThread::fetch_ahead(const GreenletObject* ended) noexcept {
   const GreenletObject* next = ended->previous_live;
   if (next == nullptr || (next = next->previous_live) == nullptr) return;
   const auto* frames = static_cast<const std::byte*>(next->context.sp);
+  if (frames == nullptr) return;  // has never left its stack
   __builtin_prefetch(frames);
   __builtin_prefetch(frames + core::kCacheLine);
   __builtin_prefetch(frames + 2 * core::kCacheLine);
