@@ -275,7 +275,7 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   value deliver_to(GreenletObject* target, Outcome outcome, const char* what);
   Route route(GreenletObject* from, Outcome& outcome);
   GreenletObject* finish(GreenletObject* ended, Outcome outcome);
-  static void fetch_ahead(const GreenletObject* ended) noexcept;
+  void fetch_ahead(const GreenletObject* ended) const noexcept;
   void call_trace(const char* event, GreenletObject* origin, GreenletObject* target);
   void check_thread(GreenletObject* target);
   bool descends(const GreenletObject* at, const GreenletObject* object) noexcept;

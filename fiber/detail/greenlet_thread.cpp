@@ -383,17 +383,25 @@ void GreenletThread::entry(void* object) {
   }
 }
 
-// Where many greenlets end, they often do so in the order in which they started: the frames of the
-// one after the next are asked for, which nobody may have looked at for long.
-void GreenletThread::fetch_ahead(const GreenletObject* ended) noexcept {
-  const GreenletObject* next = ended->previous_live;
-  if (next == nullptr || (next = next->previous_live) == nullptr) return;
-  const auto* frames = static_cast<const std::byte*>(next->context.sp);
-  if (frames == nullptr) return;  // has never left its stack
-  __builtin_prefetch(frames);
-  __builtin_prefetch(frames + core::kCacheLine);
-  __builtin_prefetch(frames + 2 * core::kCacheLine);
-  __builtin_prefetch(frames + 3 * core::kCacheLine);
+// Where many greenlets end, they often do so in the order in which they started, and nobody may have
+// looked at them for long. What ending one touches is asked for while those before it end: the
+// object first, then what it points to.
+FIBER_INLINE void GreenletThread::fetch_ahead(const GreenletObject* ended) const noexcept {
+  constexpr long kMany = 1024;  // fewer are in the processor's caches anyway
+  if (live_objects < kMany) return;
+  const GreenletObject* at = ended;
+  for (int distance = 0; distance < 2; ++distance)
+    if ((at = at->previous_live) == nullptr) return;
+  if (const auto* frames = static_cast<const std::byte*>(at->context.sp)) {
+    __builtin_prefetch(at->run.get(), 0);
+    for (std::size_t line = 0; line < 4; ++line)
+      __builtin_prefetch(frames + line * core::kCacheLine, 0);
+  }
+  for (int distance = 0; distance < 2; ++distance)
+    if ((at = at->previous_live) == nullptr) return;
+  const auto* object = reinterpret_cast<const std::byte*>(at);
+  for (std::size_t line = 0; line < 3; ++line)
+    __builtin_prefetch(object + line * core::kCacheLine, 0);
 }
 
 // Hands the outcome over and leaves for good, unless a pending parent is to run: it takes over the
