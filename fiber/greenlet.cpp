@@ -79,29 +79,30 @@ void reject_arguments(const value& arguments) {
 
 greenlet::greenlet() : greenlet(std::unique_ptr<detail::Run>()) {}
 
-greenlet::greenlet(std::unique_ptr<detail::Run> run)
-    : greenlet(std::move(run), greenlet_options{}) {}
-
 greenlet::greenlet(const greenlet_options& options)
     : greenlet(std::unique_ptr<detail::Run>(), options) {}
 
-greenlet::greenlet(std::unique_ptr<detail::Run> run, const greenlet_options& options) {
+greenlet::greenlet(std::unique_ptr<detail::Run> run) {
   detail::GreenletThread& thread = detail::greenlet_thread();
   thread.drain_inbox();
-  detail::GreenletObject* parent =
-      options.parent.object_ != nullptr ? options.parent.object_ : thread.current;
-  if (parent->owner.load(std::memory_order_relaxed) != &thread)
-    throw ValueError("parent cannot be on a different thread");
-  auto name = options.name.empty() ? nullptr : std::make_unique<std::string>(options.name);
-  auto object = std::make_unique<detail::GreenletObject>(
-      thread, detail::GreenletObject::Listed::when_started);
-  object->run = std::move(run);
-  if (options.stack_size != 0) object->stack_size(options.stack_size);
-  object->name = std::move(name);
-  retain(parent);
-  object->parent = parent;
-  object->refs = 1;
-  object_ = object.release();
+  object_ = new detail::GreenletObject(thread, detail::GreenletObject::Listed::when_started);
+  object_->refs = 1;
+  object_->run = std::move(run);
+  object_->parent = thread.current;
+  ++thread.current->refs;
+}
+
+greenlet::greenlet(std::unique_ptr<detail::Run> run, const greenlet_options& options)
+    : greenlet(std::move(run)) {
+  if (options.parent.object_ != nullptr) {
+    if (options.parent.object_->owner.load(std::memory_order_relaxed) !=
+        object_->owner.load(std::memory_order_relaxed))
+      throw ValueError("parent cannot be on a different thread");
+    retain(options.parent.object_);
+    release(std::exchange(object_->parent, options.parent.object_));
+  }
+  if (options.stack_size != 0) object_->stack_size(options.stack_size);
+  if (!options.name.empty()) object_->name = std::make_unique<std::string>(options.name);
 }
 
 greenlet::greenlet(detail::GreenletObject* object) noexcept : object_(object) {

@@ -5,10 +5,9 @@
 #include <fiber/core/thread_state.hpp>
 
 namespace fiber::core {
-namespace {
 
-// The first frame of every fiber. It never returns and nothing unwinds through it.
-FIBER_SWITCHES_STACK void entry(Context* origin) {
+// It never returns and nothing unwinds through it.
+FIBER_SWITCHES_STACK void first_frame(Context* origin) {
   FIBER_FIRST_FRAME;
   ThreadState& thread = *tls_thread_state;
   sanitizer::arrive(thread.stack, origin->stack);
@@ -16,23 +15,6 @@ FIBER_SWITCHES_STACK void entry(Context* origin) {
   run_errands(thread, {origin, &unused});
   thread.start_function(thread.start_argument);
   __builtin_unreachable();
-}
-
-}  // namespace
-
-FIBER_SWITCHES_STACK void start_context(Context& from, Stack* stack, StartFunction function,
-                                        void* argument) noexcept {
-  ThreadState& thread = *tls_thread_state;
-  save(thread, from);
-  Stack* own = thread.stack;
-  thread.start_function = function;
-  thread.start_argument = argument;
-  thread.stack = stack;
-  sanitizer::leave(own, stack, false);
-  const Arrival arrival = jump(from, fresh<entry>(stack));
-  sanitizer::arrive(own, arrival.origin->stack);
-  restore(thread, *arrival.self);
-  run_errands(thread, arrival);
 }
 
 FIBER_SWITCHES_STACK void exit_context(const Context& to) noexcept {
@@ -58,7 +40,7 @@ FIBER_SWITCHES_STACK void exit_to_start(Stack* stack, StartFunction function,
   thread.start_argument = argument;
   thread.stack = stack;
   sanitizer::leave(own, stack, true);
-  jump(thread.departed, fresh<entry>(stack));
+  jump(thread.departed, fresh<first_frame>(stack));
   __builtin_unreachable();
 }
 

@@ -53,11 +53,6 @@ struct Arrival {
 
 using StartFunction = void (*)(void* argument);
 
-// Leaves `from` and calls `function(argument)` at the top of a fresh stack. The function must end
-// by exit_context; it starts with no exception caught or in flight.
-FIBER_API void start_context(Context& from, Stack* stack, StartFunction function,
-                             void* argument) noexcept;
-
 // Leaves the running fiber for good: its stack returns to the pool once `to` runs.
 [[noreturn]] FIBER_API void exit_context(const Context& to) noexcept;
 

@@ -51,4 +51,23 @@ FIBER_INLINE void switch_context(ThreadState& thread, Context& from, const Conte
   run_errands(thread, arrival);
 }
 
+// The first frame of every fiber: calls the start function.
+FIBER_API void first_frame(Context* origin);
+
+// Leaves `from` and calls `function(argument)` at the top of a fresh stack. The function must end
+// by exit_context; it starts with no exception caught or in flight.
+FIBER_INLINE void start_context(ThreadState& thread, Context& from, Stack* stack,
+                                StartFunction function, void* argument) noexcept {
+  save(thread, from);
+  Stack* own = thread.stack;
+  thread.start_function = function;
+  thread.start_argument = argument;
+  thread.stack = stack;
+  sanitizer::leave(own, stack, false);
+  const Arrival arrival = jump(from, fresh<first_frame>(stack));
+  sanitizer::arrive(own, arrival.origin->stack);
+  restore(thread, *arrival.self);
+  run_errands(thread, arrival);
+}
+
 }  // namespace fiber::core

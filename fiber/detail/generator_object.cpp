@@ -165,7 +165,7 @@ bool GeneratorObject::ask(Request request) {
       throw TypeError("can't send non-None value to a just-started generator");
     prepare_start();
     pair_with(this);
-    core::start_context(caller, stack, &GeneratorObject::entry, this);
+    core::start_context(state, caller, stack, &GeneratorObject::entry, this);
   } else {
     const auto [last, at_yield] = claim(this, request.thrown);
     ready = kNotReady;
@@ -301,7 +301,7 @@ void GeneratorObject::delegate_to(GeneratorObject* inner) {
     inner->delegator = this;
     delegate = inner;
     if (yieldable == nullptr) inner->yieldable = nullptr;
-    core::start_context(context, inner->stack, &GeneratorObject::entry, inner);
+    core::start_context(state, context, inner->stack, &GeneratorObject::entry, inner);
   } else {
     const auto [last, at_yield] = inner->claim(top, nullptr);
     inner->delegator = this;

@@ -271,6 +271,7 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
 
   value receive_slow();
   value switch_slow(GreenletObject* target, value arguments);
+  value start(GreenletObject* target, core::Stack* stack);
   value deliver(Route route, Outcome outcome);
   value deliver_to(GreenletObject* target, Outcome outcome, const char* what);
   Route route(GreenletObject* from, Outcome& outcome);

@@ -299,6 +299,20 @@ GreenletThread::Route GreenletThread::route(GreenletObject* from, Outcome& outco
   }
 }
 
+// Inline, as the switch is: the fewer functions return after it, the better.
+FIBER_INLINE value GreenletThread::start(GreenletObject* target, core::Stack* stack) {
+  GreenletObject* from = current;
+  target->stack = stack;
+  target->started = true;
+  link(target);
+  target->state = GreenletState::current;
+  from->state = GreenletState::suspended;
+  origin_ = from;
+  current = target;
+  core::start_context(thread, from->context, stack, &GreenletThread::entry, target);
+  return receive();
+}
+
 // Started with an exception, a pending greenlet meets it before its body and dies of it.
 value GreenletThread::deliver(Route to, Outcome outcome) {
   if (to.target == current) {
@@ -309,17 +323,7 @@ value GreenletThread::deliver(Route to, Outcome outcome) {
   if (to.start) {
     core::Stack* stack = thread.pool.allocate(to.target->stack_size());
     mail_ = std::move(outcome);
-    GreenletObject* from = current;
-    GreenletObject* target = to.target;
-    target->stack = stack;
-    target->started = true;
-    link(target);
-    target->state = GreenletState::current;
-    from->state = GreenletState::suspended;
-    origin_ = from;
-    current = target;
-    core::start_context(from->context, stack, &GreenletThread::entry, target);
-    return receive();
+    return start(to.target, stack);
   }
   mail_ = std::move(outcome);
   leave_for(to.target);
@@ -327,6 +331,13 @@ value GreenletThread::deliver(Route to, Outcome outcome) {
 }
 
 value GreenletThread::switch_slow(GreenletObject* target, value arguments) {
+  if (target->state == GreenletState::pending && target->run != nullptr &&
+      target->owner.load(std::memory_order_relaxed) == this &&
+      !has_returned_.load(std::memory_order_relaxed)) [[likely]] {
+    core::Stack* stack = thread.pool.allocate(target->stack_size());
+    mail_.result = std::move(arguments);
+    return start(target, stack);
+  }
   // What returns from other threads may drop the handle that this call was made on.
   const greenlet keep = has_returned_.load(std::memory_order_relaxed) ? greenlet(target) : nullptr;
   drain_inbox();

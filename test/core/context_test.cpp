@@ -31,7 +31,7 @@ class Raw {
     if (std::exchange(started_, true))
       switch_context(thread_state(), outside_, inside_);
     else
-      start_context(outside_, stack_, &Raw::entry, this);
+      start_context(thread_state(), outside_, stack_, &Raw::entry, this);
   }
   void suspend() { switch_context(thread_state(), inside_, outside_); }
   std::string log;

@@ -80,8 +80,8 @@ std::string functions(const std::vector<FrameSummary>& frames) {
   return text;
 }
 
-bool is_entry(const FrameSummary& frame) {
-  return frame.name.find("::entry(fiber::core::Context*)") != std::string::npos;
+bool is_first_frame(const FrameSummary& frame) {
+  return frame.name.find("core::first_frame(fiber::core::Context*)") != std::string::npos;
 }
 
 }  // namespace
@@ -91,8 +91,8 @@ TEST_CASE("a suspended greenlet shows its frames, from its first one to where it
   g.switch_();
   const auto frames = extract_stack(g);
   CHECK(functions(frames) == "outermost() middle(double, char const*) innermost()");
-  CHECK(is_entry(frames.front()));
-  CHECK(std::count_if(frames.begin(), frames.end(), is_entry) == 1);
+  CHECK(is_first_frame(frames.front()));
+  CHECK(std::count_if(frames.begin(), frames.end(), is_first_frame) == 1);
   for (const FrameSummary& frame : frames) {
     CHECK(frame.address != nullptr);
     CHECK(frame.offset > 0);
@@ -141,7 +141,7 @@ TEST_CASE("a deep recursion shows whole") {
   CHECK(std::count_if(frames.begin(), frames.end(), [](const FrameSummary& frame) {
           return frame.name == "traceback_test::deep(int)";
         }) == 2001);
-  CHECK(is_entry(frames.front()));
+  CHECK(is_first_frame(frames.front()));
 }
 
 TEST_CASE("a greenlet that waits in a callback of a C library shows both") {
@@ -152,7 +152,7 @@ TEST_CASE("a greenlet that waits in a callback of a C library shows both") {
   g.switch_();
   const auto frames = extract_stack(g);
   CHECK(functions(frames) == "compare(void const*, void const*) innermost()");
-  CHECK(is_entry(frames.front()));
+  CHECK(is_first_frame(frames.front()));
 }
 
 TEST_CASE("a greenlet that waits in a destructor during unwinding shows what threw") {
@@ -169,7 +169,7 @@ TEST_CASE("a greenlet that waits in a destructor during unwinding shows what thr
   g.switch_();
   const auto frames = extract_stack(g);
   CHECK(functions(frames) == "innermost()");
-  CHECK(is_entry(frames.front()));
+  CHECK(is_first_frame(frames.front()));
   g.switch_();
   CHECK(g.dead());
 }
@@ -178,12 +178,12 @@ TEST_CASE("the current greenlet shows the frames above the call, and no more") {
   std::vector<FrameSummary> frames;
   greenlet([&] { frames = traceback_test::looks_at_itself(); }).switch_();
   CHECK(functions(frames) == "looks_at_itself()");
-  CHECK(is_entry(frames.front()));
+  CHECK(is_first_frame(frames.front()));
   CHECK(frames.back().name.rfind("traceback_test::looks_at_itself()", 0) == 0);
 
   frames = traceback_test::looks_at_itself();
   CHECK(functions(frames) == "looks_at_itself()");
-  CHECK(std::none_of(frames.begin(), frames.end(), is_entry));
+  CHECK(std::none_of(frames.begin(), frames.end(), is_first_frame));
 }
 
 TEST_CASE("main, suspended, shows the stack of its thread") {
@@ -193,7 +193,7 @@ TEST_CASE("main, suspended, shows the stack of its thread") {
   CHECK(functions(frames).empty());
   CHECK(std::any_of(frames.begin(), frames.end(),
                     [](const FrameSummary& frame) { return frame.name == "main"; }));
-  CHECK(std::none_of(frames.begin(), frames.end(), is_entry));
+  CHECK(std::none_of(frames.begin(), frames.end(), is_first_frame));
 }
 
 TEST_CASE("pending and dead greenlets have no frames, and a null handle is refused") {

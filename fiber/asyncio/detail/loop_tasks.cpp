@@ -52,7 +52,7 @@ void LoopObject::start_task(TaskBase* task) {
         greenlets->current = &fresh;
         current_task = task;
         if (parked == nullptr) {
-          core::start_context(from->context, stack, &LoopObject::task_main, this);
+          core::start_context(greenlets->thread, from->context, stack, &LoopObject::task_main, this);
         } else {
           parked_ = parked->next;
           --parked_count_;
