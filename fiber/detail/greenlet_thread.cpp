@@ -404,15 +404,15 @@ FIBER_INLINE void GreenletThread::fetch_ahead(const GreenletObject* ended) const
   for (int distance = 0; distance < 2; ++distance)
     if ((at = at->previous_live) == nullptr) return;
   if (const auto* frames = static_cast<const std::byte*>(at->context.sp)) {
-    __builtin_prefetch(at->run.get(), 0);
+    __builtin_prefetch(at->run.get());
     for (std::size_t line = 0; line < 4; ++line)
-      __builtin_prefetch(frames + line * core::kCacheLine, 0);
+      __builtin_prefetch(frames + line * core::kCacheLine);
   }
   for (int distance = 0; distance < 2; ++distance)
     if ((at = at->previous_live) == nullptr) return;
   const auto* object = reinterpret_cast<const std::byte*>(at);
-  for (std::size_t line = 0; line < 3; ++line)
-    __builtin_prefetch(object + line * core::kCacheLine, 0);
+  for (std::size_t line = 0; line < sizeof(GreenletObject) / core::kCacheLine; ++line)
+    __builtin_prefetch(object + line * core::kCacheLine);
 }
 
 // Hands the outcome over and leaves for good, unless a pending parent is to run: it takes over the
