@@ -331,8 +331,8 @@ value GreenletThread::deliver(Route to, Outcome outcome) {
 }
 
 value GreenletThread::switch_slow(GreenletObject* target, value arguments) {
-  if (target->state == GreenletState::pending && target->run != nullptr &&
-      target->owner.load(std::memory_order_relaxed) == this &&
+  if (target->owner.load(std::memory_order_relaxed) == this &&
+      target->state == GreenletState::pending && target->run != nullptr &&
       !has_returned_.load(std::memory_order_relaxed)) [[likely]] {
     core::Stack* stack = thread.pool.allocate(target->stack_size());
     mail_.result = std::move(arguments);
