@@ -205,9 +205,10 @@ class FIBER_API EventLoop {
   }
   bool remove_writer(int fd) const;
 
-  // Calls `callback()` whenever the signal arrives, as an ordinary callback; once per arrival.
-  // Replaces an earlier one. Only in the main thread. Throws ValueError (no such signal),
-  // RuntimeError (it cannot be caught, or this is another thread).
+  // Calls `callback()` whenever the signal arrives, as an ordinary callback; once per arrival, but
+  // once for several when hundreds of signals come before the loop looks. Replaces an earlier one.
+  // Only in the main thread. Throws ValueError (no such signal), RuntimeError (it cannot be caught,
+  // or this is another thread).
   template <std::invocable F>
   void add_signal_handler(int signal, F&& callback) const {
     object().add_signal_handler(signal, make_handle<detail::HandleOf>(std::forward<F>(callback)));

@@ -327,11 +327,8 @@ class FIBER_API LoopObject {
   // Takes over the reference. Throw RuntimeError, ValueError.
   void add_signal_handler(int number, HandleObject* handle);
   bool remove_signal_handler(int number);
-  // In a signal handler, or another thread: looked at as soon as the hub runs.
-  void attend_to_signals() noexcept {
-    signals.store(true, std::memory_order_relaxed);
-    wake();
-  }
+  // In a signal handler: what has arrived is looked at as soon as the hub runs.
+  void attend_to_signals() noexcept;
 
   // --- descriptors ---
   void add_reader(int fd, HandleObject* handle);
