@@ -184,8 +184,8 @@ bool LoopObject::remove_signal_handler(int number) {
   return true;
 }
 
-// Without the lock that wake() takes, which the interrupted thread may hold: while there are handlers
-// the selector is not replaced.
+// Without the lock that wake() takes, which the interrupted thread may hold: while there are
+// handlers the selector is not replaced.
 void LoopObject::attend_to_signals() noexcept {
   signals.store(true, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
