@@ -187,7 +187,7 @@ bool LoopObject::remove_signal_handler(int number) {
 // Without the lock that wake() takes, which the interrupted thread may hold: while there are
 // handlers the selector is not replaced.
 void LoopObject::attend_to_signals() noexcept {
-  signals.store(true, std::memory_order_relaxed);
+  signals.store(true, std::memory_order_release);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (sleeping_.load(std::memory_order_relaxed)) selector_->wake();
 }
@@ -195,7 +195,7 @@ void LoopObject::attend_to_signals() noexcept {
 void LoopObject::drop_signal_handlers() noexcept { signal_handlers_ = nullptr; }
 
 void LoopObject::look_at_signals(bool may_queue) {
-  signals.store(false, std::memory_order_relaxed);
+  signals.exchange(false, std::memory_order_acquire);  // with what was noted before it was set
   if (signal_handlers_ != nullptr && signal_handlers_->any_arrived()) {
     if (may_queue)
       signal_handlers_->queue();
