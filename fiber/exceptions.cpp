@@ -4,7 +4,6 @@
 #include <fiber/exceptiongroup.hpp>
 
 #include <cerrno>
-#include <cstring>
 #include <system_error>
 #include <typeinfo>
 
@@ -25,20 +24,25 @@ std::string os_message(int error_number, std::string_view detail) {
   return text;
 }
 
-std::string unqualified(std::string name) {
-  // What std::throw_with_nested makes of a type is still that type to its reader.
-  if (const std::string nested = "std::_Nested_exception<"; name.rfind(nested, 0) == 0)
-    name = name.substr(nested.size(), name.find_last_not_of("> ") + 1 - nested.size());
-  if (name.rfind("std::", 0) == 0) return name;
-  const auto colon = name.rfind("::");
-  return colon == std::string::npos ? name : name.substr(colon + 2);
+// Without what stands before the last "::" that is none of a template argument's.
+std::string unqualified(const std::string& name) {
+  if (name.starts_with("std::")) return name;
+  int depth = 0;
+  for (std::size_t at = name.size(); at > 1; --at) {
+    const char c = name[at - 1];
+    if (c == '>' || c == ')') ++depth;
+    if (c == '<' || c == '(') --depth;
+    if (depth == 0 && c == ':') return name.substr(at);
+  }
+  return name;
 }
 
-// The type that was given to std::throw_with_nested.
+// The type that was given to std::throw_with_nested: to its reader it is still that type.
 std::string without_nesting(std::string name) {
   constexpr std::string_view kNested = "std::_Nested_exception<";
   if (name.rfind(kNested, 0) == 0 && name.back() == '>')
-    name = name.substr(kNested.size(), name.size() - kNested.size() - 1);
+    name = name.substr(kNested.size(),
+                       name.find_last_not_of(' ', name.size() - 2) + 1 - kNested.size());
   return name;
 }
 

@@ -60,6 +60,7 @@ FIBER_API std::size_t patch_library(std::string_view name);
 FIBER_API void unpatch() noexcept;
 FIBER_API void unpatch_library(std::string_view name) noexcept;
 
+// An object with patched imports.
 struct Patched {
   std::string object;                  // its path
   std::vector<std::string> functions;  // sorted

@@ -111,6 +111,10 @@ class value {
     return *static_cast<T*>(address<T>());
   }
   template <class T>
+  const T& as() const& {
+    return const_cast<value*>(this)->as<T>();
+  }
+  template <class T>
   T as() && {
     return std::move(as<T>());
   }
@@ -120,12 +124,16 @@ class value {
   T* get_if() noexcept {
     return holds<T>() ? static_cast<T*>(address<T>()) : nullptr;
   }
+  template <class T>
+  const T* get_if() const noexcept {
+    return const_cast<value*>(this)->get_if<T>();
+  }
 
   // True if this is what a greenlet that ended by GreenletExit left to its parent.
   bool exited() const noexcept { return holds<detail::Exited>(); }
   // The GreenletExit of an exited greenlet; null for any other value.
-  std::exception_ptr exception() noexcept {
-    auto* exit = get_if<detail::Exited>();
+  std::exception_ptr exception() const noexcept {
+    const auto* exit = get_if<detail::Exited>();
     return exit != nullptr ? exit->error : nullptr;
   }
 

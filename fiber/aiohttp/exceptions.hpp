@@ -11,7 +11,6 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
 #include <utility>
 
 namespace fiber::aiohttp {

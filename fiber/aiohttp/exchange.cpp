@@ -3,7 +3,6 @@
 #include <fiber/http/url.hpp>
 
 #include <algorithm>
-#include <limits>
 #include <new>
 #include <utility>
 

@@ -22,9 +22,8 @@ class Limiter {
     // `granted`, which must not throw, is called when the slot is there, unless it is at once.
     Slot(Limiter& limiter, std::string host, std::function<void()> granted)
         : limiter_(limiter), host_(std::move(host)), on_grant_(std::move(granted)) {
-      place_ = limiter_.waiting_.insert(limiter_.waiting_.end(), this);
-      limiter_.serve();
-      asked_ = true;
+      granted_ = limiter_.take(host_);
+      if (!granted_) place_ = limiter_.waiting_.insert(limiter_.waiting_.end(), this);
     }
     Slot(const Slot&) = delete;
     Slot& operator=(const Slot&) = delete;
@@ -48,25 +47,29 @@ class Limiter {
     std::string host_;
     std::function<void()> on_grant_;
     std::list<Slot*>::iterator place_;
-    bool asked_ = false;  // the constructor is over
     bool granted_ = false;
   };
 
  private:
-  // Grants what can be granted, the oldest first; one that waits for its host holds up no other.
+  bool take(const std::string& host) {
+    if (full(taken_, limit_)) return false;
+    std::size_t& of_host = hosts_[host];
+    if (full(of_host, limit_per_host_)) return false;
+    ++taken_;
+    ++of_host;
+    return true;
+  }
+  // Grants what one slot that was given back makes possible: one at most, the oldest that can have
+  // it. One that waits for its host holds up no other.
   void serve() {
-    for (auto next = waiting_.begin(); next != waiting_.end() && !full(taken_, limit_);) {
+    for (auto next = waiting_.begin(); next != waiting_.end(); ++next) {
       Slot& slot = **next;
-      std::size_t& of_host = hosts_[slot.host_];
-      if (full(of_host, limit_per_host_)) {
-        ++next;
-        continue;
-      }
-      ++taken_;
-      ++of_host;
+      if (full(taken_, limit_)) return;
+      if (!take(slot.host_)) continue;
       slot.granted_ = true;
-      next = waiting_.erase(next);
-      if (slot.asked_) slot.on_grant_();
+      waiting_.erase(next);
+      slot.on_grant_();
+      return;
     }
   }
   static bool full(std::size_t taken, std::size_t limit) { return limit != 0 && taken >= limit; }

@@ -82,8 +82,9 @@ class [[nodiscard]] NextCompleted {
 
 }  // namespace detail
 
+// Keyword arguments of as_completed.
 struct as_completed_options {
-  time_limit timeout = {};
+  time_limit timeout = {};  // for all of them, from the call
 };
 
 // What as_completed returns: a range of awaitables, each of which may be awaited once, in any order

@@ -6,6 +6,8 @@
 #include <fiber/core/backtrace.hpp>
 
 #include <algorithm>
+#include <cstdint>
+#include <cstdlib>
 #include <iostream>
 #include <set>
 #include <sstream>
@@ -56,7 +58,7 @@ std::vector<FrameCallGraphEntry> call_stack(TaskBase& task, std::size_t skip,
       entries.push_back({std::move(frame)});
   }
   if (limit) {
-    const auto most = static_cast<std::size_t>(*limit < 0 ? -*limit : *limit);
+    const auto most = static_cast<std::size_t>(std::abs(std::int64_t{*limit}));
     if (entries.size() > most) {
       const auto surplus = static_cast<std::ptrdiff_t>(entries.size() - most);
       if (*limit >= 0)

@@ -27,16 +27,19 @@
 
 namespace fiber::asyncio {
 
+// One frame of a task.
 struct FrameCallGraphEntry {
   traceback::FrameSummary frame;
 };
 
+// A future or task, and those that wait for it.
 struct FutureCallGraph {
   FutureRef future;
   std::vector<FrameCallGraphEntry> call_stack;  // innermost first; empty for what is not a task
   std::vector<FutureCallGraph> awaited_by;
 };
 
+// Keyword arguments of the functions below.
 struct call_graph_options {
   std::size_t depth = 0;          // frames of the current task to leave out
   std::optional<int> limit = {};  // frames per task: the innermost, or, below 0, the outermost

@@ -8,7 +8,6 @@
 #include <fiber/asyncio/futures.hpp>
 
 #include <concepts>
-#include <functional>
 #include <memory>
 #include <new>
 #include <tuple>

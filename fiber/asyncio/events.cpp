@@ -31,7 +31,8 @@ Handle::~Handle() {
   if (object_ != nullptr) object_->release();
 }
 
-nanoseconds TimerHandle::when() const noexcept {
+nanoseconds TimerHandle::when() const {
+  if (object() == nullptr) throw ValueError("this handle refers to no callback");
   return nanoseconds(static_cast<detail::TimerObject*>(object())->node.when);
 }
 
@@ -53,23 +54,27 @@ void FutureRef::refuse_null() {
 
 namespace detail {
 
-void inherit_context(HandleObject* handle) {
+void set_context(HandleObject* handle) {
   if (auto* context = fiber::detail::greenlet_thread().current->context_variables)
     handle->context = contextvars::detail::copy(context);
 }
 
+void set_context(HandleObject* handle, const call_options& options) {
+  if (!options.context) {
+    set_context(handle);
+    return;
+  }
+  contextvars::detail::retain(options.context.object());
+  handle->context = options.context.object();
+}
+
 void prepare(HandleObject* handle) {
-  inherit_context(handle);
+  set_context(handle);
   if (handle->loop()->debug) [[unlikely]] handle->created = Origin::here();
 }
 
 void prepare(HandleObject* handle, const call_options& options) {
-  if (options.context) {
-    contextvars::detail::retain(options.context.object());
-    handle->context = options.context.object();
-  } else {
-    inherit_context(handle);
-  }
+  set_context(handle, options);
   if (handle->loop()->debug) handle->created = Origin::here();
 }
 
@@ -88,19 +93,17 @@ TimerHandle EventLoop::arm(detail::TimerObject* timer, nanoseconds when) const {
 }
 
 void EventLoop::run_forever() const { object().run_forever(); }
-void EventLoop::stop() const noexcept { object().stop(); }
-bool EventLoop::is_running() const noexcept { return object().is_running(); }
-bool EventLoop::is_closed() const noexcept { return object().is_closed(); }
+void EventLoop::stop() const { object().stop(); }
+bool EventLoop::is_running() const { return object().is_running(); }
+bool EventLoop::is_closed() const { return object().is_closed(); }
 void EventLoop::close() const { object().close(); }
-nanoseconds EventLoop::time() const noexcept { return nanoseconds(object().now()); }
+nanoseconds EventLoop::time() const { return nanoseconds(object().now()); }
 bool EventLoop::remove_reader(int fd) const { return object().remove_reader(fd); }
 bool EventLoop::remove_writer(int fd) const { return object().remove_writer(fd); }
-bool EventLoop::get_debug() const noexcept { return object().debug; }
+bool EventLoop::get_debug() const { return object().debug; }
 void EventLoop::set_debug(bool enabled) const { object().set_debug(enabled); }
-nanoseconds EventLoop::slow_callback_duration() const noexcept {
-  return object().slow_callback_duration;
-}
-void EventLoop::slow_callback_duration(nanoseconds duration) const noexcept {
+nanoseconds EventLoop::slow_callback_duration() const { return object().slow_callback_duration; }
+void EventLoop::slow_callback_duration(nanoseconds duration) const {
   object().slow_callback_duration = duration;
 }
 bool EventLoop::remove_signal_handler(int signal) const {

@@ -9,17 +9,17 @@
 
 #include <chrono>
 #include <concepts>
-#include <functional>
+#include <iosfwd>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace fiber::asyncio {
 
+// The unit of the loop's clock: 64 bits last for 292 years.
 using std::chrono::nanoseconds;
 
 template <class T>
@@ -29,8 +29,6 @@ class Task;
 class FutureRef;
 class SocketAddress;
 struct getaddrinfo_options;
-
-// Something that asyncio::await can wait for and create_task can run: see coroutines.hpp.
 
 // A callback that waits to be called. A counted reference; dropping it does not cancel.
 // Python: asyncio.Handle.
@@ -66,11 +64,11 @@ class FIBER_API Handle {
 class FIBER_API TimerHandle : public Handle {
  public:
   using Handle::Handle;
-  // The deadline, on the clock of loop.time().
-  nanoseconds when() const noexcept;
+  // The deadline, on the clock of loop.time(). Throws ValueError for a null handle.
+  nanoseconds when() const;
 };
 
-// What went wrong where nobody waits for it. Python: the context of loop.call_exception_handler.
+// What went wrong where nobody waits for it.
 struct ExceptionContext;
 
 // Keyword arguments of call_soon and its kin.
@@ -95,7 +93,9 @@ namespace detail {
 // What a callback is given when it is made: its context and, in debug mode, where that was.
 FIBER_API void prepare(HandleObject* handle);
 FIBER_API void prepare(HandleObject* handle, const call_options& options);
-FIBER_API void inherit_context(HandleObject* handle);
+// Its context alone: from any thread, where the loop's mode cannot be looked at.
+FIBER_API void set_context(HandleObject* handle);
+FIBER_API void set_context(HandleObject* handle, const call_options& options);
 
 // A coroutine function as a callback would make coroutine objects that nobody awaits.
 template <class F>
@@ -109,7 +109,8 @@ inline constexpr bool plain_callback = !requires(std::decay_t<F>& callback) {
 // thread that runs the loop (or while none does).
 class FIBER_API EventLoop {
  public:
-  // Refers to nothing; get one from new_event_loop, get_event_loop or get_running_loop.
+  // Refers to nothing, and throws ValueError when it is used; get one from new_event_loop,
+  // get_event_loop or get_running_loop.
   EventLoop() noexcept = default;
 
   // Runs until `awaitable` (a future, task, coroutine object or callable) is done; returns its
@@ -121,9 +122,9 @@ class FIBER_API EventLoop {
   // KeyboardInterrupt and SystemExit, which leave this function.
   void run_forever() const;
   // The current batch of callbacks is finished, then run_forever returns.
-  void stop() const noexcept;
-  bool is_running() const noexcept;
-  bool is_closed() const noexcept;
+  void stop() const;
+  bool is_running() const;
+  bool is_closed() const;
   // Drops what is queued and ends the default executor; unfinished tasks are reported, and unwound.
   // Throws RuntimeError while it runs, and on another thread than the one that ran it as long as
   // tasks of it are suspended there: a thread that ends unwinds them.
@@ -144,17 +145,14 @@ class FIBER_API EventLoop {
   Handle call_soon_threadsafe(F&& callback) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
     auto* handle = new detail::HandleOf<std::decay_t<F>>(&object(), std::forward<F>(callback));
-    detail::inherit_context(handle);
+    detail::set_context(handle);
     return post(handle);
   }
   template <std::invocable F>
   Handle call_soon_threadsafe(F&& callback, const call_options& options) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
     auto* handle = new detail::HandleOf<std::decay_t<F>>(&object(), std::forward<F>(callback));
-    if (options.context)
-      detail::prepare(handle, options);
-    else
-      detail::inherit_context(handle);
+    detail::set_context(handle, options);
     return post(handle);
   }
   // Calls `callback()` once `delay` has passed; callbacks with the same deadline in the order set.
@@ -177,7 +175,7 @@ class FIBER_API EventLoop {
     return arm(make_handle<detail::TimerOf>(std::forward<F>(callback), options), when);
   }
   // The loop's monotonic clock.
-  nanoseconds time() const noexcept;
+  nanoseconds time() const;
 
   template <class T = void>
   Future<T> create_future() const;
@@ -205,9 +203,10 @@ class FIBER_API EventLoop {
   }
   bool remove_writer(int fd) const;
 
-  // Calls `callback()` whenever the signal arrives, as an ordinary callback; once per arrival.
-  // Replaces an earlier one. Only in the main thread. Throws ValueError (no such signal),
-  // RuntimeError (it cannot be caught, or this is another thread).
+  // Calls `callback()` whenever the signal arrives, as an ordinary callback; once per arrival, but
+  // once for several when hundreds of signals come before the loop looks. Replaces an earlier one.
+  // Only in the main thread. Throws ValueError (no such signal), RuntimeError (it cannot be caught,
+  // or this is another thread).
   template <std::invocable F>
   void add_signal_handler(int signal, F&& callback) const {
     object().add_signal_handler(signal, make_handle<detail::HandleOf>(std::forward<F>(callback)));
@@ -283,11 +282,11 @@ class FIBER_API EventLoop {
   // steps of tasks that take too long, cancellations that a task has swallowed, futures that are set
   // by another thread, and tasks that give way with a debug_lock_guard. Every task then returns to
   // the loop when it gives way, which costs; off, it costs nothing.
-  bool get_debug() const noexcept;
+  bool get_debug() const;
   void set_debug(bool enabled) const;
   // From how long on that is too long: 100 ms.
-  nanoseconds slow_callback_duration() const noexcept;
-  void slow_callback_duration(nanoseconds duration) const noexcept;
+  nanoseconds slow_callback_duration() const;
+  void slow_callback_duration(nanoseconds duration) const;
 
   friend bool operator==(const EventLoop& a, const EventLoop& b) noexcept {
     return a.object_ == b.object_;
@@ -310,7 +309,7 @@ class FIBER_API EventLoop {
  private:
   [[noreturn]] static void refuse_null();
   TimerHandle arm(detail::TimerObject* timer, nanoseconds when) const;
-  nanoseconds after(std::int64_t delay) const noexcept {
+  nanoseconds after(std::int64_t delay) const {
     return nanoseconds(detail::deadline_after(time().count(), delay));
   }
   Handle queue(detail::HandleObject* handle) const {
@@ -385,9 +384,12 @@ class FIBER_API FutureRef {
   detail::FutureBase* future_ = nullptr;
 };
 
+// As FutureRef::repr; "<Future null>" for a null one.
 FIBER_API std::string repr(const FutureRef& future);
 FIBER_API std::ostream& operator<<(std::ostream& out, const FutureRef& future);
 
+// Python: the keys of the context that loop.call_exception_handler takes. What is empty is not
+// there.
 struct ExceptionContext {
   std::string message;
   std::exception_ptr exception = nullptr;

@@ -57,12 +57,14 @@ class FIBER_API BrokenBarrierError : public RuntimeError {
   ~BrokenBarrierError() override;
 };
 
+// get_nowait() found nothing.
 class FIBER_API QueueEmpty : public Exception {
  public:
   using Exception::Exception;
   ~QueueEmpty() override;
 };
 
+// put_nowait() found no room.
 class FIBER_API QueueFull : public Exception {
  public:
   using Exception::Exception;

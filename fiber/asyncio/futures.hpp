@@ -5,7 +5,6 @@
 #include <fiber/asyncio/events.hpp>
 
 #include <concepts>
-#include <functional>
 #include <optional>
 #include <string>
 #include <type_traits>

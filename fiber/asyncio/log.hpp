@@ -14,8 +14,10 @@
 
 namespace fiber::asyncio {
 
+// Python: logging.DEBUG and its like.
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
+// One report.
 struct LogRecord {
   LogLevel level = LogLevel::warning;
   std::string message;                     // may have several lines

@@ -78,6 +78,13 @@ void QueueBase::shutdown(bool immediate) {
   while (!putters_.empty()) wake_up_next(putters_);
 }
 
+std::string float_repr(double number) {
+  std::ostringstream text;
+  text << number;
+  const bool whole = text.str().find_first_not_of("-0123456789") == std::string::npos;
+  return text.str() + (whole ? ".0" : "");
+}
+
 std::string QueueBase::format() const {
   std::ostringstream text;
   text << "maxsize=" << maxsize_;

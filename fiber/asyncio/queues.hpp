@@ -12,7 +12,6 @@
 
 #include <cstddef>
 #include <functional>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -78,15 +77,19 @@ class FIBER_API QueueBase : public SharedObject, LoopBound {
   EventObject finished_;
 };
 
+FIBER_API std::string float_repr(double number);
+
 // As Python shows it, where that is known.
 template <class T>
 std::string item_repr(const T& item) {
   if constexpr (std::same_as<T, bool>) {
     return item ? "True" : "False";
-  } else if constexpr (std::is_arithmetic_v<T>) {
-    std::ostringstream text;
-    text << item;
-    return text.str();
+  } else if constexpr (std::same_as<T, char>) {
+    return {'\'', item, '\''};
+  } else if constexpr (std::integral<T>) {
+    return std::to_string(item);
+  } else if constexpr (std::floating_point<T>) {
+    return float_repr(static_cast<double>(item));
   } else if constexpr (std::convertible_to<const T&, std::string_view>) {
     std::string text = "'";
     text += std::string_view(item);

@@ -17,7 +17,7 @@ std::atomic<int> interrupts{0};  // not looked at yet
 struct sigaction previous_action;
 
 void on_sigint(int) {
-  const int saved = errno;
+  const detail::InSignalHandler scope;
   if (detail::LoopObject* loop = interrupted_loop.load()) {
     // The third time: a program that never returns to its loop must still be stoppable.
     if (interrupts.fetch_add(1) >= 2) {
@@ -26,7 +26,6 @@ void on_sigint(int) {
     }
     loop->attend_to_signals();
   }
-  errno = saved;
 }
 
 }  // namespace
@@ -133,6 +132,7 @@ Runner::Interrupts::~Interrupts() {
     else
       detail::replace_saved_action(SIGINT, on_sigint, previous_action);
     interrupted_loop.store(nullptr);
+    detail::InSignalHandler::wait_for_others();
     runner_.loop_.object().on_signal = nullptr;
   }
   task_.release();

@@ -34,6 +34,7 @@ namespace detail {
 FIBER_API void cancel_all_tasks(const EventLoop& loop);
 }  // namespace detail
 
+// Keyword arguments of run() and Runner.
 struct runner_options {
   std::optional<bool> debug = {};                // default: as the loop was made
   std::function<EventLoop()> loop_factory = {};  // default: new_event_loop

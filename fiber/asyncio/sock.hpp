@@ -4,7 +4,6 @@
 
 #include <fiber/asyncio/threads.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <iosfwd>
 #include <span>
@@ -66,6 +65,7 @@ class FIBER_API SocketAddress {
 FIBER_API std::string repr(const SocketAddress& address);
 FIBER_API std::ostream& operator<<(std::ostream& out, const SocketAddress& address);
 
+// An element of what getaddrinfo gives: Python's (family, type, proto, canonname, sockaddr).
 struct AddressInfo {
   int family = 0;
   int type = 0;

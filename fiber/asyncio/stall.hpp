@@ -30,6 +30,7 @@ struct Stall {
 // A report of several lines.
 FIBER_API std::string str(const Stall& stall);
 
+// Keyword arguments of StallMonitor.
 struct stall_options {
   // How long the loop may take from one iteration to the next.
   nanoseconds limit = std::chrono::milliseconds(100);

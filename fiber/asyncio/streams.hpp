@@ -201,6 +201,8 @@ class FIBER_API StreamWriter {
 // What open_connection returns: auto [reader, writer] = ...
 using StreamPair = std::pair<StreamReader, StreamWriter>;
 
+// Keyword arguments of open_connection and its relatives. `limit`: of the reader, in bytes; see
+// kDefaultStreamLimit.
 struct open_connection_options {
   std::size_t limit = kDefaultStreamLimit;
   int family = 0;  // AF_INET, AF_INET6; 0: both
@@ -212,14 +214,15 @@ struct open_unix_connection_options {
   std::size_t limit = kDefaultStreamLimit;
 };
 
+// Keyword arguments of start_server and its relatives. `limit`: of each connection's reader.
 struct start_server_options {
   std::size_t limit = kDefaultStreamLimit;
-  int family = 0;
-  int flags = 1;  // AI_PASSIVE
-  int backlog = 100;
-  bool reuse_address = true;
-  bool reuse_port = false;
-  bool keep_alive = false;
+  int family = 0;             // AF_INET, AF_INET6; 0: both
+  int flags = 1;              // AI_PASSIVE
+  int backlog = 100;          // of listen(): connections that wait to be accepted
+  bool reuse_address = true;  // SO_REUSEADDR
+  bool reuse_port = false;    // SO_REUSEPORT
+  bool keep_alive = false;    // SO_KEEPALIVE
   bool start_serving = true;  // false: see Server::start_serving, serve_forever
 };
 struct start_unix_server_options {

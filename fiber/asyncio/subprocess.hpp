@@ -49,6 +49,7 @@ inline constexpr Redirection STDOUT{Redirection::Kind::stdout_};
 
 }  // namespace subprocess
 
+// Keyword arguments of create_subprocess_exec and create_subprocess_shell.
 struct create_subprocess_options {
   subprocess::Redirection stdin_ = {};
   subprocess::Redirection stdout_ = {};
@@ -56,7 +57,7 @@ struct create_subprocess_options {
   std::size_t limit = kDefaultStreamLimit;                     // of the streams
   std::optional<std::string> cwd = {};                         // default: ours
   std::optional<std::map<std::string, std::string>> env = {};  // default: ours
-  bool start_new_session = false;
+  bool start_new_session = false;                              // call setsid() in the child
 };
 
 namespace detail {

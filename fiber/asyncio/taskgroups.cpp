@@ -1,5 +1,6 @@
 #include <fiber/asyncio/taskgroups.hpp>
 
+#include <memory>
 #include <sstream>
 #include <utility>
 

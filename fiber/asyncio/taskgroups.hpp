@@ -5,12 +5,9 @@
 #include <fiber/asyncio/with.hpp>
 #include <fiber/exceptiongroup.hpp>
 
-#include <concepts>
 #include <cstddef>
 #include <exception>
-#include <memory>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 

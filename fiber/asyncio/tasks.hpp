@@ -6,14 +6,12 @@
 #include <fiber/traceback.hpp>
 
 #include <chrono>
-#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <iosfwd>
 #include <optional>
 #include <ranges>
 #include <string>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -217,11 +215,6 @@ constexpr bool iscoroutinefunction(const A&) noexcept {
 }
 
 namespace detail {
-// The loop that ensure_future uses when none runs: the thread's, as in Python.
-FIBER_API LoopObject& loop_for_futures();
-
-// Throws ValueError if the future belongs to another loop.
-FIBER_API void check_loop(const FutureBase& future, const LoopObject& loop);
 
 // A coroutine that its loop refuses is closed: the error says it all.
 template <class T>
@@ -229,6 +222,7 @@ Task<T> spawn_or_close(LoopObject& loop, Coroutine<T> coroutine) {
   if (loop.is_closed()) [[unlikely]] coroutine.close();
   return spawn(loop, std::move(coroutine), std::string());
 }
+
 }  // namespace detail
 
 // A future or task as it is; anything else becomes a task of the running (or set) loop.
@@ -372,6 +366,8 @@ auto gather(return_exceptions_t, R&& awaitables) {
 
 // --- wait ---------------------------------------------------------------------------------------
 
+// What wait() waits for: until one has ended, until one has failed (or all have ended), until all
+// have ended. Python: asyncio.FIRST_COMPLETED and its like.
 enum class ReturnWhen { FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED };
 using enum ReturnWhen;
 
@@ -389,6 +385,7 @@ class time_limit {
   std::optional<nanoseconds> limit_;
 };
 
+// Keyword arguments of wait.
 struct wait_options {
   time_limit timeout = {};
   ReturnWhen return_when = ALL_COMPLETED;

@@ -12,8 +12,6 @@
 #include <fiber/asyncio/tasks.hpp>
 
 #include <cstdint>
-#include <exception>
-#include <functional>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -59,10 +57,11 @@ class FIBER_API LeftBehind : public RuntimeError {
   ~LeftBehind() override;
 };
 
+// Keyword arguments of run_test.
 struct run_test_options {
-  bool virtual_clock = true;
+  bool virtual_clock = true;  // false: real time passes
   std::uint64_t shuffle = 0;  // a seed for set_shuffle
-  bool debug = false;
+  bool debug = false;         // see EventLoop::set_debug
   // What may be left behind.
   bool allow_tasks = false;
   bool allow_futures = false;

@@ -7,8 +7,6 @@
 #include <fiber/contextvars.hpp>
 
 #include <concepts>
-#include <functional>
-#include <memory>
 #include <type_traits>
 #include <utility>
 

@@ -22,6 +22,7 @@
 
 namespace fiber::asyncio::tracing {
 
+// One trace, for as long as it lives. On the loop's thread.
 class FIBER_API Trace {
  public:
   // Traces the loop from now on. Throws OSError if the file cannot be written, RuntimeError if the

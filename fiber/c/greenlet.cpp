@@ -154,7 +154,7 @@ int fiber_greenlet_set_data(fiber_greenlet* greenlet, void* data) {
 
 size_t fiber_greenlet_name(const fiber_greenlet* greenlet, char* buffer, size_t size) {
   std::string name;
-  guarded([&] { name = object_of(greenlet)->display_name(); });
+  guarded([&] { name = greenlet_of(greenlet).name(); });
   if (size != 0) {
     const std::size_t length = std::min(name.size(), size - 1);
     std::memcpy(buffer, name.data(), length);

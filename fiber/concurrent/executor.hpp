@@ -170,11 +170,13 @@ FIBER_API int checked_max_workers(std::optional<int> max_workers, int fallback);
 
 }  // namespace detail
 
+// Keyword arguments of Executor::shutdown.
 struct ShutdownOptions {
   bool wait = true;             // return when all work is done and the pool's resources are freed
   bool cancel_futures = false;  // cancel what is still pending
 };
 
+// Keyword arguments of Executor::map.
 struct MapOptions {
   Timeout timeout = {};  // for the whole iteration, counted from the call
 };

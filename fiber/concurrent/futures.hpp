@@ -132,12 +132,14 @@ template <class R>
 concept FutureRange =
     std::ranges::input_range<R> && std::derived_from<std::ranges::range_value_t<R>, FutureBase>;
 
+// What wait() waits for.
 enum ReturnWhen {
   FIRST_COMPLETED,  // when any future ends or is cancelled
   FIRST_EXCEPTION,  // when any future raises; otherwise as ALL_COMPLETED
   ALL_COMPLETED,
 };
 
+// Keyword arguments of wait.
 struct WaitOptions {
   Timeout timeout = {};
   ReturnWhen return_when = ALL_COMPLETED;
@@ -150,6 +152,7 @@ struct DoneAndNotDoneFutures {
   std::vector<F> not_done;
 };
 
+// Keyword arguments of as_completed.
 struct AsCompletedOptions {
   Timeout timeout = {};  // for the whole iteration, counted from the call
 };

@@ -21,7 +21,6 @@
 #include <cereal/types/vector.hpp>
 
 #include <concepts>
-#include <cstring>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -43,6 +42,7 @@ class FIBER_API BrokenProcessPool : public BrokenExecutor {
   ~BrokenProcessPool() override;
 };
 
+// Keyword arguments of ProcessPoolExecutor.
 struct ProcessPoolOptions {
   std::optional<int> max_workers = {};     // default: the number of processors
   std::function<void()> initializer = {};  // called first in each worker process

@@ -18,6 +18,7 @@ class FIBER_API BrokenThreadPool : public BrokenExecutor {
   ~BrokenThreadPool() override;
 };
 
+// Keyword arguments of ThreadPoolExecutor.
 struct ThreadPoolOptions {
   std::optional<int> max_workers = {};     // default: min(32, processors + 4)
   std::string thread_name_prefix = {};     // default: "ThreadPoolExecutor-N"

@@ -4,7 +4,6 @@
 
 #include <charconv>
 #include <csignal>
-#include <cstring>
 
 #include <sys/auxv.h>
 #include <sys/mman.h>

@@ -26,7 +26,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <curl/curl.h>
 

@@ -1,7 +1,6 @@
 #include <fiber/monkey/image.hpp>
 
 #include <atomic>
-#include <cerrno>
 #include <exception>
 
 #include <sys/mman.h>

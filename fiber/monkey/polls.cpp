@@ -7,7 +7,6 @@
 #include <fiber/monkey/waiting.hpp>
 
 #include <algorithm>
-#include <memory>
 #include <new>
 #include <vector>
 

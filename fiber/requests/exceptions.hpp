@@ -52,6 +52,7 @@ class FIBER_API ConnectionError : public virtual RequestException {
   ConnectionError() = default;
 };
 
+// No connection to the proxy, or none through it.
 class FIBER_API ProxyError : public ConnectionError {
  public:
   explicit ProxyError(std::string message) : RequestException(std::move(message)) {}
@@ -89,6 +90,7 @@ class FIBER_API ReadTimeout : public Timeout {
   ~ReadTimeout() override;
 };
 
+// More redirects than Session::max_redirects.
 class FIBER_API TooManyRedirects : public virtual RequestException {
  public:
   explicit TooManyRedirects(std::string message) : RequestException(std::move(message)) {}
@@ -109,6 +111,7 @@ class FIBER_API InvalidSchema : public virtual RequestException {
   ~InvalidSchema() override;
 };
 
+// A URL without a host, or one that cannot be read at all.
 class FIBER_API InvalidURL : public virtual RequestException {
  public:
   explicit InvalidURL(std::string message) : RequestException(std::move(message)) {}

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <limits>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -79,6 +80,9 @@ TEST_CASE("a task's graph has its frames, innermost first, and those who await i
     CHECK(shape(graph) == "inner <- (outer, other)");
     CHECK(functions(graph) == "waits_for_a_second calls_what_waits");
     CHECK(functions(asyncio::capture_call_graph(inner, {.limit = 1})) == "waits_for_a_second");
+    CHECK(functions(asyncio::capture_call_graph(inner, {.limit = -1})) == "calls_what_waits");
+    CHECK(functions(asyncio::capture_call_graph(
+              inner, {.limit = std::numeric_limits<int>::min()})) == functions(graph));
     CHECK(asyncio::capture_call_graph(inner, {.limit = 0}).call_stack.empty());
     CHECK(shape(other) == "other");
     await(outer);

@@ -343,13 +343,17 @@ TEST_CASE("a report without a message has one, and names all that it is about") 
 }
 
 TEST_CASE("a log handler that throws is no harm") {
-  const asyncio::log_handler previous =
-      asyncio::set_log_handler([](const auto&) { throw fiber::ValueError("x"); });
+  int calls = 0;
+  const asyncio::log_handler previous = asyncio::set_log_handler([&](const auto&) {
+    ++calls;
+    throw fiber::ValueError("x");
+  });
   run([&] {
     static_cast<void>(create_task([] { throw fiber::ValueError("lost"); }));
     turns(1);
   });
   asyncio::set_log_handler(previous);
+  CHECK(calls == 1);
 }
 
 TEST_CASE("a loop that nothing can wake lists its tasks and where each waits") {

@@ -246,10 +246,25 @@ TEST_CASE("callables that only move may be called back") {
 }
 
 TEST_CASE("a handle that is null can be asked and cancelled") {
-  const asyncio::Handle none;
+  const asyncio::TimerHandle none;
   CHECK_FALSE(static_cast<bool>(none));
   CHECK_FALSE(none.cancelled());
   none.cancel();
+  CHECK(thrown_by([&] { none.when(); }) == "ValueError('this handle refers to no callback')");
+}
+
+TEST_CASE("a loop that is null refuses everything") {
+  const asyncio::EventLoop none;
+  CHECK_FALSE(static_cast<bool>(none));
+  const std::string refused =
+      "ValueError('this EventLoop refers to nothing; get one from asyncio::new_event_loop()')";
+  CHECK(thrown_by([&] { none.stop(); }) == refused);
+  CHECK(thrown_by([&] { none.is_running(); }) == refused);
+  CHECK(thrown_by([&] { none.is_closed(); }) == refused);
+  CHECK(thrown_by([&] { none.time(); }) == refused);
+  CHECK(thrown_by([&] { none.call_later(1s, [] {}); }) == refused);
+  CHECK(thrown_by([&] { none.get_debug(); }) == refused);
+  CHECK(thrown_by([&] { none.slow_callback_duration(1s); }) == refused);
 }
 
 TEST_CASE("callbacks that call themselves again do not keep timers and others from running") {

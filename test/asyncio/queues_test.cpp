@@ -3,9 +3,12 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "support/events.hpp"
@@ -419,4 +422,19 @@ TEST_CASE("a waiting task keeps the queue, and one that is left over is cancelle
   loop.run_until_complete(asyncio::sleep(0));
   loop.close();
   CHECK(task.cancelled());
+}
+
+TEST_CASE("a queue shows its items as Python does, where it has them") {
+  const auto shown = [](auto... items) {
+    asyncio::Queue<std::common_type_t<decltype(items)...>> queue;
+    (queue.put_nowait(items), ...);
+    return queue.str();
+  };
+  CHECK(shown(1, -2) == "<Queue maxsize=0 _queue=[1, -2] tasks=2>");
+  CHECK(shown(std::uint8_t{10}) == "<Queue maxsize=0 _queue=[10] tasks=1>");
+  CHECK(shown('a') == "<Queue maxsize=0 _queue=['a'] tasks=1>");
+  CHECK(shown(0.5, 2.0, -1e300) == "<Queue maxsize=0 _queue=[0.5, 2.0, -1e+300] tasks=3>");
+  CHECK(shown(true, false) == "<Queue maxsize=0 _queue=[True, False] tasks=2>");
+  CHECK(shown(std::string("x")) == "<Queue maxsize=0 _queue=['x'] tasks=1>");
+  CHECK(shown(std::monostate()) == "<Queue maxsize=0 _queue=[...] tasks=1>");
 }

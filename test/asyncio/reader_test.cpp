@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/events.hpp"
@@ -19,6 +20,17 @@ namespace {
 void settle() {
   for (int i = 0; i < 4; ++i) await(asyncio::sleep(0));
 }
+
+// Notes when it is asked to stop and to go on.
+class Source final : public asyncio::detail::ReadSource {
+ public:
+  explicit Source(Events& events) : events_(events) {}
+  void pause_reading() override { events_("pause"); }
+  void resume_reading() override { events_("resume"); }
+
+ private:
+  Events& events_;
+};
 
 }  // namespace
 
@@ -308,5 +320,41 @@ TEST_CASE("a time limit on a read cancels it and leaves the stream usable") {
           }) == "TimeoutError()");
     reader.feed_data("late\n");
     CHECK(await(reader.readline()) == "late\n");
+  });
+}
+
+TEST_CASE("with more than twice the limit the source is stopped, at the limit it goes on") {
+  Events events;
+  asyncio::run([&] {
+    Source source(events);
+    const asyncio::detail::Counted object(
+        new asyncio::detail::ReaderObject(asyncio::get_running_loop().object(), 10));
+    const StreamReader reader(*object);
+    object->set_source(&source);
+    reader.feed_data(std::string(20, 'x'));
+    CHECK(events.take() == "");
+    reader.feed_data("x");
+    CHECK(events.take() == "pause");
+    await(reader.read(10));
+    CHECK(events.take() == "");
+    await(reader.read(1));
+    CHECK(events.take() == "resume");
+  });
+}
+
+TEST_CASE("of separators that end at the same place the shortest counts, also for the limit") {
+  asyncio::run([] {
+    const auto until = [](std::vector<std::string> separators) {
+      return thrown_by([&] {
+        const StreamReader reader(2);
+        reader.feed_data("xxabc");
+        CHECK(await(reader.readuntil(std::move(separators))) == "xxabc");
+      });
+    };
+    CHECK(until({"abc"}) == "");
+    const std::string refused =
+        "LimitOverrunError('Separator is found, but chunk is longer than limit')";
+    CHECK(until({"abc", "bc"}) == refused);
+    CHECK(until({"bc", "abc"}) == refused);
   });
 }

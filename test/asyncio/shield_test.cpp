@@ -150,3 +150,21 @@ TEST_CASE("a shielded task is cancelled with its loop like any other") {
   });
   CHECK(trace.take() == "[3] main returns | [5] unwound");
 }
+
+TEST_CASE("a shield that was cancelled does not keep its task: one that fails then is reported") {
+  Trace trace;
+  run([&] {
+    trace_errors(trace, asyncio::get_running_loop());
+    const auto outer = shield(create_task([] {
+      turns(3);
+      throw fiber::ValueError("lost");
+    }));
+    turns(1);
+    outer.cancel();
+    turns(6);
+    trace("outer is held ", outer.cancelled());
+  });
+  CHECK(trace.take() ==
+        "[5] EXC_HANDLER Task exception was never retrieved ValueError('lost') | "
+        "[8] outer is held True");
+}

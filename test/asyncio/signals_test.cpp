@@ -1,12 +1,16 @@
 // Signals as callbacks of a loop.
 #include <fiber/asyncio.hpp>
+#include <fiber/asyncio/testing.hpp>
 
 #include <doctest/doctest.h>
 
+#include <cstdint>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include <signal.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "support/child_process.hpp"
@@ -80,6 +84,43 @@ TEST_CASE("a signal that comes to another thread wakes a loop that has nothing e
   });
   thread.join();
   CHECK(events.take() == "woken");
+}
+
+TEST_CASE("of a flood of signals no kind is lost, and the loop comes to rest after it") {
+  Events events;
+  asyncio::run([&] {
+    const asyncio::EventLoop loop = get_running_loop();
+    int ones = 0;
+    loop.add_signal_handler(SIGUSR1, [&] { ++ones; });
+    loop.add_signal_handler(SIGUSR2, [&] { events("two"); });
+    for (int round = 0; round < 2; ++round) {
+      for (int i = 0; i < 1000; ++i) ::raise(SIGUSR1);
+      ::raise(SIGUSR2);
+      ::raise(SIGUSR2);
+      turns(3);
+      CHECK(std::exchange(ones, 0) == 257);  // those whose order is kept, and one for the others
+      CHECK(events.take() == "two");
+    }
+    const std::uint64_t before = asyncio::testing::iterations(loop);
+    await(asyncio::sleep(20ms));
+    CHECK(asyncio::testing::iterations(loop) - before < 10);
+  });
+}
+
+TEST_CASE("a signal may come at any time, also while its thread is just waking the loop") {
+  const asyncio::EventLoop loop = asyncio::new_event_loop();
+  CHECK(loop.fileno() >= 0);  // from now on the loop sleeps between the calls of run_ready()
+  int alarms = 0;
+  loop.add_signal_handler(SIGALRM, [&] { ++alarms; });
+  const itimerval often{.it_interval = {0, 200}, .it_value = {0, 200}};
+  ::setitimer(ITIMER_REAL, &often, nullptr);
+  while (alarms < 100) {
+    for (int i = 0; i < 100; ++i) loop.call_soon_threadsafe([] {});
+    loop.run_ready();
+  }
+  const itimerval never{};
+  ::setitimer(ITIMER_REAL, &never, nullptr);
+  loop.close();
 }
 
 TEST_CASE("what cannot be handled is refused") {

@@ -11,12 +11,14 @@
 #include <unistd.h>
 
 #include "support/events.hpp"
+#include "support/log.hpp"
 #include "support/trace.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;
 using asyncio::StreamReader;
 using asyncio::StreamWriter;
+using support::Events;
 using support::thrown_by;
 using support::Trace;
 using namespace std::chrono_literals;
@@ -348,17 +350,26 @@ TEST_CASE("streams of a loop that is closed are closed, whoever holds them") {
 }
 
 TEST_CASE("tasks that wait in streams are cancelled with their loop") {
-  asyncio::run([] {
+  Events events;
+  asyncio::run([&] {
     auto [a, b] = make_pair_of_streams();
-    for (const StreamReader& reader : {a.first, b.first})
-      asyncio::create_task([reader] { await(reader.read(1)); }).add_done_callback([] {});
-    const auto stuck = asyncio::create_task([writer = a.second] {
-      writer.write(std::string(1'000'000, 'x'));
+    const auto note = [&](const std::string& what) {
+      return [&events, what](const asyncio::Future<>& task) {
+        events(what + (task.cancelled() ? " cancelled" : " done"));
+      };
+    };
+    asyncio::create_task([reader = a.first] {
+      await(reader.read(1));
+    }).add_done_callback(note("read"));
+    asyncio::create_task([writer = a.second] {  // nobody reads it
+      writer.write(std::string(5'000'000, 'x'));
       await(writer.drain());
-    });
+    })
+        .add_done_callback(note("drain"));
     await(asyncio::sleep(0));
     await(asyncio::sleep(0));
   });
+  CHECK(events.take() == "read cancelled drain cancelled");
 }
 
 TEST_CASE("a connected descriptor must be a stream socket") {
@@ -366,5 +377,20 @@ TEST_CASE("a connected descriptor must be a stream socket") {
     const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     CHECK(thrown_by([&] { await(asyncio::open_connection_from(fd)); }) ==
           "ValueError('A Stream Socket was expected')");
+  });
+}
+
+TEST_CASE("writes to a lost connection do nothing; from the fifth on they are warned of") {
+  support::Log log;
+  asyncio::run([&] {
+    auto [a, b] = make_pair_of_streams();
+    a.second.transport().abort();
+    await(a.second.wait_closed());
+    for (int i = 0; i < 4; ++i) a.second.write("x");
+    CHECK(log.take() == "");
+    a.second.write("x");
+    a.second.write("x");
+    const std::string warning = "WARNING socket.send() raised exception.";
+    CHECK(log.take() == warning + " | " + warning);
   });
 }

@@ -488,6 +488,29 @@ TEST_CASE("a loop that ends under a waiting group unwinds it") {
   CHECK(reports == std::vector<std::string>(3, "Task was destroyed but it is pending!"));
 }
 
+TEST_CASE("a task that fails while its group is being cancelled does not cancel the parent again") {
+  Trace trace;
+  run([&] {
+    const asyncio::TaskRef parent = asyncio::current_task();
+    try {
+      asyncio::with(TaskGroup(), [&](TaskGroup& group) {
+        group.create_task(until_cancelled([] { throw fiber::ValueError("b"); }));
+        group.create_task(until_cancelled([&] {
+          turns(3);
+          trace("cancelling ", parent.cancelling());
+        }));
+        turns(1);
+        throw fiber::ValueError("a");
+      });
+    } catch (...) {
+      trace(caught());
+    }
+  });
+  CHECK(trace.take() ==
+        "[6] cancelling 0 | [8] ExceptionGroup('unhandled errors in a TaskGroup', "
+        "[ValueError('b'), ValueError('a')])");
+}
+
 TEST_CASE("a group of many tasks") {
   run([] {
     int sum = 0;

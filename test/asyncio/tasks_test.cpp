@@ -278,3 +278,20 @@ TEST_CASE("what a callable captures is aligned as it asks") {
     CHECK(await(misplaced(Aligned<4096>())) == 0);
   });
 }
+
+TEST_CASE(
+    "who looks first at a cancelled task gets its CancelledError, the others one that is bare") {
+  run([] {
+    const auto awaited = [](const auto& task) { return thrown_by([&] { await(task); }); };
+    const auto started = create_task(asyncio::sleep(10s));
+    turns(1);
+    started.cancel("enough");
+    CHECK(awaited(started) == "CancelledError('enough')");
+    CHECK(awaited(started) == "CancelledError()");
+    CHECK(thrown_by([&] { started.result(); }) == "CancelledError()");
+    const auto not_started = create_task(asyncio::sleep(10s));
+    not_started.cancel("at once");
+    CHECK(awaited(not_started) == "CancelledError('at once')");
+    CHECK(awaited(not_started) == "CancelledError()");
+  });
+}

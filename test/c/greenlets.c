@@ -164,6 +164,8 @@ void invalid_calls(void) {
   note("kill %d", fiber_greenlet_kill(NULL));
   note("dead %d", fiber_greenlet_dead(NULL));
   note("data %d", fiber_greenlet_set_data(NULL, NULL));
+  char name[4] = "old";
+  note("name of %zu: %s", fiber_greenlet_name(NULL, name, sizeof name), name);
   fiber_greenlet_new(&g, echo, "never runs", NULL);
   note("throw nothing %d", fiber_greenlet_throw(g, FIBER_OK, NULL));
   note("its own parent %d", fiber_greenlet_set_parent(g, g));

@@ -250,6 +250,12 @@ TEST_CASE("a pooled stack is clean for its next user, also when it was left by a
       if (i % 3 == 1) to_parent();
       return static_cast<int>(local[999]);
     });
-    (void)thrown_by([&] { g.switch_(); });
+    int returned = -1;
+    const std::string thrown = thrown_by([&] {
+      const fiber::value result = g.switch_();
+      if (!result.empty()) returned = result.as<int>();
+    });
+    CHECK(thrown == (i % 3 == 0 ? "int()" : ""));
+    CHECK(returned == (i % 3 == 2 ? static_cast<char>(i) : -1));
   }
 }

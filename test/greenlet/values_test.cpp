@@ -6,6 +6,7 @@
 #include <memory>
 #include <thread>
 #include <tuple>
+#include <type_traits>
 
 #include "support/events.hpp"
 
@@ -213,4 +214,15 @@ TEST_CASE("a value is moved, reset and replaced without losing or doubling what 
   }
   CHECK(Counted::alive == 0);
   CHECK(Counted::destroyed_in.size() == 2);
+}
+
+TEST_CASE("a constant value can be read and asked what it is") {
+  const value number = 7;
+  CHECK(number.as<int>() == 7);
+  CHECK(*number.get_if<int>() == 7);
+  CHECK(number.get_if<long>() == nullptr);
+  CHECK(number.exception() == nullptr);
+  CHECK(thrown_by([&] { static_cast<void>(number.as<long>()); }) ==
+        "TypeError('a value of type 'long' was expected, but one of type 'int' was sent')");
+  static_assert(std::is_same_v<decltype(number.as<int>()), const int&>);
 }

@@ -5,13 +5,19 @@
 #include <fiber/exceptions.hpp>
 
 #include <chrono>
-#include <cmath>
 #include <concepts>
 #include <cstdint>
 #include <ratio>
 #include <utility>
 
 namespace fiber::asyncio::detail {
+
+// Of the clock that never jumps, whatever clock the loop has.
+inline std::int64_t monotonic() noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
 
 // Limits of deadlines: INT64_MAX stands for "never", and differences are to fit too.
 inline constexpr std::int64_t kLatest = INT64_MAX - 1;
@@ -32,7 +38,7 @@ constexpr std::int64_t to_nanoseconds(std::chrono::duration<Rep, Period> time) {
   using std::chrono::nanoseconds;
   if constexpr (std::chrono::treat_as_floating_point_v<Rep>) {
     const double count = std::chrono::duration<double, std::nano>(time).count();
-    if (std::isnan(count)) throw ValueError("Invalid delay: NaN (not a number)");
+    if (count != count) throw ValueError("Invalid delay: NaN (not a number)");
     if (count > 9e18) return kLatest;
     if (count < -4e18) return kEarliest;
     return static_cast<std::int64_t>(count);

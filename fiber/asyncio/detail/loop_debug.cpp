@@ -15,12 +15,6 @@
 namespace fiber::asyncio::detail {
 namespace {
 
-std::int64_t monotonic() noexcept {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
 // They may know the loop and call it.
 bool has_other_threads() noexcept {
   struct stat tasks {};

@@ -8,7 +8,6 @@
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/concurrent/executor.hpp>
-#include <fiber/core/demangle.hpp>
 
 namespace fiber::asyncio::detail {
 
@@ -53,60 +52,6 @@ LoopObject& running_loop() {
   LoopObject* loop = asyncio_thread().running;
   if (loop == nullptr) [[unlikely]] throw RuntimeError("no running event loop");
   return *loop;
-}
-
-HandleObject::~HandleObject() {
-  if (context != nullptr) contextvars::detail::release(context);
-}
-
-std::string HandleObject::repr() const {
-  // The callable's type, out of "…HandleOf<main::{lambda()#1}>".
-  std::string type = core::demangle(typeid(*this));
-  const std::size_t open = type.find('<');
-  if (open != std::string::npos && type.ends_with('>')) {
-    type = type.substr(open + 1, type.size() - open - 2);
-    // A done-callback's second parameter; the first is the type of the result.
-    int depth = 0;
-    for (std::size_t i = 0; i < type.size(); ++i) {
-      if (type[i] == '<' || type[i] == '(') ++depth;
-      if (type[i] == '>' || type[i] == ')') --depth;
-      if (depth == 0 && type.compare(i, 2, ", ") == 0) {
-        type.erase(0, i + 2);
-        break;
-      }
-    }
-  }
-  std::string text = dynamic_cast<const TimerObject*>(this) != nullptr ? "<TimerHandle" : "<Handle";
-  if (cancelled()) text += " cancelled";
-  text += " " + type + "()";
-  if (created != nullptr) text += " created at " + created->place();
-  return text + ">";
-}
-
-void HandleObject::cancel() noexcept {
-  cancelled_.store(true, std::memory_order_relaxed);
-  // The loop itself may be gone, or on another thread.
-  const auto* thread = static_cast<const AsyncioThread*>(core::thread_state().asyncio);
-  if (thread != nullptr && thread->running == loop_) drop_callable();
-}
-
-void HandleObject::drop_callable() noexcept {
-  if (!has_callable_ || called_now_) return;
-  has_callable_ = false;
-  retain();  // the callable may hold the last reference
-  destroy_callable();
-  release();
-}
-
-void TimerObject::cancel() noexcept {
-  if (node.index == TimerNode::kNotInHeap) {
-    HandleObject::cancel();
-    return;
-  }
-  loop()->remove_timer(&node);
-  HandleObject::cancel();
-  drop_callable();  // the loop will not, and need not run
-  release();        // the heap's reference
 }
 
 LoopObject::LoopObject()
@@ -219,9 +164,7 @@ void LoopObject::take_posted() {
 
 std::int64_t LoopObject::now() const noexcept {
   if (clock_ != nullptr) [[unlikely]] return clock_->now();
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  return monotonic();
 }
 
 // A task that was woken by something else, earlier in the same batch, leaves before its timer's

@@ -14,12 +14,6 @@ namespace {
 constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kLongestWait = 86'400'000'000'000;  // as CPython: a day
 
-std::int64_t monotonic() noexcept {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
 }  // namespace
 
 void LoopObject::run_forever() { run(false); }

@@ -1,6 +1,7 @@
-#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/detail/selector.hpp>
 #include <fiber/asyncio/detail/signal_handlers.hpp>
 
+#include <bit>
 #include <cerrno>
 #include <thread>
 
@@ -10,32 +11,28 @@ namespace fiber::asyncio::detail {
 namespace {
 
 constexpr int kSignals = NSIG;
+static_assert(kSignals <= 65, "a bit in 64 for each");
 
 // Read by the signal handler on whatever thread it runs.
 std::array<std::atomic<LoopObject*>, kSignals> owners{};
 std::array<std::atomic<SignalHandlers*>, kSignals> inboxes{};
-std::atomic<int> in_handler{0};
 // Written by the main thread.
 std::array<struct sigaction, kSignals> saved_actions{};
 
 void on_signal(int number) {
-  const int saved = errno;
-  in_handler.fetch_add(1);
+  const InSignalHandler scope;
   SignalHandlers* inbox = inboxes[static_cast<std::size_t>(number)].load();
   LoopObject* loop = owners[static_cast<std::size_t>(number)].load();
   if (inbox != nullptr && loop != nullptr) {
     inbox->arrived(number);
     loop->attend_to_signals();
   }
-  in_handler.fetch_sub(1);
-  errno = saved;
 }
 
 void disown(int number) noexcept {
   owners[static_cast<std::size_t>(number)].store(nullptr);
   inboxes[static_cast<std::size_t>(number)].store(nullptr);
-  // One that runs on another thread may still use them.
-  while (in_handler.load() != 0) std::this_thread::yield();
+  InSignalHandler::wait_for_others();
 }
 
 void check_signal(int number) {
@@ -44,6 +41,10 @@ void check_signal(int number) {
 }
 
 }  // namespace
+
+void InSignalHandler::wait_for_others() noexcept {
+  while (running_.load() != 0) std::this_thread::yield();
+}
 
 void replace_saved_action(int number, void (*stale)(int), const struct sigaction& now) noexcept {
   struct sigaction& saved = saved_actions[static_cast<std::size_t>(number)];
@@ -109,7 +110,14 @@ bool SignalHandlers::remove(int number) {
 }
 
 void SignalHandlers::arrived(int number) noexcept {
-  const std::uint32_t place = end_.fetch_add(1, std::memory_order_acq_rel);
+  std::uint32_t place = end_.load(std::memory_order_relaxed);
+  do {
+    if (place - first_.load(std::memory_order_acquire) >= kRing) {
+      crowded_out_.fetch_or(std::uint64_t{1} << (number - 1), std::memory_order_relaxed);
+      return;
+    }
+  } while (!end_.compare_exchange_weak(place, place + 1, std::memory_order_acq_rel,
+                                       std::memory_order_relaxed));
   ring_[place % kRing].store(static_cast<std::uint8_t>(number), std::memory_order_release);
 }
 
@@ -125,20 +133,27 @@ void SignalHandlers::run(Leaf* leaf) noexcept {
     delete step;
     return;
   }
-  while (self->any_arrived()) {
-    const std::uint8_t number =
-        self->ring_[self->first_ % kRing].exchange(0, std::memory_order_acq_rel);
+  std::uint32_t first = self->first_.load(std::memory_order_relaxed);
+  while (first != self->end_.load(std::memory_order_acquire)) {
+    const std::uint8_t number = self->ring_[first % kRing].exchange(0, std::memory_order_acq_rel);
     if (number == 0) {
       // Another thread is about to store it.
       self->loop_.attend_to_signals();
       return;
     }
-    ++self->first_;
-    const auto found = self->handlers_.find(number);
-    if (found == self->handlers_.end()) continue;
-    found->second->retain();
-    self->loop_.push(Entry(found->second));
+    self->first_.store(++first, std::memory_order_release);
+    self->call(number);
   }
+  for (std::uint64_t more = self->crowded_out_.exchange(0); more != 0; more &= more - 1)
+    self->call(std::countr_zero(more) + 1);
+}
+
+// Soon.
+void SignalHandlers::call(int number) {
+  const auto found = handlers_.find(number);
+  if (found == handlers_.end()) return;
+  found->second->retain();
+  loop_.push(Entry(found->second));
 }
 
 // --- the loop's part ----------------------------------------------------------------------------
@@ -169,10 +184,18 @@ bool LoopObject::remove_signal_handler(int number) {
   return true;
 }
 
+// Without the lock that wake() takes, which the interrupted thread may hold: while there are
+// handlers the selector is not replaced.
+void LoopObject::attend_to_signals() noexcept {
+  signals.store(true, std::memory_order_release);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (sleeping_.load(std::memory_order_relaxed)) selector_->wake();
+}
+
 void LoopObject::drop_signal_handlers() noexcept { signal_handlers_ = nullptr; }
 
 void LoopObject::look_at_signals(bool may_queue) {
-  signals.store(false, std::memory_order_relaxed);
+  signals.exchange(false, std::memory_order_acquire);  // with what was noted before it was set
   if (signal_handlers_ != nullptr && signal_handlers_->any_arrived()) {
     if (may_queue)
       signal_handlers_->queue();

@@ -5,7 +5,6 @@
 #include <fiber/asyncio/sock.hpp>
 
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <vector>
 

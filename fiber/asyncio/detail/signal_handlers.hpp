@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <map>
 
@@ -27,7 +28,10 @@ class SignalHandlers {
 
   // In a signal handler.
   void arrived(int number) noexcept;
-  bool any_arrived() const noexcept { return first_ != end_.load(std::memory_order_acquire); }
+  bool any_arrived() const noexcept {
+    return first_.load(std::memory_order_relaxed) != end_.load(std::memory_order_acquire) ||
+           crowded_out_.load(std::memory_order_relaxed) != 0;
+  }
   // Puts the step into the ready queue that will queue the handlers: as CPython's reader of the
   // self-pipe, which runs an iteration before they do.
   void queue();
@@ -37,6 +41,7 @@ class SignalHandlers {
     SignalHandlers* owner = nullptr;  // null once it is gone
   };
   static void run(Leaf* leaf) noexcept;
+  void call(int number);
   static constexpr std::uint32_t kRing = 256;
 
   LoopObject& loop_;
@@ -44,8 +49,28 @@ class SignalHandlers {
   // Numbers in the order of arrival; zero: not stored yet.
   std::array<std::atomic<std::uint8_t>, kRing> ring_{};
   std::atomic<std::uint32_t> end_{0};
-  std::uint32_t first_ = 0;
+  std::atomic<std::uint32_t> first_{0};
+  // Of a flood, those that found no room there: a bit each, however often they came.
+  std::atomic<std::uint64_t> crowded_out_{0};
   Step* step_;
+};
+
+// Lives in every signal handler that uses a loop; errno is what it was when the handler ends.
+class InSignalHandler {
+ public:
+  InSignalHandler() noexcept : error_(errno) { running_.fetch_add(1); }
+  InSignalHandler(const InSignalHandler&) = delete;
+  InSignalHandler& operator=(const InSignalHandler&) = delete;
+  ~InSignalHandler() {
+    running_.fetch_sub(1);
+    errno = error_;
+  }
+  // Waits for those that run on other threads: then nobody uses what no handler finds any more.
+  static void wait_for_others() noexcept;
+
+ private:
+  static inline std::atomic<int> running_{0};
+  int error_;
 };
 
 // What a handler that is no loop's, such as Runner's for SIGINT, has to restore is not this one any

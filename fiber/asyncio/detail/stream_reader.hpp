@@ -11,7 +11,6 @@
 #include <fiber/asyncio/detail/waiter.hpp>
 
 #include <cstddef>
-#include <cstdint>
 #include <exception>
 #include <span>
 #include <string>

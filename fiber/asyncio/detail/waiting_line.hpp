@@ -4,7 +4,6 @@
 #include <fiber/asyncio/detail/task_base.hpp>
 
 #include <cstdint>
-#include <string>
 
 namespace fiber::asyncio::detail {
 

@@ -5,8 +5,6 @@
 
 #include <fiber/core/config.hpp>
 
-#include <cstddef>
-
 namespace fiber::asyncio::detail {
 
 class LoopObject;

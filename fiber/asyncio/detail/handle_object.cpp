@@ -1,0 +1,64 @@
+#include <fiber/asyncio/detail/handle_object.hpp>
+
+#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/core/demangle.hpp>
+
+#include <typeinfo>
+
+namespace fiber::asyncio::detail {
+
+HandleObject::~HandleObject() {
+  if (context != nullptr) contextvars::detail::release(context);
+}
+
+std::string HandleObject::repr() const {
+  // The callable's type, out of "…HandleOf<main::{lambda()#1}>".
+  std::string type = core::demangle(typeid(*this));
+  const std::size_t open = type.find('<');
+  if (open != std::string::npos && type.ends_with('>')) {
+    type = type.substr(open + 1, type.size() - open - 2);
+    // A done-callback's second parameter; the first is the type of the result.
+    int depth = 0;
+    for (std::size_t i = 0; i < type.size(); ++i) {
+      if (type[i] == '<' || type[i] == '(') ++depth;
+      if (type[i] == '>' || type[i] == ')') --depth;
+      if (depth == 0 && type.compare(i, 2, ", ") == 0) {
+        type.erase(0, i + 2);
+        break;
+      }
+    }
+  }
+  std::string text = dynamic_cast<const TimerObject*>(this) != nullptr ? "<TimerHandle" : "<Handle";
+  if (cancelled()) text += " cancelled";
+  text += " " + type + "()";
+  if (created != nullptr) text += " created at " + created->place();
+  return text + ">";
+}
+
+void HandleObject::cancel() noexcept {
+  cancelled_.store(true, std::memory_order_relaxed);
+  // The loop itself may be gone, or on another thread.
+  const auto* thread = static_cast<const AsyncioThread*>(core::thread_state().asyncio);
+  if (thread != nullptr && thread->running == loop_) drop_callable();
+}
+
+void HandleObject::drop_callable() noexcept {
+  if (!has_callable_ || called_now_) return;
+  has_callable_ = false;
+  retain();  // the callable may hold the last reference
+  destroy_callable();
+  release();
+}
+
+void TimerObject::cancel() noexcept {
+  if (node.index == TimerNode::kNotInHeap) {
+    HandleObject::cancel();
+    return;
+  }
+  loop()->remove_timer(&node);
+  HandleObject::cancel();
+  drop_callable();  // the loop will not, and need not run
+  release();        // the heap's reference
+}
+
+}  // namespace fiber::asyncio::detail

@@ -1,0 +1,104 @@
+// What stands behind the Handle and TimerHandle handles: callbacks of the user's.
+#pragma once
+
+#include <fiber/asyncio/detail/future_base.hpp>
+#include <fiber/asyncio/detail/origin.hpp>
+#include <fiber/asyncio/detail/timer_heap.hpp>
+#include <fiber/contextvars.hpp>
+#include <fiber/core/type.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace fiber::asyncio::detail {
+
+// A callback in the ready queue or in the list of a future. Counted by any thread: the handle that
+// call_soon_threadsafe returns is the caller's.
+class FIBER_API HandleObject : public Callback {
+ public:
+  explicit HandleObject(LoopObject* loop) noexcept : Callback(Kind::handle), loop_(loop) {}
+  virtual ~HandleObject();
+  virtual void call() = 0;
+  // It was a done-callback, and its future is done.
+  virtual void scheduled_by(FutureBase* future) noexcept { static_cast<void>(future); }
+  // True if it calls a function that compares equal to this one, of that type.
+  virtual bool calls(const core::Type& type, const void* function) const {
+    static_cast<void>(type);
+    static_cast<void>(function);
+    return false;
+  }
+
+  void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+  // Drops the callable at once on the thread that runs the loop, unless it is being called; else
+  // the loop does, when its turn comes.
+  virtual void cancel() noexcept;
+  bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
+  // Calls it, or does nothing if it was cancelled. Only the loop, on its thread.
+  void run();
+  LoopObject* loop() const noexcept { return loop_; }
+  // Python's repr, such as "<Handle main::{lambda()#1}()>".
+  std::string repr() const;
+
+  contextvars::detail::ContextObject* context = nullptr;  // counted; null: empty
+  std::unique_ptr<const Origin> created;                  // in debug mode
+
+ protected:
+  // Once at most.
+  virtual void destroy_callable() noexcept {}
+  bool has_callable() const noexcept { return has_callable_; }
+  // On the loop's thread.
+  void drop_callable() noexcept;
+
+ private:
+  std::atomic<std::uint32_t> refs_{1};
+  std::atomic<bool> cancelled_{false};
+  bool has_callable_ = true;
+  bool called_now_ = false;
+  LoopObject* loop_;
+};
+
+// Adds the callable, which ends before the handle does if that is cancelled.
+template <class F, class Base>
+class WithCallable : public Base {
+ public:
+  template <class G>
+  WithCallable(LoopObject* loop, G&& function) : Base(loop), function_(std::forward<G>(function)) {}
+  ~WithCallable() override {
+    if (this->has_callable()) function_.~F();
+  }
+
+ protected:
+  void destroy_callable() noexcept override { function_.~F(); }
+  union {
+    F function_;
+  };
+};
+
+template <class F>
+class HandleOf final : public WithCallable<F, HandleObject> {
+ public:
+  using WithCallable<F, HandleObject>::WithCallable;
+  void call() override { this->function_(); }
+};
+
+class FIBER_API TimerObject : public HandleObject {
+ public:
+  using HandleObject::HandleObject;
+  void cancel() noexcept override;
+  TimerNode node;
+};
+
+template <class F>
+class TimerOf final : public WithCallable<F, TimerObject> {
+ public:
+  using WithCallable<F, TimerObject>::WithCallable;
+  void call() override { this->function_(); }
+};
+
+}  // namespace fiber::asyncio::detail
