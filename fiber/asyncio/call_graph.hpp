@@ -35,6 +35,7 @@ struct FutureCallGraph {
   FutureRef future;
   std::vector<FrameCallGraphEntry> call_stack;  // innermost first; empty for what is not a task
   std::vector<FutureCallGraph> awaited_by;
+  bool more = false;  // others await it: a graph ends at 100 levels
 };
 
 struct call_graph_options {
