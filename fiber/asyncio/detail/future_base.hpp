@@ -132,6 +132,7 @@ class FIBER_API FutureBase {
     if (first_ != nullptr) schedule_callbacks();
   }
   void schedule_callbacks();
+  void drop_callbacks() noexcept;
   bool cancel_now(std::string message);
   void store_exception(std::exception_ptr exception) noexcept {
     exception_ = std::move(exception);
