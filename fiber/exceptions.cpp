@@ -99,6 +99,7 @@ TimeoutError::TimeoutError() : OSError(std::string()) {}
 TimeoutError::~TimeoutError() = default;
 FileNotFoundError::~FileNotFoundError() = default;
 PermissionError::~PermissionError() = default;
+ProcessLookupError::~ProcessLookupError() = default;
 ConnectionError::~ConnectionError() = default;
 ConnectionRefusedError::~ConnectionRefusedError() = default;
 ConnectionResetError::~ConnectionResetError() = default;
@@ -110,6 +111,7 @@ void raise_os_error(int error_number, std::string_view detail) {
     case ENOENT: throw FileNotFoundError(error_number, detail);
     case EACCES:
     case EPERM: throw PermissionError(error_number, detail);
+    case ESRCH: throw ProcessLookupError(error_number, detail);
     case ECONNREFUSED: throw ConnectionRefusedError(error_number, detail);
     case ECONNRESET: throw ConnectionResetError(error_number, detail);
     case ECONNABORTED: throw ConnectionAbortedError(error_number, detail);

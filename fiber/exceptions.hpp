@@ -149,6 +149,13 @@ class FIBER_API PermissionError : public OSError {
   ~PermissionError() override;
 };
 
+// ESRCH: of a process that has ended.
+class FIBER_API ProcessLookupError : public OSError {
+ public:
+  using OSError::OSError;
+  ~ProcessLookupError() override;
+};
+
 // Root of the errors of a connection.
 class FIBER_API ConnectionError : public OSError {
  public:

@@ -70,13 +70,19 @@ std::vector<FrameCallGraphEntry> call_stack(TaskBase& task, std::size_t skip,
   return entries;
 }
 
+// What goes through a graph is recursive, and may run on a fiber's stack.
+constexpr std::size_t kMostLevels = 100;
+
 FutureCallGraph capture(FutureBase& future, std::size_t depth, const std::optional<int>& limit,
                         std::set<const FutureBase*>& path) {
   FutureCallGraph graph{.future = FutureRef(&future), .call_stack = {}, .awaited_by = {}};
+  const std::vector<TaskBase*> awaiters = awaiters_of(future);
   if (future.is_task()) graph.call_stack = call_stack(static_cast<TaskBase&>(future), depth, limit);
   path.insert(&future);
-  for (TaskBase* awaiter : awaiters_of(future))
-    if (!path.contains(awaiter)) graph.awaited_by.push_back(capture(*awaiter, 0, limit, path));
+  graph.more = path.size() == kMostLevels && !awaiters.empty();
+  if (!graph.more)
+    for (TaskBase* awaiter : awaiters)
+      if (!path.contains(awaiter)) graph.awaited_by.push_back(capture(*awaiter, 0, limit, path));
   path.erase(&future);
   return graph;
 }
@@ -101,6 +107,7 @@ void render(const FutureCallGraph& graph, std::size_t level, std::ostringstream&
       line(text.str());
     }
   }
+  if (graph.more) line("  + Awaited by others, which are left out");
   if (graph.awaited_by.empty()) return;
   line("  + Awaited by:");
   for (const FutureCallGraph& awaiter : graph.awaited_by) render(awaiter, level + 1, out);

@@ -37,6 +37,7 @@ struct FutureCallGraph {
   FutureRef future;
   std::vector<FrameCallGraphEntry> call_stack;  // innermost first; empty for what is not a task
   std::vector<FutureCallGraph> awaited_by;
+  bool more = false;  // others await it: a graph ends at 100 levels
 };
 
 // Keyword arguments of the functions below.

@@ -116,7 +116,8 @@ class [[nodiscard]] Future : public FutureRef {
   }
 
   // Ends the future; whoever awaits it goes on in the next iteration. Throws InvalidStateError if
-  // it is done already, RuntimeError for a task.
+  // it is done already, RuntimeError for a task; and, when it is done, RuntimeError if it has
+  // callbacks that its closed loop will never call.
   template <class U>
     requires(!std::is_void_v<T> && std::constructible_from<T, U>)
   void set_result(U&& result) const {
@@ -144,24 +145,27 @@ class [[nodiscard]] Future : public FutureRef {
   }
 
   // Calls `callback(future)` (or `callback()`) in the iteration after the future is done; callbacks
-  // and awaiting tasks go in the order in which they came. The handle serves to remove it.
+  // and awaiting tasks go in the order in which they came. The handle serves to remove it. Throws
+  // RuntimeError if the future is done and its loop closed.
   template <class F>
     requires std::invocable<std::decay_t<F>&, Future<T>> || std::invocable<std::decay_t<F>&>
   Handle add_done_callback(F&& callback) const {
     auto* object = new detail::DoneCallback<T, std::decay_t<F>>(base().loop(),
                                                                 std::forward<F>(callback));
+    Handle handle(object);
     object->retain();
     detail::add_done_callback(base(), object);
-    return Handle(object);
+    return handle;
   }
   template <class F>
     requires std::invocable<std::decay_t<F>&, Future<T>> || std::invocable<std::decay_t<F>&>
   Handle add_done_callback(F&& callback, const call_options& options) const {
     auto* object = new detail::DoneCallback<T, std::decay_t<F>>(base().loop(),
                                                                 std::forward<F>(callback));
+    Handle handle(object);
     object->retain();
     detail::add_done_callback(base(), object, options);
-    return Handle(object);
+    return handle;
   }
   // How many were removed; none any more once the future is done. A handle removes the one callback
   // that it came with; a function pointer, or any callable that can be compared, removes all that
@@ -200,7 +204,6 @@ constexpr bool isfuture(const A&) noexcept {
 
 template <class T>
 Future<T> EventLoop::create_future() const {
-  object().check_closed();
   return Future<T>(new detail::WithSlot<T>(&object()));
 }
 

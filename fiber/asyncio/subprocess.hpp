@@ -89,7 +89,7 @@ class FIBER_API Process {
     return detail::Deferred(
         [self = *this, input = std::move(input)] { return self.communicate_now(input); });
   }
-  // Throw OSError (ESRCH) once it has ended.
+  // Throw ProcessLookupError once it has ended.
   void send_signal(int signal) const;
   void terminate() const;  // SIGTERM
   void kill() const;       // SIGKILL

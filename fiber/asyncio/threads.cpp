@@ -16,9 +16,18 @@ void EventLoop::set_default_executor(
 
 namespace detail {
 
-// On the loop's thread: were it counted down by the other one, the loop could see the job as
-// outstanding when it has already been delivered, and wait for it.
-ExternalDone::~ExternalDone() { loop()->outside_work.fetch_sub(1); }
+ExternalDone::ExternalDone(LoopObject* loop) : HandleObject(loop), LoopDependent(*loop) {
+  loop->retain();
+  loop->outside_work.fetch_add(1);
+}
+
+// On the loop's thread, until that is closed: were it counted down by the other one, the loop could
+// see the job as outstanding when it has already been delivered, and wait for it.
+ExternalDone::~ExternalDone() {
+  leave();
+  loop()->outside_work.fetch_sub(1);
+  loop()->release();
+}
 
 void ExternalDone::post() noexcept {
   LoopObject* its_loop = loop();
@@ -31,7 +40,6 @@ void ExternalDone::post() noexcept {
   its_loop->release();
 }
 
-// Even an unwanted call goes to the loop: what it holds may be let go only there.
 void post_or_drop(ExternalDone* call, bool wanted) noexcept {
   if (!wanted) call->cancel();
   call->post();
@@ -53,8 +61,8 @@ void shutdown_default_executor(LoopObject& loop, nanoseconds timeout) {
   const Future<> joined = EventLoop(&loop).create_future();
   concurrent::futures::Future<void> done;
   done.set_running_or_notify_cancel();
-  auto* post = new CopyState<void>(&loop, joined, done, false);
-  done.add_done_callback([post] { post->post(); });
+  ExternalOwner post(new CopyState<void>(&loop, joined, done, false));
+  done.add_done_callback([post = std::move(post)]() mutable { post.release()->post(); });
   std::thread joiner([executor, done] {
     executor->shutdown({.wait = true});
     done.set_result();

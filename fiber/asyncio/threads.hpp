@@ -15,14 +15,25 @@ namespace fiber::asyncio {
 namespace detail {
 
 // Queued in the loop by the thread that ends a concurrent future. Made on the loop's thread, since
-// it holds a reference to a future of the loop, which only that thread may count.
-class FIBER_API ExternalDone : public HandleObject {
+// it holds a reference to a future of the loop, which only that thread may count; it lets go of that
+// when the loop is closed, though the other thread may not be done yet.
+class FIBER_API ExternalDone : public HandleObject, LoopDependent {
  public:
-  explicit ExternalDone(LoopObject* loop) : HandleObject(loop) { loop->outside_work.fetch_add(1); }
+  explicit ExternalDone(LoopObject* loop);
   ~ExternalDone() override;
   // From any thread, once.
   void post() noexcept;
+  void loop_closed() noexcept override { drop_callable(); }
 };
+
+// Even an unwanted call goes to the loop: what it holds may be let go only there.
+FIBER_API void post_or_drop(ExternalDone* call, bool wanted) noexcept;
+
+// Whoever is to post it may end without that.
+struct PostUnwanted {
+  void operator()(ExternalDone* call) const noexcept { post_or_drop(call, false); }
+};
+using ExternalOwner = std::unique_ptr<ExternalDone, PostUnwanted>;
 
 template <class T>
 class CopyState final : public ExternalDone {
@@ -53,6 +64,10 @@ class CopyState final : public ExternalDone {
   }
 
  private:
+  void destroy_callable() noexcept override {
+    destination_ = {};
+    source_ = {};
+  }
   Future<T> destination_;
   concurrent::futures::Future<T> source_;
   bool take_;
@@ -61,25 +76,23 @@ class CopyState final : public ExternalDone {
 template <class T>
 Future<T> chain_to_loop(const EventLoop& loop, concurrent::futures::Future<T> source, bool take) {
   Future<T> destination = loop.create_future<T>();
-  auto* done = new CopyState<T>(&loop.object(), destination, source, take);
+  ExternalOwner done(new CopyState<T>(&loop.object(), destination, source, take));
   destination.add_done_callback([source](const Future<T>& future) {
     if (future.cancelled()) source.cancel();
   });
-  source.add_done_callback([done] { done->post(); });
+  source.add_done_callback([done = std::move(done)]() mutable { done.release()->post(); });
   return destination;
 }
 
 // A call that another thread will ask for, or will say is not needed.
 template <class F>
-ExternalDone* new_external(LoopObject* loop, F function) {
-  struct Call final : ExternalDone {
-    Call(LoopObject* its_loop, F f) : ExternalDone(its_loop), function(std::move(f)) {}
-    void call() override { function(); }
-    F function;
+ExternalOwner new_external(LoopObject* loop, F function) {
+  struct Call final : WithCallable<F, ExternalDone> {
+    using WithCallable<F, ExternalDone>::WithCallable;
+    void call() override { this->function_(); }
   };
-  return new Call(loop, std::move(function));
+  return ExternalOwner(new Call(loop, std::move(function)));
 }
-FIBER_API void post_or_drop(ExternalDone* call, bool wanted) noexcept;
 
 FIBER_API concurrent::futures::ThreadPoolExecutor& default_executor(LoopObject& loop);
 
@@ -194,10 +207,11 @@ auto run_coroutine_threadsafe(A&& coroutine, const EventLoop& loop) {
       delivery.fail(std::current_exception());
       throw;
     }
-    auto* cancel = detail::new_external(&loop.object(), [task] { task.cancel(); });
-    result.add_done_callback([cancel](const concurrent::futures::Future<T>& done) {
-      detail::post_or_drop(cancel, done.cancelled());
-    });
+    auto cancel = detail::new_external(&loop.object(), [task] { task.cancel(); });
+    result.add_done_callback(
+        [cancel = std::move(cancel)](const concurrent::futures::Future<T>& done) mutable {
+          detail::post_or_drop(cancel.release(), done.cancelled());
+        });
     task.add_done_callback(std::move(delivery));
   });
   return result;

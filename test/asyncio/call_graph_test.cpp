@@ -219,6 +219,25 @@ TEST_CASE("tasks that wait for each other in a circle have an end") {
   CHECK(refused.find("cannot be cancelled: it waits for itself") != std::string::npos);
 }
 
+TEST_CASE("a long chain of tasks is cut, and says so; all together show every task") {
+  run([] {
+    name_main();
+    const auto innermost = asyncio::get_running_loop().create_future();
+    std::vector<asyncio::Task<>> chain{create_task([=] { await(innermost); })};
+    while (chain.size() < 300)
+      chain.push_back(create_task([inner = chain.back()] { await(inner); }));
+    turns(1);
+    const std::string text = asyncio::format_call_graph(chain.front());
+    CHECK(std::count(text.begin(), text.end(), '*') == 100);
+    CHECK(text.ends_with("  + Awaited by others, which are left out"));
+    const std::string all = asyncio::format_all_call_graphs(asyncio::get_running_loop());
+    for (const asyncio::Task<>& task : chain)
+      CHECK(all.find("'" + task.get_name() + "'") != std::string::npos);
+    innermost.set_result();
+    await(chain.back());
+  });
+}
+
 TEST_CASE("a task's stack is its real frames") {
   run([] {
     auto task = create_task(calls_what_waits, {.name = "t"});

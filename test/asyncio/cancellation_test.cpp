@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <exception>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -518,5 +519,30 @@ TEST_CASE("a cancellation goes down a chain of tasks of any length, and so does 
     CHECK(innermost.cancelled());
     CHECK(thrown_by([&] { await(chain.back()); }) == "CancelledError('far')");
     CHECK(chain.front().cancelled());
+  });
+}
+
+TEST_CASE("a cancellation goes down gathers in gathers to any depth") {
+  run([] {
+    constexpr int kDepth = 5'000;
+    const auto innermost = get_running_loop().create_future();
+    int cancelled = 0;
+    std::function<void(int)> descend = [&](int depth) {
+      try {
+        if (depth == 0)
+          await(innermost);
+        else
+          await(asyncio::gather([&, depth] { descend(depth - 1); }));
+      } catch (const CancelledError&) {
+        ++cancelled;
+        throw;
+      }
+    };
+    const auto task = create_task([&] { descend(kDepth); });
+    turns(kDepth + 1);
+    CHECK(task.cancel("far"));
+    CHECK(innermost.cancelled());
+    CHECK(thrown_by([&] { await(task); }) == "CancelledError('far')");
+    CHECK(cancelled == kDepth + 1);
   });
 }

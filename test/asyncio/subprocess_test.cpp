@@ -100,7 +100,7 @@ TEST_CASE("a child that a signal ends has its negative number as returncode") {
     CHECK(await(signalled.wait()) == -SIGHUP);
     CHECK(thrown_by([&] {
             signalled.kill();
-          }).starts_with("OSError('[Errno 3] No such process: process "));
+          }).starts_with("ProcessLookupError('[Errno 3] No such process: process "));
   });
   CHECK(no_children());
 }

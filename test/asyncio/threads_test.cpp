@@ -123,6 +123,33 @@ TEST_CASE(
   CHECK(loop.object().futures_alive == 0);
 }
 
+TEST_CASE("a job that outlives its closed loop keeps nothing of it") {
+  auto loop = asyncio::new_event_loop();
+  const auto& object = loop.object();
+  futures::ThreadPoolExecutor pool({.max_workers = 1});
+  futures::Future<int> never;
+  const auto token = std::make_shared<int>();
+  std::latch closed(1);
+  {
+    const auto job = loop.run_in_executor(pool, [&closed, token] {
+      closed.wait();
+      return token;
+    });
+    const auto wrapped = asyncio::wrap_future(never, loop);
+    loop.close();
+    closed.count_down();
+    pool.submit([] {}).result();
+    CHECK_FALSE(job.done());
+    CHECK(wrapped.repr() == "<Future pending cb=[1]>");
+  }
+  CHECK(object.futures_alive == 0);
+  CHECK(object.outside_work == 1);  // of the future that never ends
+  never = {};
+  CHECK(object.outside_work == 0);
+  pool.shutdown();
+  CHECK(token.use_count() == 1);
+}
+
 TEST_CASE("an error of the task factory reaches the thread that has sent the coroutine") {
   std::string thrown, reported;
   asyncio::run([&] {

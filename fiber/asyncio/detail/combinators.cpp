@@ -1,5 +1,7 @@
 #include <fiber/asyncio/detail/combinators.hpp>
 
+#include <fiber/asyncio/detail/cancellation.hpp>
+
 #include <memory>
 
 namespace fiber::asyncio::detail {
@@ -106,12 +108,7 @@ void GatherBase::child_done(FutureBase& child) noexcept {
 }
 
 bool GatherBase::cancel(std::string message) {
-  if (done()) return false;
-  bool any = false;
-  for (const FutureRef& child : children_)
-    if (child.base().cancel(message)) any = true;
-  if (any) cancel_requested_ = true;
-  return any;
+  return !done() && Cancellation(std::move(message)).cancel(*this);
 }
 
 bool GatherInTurn::wanted() noexcept {

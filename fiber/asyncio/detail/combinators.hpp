@@ -32,7 +32,9 @@ FIBER_API void check_loop(const FutureBase& future, const LoopObject& loop);
 class FIBER_API GatherBase : public FutureBase, LoopDependent {
  public:
   GatherBase(LoopObject* loop, bool return_exceptions) noexcept
-      : FutureBase(loop), LoopDependent(*loop), return_exceptions_(return_exceptions) {}
+      : FutureBase(loop), LoopDependent(*loop), return_exceptions_(return_exceptions) {
+    is_gather_ = true;
+  }
   ~GatherBase() override;
 
   // Registers with the children; those that are done already count at once. Throws ValueError if
@@ -52,6 +54,7 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
     FutureBase* child = nullptr;
   };
   friend FutureBase* combined_future(const LeafCallback& leaf) noexcept;
+  friend class Cancellation;
   friend class GatherInTurn;
   void listen(std::size_t index);
   void child_done(FutureBase& child) noexcept;

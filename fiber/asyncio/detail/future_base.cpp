@@ -15,14 +15,21 @@ void FutureBase::set_loop(LoopObject* loop) noexcept {
 }
 
 void FutureBase::leave() noexcept {
-  while (first_ != nullptr) {
-    Callback* callback = first_;
-    remove(callback);
-    if (callback->kind == Callback::Kind::handle) static_cast<HandleObject*>(callback)->release();
-  }
+  drop_callbacks();
   if (!counts_for_loop_) return;
   if (loop_->registry_ != nullptr) [[unlikely]] loop_->remove_future(this);
   if (--loop_->futures_alive == 0) loop_->release();
+}
+
+void FutureBase::drop_callbacks() noexcept {
+  while (first_ != nullptr) {
+    Callback* callback = first_;
+    remove(callback);
+    if (callback->kind == Callback::Kind::handle)
+      static_cast<HandleObject*>(callback)->release();
+    else if (callback->kind == Callback::Kind::leaf)
+      static_cast<LeafCallback*>(callback)->drop(static_cast<LeafCallback*>(callback));
+  }
 }
 
 void FutureBase::unreferenced() noexcept {
@@ -96,6 +103,11 @@ void FutureBase::set_exception(std::exception_ptr exception) {
 }
 
 void FutureBase::schedule_callbacks() {
+  if (loop_->gone()) [[unlikely]] {
+    const FutureRef held(this);  // by a callback alone, perhaps
+    drop_callbacks();
+    loop_->check_closed();
+  }
   Callback* callback = std::exchange(first_, nullptr);
   last_ = nullptr;
   while (callback != nullptr) {
@@ -113,6 +125,10 @@ void FutureBase::add_or_schedule(Callback* callback) {
   if (!done()) {
     add(callback);
     return;
+  }
+  if (loop_->gone()) [[unlikely]] {
+    if (callback->kind == Callback::Kind::handle) static_cast<HandleObject*>(callback)->release();
+    loop_->check_closed();
   }
   if (callback->kind == Callback::Kind::handle)
     static_cast<HandleObject*>(callback)->scheduled_by(this);

@@ -108,6 +108,7 @@ class FIBER_API FutureBase {
   void set_log_traceback(bool log) noexcept { log_traceback_ = log; }
   bool log_traceback() const noexcept { return log_traceback_; }
   bool is_task() const noexcept { return is_task_; }
+  bool is_gather() const noexcept { return is_gather_; }
 
   // Where the result lies: the typed layer's offset from this object.
   void* result_address() noexcept { return reinterpret_cast<char*>(this) + result_offset_; }
@@ -118,6 +119,8 @@ class FIBER_API FutureBase {
   bool marked = false;  // for algorithms over lists of futures: seen already
 
  protected:
+  bool is_gather_ = false;
+
   friend struct DebuggerFields;
 
   // On the stack of a task that waits: its loop cannot end before it.
@@ -129,6 +132,7 @@ class FIBER_API FutureBase {
     if (first_ != nullptr) schedule_callbacks();
   }
   void schedule_callbacks();
+  void drop_callbacks() noexcept;
   bool cancel_now(std::string message);
   void store_exception(std::exception_ptr exception) noexcept {
     exception_ = std::move(exception);

@@ -133,7 +133,12 @@ void LoopObject::call_soon_threadsafe(HandleObject* handle) {
 
 void LoopObject::post(HandleObject* handle) {
   {
-    const std::lock_guard lock(post_mutex_);
+    std::unique_lock lock(post_mutex_);
+    if (gone_) {
+      lock.unlock();
+      handle->release();
+      return;
+    }
     posts_.push_back(handle);
     if (closed_) return;
     posted_.store(true, std::memory_order_release);
@@ -250,6 +255,7 @@ void LoopObject::close() {
   std::vector<HandleObject*> late;  // what the end of others has brought
   {
     const std::lock_guard lock(post_mutex_);
+    gone_ = true;
     late.swap(posts_);
   }
   for (HandleObject* handle : late) handle->release();

@@ -85,10 +85,10 @@ class FIBER_API LoopDependent {
 
  protected:
   ~LoopDependent() { leave(); }
+  void leave() noexcept;
 
  private:
   friend class LoopObject;
-  void leave() noexcept;
 
   LoopObject* loop_;  // null once it is closed
   LoopDependent* previous_ = nullptr;
@@ -161,7 +161,7 @@ class FIBER_API LoopObject {
   void call_soon(HandleObject* handle);
   // From any thread. Takes over the reference. Throws RuntimeError when the loop is closed.
   void call_soon_threadsafe(HandleObject* handle);
-  // The same for what must not be lost: a closed loop keeps it, uncalled, until its own end.
+  // The same, but a closed loop drops it: it lets go on this thread of what it holds then.
   void post(HandleObject* handle);
   void wake() noexcept;
 
@@ -219,6 +219,8 @@ class FIBER_API LoopObject {
   void close();
   bool is_running() const noexcept { return running_; }
   bool is_closed() const noexcept { return closed_; }
+  // Closed, and nothing is left of what it had.
+  bool gone() const noexcept { return gone_; }
   void check_closed() const;
   void check_not_running() const;
   // In the selector, from any thread: the loop has nothing to do.
@@ -377,6 +379,7 @@ class FIBER_API LoopObject {
   bool running_ = false;
   bool stopping_ = false;
   bool closed_ = false;
+  bool gone_ = false;
   bool made_outside_ = false;  // tasks were made since it ran last
   bool exiting_ = false;       // with its thread
   bool unwinding_ = false;     // its last thread is ending, and its tasks with it

@@ -145,8 +145,10 @@ void LoopObject::leave_thread() noexcept {
     const std::lock_guard lock(homes_mutex);
     unwinding_ = false;
   }
-  // This reference and that of its futures: nobody has a handle to it any more.
-  const bool unreachable = refs_.load(std::memory_order_acquire) == (futures_alive > 0 ? 2 : 1);
+  // This reference and those of its futures and of what others will post: nobody has a handle to it
+  // any more.
+  const bool unreachable =
+      refs_.load(std::memory_order_acquire) == (futures_alive > 0 ? 2 : 1) + outside_work.load();
   if (unreachable && !closed_) close();
   release();
 }

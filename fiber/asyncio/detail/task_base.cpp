@@ -1,6 +1,7 @@
 #include <fiber/asyncio/detail/task_base.hpp>
 
 #include <fiber/asyncio/coroutines.hpp>
+#include <fiber/asyncio/detail/cancellation.hpp>
 #include <fiber/asyncio/events.hpp>
 
 #include <algorithm>
@@ -156,51 +157,23 @@ std::string TaskBase::get_name() const {
   return name_ ? *name_ : "Task-" + std::to_string(number_);
 }
 
-// Goes down a chain of tasks that await each other, of whatever length, to what the last one
-// awaits.
 bool TaskBase::cancel(std::string message) {
   if (done()) {
     log_traceback_ = false;
     return false;
   }
-  struct Chain {
-    TaskBase* first;
-    std::size_t length = 0;
-    ~Chain() {
-      TaskBase* task = first;
-      while (length != 0) {
-        task->in_cancel_ = false;
-        if (--length != 0) task = static_cast<TaskBase*>(task->waiting_on_);
-      }
-    }
-  } chain{this};
-  TaskBase* task = this;
-  for (;;) {
-    ++task->cancel_requests_;
-    if (task->loop_->debug) [[unlikely]]
-      if (ObjectRegistry::Record* record = task->loop_->registry()->find(task))
-        record->cancelled = Origin::here();
-    FutureBase* awaited = task->waiting_on_;
-    if (awaited == nullptr) break;
-    if (task->in_cancel_)
-      throw RuntimeError("Task " + repr() +
-                         " cannot be cancelled: it waits for itself, by way of what it awaits");
-    task->in_cancel_ = true;
-    ++chain.length;
-    if (!awaited->is_task()) {
-      if (awaited->cancel(message)) return true;
-      break;
-    }
-    if (awaited->done()) {
-      awaited->set_log_traceback(false);
-      break;
-    }
-    task = static_cast<TaskBase*>(awaited);
-  }
-  task->must_cancel_ = true;
-  task->cancel_message_ =
-      message.empty() ? nullptr : std::make_unique<std::string>(std::move(message));
+  if (waiting_on_ != nullptr && (waiting_on_->is_task() || waiting_on_->is_gather()))
+    return Cancellation(std::move(message)).cancel(*this);
+  count_cancellation();
+  if (waiting_on_ == nullptr || !waiting_on_->cancel(message)) cancel_again(std::move(message));
   return true;
+}
+
+void TaskBase::count_cancellation() {
+  ++cancel_requests_;
+  if (loop_->debug) [[unlikely]]
+    if (ObjectRegistry::Record* record = loop_->registry()->find(this))
+      record->cancelled = Origin::here();
 }
 
 int TaskBase::uncancel() {

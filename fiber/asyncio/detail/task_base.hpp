@@ -127,9 +127,11 @@ class FIBER_API TaskBase : public FutureBase {
 
  private:
   friend class LoopObject;
+  friend class Cancellation;
   friend struct DebuggerFields;
   friend struct TaskGreenlet;
 
+  void count_cancellation();
   std::string repr_before_wait() const;
   std::string repr_after_wait() const;
   void wait_slow(FutureBase* future);

@@ -17,7 +17,7 @@ from coverage import Coverage
 
 PER_FILE = 100
 LONGEST = 4500  # bytes of a scenario and its trace
-FOUND = (916398412,)  # seeds of scenarios that once differed
+FOUND = (916398412, 356686224)  # seeds of scenarios that once differed
 
 
 def with_trace(text, seed, trace):

@@ -64,8 +64,11 @@ async def ascompleted(run, frame, statement):
                 error.__traceback__ = None  # this frame would keep what the iterator holds
                 note(f'next {show_error(error)}')
     else:
-        async for future in futures:
-            note(f'next {run.value(future)} {future.cancelled()}')
+        try:
+            async for future in futures:
+                note(f'next {run.value(future)} {future.cancelled()}')
+        finally:
+            future = None  # in C++ it ends with the loop, before what the iterator holds
 
 
 def one(run, frame, statement):
