@@ -217,12 +217,6 @@ constexpr bool iscoroutinefunction(const A&) noexcept {
 }
 
 namespace detail {
-// The loop that ensure_future uses when none runs: the thread's, as in Python.
-FIBER_API LoopObject& loop_for_futures();
-
-// Throws ValueError if the future belongs to another loop.
-FIBER_API void check_loop(const FutureBase& future, const LoopObject& loop);
-
 // A coroutine that its loop refuses is closed: the error says it all.
 template <class T>
 Task<T> spawn_or_close(LoopObject& loop, Coroutine<T> coroutine) {

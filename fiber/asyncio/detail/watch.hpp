@@ -33,7 +33,7 @@ class Watch {
   int descriptor() const noexcept { return fd_; }
 
  protected:
-  ~Watch() = default;
+  virtual ~Watch() = default;
   int fd_ = -1;
 
  private:
