@@ -217,12 +217,14 @@ constexpr bool iscoroutinefunction(const A&) noexcept {
 }
 
 namespace detail {
+
 // A coroutine that its loop refuses is closed: the error says it all.
 template <class T>
 Task<T> spawn_or_close(LoopObject& loop, Coroutine<T> coroutine) {
   if (loop.is_closed()) [[unlikely]] coroutine.close();
   return spawn(loop, std::move(coroutine), std::string());
 }
+
 }  // namespace detail
 
 // A future or task as it is; anything else becomes a task of the running (or set) loop.

@@ -22,7 +22,7 @@ auto ensure_future(A&& awaitable);
 
 namespace fiber::asyncio::detail {
 
-// The loop that ensure_future uses when none runs: the thread's, as in Python.
+// The running loop; where none runs, the thread's, as in Python.
 FIBER_API LoopObject& loop_for_futures();
 // Throws ValueError if the future belongs to another loop.
 FIBER_API void check_loop(const FutureBase& future, const LoopObject& loop);
