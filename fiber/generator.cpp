@@ -78,6 +78,11 @@ void nothing_returned(const core::Type& wanted) {
                      wanted.name() + "' to return");
 }
 
+void nothing_keeps_text(const core::Type& wanted) {
+  throw TypeError("a StopIteration was thrown in, whose text goes with it: yield_from cannot return "
+                  "it as '" + wanted.name() + "'");
+}
+
 void sent_to_range() {
   throw AttributeError(
       "a value was sent to a generator that yields from a range: "

@@ -62,8 +62,9 @@ class FIBER_API StopIteration : public Exception {
   explicit StopIteration(fiber::value returned);
   ~StopIteration() override;
 
-  // What the body returned, as exactly its Return type (a reference as std::reference_wrapper);
-  // empty for Return = void, and for a generator that had ended before.
+  // What the body returned, as exactly its Return type (a reference as std::reference_wrapper, a
+  // std::string_view or a pointer to characters as std::string); empty for Return = void, and for a
+  // generator that had ended before.
   fiber::value& value() const;
 
  private:
@@ -172,21 +173,21 @@ class GeneratorSelf : private detail::GeneratorObject {
   // (Send() if nothing was). Throws what throw_() threw, and GeneratorExit when it is closed.
   // The consumer sees the very object that is given here: no copy is made, but of an lvalue if
   // items are not references (the consumer may move from what it gets). Python: yield item.
-  FIBER_INLINE Send yield(Reference item) {
-    suspend(detail::erase(item));
+  FIBER_INLINE Send yield(Reference given) {
+    suspend(detail::erase(given));
     return receive();
   }
-  FIBER_INLINE Send yield(const Pointee& item) requires(!std::is_reference_v<Yield> &&
+  FIBER_INLINE Send yield(const Pointee& given) requires(!std::is_reference_v<Yield> &&
                                                         std::copy_constructible<Pointee>) {
-    Yield copy(item);
+    Yield copy(given);
     suspend(detail::erase(copy));
     return receive();
   }
   // An item that says nothing. Python: yield.
   FIBER_INLINE Send yield() requires(!std::is_reference_v<Yield> &&
                                      std::default_initializable<Yield>) {
-    Yield item{};
-    suspend(detail::erase(item));
+    Yield nothing_said{};
+    suspend(detail::erase(nothing_said));
     return receive();
   }
 
@@ -243,12 +244,12 @@ class GeneratorSelf : private detail::GeneratorObject {
 
   // Suspends with an item of a range or of an inner generator, converted if it must be.
   template <class Item>
-  FIBER_INLINE void hand_on(Item&& item) {
+  FIBER_INLINE void hand_on(Item&& given) {
     if constexpr (std::is_reference_v<Yield> || std::same_as<Item, Yield>) {
-      Reference converted = static_cast<Item&&>(item);
+      Reference converted = static_cast<Item&&>(given);
       suspend(detail::erase(converted));
     } else {
-      Yield converted = static_cast<Item&&>(item);
+      Yield converted = static_cast<Item&&>(given);
       suspend(detail::erase(converted));
     }
   }
@@ -257,8 +258,8 @@ class GeneratorSelf : private detail::GeneratorObject {
   void from_range(Range&& range) {
     static_assert(std::ranges::input_range<Range>, "yield_from takes a generator or a range");
     try {
-      for (auto&& item : range) {
-        hand_on(std::forward<decltype(item)>(item));
+      for (auto&& each : range) {
+        hand_on(std::forward<decltype(each)>(each));
         if constexpr (!std::is_void_v<Send>)
           if (sent != nullptr) [[unlikely]]
             detail::sent_to_range();
@@ -288,7 +289,7 @@ class GeneratorSelf : private detail::GeneratorObject {
   // PEP 380's expansion of `yield from`, where items or sent values must be converted.
   template <class Y, class S, class R>
   void forward(GeneratorSelf<Y, S, R>* inner) {
-    const Forwarding scope(*this, inner);
+    const Forwarding forwarding(*this, inner);
     bool more = inner->advance(nullptr);
     while (more) {
       std::exception_ptr thrown;

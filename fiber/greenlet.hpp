@@ -91,13 +91,16 @@ consteval bool can_run() {
 
 FIBER_API void reject_arguments(const value& arguments);
 
-// What was sent, as the parameter takes it; text literals come as std::string.
+// What was sent, as the parameter takes it; borrowed text comes as std::string, which lives as long
+// as the body runs.
 template <class Parameter, class Argument>
 decltype(auto) pass(Argument& argument) {
   if constexpr (std::same_as<std::remove_cvref_t<Parameter>, const char*>)
     return argument.c_str();
   else if constexpr (std::same_as<std::remove_cvref_t<Parameter>, char*>)
     return argument.data();
+  else if constexpr (std::same_as<std::remove_cvref_t<Parameter>, std::string_view>)
+    return std::string_view(argument);
   else
     return static_cast<Parameter&&>(argument);
 }
@@ -164,7 +167,8 @@ std::unique_ptr<Run> make_run(F&& function) {
 }  // namespace detail
 
 // Something that can be the body of a greenlet: its parameters take what the first switch_() sends
-// (matched by exact type), a parameter of type `value` takes anything.
+// (matched by exact type; text by std::string, const char* and std::string_view alike), a parameter
+// of type `value` takes anything.
 template <class F>
 concept runnable = !std::same_as<std::remove_cvref_t<F>, greenlet> &&
                    !std::same_as<std::remove_cvref_t<F>, std::nullptr_t> &&

@@ -45,8 +45,8 @@ class Timeouts {
   Timeouts() = default;
   template <class Rep, class Period>
   Timeouts(std::chrono::duration<Rep, Period> both) : connect(both), read(both) {}
-  Timeouts(std::optional<http::Seconds> connect, std::optional<http::Seconds> read)
-      : connect(connect), read(read) {}
+  Timeouts(std::optional<http::Seconds> connect_limit, std::optional<http::Seconds> read_limit)
+      : connect(connect_limit), read(read_limit) {}
 
   std::optional<http::Seconds> connect;
   std::optional<http::Seconds> read;

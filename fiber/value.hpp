@@ -10,6 +10,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -33,13 +34,18 @@ struct Exited {
   std::exception_ptr error;
 };
 
-// Text literals travel as std::string: a pointer to characters is rarely what the receiver wants.
+// Text that belongs to somebody else: literals, pointers to characters and views.
+template <class T>
+concept borrowed_text = std::same_as<T, const char*> || std::same_as<T, char*> ||
+                        std::same_as<T, std::string_view>;
+
+// It travels as std::string: whoever it belongs to may be gone when the receiver looks at it.
 template <class T>
 struct value_decay {
   using type = std::decay_t<T>;
 };
 template <class T>
-  requires std::same_as<std::decay_t<T>, const char*> || std::same_as<std::decay_t<T>, char*>
+  requires borrowed_text<std::decay_t<T>>
 struct value_decay<T> {
   using type = std::string;
 };
@@ -103,9 +109,11 @@ class value {
            (type_ == &type_of<T>() || core::same_type(type_->type, core::TypeOf<T>::type));
   }
 
-  // The value, as exactly the type that was sent. Throws TypeError.
+  // The value, as exactly the type that was sent; text that was sent as a literal, a pointer or a
+  // view as std::string. Throws TypeError.
   template <class T>
   T& as() & {
+    check_readable<T>();
     if (!holds<T>()) [[unlikely]]
       detail::throw_wrong_type(type_ ? &type_->type : nullptr, core::TypeOf<T>::type);
     return *static_cast<T*>(address<T>());
@@ -146,6 +154,14 @@ class value {
   }
 
  private:
+  template <class T>
+  static consteval void check_readable() {
+    static_assert(std::same_as<T, std::remove_cvref_t<T>>,
+                  "as<T>() takes the type that was sent, without & and const");
+    static_assert(!detail::borrowed_text<T>,
+                  "text is sent as std::string: read it by as<std::string>()");
+  }
+
   template <class T>
   static constexpr bool in_place = sizeof(T) <= 3 * sizeof(void*) &&
                                    alignof(T) <= alignof(void*) &&

@@ -73,7 +73,7 @@ class DoneCallback final : public WithCallable<F, HandleObject> {
     else
       this->function_();
   }
-  void scheduled_by(FutureBase* future) noexcept override { future_ = FutureRef(future); }
+  void scheduled_by(FutureBase* done) noexcept override { future_ = FutureRef(done); }
   bool calls(const core::Type& type, const void* function) const override {
     if constexpr (std::equality_comparable<F>)
       return this->has_callable() && core::same_type(type, core::TypeOf<F>::type) &&

@@ -135,7 +135,7 @@ class QueueObject final : public QueueBase {
   std::string items_repr() const override {
     std::string text;
     for (std::size_t i = 0; i < items_.size(); ++i)
-      text += (i == 0 ? "" : ", ") + item_repr(items_.at(i));
+      text.append(i == 0 ? "" : ", ").append(item_repr(items_.at(i)));
     return text;
   }
 

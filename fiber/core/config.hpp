@@ -37,3 +37,22 @@
 #else
 #define FIBER_FIRST_FRAME static_cast<void>(0)
 #endif
+
+// What changes the layout of objects, or the code around a switch, must be the same in the library
+// and in what is compiled against it. Where it is not, the linker says that one of these is missing.
+#if defined(FIBER_ASAN) || defined(FIBER_TSAN) || defined(_GLIBCXX_DEBUG)
+namespace fiber::core::build_the_library_with {
+#if defined(FIBER_ASAN)
+extern FIBER_API const char address_sanitizer;
+[[gnu::used]] static const char* const needs_address_sanitizer = &address_sanitizer;
+#endif
+#if defined(FIBER_TSAN)
+extern FIBER_API const char thread_sanitizer;
+[[gnu::used]] static const char* const needs_thread_sanitizer = &thread_sanitizer;
+#endif
+#if defined(_GLIBCXX_DEBUG)
+extern FIBER_API const char glibcxx_debug;
+[[gnu::used]] static const char* const needs_glibcxx_debug = &glibcxx_debug;
+#endif
+}  // namespace fiber::core::build_the_library_with
+#endif

@@ -21,10 +21,11 @@ std::string demangle(const char* mangled) {
       abi::__cxa_demangle(mangled, nullptr, nullptr, &status), std::free);
   if (status != 0 || !readable) return mangled;
   std::string name = readable.get();
-  // The one name that every user writes differently from its mangled form.
+  // The names that every user writes differently from their mangled form.
   replace_all(name,
               "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >",
               "std::string");
+  replace_all(name, "std::basic_string_view<char, std::char_traits<char> >", "std::string_view");
   replace_all(name, "std::__cxx11::", "std::");
   return name;
 }

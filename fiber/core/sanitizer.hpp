@@ -38,8 +38,8 @@ inline bool on_valgrind() noexcept {
 
 inline void stack_created([[maybe_unused]] Stack* stack) noexcept {
 #if defined(VALGRIND_STACK_REGISTER)
-  stack->valgrind_id = static_cast<std::uint32_t>(
-      VALGRIND_STACK_REGISTER(stack->base + page_size(), stack->base + stack->size));
+  stack->valgrind_id =
+      VALGRIND_STACK_REGISTER(stack->base + page_size(), stack->base + stack->size);
   // What a fiber before it left behind is no longer below a stack pointer.
   VALGRIND_MAKE_MEM_UNDEFINED(stack->base + page_size(),
                               stack->top() - (stack->base + page_size()));

@@ -65,6 +65,8 @@ bool is_none(const T& object) {
 
 [[noreturn]] FIBER_API void nothing_sent(const core::Type& wanted);
 [[noreturn]] FIBER_API void nothing_returned(const core::Type& wanted);
+// A StopIteration's text is gone with it.
+[[noreturn]] FIBER_API void nothing_keeps_text(const core::Type& wanted);
 
 // A returned value until somebody takes it.
 template <class Return>
@@ -102,6 +104,8 @@ class ResultSlot {
     else if constexpr (std::is_reference_v<Return>)
       held_ = std::addressof(
           stopped.as<std::reference_wrapper<std::remove_reference_t<Return>>>().get());
+    else if constexpr (borrowed_text<std::remove_cv_t<Return>>)
+      nothing_keeps_text(core::TypeOf<Return>::type);
     else
       held_.emplace(std::move(stopped.as<std::remove_cv_t<Return>>()));
   }

@@ -258,6 +258,25 @@ TEST_CASE("a StopIteration thrown into an exhausted delegate, or a range, ends t
   };
   CHECK(over_range.next() == 1);
   CHECK(over_range.throw_(StopIteration()) == 4);
+
+  const Generator<int, void, std::string_view> text = [](auto& self) -> std::string_view {
+    self.yield(1);
+    return "returned";
+  };
+  const Generator<int> views = [&](auto& self) {
+    say(self.yield_from(text));
+    self.yield(2);
+  };
+  CHECK(views.next() == 1);
+  try {
+    text.next();
+  } catch (StopIteration& stop) {
+    say(stop.value().as<std::string>());
+  }
+  CHECK(say.take() == "returned");
+  CHECK(thrown_by([&] { views.throw_(StopIteration("thrown")); }) ==
+        "TypeError('a StopIteration was thrown in, whose text goes with it: yield_from cannot "
+        "return it as 'std::string_view'')");
 }
 
 TEST_CASE("close handled by the outer generator, which then ends, is no error") {

@@ -166,6 +166,51 @@ TEST_CASE("a result read as the wrong type is a TypeError, and can still be read
   CHECK(v.as<int>() == 1);
 }
 
+TEST_CASE("text that belongs to the sender arrives as a string of the receiver's own") {
+  std::string name = "somebody";
+  const greenlet g([] {
+    value first = to_parent(), second = to_parent();
+    to_parent();
+    return first.as<std::string>() + " and " + second.as<std::string>();
+  });
+  g.switch_();
+  g.switch_(std::string_view(name));
+  g.switch_(name.c_str());
+  name.assign(name.size(), '?');
+  CHECK(g.switch_().as<std::string>() == "somebody and somebody");
+  CHECK(greenlet([](value sent) { return sent.type_name(); })
+            .switch_(std::string_view("text"))
+            .as<std::string>() == "std::string");
+}
+
+TEST_CASE("a body takes text as a string, a view or a pointer, whichever of them is sent") {
+  const auto told = [](auto body) {
+    std::string all;
+    char letters[] = "pointed at";
+    all += greenlet(body).switch_("literal").template as<std::string>() + ", ";
+    all += greenlet(body).switch_(&letters[0]).template as<std::string>() + ", ";
+    all += greenlet(body).switch_(std::string_view("view")).template as<std::string>() + ", ";
+    all += greenlet(body).switch_(std::string("string")).template as<std::string>();
+    return all;
+  };
+  const std::string expected = "literal, pointed at, view, string";
+  CHECK(told([](std::string text) { return text; }) == expected);
+  CHECK(told([](const std::string& text) { return text; }) == expected);
+  CHECK(told([](std::string_view text) { return text; }) == expected);
+  CHECK(told([](const std::string_view& text) { return text; }) == expected);
+  CHECK(told([](const char* text) { return text; }) == expected);
+
+  const greenlet two([](std::string_view a, int, const std::string_view& b) {
+    to_parent();  // the views live as long as the body runs
+    return std::string(a) + std::string(b);
+  });
+  two.switch_("more than fits into a short string ", 1, std::string_view("and more"));
+  CHECK(two.switch_().as<std::string>() == "more than fits into a short string and more");
+
+  CHECK(thrown_by([] { greenlet([](std::string_view) {}).switch_(1); }) ==
+        "TypeError('a value of type 'std::string' was expected, but one of type 'int' was sent')");
+}
+
 // check 24
 TEST_CASE("a GreenletExit that is returned is a value like any other") {
   value returned = greenlet([] { return fiber::GreenletExit("mine"); }).switch_();

@@ -15,8 +15,8 @@
 namespace fiber::asyncio::detail {
 
 struct TaskGreenlet final : fiber::detail::GreenletObject {
-  TaskGreenlet(fiber::detail::GreenletThread& thread, TaskBase* owner, Listed listed)
-      : GreenletObject(thread, listed), task(owner) {
+  TaskGreenlet(fiber::detail::GreenletThread& thread, TaskBase* its_task, Listed where)
+      : GreenletObject(thread, where), task(its_task) {
     is_task = true;
   }
   void dispose() noexcept override;

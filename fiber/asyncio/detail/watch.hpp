@@ -31,7 +31,7 @@ class Watch {
   int descriptor() const noexcept { return fd_; }
 
  protected:
-  ~Watch() = default;
+  virtual ~Watch() = default;
   int fd_ = -1;
 
  private:
