@@ -166,41 +166,6 @@ TEST_CASE("a loop that is stopped early says so; a closed one takes nothing more
   CHECK(loop.object().futures_alive == 0);
 }
 
-TEST_CASE("futures of a closed loop can be made and set, but call nobody") {
-  const asyncio::EventLoop loop = asyncio::new_event_loop();
-  const std::string closed = "RuntimeError('Event loop is closed')";
-  const auto held = std::make_shared<int>();
-  {
-    const auto set = loop.create_future<int>();
-    const auto failed = loop.create_future();
-    const auto cancelled = loop.create_future();
-    const auto outer = asyncio::shield(cancelled);
-    set.add_done_callback([held] {});
-    set.add_done_callback([held] {});
-    failed.add_done_callback([held] {});
-    loop.close();
-    CHECK(thrown_by([&] { set.set_result(3); }) == closed);
-    CHECK(set.result() == 3);
-    CHECK(held.use_count() == 2);
-    CHECK(thrown_by([&] { failed.set_exception(fiber::ValueError("x")); }) == closed);
-    CHECK(thrown_by([&] { failed.result(); }) == "ValueError('x')");
-    CHECK(held.use_count() == 1);
-    CHECK(cancelled.cancel());
-    CHECK(thrown_by([&] { set.add_done_callback([held] {}); }) == closed);
-    CHECK(held.use_count() == 1);
-
-    const auto late = loop.create_future<int>();
-    late.set_result(4);
-    CHECK(late.result() == 4);
-    const auto child = loop.create_future();
-    const auto gather = asyncio::gather(child);
-    CHECK(thrown_by([&] { gather.cancel(); }) == closed);
-    CHECK(child.cancelled());
-    CHECK_FALSE(gather.done());
-  }
-  CHECK(loop.object().futures_alive == 0);
-}
-
 TEST_CASE("a running loop cannot be closed, run again, or be joined by another in its thread") {
   Trace trace;
   const asyncio::EventLoop other = asyncio::new_event_loop();
