@@ -84,7 +84,7 @@ class FIBER_API LoopDependent {
   virtual void loop_closed() noexcept = 0;
 
  protected:
-  ~LoopDependent() { leave(); }
+  virtual ~LoopDependent() { leave(); }
   void leave() noexcept;
 
  private:
