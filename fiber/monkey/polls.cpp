@@ -39,8 +39,8 @@ class Waits {
   std::size_t count_ = 0;
 };
 
-// Asks `now()`, the call that does not wait and has said 0, again and again, until it says something
-// else or the time is over.
+// Asks `now()`, the call that does not wait and has said 0, again and again, until it says
+// something else or the time is over.
 template <class Ask>
 int ask_again(const Call& call, Waits& waits, std::int64_t timeout, bool has_mask,
               Ask now) noexcept {
