@@ -79,6 +79,8 @@ class FIBER_API AnyExceptionGroup {
 class FIBER_API ExceptionGroup : public Exception, public AnyExceptionGroup {
  public:
   ExceptionGroup(std::string message, std::vector<std::exception_ptr> exceptions);
+  ExceptionGroup(const ExceptionGroup&) noexcept = default;
+  ExceptionGroup& operator=(const ExceptionGroup&) noexcept = default;
   ~ExceptionGroup() override;
 
  private:
@@ -90,6 +92,8 @@ class FIBER_API ExceptionGroup : public Exception, public AnyExceptionGroup {
 class FIBER_API BaseExceptionGroup : public BaseException, public AnyExceptionGroup {
  public:
   BaseExceptionGroup(std::string message, std::vector<std::exception_ptr> exceptions);
+  BaseExceptionGroup(const BaseExceptionGroup&) noexcept = default;
+  BaseExceptionGroup& operator=(const BaseExceptionGroup&) noexcept = default;
   ~BaseExceptionGroup() override;
 
  private:

@@ -85,7 +85,8 @@ typedef struct fiber_greenlet_options {
   fiber_greenlet* parent; /* where control goes at the end; NULL: the current greenlet */
 } fiber_greenlet_options;
 
-/* Makes a greenlet that has not started. Takes no stack yet. */
+/* Makes a greenlet that has not started. Takes no stack yet. FIBER_INVALID for options without their
+   size. */
 FIBER_C_API int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
                                    const fiber_greenlet_options* options);
 FIBER_C_API fiber_greenlet* fiber_greenlet_ref(fiber_greenlet* greenlet);
@@ -127,6 +128,12 @@ FIBER_C_API int fiber_greenlet_set_name(fiber_greenlet* greenlet, const char* na
    what has been touched so far, in whole pages. */
 FIBER_C_API size_t fiber_greenlet_stack_size(const fiber_greenlet* greenlet);
 FIBER_C_API size_t fiber_greenlet_stack_used(const fiber_greenlet* greenlet);
+
+/* The stacks of the calling thread. The size of those that are made from now on, for tasks and for
+   greenlets without a stack_size of their own: bytes, 0 for 256 KiB again; FIBER_INVALID for less than
+   16 KiB or more than 1 TiB. And: gives the memory back that stacks keep for the next fibers. */
+FIBER_C_API int fiber_stacks_set_default_size(size_t bytes);
+FIBER_C_API int fiber_stacks_trim(void);
 
 /* --- tasks: functions that wait without holding others up --- */
 

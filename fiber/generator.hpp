@@ -289,7 +289,7 @@ class GeneratorSelf : private detail::GeneratorObject {
   // PEP 380's expansion of `yield from`, where items or sent values must be converted.
   template <class Y, class S, class R>
   void forward(GeneratorSelf<Y, S, R>* inner) {
-    const Forwarding forwarding(*this, inner);
+    const Forwarding while_forwarding(*this, inner);
     bool more = inner->advance(nullptr);
     while (more) {
       std::exception_ptr thrown;

@@ -17,6 +17,7 @@
 #include <fiber/asyncio/tasks.hpp>
 
 #include <cstddef>
+#include <initializer_list>
 #include <iterator>
 #include <memory>
 #include <ranges>
@@ -177,6 +178,11 @@ auto as_completed(R&& awaitables, as_completed_options options = {}) {
     futures.emplace_back(asyncio::ensure_future(std::forward<decltype(awaitable)>(awaitable)));
   return AsCompleted<F>(detail::Ref(new detail::CompletionOrder(
       detail::loop_for_futures(), std::move(futures), options.timeout)));
+}
+// The same for as_completed({task1, task2}).
+template <class A>
+auto as_completed(std::initializer_list<A> awaitables, as_completed_options options = {}) {
+  return asyncio::as_completed(std::vector<A>(awaitables), std::move(options));
 }
 
 }  // namespace fiber::asyncio

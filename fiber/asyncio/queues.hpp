@@ -143,7 +143,7 @@ class QueueObject final : public QueueBase {
   T take() {
     struct WakeUp {
       QueueObject& queue;
-      ~WakeUp() { queue.was_taken(); }
+      ~WakeUp() noexcept(false) { queue.was_taken(); }  // debug mode refuses other threads
     } wake_up{*this};
     return items_.get();
   }

@@ -57,7 +57,7 @@ class FIBER_API Runner {
   ~Runner();
 
   // Throws RuntimeError when closed, or inside a running loop.
-  template <class A>
+  template <detail::taskable A>
   decltype(auto) run(A&& main, call_options options = {}) {
     lazy_init();
     const bool shares_context = !options.context;
@@ -115,7 +115,7 @@ class FIBER_API Runner {
 
 // Runs `main` (a coroutine object, an awaitable or a callable) in a loop of its own and returns its
 // result. Throws what it throws; RuntimeError inside a running loop. Python: asyncio.run.
-template <class A>
+template <detail::taskable A>
 decltype(auto) run(A&& main, runner_options options = {}) {
   if (detail::asyncio_thread().running != nullptr)
     throw RuntimeError("asyncio.run() cannot be called from a running event loop");

@@ -175,6 +175,13 @@ class SpawnSetup {
   posix_spawnattr_t attributes;
 };
 
+// posix_spawn does not say what has failed, the change of directory or the program.
+bool is_why(const std::optional<std::string>& directory, int error) {
+  if (!directory) return false;
+  const std::string inside = *directory + "/.";
+  return ::faccessat(AT_FDCWD, inside.c_str(), X_OK, AT_EACCESS) != 0 && errno == error;
+}
+
 pid_t spawn(const std::vector<std::string>& command, const create_subprocess_options& options,
             const Pipe (&streams)[3]) {
   SpawnSetup setup;
@@ -212,9 +219,9 @@ pid_t spawn(const std::vector<std::string>& command, const create_subprocess_opt
     environment.emplace(std::move(pairs));
   }
   pid_t pid = -1;
-  check(::posix_spawnp(&pid, command.front().c_str(), &setup.actions, &setup.attributes,
-                       arguments.get(), environment ? environment->get() : environ),
-        command.front());
+  const int error = ::posix_spawnp(&pid, command.front().c_str(), &setup.actions, &setup.attributes,
+                                   arguments.get(), environment ? environment->get() : environ);
+  check(error, is_why(options.cwd, error) ? *options.cwd : command.front());
   return pid;
 }
 

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <initializer_list>
 #include <iosfwd>
 #include <optional>
 #include <ranges>
@@ -406,7 +407,8 @@ auto wait(R&& futures, wait_options options = {}) {
   using F = std::remove_cvref_t<std::ranges::range_value_t<R>>;
   static_assert(future_like<F> || std::derived_from<F, FutureRef>,
                 "wait takes tasks and futures; make tasks of coroutines with create_task");
-  std::vector<F> list(std::ranges::begin(futures), std::ranges::end(futures));
+  std::vector<F> list;
+  for (auto&& future : futures) list.emplace_back(std::forward<decltype(future)>(future));
   return detail::Deferred([list = std::move(list), options]() {
     std::vector<detail::FutureBase*> bases;
     for (const F& future : list) bases.push_back(&future.base());
@@ -418,6 +420,11 @@ auto wait(R&& futures, wait_options options = {}) {
       (base->done() ? result.done : result.pending).emplace_back(F(base));
     return result;
   });
+}
+// The same for wait({task1, task2}).
+template <class F>
+auto wait(std::initializer_list<F> futures, wait_options options = {}) {
+  return asyncio::wait(std::vector<F>(futures), std::move(options));
 }
 
 // --- shield -------------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 #include <fiber/c/status.hpp>
 #include <fiber/fiber.h>
 #include <fiber/greenlet.hpp>
+#include <fiber/stacks.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 namespace {
@@ -53,6 +55,9 @@ int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
                        const fiber_greenlet_options* options) {
   if (made == nullptr || body == nullptr) return invalid("a greenlet needs a body, and a place");
   *made = nullptr;
+  if (options != nullptr &&
+      options->size < offsetof(fiber_greenlet_options, stack_size) + sizeof options->stack_size)
+    return invalid("the options have no size: it is to be sizeof(fiber_greenlet_options)");
   return guarded([&] {
     fiber::greenlet_options its;
     if (options != nullptr) {
@@ -175,4 +180,12 @@ size_t fiber_greenlet_stack_size(const fiber_greenlet* greenlet) {
 
 size_t fiber_greenlet_stack_used(const fiber_greenlet* greenlet) {
   return greenlet != nullptr ? object_of(greenlet)->borrowed().stack_used() : 0;
+}
+
+int fiber_stacks_set_default_size(size_t bytes) {
+  return guarded([&] { fiber::stacks::default_size(bytes); });
+}
+
+int fiber_stacks_trim() {
+  return guarded([] { fiber::stacks::trim(); });
 }

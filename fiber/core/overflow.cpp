@@ -1,7 +1,5 @@
 #include <fiber/core/overflow.hpp>
 
-#include <fiber/core/thread_state.hpp>
-
 #include <charconv>
 #include <csignal>
 
@@ -10,6 +8,9 @@
 #include <unistd.h>
 
 namespace fiber::core {
+
+constinit thread_local GeneratorNamer tls_generator_on = nullptr;
+
 namespace {
 
 struct sigaction previous_segv;
@@ -35,15 +36,16 @@ class Message {
 };
 
 void report(const ThreadState& thread) noexcept {
-  const char* name = nullptr;
+  const char* name = tls_generator_on != nullptr ? tls_generator_on(thread.stack) : nullptr;
+  const bool is_generator = name != nullptr;
   for (const ThreadLayer* layer : {thread.asyncio, thread.greenlets})
     if (layer != nullptr && name == nullptr) name = layer->running_name();
   Message message;
   message << "fiber: stack overflow in ";
   if (name != nullptr && *name != '\0')
-    message << "'" << name << "'";
+    message << (is_generator ? "generator '" : "'") << name << "'";
   else
-    message << "an unnamed fiber";
+    message << (is_generator ? "an unnamed generator" : "an unnamed fiber");
   message << ": its stack of " << thread.stack->size / 1024
           << " KiB is used up; give it a larger one with the option stack_size, or all with "
              "fiber::stacks::default_size()\n";

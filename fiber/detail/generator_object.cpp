@@ -1,5 +1,6 @@
 #include <fiber/generator.hpp>
 
+#include <fiber/core/overflow.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <exception>
@@ -19,6 +20,12 @@ constinit thread_local GeneratorObject* tls_postponed = nullptr;
 
 constinit thread_local const GeneratorHooks* tls_hooks = nullptr;
 
+const char* generator_on(const core::Stack* stack) noexcept {
+  for (const GeneratorObject* at = tls_newest; at != nullptr; at = at->older)
+    if (at->stack == stack) return at->name != nullptr ? at->name->c_str() : "";
+  return nullptr;
+}
+
 // What a StopIteration becomes that escapes from a body; its name is what users see.
 namespace pep479 {
 class RuntimeError : public fiber::RuntimeError, public std::nested_exception {
@@ -31,6 +38,7 @@ class RuntimeError : public fiber::RuntimeError, public std::nested_exception {
 
 // Closes what the thread leaves suspended.
 struct GeneratorThreadExit {
+  GeneratorThreadExit() noexcept { core::tls_generator_on = generator_on; }
   ~GeneratorThreadExit() {
     GeneratorObject* object = tls_newest;
     while (object != nullptr) {

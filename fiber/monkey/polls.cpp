@@ -39,13 +39,11 @@ class Waits {
   std::size_t count_ = 0;
 };
 
-// Asks `now()`, the call that does not wait, until it says something other than 0 or the time is
-// over.
+// Asks `now()`, the call that does not wait and has said 0, again and again, until it says
+// something else or the time is over.
 template <class Ask>
-int until_ready(const Call& call, Waits& waits, std::int64_t timeout, bool has_mask,
-                Ask now) noexcept {
-  int result = now();
-  if (result != 0 || timeout == 0) return result >= 0 ? call.done(result) : result;
+int ask_again(const Call& call, Waits& waits, std::int64_t timeout, bool has_mask,
+              Ask now) noexcept {
   const std::int64_t deadline = timeout < 0 ? kNever : call.deadline_after(timeout);
   for (;;) {
     const std::int64_t until =
@@ -53,7 +51,7 @@ int until_ready(const Call& call, Waits& waits, std::int64_t timeout, bool has_m
     const Wake wake = call.wait(waits.all(), until);
     // A descriptor that was closed meanwhile is what the real call reports.
     if (wake == Wake::failed && errno != EBADF) return -1;
-    result = now();
+    const int result = now();
     if (result != 0) return result > 0 ? call.done(result) : result;
     if ((wake == Wake::timed_out && until == deadline) || wake == Wake::unwatchable)
       return call.done(0);
@@ -64,15 +62,27 @@ int until_ready(const Call& call, Waits& waits, std::int64_t timeout, bool has_m
   }
 }
 
+// The same from the beginning.
+template <class Ask>
+int until_ready(const Call& call, Waits& waits, std::int64_t timeout, bool has_mask,
+                Ask now) noexcept {
+  const int result = now();
+  if (result != 0 || timeout == 0) return result >= 0 ? call.done(result) : result;
+  return ask_again(call, waits, timeout, has_mask, now);
+}
+
 template <class Ask>
 int poll_with(const Call& call, const pollfd* descriptors, nfds_t count, std::int64_t timeout,
               bool has_mask, Ask now) noexcept {
+  // First of all, for it refuses a count that is too large.
+  const int result = now();
+  if (result != 0 || timeout == 0) return result >= 0 ? call.done(result) : result;
   try {
     Waits waits(count);
     for (nfds_t i = 0; i < count; ++i)
       if (descriptors[i].fd >= 0)
         waits.add(descriptors[i].fd, static_cast<std::uint16_t>(descriptors[i].events));
-    return until_ready(call, waits, timeout, has_mask, now);
+    return ask_again(call, waits, timeout, has_mask, now);
   } catch (const std::bad_alloc&) {
     errno = ENOMEM;
     return -1;

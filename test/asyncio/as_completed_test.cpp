@@ -186,6 +186,15 @@ TEST_CASE("tasks that fail after their iteration was given up are reported when 
         "[9] EXC_HANDLER Task exception was never retrieved ValueError('0') | [9] TimeoutError()");
 }
 
+TEST_CASE("awaitables may be listed in the call") {
+  Trace trace;
+  run([&] {
+    for (auto next : as_completed({worker(trace, "a", 1)(), worker(trace, "b", 0)()}))
+      trace("next ", await(std::move(next)));
+  });
+  CHECK(trace.take() == "[2] b done | [3] a done | [4] next b | [4] next a");
+}
+
 TEST_CASE("an iteration whose loop is closed leaves nothing behind") {
   const asyncio::EventLoop loop = asyncio::new_event_loop();
   {

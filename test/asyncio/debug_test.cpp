@@ -190,6 +190,34 @@ TEST_CASE("another thread may neither call a loop's functions nor end its future
   });
 }
 
+TEST_CASE("another thread may not wake the tasks that wait at events, queues and locks") {
+  run_debug([&] {
+    asyncio::Event event;
+    asyncio::Queue<int> getting, putting(1);
+    asyncio::Lock lock;
+    asyncio::Semaphore semaphore(0);
+    putting.put_nowait(1);
+    await(lock.acquire());
+    const std::vector<asyncio::Task<>> waiting{
+        create_task([&] { await(event.wait()); }), create_task([&] { await(getting.get()); }),
+        create_task([&] { await(putting.put(2)); }), create_task([&] { await(lock.acquire()); }),
+        create_task([&] { await(semaphore.acquire()); })};
+    await(asyncio::sleep(0));
+    std::string refused[5];
+    std::thread([&] {
+      refused[0] = thrown_by([&] { event.set(); });
+      refused[1] = thrown_by([&] { getting.put_nowait(1); });
+      refused[2] = thrown_by([&] { putting.get_nowait(); });
+      refused[3] = thrown_by([&] { lock.release(); });
+      refused[4] = thrown_by([&] { semaphore.release(); });
+    }).join();
+    for (const std::string& each : refused)
+      CHECK(each.starts_with("RuntimeError('Non-thread-safe operation invoked on an event loop"));
+    for (const auto& task : waiting) task.cancel();
+    await(asyncio::wait(waiting));
+  });
+}
+
 TEST_CASE("call_soon and call_later of another thread are refused without debug mode too") {
   run([&] {
     const asyncio::EventLoop loop = get_running_loop();

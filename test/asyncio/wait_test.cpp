@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <ranges>
 #include <string>
 #include <utility>
 #include <vector>
@@ -145,6 +146,20 @@ TEST_CASE("what is given twice counts once; futures may be waited for, their err
 }
 
 // check 40
+TEST_CASE("tasks may be listed in the call, or come from any range") {
+  Trace trace;
+  run([&] {
+    const Task<> a = worker(trace, "a", 0), b = worker(trace, "b", 1);
+    trace(both(await(wait({a, b}, {.return_when = asyncio::FIRST_COMPLETED}))));
+    const std::vector all{b, worker(trace, "c", 0), worker(trace, "d", 0)};
+    const auto until_d = [](const Task<>& task) { return task.get_name() != "d"; };
+    trace(both(await(wait(all | std::views::take_while(until_d)))));
+    await(all.back());
+  });
+  CHECK(trace.take() ==
+        "[2] a done | [3] b done | [4] [a, b] [] | [5] c done | [5] d done | [7] [b, c] []");
+}
+
 TEST_CASE("waiting for nothing is an error; a coroutine cannot be waited for") {
   run([&] {
     CHECK(thrown_by([] { await(wait(std::vector<Task<>>{})); }) ==

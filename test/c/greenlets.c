@@ -212,3 +212,30 @@ void old_options(void) {
   note("stack of %zu, name of %zu", fiber_greenlet_stack_size(g), fiber_greenlet_name(g, NULL, 0));
   fiber_greenlet_unref(g);
 }
+
+void options_without_size(void) {
+  fiber_greenlet* g = NULL;
+  const fiber_greenlet_options forgotten = {.stack_size = 1 << 20};
+  note("new %d: %s", fiber_greenlet_new(&g, echo, "g", &forgotten), fiber_last_error());
+  note("made %d", g != NULL);
+}
+
+static int tells_size(void* argument, void** value) {
+  (void)argument;
+  (void)value;
+  note("stack of %zu KiB", fiber_greenlet_stack_size(fiber_greenlet_current()) / 1024);
+  return FIBER_OK;
+}
+
+void sizes_of_stacks(void) {
+  note("set %d", fiber_stacks_set_default_size(1 << 20));
+  fiber_run(tells_size, NULL, NULL);
+  fiber_greenlet* g = NULL;
+  fiber_greenlet_new(&g, tells_size, NULL, NULL);
+  fiber_greenlet_switch(g, NULL, NULL);
+  fiber_greenlet_unref(g);
+  note("too small %d", fiber_stacks_set_default_size(1000));
+  note("set back %d", fiber_stacks_set_default_size(0));
+  fiber_run(tells_size, NULL, NULL);
+  note("trimmed %d", fiber_stacks_trim());
+}

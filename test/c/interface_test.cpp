@@ -95,6 +95,17 @@ TEST_CASE("options of a program that knew fewer of them") {
   CHECK(noted_by(old_options) == "new 0\nstack of 65536, name of 0");
 }
 
+TEST_CASE("options without their size are refused, not passed over") {
+  CHECK(noted_by(options_without_size) ==
+        "new -2: the options have no size: it is to be sizeof(fiber_greenlet_options)\nmade 0");
+}
+
+TEST_CASE("tasks and greenlets take the thread's size of stacks") {
+  CHECK(noted_by(sizes_of_stacks) ==
+        "set 0\nstack of 1024 KiB\nstack of 1024 KiB\ntoo small -2\nset back 0\n"
+        "stack of 256 KiB\ntrimmed 0");
+}
+
 TEST_CASE("tasks take turns") {
   CHECK(noted_by(tasks_take_turns) ==
         "main waits\na 0\nb 0\na 1\nb 1\na 0\nb 0\nin a task: run -3\nrun 0 all done");

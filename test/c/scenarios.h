@@ -20,6 +20,8 @@ void what_a_greenlet_knows(void);
 void invalid_calls(void);
 void another_threads_greenlet(void);
 void old_options(void);
+void options_without_size(void);
+void sizes_of_stacks(void);
 
 void tasks_take_turns(void);
 void a_task_returns(void);

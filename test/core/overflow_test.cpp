@@ -1,5 +1,6 @@
 // A stack that overflows ends the process with a message; other faults are nobody's business here.
 #include <fiber/core/config.hpp>
+#include <fiber/generator.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <doctest/doctest.h>
@@ -48,6 +49,25 @@ TEST_CASE("an overflow names the fiber and its stack size") {
   ended = run_forked([] { greenlet(overflow, {.stack_size = 20 * 1024}).switch_(); });
   CHECK(ended.errors == report("an unnamed fiber", 32));
   CHECK(ended.status == 128 + SIGSEGV);
+}
+
+TEST_CASE("an overflow in a generator names the generator, not who asks for the item") {
+  const auto ask = [](const char* name) {
+    const fiber::Generator<int> deep([](auto&) { overflow(); }, {.name = name});
+    greenlet([&] { deep.next(); }, {.stack_size = 1 << 20, .name = "asks"}).switch_();
+  };
+  CHECK(run_forked([&] { ask("deep"); }).errors == report("generator 'deep'", 256));
+  CHECK(run_forked([&] { ask(""); }).errors == report("an unnamed generator", 256));
+
+  const auto ended = run_forked([] {
+    const fiber::Generator<int> waits([](auto& self) { self.yield(1); });
+    const auto overflow_after_it = [&] {
+      waits.next();
+      overflow();
+    };
+    greenlet(overflow_after_it, {.name = "asks"}).switch_();
+  });
+  CHECK(ended.errors == report("'asks'", 256));
 }
 
 TEST_CASE("an overflow is reported in any thread, and where guards are made by mprotect") {

@@ -56,6 +56,19 @@ TEST_CASE("poll ends at its time limit, sleeps without descriptors, and does not
   CHECK(say.take() == "at once other later");
 }
 
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // whose poll looks at all of them
+TEST_CASE("poll of more descriptors than a process may have is refused as the kernel does") {
+  run([&] {
+    std::vector<pollfd> none(9, {.fd = -1, .events = POLLIN, .revents = 0});
+    for (const nfds_t many : {~nfds_t(0), nfds_t(1) << 31}) {
+      errno = 0;
+      CHECK(calls::poll(none.data(), many, 1) == -1);
+      CHECK(errno == EINVAL);
+    }
+  });
+}
+#endif
+
 TEST_CASE("poll: files are always ready, hang-ups are told unasked, room to write is waited for") {
   run([&] {
     Ends ends = socket_pair();

@@ -108,6 +108,11 @@ void FutureBase::schedule_callbacks() {
     drop_callbacks();
     loop_->check_closed();
   }
+  // Events, queues and locks are asked for by any thread of an old program sooner or later.
+  if (loop_->debug && !loop_->may_be_called()) [[unlikely]] {
+    state_ = FutureState::pending;
+    loop_->check_thread();
+  }
   Callback* callback = std::exchange(first_, nullptr);
   last_ = nullptr;
   while (callback != nullptr) {

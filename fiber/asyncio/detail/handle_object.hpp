@@ -23,7 +23,7 @@ class FIBER_API HandleObject : public Callback {
   virtual ~HandleObject();
   virtual void call() = 0;
   // It was a done-callback, and its future is done.
-  virtual void scheduled_by(FutureBase* future) noexcept { static_cast<void>(future); }
+  virtual void scheduled_by(FutureBase* done) noexcept { static_cast<void>(done); }
   // True if it calls a function that compares equal to this one, of that type.
   virtual bool calls(const core::Type& type, const void* function) const {
     static_cast<void>(type);

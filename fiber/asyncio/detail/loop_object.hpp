@@ -84,7 +84,7 @@ class FIBER_API LoopDependent {
   virtual void loop_closed() noexcept = 0;
 
  protected:
-  ~LoopDependent() { leave(); }
+  virtual ~LoopDependent() { leave(); }
   void leave() noexcept;
 
  private:
@@ -226,9 +226,11 @@ class FIBER_API LoopObject {
   // In the selector, from any thread: the loop has nothing to do.
   bool sleeping() const noexcept { return sleeping_.load(std::memory_order_relaxed); }
   bool on_own_thread() const noexcept { return running_ && thread_ == core_thread(); }
-  // Throws RuntimeError on another thread than the one that runs the loop.
+  // False on another thread than the one that runs the loop.
+  bool may_be_called() const noexcept { return !running_ || thread_ == core_thread(); }
+  // Throws RuntimeError there.
   void check_thread() const {
-    if (running_ && thread_ != core_thread()) [[unlikely]] refuse_thread();
+    if (!may_be_called()) [[unlikely]] refuse_thread();
   }
 
   // --- threads (see loop_threads.cpp) ---
