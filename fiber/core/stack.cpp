@@ -196,14 +196,19 @@ void StackPool::new_slab(SizeClass& sizes) {
   StackLimits& limits = stack_limits();
   if (limits.fail_after == 0) throw MemoryError("no address space for fiber stacks (injected)");
   if (limits.fail_after > 0) --limits.fail_after;
-  const std::size_t bytes = sizes.slab_stacks * sizes.size;
   std::size_t stacks = sizes.slab_stacks;
   for (const Slab& slab : sizes.slabs) stacks += slab.bytes / sizes.size;
   sizes.idle.reserve(stacks);
   sizes.bare.reserve(stacks);
   sizes.slabs.reserve(sizes.slabs.size() + 1);
-  void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  std::size_t bytes = sizes.slab_stacks * sizes.size;
+  void* address = MAP_FAILED;
+  while (true) {
+    address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (address != MAP_FAILED || bytes == sizes.size) break;
+    bytes /= 2;  // near the limit there may be room for fewer
+  }
   if (address == MAP_FAILED)
     throw MemoryError("cannot reserve " + std::to_string(bytes) +
                       " bytes of address space for fiber stacks: " + std::strerror(errno) +
@@ -213,7 +218,7 @@ void StackPool::new_slab(SizeClass& sizes) {
   sizes.next = sizes.guarded = static_cast<std::byte*>(address);
   sizes.slabs.push_back({sizes.next, bytes});
   sizes.end = sizes.next + bytes;
-  if (bytes < kMaxSlabBytes) sizes.slab_stacks *= 2;
+  sizes.slab_stacks = bytes / sizes.size * (bytes < kMaxSlabBytes ? 2 : 1);
 }
 
 void StackPool::release(Stack* stack) noexcept {

@@ -20,6 +20,7 @@
 #include <fiber/core/thread_state.hpp>
 #include <fiber/value.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -153,7 +154,8 @@ class FIBER_API GreenletObject {
       stack_code = static_cast<std::uint32_t>(bytes);
     else  // what does not fit is more than any stack may have
       stack_code =
-          kInKib | static_cast<std::uint32_t>(bytes / 1024 < kInKib ? bytes / 1024 : kInKib - 1);
+          kInKib | static_cast<std::uint32_t>(std::min((bytes - 1) / 1024 + 1,
+                                                       std::size_t{kInKib - 1}));
   }
 
   long references() const noexcept {

@@ -29,9 +29,14 @@ std::exception_ptr no_body(const char* what) {
       AttributeError(std::string("a greenlet without a body (run) cannot be ") + what));
 }
 
+std::string label(const GreenletObject* object) {
+  const std::string name = object->display_name();
+  return name.empty() ? repr(object->borrowed()) : "greenlet '" + name + "'";
+}
+
 [[noreturn]] void refuse_waiting(const GreenletObject* target) {
-  throw RuntimeError("greenlet '" + target->display_name() +
-                     "' is suspended in an await: only its event loop may continue it; complete "
+  throw RuntimeError(label(target) +
+                     " is suspended in an await: only its event loop may continue it; complete "
                      "what it waits for, or cancel its task");
 }
 
@@ -352,8 +357,8 @@ value GreenletThread::throw_into(GreenletObject* target, std::exception_ptr erro
   drain_inbox();
   check_thread(target);
   if (target->waiting)
-    throw RuntimeError("greenlet '" + target->display_name() +
-                       "' is suspended in an await: cancel its task instead of throwing into it");
+    throw RuntimeError(label(target) +
+                       " is suspended in an await: cancel its task instead of throwing into it");
   Outcome outcome{{}, std::move(error)};
   if (target->state == GreenletState::dead && is_exit(outcome.error))
     outcome.result = value(Exited{std::exchange(outcome.error, nullptr)});

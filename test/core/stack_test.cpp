@@ -209,9 +209,21 @@ TEST_CASE("a limit on address space is named with the remedy") {
     std::fputs(thrown_by([&] { pool.allocate(std::size_t{1} << 32); }).c_str(), stdout);
   });
   CHECK(ended.out() ==
-        "MemoryError('cannot reserve 17179869184 bytes of address space for fiber stacks: Cannot "
+        "MemoryError('cannot reserve 4294967296 bytes of address space for fiber stacks: Cannot "
         "allocate memory; raise the limit on address space (ulimit -v) or vm.max_map_count, or ask "
         "for smaller stacks')\n");
+}
+
+TEST_CASE("near a limit on address space one stack is taken where there is no room for more") {
+  const auto ended = run_forked([] {
+    const rlimit limit{std::size_t{1} << 30, std::size_t{1} << 30};
+    ::setrlimit(RLIMIT_AS, &limit);
+    StackPool pool;
+    Stack* stack = pool.allocate(std::size_t{512} << 20);
+    std::printf("%zu\n", pool.census().reserved_bytes >> 20);
+    pool.release(stack);
+  });
+  CHECK(ended.out() == "512\n");
 }
 #endif
 
