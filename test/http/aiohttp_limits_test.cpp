@@ -102,6 +102,18 @@ TEST_CASE("a session uses no more connections than its limits allow") {
   CHECK(other.most_active() <= 3);
 }
 
+TEST_CASE("a response that has arrived whole leaves its place to the next, though it is held") {
+  HttpServer server;
+  aiohttp::SessionOptions options;
+  options.connector.limit = 1;
+  with_session(options, [&](aiohttp::ClientSession& session) {
+    auto held = await(session.get(server.url("/fixed")));
+    CHECK(await(held.read()) == "hello");
+    CHECK(await(asyncio::wait_for(session.get(server.url("/fixed")), 30s)).ok());
+    CHECK_FALSE(held.closed());
+  });
+}
+
 TEST_CASE("a hundred requests at a time is the default") {
   HttpServer server;
   with_session([&](aiohttp::ClientSession& session) {
