@@ -141,6 +141,20 @@ TEST_CASE("Ctrl-C cancels main, what is left over is cancelled after it, then Ke
         "main CancelledError, cancelling 1\nmain cleans up\nbg ends\nraised KeyboardInterrupt()\n");
 }
 
+TEST_CASE("the third Ctrl-C ends a program that does not come back to its loop") {
+  const ChildResult child = run_forked([] {
+    std::signal(SIGINT, SIG_DFL);
+    asyncio::run([] {
+      for (int i = 0; i < 2; ++i) interrupt();
+      std::fputs("still here\n", stderr);
+      interrupt();
+      std::fputs("too far\n", stderr);
+    });
+  });
+  CHECK(child.errors == "still here\n");
+  CHECK(child.status == 128 + SIGINT);
+}
+
 TEST_CASE("a main that swallows Ctrl-C gives its value; debug mode reports it") {
   const auto printed = [](bool debug) {
     return printed_by([debug] {

@@ -176,6 +176,22 @@ TEST_CASE("wait_closed waits for close, and then for every connection") {
   CHECK(say.take() == "close one left closed");
 }
 
+TEST_CASE("connections that come and go leave wait_closed waiting for close") {
+  asyncio::run([] {
+    const asyncio::Server server = await(serve(until_the_end));
+    {
+      auto [reader, writer] = greeted(server);
+      writer.write_eof();
+      CHECK(await(reader.read()) == "");  // the server has closed its end
+    }
+    const auto waiting = asyncio::create_task(server.wait_closed());
+    CHECK(thrown_by([&] { await(asyncio::wait_for(asyncio::shield(waiting), 20ms)); }) ==
+          "TimeoutError()");
+    server.close();
+    await(waiting);
+  });
+}
+
 TEST_CASE("after close nobody is accepted, while connections go on") {
   asyncio::run([] {
     const auto server = await(serve(until_the_end));

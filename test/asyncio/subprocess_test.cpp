@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/child_process.hpp"
 #include "support/events.hpp"
 
 using namespace support;
@@ -223,4 +224,39 @@ TEST_CASE("many children at once") {
     for (const int status : await(asyncio::gather(tasks))) CHECK(status == expected++);
   });
   CHECK(no_children());
+}
+
+TEST_CASE("a signal that we ignore has its default effect in a child") {
+  asyncio::run([] {
+    const auto before = std::signal(SIGPIPE, SIG_IGN);
+    auto process = await(create_subprocess_shell("kill -PIPE $$; exit 7"));
+    std::signal(SIGPIPE, before);
+    CHECK(await(process.wait()) == -SIGPIPE);
+  });
+}
+
+TEST_CASE("the status of a child that somebody else has waited for is not known") {
+  asyncio::run([] {
+    auto process = await(create_subprocess_exec({"true"}));
+    CHECK(::waitpid(process.pid(), nullptr, 0) == process.pid());
+    CHECK(await(process.wait()) == 255);
+  });
+}
+
+TEST_CASE("a program without standard streams can give its children some") {
+  const ChildResult program = run_forked([] {
+    int ends[2];
+    if (::pipe(ends) != 0) throw fiber::OSError("pipe");
+    ::close(STDOUT_FILENO);  // what is opened next has its number
+    asyncio::run([&] {
+      auto process = await(create_subprocess_shell("echo out; echo err >&2",
+                                                   {.stdout_ = ends[1], .stderr_ = DEVNULL}));
+      await(process.wait());
+    });
+    char text[100];
+    const auto size = ::read(ends[0], text, sizeof text);
+    if (std::string(text, size > 0 ? static_cast<std::size_t>(size) : 0) != "out\n")
+      throw fiber::ValueError("not what the child wrote to stdout");
+  });
+  CHECK(program.status == 0);
 }

@@ -144,6 +144,15 @@ TEST_CASE("a pending future that someone refers to fails the test") {
   const auto body = [&] { kept = asyncio::get_running_loop().create_future<int>(); };
   CHECK_THROWS_AS(run_test(body), LeftBehind);
   run_test(body, {.allow_futures = true});
+  // One that a task waits for goes with the task.
+  asyncio::Task<int> waits;
+  run_test(
+      [&] {
+        kept = asyncio::get_running_loop().create_future<int>();
+        waits = asyncio::create_task([&] { return await(kept); });
+        await(asyncio::sleep(0));
+      },
+      {.allow_tasks = true});
   run_test([&] {
     kept = asyncio::get_running_loop().create_future<int>();
     kept.set_result(1);

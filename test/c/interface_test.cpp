@@ -11,6 +11,9 @@
 #include <string>
 #include <utility>
 
+#include <poll.h>
+#include <unistd.h>
+
 #include "c/scenarios.h"
 
 namespace {
@@ -184,4 +187,62 @@ TEST_CASE("exceptions that leave a loop are statuses") {
   const auto run = [](fiber_body* body) { return fiber_run(body, nullptr, nullptr); };
   CHECK(run([](void*, void**) -> int { return FIBER_INTERRUPTED; }) == FIBER_INTERRUPTED);
   CHECK(run([](void*, void**) -> int { throw fiber::SystemExit(3); }) == FIBER_ERROR);
+}
+
+TEST_CASE("a killed greenlet keeps its parent") {
+  fiber_greenlet* parent = nullptr;
+  fiber_greenlet* killed = nullptr;
+  const auto body = [](void*, void**) { return static_cast<int>(FIBER_OK); };
+  REQUIRE(fiber_greenlet_new(&parent, body, nullptr, nullptr) == FIBER_OK);
+  fiber_greenlet_options options{};
+  options.size = sizeof options;
+  options.parent = parent;
+  REQUIRE(fiber_greenlet_new(&killed, body, nullptr, &options) == FIBER_OK);
+  CHECK(fiber_greenlet_kill(killed) == FIBER_OK);
+  CHECK(fiber_greenlet_parent(killed) == parent);
+  CHECK(fiber_greenlet_dead(parent) == 0);
+  fiber_greenlet_unref(killed);
+  fiber_greenlet_unref(parent);
+}
+
+TEST_CASE("a task that waits for what is ready lets others run, too") {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  fiber::asyncio::run([&] {
+    bool others_ran = false;
+    const auto other = fiber::asyncio::create_task([&] { others_ran = true; });
+    CHECK(fiber_wait_fd(ends[1], FIBER_WRITABLE, FIBER_NO_LIMIT, nullptr) == FIBER_OK);
+    CHECK(others_ran);
+  });
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
+TEST_CASE("a descriptor that has come to its end is ready") {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  ::close(ends[1]);
+  fiber::asyncio::run([&] {
+    int ready = 0;
+    CHECK(fiber_wait_fd(ends[0], FIBER_READABLE, FIBER_SECOND, &ready) == FIBER_OK);
+    CHECK(ready == FIBER_READABLE);
+  });
+  ::close(ends[0]);
+}
+
+TEST_CASE("a wait for a descriptor that is over leaves nothing in the loop's selector") {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const fiber::asyncio::EventLoop loop = fiber::asyncio::new_event_loop();
+  pollfd host{.fd = loop.fileno(), .events = POLLIN, .revents = 0};
+  loop.run_until_complete([&] {
+    CHECK(fiber_wait_fd(ends[0], FIBER_READABLE, FIBER_MILLISECOND, nullptr) == FIBER_TIMEOUT);
+  });
+  while (loop.run_ready()) {
+  }
+  CHECK(::write(ends[1], "x", 1) == 1);
+  CHECK(::poll(&host, 1, 0) == 0);
+  loop.close();
+  ::close(ends[0]);
+  ::close(ends[1]);
 }

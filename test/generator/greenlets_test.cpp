@@ -171,6 +171,14 @@ TEST_CASE("another thread may not use a generator, nor its self") {
   CHECK(g.next() == 2);
 }
 
+TEST_CASE("a generator of another thread cannot be delegated to") {
+  Generator<int> foreign;
+  std::thread([&] { foreign = [](auto& self) { self.yield(1); }; }).join();
+  const Generator<int> g = [&](auto& self) { self.yield_from(foreign); };
+  CHECK(thrown_by([&] { g.next(); }) ==
+        "RuntimeError('a generator was used on another thread than the one that made it')");
+}
+
 TEST_CASE("errno and what is caught belong to the body") {
   const Generator<int> g = [](auto& self) {
     errno = 5;

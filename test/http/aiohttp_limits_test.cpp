@@ -102,6 +102,38 @@ TEST_CASE("a session uses no more connections than its limits allow") {
   CHECK(other.most_active() <= 3);
 }
 
+TEST_CASE("a response that has arrived whole leaves its place to the next, though it is held") {
+  HttpServer server;
+  aiohttp::SessionOptions options;
+  options.connector.limit = 1;
+  with_session(options, [&](aiohttp::ClientSession& session) {
+    auto held = await(session.get(server.url("/fixed")));
+    CHECK(await(held.read()) == "hello");
+    CHECK(await(asyncio::wait_for(session.get(server.url("/fixed")), 30s)).ok());
+    CHECK_FALSE(held.closed());
+  });
+}
+
+TEST_CASE("a request that waits for its host holds up none for another host") {
+  HttpServer one, other;
+  aiohttp::SessionOptions options;
+  options.connector.limit = 2;
+  options.connector.limit_per_host = 1;
+  with_session(options, [&](aiohttp::ClientSession& session) {
+    auto holds_one = asyncio::create_task(session.get(one.url("/silent")));
+    auto holds_other = asyncio::create_task(session.get(other.url("/silent")));
+    await(asyncio::sleep(0s));
+    auto for_one = asyncio::create_task(session.get(one.url("/fixed")));
+    auto for_other = asyncio::create_task(session.get(other.url("/fixed")));
+    await(asyncio::sleep(0s));
+    holds_other.cancel();
+    CHECK(await(asyncio::wait_for(for_other, 30s)).ok());
+    CHECK_FALSE(for_one.done());
+    holds_one.cancel();
+    CHECK(await(for_one).ok());
+  });
+}
+
 TEST_CASE("a hundred requests at a time is the default") {
   HttpServer server;
   with_session([&](aiohttp::ClientSession& session) {

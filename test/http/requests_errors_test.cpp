@@ -3,7 +3,9 @@
 #include "support/http_client.hpp"
 #include "support/http_server.hpp"
 
+#include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -56,6 +58,22 @@ TEST_CASE("a server that speaks no TLS is an SSLError") {
   const std::string url = "https" + server.url("/fixed").substr(4);
   CHECK_THROWS_AS(requests::get(url), requests::SSLError);
   CHECK_THROWS_AS(requests::get(url, {.verify = "/no/such/bundle"}), requests::SSLError);
+}
+
+TEST_CASE("the environment names the certificates, unless the caller does or does not trust it") {
+  HttpServer server;
+  const std::string url = "https" + server.url("/fixed").substr(4);
+  const support::EnvironmentVariable bundle("REQUESTS_CA_BUNDLE", "/named/by/environment");
+  const auto mentions = [&](requests::Session& session, requests::Options options = {}) {
+    const std::string text =
+        text_of<requests::SSLError>([&] { session.request("GET", url, std::move(options)); });
+    return text.find("/named/by/environment") != std::string::npos;
+  };
+  requests::Session session;
+  CHECK(mentions(session));
+  CHECK_FALSE(mentions(session, {.verify = "/named/by/caller"}));
+  session.trust_env = false;
+  CHECK_FALSE(mentions(session));
 }
 
 TEST_CASE("a server that sends nothing for too long is a ReadTimeout") {

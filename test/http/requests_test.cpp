@@ -46,6 +46,17 @@ TEST_CASE("parameters are appended to the query, quoted as urlencode quotes them
   CHECK(response.content.starts_with("GET /echo?b=1&q=%C3%A4+b%26&e=~\r\n"));
   CHECK(response.url == server.url("/echo?b=1&q=%C3%A4+b%26&e=~#part"));
   CHECK(requests::get(server.url("/echo/a b")).content.starts_with("GET /echo/a%20b\r\n"));
+  CHECK(requests::get(server.url("/echo#part?no=query"), {.params = {{"q", "1"}}})
+            .content.starts_with("GET /echo?q=1\r\n"));
+}
+
+TEST_CASE("an interim answer is not the response") {
+  HttpServer server;
+  const auto response = requests::get(server.url("/continue"));
+  CHECK(response.status_code == 200);
+  CHECK(response.reason == "OK");
+  CHECK(response.content == "hello");
+  CHECK_FALSE(response.headers.contains("X-Interim"));
 }
 
 TEST_CASE("headers are sent over the session's own, and an empty one is sent too") {

@@ -4,6 +4,7 @@
 // destructor ends every answer in progress and joins every thread.
 //
 //   /fixed              "hello", text/plain
+//   /continue           the same, after an interim answer (100)
 //   /bytes/N            N bytes, byte i being body_byte(i)
 //   /status/N           status N with the reason of HTTP and the body "status N"
 //   /redirect/N         N redirects (302), then /fixed
@@ -246,7 +247,8 @@ class HttpServer {
   }
 
   static std::string reason(int status) {
-    static const std::map<int, std::string> reasons{{200, "OK"},
+    static const std::map<int, std::string> reasons{{100, "Continue"},
+                                                    {200, "OK"},
                                                     {201, "Created"},
                                                     {204, "No Content"},
                                                     {301, "Moved Permanently"},
@@ -291,6 +293,10 @@ class HttpServer {
       return all(status, "elsewhere", "Location: " + location + "\r\n");
     };
     if (request.is("/fixed")) return send_all(client, request, 200, "hello");
+    if (request.is("/continue")) {
+      send_head(client, 100, "X-Interim: 1\r\n");
+      return send_all(client, request, 200, "hello");
+    }
     if (request.is("/bytes/")) return all(200, body(request.number("/bytes/")), "");
     if (request.is("/status/")) {
       const auto status = static_cast<int>(request.number("/status/"));
