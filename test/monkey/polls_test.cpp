@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <netinet/in.h>
 #include <sys/select.h>
 
 #include <algorithm>
@@ -177,6 +178,31 @@ TEST_CASE("select waits for its three sets, and leaves the time that was not sle
     FD_SET(500, &bad);
     CHECK(calls::select(501, &bad, nullptr, nullptr, nullptr) == -1);
     CHECK(errno == EBADF);
+  });
+}
+
+TEST_CASE("select's third set waits for urgent data") {
+  run([&] {
+    const Descriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* any = reinterpret_cast<sockaddr*>(&address);
+    REQUIRE(::bind(listener, any, size) == 0);
+    REQUIRE(::listen(listener, 1) == 0);
+    REQUIRE(::getsockname(listener, any, &size) == 0);
+    const Descriptor a(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::connect(a, any, size) == 0);
+    const Descriptor b(::accept(listener, nullptr, nullptr));
+    const auto other = start([&] { CHECK(calls::send(b, "!", 1, MSG_OOB) == 1); });
+    fd_set except;
+    FD_ZERO(&except);
+    FD_SET(a, &except);
+    timeval limit{.tv_sec = 20, .tv_usec = 0};
+    CHECK(calls::select(a + 1, nullptr, nullptr, &except, &limit) == 1);
+    CHECK(FD_ISSET(a, &except));
+    await(other);
   });
 }
 

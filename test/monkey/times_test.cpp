@@ -107,7 +107,16 @@ TEST_CASE("a cancelled sleep says what was left") {
       CHECK(calls::nanosleep(&long_time, &rest) == -1);
       error = errno;
       left = calls::sleep(10);  // the cancellation stands
-      CHECK(calls::clock_nanosleep(CLOCK_MONOTONIC, 0, &long_time, nullptr) == ECANCELED);
+      timespec other{};
+      CHECK(calls::clock_nanosleep(CLOCK_MONOTONIC, 0, &long_time, &other) == ECANCELED);
+      CHECK(other.tv_sec >= 99);
+      // Of a point in time nothing is left: the caller has it.
+      timespec until{}, untouched{.tv_sec = 7, .tv_nsec = 7};
+      ::clock_gettime(CLOCK_MONOTONIC, &until);
+      until.tv_sec += 100;
+      CHECK(calls::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, &untouched) ==
+            ECANCELED);
+      CHECK(untouched.tv_sec == 7);
     });
     await(asyncio::sleep(40s));
     sleeper.cancel();
