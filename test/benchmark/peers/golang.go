@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sort"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -47,8 +48,24 @@ func chosen(group string) bool {
 	return len(os.Args) == 1
 }
 
+// As scale.cpp does before it measures.
+func settleMemory() {
+	const page = 4096
+	memory, err := syscall.Mmap(-1, 0, 1300000*page, syscall.PROT_READ|syscall.PROT_WRITE,
+		syscall.MAP_PRIVATE|syscall.MAP_ANON|syscall.MAP_NORESERVE)
+	if err != nil {
+		return
+	}
+	syscall.Madvise(memory, 15) // MADV_NOHUGEPAGE
+	for at := page - 64; at < len(memory); at += page {
+		memory[at] = 1
+	}
+	syscall.Munmap(memory)
+}
+
 // Beyond the sleep: until all have gone to sleep, and from their deadline until all are joined.
 func sleepers(items int) {
+	settleMemory()
 	start := time.Now()
 	deadline := start.Add(8 * time.Second)
 	var asleep, group sync.WaitGroup
