@@ -53,7 +53,7 @@ BlockPool::~BlockPool() {
   Depot& common = depot();
   const std::lock_guard lock(common.mutex);
   for (std::size_t i = 0; i < kClasses; ++i) {
-    if (static_cast<std::size_t>(classes_[i].end - classes_[i].next) >= (i + 1) * kCacheLine)
+    if (static_cast<std::size_t>(classes_[i].end - classes_[i].next) >= block_size(i))
       common.spans[i] = new (classes_[i].next) Span{common.spans[i], classes_[i].end};
     Block* last = classes_[i].free;
     if (last == nullptr) continue;
@@ -64,7 +64,7 @@ BlockPool::~BlockPool() {
 
 void* BlockPool::allocate_fresh(std::size_t index) {
   SizeClass& sizes = classes_[index];
-  const std::size_t size = (index + 1) * kCacheLine;
+  const std::size_t size = block_size(index);
   if (static_cast<std::size_t>(sizes.end - sizes.next) < size) {
     Depot& common = depot();
     std::unique_lock lock(common.mutex);
@@ -106,7 +106,8 @@ bool pooled(std::size_t size, std::align_val_t alignment) noexcept {
   static_cast<void>(alignment);
   return false;  // sanitizers are to see each object by itself
 #else
-  return size <= BlockPool::kLargest && alignment <= std::align_val_t(kCacheLine);
+  return size <= BlockPool::kLargest && alignment <= std::align_val_t(kCacheLine) &&
+         (size > BlockPool::kSmallest || alignment <= std::align_val_t(BlockPool::kSmallest));
 #endif
 }
 

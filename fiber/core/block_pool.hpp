@@ -1,5 +1,5 @@
-// Memory for the objects that come and go with every task: blocks of a few cache lines, reused last
-// in first out, cut from chunks that grow with their number.
+// Memory for the objects that come and go with every task: blocks of a few cache lines, or of half a
+// one, reused last in first out, cut from chunks that grow with their number.
 //
 // Invariants
 //  1. A block may be given back on any thread; it joins the pool of that thread.
@@ -27,7 +27,11 @@ class FIBER_API BlockPool {
   BlockPool& operator=(const BlockPool&) = delete;
   ~BlockPool();
 
-  // At least `size` bytes, at most kLargest, aligned to a cache line. Throws std::bad_alloc.
+  // What needs no more shares its cache line with another one.
+  static constexpr std::size_t kSmallest = kCacheLine / 2;
+
+  // At least `size` bytes, at most kLargest, aligned to a cache line, or to kSmallest if that is
+  // enough for it. Throws std::bad_alloc.
   void* allocate(std::size_t size) {
     SizeClass& sizes = classes_[index(size)];
     Block* block = sizes.free;
@@ -59,9 +63,14 @@ class FIBER_API BlockPool {
     std::size_t chunk_bytes = 0;
   };
   struct Depot;
-  static constexpr std::size_t kClasses = kLargest / kCacheLine;
+  static constexpr std::size_t kClasses = kLargest / kCacheLine + 1;
 
-  static constexpr std::size_t index(std::size_t size) noexcept { return (size - 1) / kCacheLine; }
+  static constexpr std::size_t index(std::size_t size) noexcept {
+    return size <= kSmallest ? 0 : (size - 1) / kCacheLine + 1;
+  }
+  static constexpr std::size_t block_size(std::size_t index) noexcept {
+    return index == 0 ? kSmallest : index * kCacheLine;
+  }
   static Depot& depot() noexcept;
   static void lock_depot() noexcept;
   static void unlock_depot() noexcept;
