@@ -217,13 +217,13 @@ class GatherRange final : public WithSlot<std::vector<taken_t<kExceptions, T>>, 
 
 template <bool kExceptions, class R>
 auto gather_range(R&& awaitables) {
-  using Reference = std::ranges::range_reference_t<R>;
-  using Gather = GatherRange<kExceptions, ensured_t<Reference>>;
-  if constexpr (!future_like<Reference>) {
+  using Element = std::ranges::range_reference_t<R>;
+  using Gather = GatherRange<kExceptions, ensured_t<Element>>;
+  if constexpr (!future_like<Element>) {
     if (GatherInTurn::wanted()) [[unlikely]] {
       // Python has all awaitables before it makes the first task.
-      std::vector<std::remove_cvref_t<Reference>> all;
-      for (auto&& awaitable : awaitables) all.emplace_back(std::forward<Reference>(awaitable));
+      std::vector<std::remove_cvref_t<Element>> all;
+      for (auto&& awaitable : awaitables) all.emplace_back(std::forward<Element>(awaitable));
       if (!all.empty()) {
         GatherInTurn gather([](LoopObject* loop) -> GatherBase* { return new Gather(loop, {}); },
                             all.size());
