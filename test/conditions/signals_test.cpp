@@ -82,6 +82,7 @@ TEST_CASE("an overflow is reported, then the handler that was there before is ca
   CHECK(result.status == 5);
 }
 
+// It ends the process: the test above runs it in a child.
 TEST_CASE("only in a process of its own" * doctest::skip()) { overflow_in_greenlet(); }
 
 TEST_CASE("a handler that is installed after ours is called instead, on the alternate stack") {

@@ -269,7 +269,7 @@ TEST_CASE("the rounding mode belongs to the greenlet that set it") {
   CHECK(modes == std::vector<int>{FE_TONEAREST, FE_UPWARD, FE_DOWNWARD});
 }
 
-// check 50
+// check 50; Valgrind computes in one rounding mode only
 TEST_CASE("arithmetic follows the greenlet's own rounding mode, which it takes over from its starter" *
           doctest::skip(support::on_valgrind())) {
   volatile double one = 1, three = 3;
@@ -296,7 +296,7 @@ TEST_CASE("arithmetic follows the greenlet's own rounding mode, which it takes o
 }
 
 #if defined(__SSE2__)
-// check 50
+// check 50; Valgrind does not flush to zero
 TEST_CASE("the control bits of the vector unit are the greenlet's own, if it is asked for" *
           doctest::skip(support::on_valgrind())) {
   fiber::keep_mxcsr();

@@ -51,7 +51,8 @@ bool has_guard_regions() {
 
 }  // namespace
 
-// More than twice as many as mappings are allowed by default would suffice for.
+// More than twice as many as mappings are allowed by default would suffice for. Valgrind has no guard
+// regions, and would take minutes.
 TEST_CASE("suspended greenlets with guards cost a page each and no mappings" *
           doctest::skip(support::on_valgrind())) {
   if (!has_guard_regions()) {
@@ -88,6 +89,7 @@ TEST_CASE("suspended greenlets with guards cost a page each and no mappings" *
   CHECK(ended.status == 0);
 }
 
+// Valgrind has mappings of its own, and a limit of its own on them.
 TEST_CASE("without guard regions the limit on mappings is a MemoryError, before the kernel's own" *
           doctest::skip(support::on_valgrind())) {
   std::size_t limit = 0;
