@@ -3,7 +3,8 @@
 // All are counted references, like Python's: a copy is the same lock. They belong to one thread,
 // and to the loop in which a task first has to wait: RuntimeError from another loop. Whoever waits
 // is served in the order of coming, and a wait allocates nothing. What need not wait does not
-// suspend the task. Where it says "await it", a call alone does nothing.
+// suspend the task. Where it says "await it", a call alone does nothing. One that was moved
+// from may only be assigned to, or destroyed.
 //
 //   asyncio::with(lock, [&] { ... });        // async with lock: ...
 //   std::lock_guard guard(lock);             // the same for a scope (Lock, Condition, Semaphore)

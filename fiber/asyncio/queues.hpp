@@ -3,7 +3,8 @@
 // A queue is a counted reference, like Python's: a copy is the same queue. It belongs to one thread
 // and, once a task has to wait at it, to that task's loop: RuntimeError from another one. A get()
 // with something to get and a put() with room do not suspend, and take what others were woken for;
-// those wait again. Items may be move-only. Where it says "await it", a call alone does nothing.
+// those wait again. Items may be move-only. Where it says "await it", a call alone does nothing. A
+// queue that was moved from may only be assigned to, or destroyed.
 #pragma once
 
 #include <fiber/asyncio/detail/queue_items.hpp>

@@ -7,7 +7,8 @@
 //   writer.close();
 //   await(writer.wait_closed());
 //
-// Data is a std::string of bytes. The handles belong to one loop and its thread.
+// Data is a std::string of bytes. The handles belong to one loop and its thread. One
+// that was moved from may only be assigned to, or destroyed.
 #pragma once
 
 #include <fiber/asyncio/detail/stream_reader.hpp>

@@ -6,7 +6,8 @@
 //   auto [out, err] = await(process.communicate("a\nb\n"));   // out == "b\na\n"
 //   process.returncode();                                     // 0
 //
-// Needs Linux 5.4 (pidfd). The handles belong to one loop and its thread.
+// Needs Linux 5.4 (pidfd). The handles belong to one loop and its thread. One that was
+// moved from may only be assigned to, or destroyed.
 #pragma once
 
 #include <fiber/asyncio/streams.hpp>
