@@ -1,15 +1,13 @@
 #include <fiber/core/backtrace.hpp>
 
-#if !defined(FIBER_OWN_JUMP)
-#include <boost/context/detail/fcontext.hpp>
-#endif
+#include <fiber/core/jump.hpp>
 
 #include <cstddef>
 #include <cstdint>
 
 #include <unwind.h>
 
-#if defined(FIBER_OWN_JUMP)
+#if defined(FIBER_NATIVE_JUMP)
 #define FIBER_READS_SUSPENDED 1
 // fiber_call_below(context, function, argument): calls function(argument). Seen by an unwinder it
 // is a function that the suspended context called, and that saved its registers in the Context, of
@@ -172,19 +170,19 @@ std::vector<void*> record(Walk walk, void* above, std::uintptr_t lowest) {
   return frames;
 }
 
-#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_OWN_JUMP)
-void never_entered(boost::context::detail::transfer_t) {}
+#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_NATIVE_JUMP)
+void never_entered(BoostTransfer) {}
 #endif
 
 }  // namespace
 
 std::size_t saved_registers_size() noexcept {
-#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_OWN_JUMP)
+#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_NATIVE_JUMP)
   // A context that was just made consists of the registers to start with.
   alignas(16) std::byte memory[512];
   static const auto size =
       static_cast<std::size_t>(memory + sizeof(memory) -
-                               static_cast<std::byte*>(boost::context::detail::make_fcontext(
+                               static_cast<std::byte*>(fiber_boost_make(
                                    memory + sizeof(memory), sizeof(memory), never_entered)));
   return size;
 #else
@@ -194,7 +192,7 @@ std::size_t saved_registers_size() noexcept {
 
 std::vector<void*> backtrace_of([[maybe_unused]] const Context& from) {
 #if defined(FIBER_READS_SUSPENDED)
-#if defined(FIBER_OWN_JUMP)
+#if defined(FIBER_NATIVE_JUMP)
   const void* registers = &from;
 #else
   const void* registers = static_cast<std::byte*>(from.sp) + saved_registers_size();

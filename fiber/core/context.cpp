@@ -49,7 +49,7 @@ void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,
   Stack* const errand = thread.errand;
   thread.errand = nullptr;
   if (errand != &thread.own_stack) thread.pool.release(errand);
-#if defined(FIBER_OWN_JUMP)
+#if defined(FIBER_NATIVE_JUMP)
   if (!thread.keeps_mxcsr) return;
   thread.errand = &thread.own_stack;
   asm volatile("stmxcsr %0" : "=m"(origin->mxcsr));
@@ -59,7 +59,7 @@ void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,
 #endif
 }
 
-#if defined(FIBER_OWN_JUMP)
+#if defined(FIBER_NATIVE_JUMP)
 // <cfenv> keeps the modes of both arithmetic units alike, so those of SSE, which are dear to read,
 // need not be saved: where the x87's differ, they are to be what the x87's are.
 void restore_modes(std::uint16_t others, std::uint16_t own) noexcept {

@@ -20,7 +20,7 @@ constexpr fiber::core::DebuggerField fields[] = {
     {"ThreadState.greenlets", offsetof(ThreadState, greenlets)},
     {"ThreadState.asyncio", offsetof(ThreadState, asyncio)},
     {"Context.sp", offsetof(Context, sp)},
-#if defined(FIBER_OWN_JUMP)
+#if defined(FIBER_NATIVE_JUMP)
     {"Context.ip", offsetof(Context, ip)},
     {"Context.bp", offsetof(Context, bp)},
     {"Context.bx", offsetof(Context, bx)},

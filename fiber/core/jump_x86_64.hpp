@@ -3,12 +3,21 @@
 // To the compiler it is a piece of code that spoils every register. The two that it would not let
 // us name in all circumstances, rbp and rbx, are saved by hand. The stack itself is not written to:
 // the function around may keep something below the stack pointer.
+//
+// Trusting it costs this. A call keeps what the ABI says a call keeps, whatever the compiler and the
+// processor; the jump keeps what its list of spoilt registers says, in code of the user's that the
+// user's compiler makes. So a register that a later processor has, and the list has not, is wrong
+// data in programs compiled for that processor (the list is that of GCC 14's and Clang 19's targets:
+// AVX-512 with all of its masks, APX). AMX's tiles and the bounds of MPX no compiler keeps across
+// inline code. An unwinder that a signal starts in the middle of the jump must be told that the
+// frame has no caller there, since the stack pointer is another stack's already: that is the
+// .cfi_undefined, and code without unwind tables has none of it. Shadow stacks are refused.
 #pragma once
 
 #include <fiber/core/context.hpp>
 #include <fiber/core/stack.hpp>
 
-#if defined(FIBER_OWN_JUMP)
+#if defined(FIBER_NATIVE_JUMP)
 #include <cstddef>
 #include <cstdint>
 
@@ -20,8 +29,8 @@ FIBER_API void restore_modes(std::uint16_t others, std::uint16_t own) noexcept;
 #if defined(__AVX512F__)
 #define FIBER_SPOILT_AVX512                                                                        \
   , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",      \
-      "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6",    \
-      "k7"
+      "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k0", "k1", "k2", "k3", "k4", "k5",    \
+      "k6", "k7"
 #else
 #define FIBER_SPOILT_AVX512
 #endif
@@ -38,6 +47,13 @@ FIBER_API void restore_modes(std::uint16_t others, std::uint16_t own) noexcept;
 #define FIBER_BRANCH_TARGET
 #endif
 
+// From the moment the stack pointer is exchanged the function's unwinding rules are those of another
+// stack. The frame has no caller meanwhile. Unwinders take a suspended one for a caller and look at
+// the byte before its address, which must have the function's own rules again: the nop, which never
+// runs.
+#define FIBER_NO_CALLER ".cfi_remember_state\n\t.cfi_undefined rip\n\t"
+#define FIBER_CALLER_AGAIN ".cfi_restore_state\n\tnop\n"
+
 FIBER_INLINE Arrival jump(Context& from, const Context& to) noexcept {
   auto* origin = &from;
   auto* self = const_cast<Context*>(&to);
@@ -48,10 +64,12 @@ FIBER_INLINE Arrival jump(Context& from, const Context& to) noexcept {
       "movq %%rsp, %c[sp](%%rdi)\n\t"
       "movq %%rbp, %c[bp](%%rdi)\n\t"
       "movq %%rbx, %c[bx](%%rdi)\n\t"
+      FIBER_NO_CALLER
       "movq %c[sp](%%rsi), %%rsp\n\t"
       "movq %c[bp](%%rsi), %%rbp\n\t"
       "movq %c[bx](%%rsi), %%rbx\n\t"
-      "jmpq *%c[ip](%%rsi)\n"
+      "jmpq *%c[ip](%%rsi)\n\t"
+      FIBER_CALLER_AGAIN
       "1:\n\t" FIBER_BRANCH_TARGET
       : "+D"(origin), "+S"(self)
       : [sp] "i"(offsetof(Context, sp)), [ip] "i"(offsetof(Context, ip)),
@@ -69,6 +87,8 @@ FIBER_INLINE Arrival jump(Context& from, const Context& to) noexcept {
 #undef FIBER_SPOILT_AVX512
 #undef FIBER_SPOILT_APX
 #undef FIBER_BRANCH_TARGET
+#undef FIBER_NO_CALLER
+#undef FIBER_CALLER_AGAIN
 
 template <void (*entry)(Context* origin)>
 Context fresh(Stack* stack) noexcept {
