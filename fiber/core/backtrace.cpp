@@ -1,6 +1,7 @@
 #include <fiber/core/backtrace.hpp>
 
 #include <fiber/core/jump.hpp>
+#include <fiber/core/thread_state.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -205,6 +206,12 @@ std::vector<void*> backtrace_of([[maybe_unused]] const Context& from) {
 }
 
 std::vector<void*> backtrace_from(const void* frame_address) {
+  // The caller's frames may be on the stack that call_with_room() has left.
+  const ThreadState* thread = tls_thread_state;
+  if (thread != nullptr && thread->calls_with_room != nullptr) {
+    std::vector<void*> frames = backtrace_of(*thread->calls_with_room);
+    if (!frames.empty()) return frames;
+  }
   return record([](Recorder& to) { Recorder::walk(&to); }, nullptr,
                 reinterpret_cast<std::uintptr_t>(frame_address));
 }

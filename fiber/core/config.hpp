@@ -88,3 +88,18 @@ extern FIBER_API const char FIBER_CANNOT_WORK_WITH;
 [[gnu::used]] static const char* const needed = &FIBER_CANNOT_WORK_WITH;
 }  // namespace fiber::core::cannot_work_with
 #endif
+
+// No macro tells of -fsplit-stack, but functions that are compiled with it call one of this name:
+// here it is a place that linkers leave out, and they say so where it is called.
+#if defined(__ELF__) && (defined(__x86_64__) || defined(__i386__) || defined(__s390__) || \
+                         defined(__powerpc64__))
+asm(R"(
+    .ifndef fiber_cannot_work_with_split_stacks
+    .pushsection fiber_cannot_work_with_split_stacks, "e", @progbits
+fiber_cannot_work_with_split_stacks:
+    .byte 0
+    .popsection
+    .set __morestack, fiber_cannot_work_with_split_stacks
+    .endif
+)");
+#endif

@@ -60,4 +60,14 @@ using StartFunction = void (*)(void* argument);
 [[noreturn]] FIBER_API void exit_to_start(Stack* stack, StartFunction function,
                                           void* argument) noexcept;
 
+// Calls function(argument): in place where the running stack has room for whatever the library does
+// (to read symbols, to write a call graph), else on a roomy stack of its own. The function must not
+// switch. What it throws comes out here.
+FIBER_API void call_with_room(void (*function)(void* argument), void* argument);
+
+template <class F>
+void with_room(F function) {
+  call_with_room([](void* argument) { (*static_cast<F*>(argument))(); }, &function);
+}
+
 }  // namespace fiber::core

@@ -1,5 +1,7 @@
 #include <fiber/core/overflow.hpp>
 
+#include <fiber/core/copies.hpp>
+
 #include <charconv>
 #include <csignal>
 #include <cstdint>
@@ -142,17 +144,21 @@ struct Handlers {
 
 }  // namespace
 
-OverflowGuard::OverflowGuard() noexcept {
+OverflowGuard::OverflowGuard(ThreadState& thread) noexcept {
   static const Handlers handlers;
   stack_t current{};
-  if (::sigaltstack(nullptr, &current) != 0 || !(current.ss_flags & SS_DISABLE)) return;
+  if (::sigaltstack(nullptr, &current) != 0 || !(current.ss_flags & SS_DISABLE)) {
+    enter_copies(thread);
+    return;
+  }
   // Wide vector registers are saved on it too: the kernel says how much that takes.
 #ifdef AT_MINSIGSTKSZ
   const std::size_t minimum = ::getauxval(AT_MINSIGSTKSZ);
 #else
   const std::size_t minimum = 0;
 #endif
-  const std::size_t size = (minimum + 32 * 1024 + 4095) / 4096 * 4096;
+  const std::size_t page = page_size();
+  const std::size_t size = (minimum + kCopiesSize + 32 * 1024 + page - 1) / page * page;
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return;  // an overflow will end the process without a message
   stack_t ours{};
@@ -164,10 +170,14 @@ OverflowGuard::OverflowGuard() noexcept {
   }
   memory_ = memory;
   size_ = size;
+  begin_copies(memory, thread);
 }
 
 OverflowGuard::~OverflowGuard() {
-  if (memory_ == nullptr) return;
+  if (memory_ == nullptr) {
+    leave_copies();
+    return;
+  }
   stack_t current{};
   if (::sigaltstack(nullptr, &current) == 0 && current.ss_sp == memory_) {
     stack_t none{};

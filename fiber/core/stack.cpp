@@ -1,6 +1,7 @@
 #include <fiber/core/stack.hpp>
 
 #include <fiber/core/block_pool.hpp>
+#include <fiber/core/copies.hpp>
 #include <fiber/core/sanitizer.hpp>
 #include <fiber/exceptions.hpp>
 
@@ -249,6 +250,7 @@ void StackPool::new_slab(SizeClass& sizes) {
   StackLimits& limits = stack_limits();
   if (limits.fail_after == 0) throw MemoryError("no address space for fiber stacks (injected)");
   if (limits.fail_after > 0) --limits.fail_after;
+  look_for_copies();
   std::size_t stacks = sizes.slab_stacks;
   for (const Slab& slab : sizes.slabs) stacks += slab.bytes / sizes.stride;
   try {
