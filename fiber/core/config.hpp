@@ -94,12 +94,12 @@ extern FIBER_API const char FIBER_CANNOT_WORK_WITH;
 #if defined(__ELF__) && (defined(__x86_64__) || defined(__i386__) || defined(__s390__) || \
                          defined(__powerpc64__))
 asm(R"(
-    .ifndef fiber_cannot_work_with_split_stacks
+    .ifndef fiber_split_stacks
     .pushsection fiber_cannot_work_with_split_stacks, "e", @progbits
-fiber_cannot_work_with_split_stacks:
+fiber_split_stacks:
     .byte 0
     .popsection
-    .set __morestack, fiber_cannot_work_with_split_stacks
+    .set __morestack, fiber_split_stacks
     .endif
 )");
 #endif

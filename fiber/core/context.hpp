@@ -31,10 +31,7 @@ struct CxxExceptionState {
 
 // A place to come back to: filled by the switch that leaves it. What is always used comes first.
 struct Context {
-  void* sp = nullptr;      // Boost.Context's handle, where the jump is Boost's
-  void* ip = nullptr;      // this and the next two, where it is ours
-  void* bp = nullptr;
-  void* bx = nullptr;
+  void* sp = nullptr;  // where the jump has saved the registers: Boost.Context's handle
   Stack* stack = nullptr;
   int error_number = 0;
   std::uint16_t modes = 0;  // the x87 control word, where the jump is ours

@@ -1,8 +1,7 @@
 // The jump from one stack to another: the part of a switch that depends on the processor.
 //
 // It is that of Boost.Context. Where the library was configured with -Dcontext=native it is ours,
-// for x86-64 alone, a handful of instructions in the middle of the function that switches: see
-// jump_x86_64.hpp for what that gains and what it costs.
+// for x86-64 alone: see jump_x86_64.hpp for what that gains and what it costs.
 //
 // Both have the same two functions:
 //   Arrival jump(Context& from, const Context& to)   leaves `from` and continues `to`, which must

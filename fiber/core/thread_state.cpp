@@ -1,5 +1,6 @@
 #include <fiber/core/thread_state.hpp>
 
+#include <fiber/core/copies.hpp>
 #include <fiber/core/debugger.hpp>
 #include <fiber/core/overflow.hpp>
 #include <fiber/core/sanitizer.hpp>
