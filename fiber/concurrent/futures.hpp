@@ -70,7 +70,7 @@ class FIBER_API FutureBase {
 
   // Throws ValueError if the handle was moved from.
   detail::FutureState& state() const {
-    if (!state_) [[unlikely]]
+    if (state_.get() == nullptr) [[unlikely]]
       refuse_moved();
     return *state_;
   }
