@@ -134,7 +134,11 @@ Ref<VarObject> make_var(std::string name, Ref<BoxBase> default_value) {
   return var;
 }
 
+void refuse_moved_var() { throw ValueError("this ContextVar was moved from"); }
+void refuse_moved_token() { throw ValueError("this Token was moved from"); }
+
 Ref<BoxBase> get(const ContextObject* context, const Ref<VarObject>& var) {
+  checked(var);
   if (context == nullptr) return {};
   const Node* found = find(context->tree, var->id);
   return found != nullptr ? found->box : Ref<BoxBase>();
@@ -149,6 +153,7 @@ Ref<BoxBase> get(const Ref<VarObject>& var, bool fallback) {
 void no_value(const Ref<VarObject>& var) { throw LookupError(describe(var)); }
 
 Ref<TokenObject> set(const Ref<VarObject>& var, Ref<BoxBase> box) {
+  checked(var);
   ContextObject& context = current();
   Ref<TokenObject> token(new TokenObject);
   token->var = var;
@@ -162,6 +167,7 @@ Ref<TokenObject> set(const Ref<VarObject>& var, Ref<BoxBase> box) {
 }
 
 void reset(const Ref<VarObject>& var, TokenObject* token) {
+  checked(var);
   if (token->used.load(std::memory_order_relaxed))
     throw RuntimeError(describe("Token", token) + " has already been used once");
   if (token->var != var)

@@ -108,6 +108,15 @@ struct FIBER_API TokenObject final : Counted {
   std::atomic<bool> used{false};
 };
 
+// Throw ValueError: the handle was moved from.
+[[noreturn]] FIBER_API void refuse_moved_var();
+[[noreturn]] FIBER_API void refuse_moved_token();
+inline VarObject& checked(const Ref<VarObject>& var) {
+  if (!var) [[unlikely]]
+    refuse_moved_var();
+  return *var.get();
+}
+
 FIBER_API Ref<VarObject> make_var(std::string name, Ref<BoxBase> default_value);
 // Null if the variable has no value. With `fallback`, the variable's default counts as one.
 FIBER_API Ref<BoxBase> get(const Ref<VarObject>& var, bool fallback);
@@ -139,11 +148,12 @@ class FIBER_API Entered {
 
 }  // namespace detail
 
-// A variable of any type: its identity and its name.
+// A variable of any type: its identity and its name. A handle that was moved from may be assigned to
+// and compared; all else throws ValueError. So it is with a Token.
 class FIBER_API ContextVarBase {
  public:
   // Python: var.name.
-  const std::string& name() const noexcept { return var_->name; }
+  const std::string& name() const { return detail::checked(var_).name; }
   friend bool operator==(const ContextVarBase& a, const ContextVarBase& b) noexcept = default;
 
   // For the layers above.
@@ -184,7 +194,7 @@ class ContextVar : public ContextVarBase {
   // Restores the value from before the set() that gave the token; if there was none, the variable
   // has none again. Throws RuntimeError (a token is used once), ValueError (the token is another
   // variable's, or comes from another context).
-  void reset(const Token<T>& token) const { detail::reset(var_, token.token_.get()); }
+  void reset(const Token<T>& token) const { detail::reset(var_, &token.checked()); }
 
  private:
   friend class Context;
@@ -206,12 +216,12 @@ ContextVar(std::string, const char*)->ContextVar<std::string>;
 template <class T>
 class Token {
  public:
-  ContextVar<T> var() const { return ContextVar<T>(token_->var); }
+  ContextVar<T> var() const { return ContextVar<T>(checked().var); }
   // True if the variable had no value before. Python: token.old_value is Token.MISSING.
-  bool missing() const noexcept { return !token_->old_value; }
+  bool missing() const { return !checked().old_value; }
   // The value before. Throws LookupError if it was missing.
   T old_value() const {
-    const auto& old = token_->old_value;
+    const auto& old = checked().old_value;
     if (!old) detail::no_value(token_->var);
     return ContextVar<T>::unbox(old);
   }
@@ -220,6 +230,11 @@ class Token {
  private:
   friend class ContextVar<T>;
   explicit Token(detail::Ref<detail::TokenObject> token) noexcept : token_(std::move(token)) {}
+  detail::TokenObject& checked() const {
+    if (!token_) [[unlikely]]
+      detail::refuse_moved_token();
+    return *token_.get();
+  }
   detail::Ref<detail::TokenObject> token_;
 };
 

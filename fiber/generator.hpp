@@ -87,6 +87,9 @@ struct GeneratorOptions {
   // Bytes, rounded up to a power of two, 16 KiB at least; 0: stacks::default_size(), 256 KiB unless
   // changed.
   std::size_t stack_size = 0;
+  // Of the guard below the stack: bytes, rounded up to whole pages; 0:
+  // stacks::default_guard_size(), 68 KiB unless changed.
+  std::size_t guard_size = 0;
 };
 
 // A handle to a generator of any type; null if it refers to nothing. Identity, not value.
@@ -371,7 +374,7 @@ class Generator : public GeneratorBase {
   requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
            std::invocable<std::decay_t<F>&, Self&>) Generator(F&& body, GeneratorOptions options)
       : Generator(std::forward<F>(body)) {
-    if (options.stack_size != 0) object_->stack_size = options.stack_size;
+    object_->stack_shape = object_->stack_shape.with(options.stack_size, options.guard_size);
     if (!options.name.empty()) name(options.name);
   }
 

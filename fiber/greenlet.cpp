@@ -101,7 +101,7 @@ greenlet::greenlet(std::unique_ptr<detail::Run> run, const greenlet_options& opt
     retain(options.parent.object_);
     release(std::exchange(object_->parent, options.parent.object_));
   }
-  if (options.stack_size != 0) object_->stack_size(options.stack_size);
+  object_->stack_shape = object_->stack_shape.with(options.stack_size, options.guard_size);
   if (!options.name.empty()) object_->name = std::make_unique<std::string>(options.name);
 }
 

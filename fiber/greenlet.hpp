@@ -295,6 +295,9 @@ struct greenlet_options {
   // changed. More than 1 TiB is a MemoryError in the switch_() that would start it.
   std::size_t stack_size = 0;
   std::string name = {};  // for messages and listings
+  // Bytes below the stack that nothing may touch, rounded up to whole pages; 0:
+  // stacks::default_guard_size(), 68 KiB unless changed. More than 128 GiB is a MemoryError as well.
+  std::size_t guard_size = 0;
 };
 
 // The running greenlet of this thread, the main one if none was started. The reference is not

@@ -3,12 +3,11 @@
 #include <fiber/core/thread_state.hpp>
 #include <fiber/exceptions.hpp>
 
-#include <bit>
 #include <string>
 
 namespace fiber::stacks {
 
-std::size_t default_size() { return core::thread_state().pool.default_size(); }
+std::size_t default_size() { return core::thread_state().pool.default_shape().size(); }
 
 std::size_t default_size(std::size_t bytes) {
   core::StackPool& pool = core::thread_state().pool;
@@ -16,9 +15,22 @@ std::size_t default_size(std::size_t bytes) {
   if (bytes < core::kMinStackSize || bytes > core::kMaxStackSize)
     throw ValueError("a default stack size of " + std::to_string(bytes) +
                      " bytes: it must be 16 KiB at least and 1 TiB at most");
-  const std::size_t previous = pool.default_size();
-  pool.default_size(std::bit_ceil(bytes));
-  return previous;
+  const core::StackShape previous = pool.default_shape();
+  pool.default_shape(previous.with(bytes, 0));
+  return previous.size();
+}
+
+std::size_t default_guard_size() { return core::thread_state().pool.default_shape().guard(); }
+
+std::size_t default_guard_size(std::size_t bytes) {
+  core::StackPool& pool = core::thread_state().pool;
+  if (bytes == 0) bytes = core::kDefaultGuardSize;
+  if (bytes > core::kMaxGuardSize)
+    throw ValueError("a default guard size of " + std::to_string(bytes) +
+                     " bytes: it must be 128 GiB at most");
+  const core::StackShape previous = pool.default_shape();
+  pool.default_shape(previous.with(0, bytes));
+  return previous.guard();
 }
 
 Census census() {

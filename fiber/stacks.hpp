@@ -2,6 +2,7 @@
 // are, and how many a thread keeps for the next ones.
 //
 //   fiber::stacks::default_size(1 << 20);            // for deep calls: 1 MiB of address space each
+//   fiber::stacks::default_guard_size(1 << 20);      // for frames of up to 1 MiB
 //   fiber::stacks::max_idle(1000);                   // from now on, in this thread
 //   fiber::stacks::trim();                           // after a peak
 //
@@ -9,6 +10,13 @@
 // so that the next fiber finds it warm: a page (4 KiB) of each at least; what deep calls left
 // beyond 16 KiB is given back after some hundred uses. So a thread that once had a million fibers
 // keeps some 4 GiB, unless it is told otherwise.
+//
+// Below each stack lies a guard, which is address space besides the stack's size: touching it ends
+// the process with a message that names the fiber. So the overflow of a stack is found, unless a
+// single frame (the locals of one function: think of `char buffer[1 << 20]`) is wider than the guard
+// and steps over it, into whatever lies below: another fiber's stack, most likely. Code with wider
+// frames wants a wider guard, or to be compiled with -fstack-clash-protection, with which a function
+// touches each page of its frame in order.
 //
 // Each thread has its own stacks, which go with it; all of this is about the calling thread's, and
 // throws RuntimeError in a thread that has already ended its fibers.
@@ -21,11 +29,19 @@
 namespace fiber::stacks {
 
 // The size of those that are made from now on without a size of their own (the option stack_size):
-// bytes, rounded up to a power of two; 256 KiB at first, and again for 0. All of it is address
-// space; memory is only what a fiber touches. Returns the one before. Throws ValueError (less than
+// bytes, rounded up to a power of two, and to whole pages; 256 KiB at first, and again for 0. All
+// of it is for frames but some 1 KiB at its top. It is address space; memory is only what a fiber
+// touches. Returns the one before. Throws ValueError (less than
 // 16 KiB, more than 1 TiB). Python: threading.stack_size.
 FIBER_API std::size_t default_size();
 FIBER_API std::size_t default_size(std::size_t bytes);
+
+// The same of their guards (the option guard_size): bytes, rounded up to whole pages, one at least;
+// 68 KiB at first, and again for 0: wide enough for frames with a buffer of 64 KiB. Guards of any
+// width take no memory. Returns the one before. Throws ValueError (more than 128 GiB). Python has
+// none.
+FIBER_API std::size_t default_guard_size();
+FIBER_API std::size_t default_guard_size(std::size_t bytes);
 
 // How many stacks the thread has.
 struct Census {

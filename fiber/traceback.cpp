@@ -25,9 +25,9 @@ std::vector<const void*> walk(const greenlet& g, const void* frame_address) {
 }
 
 std::vector<FrameSummary> summaries(const std::vector<const void*>& addresses) {
-  core::Symbols symbols;
   std::vector<FrameSummary> frames;
   frames.reserve(addresses.size());
+  core::Symbols symbols;
   for (const void* address : addresses) {
     // The call, not what follows it: that may be another function already.
     const auto* call = static_cast<const std::byte*>(address) - 1;
@@ -42,14 +42,16 @@ std::vector<FrameSummary> summaries(const std::vector<const void*>& addresses) {
 }
 
 void print(const greenlet& g, const std::vector<const void*>& addresses, std::ostream& out) {
-  std::ostringstream text;
-  if (addresses.empty()) {
-    text << "No stack of " << repr(g) << "\n";
-  } else {
-    text << "Stack of " << repr(g) << " (most recent call last):\n";
-    for (const std::string& line : format_list(summaries(addresses))) text << line << "\n";
-  }
-  out << text.str() << std::flush;
+  std::string text;
+  core::with_room([&] {
+    if (addresses.empty()) {
+      text = "No stack of " + repr(g) + "\n";
+    } else {
+      text = "Stack of " + repr(g) + " (most recent call last):\n";
+      for (const std::string& line : format_list(summaries(addresses))) text += line + "\n";
+    }
+  });
+  out << text << std::flush;
 }
 
 }  // namespace

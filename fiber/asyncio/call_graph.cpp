@@ -4,6 +4,7 @@
 #include <fiber/asyncio/detail/frames.hpp>
 #include <fiber/asyncio/taskgroups.hpp>
 #include <fiber/core/backtrace.hpp>
+#include <fiber/core/context.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -70,7 +71,7 @@ std::vector<FrameCallGraphEntry> call_stack(TaskBase& task, std::size_t skip,
   return entries;
 }
 
-// What goes through a graph is recursive, and may run on a fiber's stack.
+// What goes through a graph is recursive.
 constexpr std::size_t kMostLevels = 100;
 
 FutureCallGraph capture(FutureBase& future, std::size_t depth, const std::optional<int>& limit,
@@ -114,9 +115,12 @@ void render(const FutureCallGraph& graph, std::size_t level, std::ostringstream&
 }
 
 std::string format(const FutureCallGraph& graph) {
-  std::ostringstream out;
-  render(graph, 0, out);
-  std::string text = out.str();
+  std::string text;
+  core::with_room([&] {
+    std::ostringstream out;
+    render(graph, 0, out);
+    text = out.str();
+  });
   text.pop_back();
   return text;
 }
@@ -142,7 +146,10 @@ FutureCallGraph capture_call_graph(const FutureRef& future, call_graph_options o
   std::set<const FutureBase*> path;
   FutureBase& base = future.base();
   const bool is_current = &base == detail::current_task_or_null();
-  return capture(base, is_current ? options.depth : 0, options.limit, path);
+  std::optional<FutureCallGraph> graph;
+  core::with_room(
+      [&] { graph = capture(base, is_current ? options.depth : 0, options.limit, path); });
+  return *std::move(graph);
 }
 
 std::string format_call_graph(call_graph_options options) {

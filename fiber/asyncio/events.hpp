@@ -86,6 +86,9 @@ struct task_options {
   // Of its stack: bytes, rounded up to a power of two; 0: stacks::default_size(), 256 KiB unless
   // changed. Ours, not Python's.
   std::size_t stack_size = 0;
+  // Of the guard below it: bytes, rounded up to whole pages; 0: stacks::default_guard_size(), 68 KiB
+  // unless changed. Wider than the largest frame that the task's functions have.
+  std::size_t guard_size = 0;
 };
 
 namespace detail {

@@ -46,7 +46,8 @@ TaskArguments to_arguments(const task_options& options) {
           .context = options.context.object(),
           .own_context = !options.context,
           .eager_start = options.eager_start,
-          .stack_size = options.stack_size};
+          .stack_size = options.stack_size,
+          .guard_size = options.guard_size};
 }
 
 LoopObject& loop_for_futures() {

@@ -172,7 +172,8 @@ Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const std::string
 template <class T>
 Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const task_options& options) {
   TypedTask<T>& task = coroutine.object();
-  if (!options.context && !options.eager_start && options.stack_size == 0)
+  if (!options.context && !options.eager_start && options.stack_size == 0 &&
+      options.guard_size == 0)
     task.schedule(loop, options.name);
   else
     loop.make_task(task, to_arguments(options));

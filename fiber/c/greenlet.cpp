@@ -175,7 +175,7 @@ int fiber_greenlet_set_name(fiber_greenlet* greenlet, const char* name) {
 size_t fiber_greenlet_stack_size(const fiber_greenlet* greenlet) {
   if (greenlet == nullptr || object_of(greenlet)->is_main) return 0;
   const GreenletObject& object = *object_of(greenlet);
-  return object.stack != nullptr ? object.stack->size : object.stack_size();
+  return object.stack != nullptr ? object.stack->size : object.stack_shape.size();
 }
 
 size_t fiber_greenlet_stack_used(const fiber_greenlet* greenlet) {

@@ -17,6 +17,8 @@ Error::~Error() = default;
 CancelledError::~CancelledError() = default;
 InvalidStateError::~InvalidStateError() = default;
 
+void FutureBase::refuse_moved() { throw ValueError("this Future was moved from"); }
+
 std::ostream& operator<<(std::ostream& out, const FutureBase& future) {
   return out << repr(future);
 }
@@ -31,7 +33,7 @@ class Waiter {
   // False if the future is here already.
   bool watch(const FutureBase& future, std::size_t position) {
     if (!watched_.insert(future.id()).second) return false;
-    FutureState& state = *future.state_;
+    FutureState& state = future.state();
     const std::lock_guard lock(state.mutex_);
     {
       const std::lock_guard own_lock(mutex_);
@@ -46,7 +48,7 @@ class Waiter {
 
   // True if the future has ended.
   bool forget(const FutureBase& future) {
-    FutureState& state = *future.state_;
+    FutureState& state = future.state();
     const std::lock_guard lock(state.mutex_);
     std::erase_if(state.waiters_, [this](const auto& entry) { return entry.waiter == this; });
     return state.phase_ >= FutureState::Phase::CANCELLED_AND_NOTIFIED;

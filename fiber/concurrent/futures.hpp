@@ -28,27 +28,28 @@
 namespace fiber::concurrent::futures {
 
 // What all futures have, whatever their result. Futures of different types can be waited for
-// together as a vector<FutureBase>.
+// together as a vector<FutureBase>. A handle that was moved from may be assigned to and compared;
+// all else throws ValueError.
 class FIBER_API FutureBase {
  public:
   // Cancels a future that is still pending and runs its callbacks here. False if it is running or
   // finished, true if it is cancelled (by this call or an earlier one).
-  bool cancel() const { return state_->cancel(); }
-  bool cancelled() const { return state_->cancelled(); }
-  bool running() const { return state_->running(); }
+  bool cancel() const { return state().cancel(); }
+  bool cancelled() const { return state().cancelled(); }
+  bool running() const { return state().running(); }
   // Finished or cancelled.
-  bool done() const { return state_->done(); }
+  bool done() const { return state().done(); }
   // Waits for the end and returns what was raised, null if nothing. Throws CancelledError if the
   // future was cancelled, TimeoutError if it is not done in time.
-  std::exception_ptr exception(Timeout timeout = {}) const { return state_->exception(timeout); }
+  std::exception_ptr exception(Timeout timeout = {}) const { return state().exception(timeout); }
 
   // The three below are for executors and tests.
   //
   // Call before the work starts: false means that the future was cancelled (whoever waits is told
   // now) and the work must not be done. Throws RuntimeError when called a second time.
-  bool set_running_or_notify_cancel() const { return state_->set_running_or_notify_cancel(); }
+  bool set_running_or_notify_cancel() const { return state().set_running_or_notify_cancel(); }
   // Ends the future with an error. Throws InvalidStateError if it is done.
-  void set_exception(std::exception_ptr error) const { state_->set_exception(std::move(error)); }
+  void set_exception(std::exception_ptr error) const { state().set_exception(std::move(error)); }
   template <class E>
   requires(!std::convertible_to<E, std::exception_ptr>) void set_exception(E error) const {
     set_exception(std::make_exception_ptr(std::move(error)));
@@ -58,7 +59,7 @@ class FIBER_API FutureBase {
   const void* id() const noexcept { return state_.get(); }
   // "<Future at 0x... state=running>", "<Future at 0x... state=finished returned int>",
   // "<Future at 0x... state=finished raised ValueError>".
-  friend std::string repr(const FutureBase& future) { return future.state_->repr(); }
+  friend std::string repr(const FutureBase& future) { return future.state().repr(); }
   friend FIBER_API std::ostream& operator<<(std::ostream& out, const FutureBase& future);
   friend bool operator==(const FutureBase& a, const FutureBase& b) noexcept {
     return a.id() == b.id();
@@ -67,10 +68,18 @@ class FIBER_API FutureBase {
  protected:
   explicit FutureBase(detail::Ref<detail::FutureState> state) noexcept : state_(std::move(state)) {}
 
+  // Throws ValueError if the handle was moved from.
+  detail::FutureState& state() const {
+    if (state_.get() == nullptr) [[unlikely]]
+      refuse_moved();
+    return *state_;
+  }
+
   detail::Ref<detail::FutureState> state_;
 
  private:
   friend class detail::Waiter;
+  [[noreturn]] static void refuse_moved();
 };
 
 // The result of a call that runs somewhere else. T may be void. Python: concurrent.futures.Future.
@@ -89,12 +98,12 @@ class Future : public FutureBase {
   // done in time. The reference lives as long as any handle; a temporary handle
   // (`pool.submit(f).result()`) gives the value itself, moved when nobody shares it.
   Reference result(Timeout timeout = {}) const& {
-    return static_cast<Reference>(state().get(timeout));
+    return static_cast<Reference>(typed().get(timeout));
   }
-  T result(Timeout timeout = {}) && { return static_cast<T>(state().get_or_move(timeout)); }
+  T result(Timeout timeout = {}) && { return static_cast<T>(typed().get_or_move(timeout)); }
   // Moves the value out, for one who knows that nobody reads it later: result() then throws
   // InvalidStateError. Python has no counterpart.
-  T take_result(Timeout timeout = {}) const { return static_cast<T>(state().take(timeout)); }
+  T take_result(Timeout timeout = {}) const { return static_cast<T>(typed().take(timeout)); }
 
   // Calls fn(future), or fn() if it takes nothing, when the future ends: in the thread that ends
   // or cancels it, in the order added; at once and here if it is done. What the callback throws is
@@ -114,17 +123,17 @@ class Future : public FutureBase {
       }
       Fn fn;
     };
-    state_->add_callback(std::make_unique<Callback>(std::forward<F>(fn)));
+    this->state().add_callback(std::make_unique<Callback>(std::forward<F>(fn)));
   }
 
   // For executors and tests: ends the future. Throws InvalidStateError if it is done.
-  void set_result(Value value) const { state().set(std::move(value)); }
-  void set_result() const requires std::is_void_v<T> { state().set({}); }
+  void set_result(Value value) const { typed().set(std::move(value)); }
+  void set_result() const requires std::is_void_v<T> { typed().set({}); }
 
  private:
   explicit Future(detail::Ref<detail::FutureState> state) noexcept : FutureBase(std::move(state)) {}
-  detail::ValueState<Value>& state() const {
-    return static_cast<detail::ValueState<Value>&>(*state_);
+  detail::ValueState<Value>& typed() const {
+    return static_cast<detail::ValueState<Value>&>(this->state());
   }
 };
 

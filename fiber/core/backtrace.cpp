@@ -1,53 +1,18 @@
 #include <fiber/core/backtrace.hpp>
 
-#if !defined(FIBER_OWN_JUMP)
-#include <boost/context/detail/fcontext.hpp>
-#endif
+#include <fiber/core/jump.hpp>
+#include <fiber/core/thread_state.hpp>
 
 #include <cstddef>
 #include <cstdint>
 
 #include <unwind.h>
 
-#if defined(FIBER_OWN_JUMP)
+#if defined(__x86_64__) && !defined(__ILP32__)
 #define FIBER_READS_SUSPENDED 1
-// fiber_call_below(context, function, argument): calls function(argument). Seen by an unwinder it
-// is a function that the suspended context called, and that saved its registers in the Context, of
-// which the first four members are these. The other registers were saved by the context itself.
-asm(R"(
-    .pushsection .text
-    .globl fiber_call_below
-    .hidden fiber_call_below
-    .type fiber_call_below, @function
-fiber_call_below:
-    .cfi_startproc
-    pushq %rbx
-    .cfi_def_cfa_offset 16
-    .cfi_offset %rbx, -16
-    movq %rdi, %rbx
-    movq %rdx, %rdi
-    .cfi_remember_state
-    # In DWARF's words: the frame's address is at 0(%rbx), rip at 8, rbp at 16, rbx at 24.
-    .cfi_escape 0x0f, 3, 0x73, 0, 0x06
-    .cfi_escape 0x10, 16, 2, 0x73, 8
-    .cfi_escape 0x10, 6, 2, 0x73, 16
-    .cfi_escape 0x10, 3, 2, 0x73, 24
-    callq *%rsi
-    .cfi_restore_state
-    popq %rbx
-    .cfi_def_cfa_offset 8
-    .cfi_restore %rbx
-    retq
-    .cfi_endproc
-    .size fiber_call_below, . - fiber_call_below
-    .popsection
-)");
-static_assert(offsetof(fiber::core::Context, sp) == 0 && offsetof(fiber::core::Context, ip) == 8 &&
-              offsetof(fiber::core::Context, bp) == 16 && offsetof(fiber::core::Context, bx) == 24);
-#elif defined(__x86_64__) && !defined(__ILP32__)
-#define FIBER_READS_SUSPENDED 1
-// fiber_call_below(end of the saved registers, function, argument): as above, but the registers are
-// where jump_fcontext saved them.
+// fiber_call_below(end of the saved registers, function, argument): calls function(argument). Seen by
+// an unwinder it is a function that the suspended context called, and that saved its registers where
+// the jump did.
 asm(R"(
     .pushsection .text
     .globl fiber_call_below
@@ -172,21 +137,23 @@ std::vector<void*> record(Walk walk, void* above, std::uintptr_t lowest) {
   return frames;
 }
 
-#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_OWN_JUMP)
-void never_entered(boost::context::detail::transfer_t) {}
+#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_NATIVE_JUMP)
+void never_entered(BoostTransfer) {}
 #endif
 
 }  // namespace
 
 std::size_t saved_registers_size() noexcept {
-#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_OWN_JUMP)
+#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_NATIVE_JUMP)
   // A context that was just made consists of the registers to start with.
   alignas(16) std::byte memory[512];
   static const auto size =
       static_cast<std::size_t>(memory + sizeof(memory) -
-                               static_cast<std::byte*>(boost::context::detail::make_fcontext(
+                               static_cast<std::byte*>(fiber_boost_make(
                                    memory + sizeof(memory), sizeof(memory), never_entered)));
   return size;
+#elif defined(FIBER_NATIVE_JUMP)
+  return kNativeFrame;
 #else
   return 0;
 #endif
@@ -194,11 +161,7 @@ std::size_t saved_registers_size() noexcept {
 
 std::vector<void*> backtrace_of([[maybe_unused]] const Context& from) {
 #if defined(FIBER_READS_SUSPENDED)
-#if defined(FIBER_OWN_JUMP)
-  const void* registers = &from;
-#else
   const void* registers = static_cast<std::byte*>(from.sp) + saved_registers_size();
-#endif
   return record([registers](Recorder& to) { fiber_call_below(registers, &Recorder::walk, &to); },
                 reinterpret_cast<void*>(&fiber_call_below), 0);
 #else
@@ -207,6 +170,12 @@ std::vector<void*> backtrace_of([[maybe_unused]] const Context& from) {
 }
 
 std::vector<void*> backtrace_from(const void* frame_address) {
+  // The caller's frames may be on the stack that call_with_room() has left.
+  const ThreadState* thread = tls_thread_state;
+  if (thread != nullptr && thread->calls_with_room != nullptr) {
+    std::vector<void*> frames = backtrace_of(*thread->calls_with_room);
+    if (!frames.empty()) return frames;
+  }
   return record([](Recorder& to) { Recorder::walk(&to); }, nullptr,
                 reinterpret_cast<std::uintptr_t>(frame_address));
 }

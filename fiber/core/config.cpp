@@ -1,15 +1,11 @@
 #include <fiber/core/config.hpp>
 
-#if defined(FIBER_ASAN) || defined(FIBER_TSAN) || defined(_GLIBCXX_DEBUG)
+#if defined(FIBER_CANNOT_WORK_WITH)
+#error "fiber cannot be built with -fsanitize=safe-stack, memory or shadow-call-stack"
+#endif
+
 namespace fiber::core::build_the_library_with {
-#if defined(FIBER_ASAN)
-const char address_sanitizer = 0;
-#endif
-#if defined(FIBER_TSAN)
-const char thread_sanitizer = 0;
-#endif
-#if defined(_GLIBCXX_DEBUG)
-const char glibcxx_debug = 0;
-#endif
+const char FIBER_SANITIZER = 0;
+const char FIBER_CONTAINERS = 0;
+const char FIBER_JUMP = 0;
 }  // namespace fiber::core::build_the_library_with
-#endif

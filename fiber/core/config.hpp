@@ -23,9 +23,16 @@
 #define FIBER_TSAN 1
 #endif
 
-// The jump between stacks is our own where we have one, unless Boost.Context's is asked for.
-#if defined(__x86_64__) && !defined(__ILP32__) && !defined(FIBER_BOOST_CONTEXT)
-#define FIBER_OWN_JUMP 1
+// The jump between stacks is Boost.Context's, unless the library was configured with
+// -Dcontext=native: then the same definition comes with its package.
+#if defined(FIBER_NATIVE_JUMP)
+#if !defined(__x86_64__) || defined(__ILP32__)
+#error "fiber: the native jump is written for x86-64 alone; configure the library with -Dcontext=boost"
+#endif
+#if defined(__CET__) && (__CET__ & 2)
+#error "fiber: the native jump knows no shadow stacks, and this object would claim them; compile it \
+with -fcf-protection=branch or -fcf-protection=none"
+#endif
 #endif
 
 // In a fiber's first function: tells unwinders (debuggers, backtrace(), profilers) that it has no
@@ -39,20 +46,60 @@
 #endif
 
 // What changes the layout of objects, or the code around a switch, must be the same in the library
-// and in what is compiled against it. Where it is not, the linker says that one of these is missing.
-#if defined(FIBER_ASAN) || defined(FIBER_TSAN) || defined(_GLIBCXX_DEBUG)
-namespace fiber::core::build_the_library_with {
+// and in what is compiled against it. Where it is not, the linker says which of these is missing:
+// a program of the one kind asks for a name that a library of the other kind has not.
 #if defined(FIBER_ASAN)
-extern FIBER_API const char address_sanitizer;
-[[gnu::used]] static const char* const needs_address_sanitizer = &address_sanitizer;
-#endif
-#if defined(FIBER_TSAN)
-extern FIBER_API const char thread_sanitizer;
-[[gnu::used]] static const char* const needs_thread_sanitizer = &thread_sanitizer;
+#define FIBER_SANITIZER address_sanitizer
+#elif defined(FIBER_TSAN)
+#define FIBER_SANITIZER thread_sanitizer
+#else
+#define FIBER_SANITIZER no_sanitizer
 #endif
 #if defined(_GLIBCXX_DEBUG)
-extern FIBER_API const char glibcxx_debug;
-[[gnu::used]] static const char* const needs_glibcxx_debug = &glibcxx_debug;
+#define FIBER_CONTAINERS glibcxx_debug
+#else
+#define FIBER_CONTAINERS no_glibcxx_debug
 #endif
+#if defined(FIBER_NATIVE_JUMP)
+#define FIBER_JUMP native_jump
+#else
+#define FIBER_JUMP boost_jump
+#endif
+namespace fiber::core::build_the_library_with {
+extern FIBER_API const char FIBER_SANITIZER, FIBER_CONTAINERS, FIBER_JUMP;
+[[gnu::used]] static const char* const needed[] = {&FIBER_SANITIZER, &FIBER_CONTAINERS,
+                                                   &FIBER_JUMP};
 }  // namespace fiber::core::build_the_library_with
+
+// These keep a second stack, or a record of one, that a switch would have to exchange as well, and
+// that they give nobody to exchange. No library has such a name: the linker says it as above.
+#if defined(__has_feature)
+#if __has_feature(safe_stack)
+#define FIBER_CANNOT_WORK_WITH safe_stack
+#elif __has_feature(memory_sanitizer)
+#define FIBER_CANNOT_WORK_WITH memory_sanitizer
+#elif __has_feature(shadow_call_stack)
+#define FIBER_CANNOT_WORK_WITH shadow_call_stack
+#endif
+#endif
+#if defined(FIBER_CANNOT_WORK_WITH)
+namespace fiber::core::cannot_work_with {
+extern FIBER_API const char FIBER_CANNOT_WORK_WITH;
+[[gnu::used]] static const char* const needed = &FIBER_CANNOT_WORK_WITH;
+}  // namespace fiber::core::cannot_work_with
+#endif
+
+// No macro tells of -fsplit-stack, but functions that are compiled with it call one of this name:
+// here it is a place that linkers leave out, and they say so where it is called.
+#if defined(__ELF__) && (defined(__x86_64__) || defined(__i386__) || defined(__s390__) || \
+                         defined(__powerpc64__))
+asm(R"(
+    .ifndef fiber_split_stacks
+    .pushsection fiber_cannot_work_with_split_stacks, "e", @progbits
+fiber_split_stacks:
+    .byte 0
+    .popsection
+    .set __morestack, fiber_split_stacks
+    .endif
+)");
 #endif

@@ -3,8 +3,44 @@
 #include <fiber/core/sanitizer.hpp>
 #include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
+#include <fiber/exceptions.hpp>
+
+#include <exception>
+#include <utility>
 
 namespace fiber::core {
+namespace {
+
+// To demangle a name may take 64 KiB and some levels of recursion.
+constexpr std::size_t kRoom = 160 * 1024;
+constexpr StackShape kRoomyStack(512 * 1024, kDefaultGuardSize);
+
+struct RoomyCall {
+  void (*function)(void*);
+  void* argument;
+  Context caller = {};
+  std::exception_ptr error = nullptr;
+
+  static void run(void* self) {
+    auto& call = *static_cast<RoomyCall*>(self);
+    try {
+      call.function(call.argument);
+    } catch (...) {
+      call.error = std::current_exception();
+    }
+    exit_context(call.caller);
+  }
+};
+
+bool has_room(const ThreadState* thread) noexcept {
+  if (thread == nullptr || thread->stack == &thread->own_stack) return true;
+  const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  const auto base = reinterpret_cast<std::uintptr_t>(thread->stack->base);
+  // A stack that is none of ours has whatever room it has.
+  return here - base >= kRoom;
+}
+
+}  // namespace
 
 // It never returns and nothing unwinds through it.
 FIBER_SWITCHES_STACK void first_frame(Context* origin) {
@@ -44,12 +80,33 @@ FIBER_SWITCHES_STACK void exit_to_start(Stack* stack, StartFunction function,
   __builtin_unreachable();
 }
 
+void call_with_room(void (*function)(void* argument), void* argument) {
+  ThreadState* thread = tls_thread_state;
+  Stack* stack = nullptr;
+  if (!has_room(thread)) {
+    try {
+      stack = thread->pool.allocate(kRoomyStack);
+    } catch (const MemoryError&) {
+      // It may be enough after all.
+    }
+  }
+  if (stack == nullptr) {
+    function(argument);
+    return;
+  }
+  RoomyCall call{.function = function, .argument = argument};
+  const Context* outer = std::exchange(thread->calls_with_room, &call.caller);
+  start_context(*thread, call.caller, stack, &RoomyCall::run, &call);
+  thread->calls_with_room = outer;
+  if (call.error != nullptr) std::rethrow_exception(std::move(call.error));
+}
+
 void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,
                 [[maybe_unused]] const Context* self) noexcept {
   Stack* const errand = thread.errand;
   thread.errand = nullptr;
   if (errand != &thread.own_stack) thread.pool.release(errand);
-#if defined(FIBER_OWN_JUMP)
+#if defined(FIBER_NATIVE_JUMP)
   if (!thread.keeps_mxcsr) return;
   thread.errand = &thread.own_stack;
   asm volatile("stmxcsr %0" : "=m"(origin->mxcsr));
@@ -59,7 +116,7 @@ void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,
 #endif
 }
 
-#if defined(FIBER_OWN_JUMP)
+#if defined(FIBER_NATIVE_JUMP)
 // <cfenv> keeps the modes of both arithmetic units alike, so those of SSE, which are dear to read,
 // need not be saved: where the x87's differ, they are to be what the x87's are.
 void restore_modes(std::uint16_t others, std::uint16_t own) noexcept {

@@ -31,10 +31,7 @@ struct CxxExceptionState {
 
 // A place to come back to: filled by the switch that leaves it. What is always used comes first.
 struct Context {
-  void* sp = nullptr;      // Boost.Context's handle, where the jump is Boost's
-  void* ip = nullptr;      // this and the next two, where it is ours
-  void* bp = nullptr;
-  void* bx = nullptr;
+  void* sp = nullptr;  // where the jump has saved the registers: Boost.Context's handle
   Stack* stack = nullptr;
   int error_number = 0;
   std::uint16_t modes = 0;  // the x87 control word, where the jump is ours
@@ -59,5 +56,15 @@ using StartFunction = void (*)(void* argument);
 // The same, continuing in a fresh stack.
 [[noreturn]] FIBER_API void exit_to_start(Stack* stack, StartFunction function,
                                           void* argument) noexcept;
+
+// Calls function(argument): in place where the running stack has room for whatever the library does
+// (to read symbols, to write a call graph), else on a roomy stack of its own. The function must not
+// switch. What it throws comes out here.
+FIBER_API void call_with_room(void (*function)(void* argument), void* argument);
+
+template <class F>
+void with_room(F function) {
+  call_with_room([](void* argument) { (*static_cast<F*>(argument))(); }, &function);
+}
 
 }  // namespace fiber::core

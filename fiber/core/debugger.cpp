@@ -20,11 +20,6 @@ constexpr fiber::core::DebuggerField fields[] = {
     {"ThreadState.greenlets", offsetof(ThreadState, greenlets)},
     {"ThreadState.asyncio", offsetof(ThreadState, asyncio)},
     {"Context.sp", offsetof(Context, sp)},
-#if defined(FIBER_OWN_JUMP)
-    {"Context.ip", offsetof(Context, ip)},
-    {"Context.bp", offsetof(Context, bp)},
-    {"Context.bx", offsetof(Context, bx)},
-#endif
     {"Stack.base", offsetof(Stack, base)},
     {"Stack.size", offsetof(Stack, size)},
     // Where a std::string points, and how long it is: not ours to ask, but alike wherever libstdc++

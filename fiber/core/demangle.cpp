@@ -1,5 +1,7 @@
 #include <fiber/core/demangle.hpp>
 
+#include <fiber/core/context.hpp>
+
 #include <cstdlib>
 #include <memory>
 
@@ -17,8 +19,8 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
 
 std::string demangle(const char* mangled) {
   int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> readable(
-      abi::__cxa_demangle(mangled, nullptr, nullptr, &status), std::free);
+  std::unique_ptr<char, void (*)(void*)> readable(nullptr, std::free);
+  with_room([&] { readable.reset(abi::__cxa_demangle(mangled, nullptr, nullptr, &status)); });
   if (status != 0 || !readable) return mangled;
   std::string name = readable.get();
   // The names that every user writes differently from their mangled form.

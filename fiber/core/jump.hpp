@@ -1,8 +1,7 @@
 // The jump from one stack to another: the part of a switch that depends on the processor.
 //
-// On x86-64 it is ours, a handful of instructions in the middle of the function that switches: the
-// compiler knows which registers hold something, and saves these alone. Elsewhere, and where
-// FIBER_BOOST_CONTEXT is defined (meson setup -Dcontext=boost), it is that of Boost.Context.
+// It is that of Boost.Context. Where the library was configured with -Dcontext=native it is ours,
+// for x86-64 alone: see jump_x86_64.hpp for what that gains and what it costs.
 //
 // Both have the same two functions:
 //   Arrival jump(Context& from, const Context& to)   leaves `from` and continues `to`, which must
@@ -16,7 +15,7 @@
 
 #include <fiber/core/config.hpp>
 
-#if defined(FIBER_OWN_JUMP)
+#if defined(FIBER_NATIVE_JUMP)
 #include <fiber/core/jump_x86_64.hpp>
 #else
 #include <fiber/core/jump_boost.hpp>

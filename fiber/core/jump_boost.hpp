@@ -1,29 +1,57 @@
 // The jump of Boost.Context. Included by jump.hpp.
+//
+// Programs need Boost's library and none of its headers: its two functions are declared here under
+// names of ours, with the symbols that the Boost has for which this library was configured.
+// jump_boost.cpp compares the declarations with those of Boost's own header, and meson.build links
+// them. The call must be a direct one: a function of ours around it would return right after a
+// switch, see FIBER_INLINE.
 #pragma once
 
 #include <fiber/core/context.hpp>
 #include <fiber/core/stack.hpp>
 
-#if !defined(FIBER_OWN_JUMP)
-#include <boost/context/detail/fcontext.hpp>
-
+#if !defined(FIBER_NATIVE_JUMP)
 #include <cstddef>
+
+// Plain C symbols up to Boost 1.86; those of functions in a namespace from then on.
+#if !defined(FIBER_MANGLED_FCONTEXT)
+#define FIBER_JUMP_FCONTEXT "jump_fcontext"
+#define FIBER_MAKE_FCONTEXT "make_fcontext"
+#elif __SIZEOF_SIZE_T__ == __SIZEOF_LONG__ && __SIZEOF_LONG__ != __SIZEOF_INT__
+#define FIBER_JUMP_FCONTEXT "_ZN5boost7context6detail13jump_fcontextEPvS2_"
+#define FIBER_MAKE_FCONTEXT "_ZN5boost7context6detail13make_fcontextEPvmPFvNS1_10transfer_tEE"
+#else
+#define FIBER_JUMP_FCONTEXT "_ZN5boost7context6detail13jump_fcontextEPvS2_"
+#define FIBER_MAKE_FCONTEXT "_ZN5boost7context6detail13make_fcontextEPvjPFvNS1_10transfer_tEE"
+#endif
 
 namespace fiber::core {
 
+// Boost's transfer_t.
+struct BoostTransfer {
+  void* context;
+  void* data;
+};
+
+extern "C" BoostTransfer fiber_boost_jump(void* to, void* data) asm(FIBER_JUMP_FCONTEXT);
+extern "C" void* fiber_boost_make(void* top, std::size_t size,
+                                  void (*function)(BoostTransfer)) asm(FIBER_MAKE_FCONTEXT);
+
+#undef FIBER_JUMP_FCONTEXT
+#undef FIBER_MAKE_FCONTEXT
+
 inline Arrival jump(Context& from, const Context& to) noexcept {
-  const boost::context::detail::transfer_t arrived =
-      boost::context::detail::jump_fcontext(to.sp, &from);
+  const BoostTransfer arrived = fiber_boost_jump(to.sp, &from);
   auto* origin = static_cast<Context*>(arrived.data);
-  origin->sp = arrived.fctx;
+  origin->sp = arrived.context;
   return {origin, &from};
 }
 
 template <void (*entry)(Context* origin)>
-void boost_entry(boost::context::detail::transfer_t arrived) {
+void boost_entry(BoostTransfer arrived) {
   FIBER_FIRST_FRAME;
   auto* origin = static_cast<Context*>(arrived.data);
-  origin->sp = arrived.fctx;
+  origin->sp = arrived.context;
   entry(origin);
 }
 
@@ -31,8 +59,8 @@ template <void (*entry)(Context* origin)>
 Context fresh(Stack* stack) noexcept {
   std::byte* top = stack->top();
   Context context;
-  context.sp = boost::context::detail::make_fcontext(
-      top, static_cast<std::size_t>(top - stack->base), &boost_entry<entry>);
+  context.sp =
+      fiber_boost_make(top, static_cast<std::size_t>(top - stack->base), &boost_entry<entry>);
   return context;
 }
 

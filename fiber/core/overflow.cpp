@@ -1,10 +1,14 @@
 #include <fiber/core/overflow.hpp>
 
+#include <fiber/core/copies.hpp>
+
 #include <charconv>
 #include <csignal>
+#include <cstdint>
 
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 namespace fiber::core {
@@ -31,32 +35,70 @@ class Message {
   void write() const noexcept { (void)!::write(STDERR_FILENO, text_, length_); }
 
  private:
-  char text_[512];
+  char text_[768];
   std::size_t length_ = 0;
 };
 
-void report(const ThreadState& thread) noexcept {
+enum class Overflow { none, probable, certain };
+
+// Of the code that met the fault; 0 where the machine's record of it is not known here.
+std::uintptr_t stack_pointer(const void* context) noexcept {
+#if defined(__x86_64__)
+  return static_cast<std::uintptr_t>(
+      static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_RSP]);
+#elif defined(__aarch64__)
+  return static_cast<const ucontext_t*>(context)->uc_mcontext.sp;
+#else
+  (void)context;
+  return 0;
+#endif
+}
+
+// A frame that is wider than the guard may meet something else that must not be touched: then the
+// stack pointer has left the stack, or the address lies a little below it.
+Overflow judge(const Stack& stack, const void* address, const void* context) noexcept {
+  if (stack.guards(address)) return Overflow::certain;
+  constexpr std::uintptr_t kWidestFrame = std::uintptr_t{1} << 30, kNear = std::uintptr_t{16} << 20;
+  const auto lowest = reinterpret_cast<std::uintptr_t>(stack.base);
+  const auto below = [lowest](std::uintptr_t at, std::uintptr_t most) {
+    return at < lowest && lowest - at <= most;
+  };
+  const std::uintptr_t pointer = stack_pointer(context);
+  const bool left = pointer != 0 && below(pointer, kWidestFrame);
+  return left || below(reinterpret_cast<std::uintptr_t>(address), kNear) ? Overflow::probable
+                                                                         : Overflow::none;
+}
+
+void report(const ThreadState& thread, Overflow overflow) noexcept {
   const char* name = tls_generator_on != nullptr ? tls_generator_on(thread.stack) : nullptr;
   const bool is_generator = name != nullptr;
   for (const ThreadLayer* layer : {thread.asyncio, thread.greenlets})
     if (layer != nullptr && name == nullptr) name = layer->running_name();
   Message message;
-  message << "fiber: stack overflow in ";
+  message << (overflow == Overflow::certain ? "fiber: stack overflow in "
+                                            : "fiber: probably a stack overflow in ");
   if (name != nullptr && *name != '\0')
     message << (is_generator ? "generator '" : "'") << name << "'";
   else
     message << (is_generator ? "an unnamed generator" : "an unnamed fiber");
-  message << ": its stack of " << thread.stack->size / 1024
-          << " KiB is used up; give it a larger one with the option stack_size, or all with "
-             "fiber::stacks::default_size()\n";
+  message << ": its stack of " << thread.stack->size / 1024 << " KiB is used up";
+  if (overflow == Overflow::certain)
+    message << "; give it a larger one with the option stack_size, or all with "
+               "fiber::stacks::default_size()\n";
+  else
+    message << " by a frame wider than the guard of " << thread.stack->guard_size() / 1024
+            << " KiB; give it a larger one with the option stack_size, and a wider guard with "
+               "guard_size, or compile with -fstack-clash-protection\n";
   message.write();
 }
 
 [[maybe_unused]] void on_fault(int signal, siginfo_t* info, void* context) {
   const ThreadState* thread = tls_thread_state;
-  if (thread != nullptr && thread->stack != &thread->own_stack &&
-      thread->stack->guards(info->si_addr))
-    report(*thread);
+  // A signal that a process sent has no address.
+  if (thread != nullptr && thread->stack != &thread->own_stack && info->si_code > 0) {
+    const Overflow overflow = judge(*thread->stack, info->si_addr, context);
+    if (overflow != Overflow::none) report(*thread, overflow);
+  }
   const struct sigaction& previous = signal == SIGSEGV ? previous_segv : previous_bus;
   if (previous.sa_flags & SA_SIGINFO) {
     previous.sa_sigaction(signal, info, context);
@@ -102,17 +144,21 @@ struct Handlers {
 
 }  // namespace
 
-OverflowGuard::OverflowGuard() noexcept {
+OverflowGuard::OverflowGuard(ThreadState& thread) noexcept {
   static const Handlers handlers;
   stack_t current{};
-  if (::sigaltstack(nullptr, &current) != 0 || !(current.ss_flags & SS_DISABLE)) return;
+  if (::sigaltstack(nullptr, &current) != 0 || !(current.ss_flags & SS_DISABLE)) {
+    enter_copies(thread);
+    return;
+  }
   // Wide vector registers are saved on it too: the kernel says how much that takes.
 #ifdef AT_MINSIGSTKSZ
   const std::size_t minimum = ::getauxval(AT_MINSIGSTKSZ);
 #else
   const std::size_t minimum = 0;
 #endif
-  const std::size_t size = (minimum + 32 * 1024 + 4095) / 4096 * 4096;
+  const std::size_t page = page_size();
+  const std::size_t size = (minimum + kCopiesSize + 32 * 1024 + page - 1) / page * page;
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return;  // an overflow will end the process without a message
   stack_t ours{};
@@ -124,10 +170,14 @@ OverflowGuard::OverflowGuard() noexcept {
   }
   memory_ = memory;
   size_ = size;
+  begin_copies(memory, thread);
 }
 
 OverflowGuard::~OverflowGuard() {
-  if (memory_ == nullptr) return;
+  if (memory_ == nullptr) {
+    leave_copies();
+    return;
+  }
   stack_t current{};
   if (::sigaltstack(nullptr, &current) == 0 && current.ss_sp == memory_) {
     stack_t none{};

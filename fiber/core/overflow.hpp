@@ -12,7 +12,7 @@ namespace fiber::core {
 // to whatever handler was installed before.
 class OverflowGuard {
  public:
-  OverflowGuard() noexcept;
+  explicit OverflowGuard(ThreadState& thread) noexcept;
   ~OverflowGuard();
   OverflowGuard(const OverflowGuard&) = delete;
   OverflowGuard& operator=(const OverflowGuard&) = delete;

@@ -38,11 +38,9 @@ inline bool on_valgrind() noexcept {
 
 inline void stack_created([[maybe_unused]] Stack* stack) noexcept {
 #if defined(VALGRIND_STACK_REGISTER)
-  stack->valgrind_id =
-      VALGRIND_STACK_REGISTER(stack->base + page_size(), stack->base + stack->size);
+  stack->valgrind_id = VALGRIND_STACK_REGISTER(stack->base, stack->base + stack->size);
   // What a fiber before it left behind is no longer below a stack pointer.
-  VALGRIND_MAKE_MEM_UNDEFINED(stack->base + page_size(),
-                              stack->top() - (stack->base + page_size()));
+  VALGRIND_MAKE_MEM_UNDEFINED(stack->base, stack->top() - stack->base);
 #endif
 }
 
@@ -56,8 +54,7 @@ inline void stack_forgotten([[maybe_unused]] Stack* stack) noexcept {
 // What frames on a stack refer to is no leak, though LeakSanitizer knows of threads' stacks alone.
 inline void stack_taken([[maybe_unused]] Stack* stack) noexcept {
 #if defined(FIBER_ASAN)
-  const std::size_t guard = page_size();
-  __lsan_register_root_region(stack->base + guard, stack->size - guard);
+  __lsan_register_root_region(stack->base, stack->size);
 #endif
 }
 
@@ -90,9 +87,8 @@ inline void stack_destroyed(Stack* stack) noexcept {
 
 inline void stack_released([[maybe_unused]] Stack* stack) noexcept {
 #if defined(FIBER_ASAN)
-  const std::size_t guard = page_size();
-  __asan_unpoison_memory_region(stack->base + guard, stack->size - guard);
-  __lsan_unregister_root_region(stack->base + guard, stack->size - guard);
+  __asan_unpoison_memory_region(stack->base, stack->size);
+  __lsan_unregister_root_region(stack->base, stack->size);
 #endif
   // ThreadSanitizer's own record of a fiber is dear to make, so it is kept for some uses; not for
   // ever, since each use leaves the frames of a fiber's end on its shadow stack.

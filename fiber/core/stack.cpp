@@ -1,6 +1,7 @@
 #include <fiber/core/stack.hpp>
 
 #include <fiber/core/block_pool.hpp>
+#include <fiber/core/copies.hpp>
 #include <fiber/core/sanitizer.hpp>
 #include <fiber/exceptions.hpp>
 
@@ -14,6 +15,7 @@
 #include <string>
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -34,7 +36,7 @@ constexpr std::size_t kMaxSlabBytes = std::size_t{1} << 30;
 // shallow fibers into a second page.
 constexpr std::uint32_t kColours = 16;
 // What a fiber may use before its memory is given back between uses.
-constexpr std::size_t kWarmBytes = 16 * 1024;
+std::size_t warm_bytes() noexcept { return std::max(std::size_t{16} * 1024, page_size()); }
 
 std::atomic<long> split_mappings{0};
 
@@ -62,30 +64,44 @@ long mapping_budget() {
 // Guards that are installed by one system call; more at once are not much cheaper.
 constexpr std::size_t kMostGuards = 64;
 
-// Guards the lowest page of `stacks` stacks of `size` bytes each by one system call. Returns how
-// many are guarded then: 0 where the kernel has no such call (Linux 6.15).
-std::size_t install_guards(std::byte* base, std::size_t size, std::size_t stacks) noexcept {
+// An older kernel does not know the advice, a sandbox may refuse it by any errno it likes; what a
+// lack of memory or a signal refuses is granted another time.
+bool refused_for_good(int error) noexcept {
+  return error != ENOMEM && error != EAGAIN && error != EINTR;
+}
+
+// Guards the lowest `guard` bytes of `stacks` stacks, `stride` bytes apart, by one system call.
+// Returns how many are guarded then: 0 where the kernel has no such call (Linux 6.15).
+std::size_t install_guards(std::byte* lowest, std::size_t guard, std::size_t stride,
+                           std::size_t stacks) noexcept {
   constexpr int kOwnProcess = -10001;  // PIDFD_SELF_THREAD_GROUP
   static std::atomic<bool> kernel_refuses{sanitizer::on_valgrind()};
-  if (stacks < 2 || !stack_limits().guard_install ||
+  const StackLimits& limits = stack_limits();
+  if (stacks < 2 || !limits.guard_install || limits.refuse_advice != 0 ||
       kernel_refuses.load(std::memory_order_relaxed))
     return 0;
-  ::iovec pages[kMostGuards];
-  for (std::size_t i = 0; i < stacks; ++i) pages[i] = {base + i * size, page_size()};
+  ::iovec guards[kMostGuards];
+  for (std::size_t i = 0; i < stacks; ++i) guards[i] = {lowest + i * stride, guard};
   const long done =
-      ::syscall(SYS_process_madvise, kOwnProcess, pages, stacks, MADV_GUARD_INSTALL, 0U);
-  if (done < 0) kernel_refuses.store(true, std::memory_order_relaxed);
-  return done < 0 ? 0 : static_cast<std::size_t>(done) / page_size();
+      ::syscall(SYS_process_madvise, kOwnProcess, guards, stacks, MADV_GUARD_INSTALL, 0U);
+  if (done < 0 && refused_for_good(errno)) kernel_refuses.store(true, std::memory_order_relaxed);
+  return done < 0 ? 0 : static_cast<std::size_t>(done) / guard;
+}
+
+bool advise_guard(std::byte* lowest, std::size_t bytes) noexcept {
+  const StackLimits& limits = stack_limits();
+  if (limits.refuse_advice == 0) return ::madvise(lowest, bytes, MADV_GUARD_INSTALL) == 0;
+  errno = limits.refuse_advice;
+  return false;
 }
 
 // Returns how many mappings that took.
 long install_guard(std::byte* base, std::size_t bytes) {
   static std::atomic<bool> kernel_refuses{false};
   if (stack_limits().guard_install && !kernel_refuses.load(std::memory_order_relaxed)) {
-    if (::madvise(base, bytes, MADV_GUARD_INSTALL) == 0) return 0;
-    if (errno != EINVAL)
-      throw MemoryError(std::string("cannot guard a fiber stack: ") + std::strerror(errno));
-    kernel_refuses.store(true, std::memory_order_relaxed);
+    if (advise_guard(base, bytes)) return 0;
+    if (refused_for_good(errno) && stack_limits().refuse_advice == 0)
+      kernel_refuses.store(true, std::memory_order_relaxed);
   }
   // A guard made by mprotect splits its mapping in two.
   const long before = split_mappings.fetch_add(2, std::memory_order_relaxed);
@@ -96,11 +112,43 @@ long install_guard(std::byte* base, std::size_t bytes) {
   return 2;
 }
 
+std::size_t machine_page_size() noexcept {
+  static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+std::size_t in_pages(std::size_t bytes) noexcept {
+  const std::size_t page = page_size();
+  return (bytes + page - 1) / page * page;
+}
+
+// A limit on address space or data is the whole program's: slabs leave an eighth of it to others,
+// who end badly without memory where a fiber without a stack is an error like others.
+std::size_t left_to_others() noexcept {
+  constexpr std::size_t kLeast = std::size_t{4} << 20, kMost = std::size_t{64} << 20;
+  std::size_t lowest = SIZE_MAX;
+  for (const auto resource : {RLIMIT_AS, RLIMIT_DATA}) {
+    ::rlimit limit{};
+    if (::getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+      lowest = std::min(lowest, static_cast<std::size_t>(limit.rlim_cur));
+  }
+  return std::clamp(lowest / 8, kLeast, kMost);
+}
+
+// Address space for a slab, with `spare` bytes for others still to be had; MAP_FAILED if there are
+// not so many.
+void* reserve_slab(std::size_t bytes, std::size_t spare) noexcept {
+  void* address = ::mmap(nullptr, bytes + spare, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (address != MAP_FAILED) ::munmap(static_cast<std::byte*>(address) + bytes, spare);
+  return address;
+}
+
 }  // namespace
 
 std::size_t page_size() noexcept {
-  static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  return size;
+  const std::size_t pretended = stack_limits().page_size;
+  return pretended != 0 ? pretended : machine_page_size();
 }
 
 StackLimits& stack_limits() noexcept {
@@ -110,7 +158,7 @@ StackLimits& stack_limits() noexcept {
 
 bool Stack::guards(const void* address) const noexcept {
   const auto* at = static_cast<const std::byte*>(address);
-  return at >= base && at < base + page_size();
+  return at < base && at >= base - guard_size();
 }
 
 StackPool::~StackPool() {
@@ -125,21 +173,24 @@ StackPool::~StackPool() {
     }
 }
 
-StackPool::SizeClass& StackPool::new_size_class(std::size_t size) {
-  classes_.push_back({.size = size});
+StackPool::SizeClass& StackPool::new_size_class(StackShape shape) {
+  if (!shape.possible())
+    throw MemoryError(shape.size() > kMaxStackSize
+                          ? "a fiber stack of more than 1 TiB was asked for"
+                          : "a guard of more than 128 GiB was asked for a fiber stack");
+  const std::size_t size = in_pages(shape.size()), guard = in_pages(shape.guard());
+  classes_.push_back({.shape = shape, .size = size, .guard = guard, .stride = size + guard});
   return classes_.back();
 }
 
-inline StackPool::SizeClass& StackPool::size_class(std::size_t size) {
+inline StackPool::SizeClass& StackPool::size_class(StackShape shape) {
   for (SizeClass& sizes : classes_)
-    if (sizes.size == size) return sizes;
-  return new_size_class(size);
+    if (sizes.shape == shape) return sizes;
+  return new_size_class(shape);
 }
 
-Stack* StackPool::allocate(std::size_t size) {
-  if (size > kMaxStackSize)
-    throw MemoryError("a fiber stack of more than 1 TiB was asked for");
-  SizeClass& sizes = size_class(std::bit_ceil(std::max(size, kMinStackSize)));
+Stack* StackPool::allocate(StackShape shape) {
+  SizeClass& sizes = size_class(shape);
   Stack* stack = !sizes.idle.empty() ? take_idle(sizes) : carve(sizes);
   ++sizes.in_use;
   ++stack->uses;
@@ -165,29 +216,32 @@ inline Stack* StackPool::take_idle(SizeClass& sizes) noexcept {
 // The guards of the next stacks that were never handed out, at least of one.
 void StackPool::install_next_guards(SizeClass& sizes) {
   // A program that has many stacks is going to have more.
-  const auto left = static_cast<std::size_t>(sizes.end - sizes.guarded) / sizes.size;
+  const auto left = static_cast<std::size_t>(sizes.end - sizes.guarded) / sizes.stride;
   const std::size_t wanted = std::min({left, kMostGuards, std::size_t{sizes.made} / 8});
-  const std::size_t guarded = install_guards(sizes.guarded, sizes.size, wanted);
-  if (guarded == 0) sizes.slabs.back().split_mappings += install_guard(sizes.guarded, page_size());
-  sizes.guarded += std::max(guarded, std::size_t{1}) * sizes.size;
+  const std::size_t guarded = install_guards(sizes.guarded, sizes.guard, sizes.stride, wanted);
+  if (guarded == 0) sizes.slabs.back().split_mappings += install_guard(sizes.guarded, sizes.guard);
+  sizes.guarded += std::max(guarded, std::size_t{1}) * sizes.stride;
 }
 
 Stack* StackPool::carve(SizeClass& sizes) {
-  std::byte* base = nullptr;
+  std::byte* lowest = nullptr;
   if (!sizes.bare.empty()) {
-    base = sizes.bare.back();
+    lowest = sizes.bare.back();
     sizes.bare.pop_back();
   } else {
     if (sizes.next == sizes.end) new_slab(sizes);
-    base = sizes.next;
-    if (base == sizes.guarded) install_next_guards(sizes);
-    sizes.next += sizes.size;
+    lowest = sizes.next;
+    if (lowest == sizes.guarded) install_next_guards(sizes);
+    sizes.next += sizes.stride;
   }
-  std::byte* place = base + sizes.size - sizeof(Stack) - (sizes.made++ % kColours) * kCacheLine;
+  std::byte* place = lowest + sizes.stride - sizeof(Stack) - (sizes.made++ % kColours) * kCacheLine;
   place -= reinterpret_cast<std::uintptr_t>(place) % kCacheLine;
   auto* stack = new (place) Stack;
-  stack->base = base;
+  stack->base = lowest + sizes.guard;
   stack->size = sizes.size;
+  stack->guard = static_cast<std::uint32_t>(sizes.guard / 4096);
+  stack->size_class = static_cast<std::uint32_t>(&sizes - classes_.data());
+  stack->shape = sizes.shape;
   sanitizer::stack_created(stack);
   return stack;
 }
@@ -196,18 +250,24 @@ void StackPool::new_slab(SizeClass& sizes) {
   StackLimits& limits = stack_limits();
   if (limits.fail_after == 0) throw MemoryError("no address space for fiber stacks (injected)");
   if (limits.fail_after > 0) --limits.fail_after;
+  look_for_copies();
   std::size_t stacks = sizes.slab_stacks;
-  for (const Slab& slab : sizes.slabs) stacks += slab.bytes / sizes.size;
-  sizes.idle.reserve(stacks);
-  sizes.bare.reserve(stacks);
-  sizes.slabs.reserve(sizes.slabs.size() + 1);
-  std::size_t bytes = sizes.slab_stacks * sizes.size;
-  void* address = MAP_FAILED;
-  while (true) {
-    address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (address != MAP_FAILED || bytes == sizes.size) break;
-    bytes /= 2;  // near the limit there may be room for fewer
+  for (const Slab& slab : sizes.slabs) stacks += slab.bytes / sizes.stride;
+  try {
+    sizes.idle.reserve(stacks);
+    sizes.bare.reserve(stacks);
+    sizes.slabs.reserve(sizes.slabs.size() + 1);
+  } catch (const std::bad_alloc&) {
+    throw MemoryError("no memory for the list of fiber stacks");
+  }
+  const std::size_t spare = left_to_others();
+  stacks = sizes.slab_stacks;
+  std::size_t bytes = stacks * sizes.stride;
+  void* address = reserve_slab(bytes, spare);
+  while (address == MAP_FAILED && stacks > 1) {
+    stacks /= 2;  // near the limit there may be room for fewer
+    bytes = stacks * sizes.stride;
+    address = reserve_slab(bytes, spare);
   }
   if (address == MAP_FAILED)
     throw MemoryError("cannot reserve " + std::to_string(bytes) +
@@ -218,12 +278,12 @@ void StackPool::new_slab(SizeClass& sizes) {
   sizes.next = sizes.guarded = static_cast<std::byte*>(address);
   sizes.slabs.push_back({sizes.next, bytes});
   sizes.end = sizes.next + bytes;
-  sizes.slab_stacks = bytes / sizes.size * (bytes < kMaxSlabBytes ? 2 : 1);
+  sizes.slab_stacks = stacks * (bytes < kMaxSlabBytes ? 2 : 1);
 }
 
 void StackPool::release(Stack* stack) noexcept {
   sanitizer::stack_released(stack);
-  SizeClass& sizes = size_class(stack->size);
+  SizeClass& sizes = classes_[stack->size_class];
   --sizes.in_use;
   if (idle_ >= max_idle_) [[unlikely]] {
     strip(sizes, stack);
@@ -231,25 +291,24 @@ void StackPool::release(Stack* stack) noexcept {
   }
   if (stack->uses >= kTrimInterval) [[unlikely]] {
     stack->uses = 0;
-    if (stack_used(stack) > kWarmBytes) give_back(stack, kWarmBytes);
+    if (stack_used(stack) > warm_bytes()) give_back(stack);
   }
   sizes.idle.push_back(stack);
   ++idle_;
 }
 
-// Keeps the topmost `keep` bytes, which hold the Stack itself.
-void StackPool::give_back(Stack* stack, std::size_t keep) noexcept {
-  std::byte* low = stack->base + page_size();
-  std::byte* high = stack->base + stack->size - std::min(keep, stack->size - page_size());
-  if (low < high) ::madvise(low, static_cast<std::size_t>(high - low), MADV_DONTNEED);
+// Keeps the topmost bytes, which hold the Stack itself.
+void StackPool::give_back(Stack* stack) noexcept {
+  const std::size_t kept = std::min(warm_bytes(), stack->size);
+  if (kept < stack->size) ::madvise(stack->base, stack->size - kept, MADV_DONTNEED);
 }
 
 // Gives all of its memory back: the guard is what is left.
 void StackPool::strip(SizeClass& sizes, Stack* stack) noexcept {
   std::byte* base = stack->base;
   sanitizer::stack_destroyed(stack);
-  ::madvise(base + page_size(), sizes.size - page_size(), MADV_DONTNEED);
-  sizes.bare.push_back(base);
+  ::madvise(base, sizes.size, MADV_DONTNEED);
+  sizes.bare.push_back(base - sizes.guard);
 }
 
 // Gives the address space of slabs back all of whose stacks are bare, or were never handed out.
@@ -261,7 +320,7 @@ void StackPool::unmap_bare(SizeClass& sizes) noexcept {
     std::byte* end = newest ? sizes.next : slab->address + slab->bytes;
     const auto first = std::lower_bound(bare.begin(), bare.end(), slab->address);
     const auto last = std::lower_bound(first, bare.end(), end);
-    if (last - first != (end - slab->address) / static_cast<std::ptrdiff_t>(sizes.size)) {
+    if (last - first != (end - slab->address) / static_cast<std::ptrdiff_t>(sizes.stride)) {
       ++slab;
       continue;
     }
@@ -299,9 +358,9 @@ StackCensus StackPool::census() const noexcept {
 }
 
 std::size_t stack_used(const Stack* stack) noexcept {
-  const std::size_t page = page_size();
-  std::byte* low = stack->base + page;
-  const std::size_t pages = (stack->size - page) / page;
+  const std::size_t page = machine_page_size();
+  std::byte* low = stack->base;
+  const std::size_t pages = stack->size / page;
   constexpr std::size_t kChunk = 256;
   unsigned char resident[kChunk];
   for (std::size_t first = 0; first < pages; first += kChunk) {

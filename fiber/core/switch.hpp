@@ -14,7 +14,9 @@ FIBER_API void run_errand(ThreadState& thread, Context* origin, const Context* s
 
 FIBER_INLINE void save(ThreadState& thread, Context& from) noexcept {
   CxxExceptionState& exceptions = *thread.exceptions;
-  if (exceptions.caught != nullptr || exceptions.uncaught != 0) [[unlikely]] {
+  // One branch for both.
+  if ((reinterpret_cast<std::uintptr_t>(exceptions.caught) | exceptions.uncaught) != 0)
+      [[unlikely]] {
     from.in_exception = true;
     from.caught = exceptions.caught;
     from.uncaught = exceptions.uncaught;

@@ -1,5 +1,6 @@
 #include <fiber/core/symbols.hpp>
 
+#include <fiber/core/context.hpp>
 #include <fiber/core/demangle.hpp>
 
 #include <algorithm>
@@ -117,6 +118,12 @@ Symbols::Symbols() : files_(std::make_unique<Files>()) {}
 Symbols::~Symbols() = default;
 
 Symbol Symbols::find(const void* address) {
+  Symbol found;
+  with_room([&] { found = look_up(address); });
+  return found;
+}
+
+Symbol Symbols::look_up(const void* address) {
   Symbol found;
   Dl_info info{};
   link_map* object = nullptr;

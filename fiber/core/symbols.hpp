@@ -30,6 +30,7 @@ class FIBER_API Symbols {
  private:
   struct File;
   struct Files;
+  Symbol look_up(const void* address);
   std::unique_ptr<Files> files_;
 };
 

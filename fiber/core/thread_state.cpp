@@ -1,5 +1,6 @@
 #include <fiber/core/thread_state.hpp>
 
+#include <fiber/core/copies.hpp>
 #include <fiber/core/debugger.hpp>
 #include <fiber/core/overflow.hpp>
 #include <fiber/core/sanitizer.hpp>
@@ -20,8 +21,8 @@ constinit thread_local bool tls_exiting = false;
 
 // Ends the thread's state when the thread ends; its constructor registers the destructor.
 struct ThreadExit {
-  std::unique_ptr<ThreadState> state;
-  OverflowGuard overflow_guard;
+  std::unique_ptr<ThreadState> state = std::make_unique<ThreadState>();
+  OverflowGuard overflow_guard{*state};
 
   ~ThreadExit() {
     if (!state) return;
@@ -41,15 +42,15 @@ ThreadState& make_thread_state() {
   if (tls_exiting)
     throw RuntimeError("fibers were used on a thread that has already ended its fibers");
   static thread_local ThreadExit thread_exit;
-  auto state = std::make_unique<ThreadState>();
+  ThreadState* state = thread_exit.state.get();
   state->exceptions = reinterpret_cast<CxxExceptionState*>(abi::__cxa_get_globals());
   state->error_number = &errno;
   state->stack = &state->own_stack;
   sanitizer::thread_started(&state->own_stack);
   show_to_debuggers(*state);
-  tls_thread_state = state.get();
-  thread_exit.state = std::move(state);
-  return *tls_thread_state;
+  tls_thread_state = state;
+  look_for_copies();
+  return *state;
 }
 
 bool thread_is_exiting() noexcept { return tls_exiting; }

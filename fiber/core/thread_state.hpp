@@ -28,6 +28,7 @@ struct ThreadState {
   Context departed;                // where an ended fiber's jump saves what nobody needs
   StartFunction start_function = nullptr;
   void* start_argument = nullptr;
+  const Context* calls_with_room = nullptr;  // what call_with_room() left, while it does
   StackPool pool;
   BlockPool blocks;
   bool keeps_mxcsr = false;

@@ -67,7 +67,7 @@ struct GeneratorObject::Request {
 GeneratorObject* GeneratorObject::newest() noexcept { return tls_newest; }
 
 GeneratorObject::GeneratorObject()
-    : thread(&core::thread_state()), stack_size(thread->pool.default_size()) {}
+    : thread(&core::thread_state()), stack_shape(thread->pool.default_shape()) {}
 GeneratorObject::~GeneratorObject() = default;
 
 // --- chains -------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ void GeneratorObject::raise() { std::rethrow_exception(std::exchange(error, null
 void GeneratorObject::prepare_start() {
   static thread_local GeneratorThreadExit thread_exit;
   (void)thread_exit;
-  stack = thread->pool.allocate(stack_size);
+  stack = thread->pool.allocate(stack_shape);
   yieldable = stack;
   phase = Phase::started;
   link();

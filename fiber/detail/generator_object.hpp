@@ -112,7 +112,7 @@ class FIBER_API GeneratorObject {
   GeneratorObject* forwarding = nullptr;  // an inner generator that could not become `delegate`
   core::Stack* stack = nullptr;
   core::ThreadState* thread;
-  std::size_t stack_size;
+  core::StackShape stack_shape;
   std::unique_ptr<std::string> name;
   std::uint64_t scope = 0;  // for the hooks: whose it is
   GeneratorObject* newer = nullptr;  // the thread's list of started generators

@@ -128,7 +128,7 @@ class FIBER_API GreenletObject {
 
   GreenletObject* parent = nullptr;  // counted; null for main
   std::uint32_t returned = 0;        // references in the owner's inbox
-  std::uint32_t stack_code = 0;      // see stack_size()
+  core::StackShape stack_shape;      // that it wants
   GreenletObject* next_returned = nullptr;
   core::Stack* stack = nullptr;
   std::unique_ptr<Run> run;
@@ -145,19 +145,6 @@ class FIBER_API GreenletObject {
     return *reinterpret_cast<const greenlet*>(borrowed_);
   }
 
-  // Bytes that were asked for. Kept in four bytes: from 2 GiB on in KiB.
-  std::size_t stack_size() const noexcept {
-    return (stack_code & kInKib) == 0 ? stack_code : std::size_t{stack_code & ~kInKib} * 1024;
-  }
-  void stack_size(std::size_t bytes) noexcept {
-    if (bytes < kInKib)
-      stack_code = static_cast<std::uint32_t>(bytes);
-    else  // what does not fit is more than any stack may have
-      stack_code =
-          kInKib | static_cast<std::uint32_t>(std::min((bytes - 1) / 1024 + 1,
-                                                       std::size_t{kInKib - 1}));
-  }
-
   long references() const noexcept {
     return long{refs} + foreign_refs.load(std::memory_order_acquire);
   }
@@ -168,8 +155,6 @@ class FIBER_API GreenletObject {
   bool give_up_last() noexcept;
 
  private:
-  static constexpr std::uint32_t kInKib = std::uint32_t{1} << 31;
-
   alignas(void*) std::byte borrowed_[sizeof(void*)];
 };
 

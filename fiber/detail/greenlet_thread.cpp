@@ -79,7 +79,7 @@ GreenletThread& make_greenlet_thread(core::ThreadState& thread) {
 }
 
 GreenletObject::GreenletObject(GreenletThread& thread, Listed when) : owner(&thread) {
-  stack_size(thread.thread.pool.default_size());
+  stack_shape = thread.thread.pool.default_shape();
   static_assert(sizeof(greenlet) == sizeof(borrowed_));
   new (borrowed_) greenlet(greenlet::borrow{}, this);
   ++thread.live_objects;
@@ -326,7 +326,7 @@ value GreenletThread::deliver(Route to, Outcome outcome) {
     return receive();
   }
   if (to.start) {
-    core::Stack* stack = thread.pool.allocate(to.target->stack_size());
+    core::Stack* stack = thread.pool.allocate(to.target->stack_shape);
     mail_ = std::move(outcome);
     return start(to.target, stack);
   }
@@ -339,7 +339,7 @@ value GreenletThread::switch_slow(GreenletObject* target, value arguments) {
   if (target->owner.load(std::memory_order_relaxed) == this &&
       target->state == GreenletState::pending && target->run != nullptr &&
       !has_returned_.load(std::memory_order_relaxed)) [[likely]] {
-    core::Stack* stack = thread.pool.allocate(target->stack_size());
+    core::Stack* stack = thread.pool.allocate(target->stack_shape);
     mail_.result = std::move(arguments);
     return start(target, stack);
   }
@@ -427,9 +427,9 @@ GreenletObject* GreenletThread::finish(GreenletObject* ended, Outcome outcome) {
   Route to = route(ended, outcome);
   core::Stack* stack = std::exchange(ended->stack, nullptr);
   core::Stack* fresh = nullptr;
-  while (to.start && to.target->stack_size() > stack->size) {
+  while (to.start && !stack->shape.fits(to.target->stack_shape)) {
     try {
-      fresh = thread.pool.allocate(to.target->stack_size());
+      fresh = thread.pool.allocate(to.target->stack_shape);
       break;
     } catch (...) {
       outcome.result.reset();

@@ -24,7 +24,7 @@ import re
 import gdb
 import gdb.unwinder
 
-# Where Boost.Context keeps what it saved, in bytes below the first frame of a suspended stack.
+# Where the jump keeps what it saved, in bytes below the first frame of a suspended stack.
 ARCHITECTURES = {
     "i386:x86-64": {
         "sp": "rsp",
@@ -209,9 +209,6 @@ class Greenlet:
         """Those of a suspended one, by name."""
         machine = architecture()
         context = self.process.place(self.address, "GreenletObject.context")
-        if "Context.ip" in self.process.fields:
-            own = {"rsp": "sp", "rip": "ip", "rbp": "bp", "rbx": "bx"}
-            return {name: self.process.word(context, "Context." + own[name]) for name in own}
         end = self.process.word(context, "Context.sp") + self.process.saved_registers
         memory = self.process.memory
         saved = {name: memory.word(end - below) for name, below in machine["saved"].items()}

@@ -2,7 +2,10 @@
 """Writes the README's table and plot from the JSON of one run.
 
     build/test/benchmark/bench --peers test/benchmark/peers --json figures.json
-    test/benchmark/report.py figures.json
+    test/benchmark/report.py figures.json [native.json]
+
+native.json is another run's, right before or after and without peers, of a library that was
+configured with -Dcontext=native: a further column has its figures where they differ by a twentieth.
 
 The table goes between the lines <!-- figures --> and <!-- end of figures --> of README.md, the plot
 into growth.svg beside this script (with gnuplot, where it is installed).
@@ -17,7 +20,8 @@ import sys
 here = pathlib.Path(__file__).resolve().parent
 readme = here.parent.parent / 'README.md'
 COLUMNS = ['fiber', 'raw Boost.Context', 'Boost.Fiber', 'Go', 'CPython', 'uvloop']
-NAMES = {'CPython': 'asyncio'}
+NATIVE = 'native jump'
+NAMES = {'CPython': 'asyncio', NATIVE: 'fiber, native jump'}
 WORK = re.compile(r'growth: (.*), (\d+) tasks')
 
 
@@ -29,14 +33,23 @@ def show(value):
     return f'{value:,.0f}'.replace(',', ' ')
 
 
-def table(works):
-    yield '| work | ' + ' | '.join(NAMES.get(name, name) for name in COLUMNS) + ' | others |'
-    yield '|---' * (len(COLUMNS) + 2) + '|'
+def add_native(works, native):
+    """Our figures of the run on the native jump, where they are others."""
+    theirs = {work['work']: work['figures'].get('fiber') for work in native}
+    for work in works:
+        ours, other = work['figures'].get('fiber'), theirs.get(work['work'])
+        if ours and other and abs(other['median'] - ours['median']) > 0.05 * ours['median']:
+            work['figures'][NATIVE] = other
+
+
+def table(works, columns):
+    yield '| work | ' + ' | '.join(NAMES.get(name, name) for name in columns) + ' | others |'
+    yield '|---' * (len(columns) + 2) + '|'
     for work in works:
         if WORK.match(work['work']) or work['work'].startswith('include '):
             continue
         figures = {who: figure['median'] for who, figure in work['figures'].items()}
-        cells = [show(figures.pop(name, None)) for name in COLUMNS]
+        cells = [show(figures.pop(name, None)) for name in columns]
         others = ', '.join(f'{who} {show(value)}' for who, value in figures.items())
         yield f'| {work["work"]} | ' + ' | '.join(cells) + f' | {others} |'
 
@@ -80,13 +93,17 @@ def plot(works):
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    data = json.loads(pathlib.Path(sys.argv[1]).read_text())
+    data, *native = (json.loads(pathlib.Path(name).read_text()) for name in sys.argv[1:])
+    columns = COLUMNS
+    if native:
+        add_native(data['works'], native[0]['works'])
+        columns = COLUMNS[:1] + [NATIVE] + COLUMNS[1:]
     context = data['context']
     lines = [f'{context["processor"]}, {context["cores"]} cores, GCC {context["compiler"].split()[0]}, '
              f'{context["date"]}. Nanoseconds per item, or bytes; medians of one run.', '',
-             *table(data['works']), '', *headers(data['works'])]
+             *table(data['works'], columns), '', *headers(data['works'])]
     text = readme.read_text()
     begin, end = '<!-- figures -->\n', '<!-- end of figures -->'
     head, rest = text.split(begin)

@@ -74,7 +74,7 @@ TEST_CASE("a greenlet that goes on after it was killed is reported") {
 TEST_CASE("a greenlet has a parent, data, a name and a stack") {
   CHECK(noted_by(what_a_greenlet_knows) ==
         "main has a parent 0\nmain's stack 0\ndata NULL\nname of 6: wor\nname of 1: w\n"
-        "length alone 1\nstack of 100000\nitself 1, its parent 1\ndata mine\n"
+        "length alone 1\nstack of 131072\nitself 1, its parent 1\ndata mine\n"
         "uses its stack 1\nstatus 0\nset parent 0");
 }
 

@@ -364,3 +364,24 @@ TEST_CASE("the errors are ordinary ones") {
   CHECK_THROWS_AS(throw InvalidStateError(), std::exception);
   CHECK(std::is_same_v<TimeoutError, fiber::TimeoutError>);
 }
+
+TEST_CASE("a future that was moved from says so, and may be compared and assigned to") {
+  Future<int> future;
+  Future<int> other = std::move(future);
+  const std::string moved = "this Future was moved from";
+  CHECK_THROWS_WITH_AS(future.done(), moved.c_str(), ValueError);
+  CHECK_THROWS_WITH_AS(future.cancel(), moved.c_str(), ValueError);
+  CHECK_THROWS_WITH_AS(future.cancelled(), moved.c_str(), ValueError);
+  CHECK_THROWS_WITH_AS(future.running(), moved.c_str(), ValueError);
+  CHECK_THROWS_WITH_AS(future.result(), moved.c_str(), ValueError);
+  CHECK_THROWS_WITH_AS(future.exception(), moved.c_str(), ValueError);
+  CHECK_THROWS_WITH_AS(future.set_result(1), moved.c_str(), ValueError);
+  CHECK_THROWS_WITH_AS(future.set_exception(ValueError("x")), moved.c_str(), ValueError);
+  CHECK_THROWS_WITH_AS(future.add_done_callback([] {}), moved.c_str(), ValueError);
+  CHECK_THROWS_WITH_AS(wait({future}), moved.c_str(), ValueError);
+  CHECK_THROWS_WITH_AS(repr(future), moved.c_str(), ValueError);
+  CHECK_FALSE(future == other);
+  future = other;
+  other.set_result(1);
+  CHECK(future.result() == 1);
+}

@@ -32,6 +32,21 @@ int recurse(int depth) {  // NOLINT(misc-no-recursion)
 
 void overflow() { recurse(1 << 30); }
 
+// Frames of which only the lowest bytes are touched, as those of code that fills large buffers.
+template <std::size_t size>
+[[gnu::noinline]] int recurse_widely(int depth) {  // NOLINT(misc-no-recursion)
+  volatile char frame[size];
+  frame[0] = static_cast<char>(depth);
+  return depth == 0 ? 0 : recurse_widely<size>(depth - 1) + frame[0];
+}
+
+// Faults in a frame that reaches far below the stack.
+[[gnu::noinline]] void fault_in_a_wide_frame() {
+  volatile char frame[8 << 20];
+  asm volatile("" : : "r"(frame) : "memory");
+  *static_cast<volatile int*>(nullptr) = 1;
+}
+
 std::string report(const std::string& who, int kib) {
   return "fiber: stack overflow in " + who + ": its stack of " + std::to_string(kib) +
          " KiB is used up; give it a larger one with the option stack_size, or all "
@@ -39,6 +54,37 @@ std::string report(const std::string& who, int kib) {
 }
 
 }  // namespace
+
+TEST_CASE("an overflow is reported for every frame that is no wider than the guard") {
+  const auto dies = [](void (*body)(), std::size_t guard) {
+    const auto ended = run_forked([&] {
+      // Others lie below and above.
+      std::vector<greenlet> all;
+      for (int i = 0; i < 20; ++i) {
+        all.emplace_back([] { getcurrent().parent().switch_(); });
+        all.back().switch_();
+      }
+      greenlet(body, {.name = "deep", .guard_size = guard}).switch_();
+    });
+    return ended.errors == report("'deep'", 256) && ended.status == 128 + SIGSEGV;
+  };
+  CHECK(dies([] { recurse_widely<4096>(1 << 20); }, 0));
+  CHECK(dies([] { recurse_widely<8192>(1 << 20); }, 0));
+  CHECK(dies([] { recurse_widely<20'000>(1 << 20); }, 0));
+  CHECK(dies([] { recurse_widely<65'536>(1 << 20); }, 0));
+  CHECK(dies([] { recurse_widely<1 << 20>(1 << 20); }, (1 << 20) + 4096));
+}
+
+TEST_CASE("a fault beyond the guard, in a frame that left the stack, is probably an overflow") {
+  const auto ended = run_forked([] {
+    greenlet(fault_in_a_wide_frame, {.name = "wide", .guard_size = 100'000}).switch_();
+  });
+  CHECK(ended.errors ==
+        "fiber: probably a stack overflow in 'wide': its stack of 256 KiB is used up by a frame wider "
+        "than the guard of 100 KiB; give it a larger one with the option stack_size, and a wider guard "
+        "with guard_size, or compile with -fstack-clash-protection\n");
+  CHECK(ended.status == 128 + SIGSEGV);
+}
 
 TEST_CASE("an overflow names the fiber and its stack size") {
   auto ended = run_forked([] { greenlet(overflow, {.name = "deep"}).switch_(); });

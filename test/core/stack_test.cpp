@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <csignal>
 #include <vector>
 
@@ -14,12 +15,14 @@
 #include "support/child_process.hpp"
 #include "support/events.hpp"
 
+using fiber::core::kDefaultGuardSize;
 using fiber::core::kDefaultStackSize;
 using fiber::core::kMinStackSize;
 using fiber::core::kTrimInterval;
 using fiber::core::page_size;
 using fiber::core::Stack;
 using fiber::core::stack_limits;
+using fiber::core::StackShape;
 using fiber::core::stack_used;
 using fiber::core::StackPool;
 using support::run_forked;
@@ -42,14 +45,14 @@ void touch(Stack* stack, std::size_t bytes) {
 
 // Bytes of memory that the pages of a stack take.
 std::size_t resident(std::byte* base, std::size_t size) {
-  std::vector<unsigned char> pages(size / page_size() - 1);  // without the guard
-  ::mincore(base + page_size(), size - page_size(), pages.data());
+  std::vector<unsigned char> pages(size / page_size());
+  ::mincore(base, size, pages.data());
   return static_cast<std::size_t>(
              std::count_if(pages.begin(), pages.end(), [](auto page) { return page & 1; })) *
          page_size();
 }
 
-// Says how a process ends that writes to `offset` bytes above the bottom of a fresh stack.
+// Says how a process ends that writes to `offset` bytes above the lowest byte of a fresh stack.
 int status_of_write(std::ptrdiff_t offset) {
   return run_forked([offset] {
            std::signal(SIGSEGV, SIG_DFL);  // Valgrind goes on after a handler that returns
@@ -137,25 +140,129 @@ TEST_CASE("tops are spread over cache lines") {
   for (std::size_t i = 1; i < offsets.size(); ++i) CHECK(offsets[i] - offsets[i - 1] == 64);
 }
 
-TEST_CASE("the lowest page of a stack is a guard, the next one is not") {
-  const auto page = static_cast<std::ptrdiff_t>(page_size());
-  CHECK(is_fault(status_of_write(0)));
-  CHECK(is_fault(status_of_write(page - 1)));
-  CHECK(status_of_write(page) == 0);
+TEST_CASE("below a stack lies a guard, wider than a frame with a buffer of 64 KiB") {
+  const auto guard = static_cast<std::ptrdiff_t>(kDefaultGuardSize);
+  CHECK(guard > 64 * 1024);
+  CHECK(is_fault(status_of_write(-1)));
+  CHECK(is_fault(status_of_write(-guard / 2)));
+  CHECK(is_fault(status_of_write(-guard)));
+  CHECK(status_of_write(0) == 0);
   StackPool pool;
   Stack* stack = pool.allocate(kDefaultStackSize);
-  CHECK(stack->guards(stack->base));
-  CHECK(stack->guards(stack->base + page - 1));
-  CHECK_FALSE(stack->guards(stack->base + page));
-  CHECK_FALSE(stack->guards(stack->base - 1));
+  CHECK(stack->guard_size() == kDefaultGuardSize);
+  CHECK(stack->guards(stack->base - 1));
+  CHECK(stack->guards(stack->base - guard));
+  CHECK_FALSE(stack->guards(stack->base - guard - 1));
+  CHECK_FALSE(stack->guards(stack->base));
   pool.release(stack);
 }
 
 TEST_CASE("guards are there without the kernel's guard regions, too") {
   const Limits limits;
   stack_limits().guard_install = false;
-  CHECK(is_fault(status_of_write(0)));
-  CHECK(status_of_write(static_cast<std::ptrdiff_t>(page_size())) == 0);
+  CHECK(is_fault(status_of_write(-1)));
+  CHECK(is_fault(status_of_write(-static_cast<std::ptrdiff_t>(kDefaultGuardSize))));
+  CHECK(status_of_write(0) == 0);
+}
+
+TEST_CASE("guards are there where a sandbox refuses the kernel's, by whatever errno") {
+  const Limits limits;
+  for (const int error : {EPERM, EACCES, ENOSYS, EINVAL, ENOMEM, EAGAIN}) {
+    stack_limits().refuse_advice = error;
+    CHECK(is_fault(status_of_write(-1)));
+    CHECK(status_of_write(0) == 0);
+  }
+}
+
+TEST_CASE("a guard has the size asked for, in whole pages; stacks of other guards are others") {
+  StackPool pool;
+  std::vector<Stack*> all;
+  for (const std::size_t guard : {std::size_t{1}, 100 * kKiB, 1024 * kKiB}) {
+    Stack* stack = all.emplace_back(pool.allocate(StackShape(kDefaultStackSize, guard)));
+    CHECK(stack->guard_size() >= guard);
+    CHECK(stack->guard_size() < guard + page_size());
+    CHECK(stack->size == kDefaultStackSize);
+    CHECK(is_fault(run_forked([stack] {
+                     std::signal(SIGSEGV, SIG_DFL);
+                     *static_cast<volatile std::byte*>(stack->base - stack->guard_size()) =
+                         std::byte{1};
+                   }).status));
+  }
+  for (Stack* stack : all) pool.release(stack);
+  CHECK(pool.allocate(StackShape(kDefaultStackSize, 100 * kKiB)) == all[1]);
+  CHECK(pool.allocate(StackShape(kDefaultStackSize, 1)) == all[0]);
+  for (int i : {0, 1}) pool.release(all[static_cast<std::size_t>(i)]);
+}
+
+TEST_CASE("a shape keeps both sizes, rounded up, and knows what can be had in its place") {
+  constexpr StackShape usual;
+  CHECK(usual.size() == kDefaultStackSize);
+  CHECK(usual.guard() == kDefaultGuardSize);
+  CHECK(StackShape(0, 0).size() == kMinStackSize);
+  CHECK(StackShape(0, 0).guard() == 4096);
+  CHECK(StackShape(100'000, 70'000) == StackShape(128 * kKiB, 72 * kKiB));
+  CHECK(usual.with(0, 0) == usual);
+  CHECK(usual.with(1 << 20, 0) == StackShape(1 << 20, kDefaultGuardSize));
+  CHECK(usual.with(0, 1 << 20) == StackShape(kDefaultStackSize, 1 << 20));
+  CHECK(usual.fits(usual));
+  CHECK(usual.fits(StackShape(0, 0)));
+  CHECK_FALSE(usual.fits(usual.with(512 * kKiB, 0)));
+  CHECK_FALSE(usual.fits(usual.with(0, 128 * kKiB)));
+  CHECK_FALSE(usual.with(1 << 20, 4096).fits(usual));
+  CHECK(StackShape(std::size_t{1} << 40, std::size_t{1} << 37).possible());
+  CHECK_FALSE(StackShape((std::size_t{1} << 40) + 1, 0).possible());
+  CHECK_FALSE(StackShape(SIZE_MAX, SIZE_MAX).possible());
+  CHECK_FALSE(StackShape(0, (std::size_t{1} << 37) + 1).possible());
+  CHECK_FALSE(StackShape(0, SIZE_MAX).possible());
+}
+
+TEST_CASE("a guard of more than 128 GiB is refused") {
+  StackPool pool;
+  CHECK(thrown_by([&] { pool.allocate(StackShape(kDefaultStackSize, SIZE_MAX)); }) ==
+        "MemoryError('a guard of more than 128 GiB was asked for a fiber stack')");
+}
+
+TEST_CASE("all is made of the page's size, where that is not 4 KiB") {
+  const Limits limits;
+  for (const std::size_t page : {16 * kKiB, 64 * kKiB}) {
+    stack_limits().page_size = page;
+    for (const bool install : {true, false}) {
+      stack_limits().guard_install = install;
+      StackPool pool;
+      std::vector<Stack*> all;
+      std::vector<std::size_t> offsets;
+      for (int i = 0; i < 40; ++i) {
+        Stack* stack = all.emplace_back(pool.allocate(StackShape(1, 1)));
+        CHECK(stack->size == std::max(page, kMinStackSize));
+        CHECK(stack->guard_size() == page);
+        CHECK(reinterpret_cast<std::uintptr_t>(stack->base) % 4096 == 0);
+        CHECK(stack->top() > stack->base);
+        *stack->base = std::byte{1};
+        offsets.push_back(static_cast<std::size_t>(stack->base + stack->size - stack->top()));
+      }
+      CHECK(*std::max_element(offsets.begin(), offsets.end()) < 2048);
+      Stack* usual = pool.allocate(StackShape());
+      CHECK(usual->guard_size() == (kDefaultGuardSize + page - 1) / page * page);
+      CHECK(usual->size == kDefaultStackSize);
+      CHECK(is_fault(run_forked([usual] {
+                       std::signal(SIGSEGV, SIG_DFL);
+                       *static_cast<volatile std::byte*>(usual->base - usual->guard_size()) =
+                           std::byte{1};
+                     }).status));
+      touch(usual, 128 * kKiB);
+      pool.release(usual);
+      for (std::uint32_t i = 0; i < kTrimInterval; ++i)
+        pool.release(pool.allocate(StackShape()));
+      CHECK(stack_used(usual) == std::max(page, 16 * kKiB));
+      for (Stack* stack : all) pool.release(stack);
+      pool.trim();
+      CHECK(pool.census().reserved_bytes == 0);
+      Stack* again = pool.allocate(StackShape());
+      CHECK_FALSE(again->guards(again->base));
+      CHECK(again->guards(again->base - page));
+      pool.release(again);
+    }
+  }
 }
 
 TEST_CASE("an exhausted map budget is an error that says what to raise, and is made good again") {
@@ -209,7 +316,7 @@ TEST_CASE("a limit on address space is named with the remedy") {
     std::fputs(thrown_by([&] { pool.allocate(std::size_t{1} << 32); }).c_str(), stdout);
   });
   CHECK(ended.out() ==
-        "MemoryError('cannot reserve 4294967296 bytes of address space for fiber stacks: Cannot "
+        "MemoryError('cannot reserve 4295036928 bytes of address space for fiber stacks: Cannot "
         "allocate memory; raise the limit on address space (ulimit -v) or vm.max_map_count, or ask "
         "for smaller stacks')\n");
 }
@@ -224,6 +331,30 @@ TEST_CASE("near a limit on address space one stack is taken where there is no ro
     pool.release(stack);
   });
   CHECK(ended.out() == "512\n");
+}
+#endif
+
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)
+TEST_CASE("under a limit the pool leaves room for the rest of the program") {
+  for (const int resource : {RLIMIT_AS, RLIMIT_DATA}) {
+    const auto ended = run_forked([resource] {
+      const rlimit limit{std::size_t{300} << 20, std::size_t{300} << 20};
+      ::setrlimit(static_cast<__rlimit_resource>(resource), &limit);
+      StackPool pool;
+      std::size_t stacks = 0;
+      const std::string error = thrown_by([&] {
+        for (;; ++stacks) pool.allocate(kDefaultStackSize);
+      });
+      std::puts(error.substr(0, 27).c_str());
+      std::puts(stacks > 400 ? "hundreds" : "few");
+      // In pieces that malloc takes from its heap, and in one.
+      std::vector<std::vector<char>> pieces;
+      for (int i = 0; i < 16 * 16; ++i) pieces.emplace_back(64 * kKiB, 'x');
+      const std::vector<char> one(std::size_t{8} << 20, 'x');
+      std::puts("room");
+    });
+    CHECK(ended.out() == "MemoryError('cannot reserve\nhundreds\nroom\n");
+  }
 }
 #endif
 
@@ -251,7 +382,7 @@ TEST_CASE("trim gives the memory of idle stacks back, not that of others") {
   CHECK(stack_used(used) == 64 * kKiB);
   idle = pool.allocate(kDefaultStackSize);
   CHECK(idle->base == base);
-  CHECK(idle->guards(base));
+  CHECK(idle->guards(base - 1));
   CHECK(stack_used(idle) == page_size());
   pool.release(idle);
   pool.release(used);
@@ -270,7 +401,7 @@ TEST_CASE("trim gives the address space of slabs back of which no stack is in us
     for (int i = 4; i < 14; ++i) pool.release(all[static_cast<std::size_t>(i)]);
     pool.trim();
     CHECK(pool.census().slabs == 1);
-    CHECK(pool.census().reserved_bytes == 4 * kDefaultStackSize);
+    CHECK(pool.census().reserved_bytes == 4 * (kDefaultStackSize + kDefaultGuardSize));
     for (int i = 0; i < 4; ++i) pool.release(all[static_cast<std::size_t>(i)]);
     pool.trim();
     CHECK(pool.census().slabs == 0);

@@ -488,3 +488,32 @@ TEST_CASE("the destructor of a value may set variables") {
   CHECK(count.get() == 2);
   CHECK(events.take() == "destroyed destroyed");
 }
+
+TEST_CASE("a variable or token that was moved from says so, and may be assigned to") {
+  const Clean clean;
+  ContextVar<int> var("var", 1);
+  auto token = var.set(2);
+  auto other = std::move(token);
+  const std::string moved = "ValueError('this Token was moved from')";
+  CHECK(thrown_by([&] { var.reset(token); }) == moved);
+  CHECK(thrown_by([&] { token.var(); }) == moved);
+  CHECK(thrown_by([&] { (void)token.missing(); }) == moved);
+  CHECK(thrown_by([&] { token.old_value(); }) == moved);
+  CHECK_FALSE(token == other);
+  token = other;
+  var.reset(token);
+  CHECK(var.get() == 1);
+
+  ContextVar<int> taken = std::move(var);
+  const std::string gone = "ValueError('this ContextVar was moved from')";
+  CHECK(thrown_by([&] { var.get(); }) == gone);
+  CHECK(thrown_by([&] { var.get(3); }) == gone);
+  CHECK(thrown_by([&] { var.set(3); }) == gone);
+  CHECK(thrown_by([&] { var.reset(taken.set(3)); }) == gone);
+  CHECK(thrown_by([&] { (void)var.name(); }) == gone);
+  CHECK(thrown_by([&] { copy_context().contains(var); }) == gone);
+  CHECK(thrown_by([&] { copy_context()[var]; }) == gone);
+  CHECK(thrown_by([&] { repr(var); }) == gone);
+  var = taken;
+  CHECK(var.get() == 3);
+}

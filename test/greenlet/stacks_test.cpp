@@ -1,5 +1,6 @@
 // <fiber/stacks.hpp>: what a thread's stacks are, and how few of them are kept.
 #include <fiber/asyncio.hpp>
+#include <fiber/core/thread_state.hpp>
 #include <fiber/generator.hpp>
 #include <fiber/greenlet.hpp>
 #include <fiber/stacks.hpp>
@@ -205,5 +206,50 @@ TEST_CASE("a fiber may trim the stacks of its thread") {
       stacks::max_idle(0);
     }).switch_();
     CHECK(counts() == "0 in use, 0 idle");
+  });
+}
+
+TEST_CASE("guards have a default size of their own, which greenlets and generators may change") {
+  on_fresh_thread([] {
+    CHECK(stacks::default_guard_size() == 68 * 1024);
+    CHECK(stacks::default_guard_size(100'000) == 68 * 1024);
+    CHECK(stacks::default_guard_size() == 100 * 1024);
+    CHECK(stacks::default_size() == 256 * 1024);
+    const auto guard = [](const greenlet& g) { return g.object()->stack->guard_size(); };
+    greenlet usual([] { getcurrent().parent().switch_(); });
+    greenlet own([] { getcurrent().parent().switch_(); }, {.guard_size = 1 << 20});
+    Generator<int> counts([](auto& self) { self.yield(1); }, {.guard_size = 300'000});
+    usual.switch_();
+    own.switch_();
+    counts.next();
+    CHECK(guard(usual) >= 100 * 1024);
+    CHECK(guard(usual) < 200 * 1024);
+    CHECK(guard(own) == 1 << 20);
+    CHECK(own.object()->stack->size == 256 * 1024);
+    CHECK(counts.object()->stack->guard_size() >= 300'000);
+    counts.close();
+    for (const greenlet& each : {usual, own}) each.switch_();
+    CHECK(stacks::default_guard_size(0) == 100 * 1024);
+    CHECK(stacks::default_guard_size() == 68 * 1024);
+    CHECK(thrown_by([] { stacks::default_guard_size(SIZE_MAX); }) ==
+          "ValueError('a default guard size of 18446744073709551615 bytes: it must be 128 GiB at "
+          "most')");
+  });
+}
+
+TEST_CASE("a task has the guard that it asks for, also after one with another has ended") {
+  on_fresh_thread([] {
+    std::vector<std::size_t> sizes;
+    const auto note = [&] {
+      sizes.push_back(fiber::core::thread_state().stack->guard_size() / 1024);
+      sizes.push_back(fiber::core::thread_state().stack->size / 1024);
+    };
+    fiber::asyncio::run([&] {
+      using fiber::asyncio::await;
+      await(fiber::asyncio::create_task(note));
+      await(fiber::asyncio::create_task(note, {.guard_size = 1 << 20}));
+      await(fiber::asyncio::create_task(note, {.stack_size = 1 << 20, .guard_size = 1 << 18}));
+    });
+    CHECK(sizes == std::vector<std::size_t>{68, 256, 1024, 256, 256, 1024});
   });
 }

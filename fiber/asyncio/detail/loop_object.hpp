@@ -136,6 +136,7 @@ struct TaskArguments {
   bool own_context = true;  // a copy of the current one, in place of `context`
   std::optional<bool> eager_start = {};
   std::size_t stack_size = 0;  // bytes; 0: the default
+  std::size_t guard_size = 0;  // bytes; 0: the default
 };
 
 class FIBER_API LoopObject {

@@ -30,11 +30,12 @@ void LoopObject::start_task(TaskBase* task) {
       task->end_unstarted();
     } else {
       ParkedFiber* parked = parked_;
-      if (parked != nullptr && task->greenlet().stack_size() > parked->stack->size) parked = nullptr;
+      const core::StackShape wanted = task->greenlet().stack_shape;
+      if (parked != nullptr && !parked->stack->shape.fits(wanted)) parked = nullptr;
       core::Stack* stack = nullptr;
       try {
         stack = parked != nullptr ? parked->stack
-                                  : greenlets->thread.pool.allocate(task->greenlet().stack_size());
+                                  : greenlets->thread.pool.allocate(wanted);
       } catch (...) {
         current_task = nullptr;
         const Interlude interlude(greenlets->current);
@@ -115,7 +116,8 @@ void LoopObject::task_main(void* argument) {
       }
       next = loop->next_greenlet(true);
     }
-    if (next == nullptr && loop->starting->greenlet().stack_size() > stack->size) [[unlikely]] {
+    if (next == nullptr && !stack->shape.fits(loop->starting->greenlet().stack_shape))
+        [[unlikely]] {
       // There is no room for it here: the hub starts it elsewhere.
       loop->starting = nullptr;
       loop->ready_.unpop();
@@ -126,7 +128,7 @@ void LoopObject::task_main(void* argument) {
       greenlets.current = next;
       next->state = fiber::detail::GreenletState::current;
       // Every so often a stack goes through the pool, which looks at how deeply it was used.
-      if (loop->parked_count_ == kMostParked || stack->size != core::kDefaultStackSize ||
+      if (loop->parked_count_ == kMostParked || stack->shape != core::StackShape() ||
           ++stack->uses >= core::kTrimInterval)
         core::exit_context(next->context);
       ParkedFiber parked{.context = {}, .stack = stack, .next = loop->parked_};
@@ -167,7 +169,8 @@ void LoopObject::make_task(TaskBase& task, const TaskArguments& arguments) {
   }
   task_options options{.name = arguments.name,
                        .eager_start = arguments.eager_start,
-                       .stack_size = arguments.stack_size};
+                       .stack_size = arguments.stack_size,
+                       .guard_size = arguments.guard_size};
   if (!arguments.own_context) {
     if (arguments.context != nullptr) contextvars::detail::retain(arguments.context);
     options.context = contextvars::Context(contextvars::Context::adopt(), arguments.context);

@@ -128,7 +128,8 @@ void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
     contextvars::detail::retain(context);
   }
   greenlet_->context_variables = context;
-  if (arguments.stack_size != 0) greenlet_->stack_size(arguments.stack_size);
+  greenlet_->stack_shape =
+      greenlet_->stack_shape.with(arguments.stack_size, arguments.guard_size);
   if (eager)
     loop.step_eagerly(*this);
   else
