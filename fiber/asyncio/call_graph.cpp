@@ -265,11 +265,7 @@ void print_stack(TaskBase& task, const std::optional<std::size_t>& limit, std::o
 }
 
 std::string place_of_wait(TaskBase& task) {
-  for (const void* address : frames_of(task)) {
-    const std::string place = user_place(address);
-    if (!place.empty()) return place;
-  }
-  return "";
+  return user_place(frames_of(task));
 }
 
 }  // namespace detail

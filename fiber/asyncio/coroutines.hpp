@@ -7,6 +7,7 @@
 
 #include <fiber/asyncio/futures.hpp>
 
+#include <chrono>
 #include <concepts>
 #include <memory>
 #include <new>
@@ -17,6 +18,16 @@
 namespace fiber::asyncio {
 
 namespace detail {
+
+// The result of what does not compile: so that one error is enough.
+struct Anything {
+  template <class T>
+  operator T&() const;  // NOLINT(google-explicit-constructor)
+};
+template <class A>
+struct is_chrono_duration : std::false_type {};
+template <class Rep, class Period>
+struct is_chrono_duration<std::chrono::duration<Rep, Period>> : std::true_type {};
 
 // A task whose result is a T, its callable unknown. Also a coroutine object: see TaskBase.
 template <class T>
@@ -205,9 +216,9 @@ template <class A>
 concept awaitable = future_like<A> || has_await<A>;
 
 // Waits, and returns the result. For a future: a copy of its result, or, where it cannot be copied
-// or nobody else holds the future, the result itself. Throws what the other side threw, and
-// CancelledError when the current task is cancelled. RuntimeError outside of a task, if there is
-// something to wait for.
+// or nobody else holds the future, the result itself; once that was moved out, the next to ask gets
+// InvalidStateError. Throws what the other side threw, and CancelledError when the current task is
+// cancelled. RuntimeError outside of a task, if there is something to wait for.
 template <has_await A>
 FIBER_INLINE decltype(auto) await(A&& awaitable) {
   return std::forward<A>(awaitable).await_();
@@ -223,6 +234,9 @@ FIBER_INLINE T await_future(detail::FutureBase& future, bool mine) {
     T& result = detail::slot_of<T>(future).get();
     if constexpr (detail::is_copyable<T>()) {
       if (!mine || future.refs() > 1) return result;
+    } else {
+      detail::check_not_taken<T>(future);
+      future.taken = true;
     }
     return std::move(result);
   }
@@ -246,6 +260,22 @@ FIBER_INLINE T await(const Task<T>& task) {
 template <class T>
 FIBER_INLINE T await(Task<T>&& task) {
   return await(static_cast<Future<T>&&>(task));
+}
+
+// What cannot be awaited says so in one line, and goes on as anything.
+template <class A>
+  requires(!awaitable<A>)
+detail::Anything await(A&&) {
+  using Given = std::remove_cvref_t<A>;
+  static_assert(!std::invocable<std::decay_t<A>&>,
+                "await takes an awaitable, and this is a function: call it, or pass it to "
+                "create_task, gather or wait_for; async(function)() makes a coroutine of it");
+  static_assert(std::invocable<std::decay_t<A>&> || !detail::is_chrono_duration<Given>::value,
+                "await takes an awaitable, and this is a time: await(asyncio::sleep(time))");
+  static_assert(std::invocable<std::decay_t<A>&> || detail::is_chrono_duration<Given>::value,
+                "await takes a future, a task, a coroutine object or something with await_(); of "
+                "several, await(asyncio::gather(...))");
+  return {};
 }
 
 // What the body of a generator-based coroutine is given.

@@ -102,6 +102,8 @@ bool EventLoop::remove_reader(int fd) const { return object().remove_reader(fd);
 bool EventLoop::remove_writer(int fd) const { return object().remove_writer(fd); }
 bool EventLoop::get_debug() const { return object().debug; }
 void EventLoop::set_debug(bool enabled) const { object().set_debug(enabled); }
+bool EventLoop::get_raise_deadlock() const { return object().raise_deadlock; }
+void EventLoop::set_raise_deadlock(bool enabled) const { object().raise_deadlock = enabled; }
 nanoseconds EventLoop::slow_callback_duration() const { return object().slow_callback_duration; }
 void EventLoop::slow_callback_duration(nanoseconds duration) const {
   object().slow_callback_duration = duration;

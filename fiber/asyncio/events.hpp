@@ -287,6 +287,14 @@ class FIBER_API EventLoop {
   // the loop when it gives way, which costs; off, it costs nothing.
   bool get_debug() const;
   void set_debug(bool enabled) const;
+  // A loop that nothing of its own can wake any more (nothing is ready, no deadline is set, no
+  // descriptor watched, no signal handled, no job of an executor outstanding) says so once in a
+  // warning with its tasks and the places where they wait, unless there are other threads, which
+  // might call it. With true it throws RuntimeError with these words, out of run_forever and its kin,
+  // whatever other threads there are: for tests, and for programs that call no loop from threads of
+  // their own. Off by default; embedded loops and those whose tasks wait on signals do not throw.
+  bool get_raise_deadlock() const;
+  void set_raise_deadlock(bool enabled) const;
   // From how long on that is too long: 100 ms.
   nanoseconds slow_callback_duration() const;
   void slow_callback_duration(nanoseconds duration) const;

@@ -4,6 +4,11 @@
 
 namespace fiber::asyncio::detail {
 
+void refuse_taken() {
+  throw InvalidStateError(
+      "The result was taken already: it cannot be copied, so that the first await moved it out.");
+}
+
 void add_done_callback(FutureBase& future, HandleObject* handle) {
   prepare(handle);
   future.add_or_schedule(handle);

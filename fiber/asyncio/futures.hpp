@@ -7,6 +7,7 @@
 #include <concepts>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -18,7 +19,16 @@ using None = std::monostate;
 
 namespace fiber::asyncio {
 
+// Whether a result of this type may be copied, for everyone who awaits it. Of a type whose copy
+// would not compile though it claims to be copyable (a struct with a std::vector of
+// std::unique_ptr) a program says so: template <> inline constexpr bool
+// fiber::asyncio::copyable_result<Mine> = false; standard containers, tuples and pairs are known.
+template <class T>
+inline constexpr bool copyable_result = true;
+
 namespace detail {
+
+[[noreturn]] FIBER_API void refuse_taken();
 
 template <class T>
 struct Slot {
@@ -33,15 +43,40 @@ struct Slot<T&> {
 template <>
 struct Slot<void> {};
 
-// Whether a copy would compile: a std::vector claims that it does, whatever it holds.
+template <class T>
+constexpr bool is_copyable();
+
+// Of what a template is made of, its elements count.
+template <class T>
+struct holds_copyable : std::true_type {};
+template <class... T>
+struct holds_copyable<std::tuple<T...>> : std::bool_constant<(... && is_copyable<T>())> {};
+template <class A, class B>
+struct holds_copyable<std::pair<A, B>>
+    : std::bool_constant<is_copyable<A>() && is_copyable<B>()> {};
+template <class... T>
+struct holds_copyable<std::variant<T...>> : std::bool_constant<(... && is_copyable<T>())> {};
+
+// Whether a copy would compile: a std::vector claims that it does, whatever it holds, and so do
+// those that hold one.
 template <class T>
 constexpr bool is_copyable() {
-  if constexpr (!std::copy_constructible<T>)
+  if constexpr (std::is_void_v<T> || std::is_reference_v<T>)
+    return true;
+  else if constexpr (!std::copy_constructible<T> || !copyable_result<T>)
     return false;
   else if constexpr (requires { typename T::value_type; })
-    return std::same_as<typename T::value_type, T> || is_copyable<typename T::value_type>();
+    return std::same_as<typename T::value_type, T> ||
+           is_copyable<std::remove_cv_t<typename T::value_type>>();
   else
-    return true;
+    return holds_copyable<std::remove_cv_t<T>>::value;
+}
+
+// Called before the result is looked at: InvalidStateError if it was moved out.
+template <class T>
+void check_not_taken(const FutureBase& future) {
+  if constexpr (!is_copyable<T>())
+    if (future.taken) [[unlikely]] refuse_taken();
 }
 
 template <class T>
@@ -109,9 +144,10 @@ class [[nodiscard]] Future : public FutureRef {
   explicit Future(detail::FutureBase* future) noexcept : FutureRef(future) {}
 
   // The result; throws the exception the future ended with, CancelledError if it was cancelled,
-  // InvalidStateError while it is pending.
+  // InvalidStateError while it is pending, or if an await has moved the result out.
   std::add_lvalue_reference_t<T> result() const {
     base().check_result();
+    detail::check_not_taken<T>(base());
     if constexpr (!std::is_void_v<T>) return detail::slot_of<T>(base()).get();
   }
 

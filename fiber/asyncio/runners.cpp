@@ -1,5 +1,6 @@
 #include <fiber/asyncio/runners.hpp>
 
+#include <fiber/asyncio/detail/cancellation.hpp>
 #include <fiber/asyncio/detail/signal_handlers.hpp>
 #include <fiber/asyncio/threads.hpp>
 
@@ -33,7 +34,7 @@ void on_sigint(int) {
 void detail::cancel_all_tasks(const EventLoop& loop) {
   const std::vector<TaskRef> to_cancel = all_tasks(loop);
   if (to_cancel.empty()) return;
-  for (const TaskRef& task : to_cancel) task.cancel();
+  detail::Cancellation::cancel_all(to_cancel);
   loop.run_until_complete(detail::gather_untyped({to_cancel.begin(), to_cancel.end()}));
   for (const TaskRef& task : to_cancel) {
     if (!task.done() || task.cancelled() || !task.base().peek_exception()) continue;
@@ -55,6 +56,12 @@ Runner::~Runner() {
   }
 }
 
+// Before anything is made, as in CPython.
+void Runner::refuse_running_loop() {
+  if (detail::asyncio_thread().running != nullptr)
+    throw RuntimeError("Runner.run() cannot be called from a running event loop");
+}
+
 void Runner::lazy_init() {
   if (state_ == State::closed) throw RuntimeError("Runner is closed");
   if (state_ == State::initialized) return;
@@ -65,6 +72,7 @@ void Runner::lazy_init() {
     set_event_loop(loop_);
   }
   if (options_.debug) loop_.set_debug(*options_.debug);
+  if (options_.raise_deadlock) loop_.set_raise_deadlock(*options_.raise_deadlock);
   if (auto* current = fiber::detail::greenlet_thread().current->context_variables)
     context_ = contextvars::Context(contextvars::Context::adopt(),
                                     contextvars::detail::copy(current));

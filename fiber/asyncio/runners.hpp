@@ -38,6 +38,7 @@ FIBER_API void cancel_all_tasks(const EventLoop& loop);
 struct runner_options {
   std::optional<bool> debug = {};                // default: as the loop was made
   std::function<EventLoop()> loop_factory = {};  // default: new_event_loop
+  std::optional<bool> raise_deadlock = {};       // see EventLoop::set_raise_deadlock
 };
 
 // Runs several main functions in one loop and, unless told otherwise, in one context; the loop is
@@ -59,6 +60,7 @@ class FIBER_API Runner {
   // Throws RuntimeError when closed, or inside a running loop.
   template <detail::taskable A>
   decltype(auto) run(A&& main, call_options options = {}) {
+    refuse_running_loop();
     lazy_init();
     const bool shares_context = !options.context;
     const auto& context = shares_context ? context_ : options.context;
@@ -104,6 +106,7 @@ class FIBER_API Runner {
     bool shares_context_;
   };
 
+  static void refuse_running_loop();
   void lazy_init();
 
   enum class State { created, initialized, closed };

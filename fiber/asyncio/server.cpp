@@ -3,6 +3,7 @@
 #include <fiber/asyncio/detail/server_object.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
+#include <algorithm>
 #include <cerrno>
 
 #include <cxxabi.h>
@@ -60,6 +61,7 @@ ServerObject::~ServerObject() {
 
 void ServerObject::start_serving() {
   if (serving_ || closed_) return;
+  for (const ListeningSocket& socket : sockets_) loop_.refuse_watched(socket.fd.get());
   serving_ = true;
   for (const ListeningSocket& socket : sockets_) {
     if (::listen(socket.fd.get(), backlog_) != 0) raise_os_error(errno, "listen");
@@ -74,7 +76,7 @@ void ServerObject::listen(int fd) {
 
 // One call per iteration: takes what has come meanwhile, but leaves room for others.
 void ServerObject::accept_ready(int fd) {
-  for (int i = 0; i < backlog_; ++i) {
+  for (long left = std::max(backlog_, 0); left >= 0; --left) {
     sockaddr_storage raw{};
     socklen_t size = sizeof raw;
     UniqueFd connection(
@@ -188,6 +190,13 @@ void ServerObject::close() {
   if (Waiter* forever = std::exchange(forever_, nullptr))
     if (!forever->done()) forever->cancel({});
   if (clients_ == nullptr) wake();
+}
+
+void ServerObject::give_back() noexcept {
+  closed_ = true;
+  serving_ = false;
+  static_cast<void>(sockets_.front().fd.release());
+  sockets_.clear();
 }
 
 void ServerObject::close_clients(bool abort) {

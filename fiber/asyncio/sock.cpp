@@ -31,6 +31,7 @@ SocketAddress::SocketAddress(std::string_view host, int port) {
   const auto network_port = htons(static_cast<std::uint16_t>(port));
   auto& four = reinterpret_cast<sockaddr_in&>(storage_);
   auto& six = reinterpret_cast<sockaddr_in6&>(storage_);
+  detail::refuse_null_bytes(host);
   if (::inet_pton(AF_INET, text.c_str(), &four.sin_addr) == 1) {
     four.sin_family = AF_INET;
     four.sin_port = network_port;
@@ -51,6 +52,7 @@ SocketAddress SocketAddress::from_path(std::string_view path) {
   const bool abstract = path.starts_with('\0');
   if (path.size() + (abstract ? 0 : 1) > sizeof local.sun_path)
     throw OSError("AF_UNIX path too long");
+  if (!abstract) detail::refuse_null_bytes(path);
   local.sun_family = AF_UNIX;
   std::copy(path.begin(), path.end(), local.sun_path);
   address.size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() +
@@ -136,6 +138,10 @@ void UniqueFd::reset() noexcept {
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 
+void refuse_null_bytes(std::string_view text) {
+  if (text.find('\0') != std::string_view::npos) throw ValueError("embedded null byte");
+}
+
 std::exception_ptr os_error(int error_number, std::string_view detail) {
   try {
     raise_os_error(error_number, detail);
@@ -182,6 +188,7 @@ bool is_numeric(const std::string& host) {
 
 std::vector<AddressInfo> resolve(LoopObject& loop, std::string host, int port,
                                  getaddrinfo_options options) {
+  refuse_null_bytes(host);
   if (port < 0 || port > 65535)
     throw gaierror(EAI_SERVICE, "port must be 0-65535, not " + std::to_string(port));
   // What takes no look at the network takes no thread either.

@@ -37,7 +37,7 @@ class FIBER_API SocketAddress {
   // A numeric IPv4 or IPv6 address. Throws ValueError for anything else: see loop.getaddrinfo.
   SocketAddress(std::string_view host, int port);
   // A Unix socket; a path that begins with a zero byte is in the abstract namespace. Throws
-  // OSError if it is too long.
+  // OSError if it is too long, ValueError for a zero byte within a path.
   static SocketAddress from_path(std::string_view path);
   static SocketAddress from_raw(const sockaddr* address, socklen_t size);
   // What getsockname() and getpeername() say of a descriptor; no address if they fail.
@@ -101,6 +101,9 @@ class FIBER_API UniqueFd {
  private:
   int fd_;
 };
+
+// Throws ValueError if a system call would take the string for a shorter one.
+FIBER_API void refuse_null_bytes(std::string_view text);
 
 // The exception that raise_os_error throws.
 FIBER_API std::exception_ptr os_error(int error_number, std::string_view detail = {});

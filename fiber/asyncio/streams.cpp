@@ -145,7 +145,8 @@ void check_stream_socket(int fd) {
   int type = 0;
   socklen_t size = sizeof type;
   if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0) raise_os_error(errno);
-  if (type != SOCK_STREAM) throw ValueError("A Stream Socket was expected");
+  if (type != SOCK_STREAM)
+    throw ValueError("A Stream Socket was expected, got descriptor " + std::to_string(fd));
 }
 
 void set_nonblocking(int fd) {
@@ -155,12 +156,21 @@ void set_nonblocking(int fd) {
 
 }  // namespace
 
-StreamPair connect_fd(UniqueFd fd, std::size_t limit) {
-  check_stream_socket(fd.get());
-  set_nonblocking(fd.get());
-  Opening opening(running_loop(), limit);
-  opening.transport().peername = SocketAddress::of_peer(fd.get());
-  opening.transport().open(std::move(fd));
+// Nothing is done to a descriptor that will not be taken over.
+StreamPair connect_fd(int fd, std::size_t limit) {
+  LoopObject& loop = running_loop();
+  check_stream_socket(fd);
+  loop.refuse_watched(fd);
+  Opening opening(loop, limit);
+  set_nonblocking(fd);
+  opening.transport().peername = SocketAddress::of_peer(fd);
+  UniqueFd adopted(fd);
+  try {
+    opening.transport().open(std::move(adopted));
+  } catch (...) {
+    static_cast<void>(adopted.release());
+    throw;
+  }
   return opening.finish();
 }
 
@@ -189,13 +199,48 @@ connection_made in_task(client_connected callback) {
   };
 }
 
-Server make_server(std::vector<ListeningSocket> sockets, client_connected callback, int backlog,
-                   std::size_t limit, bool start_serving) {
+void check_limit(std::size_t limit) {
   if (limit == 0) throw ValueError("Limit cannot be <= 0");
-  const Server server(new ServerObject(running_loop(), std::move(sockets),
-                                       in_task(std::move(callback)), backlog, limit));
-  if (start_serving) asyncio::await(server.start_serving());
+}
+
+Server make_server(std::vector<ListeningSocket> sockets, client_connected callback, int backlog,
+                   std::size_t limit) {
+  check_limit(limit);
+  return Server(new ServerObject(running_loop(), std::move(sockets), in_task(std::move(callback)),
+                                 backlog, limit));
+}
+
+// A server that nobody gets a handle to would serve for ever.
+Server started(const Server& server, bool start_serving) {
+  if (!start_serving) return server;
+  try {
+    asyncio::await(server.start_serving());
+  } catch (...) {
+    server.close();
+    throw;
+  }
   return server;
+}
+
+// The descriptor is the caller's until it is served.
+Server serve_lent(client_connected callback, int fd, ListeningSocket socket, int backlog,
+                  std::size_t limit, bool start_serving) {
+  check_limit(limit);
+  running_loop().refuse_watched(fd);
+  set_nonblocking(fd);
+  set_nodelay(fd, socket.address.family());
+  std::vector<ListeningSocket> sockets;
+  sockets.push_back(std::move(socket));
+  const Server server = make_server(std::move(sockets), std::move(callback), backlog, limit);
+  server.object().take_over(fd);
+  if (!start_serving) return server;
+  try {
+    server.object().start_serving();
+  } catch (...) {
+    server.object().give_back();
+    throw;
+  }
+  return started(server, true);
 }
 
 // Nothing if the address is of a kind that this machine does not have.
@@ -244,19 +289,40 @@ Server serve(client_connected callback, const std::vector<std::string>& hosts, i
     for (const AddressInfo& info : infos) text += std::exchange(comma, ", ") + repr(info.address);
     throw OSError(text + "]");
   }
-  return make_server(std::move(sockets), std::move(callback), options.backlog, options.limit,
-                     options.start_serving);
+  return started(
+      make_server(std::move(sockets), std::move(callback), options.backlog, options.limit),
+      options.start_serving);
 }
 
-Server serve_fd(client_connected callback, UniqueFd fd, const start_server_options& options) {
-  check_stream_socket(fd.get());
-  set_nonblocking(fd.get());
-  std::vector<ListeningSocket> sockets;
-  const SocketAddress address = SocketAddress::of_socket(fd.get());
-  set_nodelay(fd.get(), address.family());
-  sockets.push_back({.fd = std::move(fd), .address = address});
-  return make_server(std::move(sockets), std::move(callback), options.backlog, options.limit,
-                     options.start_serving);
+Server serve_fd(client_connected callback, int fd, const start_server_options& options) {
+  check_stream_socket(fd);
+  ListeningSocket socket{.fd = UniqueFd(), .address = SocketAddress::of_socket(fd)};
+  return serve_lent(std::move(callback), fd, std::move(socket), options.backlog, options.limit,
+                    options.start_serving);
+}
+
+namespace {
+
+// Of the file of a Unix socket, if it has one that is to go with it.
+ino_t file_to_remove(const SocketAddress& address, bool remove) {
+  const std::string path = address.path();
+  struct stat found {};
+  if (!remove || path.empty() || path.starts_with('\0') || ::stat(path.c_str(), &found) != 0)
+    return 0;
+  return found.st_ino;
+}
+
+}  // namespace
+
+Server serve_unix_fd(client_connected callback, int fd, const start_unix_server_options& options) {
+  check_stream_socket(fd);
+  ListeningSocket socket{.fd = UniqueFd(), .address = SocketAddress::of_socket(fd)};
+  if (socket.address.family() != AF_UNIX)
+    throw ValueError("A UNIX Domain Stream Socket was expected, got descriptor " +
+                     std::to_string(fd));
+  socket.inode = file_to_remove(socket.address, options.cleanup_socket);
+  return serve_lent(std::move(callback), fd, std::move(socket), options.backlog, options.limit,
+                    options.start_serving);
 }
 
 Server serve_unix(client_connected callback, const std::string& path,
@@ -268,12 +334,12 @@ Server serve_unix(client_connected callback, const std::string& path,
   ListeningSocket socket{.fd = make_socket(AF_UNIX, SOCK_STREAM, 0), .address = address};
   if (::bind(socket.fd.get(), address.data(), address.size()) != 0)
     raise_os_error(errno, "'" + path + "'");
-  if (named && options.cleanup_socket && ::stat(path.c_str(), &found) == 0)
-    socket.inode = found.st_ino;
+  socket.inode = file_to_remove(address, options.cleanup_socket);
   std::vector<ListeningSocket> sockets;
   sockets.push_back(std::move(socket));
-  return make_server(std::move(sockets), std::move(callback), options.backlog, options.limit,
-                     options.start_serving);
+  return started(
+      make_server(std::move(sockets), std::move(callback), options.backlog, options.limit),
+      options.start_serving);
 }
 
 }  // namespace detail

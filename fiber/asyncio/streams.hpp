@@ -121,6 +121,7 @@ class FIBER_API StreamReader {
     return a.object_.get() == b.object_.get();
   }
   explicit StreamReader(detail::ReaderObject& object) noexcept : object_(&object) {}
+  detail::ReaderObject& object() const noexcept { return *object_; }
 
  private:
   detail::Counted<detail::ReaderObject, detail::Reference::handle> object_;
@@ -240,13 +241,14 @@ using client_connected = std::function<void(StreamReader&, StreamWriter&)>;
 FIBER_API StreamPair connect(const std::string& host, int port,
                              const open_connection_options& options);
 FIBER_API StreamPair connect_unix(const std::string& path, std::size_t limit);
-FIBER_API StreamPair connect_fd(UniqueFd fd, std::size_t limit);
+FIBER_API StreamPair connect_fd(int fd, std::size_t limit);
 FIBER_API Server serve(client_connected callback, const std::vector<std::string>& hosts, int port,
                        const start_server_options& options);
 FIBER_API Server serve_unix(client_connected callback, const std::string& path,
                             const start_unix_server_options& options);
-FIBER_API Server serve_fd(client_connected callback, UniqueFd fd,
-                          const start_server_options& options);
+FIBER_API Server serve_fd(client_connected callback, int fd, const start_server_options& options);
+FIBER_API Server serve_unix_fd(client_connected callback, int fd,
+                               const start_unix_server_options& options);
 
 template <class F>
 client_connected as_client_connected(F&& callback) {
@@ -276,11 +278,11 @@ inline auto open_connection(std::string host, int port, open_connection_options 
     return detail::connect(host, port, options);
   });
 }
-// Takes over a connected stream socket. Python: open_connection(sock=...).
+// Takes over a connected stream socket, which is the caller's still if this throws: RuntimeError if
+// a connection has it already, ValueError, OSError; or if it is never awaited. Cancelled, it closes
+// it. Python: open_connection(sock=...).
 inline auto open_connection_from(int fd, open_unix_connection_options options = {}) {
-  return detail::Deferred([fd = detail::UniqueFd(fd), options]() mutable {
-    return detail::connect_fd(std::move(fd), options.limit);
-  });
+  return detail::Deferred([fd, options] { return detail::connect_fd(fd, options.limit); });
 }
 // Connects to a Unix socket; await it. Python: asyncio.open_unix_connection.
 inline auto open_unix_connection(std::string path, open_unix_connection_options options = {}) {
@@ -306,12 +308,23 @@ auto start_server(F&& callback, std::string host, int port, start_server_options
   hosts.push_back(std::move(host));
   return asyncio::start_server(std::forward<F>(callback), std::move(hosts), port, options);
 }
-// Takes over a bound stream socket. Python: start_server(sock=...).
+// Takes over a bound stream socket, which is the caller's still if this throws: RuntimeError if a
+// connection or another server has it already, ValueError, OSError; or if it is never awaited. The
+// file of a Unix socket stays. Python: start_server(sock=...).
 template <client_connected_callback F>
 auto start_server_from(F&& callback, int fd, start_server_options options = {}) {
-  return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)),
-                           fd = detail::UniqueFd(fd), options]() mutable {
-    return detail::serve_fd(std::move(callback), std::move(fd), options);
+  return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)), fd,
+                           options]() mutable {
+    return detail::serve_fd(std::move(callback), fd, options);
+  });
+}
+// The same for a bound Unix socket; its file is removed with the server unless `cleanup_socket` is
+// false. Python: start_unix_server(sock=...).
+template <client_connected_callback F>
+auto start_unix_server_from(F&& callback, int fd, start_unix_server_options options = {}) {
+  return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)), fd,
+                           options]() mutable {
+    return detail::serve_unix_fd(std::move(callback), fd, options);
   });
 }
 // Listens at a Unix socket. One that is left over from a server before is replaced.

@@ -1,6 +1,7 @@
 #include <fiber/asyncio/subprocess.hpp>
 
 #include <fiber/asyncio/detail/waiter.hpp>
+#include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
 #include <cerrno>
@@ -46,6 +47,7 @@ class ProcessObject {
   const pid_t pid;
   std::optional<int> returncode;
   Counted<TransportObject> stdin_transport;
+  // Until its end: what they have not read by then is wanted only if somebody can ask for it.
   Counted<ReaderObject> stdout_reader;
   Counted<ReaderObject> stderr_reader;
 
@@ -61,6 +63,8 @@ class ProcessObject {
     EventLoop(&loop_).remove_reader(pidfd_.get());
     pidfd_ = UniqueFd();
     waiters_.wake_all();
+    for (Counted<ReaderObject>* reader : {&stdout_reader, &stderr_reader})
+      if (const Counted<ReaderObject> ended = std::exchange(*reader, {})) ended->writer_ended();
   }
 
   bool reap(int flags) noexcept {
@@ -72,6 +76,8 @@ class ProcessObject {
     if (result != 0) {
       constexpr int kUnknown = 255;  // somebody else has waited for it
       returncode = kUnknown;
+      log(LogLevel::warning, "Unknown child process pid " + std::to_string(pid) +
+                                 ", will report returncode 255");
       return true;
     }
     if (info.si_pid == 0) return false;
@@ -142,7 +148,7 @@ class Strings {
  public:
   explicit Strings(std::vector<std::string> strings) : strings_(std::move(strings)) {
     for (std::string& each : strings_) {
-      if (each.find('\0') != std::string::npos) throw ValueError("embedded null byte");
+      refuse_null_bytes(each);
       pointers_.push_back(each.data());
     }
     pointers_.push_back(nullptr);
@@ -182,8 +188,18 @@ bool is_why(const std::optional<std::string>& directory, int error) {
   return ::faccessat(AT_FDCWD, inside.c_str(), X_OK, AT_EACCESS) != 0 && errno == error;
 }
 
-pid_t spawn(const std::vector<std::string>& command, const create_subprocess_options& options,
-            const Pipe (&streams)[3]) {
+Strings environment_of(const std::map<std::string, std::string>& variables) {
+  std::vector<std::string> pairs;
+  for (const auto& [name, value] : variables) {
+    if (name.empty() || name.find('=') != std::string::npos)
+      throw ValueError("illegal environment variable name");
+    pairs.push_back(name + "=" + value);
+  }
+  return Strings(std::move(pairs));
+}
+
+pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
+            const create_subprocess_options& options, const Pipe (&streams)[3]) {
   SpawnSetup setup;
   for (int number = 0; number < 3; ++number)
     if (streams[number].theirs.get() >= 0)
@@ -211,17 +227,11 @@ pid_t spawn(const std::vector<std::string>& command, const create_subprocess_opt
             static_cast<short>(POSIX_SPAWN_SETSIGDEF |
                                (options.start_new_session ? POSIX_SPAWN_SETSID : 0))),
         "posix_spawnattr_setflags");
-  const Strings arguments(command);
-  std::optional<Strings> environment;
-  if (options.env) {
-    std::vector<std::string> pairs;
-    for (const auto& [name, value] : *options.env) pairs.push_back(name + "=" + value);
-    environment.emplace(std::move(pairs));
-  }
   pid_t pid = -1;
-  const int error = ::posix_spawnp(&pid, command.front().c_str(), &setup.actions, &setup.attributes,
+  const char* program = arguments.get()[0];
+  const int error = ::posix_spawnp(&pid, program, &setup.actions, &setup.attributes,
                                    arguments.get(), environment ? environment->get() : environ);
-  check(error, is_why(options.cwd, error) ? *options.cwd : command.front());
+  check(error, is_why(options.cwd, error) ? *options.cwd : program);
   return pid;
 }
 
@@ -238,11 +248,16 @@ Counted<TransportObject> open_transport(LoopObject& loop, TransportObject::Kind 
 Process spawn_process(const std::vector<std::string>& command,
                       const create_subprocess_options& options) {
   if (command.empty()) throw ValueError("a command needs a program");
+  const Strings arguments(command);
+  std::optional<Strings> environment;
+  if (options.env) environment.emplace(environment_of(*options.env));
+  if (options.cwd) refuse_null_bytes(*options.cwd);
+  if (options.limit == 0) throw ValueError("Limit cannot be <= 0");
   LoopObject& loop = running_loop();
   Pipe streams[3] = {open_stream(options.stdin_, STDIN_FILENO),
                      open_stream(options.stdout_, STDOUT_FILENO),
                      open_stream(options.stderr_, STDERR_FILENO)};
-  const pid_t pid = spawn(command, options, streams);
+  const pid_t pid = spawn(arguments, environment, options, streams);
   // From here on something waits for the child, even if an exception leaves.
   UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   const int error = errno;
@@ -273,7 +288,6 @@ struct Process::Handle {
     object->stdin_transport = {};
     if (object->stdout_reader) stdout_stream.emplace(*object->stdout_reader);
     if (object->stderr_reader) stderr_stream.emplace(*object->stderr_reader);
-    object->stdout_reader = object->stderr_reader = {};
   }
   detail::Counted<detail::ProcessObject> object;
   std::optional<StreamWriter> stdin_stream;
@@ -304,25 +318,35 @@ int Process::wait_now() const {
   return *returncode();
 }
 
-std::pair<std::string, std::string> Process::communicate_now(const std::string& input) const {
-  const auto feed = [&] {
-    if (!stdin_()) return;
+// The tasks hold what they need: where one fails, the others run on without this call. What they
+// read stays with the streams until all is there, so that whoever reads next gets it if this call
+// ends early.
+std::pair<std::string, std::string> Process::communicate_now(std::string input) const {
+  const auto feed = [process = *this, input = std::move(input)] {
+    const std::optional<StreamWriter>& stream = process.stdin_();
+    if (!stream) return;
     try {
       if (!input.empty()) {
-        stdin_()->write(input);
-        await(stdin_()->drain());
+        stream->write(input);
+        await(stream->drain());
       }
     } catch (const ConnectionError&) {
       // It did not want it all.
     }
-    stdin_()->close();
+    stream->close();
   };
-  const auto read = [](const std::optional<StreamReader>& stream) {
-    return [&stream] { return stream ? await(stream->read()) : std::string(); };
+  const auto end_of = [](const std::optional<StreamReader>& stream) {
+    return [stream] {
+      if (stream) stream->object().wait_for_end();
+    };
   };
-  auto results = await(asyncio::gather(feed, read(stdout_()), read(stderr_())));
+  await(asyncio::gather(feed, end_of(stdout_()), end_of(stderr_())));
   wait_now();
-  return {std::move(std::get<1>(results)), std::move(std::get<2>(results))};
+  const auto take = [](const std::optional<StreamReader>& stream) {
+    return stream ? stream->object().take_all() : std::string();
+  };
+  std::string out = take(stdout_());
+  return {std::move(out), take(stderr_())};
 }
 
 }  // namespace fiber::asyncio

@@ -71,8 +71,8 @@ class ProcessObject;
 class FIBER_API Process {
  public:
   pid_t pid() const noexcept;
-  // Nothing while it runs. The exit status, or -N if signal N ended it; 255 if somebody else has
-  // taken the status.
+  // Nothing while it runs. The exit status, or -N if signal N ended it; 255, with a warning, if
+  // somebody else has taken the status.
   std::optional<int> returncode() const noexcept;
   // Those that were asked for with PIPE.
   const std::optional<StreamWriter>& stdin_() const noexcept;
@@ -85,10 +85,12 @@ class FIBER_API Process {
     return detail::Deferred([self = *this] { return self.wait_now(); });
   }
   // Writes the input, closes stdin, reads both outputs to their ends, waits; returns the outputs,
-  // "" for one that is not a pipe. Await it.
+  // "" for one that is not a pipe. Throws RuntimeError while another task reads one of them. If it
+  // throws, or is cancelled, what has come is still to be read. Await it.
   auto communicate(std::string input = {}) const {
-    return detail::Deferred(
-        [self = *this, input = std::move(input)] { return self.communicate_now(input); });
+    return detail::Deferred([self = *this, input = std::move(input)]() mutable {
+      return self.communicate_now(std::move(input));
+    });
   }
   // Throw ProcessLookupError once it has ended.
   void send_signal(int signal) const;
@@ -100,7 +102,7 @@ class FIBER_API Process {
  private:
   struct Handle;
   int wait_now() const;
-  std::pair<std::string, std::string> communicate_now(const std::string& input) const;
+  std::pair<std::string, std::string> communicate_now(std::string input) const;
   std::shared_ptr<Handle> handle_;
 };
 
@@ -110,7 +112,9 @@ FIBER_API Process spawn_process(const std::vector<std::string>& command,
 }
 
 // Starts a program, looked for in PATH, with its arguments; command[0] is the program. Throws
-// FileNotFoundError, PermissionError and other OSErrors; ValueError for an empty command. Await it.
+// FileNotFoundError, PermissionError and other OSErrors; ValueError for an empty command, for zero
+// bytes within one of the strings, and for an environment variable whose name is empty or has a '='.
+// Await it.
 inline auto create_subprocess_exec(std::vector<std::string> command,
                                    create_subprocess_options options = {}) {
   return detail::Deferred([command = std::move(command), options = std::move(options)] {

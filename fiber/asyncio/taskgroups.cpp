@@ -91,16 +91,14 @@ void TaskGroup::check_can_create() const {
 }
 
 void TaskGroup::adopt(detail::FutureBase& task) {
-  if (task.done()) {
-    task_done(task);
-    return;
-  }
+  // Also one that has ended already, as an eager task may have: were its end noted here, it could
+  // cancel the task that makes it, and the group would not be told.
   auto* child = new Child(this, task);
   child->previous_child = last_;
   (last_ != nullptr ? last_->next_child : first_) = child;
   last_ = child;
   ++count_;
-  task.add(child);
+  task.add_or_schedule(child);
 }
 
 TaskGroup& TaskGroup::enter() {

@@ -422,10 +422,14 @@ auto wait(R&& futures, wait_options options = {}) {
     return result;
   });
 }
-// The same for wait({task1, task2}).
+// The same for wait({task1, task2}); those of different types come back as references to futures of
+// whatever type, which can be compared with the tasks.
 template <class F>
 auto wait(std::initializer_list<F> futures, wait_options options = {}) {
   return asyncio::wait(std::vector<F>(futures), std::move(options));
+}
+inline auto wait(std::initializer_list<FutureRef> futures, wait_options options = {}) {
+  return asyncio::wait(std::vector<FutureRef>(futures), std::move(options));
 }
 
 // --- shield -------------------------------------------------------------------------------------

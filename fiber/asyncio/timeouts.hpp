@@ -60,11 +60,11 @@ inline Timeout timeout(std::nullopt_t) { return Timeout(std::nullopt); }
 // The same, up to a point on the clock of loop.time().
 inline Timeout timeout_at(std::optional<nanoseconds> when) { return Timeout(when); }
 
-// Waits for one awaitable, at most for `timeout`; then cancels it, waits for its end, and throws
-// TimeoutError. std::nullopt: waits for as long as it takes. Python: asyncio.wait_for.
+// Waits for one awaitable (or callable), at most for `timeout`; then cancels it, waits for its end,
+// and throws TimeoutError. std::nullopt: waits for as long as it takes. Python: asyncio.wait_for.
 template <class A>
 auto wait_for(A&& operand, std::optional<nanoseconds> timeout) {
-  using Held = std::remove_cvref_t<A>;
+  using Held = std::decay_t<A>;
   using Made = decltype(asyncio::ensure_future(std::declval<Held>()));
   using Result = detail::block_result_t<typename Made::result_type>;
   return detail::Deferred([held = Held(std::forward<A>(operand)), timeout]() mutable -> Result {

@@ -2,6 +2,7 @@
 
 #include <fiber/asyncio/detail/combinators.hpp>
 #include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/tasks.hpp>
 
 namespace fiber::asyncio::detail {
 
@@ -31,6 +32,14 @@ FutureBase* Cancellation::enter(FutureBase& future) {
     return static_cast<GatherBase&>(future).children_.front().get();
   }
   auto& task = static_cast<TaskBase&>(future);
+  if (passed_ != nullptr && waits_for_others(task) && !task.in_cancel_) {
+    const auto [place, is_new] = passed_->try_emplace(&task);
+    if (!is_new) {
+      ++place->second.asked_again;
+      told_ = true;
+      return nullptr;
+    }
+  }
   task.count_cancellation();
   if (task.waiting_on_ == nullptr) {
     task.cancel_again(message_);
@@ -62,6 +71,86 @@ FutureBase* Cancellation::leave() {
   }
   levels_.pop_back();
   return nullptr;
+}
+
+// --- many tasks ---------------------------------------------------------------------------------
+
+bool Cancellation::waits_for_others(const TaskBase& task) noexcept {
+  return task.waiting_on_ != nullptr &&
+         (task.waiting_on_->is_task() || task.waiting_on_->is_gather());
+}
+
+void Cancellation::cancel_all(std::span<const TaskRef> tasks) {
+  PassedTasks passed;
+  for (const TaskRef& each : tasks) {
+    auto& task = static_cast<TaskBase&>(each.base());
+    if (!task.done() && waits_for_others(task))
+      Cancellation(&passed).cancel(task);
+    else
+      task.cancel({});
+  }
+  ask_again(passed);
+}
+
+// For each of them that the future is, or that a gather has.
+template <class F>
+void Cancellation::for_each_passed(FutureBase& future, PassedTasks& passed, F&& function) {
+  std::vector<FutureBase*> left{&future};
+  while (!left.empty()) {
+    FutureBase& each = *left.back();
+    left.pop_back();
+    if (each.done()) continue;
+    if (each.is_gather()) {
+      for (const FutureRef& child : static_cast<GatherBase&>(each).children_)
+        left.push_back(child.get());
+    } else if (each.is_task()) {
+      const auto found = passed.find(static_cast<TaskBase*>(&each));
+      if (found != passed.end()) function(*found);
+    }
+  }
+}
+
+// Each after all that wait for it: by then it is known how often it was asked.
+void Cancellation::ask_again(PassedTasks& passed) {
+  for (const auto& [task, its] : passed)
+    for_each_passed(*task->waiting_on_, passed, [](auto& waited) { ++waited.second.waited_for_by; });
+  std::vector<TaskBase*> next;
+  for (const auto& [task, its] : passed)
+    if (its.waited_for_by == 0) next.push_back(task);
+  while (!next.empty()) {
+    TaskBase& task = *next.back();
+    next.pop_back();
+    if (const std::uint64_t times = passed[&task].asked_again; times != 0) {
+      task.count_cancellation();
+      task.cancel_requests_ += static_cast<int>(times - 1);
+      if (!ask_again(*task.waiting_on_, times, passed)) task.cancel_again({});
+    }
+    for_each_passed(*task.waiting_on_, passed, [&](auto& waited) {
+      if (--waited.second.waited_for_by == 0) next.push_back(waited.first);
+    });
+  }
+}
+
+// True if it will be told.
+bool Cancellation::ask_again(FutureBase& future, std::uint64_t times, PassedTasks& passed) {
+  if (future.done()) return future.cancel({});
+  if (future.is_gather()) {
+    auto& gather = static_cast<GatherBase&>(future);
+    bool any = false;
+    for (const FutureRef& child : gather.children_) any |= ask_again(child.base(), times, passed);
+    if (any) gather.cancel_requested_ = true;
+    return any;
+  }
+  if (!future.is_task()) return future.cancel({});
+  auto& task = static_cast<TaskBase&>(future);
+  const auto found = passed.find(&task);
+  if (found != passed.end()) {
+    found->second.asked_again += times;
+  } else {
+    task.cancel({});
+    task.cancel_requests_ += static_cast<int>(times - 1);
+  }
+  return true;
 }
 
 }  // namespace fiber::asyncio::detail

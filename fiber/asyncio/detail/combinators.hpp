@@ -111,6 +111,9 @@ auto take_result(FutureBase& child) {
     T& result = slot_of<T>(child).get();
     if constexpr (is_copyable<T>()) {
       if (child.refs() > 1) return T(result);
+    } else {
+      check_not_taken<T>(child);
+      child.taken = true;
     }
     return T(std::move(result));
   }
@@ -122,6 +125,11 @@ template <class T>
 Outcome<T> take_outcome(FutureBase& child) {
   if (child.cancelled()) return Outcome<T>(child.new_cancelled_error());
   if (child.peek_exception()) return Outcome<T>(child.peek_exception());
+  try {
+    check_not_taken<T>(child);
+  } catch (const InvalidStateError&) {
+    return Outcome<T>(std::current_exception());
+  }
   return Outcome<T>(take_result<T>(child));
 }
 

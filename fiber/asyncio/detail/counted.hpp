@@ -36,6 +36,7 @@ class CountedObject {
     if (loop != nullptr) loop->release();
   }
   LoopObject& loop() const noexcept { return loop_; }
+  bool has_handles() const noexcept { return handles_ != 0; }
 
  protected:
   explicit CountedObject(LoopObject& loop) noexcept : loop_(loop) {}

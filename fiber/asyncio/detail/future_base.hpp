@@ -117,6 +117,7 @@ class FIBER_API FutureBase {
   virtual const char* class_name() const noexcept { return "Future"; }
 
   bool marked = false;  // for algorithms over lists of futures: seen already
+  bool taken = false;   // the result was moved out; see check_not_taken
 
  protected:
   bool is_gather_ = false;

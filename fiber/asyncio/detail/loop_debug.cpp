@@ -191,8 +191,7 @@ bool LoopObject::can_ever_wake() const noexcept {
 }
 
 void LoopObject::report_deadlock() {
-  if (deadlock_reported_ || task_count == 0) return;
-  if (!raise_deadlock && has_other_threads()) return;
+  if (!raise_deadlock && (deadlock_reported_ || task_count == 0 || has_other_threads())) return;
   deadlock_reported_ = true;
   constexpr std::size_t kMost = 20;
   std::string text =

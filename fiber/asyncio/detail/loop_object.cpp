@@ -289,7 +289,8 @@ void LoopObject::watch(Watch& watch, int fd) {
   selector_->watch(watch, fd);
 }
 
-void LoopObject::unwatch(Watch& watch) noexcept { selector_->unwatch(watch); }
+void LoopObject::refuse_watched(int fd) { selector_->refuse_watched(fd); }
+bool LoopObject::unwatch(Watch& watch) noexcept { return selector_->unwatch(watch); }
 void LoopObject::forget(Watch& watch) noexcept { selector_->forget(watch); }
 void LoopObject::read_again(Watch& watch) { selector_->again(watch); }
 

@@ -254,7 +254,8 @@ class FIBER_API LoopObject {
   bool remove_writer(int fd);
   // See Selector. The descriptor must not block.
   void watch(Watch& watch, int fd);
-  void unwatch(Watch& watch) noexcept;
+  void refuse_watched(int fd);
+  bool unwatch(Watch& watch) noexcept;
   void forget(Watch& watch) noexcept;
   void read_again(Watch& watch);
   int wait(DescriptorWait& wait);

@@ -22,8 +22,7 @@ std::string Origin::traceback() const {
 }
 
 const std::string& Origin::place() const {
-  for (std::size_t i = 0; i < frames_.size() && place_.empty(); ++i)
-    place_ = user_place(frames_[i]);
+  if (place_.empty()) place_ = user_place(frames_);
   if (place_.empty()) place_.push_back('?');
   return place_;
 }

@@ -36,7 +36,7 @@ class Forking {
   static void before() { mutex_.lock(); }
   static void after() { mutex_.unlock(); }
   static void in_child() {
-    for (Selector* at = first_; at != nullptr; at = at->next_live_) at->renew();
+    for (Selector* at = first_; at != nullptr; at = at->next_live_) at->forked();
     mutex_.unlock();
     if (core::tls_thread_state == nullptr || core::tls_thread_state->asyncio == nullptr) return;
     AsyncioThread& thread = asyncio_thread();
@@ -47,6 +47,19 @@ class Forking {
   static inline std::mutex mutex_;
   static inline Selector* first_ = nullptr;
 };
+
+namespace {
+
+// Urgent data is asked for because a short read does not tell that all was read where it lies.
+constexpr std::uint32_t kWatchEvents =
+    std::uint32_t{EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI} | std::uint32_t{EPOLLET};
+
+// What the events of a registration carry.
+std::uint64_t key_of(int fd, std::uint32_t generation) noexcept {
+  return std::uint64_t{generation} << 32U | static_cast<std::uint32_t>(fd);
+}
+
+}  // namespace
 
 Selector::Selector() {
   epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
@@ -68,21 +81,55 @@ void Selector::watch_own() noexcept {
     if (fd < 0) continue;
     epoll_event event{};
     event.events = EPOLLIN | EPOLLET;
-    event.data.fd = fd;
+    event.data.u64 = key_of(fd, 0);
     ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
   }
+  if (outer_ < 0) return;
+  epoll_event event{};
+  event.events = EPOLLIN;
+  ::epoll_ctl(outer_, EPOLL_CTL_ADD, epoll_, &event);
 }
 
-void Selector::renew() noexcept {
-  const auto replace = [](int fd, int by) {
-    if (by < 0) return;
-    ::dup3(by, fd, O_CLOEXEC);
-    ::close(by);
-  };
-  replace(epoll_, ::epoll_create1(0));
-  replace(wake_, ::eventfd(0, EFD_NONBLOCK));
-  if (timer_ >= 0) replace(timer_, ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK));
+namespace {
+
+// Another file under the same number; false if there is none, and all is as it was.
+bool replace(int fd, int by) noexcept {
+  if (by < 0) return false;
+  const bool replaced = ::dup3(by, fd, O_CLOEXEC) >= 0;
+  ::close(by);
+  return replaced;
+}
+
+}  // namespace
+
+void Selector::forked() noexcept {
+  forked_ = true;
+  replace(epoll_, ::epoll_create1(EPOLL_CLOEXEC));
+  replace(wake_, ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (timer_ >= 0) replace(timer_, ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (outer_ >= 0) replace(outer_, ::epoll_create1(EPOLL_CLOEXEC));
   watch_own();
+}
+
+// An epoll without the registrations that are nobody's any more: they belong to files whose numbers
+// stand for others now, so that no call can name them. Without a descriptor for it all stays as it
+// is until the next event of one of them.
+void Selector::renew() noexcept {
+  if (!replace(epoll_, ::epoll_create1(EPOLL_CLOEXEC))) return;
+  watch_own();
+  for (std::size_t i = 0; i < interests_.size(); ++i) {
+    Interest& its = interests_[i];
+    const int fd = static_cast<int>(i);
+    its.registered = false;
+    if (its.watch != nullptr) {
+      control(EPOLL_CTL_ADD, fd, its, kWatchEvents);
+    } else if (its.events != 0 && control(EPOLL_CTL_ADD, fd, its, its.events) == 0) {
+      its.registered = true;
+    } else if (its.events != 0) {
+      its.events = 0;
+      --watched_;
+    }
+  }
 }
 
 Selector::~Selector() {
@@ -95,6 +142,7 @@ Selector::~Selector() {
   ::close(epoll_);
   ::close(wake_);
   if (timer_ >= 0) ::close(timer_);
+  if (outer_ >= 0) ::close(outer_);
 }
 
 void Selector::drop(HandleObject*& handle) noexcept {
@@ -104,8 +152,25 @@ void Selector::drop(HandleObject*& handle) noexcept {
   handle = nullptr;
 }
 
+// Returns 0 or an errno.
+int Selector::control(int operation, int fd, Interest& interest, std::uint32_t events) noexcept {
+  if (operation == EPOLL_CTL_ADD && ++last_generation_ == 0) ++last_generation_;
+  const std::uint32_t generation =
+      operation == EPOLL_CTL_ADD ? last_generation_ : interest.generation;
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = key_of(fd, generation);
+  const int result = ::epoll_ctl(epoll_, operation, fd, &event);
+  const int error = result == 0 ? 0 : errno;
+  if (operation == EPOLL_CTL_DEL)
+    interest.generation = 0;
+  else if (error == 0)
+    interest.generation = generation;
+  return error;
+}
+
 // Makes epoll report what is wanted now; returns 0 or an errno, and then reports nothing.
-int Selector::arm(int fd, Interest& interest) noexcept {
+int Selector::arm(int fd, Interest& interest, Ask ask) noexcept {
   if (interest.watch != nullptr) return 0;
   std::uint32_t wanted =
       (interest.reader != nullptr ? EPOLLIN : 0U) | (interest.writer != nullptr ? EPOLLOUT : 0U);
@@ -115,33 +180,29 @@ int Selector::arm(int fd, Interest& interest) noexcept {
     for (const DescriptorWait* at = interest.waits; at != nullptr; at = at->next)
       wanted |= at->events;
   }
-  if (wanted == interest.events) return 0;
+  if (wanted == interest.events && ask == Ask::if_changed) return 0;
   const int operation =
       wanted == 0 ? EPOLL_CTL_DEL : (interest.registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD);
   if (interest.events == 0) ++watched_;
   if (wanted == 0) --watched_;
   interest.events = wanted;
   interest.registered = wanted != 0;
-  epoll_event event{};
-  event.events = wanted;
-  event.data.fd = fd;
-  if (::epoll_ctl(epoll_, operation, fd, &event) == 0) return 0;
+  int error = control(operation, fd, interest, wanted);
   // A descriptor that was closed, and perhaps opened anew, without our being told.
   if (operation == EPOLL_CTL_DEL) return 0;
-  if (operation == EPOLL_CTL_MOD && errno == ENOENT &&
-      ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0)
-    return 0;
-  if (operation == EPOLL_CTL_ADD && errno == EEXIST &&
-      ::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) == 0)
-    return 0;
+  if (operation == EPOLL_CTL_MOD && error == ENOENT)
+    error = control(EPOLL_CTL_ADD, fd, interest, wanted);
+  else if (operation == EPOLL_CTL_ADD && error == EEXIST)
+    error = control(EPOLL_CTL_MOD, fd, interest, wanted);
+  if (error == 0) return 0;
   --watched_;
   interest.events = 0;
   interest.registered = false;
-  return errno;
+  return error;
 }
 
-void Selector::update(int fd, Interest& interest) {
-  const int error = arm(fd, interest);
+void Selector::update(int fd, Interest& interest, Ask ask) {
+  const int error = arm(fd, interest, ask);
   if (error == 0) return;
   drop(interest.reader);
   drop(interest.writer);
@@ -155,9 +216,25 @@ Selector::Interest& Selector::interest(int fd) {
   return interests_[static_cast<std::size_t>(fd)];
 }
 
-void Selector::refuse_watched(int fd) const {
-  if (interests_[static_cast<std::size_t>(fd)].watch != nullptr)
+// The table is as long as the largest number: it does not grow for one that stands for nothing.
+Selector::Interest& Selector::open_interest(int fd) {
+  if (static_cast<std::size_t>(fd) >= interests_.size() && ::fcntl(fd, F_GETFD) < 0)
+    raise_os_error(errno, "cannot watch descriptor " + std::to_string(fd));
+  return interest(fd);
+}
+
+void Selector::refuse_watched(int fd) {
+  if (fd < 0 || static_cast<std::size_t>(fd) >= interests_.size()) return;
+  Interest& its = interests_[static_cast<std::size_t>(fd)];
+  if (its.watch == nullptr) return;
+  if (control(EPOLL_CTL_MOD, fd, its, kWatchEvents) != ENOENT)
     throw RuntimeError("File descriptor " + std::to_string(fd) + " is used by a transport");
+  Watch& stale = *its.watch;
+  its.watch = nullptr;
+  --watched_;
+  stale.fd_ = -1;
+  if (std::exchange(stale.again_, false)) std::erase(again_, &stale);
+  stale.lost_descriptor();
 }
 
 void Selector::add(int fd, bool writer, HandleObject* handle) {
@@ -168,12 +245,18 @@ void Selector::add(int fd, bool writer, HandleObject* handle) {
     }
   } unused{handle};
   if (fd < 0) throw ValueError("Invalid file descriptor: " + std::to_string(fd));
-  Interest& its = interest(fd);
+  Interest& its = open_interest(fd);
   refuse_watched(fd);
+  // Of another file that had this number before.
+  if (its.registered && its.waits == nullptr &&
+      control(EPOLL_CTL_MOD, fd, its, its.events) == ENOENT) {
+    drop(its.reader);
+    drop(its.writer);
+  }
   HandleObject*& slot = writer ? its.writer : its.reader;
   drop(slot);
   slot = std::exchange(unused.handle, nullptr);
-  update(fd, its);
+  update(fd, its, Ask::always);
 }
 
 bool Selector::remove(int fd, bool writer) {
@@ -183,31 +266,27 @@ bool Selector::remove(int fd, bool writer) {
   HandleObject*& slot = writer ? its.writer : its.reader;
   if (slot == nullptr) return false;
   drop(slot);
-  update(fd, its);
+  update(fd, its, Ask::if_changed);
   return true;
 }
 
 // --- watches ------------------------------------------------------------------------------------
 
 void Selector::watch(Watch& watch, int fd) {
-  Interest& its = interest(fd);
+  Interest& its = open_interest(fd);
   refuse_watched(fd);
   // Handles of a descriptor that was closed without our being told.
   drop(its.reader);
   drop(its.writer);
   if (its.events != 0) --watched_;
   its.events = 0;
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-  event.data.fd = fd;
-  if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0 &&
-      (!std::exchange(its.registered, false) || errno != EEXIST ||
-       ::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) != 0)) {
-    const int error = errno;
+  its.registered = false;
+  int error = control(EPOLL_CTL_ADD, fd, its, kWatchEvents);
+  if (error == EEXIST) error = control(EPOLL_CTL_MOD, fd, its, kWatchEvents);
+  if (error != 0) {
     wake_waits(its, 0, error);
     raise_os_error(error, "cannot watch descriptor " + std::to_string(fd));
   }
-  its.registered = false;
   ++watched_;
   its.watch = &watch;
   watch.fd_ = fd;
@@ -217,9 +296,9 @@ void Selector::watch(Watch& watch, int fd) {
   watches_ = &watch;
 }
 
-void Selector::unwatch(Watch& watch) noexcept {
+bool Selector::unwatch(Watch& watch) noexcept {
   const int fd = watch.fd_;
-  if (fd < 0) return;
+  if (fd < 0) return false;
   watch.fd_ = -1;
   Interest& its = interests_[static_cast<std::size_t>(fd)];
   its.watch = nullptr;
@@ -229,10 +308,10 @@ void Selector::unwatch(Watch& watch) noexcept {
     std::erase(again_, &watch);
   }
   // Closing would do it, unless the descriptor was duplicated, in a child process for example.
-  epoll_event unused{};
-  ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, &unused);
-  if (its.waits == nullptr) return;
-  if (const int error = arm(fd, its)) wake_waits(its, 0, error);
+  const bool still_its = control(EPOLL_CTL_DEL, fd, its, 0) == 0 || forked_;
+  if (its.waits != nullptr)
+    if (const int error = arm(fd, its)) wake_waits(its, 0, error);
+  return still_its;
 }
 
 void Selector::forget(Watch& watch) noexcept {
@@ -252,9 +331,9 @@ void Selector::detach_all() noexcept {
   while (watches_ != nullptr) {
     Watch& watch = *watches_;
     const int fd = watch.fd_;
-    unwatch(watch);
+    const bool still_its = unwatch(watch);
     forget(watch);
-    watch.detached(fd);
+    watch.detached(still_its ? fd : -1);
   }
 }
 
@@ -262,6 +341,8 @@ void Selector::detach_all() noexcept {
 
 int Selector::wait(DescriptorWait& wait) {
   if (wait.fd < 0) return EBADF;
+  if (static_cast<std::size_t>(wait.fd) >= interests_.size() && ::fcntl(wait.fd, F_GETFD) < 0)
+    return errno;
   Interest& its = interest(wait.fd);
   wait.ready = 0;
   wait.error = 0;
@@ -338,16 +419,22 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
   }
   const int count = ::epoll_wait(epoll_, events_.data(), static_cast<int>(events_.size()),
                                  static_cast<int>(wait));
+  bool stale = false;
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events_[static_cast<std::size_t>(i)];
-    const int fd = event.data.fd;
+    const int fd = static_cast<int>(event.data.u64 & 0xffffffffU);
     const std::uint32_t ready = event.events;
     Interest& its = interests_[static_cast<std::size_t>(fd)];
+    if (static_cast<std::uint32_t>(event.data.u64 >> 32U) != its.generation) [[unlikely]] {
+      stale = true;
+      continue;
+    }
     if (its.watch != nullptr) {
       const bool hangup = (ready & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
       its.watch->ready({.readable = (ready & EPOLLIN) != 0 || hangup,
                         .writable = (ready & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0,
-                        .hangup = hangup});
+                        .hangup = hangup,
+                        .urgent = (ready & EPOLLPRI) != 0});
       if (its.waits != nullptr) wake_waits(its, ready, 0);
       continue;
     }
@@ -371,6 +458,7 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
     wake_waits(its, ready, 0);
     if (const int error = arm(fd, its)) wake_waits(its, 0, error);
   }
+  if (stale) [[unlikely]] renew();
 }
 
 void Selector::wake() noexcept {
@@ -380,8 +468,16 @@ void Selector::wake() noexcept {
 
 void Selector::add_timer() {
   if (timer_ >= 0) return;
-  timer_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-  if (timer_ < 0) raise_os_error(errno, "timerfd_create");
+  const int outer = ::epoll_create1(EPOLL_CLOEXEC);
+  if (outer < 0) raise_os_error(errno, "epoll_create1");
+  const int timer = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  if (timer < 0) {
+    const int error = errno;
+    ::close(outer);
+    raise_os_error(error, "timerfd_create");
+  }
+  outer_ = outer;
+  timer_ = timer;
   interest(timer_);
   watch_own();
   ++watched_;

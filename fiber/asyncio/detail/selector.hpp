@@ -3,6 +3,11 @@
 //  - a Watch, made once, edge-triggered: see watch.hpp;
 //  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed without
 //    our being told between two of them. They go together with either of the others.
+//
+// A number may come to stand for another file without our being told. The kernel, which knows files,
+// is asked whenever something is added; and each registration has a generation, which its events
+// carry: one that was left behind by its number, kept alive by a duplicate of it, is found out by
+// its first event, and cannot be removed but with all others (see renew).
 #pragma once
 
 #include <fiber/asyncio/detail/descriptor_wait.hpp>
@@ -25,15 +30,21 @@ class Selector {
   ~Selector();
 
   // Level-triggered, as Python's: ready again in each iteration until the cause is gone. Replaces
-  // and cancels an earlier handle for the same event. Throws ValueError, OSError.
+  // and cancels an earlier handle for the same event; both of a file that had this number before.
+  // Throws ValueError, OSError, RuntimeError for a descriptor that is watched.
   void add(int fd, bool writer, HandleObject* handle);
   // Cancels the handle; false if there was none.
   bool remove(int fd, bool writer);
 
-  // The watch stays in the list that detach_all() goes through until it is forgotten. Throws OSError.
+  // The watch stays in the list that detach_all() goes through until it is forgotten. Throws OSError,
+  // RuntimeError for a descriptor that is watched.
   void watch(Watch& watch, int fd);
-  // Before the descriptor is closed. The watch is still told of the end of the loop.
-  void unwatch(Watch& watch) noexcept;
+  // Throws RuntimeError if the descriptor is watched. A watch whose file has lost its number to
+  // another one is told.
+  void refuse_watched(int fd);
+  // Before the descriptor is closed. The watch is still told of the end of the loop. False: the number
+  // stands for another file, or none, and must not be closed.
+  bool unwatch(Watch& watch) noexcept;
   void forget(Watch& watch) noexcept;
   // Reports it readable in the next select, which will not wait.
   void again(Watch& watch);
@@ -56,7 +67,8 @@ class Selector {
   bool empty() const noexcept { return watched_ == 0; }
   // Something is ready that the kernel need not be asked for.
   bool ready() const noexcept { return !again_.empty(); }
-  int fileno() const noexcept { return epoll_; }
+  // For who waits for all of it: the same descriptor as long as this lives, after add_timer().
+  int fileno() const noexcept { return outer_; }
 
   // Waits until `deadline` (-1: for ever, 0: not at all), in nanoseconds from now, and queues what
   // became ready: of each descriptor the reader first.
@@ -75,25 +87,32 @@ class Selector {
     HandleObject* reader = nullptr;
     HandleObject* writer = nullptr;
     std::uint32_t events = 0;    // what epoll reports of it at present
+    std::uint32_t generation = 0;  // of its registration
     bool registered = false;     // epoll knows it, though it may report nothing any more
     Watch* watch = nullptr;
     DescriptorWait* waits = nullptr;  // oldest first
   };
   Interest& interest(int fd);
-  void refuse_watched(int fd) const;
-  int arm(int fd, Interest& interest) noexcept;
+  Interest& open_interest(int fd);
+  int control(int operation, int fd, Interest& interest, std::uint32_t events) noexcept;
+  enum class Ask : bool { if_changed, always };
+  int arm(int fd, Interest& interest, Ask ask = Ask::if_changed) noexcept;
   static void unlist(Interest& interest, DescriptorWait& wait) noexcept;
   static void wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept;
-  void update(int fd, Interest& interest);
+  void update(int fd, Interest& interest, Ask ask);
   static void drop(HandleObject*& handle) noexcept;
   void watch_own() noexcept;
+  void forked() noexcept;
   void renew() noexcept;
 
   int epoll_ = -1;
+  int outer_ = -1;  // readable when epoll_ is, which may be replaced
   int wake_ = -1;
   int timer_ = -1;
   std::int64_t timer_set_ = std::numeric_limits<std::int64_t>::max();
   std::size_t watched_ = 0;
+  std::uint32_t last_generation_ = 0;
+  bool forked_ = false;  // in a child process, which has none of the registrations
   std::vector<Interest> interests_;
   std::vector<Watch*> again_;
   std::vector<Watch*> again_now_;

@@ -28,6 +28,10 @@ class FIBER_API ServerObject : public CountedObject<ServerObject> {
                int backlog, std::size_t limit);
 
   void start_serving();
+  // For a single socket that was made without a descriptor: puts in the caller's, and returns it,
+  // open, to a caller for whom it could not be served.
+  void take_over(int fd) noexcept { sockets_.front().fd = UniqueFd(fd); }
+  void give_back() noexcept;
   void serve_forever();
   void close();
   void wait_closed();

@@ -53,6 +53,15 @@ void ReaderObject::fed_directly(std::size_t count) {
   wake();
 }
 
+void ReaderObject::writer_ended() noexcept {
+  writer_ended_ = true;
+  if (!has_handles()) no_handles();
+}
+
+void ReaderObject::no_handles() noexcept {
+  if (writer_ended_ && source_ != nullptr) source_->nobody_reads();
+}
+
 void ReaderObject::put_back(std::string_view data) {
   if (data.empty()) return;
   buffer_.prepend(data);
@@ -102,12 +111,18 @@ void ReaderObject::resume_source() {
 std::string ReaderObject::read(std::ptrdiff_t n) {
   check_exception();
   if (n >= 0) return read_some(static_cast<std::size_t>(n));
-  std::string all;
-  for (;;) {
-    const std::string block = read_some(limit_);
-    if (block.empty()) return all;
-    all += block;
-  }
+  wait_for_end();
+  return take_all();
+}
+
+void ReaderObject::wait_for_end() {
+  for (check_exception(); !eof_; check_exception()) wait_for_data("read");
+}
+
+std::string ReaderObject::take_all() {
+  std::string all = buffer_.take(buffer_.size());
+  resume_source();
+  return all;
 }
 
 std::string ReaderObject::read_some(std::size_t n) {

@@ -3,7 +3,8 @@
 // Invariants
 //  1. At most one task waits, `waiter_`. Data that comes while it waits in read() and nothing is
 //     buffered goes into its hands at once; all else goes through `buffer_`.
-//  2. Bytes given to a task that is then cancelled return to the front of the buffer.
+//  2. Bytes given to a task that is then cancelled return to the front of the buffer; what is to be
+//     read up to the end stays in it until the end has come. So nothing is lost with a task.
 #pragma once
 
 #include <fiber/asyncio/detail/byte_buffer.hpp>
@@ -23,6 +24,8 @@ class ReadSource {
  public:
   virtual void pause_reading() = 0;
   virtual void resume_reading() = 0;
+  // Nobody can ask for what is still to come.
+  virtual void nobody_reads() noexcept = 0;
 
  protected:
   ~ReadSource() = default;
@@ -38,6 +41,9 @@ class FIBER_API ReaderObject : public CountedObject<ReaderObject> {
   std::string readline();
   std::string readexactly(std::ptrdiff_t n);
   std::string readuntil(std::span<const std::string> separators);
+  // Waits for the end, as read(-1) does. What came is still to be read.
+  void wait_for_end();
+  std::string take_all();
 
   bool at_eof() const noexcept { return eof_ && buffer_.empty(); }
   const std::exception_ptr& exception() const noexcept { return exception_; }
@@ -56,6 +62,9 @@ class FIBER_API ReaderObject : public CountedObject<ReaderObject> {
   }
   // So many bytes were written there.
   void fed_directly(std::size_t count);
+  // What writes to it has ended, though others may have inherited its end of the pipe. From now on
+  // it is closed when nobody refers to it.
+  void writer_ended() noexcept;
 
  private:
   struct ReadWaiter : Waiter {
@@ -69,6 +78,7 @@ class FIBER_API ReaderObject : public CountedObject<ReaderObject> {
 
   friend CountedObject;
   ~ReaderObject() = default;
+  void no_handles() noexcept;
   void check_exception() const {
     if (exception_) std::rethrow_exception(exception_);
   }
@@ -87,6 +97,7 @@ class FIBER_API ReaderObject : public CountedObject<ReaderObject> {
 
   bool eof_ = false;
   bool paused_ = false;
+  bool writer_ended_ = false;
   std::size_t limit_;
   ByteBuffer buffer_;
   ReadWaiter* waiter_ = nullptr;

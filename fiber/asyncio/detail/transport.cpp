@@ -9,6 +9,8 @@
 #include <csignal>
 #include <ctime>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,6 +47,19 @@ class WithoutSigpipe {
 };
 
 bool would_block(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK; }
+
+// Of whose bytes a read returns all that there are and room is for, up to urgent data. Of others it
+// may be one packet, the bytes of one sender, those before a descriptor that is passed along, or one
+// record of a layer above TCP.
+bool is_byte_stream(int fd) noexcept {
+  int protocol = 0;
+  socklen_t size = sizeof protocol;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) != 0 || protocol != IPPROTO_TCP)
+    return false;
+  char layer[16] = "";
+  size = sizeof layer;
+  return ::getsockopt(fd, IPPROTO_TCP, TCP_ULP, layer, &size) == 0 && size == 0;
+}
 
 }  // namespace
 
@@ -88,9 +103,10 @@ void TransportObject::post(Step& step) {
 
 // --- beginning and end --------------------------------------------------------------------------
 
-void TransportObject::open(UniqueFd fd) {
+void TransportObject::open(UniqueFd&& fd) {
   loop_.watch(*this, fd.get());
-  fd.release();
+  byte_stream_ = kind_ == Kind::socket && is_byte_stream(fd.get());
+  static_cast<void>(fd.release());
   attached_ = true;
   retain();
 }
@@ -138,26 +154,26 @@ void TransportObject::discard() noexcept {
   if (fd < 0) return;
   closing_ = lost_ = true;
   refused_ = 1;
-  loop_.unwatch(*this);
-  ::close(fd);
+  if (loop_.unwatch(*this)) ::close(fd);
   release();
 }
 
 void TransportObject::detached(int fd) noexcept {
   attached_ = false;
-  closing_ = lost_ = true;
+  closing_ = true;
+  const bool open = !std::exchange(lost_, true);
   refused_ = 1;
   if (reader_ != nullptr) reader_->set_source(nullptr);
   if (server != nullptr) server->detach(*this);
   std::uint32_t given_up = 0;
   for (Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_})
     given_up += std::exchange(step->queued, false) ? 1 : 0;
-  if (fd >= 0) {
-    ::close(fd);
-    ++given_up;
-  }
+  if (fd >= 0) ::close(fd);
+  if (open) ++given_up;
   release(given_up);
 }
+
+void TransportObject::lost_descriptor() noexcept { force_close(os_error(EBADF)); }
 
 void TransportObject::close() {
   if (closing_) return;
@@ -190,8 +206,7 @@ void TransportObject::connection_lost() {
   close_waiters_.wake_all(error_);
   if (write_paused_) drain_waiters_.wake_all(error_);
   const int fd = descriptor();
-  loop_.unwatch(*this);
-  ::close(fd);
+  if (loop_.unwatch(*this)) ::close(fd);
   if (server != nullptr) server->detach(*this);
   release();
 }
@@ -209,6 +224,7 @@ void TransportObject::wait_closed() {
 
 void TransportObject::ready(Readiness readiness) {
   if (readiness.hangup) hangup_ = true;
+  if (readiness.urgent) urgent_ = true;
   if (readiness.readable) {
     readable_ = true;
     if (reading()) post(read_step_);
@@ -240,8 +256,9 @@ void TransportObject::read_step() {
   const std::ptrdiff_t count = receive(to, size);
   if (count > 0) {
     const auto got = static_cast<std::size_t>(count);
-    // Less than there was room for: all there was. A new edge comes with what comes now.
-    readable_ = got == size || hangup_;
+    // Less than there was room for: all there was, in a stream of bytes. A new edge comes with what
+    // comes now.
+    readable_ = got == size || hangup_ || urgent_ || !byte_stream_;
     if (directly)
       reader_->fed_directly(got);
     else
@@ -254,7 +271,7 @@ void TransportObject::read_step() {
     else
       reader_->feed_eof();
   } else if (would_block(errno)) {
-    readable_ = hangup_ = false;
+    readable_ = hangup_ = urgent_ = false;
   } else if (errno == EINTR) {
     loop_.read_again(*this);
   } else {

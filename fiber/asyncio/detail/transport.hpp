@@ -34,8 +34,8 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   // `reader`: who gets what is read, null for a write_pipe.
   TransportObject(LoopObject& loop, Kind kind, ReaderObject* reader);
 
-  // Takes over the descriptor, which must not block. Throws OSError.
-  void open(UniqueFd fd);
+  // Takes over the descriptor, which must not block, unless it throws OSError or RuntimeError.
+  void open(UniqueFd&& fd);
   // Suspends until a connect() that is in progress has ended. Throws OSError.
   void wait_connected();
   // What follows in the iteration after the connection was made. Begins to read.
@@ -87,8 +87,10 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
 
   void ready(Readiness readiness) override;
   void detached(int fd) noexcept override;
+  void lost_descriptor() noexcept override;
   void pause_reading() override { paused_ = true; }
   void resume_reading() override;
+  void nobody_reads() noexcept override { close(); }
 
   bool reading() const noexcept { return begun_ && !paused_ && !closing_ && !read_ended_; }
   void post(Step& step);
@@ -110,6 +112,8 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   bool read_ended_ = false;   // the other side has sent its last byte
   bool readable_ = false;     // as far as is known, reading would not block
   bool hangup_ = false;       // the end, or an error, is among what can be read
+  bool urgent_ = false;       // reads stop short of a byte that lies there
+  bool byte_stream_ = false;  // of TCP: reads stop short of nothing else
   bool closing_ = false;
   bool eof_ = false;          // write_eof() was called
   bool lost_ = false;
