@@ -77,8 +77,6 @@ void HeadReader::field(std::string_view line) {
   if (value.find_first_of(ends) != value.npos)
     refuse("A header value with a line end or a NUL in it");
   const std::string_view name = line.substr(0, colon);
-  if (rules_ == Rules::aiohttp && name.find_first_of(" \t") != name.npos)
-    refuse("A header name with a space in it");
   name_ = trim(name);
   if (name_.empty()) refuse("A header line without a name");
   value_ = value;
@@ -98,10 +96,14 @@ void HeadReader::check_lengths() const {
       (rules_ == Rules::aiohttp && lengths.size() > 1) ||
       (lengths.size() == 1 && lengths.front().find(',') != std::string::npos))
     throw Failure{Failure::Kind::bad_header, "Content-Length contained multiple unmatching values"};
-  if (rules_ == Rules::aiohttp && !lengths.empty() &&
-      (lengths.front().empty() ||
-       lengths.front().find_first_not_of("0123456789") != std::string::npos))
-    refuse("Invalid character in Content-Length");
+  if (rules_ == Rules::aiohttp && !lengths.empty()) {
+    const std::string& length = lengths.front();
+    if (length.empty() || length.size() > 18 ||
+        length.find_first_not_of("0123456789") != std::string::npos)
+      refuse("Invalid Content-Length");
+    if (head_.headers.contains("Transfer-Encoding"))
+      refuse("Content-Length can't be present with Transfer-Encoding");
+  }
   for (const std::string& coding : head_.headers.getall("Transfer-Encoding"))
     if (!equal_ignoring_case(coding, "chunked") && !equal_ignoring_case(coding, "identity"))
       refuse("A Transfer-Encoding that nobody asked for: '" + coding + "'");

@@ -247,6 +247,9 @@ void Transfer::header_line(std::string_view line) {
   changed();
 }
 
+// A protocol that was not asked for, or that nobody here speaks: what follows is no body.
+bool Transfer::is_switched() const noexcept { return has_head_ && head().status == 101; }
+
 bool Transfer::body_bytes(std::string_view bytes) {
   touch();
   if (available() >= limit_ || !is_decoded()) {
@@ -332,6 +335,7 @@ std::string Transfer::take(std::size_t n) {
 void Transfer::finish(CURLcode code) {
   if (done_ || over_) return;
   over_ = true;
+  if (is_switched()) code = CURLE_OK;
   result_ = code;
   if (is_redirected() && !failure_ && !error_) return;
   if (code == CURLE_OK && !has_head_ && !failure_ && !error_)
@@ -428,6 +432,7 @@ Failure Transfer::failure_of_curl() const {
     case CURLE_SSL_ENGINE_INITFAILED:
     case CURLE_SSL_INVALIDCERTSTATUS:
     case CURLE_PEER_FAILED_VERIFICATION: return failed(Kind::tls);
+    case CURLE_BAD_FUNCTION_ARGUMENT:  // a first header line that continues another
     case CURLE_UNSUPPORTED_PROTOCOL:
       return failed(connected_ ? Kind::bad_response : Kind::invalid_schema);
     case CURLE_WEIRD_SERVER_REPLY: return failed(has_head_ ? Kind::payload : Kind::bad_response);
@@ -451,7 +456,8 @@ bool Transfer::guarded(Step step) noexcept {
 
 std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count, void* pointer) {
   auto& self = *static_cast<Transfer*>(pointer);
-  return self.guarded([&] { self.header_line({data, size * count}); }) ? size * count : 0;
+  const bool fine = self.guarded([&] { self.header_line({data, size * count}); });
+  return fine && !self.is_switched() ? size * count : 0;
 }
 
 std::size_t Transfer::on_write(char* data, std::size_t size, std::size_t count, void* pointer) {

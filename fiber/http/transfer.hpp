@@ -136,6 +136,7 @@ class Transfer {
   void end();
   [[noreturn]] void refuse_more() const;
   bool may_send();
+  bool is_switched() const noexcept;
   Failure failure_of_curl() const;
   void changed() const {
     if (on_change) on_change();
