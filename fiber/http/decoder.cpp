@@ -48,12 +48,13 @@ class Zlib : public Decoder {
 
   bool decode(std::string_view& in, std::string& out, std::size_t room) override {
     while (room > 0) {
-      if (ignoring_) in = {};
-      if (ended_ && in.empty()) return false;
       if (ended_ || !open_) {
         if (in.empty()) return false;
         begin(in.front());
-        if (ignoring_) continue;
+      }
+      if (ignoring_) {
+        in = {};
+        return false;
       }
       const std::size_t before = in.size();
       int code = Z_OK;

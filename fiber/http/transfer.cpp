@@ -435,6 +435,10 @@ Failure Transfer::failure_of_curl() const {
     case CURLE_BAD_FUNCTION_ARGUMENT:  // a first header line that continues another
     case CURLE_UNSUPPORTED_PROTOCOL:
       return failed(connected_ ? Kind::bad_response : Kind::invalid_schema);
+    case CURLE_RECV_ERROR:
+      // curl has a limit of its own for all heads together, in some versions.
+      if (text.starts_with("Too large response headers")) return failed(Kind::bad_response);
+      return failed(has_head_ ? Kind::payload : Kind::disconnected);
     case CURLE_WEIRD_SERVER_REPLY: return failed(has_head_ ? Kind::payload : Kind::bad_response);
     default: return failed(has_head_ ? Kind::payload : Kind::disconnected);
   }
