@@ -22,6 +22,7 @@ Engine::~Engine() {
   multi_.reset();  // closes what is open, through on_socket and on_close
   while (!watched_.empty()) watch(nullptr, watched_.begin()->first, CURL_POLL_REMOVE);
   arm(-1);
+  if (redirect_timer_) std::exchange(redirect_timer_, {}).cancel();
 }
 
 void Engine::add(http::Transfer& transfer) {
@@ -114,20 +115,30 @@ void Engine::act(curl_socket_t socket, int events) {
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
     transfer->finish(result);
   }
-  follow_redirects();
+  follow_redirects(false);
 }
 
-void Engine::follow_redirects() {
-  while (!redirected_.empty()) {
-    http::Transfer& transfer = *redirected_.back();
-    remove(transfer);
-    if (!transfer.is_redirected() || !transfer.next_hop()) continue;
+void Engine::follow_redirects(bool at_once) {
+  const auto pending = std::exchange(redirected_, {});
+  for (http::Transfer* transfer : pending) {
+    if (!transfers_.contains(transfer) || !transfer->is_redirected()) continue;
+    if (!at_once && !transfer->hop_is_over()) {
+      redirected_.push_back(transfer);
+      continue;
+    }
+    remove(*transfer);
+    if (!transfer->next_hop()) continue;
     try {
-      add(transfer);
+      add(*transfer);
     } catch (...) {
-      transfer.fail(std::current_exception());
+      transfer->fail(std::current_exception());
     }
   }
+  if (!redirected_.empty() && !redirect_timer_)
+    redirect_timer_ = loop_.call_later(std::chrono::milliseconds(50), [this] {
+      redirect_timer_ = {};
+      follow_redirects(true);
+    });
 }
 
 }  // namespace fiber::aiohttp::detail

@@ -5,8 +5,8 @@
 //  1. What curl calls (on_socket, on_timer, on_close) only registers with the loop; it never calls
 //     the multi interface.
 //  2. After every action the messages are read: transfers learn there that they are done.
-//  3. A redirect is followed at once, after the action that has brought its head: what has not come
-//     of its body by then is not waited for, and its connection is closed, as aiohttp has it.
+//  3. The body of a redirect has 50 ms to arrive, and its connection is used again if it does. It is
+//     not waited for longer: the redirect is followed, and the connection closed.
 //  4. A descriptor leaves the loop before it is closed: its number may come back at once.
 #pragma once
 
@@ -48,13 +48,14 @@ class Engine {
   void watch(CURL* easy, curl_socket_t socket, int wanted);
   void arm(long milliseconds);
   void act(curl_socket_t socket, int events);
-  void follow_redirects();
+  void follow_redirects(bool at_once);
 
   asyncio::EventLoop loop_;
   std::unordered_map<curl_socket_t, Watched> watched_;
   std::unordered_set<http::Transfer*> transfers_;
   std::vector<http::Transfer*> redirected_;
   asyncio::TimerHandle timer_;
+  asyncio::TimerHandle redirect_timer_;
   http::Multi multi_;
 };
 

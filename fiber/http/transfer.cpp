@@ -1,6 +1,7 @@
 #include <fiber/http/transfer.hpp>
 
 #include <fiber/concurrent/executor.hpp>
+#include <fiber/http/proxy.hpp>
 #include <fiber/http/redirect.hpp>
 
 #include <algorithm>
@@ -36,15 +37,6 @@ void append(Slist& list, const std::string& line) {
   if (!longer) throw std::bad_alloc();
   static_cast<void>(list.release());
   list.reset(longer);
-}
-
-// The environment's exceptions from proxies, and this machine: a proxy elsewhere reaches another.
-std::string no_proxy() {
-  const char* value = std::getenv("no_proxy");
-  if (!value) value = std::getenv("NO_PROXY");
-  std::string hosts = value ? value : "";
-  if (hosts != "*") hosts += ",localhost,127.0.0.0/8,::1";
-  return hosts;
 }
 
 bool is_directory(const std::string& path) {
@@ -165,11 +157,11 @@ void Transfer::set_up_connection() {
     const double milliseconds = std::clamp(request_.connect_timeout->count() * 1e3, 1.0, 1e9);
     set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(milliseconds));
   }
-  if (!request_.trust_env) {
-    set(easy, CURLOPT_PROXY, "");
-  } else {
-    set(easy, CURLOPT_NOPROXY, no_proxy().c_str());
-  }
+  const std::string proxy =
+      request_.trust_env ? proxy_of_environment(request_.url, request_.rules) : "";
+  through_proxy_ = !proxy.empty();
+  set(easy, CURLOPT_PROXY, proxy.c_str());
+  set(easy, CURLOPT_NOPROXY, "");  // curl does not look for exceptions of its own
 
   set(easy, CURLOPT_SSL_VERIFYPEER, request_.verify.check() ? 1L : 0L);
   set(easy, CURLOPT_SSL_VERIFYHOST, request_.verify.check() ? 2L : 0L);
@@ -414,7 +406,7 @@ Failure Transfer::failure_of_curl() const {
   };
   switch (result_) {
     case CURLE_COULDNT_RESOLVE_HOST: return failed(Kind::resolve);
-    case CURLE_COULDNT_CONNECT: return failed(Kind::connect);
+    case CURLE_COULDNT_CONNECT: return failed(through_proxy_ ? Kind::proxy : Kind::connect);
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_PROXY: return failed(Kind::proxy);
     case CURLE_OPERATION_TIMEDOUT: return failed(Kind::connect_timeout);  // no other is set
@@ -438,6 +430,7 @@ Failure Transfer::failure_of_curl() const {
     case CURLE_RECV_ERROR:
       // curl has a limit of its own for all heads together, in some versions.
       if (text.starts_with("Too large response headers")) return failed(Kind::bad_response);
+      if (through_proxy_ && !connected_) return failed(Kind::proxy);
       return failed(has_head_ ? Kind::payload : Kind::disconnected);
     case CURLE_WEIRD_SERVER_REPLY: return failed(has_head_ ? Kind::payload : Kind::bad_response);
     default: return failed(has_head_ ? Kind::payload : Kind::disconnected);

@@ -177,6 +177,7 @@ class Transfer {
   CURLcode result_ = CURLE_OK;
   bool has_head_ = false;
   bool connected_ = false;
+  bool through_proxy_ = false;
   bool paused_ = false;
   bool more_ = false;  // the decoder has more, without further input
   bool cookies_wait_ = false;
