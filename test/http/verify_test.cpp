@@ -25,17 +25,24 @@ int load(const char* kind, const char* path) {
 
 }  // namespace
 
+// Which of them libcurl calls depends on its version and on OpenSSL's.
 extern "C" {
-__attribute__((visibility("default"))) int SSL_CTX_load_verify_file(void*, const char* path);
-__attribute__((visibility("default"))) int SSL_CTX_load_verify_dir(void*, const char* path);
-__attribute__((visibility("default"))) int SSL_CTX_load_verify_locations(void*, const char* file,
-                                                                         const char* directory);
-int SSL_CTX_load_verify_file(void*, const char* path) { return load("file ", path); }
-int SSL_CTX_load_verify_dir(void*, const char* path) { return load("directory ", path); }
-int SSL_CTX_load_verify_locations(void*, const char* file, const char* directory) {
-  load("file ", file);
-  return load("directory ", directory);
+#define FIBER_TEST_LOADER(name, ...)                                    \
+  __attribute__((visibility("default"))) int name(__VA_ARGS__) noexcept; \
+  int name(__VA_ARGS__) noexcept
+FIBER_TEST_LOADER(SSL_CTX_load_verify_file, void*, const char* path) { return load("file ", path); }
+FIBER_TEST_LOADER(SSL_CTX_load_verify_dir, void*, const char* path) {
+  return load("directory ", path);
 }
+FIBER_TEST_LOADER(X509_STORE_load_file, void*, const char* path) { return load("file ", path); }
+FIBER_TEST_LOADER(X509_STORE_load_path, void*, const char* path) { return load("directory ", path); }
+FIBER_TEST_LOADER(SSL_CTX_load_verify_locations, void*, const char* file, const char* directory) {
+  return load("file ", file) & load("directory ", directory);
+}
+FIBER_TEST_LOADER(X509_STORE_load_locations, void*, const char* file, const char* directory) {
+  return load("file ", file) & load("directory ", directory);
+}
+#undef FIBER_TEST_LOADER
 }
 
 TEST_CASE("a bundle that is named is trusted alone, whether it is a file or a directory") {
