@@ -8,7 +8,7 @@
 namespace fiber::aiohttp {
 namespace {
 
-constexpr std::size_t everything = http::Transfer::unlimited;
+constexpr std::size_t everything = http::unlimited;
 
 }  // namespace
 
@@ -38,7 +38,7 @@ ClientResponse::ClientResponse(std::shared_ptr<detail::Exchange> exchange)
   const http::Head& head = exchange_->transfer().head();
   status = head.status;
   reason = head.reason;
-  method = exchange_->transfer().request().method;
+  method = exchange_->method();
   url = head.url;
   headers = head.headers;
   content.exchange_ = exchange_;

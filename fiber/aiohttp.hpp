@@ -10,12 +10,14 @@
 // The transfers of a session run on the event loop of the task that uses it, beside everything
 // else that runs there, and suspend nothing but the tasks that wait for them. A task that is
 // cancelled while it waits for a response ends the transfer. A reader that is slow slows the
-// sender down: no more than read_bufsize bytes (and what one step of decompression makes) are kept.
+// sender down: no more than read_bufsize bytes, and 64 KiB that are still compressed, are kept.
 //
 // Threads: a session and its responses belong to one loop and to its thread.
 //
-// Left to libcurl: HTTPS, redirects (to http and https alone), decompression (gzip, deflate, br,
-// zstd), cookies. Proxies are used with trust_env alone, and never for addresses of this machine.
+// Left to libcurl: HTTPS, cookies, the syntax of HTTP. Redirects lead to http and https alone; to
+// another origin they take neither Authorization, Proxy-Authorization, Host nor Cookie along, nor
+// `auth` and `cookies`. Bodies are decompressed (gzip, deflate; br and zstd where the library was
+// built with them). Proxies are used with trust_env alone, and never for addresses of this machine.
 #pragma once
 
 #include <fiber/aiohttp/exceptions.hpp>
@@ -72,6 +74,9 @@ struct SessionOptions {
   ClientTimeout timeout = {};
   bool trust_env = false;                // proxies from the environment
   std::size_t read_bufsize = 64 * 1024;  // bytes of a body to keep for a slow reader
+  // How many bytes a body may have, after decompression; nothing for any number. Reading beyond
+  // that is ClientPayloadError. (Not in Python.)
+  std::optional<std::size_t> max_body_size = {};
 };
 
 // The keyword arguments of every request, in the order of Python's signature.
@@ -82,10 +87,11 @@ struct RequestOptions {
   CIMultiDict headers = {};  // beside and over the session's
   std::optional<BasicAuth> auth = {};
   std::optional<bool> allow_redirects = {};  // yes, except for head()
-  long max_redirects = 10;
+  long max_redirects = 10;                   // so many are too many; 0 for any number
   std::optional<bool> raise_for_status = {};
   std::optional<ClientTimeout> timeout = {};  // in place of the session's
   std::optional<Verify> ssl = {};
+  std::optional<std::size_t> max_body_size = {};  // in place of the session's
 };
 
 namespace detail {
@@ -123,7 +129,7 @@ class FIBER_API ClientResponse {
 
   int status = 0;
   std::string reason;   // "Not Found"
-  std::string method;   // as it was asked for
+  std::string method;   // of the request that was answered, after redirects
   std::string url;      // after redirects
   CIMultiDict headers;  // repeated fields by getall()
   StreamReader content;
@@ -176,7 +182,10 @@ class FIBER_API ClientSession {
   // Closes it, which never waits here.
   ~ClientSession();
 
-  // Awaiting it throws, before anything is sent, InvalidURL, ValueError (header, timeout) and
+  // A request is sent a second time only if a connection that was kept proves dead, and only if
+  // its method is idempotent: a POST never is. `method` goes out in upper case.
+  // Awaiting it throws, before anything is sent, InvalidURL, ValueError (header, timeout, two
+  // sources of credentials) and
   // RuntimeError (closed, or of another loop); then ClientConnectorError, ClientSSLError,
   // ClientProxyConnectionError, ServerDisconnectedError, ServerTimeoutError, TimeoutError (total),
   // TooManyRedirects, ClientResponseError (not HTTP, or raise_for_status) and

@@ -25,17 +25,22 @@ constexpr std::size_t stream_buffer = 256 * 1024;
   std::string text = failure.text;
   if (failure.kind == Kind::connect && failure.error_number)
     text += ": " + std::string(OSError(failure.error_number, {}).what());
-  if (!failure.url.empty()) text += " for url: " + failure.url;
+  if (!failure.url.empty() && failure.kind != Kind::invalid_header &&
+      failure.kind != Kind::too_many_redirects)
+    text += " for url: " + failure.url;
   switch (failure.kind) {
     case Kind::missing_schema: throw MissingSchema(text);
     case Kind::invalid_schema: throw InvalidSchema(text);
     case Kind::invalid_url: throw InvalidURL(text);
-    case Kind::invalid_header: throw InvalidHeader(text);
+    case Kind::invalid_header:
+    case Kind::bad_header: throw InvalidHeader(text);
+    case Kind::invalid_argument: throw ValueError(text);
     case Kind::connect_timeout: throw ConnectTimeout(text);
     case Kind::proxy: throw ProxyError(text);
     case Kind::tls: throw SSLError(text);
     case Kind::payload: throw ChunkedEncodingError(text);
-    case Kind::encoding: throw ContentDecodingError(text);
+    case Kind::encoding:
+    case Kind::too_large: throw ContentDecodingError(text);
     case Kind::too_many_redirects: throw TooManyRedirects(text);
     case Kind::memory: throw std::bad_alloc();
     case Kind::resolve:
@@ -61,7 +66,8 @@ void check_timeout(const char* name, const std::optional<http::Seconds>& timeout
 
 std::string encoding_of(const CaseInsensitiveDict& headers) {
   if (std::string charset = http::charset_of(headers); !charset.empty()) return charset;
-  const std::string type = headers.get("Content-Type");
+  std::string type = headers.get("Content-Type");
+  type.resize(std::min(type.find(';'), type.size()));
   if (type.find("text") != type.npos) return "ISO-8859-1";  // RFC 2616, which Python still follows
   return type.find("application/json") != type.npos ? "utf-8" : "";
 }
@@ -117,6 +123,21 @@ class Response::Stream {
 
   http::Transfer& transfer() noexcept { return transfer_; }
 
+  // Its head.
+  static Response response_of(const http::Transfer& transfer) {
+    const http::Head& head = transfer.head();
+    Response response;
+    response.status_code = head.status;
+    response.reason = head.reason;
+    response.url = head.url;
+    for (const auto& [name, value] : head.headers)
+      response.headers.set(
+          name, response.headers.contains(name) ? response.headers[name] + ", " + value : value);
+    response.encoding = encoding_of(response.headers);
+    response.elapsed = transfer.elapsed();
+    return response;
+  }
+
   // Waits until the head is there.
   void read_head() {
     drive([this] { return transfer_.has_head(); });
@@ -124,14 +145,14 @@ class Response::Stream {
   // Waits for the whole body; the limit must allow for it.
   std::string read_all() {
     drive([] { return false; });
-    return transfer_.take(http::Transfer::unlimited);
+    return transfer_.take(http::unlimited);
   }
   // Up to n bytes, fewer only at the end; n = 0: what there is, at least one. "" at the end.
   std::string read(std::size_t n) {
     transfer_.set_limit(std::max(n, stream_buffer));
     const std::size_t enough = std::max<std::size_t>(n, 1);
     drive([&] { return transfer_.available() >= enough; });
-    return transfer_.take(n ? n : http::Transfer::unlimited);
+    return transfer_.take(n ? n : http::unlimited);
   }
 
  private:
@@ -146,14 +167,30 @@ class Response::Stream {
       int left = 0;
       while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left))
         if (message->msg == CURLMSG_DONE) transfer_.finish(message->data.result);
-      if (!enough() && !transfer_.done())
-        curl_multi_poll(multi_.get(), nullptr, 0, milliseconds_to_wait(), nullptr);
+      if (transfer_.hop_is_over()) {
+        next_hop();
+      } else if (!enough() && !transfer_.done()) {
+        int ready = 0;
+        curl_multi_poll(multi_.get(), nullptr, 0, milliseconds_to_wait(), &ready);
+        if (ready > 0) transfer_.touch();
+      }
     }
+  }
+
+  void next_hop() {
+    curl_multi_remove_handle(multi_.get(), transfer_.easy());
+    if (transfer_.next_hop() && curl_multi_add_handle(multi_.get(), transfer_.easy()) != CURLM_OK)
+      throw std::bad_alloc();
   }
 
   void check() const {
     if (transfer_.error()) std::rethrow_exception(transfer_.error());
-    if (const auto failure = transfer_.failure()) raise(*failure);
+    const auto failure = transfer_.failure();
+    if (!failure) return;
+    if (failure->kind == http::Failure::Kind::too_many_redirects)
+      throw TooManyRedirects(failure->text,
+                             std::make_shared<const Response>(response_of(transfer_)));
+    raise(*failure);
   }
 
   int milliseconds_to_wait() const {
@@ -224,6 +261,7 @@ Response Session::request(std::string_view method, std::string_view url, Options
     auto stream = std::make_shared<Response::Stream>(
         core_,
         http::Outgoing{
+            .rules = http::Rules::requests,
             .method = std::string(method),
             .url = http::prepare_url(url, all_params),
             .headers = std::move(all_headers),
@@ -233,31 +271,24 @@ Response Session::request(std::string_view method, std::string_view url, Options
             .verify = options.verify                                           ? *options.verify
                       : trust_env && verify.check() && verify.bundle().empty() ? from_environment()
                                                                                : verify,
-            .follow_redirects = options.allow_redirects.value_or(method != "HEAD"),
+            .follow_redirects = options.allow_redirects.value_or(true),
             .max_redirects = max_redirects,
             .connect_timeout = options.timeout.connect,
             .trust_env = trust_env,
+            .max_body_size = options.max_body_size ? *options.max_body_size
+                                                   : max_body_size.value_or(http::unlimited),
         },
-        options.timeout.read, in_memory ? http::Transfer::unlimited : stream_buffer);
+        options.timeout.read, in_memory ? http::unlimited : stream_buffer);
     stream->read_head();
 
-    const http::Head& head = stream->transfer().head();
-    Response response;
-    response.status_code = head.status;
-    response.reason = head.reason;
-    response.url = head.url;
-    for (const auto& [name, value] : head.headers)
-      response.headers.set(
-          name, response.headers.contains(name) ? response.headers[name] + ", " + value : value);
-    response.encoding = encoding_of(response.headers);
-    response.elapsed = stream->transfer().elapsed();
+    Response response = Response::Stream::response_of(stream->transfer());
     if (options.stream) {
       response.stream_ = std::move(stream);
     } else if (options.stream_to && response.ok()) {
       for (std::string piece = stream->read(0); !piece.empty(); piece = stream->read(0))
         options.stream_to(piece);
     } else {
-      stream->transfer().set_limit(http::Transfer::unlimited);
+      stream->transfer().set_limit(http::unlimited);
       response.content = stream->read_all();
     }
     return response;
@@ -270,6 +301,7 @@ Response Session::get(std::string_view url, Options options) {
   return request("GET", url, std::move(options));
 }
 Response Session::head(std::string_view url, Options options) {
+  if (!options.allow_redirects) options.allow_redirects = false;
   return request("HEAD", url, std::move(options));
 }
 Response Session::post(std::string_view url, Options options) {

@@ -11,9 +11,11 @@
 // of one Session as long as nobody changes its public members meanwhile. A Response belongs to one
 // thread at a time.
 //
-// Left to libcurl: HTTPS, redirects (to http and https alone), decompression (gzip, deflate, br,
-// zstd), cookies. Proxies come from the environment (http_proxy, https_proxy, no_proxy), but
-// never for addresses of this machine.
+// Left to libcurl: HTTPS, cookies, the syntax of HTTP. Redirects lead to http and https alone; to
+// another origin they take neither Authorization, Proxy-Authorization, Host nor Cookie along, nor
+// `cookies`. Bodies are decompressed (gzip, deflate; br and zstd where the library was built with
+// them). Proxies come from the environment (http_proxy, https_proxy, no_proxy), but never for
+// addresses of this machine.
 #pragma once
 
 #include <fiber/http/arguments.hpp>
@@ -67,6 +69,8 @@ struct Options {
   // `content` stays empty: a download holds no more than a few hundred KiB. The body of an error
   // goes to `content` as always. What it throws ends the transfer and leaves the call.
   std::function<void(std::string_view piece)> stream_to = {};
+  // In place of the session's.
+  std::optional<std::size_t> max_body_size = {};
 };
 
 // requests.Response. A value but for the rest of a streamed body, which copies share.
@@ -115,16 +119,23 @@ class FIBER_API Session {
   Verify verify;
   long max_redirects = 30;
   bool trust_env = true;  // proxies, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE of the environment
+  // How many bytes a body may have, after decompression; nothing for any number. One that has more
+  // is ContentDecodingError once so many have arrived. (Not in Python: there a few KiB of a
+  // malicious server become a process that is out of memory.)
+  std::optional<std::size_t> max_body_size = {};
 
   Session();
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
   ~Session();
 
-  // Sends one request and waits for its response. `method` goes out as it is given.
+  // Sends one request and waits for its response. `method` goes out in upper case. A request is
+  // sent a second time only if a connection that was kept proves dead, and only if its method is
+  // idempotent: a POST never is.
   // Throws, before anything is sent, MissingSchema, InvalidSchema, InvalidURL, InvalidHeader,
   // ValueError (timeout); then ConnectionError, SSLError, ProxyError, ConnectTimeout, ReadTimeout,
-  // TooManyRedirects, InvalidSchema (redirect), ChunkedEncodingError, ContentDecodingError.
+  // TooManyRedirects, InvalidSchema (redirect), InvalidHeader (two lengths), ChunkedEncodingError,
+  // ContentDecodingError (also for max_body_size).
   Response request(std::string_view method, std::string_view url, Options options = {});
 
   Response get(std::string_view url, Options options = {});
@@ -155,7 +166,9 @@ namespace detail {
 // `pool.submit(requests::get, url)`.
 struct Verb {
   const char* method;
+  bool follows_redirects = true;
   Response operator()(std::string_view url, Options options = {}) const {
+    if (!options.allow_redirects) options.allow_redirects = follows_redirects;
     return request(method, url, std::move(options));
   }
 };
@@ -163,7 +176,7 @@ struct Verb {
 
 // requests::get(url, {.params = {{"q", "fiber"}}, .timeout = 5s})
 inline constexpr detail::Verb get{"GET"};
-inline constexpr detail::Verb head{"HEAD"};  // follows no redirects unless told to
+inline constexpr detail::Verb head{"HEAD", false};  // follows no redirects unless told to
 inline constexpr detail::Verb post{"POST"};
 inline constexpr detail::Verb put{"PUT"};
 inline constexpr detail::Verb patch{"PATCH"};

@@ -1,6 +1,7 @@
 #include <fiber/aiohttp/engine.hpp>
 
 #include <chrono>
+#include <exception>
 #include <new>
 #include <utility>
 
@@ -19,24 +20,31 @@ Engine::Engine(asyncio::EventLoop loop, std::size_t max_idle_connections)
 
 Engine::~Engine() {
   multi_.reset();  // closes what is open, through on_socket and on_close
-  while (!watched_.empty()) watch(watched_.begin()->first, CURL_POLL_REMOVE);
+  while (!watched_.empty()) watch(nullptr, watched_.begin()->first, CURL_POLL_REMOVE);
   arm(-1);
+  if (redirect_timer_) std::exchange(redirect_timer_, {}).cancel();
 }
 
 void Engine::add(http::Transfer& transfer) {
   CURL* easy = transfer.easy();
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &Engine::on_close);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
-  if (curl_multi_add_handle(multi_.get(), easy) != CURLM_OK) throw std::bad_alloc();
+  transfer.on_redirect = [this, &transfer] { redirected_.push_back(&transfer); };
+  const auto place = transfers_.insert(&transfer).first;
+  if (curl_multi_add_handle(multi_.get(), easy) == CURLM_OK) return;
+  transfers_.erase(place);
+  throw std::bad_alloc();
 }
 
 void Engine::remove(http::Transfer& transfer) noexcept {
+  transfers_.erase(&transfer);
+  std::erase(redirected_, &transfer);
   curl_multi_remove_handle(multi_.get(), transfer.easy());
 }
 
-int Engine::on_socket(CURL*, curl_socket_t socket, int wanted, void* self, void*) {
+int Engine::on_socket(CURL* easy, curl_socket_t socket, int wanted, void* self, void*) {
   try {
-    static_cast<Engine*>(self)->watch(socket, wanted);
+    static_cast<Engine*>(self)->watch(easy, socket, wanted);
     return 0;
   } catch (...) {
     return -1;  // curl ends its transfers with an error
@@ -57,14 +65,16 @@ int Engine::on_close(void* self, curl_socket_t socket) {
   return ::close(socket);
 }
 
-void Engine::watch(curl_socket_t socket, int wanted) {
+void Engine::watch(CURL* easy, curl_socket_t socket, int wanted) {
   if (wanted == CURL_POLL_REMOVE) wanted = CURL_POLL_NONE;
   const auto found = watched_.find(socket);
-  const int watched = found == watched_.end() ? CURL_POLL_NONE : found->second;
+  const int watched = found == watched_.end() ? CURL_POLL_NONE : found->second.events;
   if (wanted == CURL_POLL_NONE) {
     if (found != watched_.end()) watched_.erase(found);
   } else {
-    watched_[socket] = wanted;
+    http::Transfer* transfer = nullptr;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+    watched_[socket] = {wanted, transfer};
   }
   const int changes = watched ^ wanted;
   if (changes & CURL_POLL_IN) {
@@ -91,6 +101,10 @@ void Engine::arm(long milliseconds) {
 }
 
 void Engine::act(curl_socket_t socket, int events) {
+  // The bytes that have come need not make a line yet, of which curl would tell.
+  if (const auto found = watched_.find(socket);
+      found != watched_.end() && transfers_.contains(found->second.transfer))
+    found->second.transfer->touch();
   int running = 0;
   curl_multi_socket_action(multi_.get(), socket, events, &running);
   int left = 0;
@@ -101,6 +115,30 @@ void Engine::act(curl_socket_t socket, int events) {
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
     transfer->finish(result);
   }
+  follow_redirects(false);
+}
+
+void Engine::follow_redirects(bool at_once) {
+  const auto pending = std::exchange(redirected_, {});
+  for (http::Transfer* transfer : pending) {
+    if (!transfers_.contains(transfer) || !transfer->is_redirected()) continue;
+    if (!at_once && !transfer->hop_is_over()) {
+      redirected_.push_back(transfer);
+      continue;
+    }
+    remove(*transfer);
+    if (!transfer->next_hop()) continue;
+    try {
+      add(*transfer);
+    } catch (...) {
+      transfer->fail(std::current_exception());
+    }
+  }
+  if (!redirected_.empty() && !redirect_timer_)
+    redirect_timer_ = loop_.call_later(std::chrono::milliseconds(50), [this] {
+      redirect_timer_ = {};
+      follow_redirects(true);
+    });
 }
 
 }  // namespace fiber::aiohttp::detail

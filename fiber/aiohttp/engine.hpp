@@ -5,7 +5,9 @@
 //  1. What curl calls (on_socket, on_timer, on_close) only registers with the loop; it never calls
 //     the multi interface.
 //  2. After every action the messages are read: transfers learn there that they are done.
-//  3. A descriptor leaves the loop before it is closed: its number may come back at once.
+//  3. The body of a redirect has 50 ms to arrive, and its connection is used again if it does. It is
+//     not waited for longer: the redirect is followed, and the connection closed.
+//  4. A descriptor leaves the loop before it is closed: its number may come back at once.
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
@@ -13,6 +15,8 @@
 #include <fiber/http/transfer.hpp>
 
 #include <unordered_map>
+#include <unordered_set>
+#include <vector>
 
 namespace fiber::aiohttp::detail {
 
@@ -25,7 +29,8 @@ class Engine {
 
   const asyncio::EventLoop& loop() const noexcept { return loop_; }
 
-  // Starts the transfer; it must be removed before it is destroyed and before the engine is.
+  // Starts the transfer, and follows its redirects; it must be removed before it is destroyed and
+  // before the engine is.
   void add(http::Transfer& transfer);
   // Ends it, closing its connection unless it is done. Not from within its on_change.
   void remove(http::Transfer& transfer) noexcept;
@@ -35,13 +40,22 @@ class Engine {
   static int on_timer(CURLM*, long milliseconds, void* self);
   static int on_close(void* self, curl_socket_t socket);
 
-  void watch(curl_socket_t socket, int wanted);
+  struct Watched {
+    int events;                // CURL_POLL_IN, _OUT, _INOUT
+    http::Transfer* transfer;  // that used the socket when curl asked for it
+  };
+
+  void watch(CURL* easy, curl_socket_t socket, int wanted);
   void arm(long milliseconds);
   void act(curl_socket_t socket, int events);
+  void follow_redirects(bool at_once);
 
   asyncio::EventLoop loop_;
-  std::unordered_map<curl_socket_t, int> watched_;  // CURL_POLL_IN, _OUT, _INOUT
+  std::unordered_map<curl_socket_t, Watched> watched_;
+  std::unordered_set<http::Transfer*> transfers_;
+  std::vector<http::Transfer*> redirected_;
   asyncio::TimerHandle timer_;
+  asyncio::TimerHandle redirect_timer_;
   http::Multi multi_;
 };
 

@@ -1,5 +1,6 @@
 #include <fiber/aiohttp/exchange.hpp>
 
+#include <fiber/asyncio/tasks.hpp>
 #include <fiber/http/url.hpp>
 
 #include <algorithm>
@@ -18,7 +19,8 @@ namespace {
     case Kind::missing_schema:
     case Kind::invalid_schema:
     case Kind::invalid_url: throw InvalidURL(failure.text);
-    case Kind::invalid_header: throw ValueError(failure.text);
+    case Kind::invalid_header:
+    case Kind::invalid_argument: throw ValueError(failure.text);
     case Kind::connect:
       throw ClientConnectorError(
           cannot_connect(failure.error_number ? OSError(failure.error_number, {}).what()
@@ -30,11 +32,13 @@ namespace {
     case Kind::connect_timeout:
       throw ServerTimeoutError("Connection timeout to host " + failure.url);
     case Kind::disconnected: throw ServerDisconnectedError();
-    case Kind::bad_response: throw ClientResponseError(400, failure.text, failure.url);
+    case Kind::bad_response:
+    case Kind::bad_header: throw ClientResponseError(400, failure.text, failure.url);
     case Kind::payload:
       throw ClientPayloadError("Response payload is not completed: " + failure.text);
+    case Kind::too_large: throw ClientPayloadError(failure.text);
     case Kind::encoding: throw ClientPayloadError("Can not decode the body: " + failure.text);
-    case Kind::too_many_redirects: throw TooManyRedirects(0, failure.text, failure.url);
+    case Kind::too_many_redirects: throw TooManyRedirects(0, "", failure.url);
     case Kind::memory: break;
   }
   throw std::bad_alloc();
@@ -78,6 +82,7 @@ std::shared_ptr<Exchange> SessionCore::request(std::string method, const std::st
     exchange = std::make_shared<Exchange>(
         shared_from_this(),
         http::Outgoing{
+            .rules = http::Rules::aiohttp,
             .method = std::move(method),
             .url = http::prepare_url(url, options.params),
             .headers = std::move(headers),
@@ -86,10 +91,12 @@ std::shared_ptr<Exchange> SessionCore::request(std::string method, const std::st
             .auth = options.auth ? std::move(options.auth) : options_.auth,
             .verify = options.ssl.value_or(options_.connector.ssl),
             .follow_redirects = options.allow_redirects.value_or(true),
-            .get_after_302 = false,
             .max_redirects = options.max_redirects,
             .connect_timeout = limits(timeout.sock_connect) ? timeout.sock_connect : std::nullopt,
             .trust_env = options_.trust_env,
+            .max_body_size = options.max_body_size
+                                 ? *options.max_body_size
+                                 : options_.max_body_size.value_or(http::unlimited),
         },
         timeout);
   } catch (const http::Failure& failure) {
@@ -132,13 +139,21 @@ void Exchange::open() {
 
 std::string Exchange::read(std::size_t n) {
   if (n == 0) return {};
+  // Decompressing may go on for long without anything to wait for.
+  constexpr std::size_t turn = 256 * 1024;
+  if (taken_ >= turn) {
+    taken_ = 0;
+    asyncio::await(asyncio::sleep(0));
+  }
   wait_until([this] { return transfer_.available() > 0 || at_eof(); });
-  return transfer_.take(n);
+  std::string piece = transfer_.take(n);
+  taken_ += piece.size();
+  return piece;
 }
 
 std::string Exchange::read_rest() {
-  std::string bytes = read(http::Transfer::unlimited);
-  while (!at_eof()) bytes += read(http::Transfer::unlimited);
+  std::string bytes = read(http::unlimited);
+  while (!at_eof()) bytes += read(http::unlimited);
   return bytes;
 }
 
@@ -158,6 +173,7 @@ void Exchange::wait_until(Condition condition) {
       asyncio::Future<void>& waiter;
       ~Clear() { waiter = {}; }
     } const clear{waiter_};
+    taken_ = 0;
     waiter_ = engine_.loop().create_future<void>();
     asyncio::await(waiter_);
   }

@@ -49,6 +49,7 @@ class Exchange {
   ~Exchange();
 
   const http::Transfer& transfer() const noexcept { return transfer_; }
+  const std::string& method() const noexcept { return transfer_.request().method; }
 
   // These wait; what they throw is what the public functions throw.
   void open();                      // until the head is there
@@ -81,6 +82,7 @@ class Exchange {
   asyncio::TimerHandle total_timer_, connect_timer_, silence_timer_;
   asyncio::Future<void> waiter_;
   std::optional<std::string> body_;
+  std::size_t taken_ = 0;  // bytes read since other tasks have had a turn
   std::exception_ptr error_;
   bool added_ = false;
   bool closed_ = false;

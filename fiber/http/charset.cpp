@@ -1,7 +1,8 @@
 #include <fiber/http/charset.hpp>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <memory>
 #include <type_traits>
 
@@ -9,6 +10,8 @@
 
 namespace fiber::http {
 namespace {
+
+constexpr std::string_view replacement = "\xEF\xBF\xBD";
 
 struct Close {
   void operator()(void* converter) const noexcept { iconv_close(converter); }
@@ -25,6 +28,195 @@ std::string_view trim(std::string_view text) {
   const auto first = text.find_first_not_of(" \t'\"");
   if (first == text.npos) return {};
   return text.substr(first, text.find_last_not_of(" \t'\"") - first + 1);
+}
+
+// "UTF_8", "utf8" and "Utf-8" are one name: letters and digits, in lower case. A name with any
+// other character than those that Python ignores, a NUL or a slash among them, is no name.
+std::string normalised(std::string_view charset) {
+  std::string name;
+  for (const char c : charset) {
+    if (c >= 'A' && c <= 'Z')
+      name += static_cast<char>(c + 32);
+    else if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
+      name += c;
+    else if (c != '-' && c != '_' && c != ' ' && c != '.' && c != ':')
+      return {};
+  }
+  return name;
+}
+
+// The charsets that Python knows, by their normalised names, and iconv's names for them. A server
+// chooses among these alone: iconv has others whose converters read or write out of bounds, takes
+// options after a slash, and looks for a file of the name.
+struct Known {
+  std::string_view name;
+  const char* iconv_name;
+};
+constexpr Known known[] = {
+    {"big5", "BIG5"},
+    {"big5hkscs", "BIG5-HKSCS"},
+    {"big5tw", "BIG5"},
+    {"cp037", "CP037"},
+    {"cp1006", "CP1006"},
+    {"cp1026", "CP1026"},
+    {"cp1125", "CP1125"},
+    {"cp1140", "CP1140"},
+    {"cp273", "CP273"},
+    {"cp424", "CP424"},
+    {"cp437", "CP437"},
+    {"cp500", "CP500"},
+    {"cp737", "CP737"},
+    {"cp775", "CP775"},
+    {"cp850", "CP850"},
+    {"cp852", "CP852"},
+    {"cp855", "CP855"},
+    {"cp857", "CP857"},
+    {"cp858", "CP858"},
+    {"cp860", "CP860"},
+    {"cp861", "CP861"},
+    {"cp862", "CP862"},
+    {"cp863", "CP863"},
+    {"cp864", "CP864"},
+    {"cp865", "CP865"},
+    {"cp866", "CP866"},
+    {"cp869", "CP869"},
+    {"cp874", "CP874"},
+    {"cp932", "CP932"},
+    {"cp936", "CP936"},
+    {"cp949", "CP949"},
+    {"cp950", "CP950"},
+    {"cyrillic", "ISO-8859-5"},
+    {"eucjp", "EUC-JP"},
+    {"eucjis2004", "EUC-JISX0213"},
+    {"eucjisx0213", "EUC-JISX0213"},
+    {"euckr", "EUC-KR"},
+    {"gb18030", "GB18030"},
+    {"gb2312", "GB2312"},
+    {"gb231280", "GB2312"},
+    {"gbk", "GBK"},
+    {"greek", "ISO-8859-7"},
+    {"hebrew", "ISO-8859-8"},
+    {"arabic", "ISO-8859-6"},
+    {"iso2022jp", "ISO-2022-JP"},
+    {"iso2022jp2", "ISO-2022-JP-2"},
+    {"iso2022kr", "ISO-2022-KR"},
+    {"johab", "JOHAB"},
+    {"koi8r", "KOI8-R"},
+    {"koi8t", "KOI8-T"},
+    {"koi8u", "KOI8-U"},
+    {"ksc56011987", "EUC-KR"},
+    {"maccyrillic", "MAC-CYRILLIC"},
+    {"macintosh", "MACINTOSH"},
+    {"macroman", "MACINTOSH"},
+    {"ptcp154", "PTCP154"},
+    {"shiftjis", "SHIFT_JIS"},
+    {"shiftjisx0213", "SHIFT_JISX0213"},
+    {"sjis", "SHIFT_JIS"},
+    {"tis620", "TIS-620"},
+    {"uhc", "CP949"},
+    {"ujis", "EUC-JP"},
+    {"usascii", "ASCII"},
+    {"ascii", "ASCII"},
+    {"646", "ASCII"},
+    {"utf16", "UTF-16"},
+    {"u16", "UTF-16"},
+    {"utf16be", "UTF-16BE"},
+    {"utf16le", "UTF-16LE"},
+    {"utf32", "UTF-32"},
+    {"u32", "UTF-32"},
+    {"utf32be", "UTF-32BE"},
+    {"utf32le", "UTF-32LE"},
+    {"utf7", "UTF-7"},
+};
+
+// iconv's name, "" for UTF-8 and whatever is not known.
+std::string iconv_name(std::string_view charset) {
+  std::string name = normalised(charset);
+  const auto found = std::find_if(std::begin(known), std::end(known),
+                                  [&](const Known& k) { return k.name == name; });
+  if (found != std::end(known)) return found->iconv_name;
+  // Families that are numbered: iso-8859-1 to 16, windows-1250 to 1258, latin1 to 10.
+  const auto number_after = [&](std::string_view prefix) {
+    if (!name.starts_with(prefix) || name.size() > prefix.size() + 4) return 0;
+    int number = 0;
+    for (const char c : std::string_view(name).substr(prefix.size())) {
+      if (c < '0' || c > '9') return 0;
+      number = number * 10 + (c - '0');
+    }
+    return number;
+  };
+  int part = number_after("iso8859");
+  if (part == 0) part = number_after("8859");
+  if (part >= 1 && part <= 16 && part != 12) return "ISO-8859-" + std::to_string(part);
+  int page = number_after("windows");
+  if (page == 0) page = number_after("cp");
+  if (page >= 1250 && page <= 1258) return "CP" + std::to_string(page);
+  static constexpr int latin[] = {1, 2, 3, 4, 9, 10, 13, 14, 15, 16};
+  int order = number_after("latin");
+  if (order == 0) order = number_after("l");
+  if (order >= 1 && order <= 10) return "ISO-8859-" + std::to_string(latin[order - 1]);
+  return {};
+}
+
+// How many of the first bytes of `text`, which is not empty, are one character, or the beginning of
+// one (`valid` is false then) as far as it makes sense: Unicode's maximal subpart, as in Python.
+std::size_t utf8_character(std::string_view text, bool& valid) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned first = byte(0);
+  valid = first < 0x80;
+  if (first < 0xC2 || first > 0xF4) return 1;
+  const std::size_t length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+  unsigned low = 0x80, high = 0xBF;  // of the second byte: nothing overlong, no surrogates
+  if (first == 0xE0) low = 0xA0;
+  if (first == 0xED) high = 0x9F;
+  if (first == 0xF0) low = 0x90;
+  if (first == 0xF4) high = 0x8F;
+  std::size_t size = 1;
+  for (; size < length && size < text.size(); ++size, low = 0x80, high = 0xBF)
+    if (byte(size) < low || byte(size) > high) return size;
+  valid = size == length;
+  return size;
+}
+
+std::string decode_utf8(std::string_view bytes) {
+  std::string text;
+  text.reserve(bytes.size());
+  while (!bytes.empty()) {
+    bool valid = false;
+    const std::size_t size = utf8_character(bytes, valid);
+    text += valid ? bytes.substr(0, size) : replacement;
+    bytes.remove_prefix(size);
+  }
+  return text;
+}
+
+std::string decode_by(iconv_t converter, std::string_view bytes) {
+  // Zeros behind the text: a converter that looks one character ahead finds something.
+  static constexpr std::size_t padding = 32;
+  std::string padded;
+  padded.reserve(bytes.size() + padding);
+  padded.append(bytes).append(padding, '\0');
+  std::string text;
+  text.reserve(bytes.size());
+  char block[1024];
+  char* in = padded.data();
+  const char* const end = in + bytes.size();
+  while (in < end) {
+    char* out = block;
+    std::size_t in_left = static_cast<std::size_t>(end - in), out_left = sizeof block;
+    const std::size_t converted = iconv(converter, &in, &in_left, &out, &out_left);
+    const int error = errno;
+    text.append(block, sizeof block - out_left);
+    if (converted != static_cast<std::size_t>(-1) || error == E2BIG) continue;
+    text += replacement;
+    if (error != EILSEQ) return text;  // cut off in the middle of the last character
+    ++in;
+  }
+  // The last character of a charset in which it may still be changed by the next.
+  char* out = block;
+  std::size_t out_left = sizeof block;
+  iconv(converter, nullptr, nullptr, &out, &out_left);
+  return text.append(block, sizeof block - out_left);
 }
 
 }  // namespace
@@ -44,29 +236,12 @@ std::string charset_of(const Headers& headers) {
 }
 
 std::string decode(std::string_view bytes, const std::string& charset) {
-  Converter converter = open_converter(charset.empty() ? "UTF-8" : charset.c_str());
-  if (!converter) converter = open_converter("UTF-8");
-  if (!converter) return std::string(bytes);
-
-  std::string text;
-  text.reserve(bytes.size());
-  std::array<char, 4096> block;
-  char* in = const_cast<char*>(bytes.data());  // iconv's signature; it does not write there
-  std::size_t in_left = bytes.size();
-  while (in_left > 0) {
-    char* out = block.data();
-    std::size_t out_left = block.size();
-    const std::size_t converted = iconv(converter.get(), &in, &in_left, &out, &out_left);
-    const int error = errno;
-    text.append(block.data(), block.size() - out_left);
-    if (converted == static_cast<std::size_t>(-1) && error != E2BIG) {
-      text += "\xEF\xBF\xBD";
-      if (error == EINVAL) break;  // cut off in the middle of the last character
-      ++in;
-      --in_left;
-    }
-  }
-  return text;
+  if (equal_ignoring_case(charset, "utf-8-sig") && bytes.starts_with("\xEF\xBB\xBF"))
+    bytes.remove_prefix(3);
+  const std::string name = iconv_name(charset);
+  if (name.empty()) return decode_utf8(bytes);
+  const Converter converter = open_converter(name.c_str());
+  return converter ? decode_by(converter.get(), bytes) : decode_utf8(bytes);
 }
 
 }  // namespace fiber::http

@@ -13,15 +13,18 @@ struct Failure {
     invalid_schema,
     invalid_url,
     invalid_header,
-    resolve,          // the host or the proxy has no address
-    connect,          // refused, unreachable
-    connect_timeout,  // no connection in time
+    invalid_argument,  // arguments that contradict each other
+    resolve,           // the host or the proxy has no address
+    connect,           // refused, unreachable
+    connect_timeout,   // no connection in time
     proxy,
     tls,           // handshake or certificate
     disconnected,  // the connection ended before the head of the response was complete
     bad_response,  // what came is not HTTP
+    bad_header,    // what came is HTTP with a field that makes no sense
     payload,       // it ended, or made no sense, within the body
     encoding,      // Content-Encoding promised something else
+    too_large,     // more than max_body_size
     too_many_redirects,
     memory,
   };

@@ -5,15 +5,20 @@
 // of curl calls curl's multi interface.
 //
 // Rules that keep it correct:
-//  1. A redirect that is being followed leaves no trace: head() is that of the final response.
-//  2. No more than `limit` bytes (and one write of curl's, 16 KiB) of the body are held: beyond
-//     that curl is told to pause, which closes TCP's window. take() lets it go on.
-//  3. The easy handle is out of its multi handle before the Transfer is destroyed.
+//  1. Redirects are followed here and not by curl: each is one hop, a transfer of its own on the
+//     same easy handle. Once hop_is_over(), the owner takes the handle out of its multi handle,
+//     calls next_hop() and puts it back. head() is that of the final response.
+//  2. curl hands the body over as it was sent. No more than `limit` bytes of it decoded, and one
+//     write of curl's (64 KiB) not decoded, are held: beyond that curl is told to pause, which
+//     closes TCP's window. take() goes on.
+//  3. A request is sent a second time only if its method is idempotent.
+//  4. The easy handle is out of its multi handle before the Transfer is destroyed.
 #pragma once
 
-#include <fiber/http/arguments.hpp>
+#include <fiber/http/decoder.hpp>
 #include <fiber/http/failure.hpp>
-#include <fiber/http/headers.hpp>
+#include <fiber/http/head.hpp>
+#include <fiber/http/outgoing.hpp>
 
 #include <array>
 #include <chrono>
@@ -62,85 +67,86 @@ class Shared {
   CURLSH* share_;
 };
 
-// A request, ready to be sent.
-struct Outgoing {
-  std::string method = "GET";
-  std::string url = {};  // from prepare_url()
-  Headers headers = {};
-  Body body = {};
-  Params cookies = {};  // for this request alone
-  std::optional<BasicAuth> auth = {};
-  Verify verify = {};
-  bool follow_redirects = true;
-  bool get_after_302 = true;  // whatever the method was (requests); false: after a POST (aiohttp)
-  long max_redirects = 30;
-  std::optional<Seconds> connect_timeout = {};
-  bool trust_env = false;  // take proxies from the environment (never for this machine itself)
-};
-
-// The head of the final response.
-struct Head {
-  int status = 0;
-  std::string reason = {};
-  std::string url = {};
-  Headers headers = {};
-};
-
 class Transfer {
  public:
   using Clock = std::chrono::steady_clock;
-  static constexpr std::size_t unlimited = static_cast<std::size_t>(-1);
 
-  // Throws Failure for a header that must not be sent.
+  // Throws Failure for a request that must not be sent.
   Transfer(Outgoing request, std::shared_ptr<Shared> shared, std::size_t limit);
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
   CURL* easy() const noexcept { return easy_.get(); }
-  const Outgoing& request() const noexcept { return request_; }
+  const Outgoing& request() const noexcept { return request_; }  // of this hop
 
   bool has_head() const noexcept { return has_head_; }
-  const Head& head() const noexcept { return head_; }
+  // The final one; after too many redirects the last of them.
+  const Head& head() const noexcept { return reader_.head(); }
   // From construction to the end of the head.
   std::chrono::microseconds elapsed() const noexcept { return elapsed_; }
 
-  // Bytes of the body that have arrived and not been taken.
+  // Bytes of the body that have arrived, are decoded and have not been taken.
   std::size_t available() const noexcept { return body_.size() - taken_; }
   // Up to n of them. May call back into on_change.
   std::string take(std::size_t n);
-  void set_limit(std::size_t limit) noexcept { limit_ = limit; }
+  void set_limit(std::size_t limit);
 
-  // curl's verdict (CURLMSG_DONE); the first one counts.
+  // curl's verdict (CURLMSG_DONE) on this hop; the first one counts.
   void finish(CURLcode code);
+  // Whether the head was a redirect to be followed; what is left of its body is of no interest.
+  bool is_redirected() const noexcept { return redirected_ && !done_; }
+  // Whether it is, and the connection may be used again.
+  bool hop_is_over() const noexcept { return is_redirected() && over_; }
+  // Makes the easy handle ready for it. False: there is none, and the exchange is done().
+  bool next_hop() noexcept;
+  // Ends it with an exception.
+  void fail(std::exception_ptr error) noexcept;
+
   bool done() const noexcept { return done_; }
-  bool succeeded() const noexcept { return done_ && result_ == CURLE_OK; }
+  bool succeeded() const noexcept { return done_ && result_ == CURLE_OK && !failure_ && !error_; }
   // Once done(): what went wrong, if anything did.
   std::optional<Failure> failure() const;
   // Once done(): an exception that a callback could not throw through curl.
   const std::exception_ptr& error() const noexcept { return error_; }
 
   // Whether it is the server's turn to send, and since when nothing has come: the read timeout's
-  // clock. It stands still while connecting and while paused.
+  // clock. It stands still while connecting and while paused. The owner calls touch() whenever
+  // the socket was ready: curl tells of whole lines alone.
   bool connected() const noexcept { return connected_; }
   bool awaits_server() const noexcept { return connected_ && !paused_ && !done_; }
   Clock::time_point last_activity() const noexcept { return last_activity_; }
   void touch() noexcept { last_activity_ = Clock::now(); }
 
-  // Called, inside curl's callbacks among others, when the connection stands, when the head is
+  // Called, inside curl's callbacks among others, when the connection stands, when a head is
   // complete, when bytes have come and when it is done. Must not throw, wait or call curl.
   std::function<void()> on_change;
+  // Called, inside a callback of curl, once is_redirected() holds. May throw.
+  std::function<void()> on_redirect;
 
  private:
-  void set_up(std::shared_ptr<Shared> shared);
+  void set_up();
+  void set_up_connection();
   void set_up_method();
   void set_up_headers();
+  void set_up_cookies();
   void header_line(std::string_view line);
-  void end_of_head();
   bool body_bytes(std::string_view bytes);  // false: later
+  void decode_more();
+  void resume();
+  void end();
+  [[noreturn]] void refuse_more() const;
+  bool may_send();
+  bool is_switched() const noexcept;
+  Failure failure_of_curl() const;
   void changed() const {
     if (on_change) on_change();
   }
+  // Whether nothing that has arrived is left to be decoded.
+  bool is_decoded() const noexcept { return raw_.empty() && !more_; }
 
+  // Runs `step`, and keeps what it throws; false if it threw or said so.
+  template <class Step>
+  bool guarded(Step step) noexcept;
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_write(char* data, std::size_t size, std::size_t count, void* self);
   static int on_connected(void* self, char*, char*, int, int);
@@ -151,19 +157,32 @@ class Transfer {
   Slist header_list_;
   std::array<char, CURL_ERROR_SIZE> message_{};
 
-  Head head_;
-  std::string body_;
+  HeadReader reader_;
+  std::unique_ptr<Decoder> decoder_;
+  std::string raw_;   // has arrived and is not decoded
+  std::string body_;  // is decoded; the first taken_ bytes of it have been taken
   std::size_t taken_ = 0;
   std::size_t limit_;
-  Clock::time_point started_ = Clock::now();
+  std::size_t decoded_ = 0;    // bytes of the whole body so far
+  std::size_t discarded_ = 0;  // bytes of a redirect's body
+  const Clock::time_point started_ = Clock::now();
   Clock::time_point last_activity_ = started_;
   std::chrono::microseconds elapsed_{};
   curl_off_t sent_ = 0;
+  std::string first_url_;
+  long redirects_ = 0;
+  int sendings_ = 0;  // of this hop
+  std::optional<Failure> failure_;
   std::exception_ptr error_;
   CURLcode result_ = CURLE_OK;
   bool has_head_ = false;
   bool connected_ = false;
+  bool through_proxy_ = false;
   bool paused_ = false;
+  bool more_ = false;  // the decoder has more, without further input
+  bool cookies_wait_ = false;
+  bool redirected_ = false;
+  bool over_ = false;  // curl has finished this hop
   bool done_ = false;
   Easy easy_;  // last, so that it goes first: it refers to most of the others
 };

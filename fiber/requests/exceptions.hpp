@@ -23,7 +23,7 @@ class FIBER_API RequestException : public OSError {
       : OSError(std::move(message)), response_(std::move(response)) {}
   ~RequestException() override;
 
-  // The response that gave rise to it (HTTPError has one), else null.
+  // The response that gave rise to it (HTTPError and TooManyRedirects have one), else null.
   const std::shared_ptr<const Response>& response() const noexcept { return response_; }
 
  protected:
@@ -93,7 +93,8 @@ class FIBER_API ReadTimeout : public Timeout {
 // More redirects than Session::max_redirects.
 class FIBER_API TooManyRedirects : public virtual RequestException {
  public:
-  explicit TooManyRedirects(std::string message) : RequestException(std::move(message)) {}
+  explicit TooManyRedirects(std::string message, std::shared_ptr<const Response> response = {})
+      : RequestException(std::move(message), std::move(response)) {}
   ~TooManyRedirects() override;
 };
 
@@ -118,7 +119,8 @@ class FIBER_API InvalidURL : public virtual RequestException {
   ~InvalidURL() override;
 };
 
-// A header (or method, or cookie) that would not stay within its line.
+// A header (or method, or cookie) that would not stay within its line, or an answer with two
+// lengths.
 class FIBER_API InvalidHeader : public virtual RequestException {
  public:
   explicit InvalidHeader(std::string message) : RequestException(std::move(message)) {}
@@ -132,7 +134,7 @@ class FIBER_API ChunkedEncodingError : public virtual RequestException {
   ~ChunkedEncodingError() override;
 };
 
-// The body could not be decompressed.
+// The body could not be decompressed, or has more bytes than max_body_size.
 class FIBER_API ContentDecodingError : public virtual RequestException {
  public:
   explicit ContentDecodingError(std::string message) : RequestException(std::move(message)) {}

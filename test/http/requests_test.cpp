@@ -151,7 +151,7 @@ TEST_CASE("a redirect keeps or changes the method as in Python") {
   CHECK(method("POST", 303, "body") == "GET");
   CHECK(method("POST", 307, "body") == "POST body");
   CHECK(method("POST", 308, "body") == "POST body");
-  CHECK(method("PUT", 301, "body") == "PUT body");
+  CHECK(method("PUT", 301, "body") == "PUT");
   CHECK(method("PUT", 302, "body") == "GET");
   CHECK(method("PUT", 303, "body") == "GET");
   CHECK(method("PUT", 307, "body") == "PUT body");
@@ -290,6 +290,50 @@ TEST_CASE("a proxy of the environment is used for other addresses") {
   CHECK(requests::get("http://" + elsewhere + "/echo").content == "no such page");
   const EnvironmentVariable exception("no_proxy", elsewhere);
   CHECK_THROWS_AS(requests::get("http://" + elsewhere + "/echo"), requests::ConnectionError);
+}
+
+TEST_CASE("proxies are found as Python finds them") {
+  HttpServer server;
+  const std::string host(64, 'x');  // no host of that name can exist
+  const std::string url = "http://" + host + ".example.com/fixed";
+  const auto through = [&] {
+    const int before = server.requests();
+    try {
+      requests::get(url);
+    } catch (const requests::ConnectionError&) {
+    }
+    return server.requests() > before;
+  };
+  CHECK_FALSE(through());
+  {
+    const EnvironmentVariable proxy("HTTP_PROXY", server.url(""));
+    CHECK(through());
+    const EnvironmentVariable cgi("REQUEST_METHOD", "GET");
+    CHECK_FALSE(through());
+  }
+  {
+    const EnvironmentVariable proxy("ALL_PROXY", server.url(""));
+    CHECK(through());
+    const EnvironmentVariable empty("http_proxy", "");
+    CHECK(through());
+  }
+  const EnvironmentVariable proxy("http_proxy", server.url("").substr(7));
+  CHECK(through());
+  for (const char* exception :
+       {"example.com", ".example.com", " other, example.com ", "*", "EXAMPLE.com"}) {
+    const EnvironmentVariable no("NO_PROXY", exception);
+    CHECK_FALSE(through());
+  }
+  for (const char* exception : {"example.org", "example.com.org", "10.0.0.0/8", ","}) {
+    const EnvironmentVariable no("no_proxy", exception);
+    CHECK(through());
+  }
+}
+
+TEST_CASE("a proxy that does not answer is a ProxyError") {
+  const EnvironmentVariable proxy("http_proxy",
+                                  "http://127.0.0.1:" + std::to_string(HttpServer::unused_port()));
+  CHECK_THROWS_AS(requests::get("http://192.0.2.1/"), requests::ProxyError);
 }
 
 TEST_CASE("many threads may use the free functions and one session at the same time") {

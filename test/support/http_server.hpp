@@ -25,6 +25,8 @@
 //   /header-twice       X-Twice: 1 and X-Twice: 2
 //   /set-cookie?a=b     Set-Cookie: a=b
 //   /garbage            something else than HTTP
+//
+// and what a test gives it with answer_with().
 #pragma once
 
 #include <algorithm>
@@ -37,6 +39,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -110,6 +113,24 @@ class HttpServer {
   int most_active() const { return most_active_; }  // requests being answered at the same time
   std::size_t sent() const { return sent_; }        // bytes of bodies handed to the system
 
+  // Answers at `path`, whatever its query, with `bytes` as they are. It closes after them, unless it is
+  // to `keep` the connection; `pause` milliseconds come before each byte of `slowly` after them.
+  struct Canned {
+    std::string bytes;
+    std::string slowly = {};
+    int pause = 0;
+    bool keep = false;
+  };
+  void answer_with(const std::string& path, Canned answer) {
+    const std::lock_guard lock(mutex_);
+    canned_[path] = std::move(answer);
+  }
+  // Every request so far: method, target, header lines and body.
+  std::vector<std::string> received() {
+    const std::lock_guard lock(mutex_);
+    return received_;
+  }
+
   // Lets /pieces/N send `count` more bytes.
   void release(int count) {
     const std::lock_guard lock(mutex_);
@@ -170,6 +191,11 @@ class HttpServer {
     try {
       for (std::string input;;) {
         const Request request = read_request(client, input);
+        {
+          const std::lock_guard lock(mutex_);
+          received_.push_back(request.method + " " + request.target + "\r\n" + request.head +
+                              "\r\n" + request.body);
+        }
         ++requests_;
         const int active = ++active_;
         for (int most = most_active_; most < active;)
@@ -284,8 +310,26 @@ class HttpServer {
     for (;;) receive(client);
   }
 
+  // Nothing if no answer of a test is for it, else whether to keep the connection.
+  std::optional<bool> answer_as_told(int client, const Request& request) {
+    std::unique_lock lock(mutex_);
+    const auto found = canned_.find(request.target.substr(0, request.target.find('?')));
+    if (found == canned_.end()) return std::nullopt;
+    const Canned canned = found->second;
+    lock.unlock();
+    send(client, canned.bytes);
+    for (const char c : canned.slowly) {
+      lock.lock();
+      changed_.wait_for(lock, std::chrono::milliseconds(canned.pause), [this] { return stopping_; });
+      lock.unlock();
+      send(client, {&c, 1});
+    }
+    return canned.keep;
+  }
+
   // False: close the connection.
   bool answer(int client, const Request& request) {
+    if (const auto told = answer_as_told(client, request)) return *told;
     const auto all = [&](int status, const std::string& body, const std::string& fields) {
       return send_all(client, request, status, body, fields);
     };
@@ -387,6 +431,8 @@ class HttpServer {
   std::condition_variable changed_;
   std::set<int> clients_;
   bool stopping_ = false;
+  std::map<std::string, Canned> canned_;
+  std::vector<std::string> received_;
   bool gate_open_ = false;
   long at_gate_ = 0;
   int released_ = 0;

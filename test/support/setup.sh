@@ -4,7 +4,8 @@
 # What samples and tests are built with; one build directory serves both.
 # shellcheck disable=SC2034
 build_packages=(g++ meson ninja-build pkg-config libboost-context-dev doctest-dev
-  libcurl4-openssl-dev libcereal-dev ca-certificates)
+  libcurl4-openssl-dev zlib1g-dev libbrotli-dev libzstd-dev libidn2-dev libcereal-dev
+  ca-certificates)
 # What samples/legacy and its tests use besides.
 # shellcheck disable=SC2034
 sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-dev postgresql)
@@ -73,6 +74,10 @@ present() {
     libboost-dev) has_header boost/coroutine2/coroutine.hpp ;;
     doctest-dev) has_header doctest/doctest.h ;;
     libcurl4-openssl-dev) has_header curl/curl.h ;;
+    zlib1g-dev) has_header zlib.h ;;
+    libbrotli-dev) has_header brotli/decode.h ;;
+    libzstd-dev) has_header zstd.h ;;
+    libidn2-dev) has_header idn2.h ;;
     libexpat1-dev) has_header expat.h ;;
     libsqlite3-dev) has_header sqlite3.h ;;
     libglib2.0-dev) pkg-config --exists glib-2.0 ;;

@@ -1,0 +1,39 @@
+// The head of a response, out of its lines.
+#pragma once
+
+#include <fiber/http/outgoing.hpp>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace fiber::http {
+
+// Limits, which are Python's: a line of 65 536 bytes and 100 fields (requests, http.client), 8 190
+// bytes and 128 fields (aiohttp). All heads and trailers of one exchange: 1 MiB.
+class HeadReader {
+ public:
+  explicit HeadReader(Rules rules) : rules_(rules) {}
+
+  // One line, with its end. True: it ended the head of the final response, which is in head().
+  // Throws Failure (bad_response) for what goes beyond the limits or is not HTTP.
+  bool add(std::string_view line);
+
+  const Head& head() const noexcept { return head_; }
+  Head& head() noexcept { return head_; }
+  bool complete() const noexcept { return complete_; }
+
+ private:
+  void status_line(std::string_view line);
+  void field(std::string_view line);
+  void finish_field();
+  void check_lengths() const;
+
+  Rules rules_;
+  Head head_;
+  std::string name_, value_;  // the field that the next line may continue
+  std::size_t size_ = 0;
+  bool complete_ = false;
+};
+
+}  // namespace fiber::http

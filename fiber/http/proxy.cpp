@@ -1,0 +1,89 @@
+#include <fiber/http/proxy.hpp>
+
+#include <fiber/http/headers.hpp>
+#include <fiber/http/url.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <optional>
+#include <string_view>
+
+#include <arpa/inet.h>
+
+namespace fiber::http {
+namespace {
+
+// The variable in lower case, else in upper case; "" for none. An empty one in lower case hides
+// the other.
+std::string variable(std::string name) {
+  if (const char* value = std::getenv(name.c_str())) return value;
+  if (name == "http_proxy" && std::getenv("REQUEST_METHOD")) return {};
+  for (char& c : name)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 32);
+  const char* value = std::getenv(name.c_str());
+  return value ? value : "";
+}
+
+std::optional<std::uint32_t> ipv4(const std::string& text) {
+  in_addr address{};
+  if (inet_pton(AF_INET, text.c_str(), &address) != 1) return std::nullopt;
+  return ntohl(address.s_addr);
+}
+
+// "10.0.0.0/8"
+bool in_network(std::uint32_t address, std::string_view network) {
+  const auto slash = network.find('/');
+  if (slash == network.npos) return false;
+  const auto base = ipv4(std::string(network.substr(0, slash)));
+  const int bits = std::atoi(std::string(network.substr(slash + 1)).c_str());
+  if (!base || bits < 1 || bits > 32) return false;
+  return (address ^ *base) >> (32 - bits) == 0;
+}
+
+bool ends_with(std::string_view text, std::string_view end) {
+  return text.size() >= end.size() &&
+         equal_ignoring_case(text.substr(text.size() - end.size()), end);
+}
+
+bool is_excepted(const std::string& host, const std::string& host_and_port,
+                 std::string_view exception, Rules rules) {
+  if (exception == "*") return true;
+  if (const auto address = ipv4(host); address && in_network(*address, exception)) return true;
+  if (equal_ignoring_case(host, exception) || equal_ignoring_case(host_and_port, exception))
+    return true;
+  if (rules == Rules::requests && !ipv4(host) &&
+      (ends_with(host, exception) || ends_with(host_and_port, exception)))
+    return true;
+  while (exception.starts_with('.')) exception.remove_prefix(1);
+  const std::string domain = "." + std::string(exception);
+  return !exception.empty() && (equal_ignoring_case(host, exception) || ends_with(host, domain) ||
+                                ends_with(host_and_port, domain));
+}
+
+bool is_this_machine(const std::string& host) {
+  const auto address = ipv4(host);
+  return equal_ignoring_case(host, "localhost") || host == "[::1]" ||
+         (address && *address >> 24 == 127);
+}
+
+}  // namespace
+
+std::string proxy_of_environment(const std::string& url, Rules rules) {
+  const std::string host_and_port = origin_of(url);
+  const std::string host = host_and_port.substr(0, host_and_port.rfind(':'));
+  if (is_this_machine(host)) return {};
+  const std::string exceptions = variable("no_proxy");
+  for (std::size_t begin = 0; begin <= exceptions.size();) {
+    const std::size_t end = std::min(exceptions.find(',', begin), exceptions.size());
+    std::string exception = exceptions.substr(begin, end - begin);
+    std::erase(exception, ' ');
+    if (!exception.empty() && is_excepted(host, host_and_port, exception, rules)) return {};
+    begin = end + 1;
+  }
+  std::string proxy = variable(url.substr(0, url.find(':')) + "_proxy");
+  if (proxy.empty() && rules == Rules::requests) proxy = variable("all_proxy");
+  return proxy;
+}
+
+}  // namespace fiber::http

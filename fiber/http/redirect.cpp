@@ -1,0 +1,140 @@
+#include <fiber/http/redirect.hpp>
+
+#include <fiber/http/failure.hpp>
+#include <fiber/http/url.hpp>
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+namespace fiber::http {
+namespace {
+
+using Kind = Failure::Kind;
+
+bool is_token(std::string_view text) {
+  static constexpr std::string_view separators = "\"(),/:;<=>?@[\\]{}";
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return c > ' ' && c < 127 && separators.find(static_cast<char>(c)) == separators.npos;
+  });
+}
+
+std::string base64(std::string_view bytes) {
+  static constexpr char digits[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    unsigned group = 0;
+    for (std::size_t j = i; j < i + 3; ++j)
+      group = group << 8 | (j < bytes.size() ? static_cast<unsigned char>(bytes[j]) : 0u);
+    for (std::size_t j = 0; j < 4; ++j)
+      text += i + j > bytes.size() ? '=' : digits[group >> (18 - 6 * j) & 63];
+  }
+  return text;
+}
+
+void authorise(Outgoing& request, const BasicAuth& auth) {
+  request.headers.set("Authorization", "Basic " + base64(auth.username + ":" + auth.password));
+}
+
+// requests lets `auth` win over the URL and both over the header; aiohttp refuses two of them.
+void set_credentials(Outgoing& request) {
+  const auto of_url = take_credentials(request.url);
+  const auto auth = std::exchange(request.auth, std::nullopt);
+  if (request.rules == Rules::aiohttp) {
+    if (auth && of_url)
+      throw Failure{Kind::invalid_argument,
+                    "Cannot combine AUTH argument with credentials encoded in URL"};
+    if ((auth || of_url) && request.headers.contains("Authorization"))
+      throw Failure{Kind::invalid_argument,
+                    "Cannot combine AUTHORIZATION header with AUTH argument or credentials "
+                    "encoded in URL"};
+    if (auth && auth->username.find(':') != std::string::npos)
+      throw Failure{Kind::invalid_argument,
+                    "A \":\" is not allowed in login (RFC 1945#section-11.1)"};
+  }
+  if (auth)
+    authorise(request, *auth);
+  else if (of_url)
+    authorise(request, *of_url);
+}
+
+void drop_body(Outgoing& request) {
+  request.body = {};
+  for (const char* name : {"Content-Length", "Content-Type", "Transfer-Encoding"})
+    request.headers.erase(name);
+}
+
+bool changes_to_get(const Outgoing& request, int status) {
+  const std::string& method = request.method;
+  if (status == 303) return method != "HEAD";
+  if (request.rules == Rules::requests && status == 302) return method != "HEAD";
+  return (status == 301 || status == 302) && method == "POST";
+}
+
+std::string location_of(const Outgoing& request, const Head& head) {
+  std::string location = head.headers.get("Location");
+  if (location.empty() && request.rules == Rules::aiohttp) location = head.headers.get("URI");
+  return location;
+}
+
+}  // namespace
+
+void check_field(const std::string& name, const std::string& value) {
+  static constexpr std::string_view line_ends("\r\n\0", 3);
+  if (!is_token(name)) throw Failure{Kind::invalid_header, "Invalid header name: '" + name + "'"};
+  if (value.find_first_of(line_ends) != value.npos ||
+      (!value.empty() && value[0] <= ' ' && value[0] >= 0))
+    throw Failure{Kind::invalid_header,
+                  "Invalid leading whitespace, reserved character(s), or return character(s) in "
+                  "header value of '" +
+                      name + "'"};
+}
+
+void make_ready(Outgoing& request) {
+  if (!is_token(request.method))
+    throw Failure{Kind::invalid_header, "Invalid method: '" + request.method + "'"};
+  for (char& c : request.method)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 32);
+  set_credentials(request);
+  // A length that is not that of the body makes the rest of it, or the next request, another one.
+  request.headers.erase("Content-Length");
+  if (request.body && !request.headers.contains("Content-Type") &&
+      !request.body.content_type().empty())
+    request.headers.set("Content-Type", request.body.content_type());
+  for (const auto& [name, value] : request.headers) check_field(name, value);
+  for (const auto& [name, value] : request.cookies) check_field("Cookie", "=" + name + value);
+}
+
+bool is_followed(const Outgoing& request, const Head& head) {
+  static constexpr int statuses[] = {301, 302, 303, 307, 308};
+  return request.follow_redirects &&
+         std::find(std::begin(statuses), std::end(statuses), head.status) != std::end(statuses) &&
+         !location_of(request, head).empty();
+}
+
+void follow(Outgoing& request, const Head& head) {
+  std::string url = resolve_url(request.url, location_of(request, head));
+  const auto credentials = take_credentials(url);
+
+  if (changes_to_get(request, head.status)) {
+    request.method = "GET";
+    drop_body(request);
+  } else if (request.rules == Rules::requests && head.status != 307 && head.status != 308) {
+    drop_body(request);
+  }
+  if (request.rules == Rules::requests) {
+    request.headers.erase("Cookie");
+    request.headers.erase("Proxy-Authorization");
+  }
+  if (!same_origin(request.url, url)) {
+    for (const char* name : {"Authorization", "Cookie", "Host", "Proxy-Authorization"})
+      request.headers.erase(name);
+    request.cookies.clear();
+  }
+  if (credentials && request.rules == Rules::aiohttp && !request.headers.contains("Authorization"))
+    authorise(request, *credentials);
+  request.url = std::move(url);
+}
+
+}  // namespace fiber::http

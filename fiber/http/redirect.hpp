@@ -1,0 +1,24 @@
+// What a request becomes before it is sent, and by a redirect. Nothing here waits or sends.
+#pragma once
+
+#include <fiber/http/outgoing.hpp>
+
+#include <string>
+
+namespace fiber::http {
+
+// Puts credentials, those of the URL included, into the header, upper case into the method, and
+// takes out what the length of the body decides. Throws Failure for what must not be sent.
+void make_ready(Outgoing& request);
+
+// Whether `head` sends the client of `request` elsewhere.
+bool is_followed(const Outgoing& request, const Head& head);
+
+// Turns `request` into the one that `head`, for which is_followed() holds, asks for. Credentials
+// and cookies of the caller stay behind when it leads to another origin. Throws Failure.
+void follow(Outgoing& request, const Head& head);
+
+// Throws Failure for a field that would break out of its line, or be read as something else.
+void check_field(const std::string& name, const std::string& value);
+
+}  // namespace fiber::http
