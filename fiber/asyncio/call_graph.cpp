@@ -153,12 +153,18 @@ FutureCallGraph capture_call_graph(const FutureRef& future, call_graph_options o
 }
 
 std::string format_call_graph(call_graph_options options) {
-  const std::optional<FutureCallGraph> graph = capture_call_graph(options);
-  return graph ? format(*graph) : "";
+  std::string text;
+  core::with_room([&] {  // a deep graph is destroyed level by level, too
+    const std::optional<FutureCallGraph> graph = capture_call_graph(options);
+    if (graph) text = format(*graph);
+  });
+  return text;
 }
 
 std::string format_call_graph(const FutureRef& future, call_graph_options options) {
-  return format(capture_call_graph(future, options));
+  std::string text;
+  core::with_room([&] { text = format(capture_call_graph(future, options)); });
+  return text;
 }
 
 void print_call_graph(call_graph_options options) {

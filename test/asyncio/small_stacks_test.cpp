@@ -62,14 +62,14 @@ TEST_CASE("call graphs and stacks are written on the smallest stack") {
           std::ostringstream out;
           for (const fiber::greenlet& each : fiber::all_greenlets())
             fiber::traceback::print_stack(each, out);
-          asyncio::current_task().print_stack({}, &out);
+          out << asyncio::current_task().get_stack().size();
         }) == "");
 }
 
 TEST_CASE("names, reprs and reports are written on the smallest stack") {
   CHECK(in_a_small_task([] {
           std::ostringstream out;
-          out << asyncio::current_task() << fiber::getcurrent() << asyncio::get_running_loop();
+          out << asyncio::current_task() << fiber::getcurrent();
         }) == "");
   CHECK(in_a_small_task([] {
           try {
