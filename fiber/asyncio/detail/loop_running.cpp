@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <limits>
 
+#include <cxxabi.h>
+
 namespace fiber::asyncio::detail {
 namespace {
 
@@ -218,6 +220,8 @@ void LoopObject::run_handle(HandleObject* handle) {
   try {
     const InContext in_context(hub, handle->context);
     handle->run();
+  } catch (const abi::__forced_unwind&) {
+    throw;  // the thread ends
   } catch (const KeyboardInterrupt&) {
     throw;
   } catch (const SystemExit&) {
