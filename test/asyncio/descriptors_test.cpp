@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "support/events.hpp"
+#include "support/events.hpp"
 #include "support/trace.hpp"
 
 using namespace support;

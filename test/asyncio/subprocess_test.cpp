@@ -251,7 +251,7 @@ TEST_CASE("the status of a child that somebody else has waited for is not known"
     Log log;
     CHECK(::waitpid(process.pid(), nullptr, 0) == process.pid());
     CHECK(await(process.wait()) == 255);
-    CHECK(log.take() == "Unknown child process pid " + std::to_string(process.pid()) +
+    CHECK(log.take() == "WARNING Unknown child process pid " + std::to_string(process.pid()) +
                             ", will report returncode 255");
   });
 }
