@@ -57,6 +57,11 @@ void fail(const FutureBase& future, std::exception_ptr error) {
   }
 }
 
+void thread_ends(const FutureBase& future) {
+  fail(future, std::make_exception_ptr(
+                   RuntimeError("the call has ended its thread, by pthread_exit, without a result")));
+}
+
 void cancel(const FutureBase& future) {
   // CPython leaves out the second step, so that wait() never returns for such a future.
   if (future.cancel()) future.set_running_or_notify_cancel();

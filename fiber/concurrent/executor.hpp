@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include <cxxabi.h>
+
 namespace fiber::concurrent::futures {
 
 // An executor can no longer be used, after a failure that it could not survive.
@@ -46,6 +48,8 @@ namespace detail {
 FIBER_API void fail(const FutureBase& future, std::exception_ptr error);
 // Cancels the future of work that will not be done, and tells those who wait for it.
 FIBER_API void cancel(const FutureBase& future);
+// For work that has called pthread_exit.
+FIBER_API void thread_ends(const FutureBase& future);
 
 // What a call returns, as a Future holds it: a copy, never a reference.
 template <class F, class... Args>
@@ -72,6 +76,9 @@ class Call final : public Work {
       } else {
         value.emplace(std::apply(invoke, *call_));
       }
+    } catch (const abi::__forced_unwind&) {
+      thread_ends(future_);
+      throw;
     } catch (...) {
       error = std::current_exception();
     }

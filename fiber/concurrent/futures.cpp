@@ -11,6 +11,8 @@ extern "C" void AnnotateIgnoreWritesBegin(const char* file, int line);
 extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
 #endif
 
+#include <cxxabi.h>
+
 namespace fiber::concurrent::futures {
 
 Error::~Error() = default;
@@ -245,6 +247,8 @@ void FutureState::run_callbacks(std::unique_lock<std::mutex> lock) {
 void FutureState::run_callback(Callback& callback) {
   try {
     callback.call(Ref<FutureState>(this));
+  } catch (const abi::__forced_unwind&) {
+    throw;  // the thread ends
   } catch (const BaseException&) {
     throw;
   } catch (...) {

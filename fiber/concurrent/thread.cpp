@@ -11,6 +11,8 @@
 
 #include <pthread.h>
 
+#include <cxxabi.h>
+
 namespace fiber::concurrent::futures {
 
 BrokenThreadPool::~BrokenThreadPool() = default;
@@ -91,24 +93,29 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     return BrokenThreadPool("A thread initializer failed, the thread pool is not usable anymore");
   }
 
-  // With mutex_ held and a new entry at the end of queue_.
-  void start_thread() {
+  // With mutex_ held. Throws std::system_error.
+  void launch() {
     // The number is what tells threads apart, so a long prefix is cut.
     const std::string suffix = '_' + std::to_string(started_);
     const std::string name = prefix_.substr(0, name_limit - suffix.size()) + suffix;
+    threads_.emplace_back([self = shared_from_this(), name] {
+      pthread_setname_np(pthread_self(), name.c_str());
+      current_ = self.get();
+      self->run_thread();
+    });
+    ++started_;
+    ++available_;
+  }
+
+  // With mutex_ held and a new entry at the end of queue_.
+  void start_thread() {
     try {
-      threads_.emplace_back([self = shared_from_this(), name] {
-        pthread_setname_np(pthread_self(), name.c_str());
-        current_ = self.get();
-        self->run_thread();
-      });
+      launch();
     } catch (const std::system_error&) {
       if (started_ != 0) return;  // the other threads will do it
       queue_.pop_back();
       throw RuntimeError("can't start new thread");
     }
-    ++started_;
-    ++available_;
     // As one sees it in CPython, whose submit() waits for the thread to start: the future is
     // running. With an initializer, work does not start yet.
     if (!initializer_)
@@ -131,21 +138,51 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     }
   }
 
-  static void run(Entry entry) {
+  void run(Entry entry) {
     try {
       entry.started ? entry.work->run_started() : entry.work->run();
+    } catch (const abi::__forced_unwind&) {
+      replace_thread();
+      throw;
     } catch (...) {
       detail::report("Exception in worker");
     }
+  }
+
+  // The work has called pthread_exit: this thread ends, and another does what is still to be done.
+  void replace_thread() {
+    std::vector<std::unique_ptr<Work>> lost;
+    {
+      const std::lock_guard lock(mutex_);
+      --started_;
+      if (queue_.empty()) return;
+      if (!shutdown_) {
+        launch();
+        return;
+      }
+      if (started_ != 0) return;  // nobody joins a thread that is made now, but others will do it
+      for (Entry& entry : queue_) lost.push_back(std::move(entry.work));
+      queue_.clear();
+    }
+    for (const auto& work : lost) detail::thread_ends(work->future());
   }
 
   bool initialize() {
     try {
       initializer_();
       return true;
+    } catch (const abi::__forced_unwind&) {
+      give_up();
+      throw;
     } catch (...) {
       detail::report("Exception in initializer:");
     }
+    give_up();
+    return false;
+  }
+
+  // The initializer has failed.
+  void give_up() {
     std::vector<std::unique_ptr<Work>> lost;
     {
       const std::lock_guard lock(mutex_);
@@ -155,7 +192,6 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     }
     for (const auto& work : lost)
       detail::fail(work->future(), std::make_exception_ptr(broken_pool()));
-    return false;
   }
 
   std::vector<std::unique_ptr<Work>> remove_pending() {

@@ -269,6 +269,9 @@ value GreenletThread::receive_slow() {
     ++from->refs;
     try {
       call_trace(error ? "throw" : "switch", from, self);
+    } catch (const abi::__forced_unwind&) {
+      release(from);
+      throw;
     } catch (...) {
       error = std::current_exception();
     }

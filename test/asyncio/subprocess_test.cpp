@@ -6,17 +6,20 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/child_process.hpp"
 #include "support/events.hpp"
+#include "support/log.hpp"
 
 using namespace support;
 using namespace std::chrono_literals;
@@ -32,6 +35,15 @@ namespace {
 
 // No child of ours is left, running or dead.
 bool no_children() { return ::waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD; }
+
+std::size_t descriptors() {
+  std::size_t count = 0;
+  for (const auto& each : std::filesystem::directory_iterator("/proc/self/fd")) {
+    static_cast<void>(each);
+    ++count;
+  }
+  return count;
+}
 
 }  // namespace
 
@@ -236,9 +248,124 @@ TEST_CASE("a signal that we ignore has its default effect in a child") {
 TEST_CASE("the status of a child that somebody else has waited for is not known") {
   asyncio::run([] {
     auto process = await(create_subprocess_exec({"true"}));
+    Log log;
     CHECK(::waitpid(process.pid(), nullptr, 0) == process.pid());
     CHECK(await(process.wait()) == 255);
+    CHECK(log.take() == "WARNING Unknown child process pid " + std::to_string(process.pid()) +
+                            ", will report returncode 255");
   });
+}
+
+TEST_CASE("communicate while another task reads is refused, and harms neither") {
+  asyncio::run([] {
+    auto process = await(create_subprocess_exec(
+        {"cat"}, {.stdin_ = PIPE, .stdout_ = PIPE, .stderr_ = PIPE}));
+    auto reads = asyncio::create_task([process] { return await(process.stdout_()->read()); });
+    await(asyncio::sleep(0));
+    const std::string refusal =
+        "RuntimeError('read() called while another coroutine is already waiting for incoming "
+        "data')";
+    const std::string much(200'000, 'x');
+    CHECK(thrown_by([&] { await(process.communicate(much)); }) == refusal);
+    CHECK(await(reads) == much);
+    CHECK(await(process.wait()) == 0);
+  });
+}
+
+TEST_CASE("two that communicate at once: one does, the other is refused") {
+  asyncio::run([] {
+    auto process = await(create_subprocess_exec({"cat"}, {.stdin_ = PIPE, .stdout_ = PIPE}));
+    auto first = asyncio::create_task([process] { return await(process.communicate("one")); });
+    auto second = asyncio::create_task([process] { return await(process.communicate("two")); });
+    CHECK(thrown_by([&] { await(second); })
+              .starts_with("RuntimeError('read() called while another coroutine"));
+    CHECK(await(first).first.starts_with("one"));
+  });
+}
+
+TEST_CASE("what communicate had when it was cancelled is still to be read") {
+  asyncio::run([] {
+    int ends[2];
+    CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    auto process = await(create_subprocess_shell(
+        "printf first; printf error >&2; exec 2>&-; printf ready >&0; read x; printf second",
+        {.stdin_ = ends[0], .stdout_ = PIPE, .stderr_ = PIPE}));
+    ::close(ends[0]);
+    auto talks = asyncio::create_task([process] { await(process.communicate()); });
+    CHECK(await(asyncio::get_running_loop().sock_recv(ends[1], 10)) == "ready");
+    for (int i = 0; i < 5; ++i) await(asyncio::sleep(0));
+    talks.cancel();
+    await(asyncio::wait({talks}));
+    CHECK(talks.cancelled());
+    CHECK(::write(ends[1], "\n", 1) == 1);
+    CHECK(await(process.communicate()) ==
+          std::pair<std::string, std::string>("firstsecond", "error"));
+    ::close(ends[1]);
+  });
+}
+
+TEST_CASE("a cancelled read up to the end leaves what it had") {
+  asyncio::run([] {
+    const asyncio::StreamReader reader;
+    auto reads = asyncio::create_task([&] { await(reader.read()); });
+    await(asyncio::sleep(0));
+    reader.feed_data("one ");
+    await(asyncio::sleep(0));
+    reader.feed_data("two");
+    await(asyncio::sleep(0));
+    reads.cancel();
+    await(asyncio::wait({reads}));
+    reader.feed_eof();
+    CHECK(await(reader.read()) == "one two");
+  });
+}
+
+TEST_CASE("nothing stays of children that were killed with their output unread") {
+  asyncio::run([] {
+    const auto kill_one = [] {
+      auto process = await(create_subprocess_exec({"yes"}, {.stdout_ = PIPE}));
+      await(process.stdout_()->readline());
+      await(asyncio::sleep(2ms));  // so that it is stopped, because nobody reads
+      process.kill();
+      await(process.wait());
+    };
+    kill_one();
+    await(asyncio::sleep(0));
+    const std::size_t before = descriptors();
+    for (int i = 0; i < 5; ++i) kill_one();
+    for (int i = 0; i < 5; ++i) await(asyncio::sleep(0));
+    CHECK(descriptors() <= before);
+  });
+}
+
+TEST_CASE("what a child would be told in part is refused") {
+  asyncio::run([] {
+    const std::string nul("a\0b", 3);
+    const std::string refusal = "ValueError('embedded null byte')";
+    const auto refused = [&](std::vector<std::string> command,
+                             asyncio::create_subprocess_options options) {
+      return thrown_by(
+          [&] { await(create_subprocess_exec(std::move(command), std::move(options))); });
+    };
+    CHECK(refused({nul}, {}) == refusal);
+    CHECK(refused({"true", nul}, {}) == refusal);
+    CHECK(refused({"true"}, {.cwd = nul}) == refusal);
+    CHECK(refused({"true"}, {.env = {{{nul, "x"}}}}) == refusal);
+    CHECK(refused({"true"}, {.env = {{{"x", nul}}}}) == refusal);
+    CHECK(refused({"true"}, {.env = {{{"x=y", "z"}}}}) ==
+          "ValueError('illegal environment variable name')");
+    CHECK(refused({"true"}, {.stdout_ = PIPE, .limit = 0}) == "ValueError('Limit cannot be <= 0')");
+    CHECK(thrown_by([&] { await(asyncio::open_connection("127.0.0.1" + nul, 1)); }) == refusal);
+    CHECK(thrown_by([&] { await(asyncio::open_unix_connection(nul)); }) == refusal);
+    CHECK(thrown_by([&] { asyncio::SocketAddress("127.0.0.1" + nul, 1); }) == refusal);
+    const auto serve = [](auto&, auto&) {};
+    CHECK(thrown_by([&] { await(asyncio::start_server(serve, nul, 0)); }) == refusal);
+    CHECK(thrown_by([&] { await(asyncio::start_unix_server(serve, nul)); }) == refusal);
+    CHECK(thrown_by([&] {
+            await(asyncio::get_running_loop().getaddrinfo("localhost" + nul, 1));
+          }) == refusal);
+  });
+  CHECK(no_children());
 }
 
 TEST_CASE("a program without standard streams can give its children some") {

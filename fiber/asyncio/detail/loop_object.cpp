@@ -9,6 +9,8 @@
 #include <fiber/asyncio/log.hpp>
 #include <fiber/concurrent/executor.hpp>
 
+#include <cxxabi.h>
+
 namespace fiber::asyncio::detail {
 
 namespace {
@@ -321,7 +323,7 @@ void LoopObject::report_handler(const ExceptionContext& context) {
   loop.default_exception_handler(context);
 }
 
-void LoopObject::call_exception_handler(const ExceptionContext& context) noexcept {
+void LoopObject::call_exception_handler(const ExceptionContext& context) {
   try {
     const std::shared_ptr<exception_handler> custom = handler;
     if (!custom) {
@@ -331,6 +333,8 @@ void LoopObject::call_exception_handler(const ExceptionContext& context) noexcep
     try {
       const InContext in_context(fiber::detail::greenlet_thread().current, context_of(context));
       (*custom)(EventLoop(this), context);
+    } catch (const abi::__forced_unwind&) {
+      throw;
     } catch (const KeyboardInterrupt&) {
       throw;
     } catch (const SystemExit&) {
@@ -341,6 +345,8 @@ void LoopObject::call_exception_handler(const ExceptionContext& context) noexcep
     } catch (...) {
       report_handler(context);
     }
+  } catch (const abi::__forced_unwind&) {
+    throw;
   } catch (const KeyboardInterrupt&) {
     interrupt = std::current_exception();
   } catch (const SystemExit&) {

@@ -270,7 +270,8 @@ class FIBER_API LoopObject {
   }
 
   // --- errors ---
-  void call_exception_handler(const ExceptionContext& context) noexcept;
+  // Throws nothing but the unwinding of a thread that the handler ends.
+  void call_exception_handler(const ExceptionContext& context);
   std::shared_ptr<exception_handler> handler;
   // Thrown out of run_forever as soon as the hub runs (KeyboardInterrupt, SystemExit).
   std::exception_ptr interrupt;

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <limits>
 
+#include <cxxabi.h>
+
 namespace fiber::asyncio::detail {
 namespace {
 
@@ -208,25 +210,29 @@ void LoopObject::run_handle(HandleObject* handle) {
     HandleObject* handle;
     ~Release() { handle->release(); }
   } release{handle};
-  const auto report = [&] {
-    handle->retain();
-    call_exception_handler({.message = "Exception in callback",
-                            .exception = std::current_exception(),
-                            .handle = Handle(handle)});
-    if (interrupt) std::rethrow_exception(std::exchange(interrupt, nullptr));
-  };
+  std::exception_ptr error;
   try {
     const InContext in_context(hub, handle->context);
     handle->run();
+  } catch (const abi::__forced_unwind&) {
+    throw;  // the thread ends
   } catch (const KeyboardInterrupt&) {
     throw;
   } catch (const SystemExit&) {
     throw;
   } catch (const GreenletExit&) {
     if (on_dying_hub()) throw;
-    report();
+    error = std::current_exception();
   } catch (...) {
-    report();
+    error = std::current_exception();
+  }
+  // Not while it is being handled: the user's handler may end the thread.
+  if (error) {
+    handle->retain();
+    call_exception_handler({.message = "Exception in callback",
+                            .exception = std::exchange(error, nullptr),
+                            .handle = Handle(handle)});
+    if (interrupt) std::rethrow_exception(std::exchange(interrupt, nullptr));
   }
   if (signals.load(std::memory_order_relaxed)) look_at_signals(false);
 }
