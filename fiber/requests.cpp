@@ -109,9 +109,9 @@ class Response::Stream {
   Stream(std::shared_ptr<Session::Core> core, http::Outgoing request,
          std::optional<http::Seconds> read_timeout, std::size_t limit)
       : core_(std::move(core)),
-        multi_(core_->acquire()),
         read_timeout_(read_timeout),
-        transfer_(std::move(request), core_->shared, limit) {
+        transfer_(std::move(request), core_->shared, limit),
+        multi_(core_->acquire()) {
     if (curl_multi_add_handle(multi_.get(), transfer_.easy()) != CURLM_OK) throw std::bad_alloc();
   }
   ~Stream() {
@@ -207,9 +207,9 @@ class Response::Stream {
   }
 
   std::shared_ptr<Session::Core> core_;
-  http::Multi multi_;
   std::optional<http::Seconds> read_timeout_;
   http::Transfer transfer_;
+  http::Multi multi_;  // last: it is not taken for a request that is refused
 };
 
 bool Response::is_redirect() const {

@@ -5,7 +5,8 @@
 //  1. What curl calls (on_socket, on_timer, on_close) only registers with the loop; it never calls
 //     the multi interface.
 //  2. After every action the messages are read: transfers learn there that they are done.
-//  3. The body of a redirect has 50 ms to arrive, and its connection is used again if it does. It is
+//  3. The body of a redirect has 50 ms to arrive, and its connection is used again if it does. It
+//  is
 //     not waited for longer: the redirect is followed, and the connection closed.
 //  4. A descriptor leaves the loop before it is closed: its number may come back at once.
 #pragma once

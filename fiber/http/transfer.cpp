@@ -168,6 +168,8 @@ void Transfer::set_up_connection() {
   // Of the two places where curl looks for authorities, the one that is not named must go: its
   // default is the system's.
   if (const std::string& bundle = request_.verify.bundle(); !bundle.empty()) {
+    if (bundle.find('\0') != bundle.npos)
+      throw Failure{Failure::Kind::invalid_argument, "verify: embedded null byte in the path"};
     const bool directory = is_directory(bundle);
     set(easy, CURLOPT_CAPATH, directory ? bundle.c_str() : nullptr);
     set(easy, CURLOPT_CAINFO, directory ? nullptr : bundle.c_str());
@@ -226,7 +228,6 @@ void Transfer::header_line(std::string_view line) {
     head.url.resize(std::min(head.url.find('#'), head.url.size()));
   if (is_followed(request_, head)) {
     redirected_ = true;
-    connected_ = false;
     if (on_redirect) on_redirect();
   } else {
     std::string codings;
@@ -364,10 +365,11 @@ bool Transfer::next_hop() noexcept {
                     "Exceeded " + std::to_string(request_.max_redirects) + " redirects.", 0,
                     first_url_};
     follow(request_, head());
-    curl_easy_reset(easy_.get());
+    easy_ = new_easy();
     reader_ = HeadReader(request_.rules);
     message_[0] = '\0';
     result_ = CURLE_OK;
+    connected_ = false;
     discarded_ = 0;
     sent_ = 0;
     sendings_ = 0;

@@ -97,7 +97,7 @@ class Transfer {
   bool is_redirected() const noexcept { return redirected_ && !done_; }
   // Whether it is, and the connection may be used again.
   bool hop_is_over() const noexcept { return is_redirected() && over_; }
-  // Makes the easy handle ready for it. False: there is none, and the exchange is done().
+  // Makes a new easy() for it. False: there is none, and the exchange is done().
   bool next_hop() noexcept;
   // Ends it with an exception.
   void fail(std::exception_ptr error) noexcept;

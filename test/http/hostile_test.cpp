@@ -242,6 +242,8 @@ TEST_CASE("what a request says cannot become another request") {
   for (const std::string& url :
        {"http://127.0.0.1/" + nul, "http://" + nul + "/", "http://u" + nul + "@h/"})
     CHECK(support::with_requests(url) == "InvalidURL");
+  CHECK(support::with_requests(server.url("/echo"), {.verify = "/a" + nul}) == "ValueError");
+  CHECK(support::with_aiohttp(server.url("/echo"), {.ssl = "/a" + nul}) == "ValueError");
   CHECK(support::with_requests("http://exa%00mple/") == "InvalidURL");
   CHECK(support::with_requests("http://exa\nmple/") == "InvalidURL");
   CHECK(server.requests() == 0);

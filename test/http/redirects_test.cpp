@@ -283,4 +283,6 @@ TEST_CASE(
   // An hour for each byte of the body.
   server.answer_with("/from", {head + "Content-Length: 10\r\n\r\n", "0123456789", 3'600'000});
   CHECK(support::with_aiohttp(server.url("/from")) == "200 hello");
+  CHECK(support::with_requests(server.url("/from"), {.timeout = std::chrono::milliseconds(200)}) ==
+        "ReadTimeout");
 }

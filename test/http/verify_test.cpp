@@ -27,7 +27,7 @@ int load(const char* kind, const char* path) {
 
 // Which of them libcurl calls depends on its version and on OpenSSL's.
 extern "C" {
-#define FIBER_TEST_LOADER(name, ...)                                    \
+#define FIBER_TEST_LOADER(name, ...)                                     \
   __attribute__((visibility("default"))) int name(__VA_ARGS__) noexcept; \
   int name(__VA_ARGS__) noexcept
 FIBER_TEST_LOADER(SSL_CTX_load_verify_file, void*, const char* path) { return load("file ", path); }
@@ -35,7 +35,9 @@ FIBER_TEST_LOADER(SSL_CTX_load_verify_dir, void*, const char* path) {
   return load("directory ", path);
 }
 FIBER_TEST_LOADER(X509_STORE_load_file, void*, const char* path) { return load("file ", path); }
-FIBER_TEST_LOADER(X509_STORE_load_path, void*, const char* path) { return load("directory ", path); }
+FIBER_TEST_LOADER(X509_STORE_load_path, void*, const char* path) {
+  return load("directory ", path);
+}
 FIBER_TEST_LOADER(SSL_CTX_load_verify_locations, void*, const char* file, const char* directory) {
   return load("file ", file) & load("directory ", directory);
 }

@@ -113,8 +113,9 @@ class HttpServer {
   int most_active() const { return most_active_; }  // requests being answered at the same time
   std::size_t sent() const { return sent_; }        // bytes of bodies handed to the system
 
-  // Answers at `path`, whatever its query, with `bytes` as they are. It closes after them, unless it is
-  // to `keep` the connection; `pause` milliseconds come before each byte of `slowly` after them.
+  // Answers at `path`, whatever its query, with `bytes` as they are. It closes after them, unless
+  // it is to `keep` the connection; `pause` milliseconds come before each byte of `slowly` after
+  // them.
   struct Canned {
     std::string bytes;
     std::string slowly = {};
@@ -320,7 +321,8 @@ class HttpServer {
     send(client, canned.bytes);
     for (const char c : canned.slowly) {
       lock.lock();
-      changed_.wait_for(lock, std::chrono::milliseconds(canned.pause), [this] { return stopping_; });
+      changed_.wait_for(lock, std::chrono::milliseconds(canned.pause),
+                        [this] { return stopping_; });
       lock.unlock();
       send(client, {&c, 1});
     }
