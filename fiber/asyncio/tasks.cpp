@@ -84,10 +84,11 @@ void sleep_for(std::int64_t nanoseconds) {
   timer.check_result();
 }
 
-void report_never_awaited(const char* coroutine_name) noexcept {
+void report_never_awaited(CoroutineName coroutine) noexcept {
   try {
     log(LogLevel::warning,
-        "RuntimeWarning: coroutine '" + std::string(coroutine_name) + "' was never awaited");
+        "RuntimeWarning: coroutine '" + coroutine.str() + "' was never awaited\n  dropped at " +
+            Origin::here()->place());
   } catch (...) {
     // No memory to say it with.
   }

@@ -1,6 +1,10 @@
 #include <fiber/core/demangle.hpp>
 
+#include <fiber/core/room.hpp>
+
 #include <cstdlib>
+#include <cstring>
+#include <exception>
 #include <memory>
 
 #include <cxxabi.h>
@@ -16,10 +20,18 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
 }  // namespace
 
 std::string demangle(const char* mangled) {
-  int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> readable(
-      abi::__cxa_demangle(mangled, nullptr, nullptr, &status), std::free);
-  if (status != 0 || !readable) return mangled;
+  std::unique_ptr<char, void (*)(void*)> readable(nullptr, std::free);
+  // The runtime's demangler keeps its tables on the stack, 80 bytes for each byte of a name.
+  const std::size_t room = 16 * 1024 + 80 * std::strlen(mangled);
+  try {
+    call_with_room(room, [&]() noexcept {
+      int status = 0;
+      readable.reset(abi::__cxa_demangle(mangled, nullptr, nullptr, &status));
+    });
+  } catch (const std::exception&) {
+    // No stack to be had.
+  }
+  if (!readable) return mangled;
   std::string name = readable.get();
   // The names that every user writes differently from their mangled form.
   replace_all(name,

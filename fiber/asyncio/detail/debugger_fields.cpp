@@ -22,6 +22,9 @@ void DebuggerFields::describe() noexcept {
       {"TaskBase.name", offsetof(TaskBase, name_)},
       {"TaskBase.number", offsetof(TaskBase, number_)},
       {"TaskBase.coroutine_name", offsetof(TaskBase, coroutine_name_)},
+      {"TaskBase.coroutine_kind", offsetof(TaskBase, coroutine_kind_)},
+      {"CoroutineName.type", static_cast<std::size_t>(CoroutineName::Kind::type)},
+      {"CoroutineName.function", static_cast<std::size_t>(CoroutineName::Kind::function)},
       {"TaskGreenlet.task", offsetof(TaskGreenlet, task)},
       {nullptr, 0},
   };

@@ -49,8 +49,11 @@ std::string TaskGreenlet::display_name() const { return task->get_name(); }
 // The last handle to the greenlet outlived the last one to the task.
 void TaskGreenlet::dispose() noexcept { delete task; }
 
-TaskBase::TaskBase(const char* coroutine_name) noexcept
-    : FutureBase(nullptr), wakeup(this), coroutine_name_(coroutine_name) {
+TaskBase::TaskBase(CoroutineName coroutine) noexcept
+    : FutureBase(nullptr),
+      wakeup(this),
+      coroutine_name_(coroutine.data),
+      coroutine_kind_(coroutine.kind) {
   is_task_ = true;
 }
 
@@ -59,7 +62,7 @@ TaskBase::~TaskBase() = default;
 void TaskBase::unreferenced() noexcept {
   if (log_traceback_) report_unretrieved();
   if (refs_ != 0) return;
-  if (!consumed_) report_never_awaited(coroutine_name_);
+  if (!consumed_) report_never_awaited(coroutine_name());
   if (greenlet_ && !greenlet_->give_up_last())
     fiber::detail::release(&*greenlet_);  // disposes of the task, unless its greenlet is held
   else
@@ -328,7 +331,7 @@ std::string TaskBase::repr() const {
 std::string TaskBase::repr_before_wait() const {
   const char* state = cancelled() ? "cancelled" : "finished";
   if (!done()) state = cancel_requests_ > 0 ? "cancelling" : "pending";
-  return "<Task " + std::string(state) + " name='" + get_name() + "' coro=<" + coroutine_name_ +
+  return "<Task " + std::string(state) + " name='" + get_name() + "' coro=<" + coroutine_name().str() +
          "()" + (done() ? " done" : " running") + ">";
 }
 
