@@ -15,6 +15,7 @@ void DebuggerFields::describe() noexcept {
       {"LoopObject.tasks_head", offsetof(LoopObject, tasks_head)},
       {"LoopObject.current_task", offsetof(LoopObject, current_task)},
       {"FutureBase.is_task", offsetof(FutureBase, is_task_)},
+      {"FutureBase.loop", offsetof(FutureBase, loop_)},
       {"FutureBase.state", offsetof(FutureBase, state_)},
       {"TaskBase.next_task", offsetof(TaskBase, next_task)},
       {"TaskBase.resume_point", offsetof(TaskBase, resume_point)},

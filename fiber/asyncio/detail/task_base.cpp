@@ -190,27 +190,52 @@ void TaskBase::throw_cancelled() {
   std::rethrow_exception(make_cancelled_error());
 }
 
+namespace {
+
+// While a greenlet of the user's own waits on behalf of a task, the task's greenlet is not to be
+// continued by a plain switch: the loop may have stopped by then, in which alone it can end.
+struct WaitsElsewhere {
+  explicit WaitsElsewhere(fiber::detail::GreenletObject* its, bool elsewhere) noexcept
+      : own(elsewhere ? its : nullptr) {
+    if (own != nullptr) own->waiting = true;
+  }
+  WaitsElsewhere(const WaitsElsewhere&) = delete;
+  WaitsElsewhere& operator=(const WaitsElsewhere&) = delete;
+  ~WaitsElsewhere() {
+    if (own != nullptr) own->waiting = false;
+  }
+  fiber::detail::GreenletObject* own;
+};
+
+}  // namespace
+
 void TaskBase::wait_slow(FutureBase* future) {
   LoopObject& loop = *loop_;
+  fiber::detail::GreenletObject* self = loop.greenlets->current;
+  const bool foreign = self != &*greenlet_;
   if (abandoned_) throw RuntimeError("a task that is being unwound with its loop cannot wait");
   if (future->loop() != &loop || future == this) {
     // Python notices in the loop: the error arrives one iteration later.
     loop.push(Entry(this));
-    loop.suspend(this);
+    {
+      const WaitsElsewhere elsewhere(&*greenlet_, foreign);
+      loop.suspend(this);
+    }
     check_cancelled();
     throw RuntimeError(future == this ? "Task cannot await on itself: " + repr()
                                       : "Task " + repr() + " got Future " + future->repr() +
                                             " attached to a different loop");
   }
   // A greenlet of the user's own that waits inside the task must outlive the wait.
-  fiber::detail::GreenletObject* self = loop.greenlets->current;
-  const bool foreign = self != &*greenlet_;
   if (foreign) fiber::detail::retain(self);
   future->add(&wakeup);
   waiting_on_ = future;
   if (must_cancel_ && future->cancel(cancel_message_ ? *cancel_message_ : std::string()))
     must_cancel_ = false;
-  loop.suspend(this);
+  {
+    const WaitsElsewhere elsewhere(&*greenlet_, foreign);
+    loop.suspend(this);
+  }
   waiting_on_ = nullptr;
   if (foreign) fiber::detail::release(self);
   check_awakening(future);
