@@ -86,9 +86,10 @@ void sleep_for(std::int64_t nanoseconds) {
 
 void report_never_awaited(CoroutineName coroutine) noexcept {
   try {
-    log(LogLevel::warning,
-        "RuntimeWarning: coroutine '" + coroutine.str() + "' was never awaited\n  dropped at " +
-            Origin::here()->place());
+    std::string text = "RuntimeWarning: coroutine '" + coroutine.str() + "' was never awaited";
+    const std::string& place = Origin::here()->place();
+    if (place != "?") text += "\n  dropped at " + place;
+    log(LogLevel::warning, std::move(text));
   } catch (...) {
     // No memory to say it with.
   }

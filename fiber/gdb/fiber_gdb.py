@@ -250,6 +250,9 @@ class Task:
         if kind == self.process.fields["CoroutineName.function"]:
             return function_at(name)
         text = self.process.memory.c_string(name)
+        if kind == self.process.fields["CoroutineName.signature"]:
+            named = re.search(r"T = ([^;\]]*)", text)
+            return named.group(1) if named else text
         return type_name(text) if kind == self.process.fields["CoroutineName.type"] else text
 
     @property

@@ -2,6 +2,7 @@
 
 #include <fiber/core/demangle.hpp>
 #include <fiber/core/symbols.hpp>
+#include <fiber/core/type.hpp>
 
 #include <array>
 #include <cstdio>
@@ -97,6 +98,7 @@ std::string CoroutineName::str() const {
   switch (kind) {
     case Kind::text: return static_cast<const char*>(data);
     case Kind::type: return readable(core::demangle(static_cast<const char*>(data)));
+    case Kind::signature: return readable(core::name_in_signature(static_cast<const char*>(data)));
     case Kind::function: break;
   }
   const core::Symbol symbol = core::find_symbol(data);

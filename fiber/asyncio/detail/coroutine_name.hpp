@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fiber/core/config.hpp>
+#include <fiber/core/type.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -16,6 +17,7 @@ struct CoroutineName {
   enum class Kind : std::uint8_t {
     text,      // as it is
     type,      // the mangled name of a callable's type: "main::{lambda()#1}"
+    signature,  // core::signature_of it, in code without run-time type information
     function,  // the address of a function, to be found in the symbol table
   };
 
@@ -37,19 +39,25 @@ struct Naming {
     if constexpr (std::is_pointer_v<F> && std::is_function_v<std::remove_pointer_t<F>>)
       return {reinterpret_cast<const void*>(function), CoroutineName::Kind::function};
     else
+#if defined(__cpp_rtti) || defined(__GXX_RTTI)
       return {typeid(F).name(), CoroutineName::Kind::type};
+#else
+      return {core::signature_of<F>().data(), CoroutineName::Kind::signature};
+#endif
   }
 };
 template <class F>
 CoroutineName name_of(const std::decay_t<F>& function) noexcept {
   return Naming<std::decay_t<F>>::of(function);
 }
+#if defined(__cpp_rtti) || defined(__GXX_RTTI)
 template <class Signature>
 struct Naming<std::function<Signature>> {
   static CoroutineName of(const std::function<Signature>& function) noexcept {
     return {function.target_type().name(), CoroutineName::Kind::type};
   }
 };
+#endif
 template <class F>
 struct Naming<std::reference_wrapper<F>> {
   static CoroutineName of(const std::reference_wrapper<F>& function) noexcept {

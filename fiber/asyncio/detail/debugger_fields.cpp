@@ -25,6 +25,7 @@ void DebuggerFields::describe() noexcept {
       {"TaskBase.coroutine_name", offsetof(TaskBase, coroutine_name_)},
       {"TaskBase.coroutine_kind", offsetof(TaskBase, coroutine_kind_)},
       {"CoroutineName.type", static_cast<std::size_t>(CoroutineName::Kind::type)},
+      {"CoroutineName.signature", static_cast<std::size_t>(CoroutineName::Kind::signature)},
       {"CoroutineName.function", static_cast<std::size_t>(CoroutineName::Kind::function)},
       {"TaskGreenlet.task", offsetof(TaskGreenlet, task)},
       {nullptr, 0},
