@@ -17,8 +17,8 @@
  * (FIBER_EXIT, FIBER_CANCELLED) should be returned once everything is cleaned up. To end by
  * FIBER_EXIT is no error: the parent of a greenlet sees FIBER_OK, who awaits a task FIBER_CANCELLED.
  * On failure what a function would have given (made, result, received, ready) is NULL or zero. No
- * C++ exception crosses this interface; those of C++ code behind it become statuses, and are what they were when
- * a body passes the status on to C++ code.
+ * C++ exception crosses this interface; those of C++ code behind it become statuses, and are what
+ * they were when a body passes the status on to C++ code.
  *
  * Handles are counted references. A function whose name ends in _new or _spawn, and those that say
  * so, give the caller a reference, to be given back with the _unref of its type. NULL may be given

@@ -9,8 +9,8 @@
 
 namespace fiber::core {
 
-// Calls `function(argument)`, which must not throw, nor switch: on this stack if `bytes` are left on
-// it, else on a fresh one of the thread's pool. Throws MemoryError if there is none to be had.
+// Calls `function(argument)`, which must not throw, nor switch: on this stack if `bytes` are left
+// on it, else on a fresh one of the thread's pool. Throws MemoryError if there is none to be had.
 FIBER_API void call_with_room(std::size_t bytes, void (*function)(void* argument) noexcept,
                               void* argument);
 

@@ -28,7 +28,8 @@ const std::terminate_handler standard = std::get_terminate();
 
 [[noreturn]] void end_program() {
   // Other threads go on to run while theirs ends; there is no status to end it with.
-  if (const std::exception_ptr error = std::current_exception(); error && ::gettid() == ::getpid()) {
+  if (const std::exception_ptr error = std::current_exception();
+      error && ::gettid() == ::getpid()) {
     try {
       std::rethrow_exception(error);
     } catch (const KeyboardInterrupt& e) {

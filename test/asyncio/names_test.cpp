@@ -91,10 +91,15 @@ TEST_CASE("a task that waits has the frame of its body, inlined or not") {
 
 TEST_CASE("a coroutine that is never awaited is reported with the place where it was dropped") {
   Log log;
-  { const auto coroutine = asyncio::async("lost", [] {})(); }
+  {
+    const auto coroutine = asyncio::async("lost", [] {})();
+  }
   const std::string text = log.take();
-  CHECK(text.starts_with("WARNING RuntimeWarning: coroutine 'lost' was never awaited\n  dropped at "));
-  { const auto coroutine = asyncio::async([] {})(); }
+  CHECK(text.starts_with(
+      "WARNING RuntimeWarning: coroutine 'lost' was never awaited\n  dropped at "));
+  {
+    const auto coroutine = asyncio::async([] {})();
+  }
   CHECK(short_names(without_drops(log.take())) ==
         "WARNING RuntimeWarning: coroutine 'lambda' was never awaited");
 }

@@ -9,7 +9,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <initializer_list>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,7 +24,9 @@ namespace {
 void* const kNoise = reinterpret_cast<void*>(0x77);
 
 int nothing(void*, void**) { return FIBER_OK; }
-int returns(void* status, void**) { return static_cast<int>(reinterpret_cast<std::intptr_t>(status)); }
+int returns(void* status, void**) {
+  return static_cast<int>(reinterpret_cast<std::intptr_t>(status));
+}
 int sleeps(void*, void**) { return fiber_sleep(FIBER_SECOND); }
 void* as_argument(int status) { return reinterpret_cast<void*>(std::intptr_t{status}); }
 void no_callback(void*) {}
@@ -66,8 +69,8 @@ TEST_CASE("a status that a body passes on after it has waited is the error that 
   const auto main = [](void*, void**) -> int {
     const auto fails = [](void* text, void**) -> int {
       const fiber::greenlet inner([text] { throw std::out_of_range(static_cast<char*>(text)); });
-      const int status = fiber_greenlet_switch(
-          reinterpret_cast<fiber_greenlet*>(inner.object()), nullptr, nullptr);
+      const int status = fiber_greenlet_switch(reinterpret_cast<fiber_greenlet*>(inner.object()),
+                                               nullptr, nullptr);
       fiber_sleep(FIBER_MILLISECOND);  // another one fails meanwhile
       return status;
     };
@@ -110,7 +113,7 @@ TEST_CASE("outputs are NULL or zero on failure") {
   auto* greenlet = static_cast<fiber_greenlet*>(kNoise);
   CHECK(fiber_greenlet_new(&greenlet, nullptr, nullptr, nullptr) == FIBER_INVALID);
   CHECK(greenlet == nullptr);
-  for (const int status : {FIBER_OK, 3}) {
+  for (const int status : std::initializer_list<int>{FIBER_OK, 3}) {
     result = kNoise;
     CHECK(fiber_greenlet_throw(nullptr, status, &result) == FIBER_INVALID);
     CHECK(result == nullptr);
@@ -294,9 +297,9 @@ TEST_CASE("tasks are called what their bodies are called") {
 
 TEST_CASE("what a body returns arrives where its end is waited for") {
   in_task([](void*, void**) -> int {
-    for (const int status : {FIBER_ERROR, FIBER_INVALID, FIBER_BAD_STATE, FIBER_NO_MEMORY,
-                             FIBER_WRONG_THREAD, FIBER_OS_ERROR, FIBER_TIMEOUT, FIBER_CANCELLED,
-                             -1000, 1, 2147483647}) {
+    for (const int status : std::initializer_list<int>{
+             FIBER_ERROR, FIBER_INVALID, FIBER_BAD_STATE, FIBER_NO_MEMORY, FIBER_WRONG_THREAD,
+             FIBER_OS_ERROR, FIBER_TIMEOUT, FIBER_CANCELLED, -1000, 1, 2147483647}) {
       CAPTURE(status);
       errno = ENOENT;
       fiber_future* task = nullptr;

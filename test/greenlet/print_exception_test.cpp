@@ -59,6 +59,9 @@ std::string printed(const std::exception_ptr& of) {
   return out.str();
 }
 
+// As one that nobody catches does.
+void leaves_main(const std::exception_ptr& thrown) noexcept { std::rethrow_exception(thrown); }
+
 constexpr const char* kCause =
     "\nThe above exception was the direct cause of the following exception:\n\n";
 
@@ -72,8 +75,8 @@ TEST_CASE("an exception is a line, and its causes come before it") {
   CHECK(printed(error(KeyboardInterrupt())) == "KeyboardInterrupt\n");
   CHECK(printed(error(std::runtime_error("two\nlines"))) == "std::runtime_error: two\nlines\n");
   const auto chain = from(from(error(OSError("c")), ValueError("b")), std::logic_error("a"));
-  CHECK(printed(chain) ==
-        std::string("OSError: c\n") + kCause + "ValueError: b\n" + kCause + "std::logic_error: a\n");
+  CHECK(printed(chain) == std::string("OSError: c\n") + kCause + "ValueError: b\n" + kCause +
+                              "std::logic_error: a\n");
 }
 
 // What CPython 3.11 prints for the same groups.
@@ -105,11 +108,12 @@ TEST_CASE("a group is drawn as a tree") {
 TEST_CASE("a wide group and a deep one are cut short") {
   const std::vector<std::exception_ptr> many(17, error(ValueError("x")));
   const std::string wide = printed(error(ExceptionGroup("wide", many)));
-  CHECK(wide.ends_with("    +---------------- 15 ----------------\n"
-                       "    | ValueError: x\n"
-                       "    +---------------- ... ----------------\n"
-                       "    | and 2 more exceptions\n"
-                       "    +------------------------------------\n"));
+  CHECK(
+      wide.ends_with("    +---------------- 15 ----------------\n"
+                     "    | ValueError: x\n"
+                     "    +---------------- ... ----------------\n"
+                     "    | and 2 more exceptions\n"
+                     "    +------------------------------------\n"));
   auto deep = error(ValueError("bottom"));
   for (int i = 0; i < 20; ++i) deep = error(ExceptionGroup("level", {deep}));
   const std::string text = printed(deep);
@@ -135,28 +139,28 @@ TEST_CASE("what() says what happened where Python's str() does not") {
 
 TEST_CASE("KeyboardInterrupt and SystemExit that leave main end the program as Python does") {
   const support::ChildResult interrupted =
-      support::run_forked([] { []() noexcept { throw KeyboardInterrupt(); }(); });
+      support::run_forked([] { leaves_main(error(KeyboardInterrupt())); });
   CHECK(interrupted.status == 130);
   CHECK(interrupted.errors == "KeyboardInterrupt\n");
   const support::ChildResult left =
-      support::run_forked([] { []() noexcept { throw fiber::SystemExit(3); }(); });
+      support::run_forked([] { leaves_main(error(fiber::SystemExit(3))); });
   CHECK(left.status == 3);
   CHECK(left.errors == "");
 }
 
 TEST_CASE("a terminate handler of the program's own has the say, and other exceptions abort") {
-  const auto own = [] { ::_exit(42); };
+  const std::terminate_handler own = [] { ::_exit(42); };
   CHECK(support::run_forked([&] {
           std::set_terminate(own);
-          []() noexcept { throw KeyboardInterrupt(); }();
+          leaves_main(error(KeyboardInterrupt()));
         }).status == 42);
   CHECK(support::run_forked([&] {
           static_cast<void>(KeyboardInterrupt());
           std::set_terminate(own);
-          []() noexcept { throw KeyboardInterrupt(); }();
+          leaves_main(error(KeyboardInterrupt()));
         }).status == 42);
   CHECK(support::run_forked([&] {
           static_cast<void>(KeyboardInterrupt());
-          []() noexcept { throw ValueError("other"); }();
+          leaves_main(error(ValueError("other")));
         }).status == 128 + SIGABRT);
 }

@@ -15,10 +15,10 @@ namespace fiber::asyncio::detail {
 
 struct CoroutineName {
   enum class Kind : std::uint8_t {
-    text,      // as it is
-    type,      // the mangled name of a callable's type: "main::{lambda()#1}"
-    signature,  // core::signature_of it, in code without run-time type information
-    function,  // the address of a function, to be found in the symbol table
+    text,       // as it is
+    type,       // the mangled name of a callable's type: "main::{lambda()#1}"
+    function,   // the address of a function, to be found in the symbol table
+    signature,  // core::signature_of a callable's type, in code without run-time type information
   };
 
   constexpr CoroutineName(const char* text) noexcept : data(text) {}  // NOLINT: a literal is a name
