@@ -283,12 +283,16 @@ def function_at(address):
 
 def type_name(mangled):
     """What the library's own reports show: "main::{lambda()#1}"."""
-    name = gdb.execute("demangle -l gnu-v3 -- _ZTI" + mangled, to_string=True).strip()
+    try:
+        name = gdb.execute("with language c++ -- demangle _ZTI" + mangled, to_string=True)
+    except gdb.error:
+        return mangled
+    name = name.partition("\n")[0]  # a warning about languages may follow
     name = name.removeprefix("typeinfo for ")
     for wrapper in ("CoroutineFunction", "Deferred"):
         wrapped = re.fullmatch(r"fiber::asyncio::detail::%s<(.*)>" % wrapper, name)
         name = wrapped.group(1) if wrapped else name
-    return mangled if name.startswith("_ZTI") or name.startswith("Can't") else name
+    return name
 
 
 def architecture():
@@ -362,7 +366,9 @@ def body_in(function):
     for at, c in enumerate(found.group(1)):
         depth += (c in "<({") - (c in ")}" or (c == ">" and found.group(1)[at - 1] != "-"))
         if c == "," and depth == 0:
-            return found.group(1)[at + 1 :].strip()
+            body = found.group(1)[at + 1 :].strip()
+            wrapped = re.match(r"fiber::asyncio::detail::CoroutineFunction<(.*)>::operator\(\)<", body)
+            return wrapped.group(1) if wrapped else body
     return ""
 
 
