@@ -352,6 +352,9 @@ class Sequence {
       }
       case 2: fiber_loop_poll_timeout(loop); break;
       default: {
+        // A loop that runs in a greenlet can be left alone in it, by a switch past that greenlet:
+        // then it cannot be closed before its thread ends.
+        if (!running && fiber_greenlet_parent(fiber_greenlet_current()) != nullptr) break;
         const int status = fiber_loop_run_ready(loop);
         if (loop == nullptr)
           allow("fiber_loop_run_ready", status, {FIBER_INVALID});
