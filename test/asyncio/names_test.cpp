@@ -32,7 +32,10 @@ bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-std::string name_of(const asyncio::TaskRef& task) { return task.get_coro().name(); }
+template <class T>
+std::string name_of(const asyncio::Task<T>& task) {
+  return task.get_coro().name();
+}
 
 }  // namespace names_test
 
