@@ -87,7 +87,8 @@ void sleep_for(std::int64_t nanoseconds) {
 void report_never_awaited(CoroutineName coroutine) noexcept {
   try {
     std::string text = "RuntimeWarning: coroutine '" + coroutine.str() + "' was never awaited";
-    const std::string& place = Origin::here()->place();
+    const auto origin = Origin::here();
+    const std::string& place = origin->place();
     if (place != "?") text += "\n  dropped at " + place;
     log(LogLevel::warning, std::move(text));
   } catch (...) {
