@@ -1,6 +1,7 @@
 #include <fiber/exceptiongroup.hpp>
 
 #include <algorithm>
+#include <utility>
 
 #include <cxxabi.h>
 
@@ -23,6 +24,47 @@ const AnyExceptionGroup* as_group(const std::exception_ptr& error) {
 
 std::string sub_exceptions(std::size_t count) {
   return " (" + std::to_string(count) + (count == 1 ? " sub-exception)" : " sub-exceptions)");
+}
+
+// "ValueError: text (from KeyError: text)", a group with what is in it.
+std::string told(const std::exception_ptr& error) {
+  constexpr std::size_t kMostCauses = 15;
+  std::string text;
+  std::exception_ptr at = error;
+  std::size_t causes = 0;
+  for (; at != nullptr && causes < kMostCauses; ++causes) {
+    std::string what = str(at);
+    std::exception_ptr cause;
+    const std::string type = type_name(at);
+    try {
+      std::rethrow_exception(std::exchange(at, nullptr));
+    } catch (const std::nested_exception& nested) {
+      cause = nested.nested_ptr();
+      if (const auto* e = dynamic_cast<const std::exception*>(&nested))
+        what = e->what();
+      else if (const auto* base = dynamic_cast<const BaseException*>(&nested))
+        what = base->what();
+    } catch (const std::exception& e) {
+      what = e.what();
+    } catch (const BaseException& e) {
+      what = e.what();
+    } catch (...) {
+      // No more is known of it.
+    }
+    text += (causes == 0 ? "" : " (from ") + type + (what.empty() ? "" : ": " + what);
+    at = std::move(cause);
+  }
+  text.append(causes == 0 ? 0 : causes - 1, ')');
+  return text;
+}
+
+std::string what_of(const std::string& message, const Errors& errors) {
+  constexpr std::size_t kMost = 15;
+  std::string text = message + sub_exceptions(errors.size()) + ": ";
+  for (std::size_t i = 0; i < errors.size() && i < kMost; ++i)
+    text += (i == 0 ? "" : "; ") + told(errors[i]);
+  if (errors.size() > kMost) text += "; and " + std::to_string(errors.size() - kMost) + " more";
+  return text;
 }
 
 std::exception_ptr group_of(const std::string& message, Errors errors) {
@@ -81,6 +123,10 @@ std::exception_ptr AnyExceptionGroup::subgroup(const Matches& matches) const {
   return split(matches).matching;
 }
 
+std::string AnyExceptionGroup::str() const {
+  return message() + sub_exceptions(exceptions().size());
+}
+
 std::string AnyExceptionGroup::repr() const {
   std::string text = std::string(class_name()) + "('" + message() + "', [";
   for (std::size_t i = 0; i < exceptions().size(); ++i)
@@ -89,7 +135,7 @@ std::string AnyExceptionGroup::repr() const {
 }
 
 ExceptionGroup::ExceptionGroup(std::string message, Errors exceptions)
-    : Exception(message + sub_exceptions(exceptions.size())),
+    : Exception(what_of(message, exceptions)),
       AnyExceptionGroup(std::move(message), std::move(exceptions)) {
   if (!all_ordinary(this->exceptions()))
     throw TypeError("Cannot nest BaseExceptions in an ExceptionGroup");
@@ -97,7 +143,7 @@ ExceptionGroup::ExceptionGroup(std::string message, Errors exceptions)
 ExceptionGroup::~ExceptionGroup() = default;
 
 BaseExceptionGroup::BaseExceptionGroup(std::string message, Errors exceptions)
-    : BaseException(message + sub_exceptions(exceptions.size())),
+    : BaseException(what_of(message, exceptions)),
       AnyExceptionGroup(std::move(message), std::move(exceptions)) {}
 BaseExceptionGroup::~BaseExceptionGroup() = default;
 

@@ -53,6 +53,9 @@ class FIBER_API AnyExceptionGroup {
     requires(sizeof...(E) > 0)
   Split split() const;
 
+  // Python's str: "message (2 sub-exceptions)". what() goes on and says what they are, and what they
+  // were thrown from: "message (2 sub-exceptions): ValueError: a; OSError: b (from KeyError: c)".
+  std::string str() const;
   // Python's repr: "ExceptionGroup('message', [ValueError('a'), KeyError('b')])".
   std::string repr() const;
 
@@ -60,8 +63,6 @@ class FIBER_API AnyExceptionGroup {
   AnyExceptionGroup(std::string message, std::vector<std::exception_ptr> exceptions);
   AnyExceptionGroup(const AnyExceptionGroup&) noexcept = default;
   AnyExceptionGroup& operator=(const AnyExceptionGroup&) noexcept = default;
-  // "message (2 sub-exceptions)"
-  std::string text() const;
 
  private:
   virtual const char* class_name() const noexcept = 0;

@@ -1,6 +1,7 @@
 #include <fiber/exceptions.hpp>
 
 #include <fiber/core/demangle.hpp>
+#include <fiber/detail/uncaught.hpp>
 #include <fiber/exceptiongroup.hpp>
 
 #include <cerrno>
@@ -59,6 +60,10 @@ Description describe(const std::exception_ptr& error) {
   if (!error) return {"None", ""};
   try {
     std::rethrow_exception(error);
+  } catch (const TimeoutError& e) {
+    return {shown_name(typeid(e)), e.Exception::what()};
+  } catch (const AnyExceptionGroup& e) {
+    return {shown_name(typeid(e)), e.str()};
   } catch (const std::exception& e) {
     return {shown_name(typeid(e)), e.what()};
   } catch (const BaseException& e) {
@@ -77,8 +82,14 @@ Description describe(const std::exception_ptr& error) {
 
 BaseException::BaseException(std::string message) : message_(share(std::move(message))) {}
 BaseException::~BaseException() = default;
+KeyboardInterrupt::KeyboardInterrupt() { detail::expect_at_exit(); }
+KeyboardInterrupt::KeyboardInterrupt(std::string message) : BaseException(std::move(message)) {
+  detail::expect_at_exit();
+}
 KeyboardInterrupt::~KeyboardInterrupt() = default;
-SystemExit::SystemExit(int code) : BaseException(std::to_string(code)), code_(code) {}
+SystemExit::SystemExit(int code) : BaseException(std::to_string(code)), code_(code) {
+  detail::expect_at_exit();
+}
 SystemExit::~SystemExit() = default;
 
 Exception::Exception(std::string message) : message_(share(std::move(message))) {}
@@ -97,6 +108,10 @@ OSError::OSError(int error_number, std::string_view detail)
 OSError::~OSError() = default;
 TimeoutError::TimeoutError() : OSError(std::string()) {}
 TimeoutError::~TimeoutError() = default;
+const char* TimeoutError::what() const noexcept {
+  const char* message = Exception::what();
+  return *message != '\0' ? message : "timed out";
+}
 FileNotFoundError::~FileNotFoundError() = default;
 PermissionError::~PermissionError() = default;
 ProcessLookupError::~ProcessLookupError() = default;

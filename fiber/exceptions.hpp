@@ -8,6 +8,7 @@
 #include <fiber/core/config.hpp>
 
 #include <exception>
+#include <iosfwd>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -32,14 +33,22 @@ class FIBER_API BaseException {
   std::shared_ptr<const std::string> message_;
 };
 
-// Ctrl-C. asyncio::run throws it once the interrupted main task has ended.
+// Ctrl-C. asyncio::run throws it once the interrupted main task has ended. One that leaves main()
+// prints "KeyboardInterrupt" and ends the program with status 130, unless the program has its own
+// std::terminate_handler, which is asked as ever.
 class FIBER_API KeyboardInterrupt : public BaseException {
  public:
-  using BaseException::BaseException;
+  KeyboardInterrupt();
+  explicit KeyboardInterrupt(std::string message);
+  KeyboardInterrupt(const KeyboardInterrupt&) noexcept = default;
+  KeyboardInterrupt& operator=(const KeyboardInterrupt&) noexcept = default;
   ~KeyboardInterrupt() override;
 };
 
-// A request to end the program with `code()`; leaves every loop it is thrown in.
+// A request to end the program with `code()`; leaves every loop it is thrown in. One that leaves
+// main() ends the program with that status (its lowest eight bits) and without a word, unless the
+// program has its own std::terminate_handler. As after any exception that nobody catches, whether
+// the destructors of main's variables run is up to the compiler; what atexit was given does.
 class FIBER_API SystemExit : public BaseException {
  public:
   explicit SystemExit(int code = 0);
@@ -133,6 +142,10 @@ class FIBER_API TimeoutError : public OSError {
   TimeoutError();
   using OSError::OSError;
   ~TimeoutError() override;
+
+  // "timed out" where there is no message, as there is none in Python: str() and repr() of it are ""
+  // and "TimeoutError()".
+  const char* what() const noexcept override;
 };
 
 // ENOENT.
@@ -199,10 +212,33 @@ class FIBER_API BrokenPipeError : public ConnectionError {
 // and what(). "None" for a null pointer. Never throws but for lack of memory.
 FIBER_API std::string repr(const std::exception_ptr& error);
 
-// Python's str() of an exception: its what(), "" if it has none.
+// Python's str() of an exception: its message, "" if it has none. What what() says beyond Python's
+// text (the errors in a group, that a TimeoutError is one) is not in it.
 FIBER_API std::string str(const std::exception_ptr& error);
 
 // The unqualified type name of the exception, as Python shows it ("ValueError").
 FIBER_API std::string type_name(const std::exception_ptr& error);
+
+// Writes an exception as Python does, to stderr if no stream is given: what it was thrown from
+// (std::throw_with_nested, std::nested_exception) comes first, and the errors in a group are drawn
+// as a tree. There is no traceback. Python: traceback.print_exception.
+//
+//   OSError: [Errno 2] No such file or directory: settings
+//
+//   The above exception was the direct cause of the following exception:
+//
+//     | ExceptionGroup: start failed (2 sub-exceptions)
+//     +-+---------------- 1 ----------------
+//       | ValueError: no name
+//       +---------------- 2 ----------------
+//       | TimeoutError
+//       +------------------------------------
+//
+// Groups of more than 15 errors, and groups nested more than 10 deep, are cut short. A null pointer
+// is "NoneType: None".
+FIBER_API void print_exception(const std::exception_ptr& error);
+FIBER_API void print_exception(const std::exception_ptr& error, std::ostream& out);
+// The same as text, which ends with a line end. Python: "".join(traceback.format_exception(error)).
+FIBER_API std::string format_exception(const std::exception_ptr& error);
 
 }  // namespace fiber

@@ -14,20 +14,25 @@
  * Statuses. Functions that can fail return FIBER_OK (0), one of the negative statuses below, or a
  * positive one of the program's own, which a body has returned or fiber_greenlet_throw has sent.
  * What a body returns arrives where its end is waited for; a status that tells it to end
- * (FIBER_EXIT, FIBER_CANCELLED) should be returned once everything is cleaned up. No C++ exception
- * crosses this interface; those of C++ code behind it become statuses, and are what they were when
- * a body passes the status on to C++ code.
+ * (FIBER_EXIT, FIBER_CANCELLED) should be returned once everything is cleaned up. To end by
+ * FIBER_EXIT is no error: the parent of a greenlet sees FIBER_OK, who awaits a task FIBER_CANCELLED.
+ * On failure what a function would have given (made, result, received, ready) is NULL or zero. No
+ * C++ exception crosses this interface; those of C++ code behind it become statuses, and are what
+ * they were when a body passes the status on to C++ code.
  *
  * Handles are counted references. A function whose name ends in _new or _spawn, and those that say
  * so, give the caller a reference, to be given back with the _unref of its type. NULL may be given
  * back. Where a handle is wanted NULL is FIBER_INVALID.
  *
- * Threads. Greenlets, tasks and futures belong to the thread that made them, and so do the
- * functions that take them, but for those that say otherwise. Fibers never change threads.
+ * Threads. Greenlets, tasks, futures and loops belong to the thread that made them, and so do the
+ * functions that take them, but for those that say otherwise: on another thread they fail with
+ * FIBER_WRONG_THREAD, or, where they return no status, with NULL or zero and a text. Fibers never
+ * change threads. How a worker thread ends a future: it posts to the future's loop.
  *
  * Pointers that are passed along (arguments, results, user data) are not looked at, and belong to
  * the program. Structures of options begin with their size, and may be NULL; new members will be
- * added at the end, where zero means the default.
+ * added at the end, where zero means the default. A size is that of a struct that ends after one of
+ * its members; members beyond those that the library knows must be zero.
  */
 #ifndef FIBER_FIBER_H
 #define FIBER_FIBER_H
@@ -49,7 +54,7 @@ enum fiber_status {
   FIBER_INVALID = -2,   /* an argument that cannot be */
   FIBER_BAD_STATE = -3, /* not now: no loop runs, a result is there already, ... */
   FIBER_NO_MEMORY = -4,
-  FIBER_WRONG_THREAD = -5, /* the greenlet of another thread */
+  FIBER_WRONG_THREAD = -5, /* the greenlet, future or loop of another thread */
   FIBER_OS_ERROR = -6,     /* a system call failed; errno says how */
   FIBER_TIMEOUT = -7,      /* the time is over */
   FIBER_CANCELLED = -8,    /* the task that waits, or what it waits for, was cancelled */
@@ -61,7 +66,7 @@ enum fiber_status {
 FIBER_C_API const char* fiber_strerror(int status);
 
 /* The text of what failed last in a call by this thread, "" at first. Valid until the next failure:
-   to be read before others run. */
+   to be read before others run. As long as bodies run, also those that are ended with their thread. */
 FIBER_C_API const char* fiber_last_error(void);
 
 /* Times are in nanoseconds; as a limit, a negative one means none. */
@@ -86,7 +91,7 @@ typedef struct fiber_greenlet_options {
 } fiber_greenlet_options;
 
 /* Makes a greenlet that has not started. Takes no stack yet. FIBER_INVALID for options without their
-   size. */
+   size, or with one that cuts a member in two. */
 FIBER_C_API int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
                                    const fiber_greenlet_options* options);
 FIBER_C_API fiber_greenlet* fiber_greenlet_ref(fiber_greenlet* greenlet);
@@ -96,7 +101,9 @@ FIBER_C_API void fiber_greenlet_unref(fiber_greenlet* greenlet);
 
 /* Continues `target` and hands `value` over. Returns when something switches back to the caller,
    with what that sent in *received (which may be NULL), or with the status that was thrown at it,
-   or that a child of it has ended with. A target that has ended passes the value to its parent. */
+   or that a child of it has ended with. A target that has ended passes the value to its parent.
+   FIBER_BAD_STATE for one that waits, or on whose behalf another one waits: only its loop continues
+   it. */
 FIBER_C_API int fiber_greenlet_switch(fiber_greenlet* target, void* value, void** received);
 
 /* The same, but the switch in which `target` is suspended returns `status`, which is not FIBER_OK;
@@ -143,7 +150,7 @@ typedef struct fiber_loop fiber_loop;
 
 /* Runs `body` as the first task of a loop of its own, until it ends; tasks that it leaves behind
    are cancelled. Returns its status, with its result in *result (which may be NULL).
-   FIBER_BAD_STATE in a task. */
+   FIBER_BAD_STATE where a loop runs. */
 FIBER_C_API int fiber_run(fiber_body* body, void* argument, void** result);
 
 /* Starts a task that runs concurrently; its first step comes when the caller waits. Without
@@ -164,7 +171,7 @@ FIBER_C_API int fiber_wait_fd(int fd, int events, int64_t limit, int* ready);
 
 /* Waits for a future or task; its result and status. FIBER_CANCELLED: it was cancelled, or the
    caller is: fiber_future_cancelled tells them apart. After the limit the status is FIBER_TIMEOUT
-   and the future cancelled. */
+   and the future cancelled. FIBER_BAD_STATE for one of another loop. */
 FIBER_C_API int fiber_await(fiber_future* future, int64_t limit, void** result);
 
 /* Runs `function` on a thread of a pool, and waits for what it returns. It must not call anything
@@ -174,7 +181,8 @@ FIBER_C_API int fiber_to_thread(void* (*function)(void* argument), void* argumen
 FIBER_C_API int fiber_future_new(fiber_future** made);
 FIBER_C_API fiber_future* fiber_future_ref(fiber_future* future);
 FIBER_C_API void fiber_future_unref(fiber_future* future);
-/* Ends a future, not a task; whoever waits goes on. FIBER_BAD_STATE if it has ended. */
+/* Ends a future, with FIBER_CANCELLED by cancelling it; whoever waits goes on. FIBER_BAD_STATE if it
+   has ended, and for a task, which ends by itself. */
 FIBER_C_API int fiber_future_set_result(fiber_future* future, void* result);
 FIBER_C_API int fiber_future_set_status(fiber_future* future, int status);
 /* Asks for cancellation: a task's wait returns FIBER_CANCELLED. FIBER_BAD_STATE if it has ended. */
@@ -202,7 +210,8 @@ FIBER_C_API void fiber_loop_unref(fiber_loop* loop);
    spawn a task or end a future. FIBER_BAD_STATE if the loop is closed. */
 FIBER_C_API int fiber_loop_post(fiber_loop* loop, void (*function)(void* argument), void* argument);
 
-/* fiber_spawn and fiber_future_new for a loop that does not run at the moment. */
+/* fiber_spawn and fiber_future_new for a loop that does not run at the moment. FIBER_BAD_STATE if it
+   is closed. */
 FIBER_C_API int fiber_loop_spawn(fiber_loop* loop, fiber_future** made, fiber_body* body,
                                  void* argument, const char* name);
 FIBER_C_API int fiber_loop_future_new(fiber_loop* loop, fiber_future** made);

@@ -27,11 +27,10 @@ std::vector<const void*> walk(const greenlet& g, const void* frame_address) {
 std::vector<FrameSummary> summaries(const std::vector<const void*>& addresses) {
   std::vector<FrameSummary> frames;
   frames.reserve(addresses.size());
-  core::Symbols symbols;
   for (const void* address : addresses) {
     // The call, not what follows it: that may be another function already.
     const auto* call = static_cast<const std::byte*>(address) - 1;
-    core::Symbol symbol = symbols.find(call);
+    core::Symbol symbol = core::find_symbol(call);
     frames.push_back({.address = address,
                       .name = std::move(symbol.name),
                       .offset = symbol.offset + 1,

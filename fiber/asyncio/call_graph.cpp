@@ -2,16 +2,26 @@
 
 #include <fiber/asyncio/detail/combinators.hpp>
 #include <fiber/asyncio/detail/frames.hpp>
+#include <fiber/asyncio/detail/signal_handlers.hpp>
+#include <fiber/asyncio/detail/thread_question.hpp>
 #include <fiber/asyncio/taskgroups.hpp>
 #include <fiber/core/backtrace.hpp>
 #include <fiber/core/context.hpp>
 
 #include <algorithm>
+#include <condition_variable>
+#include <csignal>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <memory>
+#include <mutex>
 #include <set>
 #include <sstream>
+#include <utility>
+
+#include <semaphore.h>
 
 namespace fiber::asyncio {
 namespace {
@@ -51,8 +61,7 @@ std::vector<FrameCallGraphEntry> call_stack(TaskBase& task, std::size_t skip,
   std::vector<traceback::FrameSummary> frames = traceback::extract(detail::frames_of(task));
   std::reverse(frames.begin(), frames.end());
   std::vector<FrameCallGraphEntry> entries;
-  for (traceback::FrameSummary& frame : frames) {
-    if (detail::is_library_frame(frame.name)) continue;
+  for (traceback::FrameSummary& frame : detail::user_frames(std::move(frames))) {
     if (skip != 0)
       --skip;
     else
@@ -199,10 +208,95 @@ std::string format_all_call_graphs(const EventLoop& loop) {
   return text;
 }
 
+namespace {
+
+// A loop whose thread is blocked cannot answer the signal: somebody else says where it is.
+class BlockedReport {
+ public:
+  BlockedReport(const detail::LoopObject& loop, int signal)
+      : signal_(signal), question_(loop, signal != SIGURG ? SIGURG : SIGIO) {
+    ::sem_init(&arrived_, 0, 0);
+    try {
+      watcher_.emplace([this] { watch(); });
+    } catch (const std::exception&) {
+      ::sem_destroy(&arrived_);
+      throw RuntimeError("can't start new thread");
+    }
+    detail::set_alarm(signal_, &arrived_);
+  }
+  BlockedReport(const BlockedReport&) = delete;
+  BlockedReport& operator=(const BlockedReport&) = delete;
+  ~BlockedReport() {
+    detail::clear_alarm(signal_, &arrived_);
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    answer_.notify_one();
+    ::sem_post(&arrived_);
+    watcher_->join();
+    ::sem_destroy(&arrived_);
+  }
+
+  // The loop has come round to it.
+  void answered() {
+    {
+      const std::lock_guard lock(mutex_);
+      answered_ = true;
+    }
+    answer_.notify_one();
+  }
+
+ private:
+  static constexpr auto kPatience = std::chrono::milliseconds(500);
+
+  void watch() {
+    for (;;) {
+      while (::sem_wait(&arrived_) != 0) continue;  // interrupted
+      std::unique_lock lock(mutex_);
+      answer_.wait_for(lock, kPatience, [this] { return answered_ || stopping_; });
+      if (stopping_) return;
+      if (std::exchange(answered_, false)) continue;
+      lock.unlock();
+      report();
+    }
+  }
+
+  void report() const noexcept {
+    try {
+      Stall stall{.duration = kPatience};
+      if (std::optional<Stall> answer = question_.ask(kPatience)) stall = std::move(*answer);
+      std::fputs(str(stall).c_str(), stderr);
+    } catch (...) {
+      std::fputs("asyncio: no memory for a report\n", stderr);
+    }
+  }
+
+  int signal_;
+  detail::ThreadQuestion question_;
+  sem_t arrived_;
+  std::mutex mutex_;
+  std::condition_variable answer_;
+  bool answered_ = false;
+  bool stopping_ = false;
+  std::optional<detail::WatcherThread> watcher_;
+};
+
+}  // namespace
+
 void print_call_graphs_on_signal(const EventLoop& loop, int signal) {
-  loop.add_signal_handler(signal, [object = &loop.object()] {
+  // In place before the signal is caught, and without effect until then.
+  auto blocked = std::make_shared<std::unique_ptr<BlockedReport>>();
+  loop.add_signal_handler(signal, [object = &loop.object(), blocked] {
+    (*blocked)->answered();
     std::cerr << format_all_call_graphs(EventLoop(object)) << std::endl;
   });
+  try {
+    *blocked = std::make_unique<BlockedReport>(loop.object(), signal);
+  } catch (...) {
+    loop.remove_signal_handler(signal);
+    throw;
+  }
 }
 
 namespace detail {

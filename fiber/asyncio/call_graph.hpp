@@ -66,7 +66,9 @@ FIBER_API void print_call_graph(const FutureRef& future, std::ostream& out,
 FIBER_API std::string format_all_call_graphs(const EventLoop& loop);
 
 // From now on, until the loop is closed, the signal writes format_all_call_graphs() to stderr: a
-// program that hangs shows where. Throws as add_signal_handler does.
+// program that hangs shows where. If the loop does not come round to it within half a second, as one
+// whose thread is blocked, then a report like StallMonitor's says where that thread is; SIGURG asks
+// it. Throws as add_signal_handler does, and RuntimeError if no thread can be started.
 FIBER_API void print_call_graphs_on_signal(const EventLoop& loop, int signal);
 
 namespace detail {

@@ -5,6 +5,7 @@
 // runs it concurrently.
 #pragma once
 
+#include <fiber/asyncio/detail/coroutine_name.hpp>
 #include <fiber/asyncio/futures.hpp>
 
 #include <chrono>
@@ -50,7 +51,7 @@ template <class T, class F>
 class CallableTask final : public TypedTask<T> {
  public:
   template <class G>
-  CallableTask(const char* name, G&& function) : TypedTask<T>(name) {
+  CallableTask(CoroutineName name, G&& function) : TypedTask<T>(name) {
     new (storage_) F(std::forward<G>(function));
   }
   ~CallableTask() override { destroy_callable(); }
@@ -67,7 +68,7 @@ class CallableTask final : public TypedTask<T> {
 // In place of `new`: compilers differ in which deallocation function they take, if any, when the
 // constructor throws.
 template <class Made, class F>
-Made* new_task(const char* name, F&& function) {
+Made* new_task(CoroutineName name, F&& function) {
   constexpr auto kAlignment = std::align_val_t(alignof(Made));
   struct Memory {
     void* block = Made::operator new(sizeof(Made), kAlignment);
@@ -80,7 +81,7 @@ Made* new_task(const char* name, F&& function) {
   return made;
 }
 
-FIBER_API void report_never_awaited(const char* coroutine_name) noexcept;
+FIBER_API void report_never_awaited(CoroutineName coroutine) noexcept;
 
 // What is computed when it is awaited: the results of sleep(), wait(), Lock::acquire() and the
 // like.
@@ -109,10 +110,16 @@ class [[nodiscard]] Coroutine {
   using result_type = T;
 
   Coroutine() noexcept = default;
-  // From anything callable without arguments that returns a T.
+  // From anything callable without arguments that returns a T. The name is for reports, a literal;
+  // without one it is that of the function, or of the lambda's type.
   template <class F>
     requires(std::is_invocable_r_v<T, std::decay_t<F>> && !std::same_as<std::decay_t<F>, Coroutine>)
-  explicit Coroutine(F&& function, const char* name = "coroutine")
+  explicit Coroutine(F&& function)
+      : Coroutine(std::forward<F>(function),
+                  detail::name_of<F>(function)) {}
+  template <class F>
+    requires(std::is_invocable_r_v<T, std::decay_t<F>> && !std::same_as<std::decay_t<F>, Coroutine>)
+  explicit Coroutine(F&& function, detail::CoroutineName name)
       : task_(detail::new_task<detail::CallableTask<T, std::decay_t<F>>>(
             name, std::forward<F>(function))) {
     task_->retain();
@@ -166,7 +173,10 @@ namespace detail {
 template <class F>
 class CoroutineFunction {
  public:
-  CoroutineFunction(const char* name, F function) : function_(std::move(function)), name_(name) {}
+  CoroutineFunction(CoroutineName name, F function)
+      : function_(std::move(function)), name_(name) {}
+
+  CoroutineName name() const noexcept { return name_; }
 
   template <class... Args>
     requires std::invocable<F, std::decay_t<Args>...>
@@ -186,7 +196,7 @@ class CoroutineFunction {
 
  private:
   F function_;
-  const char* name_;
+  CoroutineName name_;
 };
 
 template <class A>
@@ -198,13 +208,20 @@ struct is_coroutine_function : std::false_type {};
 template <class F>
 struct is_coroutine_function<CoroutineFunction<F>> : std::true_type {};
 
+template <class F>
+struct Naming<CoroutineFunction<F>> {
+  static CoroutineName of(const CoroutineFunction<F>& function) noexcept { return function.name(); }
+};
+
 }  // namespace detail
 
 // Makes a coroutine function of `function`: calling the result with arguments copies them into a
-// coroutine object. The name is for messages; it must outlive the program's use of it (a literal).
+// coroutine object. The name is for reports; it must outlive the program's use of it (a literal).
+// Without one reports show that of the function, or of the lambda's type.
 template <class F>
 auto async(F&& function) {
-  return detail::CoroutineFunction<std::decay_t<F>>("coroutine", std::forward<F>(function));
+  const detail::CoroutineName name = detail::name_of<F>(function);
+  return detail::CoroutineFunction<std::decay_t<F>>(name, std::forward<F>(function));
 }
 template <class F>
 auto async(const char* name, F&& function) {
@@ -292,11 +309,13 @@ class GeneratorCoroutine {
 // self.yield_from(awaitable). Python 3.4: @asyncio.coroutine.
 template <class F>
 auto coroutine(F&& function) {
-  return async([function = std::decay_t<F>(std::forward<F>(function))]<class... Args>(
-                   Args&&... args) mutable -> decltype(auto) {
+  const detail::CoroutineName name = detail::name_of<F>(function);
+  auto body = [function = std::decay_t<F>(std::forward<F>(function))]<class... Args>(
+                  Args&&... args) mutable -> decltype(auto) {
     GeneratorCoroutine self;
     return function(self, std::forward<Args>(args)...);
-  });
+  };
+  return detail::CoroutineFunction<decltype(body)>(name, std::move(body));
 }
 
 // The type of await(a).

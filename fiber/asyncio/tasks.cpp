@@ -85,10 +85,13 @@ void sleep_for(std::int64_t nanoseconds) {
   timer.check_result();
 }
 
-void report_never_awaited(const char* coroutine_name) noexcept {
+void report_never_awaited(CoroutineName coroutine) noexcept {
   try {
-    log(LogLevel::warning,
-        "RuntimeWarning: coroutine '" + std::string(coroutine_name) + "' was never awaited");
+    std::string text = "RuntimeWarning: coroutine '" + coroutine.str() + "' was never awaited";
+    const auto origin = Origin::here();
+    const std::string& place = origin->place();
+    if (place != "?") text += "\n  dropped at " + place;
+    log(LogLevel::warning, std::move(text));
   } catch (...) {
     // No memory to say it with.
   }

@@ -67,8 +67,9 @@ class FIBER_API CoroutineRef : private FutureRef {
  public:
   CoroutineRef() noexcept = default;
   explicit CoroutineRef(detail::TaskBase* coroutine) noexcept : FutureRef(coroutine) {}
-  // The name that was given to async(). Python: coro.__name__.
-  std::string name() const { return object().coroutine_name(); }
+  // The name that was given to async(), else that of the function, or of the lambda's type. Python:
+  // coro.__qualname__.
+  std::string name() const { return object().coroutine_name().str(); }
   using FutureRef::operator bool;
   friend bool operator==(const CoroutineRef& a, const CoroutineRef& b) noexcept {
     return a.get() == b.get();
@@ -137,10 +138,12 @@ template <class A>
   requires(has_await<A> || future_like<A>)
 auto as_coroutine(A&& awaitable) {
   using Held = std::remove_cvref_t<A>;
+  const CoroutineName name = name_of<A>(awaitable);
   return Coroutine<await_result_t<Held>>(
       [held = Held(std::forward<A>(awaitable))]() mutable -> await_result_t<Held> {
         return asyncio::await(std::move(held));
-      });
+      },
+      name);
 }
 template <class F>
   requires(std::invocable<std::decay_t<F>&> && !has_await<F> && !future_like<F>)
@@ -149,10 +152,12 @@ auto as_coroutine(F&& function) {
   if constexpr (has_await<Result>) {
     // A coroutine function: call it, and await what it makes.
     using Inner = await_result_t<Result>;
+    const CoroutineName name = name_of<F>(function);
     return Coroutine<Inner>(
         [function = std::decay_t<F>(std::forward<F>(function))]() mutable -> Inner {
           return asyncio::await(function());
-        });
+        },
+        name);
   } else {
     return Coroutine<Result>(std::forward<F>(function));
   }

@@ -29,6 +29,22 @@ Future future_of(const fiber_future* handle) {
   return Future(reinterpret_cast<FutureBase*>(const_cast<fiber_future*>(handle)));
 }
 
+// A future is its loop's, and a loop the thread's on which it runs, or was made.
+void check_thread(const LoopObject* loop) {
+  if (loop == nullptr) return;
+  const fiber::core::ThreadState* thread = fiber::core::tls_thread_state;
+  const bool own = loop->is_running() ? loop->on_own_thread()
+                                      : thread != nullptr && loop->greenlets == thread->greenlets;
+  if (!own)
+    throw fiber::c::WrongThread(
+        "it belongs to the loop of another thread: have that do it, by fiber_loop_post");
+}
+Future own_future(const fiber_future* handle) {
+  const Future its = future_of(handle);
+  check_thread(its.base().loop());
+  return its;
+}
+
 // Gives the caller a reference, if it wants one.
 void hand_out(const Future& future, fiber_future** made) {
   if (made == nullptr) return;
@@ -41,19 +57,20 @@ EventLoop loop_of(const fiber_loop* handle) {
   return EventLoop(reinterpret_cast<LoopObject*>(const_cast<fiber_loop*>(handle)));
 }
 
-auto callable(fiber_body* body, void* argument) {
-  return [body, argument] {
-    void* result = nullptr;
-    fiber::c::raise(body(argument, &result));
-    return result;
-  };
+// Called in reports what the function is called.
+asyncio::Coroutine<void*> coroutine_of(fiber_body* body, void* argument) {
+  return asyncio::Coroutine<void*>(
+      [body, argument] { return fiber::c::call_body(body, argument, nullptr); },
+      asyncio::detail::name_of<fiber_body*>(body));
 }
 
 void spawn(const EventLoop& loop, fiber_future** made, fiber_body* body, void* argument,
            const char* name) {
-  if (made != nullptr) *made = nullptr;
   if (body == nullptr) throw fiber::ValueError("a task needs a body");
-  hand_out(loop.create_task(callable(body, argument), {.name = name != nullptr ? name : ""}), made);
+  check_thread(&loop.object());
+  loop.object().check_closed();
+  hand_out(loop.create_task(coroutine_of(body, argument), {.name = name != nullptr ? name : ""}),
+           made);
 }
 
 std::optional<nanoseconds> limit_of(int64_t limit) {
@@ -96,14 +113,18 @@ void wait_once(LoopObject& loop, int fd, int events) {
 }  // namespace
 
 int fiber_run(fiber_body* body, void* argument, void** result) {
+  if (result != nullptr) *result = nullptr;
   if (body == nullptr) return invalid("a task needs a body");
   return guarded([&] {
-    void* returned = asyncio::run(callable(body, argument));
+    if (asyncio::detail::asyncio_thread().running != nullptr)
+      throw fiber::RuntimeError("fiber_run cannot be called where a loop runs");
+    void* returned = asyncio::run(coroutine_of(body, argument));
     if (result != nullptr) *result = returned;
   });
 }
 
 int fiber_spawn(fiber_future** made, fiber_body* body, void* argument, const char* name) {
+  if (made != nullptr) *made = nullptr;
   return guarded([&] { spawn(asyncio::get_running_loop(), made, body, argument, name); });
 }
 
@@ -137,7 +158,9 @@ int fiber_wait_fd(int fd, int events, int64_t limit, int* ready) {
 int fiber_await(fiber_future* future, int64_t limit, void** result) {
   if (result != nullptr) *result = nullptr;
   return guarded([&] {
-    const Future its = future_of(future);
+    const Future its = own_future(future);
+    if (!its.done() && its.base().loop() != asyncio::detail::running_for_await().loop)
+      throw fiber::RuntimeError("the future belongs to another loop than the task that waits");
     void* returned =
         limit < 0 ? asyncio::await(its) : asyncio::await(asyncio::wait_for(its, limit_of(limit)));
     if (result != nullptr) *result = returned;
@@ -171,37 +194,44 @@ void fiber_future_unref(fiber_future* future) {
 }
 
 int fiber_future_set_result(fiber_future* future, void* result) {
-  return guarded([&] { future_of(future).set_result(result); });
+  return guarded([&] { own_future(future).set_result(result); });
 }
 
 int fiber_future_set_status(fiber_future* future, int status) {
   if (status == FIBER_OK) return invalid("FIBER_OK is no error: use fiber_future_set_result");
   return guarded([&] {
-    if (status == FIBER_CANCELLED)
-      future_of(future).cancel();
-    else
-      future_of(future).set_exception(fiber::c::exception_of(status));
+    const Future its = own_future(future);
+    if (its.base().is_task())
+      throw fiber::RuntimeError("a task ends by itself: fiber_future_cancel asks it to");
+    if (status != FIBER_CANCELLED)
+      its.set_exception(fiber::c::exception_of(status));
+    else if (!its.cancel())
+      throw fiber::RuntimeError("the future is done already");
   });
 }
 
 int fiber_future_cancel(fiber_future* future) {
   return guarded([&] {
-    if (!future_of(future).cancel()) throw fiber::RuntimeError("the future is done already");
+    if (!own_future(future).cancel()) throw fiber::RuntimeError("the future is done already");
   });
 }
 
 int fiber_future_done(const fiber_future* future) {
-  return future != nullptr && future_of(future).done() ? 1 : 0;
+  bool done = false;
+  guarded([&] { done = own_future(future).done(); });
+  return done ? 1 : 0;
 }
 
 int fiber_future_cancelled(const fiber_future* future) {
-  return future != nullptr && future_of(future).cancelled() ? 1 : 0;
+  bool cancelled = false;
+  guarded([&] { cancelled = own_future(future).cancelled(); });
+  return cancelled ? 1 : 0;
 }
 
 int fiber_future_result(fiber_future* future, void** result) {
   if (result != nullptr) *result = nullptr;
   return guarded([&] {
-    void* returned = future_of(future).result();
+    void* returned = own_future(future).result();
     if (result != nullptr) *result = returned;
   });
 }
@@ -209,7 +239,7 @@ int fiber_future_result(fiber_future* future, void** result) {
 int fiber_future_on_done(fiber_future* future, void (*function)(void*), void* argument) {
   if (function == nullptr) return invalid("there is no function");
   return guarded(
-      [&] { future_of(future).add_done_callback([function, argument] { function(argument); }); });
+      [&] { own_future(future).add_done_callback([function, argument] { function(argument); }); });
 }
 
 // --- loops --------------------------------------------------------------------------------------
@@ -247,31 +277,53 @@ int fiber_loop_post(fiber_loop* loop, void (*function)(void*), void* argument) {
 
 int fiber_loop_spawn(fiber_loop* loop, fiber_future** made, fiber_body* body, void* argument,
                      const char* name) {
+  if (made != nullptr) *made = nullptr;
   return guarded([&] { spawn(loop_of(loop), made, body, argument, name); });
 }
 
 int fiber_loop_future_new(fiber_loop* loop, fiber_future** made) {
   if (made == nullptr) return invalid("there is no place for the future");
   *made = nullptr;
-  return guarded([&] { hand_out(loop_of(loop).create_future<void*>(), made); });
+  return guarded([&] {
+    const EventLoop its = loop_of(loop);
+    check_thread(&its.object());
+    its.object().check_closed();
+    hand_out(its.create_future<void*>(), made);
+  });
 }
 
 int fiber_loop_fileno(fiber_loop* loop) {
   int fd = -1;
-  guarded([&] { fd = loop_of(loop).fileno(); });
+  guarded([&] {
+    const EventLoop its = loop_of(loop);
+    check_thread(&its.object());
+    fd = its.fileno();
+  });
   return fd;
 }
 
 int fiber_loop_run_ready(fiber_loop* loop) {
-  return guarded([&] { loop_of(loop).run_ready(); });
+  return guarded([&] {
+    const EventLoop its = loop_of(loop);
+    check_thread(&its.object());
+    its.run_ready();
+  });
 }
 
 int fiber_loop_poll_timeout(fiber_loop* loop) {
   int timeout = -1;
-  guarded([&] { timeout = loop_of(loop).poll_timeout(); });
+  guarded([&] {
+    const EventLoop its = loop_of(loop);
+    check_thread(&its.object());
+    timeout = its.poll_timeout();
+  });
   return timeout;
 }
 
 int fiber_loop_close(fiber_loop* loop) {
-  return guarded([&] { loop_of(loop).close(); });
+  return guarded([&] {
+    const EventLoop its = loop_of(loop);
+    check_thread(&its.object());
+    its.close();
+  });
 }

@@ -27,6 +27,41 @@ const greenlet& greenlet_of(const fiber_greenlet* handle) {
   return object_of(handle)->borrowed();
 }
 
+[[noreturn]] void refuse_thread() {
+  throw fiber::c::WrongThread("the greenlet belongs to another thread");
+}
+bool is_own(const fiber_greenlet* handle) noexcept {
+  const fiber::core::ThreadState* thread = fiber::core::tls_thread_state;
+  return thread != nullptr && thread->greenlets != nullptr &&
+         object_of(handle)->owner.load(std::memory_order_relaxed) == thread->greenlets;
+}
+// Of the calling thread.
+const greenlet& own_greenlet(const fiber_greenlet* handle) {
+  const greenlet& its = greenlet_of(handle);
+  if (!is_own(handle)) refuse_thread();
+  return its;
+}
+// For what returns no status: false after the failure was noted.
+bool usable(const fiber_greenlet* handle) noexcept {
+  return guarded([&] { static_cast<void>(own_greenlet(handle)); }) == FIBER_OK;
+}
+
+// Where the members of the options end: a size that is none of these cuts one in two.
+bool is_size_of_options(std::size_t size) noexcept {
+  return size == offsetof(fiber_greenlet_options, stack_size) + sizeof(std::size_t) ||
+         size == offsetof(fiber_greenlet_options, name) + sizeof(const char*) ||
+         size == sizeof(fiber_greenlet_options);
+}
+// Of a program that was compiled with a later header: what is not known here must not be asked for.
+bool is_zero_beyond(const fiber_greenlet_options& options) noexcept {
+  constexpr std::size_t kMost = 1024;
+  if (options.size <= sizeof options || options.size > kMost ||
+      options.size % alignof(fiber_greenlet_options) != 0)
+    return false;
+  const auto* bytes = reinterpret_cast<const char*>(&options);
+  return std::all_of(bytes + sizeof options, bytes + options.size, [](char c) { return c == 0; });
+}
+
 // A pointer as C sends it; a C++ greenlet may send anything. The GreenletExit that ended a child is
 // no error of its parent's.
 void* pointer_in(value received) {
@@ -53,11 +88,10 @@ int switching(void** received, F&& function) {
 
 int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
                        const fiber_greenlet_options* options) {
+  if (made != nullptr) *made = nullptr;
   if (made == nullptr || body == nullptr) return invalid("a greenlet needs a body, and a place");
-  *made = nullptr;
-  if (options != nullptr &&
-      options->size < offsetof(fiber_greenlet_options, stack_size) + sizeof options->stack_size)
-    return invalid("the options have no size: it is to be sizeof(fiber_greenlet_options)");
+  if (options != nullptr && !is_size_of_options(options->size) && !is_zero_beyond(*options))
+    return invalid("the options have no size that can be: it is sizeof(fiber_greenlet_options)");
   return guarded([&] {
     fiber::greenlet_options its;
     if (options != nullptr) {
@@ -65,13 +99,11 @@ int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
       std::memcpy(&given, options, std::min(options->size, sizeof given));
       its.stack_size = given.stack_size;
       if (given.name != nullptr) its.name = given.name;
-      if (given.parent != nullptr) its.parent = greenlet_of(given.parent);
+      if (given.parent != nullptr) its.parent = own_greenlet(given.parent);
     }
     const greenlet fresh(
         [body, argument](value sent) {
-          void* result = pointer_in(std::move(sent));
-          fiber::c::raise(body(argument, &result));
-          return value(result);
+          return value(fiber::c::call_body(body, argument, pointer_in(std::move(sent))));
         },
         its);
     fiber::detail::retain(fresh.object());
@@ -91,27 +123,24 @@ void fiber_greenlet_unref(fiber_greenlet* greenlet) {
 int fiber_greenlet_switch(fiber_greenlet* target, void* sent, void** received) {
   return switching(received, [&] {
     // NULL is nothing, as bodies in C++ that take no arguments want it.
-    return sent != nullptr ? greenlet_of(target).switch_(sent) : greenlet_of(target).switch_();
+    const greenlet& its = own_greenlet(target);
+    return sent != nullptr ? its.switch_(sent) : its.switch_();
   });
 }
 
 int fiber_greenlet_throw(fiber_greenlet* target, int status, void** received) {
-  if (status == FIBER_OK) return invalid("FIBER_OK cannot be thrown");
-  return switching(received,
-                   [&] { return greenlet_of(target).throw_(fiber::c::exception_of(status)); });
+  return switching(received, [&] {
+    if (status == FIBER_OK) throw fiber::ValueError("FIBER_OK cannot be thrown");
+    return own_greenlet(target).throw_(fiber::c::exception_of(status));
+  });
 }
 
 int fiber_greenlet_kill(fiber_greenlet* target) {
   return guarded([&] {
-    const greenlet killed = greenlet_of(target);
+    const greenlet killed = own_greenlet(target);
     if (killed.dead()) return;
     if (killed == fiber::getcurrent())
       throw fiber::RuntimeError("a greenlet ends itself by returning FIBER_EXIT");
-    const auto* owner = object_of(target)->owner.load(std::memory_order_relaxed);
-    if (killed && owner != &fiber::detail::greenlet_thread()) {
-      static_cast<void>(killed.throw_());  // which says that it is another thread's
-      return;
-    }
     // Wherever it would go at its end, now it comes back here; it does anyway if it is an ancestor.
     const greenlet parent = killed.parent();
     const bool ancestor = is_ancestor(killed);
@@ -132,11 +161,11 @@ fiber_greenlet* fiber_greenlet_current() {
 }
 
 fiber_greenlet* fiber_greenlet_parent(const fiber_greenlet* greenlet) {
-  return greenlet != nullptr ? handle_of(object_of(greenlet)->parent) : nullptr;
+  return usable(greenlet) ? handle_of(object_of(greenlet)->parent) : nullptr;
 }
 
 int fiber_greenlet_set_parent(fiber_greenlet* greenlet, fiber_greenlet* parent) {
-  return guarded([&] { greenlet_of(greenlet).parent(greenlet_of(parent)); });
+  return guarded([&] { own_greenlet(greenlet).parent(own_greenlet(parent)); });
 }
 
 int fiber_greenlet_active(const fiber_greenlet* greenlet) {
@@ -148,19 +177,17 @@ int fiber_greenlet_dead(const fiber_greenlet* greenlet) {
 }
 
 void* fiber_greenlet_data(const fiber_greenlet* greenlet) {
-  return greenlet != nullptr ? object_of(greenlet)->user_data : nullptr;
+  return usable(greenlet) ? object_of(greenlet)->user_data : nullptr;
 }
 
 int fiber_greenlet_set_data(fiber_greenlet* greenlet, void* data) {
-  if (greenlet == nullptr) return invalid("the greenlet is NULL");
-  object_of(greenlet)->user_data = data;
-  return FIBER_OK;
+  return guarded([&] { own_greenlet(greenlet).object()->user_data = data; });
 }
 
 size_t fiber_greenlet_name(const fiber_greenlet* greenlet, char* buffer, size_t size) {
   std::string name;
-  guarded([&] { name = greenlet_of(greenlet).name(); });
-  if (size != 0) {
+  guarded([&] { name = own_greenlet(greenlet).name(); });
+  if (buffer != nullptr && size != 0) {
     const std::size_t length = std::min(name.size(), size - 1);
     std::memcpy(buffer, name.data(), length);
     buffer[length] = '\0';
@@ -169,17 +196,17 @@ size_t fiber_greenlet_name(const fiber_greenlet* greenlet, char* buffer, size_t 
 }
 
 int fiber_greenlet_set_name(fiber_greenlet* greenlet, const char* name) {
-  return guarded([&] { greenlet_of(greenlet).name(name != nullptr ? name : ""); });
+  return guarded([&] { own_greenlet(greenlet).name(name != nullptr ? name : ""); });
 }
 
 size_t fiber_greenlet_stack_size(const fiber_greenlet* greenlet) {
-  if (greenlet == nullptr || object_of(greenlet)->is_main) return 0;
+  if (!usable(greenlet) || object_of(greenlet)->is_main) return 0;
   const GreenletObject& object = *object_of(greenlet);
   return object.stack != nullptr ? object.stack->size : object.stack_shape.size();
 }
 
 size_t fiber_greenlet_stack_used(const fiber_greenlet* greenlet) {
-  return greenlet != nullptr ? object_of(greenlet)->borrowed().stack_used() : 0;
+  return usable(greenlet) ? object_of(greenlet)->borrowed().stack_used() : 0;
 }
 
 int fiber_stacks_set_default_size(size_t bytes) {

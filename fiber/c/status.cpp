@@ -4,22 +4,70 @@
 #include <fiber/fiber.h>
 #include <fiber/greenlet.hpp>
 
+#include <array>
 #include <cerrno>
+#include <cstddef>
+#include <memory>
 #include <new>
+#include <string>
 #include <utility>
+
+#include <pthread.h>
 
 namespace fiber::c {
 namespace {
 
-struct Last {
+// What failed in a body is remembered for it, so that it can wait before it passes the status on.
+struct Memory {
+  const void* greenlet = nullptr;  // in which it failed; null: none
   int status = FIBER_OK;
   std::exception_ptr error;
-  std::string text;
 };
 
+struct Last {
+  std::string own_text;
+  const char* text = "";
+  std::array<Memory, 16> memories;  // of those who failed last
+  std::size_t next = 0;
+};
+
+// Bodies run until the thread has ended its fibers, which is after the destructors of thread_local
+// objects that were made later. The destructors of keys come after all of them.
+constinit thread_local Last* tls_last = nullptr;
+
+pthread_key_t last_key() {
+  static const pthread_key_t key = [] {
+    pthread_key_t made{};
+    if (::pthread_key_create(&made, [](void*) { delete std::exchange(tls_last, nullptr); }) != 0)
+      throw std::bad_alloc();
+    return made;
+  }();
+  return key;
+}
+
 Last& last() {
-  static thread_local Last its;
-  return its;
+  if (tls_last == nullptr) {
+    auto made = std::make_unique<Last>();
+    if (::pthread_setspecific(last_key(), made.get()) != 0) throw std::bad_alloc();
+    tls_last = made.release();
+  }
+  return *tls_last;
+}
+
+const void* current_greenlet() noexcept {
+  const core::ThreadState* thread = core::tls_thread_state;
+  if (thread == nullptr || thread->greenlets == nullptr) return nullptr;
+  return static_cast<const detail::GreenletThread*>(thread->greenlets)->current;
+}
+
+void remember(Last& its, int status, const std::exception_ptr& error) noexcept {
+  const void* greenlet = current_greenlet();
+  if (greenlet == nullptr) return;
+  Memory* to = nullptr;
+  for (Memory& memory : its.memories)
+    if (memory.greenlet == greenlet) to = &memory;
+  if (to == nullptr) to = &its.memories[its.next++ % its.memories.size()];
+  *to = Memory{greenlet, status, error};
 }
 
 int status_of(const std::exception_ptr& error) {
@@ -42,6 +90,8 @@ int status_of(const std::exception_ptr& error) {
     return FIBER_NO_MEMORY;
   } catch (const std::bad_alloc&) {
     return FIBER_NO_MEMORY;
+  } catch (const WrongThread&) {
+    return FIBER_WRONG_THREAD;
   } catch (const greenlet::error&) {
     return FIBER_WRONG_THREAD;
   } catch (const ValueError&) {
@@ -75,7 +125,7 @@ std::exception_ptr fresh(int status) {
         return std::current_exception();
       }
     }
-    case FIBER_WRONG_THREAD: return std::make_exception_ptr(greenlet::error(text));
+    case FIBER_WRONG_THREAD: return std::make_exception_ptr(WrongThread(text));
     case FIBER_INVALID: return std::make_exception_ptr(ValueError(text));
     case FIBER_BAD_STATE: return std::make_exception_ptr(RuntimeError(text));
     default: return std::make_exception_ptr(Status(status));
@@ -86,27 +136,40 @@ std::exception_ptr fresh(int status) {
 
 Status::Status(int status) : Exception(fiber_strerror(status)), status_(status) {}
 Status::~Status() = default;
+WrongThread::~WrongThread() = default;
 
 int caught(const std::exception_ptr& error) noexcept {
   const int status = status_of(error);
   const int saved = errno;
   try {
     Last& its = last();
-    its.status = status;
-    its.error = error;
-    const std::string text = str(error);
-    its.text = text.empty() ? fiber_strerror(status) : text;
+    remember(its, status, error);
+    its.text = fiber_strerror(status);  // if there is no memory for more
+    its.own_text = str(error);
+    if (!its.own_text.empty()) its.text = its.own_text.c_str();
   } catch (...) {
-    // No memory for the text: the status must do.
+    // The status must do.
   }
   errno = saved;
   return status;
 }
 
 std::exception_ptr exception_of(int status) {
-  Last& its = last();
-  if (its.status == status && its.error != nullptr) return std::exchange(its.error, nullptr);
+  if (tls_last != nullptr)
+    if (const void* greenlet = current_greenlet())
+      for (Memory& memory : tls_last->memories)
+        if (memory.greenlet == greenlet && memory.status == status && memory.error != nullptr) {
+          memory.greenlet = nullptr;
+          return std::exchange(memory.error, nullptr);
+        }
   return fresh(status);
+}
+
+void body_ends() noexcept {
+  if (tls_last == nullptr) return;
+  const void* greenlet = current_greenlet();
+  for (Memory& memory : tls_last->memories)
+    if (memory.greenlet == greenlet) memory = Memory();
 }
 
 void raise(int status) {
@@ -126,7 +189,7 @@ const char* fiber_strerror(int status) {
     case FIBER_INVALID: return "invalid argument";
     case FIBER_BAD_STATE: return "not possible in this state";
     case FIBER_NO_MEMORY: return "out of memory";
-    case FIBER_WRONG_THREAD: return "the greenlet belongs to another thread";
+    case FIBER_WRONG_THREAD: return "it belongs to another thread";
     case FIBER_OS_ERROR: return "a system call failed";
     case FIBER_TIMEOUT: return "timed out";
     case FIBER_CANCELLED: return "cancelled";
@@ -136,4 +199,6 @@ const char* fiber_strerror(int status) {
   }
 }
 
-const char* fiber_last_error() { return fiber::c::last().text.c_str(); }
+const char* fiber_last_error() {
+  return fiber::c::tls_last != nullptr ? fiber::c::tls_last->text : "";
+}

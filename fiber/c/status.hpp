@@ -1,7 +1,7 @@
 // Between the statuses of <fiber/fiber.h> and exceptions.
 //
 // A status that a function of the interface has returned and a body passes on becomes the exception
-// again that it was made of: the last one is remembered for each thread.
+// again that it was made of: what failed last in each body is remembered, for the last few bodies.
 #pragma once
 
 #include <fiber/exceptions.hpp>
@@ -22,11 +22,29 @@ class Status : public Exception {
   int status_;
 };
 
+// What belongs to another thread was used on this one: FIBER_WRONG_THREAD.
+class WrongThread : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~WrongThread() override;
+};
+
 // The status for an exception; remembers both for fiber_last_error and raise.
 int caught(const std::exception_ptr& error) noexcept;
 // Throws what the status stands for. FIBER_OK throws nothing.
 void raise(int status);
 std::exception_ptr exception_of(int status);
+// The running body does: what failed in it is nobody's any more.
+void body_ends() noexcept;
+
+// Calls a body of the program's; throws what its status stands for.
+inline void* call_body(int (*body)(void*, void**), void* argument, void* value) {
+  struct End {
+    ~End() { body_ends(); }
+  } end;
+  raise(body(argument, &value));
+  return value;
+}
 
 int invalid(const char* what) noexcept;
 

@@ -5,15 +5,17 @@
 #include <fiber/core/thread_state.hpp>
 #include <fiber/exceptions.hpp>
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
 namespace fiber::core {
 namespace {
 
-// To demangle a name may take 64 KiB and some levels of recursion.
-constexpr std::size_t kRoom = 160 * 1024;
-constexpr StackShape kRoomyStack(512 * 1024, kDefaultGuardSize);
+// A stack for what needs `bytes`.
+StackShape roomy_stack(std::size_t bytes) noexcept {
+  return StackShape(std::max(std::size_t{512} * 1024, 2 * bytes), kDefaultGuardSize);
+}
 
 struct RoomyCall {
   void (*function)(void*);
@@ -32,12 +34,12 @@ struct RoomyCall {
   }
 };
 
-bool has_room(const ThreadState* thread) noexcept {
+bool has_room(const ThreadState* thread, std::size_t bytes) noexcept {
   if (thread == nullptr || thread->stack == &thread->own_stack) return true;
   const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   const auto base = reinterpret_cast<std::uintptr_t>(thread->stack->base);
   // A stack that is none of ours has whatever room it has.
-  return here - base >= kRoom;
+  return here - base >= bytes;
 }
 
 }  // namespace
@@ -80,12 +82,12 @@ FIBER_SWITCHES_STACK void exit_to_start(Stack* stack, StartFunction function,
   __builtin_unreachable();
 }
 
-void call_with_room(void (*function)(void* argument), void* argument) {
+void call_with_room(void (*function)(void* argument), void* argument, std::size_t bytes) {
   ThreadState* thread = tls_thread_state;
   Stack* stack = nullptr;
-  if (!has_room(thread)) {
+  if (!has_room(thread, bytes)) {
     try {
-      stack = thread->pool.allocate(kRoomyStack);
+      stack = thread->pool.allocate(roomy_stack(bytes));
     } catch (const MemoryError&) {
       // It may be enough after all.
     }

@@ -17,6 +17,7 @@
 
 #include <fiber/core/config.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace fiber::core {
@@ -57,14 +58,17 @@ using StartFunction = void (*)(void* argument);
 [[noreturn]] FIBER_API void exit_to_start(Stack* stack, StartFunction function,
                                           void* argument) noexcept;
 
-// Calls function(argument): in place where the running stack has room for whatever the library does
-// (to read symbols, to write a call graph), else on a roomy stack of its own. The function must not
-// switch. What it throws comes out here.
-FIBER_API void call_with_room(void (*function)(void* argument), void* argument);
+// The stack that the library's own functions need: to read symbols, to write a call graph. To
+// demangle a usual name may take 64 KiB of it, and some levels of recursion.
+inline constexpr std::size_t kRoom = std::size_t{160} * 1024;
+
+// Calls function(argument): in place where `bytes` are left on the running stack, else on a roomy stack
+// of its own. The function must not switch. What it throws comes out here.
+FIBER_API void call_with_room(void (*function)(void* argument), void* argument, std::size_t bytes);
 
 template <class F>
-void with_room(F function) {
-  call_with_room([](void* argument) { (*static_cast<F*>(argument))(); }, &function);
+void with_room(F function, std::size_t bytes = kRoom) {
+  call_with_room([](void* argument) { (*static_cast<F*>(argument))(); }, &function, bytes);
 }
 
 }  // namespace fiber::core

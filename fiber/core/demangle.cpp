@@ -2,7 +2,10 @@
 
 #include <fiber/core/context.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 
 #include <cxxabi.h>
@@ -18,9 +21,11 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
 }  // namespace
 
 std::string demangle(const char* mangled) {
+  // The runtime's demangler keeps its tables on the stack, 80 bytes for each byte of a name.
+  const std::size_t room = std::max(kRoom, 16 * 1024 + 80 * std::strlen(mangled));
   int status = 0;
   std::unique_ptr<char, void (*)(void*)> readable(nullptr, std::free);
-  with_room([&] { readable.reset(abi::__cxa_demangle(mangled, nullptr, nullptr, &status)); });
+  with_room([&] { readable.reset(abi::__cxa_demangle(mangled, nullptr, nullptr, &status)); }, room);
   if (status != 0 || !readable) return mangled;
   std::string name = readable.get();
   // The names that every user writes differently from their mangled form.

@@ -4,16 +4,20 @@
 #include <fiber/core/demangle.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -70,14 +74,13 @@ struct Function {
   std::size_t name;  // offset in the file
 };
 
-}  // namespace
-
 // The functions of an ELF file, by address.
-struct Symbols::File {
-  explicit File(const char* path) : mapping(path) {
-    const auto header = mapping.read<Header>(0, 1);
+class File {
+ public:
+  explicit File(const char* path) : mapping_(path) {
+    const auto header = mapping_.read<Header>(0, 1);
     if (header.empty() || std::memcmp(header[0].e_ident, ELFMAG, SELFMAG) != 0) return;
-    const auto sections = mapping.read<Section>(header[0].e_shoff, header[0].e_shnum);
+    const auto sections = mapping_.read<Section>(header[0].e_shoff, header[0].e_shnum);
     for (const auto wanted : {SHT_SYMTAB, SHT_DYNSYM}) {
       for (const Section& section : sections) {
         if (section.sh_type != static_cast<ElfW(Word)>(wanted) ||
@@ -85,45 +88,88 @@ struct Symbols::File {
           continue;
         const std::size_t names = sections[section.sh_link].sh_offset;
         for (const Entry& entry :
-             mapping.read<Entry>(section.sh_offset, section.sh_size / sizeof(Entry)))
+             mapping_.read<Entry>(section.sh_offset, section.sh_size / sizeof(Entry)))
           if ((entry.st_info & 0xf) == STT_FUNC && entry.st_shndx != SHN_UNDEF)
-            functions.push_back({entry.st_value, entry.st_size, names + entry.st_name});
+            functions_.push_back({entry.st_value, entry.st_size, names + entry.st_name});
       }
-      if (!functions.empty()) break;
+      if (!functions_.empty()) break;
     }
-    std::stable_sort(functions.begin(), functions.end(),
-                     [](const Function& a, const Function& b) { return a.start < b.start; });
+    functions_.shrink_to_fit();
+    std::sort(functions_.begin(), functions_.end(), [](const Function& a, const Function& b) {
+      return a.start != b.start ? a.start < b.start : a.name < b.name;
+    });
   }
 
   const Function* find(std::uintptr_t offset) const {
     auto at = std::upper_bound(
-        functions.begin(), functions.end(), offset,
+        functions_.begin(), functions_.end(), offset,
         [](std::uintptr_t wanted, const Function& function) { return wanted < function.start; });
-    if (at == functions.begin()) return nullptr;
+    if (at == functions_.begin()) return nullptr;
     --at;
     // Written in assembler, some have no size.
     return offset - at->start < std::max<std::size_t>(at->size, 1) || at->size == 0 ? &*at
                                                                                     : nullptr;
   }
 
-  Mapping mapping;
-  std::vector<Function> functions;
+  // Demangling takes longer than everything else: a report of many tasks asks for few functions.
+  const std::string& name_of(const Function& function) {
+    const auto known = names_.find(function.name);
+    if (known != names_.end()) return known->second;
+    return names_.emplace(function.name, demangle(mapping_.text(function.name).c_str()))
+        .first->second;
+  }
+
+ private:
+  Mapping mapping_;
+  std::vector<Function> functions_;
+  std::unordered_map<std::size_t, std::string> names_;
 };
 
-struct Symbols::Files {
-  std::map<const void*, File> by_base;
+// All files that were asked for. What dlclose took away is forgotten: another object may be loaded
+// at its address.
+class Files {
+ public:
+  // Never destroyed: reports may come at the very end of the process.
+  static Files& instance() {
+    static Files& the_files = *new Files;
+    // A child process must not find the lock held by a thread that it does not have.
+    static const int installed = ::pthread_atfork(lock, unlock, unlock);
+    (void)installed;
+    return the_files;
+  }
+
+  File& at(const void* base, const char* path) {
+    const unsigned long long unloaded = unloaded_so_far();
+    if (unloaded != unloaded_) {
+      by_base_.clear();
+      unloaded_ = unloaded;
+    }
+    return by_base_.try_emplace(base, path).first->second;
+  }
+
+  std::mutex mutex;
+
+ private:
+  static void lock() { instance().mutex.lock(); }
+  static void unlock() { instance().mutex.unlock(); }
+
+  static unsigned long long unloaded_so_far() {
+    unsigned long long count = 0;
+    ::dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t size, void* result) {
+          if (size >= offsetof(dl_phdr_info, dlpi_subs) + sizeof info->dlpi_subs)
+            *static_cast<unsigned long long*>(result) = info->dlpi_subs;
+          return 1;  // they all say the same
+        },
+        &count);
+    return count;
+  }
+
+  std::map<const void*, File> by_base_;
+  unsigned long long unloaded_ = unloaded_so_far();
 };
 
-Symbols::Symbols() : files_(std::make_unique<Files>()) {}
-Symbols::~Symbols() = default;
-
-Symbol Symbols::find(const void* address) {
-  Symbol found;
-  with_room([&] { found = look_up(address); });
-  return found;
-}
-
-Symbol Symbols::look_up(const void* address) {
+Symbol look_up(const void* address) {
   Symbol found;
   Dl_info info{};
   link_map* object = nullptr;
@@ -133,11 +179,13 @@ Symbol Symbols::look_up(const void* address) {
   const bool program = object == nullptr || object->l_name == nullptr || *object->l_name == '\0';
   const char* path = program ? "/proc/self/exe" : object->l_name;
   found.object = info.dli_fname != nullptr ? info.dli_fname : "";
-  const File& file = files_->by_base.try_emplace(info.dli_fbase, path).first->second;
+  Files& files = Files::instance();
+  const std::lock_guard lock(files.mutex);
+  File& file = files.at(info.dli_fbase, path);
   const auto place = reinterpret_cast<std::uintptr_t>(address);
   const std::uintptr_t base = object != nullptr ? object->l_addr : 0;
   if (const Function* function = file.find(place - base)) {
-    found.name = demangle(file.mapping.text(function->name).c_str());
+    found.name = file.name_of(*function);
     found.offset = place - base - function->start;
   } else if (info.dli_sname != nullptr) {
     found.name = demangle(info.dli_sname);
@@ -145,6 +193,14 @@ Symbol Symbols::look_up(const void* address) {
   } else {
     found.offset = place - reinterpret_cast<std::uintptr_t>(info.dli_fbase);
   }
+  return found;
+}
+
+}  // namespace
+
+Symbol find_symbol(const void* address) {
+  Symbol found;
+  with_room([&] { found = look_up(address); });
   return found;
 }
 

@@ -4,7 +4,6 @@
 #include <fiber/core/config.hpp>
 
 #include <cstddef>
-#include <memory>
 #include <string>
 
 namespace fiber::core {
@@ -15,23 +14,9 @@ struct Symbol {
   std::string object;  // file name of the program or shared object; "" if the address is in none
 };
 
-// Reads a file's symbols at the first address in it, and keeps them while it lives. Symbols that
-// are not exported are found as well, unless the file was stripped. Debug information is not read.
-class FIBER_API Symbols {
- public:
-  Symbols();
-  Symbols(const Symbols&) = delete;
-  Symbols& operator=(const Symbols&) = delete;
-  ~Symbols();
-
-  // The function that contains `address`. Never throws but std::bad_alloc.
-  Symbol find(const void* address);
-
- private:
-  struct File;
-  struct Files;
-  Symbol look_up(const void* address);
-  std::unique_ptr<Files> files_;
-};
+// The function that contains `address`. Symbols that are not exported are found as well, unless the
+// file was stripped. Debug information is not read. A file is indexed at the first address in it,
+// and its index is kept for the process. From any thread. Never throws but std::bad_alloc.
+FIBER_API Symbol find_symbol(const void* address);
 
 }  // namespace fiber::core

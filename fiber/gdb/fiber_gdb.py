@@ -158,16 +158,23 @@ class Process:
 
     def tasks(self):
         """Oldest first, thread by thread."""
-        for thread_id, _, layer in self.threads():
-            for loop in self.loops(layer):
+        for thread_id, greenlets, layer in self.threads():
+            for loop in self.loops(layer, greenlets):
                 head = self.word(loop, "LoopObject.tasks_head")
                 for address in self.list(head, "TaskBase.next_task"):
                     yield Task(self, address, thread_id, loop)
 
-    def loops(self, layer):
+    def loops(self, layer, greenlets):
+        """Those that run or are set, and those of started tasks: a foreign main loop may drive any
+        number."""
         if not layer or "AsyncioThread.running" not in self.fields:
             return []
         found = [self.word(layer, "AsyncioThread.running"), self.word(layer, "AsyncioThread.set")]
+        head = self.word(greenlets, "GreenletThread.live_head") if greenlets else 0
+        for greenlet in reversed(list(self.list(head, "GreenletObject.next_live"))):
+            if self.byte(greenlet, "GreenletObject.is_task"):
+                task = self.word(greenlet, "TaskGreenlet.task")
+                found.append(self.word(task, "FutureBase.loop"))
         return [loop for index, loop in enumerate(found) if loop and loop not in found[:index]]
 
 
@@ -234,7 +241,16 @@ class Task:
     @property
     def coroutine(self):
         name = self._word("coroutine_name")
-        return self.process.memory.c_string(name) if name else ""
+        if not name:
+            return ""
+        kind = self.process.byte(self.address, "TaskBase.coroutine_kind")
+        if kind == self.process.fields["CoroutineName.function"]:
+            return function_at(name)
+        text = self.process.memory.c_string(name)
+        if kind == self.process.fields["CoroutineName.signature"]:
+            named = re.search(r"T = ([^;\]]*)", text)
+            return named.group(1) if named else text
+        return type_name(text) if kind == self.process.fields["CoroutineName.type"] else text
 
     @property
     def state(self):
@@ -253,6 +269,27 @@ class Task:
         """The one in which it is suspended: not always its own."""
         point = self._word("resume_point")
         return Greenlet(self.process, point, self.thread_id) if point else None
+
+
+def function_at(address):
+    """The name of the function that starts there, without its parameters."""
+    text = gdb.execute("info symbol 0x%x" % address, to_string=True)
+    found = re.match(r"(.*?)(?:\(.*)? in section ", text)
+    return found.group(1) if found else "0x%x" % address
+
+
+def type_name(mangled):
+    """What the library's own reports show: "main::{lambda()#1}"."""
+    try:
+        name = gdb.execute("with language c++ -- demangle _ZTI" + mangled, to_string=True)
+    except gdb.error:
+        return mangled
+    name = name.partition("\n")[0]  # a warning about languages may follow
+    name = name.removeprefix("typeinfo for ")
+    for wrapper in ("CoroutineFunction", "Deferred"):
+        wrapped = re.fullmatch(r"fiber::asyncio::detail::%s<(.*)>" % wrapper, name)
+        name = wrapped.group(1) if wrapped else name
+    return name
 
 
 def architecture():
@@ -315,6 +352,21 @@ def is_our_own(function):
         pass
     words = name.partition("(")[0].split()
     return bool(words) and words[-1].startswith(("fiber::", "jump_fcontext"))
+
+
+def body_in(function):
+    """The callable in the library's function that calls a task's body, where that is inlined; ""."""
+    found = re.match(r"fiber::asyncio::detail::CallableTask<(.*)>::call\(", function)
+    if not found:
+        return ""
+    depth = 0
+    for at, c in enumerate(found.group(1)):
+        depth += (c in "<({") - (c in ")}" or (c == ">" and found.group(1)[at - 1] != "-"))
+        if c == "," and depth == 0:
+            body = found.group(1)[at + 1 :].strip()
+            wrapped = re.match(r"fiber::asyncio::detail::CoroutineFunction<(.*)>::operator\(\)<", body)
+            return wrapped.group(1) if wrapped else body
+    return ""
 
 
 class Inside:
@@ -392,10 +444,18 @@ class Inside:
             frame = frame.older()
         return None
 
+    def inlined_body(self):
+        frame = gdb.selected_frame()
+        while frame is not None:
+            if frame.name() is not None and body_in(frame.name()):
+                return body_in(frame.name())
+            frame = frame.older()
+        return ""
+
     def where(self):
         frame = self.user_frame()
         if frame is None:
-            return ""
+            return self.inlined_body()
         line = frame.find_sal()
         if line.symtab is None:
             return frame.name()

@@ -125,7 +125,8 @@ TEST_CASE("errors come in the order in which they happened, those of the clean-u
   CHECK(trace.take() ==
         "[8] ExceptionGroup('unhandled errors in a TaskGroup', [ValueError('early'), "
         "ValueError('late'), LookupError('cleanup')]) "
-        "unhandled errors in a TaskGroup (3 sub-exceptions)");
+        "unhandled errors in a TaskGroup (3 sub-exceptions): ValueError: early; ValueError: late; "
+        "LookupError: cleanup");
 }
 
 TEST_CASE("the block's own error is the last") {
@@ -159,7 +160,7 @@ TEST_CASE("one error makes a group too, whether of a task or of the block") {
   });
   CHECK(trace.take() ==
         "[4] ExceptionGroup('unhandled errors in a TaskGroup', [ValueError('1')]) "
-        "unhandled errors in a TaskGroup (1 sub-exception)");
+        "unhandled errors in a TaskGroup (1 sub-exception): ValueError: 1");
   run([&] {
     try {
       asyncio::with(TaskGroup(), [&](TaskGroup& group) {

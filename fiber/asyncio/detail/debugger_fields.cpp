@@ -15,6 +15,7 @@ void DebuggerFields::describe() noexcept {
       {"LoopObject.tasks_head", offsetof(LoopObject, tasks_head)},
       {"LoopObject.current_task", offsetof(LoopObject, current_task)},
       {"FutureBase.is_task", offsetof(FutureBase, is_task_)},
+      {"FutureBase.loop", offsetof(FutureBase, loop_)},
       {"FutureBase.state", offsetof(FutureBase, state_)},
       {"TaskBase.next_task", offsetof(TaskBase, next_task)},
       {"TaskBase.resume_point", offsetof(TaskBase, resume_point)},
@@ -22,6 +23,10 @@ void DebuggerFields::describe() noexcept {
       {"TaskBase.name", offsetof(TaskBase, name_)},
       {"TaskBase.number", offsetof(TaskBase, number_)},
       {"TaskBase.coroutine_name", offsetof(TaskBase, coroutine_name_)},
+      {"TaskBase.coroutine_kind", offsetof(TaskBase, coroutine_kind_)},
+      {"CoroutineName.type", static_cast<std::size_t>(CoroutineName::Kind::type)},
+      {"CoroutineName.signature", static_cast<std::size_t>(CoroutineName::Kind::signature)},
+      {"CoroutineName.function", static_cast<std::size_t>(CoroutineName::Kind::function)},
       {"TaskGreenlet.task", offsetof(TaskGreenlet, task)},
       {nullptr, 0},
   };

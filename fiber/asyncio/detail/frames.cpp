@@ -1,12 +1,35 @@
 #include <fiber/asyncio/detail/frames.hpp>
 
-#include <fiber/core/symbols.hpp>
+#include <fiber/asyncio/detail/coroutine_name.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdio>
-#include <mutex>
+#include <utility>
 
 namespace fiber::asyncio::detail {
+namespace {
+
+// Without a name, only the file tells.
+bool is_library_file(std::string_view path) noexcept {
+  const std::string_view file = path.substr(path.find_last_of('/') + 1);
+  for (const std::string_view ours : {"libfiber", "libstdc++.", "libc++.", "libc++abi.", "libc.",
+                                      "libgcc_s.", "libunwind.", "ld-linux", "ld-musl"})
+    if (file.starts_with(ours)) return true;
+  return file.empty();
+}
+
+bool is_library_frame(const traceback::FrameSummary& frame) noexcept {
+  return frame.name.empty() ? is_library_file(frame.filename)
+                            : detail::is_library_frame(std::string_view(frame.name));
+}
+
+// True for the code of `callable`: its operator(), or a clone of it.
+bool is_of(const traceback::FrameSummary& frame, const std::string& callable) {
+  return frame.name.starts_with(callable + "::operator()");
+}
+
+}  // namespace
 
 // A function template's name begins with its return type: the last word before the parameters
 // counts.
@@ -21,33 +44,41 @@ bool is_library_frame(std::string_view function) noexcept {
   return head.starts_with("fiber::") || head.starts_with("std::") || head.starts_with("decltype");
 }
 
-namespace {
-
-// The library's templates take in the functions that they call: when optimised, those have no frames
-// of their own.
-bool hosts_user_code(std::string_view function) noexcept {
-  return function.starts_with("fiber::asyncio::") &&
-         (function.ends_with(">::call()") || function.ends_with(">::run_body()"));
+std::vector<traceback::FrameSummary> user_frames(std::vector<traceback::FrameSummary> frames) {
+  std::vector<traceback::FrameSummary> kept;
+  std::size_t inside = 0;  // of `kept`, what lies inside of the body that is looked at
+  for (traceback::FrameSummary& frame : frames) {
+    if (!is_library_frame(frame)) {
+      kept.push_back(std::move(frame));
+      continue;
+    }
+    std::string body = callable_in(frame.name);
+    if (body.empty()) continue;
+    const bool shown =
+        std::any_of(kept.begin() + static_cast<std::ptrdiff_t>(inside), kept.end(),
+                    [&](const traceback::FrameSummary& its) { return is_of(its, body); });
+    // Of a body that is a function the frame is its own, or inlined as well.
+    if (!shown && body.find("(*)") == std::string::npos && !is_library_frame(body)) {
+      frame.name = std::move(body);
+      kept.push_back(std::move(frame));
+    }
+    inside = kept.size();
+  }
+  return kept;
 }
 
-}  // namespace
+std::string place(const traceback::FrameSummary& frame) {
+  char offset[32];
+  std::snprintf(offset, sizeof offset, "+0x%zx", frame.offset);
+  const std::string file = frame.filename.empty() ? "?" : frame.filename;
+  return frame.name.empty() ? file + offset : frame.name + offset + " (" + file + ")";
+}
 
-std::string user_place(std::span<const void* const> addresses) {
-  static std::mutex& mutex = *new std::mutex;
-  static core::Symbols& symbols = *new core::Symbols;
-  const std::lock_guard lock(mutex);
-  const auto text_of = [](const core::Symbol& symbol) {
-    char offset[32];
-    std::snprintf(offset, sizeof offset, "+0x%zx", symbol.offset + 1);
-    return symbol.name + offset + (symbol.object.empty() ? "" : " (" + symbol.object + ")");
-  };
-  std::string host;
-  for (const void* address : addresses) {
-    const core::Symbol symbol = symbols.find(static_cast<const std::byte*>(address) - 1);
-    if (!is_library_frame(symbol.name)) return text_of(symbol);
-    if (host.empty() && hosts_user_code(symbol.name)) host = text_of(symbol);
-  }
-  return host;
+std::string user_place(const std::vector<const void*>& addresses) {
+  std::vector<traceback::FrameSummary> frames = traceback::extract(addresses);
+  std::reverse(frames.begin(), frames.end());
+  const std::vector<traceback::FrameSummary> kept = user_frames(std::move(frames));
+  return kept.empty() ? "" : place(kept.front());
 }
 
 }  // namespace fiber::asyncio::detail

@@ -4,6 +4,7 @@
 #include <fiber/asyncio/call_graph.hpp>
 #include <fiber/asyncio/debug.hpp>
 #include <fiber/asyncio/detail/signal_handlers.hpp>
+#include <fiber/asyncio/detail/thread_question.hpp>
 #include <fiber/asyncio/log.hpp>
 
 #include <algorithm>
@@ -18,7 +19,8 @@ namespace {
 // They may know the loop and call it.
 bool has_other_threads() noexcept {
   struct stat tasks {};
-  return ::stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 3;  // ".", ".." and this one
+  const auto expected = static_cast<nlink_t>(3 + WatcherThread::count());  // ".", "..", this one
+  return ::stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > expected;
 }
 
 }  // namespace
@@ -126,7 +128,7 @@ void LoopObject::run_observed_task(TaskBase* task) {
   const ObjectRegistry::Record* record = registry_->find(task);
   const std::uint64_t number = record != nullptr ? record->number : 0;
   const std::string name = task->get_name();
-  const std::string coroutine = task->coroutine_name();
+  const std::string coroutine = task->coroutine_name().str();
   const std::int64_t began = now();
   const std::int64_t begin = monotonic();
   const Finally report{[&] {

@@ -16,6 +16,7 @@ static_assert(kSignals <= 65, "a bit in 64 for each");
 // Read by the signal handler on whatever thread it runs.
 std::array<std::atomic<LoopObject*>, kSignals> owners{};
 std::array<std::atomic<SignalHandlers*>, kSignals> inboxes{};
+std::array<std::atomic<sem_t*>, kSignals> alarms{};
 // Written by the main thread.
 std::array<struct sigaction, kSignals> saved_actions{};
 
@@ -27,6 +28,7 @@ void on_signal(int number) {
     inbox->arrived(number);
     loop->attend_to_signals();
   }
+  if (sem_t* alarm = alarms[static_cast<std::size_t>(number)].load()) ::sem_post(alarm);
 }
 
 void disown(int number) noexcept {
@@ -44,6 +46,16 @@ void check_signal(int number) {
 
 void InSignalHandler::wait_for_others() noexcept {
   while (running_.load() != 0) std::this_thread::yield();
+}
+
+void set_alarm(int number, sem_t* alarm) noexcept {
+  alarms[static_cast<std::size_t>(number)].store(alarm);
+  InSignalHandler::wait_for_others();
+}
+
+void clear_alarm(int number, sem_t* alarm) noexcept {
+  alarms[static_cast<std::size_t>(number)].compare_exchange_strong(alarm, nullptr);
+  InSignalHandler::wait_for_others();
 }
 
 void replace_saved_action(int number, void (*stale)(int), const struct sigaction& now) noexcept {

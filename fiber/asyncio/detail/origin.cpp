@@ -4,6 +4,8 @@
 #include <fiber/core/backtrace.hpp>
 #include <fiber/traceback.hpp>
 
+#include <algorithm>
+
 namespace fiber::asyncio::detail {
 
 std::unique_ptr<const Origin> Origin::here() {
@@ -15,7 +17,11 @@ std::unique_ptr<const Origin> Origin::here() {
 
 std::string Origin::traceback() const {
   std::vector<traceback::FrameSummary> frames = fiber::traceback::extract(frames_);
-  while (!frames.empty() && is_library_frame(frames.back().name)) frames.pop_back();
+  std::reverse(frames.begin(), frames.end());
+  const std::vector<traceback::FrameSummary> own = user_frames(frames);
+  std::reverse(frames.begin(), frames.end());
+  if (!own.empty())
+    while (frames.back().address != own.front().address) frames.pop_back();
   std::string text;
   for (const std::string& line : fiber::traceback::format_list(frames)) text += line + "\n";
   return text;

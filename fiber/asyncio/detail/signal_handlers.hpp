@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 
+#include <semaphore.h>
 #include <signal.h>
 
 namespace fiber::asyncio::detail {
@@ -72,6 +73,12 @@ class InSignalHandler {
   static inline std::atomic<int> running_{0};
   int error_;
 };
+
+// What is posted as well whenever a loop's handler for the signal runs, on whatever thread; null:
+// nothing. Returns when no handler uses an earlier one.
+void set_alarm(int number, sem_t* alarm) noexcept;
+// The same, if it is still `alarm`.
+void clear_alarm(int number, sem_t* alarm) noexcept;
 
 // What a handler that is no loop's, such as Runner's for SIGINT, has to restore is not this one any
 // more: when the loop gives the signal back, `now` comes in place of `stale`.

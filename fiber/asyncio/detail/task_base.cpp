@@ -49,8 +49,11 @@ std::string TaskGreenlet::display_name() const { return task->get_name(); }
 // The last handle to the greenlet outlived the last one to the task.
 void TaskGreenlet::dispose() noexcept { delete task; }
 
-TaskBase::TaskBase(const char* coroutine_name) noexcept
-    : FutureBase(nullptr), wakeup(this), coroutine_name_(coroutine_name) {
+TaskBase::TaskBase(CoroutineName coroutine) noexcept
+    : FutureBase(nullptr),
+      wakeup(this),
+      coroutine_name_(coroutine.data),
+      coroutine_kind_(coroutine.kind) {
   is_task_ = true;
 }
 
@@ -59,7 +62,7 @@ TaskBase::~TaskBase() = default;
 void TaskBase::unreferenced() noexcept {
   if (log_traceback_) report_unretrieved();
   if (refs_ != 0) return;
-  if (!consumed_) report_never_awaited(coroutine_name_);
+  if (!consumed_) report_never_awaited(coroutine_name());
   if (greenlet_ && !greenlet_->give_up_last())
     fiber::detail::release(&*greenlet_);  // disposes of the task, unless its greenlet is held
   else
@@ -188,27 +191,52 @@ void TaskBase::throw_cancelled() {
   std::rethrow_exception(make_cancelled_error());
 }
 
+namespace {
+
+// While a greenlet of the user's own waits on behalf of a task, the task's greenlet is not to be
+// continued by a plain switch: the loop may have stopped by then, in which alone it can end.
+struct WaitsElsewhere {
+  explicit WaitsElsewhere(fiber::detail::GreenletObject* its, bool elsewhere) noexcept
+      : own(elsewhere ? its : nullptr) {
+    if (own != nullptr) own->waiting = true;
+  }
+  WaitsElsewhere(const WaitsElsewhere&) = delete;
+  WaitsElsewhere& operator=(const WaitsElsewhere&) = delete;
+  ~WaitsElsewhere() {
+    if (own != nullptr) own->waiting = false;
+  }
+  fiber::detail::GreenletObject* own;
+};
+
+}  // namespace
+
 void TaskBase::wait_slow(FutureBase* future) {
   LoopObject& loop = *loop_;
+  fiber::detail::GreenletObject* self = loop.greenlets->current;
+  const bool foreign = self != &*greenlet_;
   if (abandoned_) throw RuntimeError("a task that is being unwound with its loop cannot wait");
   if (future->loop() != &loop || future == this) {
     // Python notices in the loop: the error arrives one iteration later.
     loop.push(Entry(this));
-    loop.suspend(this);
+    {
+      const WaitsElsewhere elsewhere(&*greenlet_, foreign);
+      loop.suspend(this);
+    }
     check_cancelled();
     throw RuntimeError(future == this ? "Task cannot await on itself: " + repr()
                                       : "Task " + repr() + " got Future " + future->repr() +
                                             " attached to a different loop");
   }
   // A greenlet of the user's own that waits inside the task must outlive the wait.
-  fiber::detail::GreenletObject* self = loop.greenlets->current;
-  const bool foreign = self != &*greenlet_;
   if (foreign) fiber::detail::retain(self);
   future->add(&wakeup);
   waiting_on_ = future;
   if (must_cancel_ && future->cancel(cancel_message_ ? *cancel_message_ : std::string()))
     must_cancel_ = false;
-  loop.suspend(this);
+  {
+    const WaitsElsewhere elsewhere(&*greenlet_, foreign);
+    loop.suspend(this);
+  }
   waiting_on_ = nullptr;
   if (foreign) fiber::detail::release(self);
   check_awakening(future);
@@ -329,7 +357,7 @@ std::string TaskBase::repr() const {
 std::string TaskBase::repr_before_wait() const {
   const char* state = cancelled() ? "cancelled" : "finished";
   if (!done()) state = cancel_requests_ > 0 ? "cancelling" : "pending";
-  return "<Task " + std::string(state) + " name='" + get_name() + "' coro=<" + coroutine_name_ +
+  return "<Task " + std::string(state) + " name='" + get_name() + "' coro=<" + coroutine_name().str() +
          "()" + (done() ? " done" : " running") + ">";
 }
 

@@ -4,6 +4,7 @@
 // loop, a name and a greenlet, so that a task costs one allocation.
 #pragma once
 
+#include <fiber/asyncio/detail/coroutine_name.hpp>
 #include <fiber/asyncio/detail/loop_object.hpp>
 #include <fiber/greenlet.hpp>
 
@@ -47,7 +48,7 @@ class FIBER_API TaskBase : public FutureBase {
   fiber::detail::GreenletObject* resume_point = nullptr;
   TaskWakeup wakeup;
 
-  explicit TaskBase(const char* coroutine_name) noexcept;
+  explicit TaskBase(CoroutineName coroutine) noexcept;
   ~TaskBase() override;
 
   static void* operator new(std::size_t size, std::align_val_t alignment) {
@@ -89,7 +90,7 @@ class FIBER_API TaskBase : public FutureBase {
   void set_name(std::string name) { name_ = std::make_unique<std::string>(std::move(name)); }
   std::string repr() const override;
   const char* class_name() const noexcept override { return "Task"; }
-  const char* coroutine_name() const noexcept { return coroutine_name_; }
+  CoroutineName coroutine_name() const noexcept { return {coroutine_name_, coroutine_kind_}; }
   FutureBase* waiting_on() const noexcept { return waiting_on_; }
   // Being unwound because its loop is gone: it may not wait any more.
   bool abandoned() const noexcept { return abandoned_; }
@@ -147,11 +148,12 @@ class FIBER_API TaskBase : public FutureBase {
   const void* resume_sp() const noexcept { return greenlet_->context.sp; }
 
   FutureBase* waiting_on_ = nullptr;
-  const char* coroutine_name_;
+  const void* coroutine_name_;
   std::unique_ptr<std::string> name_;
   std::uint64_t number_ = 0;
   bool in_cancel_ = false;  // tasks that wait for each other in a circle would go round for ever
   mutable bool in_repr_ = false;
+  CoroutineName::Kind coroutine_kind_;  // what coroutine_name_ is
 
   alignas(core::kCacheLine) std::optional<TaskGreenlet> greenlet_;
 };

@@ -1,0 +1,224 @@
+#include <fiber/asyncio/detail/thread_question.hpp>
+
+#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/core/symbols.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <mutex>
+#include <thread>
+
+#include <dlfcn.h>
+#include <execinfo.h>
+#include <signal.h>
+#include <ucontext.h>
+
+namespace fiber::asyncio::detail {
+namespace {
+
+using std::chrono::steady_clock;
+
+// Filled in by the signal handler on the loop's thread: no allocation, no locks.
+struct Question {
+  pthread_t thread;
+  const LoopObject* loop;
+  std::atomic<bool> answered{false};
+  char task[128] = "";
+  CoroutineName coroutine = nullptr;
+  void* frames[64] = {};
+  int frame_count = 0;
+  void* interrupted_at = nullptr;
+};
+
+// At most one at a time, of all monitors. Whoever takes it out owns it.
+std::atomic<Question*> question{nullptr};
+
+void* program_counter([[maybe_unused]] void* context) noexcept {
+#if defined(__x86_64__)
+  return reinterpret_cast<void*>(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
+#elif defined(__aarch64__)
+  return reinterpret_cast<void*>(static_cast<ucontext_t*>(context)->uc_mcontext.pc);
+#else
+  return nullptr;
+#endif
+}
+
+void write_name(const TaskBase& task, char* to, std::size_t size) noexcept {
+  if (const std::string* given = task.given_name()) {
+    const std::size_t length = std::min(given->size(), size - 1);
+    std::memcpy(to, given->data(), length);
+    to[length] = '\0';
+    return;
+  }
+  std::memcpy(to, "Task-", 5);
+  *std::to_chars(to + 5, to + size - 1, task.number()).ptr = '\0';
+}
+
+void answer(Question& asked, void* context) noexcept {
+  const core::ThreadState* thread = core::tls_thread_state;
+  if (thread != nullptr && thread->asyncio != nullptr &&
+      static_cast<const AsyncioThread*>(thread->asyncio)->running == asked.loop) {
+    if (const TaskBase* task = asked.loop->current_task) {
+      write_name(*task, asked.task, sizeof asked.task);
+      asked.coroutine = task->coroutine_name();
+    }
+  }
+  asked.interrupted_at = program_counter(context);
+  asked.frame_count = ::backtrace(asked.frames, static_cast<int>(std::size(asked.frames)));
+  asked.answered.store(true, std::memory_order_release);
+}
+
+// The handler, while any monitor asks by its signal.
+class Handler {
+ public:
+  static void install(int signal) {
+    const std::lock_guard lock(mutex());
+    Use& use = uses()[signal];
+    if (use.count++ > 0) return;
+    void* unused[1];
+    ::backtrace(unused, 1);  // loads what it needs, which a handler could not
+    struct sigaction ours {};
+    ours.sa_sigaction = &Handler::handle;
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+    ::sigemptyset(&ours.sa_mask);
+    ::sigaction(signal, &ours, &use.previous);
+  }
+  static void remove(int signal) noexcept {
+    const std::lock_guard lock(mutex());
+    Use& use = uses()[signal];
+    if (--use.count > 0) return;
+    struct sigaction current {};
+    ::sigaction(signal, nullptr, &current);
+    if (current.sa_sigaction == &Handler::handle) ::sigaction(signal, &use.previous, nullptr);
+  }
+
+ private:
+  struct Use {
+    int count = 0;
+    struct sigaction previous {};
+  };
+  static std::mutex& mutex() {
+    static std::mutex all;
+    return all;
+  }
+  static Use* uses() {
+    static Use all[NSIG];
+    return all;
+  }
+
+  static void handle(int signal, siginfo_t* info, void* context) {
+    const int error = errno;
+    Question* asked = question.load(std::memory_order_acquire);
+    if (asked != nullptr && ::pthread_equal(asked->thread, ::pthread_self()) != 0) {
+      if (question.compare_exchange_strong(asked, nullptr)) answer(*asked, context);
+    } else {
+      const struct sigaction& previous = uses()[signal].previous;
+      if ((previous.sa_flags & SA_SIGINFO) != 0)
+        previous.sa_sigaction(signal, info, context);
+      else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)
+        previous.sa_handler(signal);
+    }
+    errno = error;
+  }
+};
+
+// False if the thread does not answer, as one that blocks the signal.
+bool ask(Question& asked, int signal) {
+  static std::mutex one_at_a_time;
+  const std::lock_guard lock(one_at_a_time);
+  question.store(&asked, std::memory_order_release);
+  if (::pthread_kill(asked.thread, signal) == 0) {
+    const auto give_up = steady_clock::now() + std::chrono::seconds(1);
+    while (!asked.answered.load(std::memory_order_acquire) && steady_clock::now() < give_up)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  Question* still = &asked;
+  if (question.compare_exchange_strong(still, nullptr)) return false;
+  while (!asked.answered.load(std::memory_order_acquire)) std::this_thread::yield();
+  return true;
+}
+
+std::string describe(void* address) {
+  // Return addresses point behind the call.
+  const core::Symbol symbol = core::find_symbol(static_cast<const char*>(address) - 1);
+  char text[64];
+  Dl_info where{};
+  if (::dladdr(address, &where) == 0 || where.dli_fname == nullptr) {
+    std::snprintf(text, sizeof text, "%p", address);
+    return text;
+  }
+  // Tools that want the line take the offset in the object.
+  std::snprintf(
+      text, sizeof text, "+0x%zx",
+      static_cast<std::size_t>(static_cast<char*>(address) - static_cast<char*>(where.dli_fbase)));
+  const std::string place = where.dli_fname + std::string(text);
+  if (symbol.name.empty()) return place;
+  std::snprintf(text, sizeof text, "+0x%zx", symbol.offset + 1);
+  return symbol.name + text + " (" + place + ")";
+}
+
+Stall stall_of(const Question& asked, nanoseconds duration) {
+  Stall stall{.duration = duration};
+  stall.task = asked.task;
+  if (asked.coroutine.data != nullptr) stall.coroutine = asked.coroutine.str();
+  void* const* begin = asked.frames;
+  void* const* end = asked.frames + asked.frame_count;
+  // What lies above is the handler's own.
+  void* const* first = std::find(begin, end, asked.interrupted_at);
+  for (void* const* at = first != end ? first : begin; at != end; ++at)
+    stall.backtrace.push_back(describe(*at));
+  return stall;
+}
+
+}  // namespace
+
+ThreadQuestion::ThreadQuestion(const LoopObject& loop, int signal)
+    : loop_(&loop), thread_(::pthread_self()), signal_(signal) {
+  Handler::install(signal_);
+}
+
+ThreadQuestion::~ThreadQuestion() { Handler::remove(signal_); }
+
+std::optional<Stall> ThreadQuestion::ask(nanoseconds silence) const {
+  const auto asked = std::make_unique<Question>();
+  asked->thread = thread_;
+  asked->loop = loop_;
+  if (!detail::ask(*asked, signal_)) return std::nullopt;
+  return stall_of(*asked, silence);
+}
+
+namespace {
+std::atomic<int> watchers{0};
+}  // namespace
+
+WatcherThread::WatcherThread(std::function<void()> function) {
+  // Signals are for the program's own threads.
+  sigset_t all;
+  sigset_t previous;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &previous);
+  watchers.fetch_add(1);
+  struct Restore {
+    const sigset_t& previous;
+    bool started = false;
+    ~Restore() {
+      ::pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+      if (!started) watchers.fetch_sub(1);
+    }
+  } restore{previous};
+  thread_ = std::thread(std::move(function));
+  restore.started = true;
+}
+
+void WatcherThread::join() {
+  thread_.join();
+  watchers.fetch_sub(1);
+}
+
+int WatcherThread::count() noexcept { return watchers.load(); }
+
+}  // namespace fiber::asyncio::detail

@@ -1,0 +1,44 @@
+// Asks a loop's thread, which may be blocked, what it does: by a signal, from another thread.
+#pragma once
+
+#include <fiber/asyncio/stall.hpp>
+
+#include <functional>
+#include <optional>
+#include <thread>
+
+#include <pthread.h>
+
+namespace fiber::asyncio::detail {
+
+// Made on the thread that is to be asked. While it lives, the signal's handler is ours; what it was
+// before gets the signals that answer nobody.
+class ThreadQuestion {
+ public:
+  ThreadQuestion(const LoopObject& loop, int signal);
+  ThreadQuestion(const ThreadQuestion&) = delete;
+  ThreadQuestion& operator=(const ThreadQuestion&) = delete;
+  ~ThreadQuestion();
+
+  // What it runs, and where. Nothing if it does not answer, as a thread that blocks the signal.
+  std::optional<Stall> ask(nanoseconds silence) const;
+
+ private:
+  const LoopObject* loop_;
+  pthread_t thread_;
+  int signal_;
+};
+
+// A thread that only looks: signals do not come to it, and it wakes no loop.
+class WatcherThread {
+ public:
+  explicit WatcherThread(std::function<void()> function);
+  void join();
+  // How many there are in the process.
+  static int count() noexcept;
+
+ private:
+  std::thread thread_;
+};
+
+}  // namespace fiber::asyncio::detail

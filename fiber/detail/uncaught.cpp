@@ -1,0 +1,70 @@
+#include <fiber/detail/uncaught.hpp>
+
+#include <fiber/exceptions.hpp>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+
+#include <unistd.h>
+
+namespace fiber::detail {
+namespace {
+
+constexpr int kInterrupted = 130;  // 128 and SIGINT: what shells show
+
+// The handler before ours. The standard library's own prints the type and aborts.
+std::atomic<std::terminate_handler> previous{nullptr};
+
+// Of the standard library, as long as nobody has set another one.
+const std::terminate_handler standard = std::get_terminate();
+
+[[noreturn]] void leave(int status) {
+  std::cout.flush();
+  std::exit(status);
+}
+
+[[noreturn]] void end_program() {
+  // Other threads go on to run while theirs ends; there is no status to end it with.
+  if (const std::exception_ptr error = std::current_exception();
+      error && ::gettid() == ::getpid()) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const KeyboardInterrupt& e) {
+      const char* text = e.what();
+      std::fprintf(stderr, *text != '\0' ? "KeyboardInterrupt: %s\n" : "KeyboardInterrupt\n", text);
+      leave(kInterrupted);
+    } catch (const SystemExit& e) {
+      leave(e.code());
+    } catch (...) {
+      // Another exception, of which the handler before ours knows what to say.
+    }
+  }
+  if (const std::terminate_handler before = previous.load()) before();
+  std::abort();
+}
+
+bool is_standard(std::terminate_handler handler) noexcept {
+  return handler == nullptr || handler == standard ||
+#if defined(__GLIBCXX__)
+         handler == &__gnu_cxx::__verbose_terminate_handler ||
+#endif
+         handler == static_cast<std::terminate_handler>(&std::abort);
+}
+
+}  // namespace
+
+void expect_at_exit() noexcept {
+  static const bool once = [] {
+    const std::terminate_handler now = std::get_terminate();
+    if (!is_standard(now)) return false;
+    previous.store(now);
+    std::set_terminate(&end_program);
+    return true;
+  }();
+  static_cast<void>(once);
+}
+
+}  // namespace fiber::detail

@@ -1,0 +1,327 @@
+// The sentences of <fiber/fiber.h> that interface_test.cpp does not show, one after the other.
+#include <fiber/asyncio.hpp>
+#include <fiber/fiber.h>
+#include <fiber/greenlet.hpp>
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <unistd.h>
+
+#include "support/log.hpp"
+
+namespace {
+
+void* const kNoise = reinterpret_cast<void*>(0x77);
+
+int nothing(void*, void**) { return FIBER_OK; }
+int returns(void* status, void**) {
+  return static_cast<int>(reinterpret_cast<std::intptr_t>(status));
+}
+int sleeps(void*, void**) { return fiber_sleep(FIBER_SECOND); }
+void* as_argument(int status) { return reinterpret_cast<void*>(std::intptr_t{status}); }
+void no_callback(void*) {}
+
+// Runs a lambda without captures as the first task of a loop.
+void in_task(fiber_body* body) { CHECK(fiber_run(body, nullptr, nullptr) == FIBER_OK); }
+
+std::string last() { return fiber_last_error(); }
+
+}  // namespace
+
+TEST_CASE("every status has words, and each thread its last error") {
+  for (int status = 0; status >= -12; --status) CHECK(*fiber_strerror(status) != '\0');
+  CHECK(std::string(fiber_strerror(-12)) == "unknown status");
+  CHECK(std::string(fiber_strerror(1)) == fiber_strerror(2));
+  CHECK(fiber_greenlet_kill(nullptr) == FIBER_INVALID);
+  CHECK(last() == "the greenlet is NULL");
+  std::thread([] { CHECK(last() == ""); }).join();
+  CHECK(last() == "the greenlet is NULL");
+}
+
+TEST_CASE("a body that is ended with its thread has the text of what ended it") {
+  static std::string told;
+  std::thread([] {
+    fiber_greenlet* g = nullptr;
+    const auto body = [](void*, void**) {
+      const int status =
+          fiber_greenlet_switch(fiber_greenlet_parent(fiber_greenlet_current()), nullptr, nullptr);
+      told = std::to_string(status) + " " + fiber_last_error();
+      return status;
+    };
+    REQUIRE(fiber_greenlet_new(&g, body, nullptr, nullptr) == FIBER_OK);
+    CHECK(fiber_greenlet_switch(g, nullptr, nullptr) == FIBER_OK);
+    CHECK(fiber_greenlet_throw(nullptr, 5, nullptr) == FIBER_INVALID);  // there is a text now
+  }).join();
+  CHECK(told == "-9 the last reference was dropped");
+}
+
+TEST_CASE("a status that a body passes on after it has waited is the error that it was") {
+  const auto main = [](void*, void**) -> int {
+    const auto fails = [](void* text, void**) -> int {
+      const fiber::greenlet inner([text] { throw std::out_of_range(static_cast<char*>(text)); });
+      const int status = fiber_greenlet_switch(reinterpret_cast<fiber_greenlet*>(inner.object()),
+                                               nullptr, nullptr);
+      fiber_sleep(FIBER_MILLISECOND);  // another one fails meanwhile
+      return status;
+    };
+    char a[] = "a";
+    char b[] = "b";
+    std::array<fiber_future*, 2> tasks{};
+    CHECK(fiber_spawn(&tasks[0], fails, a, nullptr) == FIBER_OK);
+    CHECK(fiber_spawn(&tasks[1], fails, b, nullptr) == FIBER_OK);
+    std::string texts;
+    for (fiber_future* task : tasks) {
+      CHECK(fiber_await(task, FIBER_NO_LIMIT, nullptr) == FIBER_ERROR);
+      texts += last();
+      fiber_future_unref(task);
+    }
+    CHECK(texts == "ab");
+    return FIBER_OK;
+  };
+  CHECK(fiber_run(main, nullptr, nullptr) == FIBER_OK);
+}
+
+TEST_CASE("outputs are NULL or zero on failure") {
+  void* result = kNoise;
+  CHECK(fiber_run(returns, as_argument(7), &result) == 7);
+  CHECK(result == nullptr);
+  result = kNoise;
+  CHECK(fiber_run(nullptr, nullptr, &result) == FIBER_INVALID);
+  CHECK(result == nullptr);
+  auto* future = static_cast<fiber_future*>(kNoise);
+  CHECK(fiber_spawn(&future, nothing, nullptr, nullptr) == FIBER_BAD_STATE);
+  CHECK(future == nullptr);
+  future = static_cast<fiber_future*>(kNoise);
+  CHECK(fiber_loop_spawn(nullptr, &future, nothing, nullptr, nullptr) == FIBER_INVALID);
+  CHECK(future == nullptr);
+  future = static_cast<fiber_future*>(kNoise);
+  CHECK(fiber_future_new(&future) == FIBER_BAD_STATE);
+  CHECK(future == nullptr);
+  future = static_cast<fiber_future*>(kNoise);
+  CHECK(fiber_loop_future_new(nullptr, &future) == FIBER_INVALID);
+  CHECK(future == nullptr);
+  auto* greenlet = static_cast<fiber_greenlet*>(kNoise);
+  CHECK(fiber_greenlet_new(&greenlet, nullptr, nullptr, nullptr) == FIBER_INVALID);
+  CHECK(greenlet == nullptr);
+  for (const int status : std::initializer_list<int>{FIBER_OK, 3}) {
+    result = kNoise;
+    CHECK(fiber_greenlet_throw(nullptr, status, &result) == FIBER_INVALID);
+    CHECK(result == nullptr);
+  }
+  result = kNoise;
+  CHECK(fiber_await(nullptr, 0, &result) == FIBER_INVALID);
+  CHECK(result == nullptr);
+  result = kNoise;
+  CHECK(fiber_to_thread([](void* p) { return p; }, nullptr, &result) == FIBER_BAD_STATE);
+  CHECK(result == nullptr);
+  int ready = 7;
+  CHECK(fiber_wait_fd(0, 0, 0, &ready) == FIBER_INVALID);
+  CHECK(ready == 0);
+  CHECK(fiber_loop_running() == nullptr);
+  CHECK(fiber_loop_fileno(nullptr) == -1);
+}
+
+TEST_CASE("options may end where a member ends, and say nothing beyond that is not known here") {
+  struct Later {
+    fiber_greenlet_options known;
+    void* more[2];
+  };
+  Later options{};
+  const auto made_with = [&](std::size_t size) {
+    options.known.size = size;
+    fiber_greenlet* g = nullptr;
+    const int status = fiber_greenlet_new(&g, nothing, nullptr, &options.known);
+    fiber_greenlet_unref(g);
+    return status;
+  };
+  std::vector<std::size_t> sizes;
+  for (std::size_t size = 0; size <= sizeof options; ++size)
+    if (made_with(size) == FIBER_OK) sizes.push_back(size);
+  constexpr std::size_t kWord = sizeof(void*);
+  CHECK(sizes == std::vector<std::size_t>{2 * kWord, 3 * kWord, 4 * kWord, 5 * kWord, 6 * kWord});
+  options.more[0] = kNoise;
+  CHECK(made_with(sizeof options) == FIBER_INVALID);
+  CHECK(made_with(static_cast<std::size_t>(-1)) == FIBER_INVALID);
+}
+
+TEST_CASE("what belongs to another thread is refused there") {
+  in_task([](void*, void**) -> int {
+    fiber_future* future = nullptr;
+    fiber_greenlet* pending = nullptr;
+    CHECK(fiber_future_new(&future) == FIBER_OK);
+    CHECK(fiber_greenlet_new(&pending, nothing, nullptr, nullptr) == FIBER_OK);
+    std::thread([&] {
+      void* result = kNoise;
+      CHECK(fiber_future_set_result(future, nullptr) == FIBER_WRONG_THREAD);
+      CHECK(fiber_future_set_status(future, 5) == FIBER_WRONG_THREAD);
+      CHECK(fiber_future_cancel(future) == FIBER_WRONG_THREAD);
+      CHECK(fiber_future_result(future, &result) == FIBER_WRONG_THREAD);
+      CHECK(result == nullptr);
+      CHECK(fiber_future_on_done(future, no_callback, nullptr) == FIBER_WRONG_THREAD);
+      CHECK(fiber_await(future, 0, nullptr) == FIBER_WRONG_THREAD);
+      CHECK(fiber_future_done(future) == 0);
+      CHECK(fiber_greenlet_switch(pending, nullptr, nullptr) == FIBER_WRONG_THREAD);
+      CHECK(fiber_greenlet_throw(pending, 5, nullptr) == FIBER_WRONG_THREAD);
+      CHECK(fiber_greenlet_kill(pending) == FIBER_WRONG_THREAD);
+      CHECK(fiber_greenlet_set_parent(pending, fiber_greenlet_current()) == FIBER_WRONG_THREAD);
+      CHECK(fiber_greenlet_set_data(pending, kNoise) == FIBER_WRONG_THREAD);
+      CHECK(fiber_greenlet_set_name(pending, "x") == FIBER_WRONG_THREAD);
+      CHECK(fiber_greenlet_parent(pending) == nullptr);
+      fiber_greenlet_options options{};
+      options.size = sizeof options;
+      options.parent = pending;
+      fiber_greenlet* made = nullptr;
+      CHECK(fiber_greenlet_new(&made, nothing, nullptr, &options) == FIBER_WRONG_THREAD);
+      fiber_loop* loop = nullptr;
+      CHECK(fiber_loop_new(&loop) == FIBER_OK);
+      std::thread([&] {
+        CHECK(fiber_loop_run_ready(loop) == FIBER_WRONG_THREAD);
+        CHECK(fiber_loop_spawn(loop, nullptr, nothing, nullptr, nullptr) == FIBER_WRONG_THREAD);
+        CHECK(fiber_loop_close(loop) == FIBER_WRONG_THREAD);
+        CHECK(fiber_loop_post(loop, no_callback, nullptr) == FIBER_OK);
+      }).join();
+      CHECK(fiber_loop_close(loop) == FIBER_OK);
+      fiber_loop_unref(loop);
+    }).join();
+    CHECK(fiber_greenlet_dead(pending) == 0);
+    CHECK(fiber_greenlet_switch(pending, nullptr, nullptr) == FIBER_OK);
+    CHECK(fiber_future_set_result(future, nullptr) == FIBER_OK);
+    fiber_greenlet_unref(pending);
+    fiber_future_unref(future);
+    return FIBER_OK;
+  });
+}
+
+TEST_CASE("a future ends once, and a task by itself") {
+  in_task([](void*, void**) -> int {
+    fiber_future* future = nullptr;
+    fiber_future* task = nullptr;
+    CHECK(fiber_future_new(&future) == FIBER_OK);
+    CHECK(fiber_future_set_status(future, FIBER_OK) == FIBER_INVALID);
+    CHECK(fiber_future_set_result(future, kNoise) == FIBER_OK);
+    CHECK(fiber_future_set_status(future, FIBER_CANCELLED) == FIBER_BAD_STATE);
+    CHECK(fiber_future_set_status(future, 5) == FIBER_BAD_STATE);
+    fiber_future_unref(future);
+    CHECK(fiber_future_new(&future) == FIBER_OK);
+    CHECK(fiber_future_set_status(future, FIBER_CANCELLED) == FIBER_OK);
+    CHECK(fiber_future_cancelled(future) == 1);
+    fiber_future_unref(future);
+    CHECK(fiber_spawn(&task, nothing, nullptr, nullptr) == FIBER_OK);
+    CHECK(fiber_future_set_status(task, FIBER_CANCELLED) == FIBER_BAD_STATE);
+    CHECK(fiber_future_set_status(task, 5) == FIBER_BAD_STATE);
+    CHECK(fiber_await(task, FIBER_NO_LIMIT, nullptr) == FIBER_OK);
+    fiber_future_unref(task);
+    return FIBER_OK;
+  });
+}
+
+TEST_CASE("a wait for the future of another loop is refused, whatever its limit") {
+  static fiber_loop* other = nullptr;
+  REQUIRE(fiber_loop_new(&other) == FIBER_OK);
+  in_task([](void*, void**) -> int {
+    fiber_future* future = nullptr;
+    CHECK(fiber_loop_future_new(other, &future) == FIBER_OK);
+    for (const std::int64_t limit : {std::int64_t{0}, FIBER_MILLISECOND, FIBER_NO_LIMIT}) {
+      CHECK(fiber_await(future, limit, nullptr) == FIBER_BAD_STATE);
+      CHECK(last() == "the future belongs to another loop than the task that waits");
+    }
+    CHECK(fiber_future_done(future) == 0);
+    fiber_future_unref(future);
+    return FIBER_OK;
+  });
+  CHECK(fiber_loop_close(other) == FIBER_OK);
+  fiber_future* late = nullptr;
+  CHECK(fiber_loop_future_new(other, &late) == FIBER_BAD_STATE);
+  CHECK(fiber_loop_spawn(other, &late, nothing, nullptr, nullptr) == FIBER_BAD_STATE);
+  CHECK(fiber_loop_close(other) == FIBER_OK);
+  fiber_loop_unref(other);
+}
+
+TEST_CASE("a task whose helper waits is not continued by a plain switch between two turns") {
+  static std::string events;
+  static fiber_greenlet* helper = nullptr;
+  static fiber_greenlet* own = nullptr;
+  const support::Log log;
+  fiber_loop* loop = nullptr;
+  REQUIRE(fiber_loop_new(&loop) == FIBER_OK);
+  const auto waits = [](void*, void**) -> int {
+    const int status = fiber_sleep(FIBER_MILLISECOND);
+    events += "helper " + std::to_string(status) + ", ";
+    return status;
+  };
+  const auto task = [](void*, void**) -> int {
+    own = fiber_greenlet_ref(fiber_greenlet_current());
+    const int status = fiber_greenlet_switch(helper, nullptr, nullptr);
+    events += "task " + std::to_string(status);
+    return status;
+  };
+  REQUIRE(fiber_greenlet_new(&helper, waits, nullptr, nullptr) == FIBER_OK);
+  fiber_future* made = nullptr;
+  REQUIRE(fiber_loop_spawn(loop, &made, task, nullptr, "t") == FIBER_OK);
+  CHECK(fiber_loop_run_ready(loop) == FIBER_OK);
+  CHECK(fiber_greenlet_switch(own, nullptr, nullptr) == FIBER_BAD_STATE);
+  CHECK(fiber_greenlet_throw(own, 5, nullptr) == FIBER_BAD_STATE);
+  CHECK(fiber_greenlet_switch(helper, nullptr, nullptr) == FIBER_BAD_STATE);
+  while (fiber_future_done(made) == 0) fiber_loop_run_ready(loop);
+  CHECK(events == "helper 0, task 0");
+  fiber_future_unref(made);
+  fiber_loop_close(loop);
+  fiber_loop_unref(loop);
+  fiber_greenlet_unref(own);
+  fiber_greenlet_unref(helper);
+}
+
+TEST_CASE("tasks are called what their bodies are called") {
+  const auto main = [](void*, void**) -> int {
+    fiber_future* task = nullptr;
+    CHECK(fiber_spawn(&task, sleeps, nullptr, "sleeper") == FIBER_OK);
+    const auto all = fiber::asyncio::all_tasks();
+    CHECK(all.back().get_coro().name().find("sleeps") != std::string::npos);
+    CHECK(fiber_future_cancel(task) == FIBER_OK);
+    CHECK(fiber_await(task, FIBER_NO_LIMIT, nullptr) == FIBER_CANCELLED);
+    fiber_future_unref(task);
+    return FIBER_OK;
+  };
+  CHECK(fiber_run(main, nullptr, nullptr) == FIBER_OK);
+}
+
+TEST_CASE("what a body returns arrives where its end is waited for") {
+  in_task([](void*, void**) -> int {
+    for (const int status : std::initializer_list<int>{
+             FIBER_ERROR, FIBER_INVALID, FIBER_BAD_STATE, FIBER_NO_MEMORY, FIBER_WRONG_THREAD,
+             FIBER_OS_ERROR, FIBER_TIMEOUT, FIBER_CANCELLED, -1000, 1, 2147483647}) {
+      CAPTURE(status);
+      errno = ENOENT;
+      fiber_future* task = nullptr;
+      fiber_greenlet* g = nullptr;
+      CHECK(fiber_spawn(&task, returns, as_argument(status), nullptr) == FIBER_OK);
+      CHECK(fiber_await(task, FIBER_NO_LIMIT, nullptr) == status);
+      CHECK(fiber_future_result(task, nullptr) == status);
+      CHECK(fiber_greenlet_new(&g, returns, as_argument(status), nullptr) == FIBER_OK);
+      CHECK(fiber_greenlet_switch(g, nullptr, nullptr) == status);
+      if (status == FIBER_OS_ERROR) CHECK(errno == ENOENT);
+      fiber_greenlet_unref(g);
+      fiber_future_unref(task);
+    }
+    // What was told to end has ended, which is no error of whoever waits for it.
+    fiber_future* task = nullptr;
+    fiber_greenlet* g = nullptr;
+    CHECK(fiber_spawn(&task, returns, as_argument(FIBER_EXIT), nullptr) == FIBER_OK);
+    CHECK(fiber_await(task, FIBER_NO_LIMIT, nullptr) == FIBER_CANCELLED);
+    CHECK(fiber_greenlet_new(&g, returns, as_argument(FIBER_EXIT), nullptr) == FIBER_OK);
+    CHECK(fiber_greenlet_switch(g, nullptr, nullptr) == FIBER_OK);
+    fiber_greenlet_unref(g);
+    fiber_future_unref(task);
+    return FIBER_OK;
+  });
+}
