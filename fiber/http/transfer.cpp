@@ -73,21 +73,31 @@ Multi new_multi() {
 Shared::Shared() {
   initialise_curl();
   share_ = curl_share_init();
-  if (!share_) throw std::bad_alloc();
+  without_cookies_ = curl_share_init();
+  if (!share_ || !without_cookies_) {
+    curl_share_cleanup(share_);
+    curl_share_cleanup(without_cookies_);
+    throw std::bad_alloc();
+  }
   const curl_lock_function lock = [](CURL*, curl_lock_data data, curl_lock_access, void* self) {
     static_cast<Shared*>(self)->mutexes_[data].lock();
   };
   const curl_unlock_function unlock = [](CURL*, curl_lock_data data, void* self) {
     static_cast<Shared*>(self)->mutexes_[data].unlock();
   };
-  curl_share_setopt(share_, CURLSHOPT_USERDATA, this);
-  curl_share_setopt(share_, CURLSHOPT_LOCKFUNC, lock);
-  curl_share_setopt(share_, CURLSHOPT_UNLOCKFUNC, unlock);
+  for (CURLSH* share : {share_, without_cookies_}) {
+    curl_share_setopt(share, CURLSHOPT_USERDATA, this);
+    curl_share_setopt(share, CURLSHOPT_LOCKFUNC, lock);
+    curl_share_setopt(share, CURLSHOPT_UNLOCKFUNC, unlock);
+    curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+  }
   curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE);
-  curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 }
 
-Shared::~Shared() { curl_share_cleanup(share_); }
+Shared::~Shared() {
+  curl_share_cleanup(share_);
+  curl_share_cleanup(without_cookies_);
+}
 
 Params Shared::cookies() const {
   const Easy easy = new_easy();
@@ -215,7 +225,7 @@ void Transfer::set_up_cookies() {
   if (!cookies.empty()) set(easy, CURLOPT_COOKIE, cookies.c_str());
   // The jar must learn what comes back, and so is there from the first line of the answer on.
   cookies_wait_ = alone && shared_;
-  if (shared_ && !alone) set(easy, CURLOPT_SHARE, shared_->handle());
+  if (shared_) set(easy, CURLOPT_SHARE, alone ? shared_->without_cookies() : shared_->handle());
 }
 
 void Transfer::header_line(std::string_view line) {

@@ -60,11 +60,14 @@ class Shared {
   Shared& operator=(const Shared&) = delete;
 
   CURLSH* handle() const noexcept { return share_; }
+  // For a request that must not send the cookies held: TLS sessions alone.
+  CURLSH* without_cookies() const noexcept { return without_cookies_; }
   Params cookies() const;
 
  private:
   std::array<std::mutex, CURL_LOCK_DATA_LAST> mutexes_;
-  CURLSH* share_;
+  CURLSH* share_ = nullptr;
+  CURLSH* without_cookies_ = nullptr;
 };
 
 class Transfer {
