@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <utility>
 
 namespace fiber::asyncio {
@@ -51,9 +52,15 @@ void log(LogLevel level, std::string message, std::exception_ptr exception) noex
       (*handler)(record);
     else
       write_to_stderr(record);
+  } catch (const std::bad_alloc&) {
+    log_without_memory("a report was lost");
   } catch (...) {
     std::fputs("asyncio: the log handler failed\n", stderr);
   }
+}
+
+void log_without_memory(const char* message) noexcept {
+  std::fprintf(stderr, "asyncio: %s (no memory to say more)\n", message);
 }
 
 }  // namespace detail

@@ -34,6 +34,8 @@ FIBER_API log_handler set_log_handler(log_handler handler);
 namespace detail {
 FIBER_API void log(LogLevel level, std::string message,
                    std::exception_ptr exception = nullptr) noexcept;
+// One line on stderr, which needs nothing.
+void log_without_memory(const char* message) noexcept;
 }  // namespace detail
 
 }  // namespace fiber::asyncio

@@ -41,12 +41,13 @@ ThreadState& make_thread_state() {
   if (tls_exiting)
     throw RuntimeError("fibers were used on a thread that has already ended its fibers");
   static thread_local ThreadExit thread_exit;
+  BlockPool::prepare_fork();
   auto state = std::make_unique<ThreadState>();
   state->exceptions = reinterpret_cast<CxxExceptionState*>(abi::__cxa_get_globals());
   state->error_number = &errno;
   state->stack = &state->own_stack;
   sanitizer::thread_started(&state->own_stack);
-  show_to_debuggers(*state);
+  show_to_debuggers(*state);  // the last that may throw
   tls_thread_state = state.get();
   thread_exit.state = std::move(state);
   return *tls_thread_state;

@@ -1,9 +1,7 @@
 // Cancels what a task or a gather waits for, and what that waits for.
 #pragma once
 
-#include <cstddef>
 #include <string>
-#include <vector>
 
 namespace fiber::asyncio::detail {
 
@@ -11,10 +9,11 @@ class FutureBase;
 class TaskBase;
 
 // In CPython's order, which is that of recursive calls of cancel(); but chains and trees of any
-// depth are gone through without recursion, for which a fiber's stack has no room.
+// depth are gone through without recursion, for which a fiber's stack has no room, and without a
+// need for memory: the way back is noted in the tasks and gathers themselves.
 class Cancellation {
  public:
-  explicit Cancellation(std::string message) noexcept : message_(std::move(message)) {}
+  explicit Cancellation(const std::string& message) noexcept : message_(message) {}
   Cancellation(const Cancellation&) = delete;
   Cancellation& operator=(const Cancellation&) = delete;
   ~Cancellation();
@@ -24,17 +23,16 @@ class Cancellation {
   bool cancel(FutureBase& first);
 
  private:
-  struct Level {
-    FutureBase* future;     // a task, or a gather
-    std::size_t index = 0;  // of the gather's child that is being cancelled
-    bool any = false;       // of the children before it was told
-  };
   FutureBase* enter(FutureBase& future);
   FutureBase* leave();
+  void push(FutureBase& future) noexcept;
+  void pop() noexcept;
+  [[noreturn]] void refuse_circle() const;
+  std::string copy_of_message() const noexcept;
 
-  std::string message_;
-  std::vector<Level> levels_;
-  bool told_ = false;  // what was left last
+  const std::string& message_;
+  FutureBase* level_ = nullptr;  // a task, or a gather; it knows the one above
+  bool told_ = false;            // what was left last
 };
 
 }  // namespace fiber::asyncio::detail

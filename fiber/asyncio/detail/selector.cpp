@@ -1,6 +1,7 @@
 #include <fiber/asyncio/detail/selector.hpp>
 
 #include <fiber/asyncio/detail/waiter.hpp>
+#include <fiber/core/undying.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -20,8 +21,8 @@ namespace fiber::asyncio::detail {
 class Forking {
  public:
   static void add(Selector& selector) {
-    static const int installed = ::pthread_atfork(before, after, in_child);
-    static_cast<void>(installed);
+    static const bool done = (core::at_fork(before, after, in_child), true);
+    static_cast<void>(done);
     const std::lock_guard lock(mutex_);
     selector.next_live_ = std::exchange(first_, &selector);
   }
@@ -57,20 +58,24 @@ Selector::Selector() {
     ::close(epoll_);
     raise_os_error(error, "eventfd");
   }
-  interest(wake_);
-  watch_own();
-  Forking::add(*this);
+  try {
+    interest(wake_);
+    events_.resize(64);
+    if (const int error = watch_own(wake_)) raise_os_error(error, "epoll_ctl");
+    Forking::add(*this);
+  } catch (...) {
+    ::close(epoll_);
+    ::close(wake_);
+    throw;
+  }
 }
 
-// Edge-triggered: what has come is reported once and need not be read.
-void Selector::watch_own() noexcept {
-  for (const int fd : {wake_, timer_}) {
-    if (fd < 0) continue;
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLET;
-    event.data.fd = fd;
-    ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
-  }
+// Edge-triggered: what has come is reported once and need not be read. Returns 0 or an errno.
+int Selector::watch_own(int fd) noexcept {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.fd = fd;
+  return ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
 void Selector::renew() noexcept {
@@ -82,19 +87,26 @@ void Selector::renew() noexcept {
   replace(epoll_, ::epoll_create1(0));
   replace(wake_, ::eventfd(0, EFD_NONBLOCK));
   if (timer_ >= 0) replace(timer_, ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK));
-  watch_own();
+  watch_own(wake_);
+  if (timer_ >= 0) watch_own(timer_);
 }
 
 Selector::~Selector() {
+  if (epoll_ >= 0) close();
+}
+
+void Selector::close() noexcept {
   Forking::remove(*this);
   detach_all();
-  for (Interest& interest : interests_) {
-    drop(interest.reader);
-    drop(interest.writer);
+  for (std::size_t fd = 0; fd < interests_.size(); ++fd) {
+    drop(interests_[fd].reader);
+    drop(interests_[fd].writer);
+    wake_waits(interests_[fd], 0, EBADF);
+    interests_[fd] = Interest();
   }
-  ::close(epoll_);
-  ::close(wake_);
-  if (timer_ >= 0) ::close(timer_);
+  watched_ = 0;
+  for (int* fd : {&epoll_, &wake_, &timer_})
+    if (*fd >= 0) ::close(std::exchange(*fd, -1));
 }
 
 void Selector::drop(HandleObject*& handle) noexcept {
@@ -224,10 +236,7 @@ void Selector::unwatch(Watch& watch) noexcept {
   Interest& its = interests_[static_cast<std::size_t>(fd)];
   its.watch = nullptr;
   --watched_;
-  if (watch.again_) {
-    watch.again_ = false;
-    std::erase(again_, &watch);
-  }
+  drop_again(watch);
   // Closing would do it, unless the descriptor was duplicated, in a child process for example.
   epoll_event unused{};
   ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, &unused);
@@ -242,10 +251,20 @@ void Selector::forget(Watch& watch) noexcept {
   watch.previous_ = watch.next_ = nullptr;
 }
 
-void Selector::again(Watch& watch) {
+void Selector::again(Watch& watch) noexcept {
   if (watch.again_) return;
-  again_.push_back(&watch);
   watch.again_ = true;
+  watch.next_again_ = nullptr;
+  *again_end_ = &watch;
+  again_end_ = &watch.next_again_;
+}
+
+void Selector::drop_again(Watch& watch) noexcept {
+  if (!std::exchange(watch.again_, false)) return;
+  Watch** at = &again_;
+  while (*at != &watch) at = &(*at)->next_again_;
+  *at = watch.next_again_;
+  if (*at == nullptr) again_end_ = at;
 }
 
 void Selector::detach_all() noexcept {
@@ -322,16 +341,24 @@ void Selector::wake_waits(Interest& interest, std::uint32_t ready, int error) no
 // --- waiting ------------------------------------------------------------------------------------
 
 void Selector::select(LoopObject& loop, std::int64_t timeout) {
-  // All that is ready belongs to this iteration, whatever its number.
-  if (events_.size() <= watched_) events_.resize(watched_ + watched_ / 2 + 64);
+  // All that is ready belongs to this iteration, whatever its number, if there is memory for that.
+  if (events_.size() <= watched_) [[unlikely]] {
+    try {
+      events_.resize(watched_ + watched_ / 2 + 64);
+    } catch (const std::bad_alloc&) {
+      // The rest is reported in the next iteration.
+    }
+  }
   // Rounded up to milliseconds, as CPython does: deadlines close together fire in one batch.
   constexpr std::int64_t kMillisecond = 1'000'000;
   std::int64_t wait = timeout < 0 ? -1 : (timeout + kMillisecond - 1) / kMillisecond;
-  if (!again_.empty()) [[unlikely]] {
+  if (again_ != nullptr) [[unlikely]] {
     wait = 0;
-    again_now_.clear();
-    again_now_.swap(again_);
-    for (Watch* watch : again_now_) {
+    // Those that ask once more while they are told are not told now.
+    Watch* watch = std::exchange(again_, nullptr);
+    again_end_ = &again_;
+    for (Watch* next = nullptr; watch != nullptr; watch = next) {
+      next = watch->next_again_;
       watch->again_ = false;
       watch->ready({.readable = true});
     }
@@ -360,6 +387,8 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
     for (HandleObject* handle : {(ready & EPOLLIN) || failed ? its.reader : nullptr,
                                  (ready & EPOLLOUT) || failed ? its.writer : nullptr}) {
       if (handle == nullptr) continue;
+      // Without memory for it, it is reported again.
+      if (!loop.ready_queue().try_claim()) continue;
       handle->retain();
       loop.push(Entry(handle));
     }
@@ -374,16 +403,23 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
 }
 
 void Selector::wake() noexcept {
+  if (wake_ < 0) return;  // closed
   const std::uint64_t one = 1;
   (void)!::write(wake_, &one, sizeof one);
 }
 
 void Selector::add_timer() {
   if (timer_ >= 0) return;
-  timer_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-  if (timer_ < 0) raise_os_error(errno, "timerfd_create");
-  interest(timer_);
-  watch_own();
+  const int made = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  if (made < 0) raise_os_error(errno, "timerfd_create");
+  try {
+    interest(made);
+    if (const int error = watch_own(made)) raise_os_error(error, "epoll_ctl");
+  } catch (...) {
+    ::close(made);
+    throw;
+  }
+  timer_ = made;
   ++watched_;
 }
 

@@ -23,6 +23,8 @@ class Selector {
   Selector(const Selector&) = delete;
   Selector& operator=(const Selector&) = delete;
   ~Selector();
+  // Gives up all it has; nothing can be watched any more, and wake() does nothing.
+  void close() noexcept;
 
   // Level-triggered, as Python's: ready again in each iteration until the cause is gone. Replaces
   // and cancels an earlier handle for the same event. Throws ValueError, OSError.
@@ -36,7 +38,7 @@ class Selector {
   void unwatch(Watch& watch) noexcept;
   void forget(Watch& watch) noexcept;
   // Reports it readable in the next select, which will not wait.
-  void again(Watch& watch);
+  void again(Watch& watch) noexcept;
   void detach_all() noexcept;
 
   // Wakes the waiter at the next event. Returns 0, or why it cannot (an errno; EPERM: always ready).
@@ -55,7 +57,7 @@ class Selector {
   // Nothing is watched: a select could only wait.
   bool empty() const noexcept { return watched_ == 0; }
   // Something is ready that the kernel need not be asked for.
-  bool ready() const noexcept { return !again_.empty(); }
+  bool ready() const noexcept { return again_ != nullptr; }
   int fileno() const noexcept { return epoll_; }
 
   // Waits until `deadline` (-1: for ever, 0: not at all), in nanoseconds from now, and queues what
@@ -86,7 +88,8 @@ class Selector {
   static void wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept;
   void update(int fd, Interest& interest);
   static void drop(HandleObject*& handle) noexcept;
-  void watch_own() noexcept;
+  int watch_own(int fd) noexcept;
+  void drop_again(Watch& watch) noexcept;
   void renew() noexcept;
 
   int epoll_ = -1;
@@ -95,8 +98,8 @@ class Selector {
   std::int64_t timer_set_ = std::numeric_limits<std::int64_t>::max();
   std::size_t watched_ = 0;
   std::vector<Interest> interests_;
-  std::vector<Watch*> again_;
-  std::vector<Watch*> again_now_;
+  Watch* again_ = nullptr;  // to be reported, in the order in which they asked for it
+  Watch** again_end_ = &again_;
   std::vector<epoll_event> events_;
   Watch* watches_ = nullptr;
 
