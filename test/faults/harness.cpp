@@ -57,6 +57,8 @@ struct Point {
   }
 };
 
+long inherited_blocks = 0;  // of the parent, which has more from child to child
+
 // What a process has, of which nothing may be lost.
 struct Holdings {
   long blocks = 0;
@@ -74,7 +76,7 @@ struct Holdings {
       if (::fcntl(fd, F_GETFD) >= 0) ++held.descriptors;
     siginfo_t info{};
     if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0) ++held.children;
-    held.blocks = live_blocks();
+    held.blocks = live_blocks() - inherited_blocks;
     return held;
   }
   bool within(const Holdings& most) const {
@@ -172,6 +174,7 @@ Result run_child(const Scenario& scenario, const Point& point, Shared& shared) {
     ::dup2(output, STDOUT_FILENO);
     ::dup2(output, STDERR_FILENO);
     ::alarm(kSeconds);
+    inherited_blocks = live_blocks();
     ::_exit(play(scenario, point, shared));
   }
   ::setpgid(child, child);

@@ -207,6 +207,8 @@ FIBER_FAULTY_POSIX(posix_spawn,
                    (pid_t* made, const char* path, const void* actions, const void* attributes,
                     char* const* arguments, char* const* environment),
                    (made, path, actions, attributes, arguments, environment), EAGAIN, ENOMEM)
-FIBER_FAULTY_POSIX(pthread_atfork, (void (*a)(), void (*b)(), void (*c)()), (a, b, c), ENOMEM)
+// Behind pthread_atfork.
+FIBER_FAULTY_POSIX(__register_atfork, (void (*a)(), void (*b)(), void (*c)(), void* object),
+                   (a, b, c, object), ENOMEM)
 
 }  // namespace faults
