@@ -1,5 +1,6 @@
 #include <fiber/asyncio/log.hpp>
 
+#include <fiber/core/undying.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <cstdio>
@@ -17,9 +18,9 @@ struct Slot {
 };
 
 // Never destroyed: reports may come at the very end of the process.
-Slot& slot() {
-  static Slot& the_slot = *new Slot;
-  return the_slot;
+Slot& slot() noexcept {
+  static constinit core::Undying<Slot> the_slot;
+  return *the_slot;
 }
 
 void write_to_stderr(const LogRecord& record) {

@@ -121,11 +121,17 @@ void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
     transport->sockname = SocketAddress::of_socket(fd.get());
     transport->open(std::move(fd));
     attach(*transport);
-    EventLoop(&loop_).call_soon([self = Counted<ServerObject>(this), transport] {
-      self->made_(*transport, *transport->reader());
-      transport->begin();
-    });
     try {
+      EventLoop(&loop_).call_soon([self = Counted<ServerObject>(this), transport] {
+        try {
+          self->made_(*transport, *transport->reader());
+        } catch (...) {  // nobody serves it
+          transport->begin();
+          transport->close();
+          throw;
+        }
+        transport->begin();
+      });
       transport->wait_begun();
     } catch (...) {
       transport->close();

@@ -17,11 +17,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
+#include <exception>
 #include <optional>
 #include <string_view>
 #include <thread>
 
+#include <execinfo.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -127,6 +128,15 @@ bool settles(const Holdings& most) {
   return false;
 }
 
+// Where an exception met nobody, by addresses: for addr2line.
+[[noreturn]] void tell_and_abort() {
+  end();
+  std::fprintf(stderr, "terminate called\n");
+  void* frames[40];
+  ::backtrace_symbols_fd(frames, ::backtrace(frames, 40), STDERR_FILENO);
+  std::abort();
+}
+
 // In the child.
 Outcome play(const Scenario& scenario, const Point& point, Shared& shared) {
   if (point.warm && run_once(scenario) != not_needed) return wrong;
@@ -174,6 +184,7 @@ Result run_child(const Scenario& scenario, const Point& point, Shared& shared) {
     ::dup2(output, STDOUT_FILENO);
     ::dup2(output, STDERR_FILENO);
     ::alarm(kSeconds);
+    std::set_terminate(tell_and_abort);
     inherited_blocks = live_blocks();
     ::_exit(play(scenario, point, shared));
   }

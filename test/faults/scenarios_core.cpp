@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <system_error>
 #include <thread>
 
 using faults::require;
@@ -39,17 +40,15 @@ FAULTS_SCENARIO(greenlets_dropped) {
     ~Note() { ++count; }
   };
   {
-    fiber::greenlet main = fiber::getcurrent();
-    fiber::greenlet outer([&] {
+    const auto body = [&unwound] {
       const Note note{unwound};
-      fiber::greenlet inner([&] {
-        const Note its{unwound};
-        main.switch_();
-      });
-      inner.switch_();
-    });
-    outer.switch_();
-    require(unwound == 0, "a suspended greenlet");
+      fiber::getcurrent().parent().switch_();
+    };
+    fiber::greenlet first(body);
+    fiber::greenlet second(body);
+    first.switch_();
+    second.switch_();
+    require(unwound == 0, "suspended greenlets");
   }
   require(unwound == 2, "dropped greenlets are unwound");
 }
@@ -125,14 +124,20 @@ FAULTS_SCENARIO(tracebacks) {
 
 FAULTS_SCENARIO(first_use_on_a_thread) {
   std::exception_ptr error;
-  std::thread thread([&] {
+  std::thread thread;
+  const auto body = [&] {
     try {
       fiber::greenlet inner([] { fiber::getcurrent().parent().switch_(); });
       inner.switch_();
     } catch (...) {
       error = std::current_exception();
     }
-  });
+  };
+  try {
+    thread = std::thread(body);
+  } catch (const std::system_error& failed) {
+    fiber::raise_os_error(failed.code().value(), "std::thread");
+  }
   thread.join();
   if (error) std::rethrow_exception(error);
 }

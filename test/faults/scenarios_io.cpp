@@ -101,16 +101,12 @@ FAULTS_SCENARIO(sockets) {
     const Ends ends;
     auto loop = asyncio::get_running_loop();
     const std::string much(300'000, 'x');
-    auto sender = asyncio::create_task([&] { await(loop.sock_sendall(ends.fds[1], much)); });
     std::size_t received = 0;
-    try {
+    asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
+      (void)group.create_task([&] { await(loop.sock_sendall(ends.fds[1], much)); });
       while (received < much.size())
         received += await(loop.sock_recv(ends.fds[0], 100'000)).size();
-    } catch (...) {
-      sender.cancel();
-      throw;
-    }
-    await(sender);
+    });
   });
 }
 

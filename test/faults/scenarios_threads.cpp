@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -35,8 +36,7 @@ FAULTS_SCENARIO(calls_from_threads) {
     auto loop = asyncio::get_running_loop();
     asyncio::Event done;
     int calls = 0;
-    std::exception_ptr error;
-    std::thread thread([&] {
+    const auto body = [&] {
       for (int i = 0; i < 100; ++i) {
         try {
           loop.call_soon_threadsafe([&] {
@@ -46,7 +46,13 @@ FAULTS_SCENARIO(calls_from_threads) {
           --i;  // once more
         }
       }
-    });
+    };
+    std::thread thread;
+    try {
+      thread = std::thread(body);
+    } catch (const std::system_error& failed) {
+      raise_os_error(failed.code().value(), "std::thread");
+    }
     struct Join {
       std::thread& thread;
       ~Join() { thread.join(); }

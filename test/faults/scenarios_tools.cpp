@@ -33,7 +33,7 @@ FAULTS_SCENARIO(debug_mode) {
 FAULTS_SCENARIO(call_graphs) {
   asyncio::run([] {
     auto inner = asyncio::create_task([] { await(asyncio::sleep(1h)); });
-    auto outer = asyncio::create_task([&] { await(asyncio::gather(inner)); });
+    auto outer = asyncio::create_task([inner] { await(asyncio::gather(inner)); });
     await(asyncio::sleep(0));
     await(asyncio::sleep(0));
     require(asyncio::format_call_graph(inner).find("Task") != std::string::npos, "a call graph");

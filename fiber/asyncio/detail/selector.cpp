@@ -405,7 +405,8 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
 void Selector::wake() noexcept {
   if (wake_ < 0) return;  // closed
   const std::uint64_t one = 1;
-  (void)!::write(wake_, &one, sizeof one);
+  while (::write(wake_, &one, sizeof one) < 0 && errno == EINTR) {
+  }
 }
 
 void Selector::add_timer() {
