@@ -60,6 +60,17 @@ void log(LogLevel level, std::string message, std::exception_ptr exception) noex
   }
 }
 
+void log(LogLevel level, const char* message, std::exception_ptr exception) noexcept {
+  std::string text;
+  try {
+    text = message;
+  } catch (const std::bad_alloc&) {
+    log_without_memory(message);
+    return;
+  }
+  log(level, std::move(text), std::move(exception));
+}
+
 void log_without_memory(const char* message) noexcept {
   std::fprintf(stderr, "asyncio: %s (no memory to say more)\n", message);
 }

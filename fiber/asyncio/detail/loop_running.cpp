@@ -4,6 +4,7 @@
 #include <fiber/asyncio/detail/in_context.hpp>
 #include <fiber/asyncio/detail/selector.hpp>
 #include <fiber/asyncio/futures.hpp>
+#include <fiber/asyncio/log.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -203,9 +204,14 @@ void LoopObject::run_handle(HandleObject* handle) {
   } release{handle};
   const auto report = [&] {
     handle->retain();
-    call_exception_handler({.message = "Exception in callback",
-                            .exception = std::current_exception(),
-                            .handle = Handle(handle)});
+    const Handle held(handle);
+    try {
+      call_exception_handler({.message = "Exception in callback",
+                              .exception = std::current_exception(),
+                              .handle = held});
+    } catch (const std::bad_alloc&) {
+      log_without_memory("Exception in callback");
+    }
     if (interrupt) std::rethrow_exception(std::exchange(interrupt, nullptr));
   };
   try {
