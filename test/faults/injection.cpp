@@ -8,6 +8,7 @@
 #include <initializer_list>
 
 #include <dlfcn.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 
 extern "C" {
@@ -191,8 +192,17 @@ FIBER_FAULTY(sigaltstack, int, (const void* fresh, void* old), (fresh, old), -1,
 FIBER_FAULTY(fork, pid_t, (), (), -1, EAGAIN, ENOMEM)
 FIBER_FAULTY(waitid, int, (int what, unsigned id, void* info, int options),
              (what, id, info, options), -1, EINTR)
-FIBER_FAULTY(syscall, long, (long number, long a, long b, long c, long d, long e, long f),
-             (number, a, b, c, d, e, f), -1, ENOSYS, EMFILE)
+// The C++ runtime waits and wakes by SYS_futex, which does not fail.
+FIBER_IN_PLACE_OF(syscall, long, (long number, long a, long b, long c, long d, long e, long f)) {
+  static const auto real = next<long (*)(long, long, long, long, long, long, long)>("syscall");
+  if (number != SYS_futex) {
+    if (const int error = call_fails("syscall", {ENOSYS, EMFILE})) {
+      errno = error;
+      return -1;
+    }
+  }
+  return real(number, a, b, c, d, e, f);
+}
 FIBER_FAULTY(read, ssize_t, (int fd, void* to, Size size), (fd, to, size), -1, EINTR)
 FIBER_FAULTY(write, ssize_t, (int fd, const void* from, Size size), (fd, from, size), -1, EINTR)
 FIBER_FAULTY(recv, ssize_t, (int fd, void* to, Size size, int flags), (fd, to, size, flags), -1,
