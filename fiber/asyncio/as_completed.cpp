@@ -6,6 +6,7 @@ CompletionOrder::CompletionOrder(LoopObject& loop, std::vector<FutureRef> future
                                  const time_limit& timeout)
     : LoopDependent(loop), nodes_(std::make_unique<Node[]>(futures.size())) {
   for (const FutureRef& future : futures) check_loop(future.base(), loop);
+  reserve_items(done_, futures.size());
   for (FutureRef& future : futures) {
     FutureBase& base = future.base();
     if (base.marked) continue;
@@ -17,14 +18,21 @@ CompletionOrder::CompletionOrder(LoopObject& loop, std::vector<FutureRef> future
     node.drop = &CompletionOrder::on_drop;
   }
   todo_ = left_ = node_count_;
+  for (std::size_t i = 0; i < node_count_; ++i) nodes_[i].wanted.base().marked = false;
+  loop.ready_queue().claim(node_count_);
+  if (todo_ != 0 && timeout.value()) {
+    try {
+      timeout_ = EventLoop(&loop).call_later(*timeout.value(), [this] { on_timeout(); });
+    } catch (...) {
+      loop.ready_queue().give_back(node_count_);
+      throw;
+    }
+  }
   for (std::size_t i = 0; i < node_count_; ++i) {
     FutureBase& base = nodes_[i].wanted.base();
-    base.marked = false;
-    base.add_or_schedule(&nodes_[i]);
+    base.add_or_schedule_claimed(&nodes_[i]);
     if (++registered_ == 1) retain();
   }
-  if (todo_ != 0 && timeout.value())
-    timeout_ = EventLoop(&loop).call_later(*timeout.value(), [this] { on_timeout(); });
 }
 
 CompletionOrder::~CompletionOrder() { timeout_.cancel(); }

@@ -61,7 +61,7 @@ std::int64_t LoopObject::next_deadline() {
     return std::min<std::int64_t>(now(), kForever - 1);
   {
     const std::lock_guard lock(post_mutex_);
-    if (!posts_.empty()) return now();
+    if (posts_ != nullptr) return now();
   }
   return timers_.empty() ? kForever : timers_.soonest();
 }

@@ -86,8 +86,8 @@ TimerHandle EventLoop::arm(detail::TimerObject* timer, nanoseconds when) const {
   object().check_thread();
   timer->node.when = detail::bounded(when.count());
   timer->node.entry = detail::Entry(static_cast<detail::HandleObject*>(timer));
-  timer->retain();
   object().add_timer(&timer->node);
+  timer->retain();
   object().deadline_changed();
   return handle;
 }

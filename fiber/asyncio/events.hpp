@@ -147,16 +147,16 @@ class FIBER_API EventLoop {
   template <std::invocable F>
   Handle call_soon_threadsafe(F&& callback) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
-    auto* handle = new detail::HandleOf<std::decay_t<F>>(&object(), std::forward<F>(callback));
-    detail::set_context(handle);
-    return post(handle);
+    Handle handle(new detail::HandleOf<std::decay_t<F>>(&object(), std::forward<F>(callback)));
+    detail::set_context(handle.object());
+    return post(std::move(handle));
   }
   template <std::invocable F>
   Handle call_soon_threadsafe(F&& callback, const call_options& options) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
-    auto* handle = new detail::HandleOf<std::decay_t<F>>(&object(), std::forward<F>(callback));
-    detail::set_context(handle, options);
-    return post(handle);
+    Handle handle(new detail::HandleOf<std::decay_t<F>>(&object(), std::forward<F>(callback)));
+    detail::set_context(handle.object(), options);
+    return post(std::move(handle));
   }
   // Calls `callback()` once `delay` has passed; callbacks with the same deadline in the order set.
   // A cancelled one costs nothing any more. Throws as call_soon.
@@ -328,16 +328,21 @@ class FIBER_API EventLoop {
     object().call_soon(handle);
     return Handle(handle);
   }
-  Handle post(detail::HandleObject* handle) const {
-    handle->retain();
-    object().call_soon_threadsafe(handle);
-    return Handle(handle);
+  Handle post(Handle handle) const {
+    handle.object()->retain();
+    object().call_soon_threadsafe(handle.object());
+    return handle;
   }
   template <template <class> class Kind, class F, class... Options>
   auto* make_handle(F&& callback, const Options&... options) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
     auto* handle = new Kind<std::decay_t<F>>(&object(), std::forward<F>(callback));
-    detail::prepare(handle, options...);
+    try {
+      detail::prepare(handle, options...);
+    } catch (...) {
+      handle->release();
+      throw;
+    }
     return handle;
   }
 

@@ -1,6 +1,6 @@
 #include <fiber/asyncio/futures.hpp>
 
-#include <vector>
+#include <utility>
 
 namespace fiber::asyncio::detail {
 
@@ -9,13 +9,28 @@ void refuse_taken() {
       "The result was taken already: it cannot be copied, so that the first await moved it out.");
 }
 
+namespace {
+
+// The caller has a reference of its own.
+template <class... Options>
+void prepare_or_release(HandleObject* handle, const Options&... options) {
+  try {
+    prepare(handle, options...);
+  } catch (...) {
+    handle->release();
+    throw;
+  }
+}
+
+}  // namespace
+
 void add_done_callback(FutureBase& future, HandleObject* handle) {
-  prepare(handle);
+  prepare_or_release(handle);
   future.add_or_schedule(handle);
 }
 
 void add_done_callback(FutureBase& future, HandleObject* handle, const call_options& options) {
-  prepare(handle, options);
+  prepare_or_release(handle, options);
   future.add_or_schedule(handle);
 }
 
@@ -23,13 +38,23 @@ namespace {
 
 template <class Wanted>
 std::size_t remove_if(FutureBase& future, Wanted wanted) {
-  std::vector<HandleObject*> removed;
-  for (Callback* at = future.first_callback(); at != nullptr; at = at->next)
-    if (at->kind == Callback::Kind::handle && wanted(static_cast<HandleObject*>(at)))
-      removed.push_back(static_cast<HandleObject*>(at));
-  for (HandleObject* handle : removed) future.remove(handle);
-  for (HandleObject* handle : removed) handle->release();
-  return removed.size();
+  // What their ends do may change the list of the future.
+  Callback* removed = nullptr;
+  std::size_t count = 0;
+  Callback* next = nullptr;
+  for (Callback* at = future.first_callback(); at != nullptr; at = next) {
+    next = at->next;
+    if (at->kind != Callback::Kind::handle || !wanted(static_cast<HandleObject*>(at))) continue;
+    future.remove(at);
+    at->next = std::exchange(removed, at);
+    ++count;
+  }
+  while (removed != nullptr) {
+    auto* handle = static_cast<HandleObject*>(removed);
+    removed = std::exchange(handle->next, nullptr);
+    handle->release();
+  }
+  return count;
 }
 
 }  // namespace

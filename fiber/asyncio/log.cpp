@@ -1,10 +1,12 @@
 #include <fiber/asyncio/log.hpp>
 
+#include <fiber/core/undying.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <cstdio>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <utility>
 
 namespace fiber::asyncio {
@@ -16,9 +18,9 @@ struct Slot {
 };
 
 // Never destroyed: reports may come at the very end of the process.
-Slot& slot() {
-  static Slot& the_slot = *new Slot;
-  return the_slot;
+Slot& slot() noexcept {
+  static constinit core::Undying<Slot> the_slot;
+  return *the_slot;
 }
 
 void write_to_stderr(const LogRecord& record) {
@@ -51,9 +53,26 @@ void log(LogLevel level, std::string message, std::exception_ptr exception) noex
       (*handler)(record);
     else
       write_to_stderr(record);
+  } catch (const std::bad_alloc&) {
+    log_without_memory("a report was lost");
   } catch (...) {
     std::fputs("asyncio: the log handler failed\n", stderr);
   }
+}
+
+void log(LogLevel level, const char* message, std::exception_ptr exception) noexcept {
+  std::string text;
+  try {
+    text = message;
+  } catch (const std::bad_alloc&) {
+    log_without_memory(message);
+    return;
+  }
+  log(level, std::move(text), std::move(exception));
+}
+
+void log_without_memory(const char* message) noexcept {
+  std::fprintf(stderr, "asyncio: %s (no memory to say more)\n", message);
 }
 
 }  // namespace detail

@@ -129,6 +129,7 @@ class QueueObject final : public QueueBase {
     check_can_get(items_.size());
     return take();
   }
+  void reserve(std::size_t count) { items_.reserve(count); }
 
  protected:
   void discard_one() override { static_cast<void>(items_.get()); }
@@ -207,6 +208,11 @@ class QueueHandle {
   QueueHandle(const QueueHandle&) noexcept = default;  // moving is copying: never empty
   QueueHandle& operator=(const QueueHandle&) noexcept = default;
   ~QueueHandle() = default;
+
+  // The library's own: put_nowait() then needs no memory for so many.
+  friend void reserve_items(const QueueHandle& queue, std::size_t count) {
+    queue.object_->reserve(count);
+  }
 
  protected:
   using Object = QueueObject<T, Items>;

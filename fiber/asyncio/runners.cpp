@@ -34,7 +34,12 @@ void on_sigint(int) {
 void detail::cancel_all_tasks(const EventLoop& loop) {
   const std::vector<TaskRef> to_cancel = all_tasks(loop);
   if (to_cancel.empty()) return;
-  detail::Cancellation::cancel_all(to_cancel);
+  try {
+    detail::Cancellation::cancel_all(to_cancel);
+  } catch (const std::bad_alloc&) {
+    // In more steps then, which need no memory.
+    for (const TaskRef& task : to_cancel) task.cancel();
+  }
   loop.run_until_complete(detail::gather_untyped({to_cancel.begin(), to_cancel.end()}));
   for (const TaskRef& task : to_cancel) {
     if (!task.done() || task.cancelled() || !task.base().peek_exception()) continue;

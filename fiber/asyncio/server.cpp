@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
+#include <cstring>
 
 #include <cxxabi.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 namespace fiber::asyncio {
@@ -38,9 +41,15 @@ namespace {
 
 void remove_if_ours(const ListeningSocket& socket) noexcept {
   if (socket.inode == 0) return;
-  const std::string path = socket.address.path();
+  // As a string it would need memory.
+  constexpr std::size_t kHead = offsetof(sockaddr_un, sun_path);
+  char path[sizeof(sockaddr_un::sun_path) + 1] = {};
+  const std::size_t size = socket.address.size();
+  if (size <= kHead) return;
+  std::memcpy(path, reinterpret_cast<const char*>(socket.address.data()) + kHead,
+              std::min(size - kHead, sizeof path - 1));
   struct stat found {};
-  if (::stat(path.c_str(), &found) == 0 && found.st_ino == socket.inode) ::unlink(path.c_str());
+  if (::stat(path, &found) == 0 && found.st_ino == socket.inode) ::unlink(path);
 }
 
 }  // namespace
@@ -123,11 +132,17 @@ void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
     transport->sockname = SocketAddress::of_socket(fd.get());
     transport->open(std::move(fd));
     attach(*transport);
-    EventLoop(&loop_).call_soon([self = Counted<ServerObject>(this), transport] {
-      self->made_(*transport, *transport->reader());
-      transport->begin();
-    });
     try {
+      EventLoop(&loop_).call_soon([self = Counted<ServerObject>(this), transport] {
+        try {
+          self->made_(*transport, *transport->reader());
+        } catch (...) {  // nobody serves it
+          transport->begin();
+          transport->close();
+          throw;
+        }
+        transport->begin();
+      });
       transport->wait_begun();
     } catch (...) {
       transport->close();

@@ -1,5 +1,7 @@
 #include <fiber/asyncio/taskgroups.hpp>
 
+#include <fiber/asyncio/log.hpp>
+
 #include <memory>
 #include <sstream>
 #include <utility>
@@ -28,7 +30,7 @@ Kind kind_of(const std::exception_ptr& error) {
 
 // A task of the group, until the callback that notes its end has run.
 struct TaskGroup::Child : detail::LeafCallback {
-  Child(TaskGroup* its_group, detail::FutureBase& its_task) : group(its_group), task(&its_task) {
+  explicit Child(TaskGroup* its_group) : group(its_group) {
     run = &TaskGroup::on_task_done;
     drop = [](detail::LeafCallback* leaf) noexcept {
       auto* self = static_cast<Child*>(leaf);
@@ -90,15 +92,30 @@ void TaskGroup::check_can_create() const {
   if (problem != nullptr) throw RuntimeError("TaskGroup " + repr() + problem);
 }
 
-void TaskGroup::adopt(detail::FutureBase& task) {
+TaskGroup::Child* TaskGroup::prepare() {
+  // One more for that which leaves the block.
+  const std::size_t errors = errors_.size() + count_ + 2;
+  if (errors_.capacity() < errors) errors_.reserve(errors * 2);
+  auto child = std::make_unique<Child>(this);
+  parent_.base().claim();
+  return child.release();
+}
+
+void TaskGroup::give_up(Child* child) noexcept {
+  if (child == nullptr) return;
+  parent_.base().loop()->ready_queue().give_back();
+  delete child;
+}
+
+void TaskGroup::adopt(Child* child, detail::FutureBase& task) {
   // Also one that has ended already, as an eager task may have: were its end noted here, it could
   // cancel the task that makes it, and the group would not be told.
-  auto* child = new Child(this, task);
+  child->task = FutureRef(&task);
   child->previous_child = last_;
   (last_ != nullptr ? last_->next_child : first_) = child;
   last_ = child;
   ++count_;
-  task.add_or_schedule(child);
+  task.add_or_schedule_claimed(child);
 }
 
 TaskGroup& TaskGroup::enter() {
@@ -169,7 +186,12 @@ void TaskGroup::on_task_done(detail::Leaf* leaf) noexcept {
   const std::unique_ptr<Child> child(static_cast<Child*>(leaf));
   if (child->group == nullptr) return;
   child->group->unlink(child.get());
-  child->group->task_done(child->task.base());
+  try {
+    child->group->task_done(child->task.base());
+  } catch (...) {
+    // A task that cannot be cancelled: it waits for itself.
+    detail::log(LogLevel::error, "Exception in TaskGroup", std::current_exception());
+  }
 }
 
 void TaskGroup::task_done(detail::FutureBase& task) {

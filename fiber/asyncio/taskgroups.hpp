@@ -44,14 +44,20 @@ class FIBER_API TaskGroup {
   template <detail::taskable A>
   auto create_task(A&& coroutine, task_options options = {}) {
     auto object = detail::as_coroutine(std::forward<A>(coroutine));
+    struct Place {
+      TaskGroup& group;
+      Child* child = nullptr;
+      ~Place() { group.give_up(child); }
+    } place{*this};
     try {
       check_can_create();
+      place.child = prepare();
     } catch (...) {
       object.close();
       throw;
     }
     auto task = asyncio::create_task(std::move(object), std::move(options));
-    adopt(task.base());
+    adopt(std::exchange(place.child, nullptr), task.base());
     return task;
   }
 
@@ -67,7 +73,10 @@ class FIBER_API TaskGroup {
   struct Child;
 
   void check_can_create() const;
-  void adopt(detail::FutureBase& task);
+  // All that noting the end of one more task needs.
+  Child* prepare();
+  void give_up(Child* child) noexcept;
+  void adopt(Child* child, detail::FutureBase& task);
   void abort();
   void wait_for_tasks(std::exception_ptr& cancellation);
   void task_done(detail::FutureBase& task);

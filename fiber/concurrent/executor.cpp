@@ -1,8 +1,11 @@
 #include <fiber/concurrent/executor.hpp>
 
+#include <fiber/core/undying.hpp>
+
 #include <algorithm>
 #include <cstdlib>
 #include <mutex>
+#include <new>
 
 #include <sched.h>
 #include <unistd.h>
@@ -27,9 +30,8 @@ struct ExitRegistry {
 };
 
 ExitRegistry& exit_registry() {
-  static ExitRegistry& registry =
-      *new ExitRegistry;  // never destroyed: threads may outlive statics
-  return registry;
+  static constinit core::Undying<ExitRegistry> registry;  // threads may outlive statics
+  return *registry;
 }
 
 void finish_all() {
@@ -70,7 +72,7 @@ void cancel(const FutureBase& future) {
 void finish_at_exit(std::weak_ptr<Pool> pool) {
   ExitRegistry& registry = exit_registry();
   const std::lock_guard lock(registry.mutex);
-  if (registry.process == 0) std::atexit(finish_all);
+  if (registry.process == 0 && std::atexit(finish_all) != 0) throw std::bad_alloc();
   if (registry.process != getpid()) registry.pools.clear();
   registry.process = getpid();
   std::erase_if(registry.pools, [](const auto& old) { return old.expired(); });

@@ -107,7 +107,7 @@ class Ref {
 };
 
 // Writes `headline` and the exception being handled to stderr, as Python logs them.
-FIBER_API void report(const std::string& headline);
+FIBER_API void report(const char* headline) noexcept;
 
 struct FIBER_API Callback {
   virtual ~Callback();
@@ -162,6 +162,7 @@ class FIBER_API FutureState {
   void notify_waiters();
   void run_callbacks(std::unique_lock<std::mutex> lock);
   void run_callback(Callback& callback);
+  void report_callback() const noexcept;
   std::string describe() const;
   virtual std::string value_type() const = 0;
 

@@ -32,19 +32,19 @@ class Waiter {
  public:
   explicit Waiter(ReturnWhen wake_when) : wake_when_(wake_when) {}
 
-  // False if the future is here already.
+  // False if the future is here already. When it throws, the others are to be forgotten.
   bool watch(const FutureBase& future, std::size_t position) {
     if (!watched_.insert(future.id()).second) return false;
     FutureState& state = future.state();
     const std::lock_guard lock(state.mutex_);
+    const bool has_ended = state.phase_ >= FutureState::Phase::CANCELLED_AND_NOTIFIED;
     {
       const std::lock_guard own_lock(mutex_);
+      finished_.reserve(watched_.size());  // so that ended() needs no memory
+      if (!has_ended) state.waiters_.push_back({this, position});
       ++open_;
     }
-    if (state.phase_ >= FutureState::Phase::CANCELLED_AND_NOTIFIED)
-      ended(position, state.error_ != nullptr);
-    else
-      state.waiters_.push_back({this, position});
+    if (has_ended) ended(position, state.error_ != nullptr);
     return true;
   }
 
@@ -56,7 +56,7 @@ class Waiter {
     return state.phase_ >= FutureState::Phase::CANCELLED_AND_NOTIFIED;
   }
 
-  void ended(std::size_t position, bool raised) {
+  void ended(std::size_t position, bool raised) noexcept {
     const std::lock_guard lock(mutex_);
     --open_;
     finished_.push_back(position);
@@ -80,7 +80,9 @@ class Waiter {
       throw TimeoutError(std::to_string(open_) + " (of " + std::to_string(watched_.size()) +
                          ") futures unfinished");
     }
-    return std::exchange(finished_, {});
+    std::vector<std::size_t> taken(finished_);
+    finished_.clear();  // and keeps its room
+    return taken;
   }
 
  private:
@@ -101,12 +103,16 @@ class Waiter {
   bool raised_ = false;
 };
 
-void report(const std::string& headline) {
+void report(const char* headline) noexcept {
   const std::exception_ptr error = std::current_exception();
-  const std::string text = str(error);
-  // One call, so that the lines of two threads do not mix.
-  std::fprintf(stderr, "%s\n%s%s%s\n", headline.c_str(), type_name(error).c_str(),
-               text.empty() ? "" : ": ", text.c_str());
+  try {
+    const std::string text = str(error);
+    // One call, so that the lines of two threads do not mix.
+    std::fprintf(stderr, "%s\n%s%s%s\n", headline, type_name(error).c_str(),
+                 text.empty() ? "" : ": ", text.c_str());
+  } catch (...) {
+    std::fprintf(stderr, "%s (no memory to say more)\n", headline);
+  }
 }
 
 Callback::~Callback() = default;
@@ -252,7 +258,15 @@ void FutureState::run_callback(Callback& callback) {
   } catch (const BaseException&) {
     throw;
   } catch (...) {
-    report("exception calling callback for " + repr());
+    report_callback();
+  }
+}
+
+void FutureState::report_callback() const noexcept {
+  try {
+    report(("exception calling callback for " + repr()).c_str());
+  } catch (...) {
+    report("exception calling callback");
   }
 }
 
@@ -279,9 +293,14 @@ std::string FutureState::describe() const {
 std::vector<Verdict> wait(const std::vector<FutureBase>& futures, WaitOptions options) {
   std::vector<Verdict> verdicts(futures.size(), Verdict::repeated);
   Waiter waiter(options.return_when);
-  for (std::size_t i = 0; i < futures.size(); ++i)
-    if (waiter.watch(futures[i], i)) verdicts[i] = Verdict::not_done;
-  waiter.wait(options.timeout);
+  try {
+    for (std::size_t i = 0; i < futures.size(); ++i)
+      if (waiter.watch(futures[i], i)) verdicts[i] = Verdict::not_done;
+    waiter.wait(options.timeout);
+  } catch (...) {
+    for (const FutureBase& future : futures) waiter.forget(future);
+    throw;
+  }
   for (std::size_t i = 0; i < futures.size(); ++i)
     if (verdicts[i] != Verdict::repeated && waiter.forget(futures[i])) verdicts[i] = Verdict::done;
   return verdicts;
@@ -296,10 +315,18 @@ struct Completion::Impl {
 
 Completion::Completion(std::vector<FutureBase> futures, Timeout timeout)
     : impl_(new Impl{std::move(futures), timeout.deadline()}) {
-  for (std::size_t i = 0; i < impl_->futures.size(); ++i) impl_->waiter.watch(impl_->futures[i], i);
+  try {
+    for (std::size_t i = 0; i < impl_->futures.size(); ++i)
+      impl_->waiter.watch(impl_->futures[i], i);
+  } catch (...) {
+    forget_all();
+    throw;
+  }
 }
 
-Completion::~Completion() {
+Completion::~Completion() { forget_all(); }
+
+void Completion::forget_all() noexcept {
   for (const FutureBase& future : impl_->futures) impl_->waiter.forget(future);
 }
 

@@ -182,6 +182,7 @@ class FIBER_API Completion {
   std::optional<std::size_t> next();
 
  private:
+  void forget_all() noexcept;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -6,9 +6,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
-#include <deque>
 #include <future>
-#include <iterator>
+#include <list>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -31,11 +30,17 @@ using detail::Descriptor;
 using detail::Message;
 
 // Shared by the executor and the manager thread, which forks the workers, hands them calls, and
-// waits for their replies and their end. A worker has one call at a time.
+// waits for their replies and their end. A worker has one call at a time. A call brings along all
+// that its way through the lists and its failure need: when memory is short the manager goes on,
+// and a reply for which there is none breaks the pool.
 class ProcessPoolExecutor::Processes final : public detail::Pool,
                                              public std::enable_shared_from_this<Processes> {
  public:
-  using Job = std::unique_ptr<detail::RemoteWork>;
+  struct Job {
+    std::unique_ptr<detail::RemoteWork> work;
+    Message reply = {};  // when it has come
+  };
+  using Jobs = std::list<Job>;
 
   explicit Processes(ProcessPoolOptions options)
       : max_workers_(detail::checked_max_workers(options.max_workers, detail::process_cpu_count())),
@@ -46,7 +51,9 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     if (manager_.joinable()) manager_.detach();
   }
 
-  void submit(Job job) {
+  void submit(std::unique_ptr<detail::RemoteWork> work) {
+    Jobs one;
+    one.push_back({std::move(work)});
     const std::lock_guard lock(mutex_);
     if (broken_) {
       throw BrokenProcessPool(
@@ -54,13 +61,13 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     }
     if (shutdown_) throw RuntimeError("cannot schedule new futures after shutdown");
     if (!started_) start();
-    pending_.push_back(std::move(job));
+    pending_.splice(pending_.end(), one);
     admit();
     wake();
   }
 
   void shutdown(ShutdownOptions options) {
-    std::deque<Job> cancelled;
+    Jobs cancelled;
     {
       const std::lock_guard lock(mutex_);
       shutdown_ = true;
@@ -68,7 +75,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
       if (options.cancel_futures) cancelled.swap(pending_);
       if (started_) wake();
     }
-    for (const auto& job : cancelled) detail::cancel(job->future());
+    for (const Job& job : cancelled) detail::cancel(job.work->future());
     if (!options.wait) return;
     if (is_own_thread()) throw RuntimeError("cannot join current thread");
     const std::lock_guard join_lock(join_mutex_);
@@ -89,7 +96,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     pid_t pid;
     Descriptor socket;
     Descriptor process;  // readable when it has ended; none before Linux 5.3
-    Job job = nullptr;   // what it is doing
+    Jobs job = {};       // what it is doing: one, or none
   };
 
   bool is_own_thread() const noexcept { return current_ == this; }
@@ -102,17 +109,23 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   // With mutex_ held: fills the places for running futures.
   void admit() {
     while (running_ <= max_workers_ && !pending_.empty()) {
-      if (pending_.front()->future().set_running_or_notify_cancel()) {
-        ready_.push_back(std::move(pending_.front()));
+      if (pending_.front().work->future().set_running_or_notify_cancel()) {
+        ready_.splice(ready_.end(), pending_, pending_.begin());
         ++running_;
+      } else {
+        pending_.pop_front();
       }
-      pending_.pop_front();
     }
   }
 
   // With mutex_ held: returns when the workers have been forked.
   void start() {
     detail::flush_output();
+    broken_error_ = std::make_exception_ptr(
+        BrokenProcessPool("A process in the process pool was terminated abruptly while the future "
+                          "was running or pending."));
+    workers_.reserve(static_cast<std::size_t>(max_workers_));
+    polled_.reserve(1 + 2 * static_cast<std::size_t>(max_workers_));
     wake_ = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (wake_.get() < 0) raise_os_error(errno, "eventfd");
     std::promise<void> forked;
@@ -131,6 +144,9 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     } catch (const std::system_error&) {
       pthread_sigmask(SIG_SETMASK, &signals, nullptr);
       throw RuntimeError("can't start new thread");
+    } catch (...) {
+      pthread_sigmask(SIG_SETMASK, &signals, nullptr);
+      throw;
     }
     pthread_sigmask(SIG_SETMASK, &signals, nullptr);
     try {
@@ -166,7 +182,14 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
       int ends[2];
       if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
         raise_os_error(errno, "socketpair");
-      Worker& worker = workers_.emplace_back(Worker{-1, Descriptor(ends[0]), Descriptor()});
+      Descriptor ours;
+      try {
+        ours = Descriptor(ends[0]);
+      } catch (...) {
+        close(ends[1]);
+        throw;
+      }
+      Worker& worker = workers_.emplace_back(Worker{-1, std::move(ours), Descriptor()});
       worker.pid = fork();
       if (worker.pid == 0) detail::run_worker(ends[1], parent, signals, initializer_);
       const int error = errno;
@@ -185,14 +208,13 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   // Gives calls to the workers that have none. False if one of them is gone.
   bool hand_out() {
     for (Worker& worker : workers_) {
-      if (worker.job) continue;
+      if (!worker.job.empty()) continue;
       {
         const std::lock_guard lock(mutex_);
         if (ready_.empty()) return true;
-        worker.job = std::move(ready_.front());
-        ready_.pop_front();
+        worker.job.splice(worker.job.end(), ready_, ready_.begin());
       }
-      if (!detail::send(worker.socket.get(), Message::CALL, worker.job->take_request()))
+      if (!detail::send(worker.socket.get(), Message::CALL, worker.job.front().work->take_request()))
         return false;
     }
     return true;
@@ -200,34 +222,42 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
 
   // Waits for something to happen and takes the replies that have come. False if a worker is gone.
   bool collect() {
-    std::vector<pollfd> polled{{wake_.get(), POLLIN, 0}};
+    polled_.assign(1, {wake_.get(), POLLIN, 0});
     for (const Worker& worker : workers_) {
-      polled.push_back({worker.socket.get(), POLLIN, 0});
-      polled.push_back({worker.process.get(), POLLIN, 0});
+      polled_.push_back({worker.socket.get(), POLLIN, 0});
+      polled_.push_back({worker.process.get(), POLLIN, 0});
     }
-    while (poll(polled.data(), polled.size(), -1) < 0) {
+    while (poll(polled_.data(), polled_.size(), -1) < 0) {
     }
     std::uint64_t wakes;
     [[maybe_unused]] const ssize_t drained = read(wake_.get(), &wakes, sizeof wakes);
 
     bool healthy = true;
-    std::vector<std::pair<Job, Message>> replies;
+    Jobs done;
     for (std::size_t i = 0; i < workers_.size(); ++i) {
-      Message reply;
-      if (polled[1 + 2 * i].revents != 0 && detail::receive(workers_[i].socket.get(), reply))
-        replies.emplace_back(std::move(workers_[i].job), std::move(reply));
-      else if (polled[1 + 2 * i].revents != 0 || polled[2 + 2 * i].revents != 0)
+      if (polled_[1 + 2 * i].revents != 0 && receive(workers_[i]))
+        done.splice(done.end(), workers_[i].job);
+      else if (polled_[1 + 2 * i].revents != 0 || polled_[2 + 2 * i].revents != 0)
         healthy = false;
     }
     {
       const std::lock_guard lock(mutex_);
-      running_ -= static_cast<int>(replies.size());
+      running_ -= static_cast<int>(done.size());
       admit();
     }
     // The workers go on while callbacks run here.
     healthy = healthy && hand_out();
-    for (auto& [job, reply] : replies) settle(*job, std::move(reply));
+    for (Job& job : done) settle(*job.work, std::move(job.reply));
     return healthy;
+  }
+
+  static bool receive(Worker& worker) {
+    if (worker.job.empty()) return false;  // it has ended
+    try {
+      return detail::receive(worker.socket.get(), worker.job.front().reply);
+    } catch (const std::exception&) {
+      return false;  // no memory for it
+    }
   }
 
   static void settle(detail::RemoteWork& job, Message reply) {
@@ -261,23 +291,16 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   }
 
   void give_up() {
-    std::vector<Job> lost;
-    for (Worker& worker : workers_)
-      if (worker.job) lost.push_back(std::move(worker.job));
+    Jobs lost;
+    for (Worker& worker : workers_) lost.splice(lost.end(), worker.job);
     end_workers(false);
     {
       const std::lock_guard lock(mutex_);
       broken_ = shutdown_ = true;
-      for (auto* queue : {&ready_, &pending_}) {
-        std::move(queue->begin(), queue->end(), std::back_inserter(lost));
-        queue->clear();
-      }
+      lost.splice(lost.end(), ready_);
+      lost.splice(lost.end(), pending_);
     }
-    for (const Job& job : lost) {
-      detail::fail(job->future(), std::make_exception_ptr(BrokenProcessPool(
-                                      "A process in the process pool was terminated abruptly "
-                                      "while the future was running or pending.")));
-    }
+    for (const Job& job : lost) detail::fail(job.work->future(), broken_error_);
   }
 
   static thread_local const Processes* current_;
@@ -286,12 +309,14 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   const std::function<void()> initializer_;
   Descriptor wake_;              // an eventfd: something changed for the manager
   std::vector<Worker> workers_;  // the manager's own
+  std::vector<pollfd> polled_;   // its, too
+  std::exception_ptr broken_error_;
   std::mutex join_mutex_;        // taken without mutex_
   std::thread manager_;
 
   std::mutex mutex_;  // guards the rest
-  std::deque<Job> pending_;
-  std::deque<Job> ready_;  // their futures are running, but no worker has them yet
+  Jobs pending_;
+  Jobs ready_;  // their futures are running, but no worker has them yet
   int running_ = 0;        // futures that are running, at most max_workers_ + 1
   bool started_ = false;
   bool shutdown_ = false;

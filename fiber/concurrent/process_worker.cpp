@@ -88,7 +88,12 @@ OpenDescriptors& open_descriptors() { return *descriptors_of_this_process(); }
 Descriptor::Descriptor(int fd) : fd_(fd) {
   if (fd_ < 0) return;
   const std::lock_guard lock(open_descriptors().mutex);
-  open_descriptors().all.insert(fd_);
+  try {
+    open_descriptors().all.insert(fd_);
+  } catch (...) {
+    close(fd_);
+    throw;
+  }
 }
 
 Descriptor::Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
@@ -132,18 +137,24 @@ void run_worker(int socket, pid_t parent, const sigset_t& signals,
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(EXIT_FAILURE);
   for (const int fd : open_descriptors().all) close(fd);
-  descriptors_of_this_process() = new OpenDescriptors;  // a job may use a pool, too
   __fpurge(stdout);
   reset_signal_handlers();
   pthread_sigmask(SIG_SETMASK, &signals, nullptr);
   try {
+    descriptors_of_this_process() = new OpenDescriptors;  // a job may use a pool, too
     if (initializer) initializer();
   } catch (...) {
     report("Exception in initializer:");
     flush_output();
     _exit(EXIT_FAILURE);
   }
-  serve(socket);
+  try {
+    serve(socket);
+  } catch (...) {
+    report("Exception in worker");  // no memory for a call, or for its error: the pool is broken
+    flush_output();
+    _exit(EXIT_FAILURE);
+  }
   flush_output();
   _exit(EXIT_SUCCESS);
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <deque>
+#include <list>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -44,10 +44,12 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   }
 
   void submit(std::unique_ptr<Work> work) {
+    std::list<Entry> entry;
+    entry.push_back({std::move(work)});
     const std::lock_guard lock(mutex_);
     if (broken_) throw broken_pool();
     if (shutdown_) throw RuntimeError("cannot schedule new futures after shutdown");
-    queue_.push_back({std::move(work)});
+    queue_.splice(queue_.end(), entry);
     if (queue_.size() > available_ && started_ < max_workers_)
       start_thread();
     else
@@ -55,7 +57,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   }
 
   void shutdown(ShutdownOptions options) {
-    std::vector<std::unique_ptr<Work>> cancelled;
+    std::list<Entry> cancelled;
     {
       const std::lock_guard lock(mutex_);
       shutdown_ = true;
@@ -63,7 +65,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
       if (options.cancel_futures) cancelled = remove_pending();
       wake_.notify_all();
     }
-    for (const auto& work : cancelled) detail::cancel(work->future());
+    for (const Entry& entry : cancelled) detail::cancel(entry.work->future());
     if (!options.wait) return;
     if (is_own_thread()) throw RuntimeError("cannot join current thread");
     const std::lock_guard join_lock(join_mutex_);
@@ -93,11 +95,12 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     return BrokenThreadPool("A thread initializer failed, the thread pool is not usable anymore");
   }
 
-  // With mutex_ held. Throws std::system_error.
+  // With mutex_ held. Throws std::system_error, std::bad_alloc.
   void launch() {
     // The number is what tells threads apart, so a long prefix is cut.
     const std::string suffix = '_' + std::to_string(started_);
     const std::string name = prefix_.substr(0, name_limit - suffix.size()) + suffix;
+    threads_.reserve(threads_.size() + 1);
     threads_.emplace_back([self = shared_from_this(), name] {
       pthread_setname_np(pthread_self(), name.c_str());
       current_ = self.get();
@@ -111,9 +114,13 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   void start_thread() {
     try {
       launch();
-    } catch (const std::system_error&) {
-      if (started_ != 0) return;  // the other threads will do it
+    } catch (const std::exception& error) {
+      if (started_ != 0) {  // the other threads will do it
+        wake_.notify_one();
+        return;
+      }
       queue_.pop_back();
+      if (dynamic_cast<const std::system_error*>(&error) == nullptr) throw;
       throw RuntimeError("can't start new thread");
     }
     // As one sees it in CPython, whose submit() waits for the thread to start: the future is
@@ -151,20 +158,23 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
 
   // The work has called pthread_exit: this thread ends, and another does what is still to be done.
   void replace_thread() {
-    std::vector<std::unique_ptr<Work>> lost;
+    std::list<Entry> lost;
     {
       const std::lock_guard lock(mutex_);
       --started_;
       if (queue_.empty()) return;
       if (!shutdown_) {
-        launch();
-        return;
+        try {
+          launch();
+          return;
+        } catch (const std::exception&) {
+          // The other threads will do it, if there are any.
+        }
       }
       if (started_ != 0) return;  // nobody joins a thread that is made now, but others will do it
-      for (Entry& entry : queue_) lost.push_back(std::move(entry.work));
-      queue_.clear();
+      lost.swap(queue_);
     }
-    for (const auto& work : lost) detail::thread_ends(work->future());
+    for (const Entry& entry : lost) detail::thread_ends(entry.work->future());
   }
 
   bool initialize() {
@@ -183,22 +193,23 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
 
   // The initializer has failed.
   void give_up() {
-    std::vector<std::unique_ptr<Work>> lost;
+    std::list<Entry> lost;
     {
       const std::lock_guard lock(mutex_);
       --available_;
       broken_ = true;
       lost = remove_pending();
     }
-    for (const auto& work : lost)
-      detail::fail(work->future(), std::make_exception_ptr(broken_pool()));
+    for (const Entry& entry : lost)
+      detail::fail(entry.work->future(), std::make_exception_ptr(broken_pool()));
   }
 
-  std::vector<std::unique_ptr<Work>> remove_pending() {
-    std::vector<std::unique_ptr<Work>> pending;
-    for (Entry& entry : queue_)
-      if (!entry.started) pending.push_back(std::move(entry.work));
-    std::erase_if(queue_, [](const Entry& entry) { return entry.work == nullptr; });
+  std::list<Entry> remove_pending() noexcept {
+    std::list<Entry> pending;
+    for (auto at = queue_.begin(); at != queue_.end();) {
+      const auto entry = at++;
+      if (!entry->started) pending.splice(pending.end(), queue_, entry);
+    }
     return pending;
   }
 
@@ -210,7 +221,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   const std::function<void()> initializer_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Entry> queue_;
+  std::list<Entry> queue_;  // so that taking out needs no memory
   std::size_t available_ = 0;
   int started_ = 0;
   bool shutdown_ = false;

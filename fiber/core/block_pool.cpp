@@ -1,6 +1,7 @@
 #include <fiber/core/block_pool.hpp>
 
 #include <fiber/core/thread_state.hpp>
+#include <fiber/core/undying.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -37,13 +38,13 @@ struct BlockPool::Depot {
 };
 
 BlockPool::Depot& BlockPool::depot() noexcept {
-  static auto* depot = [] {
-    auto* made = new Depot;  // outlives every thread
-    // A child process must not find it locked by a thread that it does not have.
-    ::pthread_atfork(lock_depot, unlock_depot, unlock_depot);
-    return made;
-  }();
+  static constinit core::Undying<Depot> depot;  // outlives every thread
   return *depot;
+}
+
+void BlockPool::prepare_fork() {
+  static const bool done = (core::at_fork(lock_depot, unlock_depot, unlock_depot), true);
+  static_cast<void>(done);
 }
 
 void BlockPool::lock_depot() noexcept { depot().mutex.lock(); }

@@ -44,6 +44,9 @@ class FIBER_API BlockPool {
     SizeClass& sizes = classes_[index(size)];
     sizes.free = new (memory) Block{sizes.free};
   }
+  // So that a child process does not find the common part locked by a thread that it does not have;
+  // before the first use. Throws std::bad_alloc.
+  static void prepare_fork();
   // On a thread that has no pool, or none any more.
   static void release_to_depot(void* memory, std::size_t size) noexcept;
 

@@ -2,6 +2,7 @@
 
 #include <fiber/core/backtrace.hpp>
 #include <fiber/core/thread_state.hpp>
+#include <fiber/core/undying.hpp>
 
 #include <mutex>
 
@@ -31,7 +32,7 @@ constexpr fiber::core::DebuggerField fields[] = {
 
 // Never destroyed: threads may end after static objects.
 std::mutex& list_mutex() noexcept {
-  static auto* mutex = new std::mutex;
+  static constinit fiber::core::Undying<std::mutex> mutex;
   return *mutex;
 }
 
@@ -58,9 +59,9 @@ __attribute__((used)) constinit fiber::core::DebuggerRoot fiber_debugger{1,     
 
 namespace fiber::core {
 
-void show_to_debuggers(ThreadState& thread) noexcept {
-  static const int installed = ::pthread_atfork(lock_list, unlock_list, keep_own_thread);
-  (void)installed;
+void show_to_debuggers(ThreadState& thread) {
+  static const bool done = (at_fork(lock_list, unlock_list, keep_own_thread), true);
+  static_cast<void>(done);
   thread.thread_id = ::gettid();
   const std::lock_guard lock(list_mutex());
   fiber_debugger.saved_registers = saved_registers_size();

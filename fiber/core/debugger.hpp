@@ -29,7 +29,7 @@ struct DebuggerRoot {
 };
 
 // Enters the calling thread's state in the list, and takes it out again.
-void show_to_debuggers(ThreadState& thread) noexcept;
+void show_to_debuggers(ThreadState& thread);  // throws std::bad_alloc
 void hide_from_debuggers(ThreadState& thread) noexcept;
 
 }  // namespace fiber::core

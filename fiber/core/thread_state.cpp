@@ -25,7 +25,7 @@ struct ThreadExit {
   OverflowGuard overflow_guard{*state};
 
   ~ThreadExit() {
-    if (!state) return;
+    if (tls_thread_state == nullptr) return;  // it was never made whole
     ThreadLayer* asyncio = state->asyncio;
     if (asyncio != nullptr) asyncio->thread_exits();
     ThreadLayer* greenlets = state->greenlets;
@@ -42,12 +42,13 @@ ThreadState& make_thread_state() {
   if (tls_exiting)
     throw RuntimeError("fibers were used on a thread that has already ended its fibers");
   static thread_local ThreadExit thread_exit;
+  BlockPool::prepare_fork();
   ThreadState* state = thread_exit.state.get();
   state->exceptions = reinterpret_cast<CxxExceptionState*>(abi::__cxa_get_globals());
   state->error_number = &errno;
   state->stack = &state->own_stack;
   sanitizer::thread_started(&state->own_stack);
-  show_to_debuggers(*state);
+  show_to_debuggers(*state);  // the last that may throw
   tls_thread_state = state;
   look_for_copies();
   return *state;

@@ -1,3 +1,4 @@
+#include <fiber/core/undying.hpp>
 #include <fiber/detail/debugger_fields.hpp>
 #include <fiber/greenlet.hpp>
 
@@ -55,9 +56,9 @@ bool is_exit(const std::exception_ptr& error) noexcept {
 // A child process must not find its inbox locked by a thread that it does not have.
 class ForkGuard {
  public:
-  static void install() noexcept {
-    static const int installed = ::pthread_atfork(lock, unlock, unlock);
-    (void)installed;
+  static void install() {
+    static const bool done = (core::at_fork(lock, unlock, unlock), true);
+    static_cast<void>(done);
   }
 
  private:

@@ -4,11 +4,13 @@
 #include <fiber/asyncio/detail/task_base.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
+#include <new>
+#include <vector>
+
 namespace fiber::asyncio::detail {
 
 Cancellation::~Cancellation() {
-  for (const Level& level : levels_)
-    if (level.future->is_task()) static_cast<TaskBase*>(level.future)->in_cancel_ = false;
+  while (level_ != nullptr) pop();
 }
 
 bool Cancellation::cancel(FutureBase& first) {
@@ -16,20 +18,60 @@ bool Cancellation::cancel(FutureBase& first) {
   for (;;) {
     if (below != nullptr) below = enter(*below);
     if (below != nullptr) continue;
-    if (levels_.empty()) return told_;
+    if (level_ == nullptr) return told_;
     below = leave();
+  }
+}
+
+void Cancellation::push(FutureBase& future) noexcept {
+  if (future.is_task()) {
+    auto& task = static_cast<TaskBase&>(future);
+    task.in_cancel_ = true;
+    task.cancelled_for_ = level_;
+  } else {
+    static_cast<GatherBase&>(future).cancelling_ = {.above = level_, .active = true};
+  }
+  level_ = &future;
+}
+
+void Cancellation::pop() noexcept {
+  if (level_->is_task()) {
+    auto& task = static_cast<TaskBase&>(*level_);
+    task.in_cancel_ = false;
+    level_ = std::exchange(task.cancelled_for_, nullptr);
+  } else {
+    level_ = std::exchange(static_cast<GatherBase&>(*level_).cancelling_, {}).above;
+  }
+}
+
+// Every circle has a task in it.
+void Cancellation::refuse_circle() const {
+  const FutureBase* at = level_;
+  while (!at->is_task()) at = static_cast<const GatherBase*>(at)->cancelling_.above;
+  throw RuntimeError("Task " + static_cast<const TaskBase*>(at)->repr() +
+                     " cannot be cancelled: it waits for itself, by way of what it awaits");
+}
+
+// Without memory for it the cancellation goes on without its message.
+std::string Cancellation::copy_of_message() const noexcept {
+  try {
+    return message_;
+  } catch (const std::bad_alloc&) {
+    return {};
   }
 }
 
 // Returns what is to be cancelled before; null if that is settled.
 FutureBase* Cancellation::enter(FutureBase& future) {
   if (future.done() || (!future.is_task() && !future.is_gather())) {
-    told_ = future.cancel(message_);
+    told_ = future.cancel(copy_of_message());
     return nullptr;
   }
   if (future.is_gather()) {
-    levels_.push_back({&future});
-    return static_cast<GatherBase&>(future).children_.front().get();
+    auto& gather = static_cast<GatherBase&>(future);
+    if (gather.cancelling_.active) refuse_circle();
+    push(future);
+    return gather.children_.front().get();
   }
   auto& task = static_cast<TaskBase&>(future);
   if (passed_ != nullptr && waits_for_others(task) && !task.in_cancel_) {
@@ -49,27 +91,25 @@ FutureBase* Cancellation::enter(FutureBase& future) {
   if (task.in_cancel_)
     throw RuntimeError("Task " + task.repr() +
                        " cannot be cancelled: it waits for itself, by way of what it awaits");
-  levels_.push_back({&task});
-  task.in_cancel_ = true;
+  push(task);
   return task.waiting_on_;
 }
 
 // The other way, with `told_`. Returns what is to be cancelled next.
 FutureBase* Cancellation::leave() {
-  Level& level = levels_.back();
-  if (level.future->is_task()) {
-    auto& task = static_cast<TaskBase&>(*level.future);
-    task.in_cancel_ = false;
+  if (level_->is_task()) {
+    auto& task = static_cast<TaskBase&>(*level_);
     if (!told_) task.cancel_again(message_);
     told_ = true;
   } else {
-    auto& gather = static_cast<GatherBase&>(*level.future);
-    level.any |= told_;
-    if (++level.index < gather.children_.size()) return gather.children_[level.index].get();
-    if (level.any) gather.cancel_requested_ = true;
-    told_ = level.any;
+    auto& gather = static_cast<GatherBase&>(*level_);
+    gather.cancelling_.any |= told_;
+    if (++gather.cancelling_.index < gather.children_.size())
+      return gather.children_[gather.cancelling_.index].get();
+    if (gather.cancelling_.any) gather.cancel_requested_ = true;
+    told_ = gather.cancelling_.any;
   }
-  levels_.pop_back();
+  pop();
   return nullptr;
 }
 
@@ -81,11 +121,12 @@ bool Cancellation::waits_for_others(const TaskBase& task) noexcept {
 }
 
 void Cancellation::cancel_all(std::span<const TaskRef> tasks) {
+  const std::string message;
   PassedTasks passed;
   for (const TaskRef& each : tasks) {
     auto& task = static_cast<TaskBase&>(each.base());
     if (!task.done() && waits_for_others(task))
-      Cancellation(&passed).cancel(task);
+      Cancellation(message, passed).cancel(task);
     else
       task.cancel({});
   }

@@ -6,7 +6,6 @@
 #include <span>
 #include <string>
 #include <unordered_map>
-#include <vector>
 
 namespace fiber::asyncio {
 class TaskRef;
@@ -18,10 +17,11 @@ class FutureBase;
 class TaskBase;
 
 // In CPython's order, which is that of recursive calls of cancel(); but chains and trees of any
-// depth are gone through without recursion, for which a fiber's stack has no room.
+// depth are gone through without recursion, for which a fiber's stack has no room, and without a
+// need for memory: the way back is noted in the tasks and gathers themselves.
 class Cancellation {
  public:
-  explicit Cancellation(std::string message) noexcept : message_(std::move(message)) {}
+  explicit Cancellation(const std::string& message) noexcept : message_(message) {}
   Cancellation(const Cancellation&) = delete;
   Cancellation& operator=(const Cancellation&) = delete;
   ~Cancellation();
@@ -41,24 +41,24 @@ class Cancellation {
     std::size_t waited_for_by = 0;  // others of these, as often as they ask it
   };
   using PassedTasks = std::unordered_map<TaskBase*, Passed>;
-  explicit Cancellation(PassedTasks* passed) noexcept : passed_(passed) {}
+  Cancellation(const std::string& message, PassedTasks& passed) noexcept
+      : message_(message), passed_(&passed) {}
   static bool waits_for_others(const TaskBase& task) noexcept;
   static void ask_again(PassedTasks& passed);
   template <class F>
   static void for_each_passed(FutureBase& future, PassedTasks& passed, F&& function);
   static bool ask_again(FutureBase& future, std::uint64_t times, PassedTasks& passed);
-  struct Level {
-    FutureBase* future;     // a task, or a gather
-    std::size_t index = 0;  // of the gather's child that is being cancelled
-    bool any = false;       // of the children before it was told
-  };
   FutureBase* enter(FutureBase& future);
   FutureBase* leave();
+  void push(FutureBase& future) noexcept;
+  void pop() noexcept;
+  [[noreturn]] void refuse_circle() const;
+  std::string copy_of_message() const noexcept;
 
-  std::string message_;
+  const std::string& message_;
   PassedTasks* passed_ = nullptr;
-  std::vector<Level> levels_;
-  bool told_ = false;  // what was left last
+  FutureBase* level_ = nullptr;  // a task, or a gather; it knows the one above
+  bool told_ = false;            // what was left last
 };
 
 }  // namespace fiber::asyncio::detail

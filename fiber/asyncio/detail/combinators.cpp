@@ -13,27 +13,27 @@ GatherBase::~GatherBase() = default;
 void GatherBase::start() {
   for (const FutureRef& child : children_) check_loop(child.base(), *loop());
   nodes_ = std::make_unique<Node[]>(children_.size());
-  std::vector<FutureBase*> done;
+  if (children_.empty()) {
+    collect();
+    finish();
+    return;
+  }
+  claim(children_.size());
   for (std::size_t i = 0; i < children_.size(); ++i) {
     FutureBase& child = children_[i].base();
     if (child.marked) continue;  // given twice: counts once, and appears twice
     child.marked = true;
     ++waited_for_;
-    if (child.done()) {
-      done.push_back(&child);
-      continue;
-    }
-    listen(i);
+    if (!child.done()) listen(i);
   }
-  for (const FutureRef& child : children_) child.base().marked = false;
-  for (FutureBase* child : done) child_done(*child);
-  if (children_.empty()) {
-    collect();
-    finish();
+  loop()->ready_queue().give_back(children_.size() - registered_);
+  for (const FutureRef& each : children_) {
+    FutureBase& child = each.base();
+    if (std::exchange(child.marked, false) && child.done()) child_done(child);
   }
 }
 
-void GatherBase::listen(std::size_t index) {
+void GatherBase::listen(std::size_t index) noexcept {
   Node& node = nodes_[index];
   FutureBase& child = children_[index].base();
   node.gather = this;
@@ -108,7 +108,7 @@ void GatherBase::child_done(FutureBase& child) noexcept {
 }
 
 bool GatherBase::cancel(std::string message) {
-  return !done() && Cancellation(std::move(message)).cancel(*this);
+  return !done() && Cancellation(message).cancel(*this);
 }
 
 bool GatherInTurn::wanted() noexcept {
@@ -123,20 +123,26 @@ GatherInTurn::~GatherInTurn() {
 void GatherInTurn::add(FutureRef child) {
   FutureBase& base = child.base();
   if (gather_ == nullptr) {
-    gather_ = make_(base.loop());
-    held_ = FutureRef(gather_);
-    gather_->children_.reserve(count_);
-    gather_->nodes_ = std::make_unique<GatherBase::Node[]>(count_);
-    gather_->waited_for_ = count_;
+    GatherBase* made = make_(base.loop());
+    held_ = FutureRef(made);
+    made->children_.reserve(count_);
+    made->nodes_ = std::make_unique<GatherBase::Node[]>(count_);
+    made->waited_for_ = count_;
+    gather_ = made;
   }
   check_loop(base, *gather_->loop());
-  gather_->children_.push_back(std::move(child));
-  if (!seen_.insert(&base).second)
+  const bool pending = !base.done();
+  if (!seen_.insert(&base).second) {
     --gather_->waited_for_;  // given twice: counts once, and appears twice
-  else if (base.done())
-    done_.push_back(&base);
+    gather_->children_.push_back(std::move(child));
+    return;
+  }
+  if (pending)
+    base.claim();
   else
-    gather_->listen(gather_->children_.size() - 1);
+    done_.push_back(&base);
+  gather_->children_.push_back(std::move(child));  // there is room
+  if (pending) gather_->listen(gather_->children_.size() - 1);
 }
 
 FutureBase* GatherInTurn::finish() {
@@ -248,17 +254,20 @@ void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout, bool 
   auto owned = std::make_unique<WaitBlock>(loop);
   WaitBlock* block = owned.get();
   block->return_when = return_when;
-  std::vector<FutureBase*> distinct;
-  for (FutureBase* future : futures) {
-    if (future->marked) continue;
-    future->marked = true;
-    distinct.push_back(future);
-  }
-  for (FutureBase* future : distinct) future->marked = false;
-  futures = distinct;
+  // All that is needed comes first.
   block->futures.reserve(futures.size());
   block->nodes = std::make_unique<WaitBlock::Node[]>(futures.size());
+  if (loop->gone()) loop->check_closed();
+  std::erase_if(futures, [](FutureBase* future) { return std::exchange(future->marked, true); });
+  for (FutureBase* future : futures) future->marked = false;
   block->left = futures.size();
+  struct Claimed {
+    LoopObject* loop;
+    std::size_t left;
+    ~Claimed() { loop->ready_queue().give_back(left); }
+  } claimed{loop, 0};
+  loop->ready_queue().claim(futures.size());
+  claimed.left = futures.size();
   if (has_timeout) {
     block->timer.block = block;
     block->timer.run = &WaitBlock::on_timeout;
@@ -278,7 +287,8 @@ void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout, bool 
     node.future = futures[i];
     node.run = &WaitBlock::on_done;
     node.drop = &WaitBlock::on_drop;
-    futures[i]->add_or_schedule(&node);
+    --claimed.left;
+    futures[i]->add_or_schedule_claimed(&node);
   }
   task.wait(&block->waiter);
   block->waiter.check_result();
@@ -338,6 +348,7 @@ ShieldBase::ShieldBase(LoopObject* loop, FutureRef inner) noexcept
 ShieldBase::~ShieldBase() = default;
 
 void ShieldBase::start() {
+  claim(2);
   inner_.base().add(&inner_node_);
   add(&outer_node_);
   retain();  // for the inner future's callback

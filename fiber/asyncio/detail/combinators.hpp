@@ -38,7 +38,7 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
   ~GatherBase() override;
 
   // Registers with the children; those that are done already count at once. Throws ValueError if
-  // they belong to several loops.
+  // they belong to several loops, std::bad_alloc; then it is registered with none.
   void start();
   bool cancel(std::string message) override;
   void loop_closed() noexcept override;
@@ -56,7 +56,7 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
   friend FutureBase* combined_future(const LeafCallback& leaf) noexcept;
   friend class Cancellation;
   friend class GatherInTurn;
-  void listen(std::size_t index);
+  void listen(std::size_t index) noexcept;  // with a claim
   void child_done(FutureBase& child) noexcept;
   void node_over() noexcept;
   static void on_child(Leaf* leaf) noexcept;
@@ -66,6 +66,13 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
   std::size_t registered_ = 0;  // nodes that are; together they are one reference
   std::size_t finished_ = 0;
   std::size_t waited_for_ = 0;
+  struct Cancelling {
+    FutureBase* above = nullptr;
+    std::size_t index = 0;  // of the child that is being cancelled
+    bool any = false;       // of the children before it was told
+    bool active = false;
+  };
+  Cancelling cancelling_;  // see Cancellation
   bool return_exceptions_;
   bool cancel_requested_ = false;
 };
@@ -86,6 +93,7 @@ class FIBER_API GatherInTurn {
   GatherInTurn& operator=(const GatherInTurn&) = delete;
 
   // The loop of the first is the gather's. Throws ValueError if the child belongs to another.
+  // Throws std::bad_alloc too, with the child as it was.
   void add(FutureRef child);
   // After `count` children, of which there is at least one.
   FutureBase* finish();

@@ -59,24 +59,38 @@ void FutureBase::refuse_done() const { throw InvalidStateError("invalid state");
 
 bool FutureBase::cancel(std::string message) {
   log_traceback_ = false;
-  return cancel_now(std::move(message));
+  return cancel_now(message);
 }
 
-bool FutureBase::cancel_now(std::string message) {
+void FutureBase::copy_cancel_message(const std::string& message) noexcept {
+  try {
+    cancel_message_ = std::make_unique<std::string>(message);
+  } catch (const std::bad_alloc&) {
+    // It is worth less than the cancellation.
+  }
+}
+
+bool FutureBase::cancel_now(const std::string& message) {
   if (done()) return false;
-  if (!message.empty()) cancel_message_ = std::make_unique<std::string>(std::move(message));
+  keep_cancel_message(message);
   complete(FutureState::cancelled);
   return true;
 }
 
-std::exception_ptr FutureBase::make_cancelled_error() {
+std::exception_ptr FutureBase::make_cancelled_error() noexcept {
   if (cancelled() && exception_) return std::exchange(exception_, nullptr);
   return new_cancelled_error();
 }
 
-std::exception_ptr FutureBase::new_cancelled_error() const {
-  return std::make_exception_ptr(cancel_message_ ? CancelledError(*cancel_message_)
-                                                 : CancelledError());
+std::exception_ptr FutureBase::new_cancelled_error() const noexcept {
+  if (cancel_message_ != nullptr) {
+    try {
+      return std::make_exception_ptr(CancelledError(*cancel_message_));
+    } catch (const std::bad_alloc&) {
+      // Without it, then.
+    }
+  }
+  return std::make_exception_ptr(CancelledError());
 }
 
 void FutureBase::throw_no_result() {
@@ -126,12 +140,27 @@ void FutureBase::schedule_callbacks() {
   }
 }
 
+void FutureBase::claim(std::size_t count) { loop_->ready_queue().claim(count); }
+
+void FutureBase::give_back_claim() noexcept { loop_->ready_queue().give_back(); }
+
 void FutureBase::add_or_schedule(Callback* callback) {
+  try {
+    claim();
+  } catch (...) {
+    if (callback->kind == Callback::Kind::handle) static_cast<HandleObject*>(callback)->release();
+    throw;
+  }
+  add_or_schedule_claimed(callback);
+}
+
+void FutureBase::add_or_schedule_claimed(Callback* callback) {
   if (!done()) {
     add(callback);
     return;
   }
   if (loop_->gone()) [[unlikely]] {
+    give_back_claim();
     if (callback->kind == Callback::Kind::handle) static_cast<HandleObject*>(callback)->release();
     loop_->check_closed();
   }

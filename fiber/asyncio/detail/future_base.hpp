@@ -77,9 +77,9 @@ class FIBER_API FutureBase {
   void set_exception(std::exception_ptr exception);
   // The CancelledError for whoever looks at a cancelled future: the first one gets that which ended
   // a task.
-  std::exception_ptr make_cancelled_error();
+  std::exception_ptr make_cancelled_error() noexcept;
   // Another one, with the message of the cancellation.
-  std::exception_ptr new_cancelled_error() const;
+  std::exception_ptr new_cancelled_error() const noexcept;
 
   // The result was stored, by the typed layer, right before.
   void finish() { complete(FutureState::finished); }
@@ -88,6 +88,7 @@ class FIBER_API FutureBase {
     if (done()) [[unlikely]] refuse_done();
   }
 
+  // A task's wake-up, which needs no claim: see ReadyQueue. Others have made theirs.
   void add(Callback* callback) noexcept {
     callback->future = this;
     callback->next = nullptr;
@@ -100,10 +101,16 @@ class FIBER_API FutureBase {
     (callback->next != nullptr ? callback->next->previous : last_) = callback->previous;
     callback->future = nullptr;
     callback->next = callback->previous = nullptr;
+    if (callback->kind != Callback::Kind::task) give_back_claim();
   }
   Callback* first_callback() const noexcept { return first_; }
-  // Registers, or queues at once if the future is done.
+  // Room for callbacks, not of tasks, that are to be registered. Throws std::bad_alloc.
+  void claim(std::size_t count = 1);
+  // Registers, or queues at once if the future is done. Throws std::bad_alloc, RuntimeError; a
+  // handle's reference is given up then.
   void add_or_schedule(Callback* callback);
+  // The same with a claim, which is given back when this throws RuntimeError.
+  void add_or_schedule_claimed(Callback* callback);
 
   void set_log_traceback(bool log) noexcept { log_traceback_ = log; }
   bool log_traceback() const noexcept { return log_traceback_; }
@@ -134,7 +141,13 @@ class FIBER_API FutureBase {
   }
   void schedule_callbacks();
   void drop_callbacks() noexcept;
-  bool cancel_now(std::string message);
+  bool cancel_now(const std::string& message);
+  // Without memory for it the cancellation goes on without its message.
+  void keep_cancel_message(const std::string& message) noexcept {
+    cancel_message_ = nullptr;
+    if (!message.empty()) [[unlikely]] copy_cancel_message(message);
+  }
+  void copy_cancel_message(const std::string& message) noexcept;
   void store_exception(std::exception_ptr exception) noexcept {
     exception_ = std::move(exception);
     log_traceback_ = true;
@@ -146,6 +159,7 @@ class FIBER_API FutureBase {
   std::string repr_info() const;
   // " created at …", if that is known.
   std::string created_at() const;
+  void give_back_claim() noexcept;
   void set_loop(LoopObject* loop) noexcept;
   void leave() noexcept;
 

@@ -61,9 +61,14 @@ void LoopObject::register_futures() {
   for (TaskBase* task = tasks_head; task != nullptr; task = task->next_task) registry_->add(task);
 }
 
-void LoopObject::add_future(FutureBase* future) {
-  ObjectRegistry::Record& record = registry_->add(future);
-  if (debug) record.created = Origin::here();
+// One for which there is no memory is not known.
+void LoopObject::add_future(FutureBase* future) noexcept {
+  try {
+    ObjectRegistry::Record& record = registry_->add(future);
+    if (debug) record.created = Origin::here();
+  } catch (const std::bad_alloc&) {
+    registry_->remove(future);
+  }
 }
 
 void LoopObject::remove_future(FutureBase* future) noexcept { registry_->remove(future); }
@@ -86,8 +91,7 @@ void LoopObject::run_observed_batch() {
   std::size_t left = std::exchange(batch_, 0);
   if (observer_ != nullptr) observer_->iteration(iterations, left, monotonic());
   while (left != 0) {
-    const Entry entry = ready_.front();
-    ready_.pop();
+    const Entry entry = ready_.take();
     --left;
     switch (entry.kind()) {
       case Entry::Kind::task: run_observed_task(entry.task()); break;

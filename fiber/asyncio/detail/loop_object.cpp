@@ -64,7 +64,7 @@ LoopObject::LoopObject()
 
 LoopObject::~LoopObject() {
   drop_ready();
-  for (HandleObject* handle : posts_) handle->release();
+  release_posts();
 }
 
 void LoopObject::release() noexcept {
@@ -79,7 +79,7 @@ void LoopObject::release() noexcept {
 
 // --- the ready queue ----------------------------------------------------------------------------
 
-void LoopObject::push(Callback* callback) {
+void LoopObject::push(Callback* callback) noexcept {
   switch (callback->kind) {
     case Callback::Kind::task: push(Entry(static_cast<TaskWakeup*>(callback)->task)); break;
     case Callback::Kind::handle: push(Entry(static_cast<HandleObject*>(callback))); break;
@@ -113,6 +113,13 @@ void LoopObject::call_soon(HandleObject* handle) {
     handle->release();
     refuse_thread();
   }
+  try {
+    ready_.claim();
+  } catch (...) {
+    handle->release();
+    handle->release();
+    throw;
+  }
   push(Entry(handle));
 }
 
@@ -120,7 +127,7 @@ void LoopObject::call_soon_threadsafe(HandleObject* handle) {
   {
     const std::lock_guard lock(post_mutex_);
     if (!closed_) {
-      posts_.push_back(handle);
+      append_post(handle);
       posted_.store(true, std::memory_order_release);
       handle = nullptr;
     }
@@ -133,7 +140,7 @@ void LoopObject::call_soon_threadsafe(HandleObject* handle) {
   wake();
 }
 
-void LoopObject::post(HandleObject* handle) {
+void LoopObject::post(HandleObject* handle) noexcept {
   {
     std::unique_lock lock(post_mutex_);
     if (gone_) {
@@ -141,7 +148,7 @@ void LoopObject::post(HandleObject* handle) {
       handle->release();
       return;
     }
-    posts_.push_back(handle);
+    append_post(handle);
     if (closed_) return;
     posted_.store(true, std::memory_order_release);
   }
@@ -152,18 +159,34 @@ void LoopObject::wake() noexcept {
   // Only a loop that sleeps, or is about to, needs the system call.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!sleeping_.load(std::memory_order_relaxed)) return;
-  const std::lock_guard lock(post_mutex_);  // close() may be replacing the selector
+  const std::lock_guard lock(post_mutex_);  // close() may be closing the selector
   selector_->wake();
 }
 
-void LoopObject::take_posted() {
-  std::vector<HandleObject*> posts;
+// With the lock.
+void LoopObject::append_post(HandleObject* handle) noexcept {
+  handle->next = nullptr;
+  (posts_ != nullptr ? last_post_->next : posts_) = handle;
+  last_post_ = handle;
+}
+
+HandleObject* LoopObject::pop_post() noexcept {
+  Callback* post = posts_;
+  posts_ = std::exchange(post->next, nullptr);
+  return static_cast<HandleObject*>(post);
+}
+
+void LoopObject::release_posts() noexcept {
+  while (posts_ != nullptr) pop_post()->release();
+}
+
+// Those for which there is no memory come later.
+void LoopObject::take_posted() noexcept {
   {
     const std::lock_guard lock(post_mutex_);
-    posted_.store(false, std::memory_order_relaxed);
-    posts.swap(posts_);
+    while (posts_ != nullptr && ready_.try_claim()) ready_.push(Entry(pop_post()));
+    posted_.store(posts_ != nullptr, std::memory_order_relaxed);
   }
-  for (HandleObject* handle : posts) ready_.push(Entry(handle));
   if (resting_) [[unlikely]] ring();
 }
 
@@ -196,8 +219,7 @@ void LoopObject::set_shuffle(std::uint64_t seed) {
 // What is queued will not run.
 void LoopObject::drop_ready() noexcept {
   while (!ready_.empty()) {
-    const Entry entry = ready_.front();
-    ready_.pop();
+    const Entry entry = ready_.take();
     if (entry.kind() == Entry::Kind::handle) {
       entry.handle()->release();
     } else if (entry.kind() == Entry::Kind::leaf_callback) {
@@ -236,6 +258,7 @@ void LoopObject::close() {
   batch_ = 0;
   while (!timers_.empty()) {
     TimerNode* node = timers_.pop();
+    ready_.give_back();
     if (node->entry.kind() == Entry::Kind::handle) node->entry.handle()->release();
   }
   abandon_all();
@@ -246,21 +269,18 @@ void LoopObject::close() {
   }
   selector_->detach_all();
   {
-    auto fresh = std::make_unique<Selector>();
     const std::lock_guard lock(post_mutex_);
-    selector_.swap(fresh);
+    selector_->close();
   }
   embedded_ = resting_ = false;
   executor_shutdown_called = true;
   if (const auto executor = std::exchange(default_executor, nullptr))
     executor->shutdown({.wait = false});
-  std::vector<HandleObject*> late;  // what the end of others has brought
   {
     const std::lock_guard lock(post_mutex_);
     gone_ = true;
-    late.swap(posts_);
   }
-  for (HandleObject* handle : late) handle->release();
+  release_posts();  // what the end of others has brought: nobody adds to it now
   release();
 }
 
@@ -294,7 +314,7 @@ void LoopObject::watch(Watch& watch, int fd) {
 void LoopObject::refuse_watched(int fd) { selector_->refuse_watched(fd); }
 bool LoopObject::unwatch(Watch& watch) noexcept { return selector_->unwatch(watch); }
 void LoopObject::forget(Watch& watch) noexcept { selector_->forget(watch); }
-void LoopObject::read_again(Watch& watch) { selector_->again(watch); }
+void LoopObject::read_again(Watch& watch) noexcept { selector_->again(watch); }
 
 int LoopObject::wait(DescriptorWait& wait) { return selector_->wait(wait); }
 void LoopObject::leave(DescriptorWait& wait) noexcept { selector_->leave(wait); }
@@ -321,6 +341,14 @@ void LoopObject::report_handler(const ExceptionContext& context) {
   loop.default_exception_handler(
       {.message = "Unhandled error in exception handler", .exception = std::current_exception()});
   loop.default_exception_handler(context);
+}
+
+void LoopObject::report(const char* message, const FutureRef& task) noexcept {
+  try {
+    call_exception_handler({.message = message, .task = task});
+  } catch (...) {
+    log_without_memory(message);
+  }
 }
 
 void LoopObject::call_exception_handler(const ExceptionContext& context) {

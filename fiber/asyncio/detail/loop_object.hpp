@@ -44,6 +44,7 @@ class ThreadPoolExecutor;
 namespace fiber::asyncio {
 class CoroutineRef;
 class EventLoop;
+class FutureRef;
 class TaskRef;
 struct ExceptionContext;
 struct task_options;
@@ -153,32 +154,39 @@ class FIBER_API LoopObject {
   const std::uint64_t serial;
 
   // --- ready queue ---
-  void push(Entry entry) {
+  // Of what has a claim; see ReadyQueue.
+  void push(Entry entry) noexcept {
     if (posted_.load(std::memory_order_relaxed)) [[unlikely]] take_posted();
     ready_.push(entry);
   }
-  void push(Callback* callback);
-  // Queues a handle; takes over the caller's reference.
+  void push(Callback* callback) noexcept;
+  ReadyQueue& ready_queue() noexcept { return ready_; }
+  // Queues a handle; takes over the caller's two references, of which one is for the handle that it
+  // returns: both are given up when this throws.
   void call_soon(HandleObject* handle);
-  // From any thread. Takes over the reference. Throws RuntimeError when the loop is closed.
+  // From any thread. The same. Throws RuntimeError when the loop is closed.
   void call_soon_threadsafe(HandleObject* handle);
   // The same, but a closed loop drops it: it lets go on this thread of what it holds then.
-  void post(HandleObject* handle);
+  void post(HandleObject* handle) noexcept;
   void wake() noexcept;
 
   // --- timers ---
   std::int64_t now() const noexcept;
   void add_timer(TimerNode* node) {
+    timers_.reserve();
+    ready_.claim();
     if (clock_ != nullptr) [[unlikely]] node->when = clock_->register_deadline(node->when);
     timers_.push(node);
   }
   // Afterwards nothing refers to a node whose entry is a leaf, even if it was due and its entry is
   // in the ready queue.
   void remove_timer(TimerNode* node) noexcept {
-    if (node->index != TimerNode::kNotInHeap)
+    if (node->index != TimerNode::kNotInHeap) {
       timers_.remove(node);
-    else if (node->entry.kind() == Entry::Kind::leaf)
+      ready_.give_back();
+    } else if (node->entry.kind() == Entry::Kind::leaf) {
       withdraw(node);
+    }
   }
   void set_clock(std::shared_ptr<Clock> clock);
   void set_shuffle(std::uint64_t seed);
@@ -257,7 +265,7 @@ class FIBER_API LoopObject {
   void refuse_watched(int fd);
   bool unwatch(Watch& watch) noexcept;
   void forget(Watch& watch) noexcept;
-  void read_again(Watch& watch);
+  void read_again(Watch& watch) noexcept;
   int wait(DescriptorWait& wait);
   void leave(DescriptorWait& wait) noexcept;
   bool has_waits(int fd) const noexcept;
@@ -272,6 +280,8 @@ class FIBER_API LoopObject {
   // --- errors ---
   // Throws nothing but the unwinding of a thread that the handler ends.
   void call_exception_handler(const ExceptionContext& context);
+  // The same where nothing may throw: the context is made here.
+  void report(const char* message, const FutureRef& task) noexcept;
   std::shared_ptr<exception_handler> handler;
   // Thrown out of run_forever as soon as the hub runs (KeyboardInterrupt, SystemExit).
   std::exception_ptr interrupt;
@@ -326,11 +336,14 @@ class FIBER_API LoopObject {
   void run_task(TaskBase* task);
   bool quick_turn() noexcept;
   FIBER_INLINE void fetch_ahead() noexcept;
-  void take_posted();
-  void queue_due_timers();
+  void append_post(HandleObject* handle) noexcept;
+  HandleObject* pop_post() noexcept;
+  void release_posts() noexcept;
+  void take_posted() noexcept;
+  void queue_due_timers() noexcept;
   void withdraw(TimerNode* node) noexcept;
   void update_modes() noexcept;
-  void add_future(FutureBase* future);
+  void add_future(FutureBase* future) noexcept;
   void remove_future(FutureBase* future) noexcept;
   void look_at_signals(bool may_queue);
   void drop_signal_handlers() noexcept;
@@ -342,7 +355,7 @@ class FIBER_API LoopObject {
   void report_handler(const ExceptionContext& context);
   [[noreturn]] static void refuse_thread();
   void drop_ready() noexcept;
-  void begin_batch();
+  void begin_batch() noexcept;
   void poll(std::int64_t deadline);
   void bury() noexcept;
   bool can_ever_wake() const noexcept;
@@ -394,7 +407,8 @@ class FIBER_API LoopObject {
   const void* thread_ = nullptr;
 
   std::mutex post_mutex_;
-  std::vector<HandleObject*> posts_;
+  Callback* posts_ = nullptr;  // handles from other threads
+  Callback* last_post_ = nullptr;
   // Also set while the loop rests, so that whoever pushes comes by take_posted().
   std::atomic<bool> posted_{false};
   std::atomic<bool> sleeping_{false};

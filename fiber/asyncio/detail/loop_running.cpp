@@ -4,6 +4,7 @@
 #include <fiber/asyncio/detail/in_context.hpp>
 #include <fiber/asyncio/detail/selector.hpp>
 #include <fiber/asyncio/futures.hpp>
+#include <fiber/asyncio/log.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -110,32 +111,25 @@ void LoopObject::run_once() {
   }
   while (batch_ != 0) {
     if (batch_ >= kManyReady) fetch_ahead();
-    const Entry entry = ready_.front();
-    ready_.pop();
+    const Entry entry = ready_.take();
     --batch_;
     run_entry(entry);
   }
 }
 
-void LoopObject::queue_due_timers() {
+void LoopObject::queue_due_timers() noexcept {
   if (posted_.load(std::memory_order_relaxed)) take_posted();
   timers_.take_due(now() + kClockResolution, ready_);
 }
 
-void LoopObject::begin_batch() {
+void LoopObject::begin_batch() noexcept {
   ++iterations;
   batch_ = ready_.size();
   if (shuffle_state_ == 0 || batch_ < 2) [[likely]] return;
-  std::vector<Entry> entries;
-  for (std::size_t i = 0; i < batch_; ++i) {
-    entries.push_back(ready_.front());
-    ready_.pop();
-  }
-  for (std::size_t i = entries.size() - 1; i > 0; --i) {
+  for (std::size_t i = batch_ - 1; i > 0; --i) {
     shuffle_state_ = shuffle_state_ * 6364136223846793005U + 1442695040888963407U;
-    std::swap(entries[i], entries[(shuffle_state_ >> 33U) % (i + 1)]);
+    ready_.swap(i, (shuffle_state_ >> 33U) % (i + 1));
   }
-  for (const Entry entry : entries) ready_.push(entry);
 }
 
 void LoopObject::poll(std::int64_t deadline) {
@@ -229,9 +223,14 @@ void LoopObject::run_handle(HandleObject* handle) {
   // Not while it is being handled: the user's handler may end the thread.
   if (error) {
     handle->retain();
-    call_exception_handler({.message = "Exception in callback",
-                            .exception = std::exchange(error, nullptr),
-                            .handle = Handle(handle)});
+    const Handle held(handle);
+    try {
+      call_exception_handler({.message = "Exception in callback",
+                              .exception = std::exchange(error, nullptr),
+                              .handle = held});
+    } catch (const std::bad_alloc&) {
+      log_without_memory("Exception in callback");
+    }
     if (interrupt) std::rethrow_exception(std::exchange(interrupt, nullptr));
   }
   if (signals.load(std::memory_order_relaxed)) look_at_signals(false);

@@ -63,7 +63,7 @@ void replace_saved_action(int number, void (*stale)(int), const struct sigaction
   if (saved.sa_handler == stale) saved = now;
 }
 
-SignalHandlers::SignalHandlers(LoopObject& loop) noexcept : loop_(loop), step_(new Step) {
+SignalHandlers::SignalHandlers(LoopObject& loop) : loop_(loop), step_(new Step) {
   step_->owner = this;
   step_->run = &SignalHandlers::run;
   step_->drop = [](LeafCallback* leaf) noexcept {
@@ -85,7 +85,12 @@ void SignalHandlers::add(int number, HandleObject* handle) {
     std::exchange(found->second, handle)->release();
     return;
   }
-  handlers_.emplace(number, handle);
+  try {
+    handlers_.emplace(number, handle);
+  } catch (...) {
+    handle->release();
+    throw;
+  }
   const bool another_loop = owners[index].load() != nullptr;
   owners[index].store(&loop_);
   inboxes[index].store(this);
@@ -133,8 +138,12 @@ void SignalHandlers::arrived(int number) noexcept {
   ring_[place % kRing].store(static_cast<std::uint8_t>(number), std::memory_order_release);
 }
 
-void SignalHandlers::queue() {
-  if (!step_->queued) loop_.push(static_cast<Callback*>(step_));
+void SignalHandlers::queue() noexcept {
+  if (step_->queued) return;
+  if (loop_.ready_queue().try_claim())
+    loop_.push(static_cast<Callback*>(step_));
+  else
+    loop_.attend_to_signals();  // in the next iteration
 }
 
 void SignalHandlers::run(Leaf* leaf) noexcept {
@@ -160,10 +169,15 @@ void SignalHandlers::run(Leaf* leaf) noexcept {
     self->call(std::countr_zero(more) + 1);
 }
 
-// Soon.
-void SignalHandlers::call(int number) {
+// Soon. Without memory for it the signal counts as one of a flood.
+void SignalHandlers::call(int number) noexcept {
   const auto found = handlers_.find(number);
   if (found == handlers_.end()) return;
+  if (!loop_.ready_queue().try_claim()) {
+    crowded_out_.fetch_or(std::uint64_t{1} << (number - 1), std::memory_order_relaxed);
+    loop_.attend_to_signals();
+    return;
+  }
   found->second->retain();
   loop_.push(Entry(found->second));
 }
@@ -180,7 +194,12 @@ void LoopObject::add_signal_handler(int number, HandleObject* handle) {
     handle->release();
     throw;
   }
-  if (signal_handlers_ == nullptr) signal_handlers_ = std::make_unique<SignalHandlers>(*this);
+  try {
+    if (signal_handlers_ == nullptr) signal_handlers_ = std::make_unique<SignalHandlers>(*this);
+  } catch (...) {
+    handle->release();
+    throw;
+  }
   try {
     signal_handlers_->add(number, handle);
   } catch (...) {

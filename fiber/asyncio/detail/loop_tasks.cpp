@@ -236,8 +236,7 @@ void LoopObject::abandon_all() noexcept {
   while (tasks_head != nullptr) {
     TaskBase* task = tasks_head;
     if (task->log_destroy_pending)
-      call_exception_handler(
-          {.message = "Task was destroyed but it is pending!", .task = FutureRef(task)});
+      report("Task was destroyed but it is pending!", FutureRef(task));
     abandon(task);
     task->ended();
   }

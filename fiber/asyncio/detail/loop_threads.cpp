@@ -77,15 +77,14 @@ void LoopObject::end_tasks(bool all) noexcept {
   }
   for (TaskBase* task = ending; task != nullptr; task = task->next_task) {
     if (!running_ && task->log_destroy_pending)
-      call_exception_handler(
-          {.message = "Task was destroyed but it is pending!", .task = FutureRef(task)});
+      report("Task was destroyed but it is pending!", FutureRef(task));
     abandon(task);
     task->abandoned_ = true;
   }
   batch_ = 0;
   for (std::size_t left = ready_.size(); left > 0; --left) {
     const Entry entry = ready_.front();
-    ready_.pop();
+    ready_.pop();  // and its claim stays, unless it is that of a task, which has gone with that
     if (entry.kind() != Entry::Kind::task || !entry.task()->abandoned_) ready_.push(entry);
   }
   while (ending != nullptr)

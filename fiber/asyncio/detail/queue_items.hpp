@@ -22,6 +22,10 @@ class FifoItems {
     release();
   }
 
+  // So many can be put then without a need for memory.
+  void reserve(std::size_t count) {
+    while (capacity_ - size_ < count) grow();
+  }
   void put(T&& item) {
     if (size_ == capacity_) [[unlikely]] grow();
     std::construct_at(items_ + ((first_ + size_) & (capacity_ - 1)), std::move(item));

@@ -1,6 +1,7 @@
 #include <fiber/asyncio/detail/selector.hpp>
 
 #include <fiber/asyncio/detail/waiter.hpp>
+#include <fiber/core/undying.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -20,8 +21,8 @@ namespace fiber::asyncio::detail {
 class Forking {
  public:
   static void add(Selector& selector) {
-    static const int installed = ::pthread_atfork(before, after, in_child);
-    static_cast<void>(installed);
+    static const bool done = (core::at_fork(before, after, in_child), true);
+    static_cast<void>(done);
     const std::lock_guard lock(mutex_);
     selector.next_live_ = std::exchange(first_, &selector);
   }
@@ -70,24 +71,36 @@ Selector::Selector() {
     ::close(epoll_);
     raise_os_error(error, "eventfd");
   }
-  interest(wake_);
-  watch_own();
-  Forking::add(*this);
+  try {
+    interest(wake_);
+    events_.resize(64);
+    if (const int error = watch_own(wake_)) raise_os_error(error, "epoll_ctl");
+    Forking::add(*this);
+  } catch (...) {
+    ::close(epoll_);
+    ::close(wake_);
+    throw;
+  }
 }
 
-// Edge-triggered: what has come is reported once and need not be read.
-void Selector::watch_own() noexcept {
-  for (const int fd : {wake_, timer_}) {
-    if (fd < 0) continue;
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLET;
-    event.data.u64 = key_of(fd, 0);
-    ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
-  }
-  if (outer_ < 0) return;
+// Edge-triggered: what has come is reported once and need not be read. Returns 0 or an errno.
+int Selector::watch_own(int fd) noexcept {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u64 = key_of(fd, 0);
+  return ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
+}
+
+int Selector::watch_inner(int outer) noexcept {
   epoll_event event{};
   event.events = EPOLLIN;
-  ::epoll_ctl(outer_, EPOLL_CTL_ADD, epoll_, &event);
+  return ::epoll_ctl(outer, EPOLL_CTL_ADD, epoll_, &event) == 0 ? 0 : errno;
+}
+
+void Selector::watch_all_own() noexcept {
+  watch_own(wake_);
+  if (timer_ >= 0) watch_own(timer_);
+  if (outer_ >= 0) watch_inner(outer_);
 }
 
 namespace {
@@ -108,7 +121,7 @@ void Selector::forked() noexcept {
   replace(wake_, ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (timer_ >= 0) replace(timer_, ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (outer_ >= 0) replace(outer_, ::epoll_create1(EPOLL_CLOEXEC));
-  watch_own();
+  watch_all_own();
 }
 
 // An epoll without the registrations that are nobody's any more: they belong to files whose numbers
@@ -116,7 +129,7 @@ void Selector::forked() noexcept {
 // is until the next event of one of them.
 void Selector::renew() noexcept {
   if (!replace(epoll_, ::epoll_create1(EPOLL_CLOEXEC))) return;
-  watch_own();
+  watch_all_own();
   for (std::size_t i = 0; i < interests_.size(); ++i) {
     Interest& its = interests_[i];
     const int fd = static_cast<int>(i);
@@ -133,16 +146,21 @@ void Selector::renew() noexcept {
 }
 
 Selector::~Selector() {
+  if (epoll_ >= 0) close();
+}
+
+void Selector::close() noexcept {
   Forking::remove(*this);
   detach_all();
-  for (Interest& interest : interests_) {
-    drop(interest.reader);
-    drop(interest.writer);
+  for (std::size_t fd = 0; fd < interests_.size(); ++fd) {
+    drop(interests_[fd].reader);
+    drop(interests_[fd].writer);
+    wake_waits(interests_[fd], 0, EBADF);
+    interests_[fd] = Interest();
   }
-  ::close(epoll_);
-  ::close(wake_);
-  if (timer_ >= 0) ::close(timer_);
-  if (outer_ >= 0) ::close(outer_);
+  watched_ = 0;
+  for (int* fd : {&epoll_, &wake_, &timer_, &outer_})
+    if (*fd >= 0) ::close(std::exchange(*fd, -1));
 }
 
 void Selector::drop(HandleObject*& handle) noexcept {
@@ -303,10 +321,7 @@ bool Selector::unwatch(Watch& watch) noexcept {
   Interest& its = interests_[static_cast<std::size_t>(fd)];
   its.watch = nullptr;
   --watched_;
-  if (watch.again_) {
-    watch.again_ = false;
-    std::erase(again_, &watch);
-  }
+  drop_again(watch);
   // Closing would do it, unless the descriptor was duplicated, in a child process for example.
   const bool still_its = control(EPOLL_CTL_DEL, fd, its, 0) == 0 || forked_;
   if (its.waits != nullptr)
@@ -321,10 +336,20 @@ void Selector::forget(Watch& watch) noexcept {
   watch.previous_ = watch.next_ = nullptr;
 }
 
-void Selector::again(Watch& watch) {
+void Selector::again(Watch& watch) noexcept {
   if (watch.again_) return;
-  again_.push_back(&watch);
   watch.again_ = true;
+  watch.next_again_ = nullptr;
+  *again_end_ = &watch;
+  again_end_ = &watch.next_again_;
+}
+
+void Selector::drop_again(Watch& watch) noexcept {
+  if (!std::exchange(watch.again_, false)) return;
+  Watch** at = &again_;
+  while (*at != &watch) at = &(*at)->next_again_;
+  *at = watch.next_again_;
+  if (*at == nullptr) again_end_ = at;
 }
 
 void Selector::detach_all() noexcept {
@@ -403,16 +428,24 @@ void Selector::wake_waits(Interest& interest, std::uint32_t ready, int error) no
 // --- waiting ------------------------------------------------------------------------------------
 
 void Selector::select(LoopObject& loop, std::int64_t timeout) {
-  // All that is ready belongs to this iteration, whatever its number.
-  if (events_.size() <= watched_) events_.resize(watched_ + watched_ / 2 + 64);
+  // All that is ready belongs to this iteration, whatever its number, if there is memory for that.
+  if (events_.size() <= watched_) [[unlikely]] {
+    try {
+      events_.resize(watched_ + watched_ / 2 + 64);
+    } catch (const std::bad_alloc&) {
+      // The rest is reported in the next iteration.
+    }
+  }
   // Rounded up to milliseconds, as CPython does: deadlines close together fire in one batch.
   constexpr std::int64_t kMillisecond = 1'000'000;
   std::int64_t wait = timeout < 0 ? -1 : (timeout + kMillisecond - 1) / kMillisecond;
-  if (!again_.empty()) [[unlikely]] {
+  if (again_ != nullptr) [[unlikely]] {
     wait = 0;
-    again_now_.clear();
-    again_now_.swap(again_);
-    for (Watch* watch : again_now_) {
+    // Those that ask once more while they are told are not told now.
+    Watch* watch = std::exchange(again_, nullptr);
+    again_end_ = &again_;
+    for (Watch* next = nullptr; watch != nullptr; watch = next) {
+      next = watch->next_again_;
       watch->again_ = false;
       watch->ready({.readable = true});
     }
@@ -447,6 +480,8 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
     for (HandleObject* handle : {(ready & EPOLLIN) || failed ? its.reader : nullptr,
                                  (ready & EPOLLOUT) || failed ? its.writer : nullptr}) {
       if (handle == nullptr) continue;
+      // Without memory for it, it is reported again.
+      if (!loop.ready_queue().try_claim()) continue;
       handle->retain();
       loop.push(Entry(handle));
     }
@@ -462,8 +497,10 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
 }
 
 void Selector::wake() noexcept {
+  if (wake_ < 0) return;  // closed
   const std::uint64_t one = 1;
-  (void)!::write(wake_, &one, sizeof one);
+  while (::write(wake_, &one, sizeof one) < 0 && errno == EINTR) {
+  }
 }
 
 void Selector::add_timer() {
@@ -471,15 +508,18 @@ void Selector::add_timer() {
   const int outer = ::epoll_create1(EPOLL_CLOEXEC);
   if (outer < 0) raise_os_error(errno, "epoll_create1");
   const int timer = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-  if (timer < 0) {
-    const int error = errno;
+  try {
+    if (timer < 0) raise_os_error(errno, "timerfd_create");
+    interest(timer);
+    if (const int error = watch_own(timer)) raise_os_error(error, "epoll_ctl");
+    if (const int error = watch_inner(outer)) raise_os_error(error, "epoll_ctl");
+  } catch (...) {
+    if (timer >= 0) ::close(timer);
     ::close(outer);
-    raise_os_error(error, "timerfd_create");
+    throw;
   }
   outer_ = outer;
   timer_ = timer;
-  interest(timer_);
-  watch_own();
   ++watched_;
 }
 

@@ -28,6 +28,8 @@ class Selector {
   Selector(const Selector&) = delete;
   Selector& operator=(const Selector&) = delete;
   ~Selector();
+  // Gives up all it has; nothing can be watched any more, and wake() does nothing.
+  void close() noexcept;
 
   // Level-triggered, as Python's: ready again in each iteration until the cause is gone. Replaces
   // and cancels an earlier handle for the same event; both of a file that had this number before.
@@ -47,7 +49,7 @@ class Selector {
   bool unwatch(Watch& watch) noexcept;
   void forget(Watch& watch) noexcept;
   // Reports it readable in the next select, which will not wait.
-  void again(Watch& watch);
+  void again(Watch& watch) noexcept;
   void detach_all() noexcept;
 
   // Wakes the waiter at the next event. Returns 0, or why it cannot (an errno; EPERM: always ready).
@@ -66,7 +68,7 @@ class Selector {
   // Nothing is watched: a select could only wait.
   bool empty() const noexcept { return watched_ == 0; }
   // Something is ready that the kernel need not be asked for.
-  bool ready() const noexcept { return !again_.empty(); }
+  bool ready() const noexcept { return again_ != nullptr; }
   // For who waits for all of it: the same descriptor as long as this lives, after add_timer().
   int fileno() const noexcept { return outer_; }
 
@@ -101,8 +103,11 @@ class Selector {
   static void wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept;
   void update(int fd, Interest& interest, Ask ask);
   static void drop(HandleObject*& handle) noexcept;
-  void watch_own() noexcept;
+  int watch_own(int fd) noexcept;
+  int watch_inner(int outer) noexcept;
+  void watch_all_own() noexcept;
   void forked() noexcept;
+  void drop_again(Watch& watch) noexcept;
   void renew() noexcept;
 
   int epoll_ = -1;
@@ -114,8 +119,8 @@ class Selector {
   std::uint32_t last_generation_ = 0;
   bool forked_ = false;  // in a child process, which has none of the registrations
   std::vector<Interest> interests_;
-  std::vector<Watch*> again_;
-  std::vector<Watch*> again_now_;
+  Watch* again_ = nullptr;  // to be reported, in the order in which they asked for it
+  Watch** again_end_ = &again_;
   std::vector<epoll_event> events_;
   Watch* watches_ = nullptr;
 

@@ -17,7 +17,7 @@ namespace fiber::asyncio::detail {
 // A loop's. Exists while it handles any signal.
 class SignalHandlers {
  public:
-  explicit SignalHandlers(LoopObject& loop) noexcept;
+  explicit SignalHandlers(LoopObject& loop);
   SignalHandlers(const SignalHandlers&) = delete;
   SignalHandlers& operator=(const SignalHandlers&) = delete;
   ~SignalHandlers();
@@ -35,14 +35,14 @@ class SignalHandlers {
   }
   // Puts the step into the ready queue that will queue the handlers: as CPython's reader of the
   // self-pipe, which runs an iteration before they do.
-  void queue();
+  void queue() noexcept;
 
  private:
   struct Step : LeafCallback {
     SignalHandlers* owner = nullptr;  // null once it is gone
   };
   static void run(Leaf* leaf) noexcept;
-  void call(int number);
+  void call(int number) noexcept;
   static constexpr std::uint32_t kRing = 256;
 
   LoopObject& loop_;

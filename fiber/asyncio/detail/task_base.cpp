@@ -69,23 +69,36 @@ void TaskBase::unreferenced() noexcept {
     delete this;
 }
 
-void TaskBase::consume() {
-  if (consumed_) throw RuntimeError("cannot reuse already awaited coroutine");
-  consumed_ = true;
+void TaskBase::refuse_reuse() { throw RuntimeError("cannot reuse already awaited coroutine"); }
+
+namespace {
+
+// On which the task is to be. Throws at the first use of a thread.
+FIBER_INLINE fiber::detail::GreenletThread& thread_for(const LoopObject& loop) {
+  return loop.hub != nullptr ? *loop.greenlets : fiber::detail::greenlet_thread();
 }
 
-FIBER_INLINE fiber::detail::GreenletThread& TaskBase::bind(LoopObject& loop) {
+}  // namespace
+
+// With all that might not have been had: its place in the ready queue is claimed.
+FIBER_INLINE void TaskBase::bind(LoopObject& loop, fiber::detail::GreenletThread& thread,
+                                 std::unique_ptr<std::string> name,
+                                 contextvars::detail::ContextObject* context) noexcept {
+  consumed_ = true;
+  if (name == nullptr)
+    number_ = task_counter.fetch_add(1, std::memory_order_relaxed) + 1;
+  else
+    name_ = std::move(name);
   set_loop(&loop);
   using fiber::detail::GreenletObject;
   const bool inside = loop.hub != nullptr;
-  fiber::detail::GreenletThread& thread =
-      inside ? *loop.greenlets : fiber::detail::greenlet_thread();
   // One that is made outside may yet pass to the thread on which the loop will run.
   greenlet_.emplace(
       thread, this,
       inside ? GreenletObject::Listed::at_once : GreenletObject::Listed::when_started);
   if (!inside) loop.made_outside_ = true;
   greenlet_->refs = 1;  // the task's own
+  greenlet_->context_variables = context;
   fiber::detail::GreenletObject* parent = loop.root != nullptr ? loop.root : thread.current;
   ++parent->refs;
   greenlet_->parent = parent;
@@ -94,7 +107,6 @@ FIBER_INLINE fiber::detail::GreenletThread& TaskBase::bind(LoopObject& loop) {
   (loop.tasks_tail != nullptr ? loop.tasks_tail->next_task : loop.tasks_head) = this;
   loop.tasks_tail = this;
   ++loop.task_count;
-  return thread;
 }
 
 void TaskBase::schedule(LoopObject& loop, const std::string& name) {
@@ -102,14 +114,21 @@ void TaskBase::schedule(LoopObject& loop, const std::string& name) {
     loop.make_task(*this, {.name = name});
     return;
   }
-  consume();
-  if (name.empty())
-    number_ = task_counter.fetch_add(1, std::memory_order_relaxed) + 1;
-  else
-    set_name(name);
-  const fiber::detail::GreenletThread& thread = bind(loop);
-  if (auto* context = thread.current->context_variables)
-    greenlet_->context_variables = contextvars::detail::copy(context);
+  if (consumed_) [[unlikely]] refuse_reuse();
+  fiber::detail::GreenletThread& thread = thread_for(loop);
+  std::unique_ptr<std::string> own_name;
+  if (!name.empty()) own_name = std::make_unique<std::string>(name);
+  loop.ready_.claim();
+  contextvars::detail::ContextObject* context = thread.current->context_variables;
+  if (context != nullptr) {
+    try {
+      context = contextvars::detail::copy(context);
+    } catch (...) {
+      loop.ready_.give_back();
+      throw;
+    }
+  }
+  bind(loop, thread, std::move(own_name), context);
   loop.push(Entry(this));
 }
 
@@ -117,20 +136,24 @@ void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
   loop.check_closed();
   if (loop.debug) loop.check_thread();
   const bool eager = arguments.eager_start.value_or(false) && loop.on_own_thread();
-  consume();
-  if (arguments.name.empty())
-    number_ = task_counter.fetch_add(1, std::memory_order_relaxed) + 1;
-  else
-    set_name(arguments.name);
-  const fiber::detail::GreenletThread& thread = bind(loop);
+  if (consumed_) refuse_reuse();
+  fiber::detail::GreenletThread& thread = thread_for(loop);
+  std::unique_ptr<std::string> name;
+  if (!arguments.name.empty()) name = std::make_unique<std::string>(arguments.name);
+  loop.ready_.claim();
   contextvars::detail::ContextObject* context = arguments.context;
-  if (arguments.own_context) {
-    context = thread.current->context_variables;
-    if (context != nullptr) context = contextvars::detail::copy(context);
-  } else if (context != nullptr) {
-    contextvars::detail::retain(context);
+  try {
+    if (arguments.own_context) {
+      context = thread.current->context_variables;
+      if (context != nullptr) context = contextvars::detail::copy(context);
+    } else if (context != nullptr) {
+      contextvars::detail::retain(context);
+    }
+  } catch (...) {
+    loop.ready_.give_back();
+    throw;
   }
-  greenlet_->context_variables = context;
+  bind(loop, thread, std::move(name), context);
   greenlet_->stack_shape =
       greenlet_->stack_shape.with(arguments.stack_size, arguments.guard_size);
   if (eager)
@@ -167,17 +190,22 @@ bool TaskBase::cancel(std::string message) {
     return false;
   }
   if (waiting_on_ != nullptr && (waiting_on_->is_task() || waiting_on_->is_gather()))
-    return Cancellation(std::move(message)).cancel(*this);
+    return Cancellation(message).cancel(*this);
+  std::string copy = waiting_on_ != nullptr ? message : std::string();
   count_cancellation();
-  if (waiting_on_ == nullptr || !waiting_on_->cancel(message)) cancel_again(std::move(message));
+  if (waiting_on_ == nullptr || !waiting_on_->cancel(std::move(copy))) cancel_again(message);
   return true;
 }
 
-void TaskBase::count_cancellation() {
+void TaskBase::count_cancellation() noexcept {
   ++cancel_requests_;
-  if (loop_->debug) [[unlikely]]
+  if (!loop_->debug) [[likely]] return;
+  try {
     if (ObjectRegistry::Record* record = loop_->registry()->find(this))
       record->cancelled = Origin::here();
+  } catch (const std::bad_alloc&) {
+    // Then it is not known where.
+  }
 }
 
 int TaskBase::uncancel() {
@@ -231,8 +259,16 @@ void TaskBase::wait_slow(FutureBase* future) {
   if (foreign) fiber::detail::retain(self);
   future->add(&wakeup);
   waiting_on_ = future;
-  if (must_cancel_ && future->cancel(cancel_message_ ? *cancel_message_ : std::string()))
-    must_cancel_ = false;
+  if (must_cancel_) {
+    try {
+      if (future->cancel(cancel_message_ ? *cancel_message_ : std::string())) must_cancel_ = false;
+    } catch (...) {
+      future->remove(&wakeup);
+      waiting_on_ = nullptr;
+      if (foreign) fiber::detail::release(self);
+      throw;
+    }
+  }
   {
     const WaitsElsewhere elsewhere(&*greenlet_, foreign);
     loop.suspend(this);
@@ -301,7 +337,7 @@ void TaskBase::run() {
   }
 }
 
-void TaskBase::end_unstarted() {
+void TaskBase::end_unstarted() noexcept {
   must_cancel_ = false;
   exception_ = make_cancelled_error();
   cancel_message_ = nullptr;
@@ -318,6 +354,7 @@ void TaskBase::ended() noexcept {
   (next_task != nullptr ? next_task->previous_task : loop.tasks_tail) = previous_task;
   previous_task = next_task = nullptr;
   --loop.task_count;
+  loop.ready_.give_back();
   release();
 }
 

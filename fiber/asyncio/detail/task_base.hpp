@@ -65,7 +65,10 @@ class FIBER_API TaskBase : public FutureBase {
   virtual void destroy_callable() noexcept = 0;
 
   // Marks the coroutine object as used. Throws RuntimeError the second time.
-  void consume();
+  void consume() {
+    if (consumed_) [[unlikely]] refuse_reuse();
+    consumed_ = true;
+  }
   bool consumed() const noexcept { return consumed_; }
   // Makes it a task of the loop; its first step is queued. An empty name: "Task-N".
   void schedule(LoopObject& loop, const std::string& name);
@@ -78,10 +81,9 @@ class FIBER_API TaskBase : public FutureBase {
   int uncancel();
   // A CancelledError was caught where it could not be let through, as in a function of C: it is
   // thrown again at the next wait.
-  void cancel_again(std::string message) {
+  void cancel_again(const std::string& message) noexcept {
     must_cancel_ = true;
-    cancel_message_ =
-        message.empty() ? nullptr : std::make_unique<std::string>(std::move(message));
+    keep_cancel_message(message);
   }
   std::string get_name() const;
   // Its parts, for a signal handler: null if it was given none, and then the N of "Task-N".
@@ -132,15 +134,18 @@ class FIBER_API TaskBase : public FutureBase {
   friend struct DebuggerFields;
   friend struct TaskGreenlet;
 
-  void count_cancellation();
+  [[noreturn]] static void refuse_reuse();
+  void count_cancellation() noexcept;
   std::string repr_before_wait() const;
   std::string repr_after_wait() const;
   void wait_slow(FutureBase* future);
   void check_awakening(FutureBase* future);
   void unreferenced() noexcept override;
   void run();             // the whole life of the body, on its own stack
-  fiber::detail::GreenletThread& bind(LoopObject& loop);
-  void end_unstarted();   // cancelled before its first step
+  void bind(LoopObject& loop, fiber::detail::GreenletThread& thread,
+            std::unique_ptr<std::string> name,
+            contextvars::detail::ContextObject* context) noexcept;
+  void end_unstarted() noexcept;  // cancelled before its first step
   void ended() noexcept;  // gives up what the loop holds
 
   fiber::detail::GreenletObject& greenlet() noexcept { return *greenlet_; }
@@ -154,6 +159,7 @@ class FIBER_API TaskBase : public FutureBase {
   bool in_cancel_ = false;  // tasks that wait for each other in a circle would go round for ever
   mutable bool in_repr_ = false;
   CoroutineName::Kind coroutine_kind_;  // what coroutine_name_ is
+  FutureBase* cancelled_for_ = nullptr;  // see Cancellation
 
   alignas(core::kCacheLine) std::optional<TaskGreenlet> greenlet_;
 };
@@ -203,7 +209,7 @@ FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_greenlet(bool fiber
       return nullptr;
     }
     if (entry.kind() == Entry::Kind::handle) break;
-    ready_.pop();
+    ready_.take();
     --batch_;
     Leaf* leaf = entry.leaf();
     current_task = nullptr;  // what it drops may run code of the user's

@@ -1,21 +1,27 @@
 #include <fiber/asyncio/detail/timer_heap.hpp>
 
 #include <algorithm>
+#include <new>
 
 namespace fiber::asyncio::detail {
 
-void TimerHeap::take_due(std::int64_t end, ReadyQueue& ready) {
+void TimerHeap::take_due(std::int64_t end, ReadyQueue& ready) noexcept {
   constexpr int kFew = 32;
   for (int taken = 0; !empty() && soonest() < end; ++taken) {
-    if (taken == kFew) take_many(end, ready);
+    if (taken == kFew) {
+      try {
+        take_many(end, ready);
+      } catch (const std::bad_alloc&) {
+        // One by one, then, which needs none.
+      }
+    }
     if (empty() || soonest() >= end) return;
-    ready.reserve(1);
     queue(pop(), ready);
   }
 }
 
 // Taking them one by one would write to many nodes, which lie on the stacks of those who sleep, for
-// each. Does nothing if a small part of the heap is due.
+// each. Does nothing if a small part of the heap is due, or when it throws std::bad_alloc.
 void TimerHeap::take_many(std::int64_t end, ReadyQueue& ready) {
   // Those that are due are at the top of the heap: a tree, taken level by level.
   std::vector<std::uint32_t> tree{0};
@@ -30,7 +36,6 @@ void TimerHeap::take_many(std::int64_t end, ReadyQueue& ready) {
   due.reserve(tree.size());
   for (const std::uint32_t index : tree) due.push_back(items_[index]);
   std::sort(due.begin(), due.end());
-  ready.reserve(due.size());
 
   constexpr std::size_t kAhead = 8;
   for (std::size_t at = 0; at < due.size(); ++at) {

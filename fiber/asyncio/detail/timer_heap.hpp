@@ -27,19 +27,25 @@ class TimerHeap {
   std::size_t size() const noexcept { return items_.size(); }
   std::int64_t soonest() const noexcept { return items_.front().when; }
 
-  void push(TimerNode* node) {
+  // Room for one more, so that push() needs no memory. Throws std::bad_alloc.
+  void reserve() {
+    if (items_.size() == items_.capacity()) [[unlikely]]
+      items_.reserve(items_.size() * 2 + 16);
+  }
+  void push(TimerNode* node) noexcept {
     items_.push_back({node->when, ++sequence_, node});
     sift_up(static_cast<std::uint32_t>(items_.size() - 1));
   }
-  TimerNode* pop() {
+  TimerNode* pop() noexcept {
     TimerNode* node = items_.front().node;
     remove(node);
     return node;
   }
   // Moves those that are due before `end` to the ready queue, in their order.
-  void take_due(std::int64_t end, ReadyQueue& ready);
+  // Each has a claim there.
+  void take_due(std::int64_t end, ReadyQueue& ready) noexcept;
   // Does nothing if the node is not in the heap.
-  void remove(TimerNode* node) {
+  void remove(TimerNode* node) noexcept {
     const std::uint32_t index = node->index;
     if (index == TimerNode::kNotInHeap) return;
     node->index = TimerNode::kNotInHeap;
@@ -63,7 +69,7 @@ class TimerHeap {
   };
 
   void take_many(std::int64_t end, ReadyQueue& ready);
-  static void queue(TimerNode* node, ReadyQueue& ready) {
+  static void queue(TimerNode* node, ReadyQueue& ready) noexcept {
     node->position = ready.end();
     ready.push(node->entry);
   }

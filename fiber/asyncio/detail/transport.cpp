@@ -68,6 +68,7 @@ void TransportObject::run_step(Leaf* leaf) noexcept {
   auto* step = static_cast<Step*>(leaf);
   TransportObject* self = step->self;
   step->queued = false;
+  self->loop_.ready_queue().claim_again();
   try {
     (self->*Action)();
   } catch (...) {
@@ -78,6 +79,7 @@ void TransportObject::run_step(Leaf* leaf) noexcept {
 
 TransportObject::TransportObject(LoopObject& loop, Kind kind, ReaderObject* reader)
     : CountedObject(loop), kind_(kind), reader_(reader) {
+  loop.ready_queue().claim(kSteps);
   for (Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_}) step->self = this;
   begin_step_.run = &run_step<&TransportObject::begin>;
   read_step_.run = &run_step<&TransportObject::read_step>;
@@ -87,6 +89,7 @@ TransportObject::TransportObject(LoopObject& loop, Kind kind, ReaderObject* read
 }
 
 TransportObject::~TransportObject() {
+  loop_.ready_queue().give_back(kSteps);
   if (attached_) loop_.forget(*this);
   if (reader_ != nullptr) {
     reader_->set_source(nullptr);
@@ -94,7 +97,7 @@ TransportObject::~TransportObject() {
   }
 }
 
-void TransportObject::post(Step& step) {
+void TransportObject::post(Step& step) noexcept {
   if (step.queued) return;
   loop_.push(Entry(static_cast<Leaf*>(&step)));
   step.queued = true;

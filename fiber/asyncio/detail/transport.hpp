@@ -93,7 +93,8 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   void nobody_reads() noexcept override { close(); }
 
   bool reading() const noexcept { return begun_ && !paused_ && !closing_ && !read_ended_; }
-  void post(Step& step);
+  void post(Step& step) noexcept;  // each has a claim in the ready queue
+  static constexpr std::size_t kSteps = 4;
   void read_step();
   void write_step();
   std::ptrdiff_t receive(char* to, std::size_t size) noexcept;

@@ -43,6 +43,7 @@ class Watch {
  private:
   friend class Selector;
   bool again_ = false;  // to be reported readable once more without asking the kernel
+  Watch* next_again_ = nullptr;
   Watch* previous_ = nullptr;
   Watch* next_ = nullptr;
 };

@@ -1,0 +1,345 @@
+// Runs the scenarios: each fault in a child process of its own, and a table of how they ended.
+//
+//   faults [--all] [--list] [SCENARIO...]     the sample, or all points
+//   faults SCENARIO --point=KIND:NUMBER[:VARIANT][:warm]
+//
+// FIBER_FAULTS=all is the same as --all.
+#include "harness.hpp"
+
+#include "injection.hpp"
+
+#include <fiber/asyncio.hpp>
+#include <fiber/exceptiongroup.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <optional>
+#include <string_view>
+#include <thread>
+
+#include <execinfo.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace faults {
+
+std::vector<Scenario>& scenarios() {
+  static std::vector<Scenario> all;
+  return all;
+}
+
+namespace {
+
+enum Outcome : int { not_needed, exception, wrong, leak, abort_, crash, hang, kOutcomes };
+constexpr const char* kNames[] = {"not needed", "exception", "wrong", "leak",
+                                  "abort",      "crash",     "hang"};
+constexpr unsigned kSeconds = 40;  // until a child counts as hanging
+
+struct Point {
+  Fault fault;
+  bool warm = false;  // the feature was used before
+
+  std::string text() const {
+    constexpr const char* kinds[] = {"none", "allocation", "burst", "call"};
+    std::string text = kinds[static_cast<int>(fault.kind)];
+    text += ":" + std::to_string(fault.number);
+    if (fault.kind == Kind::call) text += ":" + std::to_string(fault.variant);
+    return warm ? text + ":warm" : text;
+  }
+};
+
+long inherited_blocks = 0;  // of the parent, which has more from child to child
+
+// What a process has, of which nothing may be lost.
+struct Holdings {
+  long blocks = 0;
+  long descriptors = 0;
+  long greenlets = 0;
+  long stacks = 0;
+  long children = 0;
+
+  static Holdings now() {
+    Holdings held;
+    const fiber::greenlet current = fiber::getcurrent();  // takes back what other threads gave up
+    held.greenlets = fiber::detail::greenlet_thread().object_count();
+    held.stacks = static_cast<long>(fiber::core::thread_state().pool.census().in_use);
+    for (int fd = 0; fd < 256; ++fd)
+      if (::fcntl(fd, F_GETFD) >= 0) ++held.descriptors;
+    siginfo_t info{};
+    if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0) ++held.children;
+    held.blocks = live_blocks() - inherited_blocks;
+    return held;
+  }
+  bool within(const Holdings& most) const {
+    return blocks <= most.blocks && descriptors <= most.descriptors &&
+           greenlets <= most.greenlets && stacks <= most.stacks && children <= most.children;
+  }
+  std::string text() const {
+    return std::to_string(blocks) + " blocks, " + std::to_string(descriptors) +
+           " descriptors, " + std::to_string(greenlets) + " greenlets, " +
+           std::to_string(stacks) + " stacks, " + std::to_string(children) + " children";
+  }
+};
+
+struct Shared {
+  Record record;
+  Holdings clean;  // after runs without a fault
+};
+
+// Those that are documented; the library's own are fiber::Exception.
+Outcome run_once(const Scenario& scenario) {
+  try {
+    scenario.run();
+    return not_needed;
+  } catch (const std::logic_error& error) {
+    std::fprintf(stderr, "wrong: %s\n", error.what());
+    return wrong;
+  } catch (const fiber::Exception&) {
+    return exception;
+  } catch (const fiber::AnyExceptionGroup&) {
+    return exception;
+  } catch (const std::bad_alloc&) {
+    return exception;
+  } catch (const fiber::BaseException& error) {
+    std::fprintf(stderr, "undocumented: %s\n", error.what());
+    return wrong;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "undocumented: %s\n", error.what());
+    return wrong;
+  }
+}
+
+// Threads that have been told to end may take a while.
+bool settles(const Holdings& most) {
+  for (int i = 0; i < 100; ++i) {
+    if (Holdings::now().within(most)) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
+
+// Where an exception met nobody, by addresses: for addr2line.
+[[noreturn]] void tell_and_abort() {
+  end();
+  std::fprintf(stderr, "terminate called\n");
+  void* frames[40];
+  ::backtrace_symbols_fd(frames, ::backtrace(frames, 40), STDERR_FILENO);
+  std::abort();
+}
+
+// In the child.
+Outcome play(const Scenario& scenario, const Point& point, Shared& shared) {
+  if (point.warm && run_once(scenario) != not_needed) return wrong;
+  const Holdings before = point.warm ? Holdings::now() : Holdings();
+  begin(point.fault, shared.record);
+  const Outcome outcome = run_once(scenario);
+  end();
+  if (outcome == wrong) return wrong;
+  for (int i = 0; i < 2; ++i) {
+    if (run_once(scenario) == not_needed) continue;
+    std::fprintf(stderr, "the scenario fails afterwards\n");
+    return wrong;
+  }
+  if (point.fault.kind == Kind::none && !point.warm) shared.clean = Holdings::now();
+  const Holdings most = point.warm ? before : shared.clean;
+  if (settles(most)) return outcome;
+  std::fprintf(stderr, "%s, where there were %s\n", Holdings::now().text().c_str(),
+               most.text().c_str());
+  return leak;
+}
+
+std::string read_all(int fd) {
+  std::string text(4000, '\0');
+  const ssize_t size = ::pread(fd, text.data(), text.size(), 0);
+  text.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  return text;
+}
+
+struct Result {
+  Outcome outcome;
+  std::string output;
+};
+
+Result run_child(const Scenario& scenario, const Point& point, Shared& shared) {
+  shared.record.allocations = shared.record.calls = 0;
+  shared.record.failed[0] = '\0';
+  const int output = ::memfd_create("output", MFD_CLOEXEC);
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::setpgid(0, 0);
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const rlimit no_core{0, 0};
+    ::setrlimit(RLIMIT_CORE, &no_core);
+    ::dup2(output, STDOUT_FILENO);
+    ::dup2(output, STDERR_FILENO);
+    ::alarm(kSeconds);
+    std::set_terminate(tell_and_abort);
+    inherited_blocks = live_blocks();
+    ::_exit(play(scenario, point, shared));
+  }
+  ::setpgid(child, child);
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0) {
+  }
+  ::kill(-child, SIGKILL);  // what it has left
+  Outcome outcome = crash;
+  if (WIFEXITED(status) && WEXITSTATUS(status) < kOutcomes)
+    outcome = static_cast<Outcome>(WEXITSTATUS(status));
+  else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+    outcome = hang;
+  else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT)
+    outcome = abort_;
+  Result result{outcome, read_all(output)};
+  ::close(output);
+  return result;
+}
+
+void add_points(std::vector<Point>& points, const Record& record, bool warm) {
+  const long allocations = record.allocations;
+  for (long i = 0; i < allocations; ++i) points.push_back({{Kind::allocation, i}, warm});
+  for (long i = 0; i < allocations; i += 3) points.push_back({{Kind::burst, i}, warm});
+  for (long i = 0; i < std::min<long>(record.calls, kMostCalls); ++i)
+    for (int variant = 0; variant < record.errors[i]; ++variant)
+      points.push_back({{Kind::call, i, variant}, warm});
+}
+
+struct Row {
+  std::string name;
+  std::size_t points = 0;
+  std::array<int, kOutcomes> ends{};
+};
+
+Row run_scenario(const Scenario& scenario, Shared& shared, bool all, std::size_t sample) {
+  Row row{scenario.name};
+  std::vector<Point> points;
+  for (const bool warm : {false, true}) {
+    const Result clean = run_child(scenario, {{}, warm}, shared);
+    if (clean.outcome != not_needed) {
+      std::printf("%s without a fault: %s\n%s", scenario.name, kNames[clean.outcome],
+                  clean.output.c_str());
+      ++row.ends[static_cast<std::size_t>(clean.outcome)];
+      return row;
+    }
+    add_points(points, shared.record, warm);
+  }
+  // Evenly spread; another scenario begins elsewhere.
+  const std::size_t step = all ? 1 : std::max<std::size_t>(1, points.size() / sample);
+  const std::size_t first = all ? 0 : std::hash<std::string_view>()(scenario.name) % step;
+  for (std::size_t i = first; i < points.size(); i += step) {
+    const Result result = run_child(scenario, points[i], shared);
+    ++row.points;
+    ++row.ends[static_cast<std::size_t>(result.outcome)];
+    if (result.outcome == not_needed || result.outcome == exception) continue;
+    std::printf("%s --point=%s (%s): %s\n%s\n", scenario.name, points[i].text().c_str(),
+                shared.record.failed, kNames[result.outcome], result.output.c_str());
+    std::fflush(stdout);
+  }
+  return row;
+}
+
+void print(const std::vector<Row>& rows) {
+  std::printf("\n%-22s %7s", "scenario", "points");
+  for (const char* name : kNames) std::printf(" %10s", name);
+  std::printf("\n");
+  Row sum{"all"};
+  for (const Row& row : rows) {
+    sum.points += row.points;
+    for (std::size_t i = 0; i < row.ends.size(); ++i) sum.ends[i] += row.ends[i];
+  }
+  const auto print_row = [](const Row& row) {
+    std::printf("%-22s %7zu", row.name.c_str(), row.points);
+    for (const int count : row.ends) std::printf(" %10d", count);
+    std::printf("\n");
+  };
+  for (const Row& row : rows) print_row(row);
+  print_row(sum);
+}
+
+std::optional<Point> parse(std::string_view text) {
+  Point point;
+  if (text.ends_with(":warm")) {
+    point.warm = true;
+    text.remove_suffix(5);
+  }
+  char kind[16] = {};
+  if (std::sscanf(std::string(text).c_str(), "%15[^:]:%ld:%d", kind, &point.fault.number,
+                  &point.fault.variant) < 2)
+    return std::nullopt;
+  if (std::strcmp(kind, "allocation") == 0)
+    point.fault.kind = Kind::allocation;
+  else if (std::strcmp(kind, "burst") == 0)
+    point.fault.kind = Kind::burst;
+  else if (std::strcmp(kind, "call") == 0)
+    point.fault.kind = Kind::call;
+  else
+    return std::nullopt;
+  return point;
+}
+
+}  // namespace
+}  // namespace faults
+
+int main(int argc, char** argv) {
+  using namespace faults;
+  const char* setting = std::getenv("FIBER_FAULTS");
+  bool all = setting != nullptr && std::strcmp(setting, "all") == 0;
+  std::size_t sample = 24;
+  std::vector<std::string_view> wanted;
+  std::optional<Point> only;
+  std::vector<Scenario> every = scenarios();
+  std::sort(every.begin(), every.end(), [](const Scenario& a, const Scenario& b) {
+    return std::strcmp(a.name, b.name) < 0;
+  });
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--all") {
+      all = true;
+    } else if (argument == "--list") {
+      for (const Scenario& scenario : every) std::printf("%s\n", scenario.name);
+      return 0;
+    } else if (argument.starts_with("--sample=")) {
+      sample = static_cast<std::size_t>(std::atol(argv[i] + 9));
+    } else if (argument.starts_with("--point=")) {
+      only = parse(argument.substr(8));
+      if (!only) return 2;
+    } else {
+      wanted.push_back(argument);
+    }
+  }
+  if (!in_use()) {
+    std::printf("SKIP: another malloc is in the place of the suite's\n");
+    return 77;
+  }
+  void* memory = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return 2;
+  Shared& shared = *new (memory) Shared;
+  std::vector<Row> rows;
+  bool good = true;
+  for (const Scenario& scenario : every) {
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), scenario.name) == wanted.end())
+      continue;
+    if (only) {
+      run_child(scenario, {}, shared);
+      const Result result = run_child(scenario, *only, shared);
+      std::printf("%s (%s)\n%s", kNames[result.outcome], shared.record.failed,
+                  result.output.c_str());
+      continue;
+    }
+    rows.push_back(run_scenario(scenario, shared, all, sample));
+    for (std::size_t i = wrong; i < kOutcomes; ++i) good &= rows.back().ends[i] == 0;
+  }
+  if (!only) print(rows);
+  return good ? 0 : 1;
+}

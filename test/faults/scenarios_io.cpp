@@ -1,0 +1,215 @@
+// Descriptors, streams, servers, child processes, signals, foreign main loops.
+#include "harness.hpp"
+
+#include <fiber/asyncio.hpp>
+
+#include <chrono>
+#include <string>
+
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+using namespace std::chrono_literals;
+using namespace fiber;
+using asyncio::await;
+using faults::require;
+
+namespace {
+
+struct Ends {
+  int fds[2] = {-1, -1};
+  Ends() {
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0)
+      raise_os_error(errno, "socketpair");
+  }
+  ~Ends() {
+    ::close(fds[0]);
+    ::close(fds[1]);
+  }
+};
+
+void echo(asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
+  for (;;) {
+    const std::string data = await(reader.read(65536));
+    if (data.empty()) break;
+    writer.write(data);
+    await(writer.drain());
+  }
+  writer.close();
+  await(writer.wait_closed());
+}
+
+// What a connection that ends too early brings is an error of this scenario, too.
+void say(asyncio::StreamReader& reader, asyncio::StreamWriter& writer, std::size_t size) {
+  const std::string sent(size, 'x');
+  writer.write(sent);
+  await(writer.drain());
+  const std::string got = await(reader.readexactly(size));
+  require(got == sent, "an echo");
+  writer.close();
+  await(writer.wait_closed());
+}
+
+// Servers end whatever happens.
+template <class F>
+void with_server(const asyncio::Server& server, F function) {
+  struct Close {
+    const asyncio::Server& server;
+    ~Close() { server.close(); }
+  } close{server};
+  function();
+}
+
+}  // namespace
+
+FAULTS_SCENARIO(readers) {
+  asyncio::run([] {
+    const Ends ends;
+    auto loop = asyncio::get_running_loop();
+    auto readable = loop.create_future<>();
+    auto writable = loop.create_future<>();
+    const int reader = ends.fds[0];
+    const int writer = ends.fds[1];
+    struct Remove {
+      asyncio::EventLoop& loop;
+      int reader;
+      int writer;
+      ~Remove() {
+        loop.remove_reader(reader);
+        loop.remove_writer(writer);
+      }
+    } remove{loop, reader, writer};
+    loop.add_reader(reader, [&] {
+      loop.remove_reader(reader);
+      readable.set_result();
+    });
+    loop.add_writer(writer, [&] {
+      loop.remove_writer(writer);
+      writable.set_result();
+    });
+    await(writable);
+    while (::write(writer, "x", 1) != 1) {
+    }
+    await(readable);
+  });
+}
+
+FAULTS_SCENARIO(sockets) {
+  asyncio::run([] {
+    const Ends ends;
+    auto loop = asyncio::get_running_loop();
+    const std::string much(300'000, 'x');
+    std::size_t received = 0;
+    asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
+      (void)group.create_task([&] { await(loop.sock_sendall(ends.fds[1], much)); });
+      while (received < much.size())
+        received += await(loop.sock_recv(ends.fds[0], 100'000)).size();
+    });
+  });
+}
+
+FAULTS_SCENARIO(streams) {
+  asyncio::run([] {
+    auto server = await(asyncio::start_server(echo, "127.0.0.1", 0));
+    with_server(server, [&] {
+      auto [reader, writer] =
+          await(asyncio::open_connection("127.0.0.1", server.sockets().at(0).port()));
+      say(reader, writer, 100'000);
+    });
+    await(server.wait_closed());
+  });
+}
+
+FAULTS_SCENARIO(unix_streams) {
+  asyncio::run([] {
+    const std::string path = "/tmp/fiber-faults-" + std::to_string(::getpid());
+    auto server = await(asyncio::start_unix_server(echo, path));
+    with_server(server, [&] {
+      auto [reader, writer] = await(asyncio::open_unix_connection(path));
+      say(reader, writer, 1000);
+    });
+    await(server.wait_closed());
+  });
+}
+
+FAULTS_SCENARIO(lines) {
+  asyncio::run([] {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+      raise_os_error(errno, "socketpair");
+    struct Close {
+      int fd;
+      ~Close() {
+        if (fd >= 0) ::close(fd);
+      }
+    } theirs{ends[1]}, ours{ends[0]};
+    auto [reader, writer] = await(asyncio::open_connection_from(std::exchange(ours.fd, -1)));
+    for (int i = 0; i < 50; ++i)
+      while (::write(theirs.fd, "a line of some length, but not more\n", 36) != 36) {
+      }
+    ::close(std::exchange(theirs.fd, -1));
+    int lines = 0;
+    while (!await(reader.readline()).empty()) ++lines;
+    require(lines == 50, "the lines");
+    writer.close();
+  });
+}
+
+FAULTS_SCENARIO(subprocesses) {
+  asyncio::run([] {
+    using namespace asyncio::subprocess;
+    auto process = await(asyncio::create_subprocess_exec(
+        {"/bin/cat"}, {.stdin_ = PIPE, .stdout_ = PIPE, .stderr_ = PIPE}));
+    struct Kill {
+      asyncio::Process& process;
+      ~Kill() {
+        if (process.returncode()) return;
+        try {
+          process.kill();
+        } catch (const ProcessLookupError&) {
+        }
+      }
+    } kill{process};
+    const auto [out, err] = await(process.communicate(std::string(100'000, 'x')));
+    require(out.size() == 100'000 && err.empty(), "what a process writes");
+    require(await(process.wait()) == 0, "its status");
+  });
+}
+
+FAULTS_SCENARIO(signal_handlers) {
+  asyncio::run([] {
+    auto loop = asyncio::get_running_loop();
+    asyncio::Event arrived;
+    int count = 0;
+    loop.add_signal_handler(SIGUSR1, [&] {
+      if (++count == 3) arrived.set();
+    });
+    struct Remove {
+      asyncio::EventLoop& loop;
+      ~Remove() { loop.remove_signal_handler(SIGUSR1); }
+    } remove{loop};
+    for (int i = 0; i < 3; ++i) {
+      ::raise(SIGUSR1);
+      await(asyncio::sleep(0));
+    }
+    await(arrived.wait());
+  });
+}
+
+FAULTS_SCENARIO(foreign_main_loop) {
+  auto loop = asyncio::new_event_loop();
+  struct Close {
+    asyncio::EventLoop& loop;
+    ~Close() { loop.close(); }
+  } close{loop};
+  require(loop.fileno() >= 0, "the descriptor of a loop");
+  int steps = 0;
+  auto task = loop.create_task([&] {
+    for (; steps < 5; ++steps) await(asyncio::sleep(steps % 2 == 0 ? 0ms : 1ms));
+  });
+  while (!task.done()) loop.run_ready();
+  task.result();
+  require(steps == 5, "the steps of a task");
+}

@@ -1,0 +1,81 @@
+// What looks at a loop: debug mode, call graphs, traces, the stall monitor; and asynchronous
+// generators, which the loop closes.
+#include "harness.hpp"
+
+#include <fiber/asyncio.hpp>
+#include <fiber/asyncio/call_graph.hpp>
+#include <fiber/asyncio/stall.hpp>
+#include <fiber/asyncio/tracing.hpp>
+
+#include <chrono>
+#include <sstream>
+#include <string>
+
+using namespace std::chrono_literals;
+using namespace fiber;
+using asyncio::await;
+using faults::require;
+
+FAULTS_SCENARIO(debug_mode) {
+  asyncio::run(
+      [] {
+        auto task = asyncio::create_task([] { await(asyncio::sleep(1ms)); });
+        auto cancelled = asyncio::create_task([] { await(asyncio::sleep(1h)); });
+        await(asyncio::sleep(0));
+        cancelled.cancel();
+        await(task);
+        auto lost = asyncio::create_task([] { throw ValueError("never retrieved"); });
+        await(asyncio::sleep(0));
+      },
+      {.debug = true});
+}
+
+FAULTS_SCENARIO(call_graphs) {
+  asyncio::run([] {
+    auto inner = asyncio::create_task([] { await(asyncio::sleep(1h)); });
+    auto outer = asyncio::create_task([inner] { await(asyncio::gather(inner)); });
+    await(asyncio::sleep(0));
+    await(asyncio::sleep(0));
+    require(asyncio::format_call_graph(inner).find("Task") != std::string::npos, "a call graph");
+    require(!asyncio::format_all_call_graphs(asyncio::get_running_loop()).empty(), "all of them");
+    outer.cancel();
+  });
+}
+
+FAULTS_SCENARIO(traces) {
+  asyncio::run([] {
+    std::ostringstream text;
+    {
+    asyncio::tracing::Trace trace(asyncio::get_running_loop(), text);
+    auto task = asyncio::create_task([] { await(asyncio::sleep(1ms)); });
+    await(task);
+    }
+    require(!text.str().empty(), "a trace");
+  });
+}
+
+FAULTS_SCENARIO(asynchronous_generators) {
+  asyncio::run([] {
+    int closed = 0;
+    {
+      struct Note {
+        int& count;
+        ~Note() { ++count; }
+      };
+      Generator<int> numbers = [&](auto& self) {
+        const Note note{closed};
+        for (int i = 0;; ++i) {
+          await(asyncio::sleep(0));
+          self.yield(i);
+        }
+      };
+      int sum = 0;
+      for (const int number : numbers) {
+        sum += number;
+        if (number == 5) break;
+      }
+      require(sum == 15, "its items");
+    }
+    require(closed == 1, "a generator that is dropped");
+  });
+}
