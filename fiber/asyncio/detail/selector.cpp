@@ -251,7 +251,7 @@ void Selector::refuse_watched(int fd) {
   its.watch = nullptr;
   --watched_;
   stale.fd_ = -1;
-  if (std::exchange(stale.again_, false)) std::erase(again_, &stale);
+  drop_again(stale);
   stale.lost_descriptor();
 }
 
