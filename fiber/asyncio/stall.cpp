@@ -1,7 +1,9 @@
 #include <fiber/asyncio/stall.hpp>
 
-#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/detail/stubborn.hpp>
+#include <fiber/core/backtrace.hpp>
 #include <fiber/core/demangle.hpp>
+#include <fiber/core/signal_mask.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -177,6 +179,12 @@ Stall stall_of(const Question& asked, nanoseconds duration) {
 }  // namespace
 
 std::string str(const Stall& stall) {
+  if (stall.cancelled) {
+    std::string text = "asyncio: task '" + stall.task + "' running " + stall.coroutine +
+                       "() was cancelled, and the library that it calls goes on and on\n";
+    for (const std::string& frame : stall.backtrace) text += "  at " + frame + "\n";
+    return text;
+  }
   char head[64];
   std::snprintf(head, sizeof head, "%.3f", std::chrono::duration<double>(stall.duration).count());
   std::string text = "asyncio: the event loop has not turned for " + std::string(head) + " s: ";
@@ -202,15 +210,22 @@ class StallMonitor::Watcher {
       throw ValueError("there is no signal " + std::to_string(options_.signal));
     if (options_.signal != 0) Handler::install(options_.signal);
     try {
+      const core::SignalsBlocked blocked;
       watcher_ = std::thread([this] { watch(); });
     } catch (...) {
       if (options_.signal != 0) Handler::remove(options_.signal);
       throw;
     }
+    const std::lock_guard lock(all_mutex);
+    all.push_back(this);
   }
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
   ~Watcher() {
+    {
+      const std::lock_guard lock(all_mutex);
+      std::erase(all, this);
+    }
     {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
@@ -218,6 +233,16 @@ class StallMonitor::Watcher {
     stop_.notify_one();
     watcher_.join();
     if (options_.signal != 0) Handler::remove(options_.signal);
+  }
+
+  // On the loop's thread; shown by the monitor's own.
+  static void tell(const detail::LoopObject& loop, const Stall& stall) {
+    const std::lock_guard lock(all_mutex);
+    for (Watcher* watcher : all) {
+      if (&watcher->loop_.object() != &loop) continue;
+      const std::lock_guard its_lock(watcher->mutex_);
+      watcher->told_.push_back(stall);
+    }
   }
 
  private:
@@ -234,6 +259,13 @@ class StallMonitor::Watcher {
     std::shared_ptr<Ping> ping;
     std::unique_lock lock(mutex_);
     while (!stop_.wait_for(lock, interval, [this] { return stopping_; })) {
+      if (!told_.empty()) {
+        const std::vector<Stall> told = std::exchange(told_, {});
+        lock.unlock();
+        for (const Stall& stall : told) show(stall);
+        lock.lock();
+        continue;
+      }
       if (ping != nullptr && ping->answered.load(std::memory_order_relaxed)) ping = nullptr;
       if (loop_.object().sleeping()) continue;
       if (ping == nullptr) {
@@ -263,6 +295,10 @@ class StallMonitor::Watcher {
       asked->loop = &loop_.object();
       if (ask(*asked, options_.signal)) stall = stall_of(*asked, silence);
     }
+    show(stall);
+  }
+
+  void show(const Stall& stall) const {
     if (options_.hook)
       options_.hook(stall);
     else
@@ -275,8 +311,23 @@ class StallMonitor::Watcher {
   std::mutex mutex_;
   std::condition_variable stop_;
   bool stopping_ = false;
+  std::vector<Stall> told_;
   std::thread watcher_;
+
+  static inline std::mutex all_mutex;
+  static inline std::vector<Watcher*> all;
 };
+
+void detail::report_stubborn(const TaskBase& task) noexcept {
+  try {
+    Stall stall{.task = task.get_name(), .coroutine = task.coroutine_name(), .cancelled = true};
+    for (void* address : core::backtrace_from(__builtin_frame_address(0)))
+      stall.backtrace.push_back(describe(address));
+    StallMonitor::Watcher::tell(*task.loop(), stall);
+  } catch (...) {
+    // Nobody can be told without memory.
+  }
+}
 
 StallMonitor::StallMonitor(stall_options options)
     : watcher_(std::make_unique<Watcher>(std::move(options))) {}

@@ -19,6 +19,10 @@ namespace fiber::asyncio::detail {
 
 class Selector {
  public:
+  // True for what a loop of this process keeps for itself: code that closes what it does not know
+  // (closefrom) had better leave it open. From any thread.
+  static bool is_own(int fd) noexcept;
+
   Selector();
   Selector(const Selector&) = delete;
   Selector& operator=(const Selector&) = delete;
@@ -88,6 +92,7 @@ class Selector {
   static void drop(HandleObject*& handle) noexcept;
   void watch_own() noexcept;
   void renew() noexcept;
+  void revive();
 
   int epoll_ = -1;
   int wake_ = -1;

@@ -177,14 +177,41 @@ void TaskBase::count_cancellation() {
 }
 
 int TaskBase::uncancel() {
-  if (cancel_requests_ > 0 && --cancel_requests_ == 0) must_cancel_ = false;
+  if (cancel_requests_ > 0 && --cancel_requests_ == 0) cancellation_delivered();
   return cancel_requests_;
 }
 
 void TaskBase::throw_cancelled() {
   if (abandoned_) throw GreenletExit("the event loop of the task is gone");
-  must_cancel_ = false;
+  cancellation_delivered();
   std::rethrow_exception(make_cancelled_error());
+}
+
+std::exception_ptr TaskBase::overdue_cancellation(std::exception_ptr error) {
+  if (!told_library_) return error;
+  try {
+    if (error == nullptr) {
+      cancellation_delivered();
+      return new_cancelled_error();
+    }
+    std::rethrow_exception(std::move(error));
+  } catch (const KeyboardInterrupt&) {
+    return std::current_exception();  // these end more than the task
+  } catch (const SystemExit&) {
+    return std::current_exception();
+  } catch (const GreenletExit&) {
+    return std::current_exception();
+  } catch (const CancelledError&) {
+    cancellation_delivered();
+    return std::current_exception();
+  } catch (...) {
+    cancellation_delivered();
+    try {
+      std::throw_with_nested(cancel_message_ ? CancelledError(*cancel_message_) : CancelledError());
+    } catch (...) {
+      return std::current_exception();
+    }
+  }
 }
 
 void TaskBase::wait_slow(FutureBase* future) {
@@ -206,7 +233,7 @@ void TaskBase::wait_slow(FutureBase* future) {
   future->add(&wakeup);
   waiting_on_ = future;
   if (must_cancel_ && future->cancel(cancel_message_ ? *cancel_message_ : std::string()))
-    must_cancel_ = false;
+    cancellation_delivered();
   loop.suspend(this);
   waiting_on_ = nullptr;
   if (foreign) fiber::detail::release(self);
@@ -219,7 +246,7 @@ void TaskBase::check_awakening(FutureBase* future) {
   if (must_cancel_ && !abandoned_) {
     // The first cancellation is on its way already; the second adds nothing to it.
     if (const std::exception_ptr first = cancellation_from(*future)) {
-      must_cancel_ = false;
+      cancellation_delivered();
       std::rethrow_exception(first);
     }
   }
@@ -250,6 +277,10 @@ void TaskBase::run() {
     error = std::current_exception();
   }
   destroy_callable();
+  if (told_library_ && loop_->interrupt == nullptr) [[unlikely]] {
+    error = overdue_cancellation(std::move(error));
+    cancelled = true;
+  }
   if (cancelled) {
     // Whoever looks first sees the exception itself, the others one without its message.
     if (error) exception_ = std::move(error);
