@@ -107,6 +107,29 @@ FIBER_API std::vector<Patched> patched();
 // The functions for which there are replacements, sorted.
 FIBER_API std::vector<std::string> patchable();
 
+// A function of libc that an object calls, which blocks the thread and cannot be patched.
+struct BlockingCall {
+  std::string function;
+  std::string advice;  // what to do about it
+};
+
+// What is known of one loaded object; lists are sorted.
+struct ObjectReport {
+  std::string object;  // its path
+  Cancel cancel = Cancel::error;
+  std::vector<std::string> patched = {};    // imports
+  std::vector<std::string> copies = {};     // pointers that it had copied, patched as well
+  std::vector<std::string> unpatched = {};  // imports that could be patched and are not
+  std::vector<BlockingCall> blocking = {};
+  std::string left_alone = {};  // why nothing of it is patched; "" otherwise
+};
+// All loaded objects, sorted by path. Pointers that lie in allocated memory are not seen, nor is
+// what machine code does without libc.
+FIBER_API std::vector<ObjectReport> report();
+// A few lines for people; one JSON array of objects with the names above.
+FIBER_API std::string str(const ObjectReport& object);
+FIBER_API std::string json(const std::vector<ObjectReport>& objects);
+
 // How cancellation reaches the objects that are known to need something else than an error.
 struct Policy {
   std::string object;  // what its name begins with, up to ".so"

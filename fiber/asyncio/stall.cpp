@@ -242,6 +242,7 @@ class StallMonitor::Watcher {
       if (&watcher->loop_.object() != &loop) continue;
       const std::lock_guard its_lock(watcher->mutex_);
       watcher->told_.push_back(stall);
+      watcher->stop_.notify_one();
     }
   }
 
@@ -258,7 +259,9 @@ class StallMonitor::Watcher {
         std::max<nanoseconds>(options_.limit / 4, std::chrono::milliseconds(1));
     std::shared_ptr<Ping> ping;
     std::unique_lock lock(mutex_);
-    while (!stop_.wait_for(lock, interval, [this] { return stopping_; })) {
+    for (;;) {
+      stop_.wait_for(lock, interval, [this] { return stopping_ || !told_.empty(); });
+      if (stopping_) return;
       if (!told_.empty()) {
         const std::vector<Stall> told = std::exchange(told_, {});
         lock.unlock();

@@ -5,6 +5,7 @@
 #include <fiber/monkey/image.hpp>
 #include <fiber/monkey/patches.hpp>
 #include <fiber/monkey/real.hpp>
+#include <fiber/monkey/state.hpp>
 #include <fiber/monkey/waiting.hpp>
 
 #include <algorithm>
@@ -65,6 +66,7 @@ class Registry {
     detail::prepare_for_fork();
     detail::real();
     const std::lock_guard lock(mutex_);
+    detail::find_state_of_libraries();
     return patch_locked(choose);
   }
 
@@ -124,7 +126,8 @@ class Registry {
                              detail::message_hooks(), detail::socket_hooks(), detail::poll_hooks(),
                              detail::time_hooks(), detail::process_hooks(), detail::signal_hooks(),
                              detail::lock_hooks(), detail::ipc_hooks(), detail::name_hooks(),
-                             detail::loader_hooks(), detail::alarm_hooks(), detail::mutex_hooks()})
+                             detail::loader_hooks(), detail::alarm_hooks(), detail::mutex_hooks(),
+                             detail::state_hooks()})
       for (const Hook& hook : hooks)
         if (void* original = detail::find_symbol(hook.name)) {
           replacements_.emplace(hook.name, Replacement{&hook, original});
@@ -153,7 +156,9 @@ class Registry {
       if (!chosen) return;
       image.for_each_pointer(originals_, [&](void** at) {
         const auto found = by_address_.find(*at);
-        if (found == by_address_.end() || slots_.contains(at) || is_ours(at)) return;
+        if (found == by_address_.end() || slots_.contains(at) || is_ours(at) ||
+            image.contains(*at))  // of its own, as a sanitizer's
+          return;
         count += patch(image, at, *found->second, *chosen, true);
       });
     });

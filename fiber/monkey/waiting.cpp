@@ -1,4 +1,5 @@
 #include <fiber/monkey/alarms.hpp>
+#include <fiber/monkey/state.hpp>
 #include <fiber/monkey/waiting.hpp>
 
 #include <fiber/asyncio/detail/stubborn.hpp>
@@ -24,6 +25,8 @@ constexpr std::int64_t kCentisecond = 10 * kMillisecond;
 
 // So many calls of a cancelled task fail at once; later ones wait a little first.
 constexpr std::uint8_t kFruitlessCalls = 16;
+// After so many more the task is shown.
+constexpr std::uint8_t kReported = 4;
 
 // The loop that the forking thread ran is the parent's: its epoll is shared with it.
 std::atomic<const LoopObject*> inherited_loop{nullptr};
@@ -113,6 +116,7 @@ Wake Call::wait_for(std::span<DescriptorWait> descriptors, std::int64_t deadline
                     bool restarts) const noexcept {
   for (;;) {
     const std::int64_t alarm = alarm_of(*task_);
+    if (alarm == kNever) return wait_unless_cancelled(descriptors, deadline, shown);
     if (alarm > now()) {
       const Wake wake = wait_unless_cancelled(descriptors, std::min(deadline, alarm), shown);
       if (wake != Wake::timed_out || alarm > now() || alarm_of(*task_) != alarm) return wake;
@@ -151,7 +155,7 @@ std::int64_t Call::patience_when_cancelled() const noexcept {
   }
   constexpr std::uint8_t kMostDoublings = 8;
   const int doublings = std::min<int>(calls.fruitless - kFruitlessCalls, kMostDoublings);
-  if (doublings < kMostDoublings && ++calls.fruitless == kFruitlessCalls + kMostDoublings)
+  if (doublings < kMostDoublings && ++calls.fruitless == kFruitlessCalls + kReported)
     asyncio::detail::report_stubborn(*task_);
   return kMillisecond << doublings;
 }
@@ -223,7 +227,10 @@ Wake Call::wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadlin
       return Wake::failed;
     }
     const Alarm alarm(loop, waiter, deadline);
-    waiter.wait();
+    {
+      const StateOfThread state;
+      waiter.wait();
+    }
     for (const DescriptorWait& wait : descriptors) {
       if (wait.error == 0) continue;
       errno = wait.error;
