@@ -1,4 +1,5 @@
 // Which object is which: by its name, and what is known of it.
+#include <fiber/monkey/blocking.hpp>
 #include <fiber/monkey/patches.hpp>
 
 #include <algorithm>
@@ -66,8 +67,10 @@ constexpr Untouchable kUntouchables[] = {
 
 }  // namespace
 
-const char* why_untouchable(const Image& image) {
-  const std::string stem = stem_of(image.file_name());
+const char* why_untouchable(const Image& image) { return why_untouchable(image.file_name()); }
+
+const char* why_untouchable(const std::string& file_name) {
+  const std::string stem = stem_of(file_name);
   const auto* const found =
       std::find_if(std::begin(kUntouchables), std::end(kUntouchables), [&](const auto& each) {
         return each.is_beginning ? stem.starts_with(each.name) : stem == each.name;

@@ -182,11 +182,13 @@ class Registry {
     return 0;
   }
 
-  // Where the functions themselves are kept, to be called by what stands in for them.
-  static bool is_ours(void** at) noexcept {
-    const auto* begin = reinterpret_cast<const char*>(&detail::real());
-    const auto* place = reinterpret_cast<const char*>(at);
-    return place >= begin && place < begin + sizeof(detail::Real);
+  // Where the functions themselves are kept, to be called by what stands in for them; and this.
+  bool is_ours(void** at) const noexcept {
+    const auto lies_in = [place = reinterpret_cast<const char*>(at)](const auto& object) {
+      const auto* begin = reinterpret_cast<const char*>(&object);
+      return place >= begin && place < begin + sizeof object;
+    };
+    return lies_in(detail::real()) || lies_in(*this);
   }
 
   static bool belongs_to(const Slot& slot, const void* at, const Image& image) {

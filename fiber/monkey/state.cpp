@@ -40,10 +40,13 @@ bool find(Function*& function, const char* name) noexcept {
   return function != nullptr;
 }
 
-// libc's own: a call by name may come back to us.
-auto real_uselocale() noexcept {
-  static const auto function = reinterpret_cast<locale_t (*)(locale_t)>(find_symbol("uselocale"));
-  return function;
+// libc's own: a call by name may come back to us, and so would one by a pointer in a variable of
+// the program, where copied pointers are looked for.
+using UseLocale = locale_t (*)(locale_t);
+UseLocale real_uselocale() noexcept {
+  static const auto* const function =
+      new UseLocale(reinterpret_cast<UseLocale>(find_symbol("uselocale")));
+  return *function;
 }
 
 // The locale that the thread had before tasks set theirs.

@@ -68,6 +68,6 @@ TEST_CASE("pause ends when the alarm has come; an alarm that was called off does
     CHECK(calls::alarm(0) >= 999);
     struct sigaction now {};
     ::sigaction(SIGALRM, &before, &now);
-    CHECK(now.sa_handler == action.sa_handler);
+    CHECK((now.sa_handler == action.sa_handler));
   });
 }

@@ -170,7 +170,7 @@ TEST_CASE("shield: a call waits to its end although the task is cancelled") {
   run([&] {
     const Ends ends = socket_pair();
     const auto task = start([&] {
-      say(monkey::shield(1h, [&] { return get(ends.a); }));
+      say(monkey::shield(10min, [&] { return get(ends.a); }));
       say(get(ends.a));
     });
     await(asyncio::sleep(1ms));

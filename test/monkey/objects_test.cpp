@@ -109,6 +109,29 @@ TEST_CASE("report: what blocks and cannot be patched, with what to do; what was 
   CHECK(text.ends_with("}]\n"));
 }
 
+TEST_CASE("fiber-check reads programs, libraries and processes, and runs none of them") {
+  const char* root = std::getenv("FIBER_BUILD_ROOT");
+  const std::string directory = root != nullptr ? root : ".";
+  const auto check = [&](std::vector<std::string> arguments) {
+    return support::run_child(
+        {.program = directory + "/fiber/tool/fiber-check", .arguments = std::move(arguments)});
+  };
+  const auto library = check({directory + "/test/libmonkey_calls.so"});
+  CHECK(library.status == 0);
+  CHECK(library.errors == "");
+  CHECK(library.out().find("could be patched: ") != std::string::npos);
+  CHECK(library.out().find("left alone: a part of libc") != std::string::npos);
+  const auto process = check({"--json", std::to_string(::getpid())});
+  CHECK(process.status == 0);
+  CHECK(process.out().find("libmonkey_calls.so") != std::string::npos);
+  CHECK(process.out().starts_with("[{\"object\":"));
+  const auto nothing = check({"no-such-program"});
+  CHECK(nothing.status == 1);
+  CHECK(nothing.errors ==
+        "fiber-check: there is no program, process or library 'no-such-program' to read\n");
+  CHECK(check({}).status == 2);
+}
+
 TEST_CASE("dependencies are patched with what needs them") {
   CHECK(monkey::patch_library("libmonkey_calls.so", {.dependencies = true}) > 10);
   const auto all = monkey::report();
