@@ -1,4 +1,6 @@
 // Nothing is left unpatched in silence.
+#include <fiber/fiber.h>
+
 #include <dlfcn.h>
 #include <pthread.h>
 
@@ -196,4 +198,31 @@ TEST_CASE("threads that the library starts leave signals to the program") {
     });
   }});
   CHECK(child.status == 0);
+}
+
+TEST_CASE("C programs patch, choose policies and read the report") {
+  std::size_t count = 0;
+  fiber_patch_options options{};
+  options.size = sizeof options;
+  options.cancel = FIBER_CANCEL_NEVER;
+  CHECK(fiber_patch_library("libmonkey_calls.so", &options, &count) == FIBER_OK);
+  CHECK(count > 10);
+  REQUIRE(monkey::patched().size() == 1);
+  CHECK(monkey::patched()[0].cancel == monkey::Cancel::never);
+  CHECK(fiber_patch_library("libnothing.so.1", nullptr, &count) == FIBER_INVALID);
+  CHECK(count == 0);
+  CHECK(std::string(fiber_last_error()).find("libnothing.so.1") != std::string::npos);
+  options.cancel = 17;
+  CHECK(fiber_patch_all(&options, nullptr) == FIBER_INVALID);
+  CHECK(fiber_patch_grace(0) == FIBER_BAD_STATE);
+  char* text = fiber_patch_report();
+  REQUIRE(text != nullptr);
+  CHECK(std::string(text) == monkey::json(monkey::report()));
+  std::free(text);
+  fiber_unpatch_library("libmonkey_calls.so");
+  CHECK(monkey::patched().empty());
+  CHECK(fiber_patch_all(nullptr, &count) == FIBER_OK);
+  CHECK(count > 10);
+  fiber_unpatch();
+  CHECK(monkey::patched().empty());
 }
