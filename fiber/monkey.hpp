@@ -20,9 +20,9 @@
 //    Only connect, which cannot be tried otherwise, sets O_NONBLOCK for the length of one system
 //    call;
 //  - gives the results and the errno that the blocking call gives, except that signals do not
-//    interrupt it (EINTR) unless a mask given to ppoll or pselect lets them through, or they are the
-//    SIGALRM of an alarm() that the task itself has set; and that it fails with EBADF when another
-//    task closes the descriptor meanwhile;
+//    interrupt it (EINTR) unless a mask given to ppoll or pselect lets them through, or they are
+//    the SIGALRM of an alarm() that the task itself has set; and that it fails with EBADF when
+//    another task closes the descriptor meanwhile;
 //  - is cut short when the task is cancelled or its time is over: with ECANCELED, because no
 //    exception may cross a library of C, or as patch_options say. What the library makes of that is
 //    not asked. The CancelledError is thrown at the task's next await, when the scope is left that
@@ -37,13 +37,13 @@
 // In a child that was forked in a task, calls are libc's for as long as it has not left the loop.
 //
 // What waits, then: read, write, readv, writev, recv*, send*, sendfile, splice, tee, vmsplice,
-// accept, connect, poll, select, epoll_wait, sleep and its relatives, wait*, system, sigwait and its
-// relatives, locks on files (flock, lockf, fcntl), message queues (mq_*, msg*), semop, and, on
-// threads of the loop's default executor, getaddrinfo and its relatives. What cannot be made
-// cooperative: mutexes, condition variables and the semaphores of threads, joining a thread, reading
-// and writing files on disks, and calls of stdio. A mutex that is held across such a wait stops the
-// thread when another task wants it. asyncio::StallMonitor (asyncio/stall.hpp) finds what still
-// blocks.
+// accept, connect, poll, select, epoll_wait, sleep and its relatives, wait*, system, sigwait and
+// its relatives, locks on files (flock, lockf, fcntl), message queues (mq_*, msg*), semop, and, on
+// threads of the loop's default executor, getaddrinfo and its relatives. pthread_mutex_lock waits
+// on the loop for a mutex that another task of the thread holds, recursive or not (with glibc).
+// What cannot be made cooperative: condition variables and the semaphores of threads, joining a
+// thread, reading and writing files on disks, and calls of stdio. asyncio::StallMonitor
+// (asyncio/stall.hpp) finds what still blocks; fiber/monkey/README.md is a page on all of this.
 #pragma once
 
 #include <fiber/core/config.hpp>
@@ -134,7 +134,7 @@ FIBER_API std::string json(const std::vector<ObjectReport>& objects);
 struct Policy {
   std::string object;  // what its name begins with, up to ".so"
   Cancel cancel;
-  std::string tried;   // the version
+  std::string tried;  // the version
   std::string why;
 };
 FIBER_API std::vector<Policy> policies();

@@ -9,7 +9,8 @@ namespace {
 constexpr std::string_view kThreads =
     "waits for another thread and stops this one: keep both sides on threads (to_thread), or use "
     "asyncio's own";
-constexpr std::string_view kFiles = "waits for a disk: call it on a thread (to_thread) if that is slow";
+constexpr std::string_view kFiles =
+    "waits for a disk: call it on a thread (to_thread) if that is slow";
 constexpr std::string_view kInside =
     "waits inside of libc, where nothing can be replaced: call it on a thread (to_thread)";
 constexpr std::string_view kSignals = "waits for a handler to run: use loop.add_signal_handler";
@@ -89,8 +90,9 @@ constexpr Blocking kAll[] = {
     {"syscall", kHidden},
     {"dlsym", kHidden},
     {"dlvsym", kHidden},
-    {"siglongjmp", "out of a handler it must stay on the stack of its task: that of an alarm() which "
-                   "the task set does, any other may not"},
+    {"siglongjmp",
+     "out of a handler it must stay on the stack of its task: that of an alarm() which "
+     "the task set does, any other may not"},
     {"vfork", "its child runs on this thread until it calls exec: calls in it block"},
 };
 

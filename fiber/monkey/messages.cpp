@@ -54,7 +54,8 @@ ssize_t recv_(int fd, void* buffer, std::size_t size, int flags) noexcept {
 ssize_t recvfrom_(int fd, void* buffer, std::size_t size, int flags, sockaddr* address,
                   socklen_t* length) noexcept {
   const Call call;
-  if (!call || never_waits(flags)) return call.tried(real().recvfrom(fd, buffer, size, flags, address, length));
+  if (!call || never_waits(flags))
+    return call.tried(real().recvfrom(fd, buffer, size, flags, address, length));
   const socklen_t room_for_address = length != nullptr ? *length : 0;
   const iovec one{.iov_base = buffer, .iov_len = size};
   Buffers buffers(&one, 1);
@@ -68,7 +69,8 @@ ssize_t recvfrom_(int fd, void* buffer, std::size_t size, int flags, sockaddr* a
 
 ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
   const Call call;
-  if (!call || never_waits(flags) || message == nullptr) return call.tried(real().recvmsg(fd, message, flags));
+  if (!call || never_waits(flags) || message == nullptr)
+    return call.tried(real().recvmsg(fd, message, flags));
   std::size_t size = 0;
   for (std::size_t i = 0; i < message->msg_iovlen; ++i) size += message->msg_iov[i].iov_len;
   const msghdr asked = *message;
@@ -121,7 +123,8 @@ int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* li
 ssize_t sendto_(int fd, const void* buffer, std::size_t size, int flags, const sockaddr* address,
                 socklen_t length) noexcept {
   const Call call;
-  if (!call || is_left_alone(flags)) return call.tried(real().sendto(fd, buffer, size, flags, address, length));
+  if (!call || is_left_alone(flags))
+    return call.tried(real().sendto(fd, buffer, size, flags, address, length));
   const iovec one{.iov_base = const_cast<void*>(buffer), .iov_len = size};
   Buffers buffers(&one, 1);
   return whole(call, fd, Direction::writing, buffers, [=](Buffers& rest) {

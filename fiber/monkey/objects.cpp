@@ -101,9 +101,11 @@ std::vector<Policy> policies() {
       {"libzmq", Cancel::interrupt, "4.3.4",
        "ends the process when poll() fails with anything but EINTR; zmq_recv() passes EINTR on"},
       {"libuv", Cancel::interrupt, "1.44.2",
-       "ends the process when epoll_wait() fails with anything but EINTR; uv_run() goes on after it"},
+       "ends the process when epoll_wait() fails with anything but EINTR; uv_run() goes on after "
+       "it"},
       {"libev", Cancel::interrupt, "4.33",
-       "ends the process when epoll_wait() fails with anything but EINTR; ev_run() goes on after it"},
+       "ends the process when epoll_wait() fails with anything but EINTR; ev_run() goes on after "
+       "it"},
   };
 }
 

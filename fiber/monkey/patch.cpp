@@ -81,8 +81,7 @@ class Registry {
   }
   void expect_nothing(std::string_view name) noexcept {
     const std::lock_guard lock(mutex_);
-    std::erase_if(futures_,
-                  [&](const Future& each) { return name.empty() || each.name == name; });
+    std::erase_if(futures_, [&](const Future& each) { return name.empty() || each.name == name; });
   }
   std::vector<Future> expected() {
     const std::lock_guard lock(mutex_);
@@ -122,12 +121,12 @@ class Registry {
 
  private:
   Registry() {
-    for (const auto hooks : {detail::stream_hooks(), detail::splice_hooks(),
-                             detail::message_hooks(), detail::socket_hooks(), detail::poll_hooks(),
-                             detail::time_hooks(), detail::process_hooks(), detail::signal_hooks(),
-                             detail::lock_hooks(), detail::ipc_hooks(), detail::name_hooks(),
-                             detail::loader_hooks(), detail::alarm_hooks(), detail::mutex_hooks(),
-                             detail::state_hooks()})
+    for (const auto hooks :
+         {detail::stream_hooks(), detail::splice_hooks(), detail::message_hooks(),
+          detail::socket_hooks(), detail::poll_hooks(), detail::time_hooks(),
+          detail::process_hooks(), detail::signal_hooks(), detail::lock_hooks(),
+          detail::ipc_hooks(), detail::name_hooks(), detail::loader_hooks(), detail::alarm_hooks(),
+          detail::mutex_hooks(), detail::state_hooks()})
       for (const Hook& hook : hooks)
         if (void* original = detail::find_symbol(hook.name)) {
           replacements_.emplace(hook.name, Replacement{&hook, original});
@@ -283,10 +282,11 @@ void patch_newcomers() noexcept {
 
 std::size_t patch_all(const patch_options& options) {
   if (options.future.value_or(true)) Registry::instance().expect({"", options.cancel, false});
-  return static_cast<std::size_t>(std::max<std::ptrdiff_t>(
-      Registry::instance().patch_if(
-          [&](const Image& image) { return choose_any(image, options.cancel); }),
-      0));
+  return static_cast<std::size_t>(
+      std::max<std::ptrdiff_t>(Registry::instance().patch_if([&](const Image& image) {
+        return choose_any(image, options.cancel);
+      }),
+                               0));
 }
 
 std::size_t patch_library(std::string_view name, const patch_options& options) {

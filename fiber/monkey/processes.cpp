@@ -119,8 +119,9 @@ int system_(const char* command) noexcept {
 
 std::span<const Hook> process_hooks() noexcept {
   static const Hook hooks[] = {
-      hook<wait_>("wait"),   hook<wait_>("__wait"), hook<waitpid_>("waitpid"), hook<waitpid_>("__waitpid"),
-      hook<wait3_>("wait3"), hook<wait4_>("wait4"), hook<waitid_>("waitid"),   hook<system_>("system"),
+      hook<wait_>("wait"),         hook<wait_>("__wait"),   hook<waitpid_>("waitpid"),
+      hook<waitpid_>("__waitpid"), hook<wait3_>("wait3"),   hook<wait4_>("wait4"),
+      hook<waitid_>("waitid"),     hook<system_>("system"),
   };
   return hooks;
 }

@@ -34,8 +34,7 @@ milliseconds grace() { return as_milliseconds(task_for("grace").library_calls().
 
 milliseconds grace(std::chrono::nanoseconds limit) {
   TaskBase& task = task_for("grace");
-  return as_milliseconds(
-      std::exchange(task.library_calls().grace, centiseconds(limit)));
+  return as_milliseconds(std::exchange(task.library_calls().grace, centiseconds(limit)));
 }
 
 detail::Shield::Shield(std::chrono::nanoseconds limit) : task_(&task_for("shield")) {

@@ -150,10 +150,17 @@ int dup3_(int from, int to, int flags) noexcept {
 
 std::span<const Hook> socket_hooks() noexcept {
   static const Hook hooks[] = {
-      plain_hook<closefrom_>("closefrom"), plain_hook<close_range_>("close_range"),
-      hook<accept_>("accept"),     hook<accept4_>("accept4"), hook<connect_>("connect"),
-      hook<connect_>("__connect"), hook<close_>("close"),     hook<close_>("__close"),
-      hook<dup2_>("dup2"),         hook<dup2_>("__dup2"),     hook<dup3_>("dup3"),
+      plain_hook<closefrom_>("closefrom"),
+      plain_hook<close_range_>("close_range"),
+      hook<accept_>("accept"),
+      hook<accept4_>("accept4"),
+      hook<connect_>("connect"),
+      hook<connect_>("__connect"),
+      hook<close_>("close"),
+      hook<close_>("__close"),
+      hook<dup2_>("dup2"),
+      hook<dup2_>("__dup2"),
+      hook<dup3_>("dup3"),
   };
   return hooks;
 }

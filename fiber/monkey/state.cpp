@@ -71,8 +71,8 @@ struct StateOfThread::Saved {
     std::string file, function, data;
     int line;
   };
-  std::vector<Error> errors;     // oldest first
-  std::vector<void*> contexts;   // innermost first, counted
+  std::vector<Error> errors;    // oldest first
+  std::vector<void*> contexts;  // innermost first, counted
 
   void take(const OpenSsl& library) {
     const char *file = nullptr, *function = nullptr, *data = nullptr;
@@ -101,9 +101,8 @@ struct StateOfThread::Saved {
       constexpr unsigned long kOfSystem = 0x80000000UL;
       constexpr int kSystemLibrary = 2;
       const bool of_system = (error.code & kOfSystem) != 0;
-      const int number = of_system
-                             ? kSystemLibrary
-                             : static_cast<int>((error.code >> kLibraryShift) & kLibraryMask);
+      const int number = of_system ? kSystemLibrary
+                                   : static_cast<int>((error.code >> kLibraryShift) & kLibraryMask);
       const auto reason =
           static_cast<int>(error.code & (of_system ? ~kOfSystem & 0xffffffffUL : kReasonMask));
       if (error.data.empty())

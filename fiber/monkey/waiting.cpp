@@ -173,7 +173,8 @@ Wake Call::wait_although_cancelled(std::span<DescriptorWait> descriptors, std::i
     TaskBase::LibraryCalls& calls = task_->library_calls();
     if (patience != kNever && calls.grace != 0) {
       const std::int64_t used = (now() - start + kCentisecond - 1) / kCentisecond;
-      calls.grace = static_cast<std::uint16_t>(calls.grace - std::min<std::int64_t>(calls.grace, used));
+      calls.grace =
+          static_cast<std::uint16_t>(calls.grace - std::min<std::int64_t>(calls.grace, used));
     }
     if (wake == Wake::cancelled) {
       // Cancelled once more: that ends the time of grace.

@@ -75,7 +75,8 @@ class Call {
   // error for it and tries again comes to an end.
   template <class T>
   T tried(T result) const noexcept {
-    if (result < 0 && errno == EAGAIN && task_ != nullptr && task_->has_told_library()) would_wait();
+    if (result < 0 && errno == EAGAIN && task_ != nullptr && task_->has_told_library())
+      would_wait();
     return result;
   }
   // Sets errno for a call that would have to wait and must not.

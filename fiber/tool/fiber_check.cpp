@@ -1,6 +1,6 @@
-// fiber-check [--json] PROGRAM|PID|LIBRARY...: which calls of an object and of all that it needs can be
-// made cooperative by monkey::patch_all(), and which block all the same. Reads files; runs nothing of
-// them. Of a process it looks at what is loaded at that moment.
+// fiber-check [--json] PROGRAM|PID|LIBRARY...: which calls of an object and of all that it needs
+// can be made cooperative by monkey::patch_all(), and which block all the same. Reads files; runs
+// nothing of them. Of a process it looks at what is loaded at that moment.
 #include <fiber/monkey.hpp>
 #include <fiber/monkey/blocking.hpp>
 
@@ -53,8 +53,8 @@ Elf read_elf(const std::string& path) {
     return elf;
   elf.is_valid = true;
   const ElfW(Ehdr)& header = headers[0];
-  for (const auto& segment : table_at<ElfW(Phdr)>(file, header.e_phoff,
-                                                  header.e_phnum * sizeof(ElfW(Phdr))))
+  for (const auto& segment :
+       table_at<ElfW(Phdr)>(file, header.e_phoff, header.e_phnum * sizeof(ElfW(Phdr))))
     if (segment.p_type == PT_INTERP && segment.p_filesz > 1 && segment.p_offset < file.size())
       elf.interpreter = file.substr(segment.p_offset, segment.p_filesz - 1);
   const auto sections =
@@ -66,9 +66,9 @@ Elf read_elf(const std::string& path) {
     const auto names = table_at<char>(file, strings.sh_offset, strings.sh_size);
     for (const auto& symbol : table_at<ElfW(Sym)>(file, section.sh_offset, section.sh_size))
       if (symbol.st_shndx == SHN_UNDEF && symbol.st_name != 0 && symbol.st_name < names.size())
-        elf.imports.insert(std::string(names.data() + symbol.st_name,
-                                       ::strnlen(names.data() + symbol.st_name,
-                                                 names.size() - symbol.st_name)));
+        elf.imports.insert(
+            std::string(names.data() + symbol.st_name,
+                        ::strnlen(names.data() + symbol.st_name, names.size() - symbol.st_name)));
   }
   return elf;
 }
@@ -95,8 +95,7 @@ std::string for_shell(const std::string& word) {
 // The first "/path" that stands alone or behind "=>".
 std::string path_in(const std::string& line) {
   const std::size_t arrow = line.find("=> /");
-  const std::size_t begin =
-      arrow != std::string::npos ? arrow + 3 : line.find_first_not_of(" \t");
+  const std::size_t begin = arrow != std::string::npos ? arrow + 3 : line.find_first_not_of(" \t");
   if (begin == std::string::npos || line[begin] != '/') return {};
   return line.substr(begin, line.find(" (", begin) - begin);
 }
@@ -185,9 +184,8 @@ int main(int count, char** arguments) {
   std::vector<monkey::ObjectReport> reports;
   int status = 0;
   for (const std::string& name : names) {
-    const bool is_process = std::all_of(name.begin(), name.end(), [](unsigned char c) {
-      return std::isdigit(c) != 0;
-    });
+    const bool is_process =
+        std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
     const std::string path = is_process ? std::string() : find_file(name);
     const std::vector<std::string> objects =
         is_process ? objects_of_process(name)

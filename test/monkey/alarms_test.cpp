@@ -56,7 +56,8 @@ TEST_CASE("a handler with SA_RESTART lets the call go on") {
 TEST_CASE("pause ends when the alarm has come; an alarm that was called off does not come") {
   static volatile int rung = 0;
   run([] {
-    struct sigaction action {}, before {};
+    struct sigaction action {
+    }, before{};
     action.sa_handler = [](int) { rung = rung + 1; };
     ::sigaction(SIGALRM, &action, &before);
     CHECK(calls::alarm(1000) == 0);

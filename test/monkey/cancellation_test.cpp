@@ -59,14 +59,13 @@ TEST_CASE("wait_for: TimeoutError, whatever the library made of it") {
   run([&] {
     const Ends ends = socket_pair();
     for (auto* function : {get, get_or_throw})
-      say(outcome([&] {
-        return await(asyncio::wait_for([&] { return function(ends.a); }, 2ms));
-      }));
+      say(outcome([&] { return await(asyncio::wait_for([&] { return function(ends.a); }, 2ms)); }));
     // Nothing is left of it.
     await(asyncio::sleep(0));
     CHECK(asyncio::current_task().cancelling() == 0);
   });
-  CHECK(say.take() == "TimeoutError < CancelledError TimeoutError < CancelledError < connection lost");
+  CHECK(say.take() ==
+        "TimeoutError < CancelledError TimeoutError < CancelledError < connection lost");
 }
 
 TEST_CASE("timeout: leaving the block counts as the next await") {
@@ -120,8 +119,10 @@ TEST_CASE("an exception that has nothing to do with it is not lost: it is the co
     });
     await(asyncio::sleep(1ms));
     task.cancel();
-    CHECK(outcome([&]() -> std::string { await(task); return "done"; }) ==
-          "CancelledError < of the program");
+    CHECK(outcome([&]() -> std::string {
+            await(task);
+            return "done";
+          }) == "CancelledError < of the program");
   });
 }
 
@@ -146,8 +147,7 @@ TEST_CASE("TaskGroup: the body's answer to its cancellation is not an error of t
   Events say;
   run([&] {
     const Ends ends = socket_pair();
-    for (auto* function : {get, get_or_throw})
-      try {
+    for (auto* function : {get, get_or_throw}) try {
         asyncio::with(asyncio::TaskGroup(), [&](asyncio::TaskGroup& group) {
           group.create_task([] {
             await(asyncio::sleep(0));
@@ -180,7 +180,10 @@ TEST_CASE("shield: a call waits to its end although the task is cancelled") {
     await(asyncio::sleep(1ms));
     CHECK(!task.done());
     CHECK(calls::write(ends.b, "x", 1) == 1);
-    say(outcome([&]() -> std::string { await(task); return "done"; }));
+    say(outcome([&]() -> std::string {
+      await(task);
+      return "done";
+    }));
   });
   CHECK(say.take() == "value no such key CancelledError");
 }
@@ -194,7 +197,10 @@ TEST_CASE("shield: only for so long") {
     });
     await(asyncio::sleep(1ms));
     task.cancel();
-    CHECK(outcome([&]() -> std::string { await(task); return "done"; }) == "CancelledError");
+    CHECK(outcome([&]() -> std::string {
+            await(task);
+            return "done";
+          }) == "CancelledError");
   });
 }
 
@@ -218,7 +224,10 @@ TEST_CASE("grace: a roll-back gets its answer, until the task is cancelled once 
     await(asyncio::sleep(1ms));
     CHECK(!task.done());
     task.cancel();
-    say(outcome([&]() -> std::string { await(task); return "done"; }));
+    say(outcome([&]() -> std::string {
+      await(task);
+      return "done";
+    }));
   });
   CHECK(say.take() == "0 no such key 8 value no such key CancelledError");
 }
@@ -268,7 +277,10 @@ TEST_CASE("an object whose calls are interrupted sees EINTR, and its task is can
     });
     await(asyncio::sleep(1ms));
     task.cancel();
-    say(outcome([&]() -> std::string { await(task); return "done"; }));
+    say(outcome([&]() -> std::string {
+      await(task);
+      return "done";
+    }));
   });
   CHECK(say.take() == "EINTR EAGAIN CancelledError");
 }
@@ -289,7 +301,10 @@ TEST_CASE("an object whose calls are never cut short goes on, and its task is ca
       say("sends");
       CHECK(calls::write(ends.b, "x", 1) == 1);
     }
-    say(outcome([&]() -> std::string { await(task); return "done"; }));
+    say(outcome([&]() -> std::string {
+      await(task);
+      return "done";
+    }));
   });
   CHECK(say.take() == "sends value sends value CancelledError");
 }
@@ -306,7 +321,8 @@ TEST_CASE("the policy of an object can be changed, and is listed") {
   CHECK(zmq);
 }
 
-TEST_CASE("who takes an error for readiness, and asks again and again, is told by other calls too") {
+TEST_CASE(
+    "who takes an error for readiness, and asks again and again, is told by other calls too") {
   run([&] {
     const Ends ends = socket_pair();
     const auto task = start([&] {
@@ -321,17 +337,23 @@ TEST_CASE("who takes an error for readiness, and asks again and again, is told b
     });
     await(asyncio::sleep(1ms));
     task.cancel();
-    CHECK(outcome([&]() -> std::string { await(task); return "done"; }) == "CancelledError");
+    CHECK(outcome([&]() -> std::string {
+            await(task);
+            return "done";
+          }) == "CancelledError");
   });
 }
 
 TEST_CASE("a library that takes no error for an answer does not stop the others, and is named") {
   std::atomic<int> named{0};
   run([&] {
-    const asyncio::StallMonitor monitor({.limit = 1h, .hook = [&](const asyncio::Stall& stall) {
-                                           if (stall.cancelled && stall.task == "stubborn")
-                                             ++named;
-                                         }, .signal = 0});
+    const asyncio::StallMonitor monitor({.limit = 1h,
+                                         .hook =
+                                             [&](const asyncio::Stall& stall) {
+                                               if (stall.cancelled && stall.task == "stubborn")
+                                                 ++named;
+                                             },
+                                         .signal = 0});
     static_cast<void>(monitor);
     const Ends ends = socket_pair();
     const auto task = asyncio::create_task(
@@ -346,6 +368,9 @@ TEST_CASE("a library that takes no error for an answer does not stop the others,
     while (named == 0) await(asyncio::sleep(1ms));
     CHECK(!task.done());
     CHECK(calls::write(ends.b, "x", 1) == 1);
-    CHECK(outcome([&]() -> std::string { await(task); return "done"; }) == "CancelledError");
+    CHECK(outcome([&]() -> std::string {
+            await(task);
+            return "done";
+          }) == "CancelledError");
   });
 }

@@ -87,7 +87,8 @@ TEST_CASE("what is loaded later is patched as it comes, unless nobody wants it")
   monkey::unpatch();
 }
 
-TEST_CASE("report: what blocks and cannot be patched, with what to do; what was left alone, and why") {
+TEST_CASE(
+    "report: what blocks and cannot be patched, with what to do; what was left alone, and why") {
   const Patch patch;
   const auto all = monkey::report();
   CHECK(std::is_sorted(all.begin(), all.end(),

@@ -102,9 +102,9 @@ class FIBER_API TaskBase : public FutureBase {
   void put_cancellation_back() noexcept { must_cancel_ = told_library_; }
   // What monkey keeps of the task.
   struct LibraryCalls {
-    bool shielded = false;           // cancellation waits for the end of a scope
-    std::uint8_t fruitless = 0;      // calls since the library was told
-    std::uint16_t grace = 0;         // centiseconds for which calls wait although it is cancelled
+    bool shielded = false;       // cancellation waits for the end of a scope
+    std::uint8_t fruitless = 0;  // calls since the library was told
+    std::uint16_t grace = 0;     // centiseconds for which calls wait although it is cancelled
   };
   LibraryCalls& library_calls() noexcept { return library_calls_; }
 
