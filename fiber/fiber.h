@@ -226,6 +226,39 @@ FIBER_C_API int fiber_loop_poll_timeout(fiber_loop* loop);
 /* Cancels nothing: what has not ended is dropped. */
 FIBER_C_API int fiber_loop_close(fiber_loop* loop);
 
+/* --- blocking calls of libc, in the library fiber-monkey: see <fiber/monkey.hpp> --- */
+
+/* How cancellation cuts a patched call short: it fails with ECANCELED, or with EINTR, or it waits to
+   its end. FIBER_CANCEL_DEFAULT: as is known to be right for the object, else FIBER_CANCEL_ERROR. */
+enum fiber_cancel {
+  FIBER_CANCEL_DEFAULT = 0,
+  FIBER_CANCEL_ERROR = 1,
+  FIBER_CANCEL_INTERRUPT = 2,
+  FIBER_CANCEL_NEVER = 3
+};
+
+typedef struct fiber_patch_options {
+  size_t size;      /* sizeof(fiber_patch_options) */
+  int cancel;       /* enum fiber_cancel */
+  int dependencies; /* not 0: what the named library needs as well */
+  int future;       /* > 0: what is loaded later, too; < 0: not; 0: only by fiber_patch_all */
+} fiber_patch_options;
+
+/* Patch all loaded objects, or one by its name or path. `count`: how many calls were replaced; may
+   be NULL, and is 0 on failure. FIBER_INVALID: no such object is loaded. Any thread, as are the
+   three below. */
+FIBER_C_API int fiber_patch_all(const fiber_patch_options* options, size_t* count);
+FIBER_C_API int fiber_patch_library(const char* name, const fiber_patch_options* options,
+                                    size_t* count);
+/* Put back everything, or what was replaced in one object. NULL: nothing. */
+FIBER_C_API void fiber_unpatch(void);
+FIBER_C_API void fiber_unpatch_library(const char* name);
+/* What is patched and what blocks all the same, as JSON, to be freed with free(). NULL on failure. */
+FIBER_C_API char* fiber_patch_report(void);
+/* For how long in all, in nanoseconds, patched calls of the current task may wait once one was cut
+   short: ten minutes at most. FIBER_BAD_STATE outside of a task. */
+FIBER_C_API int fiber_patch_grace(int64_t limit);
+
 #ifdef __cplusplus
 }
 #endif

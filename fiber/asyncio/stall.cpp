@@ -1,7 +1,9 @@
 #include <fiber/asyncio/stall.hpp>
 
 #include <fiber/asyncio/detail/handle_object.hpp>
+#include <fiber/asyncio/detail/stubborn.hpp>
 #include <fiber/asyncio/detail/thread_question.hpp>
+#include <fiber/core/backtrace.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -17,6 +19,12 @@ using std::chrono::steady_clock;
 }  // namespace
 
 std::string str(const Stall& stall) {
+  if (stall.cancelled) {
+    std::string text = "asyncio: task '" + stall.task + "' running " + stall.coroutine +
+                       "() was cancelled, and the library that it calls goes on and on\n";
+    for (const std::string& frame : stall.backtrace) text += "  at " + frame + "\n";
+    return text;
+  }
   char head[64];
   std::snprintf(head, sizeof head, "%.3f", std::chrono::duration<double>(stall.duration).count());
   std::string text = "asyncio: the event loop has not turned for " + std::string(head) + " s: ";
@@ -41,17 +49,35 @@ class StallMonitor::Watcher {
     if (options_.signal < 0 || options_.signal >= NSIG)
       throw ValueError("there is no signal " + std::to_string(options_.signal));
     if (options_.signal != 0) question_.emplace(loop_.object(), options_.signal);
+    const std::lock_guard lock(all_mutex);
+    all.reserve(all.size() + 1);
     watcher_.emplace([this] { watch(); });
+    all.push_back(this);
   }
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
   ~Watcher() {
+    {
+      const std::lock_guard lock(all_mutex);
+      std::erase(all, this);
+    }
     {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
     }
     stop_.notify_one();
     watcher_->join();
+  }
+
+  // On the loop's thread; shown by the monitor's own.
+  static void tell(const detail::LoopObject& loop, const Stall& stall) {
+    const std::lock_guard lock(all_mutex);
+    for (Watcher* watcher : all) {
+      if (&watcher->loop_.object() != &loop) continue;
+      const std::lock_guard its_lock(watcher->mutex_);
+      watcher->told_.push_back(stall);
+      watcher->stop_.notify_one();
+    }
   }
 
  private:
@@ -67,7 +93,16 @@ class StallMonitor::Watcher {
         std::max<nanoseconds>(options_.limit / 4, std::chrono::milliseconds(1));
     std::shared_ptr<Ping> ping;
     std::unique_lock lock(mutex_);
-    while (!stop_.wait_for(lock, interval, [this] { return stopping_; })) {
+    for (;;) {
+      stop_.wait_for(lock, interval, [this] { return stopping_ || !told_.empty(); });
+      if (stopping_) return;
+      if (!told_.empty()) {
+        const std::vector<Stall> told = std::exchange(told_, {});
+        lock.unlock();
+        for (const Stall& stall : told) show(stall);
+        lock.lock();
+        continue;
+      }
       if (ping != nullptr && ping->answered.load(std::memory_order_relaxed)) ping = nullptr;
       if (loop_.object().sleeping()) continue;
       if (ping == nullptr) {
@@ -93,6 +128,10 @@ class StallMonitor::Watcher {
     Stall stall{.duration = silence};
     if (question_)
       if (std::optional<Stall> answer = question_->ask(silence)) stall = std::move(*answer);
+    show(stall);
+  }
+
+  void show(const Stall& stall) const {
     if (options_.hook)
       options_.hook(stall);
     else
@@ -105,8 +144,23 @@ class StallMonitor::Watcher {
   std::mutex mutex_;
   std::condition_variable stop_;
   bool stopping_ = false;
+  std::vector<Stall> told_;
   std::optional<detail::WatcherThread> watcher_;
+
+  static inline std::mutex all_mutex;
+  static inline std::vector<Watcher*> all;
 };
+
+void detail::report_stubborn(const TaskBase& task) noexcept {
+  try {
+    Stall stall{.task = task.get_name(), .coroutine = task.coroutine_name().str(), .cancelled = true};
+    for (void* address : core::backtrace_from(__builtin_frame_address(0)))
+      stall.backtrace.push_back(describe_frame(address));
+    StallMonitor::Watcher::tell(*task.loop(), stall);
+  } catch (...) {
+    // Nobody can be told without memory.
+  }
+}
 
 StallMonitor::StallMonitor(stall_options options)
     : watcher_(std::make_unique<Watcher>(std::move(options))) {}

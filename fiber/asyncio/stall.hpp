@@ -18,13 +18,20 @@
 
 namespace fiber::asyncio {
 
-// A loop that has not turned for a while.
+namespace detail {
+FIBER_API void report_stubborn(const TaskBase& task) noexcept;
+}
+
+// A loop that has not turned for a while, or a task that was cancelled and goes on all the same.
 struct Stall {
   nanoseconds duration{};      // at least that long, so far
   std::string task = {};       // the name of the task that runs; "" for a callback
   std::string coroutine = {};  // what it runs, as its repr shows it
   std::vector<std::string> backtrace =
       {};  // where, innermost first; empty if it could not be asked
+  // The task was cancelled while a library waited in a patched call (see monkey.hpp), and the
+  // library tries again and again. The loop turns meanwhile; `duration` is 0.
+  bool cancelled = false;
 };
 
 // A report of several lines.
@@ -55,6 +62,7 @@ class FIBER_API StallMonitor {
   ~StallMonitor();
 
  private:
+  friend void detail::report_stubborn(const detail::TaskBase& task) noexcept;
   class Watcher;
   std::unique_ptr<Watcher> watcher_;
 };

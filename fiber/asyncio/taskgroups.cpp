@@ -131,6 +131,7 @@ bool TaskGroup::exit(std::exception_ptr error) {
   exiting_ = true;
   auto& parent = static_cast<detail::TaskBase&>(parent_.base());
   if (parent.abandoned()) return false;
+  error = parent.overdue_cancellation(std::move(error));
   const Kind kind = kind_of(error);
   if (kind == Kind::interrupt && !base_error_) base_error_ = error;
   std::exception_ptr cancellation = kind == Kind::cancelled ? error : nullptr;

@@ -2,6 +2,7 @@
 
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/timeouts.hpp>
+#include <fiber/core/signal_mask.hpp>
 
 #include <optional>
 #include <thread>
@@ -63,10 +64,14 @@ void shutdown_default_executor(LoopObject& loop, nanoseconds timeout) {
   done.set_running_or_notify_cancel();
   ExternalOwner post(new CopyState<void>(&loop, joined, done, false));
   done.add_done_callback([post = std::move(post)]() mutable { post.release()->post(); });
-  std::thread joiner([executor, done] {
-    executor->shutdown({.wait = true});
-    done.set_result();
-  });
+  std::thread joiner;
+  {
+    const core::SignalsBlocked blocked;
+    joiner = std::thread([executor, done] {
+      executor->shutdown({.wait = true});
+      done.set_result();
+    });
+  }
   // It goes on by itself if nobody waits for it any longer.
   struct LetGo {
     std::thread& thread;

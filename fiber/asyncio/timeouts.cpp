@@ -54,6 +54,9 @@ Timeout& Timeout::enter() {
 bool Timeout::exit(std::exception_ptr error) {
   timer_.cancel();
   timer_ = Handle();
+  auto& task = static_cast<detail::TaskBase&>(task_.base());
+  const bool overdue = task.has_told_library();
+  error = task.overdue_cancellation(std::move(error));
   if (state_ == State::active) {
     state_ = State::finished;
   } else if (state_ == State::expiring) {
@@ -64,10 +67,11 @@ bool Timeout::exit(std::exception_ptr error) {
       } catch (const CancelledError&) {
         std::throw_with_nested(TimeoutError());
       } catch (...) {
-        return false;
+        // It goes on as it is.
       }
     }
   }
+  if (overdue && error) std::rethrow_exception(error);
   return false;
 }
 

@@ -30,7 +30,7 @@ class WrongThread : public RuntimeError {
 };
 
 // The status for an exception; remembers both for fiber_last_error and raise.
-int caught(const std::exception_ptr& error) noexcept;
+FIBER_API int caught(const std::exception_ptr& error) noexcept;
 // Throws what the status stands for. FIBER_OK throws nothing.
 void raise(int status);
 std::exception_ptr exception_of(int status);
@@ -46,7 +46,7 @@ inline void* call_body(int (*body)(void*, void**), void* argument, void* value) 
   return value;
 }
 
-int invalid(const char* what) noexcept;
+FIBER_API int invalid(const char* what) noexcept;
 
 // Calls `function`; the status of what it throws.
 template <class F>

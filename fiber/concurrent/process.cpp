@@ -2,6 +2,7 @@
 
 #include <fiber/concurrent/process_worker.hpp>
 #include <fiber/concurrent/remote_error.hpp>
+#include <fiber/core/signal_mask.hpp>
 
 #include <cerrno>
 #include <csignal>
@@ -131,10 +132,9 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     std::promise<void> forked;
     std::future<void> ready = forked.get_future();
     // Signals are for the program's threads; workers get the submitting thread's mask.
-    sigset_t all_signals, signals;
-    sigfillset(&all_signals);
-    pthread_sigmask(SIG_SETMASK, &all_signals, &signals);
     try {
+      const core::SignalsBlocked blocked;
+      const sigset_t signals = blocked.before();
       manager_ =
           std::thread([self = shared_from_this(), signals, forked = std::move(forked)]() mutable {
             pthread_setname_np(pthread_self(), "ProcessPool");
@@ -142,13 +142,11 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
             self->run_manager(signals, std::move(forked));
           });
     } catch (const std::system_error&) {
-      pthread_sigmask(SIG_SETMASK, &signals, nullptr);
       throw RuntimeError("can't start new thread");
     } catch (...) {
       pthread_sigmask(SIG_SETMASK, &signals, nullptr);
       throw;
     }
-    pthread_sigmask(SIG_SETMASK, &signals, nullptr);
     try {
       ready.get();
     } catch (...) {

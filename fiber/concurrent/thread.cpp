@@ -1,4 +1,5 @@
 #include <fiber/concurrent/thread.hpp>
+#include <fiber/core/signal_mask.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -101,6 +102,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     const std::string suffix = '_' + std::to_string(started_);
     const std::string name = prefix_.substr(0, name_limit - suffix.size()) + suffix;
     threads_.reserve(threads_.size() + 1);
+    const core::SignalsBlocked blocked;
     threads_.emplace_back([self = shared_from_this(), name] {
       pthread_setname_np(pthread_self(), name.c_str());
       current_ = self.get();

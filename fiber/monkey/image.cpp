@@ -1,5 +1,6 @@
 #include <fiber/monkey/image.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 
@@ -54,6 +55,13 @@ std::uintptr_t page() noexcept {
   return size;
 }
 
+// Reads what is not ours: also what lies between variables.
+[[gnu::noinline]] __attribute__((no_sanitize("address", "thread"))) void** next_pointer(
+    void** at, void** end, Image::Range to) noexcept {
+  while (at < end && (*at < to.first || *at > to.last)) ++at;
+  return at;
+}
+
 }  // namespace
 
 Image::Image(const dl_phdr_info& info) : info_(info), path_(info.dlpi_name) {
@@ -62,6 +70,7 @@ Image::Image(const dl_phdr_info& info) : info_(info), path_(info.dlpi_name) {
   for (int i = 0; i < info.dlpi_phnum; ++i)
     if (info.dlpi_phdr[i].p_type == PT_DYNAMIC)
       dynamic = reinterpret_cast<const ElfW(Dyn)*>(info.dlpi_addr + info.dlpi_phdr[i].p_vaddr);
+  dynamic_ = dynamic;
   if (dynamic == nullptr) return;
   // The linker has made addresses of the offsets, except where that table is read-only.
   const auto address = [&info](const ElfW(Dyn) & entry) {
@@ -69,6 +78,8 @@ Image::Image(const dl_phdr_info& info) : info_(info), path_(info.dlpi_name) {
     return reinterpret_cast<const void*>(value < info.dlpi_addr ? value + info.dlpi_addr : value);
   };
   std::size_t soname = 0;
+  std::size_t runpath = 0;
+  std::size_t rpath = 0;
   for (; dynamic->d_tag != DT_NULL; ++dynamic) {
     switch (dynamic->d_tag) {
       case DT_STRTAB: strings_ = static_cast<const char*>(address(*dynamic)); break;
@@ -81,10 +92,37 @@ Image::Image(const dl_phdr_info& info) : info_(info), path_(info.dlpi_name) {
       case DT_REL: rel_ = address(*dynamic); break;
       case DT_RELSZ: rel_bytes_ = dynamic->d_un.d_val; break;
       case DT_SONAME: soname = dynamic->d_un.d_val; break;
+      case DT_RUNPATH: runpath = dynamic->d_un.d_val; break;
+      case DT_RPATH: rpath = dynamic->d_un.d_val; break;
       default: break;  // DT_RELR among them: it lists addresses without symbols
     }
   }
-  if (soname != 0 && strings_ != nullptr) soname_ = strings_ + soname;
+  if (strings_ == nullptr) return;
+  if (soname != 0) soname_ = strings_ + soname;
+  if (runpath != 0 || rpath != 0) search_path_ = strings_ + (runpath != 0 ? runpath : rpath);
+}
+
+std::vector<std::string> Image::needed() const {
+  std::vector<std::string> all;
+  if (strings_ == nullptr) return all;
+  for (const ElfW(Dyn)* entry = dynamic_; entry->d_tag != DT_NULL; ++entry)
+    if (entry->d_tag == DT_NEEDED) all.emplace_back(strings_ + entry->d_un.d_val);
+  return all;
+}
+
+void Image::for_each_pointer(Range to, const std::function<void(void** word)>& visit) const {
+  constexpr std::size_t kMost = 16U << 20U;
+  std::size_t left = kMost;
+  for (int i = 0; i < info_.dlpi_phnum; ++i) {
+    const ElfW(Phdr)& segment = info_.dlpi_phdr[i];
+    if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) == 0) continue;
+    const std::size_t size = std::min<std::size_t>(segment.p_memsz, left);
+    left -= size;
+    const std::uintptr_t begin = info_.dlpi_addr + segment.p_vaddr;
+    auto* at = reinterpret_cast<void**>((begin + alignof(void*) - 1) & ~(alignof(void*) - 1));
+    auto* const end = reinterpret_cast<void**>((begin + size) & ~(alignof(void*) - 1));
+    while ((at = next_pointer(at, end, to)) < end) visit(at++);
+  }
 }
 
 std::string Image::file_name() const { return path_.substr(path_.rfind('/') + 1); }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include <elf.h>
 #include <link.h>
@@ -21,6 +22,10 @@ class Image {
   // "libpq.so.5": the last part of the path, and what the object calls itself.
   std::string file_name() const;
   const char* soname() const noexcept { return soname_ != nullptr ? soname_ : ""; }
+  // The names of the objects that it needs.
+  std::vector<std::string> needed() const;
+  // Where it has objects looked for, as the linker reads it: DT_RUNPATH, or else DT_RPATH.
+  const char* search_path() const noexcept { return search_path_ != nullptr ? search_path_ : ""; }
   std::uintptr_t base() const noexcept { return info_.dlpi_addr; }
   bool contains(const void* address) const noexcept;
 
@@ -28,6 +33,14 @@ class Image {
   // function. `is_data`: a pointer that the object keeps in its data, and may have changed.
   using Visit = std::function<void(const char* name, void** slot, bool is_data)>;
   void for_each_import(const Visit& visit) const;
+
+  // Calls `visit(word)` for every pointer in its variables that may point between two addresses; of
+  // a very large object only the first 16 MiB are looked at.
+  struct Range {
+    const void* first;
+    const void* last;
+  };
+  void for_each_pointer(Range to, const std::function<void(void** word)>& visit) const;
 
   // Writes to such a place, which the linker may have made read-only.
   bool write(void** slot, void* value) const noexcept;
@@ -42,6 +55,8 @@ class Image {
   std::string path_;
   const char* strings_ = nullptr;
   const char* soname_ = nullptr;
+  const char* search_path_ = nullptr;
+  const ElfW(Dyn) * dynamic_ = nullptr;
   const ElfW(Sym) * symbols_ = nullptr;
   const void* plt_ = nullptr;
   std::size_t plt_bytes_ = 0;

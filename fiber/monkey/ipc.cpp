@@ -112,10 +112,10 @@ int semop_(int set, sembuf* operations, std::size_t count) noexcept {
 
 std::span<const Hook> ipc_hooks() noexcept {
   static const Hook hooks[] = {
-      {"mq_receive", mq_receive_}, {"mq_timedreceive", mq_timedreceive_},
-      {"mq_send", mq_send_},       {"mq_timedsend", mq_timedsend_},
-      {"msgrcv", msgrcv_},         {"msgsnd", msgsnd_},
-      {"semop", semop_},           {"semtimedop", semtimedop_},
+      hook<mq_receive_>("mq_receive"), hook<mq_timedreceive_>("mq_timedreceive"),
+      hook<mq_send_>("mq_send"),       hook<mq_timedsend_>("mq_timedsend"),
+      hook<msgrcv_>("msgrcv"),         hook<msgsnd_>("msgsnd"),
+      hook<semop_>("semop"),           hook<semtimedop_>("semtimedop"),
   };
   return hooks;
 }

@@ -54,13 +54,13 @@ int fcntl_(int fd, int command, ...) noexcept {
 
 std::span<const Hook> lock_hooks() noexcept {
   static const Hook hooks[] = {
-    {"flock", flock_},
-    {"fcntl", fcntl_},
-    {"__fcntl", fcntl_},
-    {"fcntl64", fcntl_},
-    {"lockf64", lockf_},
+    hook<flock_>("flock"),
+    plain_hook<fcntl_>("fcntl"),
+    plain_hook<fcntl_>("__fcntl"),
+    plain_hook<fcntl_>("fcntl64"),
+    hook<lockf_>("lockf64"),
 #if defined(__LP64__)  // elsewhere its last argument is shorter
-    {"lockf", lockf_},
+    hook<lockf_>("lockf"),
 #endif
   };
   return hooks;

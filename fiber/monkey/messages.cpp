@@ -42,7 +42,7 @@ ssize_t receive(const Call& call, int fd, int flags, Buffers& buffers, std::size
 
 ssize_t recv_(int fd, void* buffer, std::size_t size, int flags) noexcept {
   const Call call;
-  if (!call || never_waits(flags)) return real().recv(fd, buffer, size, flags);
+  if (!call || never_waits(flags)) return call.tried(real().recv(fd, buffer, size, flags));
   const iovec one{.iov_base = buffer, .iov_len = size};
   Buffers buffers(&one, 1);
   return receive(call, fd, flags, buffers, size, [=](Buffers& rest) {
@@ -54,7 +54,8 @@ ssize_t recv_(int fd, void* buffer, std::size_t size, int flags) noexcept {
 ssize_t recvfrom_(int fd, void* buffer, std::size_t size, int flags, sockaddr* address,
                   socklen_t* length) noexcept {
   const Call call;
-  if (!call || never_waits(flags)) return real().recvfrom(fd, buffer, size, flags, address, length);
+  if (!call || never_waits(flags))
+    return call.tried(real().recvfrom(fd, buffer, size, flags, address, length));
   const socklen_t room_for_address = length != nullptr ? *length : 0;
   const iovec one{.iov_base = buffer, .iov_len = size};
   Buffers buffers(&one, 1);
@@ -68,7 +69,8 @@ ssize_t recvfrom_(int fd, void* buffer, std::size_t size, int flags, sockaddr* a
 
 ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
   const Call call;
-  if (!call || never_waits(flags) || message == nullptr) return real().recvmsg(fd, message, flags);
+  if (!call || never_waits(flags) || message == nullptr)
+    return call.tried(real().recvmsg(fd, message, flags));
   std::size_t size = 0;
   for (std::size_t i = 0; i < message->msg_iovlen; ++i) size += message->msg_iov[i].iov_len;
   const msghdr asked = *message;
@@ -103,7 +105,7 @@ ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
 int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* limit) noexcept {
   const Call call;
   if (!call || never_waits(flags) || messages == nullptr || (limit != nullptr && !is_valid(*limit)))
-    return real().recvmmsg(fd, messages, count, flags, limit);
+    return call.tried(real().recvmmsg(fd, messages, count, flags, limit));
   const std::int64_t deadline =
       limit != nullptr ? call.deadline_after(nanoseconds(*limit)) : kNever;
   unsigned got = 0;
@@ -121,7 +123,8 @@ int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* li
 ssize_t sendto_(int fd, const void* buffer, std::size_t size, int flags, const sockaddr* address,
                 socklen_t length) noexcept {
   const Call call;
-  if (!call || is_left_alone(flags)) return real().sendto(fd, buffer, size, flags, address, length);
+  if (!call || is_left_alone(flags))
+    return call.tried(real().sendto(fd, buffer, size, flags, address, length));
   const iovec one{.iov_base = const_cast<void*>(buffer), .iov_len = size};
   Buffers buffers(&one, 1);
   return whole(call, fd, Direction::writing, buffers, [=](Buffers& rest) {
@@ -137,7 +140,7 @@ ssize_t send_(int fd, const void* buffer, std::size_t size, int flags) noexcept 
 ssize_t sendmsg_(int fd, const msghdr* message, int flags) noexcept {
   const Call call;
   if (!call || is_left_alone(flags) || message == nullptr)
-    return real().sendmsg(fd, message, flags);
+    return call.tried(real().sendmsg(fd, message, flags));
   Buffers buffers(message->msg_iov, message->msg_iovlen);
   msghdr part = *message;
   return whole(call, fd, Direction::writing, buffers, [&](Buffers& rest) {
@@ -155,7 +158,7 @@ ssize_t sendmsg_(int fd, const msghdr* message, int flags) noexcept {
 int sendmmsg_(int fd, mmsghdr* messages, unsigned count, int flags) noexcept {
   const Call call;
   if (!call || is_left_alone(flags) || messages == nullptr)
-    return real().sendmmsg(fd, messages, count, flags);
+    return call.tried(real().sendmmsg(fd, messages, count, flags));
   unsigned sent = 0;
   for (; sent < count; ++sent) {
     const ssize_t size = sendmsg_(fd, &messages[sent].msg_hdr, flags);
@@ -180,19 +183,19 @@ ssize_t recvfrom_chk_(int fd, void* buffer, std::size_t size, std::size_t room, 
 
 std::span<const Hook> message_hooks() noexcept {
   static const Hook hooks[] = {
-      {"recv", recv_},
-      {"__recv", recv_},
-      {"__recv_chk", recv_chk_},
-      {"recvfrom", recvfrom_},
-      {"__recvfrom_chk", recvfrom_chk_},
-      {"recvmsg", recvmsg_},
-      {"recvmmsg", recvmmsg_},
-      {"send", send_},
-      {"__send", send_},
-      {"sendto", sendto_},
-      {"sendmsg", sendmsg_},
-      {"sendmmsg", sendmmsg_},
-      {"__sendmmsg", sendmmsg_},
+      hook<recv_>("recv"),
+      hook<recv_>("__recv"),
+      hook<recv_chk_>("__recv_chk"),
+      hook<recvfrom_>("recvfrom"),
+      hook<recvfrom_chk_>("__recvfrom_chk"),
+      hook<recvmsg_>("recvmsg"),
+      hook<recvmmsg_>("recvmmsg"),
+      hook<send_>("send"),
+      hook<send_>("__send"),
+      hook<sendto_>("sendto"),
+      hook<sendmsg_>("sendmsg"),
+      hook<sendmmsg_>("sendmmsg"),
+      hook<sendmmsg_>("__sendmmsg"),
   };
   return hooks;
 }

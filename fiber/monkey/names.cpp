@@ -276,10 +276,10 @@ hostent* gethostbyaddr_(const void* address, socklen_t length, int family) noexc
 
 std::span<const Hook> name_hooks() noexcept {
   static const Hook hooks[] = {
-      {"getaddrinfo", getaddrinfo_},           {"getnameinfo", getnameinfo_},
-      {"gethostbyname", gethostbyname_},       {"gethostbyname2", gethostbyname2_},
-      {"gethostbyaddr", gethostbyaddr_},       {"gethostbyname_r", gethostbyname_r_},
-      {"gethostbyname2_r", gethostbyname2_r_}, {"gethostbyaddr_r", gethostbyaddr_r_},
+      hook<getaddrinfo_>("getaddrinfo"),           hook<getnameinfo_>("getnameinfo"),
+      hook<gethostbyname_>("gethostbyname"),       hook<gethostbyname2_>("gethostbyname2"),
+      hook<gethostbyaddr_>("gethostbyaddr"),       hook<gethostbyname_r_>("gethostbyname_r"),
+      hook<gethostbyname2_r_>("gethostbyname2_r"), hook<gethostbyaddr_r_>("gethostbyaddr_r"),
   };
   return hooks;
 }

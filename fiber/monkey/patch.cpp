@@ -3,14 +3,15 @@
 #include <fiber/monkey.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/image.hpp>
+#include <fiber/monkey/patches.hpp>
 #include <fiber/monkey/real.hpp>
+#include <fiber/monkey/state.hpp>
 #include <fiber/monkey/waiting.hpp>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <mutex>
-#include <system_error>
+#include <optional>
 #include <unordered_map>
 
 namespace fiber::monkey {
@@ -20,17 +21,30 @@ using detail::Hook;
 using detail::Image;
 
 struct Replacement {
-  void* hook;
+  const Hook* hook;
   void* original;
 };
 
 struct Slot {
   std::string object;
   std::uintptr_t base;
-  const char* function;  // a hook's name
-  void* hook;
+  const Hook* hook;
+  Cancel cancel;
+  bool is_copy;
   void* before;  // for a function that was never called this is the linker's stub
+
+  void* function() const noexcept { return hook->functions[static_cast<int>(cancel)]; }
 };
+
+// What is to be patched when it is loaded.
+struct Future {
+  std::string name;  // empty: everything
+  std::optional<Cancel> cancel;
+  bool dependencies;
+};
+
+// The only import that is patched where nothing else is: it tells of newcomers.
+bool tells_of_newcomers(std::string_view function) { return function == "dlopen"; }
 
 class Registry {
  public:
@@ -45,32 +59,33 @@ class Registry {
     restore_if([](const Slot&) { return true; });
   }
 
-  // How many were patched, of the images chosen; none chosen gives -1.
+  // How many were patched, of the images chosen: `choose(image)` says by which policy, or nothing.
+  // None chosen gives -1.
   template <class Choose>
   std::ptrdiff_t patch_if(Choose choose) {
     detail::prepare_for_fork();
     detail::real();
     const std::lock_guard lock(mutex_);
-    std::ptrdiff_t count = 0;
-    bool any = false;
-    forget_unloaded();
-    detail::for_each_image([&](const Image& image) {
-      if (!choose(image)) return;
-      any = true;
-      image.for_each_import([&](const char* name, void** at, bool is_data) {
-        const auto found = replacements_.find(name);
-        if (found == replacements_.end() || slots_.contains(at)) return;
-        const Replacement& replacement = found->second;
-        if (is_data && *at != replacement.original) return;
-        const Slot slot{image.path(), image.base(), found->first.data(), replacement.hook, *at};
-        const auto entry = slots_.emplace(at, slot).first;
-        if (image.write(at, replacement.hook))
-          ++count;
-        else
-          slots_.erase(entry);
-      });
-    });
-    return any ? count : -1;
+    detail::find_state_of_libraries();
+    return patch_locked(choose);
+  }
+
+  // To be remembered for what is loaded later. Every object's dlopen tells of that.
+  void expect(Future future) {
+    {
+      const std::lock_guard lock(mutex_);
+      std::erase_if(futures_, [&](const Future& each) { return each.name == future.name; });
+      futures_.push_back(std::move(future));
+    }
+    patch_if([](const Image&) { return std::nullopt; });
+  }
+  void expect_nothing(std::string_view name) noexcept {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(futures_, [&](const Future& each) { return name.empty() || each.name == name; });
+  }
+  std::vector<Future> expected() {
+    const std::lock_guard lock(mutex_);
+    return futures_;
   }
 
   template <class Choose>
@@ -81,42 +96,98 @@ class Registry {
         const auto& [at, slot] = entry;
         if (!belongs_to(slot, at, image) || !choose(slot)) return false;
         // Somebody else may have patched it after us.
-        if (*at == slot.hook) image.write(at, slot.before);
+        if (*at == slot.function()) image.write(at, slot.before);
         return true;
       });
     });
   }
 
-  std::vector<Patched> list() {
+  std::vector<detail::PatchedImport> list() {
     const std::lock_guard lock(mutex_);
     forget_unloaded();
-    std::map<std::string, std::vector<std::string>> by_object;
-    for (const auto& [at, slot] : slots_) by_object[slot.object].emplace_back(slot.function);
-    std::vector<Patched> all;
-    for (auto& [object, functions] : by_object) {
-      std::sort(functions.begin(), functions.end());
-      functions.erase(std::unique(functions.begin(), functions.end()), functions.end());
-      all.push_back({object, std::move(functions)});
-    }
+    std::vector<detail::PatchedImport> all;
+    for (const auto& [at, slot] : slots_)
+      all.push_back({slot.object, slot.hook->name, slot.cancel, slot.is_copy});
     return all;
   }
 
   std::vector<std::string> names() const {
     std::vector<std::string> all;
-    for (const auto& [name, replacement] : replacements_) all.emplace_back(name);
+    for (const auto& [name, replacement] : replacements_)
+      if (!tells_of_newcomers(name)) all.emplace_back(name);
     std::sort(all.begin(), all.end());
     return all;
   }
 
  private:
   Registry() {
-    for (const auto hooks : {detail::stream_hooks(), detail::splice_hooks(),
-                             detail::message_hooks(), detail::socket_hooks(), detail::poll_hooks(),
-                             detail::time_hooks(), detail::process_hooks(), detail::signal_hooks(),
-                             detail::lock_hooks(), detail::ipc_hooks(), detail::name_hooks()})
+    for (const auto hooks :
+         {detail::stream_hooks(), detail::splice_hooks(), detail::message_hooks(),
+          detail::socket_hooks(), detail::poll_hooks(), detail::time_hooks(),
+          detail::process_hooks(), detail::signal_hooks(), detail::lock_hooks(),
+          detail::ipc_hooks(), detail::name_hooks(), detail::loader_hooks(), detail::alarm_hooks(),
+          detail::mutex_hooks(), detail::state_hooks()})
       for (const Hook& hook : hooks)
-        if (void* original = detail::find_symbol(hook.name))
-          replacements_.emplace(hook.name, Replacement{hook.function, original});
+        if (void* original = detail::find_symbol(hook.name)) {
+          replacements_.emplace(hook.name, Replacement{&hook, original});
+          by_address_.emplace(original, &hook);
+          originals_.first = std::min(originals_.first, static_cast<const void*>(original));
+          originals_.last = std::max(originals_.last, static_cast<const void*>(original));
+        }
+  }
+
+  template <class Choose>
+  std::ptrdiff_t patch_locked(Choose& choose) {
+    std::ptrdiff_t count = 0;
+    bool any = false;
+    forget_unloaded();
+    detail::for_each_image([&](const Image& image) {
+      const std::optional<Cancel> chosen = choose(image);
+      if (!chosen && (futures_.empty() || detail::why_untouchable(image) != nullptr)) return;
+      any |= chosen.has_value();
+      image.for_each_import([&](const char* name, void** at, bool is_data) {
+        const auto found = replacements_.find(name);
+        if (found == replacements_.end()) return;
+        if (tells_of_newcomers(name) ? futures_.empty() : !chosen) return;
+        if (is_data && *at != found->second.original && !slots_.contains(at)) return;
+        count += patch(image, at, *found->second.hook, chosen.value_or(Cancel::error), false);
+      });
+      if (!chosen) return;
+      image.for_each_pointer(originals_, [&](void** at) {
+        const auto found = by_address_.find(*at);
+        if (found == by_address_.end() || slots_.contains(at) || is_ours(at) ||
+            image.contains(*at))  // of its own, as a sanitizer's
+          return;
+        count += patch(image, at, *found->second, *chosen, true);
+      });
+    });
+    return any ? count : -1;
+  }
+
+  // 1 if it was not patched before.
+  int patch(const Image& image, void** at, const Hook& hook, Cancel cancel, bool is_copy) {
+    const auto known = slots_.find(at);
+    if (known != slots_.end()) {
+      Slot changed = known->second;
+      changed.cancel = cancel;
+      if (changed.function() != known->second.function() && image.write(at, changed.function()))
+        known->second.cancel = cancel;
+      return 0;
+    }
+    const auto entry =
+        slots_.emplace(at, Slot{image.path(), image.base(), &hook, cancel, is_copy, *at}).first;
+    if (image.write(at, entry->second.function())) return 1;
+    slots_.erase(entry);
+    return 0;
+  }
+
+  // Where the functions themselves are kept, to be called by what stands in for them; and this.
+  bool is_ours(void** at) const noexcept {
+    const auto lies_in = [place = reinterpret_cast<const char*>(at)](const auto& object) {
+      const auto* begin = reinterpret_cast<const char*>(&object);
+      return place >= begin && place < begin + sizeof object;
+    };
+    return lies_in(detail::real()) || lies_in(*this);
   }
 
   static bool belongs_to(const Slot& slot, const void* at, const Image& image) {
@@ -129,7 +200,7 @@ class Registry {
     detail::for_each_image([&](const Image& image) {
       for (auto at = slots_.begin(); at != slots_.end();) {
         const auto next = std::next(at);
-        if (belongs_to(at->second, at->first, image) && *at->first == at->second.hook)
+        if (belongs_to(at->second, at->first, image) && *at->first == at->second.function())
           loaded.insert(slots_.extract(at));
         at = next;
       }
@@ -139,56 +210,127 @@ class Registry {
 
   std::mutex mutex_;
   std::unordered_map<std::string_view, Replacement> replacements_;
+  std::unordered_map<void*, const Hook*> by_address_;
+  Image::Range originals_{reinterpret_cast<const void*>(~std::uintptr_t{0}), nullptr};
+  std::vector<Future> futures_;
   std::unordered_map<void**, Slot> slots_;
 };
 
-// libc and what belongs to it, ourselves, and those who stand between.
-bool is_untouchable(const Image& image) {
-  const std::string name = image.file_name();
-  constexpr std::string_view kParts[] = {
-      "ld-linux",    "ld-musl",   "ld.so",     "libc.so",         "libc-",   "libpthread",
-      "libdl.so",    "librt.so",  "libresolv", "libanl",          "libnss_", "libnsl",
-      "libm.so",     "linux-",    "libasan",   "libtsan",         "liblsan", "libubsan",
-      "libclang_rt", "vgpreload", "libfiber",  "libboost_context"};
-  return std::any_of(std::begin(kParts), std::end(kParts),
-                     [&](std::string_view part) { return name.starts_with(part); });
+// By the names of `dependencies`, of what is loaded: the closure.
+std::vector<std::string> with_dependencies(std::string_view name) {
+  std::vector<std::string> names{std::string(name)};
+  for (std::size_t known = 0; known != names.size();) {
+    known = names.size();
+    detail::for_each_image([&](const Image& image) {
+      if (std::none_of(names.begin(), names.end(),
+                       [&](const std::string& each) { return detail::is_called(image, each); }))
+        return;
+      for (std::string& needed : image.needed())
+        if (std::find(names.begin(), names.end(), needed) == names.end())
+          names.push_back(std::move(needed));
+    });
+  }
+  return names;
 }
 
-bool is_called(const Image& image, std::string_view name) {
-  if (image.path() == name || image.file_name() == name || image.soname() == name) return true;
-  std::error_code ignored;
-  return name.find('/') != std::string_view::npos &&
-         std::filesystem::equivalent(image.path(), name, ignored);
+// The policy for an object of which `names` are asked for: those after the first are its
+// dependencies, of which libc's are left alone.
+std::optional<Cancel> choose(const Image& image, const std::vector<std::string>& names,
+                             const std::optional<Cancel>& cancel) {
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (!detail::is_called(image, names[i])) continue;
+    if (i != 0 && detail::why_untouchable(image) != nullptr) return std::nullopt;
+    return cancel ? *cancel : detail::policy_of(image);
+  }
+  return std::nullopt;
+}
+
+std::optional<Cancel> choose_any(const Image& image, const std::optional<Cancel>& cancel) {
+  if (detail::why_untouchable(image) != nullptr) return std::nullopt;
+  return cancel ? *cancel : detail::policy_of(image);
+}
+
+std::ptrdiff_t patch_named(std::string_view name, const std::optional<Cancel>& cancel,
+                           bool dependencies) {
+  std::vector<std::string> names{std::string(name)};
+  if (dependencies) names = with_dependencies(name);
+  return Registry::instance().patch_if(
+      [&](const Image& image) { return choose(image, names, cancel); });
 }
 
 }  // namespace
 
-std::size_t patch_all() {
-  return static_cast<std::size_t>(std::max<std::ptrdiff_t>(
-      Registry::instance().patch_if([](const Image& image) { return !is_untouchable(image); }), 0));
+namespace detail {
+
+std::vector<PatchedImport> patched_imports() { return Registry::instance().list(); }
+
+void patch_newcomers() noexcept {
+  try {
+    for (const Future& future : Registry::instance().expected())
+      if (future.name.empty())
+        // What is patched keeps its policy.
+        Registry::instance().patch_if(
+            [&](const Image& image) { return choose_any(image, future.cancel); });
+      else
+        patch_named(future.name, future.cancel, future.dependencies);
+  } catch (const std::exception&) {
+    // As if they had not been expected: there was no memory.
+  }
 }
 
-std::size_t patch_library(std::string_view name) {
-  const std::ptrdiff_t count =
-      Registry::instance().patch_if([name](const Image& image) { return is_called(image, name); });
-  if (count < 0)
+}  // namespace detail
+
+std::size_t patch_all(const patch_options& options) {
+  if (options.future.value_or(true)) Registry::instance().expect({"", options.cancel, false});
+  return static_cast<std::size_t>(
+      std::max<std::ptrdiff_t>(Registry::instance().patch_if([&](const Image& image) {
+        return choose_any(image, options.cancel);
+      }),
+                               0));
+}
+
+std::size_t patch_library(std::string_view name, const patch_options& options) {
+  const bool future = options.future.value_or(false);
+  if (future)
+    Registry::instance().expect({std::string(name), options.cancel, options.dependencies});
+  const std::ptrdiff_t count = patch_named(name, options.cancel, options.dependencies);
+  if (count < 0 && !future)
     throw ValueError("cannot patch '" + std::string(name) + "': no object of that name is loaded");
-  return static_cast<std::size_t>(count);
+  return static_cast<std::size_t>(std::max<std::ptrdiff_t>(count, 0));
 }
 
 void unpatch() noexcept {
+  Registry::instance().expect_nothing("");
   Registry::instance().restore_if([](const Slot&) { return true; });
 }
 
 void unpatch_library(std::string_view name) noexcept {
+  Registry::instance().expect_nothing(name);
   std::string path(name);
   detail::for_each_image([&](const Image& image) {
-    if (is_called(image, name)) path = image.path();
+    if (detail::is_called(image, name)) path = image.path();
   });
   Registry::instance().restore_if([&path](const Slot& slot) { return slot.object == path; });
 }
 
-std::vector<Patched> patched() { return Registry::instance().list(); }
+std::vector<Patched> patched() {
+  std::map<std::string, Patched> by_object;
+  for (detail::PatchedImport& each : detail::patched_imports()) {
+    if (tells_of_newcomers(each.function)) continue;
+    Patched& object = by_object[each.object];
+    object.object = each.object;
+    object.cancel = each.cancel;
+    object.functions.push_back(std::move(each.function));
+  }
+  std::vector<Patched> all;
+  for (auto& [path, object] : by_object) {
+    std::sort(object.functions.begin(), object.functions.end());
+    object.functions.erase(std::unique(object.functions.begin(), object.functions.end()),
+                           object.functions.end());
+    all.push_back(std::move(object));
+  }
+  return all;
+}
 
 std::vector<std::string> patchable() { return Registry::instance().names(); }
 

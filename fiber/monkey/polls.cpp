@@ -254,17 +254,17 @@ int epoll_wait_(int fd, epoll_event* events, int most, int timeout) noexcept {
 
 std::span<const Hook> poll_hooks() noexcept {
   static const Hook hooks[] = {
-      {"poll", poll_},
-      {"__poll", poll_},
-      {"__poll_chk", poll_chk_},
-      {"ppoll", ppoll_},
-      {"__ppoll_chk", ppoll_chk_},
-      {"select", select_},
-      {"__select", select_},
-      {"pselect", pselect_},
-      {"epoll_wait", epoll_wait_},
-      {"epoll_pwait", epoll_pwait_},
-      {"epoll_pwait2", epoll_pwait2_},
+      hook<poll_>("poll"),
+      hook<poll_>("__poll"),
+      hook<poll_chk_>("__poll_chk"),
+      hook<ppoll_>("ppoll"),
+      hook<ppoll_chk_>("__ppoll_chk"),
+      hook<select_>("select"),
+      hook<select_>("__select"),
+      hook<pselect_>("pselect"),
+      hook<epoll_wait_>("epoll_wait"),
+      hook<epoll_pwait_>("epoll_pwait"),
+      hook<epoll_pwait2_>("epoll_pwait2"),
   };
   return hooks;
 }

@@ -119,8 +119,9 @@ int system_(const char* command) noexcept {
 
 std::span<const Hook> process_hooks() noexcept {
   static const Hook hooks[] = {
-      {"wait", wait_},   {"__wait", wait_}, {"waitpid", waitpid_}, {"__waitpid", waitpid_},
-      {"wait3", wait3_}, {"wait4", wait4_}, {"waitid", waitid_},   {"system", system_},
+      hook<wait_>("wait"),         hook<wait_>("__wait"),   hook<waitpid_>("waitpid"),
+      hook<waitpid_>("__waitpid"), hook<wait3_>("wait3"),   hook<wait4_>("wait4"),
+      hook<waitid_>("waitid"),     hook<system_>("system"),
   };
   return hooks;
 }

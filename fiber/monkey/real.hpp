@@ -6,6 +6,7 @@
 #include <mqueue.h>
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -16,6 +17,7 @@
 #include <sys/select.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -25,6 +27,9 @@
 #include <cstddef>
 
 namespace fiber::monkey::detail {
+
+// C++ gives the first argument of setitimer a type of its own.
+using itimer_which = __itimer_which_t;
 
 struct Real {
   ssize_t (*read)(int, void*, std::size_t);
@@ -80,6 +85,15 @@ struct Real {
   int (*gethostbyname2_r)(const char*, int, hostent*, char*, std::size_t, hostent**, int*);
   int (*gethostbyaddr_r)(const void*, socklen_t, int, hostent*, char*, std::size_t, hostent**,
                          int*);
+  void* (*dlopen)(const char*, int);
+  unsigned (*alarm)(unsigned);
+  int (*setitimer)(itimer_which, const itimerval*, itimerval*);
+  int (*pause)();
+  void (*closefrom)(int);
+  int (*close_range)(unsigned, unsigned, int);
+  int (*mutex_lock)(pthread_mutex_t*);
+  int (*mutex_trylock)(pthread_mutex_t*);
+  int (*mutex_unlock)(pthread_mutex_t*);
   // What the compiler calls instead with _FORTIFY_SOURCE; they end the program on an overflow.
   ssize_t (*read_chk)(int, void*, std::size_t, std::size_t);
   ssize_t (*recv_chk)(int, void*, std::size_t, std::size_t, int);

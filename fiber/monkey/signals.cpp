@@ -61,9 +61,9 @@ int sigwait_(const sigset_t* set, int* signal) noexcept {
 
 std::span<const Hook> signal_hooks() noexcept {
   static const Hook hooks[] = {
-      {"sigtimedwait", sigtimedwait_},
-      {"sigwaitinfo", sigwaitinfo_},
-      {"sigwait", sigwait_},
+      hook<sigtimedwait_>("sigtimedwait"),
+      hook<sigwaitinfo_>("sigwaitinfo"),
+      hook<sigwait_>("sigwait"),
   };
   return hooks;
 }

@@ -1,7 +1,10 @@
 // accept, connect, and what ends a descriptor.
+#include <fiber/asyncio/detail/selector.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>
+
+#include <algorithm>
 
 #include <fcntl.h>
 
@@ -92,7 +95,43 @@ void tell_waiters(int fd) noexcept {
   errno = error;
 }
 
+// Code that closes all that it does not know does not mean what our loops keep for themselves.
+bool is_kept(int fd) noexcept {
+  return asyncio::detail::Selector::is_own(fd) && !in_foreign_process();
+}
+
+// Only the numbers that a loop may have for its own are asked for one by one.
+int close_between(unsigned first, unsigned last, int flags) noexcept {
+  constexpr unsigned kMost = 1U << 20U;
+  unsigned begin = first;
+  for (unsigned fd = first; fd <= std::min(last, kMost); ++fd) {
+    tell_waiters(static_cast<int>(fd));
+    if (!is_kept(static_cast<int>(fd))) continue;
+    if (fd > begin) real().close_range(begin, fd - 1, flags);
+    begin = fd + 1;
+  }
+  return begin <= last ? real().close_range(begin, last, flags) : 0;
+}
+
+int close_range_(unsigned first, unsigned last, int flags) noexcept {
+  constexpr int kCloseOnExec = 4;
+  if (own_loop() == nullptr || in_foreign_process() || first > last || (flags & kCloseOnExec) != 0)
+    return real().close_range(first, last, flags);
+  return close_between(first, last, flags);
+}
+
+void closefrom_(int first) noexcept {
+  if (own_loop() == nullptr || in_foreign_process() || real().close_range == nullptr)
+    real().closefrom(first);
+  else
+    close_between(static_cast<unsigned>(std::max(first, 0)), ~0U, 0);
+}
+
 int close_(int fd) noexcept {
+  if (own_loop() != nullptr && is_kept(fd)) {
+    errno = EBADF;
+    return -1;
+  }
   tell_waiters(fd);
   return real().close(fd);
 }
@@ -111,9 +150,17 @@ int dup3_(int from, int to, int flags) noexcept {
 
 std::span<const Hook> socket_hooks() noexcept {
   static const Hook hooks[] = {
-      {"accept", accept_},     {"accept4", accept4_}, {"connect", connect_},
-      {"__connect", connect_}, {"close", close_},     {"__close", close_},
-      {"dup2", dup2_},         {"__dup2", dup2_},     {"dup3", dup3_},
+      plain_hook<closefrom_>("closefrom"),
+      plain_hook<close_range_>("close_range"),
+      hook<accept_>("accept"),
+      hook<accept4_>("accept4"),
+      hook<connect_>("connect"),
+      hook<connect_>("__connect"),
+      hook<close_>("close"),
+      hook<close_>("__close"),
+      hook<dup2_>("dup2"),
+      hook<dup2_>("__dup2"),
+      hook<dup3_>("dup3"),
   };
   return hooks;
 }

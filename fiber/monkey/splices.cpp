@@ -135,13 +135,13 @@ ssize_t vmsplice_(int fd, const iovec* vectors, std::size_t count, unsigned flag
 
 std::span<const Hook> splice_hooks() noexcept {
   static const Hook hooks[] = {
-    {"sendfile64", sendfile_},
+    hook<sendfile_>("sendfile64"),
 #if defined(__LP64__)  // elsewhere it means shorter offsets
-    {"sendfile", sendfile_},
+    hook<sendfile_>("sendfile"),
 #endif
-    {"splice", splice_},
-    {"tee", tee_},
-    {"vmsplice", vmsplice_},
+    hook<splice_>("splice"),
+    hook<tee_>("tee"),
+    hook<vmsplice_>("vmsplice"),
   };
   return hooks;
 }

@@ -146,15 +146,15 @@ ssize_t write_all(const Call& call, int fd, const void* data, std::size_t size) 
 
 std::span<const Hook> stream_hooks() noexcept {
   static const Hook hooks[] = {
-      {"read", read_},
-      {"__read", read_},
-      {"__read_chk", read_chk_},
-      {"readv", readv_},
-      {"write", write_},
-      {"__write", write_},
-      {"writev", writev_},
-      {"eventfd_read", eventfd_read_},
-      {"eventfd_write", eventfd_write_},
+      hook<read_>("read"),
+      hook<read_>("__read"),
+      hook<read_chk_>("__read_chk"),
+      hook<readv_>("readv"),
+      hook<write_>("write"),
+      hook<write_>("__write"),
+      hook<writev_>("writev"),
+      hook<eventfd_read_>("eventfd_read"),
+      hook<eventfd_write_>("eventfd_write"),
   };
   return hooks;
 }

@@ -84,16 +84,16 @@ void thrd_yield_() noexcept { sched_yield_(); }
 
 std::span<const Hook> time_hooks() noexcept {
   static const Hook hooks[] = {
-      {"sleep", sleep_},
-      {"usleep", usleep_},
-      {"nanosleep", nanosleep_},
-      {"__nanosleep", nanosleep_},
-      {"clock_nanosleep", clock_nanosleep_},
-      {"sched_yield", sched_yield_},
-      {"__sched_yield", sched_yield_},
-      {"pthread_yield", sched_yield_},
-      {"thrd_sleep", thrd_sleep_},
-      {"thrd_yield", thrd_yield_},
+      hook<sleep_>("sleep"),
+      hook<usleep_>("usleep"),
+      hook<nanosleep_>("nanosleep"),
+      hook<nanosleep_>("__nanosleep"),
+      hook<clock_nanosleep_>("clock_nanosleep"),
+      hook<sched_yield_>("sched_yield"),
+      hook<sched_yield_>("__sched_yield"),
+      hook<sched_yield_>("pthread_yield"),
+      hook<thrd_sleep_>("thrd_sleep"),
+      hook<thrd_yield_>("thrd_yield"),
   };
   return hooks;
 }

@@ -28,7 +28,7 @@ bool Attempts::again() noexcept {
   if (!patience_) patience_ = Patience::of(call_, fd_, direction_);
   if (!patience_) return false;
   if (patience_->nonblocking) {
-    errno = EAGAIN;
+    call_.would_wait();
     return false;
   }
   // Ready and yet not possible: several tasks wait for the same, or it is sending to a Unix
@@ -40,7 +40,8 @@ bool Attempts::again() noexcept {
       call_.wait(fd_, direction_ == Direction::reading ? EPOLLIN : EPOLLOUT, patience_->deadline)) {
     case Wake::ready: woken_ = true; return true;
     case Wake::timed_out: errno = EAGAIN; return false;
-    case Wake::failed: return false;
+    case Wake::failed:
+    case Wake::cancelled: return false;
     case Wake::unwatchable: unwatchable_ = true; return false;
   }
   return false;

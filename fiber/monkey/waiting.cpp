@@ -1,5 +1,8 @@
+#include <fiber/monkey/alarms.hpp>
+#include <fiber/monkey/state.hpp>
 #include <fiber/monkey/waiting.hpp>
 
+#include <fiber/asyncio/detail/stubborn.hpp>
 #include <fiber/asyncio/detail/waiter.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
@@ -17,9 +20,18 @@ namespace {
 using asyncio::detail::LoopObject;
 using asyncio::detail::Waiter;
 
+constexpr std::int64_t kMillisecond = 1'000'000;
+constexpr std::int64_t kCentisecond = 10 * kMillisecond;
+
+// So many calls of a cancelled task fail at once; later ones wait a little first.
+constexpr std::uint8_t kFruitlessCalls = 16;
+// After so many more the task is shown.
+constexpr std::uint8_t kReported = 4;
+
 // The loop that the forking thread ran is the parent's: its epoll is shared with it.
 std::atomic<const LoopObject*> inherited_loop{nullptr};
 std::atomic<pid_t> process{0};
+std::atomic<unsigned> fork_count{1};
 
 void in_forked_child() {
   const core::ThreadState* thread = core::tls_thread_state;
@@ -28,6 +40,7 @@ void in_forked_child() {
           ? static_cast<const asyncio::detail::AsyncioThread*>(thread->asyncio)->running
           : nullptr;
   process = ::getpid();
+  fork_count.fetch_add(1, std::memory_order_relaxed);
 }
 
 // Wakes the waiter when its time has come. On the heap: it may be in the ready queue already when
@@ -65,6 +78,8 @@ void prepare_for_fork() noexcept {
 
 bool in_foreign_process() noexcept { return ::getpid() != process.load(std::memory_order_relaxed); }
 
+unsigned forks() noexcept { return fork_count.load(std::memory_order_relaxed); }
+
 LoopObject* own_loop() noexcept {
   const core::ThreadState* thread = core::tls_thread_state;
   if (thread == nullptr || thread->asyncio == nullptr) return nullptr;
@@ -75,6 +90,7 @@ LoopObject* own_loop() noexcept {
 Call::Call() noexcept {
   const LoopObject* loop = own_loop();
   if (loop != nullptr) task_ = loop->current_task;
+  cancel_ = PolicyOfCall::get();
 }
 
 std::int64_t Call::now() const noexcept { return task_->loop()->now(); }
@@ -86,22 +102,122 @@ std::int64_t Call::deadline_after(std::int64_t nanoseconds) const noexcept {
 
 Wake Call::wait(int fd, std::uint32_t events, std::int64_t deadline) const noexcept {
   DescriptorWait one{.fd = fd, .events = events};
-  return wait(std::span(&one, 1), deadline);
+  return wait_for(std::span(&one, 1), deadline, nullptr, true);
 }
 
-Wake Call::wait(std::span<DescriptorWait> descriptors, std::int64_t deadline) const noexcept {
+Wake Call::wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,
+                Waiter** shown) const noexcept {
+  return wait_for(descriptors, deadline, shown, shown != nullptr);
+}
+
+// `restarts`: when a handler with SA_RESTART has run, the call goes on, as read() does and poll()
+// does not.
+Wake Call::wait_for(std::span<DescriptorWait> descriptors, std::int64_t deadline, Waiter** shown,
+                    bool restarts) const noexcept {
+  for (;;) {
+    const std::int64_t alarm = alarm_of(*task_);
+    if (alarm == kNever) return wait_unless_cancelled(descriptors, deadline, shown);
+    if (alarm > now()) {
+      const Wake wake = wait_unless_cancelled(descriptors, std::min(deadline, alarm), shown);
+      if (wake != Wake::timed_out || alarm > now() || alarm_of(*task_) != alarm) return wake;
+    }
+    if (run_alarm_handler() && restarts) continue;
+    errno = EINTR;
+    return Wake::failed;
+  }
+}
+
+Wake Call::wait_unless_cancelled(std::span<DescriptorWait> descriptors, std::int64_t deadline,
+                                 Waiter** shown) const noexcept {
+  if (task_->has_told_library()) [[unlikely]]
+    return wait_although_cancelled(descriptors, deadline, shown);
+  const Wake wake = wait_once(descriptors, deadline, shown);
+  if (wake != Wake::cancelled) return wake;
+  if (cancel_ != Cancel::never && !task_->library_calls().shielded) return cut_short();
+  return wait_although_cancelled(descriptors, deadline, shown);
+}
+
+Wake Call::cut_short() const noexcept {
+  errno = cancel_ == Cancel::interrupt ? EINTR : ECANCELED;
+  return Wake::failed;
+}
+
+// For how long a call of a cancelled task may wait: without end, what is left of the time of grace,
+// or, when the library goes on and on, longer each time, so that other tasks get their turn.
+std::int64_t Call::patience_when_cancelled() const noexcept {
+  if (task_->abandoned()) return 0;
+  if (cancel_ == Cancel::never) return kNever;
+  TaskBase::LibraryCalls& calls = task_->library_calls();
+  if (calls.shielded || calls.grace != 0) return calls.grace * kCentisecond;
+  if (calls.fruitless < kFruitlessCalls) {
+    ++calls.fruitless;
+    return 0;
+  }
+  constexpr std::uint8_t kMostDoublings = 8;
+  const int doublings = std::min<int>(calls.fruitless - kFruitlessCalls, kMostDoublings);
+  if (doublings < kMostDoublings && ++calls.fruitless == kFruitlessCalls + kReported)
+    asyncio::detail::report_stubborn(*task_);
+  return kMillisecond << doublings;
+}
+
+Wake Call::wait_although_cancelled(std::span<DescriptorWait> descriptors, std::int64_t deadline,
+                                   Waiter** shown) const noexcept {
+  for (;;) {
+    const std::int64_t patience = patience_when_cancelled();
+    if (patience <= 0) return cut_short();
+    const std::int64_t start = now();
+    const std::int64_t end = patience == kNever ? kNever : deadline_after(patience);
+    task_->put_cancellation_off();
+    const Wake wake = wait_once(descriptors, std::min(deadline, end), shown);
+    task_->put_cancellation_back();
+    TaskBase::LibraryCalls& calls = task_->library_calls();
+    if (patience != kNever && calls.grace != 0) {
+      const std::int64_t used = (now() - start + kCentisecond - 1) / kCentisecond;
+      calls.grace =
+          static_cast<std::uint16_t>(calls.grace - std::min<std::int64_t>(calls.grace, used));
+    }
+    if (wake == Wake::cancelled) {
+      // Cancelled once more: that ends the time of grace.
+      if (cancel_ == Cancel::never || calls.shielded) continue;
+      return cut_short();
+    }
+    return wake == Wake::timed_out && end < deadline ? cut_short() : wake;
+  }
+}
+
+void Call::would_wait() const noexcept {
+  errno = EAGAIN;
+  if (!task_->has_told_library() || cancel_ != Cancel::error) return;
+  TaskBase::LibraryCalls& calls = task_->library_calls();
+  if (calls.shielded || calls.grace != 0) return;
+  const std::int64_t patience = patience_when_cancelled();
+  if (patience > 0) {
+    task_->put_cancellation_off();
+    wait_once({}, deadline_after(patience), nullptr);
+    task_->put_cancellation_back();
+  }
+  errno = ECANCELED;
+}
+
+Wake Call::wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadline,
+                     Waiter** shown) const noexcept {
   LoopObject& loop = *task_->loop();
   struct Leave {
     LoopObject& loop;
     std::span<DescriptorWait> descriptors;
+    Waiter** shown;
+    Cancel policy;
     ~Leave() {
+      if (shown != nullptr) *shown = nullptr;
       for (DescriptorWait& wait : descriptors) loop.leave(wait);
+      PolicyOfCall::set(policy);
     }
   };
   try {
     if (task_->abandoned()) throw asyncio::CancelledError();
     Waiter waiter(loop);
-    const Leave leave{loop, descriptors};
+    if (shown != nullptr) *shown = &waiter;
+    const Leave leave{loop, descriptors, shown, PolicyOfCall::set(Cancel::error)};
     for (DescriptorWait& wait : descriptors) {
       wait.waiter = &waiter;
       const int error = loop.wait(wait);
@@ -112,7 +228,10 @@ Wake Call::wait(std::span<DescriptorWait> descriptors, std::int64_t deadline) co
       return Wake::failed;
     }
     const Alarm alarm(loop, waiter, deadline);
-    waiter.wait();
+    {
+      const StateOfThread state;
+      waiter.wait();
+    }
     for (const DescriptorWait& wait : descriptors) {
       if (wait.error == 0) continue;
       errno = wait.error;
@@ -120,8 +239,7 @@ Wake Call::wait(std::span<DescriptorWait> descriptors, std::int64_t deadline) co
     }
     return alarm.rang() ? Wake::timed_out : Wake::ready;
   } catch (...) {
-    fail();
-    return Wake::failed;
+    return fail();
   }
 }
 
@@ -130,13 +248,16 @@ Wake Call::sleep_until(std::int64_t deadline) const noexcept {
 }
 
 // What the exception that is being handled is to C.
-void Call::fail() const noexcept {
+Wake Call::fail() const noexcept {
   try {
     throw;
   } catch (const asyncio::CancelledError& error) {
-    // An abandoned task is told of its end by its next await as it is.
-    if (!task_->abandoned()) task_->cancel_again(error.what());
     errno = ECANCELED;
+    // An abandoned task is told of its end by its next await as it is.
+    if (task_->abandoned()) return Wake::failed;
+    if (!task_->has_told_library()) task_->library_calls().fruitless = 0;
+    task_->told_library(error.what());
+    return Wake::cancelled;
   } catch (const std::bad_alloc&) {
     errno = ENOMEM;
   } catch (const MemoryError&) {
@@ -146,6 +267,7 @@ void Call::fail() const noexcept {
   } catch (...) {
     errno = ENOSYS;
   }
+  return Wake::failed;
 }
 
 bool Backoff::pause(const Call& call, std::int64_t deadline) noexcept {

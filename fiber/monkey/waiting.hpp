@@ -3,12 +3,15 @@
 
 #include <fiber/asyncio/detail/descriptor_wait.hpp>
 #include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/detail/waiter.hpp>
 #include <fiber/asyncio/threads.hpp>
+#include <fiber/monkey.hpp>
 
 #include <cerrno>
 #include <cstdint>
 #include <ctime>
 #include <limits>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -33,7 +36,24 @@ enum class Wake : std::uint8_t {
   ready,
   timed_out,
   failed,       // errno says why
+  cancelled,    // not told to those who wait: they see a failure
   unwatchable,  // as a file on a disk: a call blocks, or returns at once
+};
+
+// How cancellation cuts the calls short that are made while it lives: set where an object with a
+// policy of its own calls. Waiting puts it away, for other tasks run then.
+class PolicyOfCall {
+ public:
+  explicit PolicyOfCall(Cancel how) noexcept { next = how; }
+  PolicyOfCall(const PolicyOfCall&) = delete;
+  PolicyOfCall& operator=(const PolicyOfCall&) = delete;
+  ~PolicyOfCall() { next = Cancel::error; }
+  static Cancel get() noexcept { return next; }
+  // Returns the one before.
+  static Cancel set(Cancel how) noexcept { return std::exchange(next, how); }
+
+ private:
+  static inline thread_local constinit Cancel next = Cancel::error;
 };
 
 // One patched call. False in a condition when the call has to do what libc's does: no loop runs in
@@ -50,13 +70,29 @@ class Call {
     return result;
   }
 
+  // The result of a call that was made as it is: in a cancelled task one that failed because it
+  // would have to wait fails as one that was cut short, so that who asks for readiness, takes an
+  // error for it and tries again comes to an end.
+  template <class T>
+  T tried(T result) const noexcept {
+    if (result < 0 && errno == EAGAIN && task_ != nullptr && task_->has_told_library())
+      would_wait();
+    return result;
+  }
+  // Sets errno for a call that would have to wait and must not.
+  void would_wait() const noexcept;
+
+  // The task that calls.
+  TaskBase& task() const noexcept { return *task_; }
+
   // On the loop's clock, in nanoseconds.
   std::int64_t now() const noexcept;
   std::int64_t deadline_after(std::int64_t nanoseconds) const noexcept;
 
   Wake wait(int fd, std::uint32_t events, std::int64_t deadline) const noexcept;
-  // For the first that is ready.
-  Wake wait(std::span<DescriptorWait> descriptors, std::int64_t deadline) const noexcept;
+  // For the first that is ready, or until the waiter that is `shown` meanwhile is woken.
+  Wake wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,
+            asyncio::detail::Waiter** shown = nullptr) const noexcept;
   // timed_out, or failed.
   Wake sleep_until(std::int64_t deadline) const noexcept;
 
@@ -66,8 +102,18 @@ class Call {
   template <class F, class T>
   bool on_thread(F function, T& result) const noexcept {
     try {
-      result = asyncio::await(
-          asyncio::EventLoop(task_->loop()).run_in_executor(nullptr, std::move(function)));
+      const auto answer =
+          asyncio::EventLoop(task_->loop()).run_in_executor(nullptr, std::move(function));
+      const auto waiter = std::make_shared<asyncio::detail::Waiter*>(nullptr);
+      answer.add_done_callback([waiter](const auto&) {
+        if (*waiter != nullptr) (*waiter)->wake();
+      });
+      while (!answer.done()) {
+        if (wait(std::span<DescriptorWait>(), kNever, waiter.get()) != Wake::failed) continue;
+        answer.cancel();
+        return false;
+      }
+      result = std::move(answer.result());  // nobody else sees it
       errno = error_;
       return true;
     } catch (...) {
@@ -77,9 +123,20 @@ class Call {
   }
 
  private:
-  void fail() const noexcept;
+  Wake fail() const noexcept;
+  Wake wait_for(std::span<DescriptorWait> descriptors, std::int64_t deadline,
+                asyncio::detail::Waiter** shown, bool restarts) const noexcept;
+  Wake wait_unless_cancelled(std::span<DescriptorWait> descriptors, std::int64_t deadline,
+                             asyncio::detail::Waiter** shown) const noexcept;
+  Wake wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadline,
+                 asyncio::detail::Waiter** shown) const noexcept;
+  Wake wait_although_cancelled(std::span<DescriptorWait> descriptors, std::int64_t deadline,
+                               asyncio::detail::Waiter** shown) const noexcept;
+  std::int64_t patience_when_cancelled() const noexcept;
+  Wake cut_short() const noexcept;
 
   TaskBase* task_ = nullptr;
+  Cancel cancel_ = Cancel::error;
   int error_ = errno;
 };
 
@@ -99,6 +156,8 @@ asyncio::detail::LoopObject* own_loop() noexcept;
 // True where memory is shared with the parent between vfork and exec, or after a fork that libc
 // knows nothing of.
 bool in_foreign_process() noexcept;
+// How often this process was forked since anything was patched, which changes the thread's id.
+unsigned forks() noexcept;
 // Called before anything is patched.
 void prepare_for_fork() noexcept;
 

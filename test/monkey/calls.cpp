@@ -1,6 +1,8 @@
 #include "monkey/calls.hpp"
 
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <setjmp.h>
 #include <sys/file.h>
 #include <sys/msg.h>
 #include <sys/sendfile.h>
@@ -151,6 +153,40 @@ hostent* gethostbyaddr(const void* address, socklen_t length, int family) {
 int gethostbyname_r(const char* name, hostent* entry, char* memory, std::size_t size,
                     hostent** result, int* error) {
   return ::gethostbyname_r(name, entry, memory, size, result, error);
+}
+unsigned alarm(unsigned seconds) { return ::alarm(seconds); }
+int pause() { return ::pause(); }
+void closefrom(int first) { ::closefrom(first); }
+void* dlopen(const char* name, int flags) { return ::dlopen(name, flags); }
+int mutex_lock(pthread_mutex_t* mutex) { return ::pthread_mutex_lock(mutex); }
+int mutex_trylock(pthread_mutex_t* mutex) { return ::pthread_mutex_trylock(mutex); }
+int mutex_unlock(pthread_mutex_t* mutex) { return ::pthread_mutex_unlock(mutex); }
+
+namespace {
+ssize_t (*volatile copied_read)(int, void*, std::size_t) = nullptr;
+sigjmp_buf jump_target;
+}  // namespace
+
+void copy_pointers() { copied_read = ::read; }
+ssize_t read_by_copy(int fd, void* buffer, std::size_t size) {
+  return copied_read(fd, buffer, size);
+}
+ssize_t read_with_alarm(int fd, bool jump, bool restart) {
+  struct sigaction action {}, before {};
+  action.sa_handler = jump ? +[](int) { ::siglongjmp(jump_target, 1); } : +[](int) {};
+  action.sa_flags = restart ? SA_RESTART : 0;
+  ::sigaction(SIGALRM, &action, &before);
+  char byte = 0;
+  ssize_t result = -2;
+  if (sigsetjmp(jump_target, 1) == 0) {
+    ::alarm(1);
+    result = ::read(fd, &byte, 1);
+    ::alarm(0);
+  }
+  const int error = errno;
+  ::sigaction(SIGALRM, &before, nullptr);
+  errno = error;
+  return result;
 }
 ssize_t read_chk(int fd, void* buffer, std::size_t size, std::size_t room) {
   return __read_chk(fd, buffer, size, room);

@@ -6,6 +6,7 @@
 #include <mqueue.h>
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -89,6 +90,18 @@ hostent* gethostbyname(const char* name);
 hostent* gethostbyaddr(const void* address, socklen_t length, int family);
 int gethostbyname_r(const char* name, hostent* entry, char* memory, std::size_t size,
                     hostent** result, int* error);
+unsigned alarm(unsigned seconds);
+int pause();
+void closefrom(int first);
+void* dlopen(const char* name, int flags);
+int mutex_lock(pthread_mutex_t* mutex);
+int mutex_trylock(pthread_mutex_t* mutex);
+int mutex_unlock(pthread_mutex_t* mutex);
+// By a pointer that was copied when the first was called.
+void copy_pointers();
+ssize_t read_by_copy(int fd, void* buffer, std::size_t size);
+// As old code limits a call: -1 with EINTR when the alarm comes; -2 when its handler jumps.
+ssize_t read_with_alarm(int fd, bool jump, bool restart);
 // What the compiler calls with _FORTIFY_SOURCE.
 ssize_t read_chk(int fd, void* buffer, std::size_t size, std::size_t room);
 ssize_t recv_chk(int fd, void* buffer, std::size_t size, std::size_t room, int flags);

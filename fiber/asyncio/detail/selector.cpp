@@ -1,6 +1,7 @@
 #include <fiber/asyncio/detail/selector.hpp>
 
 #include <fiber/asyncio/detail/waiter.hpp>
+#include <fiber/asyncio/log.hpp>
 #include <fiber/core/undying.hpp>
 
 #include <algorithm>
@@ -32,6 +33,12 @@ class Forking {
     while (*at != &selector) at = &(*at)->next_live_;
     *at = selector.next_live_;
   }
+  static bool any_has(int fd) noexcept {
+    const std::lock_guard lock(mutex_);
+    for (const Selector* at = first_; at != nullptr; at = at->next_live_)
+      if (fd == at->epoll_ || fd == at->wake_ || fd == at->timer_) return true;
+    return false;
+  }
 
  private:
   static void before() { mutex_.lock(); }
@@ -61,6 +68,8 @@ std::uint64_t key_of(int fd, std::uint32_t generation) noexcept {
 }
 
 }  // namespace
+
+bool Selector::is_own(int fd) noexcept { return fd >= 0 && Forking::any_has(fd); }
 
 Selector::Selector() {
   epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
@@ -143,6 +152,45 @@ void Selector::renew() noexcept {
       --watched_;
     }
   }
+}
+
+// Other code has closed our descriptors. What it had closed as well is told to those who wait for
+// it; the numbers of ours may be somebody else's by now.
+void Selector::revive() {
+  int epoll = ::epoll_create1(EPOLL_CLOEXEC);
+  int wake = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  int timer = timer_ < 0 ? -1 : ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  int outer = outer_ < 0 ? -1 : ::epoll_create1(EPOLL_CLOEXEC);
+  if (epoll < 0 || wake < 0 || (timer_ >= 0 && timer < 0) || (outer_ >= 0 && outer < 0)) {
+    const int error = errno;
+    for (const int fd : {epoll, wake, timer, outer})
+      if (fd >= 0) ::close(fd);
+    raise_os_error(error, "cannot make the descriptors of the event loop anew");
+  }
+  epoll_ = epoll;
+  wake_ = wake;
+  timer_ = timer;
+  outer_ = outer;
+  interest(std::max({wake_, timer_, outer_}));
+  watch_all_own();
+  if (timer_ >= 0) set_timer(std::exchange(timer_set_, std::numeric_limits<std::int64_t>::max()));
+  for (std::size_t i = 0; i < interests_.size(); ++i) {
+    const int fd = static_cast<int>(i);
+    Interest& its = interests_[i];
+    its.registered = false;
+    if (its.watch != nullptr) {
+      // Its next call says what is wrong with it.
+      if (control(EPOLL_CTL_ADD, fd, its, kWatchEvents) != 0)
+        its.watch->ready({.readable = true, .writable = true, .hangup = true});
+      continue;
+    }
+    if (its.events != 0) --watched_;
+    its.events = 0;
+    if (const int error = arm(fd, its)) wake_waits(its, 0, error);
+  }
+  log(LogLevel::warning,
+      "asyncio: other code has closed descriptors of the event loop (closefrom?); the loop goes on "
+      "with new ones");
 }
 
 Selector::~Selector() {
@@ -453,6 +501,8 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
   const int count = ::epoll_wait(epoll_, events_.data(), static_cast<int>(events_.size()),
                                  static_cast<int>(wait));
   bool stale = false;
+  if (count < 0 && errno == EBADF) [[unlikely]]
+    revive();  // what is ready is seen in the next iteration
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events_[static_cast<std::size_t>(i)];
     const int fd = static_cast<int>(event.data.u64 & 0xffffffffU);

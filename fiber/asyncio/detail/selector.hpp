@@ -24,6 +24,10 @@ namespace fiber::asyncio::detail {
 
 class Selector {
  public:
+  // True for what a loop of this process keeps for itself: code that closes what it does not know
+  // (closefrom) had better leave it open. From any thread.
+  static bool is_own(int fd) noexcept;
+
   Selector();
   Selector(const Selector&) = delete;
   Selector& operator=(const Selector&) = delete;
@@ -109,6 +113,7 @@ class Selector {
   void forked() noexcept;
   void drop_again(Watch& watch) noexcept;
   void renew() noexcept;
+  void revive();
 
   int epoll_ = -1;
   int outer_ = -1;  // readable when epoll_ is, which may be replaced

@@ -209,13 +209,13 @@ void TaskBase::count_cancellation() noexcept {
 }
 
 int TaskBase::uncancel() {
-  if (cancel_requests_ > 0 && --cancel_requests_ == 0) must_cancel_ = false;
+  if (cancel_requests_ > 0 && --cancel_requests_ == 0) cancellation_delivered();
   return cancel_requests_;
 }
 
 void TaskBase::throw_cancelled() {
   if (abandoned_) throw GreenletExit("the event loop of the task is gone");
-  must_cancel_ = false;
+  cancellation_delivered();
   std::rethrow_exception(make_cancelled_error());
 }
 
@@ -237,6 +237,33 @@ struct WaitsElsewhere {
 };
 
 }  // namespace
+
+std::exception_ptr TaskBase::overdue_cancellation(std::exception_ptr error) {
+  if (!told_library_) return error;
+  try {
+    if (error == nullptr) {
+      cancellation_delivered();
+      return new_cancelled_error();
+    }
+    std::rethrow_exception(std::move(error));
+  } catch (const KeyboardInterrupt&) {
+    return std::current_exception();  // these end more than the task
+  } catch (const SystemExit&) {
+    return std::current_exception();
+  } catch (const GreenletExit&) {
+    return std::current_exception();
+  } catch (const CancelledError&) {
+    cancellation_delivered();
+    return std::current_exception();
+  } catch (...) {
+    cancellation_delivered();
+    try {
+      std::throw_with_nested(cancel_message_ ? CancelledError(*cancel_message_) : CancelledError());
+    } catch (...) {
+      return std::current_exception();
+    }
+  }
+}
 
 void TaskBase::wait_slow(FutureBase* future) {
   LoopObject& loop = *loop_;
@@ -261,7 +288,8 @@ void TaskBase::wait_slow(FutureBase* future) {
   waiting_on_ = future;
   if (must_cancel_) {
     try {
-      if (future->cancel(cancel_message_ ? *cancel_message_ : std::string())) must_cancel_ = false;
+      if (future->cancel(cancel_message_ ? *cancel_message_ : std::string()))
+        cancellation_delivered();
     } catch (...) {
       future->remove(&wakeup);
       waiting_on_ = nullptr;
@@ -284,7 +312,7 @@ void TaskBase::check_awakening(FutureBase* future) {
   if (must_cancel_ && !abandoned_) {
     // The first cancellation is on its way already; the second adds nothing to it.
     if (const std::exception_ptr first = cancellation_from(*future)) {
-      must_cancel_ = false;
+      cancellation_delivered();
       std::rethrow_exception(first);
     }
   }
@@ -315,6 +343,10 @@ void TaskBase::run() {
     error = std::current_exception();
   }
   destroy_callable();
+  if (told_library_ && loop_->interrupt == nullptr) [[unlikely]] {
+    error = overdue_cancellation(std::move(error));
+    cancelled = true;
+  }
   if (cancelled) {
     // Whoever looks first sees the exception itself, the others one without its message.
     if (error) exception_ = std::move(error);

@@ -85,6 +85,32 @@ class FIBER_API TaskBase : public FutureBase {
     must_cancel_ = true;
     keep_cancel_message(message);
   }
+
+  // --- for calls that must not throw, as those that stand in for libc's (see monkey.hpp) ---
+  // A CancelledError was caught in one, and the library that called is told by an error. What the
+  // library makes of it is not asked: the task is cancelled at its next wait, at the end of the
+  // scope that limits its time, or at its own end, whatever the library returned or threw.
+  void told_library(const std::string& message) noexcept {
+    cancel_again(message);
+    told_library_ = true;
+  }
+  bool has_told_library() const noexcept { return told_library_; }
+  // At the end of a scope or of the task, with the exception that leaves it or null: the
+  // CancelledError that a library was told of, with that exception as its context, or else the
+  // exception as it is. Once.
+  std::exception_ptr overdue_cancellation(std::exception_ptr error);
+  // While such a call waits although the task is cancelled. Not to be called unless a library was
+  // told.
+  void put_cancellation_off() noexcept { must_cancel_ = false; }
+  void put_cancellation_back() noexcept { must_cancel_ = told_library_; }
+  // What monkey keeps of the task.
+  struct LibraryCalls {
+    bool shielded = false;       // cancellation waits for the end of a scope
+    std::uint8_t fruitless = 0;  // calls since the library was told
+    std::uint16_t grace = 0;     // centiseconds for which calls wait although it is cancelled
+  };
+  LibraryCalls& library_calls() noexcept { return library_calls_; }
+
   std::string get_name() const;
   // Its parts, for a signal handler: null if it was given none, and then the N of "Task-N".
   const std::string* given_name() const noexcept { return name_.get(); }
@@ -136,6 +162,7 @@ class FIBER_API TaskBase : public FutureBase {
 
   [[noreturn]] static void refuse_reuse();
   void count_cancellation() noexcept;
+  void cancellation_delivered() noexcept { must_cancel_ = told_library_ = false; }
   std::string repr_before_wait() const;
   std::string repr_after_wait() const;
   void wait_slow(FutureBase* future);
@@ -156,9 +183,11 @@ class FIBER_API TaskBase : public FutureBase {
   const void* coroutine_name_;
   std::unique_ptr<std::string> name_;
   std::uint64_t number_ = 0;
+  bool told_library_ = false;
   bool in_cancel_ = false;  // tasks that wait for each other in a circle would go round for ever
   mutable bool in_repr_ = false;
   CoroutineName::Kind coroutine_kind_;  // what coroutine_name_ is
+  LibraryCalls library_calls_;
   FutureBase* cancelled_for_ = nullptr;  // see Cancellation
 
   alignas(core::kCacheLine) std::optional<TaskGreenlet> greenlet_;

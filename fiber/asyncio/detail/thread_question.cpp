@@ -1,6 +1,7 @@
 #include <fiber/asyncio/detail/thread_question.hpp>
 
 #include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/core/signal_mask.hpp>
 #include <fiber/core/symbols.hpp>
 
 #include <algorithm>
@@ -142,7 +143,22 @@ bool ask(Question& asked, int signal) {
   return true;
 }
 
-std::string describe(void* address) {
+Stall stall_of(const Question& asked, nanoseconds duration) {
+  Stall stall{.duration = duration};
+  stall.task = asked.task;
+  if (asked.coroutine.data != nullptr) stall.coroutine = asked.coroutine.str();
+  void* const* begin = asked.frames;
+  void* const* end = asked.frames + asked.frame_count;
+  // What lies above is the handler's own.
+  void* const* first = std::find(begin, end, asked.interrupted_at);
+  for (void* const* at = first != end ? first : begin; at != end; ++at)
+    stall.backtrace.push_back(describe_frame(*at));
+  return stall;
+}
+
+}  // namespace
+
+std::string describe_frame(void* address) {
   // Return addresses point behind the call.
   const core::Symbol symbol = core::find_symbol(static_cast<const char*>(address) - 1);
   char text[64];
@@ -160,21 +176,6 @@ std::string describe(void* address) {
   std::snprintf(text, sizeof text, "+0x%zx", symbol.offset + 1);
   return symbol.name + text + " (" + place + ")";
 }
-
-Stall stall_of(const Question& asked, nanoseconds duration) {
-  Stall stall{.duration = duration};
-  stall.task = asked.task;
-  if (asked.coroutine.data != nullptr) stall.coroutine = asked.coroutine.str();
-  void* const* begin = asked.frames;
-  void* const* end = asked.frames + asked.frame_count;
-  // What lies above is the handler's own.
-  void* const* first = std::find(begin, end, asked.interrupted_at);
-  for (void* const* at = first != end ? first : begin; at != end; ++at)
-    stall.backtrace.push_back(describe(*at));
-  return stall;
-}
-
-}  // namespace
 
 ThreadQuestion::ThreadQuestion(const LoopObject& loop, int signal)
     : loop_(&loop), thread_(::pthread_self()), signal_(signal) {
@@ -196,22 +197,14 @@ std::atomic<int> watchers{0};
 }  // namespace
 
 WatcherThread::WatcherThread(std::function<void()> function) {
-  // Signals are for the program's own threads.
-  sigset_t all;
-  sigset_t previous;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &previous);
+  const core::SignalsBlocked blocked;
   watchers.fetch_add(1);
-  struct Restore {
-    const sigset_t& previous;
-    bool started = false;
-    ~Restore() {
-      ::pthread_sigmask(SIG_SETMASK, &previous, nullptr);
-      if (!started) watchers.fetch_sub(1);
-    }
-  } restore{previous};
-  thread_ = std::thread(std::move(function));
-  restore.started = true;
+  try {
+    thread_ = std::thread(std::move(function));
+  } catch (...) {
+    watchers.fetch_sub(1);
+    throw;
+  }
 }
 
 void WatcherThread::join() {

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <optional>
+#include <string>
 #include <thread>
 
 #include <pthread.h>
@@ -28,6 +29,9 @@ class ThreadQuestion {
   pthread_t thread_;
   int signal_;
 };
+
+// "function+0x12 (file+0x3456)" of a return address.
+std::string describe_frame(void* address);
 
 // A thread that only looks: signals do not come to it, and it wakes no loop.
 class WatcherThread {

@@ -1,0 +1,155 @@
+#include <fiber/monkey/alarms.hpp>
+#include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/real.hpp>
+
+#include <atomic>
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+namespace fiber::monkey::detail {
+namespace {
+
+// One for the process, as the alarm is. The owner is held, so that no other task gets its address.
+std::atomic<TaskBase*> owner{nullptr};
+std::int64_t due = kNever;
+struct sigaction handler_of_program;
+
+void on_alarm(int signal, siginfo_t* info, void* context);
+
+bool is_installed() noexcept {
+  struct sigaction now {};
+  return ::sigaction(SIGALRM, nullptr, &now) == 0 && (now.sa_flags & SA_SIGINFO) != 0 &&
+         now.sa_sigaction == on_alarm;
+}
+
+// The program's handler is in its place again. For signal handlers, too.
+TaskBase* take_off() noexcept {
+  TaskBase* task = owner.exchange(nullptr);
+  if (task != nullptr && is_installed()) ::sigaction(SIGALRM, &handler_of_program, nullptr);
+  return task;
+}
+
+void disarm() noexcept {
+  TaskBase* task = take_off();
+  // A task of another thread's loop is kept rather than counted there.
+  if (task != nullptr && task->loop() == own_loop()) task->release();
+}
+
+void call_handler(const struct sigaction& action, siginfo_t* info, void* context) {
+  if ((action.sa_flags & SA_SIGINFO) != 0)
+    action.sa_sigaction(SIGALRM, info, context);
+  else if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
+    action.sa_handler(SIGALRM);
+}
+
+void on_alarm(int, siginfo_t* info, void* context) {
+  const int error = errno;
+  TaskBase* task = owner.load();
+  const asyncio::detail::LoopObject* loop = own_loop();
+  const bool waits =
+      task != nullptr && !task->done() && (loop == nullptr || loop->current_task != task);
+  if (!waits) {
+    take_off();  // it stays counted: nothing is freed in a signal handler
+    call_handler(handler_of_program, info, context);
+  }
+  errno = error;
+}
+
+// The alarm that was set now comes after so many nanoseconds. With a handler that does anything.
+void arm(const Call& call, std::int64_t after) noexcept {
+  struct sigaction action {};
+  if (::sigaction(SIGALRM, nullptr, &action) != 0) return;
+  if ((action.sa_flags & SA_SIGINFO) == 0 &&
+      (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN))
+    return;
+  handler_of_program = action;
+  action.sa_sigaction = on_alarm;
+  action.sa_flags = (action.sa_flags | SA_SIGINFO) & ~static_cast<int>(SA_RESETHAND);
+  due = call.deadline_after(after);
+  call.task().retain();
+  owner.store(&call.task());
+  ::sigaction(SIGALRM, &action, nullptr);
+}
+
+unsigned alarm_(unsigned seconds) noexcept {
+  const Call call;
+  disarm();
+  if (call && seconds != 0) {
+    const unsigned before = real().alarm(0);
+    arm(call, seconds * kSecond);
+    real().alarm(seconds);
+    return before;
+  }
+  return real().alarm(seconds);
+}
+
+// One that comes once; the others are the program's.
+int setitimer_(itimer_which which, const itimerval* value, itimerval* before) noexcept {
+  const Call call;
+  if (which != ITIMER_REAL || value == nullptr) return real().setitimer(which, value, before);
+  disarm();
+  const bool once = value->it_interval.tv_sec == 0 && value->it_interval.tv_usec == 0;
+  const timespec first{.tv_sec = value->it_value.tv_sec, .tv_nsec = value->it_value.tv_usec * 1000};
+  if (!call || !once || !is_valid(first) || nanoseconds(first) == 0)
+    return real().setitimer(which, value, before);
+  const itimerval none{};
+  real().setitimer(which, &none, before);
+  arm(call, nanoseconds(first));
+  return real().setitimer(which, value, nullptr);
+}
+
+// Until the alarm of the task; other signals end it only where nothing is patched.
+int pause_() noexcept {
+  const Call call;
+  if (!call || alarm_of(call.task()) == kNever) return real().pause();
+  call.wait(std::span<DescriptorWait>(), kNever);
+  return -1;
+}
+
+}  // namespace
+
+std::int64_t alarm_of(const TaskBase& task) noexcept {
+  return owner.load(std::memory_order_relaxed) == &task ? due : kNever;
+}
+
+bool run_alarm_handler() {
+  const struct sigaction action = handler_of_program;
+  // The signal may have come already, or be about to.
+  sigset_t alone, blocked, before;
+  ::sigemptyset(&alone);
+  ::sigaddset(&alone, SIGALRM);
+  ::pthread_sigmask(SIG_BLOCK, &alone, &before);
+  real().alarm(0);
+  const timespec none{};
+  while (real().sigtimedwait(&alone, nullptr, &none) == SIGALRM) {
+  }
+  disarm();
+  if ((action.sa_flags & SA_RESETHAND) != 0) ::signal(SIGALRM, SIG_DFL);
+  blocked = before;
+  for (int signal = 1; signal < NSIG; ++signal)
+    if (::sigismember(&action.sa_mask, signal) == 1) ::sigaddset(&blocked, signal);
+  if ((action.sa_flags & SA_NODEFER) == 0) ::sigaddset(&blocked, SIGALRM);
+  ::pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
+  siginfo_t info{};
+  info.si_signo = SIGALRM;
+  info.si_code = SI_KERNEL;
+  const Cancel policy = PolicyOfCall::set(Cancel::error);
+  call_handler(action, &info, nullptr);
+  PolicyOfCall::set(policy);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return (action.sa_flags & SA_RESTART) != 0;
+}
+
+std::span<const Hook> alarm_hooks() noexcept {
+  static const Hook hooks[] = {
+      hook<alarm_>("alarm"),
+      plain_hook<setitimer_>("setitimer"),
+      hook<pause_>("pause"),
+  };
+  return hooks;
+}
+
+}  // namespace fiber::monkey::detail

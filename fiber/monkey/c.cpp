@@ -1,0 +1,80 @@
+// Patching for <fiber/fiber.h>.
+#include <fiber/asyncio/tasks.hpp>
+#include <fiber/c/status.hpp>
+#include <fiber/fiber.h>
+#include <fiber/monkey.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstring>
+
+namespace {
+
+using fiber::c::guarded;
+using fiber::c::invalid;
+namespace monkey = fiber::monkey;
+
+// False for what no version of the interface knows.
+bool read(const fiber_patch_options* given, monkey::patch_options& options) noexcept {
+  if (given == nullptr) return true;
+  fiber_patch_options known{};
+  if (given->size < sizeof known.size) return false;
+  std::memcpy(&known, given, given->size < sizeof known ? given->size : sizeof known);
+  switch (known.cancel) {
+    case FIBER_CANCEL_DEFAULT: break;
+    case FIBER_CANCEL_ERROR: options.cancel = monkey::Cancel::error; break;
+    case FIBER_CANCEL_INTERRUPT: options.cancel = monkey::Cancel::interrupt; break;
+    case FIBER_CANCEL_NEVER: options.cancel = monkey::Cancel::never; break;
+    default: return false;
+  }
+  options.dependencies = known.dependencies != 0;
+  if (known.future != 0) options.future = known.future > 0;
+  return true;
+}
+
+template <class F>
+int patch(const fiber_patch_options* given, std::size_t* count, F function) noexcept {
+  std::size_t unused = 0;
+  std::size_t& replaced = count != nullptr ? *count : unused;
+  replaced = 0;
+  monkey::patch_options options;
+  if (!read(given, options)) return invalid("fiber_patch_options: size or cancel cannot be");
+  return guarded([&] { replaced = function(options); });
+}
+
+}  // namespace
+
+int fiber_patch_all(const fiber_patch_options* options, size_t* count) {
+  return patch(options, count,
+               [](const monkey::patch_options& its) { return monkey::patch_all(its); });
+}
+
+int fiber_patch_library(const char* name, const fiber_patch_options* options, size_t* count) {
+  if (name == nullptr) {
+    if (count != nullptr) *count = 0;
+    return invalid("fiber_patch_library: the name is NULL");
+  }
+  return patch(options, count, [name](const monkey::patch_options& its) {
+    return monkey::patch_library(name, its);
+  });
+}
+
+void fiber_unpatch(void) { monkey::unpatch(); }
+
+void fiber_unpatch_library(const char* name) {
+  if (name != nullptr) monkey::unpatch_library(name);
+}
+
+char* fiber_patch_report(void) {
+  char* text = nullptr;
+  guarded([&] { text = ::strdup(monkey::json(monkey::report()).c_str()); });
+  return text;
+}
+
+int fiber_patch_grace(int64_t limit) {
+  if (fiber::asyncio::detail::current_task_or_null() == nullptr) {
+    guarded([] { monkey::grace(std::chrono::nanoseconds(0)); });  // for fiber_last_error
+    return FIBER_BAD_STATE;
+  }
+  return guarded([&] { monkey::grace(std::chrono::nanoseconds(limit)); });
+}

@@ -1,0 +1,52 @@
+// Time for what must be brought to an end although the task is cancelled.
+#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/exceptions.hpp>
+#include <fiber/monkey.hpp>
+
+#include <utility>
+
+namespace fiber::monkey {
+namespace {
+
+using asyncio::detail::TaskBase;
+using std::chrono::milliseconds;
+using Centiseconds = std::chrono::duration<std::uint16_t, std::centi>;
+
+TaskBase& task_for(const char* function) {
+  TaskBase* task = asyncio::detail::current_task_or_null();
+  if (task == nullptr)
+    throw RuntimeError(std::string("monkey::") + function + "() was called outside of a task");
+  return *task;
+}
+
+std::uint16_t centiseconds(std::chrono::nanoseconds limit) {
+  if (limit < std::chrono::nanoseconds::zero() || limit > std::chrono::minutes(10))
+    throw ValueError("a time of grace must be from 0 to 10 minutes");
+  return static_cast<std::uint16_t>(
+      std::chrono::ceil<std::chrono::duration<int, std::centi>>(limit).count());
+}
+
+milliseconds as_milliseconds(std::uint16_t time) { return milliseconds(10 * time); }
+
+}  // namespace
+
+milliseconds grace() { return as_milliseconds(task_for("grace").library_calls().grace); }
+
+milliseconds grace(std::chrono::nanoseconds limit) {
+  TaskBase& task = task_for("grace");
+  return as_milliseconds(std::exchange(task.library_calls().grace, centiseconds(limit)));
+}
+
+detail::Shield::Shield(std::chrono::nanoseconds limit) : task_(&task_for("shield")) {
+  TaskBase::LibraryCalls& calls = task_->library_calls();
+  const std::uint16_t time = centiseconds(limit);
+  shielded_ = std::exchange(calls.shielded, true);
+  grace_ = std::exchange(calls.grace, time);
+}
+
+detail::Shield::~Shield() {
+  task_->library_calls().shielded = shielded_;
+  task_->library_calls().grace = grace_;
+}
+
+}  // namespace fiber::monkey

@@ -1,0 +1,167 @@
+#include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/state.hpp>
+
+#include <atomic>
+#include <new>
+#include <string>
+#include <vector>
+
+#include <dlfcn.h>
+#include <locale.h>
+
+namespace fiber::monkey::detail {
+namespace {
+
+// Functions of libraries that may not be there. Never called before all of a library's are found.
+struct OpenSsl {
+  unsigned long (*peek)();
+  unsigned long (*get)(const char** file, int* line, const char** function, const char** data,
+                       int* flags);
+  void (*clear)();
+  void (*begin)();
+  void (*place)(const char* file, int line, const char* function);
+  void (*end)(int library, int reason, const char* format, ...);
+};
+struct Glib {
+  void* (*top)();
+  void (*push)(void* context);
+  void (*pop)(void* context);
+  void* (*reference)(void* context);
+  void (*unreference)(void* context);
+};
+
+std::atomic<const OpenSsl*> open_ssl{nullptr};
+std::atomic<const Glib*> glib{nullptr};
+
+template <class Function>
+bool find(Function*& function, const char* name) noexcept {
+  function = reinterpret_cast<Function*>(::dlsym(RTLD_DEFAULT, name));
+  return function != nullptr;
+}
+
+// libc's own: a call by name may come back to us, and so would one by a pointer in a variable of
+// the program, where copied pointers are looked for.
+using UseLocale = locale_t (*)(locale_t);
+UseLocale real_uselocale() noexcept {
+  static const auto* const function =
+      new UseLocale(reinterpret_cast<UseLocale>(find_symbol("uselocale")));
+  return *function;
+}
+
+// The locale that the thread had before tasks set theirs.
+thread_local constinit bool tasks_set_locales = false;
+thread_local constinit locale_t locale_of_thread = nullptr;
+
+locale_t uselocale_(locale_t locale) noexcept {
+  const Call call;
+  const locale_t before = real_uselocale()(locale);
+  if (call && locale != nullptr && !tasks_set_locales) {
+    locale_of_thread = before;
+    tasks_set_locales = true;
+  }
+  return before;
+}
+
+}  // namespace
+
+struct StateOfThread::Saved {
+  struct Error {
+    unsigned long code;
+    std::string file, function, data;
+    int line;
+  };
+  std::vector<Error> errors;    // oldest first
+  std::vector<void*> contexts;  // innermost first, counted
+
+  void take(const OpenSsl& library) {
+    const char *file = nullptr, *function = nullptr, *data = nullptr;
+    int line = 0, flags = 0;
+    constexpr int kIsText = 2;
+    const auto text = [](const char* given) { return std::string(given != nullptr ? given : ""); };
+    while (const unsigned long code = library.get(&file, &line, &function, &data, &flags))
+      errors.push_back({code, text(file), text(function),
+                        (flags & kIsText) != 0 ? text(data) : std::string(), line});
+  }
+  void take(const Glib& library) {
+    while (void* context = library.top()) {
+      contexts.push_back(library.reference(context));
+      library.pop(context);
+    }
+  }
+  void give_back(const OpenSsl& library) const {
+    library.clear();
+    for (const Error& error : errors) {
+      constexpr unsigned long kLibraryShift = 23;
+      constexpr unsigned long kLibraryMask = 0xff;
+      constexpr unsigned long kReasonMask = 0x7fffff;
+      library.begin();
+      library.place(error.file.c_str(), error.line, error.function.c_str());
+      // Errors of the system stand in a way of their own.
+      constexpr unsigned long kOfSystem = 0x80000000UL;
+      constexpr int kSystemLibrary = 2;
+      const bool of_system = (error.code & kOfSystem) != 0;
+      const int number = of_system ? kSystemLibrary
+                                   : static_cast<int>((error.code >> kLibraryShift) & kLibraryMask);
+      const auto reason =
+          static_cast<int>(error.code & (of_system ? ~kOfSystem & 0xffffffffUL : kReasonMask));
+      if (error.data.empty())
+        library.end(number, reason, nullptr);
+      else
+        library.end(number, reason, "%s", error.data.c_str());
+    }
+  }
+  void give_back(const Glib& library) const {
+    for (auto at = contexts.rbegin(); at != contexts.rend(); ++at) {
+      library.push(*at);
+      library.unreference(*at);
+    }
+  }
+};
+
+StateOfThread::StateOfThread() noexcept {
+  if (tasks_set_locales) locale_ = real_uselocale()(locale_of_thread);
+  const OpenSsl* ssl = open_ssl.load(std::memory_order_acquire);
+  const Glib* contexts = glib.load(std::memory_order_acquire);
+  const bool has_errors = ssl != nullptr && ssl->peek() != 0;
+  const bool has_contexts = contexts != nullptr && contexts->top() != nullptr;
+  if (!has_errors && !has_contexts) return;
+  try {
+    saved_ = new Saved;
+    if (has_errors) saved_->take(*ssl);
+    if (has_contexts) saved_->take(*contexts);
+  } catch (const std::bad_alloc&) {
+    // What was taken is given back afterwards; the rest stays where it is.
+  }
+}
+
+StateOfThread::~StateOfThread() {
+  if (locale_ != nullptr) real_uselocale()(static_cast<locale_t>(locale_));
+  if (saved_ == nullptr) return;
+  if (!saved_->errors.empty()) saved_->give_back(*open_ssl.load(std::memory_order_acquire));
+  if (!saved_->contexts.empty()) saved_->give_back(*glib.load(std::memory_order_acquire));
+  delete saved_;
+}
+
+void find_state_of_libraries() noexcept {
+  static OpenSsl ssl;
+  static Glib contexts;
+  if (open_ssl.load() == nullptr && find(ssl.peek, "ERR_peek_error") &&
+      find(ssl.get, "ERR_get_error_all") && find(ssl.clear, "ERR_clear_error") &&
+      find(ssl.begin, "ERR_new") && find(ssl.place, "ERR_set_debug") &&
+      find(ssl.end, "ERR_set_error"))
+    open_ssl.store(&ssl, std::memory_order_release);
+  if (glib.load() == nullptr && find(contexts.top, "g_main_context_get_thread_default") &&
+      find(contexts.push, "g_main_context_push_thread_default") &&
+      find(contexts.pop, "g_main_context_pop_thread_default") &&
+      find(contexts.reference, "g_main_context_ref") &&
+      find(contexts.unreference, "g_main_context_unref"))
+    glib.store(&contexts, std::memory_order_release);
+}
+
+std::span<const Hook> state_hooks() noexcept {
+  static const Hook hooks[] = {plain_hook<uselocale_>("uselocale")};
+  return hooks;
+}
+
+}  // namespace fiber::monkey::detail

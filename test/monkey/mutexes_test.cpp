@@ -1,0 +1,123 @@
+// Mutexes of threads between tasks of one thread.
+#include <pthread.h>
+
+#include <cerrno>
+#include <string>
+#include <thread>
+
+#include "monkey/support.hpp"
+
+using namespace monkey_test;
+
+namespace {
+
+class Mutex {
+ public:
+  explicit Mutex(int kind) {
+    pthread_mutexattr_t attributes;
+    ::pthread_mutexattr_init(&attributes);
+    ::pthread_mutexattr_settype(&attributes, kind);
+    ::pthread_mutex_init(&mutex_, &attributes);
+    ::pthread_mutexattr_destroy(&attributes);
+  }
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
+  ~Mutex() { ::pthread_mutex_destroy(&mutex_); }
+  int lock() { return calls::mutex_lock(&mutex_); }
+  int trylock() { return calls::mutex_trylock(&mutex_); }
+  int unlock() { return calls::mutex_unlock(&mutex_); }
+
+ private:
+  pthread_mutex_t mutex_;
+};
+
+// How two tasks meet that lock it across a wait.
+std::string meet(int kind) {
+  Events say;
+  run([&] {
+    Mutex mutex(kind);
+    const auto work = [&](int number) {
+      CHECK(mutex.lock() == 0);
+      say(number);
+      calls::usleep(1000);
+      say(number);
+      CHECK(mutex.unlock() == 0);
+    };
+    await(asyncio::gather([&] { work(1); }, [&] { work(2); }));
+  });
+  return say.take();
+}
+
+}  // namespace
+
+TEST_CASE("a mutex that another task holds across a wait is waited for, and the thread goes on") {
+  CHECK(meet(PTHREAD_MUTEX_NORMAL) == "1 1 2 2");
+  CHECK(meet(PTHREAD_MUTEX_ERRORCHECK) == "1 1 2 2");
+}
+
+TEST_CASE("a recursive mutex keeps tasks apart") {
+  CHECK(meet(PTHREAD_MUTEX_RECURSIVE) == "1 1 2 2");
+  run([] {
+    Mutex mutex(PTHREAD_MUTEX_RECURSIVE);
+    CHECK(mutex.lock() == 0);
+    CHECK(mutex.lock() == 0);
+    const auto other = [&] { return start([&] { return mutex.trylock(); }); };
+    CHECK(await(other()) == EBUSY);
+    CHECK(mutex.unlock() == 0);
+    CHECK(await(other()) == EBUSY);
+    CHECK(mutex.unlock() == 0);
+    const auto last = start([&] {
+      const int result = mutex.trylock();
+      return result == 0 ? mutex.unlock() : result;
+    });
+    CHECK(await(last) == 0);
+  });
+}
+
+TEST_CASE("a mutex that checks for errors finds those of a task, not of two") {
+  run([] {
+    Mutex mutex(PTHREAD_MUTEX_ERRORCHECK);
+    CHECK(mutex.lock() == 0);
+    CHECK(mutex.lock() == EDEADLK);
+    CHECK(mutex.unlock() == 0);
+    CHECK(mutex.unlock() == EPERM);
+  });
+}
+
+TEST_CASE("locking fails in no cancelled task") {
+  Events say;
+  run([&] {
+    Mutex mutex(PTHREAD_MUTEX_RECURSIVE);
+    CHECK(mutex.lock() == 0);
+    const auto task = start([&] {
+      say(mutex.lock());
+      say("locked");
+      CHECK(mutex.unlock() == 0);
+    });
+    await(asyncio::sleep(1ms));
+    task.cancel();
+    await(asyncio::sleep(1ms));
+    say("unlocks");
+    CHECK(mutex.unlock() == 0);
+    try {
+      await(task);
+    } catch (const asyncio::CancelledError&) {
+      say("CancelledError");
+    }
+  });
+  CHECK(say.take() == "unlocks 0 locked CancelledError");
+}
+
+TEST_CASE("outside of tasks, and between threads, a mutex is what it was") {
+  const Patch patch;
+  Mutex mutex(PTHREAD_MUTEX_RECURSIVE);
+  CHECK(mutex.lock() == 0);
+  CHECK(mutex.lock() == 0);
+  std::thread([&] { CHECK(mutex.trylock() == EBUSY); }).join();
+  CHECK(mutex.unlock() == 0);
+  CHECK(mutex.unlock() == 0);
+  asyncio::run([&] {
+    CHECK(mutex.lock() == 0);
+    CHECK(mutex.unlock() == 0);
+  });
+}

@@ -1,0 +1,229 @@
+// Nothing is left unpatched in silence.
+#include <fiber/fiber.h>
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+
+#include "monkey/support.hpp"
+#include "support/child_process.hpp"
+
+using namespace monkey_test;
+
+namespace {
+
+const monkey::ObjectReport* find(const std::vector<monkey::ObjectReport>& all,
+                                 const std::string& part) {
+  const auto found = std::find_if(all.begin(), all.end(), [&](const auto& one) {
+    return one.object.find(part) != std::string::npos;
+  });
+  return found != all.end() ? &*found : nullptr;
+}
+
+bool has(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::string bound_calls() {
+  const char* root = std::getenv("FIBER_BUILD_ROOT");
+  return std::string(root != nullptr ? root : ".") + "/test/libmonkey_bound_calls.so";
+}
+
+}  // namespace
+
+TEST_CASE("a pointer that was copied before waits as well, and is put back") {
+  calls::copy_pointers();
+  {
+    const Patch patch;
+    const auto all = monkey::report();
+    const auto* library = find(all, "libmonkey_calls");
+    REQUIRE(library != nullptr);
+    CHECK(has(library->copies, "read"));
+    asyncio::run([] {
+      const Ends ends = socket_pair();
+      const auto writer = start([&] { CHECK(calls::write(ends.b, "x", 1) == 1); });
+      char byte = 0;
+      CHECK(calls::read_by_copy(ends.a, &byte, 1) == 1);
+      await(writer);
+    });
+  }
+  const Ends ends = socket_pair();
+  CHECK(calls::write(ends.b, "x", 1) == 1);
+  char byte = 0;
+  CHECK(calls::read_by_copy(ends.a, &byte, 1) == 1);
+  const auto all = monkey::report();
+  CHECK(find(all, "libmonkey_calls")->copies.empty());
+}
+
+TEST_CASE("what is loaded later is patched as it comes, unless nobody wants it") {
+  const auto patched_after_loading = [] {
+    void* library = calls::dlopen(bound_calls().c_str(), RTLD_NOW | RTLD_LOCAL);
+    REQUIRE_MESSAGE(library != nullptr, ::dlerror());
+    const auto all = monkey::report();
+    const auto* object = find(all, "libmonkey_bound_calls");
+    REQUIRE(object != nullptr);
+    const bool patched = has(object->patched, "read");
+    CHECK(has(object->unpatched, "read") == !patched);
+    CHECK(object->left_alone.empty() == patched);
+    ::dlclose(library);
+    return patched;
+  };
+  monkey::patch_all();
+  CHECK(patched_after_loading());
+  monkey::unpatch();
+  CHECK(!patched_after_loading());
+  monkey::patch_all({.future = false});
+  CHECK(!patched_after_loading());
+  monkey::unpatch();
+  CHECK(monkey::patch_library("libmonkey_bound_calls.so", {.future = true}) == 0);
+  CHECK(patched_after_loading());
+  CHECK(monkey::patched().empty());
+  monkey::unpatch_library("libmonkey_bound_calls.so");
+  CHECK(!patched_after_loading());
+  monkey::unpatch();
+}
+
+TEST_CASE(
+    "report: what blocks and cannot be patched, with what to do; what was left alone, and why") {
+  const Patch patch;
+  const auto all = monkey::report();
+  CHECK(std::is_sorted(all.begin(), all.end(),
+                       [](const auto& a, const auto& b) { return a.object < b.object; }));
+  const auto* libc = find(all, "libc.so");
+  REQUIRE(libc != nullptr);
+  CHECK(libc->left_alone == "a part of libc");
+  CHECK(libc->patched.empty());
+  const auto* runtime = find(all, "libstdc++");
+  if (runtime != nullptr) {
+    CHECK(has(runtime->patched, "poll"));
+    CHECK(std::any_of(runtime->blocking.begin(), runtime->blocking.end(), [](const auto& call) {
+      return call.function == "pthread_cond_wait" && !call.advice.empty();
+    }));
+    const std::string text = monkey::str(*runtime);
+    CHECK(text.find("pthread_cond_wait") != std::string::npos);
+    CHECK(text.find("patched (error): ") != std::string::npos);
+  }
+  const std::string text = monkey::json(all);
+  CHECK(text.starts_with("[{\"object\":\""));
+  CHECK(text.ends_with("}]\n"));
+}
+
+TEST_CASE("fiber-check reads programs, libraries and processes, and runs none of them") {
+  const char* root = std::getenv("FIBER_BUILD_ROOT");
+  const std::string directory = root != nullptr ? root : ".";
+  const auto check = [&](std::vector<std::string> arguments) {
+    return support::run_child(
+        {.program = directory + "/fiber/tool/fiber-check", .arguments = std::move(arguments)});
+  };
+  const auto library = check({directory + "/test/libmonkey_calls.so"});
+  CHECK(library.status == 0);
+  CHECK(library.errors == "");
+  CHECK(library.out().find("could be patched: ") != std::string::npos);
+  CHECK(library.out().find("left alone: a part of libc") != std::string::npos);
+  const auto process = check({"--json", std::to_string(::getpid())});
+  CHECK(process.status == 0);
+  CHECK(process.out().find("libmonkey_calls.so") != std::string::npos);
+  CHECK(process.out().starts_with("[{\"object\":"));
+  const auto nothing = check({"no-such-program"});
+  CHECK(nothing.status == 1);
+  CHECK(nothing.errors ==
+        "fiber-check: there is no program, process or library 'no-such-program' to read\n");
+  CHECK(check({}).status == 2);
+}
+
+TEST_CASE("dependencies are patched with what needs them") {
+  CHECK(monkey::patch_library("libmonkey_calls.so", {.dependencies = true}) > 10);
+  const auto all = monkey::report();
+  CHECK(!find(all, "libmonkey_calls")->patched.empty());
+  CHECK(find(all, "libc.so")->patched.empty());
+  const auto* runtime = find(all, "libstdc++");
+  if (runtime != nullptr) CHECK(!runtime->patched.empty());
+  monkey::unpatch();
+}
+
+TEST_CASE("code that closes every descriptor leaves the loop its own") {
+  const support::ChildResult child = support::run_child({.body = [] {
+    const Patch patch;
+    asyncio::run([] {
+      const Ends before = socket_pair();
+      const auto reader = start([&] {
+        char byte;
+        return calls::read(before.a, &byte, 1) == -1 ? errno : 0;
+      });
+      await(asyncio::sleep(1ms));
+      calls::closefrom(3);
+      if (await(reader) != EBADF) std::_Exit(1);
+      const Ends ends = socket_pair();
+      const auto writer = start([&] { static_cast<void>(calls::write(ends.b, "x", 1)); });
+      char byte = 0;
+      if (calls::read(ends.a, &byte, 1) != 1) std::_Exit(2);
+      await(writer);
+      await(asyncio::to_thread([] {}));
+      std::_Exit(0);
+    });
+  }});
+  CHECK(child.status == 0);
+  CHECK(child.errors == "");
+}
+
+TEST_CASE("a loop whose descriptors are closed by others says so and goes on") {
+  const support::ChildResult child = support::run_child({.body = [] {
+    asyncio::run([] {
+      await(asyncio::sleep(1ms));
+      for (int fd = 3; fd < 100; ++fd) ::close(fd);
+      await(asyncio::sleep(1ms));
+      await(asyncio::to_thread([] {}));
+      std::_Exit(0);
+    });
+  }});
+  CHECK(child.status == 0);
+  CHECK(child.errors.find("the loop goes on with new ones") != std::string::npos);
+}
+
+TEST_CASE("threads that the library starts leave signals to the program") {
+  const support::ChildResult child = support::run_child({.body = [] {
+    asyncio::run([] {
+      await(asyncio::to_thread([] {}));
+      sigset_t set;
+      ::sigemptyset(&set);
+      ::sigaddset(&set, SIGUSR1);
+      ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+      ::kill(::getpid(), SIGUSR1);
+      int got = 0;
+      ::sigwait(&set, &got);
+      std::_Exit(got == SIGUSR1 ? 0 : 1);
+    });
+  }});
+  CHECK(child.status == 0);
+}
+
+TEST_CASE("C programs patch, choose policies and read the report") {
+  std::size_t count = 0;
+  fiber_patch_options options{};
+  options.size = sizeof options;
+  options.cancel = FIBER_CANCEL_NEVER;
+  CHECK(fiber_patch_library("libmonkey_calls.so", &options, &count) == FIBER_OK);
+  CHECK(count > 10);
+  REQUIRE(monkey::patched().size() == 1);
+  CHECK(monkey::patched()[0].cancel == monkey::Cancel::never);
+  CHECK(fiber_patch_library("libnothing.so.1", nullptr, &count) == FIBER_INVALID);
+  CHECK(count == 0);
+  CHECK(std::string(fiber_last_error()).find("libnothing.so.1") != std::string::npos);
+  options.cancel = 17;
+  CHECK(fiber_patch_all(&options, nullptr) == FIBER_INVALID);
+  CHECK(fiber_patch_grace(0) == FIBER_BAD_STATE);
+  char* text = fiber_patch_report();
+  REQUIRE(text != nullptr);
+  CHECK(std::string(text) == monkey::json(monkey::report()));
+  std::free(text);
+  fiber_unpatch_library("libmonkey_calls.so");
+  CHECK(monkey::patched().empty());
+  CHECK(fiber_patch_all(nullptr, &count) == FIBER_OK);
+  CHECK(count > 10);
+  fiber_unpatch();
+  CHECK(monkey::patched().empty());
+}
