@@ -143,9 +143,6 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
           });
     } catch (const std::system_error&) {
       throw RuntimeError("can't start new thread");
-    } catch (...) {
-      pthread_sigmask(SIG_SETMASK, &signals, nullptr);
-      throw;
     }
     try {
       ready.get();
