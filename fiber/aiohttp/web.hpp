@@ -28,3 +28,4 @@
 #include <fiber/aiohttp/web_server.hpp>
 #include <fiber/aiohttp/web_streams.hpp>
 #include <fiber/aiohttp/web_urldispatcher.hpp>
+#include <fiber/aiohttp/web_ws.hpp>

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -153,7 +154,7 @@ class Parser final : public beast::basic_parser<IsRequest> {
   explicit Parser(Owner& owner, bool bodiless) : owner_(owner) {
     this->eager(false);
     this->header_limit(0xffff'ffff);  // the limit is ours
-    this->body_limit(boost::none);
+    this->body_limit(std::numeric_limits<std::uint64_t>::max());  // the limit is the reader's
     if (bodiless) this->skip(true);
   }
 
