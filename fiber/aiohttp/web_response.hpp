@@ -39,7 +39,6 @@ struct cookie_options {
 
 namespace detail {
 class ResponseObject;
-struct MakeResponse;
 
 // Counted, not for two threads at a time.
 class FIBER_API ResponseRef {
@@ -150,7 +149,6 @@ class FIBER_API StreamResponse {
   explicit StreamResponse(detail::ResponseRef object) noexcept : object_(std::move(object)) {}
 
  private:
-  friend struct detail::MakeResponse;
   detail::ResponseRef object_;
 };
 
@@ -177,10 +175,6 @@ class FIBER_API Response : public StreamResponse {
   const std::string& text() const noexcept { return body(); }
   // Sets the charset to utf-8, and the content type to text/plain if there is none.
   void text(std::string text) const;
-
- private:
-  friend struct detail::MakeResponse;
-  using StreamResponse::StreamResponse;
 };
 
 // Keyword arguments of FileResponse.

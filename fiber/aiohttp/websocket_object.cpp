@@ -96,21 +96,32 @@ WSMessage WebSocketObject::fail(int code, std::exception_ptr error) {
 }
 
 bool WebSocketObject::close(int code, std::string_view reason) {
-  if (closed_) return false;
+  if (closed_) {
+    // Another task is at it: who returns from a handler meanwhile must not end the connection.
+    if (in_close_) await(end_of_close_.wait());
+    return false;
+  }
   if (code != 0 && !http::is_close_code(static_cast<unsigned>(code)))
     throw ValueError("a WebSocket cannot be closed with the code " + std::to_string(code));
   constexpr std::size_t kLongestReason = 123;
   reason = reason.substr(0, kLongestReason);
-  closed_ = true;
+  closed_ = in_close_ = true;
+  struct Leave {
+    WebSocketObject& self;
+    ~Leave() {
+      self.in_close_ = false;
+      self.end_of_close_.set();
+    }
+  } leave{*this};
   heartbeat_.cancel();
   pong_.cancel();
-  if (receiver_ && !receiver_.done() && receiver_ != asyncio::current_task()) {
-    interrupted_ = true;
-    receiver_.cancel();
-    await(asyncio::sleep(0));
-  }
   try {
     send_close(code, reason);
+    if (receiver_ && !receiver_.done() && receiver_ != asyncio::current_task()) {
+      interrupted_ = true;
+      receiver_.cancel();
+      await(asyncio::sleep(0));
+    }
     asyncio::with(asyncio::timeout(options_.timeout), [&] {
       await(writer_.drain());
       while (!close_code_) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fiber/aiohttp/websocket.hpp>
+#include <fiber/asyncio/locks.hpp>
 #include <fiber/asyncio/streams.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/http/websocket.hpp>
@@ -56,6 +57,8 @@ class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
   bool interrupted_ = false;   // by close(), from another task
   bool closing_ = false;
   bool closed_ = false;
+  bool in_close_ = false;
+  asyncio::Event end_of_close_;
   int reads_after_close_ = 0;
   std::optional<int> close_code_;
   std::exception_ptr exception_;

@@ -74,7 +74,7 @@ TEST_CASE("what is malformed gets 400, and the connection ends") {
       CHECK(answer.find("HTTP/1.1", 1) == std::string::npos);
       CHECK(answer.find("Connection: close\r\n") != std::string::npos);
     }
-    CHECK(first_line(await(client.raw(std::string("GET / HTTP/1.1\r\nHost: x\0", 23)))) ==
+    CHECK(first_line(await(client.raw(std::string("GET / HTTP/1.1\r\nHost: x\0", 24)))) ==
           "HTTP/1.1 400 Bad Request");
     CHECK(first_line(await(client.raw("GET /" + std::string(9000, 'a')))) ==
           "HTTP/1.1 414 Request-URI Too Long");
