@@ -28,7 +28,6 @@ auto worker(Trace& trace, std::string name, int count) {
 
 }  // namespace
 
-// check 41
 TEST_CASE("results come in the order in which the tasks end, two iterations later") {
   Trace trace;
   run([&] {
@@ -55,7 +54,6 @@ TEST_CASE("the other way gives the tasks that were put in") {
         "[7] True 3 True");
 }
 
-// check 42
 TEST_CASE("when the time is up each that remains gives TimeoutError, and runs on") {
   Trace trace;
   run([&] {

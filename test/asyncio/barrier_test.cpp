@@ -21,7 +21,6 @@ std::string state_of(const asyncio::Barrier& barrier) {
 
 }  // namespace
 
-// check 57
 TEST_CASE("the last to come does not wait and goes first") {
   Trace trace;
   run([&] {

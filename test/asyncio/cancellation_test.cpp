@@ -48,7 +48,6 @@ std::string outcome(const F& future) {
 
 }  // namespace
 
-// check 60
 TEST_CASE("a task cancelled before its first step never runs its body") {
   struct Local {
     ~Local() { ++*destroyed; }
@@ -72,7 +71,6 @@ TEST_CASE("a task cancelled before its first step never runs its body") {
   CHECK(destroyed == 0);
 }
 
-// check 61
 TEST_CASE("a waiting task sees the cancellation an iteration later, with its message") {
   Trace trace;
   run([&] {
@@ -102,7 +100,6 @@ TEST_CASE("a waiting task sees the cancellation an iteration later, with its mes
         "[3] result -> CancelledError() | [3] exception -> CancelledError()");
 }
 
-// checks 62, 63
 TEST_CASE("a cancellation wins over an outcome that has not been consumed") {
   Trace trace;
   run([&] {
@@ -132,7 +129,6 @@ TEST_CASE("a cancellation wins over an outcome that has not been consumed") {
         "[3] True True 42");
 }
 
-// check 64
 TEST_CASE("a task that cancels itself notices at the next await that suspends") {
   Trace trace;
   run([&] {
@@ -159,7 +155,6 @@ TEST_CASE("a task that cancels itself notices at the next await that suspends") 
         "[4] cancelled True");
 }
 
-// check 65
 TEST_CASE("a task that cancels itself and returns is cancelled; one that throws has failed") {
   Trace trace;
   run([&] {
@@ -179,7 +174,6 @@ TEST_CASE("a task that cancels itself and returns is cancelled; one that throws 
   CHECK(trace.take() == "[2] True False ValueError('1') | [2] True 0");
 }
 
-// check 66
 TEST_CASE("a task may swallow cancellations; the count remains until uncancel") {
   Trace trace;
   run([&] {
@@ -259,7 +253,6 @@ TEST_CASE("the second of two cancellations adds nothing to a gather that ends by
   CHECK(trace.take() == "[4] CancelledError('first') | [5] not cancelled again");
 }
 
-// check 67
 TEST_CASE("waiting tasks see it in the order of the cancel calls, queued ones in their turn") {
   Trace trace;
   run([&] {
@@ -287,7 +280,6 @@ TEST_CASE("waiting tasks see it in the order of the cancel calls, queued ones in
         "[5] 1 cancelled | [5] 2 cancelled");
 }
 
-// check 68
 TEST_CASE("a cancellation goes to the task that is awaited, which may swallow it") {
   Trace trace;
   run([&] {
@@ -325,7 +317,6 @@ TEST_CASE("a cancellation goes to the task that is awaited, which may swallow it
         "[10] outer got inner value cancelling 1 | [11] outer outer value");
 }
 
-// check 69
 TEST_CASE("tasks that wait inside catch blocks each rethrow their own exception") {
   Trace trace;
   run([&] {
@@ -364,7 +355,6 @@ TEST_CASE("tasks that wait inside catch blocks each rethrow their own exception"
         "[8] own CancelledError('m0')");
 }
 
-// check 70
 TEST_CASE("clean-up may wait, and another cancellation interrupts it") {
   Trace trace;
   run([&] {
@@ -401,7 +391,6 @@ TEST_CASE("clean-up may wait, and another cancellation interrupts it") {
         "[9] cleanup interrupted | [10] CancelledError() 2");
 }
 
-// check 71
 TEST_CASE("an error of the clean-up takes the place of the cancellation") {
   Trace trace;
   run([&] {
@@ -421,7 +410,6 @@ TEST_CASE("an error of the clean-up takes the place of the cancellation") {
   CHECK(trace.take() == "[4] False ValueError('in cleanup')");
 }
 
-// check 72
 TEST_CASE("catch (std::exception&) lets a cancellation pass") {
   Trace trace;
   run([&] {

@@ -13,7 +13,6 @@ using namespace support;
 using asyncio::await;
 using asyncio::CancelledError;
 
-// check 53
 TEST_CASE("those who are notified get the lock in their order, before a later comer") {
   Trace trace;
   run([&] {
@@ -55,7 +54,6 @@ TEST_CASE("those who are notified get the lock in their order, before a later co
         "[12] notify_all | [13] 2 woken, has lock");
 }
 
-// check 75
 TEST_CASE("a cancelled wait takes the lock again before it throws, however often it is cancelled") {
   Trace trace;
   run([&] {
@@ -86,7 +84,6 @@ TEST_CASE("a cancelled wait takes the lock again before it throws, however often
         "[7] cancelled True locked False 2");
 }
 
-// check 76
 TEST_CASE("a waiter that is notified and then cancelled passes the notification on") {
   Trace trace;
   run([&] {

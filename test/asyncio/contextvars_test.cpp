@@ -12,7 +12,6 @@ using asyncio::create_task;
 using asyncio::get_running_loop;
 using fiber::contextvars::ContextVar;
 
-// check 30
 TEST_CASE("a task has a copy of its creator's context, a call the caller's own") {
   Trace trace;
   const ContextVar<int> variable("variable", 0);

@@ -38,7 +38,6 @@ std::string current_name() {
 
 }  // namespace
 
-// check 101
 TEST_CASE("an eager task runs inside create_task until it first waits") {
   Trace trace;
   run_eagerly([&] {

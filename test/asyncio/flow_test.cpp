@@ -57,7 +57,6 @@ TEST_CASE("the marks are CPython's unless they are set") {
   });
 }
 
-// check 95
 TEST_CASE("below the mark drain does not suspend") {
   asyncio::run([] {
     const TwoEnds ends = make_pair_of_streams();
@@ -71,7 +70,6 @@ TEST_CASE("below the mark drain does not suspend") {
   });
 }
 
-// check 95
 TEST_CASE("above the mark drain waits, and those who wait go on in the order in which they came") {
   Events say;
   asyncio::run([&] {

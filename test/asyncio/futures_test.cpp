@@ -35,7 +35,6 @@ std::string exception_of(const F& future) {
 
 }  // namespace
 
-// check 23
 TEST_CASE("a future is done once, by a result, an exception or a cancellation") {
   run([] {
     const auto loop = get_running_loop();
@@ -90,7 +89,6 @@ TEST_CASE("an exception pointer that is null is refused, and the future stays pe
   });
 }
 
-// check 10
 TEST_CASE("removing a callback removes all that are equal, and none once the future is done") {
   Trace trace;
   tracing = &trace;

@@ -16,7 +16,6 @@ using asyncio::CancelledError;
 using asyncio::gather;
 using asyncio::return_exceptions;
 
-// check 31
 TEST_CASE("results come in the order of the arguments, two iterations after the last") {
   Trace trace;
   run([&] {
@@ -47,7 +46,6 @@ TEST_CASE("a gather of what is done is done, and does not suspend") {
   CHECK(trace.take() == "[3] gather done at once? True | [3] 12");
 }
 
-// checks 32, 36
 TEST_CASE("the first error ends a gather; siblings run on, later errors are nobody's") {
   Trace trace;
   run([&] {
@@ -79,7 +77,6 @@ TEST_CASE("the first error ends a gather; siblings run on, later errors are nobo
         "[5] a 3 | [6] a 4 | [7] a 5 | [8] a 6 | [10] end");
 }
 
-// checks 33, 34
 TEST_CASE("nothing to gather does not suspend; what is given twice runs once") {
   Trace trace;
   run([&] {
@@ -97,7 +94,6 @@ TEST_CASE("nothing to gather does not suspend; what is given twice runs once") {
   CHECK(trace.take() == "[1] empty | [2] runs once | [4] 1 1");
 }
 
-// check 35
 TEST_CASE("with return_exceptions errors are results, and nothing is reported") {
   Trace trace;
   run([&] {
@@ -154,7 +150,6 @@ TEST_CASE("a gather that has failed cannot be cancelled any more, and touches no
   CHECK(trace.take() == "[4] cancel after failure -> False | [6] sibling finished");
 }
 
-// check 73
 TEST_CASE("cancelling a gather cancels all: it ends with the first, or with the last") {
   Trace trace;
   run([&] {
@@ -194,7 +189,6 @@ TEST_CASE("cancelling a gather cancels all: it ends with the first, or with the 
         "[20] awaiter CancelledError, return_exceptions = True | [22] cancelled True False");
 }
 
-// check 74
 TEST_CASE("a child that is cancelled by others: CancelledError, or a value like any other") {
   Trace trace;
   run([&] {

@@ -14,7 +14,6 @@ using namespace support;
 using asyncio::await;
 using asyncio::CancelledError;
 
-// check 49
 TEST_CASE("a lock goes round in the order of coming, also when released and wanted again") {
   Trace trace;
   run([&] {
@@ -63,7 +62,6 @@ TEST_CASE("an uncontended lock does not suspend, and release only marks the firs
         "[6] b done; locked() = True");
 }
 
-// check 50
 TEST_CASE("a cancelled waiter that was woken passes its turn on") {
   Trace trace;
   run([&] {
@@ -174,7 +172,6 @@ TEST_CASE("a lock is released when its block throws, and an error is not replace
   });
 }
 
-// check 52
 TEST_CASE("an event that is set and cleared in one step wakes all, who find it cleared") {
   Trace trace;
   run([&] {

@@ -30,7 +30,6 @@ asyncio::TimerHandle later(asyncio::nanoseconds delay, F function) {
 
 }  // namespace
 
-// check 1
 TEST_CASE("what a callback queues runs an iteration later, behind what was queued before") {
   Trace trace;
   run([&] {
@@ -52,7 +51,6 @@ TEST_CASE("what a callback queues runs an iteration later, behind what was queue
         "[1] main start | [2] a | [2] b | [2] main 1 | [3] c | [3] d | [3] main 2");
 }
 
-// check 2
 TEST_CASE("create_task only queues the first step") {
   Trace trace;
   run([&] {
@@ -78,7 +76,6 @@ TEST_CASE("create_task only queues the first step") {
         "[4] main after await t2");
 }
 
-// checks 3, 4
 TEST_CASE("a done future does not suspend; a pending one wakes an iteration after it is set") {
   Trace trace;
   run([&] {
@@ -103,7 +100,6 @@ TEST_CASE("a done future does not suspend; a pending one wakes an iteration afte
         "[2] set_result returned | [3] awaited undone future | [3] cb after setter");
 }
 
-// check 5
 TEST_CASE("two tasks that sleep(0) in turn alternate strictly") {
   Trace trace;
   run([&] {
@@ -118,7 +114,6 @@ TEST_CASE("two tasks that sleep(0) in turn alternate strictly") {
   CHECK(trace.take() == "[2] a 0 | [2] b 0 | [3] a 1 | [3] b 1 | [4] a 2 | [4] b 2");
 }
 
-// check 6
 TEST_CASE("a sleep of zero or less takes one iteration, any other goes by the timers") {
   Trace trace;
   run([&] {
@@ -135,7 +130,6 @@ TEST_CASE("a sleep of zero or less takes one iteration, any other goes by the ti
         "ValueError('Invalid delay: NaN (not a number)')");
 }
 
-// check 7
 TEST_CASE("a function that suspends is run by the task that calls it") {
   Trace trace;
   run([&] {
@@ -154,7 +148,6 @@ TEST_CASE("a function that suspends is run by the task that calls it") {
   CHECK(trace.take() == "[1] True | [2] other | [2] f | [2] 7 | [2] True | [3] f | [3] 7");
 }
 
-// checks 8, 9
 TEST_CASE("callbacks and awaiting tasks go in the order in which they came") {
   Trace trace;
   run([&] {
@@ -187,7 +180,6 @@ TEST_CASE("callbacks and awaiting tasks go in the order in which they came") {
         "[4] cb4 (added after done) | [4] main");
 }
 
-// checks 11, 12
 TEST_CASE("a cancelled handle is skipped, also when cancelled by one before it in its batch") {
   Trace trace;
   run([&] {
@@ -207,7 +199,6 @@ TEST_CASE("a cancelled handle is skipped, also when cancelled by one before it i
   CHECK(trace.take() == "[2] x | [2] first cancels second | [2] main");
 }
 
-// check 13
 TEST_CASE("a callback that throws is reported with its handle, and the loop goes on") {
   Trace trace;
   run([&] {
@@ -226,7 +217,6 @@ TEST_CASE("a callback that throws is reported with its handle, and the loop goes
   CHECK(trace.take() == "[2] Exception in callback ValueError('x') | [2] next | [2] main True");
 }
 
-// check 14
 TEST_CASE("timers that are overdue together run by their deadlines, behind what is ready") {
   Trace trace;
   const asyncio::EventLoop loop = asyncio::new_event_loop();
@@ -249,7 +239,6 @@ TEST_CASE("timers that are overdue together run by their deadlines, behind what 
         "[1] slept | [2] call_soon | [2] main | [2] 5ms | [2] 10ms | [2] 20ms | [3] main2");
 }
 
-// check 15
 TEST_CASE("call_later without a delay is a timer: behind what is ready, in the same iteration") {
   Trace trace;
   run([&] {
@@ -285,7 +274,6 @@ TEST_CASE("a timer that is set in a batch is looked at in the next iteration") {
         "[4] soon-from-timer | [4] timer-from-timer | [5] main 3");
 }
 
-// check 16
 TEST_CASE("equal sleeps wake in the order in which they began") {
   Trace trace;
   run([&] {
@@ -327,7 +315,6 @@ TEST_CASE("who is cancelled in the step in which its time comes leaves no timer 
   CHECK(trace.take() == "[6] True | [6] True | [6] True");
 }
 
-// check 17
 TEST_CASE("in one iteration: what was ready, then descriptors, then timers") {
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
@@ -350,7 +337,6 @@ TEST_CASE("in one iteration: what was ready, then descriptors, then timers") {
   ::close(ends[1]);
 }
 
-// checks 18, 19
 TEST_CASE("stop lets the batch end, and what it queued stays; stop before running is one pass") {
   Trace trace;
   const asyncio::EventLoop loop = asyncio::new_event_loop();
@@ -376,7 +362,6 @@ TEST_CASE("stop lets the batch end, and what it queued stays; stop before runnin
         "[2] run_forever returned 2 (stop was set before)");
 }
 
-// check 20
 TEST_CASE("when main returns, its siblings get exactly one more step and are then cancelled") {
   Trace trace;
   run([&] {
@@ -403,7 +388,6 @@ TEST_CASE("when main returns, its siblings get exactly one more step and are the
         "[4] bg2 cancelled");
 }
 
-// check 21
 TEST_CASE("calls from another thread join the queue in order, and wake a sleeping loop") {
   Trace trace;
   asyncio::run([&] {
@@ -430,7 +414,6 @@ TEST_CASE("calls from another thread join the queue in order, and wake a sleepin
   CHECK(trace.take() == "[2] soon1 | [2] ts1 | [2] ts2 | [2] soon2 | [2] main");
 }
 
-// check 22
 TEST_CASE("tasks are numbered through the process; a name does not use a number up") {
   const auto number = [](const std::string& name) { return std::stoi(name.substr(5)); };
   int first = 0;
@@ -447,7 +430,6 @@ TEST_CASE("tasks are numbered through the process; a name does not use a number 
   run([&] { CHECK(number(asyncio::current_task().get_name()) == first + 4); });
 }
 
-// check 100
 TEST_CASE("many cancelled timers leave the order of the rest unchanged") {
   std::vector<int> order;
   run([&] {

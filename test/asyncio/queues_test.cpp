@@ -36,7 +36,6 @@ TEST_CASE("getters are served in the order of coming") {
         "[2] put x3 | [2] qsize 3 | [3] 0 gets a | [3] 1 gets b | [3] 2 gets c");
 }
 
-// check 54
 TEST_CASE("a get that need not wait takes the item of a woken getter, which goes to the back") {
   Trace trace;
   run([&] {
@@ -60,7 +59,6 @@ TEST_CASE("a get that need not wait takes the item of a woken getter, which goes
         "[2] a waits | [2] b waits | [2] main steals 1 | [4] b gets 2 | [4] a gets 3");
 }
 
-// check 55
 TEST_CASE("putters at a full queue go on one by one, first come first served") {
   Trace trace;
   run([&] {
@@ -104,7 +102,6 @@ TEST_CASE("a producer and a consumer at a queue of one take turns") {
         "[8] got 3");
 }
 
-// check 56
 TEST_CASE("join waits until every item is done, and one too many is an error") {
   Trace trace;
   run([&] {
@@ -179,7 +176,6 @@ TEST_CASE("getting from a queue that has items never lets others run") {
   CHECK(trace.take() == "[1] got 0 | [1] got 1 | [1] got 2 | [2] other");
 }
 
-// check 58
 TEST_CASE("shutdown wakes getters with QueueShutDown, in order") {
   Trace trace;
   run([&] {
@@ -201,7 +197,6 @@ TEST_CASE("shutdown wakes getters with QueueShutDown, in order") {
         "[5] QueueShutDown() | [5] QueueShutDown()");
 }
 
-// check 58
 TEST_CASE("after a shutdown items drain first, unless it is immediate") {
   Trace trace;
   const auto putter = [&](const Queue<int>& queue, std::string name) {
@@ -253,7 +248,6 @@ TEST_CASE("after a shutdown items drain first, unless it is immediate") {
         "[5] QueueShutDown() | [5] ValueError('task_done() called too many times')");
 }
 
-// check 59
 TEST_CASE("equal priorities come out as Python's heap gives them") {
   struct Item {
     int priority;

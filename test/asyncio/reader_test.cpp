@@ -120,7 +120,6 @@ TEST_CASE("an iteration over lines keeps empty lines") {
   });
 }
 
-// check 97
 TEST_CASE("a line longer than the limit is an error and is dropped, the rest stays") {
   asyncio::run([] {
     const StreamReader reader(8);

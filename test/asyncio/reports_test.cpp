@@ -17,7 +17,6 @@ using asyncio::await;
 using asyncio::create_task;
 using asyncio::get_running_loop;
 
-// check 28
 TEST_CASE("a task that fails and that nobody holds is reported before the next callback") {
   Trace trace;
   run([&] {
@@ -35,7 +34,6 @@ TEST_CASE("a task that fails and that nobody holds is reported before the next c
         "[2] next callback | [2] main");
 }
 
-// check 29
 TEST_CASE("a task that is held is reported when its last handle goes, unless it was looked at") {
   Trace trace;
   run([&] {

@@ -117,7 +117,6 @@ TEST_CASE("a main that is cancelled without Ctrl-C throws CancelledError") {
         }) == "CancelledError('by itself')");
 }
 
-// check 94
 TEST_CASE("Ctrl-C cancels main, what is left over is cancelled after it, then KeyboardInterrupt") {
   CHECK(printed_by([] {
           asyncio::run([] {

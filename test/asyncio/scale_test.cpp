@@ -88,7 +88,6 @@ void worker(int number, Things& things) {
 
 }  // namespace
 
-// check 99
 TEST_CASE("ten thousand tasks with locks, timeouts and random cancellations: CPython's events") {
   run([] {
     Things things;

@@ -42,7 +42,6 @@ TEST_CASE("a semaphore gives its places in the order of coming") {
         "[4] b got | [5] b released; locked = True | [6] c got | [7] c released; locked = False");
 }
 
-// check 51
 TEST_CASE("a newcomer does not get the place of a waiter that is woken but has not run") {
   Trace trace;
   run([&] {

@@ -17,7 +17,6 @@ using asyncio::CancelledError;
 using asyncio::create_task;
 using asyncio::shield;
 
-// check 46
 TEST_CASE("a shield ends two iterations after the task; cancelling the waiter leaves the task") {
   Trace trace;
   run([&] {

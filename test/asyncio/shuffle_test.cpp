@@ -74,7 +74,6 @@ TEST_CASE("descriptors are looked at before the clock jumps, and threads are wai
   CHECK(text.find("thread 7") != std::string::npos);
 }
 
-// check 102
 TEST_CASE("a shuffled loop runs each batch in an order of its seed; what is right stays right") {
   const auto order = [](std::uint64_t seed) {
     return run_test(

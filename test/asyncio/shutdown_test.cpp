@@ -36,7 +36,6 @@ auto sleeper(F then) {
 
 }  // namespace
 
-// check 91
 TEST_CASE("when main throws, what is left over cleans up before the caller sees it") {
   Trace trace;
   try {
@@ -52,7 +51,6 @@ TEST_CASE("when main throws, what is left over cleans up before the caller sees 
   CHECK(trace.take() == "[2] main raises | [4] bg cleanup | caller sees ValueError('main')");
 }
 
-// check 92
 TEST_CASE("a task that swallows its cancellation is waited for") {
   Trace trace;
   run([&] {
@@ -75,7 +73,6 @@ TEST_CASE("a task that swallows its cancellation is waited for") {
         "[2] main returns | [4] ignored cancel 0 | [6] slept 1 | [8] slept 2 | closed");
 }
 
-// check 93
 TEST_CASE("a task that a clean-up starts is neither cancelled nor waited for, and is reported") {
   Trace trace;
   run([&] {
@@ -109,7 +106,6 @@ TEST_CASE("errors of clean-ups are reported when all have ended") {
         "RuntimeError('from cleanup')");
 }
 
-// check 90
 TEST_CASE("tasks end first, then their reports come, then threads end, and run returns") {
   std::mutex mutex;
   Events events;

@@ -174,7 +174,6 @@ TEST_CASE("write_eof ends one direction; the other goes on") {
   });
 }
 
-// check 96
 TEST_CASE("when the other side closes, reads drain the buffer and then find the end") {
   asyncio::run([] {
     auto [a, b] = make_pair_of_streams();

@@ -87,7 +87,6 @@ TEST_CASE("the loop runs other tasks while a child runs") {
   CHECK(events.take() == "main 0");
 }
 
-// check 98
 TEST_CASE("a child that a signal ends has its negative number as returncode") {
   asyncio::run([] {
     auto killed = await(create_subprocess_exec({"sleep", "100"}));
@@ -120,7 +119,6 @@ TEST_CASE("waiting may be given up, and the child waited for again") {
   });
 }
 
-// check 98
 TEST_CASE("a grandchild that keeps the pipe does not keep wait") {
   asyncio::run([] {
     auto process = await(create_subprocess_shell("sleep 100 & echo $!", {.stdout_ = PIPE}));

@@ -35,7 +35,6 @@ int cancelling() { return asyncio::current_task().cancelling(); }
 
 }  // namespace
 
-// check 47
 TEST_CASE("a group waits for its tasks, two iterations beyond the last, and not if there are none") {
   Trace trace;
   run([&] {
@@ -84,7 +83,6 @@ TEST_CASE("a task that fails cancels its siblings and the block, and the count i
         "[7] [ValueError('1')] cancelling() = 0");
 }
 
-// check 88
 TEST_CASE("tasks of a group may make others while the group waits") {
   Trace trace;
   run([&] {
@@ -104,7 +102,6 @@ TEST_CASE("tasks of a group may make others while the group waits") {
         "[4] leaf 2 | [6] group done");
 }
 
-// check 84
 TEST_CASE("errors come in the order in which they happened, those of the clean-up with them") {
   Trace trace;
   run([&] {
@@ -131,7 +128,6 @@ TEST_CASE("errors come in the order in which they happened, those of the clean-u
         "unhandled errors in a TaskGroup (3 sub-exceptions)");
 }
 
-// check 83
 TEST_CASE("the block's own error is the last") {
   Trace trace;
   run([&] {
@@ -180,7 +176,6 @@ TEST_CASE("one error makes a group too, whether of a task or of the block") {
         "[5] ExceptionGroup('unhandled errors in a TaskGroup', [OSError('body')])");
 }
 
-// check 85
 TEST_CASE("a group whose task is cancelled from outside: an error wins, and the cancel is re-armed") {
   Trace trace;
   run([&] {
@@ -274,7 +269,6 @@ TEST_CASE("a task that is cancelled by hand is not missed") {
   CHECK(trace.take() == "[6] b finished | [8] exit ok; a cancelled True");
 }
 
-// check 88
 TEST_CASE("a group takes no tasks before, after, and while it is being cancelled") {
   Trace trace;
   run([&] {
@@ -323,7 +317,6 @@ TEST_CASE("a refused coroutine is closed: nothing says that it was never awaited
   CHECK(log.take().empty());
 }
 
-// check 86
 TEST_CASE("the error of an inner group is one element of the outer one's") {
   Trace trace;
   run([&] {
@@ -347,7 +340,6 @@ TEST_CASE("the error of an inner group is one element of the outer one's") {
         "[ExceptionGroup('unhandled errors in a TaskGroup', [ValueError('1')])])");
 }
 
-// check 87
 TEST_CASE("a timeout around a group: TimeoutError if the tasks obey, the group if one fails") {
   std::string trace;
   run([&] {
@@ -372,7 +364,6 @@ TEST_CASE("a timeout around a group: TimeoutError if the tasks obey, the group i
         "ExceptionGroup('unhandled errors in a TaskGroup', [ValueError('cleanup')]) cancelling 0\n");
 }
 
-// check 89
 TEST_CASE("a second cancel while the group waits is not passed on, and counted") {
   Trace trace;
   run([&] {

@@ -19,7 +19,6 @@ using asyncio::await;
 using asyncio::create_task;
 using asyncio::get_running_loop;
 
-// check 24
 TEST_CASE("a task sets its result itself") {
   run([] {
     auto task = create_task([] { return 10; });
@@ -33,7 +32,6 @@ TEST_CASE("a task sets its result itself") {
   });
 }
 
-// check 25
 TEST_CASE("a task cannot await itself, nor its future through another handle") {
   Trace trace;
   run([&] {
@@ -49,7 +47,6 @@ TEST_CASE("a task cannot await itself, nor its future through another handle") {
   CHECK(trace.take() == "[3] Task cannot await on itself");
 }
 
-// check 26
 TEST_CASE("a future of another loop is an error in the task that awaits it, an iteration later") {
   Trace trace;
   const asyncio::EventLoop other = asyncio::new_event_loop();
@@ -74,7 +71,6 @@ TEST_CASE("a future of another loop is an error in the task that awaits it, an i
   CHECK(other.object().futures_alive == 0);
 }
 
-// check 27
 TEST_CASE("all who await a task that fails get the same exception") {
   Trace trace;
   run([&] {

@@ -148,7 +148,6 @@ TEST_CASE("an error of the task factory reaches the thread that has sent the cor
   CHECK(reported == "Exception in callback ValueError('no tasks today')");
 }
 
-// check 78
 TEST_CASE("a job that is cancelled runs on; one that is queued is dropped an iteration later") {
   Trace trace;
   std::atomic<bool> running{false}, release{false}, ended{false}, queued_ran{false};

@@ -67,7 +67,6 @@ TEST_CASE("the block is cancelled, and the cancellation becomes a TimeoutError a
         "[5] not expired False");
 }
 
-// check 48
 TEST_CASE("no time at all ends only what suspends") {
   Trace trace;
   run([&] {
@@ -87,7 +86,6 @@ TEST_CASE("no time at all ends only what suspends") {
         "[3] TimeoutError() True | [4] TimeoutError() True");
 }
 
-// check 79
 TEST_CASE("of nested timeouts the one that expires throws; the outer one passes the inner") {
   Trace trace;
   run([&] {
@@ -118,7 +116,6 @@ TEST_CASE("of nested timeouts the one that expires throws; the outer one passes 
         "[5] outer saw TimeoutError() False True 0 | [7] outer saw TimeoutError() True True 0");
 }
 
-// check 80
 TEST_CASE("when both have expired in one batch only the outer one throws") {
   Trace trace;
   run_with_clock([&](const asyncio::testing::VirtualClock& clock) {
@@ -138,7 +135,6 @@ TEST_CASE("when both have expired in one batch only the outer one throws") {
   CHECK(trace.take() == "[3] TimeoutError() True True 0");
 }
 
-// check 81
 TEST_CASE("a timeout and a cancellation in one iteration: the cancellation wins") {
   Trace trace;
   run([&] {
@@ -159,7 +155,6 @@ TEST_CASE("a timeout and a cancellation in one iteration: the cancellation wins"
   CHECK(trace.take() == "[4] CancelledError, expired True 1 | [6] True");
 }
 
-// check 82
 TEST_CASE("a block that swallows the cancellation falls through") {
   Trace trace;
   run([&] {

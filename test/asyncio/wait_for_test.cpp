@@ -49,7 +49,6 @@ auto until_cancelled(F then) {
 
 }  // namespace
 
-// check 43
 TEST_CASE("what does not suspend runs at once, in the task that calls") {
   Trace trace;
   run([&] {
@@ -66,7 +65,6 @@ TEST_CASE("what does not suspend runs at once, in the task that calls") {
   CHECK(trace.take() == "[1] inner True | [1] got 5 | [1] inner True | [1] got 5 | [2] marker");
 }
 
-// check 44
 TEST_CASE("without any time, what is done gives its result, and what is not is cancelled") {
   Trace trace;
   run([&] {
@@ -106,7 +104,6 @@ TEST_CASE("without any time, a gather that is cancelled is a timeout too") {
   CHECK(trace.take() == "[4] TimeoutError() from CancelledError() | [4] done");
 }
 
-// check 45
 TEST_CASE("the timeout comes when the clean-up is over, from the cancellation") {
   Trace trace;
   run([&] {
@@ -161,7 +158,6 @@ TEST_CASE(
         "[3] late value | [5] ValueError('cleanup') | [9] late value | [13] ValueError('cleanup')");
 }
 
-// check 77
 TEST_CASE("a result and a cancellation in one iteration: the cancellation wins") {
   Trace trace;
   run([&] {

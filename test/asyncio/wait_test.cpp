@@ -42,7 +42,6 @@ Task<> worker(Trace& trace, std::string name, int count) {
 
 }  // namespace
 
-// checks 37, 38
 TEST_CASE("wait returns two iterations after the first, with what has ended by then") {
   Trace trace;
   run([&] {
@@ -59,7 +58,6 @@ TEST_CASE("wait returns two iterations after the first, with what has ended by t
         "[7] [0, 1, 2, 3, 4] [] | [9] [0, 1, 2, 3, 4] []");
 }
 
-// check 39
 TEST_CASE("a wait whose time is up throws nothing and leaves the tasks alone") {
   Trace trace;
   run([&] {
@@ -145,7 +143,6 @@ TEST_CASE("what is given twice counts once; futures may be waited for, their err
   CHECK(trace.take() == "[2] t done | [4] [t] [] | [7] 1 ValueError('f')");
 }
 
-// check 40
 TEST_CASE("tasks may be listed in the call, or come from any range") {
   Trace trace;
   run([&] {

@@ -40,7 +40,6 @@ std::string report(const std::string& who, int kib) {
 
 }  // namespace
 
-// check 72
 TEST_CASE("an overflow names the fiber and its stack size") {
   auto ended = run_forked([] { greenlet(overflow, {.name = "deep"}).switch_(); });
   CHECK(ended.errors == report("'deep'", 256));

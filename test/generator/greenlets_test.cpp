@@ -221,7 +221,6 @@ TEST_CASE("a thread's generators end with it, also those that run in its suspend
   CHECK(say.take() == "unwound killed");
 }
 
-// check 40
 TEST_CASE("nested, recursive and zipped generators give what plain loops give") {
   const std::function<Generator<std::vector<int>>(std::vector<int>)> permutations =
       [&](std::vector<int> items) {

@@ -57,7 +57,6 @@ long survives(Program program) {
 
 }  // namespace
 
-// check 71
 TEST_CASE("creating, starting and finishing greenlets survives every failed allocation") {
   if (!support::allocations_are_counted()) return;
   const auto argument = std::make_shared<int>(1);
@@ -75,7 +74,6 @@ TEST_CASE("creating, starting and finishing greenlets survives every failed allo
   CHECK(argument.use_count() == 1);
 }
 
-// check 71
 TEST_CASE("a body that fails to allocate ends by that exception, as by any other") {
   if (!support::allocations_are_counted()) return;
   const greenlet g([] { return std::make_unique<int>(1); });
@@ -83,7 +81,6 @@ TEST_CASE("a body that fails to allocate ends by that exception, as by any other
   CHECK(g.dead());
 }
 
-// check 71
 TEST_CASE("an argument that cannot be sent leaves the target where it was") {
   if (!support::allocations_are_counted()) return;
   struct Large {
@@ -99,7 +96,6 @@ TEST_CASE("an argument that cannot be sent leaves the target where it was") {
   CHECK(pending.switch_(Large()).as<int>() == 1);
 }
 
-// check 71
 TEST_CASE("throwing, tracing, weak handles, names and contexts survive every failed allocation") {
   if (!support::allocations_are_counted()) return;
   const fiber::contextvars::ContextVar<int> var("var");

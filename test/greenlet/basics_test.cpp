@@ -25,7 +25,6 @@ std::string state_of(const greenlet& g) {
 
 }  // namespace
 
-// check 1
 TEST_CASE("a thread has one main greenlet: current, without a parent, active, not dead") {
   std::thread([] {
     const greenlet main = getcurrent();
@@ -38,7 +37,6 @@ TEST_CASE("a thread has one main greenlet: current, without a parent, active, no
   }).join();
 }
 
-// check 2
 TEST_CASE("a new greenlet is pending, a child of the current one, and has no stack") {
   const auto stacks = fiber::core::thread_state().pool.census();
   const greenlet g([] {});
@@ -51,7 +49,6 @@ TEST_CASE("a new greenlet is pending, a child of the current one, and has no sta
   CHECK(after.slabs == stacks.slabs);
 }
 
-// check 3
 TEST_CASE("what the body returns is the result of the switch that started it") {
   const greenlet g([](int a, int b) { return a + b; });
   CHECK(g.switch_(2, 3).as<int>() == 5);
@@ -59,7 +56,6 @@ TEST_CASE("what the body returns is the result of the switch that started it") {
   CHECK_FALSE(g);
 }
 
-// check 4
 TEST_CASE("greenlets and their parent take turns exactly") {
   Events events;
   const greenlet g([&] {
@@ -98,7 +94,6 @@ TEST_CASE("two greenlets switch to each other by name") {
   CHECK(state_of(gr1) == "<greenlet suspended active started>");
 }
 
-// check 10
 TEST_CASE("siblings may finish in another order than they started") {
   const auto body = [](int x) { return getcurrent().parent().switch_(x).as<int>() * 10; };
   const greenlet a(body), b(body);
@@ -110,7 +105,6 @@ TEST_CASE("siblings may finish in another order than they started") {
   CHECK((a.dead() && !a));
 }
 
-// check 11
 TEST_CASE("a switch to the current greenlet returns its argument at once") {
   CHECK(getcurrent().switch_(7).as<int>() == 7);
   CHECK(getcurrent().switch_().empty());
@@ -119,7 +113,6 @@ TEST_CASE("a switch to the current greenlet returns its argument at once") {
   CHECK(state_of(getcurrent()) == "<greenlet current active started main>");
 }
 
-// check 12
 TEST_CASE("a switch to a dead child of the current greenlet returns its argument at once") {
   const greenlet g([] {});
   g.switch_();
@@ -128,7 +121,6 @@ TEST_CASE("a switch to a dead child of the current greenlet returns its argument
   CHECK(g.switch_(25).as<int>() == 25);
 }
 
-// check 13
 TEST_CASE("handles to one greenlet are equal and tell the same") {
   const greenlet g([] {});
   const greenlet copy = g, other([] {});
@@ -141,7 +133,6 @@ TEST_CASE("handles to one greenlet are equal and tell the same") {
   CHECK(set.size() == 2);
 }
 
-// check 14
 TEST_CASE("a greenlet without a body refuses to start, stays pending, and may get one later") {
   const greenlet g;
   CHECK(thrown_by([&] { g.switch_(); }) ==
@@ -153,7 +144,6 @@ TEST_CASE("a greenlet without a body refuses to start, stays pending, and may ge
   CHECK(g.switch_(1).as<int>() == 2);
 }
 
-// check 15
 TEST_CASE("of two bodies the latest runs, and the first is destroyed unrun") {
   Events events;
   auto kept = std::make_shared<int>(1);
@@ -165,7 +155,6 @@ TEST_CASE("of two bodies the latest runs, and the first is destroyed unrun") {
   CHECK(events.take() == "second");
 }
 
-// check 16
 TEST_CASE("the body of a started greenlet cannot be set") {
   const std::string refused = "AttributeError('run cannot be set after a greenlet has started')";
   const greenlet g([] { getcurrent().parent().switch_(); });
@@ -176,7 +165,6 @@ TEST_CASE("the body of a started greenlet cannot be set") {
   CHECK(thrown_by([&] { g.run([] {}); }) == refused);
 }
 
-// check 17
 TEST_CASE("a main greenlet takes neither a parent nor a body") {
   const greenlet g([] {});
   CHECK(thrown_by([&] { getcurrent().parent(g); }) ==
@@ -186,7 +174,6 @@ TEST_CASE("a main greenlet takes neither a parent nor a body") {
   CHECK(getcurrent().parent() == nullptr);
 }
 
-// check 18
 TEST_CASE("parents cannot form a cycle") {
   const greenlet a([] {}), b([] {}), c([] {});
   const std::string refused = "ValueError('cyclic parent chain')";
@@ -199,7 +186,6 @@ TEST_CASE("parents cannot form a cycle") {
   CHECK(c.parent() == b);
 }
 
-// check 19
 TEST_CASE("null is no parent, but means the current greenlet in the constructor") {
   const greenlet g([] {}, {.parent = nullptr});
   CHECK(g.parent() == getcurrent());
@@ -229,7 +215,6 @@ TEST_CASE("a parent may be set while its child is pending, running, suspended or
   CHECK(g.parent() == b);
 }
 
-// check 20
 TEST_CASE("greenlets are objects with an identity: handles copy, greenlets do not") {
   static_assert(!std::is_copy_constructible_v<fiber::detail::GreenletObject>);
   static_assert(!std::is_copy_assignable_v<fiber::detail::GreenletObject>);
@@ -244,7 +229,6 @@ TEST_CASE("greenlets are objects with an identity: handles copy, greenlets do no
   CHECK(g == moved);
 }
 
-// check 21
 TEST_CASE("a printed greenlet says its name and state, the same each time") {
   std::vector<std::string> states;
   greenlet g;

@@ -317,7 +317,6 @@ TEST_CASE("random sets, resets and copies agree with plain maps") {
   for (const auto& [context, model] : all) REQUIRE(agree(context, model));
 }
 
-// check 49
 TEST_CASE("each greenlet has variables of its own, none at first") {
   const Clean clean;
   Events events;
@@ -339,7 +338,6 @@ TEST_CASE("each greenlet has variables of its own, none at first") {
   CHECK(events.take() == "0 0 1 2 3 1");
 }
 
-// check 49
 TEST_CASE("a greenlet's context can be read and replaced in every state, and survives its death") {
   const Clean clean;
   Events events;
@@ -373,7 +371,6 @@ TEST_CASE("a greenlet's context can be read and replaced in every state, and sur
   CHECK_THROWS_AS(gr_context(nullptr, first), ValueError);
 }
 
-// check 49
 TEST_CASE("a context may be copied into a greenlet, or shared by several") {
   const Clean clean;
   Events events;
@@ -395,7 +392,6 @@ TEST_CASE("a context may be copied into a greenlet, or shared by several") {
   CHECK(events.take() == "1 1 1 2 3");
 }
 
-// check 49
 TEST_CASE("the context of a greenlet that runs on another thread is refused, of others it is not") {
   const Clean clean;
   const ContextVar<int> var("var", 0);

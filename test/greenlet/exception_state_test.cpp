@@ -35,7 +35,6 @@ std::string rethrown() {
 
 }  // namespace
 
-// check 85
 TEST_CASE("a greenlet started in a handler knows nothing of what its starter caught") {
   Events events;
   const greenlet g([&] {
@@ -51,7 +50,6 @@ TEST_CASE("a greenlet started in a handler knows nothing of what its starter cau
   CHECK(events.take() == "nothing caught 0 ValueError('A')");
 }
 
-// check 86
 TEST_CASE("each rethrows its own exception, in whatever order the handlers are left") {
   for (const bool main_first : {false, true}) {
     Events events;
@@ -84,7 +82,6 @@ TEST_CASE("each rethrows its own exception, in whatever order the handlers are l
   }
 }
 
-// check 87
 TEST_CASE("a destructor that unwinding runs may switch to a greenlet that throws and catches") {
   Events events;
   const greenlet f([&] {
@@ -137,7 +134,6 @@ TEST_CASE("a greenlet suspended by a destructor during unwinding goes on unwindi
   CHECK(events.take() == "1 main 0 ValueError('main') 1 f");
 }
 
-// check 88
 TEST_CASE("an exception shared by three suspended handlers is destroyed once, by the last") {
   static int alive;
   alive = 0;
@@ -171,7 +167,6 @@ TEST_CASE("an exception shared by three suspended handlers is destroyed once, by
   }
 }
 
-// check 54
 TEST_CASE("a greenlet may be killed by the unwinding of another exception") {
   Events events;
   try {
@@ -218,7 +213,6 @@ TEST_CASE("a greenlet is killed inside its handler, and in the handler of its ki
   CHECK(events.take() == "GreenletExit('the last reference was dropped') ValueError('A')");
 }
 
-// check 89
 TEST_CASE("killing a greenlet that waits in a destructor during unwinding is std::terminate") {
   const auto ended = run_forked([] {
     std::set_terminate([] {
@@ -238,7 +232,6 @@ TEST_CASE("killing a greenlet that waits in a destructor during unwinding is std
   CHECK(ended.status == 3);
 }
 
-// check 73
 TEST_CASE("killing a greenlet below a noexcept function is std::terminate") {
   const auto ended = run_forked([] {
     greenlet f([] { [&]() noexcept { to_parent(); }(); });
@@ -252,7 +245,6 @@ TEST_CASE("killing a greenlet below a noexcept function is std::terminate") {
   CHECK(ended.status == 128 + SIGABRT);
 }
 
-// check 50
 TEST_CASE("the rounding mode belongs to the greenlet that set it") {
   std::vector<int> modes;
   const greenlet f([&] {
@@ -269,7 +261,7 @@ TEST_CASE("the rounding mode belongs to the greenlet that set it") {
   CHECK(modes == std::vector<int>{FE_TONEAREST, FE_UPWARD, FE_DOWNWARD});
 }
 
-// check 50; Valgrind computes in one rounding mode only
+// Valgrind computes in one rounding mode only.
 TEST_CASE("arithmetic follows the greenlet's own rounding mode, which it takes over from its starter" *
           doctest::skip(support::on_valgrind())) {
   volatile double one = 1, three = 3;
@@ -296,7 +288,7 @@ TEST_CASE("arithmetic follows the greenlet's own rounding mode, which it takes o
 }
 
 #if defined(__SSE2__)
-// check 50; Valgrind does not flush to zero
+// Valgrind does not flush to zero.
 TEST_CASE("the control bits of the vector unit are the greenlet's own, if it is asked for" *
           doctest::skip(support::on_valgrind())) {
   fiber::keep_mxcsr();

@@ -23,7 +23,6 @@ fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 }  // namespace
 
-// check 22
 TEST_CASE("an exception out of the body is thrown in the parent: the same object") {
   const fiber::ValueError* thrown = nullptr;
   const greenlet g([&] {
@@ -52,7 +51,6 @@ TEST_CASE("anything that can be thrown crosses to the parent") {
         "KeyboardInterrupt()");
 }
 
-// check 23
 TEST_CASE("GreenletExit, or a class derived from it, ends a greenlet with a value that carries it") {
   const GreenletExit* thrown = nullptr;
   value result = greenlet([&] {
@@ -73,7 +71,6 @@ TEST_CASE("GreenletExit, or a class derived from it, ends a greenlet with a valu
   CHECK(value(1).exception() == nullptr);
 }
 
-// check 26
 TEST_CASE("a result goes to the parent, whoever started the child") {
   Events events;
   greenlet child;
@@ -93,7 +90,6 @@ TEST_CASE("a result goes to the parent, whoever started the child") {
   CHECK((parent.dead() && child.dead()));
 }
 
-// check 27
 TEST_CASE("a pending parent is started with its child's result as the only argument") {
   Events events;
   const greenlet parent([&](int v) {
@@ -116,7 +112,6 @@ TEST_CASE("a pending parent that cannot take its child's result dies of a TypeEr
   CHECK(events.take().empty());
 }
 
-// check 28
 TEST_CASE("an exception kills a pending parent before it runs and goes on to the grandparent") {
   Events events;
   const greenlet parent([&] { events("ran"); });
@@ -137,7 +132,6 @@ TEST_CASE("a child that nothing refers to leaves nothing when its exception skip
   CHECK(thrown_by([&] { greenlet(child).switch_(); }) == "ValueError('x')");
 }
 
-// check 29
 TEST_CASE("a dead parent is passed over") {
   Events events;
   const greenlet grandparent([&] {
@@ -158,7 +152,6 @@ TEST_CASE("a dead parent is passed over") {
   CHECK(grandparent.dead());
 }
 
-// check 30
 TEST_CASE("what counts is the parent at the moment a greenlet ends") {
   Events events;
   const greenlet suspended([&] { events("suspended got " + to_parent().as<std::string>()); });
@@ -175,7 +168,6 @@ TEST_CASE("what counts is the parent at the moment a greenlet ends") {
   CHECK(events.take() == "suspended got 1 pending got 2");
 }
 
-// check 31
 TEST_CASE("a parent without a body costs the result: its error goes one level up") {
   const greenlet parent;
   const greenlet child([] { return 1; }, {.parent = parent});
@@ -201,7 +193,6 @@ TEST_CASE("a dead greenlet passes what is sent to it to a pending parent") {
   CHECK(dead.switch_(1).as<int>() == 1);
 }
 
-// check 68
 TEST_CASE("a pending parent of an exited greenlet is started with the exit value") {
   Events events;
   const auto child_of = [](const greenlet& parent) {
@@ -216,7 +207,6 @@ TEST_CASE("a pending parent of an exited greenlet is started with the exit value
   CHECK(dead.throw_().as<bool>());
 }
 
-// check 66
 TEST_CASE("a long chain of pending or dead greenlets is dropped without recursion") {
 #if defined(FIBER_ASAN) || defined(FIBER_TSAN)
   const int length = 20'000;  // a greenlet's end is dear there, and frames are larger
@@ -237,7 +227,6 @@ TEST_CASE("a long chain of pending or dead greenlets is dropped without recursio
   }
 }
 
-// check 67
 TEST_CASE("twenty thousand pending parents run on one stack") {
   const int depth = support::times(20'000);
   std::size_t stacks = 0;
@@ -267,7 +256,6 @@ TEST_CASE("a pending parent that wants a larger stack gets it") {
   CHECK(greenlet([] { return 1; }, {.parent = parent}).switch_().as<int>() == 2);
 }
 
-// check 90
 TEST_CASE("an exception does not pass a try block of a switcher that is not the parent") {
   Events events;
   const greenlet thrower([] { throw fiber::ValueError("x"); });

@@ -39,7 +39,6 @@ void finish(const std::string& name) {
 
 }  // namespace
 
-// check 51
 TEST_CASE("dropping the last handle unwinds a suspended greenlet before the drop returns") {
   Events events;
   greenlet g([&] {
@@ -60,7 +59,6 @@ TEST_CASE("dropping the last handle unwinds a suspended greenlet before the drop
   CHECK(events.take() == "the last reference was dropped inner outer");
 }
 
-// check 52
 TEST_CASE("dropping a pending or a dead greenlet switches nowhere") {
   Events events;
   greenlet pending([&] { events("ran"); }), dead([] {});
@@ -71,7 +69,6 @@ TEST_CASE("dropping a pending or a dead greenlet switches nowhere") {
   CHECK(events.take().empty());
 }
 
-// check 53
 TEST_CASE("an error in a greenlet that is being unwound goes to the unraisable hook, once") {
   Events events;
   const UnraisableEvents unraisable(events);
@@ -105,7 +102,6 @@ TEST_CASE("a hook that throws is survived") {
   fiber::set_unraisablehook(std::move(previous));
 }
 
-// check 55
 TEST_CASE("a greenlet that stores a handle to itself while it is unwound lives on") {
   Events events;
   greenlet saved = nullptr;
@@ -140,7 +136,6 @@ TEST_CASE("a greenlet that stores a handle to itself while it is unwound lives o
   CHECK(saved == nullptr);
 }
 
-// check 56
 TEST_CASE("while a greenlet is unwound its parent is who dropped it, and control returns there") {
   Events events;
   const greenlet hub([&] {
@@ -171,7 +166,6 @@ TEST_CASE("while a greenlet is unwound its parent is who dropped it, and control
   CHECK((hub && !hub.dead()));
 }
 
-// check 57
 TEST_CASE("a greenlet that swallows GreenletExit is reported once and stays listed") {
   Events events;
   const UnraisableEvents unraisable(events);
@@ -195,7 +189,6 @@ TEST_CASE("a greenlet that swallows GreenletExit is reported once and stays list
   CHECK(find("stubborn") == nullptr);
 }
 
-// check 58
 TEST_CASE("a value that another greenlet sends to the dropper during a kill is swallowed") {
   Events events;
   const UnraisableEvents unraisable(events);
@@ -222,7 +215,6 @@ TEST_CASE("a value that another greenlet sends to the dropper during a kill is s
   CHECK(events.take() == "other goes on");
 }
 
-// check 61
 TEST_CASE("a greenlet that nobody refers to is unwound by the switch that leaves it") {
   Events events;
   greenlet handle = nullptr;
@@ -240,7 +232,6 @@ TEST_CASE("a greenlet that nobody refers to is unwound by the switch that leaves
   CHECK(events.take() == "unwound main goes on");
 }
 
-// check 62
 TEST_CASE("what an unwound sender still sends is swallowed, and the first value arrives") {
   Events events;
   const UnraisableEvents unraisable(events);
@@ -265,7 +256,6 @@ TEST_CASE("what an unwound sender still sends is swallowed, and the first value 
   CHECK(events.take() == "sender: Exception ignored in ValueError('x')");
 }
 
-// check 65
 TEST_CASE("suspended greenlets, each held by the stack of the one before, all unwind, 20 000 deep") {
   const int depth = support::times(20'000);
   int unwound = 0;
@@ -283,7 +273,6 @@ TEST_CASE("suspended greenlets, each held by the stack of the one before, all un
   CHECK(unwound == depth);
 }
 
-// check 70
 TEST_CASE("twenty thousand suspended greenlets get twenty thousand exits") {
   int exits = 0;
   std::vector<greenlet> all;

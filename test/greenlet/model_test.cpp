@@ -143,7 +143,6 @@ bool live(Bin& bin, Tally& tally, unsigned seed, long steps) {
 
 }  // namespace
 
-// check 92
 TEST_CASE("a thousand greenlets in nested handlers, resumed at random, each see their own exceptions") {
   for (const unsigned seed : {1U, 2U, 3U}) {
     Random random(seed);
@@ -167,7 +166,6 @@ TEST_CASE("a thousand greenlets in nested handlers, resumed at random, each see 
   }
 }
 
-// checks 83 and 95
 TEST_CASE("greenlets that wander between threads that come and go are all unwound, once") {
   const long steps = number_from("FIBER_MODEL_STEPS", 20'000);
   const auto first_seed = static_cast<unsigned>(number_from("FIBER_MODEL_SEED", 1));

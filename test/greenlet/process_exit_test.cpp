@@ -65,7 +65,6 @@ std::string too_late(const std::string& name) {
 
 }  // namespace
 
-// check 82
 TEST_CASE("exit() unwinds the suspended greenlets of its thread, newest first") {
   const auto ended = run_forked([] {
     const greenlet a = suspended("a");
@@ -143,7 +142,6 @@ TEST_CASE("a function registered with atexit may still use greenlets, unless mai
   CHECK(ended.status == 0);
 }
 
-// check 81
 TEST_CASE("static and thread_local objects may drop and ask for greenlets when it is too late") {
   const auto ended = run_forked([] {
     std::thread([] {
@@ -177,7 +175,7 @@ TEST_CASE("a thread_local object made after the first greenlet still finds all o
   CHECK(ended.status == 0);
 }
 
-// check 84; what belongs to threads that a child has not is a leak to Valgrind
+// To Valgrind the memory of threads that a child process lacks is a leak.
 TEST_CASE("a forked child resumes the greenlets of its thread, and drops them" *
           doctest::skip(support::on_valgrind())) {
   const auto ended = run_forked([] {

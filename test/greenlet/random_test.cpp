@@ -98,7 +98,6 @@ std::string run_in_threads(int count) {
 
 }  // namespace
 
-// checks 92 and 95
 TEST_CASE("random programs in one thread do what the model says") {
   CHECK(run_in_threads(1) == "");
 }

@@ -45,7 +45,6 @@ TEST_CASE("a weak handle does not keep a greenlet alive") {
   CHECK(weak_greenlet(greenlet(nullptr)).lock() == nullptr);
 }
 
-// check 59
 TEST_CASE("a weak handle locks during the kill and is empty after it") {
   Events events;
   greenlet f;
@@ -61,7 +60,6 @@ TEST_CASE("a weak handle locks during the kill and is empty after it") {
   CHECK(weak.lock() == nullptr);
 }
 
-// check 60
 TEST_CASE("dropping a child that alone keeps a suspended parent kills the parent") {
   Events events;
   weak_greenlet child_seen;
@@ -92,7 +90,6 @@ TEST_CASE("getcurrent() and parent() are not counted, their copies are") {
   CHECK(events.take() == "unwound");
 }
 
-// check 63
 TEST_CASE("a body is destroyed by its greenlet, on its stack, before that is dead") {
   Events events;
   greenlet g = nullptr;
@@ -154,7 +151,6 @@ TEST_CASE("a destructor of a body may switch") {
   CHECK(events.take() == "body other destroyed other again");
 }
 
-// check 69
 TEST_CASE("a hundred thousand rounds of create, start and finish need no more memory") {
   const auto round = [] {
     const greenlet g([](int x) { return x; });
@@ -174,7 +170,6 @@ TEST_CASE("a hundred thousand rounds of create, start and finish need no more me
 #endif
 }
 
-// check 71
 TEST_CASE("a stack that cannot be had is a MemoryError in the caller, and the greenlet stays pending") {
   auto& limits = fiber::core::stack_limits();
   Events events;
@@ -199,7 +194,6 @@ TEST_CASE("a stack that cannot be had is a MemoryError in the caller, and the gr
   CHECK(thrown_into.throw_().exited());
 }
 
-// check 74
 TEST_CASE("a greenlet whose stack holds its child, or a handle to itself, lives until its thread exits") {
   Events events;
   std::thread([&] {
@@ -240,7 +234,7 @@ TEST_CASE("a greenlet whose stack holds its child, or a handle to itself, lives 
         "itself");
 }
 
-// check 93, what one test can show of it
+// One test shows the part that a test can.
 TEST_CASE("a pooled stack is clean for its next user, also when it was left by an exception") {
   for (int i = 0; i < 200; ++i) {
     greenlet g([i] {

@@ -63,7 +63,6 @@ void print(const char* text) { (void)!::write(STDOUT_FILENO, text, std::char_tra
 
 }  // namespace
 
-// check 80
 TEST_CASE("greenlets of a thread that exited are dead, say so, and are dropped in peace") {
   Events events;
   std::vector<greenlet> left;
@@ -99,7 +98,6 @@ TEST_CASE("greenlets of a thread that exited are dead, say so, and are dropped i
   CHECK(weak.lock() == nullptr);
 }
 
-// check 79
 TEST_CASE("a greenlet dropped by another thread is unwound at the latest when its own exits") {
   std::thread::id owner, unwound_by;
   std::promise<greenlet> made;
@@ -220,7 +218,6 @@ TEST_CASE("a thousand short threads leave nothing behind") {
 
 // ThreadSanitizer wants a thread to end on the stack that it began with.
 #if !defined(FIBER_TSAN)
-// check 91
 TEST_CASE("pthread_exit in a greenlet unwinds its stack, then the other greenlets") {
   const auto ended = run_forked([] {
     end_thread_of([](void*) -> void* {

@@ -30,7 +30,6 @@ std::string without_addresses(std::string text) {
 
 }  // namespace
 
-// check 75
 TEST_CASE("a greenlet of another thread refuses switches and exceptions, and is untouched by them") {
   Events events;
   const auto argument = std::make_shared<int>(1);
@@ -57,7 +56,6 @@ TEST_CASE("a greenlet of another thread refuses switches and exceptions, and is 
   CHECK(events.take() == "2 3");
 }
 
-// check 76
 TEST_CASE("a pending greenlet given a parent in another thread runs there; a started one is refused") {
   Events events;
   const greenlet g([&] {
@@ -104,7 +102,6 @@ TEST_CASE("a pending greenlet whose thread has exited can be saved by a new pare
   CHECK((!left.dead() && !left));
 }
 
-// check 77
 TEST_CASE("a child whose pending parent moved to another thread ends in its own main greenlet") {
   const greenlet parent([](int v) { return v; });
   const greenlet child(
@@ -124,7 +121,6 @@ TEST_CASE("a child whose pending parent moved to another thread ends in its own 
   CHECK(child.dead());
 }
 
-// check 77
 TEST_CASE("nor does it start, or switch to, a parent that still lives in another thread") {
   for (const bool parent_runs : {false, true}) {
     Events events;
@@ -161,7 +157,6 @@ TEST_CASE("nor does it start, or switch to, a parent that still lives in another
   }
 }
 
-// check 78
 TEST_CASE("a greenlet dropped by another thread is unwound by its own at its next call") {
   Events events;
   std::thread::id unwound_by;
@@ -284,7 +279,6 @@ TEST_CASE("handles and weak handles are copied and dropped by many threads at on
   CHECK(unwound == 50);
 }
 
-// check 83
 TEST_CASE("sixteen dying owners and sixteen threads that try their greenlets: only errors") {
   for (int round = 0; round < 4; ++round) {
     constexpr int kThreads = 16;
@@ -329,7 +323,6 @@ TEST_CASE("sixteen dying owners and sixteen threads that try their greenlets: on
   }
 }
 
-// check 94
 TEST_CASE("getcurrent() is right in every thread, before and after switches of one function") {
   const auto body = [](greenlet expected) {
     bool right = getcurrent() == expected;

@@ -17,7 +17,6 @@ fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 }  // namespace
 
-// check 25
 TEST_CASE("GreenletExit passes handlers of std::exception") {
   static_assert(!std::is_base_of_v<std::exception, GreenletExit>);
   static_assert(std::is_base_of_v<std::exception, greenlet::error>);
@@ -34,7 +33,6 @@ TEST_CASE("GreenletExit passes handlers of std::exception") {
   CHECK(events.take().empty());
 }
 
-// check 32
 TEST_CASE("throw_ raises where the greenlet is suspended and returns what comes back") {
   const greenlet g([] {
     try {
@@ -50,7 +48,6 @@ TEST_CASE("throw_ raises where the greenlet is suspended and returns what comes 
   CHECK(g.switch_(5).as<int>() == 5);
 }
 
-// check 33
 TEST_CASE("a pending greenlet that is thrown into dies without running") {
   Events events;
   const greenlet g([&] { events("ran"); });
@@ -59,7 +56,6 @@ TEST_CASE("a pending greenlet that is thrown into dies without running") {
   CHECK(events.take().empty());
 }
 
-// check 34
 TEST_CASE("a pending greenlet that gets GreenletExit ends with an exit value") {
   Events events;
   const greenlet g([&] { events("ran"); });
@@ -68,7 +64,6 @@ TEST_CASE("a pending greenlet that gets GreenletExit ends with an exit value") {
   CHECK(events.take().empty());
 }
 
-// check 35
 TEST_CASE("what is thrown into a dead child arrives here; GreenletExit as a value") {
   const greenlet g([] {});
   g.switch_();
@@ -76,7 +71,6 @@ TEST_CASE("what is thrown into a dead child arrives here; GreenletExit as a valu
   CHECK(thrown_by([&] { g.throw_(ValueError("x")); }) == "ValueError('x')");
 }
 
-// check 36
 TEST_CASE("what is thrown into a dead greenlet goes to its nearest living ancestor") {
   Events events;
   const greenlet parent([&] {
@@ -93,7 +87,6 @@ TEST_CASE("what is thrown into a dead greenlet goes to its nearest living ancest
   CHECK(events.take() == "ValueError('x') exited");
 }
 
-// check 37
 TEST_CASE("the current greenlet throws into itself on the spot") {
   CHECK(thrown_by([] { getcurrent().throw_(ValueError("x")); }) == "ValueError('x')");
   CHECK(thrown_by([] { getcurrent().throw_(); }) == "GreenletExit()");
@@ -101,7 +94,6 @@ TEST_CASE("the current greenlet throws into itself on the spot") {
   CHECK(g.switch_().as<std::string>() == "GreenletExit()");
 }
 
-// check 38
 TEST_CASE("an exception thrown into a pending greenlet goes to its own parent") {
   Events events;
   {
@@ -135,7 +127,6 @@ TEST_CASE("a helper child that throws is a way to throw into its parent") {
   CHECK(helper.switch_().as<std::string>() == "ValueError('x')");
 }
 
-// check 39
 TEST_CASE("a null exception is an error in the caller, before any switch") {
   Events events;
   const greenlet g([&] { events("ran"); });

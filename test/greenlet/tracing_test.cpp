@@ -25,7 +25,6 @@ bool tracing() { return static_cast<bool>(fiber::gettrace()); }
 
 }  // namespace
 
-// check 41
 TEST_CASE("a tracer sees starts, results and exceptions") {
   Events events;
   const greenlet f([] {}, named("f"));
@@ -40,7 +39,6 @@ TEST_CASE("a tracer sees starts, results and exceptions") {
   CHECK(events.take().empty());
 }
 
-// check 42
 TEST_CASE("an exception into a pending greenlet is traced as if it had run") {
   Events events;
   const greenlet f([] {}, named("f")), g([] {}, named("g")), h([] {}, {.parent = g, .name = "h"});
@@ -63,7 +61,6 @@ TEST_CASE("dead parents do not appear in a trace, pending ones are switched to")
   CHECK(events.take() == "switch(main,child) switch(child,pending) switch(pending,main)");
 }
 
-// check 43
 TEST_CASE("a switch that stays is one event from and to the current greenlet") {
   Events events;
   const greenlet dead([] {}, named("dead"));
@@ -76,7 +73,6 @@ TEST_CASE("a switch that stays is one event from and to the current greenlet") {
   CHECK(events.take() == "switch(main,main) switch(main,main) switch(main,main) throw(main,main)");
 }
 
-// check 44
 TEST_CASE("a tracer runs in the target, before the value is delivered") {
   Events events;
   const greenlet f(
@@ -96,7 +92,6 @@ TEST_CASE("a tracer runs in the target, before the value is delivered") {
   CHECK(events.take() == "main>f started with 1 f>main main>f resumed with 2 f>main");
 }
 
-// check 45
 TEST_CASE("a tracer that throws at a first start ends the greenlet before it runs") {
   Events events;
   const greenlet f([&] { events("ran"); });
@@ -107,7 +102,6 @@ TEST_CASE("a tracer that throws at a first start ends the greenlet before it run
   CHECK(events.take().empty());
 }
 
-// check 46
 TEST_CASE("the exception of a tracer takes the place of the one that was thrown") {
   Events events;
   const greenlet f([&] { events(thrown_by([] { to_parent(); })); });
@@ -119,7 +113,6 @@ TEST_CASE("the exception of a tracer takes the place of the one that was thrown"
   CHECK(f.dead());
 }
 
-// check 47
 TEST_CASE("a tracer may switch: its switches are traced, and the outer one keeps its value") {
   Events events;
   const greenlet other(
@@ -166,7 +159,6 @@ TEST_CASE("a tracer may switch away from a pending greenlet that was thrown into
         "throw(main,f) switch(f,main) switch(main,other) switch(other,f) back throw(f,main)");
 }
 
-// check 48
 TEST_CASE("a tracer belongs to its thread") {
   Events events;
   settrace([&](const char*, const greenlet&, const greenlet&) { events("here"); });
@@ -198,7 +190,7 @@ TEST_CASE("settrace returns the previous tracer, and takes the same one twice") 
   CHECK_FALSE(tracing());
 }
 
-// check 59, the traced half
+// With a trace function.
 TEST_CASE("a dropped greenlet's end is traced, by GreenletExit or by another exception") {
   Events events;
   greenlet quiet([] { to_parent(); }, named("quiet"));

@@ -41,14 +41,12 @@ struct Counted {
 
 }  // namespace
 
-// check 5
 TEST_CASE("a suspended greenlet gets the value that it is resumed with") {
   const greenlet g([] { return to_parent().as<std::string>() + "!"; });
   g.switch_();
   CHECK(g.switch_("hello").as<std::string>() == "hello!");
 }
 
-// check 6
 TEST_CASE("no value is told apart from a null one") {
   std::vector<bool> empty;
   const greenlet g([&] {
@@ -66,7 +64,6 @@ TEST_CASE("no value is told apart from a null one") {
   CHECK(g.dead());
 }
 
-// check 7
 TEST_CASE("several values arrive as one tuple; a single tuple is neither wrapped nor unpacked") {
   std::vector<std::string> types;
   const greenlet g([&] {
@@ -83,7 +80,6 @@ TEST_CASE("several values arrive as one tuple; a single tuple is neither wrapped
   CHECK(g.dead());
 }
 
-// check 8
 TEST_CASE("the parent sees exactly what a body returns") {
   CHECK(greenlet([] { return std::tuple(1, 2); }).switch_().as<std::tuple<int, int>>() ==
         std::tuple(1, 2));
@@ -93,7 +89,6 @@ TEST_CASE("the parent sees exactly what a body returns") {
   CHECK(greenlet([] { return value(1.5); }).switch_().as<double>() == 1.5);
 }
 
-// check 9
 TEST_CASE("move-only and large values are moved through, never copied") {
   const greenlet g([](std::unique_ptr<int> started) {
     auto resumed = getcurrent().parent().switch_(std::move(started)).as<std::unique_ptr<int>>();
@@ -211,7 +206,6 @@ TEST_CASE("a body takes text as a string, a view or a pointer, whichever of them
         "TypeError('a value of type 'std::string' was expected, but one of type 'int' was sent')");
 }
 
-// check 24
 TEST_CASE("a GreenletExit that is returned is a value like any other") {
   value returned = greenlet([] { return fiber::GreenletExit("mine"); }).switch_();
   CHECK_FALSE(returned.exited());
@@ -221,7 +215,6 @@ TEST_CASE("a GreenletExit that is returned is a value like any other") {
   CHECK_FALSE(exited.holds<fiber::GreenletExit>());
 }
 
-// check 64
 TEST_CASE("arguments that reach nobody are destroyed once, in the caller") {
   Counted::destroyed_in.clear();
   const auto me = std::this_thread::get_id();
