@@ -133,7 +133,7 @@ bool FileResponseObject::pick_range(Request& request, const struct stat& status,
 }
 
 void FileResponseObject::prepare(Request& request) {
-  if (prepared()) return;
+  if (prepared()) return check_request(request);
   const std::string accepted = http::lower(request.headers().get("Accept-Encoding"));
   struct stat status{};
   UniqueFd fd;

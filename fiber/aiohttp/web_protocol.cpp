@@ -90,6 +90,7 @@ void Connection::run() {
     constexpr int kOn = 1;
     ::setsockopt(writer_.fileno(), SOL_SOCKET, SO_KEEPALIVE, &kOn, sizeof kOn);
   }
+  bool cut = false;
   try {
     limit(Phase::idle, server_.options.head_timeout);
     while (read_head() && serve()) {
@@ -97,13 +98,16 @@ void Connection::run() {
       limit(Phase::idle, server_.options.keepalive_timeout);
     }
     finish_writing();
-  } catch (const ConnectionError&) {  // the other side is gone
+  } catch (const ConnectionError&) {  // the other side is gone, or a response was cut short
+    cut = true;
   } catch (const asyncio::CancelledError&) {
     no_limit();
     writer_.transport().abort();
     throw;
   }
   no_limit();
+  // What waits to be sent would wait for a peer that does not read, and nobody would look.
+  if (cut && writer_.transport().get_write_buffer_size() != 0) writer_.transport().abort();
   writer_.close();
 }
 

@@ -163,6 +163,11 @@ void ResponseObject::begin(Request& request) {
   head_only_ = bodiless(request);
 }
 
+void ResponseObject::check_request(const Request& request) const {
+  if (request.started_ != this)
+    throw RuntimeError("this response was sent to another request: make one for each");
+}
+
 std::optional<http::Wrapping> ResponseObject::choose_coding(const Request& request) {
   if (!compresses || headers.contains("Content-Encoding")) return std::nullopt;
   std::optional<ContentCoding> chosen = coding;
@@ -179,11 +184,7 @@ std::optional<http::Wrapping> ResponseObject::choose_coding(const Request& reque
 }
 
 void ResponseObject::prepare(Request& request) {
-  if (prepared()) {
-    if (connection_ != &request.connection())
-      throw RuntimeError("this response was sent to another request");
-    return;
-  }
+  if (prepared()) return check_request(request);
   if (request.app_ != nullptr) request.app_->send_on_response_prepare(request, *this);
   if (const auto wrapping = choose_coding(request)) {
     compressor_.emplace(*wrapping);
@@ -272,11 +273,7 @@ void ResponseObject::finish(Request& request) {
 
 // Head and body in one write, where the body is not large.
 void BodyResponseObject::prepare(Request& request) {
-  if (prepared()) {
-    if (connection_ != &request.connection())
-      throw RuntimeError("this response was sent to another request");
-    return;
-  }
+  if (prepared()) return check_request(request);
   if (request.app_ != nullptr) request.app_->send_on_response_prepare(request, *this);
   if (const auto wrapping = has_body ? choose_coding(request) : std::nullopt) {
     http::Compressor compressor(*wrapping);

@@ -63,6 +63,8 @@ class ResponseObject {
   void append_head(Request& request, std::optional<std::size_t> body_size, std::string& out);
   // Sends `out`, which begins with the head; marks the response as begun.
   void begin(Request& request);
+  // It is begun: throws RuntimeError unless by this request.
+  void check_request(const Request& request) const;
   // What may have no body by its status, or by the request's method.
   bool bodiless(const Request& request) const noexcept;
   // Picks what the request accepts. Nothing: no compression.

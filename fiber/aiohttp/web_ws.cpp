@@ -75,8 +75,9 @@ class WebSocketResponseObject final : public ResponseObject {
   }
 
   void prepare(Request& request) override;
-  void finish(Request&) override {
+  void finish(Request& request) override {
     if (!socket) throw RuntimeError("the WebSocket was not prepared");
+    check_request(request);
     socket->close(1000, {});
     ended_ = true;
   }
@@ -125,7 +126,7 @@ std::string choose_protocol(const Request& request, const websocket_options& opt
 }
 
 void WebSocketResponseObject::prepare(Request& request) {
-  if (socket) return;
+  if (socket) return check_request(request);
   const std::string accept = http::accept_key(check_handshake(request));
   protocol = choose_protocol(request, options);
   http::DeflateTerms deflate;

@@ -145,6 +145,18 @@ TEST_CASE("streams are sent in chunks, by length, or up to the connection's end"
   });
 }
 
+TEST_CASE("a response is sent once") {
+  web::Application app;
+  asyncio::testing::run_test([&] {
+    const web::Response kept({.text = "kept"});
+    app.router().add_get("/", [kept](web::Request&) { return kept; });
+    asyncio::with(TestClient(app), [&](TestClient& client) {
+      CHECK(await(client.get("/")).text() == "kept");
+      CHECK(await(client.get("/")).status == 500);
+    });
+  });
+}
+
 TEST_CASE("compression, with what the client has") {
   const std::string long_text(5000, 'x');
   web::Application app;
