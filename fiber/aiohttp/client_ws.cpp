@@ -50,15 +50,13 @@ Address parse_url(const std::string& url) {
   address.authority = rest.substr(0, path);
   std::string_view target = rest.substr(path);
   target = target.substr(0, target.find('#'));
-  address.target = (target.starts_with('/') ? "" : "/") +
-                   http::quote(target, "/?[]@!$&'()*+,;=:%");
+  address.target = (target.starts_with('/') ? "" : "/") + http::quote(target, "/?[]@!$&'()*+,;=:%");
   std::string_view host = address.authority;
   const std::size_t bracket = host.find(']');
   const std::size_t colon = host.find(':', bracket == std::string_view::npos ? 0 : bracket);
   if (colon != std::string_view::npos) {
     const std::string_view port = host.substr(colon + 1);
-    const auto [end, error] =
-        std::from_chars(port.data(), port.data() + port.size(), address.port);
+    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);
     if (error != std::errc() || end != port.data() + port.size())
       throw ValueError("'" + url + "' has no valid port");
     host = host.substr(0, colon);

@@ -39,8 +39,7 @@ struct ws_connect_options {
 // A counted reference to a connection; the last one that goes closes it, without a close frame. One
 // loop and its thread. For asyncio::with, which closes it in good order.
 // aiohttp.ClientWebSocketResponse.
-class FIBER_API ClientWebSocketResponse
-    : public detail::WebSocketMethods<ClientWebSocketResponse> {
+class FIBER_API ClientWebSocketResponse : public detail::WebSocketMethods<ClientWebSocketResponse> {
  public:
   bool closed() const noexcept { return detail::is_closed(*object_); }
   std::optional<int> close_code() const noexcept { return detail::close_code_of(*object_); }

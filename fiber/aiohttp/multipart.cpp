@@ -69,8 +69,7 @@ struct MultipartObject {
         if (!line.empty() && line.back() == '\r') line.pop_back();
         return line;
       }
-      if (rest().size() > kLongestLine)
-        throw RequestPayloadError("a header of a part is too long");
+      if (rest().size() > kLongestLine) throw RequestPayloadError("a header of a part is too long");
       more();
     }
   }
@@ -93,8 +92,8 @@ struct MultipartObject {
   std::string delimiter;      // "\r\n--boundary"
   std::string held = "\r\n";  // the first boundary may come without a line before
   std::size_t at = 0;
-  std::size_t index = 0;   // of the current part
-  bool part_open = true;   // at first what comes before the parts
+  std::size_t index = 0;  // of the current part
+  bool part_open = true;  // at first what comes before the parts
   bool ended = false;
 };
 
@@ -132,7 +131,8 @@ std::optional<BodyPartReader> MultipartReader::next_part() const {
     const std::size_t quote = extended.find('\'');
     const std::size_t second =
         quote == std::string_view::npos ? quote : extended.find('\'', quote + 1);
-    if (second != std::string_view::npos) part.filename = http::unquote(extended.substr(second + 1));
+    if (second != std::string_view::npos)
+      part.filename = http::unquote(extended.substr(second + 1));
   }
   return part;
 }

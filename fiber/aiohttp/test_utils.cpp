@@ -201,8 +201,8 @@ TestResponse TestClient::send(const std::string& method, const std::string& path
       wire->writer.close();
     detail::keep_cookies(client, response);
     response.redirects = redirects;
-    const bool moves = response.status == 301 || response.status == 302 ||
-                       response.status == 303 || response.status == 307 || response.status == 308;
+    const bool moves = response.status == 301 || response.status == 302 || response.status == 303 ||
+                       response.status == 307 || response.status == 308;
     const std::string location = response.headers.get("Location");
     constexpr int kMost = 10;
     if (!moves || !options.allow_redirects || !location.starts_with('/') || redirects == kMost)

@@ -16,8 +16,7 @@ namespace fiber::aiohttp::web {
 
 CleanupError::CleanupError(std::vector<std::exception_ptr> exceptions)
     : RuntimeError("Multiple errors on cleanup stage"),
-      exceptions_(
-          std::make_shared<const std::vector<std::exception_ptr>>(std::move(exceptions))) {}
+      exceptions_(std::make_shared<const std::vector<std::exception_ptr>>(std::move(exceptions))) {}
 CleanupError::~CleanupError() = default;
 
 namespace detail {
@@ -120,9 +119,7 @@ Application::Application(application_options options)
 }
 
 UrlDispatcher& Application::router() const noexcept { return object_->router; }
-std::vector<Middleware>& Application::middlewares() const noexcept {
-  return object_->middlewares;
-}
+std::vector<Middleware>& Application::middlewares() const noexcept { return object_->middlewares; }
 Signal<Application&>& Application::on_startup() const noexcept { return object_->on_startup; }
 Signal<Application&>& Application::on_shutdown() const noexcept { return object_->on_shutdown; }
 Signal<Application&>& Application::on_cleanup() const noexcept { return object_->on_cleanup; }
@@ -212,7 +209,8 @@ Middleware normalize_path_middleware(normalize_path_options options) {
     if (options.merge_slashes) candidates.push_back(merged);
     const auto vary = [&](std::string one) {
       if (options.append_slash && !one.ends_with('/')) candidates.push_back(one + "/");
-      if (options.remove_slash && one.ends_with('/')) candidates.push_back(one.substr(0, one.size() - 1));
+      if (options.remove_slash && one.ends_with('/'))
+        candidates.push_back(one.substr(0, one.size() - 1));
     };
     vary(path);
     if (options.merge_slashes) vary(merged);

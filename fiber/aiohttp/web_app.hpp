@@ -137,8 +137,8 @@ class FIBER_API Application {
 
   UrlDispatcher& router() const noexcept;
   void add_routes(const std::vector<RouteDef>& routes) const { router().add_routes(routes); }
-  // Another application below a prefix ("/admin"). It answers all paths there. Throws ValueError for
-  // a prefix that is "" or "/", RuntimeError if one of the two runs.
+  // Another application below a prefix ("/admin"). It answers all paths there. Throws ValueError
+  // for a prefix that is "" or "/", RuntimeError if one of the two runs.
   Resource add_subapp(std::string_view prefix, const Application& subapp) const;
   // The first is the outermost; until the application runs.
   std::vector<Middleware>& middlewares() const noexcept;

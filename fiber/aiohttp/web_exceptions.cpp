@@ -14,8 +14,7 @@ bool has_body(int status) noexcept { return status != 204 && status != 205 && st
 HTTPException::HTTPException(int status, http_exception_options options)
     : Exception(options.reason.empty() ? std::string(http::reason_phrase(status))
                                        : options.reason) {
-  if (!http::is_field_value(options.reason))
-    throw ValueError("Reason cannot contain \\r or \\n");
+  if (!http::is_field_value(options.reason)) throw ValueError("Reason cannot contain \\r or \\n");
   auto details = std::make_shared<Details>();
   details->status = status;
   details->reason = what();
@@ -88,9 +87,9 @@ HTTPRequestEntityTooLarge::HTTPRequestEntityTooLarge(std::uint64_t max_size,
 
 HTTPUnavailableForLegalReasons::HTTPUnavailableForLegalReasons(std::string_view link,
                                                                http_exception_options options)
-    : HTTPClientError(status_code,
-                      with_header(std::move(options), "Link",
-                                  "<" + std::string(link) + ">; rel=\"blocked-by\"")) {}
+    : HTTPClientError(status_code, with_header(std::move(options), "Link",
+                                               "<" + std::string(link) + ">; rel=\"blocked-by\"")) {
+}
 
 HTTPException::~HTTPException() = default;
 HTTPError::~HTTPError() = default;

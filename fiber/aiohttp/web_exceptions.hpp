@@ -89,22 +89,21 @@ class FIBER_API HTTPServerError : public HTTPError {
   using HTTPError::HTTPError;
 };
 
-#define FIBER_HTTP_EXCEPTION(Name, Base, code)                                \
-  class FIBER_API Name : public Base {                                        \
-   public:                                                                    \
-    static constexpr int status_code = code;                                  \
-    explicit Name(http_exception_options options = {})                        \
-        : Base(status_code, std::move(options)) {}                            \
-    ~Name() override;                                                         \
+#define FIBER_HTTP_EXCEPTION(Name, Base, code)                                                    \
+  class FIBER_API Name : public Base {                                                            \
+   public:                                                                                        \
+    static constexpr int status_code = code;                                                      \
+    explicit Name(http_exception_options options = {}) : Base(status_code, std::move(options)) {} \
+    ~Name() override;                                                                             \
   };
 // Throws ValueError without a location.
-#define FIBER_HTTP_MOVE(Name, code)                                                      \
-  class FIBER_API Name : public HTTPRedirection {                                        \
-   public:                                                                               \
-    static constexpr int status_code = code;                                             \
-    explicit Name(std::string_view location, http_exception_options options = {})        \
-        : HTTPRedirection(status_code, detail::moved_to(location, std::move(options))) {}        \
-    ~Name() override;                                                                    \
+#define FIBER_HTTP_MOVE(Name, code)                                                       \
+  class FIBER_API Name : public HTTPRedirection {                                         \
+   public:                                                                                \
+    static constexpr int status_code = code;                                              \
+    explicit Name(std::string_view location, http_exception_options options = {})         \
+        : HTTPRedirection(status_code, detail::moved_to(location, std::move(options))) {} \
+    ~Name() override;                                                                     \
   };
 
 namespace detail {

@@ -110,9 +110,9 @@ bool FileResponseObject::pick_range(Request& request, const struct stat& status,
   if (request.headers().contains("If-Range")) {
     const std::string_view condition = request.headers()["If-Range"];
     const auto date = http::parse_date(condition);
-    const bool same = date ? status.st_mtim.tv_sec <= *date
-                           : !condition.starts_with("W/") &&
-                                 etag_matches(condition, etag_of(status), true);
+    const bool same =
+        date ? status.st_mtim.tv_sec <= *date
+             : !condition.starts_with("W/") && etag_matches(condition, etag_of(status), true);
     if (!same) return true;
   }
   const std::int64_t size = status.st_size;
@@ -135,11 +135,12 @@ bool FileResponseObject::pick_range(Request& request, const struct stat& status,
 void FileResponseObject::prepare(Request& request) {
   if (prepared()) return check_request(request);
   const std::string accepted = http::lower(request.headers().get("Accept-Encoding"));
-  struct stat status{};
+  struct stat status {};
   UniqueFd fd;
   bool packed = false;
   if (accepted.find("gzip") != std::string::npos && !headers.contains("Content-Encoding")) {
-    UniqueFd beside(::open((path_ + ".gz").c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
+    UniqueFd beside(
+        ::open((path_ + ".gz").c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
     if (beside.get() >= 0 && ::fstat(beside.get(), &status) == 0 && S_ISREG(status.st_mode)) {
       fd = std::move(beside);
       packed = true;
@@ -216,14 +217,13 @@ void FileResponseObject::send_file(Request& request, int fd, std::int64_t start,
 }
 
 void FileResponseObject::copy(int fd, std::int64_t start, std::int64_t count) {
-  std::string block(static_cast<std::size_t>(
-                        std::min(count, static_cast<std::int64_t>(chunk_size))),
-                    '\0');
+  std::string block(
+      static_cast<std::size_t>(std::min(count, static_cast<std::int64_t>(chunk_size))), '\0');
   while (count > 0) {
-    const ssize_t size = ::pread(
-        fd, block.data(), static_cast<std::size_t>(std::min<std::int64_t>(
-                              count, static_cast<std::int64_t>(block.size()))),
-        start);
+    const ssize_t size = ::pread(fd, block.data(),
+                                 static_cast<std::size_t>(std::min<std::int64_t>(
+                                     count, static_cast<std::int64_t>(block.size()))),
+                                 start);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) raise_os_error(errno, path_);
     if (size == 0) return;

@@ -34,16 +34,12 @@ std::string local_time() {
   return std::string(text, size);
 }
 
-double seconds(asyncio::nanoseconds time) {
-  return std::chrono::duration<double>(time).count();
-}
+double seconds(asyncio::nanoseconds time) { return std::chrono::duration<double>(time).count(); }
 
 LogPart header_atom(const std::string& name, char kind) {
   if (kind == 'i')
     return [name](std::string& out, const Request& request, const ResponseObject&,
-                  asyncio::nanoseconds) {
-      append_escaped(out, request.headers().get(name, "-"));
-    };
+                  asyncio::nanoseconds) { append_escaped(out, request.headers().get(name, "-")); };
   return [name](std::string& out, const Request&, const ResponseObject& response,
                 asyncio::nanoseconds) { append_escaped(out, response.headers.get(name, "-")); };
 }
@@ -52,9 +48,7 @@ LogPart atom(char kind) {
   switch (kind) {
     case 'a':
       return [](std::string& out, const Request& request, const ResponseObject&,
-                asyncio::nanoseconds) {
-        out += request.remote().empty() ? "-" : request.remote();
-      };
+                asyncio::nanoseconds) { out += request.remote().empty() ? "-" : request.remote(); };
     case 't':
       return [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds) {
         out += local_time();
@@ -78,22 +72,22 @@ LogPart atom(char kind) {
       return [](std::string& out, const Request&, const ResponseObject& response,
                 asyncio::nanoseconds) { out += std::to_string(response.sent()); };
     case 'T':
-      return [](std::string& out, const Request&, const ResponseObject&,
-                asyncio::nanoseconds time) {
-        out += std::to_string(static_cast<long long>(seconds(time) + 0.5));
-      };
+      return
+          [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds time) {
+            out += std::to_string(static_cast<long long>(seconds(time) + 0.5));
+          };
     case 'F':  // %Tf
-      return [](std::string& out, const Request&, const ResponseObject&,
-                asyncio::nanoseconds time) {
-        char text[32];
-        std::snprintf(text, sizeof text, "%06f", seconds(time));
-        out += text;
-      };
+      return
+          [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds time) {
+            char text[32];
+            std::snprintf(text, sizeof text, "%06f", seconds(time));
+            out += text;
+          };
     case 'D':
-      return [](std::string& out, const Request&, const ResponseObject&,
-                asyncio::nanoseconds time) {
-        out += std::to_string(static_cast<long long>(seconds(time) * 1e6 + 0.5));
-      };
+      return
+          [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds time) {
+            out += std::to_string(static_cast<long long>(seconds(time) * 1e6 + 0.5));
+          };
     case '%':
       return [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds) {
         out += '%';
@@ -116,9 +110,8 @@ std::vector<LogPart> compile_log_format(std::string_view format) {
     format.remove_prefix(percent + 1);
     if (format.starts_with('{')) {
       const std::size_t close = format.find('}');
-      const char kind = close == std::string_view::npos || close + 1 == format.size()
-                            ? '\0'
-                            : format[close + 1];
+      const char kind =
+          close == std::string_view::npos || close + 1 == format.size() ? '\0' : format[close + 1];
       if (kind != 'i' && kind != 'o')
         throw ValueError("Unknown atom of the access log: %" + std::string(format));
       parts.push_back(header_atom(std::string(format.substr(1, close - 1)), kind));

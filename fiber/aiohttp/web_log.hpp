@@ -14,8 +14,8 @@ namespace fiber::aiohttp::web::detail {
 struct ServerObject;
 
 // Appends its part of a line.
-using LogPart = std::function<void(std::string&, const Request&, const ResponseObject&,
-                                   asyncio::nanoseconds)>;
+using LogPart =
+    std::function<void(std::string&, const Request&, const ResponseObject&, asyncio::nanoseconds)>;
 
 // Throws ValueError, naming it, for an atom that is not known.
 std::vector<LogPart> compile_log_format(std::string_view format);

@@ -205,8 +205,7 @@ bool Connection::read_head() {
     const std::size_t count = closing() && idle_ ? 0 : fill();
     idle_ = false;
     if (count != 0) continue;
-    if (expired_ && !pending().empty())
-      refuse({408, "the head did not come in time"});
+    if (expired_ && !pending().empty()) refuse({408, "the head did not come in time"});
     return false;
   }
 }

@@ -155,8 +155,8 @@ class Connection final : private ByteSource {
   std::string body_;  // kBodyBuffer bytes, while it is needed
   std::size_t body_begin_ = 0;
   std::size_t body_end_ = 0;
-  bool body_here_ = false;   // `body_` has what is unparsed
-  bool answered_ = false;    // the body must not be read any more
+  bool body_here_ = false;           // `body_` has what is unparsed
+  bool answered_ = false;            // the body must not be read any more
   std::uint64_t body_received_ = 0;  // over the connection, for the time limit
   std::uint64_t body_taken_ = 0;     // by who reads it, before decompression
   asyncio::nanoseconds body_waited_{0};

@@ -70,17 +70,17 @@ std::size_t Connection::fill_body() {
   if (linger_end_ != kNever) {
     limit(Phase::body, std::max(http::Seconds(linger_end_ - loop_.time()), http::Seconds(1e-9)));
   } else if (options.body_timeout.count() > 0) {
-    const double earned = options.min_body_rate == 0
-                              ? 0.0
-                              : static_cast<double>(body_received_) /
-                                    static_cast<double>(options.min_body_rate);
+    const double earned =
+        options.min_body_rate == 0
+            ? 0.0
+            : static_cast<double>(body_received_) / static_cast<double>(options.min_body_rate);
     const http::Seconds left =
         options.body_timeout + http::Seconds(earned) - http::Seconds(body_waited_);
     limit(Phase::body, std::max(left, http::Seconds(1e-9)));
   }
   const asyncio::nanoseconds before = loop_.time();
-  const std::size_t count = await(
-      reader_.readinto(std::span<char>(body_.data() + body_end_, body_.size() - body_end_)));
+  const std::size_t count =
+      await(reader_.readinto(std::span<char>(body_.data() + body_end_, body_.size() - body_end_)));
   body_waited_ += loop_.time() - before;
   no_limit();
   body_end_ += count;

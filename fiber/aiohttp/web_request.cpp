@@ -109,8 +109,7 @@ const MultiDict& Request::cookies() const {
 }
 
 Application Request::app() const {
-  if (app_ == nullptr)
-    throw RuntimeError("this request is served without an Application");
+  if (app_ == nullptr) throw RuntimeError("this request is served without an Application");
   return Application(app_->shared_from_this());
 }
 
@@ -157,8 +156,7 @@ HttpRange Request::http_range() const {
   const auto number = [&](std::string_view digits) -> std::optional<std::int64_t> {
     if (digits.empty()) return std::nullopt;
     std::int64_t value = 0;
-    const auto [end, error] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     if (error != std::errc() || end != digits.data() + digits.size() || digits.front() == '-')
       fail();
     return value;
@@ -240,8 +238,8 @@ std::string Request::decoded() {
     }
     return text;
   }
-  throw HTTPUnsupportedMediaType({.text = "415: the charset '" + http::html_escape(charset) +
-                                          "' is not known"});
+  throw HTTPUnsupportedMediaType(
+      {.text = "415: the charset '" + http::html_escape(charset) + "' is not known"});
 }
 
 MultipartReader Request::open_multipart() {
@@ -286,9 +284,8 @@ void Request::read_multipart_form() {
     if (part->filename.empty()) {
       fields.add(part->name, PostField(http::valid_utf8(data)));
     } else {
-      const std::string type = part->headers.contains("Content-Type")
-                                   ? part->content_type()
-                                   : "application/octet-stream";
+      const std::string type = part->headers.contains("Content-Type") ? part->content_type()
+                                                                      : "application/octet-stream";
       fields.add(part->name, PostField(FileField{.name = part->name,
                                                  .filename = part->filename,
                                                  .file = std::move(data),

@@ -119,11 +119,11 @@ class FIBER_API Request {
   Request& operator=(const Request&) = delete;
   ~Request();
 
-  std::string_view method() const noexcept;    // "GET"
-  HttpVersion version() const noexcept;        // {1, 1}
-  std::string_view raw_path() const noexcept;  // as it was sent: "/my%20path?a=b"
-  std::string_view path() const;               // "/my path"
-  std::string_view path_qs() const noexcept;   // with the query, quoted
+  std::string_view method() const noexcept;        // "GET"
+  HttpVersion version() const noexcept;            // {1, 1}
+  std::string_view raw_path() const noexcept;      // as it was sent: "/my%20path?a=b"
+  std::string_view path() const;                   // "/my path"
+  std::string_view path_qs() const noexcept;       // with the query, quoted
   std::string_view query_string() const noexcept;  // "a=b"
   const MultiDict& query() const;
   const CIMultiDictProxy& headers() const noexcept { return headers_; }
@@ -137,7 +137,7 @@ class FIBER_API Request {
   std::string_view host() const;  // of the field Host
   // The address of the other side, "" for a Unix socket.
   const std::string& remote() const;
-  std::string url() const;      // scheme, host and path_qs
+  std::string url() const;  // scheme, host and path_qs
 
   std::string content_type() const;  // "application/octet-stream" if none was sent
   std::string charset() const;       // of Content-Type, "" if none was sent
@@ -166,13 +166,14 @@ class FIBER_API Request {
   auto text() {
     return asyncio::detail::Deferred([this] { return decoded(); });
   }
-  // The same, parsed: `Json` is nlohmann::json or a type like it, which has a static parse(). Throws
-  // what that throws. Needs <nlohmann/json.hpp> where it is called; await it.
+  // The same, parsed: `Json` is nlohmann::json or a type like it, which has a static parse().
+  // Throws what that throws. Needs <nlohmann/json.hpp> where it is called; await it.
   template <class Json FIBER_WEB_JSON>
   auto json() {
     return asyncio::detail::Deferred([this] { return Json::parse(decoded()); });
   }
-  // The fields of a form, of either kind. Empty for other content types. Throws as read(); await it.
+  // The fields of a form, of either kind. Empty for other content types. Throws as read(); await
+  // it.
   auto post() {
     return asyncio::detail::Deferred([this]() -> const Form& { return read_form(); });
   }

@@ -45,8 +45,7 @@ BodyResponseObject& with_body(ResponseObject& object) noexcept {
 }
 
 ResponseRef make_response(response_options& options) {
-  if (options.body && options.text)
-    throw ValueError("body and text are not allowed together");
+  if (options.body && options.text) throw ValueError("body and text are not allowed together");
   const bool typed = !options.content_type.empty() || !options.charset.empty();
   if (typed && options.headers.contains("Content-Type"))
     throw ValueError(
@@ -121,7 +120,8 @@ void StreamResponse::set_cookie(std::string_view name, std::string_view value,
   const auto attribute = [&](std::string_view key, std::string_view its_value) {
     if (its_value.empty()) return;
     if (!http::is_field_value(its_value) || its_value.find(';') != std::string_view::npos)
-      throw ValueError("Illegal " + std::string(key) + " of the cookie '" + std::string(name) + "'");
+      throw ValueError("Illegal " + std::string(key) + " of the cookie '" + std::string(name) +
+                       "'");
     ((text += "; ") += key) += '=';
     text += its_value;
   };

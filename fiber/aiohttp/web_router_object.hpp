@@ -29,8 +29,8 @@ struct ResourceObject {
   ResourceObject(std::string_view path, std::string_view its_name);
 
   // Fills `match` if it is the route's; adds its methods to those allowed if it is the path alone.
-  Match match(std::string_view path, std::string_view method,
-              UrlMappingMatchInfo& info, std::vector<std::string>& allowed) const;
+  Match match(std::string_view path, std::string_view method, UrlMappingMatchInfo& info,
+              std::vector<std::string>& allowed) const;
   bool match_path(std::string_view path, std::vector<std::string_view>& values) const;
   const AbstractRoute* route_for(std::string_view method) const noexcept;
   void add_prefix(std::string_view prefix);

@@ -68,8 +68,8 @@ void SiteObject::start(const std::shared_ptr<SiteObject>& self) {
   const std::shared_ptr<RunnerObject> runner = owner.lock();
   if (!runner || !runner->ready) throw RuntimeError("Call runner.setup() before making a site");
   if (listening) throw RuntimeError("Site " + path + host + " is already registered in the runner");
-  const auto serve = [server = *runner->server, is_secure = secure](
-                         asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
+  const auto serve = [server = *runner->server, is_secure = secure](asyncio::StreamReader& reader,
+                                                                    asyncio::StreamWriter& writer) {
     server.serve(reader, writer, is_secure);
   };
   constexpr std::size_t kReadLimit = 32 * 1024;  // twice as much may be held by a connection
@@ -97,8 +97,8 @@ void SiteObject::stop() {
 
 namespace {
 
-std::shared_ptr<SiteObject> make_site(const std::shared_ptr<RunnerObject>& runner, SiteObject::Kind kind,
-                                      const site_options& options) {
+std::shared_ptr<SiteObject> make_site(const std::shared_ptr<RunnerObject>& runner,
+                                      SiteObject::Kind kind, const site_options& options) {
   auto site = std::make_shared<SiteObject>();
   site->owner = runner;
   site->kind = kind;
@@ -156,8 +156,7 @@ std::string name_of(const detail::SiteObject& site) {
       return scheme + (brackets ? "[" + host + "]" : host) + ":" + std::to_string(site.port);
     }
     case detail::SiteObject::Kind::unix: return scheme + "unix:" + site.path + ":";
-    case detail::SiteObject::Kind::socket:
-      return scheme + "sock:" + std::to_string(site.port);
+    case detail::SiteObject::Kind::socket: return scheme + "sock:" + std::to_string(site.port);
   }
   return scheme;
 }
@@ -174,8 +173,7 @@ std::vector<std::string> BaseRunner::sites() const {
 
 TCPSite::TCPSite(const BaseRunner& runner, std::string host, int port, site_options options)
     : BaseSite([&] {
-        auto site = detail::make_site(
-            runner.share(), detail::SiteObject::Kind::tcp, options);
+        auto site = detail::make_site(runner.share(), detail::SiteObject::Kind::tcp, options);
         site->host = std::move(host);
         site->port = port;
         return site;
@@ -183,16 +181,14 @@ TCPSite::TCPSite(const BaseRunner& runner, std::string host, int port, site_opti
 
 UnixSite::UnixSite(const BaseRunner& runner, std::string path, site_options options)
     : BaseSite([&] {
-        auto site =
-            detail::make_site(runner.share(), detail::SiteObject::Kind::unix, options);
+        auto site = detail::make_site(runner.share(), detail::SiteObject::Kind::unix, options);
         site->path = std::move(path);
         return site;
       }()) {}
 
 SockSite::SockSite(const BaseRunner& runner, int fd, site_options options)
     : BaseSite([&] {
-        auto site =
-            detail::make_site(runner.share(), detail::SiteObject::Kind::socket, options);
+        auto site = detail::make_site(runner.share(), detail::SiteObject::Kind::socket, options);
         site->fd = asyncio::detail::UniqueFd(fd);
         return site;
       }()) {}
@@ -202,8 +198,8 @@ SockSite::SockSite(const BaseRunner& runner, int fd, site_options options)
 namespace {
 
 void serve_for_ever(const Application& app, const run_app_options& options) {
-  const AppRunner runner(app, {.server = options.server,
-                               .shutdown_timeout = options.shutdown_timeout});
+  const AppRunner runner(app,
+                         {.server = options.server, .shutdown_timeout = options.shutdown_timeout});
   struct Cleanup {
     const AppRunner& runner;
     void enter() const noexcept {}
@@ -219,8 +215,7 @@ void serve_for_ever(const Application& app, const run_app_options& options) {
       await(TCPSite(runner, options.host.value_or(""), options.port, options.site).start());
     std::string names;
     for (const std::string& name : runner.sites()) names += (names.empty() ? "" : ", ") + name;
-    const std::string text =
-        "======== Running on " + names + " ========\n(Press CTRL+C to quit)";
+    const std::string text = "======== Running on " + names + " ========\n(Press CTRL+C to quit)";
     if (options.print) {
       options.print(text);
     } else {

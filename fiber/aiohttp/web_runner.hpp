@@ -86,7 +86,8 @@ class FIBER_API ServerRunner : public BaseRunner {
 // Where a runner listens: a counted reference. aiohttp.web.BaseSite.
 class FIBER_API BaseSite {
  public:
-  // Throws RuntimeError before the runner's setup(), OSError if the address cannot be had; await it.
+  // Throws RuntimeError before the runner's setup(), OSError if the address cannot be had; await
+  // it.
   auto start() const {
     return asyncio::detail::Deferred([self = *this] { self.begin(); });
   }

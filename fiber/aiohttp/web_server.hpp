@@ -54,8 +54,9 @@ Handler as_handler(F&& function) {
 using access_logger = std::function<void(std::string_view line)>;
 
 // The keyword arguments of aiohttp's AppRunner and Server, with its defaults; then ours. What one
-// connection may hold is the sum of: 64 KiB (a head), 64 KiB (a body on its way), 64 KiB (a response
-// on its way), what the handler holds, and a stack. Zero as a time or a number is no limit.
+// connection may hold is the sum of: 64 KiB (a head), 64 KiB (a body on its way), 64 KiB (a
+// response on its way), what the handler holds, and a stack. Zero as a time or a number is no
+// limit.
 struct server_options {
   http::Seconds keepalive_timeout = std::chrono::seconds(75);  // from an answer to the next request
   bool tcp_keepalive = true;                                   // SO_KEEPALIVE
@@ -87,8 +88,8 @@ struct server_options {
   std::size_t client_max_size = 1024 * 1024;  // of Request::read(), text(), json() and post()
 };
 
-// A counted reference to what serves connections: give it to asyncio::start_server(). Belongs to one
-// loop and its thread. aiohttp.web.Server.
+// A counted reference to what serves connections: give it to asyncio::start_server(). Belongs to
+// one loop and its thread. aiohttp.web.Server.
 class FIBER_API Server {
  public:
   template <handler_like F>

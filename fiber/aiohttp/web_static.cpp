@@ -24,23 +24,23 @@ std::string_view guess_type(std::string_view path) noexcept {
     std::string_view type;
   };
   static constexpr Type kTypes[] = {
-      {"avif", "image/avif"},      {"bmp", "image/bmp"},
-      {"css", "text/css"},         {"csv", "text/csv"},
-      {"gif", "image/gif"},        {"htm", "text/html"},
-      {"html", "text/html"},       {"ico", "image/vnd.microsoft.icon"},
-      {"jpeg", "image/jpeg"},      {"jpg", "image/jpeg"},
-      {"js", "text/javascript"},   {"json", "application/json"},
-      {"md", "text/markdown"},     {"mjs", "text/javascript"},
-      {"mp3", "audio/mpeg"},       {"mp4", "video/mp4"},
-      {"ogg", "audio/ogg"},        {"otf", "font/otf"},
-      {"pdf", "application/pdf"},  {"png", "image/png"},
-      {"svg", "image/svg+xml"},    {"tar", "application/x-tar"},
-      {"tif", "image/tiff"},       {"tiff", "image/tiff"},
-      {"ttf", "font/ttf"},         {"txt", "text/plain"},
+      {"avif", "image/avif"},       {"bmp", "image/bmp"},
+      {"css", "text/css"},          {"csv", "text/csv"},
+      {"gif", "image/gif"},         {"htm", "text/html"},
+      {"html", "text/html"},        {"ico", "image/vnd.microsoft.icon"},
+      {"jpeg", "image/jpeg"},       {"jpg", "image/jpeg"},
+      {"js", "text/javascript"},    {"json", "application/json"},
+      {"md", "text/markdown"},      {"mjs", "text/javascript"},
+      {"mp3", "audio/mpeg"},        {"mp4", "video/mp4"},
+      {"ogg", "audio/ogg"},         {"otf", "font/otf"},
+      {"pdf", "application/pdf"},   {"png", "image/png"},
+      {"svg", "image/svg+xml"},     {"tar", "application/x-tar"},
+      {"tif", "image/tiff"},        {"tiff", "image/tiff"},
+      {"ttf", "font/ttf"},          {"txt", "text/plain"},
       {"wasm", "application/wasm"}, {"wav", "audio/x-wav"},
-      {"webm", "video/webm"},      {"webp", "image/webp"},
-      {"woff", "font/woff"},       {"woff2", "font/woff2"},
-      {"xml", "text/xml"},         {"zip", "application/zip"},
+      {"webm", "video/webm"},       {"webp", "image/webp"},
+      {"woff", "font/woff"},        {"woff2", "font/woff2"},
+      {"xml", "text/xml"},          {"zip", "application/zip"},
   };
   const std::size_t dot = path.rfind('.');
   if (dot == std::string_view::npos || path.find('/', dot) != std::string_view::npos) return {};
@@ -104,7 +104,7 @@ Handler static_handler(std::string prefix, std::string directory, static_options
       if (errno == EACCES || errno == EPERM) throw HTTPForbidden();
       throw HTTPNotFound();
     }
-    struct stat status{};
+    struct stat status {};
     if (::fstat(fd.get(), &status) != 0) throw HTTPNotFound();
     // What was opened counts, not what the name was a moment before.
     if (!options.follow_symlinks) {

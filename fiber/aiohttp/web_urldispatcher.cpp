@@ -99,7 +99,8 @@ void ResourceObject::parse(std::string_view text) {
       bad_path(text);
     for (const Part& part : parts)
       if (part.variable && part.text == variable) bad_path(text);
-    if (!literal.empty()) parts.push_back({false, normalized_path(http::quote(literal, "/%!$&'()*+,;=:@"))});
+    if (!literal.empty())
+      parts.push_back({false, normalized_path(http::quote(literal, "/%!$&'()*+,;=:@"))});
     literal.clear();
     parts.push_back({true, std::string(variable)});
     expressions.emplace_back(colon == std::string_view::npos ? std::string_view()
@@ -107,7 +108,8 @@ void ResourceObject::parse(std::string_view text) {
     canonical += "{" + std::string(variable) + "}";
     at = end + 1;
   }
-  if (!literal.empty()) parts.push_back({false, normalized_path(http::quote(literal, "/%!$&'()*+,;=:@"))});
+  if (!literal.empty())
+    parts.push_back({false, normalized_path(http::quote(literal, "/%!$&'()*+,;=:@"))});
   kind = expressions.empty() ? Kind::plain : Kind::dynamic;
 }
 
@@ -144,7 +146,8 @@ void ResourceObject::add_prefix(std::string_view prefix) {
     compile();
 }
 
-bool ResourceObject::match_path(std::string_view text, std::vector<std::string_view>& values) const {
+bool ResourceObject::match_path(std::string_view text,
+                                std::vector<std::string_view>& values) const {
   values.clear();
   switch (kind) {
     case Kind::plain: return text == path;

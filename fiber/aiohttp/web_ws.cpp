@@ -34,8 +34,7 @@ WSMessage receive(WebSocketObject& object, std::optional<Seconds> timeout) {
   return object.receive(timeout);
 }
 
-std::string receive_data(WebSocketObject& object, WSMsgType type,
-                         std::optional<Seconds> timeout) {
+std::string receive_data(WebSocketObject& object, WSMsgType type, std::optional<Seconds> timeout) {
   WSMessage message = object.receive(timeout);
   if (message.type != type)
     throw TypeError(std::string("Received message of the type '") + name_of(message.type) +
@@ -92,9 +91,7 @@ class WebSocketResponseObject final : public ResponseObject {
   std::shared_ptr<aiohttp::detail::WebSocketObject> socket;
 };
 
-[[noreturn]] void refuse(std::string text) {
-  throw HTTPBadRequest({.text = std::move(text)});
-}
+[[noreturn]] void refuse(std::string text) { throw HTTPBadRequest({.text = std::move(text)}); }
 
 // Throws HTTPBadRequest. Returns the key.
 std::string_view check_handshake(const Request& request) {
@@ -157,8 +154,8 @@ WebSocketResponseObject& of(const StreamResponse& response) noexcept {
 }  // namespace detail
 
 WebSocketResponse::WebSocketResponse(websocket_options options)
-    : StreamResponse(
-          detail::ResponseRef(new detail::WebSocketResponseObject(std::move(options)))) {}
+    : StreamResponse(detail::ResponseRef(new detail::WebSocketResponseObject(std::move(options)))) {
+}
 
 WebSocketReady WebSocketResponse::can_prepare(Request& request) const {
   try {
@@ -193,9 +190,7 @@ std::exception_ptr WebSocketResponse::exception() const noexcept {
 const std::string& WebSocketResponse::ws_protocol() const noexcept {
   return detail::of(*this).protocol;
 }
-bool WebSocketResponse::compress() const noexcept {
-  return detail::of(*this).compresses_messages;
-}
+bool WebSocketResponse::compress() const noexcept { return detail::of(*this).compresses_messages; }
 
 }  // namespace web
 }  // namespace fiber::aiohttp

@@ -59,9 +59,9 @@ class MessageIterator {
 template <class Derived>
 class WebSocketMethods {
  public:
-  // The next message. type is `error` when the other side has broken the rules, or is gone; `closed`
-  // after the end, four times, then RuntimeError. One task at a time. Throws TimeoutError; await it,
-  // as all below.
+  // The next message. type is `error` when the other side has broken the rules, or is gone;
+  // `closed` after the end, four times, then RuntimeError. One task at a time. Throws TimeoutError;
+  // await it, as all below.
   auto receive(std::optional<Seconds> timeout = {}) const {
     return asyncio::detail::Deferred(
         [self = derived(), timeout] { return detail::receive(self.object(), timeout); });

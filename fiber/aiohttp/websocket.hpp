@@ -57,8 +57,8 @@ class FIBER_API WebSocketError : public Exception {
 // aiohttp.WSMessage.
 struct WSMessage {
   WSMsgType type = WSMsgType::closed;
-  std::string data = {};                   // of texts (UTF-8), bytes, pings, pongs; close: the reason
-  int code = 0;                            // of close
+  std::string data = {};  // of texts (UTF-8), bytes, pings, pongs; close: the reason
+  int code = 0;           // of close
   std::exception_ptr exception = nullptr;  // of error
   // The text, parsed by Json::parse: message.json<nlohmann::json>().
   template <class Json>
@@ -75,8 +75,8 @@ struct websocket_options {
   bool autoping = true;                              // answer pings, and do not show them or pongs
   // A ping after so much silence; without a pong within half of it the connection is given up.
   http::Seconds heartbeat = {};
-  std::vector<std::string> protocols = {};  // those that we speak, the best first
-  bool compress = true;                     // permessage-deflate, if the other side has it
+  std::vector<std::string> protocols = {};     // those that we speak, the best first
+  bool compress = true;                        // permessage-deflate, if the other side has it
   std::size_t max_msg_size = 4 * 1024 * 1024;  // bytes, decompressed; 0: no limit
 };
 

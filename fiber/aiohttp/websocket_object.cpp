@@ -14,8 +14,8 @@ namespace detail {
 using asyncio::await;
 
 WebSocketObject::WebSocketObject(asyncio::StreamReader reader, asyncio::StreamWriter writer,
-                                 websocket_options options, http::DeflateTerms deflate,
-                                 bool client, std::string_view rest)
+                                 websocket_options options, http::DeflateTerms deflate, bool client,
+                                 std::string_view rest)
     : reader_(std::move(reader)),
       writer_(std::move(writer)),
       options_(std::move(options)),
@@ -191,8 +191,8 @@ WSMessage WebSocketObject::receive_once() {
     if (closed_) return {.type = WSMsgType::closing};
     if (!message) {
       if (frames_.fault() != 0)
-        return fail(frames_.fault(), std::make_exception_ptr(WebSocketError(
-                                         frames_.fault(), frames_.fault_text())));
+        return fail(frames_.fault(),
+                    std::make_exception_ptr(WebSocketError(frames_.fault(), frames_.fault_text())));
       finish(static_cast<int>(WSCloseCode::abnormal_closure));
       writer_.close();
       return {.type = WSMsgType::closed};
@@ -221,8 +221,7 @@ WSMessage WebSocketObject::receive_once() {
                 .code = code};
       }
       default:
-        return {.type = message->opcode == http::Opcode::text ? WSMsgType::text
-                                                              : WSMsgType::binary,
+        return {.type = message->opcode == http::Opcode::text ? WSMsgType::text : WSMsgType::binary,
                 .data = std::move(message->data)};
     }
   }

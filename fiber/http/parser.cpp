@@ -49,9 +49,8 @@ std::string_view Head::field(std::string_view name) const noexcept {
 }
 
 bool Head::has(std::string_view name) const noexcept {
-  return std::any_of(fields.begin(), fields.end(), [&](const FieldView& one) {
-    return equal_ignoring_case(one.name, name);
-  });
+  return std::any_of(fields.begin(), fields.end(),
+                     [&](const FieldView& one) { return equal_ignoring_case(one.name, name); });
 }
 
 std::size_t end_of_head(std::string_view bytes, std::size_t from) noexcept {
@@ -97,8 +96,7 @@ struct MessageParser::Beast {
     error = beast::error::bad_value;
   }
 
-  void field(beast::field known, std::string_view name, std::string_view value,
-             error_code& error) {
+  void field(beast::field known, std::string_view name, std::string_view value, error_code& error) {
     if (head == nullptr) {  // a trailer
       if (++trailers > limits.fields) refuse(400, "too many trailers", error);
       return;
@@ -153,7 +151,7 @@ class Parser final : public beast::basic_parser<IsRequest> {
  public:
   explicit Parser(Owner& owner, bool bodiless) : owner_(owner) {
     this->eager(false);
-    this->header_limit(0xffff'ffff);  // the limit is ours
+    this->header_limit(0xffff'ffff);                              // the limit is ours
     this->body_limit(std::numeric_limits<std::uint64_t>::max());  // the limit is the reader's
     if (bodiless) this->skip(true);
   }
@@ -255,7 +253,8 @@ bool MessageParser::head(std::string_view bytes, Head& out, bool bodiless) {
   if (beast.fault) return refuse(beast.fault.status, beast.fault.text);
   if (error == beast::error::bad_version) return refuse(505, "the HTTP version is not 1.0 or 1.1");
   if (error) return refuse(400, error.message());
-  if (!beast.is_header_done() || taken != bytes.size()) return refuse(400, "the head is incomplete");
+  if (!beast.is_header_done() || taken != bytes.size())
+    return refuse(400, "the head is incomplete");
   if (kind_ == Kind::request) {
     if (beast.hosts > 1) return refuse(400, "Host is given twice");
     if (beast.hosts == 0 && out.version >= 11) return refuse(400, "Host is missing");

@@ -112,9 +112,9 @@ Params parse_form(std::string_view text, std::size_t limit) {
     text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
     if (pair.empty()) continue;
     const std::size_t equals = pair.find('=');
-    pairs.emplace_back(unquote(pair.substr(0, equals), true),
-                       equals == std::string_view::npos ? std::string()
-                                                        : unquote(pair.substr(equals + 1), true));
+    pairs.emplace_back(
+        unquote(pair.substr(0, equals), true),
+        equals == std::string_view::npos ? std::string() : unquote(pair.substr(equals + 1), true));
   }
   return pairs;
 }
@@ -373,13 +373,20 @@ std::optional<std::string> base64_decode(std::string_view text) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     std::uint32_t digit = 0;
-    if (c >= 'A' && c <= 'Z') digit = static_cast<std::uint32_t>(c - 'A');
-    else if (c >= 'a' && c <= 'z') digit = static_cast<std::uint32_t>(c - 'a' + 26);
-    else if (c >= '0' && c <= '9') digit = static_cast<std::uint32_t>(c - '0' + 52);
-    else if (c == '+') digit = 62;
-    else if (c == '/') digit = 63;
-    else if (c == '=' && i + 2 >= text.size()) ++padding;
-    else return std::nullopt;
+    if (c >= 'A' && c <= 'Z')
+      digit = static_cast<std::uint32_t>(c - 'A');
+    else if (c >= 'a' && c <= 'z')
+      digit = static_cast<std::uint32_t>(c - 'a' + 26);
+    else if (c >= '0' && c <= '9')
+      digit = static_cast<std::uint32_t>(c - '0' + 52);
+    else if (c == '+')
+      digit = 62;
+    else if (c == '/')
+      digit = 63;
+    else if (c == '=' && i + 2 >= text.size())
+      ++padding;
+    else
+      return std::nullopt;
     if (padding != 0 && c != '=') return std::nullopt;
     word = word << 6 | digit;
     if (i % 4 == 3)

@@ -39,7 +39,7 @@ std::string lower(std::string_view text);
 
 // "text/html; charset=utf-8" and its like.
 struct MediaType {
-  std::string type;  // in lower case
+  std::string type;   // in lower case
   Params parameters;  // names in lower case, values unquoted
   std::string_view parameter(std::string_view name) const noexcept;
 };

@@ -129,7 +129,8 @@ std::string answer_extensions(std::string_view offered, DeflateTerms& terms) {
     std::string answer = "permessage-deflate";
     if (offer.server_fresh) answer += "; server_no_context_takeover";
     if (offer.client_fresh) answer += "; client_no_context_takeover";
-    if (offer.server_bits) answer += "; server_max_window_bits=" + std::to_string(*offer.server_bits);
+    if (offer.server_bits)
+      answer += "; server_max_window_bits=" + std::to_string(*offer.server_bits);
     return answer;
   }
   return {};
@@ -247,9 +248,9 @@ bool FrameReader::inflate(std::string_view payload, bool last) {
   constexpr std::string_view kTail("\x00\x00\xFF\xFF", 4);
   for (std::string_view rest : {payload, last ? kTail : std::string_view()}) {
     for (bool more = !rest.empty(); more;) {
-      const std::size_t room =
-          options_.most == 0 ? 64 * 1024 : options_.most - message_.size() + 1;
-      const auto result = decompressor_->feed(rest, message_, std::min<std::size_t>(room, 64 * 1024));
+      const std::size_t room = options_.most == 0 ? 64 * 1024 : options_.most - message_.size() + 1;
+      const auto result =
+          decompressor_->feed(rest, message_, std::min<std::size_t>(room, 64 * 1024));
       if (result == Decompressor::Result::corrupt)
         return fail(1007, "a compressed message is malformed"), false;
       if (options_.most != 0 && message_.size() > options_.most)
@@ -267,8 +268,8 @@ std::optional<Message> FrameReader::finish_frame(std::string payload) {
     if (opcode_ == Opcode::close && payload.size() == 1)
       return fail(1002, "a close frame is too short");
     if (opcode_ == Opcode::close && payload.size() >= 2) {
-      const unsigned code = static_cast<unsigned char>(payload[0]) * 256U +
-                            static_cast<unsigned char>(payload[1]);
+      const unsigned code =
+          static_cast<unsigned char>(payload[0]) * 256U + static_cast<unsigned char>(payload[1]);
       if (!is_close_code(code)) return fail(1002, "the close code is none");
       if (!is_utf8(std::string_view(payload).substr(2)))
         return fail(1007, "the reason of a close frame is not UTF-8");

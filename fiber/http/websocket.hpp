@@ -22,9 +22,9 @@ enum class Opcode : std::uint8_t {
 
 // What the two sides have agreed on. No bits of a window: no compression.
 struct DeflateTerms {
-  int own_bits = 0;     // 9 to 15, of what we send
-  int peer_bits = 0;    // of what we receive
-  bool own_fresh = false;   // each message is compressed alone
+  int own_bits = 0;        // 9 to 15, of what we send
+  int peer_bits = 0;       // of what we receive
+  bool own_fresh = false;  // each message is compressed alone
   bool peer_fresh = false;
   explicit operator bool() const noexcept { return own_bits != 0; }
 };
@@ -47,12 +47,13 @@ struct Message {
   std::string data;
 };
 
-// Puts messages together. Refuses, with a close code: frames that are not as the RFC has them (1002),
-// texts that are not UTF-8 (1007), messages of more than `most` bytes (1009), decompressed or not.
+// Puts messages together. Refuses, with a close code: frames that are not as the RFC has them
+// (1002), texts that are not UTF-8 (1007), messages of more than `most` bytes (1009), decompressed
+// or not.
 class FrameReader {
  public:
   struct Options {
-    bool masked = true;  // frames of a client are, those of a server are not
+    bool masked = true;                  // frames of a client are, those of a server are not
     std::size_t most = 4 * 1024 * 1024;  // 0: no limit
     DeflateTerms deflate = {};
   };

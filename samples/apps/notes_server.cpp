@@ -124,7 +124,7 @@ int main(int argc, char** argv) {
   server.access_log = [](std::string_view line) {
     std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
   };
-  web::run_app(make_app(notes), {.host = "127.0.0.1",
-                                 .port = argc > 1 ? std::atoi(argv[1]) : 8080,
-                                 .server = server});
+  web::run_app(
+      make_app(notes),
+      {.host = "127.0.0.1", .port = argc > 1 ? std::atoi(argv[1]) : 8080, .server = server});
 }

@@ -64,17 +64,31 @@ TEST_CASE("what a proxy could read in another way is refused") {
   CHECK(status_of("GET / HTTP/1.0\r\n\r\n") == 200);
   CHECK(status_of(get("Host: y\r\n")) == 400);
   CHECK(status_of("GET / HTTP/2.0\r\nHost: x\r\n\r\n") == 505);
-  for (const std::string& fields :
-       {"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"s,
-        "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n"s,
-        "Content-Length: 1\r\nContent-Length: 1\r\n"s, "Content-Length: 1, 1\r\n"s,
-        "Content-Length: +1\r\n"s, "Content-Length: -1\r\n"s, "Content-Length: 0x1\r\n"s,
-        "Content-Length: \r\n"s, "Content-Length: 18446744073709551616\r\n"s,
-        "Transfer-Encoding: gzip, chunked\r\n"s, "Transfer-Encoding: identity\r\n"s,
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"s,
-        "Transfer-Encoding: xchunked\r\n"s, "Transfer-Encoding : chunked\r\n"s,
-        "A : b\r\n"s, " A: b\r\n"s, "A: b\r\n c\r\n"s, "A:\r\n\tb\r\n"s, "A: b\nB: c\r\n"s,
-        "A: b\rc\r\n"s, "A: b\0c\r\n"s, "A\r\n"s, ": b\r\n"s, "A(: b\r\n"s, "A: b\x7F\r\n"s}) {
+  for (const std::string& fields : {"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"s,
+                                    "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n"s,
+                                    "Content-Length: 1\r\nContent-Length: 1\r\n"s,
+                                    "Content-Length: 1, 1\r\n"s,
+                                    "Content-Length: +1\r\n"s,
+                                    "Content-Length: -1\r\n"s,
+                                    "Content-Length: 0x1\r\n"s,
+                                    "Content-Length: \r\n"s,
+                                    "Content-Length: 18446744073709551616\r\n"s,
+                                    "Transfer-Encoding: gzip, chunked\r\n"s,
+                                    "Transfer-Encoding: identity\r\n"s,
+                                    "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"s,
+                                    "Transfer-Encoding: xchunked\r\n"s,
+                                    "Transfer-Encoding : chunked\r\n"s,
+                                    "A : b\r\n"s,
+                                    " A: b\r\n"s,
+                                    "A: b\r\n c\r\n"s,
+                                    "A:\r\n\tb\r\n"s,
+                                    "A: b\nB: c\r\n"s,
+                                    "A: b\rc\r\n"s,
+                                    "A: b\0c\r\n"s,
+                                    "A\r\n"s,
+                                    ": b\r\n"s,
+                                    "A(: b\r\n"s,
+                                    "A: b\x7F\r\n"s}) {
     CAPTURE(fields);
     CHECK(status_of(get(fields)) == 400);
   }
@@ -95,9 +109,10 @@ TEST_CASE("a head has limits") {
 TEST_CASE("what a head says") {
   http::MessageParser parser(http::MessageParser::Kind::request);
   http::Head head;
-  REQUIRE(parser.head("POST /a?b HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\n"
-                      "Upgrade: websocket\r\ncontent-LENGTH: 12\r\nExpect: 100-continue\r\n\r\n",
-                      head));
+  REQUIRE(
+      parser.head("POST /a?b HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\n"
+                  "Upgrade: websocket\r\ncontent-LENGTH: 12\r\nExpect: 100-continue\r\n\r\n",
+                  head));
   CHECK(head.method == "POST");
   CHECK(head.target == "/a?b");
   CHECK(head.content_length == 12);
@@ -117,7 +132,8 @@ TEST_CASE("what a head says") {
 
 TEST_CASE("bodies, however their bytes are cut") {
   const std::string chunks = "5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nTrailer: x\r\n\r\n";
-  for (const std::size_t piece : {std::size_t{1}, std::size_t{2}, std::size_t{7}, std::size_t{99}}) {
+  for (const std::size_t piece :
+       {std::size_t{1}, std::size_t{2}, std::size_t{7}, std::size_t{99}}) {
     CAPTURE(piece);
     CHECK(body_of("Content-Length: 5\r\n", "hello", piece) == "hello");
     CHECK(body_of("Content-Length: 5\r\n", "hell", piece) == "?hell");
@@ -147,7 +163,8 @@ TEST_CASE("patterns match as Python's do") {
   CHECK(match("(a|b)+\\.x", "/abba.x") == "abba.x");
   CHECK(match("a??b", "/ab") == "ab");
   CHECK(match("(a*)*b", "/" + std::string(2000, 'a')) == "no");  // and soon
-  for (const char* bad : {"(", "a)", "[a", "*", "a**", "a{2,1}", "\\", "\\q", "(?=a)", "^a", "[b-a]"}) {
+  for (const char* bad :
+       {"(", "a)", "[a", "*", "a**", "a{2,1}", "\\", "\\q", "(?=a)", "^a", "[b-a]"}) {
     CAPTURE(bad);
     CHECK_THROWS_AS(match(bad, "/a"), fiber::ValueError);
   }
@@ -161,8 +178,7 @@ TEST_CASE("dates, forms, cookies, types") {
   CHECK_FALSE(http::parse_date("yesterday").has_value());
   CHECK(http::parse_form("a=1&b=x+y%21&c&=d") ==
         http::Params{{"a", "1"}, {"b", "x y!"}, {"c", ""}, {"", "d"}});
-  CHECK(http::parse_cookies("a=1; b=\"2\"; bad name=3; c") ==
-        http::Params{{"a", "1"}, {"b", "2"}});
+  CHECK(http::parse_cookies("a=1; b=\"2\"; bad name=3; c") == http::Params{{"a", "1"}, {"b", "2"}});
   const auto type = http::parse_media_type("Text/HTML; Charset=\"utf-8\"; x; b=c\\");
   CHECK(type.type == "text/html");
   CHECK(type.parameter("charset") == "utf-8");
@@ -232,15 +248,15 @@ TEST_CASE("frames are as RFC 6455 has them") {
   CHECK(read_frames("\x81\x05Hello", server) == "1:Hello ");
   CHECK(read_frames("\x01\x03Hel\x89\x01p\x80\x02lo", server) == "9:p 1:Hello ");
   CHECK(read_frames("\x81\x85\x37\xFA\x21\x3D\x7F\x9F\x4D\x51\x58", {}) == "1:Hello ");
-  CHECK(read_frames("\x81\x05Hello", {}) == "!1002");                  // not masked
-  CHECK(read_frames("\x81\x85\x37\xFA\x21\x3D", server) == "!1002");   // masked
-  CHECK(read_frames("\xC1\x01x", server) == "!1002");                  // a reserved bit
-  CHECK(read_frames("\x83\x01x", server) == "!1002");                  // an unknown opcode
-  CHECK(read_frames("\x80\x01x", server) == "!1002");                  // nothing to continue
-  CHECK(read_frames("\x01\x01x\x81\x01y", server) == "!1002");         // one within another
-  CHECK(read_frames("\x09\x01x", server) == "!1002");                  // a fragment of a ping
-  CHECK(read_frames("\x89\x7E", server) == "!1002");                   // a long ping
-  CHECK(read_frames("\x88\x01x", server) == "!1002");                  // half a code
+  CHECK(read_frames("\x81\x05Hello", {}) == "!1002");                 // not masked
+  CHECK(read_frames("\x81\x85\x37\xFA\x21\x3D", server) == "!1002");  // masked
+  CHECK(read_frames("\xC1\x01x", server) == "!1002");                 // a reserved bit
+  CHECK(read_frames("\x83\x01x", server) == "!1002");                 // an unknown opcode
+  CHECK(read_frames("\x80\x01x", server) == "!1002");                 // nothing to continue
+  CHECK(read_frames("\x01\x01x\x81\x01y", server) == "!1002");        // one within another
+  CHECK(read_frames("\x09\x01x", server) == "!1002");                 // a fragment of a ping
+  CHECK(read_frames("\x89\x7E", server) == "!1002");                  // a long ping
+  CHECK(read_frames("\x88\x01x", server) == "!1002");                 // half a code
   CHECK(read_frames(std::string("\x88\x02\x03\xED", 4), server) == "!1002");  // 1005
   CHECK(read_frames("\x81\x01\xFF", server) == "!1007");
   CHECK(read_frames("\x82\x01\xFF", server) == "2:\xFF ");
@@ -251,7 +267,8 @@ TEST_CASE("frames are as RFC 6455 has them") {
 
 TEST_CASE("what one side writes the other reads") {
   const http::DeflateTerms deflate{.own_bits = 15, .peer_bits = 15};
-  const http::DeflateTerms fresh{.own_bits = 9, .peer_bits = 15, .own_fresh = true, .peer_fresh = true};
+  const http::DeflateTerms fresh{
+      .own_bits = 9, .peer_bits = 15, .own_fresh = true, .peer_fresh = true};
   for (const http::DeflateTerms& terms : {http::DeflateTerms{}, deflate, fresh}) {
     for (const bool mask : {false, true}) {
       http::FrameWriter writer(mask, terms);

@@ -13,8 +13,8 @@
 
 namespace asyncio = fiber::asyncio;
 namespace web = fiber::aiohttp::web;
-using fiber::aiohttp::test_utils::TestClient;
 using asyncio::await;
+using fiber::aiohttp::test_utils::TestClient;
 using namespace std::chrono_literals;
 
 namespace {
@@ -29,9 +29,8 @@ void with_app(const web::Application& app, Body body, web::server_options option
 web::Application echo() {
   web::Application app;
   app.router().add_get("/", [](web::Request&) { return web::Response({.text = "ok"}); });
-  app.router().add_post("/", [](web::Request& request) {
-    return web::Response({.body = await(request.read())});
-  });
+  app.router().add_post(
+      "/", [](web::Request& request) { return web::Response({.body = await(request.read())}); });
   return app;
 }
 
@@ -62,11 +61,12 @@ double seconds_since(asyncio::nanoseconds start) {
 TEST_CASE("what is malformed gets 400, and the connection ends") {
   with_app(echo(), [](TestClient& client) {
     for (const std::string& bad : std::vector<std::string>{
-          "GET / HTTP/1.1\nHost: x\n\n", "GET / HTTP/1.1\r\nHost: x\n\r\n",
-          "GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n", "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
-          "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", "\x16\x03\x01", "hello\n",
-          "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-          "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n"}) {
+             "GET / HTTP/1.1\nHost: x\n\n", "GET / HTTP/1.1\r\nHost: x\n\r\n",
+             "GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n", "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+             "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", "\x16\x03\x01", "hello\n",
+             "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+             "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+             "chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n"}) {
       CAPTURE(bad);
       // What follows is not looked at.
       const std::string answer = await(client.raw(bad + "GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
@@ -138,7 +138,8 @@ TEST_CASE("a body that comes fast enough may take as long as it needs") {
       echo(),
       [](TestClient& client) {
         Peer peer(client);
-        peer.write("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 6000\r\n\r\n");
+        peer.write(
+            "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 6000\r\n\r\n");
         for (int i = 0; i < 30; ++i) {
           await(asyncio::sleep(1s));
           peer.write(std::string(200, 'x'));
@@ -203,9 +204,11 @@ TEST_CASE("no more connections than were allowed, altogether and for an address"
 TEST_CASE("a handler that throws gives 500 and a line in the log; the next request is served") {
   support::Log log;
   web::Application app;
-  app.router().add_get("/std", [](web::Request&) -> web::Response { throw std::runtime_error("secret"); });
+  app.router().add_get("/std",
+                       [](web::Request&) -> web::Response { throw std::runtime_error("secret"); });
   app.router().add_get("/int", [](web::Request&) -> web::Response { throw 5; });
-  app.router().add_get("/time", [](web::Request&) -> web::Response { throw fiber::TimeoutError(); });
+  app.router().add_get("/time",
+                       [](web::Request&) -> web::Response { throw fiber::TimeoutError(); });
   app.router().add_get("/late", [](web::Request& request) -> web::StreamResponse {
     web::StreamResponse response;
     await(response.prepare(request));

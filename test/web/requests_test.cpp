@@ -25,9 +25,8 @@ namespace {
 // Runs `body(client)` against an application; nothing may be left behind.
 template <class Body>
 void with_app(const web::Application& app, Body body, web::runner_options options = {}) {
-  asyncio::testing::run_test([&] {
-    asyncio::with(TestClient(app, options), [&](TestClient& client) { body(client); });
-  });
+  asyncio::testing::run_test(
+      [&] { asyncio::with(TestClient(app, options), [&](TestClient& client) { body(client); }); });
 }
 
 web::Handler says(std::string text) {
@@ -47,7 +46,8 @@ TEST_CASE("the first resource with path and method answers") {
   });
   app.router().add_route("*", "/any", says("any"));
   app.router().add_get("/files/{path:.*}.{kind:txt|md}", [](web::Request& request) {
-    return web::Response({.text = request.match_info()["path"] + "|" + request.match_info()["kind"]});
+    return web::Response(
+        {.text = request.match_info()["path"] + "|" + request.match_info()["kind"]});
   });
   app.router().add_get("/a b/{x}", [](web::Request& request) {
     return web::Response({.text = request.match_info()["x"] + "|" + std::string(request.path())});
@@ -94,11 +94,16 @@ TEST_CASE("what a request says") {
   web::Application app;
   std::vector<std::string> seen;
   app.router().add_get("/q", [&](web::Request& request) {
-    seen = {std::string(request.method()), std::string(request.query_string()),
-            request.query()["a"], request.query().get("none", "-"),
-            std::to_string(request.query().getall("b").size()), request.cookies()["c"],
-            std::string(request.headers()["x-one"]), request.remote(),
-            std::string(request.scheme()), request.content_type(),
+    seen = {std::string(request.method()),
+            std::string(request.query_string()),
+            request.query()["a"],
+            request.query().get("none", "-"),
+            std::to_string(request.query().getall("b").size()),
+            request.cookies()["c"],
+            std::string(request.headers()["x-one"]),
+            request.remote(),
+            std::string(request.scheme()),
+            request.content_type(),
             request.keep_alive() ? "keeps" : "closes"};
     request["user"] = std::string("me");
     seen.push_back(std::any_cast<std::string&>(request["user"]));
@@ -112,8 +117,8 @@ TEST_CASE("what a request says") {
                             .headers = {{"X-One", "1"}},
                             .cookies = {{"c", "3"}}}));
     CHECK(seen == std::vector<std::string>{"GET", "a=x%20y&b=1&b=2", "x y", "-", "2", "3", "1",
-                                           "127.0.0.1", "http", "application/octet-stream",
-                                           "keeps", "me"});
+                                           "127.0.0.1", "http", "application/octet-stream", "keeps",
+                                           "me"});
   });
 }
 
@@ -156,12 +161,12 @@ TEST_CASE("compressed bodies are decompressed, a bounded piece at a time") {
     return packed;
   };
   web::Application app({.client_max_size = 100'000});
-  app.router().add_post("/", [](web::Request& request) {
-    return web::Response({.body = await(request.read())});
-  });
+  app.router().add_post(
+      "/", [](web::Request& request) { return web::Response({.body = await(request.read())}); });
   with_app(app, [&](TestClient& client) {
     const auto post = [&](std::string data, const char* coding) {
-      return await(client.post("/", {.data = std::move(data), .headers = {{"Content-Encoding", coding}}}));
+      return await(
+          client.post("/", {.data = std::move(data), .headers = {{"Content-Encoding", coding}}}));
     };
     CHECK(post(pack("hello", http::Wrapping::gzip), "gzip").text() == "hello");
     CHECK(post(pack("hello", http::Wrapping::zlib), "deflate").text() == "hello");
@@ -178,9 +183,11 @@ TEST_CASE("forms of both kinds") {
   app.router().add_post("/", [](web::Request& request) {
     std::string all;
     for (const auto& [name, field] : await(request.post()))
-      all += name + "=" + (field.is_file() ? field.file().filename + ":" + field.file().file +
-                                                 ":" + field.file().content_type
-                                           : field.text()) + ";";
+      all += name + "=" +
+             (field.is_file() ? field.file().filename + ":" + field.file().file + ":" +
+                                    field.file().content_type
+                              : field.text()) +
+             ";";
     return web::Response({.text = all});
   });
   app.router().add_post("/parts", [](web::Request& request) {
@@ -217,12 +224,12 @@ TEST_CASE("forms of both kinds") {
 
 TEST_CASE("a client that expects 100 is told to go on, or not") {
   web::Application app;
-  app.router().add_post("/", [](web::Request& request) {
-    return web::Response({.body = await(request.read())});
-  });
+  app.router().add_post(
+      "/", [](web::Request& request) { return web::Response({.body = await(request.read())}); });
   with_app(app, [](TestClient& client) {
     const std::string fields = "Host: x\r\nConnection: close\r\nContent-Length: 2\r\n";
-    const std::string answer = await(client.raw("POST / HTTP/1.1\r\n" + fields + "Expect: 100-continue\r\n\r\nab"));
+    const std::string answer =
+        await(client.raw("POST / HTTP/1.1\r\n" + fields + "Expect: 100-continue\r\n\r\nab"));
     CHECK(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"));
     CHECK(answer.ends_with("\r\n\r\nab"));
     CHECK(await(client.raw("POST / HTTP/1.1\r\n" + fields + "Expect: magic\r\n\r\nab"))

@@ -19,8 +19,8 @@
 namespace asyncio = fiber::asyncio;
 namespace http = fiber::http;
 namespace web = fiber::aiohttp::web;
-using fiber::aiohttp::test_utils::TestClient;
 using asyncio::await;
+using fiber::aiohttp::test_utils::TestClient;
 using namespace std::chrono_literals;
 
 namespace {
@@ -35,9 +35,8 @@ std::string text(const Events& events) {
 
 template <class Body>
 void with_app(const web::Application& app, Body body, web::runner_options options = {}) {
-  asyncio::testing::run_test([&] {
-    asyncio::with(TestClient(app, options), [&](TestClient& client) { body(client); });
-  });
+  asyncio::testing::run_test(
+      [&] { asyncio::with(TestClient(app, options), [&](TestClient& client) { body(client); }); });
 }
 
 struct Directory {
@@ -185,7 +184,8 @@ TEST_CASE("compression, with what the client has") {
     CHECK(gzip.headers["Content-Encoding"] == "gzip");
     CHECK(gzip.headers["Content-Length"] == std::to_string(gzip.body.size()));
     CHECK(unpack(gzip.body, http::Wrapping::gzip) == long_text);
-    const auto both = await(client.get("/whole", {.headers = {{"Accept-Encoding", "gzip, deflate"}}}));
+    const auto both =
+        await(client.get("/whole", {.headers = {{"Accept-Encoding", "gzip, deflate"}}}));
     CHECK(both.headers["Content-Encoding"] == "deflate");
     CHECK(unpack(both.body, http::Wrapping::zlib) == long_text);
     CHECK(unpack(await(client.get("/stream")).body, http::Wrapping::gzip) == long_text);
@@ -194,7 +194,8 @@ TEST_CASE("compression, with what the client has") {
 
 TEST_CASE("exceptions are responses") {
   web::Application app;
-  app.router().add_get("/found", [](web::Request&) -> web::Response { throw web::HTTPFound("/there"); });
+  app.router().add_get("/found",
+                       [](web::Request&) -> web::Response { throw web::HTTPFound("/there"); });
   app.router().add_get("/there", [](web::Request&) { return web::Response({.text = "there"}); });
   app.router().add_get("/teapot", [](web::Request&) -> web::Response {
     throw web::HTTPConflict({.headers = {{"X", "y"}}, .text = "no", .content_type = "text/x"});
@@ -262,7 +263,8 @@ TEST_CASE("files: ranges, conditions, types, and what lies outside") {
     CHECK(get("/s/a.txt", {{"If-Modified-Since", date}}).status == 304);
     CHECK(get("/s/a.txt", {{"If-Match", "\"x\""}}).status == 412);
     CHECK(get("/s/a.txt", {{"If-Match", etag}}).status == 200);
-    CHECK(get("/s/a.txt", {{"If-Unmodified-Since", "Sun, 06 Nov 1994 08:49:37 GMT"}}).status == 412);
+    CHECK(get("/s/a.txt", {{"If-Unmodified-Since", "Sun, 06 Nov 1994 08:49:37 GMT"}}).status ==
+          412);
     CHECK(get("/s/a.txt", {{"Range", "bytes=1-1"}, {"If-Range", etag}}).text() == "1");
     CHECK(get("/s/a.txt", {{"Range", "bytes=1-1"}, {"If-Range", "\"x\""}}).status == 200);
     CHECK(get("/s/big.bin").body == std::string(3'000'000, 'b'));
@@ -344,9 +346,9 @@ TEST_CASE("middlewares, sub applications and signals, in their order") {
     CHECK(await(client.get("/sub/x/9")).text() == "9");
     CHECK(await(client.get("/sub/none")).status == 404);
     CHECK(await(client.get("/none")).status == 404);
-    CHECK(text(events) == text({"a in", "b in", "b out", "a out", "a in", "b in", "sub in", "in sub",
-                           "sub out", "b out", "a out", "a in", "b in", "sub in", "sub 404",
-                           "b 404", "a 404", "a in", "b in", "b 404", "a 404"}));
+    CHECK(text(events) == text({"a in",    "b in",    "b out", "a out", "a in", "b in",  "sub in",
+                                "in sub",  "sub out", "b out", "a out", "a in", "b in",  "sub in",
+                                "sub 404", "b 404",   "a 404", "a in",  "b in", "b 404", "a 404"}));
     events.clear();
   });
   CHECK(text(events) == text({"shutdown", "two ends", "one ends", "cleanup"}));
@@ -406,8 +408,8 @@ TEST_CASE("the end: requests are finished, others cancelled, nobody else is let 
     CHECK_THROWS_AS(await(asyncio::open_connection("127.0.0.1", site.port())),
                     fiber::ConnectionRefusedError);
   });
-  CHECK(text(events) == text({"shutdown", "5 finished", "/5 answered", "50 cancelled", "cleanup",
-                         "/50 nothing"}));
+  CHECK(text(events) ==
+        text({"shutdown", "5 finished", "/5 answered", "50 cancelled", "cleanup", "/50 nothing"}));
 }
 
 TEST_CASE("the access log") {
@@ -417,13 +419,12 @@ TEST_CASE("the access log") {
   web::server_options options;
   options.access_log = [&](std::string_view line) { lines.emplace_back(line); };
   options.access_log_format = "%a \"%r\" %s %b %{X}i %{Content-Type}o %%";
-  with_app(
-      app,
-      [](TestClient& client) {
-        await(client.get("/a?b", {.headers = {{"X", "\"y"}}}));
-        await(client.get("/none"));
-      },
-      {.server = options});
+  with_app(app,
+           [](TestClient& client) {
+             await(client.get("/a?b", {.headers = {{"X", "\"y"}}}));
+             await(client.get("/none"));
+           },
+           {.server = options});
   CHECK(lines == Events{"127.0.0.1 \"GET /a?b HTTP/1.1\" 200 4 \\x22y - %",
                         "127.0.0.1 \"GET /none HTTP/1.1\" 404 14 - - %"});
   options.access_log_format = "%q";

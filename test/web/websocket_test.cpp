@@ -32,7 +32,8 @@ std::string show(const WSMessage& message) {
   const char* const names[] = {"continuation", "text", "binary"};
   const auto type = static_cast<std::size_t>(message.type);
   if (type < 3) return std::string(names[type]) + " " + message.data;
-  if (message.type == WSMsgType::close) return "close " + std::to_string(message.code) + " " + message.data;
+  if (message.type == WSMsgType::close)
+    return "close " + std::to_string(message.code) + " " + message.data;
   if (message.type == WSMsgType::ping) return "ping " + message.data;
   if (message.type == WSMsgType::pong) return "pong " + message.data;
   if (message.type == WSMsgType::closing) return "closing";
@@ -49,9 +50,8 @@ void with_socket(Serve serve, Body body, aiohttp::websocket_options options = {}
     serve(ws);
     return ws;
   });
-  asyncio::testing::run_test([&] {
-    asyncio::with(TestClient(app), [&](TestClient& client) { body(client); });
-  });
+  asyncio::testing::run_test(
+      [&] { asyncio::with(TestClient(app), [&](TestClient& client) { body(client); }); });
 }
 
 }  // namespace
@@ -117,7 +117,8 @@ TEST_CASE("the server closes, by close(), by returning, and says why") {
           events.push_back(show(await(ws.receive())));
         }
       });
-  CHECK(text(events) == text({"close 1001 going", "close 1000 ", "receive: closing", "close 1000 "}));
+  CHECK(text(events) ==
+        text({"close 1001 going", "close 1000 ", "receive: closing", "close 1000 "}));
 }
 
 TEST_CASE("what breaks the rules is an error with its code") {
@@ -148,21 +149,20 @@ TEST_CASE("what breaks the rules is an error with its code") {
 }
 
 TEST_CASE("handshakes that are none are refused, protocols agreed on") {
-  with_socket(
-      [](web::WebSocketResponse& ws) { await(ws.send_str(ws.ws_protocol())); },
-      [](TestClient& client) {
-        const auto refused = await(client.get("/ws"));
-        CHECK(refused.status == 400);
-        CHECK(refused.text().starts_with("No WebSocket UPGRADE hdr: "));
-        const auto ws = await(
-            client.ws_connect("/ws", {.websocket = {.protocols = {"other", "chat"}}}));
-        CHECK(ws.protocol() == "chat");
-        CHECK(await(ws.receive_str()) == "chat");
-        await(ws.close());
-        CHECK_THROWS_AS(await(client.ws_connect("/none")), aiohttp::WSServerHandshakeError);
-        CHECK_THROWS_AS(await(aiohttp::ws_connect("ftp://x")), fiber::ValueError);
-      },
-      {.protocols = {"chat"}});
+  with_socket([](web::WebSocketResponse& ws) { await(ws.send_str(ws.ws_protocol())); },
+              [](TestClient& client) {
+                const auto refused = await(client.get("/ws"));
+                CHECK(refused.status == 400);
+                CHECK(refused.text().starts_with("No WebSocket UPGRADE hdr: "));
+                const auto ws = await(
+                    client.ws_connect("/ws", {.websocket = {.protocols = {"other", "chat"}}}));
+                CHECK(ws.protocol() == "chat");
+                CHECK(await(ws.receive_str()) == "chat");
+                await(ws.close());
+                CHECK_THROWS_AS(await(client.ws_connect("/none")), aiohttp::WSServerHandshakeError);
+                CHECK_THROWS_AS(await(aiohttp::ws_connect("ftp://x")), fiber::ValueError);
+              },
+              {.protocols = {"chat"}});
 }
 
 TEST_CASE("a heartbeat keeps a connection, and gives up one that is dead") {
@@ -207,7 +207,8 @@ TEST_CASE("a WebSocket that is open when the application ends is closed by on_sh
     asyncio::Task<> reader;
     asyncio::with(TestClient(app), [&](TestClient& client) {
       const auto ws = await(client.ws_connect("/ws"));
-      reader = asyncio::create_task([&events, ws] { events.push_back("client " + show(await(ws.receive()))); });
+      reader = asyncio::create_task(
+          [&events, ws] { events.push_back("client " + show(await(ws.receive()))); });
       await(asyncio::sleep(1s));
     });
     await(reader);
