@@ -39,7 +39,6 @@ class BodyResponseObject;
 class ResponseObject;
 struct ApplicationObject;
 struct RequestExtras;
-struct WebSocketObject;
 }  // namespace detail
 
 using CIMultiDictProxy = http::HeadersView;
