@@ -1,0 +1,173 @@
+#include <fiber/aiohttp/multipart.hpp>
+
+#include <fiber/exceptions.hpp>
+#include <fiber/http/quoting.hpp>
+
+#include <algorithm>
+
+namespace fiber::aiohttp::web {
+namespace detail {
+
+// Finds the boundaries. `held` has what was read and not handed out; a boundary may be cut at its
+// end.
+struct MultipartObject {
+  static constexpr std::size_t kLongestLine = 8190;
+  static constexpr std::size_t kMostLines = 128;
+
+  explicit MultipartObject(ByteReader& its_reader) : reader(&its_reader) {}
+
+  void more() {
+    const std::string piece = reader->readany();
+    if (piece.empty()) throw RequestPayloadError("Could not find the next boundary of the body");
+    held.erase(0, std::exchange(at, 0));
+    held += piece;
+  }
+  std::string_view rest() const noexcept { return std::string_view(held).substr(at); }
+
+  // Of the current part.
+  std::string read(std::size_t most) {
+    while (part_open) {
+      const std::size_t found = rest().find(delimiter);
+      if (found == 0) {
+        end_part();
+        break;
+      }
+      const std::size_t size = rest().size();
+      std::size_t safe = found;
+      if (found == std::string_view::npos)
+        safe = size >= delimiter.size() ? size - delimiter.size() + 1 : 0;
+      if (safe != 0) {
+        const std::string data(rest().substr(0, std::min(safe, most)));
+        at += data.size();
+        return data;
+      }
+      more();
+    }
+    return {};
+  }
+
+  // After the boundary: "--" says that it was the last.
+  void end_part() {
+    at += delimiter.size();
+    part_open = false;
+    while (rest().size() < 2) more();
+    if (rest().starts_with("--")) {
+      ended = true;
+      return;
+    }
+    const std::string line = header_line();
+    if (!http::strip(line).empty()) throw RequestPayloadError("Invalid boundary of the body");
+  }
+
+  // Without its end.
+  std::string header_line() {
+    for (;;) {
+      const std::size_t found = rest().find('\n');
+      if (found != std::string_view::npos && found <= kLongestLine) {
+        std::string line(rest().substr(0, found));
+        at += found + 1;
+        if (!line.empty() && line.back() == '\r') line.pop_back();
+        return line;
+      }
+      if (rest().size() > kLongestLine) throw RequestPayloadError("a header of a part is too long");
+      more();
+    }
+  }
+
+  http::Headers headers() {
+    http::Headers all;
+    for (std::size_t count = 0;; ++count) {
+      const std::string line = header_line();
+      if (line.empty()) return all;
+      if (count == kMostLines) throw RequestPayloadError("a part has too many headers");
+      const std::size_t colon = line.find(':');
+      if (colon == std::string::npos || !http::is_token(std::string_view(line).substr(0, colon)))
+        throw RequestPayloadError("a header of a part is malformed");
+      all.add(std::string_view(line).substr(0, colon),
+              http::strip(std::string_view(line).substr(colon + 1)));
+    }
+  }
+
+  ByteReader* reader;
+  std::string delimiter;      // "\r\n--boundary"
+  std::string held = "\r\n";  // the first boundary may come without a line before
+  std::size_t at = 0;
+  std::size_t index = 0;  // of the current part
+  bool part_open = true;  // at first what comes before the parts
+  bool ended = false;
+};
+
+}  // namespace detail
+
+MultipartReader::MultipartReader(std::string_view content_type, detail::ByteReader& reader)
+    : object_(std::make_shared<detail::MultipartObject>(reader)) {
+  const http::MediaType type = http::parse_media_type(content_type);
+  if (!type.type.starts_with("multipart/"))
+    throw ValueError("multipart/* content type expected, not '" + type.type + "'");
+  const std::string_view boundary = type.parameter("boundary");
+  if (boundary.empty())
+    throw ValueError("boundary missed for Content-Type: " + std::string(content_type));
+  if (boundary.size() > 70) throw ValueError("boundary is too long (70 chars max)");
+  object_->delimiter = "\r\n--" + std::string(boundary);
+}
+
+bool MultipartReader::at_eof() const noexcept { return object_->ended; }
+
+std::optional<BodyPartReader> MultipartReader::next_part() const {
+  detail::MultipartObject& object = *object_;
+  while (!object.read(64 * 1024).empty()) {
+  }
+  if (object.ended) return std::nullopt;
+  BodyPartReader part;
+  part.headers = object.headers();
+  object.part_open = true;
+  part.object_ = object_;
+  part.index_ = ++object.index;
+  const http::MediaType disposition =
+      http::parse_media_type(part.headers.get("Content-Disposition"));
+  part.name = http::valid_utf8(disposition.parameter("name"));
+  part.filename = http::valid_utf8(disposition.parameter("filename"));
+  if (const std::string_view extended = disposition.parameter("filename*"); !extended.empty()) {
+    const std::size_t quote = extended.find('\'');
+    const std::size_t second =
+        quote == std::string_view::npos ? quote : extended.find('\'', quote + 1);
+    if (second != std::string_view::npos)
+      part.filename = http::unquote(extended.substr(second + 1));
+  }
+  return part;
+}
+
+std::string BodyPartReader::content_type() const {
+  return http::parse_media_type(headers.get("Content-Type", "text/plain")).type;
+}
+
+bool BodyPartReader::at_eof() const noexcept {
+  return object_->index != index_ || !object_->part_open;
+}
+
+std::string BodyPartReader::chunk(std::size_t size) const {
+  if (object_->index != index_) return {};
+  return object_->read(std::max<std::size_t>(size, 1));
+}
+
+std::string BodyPartReader::all(std::size_t limit) const {
+  std::string data;
+  for (std::string piece = chunk(64 * 1024); !piece.empty(); piece = chunk(64 * 1024)) {
+    data += piece;
+    if (data.size() > limit)
+      throw ValueError("a part is larger than " + std::to_string(limit) + " bytes");
+  }
+  return data;
+}
+
+std::string BodyPartReader::line() const {
+  std::string text;
+  while (text.size() <= detail::MultipartObject::kLongestLine) {
+    const std::string piece = chunk(1);
+    text += piece;
+    if (piece.empty() || piece == "\n") return text;
+  }
+  throw ValueError("Line is too long");
+}
+
+}  // namespace fiber::aiohttp::web

@@ -1,0 +1,145 @@
+// For tests of applications: a server and its client in the same loop. Python: aiohttp.test_utils.
+//
+//   asyncio::testing::run_test([] {
+//     asyncio::with(test_utils::TestClient(make_app()), [](test_utils::TestClient& client) {
+//       const auto response = await(client.get("/users/1"));
+//       assert(response.status == 200 && response.text() == "user 1");
+//     });
+//   });
+#pragma once
+
+#include <fiber/aiohttp/client_ws.hpp>
+#include <fiber/aiohttp/web.hpp>
+#include <fiber/http/arguments.hpp>
+#include <fiber/http/headers.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+namespace fiber::aiohttp::test_utils {
+
+namespace detail {
+struct ClientObject;
+}
+
+// An application at a port of this machine that the system chooses. For asyncio::with.
+class FIBER_API TestServer {
+ public:
+  explicit TestServer(const web::Application& app, web::runner_options options = {});
+  explicit TestServer(const web::Server& server);
+
+  // Await them; TestClient does.
+  auto start_server() const {
+    return asyncio::detail::Deferred([self = *this] { self.start(); });
+  }
+  auto close() const {
+    return asyncio::detail::Deferred([self = *this] { self.end(); });
+  }
+  int port() const noexcept { return *port_; }
+  std::string host() const { return "127.0.0.1"; }
+  // "http://127.0.0.1:41234/path".
+  std::string make_url(std::string_view path) const;
+
+  TestServer& enter() {
+    start();
+    return *this;
+  }
+  bool exit(const std::exception_ptr&) {
+    end();
+    return false;
+  }
+
+ private:
+  void start() const;
+  void end() const;
+  web::BaseRunner runner_;
+  std::shared_ptr<int> port_ = std::make_shared<int>(0);
+};
+
+// A response with its whole body.
+struct TestResponse {
+  int status = 0;
+  std::string reason = {};
+  http::Headers headers = {};
+  std::string body = {};
+  int redirects = 0;  // that were followed
+
+  bool ok() const noexcept { return status < 400; }
+  const std::string& text() const noexcept { return body; }
+  const std::string& read() const noexcept { return body; }
+  template <class Json>
+  Json json() const {
+    return Json::parse(body);
+  }
+};
+
+// Keyword arguments of requests: bytes, or Params for a form.
+struct test_request_options {
+  http::Params params = {};
+  std::variant<std::string, http::Params> data = {};
+  std::optional<std::string> json = {};  // text, sent as application/json
+  http::Headers headers = {};
+  http::Params cookies = {};
+  bool allow_redirects = true;
+};
+
+// Keeps connections and cookies between requests. A counted reference. For asyncio::with, which
+// starts the server and closes both.
+class FIBER_API TestClient {
+ public:
+  explicit TestClient(const TestServer& server);
+  explicit TestClient(const web::Application& app, web::runner_options options = {})
+      : TestClient(TestServer(app, std::move(options))) {}
+
+  // Throw ConnectionError and its like when there is no answer; await them.
+  auto request(std::string method, std::string path, test_request_options options = {}) const {
+    return asyncio::detail::Deferred(
+        [self = *this, method = std::move(method), path = std::move(path),
+         options = std::move(options)] { return self.send(method, path, options); });
+  }
+  auto get(std::string path, test_request_options options = {}) const {
+    return request("GET", std::move(path), std::move(options));
+  }
+  auto head(std::string path, test_request_options options = {}) const {
+    return request("HEAD", std::move(path), std::move(options));
+  }
+  auto post(std::string path, test_request_options options = {}) const {
+    return request("POST", std::move(path), std::move(options));
+  }
+  auto put(std::string path, test_request_options options = {}) const {
+    return request("PUT", std::move(path), std::move(options));
+  }
+  auto patch(std::string path, test_request_options options = {}) const {
+    return request("PATCH", std::move(path), std::move(options));
+  }
+  auto delete_(std::string path, test_request_options options = {}) const {
+    return request("DELETE", std::move(path), std::move(options));
+  }
+  auto options(std::string path, test_request_options options = {}) const {
+    return request("OPTIONS", std::move(path), std::move(options));
+  }
+  auto ws_connect(std::string_view path, ws_connect_options options = {}) const {
+    return aiohttp::ws_connect(server().make_url(path), std::move(options));
+  }
+  // Sends bytes as they are over a connection of their own, and returns all that comes until the
+  // server closes it. Ours, for requests that are malformed.
+  auto raw(std::string bytes) const {
+    return asyncio::detail::Deferred(
+        [self = *this, bytes = std::move(bytes)] { return self.exchange(bytes); });
+  }
+  const TestServer& server() const noexcept;
+
+  TestClient& enter();
+  bool exit(const std::exception_ptr&);
+
+ private:
+  TestResponse send(const std::string& method, const std::string& path,
+                    const test_request_options& options) const;
+  std::string exchange(const std::string& bytes) const;
+  std::shared_ptr<detail::ClientObject> object_;
+};
+
+}  // namespace fiber::aiohttp::test_utils

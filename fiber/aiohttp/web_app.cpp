@@ -1,0 +1,228 @@
+#include <fiber/aiohttp/web_app.hpp>
+
+#include <fiber/aiohttp/web_app_object.hpp>
+#include <fiber/aiohttp/web_exceptions.hpp>
+#include <fiber/aiohttp/web_protocol.hpp>
+#include <fiber/aiohttp/web_router_object.hpp>
+#include <fiber/exceptions.hpp>
+#include <fiber/http/parser.hpp>
+
+#include <algorithm>
+#include <utility>
+
+#include <cxxabi.h>
+
+namespace fiber::aiohttp::web {
+
+CleanupError::CleanupError(std::vector<std::exception_ptr> exceptions)
+    : RuntimeError("Multiple errors on cleanup stage"),
+      exceptions_(std::make_shared<const std::vector<std::exception_ptr>>(std::move(exceptions))) {}
+CleanupError::~CleanupError() = default;
+
+namespace detail {
+namespace {
+
+// The middlewares around one handler, the outermost first.
+struct Chain {
+  const std::vector<const Middleware*>& middlewares;
+  const Handler& last;
+
+  StreamResponse run(Request& request, std::size_t i) const {
+    if (i == middlewares.size()) return last(request);
+    const Handler next = [this, i](Request& inner) { return run(inner, i + 1); };
+    return (*middlewares[i])(request, next);
+  }
+};
+
+}  // namespace
+
+StreamResponse ApplicationObject::handle(Request& request) {
+  UrlMappingMatchInfo& match = request.match_info();
+  request.connection().client_max_size = client_max_size;
+  router.resolve(request.method(), request.raw_path(), match);
+  request.app_ = match.apps_.empty() ? this : match.apps_.back();
+  if (match.route_ != nullptr) request.connection().expect(request);
+  if (match.route_ != nullptr && !any_middlewares) return match.route_->handler()(request);
+  const Handler missing = [&match](Request& inner) -> StreamResponse {
+    if (match.http_exception_ == 405) {
+      std::sort(match.allowed_.begin(), match.allowed_.end());
+      throw HTTPMethodNotAllowed(inner.method(), match.allowed_);
+    }
+    throw HTTPNotFound();
+  };
+  std::vector<const Middleware*> all;
+  for (const Middleware& one : middlewares) all.push_back(&one);
+  for (const ApplicationObject* app : match.apps_)
+    for (const Middleware& one : app->middlewares) all.push_back(&one);
+  const Chain chain{all, match.route_ != nullptr ? match.route_->handler() : missing};
+  return chain.run(request, 0);
+}
+
+void ApplicationObject::send_on_response_prepare(Request& request, ResponseObject& response) {
+  ApplicationObject* root = this;
+  while (root->parent != nullptr) root = root->parent;
+  if (!root->any_signals) return;
+  response.retain();
+  struct Handle : StreamResponse {
+    explicit Handle(ResponseRef ref) : StreamResponse(std::move(ref)) {}
+  } handle{ResponseRef(&response)};
+  root->on_response_prepare.send(request, handle);
+  for (ApplicationObject* app : request.match_info().apps_)
+    app->on_response_prepare.send(request, handle);
+}
+
+void ApplicationObject::freeze() {
+  frozen = true;
+  router.object().frozen = true;
+  any_signals = !on_response_prepare.empty();
+  any_middlewares = !middlewares.empty();
+  for (const auto& sub : subapps) {
+    sub->freeze();
+    any_signals = any_signals || sub->any_signals;
+    any_middlewares = any_middlewares || sub->any_middlewares;
+  }
+}
+
+void ApplicationObject::start() {
+  Application self(shared_from_this());
+  on_startup.send(self);
+  for (const auto& entry : cleanup_ctx.entries_) exits.push_back(entry(self));
+  for (const auto& sub : subapps) sub->start();
+}
+
+void ApplicationObject::clean_up() {
+  std::vector<std::exception_ptr> errors;
+  const auto run = [&](auto&& step) {
+    try {
+      step();
+    } catch (const std::exception&) {
+      errors.push_back(std::current_exception());
+    }
+  };
+  for (const auto& sub : subapps) run([&] { sub->clean_up(); });
+  Application self(shared_from_this());
+  const auto leaving = std::exchange(exits, {});
+  for (auto exit = leaving.rbegin(); exit != leaving.rend(); ++exit) run(*exit);
+  run([&] { on_cleanup.send(self); });
+  if (errors.size() == 1) std::rethrow_exception(errors.front());
+  if (!errors.empty()) throw CleanupError(std::move(errors));
+}
+
+}  // namespace detail
+
+// --- the handle ---------------------------------------------------------------------------------
+
+Application::Application(application_options options)
+    : object_(std::make_shared<detail::ApplicationObject>()) {
+  object_->middlewares = std::move(options.middlewares);
+  object_->client_max_size = options.client_max_size;
+}
+
+UrlDispatcher& Application::router() const noexcept { return object_->router; }
+std::vector<Middleware>& Application::middlewares() const noexcept { return object_->middlewares; }
+Signal<Application&>& Application::on_startup() const noexcept { return object_->on_startup; }
+Signal<Application&>& Application::on_shutdown() const noexcept { return object_->on_shutdown; }
+Signal<Application&>& Application::on_cleanup() const noexcept { return object_->on_cleanup; }
+Signal<Request&, StreamResponse&>& Application::on_response_prepare() const noexcept {
+  return object_->on_response_prepare;
+}
+CleanupContext& Application::cleanup_ctx() const noexcept { return object_->cleanup_ctx; }
+
+std::any& Application::operator[](std::string_view key) const {
+  const auto found = object_->state.find(key);
+  if (found != object_->state.end()) return found->second;
+  return object_->state[std::string(key)];
+}
+bool Application::contains(std::string_view key) const noexcept {
+  return object_->state.find(key) != object_->state.end();
+}
+
+bool Application::frozen() const noexcept { return object_->frozen; }
+void Application::freeze() const { object_->freeze(); }
+
+Resource Application::add_subapp(std::string_view prefix, const Application& subapp) const {
+  if (object_->frozen || subapp.frozen())
+    throw RuntimeError("Cannot add sub application to a running application");
+  if (subapp.object_->parent != nullptr || subapp == *this)
+    throw RuntimeError("the application is a sub application already");
+  while (prefix.ends_with('/')) prefix.remove_suffix(1);
+  if (prefix.empty()) throw ValueError("Prefix cannot be empty");
+  auto& resources = object_->router.object().resources;
+  auto made = std::make_unique<detail::ResourceObject>(prefix, "");
+  if (made->kind != detail::ResourceObject::Kind::plain)
+    throw ValueError("the prefix of a sub application has no variables");
+  const std::string quoted = made->path;
+  made->kind = detail::ResourceObject::Kind::sub_application;
+  made->sub = subapp.object_;
+  // All the way down: prefixes add up.
+  const auto add_prefix = [&quoted](auto&& self, detail::ApplicationObject& app) -> void {
+    for (const auto& resource : app.router.object().resources) resource->add_prefix(quoted);
+    app.router.object().indexed = false;
+    for (const auto& sub : app.subapps) self(self, *sub);
+  };
+  add_prefix(add_prefix, *subapp.object_);
+  subapp.object_->parent = object_.get();
+  object_->subapps.push_back(subapp.object_);
+  resources.push_back(std::move(made));
+  object_->router.object().indexed = false;
+  return Resource(*resources.back());
+}
+
+void Application::start() const {
+  object_->freeze();
+  object_->start();
+}
+void Application::shut_down() const {
+  const auto run = [](auto&& self, detail::ApplicationObject& app) -> void {
+    Application handle(app.shared_from_this());
+    app.on_shutdown.send(handle);
+    for (const auto& sub : app.subapps) self(self, *sub);
+  };
+  run(run, *object_);
+}
+void Application::clean_up() const { object_->clean_up(); }
+StreamResponse Application::handle(Request& request) const { return object_->handle(request); }
+
+bool Application::matches(std::string_view method, std::string_view raw_path) const {
+  const detail::ApplicationObject* root = object_.get();
+  while (root->parent != nullptr) root = root->parent;
+  UrlMappingMatchInfo match;
+  root->router.resolve(method, raw_path, match);
+  return match.route() != nullptr;
+}
+
+// --- normalize_path_middleware ------------------------------------------------------------------
+
+Middleware normalize_path_middleware(normalize_path_options options) {
+  if (options.append_slash && options.remove_slash)
+    throw ValueError("Cannot both remove and append slash");
+  return [options](Request& request, const Handler& handler) -> StreamResponse {
+    if (request.match_info().route() != nullptr) return handler(request);
+    const std::string raw(request.raw_path());
+    const std::size_t mark = raw.find('?');
+    const std::string path = raw.substr(0, mark);
+    const std::string query = mark == std::string::npos ? std::string() : raw.substr(mark);
+    std::vector<std::string> candidates;
+    std::string merged;
+    for (const char c : path)
+      if (c != '/' || merged.empty() || merged.back() != '/') merged += c;
+    if (options.merge_slashes) candidates.push_back(merged);
+    const auto vary = [&](std::string one) {
+      if (options.append_slash && !one.ends_with('/')) candidates.push_back(one + "/");
+      if (options.remove_slash && one.ends_with('/'))
+        candidates.push_back(one.substr(0, one.size() - 1));
+    };
+    vary(path);
+    if (options.merge_slashes) vary(merged);
+    for (std::string candidate : candidates) {
+      // "//host" would lead elsewhere.
+      while (candidate.starts_with("//")) candidate.erase(0, 1);
+      if (candidate == path || candidate.empty()) continue;
+      if (request.app().matches(request.method(), candidate))
+        throw HTTPPermanentRedirect(candidate + query);
+    }
+    return handler(request);
+  };
+}
+
+}  // namespace fiber::aiohttp::web

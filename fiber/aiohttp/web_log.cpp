@@ -1,0 +1,142 @@
+#include <fiber/aiohttp/web_log.hpp>
+
+#include <fiber/aiohttp/web_protocol.hpp>
+#include <fiber/exceptions.hpp>
+
+#include <cstdio>
+#include <ctime>
+
+#include <unistd.h>
+
+namespace fiber::aiohttp::web::detail {
+namespace {
+
+// What a client sent must not look like another line.
+void append_escaped(std::string& out, std::string_view text) {
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7F || c == '"' || c == '\\') {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
+      out += escaped;
+    } else {
+      out += c;
+    }
+  }
+}
+
+std::string local_time() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  ::localtime_r(&now, &parts);
+  char text[64];
+  const std::size_t size = std::strftime(text, sizeof text, "[%d/%b/%Y:%H:%M:%S %z]", &parts);
+  return std::string(text, size);
+}
+
+double seconds(asyncio::nanoseconds time) { return std::chrono::duration<double>(time).count(); }
+
+LogPart header_atom(const std::string& name, char kind) {
+  if (kind == 'i')
+    return [name](std::string& out, const Request& request, const ResponseObject&,
+                  asyncio::nanoseconds) { append_escaped(out, request.headers().get(name, "-")); };
+  return [name](std::string& out, const Request&, const ResponseObject& response,
+                asyncio::nanoseconds) { append_escaped(out, response.headers.get(name, "-")); };
+}
+
+LogPart atom(char kind) {
+  switch (kind) {
+    case 'a':
+      return [](std::string& out, const Request& request, const ResponseObject&,
+                asyncio::nanoseconds) { out += request.remote().empty() ? "-" : request.remote(); };
+    case 't':
+      return [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds) {
+        out += local_time();
+      };
+    case 'P':
+      return [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds) {
+        out += "<" + std::to_string(::getpid()) + ">";
+      };
+    case 'r':
+      return [](std::string& out, const Request& request, const ResponseObject&,
+                asyncio::nanoseconds) {
+        append_escaped(out, request.method());
+        out += ' ';
+        append_escaped(out, request.path_qs());
+        out += request.version().minor == 0 ? " HTTP/1.0" : " HTTP/1.1";
+      };
+    case 's':
+      return [](std::string& out, const Request&, const ResponseObject& response,
+                asyncio::nanoseconds) { out += std::to_string(response.status); };
+    case 'b':
+      return [](std::string& out, const Request&, const ResponseObject& response,
+                asyncio::nanoseconds) { out += std::to_string(response.sent()); };
+    case 'T':
+      return
+          [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds time) {
+            out += std::to_string(static_cast<long long>(seconds(time) + 0.5));
+          };
+    case 'F':  // %Tf
+      return
+          [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds time) {
+            char text[32];
+            std::snprintf(text, sizeof text, "%06f", seconds(time));
+            out += text;
+          };
+    case 'D':
+      return
+          [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds time) {
+            out += std::to_string(static_cast<long long>(seconds(time) * 1e6 + 0.5));
+          };
+    case '%':
+      return [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds) {
+        out += '%';
+      };
+    default: throw ValueError(std::string("Unknown atom of the access log: %") + kind);
+  }
+}
+
+}  // namespace
+
+std::vector<LogPart> compile_log_format(std::string_view format) {
+  std::vector<LogPart> parts;
+  while (!format.empty()) {
+    const std::size_t percent = format.find('%');
+    if (percent != 0)
+      parts.push_back([text = std::string(format.substr(0, percent))](
+                          std::string& out, const Request&, const ResponseObject&,
+                          asyncio::nanoseconds) { out += text; });
+    if (percent == std::string_view::npos) break;
+    format.remove_prefix(percent + 1);
+    if (format.starts_with('{')) {
+      const std::size_t close = format.find('}');
+      const char kind =
+          close == std::string_view::npos || close + 1 == format.size() ? '\0' : format[close + 1];
+      if (kind != 'i' && kind != 'o')
+        throw ValueError("Unknown atom of the access log: %" + std::string(format));
+      parts.push_back(header_atom(std::string(format.substr(1, close - 1)), kind));
+      format.remove_prefix(close + 2);
+    } else if (format.starts_with("Tf")) {
+      parts.push_back(atom('F'));
+      format.remove_prefix(2);
+    } else {
+      if (format.empty()) throw ValueError("the access log's format ends in %");
+      parts.push_back(atom(format.front() == 'F' ? 'f' : format.front()));
+      format.remove_prefix(1);
+    }
+  }
+  return parts;
+}
+
+void log_access(ServerObject& server, const Request& request, const ResponseObject& response,
+                asyncio::nanoseconds time) {
+  try {
+    std::string line;
+    for (const LogPart& part : server.log_format) part(line, request, response, time);
+    server.options.access_log(line);
+  } catch (const std::exception&) {
+    asyncio::detail::log(asyncio::LogLevel::error, "Error in logging", std::current_exception());
+  }
+}
+
+}  // namespace fiber::aiohttp::web::detail

@@ -1,0 +1,460 @@
+#include <fiber/aiohttp/web_protocol.hpp>
+
+#include <fiber/aiohttp/web_exceptions.hpp>
+#include <fiber/aiohttp/web_log.hpp>
+#include <fiber/aiohttp/web_response_object.hpp>
+#include <fiber/asyncio/log.hpp>
+#include <fiber/contextvars.hpp>
+#include <fiber/greenlet.hpp>
+#include <fiber/http/quoting.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include <cxxabi.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+namespace fiber::aiohttp::web::detail {
+
+using asyncio::await;
+
+// --- the server's list --------------------------------------------------------------------------
+
+ServerObject::ServerObject(Handler its_handler, server_options its_options)
+    : handler(std::move(its_handler)),
+      options(std::move(its_options)),
+      limits{.line = options.max_line_size,
+             .field = options.max_field_size,
+             .fields = options.max_headers,
+             .head = options.max_head_size} {
+  if (options.access_log) log_format = compile_log_format(options.access_log_format);
+  emptied.set();
+}
+
+bool ServerObject::enter(Connection& connection) {
+  if (options.max_connections != 0 && count >= options.max_connections) return false;
+  if (options.max_connections_per_address != 0) {
+    connection.address_key = connection.remote();
+    std::size_t& its = addresses[connection.address_key];
+    if (its >= options.max_connections_per_address) return false;
+    ++its;
+  }
+  connection.next_in_list = first;
+  if (first != nullptr) first->previous = &connection;
+  first = &connection;
+  ++count;
+  emptied.clear();
+  return true;
+}
+
+void ServerObject::leave(Connection& connection) noexcept {
+  (connection.previous != nullptr ? connection.previous->next_in_list : first) =
+      connection.next_in_list;
+  if (connection.next_in_list != nullptr) connection.next_in_list->previous = connection.previous;
+  if (options.max_connections_per_address != 0) {
+    const auto its = addresses.find(connection.address_key);
+    if (its != addresses.end() && --its->second == 0) addresses.erase(its);
+  }
+  if (--count == 0) emptied.set();
+}
+
+// --- the connection -----------------------------------------------------------------------------
+
+Connection::Connection(ServerObject& server, asyncio::StreamReader reader,
+                       asyncio::StreamWriter writer, bool secure)
+    : server_(server),
+      reader_(std::move(reader)),
+      writer_(std::move(writer)),
+      loop_(asyncio::get_running_loop()),
+      task_(asyncio::current_task()),
+      parser_(http::MessageParser::Kind::request, server.limits),
+      reader_of_body_(*this),
+      secure_(secure) {}
+
+Connection::~Connection() {
+  timer_.cancel();
+  if (entered_) server_.leave(*this);
+}
+
+void Connection::run() {
+  entered_ = server_.enter(*this);
+  if (!entered_ || server_.closing) {
+    writer_.write(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    writer_.close();
+    return;
+  }
+  if (server_.options.tcp_keepalive) {
+    constexpr int kOn = 1;
+    ::setsockopt(writer_.fileno(), SOL_SOCKET, SO_KEEPALIVE, &kOn, sizeof kOn);
+  }
+  bool cut = false;
+  try {
+    limit(Phase::idle, server_.options.head_timeout);
+    while (read_head() && serve()) {
+      if (closing()) break;
+      limit(Phase::idle, server_.options.keepalive_timeout);
+    }
+    finish_writing();
+  } catch (const ConnectionError&) {  // the other side is gone, or a response was cut short
+    cut = true;
+  } catch (const asyncio::CancelledError&) {
+    no_limit();
+    writer_.transport().abort();
+    throw;
+  }
+  no_limit();
+  // What waits to be sent would wait for a peer that does not read, and nobody would look.
+  if (cut && writer_.transport().get_write_buffer_size() != 0) writer_.transport().abort();
+  writer_.close();
+}
+
+const std::string& Connection::remote() {
+  if (!remote_) remote_ = writer_.peername().host();
+  return *remote_;
+}
+
+bool Connection::lost() const noexcept {
+  return writer_.is_closing() || reader_.exception() != nullptr;
+}
+
+void Connection::close_when_idle() {
+  closing_ = true;
+  if (idle_) writer_.close();
+}
+
+// --- heads --------------------------------------------------------------------------------------
+
+// How many bytes came; 0 at the end, or when the time is up.
+std::size_t Connection::fill() {
+  if (begin_ == end_ && begin_ != 0) begin_ = cursor_ = end_ = 0;
+  if (end_ == capacity_) {
+    if (begin_ != 0) {
+      std::memmove(in_.get(), in_.get() + begin_, end_ - begin_);
+      end_ -= begin_;
+      cursor_ -= begin_;
+      begin_ = 0;
+    } else {
+      const std::size_t capacity = std::max(kFirstBuffer, capacity_ * 2);
+      std::unique_ptr<char[]> larger(new char[capacity]);
+      if (end_ != 0) std::memcpy(larger.get(), in_.get(), end_);
+      in_ = std::move(larger);
+      capacity_ = capacity;
+    }
+  }
+  if (expired_) return 0;
+  const std::size_t count =
+      await(reader_.readinto(std::span<char>(in_.get() + end_, capacity_ - end_)));
+  end_ += count;
+  return count;
+}
+
+namespace {
+
+// What can be said before the head is complete, so that nobody waits for the rest of it.
+const char* fault_of_beginning(std::string_view bytes, std::size_t from) noexcept {
+  const auto first = static_cast<unsigned char>(bytes.front());
+  if (first <= ' ' || first >= 0x7F) return "this is not HTTP";
+  for (std::size_t i = from; i < bytes.size(); ++i) {
+    if (bytes[i] == '\0') return "a zero byte in the head";
+    if (bytes[i] == '\n' && (i == 0 || bytes[i - 1] != '\r')) return "a line ends in LF alone";
+    if (bytes[i] == '\r' && i + 1 < bytes.size() && bytes[i + 1] != '\n')
+      return "CR alone in the head";
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+// False: nothing more is to be served here.
+bool Connection::read_head() {
+  std::size_t scanned = 0;
+  int empty_lines = 0;
+  for (;;) {
+    std::string_view bytes = pending();
+    // As RFC 9112 asks for: an empty line before a request, which old clients sent after a body.
+    while (scanned == 0 && empty_lines < 2 && bytes.starts_with("\r\n")) {
+      begin_ = cursor_ = cursor_ + 2;
+      ++empty_lines;
+      bytes = pending();
+    }
+    if (const std::size_t size = http::end_of_head(bytes, scanned)) {
+      if (size > server_.limits.head)
+        return refuse({431, "the head is larger than " + std::to_string(server_.limits.head)}),
+               false;
+      no_limit();
+      cursor_ += size;
+      if (parser_.head(bytes.substr(0, size), head_)) return true;
+      return refuse(parser_.fault()), false;
+    }
+    if (!bytes.empty() && bytes != "\r") {
+      if (const char* text = fault_of_beginning(bytes, scanned > 0 ? scanned - 1 : 0))
+        return refuse({400, text}), false;
+      const bool long_line = bytes.find('\n') == std::string_view::npos;
+      if (long_line && bytes.size() > server_.limits.line)
+        return refuse({414, "the request line is too long"}), false;
+      if (bytes.size() > server_.limits.head)
+        return refuse({431, "the head is larger than " + std::to_string(server_.limits.head)}),
+               false;
+      if (scanned == 0) limit(Phase::head, server_.options.head_timeout);
+    }
+    scanned = bytes.size();
+    idle_ = bytes.empty();
+    const std::size_t count = closing() && idle_ ? 0 : fill();
+    idle_ = false;
+    if (count != 0) continue;
+    if (expired_ && !pending().empty()) refuse({408, "the head did not come in time"});
+    return false;
+  }
+}
+
+// Answers what cannot be understood, and closes.
+void Connection::refuse(const http::ProtocolFault& fault) {
+  no_limit();
+  const std::string text = std::to_string(fault.status) + ": " +
+                           std::string(http::reason_phrase(fault.status)) + "\n" + fault.text;
+  std::string out = "HTTP/1.1 " + std::to_string(fault.status) + " ";
+  out += http::reason_phrase(fault.status);
+  out += "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ";
+  out += std::to_string(text.size());
+  out += "\r\nConnection: close\r\nDate: ";
+  out += http::format_date(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now()));
+  out += "\r\nServer: fiber\r\n\r\n";
+  out += text;
+  closing_ = true;
+  send(out);
+  if (!expired_) linger();
+}
+
+// A connection that is closed while something is unread is reset, and the answer may be lost.
+void Connection::linger() {
+  if (server_.options.lingering_time.count() <= 0 || lost()) return;
+  finish_writing();
+  writer_.write_eof();
+  limit(Phase::linger, server_.options.lingering_time);
+  constexpr std::size_t kMost = 1024 * 1024;
+  std::string nowhere(16 * 1024, '\0');
+  for (std::size_t total = 0; total < kMost && !expired_;) {
+    const std::size_t count = await(reader_.readinto(nowhere));
+    if (count == 0) break;
+    total += count;
+  }
+  no_limit();
+}
+
+// --- requests -----------------------------------------------------------------------------------
+
+// Waits for a client to go, while its request is served; what comes of the next request meanwhile
+// is taken as far as there is room for it. Its task may outlive it, and touches nothing then.
+struct Connection::Watcher {
+  explicit Watcher(Connection& its_connection)
+      : connection(std::make_shared<Connection*>(&its_connection)) {
+    task = asyncio::create_task([place = connection, reader = its_connection.reader_] {
+      char block[512];
+      while (*place != nullptr && (*place)->end_ < (*place)->capacity_) {
+        const std::size_t room = std::min(sizeof block, (*place)->capacity_ - (*place)->end_);
+        const std::size_t count = await(reader.readinto(std::span<char>(block, room)));
+        if (*place == nullptr) return;
+        if (count == 0) {
+          (*place)->task_.cancel("the client has disconnected");
+          return;
+        }
+        std::memcpy((*place)->in_.get() + (*place)->end_, block, count);
+        (*place)->end_ += count;
+      }
+    });
+  }
+  Watcher(const Watcher&) = delete;
+  Watcher& operator=(const Watcher&) = delete;
+  ~Watcher() {
+    *connection = nullptr;
+    task.cancel();
+  }
+  // Waits until nobody reads any more.
+  void stop() {
+    task.cancel();
+    await(asyncio::wait(std::vector<asyncio::FutureRef>{task}));
+  }
+  std::shared_ptr<Connection*> connection;
+  asyncio::Task<> task;
+};
+
+// False: the connection ends.
+bool Connection::serve() {
+  ++server_.requests;
+  match_.values_.clear();
+  match_.route_ = nullptr;
+  match_.http_exception_ = 404;
+  match_.allowed_.clear();
+  match_.apps_.clear();
+  begin_body();
+  client_max_size = server_.options.client_max_size;
+  const asyncio::nanoseconds start =
+      server_.log_format.empty() ? asyncio::nanoseconds(0) : loop_.time();
+  Request request(*this, head_, match_);
+  std::optional<StreamResponse> response;
+  if (server_.options.handler_cancellation && parser_.done() && end_ < capacity_) {
+    Watcher watcher(*this);
+    response = answer(request);
+    watcher.stop();
+  } else {
+    response = answer(request);
+  }
+  if (!response || !respond(request, *response, start)) return false;
+  if (!parser_.done() && !upgraded_ && !linger_body()) {
+    closing_ = true;
+    linger();
+    return false;
+  }
+  next_request();
+  return !closing_ && !response->object().closes();
+}
+
+// What the handler says, or what its exception stands for. Nothing: the connection ends.
+std::optional<StreamResponse> Connection::answer(Request& request) {
+  int status = 500;
+  std::exception_ptr error;
+  try {
+    // What the handler sets in its context does not reach the next request.
+    return contextvars::copy_context().run([&] { return server_.handler(request); });
+  } catch (const HTTPException& exception) {
+    return exception.response();
+  } catch (const RequestPayloadError& exception) {
+    return Response({.status = 400, .text = std::string("400: Bad Request\n") + exception.what()});
+  } catch (const TimeoutError&) {
+    status = 504;
+    error = std::current_exception();
+  } catch (const ConnectionError&) {
+    if (lost()) return std::nullopt;
+    error = std::current_exception();
+  } catch (const std::exception&) {
+    error = std::current_exception();
+  } catch (const abi::__forced_unwind&) {
+    throw;
+  } catch (const BaseException&) {
+    throw;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  return error_response(request, status, error, "Error handling request");
+}
+
+StreamResponse Connection::error_response(Request& request, int status, std::exception_ptr error,
+                                          const char* text) {
+  asyncio::detail::log(asyncio::LogLevel::error, text, error);
+  // The head is on its way already: the end of the connection is all that can be said.
+  if (request.started_ != nullptr) throw ConnectionResetError("the response was cut short");
+  std::string title = std::to_string(status) + " " + std::string(http::reason_phrase(status));
+  std::string message;
+  if (status == 500) message = "Server got itself in trouble";
+  if (server_.options.debug) message = repr(error);
+  const bool html = request.headers().get("Accept").find("text/html") != std::string_view::npos;
+  std::string page = title + "\n\n" + message;
+  if (html)
+    page = "<html><head><title>" + title + "</title></head><body>\n<h1>" + title + "</h1>\n" +
+           http::html_escape(message) + "\n</body></html>\n";
+  const Response response({.status = status,
+                           .text = std::move(page),
+                           .content_type = html ? "text/html" : "text/plain"});
+  response.force_close();
+  return response;
+}
+
+// False: the other side is gone, or the response could not be sent.
+bool Connection::respond(Request& request, const StreamResponse& response,
+                         asyncio::nanoseconds start) {
+  bool sent = true;
+  std::optional<StreamResponse> instead;
+  try {
+    response.object().finish(request);
+  } catch (const ConnectionError&) {
+    sent = false;
+  } catch (const HTTPException& exception) {  // of a file that is not there, or a signal
+    instead = exception.response();
+  } catch (const std::exception&) {
+    instead = error_response(request, 500, std::current_exception(), "Error handling request");
+  }
+  if (instead) {
+    if (request.started_ != nullptr) throw ConnectionResetError("the response was cut short");
+    instead->object().finish(request);
+    if (instead->object().closes()) closing_ = true;
+  }
+  answered_ = true;
+  if (!server_.log_format.empty())
+    log_access(server_, request, instead ? instead->object() : response.object(),
+               loop_.time() - start);
+  return sent;
+}
+
+void Connection::expect(const Request& request) {
+  if (!head_.expects || request.version().minor == 0) return;
+  const std::string_view expected = head_.field("Expect");
+  if (!http::equal_ignoring_case(expected, "100-continue"))
+    throw HTTPExpectationFailed({.text = "Unknown Expect: " + std::string(expected)});
+  if (!parser_.done()) send("HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+// --- output -------------------------------------------------------------------------------------
+
+void Connection::send(std::string_view bytes) {
+  if (lost()) throw ConnectionResetError("Cannot write to closing transport");
+  writer_.write(bytes);
+}
+
+void Connection::drain(bool all) {
+  const asyncio::Transport transport = writer_.transport();
+  const std::size_t high = transport.get_write_buffer_limits().second;
+  if (transport.get_write_buffer_size() <= (all ? 0 : high)) return;
+  limit(Phase::write, server_.options.write_timeout);
+  if (all) transport.set_write_buffer_limits(0);
+  await(writer_.drain());
+  if (all) transport.set_write_buffer_limits(high);
+  no_limit();
+}
+
+// What is left is sent before the connection, and with it the time limit, goes.
+void Connection::finish_writing() {
+  if (!lost()) drain(true);
+}
+
+std::string Connection::take_rest() {
+  std::string rest(pending());
+  cursor_ = end_;
+  return rest;
+}
+
+// --- time ---------------------------------------------------------------------------------------
+
+void Connection::limit(Phase phase, http::Seconds time) {
+  phase_ = phase;
+  if (time.count() <= 0) return no_limit();
+  deadline_ = loop_.time() + std::chrono::duration_cast<asyncio::nanoseconds>(time);
+  if (timer_when_ <= deadline_) return;
+  timer_.cancel();
+  timer_when_ = deadline_;
+  timer_ = loop_.call_at(deadline_, [this] { on_timer(); });
+}
+
+void Connection::on_timer() {
+  timer_when_ = kNever;
+  timer_ = {};
+  if (deadline_ == kNever) return;
+  if (loop_.time() >= deadline_) return expire();
+  timer_when_ = deadline_;
+  timer_ = loop_.call_at(deadline_, [this] { on_timer(); });
+}
+
+void Connection::expire() {
+  expired_ = true;
+  deadline_ = kNever;
+  if (phase_ == Phase::idle)
+    writer_.close();
+  else if (phase_ == Phase::write)
+    writer_.transport().abort();
+  else
+    reader_.feed_eof();  // whoever waits goes on, and sees that the time is up
+}
+
+}  // namespace fiber::aiohttp::web::detail

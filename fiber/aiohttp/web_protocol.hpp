@@ -1,0 +1,182 @@
+// One connection of a server: reads heads, has them answered, reads bodies as they are asked for.
+// Python: aiohttp.web_protocol.
+//
+// Invariants
+//  1. `in_` holds what was received: [begin_, cursor_) is the current request as far as it was
+//     parsed, [cursor_, end_) what comes after. It does not move while a request is served: the
+//     views into the head stay. Where a body needs more room, `body_` takes over what is unparsed.
+//  2. One timer serves all time limits. It is set to a point not after `deadline_`, and looks there
+//     when it fires: a limit that moves on with each request costs no timer.
+//  3. Whoever waits in here is this connection's task, or the watcher of a gone client.
+#pragma once
+
+#include <fiber/aiohttp/web_server.hpp>
+#include <fiber/aiohttp/web_streams.hpp>
+#include <fiber/asyncio/locks.hpp>
+#include <fiber/asyncio/streams.hpp>
+#include <fiber/asyncio/tasks.hpp>
+#include <fiber/http/compression.hpp>
+#include <fiber/http/parser.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace fiber::aiohttp::web::detail {
+
+class Connection;
+
+struct ServerObject {
+  ServerObject(Handler its_handler, server_options its_options);
+
+  // False: too many.
+  bool enter(Connection& connection);
+  void leave(Connection& connection) noexcept;
+
+  Handler handler;
+  server_options options;
+  http::HeadLimits limits;
+  std::vector<std::function<void(std::string&, const Request&, const ResponseObject&,
+                                 asyncio::nanoseconds)>>
+      log_format;
+  Connection* first = nullptr;
+  std::size_t count = 0;
+  std::size_t requests = 0;
+  std::unordered_map<std::string, std::size_t> addresses;  // with a limit alone
+  bool closing = false;
+  asyncio::Event emptied;  // set while there are none
+};
+
+class Connection final : private ByteSource {
+ public:
+  Connection(ServerObject& server, asyncio::StreamReader reader, asyncio::StreamWriter writer,
+             bool secure);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection() override;
+
+  // In a task of its own.
+  void run();
+
+  // --- for the server ---
+  // Idle: closes it; otherwise it is closed after the current response.
+  void close_when_idle();
+  void cancel() { task_.cancel(); }
+  Connection* previous = nullptr;
+  Connection* next_in_list = nullptr;
+  std::string address_key;
+
+  // --- for requests and responses ---
+  ServerObject& server() const noexcept { return server_; }
+  const asyncio::StreamWriter& writer() const noexcept { return writer_; }
+  const asyncio::StreamReader& reader() const noexcept { return reader_; }
+  bool secure() const noexcept { return secure_; }
+  const std::string& remote();
+  // To put a head together in.
+  std::string& scratch() noexcept { return out_; }
+  // Throws ConnectionResetError once the connection is lost.
+  void send(std::string_view bytes);
+  // Waits while much is on its way; `all`: while anything is.
+  void drain(bool all = false);
+  bool lost() const noexcept;
+  void force_close() noexcept { closing_ = true; }
+  bool closing() const noexcept { return closing_ || server_.closing; }
+  // What was received behind the head, for another protocol: leaves.
+  std::string take_rest();
+  void upgrade() noexcept { upgraded_ = closing_ = true; }
+  // The field Expect.
+  void expect(const Request& request);
+
+  ByteReader& body() noexcept { return reader_of_body_; }
+  bool body_complete() const noexcept { return parser_.done(); }
+  std::size_t client_max_size = 0;  // of the application, or of the server
+
+ private:
+  enum class Phase : unsigned char { none, idle, head, body, write, linger };
+  struct Watcher;
+
+  // --- input ---
+  std::string_view pending() const noexcept { return {in_.get() + cursor_, end_ - cursor_}; }
+  std::size_t fill();
+  bool read_head();
+  void next_request();
+  std::string next() override;
+  bool ended() const noexcept override;
+  std::string next_raw();
+  std::size_t fill_body();
+  void begin_body();
+
+  // --- serving ---
+  bool serve();
+  std::optional<StreamResponse> answer(Request& request);
+  StreamResponse error_response(Request& request, int status, std::exception_ptr error,
+                                const char* text);
+  bool respond(Request& request, const StreamResponse& response, asyncio::nanoseconds start);
+  void refuse(const http::ProtocolFault& fault);
+  bool linger_body();
+  void linger();
+  void finish_writing();
+
+  // --- time ---
+  void limit(Phase phase, http::Seconds time);
+  void no_limit() noexcept { deadline_ = kNever; }
+  void on_timer();
+  void expire();
+  static constexpr asyncio::nanoseconds kNever = asyncio::nanoseconds::max();
+
+  static constexpr std::size_t kFirstBuffer = 2048;
+  static constexpr std::size_t kBodyBuffer = 64 * 1024;
+
+  ServerObject& server_;
+  asyncio::StreamReader reader_;
+  asyncio::StreamWriter writer_;
+  asyncio::EventLoop loop_;
+  asyncio::FutureRef task_;
+  http::MessageParser parser_;
+  http::Head head_;
+  UrlMappingMatchInfo match_;
+  std::string out_;
+
+  std::unique_ptr<char[]> in_;
+  std::size_t capacity_ = 0;
+  std::size_t begin_ = 0;
+  std::size_t cursor_ = 0;
+  std::size_t end_ = 0;
+
+  ByteReader reader_of_body_;
+  std::string body_;  // kBodyBuffer bytes, while it is needed
+  std::size_t body_begin_ = 0;
+  std::size_t body_end_ = 0;
+  bool body_here_ = false;           // `body_` has what is unparsed
+  bool answered_ = false;            // the body must not be read any more
+  std::uint64_t body_received_ = 0;  // over the connection, for the time limit
+  std::uint64_t body_taken_ = 0;     // by who reads it, before decompression
+  asyncio::nanoseconds body_waited_{0};
+  std::optional<http::Decompressor> decompressor_;
+  std::string compressed_;
+  std::string_view compressed_rest_;
+  bool more_output_ = false;
+
+  std::optional<std::string> remote_;
+  asyncio::nanoseconds deadline_ = kNever;
+  asyncio::nanoseconds timer_when_ = kNever;
+  asyncio::nanoseconds linger_end_ = kNever;
+  asyncio::TimerHandle timer_;
+  Phase phase_ = Phase::none;
+  bool expired_ = false;
+  bool closing_ = false;
+  bool upgraded_ = false;
+  bool idle_ = false;
+  bool entered_ = false;
+  bool secure_;
+};
+
+}  // namespace fiber::aiohttp::web::detail

@@ -1,0 +1,166 @@
+// The body of a request, on a connection.
+#include <fiber/aiohttp/web_exceptions.hpp>
+#include <fiber/aiohttp/web_protocol.hpp>
+#include <fiber/http/quoting.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace fiber::aiohttp::web::detail {
+
+using asyncio::await;
+
+void Connection::begin_body() {
+  answered_ = false;
+  body_received_ = body_taken_ = 0;
+  body_waited_ = {};
+  if (parser_.done()) return;
+  reader_of_body_ = ByteReader(*this);
+  if (!head_.encoded || !server_.options.auto_decompress) return;
+  const std::string coding = http::lower(head_.field("Content-Encoding"));
+  if (coding == "gzip" || coding == "x-gzip") decompressor_.emplace(http::Wrapping::gzip);
+  if (coding == "deflate") decompressor_.emplace(http::Wrapping::zlib);
+}
+
+// The current one is done with: what follows it comes to the front.
+void Connection::next_request() {
+  decompressor_.reset();
+  compressed_rest_ = {};
+  more_output_ = false;
+  if (body_here_) {
+    begin_ = cursor_ = end_ = 0;
+    const std::size_t size = body_end_ - body_begin_;
+    if (size > capacity_) {
+      in_.reset(new char[size]);
+      capacity_ = size;
+    }
+    if (size != 0) std::memcpy(in_.get(), body_.data() + body_begin_, size);
+    end_ = size;
+    body_here_ = false;
+    body_begin_ = body_end_ = 0;
+    body_ = {};
+  }
+  begin_ = cursor_;
+  if (begin_ != end_) return;
+  begin_ = cursor_ = end_ = 0;
+  constexpr std::size_t kKept = 4096;  // by an idle connection
+  if (capacity_ > kKept) {
+    in_.reset();
+    capacity_ = 0;
+  }
+}
+
+// 0 at the end. Throws when the body comes too slowly.
+std::size_t Connection::fill_body() {
+  if (!body_here_) {
+    body_.resize(kBodyBuffer + (end_ - cursor_));
+    body_begin_ = 0;
+    body_end_ = end_ - cursor_;
+    if (body_end_ != 0) std::memcpy(body_.data(), in_.get() + cursor_, body_end_);
+    end_ = cursor_;
+    body_here_ = true;
+  }
+  if (body_begin_ != 0) {
+    std::memmove(body_.data(), body_.data() + body_begin_, body_end_ - body_begin_);
+    body_end_ -= body_begin_;
+    body_begin_ = 0;
+  }
+  const server_options& options = server_.options;
+  if (linger_end_ != kNever) {
+    limit(Phase::body, std::max(http::Seconds(linger_end_ - loop_.time()), http::Seconds(1e-9)));
+  } else if (options.body_timeout.count() > 0) {
+    const double earned =
+        options.min_body_rate == 0
+            ? 0.0
+            : static_cast<double>(body_received_) / static_cast<double>(options.min_body_rate);
+    const http::Seconds left =
+        options.body_timeout + http::Seconds(earned) - http::Seconds(body_waited_);
+    limit(Phase::body, std::max(left, http::Seconds(1e-9)));
+  }
+  const asyncio::nanoseconds before = loop_.time();
+  const std::size_t count =
+      await(reader_.readinto(std::span<char>(body_.data() + body_end_, body_.size() - body_end_)));
+  body_waited_ += loop_.time() - before;
+  no_limit();
+  body_end_ += count;
+  body_received_ += count;
+  if (count == 0 && expired_) {
+    closing_ = true;
+    throw HTTPRequestTimeout({.text = "408: the body did not come in time"});
+  }
+  return count;
+}
+
+// The next piece as it was sent, "" at the end.
+std::string Connection::next_raw() {
+  for (;;) {
+    const std::string_view bytes =
+        body_here_ ? std::string_view(body_.data() + body_begin_, body_end_ - body_begin_)
+                   : pending();
+    http::BodyStep step;
+    if (!parser_.step(bytes, step)) {
+      closing_ = true;
+      throw RequestPayloadError(parser_.fault().text);
+    }
+    (body_here_ ? body_begin_ : cursor_) += step.consumed;
+    body_taken_ += step.data.size();
+    if (!step.data.empty()) return std::string(step.data);
+    if (parser_.done()) return {};
+    if (fill_body() == 0) {
+      closing_ = true;
+      throw RequestPayloadError("the connection ended within the body of the request");
+    }
+  }
+}
+
+bool Connection::ended() const noexcept {
+  return parser_.done() && compressed_rest_.empty() && !more_output_;
+}
+
+std::string Connection::next() {
+  if (answered_) throw PayloadAccessError("the request was answered already");
+  if (!decompressor_) return parser_.done() ? std::string() : next_raw();
+  constexpr std::size_t kPiece = 64 * 1024;
+  for (;;) {
+    if (compressed_rest_.empty() && !more_output_) {
+      compressed_ = parser_.done() ? std::string() : next_raw();
+      if (compressed_.empty()) {
+        if (body_taken_ != 0 && !decompressor_->complete())
+          throw RequestPayloadError("the compressed body of the request is cut short");
+        return {};
+      }
+      compressed_rest_ = compressed_;
+    }
+    std::string out;
+    const auto result = decompressor_->feed(compressed_rest_, out, kPiece);
+    more_output_ = result == http::Decompressor::Result::more_output;
+    if (result == http::Decompressor::Result::corrupt)
+      throw RequestPayloadError("Can not decode content-encoding: " +
+                                std::string(head_.field("Content-Encoding")));
+    if (!out.empty()) return out;
+  }
+}
+
+// Reads what the handler has left, for a time. False: it is not worth it.
+bool Connection::linger_body() {
+  const http::Seconds time = server_.options.lingering_time;
+  // A client that waits for "100 Continue" and gets an answer does not send the body.
+  if (time.count() <= 0 || closing_ || head_.expects) return false;
+  linger_end_ = loop_.time() + std::chrono::duration_cast<asyncio::nanoseconds>(time);
+  decompressor_.reset();
+  try {
+    while (!parser_.done()) {
+      if (loop_.time() >= linger_end_) return false;
+      if (next_raw().empty() && !parser_.done()) return false;
+    }
+  } catch (const RequestPayloadError&) {
+    return false;
+  } catch (const HTTPException&) {
+    return false;
+  }
+  linger_end_ = kNever;
+  return true;
+}
+
+}  // namespace fiber::aiohttp::web::detail

@@ -1,0 +1,299 @@
+#include <fiber/aiohttp/web_request.hpp>
+
+#include <fiber/aiohttp/web_app_object.hpp>
+#include <fiber/aiohttp/web_exceptions.hpp>
+#include <fiber/aiohttp/web_protocol.hpp>
+#include <fiber/exceptions.hpp>
+#include <fiber/http/parser.hpp>
+#include <fiber/http/quoting.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+
+namespace fiber::aiohttp::web {
+namespace detail {
+
+// What most requests do not need.
+struct RequestExtras {
+  std::optional<std::string> path;
+  std::optional<MultiDict> query;
+  std::optional<MultiDict> cookies;
+  std::optional<std::string> body;
+  std::optional<Form> form;
+  std::map<std::string, std::any, std::less<>> state;
+};
+
+}  // namespace detail
+
+// --- match_info ---------------------------------------------------------------------------------
+
+const std::string& UrlMappingMatchInfo::operator[](std::string_view name) const {
+  for (const value_type& value : values_)
+    if (value.first == name) return value.second;
+  throw LookupError("'" + std::string(name) + "'");
+}
+std::string UrlMappingMatchInfo::get(std::string_view name, std::string_view fallback) const {
+  for (const value_type& value : values_)
+    if (value.first == name) return value.second;
+  return std::string(fallback);
+}
+bool UrlMappingMatchInfo::contains(std::string_view name) const noexcept {
+  return std::any_of(values_.begin(), values_.end(),
+                     [&](const value_type& value) { return value.first == name; });
+}
+
+const std::string& PostField::text() const {
+  if (is_file()) throw TypeError("a file is no text: see PostField::file()");
+  return std::get<std::string>(value_);
+}
+const FileField& PostField::file() const {
+  if (!is_file()) throw TypeError("a text is no file: see PostField::text()");
+  return std::get<FileField>(value_);
+}
+
+// --- the head -----------------------------------------------------------------------------------
+
+Request::Request(detail::Connection& connection, const http::Head& head,
+                 UrlMappingMatchInfo& match_info) noexcept
+    : connection_(&connection), head_(&head), headers_(head.fields), match_info_(&match_info) {}
+Request::~Request() = default;
+
+detail::RequestExtras& Request::extras() const {
+  if (!extras_) extras_ = std::make_unique<detail::RequestExtras>();
+  return *extras_;
+}
+
+std::string_view Request::method() const noexcept { return head_->method; }
+HttpVersion Request::version() const noexcept { return {1, head_->version - 10}; }
+
+// The target as it was sent, without scheme and host if it has them.
+std::string_view Request::raw_path() const noexcept {
+  std::string_view target = head_->target;
+  if (target.starts_with('/')) return target;
+  const std::size_t scheme = target.find("://");
+  if (scheme == std::string_view::npos || scheme > target.find_first_of("/?")) return target;
+  const std::size_t path = target.find_first_of("/?", scheme + 3);
+  if (path == std::string_view::npos) return "/";
+  return target.substr(path);
+}
+std::string_view Request::path_qs() const noexcept { return raw_path(); }
+
+std::string_view Request::path() const {
+  const std::string_view raw = raw_path();
+  const std::string_view path = raw.substr(0, raw.find_first_of("?#"));
+  if (path.find('%') == std::string_view::npos) return path;
+  std::optional<std::string>& decoded = extras().path;
+  if (!decoded) decoded = http::unquote(path);
+  return *decoded;
+}
+
+std::string_view Request::query_string() const noexcept {
+  const std::string_view raw = raw_path();
+  const std::size_t mark = raw.find('?');
+  if (mark == std::string_view::npos) return {};
+  const std::string_view query = raw.substr(mark + 1);
+  return query.substr(0, query.find('#'));
+}
+
+const MultiDict& Request::query() const {
+  std::optional<MultiDict>& query = extras().query;
+  if (!query) query.emplace(http::parse_form(query_string()));
+  return *query;
+}
+
+const MultiDict& Request::cookies() const {
+  std::optional<MultiDict>& cookies = extras().cookies;
+  if (!cookies) cookies.emplace(http::parse_cookies(headers_.get("Cookie")));
+  return *cookies;
+}
+
+Application Request::app() const {
+  if (app_ == nullptr) throw RuntimeError("this request is served without an Application");
+  return Application(app_->shared_from_this());
+}
+
+std::string_view Request::scheme() const noexcept {
+  return connection_->secure() ? "https" : "http";
+}
+std::string_view Request::host() const { return headers_.get("Host"); }
+const std::string& Request::remote() const { return connection_->remote(); }
+std::string Request::url() const {
+  return std::string(scheme()) + "://" + std::string(host()) + std::string(path_qs());
+}
+
+std::string Request::content_type() const {
+  const std::string type = http::parse_media_type(headers_.get("Content-Type")).type;
+  return type.empty() ? "application/octet-stream" : type;
+}
+std::string Request::charset() const {
+  return http::lower(http::parse_media_type(headers_.get("Content-Type")).parameter("charset"));
+}
+std::optional<std::uint64_t> Request::content_length() const noexcept {
+  return head_->content_length;
+}
+bool Request::keep_alive() const noexcept { return head_->keep_alive; }
+
+std::optional<std::int64_t> Request::date_of(std::string_view name) const {
+  return http::parse_date(headers_.get(name));
+}
+std::optional<std::int64_t> Request::if_modified_since() const {
+  return date_of("If-Modified-Since");
+}
+std::optional<std::int64_t> Request::if_unmodified_since() const {
+  return date_of("If-Unmodified-Since");
+}
+std::optional<std::int64_t> Request::if_range() const { return date_of("If-Range"); }
+
+HttpRange Request::http_range() const {
+  if (!headers_.contains("Range")) return {};
+  const std::string_view text = headers_["Range"];
+  const auto fail = [] { throw ValueError("range not in acceptable format"); };
+  if (!text.starts_with("bytes=")) fail();
+  const std::string_view range = text.substr(6);
+  const std::size_t dash = range.find('-');
+  if (dash == std::string_view::npos) fail();
+  const auto number = [&](std::string_view digits) -> std::optional<std::int64_t> {
+    if (digits.empty()) return std::nullopt;
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc() || end != digits.data() + digits.size() || digits.front() == '-')
+      fail();
+    return value;
+  };
+  HttpRange result{number(range.substr(0, dash)), number(range.substr(dash + 1))};
+  if (!result.start && !result.stop) throw ValueError("No start or end of range specified");
+  if (!result.start) {  // the last so many bytes
+    result.start = -*result.stop;
+    result.stop.reset();
+  } else if (result.stop) {
+    ++*result.stop;
+    if (*result.start >= *result.stop) throw ValueError("start cannot be after end");
+  }
+  return result;
+}
+
+std::any& Request::operator[](std::string_view key) {
+  auto& state = extras().state;
+  const auto found = state.find(key);
+  return found != state.end() ? found->second : state[std::string(key)];
+}
+bool Request::contains(std::string_view key) const noexcept {
+  return extras_ != nullptr && extras_->state.find(key) != extras_->state.end();
+}
+bool Request::connected() const noexcept {
+  return !connection_->lost() && !connection_->reader().at_eof();
+}
+
+// --- the body -----------------------------------------------------------------------------------
+
+bool Request::body_exists() const noexcept {
+  return head_->chunked || head_->content_length.value_or(0) != 0;
+}
+bool Request::can_read_body() const noexcept {
+  return body_exists() && !connection_->body().at_eof();
+}
+StreamReader Request::content() const noexcept { return StreamReader(connection_->body()); }
+
+const std::string& Request::read_all() {
+  std::optional<std::string>& body = extras().body;
+  if (body) return *body;
+  const std::size_t most = connection_->client_max_size;
+  const std::uint64_t promised = head_->encoded ? 0 : head_->content_length.value_or(0);
+  if (most != 0 && promised > most) throw HTTPRequestEntityTooLarge(most, promised);
+  std::string all;
+  if (body_exists()) {
+    detail::ByteReader& reader = connection_->body();
+    for (std::string piece = reader.readany(); !piece.empty(); piece = reader.readany()) {
+      if (all.empty()) {
+        all = std::move(piece);
+        if (promised > all.size()) all.reserve(promised);
+      } else {
+        all += piece;
+      }
+      if (most != 0 && all.size() > most) throw HTTPRequestEntityTooLarge(most, all.size());
+    }
+  }
+  return body.emplace(std::move(all));
+}
+
+std::string Request::decoded() {
+  const std::string& body = read_all();
+  const std::string charset = this->charset();
+  if (charset.empty() || charset == "utf-8" || charset == "utf8" || charset == "us-ascii" ||
+      charset == "ascii") {
+    if (!http::is_utf8(body)) throw RequestPayloadError("the body is not UTF-8");
+    return body;
+  }
+  if (charset == "iso-8859-1" || charset == "latin-1" || charset == "latin1") {
+    std::string text;
+    for (const char c : body) {
+      const auto byte = static_cast<unsigned char>(c);
+      if (byte < 0x80) {
+        text += c;
+      } else {
+        text += static_cast<char>(0xC0 | byte >> 6);
+        text += static_cast<char>(0x80 | (byte & 0x3F));
+      }
+    }
+    return text;
+  }
+  throw HTTPUnsupportedMediaType(
+      {.text = "415: the charset '" + http::html_escape(charset) + "' is not known"});
+}
+
+MultipartReader Request::open_multipart() {
+  return MultipartReader(headers_.get("Content-Type"), connection_->body());
+}
+
+const Form& Request::read_form() {
+  std::optional<Form>& form = extras().form;
+  if (form) return *form;
+  const std::string type = content_type();
+  if (type == "multipart/form-data") {
+    read_multipart_form();
+  } else if (type == "application/x-www-form-urlencoded") {
+    Form fields;
+    for (auto& [name, value] : http::parse_form(decoded()))
+      fields.add(std::move(name), PostField(std::move(value)));
+    form = std::move(fields);
+  } else {
+    form.emplace();
+  }
+  return *form;
+}
+
+void Request::read_multipart_form() {
+  const std::size_t most = connection_->client_max_size;
+  constexpr std::size_t kMostParts = 1000;
+  Form fields;
+  std::size_t total = 0;
+  MultipartReader reader = open_multipart();
+  while (auto part = asyncio::await(reader.next())) {
+    if (fields.size() == kMostParts)
+      throw HTTPBadRequest({.text = "400: a form has more than 1000 parts"});
+    if (part->name.empty()) throw RequestPayloadError("a part of a form has no name");
+    std::string data;
+    for (;;) {
+      const std::string piece = asyncio::await(part->read_chunk(64 * 1024));
+      if (piece.empty()) break;
+      total += piece.size();
+      if (most != 0 && total > most) throw HTTPRequestEntityTooLarge(most, total);
+      data += piece;
+    }
+    if (part->filename.empty()) {
+      fields.add(part->name, PostField(http::valid_utf8(data)));
+    } else {
+      const std::string type = part->headers.contains("Content-Type") ? part->content_type()
+                                                                      : "application/octet-stream";
+      fields.add(part->name, PostField(FileField{.name = part->name,
+                                                 .filename = part->filename,
+                                                 .file = std::move(data),
+                                                 .content_type = type,
+                                                 .headers = std::move(part->headers)}));
+    }
+  }
+  extras().form = std::move(fields);
+}
+
+}  // namespace fiber::aiohttp::web

@@ -1,0 +1,307 @@
+#include <fiber/aiohttp/web_response_object.hpp>
+
+#include <fiber/aiohttp/web_protocol.hpp>
+#include <fiber/aiohttp/web_app_object.hpp>
+#include <fiber/exceptions.hpp>
+#include <fiber/http/quoting.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <ctime>
+
+namespace fiber::aiohttp::web::detail {
+namespace {
+
+void append_number(std::string& out, std::uint64_t number) {
+  char text[24];
+  const auto end = std::to_chars(text, text + sizeof text, number).ptr;
+  out.append(text, end);
+}
+
+// "Date: …\r\nServer: …\r\n", made once a second.
+const std::string& date_and_server() {
+  thread_local std::string text;
+  thread_local std::int64_t made = -1;
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  if (now.tv_sec != made) {
+    made = now.tv_sec;
+    text = "Date: " + http::format_date(made) + "\r\nServer: fiber\r\n";
+  }
+  return text;
+}
+
+[[noreturn]] void refuse_head(std::string_view name) {
+  throw ValueError("a control character in the header '" + std::string(name) +
+                   "' of a response: it cannot be sent");
+}
+
+enum class Known : unsigned char { other, type, length, date, server, connection, coding };
+
+Known known(std::string_view name) noexcept {
+  const auto is = [&](std::string_view other) { return http::equal_ignoring_case(name, other); };
+  switch (name.size()) {
+    case 4: return is("date") ? Known::date : Known::other;
+    case 6: return is("server") ? Known::server : Known::other;
+    case 10: return is("connection") ? Known::connection : Known::other;
+    case 12: return is("content-type") ? Known::type : Known::other;
+    case 14: return is("content-length") ? Known::length : Known::other;
+    case 17: return is("transfer-encoding") ? Known::coding : Known::other;
+    default: return Known::other;
+  }
+}
+
+}  // namespace
+
+ResponseObject::~ResponseObject() = default;
+
+void ResponseObject::check_fresh(const char* what) const {
+  if (prepared())
+    throw RuntimeError(std::string("Cannot change ") + what + " after the headers have been sent");
+}
+
+bool ResponseObject::bodiless(const Request& request) const noexcept {
+  return status < 200 || status == 204 || status == 304 || request.method() == "HEAD";
+}
+
+// --- the head -----------------------------------------------------------------------------------
+
+void ResponseObject::append_status(std::string& out, int version) const {
+  out += version >= 11 ? "HTTP/1.1 " : "HTTP/1.0 ";
+  append_number(out, static_cast<std::uint64_t>(status));
+  out += ' ';
+  if (reason.empty()) {
+    out += http::reason_phrase(status);
+  } else {
+    if (!http::is_field_value(reason)) refuse_head("reason");
+    out += reason;
+  }
+  out += "\r\n";
+}
+
+void ResponseObject::append_head(Request& request, std::optional<std::size_t> body_size,
+                                 std::string& out) {
+  const int version = request.version().minor == 0 ? 10 : 11;
+  const bool keep = keep_alive.value_or(request.keep_alive()) && !request.connection().closing();
+  closes_ = !keep;
+  append_status(out, version);
+  bool has_type = false;
+  bool has_date = false;
+  bool has_connection = false;
+  for (const auto& [name, value] : headers) {
+    switch (known(name)) {
+      case Known::type: has_type = true; break;
+      case Known::date: has_date = true; break;
+      case Known::connection: has_connection = true; break;
+      case Known::length:
+        if (!length && !value.empty() && value.size() < 19 &&
+            value.find_first_not_of("0123456789") == std::string::npos)
+          length = std::stoull(value);
+        continue;
+      case Known::coding: continue;  // what is sent in truth follows
+      default: break;
+    }
+    if (!http::is_token(name) || !http::is_field_value(value)) refuse_head(name);
+    out += name;
+    out += ": ";
+    out += value;
+    out += "\r\n";
+  }
+  for (const auto& cookie : cookies) {
+    out += "Set-Cookie: ";
+    out += cookie.second;
+    out += "\r\n";
+  }
+  const bool empty = status < 200 || status == 204 || status == 304;
+  if (!has_type && !empty) {
+    if (!http::is_field_value(content_type) || !http::is_field_value(charset))
+      refuse_head("Content-Type");
+    out += "Content-Type: ";
+    out += content_type.empty() ? std::string_view("application/octet-stream") : content_type;
+    if (!charset.empty()) {
+      out += "; charset=";
+      out += charset;
+    }
+    out += "\r\n";
+  }
+  if (!empty) {
+    const std::optional<std::uint64_t> size = body_size ? body_size : length;
+    if (chunked && version >= 11) {
+      out += "Transfer-Encoding: chunked\r\n";
+    } else if (size) {
+      chunked = false;
+      out += "Content-Length: ";
+      append_number(out, *size);
+      out += "\r\n";
+      left_ = size;
+    } else if (version >= 11 && !lengthless_) {
+      chunked = true;
+      out += "Transfer-Encoding: chunked\r\n";
+    } else {
+      chunked = false;
+      closes_ = true;
+    }
+  } else {
+    chunked = false;
+  }
+  if (!has_connection) {
+    if (closes_ && version >= 11) out += "Connection: close\r\n";
+    if (!closes_ && version < 11) out += "Connection: keep-alive\r\n";
+  }
+  if (has_date)
+    out += "Server: fiber\r\n";
+  else
+    out += date_and_server();
+  out += "\r\n";
+}
+
+void ResponseObject::begin(Request& request) {
+  if (request.started_ != nullptr && request.started_ != this)
+    throw RuntimeError("another response to this request was begun already");
+  request.started_ = this;
+  connection_ = &request.connection();
+  head_only_ = bodiless(request);
+}
+
+void ResponseObject::check_request(const Request& request) const {
+  if (request.started_ != this)
+    throw RuntimeError("this response was sent to another request: make one for each");
+}
+
+std::optional<http::Wrapping> ResponseObject::choose_coding(const Request& request) {
+  if (!compresses || headers.contains("Content-Encoding")) return std::nullopt;
+  std::optional<ContentCoding> chosen = coding;
+  if (!chosen) {
+    const std::string accepted = http::lower(request.headers().get("Accept-Encoding"));
+    if (accepted.find("deflate") != std::string::npos)
+      chosen = ContentCoding::deflate;
+    else if (accepted.find("gzip") != std::string::npos)
+      chosen = ContentCoding::gzip;
+  }
+  if (!chosen || *chosen == ContentCoding::identity) return std::nullopt;
+  headers.set("Content-Encoding", *chosen == ContentCoding::gzip ? "gzip" : "deflate");
+  return *chosen == ContentCoding::gzip ? http::Wrapping::gzip : http::Wrapping::zlib;
+}
+
+void ResponseObject::prepare(Request& request) {
+  if (prepared()) return check_request(request);
+  if (request.app_ != nullptr) request.app_->send_on_response_prepare(request, *this);
+  if (const auto wrapping = choose_coding(request)) {
+    compressor_.emplace(*wrapping);
+    length.reset();
+    if (request.version().minor != 0) chunked = true;
+  }
+  std::string& out = request.connection().scratch();
+  out.clear();
+  append_head(request, std::nullopt, out);
+  begin(request);
+  connection_->send(out);
+}
+
+// --- the body -----------------------------------------------------------------------------------
+
+void ResponseObject::send_piece(std::string_view data) {
+  if (left_) {
+    data = data.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(data.size(), *left_)));
+    *left_ -= data.size();
+  }
+  if (data.empty()) return;
+  sent_ += data.size();
+  if (!chunked) return connection_->send(data);
+  char size[24];
+  const auto end = std::to_chars(size, size + sizeof size, data.size(), 16).ptr;
+  constexpr std::size_t kCopied = 16 * 1024;
+  std::string& out = connection_->scratch();
+  out.assign(size, end);
+  out += "\r\n";
+  if (data.size() <= kCopied) {
+    out += data;
+    out += "\r\n";
+    connection_->send(out);
+  } else {
+    connection_->send(out);
+    connection_->send(data);
+    connection_->send("\r\n");
+  }
+}
+
+void ResponseObject::write(std::string_view data) {
+  if (!prepared()) throw RuntimeError("Cannot call write() before prepare()");
+  if (ended_) throw RuntimeError("Cannot call write() after write_eof()");
+  if (head_only_) return;
+  if (compressor_) {
+    std::string packed;
+    compressor_->feed(data, packed);
+    send_piece(packed);
+  } else {
+    send_piece(data);
+  }
+  connection_->drain();
+}
+
+void ResponseObject::write_eof(std::string_view data) {
+  if (ended_) return;
+  if (!prepared()) throw RuntimeError("Response has not been started");
+  if (!head_only_) {
+    if (compressor_) {
+      std::string packed;
+      compressor_->feed(data, packed);
+      compressor_->finish(packed);
+      send_piece(packed);
+    } else {
+      send_piece(data);
+    }
+    if (chunked) connection_->send("0\r\n\r\n");
+    // Less came than was promised: only the end of the connection can tell.
+    if (left_ && *left_ != 0) {
+      closes_ = true;
+      connection_->force_close();
+    }
+  }
+  ended_ = true;
+  connection_->drain();
+}
+
+void ResponseObject::drain() {
+  if (connection_ != nullptr) connection_->drain();
+}
+
+void ResponseObject::finish(Request& request) {
+  prepare(request);
+  write_eof({});
+}
+
+// Head and body in one write, where the body is not large.
+void BodyResponseObject::prepare(Request& request) {
+  if (prepared()) return check_request(request);
+  if (request.app_ != nullptr) request.app_->send_on_response_prepare(request, *this);
+  if (const auto wrapping = has_body ? choose_coding(request) : std::nullopt) {
+    http::Compressor compressor(*wrapping);
+    std::string packed;
+    compressor.feed(body, packed);
+    compressor.finish(packed);
+    body = std::move(packed);
+  }
+  std::string& out = request.connection().scratch();
+  out.clear();
+  const bool as_is = !chunked || request.version().minor == 0;
+  append_head(request, as_is ? std::optional(body.size()) : std::nullopt, out);
+  begin(request);
+  constexpr std::size_t kCopied = 32 * 1024;
+  if (head_only_) {
+    left_.reset();
+    connection_->send(out);
+  } else if (as_is && body.size() <= kCopied) {
+    out += body;
+    sent_ = body.size();
+    left_ = 0;
+    connection_->send(out);
+  } else {
+    connection_->send(out);
+    ResponseObject::write(body);
+  }
+}
+
+void BodyResponseObject::write_eof(std::string_view data) { ResponseObject::write_eof(data); }
+
+}  // namespace fiber::aiohttp::web::detail

@@ -1,0 +1,256 @@
+#include <fiber/aiohttp/web_runner.hpp>
+
+#include <fiber/asyncio/futures.hpp>
+#include <fiber/asyncio/runners.hpp>
+#include <fiber/exceptions.hpp>
+
+#include <csignal>
+#include <cstdio>
+
+namespace fiber::aiohttp::web {
+
+using asyncio::await;
+
+GracefulExit::~GracefulExit() = default;
+
+namespace detail {
+
+struct SiteObject {
+  enum class Kind : unsigned char { tcp, unix, socket };
+
+  void start(const std::shared_ptr<SiteObject>& self);
+  void stop();
+
+  std::weak_ptr<RunnerObject> owner;
+  Kind kind = Kind::tcp;
+  std::string host;
+  int port = 0;
+  std::string path;
+  asyncio::detail::UniqueFd fd;
+  site_options options;
+  bool secure = false;  // is what TLS would set
+  asyncio::Server listening;
+};
+
+struct RunnerObject {
+  void set_up() {
+    if (ready) throw RuntimeError("the runner is set up already");
+    if (app) {
+      await(app->startup());
+      const Application handler = *app;
+      server.emplace(Handler([handler](Request& request) { return handler.handle(request); }),
+                     options.server);
+    }
+    ready = true;
+  }
+
+  void clean_up() {
+    if (!ready) return;
+    ready = false;
+    for (const auto& site : sites) site->stop();
+    server->pre_shutdown();
+    if (app) await(app->shutdown());
+    await(server->shutdown(options.shutdown_timeout));
+    if (app) await(app->cleanup());
+    for (const auto& site : sites)
+      if (site->listening) await(site->listening.wait_closed());
+    sites.clear();
+  }
+
+  std::optional<Application> app;
+  std::optional<Server> server;
+  runner_options options;
+  std::vector<std::shared_ptr<SiteObject>> sites;
+  bool ready = false;
+};
+
+void SiteObject::start(const std::shared_ptr<SiteObject>& self) {
+  const std::shared_ptr<RunnerObject> runner = owner.lock();
+  if (!runner || !runner->ready) throw RuntimeError("Call runner.setup() before making a site");
+  if (listening) throw RuntimeError("Site " + path + host + " is already registered in the runner");
+  const auto serve = [server = *runner->server, is_secure = secure](asyncio::StreamReader& reader,
+                                                                    asyncio::StreamWriter& writer) {
+    server.serve(reader, writer, is_secure);
+  };
+  constexpr std::size_t kReadLimit = 32 * 1024;  // twice as much may be held by a connection
+  const asyncio::start_server_options tcp{.limit = kReadLimit,
+                                          .backlog = options.backlog,
+                                          .reuse_address = options.reuse_address,
+                                          .reuse_port = options.reuse_port};
+  switch (kind) {
+    case Kind::tcp: listening = await(asyncio::start_server(serve, host, port, tcp)); break;
+    case Kind::unix:
+      listening = await(asyncio::start_unix_server(
+          serve, path, {.limit = kReadLimit, .backlog = options.backlog}));
+      break;
+    case Kind::socket:
+      listening = await(asyncio::start_server_from(serve, fd.release(), tcp));
+      break;
+  }
+  if (kind != Kind::unix && !listening.sockets().empty()) port = listening.sockets()[0].port();
+  runner->sites.push_back(self);
+}
+
+void SiteObject::stop() {
+  if (listening) listening.close();
+}
+
+namespace {
+
+std::shared_ptr<SiteObject> make_site(const std::shared_ptr<RunnerObject>& runner,
+                                      SiteObject::Kind kind, const site_options& options) {
+  auto site = std::make_shared<SiteObject>();
+  site->owner = runner;
+  site->kind = kind;
+  site->options = options;
+  return site;
+}
+
+}  // namespace
+}  // namespace detail
+
+// --- runners ------------------------------------------------------------------------------------
+
+void BaseRunner::set_up() const { object_->set_up(); }
+void BaseRunner::clean_up() const { object_->clean_up(); }
+
+std::vector<asyncio::SocketAddress> BaseRunner::addresses() const {
+  std::vector<asyncio::SocketAddress> all;
+  for (const auto& site : object_->sites)
+    for (const asyncio::Socket& socket : site->listening.sockets())
+      all.push_back(socket.getsockname());
+  return all;
+}
+
+Server BaseRunner::server() const {
+  if (!object_->server) throw RuntimeError("Call setup() before server()");
+  return *object_->server;
+}
+
+AppRunner::AppRunner(const Application& app, runner_options options)
+    : BaseRunner(std::make_shared<detail::RunnerObject>()) {
+  object().app = app;
+  object().options = std::move(options);
+}
+
+ServerRunner::ServerRunner(const Server& server, http::Seconds shutdown_timeout)
+    : BaseRunner(std::make_shared<detail::RunnerObject>()) {
+  object().server = server;
+  object().options.shutdown_timeout = shutdown_timeout;
+}
+
+// --- sites --------------------------------------------------------------------------------------
+
+void BaseSite::begin() const { object_->start(object_); }
+void BaseSite::end() const { object_->stop(); }
+int BaseSite::port() const { return object_->listening ? object_->port : 0; }
+
+namespace {
+
+std::string name_of(const detail::SiteObject& site) {
+  const std::string scheme = site.secure ? "https://" : "http://";
+  switch (site.kind) {
+    case detail::SiteObject::Kind::tcp: {
+      const std::string host = site.host.empty() ? "0.0.0.0" : site.host;
+      const bool brackets = host.find(':') != std::string::npos;
+      return scheme + (brackets ? "[" + host + "]" : host) + ":" + std::to_string(site.port);
+    }
+    case detail::SiteObject::Kind::unix: return scheme + "unix:" + site.path + ":";
+    case detail::SiteObject::Kind::socket: return scheme + "sock:" + std::to_string(site.port);
+  }
+  return scheme;
+}
+
+}  // namespace
+
+std::string BaseSite::name() const { return name_of(*object_); }
+
+std::vector<std::string> BaseRunner::sites() const {
+  std::vector<std::string> names;
+  for (const auto& site : object_->sites) names.push_back(name_of(*site));
+  return names;
+}
+
+TCPSite::TCPSite(const BaseRunner& runner, std::string host, int port, site_options options)
+    : BaseSite([&] {
+        auto site = detail::make_site(runner.share(), detail::SiteObject::Kind::tcp, options);
+        site->host = std::move(host);
+        site->port = port;
+        return site;
+      }()) {}
+
+UnixSite::UnixSite(const BaseRunner& runner, std::string path, site_options options)
+    : BaseSite([&] {
+        auto site = detail::make_site(runner.share(), detail::SiteObject::Kind::unix, options);
+        site->path = std::move(path);
+        return site;
+      }()) {}
+
+SockSite::SockSite(const BaseRunner& runner, int fd, site_options options)
+    : BaseSite([&] {
+        auto site = detail::make_site(runner.share(), detail::SiteObject::Kind::socket, options);
+        site->fd = asyncio::detail::UniqueFd(fd);
+        return site;
+      }()) {}
+
+// --- run_app ------------------------------------------------------------------------------------
+
+namespace {
+
+void serve_for_ever(const Application& app, const run_app_options& options) {
+  const AppRunner runner(app,
+                         {.server = options.server, .shutdown_timeout = options.shutdown_timeout});
+  struct Cleanup {
+    const AppRunner& runner;
+    void enter() const noexcept {}
+    bool exit(const std::exception_ptr&) const {
+      await(runner.cleanup());
+      return false;
+    }
+  };
+  await(runner.setup());
+  asyncio::with(Cleanup{runner}, [&] {
+    if (options.path) await(UnixSite(runner, *options.path, options.site).start());
+    if (options.host || !options.path)
+      await(TCPSite(runner, options.host.value_or(""), options.port, options.site).start());
+    std::string names;
+    for (const std::string& name : runner.sites()) names += (names.empty() ? "" : ", ") + name;
+    const std::string text = "======== Running on " + names + " ========\n(Press CTRL+C to quit)";
+    if (options.print) {
+      options.print(text);
+    } else {
+      std::puts(text.c_str());
+      std::fflush(stdout);
+    }
+    const asyncio::Future<> stop = asyncio::get_running_loop().create_future();
+    const asyncio::EventLoop loop = asyncio::get_running_loop();
+    struct Signals {
+      const asyncio::EventLoop& loop;
+      bool used;
+      ~Signals() {
+        if (!used) return;
+        loop.remove_signal_handler(SIGINT);
+        loop.remove_signal_handler(SIGTERM);
+      }
+    } signals{loop, options.handle_signals};
+    if (options.handle_signals) {
+      for (const int signal : {SIGINT, SIGTERM})
+        loop.add_signal_handler(signal, [stop] {
+          if (!stop.done()) stop.set_result();
+        });
+    }
+    await(stop);
+  });
+}
+
+}  // namespace
+
+void run_app(const Application& app, run_app_options options) {
+  try {
+    asyncio::run([&] { serve_for_ever(app, options); });
+  } catch (const GracefulExit&) {
+  } catch (const KeyboardInterrupt&) {
+  }
+}
+
+}  // namespace fiber::aiohttp::web

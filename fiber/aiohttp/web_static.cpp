@@ -1,0 +1,152 @@
+// Files below a directory, and the names of their types.
+#include <fiber/aiohttp/web_exceptions.hpp>
+#include <fiber/aiohttp/web_fileresponse.hpp>
+#include <fiber/aiohttp/web_router_object.hpp>
+#include <fiber/asyncio/sock.hpp>
+#include <fiber/exceptions.hpp>
+#include <fiber/http/quoting.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace fiber::aiohttp::web {
+
+std::string_view guess_type(std::string_view path) noexcept {
+  struct Type {
+    std::string_view extension;
+    std::string_view type;
+  };
+  static constexpr Type kTypes[] = {
+      {"avif", "image/avif"},       {"bmp", "image/bmp"},
+      {"css", "text/css"},          {"csv", "text/csv"},
+      {"gif", "image/gif"},         {"htm", "text/html"},
+      {"html", "text/html"},        {"ico", "image/vnd.microsoft.icon"},
+      {"jpeg", "image/jpeg"},       {"jpg", "image/jpeg"},
+      {"js", "text/javascript"},    {"json", "application/json"},
+      {"md", "text/markdown"},      {"mjs", "text/javascript"},
+      {"mp3", "audio/mpeg"},        {"mp4", "video/mp4"},
+      {"ogg", "audio/ogg"},         {"otf", "font/otf"},
+      {"pdf", "application/pdf"},   {"png", "image/png"},
+      {"svg", "image/svg+xml"},     {"tar", "application/x-tar"},
+      {"tif", "image/tiff"},        {"tiff", "image/tiff"},
+      {"ttf", "font/ttf"},          {"txt", "text/plain"},
+      {"wasm", "application/wasm"}, {"wav", "audio/x-wav"},
+      {"webm", "video/webm"},       {"webp", "image/webp"},
+      {"woff", "font/woff"},        {"woff2", "font/woff2"},
+      {"xml", "text/xml"},          {"zip", "application/zip"},
+  };
+  const std::size_t dot = path.rfind('.');
+  if (dot == std::string_view::npos || path.find('/', dot) != std::string_view::npos) return {};
+  const std::string_view extension = path.substr(dot + 1);
+  for (const Type& one : kTypes)
+    if (http::equal_ignoring_case(one.extension, extension)) return one.type;
+  return {};
+}
+
+namespace detail {
+namespace {
+
+using asyncio::detail::UniqueFd;
+
+// A path below the directory, without a way out: no "..", no zero byte, no absolute path.
+bool is_below(std::string_view name) {
+  if (name.find('\0') != std::string_view::npos || name.starts_with('/')) return false;
+  while (!name.empty()) {
+    const std::size_t slash = name.find('/');
+    if (name.substr(0, slash) == "..") return false;
+    name = slash == std::string_view::npos ? std::string_view() : name.substr(slash + 1);
+  }
+  return true;
+}
+
+// Where the opened file really is.
+std::string real_path(int fd) {
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  char target[4096];
+  const ssize_t size = ::readlink(link.c_str(), target, sizeof target);
+  return size > 0 ? std::string(target, static_cast<std::size_t>(size)) : std::string();
+}
+
+Response index_of(const std::string& url, const std::string& shown, const std::string& directory) {
+  std::vector<std::pair<bool, std::string>> entries;
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    entries.emplace_back(!entry.is_directory(), entry.path().filename().string());
+  std::sort(entries.begin(), entries.end());
+  std::string items;
+  for (const auto& [is_file, name] : entries) {
+    const std::string end = is_file ? "" : "/";
+    items += "<li><a href=\"" + http::quote(url + "/" + name) + "\">" +
+             http::html_escape(name + end) + "</a></li>\n";
+  }
+  const std::string title = "Index of /" + http::html_escape(shown);
+  return Response({.text = "<html>\n<head>\n<title>" + title + "</title>\n</head>\n<body>\n<h1>" +
+                           title + "</h1>\n<ul>\n" + items + "</ul>\n</body>\n</html>",
+                   .content_type = "text/html"});
+}
+
+}  // namespace
+
+Handler static_handler(std::string prefix, std::string directory, static_options options) {
+  return [prefix = std::move(prefix), root = std::move(directory),
+          options](Request& request) -> StreamResponse {
+    const std::string name = request.match_info()["filename"];
+    if (!is_below(name)) throw HTTPForbidden();
+    const std::string path = root + "/" + name;
+    UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+    if (fd.get() < 0) {
+      if (errno == EACCES || errno == EPERM) throw HTTPForbidden();
+      throw HTTPNotFound();
+    }
+    struct stat status {};
+    if (::fstat(fd.get(), &status) != 0) throw HTTPNotFound();
+    // What was opened counts, not what the name was a moment before.
+    if (!options.follow_symlinks) {
+      const std::string real = real_path(fd.get());
+      if (real != root && !real.starts_with(root + "/")) throw HTTPNotFound();
+    }
+    if (S_ISDIR(status.st_mode)) {
+      if (!options.show_index) throw HTTPForbidden();
+      std::string url(request.path());
+      while (url.ends_with('/')) url.pop_back();
+      return index_of(url, name, path);
+    }
+    if (!S_ISREG(status.st_mode)) throw HTTPNotFound();
+    const FileResponse response(path, {.chunk_size = options.chunk_size});
+    static_cast<FileResponseObject&>(response.object()).opened = fd.release();
+    return response;
+  };
+}
+
+}  // namespace detail
+
+Resource UrlDispatcher::add_static(std::string_view prefix, std::string directory,
+                                   static_options options) {
+  while (prefix.ends_with('/')) prefix.remove_suffix(1);
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(directory, error);
+  if (error || !std::filesystem::is_directory(real))
+    throw ValueError("No directory exists at '" + directory + "'");
+  if (object_->frozen)
+    throw RuntimeError("Cannot register a resource into frozen router: the application runs");
+  auto made = std::make_unique<detail::ResourceObject>(prefix, options.name);
+  if (made->kind != detail::ResourceObject::Kind::plain)
+    throw ValueError("the prefix of static files has no variables");
+  made->kind = detail::ResourceObject::Kind::prefix;
+  object_->resources.push_back(std::move(made));
+  object_->indexed = false;
+  const Resource resource(*object_->resources.back());
+  const Handler handler =
+      detail::static_handler(std::string(prefix), real.string(), std::move(options));
+  resource.add_route("GET", handler);
+  resource.add_route("HEAD", handler);
+  return resource;
+}
+
+}  // namespace fiber::aiohttp::web

@@ -1,0 +1,212 @@
+// From paths to handlers. Python: aiohttp.web_urldispatcher, aiohttp.web_routedef.
+//
+// "/users/{name}" matches any part of a path without a slash, "/users/{id:\d+}" what the regular
+// expression matches as a whole (see fiber/http/pattern.hpp for the expressions that are known).
+// Resources are tried in the order in which they were added; the first that has the path and the
+// method answers.
+#pragma once
+
+#include <fiber/aiohttp/web_server.hpp>
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace fiber::aiohttp::web {
+
+namespace detail {
+struct ResourceObject;
+struct RouterObject;
+}  // namespace detail
+
+// A method and its handler. aiohttp.web.AbstractRoute, ResourceRoute.
+class FIBER_API AbstractRoute {
+ public:
+  AbstractRoute(std::string method, Handler handler, const detail::ResourceObject& resource)
+      : method_(std::move(method)), handler_(std::move(handler)), resource_(&resource) {}
+  const std::string& method() const noexcept { return method_; }  // "*": any
+  const Handler& handler() const noexcept { return handler_; }
+  // Of the resource: "/users/{id}", and its name, "" without one.
+  const std::string& canonical() const noexcept;
+  const std::string& name() const noexcept;
+
+ private:
+  std::string method_;
+  Handler handler_;
+  const detail::ResourceObject* resource_;
+};
+
+// A path, with one or more routes. A handle, as long as its application lives.
+// aiohttp.web.Resource.
+class FIBER_API Resource {
+ public:
+  explicit Resource(detail::ResourceObject& object) noexcept : object_(&object) {}
+  const std::string& name() const noexcept;
+  const std::string& canonical() const noexcept;
+  // Throws RuntimeError for a method that has a handler already.
+  template <handler_like F>
+  const AbstractRoute& add_route(std::string_view method, F&& handler) const {
+    return add(method, detail::as_handler(std::forward<F>(handler)));
+  }
+  // The path, quoted, with a value for each variable. Throws LookupError for one that is missing.
+  std::string url_for(const std::map<std::string, std::string>& parts = {}) const;
+
+ private:
+  const AbstractRoute& add(std::string_view method, Handler handler) const;
+  detail::ResourceObject* object_;
+};
+
+// Keyword arguments of routes.
+struct route_options {
+  std::string name = {};   // for router["name"].url_for()
+  bool allow_head = true;  // of GET: HEAD is answered too
+};
+// Keyword arguments of static files.
+struct static_options {
+  std::string name = {};
+  bool show_index = false;       // of directories, as HTML
+  bool follow_symlinks = false;  // also those that leave the directory
+  std::size_t chunk_size = 256 * 1024;
+};
+
+// A route to be added: what get(), post() and their like make. aiohttp.web.RouteDef, StaticDef.
+struct RouteDef {
+  std::string method;
+  std::string path;
+  Handler handler;
+  route_options options = {};
+  std::string directory = {};  // of static files
+  static_options files = {};
+};
+
+template <handler_like F>
+RouteDef route(std::string method, std::string path, F&& handler, route_options options = {}) {
+  return {std::move(method), std::move(path), detail::as_handler(std::forward<F>(handler)),
+          std::move(options)};
+}
+template <handler_like F>
+RouteDef get(std::string path, F&& handler, route_options options = {}) {
+  return web::route("GET", std::move(path), std::forward<F>(handler), std::move(options));
+}
+template <handler_like F>
+RouteDef head(std::string path, F&& handler, route_options options = {}) {
+  return web::route("HEAD", std::move(path), std::forward<F>(handler), std::move(options));
+}
+template <handler_like F>
+RouteDef post(std::string path, F&& handler, route_options options = {}) {
+  return web::route("POST", std::move(path), std::forward<F>(handler), std::move(options));
+}
+template <handler_like F>
+RouteDef put(std::string path, F&& handler, route_options options = {}) {
+  return web::route("PUT", std::move(path), std::forward<F>(handler), std::move(options));
+}
+template <handler_like F>
+RouteDef patch(std::string path, F&& handler, route_options options = {}) {
+  return web::route("PATCH", std::move(path), std::forward<F>(handler), std::move(options));
+}
+template <handler_like F>
+RouteDef delete_(std::string path, F&& handler, route_options options = {}) {
+  return web::route("DELETE", std::move(path), std::forward<F>(handler), std::move(options));
+}
+template <handler_like F>
+RouteDef options(std::string path, F&& handler, route_options options = {}) {
+  return web::route("OPTIONS", std::move(path), std::forward<F>(handler), std::move(options));
+}
+inline RouteDef static_(std::string prefix, std::string directory, static_options options = {}) {
+  return {{}, std::move(prefix), {}, {}, std::move(directory), std::move(options)};
+}
+
+// What app.router() is. Adding throws ValueError for a path that does not begin with a slash, or is
+// malformed, RuntimeError once the application runs. aiohttp.web.UrlDispatcher.
+class FIBER_API UrlDispatcher {
+ public:
+  UrlDispatcher();
+  UrlDispatcher(const UrlDispatcher&) = delete;
+  UrlDispatcher& operator=(const UrlDispatcher&) = delete;
+  ~UrlDispatcher();
+
+  Resource add_resource(std::string_view path, std::string_view name = {});
+  template <handler_like F>
+  const AbstractRoute& add_route(std::string_view method, std::string_view path, F&& handler,
+                                 const route_options& options = {}) {
+    return add(method, path, detail::as_handler(std::forward<F>(handler)), options);
+  }
+  template <handler_like F>
+  const AbstractRoute& add_get(std::string_view path, F&& handler,
+                               const route_options& options = {}) {
+    Handler made = detail::as_handler(std::forward<F>(handler));
+    if (options.allow_head) add("HEAD", path, made, options);
+    return add("GET", path, std::move(made), options);
+  }
+  template <handler_like F>
+  const AbstractRoute& add_head(std::string_view path, F&& handler,
+                                const route_options& options = {}) {
+    return add_route("HEAD", path, std::forward<F>(handler), options);
+  }
+  template <handler_like F>
+  const AbstractRoute& add_post(std::string_view path, F&& handler,
+                                const route_options& options = {}) {
+    return add_route("POST", path, std::forward<F>(handler), options);
+  }
+  template <handler_like F>
+  const AbstractRoute& add_put(std::string_view path, F&& handler,
+                               const route_options& options = {}) {
+    return add_route("PUT", path, std::forward<F>(handler), options);
+  }
+  template <handler_like F>
+  const AbstractRoute& add_patch(std::string_view path, F&& handler,
+                                 const route_options& options = {}) {
+    return add_route("PATCH", path, std::forward<F>(handler), options);
+  }
+  template <handler_like F>
+  const AbstractRoute& add_delete(std::string_view path, F&& handler,
+                                  const route_options& options = {}) {
+    return add_route("DELETE", path, std::forward<F>(handler), options);
+  }
+  template <handler_like F>
+  const AbstractRoute& add_options(std::string_view path, F&& handler,
+                                   const route_options& options = {}) {
+    return add_route("OPTIONS", path, std::forward<F>(handler), options);
+  }
+  // Files below a directory. Throws ValueError if that is none.
+  Resource add_static(std::string_view prefix, std::string directory, static_options options = {});
+  void add_routes(const std::vector<RouteDef>& routes);
+
+  // By name. Throws LookupError.
+  Resource operator[](std::string_view name) const;
+  bool contains(std::string_view name) const noexcept;
+
+  // Ours: fills in what match_info() says, for a path as it is sent.
+  void resolve(std::string_view method, std::string_view raw_path,
+               UrlMappingMatchInfo& match) const;
+  detail::RouterObject& object() const noexcept { return *object_; }
+
+ private:
+  const AbstractRoute& add(std::string_view method, std::string_view path, Handler handler,
+                           const route_options& options);
+  std::unique_ptr<detail::RouterObject> object_;
+};
+
+// A list of routes to be filled by and by: add_routes() takes it. aiohttp.web.RouteTableDef.
+class RouteTableDef : public std::vector<RouteDef> {
+ public:
+  template <handler_like F>
+  void get(std::string path, F&& handler, route_options options = {}) {
+    push_back(web::get(std::move(path), std::forward<F>(handler), std::move(options)));
+  }
+  template <handler_like F>
+  void post(std::string path, F&& handler, route_options options = {}) {
+    push_back(web::post(std::move(path), std::forward<F>(handler), std::move(options)));
+  }
+  template <handler_like F>
+  void route(std::string method, std::string path, F&& handler, route_options options = {}) {
+    push_back(web::route(std::move(method), std::move(path), std::forward<F>(handler),
+                         std::move(options)));
+  }
+};
+
+}  // namespace fiber::aiohttp::web

@@ -1,0 +1,257 @@
+#include <fiber/aiohttp/websocket_object.hpp>
+
+#include <fiber/asyncio/exceptions.hpp>
+#include <fiber/asyncio/timeouts.hpp>
+
+#include <utility>
+
+namespace fiber::aiohttp {
+
+WebSocketError::~WebSocketError() = default;
+
+namespace detail {
+
+using asyncio::await;
+
+WebSocketObject::WebSocketObject(asyncio::StreamReader reader, asyncio::StreamWriter writer,
+                                 websocket_options options, http::DeflateTerms deflate, bool client,
+                                 std::string_view rest)
+    : reader_(std::move(reader)),
+      writer_(std::move(writer)),
+      options_(std::move(options)),
+      frames_({.masked = !client, .most = options_.max_msg_size, .deflate = deflate}),
+      out_(client, deflate),
+      loop_(asyncio::get_running_loop()) {
+  frames_.feed(rest);
+}
+
+WebSocketObject::~WebSocketObject() {
+  heartbeat_.cancel();
+  pong_.cancel();
+}
+
+// --- heartbeat ----------------------------------------------------------------------------------
+
+void WebSocketObject::start() {
+  if (options_.heartbeat.count() <= 0 || closed_) return;
+  heartbeat_.cancel();
+  heartbeat_ = loop_.call_later(options_.heartbeat, [self = weak_from_this()] {
+    if (const auto object = self.lock()) object->on_heartbeat();
+  });
+}
+
+// Something came: the other side lives.
+void WebSocketObject::heard() {
+  pong_.cancel();
+  start();
+}
+
+void WebSocketObject::on_heartbeat() {
+  if (closed_ || writer_.is_closing()) return;
+  scratch_.clear();
+  out_.write(http::Opcode::ping, "", scratch_);
+  writer_.write(scratch_);
+  pong_.cancel();
+  pong_ = loop_.call_later(options_.heartbeat / 2.0, [self = weak_from_this()] {
+    if (const auto object = self.lock()) object->on_no_pong();
+  });
+}
+
+void WebSocketObject::on_no_pong() {
+  if (closed_) return;
+  exception_ = std::make_exception_ptr(TimeoutError());
+  finish(static_cast<int>(WSCloseCode::abnormal_closure));
+  writer_.transport().abort();
+}
+
+// --- the end ------------------------------------------------------------------------------------
+
+void WebSocketObject::finish(int code) {
+  closed_ = true;
+  if (!close_code_) close_code_ = code;
+  heartbeat_.cancel();
+  pong_.cancel();
+}
+
+void WebSocketObject::send_close(int code, std::string_view reason) {
+  if (std::exchange(closing_, true) || writer_.is_closing()) return;
+  std::string payload;
+  if (code != 0) {
+    payload += static_cast<char>(code >> 8);
+    payload += static_cast<char>(code & 0xFF);
+    payload += reason;
+  }
+  scratch_.clear();
+  out_.write(http::Opcode::close, payload, scratch_);
+  writer_.write(scratch_);
+}
+
+// What the other side has done wrong, or its end.
+WSMessage WebSocketObject::fail(int code, std::exception_ptr error) {
+  exception_ = error;
+  finish(code);
+  if (code != static_cast<int>(WSCloseCode::abnormal_closure)) send_close(code, {});
+  writer_.close();
+  return {.type = WSMsgType::error, .exception = std::move(error)};
+}
+
+bool WebSocketObject::close(int code, std::string_view reason) {
+  if (closed_) {
+    // Another task is at it: who returns from a handler meanwhile must not end the connection.
+    if (in_close_) await(end_of_close_.wait());
+    return false;
+  }
+  if (code != 0 && !http::is_close_code(static_cast<unsigned>(code)))
+    throw ValueError("a WebSocket cannot be closed with the code " + std::to_string(code));
+  constexpr std::size_t kLongestReason = 123;
+  reason = reason.substr(0, kLongestReason);
+  closed_ = in_close_ = true;
+  struct Leave {
+    WebSocketObject& self;
+    ~Leave() {
+      self.in_close_ = false;
+      self.end_of_close_.set();
+    }
+  } leave{*this};
+  heartbeat_.cancel();
+  pong_.cancel();
+  try {
+    send_close(code, reason);
+    if (receiver_ && !receiver_.done() && receiver_ != asyncio::current_task()) {
+      interrupted_ = true;
+      receiver_.cancel();
+      await(asyncio::sleep(0));
+    }
+    asyncio::with(asyncio::timeout(options_.timeout), [&] {
+      await(writer_.drain());
+      while (!close_code_) {
+        const auto message = read_message();
+        if (!message) {
+          if (!close_code_) close_code_ = static_cast<int>(WSCloseCode::abnormal_closure);
+          break;
+        }
+        if (message->opcode == http::Opcode::close)
+          close_code_ = message->data.size() >= 2
+                            ? static_cast<unsigned char>(message->data[0]) * 256 +
+                                  static_cast<unsigned char>(message->data[1])
+                            : 0;
+      }
+    });
+  } catch (const asyncio::CancelledError&) {
+    close_code_ = static_cast<int>(WSCloseCode::abnormal_closure);
+    writer_.close();
+    throw;
+  } catch (const std::exception&) {
+    close_code_ = static_cast<int>(WSCloseCode::abnormal_closure);
+    exception_ = std::current_exception();
+  }
+  writer_.close();
+  return true;
+}
+
+// --- sending ------------------------------------------------------------------------------------
+
+void WebSocketObject::send(http::Opcode opcode, std::string_view data) {
+  if (closing_ || closed_ || writer_.is_closing())
+    throw ConnectionResetError("Cannot write to closing transport");
+  constexpr std::size_t kMostOfControl = 125;
+  if (opcode >= http::Opcode::close && data.size() > kMostOfControl)
+    throw ValueError("a ping or pong has at most 125 bytes");
+  scratch_.clear();
+  out_.write(opcode, data, scratch_);
+  writer_.write(scratch_);
+  constexpr std::size_t kKept = 64 * 1024;
+  if (scratch_.capacity() > kKept) scratch_ = {};
+  await(writer_.drain());
+}
+
+// --- receiving ----------------------------------------------------------------------------------
+
+// The next message or control frame. Nothing at the end; a fault of the other side is in frames_.
+std::optional<http::Message> WebSocketObject::read_message() {
+  for (;;) {
+    if (auto message = frames_.next()) return message;
+    if (frames_.fault() != 0) return std::nullopt;
+    char block[4096];
+    const std::size_t count = await(reader_.readinto(block));
+    if (count == 0) return std::nullopt;
+    heard();
+    frames_.feed({block, count});
+  }
+}
+
+WSMessage WebSocketObject::receive_once() {
+  for (;;) {
+    std::optional<http::Message> message;
+    try {
+      message = read_message();
+    } catch (const ConnectionError&) {
+      return fail(static_cast<int>(WSCloseCode::abnormal_closure), std::current_exception());
+    }
+    if (closed_) return {.type = WSMsgType::closing};
+    if (!message) {
+      if (frames_.fault() != 0)
+        return fail(frames_.fault(),
+                    std::make_exception_ptr(WebSocketError(frames_.fault(), frames_.fault_text())));
+      finish(static_cast<int>(WSCloseCode::abnormal_closure));
+      writer_.close();
+      return {.type = WSMsgType::closed};
+    }
+    switch (message->opcode) {
+      case http::Opcode::ping:
+        if (!options_.autoping) return {.type = WSMsgType::ping, .data = std::move(message->data)};
+        if (!writer_.is_closing() && !closing_) send(http::Opcode::pong, message->data);
+        continue;
+      case http::Opcode::pong:
+        if (!options_.autoping) return {.type = WSMsgType::pong, .data = std::move(message->data)};
+        continue;
+      case http::Opcode::close: {
+        const bool coded = message->data.size() >= 2;
+        const int code = coded ? static_cast<unsigned char>(message->data[0]) * 256 +
+                                     static_cast<unsigned char>(message->data[1])
+                               : 0;
+        close_code_ = code;
+        if (options_.autoclose) {
+          send_close(code, {});
+          finish(code);
+          writer_.close();
+        }
+        return {.type = WSMsgType::close,
+                .data = coded ? message->data.substr(2) : std::string(),
+                .code = code};
+      }
+      default:
+        return {.type = message->opcode == http::Opcode::text ? WSMsgType::text : WSMsgType::binary,
+                .data = std::move(message->data)};
+    }
+  }
+}
+
+WSMessage WebSocketObject::receive(std::optional<http::Seconds> timeout) {
+  if (receiver_) throw RuntimeError("Concurrent call to receive() is not allowed");
+  if (closed_) {
+    constexpr int kMost = 5;
+    if (++reads_after_close_ >= kMost) throw RuntimeError("WebSocket connection is closed.");
+    return {.type = WSMsgType::closed};
+  }
+  if (!timeout && options_.receive_timeout.count() > 0) timeout = options_.receive_timeout;
+  receiver_ = asyncio::current_task();
+  struct Leave {
+    WebSocketObject& self;
+    ~Leave() {
+      self.receiver_ = {};
+      self.interrupted_ = false;
+    }
+  } leave{*this};
+  try {
+    if (!timeout) return receive_once();
+    return asyncio::with(asyncio::timeout(*timeout), [&] { return receive_once(); });
+  } catch (const asyncio::CancelledError&) {
+    if (!interrupted_) throw;
+    receiver_.uncancel();
+    return {.type = WSMsgType::closing};
+  }
+}
+
+}  // namespace detail
+}  // namespace fiber::aiohttp

@@ -1,0 +1,69 @@
+// A WebSocket after its handshake, whichever side it is of.
+#pragma once
+
+#include <fiber/aiohttp/websocket.hpp>
+#include <fiber/asyncio/locks.hpp>
+#include <fiber/asyncio/streams.hpp>
+#include <fiber/asyncio/tasks.hpp>
+#include <fiber/http/websocket.hpp>
+
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace fiber::aiohttp::detail {
+
+class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
+ public:
+  // `rest`: what came behind the handshake.
+  WebSocketObject(asyncio::StreamReader reader, asyncio::StreamWriter writer,
+                  websocket_options options, http::DeflateTerms deflate, bool client,
+                  std::string_view rest);
+  WebSocketObject(const WebSocketObject&) = delete;
+  WebSocketObject& operator=(const WebSocketObject&) = delete;
+  ~WebSocketObject();
+
+  // Begins to send pings, if it is to.
+  void start();
+  WSMessage receive(std::optional<http::Seconds> timeout);
+  void send(http::Opcode opcode, std::string_view data);
+  bool close(int code, std::string_view reason);
+
+  bool closed() const noexcept { return closed_; }
+  std::optional<int> close_code() const noexcept { return close_code_; }
+  const std::exception_ptr& exception() const noexcept { return exception_; }
+
+ private:
+  WSMessage receive_once();
+  std::optional<http::Message> read_message();
+  WSMessage fail(int code, std::exception_ptr error);
+  void finish(int code);
+  void send_close(int code, std::string_view reason);
+  void heard();
+  void on_heartbeat();
+  void on_no_pong();
+
+  asyncio::StreamReader reader_;
+  asyncio::StreamWriter writer_;
+  websocket_options options_;
+  http::FrameReader frames_;
+  http::FrameWriter out_;
+  std::string scratch_;
+  asyncio::EventLoop loop_;
+  asyncio::TaskRef receiver_;  // waits in receive()
+  bool interrupted_ = false;   // by close(), from another task
+  bool closing_ = false;
+  bool closed_ = false;
+  bool in_close_ = false;
+  asyncio::Event end_of_close_;
+  int reads_after_close_ = 0;
+  std::optional<int> close_code_;
+  std::exception_ptr exception_;
+  asyncio::TimerHandle heartbeat_;
+  asyncio::TimerHandle pong_;
+};
+
+}  // namespace fiber::aiohttp::detail

@@ -1,0 +1,69 @@
+// The header fields of a message as they arrived, without a copy of them.
+#pragma once
+
+#include <fiber/exceptions.hpp>
+#include <fiber/http/headers.hpp>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fiber::http {
+
+// A field as it was sent, the value without the space around it.
+struct FieldView {
+  std::string_view name;
+  std::string_view value;
+};
+
+// Looks like Headers and cannot be changed. multidict.CIMultiDictProxy. The texts live as long as
+// the message that they are of: a request's until its handler has returned.
+class HeadersView {
+ public:
+  using value_type = FieldView;
+  using const_iterator = std::vector<FieldView>::const_iterator;
+
+  explicit HeadersView(const std::vector<FieldView>& fields) noexcept : fields_(&fields) {}
+
+  // The (first) value. Throws LookupError, Python's KeyError, if there is none.
+  std::string_view operator[](std::string_view name) const {
+    for (const FieldView& field : *fields_)
+      if (equal_ignoring_case(field.name, name)) return field.value;
+    throw LookupError("'" + std::string(name) + "'");
+  }
+  // The (first) value, `fallback` if there is none.
+  std::string_view get(std::string_view name, std::string_view fallback = {}) const noexcept {
+    for (const FieldView& field : *fields_)
+      if (equal_ignoring_case(field.name, name)) return field.value;
+    return fallback;
+  }
+  // All values of a repeated field, in order.
+  std::vector<std::string_view> getall(std::string_view name) const {
+    std::vector<std::string_view> values;
+    for (const FieldView& field : *fields_)
+      if (equal_ignoring_case(field.name, name)) values.push_back(field.value);
+    return values;
+  }
+  bool contains(std::string_view name) const noexcept {
+    for (const FieldView& field : *fields_)
+      if (equal_ignoring_case(field.name, name)) return true;
+    return false;
+  }
+  // A copy, which lives on.
+  Headers copy() const {
+    Headers all;
+    for (const FieldView& field : *fields_) all.add(field.name, field.value);
+    return all;
+  }
+
+  const_iterator begin() const noexcept { return fields_->begin(); }
+  const_iterator end() const noexcept { return fields_->end(); }
+  std::size_t size() const noexcept { return fields_->size(); }
+  bool empty() const noexcept { return fields_->empty(); }
+
+ private:
+  const std::vector<FieldView>* fields_;
+};
+
+}  // namespace fiber::http

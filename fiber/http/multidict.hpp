@@ -1,0 +1,64 @@
+// Names and values in order, where a name may come several times.
+#pragma once
+
+#include <fiber/exceptions.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace fiber::http {
+
+// multidict.MultiDict with texts as names. A plain value: one object, one thread at a time.
+template <class T>
+class MultiDictOf {
+ public:
+  using value_type = std::pair<std::string, T>;
+  using const_iterator = typename std::vector<value_type>::const_iterator;
+
+  MultiDictOf() = default;
+  MultiDictOf(std::initializer_list<value_type> items) : items_(items) {}
+  explicit MultiDictOf(std::vector<value_type> items) : items_(std::move(items)) {}
+
+  // The (first) value. Throws LookupError, Python's KeyError, if there is none.
+  const T& operator[](std::string_view name) const {
+    const auto found = find(name);
+    if (found == items_.end()) throw LookupError("'" + std::string(name) + "'");
+    return found->second;
+  }
+  // The (first) value, `fallback` if there is none.
+  T get(std::string_view name, T fallback = {}) const {
+    const auto found = find(name);
+    return found == items_.end() ? std::move(fallback) : found->second;
+  }
+  // All values of a name, in order.
+  std::vector<T> getall(std::string_view name) const {
+    std::vector<T> values;
+    for (const value_type& item : items_)
+      if (item.first == name) values.push_back(item.second);
+    return values;
+  }
+  bool contains(std::string_view name) const noexcept { return find(name) != items_.end(); }
+  void add(std::string name, T value) { items_.emplace_back(std::move(name), std::move(value)); }
+
+  const_iterator begin() const noexcept { return items_.begin(); }
+  const_iterator end() const noexcept { return items_.end(); }
+  std::size_t size() const noexcept { return items_.size(); }
+  bool empty() const noexcept { return items_.empty(); }
+  friend bool operator==(const MultiDictOf&, const MultiDictOf&) = default;
+
+ private:
+  const_iterator find(std::string_view name) const noexcept {
+    return std::find_if(items_.begin(), items_.end(),
+                        [&](const value_type& item) { return item.first == name; });
+  }
+
+  std::vector<value_type> items_;
+};
+using MultiDict = MultiDictOf<std::string>;
+
+}  // namespace fiber::http

@@ -1,0 +1,40 @@
+// Patterns for paths: Python's regular expressions as far as they are of use there, in time that is
+// bounded by the length of the path times the size of the pattern, and on no recursion.
+//
+// Literals, `.`, classes ([a-z], [^/], \d \w \s and their opposites), groups ((...), (?:...)),
+// alternatives, and * + ? {m} {m,n} with their lazy forms. Bytes are matched: a character beyond
+// ASCII is several of them.
+#pragma once
+
+#include <bitset>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace fiber::http {
+
+// A sequence of literal text and groups that expressions stand for, which a whole text must match.
+class Pattern {
+ public:
+  void add_literal(std::string_view text);
+  // The next group. Throws ValueError, naming the place, for what is not understood.
+  void add_group(std::string_view expression);
+  // Fills `groups` with the part of each group. A text of more than 64 KiB matches nothing.
+  bool match(std::string_view text, std::vector<std::string_view>& groups) const;
+
+ private:
+  enum class Op : std::uint8_t { set, split, jump, save };
+  struct Instruction {
+    Op op;
+    std::uint32_t first;   // set: its index; split: tried first; jump: where; save: which
+    std::uint32_t second;  // split: tried next
+  };
+  using Set = std::bitset<256>;
+  class Compiler;
+
+  std::vector<Instruction> program_;
+  std::vector<Set> sets_;
+  std::uint32_t groups_ = 0;
+};
+
+}  // namespace fiber::http

@@ -1,0 +1,414 @@
+#include <fiber/http/quoting.hpp>
+
+#include <fiber/http/headers.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <ctime>
+
+namespace fiber::http {
+namespace {
+
+int hex_digit(char c) noexcept {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+bool is_alnum(char c) noexcept {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+
+// How many bytes a well-formed character at the front has; 0: none is there.
+std::size_t utf8_size(std::string_view text) noexcept {
+  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = at(0);
+  if (first < 0x80) return 1;
+  std::size_t size = 0;
+  unsigned char low = 0x80;
+  unsigned char high = 0xBF;
+  if (first >= 0xC2 && first <= 0xDF) {
+    size = 2;
+  } else if (first >= 0xE0 && first <= 0xEF) {
+    size = 3;
+    if (first == 0xE0) low = 0xA0;
+    if (first == 0xED) high = 0x9F;
+  } else if (first >= 0xF0 && first <= 0xF4) {
+    size = 4;
+    if (first == 0xF0) low = 0x90;
+    if (first == 0xF4) high = 0x8F;
+  } else {
+    return 0;
+  }
+  if (text.size() < size || at(1) < low || at(1) > high) return 0;
+  for (std::size_t i = 2; i < size; ++i)
+    if ((at(i) & 0xC0) != 0x80) return 0;
+  return size;
+}
+
+}  // namespace
+
+bool is_utf8(std::string_view bytes) noexcept {
+  while (!bytes.empty()) {
+    const std::size_t size = utf8_size(bytes);
+    if (size == 0) return false;
+    bytes.remove_prefix(size);
+  }
+  return true;
+}
+
+std::string valid_utf8(std::string_view bytes) {
+  std::string text;
+  text.reserve(bytes.size());
+  while (!bytes.empty()) {
+    const std::size_t size = utf8_size(bytes);
+    text += size == 0 ? kReplacement : bytes.substr(0, size);
+    bytes.remove_prefix(std::max<std::size_t>(size, 1));
+  }
+  return text;
+}
+
+std::string unquote(std::string_view text, bool plus) {
+  std::string bytes;
+  bytes.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 &&
+        hex_digit(text[i + 2]) >= 0) {
+      bytes += static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
+      i += 2;
+    } else {
+      bytes += plus && text[i] == '+' ? ' ' : text[i];
+    }
+  }
+  return is_utf8(bytes) ? bytes : valid_utf8(bytes);
+}
+
+std::string quote(std::string_view text, std::string_view safe) {
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  std::string quoted;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (is_alnum(c) || std::string_view("-._~").find(c) != std::string_view::npos ||
+        safe.find(c) != std::string_view::npos) {
+      quoted += c;
+    } else {
+      quoted += '%';
+      quoted += kDigits[byte >> 4];
+      quoted += kDigits[byte & 15];
+    }
+  }
+  return quoted;
+}
+
+Params parse_form(std::string_view text, std::size_t limit) {
+  Params pairs;
+  while (!text.empty() && pairs.size() < limit) {
+    const std::size_t end = text.find('&');
+    const std::string_view pair = text.substr(0, end);
+    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+    if (pair.empty()) continue;
+    const std::size_t equals = pair.find('=');
+    pairs.emplace_back(
+        unquote(pair.substr(0, equals), true),
+        equals == std::string_view::npos ? std::string() : unquote(pair.substr(equals + 1), true));
+  }
+  return pairs;
+}
+
+Params parse_cookies(std::string_view header) {
+  Params cookies;
+  while (!header.empty()) {
+    const std::size_t end = header.find(';');
+    const std::string_view pair = strip(header.substr(0, end));
+    header = end == std::string_view::npos ? std::string_view() : header.substr(end + 1);
+    const std::size_t equals = pair.find('=');
+    if (equals == std::string_view::npos || equals == 0) continue;
+    const std::string_view name = strip(pair.substr(0, equals));
+    std::string_view value = strip(pair.substr(equals + 1));
+    if (value.size() >= 2 && value.front() == '"' && value.back() == '"')
+      value = value.substr(1, value.size() - 2);
+    if (!is_token(name)) continue;
+    cookies.emplace_back(name, value);
+  }
+  return cookies;
+}
+
+// --- dates --------------------------------------------------------------------------------------
+
+namespace {
+
+constexpr std::array<std::string_view, 7> kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+
+int month_of(std::string_view name) noexcept {
+  for (std::size_t i = 0; i < kMonths.size(); ++i)
+    if (equal_ignoring_case(kMonths[i], name)) return static_cast<int>(i);
+  return -1;
+}
+
+}  // namespace
+
+std::string format_date(std::int64_t seconds) {
+  const auto time = static_cast<std::time_t>(seconds);
+  std::tm parts{};
+  ::gmtime_r(&time, &parts);
+  char text[64];
+  std::snprintf(text, sizeof text, "%s, %02d %s %04d %02d:%02d:%02d GMT",
+                kDays[static_cast<std::size_t>(parts.tm_wday)].data(), parts.tm_mday,
+                kMonths[static_cast<std::size_t>(parts.tm_mon)].data(), parts.tm_year + 1900,
+                parts.tm_hour, parts.tm_min, parts.tm_sec);
+  return text;
+}
+
+std::optional<std::int64_t> parse_date(std::string_view given) noexcept {
+  char text[64] = {};
+  if (given.size() >= sizeof text) return std::nullopt;
+  std::copy(given.begin(), given.end(), text);
+  std::tm parts{};
+  char month[4] = {};
+  int year = 0;
+  const bool parsed =
+      // IMF-fixdate; the obsolete form of RFC 850; that of asctime.
+      std::sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT", &parts.tm_mday, month,
+                  &year, &parts.tm_hour, &parts.tm_min, &parts.tm_sec) == 6 ||
+      std::sscanf(text, "%*[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT", &parts.tm_mday, month,
+                  &year, &parts.tm_hour, &parts.tm_min, &parts.tm_sec) == 6 ||
+      std::sscanf(text, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d", month, &parts.tm_mday,
+                  &parts.tm_hour, &parts.tm_min, &parts.tm_sec, &year) == 6;
+  if (!parsed) return std::nullopt;
+  if (year < 70) year += 2000;
+  if (year < 100) year += 1900;
+  parts.tm_year = year - 1900;
+  parts.tm_mon = month_of(month);
+  if (parts.tm_mon < 0 || parts.tm_mday < 1 || parts.tm_mday > 31 || parts.tm_hour < 0 ||
+      parts.tm_hour > 23 || parts.tm_min < 0 || parts.tm_min > 59 || parts.tm_sec < 0 ||
+      parts.tm_sec > 60)
+    return std::nullopt;
+  return static_cast<std::int64_t>(::timegm(&parts));
+}
+
+// --- lists --------------------------------------------------------------------------------------
+
+std::string_view strip(std::string_view text) noexcept {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+std::vector<std::string_view> split_list(std::string_view text) {
+  std::vector<std::string_view> parts;
+  while (!text.empty()) {
+    const std::size_t comma = text.find(',');
+    const std::string_view part = strip(text.substr(0, comma));
+    if (!part.empty()) parts.push_back(part);
+    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
+  }
+  return parts;
+}
+
+bool list_has(std::string_view text, std::string_view token) noexcept {
+  while (!text.empty()) {
+    const std::size_t comma = text.find(',');
+    if (equal_ignoring_case(strip(text.substr(0, comma)), token)) return true;
+    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
+  }
+  return false;
+}
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  return result;
+}
+
+std::string_view MediaType::parameter(std::string_view name) const noexcept {
+  for (const auto& [its_name, value] : parameters)
+    if (its_name == name) return value;
+  return {};
+}
+
+MediaType parse_media_type(std::string_view text) {
+  MediaType result;
+  std::size_t at = text.find(';');
+  result.type = lower(strip(text.substr(0, at)));
+  while (at != std::string_view::npos) {
+    text.remove_prefix(at + 1);
+    const std::size_t equals = text.find('=');
+    if (equals == std::string_view::npos) break;
+    const std::size_t next = text.find(';');
+    if (next < equals) {  // a parameter without a value
+      at = next;
+      continue;
+    }
+    const std::string name = lower(strip(text.substr(0, equals)));
+    std::string_view rest = strip(text.substr(equals + 1));
+    std::string value;
+    if (!rest.empty() && rest.front() == '"') {
+      std::size_t i = 1;
+      for (; i < rest.size() && rest[i] != '"'; ++i) {
+        if (rest[i] == '\\' && i + 1 < rest.size()) ++i;
+        value += rest[i];
+      }
+      text = rest.substr(std::min(i + 1, rest.size()));
+      at = text.find(';');
+    } else {
+      at = rest.find(';');
+      value = strip(rest.substr(0, at));
+      text = rest;
+    }
+    result.parameters.emplace_back(name, std::move(value));
+  }
+  return result;
+}
+
+// --- the rest -----------------------------------------------------------------------------------
+
+std::string_view reason_phrase(int status) noexcept {
+  switch (status) {
+    case 100: return "Continue";
+    case 101: return "Switching Protocols";
+    case 102: return "Processing";
+    case 103: return "Early Hints";
+    case 200: return "OK";
+    case 201: return "Created";
+    case 202: return "Accepted";
+    case 203: return "Non-Authoritative Information";
+    case 204: return "No Content";
+    case 205: return "Reset Content";
+    case 206: return "Partial Content";
+    case 207: return "Multi-Status";
+    case 208: return "Already Reported";
+    case 226: return "IM Used";
+    case 300: return "Multiple Choices";
+    case 301: return "Moved Permanently";
+    case 302: return "Found";
+    case 303: return "See Other";
+    case 304: return "Not Modified";
+    case 305: return "Use Proxy";
+    case 307: return "Temporary Redirect";
+    case 308: return "Permanent Redirect";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 402: return "Payment Required";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 406: return "Not Acceptable";
+    case 407: return "Proxy Authentication Required";
+    case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 410: return "Gone";
+    case 411: return "Length Required";
+    case 412: return "Precondition Failed";
+    case 413: return "Request Entity Too Large";
+    case 414: return "Request-URI Too Long";
+    case 415: return "Unsupported Media Type";
+    case 416: return "Requested Range Not Satisfiable";
+    case 417: return "Expectation Failed";
+    case 418: return "I'm a Teapot";
+    case 421: return "Misdirected Request";
+    case 422: return "Unprocessable Entity";
+    case 423: return "Locked";
+    case 424: return "Failed Dependency";
+    case 425: return "Too Early";
+    case 426: return "Upgrade Required";
+    case 428: return "Precondition Required";
+    case 429: return "Too Many Requests";
+    case 431: return "Request Header Fields Too Large";
+    case 451: return "Unavailable For Legal Reasons";
+    case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    case 505: return "HTTP Version Not Supported";
+    case 506: return "Variant Also Negotiates";
+    case 507: return "Insufficient Storage";
+    case 508: return "Loop Detected";
+    case 510: return "Not Extended";
+    case 511: return "Network Authentication Required";
+    default: return {};
+  }
+}
+
+bool is_token(std::string_view text) noexcept {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return is_alnum(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+  });
+}
+
+bool is_field_value(std::string_view text) noexcept {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return (byte >= 0x20 && byte != 0x7F) || c == '\t';
+  });
+}
+
+std::string base64(std::string_view bytes) {
+  constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t word = 0;
+    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
+    for (std::size_t k = 0; k < 3; ++k)
+      word = word << 8 | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
+    for (std::size_t k = 0; k < 4; ++k)
+      text += k <= count ? kDigits[(word >> (18 - 6 * k)) & 63] : '=';
+  }
+  return text;
+}
+
+std::optional<std::string> base64_decode(std::string_view text) {
+  if (text.size() % 4 != 0) return std::nullopt;
+  std::string bytes;
+  std::uint32_t word = 0;
+  std::size_t padding = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    std::uint32_t digit = 0;
+    if (c >= 'A' && c <= 'Z')
+      digit = static_cast<std::uint32_t>(c - 'A');
+    else if (c >= 'a' && c <= 'z')
+      digit = static_cast<std::uint32_t>(c - 'a' + 26);
+    else if (c >= '0' && c <= '9')
+      digit = static_cast<std::uint32_t>(c - '0' + 52);
+    else if (c == '+')
+      digit = 62;
+    else if (c == '/')
+      digit = 63;
+    else if (c == '=' && i + 2 >= text.size())
+      ++padding;
+    else
+      return std::nullopt;
+    if (padding != 0 && c != '=') return std::nullopt;
+    word = word << 6 | digit;
+    if (i % 4 == 3)
+      for (std::size_t k = 0; k < 3 - padding; ++k)
+        bytes += static_cast<char>(word >> (16 - 8 * k) & 0xFF);
+  }
+  return bytes;
+}
+
+std::string html_escape(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    switch (c) {
+      case '&': escaped += "&amp;"; break;
+      case '<': escaped += "&lt;"; break;
+      case '>': escaped += "&gt;"; break;
+      case '"': escaped += "&quot;"; break;
+      case '\'': escaped += "&#x27;"; break;
+      default: escaped += c;
+    }
+  }
+  return escaped;
+}
+
+}  // namespace fiber::http

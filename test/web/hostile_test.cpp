@@ -1,0 +1,271 @@
+#include <fiber/aiohttp/test_utils.hpp>
+#include <fiber/aiohttp/web.hpp>
+#include <fiber/asyncio.hpp>
+#include <fiber/asyncio/testing.hpp>
+
+#include "support/log.hpp"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+namespace asyncio = fiber::asyncio;
+namespace web = fiber::aiohttp::web;
+using asyncio::await;
+using fiber::aiohttp::test_utils::TestClient;
+using namespace std::chrono_literals;
+
+namespace {
+
+template <class Body>
+void with_app(const web::Application& app, Body body, web::server_options options = {}) {
+  asyncio::testing::run_test([&] {
+    asyncio::with(TestClient(app, {.server = options}), [&](TestClient& client) { body(client); });
+  });
+}
+
+web::Application echo() {
+  web::Application app;
+  app.router().add_get("/", [](web::Request&) { return web::Response({.text = "ok"}); });
+  app.router().add_post(
+      "/", [](web::Request& request) { return web::Response({.body = await(request.read())}); });
+  return app;
+}
+
+std::string first_line(const std::string& answer) { return answer.substr(0, answer.find("\r\n")); }
+
+// A connection by hand.
+struct Peer {
+  explicit Peer(const TestClient& client)
+      : streams(await(asyncio::open_connection("127.0.0.1", client.server().port()))) {}
+  void write(std::string_view text) { streams.second.write(text); }
+  // All that comes until the server ends it.
+  std::string rest() {
+    try {
+      return await(streams.first.read());
+    } catch (const fiber::ConnectionError&) {
+      return "reset";
+    }
+  }
+  asyncio::StreamPair streams;
+};
+
+double seconds_since(asyncio::nanoseconds start) {
+  return std::chrono::duration<double>(asyncio::get_running_loop().time() - start).count();
+}
+
+}  // namespace
+
+TEST_CASE("what is malformed gets 400, and the connection ends") {
+  with_app(echo(), [](TestClient& client) {
+    for (const std::string& bad : std::vector<std::string>{
+             "GET / HTTP/1.1\nHost: x\n\n", "GET / HTTP/1.1\r\nHost: x\n\r\n",
+             "GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n", "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+             "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", "\x16\x03\x01", "hello\n",
+             "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+             "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+             "chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n"}) {
+      CAPTURE(bad);
+      // What follows is not looked at.
+      const std::string answer = await(client.raw(bad + "GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+      CHECK(first_line(answer) == "HTTP/1.1 400 Bad Request");
+      CHECK(answer.find("HTTP/1.1", 1) == std::string::npos);
+      CHECK(answer.find("Connection: close\r\n") != std::string::npos);
+    }
+    CHECK(first_line(await(client.raw(std::string("GET / HTTP/1.1\r\nHost: x\0", 24)))) ==
+          "HTTP/1.1 400 Bad Request");
+    CHECK(first_line(await(client.raw("GET /" + std::string(9000, 'a')))) ==
+          "HTTP/1.1 414 Request-URI Too Long");
+    CHECK(first_line(await(client.raw("GET / HTTP/1.1\r\nHost: x\r\nA: " + std::string(9000, 'a') +
+                                      "\r\n\r\n"))) ==
+          "HTTP/1.1 431 Request Header Fields Too Large");
+    std::string many = "GET / HTTP/1.1\r\nHost: x\r\n";
+    for (int i = 0; i < 20000; ++i) many += "A: b\r\n";
+    CHECK(first_line(await(client.raw(many))) == "HTTP/1.1 431 Request Header Fields Too Large");
+    CHECK(await(client.get("/")).text() == "ok");
+  });
+}
+
+TEST_CASE("slow heads and bodies, and silence, are waited for so long and no longer") {
+  web::server_options options;
+  options.head_timeout = 20s;
+  options.body_timeout = 30s;
+  options.keepalive_timeout = 50s;
+  with_app(
+      echo(),
+      [](TestClient& client) {
+        const auto start = asyncio::get_running_loop().time();
+        Peer silent(client);
+        CHECK(silent.rest().empty());
+        CHECK(seconds_since(start) == doctest::Approx(20).epsilon(0.05));
+
+        auto before = asyncio::get_running_loop().time();
+        Peer slow_head(client);
+        slow_head.write("GET / HTTP/1.1\r\n");
+        for (int i = 0; i < 4; ++i) {  // each byte alone is no reprieve
+          await(asyncio::sleep(4s));
+          slow_head.write("A");
+        }
+        CHECK(first_line(slow_head.rest()) == "HTTP/1.1 408 Request Timeout");
+        CHECK(seconds_since(before) == doctest::Approx(20).epsilon(0.05));
+
+        before = asyncio::get_running_loop().time();
+        Peer slow_body(client);
+        slow_body.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n");
+        for (int i = 0; i < 6; ++i) {
+          await(asyncio::sleep(4s));
+          slow_body.write("A");
+        }
+        CHECK(first_line(slow_body.rest()) == "HTTP/1.1 408 Request Timeout");
+        CHECK(seconds_since(before) == doctest::Approx(30).epsilon(0.05));
+
+        Peer idle(client);
+        idle.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        before = asyncio::get_running_loop().time();
+        CHECK(idle.rest().ends_with("ok"));
+        CHECK(seconds_since(before) == doctest::Approx(50).epsilon(0.05));
+      },
+      options);
+}
+
+TEST_CASE("a body that comes fast enough may take as long as it needs") {
+  web::server_options options;
+  options.body_timeout = 10s;
+  options.min_body_rate = 100;
+  with_app(
+      echo(),
+      [](TestClient& client) {
+        Peer peer(client);
+        peer.write(
+            "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 6000\r\n\r\n");
+        for (int i = 0; i < 30; ++i) {
+          await(asyncio::sleep(1s));
+          peer.write(std::string(200, 'x'));
+        }
+        CHECK(first_line(peer.rest()) == "HTTP/1.1 200 OK");
+      },
+      options);
+}
+
+TEST_CASE("a peer that does not read what it asked for is given up") {
+  web::Application app;
+  std::vector<std::string> ends;
+  app.router().add_get("/", [&](web::Request& request) -> web::StreamResponse {
+    web::StreamResponse response;
+    await(response.prepare(request));
+    try {
+      for (;;) await(response.write(std::string(100'000, 'x')));
+    } catch (const fiber::ConnectionError&) {
+      ends.push_back("lost");
+      throw;
+    }
+  });
+  web::server_options options;
+  options.write_timeout = 7s;
+  with_app(
+      app,
+      [&](TestClient& client) {
+        Peer peer(client);
+        const auto start = asyncio::get_running_loop().time();
+        // More than the reader keeps stays in the kernel, which is full at last.
+        peer.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        while (ends.empty()) await(asyncio::sleep(1s));
+        CHECK(seconds_since(start) < 20);
+      },
+      options);
+  CHECK(ends == std::vector<std::string>{"lost"});
+}
+
+TEST_CASE("no more connections than were allowed, altogether and for an address") {
+  web::server_options options;
+  SUBCASE("altogether") { options.max_connections = 2; }
+  SUBCASE("for an address") { options.max_connections_per_address = 2; }
+  with_app(
+      echo(),
+      [](TestClient& client) {
+        Peer first(client);
+        {
+          Peer second(client);
+          first.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+          second.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+          CHECK(await(first.streams.first.readline()) == "HTTP/1.1 200 OK\r\n");
+          CHECK(await(second.streams.first.readline()) == "HTTP/1.1 200 OK\r\n");
+          Peer third(client);
+          CHECK(first_line(third.rest()) == "HTTP/1.1 503 Service Unavailable");
+        }
+        await(asyncio::sleep(1s));
+        CHECK(await(client.get("/")).text() == "ok");
+      },
+      options);
+}
+
+TEST_CASE("a handler that throws gives 500 and a line in the log; the next request is served") {
+  support::Log log;
+  web::Application app;
+  app.router().add_get("/std",
+                       [](web::Request&) -> web::Response { throw std::runtime_error("secret"); });
+  app.router().add_get("/int", [](web::Request&) -> web::Response { throw 5; });
+  app.router().add_get("/time",
+                       [](web::Request&) -> web::Response { throw fiber::TimeoutError(); });
+  app.router().add_get("/late", [](web::Request& request) -> web::StreamResponse {
+    web::StreamResponse response;
+    await(response.prepare(request));
+    await(response.write("begun"));
+    throw std::runtime_error("late");
+  });
+  app.router().add_get("/split", [](web::Request&) {
+    return web::Response({.text = "x", .headers = {{"A", "b\r\nSet-Cookie: c"}}});
+  });
+  with_app(app, [&](TestClient& client) {
+    const auto response = await(client.get("/std"));
+    CHECK(response.status == 500);
+    CHECK(response.text() == "500 Internal Server Error\n\nServer got itself in trouble");
+    CHECK(log.take().starts_with("ERROR Error handling request\n"));
+    CHECK(await(client.get("/int")).status == 500);
+    CHECK(await(client.get("/time")).status == 504);
+    log.take();
+    // The head was sent: the end of the connection is all that can be said.
+    CHECK_THROWS_AS(await(client.get("/late")), fiber::ConnectionError);
+    CHECK(log.take().starts_with("ERROR Error handling request\n"));
+    const auto split = await(client.get("/split"));
+    CHECK(split.status == 500);
+    CHECK_FALSE(split.headers.contains("Set-Cookie"));
+  });
+}
+
+TEST_CASE("a client that goes away cancels the handler if that was asked for") {
+  for (const bool cancels : {false, true}) {
+    CAPTURE(cancels);
+    web::Application app;
+    std::vector<std::string> events;
+    app.router().add_get("/", [&](web::Request&) {
+      try {
+        await(asyncio::sleep(10s));
+        events.push_back("finished");
+      } catch (const asyncio::CancelledError&) {
+        events.push_back("cancelled");
+        throw;
+      }
+      return web::Response();
+    });
+    web::server_options options;
+    options.handler_cancellation = cancels;
+    with_app(
+        app,
+        [&](TestClient& client) {
+          {
+            Peer peer(client);
+            peer.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            await(asyncio::sleep(1s));
+          }
+          await(asyncio::sleep(20s));
+          // Who stays is served.
+          CHECK(await(client.get("/")).status == 200);
+        },
+        options);
+    CHECK(events == (cancels ? std::vector<std::string>{"cancelled", "finished"}
+                             : std::vector<std::string>{"finished", "finished"}));
+  }
+}

@@ -1,0 +1,274 @@
+#include <fiber/aiohttp/test_utils.hpp>
+#include <fiber/aiohttp/web.hpp>
+#include <fiber/asyncio.hpp>
+#include <fiber/asyncio/testing.hpp>
+#include <fiber/http/compression.hpp>
+
+#include "support/log.hpp"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+namespace aiohttp = fiber::aiohttp;
+namespace asyncio = fiber::asyncio;
+namespace http = fiber::http;
+namespace web = fiber::aiohttp::web;
+using aiohttp::test_utils::TestClient;
+using asyncio::await;
+using namespace std::chrono_literals;
+
+namespace {
+
+// Runs `body(client)` against an application; nothing may be left behind.
+template <class Body>
+void with_app(const web::Application& app, Body body, web::runner_options options = {}) {
+  asyncio::testing::run_test(
+      [&] { asyncio::with(TestClient(app, options), [&](TestClient& client) { body(client); }); });
+}
+
+web::Handler says(std::string text) {
+  return [text](web::Request&) { return web::Response({.text = text}); };
+}
+
+}  // namespace
+
+TEST_CASE("the first resource with path and method answers") {
+  web::Application app;
+  app.router().add_get("/", says("root"));
+  app.router().add_get("/users/{name}", says("user"));
+  app.router().add_get("/users/me", says("never"));
+  app.router().add_get("/ids/{id:\\d+}", says("id"));
+  app.router().add_post("/ids/{id}", [](web::Request& request) {
+    return web::Response({.text = "post " + request.match_info()["id"]});
+  });
+  app.router().add_route("*", "/any", says("any"));
+  app.router().add_get("/files/{path:.*}.{kind:txt|md}", [](web::Request& request) {
+    return web::Response(
+        {.text = request.match_info()["path"] + "|" + request.match_info()["kind"]});
+  });
+  app.router().add_get("/a b/{x}", [](web::Request& request) {
+    return web::Response({.text = request.match_info()["x"] + "|" + std::string(request.path())});
+  });
+  with_app(app, [](TestClient& client) {
+    const auto text = [&](const char* path) { return await(client.get(path)).text(); };
+    CHECK(text("/") == "root");
+    CHECK(text("/users/me") == "user");
+    CHECK(text("/%75sers/me") == "user");
+    CHECK(text("/users/") == "404: Not Found");
+    CHECK(text("/users/a/b") == "404: Not Found");
+    CHECK(text("/ids/12") == "id");
+    CHECK(text("/ids/x") == "405: Method Not Allowed");
+    CHECK(await(client.post("/ids/x")).text() == "post x");
+    CHECK(await(client.delete_("/any")).text() == "any");
+    CHECK(text("/files/a/b.c.md") == "a/b.c|md");
+    CHECK(text("/a%20b/%2Fc%25") == "/c%|/a b//c%");
+    const auto refused = await(client.delete_("/ids/7"));
+    CHECK(refused.status == 405);
+    CHECK(refused.headers["Allow"] == "GET,HEAD,POST");
+    const auto head = await(client.head("/"));
+    CHECK(head.status == 200);
+    CHECK(head.headers["Content-Length"] == "4");
+    CHECK(head.body.empty());
+  });
+}
+
+TEST_CASE("paths that are malformed are refused, names give paths") {
+  web::Application app;
+  for (const char* bad : {"x", "/{", "/}", "/{1}", "/{a:}", "/{a}/{a}", "/{a:(}"}) {
+    CAPTURE(bad);
+    CHECK_THROWS_AS(app.router().add_get(bad, says("")), fiber::ValueError);
+  }
+  app.router().add_get("/u/{name}/p", says(""), {.name = "user"});
+  CHECK(app.router()["user"].url_for({{"name", "a b/c"}}) == "/u/a%20b%2Fc/p");
+  CHECK_THROWS_AS(app.router()["user"].url_for(), fiber::LookupError);
+  CHECK_THROWS_AS(app.router()["none"], fiber::LookupError);
+  CHECK_THROWS_AS(app.router().add_get("/other", says(""), {.name = "user"}), fiber::ValueError);
+  CHECK_THROWS_AS(app.router().add_get("/u/{name}/p", says(""), {.name = "user"}),
+                  fiber::RuntimeError);
+}
+
+TEST_CASE("what a request says") {
+  web::Application app;
+  std::vector<std::string> seen;
+  app.router().add_get("/q", [&](web::Request& request) {
+    seen = {std::string(request.method()),
+            std::string(request.query_string()),
+            request.query()["a"],
+            request.query().get("none", "-"),
+            std::to_string(request.query().getall("b").size()),
+            request.cookies()["c"],
+            std::string(request.headers()["x-one"]),
+            request.remote(),
+            std::string(request.scheme()),
+            request.content_type(),
+            request.keep_alive() ? "keeps" : "closes"};
+    request["user"] = std::string("me");
+    seen.push_back(std::any_cast<std::string&>(request["user"]));
+    CHECK_THROWS_AS(request.query()["none"], fiber::LookupError);
+    CHECK_FALSE(request.body_exists());
+    CHECK(await(request.read()).empty());
+    return web::Response();
+  });
+  with_app(app, [&](TestClient& client) {
+    await(client.get("/q", {.params = {{"a", "x y"}, {"b", "1"}, {"b", "2"}},
+                            .headers = {{"X-One", "1"}},
+                            .cookies = {{"c", "3"}}}));
+    CHECK(seen == std::vector<std::string>{"GET", "a=x%20y&b=1&b=2", "x y", "-", "2", "3", "1",
+                                           "127.0.0.1", "http", "application/octet-stream", "keeps",
+                                           "me"});
+  });
+}
+
+TEST_CASE("bodies are read whole, in pieces, by lines, or not at all") {
+  web::Application app({.client_max_size = 1000});
+  app.router().add_post("/read", [](web::Request& request) {
+    return web::Response({.body = await(request.read()) + await(request.text())});
+  });
+  app.router().add_post("/lines", [](web::Request& request) {
+    std::string all;
+    for (const std::string& line : request.content().iter_lines()) all += "[" + line + "]";
+    return web::Response({.text = all});
+  });
+  app.router().add_post("/count", [](web::Request& request) {
+    std::size_t size = 0;
+    for (const std::string& piece : request.content().iter_chunked(1000)) size += piece.size();
+    return web::Response({.text = std::to_string(size)});
+  });
+  app.router().add_post("/ignore", says("ignored"));
+  with_app(app, [](TestClient& client) {
+    CHECK(await(client.post("/read", {.data = "ab"})).text() == "abab");
+    CHECK(await(client.post("/lines", {.data = "a\nb\nc"})).text() == "[a\n][b\n][c]");
+    CHECK(await(client.post("/count", {.data = std::string(3'000'000, 'x')})).text() == "3000000");
+    CHECK(await(client.post("/ignore", {.data = std::string(300'000, 'x')})).text() == "ignored");
+    const auto large = await(client.post("/read", {.data = std::string(1001, 'x')}));
+    CHECK(large.status == 413);
+    CHECK(large.text() == "Maximum request body size 1000 exceeded, actual body size 1001");
+    CHECK(await(client.raw("POST /read HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                           "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"))
+              .ends_with("\r\n\r\nabcabc"));
+  });
+}
+
+TEST_CASE("compressed bodies are decompressed, a bounded piece at a time") {
+  const auto pack = [](const std::string& text, http::Wrapping wrapping) {
+    std::string packed;
+    http::Compressor compressor(wrapping);
+    compressor.feed(text, packed);
+    compressor.finish(packed);
+    return packed;
+  };
+  web::Application app({.client_max_size = 100'000});
+  app.router().add_post(
+      "/", [](web::Request& request) { return web::Response({.body = await(request.read())}); });
+  with_app(app, [&](TestClient& client) {
+    const auto post = [&](std::string data, const char* coding) {
+      return await(
+          client.post("/", {.data = std::move(data), .headers = {{"Content-Encoding", coding}}}));
+    };
+    CHECK(post(pack("hello", http::Wrapping::gzip), "gzip").text() == "hello");
+    CHECK(post(pack("hello", http::Wrapping::zlib), "deflate").text() == "hello");
+    CHECK(post(pack(std::string(50'000'000, 'a'), http::Wrapping::gzip), "gzip").status == 413);
+    CHECK(post("nonsense", "gzip").status == 400);
+    const std::string cut = pack("hello", http::Wrapping::gzip);
+    CHECK(post(cut.substr(0, cut.size() - 3), "gzip").status == 400);
+    CHECK(post("as it is", "unknown").text() == "as it is");
+  });
+}
+
+TEST_CASE("forms of both kinds") {
+  web::Application app;
+  app.router().add_post("/", [](web::Request& request) {
+    std::string all;
+    for (const auto& [name, field] : await(request.post()))
+      all += name + "=" +
+             (field.is_file() ? field.file().filename + ":" + field.file().file + ":" +
+                                    field.file().content_type
+                              : field.text()) +
+             ";";
+    return web::Response({.text = all});
+  });
+  app.router().add_post("/parts", [](web::Request& request) {
+    std::string all;
+    const web::MultipartReader reader = await(request.multipart());
+    while (auto part = await(reader.next())) {
+      all += part->name + "(";
+      for (;;) {
+        const std::string chunk = await(part->read_chunk(3));
+        if (chunk.empty()) break;
+        all += chunk + ",";
+      }
+      all += ")";
+    }
+    return web::Response({.text = all});
+  });
+  with_app(app, [](TestClient& client) {
+    CHECK(await(client.post("/", {.data = http::Params{{"a", "1 &"}, {"b", ""}}})).text() ==
+          "a=1 &;b=;");
+    const std::string parts =
+        "preamble\r\n--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\none\r\n--x\r\n"
+        "--B\r\nContent-Disposition: form-data; name=f; filename=\"n \\\" m\"\r\n"
+        "Content-Type: text/x\r\n\r\n\r\n--B\r\nContent-Disposition: form-data; name=c\r\n\r\n"
+        "abcdefg\r\n--B--\r\nepilogue";
+    const http::Headers type{{"Content-Type", "multipart/form-data; boundary=\"B\""}};
+    CHECK(await(client.post("/", {.data = parts, .headers = type})).text() ==
+          "a=one\r\n--x;f=n \" m::text/x;c=abcdefg;");
+    CHECK(await(client.post("/parts", {.data = parts, .headers = type})).text() ==
+          "a(one,\r\n-,-x,)f()c(abc,def,g,)");
+    CHECK(await(client.post("/", {.data = "--B\r\nno end", .headers = type})).status == 400);
+    CHECK(await(client.post("/parts", {.data = "x"})).status == 500);  // no multipart
+  });
+}
+
+TEST_CASE("a client that expects 100 is told to go on, or not") {
+  web::Application app;
+  app.router().add_post(
+      "/", [](web::Request& request) { return web::Response({.body = await(request.read())}); });
+  with_app(app, [](TestClient& client) {
+    const std::string fields = "Host: x\r\nConnection: close\r\nContent-Length: 2\r\n";
+    const std::string answer =
+        await(client.raw("POST / HTTP/1.1\r\n" + fields + "Expect: 100-continue\r\n\r\nab"));
+    CHECK(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"));
+    CHECK(answer.ends_with("\r\n\r\nab"));
+    CHECK(await(client.raw("POST / HTTP/1.1\r\n" + fields + "Expect: magic\r\n\r\nab"))
+              .starts_with("HTTP/1.1 417 "));
+    CHECK(await(client.raw("POST /none HTTP/1.1\r\n" + fields + "Expect: 100-continue\r\n\r\n"))
+              .starts_with("HTTP/1.1 404 "));
+  });
+}
+
+TEST_CASE("requests that come together are answered in order") {
+  web::Application app;
+  app.router().add_get("/{n}", [](web::Request& request) {
+    const int n = std::stoi(request.match_info()["n"]);
+    await(asyncio::sleep(std::chrono::seconds(9 - n)));
+    return web::Response({.text = "<" + std::to_string(n) + ">"});
+  });
+  with_app(app, [](TestClient& client) {
+    std::string requests;
+    for (int n = 0; n < 9; ++n)
+      requests += "GET /" + std::to_string(n) + " HTTP/1.1\r\nHost: x\r\n" +
+                  (n == 8 ? "Connection: close\r\n" : "") + "\r\n";
+    const std::string answers = await(client.raw(requests));
+    std::string order;
+    for (std::size_t at = 0; (at = answers.find('<', at)) != std::string::npos; ++at)
+      order += answers[at + 1];
+    CHECK(order == "012345678");
+  });
+}
+
+TEST_CASE("what a handler sets in its context does not reach the next request") {
+  static const fiber::contextvars::ContextVar<int> var("var", 0);
+  web::Application app;
+  app.router().add_get("/", [](web::Request&) {
+    const int before = var.get();
+    var.set(1);
+    return web::Response({.text = std::to_string(before)});
+  });
+  with_app(app, [](TestClient& client) {
+    CHECK(await(client.get("/")).text() == "0");
+    CHECK(await(client.get("/")).text() == "0");
+  });
+}
