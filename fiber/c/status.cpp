@@ -10,6 +10,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <pthread.h>
@@ -25,8 +26,8 @@ struct Memory {
 };
 
 struct Last {
-  std::string own_text;
-  const char* text = "";
+  // Always here, so that a pointer to it stays good; what does not fit is cut off.
+  char text[1024] = "";
   std::array<Memory, 16> memories;  // of those who failed last
   std::size_t next = 0;
 };
@@ -68,6 +69,10 @@ void remember(Last& its, int status, const std::exception_ptr& error) noexcept {
     if (memory.greenlet == greenlet) to = &memory;
   if (to == nullptr) to = &its.memories[its.next++ % its.memories.size()];
   *to = Memory{greenlet, status, error};
+}
+
+void keep_text(Last& its, std::string_view text) noexcept {
+  its.text[text.copy(its.text, sizeof its.text - 1)] = '\0';
 }
 
 int status_of(const std::exception_ptr& error) {
@@ -144,9 +149,9 @@ int caught(const std::exception_ptr& error) noexcept {
   try {
     Last& its = last();
     remember(its, status, error);
-    its.text = fiber_strerror(status);  // if there is no memory for more
-    its.own_text = str(error);
-    if (!its.own_text.empty()) its.text = its.own_text.c_str();
+    keep_text(its, fiber_strerror(status));  // if there is no memory for more
+    const std::string own = str(error);
+    if (!own.empty()) keep_text(its, own);
   } catch (...) {
     // The status must do.
   }

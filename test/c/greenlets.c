@@ -216,7 +216,8 @@ void old_options(void) {
 void options_without_size(void) {
   fiber_greenlet* g = NULL;
   const fiber_greenlet_options forgotten = {.stack_size = 1 << 20};
-  note("new %d: %s", fiber_greenlet_new(&g, echo, "g", &forgotten), fiber_last_error());
+  const int status = fiber_greenlet_new(&g, echo, "g", &forgotten);
+  note("new %d: %s", status, fiber_last_error());
   note("made %d", g != NULL);
 }
 

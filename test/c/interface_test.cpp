@@ -90,7 +90,7 @@ TEST_CASE("what cannot be is refused with a status and a text") {
 
 TEST_CASE("a greenlet refuses other threads, which may hold references to it") {
   CHECK(noted_by(another_threads_greenlet) ==
-        "switch -5\nsays the greenlet belongs to another thread\nthrow -5\nkill -5\nactive 1\n"
+        "switch -5\nsays it belongs to another thread\nthrow -5\nkill -5\nactive 1\n"
         "told the greenlet is to end, frees\nkilled 0");
 }
 

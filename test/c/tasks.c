@@ -57,7 +57,8 @@ static int awaits_results(void* argument, void** result) {
   note("not yet %d, done %d", fiber_future_result(good, NULL), fiber_future_done(good));
   note("await %d", fiber_await(good, FIBER_NO_LIMIT, &received));
   note("result %s", (const char*)received);
-  note("await %d: %s", fiber_await(bad, FIBER_NO_LIMIT, NULL), fiber_last_error());
+  const int status = fiber_await(bad, FIBER_NO_LIMIT, NULL);
+  note("await %d: %s", status, fiber_last_error());
   note("done %d, result %d", fiber_future_done(bad), fiber_future_result(bad, NULL));
   note("a task's result is its own: %d", fiber_future_set_result(good, NULL));
   fiber_future_unref(good);
