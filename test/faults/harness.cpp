@@ -6,6 +6,8 @@
 // FIBER_FAULTS=all is the same as --all.
 #include "harness.hpp"
 
+#include <fiber/core/symbols.hpp>
+
 #include "injection.hpp"
 
 #include <fiber/asyncio.hpp>
@@ -310,6 +312,8 @@ int main(int argc, char** argv) {
       return 0;
     } else if (argument.starts_with("--sample=")) {
       sample = static_cast<std::size_t>(std::atol(argv[i] + 9));
+    } else if (argument.starts_with("--except=")) {
+      std::erase_if(every, [&](const Scenario& its) { return its.name == argument.substr(9); });
     } else if (argument.starts_with("--point=")) {
       only = parse(argument.substr(8));
       if (!only) return 2;
@@ -317,6 +321,8 @@ int main(int argc, char** argv) {
       wanted.push_back(argument);
     }
   }
+  // Reports read the program's symbols once, and keep them.
+  static_cast<void>(fiber::core::find_symbol(reinterpret_cast<const void*>(&scenarios)));
   if (!in_use()) {
     std::printf("SKIP: another malloc is in the place of the suite's\n");
     return 77;
