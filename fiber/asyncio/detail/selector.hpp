@@ -26,7 +26,7 @@ class Selector {
  public:
   // True for what a loop of this process keeps for itself: code that closes what it does not know
   // (closefrom) had better leave it open. From any thread.
-  static bool is_own(int fd) noexcept;
+  FIBER_API static bool is_own(int fd) noexcept;
 
   Selector();
   Selector(const Selector&) = delete;
