@@ -119,12 +119,18 @@ void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
         new TransportObject(loop_, TransportObject::Kind::socket, reader.get()));
     transport->peername = peer;
     transport->sockname = SocketAddress::of_socket(fd.get());
+    std::unique_ptr<TransportLayer> layer;
+    if (ssl_) layer = ssl_.maker(false).make_layer(layer_arguments_);
     transport->open(std::move(fd));
+    if (layer != nullptr) transport->put_layer(std::move(layer), false);
     attach(*transport);
-    EventLoop(&loop_).call_soon([self = Counted<ServerObject>(this), transport] {
-      self->made_(*transport, *transport->reader());
-      transport->begin();
-    });
+    if (ssl_)
+      transport->begin_soon();
+    else
+      EventLoop(&loop_).call_soon([self = Counted<ServerObject>(this), transport] {
+        self->made(*transport);
+        transport->begin();
+      });
     try {
       transport->wait_begun();
     } catch (...) {

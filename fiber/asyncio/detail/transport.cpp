@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 #include <ctime>
+#include <tuple>
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -67,7 +68,7 @@ TransportObject::TransportObject(LoopObject& loop, Kind kind, ReaderObject* read
   begin_step_.run = &run_step<&TransportObject::begin>;
   read_step_.run = &run_step<&TransportObject::read_step>;
   write_step_.run = &run_step<&TransportObject::write_step>;
-  lost_step_.run = &run_step<&TransportObject::connection_lost>;
+  lost_step_.run = &run_step<&TransportObject::lose>;
   if (reader_ != nullptr) reader_->retain();
 }
 
@@ -79,9 +80,27 @@ TransportObject::~TransportObject() {
   }
 }
 
+namespace {
+
+// A step on the loop's own stack.
+class HubStep final : public HandleObject {
+ public:
+  HubStep(LoopObject& loop, Leaf& step) noexcept : HandleObject(&loop), step_(step) {}
+  void call() override { step_.run(&step_); }
+
+ private:
+  Leaf& step_;
+};
+
+}  // namespace
+
 void TransportObject::post(Step& step) {
   if (step.queued) return;
-  loop_.push(Entry(static_cast<Leaf*>(&step)));
+  // A layer computes much, and calls the user's functions: not on the stack of just any fiber.
+  if (above_ != nullptr)
+    loop_.call_soon(new HubStep(loop_, step));
+  else
+    loop_.push(Entry(static_cast<Leaf*>(&step)));
   step.queued = true;
   retain();
 }
@@ -122,6 +141,10 @@ void TransportObject::wait_connected() {
 
 void TransportObject::begin() {
   begun_ = true;
+  if (layer_ != nullptr) {
+    layer_->begin();
+    return;
+  }
   if (reader_ != nullptr) reader_->set_source(this);
   if (readable_ && reading()) loop_.read_again(*this);
   if (begin_waiter_ != nullptr) begin_waiter_->wake();
@@ -136,7 +159,7 @@ void TransportObject::wait_begun() {
 void TransportObject::discard() noexcept {
   const int fd = descriptor();
   if (fd < 0) return;
-  closing_ = lost_ = true;
+  closing_ = lost_ = stream_lost_ = true;
   refused_ = 1;
   loop_.unwatch(*this);
   ::close(fd);
@@ -145,8 +168,9 @@ void TransportObject::discard() noexcept {
 
 void TransportObject::detached(int fd) noexcept {
   attached_ = false;
-  closing_ = lost_ = true;
+  closing_ = lost_ = stream_lost_ = true;
   refused_ = 1;
+  if (layer_ != nullptr) layer_->detached();
   if (reader_ != nullptr) reader_->set_source(nullptr);
   if (server != nullptr) server->detach(*this);
   std::uint32_t given_up = 0;
@@ -160,6 +184,20 @@ void TransportObject::detached(int fd) noexcept {
 }
 
 void TransportObject::close() {
+  if (layer_ != nullptr)
+    layer_->close();
+  else
+    finish();
+}
+
+void TransportObject::abort() {
+  if (layer_ != nullptr)
+    layer_->abort();
+  else
+    force_close(nullptr);
+}
+
+void TransportObject::finish() {
   if (closing_) return;
   closing_ = true;
   if (!out_.empty()) return;  // the last write step does the rest
@@ -176,10 +214,29 @@ void TransportObject::force_close(std::exception_ptr error) {
   post(lost_step_);
 }
 
-void TransportObject::connection_lost() {
-  if (lost_) return;
+void TransportObject::lose() {
+  if (!lost_)
+    socket_lost();
+  else if (losing_stream_)
+    stream_lost();
+}
+
+void TransportObject::socket_lost() {
   lost_ = true;
   refused_ = std::max(refused_, 1);
+  if (above_ != nullptr)
+    above_->connection_lost(error_);
+  else
+    stream_lost();
+  const int fd = descriptor();
+  loop_.unwatch(*this);
+  ::close(fd);
+  if (server != nullptr) server->detach(*this);
+  release();
+}
+
+void TransportObject::stream_lost() {
+  if (std::exchange(stream_lost_, true)) return;
   if (reader_ != nullptr) {
     reader_->set_source(nullptr);
     if (error_)
@@ -188,16 +245,11 @@ void TransportObject::connection_lost() {
       reader_->feed_eof();
   }
   close_waiters_.wake_all(error_);
-  if (write_paused_) drain_waiters_.wake_all(error_);
-  const int fd = descriptor();
-  loop_.unwatch(*this);
-  ::close(fd);
-  if (server != nullptr) server->detach(*this);
-  release();
+  if (drain_waits_) drain_waiters_.wake_all(error_);
 }
 
 void TransportObject::wait_closed() {
-  if (!lost_) {
+  if (!stream_lost_) {
     Waiter waiter(loop_, close_waiters_);
     waiter.wait();
   } else if (error_) {
@@ -216,7 +268,21 @@ void TransportObject::ready(Readiness readiness) {
   if (readiness.writable && (!out_.empty() || connect_waiter_ != nullptr)) post(write_step_);
 }
 
+void TransportObject::pause_reading() {
+  if (layer_ != nullptr)
+    layer_->pause_receiving();
+  else
+    paused_ = true;
+}
+
 void TransportObject::resume_reading() {
+  if (layer_ != nullptr)
+    layer_->resume_receiving();
+  else
+    resume_receiving();
+}
+
+void TransportObject::resume_receiving() {
   paused_ = false;
   if (readable_ && reading()) loop_.read_again(*this);
 }
@@ -233,7 +299,7 @@ void TransportObject::read_step() {
     return;
   }
   constexpr std::size_t kWorthwhile = 16 * 1024;
-  const std::span<char> direct = reader_->direct();
+  const std::span<char> direct = above_ != nullptr ? std::span<char>() : reader_->direct();
   const bool directly = direct.size() >= kWorthwhile;
   char* to = directly ? direct.data() : loop_.scratch();
   const std::size_t size = directly ? direct.size() : LoopObject::kScratchSize;
@@ -242,17 +308,22 @@ void TransportObject::read_step() {
     const auto got = static_cast<std::size_t>(count);
     // Less than there was room for: all there was. A new edge comes with what comes now.
     readable_ = got == size || hangup_;
-    if (directly)
+    if (above_ != nullptr)
+      above_->data_received({to, got});
+    else if (directly)
       reader_->fed_directly(got);
     else
       reader_->feed_data({to, got});
     if (readable_ && reading()) loop_.read_again(*this);
   } else if (count == 0) {
     read_ended_ = true;
-    if (kind_ == Kind::read_pipe)
+    if (above_ != nullptr) {
+      if (!above_->eof_received()) finish();
+    } else if (kind_ == Kind::read_pipe) {
       close();
-    else
+    } else {
       reader_->feed_eof();
+    }
   } else if (would_block(errno)) {
     readable_ = hangup_ = false;
   } else if (errno == EINTR) {
@@ -287,6 +358,13 @@ bool TransportObject::send_some(std::string_view& data) {
 }
 
 void TransportObject::write(std::string_view data) {
+  if (layer_ != nullptr)
+    layer_->write(data);
+  else
+    send(data);
+}
+
+void TransportObject::send(std::string_view data) {
   if (eof_) throw RuntimeError("Cannot call write() after write_eof()");
   if (data.empty()) return;
   if (refused_ != 0) {
@@ -312,20 +390,40 @@ void TransportObject::write_step() {
   maybe_resume_writing();
   if (!out_.empty()) return;
   if (closing_)
-    connection_lost();
+    lose();
   else if (eof_)
     shut_down_writing();
+}
+
+void TransportObject::maybe_pause_writing() {
+  if (write_paused_ || out_.size() <= high_water_) return;
+  write_paused_ = true;
+  if (above_ != nullptr)
+    above_->pause_sending();
+  else
+    drain_waits_ = true;
 }
 
 void TransportObject::maybe_resume_writing() {
   if (!write_paused_ || out_.size() > low_water_) return;
   write_paused_ = false;
+  if (above_ != nullptr)
+    above_->resume_sending();
+  else
+    resume_sending();
+}
+
+void TransportObject::resume_sending() {
+  drain_waits_ = false;
   drain_waiters_.wake_all();
 }
 
 void TransportObject::shut_down_writing() noexcept { ::shutdown(descriptor(), SHUT_WR); }
 
 void TransportObject::write_eof() {
+  if (layer_ != nullptr)
+    throw NotImplementedError(
+        "write_eof(): TLS cannot close one direction alone; see can_write_eof()");
   if (closing_ || eof_) return;
   if (kind_ != Kind::socket) {
     close();
@@ -338,22 +436,20 @@ void TransportObject::write_eof() {
 void TransportObject::drain() {
   if (reader_ != nullptr && reader_->exception()) std::rethrow_exception(reader_->exception());
   // So that a loop of write() and drain() comes to see the end of the connection.
-  if (closing_) asyncio::await(asyncio::sleep(0));
-  if (lost_) throw ConnectionResetError("Connection lost");
-  if (!write_paused_) return;
+  if (is_closing()) asyncio::await(asyncio::sleep(0));
+  if (stream_lost_) throw ConnectionResetError("Connection lost");
+  if (!drain_waits_) return;
   Waiter waiter(loop_, drain_waiters_);
   waiter.wait();
 }
 
 void TransportObject::set_write_buffer_limits(std::optional<std::size_t> high,
                                               std::optional<std::size_t> low) {
-  const std::size_t new_high = high ? *high : (low ? 4 * *low : 64 * 1024);
-  const std::size_t new_low = low ? *low : new_high / 4;
-  if (new_high < new_low)
-    throw ValueError("high (" + std::to_string(new_high) + ") must be >= low (" +
-                     std::to_string(new_low) + ") must be >= 0");
-  high_water_ = new_high;
-  low_water_ = new_low;
+  if (layer_ != nullptr) {
+    layer_->set_write_buffer_limits(high, low);
+    return;
+  }
+  std::tie(high_water_, low_water_) = water_marks(high, low, 64 * 1024);
   maybe_pause_writing();
 }
 

@@ -1,0 +1,1 @@
+#include <fiber/ssl.hpp>
