@@ -103,22 +103,21 @@ void load_data(X509_STORE* store, const std::string& data) {
       ::BIO_new_mem_buf(data.data(), static_cast<int>(data.size())));
   if (bio == nullptr) throw std::bad_alloc();
   int loaded = 0;
-  for (;;) {
+  // Of DER there is an end; of PEM, what begins no certificate.
+  while (pem || BIO_eof(bio.get()) == 0) {
     const std::unique_ptr<X509, FreeSsl> certificate(
         pem ? ::PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)
             : ::d2i_X509_bio(bio.get(), nullptr));
     if (certificate == nullptr) break;
     loaded += add_certificate(store, certificate.get());
   }
-  const unsigned long code = ::ERR_peek_last_error();
-  const bool at_end = pem ? ERR_GET_LIB(code) == ERR_LIB_PEM &&
-                                ERR_GET_REASON(code) == PEM_R_NO_START_LINE
-                          : BIO_eof(bio.get());
   if (loaded == 0)
     throw SSLError(pem ? "no start line: cadata does not contain a certificate"
                        : "not enough data: cadata does not contain a certificate");
-  if (!at_end) throw_error("cadata");
-  ::ERR_clear_error();
+  const unsigned long code = ::ERR_peek_last_error();
+  const bool no_more =
+      ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
+  if (code != 0 && !(pem && no_more)) throw_error("cadata");
 }
 
 }  // namespace

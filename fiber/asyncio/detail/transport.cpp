@@ -116,16 +116,20 @@ void TransportObject::open(UniqueFd fd) {
 
 namespace {
 
-// Puts the waiter in its place while it waits.
+// Puts the waiter in its place while it waits. Once it was woken another one may take the place before
+// it goes on.
 class Placed {
  public:
-  Placed(Waiter*& place, Waiter& waiter) : place_(place) { place_ = &waiter; }
-  ~Placed() { place_ = nullptr; }
+  Placed(Waiter*& place, Waiter& waiter) : place_(place), waiter_(waiter) { place_ = &waiter; }
+  ~Placed() {
+    if (place_ == &waiter_) place_ = nullptr;
+  }
   Placed(const Placed&) = delete;
   Placed& operator=(const Placed&) = delete;
 
  private:
   Waiter*& place_;
+  Waiter& waiter_;
 };
 
 }  // namespace
