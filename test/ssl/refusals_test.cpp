@@ -44,12 +44,14 @@ Told talk(const ssl::SSLContext& server_side, const ssl::SSLContext& client_side
             });
         const auto server = start_tls_server(
             [&](StreamReader& reader, StreamWriter& writer) {
-              told.server += thrown_by([&] { told.server += await(reader.readline()); });
+              const std::string error =
+                  thrown_by([&] { told.server += await(reader.readline()); });
+              told.server += error;
               writer.write("welcome\n");
               writer.close();
             },
             server_side);
-        told.client = thrown_by([&] {
+        const std::string error = thrown_by([&] {
           auto [reader, writer] =
               await(connect_tls(server, client_side, {.server_hostname = name}));
           // With TLS 1.3 a server looks at the client's certificate after that.
@@ -57,7 +59,8 @@ Told talk(const ssl::SSLContext& server_side, const ssl::SSLContext& client_side
           told.client = await(reader.readline());
           writer.close();
           await(writer.wait_closed());
-        }) + told.client;
+        });
+        told.client = error + told.client;
         server.close();
         await(server.wait_closed());
       },
