@@ -1,5 +1,6 @@
 // TLS, with the names of Python's ssl module: contexts, connections without sockets, and, by the
-// argument `.ssl` of asyncio's streams and servers, secure connections. Needs the library fiber-ssl.
+// argument `.ssl` of asyncio's streams and servers, secure connections. Needs the library
+// fiber-ssl.
 //
 //   auto context = ssl::create_default_context();
 //   auto [reader, writer] = await(asyncio::open_connection("example.org", 443, {.ssl = context}));

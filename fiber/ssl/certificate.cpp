@@ -128,8 +128,10 @@ void decode_access(const X509* certificate, Certificate& result) {
     if (access->location->type != GEN_URI) continue;
     std::string uri = bytes_of(access->location->d.uniformResourceIdentifier);
     const int method = ::OBJ_obj2nid(access->method);
-    if (method == NID_ad_OCSP) result.OCSP.push_back(std::move(uri));
-    else if (method == NID_ad_ca_issuers) result.caIssuers.push_back(std::move(uri));
+    if (method == NID_ad_OCSP)
+      result.OCSP.push_back(std::move(uri));
+    else if (method == NID_ad_ca_issuers)
+      result.caIssuers.push_back(std::move(uri));
   }
 }
 
@@ -207,7 +209,8 @@ std::string DER_cert_to_PEM_cert(std::string_view der) {
   encoded.resize(static_cast<std::size_t>(size));
   constexpr std::size_t kLine = 64;
   std::string pem(kPemBegin);
-  for (std::size_t at = 0; at < encoded.size(); at += kLine) pem += "\n" + encoded.substr(at, kLine);
+  for (std::size_t at = 0; at < encoded.size(); at += kLine)
+    pem += "\n" + encoded.substr(at, kLine);
   return pem + "\n" + std::string(kPemEnd) + "\n";
 }
 
@@ -226,7 +229,8 @@ std::string PEM_cert_to_DER_cert(std::string_view pem) {
   const int size = ::EVP_DecodeBlock(reinterpret_cast<unsigned char*>(der.data()),
                                      reinterpret_cast<const unsigned char*>(packed.data()),
                                      static_cast<int>(packed.size()));
-  if (size < 0) throw ValueError("Invalid PEM encoding; not base64 between its first and last line");
+  if (size < 0)
+    throw ValueError("Invalid PEM encoding; not base64 between its first and last line");
   std::size_t padding = 0;
   while (padding < 2 && packed.size() > padding && packed[packed.size() - 1 - padding] == '=')
     ++padding;

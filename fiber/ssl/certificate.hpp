@@ -22,8 +22,8 @@ struct Certificate {
   DistinguishedName subject;
   DistinguishedName issuer;
   int version = 0;
-  std::string serialNumber;                                         // hexadecimal
-  std::string notBefore;                                            // "Jan  5 09:34:43 2018 GMT"
+  std::string serialNumber;  // hexadecimal
+  std::string notBefore;     // "Jan  5 09:34:43 2018 GMT"
   std::string notAfter;
   std::vector<std::pair<std::string, std::string>> subjectAltName;  // {{"DNS", "example.org"}}
   std::vector<std::string> OCSP;
@@ -34,11 +34,12 @@ struct Certificate {
   std::string commonName() const;
 };
 
-// Between the two ways to write a certificate down. Throws ValueError for what does not begin and end
-// as PEM. Python: ssl.DER_cert_to_PEM_cert, PEM_cert_to_DER_cert.
+// Between the two ways to write a certificate down. Throws ValueError for what does not begin and
+// end as PEM. Python: ssl.DER_cert_to_PEM_cert, PEM_cert_to_DER_cert.
 FIBER_API std::string DER_cert_to_PEM_cert(std::string_view der);
 FIBER_API std::string PEM_cert_to_DER_cert(std::string_view pem);
-// Seconds since 1970 of a time such as notAfter. Throws ValueError. Python: ssl.cert_time_to_seconds.
+// Seconds since 1970 of a time such as notAfter. Throws ValueError. Python:
+// ssl.cert_time_to_seconds.
 FIBER_API std::int64_t cert_time_to_seconds(const std::string& cert_time);
 
 namespace detail {

@@ -15,8 +15,8 @@ using enum Protocol;
 // Whom a context is to check: a client checks servers, a server its clients. Python: ssl.Purpose.
 enum class Purpose { SERVER_AUTH, CLIENT_AUTH };
 
-// Whether the other side's certificate is asked for, and checked. OPTIONAL: a client that has none is
-// let in. Python: ssl.VerifyMode.
+// Whether the other side's certificate is asked for, and checked. OPTIONAL: a client that has none
+// is let in. Python: ssl.VerifyMode.
 enum class VerifyMode { CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED };
 using enum VerifyMode;
 

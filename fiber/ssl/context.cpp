@@ -55,8 +55,8 @@ int answer_sni(SSL* ssl, int* alert, void* argument) noexcept {
   return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-int choose_alpn(SSL*, const unsigned char** chosen, unsigned char* size, const unsigned char* theirs,
-                unsigned int their_size, void* argument) noexcept {
+int choose_alpn(SSL*, const unsigned char** chosen, unsigned char* size,
+                const unsigned char* theirs, unsigned int their_size, void* argument) noexcept {
   const auto* context = static_cast<const ContextObject*>(argument);
   unsigned char* found = nullptr;
   const int result = ::SSL_select_next_proto(
@@ -121,8 +121,9 @@ ContextObject::ContextObject(Protocol its_protocol)
                             SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY);
   if (SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION) == 0 ||
       // Python's choice: no cipher without forward secrecy.
-      ::SSL_CTX_set_cipher_list(raw, "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:"
-                                     "!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM") == 0)
+      ::SSL_CTX_set_cipher_list(raw,
+                                "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:"
+                                "!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM") == 0)
     throw_error("SSL_CTX");
   constexpr unsigned char kSessions[] = "fiber";
   ::SSL_CTX_set_session_id_context(raw, kSessions, sizeof kSessions - 1);
@@ -161,8 +162,8 @@ void SSLContext::verify_mode(VerifyMode mode) const {
   if (mode == CERT_REQUIRED) bits = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
   // CLIENT_ONCE means nothing to a client; it tells CERT_OPTIONAL apart.
   if (mode == CERT_OPTIONAL)
-    bits = SSL_VERIFY_PEER |
-           (object_->protocol == PROTOCOL_TLS_CLIENT ? SSL_VERIFY_CLIENT_ONCE : 0);
+    bits =
+        SSL_VERIFY_PEER | (object_->protocol == PROTOCOL_TLS_CLIENT ? SSL_VERIFY_CLIENT_ONCE : 0);
   ::SSL_CTX_set_verify(native_handle(), bits, nullptr);
 }
 
@@ -256,7 +257,8 @@ void SSLContext::set_alpn_protocols(const std::vector<std::string>& protocols) c
 
 void SSLContext::set_ecdh_curve(const std::string& name) const {
   const detail::CleanErrors clean;
-  if (name.find('\0') != std::string::npos || SSL_CTX_set1_groups_list(native_handle(), name.c_str()) == 0)
+  if (name.find('\0') != std::string::npos ||
+      SSL_CTX_set1_groups_list(native_handle(), name.c_str()) == 0)
     throw ValueError("unknown elliptic curve name '" + name + "'");
 }
 

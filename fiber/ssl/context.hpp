@@ -51,8 +51,8 @@ class FIBER_API password_argument {
   std::function<std::string()> ask_;
 };
 
-// Keyword arguments of load_verify_locations; at least one is to be given. `cadata`: certificates as
-// PEM texts, or as DER bytes.
+// Keyword arguments of load_verify_locations; at least one is to be given. `cadata`: certificates
+// as PEM texts, or as DER bytes.
 struct verify_locations {
   std::string cafile = {};
   std::string capath = {};
@@ -66,18 +66,18 @@ struct CertStoreStats {
   int x509_ca = 0;
 };
 
-// A counted reference. Secure by default: TLS 1.2 or later, no renegotiation, no compression, and of a
-// client that the certificate is trusted and for the name of the server. Set it up, then use it: for
-// connections of several threads too, but not while it is changed.
+// A counted reference. Secure by default: TLS 1.2 or later, no renegotiation, no compression, and
+// of a client that the certificate is trusted and for the name of the server. Set it up, then use
+// it: for connections of several threads too, but not while it is changed.
 class FIBER_API SSLContext {
  public:
   // Trusts nobody yet: see load_default_certs, load_verify_locations, create_default_context.
   explicit SSLContext(Protocol protocol);
 
   // --- who we are ---
-  // The certificate and those that lead from it to an authority, and its private key, as PEM files; the
-  // key may be in the same file. Throws FileNotFoundError and other OSErrors, SSLError for what is not
-  // PEM, for a wrong password, and for a key of another certificate.
+  // The certificate and those that lead from it to an authority, and its private key, as PEM files;
+  // the key may be in the same file. Throws FileNotFoundError and other OSErrors, SSLError for what
+  // is not PEM, for a wrong password, and for a key of another certificate.
   void load_cert_chain(const std::string& certfile, const std::string& keyfile = {},
                        const password_argument& password = {}) const;
 
@@ -91,8 +91,8 @@ class FIBER_API SSLContext {
   // The authorities that were loaded; those of a directory when they are needed first.
   std::vector<Certificate> get_ca_certs() const;
 
-  // Setters have the name of the getter, with an argument. Throws ValueError for CERT_NONE while host
-  // names are checked.
+  // Setters have the name of the getter, with an argument. Throws ValueError for CERT_NONE while
+  // host names are checked.
   VerifyMode verify_mode() const;
   void verify_mode(VerifyMode mode) const;
   // Whether a client checks that the certificate is for the server_hostname. Setting it sets
@@ -120,8 +120,8 @@ class FIBER_API SSLContext {
   void set_ciphers(const std::string& ciphers) const;
   // The names of all that may be used.
   std::vector<std::string> get_ciphers() const;
-  // What the connection may be used for, best first, such as {"h2", "http/1.1"}. Throws ValueError for
-  // names that are empty or longer than 255 bytes.
+  // What the connection may be used for, best first, such as {"h2", "http/1.1"}. Throws ValueError
+  // for names that are empty or longer than 255 bytes.
   void set_alpn_protocols(const std::vector<std::string>& protocols) const;
   // The group of ECDHE, such as "prime256v1". Throws ValueError for an unknown one.
   void set_ecdh_curve(const std::string& name) const;
@@ -129,12 +129,13 @@ class FIBER_API SSLContext {
   // How many tickets a server sends after a handshake of TLS 1.3, at most 65535.
   int num_tickets() const;
   void num_tickets(int count) const;
-  // False: a stream whose connection ends without the other side's good-bye throws SSLEOFError in its
-  // reader; otherwise, as in Python, it just ends. Ours; Python: an argument of wrap_socket.
+  // False: a stream whose connection ends without the other side's good-bye throws SSLEOFError in
+  // its reader; otherwise, as in Python, it just ends. Ours; Python: an argument of wrap_socket.
   bool suppress_ragged_eofs() const;
   void suppress_ragged_eofs(bool suppress) const;
 
-  // For Wireshark: the keys of all connections are appended to the file. "" for none. Throws OSError.
+  // For Wireshark: the keys of all connections are appended to the file. "" for none. Throws
+  // OSError.
   std::string keylog_filename() const;
   void keylog_filename(const std::string& filename) const;
 
@@ -160,10 +161,10 @@ class FIBER_API SSLContext {
   std::shared_ptr<detail::ContextObject> object_;
 };
 
-// Settings for general use, with what this machine trusts unless `locations` says otherwise. SERVER_AUTH:
-// for connections to servers, which are checked. CLIENT_AUTH: for servers, whose clients need no
-// certificate. Writes keys to the file that SSLKEYLOGFILE names.
-// Python: ssl.create_default_context, of 3.13.
+// Settings for general use, with what this machine trusts unless `locations` says otherwise.
+// SERVER_AUTH: for connections to servers, which are checked. CLIENT_AUTH: for servers, whose
+// clients need no certificate. Writes keys to the file that SSLKEYLOGFILE names. Python:
+// ssl.create_default_context, of 3.13.
 FIBER_API SSLContext create_default_context(Purpose purpose = Purpose::SERVER_AUTH,
                                             const verify_locations& locations = {});
 

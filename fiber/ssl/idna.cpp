@@ -16,7 +16,12 @@ std::u32string decode_utf8(std::string_view host) {
   std::u32string text;
   for (std::size_t at = 0; at < host.size();) {
     const auto lead = static_cast<unsigned char>(host[at]);
-    const std::size_t size = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
+    const std::size_t size = lead < 0x80   ? 1
+                             : lead < 0xC2 ? 0
+                             : lead < 0xE0 ? 2
+                             : lead < 0xF0 ? 3
+                             : lead < 0xF5 ? 4
+                                           : 0;
     if (size == 0 || at + size > host.size()) refuse(host, "not UTF-8");
     char32_t c = size == 1 ? lead : lead & (0x7FU >> size);
     for (std::size_t i = 1; i < size; ++i) {
@@ -39,26 +44,44 @@ void append_folded(std::u32string& text, char32_t c) {
     text += U"ss";
     return;
   }
-  if (c == 0xAD) return;                            // a soft hyphen
-  if (c >= 0xFF01 && c <= 0xFF5E) c -= 0xFEE0;      // full width
-  if (c == 0x3002 || c == 0xFF61) c = U'.';         // ideographic full stops
-  if (c >= U'A' && c <= U'Z') c += 0x20;
-  else if ((c >= 0xC0 && c <= 0xDE && c != 0xD7)) c += 0x20;
-  else if (c == 0x130) { text += U"i\u0307"; return; }
-  else if (c == 0x178) c = 0xFF;
-  else if ((c >= 0x100 && c <= 0x137) || (c >= 0x14A && c <= 0x177)) c |= 1U;
-  else if ((c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17E)) c += c & 1U;
-  else if (c == 0x3C2) c = 0x3C3;                   // the final sigma
-  else if (c >= 0x391 && c <= 0x3AB && c != 0x3A2) c += 0x20;
-  else if (c == 0x386) c = 0x3AC;
-  else if (c >= 0x388 && c <= 0x38A) c += 0x25;
-  else if (c == 0x38C) c = 0x3CC;
-  else if (c == 0x38E || c == 0x38F) c += 0x3F;
-  else if (c >= 0x410 && c <= 0x42F) c += 0x20;
-  else if (c >= 0x400 && c <= 0x40F) c += 0x50;
-  else if ((c >= 0x460 && c <= 0x481) || (c >= 0x48A && c <= 0x4BF) || (c >= 0x4D0 && c <= 0x52F)) c |= 1U;
-  else if (c >= 0x531 && c <= 0x556) c += 0x30;
-  else if (c >= 0x1E00 && c <= 0x1EFF && !(c >= 0x1E96 && c <= 0x1E9F)) c |= 1U;
+  if (c == 0xAD) return;                        // a soft hyphen
+  if (c >= 0xFF01 && c <= 0xFF5E) c -= 0xFEE0;  // full width
+  if (c == 0x3002 || c == 0xFF61) c = U'.';     // ideographic full stops
+  if (c >= U'A' && c <= U'Z')
+    c += 0x20;
+  else if ((c >= 0xC0 && c <= 0xDE && c != 0xD7))
+    c += 0x20;
+  else if (c == 0x130) {
+    text += U"i\u0307";
+    return;
+  } else if (c == 0x178)
+    c = 0xFF;
+  else if ((c >= 0x100 && c <= 0x137) || (c >= 0x14A && c <= 0x177))
+    c |= 1U;
+  else if ((c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17E))
+    c += c & 1U;
+  else if (c == 0x3C2)
+    c = 0x3C3;  // the final sigma
+  else if (c >= 0x391 && c <= 0x3AB && c != 0x3A2)
+    c += 0x20;
+  else if (c == 0x386)
+    c = 0x3AC;
+  else if (c >= 0x388 && c <= 0x38A)
+    c += 0x25;
+  else if (c == 0x38C)
+    c = 0x3CC;
+  else if (c == 0x38E || c == 0x38F)
+    c += 0x3F;
+  else if (c >= 0x410 && c <= 0x42F)
+    c += 0x20;
+  else if (c >= 0x400 && c <= 0x40F)
+    c += 0x50;
+  else if ((c >= 0x460 && c <= 0x481) || (c >= 0x48A && c <= 0x4BF) || (c >= 0x4D0 && c <= 0x52F))
+    c |= 1U;
+  else if (c >= 0x531 && c <= 0x556)
+    c += 0x30;
+  else if (c >= 0x1E00 && c <= 0x1EFF && !(c >= 0x1E96 && c <= 0x1E9F))
+    c |= 1U;
   text += c;
 }
 

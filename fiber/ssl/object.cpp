@@ -185,14 +185,13 @@ namespace {
 void check(Outcome outcome) {
   switch (outcome) {
     case Outcome::done: return;
-    case Outcome::closed:
-      throw SSLZeroReturnError("TLS/SSL connection has been closed (EOF)");
+    case Outcome::closed: throw SSLZeroReturnError("TLS/SSL connection has been closed (EOF)");
     case Outcome::want_read: throw SSLWantReadError("The operation did not complete (read)");
     case Outcome::want_write: throw SSLWantWriteError("The operation did not complete (write)");
   }
 }
 
-std::vector<std::string> to_ders(const STACK_OF(X509)* chain) {
+std::vector<std::string> to_ders(const STACK_OF(X509) * chain) {
   std::vector<std::string> ders;
   for (int at = 0; at < sk_X509_num(chain); ++at) ders.push_back(to_der(sk_X509_value(chain, at)));
   return ders;
@@ -297,8 +296,7 @@ std::optional<std::string> SSLObject::selected_alpn_protocol() const {
 }
 
 std::optional<std::string> SSLObject::get_channel_binding(const std::string& type) const {
-  if (type != "tls-unique")
-    throw ValueError("'" + type + "' channel binding type not implemented");
+  if (type != "tls-unique") throw ValueError("'" + type + "' channel binding type not implemented");
   char text[EVP_MAX_MD_SIZE];
   // Of the two Finished messages the first: the client's, unless a session was resumed.
   const bool resumed = ::SSL_session_reused(native_handle()) != 0;

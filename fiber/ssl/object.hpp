@@ -21,12 +21,13 @@ struct SessionObject;
 struct SslObject;
 }  // namespace detail
 
-// What a client and a server agreed on, so that the next handshake is a short one: a counted reference.
+// What a client and a server agreed on, so that the next handshake is a short one: a counted
+// reference.
 class FIBER_API SSLSession {
  public:
-  std::string id() const;           // bytes
-  std::int64_t time() const;        // of its beginning, in seconds since 1970
-  std::int64_t timeout() const;     // how long it lasts, in seconds
+  std::string id() const;        // bytes
+  std::int64_t time() const;     // of its beginning, in seconds since 1970
+  std::int64_t timeout() const;  // how long it lasts, in seconds
   bool has_ticket() const;
   unsigned long ticket_lifetime_hint() const;  // in seconds
 
@@ -47,14 +48,15 @@ struct Cipher {
 };
 
 // A counted reference, not for two threads at a time. Made by SSLContext::wrap_bio, or of a stream:
-// writer.get_extra_info(ssl::ssl_object). Each call may leave bytes for the other side in `outgoing`,
-// also one that throws.
+// writer.get_extra_info(ssl::ssl_object). Each call may leave bytes for the other side in
+// `outgoing`, also one that throws.
 class FIBER_API SSLObject {
  public:
-  // Throws SSLWantReadError until the other side has sent enough, SSLCertVerificationError and other
-  // SSLErrors.
+  // Throws SSLWantReadError until the other side has sent enough, SSLCertVerificationError and
+  // other SSLErrors.
   void do_handshake() const;
-  // At most n bytes; "" once the other side has said good-bye. Throws SSLWantReadError, SSLEOFError.
+  // At most n bytes; "" once the other side has said good-bye. Throws SSLWantReadError,
+  // SSLEOFError.
   std::string read(std::size_t n = 1024) const;
   // Returns how many bytes were taken. Throws SSLZeroReturnError after unwrap().
   std::size_t write(std::string_view data) const;

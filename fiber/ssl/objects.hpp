@@ -38,14 +38,14 @@ struct ContextObject final : asyncio::detail::LayerMaker,
   std::string alpn;         // as it is sent
   sni_callback_function sni;
   std::string keylog_name;
-  int keylog = -1;          // descriptor
+  int keylog = -1;  // descriptor
 };
 
 // What a call of an SslObject came to, that is not an error.
 enum class Outcome { done, want_read, want_write, closed };
 
-// One connection of OpenSSL's. Its calls leave OpenSSL's error queue empty, throw SSLError, and what a
-// callback has thrown.
+// One connection of OpenSSL's. Its calls leave OpenSSL's error queue empty, throw SSLError, and
+// what a callback has thrown.
 struct SslObject : std::enable_shared_from_this<SslObject> {
   SslObject(std::shared_ptr<ContextObject> its_context, std::shared_ptr<Bytes> its_incoming,
             std::shared_ptr<Bytes> its_outgoing, bool server, const std::string& hostname);

@@ -17,7 +17,7 @@ namespace {
 using asyncio::EventLoop;
 using TransportRef = asyncio::detail::Counted<asyncio::detail::TransportObject>;
 
-constexpr std::size_t kHighWater = 512 * 1024;         // of what is to be sent
+constexpr std::size_t kHighWater = 512 * 1024;          // of what is to be sent
 constexpr std::size_t kIncomingHighWater = 256 * 1024;  // of what the reader does not want yet
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kHandshakeTimeout = 60 * kSecond;
@@ -197,8 +197,8 @@ void SslLayer::do_handshake() {
   if (outcome == Outcome::done)
     handshake_done();
   else if (outcome == Outcome::closed)
-    handshake_failed(std::make_exception_ptr(ConnectionResetError(
-        "the other side has ended TLS during its handshake")));
+    handshake_failed(std::make_exception_ptr(
+        ConnectionResetError("the other side has ended TLS during its handshake")));
   else
     process_outgoing();
 }
@@ -298,7 +298,8 @@ void SslLayer::write(std::string_view data) {
   if (closed_ || lost_ || state_ == State::FLUSHING || state_ == State::SHUTDOWN ||
       (!begun && below_->finishing())) {
     constexpr int kWarnFrom = 5;
-    if (refused_ >= kWarnFrom) asyncio::detail::log(asyncio::LogLevel::warning, "SSL connection is closed");
+    if (refused_ >= kWarnFrom)
+      asyncio::detail::log(asyncio::LogLevel::warning, "SSL connection is closed");
     if (refused_ <= kWarnFrom) ++refused_;
     return;
   }
@@ -491,8 +492,7 @@ namespace fiber::ssl {
 SSLContext::operator asyncio::ssl_argument() const { return asyncio::ssl_argument(object_); }
 
 asyncio::ssl_argument SSLContext::resuming(const SSLSession& session) const {
-  return asyncio::ssl_argument(
-      std::make_shared<detail::Resuming>(object_, session.object()));
+  return asyncio::ssl_argument(std::make_shared<detail::Resuming>(object_, session.object()));
 }
 
 }  // namespace fiber::ssl

@@ -1,11 +1,14 @@
 // TLS as a layer of a stream's transport. Python: asyncio.sslproto.SSLProtocol of 3.13.
 //
 // Invariants
-//  1. The states go UNWRAPPED, DO_HANDSHAKE, WRAPPED, FLUSHING, SHUTDOWN, as CPython's, and from each
+//  1. The states go UNWRAPPED, DO_HANDSHAKE, WRAPPED, FLUSHING, SHUTDOWN, as CPython's, and from
+//  each
 //     of them back to UNWRAPPED.
-//  2. All that was written is either in `backlog_`, which OpenSSL could not take yet, in the outgoing
+//  2. All that was written is either in `backlog_`, which OpenSSL could not take yet, in the
+//  outgoing
 //     bytes, which wait for the transport below to have room, or below.
-//  3. The timer is set in DO_HANDSHAKE, FLUSHING and SHUTDOWN alone. What waits in the loop for this
+//  3. The timer is set in DO_HANDSHAKE, FLUSHING and SHUTDOWN alone. What waits in the loop for
+//  this
 //     layer has a reference to its transport.
 //  4. OpenSSL's larger computations, and callbacks of the user's, run on the loop's own stack.
 //  5. Bytes that were received are borrowed by OpenSSL for the length of one call.
@@ -98,17 +101,17 @@ class SslLayer final : public asyncio::detail::TransportLayer {
   std::int64_t handshake_timeout_;
   std::int64_t shutdown_timeout_;
   State state_ = State::UNWRAPPED;
-  bool done_ = false;               // the handshake
-  bool closed_ = false;             // by whoever is above
+  bool done_ = false;    // the handshake
+  bool closed_ = false;  // by whoever is above
   bool lost_ = false;
-  bool eof_received_ = false;       // from below
-  bool eof_told_ = false;           // above
-  bool truncated_ = false;          // without the other side's good-bye
-  bool sending_paused_ = false;     // by what is below
-  bool receiving_paused_ = false;   // we have it so below
+  bool eof_received_ = false;      // from below
+  bool eof_told_ = false;          // above
+  bool truncated_ = false;         // without the other side's good-bye
+  bool sending_paused_ = false;    // by what is below
+  bool receiving_paused_ = false;  // we have it so below
   bool app_reading_paused_ = false;
   bool app_writing_paused_ = false;
-  int refused_ = 0;                 // counts the writes since the end
+  int refused_ = 0;  // counts the writes since the end
   std::size_t high_water_;
   std::size_t low_water_;
   asyncio::detail::ByteBuffer backlog_;

@@ -34,9 +34,9 @@ inline void require(bool done, const char* what) {
 }
 
 struct CertificateOptions {
-  std::string name = "localhost";                        // common name
+  std::string name = "localhost";                           // common name
   std::string alternatives = "DNS:localhost,IP:127.0.0.1";  // "" for none
-  long from = -86400;                                    // seconds from now
+  long from = -86400;                                       // seconds from now
   long to = 86400;
   bool authority = false;
 };
@@ -190,14 +190,14 @@ class Certificates {
     write("server_certificate.pem", pem(server.certificate.get()));
     write("server_key.pem", pem(server.key.get()));
     write("locked.pem", pem(server.certificate.get()) + pem(server.key.get(), "sesame"));
-    save("client.pem", issue({.name = "client", .alternatives = "email:client@example.org"},
-                             &authority));
-    save("other.pem", issue({.name = "other.example", .alternatives = "DNS:other.example"},
-                            &authority));
-    save("wildcard.pem", issue({.name = "wildcard", .alternatives = "DNS:*.wild.example"},
-                               &authority));
-    save("idna.pem", issue({.name = "idna", .alternatives = "DNS:xn--bcher-kva.example"},
-                           &authority));
+    save("client.pem",
+         issue({.name = "client", .alternatives = "email:client@example.org"}, &authority));
+    save("other.pem",
+         issue({.name = "other.example", .alternatives = "DNS:other.example"}, &authority));
+    save("wildcard.pem",
+         issue({.name = "wildcard", .alternatives = "DNS:*.wild.example"}, &authority));
+    save("idna.pem",
+         issue({.name = "idna", .alternatives = "DNS:xn--bcher-kva.example"}, &authority));
     save("expired.pem", issue({.from = -172800, .to = -86400}, &authority));
     save("early.pem", issue({.from = 86400, .to = 172800}, &authority));
     save("selfsigned.pem", issue({}));

@@ -81,8 +81,9 @@ TEST_CASE("settings that cannot be are refused, and change nothing") {
   CHECK(thrown_by([&] { context.set_ciphers("^$:,;?*'dorothyx"); }) ==
         "SSLError('No cipher can be selected.')");
   CHECK(thrown_by([&] { context.set_alpn_protocols({"h2", ""}); }).starts_with("ValueError"));
-  CHECK(thrown_by([&] { context.set_alpn_protocols({std::string(256, 'a')}); })
-            .starts_with("ValueError"));
+  CHECK(thrown_by([&] {
+          context.set_alpn_protocols({std::string(256, 'a')});
+        }).starts_with("ValueError"));
   CHECK(thrown_by([&] { context.set_ecdh_curve("spiral"); }) ==
         "ValueError('unknown elliptic curve name 'spiral'')");
   CHECK(thrown_by([&] { context.minimum_version(static_cast<ssl::TLSVersion>(0x999)); }) ==
@@ -91,8 +92,9 @@ TEST_CASE("settings that cannot be are refused, and change nothing") {
         "ValueError('SSLContext is not a server context.')");
   CHECK(thrown_by([&] { context.sni_callback({}); }) ==
         "ValueError('sni_callback cannot be set on TLS_CLIENT context')");
-  CHECK(thrown_by([&] { context.keylog_filename("/no/such/folder/keys"); })
-            .starts_with("FileNotFoundError"));
+  CHECK(thrown_by([&] {
+          context.keylog_filename("/no/such/folder/keys");
+        }).starts_with("FileNotFoundError"));
   CHECK(context.keylog_filename().empty());
   CHECK(::ERR_peek_error() == 0);
 }
@@ -112,7 +114,8 @@ TEST_CASE("load_cert_chain: files, keys, passwords, and what is wrong with them"
 
   const auto load = [&](const std::string& certificate, const std::string& key = {},
                         const ssl::password_argument& password = {}) {
-    const std::string error = thrown_by([&] { context.load_cert_chain(certificate, key, password); });
+    const std::string error =
+        thrown_by([&] { context.load_cert_chain(certificate, key, password); });
     CHECK(::ERR_peek_error() == 0);
     return error;
   };
@@ -122,13 +125,13 @@ TEST_CASE("load_cert_chain: files, keys, passwords, and what is wrong with them"
   CHECK(load(std::string("a\0b", 3)).starts_with("ValueError"));
   CHECK(load(path("locked.pem"), {}, "wrong").starts_with("SSLError("));
   CHECK(load(path("locked.pem")).starts_with("SSLError('[PEM: BAD_PASSWORD_READ]"));
-  CHECK(load(path("locked.pem"), {}, std::string(2000, 'p')).starts_with(
-      "ValueError('password cannot be longer than"));
+  CHECK(load(path("locked.pem"), {}, std::string(2000, 'p'))
+            .starts_with("ValueError('password cannot be longer than"));
   CHECK(load(path("locked.pem"), {}, std::function<std::string()>([]() -> std::string {
                throw fiber::RuntimeError("no password today");
              })) == "RuntimeError('no password today')");
-  CHECK(load(path("server_certificate.pem"), path("other.pem")).starts_with(
-      "SSLError('[X509: KEY_VALUES_MISMATCH] key values mismatch"));
+  CHECK(load(path("server_certificate.pem"), path("other.pem"))
+            .starts_with("SSLError('[X509: KEY_VALUES_MISMATCH] key values mismatch"));
   CHECK(load(path("server_certificate.pem")).starts_with("SSLError("));
   certificates().write("garbage.pem", "-----BEGIN CERTIFICATE-----\nnot at all\n");
   CHECK(load(path("garbage.pem")).starts_with("SSLError('["));

@@ -143,9 +143,8 @@ TEST_CASE("what certificates say is what Python's dictionary says") {
   CHECK(certificate.issuer == ssl::DistinguishedName{{{"organizationName", "Fiber Tests"}},
                                                      {{"commonName", "Fiber Test Authority"}}});
   CHECK(certificate.version == 3);
-  CHECK(certificate.subjectAltName ==
-        std::vector<std::pair<std::string, std::string>>{{"DNS", "localhost"},
-                                                         {"IP Address", "127.0.0.1"}});
+  CHECK(certificate.subjectAltName == std::vector<std::pair<std::string, std::string>>{
+                                          {"DNS", "localhost"}, {"IP Address", "127.0.0.1"}});
   CHECK(ssl::cert_time_to_seconds(certificate.notAfter) -
             ssl::cert_time_to_seconds(certificate.notBefore) ==
         2 * 86400);

@@ -49,18 +49,24 @@ void shout(StreamReader& reader, StreamWriter& writer) {
 }
 
 asyncio::Process start(std::vector<std::string> command) {
-  return await(asyncio::create_subprocess_exec(
-      command,
-      {.stdin_ = asyncio::subprocess::PIPE, .stdout_ = asyncio::subprocess::PIPE, .stderr_ = asyncio::subprocess::STDOUT}));
+  return await(asyncio::create_subprocess_exec(command, {.stdin_ = asyncio::subprocess::PIPE,
+                                                         .stdout_ = asyncio::subprocess::PIPE,
+                                                         .stderr_ = asyncio::subprocess::STDOUT}));
 }
 
 // What `openssl s_client` says of a server that shouts.
 std::string s_client(int port, std::vector<std::string> options, const std::string& input) {
-  std::vector<std::string> command = {"openssl", "s_client", "-connect",
+  std::vector<std::string> command = {"openssl",
+                                      "s_client",
+                                      "-connect",
                                       "127.0.0.1:" + std::to_string(port),
-                                      "-servername", "localhost", "-verify_hostname", "localhost",
+                                      "-servername",
+                                      "localhost",
+                                      "-verify_hostname",
+                                      "localhost",
                                       "-verify_return_error",
-                                      "-CAfile", certificates()("authority.pem")};
+                                      "-CAfile",
+                                      certificates()("authority.pem")};
   command.insert(command.end(), options.begin(), options.end());
   const auto process = start(command);
   process.stdin_()->write(input);
@@ -73,7 +79,8 @@ std::string s_client(int port, std::vector<std::string> options, const std::stri
 int port_of(const asyncio::Process& process) {
   for (std::string line : *process.stdout_()) {
     const std::size_t at = line.rfind(':');
-    if (line.starts_with("ACCEPT") && at != std::string::npos) return std::stoi(line.substr(at + 1));
+    if (line.starts_with("ACCEPT") && at != std::string::npos)
+      return std::stoi(line.substr(at + 1));
   }
   return 0;
 }
@@ -140,8 +147,14 @@ TEST_CASE("openssl s_server: every version, and client certificates") {
   if (missing("openssl")) return;
   asyncio::run([&] {
     const auto talk = [&](std::vector<std::string> options, const ssl::SSLContext& context) {
-      std::vector<std::string> command = {"openssl", "s_server", "-accept", "127.0.0.1:0", "-rev",
-                                          "-cert", certificates()("server.pem"), "-key",
+      std::vector<std::string> command = {"openssl",
+                                          "s_server",
+                                          "-accept",
+                                          "127.0.0.1:0",
+                                          "-rev",
+                                          "-cert",
+                                          certificates()("server.pem"),
+                                          "-key",
                                           certificates()("server.pem")};
       command.insert(command.end(), options.begin(), options.end());
       const auto process = start(command);
@@ -151,8 +164,8 @@ TEST_CASE("openssl s_server: every version, and client certificates") {
         auto [reader, writer] =
             await(asyncio::open_connection("localhost", port, {.ssl = context}));
         writer.write("hello\n");
-        result = *writer.get_extra_info(ssl::ssl_object)->version() + " " +
-                 await(reader.readline());
+        result =
+            *writer.get_extra_info(ssl::ssl_object)->version() + " " + await(reader.readline());
         writer.close();
         await(writer.wait_closed());
       });
@@ -167,7 +180,8 @@ TEST_CASE("openssl s_server: every version, and client certificates") {
     const std::vector<std::string> asking = {"-Verify", "2", "-verify_return_error", "-CAfile",
                                              certificates()("authority.pem")};
     CHECK(talk(asking, client_context("client.pem")) == "TLSv1.3 olleh\n");
-    CHECK(talk(asking, client_context()).starts_with("SSLError('[SSL: TLSV13_ALERT_CERTIFICATE_RE"));
+    CHECK(
+        talk(asking, client_context()).starts_with("SSLError('[SSL: TLSV13_ALERT_CERTIFICATE_RE"));
   });
 }
 
@@ -187,10 +201,9 @@ TEST_CASE("Python's asyncio over its ssl, as a client") {
           await(writer.wait_closed());
         },
         context);
-    const auto process =
-        start({"python3", std::string(std::getenv("FIBER_SOURCE_ROOT")) + "/test/ssl/peer.py",
-               "client", std::to_string(server.sockets()[0].port()),
-               certificates()("authority.pem")});
+    const auto process = start(
+        {"python3", std::string(std::getenv("FIBER_SOURCE_ROOT")) + "/test/ssl/peer.py", "client",
+         std::to_string(server.sockets()[0].port()), certificates()("authority.pem")});
     CHECK(await(process.stdout_()->read()) == "TLSv1.3 fiber/1\nSHOUT ME\nTrue\nTrue\n");
     CHECK(await(process.wait()) == 0);
     server.close();

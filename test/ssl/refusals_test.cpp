@@ -44,8 +44,7 @@ Told talk(const ssl::SSLContext& server_side, const ssl::SSLContext& client_side
             });
         const auto server = start_tls_server(
             [&](StreamReader& reader, StreamWriter& writer) {
-              const std::string error =
-                  thrown_by([&] { told.server += await(reader.readline()); });
+              const std::string error = thrown_by([&] { told.server += await(reader.readline()); });
               told.server += error;
               writer.write("welcome\n");
               writer.close();
@@ -83,8 +82,7 @@ TEST_CASE("a server that is trusted, and has that name, is accepted") {
 
 TEST_CASE("wrong host") {
   const Told told = talk(server_context("other.pem"), client_context());
-  CHECK(told.client ==
-        refused("Hostname mismatch, certificate is not valid for 'localhost'."));
+  CHECK(told.client == refused("Hostname mismatch, certificate is not valid for 'localhost'."));
   CHECK(told.server.starts_with("SSLError('[SSL: SSLV3_ALERT_BAD_CERTIFICATE]"));
   CHECK(talk(server_context(), client_context(), "127.0.0.2").client ==
         refused("IP address mismatch, certificate is not valid for '127.0.0.2'."));
@@ -142,8 +140,9 @@ TEST_CASE("a client without a certificate, with a strange one, and with a good o
                                 "handshake failure')"
                               : "SSLError('[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert "
                                 "certificate required')"));
-    CHECK(told.server == "SSLError('[SSL: PEER_DID_NOT_RETURN_A_CERTIFICATE] peer did not return a "
-                         "certificate')");
+    CHECK(told.server ==
+          "SSLError('[SSL: PEER_DID_NOT_RETURN_A_CERTIFICATE] peer did not return a "
+          "certificate')");
     told = talk(required, with("stranger.pem"));
     CHECK(told.client == "SSLError('[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca')");
     CHECK(told.server == refused("unable to get local issuer certificate"));
@@ -161,9 +160,9 @@ TEST_CASE("a server knows its client by the certificate") {
     const auto server = start_tls_server(
         [&](StreamReader&, StreamWriter& writer) {
           const auto certificate = writer.get_extra_info(ssl::peercert);
-          events(certificate ? certificate->commonName() + " " +
-                                   certificate->subjectAltName.at(0).second
-                             : "nobody");
+          events(certificate
+                     ? certificate->commonName() + " " + certificate->subjectAltName.at(0).second
+                     : "nobody");
           writer.close();
         },
         asking_context(ssl::CERT_OPTIONAL));
@@ -211,16 +210,15 @@ TEST_CASE("SNI: the callback chooses the context, refuses, or fails") {
   const auto main_context = server_context();
   const auto other_context = server_context("other.pem");
   std::string seen;
-  main_context.sni_callback(
-      [&](ssl::SSLObject& object, const std::optional<std::string>& name, ssl::SSLContext& context)
-          -> std::optional<ssl::AlertDescription> {
-        seen += name.value_or("-") + (context == main_context ? "+" : "?");
-        if (name == "other.example") object.context(other_context);
-        if (name == "refused.example") return ssl::ALERT_DESCRIPTION_UNRECOGNIZED_NAME;
-        if (name == "fails.example") throw fiber::ValueError("a bug");
-        if (name == "waits.example") asyncio::await(asyncio::sleep(std::chrono::seconds(1)));
-        return std::nullopt;
-      });
+  main_context.sni_callback([&](ssl::SSLObject& object, const std::optional<std::string>& name,
+                                ssl::SSLContext& context) -> std::optional<ssl::AlertDescription> {
+    seen += name.value_or("-") + (context == main_context ? "+" : "?");
+    if (name == "other.example") object.context(other_context);
+    if (name == "refused.example") return ssl::ALERT_DESCRIPTION_UNRECOGNIZED_NAME;
+    if (name == "fails.example") throw fiber::ValueError("a bug");
+    if (name == "waits.example") asyncio::await(asyncio::sleep(std::chrono::seconds(1)));
+    return std::nullopt;
+  });
   CHECK(talk(main_context, client_context()).client == "welcome\n");
   CHECK(talk(main_context, client_context(), "other.example").client == "welcome\n");
   CHECK(talk(main_context, client_context(), "127.0.0.1").client == "welcome\n");

@@ -168,8 +168,7 @@ TEST_CASE("a writer that nobody reads from waits, and its buffer is bounded") {
 TEST_CASE("Unix sockets, and sockets that are connected already") {
   asyncio::run([&] {
     const std::string path = certificates()("socket");
-    const auto server = await(
-        asyncio::start_unix_server(echo, path, {.ssl = server_context()}));
+    const auto server = await(asyncio::start_unix_server(echo, path, {.ssl = server_context()}));
     {
       auto [reader, writer] = await(asyncio::open_unix_connection(
           path, {.ssl = client_context(), .server_hostname = "localhost"}));
@@ -202,10 +201,10 @@ TEST_CASE("arguments that make no sense are refused before anything is opened") 
           "ValueError('ssl_handshake_timeout is only meaningful with ssl')");
     CHECK(open({.ssl_shutdown_timeout = 1s}) ==
           "ValueError('ssl_shutdown_timeout is only meaningful with ssl')");
-    CHECK(open({.ssl = context, .ssl_handshake_timeout = 0s}).starts_with(
-        "ValueError('ssl_handshake_timeout should be a positive number"));
-    CHECK(open({.ssl = context, .ssl_shutdown_timeout = -1s}).starts_with(
-        "ValueError('ssl_shutdown_timeout should be a positive number"));
+    CHECK(open({.ssl = context, .ssl_handshake_timeout = 0s})
+              .starts_with("ValueError('ssl_handshake_timeout should be a positive number"));
+    CHECK(open({.ssl = context, .ssl_shutdown_timeout = -1s})
+              .starts_with("ValueError('ssl_shutdown_timeout should be a positive number"));
     CHECK(open({.ssl = context, .server_hostname = ".a"}) ==
           "ValueError('server_hostname cannot be an empty string or start with a leading dot.')");
     CHECK(open({.ssl = context, .server_hostname = ""}) ==
@@ -285,8 +284,7 @@ TEST_CASE("start_tls: what was sent in the open ahead of the handshake is not ta
     const std::string alert = await(reader.read());
     finish(server);
   });
-  CHECK(events.take() ==
-        "STARTTLS\n SSLError('[SSL: WRONG_VERSION_NUMBER] wrong version number')");
+  CHECK(events.take() == "STARTTLS\n SSLError('[SSL: WRONG_VERSION_NUMBER] wrong version number')");
 }
 
 TEST_CASE("start_tls: TLS in TLS") {
@@ -321,8 +319,9 @@ TEST_CASE("start_tls fails: the connection is closed, and says why") {
     const auto context = server_context("expired.pem");
     const auto server = await(asyncio::start_server(
         [&](StreamReader&, StreamWriter& writer) {
-          CHECK(thrown_by([&] { await(writer.start_tls(context)); }) ==
-                "SSLError('[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] sslv3 alert certificate expired')");
+          CHECK(
+              thrown_by([&] { await(writer.start_tls(context)); }) ==
+              "SSLError('[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] sslv3 alert certificate expired')");
         },
         "127.0.0.1", 0));
     auto [reader, writer] =

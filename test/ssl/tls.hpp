@@ -12,8 +12,8 @@
 namespace support {
 
 inline fiber::ssl::SSLContext client_context(const std::string& certificate = {}) {
-  auto context = fiber::ssl::create_default_context(
-      fiber::ssl::Purpose::SERVER_AUTH, {.cafile = certificates()("authority.pem")});
+  auto context = fiber::ssl::create_default_context(fiber::ssl::Purpose::SERVER_AUTH,
+                                                    {.cafile = certificates()("authority.pem")});
   if (!certificate.empty()) context.load_cert_chain(certificates()(certificate));
   return context;
 }
@@ -40,8 +40,7 @@ auto start_tls_server(F callback, const fiber::ssl::SSLContext& context,
       fiber::asyncio::start_server(std::move(callback), "127.0.0.1", 0, std::move(options)));
 }
 
-inline auto connect_tls(const fiber::asyncio::Server& server,
-                        const fiber::ssl::SSLContext& context,
+inline auto connect_tls(const fiber::asyncio::Server& server, const fiber::ssl::SSLContext& context,
                         fiber::asyncio::open_connection_options options = {}) {
   options.ssl = context;
   return fiber::asyncio::open_connection("localhost", server.sockets().at(0).port(),

@@ -26,7 +26,7 @@ namespace fiber::asyncio::detail {
 class TransportObject;
 
 // What a layer stands on: the socket, or another layer.
-class SendsBytes {
+class FIBER_API SendsBytes {
  public:
   // Sends what can be sent at once, and buffers the rest. Does nothing once the end has begun.
   virtual void send(std::string_view data) = 0;
@@ -43,7 +43,7 @@ class SendsBytes {
 };
 
 // What stands on a layer: the stream, or another layer. Called on the loop; may not wait.
-class ReceivesEvents {
+class FIBER_API ReceivesEvents {
  public:
   // The connection can be used from now on.
   virtual void connection_made() = 0;
@@ -133,8 +133,8 @@ class FIBER_API LayerMaker {
   virtual std::unique_ptr<TransportLayer> make_layer(const LayerArguments& arguments) = 0;
 };
 
-// Makes what `.ssl = true` stands for; fiber-ssl has set it. `check_hostname`: the name of the server
-// is known.
+// Makes what `.ssl = true` stands for; fiber-ssl has set it. `check_hostname`: the name of the
+// server is known.
 using default_layer_maker = std::shared_ptr<LayerMaker> (*)(bool check_hostname);
 FIBER_API void set_default_layer_maker(default_layer_maker maker) noexcept;
 
