@@ -45,7 +45,7 @@ UniqueFd make_socket(int family, int type, int proto) {
   return fd;
 }
 
-// --- TLS: what the arguments mean -----------------------------------------------------------------
+// --- TLS: what the arguments mean ---------------------------------------------------------------
 
 std::optional<std::int64_t> checked(const time_limit& limit, const char* name) {
   if (!limit.value()) return std::nullopt;

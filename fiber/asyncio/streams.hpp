@@ -209,8 +209,8 @@ class FIBER_API StreamWriter {
     });
   }
 
-  // What else is known of the connection, such as get_extra_info(ssl::peercert): see <fiber/ssl.hpp>.
-  // Nothing (std::nullopt) if this connection has no such thing.
+  // What else is known of the connection, such as get_extra_info(ssl::peercert): see
+  // <fiber/ssl.hpp>. Nothing (std::nullopt) if this connection has no such thing.
   template <class Key>
   auto get_extra_info(const Key& key) const {
     return key.of(*object_);
@@ -244,14 +244,14 @@ struct open_connection_options {
   // Over TLS: an ssl::SSLContext, or `true` for the usual one. `server_hostname`: the name that the
   // certificate is to be for; by default the host; "" for none. The handshake may take
   // `ssl_handshake_timeout` (60 seconds), then ConnectionAbortedError; closing waits for the other
-  // side's answer for `ssl_shutdown_timeout` (30 seconds). All but `ssl` throw ValueError without it.
+  // side's answer for `ssl_shutdown_timeout` (30 seconds). Without `ssl` they throw ValueError.
   ssl_argument ssl = {};
   std::optional<std::string> server_hostname = {};
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
 };
-// As above, but that there is no host to take the name from: with `ssl`, `server_hostname` has to be
-// given.
+// As above, but that there is no host to take the name from: with `ssl`, `server_hostname` has to
+// be given.
 struct open_unix_connection_options {
   std::size_t limit = kDefaultStreamLimit;
   ssl_argument ssl = {};
@@ -270,9 +270,9 @@ struct start_server_options {
   bool reuse_port = false;    // SO_REUSEPORT
   bool keep_alive = false;    // SO_KEEPALIVE
   bool start_serving = true;  // false: see Server::start_serving, serve_forever
-  // Over TLS: an ssl::SSLContext that has a certificate; `true` is a TypeError. The times are those of
-  // open_connection. The callback is called once the handshake is done; a client whose handshake fails
-  // is dropped, and in debug mode reported.
+  // Over TLS: an ssl::SSLContext that has a certificate; `true` is a TypeError. The times are those
+  // of open_connection. The callback is called once the handshake is done; a client whose handshake
+  // fails is dropped, and in debug mode reported.
   ssl_argument ssl = {};
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
