@@ -116,8 +116,8 @@ void TransportObject::open(UniqueFd fd) {
 
 namespace {
 
-// Puts the waiter in its place while it waits. Once it was woken another one may take the place before
-// it goes on.
+// Puts the waiter in its place while it waits. Once it was woken another one may take the place
+// before it goes on.
 class Placed {
  public:
   Placed(Waiter*& place, Waiter& waiter) : place_(place), waiter_(waiter) { place_ = &waiter; }
