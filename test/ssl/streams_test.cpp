@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,61 @@ void hang_up(const StreamWriter& writer) {
 }
 
 }  // namespace
+
+// The list is what CPython 3.11 prints for the same program.
+TEST_CASE("the events of a short conversation come in CPython's iterations") {
+  std::vector<std::string> events;
+  asyncio::run([&] {
+    int ticks = 0;
+    bool ticking = true;
+    const auto say = [&](const std::string& what) {
+      events.push_back(std::to_string(ticks) + " " + what);
+    };
+    // What is sent through a Unix socket is there at once.
+    const std::string path = certificates()("events");
+    const auto server = await(asyncio::start_unix_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          say("server connected");
+          say("server got " + await(reader.readline()));
+          writer.write("pong\n");
+          await(writer.drain());
+          say("server drained");
+          say("server rest " + await(reader.read()));
+          writer.close();
+          say("server close");
+          await(writer.wait_closed());
+          say("server closed");
+        },
+        path, {.ssl = server_context()}));
+    auto [reader, writer] = await(asyncio::open_unix_connection(
+        path, {.ssl = client_context(), .server_hostname = "localhost"}));
+    const auto loop = asyncio::get_running_loop();
+    std::function<void()> tick = [&] {
+      ++ticks;
+      if (ticking) loop.call_soon([&] { tick(); });
+    };
+    loop.call_soon([&] { tick(); });
+    say("client connected");
+    writer.write("ping\n");
+    await(writer.drain());
+    say("client drained");
+    say("client got " + await(reader.readline()));
+    writer.close();
+    say("client close");
+    say("client rest " + await(reader.read()));
+    await(writer.wait_closed());
+    say("client closed");
+    finish(server);
+    say("server wait_closed");
+    ticking = false;
+    await(asyncio::sleep(0s));
+  });
+  CHECK(events == std::vector<std::string>{
+                      "0 client connected", "0 client drained", "1 server connected",
+                      "1 server got ping\n", "1 server drained", "2 client got pong\n",
+                      "2 client close", "4 server rest ", "4 server close", "5 client rest ",
+                      "7 server closed", "8 client closed", "8 server wait_closed"});
+}
 
 TEST_CASE("a conversation over TLS, and what is known of it") {
   Events events;
