@@ -119,7 +119,8 @@ TEST_CASE("a loop that ends in the middle of handshakes and good-byes leaves not
             await(writer.wait_closed());
           },
           server_side);
-      const auto task = asyncio::create_task([&] {
+      // It outlives the body, and so has what it needs.
+      const auto task = asyncio::create_task([server, client] {
         auto [reader, writer] = await(connect_tls(server, client));
         writer.write("x");
         writer.close();
