@@ -27,6 +27,7 @@ class Source final : public asyncio::detail::ReadSource {
   explicit Source(Events& events) : events_(events) {}
   void pause_reading() override { events_("pause"); }
   void resume_reading() override { events_("resume"); }
+  void nobody_reads() noexcept override {}
 
  private:
   Events& events_;
