@@ -75,8 +75,8 @@ bool is_os_error(const std::exception_ptr& error) {
 
 const std::shared_ptr<SslObject> SslLayer::none_;
 
-// To queue it needs no memory, and so cannot fail: what waits for it would wait for ever. While it is
-// queued it keeps the transport, and with that the layer.
+// To queue it needs no memory, and so cannot fail: what waits for it would wait for ever. While it
+// is queued it keeps the transport, and with that the layer.
 class SslLayer::Step final : public asyncio::detail::HandleObject {
  public:
   Step(SslLayer& layer, void (SslLayer::*action)()) noexcept

@@ -371,9 +371,11 @@ bool Selector::unwatch(Watch& watch) noexcept {
   --watched_;
   drop_again(watch);
   // Closing would do it, unless the descriptor was duplicated, in a child process for example.
-  const bool still_its = control(EPOLL_CTL_DEL, fd, its, 0) == 0 || forked_;
+  const int error = control(EPOLL_CTL_DEL, fd, its, 0);
+  // The want of memory says nothing of the number.
+  const bool still_its = error == 0 || error == ENOMEM || error == ENOSPC || forked_;
   if (its.waits != nullptr)
-    if (const int error = arm(fd, its)) wake_waits(its, 0, error);
+    if (const int failed = arm(fd, its)) wake_waits(its, 0, failed);
   return still_its;
 }
 
