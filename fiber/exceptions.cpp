@@ -99,6 +99,7 @@ ValueError::~ValueError() = default;
 AttributeError::~AttributeError() = default;
 LookupError::~LookupError() = default;
 RuntimeError::~RuntimeError() = default;
+NotImplementedError::~NotImplementedError() = default;
 EOFError::~EOFError() = default;
 MemoryError::~MemoryError() = default;
 

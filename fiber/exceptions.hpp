@@ -110,6 +110,13 @@ class FIBER_API RuntimeError : public Exception {
   ~RuntimeError() override;
 };
 
+// An operation that this kind of object does not have.
+class FIBER_API NotImplementedError : public RuntimeError {
+ public:
+  using RuntimeError::RuntimeError;
+  ~NotImplementedError() override;
+};
+
 // A stream ended before what was asked for had arrived.
 class FIBER_API EOFError : public Exception {
  public:

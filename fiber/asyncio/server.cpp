@@ -130,19 +130,11 @@ void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
         new TransportObject(loop_, TransportObject::Kind::socket, reader.get()));
     transport->peername = peer;
     transport->sockname = SocketAddress::of_socket(fd.get());
+    if (ssl_) transport->put_layer(ssl_.maker(false).make_layer(layer_arguments_), false);
     transport->open(std::move(fd));
     attach(*transport);
     try {
-      EventLoop(&loop_).call_soon([self = Counted<ServerObject>(this), transport] {
-        try {
-          self->made_(*transport, *transport->reader());
-        } catch (...) {  // nobody serves it
-          transport->begin();
-          transport->close();
-          throw;
-        }
-        transport->begin();
-      });
+      begin(*transport);
       transport->wait_begun();
     } catch (...) {
       transport->close();
@@ -157,6 +149,24 @@ void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
     loop_.call_exception_handler({.message = "Error on transport creation for incoming connection",
                                   .exception = std::current_exception()});
   }
+}
+
+void ServerObject::begin(TransportObject& client) {
+  if (ssl_) {
+    client.begin_soon();  // made() follows once the handshake is done
+    return;
+  }
+  EventLoop(&loop_).call_soon(
+      [self = Counted<ServerObject>(this), client = Counted<TransportObject>(&client)] {
+        try {
+          self->made(*client);
+        } catch (...) {  // nobody serves it
+          client->begin();
+          client->close();
+          throw;
+        }
+        client->begin();
+      });
 }
 
 void ServerObject::serve_forever() {

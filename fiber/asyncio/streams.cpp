@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 
 #include <fcntl.h>
 #include <netdb.h>
@@ -15,7 +16,7 @@
 
 namespace fiber::asyncio {
 
-static_assert(start_server_options{}.flags == AI_PASSIVE);
+static_assert(AI_PASSIVE == 1);  // start_server_options::flags
 
 StreamReader::StreamReader(std::size_t limit) : StreamReader(limit, get_event_loop()) {}
 StreamReader::StreamReader(std::size_t limit, const EventLoop& loop)
@@ -44,6 +45,59 @@ UniqueFd make_socket(int family, int type, int proto) {
   return fd;
 }
 
+// --- TLS: what the arguments mean ---------------------------------------------------------------
+
+std::optional<std::int64_t> checked(const time_limit& limit, const char* name) {
+  if (!limit.value()) return std::nullopt;
+  if (limit.value()->count() <= 0)
+    throw ValueError(std::string(name) + " should be a positive number, got " +
+                     std::to_string(std::chrono::duration<double>(*limit.value()).count()) +
+                     " seconds");
+  return limit.value()->count();
+}
+
+template <class Options>
+LayerArguments layer_arguments(const Options& options) {
+  return {.handshake_timeout = checked(options.ssl_handshake_timeout, "ssl_handshake_timeout"),
+          .shutdown_timeout = checked(options.ssl_shutdown_timeout, "ssl_shutdown_timeout")};
+}
+
+template <class Options>
+void check_times_without_ssl(const Options& options) {
+  if (options.ssl_handshake_timeout.value())
+    throw ValueError("ssl_handshake_timeout is only meaningful with ssl");
+  if (options.ssl_shutdown_timeout.value())
+    throw ValueError("ssl_shutdown_timeout is only meaningful with ssl");
+}
+
+// Null for a plain connection. `host`: what the certificate is for, unless that is said.
+template <class Options>
+std::unique_ptr<TransportLayer> client_layer(const Options& options, const std::string* host) {
+  if (!options.ssl) {
+    if (options.server_hostname) throw ValueError("server_hostname is only meaningful with ssl");
+    check_times_without_ssl(options);
+    return nullptr;
+  }
+  if (!options.server_hostname && (host == nullptr || host->empty()))
+    throw ValueError("You must set server_hostname when using ssl without a host");
+  LayerArguments arguments = layer_arguments(options);
+  arguments.server_hostname = options.server_hostname ? *options.server_hostname : *host;
+  return options.ssl.maker(!arguments.server_hostname.empty()).make_layer(arguments);
+}
+
+template <class Options>
+LayerArguments server_arguments(const Options& options) {
+  if (!options.ssl) {
+    check_times_without_ssl(options);
+    return {};
+  }
+  if (!options.ssl.is_context())
+    throw TypeError("ssl argument must be an SSLContext, or nothing: a server needs a certificate");
+  LayerArguments arguments = layer_arguments(options);
+  arguments.server_side = true;
+  return arguments;
+}
+
 // --- clients ------------------------------------------------------------------------------------
 
 // Closes a connection that did not come to be.
@@ -59,7 +113,8 @@ class Opening {
   Opening& operator=(const Opening&) = delete;
 
   TransportObject& transport() const noexcept { return *transport_; }
-  StreamPair finish() {
+  StreamPair finish(std::unique_ptr<TransportLayer> layer) {
+    if (layer != nullptr) transport_->put_layer(std::move(layer), false);
     transport_->sockname = SocketAddress::of_socket(transport_->fileno());
     set_nodelay(transport_->fileno(), transport_->sockname.family());
     finished_ = true;
@@ -76,13 +131,13 @@ class Opening {
   bool finished_ = false;
 };
 
-StreamPair connect_to(UniqueFd fd, const SocketAddress& address, std::size_t limit) {
-  Opening opening(running_loop(), limit);
-  opening.transport().peername = address;
+std::unique_ptr<Opening> connect_to(UniqueFd fd, const SocketAddress& address, std::size_t limit) {
+  auto opening = std::make_unique<Opening>(running_loop(), limit);
+  opening->transport().peername = address;
   const bool in_progress = begin_connect(fd.get(), address);
-  opening.transport().open(std::move(fd));
-  if (in_progress) opening.transport().wait_connected();
-  return opening.finish();
+  opening->transport().open(std::move(fd));
+  if (in_progress) opening->transport().wait_connected();
+  return opening;
 }
 
 UniqueFd bound_socket(const AddressInfo& info, const std::vector<AddressInfo>& local_infos) {
@@ -116,6 +171,7 @@ UniqueFd bound_socket(const AddressInfo& info, const std::vector<AddressInfo>& l
 
 StreamPair connect(const std::string& host, int port, const open_connection_options& options) {
   LoopObject& loop = running_loop();
+  std::unique_ptr<TransportLayer> layer = client_layer(options, &host);
   const getaddrinfo_options hints{.family = options.family,
                                   .type = SOCK_STREAM,
                                   .proto = options.proto,
@@ -124,19 +180,25 @@ StreamPair connect(const std::string& host, int port, const open_connection_opti
   std::vector<AddressInfo> local_infos;
   if (options.local_addr)
     local_infos = resolve(loop, options.local_addr->first, options.local_addr->second, hints);
+  std::unique_ptr<Opening> opening;
   std::vector<std::exception_ptr> errors;
   for (const AddressInfo& info : infos) {
     try {
-      return connect_to(bound_socket(info, local_infos), info.address, options.limit);
+      opening = connect_to(bound_socket(info, local_infos), info.address, options.limit);
+      break;
     } catch (const OSError&) {
       errors.push_back(std::current_exception());
     }
   }
-  throw_all(errors);
+  if (opening == nullptr) throw_all(errors);
+  return opening->finish(std::move(layer));
 }
 
-StreamPair connect_unix(const std::string& path, std::size_t limit) {
-  return connect_to(make_socket(AF_UNIX, SOCK_STREAM, 0), SocketAddress::from_path(path), limit);
+StreamPair connect_unix(const std::string& path, const open_unix_connection_options& options) {
+  std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
+  const SocketAddress address = SocketAddress::from_path(path);
+  return connect_to(make_socket(AF_UNIX, SOCK_STREAM, 0), address, options.limit)
+      ->finish(std::move(layer));
 }
 
 namespace {
@@ -157,11 +219,13 @@ void set_nonblocking(int fd) {
 }  // namespace
 
 // Nothing is done to a descriptor that will not be taken over.
-StreamPair connect_fd(int fd, std::size_t limit) {
+StreamPair connect_fd(int fd, const open_unix_connection_options& options) {
   LoopObject& loop = running_loop();
+  std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
   check_stream_socket(fd);
   loop.refuse_watched(fd);
-  Opening opening(loop, limit);
+  Opening opening(loop, options.limit);
+  if (layer != nullptr) opening.transport().put_layer(std::move(layer), false);
   set_nonblocking(fd);
   opening.transport().peername = SocketAddress::of_peer(fd);
   UniqueFd adopted(fd);
@@ -171,7 +235,20 @@ StreamPair connect_fd(int fd, std::size_t limit) {
     static_cast<void>(adopted.release());
     throw;
   }
-  return opening.finish();
+  return opening.finish(nullptr);
+}
+
+// The connection of a server is told apart by the server.
+void start_tls(TransportObject& transport, const ssl_argument& sslcontext,
+               const start_tls_options& options) {
+  if (!sslcontext.is_context())
+    throw TypeError("sslcontext is expected to be an instance of ssl::SSLContext");
+  LayerArguments arguments = layer_arguments(options);
+  arguments.server_side = transport.server != nullptr;
+  arguments.server_hostname = options.server_hostname;
+  transport.drain();
+  if (transport.is_closing()) throw ConnectionResetError("Connection lost");
+  transport.start_layer(sslcontext.maker(false).make_layer(arguments));
 }
 
 // --- servers ------------------------------------------------------------------------------------
@@ -203,11 +280,15 @@ void check_limit(std::size_t limit) {
   if (limit == 0) throw ValueError("Limit cannot be <= 0");
 }
 
-Server make_server(std::vector<ListeningSocket> sockets, client_connected callback, int backlog,
-                   std::size_t limit) {
-  check_limit(limit);
-  return Server(new ServerObject(running_loop(), std::move(sockets), in_task(std::move(callback)),
-                                 backlog, limit));
+template <class Options>
+Server make_server(std::vector<ListeningSocket> sockets, client_connected callback,
+                   const Options& options) {
+  check_limit(options.limit);
+  const Server server(new ServerObject(running_loop(), std::move(sockets),
+                                       in_task(std::move(callback)), options.backlog,
+                                       options.limit));
+  server.object().secure(options.ssl, server_arguments(options));
+  return server;
 }
 
 // A server that nobody gets a handle to would serve for ever.
@@ -223,17 +304,19 @@ Server started(const Server& server, bool start_serving) {
 }
 
 // The descriptor is the caller's until it is served.
-Server serve_lent(client_connected callback, int fd, ListeningSocket socket, int backlog,
-                  std::size_t limit, bool start_serving) {
-  check_limit(limit);
+template <class Options>
+Server serve_lent(client_connected callback, int fd, ListeningSocket socket,
+                  const Options& options) {
+  check_limit(options.limit);
+  server_arguments(options);
   running_loop().refuse_watched(fd);
   set_nonblocking(fd);
   set_nodelay(fd, socket.address.family());
   std::vector<ListeningSocket> sockets;
   sockets.push_back(std::move(socket));
-  const Server server = make_server(std::move(sockets), std::move(callback), backlog, limit);
+  const Server server = make_server(std::move(sockets), std::move(callback), options);
   server.object().take_over(fd);
-  if (!start_serving) return server;
+  if (!options.start_serving) return server;
   try {
     server.object().start_serving();
   } catch (...) {
@@ -268,6 +351,7 @@ std::optional<ListeningSocket> listening_socket(const AddressInfo& info,
 Server serve(client_connected callback, const std::vector<std::string>& hosts, int port,
              const start_server_options& options) {
   LoopObject& loop = running_loop();
+  server_arguments(options);  // before anything is bound
   std::vector<Coroutine<std::vector<AddressInfo>>> lookups;
   for (const std::string& host : hosts)
     lookups.emplace_back([&loop, host, port, &options] {
@@ -289,16 +373,14 @@ Server serve(client_connected callback, const std::vector<std::string>& hosts, i
     for (const AddressInfo& info : infos) text += std::exchange(comma, ", ") + repr(info.address);
     throw OSError(text + "]");
   }
-  return started(
-      make_server(std::move(sockets), std::move(callback), options.backlog, options.limit),
-      options.start_serving);
+  return started(make_server(std::move(sockets), std::move(callback), options),
+                 options.start_serving);
 }
 
 Server serve_fd(client_connected callback, int fd, const start_server_options& options) {
   check_stream_socket(fd);
   ListeningSocket socket{.fd = UniqueFd(), .address = SocketAddress::of_socket(fd)};
-  return serve_lent(std::move(callback), fd, std::move(socket), options.backlog, options.limit,
-                    options.start_serving);
+  return serve_lent(std::move(callback), fd, std::move(socket), options);
 }
 
 namespace {
@@ -321,12 +403,12 @@ Server serve_unix_fd(client_connected callback, int fd, const start_unix_server_
     throw ValueError("A UNIX Domain Stream Socket was expected, got descriptor " +
                      std::to_string(fd));
   socket.inode = file_to_remove(socket.address, options.cleanup_socket);
-  return serve_lent(std::move(callback), fd, std::move(socket), options.backlog, options.limit,
-                    options.start_serving);
+  return serve_lent(std::move(callback), fd, std::move(socket), options);
 }
 
 Server serve_unix(client_connected callback, const std::string& path,
                   const start_unix_server_options& options) {
+  server_arguments(options);
   const SocketAddress address = SocketAddress::from_path(path);
   const bool named = !path.starts_with('\0');
   struct stat found {};
@@ -337,9 +419,8 @@ Server serve_unix(client_connected callback, const std::string& path,
   socket.inode = file_to_remove(address, options.cleanup_socket);
   std::vector<ListeningSocket> sockets;
   sockets.push_back(std::move(socket));
-  return started(
-      make_server(std::move(sockets), std::move(callback), options.backlog, options.limit),
-      options.start_serving);
+  return started(make_server(std::move(sockets), std::move(callback), options),
+                 options.start_serving);
 }
 
 }  // namespace detail

@@ -15,6 +15,7 @@
 #include <fiber/asyncio/detail/transport.hpp>
 #include <fiber/asyncio/server.hpp>
 #include <fiber/asyncio/sock.hpp>
+#include <fiber/asyncio/tasks.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -127,6 +128,14 @@ class FIBER_API StreamReader {
   detail::Counted<detail::ReaderObject, detail::Reference::handle> object_;
 };
 
+// Keyword arguments of StreamWriter::start_tls. `server_hostname`: the name that the certificate is
+// to be for, sent to the server; not for the side of the server. Of the times see open_connection.
+struct start_tls_options {
+  std::string server_hostname = {};
+  time_limit ssl_handshake_timeout = {};
+  time_limit ssl_shutdown_timeout = {};
+};
+
 // What a StreamWriter writes to; for its limits, and for ending it at once. Python: asyncio's
 // transports, as far as streams show them.
 class FIBER_API Transport {
@@ -154,6 +163,11 @@ class FIBER_API Transport {
   detail::Counted<detail::TransportObject, detail::Reference::handle> object_;
 };
 
+namespace detail {
+FIBER_API void start_tls(TransportObject& transport, const ssl_argument& sslcontext,
+                         const start_tls_options& options);
+}  // namespace detail
+
 // A counted reference to the sending half of a connection. The connection is closed when the last
 // of these is dropped; what was written is sent first. Python: asyncio.StreamWriter.
 class FIBER_API StreamWriter {
@@ -169,7 +183,8 @@ class FIBER_API StreamWriter {
     for (auto&& piece : pieces) all += std::string_view(piece);
     write(all);
   }
-  // The other side reads the end, after what was written. This side can read on.
+  // The other side reads the end, after what was written. This side can read on. Throws
+  // NotImplementedError over TLS, which cannot.
   void write_eof() const { object_->write_eof(); }
   bool can_write_eof() const noexcept { return object_->can_write_eof(); }
   // Goes on at once if not too much is buffered, otherwise waits until it is sent. Throws what the
@@ -185,6 +200,22 @@ class FIBER_API StreamWriter {
     return detail::Deferred([object = object_] { object->wait_closed(); });
   }
 
+  // Goes on over TLS, as the server if this is a connection of a server, once what was written is
+  // sent and the handshake done. What had come and was not read belongs to the handshake. Throws
+  // SSLError, ConnectionError, ValueError, and then the connection is closed; await it.
+  auto start_tls(ssl_argument sslcontext, start_tls_options options = {}) const {
+    return detail::Deferred([object = object_, sslcontext = std::move(sslcontext),
+                             options = std::move(options)] {
+      detail::start_tls(*object, sslcontext, options);
+    });
+  }
+
+  // What else is known of the connection, such as get_extra_info(ssl::peercert): see
+  // <fiber/ssl.hpp>. Nothing (std::nullopt) if this connection has no such thing.
+  template <class Key>
+  auto get_extra_info(const Key& key) const {
+    return key.of(*object_);
+  }
   // Python: get_extra_info("peername"), ("sockname"), ("socket").fileno() (-1 once closed).
   const SocketAddress& peername() const noexcept { return object_->peername; }
   const SocketAddress& sockname() const noexcept { return object_->sockname; }
@@ -211,9 +242,23 @@ struct open_connection_options {
   int proto = 0;
   int flags = 0;                                      // AI_ constants
   std::optional<std::pair<std::string, int>> local_addr = {};  // host and port to come from
+  // Over TLS: an ssl::SSLContext, or `true` for the usual one. `server_hostname`: the name that the
+  // certificate is to be for; by default the host; "" for none. The handshake may take
+  // `ssl_handshake_timeout` (60 seconds), then ConnectionAbortedError; closing waits for the other
+  // side's answer for `ssl_shutdown_timeout` (30 seconds). Without `ssl` they throw ValueError.
+  ssl_argument ssl = {};
+  std::optional<std::string> server_hostname = {};
+  time_limit ssl_handshake_timeout = {};
+  time_limit ssl_shutdown_timeout = {};
 };
+// As above, but that there is no host to take the name from: with `ssl`, `server_hostname` has to
+// be given.
 struct open_unix_connection_options {
   std::size_t limit = kDefaultStreamLimit;
+  ssl_argument ssl = {};
+  std::optional<std::string> server_hostname = {};
+  time_limit ssl_handshake_timeout = {};
+  time_limit ssl_shutdown_timeout = {};
 };
 
 // Keyword arguments of start_server and its relatives. `limit`: of each connection's reader.
@@ -226,12 +271,21 @@ struct start_server_options {
   bool reuse_port = false;    // SO_REUSEPORT
   bool keep_alive = false;    // SO_KEEPALIVE
   bool start_serving = true;  // false: see Server::start_serving, serve_forever
+  // Over TLS: an ssl::SSLContext that has a certificate; `true` is a TypeError. The times are those
+  // of open_connection. The callback is called once the handshake is done; a client whose handshake
+  // fails is dropped, and in debug mode reported.
+  ssl_argument ssl = {};
+  time_limit ssl_handshake_timeout = {};
+  time_limit ssl_shutdown_timeout = {};
 };
 struct start_unix_server_options {
   std::size_t limit = kDefaultStreamLimit;
   int backlog = 100;
   bool start_serving = true;
   bool cleanup_socket = true;  // remove the socket's file when the server is closed
+  ssl_argument ssl = {};       // as of start_server
+  time_limit ssl_handshake_timeout = {};
+  time_limit ssl_shutdown_timeout = {};
 };
 
 namespace detail {
@@ -240,8 +294,9 @@ using client_connected = std::function<void(StreamReader&, StreamWriter&)>;
 
 FIBER_API StreamPair connect(const std::string& host, int port,
                              const open_connection_options& options);
-FIBER_API StreamPair connect_unix(const std::string& path, std::size_t limit);
-FIBER_API StreamPair connect_fd(int fd, std::size_t limit);
+FIBER_API StreamPair connect_unix(const std::string& path,
+                                  const open_unix_connection_options& options);
+FIBER_API StreamPair connect_fd(int fd, const open_unix_connection_options& options);
 FIBER_API Server serve(client_connected callback, const std::vector<std::string>& hosts, int port,
                        const start_server_options& options);
 FIBER_API Server serve_unix(client_connected callback, const std::string& path,
@@ -279,15 +334,15 @@ inline auto open_connection(std::string host, int port, open_connection_options 
   });
 }
 // Takes over a connected stream socket, which is the caller's still if this throws: RuntimeError if
-// a connection has it already, ValueError, OSError; or if it is never awaited. Cancelled, it closes
-// it. Python: open_connection(sock=...).
+// a connection has it already, ValueError, OSError; or if it is never awaited. Cancelled, or with a
+// TLS handshake that fails, it closes it. Python: open_connection(sock=...).
 inline auto open_connection_from(int fd, open_unix_connection_options options = {}) {
-  return detail::Deferred([fd, options] { return detail::connect_fd(fd, options.limit); });
+  return detail::Deferred([fd, options] { return detail::connect_fd(fd, options); });
 }
 // Connects to a Unix socket; await it. Python: asyncio.open_unix_connection.
 inline auto open_unix_connection(std::string path, open_unix_connection_options options = {}) {
   return detail::Deferred([path = std::move(path), options] {
-    return detail::connect_unix(path, options.limit);
+    return detail::connect_unix(path, options);
   });
 }
 

@@ -94,6 +94,11 @@ const std::vector<Program>& programs() {
         "/3 -> 200, 100 bytes", "/4 -> 200, 100 bytes", "/5 -> 200, 102 bytes",
         "/6 -> 200, 102 bytes", "/7 -> 200, 102 bytes", "/8 -> 404, 8 bytes", "/9 -> 404, 8 bytes"},
        true},
+      {"tls_echo",
+       {"version TLSv1.3", "echo: over the wire, unreadable",
+        "stranger: self-signed certificate",
+        "other host: Hostname mismatch, certificate is not valid for 'example.org'."},
+       true},
   };
   return all;
 }
@@ -106,7 +111,7 @@ std::string text_of(const std::vector<std::string>& lines) {
 
 }  // namespace
 
-TEST_CASE("the programs of samples/legacy and samples/apps print what they should") {
+TEST_CASE("the programs of samples/legacy, apps and network print what they should") {
   const char* root = std::getenv("FIBER_BUILD_ROOT");
   std::vector<const Program*> expected;
   std::vector<ChildOptions> children;

@@ -4,14 +4,14 @@
 # What samples and tests are built with; one build directory serves both.
 # shellcheck disable=SC2034
 build_packages=(g++ meson ninja-build pkg-config libboost-context-dev doctest-dev
-  libcurl4-openssl-dev zlib1g-dev libbrotli-dev libzstd-dev libidn2-dev libcereal-dev
-  ca-certificates)
+  libcurl4-openssl-dev zlib1g-dev libbrotli-dev libzstd-dev libidn2-dev libssl-dev libcereal-dev
+  ca-certificates openssl)
 # What samples/legacy and its tests use besides.
 # shellcheck disable=SC2034
 sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-dev postgresql)
 # What the suites `legacy` and `conditions` use besides.
 # shellcheck disable=SC2034
-legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light libssl-dev
+legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light
   libjemalloc2 libmimalloc2.0)
 
 # The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.

@@ -27,6 +27,11 @@ class FIBER_API ServerObject : public CountedObject<ServerObject> {
   ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets, connection_made made,
                int backlog, std::size_t limit);
 
+  // Connections are served through a layer, once its handshake is done.
+  void secure(const ssl_argument& ssl, const LayerArguments& arguments) {
+    ssl_ = ssl;
+    layer_arguments_ = arguments;
+  }
   void start_serving();
   // For a single socket that was made without a descriptor: puts in the caller's, and returns it,
   // open, to a caller for whom it could not be served.
@@ -39,6 +44,7 @@ class FIBER_API ServerObject : public CountedObject<ServerObject> {
   bool is_serving() const noexcept { return serving_; }
   const std::vector<ListeningSocket>& sockets() const noexcept { return sockets_; }
 
+  void made(TransportObject& client) { made_(client, *client.reader()); }
   void attach(TransportObject& client) noexcept;
   void detach(TransportObject& client) noexcept;
 
@@ -48,10 +54,13 @@ class FIBER_API ServerObject : public CountedObject<ServerObject> {
   void listen(int fd);
   void accept_ready(int fd);
   void connected(UniqueFd fd, const SocketAddress& peer);
+  void begin(TransportObject& client);
   void wake();
 
   std::vector<ListeningSocket> sockets_;
   connection_made made_;
+  ssl_argument ssl_;
+  LayerArguments layer_arguments_;
   int backlog_;
   std::size_t limit_;
   bool serving_ = false;

@@ -51,6 +51,9 @@ class FIBER_API ReaderObject : public CountedObject<ReaderObject> {
   void feed_data(std::string_view data);
   void feed_eof();
 
+  // What came and was not read, which leaves.
+  std::string take_buffered() { return buffer_.take(buffer_.size()); }
+
   void set_source(ReadSource* source) noexcept {
     source_ = source;
     paused_ = false;

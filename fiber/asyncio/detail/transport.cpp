@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 #include <ctime>
+#include <tuple>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -84,12 +85,14 @@ TransportObject::TransportObject(LoopObject& loop, Kind kind, ReaderObject* read
   begin_step_.run = &run_step<&TransportObject::begin>;
   read_step_.run = &run_step<&TransportObject::read_step>;
   write_step_.run = &run_step<&TransportObject::write_step>;
-  lost_step_.run = &run_step<&TransportObject::connection_lost>;
+  lost_step_.run = &run_step<&TransportObject::lose>;
   if (reader_ != nullptr) reader_->retain();
 }
 
 TransportObject::~TransportObject() {
   loop_.ready_queue().give_back(kSteps);
+  for (Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_})
+    if (step->on_hub != nullptr) step->on_hub->release();
   if (attached_) loop_.forget(*this);
   if (reader_ != nullptr) {
     reader_->set_source(nullptr);
@@ -99,7 +102,13 @@ TransportObject::~TransportObject() {
 
 void TransportObject::post(Step& step) noexcept {
   if (step.queued) return;
-  loop_.push(Entry(static_cast<Leaf*>(&step)));
+  // A layer computes much, and calls the user's functions: not on the stack of just any fiber.
+  if (above_ != nullptr) {
+    step.on_hub->retain();
+    loop_.push(Entry(step.on_hub));
+  } else {
+    loop_.push(Entry(static_cast<Leaf*>(&step)));
+  }
   step.queued = true;
   retain();
 }
@@ -116,16 +125,20 @@ void TransportObject::open(UniqueFd&& fd) {
 
 namespace {
 
-// Puts the waiter in its place while it waits.
+// Puts the waiter in its place while it waits. Once it was woken another one may take the place
+// before it goes on.
 class Placed {
  public:
-  Placed(Waiter*& place, Waiter& waiter) : place_(place) { place_ = &waiter; }
-  ~Placed() { place_ = nullptr; }
+  Placed(Waiter*& place, Waiter& waiter) : place_(place), waiter_(waiter) { place_ = &waiter; }
+  ~Placed() {
+    if (place_ == &waiter_) place_ = nullptr;
+  }
   Placed(const Placed&) = delete;
   Placed& operator=(const Placed&) = delete;
 
  private:
   Waiter*& place_;
+  Waiter& waiter_;
 };
 
 }  // namespace
@@ -141,6 +154,10 @@ void TransportObject::wait_connected() {
 
 void TransportObject::begin() {
   begun_ = true;
+  if (layer_ != nullptr) {
+    layer_->begin();
+    return;
+  }
   if (reader_ != nullptr) reader_->set_source(this);
   if (readable_ && reading()) loop_.read_again(*this);
   if (begin_waiter_ != nullptr) begin_waiter_->wake();
@@ -155,17 +172,19 @@ void TransportObject::wait_begun() {
 void TransportObject::discard() noexcept {
   const int fd = descriptor();
   if (fd < 0) return;
-  closing_ = lost_ = true;
+  closing_ = lost_ = stream_lost_ = true;
   refused_ = 1;
   if (loop_.unwatch(*this)) ::close(fd);
   release();
 }
 
 void TransportObject::detached(int fd) noexcept {
+  const Counted<TransportObject> self(this);  // what the layer gives up may be the last
   attached_ = false;
-  closing_ = true;
+  closing_ = stream_lost_ = true;
   const bool open = !std::exchange(lost_, true);
   refused_ = 1;
+  if (layer_ != nullptr) layer_->detached();
   if (reader_ != nullptr) reader_->set_source(nullptr);
   if (server != nullptr) server->detach(*this);
   std::uint32_t given_up = 0;
@@ -179,6 +198,25 @@ void TransportObject::detached(int fd) noexcept {
 void TransportObject::lost_descriptor() noexcept { force_close(os_error(EBADF)); }
 
 void TransportObject::close() {
+  if (layer_ == nullptr) {
+    finish();
+    return;
+  }
+  try {
+    layer_->close();
+  } catch (...) {
+    layer_->fail(std::current_exception());  // no memory for a good-bye
+  }
+}
+
+void TransportObject::abort() {
+  if (layer_ != nullptr)
+    layer_->abort();
+  else
+    force_close(nullptr);
+}
+
+void TransportObject::finish() {
   if (closing_) return;
   closing_ = true;
   if (!out_.empty()) return;  // the last write step does the rest
@@ -195,10 +233,28 @@ void TransportObject::force_close(std::exception_ptr error) {
   post(lost_step_);
 }
 
-void TransportObject::connection_lost() {
-  if (lost_) return;
+void TransportObject::lose() {
+  if (!lost_)
+    socket_lost();
+  else if (losing_stream_)
+    stream_lost();
+}
+
+void TransportObject::socket_lost() {
   lost_ = true;
   refused_ = std::max(refused_, 1);
+  if (above_ != nullptr)
+    tell_of_loss();
+  else
+    stream_lost();
+  const int fd = descriptor();
+  if (loop_.unwatch(*this)) ::close(fd);
+  if (server != nullptr) server->detach(*this);
+  release();
+}
+
+void TransportObject::stream_lost() {
+  if (std::exchange(stream_lost_, true)) return;
   if (reader_ != nullptr) {
     reader_->set_source(nullptr);
     if (error_)
@@ -207,15 +263,11 @@ void TransportObject::connection_lost() {
       reader_->feed_eof();
   }
   close_waiters_.wake_all(error_);
-  if (write_paused_) drain_waiters_.wake_all(error_);
-  const int fd = descriptor();
-  if (loop_.unwatch(*this)) ::close(fd);
-  if (server != nullptr) server->detach(*this);
-  release();
+  if (drain_waits_) drain_waiters_.wake_all(error_);
 }
 
 void TransportObject::wait_closed() {
-  if (!lost_) {
+  if (!stream_lost_) {
     Waiter waiter(loop_, close_waiters_);
     waiter.wait();
   } else if (error_) {
@@ -235,7 +287,21 @@ void TransportObject::ready(Readiness readiness) {
   if (readiness.writable && (!out_.empty() || connect_waiter_ != nullptr)) post(write_step_);
 }
 
+void TransportObject::pause_reading() {
+  if (layer_ != nullptr)
+    layer_->pause_receiving();
+  else
+    paused_ = true;
+}
+
 void TransportObject::resume_reading() {
+  if (layer_ != nullptr)
+    layer_->resume_receiving();
+  else
+    resume_receiving();
+}
+
+void TransportObject::resume_receiving() {
   paused_ = false;
   if (readable_ && reading()) loop_.read_again(*this);
 }
@@ -252,7 +318,7 @@ void TransportObject::read_step() {
     return;
   }
   constexpr std::size_t kWorthwhile = 16 * 1024;
-  const std::span<char> direct = reader_->direct();
+  const std::span<char> direct = above_ != nullptr ? std::span<char>() : reader_->direct();
   const bool directly = direct.size() >= kWorthwhile;
   char* to = directly ? direct.data() : loop_.scratch();
   const std::size_t size = directly ? direct.size() : LoopObject::kScratchSize;
@@ -262,17 +328,22 @@ void TransportObject::read_step() {
     // Less than there was room for: all there was, in a stream of bytes. A new edge comes with what
     // comes now.
     readable_ = got == size || hangup_ || urgent_ || !byte_stream_;
-    if (directly)
+    if (above_ != nullptr)
+      above_->data_received({to, got});
+    else if (directly)
       reader_->fed_directly(got);
     else
       reader_->feed_data({to, got});
     if (readable_ && reading()) loop_.read_again(*this);
   } else if (count == 0) {
     read_ended_ = true;
-    if (kind_ == Kind::read_pipe)
+    if (above_ != nullptr) {
+      if (!above_->eof_received()) finish();
+    } else if (kind_ == Kind::read_pipe) {
       close();
-    else
+    } else {
       reader_->feed_eof();
+    }
   } else if (would_block(errno)) {
     readable_ = hangup_ = urgent_ = false;
   } else if (errno == EINTR) {
@@ -307,6 +378,13 @@ bool TransportObject::send_some(std::string_view& data) {
 }
 
 void TransportObject::write(std::string_view data) {
+  if (layer_ != nullptr)
+    layer_->write(data);
+  else
+    send(data);
+}
+
+void TransportObject::send(std::string_view data) {
   if (eof_) throw RuntimeError("Cannot call write() after write_eof()");
   if (data.empty()) return;
   if (refused_ != 0) {
@@ -332,20 +410,40 @@ void TransportObject::write_step() {
   maybe_resume_writing();
   if (!out_.empty()) return;
   if (closing_)
-    connection_lost();
+    lose();
   else if (eof_)
     shut_down_writing();
+}
+
+void TransportObject::maybe_pause_writing() {
+  if (write_paused_ || out_.size() <= high_water_) return;
+  write_paused_ = true;
+  if (above_ != nullptr)
+    above_->pause_sending();
+  else
+    drain_waits_ = true;
 }
 
 void TransportObject::maybe_resume_writing() {
   if (!write_paused_ || out_.size() > low_water_) return;
   write_paused_ = false;
+  if (above_ != nullptr)
+    above_->resume_sending();
+  else
+    resume_sending();
+}
+
+void TransportObject::resume_sending() {
+  drain_waits_ = false;
   drain_waiters_.wake_all();
 }
 
 void TransportObject::shut_down_writing() noexcept { ::shutdown(descriptor(), SHUT_WR); }
 
 void TransportObject::write_eof() {
+  if (layer_ != nullptr)
+    throw NotImplementedError(
+        "write_eof(): TLS cannot close one direction alone; see can_write_eof()");
   if (closing_ || eof_) return;
   if (kind_ != Kind::socket) {
     close();
@@ -358,22 +456,20 @@ void TransportObject::write_eof() {
 void TransportObject::drain() {
   if (reader_ != nullptr && reader_->exception()) std::rethrow_exception(reader_->exception());
   // So that a loop of write() and drain() comes to see the end of the connection.
-  if (closing_) asyncio::await(asyncio::sleep(0));
-  if (lost_) throw ConnectionResetError("Connection lost");
-  if (!write_paused_) return;
+  if (is_closing()) asyncio::await(asyncio::sleep(0));
+  if (stream_lost_) throw ConnectionResetError("Connection lost");
+  if (!drain_waits_) return;
   Waiter waiter(loop_, drain_waiters_);
   waiter.wait();
 }
 
 void TransportObject::set_write_buffer_limits(std::optional<std::size_t> high,
                                               std::optional<std::size_t> low) {
-  const std::size_t new_high = high ? *high : (low ? 4 * *low : 64 * 1024);
-  const std::size_t new_low = low ? *low : new_high / 4;
-  if (new_high < new_low)
-    throw ValueError("high (" + std::to_string(new_high) + ") must be >= low (" +
-                     std::to_string(new_low) + ") must be >= 0");
-  high_water_ = new_high;
-  low_water_ = new_low;
+  if (layer_ != nullptr) {
+    layer_->set_write_buffer_limits(high, low);
+    return;
+  }
+  std::tie(high_water_, low_water_) = water_marks(high, low, 64 * 1024);
   maybe_pause_writing();
 }
 

@@ -8,16 +8,21 @@
 //     as the callbacks of CPython's transports. A queued step holds a reference.
 //  3. If `out_` holds anything, the last send would have blocked, so that an edge must come.
 //  4. The last StreamWriter handle closes the transport when it is dropped.
+//  5. With a layer in between (see transport_layer.hpp) this object has two faces: the socket below
+//     it, and the stream above. What a StreamWriter does goes through `layer_`, what the socket has
+//     goes to `above_`; both are null without one.
 #pragma once
 
 #include <fiber/asyncio/detail/counted.hpp>
 #include <fiber/asyncio/detail/stream_reader.hpp>
+#include <fiber/asyncio/detail/transport_layer.hpp>
 #include <fiber/asyncio/detail/watch.hpp>
 #include <fiber/asyncio/sock.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -27,7 +32,9 @@ class ServerObject;
 
 class FIBER_API TransportObject final : public CountedObject<TransportObject>,
                                         public Watch,
-                                        private ReadSource {
+                                        private ReadSource,
+                                        private SendsBytes,
+                                        private ReceivesEvents {
  public:
   enum class Kind : std::uint8_t { socket, read_pipe, write_pipe };
 
@@ -47,6 +54,15 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   // Closes the descriptor now; nobody is told.
   void discard() noexcept;
 
+  // Puts a layer on top, of which begin() begins the handshake. `made`: over a stream in use.
+  // Throws std::bad_alloc, and then nothing has changed.
+  void put_layer(std::unique_ptr<TransportLayer> layer, bool made);
+  TransportLayer* layer() const noexcept { return layer_.get(); }
+  // By the layer: its handshake has ended. Wakes who stands in wait_begun().
+  void handshake_ended(const std::exception_ptr& error);
+  // Puts a layer on top and waits for its handshake; if that fails, the connection is closed.
+  void start_layer(std::unique_ptr<TransportLayer> layer);
+
   void write(std::string_view data);
   void write_eof();
   // Suspends while too much is buffered.
@@ -54,14 +70,20 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   // Suspends until the connection is lost; throws what it was lost by.
   void wait_closed();
   void close();
-  void abort() { force_close(nullptr); }
-  bool is_closing() const noexcept { return closing_; }
-  bool can_write_eof() const noexcept { return kind_ != Kind::read_pipe; }
+  void abort();
+  bool is_closing() const noexcept { return layer_ != nullptr ? layer_->is_closing() : closing_; }
+  bool can_write_eof() const noexcept { return layer_ == nullptr && kind_ != Kind::read_pipe; }
 
-  std::size_t write_buffer_size() const noexcept { return out_.size(); }
+  std::size_t write_buffer_size() const noexcept {
+    return layer_ != nullptr ? layer_->write_buffer_size() : out_.size();
+  }
   void set_write_buffer_limits(std::optional<std::size_t> high, std::optional<std::size_t> low);
-  std::size_t high_water() const noexcept { return high_water_; }
-  std::size_t low_water() const noexcept { return low_water_; }
+  std::size_t high_water() const noexcept {
+    return layer_ != nullptr ? layer_->high_water() : high_water_;
+  }
+  std::size_t low_water() const noexcept {
+    return layer_ != nullptr ? layer_->low_water() : low_water_;
+  }
 
   ReaderObject* reader() const noexcept { return reader_; }
   int fileno() const noexcept { return descriptor(); }
@@ -76,8 +98,10 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
  private:
   struct Step : Leaf {
     TransportObject* self = nullptr;
+    HandleObject* on_hub = nullptr;  // counted; with a layer alone: see post()
     bool queued = false;
   };
+  class HubStep;
   template <void (TransportObject::*Action)()>
   static void run_step(Leaf* leaf) noexcept;
 
@@ -88,9 +112,25 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   void ready(Readiness readiness) override;
   void detached(int fd) noexcept override;
   void lost_descriptor() noexcept override;
-  void pause_reading() override { paused_ = true; }
+  void pause_reading() override;
   void resume_reading() override;
   void nobody_reads() noexcept override { close(); }
+
+  // The socket, for the lowest layer.
+  void send(std::string_view data) override;
+  void finish() override;
+  void fail(std::exception_ptr error) override { force_close(std::move(error)); }
+  bool finishing() const noexcept override { return closing_; }
+  void pause_receiving() override { paused_ = true; }
+  void resume_receiving() override;
+
+  // The stream, for the top layer.
+  void connection_made() override;
+  void data_received(std::string_view data) override { reader_->feed_data(data); }
+  bool eof_received() override;
+  void connection_lost(const std::exception_ptr& error) override;
+  void pause_sending() override { drain_waits_ = true; }
+  void resume_sending() override;
 
   bool reading() const noexcept { return begun_ && !paused_ && !closing_ && !read_ended_; }
   void post(Step& step) noexcept;  // each has a claim in the ready queue
@@ -99,13 +139,14 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   void write_step();
   std::ptrdiff_t receive(char* to, std::size_t size) noexcept;
   bool send_some(std::string_view& data);
-  void maybe_pause_writing() noexcept {
-    if (out_.size() > high_water_) write_paused_ = true;
-  }
+  void maybe_pause_writing();
   void maybe_resume_writing();
   void shut_down_writing() noexcept;
   void force_close(std::exception_ptr error);
-  void connection_lost();
+  void lose();
+  void socket_lost();
+  void tell_of_loss() noexcept;
+  void stream_lost();
 
   Kind kind_;
   bool begun_ = false;
@@ -118,13 +159,18 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   bool closing_ = false;
   bool eof_ = false;          // write_eof() was called
   bool lost_ = false;
+  bool losing_stream_ = false;  // a layer has told of the loss, which the stream sees next
+  bool stream_lost_ = false;
   bool write_paused_ = false;
+  bool drain_waits_ = false;  // drain() is to wait; without a layer as write_paused_
   bool attached_ = false;     // known to the loop
   int refused_ = 0;           // counts the writes since the loss of the connection was queued
   std::size_t high_water_ = 64 * 1024;
   std::size_t low_water_ = 16 * 1024;
   ByteBuffer out_;
   ReaderObject* reader_;  // counted
+  std::unique_ptr<TransportLayer> layer_;
+  ReceivesEvents* above_ = nullptr;  // the lowest layer
   std::exception_ptr error_;
   Waiter* begin_waiter_ = nullptr;
   Waiter* connect_waiter_ = nullptr;

@@ -1,0 +1,71 @@
+// Constants of the ssl module, under Python's names.
+#pragma once
+
+#include <fiber/core/config.hpp>
+
+#include <cstdint>
+#include <string>
+
+namespace fiber::ssl {
+
+// What a context is for: connections to servers, or those of a server. Python: ssl.PROTOCOL_TLS_*.
+enum class Protocol { PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER };
+using enum Protocol;
+
+// Whom a context is to check: a client checks servers, a server its clients. Python: ssl.Purpose.
+enum class Purpose { SERVER_AUTH, CLIENT_AUTH };
+
+// Whether the other side's certificate is asked for, and checked. OPTIONAL: a client that has none
+// is let in. Python: ssl.VerifyMode.
+enum class VerifyMode { CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED };
+using enum VerifyMode;
+
+// Python: ssl.TLSVersion.
+enum class TLSVersion : int {
+  MINIMUM_SUPPORTED = -2,
+  SSLv3 = 0x300,
+  TLSv1 = 0x301,
+  TLSv1_1 = 0x302,
+  TLSv1_2 = 0x303,
+  TLSv1_3 = 0x304,
+  MAXIMUM_SUPPORTED = -1,
+};
+
+// Bits of SSLContext::options, with OpenSSL's values. Python: ssl.Options.
+inline constexpr std::uint64_t OP_ENABLE_KTLS = 1U << 3;
+inline constexpr std::uint64_t OP_IGNORE_UNEXPECTED_EOF = 1U << 7;
+inline constexpr std::uint64_t OP_NO_TICKET = 1U << 14;
+inline constexpr std::uint64_t OP_NO_COMPRESSION = 1U << 17;
+inline constexpr std::uint64_t OP_ENABLE_MIDDLEBOX_COMPAT = 1U << 20;
+inline constexpr std::uint64_t OP_CIPHER_SERVER_PREFERENCE = 1U << 22;
+inline constexpr std::uint64_t OP_NO_SSLv3 = 1U << 25;
+inline constexpr std::uint64_t OP_NO_TLSv1 = 1U << 26;
+inline constexpr std::uint64_t OP_NO_TLSv1_2 = 1U << 27;
+inline constexpr std::uint64_t OP_NO_TLSv1_1 = 1U << 28;
+inline constexpr std::uint64_t OP_NO_TLSv1_3 = 1U << 29;
+inline constexpr std::uint64_t OP_NO_RENEGOTIATION = 1U << 30;
+
+// Bits of SSLContext::verify_flags, with OpenSSL's values. Python: ssl.VerifyFlags.
+inline constexpr unsigned long VERIFY_DEFAULT = 0;
+inline constexpr unsigned long VERIFY_CRL_CHECK_LEAF = 0x4;
+inline constexpr unsigned long VERIFY_CRL_CHECK_CHAIN = 0x4 | 0x8;
+inline constexpr unsigned long VERIFY_X509_STRICT = 0x20;
+inline constexpr unsigned long VERIFY_ALLOW_PROXY_CERTS = 0x40;
+inline constexpr unsigned long VERIFY_X509_TRUSTED_FIRST = 0x8000;
+inline constexpr unsigned long VERIFY_X509_PARTIAL_CHAIN = 0x80000;
+
+// What an sni_callback may refuse a connection with. Python: ssl.AlertDescription.
+enum class AlertDescription : int {
+  ALERT_DESCRIPTION_CLOSE_NOTIFY = 0,
+  ALERT_DESCRIPTION_HANDSHAKE_FAILURE = 40,
+  ALERT_DESCRIPTION_ACCESS_DENIED = 49,
+  ALERT_DESCRIPTION_INTERNAL_ERROR = 80,
+  ALERT_DESCRIPTION_USER_CANCELLED = 90,
+  ALERT_DESCRIPTION_UNRECOGNIZED_NAME = 112,
+};
+using enum AlertDescription;
+
+// The OpenSSL that the program runs with. Python: ssl.OPENSSL_VERSION.
+FIBER_API std::string openssl_version();
+
+}  // namespace fiber::ssl

@@ -1,0 +1,60 @@
+// What StreamWriter::get_extra_info knows of a TLS connection, from its handshake on.
+//
+//   if (auto certificate = writer.get_extra_info(ssl::peercert)) ...
+#pragma once
+
+#include <fiber/asyncio/streams.hpp>
+#include <fiber/ssl/object.hpp>
+
+#include <optional>
+
+namespace fiber::ssl {
+namespace detail {
+
+// Nothing before the handshake, and of a connection without TLS.
+FIBER_API std::optional<SSLObject> object_of(const asyncio::detail::TransportObject& transport);
+FIBER_API bool use_as_default() noexcept;
+// So that `.ssl = true` is understood in every program that includes this header.
+inline const bool kUsedAsDefault = use_as_default();
+
+struct SslObjectKey {
+  std::optional<SSLObject> of(const asyncio::detail::TransportObject& transport) const {
+    return object_of(transport);
+  }
+};
+struct SslContextKey {
+  std::optional<SSLContext> of(const asyncio::detail::TransportObject& transport) const {
+    const std::optional<SSLObject> object = object_of(transport);
+    if (!object) return std::nullopt;
+    return object->context();
+  }
+};
+struct PeerCertKey {
+  std::optional<Certificate> of(const asyncio::detail::TransportObject& transport) const {
+    const std::optional<SSLObject> object = object_of(transport);
+    return object ? object->getpeercert() : std::nullopt;
+  }
+};
+struct CipherKey {
+  std::optional<Cipher> of(const asyncio::detail::TransportObject& transport) const {
+    const std::optional<SSLObject> object = object_of(transport);
+    return object ? object->cipher() : std::nullopt;
+  }
+};
+struct CompressionKey {
+  std::optional<std::string> of(const asyncio::detail::TransportObject& transport) const {
+    const std::optional<SSLObject> object = object_of(transport);
+    return object ? object->compression() : std::nullopt;
+  }
+};
+
+}  // namespace detail
+
+// The keys: Python's "ssl_object", "sslcontext", "peercert", "cipher", "compression".
+inline constexpr detail::SslObjectKey ssl_object{};
+inline constexpr detail::SslContextKey sslcontext{};
+inline constexpr detail::PeerCertKey peercert{};
+inline constexpr detail::CipherKey cipher{};
+inline constexpr detail::CompressionKey compression{};
+
+}  // namespace fiber::ssl

@@ -1,0 +1,539 @@
+#include <fiber/ssl/sslproto.hpp>
+
+#include <fiber/asyncio/detail/transport.hpp>
+#include <fiber/asyncio/exceptions.hpp>
+#include <fiber/asyncio/log.hpp>
+#include <fiber/ssl/extra_info.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace fiber::ssl::detail {
+namespace {
+
+using asyncio::EventLoop;
+using TransportRef = asyncio::detail::Counted<asyncio::detail::TransportObject>;
+
+constexpr std::size_t kHighWater = 512 * 1024;          // of what is to be sent
+constexpr std::size_t kIncomingHighWater = 256 * 1024;  // of what the reader does not want yet
+constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kHandshakeTimeout = 60 * kSecond;
+constexpr std::int64_t kShutdownTimeout = 30 * kSecond;
+
+// Where records are decrypted to: one buffer per thread, and one more per layer on a layer.
+class Scratch {
+ public:
+  static constexpr std::size_t kSize = 256 * 1024;
+
+  Scratch() {
+    if (spare().empty()) {
+      buffer_.reset(new char[kSize]);
+      return;
+    }
+    buffer_ = std::move(spare().back());
+    spare().pop_back();
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    if (spare().empty()) spare().push_back(std::move(buffer_));
+  }
+  char* data() const noexcept { return buffer_.get(); }
+
+ private:
+  static std::vector<std::unique_ptr<char[]>>& spare() {
+    static thread_local std::vector<std::unique_ptr<char[]>> buffers = [] {
+      std::vector<std::unique_ptr<char[]>> none;
+      none.reserve(1);
+      return none;
+    }();
+    return buffers;
+  }
+  std::unique_ptr<char[]> buffer_;
+};
+
+std::string seconds_of(std::int64_t nanoseconds) {
+  std::string text = std::to_string(static_cast<double>(nanoseconds) / kSecond);
+  text.erase(text.find_last_not_of('0') + 1);
+  return text.ends_with('.') ? text + "0" : text;
+}
+
+bool is_os_error(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const OSError&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+}  // namespace
+
+const std::shared_ptr<SslObject> SslLayer::none_;
+
+// To queue it needs no memory, and so cannot fail: what waits for it would wait for ever. While it
+// is queued it keeps the transport, and with that the layer.
+class SslLayer::Step final : public asyncio::detail::HandleObject {
+ public:
+  Step(SslLayer& layer, void (SslLayer::*action)()) noexcept
+      : HandleObject(&layer.loop_), layer_(layer), action_(action) {}
+
+  void post() noexcept {
+    if (transport_) return;
+    transport_ = TransportRef(layer_.transport_);
+    retain();
+    layer_.loop_.push(asyncio::detail::Entry(this));
+  }
+  // It has left the queue without having been called.
+  void dropped() noexcept { transport_ = TransportRef(); }
+
+  void call() override {
+    const TransportRef transport = std::exchange(transport_, TransportRef());
+    layer_.loop_.ready_queue().claim_again();
+    if (layer_.lost_) return;
+    try {
+      (layer_.*action_)();
+    } catch (...) {
+      layer_.fatal_error(std::current_exception(), "Fatal error on SSL protocol");
+    }
+  }
+
+ private:
+  SslLayer& layer_;
+  void (SslLayer::*action_)();
+  TransportRef transport_;
+};
+
+void SslLayer::ReleaseStep::operator()(Step* step) const noexcept { step->release(); }
+
+SslLayer::SslLayer(std::shared_ptr<SslObject> object,
+                   const asyncio::detail::LayerArguments& arguments)
+    : object_(std::move(object)),
+      handshake_timeout_(arguments.handshake_timeout.value_or(kHandshakeTimeout)),
+      shutdown_timeout_(arguments.shutdown_timeout.value_or(kShutdownTimeout)),
+      high_water_(kHighWater),
+      low_water_(kHighWater / 4),
+      loop_(asyncio::detail::running_loop()),
+      go_on_step_(new Step(*this, &SslLayer::go_on)),
+      close_step_(new Step(*this, &SslLayer::close_below)) {
+  loop_.ready_queue().claim(kSteps);
+}
+
+SslLayer::~SslLayer() { loop_.ready_queue().give_back(kSteps); }
+
+void SslLayer::set_timer(std::int64_t delay) {
+  timer_ = EventLoop(&transport_->loop())
+               .call_later(std::chrono::nanoseconds(delay),
+                           [transport = TransportRef(transport_), this] { timed_out(); });
+}
+
+void SslLayer::timed_out() {
+  if (state_ == State::DO_HANDSHAKE) {
+    fatal_error(std::make_exception_ptr(ConnectionAbortedError(
+                    "SSL handshake is taking longer than " + seconds_of(handshake_timeout_) +
+                    " seconds: aborting the connection")),
+                "SSL handshake failed");
+  } else if (state_ == State::FLUSHING || state_ == State::SHUTDOWN) {
+    below_->fail(std::make_exception_ptr(TimeoutError("SSL shutdown timed out")));
+  }
+}
+
+void SslLayer::detached() noexcept {
+  lost_ = closed_ = true;
+  state_ = State::UNWRAPPED;
+  stop_timer();
+  go_on_step_->dropped();
+  close_step_->dropped();
+  if (lower_ != nullptr) lower_->detached();
+}
+
+// --- from below ---------------------------------------------------------------------------------
+
+void SslLayer::connection_made() {
+  if (lost_ || closed_ || below_->finishing()) return;
+  state_ = State::DO_HANDSHAKE;
+  set_timer(handshake_timeout_);
+  do_handshake();
+}
+
+void SslLayer::connection_lost(const std::exception_ptr& error) {
+  const bool in_handshake = !done_;
+  lost_ = closed_ = true;
+  ++refused_;
+  state_ = State::UNWRAPPED;
+  backlog_.clear();
+  outgoing().buffer.clear();
+  stop_timer();
+  if (made_) above_->connection_lost(error);
+  if (!in_handshake) return;
+  transport_->handshake_ended(
+      error ? error
+            : std::make_exception_ptr(ConnectionAbortedError(
+                  "the connection was closed before its TLS handshake was done")));
+}
+
+void SslLayer::go_on() {
+  switch (state_) {
+    case State::UNWRAPPED: break;
+    case State::DO_HANDSHAKE: do_handshake(); break;
+    case State::WRAPPED: do_read(); break;
+    case State::FLUSHING: do_flush(); break;
+    case State::SHUTDOWN: do_shutdown(); break;
+  }
+}
+
+void SslLayer::data_received(std::string_view data) {
+  struct Lent {
+    Bytes& bytes;
+    ~Lent() { bytes.borrowed = {}; }
+  } lent{incoming()};
+  lent.bytes.borrowed = data;
+  go_on();
+  if (!lost_) lent.bytes.keep();
+}
+
+bool SslLayer::eof_received() {
+  eof_received_ = true;
+  switch (state_) {
+    case State::UNWRAPPED: break;
+    case State::DO_HANDSHAKE:
+      handshake_failed(std::make_exception_ptr(ConnectionResetError(
+          "the other side has closed the connection during the TLS handshake")));
+      break;
+    case State::WRAPPED:
+      truncated_ = true;
+      state_ = State::FLUSHING;
+      if (app_reading_paused_) return true;
+      do_flush();
+      break;
+    case State::FLUSHING:
+      do_write();
+      state_ = State::SHUTDOWN;
+      do_shutdown();
+      break;
+    case State::SHUTDOWN: do_shutdown(); break;
+  }
+  return false;
+}
+
+// --- handshake ----------------------------------------------------------------------------------
+
+void SslLayer::do_handshake() {
+  Outcome outcome{};
+  try {
+    outcome = object_->handshake();
+  } catch (...) {
+    handshake_failed(std::current_exception());
+    return;
+  }
+  if (outcome == Outcome::done)
+    handshake_done();
+  else if (outcome == Outcome::closed)
+    handshake_failed(std::make_exception_ptr(
+        ConnectionResetError("the other side has ended TLS during its handshake")));
+  else
+    process_outgoing();
+}
+
+void SslLayer::handshake_done() {
+  stop_timer();
+  state_ = State::WRAPPED;
+  done_ = true;
+  try {
+    if (!std::exchange(made_, true)) above_->connection_made();
+  } catch (...) {  // nobody serves it
+    const std::exception_ptr error = std::current_exception();
+    fatal_error(error, "Fatal error: protocol.connection_made() call failed.");
+    transport_->handshake_ended(error);
+    return;
+  }
+  transport_->handshake_ended(nullptr);
+  do_read();
+}
+
+void SslLayer::handshake_failed(std::exception_ptr error) {
+  stop_timer();
+  // The alert, which tells the other side why.
+  if (!eof_received_) send_outgoing();
+  state_ = State::UNWRAPPED;
+  bool certificate = false;
+  try {
+    std::rethrow_exception(error);
+  } catch (const SSLCertVerificationError&) {
+    certificate = true;
+  } catch (...) {
+    // Only the kind was asked for.
+  }
+  fatal_error(error, certificate ? "SSL handshake failed on verifying the certificate"
+                                 : "SSL handshake failed");
+  transport_->handshake_ended(error);
+}
+
+// --- reading ------------------------------------------------------------------------------------
+
+void SslLayer::do_read() {
+  if (state_ != State::WRAPPED && state_ != State::FLUSHING) return;
+  try {
+    if (!app_reading_paused_) {
+      {
+        const Scratch scratch;
+        while (read_some(scratch.data(), Scratch::kSize)) {
+        }
+      }
+      if (lost_) return;
+      if (!backlog_.empty()) do_write();
+    }
+    process_outgoing();
+    control_receiving();
+  } catch (...) {
+    fatal_error(std::current_exception(), "Fatal error on SSL protocol");
+  }
+}
+
+bool SslLayer::read_some(char* buffer, std::size_t size) {
+  std::size_t filled = 0;
+  Outcome outcome = Outcome::done;
+  while (outcome == Outcome::done && filled < size) {
+    std::size_t count = 0;
+    outcome = object_->read(buffer + filled, size - filled, count);
+    filled += count;
+  }
+  if (filled != 0) above_->data_received({buffer, filled});
+  if (outcome == Outcome::closed) {
+    truncated_ = false;
+    call_eof_received();
+    start_shutdown();
+  }
+  return outcome == Outcome::done && !app_reading_paused_ &&
+         (state_ == State::WRAPPED || state_ == State::FLUSHING);
+}
+
+void SslLayer::resume_receiving() {
+  if (!std::exchange(app_reading_paused_, false) || lost_) return;
+  go_on_step_->post();
+}
+
+void SslLayer::control_receiving() {
+  const std::size_t size = incoming().pending();
+  if (size >= kIncomingHighWater && !receiving_paused_) {
+    receiving_paused_ = true;
+    below_->pause_receiving();
+  } else if (size <= kIncomingHighWater / 4 && receiving_paused_) {
+    receiving_paused_ = false;
+    below_->resume_receiving();
+  }
+}
+
+void SslLayer::call_eof_received() {
+  if (!made_ || std::exchange(eof_told_, true)) return;
+  above_->eof_received();
+}
+
+// --- writing ------------------------------------------------------------------------------------
+
+void SslLayer::write(std::string_view data) {
+  if (data.empty()) return;
+  const bool begun = state_ != State::UNWRAPPED;
+  if (closed_ || lost_ || state_ == State::FLUSHING || state_ == State::SHUTDOWN ||
+      (!begun && below_->finishing())) {
+    constexpr int kWarnFrom = 5;
+    if (refused_ >= kWarnFrom)
+      asyncio::detail::log(asyncio::LogLevel::warning, "SSL connection is closed");
+    if (refused_ <= kWarnFrom) ++refused_;
+    return;
+  }
+  try {
+    if (state_ == State::WRAPPED && backlog_.empty()) {
+      std::size_t count = 0;
+      while (!data.empty() && object_->write(data, count) == Outcome::done)
+        data.remove_prefix(count);
+    }
+    backlog_.append(data);
+    process_outgoing();
+  } catch (...) {
+    fatal_error(std::current_exception(), "Fatal error on SSL protocol");
+  }
+}
+
+void SslLayer::do_write() {
+  std::size_t count = 0;
+  while (!backlog_.empty() && object_->write(backlog_.view(), count) == Outcome::done)
+    backlog_.consume(count);
+  process_outgoing();
+}
+
+void SslLayer::send_outgoing() {
+  asyncio::detail::ByteBuffer& buffer = outgoing().buffer;
+  if (buffer.empty()) return;
+  below_->send(buffer.view());
+  buffer.clear();
+}
+
+void SslLayer::process_outgoing() {
+  if (!sending_paused_) send_outgoing();
+  control_app_writing();
+}
+
+void SslLayer::resume_sending() {
+  sending_paused_ = false;
+  process_outgoing();
+}
+
+void SslLayer::control_app_writing() {
+  const std::size_t size = write_buffer_size();
+  if (size >= high_water_ && !app_writing_paused_) {
+    app_writing_paused_ = true;
+    above_->pause_sending();
+  } else if (size <= low_water_ && app_writing_paused_) {
+    app_writing_paused_ = false;
+    above_->resume_sending();
+  }
+}
+
+void SslLayer::set_write_buffer_limits(std::optional<std::size_t> high,
+                                       std::optional<std::size_t> low) {
+  std::tie(high_water_, low_water_) = asyncio::detail::water_marks(high, low, kHighWater);
+  control_app_writing();
+}
+
+// --- the end ------------------------------------------------------------------------------------
+
+void SslLayer::close() {
+  if (std::exchange(closed_, true)) return;
+  switch (state_) {
+    case State::UNWRAPPED: below_->finish(); break;
+    case State::DO_HANDSHAKE:
+    case State::WRAPPED: start_shutdown(); break;
+    // The other side's end waited for a reader, who is gone.
+    case State::FLUSHING: do_flush(); break;
+    case State::SHUTDOWN: break;
+  }
+}
+
+void SslLayer::fail(std::exception_ptr error) {
+  closed_ = true;
+  state_ = State::UNWRAPPED;
+  stop_timer();
+  below_->fail(std::move(error));
+}
+
+void SslLayer::start_shutdown() {
+  if (state_ != State::DO_HANDSHAKE && state_ != State::WRAPPED) return;
+  closed_ = true;
+  if (state_ == State::DO_HANDSHAKE) {
+    fail(nullptr);
+    return;
+  }
+  state_ = State::FLUSHING;
+  set_timer(shutdown_timeout_);
+  do_flush();
+}
+
+void SslLayer::do_flush() {
+  do_read();
+  if (state_ != State::FLUSHING) return;
+  state_ = State::SHUTDOWN;
+  do_shutdown();
+}
+
+void SslLayer::do_shutdown() {
+  if (eof_received_ && truncated_ && !eof_told_ && !object_->context->suppress_ragged_eofs) {
+    fatal_error(std::make_exception_ptr(
+                    SSLEOFError("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of "
+                                "protocol",
+                                "SSL", "UNEXPECTED_EOF_WHILE_READING")),
+                "Fatal error on SSL protocol");
+    return;
+  }
+  Outcome outcome = Outcome::done;
+  try {
+    if (!eof_received_) outcome = object_->shutdown_unheard();
+  } catch (...) {
+    stop_timer();
+    send_outgoing();
+    fatal_error(std::current_exception(), "Fatal error on transport");
+    return;
+  }
+  process_outgoing();
+  if (outcome != Outcome::done) return;
+  call_eof_received();
+  shutdown_done();
+}
+
+void SslLayer::shutdown_done() {
+  stop_timer();
+  send_outgoing();  // below there is room: what waits there is sent before it closes
+  close_step_->post();
+}
+
+void SslLayer::fatal_error(std::exception_ptr error, const char* message) {
+  closed_ = true;
+  stop_timer();
+  below_->fail(error);
+  if (is_os_error(error)) return;
+  EventLoop(&transport_->loop())
+      .call_exception_handler({.message = message, .exception = std::move(error)});
+}
+
+// --- where layers come from ---------------------------------------------------------------------
+
+namespace {
+
+std::shared_ptr<SslObject> new_object(std::shared_ptr<ContextObject> context,
+                                      const asyncio::detail::LayerArguments& arguments) {
+  return std::make_shared<SslObject>(std::move(context), std::make_shared<Bytes>(),
+                                     std::make_shared<Bytes>(), arguments.server_side,
+                                     arguments.server_side ? "" : arguments.server_hostname);
+}
+
+struct Resuming final : asyncio::detail::LayerMaker {
+  Resuming(std::shared_ptr<ContextObject> its_context, std::shared_ptr<SessionObject> its_session)
+      : context(std::move(its_context)), session(std::move(its_session)) {}
+  std::unique_ptr<asyncio::detail::TransportLayer> make_layer(
+      const asyncio::detail::LayerArguments& arguments) override {
+    std::shared_ptr<SslObject> object = new_object(context, arguments);
+    set_session(*object, *session);
+    return std::make_unique<SslLayer>(std::move(object), arguments);
+  }
+  std::shared_ptr<ContextObject> context;
+  std::shared_ptr<SessionObject> session;
+};
+
+}  // namespace
+
+std::unique_ptr<asyncio::detail::TransportLayer> ContextObject::make_layer(
+    const asyncio::detail::LayerArguments& arguments) {
+  return std::make_unique<SslLayer>(new_object(shared_from_this(), arguments), arguments);
+}
+
+std::optional<SSLObject> object_of(const asyncio::detail::TransportObject& transport) {
+  const auto* layer = dynamic_cast<const SslLayer*>(transport.layer());
+  if (layer == nullptr || layer->object() == nullptr) return std::nullopt;
+  return SSLObject(layer->object());
+}
+
+bool use_as_default() noexcept {
+  asyncio::detail::set_default_layer_maker(
+      [](bool check_hostname) -> std::shared_ptr<asyncio::detail::LayerMaker> {
+        const SSLContext context = create_default_context();
+        if (!check_hostname) context.check_hostname(false);
+        return context.object();
+      });
+  return true;
+}
+
+}  // namespace fiber::ssl::detail
+
+namespace fiber::ssl {
+
+SSLContext::operator asyncio::ssl_argument() const { return asyncio::ssl_argument(object_); }
+
+asyncio::ssl_argument SSLContext::resuming(const SSLSession& session) const {
+  return asyncio::ssl_argument(std::make_shared<detail::Resuming>(object_, session.object()));
+}
+
+}  // namespace fiber::ssl

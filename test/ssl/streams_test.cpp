@@ -1,0 +1,586 @@
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ssl/tls.hpp"
+#include "support/events.hpp"
+#include "support/log.hpp"
+#include "support/trace.hpp"
+
+namespace asyncio = fiber::asyncio;
+namespace ssl = fiber::ssl;
+using asyncio::await;
+using asyncio::StreamReader;
+using asyncio::StreamWriter;
+using support::certificates;
+using support::client_context;
+using support::connect_tls;
+using support::Events;
+using support::server_context;
+using support::start_tls_server;
+using support::thrown_by;
+using namespace std::chrono_literals;
+
+namespace {
+
+void echo(StreamReader& reader, StreamWriter& writer) {
+  for (;;) {
+    const std::string data = await(reader.read(65536));
+    if (data.empty()) break;
+    writer.write(data);
+    await(writer.drain());
+  }
+  writer.close();
+  await(writer.wait_closed());
+}
+
+void finish(const asyncio::Server& server) {
+  server.close();
+  await(server.wait_closed());
+}
+
+void hang_up(const StreamWriter& writer) {
+  writer.close();
+  await(writer.wait_closed());
+}
+
+}  // namespace
+
+// The list is what CPython 3.11 prints for the same program.
+TEST_CASE("the events of a short conversation come in CPython's iterations") {
+  std::vector<std::string> events;
+  asyncio::run([&] {
+    int ticks = 0;
+    bool ticking = true;
+    const auto say = [&](const std::string& what) {
+      events.push_back(std::to_string(ticks) + " " + what);
+    };
+    // What is sent through a Unix socket is there at once.
+    const std::string path = certificates()("events");
+    const auto server = await(asyncio::start_unix_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          say("server connected");
+          say("server got " + await(reader.readline()));
+          writer.write("pong\n");
+          await(writer.drain());
+          say("server drained");
+          say("server rest " + await(reader.read()));
+          writer.close();
+          say("server close");
+          await(writer.wait_closed());
+          say("server closed");
+        },
+        path, {.ssl = server_context()}));
+    auto [reader, writer] = await(asyncio::open_unix_connection(
+        path, {.ssl = client_context(), .server_hostname = "localhost"}));
+    const auto loop = asyncio::get_running_loop();
+    std::function<void()> tick = [&] {
+      ++ticks;
+      if (ticking) loop.call_soon([&] { tick(); });
+    };
+    loop.call_soon([&] { tick(); });
+    say("client connected");
+    writer.write("ping\n");
+    await(writer.drain());
+    say("client drained");
+    say("client got " + await(reader.readline()));
+    writer.close();
+    say("client close");
+    say("client rest " + await(reader.read()));
+    await(writer.wait_closed());
+    say("client closed");
+    finish(server);
+    say("server wait_closed");
+    ticking = false;
+    await(asyncio::sleep(0s));
+  });
+  CHECK(events == std::vector<std::string>{
+                      "0 client connected", "0 client drained", "1 server connected",
+                      "1 server got ping\n", "1 server drained", "2 client got pong\n",
+                      "2 client close", "4 server rest ", "4 server close", "5 client rest ",
+                      "7 server closed", "8 client closed", "8 server wait_closed"});
+}
+
+TEST_CASE("a conversation over TLS, and what is known of it") {
+  Events events;
+  asyncio::run([&] {
+    const auto server = start_tls_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          events("server " + writer.get_extra_info(ssl::ssl_object)->version().value());
+          events(await(reader.readline()));
+          writer.write("pong\n");
+          await(writer.drain());
+          events("rest '" + await(reader.read()) + "'");
+          hang_up(writer);
+        },
+        server_context());
+    auto [reader, writer] = await(connect_tls(server, client_context()));
+    const auto object = writer.get_extra_info(ssl::ssl_object);
+    REQUIRE(object);
+    CHECK(object->version() == "TLSv1.3");
+    CHECK(object->server_hostname() == "localhost");
+    CHECK_FALSE(object->server_side());
+    CHECK(writer.get_extra_info(ssl::cipher)->protocol == "TLSv1.3");
+    CHECK(writer.get_extra_info(ssl::peercert)->commonName() == "localhost");
+    CHECK_FALSE(writer.get_extra_info(ssl::compression));
+    CHECK_FALSE(writer.can_write_eof());
+    CHECK(thrown_by([&] { writer.write_eof(); }).starts_with("NotImplementedError"));
+    writer.write("ping\n");
+    CHECK(await(reader.readline()) == "pong\n");
+    hang_up(writer);
+    CHECK(await(reader.read()) == "");
+    finish(server);
+  });
+  CHECK(events.take() == "server TLSv1.3 ping\n rest ''");
+}
+
+TEST_CASE("every version of TLS that is not obsolete, on both sides") {
+  asyncio::run([&] {
+    const auto server = start_tls_server(echo, server_context());
+    for (const ssl::TLSVersion version : {ssl::TLSVersion::TLSv1_2, ssl::TLSVersion::TLSv1_3}) {
+      const auto context = client_context();
+      context.minimum_version(version);
+      context.maximum_version(version);
+      auto [reader, writer] = await(connect_tls(server, context));
+      CHECK(writer.get_extra_info(ssl::ssl_object)->version() ==
+            (version == ssl::TLSVersion::TLSv1_2 ? "TLSv1.2" : "TLSv1.3"));
+      writer.write("a");
+      CHECK(await(reader.readexactly(1)) == "a");
+      hang_up(writer);
+    }
+    finish(server);
+  });
+}
+
+TEST_CASE("much data in both directions at once, of all sizes") {
+  asyncio::run([&] {
+    const auto server = start_tls_server(echo, server_context());
+    auto [reader, writer] = await(connect_tls(server, client_context()));
+    std::string sent;
+    for (std::size_t size : {1U, 2U, 16383U, 16384U, 16385U, 100'000U, 1'000'000U})
+      sent += std::string(size, static_cast<char>('a' + size % 26));
+    const auto sending = asyncio::create_task([&, writer = writer] {
+      for (std::size_t at = 0, step = 1; at < sent.size(); at += step, step = step * 2 + 1) {
+        writer.write(std::string_view(sent).substr(at, step));
+        await(writer.drain());
+      }
+    });
+    CHECK(await(reader.readexactly(static_cast<std::ptrdiff_t>(sent.size()))) == sent);
+    await(sending);
+    hang_up(writer);
+    finish(server);
+  });
+}
+
+TEST_CASE("a writer that nobody reads from waits, and its buffer is bounded") {
+  asyncio::run([&] {
+    asyncio::Event go_on;
+    std::size_t received = 0;
+    const auto server = start_tls_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          await(go_on.wait());
+          for (;;) {
+            const std::string data = await(reader.read(1 << 20));
+            if (data.empty()) break;
+            received += data.size();
+          }
+          hang_up(writer);
+        },
+        server_context());
+    auto [reader, writer] = await(connect_tls(server, client_context()));
+    CHECK(writer.transport().get_write_buffer_limits() ==
+          std::pair<std::size_t, std::size_t>(128 * 1024, 512 * 1024));
+    const std::string block(64 * 1024, 'x');
+    std::size_t written = 0;
+    std::size_t most = 0;
+    const auto sending = asyncio::create_task([&, writer = writer] {
+      for (int i = 0; i < 400; ++i) {
+        writer.write(block);
+        written += block.size();
+        most = std::max(most, writer.transport().get_write_buffer_size());
+        await(writer.drain());
+      }
+    });
+    // Until nothing moves any more.
+    for (std::size_t before = 1; before != written;) {
+      before = written;
+      for (int i = 0; i < 50; ++i) await(asyncio::sleep(1ms));
+    }
+    CHECK_FALSE(sending.done());
+    CHECK(most < 512 * 1024 + 2 * block.size());
+    go_on.set();
+    await(sending);
+    hang_up(writer);
+    finish(server);
+    CHECK(received == 400 * block.size());
+  });
+}
+
+TEST_CASE("Unix sockets, and sockets that are connected already") {
+  asyncio::run([&] {
+    const std::string path = certificates()("socket");
+    const auto server = await(asyncio::start_unix_server(echo, path, {.ssl = server_context()}));
+    {
+      auto [reader, writer] = await(asyncio::open_unix_connection(
+          path, {.ssl = client_context(), .server_hostname = "localhost"}));
+      writer.write("unix");
+      CHECK(await(reader.readexactly(4)) == "unix");
+      hang_up(writer);
+    }
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const auto address = asyncio::SocketAddress::from_path(path);
+    REQUIRE(::connect(fd, address.data(), address.size()) == 0);
+    auto [reader, writer] = await(asyncio::open_connection_from(
+        fd, {.ssl = client_context(), .server_hostname = "localhost"}));
+    writer.write("fd");
+    CHECK(await(reader.readexactly(2)) == "fd");
+    hang_up(writer);
+    finish(server);
+  });
+}
+
+TEST_CASE("arguments that make no sense are refused before anything is opened") {
+  asyncio::run([&] {
+    const auto context = client_context();
+    using Options = asyncio::open_connection_options;
+    const auto open = [](Options options) {
+      return thrown_by([&] { await(asyncio::open_connection("localhost", 1, options)); });
+    };
+    CHECK(open({.server_hostname = "a"}) ==
+          "ValueError('server_hostname is only meaningful with ssl')");
+    CHECK(open({.ssl_handshake_timeout = 1s}) ==
+          "ValueError('ssl_handshake_timeout is only meaningful with ssl')");
+    CHECK(open({.ssl_shutdown_timeout = 1s}) ==
+          "ValueError('ssl_shutdown_timeout is only meaningful with ssl')");
+    CHECK(open({.ssl = context, .ssl_handshake_timeout = 0s})
+              .starts_with("ValueError('ssl_handshake_timeout should be a positive number"));
+    CHECK(open({.ssl = context, .ssl_shutdown_timeout = -1s})
+              .starts_with("ValueError('ssl_shutdown_timeout should be a positive number"));
+    CHECK(open({.ssl = context, .server_hostname = ".a"}) ==
+          "ValueError('server_hostname cannot be an empty string or start with a leading dot.')");
+    CHECK(open({.ssl = context, .server_hostname = ""}) ==
+          "ValueError('check_hostname requires server_hostname')");
+    CHECK(open({.ssl = server_context()}).starts_with("SSLError('Cannot create a client"));
+    CHECK(thrown_by([&] { await(asyncio::open_unix_connection("/none", {.ssl = context})); }) ==
+          "ValueError('You must set server_hostname when using ssl without a host')");
+    CHECK(thrown_by([&] {
+            await(asyncio::start_server(echo, "127.0.0.1", 0, {.ssl = true}));
+          }).starts_with("TypeError('ssl argument must be an SSLContext"));
+    CHECK(thrown_by([&] {
+            await(asyncio::start_server(echo, "127.0.0.1", 0, {.ssl_handshake_timeout = 1s}));
+          }) == "ValueError('ssl_handshake_timeout is only meaningful with ssl')");
+  });
+}
+
+TEST_CASE("`true` stands for the usual context, which trusts what the machine trusts") {
+  ::setenv("SSL_CERT_FILE", certificates()("authority.pem").c_str(), 1);
+  asyncio::run([&] {
+    const auto server = start_tls_server(echo, server_context());
+    const int port = server.sockets()[0].port();
+    auto [reader, writer] = await(asyncio::open_connection("localhost", port, {.ssl = true}));
+    CHECK(writer.get_extra_info(ssl::sslcontext)->verify_mode() == ssl::CERT_REQUIRED);
+    hang_up(writer);
+    ::unsetenv("SSL_CERT_FILE");
+    CHECK_THROWS_AS(await(asyncio::open_connection("localhost", port, {.ssl = true})),
+                    ssl::SSLCertVerificationError);
+    finish(server);
+  });
+}
+
+TEST_CASE("start_tls: what was plain goes on over TLS") {
+  Events events;
+  asyncio::run([&] {
+    const auto server_side = server_context();
+    const auto server = await(asyncio::start_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          events(await(reader.readline()));
+          writer.write("ready\n");
+          await(writer.start_tls(server_side));
+          events(await(reader.readline()));
+          writer.write("secret\n");
+          await(reader.read());
+          hang_up(writer);
+        },
+        "127.0.0.1", 0));
+    auto [reader, writer] =
+        await(asyncio::open_connection("localhost", server.sockets()[0].port()));
+    CHECK_FALSE(writer.get_extra_info(ssl::ssl_object));
+    writer.write("STARTTLS\n");
+    CHECK(await(reader.readline()) == "ready\n");
+    const StreamWriter copy = writer;
+    await(writer.start_tls(client_context(), {.server_hostname = "localhost"}));
+    CHECK(copy.get_extra_info(ssl::ssl_object)->version() == "TLSv1.3");
+    copy.write("hello\n");
+    CHECK(await(reader.readline()) == "secret\n");
+    hang_up(writer);
+    finish(server);
+  });
+  CHECK(events.take() == "STARTTLS\n hello\n");
+}
+
+TEST_CASE("start_tls: what was sent in the open ahead of the handshake is not taken for secure") {
+  Events events;
+  asyncio::run([&] {
+    const auto server_side = server_context();
+    const auto server = await(asyncio::start_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          events(await(reader.readline()));
+          events(thrown_by([&] { await(writer.start_tls(server_side)); }));
+          CHECK(thrown_by([&] { events(await(reader.readline())); }).starts_with("SSLError"));
+        },
+        "127.0.0.1", 0));
+    auto [reader, writer] =
+        await(asyncio::open_connection("localhost", server.sockets()[0].port()));
+    writer.write("STARTTLS\nINJECTED\n");
+    const std::string alert = await(reader.read());
+    finish(server);
+  });
+  CHECK(events.take() == "STARTTLS\n SSLError('[SSL: WRONG_VERSION_NUMBER] wrong version number')");
+}
+
+TEST_CASE("start_tls: TLS in TLS") {
+  Events events;
+  asyncio::run([&] {
+    const auto context = server_context();
+    const auto server = start_tls_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          events(await(reader.readline()));
+          writer.write("go\n");
+          await(writer.start_tls(context));
+          events(await(reader.readline()));
+          writer.write(std::string(300'000, 'y'));
+          events(await(reader.read()));
+          hang_up(writer);
+        },
+        context);
+    auto [reader, writer] = await(connect_tls(server, client_context()));
+    writer.write("outer\n");
+    CHECK(await(reader.readline()) == "go\n");
+    await(writer.start_tls(client_context(), {.server_hostname = "localhost"}));
+    writer.write("inner\n");
+    CHECK(await(reader.readexactly(300'000)) == std::string(300'000, 'y'));
+    hang_up(writer);
+    finish(server);
+  });
+  CHECK(events.take() == "outer\n inner\n ");
+}
+
+TEST_CASE("start_tls fails: the connection is closed, and says why") {
+  asyncio::run([&] {
+    const auto context = server_context("expired.pem");
+    const auto server = await(asyncio::start_server(
+        [&](StreamReader&, StreamWriter& writer) {
+          CHECK(
+              thrown_by([&] { await(writer.start_tls(context)); }) ==
+              "SSLError('[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] sslv3 alert certificate expired')");
+        },
+        "127.0.0.1", 0));
+    auto [reader, writer] =
+        await(asyncio::open_connection("localhost", server.sockets()[0].port()));
+    CHECK(thrown_by([&] { await(writer.start_tls(true)); }).starts_with("TypeError"));
+    CHECK_THROWS_AS(await(writer.start_tls(client_context(), {.server_hostname = "localhost"})),
+                    ssl::SSLCertVerificationError);
+    CHECK(writer.is_closing());
+    CHECK_THROWS_AS(await(writer.wait_closed()), ssl::SSLCertVerificationError);
+    CHECK_THROWS_AS(await(reader.read()), ssl::SSLCertVerificationError);
+    finish(server);
+  });
+}
+
+TEST_CASE("a good-bye and a connection that was cut are told apart, if one asks") {
+  Events events;
+  asyncio::run([&] {
+    bool say_goodbye = false;
+    const auto server = start_tls_server(
+        [&](StreamReader&, StreamWriter& writer) {
+          writer.write("part");
+          await(writer.drain());
+          if (say_goodbye)
+            hang_up(writer);
+          else
+            ::shutdown(writer.fileno(), SHUT_WR);  // behind TLS's back
+          while (!writer.is_closing()) await(asyncio::sleep(1ms));
+        },
+        server_context());
+    for (const bool goodbye : {true, false}) {
+      say_goodbye = goodbye;
+      {
+        auto [reader, writer] = await(connect_tls(server, client_context()));
+        const auto object = writer.get_extra_info(ssl::ssl_object);
+        events(await(reader.read()));
+        events(object->received_close_notify() ? "whole" : "cut");
+        hang_up(writer);
+      }
+      const auto strict = client_context();
+      strict.suppress_ragged_eofs(false);
+      auto [reader, writer] = await(connect_tls(server, strict));
+      std::string got;
+      const std::string error = thrown_by([&, reader = reader] {
+        for (std::string part; !(part = await(reader.read(100))).empty();) got += part;
+      });
+      events(got + error);
+      writer.close();
+    }
+    finish(server);
+  });
+  CHECK(events.take() ==
+        "part whole part part cut partSSLEOFError('[SSL: UNEXPECTED_EOF_WHILE_READING] EOF "
+        "occurred in violation of protocol')");
+}
+
+TEST_CASE("the handshake has its time, and closing has") {
+  asyncio::run([&] {
+    // A server that says nothing.
+    const auto silent = await(asyncio::start_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          await(reader.read());
+          hang_up(writer);
+        },
+        "127.0.0.1", 0));
+    CHECK(thrown_by([&] {
+            await(connect_tls(silent, client_context(), {.ssl_handshake_timeout = 50ms}));
+          }) ==
+          "ConnectionAbortedError('SSL handshake is taking longer than 0.05 seconds: aborting the "
+          "connection')");
+    finish(silent);
+
+    // A server that never answers a good-bye: it reads nothing.
+    asyncio::Event done;
+    const auto deaf = start_tls_server(
+        [&](StreamReader&, StreamWriter& writer) {
+          writer.transport();
+          await(done.wait());
+          writer.transport().abort();
+        },
+        server_context(), {.limit = 1});
+    auto [reader, writer] =
+        await(connect_tls(deaf, client_context(), {.ssl_shutdown_timeout = 50ms}));
+    writer.write(std::string(4'000'000, 'z'));
+    writer.close();
+    CHECK(thrown_by([&, writer = writer] { await(writer.wait_closed()); }) ==
+          "TimeoutError('SSL shutdown timed out')");
+    done.set();
+    finish(deaf);
+  });
+}
+
+TEST_CASE("closing while the other side still sends throws away what nobody reads") {
+  asyncio::run([&] {
+    const auto server = start_tls_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          try {
+            while (!writer.is_closing()) {
+              writer.write(std::string(10'000, 'w'));
+              await(writer.drain());
+            }
+            await(reader.read());
+          } catch (const fiber::ConnectionError&) {
+            // Its good-bye came first.
+          }
+        },
+        server_context());
+    auto [reader, writer] = await(connect_tls(server, client_context()));
+    CHECK(await(reader.readexactly(10)) == std::string(10, 'w'));
+    writer.close();
+    await(writer.wait_closed());
+    finish(server);
+  });
+}
+
+TEST_CASE("data and the good-bye in one piece: all is read, then the end") {
+  asyncio::run([&] {
+    const std::string all(200'000, 'd');
+    const auto server = start_tls_server(
+        [&](StreamReader&, StreamWriter& writer) {
+          writer.write(all);
+          writer.close();
+        },
+        server_context());
+    auto [reader, writer] = await(connect_tls(server, client_context(), {.limit = 1000}));
+    std::string got;
+    for (;;) {
+      const std::string part = await(reader.read(777));
+      if (part.empty()) break;
+      got += part;
+    }
+    CHECK(got == all);
+    CHECK(reader.at_eof());
+    hang_up(writer);
+    finish(server);
+  });
+}
+
+TEST_CASE("a client that does not speak TLS is dropped, others go on; debug mode reports it") {
+  Events reports;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    loop.set_exception_handler([&](asyncio::EventLoop, const asyncio::ExceptionContext& context) {
+      reports(context.message + ": " + fiber::repr(context.exception));
+    });
+    const auto server = start_tls_server(echo, server_context());
+    const auto garbage = [&] {
+      auto [reader, writer] =
+          await(asyncio::open_connection("127.0.0.1", server.sockets()[0].port()));
+      writer.write("GET / HTTP/1.0\r\n\r\n");
+      CHECK(await(reader.read()) == "");
+      hang_up(writer);
+    };
+    garbage();
+    CHECK(reports.take().empty());
+    loop.set_debug(true);
+    garbage();
+    loop.set_debug(false);
+    auto [reader, writer] = await(connect_tls(server, client_context()));
+    writer.write("x");
+    CHECK(await(reader.readexactly(1)) == "x");
+    hang_up(writer);
+    finish(server);
+  });
+  CHECK(reports.take() ==
+        "Error on transport creation for incoming connection: SSLError('[SSL: HTTP_REQUEST] http "
+        "request')");
+}
+
+TEST_CASE("the connection of a server is served from the end of its handshake on") {
+  Events events;
+  asyncio::run([&] {
+    const auto server = start_tls_server(
+        [&](StreamReader&, StreamWriter& writer) {
+          events("served");
+          writer.close();
+        },
+        server_context(), {.ssl_handshake_timeout = 10s});
+    auto [reader, writer] =
+        await(asyncio::open_connection("localhost", server.sockets()[0].port()));
+    for (int i = 0; i < 20; ++i) await(asyncio::sleep(1ms));
+    CHECK(events.take().empty());
+    await(writer.start_tls(client_context(), {.server_hostname = "localhost"}));
+    CHECK(await(reader.read()) == "");
+    hang_up(writer);
+    finish(server);
+  });
+  CHECK(events.take() == "served");
+}
+
+TEST_CASE("a small stack is enough for a task that reads and writes over TLS") {
+  asyncio::run([&] {
+    const auto server = start_tls_server(echo, server_context());
+    const auto task = asyncio::create_task(
+        [&] {
+          auto [reader, writer] = await(connect_tls(server, client_context()));
+          for (int i = 0; i < 10; ++i) {
+            writer.write(std::string(50'000, 's'));
+            CHECK(await(reader.readexactly(50'000)).size() == 50'000);
+          }
+          hang_up(writer);
+        },
+        {.stack_size = 64 * 1024});
+    await(task);
+    finish(server);
+  });
+}
