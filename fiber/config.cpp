@@ -1,4 +1,4 @@
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #if defined(FIBER_CANNOT_WORK_WITH)
 #error "fiber cannot be built with -fsanitize=safe-stack, memory or shadow-call-stack"

@@ -14,7 +14,7 @@
 // Copies share their values, so the last one dropped destroys them, on whatever thread that is.
 #pragma once
 
-#include <fiber/detail/greenlet_object.hpp>
+#include <fiber/greenlet/object.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/greenlet.hpp>
 

@@ -1,4 +1,4 @@
-#include <fiber/core/demangle.hpp>
+#include <fiber/demangle.hpp>
 
 #include <fiber/core/context.hpp>
 

@@ -1,7 +1,7 @@
 // Readable type names for error messages.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <string>
 #include <typeinfo>

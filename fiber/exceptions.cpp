@@ -1,7 +1,7 @@
 #include <fiber/exceptions.hpp>
 
-#include <fiber/core/demangle.hpp>
-#include <fiber/detail/uncaught.hpp>
+#include <fiber/demangle.hpp>
+#include <fiber/exceptions/uncaught.hpp>
 #include <fiber/exceptiongroup.hpp>
 
 #include <cerrno>

@@ -5,7 +5,7 @@
 // What ordinary code must let through (BaseException and its children) does not.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <exception>
 #include <iosfwd>

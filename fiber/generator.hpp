@@ -20,8 +20,8 @@
 // returned, is a value-initialised Send or Return (use std::optional to tell it apart).
 #pragma once
 
-#include <fiber/detail/generator_object.hpp>
-#include <fiber/detail/generator_values.hpp>
+#include <fiber/generator/object.hpp>
+#include <fiber/generator/values.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/value.hpp>
 

@@ -19,7 +19,7 @@
 // to itself or to its child on its own stack lives until then.
 #pragma once
 
-#include <fiber/detail/greenlet_object.hpp>
+#include <fiber/greenlet/object.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/value.hpp>
 

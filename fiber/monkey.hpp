@@ -46,7 +46,7 @@
 // (asyncio/stall.hpp) finds what still blocks; fiber/monkey/README.md is a page on all of this.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <chrono>
 #include <cstddef>

@@ -22,7 +22,7 @@
 // throws RuntimeError in a thread that has already ended its fibers.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cstddef>
 

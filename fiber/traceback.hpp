@@ -17,7 +17,7 @@
 // Suspended greenlets have frames on x86-64 and arm64 alone.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // What a switch carries: nothing, one value of any movable type, or several as a tuple.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/core/type.hpp>
 #include <fiber/exceptions.hpp>
 

@@ -1,7 +1,7 @@
 // What both sides of a WebSocket have in common. Python: aiohttp.http_websocket.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/http/arguments.hpp>
 

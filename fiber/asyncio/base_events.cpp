@@ -1,10 +1,10 @@
-#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/base_events.hpp>
 
 #include <fiber/asyncio/asyncgens.hpp>
-#include <fiber/asyncio/detail/debugger_fields.hpp>
-#include <fiber/asyncio/detail/in_context.hpp>
-#include <fiber/asyncio/detail/selector.hpp>
-#include <fiber/asyncio/detail/signal_handlers.hpp>
+#include <fiber/asyncio/debugger_fields.hpp>
+#include <fiber/asyncio/in_context.hpp>
+#include <fiber/asyncio/selectors.hpp>
+#include <fiber/asyncio/unix_events.hpp>
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/concurrent/executor.hpp>

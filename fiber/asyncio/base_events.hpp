@@ -14,15 +14,15 @@
 //     factories, a closed loop).
 #pragma once
 
-#include <fiber/asyncio/detail/future_base.hpp>
-#include <fiber/asyncio/detail/handle_object.hpp>
-#include <fiber/asyncio/detail/loop_observer.hpp>
-#include <fiber/asyncio/detail/object_registry.hpp>
+#include <fiber/asyncio/base_futures.hpp>
+#include <fiber/asyncio/base_handles.hpp>
+#include <fiber/asyncio/observer.hpp>
+#include <fiber/asyncio/object_registry.hpp>
 #include <fiber/asyncio/detail/ready_queue.hpp>
 #include <fiber/asyncio/detail/timer_heap.hpp>
 #include <fiber/contextvars.hpp>
 #include <fiber/core/float_modes.hpp>
-#include <fiber/detail/greenlet_object.hpp>
+#include <fiber/greenlet/object.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -438,4 +438,4 @@ FIBER_API LoopObject& running_loop();
 
 }  // namespace fiber::asyncio::detail
 
-#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/base_tasks.hpp>

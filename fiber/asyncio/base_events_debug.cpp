@@ -1,10 +1,10 @@
 // What a loop does for those who want to know more: debug mode, observers, tests.
-#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/base_events.hpp>
 
 #include <fiber/asyncio/call_graph.hpp>
 #include <fiber/asyncio/debug.hpp>
-#include <fiber/asyncio/detail/signal_handlers.hpp>
-#include <fiber/asyncio/detail/thread_question.hpp>
+#include <fiber/asyncio/unix_events.hpp>
+#include <fiber/asyncio/thread_question.hpp>
 #include <fiber/asyncio/log.hpp>
 
 #include <algorithm>

@@ -1,8 +1,8 @@
 // How the loop turns: iterations, the batch of each, and waiting.
-#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/base_events.hpp>
 
-#include <fiber/asyncio/detail/in_context.hpp>
-#include <fiber/asyncio/detail/selector.hpp>
+#include <fiber/asyncio/in_context.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/log.hpp>
 

@@ -1,7 +1,7 @@
 // How tasks begin and end: their stacks, and who runs next.
-#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/base_events.hpp>
 
-#include <fiber/asyncio/detail/selector.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
 namespace fiber::asyncio::detail {

@@ -1,6 +1,6 @@
 // A loop and the threads that run it. Fibers never change their thread: what a loop has suspended
 // on one is unwound there, at the latest when the thread ends.
-#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/base_events.hpp>
 
 #include <fiber/asyncio/futures.hpp>
 

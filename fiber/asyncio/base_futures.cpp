@@ -1,4 +1,4 @@
-#include <fiber/asyncio/detail/future_base.hpp>
+#include <fiber/asyncio/base_futures.hpp>
 
 #include <fiber/asyncio/events.hpp>
 

@@ -3,7 +3,7 @@
 
 #include <fiber/asyncio/detail/ready_queue.hpp>
 #include <fiber/asyncio/exceptions.hpp>
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cstdint>
 #include <exception>

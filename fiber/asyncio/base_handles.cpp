@@ -1,7 +1,7 @@
-#include <fiber/asyncio/detail/handle_object.hpp>
+#include <fiber/asyncio/base_handles.hpp>
 
-#include <fiber/asyncio/detail/loop_object.hpp>
-#include <fiber/core/demangle.hpp>
+#include <fiber/asyncio/base_events.hpp>
+#include <fiber/demangle.hpp>
 
 #include <typeinfo>
 

@@ -1,8 +1,8 @@
 // What stands behind the Handle and TimerHandle handles: callbacks of the user's.
 #pragma once
 
-#include <fiber/asyncio/detail/future_base.hpp>
-#include <fiber/asyncio/detail/origin.hpp>
+#include <fiber/asyncio/base_futures.hpp>
+#include <fiber/asyncio/origin.hpp>
 #include <fiber/asyncio/detail/timer_heap.hpp>
 #include <fiber/contextvars.hpp>
 #include <fiber/core/type.hpp>

@@ -1,7 +1,7 @@
-#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/base_tasks.hpp>
 
 #include <fiber/asyncio/coroutines.hpp>
-#include <fiber/asyncio/detail/cancellation.hpp>
+#include <fiber/asyncio/cancellation.hpp>
 #include <fiber/asyncio/events.hpp>
 
 #include <algorithm>

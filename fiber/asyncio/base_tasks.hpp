@@ -5,7 +5,7 @@
 #pragma once
 
 #include <fiber/asyncio/detail/coroutine_name.hpp>
-#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/base_events.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <cstdint>

@@ -1,9 +1,9 @@
 #include <fiber/asyncio/call_graph.hpp>
 
-#include <fiber/asyncio/detail/combinators.hpp>
-#include <fiber/asyncio/detail/frames.hpp>
-#include <fiber/asyncio/detail/signal_handlers.hpp>
-#include <fiber/asyncio/detail/thread_question.hpp>
+#include <fiber/asyncio/combinators.hpp>
+#include <fiber/asyncio/frames.hpp>
+#include <fiber/asyncio/unix_events.hpp>
+#include <fiber/asyncio/thread_question.hpp>
 #include <fiber/asyncio/taskgroups.hpp>
 #include <fiber/core/backtrace.hpp>
 #include <fiber/core/context.hpp>

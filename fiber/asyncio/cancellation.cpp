@@ -1,7 +1,7 @@
-#include <fiber/asyncio/detail/cancellation.hpp>
+#include <fiber/asyncio/cancellation.hpp>
 
-#include <fiber/asyncio/detail/combinators.hpp>
-#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/combinators.hpp>
+#include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
 #include <new>

@@ -1,6 +1,6 @@
-#include <fiber/asyncio/detail/combinators.hpp>
+#include <fiber/asyncio/combinators.hpp>
 
-#include <fiber/asyncio/detail/cancellation.hpp>
+#include <fiber/asyncio/cancellation.hpp>
 
 #include <memory>
 

@@ -1,7 +1,7 @@
 // The objects of the stream layer and counted references to them, not for two threads at a time.
 #pragma once
 
-#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/base_events.hpp>
 
 #include <cstdint>
 #include <utility>

@@ -1,6 +1,6 @@
 #include <fiber/asyncio/debug.hpp>
 
-#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/asyncio/log.hpp>
 
 namespace fiber::asyncio::detail {

@@ -1,8 +1,8 @@
 // Finding mistakes in programs that run under asyncio. See also EventLoop::set_debug.
 #pragma once
 
-#include <fiber/asyncio/detail/origin.hpp>
-#include <fiber/core/config.hpp>
+#include <fiber/asyncio/origin.hpp>
+#include <fiber/config.hpp>
 
 #include <memory>
 

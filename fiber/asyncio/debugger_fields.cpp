@@ -1,6 +1,6 @@
-#include <fiber/asyncio/detail/debugger_fields.hpp>
+#include <fiber/asyncio/debugger_fields.hpp>
 
-#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/core/debugger.hpp>
 
 // These classes have virtual functions but no virtual bases, so the offsets are constants.

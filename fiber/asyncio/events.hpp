@@ -2,7 +2,7 @@
 #pragma once
 
 #include <fiber/asyncio/detail/durations.hpp>
-#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/base_events.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/contextvars.hpp>
 #include <fiber/generator.hpp>

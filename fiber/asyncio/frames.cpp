@@ -1,4 +1,4 @@
-#include <fiber/asyncio/detail/frames.hpp>
+#include <fiber/asyncio/frames.hpp>
 
 #include <fiber/asyncio/detail/coroutine_name.hpp>
 

@@ -1,7 +1,7 @@
 // Futures: results that are not there yet. Python: asyncio.futures.
 #pragma once
 
-#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/asyncio/events.hpp>
 
 #include <concepts>

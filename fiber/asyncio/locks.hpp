@@ -12,7 +12,7 @@
 
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/detail/shared_object.hpp>
-#include <fiber/asyncio/detail/waiting_line.hpp>
+#include <fiber/asyncio/waiting_line.hpp>
 
 #include <cstddef>
 #include <exception>

@@ -5,7 +5,7 @@
 // callbacks, swallowed cancellations, loops that nothing can wake. One function replaces it all.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cstdint>
 #include <exception>

@@ -2,7 +2,7 @@
 // tests. Off, none of it exists.
 #pragma once
 
-#include <fiber/asyncio/detail/origin.hpp>
+#include <fiber/asyncio/origin.hpp>
 
 #include <cstdint>
 #include <memory>

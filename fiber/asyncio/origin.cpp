@@ -1,6 +1,6 @@
-#include <fiber/asyncio/detail/origin.hpp>
+#include <fiber/asyncio/origin.hpp>
 
-#include <fiber/asyncio/detail/frames.hpp>
+#include <fiber/asyncio/frames.hpp>
 #include <fiber/core/backtrace.hpp>
 #include <fiber/traceback.hpp>
 

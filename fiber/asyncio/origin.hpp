@@ -1,7 +1,7 @@
 // Where something was made: recorded in debug mode, for reports. Costs a walk over the stack.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <memory>
 #include <string>

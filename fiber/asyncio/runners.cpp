@@ -1,7 +1,7 @@
 #include <fiber/asyncio/runners.hpp>
 
-#include <fiber/asyncio/detail/cancellation.hpp>
-#include <fiber/asyncio/detail/signal_handlers.hpp>
+#include <fiber/asyncio/cancellation.hpp>
+#include <fiber/asyncio/unix_events.hpp>
 #include <fiber/asyncio/threads.hpp>
 
 #include <atomic>

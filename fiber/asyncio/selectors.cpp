@@ -1,6 +1,6 @@
-#include <fiber/asyncio/detail/selector.hpp>
+#include <fiber/asyncio/selectors.hpp>
 
-#include <fiber/asyncio/detail/waiter.hpp>
+#include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/core/undying.hpp>
 

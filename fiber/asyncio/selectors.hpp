@@ -10,9 +10,9 @@
 // its first event, and cannot be removed but with all others (see renew).
 #pragma once
 
-#include <fiber/asyncio/detail/descriptor_wait.hpp>
-#include <fiber/asyncio/detail/loop_object.hpp>
-#include <fiber/asyncio/detail/watch.hpp>
+#include <fiber/asyncio/descriptor_wait.hpp>
+#include <fiber/asyncio/base_events.hpp>
+#include <fiber/asyncio/watch.hpp>
 
 #include <cstdint>
 #include <limits>

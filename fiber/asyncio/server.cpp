@@ -1,6 +1,6 @@
 #include <fiber/asyncio/server.hpp>
 
-#include <fiber/asyncio/detail/server_object.hpp>
+#include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
 #include <algorithm>

@@ -2,7 +2,7 @@
 // Python: asyncio.Server.
 #pragma once
 
-#include <fiber/asyncio/detail/server_object.hpp>
+#include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/sock.hpp>
 
 #include <exception>

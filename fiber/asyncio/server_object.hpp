@@ -1,7 +1,7 @@
 // What stands behind the Server handles.
 #pragma once
 
-#include <fiber/asyncio/detail/transport.hpp>
+#include <fiber/asyncio/transports.hpp>
 #include <fiber/asyncio/sock.hpp>
 
 #include <cstddef>

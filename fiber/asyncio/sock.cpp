@@ -1,6 +1,6 @@
 #include <fiber/asyncio/sock.hpp>
 
-#include <fiber/asyncio/detail/waiter.hpp>
+#include <fiber/asyncio/waiter.hpp>
 
 #include <algorithm>
 #include <cerrno>

@@ -1,8 +1,8 @@
 #include <fiber/asyncio/stall.hpp>
 
-#include <fiber/asyncio/detail/handle_object.hpp>
-#include <fiber/asyncio/detail/stubborn.hpp>
-#include <fiber/asyncio/detail/thread_question.hpp>
+#include <fiber/asyncio/base_handles.hpp>
+#include <fiber/asyncio/stubborn.hpp>
+#include <fiber/asyncio/thread_question.hpp>
 #include <fiber/core/backtrace.hpp>
 
 #include <algorithm>

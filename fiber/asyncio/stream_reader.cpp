@@ -1,4 +1,4 @@
-#include <fiber/asyncio/detail/stream_reader.hpp>
+#include <fiber/asyncio/stream_reader.hpp>
 
 #include <fiber/asyncio/exceptions.hpp>
 

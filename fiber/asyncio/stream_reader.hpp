@@ -8,8 +8,8 @@
 #pragma once
 
 #include <fiber/asyncio/detail/byte_buffer.hpp>
-#include <fiber/asyncio/detail/counted.hpp>
-#include <fiber/asyncio/detail/waiter.hpp>
+#include <fiber/asyncio/counted.hpp>
+#include <fiber/asyncio/waiter.hpp>
 
 #include <cstddef>
 #include <exception>

@@ -11,8 +11,8 @@
 // that was moved from may only be assigned to, or destroyed.
 #pragma once
 
-#include <fiber/asyncio/detail/stream_reader.hpp>
-#include <fiber/asyncio/detail/transport.hpp>
+#include <fiber/asyncio/stream_reader.hpp>
+#include <fiber/asyncio/transports.hpp>
 #include <fiber/asyncio/server.hpp>
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/tasks.hpp>

@@ -1,7 +1,7 @@
 // Tasks that were cancelled and go on, in calls of a library that takes no error for an answer.
 #pragma once
 
-#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/base_tasks.hpp>
 
 namespace fiber::asyncio::detail {
 

@@ -1,6 +1,6 @@
 #include <fiber/asyncio/subprocess.hpp>
 
-#include <fiber/asyncio/detail/waiter.hpp>
+#include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/tasks.hpp>
 

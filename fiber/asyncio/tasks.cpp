@@ -1,6 +1,6 @@
 #include <fiber/asyncio/tasks.hpp>
 
-#include <fiber/asyncio/detail/waiter.hpp>
+#include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/log.hpp>
 
 namespace fiber::asyncio {

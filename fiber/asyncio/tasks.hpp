@@ -2,7 +2,7 @@
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
-#include <fiber/asyncio/detail/combinators.hpp>
+#include <fiber/asyncio/combinators.hpp>
 #include <fiber/traceback.hpp>
 
 #include <chrono>

@@ -1,6 +1,6 @@
 #include <fiber/asyncio/testing.hpp>
 
-#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/base_events.hpp>
 #include <fiber/asyncio/threads.hpp>
 
 #include <algorithm>

@@ -1,6 +1,6 @@
-#include <fiber/asyncio/detail/thread_question.hpp>
+#include <fiber/asyncio/thread_question.hpp>
 
-#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/core/signal_mask.hpp>
 #include <fiber/core/symbols.hpp>
 

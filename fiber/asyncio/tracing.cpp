@@ -1,6 +1,6 @@
 #include <fiber/asyncio/tracing.hpp>
 
-#include <fiber/asyncio/detail/loop_observer.hpp>
+#include <fiber/asyncio/observer.hpp>
 #include <fiber/asyncio/log.hpp>
 
 #include <cerrno>

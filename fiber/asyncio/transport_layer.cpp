@@ -1,7 +1,7 @@
-#include <fiber/asyncio/detail/transport_layer.hpp>
+#include <fiber/asyncio/transport_layer.hpp>
 
-#include <fiber/asyncio/detail/server_object.hpp>
-#include <fiber/asyncio/detail/transport.hpp>
+#include <fiber/asyncio/server_object.hpp>
+#include <fiber/asyncio/transports.hpp>
 
 #include <atomic>
 

@@ -10,7 +10,7 @@
 // A connection without a layer takes none of this way.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cstddef>
 #include <cstdint>

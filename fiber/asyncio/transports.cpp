@@ -1,6 +1,6 @@
-#include <fiber/asyncio/detail/transport.hpp>
+#include <fiber/asyncio/transports.hpp>
 
-#include <fiber/asyncio/detail/server_object.hpp>
+#include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/tasks.hpp>
 

@@ -13,10 +13,10 @@
 //     goes to `above_`; both are null without one.
 #pragma once
 
-#include <fiber/asyncio/detail/counted.hpp>
-#include <fiber/asyncio/detail/stream_reader.hpp>
-#include <fiber/asyncio/detail/transport_layer.hpp>
-#include <fiber/asyncio/detail/watch.hpp>
+#include <fiber/asyncio/counted.hpp>
+#include <fiber/asyncio/stream_reader.hpp>
+#include <fiber/asyncio/transport_layer.hpp>
+#include <fiber/asyncio/watch.hpp>
 #include <fiber/asyncio/sock.hpp>
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-#include <fiber/asyncio/detail/selector.hpp>
-#include <fiber/asyncio/detail/signal_handlers.hpp>
+#include <fiber/asyncio/selectors.hpp>
+#include <fiber/asyncio/unix_events.hpp>
 
 #include <bit>
 #include <cerrno>

@@ -1,7 +1,7 @@
 // The signals that loops handle: which loop, what was there before, and what has arrived.
 #pragma once
 
-#include <fiber/asyncio/detail/loop_object.hpp>
+#include <fiber/asyncio/base_events.hpp>
 
 #include <array>
 #include <atomic>

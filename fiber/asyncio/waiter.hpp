@@ -2,7 +2,7 @@
 // in whatever way, takes it out of the list it stands in.
 #pragma once
 
-#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/base_tasks.hpp>
 
 namespace fiber::asyncio::detail {
 

@@ -1,7 +1,7 @@
 // Tasks that wait in line, each on its own stack: what locks and queues are made of.
 #pragma once
 
-#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/base_tasks.hpp>
 
 #include <cstdint>
 

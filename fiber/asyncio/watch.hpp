@@ -3,7 +3,7 @@
 // would block: no system call and no allocation per wait.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 namespace fiber::asyncio::detail {
 

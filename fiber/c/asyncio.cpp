@@ -1,8 +1,8 @@
 // Tasks, futures and loops for plain C. A handle is the object itself, with its own count; every
 // future of this interface has a pointer as its result.
 #include <fiber/asyncio.hpp>
-#include <fiber/asyncio/detail/descriptor_wait.hpp>
-#include <fiber/asyncio/detail/waiter.hpp>
+#include <fiber/asyncio/descriptor_wait.hpp>
+#include <fiber/asyncio/waiter.hpp>
 #include <fiber/c/status.hpp>
 #include <fiber/fiber.h>
 

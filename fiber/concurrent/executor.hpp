@@ -3,7 +3,7 @@
 #pragma once
 
 #include <fiber/concurrent/futures.hpp>
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <exception>

@@ -1,7 +1,7 @@
 // What the handles of <fiber/concurrent/futures.hpp> share: the state of one future.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/core/type.hpp>
 #include <fiber/exceptions.hpp>
 

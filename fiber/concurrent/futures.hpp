@@ -6,7 +6,7 @@
 #pragma once
 
 #include <fiber/concurrent/future_state.hpp>
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <concepts>

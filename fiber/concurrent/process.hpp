@@ -6,7 +6,7 @@
 #pragma once
 
 #include <fiber/concurrent/executor.hpp>
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cereal/archives/binary.hpp>
 #include <cereal/types/array.hpp>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <fiber/concurrent/executor.hpp>
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <functional>
 #include <memory>

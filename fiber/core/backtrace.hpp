@@ -5,7 +5,7 @@
 // context that is suspended. So frame pointers are not needed, only what exceptions need as well.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/core/context.hpp>
 
 #include <cstddef>

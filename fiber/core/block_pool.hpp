@@ -7,7 +7,7 @@
 //     handed out, goes to those that need it. So short-lived threads take no more and no more.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cstddef>
 #include <new>

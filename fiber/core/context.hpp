@@ -15,7 +15,7 @@
 // after a jump to another stack every return it has not seen the call of costs a misprediction.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cstddef>
 #include <cstdint>

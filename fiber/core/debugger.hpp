@@ -2,7 +2,7 @@
 // gdb/fiber_gdb.py. It works without debug information: places are given by name and offset.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <atomic>
 #include <cstddef>

@@ -3,7 +3,7 @@
 // that ran on its stack before. Code that wants neither sets them here.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cstdint>
 

@@ -13,7 +13,7 @@
 // and what <cfenv> does not know (flush-to-zero), are the thread's, unless keep_mxcsr() was called.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #if defined(FIBER_NATIVE_JUMP)
 #include <fiber/core/jump_x86_64.hpp>

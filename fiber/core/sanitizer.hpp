@@ -2,7 +2,7 @@
 // Every function is empty, and free, in a build without them.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/core/stack.hpp>
 
 #if defined(FIBER_ASAN)

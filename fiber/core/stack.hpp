@@ -11,7 +11,7 @@
 //  5. Of a stack that is bare no page is committed: all that is known of it is its address.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <bit>
 #include <cstddef>

@@ -1,7 +1,7 @@
 #include <fiber/core/symbols.hpp>
 
 #include <fiber/core/context.hpp>
-#include <fiber/core/demangle.hpp>
+#include <fiber/demangle.hpp>
 
 #include <algorithm>
 #include <cstddef>

@@ -1,7 +1,7 @@
 // Names of functions, from the symbol tables of the program and of its shared objects.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cstddef>
 #include <string>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <fiber/core/block_pool.hpp>
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/core/context.hpp>
 #include <fiber/core/stack.hpp>
 

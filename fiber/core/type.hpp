@@ -2,8 +2,8 @@
 // compiled with -fno-rtti send values too, also to code that is not.
 #pragma once
 
-#include <fiber/core/config.hpp>
-#include <fiber/core/demangle.hpp>
+#include <fiber/config.hpp>
+#include <fiber/demangle.hpp>
 
 #include <string>
 #include <string_view>

@@ -1,4 +1,4 @@
-#include <fiber/detail/uncaught.hpp>
+#include <fiber/exceptions/uncaught.hpp>
 
 #include <fiber/exceptions.hpp>
 

@@ -1,7 +1,7 @@
-#include <fiber/detail/debugger_fields.hpp>
+#include <fiber/greenlet/debugger_fields.hpp>
 
 #include <fiber/core/debugger.hpp>
-#include <fiber/detail/greenlet_object.hpp>
+#include <fiber/greenlet/object.hpp>
 
 // These classes have virtual functions but no virtual bases, so the offsets are constants.
 #pragma GCC diagnostic ignored "-Winvalid-offsetof"

@@ -1,5 +1,5 @@
 #include <fiber/core/undying.hpp>
-#include <fiber/detail/debugger_fields.hpp>
+#include <fiber/greenlet/debugger_fields.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <exception>

@@ -1,7 +1,7 @@
 // The keyword arguments that requests and aiohttp have in common.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <chrono>
 #include <string>

@@ -1,7 +1,7 @@
 // HTTP header fields: an ordered dictionary whose names ignore case.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <initializer_list>
 #include <string>

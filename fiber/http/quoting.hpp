@@ -1,7 +1,7 @@
 // The small languages inside HTTP: percent signs, forms, cookies, dates, lists, parameters.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/http/arguments.hpp>
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // Time for what must be brought to an end although the task is cancelled.
-#include <fiber/asyncio/detail/task_base.hpp>
+#include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/monkey.hpp>
 

@@ -1,5 +1,5 @@
 // accept, connect, and what ends a descriptor.
-#include <fiber/asyncio/detail/selector.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>

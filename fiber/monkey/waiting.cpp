@@ -2,8 +2,8 @@
 #include <fiber/monkey/state.hpp>
 #include <fiber/monkey/waiting.hpp>
 
-#include <fiber/asyncio/detail/stubborn.hpp>
-#include <fiber/asyncio/detail/waiter.hpp>
+#include <fiber/asyncio/stubborn.hpp>
+#include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
 #include <algorithm>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <fiber/asyncio/detail/byte_buffer.hpp>
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cstddef>
 #include <memory>

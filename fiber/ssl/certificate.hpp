@@ -1,7 +1,7 @@
 // What a certificate says. Python: what SSLSocket.getpeercert() returns.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cstdint>
 #include <string>

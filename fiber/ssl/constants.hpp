@@ -1,7 +1,7 @@
 // Constants of the ssl module, under Python's names.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cstdint>
 #include <string>

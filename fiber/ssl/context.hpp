@@ -2,8 +2,8 @@
 // accept. Python: ssl.SSLContext.
 #pragma once
 
-#include <fiber/asyncio/detail/transport_layer.hpp>
-#include <fiber/core/config.hpp>
+#include <fiber/asyncio/transport_layer.hpp>
+#include <fiber/config.hpp>
 #include <fiber/ssl/bio.hpp>
 #include <fiber/ssl/certificate.hpp>
 #include <fiber/ssl/constants.hpp>

@@ -1,7 +1,7 @@
 // Names of hosts in other scripts than ASCII. Python: the codec "idna".
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <string>
 #include <string_view>

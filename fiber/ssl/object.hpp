@@ -1,7 +1,7 @@
 // One TLS connection without a socket. Python: ssl.SSLObject.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/ssl/context.hpp>
 
 #include <cstddef>

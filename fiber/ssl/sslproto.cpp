@@ -1,6 +1,6 @@
 #include <fiber/ssl/sslproto.hpp>
 
-#include <fiber/asyncio/detail/transport.hpp>
+#include <fiber/asyncio/transports.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/ssl/extra_info.hpp>

@@ -1,5 +1,5 @@
 // A stack that overflows ends the process with a message; other faults are nobody's business here.
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/generator.hpp>
 #include <fiber/greenlet.hpp>
 

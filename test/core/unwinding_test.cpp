@@ -1,6 +1,6 @@
 // What profilers do: a stack is read by a signal handler, at any instruction of a switch. And what a
 // switch must keep of the processor's registers.
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/generator.hpp>
 #include <fiber/greenlet.hpp>
 

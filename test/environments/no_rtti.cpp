@@ -1,4 +1,4 @@
-#include "conditions/no_rtti.hpp"
+#include "environments/no_rtti.hpp"
 
 #include <fiber/asyncio.hpp>
 #include <fiber/contextvars.hpp>

@@ -1,5 +1,5 @@
 // Code that is compiled with -fno-rtti uses fibers, and shares them with code that is not.
-#include "conditions/no_rtti.hpp"
+#include "environments/no_rtti.hpp"
 
 #include <doctest/doctest.h>
 

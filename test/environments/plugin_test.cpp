@@ -1,5 +1,5 @@
 // The library as a part of a plugin, in a program whose main knows nothing of it.
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <doctest/doctest.h>

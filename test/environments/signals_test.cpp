@@ -1,6 +1,6 @@
 // Programs that have signal handlers of their own, installed before ours or after.
 #include <fiber/asyncio.hpp>
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <doctest/doctest.h>

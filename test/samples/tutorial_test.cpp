@@ -6,7 +6,7 @@
 
 #include <doctest/doctest.h>
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <unistd.h>
 

@@ -1,7 +1,7 @@
 // Counts what `new` allocates, and lets it run out. Included by at most one source of a program.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cstddef>
 #include <cstdlib>

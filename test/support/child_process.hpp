@@ -2,7 +2,7 @@
 // them at once without threads.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #if defined(FIBER_TSAN)
 #include <fiber/core/thread_state.hpp>
 #endif

@@ -1,6 +1,6 @@
 // libcurl's easy interface, unmodified, against nginx.
-#include "legacy/nginx.hpp"
-#include "legacy/patched.hpp"
+#include "unmodified_libraries/nginx.hpp"
+#include "unmodified_libraries/patched.hpp"
 
 #include <curl/curl.h>
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "legacy/postgres.hpp"
+#include "unmodified_libraries/postgres.hpp"
 #include "support/child_process.hpp"
 
 using namespace legacy_test;

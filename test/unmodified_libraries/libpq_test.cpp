@@ -1,6 +1,6 @@
 // libpq, unmodified, against PostgreSQL.
-#include "legacy/patched.hpp"
-#include "legacy/postgres.hpp"
+#include "unmodified_libraries/patched.hpp"
+#include "unmodified_libraries/postgres.hpp"
 
 #include <libpq-fe.h>
 

@@ -1,6 +1,6 @@
 // libmariadb, unmodified, against MariaDB.
-#include "legacy/patched.hpp"
-#include "legacy/servers.hpp"
+#include "unmodified_libraries/patched.hpp"
+#include "unmodified_libraries/servers.hpp"
 
 #include <errmsg.h>
 #include <mysql.h>

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "legacy/servers.hpp"
+#include "unmodified_libraries/servers.hpp"
 
 namespace legacy_test {
 

@@ -1,6 +1,6 @@
 // OpenSSL, unmodified, over sockets that block: both ends in one thread, and against nginx.
-#include "legacy/nginx.hpp"
-#include "legacy/patched.hpp"
+#include "unmodified_libraries/nginx.hpp"
+#include "unmodified_libraries/patched.hpp"
 
 #include <fiber/asyncio/sock.hpp>
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <fiber/asyncio.hpp>
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/monkey.hpp>
 
 #include <doctest/doctest.h>

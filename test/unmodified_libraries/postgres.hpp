@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "legacy/servers.hpp"
+#include "unmodified_libraries/servers.hpp"
 
 namespace legacy_test {
 

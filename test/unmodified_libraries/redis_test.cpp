@@ -1,6 +1,6 @@
 // hiredis, unmodified, against Redis.
-#include "legacy/patched.hpp"
-#include "legacy/servers.hpp"
+#include "unmodified_libraries/patched.hpp"
+#include "unmodified_libraries/servers.hpp"
 
 #include <hiredis/hiredis.h>
 

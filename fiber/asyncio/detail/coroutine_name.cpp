@@ -1,6 +1,6 @@
 #include <fiber/asyncio/detail/coroutine_name.hpp>
 
-#include <fiber/core/demangle.hpp>
+#include <fiber/demangle.hpp>
 #include <fiber/core/symbols.hpp>
 #include <fiber/core/type.hpp>
 

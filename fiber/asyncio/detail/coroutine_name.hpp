@@ -2,7 +2,7 @@
 // when somebody reads it.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 #include <fiber/core/type.hpp>
 
 #include <cstdint>

@@ -2,7 +2,7 @@
 // memory need not be touched to know what it is.
 #pragma once
 
-#include <fiber/core/config.hpp>
+#include <fiber/config.hpp>
 
 #include <cstddef>
 #include <cstdint>
