@@ -27,10 +27,12 @@
 // -Dcontext=native: then the same definition comes with its package.
 #if defined(FIBER_NATIVE_JUMP)
 #if !defined(__x86_64__) || defined(__ILP32__)
-#error "fiber: the native jump is written for x86-64 alone; configure the library with -Dcontext=boost"
+#error \
+    "fiber: the native jump is written for x86-64 alone; configure the library with -Dcontext=boost"
 #endif
 #if defined(__CET__) && (__CET__ & 2)
-#error "fiber: the native jump knows no shadow stacks, and this object would claim them; compile it \
+#error \
+    "fiber: the native jump knows no shadow stacks, and this object would claim them; compile it \
 with -fcf-protection=branch or -fcf-protection=none"
 #endif
 #endif
@@ -91,8 +93,8 @@ extern FIBER_API const char FIBER_CANNOT_WORK_WITH;
 
 // No macro tells of -fsplit-stack, but functions that are compiled with it call one of this name:
 // here it is a place that linkers leave out, and they say so where it is called.
-#if defined(__ELF__) && (defined(__x86_64__) || defined(__i386__) || defined(__s390__) || \
-                         defined(__powerpc64__))
+#if defined(__ELF__) && \
+    (defined(__x86_64__) || defined(__i386__) || defined(__s390__) || defined(__powerpc64__))
 asm(R"(
     .ifndef fiber_split_stacks
     .pushsection fiber_cannot_work_with_split_stacks, "e", @progbits

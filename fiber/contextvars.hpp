@@ -14,9 +14,9 @@
 // Copies share their values, so the last one dropped destroys them, on whatever thread that is.
 #pragma once
 
-#include <fiber/greenlet/object.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/greenlet.hpp>
+#include <fiber/greenlet/object.hpp>
 
 #include <atomic>
 #include <concepts>
@@ -210,7 +210,7 @@ class ContextVar : public ContextVarBase {
 };
 template <class T>
 ContextVar(std::string, T) -> ContextVar<T>;
-ContextVar(std::string, const char*)->ContextVar<std::string>;
+ContextVar(std::string, const char*) -> ContextVar<std::string>;
 
 // What set() gives. Copies are the same token.
 template <class T>

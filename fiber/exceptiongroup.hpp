@@ -208,9 +208,9 @@ class FIBER_API ExceptStar {
   explicit ExceptStar(std::exception_ptr error);
 
   // Gives the part that matches to `handle(group, error)`: once for all of it, or once for each.
-  void clause(const std::function<bool(const std::exception_ptr&)>& matches, bool together,
-              const std::function<void(const AnyExceptionGroup&, const std::exception_ptr&)>&
-                  handle);
+  void clause(
+      const std::function<bool(const std::exception_ptr&)>& matches, bool together,
+      const std::function<void(const AnyExceptionGroup&, const std::exception_ptr&)>& handle);
   // Throws what is left.
   void end();
 

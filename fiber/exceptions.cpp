@@ -1,8 +1,8 @@
 #include <fiber/exceptions.hpp>
 
 #include <fiber/demangle.hpp>
-#include <fiber/exceptions/uncaught.hpp>
 #include <fiber/exceptiongroup.hpp>
+#include <fiber/exceptions/uncaught.hpp>
 
 #include <cerrno>
 #include <system_error>

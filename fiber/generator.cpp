@@ -79,8 +79,10 @@ void nothing_returned(const core::Type& wanted) {
 }
 
 void nothing_keeps_text(const core::Type& wanted) {
-  throw TypeError("a StopIteration was thrown in, whose text goes with it: yield_from cannot return "
-                  "it as '" + wanted.name() + "'");
+  throw TypeError(
+      "a StopIteration was thrown in, whose text goes with it: yield_from cannot return "
+      "it as '" +
+      wanted.name() + "'");
 }
 
 void sent_to_range() {
@@ -128,7 +130,8 @@ std::ostream& operator<<(std::ostream& out, const GeneratorBase& generator) {
 
 std::vector<GeneratorBase> all_generators() {
   std::vector<GeneratorBase> found;
-  for (detail::GeneratorObject* at = detail::GeneratorObject::newest(); at != nullptr; at = at->older)
+  for (detail::GeneratorObject* at = detail::GeneratorObject::newest(); at != nullptr;
+       at = at->older)
     found.emplace_back(at);
   return {std::make_move_iterator(found.rbegin()), std::make_move_iterator(found.rend())};
 }

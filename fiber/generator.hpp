@@ -20,9 +20,9 @@
 // returned, is a value-initialised Send or Return (use std::optional to tell it apart).
 #pragma once
 
+#include <fiber/exceptions.hpp>
 #include <fiber/generator/object.hpp>
 #include <fiber/generator/values.hpp>
-#include <fiber/exceptions.hpp>
 #include <fiber/value.hpp>
 
 #include <concepts>
@@ -83,7 +83,7 @@ FIBER_API std::ostream& operator<<(std::ostream& out, GeneratorState state);
 
 // Keyword arguments of Generator().
 struct GeneratorOptions {
-  std::string name = {};                             // for messages and listings
+  std::string name = {};  // for messages and listings
   // Bytes, rounded up to a power of two, 16 KiB at least; 0: stacks::default_size(), 256 KiB unless
   // changed.
   std::size_t stack_size = 0;
@@ -180,15 +180,17 @@ class GeneratorSelf : private detail::GeneratorObject {
     suspend(detail::erase(given));
     return receive();
   }
-  FIBER_INLINE Send yield(const Pointee& given) requires(!std::is_reference_v<Yield> &&
-                                                        std::copy_constructible<Pointee>) {
+  FIBER_INLINE Send yield(const Pointee& given)
+    requires(!std::is_reference_v<Yield> && std::copy_constructible<Pointee>)
+  {
     Yield copy(given);
     suspend(detail::erase(copy));
     return receive();
   }
   // An item that says nothing. Python: yield.
-  FIBER_INLINE Send yield() requires(!std::is_reference_v<Yield> &&
-                                     std::default_initializable<Yield>) {
+  FIBER_INLINE Send yield()
+    requires(!std::is_reference_v<Yield> && std::default_initializable<Yield>)
+  {
     Yield nothing_said{};
     suspend(detail::erase(nothing_said));
     return receive();
@@ -364,16 +366,15 @@ class Generator : public GeneratorBase {
   // Nothing runs, and no stack is taken, before the first item is asked for. The body is called
   // once, with its Self&, and destroyed when it ends.
   template <class F>
-  requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
-           std::invocable<std::decay_t<F>&, Self&>)
-      Generator(
-          F&& body)  // NOLINT(google-explicit-constructor): a lambda is returned as a generator
+    requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
+             std::invocable<std::decay_t<F>&, Self&>)
+  Generator(F&& body)  // NOLINT(google-explicit-constructor): a lambda is returned as a generator
       : Generator(new detail::GeneratorBody<Yield, Send, Return, std::decay_t<F>>(
             std::forward<F>(body))) {}
   template <class F>
-  requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
-           std::invocable<std::decay_t<F>&, Self&>) Generator(F&& body, GeneratorOptions options)
-      : Generator(std::forward<F>(body)) {
+    requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
+             std::invocable<std::decay_t<F>&, Self&>)
+  Generator(F&& body, GeneratorOptions options) : Generator(std::forward<F>(body)) {
     object_->stack_shape = object_->stack_shape.with(options.stack_size, options.guard_size);
     if (!options.name.empty()) name(options.name);
   }
@@ -398,8 +399,8 @@ class Generator : public GeneratorBase {
   // TypeError if it has not started yet, unless `object` is Python's None: an empty optional, a
   // null pointer, an empty fiber::value, std::monostate.
   template <class Sent = Send>
-  requires(!std::is_void_v<Sent>) FIBER_INLINE Yield send(std::type_identity_t<Sent> object)
-  const {
+    requires(!std::is_void_v<Sent>)
+  FIBER_INLINE Yield send(std::type_identity_t<Sent> object) const {
     const Asking asking(*this);
     void* place = detail::is_none(object) ? nullptr : detail::erase(object);
     if (!asking.self->advance(place)) [[unlikely]]
@@ -417,8 +418,10 @@ class Generator : public GeneratorBase {
     return Self::item_at(asking.self->item);
   }
   template <class E>
-  requires(!std::convertible_to<E, std::exception_ptr>) Yield throw_(E&& exception)
-  const { return throw_(std::make_exception_ptr(std::forward<E>(exception))); }
+    requires(!std::convertible_to<E, std::exception_ptr>)
+  Yield throw_(E&& exception) const {
+    return throw_(std::make_exception_ptr(std::forward<E>(exception)));
+  }
 
   // Throws GeneratorExit into the body, where it is suspended, so that it ends. Returns what it
   // returned, if it did (std::optional<Return>; void for Return = void). Does nothing to a

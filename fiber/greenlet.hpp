@@ -19,8 +19,8 @@
 // to itself or to its child on its own stack lives until then.
 #pragma once
 
-#include <fiber/greenlet/object.hpp>
 #include <fiber/exceptions.hpp>
+#include <fiber/greenlet/object.hpp>
 #include <fiber/value.hpp>
 
 #include <concepts>
@@ -170,9 +170,9 @@ std::unique_ptr<Run> make_run(F&& function) {
 // (matched by exact type; text by std::string, const char* and std::string_view alike), a parameter
 // of type `value` takes anything.
 template <class F>
-concept runnable = !std::same_as<std::remove_cvref_t<F>, greenlet> &&
-                   !std::same_as<std::remove_cvref_t<F>, std::nullptr_t> &&
-                   detail::can_run<std::decay_t<F>>();
+concept runnable =
+    !std::same_as<std::remove_cvref_t<F>, greenlet> &&
+    !std::same_as<std::remove_cvref_t<F>, std::nullptr_t> && detail::can_run<std::decay_t<F>>();
 
 // A handle to a greenlet; copies refer to the same one, and == compares that. A null handle refuses
 // everything with a ValueError, but to be copied, compared, printed and asked whether it is true.
@@ -280,7 +280,8 @@ class FIBER_API greenlet {
   greenlet(std::unique_ptr<detail::Run> run, const greenlet_options& options);
   void set_run(std::unique_ptr<detail::Run> run) const;
   detail::GreenletObject* checked() const {
-    if (object_ == nullptr) [[unlikely]] refuse_null();
+    if (object_ == nullptr) [[unlikely]]
+      refuse_null();
     return object_;
   }
   [[noreturn]] static void refuse_null();
@@ -290,7 +291,7 @@ class FIBER_API greenlet {
 
 // {.parent = p, .stack_size = 1 << 20, .name = "worker"}, each as wanted.
 struct greenlet_options {
-  greenlet parent = nullptr;   // of this thread (else ValueError); null: the current greenlet
+  greenlet parent = nullptr;  // of this thread (else ValueError); null: the current greenlet
   // Bytes, rounded up to a power of two, 16 KiB at least; 0: stacks::default_size(), 256 KiB unless
   // changed. More than 1 TiB is a MemoryError in the switch_() that would start it.
   std::size_t stack_size = 0;

@@ -36,8 +36,8 @@ struct Exited {
 
 // Text that belongs to somebody else: literals, pointers to characters and views.
 template <class T>
-concept borrowed_text = std::same_as<T, const char*> || std::same_as<T, char*> ||
-                        std::same_as<T, std::string_view>;
+concept borrowed_text =
+    std::same_as<T, const char*> || std::same_as<T, char*> || std::same_as<T, std::string_view>;
 
 // It travels as std::string: whoever it belongs to may be gone when the receiver looks at it.
 template <class T>
@@ -163,8 +163,7 @@ class value {
   }
 
   template <class T>
-  static constexpr bool in_place = sizeof(T) <= 3 * sizeof(void*) &&
-                                   alignof(T) <= alignof(void*) &&
+  static constexpr bool in_place = sizeof(T) <= 3 * sizeof(void*) && alignof(T) <= alignof(void*) &&
                                    std::is_nothrow_move_constructible_v<T>;
 
   template <class T>

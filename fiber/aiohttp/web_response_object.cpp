@@ -1,7 +1,7 @@
 #include <fiber/aiohttp/web_response_object.hpp>
 
-#include <fiber/aiohttp/web_protocol.hpp>
 #include <fiber/aiohttp/web_app_object.hpp>
+#include <fiber/aiohttp/web_protocol.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/http/quoting.hpp>
 

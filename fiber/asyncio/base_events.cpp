@@ -2,11 +2,11 @@
 
 #include <fiber/asyncio/asyncgens.hpp>
 #include <fiber/asyncio/debugger_fields.hpp>
+#include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/in_context.hpp>
+#include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/unix_events.hpp>
-#include <fiber/asyncio/futures.hpp>
-#include <fiber/asyncio/log.hpp>
 #include <fiber/concurrent/executor.hpp>
 
 #include <cxxabi.h>
@@ -52,13 +52,15 @@ void AsyncioThread::thread_exits() noexcept {
 
 LoopObject& running_loop() {
   LoopObject* loop = asyncio_thread().running;
-  if (loop == nullptr) [[unlikely]] throw RuntimeError("no running event loop");
+  if (loop == nullptr) [[unlikely]]
+    throw RuntimeError("no running event loop");
   return *loop;
 }
 
 LoopObject::LoopObject()
     : serial(++last_serial),
-      greenlets(&fiber::detail::greenlet_thread()), selector_(std::make_unique<Selector>()) {
+      greenlets(&fiber::detail::greenlet_thread()),
+      selector_(std::make_unique<Selector>()) {
   set_debug(debug_from_environment());
 }
 
@@ -187,13 +189,15 @@ void LoopObject::take_posted() noexcept {
     while (posts_ != nullptr && ready_.try_claim()) ready_.push(Entry(pop_post()));
     posted_.store(posts_ != nullptr, std::memory_order_relaxed);
   }
-  if (resting_) [[unlikely]] ring();
+  if (resting_) [[unlikely]]
+    ring();
 }
 
 // --- timers and the clock -----------------------------------------------------------------------
 
 std::int64_t LoopObject::now() const noexcept {
-  if (clock_ != nullptr) [[unlikely]] return clock_->now();
+  if (clock_ != nullptr) [[unlikely]]
+    return clock_->now();
   return monotonic();
 }
 

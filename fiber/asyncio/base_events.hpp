@@ -16,10 +16,10 @@
 
 #include <fiber/asyncio/base_futures.hpp>
 #include <fiber/asyncio/base_handles.hpp>
-#include <fiber/asyncio/observer.hpp>
-#include <fiber/asyncio/object_registry.hpp>
 #include <fiber/asyncio/detail/ready_queue.hpp>
 #include <fiber/asyncio/detail/timer_heap.hpp>
+#include <fiber/asyncio/object_registry.hpp>
+#include <fiber/asyncio/observer.hpp>
 #include <fiber/contextvars.hpp>
 #include <fiber/core/float_modes.hpp>
 #include <fiber/greenlet/object.hpp>
@@ -156,7 +156,8 @@ class FIBER_API LoopObject {
   // --- ready queue ---
   // Of what has a claim; see ReadyQueue.
   void push(Entry entry) noexcept {
-    if (posted_.load(std::memory_order_relaxed)) [[unlikely]] take_posted();
+    if (posted_.load(std::memory_order_relaxed)) [[unlikely]]
+      take_posted();
     ready_.push(entry);
   }
   void push(Callback* callback) noexcept;
@@ -175,7 +176,8 @@ class FIBER_API LoopObject {
   void add_timer(TimerNode* node) {
     timers_.reserve();
     ready_.claim();
-    if (clock_ != nullptr) [[unlikely]] node->when = clock_->register_deadline(node->when);
+    if (clock_ != nullptr) [[unlikely]]
+      node->when = clock_->register_deadline(node->when);
     timers_.push(node);
   }
   // Afterwards nothing refers to a node whose entry is a leaf, even if it was due and its entry is
@@ -222,7 +224,8 @@ class FIBER_API LoopObject {
   std::int64_t next_deadline();
   // A timer was set while the loop did not run.
   void deadline_changed() noexcept {
-    if (resting_) [[unlikely]] rest();
+    if (resting_) [[unlikely]]
+      rest();
   }
   void stop() noexcept { stopping_ = true; }
   void close();
@@ -239,7 +242,8 @@ class FIBER_API LoopObject {
   bool may_be_called() const noexcept { return !running_ || thread_ == core_thread(); }
   // Throws RuntimeError there.
   void check_thread() const {
-    if (!may_be_called()) [[unlikely]] refuse_thread();
+    if (!may_be_called()) [[unlikely]]
+      refuse_thread();
   }
 
   // --- threads (see loop_threads.cpp) ---
@@ -273,7 +277,8 @@ class FIBER_API LoopObject {
   // What transports read into, before they know whose it is: one for all, always warm.
   static constexpr std::size_t kScratchSize = 256 * 1024;  // as CPython: at most this per recv
   char* scratch() {
-    if (scratch_ == nullptr) [[unlikely]] scratch_.reset(new char[kScratchSize]);
+    if (scratch_ == nullptr) [[unlikely]]
+      scratch_.reset(new char[kScratchSize]);
     return scratch_.get();
   }
 
@@ -429,7 +434,8 @@ struct FIBER_API AsyncioThread final : core::ThreadLayer {
 FIBER_API AsyncioThread& make_asyncio_thread(core::ThreadState& thread);
 inline AsyncioThread& asyncio_thread() {
   core::ThreadState& thread = core::thread_state();
-  if (thread.asyncio == nullptr) [[unlikely]] return make_asyncio_thread(thread);
+  if (thread.asyncio == nullptr) [[unlikely]]
+    return make_asyncio_thread(thread);
   return *static_cast<AsyncioThread*>(thread.asyncio);
 }
 

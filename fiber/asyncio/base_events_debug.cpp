@@ -3,9 +3,9 @@
 
 #include <fiber/asyncio/call_graph.hpp>
 #include <fiber/asyncio/debug.hpp>
-#include <fiber/asyncio/unix_events.hpp>
-#include <fiber/asyncio/thread_question.hpp>
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/thread_question.hpp>
+#include <fiber/asyncio/unix_events.hpp>
 
 #include <algorithm>
 #include <cstdio>

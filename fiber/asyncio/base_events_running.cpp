@@ -1,10 +1,10 @@
 // How the loop turns: iterations, the batch of each, and waiting.
 #include <fiber/asyncio/base_events.hpp>
 
-#include <fiber/asyncio/in_context.hpp>
-#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/futures.hpp>
+#include <fiber/asyncio/in_context.hpp>
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/selectors.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -55,7 +55,8 @@ void LoopObject::run(bool once) {
   do {
     run_once();
   } while (!stopping_);
-  if (interrupt) [[unlikely]] std::rethrow_exception(std::exchange(interrupt, nullptr));
+  if (interrupt) [[unlikely]]
+    std::rethrow_exception(std::exchange(interrupt, nullptr));
 }
 
 void LoopObject::run_until_done(FutureBase& future, bool new_task) {
@@ -125,7 +126,8 @@ void LoopObject::queue_due_timers() noexcept {
 void LoopObject::begin_batch() noexcept {
   ++iterations;
   batch_ = ready_.size();
-  if (shuffle_state_ == 0 || batch_ < 2) [[likely]] return;
+  if (shuffle_state_ == 0 || batch_ < 2) [[likely]]
+    return;
   for (std::size_t i = batch_ - 1; i > 0; --i) {
     shuffle_state_ = shuffle_state_ * 6364136223846793005U + 1442695040888963407U;
     ready_.swap(i, (shuffle_state_ >> 33U) % (i + 1));
@@ -182,7 +184,8 @@ void LoopObject::run_task(TaskBase* task) {
 
 // A failed task whose last reference was the loop's: its report runs here, before the next entry.
 void LoopObject::bury() noexcept {
-  if (graveyard == nullptr) [[likely]] return;
+  if (graveyard == nullptr) [[likely]]
+    return;
   TaskBase* task = std::exchange(graveyard, nullptr);
   task->release();
 }
@@ -193,7 +196,8 @@ void HandleObject::run() {
     bool outer = std::exchange(handle->called_now_, true);
     ~Call() {
       handle->called_now_ = outer;
-      if (handle->cancelled()) [[unlikely]] handle->drop_callable();
+      if (handle->cancelled()) [[unlikely]]
+        handle->drop_callable();
     }
   } now{this};
   if (!cancelled()) call();

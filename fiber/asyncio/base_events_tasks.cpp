@@ -34,8 +34,7 @@ void LoopObject::start_task(TaskBase* task) {
       if (parked != nullptr && !parked->stack->shape.fits(wanted)) parked = nullptr;
       core::Stack* stack = nullptr;
       try {
-        stack = parked != nullptr ? parked->stack
-                                  : greenlets->thread.pool.allocate(wanted);
+        stack = parked != nullptr ? parked->stack : greenlets->thread.pool.allocate(wanted);
       } catch (...) {
         current_task = nullptr;
         const Interlude interlude(greenlets->current);
@@ -53,7 +52,8 @@ void LoopObject::start_task(TaskBase* task) {
         greenlets->current = &fresh;
         current_task = task;
         if (parked == nullptr) {
-          core::start_context(greenlets->thread, from->context, stack, &LoopObject::task_main, this);
+          core::start_context(greenlets->thread, from->context, stack, &LoopObject::task_main,
+                              this);
         } else {
           parked_ = parked->next;
           --parked_count_;
@@ -202,8 +202,8 @@ void LoopObject::step_eagerly(TaskBase& task) {
   {
     // With the creator as the hub and nothing to be done in this batch, whoever gives way comes
     // back here.
-    const Restore restore{*this,  creator,      hub, current_task,
-                          batch_, through_hub_, creator->waiting};
+    const Restore restore{*this,        creator,         hub, current_task, batch_,
+                          through_hub_, creator->waiting};
     hub = creator;
     batch_ = 0;
     through_hub_ = 1;
@@ -235,8 +235,7 @@ void LoopObject::abandon(TaskBase* task) noexcept {
 void LoopObject::abandon_all() noexcept {
   while (tasks_head != nullptr) {
     TaskBase* task = tasks_head;
-    if (task->log_destroy_pending)
-      report("Task was destroyed but it is pending!", FutureRef(task));
+    if (task->log_destroy_pending) report("Task was destroyed but it is pending!", FutureRef(task));
     abandon(task);
     task->ended();
   }

@@ -11,13 +11,15 @@ void FutureBase::set_loop(LoopObject* loop) noexcept {
   // The first living future keeps its loop, the others need not.
   if (loop->futures_alive++ == 0) loop->retain();
   counts_for_loop_ = true;
-  if (loop->registry_ != nullptr) [[unlikely]] loop->add_future(this);
+  if (loop->registry_ != nullptr) [[unlikely]]
+    loop->add_future(this);
 }
 
 void FutureBase::leave() noexcept {
   drop_callbacks();
   if (!counts_for_loop_) return;
-  if (loop_->registry_ != nullptr) [[unlikely]] loop_->remove_future(this);
+  if (loop_->registry_ != nullptr) [[unlikely]]
+    loop_->remove_future(this);
   if (--loop_->futures_alive == 0) loop_->release();
 }
 

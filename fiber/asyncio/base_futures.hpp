@@ -68,7 +68,8 @@ class FIBER_API FutureBase {
 
   // Throws what result() throws unless there is a result; marks an exception as seen.
   void check_result() {
-    if (state_ != FutureState::finished || exception_ != nullptr) [[unlikely]] throw_no_result();
+    if (state_ != FutureState::finished || exception_ != nullptr) [[unlikely]]
+      throw_no_result();
   }
   // The exception, or null. Throws CancelledError, InvalidStateError.
   std::exception_ptr exception();
@@ -85,7 +86,8 @@ class FIBER_API FutureBase {
   void finish() { complete(FutureState::finished); }
   // Throws InvalidStateError if it is done.
   void check_pending() const {
-    if (done()) [[unlikely]] refuse_done();
+    if (done()) [[unlikely]]
+      refuse_done();
   }
 
   // A task's wake-up, which needs no claim: see ReadyQueue. Others have made theirs.
@@ -145,7 +147,8 @@ class FIBER_API FutureBase {
   // Without memory for it the cancellation goes on without its message.
   void keep_cancel_message(const std::string& message) noexcept {
     cancel_message_ = nullptr;
-    if (!message.empty()) [[unlikely]] copy_cancel_message(message);
+    if (!message.empty()) [[unlikely]]
+      copy_cancel_message(message);
   }
   void copy_cancel_message(const std::string& message) noexcept;
   void store_exception(std::exception_ptr exception) noexcept {

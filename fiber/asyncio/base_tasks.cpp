@@ -1,7 +1,7 @@
 #include <fiber/asyncio/base_tasks.hpp>
 
-#include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/cancellation.hpp>
+#include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/events.hpp>
 
 #include <algorithm>
@@ -114,7 +114,8 @@ void TaskBase::schedule(LoopObject& loop, const std::string& name) {
     loop.make_task(*this, {.name = name});
     return;
   }
-  if (consumed_) [[unlikely]] refuse_reuse();
+  if (consumed_) [[unlikely]]
+    refuse_reuse();
   fiber::detail::GreenletThread& thread = thread_for(loop);
   std::unique_ptr<std::string> own_name;
   if (!name.empty()) own_name = std::make_unique<std::string>(name);
@@ -154,8 +155,7 @@ void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
     throw;
   }
   bind(loop, thread, std::move(name), context);
-  greenlet_->stack_shape =
-      greenlet_->stack_shape.with(arguments.stack_size, arguments.guard_size);
+  greenlet_->stack_shape = greenlet_->stack_shape.with(arguments.stack_size, arguments.guard_size);
   if (eager)
     loop.step_eagerly(*this);
   else
@@ -199,7 +199,8 @@ bool TaskBase::cancel(std::string message) {
 
 void TaskBase::count_cancellation() noexcept {
   ++cancel_requests_;
-  if (!loop_->debug) [[likely]] return;
+  if (!loop_->debug) [[likely]]
+    return;
   try {
     if (ObjectRegistry::Record* record = loop_->registry()->find(this))
       record->cancelled = Origin::here();
@@ -426,8 +427,8 @@ std::string TaskBase::repr() const {
 std::string TaskBase::repr_before_wait() const {
   const char* state = cancelled() ? "cancelled" : "finished";
   if (!done()) state = cancel_requests_ > 0 ? "cancelling" : "pending";
-  return "<Task " + std::string(state) + " name='" + get_name() + "' coro=<" + coroutine_name().str() +
-         "()" + (done() ? " done" : " running") + ">";
+  return "<Task " + std::string(state) + " name='" + get_name() + "' coro=<" +
+         coroutine_name().str() + "()" + (done() ? " done" : " running") + ">";
 }
 
 std::string TaskBase::repr_after_wait() const {

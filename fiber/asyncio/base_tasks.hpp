@@ -4,8 +4,8 @@
 // loop, a name and a greenlet, so that a task costs one allocation.
 #pragma once
 
-#include <fiber/asyncio/detail/coroutine_name.hpp>
 #include <fiber/asyncio/base_events.hpp>
+#include <fiber/asyncio/detail/coroutine_name.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <cstdint>
@@ -54,8 +54,7 @@ class FIBER_API TaskBase : public FutureBase {
   static void* operator new(std::size_t size, std::align_val_t alignment) {
     return core::allocate_block(size, alignment);
   }
-  static void operator delete(void* memory, std::size_t size,
-                              std::align_val_t alignment) noexcept {
+  static void operator delete(void* memory, std::size_t size, std::align_val_t alignment) noexcept {
     core::release_block(memory, size, alignment);
   }
 
@@ -66,7 +65,8 @@ class FIBER_API TaskBase : public FutureBase {
 
   // Marks the coroutine object as used. Throws RuntimeError the second time.
   void consume() {
-    if (consumed_) [[unlikely]] refuse_reuse();
+    if (consumed_) [[unlikely]]
+      refuse_reuse();
     consumed_ = true;
   }
   bool consumed() const noexcept { return consumed_; }
@@ -141,14 +141,16 @@ class FIBER_API TaskBase : public FutureBase {
   // --- for the code that suspends this task, while it runs ---
   // Called after a resumption: a cancellation that was asked for takes the place of any outcome.
   void check_cancelled() {
-    if (must_cancel_ || abandoned_) [[unlikely]] throw_cancelled();
+    if (must_cancel_ || abandoned_) [[unlikely]]
+      throw_cancelled();
   }
   // Suspends until `future` is done. Throws CancelledError.
   FIBER_INLINE void wait(FutureBase* future);
   [[noreturn]] void throw_cancelled();
   // After a call that may have let the loop end.
   void check_abandoned() {
-    if (abandoned_) [[unlikely]] throw_cancelled();
+    if (abandoned_) [[unlikely]]
+      throw_cancelled();
   }
 
   TaskBase* previous_task = nullptr;  // in the loop's list
@@ -168,12 +170,12 @@ class FIBER_API TaskBase : public FutureBase {
   void wait_slow(FutureBase* future);
   void check_awakening(FutureBase* future);
   void unreferenced() noexcept override;
-  void run();             // the whole life of the body, on its own stack
+  void run();  // the whole life of the body, on its own stack
   void bind(LoopObject& loop, fiber::detail::GreenletThread& thread,
             std::unique_ptr<std::string> name,
             contextvars::detail::ContextObject* context) noexcept;
   void end_unstarted() noexcept;  // cancelled before its first step
-  void ended() noexcept;  // gives up what the loop holds
+  void ended() noexcept;          // gives up what the loop holds
 
   fiber::detail::GreenletObject& greenlet() noexcept { return *greenlet_; }
   // Where its frames were left; null before its first step. A guess: it may wait elsewhere.
@@ -211,7 +213,8 @@ inline TaskBase* current_task_or_null() noexcept { return running().task; }
 [[noreturn]] FIBER_API void refuse_await();
 inline Running running_for_await() {
   const Running now = running();
-  if (now.task == nullptr) [[unlikely]] refuse_await();
+  if (now.task == nullptr) [[unlikely]]
+    refuse_await();
   return now;
 }
 inline TaskBase& task_for_await() { return *running_for_await().task; }
@@ -278,8 +281,8 @@ FIBER_INLINE void LoopObject::fetch_ahead() noexcept {
   if (soon.kind() != Entry::Kind::task) return;
   const void* frames = soon.task()->resume_sp();  // may be null
   __builtin_prefetch(frames);
-  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(frames) +
-                                                   core::kCacheLine));
+  __builtin_prefetch(
+      reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(frames) + core::kCacheLine));
 }
 
 FIBER_INLINE void LoopObject::suspend(TaskBase* task) {

@@ -2,9 +2,9 @@
 
 #include <fiber/asyncio/combinators.hpp>
 #include <fiber/asyncio/frames.hpp>
-#include <fiber/asyncio/unix_events.hpp>
-#include <fiber/asyncio/thread_question.hpp>
 #include <fiber/asyncio/taskgroups.hpp>
+#include <fiber/asyncio/thread_question.hpp>
+#include <fiber/asyncio/unix_events.hpp>
 #include <fiber/core/backtrace.hpp>
 #include <fiber/core/context.hpp>
 
@@ -364,9 +364,7 @@ void print_stack(TaskBase& task, const std::optional<std::size_t>& limit, std::o
   (out != nullptr ? *out : std::cerr) << text << std::flush;
 }
 
-std::string place_of_wait(TaskBase& task) {
-  return user_place(frames_of(task));
-}
+std::string place_of_wait(TaskBase& task) { return user_place(frames_of(task)); }
 
 }  // namespace detail
 }  // namespace fiber::asyncio

@@ -1,7 +1,7 @@
 #include <fiber/asyncio/cancellation.hpp>
 
-#include <fiber/asyncio/combinators.hpp>
 #include <fiber/asyncio/base_tasks.hpp>
+#include <fiber/asyncio/combinators.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
 #include <new>
@@ -154,7 +154,8 @@ void Cancellation::for_each_passed(FutureBase& future, PassedTasks& passed, F&& 
 // Each after all that wait for it: by then it is known how often it was asked.
 void Cancellation::ask_again(PassedTasks& passed) {
   for (const auto& [task, its] : passed)
-    for_each_passed(*task->waiting_on_, passed, [](auto& waited) { ++waited.second.waited_for_by; });
+    for_each_passed(*task->waiting_on_, passed,
+                    [](auto& waited) { ++waited.second.waited_for_by; });
   std::vector<TaskBase*> next;
   for (const auto& [task, its] : passed)
     if (its.waited_for_by == 0) next.push_back(task);

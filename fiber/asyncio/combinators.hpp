@@ -178,8 +178,7 @@ using ensured_t = typename decltype(asyncio::ensure_future(std::declval<A>()))::
 template <class A>
 auto ensure_child(A&& awaitable) {
   auto child = asyncio::ensure_future(std::forward<A>(awaitable));
-  if constexpr (!future_like<A>)
-    static_cast<TaskBase&>(child.base()).log_destroy_pending = false;
+  if constexpr (!future_like<A>) static_cast<TaskBase&>(child.base()).log_destroy_pending = false;
   return child;
 }
 
@@ -191,8 +190,8 @@ auto gather_tuple(std::tuple<F...> futures) {
     loop = &loop_for_futures();
   else
     loop = std::get<0>(futures).base().loop();
-  auto* gather = std::apply(
-      [loop](auto&... each) { return new Gather(loop, std::move(each)...); }, futures);
+  auto* gather =
+      std::apply([loop](auto&... each) { return new Gather(loop, std::move(each)...); }, futures);
   const Future<typename Gather::Results> handle(gather);
   gather->start();
   return handle;

@@ -115,8 +115,7 @@ class [[nodiscard]] Coroutine {
   template <class F>
     requires(std::is_invocable_r_v<T, std::decay_t<F>> && !std::same_as<std::decay_t<F>, Coroutine>)
   explicit Coroutine(F&& function)
-      : Coroutine(std::forward<F>(function),
-                  detail::name_of<F>(function)) {}
+      : Coroutine(std::forward<F>(function), detail::name_of<F>(function)) {}
   template <class F>
     requires(std::is_invocable_r_v<T, std::decay_t<F>> && !std::same_as<std::decay_t<F>, Coroutine>)
   explicit Coroutine(F&& function, detail::CoroutineName name)
@@ -173,8 +172,7 @@ namespace detail {
 template <class F>
 class CoroutineFunction {
  public:
-  CoroutineFunction(CoroutineName name, F function)
-      : function_(std::move(function)), name_(name) {}
+  CoroutineFunction(CoroutineName name, F function) : function_(std::move(function)), name_(name) {}
 
   CoroutineName name() const noexcept { return name_; }
 
@@ -186,9 +184,8 @@ class CoroutineFunction {
       return Coroutine<Result>(F(function_), name_);
     else
       return Coroutine<Result>(
-          [function = function_,
-           arguments = std::tuple<std::decay_t<Args>...>(
-               std::forward<Args>(args)...)]() mutable -> Result {
+          [function = function_, arguments = std::tuple<std::decay_t<Args>...>(
+                                     std::forward<Args>(args)...)]() mutable -> Result {
             return std::apply(std::move(function), std::move(arguments));
           },
           name_);

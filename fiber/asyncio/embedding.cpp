@@ -4,8 +4,8 @@
 // to now if something is ready, and whoever brings work makes the descriptor readable. Other
 // threads do so by the selector's eventfd, as if the loop slept; this thread by ring(), which
 // push() comes by since `posted_` stays set meanwhile.
-#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/events.hpp>
+#include <fiber/asyncio/selectors.hpp>
 
 #include <algorithm>
 #include <limits>

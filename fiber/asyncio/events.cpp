@@ -70,7 +70,8 @@ void set_context(HandleObject* handle, const call_options& options) {
 
 void prepare(HandleObject* handle) {
   set_context(handle);
-  if (handle->loop()->debug) [[unlikely]] handle->created = Origin::here();
+  if (handle->loop()->debug) [[unlikely]]
+    handle->created = Origin::here();
 }
 
 void prepare(HandleObject* handle, const call_options& options) {
@@ -167,8 +168,9 @@ EventLoop get_event_loop() {
   if (thread.running != nullptr) return EventLoop(thread.running);
   if (thread.set == nullptr) {
     if (::gettid() != ::getpid())
-      throw RuntimeError("There is no current event loop in this thread: set one with "
-                         "asyncio::set_event_loop(asyncio::new_event_loop())");
+      throw RuntimeError(
+          "There is no current event loop in this thread: set one with "
+          "asyncio::set_event_loop(asyncio::new_event_loop())");
     set_event_loop(new_event_loop());
   }
   return EventLoop(thread.set);

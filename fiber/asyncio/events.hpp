@@ -1,8 +1,8 @@
 // The event loop and its handles. Python: asyncio.events, asyncio.base_events.
 #pragma once
 
-#include <fiber/asyncio/detail/durations.hpp>
 #include <fiber/asyncio/base_events.hpp>
+#include <fiber/asyncio/detail/durations.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/contextvars.hpp>
 #include <fiber/generator.hpp>
@@ -313,7 +313,8 @@ class FIBER_API EventLoop {
   }
   ~EventLoop();
   detail::LoopObject& object() const {
-    if (object_ == nullptr) [[unlikely]] refuse_null();
+    if (object_ == nullptr) [[unlikely]]
+      refuse_null();
     return *object_;
   }
 
@@ -390,7 +391,8 @@ class FIBER_API FutureRef {
     return a.future_ == b.future_;
   }
   detail::FutureBase& base() const {
-    if (future_ == nullptr) [[unlikely]] refuse_null();
+    if (future_ == nullptr) [[unlikely]]
+      refuse_null();
     return *future_;
   }
   detail::FutureBase* get() const noexcept { return future_; }

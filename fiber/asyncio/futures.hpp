@@ -52,8 +52,8 @@ struct holds_copyable : std::true_type {};
 template <class... T>
 struct holds_copyable<std::tuple<T...>> : std::bool_constant<(... && is_copyable<T>())> {};
 template <class A, class B>
-struct holds_copyable<std::pair<A, B>>
-    : std::bool_constant<is_copyable<A>() && is_copyable<B>()> {};
+struct holds_copyable<std::pair<A, B>> : std::bool_constant<is_copyable<A>() && is_copyable<B>()> {
+};
 template <class... T>
 struct holds_copyable<std::variant<T...>> : std::bool_constant<(... && is_copyable<T>())> {};
 
@@ -76,7 +76,8 @@ constexpr bool is_copyable() {
 template <class T>
 void check_not_taken(const FutureBase& future) {
   if constexpr (!is_copyable<T>())
-    if (future.taken) [[unlikely]] refuse_taken();
+    if (future.taken) [[unlikely]]
+      refuse_taken();
 }
 
 template <class T>
@@ -186,8 +187,8 @@ class [[nodiscard]] Future : public FutureRef {
   template <class F>
     requires std::invocable<std::decay_t<F>&, Future<T>> || std::invocable<std::decay_t<F>&>
   Handle add_done_callback(F&& callback) const {
-    auto* object = new detail::DoneCallback<T, std::decay_t<F>>(base().loop(),
-                                                                std::forward<F>(callback));
+    auto* object =
+        new detail::DoneCallback<T, std::decay_t<F>>(base().loop(), std::forward<F>(callback));
     Handle handle(object);
     object->retain();
     detail::add_done_callback(base(), object);
@@ -196,8 +197,8 @@ class [[nodiscard]] Future : public FutureRef {
   template <class F>
     requires std::invocable<std::decay_t<F>&, Future<T>> || std::invocable<std::decay_t<F>&>
   Handle add_done_callback(F&& callback, const call_options& options) const {
-    auto* object = new detail::DoneCallback<T, std::decay_t<F>>(base().loop(),
-                                                                std::forward<F>(callback));
+    auto* object =
+        new detail::DoneCallback<T, std::decay_t<F>>(base().loop(), std::forward<F>(callback));
     Handle handle(object);
     object->retain();
     detail::add_done_callback(base(), object, options);
@@ -214,15 +215,15 @@ class [[nodiscard]] Future : public FutureRef {
              !std::derived_from<std::decay_t<F>, Handle>)
   std::size_t remove_done_callback(F&& callback) const {
     const std::decay_t<F> function(std::forward<F>(callback));
-    return detail::remove_done_callbacks(base(), core::TypeOf<std::decay_t<F>>::type,
-                                         &function);
+    return detail::remove_done_callbacks(base(), core::TypeOf<std::decay_t<F>>::type, &function);
   }
 
  private:
   void check_settable(const char* operation) const {
     if (base().is_task()) [[unlikely]]
       throw RuntimeError(std::string("Task does not support ") + operation + " operation");
-    if (base().loop()->debug) [[unlikely]] base().loop()->check_thread();
+    if (base().loop()->debug) [[unlikely]]
+      base().loop()->check_thread();
     base().check_pending();
   }
 };

@@ -48,7 +48,8 @@ class FIBER_API QueueBase : public SharedObject, LoopBound {
   void wait_for_room();
   // What the operations that do not wait begin and end with.
   void check_can_put(std::size_t size) const {
-    if (shut_down_ || full_with(size)) [[unlikely]] refuse_put();
+    if (shut_down_ || full_with(size)) [[unlikely]]
+      refuse_put();
   }
   void was_put() {
     ++unfinished_tasks_;
@@ -56,7 +57,8 @@ class FIBER_API QueueBase : public SharedObject, LoopBound {
     if (!getters_.empty()) wake_up_next(getters_);
   }
   void check_can_get(std::size_t size) const {
-    if (size == 0) [[unlikely]] refuse_get();
+    if (size == 0) [[unlikely]]
+      refuse_get();
   }
   void was_taken() {
     if (!putters_.empty()) wake_up_next(putters_);
@@ -113,7 +115,8 @@ class QueueObject final : public QueueBase {
   bool full() const noexcept { return full_with(items_.size()); }
 
   FIBER_INLINE void put(T&& item) {
-    if (full()) [[unlikely]] wait_for_room();
+    if (full()) [[unlikely]]
+      wait_for_room();
     put_nowait(std::move(item));
   }
   void put_nowait(T&& item) {

@@ -1,8 +1,8 @@
 #include <fiber/asyncio/runners.hpp>
 
 #include <fiber/asyncio/cancellation.hpp>
-#include <fiber/asyncio/unix_events.hpp>
 #include <fiber/asyncio/threads.hpp>
+#include <fiber/asyncio/unix_events.hpp>
 
 #include <atomic>
 #include <csignal>
@@ -79,8 +79,8 @@ void Runner::lazy_init() {
   if (options_.debug) loop_.set_debug(*options_.debug);
   if (options_.raise_deadlock) loop_.set_raise_deadlock(*options_.raise_deadlock);
   if (auto* current = fiber::detail::greenlet_thread().current->context_variables)
-    context_ = contextvars::Context(contextvars::Context::adopt(),
-                                    contextvars::detail::copy(current));
+    context_ =
+        contextvars::Context(contextvars::Context::adopt(), contextvars::detail::copy(current));
   state_ = State::initialized;
 }
 

@@ -1,7 +1,7 @@
 #include <fiber/asyncio/selectors.hpp>
 
-#include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/waiter.hpp>
 #include <fiber/core/undying.hpp>
 
 #include <algorithm>
@@ -545,7 +545,8 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
     wake_waits(its, ready, 0);
     if (const int error = arm(fd, its)) wake_waits(its, 0, error);
   }
-  if (stale) [[unlikely]] renew();
+  if (stale) [[unlikely]]
+    renew();
 }
 
 void Selector::wake() noexcept {

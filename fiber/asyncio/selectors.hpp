@@ -10,8 +10,8 @@
 // its first event, and cannot be removed but with all others (see renew).
 #pragma once
 
-#include <fiber/asyncio/descriptor_wait.hpp>
 #include <fiber/asyncio/base_events.hpp>
+#include <fiber/asyncio/descriptor_wait.hpp>
 #include <fiber/asyncio/watch.hpp>
 
 #include <cstdint>
@@ -92,9 +92,9 @@ class Selector {
   struct Interest {
     HandleObject* reader = nullptr;
     HandleObject* writer = nullptr;
-    std::uint32_t events = 0;    // what epoll reports of it at present
+    std::uint32_t events = 0;      // what epoll reports of it at present
     std::uint32_t generation = 0;  // of its registration
-    bool registered = false;     // epoll knows it, though it may report nothing any more
+    bool registered = false;       // epoll knows it, though it may report nothing any more
     Watch* watch = nullptr;
     DescriptorWait* waits = nullptr;  // oldest first
   };

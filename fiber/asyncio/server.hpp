@@ -77,7 +77,8 @@ class FIBER_API Server {
 
   explicit Server(detail::ServerObject* object) noexcept : object_(object) {}
   detail::ServerObject& object() const {
-    if (!object_) [[unlikely]] refuse_null();
+    if (!object_) [[unlikely]]
+      refuse_null();
     return *object_;
   }
 

@@ -1,8 +1,8 @@
 // What stands behind the Server handles.
 #pragma once
 
-#include <fiber/asyncio/transports.hpp>
 #include <fiber/asyncio/sock.hpp>
+#include <fiber/asyncio/transports.hpp>
 
 #include <cstddef>
 #include <functional>

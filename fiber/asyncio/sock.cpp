@@ -55,8 +55,8 @@ SocketAddress SocketAddress::from_path(std::string_view path) {
   if (!abstract) detail::refuse_null_bytes(path);
   local.sun_family = AF_UNIX;
   std::copy(path.begin(), path.end(), local.sun_path);
-  address.size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() +
-                                         (abstract ? 0 : 1));
+  address.size_ =
+      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + (abstract ? 0 : 1));
   return address;
 }
 
@@ -118,8 +118,8 @@ std::string repr(const SocketAddress& address) {
     case AF_INET6: {
       const auto* six = reinterpret_cast<const sockaddr_in6*>(address.data());
       return "('" + address.host() + "', " + std::to_string(address.port()) + ", " +
-             std::to_string(ntohl(six->sin6_flowinfo)) + ", " +
-             std::to_string(six->sin6_scope_id) + ")";
+             std::to_string(ntohl(six->sin6_flowinfo)) + ", " + std::to_string(six->sin6_scope_id) +
+             ")";
     }
     case AF_UNIX: return "'" + address.path() + "'";
     default: return "None";
@@ -359,8 +359,8 @@ std::pair<int, SocketAddress> sock_accept(LoopObject& loop, int fd) {
   socklen_t size = 0;
   retry(loop, fd, For::reading, [&]() -> std::ptrdiff_t {
     size = sizeof peer;
-    connection = UniqueFd(::accept4(fd, reinterpret_cast<sockaddr*>(&peer), &size,
-                                    SOCK_NONBLOCK | SOCK_CLOEXEC));
+    connection = UniqueFd(
+        ::accept4(fd, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     return connection.get();
   });
   return {connection.release(),

@@ -153,7 +153,8 @@ class StallMonitor::Watcher {
 
 void detail::report_stubborn(const TaskBase& task) noexcept {
   try {
-    Stall stall{.task = task.get_name(), .coroutine = task.coroutine_name().str(), .cancelled = true};
+    Stall stall{
+        .task = task.get_name(), .coroutine = task.coroutine_name().str(), .cancelled = true};
     for (void* address : core::backtrace_from(__builtin_frame_address(0)))
       stall.backtrace.push_back(describe_frame(address));
     StallMonitor::Watcher::tell(*task.loop(), stall);

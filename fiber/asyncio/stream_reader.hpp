@@ -7,8 +7,8 @@
 //     read up to the end stays in it until the end has come. So nothing is lost with a task.
 #pragma once
 
-#include <fiber/asyncio/detail/byte_buffer.hpp>
 #include <fiber/asyncio/counted.hpp>
+#include <fiber/asyncio/detail/byte_buffer.hpp>
 #include <fiber/asyncio/waiter.hpp>
 
 #include <cstddef>

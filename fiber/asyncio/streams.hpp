@@ -11,11 +11,11 @@
 // that was moved from may only be assigned to, or destroyed.
 #pragma once
 
-#include <fiber/asyncio/stream_reader.hpp>
-#include <fiber/asyncio/transports.hpp>
 #include <fiber/asyncio/server.hpp>
 #include <fiber/asyncio/sock.hpp>
+#include <fiber/asyncio/stream_reader.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/transports.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -204,10 +204,10 @@ class FIBER_API StreamWriter {
   // sent and the handshake done. What had come and was not read belongs to the handshake. Throws
   // SSLError, ConnectionError, ValueError, and then the connection is closed; await it.
   auto start_tls(ssl_argument sslcontext, start_tls_options options = {}) const {
-    return detail::Deferred([object = object_, sslcontext = std::move(sslcontext),
-                             options = std::move(options)] {
-      detail::start_tls(*object, sslcontext, options);
-    });
+    return detail::Deferred(
+        [object = object_, sslcontext = std::move(sslcontext), options = std::move(options)] {
+          detail::start_tls(*object, sslcontext, options);
+        });
   }
 
   // What else is known of the connection, such as get_extra_info(ssl::peercert): see
@@ -240,7 +240,7 @@ struct open_connection_options {
   std::size_t limit = kDefaultStreamLimit;
   int family = 0;  // AF_INET, AF_INET6; 0: both
   int proto = 0;
-  int flags = 0;                                      // AI_ constants
+  int flags = 0;                                               // AI_ constants
   std::optional<std::pair<std::string, int>> local_addr = {};  // host and port to come from
   // Over TLS: an ssl::SSLContext, or `true` for the usual one. `server_hostname`: the name that the
   // certificate is to be for; by default the host; "" for none. The handshake may take
@@ -309,8 +309,8 @@ template <class F>
 client_connected as_client_connected(F&& callback) {
   using Result = std::invoke_result_t<std::decay_t<F>&, StreamReader&, StreamWriter&>;
   if constexpr (has_await<Result>)
-    return [callback = std::decay_t<F>(std::forward<F>(callback))](
-               StreamReader& reader, StreamWriter& writer) mutable {
+    return [callback = std::decay_t<F>(std::forward<F>(callback))](StreamReader& reader,
+                                                                   StreamWriter& writer) mutable {
       static_cast<void>(asyncio::await(callback(reader, writer)));
     };
   else
@@ -341,9 +341,8 @@ inline auto open_connection_from(int fd, open_unix_connection_options options = 
 }
 // Connects to a Unix socket; await it. Python: asyncio.open_unix_connection.
 inline auto open_unix_connection(std::string path, open_unix_connection_options options = {}) {
-  return detail::Deferred([path = std::move(path), options] {
-    return detail::connect_unix(path, options);
-  });
+  return detail::Deferred(
+      [path = std::move(path), options] { return detail::connect_unix(path, options); });
 }
 
 // Listens at a host (a name, an address, "" for all interfaces, or several of them) and a port (0:
@@ -368,28 +367,27 @@ auto start_server(F&& callback, std::string host, int port, start_server_options
 // file of a Unix socket stays. Python: start_server(sock=...).
 template <client_connected_callback F>
 auto start_server_from(F&& callback, int fd, start_server_options options = {}) {
-  return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)), fd,
-                           options]() mutable {
-    return detail::serve_fd(std::move(callback), fd, options);
-  });
+  return detail::Deferred(
+      [callback = detail::as_client_connected(std::forward<F>(callback)), fd, options]() mutable {
+        return detail::serve_fd(std::move(callback), fd, options);
+      });
 }
 // The same for a bound Unix socket; its file is removed with the server unless `cleanup_socket` is
 // false. Python: start_unix_server(sock=...).
 template <client_connected_callback F>
 auto start_unix_server_from(F&& callback, int fd, start_unix_server_options options = {}) {
-  return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)), fd,
-                           options]() mutable {
-    return detail::serve_unix_fd(std::move(callback), fd, options);
-  });
+  return detail::Deferred(
+      [callback = detail::as_client_connected(std::forward<F>(callback)), fd, options]() mutable {
+        return detail::serve_unix_fd(std::move(callback), fd, options);
+      });
 }
 // Listens at a Unix socket. One that is left over from a server before is replaced.
 // Python: asyncio.start_unix_server.
 template <client_connected_callback F>
 auto start_unix_server(F&& callback, std::string path, start_unix_server_options options = {}) {
-  return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)),
-                           path = std::move(path), options]() mutable {
-    return detail::serve_unix(std::move(callback), path, options);
-  });
+  return detail::Deferred(
+      [callback = detail::as_client_connected(std::forward<F>(callback)), path = std::move(path),
+       options]() mutable { return detail::serve_unix(std::move(callback), path, options); });
 }
 
 }  // namespace fiber::asyncio

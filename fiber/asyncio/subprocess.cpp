@@ -1,8 +1,8 @@
 #include <fiber/asyncio/subprocess.hpp>
 
-#include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/waiter.hpp>
 
 #include <cerrno>
 #include <csignal>
@@ -76,8 +76,8 @@ class ProcessObject {
     if (result != 0) {
       constexpr int kUnknown = 255;  // somebody else has waited for it
       returncode = kUnknown;
-      log(LogLevel::warning, "Unknown child process pid " + std::to_string(pid) +
-                                 ", will report returncode 255");
+      log(LogLevel::warning,
+          "Unknown child process pid " + std::to_string(pid) + ", will report returncode 255");
       return true;
     }
     if (info.si_pid == 0) return false;

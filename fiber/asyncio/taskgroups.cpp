@@ -203,11 +203,11 @@ void TaskGroup::task_done(detail::FutureBase& task) {
   errors_.push_back(error);
   if (!base_error_ && kind_of(error) == Kind::interrupt) base_error_ = error;
   if (parent_.done()) {
-    task.loop()->call_exception_handler(
-        {.message = "Task " + task.repr() + " has errored out but its parent task " +
-                    parent_.repr() + " is already completed",
-         .exception = error,
-         .future = FutureRef(&task)});
+    task.loop()->call_exception_handler({.message = "Task " + task.repr() +
+                                                    " has errored out but its parent task " +
+                                                    parent_.repr() + " is already completed",
+                                         .exception = error,
+                                         .future = FutureRef(&task)});
     return;
   }
   if (aborting_ || parent_cancel_requested_) return;

@@ -1,7 +1,7 @@
 #include <fiber/asyncio/tasks.hpp>
 
-#include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/waiter.hpp>
 
 namespace fiber::asyncio {
 
@@ -18,9 +18,8 @@ TaskRef eager_task_factory(const EventLoop& loop, const CoroutineRef& coroutine,
 }
 
 task_factory create_eager_task_factory(task_factory constructor) {
-  return [constructor = std::move(constructor)](const EventLoop& loop,
-                                                const CoroutineRef& coroutine,
-                                                const task_options& options) {
+  return [constructor = std::move(constructor)](
+             const EventLoop& loop, const CoroutineRef& coroutine, const task_options& options) {
     task_options eager = options;
     if (!eager.eager_start) eager.eager_start = true;
     return constructor(loop, coroutine, eager);
@@ -77,9 +76,7 @@ void sleep_for(std::int64_t nanoseconds) {
   SleepTimer timer(loop);
   timer.when = deadline_after(loop.now(), nanoseconds);
   timer.entry = Entry(static_cast<Leaf*>(&timer));
-  timer.run = [](Leaf* leaf) noexcept {
-    static_cast<SleepTimer*>(leaf)->wake();
-  };
+  timer.run = [](Leaf* leaf) noexcept { static_cast<SleepTimer*>(leaf)->wake(); };
   loop.add_timer(&timer);
   task.wait(&timer);
   timer.check_result();

@@ -1,8 +1,8 @@
 // Tasks and what combines them. Python: asyncio.tasks.
 #pragma once
 
-#include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/combinators.hpp>
+#include <fiber/asyncio/coroutines.hpp>
 #include <fiber/traceback.hpp>
 
 #include <chrono>
@@ -206,8 +206,7 @@ auto EventLoop::create_task(A&& coroutine) const {
 }
 template <class A>
 auto EventLoop::create_task(A&& coroutine, const task_options& options) const {
-  return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)),
-                       options);
+  return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), options);
 }
 
 // True for coroutine objects. Python: asyncio.iscoroutine.
@@ -226,7 +225,8 @@ namespace detail {
 // A coroutine that its loop refuses is closed: the error says it all.
 template <class T>
 Task<T> spawn_or_close(LoopObject& loop, Coroutine<T> coroutine) {
-  if (loop.is_closed()) [[unlikely]] coroutine.close();
+  if (loop.is_closed()) [[unlikely]]
+    coroutine.close();
   return spawn(loop, std::move(coroutine), std::string());
 }
 

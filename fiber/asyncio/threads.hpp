@@ -198,22 +198,22 @@ auto run_coroutine_threadsafe(A&& coroutine, const EventLoop& loop) {
   auto object = detail::as_coroutine(std::forward<A>(coroutine));
   using T = typename decltype(object)::result_type;
   concurrent::futures::Future<T> result;
-  loop.call_soon_threadsafe([object = std::move(object), result, loop,
-                             delivery = detail::Delivery<T>(result)]() mutable {
-    Task<T> task;
-    try {
-      task = loop.create_task(std::exchange(object, {}));
-    } catch (...) {  // of a task factory: whoever waits must learn of it
-      delivery.fail(std::current_exception());
-      throw;
-    }
-    auto cancel = detail::new_external(&loop.object(), [task] { task.cancel(); });
-    result.add_done_callback(
-        [cancel = std::move(cancel)](const concurrent::futures::Future<T>& done) mutable {
-          detail::post_or_drop(cancel.release(), done.cancelled());
-        });
-    task.add_done_callback(std::move(delivery));
-  });
+  loop.call_soon_threadsafe(
+      [object = std::move(object), result, loop, delivery = detail::Delivery<T>(result)]() mutable {
+        Task<T> task;
+        try {
+          task = loop.create_task(std::exchange(object, {}));
+        } catch (...) {  // of a task factory: whoever waits must learn of it
+          delivery.fail(std::current_exception());
+          throw;
+        }
+        auto cancel = detail::new_external(&loop.object(), [task] { task.cancel(); });
+        result.add_done_callback(
+            [cancel = std::move(cancel)](const concurrent::futures::Future<T>& done) mutable {
+              detail::post_or_drop(cancel.release(), done.cancelled());
+            });
+        task.add_done_callback(std::move(delivery));
+      });
   return result;
 }
 

@@ -1,7 +1,7 @@
 #include <fiber/asyncio/tracing.hpp>
 
-#include <fiber/asyncio/observer.hpp>
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/observer.hpp>
 
 #include <cerrno>
 #include <cstdint>

@@ -1,7 +1,7 @@
 #include <fiber/asyncio/transports.hpp>
 
-#include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
 #include <algorithm>

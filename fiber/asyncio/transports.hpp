@@ -14,10 +14,10 @@
 #pragma once
 
 #include <fiber/asyncio/counted.hpp>
+#include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/stream_reader.hpp>
 #include <fiber/asyncio/transport_layer.hpp>
 #include <fiber/asyncio/watch.hpp>
-#include <fiber/asyncio/sock.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -157,7 +157,7 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   bool urgent_ = false;       // reads stop short of a byte that lies there
   bool byte_stream_ = false;  // of TCP: reads stop short of nothing else
   bool closing_ = false;
-  bool eof_ = false;          // write_eof() was called
+  bool eof_ = false;  // write_eof() was called
   bool lost_ = false;
   bool losing_stream_ = false;  // a layer has told of the loss, which the stream sees next
   bool stream_lost_ = false;

@@ -60,8 +60,8 @@ void fail(const FutureBase& future, std::exception_ptr error) {
 }
 
 void thread_ends(const FutureBase& future) {
-  fail(future, std::make_exception_ptr(
-                   RuntimeError("the call has ended its thread, by pthread_exit, without a result")));
+  fail(future, std::make_exception_ptr(RuntimeError(
+                   "the call has ended its thread, by pthread_exit, without a result")));
 }
 
 void cancel(const FutureBase& future) {

@@ -51,7 +51,8 @@ class FIBER_API FutureBase {
   // Ends the future with an error. Throws InvalidStateError if it is done.
   void set_exception(std::exception_ptr error) const { state().set_exception(std::move(error)); }
   template <class E>
-  requires(!std::convertible_to<E, std::exception_ptr>) void set_exception(E error) const {
+    requires(!std::convertible_to<E, std::exception_ptr>)
+  void set_exception(E error) const {
     set_exception(std::make_exception_ptr(std::move(error)));
   }
 
@@ -128,7 +129,11 @@ class Future : public FutureBase {
 
   // For executors and tests: ends the future. Throws InvalidStateError if it is done.
   void set_result(Value value) const { typed().set(std::move(value)); }
-  void set_result() const requires std::is_void_v<T> { typed().set({}); }
+  void set_result() const
+    requires std::is_void_v<T>
+  {
+    typed().set({});
+  }
 
  private:
   explicit Future(detail::Ref<detail::FutureState> state) noexcept : FutureBase(std::move(state)) {}

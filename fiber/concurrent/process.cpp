@@ -209,7 +209,8 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
         if (ready_.empty()) return true;
         worker.job.splice(worker.job.end(), ready_, ready_.begin());
       }
-      if (!detail::send(worker.socket.get(), Message::CALL, worker.job.front().work->take_request()))
+      if (!detail::send(worker.socket.get(), Message::CALL,
+                        worker.job.front().work->take_request()))
         return false;
     }
     return true;
@@ -306,13 +307,13 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   std::vector<Worker> workers_;  // the manager's own
   std::vector<pollfd> polled_;   // its, too
   std::exception_ptr broken_error_;
-  std::mutex join_mutex_;        // taken without mutex_
+  std::mutex join_mutex_;  // taken without mutex_
   std::thread manager_;
 
   std::mutex mutex_;  // guards the rest
   Jobs pending_;
-  Jobs ready_;  // their futures are running, but no worker has them yet
-  int running_ = 0;        // futures that are running, at most max_workers_ + 1
+  Jobs ready_;       // their futures are running, but no worker has them yet
+  int running_ = 0;  // futures that are running, at most max_workers_ + 1
   bool started_ = false;
   bool shutdown_ = false;
   bool broken_ = false;

@@ -75,10 +75,10 @@ using Crossing =
     std::conditional_t<std::is_convertible_v<T, std::string_view>, std::string, std::decay_t<T>>;
 
 template <class F>
-concept CallableThatCrosses = (std::is_pointer_v<F> &&
-                               std::is_function_v<std::remove_pointer_t<F>>) ||
-                              std::is_member_function_pointer_v<F> ||
-                              (std::is_empty_v<F> && std::is_default_constructible_v<F>);
+concept CallableThatCrosses =
+    (std::is_pointer_v<F> && std::is_function_v<std::remove_pointer_t<F>>) ||
+    std::is_member_function_pointer_v<F> ||
+    (std::is_empty_v<F> && std::is_default_constructible_v<F>);
 
 template <class T>
 concept ValueThatCrosses =

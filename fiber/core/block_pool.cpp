@@ -115,7 +115,8 @@ bool pooled(std::size_t size, std::align_val_t alignment) noexcept {
 }  // namespace
 
 void* allocate_block(std::size_t size, std::align_val_t alignment) {
-  if (!pooled(size, alignment)) [[unlikely]] return ::operator new(size, alignment);
+  if (!pooled(size, alignment)) [[unlikely]]
+    return ::operator new(size, alignment);
   return thread_state().blocks.allocate(size);
 }
 

@@ -35,7 +35,8 @@ class FIBER_API BlockPool {
   void* allocate(std::size_t size) {
     SizeClass& sizes = classes_[index(size)];
     Block* block = sizes.free;
-    if (block == nullptr) [[unlikely]] return allocate_fresh(index(size));
+    if (block == nullptr) [[unlikely]]
+      return allocate_fresh(index(size));
     sizes.free = block->next;
     __builtin_prefetch(sizes.free, 1);  // where one is wanted, many are
     return block;

@@ -35,7 +35,7 @@ struct Context {
   void* sp = nullptr;  // where the jump has saved the registers: Boost.Context's handle
   Stack* stack = nullptr;
   int error_number = 0;
-  std::uint16_t modes = 0;  // the x87 control word, where the jump is ours
+  std::uint16_t modes = 0;    // the x87 control word, where the jump is ours
   bool in_exception = false;  // `caught` and `uncaught` are the record of exceptions
 
   void* caught = nullptr;

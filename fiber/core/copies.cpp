@@ -44,7 +44,8 @@ Record* find_record() noexcept {
   // Whose memory it is, and whether it is still there, nobody knows.
   const auto page = reinterpret_cast<std::uintptr_t>(current.ss_sp) % page_size();
   unsigned char resident[2];
-  if (::mincore(static_cast<std::byte*>(current.ss_sp) - page, page + sizeof(Record), resident) != 0)
+  if (::mincore(static_cast<std::byte*>(current.ss_sp) - page, page + sizeof(Record), resident) !=
+      0)
     return nullptr;
   auto* record = static_cast<Record*>(current.ss_sp);
   return std::memcmp(record->mark, kMark, sizeof kMark) == 0 ? record : nullptr;
@@ -88,11 +89,12 @@ void look_for_copies() noexcept {
   for (const Copy& copy : record->copies) {
     if (copy.thread == nullptr || ours(copy) || !copy.runs_on(copy.thread, here)) continue;
     if (told.exchange(true)) return;
-    std::fprintf(stderr,
-                 "fiber: two copies of the library are in this process, in %s and in %s, and one is "
-                 "used in a fiber of the other: neither knows the other's fibers, and to switch "
-                 "between them is undefined. Link both with the shared library libfiber.so\n",
-                 file_of(copy.code), file_of(reinterpret_cast<const void*>(&runs_on)));
+    std::fprintf(
+        stderr,
+        "fiber: two copies of the library are in this process, in %s and in %s, and one is "
+        "used in a fiber of the other: neither knows the other's fibers, and to switch "
+        "between them is undefined. Link both with the shared library libfiber.so\n",
+        file_of(copy.code), file_of(reinterpret_cast<const void*>(&runs_on)));
     return;
   }
 }

@@ -21,7 +21,8 @@ static_assert(offsetof(theirs::transfer_t, fctx) == offsetof(BoostTransfer, cont
               offsetof(theirs::transfer_t, data) == offsetof(BoostTransfer, data));
 static_assert(std::is_same_v<decltype(theirs::transfer_t::fctx), void*> &&
               std::is_same_v<decltype(theirs::transfer_t::data), void*>);
-static_assert(std::is_same_v<decltype(&theirs::jump_fcontext), theirs::transfer_t (*)(void*, void*)>);
+static_assert(
+    std::is_same_v<decltype(&theirs::jump_fcontext), theirs::transfer_t (*)(void*, void*)>);
 static_assert(std::is_same_v<decltype(&theirs::make_fcontext),
                              void* (*)(void*, std::size_t, void (*)(theirs::transfer_t))>);
 

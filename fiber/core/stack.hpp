@@ -72,15 +72,15 @@ class StackShape {
 
 // Sits at the top of its stack, in the page that every use touches first.
 struct Stack {
-  std::byte* base = nullptr;       // the lowest address that may be used: the guard lies below
-  std::size_t size = 0;            // bytes from base to the end, this object included
-  std::uint32_t guard = 0;         // bytes below base, in pages of 4 KiB
-  std::uint32_t size_class = 0;    // of its pool
+  std::byte* base = nullptr;     // the lowest address that may be used: the guard lies below
+  std::size_t size = 0;          // bytes from base to the end, this object included
+  std::uint32_t guard = 0;       // bytes below base, in pages of 4 KiB
+  std::uint32_t size_class = 0;  // of its pool
   StackShape shape;
   std::uint32_t uses = 0;
   std::uint32_t valgrind_id = 0;
-  void* fake_stack = nullptr;      // AddressSanitizer's, while the stack is switched out
-  void* tsan_fiber = nullptr;      // ThreadSanitizer's
+  void* fake_stack = nullptr;  // AddressSanitizer's, while the stack is switched out
+  void* tsan_fiber = nullptr;  // ThreadSanitizer's
 
   // Where frames start; they grow down from here.
   std::byte* top() noexcept { return reinterpret_cast<std::byte*>(this); }
@@ -94,18 +94,18 @@ FIBER_API std::size_t page_size() noexcept;
 // How many stacks a pool has, for tests and reports.
 struct StackCensus {
   std::size_t in_use = 0;
-  std::size_t idle = 0;            // warm: with memory
+  std::size_t idle = 0;  // warm: with memory
   std::size_t slabs = 0;
   std::size_t reserved_bytes = 0;
 };
 
 // Knobs for tests: what the kernel and the machine are pretended to offer. Process-wide.
 struct StackLimits {
-  bool guard_install = true;       // MADV_GUARD_INSTALL may be used (Linux 6.13)
-  int refuse_advice = 0;           // it fails with this errno, as in a sandbox; 0: it does not
-  std::size_t page_size = 0;       // a multiple of the machine's; 0: that. Set before the first stack
-  long map_budget = -1;            // mappings that mprotect guards may split off; -1: ask the kernel
-  long fail_after = -1;            // that many more slabs may be mapped; -1: no limit
+  bool guard_install = true;  // MADV_GUARD_INSTALL may be used (Linux 6.13)
+  int refuse_advice = 0;      // it fails with this errno, as in a sandbox; 0: it does not
+  std::size_t page_size = 0;  // a multiple of the machine's; 0: that. Set before the first stack
+  long map_budget = -1;       // mappings that mprotect guards may split off; -1: ask the kernel
+  long fail_after = -1;       // that many more slabs may be mapped; -1: no limit
 };
 FIBER_API StackLimits& stack_limits() noexcept;
 
@@ -138,16 +138,16 @@ class FIBER_API StackPool {
   struct Slab {
     std::byte* address;
     std::size_t bytes;
-    long split_mappings = 0;       // that guards took, where they take any
+    long split_mappings = 0;  // that guards took, where they take any
   };
   struct SizeClass {
     StackShape shape;
-    std::size_t size = 0;          // of a stack, in whole pages
-    std::size_t guard = 0;         // and of its guard
-    std::size_t stride = 0;        // of both
+    std::size_t size = 0;           // of a stack, in whole pages
+    std::size_t guard = 0;          // and of its guard
+    std::size_t stride = 0;         // of both
     std::vector<Stack*> idle = {};  // has room for all that were made
-    std::byte* next = nullptr;     // first stack of the newest slab that was never handed out
-    std::byte* guarded = nullptr;  // from `next` to here the guards are installed
+    std::byte* next = nullptr;      // first stack of the newest slab that was never handed out
+    std::byte* guarded = nullptr;   // from `next` to here the guards are installed
     std::byte* end = nullptr;
     std::size_t slab_stacks = kFirstSlabStacks;  // of the next slab
     std::uint32_t made = 0;

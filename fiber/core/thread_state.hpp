@@ -2,8 +2,8 @@
 // so code may hold on to the reference across a switch.
 #pragma once
 
-#include <fiber/core/block_pool.hpp>
 #include <fiber/config.hpp>
+#include <fiber/core/block_pool.hpp>
 #include <fiber/core/context.hpp>
 #include <fiber/core/stack.hpp>
 
@@ -19,25 +19,25 @@ struct FIBER_API ThreadLayer {
 };
 
 struct ThreadState {
-  CxxExceptionState* exceptions;   // the C++ runtime's own two words for this thread
-  int* error_number;               // &errno
-  Stack* stack;                    // the one that runs now
+  CxxExceptionState* exceptions;  // the C++ runtime's own two words for this thread
+  int* error_number;              // &errno
+  Stack* stack;                   // the one that runs now
   // What is to be done after the next arrival: the stack of a fiber that ended is given back; with
   // keep_mxcsr() there is always something to be done, and this is at least `own_stack`.
   Stack* errand = nullptr;
-  Context departed;                // where an ended fiber's jump saves what nobody needs
+  Context departed;  // where an ended fiber's jump saves what nobody needs
   StartFunction start_function = nullptr;
   void* start_argument = nullptr;
   const Context* calls_with_room = nullptr;  // what call_with_room() left, while it does
   StackPool pool;
   BlockPool blocks;
   bool keeps_mxcsr = false;
-  Stack own_stack;                 // stands for the stack the thread came with
+  Stack own_stack;  // stands for the stack the thread came with
   ThreadLayer* greenlets = nullptr;
   ThreadLayer* asyncio = nullptr;
   ThreadState* previous_thread = nullptr;  // in the list for debuggers
   ThreadState* next_thread = nullptr;
-  long thread_id = 0;              // the kernel's
+  long thread_id = 0;  // the kernel's
 };
 
 #if defined(__clang__) || defined(__GNUC__)
@@ -51,7 +51,8 @@ FIBER_API ThreadState& make_thread_state();
 
 inline ThreadState& thread_state() {
   ThreadState* state = tls_thread_state;
-  if (state == nullptr) [[unlikely]] return make_thread_state();
+  if (state == nullptr) [[unlikely]]
+    return make_thread_state();
   return *state;
 }
 

@@ -114,7 +114,7 @@ class FIBER_API GeneratorObject {
   core::ThreadState* thread;
   core::StackShape stack_shape;
   std::unique_ptr<std::string> name;
-  std::uint64_t scope = 0;  // for the hooks: whose it is
+  std::uint64_t scope = 0;           // for the hooks: whose it is
   GeneratorObject* newer = nullptr;  // the thread's list of started generators
   GeneratorObject* older = nullptr;
 

@@ -32,8 +32,8 @@ using item_reference_t = std::conditional_t<std::is_reference_v<Yield>, Yield, Y
 // True if an item of an inner generator may be handed on as it is, without a conversion.
 template <class Inner, class Outer>
 inline constexpr bool same_item =
-    std::same_as<std::remove_cvref_t<Inner>, std::remove_cvref_t<Outer>>&&
-        std::is_convertible_v<item_reference_t<Inner>, item_reference_t<Outer>>;
+    std::same_as<std::remove_cvref_t<Inner>, std::remove_cvref_t<Outer>> &&
+    std::is_convertible_v<item_reference_t<Inner>, item_reference_t<Outer>>;
 
 template <class Inner, class Outer>
 inline constexpr bool same_sent =

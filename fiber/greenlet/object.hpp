@@ -60,8 +60,7 @@ class Run {
   static void operator delete(void* memory, std::size_t size) noexcept {
     core::release_block(memory, size, std::align_val_t(__STDCPP_DEFAULT_NEW_ALIGNMENT__));
   }
-  static void operator delete(void* memory, std::size_t size,
-                              std::align_val_t alignment) noexcept {
+  static void operator delete(void* memory, std::size_t size, std::align_val_t alignment) noexcept {
     core::release_block(memory, size, alignment);
   }
   virtual value call(value arguments) = 0;
@@ -190,7 +189,8 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
 
   // Takes references back that other threads gave up; may unwind greenlets.
   void drain_inbox() noexcept {
-    if (has_returned_.load(std::memory_order_relaxed)) [[unlikely]] drain_inbox_slow();
+    if (has_returned_.load(std::memory_order_relaxed)) [[unlikely]]
+      drain_inbox_slow();
   }
 
   // For the layers above, which schedule greenlets themselves: makes `target` current without
@@ -224,7 +224,7 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   // if there is nobody.
   GreenletObject* (*heir)() noexcept = nullptr;
   GreenletObject* live_head = nullptr;  // newest first
-  long live_objects = 0;  // made here or taken over, and not freed here
+  long live_objects = 0;                // made here or taken over, and not freed here
 
  private:
   friend FIBER_API void release(GreenletObject* object) noexcept;
@@ -282,15 +282,16 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   std::mutex inbox_mutex_;
   GreenletObject* inbox_ = nullptr;
   std::atomic<bool> has_returned_{false};
-  bool closed_ = false;             // the thread has exited
-  long moved_away_ = 0;             // objects that other threads took over; with the mutex
+  bool closed_ = false;  // the thread has exited
+  long moved_away_ = 0;  // objects that other threads took over; with the mutex
 };
 
 FIBER_API GreenletThread& make_greenlet_thread(core::ThreadState& thread);
 
 inline GreenletThread& greenlet_thread() {
   core::ThreadState& thread = core::thread_state();
-  if (thread.greenlets == nullptr) [[unlikely]] return make_greenlet_thread(thread);
+  if (thread.greenlets == nullptr) [[unlikely]]
+    return make_greenlet_thread(thread);
   return *static_cast<GreenletThread*>(thread.greenlets);
 }
 

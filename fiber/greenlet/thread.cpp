@@ -1,6 +1,6 @@
 #include <fiber/core/undying.hpp>
-#include <fiber/greenlet/debugger_fields.hpp>
 #include <fiber/greenlet.hpp>
+#include <fiber/greenlet/debugger_fields.hpp>
 
 #include <exception>
 
@@ -242,15 +242,14 @@ void GreenletThread::check_thread(GreenletObject* target) {
   if (owner->closed_)
     throw greenlet::error("cannot switch to a greenlet whose thread has exited: " +
                           repr(target->borrowed()));
-  throw greenlet::error("cannot switch to a greenlet of another thread: " +
-                        repr(target->borrowed()) + " belongs to the thread of " +
-                        repr(owner->main->borrowed()) + ", this is the thread of " +
-                        repr(main->borrowed()) +
-                        "; hand the value over with loop.call_soon_threadsafe or a queue instead");
+  throw greenlet::error(
+      "cannot switch to a greenlet of another thread: " + repr(target->borrowed()) +
+      " belongs to the thread of " + repr(owner->main->borrowed()) + ", this is the thread of " +
+      repr(main->borrowed()) +
+      "; hand the value over with loop.call_soon_threadsafe or a queue instead");
 }
 
-void GreenletThread::call_trace(const char* event, GreenletObject* origin,
-                                GreenletObject* target) {
+void GreenletThread::call_trace(const char* event, GreenletObject* origin, GreenletObject* target) {
   const std::shared_ptr<trace_function> callback = trace;
   try {
     (*callback)(event, greenlet(origin), greenlet(target));

@@ -23,7 +23,7 @@ class Symbol {
     }
   }
   template <class F>
-  requires std::is_function_v<F>
+    requires std::is_function_v<F>
   operator F*() const {  // NOLINT(google-explicit-constructor)
     return reinterpret_cast<F*>(address_);
   }

@@ -3,8 +3,8 @@
 #include <fiber/monkey/waiting.hpp>
 
 #include <fiber/asyncio/stubborn.hpp>
-#include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/waiter.hpp>
 
 #include <algorithm>
 #include <atomic>

@@ -1,10 +1,10 @@
 // How a patched call waits: on the loop of the thread, in the task that runs.
 #pragma once
 
-#include <fiber/asyncio/descriptor_wait.hpp>
 #include <fiber/asyncio/base_tasks.hpp>
-#include <fiber/asyncio/waiter.hpp>
+#include <fiber/asyncio/descriptor_wait.hpp>
 #include <fiber/asyncio/threads.hpp>
+#include <fiber/asyncio/waiter.hpp>
 #include <fiber/monkey.hpp>
 
 #include <cerrno>

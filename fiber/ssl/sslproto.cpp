@@ -1,8 +1,8 @@
 #include <fiber/ssl/sslproto.hpp>
 
-#include <fiber/asyncio/transports.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/transports.hpp>
 #include <fiber/ssl/extra_info.hpp>
 
 #include <algorithm>

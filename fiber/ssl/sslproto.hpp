@@ -14,8 +14,8 @@
 //  5. Bytes that were received are borrowed by OpenSSL for the length of one call.
 #pragma once
 
-#include <fiber/asyncio/transport_layer.hpp>
 #include <fiber/asyncio/events.hpp>
+#include <fiber/asyncio/transport_layer.hpp>
 #include <fiber/ssl/objects.hpp>
 
 #include <cstddef>

@@ -131,9 +131,8 @@ TEST_CASE("asyncio::with gives the index to the block") {
   Trace trace;
   run([&] {
     const asyncio::Barrier barrier(2);
-    auto task = asyncio::create_task([&] {
-      return asyncio::with(barrier, [&](std::size_t index) { return index; });
-    });
+    auto task = asyncio::create_task(
+        [&] { return asyncio::with(barrier, [&](std::size_t index) { return index; }); });
     turns(1);
     CHECK(barrier.n_waiting() == 1);
     CHECK(asyncio::with(barrier, [](auto index) { return index; }) == 1);

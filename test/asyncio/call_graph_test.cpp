@@ -192,9 +192,8 @@ TEST_CASE("a graph is written as CPython writes it") {
 TEST_CASE("the creator of an eager task has its frames while the task runs") {
   run([] {
     const asyncio::TaskRef main = asyncio::current_task();
-    auto eager = create_task(
-        [&] { return asyncio::capture_call_graph(main).call_stack.empty(); },
-        {.eager_start = true});
+    auto eager = create_task([&] { return asyncio::capture_call_graph(main).call_stack.empty(); },
+                             {.eager_start = true});
     CHECK(eager.done());
     CHECK_FALSE(await(eager));
   });

@@ -171,7 +171,8 @@ TEST_CASE("what a condition looks like when printed") {
     const asyncio::Condition condition;
     CHECK(condition.repr().starts_with("<asyncio.locks.Condition object at 0x"));
     CHECK(condition.repr().ends_with(" [unlocked]>"));
-    auto task = asyncio::create_task([&] { asyncio::with(condition, [&] { await(condition.wait()); }); });
+    auto task =
+        asyncio::create_task([&] { asyncio::with(condition, [&] { await(condition.wait()); }); });
     turns(1);
     CHECK(condition.repr().ends_with(" [unlocked, waiters:1]>"));
     asyncio::with(condition, [&] {
@@ -185,14 +186,16 @@ TEST_CASE("what a condition looks like when printed") {
 TEST_CASE("a condition is bound to the loop of the first task that waits") {
   const asyncio::Condition condition;
   run([&] {
-    auto task = asyncio::create_task([&] { asyncio::with(condition, [&] { await(condition.wait()); }); });
+    auto task =
+        asyncio::create_task([&] { asyncio::with(condition, [&] { await(condition.wait()); }); });
     turns(1);
     asyncio::with(condition, [&] { condition.notify(); });
     await(task);
   });
   run([&] {
-    CHECK(thrown_by([&] { asyncio::with(condition, [&] { await(condition.wait()); }); })
-              .ends_with("is bound to a different event loop')"));
+    CHECK(thrown_by([&] {
+            asyncio::with(condition, [&] { await(condition.wait()); });
+          }).ends_with("is bound to a different event loop')"));
     CHECK_FALSE(condition.locked());
   });
 }
@@ -208,7 +211,8 @@ TEST_CASE("a loop that ends under waiting tasks unwinds them, scope guards and a
     const std::lock_guard guard(condition);
     await(condition.wait());
   });
-  auto block = loop.create_task([&] { asyncio::with(condition, [&] { await(condition.wait()); }); });
+  auto block =
+      loop.create_task([&] { asyncio::with(condition, [&] { await(condition.wait()); }); });
   loop.run_until_complete(asyncio::sleep(0));
   loop.close();
   CHECK(guarded.cancelled());

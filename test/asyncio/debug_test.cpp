@@ -332,7 +332,8 @@ TEST_CASE("everything that would be lost goes to one replaceable handler") {
           "ERROR Task exception was never retrieved\nfuture: <Task finished name='t' "
           "coro=<lambda() done> exception=ValueError('lost')>\nValueError('lost')");
     static_cast<void>(asyncio::async("forgotten", [] {})());
-    CHECK(without_drops(log.take()) == "WARNING RuntimeWarning: coroutine 'forgotten' was never awaited");
+    CHECK(without_drops(log.take()) ==
+          "WARNING RuntimeWarning: coroutine 'forgotten' was never awaited");
     get_running_loop().call_soon([] { throw std::runtime_error("x"); });
     turns(1);
     const std::string text = log.take();

@@ -173,7 +173,8 @@ TEST_CASE("connections go on when the stale registrations are thrown away") {
   });
 }
 
-TEST_CASE("a connection whose descriptor somebody has closed does not keep its number from others") {
+TEST_CASE(
+    "a connection whose descriptor somebody has closed does not keep its number from others") {
   asyncio::run([] {
     Pair before;
     const int number = ::dup(before.one);
@@ -229,12 +230,14 @@ TEST_CASE("a descriptor that is not taken over stays open and the caller's") {
     send(pair.other, "x");
     CHECK(await(reader.read(1)) == "x");
     // It is connected, and cannot be listened at.
-    CHECK(thrown_by([&] { await(asyncio::start_server_from(serve, pair.one)); })
-              .starts_with("OSError('[Errno 22]"));
+    CHECK(thrown_by([&] {
+            await(asyncio::start_server_from(serve, pair.one));
+          }).starts_with("OSError('[Errno 22]"));
     CHECK(is_open(pair.one));
     Pair datagrams(SOCK_DGRAM);
-    CHECK(thrown_by([&] { await(asyncio::open_connection_from(datagrams.one)); })
-              .starts_with("ValueError('A Stream Socket was expected"));
+    CHECK(thrown_by([&] {
+            await(asyncio::open_connection_from(datagrams.one));
+          }).starts_with("ValueError('A Stream Socket was expected"));
     CHECK(is_open(datagrams.one));
   });
 }

@@ -69,16 +69,18 @@ void all_endings(Trace& trace) {
   turns(4);
   {
     const auto before = create_task([] { turns(1); });
-    const auto both =
-        asyncio::gather(create_task(returning(trace, "gathered, after an end")), create_task([] {}));
+    const auto both = asyncio::gather(create_task(returning(trace, "gathered, after an end")),
+                                      create_task([] {}));
     const auto after = create_task([] { turns(1); });
   }
   turns(4);
   {
-    const auto outer = create_task([&trace] {
-      { const auto task = create_task(returning(trace, "eager"), {.eager_start = true}); }
-      turns(1);
-    }, {.eager_start = true});
+    const auto outer = create_task(
+        [&trace] {
+          { const auto task = create_task(returning(trace, "eager"), {.eager_start = true}); }
+          turns(1);
+        },
+        {.eager_start = true});
   }
   turns(3);
 }
@@ -124,7 +126,9 @@ TEST_CASE("what dies with a task may start greenlets and tasks, and cannot wait"
         const auto task = create_task([&trace] { trace("task"); });
       });
     };
-    { const auto task = create_task([&dying] { return dying(); }); }
+    {
+      const auto task = create_task([&dying] { return dying(); });
+    }
     turns(3);
     {
       const auto task = create_task([held = dying()] { static_cast<void>(held); });

@@ -129,8 +129,7 @@ TEST_CASE("drainers go on when the connection is closed by this side, and learn 
     SUBCASE("aborted") {
       writer.transport().abort();
       CHECK(thrown_by([&] { await(drainer); }) == "");
-      CHECK(thrown_by([&] { await(writer.drain()); }) ==
-            "ConnectionResetError('Connection lost')");
+      CHECK(thrown_by([&] { await(writer.drain()); }) == "ConnectionResetError('Connection lost')");
     }
     SUBCASE("gone") {
       ends.second.second.transport().abort();

@@ -101,8 +101,8 @@ TEST_CASE("with return_exceptions errors are results, and nothing is reported") 
     const auto bad = [](auto error) { return [error]() -> int { throw error; }; };
     const auto ok = [] { return 1; };
     {
-      const auto [a, b, c] = await(gather(return_exceptions, bad(fiber::ValueError("1")), ok,
-                                          bad(fiber::LookupError("2"))));
+      const auto [a, b, c] = await(
+          gather(return_exceptions, bad(fiber::ValueError("1")), ok, bad(fiber::LookupError("2"))));
       CHECK_FALSE(a.has_value());
       CHECK(b.has_value());
       trace(a.exception(), " ", b.value(), " ", c.exception());
@@ -115,8 +115,7 @@ TEST_CASE("with return_exceptions errors are results, and nothing is reported") 
     }
     turns(1);
   });
-  CHECK(trace.take() ==
-        "[4] ValueError('1') 1 LookupError('2') | [7] first only: ValueError('1')");
+  CHECK(trace.take() == "[4] ValueError('1') 1 LookupError('2') | [7] first only: ValueError('1')");
 }
 
 TEST_CASE("a gather that fails and is never awaited is reported as such") {

@@ -66,8 +66,8 @@ TEST_CASE("of many timers those that have come are called in the order of their 
     for (const auto time : {5ms, 200ms, 203ms, 250ms}) {
       clock.advance(time - loop.time());
       turns(2);
-      const auto come = std::find_if(expected.begin(), expected.end(),
-                                     [&](int i) { return deadline(i) > time; });
+      const auto come =
+          std::find_if(expected.begin(), expected.end(), [&](int i) { return deadline(i) > time; });
       CHECK(called == std::vector<int>(expected.begin(), come));
       // One that is left is still found when it is cancelled.
       if (come == expected.end()) continue;

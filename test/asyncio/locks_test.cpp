@@ -250,10 +250,12 @@ TEST_CASE("locks and events are bound to the loop of the first task that has to 
   run([&] { const std::lock_guard no_contention(lock); });
   run([&] {
     lock.lock();
-    CHECK(thrown_by([&] { await(lock.acquire()); })
-              .ends_with("[locked]> is bound to a different event loop')"));
-    CHECK(thrown_by([&] { await(event.wait()); })
-              .ends_with("[unset]> is bound to a different event loop')"));
+    CHECK(thrown_by([&] {
+            await(lock.acquire());
+          }).ends_with("[locked]> is bound to a different event loop')"));
+    CHECK(thrown_by([&] {
+            await(event.wait());
+          }).ends_with("[unset]> is bound to a different event loop')"));
     lock.release();
   });
 }

@@ -47,8 +47,7 @@ TEST_CASE("what a callback queues runs an iteration later, behind what was queue
     turns(1);
     trace("main 2");
   });
-  CHECK(trace.take() ==
-        "[1] main start | [2] a | [2] b | [2] main 1 | [3] c | [3] d | [3] main 2");
+  CHECK(trace.take() == "[1] main start | [2] a | [2] b | [2] main 1 | [3] c | [3] d | [3] main 2");
 }
 
 TEST_CASE("create_task only queues the first step") {
@@ -284,7 +283,8 @@ TEST_CASE("equal sleeps wake in the order in which they began") {
     await(asyncio::gather(sleeper(0), sleeper(1), sleeper(2)));
     std::vector<int> order;
     const auto loop = get_running_loop();
-    for (int i = 0; i < 100; ++i) loop.call_at(loop.time() + 1s, [&order, i] { order.push_back(i); });
+    for (int i = 0; i < 100; ++i)
+      loop.call_at(loop.time() + 1s, [&order, i] { order.push_back(i); });
     await(asyncio::sleep(2s));
     for (int i = 0; i < 100; ++i) REQUIRE(order.at(i) == i);
   });

@@ -25,7 +25,8 @@ void overflow() { recurse(1 << 30); }
 
 std::string report(const std::string& who) {
   return "fiber: stack overflow in " + who +
-         ": its stack of 256 KiB is used up; give it a larger one with the option stack_size, or all "
+         ": its stack of 256 KiB is used up; give it a larger one with the option stack_size, or "
+         "all "
          "with fiber::stacks::default_size()\n";
 }
 

@@ -32,8 +32,7 @@ TEST_CASE("getters are served in the order of coming") {
     trace("qsize ", queue.qsize());
     await(asyncio::wait(tasks));
   });
-  CHECK(trace.take() ==
-        "[2] put x3 | [2] qsize 3 | [3] 0 gets a | [3] 1 gets b | [3] 2 gets c");
+  CHECK(trace.take() == "[2] put x3 | [2] qsize 3 | [3] 0 gets a | [3] 1 gets b | [3] 2 gets c");
 }
 
 TEST_CASE("a get that need not wait takes the item of a woken getter, which goes to the back") {
@@ -182,9 +181,8 @@ TEST_CASE("shutdown wakes getters with QueueShutDown, in order") {
     const Queue<int> queue;
     std::vector<asyncio::Task<>> tasks;
     for (const std::string name : {"a", "b", "c"})
-      tasks.push_back(asyncio::create_task([&, name] {
-        trace(name, " ", thrown_by([&] { await(queue.get()); }));
-      }));
+      tasks.push_back(asyncio::create_task(
+          [&, name] { trace(name, " ", thrown_by([&] { await(queue.get()); })); }));
     turns(1);
     trace("shutdown");
     queue.shutdown();
@@ -200,9 +198,8 @@ TEST_CASE("shutdown wakes getters with QueueShutDown, in order") {
 TEST_CASE("after a shutdown items drain first, unless it is immediate") {
   Trace trace;
   const auto putter = [&](const Queue<int>& queue, std::string name) {
-    return asyncio::create_task([&trace, queue, name] {
-      trace(name, " ", thrown_by([&] { await(queue.put(9)); }));
-    });
+    return asyncio::create_task(
+        [&trace, queue, name] { trace(name, " ", thrown_by([&] { await(queue.put(9)); })); });
   };
   run([&] {
     const Queue<int> queue(2);
@@ -307,8 +304,7 @@ TEST_CASE("items may be move-only, and what is left dies with the queue") {
     run([&] {
       const Queue<std::unique_ptr<std::shared_ptr<int>>> queue(1);
       auto task = asyncio::create_task([&] {
-        for (int i = 0; i < 2; ++i)
-          await(queue.put(std::make_unique<std::shared_ptr<int>>(alive)));
+        for (int i = 0; i < 2; ++i) await(queue.put(std::make_unique<std::shared_ptr<int>>(alive)));
       });
       CHECK(*await(queue.get()) == alive);
       await(task);

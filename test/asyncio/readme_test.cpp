@@ -37,8 +37,7 @@ TEST_CASE("workers of a group take delays from a queue until it is empty") {
     asyncio::with(asyncio::timeout(10s), [&] {
       asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
         std::vector<asyncio::Task<>> workers;
-        for (int i = 0; i < 2; ++i)
-          workers.push_back(group.create_task([=] { worker(i, queue); }));
+        for (int i = 0; i < 2; ++i) workers.push_back(group.create_task([=] { worker(i, queue); }));
         await(queue.join());
         for (auto& w : workers) w.cancel();
       });

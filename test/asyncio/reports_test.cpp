@@ -196,7 +196,8 @@ TEST_CASE("a coroutine object that is never awaited warns; one that is closed do
     CHECK(thrown_by([&] { asyncio::run(closed); }) ==
           "RuntimeError('cannot reuse already awaited coroutine')");
   }
-  CHECK(without_drops(log.take()) == "WARNING RuntimeWarning: coroutine 'forgotten' was never awaited");
+  CHECK(without_drops(log.take()) ==
+        "WARNING RuntimeWarning: coroutine 'forgotten' was never awaited");
 }
 
 TEST_CASE("a task that gather made is not reported when its loop is closed, one given to it is") {

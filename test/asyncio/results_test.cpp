@@ -97,7 +97,8 @@ TEST_CASE("a result that was moved out is missed by whoever asks next, in whatev
     const auto outcomes = await(asyncio::gather(asyncio::return_exceptions, task, answer));
     CHECK(fiber::repr(std::get<0>(outcomes).exception()) == kTaken);
     CHECK(std::get<1>(outcomes).value() == 42);
-    for (auto next : asyncio::as_completed({task})) CHECK(thrown_by([&] { await(next); }) == kTaken);
+    for (auto next : asyncio::as_completed({task}))
+      CHECK(thrown_by([&] { await(next); }) == kTaken);
     CHECK(await(asyncio::wait({task})).done.size() == 1);
     const auto twice = create_task(five);
     CHECK(thrown_by([&] { await(asyncio::gather(twice, twice)); }) == kTaken);
@@ -271,8 +272,7 @@ TEST_CASE("pthread_exit ends the thread wherever the library has called it from"
   });
   ends([&] {
     asyncio::run([&] {
-      asyncio::get_running_loop().set_exception_handler(
-          [&](const auto&, const auto&) { leave(); });
+      asyncio::get_running_loop().set_exception_handler([&](const auto&, const auto&) { leave(); });
       asyncio::get_running_loop().call_soon([] { throw fiber::ValueError("seen by the handler"); });
       await(asyncio::sleep(1h));
     });

@@ -65,8 +65,7 @@ TEST_CASE("a newcomer does not get the place of a waiter that is woken but has n
     await(b);
     await(a);
   });
-  CHECK(trace.take() ==
-        "[2] release | [2] main wants True | [3] a got | [6] main got | [7] b got");
+  CHECK(trace.take() == "[2] release | [2] main wants True | [3] a got | [6] main got | [7] b got");
 }
 
 TEST_CASE("a waiter that is cancelled with a place in its hands hands it on") {
@@ -160,7 +159,8 @@ TEST_CASE("a semaphore is bound to the loop of the first task that has to wait")
     await(task);
   });
   run([&] {
-    CHECK(thrown_by([&] { await(semaphore.acquire()); })
-              .ends_with("[locked]> is bound to a different event loop')"));
+    CHECK(thrown_by([&] {
+            await(semaphore.acquire());
+          }).ends_with("[locked]> is bound to a different event loop')"));
   });
 }

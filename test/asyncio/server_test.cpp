@@ -75,12 +75,12 @@ TEST_CASE("a server tells where it listens, until it is closed") {
 
 TEST_CASE("a server listens at several hosts, each once") {
   asyncio::run([] {
-    const auto server = await(
-        asyncio::start_server(until_the_end, {"127.0.0.1", "127.0.0.2", "127.0.0.1"}, 0));
+    const auto server =
+        await(asyncio::start_server(until_the_end, {"127.0.0.1", "127.0.0.2", "127.0.0.1"}, 0));
     CHECK(server.sockets().size() == 2);
     for (const asyncio::Socket& socket : server.sockets()) {
-      auto [reader, writer] = await(
-          asyncio::open_connection(socket.getsockname().host(), socket.port()));
+      auto [reader, writer] =
+          await(asyncio::open_connection(socket.getsockname().host(), socket.port()));
       CHECK(await(reader.readline()) == "hello\n");
     }
   });
@@ -274,9 +274,9 @@ TEST_CASE("a port that is taken is an OSError that names it") {
       FAIL("no error");
     } catch (const fiber::OSError& error) {
       CHECK(error.error_number() == EADDRINUSE);
-      CHECK(std::string(error.what()).find(
-                "error while attempting to bind on address ('127.0.0.1', " +
-                std::to_string(port) + ")") != std::string::npos);
+      CHECK(std::string(error.what())
+                .find("error while attempting to bind on address ('127.0.0.1', " +
+                      std::to_string(port) + ")") != std::string::npos);
     }
     CHECK_THROWS_AS(await(asyncio::start_server(until_the_end, "192.0.2.1", 0)), fiber::OSError);
     const auto shared = await(serve(until_the_end, {.reuse_port = true}));

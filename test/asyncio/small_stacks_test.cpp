@@ -53,7 +53,8 @@ TEST_CASE("call graphs and stacks are written on the smallest stack") {
   CHECK(in_a_small_task([] {
           if (asyncio::format_call_graph().find("Call stack") == std::string::npos) ::_exit(3);
         }) == "");
-  CHECK(in_a_small_task([] { asyncio::format_all_call_graphs(asyncio::get_running_loop()); }) == "");
+  CHECK(in_a_small_task([] { asyncio::format_all_call_graphs(asyncio::get_running_loop()); }) ==
+        "");
   CHECK(in_a_small_task([] { asyncio::create_task([] {}).get_stack(); }) == "");
   CHECK(in_a_small_task([] {
           if (asyncio::current_task().get_stack().empty()) ::_exit(3);
@@ -83,8 +84,7 @@ TEST_CASE("names, reprs and reports are written on the smallest stack") {
         }) == "");
   CHECK(in_a_small_task([] {
           asyncio::get_running_loop().call_exception_handler(
-              {.message = "reported",
-               .exception = std::make_exception_ptr(Named<Name>("long"))});
+              {.message = "reported", .exception = std::make_exception_ptr(Named<Name>("long"))});
         }) == "");
 }
 

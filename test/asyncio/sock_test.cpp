@@ -96,7 +96,8 @@ TEST_CASE("sock_recv that need not wait does not suspend; one that waits takes t
     say("received");
     await(other);
     const int reader = b;
-    const auto receiving = asyncio::create_task([&, reader] { say(await(loop.sock_recv(reader, 1))); });
+    const auto receiving =
+        asyncio::create_task([&, reader] { say(await(loop.sock_recv(reader, 1))); });
     await(asyncio::sleep(0));
     await(loop.sock_sendall(a, "y"));
     say("sent");
@@ -194,8 +195,8 @@ TEST_CASE("a descriptor of a stream is not for sock_ functions and readers") {
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
     const Descriptor other(ends[1]);
     auto [reader, writer] = await(asyncio::open_connection_from(ends[0]));
-    const std::string refused = "RuntimeError('File descriptor " + std::to_string(ends[0]) +
-                                " is used by a transport')";
+    const std::string refused =
+        "RuntimeError('File descriptor " + std::to_string(ends[0]) + " is used by a transport')";
     CHECK(thrown_by([&] { loop.add_reader(ends[0], [] {}); }) == refused);
     CHECK(thrown_by([&] { loop.remove_writer(ends[0]); }) == refused);
     CHECK(thrown_by([&] { await(loop.sock_recv(ends[0], 1)); }) == refused);
@@ -240,8 +241,8 @@ TEST_CASE("an address is looked up without a thread, a name in the default execu
 TEST_CASE("getnameinfo gives numbers when they are asked for") {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();
-    const auto [host, service] = await(
-        loop.getnameinfo(SocketAddress("127.0.0.1", 80), NI_NUMERICHOST | NI_NUMERICSERV));
+    const auto [host, service] =
+        await(loop.getnameinfo(SocketAddress("127.0.0.1", 80), NI_NUMERICHOST | NI_NUMERICSERV));
     CHECK(host == "127.0.0.1");
     CHECK(service == "80");
   });

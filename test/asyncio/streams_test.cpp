@@ -50,7 +50,8 @@ void finish(const asyncio::Server& server) {
 }
 
 // Two ends of a connection, both ours.
-std::pair<asyncio::StreamPair, asyncio::StreamPair> make_pair_of_streams(std::size_t limit = 65536) {
+std::pair<asyncio::StreamPair, asyncio::StreamPair> make_pair_of_streams(
+    std::size_t limit = 65536) {
   int ends[2];
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
   return {await(asyncio::open_connection_from(ends[0], {.limit = limit})),
@@ -191,7 +192,8 @@ TEST_CASE("when the other side closes, reads drain the buffer and then find the 
 TEST_CASE("closing gives a task that reads the same connection the end") {
   asyncio::run([] {
     auto [a, b] = make_pair_of_streams();
-    const auto reading = asyncio::create_task([reader = a.first] { return await(reader.read(10)); });
+    const auto reading =
+        asyncio::create_task([reader = a.first] { return await(reader.read(10)); });
     await(asyncio::sleep(0));
     a.second.close();
     CHECK(await(reading) == "");
@@ -276,7 +278,8 @@ TEST_CASE("nobody listens: ConnectionRefusedError, naming the address") {
     finish(server);
     CHECK(thrown_by([&] { await(asyncio::open_connection("127.0.0.1", port)); }) ==
           "ConnectionRefusedError('[Errno 111] Connection refused: Connect call failed "
-          "('127.0.0.1', " + std::to_string(port) + ")')");
+          "('127.0.0.1', " +
+              std::to_string(port) + ")')");
   });
 }
 

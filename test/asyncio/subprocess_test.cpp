@@ -258,8 +258,8 @@ TEST_CASE("the status of a child that somebody else has waited for is not known"
 
 TEST_CASE("communicate while another task reads is refused, and harms neither") {
   asyncio::run([] {
-    auto process = await(create_subprocess_exec(
-        {"cat"}, {.stdin_ = PIPE, .stdout_ = PIPE, .stderr_ = PIPE}));
+    auto process =
+        await(create_subprocess_exec({"cat"}, {.stdin_ = PIPE, .stdout_ = PIPE, .stderr_ = PIPE}));
     auto reads = asyncio::create_task([process] { return await(process.stdout_()->read()); });
     await(asyncio::sleep(0));
     const std::string refusal =
@@ -277,8 +277,9 @@ TEST_CASE("two that communicate at once: one does, the other is refused") {
     auto process = await(create_subprocess_exec({"cat"}, {.stdin_ = PIPE, .stdout_ = PIPE}));
     auto first = asyncio::create_task([process] { return await(process.communicate("one")); });
     auto second = asyncio::create_task([process] { return await(process.communicate("two")); });
-    CHECK(thrown_by([&] { await(second); })
-              .starts_with("RuntimeError('read() called while another coroutine"));
+    CHECK(thrown_by([&] {
+            await(second);
+          }).starts_with("RuntimeError('read() called while another coroutine"));
     CHECK(await(first).first.starts_with("one"));
   });
 }

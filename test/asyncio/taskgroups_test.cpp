@@ -35,7 +35,8 @@ int cancelling() { return asyncio::current_task().cancelling(); }
 
 }  // namespace
 
-TEST_CASE("a group waits for its tasks, two iterations beyond the last, and not if there are none") {
+TEST_CASE(
+    "a group waits for its tasks, two iterations beyond the last, and not if there are none") {
   Trace trace;
   run([&] {
     const auto worker = asyncio::async([&](std::string name, int count) {
@@ -152,8 +153,9 @@ TEST_CASE("one error makes a group too, whether of a task or of the block") {
   Trace trace;
   run([&] {
     try {
-      asyncio::with(TaskGroup(),
-                    [&](TaskGroup& group) { group.create_task([] { throw fiber::ValueError("1"); }); });
+      asyncio::with(TaskGroup(), [&](TaskGroup& group) {
+        group.create_task([] { throw fiber::ValueError("1"); });
+      });
     } catch (const fiber::ExceptionGroup& error) {
       trace(error.repr(), " ", error.what());
     }
@@ -177,7 +179,8 @@ TEST_CASE("one error makes a group too, whether of a task or of the block") {
         "[5] ExceptionGroup('unhandled errors in a TaskGroup', [OSError('body')])");
 }
 
-TEST_CASE("a group whose task is cancelled from outside: an error wins, and the cancel is re-armed") {
+TEST_CASE(
+    "a group whose task is cancelled from outside: an error wins, and the cancel is re-armed") {
   Trace trace;
   run([&] {
     const auto parent = [&](std::function<void()> second) {
@@ -360,9 +363,10 @@ TEST_CASE("a timeout around a group: TimeoutError if the tasks obey, the group i
       await(asyncio::sleep(0));
     }
   });
-  CHECK(trace ==
-        "TimeoutError() cancelling 0\n"
-        "ExceptionGroup('unhandled errors in a TaskGroup', [ValueError('cleanup')]) cancelling 0\n");
+  CHECK(
+      trace ==
+      "TimeoutError() cancelling 0\n"
+      "ExceptionGroup('unhandled errors in a TaskGroup', [ValueError('cleanup')]) cancelling 0\n");
 }
 
 TEST_CASE("a second cancel while the group waits is not passed on, and counted") {
@@ -445,8 +449,7 @@ TEST_CASE("other exceptions that no std::exception handler catches make a BaseEx
             asyncio::with(TaskGroup(), [](TaskGroup& group) {
               group.create_task([] { throw fiber::BaseException("base"); });
             });
-          }) ==
-          "BaseExceptionGroup('unhandled errors in a TaskGroup', [BaseException('base')])");
+          }) == "BaseExceptionGroup('unhandled errors in a TaskGroup', [BaseException('base')])");
   });
 }
 

@@ -171,10 +171,12 @@ TEST_CASE(
         "RuntimeError('Event loop is closed')");
   CHECK(thrown_by([&] { loop.run_until_complete(coroutine()); }) ==
         "RuntimeError('Event loop is closed')");
-  CHECK(without_drops(log.take()) == "WARNING RuntimeWarning: coroutine 'unlucky' was never awaited");
+  CHECK(without_drops(log.take()) ==
+        "WARNING RuntimeWarning: coroutine 'unlucky' was never awaited");
   CHECK(thrown_by([&] { static_cast<void>(loop.create_task(coroutine())); }) ==
         "RuntimeError('Event loop is closed')");
-  CHECK(without_drops(log.take()) == "WARNING RuntimeWarning: coroutine 'unlucky' was never awaited");
+  CHECK(without_drops(log.take()) ==
+        "WARNING RuntimeWarning: coroutine 'unlucky' was never awaited");
 }
 
 TEST_CASE("the handle of a task that was dropped leaves the task running") {

@@ -329,8 +329,7 @@ TEST_CASE("a shutdown of the default executor that takes too long or is cancelle
   CHECK(log.take() ==
         "WARNING RuntimeWarning: The executor did not finish joining its threads in time.");
   main([&](const asyncio::EventLoop& loop) {
-    const auto shutdown =
-        asyncio::create_task([&] { await(loop.shutdown_default_executor()); });
+    const auto shutdown = asyncio::create_task([&] { await(loop.shutdown_default_executor()); });
     turns(2);
     shutdown.cancel();
     CHECK(thrown_by([&] { await(shutdown); }) == "CancelledError()");

@@ -106,8 +106,7 @@ TEST_CASE("errors of Unix sockets are Python's") {
           "OSError('AF_UNIX path too long')");
     const std::string path = directory / "stale";
     {
-      const auto server =
-          await(asyncio::start_unix_server(shout, path, {.cleanup_socket = false}));
+      const auto server = await(asyncio::start_unix_server(shout, path, {.cleanup_socket = false}));
       server.close();
     }
     CHECK_THROWS_AS(await(asyncio::open_unix_connection(path)), fiber::ConnectionRefusedError);
@@ -118,8 +117,8 @@ TEST_CASE("a full backlog makes clients wait, not fail") {
   const TemporaryDirectory directory;
   asyncio::run([&] {
     const std::string path = directory / "socket";
-    const auto server = await(
-        asyncio::start_unix_server(shout, path, {.backlog = 1, .start_serving = false}));
+    const auto server =
+        await(asyncio::start_unix_server(shout, path, {.backlog = 1, .start_serving = false}));
     REQUIRE(::listen(server.sockets()[0].fileno(), 1) == 0);
     std::vector<asyncio::Task<std::string>> clients;
     for (int i = 0; i < 10; ++i)

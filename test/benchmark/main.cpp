@@ -139,8 +139,8 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&count, options.rest.data());
   if (benchmark::ReportUnrecognizedArguments(count, options.rest.data())) return 2;
   works::Table table;
-  for (const char* name : {"switches", "generators", "tasks", "synchronization", "threads",
-                           "growth", "scale"}) {
+  for (const char* name :
+       {"switches", "generators", "tasks", "synchronization", "threads", "growth", "scale"}) {
     if (options.chosen.count(name) == 0) continue;
     groups.at(name)();
     benchmark::RunSpecifiedBenchmarks(&table);

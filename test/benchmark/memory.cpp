@@ -70,12 +70,19 @@ const Work works[] = {
      }},
     {"sleeping task", 1'000'000,
      [](long count, const std::function<void()>& look) {
-       make_tasks(count, [] { await(asyncio::sleep(1h)); }, 1, look);
+       make_tasks(
+           count, [] { await(asyncio::sleep(1h)); }, 1, look);
      }},
     {"pending task", 1'000'000,
-     [](long count, const std::function<void()>& look) { make_tasks(count, [] {}, 0, look); }},
+     [](long count, const std::function<void()>& look) {
+       make_tasks(
+           count, [] {}, 0, look);
+     }},
     {"finished task", 1'000'000,
-     [](long count, const std::function<void()>& look) { make_tasks(count, [] {}, 1, look); }},
+     [](long count, const std::function<void()>& look) {
+       make_tasks(
+           count, [] {}, 1, look);
+     }},
 };
 
 }  // namespace

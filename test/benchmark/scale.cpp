@@ -68,9 +68,8 @@ Seconds sleepers(long count, std::chrono::nanoseconds bedtime) {
     std::vector<asyncio::Task<>> all;
     all.reserve(static_cast<std::size_t>(count));
     for (long i = 0; i < count; ++i)
-      all.push_back(asyncio::create_task([deadline] {
-        await(asyncio::sleep(deadline - Clock::now()));
-      }));
+      all.push_back(
+          asyncio::create_task([deadline] { await(asyncio::sleep(deadline - Clock::now())); }));
     await(asyncio::sleep(0));
     const auto asleep = Clock::now();
     await(asyncio::gather(all));

@@ -71,7 +71,8 @@ void queues() {
   asyncio::Queue<std::string> queue(pick(10));
   const long items = pick(300);
   auto producer = asyncio::create_task([&] {
-    for (long i = 0; i < items; ++i) await(queue.put(std::string(static_cast<std::size_t>(i), 'x')));
+    for (long i = 0; i < items; ++i)
+      await(queue.put(std::string(static_cast<std::size_t>(i), 'x')));
   });
   for (long i = 0; i < items; ++i) await(queue.get());
   await(producer);
@@ -150,8 +151,9 @@ void threads() {
 }
 
 using Job = void (*)();
-constexpr Job jobs[] = {sleepers,   failures, queues,    groups,  timeouts,
-                        generators, sockets,  greenlets, threads, [] { deep(static_cast<int>(pick(100))); }};
+constexpr Job jobs[] = {
+    sleepers,   failures, queues,    groups,  timeouts,
+    generators, sockets,  greenlets, threads, [] { deep(static_cast<int>(pick(100))); }};
 
 }  // namespace
 

@@ -15,12 +15,10 @@ namespace {
 class RawPair {
  public:
   RawPair() : stack_(64 * 1024) {
-    other_ = boost::context::detail::make_fcontext(stack_.data() + stack_.size(), stack_.size(),
-                                                   [](boost::context::detail::transfer_t from) {
-                                                     for (;;)
-                                                       from = boost::context::detail::jump_fcontext(
-                                                           from.fctx, nullptr);
-                                                   });
+    other_ = boost::context::detail::make_fcontext(
+        stack_.data() + stack_.size(), stack_.size(), [](boost::context::detail::transfer_t from) {
+          for (;;) from = boost::context::detail::jump_fcontext(from.fctx, nullptr);
+        });
   }
   void round_trip() { other_ = boost::context::detail::jump_fcontext(other_, nullptr).fctx; }
 

@@ -37,8 +37,8 @@ std::string quoted(const std::string& text) {
 }  // namespace
 
 Table::Row& Table::row(const std::string& work) {
-  const auto found = std::find_if(rows_.begin(), rows_.end(),
-                                  [&](const Row& each) { return each.work == work; });
+  const auto found =
+      std::find_if(rows_.begin(), rows_.end(), [&](const Row& each) { return each.work == work; });
   if (found != rows_.end()) return *found;
   return rows_.emplace_back(Row{work, {}});
 }
@@ -114,8 +114,9 @@ bool Table::write_json(const std::string& path) const {
   char date[32] = "";
   std::strftime(date, sizeof date, "%Y-%m-%d", std::localtime(&now));
   out << "{\n  \"context\": {\"processor\": " << quoted(processor())
-      << ", \"cores\": " << std::thread::hardware_concurrency() << ", \"compiler\": "
-      << quoted(__VERSION__) << ", \"date\": \"" << date << "\"},\n  \"works\": [";
+      << ", \"cores\": " << std::thread::hardware_concurrency()
+      << ", \"compiler\": " << quoted(__VERSION__) << ", \"date\": \"" << date
+      << "\"},\n  \"works\": [";
   const char* separator = "\n";
   for (const Row& each : rows_) {
     out << separator << "    {\"work\": " << quoted(each.work) << ", \"figures\": {";

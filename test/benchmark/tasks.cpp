@@ -112,7 +112,7 @@ class StacklessRing {
       void return_void() noexcept {}
       void unhandled_exception() { std::terminate(); }
     };
-    Coroutine(std::coroutine_handle<> made) : handle(made) {}  // NOLINT
+    Coroutine(std::coroutine_handle<> made) : handle(made) {}    // NOLINT
     operator std::coroutine_handle<>() const { return handle; }  // NOLINT
     std::coroutine_handle<> handle;
   };

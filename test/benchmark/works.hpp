@@ -27,13 +27,13 @@ void add(const std::string& work, const std::string& who, long items, Body body)
 // items. Three goes.
 template <class Body>
 void add_timed(const std::string& work, const std::string& who, long items, Body body) {
-  benchmark::RegisterBenchmark((work + "/" + who).c_str(),
-                               [items, body](benchmark::State& state) {
-                                 for (auto _ : state)
-                                   state.SetIterationTime(
-                                       std::chrono::duration<double>(body(items)).count());
-                                 state.SetItemsProcessed(state.iterations() * items);
-                               })
+  benchmark::RegisterBenchmark(
+      (work + "/" + who).c_str(),
+      [items, body](benchmark::State& state) {
+        for (auto _ : state)
+          state.SetIterationTime(std::chrono::duration<double>(body(items)).count());
+        state.SetItemsProcessed(state.iterations() * items);
+      })
       ->Unit(benchmark::kMillisecond)
       ->UseManualTime()
       ->Iterations(1)

@@ -9,7 +9,7 @@ extern "C" {
 #endif
 
 /* Appends to the list of what happened, as printf does. Given by the test. */
-void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void note(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
 void values_go_both_ways(void);
 void statuses_go_up_and_down(void);

@@ -11,13 +11,15 @@
 using fiber::core::BlockPool;
 using fiber::core::kCacheLine;
 
-TEST_CASE("a block is as large as asked for, aligned as far as it is large, and its owner's alone") {
+TEST_CASE(
+    "a block is as large as asked for, aligned as far as it is large, and its owner's alone") {
   BlockPool pool;
   std::vector<std::pair<void*, std::size_t>> blocks;
   for (std::size_t size = 1; size <= BlockPool::kLargest; size += 61)
     for (int i = 0; i < 300; ++i) {
       void* block = pool.allocate(size);
-      const std::size_t alignment = size <= BlockPool::kSmallest ? BlockPool::kSmallest : kCacheLine;
+      const std::size_t alignment =
+          size <= BlockPool::kSmallest ? BlockPool::kSmallest : kCacheLine;
       CHECK(reinterpret_cast<std::uintptr_t>(block) % alignment == 0);
       std::memset(block, static_cast<int>(blocks.size() % 251), size);
       blocks.emplace_back(block, size);

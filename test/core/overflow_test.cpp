@@ -76,12 +76,13 @@ TEST_CASE("an overflow is reported for every frame that is no wider than the gua
 }
 
 TEST_CASE("a fault beyond the guard, in a frame that left the stack, is probably an overflow") {
-  const auto ended = run_forked([] {
-    greenlet(fault_in_a_wide_frame, {.name = "wide", .guard_size = 100'000}).switch_();
-  });
+  const auto ended = run_forked(
+      [] { greenlet(fault_in_a_wide_frame, {.name = "wide", .guard_size = 100'000}).switch_(); });
   CHECK(ended.errors ==
-        "fiber: probably a stack overflow in 'wide': its stack of 256 KiB is used up by a frame wider "
-        "than the guard of 100 KiB; give it a larger one with the option stack_size, and a wider guard "
+        "fiber: probably a stack overflow in 'wide': its stack of 256 KiB is used up by a frame "
+        "wider "
+        "than the guard of 100 KiB; give it a larger one with the option stack_size, and a wider "
+        "guard "
         "with guard_size, or compile with -fstack-clash-protection\n");
   CHECK(ended.status == 128 + SIGSEGV);
 }
@@ -167,9 +168,8 @@ TEST_CASE("a larger stack is room for what overflows a smaller one") {
 }
 
 TEST_CASE("other faults meet what was installed before, or end the process without a word") {
-  auto ended = run_forked([] {
-    greenlet([] { *static_cast<volatile int*>(nullptr) = 1; }).switch_();
-  });
+  auto ended =
+      run_forked([] { greenlet([] { *static_cast<volatile int*>(nullptr) = 1; }).switch_(); });
   CHECK(ended.errors == "");
   CHECK(ended.status == 128 + SIGSEGV);
 

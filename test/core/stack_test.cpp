@@ -22,9 +22,9 @@ using fiber::core::kTrimInterval;
 using fiber::core::page_size;
 using fiber::core::Stack;
 using fiber::core::stack_limits;
-using fiber::core::StackShape;
 using fiber::core::stack_used;
 using fiber::core::StackPool;
+using fiber::core::StackShape;
 using support::run_forked;
 using support::thrown_by;
 
@@ -251,8 +251,7 @@ TEST_CASE("all is made of the page's size, where that is not 4 KiB") {
                      }).status));
       touch(usual, 128 * kKiB);
       pool.release(usual);
-      for (std::uint32_t i = 0; i < kTrimInterval; ++i)
-        pool.release(pool.allocate(StackShape()));
+      for (std::uint32_t i = 0; i < kTrimInterval; ++i) pool.release(pool.allocate(StackShape()));
       CHECK(stack_used(usual) == std::max(page, 16 * kKiB));
       for (Stack* stack : all) pool.release(stack);
       pool.trim();

@@ -155,10 +155,10 @@ TEST_CASE("a child gets memory for its tasks, whatever other threads were doing 
   int ended = 0;
   for (int i = 0; i < 100 && ended == i; ++i)
     ended += status_of_child([&] {
-      ::alarm(20);
-      use_pool();
-      return 42;
-    }) == 42;
+               ::alarm(20);
+               use_pool();
+               return 42;
+             }) == 42;
   stop = true;
   other.join();
   CHECK(ended == 100);

@@ -45,17 +45,17 @@ TEST_CASE("two copies of the library are found out where one is used in a fiber 
   const std::string path = built_directory() + "plugin.so";
   const auto said = [&](bool in_a_fiber) {
     return support::run_forked([&] {
-             void* plugin = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-             if (plugin == nullptr) std::puts(::dlerror());
-             const auto answer = reinterpret_cast<int (*)()>(::dlsym(plugin, "plugin_answer"));
-             fiber::getcurrent();
-             if (in_a_fiber)
-               fiber::greenlet([&] { std::printf("%d\n", answer()); }).switch_();
-             else
-               std::printf("%d\n", answer());
-             std::fflush(stdout);
-             ::_exit(0);
-           });
+      void* plugin = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+      if (plugin == nullptr) std::puts(::dlerror());
+      const auto answer = reinterpret_cast<int (*)()>(::dlsym(plugin, "plugin_answer"));
+      fiber::getcurrent();
+      if (in_a_fiber)
+        fiber::greenlet([&] { std::printf("%d\n", answer()); }).switch_();
+      else
+        std::printf("%d\n", answer());
+      std::fflush(stdout);
+      ::_exit(0);
+    });
   };
   auto ended = said(false);
   CHECK(ended.out() == "42\n");

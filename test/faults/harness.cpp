@@ -85,9 +85,9 @@ struct Holdings {
            greenlets <= most.greenlets && stacks <= most.stacks && children <= most.children;
   }
   std::string text() const {
-    return std::to_string(blocks) + " blocks, " + std::to_string(descriptors) +
-           " descriptors, " + std::to_string(greenlets) + " greenlets, " +
-           std::to_string(stacks) + " stacks, " + std::to_string(children) + " children";
+    return std::to_string(blocks) + " blocks, " + std::to_string(descriptors) + " descriptors, " +
+           std::to_string(greenlets) + " greenlets, " + std::to_string(stacks) + " stacks, " +
+           std::to_string(children) + " children";
   }
 };
 
@@ -298,9 +298,8 @@ int main(int argc, char** argv) {
   std::vector<std::string_view> wanted;
   std::optional<Point> only;
   std::vector<Scenario> every = scenarios();
-  std::sort(every.begin(), every.end(), [](const Scenario& a, const Scenario& b) {
-    return std::strcmp(a.name, b.name) < 0;
-  });
+  std::sort(every.begin(), every.end(),
+            [](const Scenario& a, const Scenario& b) { return std::strcmp(a.name, b.name) < 0; });
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
     if (argument == "--all") {
@@ -325,8 +324,8 @@ int main(int argc, char** argv) {
     std::printf("SKIP: another malloc is in the place of the suite's\n");
     return 77;
   }
-  void* memory = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return 2;
   Shared& shared = *new (memory) Shared;
   std::vector<Row> rows;

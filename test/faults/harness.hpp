@@ -21,8 +21,8 @@ std::vector<Scenario>& scenarios();
 struct Register {
   Register(const char* name, void (*run)()) { scenarios().push_back({name, run}); }
 };
-#define FAULTS_SCENARIO(name)                                  \
-  static void name();                                          \
+#define FAULTS_SCENARIO(name)                                   \
+  static void name();                                           \
   static const faults::Register registered_##name(#name, name); \
   static void name()
 

@@ -98,7 +98,7 @@ bool in_use() noexcept {
 // --- malloc and its family ----------------------------------------------------------------------
 
 // By another name each, for libc's headers declare them in their own way.
-#define FIBER_IN_PLACE_OF(name, result, parameters) \
+#define FIBER_IN_PLACE_OF(name, result, parameters)                                    \
   extern "C" __attribute__((noinline)) result faulty_##name parameters __asm__(#name); \
   extern "C" result faulty_##name parameters
 
@@ -137,27 +137,27 @@ FIBER_IN_PLACE_OF(free, void, (void* memory)) {
 
 // --- system calls -------------------------------------------------------------------------------
 
-#define FIBER_FAULTY(name, result, parameters, arguments, failed, ...)          \
-  FIBER_IN_PLACE_OF(name, result, parameters) {                                 \
-    static const auto real = next<result(*) parameters>(#name);                 \
-    if (const int error = call_fails(#name, {__VA_ARGS__})) {                   \
-      errno = error;                                                            \
-      return failed;                                                            \
-    }                                                                           \
-    return real arguments;                                                      \
+#define FIBER_FAULTY(name, result, parameters, arguments, failed, ...) \
+  FIBER_IN_PLACE_OF(name, result, parameters) {                        \
+    static const auto real = next<result(*) parameters>(#name);        \
+    if (const int error = call_fails(#name, {__VA_ARGS__})) {          \
+      errno = error;                                                   \
+      return failed;                                                   \
+    }                                                                  \
+    return real arguments;                                             \
   }
 // Those that return the error.
-#define FIBER_FAULTY_POSIX(name, parameters, arguments, ...)                    \
-  FIBER_IN_PLACE_OF(name, int, parameters) {                                    \
-    static const auto real = next<int(*) parameters>(#name);                    \
-    if (const int error = call_fails(#name, {__VA_ARGS__})) return error;       \
-    return real arguments;                                                      \
+#define FIBER_FAULTY_POSIX(name, parameters, arguments, ...)              \
+  FIBER_IN_PLACE_OF(name, int, parameters) {                              \
+    static const auto real = next<int(*) parameters>(#name);              \
+    if (const int error = call_fails(#name, {__VA_ARGS__})) return error; \
+    return real arguments;                                                \
   }
 
 using Size = std::size_t;
 
-FIBER_FAULTY(open, int, (const char* path, int flags, mode_t mode), (path, flags, mode), -1,
-             EMFILE, EINTR)
+FIBER_FAULTY(open, int, (const char* path, int flags, mode_t mode), (path, flags, mode), -1, EMFILE,
+             EINTR)
 FIBER_FAULTY(epoll_create1, int, (int flags), (flags), -1, EMFILE, ENOMEM)
 FIBER_FAULTY(epoll_ctl, int, (int epoll, int operation, int fd, void* event),
              (epoll, operation, fd, event), -1, ENOMEM, ENOSPC)
@@ -214,7 +214,7 @@ FIBER_FAULTY_POSIX(pthread_create,
                     void* argument),
                    (made, attributes, function, argument), EAGAIN)
 FIBER_FAULTY_POSIX(posix_spawn,
-                   (pid_t* made, const char* path, const void* actions, const void* attributes,
+                   (pid_t * made, const char* path, const void* actions, const void* attributes,
                     char* const* arguments, char* const* environment),
                    (made, path, actions, attributes, arguments, environment), EAGAIN, ENOMEM)
 // Behind pthread_atfork.

@@ -104,8 +104,7 @@ FAULTS_SCENARIO(sockets) {
     std::size_t received = 0;
     asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
       (void)group.create_task([&] { await(loop.sock_sendall(ends.fds[1], much)); });
-      while (received < much.size())
-        received += await(loop.sock_recv(ends.fds[0], 100'000)).size();
+      while (received < much.size()) received += await(loop.sock_recv(ends.fds[0], 100'000)).size();
     });
   });
 }

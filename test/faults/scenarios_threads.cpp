@@ -20,8 +20,9 @@ using faults::require;
 
 FAULTS_SCENARIO(to_thread) {
   asyncio::run([] {
-    require(await(asyncio::to_thread([] { return std::string("a result of another thread"); }))
-                .ends_with("thread"),
+    require(await(asyncio::to_thread([] {
+              return std::string("a result of another thread");
+            })).ends_with("thread"),
             "to_thread");
     try {
       await(asyncio::to_thread([] { throw ValueError("an error of another thread"); }));

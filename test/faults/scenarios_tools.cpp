@@ -46,9 +46,9 @@ FAULTS_SCENARIO(traces) {
   asyncio::run([] {
     std::ostringstream text;
     {
-    asyncio::tracing::Trace trace(asyncio::get_running_loop(), text);
-    auto task = asyncio::create_task([] { await(asyncio::sleep(1ms)); });
-    await(task);
+      asyncio::tracing::Trace trace(asyncio::get_running_loop(), text);
+      auto task = asyncio::create_task([] { await(asyncio::sleep(1ms)); });
+      await(task);
     }
     require(!text.str().empty(), "a trace");
   });

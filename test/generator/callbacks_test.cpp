@@ -25,8 +25,7 @@ Generator<Comparison, int> sorting(std::vector<int>& numbers) {
     comparing = &self;
     std::qsort(numbers.data(), numbers.size(), sizeof(int), [](const void* a, const void* b) {
       auto* mine = comparing;
-      const int answer =
-          mine->yield({*static_cast<const int*>(a), *static_cast<const int*>(b)});
+      const int answer = mine->yield({*static_cast<const int*>(a), *static_cast<const int*>(b)});
       comparing = mine;
       return answer;
     });
@@ -82,7 +81,8 @@ TEST_CASE("a tree walk of the C library becomes a loop") {
     for (const int& number : numbers) tsearch(&number, &root, compare);
     walking = &self;
     twalk(root, [](const void* node, VISIT visit, int) {
-      if (visit == postorder || visit == leaf) walking->yield(**static_cast<const int* const*>(node));
+      if (visit == postorder || visit == leaf)
+        walking->yield(**static_cast<const int* const*>(node));
     });
     for (const int& number : numbers) tdelete(&number, &root, compare);
   };
@@ -97,11 +97,10 @@ TEST_CASE("the consumer steers a bsearch") {
   const Generator<int, int> g = [&](auto& self) {
     searching = &self;
     const int key = 0;  // only the consumer knows what is looked for
-    const void* found =
-        std::bsearch(&key, numbers.data(), numbers.size(), sizeof(int),
-                     [](const void*, const void* element) {
-                       return searching->yield(*static_cast<const int*>(element));
-                     });
+    const void* found = std::bsearch(&key, numbers.data(), numbers.size(), sizeof(int),
+                                     [](const void*, const void* element) {
+                                       return searching->yield(*static_cast<const int*>(element));
+                                     });
     self.yield(found != nullptr ? -*static_cast<const int*>(found) : 0);
   };
   int probe = g.next();

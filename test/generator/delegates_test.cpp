@@ -324,8 +324,7 @@ TEST_CASE("a generator that delegates to itself is a ValueError") {
 
 TEST_CASE("a delegate that ended elsewhere gives nothing to send or throw to") {
   const auto setting = [](auto&& test) {
-    const Generator<int, std::optional<int>, std::string> shared =
-        [](auto& self) -> std::string {
+    const Generator<int, std::optional<int>, std::string> shared = [](auto& self) -> std::string {
       self.yield(1);
       return "returned";
     };

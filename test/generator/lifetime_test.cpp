@@ -29,8 +29,8 @@ class Reported {
           std::string text = args.message;
           const auto at = text.find(" at 0x");
           text.erase(at, text.find_first_of(" >", at + 4) - at);
-          events(text + " " + (args.object == nullptr ? "none" : support::label(args.object)) + " " +
-                 fiber::repr(args.exception));
+          events(text + " " + (args.object == nullptr ? "none" : support::label(args.object)) +
+                 " " + fiber::repr(args.exception));
         })) {}
   Reported(const Reported&) = delete;
   Reported& operator=(const Reported&) = delete;
@@ -149,13 +149,15 @@ TEST_CASE("what clean-up throws when the last handle is dropped goes to the unra
   Events say;
   const Reported reported(say);
   {
-    Generator<int> g([](auto& self) {
-      try {
-        self.yield(1);
-      } catch (const GeneratorExit&) {
-        throw fiber::ValueError("clean-up");
-      }
-    }, {.name = "failing"});
+    Generator<int> g(
+        [](auto& self) {
+          try {
+            self.yield(1);
+          } catch (const GeneratorExit&) {
+            throw fiber::ValueError("clean-up");
+          }
+        },
+        {.name = "failing"});
     g.next();
   }
   CHECK(say.take() ==
@@ -247,8 +249,8 @@ TEST_CASE("no stack: MemoryError at the first item, and the generator may be tri
     const Generator<int> g = [](auto& self) { self.yield(1); };
     const Generator<int> outer = [&](auto& self) {
       try {
-        self.yield_from(Generator<int>([](auto& inner) { inner.yield(1); },
-                                       {.stack_size = 8 << 20}));
+        self.yield_from(
+            Generator<int>([](auto& inner) { inner.yield(1); }, {.stack_size = 8 << 20}));
       } catch (const fiber::MemoryError&) {
         self.yield(2);
       }

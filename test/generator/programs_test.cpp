@@ -81,8 +81,7 @@ Generator<long> merged(Generator<long> a, Generator<long> b) {
 Generator<long> hamming() {
   return [](auto& self) {
     self.yield(1);
-    self.yield_from(
-        merged(times(2, hamming()), merged(times(3, hamming()), times(5, hamming()))));
+    self.yield_from(merged(times(2, hamming()), merged(times(3, hamming()), times(5, hamming()))));
   };
 }
 
@@ -115,8 +114,8 @@ Generator<std::vector<int>> queens(int size) {
 }  // namespace
 
 TEST_CASE("the sieve: each prime adds a generator to the chain") {
-  CHECK(list(first(20, primes())) == std::vector{2,  3,  5,  7,  11, 13, 17, 19, 23, 29,
-                                                 31, 37, 41, 43, 47, 53, 59, 61, 67, 71});
+  CHECK(list(first(20, primes())) ==
+        std::vector{2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71});
 }
 
 TEST_CASE("Hamming's numbers: generators that consume themselves") {

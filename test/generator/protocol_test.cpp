@@ -28,7 +28,8 @@ TEST_CASE("yield returns what is sent") {
   CHECK(say.take() == "one two");
 }
 
-TEST_CASE("something sent to a generator that has not started is a TypeError, and changes nothing") {
+TEST_CASE(
+    "something sent to a generator that has not started is a TypeError, and changes nothing") {
   const Generator<int, int> g = [](auto& self) { self.yield(self.yield(1)); };
   CHECK(thrown_by([&] { g.send(5); }) ==
         "TypeError('can't send non-None value to a just-started generator')");
@@ -337,7 +338,8 @@ TEST_CASE("clean-up may run other generators, catch exceptions and throw its own
   CHECK(say.take() == "1 2 ValueError('caught')");
 }
 
-TEST_CASE("a generator may be closed, resumed and thrown into inside a handler and while unwinding") {
+TEST_CASE(
+    "a generator may be closed, resumed and thrown into inside a handler and while unwinding") {
   Events say;
   const auto make = [&] {
     return Generator<int>([&](auto& self) {

@@ -115,6 +115,10 @@ TEST_CASE("several generators run side by side") {
 
 TEST_CASE("an algorithm that throws leaves the generator suspended") {
   const auto g = count(0, 10);
-  CHECK_THROWS_AS(ranges::for_each(g, [](int i) { if (i == 3) throw i; }), int);
+  CHECK_THROWS_AS(ranges::for_each(g,
+                                   [](int i) {
+                                     if (i == 3) throw i;
+                                   }),
+                  int);
   CHECK(g.next() == 4);
 }

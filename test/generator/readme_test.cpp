@@ -68,8 +68,7 @@ Generator<int> delegating(std::string& result) {
 
 Generator<std::pair<int, int>, int> sorting(std::vector<int>& numbers) {
   return [&](auto& self) {
-    std::sort(numbers.begin(), numbers.end(),
-              [&](int a, int b) { return self.yield({a, b}) < 0; });
+    std::sort(numbers.begin(), numbers.end(), [&](int a, int b) { return self.yield({a, b}) < 0; });
   };
 }
 

@@ -306,7 +306,8 @@ TEST_CASE("generators of other item types are converted, with all four operation
   CHECK(say.take() == "end");
 }
 
-TEST_CASE("depth 10 000: each item, exception and end reaches its place, and close unwinds it all") {
+TEST_CASE(
+    "depth 10 000: each item, exception and end reaches its place, and close unwinds it all") {
   constexpr int kDepth = 10'000;
   int alive = 0;
   const std::function<Generator<int, void, int>(int)> nested = [&](int depth) {

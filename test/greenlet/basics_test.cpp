@@ -249,13 +249,12 @@ TEST_CASE("a printed greenlet says its name and state, the same each time") {
   look(g);
   look(getcurrent());
   std::thread([&, main = &getcurrent()] { look(*main); }).join();
-  CHECK(states == std::vector<std::string>{"<greenlet pending>",
-                                           "<greenlet current active started>",
-                                           "<greenlet suspended active started main>",
-                                           "<greenlet suspended active started>",
-                                           "<greenlet 'worker' dead>",
-                                           "<greenlet current active started main>",
-                                           "<greenlet current active started main>"});
+  CHECK(states ==
+        std::vector<std::string>{"<greenlet pending>", "<greenlet current active started>",
+                                 "<greenlet suspended active started main>",
+                                 "<greenlet suspended active started>", "<greenlet 'worker' dead>",
+                                 "<greenlet current active started main>",
+                                 "<greenlet current active started main>"});
   std::ostringstream out;
   out << g << greenlet(nullptr);
   CHECK(out.str() == fiber::repr(g) + "<greenlet null>");

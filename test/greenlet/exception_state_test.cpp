@@ -88,7 +88,8 @@ TEST_CASE("a destructor that unwinding runs may switch to a greenlet that throws
     for (int i = 0; i < 2; ++i) {
       const AtEnd end([&] { events("f uncaught " + std::to_string(std::uncaught_exceptions())); });
       try {
-        const AtEnd inner([&] { events("f uncaught " + std::to_string(std::uncaught_exceptions())); });
+        const AtEnd inner(
+            [&] { events("f uncaught " + std::to_string(std::uncaught_exceptions())); });
         throw i;
       } catch (int) {
         to_parent();
@@ -262,8 +263,9 @@ TEST_CASE("the rounding mode belongs to the greenlet that set it") {
 }
 
 // Valgrind computes in one rounding mode only.
-TEST_CASE("arithmetic follows the greenlet's own rounding mode, which it takes over from its starter" *
-          doctest::skip(support::on_valgrind())) {
+TEST_CASE(
+    "arithmetic follows the greenlet's own rounding mode, which it takes over from its starter" *
+    doctest::skip(support::on_valgrind())) {
   volatile double one = 1, three = 3;
   const auto third = [&] { return one / three; };
   const double nearest = third();
@@ -327,7 +329,8 @@ TEST_CASE("errno survives a switch") {
   CHECK(numbers == std::vector<int>{2, 1, 2});
 }
 
-TEST_CASE("a handler may switch to a greenlet that ends by an exception, and still rethrow its own") {
+TEST_CASE(
+    "a handler may switch to a greenlet that ends by an exception, and still rethrow its own") {
   Events events;
   const greenlet failing([] { throw ValueError("B"); });
   try {

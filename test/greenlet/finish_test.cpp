@@ -51,7 +51,8 @@ TEST_CASE("anything that can be thrown crosses to the parent") {
         "KeyboardInterrupt()");
 }
 
-TEST_CASE("GreenletExit, or a class derived from it, ends a greenlet with a value that carries it") {
+TEST_CASE(
+    "GreenletExit, or a class derived from it, ends a greenlet with a value that carries it") {
   const GreenletExit* thrown = nullptr;
   value result = greenlet([&] {
                    try {
@@ -121,7 +122,8 @@ TEST_CASE("an exception kills a pending parent before it runs and goes on to the
   CHECK(events.take().empty());
 }
 
-TEST_CASE("a child that nothing refers to leaves nothing when its exception skips pending parents") {
+TEST_CASE(
+    "a child that nothing refers to leaves nothing when its exception skips pending parents") {
   greenlet child = nullptr;
   child = greenlet(
       [&child] {
@@ -234,8 +236,7 @@ TEST_CASE("twenty thousand pending parents run on one stack") {
     stacks = fiber::core::thread_state().pool.census().in_use;
     return v + 1;
   });
-  for (int i = 1; i < depth; ++i)
-    leaf = greenlet([](int v) { return v + 1; }, {.parent = leaf});
+  for (int i = 1; i < depth; ++i) leaf = greenlet([](int v) { return v + 1; }, {.parent = leaf});
   CHECK(leaf.switch_(0).as<int>() == depth);
   CHECK(stacks == 1);
 

@@ -256,7 +256,8 @@ TEST_CASE("what an unwound sender still sends is swallowed, and the first value 
   CHECK(events.take() == "sender: Exception ignored in ValueError('x')");
 }
 
-TEST_CASE("suspended greenlets, each held by the stack of the one before, all unwind, 20 000 deep") {
+TEST_CASE(
+    "suspended greenlets, each held by the stack of the one before, all unwind, 20 000 deep") {
   const int depth = support::times(20'000);
   int unwound = 0;
   greenlet next = nullptr;
@@ -340,7 +341,8 @@ TEST_CASE("a greenlet may be given another parent while it is unwound") {
   CHECK(events.take() == "exited");
 }
 
-TEST_CASE("a greenlet that becomes its parent's parent while it is unwound stays with the dropper") {
+TEST_CASE(
+    "a greenlet that becomes its parent's parent while it is unwound stays with the dropper") {
   Events events;
   const greenlet parent([&] {
     to_parent();

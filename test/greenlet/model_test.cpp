@@ -143,7 +143,8 @@ bool live(Bin& bin, Tally& tally, unsigned seed, long steps) {
 
 }  // namespace
 
-TEST_CASE("a thousand greenlets in nested handlers, resumed at random, each see their own exceptions") {
+TEST_CASE(
+    "a thousand greenlets in nested handlers, resumed at random, each see their own exceptions") {
   for (const unsigned seed : {1U, 2U, 3U}) {
     Random random(seed);
     std::vector<Nest> nests;

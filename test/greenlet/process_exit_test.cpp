@@ -127,7 +127,8 @@ TEST_CASE("exit() in a greenlet unwinds the others and ends the process with its
   CHECK(ended.status == 7);
 }
 
-TEST_CASE("a function registered with atexit may still use greenlets, unless main has ended its own") {
+TEST_CASE(
+    "a function registered with atexit may still use greenlets, unless main has ended its own") {
   const auto ended = run_forked([] {
     std::atexit([] {
       print(thrown_by([] { greenlet([] { print("atexit"); }).switch_(); }));
@@ -219,10 +220,7 @@ TEST_CASE("a forked child resumes the greenlets of its thread, and drops them" *
 }
 
 TEST_CASE("an exception that reaches no handler in main ends the process as any other does") {
-  const auto ended = run_forked([] {
-    std::thread([] {
-      greenlet([] { throw ValueError("x"); }).switch_();
-    }).join();
-  });
+  const auto ended = run_forked(
+      [] { std::thread([] { greenlet([] { throw ValueError("x"); }).switch_(); }).join(); });
   CHECK(ended.status == 128 + SIGABRT);
 }

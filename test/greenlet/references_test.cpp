@@ -170,7 +170,8 @@ TEST_CASE("a hundred thousand rounds of create, start and finish need no more me
 #endif
 }
 
-TEST_CASE("a stack that cannot be had is a MemoryError in the caller, and the greenlet stays pending") {
+TEST_CASE(
+    "a stack that cannot be had is a MemoryError in the caller, and the greenlet stays pending") {
   auto& limits = fiber::core::stack_limits();
   Events events;
   auto argument = std::make_shared<int>(1);
@@ -194,7 +195,8 @@ TEST_CASE("a stack that cannot be had is a MemoryError in the caller, and the gr
   CHECK(thrown_into.throw_().exited());
 }
 
-TEST_CASE("a greenlet whose stack holds its child, or a handle to itself, lives until its thread exits") {
+TEST_CASE(
+    "a greenlet whose stack holds its child, or a handle to itself, lives until its thread exits") {
   Events events;
   std::thread([&] {
     const auto keeps = [&](const char* name, auto make) {
@@ -225,9 +227,7 @@ TEST_CASE("a greenlet whose stack holds its child, or a handle to itself, lives 
       child.switch_();
       return child;
     });
-    keeps("child of another", [] {
-      return greenlet([] {}, {.parent = getcurrent().parent()});
-    });
+    keeps("child of another", [] { return greenlet([] {}, {.parent = getcurrent().parent()}); });
   }).join();
   CHECK(events.take() ==
         "kept kept kept kept child of another gone dead child child suspended child pending child "

@@ -51,7 +51,9 @@ void never_drop(greenlet g) {
   kept.push_back(std::move(g));
 }
 
-void print(const char* text) { (void)!::write(STDOUT_FILENO, text, std::char_traits<char>::length(text)); }
+void print(const char* text) {
+  (void)!::write(STDOUT_FILENO, text, std::char_traits<char>::length(text));
+}
 
 [[maybe_unused]] void end_thread_of(void* (*body)(void*)) {
   pthread_t thread;
@@ -86,9 +88,11 @@ TEST_CASE("greenlets of a thread that exited are dead, say so, and are dropped i
   CHECK(unwound_by == owner);
   for (const greenlet& g : left) {
     CHECK((g.dead() && !g));
-    CHECK(thrown_by([&] { g.switch_(); })
-              .rfind("error('cannot switch to a greenlet whose thread has exited: <greenlet at ",
-                     0) == 0);
+    CHECK(
+        thrown_by([&] {
+          g.switch_();
+        }).rfind("error('cannot switch to a greenlet whose thread has exited: <greenlet at ", 0) ==
+        0);
     CHECK_THROWS_AS(g.throw_(), greenlet::error);
     CHECK_FALSE(thrown_by([&] { g.parent(getcurrent()); }).empty());
   }

@@ -30,7 +30,8 @@ std::string without_addresses(std::string text) {
 
 }  // namespace
 
-TEST_CASE("a greenlet of another thread refuses switches and exceptions, and is untouched by them") {
+TEST_CASE(
+    "a greenlet of another thread refuses switches and exceptions, and is untouched by them") {
   Events events;
   const auto argument = std::make_shared<int>(1);
   const greenlet pending([&](int v) { events(v); }, named("p"));
@@ -48,15 +49,15 @@ TEST_CASE("a greenlet of another thread refuses switches and exceptions, and is 
            "of <greenlet current active started main>; hand the value over with "
            "loop.call_soon_threadsafe or a queue instead') refused";
   };
-  CHECK(events.take() ==
-        refused("'p' pending") + " " + refused("'s' suspended active started"));
+  CHECK(events.take() == refused("'p' pending") + " " + refused("'s' suspended active started"));
   CHECK(argument.use_count() == 1);
   pending.switch_(2);
   suspended.switch_(3);
   CHECK(events.take() == "2 3");
 }
 
-TEST_CASE("a pending greenlet given a parent in another thread runs there; a started one is refused") {
+TEST_CASE(
+    "a pending greenlet given a parent in another thread runs there; a started one is refused") {
   Events events;
   const greenlet g([&] {
     events(getcurrent().parent() == nullptr ? "?" : "runs");
@@ -74,8 +75,9 @@ TEST_CASE("a pending greenlet given a parent in another thread runs there; a sta
     CHECK(g.dead());
   }).join();
   CHECK(events.take() == "runs");
-  CHECK(thrown_by([&] { g.switch_(); }).rfind("error('cannot switch to a greenlet whose thread", 0) ==
-        0);
+  CHECK(thrown_by([&] {
+          g.switch_();
+        }).rfind("error('cannot switch to a greenlet whose thread", 0) == 0);
 }
 
 TEST_CASE("a parent of another thread is refused") {

@@ -152,7 +152,8 @@ TEST_CASE("arguments of the wrong type kill the body with a TypeError that names
         "sent')");
 }
 
-TEST_CASE("a result read as the wrong type is a TypeError, and can still be read as the right one") {
+TEST_CASE(
+    "a result read as the wrong type is a TypeError, and can still be read as the right one") {
   value v = greenlet([] { return 1; }).switch_();
   CHECK(thrown_by([&] { (void)v.as<long>(); }) ==
         "TypeError('a value of type 'long' was expected, but one of type 'int' was sent')");
@@ -234,8 +235,7 @@ TEST_CASE("arguments that reach nobody are destroyed once, in the caller") {
       CHECK_THROWS_AS(foreign.switch_(Counted(4)), greenlet::error);
       CHECK_THROWS_AS(foreign.switch_(Counted(5), Counted(6)), greenlet::error);
     }).join();
-    CHECK(Counted::destroyed_in ==
-          std::vector<std::thread::id>{me, me, me, there, there, there});
+    CHECK(Counted::destroyed_in == std::vector<std::thread::id>{me, me, me, there, there, there});
   }
   CHECK(Counted::alive == 0);
 }

@@ -172,7 +172,8 @@ ssize_t read_by_copy(int fd, void* buffer, std::size_t size) {
   return copied_read(fd, buffer, size);
 }
 ssize_t read_with_alarm(int fd, bool jump, bool restart) {
-  struct sigaction action {}, before {};
+  struct sigaction action {
+  }, before{};
   action.sa_handler = jump ? +[](int) { ::siglongjmp(jump_target, 1); } : +[](int) {};
   action.sa_flags = restart ? SA_RESTART : 0;
   ::sigaction(SIGALRM, &action, &before);

@@ -25,9 +25,7 @@ void expect(const T& seen, const U& expected) {
   std::cerr << "expected " << expected << ", seen " << seen << "\n";
   ++failures;
 }
-inline void expect_said(const std::string& expected) {
-  expect(std::exchange(said, {}), expected);
-}
+inline void expect_said(const std::string& expected) { expect(std::exchange(said, {}), expected); }
 
 struct Connection {
   int read() { return 1; }

@@ -95,8 +95,7 @@ const std::vector<Program>& programs() {
         "/6 -> 200, 102 bytes", "/7 -> 200, 102 bytes", "/8 -> 404, 8 bytes", "/9 -> 404, 8 bytes"},
        true},
       {"tls_echo",
-       {"version TLSv1.3", "echo: over the wire, unreadable",
-        "stranger: self-signed certificate",
+       {"version TLSv1.3", "echo: over the wire, unreadable", "stranger: self-signed certificate",
         "other host: Hostname mismatch, certificate is not valid for 'example.org'."},
        true},
   };

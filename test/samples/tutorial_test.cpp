@@ -147,7 +147,8 @@ TEST_CASE("every program prints what it prints in CPython, in that order and at 
       return samples::difference(expected[i], results[i], {.early = 0.35, .late = late});
     };
     // What is right but late is tried again by itself: the machine may have been busy.
-    for (int again = 0; again < 3 && !difference(kLate).empty() && difference(60).empty(); ++again) {
+    for (int again = 0; again < 3 && !difference(kLate).empty() && difference(60).empty();
+         ++again) {
       directories[i].clear();
       results[i] = run_child(children[i]);
     }

@@ -1,8 +1,8 @@
 #include <fiber/asyncio/detail/coroutine_name.hpp>
 
-#include <fiber/demangle.hpp>
 #include <fiber/core/symbols.hpp>
 #include <fiber/core/type.hpp>
+#include <fiber/demangle.hpp>
 
 #include <array>
 #include <cstdio>

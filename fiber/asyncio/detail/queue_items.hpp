@@ -27,7 +27,8 @@ class FifoItems {
     while (capacity_ - size_ < count) grow();
   }
   void put(T&& item) {
-    if (size_ == capacity_) [[unlikely]] grow();
+    if (size_ == capacity_) [[unlikely]]
+      grow();
     std::construct_at(items_ + ((first_ + size_) & (capacity_ - 1)), std::move(item));
     ++size_;
   }

@@ -66,7 +66,8 @@ class ReadyQueue {
   void unpop() noexcept { --head_; }
   // Room for so many more. Throws std::bad_alloc, and then nothing has changed.
   void claim(std::size_t count = 1) {
-    if (room_ < static_cast<std::ptrdiff_t>(count)) [[unlikely]] grow(count);
+    if (room_ < static_cast<std::ptrdiff_t>(count)) [[unlikely]]
+      grow(count);
     room_ -= static_cast<std::ptrdiff_t>(count);
   }
   // The same for one that can come later: false if there is no memory. A few places are kept for
@@ -77,7 +78,8 @@ class ReadyQueue {
   void give_back(std::size_t count = 1) noexcept { room_ += static_cast<std::ptrdiff_t>(count); }
   // Of what has a claim.
   void push(Entry entry) noexcept {
-    if (size() == capacity_) [[unlikely]] grow(1);  // somebody stands here twice
+    if (size() == capacity_) [[unlikely]]
+      grow(1);  // somebody stands here twice
     ring_[tail_++ & mask_] = entry;
   }
   // Takes the first out. If that is no task's, its claim is given back.

@@ -7,7 +7,6 @@ namespace {
 
 char buffer[64 * 1024];
 
-
 void on_read(uv_stream_t* stream, ssize_t got, const uv_buf_t*) {
   if (got < 0) {
     uv_close(reinterpret_cast<uv_handle_t*>(stream),
@@ -27,7 +26,9 @@ void on_connection(uv_stream_t* server, int) {
   uv_tcp_nodelay(client, 1);
   uv_read_start(
       reinterpret_cast<uv_stream_t*>(client),
-      [](uv_handle_t*, std::size_t, uv_buf_t* given) { *given = uv_buf_init(buffer, sizeof buffer); },
+      [](uv_handle_t*, std::size_t, uv_buf_t* given) {
+        *given = uv_buf_init(buffer, sizeof buffer);
+      },
       on_read);
 }
 

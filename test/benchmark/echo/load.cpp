@@ -51,6 +51,6 @@ int main(int argc, char** argv) {
     }
     now = std::chrono::steady_clock::now();
   }
-  std::printf("%.0f\n", static_cast<double>(done) /
-                            std::chrono::duration<double>(now - start).count());
+  std::printf("%.0f\n",
+              static_cast<double>(done) / std::chrono::duration<double>(now - start).count());
 }

@@ -49,8 +49,7 @@ template <class Body>
 Flow with_handler(Interpreter& run, const std::string& who, const Section* handler, Body body) {
   if (handler == nullptr) return body();
   const std::string& kind = handler->words.at(1);
-  if (kind == "Cancelled")
-    return catching<asyncio::CancelledError>(run, who, *handler, body);
+  if (kind == "Cancelled") return catching<asyncio::CancelledError>(run, who, *handler, body);
   if (kind == "Timeout") return catching<fiber::TimeoutError>(run, who, *handler, body);
   if (kind == "Value") return catching<fiber::ValueError>(run, who, *handler, body);
   return catching<std::exception>(run, who, *handler, body);
@@ -71,8 +70,7 @@ Flow try_around(Interpreter& run, const std::string& who, const Statement& state
   } catch (...) {
     finally();
     throw;
-  }
-  finally();
+  } finally();
   return flow;
 }
 
@@ -109,8 +107,8 @@ std::string cancelling() { return " " + std::to_string(asyncio::current_task().c
 
 Flow timeout_block(Interpreter& run, const std::string& who, const Statement& statement) {
   const auto delay = timeout(statement.args[1]);
-  const auto scope = std::make_shared<asyncio::Timeout>(
-      delay ? asyncio::timeout(*delay) : asyncio::timeout(std::nullopt));
+  const auto scope = std::make_shared<asyncio::Timeout>(delay ? asyncio::timeout(*delay)
+                                                              : asyncio::timeout(std::nullopt));
   run.objects.timeouts[statement.args[0]] = scope;
   return leaving(
       run, who, statement, [&] { return truth(scope->expired()) + cancelling(); },

@@ -21,14 +21,15 @@ using Pair = asyncio::Future<std::tuple<A, B>>;
 template <class A, class B>
 using OutcomePair = asyncio::Future<std::tuple<asyncio::Outcome<A>, asyncio::Outcome<B>>>;
 
-using AnyFuture = std::variant<
-    asyncio::Task<Value>, asyncio::Future<Value>, asyncio::Future<List>, asyncio::Future<Outcomes>,
-    Pair<Value, Value>, Pair<Value, List>, Pair<Value, Outcomes>, Pair<List, Value>,
-    Pair<List, List>, Pair<List, Outcomes>, Pair<Outcomes, Value>, Pair<Outcomes, List>,
-    Pair<Outcomes, Outcomes>, OutcomePair<Value, Value>, OutcomePair<Value, List>,
-    OutcomePair<Value, Outcomes>, OutcomePair<List, Value>, OutcomePair<List, List>,
-    OutcomePair<List, Outcomes>, OutcomePair<Outcomes, Value>, OutcomePair<Outcomes, List>,
-    OutcomePair<Outcomes, Outcomes>>;
+using AnyFuture =
+    std::variant<asyncio::Task<Value>, asyncio::Future<Value>, asyncio::Future<List>,
+                 asyncio::Future<Outcomes>, Pair<Value, Value>, Pair<Value, List>,
+                 Pair<Value, Outcomes>, Pair<List, Value>, Pair<List, List>, Pair<List, Outcomes>,
+                 Pair<Outcomes, Value>, Pair<Outcomes, List>, Pair<Outcomes, Outcomes>,
+                 OutcomePair<Value, Value>, OutcomePair<Value, List>, OutcomePair<Value, Outcomes>,
+                 OutcomePair<List, Value>, OutcomePair<List, List>, OutcomePair<List, Outcomes>,
+                 OutcomePair<Outcomes, Value>, OutcomePair<Outcomes, List>,
+                 OutcomePair<Outcomes, Outcomes>>;
 
 inline Value as_value(const Value& value) { return value; }
 template <class T>

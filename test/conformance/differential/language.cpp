@@ -14,7 +14,8 @@ bool one_of(std::string_view word, std::initializer_list<std::string_view> list)
 }
 
 bool opens(std::string_view op) {
-  return one_of(op, {"body", "agen", "action", "try", "timeout", "group", "with", "repeat", "afor"});
+  return one_of(op,
+                {"body", "agen", "action", "try", "timeout", "group", "with", "repeat", "afor"});
 }
 
 bool separates(std::string_view op) { return one_of(op, {"except", "finally"}); }

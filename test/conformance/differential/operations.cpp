@@ -77,11 +77,9 @@ Value gather(Interpreter& run, const Words& args) {
 }
 
 template <class F>
-concept combinable = requires {
-  typename result_of<F>;
-}
-&&(std::same_as<result_of<F>, Value> || std::same_as<result_of<F>, List> ||
-   std::same_as<result_of<F>, Outcomes>);
+concept combinable = requires { typename result_of<F>; } &&
+                     (std::same_as<result_of<F>, Value> || std::same_as<result_of<F>, List> ||
+                      std::same_as<result_of<F>, Outcomes>);
 
 Value gather_two(Interpreter& run, const Words& args) {
   AnyFuture* first = run.find(args[2]);

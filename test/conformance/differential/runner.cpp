@@ -113,7 +113,8 @@ int main(int argc, char** argv) {
   if (texts.empty()) texts.push_back(read(std::cin));
   std::vector<differential::Entry> entries;
   for (const std::string& text : texts)
-    for (differential::Entry& entry : differential::split(text)) entries.push_back(std::move(entry));
+    for (differential::Entry& entry : differential::split(text))
+      entries.push_back(std::move(entry));
   if (checking) return check(entries);
   print(entries);
 }

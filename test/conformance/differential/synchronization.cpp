@@ -64,8 +64,7 @@ Operation on_event(F function) {
 template <class F>
 Operation on_queue(F function) {
   return [function](Objects& objects, const Words& args) {
-    return objects.with_queue(args[0],
-                              [&](auto& queue) -> Value { return function(queue, args); });
+    return objects.with_queue(args[0], [&](auto& queue) -> Value { return function(queue, args); });
   };
 }
 

@@ -14,11 +14,11 @@ struct Value;
 using List = std::vector<Value>;
 
 // None, a truth value, a number, a word (shown as it is), a list or an exception.
-struct Value : std::variant<std::monostate, bool, std::int64_t, std::string, List,
-                            std::exception_ptr> {
+struct Value
+    : std::variant<std::monostate, bool, std::int64_t, std::string, List, std::exception_ptr> {
   using variant::variant;
-  Value(int number) : variant(std::int64_t{number}) {}          // NOLINT
-  Value(const char* word) : variant(std::string(word)) {}       // NOLINT
+  Value(int number) : variant(std::int64_t{number}) {}                       // NOLINT
+  Value(const char* word) : variant(std::string(word)) {}                    // NOLINT
   Value(std::size_t number) : variant(static_cast<std::int64_t>(number)) {}  // NOLINT
 };
 
