@@ -44,54 +44,54 @@ using Body = http::Body;
 using Verify = http::Verify;
 using BasicAuth = http::BasicAuth;
 
-// Each limit is a duration; nothing, or zero, is no limit.
+/// Each limit is a duration; nothing, or zero, is no limit.
 struct ClientTimeout {
-  // The whole of it, from the request to the last byte of the body: fiber::TimeoutError.
+  /// The whole of it, from the request to the last byte of the body: fiber::TimeoutError.
   std::optional<http::Seconds> total = std::chrono::minutes(5);
-  // Until a connection is there, the wait for a free one included: ServerTimeoutError.
+  /// Until a connection is there, the wait for a free one included: ServerTimeoutError.
   std::optional<http::Seconds> connect = {};
-  // The server sends nothing: ServerTimeoutError.
+  /// The server sends nothing: ServerTimeoutError.
   std::optional<http::Seconds> sock_read = {};
-  // Name lookup and handshakes of a new connection: ServerTimeoutError.
+  /// Name lookup and handshakes of a new connection: ServerTimeoutError.
   std::optional<http::Seconds> sock_connect = std::chrono::seconds(30);
 };
 
-// How many connections a session may use at the same time; 0 for any number. Further requests wait
-// for their turn, first come, first served.
+/// How many connections a session may use at the same time; 0 for any number. Further requests wait
+/// for their turn, first come, first served.
 struct TCPConnector {
-  Verify ssl = true;  // true, false, or the path of a CA bundle
+  Verify ssl = true;  ///< true, false, or the path of a CA bundle
   std::size_t limit = 100;
-  std::size_t limit_per_host = 0;  // per host and port
+  std::size_t limit_per_host = 0;  ///< per host and port
 };
 
-// The keyword arguments of ClientSession, in the order of Python's signature.
+/// The keyword arguments of ClientSession, in the order of Python's signature.
 struct SessionOptions {
   TCPConnector connector = {};
-  Params cookies = {};       // sent with every request
-  CIMultiDict headers = {};  // sent with every request
+  Params cookies = {};       ///< sent with every request
+  CIMultiDict headers = {};  ///< sent with every request
   std::optional<BasicAuth> auth = {};
-  bool raise_for_status = false;  // have every request do so
+  bool raise_for_status = false;  ///< have every request do so
   ClientTimeout timeout = {};
-  bool trust_env = false;                // proxies from the environment
-  std::size_t read_bufsize = 64 * 1024;  // bytes of a body to keep for a slow reader
-  // How many bytes a body may have, after decompression; nothing for any number. Reading beyond
-  // that is ClientPayloadError. (Not in Python.)
+  bool trust_env = false;                ///< proxies from the environment
+  std::size_t read_bufsize = 64 * 1024;  ///< bytes of a body to keep for a slow reader
+  /// How many bytes a body may have, after decompression; nothing for any number. Reading beyond
+  /// that is ClientPayloadError. (Not in Python.)
   std::optional<std::size_t> max_body_size = {};
 };
 
-// The keyword arguments of every request, in the order of Python's signature.
+/// The keyword arguments of every request, in the order of Python's signature.
 struct RequestOptions {
-  Params params = {};        // appended to the query
-  Body data = {};            // bytes as they are, or Params for a form
-  Params cookies = {};       // for this request alone
-  CIMultiDict headers = {};  // beside and over the session's
+  Params params = {};        ///< appended to the query
+  Body data = {};            ///< bytes as they are, or Params for a form
+  Params cookies = {};       ///< for this request alone
+  CIMultiDict headers = {};  ///< beside and over the session's
   std::optional<BasicAuth> auth = {};
-  std::optional<bool> allow_redirects = {};  // yes, except for head()
-  long max_redirects = 10;                   // so many are too many; 0 for any number
+  std::optional<bool> allow_redirects = {};  ///< yes, except for head()
+  long max_redirects = 10;                   ///< so many are too many; 0 for any number
   std::optional<bool> raise_for_status = {};
-  std::optional<ClientTimeout> timeout = {};  // in place of the session's
+  std::optional<ClientTimeout> timeout = {};  ///< in place of the session's
   std::optional<Verify> ssl = {};
-  std::optional<std::size_t> max_body_size = {};  // in place of the session's
+  std::optional<std::size_t> max_body_size = {};  ///< in place of the session's
 };
 
 namespace detail {
@@ -99,20 +99,20 @@ class Exchange;
 class SessionCore;
 }  // namespace detail
 
-// aiohttp.StreamReader, the body of a response as it arrives, decompressed. What waits throws
-// ClientPayloadError, ServerTimeoutError, TimeoutError (total) or ClientConnectionError (closed)
-// once what had arrived before has been read. One task at a time may wait.
+/// aiohttp.StreamReader, the body of a response as it arrives, decompressed. What waits throws
+/// ClientPayloadError, ServerTimeoutError, TimeoutError (total) or ClientConnectionError (closed)
+/// once what had arrived before has been read. One task at a time may wait.
 class FIBER_API StreamReader {
  public:
-  // Up to n bytes, at least one, "" at the end; n < 0: all that is left.
+  /// Up to n bytes, at least one, "" at the end; n < 0: all that is left.
   asyncio::Coroutine<std::string> read(std::ptrdiff_t n = -1);
-  // What is there, at least one byte, "" at the end.
+  /// What is there, at least one byte, "" at the end.
   asyncio::Coroutine<std::string> readany();
-  // for (const std::string& piece : content.iter_chunked(n)): the results of read(n).
+  /// for (const std::string& piece : content.iter_chunked(n)): the results of read(n).
   http::Chunks iter_chunked(std::size_t n);
-  // The same of readany().
+  /// The same of readany().
   http::Chunks iter_any();
-  // Whether everything has arrived and been read.
+  /// Whether everything has arrived and been read.
   bool at_eof() const;
 
  private:
@@ -121,35 +121,35 @@ class FIBER_API StreamReader {
   std::shared_ptr<detail::Exchange> exchange_;
 };
 
-// aiohttp.ClientResponse: a response whose head has arrived. A cheap handle to one connection,
-// which the last copy, or the end of the `with`, gives up.
+/// aiohttp.ClientResponse: a response whose head has arrived. A cheap handle to one connection,
+/// which the last copy, or the end of the `with`, gives up.
 class FIBER_API ClientResponse {
  public:
   explicit ClientResponse(std::shared_ptr<detail::Exchange> exchange);
 
   int status = 0;
-  std::string reason;   // "Not Found"
-  std::string method;   // of the request that was answered, after redirects
-  std::string url;      // after redirects
-  CIMultiDict headers;  // repeated fields by getall()
+  std::string reason;   ///< "Not Found"
+  std::string method;   ///< of the request that was answered, after redirects
+  std::string url;      ///< after redirects
+  CIMultiDict headers;  ///< repeated fields by getall()
   StreamReader content;
 
-  // Whether the status is below 400.
+  /// Whether the status is below 400.
   bool ok() const noexcept { return status < 400; }
-  // The media type, "application/octet-stream" when none was sent.
+  /// The media type, "application/octet-stream" when none was sent.
   std::string content_type() const;
-  // The charset that Content-Type names, or "".
+  /// The charset that Content-Type names, or "".
   std::string charset() const;
 
-  // What is left of the body; the same again when called again. Throws as `content` does.
+  /// What is left of the body; the same again when called again. Throws as `content` does.
   asyncio::Coroutine<std::string> read();
-  // The same, decoded from `encoding` (by default charset(), then UTF-8) to UTF-8, malformed
-  // characters as U+FFFD.
+  /// The same, decoded from `encoding` (by default charset(), then UTF-8) to UTF-8, malformed
+  /// characters as U+FFFD.
   asyncio::Coroutine<std::string> text(std::string encoding = {});
 
-  // Throws ClientResponseError unless ok().
+  /// Throws ClientResponseError unless ok().
   void raise_for_status() const;
-  // Gives the connection up: back to the session if the body has been read, else it is closed.
+  /// Gives the connection up: back to the session if the body has been read, else it is closed.
   void release() noexcept;
   void close() noexcept { release(); }
   bool closed() const noexcept;
@@ -158,14 +158,14 @@ class FIBER_API ClientResponse {
   std::shared_ptr<detail::Exchange> exchange_;
 };
 
-// What session.get() and its like return. Nothing has been sent yet: `await` sends it and gives
-// the response, asyncio::with() lends it to its body and releases it.
+/// What session.get() and its like return. Nothing has been sent yet: `await` sends it and gives
+/// the response, asyncio::with() lends it to its body and releases it.
 class FIBER_API RequestContext : public asyncio::Coroutine<ClientResponse> {
  public:
   explicit RequestContext(asyncio::Coroutine<ClientResponse> request)
       : asyncio::Coroutine<ClientResponse>(std::move(request)) {}
 
-  // For asyncio::with().
+  /// For asyncio::with().
   ClientResponse enter();
   bool exit(std::exception_ptr error) noexcept;
 
@@ -173,23 +173,23 @@ class FIBER_API RequestContext : public asyncio::Coroutine<ClientResponse> {
   std::optional<ClientResponse> response_;
 };
 
-// aiohttp.ClientSession: keeps connections and cookies between requests.
+/// aiohttp.ClientSession: keeps connections and cookies between requests.
 class FIBER_API ClientSession {
  public:
   explicit ClientSession(SessionOptions options = {});
   ClientSession(ClientSession&&) noexcept;
   ClientSession& operator=(ClientSession&&) noexcept;
-  // Closes it, which never waits here.
+  /// Closes it, which never waits here.
   ~ClientSession();
 
-  // A request is sent a second time only if a connection that was kept proves dead, and only if
-  // its method is idempotent: a POST never is. `method` goes out in upper case.
-  // Awaiting it throws, before anything is sent, InvalidURL, ValueError (header, timeout, two
-  // sources of credentials) and
-  // RuntimeError (closed, or of another loop); then ClientConnectorError, ClientSSLError,
-  // ClientProxyConnectionError, ServerDisconnectedError, ServerTimeoutError, TimeoutError (total),
-  // TooManyRedirects, ClientResponseError (not HTTP, or raise_for_status) and
-  // ClientConnectionError (the session was closed meanwhile).
+  /// A request is sent a second time only if a connection that was kept proves dead, and only if
+  /// its method is idempotent: a POST never is. `method` goes out in upper case.
+  /// Awaiting it throws, before anything is sent, InvalidURL, ValueError (header, timeout, two
+  /// sources of credentials) and
+  /// RuntimeError (closed, or of another loop); then ClientConnectorError, ClientSSLError,
+  /// ClientProxyConnectionError, ServerDisconnectedError, ServerTimeoutError, TimeoutError (total),
+  /// TooManyRedirects, ClientResponseError (not HTTP, or raise_for_status) and
+  /// ClientConnectionError (the session was closed meanwhile).
   RequestContext request(std::string_view method, std::string_view url,
                          RequestOptions options = {});
 
@@ -201,13 +201,13 @@ class FIBER_API ClientSession {
   RequestContext delete_(std::string_view url, RequestOptions options = {});
   RequestContext options(std::string_view url, RequestOptions options = {});
 
-  // Ends every transfer, their waiting tasks with ClientConnectionError, and every connection.
+  /// Ends every transfer, their waiting tasks with ClientConnectionError, and every connection.
   asyncio::Coroutine<void> close();
   bool closed() const noexcept;
-  // The cookies held, as names and values (session.cookie_jar).
+  /// The cookies held, as names and values (session.cookie_jar).
   Params cookies() const;
 
-  // For asyncio::with(), which closes it.
+  /// For asyncio::with(), which closes it.
   void enter() const noexcept {}
   bool exit(std::exception_ptr error) noexcept;
 

@@ -40,7 +40,7 @@ class Context;
 
 namespace detail {
 
-// Counted by any thread.
+/// Counted by any thread.
 class FIBER_API Counted {
  public:
   Counted() noexcept = default;
@@ -54,7 +54,7 @@ class FIBER_API Counted {
   std::atomic<long> refs_{0};
 };
 
-// A counted reference to a Counted.
+/// A counted reference to a Counted.
 template <class C>
 class Ref {
  public:
@@ -96,19 +96,19 @@ struct FIBER_API VarObject final : Counted {
   ~VarObject() override;
   std::string name;
   Ref<BoxBase> default_value;
-  std::uint64_t id = 0;        // in the order of creation
-  std::uint64_t priority = 0;  // the same, well mixed
+  std::uint64_t id = 0;        ///< in the order of creation
+  std::uint64_t priority = 0;  ///< the same, well mixed
 };
 
 struct FIBER_API TokenObject final : Counted {
   ~TokenObject() override;
   Ref<VarObject> var;
   Ref<BoxBase> old_value;
-  ContextObject* context = nullptr;  // counted
+  ContextObject* context = nullptr;  ///< counted
   std::atomic<bool> used{false};
 };
 
-// Throw ValueError: the handle was moved from.
+/// Throw ValueError: the handle was moved from.
 [[noreturn]] FIBER_API void refuse_moved_var();
 [[noreturn]] FIBER_API void refuse_moved_token();
 inline VarObject& checked(const Ref<VarObject>& var) {
@@ -118,26 +118,26 @@ inline VarObject& checked(const Ref<VarObject>& var) {
 }
 
 FIBER_API Ref<VarObject> make_var(std::string name, Ref<BoxBase> default_value);
-// Null if the variable has no value. With `fallback`, the variable's default counts as one.
+/// Null if the variable has no value. With `fallback`, the variable's default counts as one.
 FIBER_API Ref<BoxBase> get(const Ref<VarObject>& var, bool fallback);
 FIBER_API Ref<BoxBase> get(const ContextObject* context, const Ref<VarObject>& var);
 [[noreturn]] FIBER_API void no_value(const Ref<VarObject>& var);
 FIBER_API Ref<TokenObject> set(const Ref<VarObject>& var, Ref<BoxBase> box);
 FIBER_API void reset(const Ref<VarObject>& var, TokenObject* token);
 
-// For the layers above. A context is null while it is empty and nobody needs its identity; what is
-// returned carries one reference.
+/// For the layers above. A context is null while it is empty and nobody needs its identity; what is
+/// returned carries one reference.
 FIBER_API ContextObject* copy_current();
 FIBER_API ContextObject* copy(const ContextObject* context);
 
-// Makes `context` the current greenlet's while it exists. Throws RuntimeError if it is entered.
+/// Makes `context` the current greenlet's while it exists. Throws RuntimeError if it is entered.
 class FIBER_API Entered {
  public:
   explicit Entered(ContextObject* context);
   Entered(const Entered&) = delete;
   Entered& operator=(const Entered&) = delete;
   ~Entered();
-  // Leaves it. Throws RuntimeError if the current greenlet's context is another one by now.
+  /// Leaves it. Throws RuntimeError if the current greenlet's context is another one by now.
   void exit();
 
  private:
@@ -148,15 +148,15 @@ class FIBER_API Entered {
 
 }  // namespace detail
 
-// A variable of any type: its identity and its name. A handle that was moved from may be assigned to
-// and compared; all else throws ValueError. So it is with a Token.
+/// A variable of any type: its identity and its name. A handle that was moved from may be assigned
+/// to and compared; all else throws ValueError. So it is with a Token.
 class FIBER_API ContextVarBase {
  public:
-  // Python: var.name.
+  /// Python: var.name.
   const std::string& name() const { return detail::checked(var_).name; }
   friend bool operator==(const ContextVarBase& a, const ContextVarBase& b) noexcept = default;
 
-  // For the layers above.
+  /// For the layers above.
   explicit ContextVarBase(detail::Ref<detail::VarObject> var) noexcept : var_(std::move(var)) {}
   const detail::Ref<detail::VarObject>& object() const noexcept { return var_; }
 
@@ -164,8 +164,8 @@ class FIBER_API ContextVarBase {
   detail::Ref<detail::VarObject> var_;
 };
 
-// A variable. Copies are the same variable. Values are copied out: a T that is dear to copy is best
-// held by a shared_ptr.
+/// A variable. Copies are the same variable. Values are copied out: a T that is dear to copy is
+/// best held by a shared_ptr.
 template <class T>
 class ContextVar : public ContextVarBase {
   static_assert(std::same_as<T, std::decay_t<T>>, "a context variable holds an object");
@@ -175,8 +175,8 @@ class ContextVar : public ContextVarBase {
   ContextVar(std::string name, T default_value)
       : ContextVarBase(detail::make_var(std::move(name), box(std::move(default_value)))) {}
 
-  // The value in the current context, else `otherwise`, else the variable's default, else throws
-  // LookupError.
+  /// The value in the current context, else `otherwise`, else the variable's default, else throws
+  /// LookupError.
   T get() const {
     const auto found = detail::get(var_, true);
     if (!found) [[unlikely]]
@@ -188,12 +188,12 @@ class ContextVar : public ContextVarBase {
     return found ? unbox(found) : std::move(otherwise);
   }
 
-  // Sets the variable in the current context. The token restores what was before.
+  /// Sets the variable in the current context. The token restores what was before.
   Token<T> set(T object) const { return Token<T>(detail::set(var_, box(std::move(object)))); }
 
-  // Restores the value from before the set() that gave the token; if there was none, the variable
-  // has none again. Throws RuntimeError (a token is used once), ValueError (the token is another
-  // variable's, or comes from another context).
+  /// Restores the value from before the set() that gave the token; if there was none, the variable
+  /// has none again. Throws RuntimeError (a token is used once), ValueError (the token is another
+  /// variable's, or comes from another context).
   void reset(const Token<T>& token) const { detail::reset(var_, &token.checked()); }
 
  private:
@@ -212,14 +212,14 @@ template <class T>
 ContextVar(std::string, T) -> ContextVar<T>;
 ContextVar(std::string, const char*) -> ContextVar<std::string>;
 
-// What set() gives. Copies are the same token.
+/// What set() gives. Copies are the same token.
 template <class T>
 class Token {
  public:
   ContextVar<T> var() const { return ContextVar<T>(checked().var); }
-  // True if the variable had no value before. Python: token.old_value is Token.MISSING.
+  /// True if the variable had no value before. Python: token.old_value is Token.MISSING.
   bool missing() const { return !checked().old_value; }
-  // The value before. Throws LookupError if it was missing.
+  /// The value before. Throws LookupError if it was missing.
   T old_value() const {
     const auto& old = checked().old_value;
     if (!old) detail::no_value(token_->var);
@@ -238,13 +238,13 @@ class Token {
   detail::Ref<detail::TokenObject> token_;
 };
 
-// A set of variables with their values. Copies of the handle are the same context; == compares
-// identity. Null (made from nullptr) stands for Python's None: what gr_context() gives for a
-// greenlet that has set no variable. A null handle behaves as an empty context that cannot be
-// entered.
+/// A set of variables with their values. Copies of the handle are the same context; == compares
+/// identity. Null (made from nullptr) stands for Python's None: what gr_context() gives for a
+/// greenlet that has set no variable. A null handle behaves as an empty context that cannot be
+/// entered.
 class FIBER_API Context {
  public:
-  // A new and empty one.
+  /// A new and empty one.
   Context();
   Context(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
   Context(const Context& other) noexcept;
@@ -255,8 +255,9 @@ class FIBER_API Context {
   }
   ~Context();
 
-  // Calls `function(args...)` with this as the current context, and returns what it returns. What
-  // it sets stays in here. Throws RuntimeError, before calling, if this context is entered already.
+  /// Calls `function(args...)` with this as the current context, and returns what it returns. What
+  /// it sets stays in here. Throws RuntimeError, before calling, if this context is entered
+  /// already.
   template <class F, class... Args>
   decltype(auto) run(F&& function, Args&&... args) const {
     detail::Entered entered(checked());
@@ -271,23 +272,23 @@ class FIBER_API Context {
     }
   }
 
-  // A new context with the same values. O(1). Python: ctx.copy().
+  /// A new context with the same values. O(1). Python: ctx.copy().
   Context copy() const;
 
-  // How many variables have a value here. Python: len(ctx).
+  /// How many variables have a value here. Python: len(ctx).
   std::size_t size() const noexcept;
   bool contains(const ContextVarBase& var) const {
     return bool(detail::get(object_, var.object()));
   }
-  // The value of a variable here; its default is not looked at. Throws LookupError. Python:
-  // ctx[var].
+  /// The value of a variable here; its default is not looked at. Throws LookupError. Python:
+  /// ctx[var].
   template <class T>
   T operator[](const ContextVar<T>& var) const {
     const auto found = detail::get(object_, var.object());
     if (!found) detail::no_value(var.object());
     return ContextVar<T>::unbox(found);
   }
-  // Empty where Python's ctx.get(var) gives None.
+  /// Empty where Python's ctx.get(var) gives None.
   template <class T>
   std::optional<T> get(const ContextVar<T>& var) const {
     const auto found = detail::get(object_, var.object());
@@ -298,13 +299,13 @@ class FIBER_API Context {
     const auto found = detail::get(object_, var.object());
     return found ? ContextVar<T>::unbox(found) : std::move(otherwise);
   }
-  // The variables that have a value here, in the order in which they were made.
+  /// The variables that have a value here, in the order in which they were made.
   std::vector<ContextVarBase> keys() const;
 
   explicit operator bool() const noexcept { return object_ != nullptr; }
   friend bool operator==(const Context& a, const Context& b) noexcept = default;
 
-  // For the layers above. Takes over the reference that `object` carries.
+  /// For the layers above. Takes over the reference that `object` carries.
   struct adopt {};
   Context(adopt, detail::ContextObject* object) noexcept : object_(object) {}
   detail::ContextObject* object() const noexcept { return object_; }
@@ -315,17 +316,17 @@ class FIBER_API Context {
   detail::ContextObject* object_ = nullptr;
 };
 
-// A copy of the current context. O(1).
+/// A copy of the current context. O(1).
 FIBER_API Context copy_context();
 
-// The context of a greenlet, null if it has none yet: live, not a copy. A pending, suspended or
-// dead greenlet may belong to any thread; throws ValueError if it runs on another one, or the
-// handle is null. Python: g.gr_context.
+/// The context of a greenlet, null if it has none yet: live, not a copy. A pending, suspended or
+/// dead greenlet may belong to any thread; throws ValueError if it runs on another one, or the
+/// handle is null. Python: g.gr_context.
 FIBER_API Context gr_context(const greenlet& g);
-// Gives it another one, which may be shared with others; null for none. Throws as above.
+/// Gives it another one, which may be shared with others; null for none. Throws as above.
 FIBER_API void gr_context(const greenlet& g, Context context);
 
-// Python's reprs: "<ContextVar name='request' at 0x…>", "<Context at 0x…>".
+/// Python's reprs: "<ContextVar name='request' at 0x…>", "<Context at 0x…>".
 FIBER_API std::string repr(const ContextVarBase& var);
 FIBER_API std::string repr(const Context& context);
 FIBER_API std::ostream& operator<<(std::ostream& out, const ContextVarBase& var);

@@ -22,30 +22,31 @@
 
 namespace fiber {
 
-// What both kinds of group are. Copying shares the contents and never throws.
+/// What both kinds of group are. Copying shares the contents and never throws.
 class FIBER_API AnyExceptionGroup {
  public:
-  // What split() gives.
+  /// What split() gives.
   struct Split {
-    std::exception_ptr matching;  // groups of the same shape with some of the errors; null if none
+    std::exception_ptr
+        matching;  ///< groups of the same shape with some of the errors; null if none
     std::exception_ptr rest;
   };
 
   virtual ~AnyExceptionGroup();
 
-  // What the group was made with. Python: group.message, group.exceptions.
+  /// What the group was made with. Python: group.message, group.exceptions.
   const std::string& message() const noexcept { return contents_->message; }
-  // One at least, none null; those of nested groups are inside of these.
+  /// One at least, none null; those of nested groups are inside of these.
   const std::vector<std::exception_ptr>& exceptions() const noexcept {
     return contents_->exceptions;
   }
 
-  // The errors for which `matches(error)` is true, in groups nested as they were, or null. It is
-  // asked about this group first, then about nested ones: a group that matches is taken whole.
+  /// The errors for which `matches(error)` is true, in groups nested as they were, or null. It is
+  /// asked about this group first, then about nested ones: a group that matches is taken whole.
   std::exception_ptr subgroup(const std::function<bool(const std::exception_ptr&)>& matches) const;
-  // The same, and the others.
+  /// The same, and the others.
   Split split(const std::function<bool(const std::exception_ptr&)>& matches) const;
-  // The same for errors that are one of these types.
+  /// The same for errors that are one of these types.
   template <class... E>
     requires(sizeof...(E) > 0)
   std::exception_ptr subgroup() const;
@@ -53,10 +54,11 @@ class FIBER_API AnyExceptionGroup {
     requires(sizeof...(E) > 0)
   Split split() const;
 
-  // Python's str: "message (2 sub-exceptions)". what() goes on and says what they are, and what they
-  // were thrown from: "message (2 sub-exceptions): ValueError: a; OSError: b (from KeyError: c)".
+  /// Python's str: "message (2 sub-exceptions)". what() goes on and says what they are, and what
+  /// they were thrown from: "message (2 sub-exceptions): ValueError: a; OSError: b (from KeyError:
+  /// c)".
   std::string str() const;
-  // Python's repr: "ExceptionGroup('message', [ValueError('a'), KeyError('b')])".
+  /// Python's repr: "ExceptionGroup('message', [ValueError('a'), KeyError('b')])".
   std::string repr() const;
 
  protected:
@@ -66,7 +68,7 @@ class FIBER_API AnyExceptionGroup {
 
  private:
   virtual const char* class_name() const noexcept = 0;
-  virtual std::exception_ptr pointer() const = 0;  // to a copy
+  virtual std::exception_ptr pointer() const = 0;  ///< to a copy
 
   struct Contents {
     std::string message;
@@ -75,8 +77,8 @@ class FIBER_API AnyExceptionGroup {
   std::shared_ptr<const Contents> contents_;
 };
 
-// A group of ordinary errors. Throws ValueError for no errors and for null pointers, TypeError for
-// what does not derive from std::exception.
+/// A group of ordinary errors. Throws ValueError for no errors and for null pointers, TypeError for
+/// what does not derive from std::exception.
 class FIBER_API ExceptionGroup : public Exception, public AnyExceptionGroup {
  public:
   ExceptionGroup(std::string message, std::vector<std::exception_ptr> exceptions);
@@ -89,7 +91,7 @@ class FIBER_API ExceptionGroup : public Exception, public AnyExceptionGroup {
   std::exception_ptr pointer() const override { return std::make_exception_ptr(*this); }
 };
 
-// A group of any exceptions. Throws ValueError for no errors and for null pointers.
+/// A group of any exceptions. Throws ValueError for no errors and for null pointers.
 class FIBER_API BaseExceptionGroup : public BaseException, public AnyExceptionGroup {
  public:
   BaseExceptionGroup(std::string message, std::vector<std::exception_ptr> exceptions);
@@ -102,12 +104,12 @@ class FIBER_API BaseExceptionGroup : public BaseException, public AnyExceptionGr
   std::exception_ptr pointer() const override { return std::make_exception_ptr(*this); }
 };
 
-// An ExceptionGroup if these are all ordinary errors, else a BaseExceptionGroup: what calling
-// BaseExceptionGroup makes in Python. Throws ValueError for no errors and for null pointers.
+/// An ExceptionGroup if these are all ordinary errors, else a BaseExceptionGroup: what calling
+/// BaseExceptionGroup makes in Python. Throws ValueError for no errors and for null pointers.
 FIBER_API std::exception_ptr make_exception_group(std::string message,
                                                   std::vector<std::exception_ptr> exceptions);
 
-// True if the exception would be caught by `catch (const E&)`.
+/// True if the exception would be caught by `catch (const E&)`.
 template <class E>
 bool is_exception(const std::exception_ptr& error) {
   if (!error) return false;
@@ -134,12 +136,12 @@ AnyExceptionGroup::Split AnyExceptionGroup::split() const {
 // --- except* ------------------------------------------------------------------------------------
 
 namespace detail {
-// The errors in a group and in groups inside of it, in order.
+/// The errors in a group and in groups inside of it, in order.
 FIBER_API void collect_errors(const AnyExceptionGroup& group, std::vector<std::exception_ptr>& to);
 }  // namespace detail
 
-// What a handler of except_star that wants its errors together is given: a range of them, and the
-// group that they make. Lives as long as the handler runs.
+/// What a handler of except_star that wants its errors together is given: a range of them, and the
+/// group that they make. Lives as long as the handler runs.
 template <class E>
 class errors_of {
  public:
@@ -178,7 +180,7 @@ struct HandlerParameter<R (C::*)(A)> : HandlerParameter<R (*)(A)> {};
 template <class R, class C, class A>
 struct HandlerParameter<R (C::*)(A) const> : HandlerParameter<R (*)(A)> {};
 
-// How the errors of type E reach a handler.
+/// How the errors of type E reach a handler.
 template <class P>
 struct HandlerKind {
   using error = P;
@@ -202,47 +204,47 @@ struct HandlerKind<errors_of<E>> {
   static constexpr bool kTogether = true;
 };
 
-// What is to be handled, and what the handlers threw meanwhile.
+/// What is to be handled, and what the handlers threw meanwhile.
 class FIBER_API ExceptStar {
  public:
   explicit ExceptStar(std::exception_ptr error);
 
-  // Gives the part that matches to `handle(group, error)`: once for all of it, or once for each.
+  /// Gives the part that matches to `handle(group, error)`: once for all of it, or once for each.
   void clause(
       const std::function<bool(const std::exception_ptr&)>& matches, bool together,
       const std::function<void(const AnyExceptionGroup&, const std::exception_ptr&)>& handle);
-  // Throws what is left.
+  /// Throws what is left.
   void end();
 
  private:
   void run(const std::function<void()>& handle, const std::exception_ptr& given);
 
   std::exception_ptr original_;
-  std::exception_ptr rest_;  // of the original, or of a group around it
+  std::exception_ptr rest_;  ///< of the original, or of a group around it
   bool naked_ = false;
-  std::vector<std::exception_ptr> kept_;    // parts that handlers threw again as they were
-  std::vector<std::exception_ptr> raised_;  // others that they threw
+  std::vector<std::exception_ptr> kept_;    ///< parts that handlers threw again as they were
+  std::vector<std::exception_ptr> raised_;  ///< others that they threw
 };
 
 }  // namespace detail
 
-// Python's except*: gives each part of a group (or of an error that is none) to the first handler
-// for it, and throws what is left, in the shape of the group. A handler takes either the errors of
-// one type together, or each error by itself:
-//
-//   try {
-//     ...
-//   } catch (...) {
-//     fiber::except_star(
-//         [](fiber::errors_of<ValueError> errors) {      // except* ValueError as errors
-//           for (const ValueError& error : errors) show(error);
-//         },
-//         [](const OSError& error) { show(error); });    // each OSError in turn
-//   }
-//
-// A handler may `throw;` its part again. Whatever else handlers throw is thrown at the end, as a
-// group with what is left. Without an error as its first argument it takes the one being handled;
-// throws RuntimeError where there is none.
+/// Python's except*: gives each part of a group (or of an error that is none) to the first handler
+/// for it, and throws what is left, in the shape of the group. A handler takes either the errors of
+/// one type together, or each error by itself:
+///
+///   try {
+///     ...
+///   } catch (...) {
+///     fiber::except_star(
+///         [](fiber::errors_of<ValueError> errors) {      // except* ValueError as errors
+///           for (const ValueError& error : errors) show(error);
+///         },
+///         [](const OSError& error) { show(error); });    // each OSError in turn
+///   }
+///
+/// A handler may `throw;` its part again. Whatever else handlers throw is thrown at the end, as a
+/// group with what is left. Without an error as its first argument it takes the one being handled;
+/// throws RuntimeError where there is none.
 template <class... H>
 void except_star(std::exception_ptr error, H&&... handlers) {
   detail::ExceptStar all(std::move(error));

@@ -15,9 +15,9 @@
 
 namespace fiber {
 
-// Root of the exceptions that `catch (const std::exception&)` must not swallow: GreenletExit,
-// GeneratorExit, asyncio::CancelledError, KeyboardInterrupt, SystemExit.
-// Copying shares the message and never throws.
+/// Root of the exceptions that `catch (const std::exception&)` must not swallow: GreenletExit,
+/// GeneratorExit, asyncio::CancelledError, KeyboardInterrupt, SystemExit.
+/// Copying shares the message and never throws.
 class FIBER_API BaseException {
  public:
   BaseException() noexcept = default;
@@ -26,16 +26,16 @@ class FIBER_API BaseException {
   BaseException& operator=(const BaseException&) noexcept = default;
   virtual ~BaseException();
 
-  // The message, "" if there is none.
+  /// The message, "" if there is none.
   const char* what() const noexcept { return message_ ? message_->c_str() : ""; }
 
  private:
   std::shared_ptr<const std::string> message_;
 };
 
-// Ctrl-C. asyncio::run throws it once the interrupted main task has ended. One that leaves main()
-// prints "KeyboardInterrupt" and ends the program with status 130, unless the program has its own
-// std::terminate_handler, which is asked as ever.
+/// Ctrl-C. asyncio::run throws it once the interrupted main task has ended. One that leaves main()
+/// prints "KeyboardInterrupt" and ends the program with status 130, unless the program has its own
+/// std::terminate_handler, which is asked as ever.
 class FIBER_API KeyboardInterrupt : public BaseException {
  public:
   KeyboardInterrupt();
@@ -45,10 +45,10 @@ class FIBER_API KeyboardInterrupt : public BaseException {
   ~KeyboardInterrupt() override;
 };
 
-// A request to end the program with `code()`; leaves every loop it is thrown in. One that leaves
-// main() ends the program with that status (its lowest eight bits) and without a word, unless the
-// program has its own std::terminate_handler. As after any exception that nobody catches, whether
-// the destructors of main's variables run is up to the compiler; what atexit was given does.
+/// A request to end the program with `code()`; leaves every loop it is thrown in. One that leaves
+/// main() ends the program with that status (its lowest eight bits) and without a word, unless the
+/// program has its own std::terminate_handler. As after any exception that nobody catches, whether
+/// the destructors of main's variables run is up to the compiler; what atexit was given does.
 class FIBER_API SystemExit : public BaseException {
  public:
   explicit SystemExit(int code = 0);
@@ -59,7 +59,7 @@ class FIBER_API SystemExit : public BaseException {
   int code_;
 };
 
-// Root of the exceptions that ordinary code may handle. Copying never throws.
+/// Root of the exceptions that ordinary code may handle. Copying never throws.
 class FIBER_API Exception : public std::exception {
  public:
   Exception() noexcept = default;
@@ -68,73 +68,73 @@ class FIBER_API Exception : public std::exception {
   Exception& operator=(const Exception&) noexcept = default;
   ~Exception() override;
 
-  // The message, "" if there is none.
+  /// The message, "" if there is none.
   const char* what() const noexcept override { return message_ ? message_->c_str() : ""; }
 
  private:
   std::shared_ptr<const std::string> message_;
 };
 
-// A value of the wrong type was sent, read or passed; the message names both types.
+/// A value of the wrong type was sent, read or passed; the message names both types.
 class FIBER_API TypeError : public Exception {
  public:
   using Exception::Exception;
   ~TypeError() override;
 };
 
-// An argument of the right type with an impossible value.
+/// An argument of the right type with an impossible value.
 class FIBER_API ValueError : public Exception {
  public:
   using Exception::Exception;
   ~ValueError() override;
 };
 
-// Something an object does not have, such as the `run` of a greenlet made without one.
+/// Something an object does not have, such as the `run` of a greenlet made without one.
 class FIBER_API AttributeError : public Exception {
  public:
   using Exception::Exception;
   ~AttributeError() override;
 };
 
-// A context variable without a value was read.
+/// A context variable without a value was read.
 class FIBER_API LookupError : public Exception {
  public:
   using Exception::Exception;
   ~LookupError() override;
 };
 
-// An operation that is not allowed in the current state.
+/// An operation that is not allowed in the current state.
 class FIBER_API RuntimeError : public Exception {
  public:
   using Exception::Exception;
   ~RuntimeError() override;
 };
 
-// An operation that this kind of object does not have.
+/// An operation that this kind of object does not have.
 class FIBER_API NotImplementedError : public RuntimeError {
  public:
   using RuntimeError::RuntimeError;
   ~NotImplementedError() override;
 };
 
-// A stream ended before what was asked for had arrived.
+/// A stream ended before what was asked for had arrived.
 class FIBER_API EOFError : public Exception {
  public:
   using Exception::Exception;
   ~EOFError() override;
 };
 
-// No memory for a fiber's stack; the message says which limit was met and how to raise it.
+/// No memory for a fiber's stack; the message says which limit was met and how to raise it.
 class FIBER_API MemoryError : public Exception {
  public:
   using Exception::Exception;
   ~MemoryError() override;
 };
 
-// A failed system call: `error_number()` is its errno, what() is "[Errno N] text: detail".
+/// A failed system call: `error_number()` is its errno, what() is "[Errno N] text: detail".
 class FIBER_API OSError : public Exception {
  public:
-  explicit OSError(std::string message);  // error_number() is 0
+  explicit OSError(std::string message);  ///< error_number() is 0
   OSError(int error_number, std::string_view detail);
   ~OSError() override;
   int error_number() const noexcept { return error_number_; }
@@ -143,109 +143,110 @@ class FIBER_API OSError : public Exception {
   int error_number_ = 0;
 };
 
-// A deadline passed (asyncio.TimeoutError and concurrent.futures.TimeoutError are this one too).
+/// A deadline passed (asyncio.TimeoutError and concurrent.futures.TimeoutError are this one too).
 class FIBER_API TimeoutError : public OSError {
  public:
   TimeoutError();
   using OSError::OSError;
   ~TimeoutError() override;
 
-  // "timed out" where there is no message, as there is none in Python: str() and repr() of it are ""
-  // and "TimeoutError()".
+  /// "timed out" where there is no message, as there is none in Python: str() and repr() of it are
+  /// "" and "TimeoutError()".
   const char* what() const noexcept override;
 };
 
-// ENOENT.
+/// ENOENT.
 class FIBER_API FileNotFoundError : public OSError {
  public:
   using OSError::OSError;
   ~FileNotFoundError() override;
 };
 
-// EACCES, EPERM.
+/// EACCES, EPERM.
 class FIBER_API PermissionError : public OSError {
  public:
   using OSError::OSError;
   ~PermissionError() override;
 };
 
-// ESRCH: of a process that has ended.
+/// ESRCH: of a process that has ended.
 class FIBER_API ProcessLookupError : public OSError {
  public:
   using OSError::OSError;
   ~ProcessLookupError() override;
 };
 
-// Root of the errors of a connection.
+/// Root of the errors of a connection.
 class FIBER_API ConnectionError : public OSError {
  public:
   using OSError::OSError;
   ~ConnectionError() override;
 };
 
-// ECONNREFUSED.
+/// ECONNREFUSED.
 class FIBER_API ConnectionRefusedError : public ConnectionError {
  public:
   using ConnectionError::ConnectionError;
   ~ConnectionRefusedError() override;
 };
 
-// ECONNRESET.
+/// ECONNRESET.
 class FIBER_API ConnectionResetError : public ConnectionError {
  public:
   using ConnectionError::ConnectionError;
   ~ConnectionResetError() override;
 };
 
-// ECONNABORTED.
+/// ECONNABORTED.
 class FIBER_API ConnectionAbortedError : public ConnectionError {
  public:
   using ConnectionError::ConnectionError;
   ~ConnectionAbortedError() override;
 };
 
-// EPIPE, ESHUTDOWN.
+/// EPIPE, ESHUTDOWN.
 class FIBER_API BrokenPipeError : public ConnectionError {
  public:
   using ConnectionError::ConnectionError;
   ~BrokenPipeError() override;
 };
 
-// Throws the one of these that Python raises for this errno, an OSError for any other. `detail` is
-// what it happened to, such as the name of a file.
+/// Throws the one of these that Python raises for this errno, an OSError for any other. `detail` is
+/// what it happened to, such as the name of a file.
 [[noreturn]] FIBER_API void raise_os_error(int error_number, std::string_view detail = {});
 
-// Python's repr() of an exception: "ValueError('message')"; for foreign exceptions the C++ type
-// and what(). "None" for a null pointer. Never throws but for lack of memory.
+/// Python's repr() of an exception: "ValueError('message')"; for foreign exceptions the C++ type
+/// and what(). "None" for a null pointer. Never throws but for lack of memory.
 FIBER_API std::string repr(const std::exception_ptr& error);
 
-// Python's str() of an exception: its message, "" if it has none. What what() says beyond Python's
-// text (the errors in a group, that a TimeoutError is one) is not in it.
+/// Python's str() of an exception: its message, "" if it has none. What what() says beyond Python's
+/// text (the errors in a group, that a TimeoutError is one) is not in it.
 FIBER_API std::string str(const std::exception_ptr& error);
 
-// The unqualified type name of the exception, as Python shows it ("ValueError").
+/// The unqualified type name of the exception, as Python shows it ("ValueError").
 FIBER_API std::string type_name(const std::exception_ptr& error);
 
-// Writes an exception as Python does, to stderr if no stream is given: what it was thrown from
-// (std::throw_with_nested, std::nested_exception) comes first, and the errors in a group are drawn
-// as a tree. There is no traceback. Python: traceback.print_exception.
-//
-//   OSError: [Errno 2] No such file or directory: settings
-//
-//   The above exception was the direct cause of the following exception:
-//
-//     | ExceptionGroup: start failed (2 sub-exceptions)
-//     +-+---------------- 1 ----------------
-//       | ValueError: no name
-//       +---------------- 2 ----------------
-//       | TimeoutError
-//       +------------------------------------
-//
-// Groups of more than 15 errors, and groups nested more than 10 deep, are cut short. A null pointer
-// is "NoneType: None".
+/// Writes an exception as Python does, to stderr if no stream is given: what it was thrown from
+/// (std::throw_with_nested, std::nested_exception) comes first, and the errors in a group are drawn
+/// as a tree. There is no traceback. Python: traceback.print_exception.
+///
+///   OSError: [Errno 2] No such file or directory: settings
+///
+///   The above exception was the direct cause of the following exception:
+///
+///     | ExceptionGroup: start failed (2 sub-exceptions)
+///     +-+---------------- 1 ----------------
+///       | ValueError: no name
+///       +---------------- 2 ----------------
+///       | TimeoutError
+///       +------------------------------------
+///
+/// Groups of more than 15 errors, and groups nested more than 10 deep, are cut short. A null
+/// pointer is "NoneType: None".
 FIBER_API void print_exception(const std::exception_ptr& error);
 FIBER_API void print_exception(const std::exception_ptr& error, std::ostream& out);
-// The same as text, which ends with a line end. Python: "".join(traceback.format_exception(error)).
+/// The same as text, which ends with a line end. Python:
+/// "".join(traceback.format_exception(error)).
 FIBER_API std::string format_exception(const std::exception_ptr& error);
 
 }  // namespace fiber

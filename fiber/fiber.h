@@ -2,8 +2,8 @@
  *
  *   static int hello(void *name, void **result) {
  *     for (int i = 0; i < 3; ++i) {
- *       int status = fiber_sleep(FIBER_SECOND);     // others run meanwhile
- *       if (status != FIBER_OK) return status;      // cancelled: clean up, and pass it on
+ *       int status = fiber_sleep(FIBER_SECOND);     ///< others run meanwhile
+ *       if (status != FIBER_OK) return status;      ///< cancelled: clean up, and pass it on
  *       printf("hello %s\n", (const char *)name);
  *     }
  *     return FIBER_OK;

@@ -47,52 +47,52 @@ namespace fiber {
 template <class Yield, class Send = void, class Return = void>
 class Generator;
 
-// Thrown into a generator by close(). Not a std::exception, so that handlers of ordinary errors let
-// it pass; a body that catches it must not yield again.
+/// Thrown into a generator by close(). Not a std::exception, so that handlers of ordinary errors
+/// let it pass; a body that catches it must not yield again.
 class FIBER_API GeneratorExit : public BaseException {
  public:
   using BaseException::BaseException;
   ~GeneratorExit() override;
 };
 
-// What next(), send() and throw_() throw when the body has ended. Copies share the value.
+/// What next(), send() and throw_() throw when the body has ended. Copies share the value.
 class FIBER_API StopIteration : public Exception {
  public:
   StopIteration() noexcept = default;
   explicit StopIteration(fiber::value returned);
   ~StopIteration() override;
 
-  // What the body returned, as exactly its Return type (a reference as std::reference_wrapper, a
-  // std::string_view or a pointer to characters as std::string); empty for Return = void, and for a
-  // generator that had ended before.
+  /// What the body returned, as exactly its Return type (a reference as std::reference_wrapper, a
+  /// std::string_view or a pointer to characters as std::string); empty for Return = void, and for
+  /// a generator that had ended before.
   fiber::value& value() const;
 
  private:
   mutable std::shared_ptr<fiber::value> value_;
 };
 
-// Python: inspect.getgeneratorstate.
+/// Python: inspect.getgeneratorstate.
 enum class GeneratorState : std::uint8_t {
-  GEN_CREATED,    // waiting to start
-  GEN_RUNNING,    // executing, or waiting for what it executes
-  GEN_SUSPENDED,  // at a yield
-  GEN_CLOSED,     // ended
+  GEN_CREATED,    ///< waiting to start
+  GEN_RUNNING,    ///< executing, or waiting for what it executes
+  GEN_SUSPENDED,  ///< at a yield
+  GEN_CLOSED,     ///< ended
 };
 using enum GeneratorState;
 FIBER_API std::ostream& operator<<(std::ostream& out, GeneratorState state);
 
-// Keyword arguments of Generator().
+/// Keyword arguments of Generator().
 struct GeneratorOptions {
-  std::string name = {};  // for messages and listings
-  // Bytes, rounded up to a power of two, 16 KiB at least; 0: stacks::default_size(), 256 KiB unless
-  // changed.
+  std::string name = {};  ///< for messages and listings
+  /// Bytes, rounded up to a power of two, 16 KiB at least; 0: stacks::default_size(), 256 KiB
+  /// unless changed.
   std::size_t stack_size = 0;
-  // Of the guard below the stack: bytes, rounded up to whole pages; 0:
-  // stacks::default_guard_size(), 68 KiB unless changed.
+  /// Of the guard below the stack: bytes, rounded up to whole pages; 0:
+  /// stacks::default_guard_size(), 68 KiB unless changed.
   std::size_t guard_size = 0;
 };
 
-// A handle to a generator of any type; null if it refers to nothing. Identity, not value.
+/// A handle to a generator of any type; null if it refers to nothing. Identity, not value.
 class FIBER_API GeneratorBase {
  public:
   GeneratorBase() noexcept = default;
@@ -109,22 +109,22 @@ class FIBER_API GeneratorBase {
     if (object_ != nullptr) object_->release();
   }
 
-  // Python: inspect.getgeneratorstate(g).
+  /// Python: inspect.getgeneratorstate(g).
   GeneratorState state() const;
-  // The generator that this suspended one delegates to by yield_from; null if there is none, or
-  // this one is executing. Python: g.gi_yieldfrom.
+  /// The generator that this suspended one delegates to by yield_from; null if there is none, or
+  /// this one is executing. Python: g.gi_yieldfrom.
   GeneratorBase yield_from_target() const;
 
-  // For messages and listings; "" if it has none. Python: g.__name__.
+  /// For messages and listings; "" if it has none. Python: g.__name__.
   std::string name() const;
   void name(std::string_view new_name) const;
-  // Bytes of its stack touched so far, page-exact; 0 while it has none.
+  /// Bytes of its stack touched so far, page-exact; 0 while it has none.
   std::size_t stack_used() const;
 
   explicit operator bool() const noexcept { return object_ != nullptr; }
   friend bool operator==(const GeneratorBase& a, const GeneratorBase& b) noexcept = default;
 
-  // For the layers above.
+  /// For the layers above.
   explicit GeneratorBase(detail::GeneratorObject* object) noexcept : object_(object) {
     if (object_ != nullptr) ++object_->refs;
   }
@@ -141,11 +141,11 @@ class FIBER_API GeneratorBase {
   detail::GeneratorObject* object_ = nullptr;
 };
 
-// Python's repr: "<generator 'name' at 0x7f… suspended>".
+/// Python's repr: "<generator 'name' at 0x7f… suspended>".
 FIBER_API std::string repr(const GeneratorBase& generator);
 FIBER_API std::ostream& operator<<(std::ostream& out, const GeneratorBase& generator);
 
-// Every generator of this thread that has started and not ended, oldest first.
+/// Every generator of this thread that has started and not ended, oldest first.
 FIBER_API std::vector<GeneratorBase> all_generators();
 
 namespace detail {
@@ -158,10 +158,11 @@ class GeneratorBody;
 
 }  // namespace detail
 
-// The body's view of its generator: what `self` is in `[](auto& self) { self.yield(1); }`.
-// Its functions throw RuntimeError when they are not called on the generator's own stack, that is
-// outside of its body, after its end, in another greenlet or on another thread. It lives as long as
-// the generator, of which the body has no handle: whoever keeps it longer keeps a handle besides.
+/// The body's view of its generator: what `self` is in `[](auto& self) { self.yield(1); }`.
+/// Its functions throw RuntimeError when they are not called on the generator's own stack, that is
+/// outside of its body, after its end, in another greenlet or on another thread. It lives as long
+/// as the generator, of which the body has no handle: whoever keeps it longer keeps a handle
+/// besides.
 template <class Yield, class Send, class Return>
 class GeneratorSelf : private detail::GeneratorObject {
   static_assert(!std::is_void_v<Yield>, "use std::monostate for items that carry nothing");
@@ -172,10 +173,10 @@ class GeneratorSelf : private detail::GeneratorObject {
   GeneratorSelf(const GeneratorSelf&) = delete;
   GeneratorSelf& operator=(const GeneratorSelf&) = delete;
 
-  // Hands one item over, suspends until the next one is wanted, and returns what send() sent
-  // (Send() if nothing was). Throws what throw_() threw, and GeneratorExit when it is closed.
-  // The consumer sees the very object that is given here: no copy is made, but of an lvalue if
-  // items are not references (the consumer may move from what it gets). Python: yield item.
+  /// Hands one item over, suspends until the next one is wanted, and returns what send() sent
+  /// (Send() if nothing was). Throws what throw_() threw, and GeneratorExit when it is closed.
+  /// The consumer sees the very object that is given here: no copy is made, but of an lvalue if
+  /// items are not references (the consumer may move from what it gets). Python: yield item.
   FIBER_INLINE Send yield(Reference given) {
     suspend(detail::erase(given));
     return receive();
@@ -187,7 +188,7 @@ class GeneratorSelf : private detail::GeneratorObject {
     suspend(detail::erase(copy));
     return receive();
   }
-  // An item that says nothing. Python: yield.
+  /// An item that says nothing. Python: yield.
   FIBER_INLINE Send yield()
     requires(!std::is_reference_v<Yield> && std::default_initializable<Yield>)
   {
@@ -196,11 +197,11 @@ class GeneratorSelf : private detail::GeneratorObject {
     return receive();
   }
 
-  // Yields all that `inner` yields and returns what it returns: a generator (next(), send(),
-  // throw_() and close() reach it, the innermost one directly, however deep the delegation), or
-  // any range. Generators of other types do as well if their items convert; each level of those
-  // costs a switch of its own. Throws what comes out of it; ValueError (it is executing),
-  // AttributeError (something was sent, and a range cannot take it). Python: yield from inner.
+  /// Yields all that `inner` yields and returns what it returns: a generator (next(), send(),
+  /// throw_() and close() reach it, the innermost one directly, however deep the delegation), or
+  /// any range. Generators of other types do as well if their items convert; each level of those
+  /// costs a switch of its own. Throws what comes out of it; ValueError (it is executing),
+  /// AttributeError (something was sent, and a range cannot take it). Python: yield from inner.
   template <class Inner>
   decltype(auto) yield_from(Inner&& inner) {
     using Plain = std::remove_cvref_t<Inner>;
@@ -215,7 +216,7 @@ class GeneratorSelf : private detail::GeneratorObject {
   }
   void yield_from(std::initializer_list<std::remove_cvref_t<Yield>> items) { from_range(items); }
 
-  // The generator's name.
+  /// The generator's name.
   std::string name() const { return display_name(); }
 
  private:
@@ -247,7 +248,7 @@ class GeneratorSelf : private detail::GeneratorObject {
       detail::nothing_sent(core::TypeOf<Send>::type);
   }
 
-  // Suspends with an item of a range or of an inner generator, converted if it must be.
+  /// Suspends with an item of a range or of an inner generator, converted if it must be.
   template <class Item>
   FIBER_INLINE void hand_on(Item&& given) {
     if constexpr (std::is_reference_v<Yield> || std::same_as<Item, Yield>) {
@@ -291,7 +292,7 @@ class GeneratorSelf : private detail::GeneratorObject {
     return self->result_.take();
   }
 
-  // PEP 380's expansion of `yield from`, where items or sent values must be converted.
+  /// PEP 380's expansion of `yield from`, where items or sent values must be converted.
   template <class Y, class S, class R>
   void forward(GeneratorSelf<Y, S, R>* inner) {
     const Forwarding while_forwarding(*this, inner);
@@ -343,28 +344,28 @@ class GeneratorBody final : public GeneratorSelf<Yield, Send, Return> {
 
 }  // namespace detail
 
-// A generator. Yield: what an item is; a reference to hand out the body's own objects, anything
-// else to hand out objects that the consumer may move from (move-only types do). Send: what send()
-// sends, and yield() returns. Return: what the body returns, and yield_from() and StopIteration
-// give.
-//
-// Where nothing else is said the functions throw what comes out of the body; ValueError, "generator
-// already executing"; RuntimeError, on a thread that did not make the generator, or in place of a
-// StopIteration that escapes from the body; MemoryError, when there is no stack to start on;
-// ValueError, if the handle is null.
+/// A generator. Yield: what an item is; a reference to hand out the body's own objects, anything
+/// else to hand out objects that the consumer may move from (move-only types do). Send: what send()
+/// sends, and yield() returns. Return: what the body returns, and yield_from() and StopIteration
+/// give.
+///
+/// Where nothing else is said the functions throw what comes out of the body; ValueError,
+/// "generator already executing"; RuntimeError, on a thread that did not make the generator, or in
+/// place of a StopIteration that escapes from the body; MemoryError, when there is no stack to
+/// start on; ValueError, if the handle is null.
 template <class Yield, class Send, class Return>
 class Generator : public GeneratorBase {
  public:
-  // The type of a body's parameter, for those who would rather not write `auto`.
+  /// The type of a body's parameter, for those who would rather not write `auto`.
   using Self = GeneratorSelf<Yield, Send, Return>;
   class iterator;
 
-  // Null.
+  /// Null.
   Generator() noexcept = default;
   Generator(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
 
-  // Nothing runs, and no stack is taken, before the first item is asked for. The body is called
-  // once, with its Self&, and destroyed when it ends.
+  /// Nothing runs, and no stack is taken, before the first item is asked for. The body is called
+  /// once, with its Self&, and destroyed when it ends.
   template <class F>
     requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
              std::invocable<std::decay_t<F>&, Self&>)
@@ -379,15 +380,15 @@ class Generator : public GeneratorBase {
     if (!options.name.empty()) name(options.name);
   }
 
-  // Continues the body until its next item, and moves that out (a reference Yield is returned as it
-  // is, and valid until the next request). Throws StopIteration at the end.
+  /// Continues the body until its next item, and moves that out (a reference Yield is returned as
+  /// it is, and valid until the next request). Throws StopIteration at the end.
   FIBER_INLINE Yield next() const {
     const Asking asking(*this);
     if (!asking.self->advance(nullptr)) [[unlikely]]
       stop(asking.self);
     return Self::item_at(asking.self->item);
   }
-  // The same, but returns `otherwise` at the end. Python: next(g, default).
+  /// The same, but returns `otherwise` at the end. Python: next(g, default).
   Yield next(Yield otherwise) const {
     const Asking asking(*this);
     if (asking.self->advance(nullptr)) return Self::item_at(asking.self->item);
@@ -395,9 +396,9 @@ class Generator : public GeneratorBase {
     return static_cast<Yield&&>(otherwise);
   }
 
-  // As next(), and makes the yield() in which the body is suspended return `object`. Throws
-  // TypeError if it has not started yet, unless `object` is Python's None: an empty optional, a
-  // null pointer, an empty fiber::value, std::monostate.
+  /// As next(), and makes the yield() in which the body is suspended return `object`. Throws
+  /// TypeError if it has not started yet, unless `object` is Python's None: an empty optional, a
+  /// null pointer, an empty fiber::value, std::monostate.
   template <class Sent = Send>
     requires(!std::is_void_v<Sent>)
   FIBER_INLINE Yield send(std::type_identity_t<Sent> object) const {
@@ -407,11 +408,11 @@ class Generator : public GeneratorBase {
       stop(asking.self);
     return Self::item_at(asking.self->item);
   }
-  // None.
+  /// None.
   FIBER_INLINE Yield send(std::nullopt_t = std::nullopt) const { return next(); }
 
-  // Throws into the body, where it is suspended, and goes on as next(). A generator that has not
-  // started, or has ended, is closed and throws the exception itself. Python: g.throw.
+  /// Throws into the body, where it is suspended, and goes on as next(). A generator that has not
+  /// started, or has ended, is closed and throws the exception itself. Python: g.throw.
   Yield throw_(std::exception_ptr exception) const {
     const Asking asking(*this);
     if (!asking.self->throw_in(std::move(exception))) stop(asking.self);
@@ -423,18 +424,18 @@ class Generator : public GeneratorBase {
     return throw_(std::make_exception_ptr(std::forward<E>(exception)));
   }
 
-  // Throws GeneratorExit into the body, where it is suspended, so that it ends. Returns what it
-  // returned, if it did (std::optional<Return>; void for Return = void). Does nothing to a
-  // generator that has ended. Throws RuntimeError if the body yields instead: "generator ignored
-  // GeneratorExit"; it stays suspended then.
+  /// Throws GeneratorExit into the body, where it is suspended, so that it ends. Returns what it
+  /// returned, if it did (std::optional<Return>; void for Return = void). Does nothing to a
+  /// generator that has ended. Throws RuntimeError if the body yields instead: "generator ignored
+  /// GeneratorExit"; it stays suspended then.
   auto close() const {
     const Asking asking(*this);
     asking.self->close();
     return asking.self->result_.take_optional();
   }
 
-  // An input range. begin() asks for the next item, as every `for` in Python does: a loop that was
-  // left is continued by another one. What the body returns is dropped at the end of a loop.
+  /// An input range. begin() asks for the next item, as every `for` in Python does: a loop that was
+  /// left is continued by another one. What the body returns is dropped at the end of a loop.
   iterator begin() const { return iterator(*this); }
   static constexpr std::default_sentinel_t end() noexcept { return std::default_sentinel; }
 
@@ -442,7 +443,7 @@ class Generator : public GeneratorBase {
   template <class, class, class>
   friend class GeneratorSelf;
 
-  // Whoever asks keeps the generator.
+  /// Whoever asks keeps the generator.
   struct Asking {
     explicit Asking(const Generator& generator) : self(generator.self()) { ++self->refs; }
     Asking(const Asking&) = delete;
@@ -456,9 +457,9 @@ class Generator : public GeneratorBase {
   [[noreturn]] static void stop(Self* self) { throw StopIteration(self->result_.as_value()); }
 };
 
-// Keeps its generator. Copies share the position, which is the generator's. * is the item itself:
-// what it refers to lives until the next one is asked for, by whomever. ++ throws what comes out of
-// the body; the iterator is at the end then.
+/// Keeps its generator. Copies share the position, which is the generator's. * is the item itself:
+/// what it refers to lives until the next one is asked for, by whomever. ++ throws what comes out
+/// of the body; the iterator is at the end then.
 template <class Yield, class Send, class Return>
 class Generator<Yield, Send, Return>::iterator {
  public:

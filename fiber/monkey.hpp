@@ -63,88 +63,88 @@ class TaskBase;
 
 namespace fiber::monkey {
 
-// How cancellation cuts a patched call short.
+/// How cancellation cuts a patched call short.
 enum class Cancel : unsigned char {
-  error,      // it fails with ECANCELED
-  interrupt,  // it fails with EINTR: for objects that end the process on any other error
-  never,      // it waits to its end, and the task is cancelled afterwards
+  error,      ///< it fails with ECANCELED
+  interrupt,  ///< it fails with EINTR: for objects that end the process on any other error
+  never,      ///< it waits to its end, and the task is cancelled afterwards
 };
 
-// Keyword arguments of patch_all and patch_library.
+/// Keyword arguments of patch_all and patch_library.
 struct patch_options {
-  // Nothing: as policies() say of the object, and else Cancel::error.
+  /// Nothing: as policies() say of the object, and else Cancel::error.
   std::optional<Cancel> cancel = {};
-  // Patches what the named library needs as well, and what that needs: libldap's liblber, say.
+  /// Patches what the named library needs as well, and what that needs: libldap's liblber, say.
   bool dependencies = false;
-  // Patches objects that the program loads later (dlopen), as soon as they are loaded: all of them,
-  // or those of the name, which need not be loaded yet. Nothing: true for patch_all.
+  /// Patches objects that the program loads later (dlopen), as soon as they are loaded: all of
+  /// them, or those of the name, which need not be loaded yet. Nothing: true for patch_all.
   std::optional<bool> future = {};
 };
 
-// Patches the program and every object that it has loaded, except libc's own parts, this library's
-// and the sanitizers'. Returns how many imports were replaced; 0 when all had been. From any
-// thread, as are the functions below.
+/// Patches the program and every object that it has loaded, except libc's own parts, this library's
+/// and the sanitizers'. Returns how many imports were replaced; 0 when all had been. From any
+/// thread, as are the functions below.
 FIBER_API std::size_t patch_all(const patch_options& options = {});
 
-// Patches one loaded object: by its name ("libpq.so.5") or path, as a whole. An object that is
-// patched already gets the policy that is given now. Throws ValueError if no such object is loaded,
-// unless it may come later.
+/// Patches one loaded object: by its name ("libpq.so.5") or path, as a whole. An object that is
+/// patched already gets the policy that is given now. Throws ValueError if no such object is
+/// loaded, unless it may come later.
 FIBER_API std::size_t patch_library(std::string_view name, const patch_options& options = {});
 
-// Puts everything back. Calls that wait at this moment end as patched ones.
+/// Puts everything back. Calls that wait at this moment end as patched ones.
 FIBER_API void unpatch() noexcept;
 FIBER_API void unpatch_library(std::string_view name) noexcept;
 
-// An object with patched imports.
+/// An object with patched imports.
 struct Patched {
-  std::string object;                  // its path
-  std::vector<std::string> functions;  // sorted
+  std::string object;                  ///< its path
+  std::vector<std::string> functions;  ///< sorted
   Cancel cancel = Cancel::error;
 };
-// What is patched now, sorted by object.
+/// What is patched now, sorted by object.
 FIBER_API std::vector<Patched> patched();
 
-// The functions for which there are replacements, sorted.
+/// The functions for which there are replacements, sorted.
 FIBER_API std::vector<std::string> patchable();
 
-// A function of libc that an object calls, which blocks the thread and cannot be patched.
+/// A function of libc that an object calls, which blocks the thread and cannot be patched.
 struct BlockingCall {
   std::string function;
-  std::string advice;  // what to do about it
+  std::string advice;  ///< what to do about it
 };
 
-// What is known of one loaded object; lists are sorted.
+/// What is known of one loaded object; lists are sorted.
 struct ObjectReport {
-  std::string object;  // its path
+  std::string object;  ///< its path
   Cancel cancel = Cancel::error;
-  std::vector<std::string> patched = {};    // imports
-  std::vector<std::string> copies = {};     // pointers that it had copied, patched as well
-  std::vector<std::string> unpatched = {};  // imports that could be patched and are not
+  std::vector<std::string> patched = {};    ///< imports
+  std::vector<std::string> copies = {};     ///< pointers that it had copied, patched as well
+  std::vector<std::string> unpatched = {};  ///< imports that could be patched and are not
   std::vector<BlockingCall> blocking = {};
-  std::string left_alone = {};  // why nothing of it is patched; "" otherwise
+  std::string left_alone = {};  ///< why nothing of it is patched; "" otherwise
 };
-// All loaded objects, sorted by path. Pointers that lie in allocated memory are not seen, nor is
-// what machine code does without libc.
+/// All loaded objects, sorted by path. Pointers that lie in allocated memory are not seen, nor is
+/// what machine code does without libc.
 FIBER_API std::vector<ObjectReport> report();
-// A few lines for people; one JSON array of objects with the names above.
+/// A few lines for people; one JSON array of objects with the names above.
 FIBER_API std::string str(const ObjectReport& object);
 FIBER_API std::string json(const std::vector<ObjectReport>& objects);
 
-// How cancellation reaches the objects that are known to need something else than an error.
+/// How cancellation reaches the objects that are known to need something else than an error.
 struct Policy {
-  std::string object;  // what its name begins with, up to ".so"
+  std::string object;  ///< what its name begins with, up to ".so"
   Cancel cancel;
-  std::string tried;  // the version
+  std::string tried;  ///< the version
   std::string why;
 };
 FIBER_API std::vector<Policy> policies();
 
 // --- time for what must be brought to an end -----------------------------------------------------
 
-// How long, in all, patched calls of the current task may wait again once a call was cut short: a
-// library that sends ROLLBACK or a good-bye and waits for the answer gets it. Being cancelled once
-// more ends that time. 0 at first; at most ten minutes, in steps of 10 ms. Returns the one before.
-// Throws RuntimeError outside of a task, ValueError for a limit out of range.
+/// How long, in all, patched calls of the current task may wait again once a call was cut short: a
+/// library that sends ROLLBACK or a good-bye and waits for the answer gets it. Being cancelled once
+/// more ends that time. 0 at first; at most ten minutes, in steps of 10 ms. Returns the one before.
+/// Throws RuntimeError outside of a task, ValueError for a limit out of range.
 FIBER_API std::chrono::milliseconds grace();
 FIBER_API std::chrono::milliseconds grace(std::chrono::nanoseconds limit);
 
@@ -163,13 +163,13 @@ class FIBER_API Shield {
 };
 }  // namespace detail
 
-// Calls `function` in the current task, and returns what it returns. Cancellation does not cut its
-// patched calls short, but for the time by which all of them together wait longer than `limit` once
-// the task is cancelled. The CancelledError comes afterwards. For a COMMIT:
-//
-//   monkey::shield(2s, [&] { PQclear(PQexec(connection, "COMMIT")); });
-//
-// Throws as grace() does. asyncio::shield protects another task in the same way.
+/// Calls `function` in the current task, and returns what it returns. Cancellation does not cut its
+/// patched calls short, but for the time by which all of them together wait longer than `limit`
+/// once the task is cancelled. The CancelledError comes afterwards. For a COMMIT:
+///
+///   monkey::shield(2s, [&] { PQclear(PQexec(connection, "COMMIT")); });
+///
+/// Throws as grace() does. asyncio::shield protects another task in the same way.
 template <class F>
 decltype(auto) shield(std::chrono::nanoseconds limit, F&& function) {
   const detail::Shield shield(limit);

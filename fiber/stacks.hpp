@@ -13,10 +13,10 @@
 //
 // Below each stack lies a guard, which is address space besides the stack's size: touching it ends
 // the process with a message that names the fiber. So the overflow of a stack is found, unless a
-// single frame (the locals of one function: think of `char buffer[1 << 20]`) is wider than the guard
-// and steps over it, into whatever lies below: another fiber's stack, most likely. Code with wider
-// frames wants a wider guard, or to be compiled with -fstack-clash-protection, with which a function
-// touches each page of its frame in order.
+// single frame (the locals of one function: think of `char buffer[1 << 20]`) is wider than the
+// guard and steps over it, into whatever lies below: another fiber's stack, most likely. Code with
+// wider frames wants a wider guard, or to be compiled with -fstack-clash-protection, with which a
+// function touches each page of its frame in order.
 //
 // Each thread has its own stacks, which go with it; all of this is about the calling thread's, and
 // throws RuntimeError in a thread that has already ended its fibers.
@@ -28,36 +28,36 @@
 
 namespace fiber::stacks {
 
-// The size of those that are made from now on without a size of their own (the option stack_size):
-// bytes, rounded up to a power of two, and to whole pages; 256 KiB at first, and again for 0. All
-// of it is for frames but some 1 KiB at its top. It is address space; memory is only what a fiber
-// touches. Returns the one before. Throws ValueError (less than
-// 16 KiB, more than 1 TiB). Python: threading.stack_size.
+/// The size of those that are made from now on without a size of their own (the option stack_size):
+/// bytes, rounded up to a power of two, and to whole pages; 256 KiB at first, and again for 0. All
+/// of it is for frames but some 1 KiB at its top. It is address space; memory is only what a fiber
+/// touches. Returns the one before. Throws ValueError (less than
+/// 16 KiB, more than 1 TiB). Python: threading.stack_size.
 FIBER_API std::size_t default_size();
 FIBER_API std::size_t default_size(std::size_t bytes);
 
-// The same of their guards (the option guard_size): bytes, rounded up to whole pages, one at least;
-// 68 KiB at first, and again for 0: wide enough for frames with a buffer of 64 KiB. Guards of any
-// width take no memory. Returns the one before. Throws ValueError (more than 128 GiB). Python has
-// none.
+/// The same of their guards (the option guard_size): bytes, rounded up to whole pages, one at
+/// least; 68 KiB at first, and again for 0: wide enough for frames with a buffer of 64 KiB. Guards
+/// of any width take no memory. Returns the one before. Throws ValueError (more than 128 GiB).
+/// Python has none.
 FIBER_API std::size_t default_guard_size();
 FIBER_API std::size_t default_guard_size(std::size_t bytes);
 
-// How many stacks the thread has.
+/// How many stacks the thread has.
 struct Census {
-  std::size_t in_use = 0;          // of fibers that have started and not ended
-  std::size_t idle = 0;            // kept with their memory
-  std::size_t reserved_bytes = 0;  // of address space, for these and for those to come
+  std::size_t in_use = 0;          ///< of fibers that have started and not ended
+  std::size_t idle = 0;            ///< kept with their memory
+  std::size_t reserved_bytes = 0;  ///< of address space, for these and for those to come
 };
 FIBER_API Census census();
 
-// How many idle stacks keep their memory; without limit at first. Those that become idle beyond it
-// give all of it back at once, which costs a system call and, when they are used again, a page
-// fault for each page. Idle ones beyond a new limit give theirs back now. Returns the one before.
+/// How many idle stacks keep their memory; without limit at first. Those that become idle beyond it
+/// give all of it back at once, which costs a system call and, when they are used again, a page
+/// fault for each page. Idle ones beyond a new limit give theirs back now. Returns the one before.
 FIBER_API std::size_t max_idle();
 FIBER_API std::size_t max_idle(std::size_t count);
 
-// Gives the memory of all idle stacks back now, and the address space of those that lie together.
+/// Gives the memory of all idle stacks back now, and the address space of those that lie together.
 FIBER_API void trim();
 
 }  // namespace fiber::stacks

@@ -27,32 +27,32 @@
 
 namespace fiber::traceback {
 
-// One frame.
+/// One frame.
 struct FrameSummary {
-  const void* address = nullptr;  // where it goes on
-  std::string name = {};          // of the function, demangled; "" if it has no symbol
-  std::size_t offset = 0;     // bytes from the start of the function, else from that of the file
-  std::string filename = {};  // of the program or the shared object; "" if it is in none
+  const void* address = nullptr;  ///< where it goes on
+  std::string name = {};          ///< of the function, demangled; "" if it has no symbol
+  std::size_t offset = 0;     ///< bytes from the start of the function, else from that of the file
+  std::string filename = {};  ///< of the program or the shared object; "" if it is in none
 };
 
-// The addresses at which the greenlet's frames go on, innermost first: quick, and for any later
-// symbolizer. Python: traceback.walk_stack(g.gr_frame).
+/// The addresses at which the greenlet's frames go on, innermost first: quick, and for any later
+/// symbolizer. Python: traceback.walk_stack(g.gr_frame).
 FIBER_API std::vector<const void*> walk_stack(const greenlet& g);
 
-// The frames with their names, outermost first. Python: traceback.extract_stack(g.gr_frame).
+/// The frames with their names, outermost first. Python: traceback.extract_stack(g.gr_frame).
 FIBER_API std::vector<FrameSummary> extract_stack(const greenlet& g);
 
-// Names for addresses that walk_stack() gave, in this process: outermost first.
+/// Names for addresses that walk_stack() gave, in this process: outermost first.
 FIBER_API std::vector<FrameSummary> extract(const std::vector<const void*>& addresses);
 
-// A line for each frame, without line ends. Python: traceback.format_list.
+/// A line for each frame, without line ends. Python: traceback.format_list.
 FIBER_API std::vector<std::string> format_list(const std::vector<FrameSummary>& frames);
 
-// The same for a greenlet. Python: traceback.format_stack(g.gr_frame).
+/// The same for a greenlet. Python: traceback.format_stack(g.gr_frame).
 FIBER_API std::vector<std::string> format_stack(const greenlet& g);
 
-// Writes what the greenlet is and its frames, to stderr if no stream is given. Python:
-// traceback.print_stack(g.gr_frame).
+/// Writes what the greenlet is and its frames, to stderr if no stream is given. Python:
+/// traceback.print_stack(g.gr_frame).
 FIBER_API void print_stack(const greenlet& g);
 FIBER_API void print_stack(const greenlet& g, std::ostream& out);
 

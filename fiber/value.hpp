@@ -23,23 +23,23 @@ namespace detail {
 
 struct ValueType {
   const core::Type& type;
-  void (*relocate)(void* from, void* to) noexcept;  // moves into `to` and ends the life of `from`
+  void (*relocate)(void* from, void* to) noexcept;  ///< moves into `to` and ends the life of `from`
   void (*destroy)(void* storage) noexcept;
 };
 
 [[noreturn]] FIBER_API void throw_wrong_type(const core::Type* held, const core::Type& wanted);
 
-// A GreenletExit that ended a greenlet: a value for its parent, told apart from a returned one.
+/// A GreenletExit that ended a greenlet: a value for its parent, told apart from a returned one.
 struct Exited {
   std::exception_ptr error;
 };
 
-// Text that belongs to somebody else: literals, pointers to characters and views.
+/// Text that belongs to somebody else: literals, pointers to characters and views.
 template <class T>
 concept borrowed_text =
     std::same_as<T, const char*> || std::same_as<T, char*> || std::same_as<T, std::string_view>;
 
-// It travels as std::string: whoever it belongs to may be gone when the receiver looks at it.
+/// It travels as std::string: whoever it belongs to may be gone when the receiver looks at it.
 template <class T>
 struct value_decay {
   using type = std::decay_t<T>;
@@ -54,13 +54,13 @@ using value_decay_t = typename value_decay<T>::type;
 
 }  // namespace detail
 
-// Moves only. Up to three words are kept in place; larger ones, and those whose move may throw,
-// take one allocation. Reading another type than the one put in is a TypeError that names both.
-// A destructor that throws ends the program.
+/// Moves only. Up to three words are kept in place; larger ones, and those whose move may throw,
+/// take one allocation. Reading another type than the one put in is a TypeError that names both.
+/// A destructor that throws ends the program.
 class value {
  public:
-  // Nothing: what a switch without arguments carries (Python's empty tuple). Not defaulted, for
-  // then each would be filled with zeroes first.
+  /// Nothing: what a switch without arguments carries (Python's empty tuple). Not defaulted, for
+  /// then each would be filled with zeroes first.
   value() noexcept {}  // NOLINT(modernize-use-equals-default)
 
   template <class T>
@@ -87,7 +87,7 @@ class value {
   }
   ~value() { reset(); }
 
-  // What switch_(args...) sends: nothing, the one argument, or a tuple of several.
+  /// What switch_(args...) sends: nothing, the one argument, or a tuple of several.
   template <class... Args>
   static value pack(Args&&... args) {
     if constexpr (sizeof...(Args) == 0)
@@ -98,9 +98,10 @@ class value {
       return value(std::tuple<detail::value_decay_t<Args>...>(std::forward<Args>(args)...));
   }
 
-  // True for what a switch without arguments delivers; a null pointer sent on purpose is not empty.
+  /// True for what a switch without arguments delivers; a null pointer sent on purpose is not
+  /// empty.
   bool empty() const noexcept { return type_ == nullptr; }
-  // Readable; "void" if it is empty.
+  /// Readable; "void" if it is empty.
   std::string type_name() const { return type_ != nullptr ? type_->type.name() : "void"; }
 
   template <class T>
@@ -109,8 +110,8 @@ class value {
            (type_ == &type_of<T>() || core::same_type(type_->type, core::TypeOf<T>::type));
   }
 
-  // The value, as exactly the type that was sent; text that was sent as a literal, a pointer or a
-  // view as std::string. Throws TypeError.
+  /// The value, as exactly the type that was sent; text that was sent as a literal, a pointer or a
+  /// view as std::string. Throws TypeError.
   template <class T>
   T& as() & {
     check_readable<T>();
@@ -127,7 +128,7 @@ class value {
     return std::move(as<T>());
   }
 
-  // Null if it holds another type.
+  /// Null if it holds another type.
   template <class T>
   T* get_if() noexcept {
     return holds<T>() ? static_cast<T*>(address<T>()) : nullptr;
@@ -137,15 +138,15 @@ class value {
     return const_cast<value*>(this)->get_if<T>();
   }
 
-  // True if this is what a greenlet that ended by GreenletExit left to its parent.
+  /// True if this is what a greenlet that ended by GreenletExit left to its parent.
   bool exited() const noexcept { return holds<detail::Exited>(); }
-  // The GreenletExit of an exited greenlet; null for any other value.
+  /// The GreenletExit of an exited greenlet; null for any other value.
   std::exception_ptr exception() const noexcept {
     const auto* exit = get_if<detail::Exited>();
     return exit != nullptr ? exit->error : nullptr;
   }
 
-  // Destroys what it holds: it is empty then.
+  /// Destroys what it holds: it is empty then.
   void reset() noexcept {
     if (type_ != nullptr) {
       type_->destroy(storage_);

@@ -16,7 +16,7 @@
 
 namespace fiber::aiohttp {
 
-// The server did not make a WebSocket of it. aiohttp.WSServerHandshakeError.
+/// The server did not make a WebSocket of it. aiohttp.WSServerHandshakeError.
 class FIBER_API WSServerHandshakeError : public Exception {
  public:
   WSServerHandshakeError(int status, std::string message, http::Headers headers);
@@ -29,22 +29,22 @@ class FIBER_API WSServerHandshakeError : public Exception {
   std::shared_ptr<const http::Headers> headers_;
 };
 
-// Keyword arguments of ws_connect(). `compress`: offers permessage-deflate.
+/// Keyword arguments of ws_connect(). `compress`: offers permessage-deflate.
 struct ws_connect_options {
   websocket_options websocket = {.compress = false};
   http::Headers headers = {};
   std::string origin = {};
 };
 
-// A counted reference to a connection; the last one that goes closes it, without a close frame. One
-// loop and its thread. For asyncio::with, which closes it in good order.
-// aiohttp.ClientWebSocketResponse.
+/// A counted reference to a connection; the last one that goes closes it, without a close frame.
+/// One loop and its thread. For asyncio::with, which closes it in good order.
+/// aiohttp.ClientWebSocketResponse.
 class FIBER_API ClientWebSocketResponse : public detail::WebSocketMethods<ClientWebSocketResponse> {
  public:
   bool closed() const noexcept { return detail::is_closed(*object_); }
   std::optional<int> close_code() const noexcept { return detail::close_code_of(*object_); }
   std::exception_ptr exception() const noexcept { return detail::exception_of(*object_); }
-  // What was agreed on; "" for none.
+  /// What was agreed on; "" for none.
   const std::string& protocol() const noexcept { return protocol_; }
   bool compress() const noexcept { return compress_; }
 
@@ -67,8 +67,8 @@ FIBER_API ClientWebSocketResponse connect_websocket(const std::string& url,
                                                     ws_connect_options options);
 }
 
-// Connects to ws://host:port/path (http:// is taken too). Throws ValueError for another URL,
-// WSServerHandshakeError, OSErrors; await it. Python: session.ws_connect.
+/// Connects to ws://host:port/path (http:// is taken too). Throws ValueError for another URL,
+/// WSServerHandshakeError, OSErrors; await it. Python: session.ws_connect.
 inline auto ws_connect(std::string url, ws_connect_options options = {}) {
   return asyncio::detail::Deferred([url = std::move(url), options = std::move(options)] {
     return detail::connect_websocket(url, options);

@@ -30,10 +30,10 @@ class Engine {
 
   const asyncio::EventLoop& loop() const noexcept { return loop_; }
 
-  // Starts the transfer, and follows its redirects; it must be removed before it is destroyed and
-  // before the engine is.
+  /// Starts the transfer, and follows its redirects; it must be removed before it is destroyed and
+  /// before the engine is.
   void add(http::Transfer& transfer);
-  // Ends it, closing its connection unless it is done. Not from within its on_change.
+  /// Ends it, closing its connection unless it is done. Not from within its on_change.
   void remove(http::Transfer& transfer) noexcept;
 
  private:
@@ -42,8 +42,8 @@ class Engine {
   static int on_close(void* self, curl_socket_t socket);
 
   struct Watched {
-    int events;                // CURL_POLL_IN, _OUT, _INOUT
-    http::Transfer* transfer;  // that used the socket when curl asked for it
+    int events;                ///< CURL_POLL_IN, _OUT, _INOUT
+    http::Transfer* transfer;  ///< that used the socket when curl asked for it
   };
 
   void watch(CURL* easy, curl_socket_t socket, int wanted);

@@ -15,27 +15,27 @@
 
 namespace fiber::aiohttp {
 
-// Root of everything that the client throws about a request, but for the total timeout, which is a
-// plain fiber::TimeoutError.
+/// Root of everything that the client throws about a request, but for the total timeout, which is a
+/// plain fiber::TimeoutError.
 class FIBER_API ClientError {
  public:
   virtual ~ClientError();
   virtual const char* what() const noexcept = 0;
 };
 
-// The connection could not be made, or was lost.
+/// The connection could not be made, or was lost.
 class FIBER_API ClientConnectionError : public virtual ClientError {
  public:
   ~ClientConnectionError() override;
 };
 
-// The other side of the connection failed.
+/// The other side of the connection failed.
 class FIBER_API ServerConnectionError : public ClientConnectionError {
  public:
   ~ServerConnectionError() override;
 };
 
-// The response was used after it or its session had been closed: "Connection closed".
+/// The response was used after it or its session had been closed: "Connection closed".
 class FIBER_API ClientConnectionResetError : public ClientConnectionError,
                                              public ConnectionResetError {
  public:
@@ -45,7 +45,7 @@ class FIBER_API ClientConnectionResetError : public ClientConnectionError,
   const char* what() const noexcept override { return ConnectionResetError::what(); }
 };
 
-// A system call failed; error_number() tells how.
+/// A system call failed; error_number() tells how.
 class FIBER_API ClientOSError : public ClientConnectionError, public OSError {
  public:
   explicit ClientOSError(std::string message, int error_number = 0);
@@ -56,28 +56,28 @@ class FIBER_API ClientOSError : public ClientConnectionError, public OSError {
   std::shared_ptr<const std::string> text_;
 };
 
-// No connection: "Cannot connect to host 127.0.0.1:80 [Connection refused]".
+/// No connection: "Cannot connect to host 127.0.0.1:80 [Connection refused]".
 class FIBER_API ClientConnectorError : public ClientOSError {
  public:
   using ClientOSError::ClientOSError;
   ~ClientConnectorError() override;
 };
 
-// No connection to the proxy.
+/// No connection to the proxy.
 class FIBER_API ClientProxyConnectionError : public ClientConnectorError {
  public:
   using ClientConnectorError::ClientConnectorError;
   ~ClientProxyConnectionError() override;
 };
 
-// The TLS handshake failed, or the server's certificate was not accepted.
+/// The TLS handshake failed, or the server's certificate was not accepted.
 class FIBER_API ClientSSLError : public ClientConnectorError {
  public:
   using ClientConnectorError::ClientConnectorError;
   ~ClientSSLError() override;
 };
 
-// The server closed the connection before the response's head was complete.
+/// The server closed the connection before the response's head was complete.
 class FIBER_API ServerDisconnectedError : public ServerConnectionError, public Exception {
  public:
   explicit ServerDisconnectedError(std::string message = "Server disconnected")
@@ -86,7 +86,7 @@ class FIBER_API ServerDisconnectedError : public ServerConnectionError, public E
   const char* what() const noexcept override { return Exception::what(); }
 };
 
-// One of the timeouts `connect`, `sock_connect` and `sock_read`.
+/// One of the timeouts `connect`, `sock_connect` and `sock_read`.
 class FIBER_API ServerTimeoutError : public ServerConnectionError, public TimeoutError {
  public:
   explicit ServerTimeoutError(std::string message) : TimeoutError(std::move(message)) {}
@@ -94,7 +94,7 @@ class FIBER_API ServerTimeoutError : public ServerConnectionError, public Timeou
   const char* what() const noexcept override { return TimeoutError::what(); }
 };
 
-// The body ended too early or could not be decoded.
+/// The body ended too early or could not be decoded.
 class FIBER_API ClientPayloadError : public ClientError, public Exception {
  public:
   explicit ClientPayloadError(std::string message) : Exception(std::move(message)) {}
@@ -102,7 +102,7 @@ class FIBER_API ClientPayloadError : public ClientError, public Exception {
   const char* what() const noexcept override { return Exception::what(); }
 };
 
-// The URL is not one of http or https.
+/// The URL is not one of http or https.
 class FIBER_API InvalidURL : public ClientError, public ValueError {
  public:
   explicit InvalidURL(std::string message) : ValueError(std::move(message)) {}
@@ -110,8 +110,8 @@ class FIBER_API InvalidURL : public ClientError, public ValueError {
   const char* what() const noexcept override { return ValueError::what(); }
 };
 
-// raise_for_status() on a status of 400 or above, or an answer that is not HTTP:
-// "404, message='Not Found', url='http://...'". Copying never throws.
+/// raise_for_status() on a status of 400 or above, or an answer that is not HTTP:
+/// "404, message='Not Found', url='http://...'". Copying never throws.
 class FIBER_API ClientResponseError : public ClientError, public Exception {
  public:
   ClientResponseError(int status, std::string message, std::string url, http::Headers headers = {});
@@ -133,7 +133,7 @@ class FIBER_API ClientResponseError : public ClientError, public Exception {
   std::shared_ptr<const Details> details_;
 };
 
-// More redirects than max_redirects.
+/// More redirects than max_redirects.
 class FIBER_API TooManyRedirects : public ClientResponseError {
  public:
   using ClientResponseError::ClientResponseError;

@@ -14,12 +14,12 @@
 
 namespace fiber::aiohttp::detail {
 
-// What a ClientSession is a handle to, kept by its exchanges too.
+/// What a ClientSession is a handle to, kept by its exchanges too.
 class SessionCore : public std::enable_shared_from_this<SessionCore> {
  public:
   explicit SessionCore(SessionOptions options);
 
-  // Returns an exchange whose head is there. Waits.
+  /// Returns an exchange whose head is there. Waits.
   std::shared_ptr<Exchange> request(std::string method, const std::string& url,
                                     RequestOptions options);
   void close() noexcept;
@@ -35,14 +35,14 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   SessionOptions options_;
   std::shared_ptr<http::Shared> shared_ = std::make_shared<http::Shared>();
   Limiter limiter_;
-  std::optional<Engine> engine_;  // from the first request on, which chooses the loop
+  std::optional<Engine> engine_;  ///< from the first request on, which chooses the loop
   std::unordered_set<Exchange*> exchanges_;
   bool closed_ = false;
 };
 
 class Exchange {
  public:
-  // Throws http::Failure.
+  /// Throws http::Failure.
   Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout);
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
@@ -51,15 +51,15 @@ class Exchange {
   const http::Transfer& transfer() const noexcept { return transfer_; }
   const std::string& method() const noexcept { return transfer_.request().method; }
 
-  // These wait; what they throw is what the public functions throw.
-  void open();                      // until the head is there
-  std::string read(std::size_t n);  // up to n bytes of the body, "" at its end
-  std::string read_rest();          // all that nobody has read
-  const std::string& body();        // the same, and kept
+  /// These wait; what they throw is what the public functions throw.
+  void open();                      ///< until the head is there
+  std::string read(std::size_t n);  ///< up to n bytes of the body, "" at its end
+  std::string read_rest();          ///< all that nobody has read
+  const std::string& body();        ///< the same, and kept
 
-  // Whether the body has arrived whole and been read.
+  /// Whether the body has arrived whole and been read.
   bool at_eof() const noexcept { return transfer_.succeeded() && transfer_.available() == 0; }
-  // Gives up: who waits, and who reads what has not arrived, gets `why`.
+  /// Gives up: who waits, and who reads what has not arrived, gets `why`.
   void end(std::exception_ptr why) noexcept;
   void close() noexcept;
   bool closed() const noexcept { return closed_; }
@@ -82,7 +82,7 @@ class Exchange {
   asyncio::TimerHandle total_timer_, connect_timer_, silence_timer_;
   asyncio::Future<void> waiter_;
   std::optional<std::string> body_;
-  std::size_t taken_ = 0;  // bytes read since other tasks have had a turn
+  std::size_t taken_ = 0;  ///< bytes read since other tasks have had a turn
   std::exception_ptr error_;
   bool added_ = false;
   bool closed_ = false;

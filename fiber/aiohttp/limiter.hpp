@@ -12,14 +12,14 @@ namespace fiber::aiohttp::detail {
 
 class Limiter {
  public:
-  // 0: no limit.
+  /// 0: no limit.
   Limiter(std::size_t limit, std::size_t limit_per_host)
       : limit_(limit), limit_per_host_(limit_per_host) {}
 
-  // A place in the queue and then a slot, until it is destroyed. The limiter outlives it.
+  /// A place in the queue and then a slot, until it is destroyed. The limiter outlives it.
   class Slot {
    public:
-    // `granted`, which must not throw, is called when the slot is there, unless it is at once.
+    /// `granted`, which must not throw, is called when the slot is there, unless it is at once.
     Slot(Limiter& limiter, std::string host, std::function<void()> granted)
         : limiter_(limiter), host_(std::move(host)), on_grant_(std::move(granted)) {
       granted_ = limiter_.take(host_);
@@ -59,8 +59,8 @@ class Limiter {
     ++of_host;
     return true;
   }
-  // Grants what one slot that was given back makes possible: one at most, the oldest that can have
-  // it. One that waits for its host holds up no other.
+  /// Grants what one slot that was given back makes possible: one at most, the oldest that can have
+  /// it. One that waits for its host holds up no other.
   void serve() {
     for (auto next = waiting_.begin(); next != waiting_.end(); ++next) {
       Slot& slot = **next;
@@ -77,7 +77,7 @@ class Limiter {
   std::size_t limit_;
   std::size_t limit_per_host_;
   std::size_t taken_ = 0;
-  std::unordered_map<std::string, std::size_t> hosts_;  // slots taken of each
+  std::unordered_map<std::string, std::size_t> hosts_;  ///< slots taken of each
   std::list<Slot*> waiting_;
 };
 

@@ -25,13 +25,13 @@ namespace detail {
 struct ClientObject;
 }
 
-// An application at a port of this machine that the system chooses. For asyncio::with.
+/// An application at a port of this machine that the system chooses. For asyncio::with.
 class FIBER_API TestServer {
  public:
   explicit TestServer(const web::Application& app, web::runner_options options = {});
   explicit TestServer(const web::Server& server);
 
-  // Await them; TestClient does.
+  /// Await them; TestClient does.
   auto start_server() const {
     return asyncio::detail::Deferred([self = *this] { self.start(); });
   }
@@ -40,7 +40,7 @@ class FIBER_API TestServer {
   }
   int port() const noexcept { return *port_; }
   std::string host() const { return "127.0.0.1"; }
-  // "http://127.0.0.1:41234/path".
+  /// "http://127.0.0.1:41234/path".
   std::string make_url(std::string_view path) const;
 
   TestServer& enter() {
@@ -59,13 +59,13 @@ class FIBER_API TestServer {
   std::shared_ptr<int> port_ = std::make_shared<int>(0);
 };
 
-// A response with its whole body.
+/// A response with its whole body.
 struct TestResponse {
   int status = 0;
   std::string reason = {};
   http::Headers headers = {};
   std::string body = {};
-  int redirects = 0;  // that were followed
+  int redirects = 0;  ///< that were followed
 
   bool ok() const noexcept { return status < 400; }
   const std::string& text() const noexcept { return body; }
@@ -76,25 +76,25 @@ struct TestResponse {
   }
 };
 
-// Keyword arguments of requests: bytes, or Params for a form.
+/// Keyword arguments of requests: bytes, or Params for a form.
 struct test_request_options {
   http::Params params = {};
   std::variant<std::string, http::Params> data = {};
-  std::optional<std::string> json = {};  // text, sent as application/json
+  std::optional<std::string> json = {};  ///< text, sent as application/json
   http::Headers headers = {};
   http::Params cookies = {};
   bool allow_redirects = true;
 };
 
-// Keeps connections and cookies between requests. A counted reference. For asyncio::with, which
-// starts the server and closes both.
+/// Keeps connections and cookies between requests. A counted reference. For asyncio::with, which
+/// starts the server and closes both.
 class FIBER_API TestClient {
  public:
   explicit TestClient(const TestServer& server);
   explicit TestClient(const web::Application& app, web::runner_options options = {})
       : TestClient(TestServer(app, std::move(options))) {}
 
-  // Throw ConnectionError and its like when there is no answer; await them.
+  /// Throw ConnectionError and its like when there is no answer; await them.
   auto request(std::string method, std::string path, test_request_options options = {}) const {
     return asyncio::detail::Deferred(
         [self = *this, method = std::move(method), path = std::move(path),
@@ -124,8 +124,8 @@ class FIBER_API TestClient {
   auto ws_connect(std::string_view path, ws_connect_options options = {}) const {
     return aiohttp::ws_connect(server().make_url(path), std::move(options));
   }
-  // Sends bytes as they are over a connection of their own, and returns all that comes until the
-  // server closes it. Ours, for requests that are malformed.
+  /// Sends bytes as they are over a connection of their own, and returns all that comes until the
+  /// server closes it. Ours, for requests that are malformed.
   auto raw(std::string bytes) const {
     return asyncio::detail::Deferred(
         [self = *this, bytes = std::move(bytes)] { return self.exchange(bytes); });

@@ -32,12 +32,12 @@ namespace detail {
 struct ApplicationObject;
 }
 
-// What stands around handlers: it may look at the request, call the handler or not, and change, or
-// replace, the response. aiohttp.web.middleware.
+/// What stands around handlers: it may look at the request, call the handler or not, and change, or
+/// replace, the response. aiohttp.web.middleware.
 using Middleware = std::function<StreamResponse(Request&, const Handler&)>;
 
-// Adds, removes and merges slashes until a route is found, and redirects there (308).
-// aiohttp.web.normalize_path_middleware. `remove_slash` and `append_slash` exclude each other.
+/// Adds, removes and merges slashes until a route is found, and redirects there (308).
+/// aiohttp.web.normalize_path_middleware. `remove_slash` and `append_slash` exclude each other.
 struct normalize_path_options {
   bool append_slash = true;
   bool remove_slash = false;
@@ -45,13 +45,13 @@ struct normalize_path_options {
 };
 FIBER_API Middleware normalize_path_middleware(normalize_path_options options = {});
 
-// Functions that are called in the order in which they were appended; they may wait.
-// aiosignal.Signal.
+/// Functions that are called in the order in which they were appended; they may wait.
+/// aiosignal.Signal.
 template <class... Arguments>
 class Signal {
  public:
   using receiver = std::function<void(Arguments...)>;
-  // What returns a coroutine is awaited.
+  /// What returns a coroutine is awaited.
   template <class F>
     requires std::invocable<std::decay_t<F>&, Arguments...>
   void append(F&& function) {
@@ -74,8 +74,8 @@ class Signal {
   std::vector<receiver> receivers_;
 };
 
-// Several clean-ups have failed; the first is nested, all are in exceptions().
-// aiohttp.web.CleanupError.
+/// Several clean-ups have failed; the first is nested, all are in exceptions().
+/// aiohttp.web.CleanupError.
 class FIBER_API CleanupError : public RuntimeError {
  public:
   explicit CleanupError(std::vector<std::exception_ptr> exceptions);
@@ -86,15 +86,15 @@ class FIBER_API CleanupError : public RuntimeError {
   std::shared_ptr<const std::vector<std::exception_ptr>> exceptions_;
 };
 
-// Generators that run up to their yield when the application begins, and on when it ends, the last
-// first. What app.cleanup_ctx() is.
+/// Generators that run up to their yield when the application begins, and on when it ends, the last
+/// first. What app.cleanup_ctx() is.
 class FIBER_API CleanupContext {
  public:
-  // function(application) returns a generator, which yields once:
-  //
-  //   app.cleanup_ctx().append([](web::Application& app) -> fiber::Generator<int> {
-  //     return [app](auto& self) { auto db = connect(); self.yield(0); db.close(); };
-  //   });
+  /// function(application) returns a generator, which yields once:
+  ///
+  ///   app.cleanup_ctx().append([](web::Application& app) -> fiber::Generator<int> {
+  ///     return [app](auto& self) { auto db = connect(); self.yield(0); db.close(); };
+  ///   });
   template <class F>
     requires std::invocable<std::decay_t<F>&, Application&>
   void append(F&& function) {
@@ -118,39 +118,39 @@ class FIBER_API CleanupContext {
   std::vector<std::function<std::function<void()>(Application&)>> entries_;
 };
 
-// A key of what an application keeps, with its type: app[key] is a T&. aiohttp.web.AppKey.
+/// A key of what an application keeps, with its type: app[key] is a T&. aiohttp.web.AppKey.
 template <class T>
 struct AppKey {
   std::string name;
 };
 
-// Keyword arguments of Application.
+/// Keyword arguments of Application.
 struct application_options {
   std::vector<Middleware> middlewares = {};
-  std::size_t client_max_size = 1024 * 1024;  // bytes that read(), text(), json(), post() accept
+  std::size_t client_max_size = 1024 * 1024;  ///< bytes that read(), text(), json(), post() accept
 };
 
-// A counted reference; one loop and its thread. aiohttp.web.Application.
+/// A counted reference; one loop and its thread. aiohttp.web.Application.
 class FIBER_API Application {
  public:
   explicit Application(application_options options = {});
 
   UrlDispatcher& router() const noexcept;
   void add_routes(const std::vector<RouteDef>& routes) const { router().add_routes(routes); }
-  // Another application below a prefix ("/admin"). It answers all paths there. Throws ValueError
-  // for a prefix that is "" or "/", RuntimeError if one of the two runs.
+  /// Another application below a prefix ("/admin"). It answers all paths there. Throws ValueError
+  /// for a prefix that is "" or "/", RuntimeError if one of the two runs.
   Resource add_subapp(std::string_view prefix, const Application& subapp) const;
-  // The first is the outermost; until the application runs.
+  /// The first is the outermost; until the application runs.
   std::vector<Middleware>& middlewares() const noexcept;
 
   Signal<Application&>& on_startup() const noexcept;
   Signal<Application&>& on_shutdown() const noexcept;
   Signal<Application&>& on_cleanup() const noexcept;
-  // Before the head of a response is sent, which may still be changed.
+  /// Before the head of a response is sent, which may still be changed.
   Signal<Request&, StreamResponse&>& on_response_prepare() const noexcept;
   CleanupContext& cleanup_ctx() const noexcept;
 
-  // What handlers share: app["name"] is any type, app[AppKey<T>] one.
+  /// What handlers share: app["name"] is any type, app[AppKey<T>] one.
   std::any& operator[](std::string_view key) const;
   bool contains(std::string_view key) const noexcept;
   template <class T>
@@ -160,7 +160,7 @@ class FIBER_API Application {
     return std::any_cast<T&>(found);
   }
 
-  // What runners do; await them.
+  /// What runners do; await them.
   auto startup() const {
     return asyncio::detail::Deferred([self = *this] { self.start(); });
   }
@@ -171,11 +171,11 @@ class FIBER_API Application {
     return asyncio::detail::Deferred([self = *this] { self.clean_up(); });
   }
   bool frozen() const noexcept;
-  // Routes can be added no more.
+  /// Routes can be added no more.
   void freeze() const;
-  // Finds the route and calls its handler: what a Server is given.
+  /// Finds the route and calls its handler: what a Server is given.
   StreamResponse handle(Request& request) const;
-  // Whether the outermost application has a route for it.
+  /// Whether the outermost application has a route for it.
   bool matches(std::string_view method, std::string_view raw_path) const;
 
   friend bool operator==(const Application& a, const Application& b) noexcept = default;

@@ -16,7 +16,7 @@ namespace fiber::aiohttp::web::detail {
 
 struct ApplicationObject : std::enable_shared_from_this<ApplicationObject> {
   StreamResponse handle(Request& request);
-  // The signal of every application that the request came through.
+  /// The signal of every application that the request came through.
   void send_on_response_prepare(Request& request, ResponseObject& response);
   void freeze();
   void start();
@@ -35,8 +35,8 @@ struct ApplicationObject : std::enable_shared_from_this<ApplicationObject> {
   std::vector<std::shared_ptr<ApplicationObject>> subapps;
   ApplicationObject* parent = nullptr;
   bool frozen = false;
-  bool any_signals = false;      // of on_response_prepare, here or below
-  bool any_middlewares = false;  // here or below
+  bool any_signals = false;      ///< of on_response_prepare, here or below
+  bool any_middlewares = false;  ///< here or below
 };
 
 }  // namespace fiber::aiohttp::web::detail

@@ -17,7 +17,7 @@
 
 namespace fiber::aiohttp::web {
 
-// Keyword arguments of the exceptions. Without a text it is "404: Not Found".
+/// Keyword arguments of the exceptions. Without a text it is "404: Not Found".
 struct http_exception_options {
   CIMultiDict headers = {};
   std::string reason = {};
@@ -25,7 +25,7 @@ struct http_exception_options {
   std::string content_type = {};
 };
 
-// Root of them all. what() is the reason. Copying never throws.
+/// Root of them all. what() is the reason. Copying never throws.
 class FIBER_API HTTPException : public Exception {
  public:
   ~HTTPException() override;
@@ -33,7 +33,7 @@ class FIBER_API HTTPException : public Exception {
   const std::string& reason() const noexcept { return details_->reason; }
   const std::string& text() const noexcept { return details_->text; }
   const CIMultiDict& headers() const noexcept { return details_->headers; }
-  // What is sent for it: a new one each time.
+  /// What is sent for it: a new one each time.
   Response response() const;
 
  protected:
@@ -52,7 +52,7 @@ class FIBER_API HTTPException : public Exception {
   std::shared_ptr<const Details> details_;
 };
 
-// Of the 400s and 500s, the 300s, the 200s.
+/// Of the 400s and 500s, the 300s, the 200s.
 class FIBER_API HTTPError : public HTTPException {
  public:
   ~HTTPError() override;
@@ -166,7 +166,7 @@ FIBER_HTTP_EXCEPTION(HTTPNetworkAuthenticationRequired, HTTPServerError, 511)
 #undef FIBER_HTTP_MOVE
 #undef FIBER_HTTP_EXCEPTION
 
-// With the field Allow.
+/// With the field Allow.
 class FIBER_API HTTPMethodNotAllowed : public HTTPClientError {
  public:
   static constexpr int status_code = 405;
@@ -174,7 +174,7 @@ class FIBER_API HTTPMethodNotAllowed : public HTTPClientError {
                        http_exception_options options = {});
   ~HTTPMethodNotAllowed() override;
 };
-// "Maximum request body size 1048576 exceeded, actual body size 1048577".
+/// "Maximum request body size 1048576 exceeded, actual body size 1048577".
 class FIBER_API HTTPRequestEntityTooLarge : public HTTPClientError {
  public:
   static constexpr int status_code = 413;
@@ -182,7 +182,7 @@ class FIBER_API HTTPRequestEntityTooLarge : public HTTPClientError {
                             http_exception_options options = {});
   ~HTTPRequestEntityTooLarge() override;
 };
-// With the field Link: <link>; rel="blocked-by".
+/// With the field Link: <link>; rel="blocked-by".
 class FIBER_API HTTPUnavailableForLegalReasons : public HTTPClientError {
  public:
   static constexpr int status_code = 451;

@@ -20,7 +20,7 @@ class FileResponseObject final : public ResponseObject {
   void finish(Request& request) override;
 
   std::size_t chunk_size = 256 * 1024;
-  // The file, opened and looked at by who has made this; -1: prepare() opens the path.
+  /// The file, opened and looked at by who has made this; -1: prepare() opens the path.
   int opened = -1;
   ~FileResponseObject() override;
 
@@ -34,7 +34,7 @@ class FileResponseObject final : public ResponseObject {
   std::string path_;
 };
 
-// The handler of files below a directory.
+/// The handler of files below a directory.
 Handler static_handler(std::string prefix, std::string directory, static_options options);
 
 }  // namespace fiber::aiohttp::web::detail

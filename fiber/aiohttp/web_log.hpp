@@ -13,13 +13,13 @@ namespace fiber::aiohttp::web::detail {
 
 struct ServerObject;
 
-// Appends its part of a line.
+/// Appends its part of a line.
 using LogPart =
     std::function<void(std::string&, const Request&, const ResponseObject&, asyncio::nanoseconds)>;
 
-// Throws ValueError, naming it, for an atom that is not known.
+/// Throws ValueError, naming it, for an atom that is not known.
 std::vector<LogPart> compile_log_format(std::string_view format);
-// Hands the line to the server's access_log; what that throws is reported.
+/// Hands the line to the server's access_log; what that throws is reported.
 void log_access(ServerObject& server, const Request& request, const ResponseObject& response,
                 asyncio::nanoseconds time);
 

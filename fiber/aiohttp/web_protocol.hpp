@@ -37,7 +37,7 @@ class Connection;
 struct ServerObject {
   ServerObject(Handler its_handler, server_options its_options);
 
-  // False: too many.
+  /// False: too many.
   bool enter(Connection& connection);
   void leave(Connection& connection) noexcept;
 
@@ -50,9 +50,9 @@ struct ServerObject {
   Connection* first = nullptr;
   std::size_t count = 0;
   std::size_t requests = 0;
-  std::unordered_map<std::string, std::size_t> addresses;  // with a limit alone
+  std::unordered_map<std::string, std::size_t> addresses;  ///< with a limit alone
   bool closing = false;
-  asyncio::Event emptied;  // set while there are none
+  asyncio::Event emptied;  ///< set while there are none
 };
 
 class Connection final : private ByteSource {
@@ -63,7 +63,7 @@ class Connection final : private ByteSource {
   Connection& operator=(const Connection&) = delete;
   ~Connection() override;
 
-  // In a task of its own.
+  /// In a task of its own.
   void run();
 
   // --- for the server ---
@@ -80,24 +80,24 @@ class Connection final : private ByteSource {
   const asyncio::StreamReader& reader() const noexcept { return reader_; }
   bool secure() const noexcept { return secure_; }
   const std::string& remote();
-  // To put a head together in.
+  /// To put a head together in.
   std::string& scratch() noexcept { return out_; }
-  // Throws ConnectionResetError once the connection is lost.
+  /// Throws ConnectionResetError once the connection is lost.
   void send(std::string_view bytes);
-  // Waits while much is on its way; `all`: while anything is.
+  /// Waits while much is on its way; `all`: while anything is.
   void drain(bool all = false);
   bool lost() const noexcept;
   void force_close() noexcept { closing_ = true; }
   bool closing() const noexcept { return closing_ || server_.closing; }
-  // What was received behind the head, for another protocol: leaves.
+  /// What was received behind the head, for another protocol: leaves.
   std::string take_rest();
   void upgrade() noexcept { upgraded_ = closing_ = true; }
-  // The field Expect.
+  /// The field Expect.
   void expect(const Request& request);
 
   ByteReader& body() noexcept { return reader_of_body_; }
   bool body_complete() const noexcept { return parser_.done(); }
-  std::size_t client_max_size = 0;  // of the application, or of the server
+  std::size_t client_max_size = 0;  ///< of the application, or of the server
 
  private:
   enum class Phase : unsigned char { none, idle, head, body, write, linger };
@@ -152,13 +152,13 @@ class Connection final : private ByteSource {
   std::size_t end_ = 0;
 
   ByteReader reader_of_body_;
-  std::string body_;  // kBodyBuffer bytes, while it is needed
+  std::string body_;  ///< kBodyBuffer bytes, while it is needed
   std::size_t body_begin_ = 0;
   std::size_t body_end_ = 0;
-  bool body_here_ = false;           // `body_` has what is unparsed
-  bool answered_ = false;            // the body must not be read any more
-  std::uint64_t body_received_ = 0;  // over the connection, for the time limit
-  std::uint64_t body_taken_ = 0;     // by who reads it, before decompression
+  bool body_here_ = false;           ///< `body_` has what is unparsed
+  bool answered_ = false;            ///< the body must not be read any more
+  std::uint64_t body_received_ = 0;  ///< over the connection, for the time limit
+  std::uint64_t body_taken_ = 0;     ///< by who reads it, before decompression
   asyncio::nanoseconds body_waited_{0};
   std::optional<http::Decompressor> decompressor_;
   std::string compressed_;

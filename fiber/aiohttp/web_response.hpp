@@ -22,11 +22,11 @@ namespace fiber::aiohttp::web {
 
 using CIMultiDict = http::Headers;
 
-// aiohttp.web.ContentCoding.
+/// aiohttp.web.ContentCoding.
 enum class ContentCoding : unsigned char { deflate, gzip, identity };
 
-// Keyword arguments of set_cookie(). A SameSite of "" is not sent, nor is a max_age that is not
-// given.
+/// Keyword arguments of set_cookie(). A SameSite of "" is not sent, nor is a max_age that is not
+/// given.
 struct cookie_options {
   std::string path = "/";
   std::string domain = {};
@@ -40,7 +40,7 @@ struct cookie_options {
 namespace detail {
 class ResponseObject;
 
-// Counted, not for two threads at a time.
+/// Counted, not for two threads at a time.
 class FIBER_API ResponseRef {
  public:
   explicit ResponseRef(ResponseObject* adopted) noexcept : object_(adopted) {}
@@ -63,32 +63,32 @@ FIBER_API void write_eof(ResponseObject& response, std::string_view data);
 FIBER_API void drain(ResponseObject& response);
 }  // namespace detail
 
-// Keyword arguments of StreamResponse. `reason`: "" for that of the status.
+/// Keyword arguments of StreamResponse. `reason`: "" for that of the status.
 struct stream_response_options {
   int status = 200;
   std::string reason = {};
   CIMultiDict headers = {};
 };
 
-// A response whose body is written piece by piece. aiohttp.web.StreamResponse.
-//
-//   web::StreamResponse response;
-//   await(response.prepare(request));
-//   for (...) await(response.write(piece));
-//   await(response.write_eof());
-//   return response;
+/// A response whose body is written piece by piece. aiohttp.web.StreamResponse.
+///
+///   web::StreamResponse response;
+///   await(response.prepare(request));
+///   for (...) await(response.write(piece));
+///   await(response.write_eof());
+///   return response;
 class FIBER_API StreamResponse {
  public:
   explicit StreamResponse(stream_response_options options = {});
 
   int status() const noexcept;
   const std::string& reason() const noexcept;
-  // Throws RuntimeError once the head was sent, as all that changes it; ValueError for a status
-  // that is not of three digits.
+  /// Throws RuntimeError once the head was sent, as all that changes it; ValueError for a status
+  /// that is not of three digits.
   void set_status(int status, std::string reason = {}) const;
   CIMultiDict& headers() const noexcept;
 
-  // Throw ValueError for what cannot stand in a cookie.
+  /// Throw ValueError for what cannot stand in a cookie.
   void set_cookie(std::string_view name, std::string_view value,
                   const cookie_options& options = {}) const;
   void del_cookie(std::string_view name, std::string_view path = "/",
@@ -98,38 +98,38 @@ class FIBER_API StreamResponse {
   void content_type(std::string_view type) const;
   std::string charset() const;
   void charset(std::string_view charset) const;
-  // Of the body; without it, and without chunks, the connection's end ends the body.
+  /// Of the body; without it, and without chunks, the connection's end ends the body.
   std::optional<std::uint64_t> content_length() const noexcept;
   void content_length(std::optional<std::uint64_t> length) const;
-  // Seconds since 1970.
+  /// Seconds since 1970.
   void last_modified(std::int64_t seconds) const;
-  // Quoted when it is sent.
+  /// Quoted when it is sent.
   void etag(std::string_view value, bool weak = false) const;
 
-  // Whether the connection goes on after it; nothing: as the request asks for.
+  /// Whether the connection goes on after it; nothing: as the request asks for.
   std::optional<bool> keep_alive() const noexcept;
-  // The connection is closed after it.
+  /// The connection is closed after it.
   void force_close() const;
   bool chunked() const noexcept;
   void enable_chunked_encoding() const;
   bool compression() const noexcept;
-  // With what the request accepts, or, if it is given, with that.
+  /// With what the request accepts, or, if it is given, with that.
   void enable_compression(std::optional<ContentCoding> force = {}) const;
 
-  // The head is sent, or begun.
+  /// The head is sent, or begun.
   bool prepared() const noexcept;
-  // Sends the head. Throws ValueError for headers that cannot be sent; await it, as all below.
+  /// Sends the head. Throws ValueError for headers that cannot be sent; await it, as all below.
   auto prepare(Request& request) const {
     return asyncio::detail::Deferred(
         [self = *this, &request] { detail::prepare(*self.object_.get(), request); });
   }
-  // A piece of the body; waits while more than 64 KiB are on their way. Throws RuntimeError before
-  // prepare() and after write_eof(), ConnectionResetError if the other side is gone.
+  /// A piece of the body; waits while more than 64 KiB are on their way. Throws RuntimeError before
+  /// prepare() and after write_eof(), ConnectionResetError if the other side is gone.
   auto write(std::string_view data) const {
     return asyncio::detail::Deferred(
         [self = *this, data] { detail::write(*self.object_.get(), data); });
   }
-  // The last piece. Does nothing the second time.
+  /// The last piece. Does nothing the second time.
   auto write_eof(std::string_view data = {}) const {
     return asyncio::detail::Deferred(
         [self = *this, data] { detail::write_eof(*self.object_.get(), data); });
@@ -137,7 +137,7 @@ class FIBER_API StreamResponse {
   auto drain() const {
     return asyncio::detail::Deferred([self = *this] { detail::drain(*self.object_.get()); });
   }
-  // How many bytes of the body were sent, as they went over the connection.
+  /// How many bytes of the body were sent, as they went over the connection.
   std::uint64_t body_length() const noexcept;
 
   detail::ResponseObject& object() const noexcept { return *object_.get(); }
@@ -152,8 +152,8 @@ class FIBER_API StreamResponse {
   detail::ResponseRef object_;
 };
 
-// Keyword arguments of Response. `body` are bytes; `text` is UTF-8, which makes the content type
-// text/plain; charset=utf-8 unless another is given. Only one of the two.
+/// Keyword arguments of Response. `body` are bytes; `text` is UTF-8, which makes the content type
+/// text/plain; charset=utf-8 unless another is given. Only one of the two.
 struct response_options {
   std::optional<std::string> body = {};
   int status = 200;
@@ -164,37 +164,37 @@ struct response_options {
   std::string charset = {};
 };
 
-// A response with its whole body. aiohttp.web.Response.
+/// A response with its whole body. aiohttp.web.Response.
 class FIBER_API Response : public StreamResponse {
  public:
-  // Throws ValueError for two bodies, and for a content type that is given twice.
+  /// Throws ValueError for two bodies, and for a content type that is given twice.
   explicit Response(response_options options = {});
 
   const std::string& body() const noexcept;
   void body(std::string bytes) const;
   const std::string& text() const noexcept { return body(); }
-  // Sets the charset to utf-8, and the content type to text/plain if there is none.
+  /// Sets the charset to utf-8, and the content type to text/plain if there is none.
   void text(std::string text) const;
 };
 
-// Keyword arguments of FileResponse.
+/// Keyword arguments of FileResponse.
 struct file_response_options {
-  std::size_t chunk_size = 256 * 1024;  // bytes per step where sendfile cannot be had
+  std::size_t chunk_size = 256 * 1024;  ///< bytes per step where sendfile cannot be had
   int status = 200;
   std::string reason = {};
   CIMultiDict headers = {};
 };
 
-// A file, sent by the kernel. Answers conditions (If-Match, If-None-Match, If-Modified-Since,
-// If-Unmodified-Since, If-Range) and a range; sends NAME.gz to those who accept gzip, if it is
-// there. A file that is missing, or cannot be read, becomes 404 and 403.
-// aiohttp.web.FileResponse.
+/// A file, sent by the kernel. Answers conditions (If-Match, If-None-Match, If-Modified-Since,
+/// If-Unmodified-Since, If-Range) and a range; sends NAME.gz to those who accept gzip, if it is
+/// there. A file that is missing, or cannot be read, becomes 404 and 403.
+/// aiohttp.web.FileResponse.
 class FIBER_API FileResponse : public StreamResponse {
  public:
   explicit FileResponse(std::string path, file_response_options options = {});
 };
 
-// Keyword arguments of json_response.
+/// Keyword arguments of json_response.
 struct json_response_options {
   int status = 200;
   std::string reason = {};
@@ -202,7 +202,7 @@ struct json_response_options {
   std::string content_type = "application/json";
 };
 
-// A value that has dump(), as nlohmann::json, as JSON. aiohttp.web.json_response.
+/// A value that has dump(), as nlohmann::json, as JSON. aiohttp.web.json_response.
 template <class Json>
   requires requires(const Json& value) { std::string(value.dump()); }
 Response json_response(const Json& value, json_response_options options = {}) {
@@ -212,10 +212,10 @@ Response json_response(const Json& value, json_response_options options = {}) {
                    .headers = std::move(options.headers),
                    .content_type = std::move(options.content_type)});
 }
-// JSON that is text already. Python: json_response(text=...).
+/// JSON that is text already. Python: json_response(text=...).
 FIBER_API Response json_response(std::string text, json_response_options options = {});
 
-// The content type that goes with a file's name, "" if none is known.
+/// The content type that goes with a file's name, "" if none is known.
 FIBER_API std::string_view guess_type(std::string_view path) noexcept;
 
 }  // namespace fiber::aiohttp::web

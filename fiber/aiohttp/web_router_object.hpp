@@ -18,17 +18,17 @@ struct ApplicationObject;
 
 struct ResourceObject {
   enum class Kind : std::uint8_t { plain, dynamic, prefix, sub_application };
-  // A literal (quoted), or a variable.
+  /// A literal (quoted), or a variable.
   struct Part {
     bool variable;
     std::string text;
   };
   enum class Match : std::uint8_t { none, path, path_and_method };
 
-  // Throws ValueError.
+  /// Throws ValueError.
   ResourceObject(std::string_view path, std::string_view its_name);
 
-  // Fills `match` if it is the route's; adds its methods to those allowed if it is the path alone.
+  /// Fills `match` if it is the route's; adds its methods to those allowed if it is the path alone.
   Match match(std::string_view path, std::string_view method, UrlMappingMatchInfo& info,
               std::vector<std::string>& allowed) const;
   bool match_path(std::string_view path, std::vector<std::string_view>& values) const;
@@ -39,10 +39,10 @@ struct ResourceObject {
   Kind kind = Kind::plain;
   std::string name;
   std::string canonical;
-  std::string path;  // plain and prefix: quoted
+  std::string path;  ///< plain and prefix: quoted
   std::vector<Part> parts;
-  std::vector<std::string> expressions;  // of the variables, "" for the usual one
-  bool simple = true;                    // no expression is needed to match
+  std::vector<std::string> expressions;  ///< of the variables, "" for the usual one
+  bool simple = true;                    ///< no expression is needed to match
   http::Pattern pattern;
   std::vector<std::unique_ptr<AbstractRoute>> routes;
   std::shared_ptr<ApplicationObject> sub;
@@ -61,7 +61,7 @@ struct StringHash {
 
 struct RouterObject {
   std::vector<std::unique_ptr<ResourceObject>> resources;
-  // The first plain one of each path; the others are looked at one after the other.
+  /// The first plain one of each path; the others are looked at one after the other.
   std::unordered_map<std::string, std::size_t, StringHash, std::equal_to<>> plain;
   std::vector<std::size_t> others;
   bool indexed = false;
@@ -70,7 +70,7 @@ struct RouterObject {
   void index();
 };
 
-// As it is compared: unreserved characters as they are, others escaped in capitals.
+/// As it is compared: unreserved characters as they are, others escaped in capitals.
 std::string normalized_path(std::string_view raw);
 
 }  // namespace fiber::aiohttp::web::detail

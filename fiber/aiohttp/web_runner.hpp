@@ -27,30 +27,30 @@ struct RunnerObject;
 struct SiteObject;
 }  // namespace detail
 
-// SIGINT or SIGTERM came while run_app() runs: leaves the loop. aiohttp.web.GracefulExit.
+/// SIGINT or SIGTERM came while run_app() runs: leaves the loop. aiohttp.web.GracefulExit.
 class FIBER_API GracefulExit : public SystemExit {
  public:
   GracefulExit() : SystemExit(1) {}
   ~GracefulExit() override;
 };
 
-// What has sites: a counted reference. aiohttp.web.BaseRunner.
+/// What has sites: a counted reference. aiohttp.web.BaseRunner.
 class FIBER_API BaseRunner {
  public:
-  // Begins the application: on_startup, cleanup_ctx; await it, as all below.
+  /// Begins the application: on_startup, cleanup_ctx; await it, as all below.
   auto setup() const {
     return asyncio::detail::Deferred([self = *this] { self.set_up(); });
   }
-  // In this order: stops listening; closes idle connections; on_shutdown; lets requests finish for
-  // shutdown_timeout; cancels the others; on_cleanup and the generators of cleanup_ctx.
+  /// In this order: stops listening; closes idle connections; on_shutdown; lets requests finish for
+  /// shutdown_timeout; cancels the others; on_cleanup and the generators of cleanup_ctx.
   auto cleanup() const {
     return asyncio::detail::Deferred([self = *this] { self.clean_up(); });
   }
-  // Where the sites listen.
+  /// Where the sites listen.
   std::vector<asyncio::SocketAddress> addresses() const;
-  // Their names: "http://127.0.0.1:8080".
+  /// Their names: "http://127.0.0.1:8080".
   std::vector<std::string> sites() const;
-  // Throws RuntimeError before setup().
+  /// Throws RuntimeError before setup().
   Server server() const;
 
   detail::RunnerObject& object() const noexcept { return *object_; }
@@ -65,8 +65,8 @@ class FIBER_API BaseRunner {
   std::shared_ptr<detail::RunnerObject> object_;
 };
 
-// Keyword arguments of AppRunner: those of the server, and how long requests may take to finish in
-// cleanup(). client_max_size comes from the application.
+/// Keyword arguments of AppRunner: those of the server, and how long requests may take to finish in
+/// cleanup(). client_max_size comes from the application.
 struct runner_options {
   server_options server = {};
   http::Seconds shutdown_timeout = std::chrono::seconds(60);
@@ -76,28 +76,28 @@ class FIBER_API AppRunner : public BaseRunner {
  public:
   explicit AppRunner(const Application& app, runner_options options = {});
 };
-// Of a server without an application.
+/// Of a server without an application.
 class FIBER_API ServerRunner : public BaseRunner {
  public:
   explicit ServerRunner(const Server& server,
                         http::Seconds shutdown_timeout = std::chrono::seconds(60));
 };
 
-// Where a runner listens: a counted reference. aiohttp.web.BaseSite.
+/// Where a runner listens: a counted reference. aiohttp.web.BaseSite.
 class FIBER_API BaseSite {
  public:
-  // Throws RuntimeError before the runner's setup(), OSError if the address cannot be had; await
-  // it.
+  /// Throws RuntimeError before the runner's setup(), OSError if the address cannot be had; await
+  /// it.
   auto start() const {
     return asyncio::detail::Deferred([self = *this] { self.begin(); });
   }
-  // Stops listening; connections go on. Await it.
+  /// Stops listening; connections go on. Await it.
   auto stop() const {
     return asyncio::detail::Deferred([self = *this] { self.end(); });
   }
-  // "http://localhost:8080", "http://unix:/path:".
+  /// "http://localhost:8080", "http://unix:/path:".
   std::string name() const;
-  // The port, also one that the system chose; 0 for a Unix socket, and before start().
+  /// The port, also one that the system chose; 0 for a Unix socket, and before start().
   int port() const;
 
  protected:
@@ -109,45 +109,45 @@ class FIBER_API BaseSite {
   std::shared_ptr<detail::SiteObject> object_;
 };
 
-// Keyword arguments of sites.
+/// Keyword arguments of sites.
 struct site_options {
   int backlog = 128;
   bool reuse_address = true;
   bool reuse_port = false;
 };
 
-// At a host ("": all interfaces) and a port (0: one that the system chooses). aiohttp.web.TCPSite.
+/// At a host ("": all interfaces) and a port (0: one that the system chooses). aiohttp.web.TCPSite.
 class FIBER_API TCPSite : public BaseSite {
  public:
   explicit TCPSite(const BaseRunner& runner, std::string host = {}, int port = 8080,
                    site_options options = {});
 };
-// At a Unix socket. aiohttp.web.UnixSite.
+/// At a Unix socket. aiohttp.web.UnixSite.
 class FIBER_API UnixSite : public BaseSite {
  public:
   UnixSite(const BaseRunner& runner, std::string path, site_options options = {});
 };
-// At a socket that is bound already; takes over the descriptor. aiohttp.web.SockSite.
+/// At a socket that is bound already; takes over the descriptor. aiohttp.web.SockSite.
 class FIBER_API SockSite : public BaseSite {
  public:
   SockSite(const BaseRunner& runner, int fd, site_options options = {});
 };
 
-// Keyword arguments of run_app. Without host and path it listens at all interfaces.
+/// Keyword arguments of run_app. Without host and path it listens at all interfaces.
 struct run_app_options {
   std::optional<std::string> host = {};
   int port = 8080;
-  std::optional<std::string> path = {};  // of a Unix socket
+  std::optional<std::string> path = {};  ///< of a Unix socket
   http::Seconds shutdown_timeout = std::chrono::seconds(60);
-  // Gets the line that says where it runs; empty: stdout.
+  /// Gets the line that says where it runs; empty: stdout.
   std::function<void(std::string_view)> print = {};
   site_options site = {};
   server_options server = {};
-  bool handle_signals = true;  // SIGINT and SIGTERM end it in good order
+  bool handle_signals = true;  ///< SIGINT and SIGTERM end it in good order
 };
 
-// Runs an application in a loop of its own until SIGINT or SIGTERM comes, or something in it throws
-// KeyboardInterrupt or SystemExit (GracefulExit). Throws what its startup throws.
+/// Runs an application in a loop of its own until SIGINT or SIGTERM comes, or something in it
+/// throws KeyboardInterrupt or SystemExit (GracefulExit). Throws what its startup throws.
 FIBER_API void run_app(const Application& app, run_app_options options = {});
 
 }  // namespace fiber::aiohttp::web

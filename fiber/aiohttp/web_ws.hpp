@@ -25,14 +25,14 @@ using http::Seconds;
 namespace detail {
 class WebSocketObject;
 
-// What both sides offer. `object` throws RuntimeError before the handshake.
+/// What both sides offer. `object` throws RuntimeError before the handshake.
 FIBER_API WSMessage receive(WebSocketObject& object, std::optional<Seconds> timeout);
 FIBER_API std::string receive_data(WebSocketObject& object, WSMsgType type,
                                    std::optional<Seconds> timeout);
 FIBER_API void send(WebSocketObject& object, WSMsgType type, std::string_view data);
 FIBER_API bool close(WebSocketObject& object, int code, std::string_view reason);
 
-// `for (WSMessage& message : ws)`: until one of close, closing and closed.
+/// `for (WSMessage& message : ws)`: until one of close, closing and closed.
 class MessageIterator {
  public:
   using iterator_concept = std::input_iterator_tag;
@@ -55,18 +55,18 @@ class MessageIterator {
   mutable WSMessage message_;
 };
 
-// The members that both sides have; Derived has object().
+/// The members that both sides have; Derived has object().
 template <class Derived>
 class WebSocketMethods {
  public:
-  // The next message. type is `error` when the other side has broken the rules, or is gone;
-  // `closed` after the end, four times, then RuntimeError. One task at a time. Throws TimeoutError;
-  // await it, as all below.
+  /// The next message. type is `error` when the other side has broken the rules, or is gone;
+  /// `closed` after the end, four times, then RuntimeError. One task at a time. Throws
+  /// TimeoutError; await it, as all below.
   auto receive(std::optional<Seconds> timeout = {}) const {
     return asyncio::detail::Deferred(
         [self = derived(), timeout] { return detail::receive(self.object(), timeout); });
   }
-  // Throw TypeError for a message of another type.
+  /// Throw TypeError for a message of another type.
   auto receive_str(std::optional<Seconds> timeout = {}) const {
     return asyncio::detail::Deferred([self = derived(), timeout] {
       return detail::receive_data(self.object(), WSMsgType::text, timeout);
@@ -83,8 +83,8 @@ class WebSocketMethods {
       return Json::parse(detail::receive_data(self.object(), WSMsgType::text, timeout));
     });
   }
-  // Wait while more than 64 KiB are on their way. Throw ConnectionResetError once it is closed,
-  // ValueError for a text that is not UTF-8, and pings of more than 125 bytes.
+  /// Wait while more than 64 KiB are on their way. Throw ConnectionResetError once it is closed,
+  /// ValueError for a text that is not UTF-8, and pings of more than 125 bytes.
   auto send_str(std::string_view text) const { return sending(WSMsgType::text, text); }
   auto send_bytes(std::string_view bytes) const { return sending(WSMsgType::binary, bytes); }
   template <class Json>
@@ -95,8 +95,8 @@ class WebSocketMethods {
   }
   auto ping(std::string_view message = {}) const { return sending(WSMsgType::ping, message); }
   auto pong(std::string_view message = {}) const { return sending(WSMsgType::pong, message); }
-  // Sends the code, and waits for the other side's, `timeout` at most. False if it is closed
-  // already. Another task that waits in receive() gets `closing`. At most 123 bytes of the reason.
+  /// Sends the code, and waits for the other side's, `timeout` at most. False if it is closed
+  /// already. Another task that waits in receive() gets `closing`. At most 123 bytes of the reason.
   auto close(int code = 1000, std::string_view message = {}) const {
     return asyncio::detail::Deferred([self = derived(), code, reason = std::string(message)] {
       return detail::close(self.object(), code, reason);
@@ -113,7 +113,7 @@ class WebSocketMethods {
   }
 };
 
-// Of one side, after its handshake.
+/// Of one side, after its handshake.
 FIBER_API bool is_closed(const WebSocketObject& object) noexcept;
 FIBER_API std::optional<int> close_code_of(const WebSocketObject& object) noexcept;
 FIBER_API std::exception_ptr exception_of(const WebSocketObject& object) noexcept;
@@ -122,32 +122,32 @@ FIBER_API std::exception_ptr exception_of(const WebSocketObject& object) noexcep
 
 namespace web {
 
-// Whether a request asks for a WebSocket, and the protocol that would be chosen.
-// aiohttp.web.WebSocketReady.
+/// Whether a request asks for a WebSocket, and the protocol that would be chosen.
+/// aiohttp.web.WebSocketReady.
 struct WebSocketReady {
   bool ok = false;
   std::optional<std::string> protocol = {};
   explicit operator bool() const noexcept { return ok; }
 };
 
-// aiohttp.web.WebSocketResponse. Closed when the handler returns.
+/// aiohttp.web.WebSocketResponse. Closed when the handler returns.
 class FIBER_API WebSocketResponse : public StreamResponse,
                                     public aiohttp::detail::WebSocketMethods<WebSocketResponse> {
  public:
   explicit WebSocketResponse(websocket_options options = {});
 
-  // prepare(request) makes the handshake; it throws HTTPBadRequest if that is not asked for.
+  /// prepare(request) makes the handshake; it throws HTTPBadRequest if that is not asked for.
   WebSocketReady can_prepare(Request& request) const;
   bool closed() const noexcept;
-  // What it was closed with, 1006 if the connection was lost; nothing as long as it is open.
+  /// What it was closed with, 1006 if the connection was lost; nothing as long as it is open.
   std::optional<int> close_code() const noexcept;
-  // What it ended with, null if in good order.
+  /// What it ended with, null if in good order.
   std::exception_ptr exception() const noexcept;
-  // Of `protocols`, the one that was agreed on; "" for none.
+  /// Of `protocols`, the one that was agreed on; "" for none.
   const std::string& ws_protocol() const noexcept;
   bool compress() const noexcept;
 
-  // Ours.
+  /// Ours.
   aiohttp::detail::WebSocketObject& object() const;
 };
 

@@ -13,7 +13,7 @@
 
 namespace fiber::aiohttp {
 
-// aiohttp.WSMsgType; the names that C++ or a header's macros might have taken are in lower case.
+/// aiohttp.WSMsgType; the names that C++ or a header's macros might have taken are in lower case.
 enum class WSMsgType : std::uint16_t {
   continuation = 0x0,
   text = 0x1,
@@ -21,12 +21,12 @@ enum class WSMsgType : std::uint16_t {
   ping = 0x9,
   pong = 0xA,
   close = 0x8,
-  closing = 0x100,  // close() was called while receive() waited
+  closing = 0x100,  ///< close() was called while receive() waited
   closed = 0x101,
   error = 0x102,
 };
 
-// aiohttp.WSCloseCode.
+/// aiohttp.WSCloseCode.
 enum class WSCloseCode : std::uint16_t {
   ok = 1000,
   going_away = 1001,
@@ -43,7 +43,7 @@ enum class WSCloseCode : std::uint16_t {
   bad_gateway = 1014,
 };
 
-// aiohttp.WebSocketError: what the other side has sent is no WebSocket.
+/// aiohttp.WebSocketError: what the other side has sent is no WebSocket.
 class FIBER_API WebSocketError : public Exception {
  public:
   WebSocketError(int code, std::string message) : Exception(std::move(message)), code_(code) {}
@@ -54,30 +54,30 @@ class FIBER_API WebSocketError : public Exception {
   int code_;
 };
 
-// aiohttp.WSMessage.
+/// aiohttp.WSMessage.
 struct WSMessage {
   WSMsgType type = WSMsgType::closed;
-  std::string data = {};  // of texts (UTF-8), bytes, pings, pongs; close: the reason
-  int code = 0;           // of close
-  std::exception_ptr exception = nullptr;  // of error
-  // The text, parsed by Json::parse: message.json<nlohmann::json>().
+  std::string data = {};  ///< of texts (UTF-8), bytes, pings, pongs; close: the reason
+  int code = 0;           ///< of close
+  std::exception_ptr exception = nullptr;  ///< of error
+  /// The text, parsed by Json::parse: message.json<nlohmann::json>().
   template <class Json>
   Json json() const {
     return Json::parse(data);
   }
 };
 
-// Keyword arguments of both sides.
+/// Keyword arguments of both sides.
 struct websocket_options {
-  http::Seconds timeout = std::chrono::seconds(10);  // for the other side's answer to close()
-  http::Seconds receive_timeout = {};                // of each receive(); zero: none
-  bool autoclose = true;                             // answer close
-  bool autoping = true;                              // answer pings, and do not show them or pongs
-  // A ping after so much silence; without a pong within half of it the connection is given up.
+  http::Seconds timeout = std::chrono::seconds(10);  ///< for the other side's answer to close()
+  http::Seconds receive_timeout = {};                ///< of each receive(); zero: none
+  bool autoclose = true;                             ///< answer close
+  bool autoping = true;  ///< answer pings, and do not show them or pongs
+  /// A ping after so much silence; without a pong within half of it the connection is given up.
   http::Seconds heartbeat = {};
-  std::vector<std::string> protocols = {};     // those that we speak, the best first
-  bool compress = true;                        // permessage-deflate, if the other side has it
-  std::size_t max_msg_size = 4 * 1024 * 1024;  // bytes, decompressed; 0: no limit
+  std::vector<std::string> protocols = {};     ///< those that we speak, the best first
+  bool compress = true;                        ///< permessage-deflate, if the other side has it
+  std::size_t max_msg_size = 4 * 1024 * 1024;  ///< bytes, decompressed; 0: no limit
 };
 
 }  // namespace fiber::aiohttp

@@ -29,16 +29,16 @@ namespace fiber::asyncio {
 
 namespace detail {
 
-// Lives until all have ended, or the time is up.
+/// Lives until all have ended, or the time is up.
 class FIBER_API CompletionOrder final : public SharedObject, LoopDependent {
  public:
-  // Each future counts once. Throws ValueError if one belongs to another loop.
+  /// Each future counts once. Throws ValueError if one belongs to another loop.
   CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures, const time_limit& timeout);
   ~CompletionOrder();
 
-  // Counts one off; false if none is left.
+  /// Counts one off; false if none is left.
   bool take() noexcept;
-  // Waits for the next that ends. Throws TimeoutError.
+  /// Waits for the next that ends. Throws TimeoutError.
   FutureRef wait_for_one();
   void loop_closed() noexcept override;
 
@@ -48,16 +48,16 @@ class FIBER_API CompletionOrder final : public SharedObject, LoopDependent {
     FutureRef wanted;
   };
   void on_timeout();
-  void nodes_over(std::size_t count) noexcept;  // may end this
+  void nodes_over(std::size_t count) noexcept;  ///< may end this
   static void on_done(Leaf* leaf) noexcept;
   static void on_drop(LeafCallback* leaf) noexcept;
   void remove_callbacks() noexcept;
   void unreference() noexcept;
 
-  Queue<FutureRef> done_;  // a null reference for each that the time was up for
+  Queue<FutureRef> done_;  ///< a null reference for each that the time was up for
   std::unique_ptr<Node[]> nodes_;
   std::size_t node_count_ = 0;
-  std::size_t registered_ = 0;  // nodes that are; together they are one reference
+  std::size_t registered_ = 0;  ///< nodes that are; together they are one reference
   std::size_t todo_ = 0;
   std::size_t left_ = 0;
   Handle timeout_;
@@ -65,12 +65,12 @@ class FIBER_API CompletionOrder final : public SharedObject, LoopDependent {
 
 [[noreturn]] FIBER_API void refuse_second_await();
 
-// The next one that ends.
+/// The next one that ends.
 template <class F>
 class [[nodiscard]] NextCompleted {
  public:
   explicit NextCompleted(Ref<CompletionOrder> order) noexcept : order_(std::move(order)) {}
-  // Once. Throws RuntimeError the second time.
+  /// Once. Throws RuntimeError the second time.
   typename F::result_type await_() {
     const Ref<CompletionOrder> order = std::move(order_);
     if (order.get() == nullptr) refuse_second_await();
@@ -83,13 +83,13 @@ class [[nodiscard]] NextCompleted {
 
 }  // namespace detail
 
-// Keyword arguments of as_completed.
+/// Keyword arguments of as_completed.
 struct as_completed_options {
-  time_limit timeout = {};  // for all of them, from the call
+  time_limit timeout = {};  ///< for all of them, from the call
 };
 
-// What as_completed returns: a range of awaitables, each of which may be awaited once, in any order
-// and by any task. A counted reference. F is Task<T> or Future<T>.
+/// What as_completed returns: a range of awaitables, each of which may be awaited once, in any
+/// order and by any task. A counted reference. F is Task<T> or Future<T>.
 template <class F>
 class AsCompleted {
  public:
@@ -118,12 +118,12 @@ class AsCompleted {
     bool more_ = false;
   };
 
-  // Goes on where an earlier iteration has stopped.
+  /// Goes on where an earlier iteration has stopped.
   iterator begin() const { return iterator(order_); }
   static std::default_sentinel_t end() noexcept { return {}; }
 
-  // The same as a range of the futures and tasks themselves: of those that were given, or that were
-  // made of what was given. Its begin() and ++ wait, and throw TimeoutError.
+  /// The same as a range of the futures and tasks themselves: of those that were given, or that
+  /// were made of what was given. Its begin() and ++ wait, and throw TimeoutError.
   class finished_range {
    public:
     class iterator {
@@ -166,9 +166,10 @@ class AsCompleted {
   detail::Ref<detail::CompletionOrder> order_;
 };
 
-// Runs the awaitables of a range (futures, tasks, coroutine objects, callables) concurrently and
-// gives them as they end: see the top of this file. When `timeout` is over, each that remains gives
-// TimeoutError; the tasks run on. What is given twice comes once. Tasks are made at the call.
+/// Runs the awaitables of a range (futures, tasks, coroutine objects, callables) concurrently and
+/// gives them as they end: see the top of this file. When `timeout` is over, each that remains
+/// gives TimeoutError; the tasks run on. What is given twice comes once. Tasks are made at the
+/// call.
 template <std::ranges::input_range R>
 auto as_completed(R&& awaitables, as_completed_options options = {}) {
   using Reference = std::ranges::range_reference_t<R>;
@@ -179,7 +180,7 @@ auto as_completed(R&& awaitables, as_completed_options options = {}) {
   return AsCompleted<F>(detail::Ref(new detail::CompletionOrder(
       detail::loop_for_futures(), std::move(futures), options.timeout)));
 }
-// The same for as_completed({task1, task2}).
+/// The same for as_completed({task1, task2}).
 template <class A>
 auto as_completed(std::initializer_list<A> awaitables, as_completed_options options = {}) {
   return asyncio::as_completed(std::vector<A>(awaitables), std::move(options));

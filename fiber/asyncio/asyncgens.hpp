@@ -28,19 +28,19 @@
 
 namespace fiber::asyncio {
 
-// Closes a generator at the end of a block, whoever else holds it:
-//
-//   asyncio::with(asyncio::aclosing(ticks(3)), [&](auto& generator) {
-//     for (int i : generator) if (i == 1) break;
-//   });                                                 // its clean-up has run here
-//
-// Python: contextlib.aclosing, and contextlib.closing.
+/// Closes a generator at the end of a block, whoever else holds it:
+///
+///   asyncio::with(asyncio::aclosing(ticks(3)), [&](auto& generator) {
+///     for (int i : generator) if (i == 1) break;
+///   });                                                 // its clean-up has run here
+///
+/// Python: contextlib.aclosing, and contextlib.closing.
 template <class Closable>
 class [[nodiscard]] aclosing {
  public:
   explicit aclosing(Closable closable) : closable_(std::move(closable)) {}
 
-  // For asyncio::with.
+  /// For asyncio::with.
   Closable& enter() noexcept { return closable_; }
   bool exit(const std::exception_ptr&) {
     closable_.close();
@@ -53,9 +53,9 @@ class [[nodiscard]] aclosing {
 
 namespace detail {
 
-// Installs what makes generators known to the loop in whose tasks they are iterated.
+/// Installs what makes generators known to the loop in whose tasks they are iterated.
 void watch_generators() noexcept;
-// Closes those that are suspended; in a task.
+/// Closes those that are suspended; in a task.
 FIBER_API void close_generators(LoopObject& loop);
 
 }  // namespace detail

@@ -60,28 +60,28 @@ class SignalHandlers;
 class Watch;
 struct DescriptorWait;
 
-// The seam for virtual time (see asyncio/testing.hpp).
+/// The seam for virtual time (see asyncio/testing.hpp).
 class Clock {
  public:
   virtual ~Clock() = default;
   virtual std::int64_t now() noexcept = 0;
-  // The loop would sleep until `deadline` (INT64_MAX: for ever) with nothing ready. Returns true
-  // if the clock has moved and the loop need not wait.
+  /// The loop would sleep until `deadline` (INT64_MAX: for ever) with nothing ready. Returns true
+  /// if the clock has moved and the loop need not wait.
   virtual bool jump(std::int64_t deadline) noexcept = 0;
-  // How long descriptors are waited for, in real nanoseconds, before a jump.
+  /// How long descriptors are waited for, in real nanoseconds, before a jump.
   virtual std::int64_t patience() noexcept { return 0; }
-  // What call_at stores for a requested deadline.
+  /// What call_at stores for a requested deadline.
   virtual std::int64_t register_deadline(std::int64_t when) noexcept { return when; }
 };
 
-// Something that lives until futures of its loop are done, even if nobody refers to it. When the
-// loop is closed they will never be, and it must end.
+/// Something that lives until futures of its loop are done, even if nobody refers to it. When the
+/// loop is closed they will never be, and it must end.
 class FIBER_API LoopDependent {
  public:
   explicit LoopDependent(LoopObject& loop) noexcept;
   LoopDependent(const LoopDependent&) = delete;
   LoopDependent& operator=(const LoopDependent&) = delete;
-  // Called once. What was queued by then has been dropped.
+  /// Called once. What was queued by then has been dropped.
   virtual void loop_closed() noexcept = 0;
 
  protected:
@@ -91,21 +91,21 @@ class FIBER_API LoopDependent {
  private:
   friend class LoopObject;
 
-  LoopObject* loop_;  // null once it is closed
+  LoopObject* loop_;  ///< null once it is closed
   LoopDependent* previous_ = nullptr;
   LoopDependent* next_ = nullptr;
 };
 
-// A fiber whose task has ended, kept for one that is to start: lives on the stack it stands for.
+/// A fiber whose task has ended, kept for one that is to start: lives on the stack it stands for.
 struct ParkedFiber {
   core::Context context;
   core::Stack* stack;
   ParkedFiber* next;
 };
 
-// Lives while code of the user's may run between two fibers, and may switch: what counts as current
-// does not wait then. On the stack of a fiber that has ended, that is the hub, whose own place, where
-// it was left, is kept.
+/// Lives while code of the user's may run between two fibers, and may switch: what counts as
+/// current does not wait then. On the stack of a fiber that has ended, that is the hub, whose own
+/// place, where it was left, is kept.
 class Interlude {
  public:
   explicit Interlude(fiber::detail::GreenletObject* current) noexcept
@@ -130,14 +130,14 @@ class Interlude {
   bool waiting_;
 };
 
-// How a task is to begin.
+/// How a task is to begin.
 struct TaskArguments {
-  std::string name = {};                                  // "": "Task-N"
-  contextvars::detail::ContextObject* context = nullptr;  // borrowed
-  bool own_context = true;  // a copy of the current one, in place of `context`
+  std::string name = {};                                  ///< "": "Task-N"
+  contextvars::detail::ContextObject* context = nullptr;  ///< borrowed
+  bool own_context = true;  ///< a copy of the current one, in place of `context`
   std::optional<bool> eager_start = {};
-  std::size_t stack_size = 0;  // bytes; 0: the default
-  std::size_t guard_size = 0;  // bytes; 0: the default
+  std::size_t stack_size = 0;  ///< bytes; 0: the default
+  std::size_t guard_size = 0;  ///< bytes; 0: the default
 };
 
 class FIBER_API LoopObject {
@@ -150,7 +150,7 @@ class FIBER_API LoopObject {
   void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept;
 
-  // No other loop of this process has the same, or had it.
+  /// No other loop of this process has the same, or had it.
   const std::uint64_t serial;
 
   // --- ready queue ---
@@ -162,12 +162,12 @@ class FIBER_API LoopObject {
   }
   void push(Callback* callback) noexcept;
   ReadyQueue& ready_queue() noexcept { return ready_; }
-  // Queues a handle; takes over the caller's two references, of which one is for the handle that it
-  // returns: both are given up when this throws.
+  /// Queues a handle; takes over the caller's two references, of which one is for the handle that
+  /// it returns: both are given up when this throws.
   void call_soon(HandleObject* handle);
-  // From any thread. The same. Throws RuntimeError when the loop is closed.
+  /// From any thread. The same. Throws RuntimeError when the loop is closed.
   void call_soon_threadsafe(HandleObject* handle);
-  // The same, but a closed loop drops it: it lets go on this thread of what it holds then.
+  /// The same, but a closed loop drops it: it lets go on this thread of what it holds then.
   void post(HandleObject* handle) noexcept;
   void wake() noexcept;
 
@@ -180,8 +180,8 @@ class FIBER_API LoopObject {
       node->when = clock_->register_deadline(node->when);
     timers_.push(node);
   }
-  // Afterwards nothing refers to a node whose entry is a leaf, even if it was due and its entry is
-  // in the ready queue.
+  /// Afterwards nothing refers to a node whose entry is a leaf, even if it was due and its entry is
+  /// in the ready queue.
   void remove_timer(TimerNode* node) noexcept {
     if (node->index != TimerNode::kNotInHeap) {
       timers_.remove(node);
@@ -196,17 +196,17 @@ class FIBER_API LoopObject {
   // --- tasks ---
   // True if they are not made by TaskBase::begin alone.
   bool special_tasks() const noexcept { return special_tasks_; }
-  // The long way: through the factory, if there is one.
+  /// The long way: through the factory, if there is one.
   void make_task(TaskBase& task, const TaskArguments& arguments);
   void set_task_factory(std::shared_ptr<task_factory> factory) {
     factory_ = std::move(factory);
     update_modes();
   }
   const std::shared_ptr<task_factory>& factory() const noexcept { return factory_; }
-  // Runs the first step of a task right here; returns when it gives way or ends. Throws
-  // KeyboardInterrupt and SystemExit.
+  /// Runs the first step of a task right here; returns when it gives way or ends. Throws
+  /// KeyboardInterrupt and SystemExit.
   void step_eagerly(TaskBase& task);
-  // Suspends the running task until something makes it ready. The caller registered it before.
+  /// Suspends the running task until something makes it ready. The caller registered it before.
   FIBER_INLINE void suspend(TaskBase* task);
   FIBER_INLINE fiber::detail::GreenletObject* next_greenlet(bool fiber_has_ended = false);
   void start_task(TaskBase* task);
@@ -220,9 +220,9 @@ class FIBER_API LoopObject {
   // From the first call on, between two runs, the descriptor is readable when there is work.
   int embed();
   bool run_ready(std::int64_t budget);
-  // When run_ready should be called next: now() or before, or kForever.
+  /// When run_ready should be called next: now() or before, or kForever.
   std::int64_t next_deadline();
-  // A timer was set while the loop did not run.
+  /// A timer was set while the loop did not run.
   void deadline_changed() noexcept {
     if (resting_) [[unlikely]]
       rest();
@@ -231,16 +231,16 @@ class FIBER_API LoopObject {
   void close();
   bool is_running() const noexcept { return running_; }
   bool is_closed() const noexcept { return closed_; }
-  // Closed, and nothing is left of what it had.
+  /// Closed, and nothing is left of what it had.
   bool gone() const noexcept { return gone_; }
   void check_closed() const;
   void check_not_running() const;
-  // In the selector, from any thread: the loop has nothing to do.
+  /// In the selector, from any thread: the loop has nothing to do.
   bool sleeping() const noexcept { return sleeping_.load(std::memory_order_relaxed); }
   bool on_own_thread() const noexcept { return running_ && thread_ == core_thread(); }
-  // False on another thread than the one that runs the loop.
+  /// False on another thread than the one that runs the loop.
   bool may_be_called() const noexcept { return !running_ || thread_ == core_thread(); }
-  // Throws RuntimeError there.
+  /// Throws RuntimeError there.
   void check_thread() const {
     if (!may_be_called()) [[unlikely]]
       refuse_thread();
@@ -249,14 +249,14 @@ class FIBER_API LoopObject {
   // --- threads (see loop_threads.cpp) ---
   // The thread ends that runs the loop.
   void thread_exits() noexcept;
-  // The thread ends; of all loops that ran on it.
+  /// The thread ends; of all loops that ran on it.
   static void leave_thread(const fiber::detail::GreenletThread& thread) noexcept;
 
   // --- signals (see loop_signals.cpp) ---
   // Takes over the reference. Throw RuntimeError, ValueError.
   void add_signal_handler(int number, HandleObject* handle);
   bool remove_signal_handler(int number);
-  // In a signal handler: what has arrived is looked at as soon as the hub runs.
+  /// In a signal handler: what has arrived is looked at as soon as the hub runs.
   void attend_to_signals() noexcept;
 
   // --- descriptors ---
@@ -264,7 +264,7 @@ class FIBER_API LoopObject {
   bool remove_reader(int fd);
   void add_writer(int fd, HandleObject* handle);
   bool remove_writer(int fd);
-  // See Selector. The descriptor must not block.
+  /// See Selector. The descriptor must not block.
   void watch(Watch& watch, int fd);
   void refuse_watched(int fd);
   bool unwatch(Watch& watch) noexcept;
@@ -274,8 +274,8 @@ class FIBER_API LoopObject {
   void leave(DescriptorWait& wait) noexcept;
   bool has_waits(int fd) const noexcept;
   void closing(int fd) noexcept;
-  // What transports read into, before they know whose it is: one for all, always warm.
-  static constexpr std::size_t kScratchSize = 256 * 1024;  // as CPython: at most this per recv
+  /// What transports read into, before they know whose it is: one for all, always warm.
+  static constexpr std::size_t kScratchSize = 256 * 1024;  ///< as CPython: at most this per recv
   char* scratch() {
     if (scratch_ == nullptr) [[unlikely]]
       scratch_.reset(new char[kScratchSize]);
@@ -285,34 +285,34 @@ class FIBER_API LoopObject {
   // --- errors ---
   // Throws nothing but the unwinding of a thread that the handler ends.
   void call_exception_handler(const ExceptionContext& context);
-  // The same where nothing may throw: the context is made here.
+  /// The same where nothing may throw: the context is made here.
   void report(const char* message, const FutureRef& task) noexcept;
   std::shared_ptr<exception_handler> handler;
-  // Thrown out of run_forever as soon as the hub runs (KeyboardInterrupt, SystemExit).
+  /// Thrown out of run_forever as soon as the hub runs (KeyboardInterrupt, SystemExit).
   std::exception_ptr interrupt;
 
   TaskBase* current_task = nullptr;
   TaskBase* starting = nullptr;
   fiber::detail::GreenletObject* hub = nullptr;
-  // The greenlet that called run_forever: the hub, except in an eager step, whose creator is.
+  /// The greenlet that called run_forever: the hub, except in an eager step, whose creator is.
   fiber::detail::GreenletObject* root = nullptr;
   fiber::detail::GreenletThread* greenlets = nullptr;
-  TaskBase* graveyard = nullptr;   // a finished task whose end is to be reported on the hub
-  TaskBase* tasks_head = nullptr;  // unfinished tasks, oldest first
+  TaskBase* graveyard = nullptr;   ///< a finished task whose end is to be reported on the hub
+  TaskBase* tasks_head = nullptr;  ///< unfinished tasks, oldest first
   TaskBase* tasks_tail = nullptr;
   std::size_t task_count = 0;
   long futures_alive = 0;
-  std::uint64_t iterations = 0;  // begun so far
+  std::uint64_t iterations = 0;  ///< begun so far
   // --- for those who want to know more (see loop_debug.cpp) ---
   static bool debug_from_environment() noexcept;
-  bool debug = false;  // changed by set_debug
+  bool debug = false;  ///< changed by set_debug
   void set_debug(bool enabled);
   std::chrono::nanoseconds slow_callback_duration{100'000'000};
-  // From now on every new future is known, until it dies, and every unfinished task.
+  /// From now on every new future is known, until it dies, and every unfinished task.
   void register_futures();
-  // Oldest first; tasks too.
+  /// Oldest first; tasks too.
   std::vector<FutureBase*> registered_futures() const;
-  // Null unless futures are registered.
+  /// Null unless futures are registered.
   ObjectRegistry* registry() noexcept { return registry_.get(); }
   void set_observer(std::shared_ptr<LoopObserver> observer);
   const std::shared_ptr<LoopObserver>& observer() const noexcept { return observer_; }
@@ -323,9 +323,9 @@ class FIBER_API LoopObject {
   bool raise_deadlock = false;
   std::shared_ptr<concurrent::futures::Executor> default_executor;
   bool executor_shutdown_called = false;
-  std::atomic<long> outside_work{0};  // jobs on other threads that will post here
-  std::atomic<bool> signals{false};   // some may have arrived
-  std::function<void()> on_signal;    // runs on the hub when they may; may throw
+  std::atomic<long> outside_work{0};  ///< jobs on other threads that will post here
+  std::atomic<bool> signals{false};   ///< some may have arrived
+  std::function<void()> on_signal;    ///< runs on the hub when they may; may throw
 
  private:
   friend class Selector;
@@ -352,8 +352,8 @@ class FIBER_API LoopObject {
   void remove_future(FutureBase* future) noexcept;
   void look_at_signals(bool may_queue);
   void drop_signal_handlers() noexcept;
-  // A GreenletExit that arrives here is for the greenlet in which the loop runs, not for a
-  // callback.
+  /// A GreenletExit that arrives here is for the greenlet in which the loop runs, not for a
+  /// callback.
   bool on_dying_hub() const noexcept {
     return root != nullptr && root == greenlets->current && !root->is_main;
   }
@@ -376,7 +376,7 @@ class FIBER_API LoopObject {
   void rest() noexcept;
   void ring() noexcept;
   static void task_main(void* loop);
-  static constexpr std::int64_t kClockResolution = 1;  // nanoseconds
+  static constexpr std::int64_t kClockResolution = 1;  ///< nanoseconds
   static constexpr std::size_t kManyReady = 32;
   static constexpr std::uint32_t kMostParked = 16;
   static const void* core_thread() noexcept { return core::tls_thread_state; }
@@ -385,7 +385,7 @@ class FIBER_API LoopObject {
   std::size_t batch_ = 0;
   ParkedFiber* parked_ = nullptr;
   std::uint32_t parked_count_ = 0;
-  core::FloatModes float_modes_;  // of who runs the loop: every task starts with them
+  core::FloatModes float_modes_;  ///< of who runs the loop: every task starts with them
   TimerHeap timers_;
   LoopDependent* dependents_ = nullptr;
   std::unique_ptr<Selector> selector_;
@@ -396,40 +396,40 @@ class FIBER_API LoopObject {
   std::shared_ptr<LoopObserver> observer_;
   std::shared_ptr<task_factory> factory_;
   std::unique_ptr<SignalHandlers> signal_handlers_;
-  HandleObject* current_handle_ = nullptr;  // while the loop is observed
-  std::size_t through_hub_ = 0;  // a word, so that quick_turn tests it along with another
+  HandleObject* current_handle_ = nullptr;  ///< while the loop is observed
+  std::size_t through_hub_ = 0;  ///< a word, so that quick_turn tests it along with another
   bool special_tasks_ = false;
   bool running_ = false;
   bool stopping_ = false;
   bool closed_ = false;
   bool gone_ = false;
-  bool made_outside_ = false;  // tasks were made since it ran last
-  bool exiting_ = false;       // with its thread
-  bool unwinding_ = false;     // its last thread is ending, and its tasks with it
+  bool made_outside_ = false;  ///< tasks were made since it ran last
+  bool exiting_ = false;       ///< with its thread
+  bool unwinding_ = false;     ///< its last thread is ending, and its tasks with it
   bool deadlock_reported_ = false;
   bool embedded_ = false;
-  bool resting_ = false;  // embedded, and the host's turn: whoever brings work rings
+  bool resting_ = false;  ///< embedded, and the host's turn: whoever brings work rings
   const void* thread_ = nullptr;
 
   std::mutex post_mutex_;
-  Callback* posts_ = nullptr;  // handles from other threads
+  Callback* posts_ = nullptr;  ///< handles from other threads
   Callback* last_post_ = nullptr;
-  // Also set while the loop rests, so that whoever pushes comes by take_posted().
+  /// Also set while the loop rests, so that whoever pushes comes by take_posted().
   std::atomic<bool> posted_{false};
   std::atomic<bool> sleeping_{false};
   std::atomic<long> refs_{0};
 };
 
-// The loop layer's part of the thread state.
+/// The loop layer's part of the thread state.
 struct FIBER_API AsyncioThread final : core::ThreadLayer {
   LoopObject* running = nullptr;
-  LoopObject* set = nullptr;  // counted; what get_event_loop returns outside a running loop
+  LoopObject* set = nullptr;  ///< counted; what get_event_loop returns outside a running loop
   void thread_exits() noexcept override;
-  // The running task's, if a task's own greenlet runs.
+  /// The running task's, if a task's own greenlet runs.
   const char* running_name() const noexcept override;
 
  private:
-  mutable char task_name_[32] = {};  // "Task-N", which is stored nowhere else
+  mutable char task_name_[32] = {};  ///< "Task-N", which is stored nowhere else
 };
 FIBER_API AsyncioThread& make_asyncio_thread(core::ThreadState& thread);
 inline AsyncioThread& asyncio_thread() {
@@ -439,7 +439,7 @@ inline AsyncioThread& asyncio_thread() {
   return *static_cast<AsyncioThread*>(thread.asyncio);
 }
 
-// The running loop of this thread; throws RuntimeError("no running event loop").
+/// The running loop of this thread; throws RuntimeError("no running event loop").
 FIBER_API LoopObject& running_loop();
 
 }  // namespace fiber::asyncio::detail

@@ -18,29 +18,30 @@ class LoopObject;
 class TaskBase;
 class HandleObject;
 
-// One of a future's done-callbacks, in the order of registration. When the future is done each
-// becomes an entry of the ready queue as it is: nothing is allocated then.
+/// One of a future's done-callbacks, in the order of registration. When the future is done each
+/// becomes an entry of the ready queue as it is: nothing is allocated then.
 struct Callback {
   enum class Kind : std::uint8_t { task, handle, leaf };
   explicit Callback(Kind k) noexcept : kind(k) {}
 
   Callback* next = nullptr;
   Callback* previous = nullptr;
-  FutureBase* future = nullptr;  // where it is registered, if it is
+  FutureBase* future = nullptr;  ///< where it is registered, if it is
   Kind kind;
 };
 
-// A done-callback that is a step of the library's own; see Leaf.
+/// A done-callback that is a step of the library's own; see Leaf.
 struct LeafCallback : Callback, Leaf {
   LeafCallback() noexcept : Callback(Kind::leaf) {}
-  // Called in place of run when the loop is closed with it in the queue.
+  /// Called in place of run when the loop is closed with it in the queue.
   void (*drop)(LeafCallback* self) noexcept = nullptr;
-  bool queued = false;  // in the ready queue: must stay where it is until it has run or is dropped
+  bool queued =
+      false;  ///< in the ready queue: must stay where it is until it has run or is dropped
 };
 
 enum class FutureState : std::uint8_t { pending, cancelled, finished };
 
-// Futures belong to one loop and so to one thread; the count is not atomic.
+/// Futures belong to one loop and so to one thread; the count is not atomic.
 class FIBER_API FutureBase {
  public:
   explicit FutureBase(LoopObject* loop) noexcept {
@@ -63,34 +64,34 @@ class FIBER_API FutureBase {
   bool cancelled() const noexcept { return state_ == FutureState::cancelled; }
   FutureState state() const noexcept { return state_; }
 
-  // Returns false if it was done already.
+  /// Returns false if it was done already.
   virtual bool cancel(std::string message);
 
-  // Throws what result() throws unless there is a result; marks an exception as seen.
+  /// Throws what result() throws unless there is a result; marks an exception as seen.
   void check_result() {
     if (state_ != FutureState::finished || exception_ != nullptr) [[unlikely]]
       throw_no_result();
   }
-  // The exception, or null. Throws CancelledError, InvalidStateError.
+  /// The exception, or null. Throws CancelledError, InvalidStateError.
   std::exception_ptr exception();
-  // For those who pass an outcome on: no throw, no mark.
+  /// For those who pass an outcome on: no throw, no mark.
   const std::exception_ptr& peek_exception() const noexcept { return exception_; }
   void set_exception(std::exception_ptr exception);
-  // The CancelledError for whoever looks at a cancelled future: the first one gets that which ended
-  // a task.
+  /// The CancelledError for whoever looks at a cancelled future: the first one gets that which
+  /// ended a task.
   std::exception_ptr make_cancelled_error() noexcept;
-  // Another one, with the message of the cancellation.
+  /// Another one, with the message of the cancellation.
   std::exception_ptr new_cancelled_error() const noexcept;
 
-  // The result was stored, by the typed layer, right before.
+  /// The result was stored, by the typed layer, right before.
   void finish() { complete(FutureState::finished); }
-  // Throws InvalidStateError if it is done.
+  /// Throws InvalidStateError if it is done.
   void check_pending() const {
     if (done()) [[unlikely]]
       refuse_done();
   }
 
-  // A task's wake-up, which needs no claim: see ReadyQueue. Others have made theirs.
+  /// A task's wake-up, which needs no claim: see ReadyQueue. Others have made theirs.
   void add(Callback* callback) noexcept {
     callback->future = this;
     callback->next = nullptr;
@@ -106,12 +107,12 @@ class FIBER_API FutureBase {
     if (callback->kind != Callback::Kind::task) give_back_claim();
   }
   Callback* first_callback() const noexcept { return first_; }
-  // Room for callbacks, not of tasks, that are to be registered. Throws std::bad_alloc.
+  /// Room for callbacks, not of tasks, that are to be registered. Throws std::bad_alloc.
   void claim(std::size_t count = 1);
-  // Registers, or queues at once if the future is done. Throws std::bad_alloc, RuntimeError; a
-  // handle's reference is given up then.
+  /// Registers, or queues at once if the future is done. Throws std::bad_alloc, RuntimeError; a
+  /// handle's reference is given up then.
   void add_or_schedule(Callback* callback);
-  // The same with a claim, which is given back when this throws RuntimeError.
+  /// The same with a claim, which is given back when this throws RuntimeError.
   void add_or_schedule_claimed(Callback* callback);
 
   void set_log_traceback(bool log) noexcept { log_traceback_ = log; }
@@ -119,21 +120,21 @@ class FIBER_API FutureBase {
   bool is_task() const noexcept { return is_task_; }
   bool is_gather() const noexcept { return is_gather_; }
 
-  // Where the result lies: the typed layer's offset from this object.
+  /// Where the result lies: the typed layer's offset from this object.
   void* result_address() noexcept { return reinterpret_cast<char*>(this) + result_offset_; }
   virtual std::string repr() const;
-  // "exception was never retrieved" names the class as Python does.
+  /// "exception was never retrieved" names the class as Python does.
   virtual const char* class_name() const noexcept { return "Future"; }
 
-  bool marked = false;  // for algorithms over lists of futures: seen already
-  bool taken = false;   // the result was moved out; see check_not_taken
+  bool marked = false;  ///< for algorithms over lists of futures: seen already
+  bool taken = false;   ///< the result was moved out; see check_not_taken
 
  protected:
   bool is_gather_ = false;
 
   friend struct DebuggerFields;
 
-  // On the stack of a task that waits: its loop cannot end before it.
+  /// On the stack of a task that waits: its loop cannot end before it.
   struct on_stack {};
   FutureBase(on_stack, LoopObject& loop) noexcept : loop_(&loop), refs_(1) {}
 
@@ -144,7 +145,7 @@ class FIBER_API FutureBase {
   void schedule_callbacks();
   void drop_callbacks() noexcept;
   bool cancel_now(const std::string& message);
-  // Without memory for it the cancellation goes on without its message.
+  /// Without memory for it the cancellation goes on without its message.
   void keep_cancel_message(const std::string& message) noexcept {
     cancel_message_ = nullptr;
     if (!message.empty()) [[unlikely]]
@@ -160,7 +161,7 @@ class FIBER_API FutureBase {
   [[noreturn]] void refuse_done() const;
   [[noreturn]] void throw_no_result();
   std::string repr_info() const;
-  // " created at …", if that is known.
+  /// " created at …", if that is known.
   std::string created_at() const;
   void give_back_claim() noexcept;
   void set_loop(LoopObject* loop) noexcept;
@@ -175,7 +176,7 @@ class FIBER_API FutureBase {
   std::uint32_t result_offset_ = 0;
   Callback* first_ = nullptr;
   Callback* last_ = nullptr;
-  std::exception_ptr exception_;  // or, when cancelled, the CancelledError to show first
+  std::exception_ptr exception_;  ///< or, when cancelled, the CancelledError to show first
   std::unique_ptr<std::string> cancel_message_;
 };
 

@@ -15,16 +15,16 @@
 
 namespace fiber::asyncio::detail {
 
-// A callback in the ready queue or in the list of a future. Counted by any thread: the handle that
-// call_soon_threadsafe returns is the caller's.
+/// A callback in the ready queue or in the list of a future. Counted by any thread: the handle that
+/// call_soon_threadsafe returns is the caller's.
 class FIBER_API HandleObject : public Callback {
  public:
   explicit HandleObject(LoopObject* loop) noexcept : Callback(Kind::handle), loop_(loop) {}
   virtual ~HandleObject();
   virtual void call() = 0;
-  // It was a done-callback, and its future is done.
+  /// It was a done-callback, and its future is done.
   virtual void scheduled_by(FutureBase* done) noexcept { static_cast<void>(done); }
-  // True if it calls a function that compares equal to this one, of that type.
+  /// True if it calls a function that compares equal to this one, of that type.
   virtual bool calls(const core::Type& type, const void* function) const {
     static_cast<void>(type);
     static_cast<void>(function);
@@ -35,24 +35,24 @@ class FIBER_API HandleObject : public Callback {
   void release() noexcept {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
-  // Drops the callable at once on the thread that runs the loop, unless it is being called; else
-  // the loop does, when its turn comes.
+  /// Drops the callable at once on the thread that runs the loop, unless it is being called; else
+  /// the loop does, when its turn comes.
   virtual void cancel() noexcept;
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
-  // Calls it, or does nothing if it was cancelled. Only the loop, on its thread.
+  /// Calls it, or does nothing if it was cancelled. Only the loop, on its thread.
   void run();
   LoopObject* loop() const noexcept { return loop_; }
-  // Python's repr, such as "<Handle main::{lambda()#1}()>".
+  /// Python's repr, such as "<Handle main::{lambda()#1}()>".
   std::string repr() const;
 
-  contextvars::detail::ContextObject* context = nullptr;  // counted; null: empty
-  std::unique_ptr<const Origin> created;                  // in debug mode
+  contextvars::detail::ContextObject* context = nullptr;  ///< counted; null: empty
+  std::unique_ptr<const Origin> created;                  ///< in debug mode
 
  protected:
-  // Once at most.
+  /// Once at most.
   virtual void destroy_callable() noexcept {}
   bool has_callable() const noexcept { return has_callable_; }
-  // On the loop's thread.
+  /// On the loop's thread.
   void drop_callable() noexcept;
 
  private:
@@ -63,7 +63,7 @@ class FIBER_API HandleObject : public Callback {
   LoopObject* loop_;
 };
 
-// Adds the callable, which ends before the handle does if that is cancelled.
+/// Adds the callable, which ends before the handle does if that is cancelled.
 template <class F, class Base>
 class WithCallable : public Base {
  public:

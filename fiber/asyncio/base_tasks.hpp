@@ -25,7 +25,7 @@ struct TaskGreenlet final : fiber::detail::GreenletObject {
   TaskBase* task;
 };
 
-// Continues a task when the future it waits for is done.
+/// Continues a task when the future it waits for is done.
 struct TaskWakeup : Callback {
   explicit TaskWakeup(TaskBase* owner) noexcept : Callback(Kind::task), task(owner) {}
   TaskBase* task;
@@ -33,7 +33,7 @@ struct TaskWakeup : Callback {
 
 class FIBER_API TaskBase : public FutureBase {
  private:
-  // A switch to the task touches two cache lines of it: this one and that of its greenlet.
+  /// A switch to the task touches two cache lines of it: this one and that of its greenlet.
   bool must_cancel_ = false;
   bool abandoned_ = false;
   bool consumed_ = false;
@@ -58,29 +58,29 @@ class FIBER_API TaskBase : public FutureBase {
     core::release_block(memory, size, alignment);
   }
 
-  // Runs the callable and stores its result. Called once.
+  /// Runs the callable and stores its result. Called once.
   virtual void run_body() = 0;
-  // Ends the callable's life: what it captured and its arguments.
+  /// Ends the callable's life: what it captured and its arguments.
   virtual void destroy_callable() noexcept = 0;
 
-  // Marks the coroutine object as used. Throws RuntimeError the second time.
+  /// Marks the coroutine object as used. Throws RuntimeError the second time.
   void consume() {
     if (consumed_) [[unlikely]]
       refuse_reuse();
     consumed_ = true;
   }
   bool consumed() const noexcept { return consumed_; }
-  // Makes it a task of the loop; its first step is queued. An empty name: "Task-N".
+  /// Makes it a task of the loop; its first step is queued. An empty name: "Task-N".
   void schedule(LoopObject& loop, const std::string& name);
-  // The same without regard for the loop's task factory. An eager start takes the first step here
-  // and now, if the loop runs.
+  /// The same without regard for the loop's task factory. An eager start takes the first step here
+  /// and now, if the loop runs.
   void begin(LoopObject& loop, const TaskArguments& arguments);
 
   bool cancel(std::string message) override;
   int cancelling() const noexcept { return cancel_requests_; }
   int uncancel();
-  // A CancelledError was caught where it could not be let through, as in a function of C: it is
-  // thrown again at the next wait.
+  /// A CancelledError was caught where it could not be let through, as in a function of C: it is
+  /// thrown again at the next wait.
   void cancel_again(const std::string& message) noexcept {
     must_cancel_ = true;
     keep_cancel_message(message);
@@ -95,24 +95,24 @@ class FIBER_API TaskBase : public FutureBase {
     told_library_ = true;
   }
   bool has_told_library() const noexcept { return told_library_; }
-  // At the end of a scope or of the task, with the exception that leaves it or null: the
-  // CancelledError that a library was told of, with that exception as its context, or else the
-  // exception as it is. Once.
+  /// At the end of a scope or of the task, with the exception that leaves it or null: the
+  /// CancelledError that a library was told of, with that exception as its context, or else the
+  /// exception as it is. Once.
   std::exception_ptr overdue_cancellation(std::exception_ptr error);
-  // While such a call waits although the task is cancelled. Not to be called unless a library was
-  // told.
+  /// While such a call waits although the task is cancelled. Not to be called unless a library was
+  /// told.
   void put_cancellation_off() noexcept { must_cancel_ = false; }
   void put_cancellation_back() noexcept { must_cancel_ = told_library_; }
-  // What monkey keeps of the task.
+  /// What monkey keeps of the task.
   struct LibraryCalls {
-    bool shielded = false;       // cancellation waits for the end of a scope
-    std::uint8_t fruitless = 0;  // calls since the library was told
-    std::uint16_t grace = 0;     // centiseconds for which calls wait although it is cancelled
+    bool shielded = false;       ///< cancellation waits for the end of a scope
+    std::uint8_t fruitless = 0;  ///< calls since the library was told
+    std::uint16_t grace = 0;     ///< centiseconds for which calls wait although it is cancelled
   };
   LibraryCalls& library_calls() noexcept { return library_calls_; }
 
   std::string get_name() const;
-  // Its parts, for a signal handler: null if it was given none, and then the N of "Task-N".
+  /// Its parts, for a signal handler: null if it was given none, and then the N of "Task-N".
   const std::string* given_name() const noexcept { return name_.get(); }
   std::uint64_t number() const noexcept { return number_; }
   void set_name(std::string name) { name_ = std::make_unique<std::string>(std::move(name)); }
@@ -120,19 +120,19 @@ class FIBER_API TaskBase : public FutureBase {
   const char* class_name() const noexcept override { return "Task"; }
   CoroutineName coroutine_name() const noexcept { return {coroutine_name_, coroutine_kind_}; }
   FutureBase* waiting_on() const noexcept { return waiting_on_; }
-  // Being unwound because its loop is gone: it may not wait any more.
+  /// Being unwound because its loop is gone: it may not wait any more.
   bool abandoned() const noexcept { return abandoned_; }
   bool has_started() const noexcept { return greenlet_ && greenlet_->started; }
-  // Null: empty, or not a task yet.
+  /// Null: empty, or not a task yet.
   contextvars::detail::ContextObject* context_variables() const noexcept {
     return greenlet_ ? greenlet_->context_variables : nullptr;
   }
-  // The same as a handle.
+  /// The same as a handle.
   contextvars::Context context_handle() const noexcept;
-  // Not null: made if it must be.
+  /// Not null: made if it must be.
   contextvars::Context get_context();
-  // The greenlet that waits on the task's behalf while the task is suspended: its own, or one that
-  // its body has switched to.
+  /// The greenlet that waits on the task's behalf while the task is suspended: its own, or one that
+  /// its body has switched to.
   fiber::detail::GreenletObject* suspended_greenlet() const noexcept { return resume_point; }
   fiber::detail::GreenletObject* own_greenlet() noexcept {
     return greenlet_ ? &*greenlet_ : nullptr;
@@ -144,16 +144,16 @@ class FIBER_API TaskBase : public FutureBase {
     if (must_cancel_ || abandoned_) [[unlikely]]
       throw_cancelled();
   }
-  // Suspends until `future` is done. Throws CancelledError.
+  /// Suspends until `future` is done. Throws CancelledError.
   FIBER_INLINE void wait(FutureBase* future);
   [[noreturn]] void throw_cancelled();
-  // After a call that may have let the loop end.
+  /// After a call that may have let the loop end.
   void check_abandoned() {
     if (abandoned_) [[unlikely]]
       throw_cancelled();
   }
 
-  TaskBase* previous_task = nullptr;  // in the loop's list
+  TaskBase* previous_task = nullptr;  ///< in the loop's list
   TaskBase* next_task = nullptr;
 
  private:
@@ -170,15 +170,15 @@ class FIBER_API TaskBase : public FutureBase {
   void wait_slow(FutureBase* future);
   void check_awakening(FutureBase* future);
   void unreferenced() noexcept override;
-  void run();  // the whole life of the body, on its own stack
+  void run();  ///< the whole life of the body, on its own stack
   void bind(LoopObject& loop, fiber::detail::GreenletThread& thread,
             std::unique_ptr<std::string> name,
             contextvars::detail::ContextObject* context) noexcept;
-  void end_unstarted() noexcept;  // cancelled before its first step
-  void ended() noexcept;          // gives up what the loop holds
+  void end_unstarted() noexcept;  ///< cancelled before its first step
+  void ended() noexcept;          ///< gives up what the loop holds
 
   fiber::detail::GreenletObject& greenlet() noexcept { return *greenlet_; }
-  // Where its frames were left; null before its first step. A guess: it may wait elsewhere.
+  /// Where its frames were left; null before its first step. A guess: it may wait elsewhere.
   const void* resume_sp() const noexcept { return greenlet_->context.sp; }
 
   FutureBase* waiting_on_ = nullptr;
@@ -186,16 +186,16 @@ class FIBER_API TaskBase : public FutureBase {
   std::unique_ptr<std::string> name_;
   std::uint64_t number_ = 0;
   bool told_library_ = false;
-  bool in_cancel_ = false;  // tasks that wait for each other in a circle would go round for ever
+  bool in_cancel_ = false;  ///< tasks that wait for each other in a circle would go round for ever
   mutable bool in_repr_ = false;
-  CoroutineName::Kind coroutine_kind_;  // what coroutine_name_ is
+  CoroutineName::Kind coroutine_kind_;  ///< what coroutine_name_ is
   LibraryCalls library_calls_;
-  FutureBase* cancelled_for_ = nullptr;  // see Cancellation
+  FutureBase* cancelled_for_ = nullptr;  ///< see Cancellation
 
   alignas(core::kCacheLine) std::optional<TaskGreenlet> greenlet_;
 };
 
-// What runs now on this thread: both null outside of a loop.
+/// What runs now on this thread: both null outside of a loop.
 struct Running {
   LoopObject* loop = nullptr;
   TaskBase* task = nullptr;
@@ -209,7 +209,7 @@ inline Running running() noexcept {
 }
 inline TaskBase* current_task_or_null() noexcept { return running().task; }
 
-// The task that runs, and its loop; throws RuntimeError where there is none.
+/// The task that runs, and its loop; throws RuntimeError where there is none.
 [[noreturn]] FIBER_API void refuse_await();
 inline Running running_for_await() {
   const Running now = running();
@@ -219,9 +219,9 @@ inline Running running_for_await() {
 }
 inline TaskBase& task_for_await() { return *running_for_await().task; }
 
-// The greenlet that is to run next: a task's, or the hub's when the next thing is a callback or the
-// batch is over. Steps of the library's own are run on the way. Null: the task in `starting` is to
-// be started.
+/// The greenlet that is to run next: a task's, or the hub's when the next thing is a callback or
+/// the batch is over. Steps of the library's own are run on the way. Null: the task in `starting`
+/// is to be started.
 FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_greenlet(bool fiber_has_ended) {
   for (;;) {
     if (batch_ >= kManyReady)
@@ -260,8 +260,8 @@ FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_greenlet(bool fiber
   return hub;
 }
 
-// With many tasks each one's memory has left the nearest cache since it ran last: it is asked for a
-// few switches before it is needed, first the task, then the frames that it names.
+/// With many tasks each one's memory has left the nearest cache since it ran last: it is asked for
+/// a few switches before it is needed, first the task, then the frames that it names.
 FIBER_INLINE void LoopObject::fetch_ahead() noexcept {
   constexpr std::size_t kTask = 6;
   constexpr std::size_t kFrames = 3;

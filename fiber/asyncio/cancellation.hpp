@@ -16,9 +16,9 @@ namespace fiber::asyncio::detail {
 class FutureBase;
 class TaskBase;
 
-// In CPython's order, which is that of recursive calls of cancel(); but chains and trees of any
-// depth are gone through without recursion, for which a fiber's stack has no room, and without a
-// need for memory: the way back is noted in the tasks and gathers themselves.
+/// In CPython's order, which is that of recursive calls of cancel(); but chains and trees of any
+/// depth are gone through without recursion, for which a fiber's stack has no room, and without a
+/// need for memory: the way back is noted in the tasks and gathers themselves.
 class Cancellation {
  public:
   explicit Cancellation(const std::string& message) noexcept : message_(message) {}
@@ -26,19 +26,19 @@ class Cancellation {
   Cancellation& operator=(const Cancellation&) = delete;
   ~Cancellation();
 
-  // Once. True if the future, or something that it waits for, will be told. Throws RuntimeError if
-  // a task waits for itself in this way.
+  /// Once. True if the future, or something that it waits for, will be told. Throws RuntimeError if
+  /// a task waits for itself in this way.
   bool cancel(FutureBase& first);
 
-  // The same as cancel() of each task in turn, whose time grows with the square of their number if
-  // they wait for each other: here each is gone through once, and told how often it was asked.
+  /// The same as cancel() of each task in turn, whose time grows with the square of their number if
+  /// they wait for each other: here each is gone through once, and told how often it was asked.
   static void cancel_all(std::span<const TaskRef> tasks);
 
  private:
-  // A task that waits for a task or a gather, and was gone through.
+  /// A task that waits for a task or a gather, and was gone through.
   struct Passed {
     std::uint64_t asked_again = 0;
-    std::size_t waited_for_by = 0;  // others of these, as often as they ask it
+    std::size_t waited_for_by = 0;  ///< others of these, as often as they ask it
   };
   using PassedTasks = std::unordered_map<TaskBase*, Passed>;
   Cancellation(const std::string& message, PassedTasks& passed) noexcept
@@ -57,8 +57,8 @@ class Cancellation {
 
   const std::string& message_;
   PassedTasks* passed_ = nullptr;
-  FutureBase* level_ = nullptr;  // a task, or a gather; it knows the one above
-  bool told_ = false;            // what was left last
+  FutureBase* level_ = nullptr;  ///< a task, or a gather; it knows the one above
+  bool told_ = false;            ///< what was left last
 };
 
 }  // namespace fiber::asyncio::detail

@@ -22,9 +22,9 @@ auto ensure_future(A&& awaitable);
 
 namespace fiber::asyncio::detail {
 
-// The running loop; where none runs, the thread's, as in Python.
+/// The running loop; where none runs, the thread's, as in Python.
 FIBER_API LoopObject& loop_for_futures();
-// Throws ValueError if the future belongs to another loop.
+/// Throws ValueError if the future belongs to another loop.
 FIBER_API void check_loop(const FutureBase& future, const LoopObject& loop);
 
 // --- gather ---
@@ -37,15 +37,15 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
   }
   ~GatherBase() override;
 
-  // Registers with the children; those that are done already count at once. Throws ValueError if
-  // they belong to several loops, std::bad_alloc; then it is registered with none.
+  /// Registers with the children; those that are done already count at once. Throws ValueError if
+  /// they belong to several loops, std::bad_alloc; then it is registered with none.
   void start();
   bool cancel(std::string message) override;
   void loop_closed() noexcept override;
   const char* class_name() const noexcept override { return "_GatheringFuture"; }
 
  protected:
-  virtual void collect() = 0;  // stores the results of all children
+  virtual void collect() = 0;  ///< stores the results of all children
   std::vector<FutureRef> children_;
 
  private:
@@ -56,46 +56,46 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
   friend FutureBase* combined_future(const LeafCallback& leaf) noexcept;
   friend class Cancellation;
   friend class GatherInTurn;
-  void listen(std::size_t index) noexcept;  // with a claim
+  void listen(std::size_t index) noexcept;  ///< with a claim
   void child_done(FutureBase& child) noexcept;
   void node_over() noexcept;
   static void on_child(Leaf* leaf) noexcept;
   static void on_drop(LeafCallback* leaf) noexcept;
 
   std::unique_ptr<Node[]> nodes_;
-  std::size_t registered_ = 0;  // nodes that are; together they are one reference
+  std::size_t registered_ = 0;  ///< nodes that are; together they are one reference
   std::size_t finished_ = 0;
   std::size_t waited_for_ = 0;
   struct Cancelling {
     FutureBase* above = nullptr;
-    std::size_t index = 0;  // of the child that is being cancelled
-    bool any = false;       // of the children before it was told
+    std::size_t index = 0;  ///< of the child that is being cancelled
+    bool any = false;       ///< of the children before it was told
     bool active = false;
   };
-  Cancelling cancelling_;  // see Cancellation
+  Cancelling cancelling_;  ///< see Cancellation
   bool return_exceptions_;
   bool cancel_requested_ = false;
 };
 
-// Makes a gather whose tasks may run inside the call that makes them: it registers with each child
-// before the next is made, as CPython's does. Elsewhere nobody sees the difference, and start(),
-// which knows all children, is faster.
+/// Makes a gather whose tasks may run inside the call that makes them: it registers with each child
+/// before the next is made, as CPython's does. Elsewhere nobody sees the difference, and start(),
+/// which knows all children, is faster.
 class FIBER_API GatherInTurn {
  public:
-  // True in a loop with a task factory.
+  /// True in a loop with a task factory.
   static bool wanted() noexcept;
 
   using Make = GatherBase* (*)(LoopObject* loop);
   GatherInTurn(Make make, std::size_t count) noexcept : make_(make), count_(count) {}
-  // Unless finished: the children run on, and nobody hears of their ends.
+  /// Unless finished: the children run on, and nobody hears of their ends.
   ~GatherInTurn();
   GatherInTurn(const GatherInTurn&) = delete;
   GatherInTurn& operator=(const GatherInTurn&) = delete;
 
-  // The loop of the first is the gather's. Throws ValueError if the child belongs to another.
-  // Throws std::bad_alloc too, with the child as it was.
+  /// The loop of the first is the gather's. Throws ValueError if the child belongs to another.
+  /// Throws std::bad_alloc too, with the child as it was.
   void add(FutureRef child);
-  // After `count` children, of which there is at least one.
+  /// After `count` children, of which there is at least one.
   FutureBase* finish();
 
  private:
@@ -108,7 +108,7 @@ class FIBER_API GatherInTurn {
   bool finished_ = false;
 };
 
-// The outcome of a child that is done: its result is copied, or moved if nobody else can see it.
+/// The outcome of a child that is done: its result is copied, or moved if nobody else can see it.
 template <class T>
 auto take_result(FutureBase& child) {
   if constexpr (std::is_void_v<T>) {
@@ -170,11 +170,11 @@ class GatherTuple final : public WithSlot<std::tuple<taken_t<kExceptions, T>...>
   }
 };
 
-// What ensure_future makes of an awaitable has this as its result.
+/// What ensure_future makes of an awaitable has this as its result.
 template <class A>
 using ensured_t = typename decltype(asyncio::ensure_future(std::declval<A>()))::result_type;
 
-// A task that gather itself makes is not reported when its loop is closed before its end.
+/// A task that gather itself makes is not reported when its loop is closed before its end.
 template <class A>
 auto ensure_child(A&& awaitable) {
   auto child = asyncio::ensure_future(std::forward<A>(awaitable));
@@ -182,7 +182,7 @@ auto ensure_child(A&& awaitable) {
   return child;
 }
 
-// A tuple, since its braces make the futures in the order of the arguments.
+/// A tuple, since its braces make the futures in the order of the arguments.
 template <class Gather, class... F>
 auto gather_tuple(std::tuple<F...> futures) {
   LoopObject* loop = nullptr;
@@ -258,20 +258,20 @@ auto gather_range(R&& awaitables) {
   return handle;
 }
 
-// Waits for all of them whatever their types; its result says nothing.
+/// Waits for all of them whatever their types; its result says nothing.
 FIBER_API Future<> gather_untyped(std::vector<FutureRef> children);
 
 // --- wait ---
 
-// Waits until the condition holds: 0 first completed, 1 first exception, 2 all. Sorts nothing.
-// Throws ValueError if there are none, or one belongs to another loop.
+/// Waits until the condition holds: 0 first completed, 1 first exception, 2 all. Sorts nothing.
+/// Throws ValueError if there are none, or one belongs to another loop.
 FIBER_API void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout,
                             bool has_timeout, int return_when);
-// Cancels it and waits for its end.
+/// Cancels it and waits for its end.
 FIBER_API void cancel_and_wait(FutureBase& future);
 
-// What is to be done when the future is on which the leaf is registered: a gather, a shield, the
-// waiter of wait() and wait_for(); null if that is not known. For those who look at waiting tasks.
+/// What is to be done when the future is on which the leaf is registered: a gather, a shield, the
+/// waiter of wait() and wait_for(); null if that is not known. For those who look at waiting tasks.
 FutureBase* combined_future(const LeafCallback& leaf) noexcept;
 
 // --- shield ---

@@ -20,17 +20,17 @@ namespace fiber::asyncio {
 
 namespace detail {
 
-// The result of what does not compile: so that one error is enough.
+/// The result of what does not compile: so that one error is enough.
 struct Anything {
   template <class T>
-  operator T&() const;  // NOLINT(google-explicit-constructor)
+  operator T&() const;  ///< NOLINT(google-explicit-constructor)
 };
 template <class A>
 struct is_chrono_duration : std::false_type {};
 template <class Rep, class Period>
 struct is_chrono_duration<std::chrono::duration<Rep, Period>> : std::true_type {};
 
-// A task whose result is a T, its callable unknown. Also a coroutine object: see TaskBase.
+/// A task whose result is a T, its callable unknown. Also a coroutine object: see TaskBase.
 template <class T>
 class TypedTask : public WithSlot<T, TaskBase> {
  public:
@@ -65,8 +65,8 @@ class CallableTask final : public TypedTask<T> {
   bool alive_ = true;
 };
 
-// In place of `new`: compilers differ in which deallocation function they take, if any, when the
-// constructor throws.
+/// In place of `new`: compilers differ in which deallocation function they take, if any, when the
+/// constructor throws.
 template <class Made, class F>
 Made* new_task(CoroutineName name, F&& function) {
   constexpr auto kAlignment = std::align_val_t(alignof(Made));
@@ -83,8 +83,8 @@ Made* new_task(CoroutineName name, F&& function) {
 
 FIBER_API void report_never_awaited(CoroutineName coroutine) noexcept;
 
-// What is computed when it is awaited: the results of sleep(), wait(), Lock::acquire() and the
-// like.
+/// What is computed when it is awaited: the results of sleep(), wait(), Lock::acquire() and the
+/// like.
 template <class F>
 class [[nodiscard]] Deferred {
  public:
@@ -97,21 +97,21 @@ class [[nodiscard]] Deferred {
 
 }  // namespace detail
 
-// An awaitable of the user's own: a type whose rvalue has a member await_() that returns the result
-// and may wait.
+/// An awaitable of the user's own: a type whose rvalue has a member await_() that returns the
+/// result and may wait.
 template <class A>
 concept has_await = requires(std::remove_cvref_t<A>&& awaitable) { std::move(awaitable).await_(); };
 
-// A counted reference to a coroutine object: something that will run once, when it is awaited or
-// made a task. One that never is warns on stderr, as in Python. Not for two threads at a time.
+/// A counted reference to a coroutine object: something that will run once, when it is awaited or
+/// made a task. One that never is warns on stderr, as in Python. Not for two threads at a time.
 template <class T = void>
 class [[nodiscard]] Coroutine {
  public:
   using result_type = T;
 
   Coroutine() noexcept = default;
-  // From anything callable without arguments that returns a T. The name is for reports, a literal;
-  // without one it is that of the function, or of the lambda's type.
+  /// From anything callable without arguments that returns a T. The name is for reports, a literal;
+  /// without one it is that of the function, or of the lambda's type.
   template <class F>
     requires(std::is_invocable_r_v<T, std::decay_t<F>> && !std::same_as<std::decay_t<F>, Coroutine>)
   explicit Coroutine(F&& function)
@@ -135,7 +135,7 @@ class [[nodiscard]] Coroutine {
     if (task_ != nullptr) task_->release();
   }
 
-  // Runs it in the current task. Throws RuntimeError if it has run before.
+  /// Runs it in the current task. Throws RuntimeError if it has run before.
   T await_() const {
     detail::TypedTask<T>& task = object();
     task.consume();
@@ -150,7 +150,7 @@ class [[nodiscard]] Coroutine {
     return task.call();
   }
 
-  // Drops it without running it, and without a warning.
+  /// Drops it without running it, and without a warning.
   void close() const noexcept {
     if (task_ != nullptr && !task_->consumed()) {
       task_->consume();
@@ -212,9 +212,9 @@ struct Naming<CoroutineFunction<F>> {
 
 }  // namespace detail
 
-// Makes a coroutine function of `function`: calling the result with arguments copies them into a
-// coroutine object. The name is for reports; it must outlive the program's use of it (a literal).
-// Without one reports show that of the function, or of the lambda's type.
+/// Makes a coroutine function of `function`: calling the result with arguments copies them into a
+/// coroutine object. The name is for reports; it must outlive the program's use of it (a literal).
+/// Without one reports show that of the function, or of the lambda's type.
 template <class F>
 auto async(F&& function) {
   const detail::CoroutineName name = detail::name_of<F>(function);
@@ -225,14 +225,14 @@ auto async(const char* name, F&& function) {
   return detail::CoroutineFunction<std::decay_t<F>>(name, std::forward<F>(function));
 }
 
-// What `await` takes: a future or task, a coroutine object, or something with await_().
+/// What `await` takes: a future or task, a coroutine object, or something with await_().
 template <class A>
 concept awaitable = future_like<A> || has_await<A>;
 
-// Waits, and returns the result. For a future: a copy of its result, or, where it cannot be copied
-// or nobody else holds the future, the result itself; once that was moved out, the next to ask gets
-// InvalidStateError. Throws what the other side threw, and CancelledError when the current task is
-// cancelled. RuntimeError outside of a task, if there is something to wait for.
+/// Waits, and returns the result. For a future: a copy of its result, or, where it cannot be copied
+/// or nobody else holds the future, the result itself; once that was moved out, the next to ask
+/// gets InvalidStateError. Throws what the other side threw, and CancelledError when the current
+/// task is cancelled. RuntimeError outside of a task, if there is something to wait for.
 template <has_await A>
 FIBER_INLINE decltype(auto) await(A&& awaitable) {
   return std::forward<A>(awaitable).await_();
@@ -276,7 +276,7 @@ FIBER_INLINE T await(Task<T>&& task) {
   return await(static_cast<Future<T>&&>(task));
 }
 
-// What cannot be awaited says so in one line, and goes on as anything.
+/// What cannot be awaited says so in one line, and goes on as anything.
 template <class A>
   requires(!awaitable<A>)
 detail::Anything await(A&&) {
@@ -292,18 +292,18 @@ detail::Anything await(A&&) {
   return {};
 }
 
-// What the body of a generator-based coroutine is given.
+/// What the body of a generator-based coroutine is given.
 class GeneratorCoroutine {
  public:
-  // Waits for the awaitable, and returns its result.
+  /// Waits for the awaitable, and returns its result.
   template <awaitable A>
   decltype(auto) yield_from(A&& waited) {
     return asyncio::await(std::forward<A>(waited));
   }
 };
 
-// Coroutines as they were before `async def`: the body takes `auto& self` first and waits by
-// self.yield_from(awaitable). Python 3.4: @asyncio.coroutine.
+/// Coroutines as they were before `async def`: the body takes `auto& self` first and waits by
+/// self.yield_from(awaitable). Python 3.4: @asyncio.coroutine.
 template <class F>
 auto coroutine(F&& function) {
   const detail::CoroutineName name = detail::name_of<F>(function);
@@ -315,7 +315,7 @@ auto coroutine(F&& function) {
   return detail::CoroutineFunction<decltype(body)>(name, std::move(body));
 }
 
-// The type of await(a).
+/// The type of await(a).
 template <class A>
 using await_result_t = decltype(asyncio::await(std::declval<A>()));
 

@@ -8,12 +8,12 @@
 
 namespace fiber::asyncio::detail {
 
-// internal: what keeps an object for the library's own use.
-// handle: what a user holds; the object knows how many of those there are.
+/// internal: what keeps an object for the library's own use.
+/// handle: what a user holds; the object knows how many of those there are.
 enum class Reference : bool { internal, handle };
 
-// What is referred to; belongs to one loop and its thread. What users hold also keeps the loop;
-// what the loop holds must not.
+/// What is referred to; belongs to one loop and its thread. What users hold also keeps the loop;
+/// what the loop holds must not.
 template <class Object>
 class CountedObject {
  public:
@@ -41,7 +41,7 @@ class CountedObject {
  protected:
   explicit CountedObject(LoopObject& loop) noexcept : loop_(loop) {}
   ~CountedObject() = default;
-  // The last handle is gone.
+  /// The last handle is gone.
   void no_handles() noexcept {}
 
   LoopObject& loop_;

@@ -12,7 +12,7 @@ namespace detail {
 
 class TaskBase;
 
-// One lock that is held in a scope, by a task of a loop in debug mode; elsewhere, nothing.
+/// One lock that is held in a scope, by a task of a loop in debug mode; elsewhere, nothing.
 class FIBER_API HeldLock {
  public:
   HeldLock();
@@ -22,22 +22,22 @@ class FIBER_API HeldLock {
 
  private:
   friend void report_held_locks(const TaskBase& task);
-  const TaskBase* holder_ = nullptr;  // null: unknown, or reported already
+  const TaskBase* holder_ = nullptr;  ///< null: unknown, or reported already
   bool listed_ = false;
   std::unique_ptr<const Origin> taken_;
-  HeldLock* previous_ = nullptr;  // the thread's list
+  HeldLock* previous_ = nullptr;  ///< the thread's list
   HeldLock* next_ = nullptr;
 };
 
-// Called when the task has given way.
+/// Called when the task has given way.
 void report_held_locks(const TaskBase& task);
 
 }  // namespace detail
 
-// Holds a std::mutex (or anything with lock and unlock) for a scope in which the task must not give
-// way: another task of the same thread that wants the mutex would block the thread for ever. In
-// debug mode a task that does is reported, with the place where the mutex was taken; otherwise this
-// is std::lock_guard. Where a task has to wait meanwhile, use asyncio::Lock.
+/// Holds a std::mutex (or anything with lock and unlock) for a scope in which the task must not
+/// give way: another task of the same thread that wants the mutex would block the thread for ever.
+/// In debug mode a task that does is reported, with the place where the mutex was taken; otherwise
+/// this is std::lock_guard. Where a task has to wait meanwhile, use asyncio::Lock.
 template <class Mutex>
 class [[nodiscard]] debug_lock_guard {
  public:

@@ -3,7 +3,7 @@
 
 namespace fiber::asyncio::detail {
 
-// A friend of the classes whose members it names.
+/// A friend of the classes whose members it names.
 struct DebuggerFields {
   static void describe() noexcept;
 };

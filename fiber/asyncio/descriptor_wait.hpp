@@ -10,13 +10,13 @@ class Waiter;
 
 struct DescriptorWait {
   int fd = -1;
-  std::uint32_t events = 0;  // of epoll; errors and hang-ups always count
-  Waiter* waiter = nullptr;  // woken once
+  std::uint32_t events = 0;  ///< of epoll; errors and hang-ups always count
+  Waiter* waiter = nullptr;  ///< woken once
 
-  std::uint32_t ready = 0;  // what woke it
-  int error = 0;            // EBADF: another task has closed the descriptor
+  std::uint32_t ready = 0;  ///< what woke it
+  int error = 0;            ///< EBADF: another task has closed the descriptor
 
-  // The selector's.
+  /// The selector's.
   bool listed = false;
   DescriptorWait* previous = nullptr;
   DescriptorWait* next = nullptr;

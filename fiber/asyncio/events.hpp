@@ -19,7 +19,7 @@
 
 namespace fiber::asyncio {
 
-// The unit of the loop's clock: 64 bits last for 292 years.
+/// The unit of the loop's clock: 64 bits last for 292 years.
 using std::chrono::nanoseconds;
 
 template <class T>
@@ -30,19 +30,19 @@ class FutureRef;
 class SocketAddress;
 struct getaddrinfo_options;
 
-// A callback that waits to be called. A counted reference; dropping it does not cancel.
-// Python: asyncio.Handle.
+/// A callback that waits to be called. A counted reference; dropping it does not cancel.
+/// Python: asyncio.Handle.
 class FIBER_API Handle {
  public:
   Handle() noexcept = default;
-  // Prevents the call, if it has not begun. From any thread (a TimerHandle: the loop's). Drops the
-  // callable and what it holds: at once on the thread that runs the loop, or after the call if this
-  // is part of it; asked for elsewhere, when the loop would have called it.
+  /// Prevents the call, if it has not begun. From any thread (a TimerHandle: the loop's). Drops the
+  /// callable and what it holds: at once on the thread that runs the loop, or after the call if
+  /// this is part of it; asked for elsewhere, when the loop would have called it.
   void cancel() const noexcept;
   bool cancelled() const noexcept;
-  // The context in which the callback runs. Throws ValueError for a null handle.
+  /// The context in which the callback runs. Throws ValueError for a null handle.
   contextvars::Context get_context() const;
-  // Python's repr, with the callable's C++ type in place of its name.
+  /// Python's repr, with the callable's C++ type in place of its name.
   std::string repr() const;
 
   explicit Handle(detail::HandleObject* adopted) noexcept : object_(adopted) {}
@@ -60,47 +60,47 @@ class FIBER_API Handle {
   detail::HandleObject* object_ = nullptr;
 };
 
-// A callback with a deadline. Python: asyncio.TimerHandle.
+/// A callback with a deadline. Python: asyncio.TimerHandle.
 class FIBER_API TimerHandle : public Handle {
  public:
   using Handle::Handle;
-  // The deadline, on the clock of loop.time(). Throws ValueError for a null handle.
+  /// The deadline, on the clock of loop.time(). Throws ValueError for a null handle.
   nanoseconds when() const;
 };
 
-// What went wrong where nobody waits for it.
+/// What went wrong where nobody waits for it.
 struct ExceptionContext;
 
-// Keyword arguments of call_soon and its kin.
+/// Keyword arguments of call_soon and its kin.
 struct call_options {
-  contextvars::Context context = nullptr;  // null: a copy of the current one
+  contextvars::Context context = nullptr;  ///< null: a copy of the current one
 };
 
-// Keyword arguments of create_task.
+/// Keyword arguments of create_task.
 struct task_options {
-  std::string name = {};                   // "": "Task-N"
-  contextvars::Context context = nullptr;  // null: a copy of the current one
-  // True: the first step is taken inside create_task, if the loop runs. Default: what the loop's
-  // task factory does, which is false without one.
+  std::string name = {};                   ///< "": "Task-N"
+  contextvars::Context context = nullptr;  ///< null: a copy of the current one
+  /// True: the first step is taken inside create_task, if the loop runs. Default: what the loop's
+  /// task factory does, which is false without one.
   std::optional<bool> eager_start = {};
-  // Of its stack: bytes, rounded up to a power of two; 0: stacks::default_size(), 256 KiB unless
-  // changed. Ours, not Python's.
+  /// Of its stack: bytes, rounded up to a power of two; 0: stacks::default_size(), 256 KiB unless
+  /// changed. Ours, not Python's.
   std::size_t stack_size = 0;
-  // Of the guard below it: bytes, rounded up to whole pages; 0: stacks::default_guard_size(), 68 KiB
-  // unless changed. Wider than the largest frame that the task's functions have.
+  /// Of the guard below it: bytes, rounded up to whole pages; 0: stacks::default_guard_size(), 68
+  /// KiB unless changed. Wider than the largest frame that the task's functions have.
   std::size_t guard_size = 0;
 };
 
 namespace detail {
 
-// What a callback is given when it is made: its context and, in debug mode, where that was.
+/// What a callback is given when it is made: its context and, in debug mode, where that was.
 FIBER_API void prepare(HandleObject* handle);
 FIBER_API void prepare(HandleObject* handle, const call_options& options);
-// Its context alone: from any thread, where the loop's mode cannot be looked at.
+/// Its context alone: from any thread, where the loop's mode cannot be looked at.
 FIBER_API void set_context(HandleObject* handle);
 FIBER_API void set_context(HandleObject* handle, const call_options& options);
 
-// A coroutine function as a callback would make coroutine objects that nobody awaits.
+/// A coroutine function as a callback would make coroutine objects that nobody awaits.
 template <class F>
 inline constexpr bool plain_callback = !requires(std::decay_t<F>& callback) {
   callback().await_();
@@ -108,33 +108,33 @@ inline constexpr bool plain_callback = !requires(std::decay_t<F>& callback) {
 
 }  // namespace detail
 
-// A counted reference to an event loop. Unless said otherwise its members may be called only by the
-// thread that runs the loop (or while none does).
+/// A counted reference to an event loop. Unless said otherwise its members may be called only by
+/// the thread that runs the loop (or while none does).
 class FIBER_API EventLoop {
  public:
-  // Refers to nothing, and throws ValueError when it is used; get one from new_event_loop,
-  // get_event_loop or get_running_loop.
+  /// Refers to nothing, and throws ValueError when it is used; get one from new_event_loop,
+  /// get_event_loop or get_running_loop.
   EventLoop() noexcept = default;
 
-  // Runs until `awaitable` (a future, task, coroutine object or callable) is done; returns its
-  // result. Throws what it throws; RuntimeError if a loop runs already in this thread, if tasks of
-  // this one are suspended on another thread (see close), or if the loop is stopped first.
+  /// Runs until `awaitable` (a future, task, coroutine object or callable) is done; returns its
+  /// result. Throws what it throws; RuntimeError if a loop runs already in this thread, if tasks of
+  /// this one are suspended on another thread (see close), or if the loop is stopped first.
   template <class A>
   decltype(auto) run_until_complete(A&& awaitable) const;
-  // Runs until stop() is called. An exception of a callback goes to the exception handler, except
-  // KeyboardInterrupt and SystemExit, which leave this function.
+  /// Runs until stop() is called. An exception of a callback goes to the exception handler, except
+  /// KeyboardInterrupt and SystemExit, which leave this function.
   void run_forever() const;
-  // The current batch of callbacks is finished, then run_forever returns.
+  /// The current batch of callbacks is finished, then run_forever returns.
   void stop() const;
   bool is_running() const;
   bool is_closed() const;
-  // Drops what is queued and ends the default executor; unfinished tasks are reported, and unwound.
-  // Throws RuntimeError while it runs, and on another thread than the one that ran it as long as
-  // tasks of it are suspended there: a thread that ends unwinds them.
+  /// Drops what is queued and ends the default executor; unfinished tasks are reported, and
+  /// unwound. Throws RuntimeError while it runs, and on another thread than the one that ran it as
+  /// long as tasks of it are suspended there: a thread that ends unwinds them.
   void close() const;
 
-  // Calls `callback()` in the next iteration; callbacks run in the order of these calls. Throws
-  // RuntimeError when the loop is closed, or runs on another thread.
+  /// Calls `callback()` in the next iteration; callbacks run in the order of these calls. Throws
+  /// RuntimeError when the loop is closed, or runs on another thread.
   template <std::invocable F>
   Handle call_soon(F&& callback) const {
     return queue(make_handle<detail::HandleOf>(std::forward<F>(callback)));
@@ -143,7 +143,7 @@ class FIBER_API EventLoop {
   Handle call_soon(F&& callback, const call_options& options) const {
     return queue(make_handle<detail::HandleOf>(std::forward<F>(callback), options));
   }
-  // The same from any thread; wakes the loop.
+  /// The same from any thread; wakes the loop.
   template <std::invocable F>
   Handle call_soon_threadsafe(F&& callback) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
@@ -158,8 +158,8 @@ class FIBER_API EventLoop {
     detail::set_context(handle.object(), options);
     return post(std::move(handle));
   }
-  // Calls `callback()` once `delay` has passed; callbacks with the same deadline in the order set.
-  // A cancelled one costs nothing any more. Throws as call_soon.
+  /// Calls `callback()` once `delay` has passed; callbacks with the same deadline in the order set.
+  /// A cancelled one costs nothing any more. Throws as call_soon.
   template <class Rep, class Period, std::invocable F>
   TimerHandle call_later(std::chrono::duration<Rep, Period> delay, F&& callback) const {
     return call_at(after(detail::to_nanoseconds(delay)), std::forward<F>(callback));
@@ -177,24 +177,24 @@ class FIBER_API EventLoop {
   TimerHandle call_at(nanoseconds when, F&& callback, const call_options& options) const {
     return arm(make_handle<detail::TimerOf>(std::forward<F>(callback), options), when);
   }
-  // The loop's monotonic clock.
+  /// The loop's monotonic clock.
   nanoseconds time() const;
 
   template <class T = void>
   Future<T> create_future() const;
-  // See asyncio::create_task. The loop need not run.
+  /// See asyncio::create_task. The loop need not run.
   template <class A>
   [[nodiscard]] auto create_task(A&& coroutine) const;
   template <class A>
   [[nodiscard]] auto create_task(A&& coroutine, const task_options& options) const;
-  // Makes the tasks of this loop, those of the library's own too: given a coroutine object and
-  // create_task's options, returns TaskRef(coroutine, loop, options). An empty function restores
-  // the default. See eager_task_factory.
+  /// Makes the tasks of this loop, those of the library's own too: given a coroutine object and
+  /// create_task's options, returns TaskRef(coroutine, loop, options). An empty function restores
+  /// the default. See eager_task_factory.
   void set_task_factory(task_factory factory) const;
   task_factory get_task_factory() const;
 
-  // Calls `callback()` in every iteration in which the descriptor is readable (writable), until it
-  // is removed. One callback each: a new one replaces the old. Throws ValueError, OSError.
+  /// Calls `callback()` in every iteration in which the descriptor is readable (writable), until it
+  /// is removed. One callback each: a new one replaces the old. Throws ValueError, OSError.
   template <std::invocable F>
   void add_reader(int fd, F&& callback) const {
     object().add_reader(fd, make_handle<detail::HandleOf>(std::forward<F>(callback)));
@@ -206,96 +206,97 @@ class FIBER_API EventLoop {
   }
   bool remove_writer(int fd) const;
 
-  // Calls `callback()` whenever the signal arrives, as an ordinary callback; once per arrival, but
-  // once for several when hundreds of signals come before the loop looks. Replaces an earlier one.
-  // Only in the main thread. Throws ValueError (no such signal), RuntimeError (it cannot be caught,
-  // or this is another thread).
+  /// Calls `callback()` whenever the signal arrives, as an ordinary callback; once per arrival, but
+  /// once for several when hundreds of signals come before the loop looks. Replaces an earlier one.
+  /// Only in the main thread. Throws ValueError (no such signal), RuntimeError (it cannot be
+  /// caught, or this is another thread).
   template <std::invocable F>
   void add_signal_handler(int signal, F&& callback) const {
     object().add_signal_handler(signal, make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
-  // Does again what was done before the signal was handled here; false if it was not. Closing the
-  // loop does the same for all.
+  /// Does again what was done before the signal was handled here; false if it was not. Closing the
+  /// loop does the same for all.
   bool remove_signal_handler(int signal) const;
 
-  // Sockets by hand, for those who have a descriptor; await them. A system call that would block is
-  // tried again when the descriptor is ready. One task may wait to read from a descriptor and one
-  // to write to it; it must stay open meanwhile. They throw OSError. Defined in sock.hpp.
-  // At most n bytes, "" at the end.
+  /// Sockets by hand, for those who have a descriptor; await them. A system call that would block
+  /// is tried again when the descriptor is ready. One task may wait to read from a descriptor and
+  /// one to write to it; it must stay open meanwhile. They throw OSError. Defined in sock.hpp. At
+  /// most n bytes, "" at the end.
   auto sock_recv(int fd, std::size_t n) const;
-  // The same into memory of the caller's; how many bytes came.
+  /// The same into memory of the caller's; how many bytes came.
   auto sock_recv_into(int fd, std::span<char> buffer) const;
-  // A datagram and where it came from.
+  /// A datagram and where it came from.
   auto sock_recvfrom(int fd, std::size_t n) const;
   auto sock_sendall(int fd, std::string data) const;
-  // How many bytes were sent.
+  /// How many bytes were sent.
   auto sock_sendto(int fd, std::string data, const SocketAddress& address) const;
   auto sock_connect(int fd, const SocketAddress& address) const;
-  // The descriptor of the new connection, which does not block and is the caller's to close, and
-  // its other side.
+  /// The descriptor of the new connection, which does not block and is the caller's to close, and
+  /// its other side.
   auto sock_accept(int fd) const;
-  // Looks names up, on a thread of the default executor unless the host is an address; await it.
-  // Throws gaierror.
+  /// Looks names up, on a thread of the default executor unless the host is an address; await it.
+  /// Throws gaierror.
   auto getaddrinfo(std::string host, int port) const;
   auto getaddrinfo(std::string host, int port, const getaddrinfo_options& options) const;
-  // Host and service; `flags` are NI_ constants.
+  /// Host and service; `flags` are NI_ constants.
   auto getnameinfo(const SocketAddress& address, int flags = 0) const;
 
-  // Runs `function(args...)` on a thread of the executor; nullptr is the default one, made at first
-  // use. Returns a Future of its result. Defined in threads.hpp.
+  /// Runs `function(args...)` on a thread of the executor; nullptr is the default one, made at
+  /// first use. Returns a Future of its result. Defined in threads.hpp.
   template <class Executor, class F, class... Args>
   auto run_in_executor(Executor&& executor, F&& function, Args&&... args) const;
-  // The executor for run_in_executor(nullptr, ...): a std::shared_ptr<ThreadPoolExecutor>.
+  /// The executor for run_in_executor(nullptr, ...): a std::shared_ptr<ThreadPoolExecutor>.
   void set_default_executor(
       std::shared_ptr<concurrent::futures::ThreadPoolExecutor> executor) const;
-  // Closes the generators that were iterated in tasks and not to their end; await it.
+  /// Closes the generators that were iterated in tasks and not to their end; await it.
   auto shutdown_asyncgens() const;
-  // Waits until the threads of the default executor have ended, at most for `timeout`; await it.
-  // Jobs that run are not stopped. Defined in threads.hpp.
+  /// Waits until the threads of the default executor have ended, at most for `timeout`; await it.
+  /// Jobs that run are not stopped. Defined in threads.hpp.
   auto shutdown_default_executor(nanoseconds timeout = nanoseconds::max()) const;
 
-  // Replaces what happens to errors that nobody waits for (default: a report on stderr); an empty
-  // function restores the default.
+  /// Replaces what happens to errors that nobody waits for (default: a report on stderr); an empty
+  /// function restores the default.
   void set_exception_handler(exception_handler handler) const;
   exception_handler get_exception_handler() const;
   void call_exception_handler(const ExceptionContext& context) const;
   void default_exception_handler(const ExceptionContext& context) const;
 
-  // For a foreign main loop (GLib's, a window toolkit's, a plain poll()) that waits for all of us:
-  // it watches fileno() for reading and calls run_ready() when that is readable. Nothing else is
-  // needed, and work may be brought from its callbacks (call_soon, create_task, set_result, ...).
-  // Between these calls the loop counts as not running. libuv: uv_backend_fd, uv_backend_timeout,
-  // uv_run(UV_RUN_NOWAIT).
-  //
-  // Readable while there is something to do: callbacks that are ready, descriptors, deadlines, calls
-  // from other threads. Belongs to the loop until close(); not to be read. Throws RuntimeError
-  // (closed), OSError.
+  /// For a foreign main loop (GLib's, a window toolkit's, a plain poll()) that waits for all of us:
+  /// it watches fileno() for reading and calls run_ready() when that is readable. Nothing else is
+  /// needed, and work may be brought from its callbacks (call_soon, create_task, set_result, ...).
+  /// Between these calls the loop counts as not running. libuv: uv_backend_fd, uv_backend_timeout,
+  /// uv_run(UV_RUN_NOWAIT).
+  ///
+  /// Readable while there is something to do: callbacks that are ready, descriptors, deadlines,
+  /// calls from other threads. Belongs to the loop until close(); not to be read. Throws
+  /// RuntimeError (closed), OSError.
   int fileno() const;
-  // Runs one iteration without waiting, and more of them while something is ready and `budget` is
-  // not used up. True if something is ready still. Throws what run_forever does.
+  /// Runs one iteration without waiting, and more of them while something is ready and `budget` is
+  /// not used up. True if something is ready still. Throws what run_forever does.
   bool run_ready(nanoseconds budget = nanoseconds(0)) const;
-  // When run_ready is next due, on the clock of time(): a time that has come if something is ready
-  // already, nothing if only fileno() can tell. For hosts that would rather set a timer of theirs.
+  /// When run_ready is next due, on the clock of time(): a time that has come if something is ready
+  /// already, nothing if only fileno() can tell. For hosts that would rather set a timer of theirs.
   std::optional<nanoseconds> next_deadline() const;
-  // The same as poll() takes it: milliseconds from now, rounded up; -1: no limit.
+  /// The same as poll() takes it: milliseconds from now, rounded up; -1: no limit.
   int poll_timeout() const;
 
-  // Debug mode, off unless the environment variable FIBER_ASYNCIO_DEBUG is set to anything: says
-  // where futures, tasks and callbacks were made when they are reported, and reports callbacks and
-  // steps of tasks that take too long, cancellations that a task has swallowed, futures that are set
-  // by another thread, and tasks that give way with a debug_lock_guard. Every task then returns to
-  // the loop when it gives way, which costs; off, it costs nothing.
+  /// Debug mode, off unless the environment variable FIBER_ASYNCIO_DEBUG is set to anything: says
+  /// where futures, tasks and callbacks were made when they are reported, and reports callbacks and
+  /// steps of tasks that take too long, cancellations that a task has swallowed, futures that are
+  /// set by another thread, and tasks that give way with a debug_lock_guard. Every task then
+  /// returns to the loop when it gives way, which costs; off, it costs nothing.
   bool get_debug() const;
   void set_debug(bool enabled) const;
-  // A loop that nothing of its own can wake any more (nothing is ready, no deadline is set, no
-  // descriptor watched, no signal handled, no job of an executor outstanding) says so once in a
-  // warning with its tasks and the places where they wait, unless there are other threads, which
-  // might call it. With true it throws RuntimeError with these words, out of run_forever and its kin,
-  // whatever other threads there are: for tests, and for programs that call no loop from threads of
-  // their own. Off by default; embedded loops and those whose tasks wait on signals do not throw.
+  /// A loop that nothing of its own can wake any more (nothing is ready, no deadline is set, no
+  /// descriptor watched, no signal handled, no job of an executor outstanding) says so once in a
+  /// warning with its tasks and the places where they wait, unless there are other threads, which
+  /// might call it. With true it throws RuntimeError with these words, out of run_forever and its
+  /// kin, whatever other threads there are: for tests, and for programs that call no loop from
+  /// threads of their own. Off by default; embedded loops and those whose tasks wait on signals do
+  /// not throw.
   bool get_raise_deadlock() const;
   void set_raise_deadlock(bool enabled) const;
-  // From how long on that is too long: 100 ms.
+  /// From how long on that is too long: 100 ms.
   nanoseconds slow_callback_duration() const;
   void slow_callback_duration(nanoseconds duration) const;
 
@@ -350,15 +351,15 @@ class FIBER_API EventLoop {
   detail::LoopObject* object_ = nullptr;
 };
 
-// The loop that runs in this thread. Throws RuntimeError if there is none.
+/// The loop that runs in this thread. Throws RuntimeError if there is none.
 FIBER_API EventLoop get_running_loop();
-// The running loop; outside of one, the loop that was set for this thread. The first call on the
-// main thread makes and sets one; elsewhere RuntimeError.
+/// The running loop; outside of one, the loop that was set for this thread. The first call on the
+/// main thread makes and sets one; elsewhere RuntimeError.
 FIBER_API EventLoop get_event_loop();
 FIBER_API void set_event_loop(const EventLoop& loop);
 FIBER_API EventLoop new_event_loop();
 
-// A reference to a future of whatever type: what tasks and futures have in common.
+/// A reference to a future of whatever type: what tasks and futures have in common.
 class FIBER_API FutureRef {
  public:
   FutureRef() noexcept = default;
@@ -377,13 +378,13 @@ class FIBER_API FutureRef {
 
   bool done() const { return base().done(); }
   bool cancelled() const { return base().cancelled(); }
-  // Asks for cancellation; false if it was done already. The message goes with CancelledError.
+  /// Asks for cancellation; false if it was done already. The message goes with CancelledError.
   bool cancel(std::string message = {}) const { return base().cancel(std::move(message)); }
-  // The exception it ended with, null for a result. Throws InvalidStateError while pending,
-  // CancelledError when cancelled.
+  /// The exception it ended with, null for a result. Throws InvalidStateError while pending,
+  /// CancelledError when cancelled.
   std::exception_ptr exception() const { return base().exception(); }
   EventLoop get_loop() const { return EventLoop(base().loop()); }
-  // Python's repr, such as "<Future pending>".
+  /// Python's repr, such as "<Future pending>".
   std::string repr() const { return base().repr(); }
 
   explicit operator bool() const noexcept { return future_ != nullptr; }
@@ -402,12 +403,12 @@ class FIBER_API FutureRef {
   detail::FutureBase* future_ = nullptr;
 };
 
-// As FutureRef::repr; "<Future null>" for a null one.
+/// As FutureRef::repr; "<Future null>" for a null one.
 FIBER_API std::string repr(const FutureRef& future);
 FIBER_API std::ostream& operator<<(std::ostream& out, const FutureRef& future);
 
-// Python: the keys of the context that loop.call_exception_handler takes. What is empty is not
-// there.
+/// Python: the keys of the context that loop.call_exception_handler takes. What is empty is not
+/// there.
 struct ExceptionContext {
   std::string message;
   std::exception_ptr exception = nullptr;
@@ -415,9 +416,9 @@ struct ExceptionContext {
   FutureRef task = {};
   Handle handle = {};
   GeneratorBase asyncgen = {};
-  int socket = -1;                    // a descriptor
-  std::string source_traceback = {};  // where the future was made, in debug mode
-  std::string handle_traceback = {};  // where the running callback was made, in debug mode
+  int socket = -1;                    ///< a descriptor
+  std::string source_traceback = {};  ///< where the future was made, in debug mode
+  std::string handle_traceback = {};  ///< where the running callback was made, in debug mode
 };
 
 }  // namespace fiber::asyncio

@@ -10,25 +10,25 @@ namespace fiber::asyncio {
 
 using fiber::TimeoutError;
 
-// Thrown at the await in which a cancelled task waits. Not a std::exception: handlers of ordinary
-// errors let it pass. Code that catches it to clean up should rethrow it.
+/// Thrown at the await in which a cancelled task waits. Not a std::exception: handlers of ordinary
+/// errors let it pass. Code that catches it to clean up should rethrow it.
 class FIBER_API CancelledError : public BaseException {
  public:
   using BaseException::BaseException;
   ~CancelledError() override;
 };
 
-// A result was read before there was one, or set twice.
+/// A result was read before there was one, or set twice.
 class FIBER_API InvalidStateError : public Exception {
  public:
   using Exception::Exception;
   ~InvalidStateError() override;
 };
 
-// The stream ended before the requested bytes arrived; `partial()` is what did arrive.
+/// The stream ended before the requested bytes arrived; `partial()` is what did arrive.
 class FIBER_API IncompleteReadError : public EOFError {
  public:
-  // `expected` is 0 when no number of bytes was asked for.
+  /// `expected` is 0 when no number of bytes was asked for.
   IncompleteReadError(std::string partial, std::size_t expected);
   ~IncompleteReadError() override;
   const std::string& partial() const noexcept { return partial_; }
@@ -39,7 +39,7 @@ class FIBER_API IncompleteReadError : public EOFError {
   std::size_t expected_;
 };
 
-// The buffer limit was reached while looking for a separator; `consumed()` bytes may be read.
+/// The buffer limit was reached while looking for a separator; `consumed()` bytes may be read.
 class FIBER_API LimitOverrunError : public Exception {
  public:
   LimitOverrunError(std::string message, std::size_t consumed);
@@ -50,28 +50,28 @@ class FIBER_API LimitOverrunError : public Exception {
   std::size_t consumed_;
 };
 
-// The barrier was aborted or reset while tasks waited at it.
+/// The barrier was aborted or reset while tasks waited at it.
 class FIBER_API BrokenBarrierError : public RuntimeError {
  public:
   using RuntimeError::RuntimeError;
   ~BrokenBarrierError() override;
 };
 
-// get_nowait() found nothing.
+/// get_nowait() found nothing.
 class FIBER_API QueueEmpty : public Exception {
  public:
   using Exception::Exception;
   ~QueueEmpty() override;
 };
 
-// put_nowait() found no room.
+/// put_nowait() found no room.
 class FIBER_API QueueFull : public Exception {
  public:
   using Exception::Exception;
   ~QueueFull() override;
 };
 
-// The queue was shut down and has nothing (more) to give or no wish to take.
+/// The queue was shut down and has nothing (more) to give or no wish to take.
 class FIBER_API QueueShutDown : public Exception {
  public:
   using Exception::Exception;

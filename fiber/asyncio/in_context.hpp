@@ -7,7 +7,7 @@ namespace fiber::asyncio::detail {
 
 class InContext {
  public:
-  // Null: an empty one.
+  /// Null: an empty one.
   InContext(fiber::detail::GreenletObject* greenlet,
             contextvars::detail::ContextObject* context) noexcept
       : greenlet_(greenlet), saved_(greenlet->context_variables) {

@@ -120,7 +120,7 @@ class FIBER_API BarrierObject final : public SharedObject {
   State state_ = State::filling;
 };
 
-// Leaving a scope: an error that unwinds it is not to be replaced by another.
+/// Leaving a scope: an error that unwinds it is not to be replaced by another.
 template <class Object>
 void unlock(Object& object) {
   if (!object.locked() && std::uncaught_exceptions() != 0) return;
@@ -129,29 +129,29 @@ void unlock(Object& object) {
 
 }  // namespace detail
 
-// A mutex for tasks; not owned by the task that locked it. Whoever releases it while others wait,
-// and wants it again, goes to the end of the line. Python: asyncio.Lock.
+/// A mutex for tasks; not owned by the task that locked it. Whoever releases it while others wait,
+/// and wants it again, goes to the end of the line. Python: asyncio.Lock.
 class FIBER_API Lock {
  public:
   Lock() : object_(new detail::LockObject) {}
 
-  // Await it; true.
+  /// Await it; true.
   auto acquire() const {
     return detail::Deferred([object = object_] {
       object->acquire();
       return true;
     });
   }
-  // Lets the first in line go on, in the next iteration. Throws RuntimeError if it is not locked.
+  /// Lets the first in line go on, in the next iteration. Throws RuntimeError if it is not locked.
   void release() const { object_->release(); }
   bool locked() const noexcept { return object_->locked(); }
-  // Python's repr: "<asyncio.locks.Lock object at 0x… [locked, waiters:2]>".
+  /// Python's repr: "<asyncio.locks.Lock object at 0x… [locked, waiters:2]>".
   std::string repr() const { return object_->repr(); }
 
-  // For std::lock_guard; lock() waits at once.
+  /// For std::lock_guard; lock() waits at once.
   void lock() const { object_->acquire(); }
   void unlock() const { detail::unlock(*object_); }
-  // For asyncio::with.
+  /// For asyncio::with.
   using counted_handle = void;
   void enter() const { object_->acquire(); }
   bool exit(const std::exception_ptr&) const {
@@ -160,7 +160,7 @@ class FIBER_API Lock {
   }
 
   friend bool operator==(const Lock& a, const Lock& b) noexcept { return a.object_ == b.object_; }
-  Lock(const Lock&) noexcept = default;  // moving is copying: a handle is never empty
+  Lock(const Lock&) noexcept = default;  ///< moving is copying: a handle is never empty
   Lock& operator=(const Lock&) noexcept = default;
   ~Lock() = default;
 
@@ -170,16 +170,16 @@ class FIBER_API Lock {
   detail::Ref<detail::LockObject> object_;
 };
 
-// A flag that tasks wait for. Python: asyncio.Event.
+/// A flag that tasks wait for. Python: asyncio.Event.
 class FIBER_API Event {
  public:
   Event() : object_(new detail::EventObject) {}
 
   bool is_set() const noexcept { return object_->is_set(); }
-  // All who wait go on, in the order in which they came, even if it is cleared at once.
+  /// All who wait go on, in the order in which they came, even if it is cleared at once.
   void set() const { object_->set(); }
   void clear() const noexcept { object_->clear(); }
-  // Until it is set; await it; true.
+  /// Until it is set; await it; true.
   auto wait() const {
     return detail::Deferred([object = object_] {
       object->wait();
@@ -197,28 +197,29 @@ class FIBER_API Event {
   detail::Ref<detail::EventObject> object_;
 };
 
-// A lock, and tasks that wait for news from those who hold it. Python: asyncio.Condition.
+/// A lock, and tasks that wait for news from those who hold it. Python: asyncio.Condition.
 class FIBER_API Condition {
  public:
-  // With a lock of its own, or with one that others use too.
+  /// With a lock of its own, or with one that others use too.
   Condition() : Condition(Lock()) {}
   explicit Condition(const Lock& lock) : object_(new detail::ConditionObject(lock.object_)) {}
 
-  // As those of the lock.
+  /// As those of the lock.
   auto acquire() const { return Lock(object_->lock).acquire(); }
   void release() const { object_->lock->release(); }
   bool locked() const noexcept { return object_->lock->locked(); }
 
-  // Gives the lock up until it is notified, takes it again; await it; true. May return without a
-  // notification: look again at what was waited for. Cancelled, it takes the lock before it throws,
-  // and passes a notification on that it cannot use. Throws RuntimeError if it is not locked.
+  /// Gives the lock up until it is notified, takes it again; await it; true. May return without a
+  /// notification: look again at what was waited for. Cancelled, it takes the lock before it
+  /// throws, and passes a notification on that it cannot use. Throws RuntimeError if it is not
+  /// locked.
   auto wait() const {
     return detail::Deferred([object = object_] {
       object->wait();
       return true;
     });
   }
-  // wait() until `predicate()` is true; await it; what it returned last.
+  /// wait() until `predicate()` is true; await it; what it returned last.
   template <class P>
   auto wait_for(P predicate) const {
     return detail::Deferred([object = object_, predicate = std::move(predicate)]() mutable {
@@ -229,8 +230,8 @@ class FIBER_API Condition {
       }
     });
   }
-  // Lets the first `count` who wait go on, once they get the lock. Throws RuntimeError if it is not
-  // locked.
+  /// Lets the first `count` who wait go on, once they get the lock. Throws RuntimeError if it is
+  /// not locked.
   void notify(std::size_t count = 1) const { object_->notify(count); }
   void notify_all() const { object_->notify(std::numeric_limits<std::size_t>::max()); }
   std::string repr() const { return object_->repr(); }
@@ -255,22 +256,22 @@ class FIBER_API Condition {
   detail::Ref<detail::ConditionObject> object_;
 };
 
-// A number of places; who finds none waits. Python: asyncio.Semaphore.
+/// A number of places; who finds none waits. Python: asyncio.Semaphore.
 class FIBER_API Semaphore {
  public:
-  // Throws ValueError if negative.
+  /// Throws ValueError if negative.
   explicit Semaphore(std::ptrdiff_t value = 1) : Semaphore(value, false) {}
 
-  // Await it; true.
+  /// Await it; true.
   auto acquire() const {
     return detail::Deferred([object = object_] {
       object->acquire();
       return true;
     });
   }
-  // Gives a place back: at once to the first in line, if there is one.
+  /// Gives a place back: at once to the first in line, if there is one.
   void release() const { object_->release(); }
-  // True if acquire() would wait.
+  /// True if acquire() would wait.
   bool locked() const noexcept { return object_->locked(); }
   std::string repr() const { return object_->repr(); }
 
@@ -298,28 +299,28 @@ class FIBER_API Semaphore {
   detail::Ref<detail::SemaphoreObject> object_;
 };
 
-// One whose release() throws ValueError beyond the first value. Python: asyncio.BoundedSemaphore.
+/// One whose release() throws ValueError beyond the first value. Python: asyncio.BoundedSemaphore.
 class FIBER_API BoundedSemaphore : public Semaphore {
  public:
   explicit BoundedSemaphore(std::ptrdiff_t value = 1) : Semaphore(value, true) {}
 };
 
-// Lets tasks go on once `parties` of them have come; can be used again. Python: asyncio.Barrier.
+/// Lets tasks go on once `parties` of them have come; can be used again. Python: asyncio.Barrier.
 class FIBER_API Barrier {
  public:
-  // Throws ValueError if `parties` is less than 1.
+  /// Throws ValueError if `parties` is less than 1.
   explicit Barrier(std::ptrdiff_t parties) : object_(new detail::BarrierObject(parties)) {}
 
-  // Await it; a number from 0 in the order of coming: the last, who does not wait, gets parties-1.
-  // While the tasks of the round before are leaving, others wait. Throws BrokenBarrierError.
+  /// Await it; a number from 0 in the order of coming: the last, who does not wait, gets parties-1.
+  /// While the tasks of the round before are leaving, others wait. Throws BrokenBarrierError.
   auto wait() const {
     return detail::Deferred([object = object_] { return object->wait(); });
   }
-  // Await it: whoever waits gets BrokenBarrierError, and it is as new.
+  /// Await it: whoever waits gets BrokenBarrierError, and it is as new.
   auto reset() const {
     return detail::Deferred([object = object_] { object->reset(); });
   }
-  // Await it: who waits and who comes gets BrokenBarrierError, until reset().
+  /// Await it: who waits and who comes gets BrokenBarrierError, until reset().
   auto abort() const {
     return detail::Deferred([object = object_] { object->abort(); });
   }
@@ -328,7 +329,7 @@ class FIBER_API Barrier {
   bool broken() const noexcept { return object_->broken(); }
   std::string repr() const { return object_->repr(); }
 
-  // asyncio::with gives the number to the block.
+  /// asyncio::with gives the number to the block.
   using counted_handle = void;
   std::size_t enter() const { return object_->wait(); }
   static bool exit(const std::exception_ptr&) noexcept { return false; }

@@ -14,30 +14,31 @@
 
 namespace fiber::asyncio {
 
-// Python: logging.DEBUG and its like.
+/// Python: logging.DEBUG and its like.
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
-// One report.
+/// One report.
 struct LogRecord {
   LogLevel level = LogLevel::warning;
-  std::string message;                     // may have several lines
-  std::exception_ptr exception = nullptr;  // what it is about, if anything
+  std::string message;                     ///< may have several lines
+  std::exception_ptr exception = nullptr;  ///< what it is about, if anything
 };
 
-// Is called by the thread on which it happened; what it throws is dropped, and said on stderr.
+/// Is called by the thread on which it happened; what it throws is dropped, and said on stderr.
 using log_handler = std::function<void(const LogRecord&)>;
 
-// Replaces what is done with a report, for the whole process, and returns what was done before. The
-// default, which an empty function restores, writes warnings and errors to stderr. From any thread.
+/// Replaces what is done with a report, for the whole process, and returns what was done before.
+/// The default, which an empty function restores, writes warnings and errors to stderr. From any
+/// thread.
 FIBER_API log_handler set_log_handler(log_handler handler);
 
 namespace detail {
 FIBER_API void log(LogLevel level, std::string message,
                    std::exception_ptr exception = nullptr) noexcept;
-// The same: without memory for the text it is written to stderr as it is.
+/// The same: without memory for the text it is written to stderr as it is.
 FIBER_API void log(LogLevel level, const char* message,
                    std::exception_ptr exception = nullptr) noexcept;
-// One line on stderr, which needs nothing.
+/// One line on stderr, which needs nothing.
 void log_without_memory(const char* message) noexcept;
 }  // namespace detail
 

@@ -15,8 +15,8 @@ class FutureBase;
 class ObjectRegistry {
  public:
   struct Record {
-    std::uint64_t number = 0;               // in the order of creation
-    std::unique_ptr<const Origin> created;  // in debug mode
+    std::uint64_t number = 0;               ///< in the order of creation
+    std::unique_ptr<const Origin> created;  ///< in debug mode
     std::unique_ptr<const Origin> cancelled;
   };
 
@@ -27,7 +27,7 @@ class ObjectRegistry {
     return record;
   }
   void remove(FutureBase* future) noexcept { records_.erase(future); }
-  // Null if it is not known.
+  /// Null if it is not known.
   Record* find(const FutureBase* future) noexcept {
     const auto found = records_.find(const_cast<FutureBase*>(future));
     return found != records_.end() ? &found->second : nullptr;

@@ -11,17 +11,17 @@ namespace fiber::asyncio::detail {
 
 class FIBER_API Origin {
  public:
-  // Of the caller.
+  /// Of the caller.
   static std::unique_ptr<const Origin> here();
-  // Most recent call last, one per line, as Python's tracebacks; the library's own frames at its
-  // end are left out.
+  /// Most recent call last, one per line, as Python's tracebacks; the library's own frames at its
+  /// end are left out.
   std::string traceback() const;
-  // The innermost frame of the program's own; "?" if there is none.
+  /// The innermost frame of the program's own; "?" if there is none.
   const std::string& place() const;
 
  private:
-  std::vector<const void*> frames_;  // innermost first
-  mutable std::string place_;        // "": not looked up yet
+  std::vector<const void*> frames_;  ///< innermost first
+  mutable std::string place_;        ///< "": not looked up yet
 };
 
 }  // namespace fiber::asyncio::detail

@@ -43,10 +43,10 @@ class FIBER_API QueueBase : public SharedObject, LoopBound {
   virtual const char* class_name() const noexcept = 0;
   virtual std::string items_repr() const = 0;
 
-  // Return when there is something to get, or room. Throw QueueShutDown, CancelledError.
+  /// Return when there is something to get, or room. Throw QueueShutDown, CancelledError.
   void wait_for_item();
   void wait_for_room();
-  // What the operations that do not wait begin and end with.
+  /// What the operations that do not wait begin and end with.
   void check_can_put(std::size_t size) const {
     if (shut_down_ || full_with(size)) [[unlikely]]
       refuse_put();
@@ -82,7 +82,7 @@ class FIBER_API QueueBase : public SharedObject, LoopBound {
 
 FIBER_API std::string float_repr(double number);
 
-// As Python shows it, where that is known.
+/// As Python shows it, where that is known.
 template <class T>
 std::string item_repr(const T& item) {
   if constexpr (std::same_as<T, bool>) {
@@ -168,39 +168,39 @@ struct [[nodiscard]] QueuePut {
   FIBER_INLINE void await_() && { queue->put(std::move(item)); }
 };
 
-// What all kinds of queue have in common.
+/// What all kinds of queue have in common.
 template <class T, class Items>
 class QueueHandle {
  public:
   using value_type = T;
 
-  // The oldest item (the smallest; the newest); await it. Throws QueueShutDown.
+  /// The oldest item (the smallest; the newest); await it. Throws QueueShutDown.
   auto get() const { return QueueGet<Object>{object_}; }
-  // The same at once; throws QueueEmpty.
+  /// The same at once; throws QueueEmpty.
   T get_nowait() const { return object_->get_nowait(); }
-  // Await it: waits for room. Throws QueueShutDown.
+  /// Await it: waits for room. Throws QueueShutDown.
   auto put(T item) const { return QueuePut<Object>{object_, std::move(item)}; }
-  // The same at once; throws QueueFull.
+  /// The same at once; throws QueueFull.
   void put_nowait(T item) const { object_->put_nowait(std::move(item)); }
 
   std::size_t qsize() const noexcept { return object_->qsize(); }
   bool empty() const noexcept { return object_->qsize() == 0; }
-  // Never true without a limit.
+  /// Never true without a limit.
   bool full() const noexcept { return object_->full(); }
-  // 0 or less: no limit.
+  /// 0 or less: no limit.
   std::ptrdiff_t maxsize() const noexcept { return object_->maxsize(); }
 
-  // What was got has been dealt with. Throws ValueError if called more often than items were put.
+  /// What was got has been dealt with. Throws ValueError if called more often than items were put.
   void task_done() const { object_->task_done(); }
-  // Until task_done() was called for every item that was put; await it.
+  /// Until task_done() was called for every item that was put; await it.
   auto join() const {
     return Deferred([object = object_] { object->join(); });
   }
-  // From now on put() throws QueueShutDown, and so does get() once the queue is empty; `immediate`
-  // empties it. Those who wait are woken, and throw.
+  /// From now on put() throws QueueShutDown, and so does get() once the queue is empty; `immediate`
+  /// empties it. Those who wait are woken, and throw.
   void shutdown(bool immediate = false) const { object_->shutdown(immediate); }
 
-  // Python's repr and str: "<Queue at 0x… maxsize=3>", "<Queue maxsize=3 _queue=[1, 2] tasks=2>".
+  /// Python's repr and str: "<Queue at 0x… maxsize=3>", "<Queue maxsize=3 _queue=[1, 2] tasks=2>".
   std::string repr() const { return object_->repr(); }
   std::string str() const { return object_->str(); }
 
@@ -208,7 +208,7 @@ class QueueHandle {
     return a.object_ == b.object_;
   }
 
-  QueueHandle(const QueueHandle&) noexcept = default;  // moving is copying: never empty
+  QueueHandle(const QueueHandle&) noexcept = default;  ///< moving is copying: never empty
   QueueHandle& operator=(const QueueHandle&) noexcept = default;
   ~QueueHandle() = default;
 
@@ -229,15 +229,15 @@ class QueueHandle {
 
 }  // namespace detail
 
-// First in, first out. `maxsize` of 0 or less: no limit. Python: asyncio.Queue.
+/// First in, first out. `maxsize` of 0 or less: no limit. Python: asyncio.Queue.
 template <class T>
 class Queue : public detail::QueueHandle<T, detail::FifoItems<T>> {
  public:
   explicit Queue(std::ptrdiff_t maxsize = 0) : Queue::QueueHandle(maxsize) {}
 };
 
-// Gives the smallest item first, by `less`; equal ones in the order of Python's heapq. Python:
-// asyncio.PriorityQueue.
+/// Gives the smallest item first, by `less`; equal ones in the order of Python's heapq. Python:
+/// asyncio.PriorityQueue.
 template <class T, class Compare = std::less<T>>
 class PriorityQueue : public detail::QueueHandle<T, detail::PriorityItems<T, Compare>> {
  public:
@@ -245,7 +245,7 @@ class PriorityQueue : public detail::QueueHandle<T, detail::PriorityItems<T, Com
       : PriorityQueue::QueueHandle(maxsize, std::move(less)) {}
 };
 
-// Last in, first out. Python: asyncio.LifoQueue.
+/// Last in, first out. Python: asyncio.LifoQueue.
 template <class T>
 class LifoQueue : public detail::QueueHandle<T, detail::LifoItems<T>> {
  public:

@@ -30,34 +30,34 @@ inline auto EventLoop::shutdown_asyncgens() const {
 }
 
 namespace detail {
-// Cancels what is unfinished, waits for it, and reports the errors it ended with.
+/// Cancels what is unfinished, waits for it, and reports the errors it ended with.
 FIBER_API void cancel_all_tasks(const EventLoop& loop);
 }  // namespace detail
 
-// Keyword arguments of run() and Runner.
+/// Keyword arguments of run() and Runner.
 struct runner_options {
-  std::optional<bool> debug = {};                // default: as the loop was made
-  std::function<EventLoop()> loop_factory = {};  // default: new_event_loop
-  std::optional<bool> raise_deadlock = {};       // see EventLoop::set_raise_deadlock
+  std::optional<bool> debug = {};                ///< default: as the loop was made
+  std::function<EventLoop()> loop_factory = {};  ///< default: new_event_loop
+  std::optional<bool> raise_deadlock = {};       ///< see EventLoop::set_raise_deadlock
 };
 
-// Runs several main functions in one loop and, unless told otherwise, in one context; the loop is
-// made at first use and cleaned up by close(): what still runs is cancelled and waited for, then
-// generators are closed, then the default executor's threads are waited for. Python:
-// asyncio.Runner.
-//
-// In the main thread, while SIGINT has its default effect, Ctrl-C cancels the main task and, when
-// that has ended by it, run() throws KeyboardInterrupt. A second Ctrl-C throws it at once, as soon
-// as the loop is reached.
+/// Runs several main functions in one loop and, unless told otherwise, in one context; the loop is
+/// made at first use and cleaned up by close(): what still runs is cancelled and waited for, then
+/// generators are closed, then the default executor's threads are waited for. Python:
+/// asyncio.Runner.
+///
+/// In the main thread, while SIGINT has its default effect, Ctrl-C cancels the main task and, when
+/// that has ended by it, run() throws KeyboardInterrupt. A second Ctrl-C throws it at once, as soon
+/// as the loop is reached.
 class FIBER_API Runner {
  public:
   explicit Runner(runner_options options = {});
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
-  // Closes; errors that nobody can be told are reported as unraisable.
+  /// Closes; errors that nobody can be told are reported as unraisable.
   ~Runner();
 
-  // Throws RuntimeError when closed, or inside a running loop.
+  /// Throws RuntimeError when closed, or inside a running loop.
   template <detail::taskable A>
   decltype(auto) run(A&& main, call_options options = {}) {
     refuse_running_loop();
@@ -75,11 +75,11 @@ class FIBER_API Runner {
     interrupts.run();
     return asyncio::await_future<T>(task.base(), true);
   }
-  // Made at the first call.
+  /// Made at the first call.
   EventLoop get_loop();
   void close();
 
-  // For asyncio::with.
+  /// For asyncio::with.
   Runner& enter() {
     lazy_init();
     return *this;
@@ -113,11 +113,11 @@ class FIBER_API Runner {
   State state_ = State::created;
   runner_options options_;
   EventLoop loop_;
-  contextvars::Context context_ = nullptr;  // null: empty
+  contextvars::Context context_ = nullptr;  ///< null: empty
 };
 
-// Runs `main` (a coroutine object, an awaitable or a callable) in a loop of its own and returns its
-// result. Throws what it throws; RuntimeError inside a running loop. Python: asyncio.run.
+/// Runs `main` (a coroutine object, an awaitable or a callable) in a loop of its own and returns
+/// its result. Throws what it throws; RuntimeError inside a running loop. Python: asyncio.run.
 template <detail::taskable A>
 decltype(auto) run(A&& main, runner_options options = {}) {
   if (detail::asyncio_thread().running != nullptr)

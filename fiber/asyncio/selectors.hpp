@@ -4,10 +4,10 @@
 //  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed without
 //    our being told between two of them. They go together with either of the others.
 //
-// A number may come to stand for another file without our being told. The kernel, which knows files,
-// is asked whenever something is added; and each registration has a generation, which its events
-// carry: one that was left behind by its number, kept alive by a duplicate of it, is found out by
-// its first event, and cannot be removed but with all others (see renew).
+// A number may come to stand for another file without our being told. The kernel, which knows
+// files, is asked whenever something is added; and each registration has a generation, which its
+// events carry: one that was left behind by its number, kept alive by a duplicate of it, is found
+// out by its first event, and cannot be removed but with all others (see renew).
 #pragma once
 
 #include <fiber/asyncio/base_events.hpp>
@@ -24,67 +24,67 @@ namespace fiber::asyncio::detail {
 
 class Selector {
  public:
-  // True for what a loop of this process keeps for itself: code that closes what it does not know
-  // (closefrom) had better leave it open. From any thread.
+  /// True for what a loop of this process keeps for itself: code that closes what it does not know
+  /// (closefrom) had better leave it open. From any thread.
   FIBER_API static bool is_own(int fd) noexcept;
 
   Selector();
   Selector(const Selector&) = delete;
   Selector& operator=(const Selector&) = delete;
   ~Selector();
-  // Gives up all it has; nothing can be watched any more, and wake() does nothing.
+  /// Gives up all it has; nothing can be watched any more, and wake() does nothing.
   void close() noexcept;
 
-  // Level-triggered, as Python's: ready again in each iteration until the cause is gone. Replaces
-  // and cancels an earlier handle for the same event; both of a file that had this number before.
-  // Throws ValueError, OSError, RuntimeError for a descriptor that is watched.
+  /// Level-triggered, as Python's: ready again in each iteration until the cause is gone. Replaces
+  /// and cancels an earlier handle for the same event; both of a file that had this number before.
+  /// Throws ValueError, OSError, RuntimeError for a descriptor that is watched.
   void add(int fd, bool writer, HandleObject* handle);
-  // Cancels the handle; false if there was none.
+  /// Cancels the handle; false if there was none.
   bool remove(int fd, bool writer);
 
-  // The watch stays in the list that detach_all() goes through until it is forgotten. Throws OSError,
-  // RuntimeError for a descriptor that is watched.
+  /// The watch stays in the list that detach_all() goes through until it is forgotten. Throws
+  /// OSError, RuntimeError for a descriptor that is watched.
   void watch(Watch& watch, int fd);
-  // Throws RuntimeError if the descriptor is watched. A watch whose file has lost its number to
-  // another one is told.
+  /// Throws RuntimeError if the descriptor is watched. A watch whose file has lost its number to
+  /// another one is told.
   void refuse_watched(int fd);
-  // Before the descriptor is closed. The watch is still told of the end of the loop. False: the number
-  // stands for another file, or none, and must not be closed.
+  /// Before the descriptor is closed. The watch is still told of the end of the loop. False: the
+  /// number stands for another file, or none, and must not be closed.
   bool unwatch(Watch& watch) noexcept;
   void forget(Watch& watch) noexcept;
-  // Reports it readable in the next select, which will not wait.
+  /// Reports it readable in the next select, which will not wait.
   void again(Watch& watch) noexcept;
   void detach_all() noexcept;
 
-  // Wakes the waiter at the next event. Returns 0, or why it cannot (an errno; EPERM: always ready).
-  // Throws std::bad_alloc.
+  /// Wakes the waiter at the next event. Returns 0, or why it cannot (an errno; EPERM: always
+  /// ready). Throws std::bad_alloc.
   int wait(DescriptorWait& wait);
-  // Before the wait ends its life; does nothing if it was woken.
+  /// Before the wait ends its life; does nothing if it was woken.
   void leave(DescriptorWait& wait) noexcept;
-  // Somebody waits for the descriptor.
+  /// Somebody waits for the descriptor.
   bool has_waits(int fd) const noexcept {
     return static_cast<std::size_t>(fd) < interests_.size() &&
            interests_[static_cast<std::size_t>(fd)].waits != nullptr;
   }
-  // Before the descriptor is closed: wakes who waits for it, with EBADF.
+  /// Before the descriptor is closed: wakes who waits for it, with EBADF.
   void closing(int fd) noexcept;
 
-  // Nothing is watched: a select could only wait.
+  /// Nothing is watched: a select could only wait.
   bool empty() const noexcept { return watched_ == 0; }
-  // Something is ready that the kernel need not be asked for.
+  /// Something is ready that the kernel need not be asked for.
   bool ready() const noexcept { return again_ != nullptr; }
-  // For who waits for all of it: the same descriptor as long as this lives, after add_timer().
+  /// For who waits for all of it: the same descriptor as long as this lives, after add_timer().
   int fileno() const noexcept { return outer_; }
 
-  // Waits until `deadline` (-1: for ever, 0: not at all), in nanoseconds from now, and queues what
-  // became ready: of each descriptor the reader first.
+  /// Waits until `deadline` (-1: for ever, 0: not at all), in nanoseconds from now, and queues what
+  /// became ready: of each descriptor the reader first.
   void select(LoopObject& loop, std::int64_t timeout);
-  // Ends a select from another thread or a signal handler.
+  /// Ends a select from another thread or a signal handler.
   void wake() noexcept;
 
-  // For a foreign loop that waits for fileno(). After the first, which throws OSError, select()
-  // always asks the kernel. The second makes the descriptor readable at `when` on the clock of
-  // steady_clock; 0: now, INT64_MAX: by what is watched alone.
+  /// For a foreign loop that waits for fileno(). After the first, which throws OSError, select()
+  /// always asks the kernel. The second makes the descriptor readable at `when` on the clock of
+  /// steady_clock; 0: now, INT64_MAX: by what is watched alone.
   void add_timer();
   void set_timer(std::int64_t when) noexcept;
 
@@ -92,11 +92,11 @@ class Selector {
   struct Interest {
     HandleObject* reader = nullptr;
     HandleObject* writer = nullptr;
-    std::uint32_t events = 0;      // what epoll reports of it at present
-    std::uint32_t generation = 0;  // of its registration
-    bool registered = false;       // epoll knows it, though it may report nothing any more
+    std::uint32_t events = 0;      ///< what epoll reports of it at present
+    std::uint32_t generation = 0;  ///< of its registration
+    bool registered = false;       ///< epoll knows it, though it may report nothing any more
     Watch* watch = nullptr;
-    DescriptorWait* waits = nullptr;  // oldest first
+    DescriptorWait* waits = nullptr;  ///< oldest first
   };
   Interest& interest(int fd);
   Interest& open_interest(int fd);
@@ -116,21 +116,21 @@ class Selector {
   void revive();
 
   int epoll_ = -1;
-  int outer_ = -1;  // readable when epoll_ is, which may be replaced
+  int outer_ = -1;  ///< readable when epoll_ is, which may be replaced
   int wake_ = -1;
   int timer_ = -1;
   std::int64_t timer_set_ = std::numeric_limits<std::int64_t>::max();
   std::size_t watched_ = 0;
   std::uint32_t last_generation_ = 0;
-  bool forked_ = false;  // in a child process, which has none of the registrations
+  bool forked_ = false;  ///< in a child process, which has none of the registrations
   std::vector<Interest> interests_;
-  Watch* again_ = nullptr;  // to be reported, in the order in which they asked for it
+  Watch* again_ = nullptr;  ///< to be reported, in the order in which they asked for it
   Watch** again_end_ = &again_;
   std::vector<epoll_event> events_;
   Watch* watches_ = nullptr;
 
   friend class Forking;
-  Selector* next_live_ = nullptr;  // of the process
+  Selector* next_live_ = nullptr;  ///< of the process
 };
 
 }  // namespace fiber::asyncio::detail

@@ -12,14 +12,14 @@
 
 namespace fiber::asyncio {
 
-// A socket that a server listens at. The descriptor belongs to the server.
+/// A socket that a server listens at. The descriptor belongs to the server.
 class Socket {
  public:
   Socket(int fd, SocketAddress address) : fd_(fd), address_(std::move(address)) {}
   int fileno() const noexcept { return fd_; }
   int family() const noexcept { return address_.family(); }
   const SocketAddress& getsockname() const noexcept { return address_; }
-  // The port, also one that the system chose; 0 for a Unix socket.
+  /// The port, also one that the system chose; 0 for a Unix socket.
   int port() const noexcept { return address_.port(); }
 
  private:
@@ -27,38 +27,38 @@ class Socket {
   SocketAddress address_;
 };
 
-// A counted reference to a server, which serves on without any until it is closed or its loop is.
-// What start_server() and start_unix_server() return. For asyncio::with: leaving the block closes
-// it and waits. Python: asyncio.Server.
+/// A counted reference to a server, which serves on without any until it is closed or its loop is.
+/// What start_server() and start_unix_server() return. For asyncio::with: leaving the block closes
+/// it and waits. Python: asyncio.Server.
 class FIBER_API Server {
  public:
-  // Refers to nothing.
+  /// Refers to nothing.
   Server() noexcept = default;
 
-  // Stops listening; connections go on. Wakes serve_forever(), which throws CancelledError there.
+  /// Stops listening; connections go on. Wakes serve_forever(), which throws CancelledError there.
   void close() const { object().close(); }
-  // Closes the connections, the data that is to be sent first / at once.
+  /// Closes the connections, the data that is to be sent first / at once.
   void close_clients() const { object().close_clients(false); }
   void abort_clients() const { object().close_clients(true); }
   bool is_serving() const { return object().is_serving(); }
-  // Empty once it is closed.
+  /// Empty once it is closed.
   std::vector<Socket> sockets() const;
   EventLoop get_loop() const { return EventLoop(&object().loop()); }
 
-  // Begins to accept connections, unless it does; await it.
+  /// Begins to accept connections, unless it does; await it.
   auto start_serving() const {
     return detail::Deferred([server = *this] {
       server.object().start_serving();
       asyncio::sleep(0).await_();
     });
   }
-  // Accepts connections until the task is cancelled or the server closed; then closes it, waits
-  // for the connections, and throws CancelledError. Throws RuntimeError if it is closed, or if
-  // another task is in here; await it.
+  /// Accepts connections until the task is cancelled or the server closed; then closes it, waits
+  /// for the connections, and throws CancelledError. Throws RuntimeError if it is closed, or if
+  /// another task is in here; await it.
   auto serve_forever() const {
     return detail::Deferred([server = *this] { server.object().serve_forever(); });
   }
-  // Waits until it is closed and all its connections are; await it.
+  /// Waits until it is closed and all its connections are; await it.
   auto wait_closed() const {
     return detail::Deferred([server = *this] { server.object().wait_closed(); });
   }
@@ -87,7 +87,7 @@ class FIBER_API Server {
   detail::Counted<detail::ServerObject, detail::Reference::handle> object_;
 };
 
-// Python's repr: "<Server sockets=('127.0.0.1', 8080)>".
+/// Python's repr: "<Server sockets=('127.0.0.1', 8080)>".
 FIBER_API std::string repr(const Server& server);
 
 }  // namespace fiber::asyncio

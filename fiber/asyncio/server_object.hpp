@@ -12,29 +12,29 @@
 
 namespace fiber::asyncio::detail {
 
-// What is done with a new connection, on the loop, before anything is read from it.
+/// What is done with a new connection, on the loop, before anything is read from it.
 using connection_made = std::function<void(TransportObject&, ReaderObject&)>;
 
 struct ListeningSocket {
   UniqueFd fd;
   SocketAddress address;
-  ino_t inode = 0;  // of a Unix socket that is to be removed with the server; 0: none
+  ino_t inode = 0;  ///< of a Unix socket that is to be removed with the server; 0: none
 };
 
-// While it serves, the loop holds references, one per socket. Belongs to one loop and its thread.
+/// While it serves, the loop holds references, one per socket. Belongs to one loop and its thread.
 class FIBER_API ServerObject : public CountedObject<ServerObject> {
  public:
   ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets, connection_made made,
                int backlog, std::size_t limit);
 
-  // Connections are served through a layer, once its handshake is done.
+  /// Connections are served through a layer, once its handshake is done.
   void secure(const ssl_argument& ssl, const LayerArguments& arguments) {
     ssl_ = ssl;
     layer_arguments_ = arguments;
   }
   void start_serving();
-  // For a single socket that was made without a descriptor: puts in the caller's, and returns it,
-  // open, to a caller for whom it could not be served.
+  /// For a single socket that was made without a descriptor: puts in the caller's, and returns it,
+  /// open, to a caller for whom it could not be served.
   void take_over(int fd) noexcept { sockets_.front().fd = UniqueFd(fd); }
   void give_back() noexcept;
   void serve_forever();
@@ -65,7 +65,7 @@ class FIBER_API ServerObject : public CountedObject<ServerObject> {
   std::size_t limit_;
   bool serving_ = false;
   bool closed_ = false;
-  bool woken_ = false;  // closed, and every connection lost
+  bool woken_ = false;  ///< closed, and every connection lost
   TransportObject* clients_ = nullptr;
   WaiterList close_waiters_;
   Waiter* forever_ = nullptr;

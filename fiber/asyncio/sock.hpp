@@ -16,11 +16,11 @@
 
 namespace fiber::asyncio {
 
-// A name could not be resolved. error_number() is one of the EAI_ constants. Python:
-// socket.gaierror.
+/// A name could not be resolved. error_number() is one of the EAI_ constants. Python:
+/// socket.gaierror.
 class FIBER_API gaierror : public OSError {
  public:
-  // `detail` is what was looked up.
+  /// `detail` is what was looked up.
   gaierror(int error_number, std::string_view detail);
   ~gaierror() override;
   int error_number() const noexcept { return code_; }
@@ -29,26 +29,26 @@ class FIBER_API gaierror : public OSError {
   int code_;
 };
 
-// The address of a socket: Python's ('127.0.0.1', 80), ('::1', 80, 0, 0) or '/path'.
+/// The address of a socket: Python's ('127.0.0.1', 80), ('::1', 80, 0, 0) or '/path'.
 class FIBER_API SocketAddress {
  public:
-  // No address: that of a socket that is not bound or connected.
+  /// No address: that of a socket that is not bound or connected.
   SocketAddress() noexcept = default;
-  // A numeric IPv4 or IPv6 address. Throws ValueError for anything else: see loop.getaddrinfo.
+  /// A numeric IPv4 or IPv6 address. Throws ValueError for anything else: see loop.getaddrinfo.
   SocketAddress(std::string_view host, int port);
-  // A Unix socket; a path that begins with a zero byte is in the abstract namespace. Throws
-  // OSError if it is too long, ValueError for a zero byte within a path.
+  /// A Unix socket; a path that begins with a zero byte is in the abstract namespace. Throws
+  /// OSError if it is too long, ValueError for a zero byte within a path.
   static SocketAddress from_path(std::string_view path);
   static SocketAddress from_raw(const sockaddr* address, socklen_t size);
-  // What getsockname() and getpeername() say of a descriptor; no address if they fail.
+  /// What getsockname() and getpeername() say of a descriptor; no address if they fail.
   static SocketAddress of_socket(int fd) noexcept;
   static SocketAddress of_peer(int fd) noexcept;
 
   int family() const noexcept { return storage_.ss_family; }
-  // "" and 0 unless it is an IP address.
+  /// "" and 0 unless it is an IP address.
   std::string host() const;
   int port() const noexcept;
-  // "" unless it is a Unix address, and for those without a name.
+  /// "" unless it is a Unix address, and for those without a name.
   std::string path() const;
 
   explicit operator bool() const noexcept { return size_ != 0; }
@@ -61,11 +61,11 @@ class FIBER_API SocketAddress {
   socklen_t size_ = 0;
 };
 
-// Python's repr: "('127.0.0.1', 80)".
+/// Python's repr: "('127.0.0.1', 80)".
 FIBER_API std::string repr(const SocketAddress& address);
 FIBER_API std::ostream& operator<<(std::ostream& out, const SocketAddress& address);
 
-// An element of what getaddrinfo gives: Python's (family, type, proto, canonname, sockaddr).
+/// An element of what getaddrinfo gives: Python's (family, type, proto, canonname, sockaddr).
 struct AddressInfo {
   int family = 0;
   int type = 0;
@@ -74,7 +74,7 @@ struct AddressInfo {
   SocketAddress address = {};
 };
 
-// Keyword arguments of getaddrinfo: AF_, SOCK_, IPPROTO_ and AI_ constants; 0: any.
+/// Keyword arguments of getaddrinfo: AF_, SOCK_, IPPROTO_ and AI_ constants; 0: any.
 struct getaddrinfo_options {
   int family = 0;
   int type = 0;
@@ -84,7 +84,7 @@ struct getaddrinfo_options {
 
 namespace detail {
 
-// An open descriptor.
+/// An open descriptor.
 class FIBER_API UniqueFd {
  public:
   explicit UniqueFd(int fd = -1) noexcept : fd_(fd) {}
@@ -102,21 +102,21 @@ class FIBER_API UniqueFd {
   int fd_;
 };
 
-// Throws ValueError if a system call would take the string for a shorter one.
+/// Throws ValueError if a system call would take the string for a shorter one.
 FIBER_API void refuse_null_bytes(std::string_view text);
 
-// The exception that raise_os_error throws.
+/// The exception that raise_os_error throws.
 FIBER_API std::exception_ptr os_error(int error_number, std::string_view detail = {});
 
-// In a task. An empty host: all interfaces (with AI_PASSIVE) or this machine.
+/// In a task. An empty host: all interfaces (with AI_PASSIVE) or this machine.
 FIBER_API std::vector<AddressInfo> resolve(LoopObject& loop, std::string host, int port,
                                            getaddrinfo_options options);
 FIBER_API std::pair<std::string, std::string> name_of(LoopObject& loop,
                                                       const SocketAddress& address, int flags);
 
-// False: connected; true: to be waited for.
+/// False: connected; true: to be waited for.
 FIBER_API bool begin_connect(int fd, const SocketAddress& address);
-// After the wait.
+/// After the wait.
 FIBER_API void end_connect(int fd, const SocketAddress& address);
 
 FIBER_API std::string sock_recv(LoopObject& loop, int fd, std::size_t n);

@@ -22,38 +22,38 @@ namespace detail {
 FIBER_API void report_stubborn(const TaskBase& task) noexcept;
 }
 
-// A loop that has not turned for a while, or a task that was cancelled and goes on all the same.
+/// A loop that has not turned for a while, or a task that was cancelled and goes on all the same.
 struct Stall {
-  nanoseconds duration{};      // at least that long, so far
-  std::string task = {};       // the name of the task that runs; "" for a callback
-  std::string coroutine = {};  // what it runs, as its repr shows it
+  nanoseconds duration{};      ///< at least that long, so far
+  std::string task = {};       ///< the name of the task that runs; "" for a callback
+  std::string coroutine = {};  ///< what it runs, as its repr shows it
   std::vector<std::string> backtrace =
-      {};  // where, innermost first; empty if it could not be asked
-  // The task was cancelled while a library waited in a patched call (see monkey.hpp), and the
-  // library tries again and again. The loop turns meanwhile; `duration` is 0.
+      {};  ///< where, innermost first; empty if it could not be asked
+  /// The task was cancelled while a library waited in a patched call (see monkey.hpp), and the
+  /// library tries again and again. The loop turns meanwhile; `duration` is 0.
   bool cancelled = false;
 };
 
-// A report of several lines.
+/// A report of several lines.
 FIBER_API std::string str(const Stall& stall);
 
-// Keyword arguments of StallMonitor.
+/// Keyword arguments of StallMonitor.
 struct stall_options {
-  // How long the loop may take from one iteration to the next.
+  /// How long the loop may take from one iteration to the next.
   nanoseconds limit = std::chrono::milliseconds(100);
-  // Called once for each stall, on the monitor's thread. Prints str(stall) on stderr if empty. It
-  // must not throw.
+  /// Called once for each stall, on the monitor's thread. Prints str(stall) on stderr if empty. It
+  /// must not throw.
   std::function<void(const Stall&)> hook = {};
-  // The signal that asks the loop's thread for the task and the backtrace; 0: neither is known
-  // then. Ignored by default, as Go uses it. What it interrupts goes on, except the calls that
-  // Linux never restarts after a handler (poll, nanosleep and others): these fail with EINTR.
+  /// The signal that asks the loop's thread for the task and the backtrace; 0: neither is known
+  /// then. Ignored by default, as Go uses it. What it interrupts goes on, except the calls that
+  /// Linux never restarts after a handler (poll, nanosleep and others): these fail with EINTR.
   int signal = SIGURG;
 };
 
-// Watches the running loop of the thread that makes it, from a thread of its own, until it is
-// destroyed, which must be while the loop runs. Costs the loop one callback now and then while it
-// is busy, nothing while it sleeps; a program without a monitor pays nothing. Throws RuntimeError
-// where no loop runs, ValueError for a limit that is not positive.
+/// Watches the running loop of the thread that makes it, from a thread of its own, until it is
+/// destroyed, which must be while the loop runs. Costs the loop one callback now and then while it
+/// is busy, nothing while it sleeps; a program without a monitor pays nothing. Throws RuntimeError
+/// where no loop runs, ValueError for a limit that is not positive.
 class FIBER_API StallMonitor {
  public:
   explicit StallMonitor(stall_options options = {});

@@ -19,12 +19,12 @@
 
 namespace fiber::asyncio::detail {
 
-// Who feeds a reader, and can be asked to stop for a while.
+/// Who feeds a reader, and can be asked to stop for a while.
 class ReadSource {
  public:
   virtual void pause_reading() = 0;
   virtual void resume_reading() = 0;
-  // Nobody can ask for what is still to come.
+  /// Nobody can ask for what is still to come.
   virtual void nobody_reads() noexcept = 0;
 
  protected:
@@ -36,12 +36,12 @@ class FIBER_API ReaderObject : public CountedObject<ReaderObject> {
   ReaderObject(LoopObject& loop, std::size_t limit);
 
   std::string read(std::ptrdiff_t n);
-  // Up to out.size() bytes, without a copy on the way if nothing is buffered; 0 at the end.
+  /// Up to out.size() bytes, without a copy on the way if nothing is buffered; 0 at the end.
   std::size_t readinto(std::span<char> out);
   std::string readline();
   std::string readexactly(std::ptrdiff_t n);
   std::string readuntil(std::span<const std::string> separators);
-  // Waits for the end, as read(-1) does. What came is still to be read.
+  /// Waits for the end, as read(-1) does. What came is still to be read.
   void wait_for_end();
   std::string take_all();
 
@@ -51,30 +51,31 @@ class FIBER_API ReaderObject : public CountedObject<ReaderObject> {
   void feed_data(std::string_view data);
   void feed_eof();
 
-  // What came and was not read, which leaves.
+  /// What came and was not read, which leaves.
   std::string take_buffered() { return buffer_.take(buffer_.size()); }
 
   void set_source(ReadSource* source) noexcept {
     source_ = source;
     paused_ = false;
   }
-  // Where a recv may write to directly, because a task waits in readinto(): empty if there is none.
+  /// Where a recv may write to directly, because a task waits in readinto(): empty if there is
+  /// none.
   std::span<char> direct() const noexcept {
     const bool waits = waiter_ != nullptr && buffer_.empty() && !waiter_->done();
     return waits ? waiter_->out : std::span<char>();
   }
-  // So many bytes were written there.
+  /// So many bytes were written there.
   void fed_directly(std::size_t count);
-  // What writes to it has ended, though others may have inherited its end of the pipe. From now on
-  // it is closed when nobody refers to it.
+  /// What writes to it has ended, though others may have inherited its end of the pipe. From now on
+  /// it is closed when nobody refers to it.
   void writer_ended() noexcept;
 
  private:
   struct ReadWaiter : Waiter {
     using Waiter::Waiter;
-    std::string* text = nullptr;  // read() takes at most `most` bytes here
+    std::string* text = nullptr;  ///< read() takes at most `most` bytes here
     std::size_t most = 0;
-    std::span<char> out{};  // readinto() takes them here
+    std::span<char> out{};  ///< readinto() takes them here
     std::size_t given = 0;
   };
   struct Waiting;
@@ -94,7 +95,7 @@ class FIBER_API ReaderObject : public CountedObject<ReaderObject> {
   enum class Found { yes, ended, missing, too_long };
   struct Search {
     Found found;
-    std::size_t size;  // yes: with the separator; missing, too_long: what goes before it
+    std::size_t size;  ///< yes: with the separator; missing, too_long: what goes before it
   };
   Search search(std::span<const std::string> separators);
 

@@ -32,41 +32,41 @@
 
 namespace fiber::asyncio {
 
-// How long a line may be that readline() and readuntil() accept; twice as much may be buffered
-// before the other side is made to wait.
+/// How long a line may be that readline() and readuntil() accept; twice as much may be buffered
+/// before the other side is made to wait.
 inline constexpr std::size_t kDefaultStreamLimit = 64 * 1024;
 
-// A counted reference to the receiving half of a connection. One task at a time may wait in it.
-// Every read throws what the connection was lost by. Python: asyncio.StreamReader.
+/// A counted reference to the receiving half of a connection. One task at a time may wait in it.
+/// Every read throws what the connection was lost by. Python: asyncio.StreamReader.
 class FIBER_API StreamReader {
  public:
-  // Fed by hand, in the running (or set) loop. Throws ValueError for a limit of 0.
+  /// Fed by hand, in the running (or set) loop. Throws ValueError for a limit of 0.
   explicit StreamReader(std::size_t limit = kDefaultStreamLimit);
   StreamReader(std::size_t limit, const EventLoop& loop);
 
-  // Waits until there is something, or the end; returns at most n bytes, "" at the end. Without n,
-  // or if it is negative: everything up to the end. Await it, as all below that say so.
+  /// Waits until there is something, or the end; returns at most n bytes, "" at the end. Without n,
+  /// or if it is negative: everything up to the end. Await it, as all below that say so.
   auto read(std::ptrdiff_t n = -1) const {
     return detail::Deferred([object = object_, n] { return object->read(n); });
   }
-  // The same into memory of the caller's, which must stay until then; returns how many bytes came,
-  // 0 at the end. Ours; spares a copy. Await it.
+  /// The same into memory of the caller's, which must stay until then; returns how many bytes came,
+  /// 0 at the end. Ours; spares a copy. Await it.
   auto readinto(std::span<char> buffer) const {
     return detail::Deferred([object = object_, buffer] { return object->readinto(buffer); });
   }
-  // A line with its '\n'; without it if the stream ends first; "" at the end. Throws ValueError if
-  // the line is longer than the limit, and drops it. Await it.
+  /// A line with its '\n'; without it if the stream ends first; "" at the end. Throws ValueError if
+  /// the line is longer than the limit, and drops it. Await it.
   auto readline() const {
     return detail::Deferred([object = object_] { return object->readline(); });
   }
-  // Exactly n bytes. Throws IncompleteReadError, with what there was, if the stream ends first, and
-  // ValueError for a negative n. Await it.
+  /// Exactly n bytes. Throws IncompleteReadError, with what there was, if the stream ends first,
+  /// and ValueError for a negative n. Await it.
   auto readexactly(std::ptrdiff_t n) const {
     return detail::Deferred([object = object_, n] { return object->readexactly(n); });
   }
-  // Up to and with the separator; of several, the one that ends first. Throws IncompleteReadError
-  // if the stream ends first; LimitOverrunError, leaving the data, if more than the limit would
-  // have to be returned; ValueError for an empty separator. Await it.
+  /// Up to and with the separator; of several, the one that ends first. Throws IncompleteReadError
+  /// if the stream ends first; LimitOverrunError, leaving the data, if more than the limit would
+  /// have to be returned; ValueError for an empty separator. Await it.
   auto readuntil(std::string_view separator = "\n") const {
     return detail::Deferred([object = object_, separator = std::string(separator)] {
       return object->readuntil({&separator, 1});
@@ -78,12 +78,12 @@ class FIBER_API StreamReader {
     });
   }
 
-  // True if the end was received and nothing is left to read.
+  /// True if the end was received and nothing is left to read.
   bool at_eof() const noexcept { return object_->at_eof(); }
-  // What the connection was lost by; null if it was not, or in good order.
+  /// What the connection was lost by; null if it was not, or in good order.
   std::exception_ptr exception() const noexcept { return object_->exception(); }
 
-  // For those who feed it. set_exception: every read throws it from now on.
+  /// For those who feed it. set_exception: every read throws it from now on.
   void feed_data(std::string_view data) const { object_->feed_data(data); }
   void feed_eof() const { object_->feed_eof(); }
   void set_exception(std::exception_ptr error) const { object_->set_exception(std::move(error)); }
@@ -93,7 +93,7 @@ class FIBER_API StreamReader {
     set_exception(std::make_exception_ptr(std::forward<E>(error)));
   }
 
-  // `for (std::string line : reader)`: waits for each line, until the end. Python: async for.
+  /// `for (std::string line : reader)`: waits for each line, until the end. Python: async for.
   class LineIterator {
    public:
     using iterator_concept = std::input_iterator_tag;
@@ -128,31 +128,32 @@ class FIBER_API StreamReader {
   detail::Counted<detail::ReaderObject, detail::Reference::handle> object_;
 };
 
-// Keyword arguments of StreamWriter::start_tls. `server_hostname`: the name that the certificate is
-// to be for, sent to the server; not for the side of the server. Of the times see open_connection.
+/// Keyword arguments of StreamWriter::start_tls. `server_hostname`: the name that the certificate
+/// is to be for, sent to the server; not for the side of the server. Of the times see
+/// open_connection.
 struct start_tls_options {
   std::string server_hostname = {};
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
 };
 
-// What a StreamWriter writes to; for its limits, and for ending it at once. Python: asyncio's
-// transports, as far as streams show them.
+/// What a StreamWriter writes to; for its limits, and for ending it at once. Python: asyncio's
+/// transports, as far as streams show them.
 class FIBER_API Transport {
  public:
-  // Closes without sending what is buffered.
+  /// Closes without sending what is buffered.
   void abort() const { object_->abort(); }
   void close() const { object_->close(); }
   bool is_closing() const noexcept { return object_->is_closing(); }
-  // How many bytes wait to be sent.
+  /// How many bytes wait to be sent.
   std::size_t get_write_buffer_size() const noexcept { return object_->write_buffer_size(); }
-  // drain() waits once more than `high` bytes are buffered, until no more than `low` are. Default:
-  // 64 KiB and 16 KiB; one that is not given follows from the other. Throws ValueError.
+  /// drain() waits once more than `high` bytes are buffered, until no more than `low` are. Default:
+  /// 64 KiB and 16 KiB; one that is not given follows from the other. Throws ValueError.
   void set_write_buffer_limits(std::optional<std::size_t> high = {},
                                std::optional<std::size_t> low = {}) const {
     object_->set_write_buffer_limits(high, low);
   }
-  // Low and high.
+  /// Low and high.
   std::pair<std::size_t, std::size_t> get_write_buffer_limits() const noexcept {
     return {object_->low_water(), object_->high_water()};
   }
@@ -168,14 +169,14 @@ FIBER_API void start_tls(TransportObject& transport, const ssl_argument& sslcont
                          const start_tls_options& options);
 }  // namespace detail
 
-// A counted reference to the sending half of a connection. The connection is closed when the last
-// of these is dropped; what was written is sent first. Python: asyncio.StreamWriter.
+/// A counted reference to the sending half of a connection. The connection is closed when the last
+/// of these is dropped; what was written is sent first. Python: asyncio.StreamWriter.
 class FIBER_API StreamWriter {
  public:
-  // Sends at once what can be sent without waiting, and buffers the rest; use drain() where much is
-  // written. Does nothing once the connection is lost. Throws RuntimeError after write_eof().
+  /// Sends at once what can be sent without waiting, and buffers the rest; use drain() where much
+  /// is written. Does nothing once the connection is lost. Throws RuntimeError after write_eof().
   void write(std::string_view data) const { object_->write(data); }
-  // The pieces one after the other.
+  /// The pieces one after the other.
   template <std::ranges::input_range R>
     requires std::convertible_to<std::ranges::range_reference_t<R>, std::string_view>
   void writelines(R&& pieces) const {
@@ -183,26 +184,26 @@ class FIBER_API StreamWriter {
     for (auto&& piece : pieces) all += std::string_view(piece);
     write(all);
   }
-  // The other side reads the end, after what was written. This side can read on. Throws
-  // NotImplementedError over TLS, which cannot.
+  /// The other side reads the end, after what was written. This side can read on. Throws
+  /// NotImplementedError over TLS, which cannot.
   void write_eof() const { object_->write_eof(); }
   bool can_write_eof() const noexcept { return object_->can_write_eof(); }
-  // Goes on at once if not too much is buffered, otherwise waits until it is sent. Throws what the
-  // connection was lost by, ConnectionResetError if it was lost in good order; await it.
+  /// Goes on at once if not too much is buffered, otherwise waits until it is sent. Throws what the
+  /// connection was lost by, ConnectionResetError if it was lost in good order; await it.
   auto drain() const {
     return detail::Deferred([object = object_] { object->drain(); });
   }
-  // Stops reading, sends what is buffered, closes. Who reads gets the end.
+  /// Stops reading, sends what is buffered, closes. Who reads gets the end.
   void close() const { object_->close(); }
   bool is_closing() const noexcept { return object_->is_closing(); }
-  // Waits until the connection is closed; throws what it was lost by; await it.
+  /// Waits until the connection is closed; throws what it was lost by; await it.
   auto wait_closed() const {
     return detail::Deferred([object = object_] { object->wait_closed(); });
   }
 
-  // Goes on over TLS, as the server if this is a connection of a server, once what was written is
-  // sent and the handshake done. What had come and was not read belongs to the handshake. Throws
-  // SSLError, ConnectionError, ValueError, and then the connection is closed; await it.
+  /// Goes on over TLS, as the server if this is a connection of a server, once what was written is
+  /// sent and the handshake done. What had come and was not read belongs to the handshake. Throws
+  /// SSLError, ConnectionError, ValueError, and then the connection is closed; await it.
   auto start_tls(ssl_argument sslcontext, start_tls_options options = {}) const {
     return detail::Deferred(
         [object = object_, sslcontext = std::move(sslcontext), options = std::move(options)] {
@@ -210,13 +211,13 @@ class FIBER_API StreamWriter {
         });
   }
 
-  // What else is known of the connection, such as get_extra_info(ssl::peercert): see
-  // <fiber/ssl.hpp>. Nothing (std::nullopt) if this connection has no such thing.
+  /// What else is known of the connection, such as get_extra_info(ssl::peercert): see
+  /// <fiber/ssl.hpp>. Nothing (std::nullopt) if this connection has no such thing.
   template <class Key>
   auto get_extra_info(const Key& key) const {
     return key.of(*object_);
   }
-  // Python: get_extra_info("peername"), ("sockname"), ("socket").fileno() (-1 once closed).
+  /// Python: get_extra_info("peername"), ("sockname"), ("socket").fileno() (-1 once closed).
   const SocketAddress& peername() const noexcept { return object_->peername; }
   const SocketAddress& sockname() const noexcept { return object_->sockname; }
   int fileno() const noexcept { return object_->fileno(); }
@@ -231,28 +232,28 @@ class FIBER_API StreamWriter {
   detail::Counted<detail::TransportObject, detail::Reference::handle> object_;
 };
 
-// What open_connection returns: auto [reader, writer] = ...
+/// What open_connection returns: auto [reader, writer] = ...
 using StreamPair = std::pair<StreamReader, StreamWriter>;
 
-// Keyword arguments of open_connection and its relatives. `limit`: of the reader, in bytes; see
-// kDefaultStreamLimit.
+/// Keyword arguments of open_connection and its relatives. `limit`: of the reader, in bytes; see
+/// kDefaultStreamLimit.
 struct open_connection_options {
   std::size_t limit = kDefaultStreamLimit;
-  int family = 0;  // AF_INET, AF_INET6; 0: both
+  int family = 0;  ///< AF_INET, AF_INET6; 0: both
   int proto = 0;
-  int flags = 0;                                               // AI_ constants
-  std::optional<std::pair<std::string, int>> local_addr = {};  // host and port to come from
-  // Over TLS: an ssl::SSLContext, or `true` for the usual one. `server_hostname`: the name that the
-  // certificate is to be for; by default the host; "" for none. The handshake may take
-  // `ssl_handshake_timeout` (60 seconds), then ConnectionAbortedError; closing waits for the other
-  // side's answer for `ssl_shutdown_timeout` (30 seconds). Without `ssl` they throw ValueError.
+  int flags = 0;                                               ///< AI_ constants
+  std::optional<std::pair<std::string, int>> local_addr = {};  ///< host and port to come from
+  /// Over TLS: an ssl::SSLContext, or `true` for the usual one. `server_hostname`: the name that
+  /// the certificate is to be for; by default the host; "" for none. The handshake may take
+  /// `ssl_handshake_timeout` (60 seconds), then ConnectionAbortedError; closing waits for the other
+  /// side's answer for `ssl_shutdown_timeout` (30 seconds). Without `ssl` they throw ValueError.
   ssl_argument ssl = {};
   std::optional<std::string> server_hostname = {};
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
 };
-// As above, but that there is no host to take the name from: with `ssl`, `server_hostname` has to
-// be given.
+/// As above, but that there is no host to take the name from: with `ssl`, `server_hostname` has to
+/// be given.
 struct open_unix_connection_options {
   std::size_t limit = kDefaultStreamLimit;
   ssl_argument ssl = {};
@@ -261,19 +262,19 @@ struct open_unix_connection_options {
   time_limit ssl_shutdown_timeout = {};
 };
 
-// Keyword arguments of start_server and its relatives. `limit`: of each connection's reader.
+/// Keyword arguments of start_server and its relatives. `limit`: of each connection's reader.
 struct start_server_options {
   std::size_t limit = kDefaultStreamLimit;
-  int family = 0;             // AF_INET, AF_INET6; 0: both
-  int flags = 1;              // AI_PASSIVE
-  int backlog = 100;          // of listen(): connections that wait to be accepted
-  bool reuse_address = true;  // SO_REUSEADDR
-  bool reuse_port = false;    // SO_REUSEPORT
-  bool keep_alive = false;    // SO_KEEPALIVE
-  bool start_serving = true;  // false: see Server::start_serving, serve_forever
-  // Over TLS: an ssl::SSLContext that has a certificate; `true` is a TypeError. The times are those
-  // of open_connection. The callback is called once the handshake is done; a client whose handshake
-  // fails is dropped, and in debug mode reported.
+  int family = 0;             ///< AF_INET, AF_INET6; 0: both
+  int flags = 1;              ///< AI_PASSIVE
+  int backlog = 100;          ///< of listen(): connections that wait to be accepted
+  bool reuse_address = true;  ///< SO_REUSEADDR
+  bool reuse_port = false;    ///< SO_REUSEPORT
+  bool keep_alive = false;    ///< SO_KEEPALIVE
+  bool start_serving = true;  ///< false: see Server::start_serving, serve_forever
+  /// Over TLS: an ssl::SSLContext that has a certificate; `true` is a TypeError. The times are
+  /// those of open_connection. The callback is called once the handshake is done; a client whose
+  /// handshake fails is dropped, and in debug mode reported.
   ssl_argument ssl = {};
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
@@ -282,8 +283,8 @@ struct start_unix_server_options {
   std::size_t limit = kDefaultStreamLimit;
   int backlog = 100;
   bool start_serving = true;
-  bool cleanup_socket = true;  // remove the socket's file when the server is closed
-  ssl_argument ssl = {};       // as of start_server
+  bool cleanup_socket = true;  ///< remove the socket's file when the server is closed
+  ssl_argument ssl = {};       ///< as of start_server
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
 };
@@ -319,35 +320,35 @@ client_connected as_client_connected(F&& callback) {
 
 }  // namespace detail
 
-// What is called for each connection, in a task of its own: callback(reader, writer), where it may
-// wait. What it throws is reported to the loop's exception handler, and the connection closed.
+/// What is called for each connection, in a task of its own: callback(reader, writer), where it may
+/// wait. What it throws is reported to the loop's exception handler, and the connection closed.
 template <class F>
 concept client_connected_callback =
     std::invocable<std::decay_t<F>&, StreamReader&, StreamWriter&> &&
     std::copy_constructible<std::decay_t<F>>;
 
-// Connects to a TCP server; tries the addresses of the host in order. Throws gaierror,
-// ConnectionRefusedError and other OSErrors; await it. Python: asyncio.open_connection.
+/// Connects to a TCP server; tries the addresses of the host in order. Throws gaierror,
+/// ConnectionRefusedError and other OSErrors; await it. Python: asyncio.open_connection.
 inline auto open_connection(std::string host, int port, open_connection_options options = {}) {
   return detail::Deferred([host = std::move(host), port, options = std::move(options)] {
     return detail::connect(host, port, options);
   });
 }
-// Takes over a connected stream socket, which is the caller's still if this throws: RuntimeError if
-// a connection has it already, ValueError, OSError; or if it is never awaited. Cancelled, or with a
-// TLS handshake that fails, it closes it. Python: open_connection(sock=...).
+/// Takes over a connected stream socket, which is the caller's still if this throws: RuntimeError
+/// if a connection has it already, ValueError, OSError; or if it is never awaited. Cancelled, or
+/// with a TLS handshake that fails, it closes it. Python: open_connection(sock=...).
 inline auto open_connection_from(int fd, open_unix_connection_options options = {}) {
   return detail::Deferred([fd, options] { return detail::connect_fd(fd, options); });
 }
-// Connects to a Unix socket; await it. Python: asyncio.open_unix_connection.
+/// Connects to a Unix socket; await it. Python: asyncio.open_unix_connection.
 inline auto open_unix_connection(std::string path, open_unix_connection_options options = {}) {
   return detail::Deferred(
       [path = std::move(path), options] { return detail::connect_unix(path, options); });
 }
 
-// Listens at a host (a name, an address, "" for all interfaces, or several of them) and a port (0:
-// one that the system chooses, see Server::sockets); await it. Throws gaierror, OSError.
-// Python: asyncio.start_server.
+/// Listens at a host (a name, an address, "" for all interfaces, or several of them) and a port (0:
+/// one that the system chooses, see Server::sockets); await it. Throws gaierror, OSError.
+/// Python: asyncio.start_server.
 template <client_connected_callback F>
 auto start_server(F&& callback, std::vector<std::string> hosts, int port,
                   start_server_options options = {}) {
@@ -362,9 +363,9 @@ auto start_server(F&& callback, std::string host, int port, start_server_options
   hosts.push_back(std::move(host));
   return asyncio::start_server(std::forward<F>(callback), std::move(hosts), port, options);
 }
-// Takes over a bound stream socket, which is the caller's still if this throws: RuntimeError if a
-// connection or another server has it already, ValueError, OSError; or if it is never awaited. The
-// file of a Unix socket stays. Python: start_server(sock=...).
+/// Takes over a bound stream socket, which is the caller's still if this throws: RuntimeError if a
+/// connection or another server has it already, ValueError, OSError; or if it is never awaited. The
+/// file of a Unix socket stays. Python: start_server(sock=...).
 template <client_connected_callback F>
 auto start_server_from(F&& callback, int fd, start_server_options options = {}) {
   return detail::Deferred(
@@ -372,8 +373,8 @@ auto start_server_from(F&& callback, int fd, start_server_options options = {}) 
         return detail::serve_fd(std::move(callback), fd, options);
       });
 }
-// The same for a bound Unix socket; its file is removed with the server unless `cleanup_socket` is
-// false. Python: start_unix_server(sock=...).
+/// The same for a bound Unix socket; its file is removed with the server unless `cleanup_socket` is
+/// false. Python: start_unix_server(sock=...).
 template <client_connected_callback F>
 auto start_unix_server_from(F&& callback, int fd, start_unix_server_options options = {}) {
   return detail::Deferred(
@@ -381,8 +382,8 @@ auto start_unix_server_from(F&& callback, int fd, start_unix_server_options opti
         return detail::serve_unix_fd(std::move(callback), fd, options);
       });
 }
-// Listens at a Unix socket. One that is left over from a server before is replaced.
-// Python: asyncio.start_unix_server.
+/// Listens at a Unix socket. One that is left over from a server before is replaced.
+/// Python: asyncio.start_unix_server.
 template <client_connected_callback F>
 auto start_unix_server(F&& callback, std::string path, start_unix_server_options options = {}) {
   return detail::Deferred(

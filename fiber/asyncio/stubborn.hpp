@@ -5,7 +5,7 @@
 
 namespace fiber::asyncio::detail {
 
-// Called by the task itself, once for each cancellation. Every StallMonitor of its loop shows it.
+/// Called by the task itself, once for each cancellation. Every StallMonitor of its loop shows it.
 FIBER_API void report_stubborn(const TaskBase& task) noexcept;
 
 }  // namespace fiber::asyncio::detail

@@ -14,23 +14,23 @@
 namespace fiber::asyncio {
 
 namespace detail {
-// The task that waits for a task of its group, if that is what the leaf is for; else null.
+/// The task that waits for a task of its group, if that is what the leaf is for; else null.
 TaskBase* group_parent(const LeafCallback& leaf) noexcept;
 }  // namespace detail
 
-// Waits, at the end of its block, for all tasks that were made in it:
-//
-//   asyncio::with(asyncio::TaskGroup(), [&](asyncio::TaskGroup& group) {
-//     group.create_task(fetch(1));
-//     group.create_task(fetch(2));
-//   });
-//
-// The first task that fails, or the block if it throws, cancels the others and the block. When all
-// have ended, what they threw is thrown as one ExceptionGroup (see except_star), or a
-// BaseExceptionGroup, in the order in which they failed, the block's own last. CancelledErrors are
-// no failures; KeyboardInterrupt and SystemExit are thrown as they are. A task that is cancelled by
-// someone else is not missed. Cancelling the task that runs the block cancels all. Python:
-// asyncio.TaskGroup.
+/// Waits, at the end of its block, for all tasks that were made in it:
+///
+///   asyncio::with(asyncio::TaskGroup(), [&](asyncio::TaskGroup& group) {
+///     group.create_task(fetch(1));
+///     group.create_task(fetch(2));
+///   });
+///
+/// The first task that fails, or the block if it throws, cancels the others and the block. When all
+/// have ended, what they threw is thrown as one ExceptionGroup (see except_star), or a
+/// BaseExceptionGroup, in the order in which they failed, the block's own last. CancelledErrors are
+/// no failures; KeyboardInterrupt and SystemExit are thrown as they are. A task that is cancelled
+/// by someone else is not missed. Cancelling the task that runs the block cancels all. Python:
+/// asyncio.TaskGroup.
 class FIBER_API TaskGroup {
  public:
   TaskGroup() = default;
@@ -38,9 +38,9 @@ class FIBER_API TaskGroup {
   TaskGroup& operator=(const TaskGroup&) = delete;
   ~TaskGroup();
 
-  // As asyncio::create_task; also from the tasks of the group, until the last of them has ended.
-  // Throws RuntimeError outside of the block and once the group is being cancelled; the coroutine
-  // is then closed.
+  /// As asyncio::create_task; also from the tasks of the group, until the last of them has ended.
+  /// Throws RuntimeError outside of the block and once the group is being cancelled; the coroutine
+  /// is then closed.
   template <detail::taskable A>
   auto create_task(A&& coroutine, task_options options = {}) {
     auto object = detail::as_coroutine(std::forward<A>(coroutine));
@@ -61,10 +61,10 @@ class FIBER_API TaskGroup {
     return task;
   }
 
-  // Python's repr: "<TaskGroup tasks=2 entered>".
+  /// Python's repr: "<TaskGroup tasks=2 entered>".
   std::string repr() const;
 
-  // For asyncio::with.
+  /// For asyncio::with.
   TaskGroup& enter();
   bool exit(std::exception_ptr error);
 
@@ -73,7 +73,7 @@ class FIBER_API TaskGroup {
   struct Child;
 
   void check_can_create() const;
-  // All that noting the end of one more task needs.
+  /// All that noting the end of one more task needs.
   Child* prepare();
   void give_up(Child* child) noexcept;
   void adopt(Child* child, detail::FutureBase& task);
@@ -88,12 +88,12 @@ class FIBER_API TaskGroup {
   bool aborting_ = false;
   bool parent_cancel_requested_ = false;
   TaskRef parent_;
-  Child* first_ = nullptr;  // tasks whose end was not noted yet, oldest first
+  Child* first_ = nullptr;  ///< tasks whose end was not noted yet, oldest first
   Child* last_ = nullptr;
   std::size_t count_ = 0;
   std::vector<std::exception_ptr> errors_;
   std::exception_ptr base_error_;
-  detail::FutureBase* on_completed_ = nullptr;  // on the stack of exit()
+  detail::FutureBase* on_completed_ = nullptr;  ///< on the stack of exit()
 };
 
 }  // namespace fiber::asyncio

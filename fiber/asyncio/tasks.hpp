@@ -28,8 +28,8 @@ FIBER_API void print_stack(TaskBase& task, const std::optional<std::size_t>& lim
 
 }  // namespace detail
 
-// A coroutine that runs concurrently. A counted reference; dropping it neither cancels nor stops
-// the task, which its loop keeps until it is done. Python: asyncio.Task.
+/// A coroutine that runs concurrently. A counted reference; dropping it neither cancels nor stops
+/// the task, which its loop keeps until it is done. Python: asyncio.Task.
 template <class T = void>
 class Task : public Future<T> {
  public:
@@ -38,21 +38,21 @@ class Task : public Future<T> {
 
   std::string get_name() const { return task().get_name(); }
   void set_name(std::string name) const { task().set_name(std::move(name)); }
-  // How often cancel() was called, less the calls of uncancel(). `uncancel` returns what is left;
-  // at 0 a cancellation that was not delivered yet is withdrawn.
+  /// How often cancel() was called, less the calls of uncancel(). `uncancel` returns what is left;
+  /// at 0 a cancellation that was not delivered yet is withdrawn.
   int cancelling() const { return task().cancelling(); }
   int uncancel() const { return task().uncancel(); }
-  // The context in which it runs.
+  /// The context in which it runs.
   contextvars::Context get_context() const { return task().get_context(); }
-  // What it runs: a reference that tells its name.
+  /// What it runs: a reference that tells its name.
   CoroutineRef get_coro() const;
-  // Where it is: its frames, the library's too, outermost first; empty before its first step and
-  // after its end. `limit`: that many, the innermost. See also print_call_graph.
+  /// Where it is: its frames, the library's too, outermost first; empty before its first step and
+  /// after its end. `limit`: that many, the innermost. See also print_call_graph.
   std::vector<traceback::FrameSummary> get_stack(
       const std::optional<std::size_t>& limit = std::nullopt) const {
     return detail::get_stack(task(), limit);
   }
-  // The same to stderr, or `out`.
+  /// The same to stderr, or `out`.
   void print_stack() const { detail::print_stack(task(), std::nullopt, nullptr); }
   void print_stack(const std::optional<std::size_t>& limit, std::ostream& out) const {
     detail::print_stack(task(), limit, &out);
@@ -62,13 +62,13 @@ class Task : public Future<T> {
   detail::TaskBase& task() const { return static_cast<detail::TaskBase&>(this->base()); }
 };
 
-// A coroutine object of whatever result type: what a task factory is given.
+/// A coroutine object of whatever result type: what a task factory is given.
 class FIBER_API CoroutineRef : private FutureRef {
  public:
   CoroutineRef() noexcept = default;
   explicit CoroutineRef(detail::TaskBase* coroutine) noexcept : FutureRef(coroutine) {}
-  // The name that was given to async(), else that of the function, or of the lambda's type. Python:
-  // coro.__qualname__.
+  /// The name that was given to async(), else that of the function, or of the lambda's type.
+  /// Python: coro.__qualname__.
   std::string name() const { return object().coroutine_name().str(); }
   using FutureRef::operator bool;
   friend bool operator==(const CoroutineRef& a, const CoroutineRef& b) noexcept {
@@ -77,13 +77,13 @@ class FIBER_API CoroutineRef : private FutureRef {
   detail::TaskBase& object() const { return static_cast<detail::TaskBase&>(base()); }
 };
 
-// A task of whatever result type.
+/// A task of whatever result type.
 class FIBER_API TaskRef : public FutureRef {
  public:
   TaskRef() noexcept = default;
   explicit TaskRef(detail::TaskBase* task) noexcept : FutureRef(task) {}
-  // Makes a task of a coroutine object, without regard for the loop's task factory: what factories
-  // return. Python: asyncio.Task(coro, loop=loop, **options).
+  /// Makes a task of a coroutine object, without regard for the loop's task factory: what factories
+  /// return. Python: asyncio.Task(coro, loop=loop, **options).
   TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const task_options& options);
 
   std::string get_name() const { return task().get_name(); }
@@ -110,18 +110,18 @@ CoroutineRef Task<T>::get_coro() const {
   return CoroutineRef(&task());
 }
 
-// A task factory that starts each task at once, inside create_task: its body runs until it first
-// has to wait, and a task that never waits is done when create_task returns. Only while the loop
-// runs; elsewhere, the task starts as usual. Python: loop.set_task_factory(eager_task_factory).
+/// A task factory that starts each task at once, inside create_task: its body runs until it first
+/// has to wait, and a task that never waits is done when create_task returns. Only while the loop
+/// runs; elsewhere, the task starts as usual. Python: loop.set_task_factory(eager_task_factory).
 FIBER_API TaskRef eager_task_factory(const EventLoop& loop, const CoroutineRef& coroutine,
                                      const task_options& options);
-// The same for tasks that are made by another factory, which must heed `eager_start`.
+/// The same for tasks that are made by another factory, which must heed `eager_start`.
 FIBER_API task_factory create_eager_task_factory(task_factory constructor);
 
 namespace detail {
 
-// What create_task makes of its argument: coroutine objects as they are, awaitables and callables
-// wrapped.
+/// What create_task makes of its argument: coroutine objects as they are, awaitables and callables
+/// wrapped.
 template <class T>
 Coroutine<T> as_coroutine(const Coroutine<T>& coroutine) {
   return coroutine;
@@ -187,8 +187,9 @@ Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const task_option
 
 }  // namespace detail
 
-// Schedules a coroutine object, an awaitable or a callable in the running loop; its first step runs
-// in the next iteration, unless it starts eagerly. Throws RuntimeError without a running loop.
+/// Schedules a coroutine object, an awaitable or a callable in the running loop; its first step
+/// runs in the next iteration, unless it starts eagerly. Throws RuntimeError without a running
+/// loop.
 template <detail::taskable A>
 [[nodiscard]] auto create_task(A&& coroutine) {
   return detail::spawn(detail::running_loop(), detail::as_coroutine(std::forward<A>(coroutine)),
@@ -209,12 +210,12 @@ auto EventLoop::create_task(A&& coroutine, const task_options& options) const {
   return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), options);
 }
 
-// True for coroutine objects. Python: asyncio.iscoroutine.
+/// True for coroutine objects. Python: asyncio.iscoroutine.
 template <class A>
 constexpr bool iscoroutine(const A&) noexcept {
   return detail::is_coroutine<A>::value;
 }
-// True for what async() returns. Python: asyncio.iscoroutinefunction.
+/// True for what async() returns. Python: asyncio.iscoroutinefunction.
 template <class A>
 constexpr bool iscoroutinefunction(const A&) noexcept {
   return detail::is_coroutine_function<A>::value;
@@ -222,7 +223,7 @@ constexpr bool iscoroutinefunction(const A&) noexcept {
 
 namespace detail {
 
-// A coroutine that its loop refuses is closed: the error says it all.
+/// A coroutine that its loop refuses is closed: the error says it all.
 template <class T>
 Task<T> spawn_or_close(LoopObject& loop, Coroutine<T> coroutine) {
   if (loop.is_closed()) [[unlikely]]
@@ -232,7 +233,7 @@ Task<T> spawn_or_close(LoopObject& loop, Coroutine<T> coroutine) {
 
 }  // namespace detail
 
-// A future or task as it is; anything else becomes a task of the running (or set) loop.
+/// A future or task as it is; anything else becomes a task of the running (or set) loop.
 template <class A>
 auto ensure_future(A&& awaitable) {
   if constexpr (future_like<A>)
@@ -241,7 +242,7 @@ auto ensure_future(A&& awaitable) {
     return detail::spawn_or_close(detail::loop_for_futures(),
                                   detail::as_coroutine(std::forward<A>(awaitable)));
 }
-// The same in a given loop; a future of another one is a ValueError.
+/// The same in a given loop; a future of another one is a ValueError.
 template <class A>
 auto ensure_future(A&& awaitable, const EventLoop& loop) {
   if constexpr (future_like<A>) {
@@ -252,9 +253,9 @@ auto ensure_future(A&& awaitable, const EventLoop& loop) {
   }
 }
 
-// The task that runs; a null reference in a callback.
+/// The task that runs; a null reference in a callback.
 FIBER_API TaskRef current_task();
-// The unfinished tasks of the running loop (of `loop`), oldest first.
+/// The unfinished tasks of the running loop (of `loop`), oldest first.
 FIBER_API std::vector<TaskRef> all_tasks();
 FIBER_API std::vector<TaskRef> all_tasks(const EventLoop& loop);
 
@@ -264,7 +265,7 @@ namespace detail {
 
 FIBER_API void sleep_for(std::int64_t nanoseconds);
 
-// Gives way for exactly one iteration.
+/// Gives way for exactly one iteration.
 FIBER_INLINE void yield_now() {
   const Running now = running_for_await();
   now.loop->push(Entry(now.task));
@@ -284,18 +285,18 @@ struct [[nodiscard]] Sleep {
 
 }  // namespace detail
 
-// Waits for `delay`, or for one iteration if it is not positive. Python: asyncio.sleep.
+/// Waits for `delay`, or for one iteration if it is not positive. Python: asyncio.sleep.
 template <class Rep, class Period>
 detail::Sleep sleep(std::chrono::duration<Rep, Period> delay) {
   return {detail::to_nanoseconds(delay)};
 }
-// The same for seconds as a number, as Python has it: sleep(0), sleep(0.5).
+/// The same for seconds as a number, as Python has it: sleep(0), sleep(0.5).
 template <class Number>
   requires std::is_arithmetic_v<Number>
 detail::Sleep sleep(Number seconds) {
   return sleep(std::chrono::duration<double>(seconds));
 }
-// The same; returns `result`.
+/// The same; returns `result`.
 template <class Delay, class T>
 auto sleep(Delay delay, T result) {
   return detail::Deferred([delay, result = std::move(result)]() mutable -> T {
@@ -306,11 +307,11 @@ auto sleep(Delay delay, T result) {
 
 // --- gather -------------------------------------------------------------------------------------
 
-// As the first argument of gather: exceptions are results like others.
+/// As the first argument of gather: exceptions are results like others.
 struct return_exceptions_t {};
 inline constexpr return_exceptions_t return_exceptions{};
 
-// A result or an exception: an element of what gather(return_exceptions, ...) returns.
+/// A result or an exception: an element of what gather(return_exceptions, ...) returns.
 template <class T>
 class Outcome {
  public:
@@ -321,7 +322,7 @@ class Outcome {
 
   bool has_value() const noexcept { return error_ == nullptr; }
   explicit operator bool() const noexcept { return has_value(); }
-  // Throws the exception if that is what it is.
+  /// Throws the exception if that is what it is.
   const value_type& value() const& {
     if (error_) std::rethrow_exception(error_);
     return *value_;
@@ -330,7 +331,7 @@ class Outcome {
     if (error_) std::rethrow_exception(error_);
     return std::move(*value_);
   }
-  // Null for a value.
+  /// Null for a value.
   const std::exception_ptr& exception() const noexcept { return error_; }
 
  private:
@@ -338,10 +339,10 @@ class Outcome {
   std::exception_ptr error_;
 };
 
-// Runs awaitables concurrently and collects their results in the order of the arguments:
-// a future of a std::tuple (void results are None), or of a std::vector for a range. The first
-// exception goes to whoever awaits the gather; the others run on. Cancelling the gather cancels
-// them all. Python: asyncio.gather.
+/// Runs awaitables concurrently and collects their results in the order of the arguments:
+/// a future of a std::tuple (void results are None), or of a std::vector for a range. The first
+/// exception goes to whoever awaits the gather; the others run on. Cancelling the gather cancels
+/// them all. Python: asyncio.gather.
 template <class... A>
   requires((sizeof...(A) != 1) && (... && (future_like<A> || detail::taskable<A>)))
 auto gather(A&&... awaitables) {
@@ -373,12 +374,12 @@ auto gather(return_exceptions_t, R&& awaitables) {
 
 // --- wait ---------------------------------------------------------------------------------------
 
-// What wait() waits for: until one has ended, until one has failed (or all have ended), until all
-// have ended. Python: asyncio.FIRST_COMPLETED and its like.
+/// What wait() waits for: until one has ended, until one has failed (or all have ended), until all
+/// have ended. Python: asyncio.FIRST_COMPLETED and its like.
 enum class ReturnWhen { FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED };
 using enum ReturnWhen;
 
-// A time limit as an argument: any std::chrono duration, or nothing.
+/// A time limit as an argument: any std::chrono duration, or nothing.
 class time_limit {
  public:
   time_limit() noexcept = default;
@@ -392,22 +393,22 @@ class time_limit {
   std::optional<nanoseconds> limit_;
 };
 
-// Keyword arguments of wait.
+/// Keyword arguments of wait.
 struct wait_options {
   time_limit timeout = {};
   ReturnWhen return_when = ALL_COMPLETED;
 };
 
-// What wait() returns, both in the order of the argument.
+/// What wait() returns, both in the order of the argument.
 template <class F>
 struct wait_result {
   std::vector<F> done;
   std::vector<F> pending;
 };
 
-// Waits for futures or tasks until `return_when` holds or the timeout is over; never throws for
-// what they end with, and cancels none. Throws ValueError if there are none, or one belongs to
-// another loop. Python: asyncio.wait.
+/// Waits for futures or tasks until `return_when` holds or the timeout is over; never throws for
+/// what they end with, and cancels none. Throws ValueError if there are none, or one belongs to
+/// another loop. Python: asyncio.wait.
 template <std::ranges::input_range R>
 auto wait(R&& futures, wait_options options = {}) {
   using F = std::remove_cvref_t<std::ranges::range_value_t<R>>;
@@ -427,8 +428,8 @@ auto wait(R&& futures, wait_options options = {}) {
     return result;
   });
 }
-// The same for wait({task1, task2}); those of different types come back as references to futures of
-// whatever type, which can be compared with the tasks.
+/// The same for wait({task1, task2}); those of different types come back as references to futures
+/// of whatever type, which can be compared with the tasks.
 template <class F>
 auto wait(std::initializer_list<F> futures, wait_options options = {}) {
   return asyncio::wait(std::vector<F>(futures), std::move(options));
@@ -439,8 +440,8 @@ inline auto wait(std::initializer_list<FutureRef> futures, wait_options options 
 
 // --- shield -------------------------------------------------------------------------------------
 
-// Waits for an awaitable in such a way that cancelling the wait does not cancel it.
-// Python: asyncio.shield.
+/// Waits for an awaitable in such a way that cancelling the wait does not cancel it.
+/// Python: asyncio.shield.
 template <class A>
 auto shield(A&& awaitable) {
   auto inner = asyncio::ensure_future(std::forward<A>(awaitable));

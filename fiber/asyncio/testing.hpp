@@ -20,22 +20,23 @@
 
 namespace fiber::asyncio::testing {
 
-// A clock that stands still while anything is ready to run, and otherwise jumps to the next
-// deadline. A counted reference. One clock may serve several loops of one thread.
-//
-// A loop that watches descriptors looks at them before each jump and gives them some real time
-// (`patience`); a loop that waits for another thread, such as an executor's, does not jump
-// meanwhile.
+/// A clock that stands still while anything is ready to run, and otherwise jumps to the next
+/// deadline. A counted reference. One clock may serve several loops of one thread.
+///
+/// A loop that watches descriptors looks at them before each jump and gives them some real time
+/// (`patience`); a loop that waits for another thread, such as an executor's, does not jump
+/// meanwhile.
 class FIBER_API VirtualClock {
  public:
   explicit VirtualClock(nanoseconds start = {});
 
-  // From now on loop.time() is this clock's time. Timers that are set already keep their deadlines.
+  /// From now on loop.time() is this clock's time. Timers that are set already keep their
+  /// deadlines.
   void attach(const EventLoop& loop) const;
   nanoseconds time() const noexcept;
-  // Moves on while nothing else runs, as a slow computation does.
+  /// Moves on while nothing else runs, as a slow computation does.
   void advance(nanoseconds by) const;
-  // Real time for descriptors before a jump; 10 ms unless set.
+  /// Real time for descriptors before a jump; 10 ms unless set.
   void set_patience(nanoseconds patience) const;
 
  private:
@@ -43,26 +44,27 @@ class FIBER_API VirtualClock {
   std::shared_ptr<State> state_;
 };
 
-// From now on the loop runs what is ready in one iteration in random order (0: as it came), so that
-// a program that depends on the order by accident shows it. The same seed gives the same orders.
+/// From now on the loop runs what is ready in one iteration in random order (0: as it came), so
+/// that a program that depends on the order by accident shows it. The same seed gives the same
+/// orders.
 FIBER_API void set_shuffle(const EventLoop& loop, std::uint64_t seed);
 
-// How many iterations the loop has begun.
+/// How many iterations the loop has begun.
 FIBER_API std::uint64_t iterations(const EventLoop& loop);
 
-// What run_test throws when the test itself passed.
+/// What run_test throws when the test itself passed.
 class FIBER_API LeftBehind : public RuntimeError {
  public:
   using RuntimeError::RuntimeError;
   ~LeftBehind() override;
 };
 
-// Keyword arguments of run_test.
+/// Keyword arguments of run_test.
 struct run_test_options {
-  bool virtual_clock = true;  // false: real time passes
-  std::uint64_t shuffle = 0;  // a seed for set_shuffle
-  bool debug = false;         // see EventLoop::set_debug
-  // What may be left behind.
+  bool virtual_clock = true;  ///< false: real time passes
+  std::uint64_t shuffle = 0;  ///< a seed for set_shuffle
+  bool debug = false;         ///< see EventLoop::set_debug
+  /// What may be left behind.
   bool allow_tasks = false;
   bool allow_futures = false;
   bool allow_descriptors = false;
@@ -75,7 +77,7 @@ struct Descriptor {
   std::string number;
 };
 
-// A loop of its own, and what must not be left in it.
+/// A loop of its own, and what must not be left in it.
 class FIBER_API TestLoop {
  public:
   explicit TestLoop(run_test_options options);
@@ -84,7 +86,7 @@ class FIBER_API TestLoop {
   ~TestLoop();
 
   const EventLoop& loop() const noexcept { return loop_; }
-  // The body has ended: ends the rest, and throws LeftBehind.
+  /// The body has ended: ends the rest, and throws LeftBehind.
   void finish();
 
  private:
@@ -93,15 +95,15 @@ class FIBER_API TestLoop {
   run_test_options options_;
   EventLoop loop_;
   VirtualClock clock_;
-  std::vector<Descriptor> descriptors_;  // before the test
+  std::vector<Descriptor> descriptors_;  ///< before the test
 };
 
 }  // namespace detail
 
-// Runs `body` (a coroutine object, an awaitable or a callable) in a loop of its own, on a virtual
-// clock, and returns its result. Throws what it throws; LeftBehind, naming them, if tasks run on
-// when the body has ended, or futures are pending that someone still refers to, or descriptors are
-// open that were not before; RuntimeError if the body waits for what can never happen.
+/// Runs `body` (a coroutine object, an awaitable or a callable) in a loop of its own, on a virtual
+/// clock, and returns its result. Throws what it throws; LeftBehind, naming them, if tasks run on
+/// when the body has ended, or futures are pending that someone still refers to, or descriptors are
+/// open that were not before; RuntimeError if the body waits for what can never happen.
 template <class A>
 auto run_test(A&& body, run_test_options options = {}) {
   detail::TestLoop test(options);

@@ -12,8 +12,8 @@
 
 namespace fiber::asyncio::detail {
 
-// Made on the thread that is to be asked. While it lives, the signal's handler is ours; what it was
-// before gets the signals that answer nobody.
+/// Made on the thread that is to be asked. While it lives, the signal's handler is ours; what it
+/// was before gets the signals that answer nobody.
 class ThreadQuestion {
  public:
   ThreadQuestion(const LoopObject& loop, int signal);
@@ -21,7 +21,7 @@ class ThreadQuestion {
   ThreadQuestion& operator=(const ThreadQuestion&) = delete;
   ~ThreadQuestion();
 
-  // What it runs, and where. Nothing if it does not answer, as a thread that blocks the signal.
+  /// What it runs, and where. Nothing if it does not answer, as a thread that blocks the signal.
   std::optional<Stall> ask(nanoseconds silence) const;
 
  private:
@@ -30,15 +30,15 @@ class ThreadQuestion {
   int signal_;
 };
 
-// "function+0x12 (file+0x3456)" of a return address.
+/// "function+0x12 (file+0x3456)" of a return address.
 std::string describe_frame(void* address);
 
-// A thread that only looks: signals do not come to it, and it wakes no loop.
+/// A thread that only looks: signals do not come to it, and it wakes no loop.
 class WatcherThread {
  public:
   explicit WatcherThread(std::function<void()> function);
   void join();
-  // How many there are in the process.
+  /// How many there are in the process.
   static int count() noexcept;
 
  private:

@@ -14,22 +14,22 @@ namespace fiber::asyncio {
 
 namespace detail {
 
-// Queued in the loop by the thread that ends a concurrent future. Made on the loop's thread, since
-// it holds a reference to a future of the loop, which only that thread may count; it lets go of that
-// when the loop is closed, though the other thread may not be done yet.
+/// Queued in the loop by the thread that ends a concurrent future. Made on the loop's thread, since
+/// it holds a reference to a future of the loop, which only that thread may count; it lets go of
+/// that when the loop is closed, though the other thread may not be done yet.
 class FIBER_API ExternalDone : public HandleObject, LoopDependent {
  public:
   explicit ExternalDone(LoopObject* loop);
   ~ExternalDone() override;
-  // From any thread, once.
+  /// From any thread, once.
   void post() noexcept;
   void loop_closed() noexcept override { drop_callable(); }
 };
 
-// Even an unwanted call goes to the loop: what it holds may be let go only there.
+/// Even an unwanted call goes to the loop: what it holds may be let go only there.
 FIBER_API void post_or_drop(ExternalDone* call, bool wanted) noexcept;
 
-// Whoever is to post it may end without that.
+/// Whoever is to post it may end without that.
 struct PostUnwanted {
   void operator()(ExternalDone* call) const noexcept { post_or_drop(call, false); }
 };
@@ -84,7 +84,7 @@ Future<T> chain_to_loop(const EventLoop& loop, concurrent::futures::Future<T> so
   return destination;
 }
 
-// A call that another thread will ask for, or will say is not needed.
+/// A call that another thread will ask for, or will say is not needed.
 template <class F>
 ExternalOwner new_external(LoopObject* loop, F function) {
   struct Call final : WithCallable<F, ExternalDone> {
@@ -110,8 +110,8 @@ FIBER_API void shutdown_default_executor(LoopObject& loop, nanoseconds timeout);
 
 }  // namespace detail
 
-// A future of the loop (default: the running one) that ends as the concurrent future does, in the
-// iteration after. Cancelling it cancels the other, which cannot stop a job that runs.
+/// A future of the loop (default: the running one) that ends as the concurrent future does, in the
+/// iteration after. Cancelling it cancels the other, which cannot stop a job that runs.
 template <class T>
 Future<T> wrap_future(concurrent::futures::Future<T> future) {
   return detail::chain_to_loop(get_event_loop(), std::move(future), false);
@@ -134,8 +134,8 @@ inline auto EventLoop::shutdown_default_executor(nanoseconds timeout) const {
       [loop = *this, timeout] { detail::shutdown_default_executor(loop.object(), timeout); });
 }
 
-// Runs `function(args...)` on a thread of the default executor, in a copy of the current context;
-// await the result. Python: asyncio.to_thread.
+/// Runs `function(args...)` on a thread of the default executor, in a copy of the current context;
+/// await the result. Python: asyncio.to_thread.
 template <class F, class... Args>
 auto to_thread(F&& function, Args&&... args) {
   return detail::Deferred(
@@ -153,8 +153,8 @@ auto to_thread(F&& function, Args&&... args) {
 
 namespace detail {
 
-// Hands the end of a task to a concurrent future. A loop that is closed drops it uncalled: then the
-// future is cancelled, for nobody else will end it.
+/// Hands the end of a task to a concurrent future. A loop that is closed drops it uncalled: then
+/// the future is cancelled, for nobody else will end it.
 template <class T>
 class Delivery {
  public:
@@ -189,9 +189,9 @@ class Delivery {
 
 }  // namespace detail
 
-// Runs a coroutine in the loop of another thread; the future's result() waits for it. Cancelling
-// the future cancels the task; it is cancelled itself if the loop is closed before. Pass a
-// coroutine object by std::move, or a callable.
+/// Runs a coroutine in the loop of another thread; the future's result() waits for it. Cancelling
+/// the future cancels the task; it is cancelled itself if the loop is closed before. Pass a
+/// coroutine object by std::move, or a callable.
 template <class A>
   requires(!std::is_lvalue_reference_v<A> || std::invocable<std::decay_t<A>&>)
 auto run_coroutine_threadsafe(A&& coroutine, const EventLoop& loop) {

@@ -9,27 +9,27 @@
 
 namespace fiber::asyncio {
 
-// What timeout() and timeout_at() return; use it with asyncio::with:
-//
-//   asyncio::with(asyncio::timeout(2s), [&](asyncio::Timeout& limit) { await(download()); });
-//
-// When the time is up the current task is cancelled, and the CancelledError that leaves the block
-// becomes a TimeoutError. Python: asyncio.Timeout.
+/// What timeout() and timeout_at() return; use it with asyncio::with:
+///
+///   asyncio::with(asyncio::timeout(2s), [&](asyncio::Timeout& limit) { await(download()); });
+///
+/// When the time is up the current task is cancelled, and the CancelledError that leaves the block
+/// becomes a TimeoutError. Python: asyncio.Timeout.
 class FIBER_API Timeout {
  public:
-  // `when` on the clock of loop.time(); nothing: no limit.
+  /// `when` on the clock of loop.time(); nothing: no limit.
   explicit Timeout(std::optional<nanoseconds> when) noexcept : when_(when) {}
   Timeout(const Timeout&) = delete;
   Timeout& operator=(const Timeout&) = delete;
-  Timeout(Timeout&& other) noexcept;  // before it is entered
+  Timeout(Timeout&& other) noexcept;  ///< before it is entered
   ~Timeout();
 
   std::optional<nanoseconds> when() const noexcept { return when_; }
-  // Moves the limit, or takes it away. Throws RuntimeError unless inside the block.
+  /// Moves the limit, or takes it away. Throws RuntimeError unless inside the block.
   void reschedule(std::optional<nanoseconds> when);
-  // True once the time was up inside the block.
+  /// True once the time was up inside the block.
   bool expired() const noexcept { return state_ == State::expiring || state_ == State::expired; }
-  // Python's repr: "<Timeout [active] when=…>".
+  /// Python's repr: "<Timeout [active] when=…>".
   std::string repr() const;
 
   Timeout& enter();
@@ -51,17 +51,18 @@ namespace detail {
 FIBER_API std::optional<nanoseconds> deadline_after(std::optional<nanoseconds> delay);
 }
 
-// Limits a block to `delay` from now; nothing: no limit yet, see reschedule().
+/// Limits a block to `delay` from now; nothing: no limit yet, see reschedule().
 template <class Rep, class Period>
 Timeout timeout(std::chrono::duration<Rep, Period> delay) {
   return Timeout(detail::deadline_after(nanoseconds(detail::to_nanoseconds(delay))));
 }
 inline Timeout timeout(std::nullopt_t) { return Timeout(std::nullopt); }
-// The same, up to a point on the clock of loop.time().
+/// The same, up to a point on the clock of loop.time().
 inline Timeout timeout_at(std::optional<nanoseconds> when) { return Timeout(when); }
 
-// Waits for one awaitable (or callable), at most for `timeout`; then cancels it, waits for its end,
-// and throws TimeoutError. std::nullopt: waits for as long as it takes. Python: asyncio.wait_for.
+/// Waits for one awaitable (or callable), at most for `timeout`; then cancels it, waits for its
+/// end, and throws TimeoutError. std::nullopt: waits for as long as it takes. Python:
+/// asyncio.wait_for.
 template <class A>
 auto wait_for(A&& operand, std::optional<nanoseconds> timeout) {
   using Held = std::decay_t<A>;

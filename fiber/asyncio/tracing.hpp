@@ -22,20 +22,20 @@
 
 namespace fiber::asyncio::tracing {
 
-// One trace, for as long as it lives. On the loop's thread.
+/// One trace, for as long as it lives. On the loop's thread.
 class FIBER_API Trace {
  public:
-  // Traces the loop from now on. Throws OSError if the file cannot be written, RuntimeError if the
-  // loop is traced already.
+  /// Traces the loop from now on. Throws OSError if the file cannot be written, RuntimeError if the
+  /// loop is traced already.
   Trace(const EventLoop& loop, const std::string& path);
-  // The stream must live as long as the trace.
+  /// The stream must live as long as the trace.
   Trace(const EventLoop& loop, std::ostream& out);
   Trace(const Trace&) = delete;
   Trace& operator=(const Trace&) = delete;
-  // Closes; a failure is logged.
+  /// Closes; a failure is logged.
   ~Trace();
 
-  // Ends the trace and the file. Throws OSError if not all of it could be written.
+  /// Ends the trace and the file. Throws OSError if not all of it could be written.
   void close();
 
  private:
@@ -43,7 +43,7 @@ class FIBER_API Trace {
   void begin(std::shared_ptr<Writer> writer);
 
   EventLoop loop_;
-  std::shared_ptr<Writer> writer_;  // null once it is closed
+  std::shared_ptr<Writer> writer_;  ///< null once it is closed
 };
 
 }  // namespace fiber::asyncio::tracing

@@ -50,8 +50,8 @@ class WithoutSigpipe {
 bool would_block(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK; }
 
 // Of whose bytes a read returns all that there are and room is for, up to urgent data. Of others it
-// may be one packet, the bytes of one sender, those before a descriptor that is passed along, or one
-// record of a layer above TCP.
+// may be one packet, the bytes of one sender, those before a descriptor that is passed along, or
+// one record of a layer above TCP.
 bool is_byte_stream(int fd) noexcept {
   int protocol = 0;
   socklen_t size = sizeof protocol;

@@ -38,36 +38,36 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
  public:
   enum class Kind : std::uint8_t { socket, read_pipe, write_pipe };
 
-  // `reader`: who gets what is read, null for a write_pipe.
+  /// `reader`: who gets what is read, null for a write_pipe.
   TransportObject(LoopObject& loop, Kind kind, ReaderObject* reader);
 
-  // Takes over the descriptor, which must not block, unless it throws OSError or RuntimeError.
+  /// Takes over the descriptor, which must not block, unless it throws OSError or RuntimeError.
   void open(UniqueFd&& fd);
-  // Suspends until a connect() that is in progress has ended. Throws OSError.
+  /// Suspends until a connect() that is in progress has ended. Throws OSError.
   void wait_connected();
-  // What follows in the iteration after the connection was made. Begins to read.
+  /// What follows in the iteration after the connection was made. Begins to read.
   void begin();
-  // Suspends until begin() was called.
+  /// Suspends until begin() was called.
   void wait_begun();
-  // Queues begin().
+  /// Queues begin().
   void begin_soon() { post(begin_step_); }
-  // Closes the descriptor now; nobody is told.
+  /// Closes the descriptor now; nobody is told.
   void discard() noexcept;
 
-  // Puts a layer on top, of which begin() begins the handshake. `made`: over a stream in use.
-  // Throws std::bad_alloc, and then nothing has changed.
+  /// Puts a layer on top, of which begin() begins the handshake. `made`: over a stream in use.
+  /// Throws std::bad_alloc, and then nothing has changed.
   void put_layer(std::unique_ptr<TransportLayer> layer, bool made);
   TransportLayer* layer() const noexcept { return layer_.get(); }
-  // By the layer: its handshake has ended. Wakes who stands in wait_begun().
+  /// By the layer: its handshake has ended. Wakes who stands in wait_begun().
   void handshake_ended(const std::exception_ptr& error);
-  // Puts a layer on top and waits for its handshake; if that fails, the connection is closed.
+  /// Puts a layer on top and waits for its handshake; if that fails, the connection is closed.
   void start_layer(std::unique_ptr<TransportLayer> layer);
 
   void write(std::string_view data);
   void write_eof();
-  // Suspends while too much is buffered.
+  /// Suspends while too much is buffered.
   void drain();
-  // Suspends until the connection is lost; throws what it was lost by.
+  /// Suspends until the connection is lost; throws what it was lost by.
   void wait_closed();
   void close();
   void abort();
@@ -90,7 +90,7 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   SocketAddress peername;
   SocketAddress sockname;
 
-  // The server that accepted it, counted, and the neighbours in its list.
+  /// The server that accepted it, counted, and the neighbours in its list.
   ServerObject* server = nullptr;
   TransportObject* previous_client = nullptr;
   TransportObject* next_client = nullptr;
@@ -98,7 +98,7 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
  private:
   struct Step : Leaf {
     TransportObject* self = nullptr;
-    HandleObject* on_hub = nullptr;  // counted; with a layer alone: see post()
+    HandleObject* on_hub = nullptr;  ///< counted; with a layer alone: see post()
     bool queued = false;
   };
   class HubStep;
@@ -116,7 +116,7 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   void resume_reading() override;
   void nobody_reads() noexcept override { close(); }
 
-  // The socket, for the lowest layer.
+  /// The socket, for the lowest layer.
   void send(std::string_view data) override;
   void finish() override;
   void fail(std::exception_ptr error) override { force_close(std::move(error)); }
@@ -124,7 +124,7 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   void pause_receiving() override { paused_ = true; }
   void resume_receiving() override;
 
-  // The stream, for the top layer.
+  /// The stream, for the top layer.
   void connection_made() override;
   void data_received(std::string_view data) override { reader_->feed_data(data); }
   bool eof_received() override;
@@ -133,7 +133,7 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   void resume_sending() override;
 
   bool reading() const noexcept { return begun_ && !paused_ && !closing_ && !read_ended_; }
-  void post(Step& step) noexcept;  // each has a claim in the ready queue
+  void post(Step& step) noexcept;  ///< each has a claim in the ready queue
   static constexpr std::size_t kSteps = 4;
   void read_step();
   void write_step();
@@ -150,27 +150,27 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
 
   Kind kind_;
   bool begun_ = false;
-  bool paused_ = false;       // the reader has enough
-  bool read_ended_ = false;   // the other side has sent its last byte
-  bool readable_ = false;     // as far as is known, reading would not block
-  bool hangup_ = false;       // the end, or an error, is among what can be read
-  bool urgent_ = false;       // reads stop short of a byte that lies there
-  bool byte_stream_ = false;  // of TCP: reads stop short of nothing else
+  bool paused_ = false;       ///< the reader has enough
+  bool read_ended_ = false;   ///< the other side has sent its last byte
+  bool readable_ = false;     ///< as far as is known, reading would not block
+  bool hangup_ = false;       ///< the end, or an error, is among what can be read
+  bool urgent_ = false;       ///< reads stop short of a byte that lies there
+  bool byte_stream_ = false;  ///< of TCP: reads stop short of nothing else
   bool closing_ = false;
-  bool eof_ = false;  // write_eof() was called
+  bool eof_ = false;  ///< write_eof() was called
   bool lost_ = false;
-  bool losing_stream_ = false;  // a layer has told of the loss, which the stream sees next
+  bool losing_stream_ = false;  ///< a layer has told of the loss, which the stream sees next
   bool stream_lost_ = false;
   bool write_paused_ = false;
-  bool drain_waits_ = false;  // drain() is to wait; without a layer as write_paused_
-  bool attached_ = false;     // known to the loop
-  int refused_ = 0;           // counts the writes since the loss of the connection was queued
+  bool drain_waits_ = false;  ///< drain() is to wait; without a layer as write_paused_
+  bool attached_ = false;     ///< known to the loop
+  int refused_ = 0;           ///< counts the writes since the loss of the connection was queued
   std::size_t high_water_ = 64 * 1024;
   std::size_t low_water_ = 16 * 1024;
   ByteBuffer out_;
-  ReaderObject* reader_;  // counted
+  ReaderObject* reader_;  ///< counted
   std::unique_ptr<TransportLayer> layer_;
-  ReceivesEvents* above_ = nullptr;  // the lowest layer
+  ReceivesEvents* above_ = nullptr;  ///< the lowest layer
   std::exception_ptr error_;
   Waiter* begin_waiter_ = nullptr;
   Waiter* connect_waiter_ = nullptr;

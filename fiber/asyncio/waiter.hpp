@@ -14,8 +14,8 @@ class Waiter : public FutureBase {
   Waiter(LoopObject& loop, WaiterList& list) noexcept;
   ~Waiter() override;
 
-  // Suspends the current task until somebody ends this future. Throws what it was ended with, and
-  // CancelledError.
+  /// Suspends the current task until somebody ends this future. Throws what it was ended with, and
+  /// CancelledError.
   void wait() {
     task_for_await().wait(this);
     check_result();
@@ -37,7 +37,7 @@ class Waiter : public FutureBase {
   Waiter* next_ = nullptr;
 };
 
-// Waiters in the order in which they came.
+/// Waiters in the order in which they came.
 class WaiterList {
  public:
   WaiterList() = default;
@@ -45,7 +45,7 @@ class WaiterList {
   WaiterList& operator=(const WaiterList&) = delete;
 
   bool empty() const noexcept { return first_ == nullptr; }
-  // Null: they go on; otherwise the exception is thrown in each.
+  /// Null: they go on; otherwise the exception is thrown in each.
   void wake_all(const std::exception_ptr& error = nullptr) {
     for (Waiter* at = first_; at != nullptr; at = at->next_) at->wake_with(error);
   }

@@ -9,7 +9,7 @@ namespace fiber::asyncio::detail {
 
 class TaskInLine;
 
-// First come, first served. The waiters leave by themselves.
+/// First come, first served. The waiters leave by themselves.
 class WaitingLine {
  public:
   bool empty() const noexcept { return first_ == nullptr; }
@@ -17,7 +17,7 @@ class WaitingLine {
   TaskInLine* first() const noexcept { return first_; }
   void append(TaskInLine& waiter) noexcept;
   void remove(TaskInLine& waiter) noexcept;
-  // True if someone is in line who was not cancelled.
+  /// True if someone is in line who was not cancelled.
   bool any_wanting() const noexcept;
 
  private:
@@ -25,16 +25,16 @@ class WaitingLine {
   TaskInLine* last_ = nullptr;
 };
 
-// The future of one task's wait.
+/// The future of one task's wait.
 class TaskInLine final : public FutureBase {
  public:
-  // Goes to the end of the line.
+  /// Goes to the end of the line.
   TaskInLine(WaitingLine& line, LoopObject& loop) noexcept : FutureBase(on_stack(), loop) {
     line.append(*this);
   }
   ~TaskInLine() override { leave(); }
 
-  // Waits in the current task until it is woken; throws CancelledError.
+  /// Waits in the current task until it is woken; throws CancelledError.
   void wait(TaskBase& task) {
     task.wait(this);
     check_result();
@@ -77,10 +77,10 @@ inline bool WaitingLine::any_wanting() const noexcept {
   return false;
 }
 
-// Belongs to the loop of the first task that has to wait. Python: mixins._LoopBoundMixin.
+/// Belongs to the loop of the first task that has to wait. Python: mixins._LoopBoundMixin.
 class LoopBound {
  protected:
-  // The current task. Throws RuntimeError if it runs in another loop than earlier ones did.
+  /// The current task. Throws RuntimeError if it runs in another loop than earlier ones did.
   template <class Object>
   TaskBase& task_that_waits(const Object& object) {
     TaskBase& task = task_for_await();
@@ -93,7 +93,7 @@ class LoopBound {
   }
 
  private:
-  std::uint64_t serial_ = 0;  // of the loop; 0: none yet
+  std::uint64_t serial_ = 0;  ///< of the loop; 0: none yet
 };
 
 }  // namespace fiber::asyncio::detail

@@ -18,20 +18,20 @@ class Watch {
   struct Readiness {
     bool readable = false;
     bool writable = false;
-    // The other side has closed its direction, or the descriptor has failed: reading will tell.
+    /// The other side has closed its direction, or the descriptor has failed: reading will tell.
     bool hangup = false;
-    // Urgent data lies somewhere in what can be read: reads stop short of it.
+    /// Urgent data lies somewhere in what can be read: reads stop short of it.
     bool urgent = false;
   };
-  // Called by the selector between two batches: may push entries of the ready queue, and neither
-  // runs the user's code nor closes descriptors. Reading comes before writing.
+  /// Called by the selector between two batches: may push entries of the ready queue, and neither
+  /// runs the user's code nor closes descriptors. Reading comes before writing.
   virtual void ready(Readiness readiness) = 0;
-  // The loop is being closed and has forgotten this watch and its descriptor, which is to be closed
-  // (-1 if it has none any more); what it pushed will not run.
+  /// The loop is being closed and has forgotten this watch and its descriptor, which is to be
+  /// closed (-1 if it has none any more); what it pushed will not run.
   virtual void detached(int fd) noexcept = 0;
 
-  // The number of the descriptor stands for another file: somebody has closed it. Nothing of it may
-  // be touched any more; descriptor() is -1.
+  /// The number of the descriptor stands for another file: somebody has closed it. Nothing of it
+  /// may be touched any more; descriptor() is -1.
   virtual void lost_descriptor() noexcept = 0;
 
   int descriptor() const noexcept { return fd_; }
@@ -42,7 +42,7 @@ class Watch {
 
  private:
   friend class Selector;
-  bool again_ = false;  // to be reported readable once more without asking the kernel
+  bool again_ = false;  ///< to be reported readable once more without asking the kernel
   Watch* next_again_ = nullptr;
   Watch* previous_ = nullptr;
   Watch* next_ = nullptr;

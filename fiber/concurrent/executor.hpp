@@ -20,14 +20,14 @@
 
 namespace fiber::concurrent::futures {
 
-// An executor can no longer be used, after a failure that it could not survive.
+/// An executor can no longer be used, after a failure that it could not survive.
 class FIBER_API BrokenExecutor : public RuntimeError {
  public:
   using RuntimeError::RuntimeError;
   ~BrokenExecutor() override;
 };
 
-// One submitted call, waiting to be run.
+/// One submitted call, waiting to be run.
 class FIBER_API Work {
  public:
   Work() = default;
@@ -35,23 +35,23 @@ class FIBER_API Work {
   Work& operator=(const Work&) = delete;
   virtual ~Work();
   virtual const FutureBase& future() const noexcept = 0;
-  // Does the work, unless it was cancelled, and ends the future, whose callbacks run here. What
-  // was called and its arguments are destroyed before. Throws only what callbacks let through.
+  /// Does the work, unless it was cancelled, and ends the future, whose callbacks run here. What
+  /// was called and its arguments are destroyed before. Throws only what callbacks let through.
   void run();
-  // The same for a future that is running already.
+  /// The same for a future that is running already.
   virtual void run_started() = 0;
 };
 
 namespace detail {
 
-// For work that will not be done: ends its future with an error, unless it was cancelled.
+/// For work that will not be done: ends its future with an error, unless it was cancelled.
 FIBER_API void fail(const FutureBase& future, std::exception_ptr error);
-// Cancels the future of work that will not be done, and tells those who wait for it.
+/// Cancels the future of work that will not be done, and tells those who wait for it.
 FIBER_API void cancel(const FutureBase& future);
-// For work that has called pthread_exit.
+/// For work that has called pthread_exit.
 FIBER_API void thread_ends(const FutureBase& future);
 
-// What a call returns, as a Future holds it: a copy, never a reference.
+/// What a call returns, as a Future holds it: a copy, never a reference.
 template <class F, class... Args>
 using CallResult =
     std::remove_cvref_t<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>>;
@@ -94,7 +94,7 @@ class Call final : public Work {
   std::optional<std::tuple<F, Args...>> call_;
 };
 
-// The results of Executor::map, in order; cancels what nobody fetched.
+/// The results of Executor::map, in order; cancels what nobody fetched.
 template <class R>
 class MapResults {
  public:
@@ -137,7 +137,7 @@ class MapResults {
   std::optional<value_type> current_;
 };
 
-// submit(element...) for each step of the ranges taken together, until the shortest ends.
+/// submit(element...) for each step of the ranges taken together, until the shortest ends.
 template <class Submit, class... Ranges>
 auto map(Timeout timeout, Submit submit, Ranges&&... ranges) {
   static_assert(sizeof...(Ranges) > 0, "map() needs at least one range");
@@ -152,44 +152,45 @@ auto map(Timeout timeout, Submit submit, Ranges&&... ranges) {
   return Pull(std::in_place_type<Source>, std::move(futures), timeout);
 }
 
-// A pool that outlives its executor, which happens after shutdown({.wait = false}).
+/// A pool that outlives its executor, which happens after shutdown({.wait = false}).
 class FIBER_API Pool {
  public:
   Pool() = default;
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
   virtual ~Pool();
-  // Lets nothing new in, ends when all is done. Called once, by the exiting program.
+  /// Lets nothing new in, ends when all is done. Called once, by the exiting program.
   virtual void finish_at_exit() noexcept = 0;
 };
 
-// Has the program wait for the pool in exit(), as Python does.
+/// Has the program wait for the pool in exit(), as Python does.
 FIBER_API void finish_at_exit(std::weak_ptr<Pool> pool);
-// From now on exit() waits for the pools, also for those made before, ahead of the exit handlers
-// registered so far: for what those take away and the pools' work still needs.
+/// From now on exit() waits for the pools, also for those made before, ahead of the exit handlers
+/// registered so far: for what those take away and the pools' work still needs.
 FIBER_API void finish_before_exit_handlers();
 
-// The processors that this process may run on, at least 1.
+/// The processors that this process may run on, at least 1.
 FIBER_API int process_cpu_count();
 
-// Validates the max_workers of a pool: throws ValueError unless it is positive.
+/// Validates the max_workers of a pool: throws ValueError unless it is positive.
 FIBER_API int checked_max_workers(std::optional<int> max_workers, int fallback);
 
 }  // namespace detail
 
-// Keyword arguments of Executor::shutdown.
+/// Keyword arguments of Executor::shutdown.
 struct ShutdownOptions {
-  bool wait = true;             // return when all work is done and the pool's resources are freed
-  bool cancel_futures = false;  // cancel what is still pending
+  bool wait = true;             ///< return when all work is done and the pool's resources are freed
+  bool cancel_futures = false;  ///< cancel what is still pending
 };
 
-// Keyword arguments of Executor::map.
+/// Keyword arguments of Executor::map.
 struct MapOptions {
-  Timeout timeout = {};  // for the whole iteration, counted from the call
+  Timeout timeout = {};  ///< for the whole iteration, counted from the call
 };
 
-// May be used from any thread. Destroying a pool is leaving Python's `with`: it waits for all the
-// work. After shutdown({.wait = false}) it does not: the work goes on and the program's exit waits.
+/// May be used from any thread. Destroying a pool is leaving Python's `with`: it waits for all the
+/// work. After shutdown({.wait = false}) it does not: the work goes on and the program's exit
+/// waits.
 class FIBER_API Executor {
  public:
   Executor() = default;
@@ -197,9 +198,9 @@ class FIBER_API Executor {
   Executor& operator=(const Executor&) = delete;
   virtual ~Executor();
 
-  // Has fn(args...) called somewhere else. What is passed is copied or moved, as std::thread does
-  // it, and may be move-only; std::ref passes a reference. Throws RuntimeError after a shutdown,
-  // BrokenExecutor when the executor is broken.
+  /// Has fn(args...) called somewhere else. What is passed is copied or moved, as std::thread does
+  /// it, and may be move-only; std::ref passes a reference. Throws RuntimeError after a shutdown,
+  /// BrokenExecutor when the executor is broken.
   template <class F, class... Args>
   Future<detail::CallResult<F, Args...>> submit(F&& fn, Args&&... args) {
     using R = detail::CallResult<F, Args...>;
@@ -210,10 +211,10 @@ class FIBER_API Executor {
     return future;
   }
 
-  // Submits fn(element...) for each step of the ranges taken together and returns a range of the
-  // results, in order; getting one waits for it, and throws what it raised or TimeoutError.
-  // Results that nobody fetches are cancelled with the range. For void, elements are
-  // std::monostate.
+  /// Submits fn(element...) for each step of the ranges taken together and returns a range of the
+  /// results, in order; getting one waits for it, and throws what it raised or TimeoutError.
+  /// Results that nobody fetches are cancelled with the range. For void, elements are
+  /// std::monostate.
   template <class F, std::ranges::input_range... Ranges>
   auto map(F fn, Ranges&&... ranges) {
     return map(MapOptions{}, std::move(fn), std::forward<Ranges>(ranges)...);
@@ -226,12 +227,12 @@ class FIBER_API Executor {
     return detail::map(options.timeout, submit_one, ranges...);
   }
 
-  // Ends the executor: submit throws from now on. May be called again. Throws RuntimeError when one
-  // of the executor's own workers would wait for itself.
+  /// Ends the executor: submit throws from now on. May be called again. Throws RuntimeError when
+  /// one of the executor's own workers would wait for itself.
   virtual void shutdown(ShutdownOptions options = {}) = 0;
 
  protected:
-  // What an executor implements: have work->run() called once, on another thread perhaps.
+  /// What an executor implements: have work->run() called once, on another thread perhaps.
   virtual void submit_work(std::unique_ptr<Work> work) = 0;
 };
 

@@ -22,21 +22,21 @@
 
 namespace fiber::concurrent::futures {
 
-// Root of the errors of this layer.
+/// Root of the errors of this layer.
 class FIBER_API Error : public Exception {
  public:
   using Exception::Exception;
   ~Error() override;
 };
 
-// The future was cancelled. An ordinary error, unlike asyncio::CancelledError.
+/// The future was cancelled. An ordinary error, unlike asyncio::CancelledError.
 class FIBER_API CancelledError : public Error {
  public:
   using Error::Error;
   ~CancelledError() override;
 };
 
-// A result was set on a future that is done, or its value was already taken away.
+/// A result was set on a future that is done, or its value was already taken away.
 class FIBER_API InvalidStateError : public Error {
  public:
   using Error::Error;
@@ -45,8 +45,8 @@ class FIBER_API InvalidStateError : public Error {
 
 using fiber::TimeoutError;
 
-// How long to wait: any std::chrono duration (3s, 0.5s), or nothing for as long as it takes.
-// Negative ones are over at once.
+/// How long to wait: any std::chrono duration (3s, 0.5s), or nothing for as long as it takes.
+/// Negative ones are over at once.
 class Timeout {
  public:
   using Clock = std::chrono::steady_clock;
@@ -63,7 +63,7 @@ class Timeout {
     }
   }
 
-  // When the time is up, counted from now; nothing means never.
+  /// When the time is up, counted from now; nothing means never.
   std::optional<Clock::time_point> deadline() const {
     if (!span_) return std::nullopt;
     return Clock::now() + *span_;
@@ -80,7 +80,7 @@ namespace detail {
 class FutureState;
 class Waiter;
 
-// Counts the handles of a FutureState.
+/// Counts the handles of a FutureState.
 template <class T>
 class Ref {
  public:
@@ -106,7 +106,7 @@ class Ref {
   T* object_ = nullptr;
 };
 
-// Writes `headline` and the exception being handled to stderr, as Python logs them.
+/// Writes `headline` and the exception being handled to stderr, as Python logs them.
 FIBER_API void report(const char* headline) noexcept;
 
 struct FIBER_API Callback {
@@ -114,9 +114,9 @@ struct FIBER_API Callback {
   virtual void call(const Ref<FutureState>& state) = 0;
 };
 
-// The state machine, free of the value's type:
-// PENDING -> RUNNING -> FINISHED, PENDING -> CANCELLED -> CANCELLED_AND_NOTIFIED, PENDING ->
-// FINISHED
+/// The state machine, free of the value's type:
+/// PENDING -> RUNNING -> FINISHED, PENDING -> CANCELLED -> CANCELLED_AND_NOTIFIED, PENDING ->
+/// FINISHED
 class FIBER_API FutureState {
  public:
   FutureState() = default;
@@ -135,10 +135,10 @@ class FIBER_API FutureState {
   std::string repr() const;
 
  protected:
-  // How a value is set: begin, store it, finish. begin throws InvalidStateError if it is done.
+  /// How a value is set: begin, store it, finish. begin throws InvalidStateError if it is done.
   std::unique_lock<std::mutex> begin_finish();
   void finish(std::unique_lock<std::mutex> lock);
-  // Returns once the future has a value, with the lock; throws in every other case.
+  /// Returns once the future has a value, with the lock; throws in every other case.
   std::unique_lock<std::mutex> wait_for_value(Timeout timeout);
   [[noreturn]] static void throw_taken();
   bool shared() const noexcept { return references_.load(std::memory_order_acquire) != 1; }
@@ -180,7 +180,7 @@ class FIBER_API FutureState {
   std::vector<Registration> waiters_;
 };
 
-// The name that repr() shows for a result's type: Python's for what Python has.
+/// The name that repr() shows for a result's type: Python's for what Python has.
 template <class T>
 std::string type_name_of() {
   if constexpr (std::is_same_v<T, std::monostate>)
@@ -220,7 +220,7 @@ class ValueState final : public FutureState {
     return value;
   }
 
-  // For a handle that goes away with this call.
+  /// For a handle that goes away with this call.
   T get_or_move(Timeout timeout) {
     if constexpr (!std::copy_constructible<T>) {
       return take(timeout);

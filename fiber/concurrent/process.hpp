@@ -34,24 +34,24 @@
 
 namespace fiber::concurrent::futures {
 
-// A worker process ended before its time: killed, crashed, left by its job, or its initializer
-// threw. All work that was not finished gets this error, and so does every later submit().
+/// A worker process ended before its time: killed, crashed, left by its job, or its initializer
+/// threw. All work that was not finished gets this error, and so does every later submit().
 class FIBER_API BrokenProcessPool : public BrokenExecutor {
  public:
   using BrokenExecutor::BrokenExecutor;
   ~BrokenProcessPool() override;
 };
 
-// Keyword arguments of ProcessPoolExecutor.
+/// Keyword arguments of ProcessPoolExecutor.
 struct ProcessPoolOptions {
-  std::optional<int> max_workers = {};     // default: the number of processors
-  std::function<void()> initializer = {};  // called first in each worker process
+  std::optional<int> max_workers = {};     ///< default: the number of processors
+  std::function<void()> initializer = {};  ///< called first in each worker process
 };
 
 namespace detail {
 
-// A call in the form in which it crosses: the address of the function that unpacks it (workers are
-// forks of this process, so addresses are the same), then what that function needs.
+/// A call in the form in which it crosses: the address of the function that unpacks it (workers are
+/// forks of this process, so addresses are the same), then what that function needs.
 using Unpack = std::string (*)(const std::string& request);
 
 class FIBER_API RemoteWork {
@@ -61,7 +61,7 @@ class FIBER_API RemoteWork {
   RemoteWork& operator=(const RemoteWork&) = delete;
   virtual ~RemoteWork();
   virtual const FutureBase& future() const noexcept = 0;
-  // Ends the future with the worker's answer.
+  /// Ends the future with the worker's answer.
   virtual void set_result(std::string reply) = 0;
   std::string take_request() { return std::move(request_); }
 
@@ -69,7 +69,7 @@ class FIBER_API RemoteWork {
   std::string request_;
 };
 
-// Text is passed as std::string, everything else as itself.
+/// Text is passed as std::string, everything else as itself.
 template <class T>
 using Crossing =
     std::conditional_t<std::is_convertible_v<T, std::string_view>, std::string, std::decay_t<T>>;
@@ -123,7 +123,7 @@ struct RemoteCall {
     return dump(std::move(head), std::tuple<Args...>(std::move(args)...));
   }
 
-  // In the worker.
+  /// In the worker.
   static std::string call(const std::string& request) {
     F fn{};
     std::istringstream in(request, std::ios::binary);
@@ -161,30 +161,30 @@ struct RemoteCall {
 
 }  // namespace detail
 
-// Runs calls in processes of its own. They are forked at the first submit(), all at once, from a
-// thread of the pool's own and while the submitting thread stands still, and are copies of this
-// process as it was then: as always after fork(), a job must not need a lock that another thread
-// held at that moment, nor a thread of the parent; so submit the first call before threads are
-// busy. Callbacks of futures run in that thread, too.
-//
-// A job's exception comes back with its type, if that is one of fiber/exceptions.hpp or
-// <stdexcept>, and as RuntimeError otherwise; its message is kept. What a job writes to stdout is
-// flushed when it ends. Workers end with the pool, and with the parent when that dies. Signal
-// handlers are reset in them.
-//
-// At most max_workers + 1 futures are `running`, the last one waiting for a free worker, as CPython
-// keeps one call in reserve; the rest is pending and can be cancelled.
+/// Runs calls in processes of its own. They are forked at the first submit(), all at once, from a
+/// thread of the pool's own and while the submitting thread stands still, and are copies of this
+/// process as it was then: as always after fork(), a job must not need a lock that another thread
+/// held at that moment, nor a thread of the parent; so submit the first call before threads are
+/// busy. Callbacks of futures run in that thread, too.
+///
+/// A job's exception comes back with its type, if that is one of fiber/exceptions.hpp or
+/// <stdexcept>, and as RuntimeError otherwise; its message is kept. What a job writes to stdout is
+/// flushed when it ends. Workers end with the pool, and with the parent when that dies. Signal
+/// handlers are reset in them.
+///
+/// At most max_workers + 1 futures are `running`, the last one waiting for a free worker, as
+/// CPython keeps one call in reserve; the rest is pending and can be cancelled.
 class FIBER_API ProcessPoolExecutor final : public Executor {
  public:
-  // Throws ValueError if max_workers is not positive.
+  /// Throws ValueError if max_workers is not positive.
   explicit ProcessPoolExecutor(ProcessPoolOptions options = {});
-  // Waits for all work; see Executor.
+  /// Waits for all work; see Executor.
   ~ProcessPoolExecutor() override;
 
-  // Has fn(args...) called in a worker. fn is a function, a member function or a lambda without
-  // captures; arguments and the result are values that cereal can serialise (arguments are, here
-  // and now). Errors in doing so end the future. Throws RuntimeError after a shutdown,
-  // BrokenProcessPool when a worker is gone, OSError when the workers cannot be started.
+  /// Has fn(args...) called in a worker. fn is a function, a member function or a lambda without
+  /// captures; arguments and the result are values that cereal can serialise (arguments are, here
+  /// and now). Errors in doing so end the future. Throws RuntimeError after a shutdown,
+  /// BrokenProcessPool when a worker is gone, OSError when the workers cannot be started.
   template <class F, class... Args>
   auto submit(const F& fn, Args&&... args) {
     using Call = detail::RemoteCall<std::decay_t<const F&>, detail::Crossing<Args>...>;
@@ -205,7 +205,7 @@ class FIBER_API ProcessPoolExecutor final : public Executor {
     return future;
   }
 
-  // As Executor::map.
+  /// As Executor::map.
   template <class F, std::ranges::input_range... Ranges>
   auto map(F fn, Ranges&&... ranges) {
     return map(MapOptions{}, std::move(fn), std::forward<Ranges>(ranges)...);
@@ -221,7 +221,7 @@ class FIBER_API ProcessPoolExecutor final : public Executor {
   void shutdown(ShutdownOptions options = {}) override;
 
  protected:
-  // Reached when submit() is called through an Executor&: TypeError, as nothing can be serialised.
+  /// Reached when submit() is called through an Executor&: TypeError, as nothing can be serialised.
   void submit_work(std::unique_ptr<Work> work) override;
 
  private:

@@ -12,15 +12,15 @@
 
 namespace fiber::concurrent::futures::detail {
 
-// The descriptors of all pools of this process, which no worker may keep. The mutex is held from
-// before a worker's socket is made until the worker has been forked.
+/// The descriptors of all pools of this process, which no worker may keep. The mutex is held from
+/// before a worker's socket is made until the worker has been forked.
 struct OpenDescriptors {
   std::recursive_mutex mutex;
   std::set<int> all;
 };
 OpenDescriptors& open_descriptors();
 
-// One of them; -1 for none.
+/// One of them; -1 for none.
 class Descriptor {
  public:
   explicit Descriptor(int fd = -1);
@@ -33,22 +33,22 @@ class Descriptor {
   int fd_;
 };
 
-// What goes through a worker's socket, both ways.
+/// What goes through a worker's socket, both ways.
 struct Message {
   enum Kind : std::uint64_t { CALL, RESULT, ERROR };
   Kind kind = CALL;
   std::string body = {};
 };
 
-// Both are false when the other end is gone.
+/// Both are false when the other end is gone.
 bool send(int socket, Message::Kind kind, const std::string& body);
 bool receive(int socket, Message& message);
 
-// Flushes the standard streams. Not all files: those that the parent has half written are the
-// parent's.
+/// Flushes the standard streams. Not all files: those that the parent has half written are the
+/// parent's.
 void flush_output();
 
-// The whole life of a worker, in the child: answers calls until the socket ends.
+/// The whole life of a worker, in the child: answers calls until the socket ends.
 [[noreturn]] void run_worker(int socket, pid_t parent, const sigset_t& signals,
                              const std::function<void()>& initializer) noexcept;
 

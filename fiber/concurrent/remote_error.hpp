@@ -6,8 +6,8 @@
 
 namespace fiber::concurrent::futures::detail {
 
-// The exception as bytes, and back: with its type if that is one of the known ones, else as
-// RuntimeError; the message is kept.
+/// The exception as bytes, and back: with its type if that is one of the known ones, else as
+/// RuntimeError; the message is kept.
 std::string dump_error(const std::exception_ptr& error);
 std::exception_ptr load_error(const std::string& bytes);
 

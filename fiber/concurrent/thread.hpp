@@ -11,29 +11,29 @@
 
 namespace fiber::concurrent::futures {
 
-// The initializer of a worker thread threw: nothing that was pending runs any more.
+/// The initializer of a worker thread threw: nothing that was pending runs any more.
 class FIBER_API BrokenThreadPool : public BrokenExecutor {
  public:
   using BrokenExecutor::BrokenExecutor;
   ~BrokenThreadPool() override;
 };
 
-// Keyword arguments of ThreadPoolExecutor.
+/// Keyword arguments of ThreadPoolExecutor.
 struct ThreadPoolOptions {
-  std::optional<int> max_workers = {};     // default: min(32, processors + 4)
-  std::string thread_name_prefix = {};     // default: "ThreadPoolExecutor-N"
-  std::function<void()> initializer = {};  // called first in each thread
+  std::optional<int> max_workers = {};     ///< default: min(32, processors + 4)
+  std::string thread_name_prefix = {};     ///< default: "ThreadPoolExecutor-N"
+  std::function<void()> initializer = {};  ///< called first in each thread
 };
 
-// Runs calls in threads of its own, in the order of submission. A thread is started only when a
-// call comes in and no thread is idle; then the call's future is running at once.
-// Threads are called PREFIX_0, PREFIX_1, ...; as the system keeps 15 characters only, a long
-// prefix is cut.
+/// Runs calls in threads of its own, in the order of submission. A thread is started only when a
+/// call comes in and no thread is idle; then the call's future is running at once.
+/// Threads are called PREFIX_0, PREFIX_1, ...; as the system keeps 15 characters only, a long
+/// prefix is cut.
 class FIBER_API ThreadPoolExecutor final : public Executor {
  public:
-  // Throws ValueError if max_workers is not positive.
+  /// Throws ValueError if max_workers is not positive.
   explicit ThreadPoolExecutor(ThreadPoolOptions options = {});
-  // Waits for all work; see Executor.
+  /// Waits for all work; see Executor.
   ~ThreadPoolExecutor() override;
 
   void shutdown(ShutdownOptions options = {}) override;

@@ -10,9 +10,9 @@
 
 #if defined(__x86_64__) && !defined(__ILP32__)
 #define FIBER_READS_SUSPENDED 1
-// fiber_call_below(end of the saved registers, function, argument): calls function(argument). Seen by
-// an unwinder it is a function that the suspended context called, and that saved its registers where
-// the jump did.
+// fiber_call_below(end of the saved registers, function, argument): calls function(argument). Seen
+// by an unwinder it is a function that the suspended context called, and that saved its registers
+// where the jump did.
 asm(R"(
     .pushsection .text
     .globl fiber_call_below

@@ -14,8 +14,8 @@
 namespace fiber::core {
 
 // Bytes between a suspended context's `sp` and its first frame, where the jump keeps the registers.
-// Of Boost.Context's they depend on the version, but not the order of the registers below the frame.
-// 0: the processor's layout is not known here.
+// Of Boost.Context's they depend on the version, but not the order of the registers below the
+// frame. 0: the processor's layout is not known here.
 FIBER_API std::size_t saved_registers_size() noexcept;
 
 // Innermost first. `from` must be suspended, and stay so meanwhile. Empty on processors other than

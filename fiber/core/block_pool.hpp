@@ -1,5 +1,5 @@
-// Memory for the objects that come and go with every task: blocks of a few cache lines, or of half a
-// one, reused last in first out, cut from chunks that grow with their number.
+// Memory for the objects that come and go with every task: blocks of a few cache lines, or of half
+// a one, reused last in first out, cut from chunks that grow with their number.
 //
 // Invariants
 //  1. A block may be given back on any thread; it joins the pool of that thread.

@@ -62,8 +62,8 @@ using StartFunction = void (*)(void* argument);
 // demangle a usual name may take 64 KiB of it, and some levels of recursion.
 inline constexpr std::size_t kRoom = std::size_t{160} * 1024;
 
-// Calls function(argument): in place where `bytes` are left on the running stack, else on a roomy stack
-// of its own. The function must not switch. What it throws comes out here.
+// Calls function(argument): in place where `bytes` are left on the running stack, else on a roomy
+// stack of its own. The function must not switch. What it throws comes out here.
 FIBER_API void call_with_room(void (*function)(void* argument), void* argument, std::size_t bytes);
 
 template <class F>

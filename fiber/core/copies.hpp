@@ -1,10 +1,11 @@
-// Two copies of the library in one process: a static one inside each of two shared objects, say. Each
-// has its own idea of which fiber runs, so fibers of the one must not switch by the other's handles.
+// Two copies of the library in one process: a static one inside each of two shared objects, say.
+// Each has its own idea of which fiber runs, so fibers of the one must not switch by the other's
+// handles.
 //
 // Copies find each other through the one thing of a thread that they share and that anybody can ask
-// for: its alternate signal stack. The copy that came first made it and begins it with a record; the
-// others enter themselves there. So copies stay unknown to each other where the thread has such a
-// stack from elsewhere.
+// for: its alternate signal stack. The copy that came first made it and begins it with a record;
+// the others enter themselves there. So copies stay unknown to each other where the thread has such
+// a stack from elsewhere.
 #pragma once
 
 #include <fiber/core/thread_state.hpp>

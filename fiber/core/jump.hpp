@@ -8,9 +8,10 @@
 //                                                    be the very object that was left
 //   Context fresh<entry>(Stack* stack)               what calls entry(origin) on an unused stack;
 //                                                    it must not return
-// Boost.Context's keeps the whole control register of the vector unit, for three quarters of the time
-// it takes. Ours keeps the modes of <cfenv> (rounding, traps), which the x87 has as well; the flags,
-// and what <cfenv> does not know (flush-to-zero), are the thread's, unless keep_mxcsr() was called.
+// Boost.Context's keeps the whole control register of the vector unit, for three quarters of the
+// time it takes. Ours keeps the modes of <cfenv> (rounding, traps), which the x87 has as well; the
+// flags, and what <cfenv> does not know (flush-to-zero), are the thread's, unless keep_mxcsr() was
+// called.
 #pragma once
 
 #include <fiber/config.hpp>

@@ -8,8 +8,9 @@
 // Trusting it costs this. It is ours, not a library's that many use: jump_x86_64.cpp is thirty
 // instructions that no compiler checks, with the unwinding rules written beside each. A fiber's
 // flush-to-zero and denormals-are-zero are the thread's, unless keep_mxcsr() was called. It is for
-// one processor and one ABI. And it knows nothing of shadow stacks: objects that would claim them are
-// refused by config.hpp, and the library's own claims none, so that a program is linked without.
+// one processor and one ABI. And it knows nothing of shadow stacks: objects that would claim them
+// are refused by config.hpp, and the library's own claims none, so that a program is linked
+// without.
 #pragma once
 
 #include <fiber/core/context.hpp>

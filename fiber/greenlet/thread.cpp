@@ -402,8 +402,8 @@ void GreenletThread::entry(void* object) {
   }
 }
 
-// Where many greenlets end, they often do so in the order in which they started, and nobody may have
-// looked at them for long. What ending one touches is asked for while those before it end: the
+// Where many greenlets end, they often do so in the order in which they started, and nobody may
+// have looked at them for long. What ending one touches is asked for while those before it end: the
 // object first, then what it points to.
 FIBER_INLINE void GreenletThread::fetch_ahead(const GreenletObject* ended) const noexcept {
   constexpr long kMany = 1024;  // fewer are in the processor's caches anyway

@@ -16,25 +16,25 @@ namespace fiber::requests {
 
 class Response;
 
-// Root of everything that requests throws about a request. Copying never throws.
+/// Root of everything that requests throws about a request. Copying never throws.
 class FIBER_API RequestException : public OSError {
  public:
   explicit RequestException(std::string message, std::shared_ptr<const Response> response = {})
       : OSError(std::move(message)), response_(std::move(response)) {}
   ~RequestException() override;
 
-  // The response that gave rise to it (HTTPError and TooManyRedirects have one), else null.
+  /// The response that gave rise to it (HTTPError and TooManyRedirects have one), else null.
   const std::shared_ptr<const Response>& response() const noexcept { return response_; }
 
  protected:
-  // For the classes between: RequestException is a virtual base, which the thrown class makes.
+  /// For the classes between: RequestException is a virtual base, which the thrown class makes.
   RequestException() : OSError(std::string()) {}
 
  private:
   std::shared_ptr<const Response> response_;
 };
 
-// raise_for_status() on a status of 400 or above.
+/// raise_for_status() on a status of 400 or above.
 class FIBER_API HTTPError : public virtual RequestException {
  public:
   HTTPError(std::string message, std::shared_ptr<const Response> response)
@@ -42,7 +42,7 @@ class FIBER_API HTTPError : public virtual RequestException {
   ~HTTPError() override;
 };
 
-// No connection, or one that ended before the response's head was complete.
+/// No connection, or one that ended before the response's head was complete.
 class FIBER_API ConnectionError : public virtual RequestException {
  public:
   explicit ConnectionError(std::string message) : RequestException(std::move(message)) {}
@@ -52,21 +52,21 @@ class FIBER_API ConnectionError : public virtual RequestException {
   ConnectionError() = default;
 };
 
-// No connection to the proxy, or none through it.
+/// No connection to the proxy, or none through it.
 class FIBER_API ProxyError : public ConnectionError {
  public:
   explicit ProxyError(std::string message) : RequestException(std::move(message)) {}
   ~ProxyError() override;
 };
 
-// The TLS handshake failed, or the server's certificate was not accepted.
+/// The TLS handshake failed, or the server's certificate was not accepted.
 class FIBER_API SSLError : public ConnectionError {
  public:
   explicit SSLError(std::string message) : RequestException(std::move(message)) {}
   ~SSLError() override;
 };
 
-// Either timeout.
+/// Either timeout.
 class FIBER_API Timeout : public virtual RequestException {
  public:
   explicit Timeout(std::string message) : RequestException(std::move(message)) {}
@@ -76,21 +76,21 @@ class FIBER_API Timeout : public virtual RequestException {
   Timeout() = default;
 };
 
-// No connection within the connect timeout; safe to try again.
+/// No connection within the connect timeout; safe to try again.
 class FIBER_API ConnectTimeout : public ConnectionError, public Timeout {
  public:
   explicit ConnectTimeout(std::string message) : RequestException(std::move(message)) {}
   ~ConnectTimeout() override;
 };
 
-// The server sent nothing for as long as the read timeout.
+/// The server sent nothing for as long as the read timeout.
 class FIBER_API ReadTimeout : public Timeout {
  public:
   explicit ReadTimeout(std::string message) : RequestException(std::move(message)) {}
   ~ReadTimeout() override;
 };
 
-// More redirects than Session::max_redirects.
+/// More redirects than Session::max_redirects.
 class FIBER_API TooManyRedirects : public virtual RequestException {
  public:
   explicit TooManyRedirects(std::string message, std::shared_ptr<const Response> response = {})
@@ -98,43 +98,43 @@ class FIBER_API TooManyRedirects : public virtual RequestException {
   ~TooManyRedirects() override;
 };
 
-// "example.com/x": neither http:// nor https://.
+/// "example.com/x": neither http:// nor https://.
 class FIBER_API MissingSchema : public virtual RequestException {
  public:
   explicit MissingSchema(std::string message) : RequestException(std::move(message)) {}
   ~MissingSchema() override;
 };
 
-// A scheme other than http and https, given or redirected to.
+/// A scheme other than http and https, given or redirected to.
 class FIBER_API InvalidSchema : public virtual RequestException {
  public:
   explicit InvalidSchema(std::string message) : RequestException(std::move(message)) {}
   ~InvalidSchema() override;
 };
 
-// A URL without a host, or one that cannot be read at all.
+/// A URL without a host, or one that cannot be read at all.
 class FIBER_API InvalidURL : public virtual RequestException {
  public:
   explicit InvalidURL(std::string message) : RequestException(std::move(message)) {}
   ~InvalidURL() override;
 };
 
-// A header (or method, or cookie) that would not stay within its line, or an answer with two
-// lengths.
+/// A header (or method, or cookie) that would not stay within its line, or an answer with two
+/// lengths.
 class FIBER_API InvalidHeader : public virtual RequestException {
  public:
   explicit InvalidHeader(std::string message) : RequestException(std::move(message)) {}
   ~InvalidHeader() override;
 };
 
-// The connection ended, or made no sense, in the middle of the body.
+/// The connection ended, or made no sense, in the middle of the body.
 class FIBER_API ChunkedEncodingError : public virtual RequestException {
  public:
   explicit ChunkedEncodingError(std::string message) : RequestException(std::move(message)) {}
   ~ChunkedEncodingError() override;
 };
 
-// The body could not be decompressed, or has more bytes than max_body_size.
+/// The body could not be decompressed, or has more bytes than max_body_size.
 class FIBER_API ContentDecodingError : public virtual RequestException {
  public:
   explicit ContentDecodingError(std::string message) : RequestException(std::move(message)) {}

@@ -13,33 +13,33 @@ struct x509_st;
 
 namespace fiber::ssl {
 
-// Names and values in their order, grouped as they are in the certificate:
-// {{{"countryName", "DE"}}, {{"commonName", "example.org"}}}.
+/// Names and values in their order, grouped as they are in the certificate:
+/// {{{"countryName", "DE"}}, {{"commonName", "example.org"}}}.
 using DistinguishedName = std::vector<std::vector<std::pair<std::string, std::string>>>;
 
-// The names are the keys of Python's dictionary.
+/// The names are the keys of Python's dictionary.
 struct Certificate {
   DistinguishedName subject;
   DistinguishedName issuer;
   int version = 0;
-  std::string serialNumber;  // hexadecimal
-  std::string notBefore;     // "Jan  5 09:34:43 2018 GMT"
+  std::string serialNumber;  ///< hexadecimal
+  std::string notBefore;     ///< "Jan  5 09:34:43 2018 GMT"
   std::string notAfter;
-  std::vector<std::pair<std::string, std::string>> subjectAltName;  // {{"DNS", "example.org"}}
+  std::vector<std::pair<std::string, std::string>> subjectAltName;  ///< {{"DNS", "example.org"}}
   std::vector<std::string> OCSP;
   std::vector<std::string> caIssuers;
   std::vector<std::string> crlDistributionPoints;
 
-  // The common name of the subject, "" if it has none. Ours.
+  /// The common name of the subject, "" if it has none. Ours.
   std::string commonName() const;
 };
 
-// Between the two ways to write a certificate down. Throws ValueError for what does not begin and
-// end as PEM. Python: ssl.DER_cert_to_PEM_cert, PEM_cert_to_DER_cert.
+/// Between the two ways to write a certificate down. Throws ValueError for what does not begin and
+/// end as PEM. Python: ssl.DER_cert_to_PEM_cert, PEM_cert_to_DER_cert.
 FIBER_API std::string DER_cert_to_PEM_cert(std::string_view der);
 FIBER_API std::string PEM_cert_to_DER_cert(std::string_view pem);
-// Seconds since 1970 of a time such as notAfter. Throws ValueError. Python:
-// ssl.cert_time_to_seconds.
+/// Seconds since 1970 of a time such as notAfter. Throws ValueError. Python:
+/// ssl.cert_time_to_seconds.
 FIBER_API std::int64_t cert_time_to_seconds(const std::string& cert_time);
 
 namespace detail {

@@ -8,19 +8,19 @@
 
 namespace fiber::ssl {
 
-// What a context is for: connections to servers, or those of a server. Python: ssl.PROTOCOL_TLS_*.
+/// What a context is for: connections to servers, or those of a server. Python: ssl.PROTOCOL_TLS_*.
 enum class Protocol { PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER };
 using enum Protocol;
 
-// Whom a context is to check: a client checks servers, a server its clients. Python: ssl.Purpose.
+/// Whom a context is to check: a client checks servers, a server its clients. Python: ssl.Purpose.
 enum class Purpose { SERVER_AUTH, CLIENT_AUTH };
 
-// Whether the other side's certificate is asked for, and checked. OPTIONAL: a client that has none
-// is let in. Python: ssl.VerifyMode.
+/// Whether the other side's certificate is asked for, and checked. OPTIONAL: a client that has none
+/// is let in. Python: ssl.VerifyMode.
 enum class VerifyMode { CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED };
 using enum VerifyMode;
 
-// Python: ssl.TLSVersion.
+/// Python: ssl.TLSVersion.
 enum class TLSVersion : int {
   MINIMUM_SUPPORTED = -2,
   SSLv3 = 0x300,
@@ -31,7 +31,7 @@ enum class TLSVersion : int {
   MAXIMUM_SUPPORTED = -1,
 };
 
-// Bits of SSLContext::options, with OpenSSL's values. Python: ssl.Options.
+/// Bits of SSLContext::options, with OpenSSL's values. Python: ssl.Options.
 inline constexpr std::uint64_t OP_ENABLE_KTLS = 1U << 3;
 inline constexpr std::uint64_t OP_IGNORE_UNEXPECTED_EOF = 1U << 7;
 inline constexpr std::uint64_t OP_NO_TICKET = 1U << 14;
@@ -45,7 +45,7 @@ inline constexpr std::uint64_t OP_NO_TLSv1_1 = 1U << 28;
 inline constexpr std::uint64_t OP_NO_TLSv1_3 = 1U << 29;
 inline constexpr std::uint64_t OP_NO_RENEGOTIATION = 1U << 30;
 
-// Bits of SSLContext::verify_flags, with OpenSSL's values. Python: ssl.VerifyFlags.
+/// Bits of SSLContext::verify_flags, with OpenSSL's values. Python: ssl.VerifyFlags.
 inline constexpr unsigned long VERIFY_DEFAULT = 0;
 inline constexpr unsigned long VERIFY_CRL_CHECK_LEAF = 0x4;
 inline constexpr unsigned long VERIFY_CRL_CHECK_CHAIN = 0x4 | 0x8;
@@ -54,7 +54,7 @@ inline constexpr unsigned long VERIFY_ALLOW_PROXY_CERTS = 0x40;
 inline constexpr unsigned long VERIFY_X509_TRUSTED_FIRST = 0x8000;
 inline constexpr unsigned long VERIFY_X509_PARTIAL_CHAIN = 0x80000;
 
-// What an sni_callback may refuse a connection with. Python: ssl.AlertDescription.
+/// What an sni_callback may refuse a connection with. Python: ssl.AlertDescription.
 enum class AlertDescription : int {
   ALERT_DESCRIPTION_CLOSE_NOTIFY = 0,
   ALERT_DESCRIPTION_HANDSHAKE_FAILURE = 40,
@@ -65,7 +65,7 @@ enum class AlertDescription : int {
 };
 using enum AlertDescription;
 
-// The OpenSSL that the program runs with. Python: ssl.OPENSSL_VERSION.
+/// The OpenSSL that the program runs with. Python: ssl.OPENSSL_VERSION.
 FIBER_API std::string openssl_version();
 
 }  // namespace fiber::ssl

@@ -8,8 +8,8 @@
 
 namespace fiber::ssl::detail {
 
-// OpenSSL's queue of errors belongs to the thread, and so to all of its tasks: it is empty when a
-// call into OpenSSL begins, and when it is over.
+/// OpenSSL's queue of errors belongs to the thread, and so to all of its tasks: it is empty when a
+/// call into OpenSSL begins, and when it is over.
 class CleanErrors {
  public:
   CleanErrors() noexcept;
@@ -18,15 +18,15 @@ class CleanErrors {
   ~CleanErrors();
 };
 
-// Throws what the last entry of the queue says: an OSError for the errno of a system call,
-// std::bad_alloc, or an SSLError whose text begins with "[LIB: REASON] ". `context`: what it
-// happened to, such as a file.
+/// Throws what the last entry of the queue says: an OSError for the errno of a system call,
+/// std::bad_alloc, or an SSLError whose text begins with "[LIB: REASON] ". `context`: what it
+/// happened to, such as a file.
 [[noreturn]] void throw_error(std::string_view context);
 
-// "CERTIFICATE_VERIFY_FAILED" of "certificate verify failed".
+/// "CERTIFICATE_VERIFY_FAILED" of "certificate verify failed".
 std::string reason_name(unsigned long code);
 std::string library_name(unsigned long code);
-// "[SSL: WRONG_VERSION_NUMBER] wrong version number".
+/// "[SSL: WRONG_VERSION_NUMBER] wrong version number".
 std::string error_text(unsigned long code);
 
 }  // namespace fiber::ssl::detail

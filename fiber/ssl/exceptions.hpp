@@ -8,15 +8,15 @@
 
 namespace fiber::ssl {
 
-// What OpenSSL refused to do, or the other side: "[SSL: CERTIFICATE_VERIFY_FAILED] certificate
-// verify failed: ...". Copying shares all and never throws.
+/// What OpenSSL refused to do, or the other side: "[SSL: CERTIFICATE_VERIFY_FAILED] certificate
+/// verify failed: ...". Copying shares all and never throws.
 class FIBER_API SSLError : public OSError {
  public:
   explicit SSLError(const std::string& message);
   SSLError(const std::string& message, std::string library, std::string reason);
   ~SSLError() override;
-  // The part of OpenSSL, such as "SSL", "X509" or "PEM", and its reason, such as
-  // "WRONG_VERSION_NUMBER"; "" if there is none.
+  /// The part of OpenSSL, such as "SSL", "X509" or "PEM", and its reason, such as
+  /// "WRONG_VERSION_NUMBER"; "" if there is none.
   const std::string& library() const noexcept { return details_->library; }
   const std::string& reason() const noexcept { return details_->reason; }
 
@@ -28,48 +28,48 @@ class FIBER_API SSLError : public OSError {
   std::shared_ptr<const Details> details_;
 };
 
-// The other side has ended the TLS connection, in good order.
+/// The other side has ended the TLS connection, in good order.
 class FIBER_API SSLZeroReturnError : public SSLError {
  public:
   using SSLError::SSLError;
   ~SSLZeroReturnError() override;
 };
 
-// More has to come from the other side first. Of an SSLObject alone: streams wait.
+/// More has to come from the other side first. Of an SSLObject alone: streams wait.
 class FIBER_API SSLWantReadError : public SSLError {
  public:
   using SSLError::SSLError;
   ~SSLWantReadError() override;
 };
 
-// What there is has to be sent first. Of an SSLObject alone.
+/// What there is has to be sent first. Of an SSLObject alone.
 class FIBER_API SSLWantWriteError : public SSLError {
  public:
   using SSLError::SSLError;
   ~SSLWantWriteError() override;
 };
 
-// An error below OpenSSL.
+/// An error below OpenSSL.
 class FIBER_API SSLSyscallError : public SSLError {
  public:
   using SSLError::SSLError;
   ~SSLSyscallError() override;
 };
 
-// The connection has ended without the other side's good-bye: what it said may be cut short.
+/// The connection has ended without the other side's good-bye: what it said may be cut short.
 class FIBER_API SSLEOFError : public SSLError {
  public:
   using SSLError::SSLError;
   ~SSLEOFError() override;
 };
 
-// The other side's certificate is not accepted. In Python it is a ValueError too.
+/// The other side's certificate is not accepted. In Python it is a ValueError too.
 class FIBER_API SSLCertVerificationError : public SSLError {
  public:
   SSLCertVerificationError(const std::string& message, std::string library, std::string reason,
                            int verify_code, std::string verify_message);
   ~SSLCertVerificationError() override;
-  // OpenSSL's X509_V_ERR_ number, and its text.
+  /// OpenSSL's X509_V_ERR_ number, and its text.
   int verify_code() const noexcept { return verify_code_; }
   const std::string& verify_message() const noexcept { return *verify_message_; }
 

@@ -11,10 +11,10 @@
 namespace fiber::ssl {
 namespace detail {
 
-// Nothing before the handshake, and of a connection without TLS.
+/// Nothing before the handshake, and of a connection without TLS.
 FIBER_API std::optional<SSLObject> object_of(const asyncio::detail::TransportObject& transport);
 FIBER_API bool use_as_default() noexcept;
-// So that `.ssl = true` is understood in every program that includes this header.
+/// So that `.ssl = true` is understood in every program that includes this header.
 inline const bool kUsedAsDefault = use_as_default();
 
 struct SslObjectKey {
@@ -50,7 +50,7 @@ struct CompressionKey {
 
 }  // namespace detail
 
-// The keys: Python's "ssl_object", "sslcontext", "peercert", "cipher", "compression".
+/// The keys: Python's "ssl_object", "sslcontext", "peercert", "cipher", "compression".
 inline constexpr detail::SslObjectKey ssl_object{};
 inline constexpr detail::SslContextKey sslcontext{};
 inline constexpr detail::PeerCertKey peercert{};

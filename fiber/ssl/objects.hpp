@@ -34,30 +34,30 @@ struct ContextObject final : asyncio::detail::LayerMaker,
   std::unique_ptr<SSL_CTX, FreeSsl> ctx;
   bool check_hostname;
   bool suppress_ragged_eofs = true;
-  unsigned int host_flags;  // X509_CHECK_FLAG_ bits
-  std::string alpn;         // as it is sent
+  unsigned int host_flags;  ///< X509_CHECK_FLAG_ bits
+  std::string alpn;         ///< as it is sent
   sni_callback_function sni;
   std::string keylog_name;
-  int keylog = -1;  // descriptor
+  int keylog = -1;  ///< descriptor
 };
 
-// What a call of an SslObject came to, that is not an error.
+/// What a call of an SslObject came to, that is not an error.
 enum class Outcome { done, want_read, want_write, closed };
 
-// One connection of OpenSSL's. Its calls leave OpenSSL's error queue empty, throw SSLError, and
-// what a callback has thrown.
+/// One connection of OpenSSL's. Its calls leave OpenSSL's error queue empty, throw SSLError, and
+/// what a callback has thrown.
 struct SslObject : std::enable_shared_from_this<SslObject> {
   SslObject(std::shared_ptr<ContextObject> its_context, std::shared_ptr<Bytes> its_incoming,
             std::shared_ptr<Bytes> its_outgoing, bool server, const std::string& hostname);
 
   Outcome handshake();
-  // `count`: how many bytes were read or written.
+  /// `count`: how many bytes were read or written.
   Outcome read(char* to, std::size_t size, std::size_t& count);
   Outcome write(std::string_view data, std::size_t& count);
   Outcome shutdown();
-  // The same, but what the other side goes on to say before its good-bye is thrown away.
+  /// The same, but what the other side goes on to say before its good-bye is thrown away.
   Outcome shutdown_unheard();
-  // The other side has said good-bye.
+  /// The other side has said good-bye.
   bool received_close_notify() const noexcept {
     return (::SSL_get_shutdown(ssl.get()) & SSL_RECEIVED_SHUTDOWN) != 0;
   }
@@ -66,7 +66,7 @@ struct SslObject : std::enable_shared_from_this<SslObject> {
   std::shared_ptr<Bytes> incoming;
   std::shared_ptr<Bytes> outgoing;
   const bool server_side;
-  std::string server_hostname;  // ASCII; "" for none
+  std::string server_hostname;  ///< ASCII; "" for none
   std::unique_ptr<SSL, FreeSsl> ssl;
   std::exception_ptr callback_error;
 

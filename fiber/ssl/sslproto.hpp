@@ -32,7 +32,7 @@ class SslLayer final : public asyncio::detail::TransportLayer {
   SslLayer(std::shared_ptr<SslObject> object, const asyncio::detail::LayerArguments& arguments);
   ~SslLayer() override;
 
-  // Null before the handshake is done.
+  /// Null before the handshake is done.
   const std::shared_ptr<SslObject>& object() const noexcept { return done_ ? object_ : none_; }
 
   void detached() noexcept override;
@@ -50,7 +50,7 @@ class SslLayer final : public asyncio::detail::TransportLayer {
   std::size_t high_water() const noexcept override { return high_water_; }
   std::size_t low_water() const noexcept override { return low_water_; }
 
-  // For a layer above.
+  /// For a layer above.
   void send(std::string_view data) override { write(data); }
   void finish() override { close(); }
   void fail(std::exception_ptr error) override;
@@ -58,7 +58,7 @@ class SslLayer final : public asyncio::detail::TransportLayer {
   void pause_receiving() override { app_reading_paused_ = true; }
   void resume_receiving() override;
 
-  // From below.
+  /// From below.
   void connection_made() override;
   void data_received(std::string_view data) override;
   bool eof_received() override;
@@ -68,7 +68,7 @@ class SslLayer final : public asyncio::detail::TransportLayer {
 
  private:
   enum class State : std::uint8_t { UNWRAPPED, DO_HANDSHAKE, WRAPPED, FLUSHING, SHUTDOWN };
-  // Calls a function in the next iteration, unless the connection is lost by then.
+  /// Calls a function in the next iteration, unless the connection is lost by then.
   class Step;
   struct ReleaseStep {
     void operator()(Step* step) const noexcept;
@@ -86,7 +86,7 @@ class SslLayer final : public asyncio::detail::TransportLayer {
   void handshake_done();
   void handshake_failed(std::exception_ptr error);
   void do_read();
-  // True if there may be more, for which there was no room.
+  /// True if there may be more, for which there was no room.
   bool read_some(char* buffer, std::size_t size);
   void do_write();
   void do_flush();
@@ -106,17 +106,17 @@ class SslLayer final : public asyncio::detail::TransportLayer {
   std::int64_t handshake_timeout_;
   std::int64_t shutdown_timeout_;
   State state_ = State::UNWRAPPED;
-  bool done_ = false;    // the handshake
-  bool closed_ = false;  // by whoever is above
+  bool done_ = false;    ///< the handshake
+  bool closed_ = false;  ///< by whoever is above
   bool lost_ = false;
-  bool eof_received_ = false;      // from below
-  bool eof_told_ = false;          // above
-  bool truncated_ = false;         // without the other side's good-bye
-  bool sending_paused_ = false;    // by what is below
-  bool receiving_paused_ = false;  // we have it so below
+  bool eof_received_ = false;      ///< from below
+  bool eof_told_ = false;          ///< above
+  bool truncated_ = false;         ///< without the other side's good-bye
+  bool sending_paused_ = false;    ///< by what is below
+  bool receiving_paused_ = false;  ///< we have it so below
   bool app_reading_paused_ = false;
   bool app_writing_paused_ = false;
-  int refused_ = 0;  // counts the writes since the end
+  int refused_ = 0;  ///< counts the writes since the end
   std::size_t high_water_;
   std::size_t low_water_;
   asyncio::detail::ByteBuffer backlog_;

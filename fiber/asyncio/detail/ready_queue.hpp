@@ -1,5 +1,5 @@
-// The loop's one FIFO. An entry is a pointer with its kind in the low bits, so that the next fiber's
-// memory need not be touched to know what it is.
+// The loop's one FIFO. An entry is a pointer with its kind in the low bits, so that the next
+// fiber's memory need not be touched to know what it is.
 #pragma once
 
 #include <fiber/config.hpp>
