@@ -11,6 +11,7 @@
 #include "table.hpp"
 #include "works.hpp"
 
+#include <boost/version.hpp>
 #include <unistd.h>
 
 #include <cstdio>
@@ -74,12 +75,19 @@ void read_peers(works::Table& table, const Options& options) {
     if (!has((python + " -c 'import greenlet'").c_str()))
       table.missing("greenlet", "python3-greenlet");
     if (!has((python + " -c 'import uvloop'").c_str())) table.missing("uvloop", "python3-uvloop");
+    table.version_by("CPython", python + " -c 'import platform; print(platform.python_version())'");
+    for (const char* module : {"greenlet", "uvloop"})
+      table.version_by(module, python +
+                                   " -c 'import importlib.metadata; print(importlib.metadata." +
+                                   "version(\"" + module + "\"))'");
     table.read(python + " " + quoted(options.peers + "/cpython.py") + names);
   }
-  if (has("command -v go"))
+  if (has("command -v go")) {
+    table.version_by("Go", "go env GOVERSION | tr -d go");
     table.read("GOMAXPROCS=1 go run " + quoted(options.peers + "/golang.go") + names);
-  else
+  } else {
     table.missing("Go", "golang-go");
+  }
 #ifndef BENCHMARK_BOOST_FIBER
   table.missing("Boost.Fiber", "libboost-fiber-dev");
 #endif
@@ -89,9 +97,11 @@ void read_peers(works::Table& table, const Options& options) {
 #ifndef BENCHMARK_LIBUV
   table.missing("libuv", "libuv1-dev");
 #endif
+  table.begin("headers");
   if (options.chosen.count("headers") != 0 && !python.empty())
     table.read(python + " " + quoted(options.peers + "/headers.py") + " " +
                quoted(options.peers + "/../../.."));
+  table.begin("echo");
   if (options.chosen.count("echo") != 0 && !python.empty()) {
     const std::string own = own_path();
     table.read(python + " " + quoted(options.peers + "/echo.py") + " " +
@@ -142,13 +152,18 @@ int main(int argc, char** argv) {
   for (const char* name :
        {"switches", "generators", "tasks", "synchronization", "threads", "growth", "scale"}) {
     if (options.chosen.count(name) == 0) continue;
+    table.begin(name);
     groups.at(name)();
     benchmark::RunSpecifiedBenchmarks(&table);
     benchmark::ClearRegisteredBenchmarks();
   }
+  table.begin("memory");
   if (options.chosen.count("memory") != 0)
     for (const std::string& name : works::memory_works())
       table.read(quoted(own_path()) + " --memory " + quoted(name));
+#ifdef BOOST_LIB_VERSION
+  table.version("Boost", BOOST_LIB_VERSION);
+#endif
   if (!options.peers.empty()) read_peers(table, options);
   table.print();
   if (!options.json.empty() && !table.write_json(options.json))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the README's table and plot from the JSON of one run.
+"""Writes the tables and the plot from the JSON of one run.
 
     build/test/benchmark/bench --peers test/benchmark/peers --json figures.json
     test/benchmark/report.py figures.json [native.json]
@@ -7,8 +7,9 @@
 native.json is another run's, right before or after and without peers, of a library that was
 configured with -Dcontext=native: a further column has its figures where they differ by a twentieth.
 
-The table goes between the lines <!-- figures --> and <!-- end of figures --> of README.md, the plot
-into growth.svg beside this script (with gnuplot, where it is installed).
+All rows go between the lines <!-- figures --> and <!-- end of figures --> of the README.md beside
+this script, the rows of SHORT between those of the README at the top; the plot goes into growth.svg
+(with gnuplot, where it is installed).
 """
 import json
 import pathlib
@@ -18,11 +19,31 @@ import subprocess
 import sys
 
 here = pathlib.Path(__file__).resolve().parent
-readme = here.parent.parent / 'README.md'
+top = here.parent.parent
 COLUMNS = ['fiber', 'raw Boost.Context', 'Boost.Fiber', 'Go', 'CPython', 'uvloop']
 NATIVE = 'native jump'
 NAMES = {'CPython': 'asyncio', NATIVE: 'fiber, native jump'}
 WORK = re.compile(r'growth: (.*), (\d+) tasks')
+GROUPS = {
+    'switches': 'Switches, ns',
+    'generators': 'Generators, ns per item',
+    'tasks': 'Tasks and timers, ns',
+    'synchronization': 'Queues and locks, ns',
+    'threads': 'Threads, ns',
+    'scale': 'A million, ns each',
+    'echo': 'Network, ns per message',
+    'memory': 'Memory, bytes each',
+}
+# The rows that have peers and that users ask for first.
+SHORT = [
+    'switch one way',
+    'generator, per item',
+    'sleep(0), 10 tasks',
+    'sleep(0), 1000 tasks',
+    'create and await one task',
+    'queue ping-pong, round trip',
+    'TCP echo, 100 connections, per message',
+]
 
 
 def show(value):
@@ -42,16 +63,30 @@ def add_native(works, native):
             work['figures'][NATIVE] = other
 
 
-def table(works, columns):
-    yield '| work | ' + ' | '.join(NAMES.get(name, name) for name in columns) + ' | others |'
-    yield '|---' * (len(columns) + 2) + '|'
-    for work in works:
-        if WORK.match(work['work']) or work['work'].startswith('include '):
+def row(work, columns):
+    figures = {who: figure['median'] for who, figure in work['figures'].items()}
+    cells = [show(figures.pop(name, None)) for name in columns]
+    others = ', '.join(f'{who} {show(value)}' for who, value in figures.items() if who != NATIVE)
+    return f'| {work["work"].removeprefix("memory: ")} | ' + ' | '.join(cells) + f' | {others} |'
+
+
+def head(title, columns):
+    yield f'| {title} | ' + ' | '.join(NAMES.get(name, name) for name in columns) + ' | others |'
+    yield '|---' + '|--:' * len(columns) + '|---|'
+
+
+def tables(works, columns):
+    """A table for each group; columns that it has no figure for are left out."""
+    for group, title in GROUPS.items():
+        rows = [work for work in works if work['group'] == group and not WORK.match(work['work'])]
+        if not rows:
             continue
-        figures = {who: figure['median'] for who, figure in work['figures'].items()}
-        cells = [show(figures.pop(name, None)) for name in columns]
-        others = ', '.join(f'{who} {show(value)}' for who, value in figures.items())
-        yield f'| {work["work"]} | ' + ' | '.join(cells) + f' | {others} |'
+        used = [name for name in columns
+                if name == 'fiber' or any(name in work['figures'] for work in rows)]
+        yield from head(title, used)
+        for work in sorted(rows, key=lambda work: work['work']):
+            yield row(work, used)
+        yield ''
 
 
 def headers(works):
@@ -63,7 +98,7 @@ def headers(works):
             rows.setdefault(found[1], {})[found[2]] = next(iter(work['figures'].values()))['median']
     if rows:
         yield '| header | ms to compile at -O2 | KiB of object file |'
-        yield '|---|---|---|'
+        yield '|---|--:|--:|'
     for header, figures in rows.items():
         yield (f'| `{header}` | {show(figures.get("ms to compile"))} '
                f'| {show(figures.get("bytes of object", 0) / 1024)} |')
@@ -92,23 +127,40 @@ def plot(works):
     return True
 
 
+def replace(page, lines):
+    text = page.read_text()
+    begin, end = '<!-- figures -->\n', '<!-- end of figures -->'
+    before, rest = text.split(begin)
+    page.write_text(before + begin + '\n' + '\n'.join(lines).rstrip() + '\n\n' + end
+                    + rest.split(end)[1])
+
+
+def machine(data):
+    context = data['context']
+    return (f'{context["processor"]}, {context["cores"]} cores, {context["kernel"]}, '
+            f'GCC {context["compiler"].split()[0]}, {context["date"]}')
+
+
 def main():
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     data, *native = (json.loads(pathlib.Path(name).read_text()) for name in sys.argv[1:])
+    works = data['works']
     columns = COLUMNS
     if native:
-        add_native(data['works'], native[0]['works'])
+        add_native(works, native[0]['works'])
         columns = COLUMNS[:1] + [NATIVE] + COLUMNS[1:]
-    context = data['context']
-    lines = [f'{context["processor"]}, {context["cores"]} cores, GCC {context["compiler"].split()[0]}, '
-             f'{context["date"]}. Nanoseconds per item, or bytes; medians of one run.', '',
-             *table(data['works'], columns), '', *headers(data['works'])]
-    text = readme.read_text()
-    begin, end = '<!-- figures -->\n', '<!-- end of figures -->'
-    head, rest = text.split(begin)
-    readme.write_text(head + begin + '\n' + '\n'.join(lines) + '\n\n' + end + rest.split(end)[1])
-    if not plot(data['works']):
+    peers = ', '.join(f'{who} {text.replace("_", ".")}'
+                      for who, text in sorted(data['versions'].items()))
+    replace(here / 'README.md', [
+        f'{machine(data)}. Peers: {peers}. Medians of one run.', '',
+        *tables(works, columns), *headers(works)])
+    found = {work['work']: work for work in works}
+    short = [name for name in columns if name != 'raw Boost.Context']
+    replace(top / 'README.md', [
+        f'Nanoseconds, medians of one run: {machine(data)}.', '',
+        *head('work', short), *(row(found[name], short) for name in SHORT if name in found)])
+    if not plot(works):
         print('the plot was not made: it needs gnuplot and the group growth', file=sys.stderr)
 
 

@@ -1,5 +1,6 @@
 #include "table.hpp"
 
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,6 +26,11 @@ std::string processor() {
   return "unknown";
 }
 
+std::string kernel() {
+  utsname names{};
+  return ::uname(&names) == 0 ? std::string(names.sysname) + " " + names.release : "unknown";
+}
+
 std::string quoted(const std::string& text) {
   std::string result = "\"";
   for (const char c : text) {
@@ -40,7 +46,7 @@ Table::Row& Table::row(const std::string& work) {
   const auto found =
       std::find_if(rows_.begin(), rows_.end(), [&](const Row& each) { return each.work == work; });
   if (found != rows_.end()) return *found;
-  return rows_.emplace_back(Row{work, {}});
+  return rows_.emplace_back(Row{work, group_, {}});
 }
 
 void Table::ReportRuns(const std::vector<Run>& runs) {
@@ -84,6 +90,16 @@ void Table::missing(const std::string& who, const std::string& package) {
   missing_.push_back(who + " (Debian: " + package + ")");
 }
 
+void Table::version_by(const std::string& who, const std::string& command) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> pipe(
+      ::popen((command + " 2>/dev/null").c_str(), "r"), ::pclose);
+  char line[256] = "";
+  if (!pipe || std::fgets(line, sizeof line, pipe.get()) == nullptr) return;
+  std::string text = line;
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  if (!text.empty()) version(who, text);
+}
+
 void Table::print() const {
   std::printf("\n%-48s %18s   %s\n", "work: ns per item, or bytes", "fiber (spread)",
               "others, and how often our figure they take");
@@ -115,11 +131,18 @@ bool Table::write_json(const std::string& path) const {
   std::strftime(date, sizeof date, "%Y-%m-%d", std::localtime(&now));
   out << "{\n  \"context\": {\"processor\": " << quoted(processor())
       << ", \"cores\": " << std::thread::hardware_concurrency()
-      << ", \"compiler\": " << quoted(__VERSION__) << ", \"date\": \"" << date
-      << "\"},\n  \"works\": [";
-  const char* separator = "\n";
+      << ", \"kernel\": " << quoted(kernel()) << ", \"compiler\": " << quoted(__VERSION__)
+      << ", \"date\": \"" << date << "\"},\n  \"versions\": {";
+  const char* separator = "";
+  for (const auto& [who, text] : versions_) {
+    out << separator << quoted(who) << ": " << quoted(text);
+    separator = ", ";
+  }
+  out << "},\n  \"works\": [";
+  separator = "\n";
   for (const Row& each : rows_) {
-    out << separator << "    {\"work\": " << quoted(each.work) << ", \"figures\": {";
+    out << separator << "    {\"work\": " << quoted(each.work)
+        << ", \"group\": " << quoted(each.group) << ", \"figures\": {";
     separator = ",\n";
     const char* comma = "";
     for (const auto& [who, figure] : each.figures) {

@@ -22,10 +22,16 @@ class Table final : public benchmark::BenchmarkReporter {
   void ReportRuns(const std::vector<Run>& runs) override;
   void Finalize() override;
 
+  // New rows belong to this group from now on.
+  void begin(const std::string& group) { group_ = group; }
   // Adds the lines "work<TAB>who<TAB>median[<TAB>low<TAB>high]" that a command prints.
   void read(const std::string& command);
   // A peer that could not be measured, and what brings it.
   void missing(const std::string& who, const std::string& package);
+
+  // A peer's version: a text, or the first line that a command prints.
+  void version(const std::string& who, const std::string& text) { versions_[who] = text; }
+  void version_by(const std::string& who, const std::string& command);
 
   void print() const;
   // Returns false if the file cannot be written.
@@ -34,6 +40,7 @@ class Table final : public benchmark::BenchmarkReporter {
  private:
   struct Row {
     std::string work;
+    std::string group;
     std::map<std::string, Figure> figures;
   };
   Row& row(const std::string& work);
@@ -42,6 +49,8 @@ class Table final : public benchmark::BenchmarkReporter {
   std::map<std::string, std::vector<double>> measured_;  // of each benchmark's repetitions
   std::vector<std::string> order_;
   std::vector<std::string> missing_;
+  std::map<std::string, std::string> versions_;
+  std::string group_;
 };
 
 }  // namespace works
