@@ -132,9 +132,9 @@ TEST_CASE("the stack can be read at each single instruction of a switch") {
 #if defined(__x86_64__)
 namespace {
 
-#define WITH_MASKS __attribute__((target("avx512f,avx512bw")))
+#define WITH_MASKS [[gnu::target("avx512f,avx512bw"), gnu::noinline]]
 
-WITH_MASKS [[gnu::noinline]] std::uint64_t spoil_masks(const unsigned char* bytes) {
+WITH_MASKS std::uint64_t spoil_masks(const unsigned char* bytes) {
   std::uint64_t equal = _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(bytes), _mm512_setzero_si512());
   asm volatile("kxnorq %%k0, %%k0, %%k0\n\tkxnorq %%k1, %%k1, %%k1\n\tkxnorq %%k7, %%k7, %%k7"
                :
@@ -143,8 +143,7 @@ WITH_MASKS [[gnu::noinline]] std::uint64_t spoil_masks(const unsigned char* byte
   return equal;
 }
 
-WITH_MASKS [[gnu::noinline]] void merge_across(greenlet& other, const unsigned char* in,
-                                               unsigned char* out) {
+WITH_MASKS void merge_across(greenlet& other, const unsigned char* in, unsigned char* out) {
   const __mmask64 mask =
       _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(in), _mm512_loadu_si512(in + 64));
   const __m512i bytes = _mm512_loadu_si512(in);
