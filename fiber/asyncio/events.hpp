@@ -263,8 +263,8 @@ class FIBER_API EventLoop {
   /// std::shared_ptr (or std::unique_ptr) to what derives from Protocol, BufferedProtocol,
   /// DatagramProtocol or SubprocessProtocol. Those that connect return the transport and the
   /// protocol; await them. A socket that is given is taken over (a number stays the caller's if
-  /// this throws). Defined in protocols.hpp, datagrams.hpp and subprocess_protocols.hpp, where the
-  /// options are.
+  /// this throws). Defined in connections.hpp, datagrams.hpp and subprocess_protocols.hpp, where
+  /// the options are.
   template <class F, class Options = create_connection_options>
   auto create_connection(F&& factory, std::string host, int port,
                          const Options& options = {}) const;
@@ -292,6 +292,7 @@ class FIBER_API EventLoop {
   auto create_unix_server(F&& factory, detail::GivenDescriptor sock,
                           const Options& options = {}) const;
   template <class F, class Options = create_datagram_endpoint_options>
+    requires std::same_as<Options, create_datagram_endpoint_options>
   auto create_datagram_endpoint(F&& factory, const Options& options) const;
   template <class F, class Options = create_datagram_endpoint_options>
   auto create_datagram_endpoint(F&& factory, detail::GivenDescriptor sock,

@@ -62,6 +62,7 @@ class GivenDescriptor {
  public:
   GivenDescriptor(int fd) noexcept  // NOLINT(google-explicit-constructor)
       : fd_(fd), lent_(true) {}
+  explicit GivenDescriptor(UniqueFd fd) noexcept : fd_(std::move(fd)) {}
   template <owns_descriptor File>
   GivenDescriptor(File&& file)  // NOLINT(google-explicit-constructor)
       : fd_(file.detach()) {

@@ -14,6 +14,10 @@ StreamReader::StreamReader(std::size_t limit) : StreamReader(limit, get_event_lo
 StreamReader::StreamReader(std::size_t limit, const EventLoop& loop)
     : object_(new detail::ReaderObject(loop.object(), limit)) {}
 
+StreamWriter::StreamWriter(const WriteTransport& transport) : object_(transport.object().stream()) {
+  if (!object_) throw NotImplementedError("this transport carries no stream of bytes");
+}
+
 namespace detail {
 namespace {
 

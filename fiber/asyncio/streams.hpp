@@ -15,6 +15,7 @@
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/stream_reader.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/transport.hpp>
 #include <fiber/asyncio/transports.hpp>
 
 #include <concepts>
@@ -137,33 +138,6 @@ struct start_tls_options {
   time_limit ssl_shutdown_timeout = {};
 };
 
-/// What a StreamWriter writes to; for its limits, and for ending it at once. Python: asyncio's
-/// transports, as far as streams show them.
-class FIBER_API Transport {
- public:
-  /// Closes without sending what is buffered.
-  void abort() const { object_->abort(); }
-  void close() const { object_->close(); }
-  bool is_closing() const noexcept { return object_->is_closing(); }
-  /// How many bytes wait to be sent.
-  std::size_t get_write_buffer_size() const noexcept { return object_->write_buffer_size(); }
-  /// drain() waits once more than `high` bytes are buffered, until no more than `low` are. Default:
-  /// 64 KiB and 16 KiB; one that is not given follows from the other. Throws ValueError.
-  void set_write_buffer_limits(std::optional<std::size_t> high = {},
-                               std::optional<std::size_t> low = {}) const {
-    object_->set_write_buffer_limits(high, low);
-  }
-  /// Low and high.
-  std::pair<std::size_t, std::size_t> get_write_buffer_limits() const noexcept {
-    return {object_->low_water(), object_->high_water()};
-  }
-
-  explicit Transport(detail::TransportObject& object) noexcept : object_(&object) {}
-
- private:
-  detail::Counted<detail::TransportObject, detail::Reference::handle> object_;
-};
-
 namespace detail {
 FIBER_API void start_tls(TransportObject& transport, const ssl_argument& sslcontext,
                          const start_tls_options& options);
@@ -226,6 +200,9 @@ class FIBER_API StreamWriter {
   friend bool operator==(const StreamWriter& a, const StreamWriter& b) noexcept {
     return a.object_.get() == b.object_.get();
   }
+  /// To write to a transport whose protocol is not a stream's. Throws NotImplementedError if it
+  /// carries no stream of bytes. Python: StreamWriter(transport, protocol, reader, loop).
+  explicit StreamWriter(const WriteTransport& transport);
   explicit StreamWriter(detail::TransportObject& object) noexcept : object_(&object) {}
 
  private:

@@ -305,7 +305,7 @@ TEST_CASE("happy eyeballs: an address that fails gives way to the next one at on
                                            {.happy_eyeballs_delay = 0s, .all_errors = true}));
           }) ==
           "ExceptionGroup('create_connection failed', [ConnectionRefusedError('[Errno 111] "
-          "Connect call failed (\\'127.0.0.1\\', " +
+          "Connection refused: Connect call failed ('127.0.0.1', " +
               std::to_string(nobody) + ")')])");
     CHECK_THROWS_AS(
         await(asyncio::open_connection("127.0.0.1", nobody, {.happy_eyeballs_delay = 250ms})),
