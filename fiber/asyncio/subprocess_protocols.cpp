@@ -136,8 +136,8 @@ void SubprocessObject::connect_pipes() {
     if (const auto protocol = self->protocol_)
       protocol->connection_made(SubprocessTransport(*self));
   });
-  for (std::function<void()>& call : *std::exchange(pending_, std::nullopt))
-    loop.call_soon(std::move(call));
+  const auto pending = std::exchange(pending_, std::nullopt);
+  for (const std::function<void()>& call : *pending) loop.call_soon(call);
 }
 
 void SubprocessObject::tell(std::function<void(SubprocessProtocol&)> what) {

@@ -68,11 +68,12 @@ TEST_CASE("protocols over TLS: the protocol is told of its connection after the 
     CHECK(transport.get_extra_info(ssl::ssl_object).has_value());
     CHECK(transport.get_extra_info(ssl::peercert).has_value());
     CHECK_FALSE(transport.can_write_eof());
-    const std::string much(3'000'000, 'm');
+    std::string much;
+    while (protocol->pauses == 0) {
+      transport.write(std::string(50'000, 'm'));
+      much += std::string(50'000, 'm');
+    }
     protocol->wanted = much.size();
-    for (std::size_t at = 0; at < much.size(); at += 50'000)
-      transport.write(much.substr(at, 50'000));
-    CHECK(protocol->pauses == 1);
     await(protocol->enough);
     CHECK(protocol->got == much);
     CHECK(protocol->pauses == 0);
