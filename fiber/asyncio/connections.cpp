@@ -22,13 +22,23 @@ Transport begun(TransportObject& object) {
   return transport;
 }
 
-Transport made(Opening& opening, const protocol_factory& factory,
+Transport made(Opening& opening, std::shared_ptr<BaseProtocol> protocol,
                std::unique_ptr<TransportLayer> layer) {
   TransportObject& object = opening.transport();
-  object.speak_to(factory());
+  object.speak_to(std::move(protocol));
   if (layer != nullptr) object.put_layer(std::move(layer), false);
   opening.finish();
   return begun(object);
+}
+
+// The descriptor is taken over once the factory has made a protocol.
+Transport made_of(LoopObject& loop, GivenDescriptor& sock, const protocol_factory& factory,
+                  std::unique_ptr<TransportLayer> layer) {
+  check_stream_socket(sock.get());
+  loop.refuse_watched(sock.get());
+  std::shared_ptr<BaseProtocol> protocol = factory();
+  const auto opening = open_given(loop, sock, nullptr, std::nullopt);
+  return made(*opening, std::move(protocol), std::move(layer));
 }
 
 Counted<ServerObject> protocol_server(LoopObject& loop, std::vector<ListeningSocket> sockets,
@@ -54,20 +64,21 @@ Transport connect_protocol(LoopObject& loop, const protocol_factory& factory,
                            const create_connection_options& options) {
   std::unique_ptr<TransportLayer> layer = client_layer(options, &host);
   const auto opening = open_tcp(loop, host, port, connect_arguments(options), std::nullopt);
-  return made(*opening, factory, std::move(layer));
+  return made(*opening, factory(), std::move(layer));
 }
 
 Transport connect_protocol(LoopObject& loop, const protocol_factory& factory, GivenDescriptor& sock,
                            const create_connection_options& options) {
   std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
-  return made(*open_given(loop, sock, nullptr, std::nullopt), factory, std::move(layer));
+  return made_of(loop, sock, factory, std::move(layer));
 }
 
 Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factory,
                                 const std::string& path,
                                 const create_unix_connection_options& options) {
   std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
-  return made(*open_unix(loop, path, std::nullopt), factory, std::move(layer));
+  const auto opening = open_unix(loop, path, std::nullopt);
+  return made(*opening, factory(), std::move(layer));
 }
 
 Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factory,
@@ -75,7 +86,7 @@ Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factor
                                 const create_unix_connection_options& options) {
   check_unix_stream_socket(sock.get());
   std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
-  return made(*open_given(loop, sock, nullptr, std::nullopt), factory, std::move(layer));
+  return made_of(loop, sock, factory, std::move(layer));
 }
 
 Transport accepted_protocol(LoopObject& loop, const protocol_factory& factory,
@@ -83,7 +94,7 @@ Transport accepted_protocol(LoopObject& loop, const protocol_factory& factory,
   const LayerArguments arguments = server_arguments(options);
   std::unique_ptr<TransportLayer> layer;
   if (options.ssl) layer = options.ssl.maker(false).make_layer(arguments);
-  return made(*open_given(loop, sock, nullptr, std::nullopt), factory, std::move(layer));
+  return made_of(loop, sock, factory, std::move(layer));
 }
 
 // --- servers ------------------------------------------------------------------------------------

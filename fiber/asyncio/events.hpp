@@ -262,9 +262,9 @@ class FIBER_API EventLoop {
   /// Connections, servers and pipes that call a protocol, which `factory()` makes: it returns a
   /// std::shared_ptr (or std::unique_ptr) to what derives from Protocol, BufferedProtocol,
   /// DatagramProtocol or SubprocessProtocol. Those that connect return the transport and the
-  /// protocol; await them. A socket that is given is taken over (a number stays the caller's if
-  /// this throws). Defined in connections.hpp, datagrams.hpp and subprocess_protocols.hpp, where
-  /// the options are.
+  /// protocol; await them. A socket that is given is taken over (a number stays the caller's until
+  /// the factory has returned). Defined in connections.hpp, datagrams.hpp and
+  /// subprocess_protocols.hpp, where the options are.
   template <class F, class Options = create_connection_options>
   auto create_connection(F&& factory, std::string host, int port,
                          const Options& options = {}) const;

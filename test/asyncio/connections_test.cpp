@@ -92,6 +92,17 @@ TEST_CASE("connections fail with what is wrong, and leave nothing") {
                 []() -> std::shared_ptr<asyncio::Protocol> { throw fiber::ValueError("factory"); },
                 std::move(a)));
           }) == "ValueError('factory')");
+    // A number stays the caller's then.
+    CHECK(thrown_by([&, &b = b] {
+            await(loop.create_connection(
+                []() -> std::shared_ptr<asyncio::Protocol> { throw fiber::ValueError("factory"); },
+                b.fileno()));
+          }) == "ValueError('factory')");
+    CHECK(b.getsockopt(SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
+    CHECK(thrown_by([&, &b = b] {
+            await(loop.create_connection([]() -> std::shared_ptr<asyncio::Protocol> { return {}; },
+                                         std::move(b)));
+          }) == "TypeError('a protocol was expected, got null')");
     CHECK(thrown_by([&] { sockets::socket::from_fd(fd); }) ==
           "OSError('[Errno 9] Bad file descriptor')");
     CHECK(thrown_by([] { Transport().close(); }).starts_with("ValueError("));

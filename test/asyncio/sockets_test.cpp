@@ -299,6 +299,8 @@ TEST_CASE("happy eyeballs: an address that fails gives way to the next one at on
         await(asyncio::open_connection("localhost", port, {.happy_eyeballs_delay = 1h}));
     CHECK(writer.peername() == server.getsockname());
     writer.close();
+    const auto mixed = await(asyncio::open_connection("localhost", port, {.interleave = 2}));
+    CHECK(mixed.second.peername() == server.getsockname());
     const int nobody = closed_port();
     CHECK(thrown_by([&] {
             await(asyncio::open_connection("127.0.0.1", nobody,

@@ -104,7 +104,7 @@ TEST_CASE("protocols over TLS: what data_received throws aborts the connection")
         [&] { return std::make_shared<asyncio::Protocol>(); }, "127.0.0.1",
         server.sockets().at(0).port(), {.ssl = client_context(), .server_hostname = "localhost"}));
     transport.write("raise");
-    for (int i = 0; serving == nullptr; ++i) await(asyncio::sleep(0));
+    while (serving == nullptr) await(asyncio::sleep(0));
     await(serving->lost);
     transport.abort();
     server.close();
