@@ -34,7 +34,7 @@
 namespace fiber::socket {
 
 using asyncio::gaierror;
-/// An address: {"127.0.0.1", 80}, SocketAddress::from_path("/run/x"), SocketAddress::parse("[::1]:80").
+/// {"127.0.0.1", 80}, address::from_path("/run/x"), address::parse("[::1]:80").
 using address = asyncio::SocketAddress;
 
 /// An open socket, closed with this object. One that was moved from, closed or detached has the

@@ -6,7 +6,8 @@
 //     void data_received(std::string_view data) override { transport.write(data); }
 //     asyncio::Transport transport;
 //   };
-//   const auto server = await(loop.create_server([] { return std::make_shared<Echo>(); }, "", 8080));
+//   const auto make = [] { return std::make_shared<Echo>(); };
+//   const auto server = await(loop.create_server(make, "", 8080));
 //
 // The functions are callbacks of the loop: they may not await (RuntimeError); a fiber is one
 // create_task away. One that throws is reported to the loop's exception handler; if it was to take

@@ -71,7 +71,7 @@ TransportObject::~TransportObject() {
 
 void TransportObject::post(Step& step) noexcept {
   if (step.queued) return;
-  // A layer computes much, and calls the user's functions, as a protocol's are: not on the stack of just any fiber.
+  // A layer, or a protocol, calls the user's functions: not on the stack of just any fiber.
   if (step.on_hub != nullptr) {
     step.on_hub->retain();
     loop_.push(Entry(step.on_hub));

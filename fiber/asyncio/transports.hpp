@@ -11,8 +11,8 @@
 //  5. With a layer in between (see transport_layer.hpp) this object has two faces: the socket below
 //     it, and the stream above. What a StreamWriter does goes through `layer_`, what the socket has
 //     goes to `above_`; both are null without one.
-//  6. With a protocol in place of a stream's reader (`side_`) the steps run on the loop's own stack,
-//     as with a layer, and what the protocol throws goes to the loop. The loop alone keeps it.
+//  6. With a protocol in place of a reader (`side_`) the steps run on the loop's own stack, as with
+//     a layer, and what the protocol throws goes to the loop. The loop alone keeps it.
 #pragma once
 
 #include <fiber/asyncio/any_transport.hpp>
