@@ -115,6 +115,7 @@ const char* TimeoutError::what() const noexcept {
 }
 FileNotFoundError::~FileNotFoundError() = default;
 PermissionError::~PermissionError() = default;
+BlockingIOError::~BlockingIOError() = default;
 ProcessLookupError::~ProcessLookupError() = default;
 ConnectionError::~ConnectionError() = default;
 ConnectionRefusedError::~ConnectionRefusedError() = default;
@@ -127,6 +128,9 @@ void raise_os_error(int error_number, std::string_view detail) {
     case ENOENT: throw FileNotFoundError(error_number, detail);
     case EACCES:
     case EPERM: throw PermissionError(error_number, detail);
+    case EAGAIN:
+    case EALREADY:
+    case EINPROGRESS: throw BlockingIOError(error_number, detail);
     case ESRCH: throw ProcessLookupError(error_number, detail);
     case ECONNREFUSED: throw ConnectionRefusedError(error_number, detail);
     case ECONNRESET: throw ConnectionResetError(error_number, detail);

@@ -169,6 +169,13 @@ class FIBER_API PermissionError : public OSError {
   ~PermissionError() override;
 };
 
+/// EAGAIN, EALREADY, EINPROGRESS: the call would have to wait, and may not.
+class FIBER_API BlockingIOError : public OSError {
+ public:
+  using OSError::OSError;
+  ~BlockingIOError() override;
+};
+
 /// ESRCH: of a process that has ended.
 class FIBER_API ProcessLookupError : public OSError {
  public:

@@ -99,8 +99,12 @@ bool EventLoop::is_running() const { return object().is_running(); }
 bool EventLoop::is_closed() const { return object().is_closed(); }
 void EventLoop::close() const { object().close(); }
 nanoseconds EventLoop::time() const { return nanoseconds(object().now()); }
-bool EventLoop::remove_reader(int fd) const { return object().remove_reader(fd); }
-bool EventLoop::remove_writer(int fd) const { return object().remove_writer(fd); }
+bool EventLoop::remove_reader(FileDescriptorLike fd) const {
+  return object().remove_reader(fd.fileno());
+}
+bool EventLoop::remove_writer(FileDescriptorLike fd) const {
+  return object().remove_writer(fd.fileno());
+}
 bool EventLoop::get_debug() const { return object().debug; }
 void EventLoop::set_debug(bool enabled) const { object().set_debug(enabled); }
 bool EventLoop::get_raise_deadlock() const { return object().raise_deadlock; }

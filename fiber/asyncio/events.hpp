@@ -4,6 +4,7 @@
 #include <fiber/asyncio/base_events.hpp>
 #include <fiber/asyncio/detail/durations.hpp>
 #include <fiber/asyncio/exceptions.hpp>
+#include <fiber/asyncio/file_descriptor.hpp>
 #include <fiber/contextvars.hpp>
 #include <fiber/generator.hpp>
 
@@ -16,6 +17,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace fiber::asyncio {
 
@@ -28,7 +30,17 @@ template <class T>
 class Task;
 class FutureRef;
 class SocketAddress;
+class Transport;
+struct connect_accepted_socket_options;
+struct create_connection_options;
+struct create_datagram_endpoint_options;
+struct create_server_options;
+struct create_unix_connection_options;
+struct create_unix_server_options;
 struct getaddrinfo_options;
+struct loop_start_tls_options;
+struct sendfile_options;
+struct subprocess_options;
 
 /// A callback that waits to be called. A counted reference; dropping it does not cancel.
 /// Python: asyncio.Handle.
@@ -196,15 +208,15 @@ class FIBER_API EventLoop {
   /// Calls `callback()` in every iteration in which the descriptor is readable (writable), until it
   /// is removed. One callback each: a new one replaces the old. Throws ValueError, OSError.
   template <std::invocable F>
-  void add_reader(int fd, F&& callback) const {
-    object().add_reader(fd, make_handle<detail::HandleOf>(std::forward<F>(callback)));
+  void add_reader(FileDescriptorLike fd, F&& callback) const {
+    object().add_reader(fd.fileno(), make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
-  bool remove_reader(int fd) const;
+  bool remove_reader(FileDescriptorLike fd) const;
   template <std::invocable F>
-  void add_writer(int fd, F&& callback) const {
-    object().add_writer(fd, make_handle<detail::HandleOf>(std::forward<F>(callback)));
+  void add_writer(FileDescriptorLike fd, F&& callback) const {
+    object().add_writer(fd.fileno(), make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
-  bool remove_writer(int fd) const;
+  bool remove_writer(FileDescriptorLike fd) const;
 
   /// Calls `callback()` whenever the signal arrives, as an ordinary callback; once per arrival, but
   /// once for several when hundreds of signals come before the loop looks. Replaces an earlier one.
@@ -222,18 +234,83 @@ class FIBER_API EventLoop {
   /// is tried again when the descriptor is ready. One task may wait to read from a descriptor and
   /// one to write to it; it must stay open meanwhile. They throw OSError. Defined in sock.hpp. At
   /// most n bytes, "" at the end.
-  auto sock_recv(int fd, std::size_t n) const;
+  auto sock_recv(FileDescriptorLike fd, std::size_t n) const;
   /// The same into memory of the caller's; how many bytes came.
-  auto sock_recv_into(int fd, std::span<char> buffer) const;
+  auto sock_recv_into(FileDescriptorLike fd, std::span<char> buffer) const;
   /// A datagram and where it came from.
-  auto sock_recvfrom(int fd, std::size_t n) const;
-  auto sock_sendall(int fd, std::string data) const;
+  auto sock_recvfrom(FileDescriptorLike fd, std::size_t n) const;
+  /// A datagram into memory of the caller's: how many bytes came, and from where.
+  auto sock_recvfrom_into(FileDescriptorLike fd, std::span<char> buffer) const;
+  auto sock_sendall(FileDescriptorLike fd, std::string data) const;
   /// How many bytes were sent.
-  auto sock_sendto(int fd, std::string data, const SocketAddress& address) const;
-  auto sock_connect(int fd, const SocketAddress& address) const;
+  auto sock_sendto(FileDescriptorLike fd, std::string data, const SocketAddress& address) const;
+  auto sock_connect(FileDescriptorLike fd, const SocketAddress& address) const;
   /// The descriptor of the new connection, which does not block and is the caller's to close, and
   /// its other side.
-  auto sock_accept(int fd) const;
+  auto sock_accept(FileDescriptorLike fd) const;
+  /// Sends a file, from `offset` on, by sendfile(2) where that is possible; returns how many bytes
+  /// were sent. The file's position is behind them then. Throws ValueError, OSError, and without
+  /// `fallback` SendfileNotAvailableError. Defined in sendfile.hpp.
+  template <class Options = sendfile_options>
+  auto sock_sendfile(FileDescriptorLike sock, FileDescriptorLike file,
+                     const Options& options = {}) const;
+  /// The same through a transport, after what was written to it before.
+  template <class Options = sendfile_options>
+  auto sendfile(const Transport& transport, FileDescriptorLike file,
+                const Options& options = {}) const;
+
+  /// Connections, servers and pipes that call a protocol, which `factory()` makes: it returns a
+  /// std::shared_ptr (or std::unique_ptr) to what derives from Protocol, BufferedProtocol,
+  /// DatagramProtocol or SubprocessProtocol. Those that connect return the transport and the
+  /// protocol; await them. A socket that is given is taken over (a number stays the caller's until
+  /// the factory has returned). Defined in connections.hpp, datagrams.hpp and
+  /// subprocess_protocols.hpp, where the options are.
+  template <class F, class Options = create_connection_options>
+  auto create_connection(F&& factory, std::string host, int port,
+                         const Options& options = {}) const;
+  template <class F, class Options = create_connection_options>
+  auto create_connection(F&& factory, detail::GivenDescriptor sock,
+                         const Options& options = {}) const;
+  template <class F, class Options = create_unix_connection_options>
+  auto create_unix_connection(F&& factory, std::string path, const Options& options = {}) const;
+  template <class F, class Options = create_unix_connection_options>
+  auto create_unix_connection(F&& factory, detail::GivenDescriptor sock,
+                              const Options& options = {}) const;
+  template <class F, class Options = connect_accepted_socket_options>
+  auto connect_accepted_socket(F&& factory, detail::GivenDescriptor sock,
+                               const Options& options = {}) const;
+  template <class F, class Options = create_server_options>
+  auto create_server(F&& factory, std::string host, int port, const Options& options = {}) const;
+  template <class F, class Options = create_server_options>
+  auto create_server(F&& factory, std::vector<std::string> hosts, int port,
+                     const Options& options = {}) const;
+  template <class F, class Options = create_server_options>
+  auto create_server(F&& factory, detail::GivenDescriptor sock, const Options& options = {}) const;
+  template <class F, class Options = create_unix_server_options>
+  auto create_unix_server(F&& factory, std::string path, const Options& options = {}) const;
+  template <class F, class Options = create_unix_server_options>
+  auto create_unix_server(F&& factory, detail::GivenDescriptor sock,
+                          const Options& options = {}) const;
+  template <class F, class Options = create_datagram_endpoint_options>
+    requires std::same_as<Options, create_datagram_endpoint_options>
+  auto create_datagram_endpoint(F&& factory, const Options& options) const;
+  template <class F, class Options = create_datagram_endpoint_options>
+  auto create_datagram_endpoint(F&& factory, detail::GivenDescriptor sock,
+                                const Options& options = {}) const;
+  template <class F>
+  auto connect_read_pipe(F&& factory, detail::GivenDescriptor pipe) const;
+  template <class F>
+  auto connect_write_pipe(F&& factory, detail::GivenDescriptor pipe) const;
+  template <class F, class Options = subprocess_options>
+  auto subprocess_exec(F&& factory, std::vector<std::string> command,
+                       const Options& options = {}) const;
+  template <class F, class Options = subprocess_options>
+  auto subprocess_shell(F&& factory, std::string command, const Options& options = {}) const;
+  /// Goes on over TLS with this protocol; returns the transport to use from then on.
+  template <class P, class Context, class Options = loop_start_tls_options>
+  auto start_tls(const Transport& transport, std::shared_ptr<P> protocol, Context sslcontext,
+                 const Options& options = {}) const;
+
   /// Looks names up, on a thread of the default executor unless the host is an address; await it.
   /// Throws gaierror.
   auto getaddrinfo(std::string host, int port) const;

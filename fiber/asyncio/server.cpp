@@ -62,6 +62,13 @@ ServerObject::ServerObject(LoopObject& loop, std::vector<ListeningSocket> socket
       backlog_(backlog),
       limit_(limit) {}
 
+ServerObject::ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets,
+                           std::function<std::shared_ptr<BaseProtocol>()> factory, int backlog)
+    : CountedObject(loop),
+      sockets_(std::move(sockets)),
+      factory_(std::move(factory)),
+      backlog_(backlog) {}
+
 ServerObject::~ServerObject() {
   for (const ListeningSocket& socket : sockets_) remove_if_ours(socket);
 }
@@ -125,10 +132,7 @@ void ServerObject::accept_ready(int fd) {
 void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
   if (closed_) return;
   try {
-    const Counted<ReaderObject> reader(new ReaderObject(loop_, limit_));
-    const Counted<TransportObject> transport(
-        new TransportObject(loop_, TransportObject::Kind::socket, reader.get()));
-    transport->peername = peer;
+    const Counted<TransportObject> transport = transport_for(peer);
     transport->sockname = SocketAddress::of_socket(fd.get());
     if (ssl_) transport->put_layer(ssl_.maker(false).make_layer(layer_arguments_), false);
     transport->open(std::move(fd));
@@ -151,8 +155,22 @@ void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
   }
 }
 
+Counted<TransportObject> ServerObject::transport_for(const SocketAddress& peer) {
+  std::shared_ptr<BaseProtocol> protocol;
+  Counted<ReaderObject> reader;
+  if (factory_)
+    protocol = factory_();
+  else
+    reader = Counted<ReaderObject>(new ReaderObject(loop_, limit_));
+  Counted<TransportObject> transport(
+      new TransportObject(loop_, TransportObject::Kind::socket, reader.get()));
+  transport->peername = peer;
+  if (factory_) transport->speak_to(std::move(protocol));
+  return transport;
+}
+
 void ServerObject::begin(TransportObject& client) {
-  if (ssl_) {
+  if (ssl_ || factory_) {
     client.begin_soon();  // made() follows once the handshake is done
     return;
   }

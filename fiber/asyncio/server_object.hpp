@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include <sys/types.h>
@@ -26,6 +27,9 @@ class FIBER_API ServerObject : public CountedObject<ServerObject> {
  public:
   ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets, connection_made made,
                int backlog, std::size_t limit);
+  /// Each connection speaks to a protocol that the factory makes.
+  ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets,
+               std::function<std::shared_ptr<BaseProtocol>()> factory, int backlog);
 
   /// Connections are served through a layer, once its handshake is done.
   void secure(const ssl_argument& ssl, const LayerArguments& arguments) {
@@ -54,15 +58,17 @@ class FIBER_API ServerObject : public CountedObject<ServerObject> {
   void listen(int fd);
   void accept_ready(int fd);
   void connected(UniqueFd fd, const SocketAddress& peer);
+  Counted<TransportObject> transport_for(const SocketAddress& peer);
   void begin(TransportObject& client);
   void wake();
 
   std::vector<ListeningSocket> sockets_;
   connection_made made_;
+  std::function<std::shared_ptr<BaseProtocol>()> factory_;
   ssl_argument ssl_;
   LayerArguments layer_arguments_;
   int backlog_;
-  std::size_t limit_;
+  std::size_t limit_ = 0;
   bool serving_ = false;
   bool closed_ = false;
   bool woken_ = false;  ///< closed, and every connection lost

@@ -5,14 +5,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
-#include <cstring>
-#include <ostream>
 
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 namespace fiber::asyncio {
@@ -22,113 +19,6 @@ gaierror::gaierror(int error_number, std::string_view detail)
               (detail.empty() ? "" : ": " + std::string(detail))),
       code_(error_number) {}
 gaierror::~gaierror() = default;
-
-// --- addresses ----------------------------------------------------------------------------------
-
-SocketAddress::SocketAddress(std::string_view host, int port) {
-  if (port < 0 || port > 65535) throw ValueError("port must be 0-65535");
-  const std::string text(host);
-  const auto network_port = htons(static_cast<std::uint16_t>(port));
-  auto& four = reinterpret_cast<sockaddr_in&>(storage_);
-  auto& six = reinterpret_cast<sockaddr_in6&>(storage_);
-  detail::refuse_null_bytes(host);
-  if (::inet_pton(AF_INET, text.c_str(), &four.sin_addr) == 1) {
-    four.sin_family = AF_INET;
-    four.sin_port = network_port;
-    size_ = sizeof four;
-  } else if (::inet_pton(AF_INET6, text.c_str(), &six.sin6_addr) == 1) {
-    six.sin6_family = AF_INET6;
-    six.sin6_port = network_port;
-    size_ = sizeof six;
-  } else {
-    throw ValueError("'" + text + "' does not appear to be an IPv4 or IPv6 address");
-  }
-}
-
-SocketAddress SocketAddress::from_path(std::string_view path) {
-  SocketAddress address;
-  auto& local = reinterpret_cast<sockaddr_un&>(address.storage_);
-  // The name of an abstract socket is as long as it is; a path ends with a zero byte.
-  const bool abstract = path.starts_with('\0');
-  if (path.size() + (abstract ? 0 : 1) > sizeof local.sun_path)
-    throw OSError("AF_UNIX path too long");
-  if (!abstract) detail::refuse_null_bytes(path);
-  local.sun_family = AF_UNIX;
-  std::copy(path.begin(), path.end(), local.sun_path);
-  address.size_ =
-      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + (abstract ? 0 : 1));
-  return address;
-}
-
-SocketAddress SocketAddress::from_raw(const sockaddr* raw, socklen_t size) {
-  SocketAddress address;
-  address.size_ = std::min(size, static_cast<socklen_t>(sizeof address.storage_));
-  std::memcpy(&address.storage_, raw, address.size_);
-  return address;
-}
-
-SocketAddress SocketAddress::of_socket(int fd) noexcept {
-  SocketAddress address;
-  socklen_t size = sizeof address.storage_;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address.storage_), &size) == 0)
-    address.size_ = size;
-  return address;
-}
-
-SocketAddress SocketAddress::of_peer(int fd) noexcept {
-  SocketAddress address;
-  socklen_t size = sizeof address.storage_;
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address.storage_), &size) == 0)
-    address.size_ = size;
-  return address;
-}
-
-std::string SocketAddress::host() const {
-  char text[INET6_ADDRSTRLEN] = "";
-  if (family() == AF_INET)
-    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(storage_).sin_addr, text,
-                sizeof text);
-  else if (family() == AF_INET6)
-    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6&>(storage_).sin6_addr, text,
-                sizeof text);
-  return text;
-}
-
-int SocketAddress::port() const noexcept {
-  if (family() == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(storage_).sin_port);
-  if (family() == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(storage_).sin6_port);
-  return 0;
-}
-
-std::string SocketAddress::path() const {
-  constexpr socklen_t kHead = offsetof(sockaddr_un, sun_path);
-  if (family() != AF_UNIX || size_ <= kHead) return {};
-  const auto& local = reinterpret_cast<const sockaddr_un&>(storage_);
-  if (local.sun_path[0] == '\0') return {local.sun_path, size_ - kHead};
-  return {local.sun_path, ::strnlen(local.sun_path, size_ - kHead)};
-}
-
-bool operator==(const SocketAddress& a, const SocketAddress& b) noexcept {
-  return a.size_ == b.size_ && std::memcmp(&a.storage_, &b.storage_, a.size_) == 0;
-}
-
-std::string repr(const SocketAddress& address) {
-  switch (address.family()) {
-    case AF_INET: return "('" + address.host() + "', " + std::to_string(address.port()) + ")";
-    case AF_INET6: {
-      const auto* six = reinterpret_cast<const sockaddr_in6*>(address.data());
-      return "('" + address.host() + "', " + std::to_string(address.port()) + ", " +
-             std::to_string(ntohl(six->sin6_flowinfo)) + ", " + std::to_string(six->sin6_scope_id) +
-             ")";
-    }
-    case AF_UNIX: return "'" + address.path() + "'";
-    default: return "None";
-  }
-}
-
-std::ostream& operator<<(std::ostream& out, const SocketAddress& address) {
-  return out << repr(address);
-}
 
 // --- names --------------------------------------------------------------------------------------
 
@@ -149,8 +39,6 @@ std::exception_ptr os_error(int error_number, std::string_view detail) {
     return std::current_exception();
   }
 }
-
-namespace {
 
 std::vector<AddressInfo> look_up(const std::string& host, int port,
                                  const getaddrinfo_options& options) {
@@ -177,6 +65,8 @@ std::vector<AddressInfo> look_up(const std::string& host, int port,
                      .address = SocketAddress::from_raw(at->ai_addr, at->ai_addrlen)});
   return found;
 }
+
+namespace {
 
 bool is_numeric(const std::string& host) {
   in6_addr unused;
@@ -329,6 +219,18 @@ std::pair<std::string, SocketAddress> sock_recvfrom(LoopObject& loop, int fd, st
   buffer.resize(count);
   return {std::move(buffer),
           SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&from), size)};
+}
+
+std::pair<std::size_t, SocketAddress> sock_recvfrom_into(LoopObject& loop, int fd,
+                                                         std::span<char> buffer) {
+  sockaddr_storage from{};
+  socklen_t size = 0;
+  const std::size_t count = retry(loop, fd, For::reading, [&] {
+    size = sizeof from;
+    return ::recvfrom(fd, buffer.data(), buffer.size(), MSG_DONTWAIT,
+                      reinterpret_cast<sockaddr*>(&from), &size);
+  });
+  return {count, SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&from), size)};
 }
 
 void sock_sendall(LoopObject& loop, int fd, std::string_view data) {

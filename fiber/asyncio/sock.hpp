@@ -5,6 +5,7 @@
 #include <fiber/asyncio/threads.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <iosfwd>
 #include <span>
 #include <string>
@@ -34,8 +35,14 @@ class FIBER_API SocketAddress {
  public:
   /// No address: that of a socket that is not bound or connected.
   SocketAddress() noexcept = default;
-  /// A numeric IPv4 or IPv6 address. Throws ValueError for anything else: see loop.getaddrinfo.
+  /// A numeric IPv4 or IPv6 address; a scope may follow the latter ("fe80::1%eth0", "fe80::1%2").
+  /// Throws ValueError for anything else: see loop.getaddrinfo.
   SocketAddress(std::string_view host, int port);
+  /// An IPv6 address: Python's four numbers.
+  SocketAddress(std::string_view host, int port, std::uint32_t flowinfo, std::uint32_t scope_id);
+  /// What text() makes: "127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80", "unix:/path", and
+  /// "unix:@name" in the abstract namespace. Throws ValueError.
+  static SocketAddress parse(std::string_view text);
   /// A Unix socket; a path that begins with a zero byte is in the abstract namespace. Throws
   /// OSError if it is too long, ValueError for a zero byte within a path.
   static SocketAddress from_path(std::string_view path);
@@ -45,11 +52,16 @@ class FIBER_API SocketAddress {
   static SocketAddress of_peer(int fd) noexcept;
 
   int family() const noexcept { return storage_.ss_family; }
-  /// "" and 0 unless it is an IP address.
+  /// "" and 0 unless it is an IP address. The host is without the scope.
   std::string host() const;
   int port() const noexcept;
+  /// Of an IPv6 address; 0 for others.
+  std::uint32_t flowinfo() const noexcept;
+  std::uint32_t scope_id() const noexcept;
   /// "" unless it is a Unix address, and for those without a name.
   std::string path() const;
+  /// For logs and settings; see parse(). "" for no address.
+  std::string text() const;
 
   explicit operator bool() const noexcept { return size_ != 0; }
   const sockaddr* data() const noexcept { return reinterpret_cast<const sockaddr*>(&storage_); }
@@ -84,30 +96,15 @@ struct getaddrinfo_options {
 
 namespace detail {
 
-/// An open descriptor.
-class FIBER_API UniqueFd {
- public:
-  explicit UniqueFd(int fd = -1) noexcept : fd_(fd) {}
-  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  UniqueFd& operator=(UniqueFd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~UniqueFd() { reset(); }
-  int get() const noexcept { return fd_; }
-  int release() noexcept { return std::exchange(fd_, -1); }
-  void reset() noexcept;
-
- private:
-  int fd_;
-};
-
 /// Throws ValueError if a system call would take the string for a shorter one.
 FIBER_API void refuse_null_bytes(std::string_view text);
 
 /// The exception that raise_os_error throws.
 FIBER_API std::exception_ptr os_error(int error_number, std::string_view detail = {});
 
+/// Stops the thread meanwhile.
+FIBER_API std::vector<AddressInfo> look_up(const std::string& host, int port,
+                                           const getaddrinfo_options& options);
 /// In a task. An empty host: all interfaces (with AI_PASSIVE) or this machine.
 FIBER_API std::vector<AddressInfo> resolve(LoopObject& loop, std::string host, int port,
                                            getaddrinfo_options options);
@@ -123,6 +120,8 @@ FIBER_API std::string sock_recv(LoopObject& loop, int fd, std::size_t n);
 FIBER_API std::size_t sock_recv_into(LoopObject& loop, int fd, std::span<char> buffer);
 FIBER_API std::pair<std::string, SocketAddress> sock_recvfrom(LoopObject& loop, int fd,
                                                               std::size_t n);
+FIBER_API std::pair<std::size_t, SocketAddress> sock_recvfrom_into(LoopObject& loop, int fd,
+                                                                   std::span<char> buffer);
 FIBER_API void sock_sendall(LoopObject& loop, int fd, std::string_view data);
 FIBER_API std::size_t sock_sendto(LoopObject& loop, int fd, std::string_view data,
                                   const SocketAddress& address);
@@ -131,34 +130,42 @@ FIBER_API std::pair<int, SocketAddress> sock_accept(LoopObject& loop, int fd);
 
 }  // namespace detail
 
-inline auto EventLoop::sock_recv(int fd, std::size_t n) const {
+inline auto EventLoop::sock_recv(FileDescriptorLike fd, std::size_t n) const {
   return detail::Deferred(
-      [loop = *this, fd, n] { return detail::sock_recv(loop.object(), fd, n); });
+      [loop = *this, fd, n] { return detail::sock_recv(loop.object(), fd.fileno(), n); });
 }
-inline auto EventLoop::sock_recv_into(int fd, std::span<char> buffer) const {
+inline auto EventLoop::sock_recv_into(FileDescriptorLike fd, std::span<char> buffer) const {
+  return detail::Deferred([loop = *this, fd, buffer] {
+    return detail::sock_recv_into(loop.object(), fd.fileno(), buffer);
+  });
+}
+inline auto EventLoop::sock_recvfrom(FileDescriptorLike fd, std::size_t n) const {
   return detail::Deferred(
-      [loop = *this, fd, buffer] { return detail::sock_recv_into(loop.object(), fd, buffer); });
+      [loop = *this, fd, n] { return detail::sock_recvfrom(loop.object(), fd.fileno(), n); });
 }
-inline auto EventLoop::sock_recvfrom(int fd, std::size_t n) const {
-  return detail::Deferred(
-      [loop = *this, fd, n] { return detail::sock_recvfrom(loop.object(), fd, n); });
+inline auto EventLoop::sock_recvfrom_into(FileDescriptorLike fd, std::span<char> buffer) const {
+  return detail::Deferred([loop = *this, fd, buffer] {
+    return detail::sock_recvfrom_into(loop.object(), fd.fileno(), buffer);
+  });
 }
-inline auto EventLoop::sock_sendall(int fd, std::string data) const {
+inline auto EventLoop::sock_sendall(FileDescriptorLike fd, std::string data) const {
   return detail::Deferred([loop = *this, fd, data = std::move(data)] {
-    detail::sock_sendall(loop.object(), fd, data);
+    detail::sock_sendall(loop.object(), fd.fileno(), data);
   });
 }
-inline auto EventLoop::sock_sendto(int fd, std::string data, const SocketAddress& address) const {
+inline auto EventLoop::sock_sendto(FileDescriptorLike fd, std::string data,
+                                   const SocketAddress& address) const {
   return detail::Deferred([loop = *this, fd, data = std::move(data), address] {
-    return detail::sock_sendto(loop.object(), fd, data, address);
+    return detail::sock_sendto(loop.object(), fd.fileno(), data, address);
   });
 }
-inline auto EventLoop::sock_connect(int fd, const SocketAddress& address) const {
+inline auto EventLoop::sock_connect(FileDescriptorLike fd, const SocketAddress& address) const {
   return detail::Deferred(
-      [loop = *this, fd, address] { detail::sock_connect(loop.object(), fd, address); });
+      [loop = *this, fd, address] { detail::sock_connect(loop.object(), fd.fileno(), address); });
 }
-inline auto EventLoop::sock_accept(int fd) const {
-  return detail::Deferred([loop = *this, fd] { return detail::sock_accept(loop.object(), fd); });
+inline auto EventLoop::sock_accept(FileDescriptorLike fd) const {
+  return detail::Deferred(
+      [loop = *this, fd] { return detail::sock_accept(loop.object(), fd.fileno()); });
 }
 inline auto EventLoop::getaddrinfo(std::string host, int port,
                                    const getaddrinfo_options& options) const {

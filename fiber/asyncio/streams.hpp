@@ -15,6 +15,7 @@
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/stream_reader.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/transport.hpp>
 #include <fiber/asyncio/transports.hpp>
 
 #include <concepts>
@@ -137,33 +138,6 @@ struct start_tls_options {
   time_limit ssl_shutdown_timeout = {};
 };
 
-/// What a StreamWriter writes to; for its limits, and for ending it at once. Python: asyncio's
-/// transports, as far as streams show them.
-class FIBER_API Transport {
- public:
-  /// Closes without sending what is buffered.
-  void abort() const { object_->abort(); }
-  void close() const { object_->close(); }
-  bool is_closing() const noexcept { return object_->is_closing(); }
-  /// How many bytes wait to be sent.
-  std::size_t get_write_buffer_size() const noexcept { return object_->write_buffer_size(); }
-  /// drain() waits once more than `high` bytes are buffered, until no more than `low` are. Default:
-  /// 64 KiB and 16 KiB; one that is not given follows from the other. Throws ValueError.
-  void set_write_buffer_limits(std::optional<std::size_t> high = {},
-                               std::optional<std::size_t> low = {}) const {
-    object_->set_write_buffer_limits(high, low);
-  }
-  /// Low and high.
-  std::pair<std::size_t, std::size_t> get_write_buffer_limits() const noexcept {
-    return {object_->low_water(), object_->high_water()};
-  }
-
-  explicit Transport(detail::TransportObject& object) noexcept : object_(&object) {}
-
- private:
-  detail::Counted<detail::TransportObject, detail::Reference::handle> object_;
-};
-
 namespace detail {
 FIBER_API void start_tls(TransportObject& transport, const ssl_argument& sslcontext,
                          const start_tls_options& options);
@@ -226,6 +200,9 @@ class FIBER_API StreamWriter {
   friend bool operator==(const StreamWriter& a, const StreamWriter& b) noexcept {
     return a.object_.get() == b.object_.get();
   }
+  /// To write to a transport whose protocol is not a stream's. Throws NotImplementedError if it
+  /// carries no stream of bytes. Python: StreamWriter(transport, protocol, reader, loop).
+  explicit StreamWriter(const WriteTransport& transport);
   explicit StreamWriter(detail::TransportObject& object) noexcept : object_(&object) {}
 
  private:
@@ -243,6 +220,13 @@ struct open_connection_options {
   int proto = 0;
   int flags = 0;                                               ///< AI_ constants
   std::optional<std::pair<std::string, int>> local_addr = {};  ///< host and port to come from
+  /// RFC 8305: while an address does not answer, the next one is tried as well after this time, and
+  /// the first connection is kept. Nothing: one after the other. 250ms is what the RFC has.
+  time_limit happy_eyeballs_delay = {};
+  /// How many addresses of the first family come before the families take turns; 0: the resolver's
+  /// order. Default: 1 with happy_eyeballs_delay, else 0.
+  std::optional<int> interleave = {};
+  bool all_errors = false;  ///< throw an ExceptionGroup of all errors, not one of them all
   /// Over TLS: an ssl::SSLContext, or `true` for the usual one. `server_hostname`: the name that
   /// the certificate is to be for; by default the host; "" for none. The handshake may take
   /// `ssl_handshake_timeout` (60 seconds), then ConnectionAbortedError; closing waits for the other
@@ -297,14 +281,16 @@ FIBER_API StreamPair connect(const std::string& host, int port,
                              const open_connection_options& options);
 FIBER_API StreamPair connect_unix(const std::string& path,
                                   const open_unix_connection_options& options);
-FIBER_API StreamPair connect_fd(int fd, const open_unix_connection_options& options);
+FIBER_API StreamPair connect_given(GivenDescriptor& sock,
+                                   const open_unix_connection_options& options);
 FIBER_API Server serve(client_connected callback, const std::vector<std::string>& hosts, int port,
                        const start_server_options& options);
 FIBER_API Server serve_unix(client_connected callback, const std::string& path,
                             const start_unix_server_options& options);
-FIBER_API Server serve_fd(client_connected callback, int fd, const start_server_options& options);
-FIBER_API Server serve_unix_fd(client_connected callback, int fd,
-                               const start_unix_server_options& options);
+FIBER_API Server serve_given(client_connected callback, GivenDescriptor& sock,
+                             const start_server_options& options);
+FIBER_API Server serve_unix_given(client_connected callback, GivenDescriptor& sock,
+                                  const start_unix_server_options& options);
 
 template <class F>
 client_connected as_client_connected(F&& callback) {
@@ -338,7 +324,10 @@ inline auto open_connection(std::string host, int port, open_connection_options 
 /// if a connection has it already, ValueError, OSError; or if it is never awaited. Cancelled, or
 /// with a TLS handshake that fails, it closes it. Python: open_connection(sock=...).
 inline auto open_connection_from(int fd, open_unix_connection_options options = {}) {
-  return detail::Deferred([fd, options] { return detail::connect_fd(fd, options); });
+  return detail::Deferred([fd, options] {
+    detail::GivenDescriptor lent(fd);
+    return detail::connect_given(lent, options);
+  });
 }
 /// Connects to a Unix socket; await it. Python: asyncio.open_unix_connection.
 inline auto open_unix_connection(std::string path, open_unix_connection_options options = {}) {
@@ -370,7 +359,8 @@ template <client_connected_callback F>
 auto start_server_from(F&& callback, int fd, start_server_options options = {}) {
   return detail::Deferred(
       [callback = detail::as_client_connected(std::forward<F>(callback)), fd, options]() mutable {
-        return detail::serve_fd(std::move(callback), fd, options);
+        detail::GivenDescriptor lent(fd);
+        return detail::serve_given(std::move(callback), lent, options);
       });
 }
 /// The same for a bound Unix socket; its file is removed with the server unless `cleanup_socket` is
@@ -379,7 +369,8 @@ template <client_connected_callback F>
 auto start_unix_server_from(F&& callback, int fd, start_unix_server_options options = {}) {
   return detail::Deferred(
       [callback = detail::as_client_connected(std::forward<F>(callback)), fd, options]() mutable {
-        return detail::serve_unix_fd(std::move(callback), fd, options);
+        detail::GivenDescriptor lent(fd);
+        return detail::serve_unix_given(std::move(callback), lent, options);
       });
 }
 /// Listens at a Unix socket. One that is left over from a server before is replaced.

@@ -1,5 +1,7 @@
 #include <fiber/asyncio/transport_layer.hpp>
 
+#include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/protocol_side.hpp>
 #include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/transports.hpp>
 
@@ -35,16 +37,43 @@ void set_default_layer_maker(default_layer_maker maker) noexcept { the_default =
 // it needs no memory; its claim is that of the step.
 class TransportObject::HubStep final : public HandleObject {
  public:
-  HubStep(LoopObject& loop, Leaf& step) noexcept : HandleObject(&loop), step_(step) {}
-  void call() override { step_.run(&step_); }
+  HubStep(LoopObject& loop, Step& step, void (TransportObject::*action)()) noexcept
+      : HandleObject(&loop), step_(step), action_(action) {}
+
+  // What a protocol throws goes on to the loop, which reports it.
+  void call() override {
+    if (!step_.self->has_protocol()) {
+      step_.run(&step_);
+      return;
+    }
+    struct End {
+      Counted<TransportObject> self;
+      ~End() { self->release(); }
+    } end{Counted<TransportObject>(step_.self)};
+    step_.queued = false;
+    end.self->loop_.ready_queue().claim_again();
+    (end.self.get()->*action_)();
+    if (end.self->loop_.interrupt)
+      std::rethrow_exception(std::exchange(end.self->loop_.interrupt, nullptr));
+  }
 
  private:
-  Leaf& step_;
+  Step& step_;
+  void (TransportObject::*action_)();
 };
 
+void TransportObject::make_hub_steps() {
+  const std::pair<Step*, void (TransportObject::*)()> steps[] = {
+      {&begin_step_, &TransportObject::begin},
+      {&read_step_, &TransportObject::read_step},
+      {&write_step_, &TransportObject::write_step},
+      {&lost_step_, &TransportObject::lose}};
+  for (const auto& [step, action] : steps)
+    if (step->on_hub == nullptr) step->on_hub = new HubStep(loop_, *step, action);
+}
+
 void TransportObject::put_layer(std::unique_ptr<TransportLayer> layer, bool made) {
-  for (Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_})
-    if (step->on_hub == nullptr) step->on_hub = new HubStep(loop_, *step);
+  make_hub_steps();
   TransportLayer* top = layer.get();
   TransportLayer* lower = layer_.get();
   SendsBytes& below = lower != nullptr ? static_cast<SendsBytes&>(*lower) : *this;
@@ -61,9 +90,9 @@ void TransportObject::start_layer(std::unique_ptr<TransportLayer> layer) {
   // What has come already belongs to the layer: nothing that was sent in the open may be taken for
   // what it protects.
   try {
-    layer->received_before(reader_->take_buffered());
+    if (reader_ != nullptr) layer->received_before(reader_->take_buffered());
     put_layer(std::move(layer), true);
-    reader_->set_source(this);
+    if (reader_ != nullptr) reader_->set_source(this);
     drain_waits_ = false;
     layer_->hold();  // until begin()
     begin_soon();
@@ -79,13 +108,43 @@ void TransportObject::handshake_ended(const std::exception_ptr& error) {
 }
 
 void TransportObject::connection_made() {
+  if (side_ != nullptr) {
+    keep_interrupt([&] { side_->connection_made(*this); });
+    return;
+  }
   reader_->set_source(this);
   if (server != nullptr) server->made(*this);
 }
 
+void TransportObject::data_received(std::string_view data) {
+  if (side_ != nullptr)
+    keep_interrupt([&] { side_->data_received(data); });
+  else
+    reader_->feed_data(data);
+}
+
 bool TransportObject::eof_received() {
+  if (side_ != nullptr) {
+    bool keep_open = false;
+    keep_interrupt([&] { keep_open = side_->eof_received(); });
+    if (keep_open)
+      log(LogLevel::warning, "returning true from eof_received() has no effect when using ssl");
+    return false;
+  }
   reader_->feed_eof();
   return false;
+}
+
+// The layer takes every exception for its own business: one that is to end the loop goes there when
+// the step ends.
+void TransportObject::keep_interrupt(const std::function<void()>& function) {
+  try {
+    function();
+  } catch (const KeyboardInterrupt&) {
+    loop_.interrupt = std::current_exception();
+  } catch (const SystemExit&) {
+    loop_.interrupt = std::current_exception();
+  }
 }
 
 // Without memory for what the layers do then, the stream is told of it directly.

@@ -1,13 +1,13 @@
 #include <fiber/asyncio/transports.hpp>
 
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/protocol_side.hpp>
 #include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/without_sigpipe.hpp>
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
-#include <ctime>
 #include <tuple>
 
 #include <netinet/in.h>
@@ -17,37 +17,6 @@
 
 namespace fiber::asyncio::detail {
 namespace {
-
-// A write to a pipe that nobody reads any more is to fail, not to end the program.
-class WithoutSigpipe {
- public:
-  WithoutSigpipe() {
-    sigset_t pending;
-    ::sigpending(&pending);
-    if (::sigismember(&pending, SIGPIPE) == 1) return;
-    ::sigemptyset(&pipe_);
-    ::sigaddset(&pipe_, SIGPIPE);
-    active_ = ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_) == 0;
-  }
-  ~WithoutSigpipe() {
-    if (!active_) return;
-    const int error = errno;
-    constexpr timespec kNow{0, 0};
-    while (::sigtimedwait(&pipe_, nullptr, &kNow) < 0 && errno == EINTR) {
-    }
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    errno = error;
-  }
-  WithoutSigpipe(const WithoutSigpipe&) = delete;
-  WithoutSigpipe& operator=(const WithoutSigpipe&) = delete;
-
- private:
-  sigset_t pipe_;
-  sigset_t before_;
-  bool active_ = false;
-};
-
-bool would_block(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK; }
 
 // Of whose bytes a read returns all that there are and room is for, up to urgent data. Of others it
 // may be one packet, the bytes of one sender, those before a descriptor that is passed along, or
@@ -102,8 +71,8 @@ TransportObject::~TransportObject() {
 
 void TransportObject::post(Step& step) noexcept {
   if (step.queued) return;
-  // A layer computes much, and calls the user's functions: not on the stack of just any fiber.
-  if (above_ != nullptr) {
+  // A layer, or a protocol, calls the user's functions: not on the stack of just any fiber.
+  if (step.on_hub != nullptr) {
     step.on_hub->retain();
     loop_.push(Entry(step.on_hub));
   } else {
@@ -158,6 +127,10 @@ void TransportObject::begin() {
     layer_->begin();
     return;
   }
+  if (side_ != nullptr) {
+    begin_protocol();
+    return;
+  }
   if (reader_ != nullptr) reader_->set_source(this);
   if (readable_ && reading()) loop_.read_again(*this);
   if (begin_waiter_ != nullptr) begin_waiter_->wake();
@@ -185,6 +158,7 @@ void TransportObject::detached(int fd) noexcept {
   const bool open = !std::exchange(lost_, true);
   refused_ = 1;
   if (layer_ != nullptr) layer_->detached();
+  if (side_ != nullptr) side_->drop();
   if (reader_ != nullptr) reader_->set_source(nullptr);
   if (server != nullptr) server->detach(*this);
   std::uint32_t given_up = 0;
@@ -243,14 +217,21 @@ void TransportObject::lose() {
 void TransportObject::socket_lost() {
   lost_ = true;
   refused_ = std::max(refused_, 1);
-  if (above_ != nullptr)
+  // Whatever the protocol throws.
+  struct End {
+    TransportObject& self;
+    ~End() {
+      const int fd = self.descriptor();
+      if (self.lent_to_sendfile) self.loop_.closing(fd);
+      if (self.loop_.unwatch(self)) ::close(fd);
+      if (self.server != nullptr) self.server->detach(self);
+      self.release();
+    }
+  } end{*this};
+  if (layer_ != nullptr)
     tell_of_loss();
   else
     stream_lost();
-  const int fd = descriptor();
-  if (loop_.unwatch(*this)) ::close(fd);
-  if (server != nullptr) server->detach(*this);
-  release();
 }
 
 void TransportObject::stream_lost() {
@@ -264,6 +245,9 @@ void TransportObject::stream_lost() {
   }
   close_waiters_.wake_all(error_);
   if (drain_waits_) drain_waiters_.wake_all(error_);
+  if (side_ == nullptr) return;
+  sent_waiters_.wake_all(std::make_exception_ptr(ConnectionError("Connection is closed by peer")));
+  tell_protocol_of_loss();
 }
 
 void TransportObject::wait_closed() {
@@ -317,6 +301,10 @@ void TransportObject::read_step() {
     if (hangup_) force_close(out_.empty() ? nullptr : os_error(EPIPE));
     return;
   }
+  if (side_ != nullptr && layer_ == nullptr) {
+    read_for_protocol();
+    return;
+  }
   constexpr std::size_t kWorthwhile = 16 * 1024;
   const std::span<char> direct = above_ != nullptr ? std::span<char>() : reader_->direct();
   const bool directly = direct.size() >= kWorthwhile;
@@ -325,9 +313,7 @@ void TransportObject::read_step() {
   const std::ptrdiff_t count = receive(to, size);
   if (count > 0) {
     const auto got = static_cast<std::size_t>(count);
-    // Less than there was room for: all there was, in a stream of bytes. A new edge comes with what
-    // comes now.
-    readable_ = got == size || hangup_ || urgent_ || !byte_stream_;
+    note_received(got, size);
     if (above_ != nullptr)
       above_->data_received({to, got});
     else if (directly)
@@ -386,8 +372,9 @@ void TransportObject::write(std::string_view data) {
 
 void TransportObject::send(std::string_view data) {
   if (eof_) throw RuntimeError("Cannot call write() after write_eof()");
+  if (lent_to_sendfile) throw RuntimeError("unable to write; sendfile is in progress");
   if (data.empty()) return;
-  if (refused_ != 0) {
+  if (refused_ != 0 || (closing_ && kind_ != Kind::socket)) {
     constexpr int kWarnFrom = 5;
     if (refused_ >= kWarnFrom) log(LogLevel::warning, "socket.send() raised exception.");
     if (refused_ <= kWarnFrom) ++refused_;
@@ -408,7 +395,8 @@ void TransportObject::write_step() {
   if (!send_some(rest)) return;
   out_.consume(out_.size() - rest.size());
   maybe_resume_writing();
-  if (!out_.empty()) return;
+  if (!out_.empty() || lost_) return;
+  sent_waiters_.wake_all();
   if (closing_)
     lose();
   else if (eof_)
@@ -421,7 +409,7 @@ void TransportObject::maybe_pause_writing() {
   if (above_ != nullptr)
     above_->pause_sending();
   else
-    drain_waits_ = true;
+    pause_sending();
 }
 
 void TransportObject::maybe_resume_writing() {
@@ -433,9 +421,15 @@ void TransportObject::maybe_resume_writing() {
     resume_sending();
 }
 
+void TransportObject::pause_sending() {
+  drain_waits_ = true;
+  if (side_ != nullptr) protocol_is_to_wait(true);
+}
+
 void TransportObject::resume_sending() {
   drain_waits_ = false;
   drain_waiters_.wake_all();
+  if (side_ != nullptr) protocol_is_to_wait(false);
 }
 
 void TransportObject::shut_down_writing() noexcept { ::shutdown(descriptor(), SHUT_WR); }

@@ -11,8 +11,11 @@
 //  5. With a layer in between (see transport_layer.hpp) this object has two faces: the socket below
 //     it, and the stream above. What a StreamWriter does goes through `layer_`, what the socket has
 //     goes to `above_`; both are null without one.
+//  6. With a protocol in place of a reader (`side_`) the steps run on the loop's own stack, as with
+//     a layer, and what the protocol throws goes to the loop. The loop alone keeps it.
 #pragma once
 
+#include <fiber/asyncio/any_transport.hpp>
 #include <fiber/asyncio/counted.hpp>
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/stream_reader.hpp>
@@ -22,23 +25,26 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
 
 namespace fiber::asyncio::detail {
 
+class ProtocolSide;
 class ServerObject;
 
 class FIBER_API TransportObject final : public CountedObject<TransportObject>,
                                         public Watch,
+                                        public AnyTransport,
                                         private ReadSource,
                                         private SendsBytes,
                                         private ReceivesEvents {
  public:
   enum class Kind : std::uint8_t { socket, read_pipe, write_pipe };
 
-  /// `reader`: who gets what is read, null for a write_pipe.
+  /// `reader`: who gets what is read, null for a write_pipe, and where a protocol does.
   TransportObject(LoopObject& loop, Kind kind, ReaderObject* reader);
 
   /// Takes over the descriptor, which must not block, unless it throws OSError or RuntimeError.
@@ -69,9 +75,12 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   void drain();
   /// Suspends until the connection is lost; throws what it was lost by.
   void wait_closed();
-  void close();
+  void close() override;
   void abort();
-  bool is_closing() const noexcept { return layer_ != nullptr ? layer_->is_closing() : closing_; }
+  bool is_closing() const noexcept override {
+    return layer_ != nullptr ? layer_->is_closing() : closing_;
+  }
+  bool is_socket() const noexcept { return kind_ == Kind::socket; }
   bool can_write_eof() const noexcept { return layer_ == nullptr && kind_ != Kind::read_pipe; }
 
   std::size_t write_buffer_size() const noexcept {
@@ -86,6 +95,28 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   }
 
   ReaderObject* reader() const noexcept { return reader_; }
+
+  // --- with a protocol (transport_protocols.cpp) ---
+  // It gets what is received from now on, in the current context. Throws TypeError.
+  void speak_to(std::shared_ptr<BaseProtocol> protocol);
+  bool has_protocol() const noexcept { return side_ != nullptr; }
+  bool is_reading() const noexcept;
+  void pause_by_user();
+  void resume_by_user();
+  /// Suspends until nothing is buffered. Throws ConnectionError if it is lost before.
+  void wait_sent();
+  /// While this is set nothing may be written: sendfile(2) writes.
+  bool lent_to_sendfile = false;
+
+  void keep() noexcept override { retain_handle(); }
+  void let_go() noexcept override { release_handle(); }
+  std::shared_ptr<BaseProtocol> get_protocol() const override;
+  void set_protocol(std::shared_ptr<BaseProtocol> protocol) override;
+  SocketAddress own_address() const override { return sockname; }
+  SocketAddress peer_address() const override { return peername; }
+  int file() const noexcept override { return fileno(); }
+  TransportObject* stream() noexcept override { return this; }
+
   int fileno() const noexcept { return descriptor(); }
   SocketAddress peername;
   SocketAddress sockname;
@@ -102,12 +133,15 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
     bool queued = false;
   };
   class HubStep;
+  void make_hub_steps();
   template <void (TransportObject::*Action)()>
   static void run_step(Leaf* leaf) noexcept;
 
   friend CountedObject;
   ~TransportObject();
-  void no_handles() noexcept { close(); }
+  void no_handles() noexcept {
+    if (side_ == nullptr) close();
+  }
 
   void ready(Readiness readiness) override;
   void detached(int fd) noexcept override;
@@ -126,10 +160,10 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
 
   /// The stream, for the top layer.
   void connection_made() override;
-  void data_received(std::string_view data) override { reader_->feed_data(data); }
+  void data_received(std::string_view data) override;
   bool eof_received() override;
   void connection_lost(const std::exception_ptr& error) override;
-  void pause_sending() override { drain_waits_ = true; }
+  void pause_sending() override;
   void resume_sending() override;
 
   bool reading() const noexcept { return begun_ && !paused_ && !closing_ && !read_ended_; }
@@ -148,6 +182,16 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   void tell_of_loss() noexcept;
   void stream_lost();
 
+  void keep_interrupt(const std::function<void()>& function);
+  void begin_protocol();
+  void fatal_error(const std::exception_ptr& error, const char* message);
+  bool calls(const std::function<void()>& function, const char* message);
+  void note_received(std::size_t got, std::size_t room) noexcept;
+  void read_for_protocol();
+  void protocol_reads_end();
+  void protocol_is_to_wait(bool wait);
+  void tell_protocol_of_loss();
+
   Kind kind_;
   bool begun_ = false;
   bool paused_ = false;       ///< the reader has enough
@@ -164,11 +208,13 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   bool write_paused_ = false;
   bool drain_waits_ = false;  ///< drain() is to wait; without a layer as write_paused_
   bool attached_ = false;     ///< known to the loop
+  bool user_paused_ = false;  ///< by pause_by_user()
   int refused_ = 0;           ///< counts the writes since the loss of the connection was queued
   std::size_t high_water_ = 64 * 1024;
   std::size_t low_water_ = 16 * 1024;
   ByteBuffer out_;
   ReaderObject* reader_;  ///< counted
+  std::unique_ptr<ProtocolSide> side_;
   std::unique_ptr<TransportLayer> layer_;
   ReceivesEvents* above_ = nullptr;  ///< the lowest layer
   std::exception_ptr error_;
@@ -176,6 +222,7 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   Waiter* connect_waiter_ = nullptr;
   WaiterList drain_waiters_;
   WaiterList close_waiters_;
+  WaiterList sent_waiters_;
   Step begin_step_;
   Step read_step_;
   Step write_step_;

@@ -59,12 +59,13 @@ struct Types {
 
 using KnownErrors =
     Types<RuntimeError, ValueError, TypeError, AttributeError, LookupError, EOFError, MemoryError,
-          OSError, TimeoutError, FileNotFoundError, PermissionError, ProcessLookupError,
-          ConnectionError, ConnectionRefusedError, ConnectionResetError, ConnectionAbortedError,
-          BrokenPipeError, Exception, BaseException, KeyboardInterrupt, SystemExit, Error,
-          CancelledError, InvalidStateError, std::runtime_error, std::range_error,
-          std::overflow_error, std::underflow_error, std::logic_error, std::invalid_argument,
-          std::domain_error, std::length_error, std::out_of_range, std::bad_alloc>;
+          OSError, TimeoutError, FileNotFoundError, PermissionError, BlockingIOError,
+          ProcessLookupError, ConnectionError, ConnectionRefusedError, ConnectionResetError,
+          ConnectionAbortedError, BrokenPipeError, Exception, BaseException, KeyboardInterrupt,
+          SystemExit, Error, CancelledError, InvalidStateError, std::runtime_error,
+          std::range_error, std::overflow_error, std::underflow_error, std::logic_error,
+          std::invalid_argument, std::domain_error, std::length_error, std::out_of_range,
+          std::bad_alloc>;
 
 }  // namespace
 

@@ -1,0 +1,255 @@
+// Connections, servers and pipes that call protocols: members of EventLoop. Python: asyncio's
+// loop.create_connection, create_server and their relatives.
+#pragma once
+
+#include <fiber/asyncio/protocols.hpp>
+#include <fiber/asyncio/server.hpp>
+#include <fiber/asyncio/streams.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fiber::asyncio {
+
+/// Keyword arguments of loop.create_connection; each as in open_connection_options.
+struct create_connection_options {
+  int family = 0;
+  int proto = 0;
+  int flags = 0;
+  std::optional<std::pair<std::string, int>> local_addr = {};
+  time_limit happy_eyeballs_delay = {};
+  std::optional<int> interleave = {};
+  bool all_errors = false;
+  ssl_argument ssl = {};
+  std::optional<std::string> server_hostname = {};
+  time_limit ssl_handshake_timeout = {};
+  time_limit ssl_shutdown_timeout = {};
+};
+/// Keyword arguments of loop.create_unix_connection; each as in open_unix_connection_options.
+struct create_unix_connection_options {
+  ssl_argument ssl = {};
+  std::optional<std::string> server_hostname = {};
+  time_limit ssl_handshake_timeout = {};
+  time_limit ssl_shutdown_timeout = {};
+};
+/// Keyword arguments of loop.connect_accepted_socket; each as in start_server_options.
+struct connect_accepted_socket_options {
+  ssl_argument ssl = {};
+  time_limit ssl_handshake_timeout = {};
+  time_limit ssl_shutdown_timeout = {};
+};
+/// Keyword arguments of loop.create_server; each as in start_server_options.
+struct create_server_options {
+  int family = 0;
+  int flags = 1;
+  int backlog = 100;
+  bool reuse_address = true;
+  bool reuse_port = false;
+  bool keep_alive = false;
+  bool start_serving = true;
+  ssl_argument ssl = {};
+  time_limit ssl_handshake_timeout = {};
+  time_limit ssl_shutdown_timeout = {};
+};
+/// Keyword arguments of loop.create_unix_server; each as in start_unix_server_options.
+struct create_unix_server_options {
+  int backlog = 100;
+  bool start_serving = true;
+  bool cleanup_socket = true;
+  ssl_argument ssl = {};
+  time_limit ssl_handshake_timeout = {};
+  time_limit ssl_shutdown_timeout = {};
+};
+/// Keyword arguments of loop.start_tls; each as in start_tls_options.
+struct loop_start_tls_options {
+  bool server_side = false;
+  std::string server_hostname = {};
+  time_limit ssl_handshake_timeout = {};
+  time_limit ssl_shutdown_timeout = {};
+};
+
+namespace detail {
+
+using protocol_factory = std::function<std::shared_ptr<BaseProtocol>()>;
+
+/// What a factory's pointer points to.
+template <class F>
+using protocol_of =
+    typename std::pointer_traits<std::invoke_result_t<std::decay_t<F>&>>::element_type;
+
+/// A call that makes one connection with one protocol: `make` gets the factory as a
+/// protocol_factory, and returns the transport.
+template <class F, class Make>
+auto with_protocol(F&& factory, Make make) {
+  static_assert(std::is_base_of_v<BaseProtocol, protocol_of<F>>,
+                "the factory is to return a std::shared_ptr to a protocol");
+  return Deferred(
+      [factory = std::decay_t<F>(std::forward<F>(factory)), make = std::move(make)]() mutable {
+        std::shared_ptr<protocol_of<F>> protocol;
+        auto transport = make([&]() -> std::shared_ptr<BaseProtocol> {
+          protocol = factory();
+          return protocol;
+        });
+        return std::pair(std::move(transport), std::move(protocol));
+      });
+}
+
+/// For a server, which calls it again and again.
+template <class F>
+protocol_factory shared_factory(F&& factory) {
+  auto shared = std::make_shared<std::decay_t<F>>(std::forward<F>(factory));
+  return [shared]() -> std::shared_ptr<BaseProtocol> {
+    return std::shared_ptr<protocol_of<F>>((*shared)());
+  };
+}
+
+FIBER_API Transport connect_protocol(LoopObject& loop, const protocol_factory& factory,
+                                     const std::string& host, int port,
+                                     const create_connection_options& options);
+FIBER_API Transport connect_protocol(LoopObject& loop, const protocol_factory& factory,
+                                     GivenDescriptor& sock,
+                                     const create_connection_options& options);
+FIBER_API Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factory,
+                                          const std::string& path,
+                                          const create_unix_connection_options& options);
+FIBER_API Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factory,
+                                          GivenDescriptor& sock,
+                                          const create_unix_connection_options& options);
+FIBER_API Transport accepted_protocol(LoopObject& loop, const protocol_factory& factory,
+                                      GivenDescriptor& sock,
+                                      const connect_accepted_socket_options& options);
+FIBER_API Server serve_protocols(LoopObject& loop, protocol_factory factory,
+                                 const std::vector<std::string>& hosts, int port,
+                                 const create_server_options& options);
+FIBER_API Server serve_protocols(LoopObject& loop, protocol_factory factory, GivenDescriptor& sock,
+                                 const create_server_options& options);
+FIBER_API Server serve_unix_protocols(LoopObject& loop, protocol_factory factory,
+                                      const std::string& path,
+                                      const create_unix_server_options& options);
+FIBER_API Server serve_unix_protocols(LoopObject& loop, protocol_factory factory,
+                                      GivenDescriptor& sock,
+                                      const create_unix_server_options& options);
+FIBER_API Transport connect_pipe(LoopObject& loop, const protocol_factory& factory,
+                                 GivenDescriptor& pipe, TransportObject::Kind kind);
+FIBER_API void start_tls(const Transport& transport, std::shared_ptr<BaseProtocol> protocol,
+                         const ssl_argument& sslcontext, const loop_start_tls_options& options);
+
+}  // namespace detail
+
+template <class F, class Options>
+auto EventLoop::create_connection(F&& factory, std::string host, int port,
+                                  const Options& options) const {
+  return detail::with_protocol(
+      std::forward<F>(factory),
+      [loop = *this, host = std::move(host), port, options](const detail::protocol_factory& make) {
+        return detail::connect_protocol(loop.object(), make, host, port, options);
+      });
+}
+template <class F, class Options>
+auto EventLoop::create_connection(F&& factory, detail::GivenDescriptor sock,
+                                  const Options& options) const {
+  return detail::with_protocol(
+      std::forward<F>(factory), [loop = *this, sock = std::move(sock),
+                                 options](const detail::protocol_factory& make) mutable {
+        return detail::connect_protocol(loop.object(), make, sock, options);
+      });
+}
+template <class F, class Options>
+auto EventLoop::create_unix_connection(F&& factory, std::string path,
+                                       const Options& options) const {
+  return detail::with_protocol(
+      std::forward<F>(factory),
+      [loop = *this, path = std::move(path), options](const detail::protocol_factory& make) {
+        return detail::connect_unix_protocol(loop.object(), make, path, options);
+      });
+}
+template <class F, class Options>
+auto EventLoop::create_unix_connection(F&& factory, detail::GivenDescriptor sock,
+                                       const Options& options) const {
+  return detail::with_protocol(
+      std::forward<F>(factory), [loop = *this, sock = std::move(sock),
+                                 options](const detail::protocol_factory& make) mutable {
+        return detail::connect_unix_protocol(loop.object(), make, sock, options);
+      });
+}
+template <class F, class Options>
+auto EventLoop::connect_accepted_socket(F&& factory, detail::GivenDescriptor sock,
+                                        const Options& options) const {
+  return detail::with_protocol(
+      std::forward<F>(factory), [loop = *this, sock = std::move(sock),
+                                 options](const detail::protocol_factory& make) mutable {
+        return detail::accepted_protocol(loop.object(), make, sock, options);
+      });
+}
+template <class F, class Options>
+auto EventLoop::create_server(F&& factory, std::vector<std::string> hosts, int port,
+                              const Options& options) const {
+  return detail::Deferred([loop = *this, make = detail::shared_factory(std::forward<F>(factory)),
+                           hosts = std::move(hosts), port, options] {
+    return detail::serve_protocols(loop.object(), make, hosts, port, options);
+  });
+}
+template <class F, class Options>
+auto EventLoop::create_server(F&& factory, std::string host, int port,
+                              const Options& options) const {
+  std::vector<std::string> hosts;
+  hosts.push_back(std::move(host));
+  return create_server(std::forward<F>(factory), std::move(hosts), port, options);
+}
+template <class F, class Options>
+auto EventLoop::create_server(F&& factory, detail::GivenDescriptor sock,
+                              const Options& options) const {
+  return detail::Deferred([loop = *this, make = detail::shared_factory(std::forward<F>(factory)),
+                           sock = std::move(sock), options]() mutable {
+    return detail::serve_protocols(loop.object(), make, sock, options);
+  });
+}
+template <class F, class Options>
+auto EventLoop::create_unix_server(F&& factory, std::string path, const Options& options) const {
+  return detail::Deferred([loop = *this, make = detail::shared_factory(std::forward<F>(factory)),
+                           path = std::move(path), options] {
+    return detail::serve_unix_protocols(loop.object(), make, path, options);
+  });
+}
+template <class F, class Options>
+auto EventLoop::create_unix_server(F&& factory, detail::GivenDescriptor sock,
+                                   const Options& options) const {
+  return detail::Deferred([loop = *this, make = detail::shared_factory(std::forward<F>(factory)),
+                           sock = std::move(sock), options]() mutable {
+    return detail::serve_unix_protocols(loop.object(), make, sock, options);
+  });
+}
+template <class F>
+auto EventLoop::connect_read_pipe(F&& factory, detail::GivenDescriptor pipe) const {
+  return detail::with_protocol(
+      std::forward<F>(factory),
+      [loop = *this, pipe = std::move(pipe)](const detail::protocol_factory& make) mutable {
+        return ReadTransport(detail::connect_pipe(loop.object(), make, pipe,
+                                                  detail::TransportObject::Kind::read_pipe));
+      });
+}
+template <class F>
+auto EventLoop::connect_write_pipe(F&& factory, detail::GivenDescriptor pipe) const {
+  return detail::with_protocol(
+      std::forward<F>(factory),
+      [loop = *this, pipe = std::move(pipe)](const detail::protocol_factory& make) mutable {
+        return WriteTransport(detail::connect_pipe(loop.object(), make, pipe,
+                                                   detail::TransportObject::Kind::write_pipe));
+      });
+}
+template <class P, class Context, class Options>
+auto EventLoop::start_tls(const Transport& transport, std::shared_ptr<P> protocol,
+                          Context sslcontext, const Options& options) const {
+  return detail::Deferred([transport, protocol = std::move(protocol),
+                           context = ssl_argument(std::move(sslcontext)), options] {
+    detail::start_tls(transport, protocol, context, options);
+    return transport;
+  });
+}
+
+}  // namespace fiber::asyncio

@@ -1,0 +1,407 @@
+#include <fiber/asyncio/datagrams.hpp>
+
+#include <fiber/asyncio/connecting.hpp>
+#include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/protocol_side.hpp>
+#include <fiber/asyncio/waiter.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <deque>
+#include <tuple>
+#include <vector>
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace fiber::asyncio {
+namespace detail {
+
+// What stands behind the DatagramTransport handles. The loop holds a reference while it can
+// receive; its reader and writer are ordinary callbacks.
+class DatagramObject final : public CountedObject<DatagramObject>,
+                             public AnyTransport,
+                             private LoopDependent {
+ public:
+  DatagramObject(LoopObject& loop, std::shared_ptr<BaseProtocol> protocol, SocketAddress remote)
+      : CountedObject(loop), LoopDependent(loop), remote_(std::move(remote)) {
+    use(std::move(protocol));
+  }
+
+  void open(UniqueFd fd) {
+    fd_ = std::move(fd);
+    sockname_ = SocketAddress::of_socket(fd_.get());
+    peername_ = SocketAddress::of_peer(fd_.get());
+  }
+  // In a task: returns when the protocol has been told of its connection.
+  void begin();
+
+  void sendto(std::string_view data, const SocketAddress& to);
+  void close() override;
+  void abort() { force_close(nullptr); }
+  bool is_closing() const noexcept override { return closing_; }
+  std::size_t write_buffer_size() const noexcept { return buffered_; }
+  std::size_t low_water() const noexcept { return low_water_; }
+  std::size_t high_water() const noexcept { return high_water_; }
+  void set_limits(std::optional<std::size_t> high, std::optional<std::size_t> low) {
+    std::tie(high_water_, low_water_) = water_marks(high, low, kHighWater);
+    maybe_pause();
+  }
+
+  void keep() noexcept override { retain_handle(); }
+  void let_go() noexcept override { release_handle(); }
+  std::shared_ptr<BaseProtocol> get_protocol() const override { return protocol_; }
+  void set_protocol(std::shared_ptr<BaseProtocol> protocol) override { use(std::move(protocol)); }
+  SocketAddress own_address() const override { return sockname_; }
+  SocketAddress peer_address() const override { return peername_; }
+  int file() const noexcept override { return fd_.get(); }
+
+ private:
+  friend CountedObject;
+  ~DatagramObject() = default;
+  using CountedObject::loop_;
+  using Self = Counted<DatagramObject>;
+  using Protocol = std::shared_ptr<DatagramProtocol>;
+  struct Datagram {
+    std::string data;
+    SocketAddress to;
+  };
+  static constexpr std::size_t kHeader = 8;  // of each, as CPython counts
+  static constexpr std::size_t kHighWater = 64 * 1024;
+
+  void use(std::shared_ptr<BaseProtocol> protocol);
+  void begun();
+  void read_ready();
+  void write_ready();
+  std::ptrdiff_t send(std::string_view data, const SocketAddress& to) const noexcept;
+  void maybe_pause();
+  void maybe_resume();
+  void force_close(const std::exception_ptr& error);
+  void lose(const std::exception_ptr& error);
+  void end() noexcept;
+  void loop_closed() noexcept override {
+    const Self held(this);
+    closing_ = lost_ = true;
+    end();
+  }
+
+  Protocol protocol_;
+  UniqueFd fd_;
+  SocketAddress remote_;
+  SocketAddress sockname_;
+  SocketAddress peername_;
+  std::deque<Datagram> out_;
+  std::size_t buffered_ = 0;
+  std::size_t high_water_ = kHighWater;
+  std::size_t low_water_ = kHighWater / 4;
+  bool closing_ = false;
+  bool paused_ = false;
+  bool lost_ = false;  ///< connection_lost() was called, or waits for its turn
+  int refused_ = 0;    ///< counts the datagrams since then
+  Waiter* begin_waiter_ = nullptr;
+};
+
+void DatagramObject::use(std::shared_ptr<BaseProtocol> protocol) {
+  auto datagrams = std::dynamic_pointer_cast<DatagramProtocol>(protocol);
+  if (datagrams == nullptr) throw TypeError("a DatagramProtocol was expected");
+  protocol_ = std::move(datagrams);
+}
+
+void DatagramObject::begin() {
+  const EventLoop loop(&loop_);
+  loop.call_soon([self = Self(this)] {
+    const Protocol protocol = self->protocol_;
+    if (protocol != nullptr) protocol->connection_made(DatagramTransport(*self));
+  });
+  loop.call_soon([self = Self(this)] { self->begun(); });
+  Waiter waiter(loop_);
+  struct Place {
+    Waiter*& place;
+    ~Place() { place = nullptr; }
+  } place{begin_waiter_};
+  begin_waiter_ = &waiter;
+  waiter.wait();
+}
+
+void DatagramObject::begun() {
+  if (!closing_)
+    EventLoop(&loop_).add_reader(fd_.get(), [self = Self(this)] { self->read_ready(); });
+  if (begin_waiter_ != nullptr) begin_waiter_->wake();
+}
+
+void DatagramObject::read_ready() {
+  if (lost_) return;
+  const Protocol protocol = protocol_;
+  const ReadBuffer memory;
+  sockaddr_storage raw{};
+  socklen_t size = sizeof raw;
+  const std::ptrdiff_t count = ::recvfrom(fd_.get(), memory.span().data(), memory.span().size(),
+                                          MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&raw), &size);
+  if (count >= 0)
+    protocol->datagram_received(
+        {memory.span().data(), static_cast<std::size_t>(count)},
+        SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&raw), size));
+  else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+    protocol->error_received(os_error(errno));
+}
+
+std::ptrdiff_t DatagramObject::send(std::string_view data, const SocketAddress& to) const noexcept {
+  constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  if (peername_ || !to) return ::send(fd_.get(), data.data(), data.size(), kFlags);
+  return ::sendto(fd_.get(), data.data(), data.size(), kFlags, to.data(), to.size());
+}
+
+void DatagramObject::sendto(std::string_view data, const SocketAddress& to) {
+  if (remote_ && to && to != remote_)
+    throw ValueError("Invalid address: must be None or " + repr(remote_));
+  if (lost_) {
+    constexpr int kWarnFrom = 5;
+    if (refused_ >= kWarnFrom) log(LogLevel::warning, "socket.send() raised exception.");
+    if (refused_ <= kWarnFrom) ++refused_;
+    return;
+  }
+  const SocketAddress& where = remote_ ? remote_ : to;
+  if (out_.empty()) {
+    if (send(data, where) >= 0) return;
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+      const Protocol protocol = protocol_;
+      protocol->error_received(os_error(errno));
+      return;
+    }
+    EventLoop(&loop_).add_writer(fd_.get(), [self = Self(this)] { self->write_ready(); });
+  }
+  out_.push_back({std::string(data), where});
+  buffered_ += data.size() + kHeader;
+  maybe_pause();
+}
+
+void DatagramObject::write_ready() {
+  while (!out_.empty()) {
+    const std::ptrdiff_t count = send(out_.front().data, out_.front().to);
+    if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) break;
+    const int error = count < 0 ? errno : 0;
+    buffered_ -= out_.front().data.size() + kHeader;
+    out_.pop_front();
+    if (error == 0) continue;
+    const Protocol protocol = protocol_;
+    protocol->error_received(os_error(error));
+    return;  // the rest has its turn in the next iteration
+  }
+  maybe_resume();  // may send more
+  if (!out_.empty() || lost_) return;
+  loop_.remove_writer(fd_.get());
+  if (closing_) lose(nullptr);
+}
+
+void DatagramObject::maybe_pause() {
+  if (paused_ || buffered_ <= high_water_) return;
+  paused_ = true;
+  const Protocol protocol = protocol_;
+  call_guarded([&] { protocol->pause_writing(); },
+               [&](const std::exception_ptr& error) {
+                 loop_.call_exception_handler(
+                     {.message = "protocol.pause_writing() failed", .exception = error});
+               });
+}
+
+void DatagramObject::maybe_resume() {
+  if (!paused_ || buffered_ > low_water_) return;
+  paused_ = false;
+  const Protocol protocol = protocol_;
+  call_guarded([&] { protocol->resume_writing(); },
+               [&](const std::exception_ptr& error) {
+                 loop_.call_exception_handler(
+                     {.message = "protocol.resume_writing() failed", .exception = error});
+               });
+}
+
+void DatagramObject::close() {
+  if (std::exchange(closing_, true)) return;
+  loop_.remove_reader(fd_.get());
+  if (!out_.empty()) return;  // the last write does the rest
+  lost_ = true;
+  EventLoop(&loop_).call_soon([self = Self(this)] { self->lose(nullptr); });
+}
+
+void DatagramObject::force_close(const std::exception_ptr& error) {
+  if (std::exchange(lost_, true)) return;
+  out_.clear();
+  buffered_ = 0;
+  loop_.remove_writer(fd_.get());
+  if (!std::exchange(closing_, true)) loop_.remove_reader(fd_.get());
+  EventLoop(&loop_).call_soon([self = Self(this), error] { self->lose(error); });
+}
+
+void DatagramObject::lose(const std::exception_ptr& error) {
+  const Self held(this);
+  lost_ = true;
+  struct End {
+    DatagramObject& self;
+    ~End() { self.end(); }
+  } end{*this};
+  const Protocol protocol = protocol_;
+  if (protocol != nullptr) protocol->connection_lost(error);
+}
+
+void DatagramObject::end() noexcept {
+  out_.clear();
+  buffered_ = 0;
+  if (fd_.get() >= 0) loop_.closing(fd_.get());
+  fd_.reset();
+  const Protocol protocol = std::exchange(protocol_, nullptr);
+}
+
+// --- sockets ------------------------------------------------------------------------------------
+
+namespace {
+
+struct Pair {
+  int family = 0;
+  int proto = 0;
+  SocketAddress local;
+  SocketAddress remote;
+};
+
+using Options = create_datagram_endpoint_options;
+
+Pair unix_pair(const Options& options) {
+  Pair pair{.family = AF_UNIX, .proto = options.proto, .local = {}, .remote = {}};
+  if (options.local_path) {
+    pair.local = SocketAddress::from_path(*options.local_path);
+    struct stat found {};
+    if (!options.local_path->starts_with('\0') &&
+        ::stat(options.local_path->c_str(), &found) == 0 && S_ISSOCK(found.st_mode))
+      ::unlink(options.local_path->c_str());
+  }
+  if (options.remote_path) pair.remote = SocketAddress::from_path(*options.remote_path);
+  return pair;
+}
+
+// Joined by family and protocol, in the resolver's order.
+std::vector<Pair> pairs_of(LoopObject& loop, const Options& options) {
+  const bool paths = options.local_path || options.remote_path;
+  if (!options.local_addr && !options.remote_addr && !paths) {
+    if (options.family == 0) throw ValueError("unexpected address family");
+    return {{.family = options.family, .proto = options.proto, .local = {}, .remote = {}}};
+  }
+  if (paths) {
+    if (options.local_addr || options.remote_addr || options.family != AF_UNIX)
+      throw ValueError("a path needs .family = AF_UNIX, and no host");
+    return {unix_pair(options)};
+  }
+  std::vector<Pair> pairs;
+  const auto add = [&](const std::pair<std::string, int>& where, SocketAddress Pair::*member) {
+    for (const AddressInfo& info : resolve(loop, where.first, where.second,
+                                           {.family = options.family,
+                                           .type = SOCK_DGRAM,
+                                           .proto = options.proto,
+                                           .flags = options.flags})) {
+      const auto found = std::find_if(pairs.begin(), pairs.end(), [&](const Pair& pair) {
+        return pair.family == info.family && pair.proto == info.proto;
+      });
+      Pair& pair =
+          found != pairs.end()
+              ? *found
+              : pairs.emplace_back(
+                    Pair{.family = info.family, .proto = info.proto, .local = {}, .remote = {}});
+      pair.*member = info.address;
+    }
+  };
+  if (options.local_addr) add(*options.local_addr, &Pair::local);
+  if (options.remote_addr) add(*options.remote_addr, &Pair::remote);
+  std::erase_if(pairs, [&](const Pair& pair) {
+    return (options.local_addr && !pair.local) || (options.remote_addr && !pair.remote);
+  });
+  if (pairs.empty()) throw ValueError("can not get address information");
+  return pairs;
+}
+
+UniqueFd make_endpoint(LoopObject& loop, const Pair& pair, const Options& options) {
+  UniqueFd fd = make_socket(pair.family, SOCK_DGRAM, pair.proto);
+  if (options.reuse_port) set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, "SO_REUSEPORT");
+  if (options.allow_broadcast) set_option(fd.get(), SOL_SOCKET, SO_BROADCAST, "SO_BROADCAST");
+  if (pair.local && ::bind(fd.get(), pair.local.data(), pair.local.size()) != 0)
+    raise_os_error(errno, repr(pair.local));
+  if (pair.remote && !options.allow_broadcast) sock_connect(loop, fd.get(), pair.remote);
+  return fd;
+}
+
+DatagramTransport begun(DatagramObject& object) {
+  const DatagramTransport transport(object);
+  try {
+    object.begin();
+  } catch (...) {
+    object.close();
+    throw;
+  }
+  return transport;
+}
+
+}  // namespace
+
+DatagramTransport make_datagram_endpoint(LoopObject& loop, const protocol_factory& factory,
+                                         const Options& options) {
+  std::exception_ptr first;
+  for (const Pair& pair : pairs_of(loop, options)) {
+    try {
+      UniqueFd fd = make_endpoint(loop, pair, options);
+      const Counted<DatagramObject> object(new DatagramObject(loop, factory(), pair.remote));
+      object->open(std::move(fd));
+      return begun(*object);
+    } catch (const OSError&) {
+      if (first == nullptr) first = std::current_exception();
+    }
+  }
+  std::rethrow_exception(first);
+}
+
+DatagramTransport make_datagram_endpoint(LoopObject& loop, const protocol_factory& factory,
+                                         GivenDescriptor& sock, const Options& options) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  if (::getsockopt(sock.get(), SOL_SOCKET, SO_TYPE, &type, &size) != 0) raise_os_error(errno);
+  if (type == SOCK_STREAM)
+    throw ValueError("A datagram socket was expected, got descriptor " +
+                     std::to_string(sock.get()));
+  if (options.local_addr || options.remote_addr || options.local_path || options.remote_path ||
+      options.family != 0 || options.proto != 0 || options.flags != 0 || options.reuse_port ||
+      options.allow_broadcast)
+    throw ValueError("socket modifier keyword arguments can not be used when sock is specified.");
+  loop.refuse_watched(sock.get());
+  const Counted<DatagramObject> object(new DatagramObject(loop, factory(), {}));
+  set_nonblocking(sock.get());
+  object->open(sock.take());
+  return begun(*object);
+}
+
+}  // namespace detail
+
+// --- the handle ---------------------------------------------------------------------------------
+
+namespace {
+
+detail::DatagramObject& object_of(const DatagramTransport& transport) {
+  return static_cast<detail::DatagramObject&>(transport.object());
+}
+
+}  // namespace
+
+DatagramTransport::DatagramTransport(detail::DatagramObject& object) noexcept
+    : BaseTransport(object) {}
+void DatagramTransport::sendto(std::string_view data, const SocketAddress& to) const {
+  object_of(*this).sendto(data, to);
+}
+void DatagramTransport::abort() const { object_of(*this).abort(); }
+std::size_t DatagramTransport::get_write_buffer_size() const {
+  return object_of(*this).write_buffer_size();
+}
+void DatagramTransport::set_write_buffer_limits(std::optional<std::size_t> high,
+                                                std::optional<std::size_t> low) const {
+  object_of(*this).set_limits(high, low);
+}
+std::pair<std::size_t, std::size_t> DatagramTransport::get_write_buffer_limits() const {
+  return {object_of(*this).low_water(), object_of(*this).high_water()};
+}
+
+}  // namespace fiber::asyncio

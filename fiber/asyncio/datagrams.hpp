@@ -1,0 +1,82 @@
+// Datagrams, with a protocol: loop.create_datagram_endpoint. Without one, see loop.sock_recvfrom.
+#pragma once
+
+#include <fiber/asyncio/connections.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace fiber::asyncio {
+
+namespace detail {
+class DatagramObject;
+}
+
+/// Sends datagrams; see BaseTransport. Python: asyncio.DatagramTransport.
+class FIBER_API DatagramTransport : public BaseTransport {
+ public:
+  DatagramTransport() noexcept = default;
+  /// Sends now if that is possible without waiting, else later. `to`: where, for one that was made
+  /// without `remote_addr`; throws ValueError if another address is given for one that has it. What
+  /// fails is told to error_received().
+  void sendto(std::string_view data, const SocketAddress& to = {}) const;
+  /// Closes without sending what is buffered.
+  void abort() const;
+  std::size_t get_write_buffer_size() const;
+  /// As of a WriteTransport; each datagram counts for its bytes and 8 more.
+  void set_write_buffer_limits(std::optional<std::size_t> high = {},
+                               std::optional<std::size_t> low = {}) const;
+  std::pair<std::size_t, std::size_t> get_write_buffer_limits() const;
+
+  explicit DatagramTransport(detail::DatagramObject& object) noexcept;
+};
+
+/// Keyword arguments of loop.create_datagram_endpoint. With an address: a host and a port, or the
+/// path of a Unix socket (then `family` is AF_UNIX). Without any, `family` has to be given.
+struct create_datagram_endpoint_options {
+  std::optional<std::pair<std::string, int>> local_addr = {};
+  /// Whom it sends to, and alone receives from; with allow_broadcast it only sends there.
+  std::optional<std::pair<std::string, int>> remote_addr = {};
+  std::optional<std::string> local_path = {};
+  std::optional<std::string> remote_path = {};
+  int family = 0;
+  int proto = 0;
+  int flags = 0;
+  bool reuse_port = false;
+  bool allow_broadcast = false;
+};
+
+namespace detail {
+FIBER_API DatagramTransport make_datagram_endpoint(LoopObject& loop,
+                                                   const protocol_factory& factory,
+                                                   const create_datagram_endpoint_options& options);
+FIBER_API DatagramTransport make_datagram_endpoint(LoopObject& loop,
+                                                   const protocol_factory& factory,
+                                                   GivenDescriptor& sock,
+                                                   const create_datagram_endpoint_options& options);
+}  // namespace detail
+
+template <class F, class Options>
+  requires std::same_as<Options, create_datagram_endpoint_options>
+auto EventLoop::create_datagram_endpoint(F&& factory, const Options& options) const {
+  return detail::with_protocol(
+      std::forward<F>(factory), [loop = *this, options](const detail::protocol_factory& make) {
+        return detail::make_datagram_endpoint(loop.object(), make, options);
+      });
+}
+template <class F, class Options>
+auto EventLoop::create_datagram_endpoint(F&& factory, detail::GivenDescriptor sock,
+                                         const Options& options) const {
+  return detail::with_protocol(
+      std::forward<F>(factory), [loop = *this, sock = std::move(sock),
+                                 options](const detail::protocol_factory& make) mutable {
+        return detail::make_datagram_endpoint(loop.object(), make, sock, options);
+      });
+}
+
+}  // namespace fiber::asyncio

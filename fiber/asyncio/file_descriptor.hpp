@@ -1,0 +1,89 @@
+// What functions take where Python's take a descriptor or a file object.
+#pragma once
+
+#include <fiber/config.hpp>
+
+#include <concepts>
+#include <type_traits>
+#include <utility>
+
+namespace fiber::asyncio {
+
+/// A number of a descriptor, or an object that has one: a socket::socket, or whatever has fileno()
+/// or converts to int. Stays the caller's. Python: what takes an int or a file object.
+class FileDescriptorLike {
+ public:
+  FileDescriptorLike(int fd) noexcept : fd_(fd) {}  // NOLINT(google-explicit-constructor)
+  template <class File>
+    requires requires(const File& file) {
+      { file.fileno() } -> std::convertible_to<int>;
+    }
+  FileDescriptorLike(const File& file)  // NOLINT(google-explicit-constructor)
+      : fd_(file.fileno()) {}
+  template <class File>
+    requires(std::is_class_v<File> && std::convertible_to<const File&, int>)
+  FileDescriptorLike(const File& file)  // NOLINT(google-explicit-constructor)
+      : fd_(file) {}
+  int fileno() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+namespace detail {
+
+/// An open descriptor.
+class FIBER_API UniqueFd {
+ public:
+  explicit UniqueFd(int fd = -1) noexcept : fd_(fd) {}
+  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  UniqueFd& operator=(UniqueFd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~UniqueFd() { reset(); }
+  int get() const noexcept { return fd_; }
+  int release() noexcept { return std::exchange(fd_, -1); }
+  void reset() noexcept;
+
+ private:
+  int fd_;
+};
+
+/// What owns its descriptor, as socket::socket does.
+template <class File>
+concept owns_descriptor = requires(File& file) {
+  { file.detach() } -> std::same_as<int>;
+};
+
+/// A descriptor that a call takes over. A number stays the caller's until the call has succeeded;
+/// what an object has owned goes with this.
+class GivenDescriptor {
+ public:
+  GivenDescriptor(int fd) noexcept  // NOLINT(google-explicit-constructor)
+      : fd_(fd), lent_(true) {}
+  explicit GivenDescriptor(UniqueFd fd) noexcept : fd_(std::move(fd)) {}
+  template <owns_descriptor File>
+  GivenDescriptor(File&& file)  // NOLINT(google-explicit-constructor)
+      : fd_(file.detach()) {
+    static_assert(!std::is_lvalue_reference_v<File>, "std::move() what is taken over");
+  }
+  GivenDescriptor(GivenDescriptor&&) noexcept = default;
+  GivenDescriptor& operator=(GivenDescriptor&&) noexcept = default;
+  ~GivenDescriptor() {
+    if (lent_) static_cast<void>(fd_.release());
+  }
+  int get() const noexcept { return fd_.get(); }
+  /// From here on whoever asks closes it.
+  UniqueFd take() noexcept { return std::move(fd_); }
+  /// The reverse, of take(), for one that could not be kept.
+  void put_back(UniqueFd fd) noexcept { fd_ = std::move(fd); }
+
+ private:
+  UniqueFd fd_;
+  bool lent_ = false;
+};
+
+}  // namespace detail
+
+}  // namespace fiber::asyncio

@@ -1,0 +1,81 @@
+// A child process: what stands behind the Process handles and the subprocess transports.
+#pragma once
+
+#include <fiber/asyncio/subprocess.hpp>
+#include <fiber/asyncio/waiter.hpp>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+namespace fiber::asyncio::detail {
+
+/// The child, from its start until its end is known. The loop holds a reference meanwhile.
+class ProcessObject {
+ public:
+  ProcessObject(LoopObject& loop, pid_t its_pid, UniqueFd pidfd)
+      : pid(its_pid), loop_(loop), pidfd_(std::move(pidfd)) {}
+  ProcessObject(const ProcessObject&) = delete;
+  ProcessObject& operator=(const ProcessObject&) = delete;
+
+  void retain() noexcept { ++refs_; }
+  void release() noexcept {
+    if (--refs_ == 0) delete this;
+  }
+
+  int pidfd() const noexcept { return pidfd_.get(); }
+  void watch() {
+    EventLoop(&loop_).add_reader(pidfd_.get(),
+                                 [self = Counted<ProcessObject>(this)] { self->ready(); });
+  }
+  void wait() {
+    Waiter waiter(loop_, waiters_);
+    waiter.wait();
+  }
+  void send_signal(int signal) {
+    if (returncode) raise_os_error(ESRCH, "process " + std::to_string(pid));
+    if (::syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0) != 0)
+      raise_os_error(errno, "process " + std::to_string(pid));
+  }
+
+  const pid_t pid;
+  std::optional<int> returncode;
+  Counted<TransportObject> stdin_transport;
+  // Until its end: what they have not read by then is wanted only if somebody can ask for it.
+  Counted<ReaderObject> stdout_reader;
+  Counted<ReaderObject> stderr_reader;
+  std::function<void()> on_exit;  ///< called once, on the loop
+
+ private:
+  ~ProcessObject() {
+    // The loop is closed, nobody will ever wait for it.
+    if (!returncode && ::kill(pid, SIGKILL) == 0) reap(0);
+  }
+
+  void ready();
+  bool reap(int flags) noexcept;
+
+  LoopObject& loop_;
+  UniqueFd pidfd_;
+  WaiterList waiters_;
+  std::uint32_t refs_ = 0;
+};
+
+struct SpawnedProcess {
+  Counted<ProcessObject> process;
+  UniqueFd streams[3];  ///< our ends of its pipes, which do not block; none for other streams
+};
+/// Starts it; the loop waits for its end from then on. Throws as create_subprocess_exec does.
+SpawnedProcess start_process(LoopObject& loop, const std::vector<std::string>& command,
+                             const create_subprocess_options& options);
+
+}  // namespace fiber::asyncio::detail

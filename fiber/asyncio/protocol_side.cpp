@@ -1,0 +1,127 @@
+#include <fiber/asyncio/protocol_side.hpp>
+
+#include <fiber/demangle.hpp>
+#include <fiber/greenlet.hpp>
+
+#include <algorithm>
+#include <typeinfo>
+#include <utility>
+
+#include <cxxabi.h>
+
+namespace fiber::asyncio::detail {
+
+bool call_guarded(const std::function<void()>& function,
+                  const std::function<void(const std::exception_ptr&)>& failed) {
+  std::exception_ptr error;
+  try {
+    function();
+    return true;
+  } catch (const abi::__forced_unwind&) {
+    throw;
+  } catch (const KeyboardInterrupt&) {
+    throw;
+  } catch (const SystemExit&) {
+    throw;
+  } catch (const GreenletExit&) {
+    throw;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  failed(error);
+  return false;
+}
+
+namespace {
+
+std::unique_ptr<char[]>& spare_buffer() {
+  static thread_local std::unique_ptr<char[]> spare;
+  return spare;
+}
+
+}  // namespace
+
+ReadBuffer::ReadBuffer() : buffer_(std::move(spare_buffer())) {
+  if (buffer_ == nullptr) buffer_.reset(new char[kSize]);
+}
+ReadBuffer::~ReadBuffer() {
+  if (spare_buffer() == nullptr) spare_buffer() = std::move(buffer_);
+}
+
+void ProtocolSide::set(std::shared_ptr<BaseProtocol> protocol) {
+  auto* plain = dynamic_cast<Protocol*>(protocol.get());
+  auto* buffered = dynamic_cast<BufferedProtocol*>(protocol.get());
+  if (plain == nullptr && buffered == nullptr) {
+    const BaseProtocol* its = protocol.get();
+    throw TypeError(its == nullptr ? "a protocol was expected, got null"
+                                   : "a Protocol or BufferedProtocol was expected, got " +
+                                         core::demangle(typeid(*its)));
+  }
+  const std::shared_ptr<BaseProtocol> before = std::exchange(protocol_, std::move(protocol));
+  plain_ = plain;
+  buffered_ = plain != nullptr ? nullptr : buffered;
+}
+
+void ProtocolSide::drop() noexcept {
+  plain_ = nullptr;
+  buffered_ = nullptr;
+  const std::shared_ptr<BaseProtocol> before = std::exchange(protocol_, nullptr);
+}
+
+void ProtocolSide::connection_made(TransportObject& transport) const {
+  const std::shared_ptr<BaseProtocol> held = protocol_;
+  if (plain_ != nullptr)
+    plain_->connection_made(Transport(transport));
+  else if (buffered_ != nullptr)
+    buffered_->connection_made(Transport(transport));
+}
+
+void ProtocolSide::data_received(std::string_view data) const {
+  const std::shared_ptr<BaseProtocol> held = protocol_;
+  if (plain_ != nullptr) {
+    plain_->data_received(data);
+    return;
+  }
+  while (buffered_ != nullptr && !data.empty()) {
+    const std::span<char> to = get_buffer(static_cast<std::ptrdiff_t>(data.size()));
+    const std::size_t count = std::min(to.size(), data.size());
+    std::copy_n(data.data(), count, to.data());
+    buffer_updated(count);
+    data.remove_prefix(count);
+  }
+}
+
+std::span<char> ProtocolSide::get_buffer(std::ptrdiff_t sizehint) const {
+  const std::shared_ptr<BaseProtocol> held = protocol_;
+  const std::span<char> buffer = buffered_->get_buffer(sizehint);
+  if (buffer.empty()) throw RuntimeError("get_buffer() returned an empty buffer");
+  return buffer;
+}
+
+void ProtocolSide::buffer_updated(std::size_t count) const {
+  const std::shared_ptr<BaseProtocol> held = protocol_;
+  if (buffered_ != nullptr) buffered_->buffer_updated(count);
+}
+
+bool ProtocolSide::eof_received() const {
+  const std::shared_ptr<BaseProtocol> held = protocol_;
+  if (plain_ != nullptr) return plain_->eof_received();
+  return buffered_ != nullptr && buffered_->eof_received();
+}
+
+void ProtocolSide::connection_lost(const std::exception_ptr& error) const {
+  const std::shared_ptr<BaseProtocol> held = protocol_;
+  if (held != nullptr) held->connection_lost(error);
+}
+
+void ProtocolSide::pause_writing() const {
+  const std::shared_ptr<BaseProtocol> held = protocol_;
+  if (held != nullptr) held->pause_writing();
+}
+
+void ProtocolSide::resume_writing() const {
+  const std::shared_ptr<BaseProtocol> held = protocol_;
+  if (held != nullptr) held->resume_writing();
+}
+
+}  // namespace fiber::asyncio::detail

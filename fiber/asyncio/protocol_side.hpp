@@ -1,0 +1,61 @@
+// The protocol of a TransportObject, whose functions are called on the loop's own stack.
+#pragma once
+
+#include <fiber/asyncio/protocols.hpp>
+
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace fiber::asyncio::detail {
+
+/// Calls `function`. True if it returned; what it has thrown goes to `failed`, except what ends the
+/// loop or the thread, which leaves this.
+bool call_guarded(const std::function<void()>& function,
+                  const std::function<void(const std::exception_ptr&)>& failed);
+
+/// Memory that a read goes to, which nobody else uses as long as this lives.
+class ReadBuffer {
+ public:
+  static constexpr std::size_t kSize = 256 * 1024;  ///< as CPython: at most this per recv
+  ReadBuffer();
+  ~ReadBuffer();
+  ReadBuffer(const ReadBuffer&) = delete;
+  ReadBuffer& operator=(const ReadBuffer&) = delete;
+  std::span<char> span() const noexcept { return {buffer_.get(), kSize}; }
+
+ private:
+  std::unique_ptr<char[]> buffer_;
+};
+
+/// The protocol may be replaced, and let go, while one of its functions runs.
+class ProtocolSide {
+ public:
+  /// Throws TypeError unless it is a Protocol or a BufferedProtocol.
+  explicit ProtocolSide(std::shared_ptr<BaseProtocol> protocol) { set(std::move(protocol)); }
+  void set(std::shared_ptr<BaseProtocol> protocol);
+  const std::shared_ptr<BaseProtocol>& get() const noexcept { return protocol_; }
+  /// After the last call.
+  void drop() noexcept;
+
+  bool buffered() const noexcept { return buffered_ != nullptr; }
+  void connection_made(TransportObject& transport) const;
+  void data_received(std::string_view data) const;
+  /// Throws RuntimeError if it is empty.
+  std::span<char> get_buffer(std::ptrdiff_t sizehint) const;
+  void buffer_updated(std::size_t count) const;
+  bool eof_received() const;
+  void connection_lost(const std::exception_ptr& error) const;
+  void pause_writing() const;
+  void resume_writing() const;
+
+ private:
+  std::shared_ptr<BaseProtocol> protocol_;
+  Protocol* plain_ = nullptr;
+  BufferedProtocol* buffered_ = nullptr;
+};
+
+}  // namespace fiber::asyncio::detail

@@ -1,0 +1,93 @@
+#include <fiber/asyncio/staggered.hpp>
+
+#include <fiber/asyncio/locks.hpp>
+#include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/timeouts.hpp>
+#include <fiber/greenlet.hpp>
+
+#include <chrono>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <cxxabi.h>
+
+namespace fiber::asyncio::detail {
+namespace {
+
+struct Race {
+  EventLoop loop;
+  std::size_t count = 0;
+  std::chrono::nanoseconds delay{0};
+  std::function<void(std::size_t)> attempt;
+  std::size_t next = 0;
+  std::optional<std::size_t> winner = {};
+  std::vector<Task<>> tasks = {};  ///< that of attempt N at N, and one that finds none left
+};
+
+// True: it has succeeded.
+bool succeeds(const Race& race, std::size_t index) {
+  try {
+    race.attempt(index);
+    return true;
+  } catch (const abi::__forced_unwind&) {
+    throw;
+  } catch (const KeyboardInterrupt&) {
+    throw;
+  } catch (const SystemExit&) {
+    throw;
+  } catch (const GreenletExit&) {
+    throw;
+  } catch (...) {
+    return false;  // the attempt keeps what it failed with
+  }
+}
+
+void run_one(const std::shared_ptr<Race>& race, const std::optional<Event>& previous_failed) {
+  if (previous_failed) {
+    try {
+      await(asyncio::wait_for(previous_failed->wait(), race->delay));
+    } catch (const TimeoutError&) {
+      // It has had its head start.
+    }
+  }
+  if (race->next == race->count) return;
+  const std::size_t index = race->next++;
+  const Event failed;
+  race->tasks.push_back(race->loop.create_task([race, failed] { run_one(race, failed); }));
+  if (!succeeds(*race, index)) {
+    failed.set();
+    return;
+  }
+  if (race->winner) return;
+  race->winner = index;
+  for (std::size_t i = 0; i < race->tasks.size(); ++i)
+    if (i != index) race->tasks[i].cancel();
+}
+
+}  // namespace
+
+std::optional<std::size_t> staggered_race(LoopObject& loop, std::size_t count, std::int64_t delay,
+                                          std::function<void(std::size_t)> attempt) {
+  const auto race = std::make_shared<Race>(Race{.loop = EventLoop(&loop),
+                                                .count = count,
+                                                .delay = std::chrono::nanoseconds(delay),
+                                                .attempt = std::move(attempt)});
+  struct Leave {
+    Race& race;
+    ~Leave() {
+      for (const Task<>& task : std::exchange(race.tasks, {})) task.cancel();
+    }
+  } leave{*race};
+  race->tasks.push_back(race->loop.create_task([race] { run_one(race, std::nullopt); }));
+  std::size_t ended = 0;
+  while (ended != race->tasks.size()) {
+    const auto result = await(asyncio::wait(race->tasks));
+    ended = result.done.size();
+    for (const Task<>& task : result.done)
+      if (!task.cancelled()) task.result();
+  }
+  return race->winner;
+}
+
+}  // namespace fiber::asyncio::detail

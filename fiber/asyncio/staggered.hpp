@@ -1,0 +1,21 @@
+// Attempts that are begun one after the other and race, as RFC 8305 has it. Python:
+// asyncio.staggered.
+#pragma once
+
+#include <fiber/asyncio/base_events.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+namespace fiber::asyncio::detail {
+
+/// Calls attempt(0), attempt(1), ... each in a task of its own: the next one as soon as one has
+/// failed (has thrown), or `delay` nanoseconds after it began. Once one has returned, the others
+/// are cancelled. Returns its index when all have ended; nothing if none did. In a task, which may
+/// be cancelled: the attempts are then too, and end after it.
+std::optional<std::size_t> staggered_race(LoopObject& loop, std::size_t count, std::int64_t delay,
+                                          std::function<void(std::size_t)> attempt);
+
+}  // namespace fiber::asyncio::detail

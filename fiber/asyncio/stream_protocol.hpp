@@ -1,0 +1,44 @@
+// A protocol that feeds a StreamReader, for transports that are made with protocols. Python:
+// asyncio.StreamReaderProtocol.
+//
+//   asyncio::StreamReader reader;
+//   await(loop.connect_read_pipe(
+//       [&] { return std::make_shared<asyncio::StreamReaderProtocol>(reader); }, fd));
+//   await(reader.readline());
+#pragma once
+
+#include <fiber/asyncio/protocols.hpp>
+#include <fiber/asyncio/streams.hpp>
+
+#include <functional>
+
+namespace fiber::asyncio {
+
+/// The transport pauses while the reader has more than it wants. To write to the same connection:
+/// StreamWriter(transport).
+class FIBER_API StreamReaderProtocol : public Protocol, private detail::ReadSource {
+ public:
+  /// `connected(reader, writer)` is called, in a task of its own, when the connection is made, as
+  /// by start_server().
+  explicit StreamReaderProtocol(
+      const StreamReader& reader,
+      std::function<void(StreamReader&, StreamWriter&)> connected = nullptr);
+  ~StreamReaderProtocol() override;
+
+  void connection_made(const Transport& transport) override;
+  void data_received(std::string_view data) override;
+  /// True, so that one can still write; false over TLS.
+  bool eof_received() override;
+  void connection_lost(const std::exception_ptr& error) override;
+
+ private:
+  void pause_reading() override;
+  void resume_reading() override;
+  void nobody_reads() noexcept override {}
+
+  detail::Counted<detail::ReaderObject> reader_;
+  std::function<void(StreamReader&, StreamWriter&)> connected_;
+  Transport transport_;
+};
+
+}  // namespace fiber::asyncio

@@ -1,0 +1,73 @@
+// Child processes that call a protocol: loop.subprocess_exec and subprocess_shell. Without one, see
+// create_subprocess_exec.
+#pragma once
+
+#include <fiber/asyncio/connections.hpp>
+#include <fiber/asyncio/subprocess.hpp>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sys/types.h>
+
+namespace fiber::asyncio {
+
+namespace detail {
+class SubprocessObject;
+}
+
+/// A child process; see BaseTransport. Python: asyncio.SubprocessTransport.
+class FIBER_API SubprocessTransport : public BaseTransport {
+ public:
+  SubprocessTransport() noexcept = default;
+  pid_t get_pid() const;
+  /// Nothing while it runs; see Process::returncode.
+  std::optional<int> get_returncode() const;
+  /// The transport of the child's stdin (0), stdout (1) or stderr (2); one that refers to nothing
+  /// if that is no pipe.
+  Transport get_pipe_transport(int fd) const;
+  /// Throw ProcessLookupError once connection_lost() was called.
+  void send_signal(int signal) const;
+  void terminate() const;  ///< SIGTERM
+  void kill() const;       ///< SIGKILL
+  // close() closes the pipes, and kills a child that runs.
+
+  explicit SubprocessTransport(detail::SubprocessObject& object) noexcept;
+};
+
+/// Keyword arguments of loop.subprocess_exec and subprocess_shell; each as in
+/// create_subprocess_options, but that the streams are pipes by default.
+struct subprocess_options {
+  subprocess::Redirection stdin_ = subprocess::PIPE;
+  subprocess::Redirection stdout_ = subprocess::PIPE;
+  subprocess::Redirection stderr_ = subprocess::PIPE;
+  std::optional<std::string> cwd = {};
+  std::optional<std::map<std::string, std::string>> env = {};
+  bool start_new_session = false;
+};
+
+namespace detail {
+FIBER_API SubprocessTransport make_subprocess(LoopObject& loop, const protocol_factory& factory,
+                                              const std::vector<std::string>& command,
+                                              const subprocess_options& options);
+}
+
+template <class F, class Options>
+auto EventLoop::subprocess_exec(F&& factory, std::vector<std::string> command,
+                                const Options& options) const {
+  return detail::with_protocol(
+      std::forward<F>(factory),
+      [loop = *this, command = std::move(command), options](const detail::protocol_factory& make) {
+        return detail::make_subprocess(loop.object(), make, command, options);
+      });
+}
+template <class F, class Options>
+auto EventLoop::subprocess_shell(F&& factory, std::string command, const Options& options) const {
+  return subprocess_exec(std::forward<F>(factory),
+                         std::vector<std::string>{"/bin/sh", "-c", std::move(command)}, options);
+}
+
+}  // namespace fiber::asyncio

@@ -1,0 +1,32 @@
+#include <fiber/asyncio/transport.hpp>
+
+namespace fiber::asyncio {
+
+BaseTransport::BaseTransport(detail::AnyTransport& object) noexcept : object_(&object) {
+  object_->keep();
+}
+BaseTransport::BaseTransport(const BaseTransport& other) noexcept : object_(other.object_) {
+  if (object_ != nullptr) object_->keep();
+}
+BaseTransport& BaseTransport::operator=(const BaseTransport& other) noexcept {
+  if (other.object_ != nullptr) other.object_->keep();
+  if (detail::AnyTransport* before = std::exchange(object_, other.object_)) before->let_go();
+  return *this;
+}
+BaseTransport::~BaseTransport() {
+  if (object_ != nullptr) object_->let_go();
+}
+
+void BaseTransport::set_protocol(std::shared_ptr<BaseProtocol> protocol) const {
+  if (protocol == nullptr) throw TypeError("set_protocol() needs a protocol, not null");
+  object().set_protocol(std::move(protocol));
+}
+
+void BaseTransport::refuse_null() {
+  throw ValueError("this transport refers to nothing: it was default-constructed");
+}
+void BaseTransport::refuse_other() {
+  throw NotImplementedError("this transport carries no stream of bytes");
+}
+
+}  // namespace fiber::asyncio

@@ -1,0 +1,133 @@
+// Transports: what a protocol or a StreamWriter writes to. Python: asyncio.transports.
+//
+// Each of these classes is a counted reference to a transport, which the loop keeps while its
+// connection lasts; one that refers to nothing throws ValueError when it is used. They belong to
+// one loop and its thread.
+#pragma once
+
+#include <fiber/asyncio/sock.hpp>
+#include <fiber/asyncio/transports.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <sys/types.h>
+
+namespace fiber::asyncio {
+
+/// What all transports have. Python: asyncio.BaseTransport.
+class FIBER_API BaseTransport {
+ public:
+  BaseTransport() noexcept = default;
+  explicit BaseTransport(detail::AnyTransport& object) noexcept;
+  BaseTransport(const BaseTransport& other) noexcept;
+  BaseTransport& operator=(const BaseTransport& other) noexcept;
+  ~BaseTransport();
+
+  /// Sends what is buffered, then closes; connection_lost() follows, in a later iteration.
+  void close() const { object().close(); }
+  bool is_closing() const { return object().is_closing(); }
+  /// Who is told from now on: of the kind that the transport has had. Throws TypeError.
+  void set_protocol(std::shared_ptr<BaseProtocol> protocol) const;
+  /// Null once the connection is lost, and for a stream.
+  std::shared_ptr<BaseProtocol> get_protocol() const { return object().get_protocol(); }
+
+  /// What else is known of the connection, such as get_extra_info(ssl::peercert): see
+  /// <fiber/ssl.hpp>. Nothing (std::nullopt) if there is no such thing.
+  template <class Key>
+  auto get_extra_info(const Key& key) const {
+    const detail::TransportObject* stream = object().stream();
+    using Info = decltype(key.of(*stream));
+    return stream != nullptr ? key.of(*stream) : Info();
+  }
+  /// Python: get_extra_info("sockname"), ("peername"): no address if there is none.
+  SocketAddress sockname() const { return object().own_address(); }
+  SocketAddress peername() const { return object().peer_address(); }
+  /// Python: get_extra_info("socket").fileno(), ("pipe").fileno(). -1 once it is closed.
+  int fileno() const { return object().file(); }
+
+  explicit operator bool() const noexcept { return object_ != nullptr; }
+  friend bool operator==(const BaseTransport& a, const BaseTransport& b) noexcept {
+    return a.object_ == b.object_;
+  }
+  detail::AnyTransport& object() const {
+    if (object_ == nullptr) [[unlikely]]
+      refuse_null();
+    return *object_;
+  }
+
+ protected:
+  /// Throws NotImplementedError for a transport of datagrams or of a process.
+  detail::TransportObject& stream() const {
+    detail::TransportObject* stream = object().stream();
+    if (stream == nullptr) refuse_other();
+    return *stream;
+  }
+
+ private:
+  [[noreturn]] static void refuse_null();
+  [[noreturn]] static void refuse_other();
+  detail::AnyTransport* object_ = nullptr;
+};
+
+/// Python: asyncio.ReadTransport.
+class FIBER_API ReadTransport : public virtual BaseTransport {
+ public:
+  ReadTransport() noexcept = default;
+  /// Nothing is received from pause_reading() on until resume_reading(). Neither does anything if
+  /// there is nothing to change.
+  void pause_reading() const { stream().pause_by_user(); }
+  void resume_reading() const { stream().resume_by_user(); }
+  bool is_reading() const { return stream().is_reading(); }
+};
+
+/// Python: asyncio.WriteTransport.
+class FIBER_API WriteTransport : public virtual BaseTransport {
+ public:
+  WriteTransport() noexcept = default;
+  /// Closes without sending what is buffered.
+  void abort() const { stream().abort(); }
+  /// Sends at once what can be sent without waiting, and buffers the rest; see pause_writing().
+  /// Does nothing once the connection is lost. Throws RuntimeError after write_eof().
+  void write(std::string_view data) const { stream().write(data); }
+  /// The pieces one after the other.
+  template <std::ranges::input_range R>
+    requires std::convertible_to<std::ranges::range_reference_t<R>, std::string_view>
+  void writelines(R&& pieces) const {
+    std::string all;
+    for (auto&& piece : pieces) all += std::string_view(piece);
+    write(all);
+  }
+  /// The other side reads the end, after what was written. Throws NotImplementedError over TLS,
+  /// which cannot.
+  void write_eof() const { stream().write_eof(); }
+  bool can_write_eof() const { return stream().can_write_eof(); }
+  /// How many bytes wait to be sent.
+  std::size_t get_write_buffer_size() const { return stream().write_buffer_size(); }
+  /// pause_writing() is called, and drain() waits, once more than `high` bytes are buffered, until
+  /// no more than `low` are. Default: 64 KiB and 16 KiB; one that is not given follows from the
+  /// other. Throws ValueError.
+  void set_write_buffer_limits(std::optional<std::size_t> high = {},
+                               std::optional<std::size_t> low = {}) const {
+    stream().set_write_buffer_limits(high, low);
+  }
+  /// Low and high.
+  std::pair<std::size_t, std::size_t> get_write_buffer_limits() const {
+    return {stream().low_water(), stream().high_water()};
+  }
+};
+
+/// A connection, in both directions. Python: asyncio.Transport.
+class FIBER_API Transport : public ReadTransport, public WriteTransport {
+ public:
+  Transport() noexcept = default;
+  explicit Transport(detail::TransportObject& object) noexcept : BaseTransport(object) {}
+};
+
+}  // namespace fiber::asyncio

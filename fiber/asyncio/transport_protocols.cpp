@@ -1,0 +1,180 @@
+// What a TransportObject does when a protocol stands above it in place of a stream's reader.
+#include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/protocol_side.hpp>
+#include <fiber/asyncio/transports.hpp>
+#include <fiber/asyncio/waiter.hpp>
+#include <fiber/asyncio/without_sigpipe.hpp>
+
+#include <cerrno>
+#include <utility>
+
+#include <poll.h>
+
+namespace fiber::asyncio::detail {
+
+namespace {
+
+// Or the end, or an error.
+bool input_waits(int fd) noexcept {
+  pollfd wait{.fd = fd, .events = POLLIN, .revents = 0};
+  return ::poll(&wait, 1, 0) != 0;
+}
+
+}  // namespace
+
+void TransportObject::speak_to(std::shared_ptr<BaseProtocol> protocol) {
+  auto side = std::make_unique<ProtocolSide>(std::move(protocol));
+  make_hub_steps();
+  for (const Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_})
+    if (step->on_hub->context == nullptr) prepare(step->on_hub);
+  side_ = std::move(side);
+}
+
+std::shared_ptr<BaseProtocol> TransportObject::get_protocol() const {
+  return side_ != nullptr ? side_->get() : nullptr;
+}
+
+void TransportObject::set_protocol(std::shared_ptr<BaseProtocol> protocol) {
+  if (side_ != nullptr)
+    side_->set(std::move(protocol));
+  else
+    speak_to(std::move(protocol));
+}
+
+bool TransportObject::is_reading() const noexcept { return !is_closing() && !user_paused_; }
+
+void TransportObject::pause_by_user() {
+  if (!is_reading()) return;
+  user_paused_ = true;
+  pause_reading();
+}
+
+void TransportObject::resume_by_user() {
+  if (is_closing() || !std::exchange(user_paused_, false)) return;
+  resume_reading();
+}
+
+// The step that begins: whatever becomes of the call, reading begins after it.
+void TransportObject::begin_protocol() {
+  struct Rest {
+    TransportObject& self;
+    ~Rest() {
+      self.begun_ = true;
+      if (self.readable_ && self.reading()) self.loop_.read_again(self);
+      if (self.begin_waiter_ != nullptr) self.begin_waiter_->wake();
+    }
+  } rest{*this};
+  side_->connection_made(*this);
+}
+
+// As CPython: an OSError is the other side's business, all else is reported.
+void TransportObject::fatal_error(const std::exception_ptr& error, const char* message) {
+  bool report = true;
+  try {
+    std::rethrow_exception(error);
+  } catch (const OSError& os) {
+    report = kind_ == Kind::read_pipe && os.error_number() != EIO;
+  } catch (...) {
+    // Not of the connection's making.
+  }
+  if (report) loop_.call_exception_handler({.message = message, .exception = error});
+  force_close(error);
+}
+
+bool TransportObject::calls(const std::function<void()>& function, const char* message) {
+  return call_guarded(function,
+                      [&](const std::exception_ptr& error) { fatal_error(error, message); });
+}
+
+// Less than there was room for: all there was, in a stream of bytes. A new edge comes with what
+// comes now.
+void TransportObject::note_received(std::size_t got, std::size_t room) noexcept {
+  readable_ = got == room || hangup_ || urgent_ || !byte_stream_;
+}
+
+void TransportObject::read_for_protocol() {
+  const bool buffered = side_->buffered();
+  // The protocol is asked for memory only if there is something to put there.
+  if (buffered && !byte_stream_ && !input_waits(descriptor())) {
+    readable_ = hangup_ = urgent_ = false;
+    return;
+  }
+  const ReadBuffer memory;
+  std::span<char> to = memory.span();
+  if (buffered && !calls([&] { to = side_->get_buffer(-1); },
+                         "Fatal error: protocol.get_buffer() call failed."))
+    return;
+  if (!reading()) return;  // get_buffer() has closed it
+  const std::ptrdiff_t count = receive(to.data(), to.size());
+  if (count == 0) {
+    read_ended_ = true;
+    protocol_reads_end();
+  } else if (count < 0) {
+    if (would_block(errno))
+      readable_ = hangup_ = urgent_ = false;
+    else if (errno == EINTR)
+      loop_.read_again(*this);
+    else
+      fatal_error(os_error(errno), kind_ == Kind::socket ? "Fatal read error on socket transport"
+                                                         : "Fatal read error on pipe transport");
+  } else {
+    const auto got = static_cast<std::size_t>(count);
+    note_received(got, to.size());
+    if (readable_) loop_.read_again(*this);
+    if (buffered)
+      calls([&] { side_->buffer_updated(got); },
+            "Fatal error: protocol.buffer_updated() call failed.");
+    else if (kind_ == Kind::socket)
+      calls(
+          [&] {
+            side_->data_received({to.data(), got});
+          },
+          "Fatal error: protocol.data_received() call failed.");
+    else
+      side_->data_received({to.data(), got});
+  }
+}
+
+void TransportObject::protocol_reads_end() {
+  if (kind_ == Kind::socket) {
+    bool keep_open = false;
+    if (calls([&] { keep_open = side_->eof_received(); },
+              "Fatal error: protocol.eof_received() call failed.") &&
+        !keep_open)
+      finish();
+    return;
+  }
+  if (closing_) return;
+  closing_ = true;
+  ++refused_;
+  EventLoop(&loop_).call_soon(
+      [self = Counted<TransportObject>(this)] { self->side_->eof_received(); });
+  post(lost_step_);
+}
+
+void TransportObject::protocol_is_to_wait(bool wait) {
+  const auto report = [&](const std::exception_ptr& error) {
+    loop_.call_exception_handler(
+        {.message = wait ? "protocol.pause_writing() failed" : "protocol.resume_writing() failed",
+         .exception = error});
+  };
+  call_guarded([&] { wait ? side_->pause_writing() : side_->resume_writing(); }, report);
+}
+
+void TransportObject::wait_sent() {
+  if (lost_) throw ConnectionError("Connection is closed by peer");
+  if (out_.empty()) return;
+  Waiter waiter(loop_, sent_waiters_);
+  waiter.wait();
+}
+
+// The protocol goes, which may hold the transport.
+void TransportObject::tell_protocol_of_loss() {
+  struct Drop {
+    ProtocolSide& side;
+    ~Drop() { side.drop(); }
+  } drop{*side_};
+  side_->connection_lost(error_);
+}
+
+}  // namespace fiber::asyncio::detail

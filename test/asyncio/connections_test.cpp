@@ -1,0 +1,194 @@
+// Where connections with protocols begin and end: failures, contexts, closed loops.
+#include <fiber/asyncio.hpp>
+#include <fiber/socket.hpp>
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include "support/events.hpp"
+
+namespace asyncio = fiber::asyncio;
+namespace sockets = fiber::socket;
+using namespace std::chrono_literals;
+using asyncio::await;
+using asyncio::Transport;
+using support::Events;
+using support::thrown_by;
+
+namespace {
+
+std::string shown(const std::exception_ptr& error) {
+  return error == nullptr ? "None" : fiber::type_name(error);
+}
+
+// Does what its parts are told to do, after it has said what is called.
+struct Recorder : asyncio::Protocol {
+  explicit Recorder(Events& say) : say(say) {}
+  void connection_made(const Transport& its) override {
+    say("made");
+    transport = its;
+    if (on_made) on_made(transport);
+  }
+  void data_received(std::string_view data) override {
+    say("data(" + std::string(data) + ")");
+    if (on_data) on_data(transport);
+  }
+  bool eof_received() override {
+    say("eof");
+    if (on_eof) on_eof(transport);
+    return keep_open;
+  }
+  void connection_lost(const std::exception_ptr& error) override {
+    say("lost(" + shown(error) + ")");
+    if (on_lost) on_lost(transport);
+  }
+  void pause_writing() override {
+    say("pause");
+    if (on_pause) on_pause(transport);
+  }
+  void resume_writing() override {
+    say("resume");
+    if (on_pause) on_pause(transport);
+  }
+
+  using Action = std::function<void(const Transport&)>;
+  Events& say;
+  Transport transport;
+  Action on_made, on_data, on_eof, on_lost, on_pause;
+  bool keep_open = false;
+};
+
+}  // namespace
+
+TEST_CASE("connections fail with what is wrong, and leave nothing") {
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    const auto make = [] { return std::make_shared<asyncio::Protocol>(); };
+    sockets::socket datagrams(AF_INET, SOCK_DGRAM);
+    const std::string number = std::to_string(datagrams.fileno());
+    CHECK(thrown_by([&] { await(loop.create_connection(make, datagrams.fileno())); }) ==
+          "ValueError('A Stream Socket was expected, got descriptor " + number + "')");
+    CHECK(datagrams.getsockopt(SOL_SOCKET, SO_TYPE) == SOCK_DGRAM);
+    CHECK_THROWS_AS(await(loop.connect_accepted_socket(make, std::move(datagrams))),
+                    fiber::ValueError);
+    sockets::socket closed;
+    closed.bind({"127.0.0.1", 0});
+    CHECK_THROWS_AS(await(loop.create_connection(make, "127.0.0.1", closed.getsockname().port())),
+                    fiber::ConnectionRefusedError);
+    CHECK_THROWS_AS(await(loop.create_unix_connection(make, "/nonexistent/socket")),
+                    fiber::FileNotFoundError);
+    auto [a, b] = sockets::socketpair();
+    const int fd = a.fileno();
+    CHECK(thrown_by([&, &a = a] {
+            await(loop.create_connection(
+                []() -> std::shared_ptr<asyncio::Protocol> { throw fiber::ValueError("factory"); },
+                std::move(a)));
+          }) == "ValueError('factory')");
+    // A number stays the caller's then.
+    CHECK(thrown_by([&, &b = b] {
+            await(loop.create_connection(
+                []() -> std::shared_ptr<asyncio::Protocol> { throw fiber::ValueError("factory"); },
+                b.fileno()));
+          }) == "ValueError('factory')");
+    CHECK(b.getsockopt(SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
+    CHECK(thrown_by([&, &b = b] {
+            await(loop.create_connection([]() -> std::shared_ptr<asyncio::Protocol> { return {}; },
+                                         std::move(b)));
+          }) == "TypeError('a protocol was expected, got null')");
+    CHECK(thrown_by([&] { sockets::socket::from_fd(fd); }) ==
+          "OSError('[Errno 9] Bad file descriptor')");
+    CHECK(thrown_by([] { Transport().close(); }).starts_with("ValueError("));
+    CHECK(thrown_by([&] {
+            await(loop.create_connection(make, "127.0.0.1", 1, {.server_hostname = "x"}));
+          }) == "ValueError('server_hostname is only meaningful with ssl')");
+  });
+}
+
+TEST_CASE("a Unix server of protocols, and an accepted socket") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    const auto make = [&] { return std::make_shared<Recorder>(say); };
+    const std::string name = std::string("\0fiber-protocols-", 17) + std::to_string(::getpid());
+    const auto server = await(loop.create_unix_server(make, name));
+    const auto [transport, protocol] = await(
+        loop.create_unix_connection([] { return std::make_shared<asyncio::Protocol>(); }, name));
+    transport.write("hello");
+    transport.close();
+    for (int i = 0; i < 12; ++i) await(asyncio::sleep(0));
+    server.close();
+    await(server.wait_closed());
+    CHECK(say.take() == "made data(hello) eof lost(None)");
+    auto [a, b] = sockets::socketpair();
+    const auto [accepted, other] = await(loop.connect_accepted_socket(make, std::move(a)));
+    accepted.abort();
+    await(asyncio::sleep(0));
+    CHECK(say.take() == "made lost(None)");
+  });
+}
+
+TEST_CASE("a loop that is closed lets go of protocols that hold their transports") {
+  std::weak_ptr<Recorder> held;
+  Events say;
+  auto [a, b] = sockets::socketpair();
+  asyncio::EventLoop loop = asyncio::new_event_loop();
+  loop.run_until_complete([&, &a = a] {
+    held =
+        await(loop.create_connection([&] { return std::make_shared<Recorder>(say); }, std::move(a)))
+            .second;
+  });
+  CHECK_FALSE(held.expired());
+  loop.close();
+  CHECK(held.expired());
+  CHECK(b.recv(1) == "");
+}
+
+TEST_CASE("the context in which a connection is made is that of its callbacks") {
+  fiber::contextvars::ContextVar<int> variable("v", 0);
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    auto [a, b] = sockets::socketpair();
+    variable.set(7);
+    const auto [transport, protocol] = await(loop.create_connection(
+        [&] {
+          auto made = std::make_shared<Recorder>(say);
+          made->on_data = [&](auto&) { say(std::to_string(variable.get())); };
+          return made;
+        },
+        std::move(a)));
+    variable.set(8);
+    b.send("x");
+    for (int i = 0; i < 5; ++i) await(asyncio::sleep(0));
+    transport.abort();
+  });
+  CHECK(say.take() == "made data(x) 7 lost(None)");
+}
+
+TEST_CASE("KeyboardInterrupt and SystemExit leave the loop") {
+  Events say;
+  asyncio::EventLoop loop = asyncio::new_event_loop();
+  auto [a, b] = sockets::socketpair();
+  CHECK_THROWS_AS(loop.run_until_complete([&, &a = a, &b = b] {
+    await(loop.create_connection(
+        [&] {
+          auto made = std::make_shared<Recorder>(say);
+          made->on_data = [](auto&) { throw fiber::SystemExit(3); };
+          return made;
+        },
+        std::move(a)));
+    b.send("x");
+    await(asyncio::sleep(1h));
+  }),
+                  fiber::SystemExit);
+  loop.close();
+  CHECK(say.take() == "made data(x)");
+}

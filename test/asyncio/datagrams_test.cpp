@@ -1,0 +1,233 @@
+// The lists of events are those that CPython 3.13 prints for the same programs.
+#include <fiber/asyncio.hpp>
+#include <fiber/socket.hpp>
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "support/events.hpp"
+
+namespace asyncio = fiber::asyncio;
+namespace sockets = fiber::socket;
+using namespace std::chrono_literals;
+using asyncio::await;
+using asyncio::DatagramTransport;
+using asyncio::SocketAddress;
+using support::Events;
+using support::thrown_by;
+
+namespace {
+
+struct Recorder : asyncio::DatagramProtocol {
+  Recorder(Events& say, std::string name) : say(say), name(std::move(name)) {}
+  void connection_made(const DatagramTransport& its) override {
+    say(name + ":made");
+    transport = its;
+  }
+  void datagram_received(std::string_view data, const SocketAddress& from) override {
+    say(name + ":got(" + std::string(data) + ")");
+    if (raises) throw fiber::ValueError("got");
+    if (name == "server") transport.sendto("<" + std::string(data) + ">", from);
+  }
+  void error_received(const std::exception_ptr& error) override {
+    say(name + ":error(" + fiber::type_name(error) + ")");
+  }
+  void connection_lost(const std::exception_ptr& error) override {
+    say(name + ":lost(" + (error ? fiber::type_name(error) : "None") + ")");
+  }
+  void pause_writing() override { say(name + ":pause"); }
+  void resume_writing() override { say(name + ":resume"); }
+  Events& say;
+  std::string name;
+  DatagramTransport transport;
+  bool raises = false;
+};
+
+// UDP over the loopback interface arrives at once, or soon on a machine that is busy.
+void rest() { await(asyncio::sleep(20ms)); }
+
+}  // namespace
+
+TEST_CASE("datagram endpoints: a server and a client that is connected") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    const auto make = [&](const char* name) {
+      return [&say, name] { return std::make_shared<Recorder>(say, name); };
+    };
+    const auto server =
+        await(loop.create_datagram_endpoint(make("server"), {.local_addr = {{"127.0.0.1", 0}}}))
+            .first;
+    say("open");
+    const SocketAddress address = server.sockname();
+    CHECK_FALSE(server.peername());
+    const auto client = await(loop.create_datagram_endpoint(
+                                  make("client"), {.remote_addr = {{"127.0.0.1", address.port()}}}))
+                            .first;
+    say("open");
+    CHECK(client.peername() == address);
+    client.sendto("one");
+    rest();
+    client.sendto("two", address);
+    rest();
+    client.sendto("");
+    rest();
+    CHECK(thrown_by([&] { client.sendto("x", SocketAddress("127.0.0.1", 1)); }) ==
+          "ValueError('Invalid address: must be None or " + asyncio::repr(address) + "')");
+    server.close();
+    CHECK(server.is_closing());
+    server.close();
+    rest();
+    client.sendto("nobody");
+    rest();
+    client.sendto("again");
+    rest();
+    client.abort();
+    client.sendto("late");
+    rest();
+    CHECK(server.get_protocol() == nullptr);
+    CHECK(server.fileno() == -1);
+    server.sendto("closed", address);
+  });
+  CHECK(say.take() ==
+        "server:made open client:made open server:got(one) client:got(<one>) server:got(two) "
+        "client:got(<two>) server:got() client:got(<>) server:lost(None) "
+        "client:error(ConnectionRefusedError) client:error(ConnectionRefusedError) "
+        "client:lost(None)");
+}
+
+TEST_CASE("what datagram_received throws is reported, and the endpoint goes on") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    loop.set_exception_handler([&](const asyncio::EventLoop&, const auto& context) {
+      say("handler:" + context.message + ":" + fiber::repr(context.exception));
+    });
+    sockets::socket ours(AF_INET, SOCK_DGRAM);
+    ours.bind({"127.0.0.1", 0});
+    const SocketAddress address = ours.getsockname();
+    const auto [transport, protocol] = await(loop.create_datagram_endpoint(
+        [&] { return std::make_shared<Recorder>(say, "r"); }, std::move(ours)));
+    protocol->raises = true;
+    const sockets::socket sender(AF_INET, SOCK_DGRAM);
+    sender.sendto("a", address);
+    sender.sendto("b", address);
+    rest();
+    transport.close();
+    rest();
+  });
+  CHECK(say.take() ==
+        "r:made r:got(a) handler:Exception in callback:ValueError('got') r:got(b) "
+        "handler:Exception in callback:ValueError('got') r:lost(None)");
+}
+
+TEST_CASE("datagram endpoints: flow control over a Unix socket whose reader is slow") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    auto [ours, peer] = sockets::socketpair(AF_UNIX, SOCK_DGRAM);
+    peer.setblocking(false);
+    const auto transport =
+        await(loop.create_datagram_endpoint([&] { return std::make_shared<Recorder>(say, "r"); },
+                                            std::move(ours)))
+            .first;
+    transport.set_write_buffer_limits(2000);
+    CHECK(transport.get_write_buffer_limits() == std::pair<std::size_t, std::size_t>(500, 2000));
+    int sent = 0;
+    for (; transport.get_write_buffer_size() <= 2000; ++sent)
+      transport.sendto(std::string(992, 'x'));
+    CHECK(transport.get_write_buffer_size() == 3000);
+    transport.close();
+    int received = 0;
+    while (received < sent) {
+      try {
+        CHECK(peer.recv(2000).size() == 992);
+        ++received;
+      } catch (const fiber::BlockingIOError&) {
+        await(asyncio::sleep(0));
+      }
+    }
+    rest();
+  });
+  CHECK(say.take() == "r:made r:pause r:resume r:lost(None)");
+}
+
+TEST_CASE("datagram endpoints by path, with reuse_port, and for broadcast") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    const auto make = [&] { return std::make_shared<Recorder>(say, "r"); };
+    const std::string name = std::string("\0fiber-datagrams", 16);
+    const auto server =
+        await(loop.create_datagram_endpoint(make, {.local_path = name, .family = AF_UNIX})).first;
+    const auto client =
+        await(loop.create_datagram_endpoint(make, {.remote_path = name, .family = AF_UNIX})).first;
+    client.sendto("by path");
+    rest();
+    CHECK(say.take() == "r:made r:made r:got(by path)");
+    const auto one = await(loop.create_datagram_endpoint(
+                               make, {.local_addr = {{"127.0.0.1", 0}}, .reuse_port = true}))
+                         .first;
+    const auto two =
+        await(loop.create_datagram_endpoint(
+                  make, {.local_addr = {{"127.0.0.1", one.sockname().port()}}, .reuse_port = true}))
+            .first;
+    CHECK(one.sockname() == two.sockname());
+    const auto broadcast =
+        await(loop.create_datagram_endpoint(
+                  make, {.remote_addr = {{"127.0.0.1", 9}}, .allow_broadcast = true}))
+            .first;
+    CHECK_FALSE(broadcast.peername());
+    for (const auto& each : {server, client, one, two, broadcast}) each.close();
+    rest();
+  });
+}
+
+TEST_CASE("datagram endpoints that cannot be") {
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    const auto make = [] { return std::make_shared<asyncio::DatagramProtocol>(); };
+    using Options = asyncio::create_datagram_endpoint_options;
+    CHECK(thrown_by([&] { await(loop.create_datagram_endpoint(make, Options{})); }) ==
+          "ValueError('unexpected address family')");
+    CHECK(thrown_by([&] {
+            await(loop.create_datagram_endpoint(make, sockets::socket()));
+          }).starts_with("ValueError('A datagram socket was expected, got descriptor "));
+    CHECK(
+        thrown_by([&] {
+          await(loop.create_datagram_endpoint(make, sockets::socket(AF_INET, SOCK_DGRAM),
+                                              {.reuse_port = true}));
+        }) ==
+        "ValueError('socket modifier keyword arguments can not be used when sock is specified.')");
+    CHECK_THROWS_AS(await(loop.create_datagram_endpoint(
+                        make, {.local_addr = {{"127.0.0.1", 0}}, .remote_addr = {{"::1", 9}}})),
+                    fiber::ValueError);
+    CHECK_THROWS_AS(await(loop.create_datagram_endpoint(make, {.local_addr = {{"192.0.2.1", 0}}})),
+                    fiber::OSError);
+    CHECK(thrown_by([&] {
+            await(
+                loop.create_datagram_endpoint([] { return std::make_shared<asyncio::Protocol>(); },
+                                              {.local_addr = {{"127.0.0.1", 0}}}));
+          }) == "TypeError('a DatagramProtocol was expected')");
+  });
+}
+
+TEST_CASE("a loop that is closed lets go of endpoints whose protocols hold them") {
+  std::weak_ptr<Recorder> held;
+  Events say;
+  int fd = -1;
+  asyncio::EventLoop loop = asyncio::new_event_loop();
+  loop.run_until_complete([&] {
+    const auto [transport, protocol] = await(loop.create_datagram_endpoint(
+        [&] { return std::make_shared<Recorder>(say, "r"); }, {.local_addr = {{"127.0.0.1", 0}}}));
+    held = protocol;
+    fd = transport.fileno();
+  });
+  loop.close();
+  CHECK(held.expired());
+  CHECK_THROWS_AS(sockets::socket::from_fd(fd), fiber::OSError);
+}

@@ -1,0 +1,166 @@
+#include <fiber/socket.hpp>
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "ssl/tls.hpp"
+#include "support/events.hpp"
+
+namespace asyncio = fiber::asyncio;
+namespace ssl = fiber::ssl;
+using asyncio::await;
+using asyncio::Transport;
+using support::client_context;
+using support::Events;
+using support::server_context;
+using support::thrown_by;
+
+namespace {
+
+struct Side : asyncio::Protocol {
+  Side(Events& say, std::string name) : say(say), name(std::move(name)) {}
+  void connection_made(const Transport& its) override {
+    say(name + ":made");
+    transport = its;
+  }
+  void data_received(std::string_view data) override {
+    if (data == "raise") throw fiber::ValueError("data");
+    got += data;
+    if (name == "server") transport.write(data);
+    if (got.size() >= wanted && !enough.done()) enough.set_result();
+  }
+  bool eof_received() override {
+    say(name + ":eof");
+    return false;
+  }
+  void connection_lost(const std::exception_ptr& error) override {
+    say(name + ":lost(" + (error ? fiber::type_name(error) : "None") + ")");
+    lost.set_result();
+  }
+  void pause_writing() override { ++pauses; }
+  void resume_writing() override { --pauses; }
+  Events& say;
+  std::string name;
+  std::string got;
+  std::size_t wanted = 1;
+  int pauses = 0;
+  Transport transport;
+  asyncio::Future<> enough = asyncio::get_running_loop().create_future();
+  asyncio::Future<> lost = asyncio::get_running_loop().create_future();
+};
+
+}  // namespace
+
+TEST_CASE("protocols over TLS: the protocol is told of its connection after the handshake") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    std::shared_ptr<Side> serving;
+    const auto server =
+        await(loop.create_server([&] { return serving = std::make_shared<Side>(say, "server"); },
+                                 "127.0.0.1", 0, {.ssl = server_context()}));
+    const auto [transport, protocol] = await(loop.create_connection(
+        [&] { return std::make_shared<Side>(say, "client"); }, "127.0.0.1",
+        server.sockets().at(0).port(), {.ssl = client_context(), .server_hostname = "localhost"}));
+    CHECK(transport.get_extra_info(ssl::ssl_object).has_value());
+    CHECK(transport.get_extra_info(ssl::peercert).has_value());
+    CHECK_FALSE(transport.can_write_eof());
+    std::string much;
+    while (protocol->pauses == 0) {
+      transport.write(std::string(50'000, 'm'));
+      much += std::string(50'000, 'm');
+    }
+    protocol->wanted = much.size();
+    await(protocol->enough);
+    CHECK(protocol->got == much);
+    CHECK(protocol->pauses == 0);
+    transport.pause_reading();
+    CHECK_FALSE(transport.is_reading());
+    transport.resume_reading();
+    transport.close();
+    await(protocol->lost);
+    await(serving->lost);
+    server.close();
+    await(server.wait_closed());
+  });
+  CHECK(say.take().find("made") != std::string::npos);
+}
+
+TEST_CASE("protocols over TLS: what data_received throws aborts the connection") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    loop.set_exception_handler([&](const asyncio::EventLoop&, const auto& context) {
+      say("handler:" + context.message + ":" + fiber::repr(context.exception));
+    });
+    std::shared_ptr<Side> serving;
+    const auto server =
+        await(loop.create_server([&] { return serving = std::make_shared<Side>(say, "server"); },
+                                 "127.0.0.1", 0, {.ssl = server_context()}));
+    const auto [transport, protocol] = await(loop.create_connection(
+        [&] { return std::make_shared<asyncio::Protocol>(); }, "127.0.0.1",
+        server.sockets().at(0).port(), {.ssl = client_context(), .server_hostname = "localhost"}));
+    transport.write("raise");
+    while (serving == nullptr) await(asyncio::sleep(0));
+    await(serving->lost);
+    transport.abort();
+    server.close();
+    await(server.wait_closed());
+  });
+  CHECK(say.take() ==
+        "server:made handler:Fatal error on SSL protocol:ValueError('data') "
+        "server:lost(ValueError)");
+}
+
+TEST_CASE("loop.start_tls: both sides go on over TLS with the protocols they name") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    auto [a, b] = fiber::socket::socketpair();
+    const auto make = [&](const char* name) {
+      return [&say, name] { return std::make_shared<Side>(say, name); };
+    };
+    const auto client = await(loop.create_connection(make("client"), std::move(a)));
+    const auto server = await(loop.create_connection(make("server"), std::move(b)));
+    const auto secured = asyncio::create_task([&] {
+      return await(
+          loop.start_tls(server.first, server.second, server_context(), {.server_side = true}));
+    });
+    const Transport transport = await(loop.start_tls(client.first, client.second, client_context(),
+                                                     {.server_hostname = "localhost"}));
+    CHECK(await(secured) == server.first);
+    CHECK(transport.get_extra_info(ssl::cipher).has_value());
+    transport.write("x");
+    await(client.second->enough);
+    CHECK(client.second->got == "x");
+    CHECK(thrown_by([&] { await(loop.start_tls(transport, client.second, true)); }) ==
+          "TypeError('sslcontext is expected to be an instance of ssl::SSLContext')");
+    transport.close();
+    await(client.second->lost);
+    await(server.second->lost);
+  });
+  const std::string events = say.take();
+  CHECK(events.starts_with("client:made server:made"));
+}
+
+TEST_CASE("a TLS handshake that fails: create_connection throws, the protocol is not told") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    const auto server =
+        await(loop.create_server([&] { return std::make_shared<Side>(say, "server"); }, "127.0.0.1",
+                                 0, {.ssl = server_context()}));
+    loop.set_exception_handler([](const asyncio::EventLoop&, const auto&) {});
+    CHECK_THROWS_AS(
+        await(loop.create_connection([&] { return std::make_shared<Side>(say, "client"); },
+                                     "127.0.0.1", server.sockets().at(0).port(),
+                                     {.ssl = client_context(), .server_hostname = "other.test"})),
+        ssl::SSLCertVerificationError);
+    server.close();
+    await(server.wait_closed());
+  });
+  CHECK(say.take().find("client:") == std::string::npos);
+}
