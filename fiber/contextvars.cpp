@@ -7,18 +7,10 @@
 namespace fiber::contextvars {
 namespace detail {
 
-Counted::~Counted() = default;
-
 BoxBase::~BoxBase() = default;
-VarObject::~VarObject() = default;
-TokenObject::~TokenObject() {
-  if (context != nullptr) release(context);
-}
-
-namespace {
 
 // A persistent treap, ordered by the variables' ids: nodes never change, changes copy the path.
-struct Node final : Counted {
+struct Node final : core::SharedCounted<Node> {
   Node(Ref<VarObject> v, Ref<BoxBase> b, Ref<Node> l, Ref<Node> r) noexcept
       : var(std::move(v)), box(std::move(b)), left(std::move(l)), right(std::move(r)) {}
   const Ref<VarObject> var;
@@ -26,6 +18,11 @@ struct Node final : Counted {
   const Ref<Node> left;
   const Ref<Node> right;
 };
+
+ContextObject::~ContextObject() = default;
+
+namespace {
+
 using Tree = Ref<Node>;
 
 Tree node(const Ref<VarObject>& var, const Ref<BoxBase>& box, Tree left, Tree right) {
@@ -85,33 +82,16 @@ std::uint64_t mixed(std::uint64_t id) noexcept {
   return id ^ (id >> 31);
 }
 
-}  // namespace
-
-struct ContextObject {
-  std::atomic<long> refs{1};
-  std::atomic<bool> entered{false};
-  std::size_t size = 0;
-  Tree tree;
-};
-
-void retain(ContextObject* context) noexcept {
-  context->refs.fetch_add(1, std::memory_order_relaxed);
+fiber::detail::GreenletObject& running_greenlet() {
+  return *fiber::detail::greenlet_thread().current;
 }
 
-void release(ContextObject* context) noexcept {
-  if (context->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete context;
-}
-
-namespace {
-
-ContextObject*& current_slot() {
-  return fiber::detail::greenlet_thread().current->context_variables;
-}
+ContextObject* current_or_null() { return context_of(running_greenlet()); }
 
 ContextObject& current() {
-  ContextObject*& slot = current_slot();
-  if (slot == nullptr) slot = new ContextObject;
-  return *slot;
+  if (current_or_null() == nullptr)
+    exchange_context(running_greenlet(), Ref<ContextObject>(new ContextObject));
+  return *current_or_null();
 }
 
 std::string describe(const char* what, const void* address) {
@@ -145,7 +125,7 @@ Ref<BoxBase> get(const ContextObject* context, const Ref<VarObject>& var) {
 }
 
 Ref<BoxBase> get(const Ref<VarObject>& var, bool fallback) {
-  Ref<BoxBase> found = get(current_slot(), var);
+  Ref<BoxBase> found = get(current_or_null(), var);
   if (!found && fallback) return var->default_value;
   return found;
 }
@@ -158,8 +138,7 @@ Ref<TokenObject> set(const Ref<VarObject>& var, Ref<BoxBase> box) {
   Ref<TokenObject> token(new TokenObject);
   token->var = var;
   token->old_value = get(&context, var);
-  retain(&context);
-  token->context = &context;
+  token->context = Ref<ContextObject>(&context);
   // The old tree dies last: its values' destructors may run anything.
   const Tree old = std::exchange(context.tree, with(context.tree, var, box));
   if (!token->old_value) ++context.size;
@@ -172,8 +151,8 @@ void reset(const Ref<VarObject>& var, TokenObject* token) {
     throw RuntimeError(describe("Token", token) + " has already been used once");
   if (token->var != var)
     throw ValueError(describe("Token", token) + " was created by a different ContextVar");
-  ContextObject* context = current_slot();
-  if (context == nullptr || token->context != context)
+  ContextObject* context = current_or_null();
+  if (context == nullptr || token->context.get() != context)
     throw ValueError(describe("Token", token) + " was created in a different Context");
   const bool held = find(context->tree, var->id) != nullptr;
   Tree next =
@@ -184,27 +163,25 @@ void reset(const Ref<VarObject>& var, TokenObject* token) {
   const Tree old = std::exchange(context->tree, std::move(next));
 }
 
-ContextObject* copy(const ContextObject* context) {
+Ref<ContextObject> copy(const ContextObject* context) {
   if (context == nullptr || !context->tree) return nullptr;
-  auto* made = new ContextObject;
+  Ref<ContextObject> made(new ContextObject);
   made->tree = context->tree;
   made->size = context->size;
   return made;
 }
 
-ContextObject* copy_current() { return copy(current_slot()); }
+Ref<ContextObject> copy_current() { return copy(current_or_null()); }
 
-Entered::Entered(ContextObject* context) : context_(context) {
-  if (context->entered.exchange(true, std::memory_order_acquire))
-    throw RuntimeError("cannot enter context: " + describe("Context", context) +
+Entered::Entered(Ref<ContextObject> context) : context_(std::move(context)) {
+  if (context_->entered.exchange(true, std::memory_order_acquire))
+    throw RuntimeError("cannot enter context: " + describe("Context", context_.get()) +
                        " is already entered");
-  retain(context);  // one for the slot, one for this
-  retain(context);
-  previous_ = std::exchange(current_slot(), context);
+  previous_ = exchange_context(running_greenlet(), context_);
 }
 
 Entered::~Entered() {
-  if (context_ != nullptr) leave();
+  if (context_) leave();
 }
 
 void Entered::exit() {
@@ -213,18 +190,13 @@ void Entered::exit() {
         "cannot exit context: the current greenlet refers to a different context by now");
 }
 
+// What the contexts hold may be destroyed here, and run anything, when all else is done.
 bool Entered::leave() noexcept {
-  ContextObject* context = std::exchange(context_, nullptr);
-  ContextObject*& slot = current_slot();
-  const bool unchanged = slot == context;
-  if (unchanged) {
-    slot = previous_;
-    release(context);
-  } else if (previous_ != nullptr) {
-    release(previous_);
-  }
+  const Ref<ContextObject> context = std::move(context_);
+  const Ref<ContextObject> previous = std::move(previous_);
+  const bool unchanged = current_or_null() == context.get();
+  if (unchanged) exchange_context(running_greenlet(), previous);
   context->entered.store(false, std::memory_order_release);
-  release(context);
   return unchanged;
 }
 
@@ -232,35 +204,27 @@ bool Entered::leave() noexcept {
 
 Context::Context() : object_(new detail::ContextObject) {}
 
-Context::Context(const Context& other) noexcept : object_(other.object_) {
-  if (object_ != nullptr) retain(object_);
-}
-
-Context::~Context() {
-  if (object_ != nullptr) release(object_);
-}
-
-detail::ContextObject* Context::checked() const {
-  if (object_ == nullptr) throw ValueError("this context handle is null");
+const detail::Ref<detail::ContextObject>& Context::checked() const {
+  if (!object_) throw ValueError("this context handle is null");
   return object_;
 }
 
 Context Context::copy() const {
-  detail::ContextObject* copied = detail::copy(object_);
-  return copied != nullptr ? Context(adopt{}, copied) : Context();
+  detail::Ref<detail::ContextObject> copied = detail::copy(object());
+  return copied ? Context(std::move(copied)) : Context();
 }
 
-std::size_t Context::size() const noexcept { return object_ != nullptr ? object_->size : 0; }
+std::size_t Context::size() const noexcept { return object_ ? object_->size : 0; }
 
 std::vector<ContextVarBase> Context::keys() const {
   std::vector<ContextVarBase> found;
-  if (object_ != nullptr) detail::collect(object_->tree, found);
+  if (object_) detail::collect(object_->tree, found);
   return found;
 }
 
 Context copy_context() {
-  detail::ContextObject* copied = detail::copy_current();
-  return copied != nullptr ? Context(Context::adopt{}, copied) : Context();
+  detail::Ref<detail::ContextObject> copied = detail::copy_current();
+  return copied ? Context(std::move(copied)) : Context();
 }
 
 namespace {
@@ -278,17 +242,12 @@ fiber::detail::GreenletObject* checked(const greenlet& g, const char* what) {
 }  // namespace
 
 Context gr_context(const greenlet& g) {
-  detail::ContextObject* context = checked(g, "get")->context_variables;
-  if (context == nullptr) return nullptr;
-  retain(context);
-  return {Context::adopt{}, context};
+  return Context(detail::Ref<detail::ContextObject>(detail::context_of(*checked(g, "get"))));
 }
 
 void gr_context(const greenlet& g, Context context) {
   fiber::detail::GreenletObject* object = checked(g, "set");
-  if (context) retain(context.object());
-  const Context previous(Context::adopt{},
-                         std::exchange(object->context_variables, context.object()));
+  detail::exchange_context(*object, detail::Ref<detail::ContextObject>(context.object()));
 }
 
 std::string repr(const ContextVarBase& var) {

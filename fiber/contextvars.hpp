@@ -14,6 +14,7 @@
 // Copies share their values, so the last one dropped destroys them, on whatever thread that is.
 #pragma once
 
+#include <fiber/core/ref.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/greenlet.hpp>
 #include <fiber/greenlet/object.hpp>
@@ -40,50 +41,22 @@ class Context;
 
 namespace detail {
 
+using core::Ref;
+
+struct Node;
+
 /// Counted by any thread.
-class FIBER_API Counted {
- public:
-  Counted() noexcept = default;
-  Counted(const Counted&) = delete;
-  Counted& operator=(const Counted&) = delete;
-  virtual ~Counted();
+struct FIBER_API ContextObject final : fiber::detail::Belongings {
+  ContextObject() noexcept = default;
+  ~ContextObject() override;
 
- private:
-  template <class>
-  friend class Ref;
-  std::atomic<long> refs_{0};
+  std::atomic<bool> entered{false};
+  std::size_t size = 0;  ///< variables that have a value
+  Ref<Node> tree;        ///< of their values
 };
 
-/// A counted reference to a Counted.
-template <class C>
-class Ref {
- public:
-  Ref() noexcept = default;
-  explicit Ref(C* object) noexcept : object_(object) { retain(); }
-  Ref(const Ref& other) noexcept : object_(other.object_) { retain(); }
-  Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  Ref& operator=(Ref other) noexcept {
-    std::swap(object_, other.object_);
-    return *this;
-  }
-  ~Ref() {
-    if (object_ != nullptr && object_->refs_.fetch_sub(1, std::memory_order_acq_rel) == 1)
-      delete object_;
-  }
-  C* get() const noexcept { return object_; }
-  C* operator->() const noexcept { return object_; }
-  explicit operator bool() const noexcept { return object_ != nullptr; }
-  friend bool operator==(const Ref& a, const Ref& b) noexcept = default;
-
- private:
-  void retain() noexcept {
-    if (object_ != nullptr) object_->refs_.fetch_add(1, std::memory_order_relaxed);
-  }
-  C* object_ = nullptr;
-};
-
-struct FIBER_API BoxBase : Counted {
-  ~BoxBase() override;
+struct FIBER_API BoxBase : core::SharedCounted<BoxBase> {
+  virtual ~BoxBase();
 };
 template <class T>
 struct Box final : BoxBase {
@@ -92,19 +65,17 @@ struct Box final : BoxBase {
   const T held;
 };
 
-struct FIBER_API VarObject final : Counted {
-  ~VarObject() override;
+struct FIBER_API VarObject final : core::SharedCounted<VarObject> {
   std::string name;
   Ref<BoxBase> default_value;
   std::uint64_t id = 0;        ///< in the order of creation
   std::uint64_t priority = 0;  ///< the same, well mixed
 };
 
-struct FIBER_API TokenObject final : Counted {
-  ~TokenObject() override;
+struct FIBER_API TokenObject final : core::SharedCounted<TokenObject> {
   Ref<VarObject> var;
   Ref<BoxBase> old_value;
-  ContextObject* context = nullptr;  ///< counted
+  Ref<ContextObject> context;
   std::atomic<bool> used{false};
 };
 
@@ -125,15 +96,23 @@ FIBER_API Ref<BoxBase> get(const ContextObject* context, const Ref<VarObject>& v
 FIBER_API Ref<TokenObject> set(const Ref<VarObject>& var, Ref<BoxBase> box);
 FIBER_API void reset(const Ref<VarObject>& var, TokenObject* token);
 
-/// For the layers above. A context is null while it is empty and nobody needs its identity; what is
-/// returned carries one reference.
-FIBER_API ContextObject* copy_current();
-FIBER_API ContextObject* copy(const ContextObject* context);
+/// For the layers above. A context is null while it is empty and nobody needs its identity.
+FIBER_API Ref<ContextObject> copy_current();
+FIBER_API Ref<ContextObject> copy(const ContextObject* context);
+inline ContextObject* context_of(const fiber::detail::GreenletObject& greenlet) noexcept {
+  return static_cast<ContextObject*>(greenlet.belongings.get());
+}
+/// Gives a greenlet another context, and returns the one that it had.
+inline Ref<ContextObject> exchange_context(fiber::detail::GreenletObject& greenlet,
+                                           Ref<ContextObject> context) noexcept {
+  return Ref<ContextObject>::adopt(
+      static_cast<ContextObject*>(std::exchange(greenlet.belongings, std::move(context)).detach()));
+}
 
 /// Makes `context` the current greenlet's while it exists. Throws RuntimeError if it is entered.
 class FIBER_API Entered {
  public:
-  explicit Entered(ContextObject* context);
+  explicit Entered(Ref<ContextObject> context);
   Entered(const Entered&) = delete;
   Entered& operator=(const Entered&) = delete;
   ~Entered();
@@ -142,8 +121,8 @@ class FIBER_API Entered {
 
  private:
   bool leave() noexcept;
-  ContextObject* context_;
-  ContextObject* previous_ = nullptr;
+  Ref<ContextObject> context_;
+  Ref<ContextObject> previous_;
 };
 
 }  // namespace detail
@@ -247,14 +226,6 @@ class FIBER_API Context {
   /// A new and empty one.
   Context();
   Context(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
-  Context(const Context& other) noexcept;
-  Context(Context&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  Context& operator=(Context other) noexcept {
-    std::swap(object_, other.object_);
-    return *this;
-  }
-  ~Context();
-
   /// Calls `function(args...)` with this as the current context, and returns what it returns. What
   /// it sets stays in here. Throws RuntimeError, before calling, if this context is entered
   /// already.
@@ -278,42 +249,42 @@ class FIBER_API Context {
   /// How many variables have a value here. Python: len(ctx).
   std::size_t size() const noexcept;
   bool contains(const ContextVarBase& var) const {
-    return bool(detail::get(object_, var.object()));
+    return bool(detail::get(object(), var.object()));
   }
   /// The value of a variable here; its default is not looked at. Throws LookupError. Python:
   /// ctx[var].
   template <class T>
   T operator[](const ContextVar<T>& var) const {
-    const auto found = detail::get(object_, var.object());
+    const auto found = detail::get(object(), var.object());
     if (!found) detail::no_value(var.object());
     return ContextVar<T>::unbox(found);
   }
   /// Empty where Python's ctx.get(var) gives None.
   template <class T>
   std::optional<T> get(const ContextVar<T>& var) const {
-    const auto found = detail::get(object_, var.object());
+    const auto found = detail::get(object(), var.object());
     return found ? std::optional<T>(ContextVar<T>::unbox(found)) : std::nullopt;
   }
   template <class T>
   T get(const ContextVar<T>& var, std::type_identity_t<T> otherwise) const {
-    const auto found = detail::get(object_, var.object());
+    const auto found = detail::get(object(), var.object());
     return found ? ContextVar<T>::unbox(found) : std::move(otherwise);
   }
   /// The variables that have a value here, in the order in which they were made.
   std::vector<ContextVarBase> keys() const;
 
-  explicit operator bool() const noexcept { return object_ != nullptr; }
+  explicit operator bool() const noexcept { return bool(object_); }
   friend bool operator==(const Context& a, const Context& b) noexcept = default;
 
-  /// For the layers above. Takes over the reference that `object` carries.
-  struct adopt {};
-  Context(adopt, detail::ContextObject* object) noexcept : object_(object) {}
-  detail::ContextObject* object() const noexcept { return object_; }
+  /// For the layers above.
+  explicit Context(detail::Ref<detail::ContextObject> object) noexcept
+      : object_(std::move(object)) {}
+  detail::ContextObject* object() const noexcept { return object_.get(); }
 
  private:
-  detail::ContextObject* checked() const;
+  const detail::Ref<detail::ContextObject>& checked() const;
 
-  detail::ContextObject* object_ = nullptr;
+  detail::Ref<detail::ContextObject> object_;
 };
 
 /// A copy of the current context. O(1).

@@ -1,8 +1,7 @@
 #include <fiber/demangle.hpp>
 
-#include <fiber/core/context.hpp>
-
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -13,6 +12,11 @@
 namespace fiber::core {
 namespace {
 
+// A usual name may take 64 KiB of the stack, and some levels of recursion.
+constexpr std::size_t kUsual = std::size_t{160} * 1024;
+
+constinit std::atomic<RoomGiver> room_giver{nullptr};
+
 void replace_all(std::string& text, const std::string& from, const std::string& to) {
   for (auto at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
     text.replace(at, from.size(), to);
@@ -20,14 +24,28 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
 
 }  // namespace
 
+void demangle_with_room(RoomGiver giver) noexcept {
+  room_giver.store(giver, std::memory_order_relaxed);
+}
+
 std::string demangle(const char* mangled) {
   // The runtime's demangler keeps its tables on the stack, 80 bytes for each byte of a name.
-  const std::size_t room = std::max(kRoom, 16 * 1024 + 80 * std::strlen(mangled));
-  int status = 0;
-  std::unique_ptr<char, void (*)(void*)> readable(nullptr, std::free);
-  with_room([&] { readable.reset(abi::__cxa_demangle(mangled, nullptr, nullptr, &status)); }, room);
-  if (status != 0 || !readable) return mangled;
-  std::string name = readable.get();
+  const std::size_t room = std::max(kUsual, 16 * 1024 + 80 * std::strlen(mangled));
+  struct Call {
+    const char* mangled;
+    int status = 0;
+    std::unique_ptr<char, void (*)(void*)> readable{nullptr, std::free};
+    static void run(void* argument) {
+      auto* self = static_cast<Call*>(argument);
+      self->readable.reset(abi::__cxa_demangle(self->mangled, nullptr, nullptr, &self->status));
+    }
+  } call{.mangled = mangled};
+  if (const RoomGiver give = room_giver.load(std::memory_order_relaxed))
+    give(&Call::run, &call, room);
+  else
+    Call::run(&call);
+  if (call.status != 0 || !call.readable) return mangled;
+  std::string name = call.readable.get();
   // The names that every user writes differently from their mangled form.
   replace_all(name,
               "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >",

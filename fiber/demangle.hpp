@@ -3,6 +3,7 @@
 
 #include <fiber/config.hpp>
 
+#include <cstddef>
 #include <string>
 #include <typeinfo>
 
@@ -10,5 +11,10 @@ namespace fiber::core {
 
 FIBER_API std::string demangle(const char* mangled);
 inline std::string demangle(const std::type_info& type) { return demangle(type.name()); }
+
+/// Calls function(argument) where at least so many bytes of stack are left.
+using RoomGiver = void (*)(void (*function)(void* argument), void* argument, std::size_t bytes);
+/// Set by the layer that has small stacks; until then demangling runs in place.
+FIBER_API void demangle_with_room(RoomGiver giver) noexcept;
 
 }  // namespace fiber::core

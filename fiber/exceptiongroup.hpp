@@ -23,7 +23,7 @@
 namespace fiber {
 
 /// What both kinds of group are. Copying shares the contents and never throws.
-class FIBER_API AnyExceptionGroup {
+class FIBER_API AnyExceptionGroup : public detail::CompoundException {
  public:
   /// What split() gives.
   struct Split {
@@ -32,12 +32,12 @@ class FIBER_API AnyExceptionGroup {
     std::exception_ptr rest;
   };
 
-  virtual ~AnyExceptionGroup();
+  ~AnyExceptionGroup() override;
 
   /// What the group was made with. Python: group.message, group.exceptions.
   const std::string& message() const noexcept { return contents_->message; }
   /// One at least, none null; those of nested groups are inside of these.
-  const std::vector<std::exception_ptr>& exceptions() const noexcept {
+  const std::vector<std::exception_ptr>& exceptions() const noexcept override {
     return contents_->exceptions;
   }
 
@@ -57,9 +57,9 @@ class FIBER_API AnyExceptionGroup {
   /// Python's str: "message (2 sub-exceptions)". what() goes on and says what they are, and what
   /// they were thrown from: "message (2 sub-exceptions): ValueError: a; OSError: b (from KeyError:
   /// c)".
-  std::string str() const;
+  std::string str() const override;
   /// Python's repr: "ExceptionGroup('message', [ValueError('a'), KeyError('b')])".
-  std::string repr() const;
+  std::string repr() const override;
 
  protected:
   AnyExceptionGroup(std::string message, std::vector<std::exception_ptr> exceptions);

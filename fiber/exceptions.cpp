@@ -1,7 +1,6 @@
 #include <fiber/exceptions.hpp>
 
 #include <fiber/demangle.hpp>
-#include <fiber/exceptiongroup.hpp>
 #include <fiber/exceptions/uncaught.hpp>
 
 #include <cerrno>
@@ -62,7 +61,7 @@ Description describe(const std::exception_ptr& error) {
     std::rethrow_exception(error);
   } catch (const TimeoutError& e) {
     return {shown_name(typeid(e)), e.Exception::what()};
-  } catch (const AnyExceptionGroup& e) {
+  } catch (const detail::CompoundException& e) {
     return {shown_name(typeid(e)), e.str()};
   } catch (const std::exception& e) {
     return {shown_name(typeid(e)), e.what()};
@@ -82,6 +81,7 @@ Description describe(const std::exception_ptr& error) {
 
 BaseException::BaseException(std::string message) : message_(share(std::move(message))) {}
 BaseException::~BaseException() = default;
+detail::CompoundException::~CompoundException() = default;
 KeyboardInterrupt::KeyboardInterrupt() { detail::expect_at_exit(); }
 KeyboardInterrupt::KeyboardInterrupt(std::string message) : BaseException(std::move(message)) {
   detail::expect_at_exit();
@@ -146,7 +146,7 @@ std::string repr(const std::exception_ptr& error) {
   if (!error) return "None";
   try {
     std::rethrow_exception(error);
-  } catch (const AnyExceptionGroup& group) {
+  } catch (const detail::CompoundException& group) {
     return group.repr();
   } catch (...) {
     // The rest.

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace fiber {
 
@@ -221,6 +222,25 @@ class FIBER_API BrokenPipeError : public ConnectionError {
 /// Throws the one of these that Python raises for this errno, an OSError for any other. `detail` is
 /// what it happened to, such as the name of a file.
 [[noreturn]] FIBER_API void raise_os_error(int error_number, std::string_view detail = {});
+
+namespace detail {
+
+/// An exception that holds others: as much as describing and printing one needs of it. Groups are
+/// such (see exceptiongroup.hpp).
+class FIBER_API CompoundException {
+ public:
+  virtual ~CompoundException();
+  virtual const std::vector<std::exception_ptr>& exceptions() const noexcept = 0;
+  virtual std::string str() const = 0;
+  virtual std::string repr() const = 0;
+
+ protected:
+  CompoundException() noexcept = default;
+  CompoundException(const CompoundException&) noexcept = default;
+  CompoundException& operator=(const CompoundException&) noexcept = default;
+};
+
+}  // namespace detail
 
 /// Python's repr() of an exception: "ValueError('message')"; for foreign exceptions the C++ type
 /// and what(). "None" for a null pointer. Never throws but for lack of memory.

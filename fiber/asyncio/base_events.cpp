@@ -29,13 +29,22 @@ fiber::detail::GreenletObject* who_runs() noexcept {
   return able && !object->waiting ? object : nullptr;
 }
 
+constexpr fiber::detail::Scheduler scheduler{
+    .heir = who_runs,
+    .not_to_be_switched_to =
+        " is suspended in an await: only its event loop may continue it; "
+        "complete what it waits for, or cancel its task",
+    .not_to_be_thrown_into =
+        " is suspended in an await: cancel its task instead of throwing into it",
+};
+
 }  // namespace
 
 AsyncioThread& make_asyncio_thread(core::ThreadState& thread) {
-  fiber::detail::greenlet_thread().heir = who_runs;
+  fiber::detail::greenlet_thread().scheduler = &scheduler;
   DebuggerFields::describe();
   auto* created = new AsyncioThread;
-  thread.asyncio = created;
+  thread.layers[kThreadSlot] = created;
   watch_generators();
   return *created;
 }
@@ -44,9 +53,9 @@ void AsyncioThread::thread_exits() noexcept {
   if (running != nullptr) running->thread_exits();
   fiber::detail::GreenletThread& greenlets = fiber::detail::greenlet_thread();
   LoopObject::leave_thread(greenlets);
-  greenlets.heir = nullptr;
+  greenlets.scheduler = nullptr;
   if (LoopObject* loop = std::exchange(set, nullptr)) loop->release();
-  core::thread_state().asyncio = nullptr;
+  core::thread_state().layers[kThreadSlot] = nullptr;
   delete this;
 }
 
@@ -334,7 +343,7 @@ contextvars::detail::ContextObject* context_of(const ExceptionContext& context) 
   for (const FutureRef& future : {context.task, context.future})
     if (future && future.base().is_task())
       return static_cast<TaskBase&>(future.base()).context_variables();
-  return context.handle ? context.handle.object()->context : nullptr;
+  return context.handle ? context.handle.object()->context.get() : nullptr;
 }
 
 }  // namespace

@@ -420,6 +420,8 @@ class FIBER_API LoopObject {
   std::atomic<long> refs_{0};
 };
 
+inline constexpr std::size_t kThreadSlot = 1;  ///< see core::ThreadState::layers
+
 /// The loop layer's part of the thread state.
 struct FIBER_API AsyncioThread final : core::ThreadLayer {
   LoopObject* running = nullptr;
@@ -432,11 +434,21 @@ struct FIBER_API AsyncioThread final : core::ThreadLayer {
   mutable char task_name_[32] = {};  ///< "Task-N", which is stored nowhere else
 };
 FIBER_API AsyncioThread& make_asyncio_thread(core::ThreadState& thread);
+/// The part of a thread that may have used no loop yet, or no fiber at all; null then.
+inline AsyncioThread* asyncio_thread_of(const core::ThreadState* thread) noexcept {
+  return thread != nullptr ? static_cast<AsyncioThread*>(thread->layers[kThreadSlot]) : nullptr;
+}
 inline AsyncioThread& asyncio_thread() {
   core::ThreadState& thread = core::thread_state();
-  if (thread.asyncio == nullptr) [[unlikely]]
+  AsyncioThread* own = asyncio_thread_of(&thread);
+  if (own == nullptr) [[unlikely]]
     return make_asyncio_thread(thread);
-  return *static_cast<AsyncioThread*>(thread.asyncio);
+  return *own;
+}
+/// The loop that runs on this thread, or null.
+inline LoopObject* running_loop_or_null() noexcept {
+  const AsyncioThread* thread = asyncio_thread_of(core::tls_thread_state);
+  return thread != nullptr ? thread->running : nullptr;
 }
 
 /// The running loop of this thread; throws RuntimeError("no running event loop").

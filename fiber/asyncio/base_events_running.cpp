@@ -210,7 +210,7 @@ void LoopObject::run_handle(HandleObject* handle) {
   } release{handle};
   std::exception_ptr error;
   try {
-    const InContext in_context(hub, handle->context);
+    const InContext in_context(hub, handle->context.get());
     handle->run();
   } catch (const abi::__forced_unwind&) {
     throw;  // the thread ends

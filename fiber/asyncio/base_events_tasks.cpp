@@ -171,10 +171,9 @@ void LoopObject::make_task(TaskBase& task, const TaskArguments& arguments) {
                        .eager_start = arguments.eager_start,
                        .stack_size = arguments.stack_size,
                        .guard_size = arguments.guard_size};
-  if (!arguments.own_context) {
-    if (arguments.context != nullptr) contextvars::detail::retain(arguments.context);
-    options.context = contextvars::Context(contextvars::Context::adopt(), arguments.context);
-  }
+  if (!arguments.own_context)
+    options.context =
+        contextvars::Context(core::Ref<contextvars::detail::ContextObject>(arguments.context));
   const std::shared_ptr<task_factory> factory = factory_;
   const TaskRef made = (*factory)(EventLoop(this), CoroutineRef(&task), options);
   if (made.get() != &task)

@@ -24,8 +24,7 @@ std::mutex homes_mutex;
 
 bool LoopObject::lives_elsewhere() const noexcept {
   if (unwinding_) return true;
-  const core::ThreadState* thread = core::tls_thread_state;
-  const core::ThreadLayer* here = thread != nullptr ? thread->greenlets : nullptr;
+  const GreenletThread* here = fiber::detail::greenlet_thread_of(core::tls_thread_state);
   if (greenlets == here) return false;  // it ran here last
   for (TaskBase* task = tasks_head; task != nullptr; task = task->next_task) {
     const GreenletObject& greenlet = *task->own_greenlet();
@@ -154,7 +153,7 @@ void LoopObject::leave_thread() noexcept {
 
 void LoopObject::leave_thread(const GreenletThread& thread) noexcept {
   for (GreenletObject* at = thread.live_head; at != nullptr;) {
-    TaskBase* task = at->is_task && at->state == GreenletState::suspended
+    TaskBase* task = at->scheduled && at->state == GreenletState::suspended
                          ? static_cast<TaskGreenlet*>(at)->task
                          : nullptr;
     if (task != nullptr && !task->abandoned()) {

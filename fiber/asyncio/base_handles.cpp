@@ -7,9 +7,7 @@
 
 namespace fiber::asyncio::detail {
 
-HandleObject::~HandleObject() {
-  if (context != nullptr) contextvars::detail::release(context);
-}
+HandleObject::~HandleObject() = default;
 
 std::string HandleObject::repr() const {
   // The callable's type, out of "…HandleOf<main::{lambda()#1}>".
@@ -38,8 +36,7 @@ std::string HandleObject::repr() const {
 void HandleObject::cancel() noexcept {
   cancelled_.store(true, std::memory_order_relaxed);
   // The loop itself may be gone, or on another thread.
-  const auto* thread = static_cast<const AsyncioThread*>(core::thread_state().asyncio);
-  if (thread != nullptr && thread->running == loop_) drop_callable();
+  if (running_loop_or_null() == loop_) drop_callable();
 }
 
 void HandleObject::drop_callable() noexcept {

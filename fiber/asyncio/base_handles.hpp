@@ -45,7 +45,7 @@ class FIBER_API HandleObject : public Callback {
   /// Python's repr, such as "<Handle main::{lambda()#1}()>".
   std::string repr() const;
 
-  contextvars::detail::ContextObject* context = nullptr;  ///< counted; null: empty
+  core::Ref<contextvars::detail::ContextObject> context;  ///< null: empty
   std::unique_ptr<const Origin> created;                  ///< in debug mode
 
  protected:

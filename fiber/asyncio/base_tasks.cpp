@@ -15,6 +15,9 @@
 #include <cxxabi.h>
 
 namespace fiber::asyncio::detail {
+
+using contextvars::detail::ContextObject;
+
 namespace {
 
 std::atomic<std::uint64_t> task_counter{0};
@@ -35,7 +38,7 @@ std::exception_ptr cancellation_from(FutureBase& future) {
 }  // namespace
 
 const char* AsyncioThread::running_name() const noexcept {
-  if (running == nullptr || !running->greenlets->current->is_task) return nullptr;
+  if (running == nullptr || !running->greenlets->current->scheduled) return nullptr;
   const TaskBase* task = static_cast<TaskGreenlet*>(running->greenlets->current)->task;
   if (const std::string* name = task->given_name()) return name->c_str();
   constexpr std::string_view prefix = "Task-";
@@ -83,7 +86,7 @@ FIBER_INLINE fiber::detail::GreenletThread& thread_for(const LoopObject& loop) {
 // With all that might not have been had: its place in the ready queue is claimed.
 FIBER_INLINE void TaskBase::bind(LoopObject& loop, fiber::detail::GreenletThread& thread,
                                  std::unique_ptr<std::string> name,
-                                 contextvars::detail::ContextObject* context) noexcept {
+                                 core::Ref<contextvars::detail::ContextObject> context) noexcept {
   consumed_ = true;
   if (name == nullptr)
     number_ = task_counter.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -98,7 +101,7 @@ FIBER_INLINE void TaskBase::bind(LoopObject& loop, fiber::detail::GreenletThread
       inside ? GreenletObject::Listed::at_once : GreenletObject::Listed::when_started);
   if (!inside) loop.made_outside_ = true;
   greenlet_->refs = 1;  // the task's own
-  greenlet_->context_variables = context;
+  greenlet_->belongings = core::Ref<fiber::detail::Belongings>::adopt(context.detach());
   fiber::detail::GreenletObject* parent = loop.root != nullptr ? loop.root : thread.current;
   ++parent->refs;
   greenlet_->parent = parent;
@@ -120,16 +123,16 @@ void TaskBase::schedule(LoopObject& loop, const std::string& name) {
   std::unique_ptr<std::string> own_name;
   if (!name.empty()) own_name = std::make_unique<std::string>(name);
   loop.ready_.claim();
-  contextvars::detail::ContextObject* context = thread.current->context_variables;
-  if (context != nullptr) {
+  core::Ref<ContextObject> context;
+  if (const ContextObject* current = contextvars::detail::context_of(*thread.current)) {
     try {
-      context = contextvars::detail::copy(context);
+      context = contextvars::detail::copy(current);
     } catch (...) {
       loop.ready_.give_back();
       throw;
     }
   }
-  bind(loop, thread, std::move(own_name), context);
+  bind(loop, thread, std::move(own_name), std::move(context));
   loop.push(Entry(this));
 }
 
@@ -142,19 +145,16 @@ void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
   std::unique_ptr<std::string> name;
   if (!arguments.name.empty()) name = std::make_unique<std::string>(arguments.name);
   loop.ready_.claim();
-  contextvars::detail::ContextObject* context = arguments.context;
+  core::Ref<ContextObject> context;
   try {
-    if (arguments.own_context) {
-      context = thread.current->context_variables;
-      if (context != nullptr) context = contextvars::detail::copy(context);
-    } else if (context != nullptr) {
-      contextvars::detail::retain(context);
-    }
+    context = arguments.own_context
+                  ? contextvars::detail::copy(contextvars::detail::context_of(*thread.current))
+                  : core::Ref<ContextObject>(arguments.context);
   } catch (...) {
     loop.ready_.give_back();
     throw;
   }
-  bind(loop, thread, std::move(name), context);
+  bind(loop, thread, std::move(name), std::move(context));
   greenlet_->stack_shape = greenlet_->stack_shape.with(arguments.stack_size, arguments.guard_size);
   if (eager)
     loop.step_eagerly(*this);
@@ -163,21 +163,15 @@ void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
 }
 
 contextvars::Context TaskBase::context_handle() const noexcept {
-  contextvars::detail::ContextObject* context = context_variables();
-  if (context != nullptr) contextvars::detail::retain(context);
-  return contextvars::Context(contextvars::Context::adopt(), context);
+  return contextvars::Context(core::Ref<ContextObject>(context_variables()));
 }
 
 contextvars::Context TaskBase::get_context() {
   if (!greenlet_) throw RuntimeError("a coroutine object that is no task has no context");
-  contextvars::detail::ContextObject*& context = greenlet_->context_variables;
-  if (context == nullptr) {
-    contextvars::Context fresh;
-    contextvars::detail::retain(fresh.object());
-    context = fresh.object();
-  }
-  contextvars::detail::retain(context);
-  return contextvars::Context(contextvars::Context::adopt(), context);
+  if (context_variables() == nullptr)
+    contextvars::detail::exchange_context(
+        *greenlet_, core::Ref<ContextObject>(contextvars::Context().object()));
+  return context_handle();
 }
 
 std::string TaskBase::get_name() const {

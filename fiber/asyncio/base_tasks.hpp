@@ -18,7 +18,7 @@ namespace fiber::asyncio::detail {
 struct TaskGreenlet final : fiber::detail::GreenletObject {
   TaskGreenlet(fiber::detail::GreenletThread& thread, TaskBase* its_task, Listed where)
       : GreenletObject(thread, where), task(its_task) {
-    is_task = true;
+    scheduled = true;
   }
   void dispose() noexcept override;
   std::string display_name() const override;
@@ -125,7 +125,7 @@ class FIBER_API TaskBase : public FutureBase {
   bool has_started() const noexcept { return greenlet_ && greenlet_->started; }
   /// Null: empty, or not a task yet.
   contextvars::detail::ContextObject* context_variables() const noexcept {
-    return greenlet_ ? greenlet_->context_variables : nullptr;
+    return greenlet_ ? contextvars::detail::context_of(*greenlet_) : nullptr;
   }
   /// The same as a handle.
   contextvars::Context context_handle() const noexcept;
@@ -173,7 +173,7 @@ class FIBER_API TaskBase : public FutureBase {
   void run();  ///< the whole life of the body, on its own stack
   void bind(LoopObject& loop, fiber::detail::GreenletThread& thread,
             std::unique_ptr<std::string> name,
-            contextvars::detail::ContextObject* context) noexcept;
+            core::Ref<contextvars::detail::ContextObject> context) noexcept;
   void end_unstarted() noexcept;  ///< cancelled before its first step
   void ended() noexcept;          ///< gives up what the loop holds
 
@@ -201,9 +201,7 @@ struct Running {
   TaskBase* task = nullptr;
 };
 inline Running running() noexcept {
-  const core::ThreadState* thread = core::tls_thread_state;
-  if (thread == nullptr || thread->asyncio == nullptr) return {};
-  LoopObject* loop = static_cast<const AsyncioThread*>(thread->asyncio)->running;
+  LoopObject* loop = running_loop_or_null();
   if (loop == nullptr) return {};
   return {loop, loop->current_task};
 }

@@ -10,6 +10,7 @@ namespace fiber::asyncio::detail {
 
 void DebuggerFields::describe() noexcept {
   static constexpr core::DebuggerField fields[] = {
+      {"ThreadState.asyncio", offsetof(core::ThreadState, layers[kThreadSlot])},
       {"AsyncioThread.running", offsetof(AsyncioThread, running)},
       {"AsyncioThread.set", offsetof(AsyncioThread, set)},
       {"LoopObject.tasks_head", offsetof(LoopObject, tasks_head)},
@@ -30,7 +31,7 @@ void DebuggerFields::describe() noexcept {
       {"TaskGreenlet.task", offsetof(TaskGreenlet, task)},
       {nullptr, 0},
   };
-  fiber_debugger.asyncio.store(fields, std::memory_order_relaxed);
+  fiber_debugger.layers[kThreadSlot].store(fields, std::memory_order_relaxed);
 }
 
 }  // namespace fiber::asyncio::detail

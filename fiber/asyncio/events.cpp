@@ -15,13 +15,10 @@ void Handle::cancel() const noexcept {
 bool Handle::cancelled() const noexcept { return object_ != nullptr && object_->cancelled(); }
 contextvars::Context Handle::get_context() const {
   if (object_ == nullptr) throw ValueError("this handle refers to no callback");
-  if (object_->context == nullptr) {
-    contextvars::Context fresh;
-    contextvars::detail::retain(fresh.object());
-    object_->context = fresh.object();
-  }
-  contextvars::detail::retain(object_->context);
-  return contextvars::Context(contextvars::Context::adopt(), object_->context);
+  if (!object_->context)
+    object_->context =
+        core::Ref<contextvars::detail::ContextObject>(contextvars::Context().object());
+  return contextvars::Context(object_->context);
 }
 std::string Handle::repr() const { return object_ != nullptr ? object_->repr() : "<Handle null>"; }
 Handle::Handle(const Handle& other) noexcept : object_(other.object_) {
@@ -54,18 +51,14 @@ void FutureRef::refuse_null() {
 
 namespace detail {
 
-void set_context(HandleObject* handle) {
-  if (auto* context = fiber::detail::greenlet_thread().current->context_variables)
-    handle->context = contextvars::detail::copy(context);
-}
+void set_context(HandleObject* handle) { handle->context = contextvars::detail::copy_current(); }
 
 void set_context(HandleObject* handle, const call_options& options) {
   if (!options.context) {
     set_context(handle);
     return;
   }
-  contextvars::detail::retain(options.context.object());
-  handle->context = options.context.object();
+  handle->context = core::Ref<contextvars::detail::ContextObject>(options.context.object());
 }
 
 void prepare(HandleObject* handle) {

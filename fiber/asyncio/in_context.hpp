@@ -3,6 +3,8 @@
 
 #include <fiber/contextvars.hpp>
 
+#include <utility>
+
 namespace fiber::asyncio::detail {
 
 class InContext {
@@ -10,21 +12,20 @@ class InContext {
   /// Null: an empty one.
   InContext(fiber::detail::GreenletObject* greenlet,
             contextvars::detail::ContextObject* context) noexcept
-      : greenlet_(greenlet), saved_(greenlet->context_variables) {
-    greenlet_->context_variables = context;
-    if (context != nullptr) contextvars::detail::retain(context);
+      : greenlet_(greenlet),
+        saved_(std::exchange(greenlet->belongings, core::Ref<fiber::detail::Belongings>(context))) {
   }
+  // What the context holds may be destroyed here, and run anything: its own is back by then.
   ~InContext() {
-    if (greenlet_->context_variables != nullptr)
-      contextvars::detail::release(greenlet_->context_variables);
-    greenlet_->context_variables = saved_;
+    const core::Ref<fiber::detail::Belongings> left =
+        std::exchange(greenlet_->belongings, std::move(saved_));
   }
   InContext(const InContext&) = delete;
   InContext& operator=(const InContext&) = delete;
 
  private:
   fiber::detail::GreenletObject* greenlet_;
-  contextvars::detail::ContextObject* saved_;
+  core::Ref<fiber::detail::Belongings> saved_;
 };
 
 }  // namespace fiber::asyncio::detail

@@ -78,9 +78,7 @@ void Runner::lazy_init() {
   }
   if (options_.debug) loop_.set_debug(*options_.debug);
   if (options_.raise_deadlock) loop_.set_raise_deadlock(*options_.raise_deadlock);
-  if (auto* current = fiber::detail::greenlet_thread().current->context_variables)
-    context_ =
-        contextvars::Context(contextvars::Context::adopt(), contextvars::detail::copy(current));
+  context_ = contextvars::Context(contextvars::detail::copy_current());
   state_ = State::initialized;
 }
 

@@ -46,10 +46,10 @@ class Forking {
   static void in_child() {
     for (Selector* at = first_; at != nullptr; at = at->next_live_) at->forked();
     mutex_.unlock();
-    if (core::tls_thread_state == nullptr || core::tls_thread_state->asyncio == nullptr) return;
-    AsyncioThread& thread = asyncio_thread();
-    thread.running = nullptr;
-    thread.set = nullptr;  // not given back: it may be locked by a thread that is not here
+    AsyncioThread* thread = asyncio_thread_of(core::tls_thread_state);
+    if (thread == nullptr) return;
+    thread->running = nullptr;
+    thread->set = nullptr;  // not given back: it may be locked by a thread that is not here
   }
 
   static inline std::mutex mutex_;

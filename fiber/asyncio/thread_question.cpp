@@ -60,9 +60,7 @@ void write_name(const TaskBase& task, char* to, std::size_t size) noexcept {
 }
 
 void answer(Question& asked, void* context) noexcept {
-  const core::ThreadState* thread = core::tls_thread_state;
-  if (thread != nullptr && thread->asyncio != nullptr &&
-      static_cast<const AsyncioThread*>(thread->asyncio)->running == asked.loop) {
+  if (running_loop_or_null() == asked.loop) {
     if (const TaskBase* task = asked.loop->current_task) {
       write_name(*task, asked.task, sizeof asked.task);
       asked.coroutine = task->coroutine_name();

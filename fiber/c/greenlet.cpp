@@ -31,9 +31,8 @@ const greenlet& greenlet_of(const fiber_greenlet* handle) {
   throw fiber::c::WrongThread("the greenlet belongs to another thread");
 }
 bool is_own(const fiber_greenlet* handle) noexcept {
-  const fiber::core::ThreadState* thread = fiber::core::tls_thread_state;
-  return thread != nullptr && thread->greenlets != nullptr &&
-         object_of(handle)->owner.load(std::memory_order_relaxed) == thread->greenlets;
+  const auto* thread = fiber::detail::greenlet_thread_of(fiber::core::tls_thread_state);
+  return thread != nullptr && object_of(handle)->owner.load(std::memory_order_relaxed) == thread;
 }
 // Of the calling thread.
 const greenlet& own_greenlet(const fiber_greenlet* handle) {

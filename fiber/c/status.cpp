@@ -56,9 +56,8 @@ Last& last() {
 }
 
 const void* current_greenlet() noexcept {
-  const core::ThreadState* thread = core::tls_thread_state;
-  if (thread == nullptr || thread->greenlets == nullptr) return nullptr;
-  return static_cast<const detail::GreenletThread*>(thread->greenlets)->current;
+  const detail::GreenletThread* thread = detail::greenlet_thread_of(core::tls_thread_state);
+  return thread != nullptr ? thread->current : nullptr;
 }
 
 void remember(Last& its, int status, const std::exception_ptr& error) noexcept {

@@ -1,5 +1,6 @@
 #include <fiber/concurrent/executor.hpp>
 
+#include <fiber/core/exit_order.hpp>
 #include <fiber/core/undying.hpp>
 
 #include <algorithm>
@@ -72,14 +73,12 @@ void cancel(const FutureBase& future) {
 void finish_at_exit(std::weak_ptr<Pool> pool) {
   ExitRegistry& registry = exit_registry();
   const std::lock_guard lock(registry.mutex);
-  if (registry.process == 0 && std::atexit(finish_all) != 0) throw std::bad_alloc();
+  if (registry.process == 0) core::finish_at_exit(finish_all);
   if (registry.process != getpid()) registry.pools.clear();
   registry.process = getpid();
   std::erase_if(registry.pools, [](const auto& old) { return old.expired(); });
   registry.pools.push_back(std::move(pool));
 }
-
-void finish_before_exit_handlers() { std::atexit(finish_all); }
 
 int process_cpu_count() {
   cpu_set_t cpus;

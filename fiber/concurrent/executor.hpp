@@ -165,9 +165,6 @@ class FIBER_API Pool {
 
 /// Has the program wait for the pool in exit(), as Python does.
 FIBER_API void finish_at_exit(std::weak_ptr<Pool> pool);
-/// From now on exit() waits for the pools, also for those made before, ahead of the exit handlers
-/// registered so far: for what those take away and the pools' work still needs.
-FIBER_API void finish_before_exit_handlers();
 
 /// The processors that this process may run on, at least 1.
 FIBER_API int process_cpu_count();

@@ -18,8 +18,6 @@ using fiber::core::ThreadState;
 constexpr fiber::core::DebuggerField fields[] = {
     {"ThreadState.next_thread", offsetof(ThreadState, next_thread)},
     {"ThreadState.thread_id", offsetof(ThreadState, thread_id)},
-    {"ThreadState.greenlets", offsetof(ThreadState, greenlets)},
-    {"ThreadState.asyncio", offsetof(ThreadState, asyncio)},
     {"Context.sp", offsetof(Context, sp)},
     {"Stack.base", offsetof(Stack, base)},
     {"Stack.size", offsetof(Stack, size)},
@@ -53,8 +51,7 @@ void keep_own_thread() {
 
 extern "C" {
 // Kept by linkers though the program does not read it.
-__attribute__((used)) constinit fiber::core::DebuggerRoot fiber_debugger{1,      nullptr, 0,
-                                                                         fields, nullptr, nullptr};
+__attribute__((used)) constinit fiber::core::DebuggerRoot fiber_debugger{1, nullptr, 0, fields, {}};
 }
 
 namespace fiber::core {

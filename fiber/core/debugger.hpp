@@ -3,13 +3,12 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/core/thread_state.hpp>
 
 #include <atomic>
 #include <cstddef>
 
 namespace fiber::core {
-
-struct ThreadState;
 
 // A member and its offset in bytes ("GreenletObject.parent"), or an enumerator and its value. A
 // list of them ends with a null name.
@@ -24,8 +23,9 @@ struct DebuggerRoot {
   ThreadState* threads;         // newest first, linked by ThreadState.next_thread
   std::size_t saved_registers;  // see saved_registers_size()
   std::atomic<const DebuggerField*> core;
-  std::atomic<const DebuggerField*> greenlets;  // each layer's own, null while it is not in use
-  std::atomic<const DebuggerField*> asyncio;
+  // Each layer's own, null while it is not in use; in the order of ThreadState::layers. That of its
+  // part in ThreadState::layers is among them.
+  std::atomic<const DebuggerField*> layers[kMostLayers];
 };
 
 // Enters the calling thread's state in the list, and takes it out again.

@@ -72,8 +72,8 @@ Overflow judge(const Stack& stack, const void* address, const void* context) noe
 void report(const ThreadState& thread, Overflow overflow) noexcept {
   const char* name = tls_generator_on != nullptr ? tls_generator_on(thread.stack) : nullptr;
   const bool is_generator = name != nullptr;
-  for (const ThreadLayer* layer : {thread.asyncio, thread.greenlets})
-    if (layer != nullptr && name == nullptr) name = layer->running_name();
+  for (std::size_t slot = kMostLayers; slot-- > 0 && name == nullptr;)
+    if (const ThreadLayer* layer = thread.layers[slot]) name = layer->running_name();
   Message message;
   message << (overflow == Overflow::certain ? "fiber: stack overflow in "
                                             : "fiber: probably a stack overflow in ");

@@ -4,6 +4,7 @@
 #include <fiber/core/debugger.hpp>
 #include <fiber/core/overflow.hpp>
 #include <fiber/core/sanitizer.hpp>
+#include <fiber/demangle.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <cerrno>
@@ -26,10 +27,8 @@ struct ThreadExit {
 
   ~ThreadExit() {
     if (tls_thread_state == nullptr) return;  // it was never made whole
-    ThreadLayer* asyncio = state->asyncio;
-    if (asyncio != nullptr) asyncio->thread_exits();
-    ThreadLayer* greenlets = state->greenlets;
-    if (greenlets != nullptr) greenlets->thread_exits();
+    for (std::size_t slot = kMostLayers; slot-- > 0;)
+      if (ThreadLayer* layer = state->layers[slot]) layer->thread_exits();
     hide_from_debuggers(*state);
     tls_exiting = true;
     tls_thread_state = nullptr;
@@ -43,6 +42,7 @@ ThreadState& make_thread_state() {
     throw RuntimeError("fibers were used on a thread that has already ended its fibers");
   static thread_local ThreadExit thread_exit;
   BlockPool::prepare_fork();
+  demangle_with_room(call_with_room);
   ThreadState* state = thread_exit.state.get();
   state->exceptions = reinterpret_cast<CxxExceptionState*>(abi::__cxa_get_globals());
   state->error_number = &errno;

@@ -7,6 +7,8 @@
 #include <fiber/core/context.hpp>
 #include <fiber/core/stack.hpp>
 
+#include <cstddef>
+
 namespace fiber::core {
 
 // The layers above keep their per-thread part here; `core` only knows that it can be ended.
@@ -17,6 +19,9 @@ struct FIBER_API ThreadLayer {
   // Name of what runs now, for the overflow report; called in a signal handler.
   virtual const char* running_name() const noexcept { return nullptr; }
 };
+
+// Each layer claims one slot of ThreadState::layers by a number of its own.
+inline constexpr std::size_t kMostLayers = 2;
 
 struct ThreadState {
   CxxExceptionState* exceptions;  // the C++ runtime's own two words for this thread
@@ -32,9 +37,8 @@ struct ThreadState {
   StackPool pool;
   BlockPool blocks;
   bool keeps_mxcsr = false;
-  Stack own_stack;  // stands for the stack the thread came with
-  ThreadLayer* greenlets = nullptr;
-  ThreadLayer* asyncio = nullptr;
+  Stack own_stack;                         // stands for the stack the thread came with
+  ThreadLayer* layers[kMostLayers] = {};   // null where a layer is not in use; lower ones first
   ThreadState* previous_thread = nullptr;  // in the list for debuggers
   ThreadState* next_thread = nullptr;
   long thread_id = 0;  // the kernel's

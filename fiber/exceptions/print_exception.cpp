@@ -1,5 +1,4 @@
 // Exceptions as Python's traceback module prints them.
-#include <fiber/exceptiongroup.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <iostream>
@@ -25,10 +24,10 @@ std::exception_ptr cause_of(const std::exception_ptr& error) {
 }
 
 // Shared with the exception, which `error` keeps; null if it is no group.
-const AnyExceptionGroup* group_in(const std::exception_ptr& error) {
+const detail::CompoundException* group_in(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
-  } catch (const AnyExceptionGroup& group) {
+  } catch (const detail::CompoundException& group) {
     return &group;
   } catch (...) {
     return nullptr;
@@ -52,7 +51,7 @@ class Printer {
     for (auto at = chain.rbegin(); at != chain.rend(); ++at) {
       if (at != chain.rbegin())
         emit("\nThe above exception was the direct cause of the following exception:\n\n");
-      if (const AnyExceptionGroup* group = group_in(*at))
+      if (const detail::CompoundException* group = group_in(*at))
         print_group(*at, *group);
       else
         emit(line_of(*at));
@@ -62,7 +61,7 @@ class Printer {
   std::string text;
 
  private:
-  void print_group(const std::exception_ptr& error, const AnyExceptionGroup& group) {
+  void print_group(const std::exception_ptr& error, const detail::CompoundException& group) {
     if (depth_ > kMostDepth) {
       emit("... (max_group_depth is " + std::to_string(kMostDepth) + ")\n");
       return;

@@ -118,6 +118,10 @@ class Process:
     def byte(self, address, field):
         return self.memory.byte(self.place(address, field))
 
+    def part(self, state, field):
+        """A layer's part of a thread; 0 if no thread has used that layer."""
+        return self.word(state, field) if field in self.fields else 0
+
     def string(self, address):
         """The text of the std::string that a pointer leads to, if it does."""
         if address == 0:
@@ -135,8 +139,8 @@ class Process:
         found = [
             (
                 self.word(state, "ThreadState.thread_id"),
-                self.word(state, "ThreadState.greenlets"),
-                self.word(state, "ThreadState.asyncio"),
+                self.part(state, "ThreadState.greenlets"),
+                self.part(state, "ThreadState.asyncio"),
             )
             for state in self.list(self.threads_head, "ThreadState.next_thread")
         ]
@@ -172,7 +176,7 @@ class Process:
         found = [self.word(layer, "AsyncioThread.running"), self.word(layer, "AsyncioThread.set")]
         head = self.word(greenlets, "GreenletThread.live_head") if greenlets else 0
         for greenlet in reversed(list(self.list(head, "GreenletObject.next_live"))):
-            if self.byte(greenlet, "GreenletObject.is_task"):
+            if self.byte(greenlet, "GreenletObject.scheduled"):
                 task = self.word(greenlet, "TaskGreenlet.task")
                 found.append(self.word(task, "FutureBase.loop"))
         return [loop for index, loop in enumerate(found) if loop and loop not in found[:index]]
@@ -203,7 +207,7 @@ class Greenlet:
     def name(self):
         if self._flag("is_main"):
             return "main"
-        if self._flag("is_task") and "TaskGreenlet.task" in self.process.fields:
+        if self._flag("scheduled") and "TaskGreenlet.task" in self.process.fields:
             task = self.process.word(self.address, "TaskGreenlet.task")
             return Task(self.process, task, self.thread_id, 0).name
         return self.process.string(self._word("name"))

@@ -361,9 +361,8 @@ void GeneratorObject::close_unwanted() noexcept {
 }
 
 void GeneratorObject::report(std::exception_ptr problem) noexcept {
-  const core::ThreadState* state = core::tls_thread_state;
-  GreenletObject* dropper =
-      state != nullptr && state->greenlets != nullptr ? greenlet_thread().current : nullptr;
+  const GreenletThread* thread = greenlet_thread_of(core::tls_thread_state);
+  GreenletObject* dropper = thread != nullptr ? thread->current : nullptr;
   unraisable(std::move(problem),
              "Exception ignored in " + repr(GeneratorBase(this)) + ", dropped in", dropper);
 }

@@ -10,6 +10,7 @@ namespace fiber::detail {
 namespace {
 
 constexpr core::DebuggerField fields[] = {
+    {"ThreadState.greenlets", offsetof(core::ThreadState, layers[kThreadSlot])},
     {"GreenletThread.current", offsetof(GreenletThread, current)},
     {"GreenletThread.main", offsetof(GreenletThread, main)},
     {"GreenletThread.live_head", offsetof(GreenletThread, live_head)},
@@ -17,7 +18,7 @@ constexpr core::DebuggerField fields[] = {
     {"GreenletObject.parent", offsetof(GreenletObject, parent)},
     {"GreenletObject.state", offsetof(GreenletObject, state)},
     {"GreenletObject.is_main", offsetof(GreenletObject, is_main)},
-    {"GreenletObject.is_task", offsetof(GreenletObject, is_task)},
+    {"GreenletObject.scheduled", offsetof(GreenletObject, scheduled)},
     {"GreenletObject.waiting", offsetof(GreenletObject, waiting)},
     {"GreenletObject.stack", offsetof(GreenletObject, stack)},
     {"GreenletObject.name", offsetof(GreenletObject, name)},
@@ -34,7 +35,7 @@ static_assert(sizeof(GreenletObject::name) == sizeof(void*), "read as a pointer"
 }  // namespace
 
 void describe_greenlets() noexcept {
-  fiber_debugger.greenlets.store(fields, std::memory_order_relaxed);
+  fiber_debugger.layers[kThreadSlot].store(fields, std::memory_order_relaxed);
 }
 
 }  // namespace fiber::detail

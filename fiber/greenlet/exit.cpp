@@ -16,8 +16,8 @@ void GreenletThread::abandon(GreenletObject* object) noexcept {
 void GreenletThread::end_newest() noexcept {
   GreenletObject* object = live_head;
   unlink(object);
-  // Tasks are their loop's to end.
-  if (object->state != GreenletState::suspended || object->is_main || object->is_task) return;
+  // A scheduled one is its scheduler's to end.
+  if (object->state != GreenletState::suspended || object->is_main || object->scheduled) return;
   ++object->refs;
   if (!object->unkillable) {
     unwind(object);
@@ -43,7 +43,7 @@ void GreenletThread::thread_exits() noexcept {
   current->state = GreenletState::dead;
   main->state = GreenletState::dead;
   GreenletObject* root = main;
-  thread.greenlets = nullptr;
+  thread.layers[kThreadSlot] = nullptr;
   release(root);  // the last one to go ends this object
 }
 

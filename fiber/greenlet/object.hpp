@@ -16,6 +16,7 @@
 #pragma once
 
 #include <fiber/core/block_pool.hpp>
+#include <fiber/core/ref.hpp>
 #include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
 #include <fiber/value.hpp>
@@ -36,16 +37,12 @@ using trace_function =
     std::function<void(const char* event, const greenlet& origin, const greenlet& target)>;
 }  // namespace fiber
 
-namespace fiber::contextvars::detail {
-struct ContextObject;
-FIBER_API void retain(ContextObject* context) noexcept;
-FIBER_API void release(ContextObject* context) noexcept;
-}  // namespace fiber::contextvars::detail
-
 namespace fiber::detail {
 
 class GreenletThread;
 struct WeakBlock;
+
+inline constexpr std::size_t kThreadSlot = 0;  // see core::ThreadState::layers
 
 // The callable of a greenlet, its parameters' types erased.
 class Run {
@@ -69,6 +66,11 @@ class Run {
 struct Outcome {
   value result;
   std::exception_ptr error;
+};
+
+// What a layer above keeps for a greenlet, such as its context variables. Counted by any thread.
+struct FIBER_API Belongings : core::SharedCounted<Belongings> {
+  virtual ~Belongings();
 };
 
 enum class GreenletState : std::uint8_t { pending, suspended, current, dead };
@@ -112,13 +114,13 @@ class FIBER_API GreenletObject {
   virtual std::string display_name() const { return name ? *name : std::string(); }
 
   // One cache line, with the pointer to the virtual functions and the part of `context` that is
-  // always used: all that the loop's switch touches.
+  // always used: all that a scheduler's switch touches.
   SharedState state;
   bool started = false;
-  bool waiting = false;     // suspended in an await: only the event loop may continue it
+  bool waiting = false;     // only the thread's scheduler may continue it
   bool unkillable = false;  // outlived its GreenletExit; counts as one reference
   bool is_main = false;
-  bool is_task = false;
+  bool scheduled = false;  // the layer above ends it
   bool listed = false;
   core::Context context;
   std::atomic<GreenletThread*> owner;
@@ -131,7 +133,7 @@ class FIBER_API GreenletObject {
   GreenletObject* next_returned = nullptr;
   core::Stack* stack = nullptr;
   std::unique_ptr<Run> run;
-  contextvars::detail::ContextObject* context_variables = nullptr;  // counted
+  core::Ref<Belongings> belongings;
   std::unique_ptr<std::string> name;
   void* user_data = nullptr;  // for the C interface
   std::atomic<WeakBlock*> weak{nullptr};
@@ -160,6 +162,16 @@ class FIBER_API GreenletObject {
 FIBER_API void retain(GreenletObject* object) noexcept;
 // May unwind the greenlet, and so run any code, when it was the last reference.
 FIBER_API void release(GreenletObject* object) noexcept;
+
+// What the layer that schedules greenlets tells this one: it alone continues those that wait.
+struct Scheduler {
+  // Who takes the outcome of a greenlet whose parent waits. Null if there is nobody.
+  GreenletObject* (*heir)() noexcept;
+  // What an error says of a greenlet that waits, after its name: to whoever switches to it, and to
+  // whoever throws into it.
+  const char* not_to_be_switched_to;
+  const char* not_to_be_thrown_into;
+};
 
 class FIBER_API GreenletThread final : public core::ThreadLayer {
  public:
@@ -220,11 +232,9 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   GreenletObject* current;
   GreenletObject* main;
   std::shared_ptr<trace_function> trace;
-  // For the layer that schedules greenlets: who takes the outcome of one whose parent waits. Null
-  // if there is nobody.
-  GreenletObject* (*heir)() noexcept = nullptr;
-  GreenletObject* live_head = nullptr;  // newest first
-  long live_objects = 0;                // made here or taken over, and not freed here
+  const Scheduler* scheduler = nullptr;  // null: none, and then nobody waits
+  GreenletObject* live_head = nullptr;   // newest first
+  long live_objects = 0;                 // made here or taken over, and not freed here
 
  private:
   friend FIBER_API void release(GreenletObject* object) noexcept;
@@ -288,11 +298,17 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
 
 FIBER_API GreenletThread& make_greenlet_thread(core::ThreadState& thread);
 
+// The part of a thread that may have used no greenlet yet, or no fiber at all; null then.
+inline GreenletThread* greenlet_thread_of(const core::ThreadState* thread) noexcept {
+  return thread != nullptr ? static_cast<GreenletThread*>(thread->layers[kThreadSlot]) : nullptr;
+}
+
 inline GreenletThread& greenlet_thread() {
   core::ThreadState& thread = core::thread_state();
-  if (thread.greenlets == nullptr) [[unlikely]]
+  GreenletThread* own = greenlet_thread_of(&thread);
+  if (own == nullptr) [[unlikely]]
     return make_greenlet_thread(thread);
-  return *static_cast<GreenletThread*>(thread.greenlets);
+  return *own;
 }
 
 struct WeakBlock {

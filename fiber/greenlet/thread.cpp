@@ -10,10 +10,7 @@
 namespace fiber::detail {
 namespace {
 
-GreenletThread* own_thread() noexcept {
-  core::ThreadState* thread = core::tls_thread_state;
-  return thread != nullptr ? static_cast<GreenletThread*>(thread->greenlets) : nullptr;
-}
+GreenletThread* own_thread() noexcept { return greenlet_thread_of(core::tls_thread_state); }
 
 class MainGreenlet final : public GreenletObject {
  public:
@@ -35,10 +32,11 @@ std::string label(const GreenletObject* object) {
   return name.empty() ? repr(object->borrowed()) : "greenlet '" + name + "'";
 }
 
-[[noreturn]] void refuse_waiting(const GreenletObject* target) {
-  throw RuntimeError(label(target) +
-                     " is suspended in an await: only its event loop may continue it; complete "
-                     "what it waits for, or cancel its task");
+[[noreturn]] void refuse_waiting(const GreenletObject* target, const char* Scheduler::*reason) {
+  const GreenletThread* owner = target->owner.load(std::memory_order_relaxed);
+  throw RuntimeError(label(target) + (owner->scheduler != nullptr
+                                          ? owner->scheduler->*reason
+                                          : " waits for a scheduler that has ended"));
 }
 
 bool is_exit(const std::exception_ptr& error) noexcept {
@@ -75,7 +73,7 @@ GreenletThread& make_greenlet_thread(core::ThreadState& thread) {
   describe_greenlets();
   last_reference_dropped();  // so that unwinding needs no memory
   auto* created = new GreenletThread(thread);
-  thread.greenlets = created;
+  thread.layers[kThreadSlot] = created;
   return *created;
 }
 
@@ -87,9 +85,8 @@ GreenletObject::GreenletObject(GreenletThread& thread, Listed when) : owner(&thr
   if (when == Listed::at_once) thread.link(this);
 }
 
-GreenletObject::~GreenletObject() {
-  if (context_variables != nullptr) contextvars::detail::release(context_variables);
-}
+Belongings::~Belongings() = default;
+GreenletObject::~GreenletObject() = default;
 
 // --- references ---------------------------------------------------------------------------------
 
@@ -128,7 +125,7 @@ GreenletObject* GreenletThread::drop(GreenletObject* object) noexcept {
   --object->refs;
   if (!object->unreferenced() || object->state == GreenletState::current) return nullptr;
   if (object->state == GreenletState::suspended) {
-    // One that waits is its loop's to continue, until it is done.
+    // One that waits is its scheduler's to continue, until it is done.
     if (object->is_main || object->unkillable || object->waiting) return nullptr;
     unwind(object);
     if (object->state != GreenletState::dead || !object->unreferenced()) return nullptr;
@@ -246,7 +243,7 @@ void GreenletThread::check_thread(GreenletObject* target) {
       "cannot switch to a greenlet of another thread: " + repr(target->borrowed()) +
       " belongs to the thread of " + repr(owner->main->borrowed()) + ", this is the thread of " +
       repr(main->borrowed()) +
-      "; hand the value over with loop.call_soon_threadsafe or a queue instead");
+      "; hand the value over in a way that is made for threads, such as a queue, instead");
 }
 
 void GreenletThread::call_trace(const char* event, GreenletObject* origin, GreenletObject* target) {
@@ -291,8 +288,8 @@ GreenletThread::Route GreenletThread::route(GreenletObject* from, Outcome& outco
   for (GreenletObject* at = from->parent;;) {
     if (at == nullptr || at->owner.load(std::memory_order_relaxed) != this) return {main, false};
     if (at->state == GreenletState::dead || at->waiting) {
-      if (at->waiting && heir != nullptr)
-        if (GreenletObject* instead = heir()) return {instead, false};
+      if (at->waiting && scheduler != nullptr)
+        if (GreenletObject* instead = scheduler->heir()) return {instead, false};
       at = at->parent;
     } else if (at->state != GreenletState::pending) {
       return {at, false};
@@ -350,7 +347,7 @@ value GreenletThread::switch_slow(GreenletObject* target, value arguments) {
   const greenlet keep = has_returned_.load(std::memory_order_relaxed) ? greenlet(target) : nullptr;
   drain_inbox();
   check_thread(target);
-  if (target->waiting) refuse_waiting(target);
+  if (target->waiting) refuse_waiting(target, &Scheduler::not_to_be_switched_to);
   return deliver_to(target, {std::move(arguments), nullptr}, "started");
 }
 
@@ -359,9 +356,7 @@ value GreenletThread::throw_into(GreenletObject* target, std::exception_ptr erro
   const greenlet keep = has_returned_.load(std::memory_order_relaxed) ? greenlet(target) : nullptr;
   drain_inbox();
   check_thread(target);
-  if (target->waiting)
-    throw RuntimeError(label(target) +
-                       " is suspended in an await: cancel its task instead of throwing into it");
+  if (target->waiting) refuse_waiting(target, &Scheduler::not_to_be_thrown_into);
   Outcome outcome{{}, std::move(error)};
   if (target->state == GreenletState::dead && is_exit(outcome.error))
     outcome.result = value(Exited{std::exchange(outcome.error, nullptr)});
@@ -375,7 +370,7 @@ value GreenletThread::deliver_to(GreenletObject* target, Outcome outcome, const 
       return deliver({target, true}, std::move(outcome));
     case GreenletState::dead: {
       const Route to = route(target, outcome);
-      if (to.target->waiting) refuse_waiting(to.target);
+      if (to.target->waiting) refuse_waiting(to.target, &Scheduler::not_to_be_switched_to);
       return deliver(to, std::move(outcome));
     }
     case GreenletState::suspended:
@@ -445,7 +440,7 @@ GreenletObject* GreenletThread::finish(GreenletObject* ended, Outcome outcome) {
   unlink(ended);
   if (std::exchange(ended->unkillable, false)) --ended->refs;
   if (to.target->waiting) [[unlikely]] {
-    // All who could take it wait for their loop, which goes on.
+    // All who could take it wait for their scheduler, which goes on.
     if (outcome.error) unraisable(outcome.error, "Exception ignored in", ended);
     outcome = Outcome();
   }
@@ -471,7 +466,7 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
   object->parent = dropper;
   const bool was_waiting = std::exchange(object->waiting, false);
   try {
-    // One that waits has been told by its loop, and looks for nothing.
+    // One that waits has been told by its scheduler, and looks for nothing.
     deliver({object, false},
             was_waiting
                 ? Outcome()

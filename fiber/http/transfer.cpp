@@ -1,6 +1,6 @@
 #include <fiber/http/transfer.hpp>
 
-#include <fiber/concurrent/executor.hpp>
+#include <fiber/core/exit_order.hpp>
 #include <fiber/http/proxy.hpp>
 #include <fiber/http/redirect.hpp>
 
@@ -19,8 +19,8 @@ namespace {
 void initialise_curl() {
   static const CURLcode code = [] {
     const CURLcode result = curl_global_init(CURL_GLOBAL_DEFAULT);
-    // It has registered the end of the TLS library, which transfers in pools must not outlive.
-    concurrent::futures::detail::finish_before_exit_handlers();
+    // It has registered the end of the TLS library, which transfers on other threads must not outlive.
+    core::finish_before_exit_handlers();
     return result;
   }();
   if (code != CURLE_OK) throw std::runtime_error(curl_easy_strerror(code));

@@ -34,11 +34,7 @@ std::atomic<pid_t> process{0};
 std::atomic<unsigned> fork_count{1};
 
 void in_forked_child() {
-  const core::ThreadState* thread = core::tls_thread_state;
-  inherited_loop =
-      thread != nullptr && thread->asyncio != nullptr
-          ? static_cast<const asyncio::detail::AsyncioThread*>(thread->asyncio)->running
-          : nullptr;
+  inherited_loop = asyncio::detail::running_loop_or_null();
   process = ::getpid();
   fork_count.fetch_add(1, std::memory_order_relaxed);
 }
@@ -81,9 +77,7 @@ bool in_foreign_process() noexcept { return ::getpid() != process.load(std::memo
 unsigned forks() noexcept { return fork_count.load(std::memory_order_relaxed); }
 
 LoopObject* own_loop() noexcept {
-  const core::ThreadState* thread = core::tls_thread_state;
-  if (thread == nullptr || thread->asyncio == nullptr) return nullptr;
-  LoopObject* loop = static_cast<const asyncio::detail::AsyncioThread*>(thread->asyncio)->running;
+  LoopObject* loop = asyncio::detail::running_loop_or_null();
   return loop != inherited_loop.load(std::memory_order_relaxed) ? loop : nullptr;
 }
 

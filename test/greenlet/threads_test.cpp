@@ -46,8 +46,8 @@ TEST_CASE(
   const auto refused = [](const std::string& what) {
     return "error('cannot switch to a greenlet of another thread: <greenlet " + what +
            "> belongs to the thread of <greenlet current active started main>, this is the thread "
-           "of <greenlet current active started main>; hand the value over with "
-           "loop.call_soon_threadsafe or a queue instead') refused";
+           "of <greenlet current active started main>; hand the value over in a way "
+           "that is made for threads, such as a queue, instead') refused";
   };
   CHECK(events.take() == refused("'p' pending") + " " + refused("'s' suspended active started"));
   CHECK(argument.use_count() == 1);

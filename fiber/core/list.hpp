@@ -1,0 +1,99 @@
+// An intrusive list: its elements have the links in themselves, so that entering and leaving needs
+// no memory and no search. Elements are neither owned nor counted.
+//
+//   struct Waiter { core::Links<Waiter> links; };
+//   core::List<Waiter> waiters;
+//   waiters.append(waiter);
+//   for (Waiter& each : waiters) ...       // `each` may leave meanwhile, others may not
+//
+// An element is in one list at a time for each of its links. A list's first word is the address of
+// its first element, and that of Links::next the next one's: debuggers count on both.
+#pragma once
+
+#include <cstddef>
+
+namespace fiber::core {
+
+template <class T>
+struct Links {
+  T* previous = nullptr;
+  T* next = nullptr;
+};
+
+/// Where the links of an element are. One that is in lists of several kinds names a type like this
+/// one for each.
+struct OwnLinks {
+  template <class T>
+  static Links<T>& of(T& element) noexcept {
+    return element.links;
+  }
+};
+
+template <class T, class Where = OwnLinks>
+class List {
+ public:
+  class Iterator {
+   public:
+    explicit Iterator(T* at) noexcept : at_(at), next_(after(at)) {}
+    T& operator*() const noexcept { return *at_; }
+    Iterator& operator++() noexcept {
+      at_ = next_;
+      next_ = after(at_);
+      return *this;
+    }
+    bool operator==(std::nullptr_t) const noexcept { return at_ == nullptr; }
+
+   private:
+    static T* after(T* at) noexcept { return at != nullptr ? Where::of(*at).next : nullptr; }
+    T* at_;
+    T* next_;
+  };
+
+  List() noexcept = default;
+  List(const List&) = delete;
+  List& operator=(const List&) = delete;
+
+  bool empty() const noexcept { return first_ == nullptr; }
+  T* first() const noexcept { return first_; }
+  T* last() const noexcept { return last_; }
+  static T* next(const T& element) noexcept { return Where::of(const_cast<T&>(element)).next; }
+  static T* previous(const T& element) noexcept {
+    return Where::of(const_cast<T&>(element)).previous;
+  }
+  Iterator begin() const noexcept { return Iterator(first_); }
+  std::nullptr_t end() const noexcept { return nullptr; }
+
+  void append(T& element) noexcept {
+    Links<T>& links = Where::of(element);
+    links.next = nullptr;
+    links.previous = last_;
+    (last_ != nullptr ? Where::of(*last_).next : first_) = &element;
+    last_ = &element;
+  }
+  void prepend(T& element) noexcept {
+    Links<T>& links = Where::of(element);
+    links.previous = nullptr;
+    links.next = first_;
+    (first_ != nullptr ? Where::of(*first_).previous : last_) = &element;
+    first_ = &element;
+  }
+  /// Of an element that is in this list.
+  void remove(T& element) noexcept {
+    Links<T>& links = Where::of(element);
+    (links.previous != nullptr ? Where::of(*links.previous).next : first_) = links.next;
+    (links.next != nullptr ? Where::of(*links.next).previous : last_) = links.previous;
+    links = {};
+  }
+  /// Takes the first element out; null if there is none.
+  T* pop() noexcept {
+    T* element = first_;
+    if (element != nullptr) remove(*element);
+    return element;
+  }
+
+ private:
+  T* first_ = nullptr;
+  T* last_ = nullptr;
+};
+
+}  // namespace fiber::core

@@ -1,0 +1,114 @@
+// Counted references: one template for whatever is shared, and two ways to count.
+//
+//   class LockObject final : public core::Counted<LockObject> { ... };
+//   core::Ref<LockObject> lock(new LockObject);        // one reference
+//   core::Ref<LockObject> another = lock;              // two
+//
+// An object is counted by its members retain() and release(), of which the latter ends it with the
+// last reference. Counted and SharedCounted have them; an object that ends in a way of its own
+// writes them itself.
+#pragma once
+
+#include <atomic>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace fiber::core {
+
+/// Counted by the one thread that uses the object. Nothing refers to it at first.
+template <class Self>
+class Counted {
+ public:
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+  void retain() noexcept { ++refs_; }
+  void release(std::uint32_t references = 1) noexcept {
+    refs_ -= references;
+    if (refs_ == 0) delete static_cast<Self*>(this);
+  }
+
+ protected:
+  Counted() noexcept = default;
+  ~Counted() = default;
+  std::uint32_t refs() const noexcept { return refs_; }
+
+ private:
+  std::uint32_t refs_ = 0;
+};
+
+/// Counted by any thread. Nothing refers to it at first.
+template <class Self>
+class SharedCounted {
+ public:
+  SharedCounted(const SharedCounted&) = delete;
+  SharedCounted& operator=(const SharedCounted&) = delete;
+
+  void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete static_cast<Self*>(this);
+  }
+
+ protected:
+  SharedCounted() noexcept = default;
+  explicit SharedCounted(long references) noexcept : refs_(references) {}
+  ~SharedCounted() = default;
+  long refs() const noexcept { return refs_.load(std::memory_order_acquire); }
+
+ private:
+  std::atomic<long> refs_{0};
+};
+
+/// Which members of the object count a reference. Where references of several kinds are told apart,
+/// each kind is a type like this one.
+struct AnyReference {
+  static void retain(auto* object) noexcept { object->retain(); }
+  static void release(auto* object) noexcept { object->release(); }
+};
+
+template <class T, class Kind = AnyReference>
+class Ref {
+ public:
+  Ref() noexcept = default;
+  Ref(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
+  /// Adds a reference, unless it is null.
+  explicit Ref(T* object) noexcept : object_(object) {
+    if (object_ != nullptr) Kind::retain(object_);
+  }
+  /// Takes over a reference that the caller has.
+  static Ref adopt(T* object) noexcept {
+    Ref made;
+    made.object_ = object;
+    return made;
+  }
+  Ref(const Ref& other) noexcept : Ref(other.object_) {}
+  Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  Ref& operator=(Ref other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  /// From a reference to an object of a derived type.
+  template <class U>
+    requires std::convertible_to<U*, T*>
+  Ref(Ref<U, Kind> other) noexcept  // NOLINT(google-explicit-constructor)
+      : object_(other.detach()) {}
+  ~Ref() {
+    if (object_ != nullptr) Kind::release(object_);
+  }
+
+  /// Leaves the reference to the caller.
+  [[nodiscard]] T* detach() noexcept { return std::exchange(object_, nullptr); }
+
+  T* get() const noexcept { return object_; }
+  T* operator->() const noexcept { return object_; }
+  T& operator*() const noexcept { return *object_; }
+  explicit operator bool() const noexcept { return object_ != nullptr; }
+  friend bool operator==(const Ref& a, const Ref& b) noexcept = default;
+
+ private:
+  T* object_ = nullptr;
+};
+
+}  // namespace fiber::core
