@@ -169,6 +169,7 @@ class errors_of {
 
 namespace detail {
 
+/// \cond
 template <class H>
 struct HandlerParameter : HandlerParameter<decltype(&H::operator())> {};
 template <class R, class A>
@@ -179,6 +180,7 @@ template <class R, class C, class A>
 struct HandlerParameter<R (C::*)(A)> : HandlerParameter<R (*)(A)> {};
 template <class R, class C, class A>
 struct HandlerParameter<R (C::*)(A) const> : HandlerParameter<R (*)(A)> {};
+/// \endcond
 
 /// How the errors of type E reach a handler.
 template <class P>

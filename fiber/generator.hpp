@@ -495,11 +495,13 @@ class Generator<Yield, Send, Return>::iterator {
 
 }  // namespace fiber
 
+/// \cond
 template <class Yield, class Send, class Return>
 inline constexpr bool std::ranges::enable_view<fiber::Generator<Yield, Send, Return>> = true;
 template <class Yield, class Send, class Return>
 inline constexpr bool std::ranges::enable_borrowed_range<fiber::Generator<Yield, Send, Return>> =
     true;
+/// \endcond
 
 template <>
 struct std::hash<fiber::GeneratorBase> {

@@ -182,7 +182,7 @@ class FIBER_API HTTPRequestEntityTooLarge : public HTTPClientError {
                             http_exception_options options = {});
   ~HTTPRequestEntityTooLarge() override;
 };
-/// With the field Link: <link>; rel="blocked-by".
+/// With the field `Link: <link>; rel="blocked-by"`.
 class FIBER_API HTTPUnavailableForLegalReasons : public HTTPClientError {
  public:
   static constexpr int status_code = 451;
