@@ -143,7 +143,10 @@ TEST_CASE("a bomb is decompressed as it is read, piece by piece, and others have
     int turns = 0;
     bool done = false;
     auto other = asyncio::create_task([&] {
-      for (; !done; ++turns) await(asyncio::sleep(0));
+      while (!done) {
+        await(asyncio::sleep(0));
+        ++turns;
+      }
     });
     asyncio::with(session.get(server.url("/bomb")), [&](auto& response) {
       for (const std::string& piece : response.content.iter_any()) count(piece);
