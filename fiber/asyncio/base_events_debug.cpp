@@ -31,14 +31,14 @@ bool LoopObject::debug_from_environment() noexcept {
 }
 
 void LoopObject::set_debug(bool enabled) {
-  debug = enabled;
   if (enabled) register_futures();
+  debug = enabled;
   update_modes();
 }
 
 void LoopObject::set_observer(std::shared_ptr<LoopObserver> observer) {
+  if (observer != nullptr) register_futures();
   observer_ = std::move(observer);
-  if (observer_ != nullptr) register_futures();
   update_modes();
 }
 
@@ -57,8 +57,9 @@ void LoopObject::refuse_thread() {
 
 void LoopObject::register_futures() {
   if (registry_ != nullptr) return;
-  registry_ = std::make_unique<ObjectRegistry>();
-  for (TaskBase* task = tasks_head; task != nullptr; task = task->next_task) registry_->add(task);
+  auto registry = std::make_unique<ObjectRegistry>();
+  for (TaskBase* task = tasks_head; task != nullptr; task = task->next_task) registry->add(task);
+  registry_ = std::move(registry);
 }
 
 // One for which there is no memory is not known.
@@ -86,10 +87,34 @@ std::vector<FutureBase*> LoopObject::registered_futures() const {
 
 // --- a batch that is watched --------------------------------------------------------------------
 
+namespace {
+
+// Calls a function that watches. For lack of memory it misses something; the entry that is watched
+// must not be lost with it.
+template <class F>
+void watch(F function) noexcept {
+  try {
+    function();
+  } catch (...) {
+    // No memory to tell it.
+  }
+}
+
+// Does so when the step is over, however it ends.
+template <class F>
+struct Finally {
+  F function;
+  ~Finally() { watch(function); }
+};
+template <class F>
+Finally(F) -> Finally<F>;
+
+}  // namespace
+
 // The fibers see an empty batch, so each comes back here when it gives way.
 void LoopObject::run_observed_batch() {
   std::size_t left = std::exchange(batch_, 0);
-  if (observer_ != nullptr) observer_->iteration(iterations, left, monotonic());
+  if (observer_ != nullptr) watch([&] { observer_->iteration(iterations, left, monotonic()); });
   while (left != 0) {
     const Entry entry = ready_.take();
     --left;
@@ -104,21 +129,6 @@ void LoopObject::run_observed_batch() {
 
 namespace {
 
-// Calls a function when the step is over, however it ends.
-template <class F>
-struct Finally {
-  F function;
-  ~Finally() {
-    try {
-      function();
-    } catch (...) {
-      // No memory to tell it.
-    }
-  }
-};
-template <class F>
-Finally(F) -> Finally<F>;
-
 void report_slow(const std::string& what, std::int64_t took) {
   char seconds[32];
   std::snprintf(seconds, sizeof seconds, "%.3f", static_cast<double>(took) / 1e9);
@@ -131,8 +141,12 @@ void LoopObject::run_observed_task(TaskBase* task) {
   // The task may be gone afterwards, and must not live longer because it is watched.
   const ObjectRegistry::Record* record = registry_->find(task);
   const std::uint64_t number = record != nullptr ? record->number : 0;
-  const std::string name = task->get_name();
-  const std::string coroutine = task->coroutine_name().str();
+  std::string name;
+  std::string coroutine;
+  watch([&] {
+    name = task->get_name();
+    coroutine = task->coroutine_name().str();
+  });
   const std::int64_t began = now();
   const std::int64_t begin = monotonic();
   const Finally report{[&] {

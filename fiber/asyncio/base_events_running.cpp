@@ -154,7 +154,13 @@ void LoopObject::poll(std::int64_t deadline) {
   const std::int64_t begin = observer_ != nullptr ? monotonic() : 0;
   selector_->select(*this, awake ? 0 : timeout);
   sleeping_.store(false, std::memory_order_relaxed);
-  if (observer_ != nullptr) observer_->waited({begin, monotonic()});
+  if (observer_ != nullptr) {
+    try {
+      observer_->waited({begin, monotonic()});
+    } catch (const std::bad_alloc&) {
+      // The observer misses a wait; the loop goes on.
+    }
+  }
   if (signals.load(std::memory_order_relaxed)) look_at_signals(true);
   if (posted_.load(std::memory_order_acquire)) take_posted();
 }
