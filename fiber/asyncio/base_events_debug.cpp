@@ -92,7 +92,7 @@ namespace {
 // Calls a function that watches. For lack of memory it misses something; the entry that is watched
 // must not be lost with it.
 template <class F>
-void watch(F function) noexcept {
+void observe(F function) noexcept {
   try {
     function();
   } catch (...) {
@@ -104,7 +104,7 @@ void watch(F function) noexcept {
 template <class F>
 struct Finally {
   F function;
-  ~Finally() { watch(function); }
+  ~Finally() { observe(function); }
 };
 template <class F>
 Finally(F) -> Finally<F>;
@@ -114,7 +114,7 @@ Finally(F) -> Finally<F>;
 // The fibers see an empty batch, so each comes back here when it gives way.
 void LoopObject::run_observed_batch() {
   std::size_t left = std::exchange(batch_, 0);
-  if (observer_ != nullptr) watch([&] { observer_->iteration(iterations, left, monotonic()); });
+  if (observer_ != nullptr) observe([&] { observer_->iteration(iterations, left, monotonic()); });
   while (left != 0) {
     const Entry entry = ready_.take();
     --left;
@@ -143,7 +143,7 @@ void LoopObject::run_observed_task(TaskBase* task) {
   const std::uint64_t number = record != nullptr ? record->number : 0;
   std::string name;
   std::string coroutine;
-  watch([&] {
+  observe([&] {
     name = task->get_name();
     coroutine = task->coroutine_name().str();
   });

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include <dlfcn.h>
@@ -199,6 +200,9 @@ WatcherThread::WatcherThread(std::function<void()> function) {
   watchers.fetch_add(1);
   try {
     thread_ = std::thread(std::move(function));
+  } catch (const std::system_error&) {
+    watchers.fetch_sub(1);
+    throw RuntimeError("can't start new thread");
   } catch (...) {
     watchers.fetch_sub(1);
     throw;

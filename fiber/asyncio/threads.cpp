@@ -5,6 +5,7 @@
 #include <fiber/core/signal_mask.hpp>
 
 #include <optional>
+#include <system_error>
 #include <thread>
 
 namespace fiber::asyncio {
@@ -65,12 +66,15 @@ void shutdown_default_executor(LoopObject& loop, nanoseconds timeout) {
   ExternalOwner post(new CopyState<void>(&loop, joined, done, false));
   done.add_done_callback([post = std::move(post)]() mutable { post.release()->post(); });
   std::thread joiner;
-  {
+  try {
     const core::SignalsBlocked blocked;
     joiner = std::thread([executor, done] {
       executor->shutdown({.wait = true});
       done.set_result();
     });
+  } catch (const std::system_error&) {
+    executor->shutdown({.wait = false});
+    throw RuntimeError("can't start new thread");
   }
   // It goes on by itself if nobody waits for it any longer.
   struct LetGo {

@@ -66,7 +66,8 @@ class CopyState final : public ExternalDone {
  private:
   void destroy_callable() noexcept override {
     destination_ = {};
-    source_ = {};
+    // An empty one would be a new pending future, which takes memory.
+    const concurrent::futures::Future<T> dropped = std::move(source_);
   }
   Future<T> destination_;
   concurrent::futures::Future<T> source_;
