@@ -145,7 +145,6 @@ void LoopObject::call_soon_threadsafe(HandleObject* handle) {
   }
   if (handle != nullptr) {
     handle->release();
-    handle->release();
     throw RuntimeError("Event loop is closed");
   }
   wake();

@@ -165,7 +165,8 @@ class FIBER_API LoopObject {
   /// Queues a handle; takes over the caller's two references, of which one is for the handle that
   /// it returns: both are given up when this throws.
   void call_soon(HandleObject* handle);
-  /// From any thread. The same. Throws RuntimeError when the loop is closed.
+  /// From any thread. Takes over one reference, which is given up when this throws: RuntimeError,
+  /// the loop is closed.
   void call_soon_threadsafe(HandleObject* handle);
   /// The same, but a closed loop drops it: it lets go on this thread of what it holds then.
   void post(HandleObject* handle) noexcept;

@@ -42,7 +42,8 @@ Record* find_record() noexcept {
       current.ss_size < sizeof(Record))
     return nullptr;
   // Whose memory it is, and whether it is still there, nobody knows.
-  const auto page = reinterpret_cast<std::uintptr_t>(current.ss_sp) % page_size();
+  const auto page = reinterpret_cast<std::uintptr_t>(current.ss_sp) %
+                    static_cast<std::uintptr_t>(::getpagesize());  // the kernel's, whatever ours is
   unsigned char resident[2];
   if (::mincore(static_cast<std::byte*>(current.ss_sp) - page, page + sizeof(Record), resident) !=
       0)

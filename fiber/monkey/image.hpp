@@ -40,7 +40,8 @@ class Image {
     const void* first;
     const void* last;
   };
-  void for_each_pointer(Range to, const std::function<void(void** word)>& visit) const;
+  void for_each_pointer(Range to,
+                        const std::function<void(void** word, void* pointer)>& visit) const;
 
   // Writes to such a place, which the linker may have made read-only.
   bool write(void** slot, void* value) const noexcept;

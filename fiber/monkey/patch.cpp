@@ -153,10 +153,10 @@ class Registry {
         count += patch(image, at, *found->second.hook, chosen.value_or(Cancel::error), false);
       });
       if (!chosen) return;
-      image.for_each_pointer(originals_, [&](void** at) {
-        const auto found = by_address_.find(*at);
+      image.for_each_pointer(originals_, [&](void** at, void* pointer) {
+        const auto found = by_address_.find(pointer);
         if (found == by_address_.end() || slots_.contains(at) || is_ours(at) ||
-            image.contains(*at))  // of its own, as a sanitizer's
+            image.contains(pointer))  // of its own, as a sanitizer's
           return;
         count += patch(image, at, *found->second, *chosen, true);
       });

@@ -108,8 +108,8 @@ TEST_CASE("a child that a signal ends has its negative number as returncode") {
     terminated.terminate();
     CHECK(await(terminated.wait()) == -SIGTERM);
     auto signalled = await(create_subprocess_exec({"sleep", "100"}));
-    signalled.send_signal(SIGHUP);
-    CHECK(await(signalled.wait()) == -SIGHUP);
+    signalled.send_signal(SIGUSR1);
+    CHECK(await(signalled.wait()) == -SIGUSR1);
     CHECK(thrown_by([&] {
             signalled.kill();
           }).starts_with("ProcessLookupError('[Errno 3] No such process: process "));

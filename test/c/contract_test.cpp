@@ -50,8 +50,8 @@ TEST_CASE("every status has words, and each thread its last error") {
 
 TEST_CASE("a body that is ended with its thread has the text of what ended it") {
   static std::string told;
-  std::thread([] {
-    fiber_greenlet* g = nullptr;
+  fiber_greenlet* g = nullptr;
+  std::thread([&g] {
     const auto body = [](void*, void**) {
       const int status =
           fiber_greenlet_switch(fiber_greenlet_parent(fiber_greenlet_current()), nullptr, nullptr);
@@ -62,6 +62,7 @@ TEST_CASE("a body that is ended with its thread has the text of what ended it") 
     CHECK(fiber_greenlet_switch(g, nullptr, nullptr) == FIBER_OK);
     CHECK(fiber_greenlet_throw(nullptr, 5, nullptr) == FIBER_INVALID);  // there is a text now
   }).join();
+  fiber_greenlet_unref(g);
   CHECK(told == "-9 the last reference was dropped");
 }
 

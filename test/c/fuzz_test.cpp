@@ -154,7 +154,11 @@ class Sequence {
   }
 
   void new_greenlet() {
-    fiber_greenlet_options options{};
+    struct Later {  // what a later header may have
+      fiber_greenlet_options options{};
+      std::array<char, 24> more{};
+    } later;
+    fiber_greenlet_options& options = later.options;
     const std::size_t kind = below(8);
     options.size = kind == 0 ? below(sizeof options + 20) : sizeof options;
     options.stack_size = below(2) == 0 ? 0 : 64 * 1024;
