@@ -6,7 +6,8 @@
 
 namespace fiber::asyncio::detail {
 
-// Here, so that it becomes a part of task_main.
+// In this file so that it is inlined into task_main.
+//
 // The next iteration as a fiber may begin it by itself: there is something ready, and neither a
 // deadline that has come nor a descriptor to look at.
 bool LoopObject::quick_turn() noexcept {
