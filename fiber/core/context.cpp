@@ -119,8 +119,8 @@ void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,
 }
 
 #if defined(FIBER_NATIVE_JUMP)
-// <cfenv> keeps the modes of both arithmetic units alike, so those of SSE, which are expensive to read,
-// need not be saved: where the x87's differ, they are to be what the x87's are.
+// <cfenv> keeps the modes of both arithmetic units alike, so those of SSE, which are expensive to
+// read, need not be saved: where the x87's differ, they are to be what the x87's are.
 void restore_modes(std::uint16_t others, std::uint16_t own) noexcept {
   constexpr unsigned kTraps = 0x3f;
   constexpr unsigned kRounding = 0xc00;
