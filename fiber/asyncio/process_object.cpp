@@ -31,8 +31,12 @@ bool ProcessObject::reap(int flags) noexcept {
   if (result != 0) {
     constexpr int kUnknown = 255;  // somebody else has waited for it
     returncode = kUnknown;
-    log(LogLevel::warning,
-        "Unknown child process pid " + std::to_string(pid) + ", will report returncode 255");
+    try {
+      log(LogLevel::warning,
+          "Unknown child process pid " + std::to_string(pid) + ", will report returncode 255");
+    } catch (const std::bad_alloc&) {
+      // No memory to say it with.
+    }
     return true;
   }
   if (info.si_pid == 0) return false;
@@ -196,16 +200,11 @@ SpawnedProcess start_process(LoopObject& loop, const std::vector<std::string>& c
   Pipe streams[3] = {open_stream(options.stdin_, STDIN_FILENO),
                      open_stream(options.stdout_, STDOUT_FILENO),
                      open_stream(options.stderr_, STDERR_FILENO)};
-  const pid_t pid = spawn(arguments, environment, options, streams);
-  // From here on something waits for the child, even if an exception leaves.
-  UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  const int error = errno;
-  SpawnedProcess spawned{
-      .process = Counted<ProcessObject>(new ProcessObject(loop, pid, std::move(pidfd))),
-      .streams = {std::move(streams[0].ours), std::move(streams[1].ours),
-                  std::move(streams[2].ours)}};
-  if (spawned.process->pidfd() < 0) raise_os_error(error, "pidfd_open");
-  spawned.process->watch();
+  SpawnedProcess spawned;
+  spawned.process = Counted<ProcessObject>(new ProcessObject(loop));
+  spawned.process->started(spawn(arguments, environment, options, streams));
+  for (int number = 0; number < 3; ++number)
+    spawned.streams[number] = std::move(streams[number].ours);
   return spawned;
 }
 

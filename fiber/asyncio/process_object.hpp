@@ -19,11 +19,11 @@
 
 namespace fiber::asyncio::detail {
 
-/// The child, from its start until its end is known. The loop holds a reference meanwhile.
+/// The child, from its start until its end is known. The loop holds a reference meanwhile. Made
+/// before the child is, so that nothing is needed any more to wait for that.
 class ProcessObject {
  public:
-  ProcessObject(LoopObject& loop, pid_t its_pid, UniqueFd pidfd)
-      : pid(its_pid), loop_(loop), pidfd_(std::move(pidfd)) {}
+  explicit ProcessObject(LoopObject& loop) noexcept : loop_(loop) {}
   ProcessObject(const ProcessObject&) = delete;
   ProcessObject& operator=(const ProcessObject&) = delete;
 
@@ -32,10 +32,12 @@ class ProcessObject {
     if (--refs_ == 0) delete this;
   }
 
-  int pidfd() const noexcept { return pidfd_.get(); }
-  void watch() {
-    EventLoop(&loop_).add_reader(pidfd_.get(),
-                                 [self = Counted<ProcessObject>(this)] { self->ready(); });
+  /// Throws OSError; the child is then ended with this object.
+  void started(pid_t its_pid) {
+    pid = its_pid;
+    pidfd_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    if (pidfd_.get() < 0) raise_os_error(errno, "pidfd_open");
+    watch();
   }
   void wait() {
     Waiter waiter(loop_, waiters_);
@@ -47,7 +49,7 @@ class ProcessObject {
       raise_os_error(errno, "process " + std::to_string(pid));
   }
 
-  const pid_t pid;
+  pid_t pid = 0;  ///< 0 before it has started
   std::optional<int> returncode;
   Counted<TransportObject> stdin_transport;
   // Until its end: what they have not read by then is wanted only if somebody can ask for it.
@@ -58,9 +60,13 @@ class ProcessObject {
  private:
   ~ProcessObject() {
     // The loop is closed, nobody will ever wait for it.
-    if (!returncode && ::kill(pid, SIGKILL) == 0) reap(0);
+    if (pid != 0 && !returncode && ::kill(pid, SIGKILL) == 0) reap(0);
   }
 
+  void watch() {
+    EventLoop(&loop_).add_reader(pidfd_.get(),
+                                 [self = Counted<ProcessObject>(this)] { self->ready(); });
+  }
   void ready();
   bool reap(int flags) noexcept;
 

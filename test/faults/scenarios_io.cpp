@@ -144,7 +144,8 @@ FAULTS_SCENARIO(lines) {
         if (fd >= 0) ::close(fd);
       }
     } theirs{ends[1]}, ours{ends[0]};
-    auto [reader, writer] = await(asyncio::open_connection_from(std::exchange(ours.fd, -1)));
+    auto [reader, writer] = await(asyncio::open_connection_from(ours.fd));
+    ours.fd = -1;  // taken over: not before
     for (int i = 0; i < 50; ++i)
       while (::write(theirs.fd, "a line of some length, but not more\n", 36) != 36) {
       }
