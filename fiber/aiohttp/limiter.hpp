@@ -59,8 +59,8 @@ class Limiter {
     ++of_host;
     return true;
   }
-  /// Grants what one slot that was given back makes possible: one at most, the oldest that can have
-  /// it. One that waits for its host holds up no other.
+  /// Gives the freed slot to the oldest waiter whose host is below its limit, if there is one. A
+  /// waiter whose host is at its limit holds up no other.
   void serve() {
     for (auto next = waiting_.begin(); next != waiting_.end(); ++next) {
       Slot& slot = **next;

@@ -103,9 +103,9 @@ struct ParkedFiber {
   ParkedFiber* next;
 };
 
-/// Lives while code of the user's may run between two fibers, and may switch: what counts as
-/// current does not wait then. On the stack of a fiber that has ended, that is the hub, whose own
-/// place, where it was left, is kept.
+/// Guards user code that runs between two fibers and may itself switch: marks the current greenlet
+/// running, restores its context and state afterwards. On the stack of a fiber that has ended, the
+/// current greenlet is the hub.
 class Interlude {
  public:
   explicit Interlude(fiber::detail::GreenletObject* current) noexcept

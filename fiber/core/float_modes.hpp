@@ -23,7 +23,7 @@ class FloatModes {
     return modes;
   }
 
-  // Setting them is dear, so it is looked first whether they are these.
+  // Writing them is expensive: compare first.
   FIBER_INLINE void set() const noexcept {
 #if defined(__x86_64__)
     // <cfenv> keeps the modes of both arithmetic units alike; those of the x87 are cheaper to read.
@@ -32,8 +32,9 @@ class FloatModes {
       __builtin_ia32_ldmxcsr(vector_ | (__builtin_ia32_stmxcsr() & ~kVectorModes));
     }
 #elif defined(__aarch64__)
-    if (control() != control_) [[unlikely]]
+    if (control() != control_) [[unlikely]] {
       asm volatile("msr fpcr, %0" : : "r"(control_));
+    }
 #endif
   }
 

@@ -22,9 +22,9 @@ class OverflowGuard {
   std::size_t size_ = 0;
 };
 
-// A stack may be a generator's, which runs as a part of a greenlet or task that is not to blame.
-// Set by the layer of generators in threads that have some: the name of the one whose stack this
-// is, "" if it has none; null if it is nobody's. Called in a signal handler.
+// Returns the name of the generator that owns the stack, "" if it has none, null if no generator
+// does: a generator runs as a part of a greenlet or task, which is not to blame. Set by the layer of
+// generators in threads that have some. Called in a signal handler.
 using GeneratorNamer = const char* (*)(const Stack* stack) noexcept;
 extern constinit thread_local GeneratorNamer tls_generator_on FIBER_TLS_MODEL;
 
