@@ -35,7 +35,7 @@ bool StreamReader::at_eof() const { return exchange_->at_eof(); }
 
 ClientResponse::ClientResponse(std::shared_ptr<detail::Exchange> exchange)
     : exchange_(std::move(exchange)) {
-  const http::Head& head = exchange_->transfer().head();
+  const http::ResponseHead& head = exchange_->transfer().head();
   status = head.status;
   reason = head.reason;
   method = exchange_->method();

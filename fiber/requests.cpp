@@ -125,7 +125,7 @@ class Response::Stream {
 
   // Its head.
   static Response response_of(const http::Transfer& transfer) {
-    const http::Head& head = transfer.head();
+    const http::ResponseHead& head = transfer.head();
     Response response;
     response.status_code = head.status;
     response.reason = head.reason;
@@ -163,7 +163,8 @@ class Response::Stream {
     while (!enough()) {
       if (transfer_.done()) return check();
       int running = 0;
-      curl_multi_perform(multi_.get(), &running);
+      if (const CURLMcode code = curl_multi_perform(multi_.get(), &running); code != CURLM_OK)
+        std::rethrow_exception(http::error_of(code));
       int left = 0;
       while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left))
         if (message->msg == CURLMSG_DONE) transfer_.finish(message->data.result);
@@ -171,7 +172,10 @@ class Response::Stream {
         next_hop();
       } else if (!enough() && !transfer_.done()) {
         int ready = 0;
-        curl_multi_poll(multi_.get(), nullptr, 0, milliseconds_to_wait(), &ready);
+        if (const CURLMcode code =
+                curl_multi_poll(multi_.get(), nullptr, 0, milliseconds_to_wait(), &ready);
+            code != CURLM_OK)
+          std::rethrow_exception(http::error_of(code));
         if (ready > 0) transfer_.touch();
       }
     }

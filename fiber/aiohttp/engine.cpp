@@ -106,7 +106,7 @@ void Engine::act(curl_socket_t socket, int events) {
       found != watched_.end() && transfers_.contains(found->second.transfer))
     found->second.transfer->touch();
   int running = 0;
-  curl_multi_socket_action(multi_.get(), socket, events, &running);
+  const CURLMcode code = curl_multi_socket_action(multi_.get(), socket, events, &running);
   int left = 0;
   while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
     if (message->msg != CURLMSG_DONE) continue;
@@ -114,6 +114,11 @@ void Engine::act(curl_socket_t socket, int events) {
     http::Transfer* transfer = nullptr;
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
     transfer->finish(result);
+  }
+  // Without memory curl forgets what it was about to do next, and would never come back to it.
+  if (code != CURLM_OK) {
+    const std::exception_ptr error = http::error_of(code);
+    for (http::Transfer* transfer : transfers_) transfer->fail(error);
   }
   follow_redirects(false);
 }

@@ -218,9 +218,9 @@ class BlockedReport {
     ::sem_init(&arrived_, 0, 0);
     try {
       watcher_.emplace([this] { watch(); });
-    } catch (const std::exception&) {
+    } catch (...) {
       ::sem_destroy(&arrived_);
-      throw RuntimeError("can't start new thread");
+      throw;
     }
     detail::set_alarm(signal_, &arrived_);
   }

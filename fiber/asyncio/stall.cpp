@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
+#include <new>
 
 namespace fiber::asyncio {
 namespace {
@@ -110,32 +111,49 @@ class StallMonitor::Watcher {
         continue;
       }
       const nanoseconds silence = steady_clock::now() - ping->sent;
-      if (silence < options_.limit || std::exchange(ping->reported, true)) continue;
+      if (silence < options_.limit || ping->reported) continue;
       lock.unlock();
-      report(silence);
+      ping->reported = report(silence);
       lock.lock();
     }
   }
 
-  std::shared_ptr<Ping> send() const {
-    auto ping = std::make_shared<Ping>();
-    const auto step = [ping] { ping->answered.store(true, std::memory_order_relaxed); };
-    loop_.object().post(new detail::HandleOf<decltype(step)>(&loop_.object(), step));
-    return ping;
+  // Null without memory: the monitor's thread tries again after its next pause.
+  std::shared_ptr<Ping> send() const noexcept {
+    try {
+      auto ping = std::make_shared<Ping>();
+      const auto step = [ping] { ping->answered.store(true, std::memory_order_relaxed); };
+      loop_.object().post(new detail::HandleOf<decltype(step)>(&loop_.object(), step));
+      return ping;
+    } catch (const std::bad_alloc&) {
+      return nullptr;
+    }
   }
 
-  void report(nanoseconds silence) const {
+  // False without memory: the loop may still stand when the monitor's thread looks again.
+  bool report(nanoseconds silence) const noexcept {
     Stall stall{.duration = silence};
-    if (question_)
-      if (std::optional<Stall> answer = question_->ask(silence)) stall = std::move(*answer);
+    try {
+      if (question_)
+        if (std::optional<Stall> answer = question_->ask(silence)) stall = std::move(*answer);
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
     show(stall);
+    return true;
   }
 
-  void show(const Stall& stall) const {
-    if (options_.hook)
+  // What the hook throws ends the process.
+  void show(const Stall& stall) const noexcept {
+    if (options_.hook) {
       options_.hook(stall);
-    else
+      return;
+    }
+    try {
       std::fputs(str(stall).c_str(), stderr);
+    } catch (const std::bad_alloc&) {
+      std::fputs("asyncio: the event loop stands; no memory for a report\n", stderr);
+    }
   }
 
   stall_options options_;

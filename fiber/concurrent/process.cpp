@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
-#include <future>
+#include <condition_variable>
 #include <list>
 #include <mutex>
 #include <system_error>
@@ -100,11 +100,35 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     Jobs job = {};       // what it is doing: one, or none
   };
 
+  // Whether the workers could be forked, for the thread that waits for that. Not a std::promise:
+  // one that is dropped needs memory, and ends the process without.
+  struct Forking {
+    std::exception_ptr error;
+
+    void wait() {
+      std::unique_lock lock(mutex);
+      changed.wait(lock, [this] { return ended; });
+    }
+    // The other thread may destroy this as soon as the lock is free.
+    void end(std::exception_ptr why) noexcept {
+      const std::lock_guard lock(mutex);
+      error = std::move(why);
+      ended = true;
+      changed.notify_one();
+    }
+
+   private:
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool ended = false;
+  };
+
   bool is_own_thread() const noexcept { return current_ == this; }
 
   void wake() {
     const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = write(wake_.get(), &one, sizeof one);
+    while (write(wake_.get(), &one, sizeof one) < 0 && errno == EINTR) {
+    }
   }
 
   // With mutex_ held: fills the places for running futures.
@@ -129,39 +153,36 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     polled_.reserve(1 + 2 * static_cast<std::size_t>(max_workers_));
     wake_ = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (wake_.get() < 0) raise_os_error(errno, "eventfd");
-    std::promise<void> forked;
-    std::future<void> ready = forked.get_future();
+    Forking forking;
     // Signals are for the program's threads; workers get the submitting thread's mask.
     try {
       const core::SignalsBlocked blocked;
       const sigset_t signals = blocked.before();
-      manager_ =
-          std::thread([self = shared_from_this(), signals, forked = std::move(forked)]() mutable {
-            pthread_setname_np(pthread_self(), "ProcessPool");
-            current_ = self.get();
-            self->run_manager(signals, std::move(forked));
-          });
+      manager_ = std::thread([self = shared_from_this(), signals, &forking] {
+        pthread_setname_np(pthread_self(), "ProcessPool");
+        current_ = self.get();
+        self->run_manager(signals, forking);
+      });
     } catch (const std::system_error&) {
       throw RuntimeError("can't start new thread");
     }
-    try {
-      ready.get();
-    } catch (...) {
+    forking.wait();
+    if (forking.error) {
       manager_.join();
-      throw;
+      std::rethrow_exception(forking.error);
     }
     started_ = true;
   }
 
-  void run_manager(const sigset_t& signals, std::promise<void> forked) {
+  void run_manager(const sigset_t& signals, Forking& forking) {
     try {
       fork_workers(signals);
     } catch (...) {
       end_workers(false);
-      forked.set_exception(std::current_exception());
+      forking.end(std::current_exception());
       return;
     }
-    forked.set_value();
+    forking.end(nullptr);
     bool healthy = true;
     while (healthy && !finished()) healthy = hand_out() && collect();
     if (healthy)

@@ -87,9 +87,10 @@ OpenDescriptors& open_descriptors() { return *descriptors_of_this_process(); }
 
 Descriptor::Descriptor(int fd) : fd_(fd) {
   if (fd_ < 0) return;
-  const std::lock_guard lock(open_descriptors().mutex);
   try {
-    open_descriptors().all.insert(fd_);
+    OpenDescriptors& open = open_descriptors();
+    const std::lock_guard lock(open.mutex);
+    open.all.insert(fd_);
   } catch (...) {
     close(fd_);
     throw;

@@ -4,6 +4,7 @@
 #include <fiber/demangle.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -34,12 +35,16 @@ class Mapping {
  public:
   explicit Mapping(const char* path) {
     const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return;
+    if (fd < 0) {
+      later_ = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EINTR;
+      return;
+    }
     struct stat status {};
     if (::fstat(fd, &status) == 0 && status.st_size > 0) {
       const auto size = static_cast<std::size_t>(status.st_size);
       void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
       if (memory != MAP_FAILED) bytes_ = {static_cast<const std::byte*>(memory), size};
+      later_ = memory == MAP_FAILED && errno == ENOMEM;
     }
     ::close(fd);
   }
@@ -48,6 +53,9 @@ class Mapping {
   ~Mapping() {
     if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
   }
+
+  // The file could not be had, but perhaps another time.
+  bool later() const noexcept { return later_; }
 
   // `count` objects at `offset`; none if the file ends before.
   template <class T>
@@ -66,6 +74,7 @@ class Mapping {
 
  private:
   std::span<const std::byte> bytes_;
+  bool later_ = false;
 };
 
 struct Function {
@@ -100,6 +109,8 @@ class File {
     });
   }
 
+  bool later() const noexcept { return mapping_.later(); }
+
   const Function* find(std::uintptr_t offset) const {
     auto at = std::upper_bound(
         functions_.begin(), functions_.end(), offset,
@@ -118,6 +129,7 @@ class File {
     return names_.emplace(function.name, demangle(mapping_.text(function.name).c_str()))
         .first->second;
   }
+  void forget_names() noexcept { decltype(names_)().swap(names_); }
 
  private:
   Mapping mapping_;
@@ -144,7 +156,14 @@ class Files {
       by_base_.clear();
       unloaded_ = unloaded;
     }
+    // A table that could not be read for want of a descriptor or of memory is not kept for ever.
+    const auto known = by_base_.find(base);
+    if (known != by_base_.end() && known->second.later()) by_base_.erase(known);
     return by_base_.try_emplace(base, path).first->second;
+  }
+
+  void forget_names() noexcept {
+    for (auto& [base, file] : by_base_) file.forget_names();
   }
 
   std::mutex mutex;
@@ -202,6 +221,12 @@ Symbol find_symbol(const void* address) {
   Symbol found;
   with_room([&] { found = look_up(address); });
   return found;
+}
+
+void forget_symbol_names() {
+  Files& files = Files::instance();
+  const std::lock_guard lock(files.mutex);
+  files.forget_names();
 }
 
 }  // namespace fiber::core

@@ -19,4 +19,8 @@ struct Symbol {
 // and its index is kept for the process. From any thread. Never throws but std::bad_alloc.
 FIBER_API Symbol find_symbol(const void* address);
 
+// Lets go of the names that were read so far, but not of the indices: for programs that count what
+// is left of their memory. From any thread.
+FIBER_API void forget_symbol_names();
+
 }  // namespace fiber::core

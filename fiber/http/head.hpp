@@ -19,8 +19,8 @@ class HeadReader {
   // Throws Failure (bad_response) for what goes beyond the limits or is not HTTP.
   bool add(std::string_view line);
 
-  const Head& head() const noexcept { return head_; }
-  Head& head() noexcept { return head_; }
+  const ResponseHead& head() const noexcept { return head_; }
+  ResponseHead& head() noexcept { return head_; }
   bool complete() const noexcept { return complete_; }
 
  private:
@@ -30,7 +30,7 @@ class HeadReader {
   void check_lengths() const;
 
   Rules rules_;
-  Head head_;
+  ResponseHead head_;
   std::string name_, value_;  // the field that the next line may continue
   std::size_t size_ = 0;
   bool complete_ = false;

@@ -31,8 +31,8 @@ struct Outgoing {
   std::size_t max_body_size = unlimited;  // in bytes, after decompression
 };
 
-// The head of a response.
-struct Head {
+// The head of a response. Another name than the server's Head, which the same program may have.
+struct ResponseHead {
   int status = 0;
   std::string reason = {};
   std::string url = {};

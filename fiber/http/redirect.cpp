@@ -72,7 +72,7 @@ bool changes_to_get(const Outgoing& request, int status) {
   return (status == 301 || status == 302) && method == "POST";
 }
 
-std::string location_of(const Outgoing& request, const Head& head) {
+std::string location_of(const Outgoing& request, const ResponseHead& head) {
   std::string location = head.headers.get("Location");
   if (location.empty() && request.rules == Rules::aiohttp) location = head.headers.get("URI");
   return location;
@@ -106,14 +106,14 @@ void make_ready(Outgoing& request) {
   for (const auto& [name, value] : request.cookies) check_field("Cookie", "=" + name + value);
 }
 
-bool is_followed(const Outgoing& request, const Head& head) {
+bool is_followed(const Outgoing& request, const ResponseHead& head) {
   static constexpr int statuses[] = {301, 302, 303, 307, 308};
   return request.follow_redirects &&
          std::find(std::begin(statuses), std::end(statuses), head.status) != std::end(statuses) &&
          !location_of(request, head).empty();
 }
 
-void follow(Outgoing& request, const Head& head) {
+void follow(Outgoing& request, const ResponseHead& head) {
   std::string url = resolve_url(request.url, location_of(request, head));
   const auto credentials = take_credentials(url);
 

@@ -12,11 +12,11 @@ namespace fiber::http {
 void make_ready(Outgoing& request);
 
 // Whether `head` sends the client of `request` elsewhere.
-bool is_followed(const Outgoing& request, const Head& head);
+bool is_followed(const Outgoing& request, const ResponseHead& head);
 
 // Turns `request` into the one that `head`, for which is_followed() holds, asks for. Credentials
 // and cookies of the caller stay behind when it leads to another origin. Throws Failure.
-void follow(Outgoing& request, const Head& head);
+void follow(Outgoing& request, const ResponseHead& head);
 
 // Throws Failure for a field that would break out of its line, or be read as something else.
 void check_field(const std::string& name, const std::string& value);

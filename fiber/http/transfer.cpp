@@ -1,6 +1,7 @@
 #include <fiber/http/transfer.hpp>
 
 #include <fiber/core/exit_order.hpp>
+#include <fiber/exceptions.hpp>
 #include <fiber/http/proxy.hpp>
 #include <fiber/http/redirect.hpp>
 
@@ -68,6 +69,17 @@ Multi new_multi() {
   Multi multi(curl_multi_init());
   if (!multi) throw std::bad_alloc();
   return multi;
+}
+
+std::exception_ptr error_of(CURLMcode code) noexcept {
+  try {
+    if (code != CURLM_OUT_OF_MEMORY)
+      return std::make_exception_ptr(
+          RuntimeError(std::string("libcurl: ") + curl_multi_strerror(code)));
+  } catch (const std::bad_alloc&) {
+    // Then that is what is told.
+  }
+  return std::make_exception_ptr(std::bad_alloc());
 }
 
 Shared::Shared() {
@@ -232,7 +244,7 @@ void Transfer::header_line(std::string_view line) {
   touch();
   if (std::exchange(cookies_wait_, false)) set(easy_.get(), CURLOPT_SHARE, shared_->handle());
   if (!reader_.add(line)) return;
-  Head& head = reader_.head();
+  ResponseHead& head = reader_.head();
   head.url = request_.url;
   if (request_.rules == Rules::aiohttp)
     head.url.resize(std::min(head.url.find('#'), head.url.size()));

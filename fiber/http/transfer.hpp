@@ -50,6 +50,8 @@ using Multi = std::unique_ptr<CURLM, FreeMulti>;
 // New handles; libcurl is initialised by the first, whichever thread that is in.
 Easy new_easy();
 Multi new_multi();
+// Of a call of curl_multi_*() that failed: std::bad_alloc, or a RuntimeError with curl's text.
+std::exception_ptr error_of(CURLMcode code) noexcept;
 
 // What the requests of one session share: cookies and TLS sessions. Safe for use from any thread.
 class Shared {
@@ -84,7 +86,7 @@ class Transfer {
 
   bool has_head() const noexcept { return has_head_; }
   // The final one; after too many redirects the last of them.
-  const Head& head() const noexcept { return reader_.head(); }
+  const ResponseHead& head() const noexcept { return reader_.head(); }
   // From construction to the end of the head.
   std::chrono::microseconds elapsed() const noexcept { return elapsed_; }
 

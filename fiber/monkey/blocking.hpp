@@ -18,6 +18,6 @@ std::span<const Blocking> blocking_functions() noexcept;
 std::string_view advice_on(std::string_view function) noexcept;
 
 // Null, or why patch_all leaves a file of that name alone.
-const char* why_untouchable(const std::string& file_name);
+const char* why_untouchable(std::string_view file_name) noexcept;
 
 }  // namespace fiber::monkey::detail

@@ -44,10 +44,15 @@ unsigned type_of(ElfW(Word) info) { return ELF32_R_TYPE(info); }
 std::size_t symbol_of(ElfW(Word) info) { return ELF32_R_SYM(info); }
 #endif
 
-std::string program_path() {
-  char path[4096];
-  const ssize_t size = ::readlink("/proc/self/exe", path, sizeof path);
-  return size > 0 ? std::string(path, static_cast<std::size_t>(size)) : "(program)";
+// Found once: it is asked for where there may be no memory, and must not change with the file.
+std::string_view program_path() noexcept {
+  struct Path {
+    char text[4096] = {};
+    ssize_t size = ::readlink("/proc/self/exe", text, sizeof text - 1);
+  };
+  static const Path path{};
+  return path.size > 0 ? std::string_view(path.text, static_cast<std::size_t>(path.size))
+                       : "(program)";
 }
 
 std::uintptr_t page() noexcept {
@@ -69,7 +74,7 @@ std::uintptr_t page() noexcept {
 
 }  // namespace
 
-Image::Image(const dl_phdr_info& info) : info_(info), path_(info.dlpi_name) {
+Image::Image(const dl_phdr_info& info) noexcept : info_(info), path_(info.dlpi_name) {
   if (path_.empty()) path_ = program_path();
   const ElfW(Dyn)* dynamic = nullptr;
   for (int i = 0; i < info.dlpi_phnum; ++i)
@@ -131,7 +136,7 @@ void Image::for_each_pointer(Range to,
   }
 }
 
-std::string Image::file_name() const { return path_.substr(path_.rfind('/') + 1); }
+std::string_view Image::file_name() const noexcept { return path_.substr(path_.rfind('/') + 1); }
 
 bool Image::contains(const void* address) const noexcept {
   const auto at = reinterpret_cast<std::uintptr_t>(address);
@@ -203,16 +208,17 @@ bool Image::write(void** slot, void* value) const noexcept {
   return true;
 }
 
-void for_each_image(const std::function<void(const Image&)>& visit) {
+void visit_images(void (*visit)(const Image& image, void* argument), void* argument) {
   struct Visitor {
-    const std::function<void(const Image&)>& visit;
+    void (*visit)(const Image& image, void* argument);
+    void* argument;
     std::exception_ptr error;
-  } visitor{visit, nullptr};
+  } visitor{visit, argument, nullptr};
   ::dl_iterate_phdr(
-      [](dl_phdr_info* info, std::size_t, void* argument) {
-        auto& its = *static_cast<Visitor*>(argument);
+      [](dl_phdr_info* info, std::size_t, void* given) {
+        auto& its = *static_cast<Visitor*>(given);
         try {
-          its.visit(Image(*info));
+          its.visit(Image(*info), its.argument);
           return 0;
         } catch (...) {  // not through the linker
           its.error = std::current_exception();

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <elf.h>
@@ -15,12 +16,12 @@ namespace fiber::monkey::detail {
 class Image {
  public:
   // Valid during the visit alone: the linker holds its lock, so that the object stays.
-  explicit Image(const dl_phdr_info& info);
+  explicit Image(const dl_phdr_info& info) noexcept;
 
   // The path; the program's own is looked up.
-  const std::string& path() const noexcept { return path_; }
+  std::string_view path() const noexcept { return path_; }
   // "libpq.so.5": the last part of the path, and what the object calls itself.
-  std::string file_name() const;
+  std::string_view file_name() const noexcept;
   const char* soname() const noexcept { return soname_ != nullptr ? soname_ : ""; }
   // The names of the objects that it needs.
   std::vector<std::string> needed() const;
@@ -53,7 +54,7 @@ class Image {
   bool is_writable(const void* address) const noexcept;
 
   const dl_phdr_info& info_;
-  std::string path_;
+  std::string_view path_;
   const char* strings_ = nullptr;
   const char* soname_ = nullptr;
   const char* search_path_ = nullptr;
@@ -68,6 +69,13 @@ class Image {
   std::size_t rel_bytes_ = 0;
 };
 
-void for_each_image(const std::function<void(const Image&)>& visit);
+void visit_images(void (*visit)(const Image& image, void* argument), void* argument);
+
+// Calls visit(image) for each. Needs no memory itself, and throws only what `visit` throws.
+template <class Visit>
+void for_each_image(Visit visit) {
+  visit_images([](const Image& image, void* argument) { (*static_cast<Visit*>(argument))(image); },
+               &visit);
+}
 
 }  // namespace fiber::monkey::detail

@@ -3,22 +3,38 @@
 #include <fiber/monkey/patches.hpp>
 
 #include <algorithm>
-#include <filesystem>
-#include <system_error>
+#include <cstddef>
+#include <iterator>
+#include <string_view>
+
+#include <sys/stat.h>
 
 namespace fiber::monkey::detail {
 namespace {
 
 // "libc" of "libc.so.6" and of "libc-2.31.so", "libclang_rt.asan-x86_64" of
 // "libclang_rt.asan-x86_64.so", "ld-linux-x86-64" of "ld-linux-x86-64.so.2".
-std::string stem_of(const std::string& file_name) {
-  std::string stem = file_name.substr(0, file_name.find(".so"));
+std::string_view stem_of(std::string_view file_name) noexcept {
+  const std::string_view stem = file_name.substr(0, file_name.find(".so"));
   const std::size_t dash = stem.rfind('-');
   const auto is_version = [](char c) { return (c >= '0' && c <= '9') || c == '.'; };
-  if (dash != std::string::npos && dash + 1 < stem.size() &&
+  if (dash != std::string_view::npos && dash + 1 < stem.size() &&
       std::all_of(stem.begin() + static_cast<std::ptrdiff_t>(dash) + 1, stem.end(), is_version))
-    stem.resize(dash);
+    return stem.substr(0, dash);
   return stem;
+}
+
+// By whatever paths, and without memory.
+bool is_one_file(std::string_view first, std::string_view second) noexcept {
+  char path[4096];
+  struct stat files[2];
+  for (int i = 0; i < 2; ++i) {
+    const std::string_view each = i == 0 ? first : second;
+    if (each.size() >= sizeof path) return false;
+    path[each.copy(path, each.size())] = '\0';
+    if (::stat(path, &files[i]) != 0) return false;
+  }
+  return files[0].st_dev == files[1].st_dev && files[0].st_ino == files[1].st_ino;
 }
 
 struct Untouchable {
@@ -67,10 +83,12 @@ constexpr Untouchable kUntouchables[] = {
 
 }  // namespace
 
-const char* why_untouchable(const Image& image) { return why_untouchable(image.file_name()); }
+const char* why_untouchable(const Image& image) noexcept {
+  return why_untouchable(image.file_name());
+}
 
-const char* why_untouchable(const std::string& file_name) {
-  const std::string stem = stem_of(file_name);
+const char* why_untouchable(std::string_view file_name) noexcept {
+  const std::string_view stem = stem_of(file_name);
   const auto* const found =
       std::find_if(std::begin(kUntouchables), std::end(kUntouchables), [&](const auto& each) {
         return each.is_beginning ? stem.starts_with(each.name) : stem == each.name;
@@ -78,15 +96,13 @@ const char* why_untouchable(const std::string& file_name) {
   return found != std::end(kUntouchables) ? found->why : nullptr;
 }
 
-bool is_called(const Image& image, std::string_view name) {
+bool is_called(const Image& image, std::string_view name) noexcept {
   if (image.path() == name || image.file_name() == name || image.soname() == name) return true;
-  std::error_code ignored;
-  return name.find('/') != std::string_view::npos &&
-         std::filesystem::equivalent(image.path(), name, ignored);
+  return name.find('/') != std::string_view::npos && is_one_file(image.path(), name);
 }
 
 Cancel policy_of(const Image& image) {
-  const std::string stem = stem_of(image.file_name());
+  const std::string_view stem = stem_of(image.file_name());
   for (const Policy& policy : policies())
     if (stem == policy.object) return policy.cancel;
   return Cancel::error;

@@ -56,7 +56,7 @@ class Registry {
   Registry& operator=(const Registry&) = delete;
   // This library may be unloaded before the objects that call into it.
   ~Registry() {
-    restore_if([](const Slot&) { return true; });
+    restore_if([](const Image&) { return true; });
   }
 
   // How many were patched, of the images chosen: `choose(image)` says by which policy, or nothing.
@@ -92,12 +92,13 @@ class Registry {
   void restore_if(Choose choose) noexcept {
     const std::lock_guard lock(mutex_);
     detail::for_each_image([&](const Image& image) {
+      if (!choose(image)) return;
       std::erase_if(slots_, [&](const auto& entry) {
         const auto& [at, slot] = entry;
-        if (!belongs_to(slot, at, image) || !choose(slot)) return false;
-        // Somebody else may have patched it after us.
-        if (*at == slot.function()) image.write(at, slot.before);
-        return true;
+        if (!belongs_to(slot, at, image)) return false;
+        // Somebody else may have patched it after us. What the kernel does not let us write stays
+        // known, and patched: it can be restored another time.
+        return *at != slot.function() || image.write(at, slot.before);
       });
     });
   }
@@ -175,7 +176,9 @@ class Registry {
       return 0;
     }
     const auto entry =
-        slots_.emplace(at, Slot{image.path(), image.base(), &hook, cancel, is_copy, *at}).first;
+        slots_
+            .emplace(at, Slot{std::string(image.path()), image.base(), &hook, cancel, is_copy, *at})
+            .first;
     if (image.write(at, entry->second.function())) return 1;
     slots_.erase(entry);
     return 0;
@@ -301,16 +304,13 @@ std::size_t patch_library(std::string_view name, const patch_options& options) {
 
 void unpatch() noexcept {
   Registry::instance().expect_nothing("");
-  Registry::instance().restore_if([](const Slot&) { return true; });
+  Registry::instance().restore_if([](const Image&) { return true; });
 }
 
 void unpatch_library(std::string_view name) noexcept {
   Registry::instance().expect_nothing(name);
-  std::string path(name);
-  detail::for_each_image([&](const Image& image) {
-    if (detail::is_called(image, name)) path = image.path();
-  });
-  Registry::instance().restore_if([&path](const Slot& slot) { return slot.object == path; });
+  Registry::instance().restore_if(
+      [name](const Image& image) { return detail::is_called(image, name); });
 }
 
 std::vector<Patched> patched() {

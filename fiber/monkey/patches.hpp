@@ -20,10 +20,10 @@ std::vector<PatchedImport> patched_imports();
 
 // Null, or why the object is never patched by patch_all: libc's own parts, ourselves, and those who
 // stand between.
-const char* why_untouchable(const Image& image);
+const char* why_untouchable(const Image& image) noexcept;
 
 // True if the object is called so: by a path, by the file's name, or by what it calls itself.
-bool is_called(const Image& image, std::string_view name);
+bool is_called(const Image& image, std::string_view name) noexcept;
 
 // What cancellation does to the object unless the program says it.
 Cancel policy_of(const Image& image);

@@ -65,8 +65,8 @@ std::vector<ObjectReport> report() {
   }
   std::vector<ObjectReport> all;
   detail::for_each_image([&](const detail::Image& image) {
-    ObjectReport object{.object = image.path()};
-    const auto found = known.find(image.path());
+    ObjectReport object{.object = std::string(image.path())};
+    const auto found = known.find(object.object);
     if (found != known.end()) {
       object.cancel = found->second.cancel;
       object.patched.assign(found->second.patched.begin(), found->second.patched.end());

@@ -14,16 +14,20 @@ namespace faults {
 struct Scenario {
   const char* name;
   void (*run)();
+  void (*prepare)() = nullptr;  // in the parent, once: a server, what a library does once only
 };
 
 std::vector<Scenario>& scenarios();
 
 struct Register {
-  Register(const char* name, void (*run)()) { scenarios().push_back({name, run}); }
+  Register(const char* name, void (*run)(), void (*prepare)() = nullptr) {
+    scenarios().push_back({name, run, prepare});
+  }
 };
-#define FAULTS_SCENARIO(name)                                   \
-  static void name();                                           \
-  static const faults::Register registered_##name(#name, name); \
+// FAULTS_SCENARIO(name) { ... } or FAULTS_SCENARIO(name, prepare) { ... }
+#define FAULTS_SCENARIO(name, ...)                                                         \
+  static void name();                                                                      \
+  static const faults::Register registered_##name(#name, name __VA_OPT__(, ) __VA_ARGS__); \
   static void name()
 
 // What must hold whatever has failed.

@@ -8,6 +8,7 @@
 #include <initializer_list>
 
 #include <dlfcn.h>
+#include <execinfo.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 
@@ -32,6 +33,7 @@ void note(const char* name) noexcept {
   std::size_t at = 0;
   for (; name[at] != '\0' && at + 1 < sizeof record->failed; ++at) record->failed[at] = name[at];
   record->failed[at] = '\0';
+  record->frame_count = ::backtrace(record->frames, kMostFrames);
 }
 
 // glibc ends the process when it has no memory to note a thread_local's destructor.

@@ -21,6 +21,7 @@ struct Fault {
 
 inline constexpr long kBurst = 40;
 inline constexpr long kMostCalls = 4096;
+inline constexpr int kMostFrames = 24;
 
 // Written by a child process, read by its parent.
 struct Record {
@@ -28,6 +29,8 @@ struct Record {
   std::atomic<long> calls{0};
   std::uint8_t errors[kMostCalls] = {};  // how many ways each of the calls can fail
   char failed[64] = {};                  // the name of what failed, "" if nothing did
+  void* frames[kMostFrames] = {};        // where that was, innermost first
+  int frame_count = 0;
 };
 
 // Counts, and fails what was asked for, between these two.

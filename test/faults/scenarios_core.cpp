@@ -81,6 +81,64 @@ FAULTS_SCENARIO(generators) {
   unfinished.close();
 }
 
+FAULTS_SCENARIO(generator_delegates) {
+  using fiber::Generator;
+  // Each level hands on to the next; values, results and exceptions go through all of them.
+  struct Levels {
+    static Generator<std::string, std::string, int> down(int depth) {
+      return [depth](auto& self) {
+        if (depth > 0) {
+          const int inner = self.yield_from(down(depth - 1));
+          return inner + depth;
+        }
+        std::string got = self.yield("the first item, of some length");
+        for (;;) {
+          try {
+            if (got == "end") return 1;
+            got = self.yield(got + " comes back, and is a long text");
+          } catch (const fiber::ValueError& error) {
+            got = self.yield(error.what());
+          }
+        }
+      };
+    }
+  };
+  auto outer = Levels::down(6);
+  require(outer.next().starts_with("the first"), "an item of an inner generator");
+  require(outer.send("what is sent").starts_with("what is sent comes"), "what is sent");
+  require(outer.throw_(std::make_exception_ptr(fiber::ValueError("thrown"))) == "thrown",
+          "an exception thrown into the innermost");
+  try {
+    static_cast<void>(outer.send("end"));
+    require(false, "a generator does not end");
+  } catch (const fiber::StopIteration& stop) {
+    require(stop.value().as<int>() == 22, "the results of all levels");
+  }
+  int closed = 0;
+  struct Note {
+    int& count;
+    ~Note() { ++count; }
+  };
+  {
+    Generator<int> innermost = [&](auto& self) {
+      const Note note{closed};
+      for (int i = 0;; ++i) self.yield(i);
+    };
+    Generator<int> middle = [&](auto& self) {
+      const Note note{closed};
+      self.yield_from(innermost);
+    };
+    Generator<int> first = [&](auto& self) {
+      const Note note{closed};
+      self.yield_from(middle);
+    };
+    for (const int item : first)
+      if (item == 3) break;
+    first.close();
+  }
+  require(closed == 3, "closing the outermost closes all");
+}
+
 FAULTS_SCENARIO(contexts) {
   static fiber::contextvars::ContextVar<std::string> name("name", std::string("nobody"));
   fiber::contextvars::Context copy = fiber::contextvars::copy_context();

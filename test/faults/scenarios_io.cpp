@@ -6,6 +6,7 @@
 #include <chrono>
 #include <string>
 
+#include <netdb.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -212,4 +213,28 @@ FAULTS_SCENARIO(foreign_main_loop) {
   while (!task.done()) loop.run_ready();
   task.result();
   require(steps == 5, "the steps of a task");
+}
+
+// glibc reads its settings at the first use in a process, and keeps a lock for ever when it has no
+// memory for that (get_locked_global).
+static void look_up_once() {
+  addrinfo* list = nullptr;
+  if (::getaddrinfo("localhost", "80", nullptr, &list) == 0) ::freeaddrinfo(list);
+}
+
+FAULTS_SCENARIO(name_look_ups, look_up_once) {
+  asyncio::run([] {
+    auto loop = asyncio::get_running_loop();
+    const auto numeric = await(loop.getaddrinfo("127.0.0.1", 80, {.type = SOCK_STREAM}));
+    require(numeric.size() == 1, "an address by numbers");
+    const auto named = await(loop.getaddrinfo("localhost", 80, {.family = AF_INET}));
+    require(!named.empty(), "an address by name");
+    try {
+      await(loop.getaddrinfo("localhost", 80, {.family = AF_INET, .type = 1234}));
+      require(false, "a look-up that cannot succeed");
+    } catch (const asyncio::gaierror&) {
+    }
+    const auto name = await(loop.getnameinfo(named[0].address, NI_NUMERICHOST | NI_NUMERICSERV));
+    require(name.first == "127.0.0.1" && name.second == "80", "a name");
+  });
 }

@@ -321,3 +321,35 @@ FAULTS_SCENARIO(queues) {
     require(received == 10 && smallest.get_nowait() == 1, "the items");
   });
 }
+
+FAULTS_SCENARIO(context_variables) {
+  static contextvars::ContextVar<std::string> request("request");
+  static contextvars::ContextVar<int> depth("depth", 0);
+  asyncio::run([] {
+    request.set("the request that all of this belongs to");
+    auto context = contextvars::copy_context();
+    std::vector<asyncio::Task<int>> tasks;
+    for (int i = 1; i <= 10; ++i)
+      tasks.push_back(asyncio::create_task([i] {
+        const auto token = depth.set(i);
+        await(asyncio::sleep(0));
+        require(request.get().starts_with("the request"), "a context that is inherited");
+        const int mine = depth.get();
+        depth.reset(token);
+        require(depth.get() == 0, "a variable that is reset");
+        return mine;
+      }));
+    int sum = 0;
+    for (const int number : await(asyncio::gather(tasks))) sum += number;
+    require(sum == 55 && depth.get() == 0, "contexts of tasks");
+    auto shared = asyncio::create_task(
+        [] { request.set("another one, and quite as long as that"); }, {.context = context});
+    await(shared);
+    require(context.run([] { return request.get(); }).starts_with("another"), "a context given");
+    std::string seen;
+    asyncio::get_running_loop().call_soon([&] { seen = request.get(); }, {.context = context});
+    await(asyncio::sleep(0));
+    require(seen.starts_with("another") && request.get().starts_with("the request"),
+            "the context of a callback");
+  });
+}

@@ -1,11 +1,8 @@
-// Threads and processes.
+// Threads.
 #include "harness.hpp"
 
 #include <fiber/asyncio.hpp>
 #include <fiber/concurrent/thread.hpp>
-#ifdef FIBER_FAULTS_PROCESS
-#include <fiber/concurrent/process.hpp>
-#endif
 
 #include <chrono>
 #include <string>
@@ -76,21 +73,3 @@ FAULTS_SCENARIO(thread_pool) {
   require(sum == 190, "as_completed");
   pool.shutdown({.wait = true, .cancel_futures = true});
 }
-
-#ifdef FIBER_FAULTS_PROCESS
-namespace {
-
-int square(int n) { return n * n; }
-std::string long_text(int n) { return std::string(static_cast<std::size_t>(n), 'b'); }
-
-}  // namespace
-
-FAULTS_SCENARIO(process_pool) {
-  concurrent::futures::ProcessPoolExecutor pool({.max_workers = 2});
-  auto first = pool.submit(square, 3);
-  auto second = pool.submit(long_text, 10'000);
-  auto third = pool.submit(square, 4);
-  require(first.result() == 9 && second.result().size() == 10'000 && third.result() == 16,
-          "the results of processes");
-}
-#endif

@@ -7,9 +7,14 @@
 #include <fiber/asyncio/stall.hpp>
 #include <fiber/asyncio/tracing.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <sstream>
 #include <string>
+#include <thread>
+#include <vector>
+
+#include <signal.h>
 
 using namespace std::chrono_literals;
 using namespace fiber;
@@ -77,5 +82,48 @@ FAULTS_SCENARIO(asynchronous_generators) {
       require(sum == 15, "its items");
     }
     require(closed == 1, "a generator that is dropped");
+  });
+}
+
+// A whole report, as a signal asks for one: threads that look on, and text of tasks of all kinds.
+FAULTS_SCENARIO(reports_on_signals) {
+  asyncio::run([] {
+    auto loop = asyncio::get_running_loop();
+    asyncio::print_call_graphs_on_signal(loop, SIGUSR2);
+    struct Remove {
+      asyncio::EventLoop& loop;
+      ~Remove() { loop.remove_signal_handler(SIGUSR2); }
+    } remove{loop};
+    asyncio::Event never;
+    std::vector<asyncio::Task<>> tasks;
+    for (int i = 0; i < 3; ++i) tasks.push_back(asyncio::create_task([&] { await(never.wait()); }));
+    auto outer =
+        asyncio::create_task([&] { await(asyncio::wait_for(asyncio::shield(tasks[0]), 1h)); });
+    await(asyncio::sleep(0));
+    await(asyncio::sleep(0));
+    ::raise(SIGUSR2);
+    await(asyncio::sleep(1ms));
+    outer.cancel();
+    for (const auto& task : tasks) task.cancel();
+    await(asyncio::gather(asyncio::return_exceptions, tasks));
+  });
+}
+
+// The loop stands until its monitor has told of that. A monitor that was short of memory at the time
+// looks again a little later.
+FAULTS_SCENARIO(stall_monitors) {
+  asyncio::run([] {
+    std::atomic<int> told{0};
+    {
+      const asyncio::StallMonitor monitor(
+          {.limit = 2ms, .hook = [&](const asyncio::Stall&) { ++told; }});
+      auto task = asyncio::create_task([&] {
+        const auto end = std::chrono::steady_clock::now() + 20s;
+        while (told == 0 && std::chrono::steady_clock::now() < end)
+          std::this_thread::sleep_for(1ms);
+      });
+      await(task);
+    }
+    require(told > 0, "a stall that nobody is told of");
   });
 }

@@ -1,0 +1,53 @@
+// Clients for HTTP. Their server runs in the parent, where nothing fails; libcurl's and OpenSSL's
+// own first uses in a process are over.
+#include "harness.hpp"
+
+#include <fiber/aiohttp.hpp>
+#include <fiber/asyncio.hpp>
+#include <fiber/requests.hpp>
+
+#include <string>
+#include <vector>
+
+#include "support/aiohttp_session.hpp"
+#include "support/http_client.hpp"
+#include "support/http_server.hpp"
+
+using namespace fiber;
+using asyncio::await;
+using faults::require;
+
+namespace {
+
+support::HttpServer& server() {
+  static support::HttpServer& the_server = *new support::HttpServer;
+  return the_server;
+}
+
+void request_once() { static_cast<void>(requests::get(server().url("/fixed"))); }
+
+}  // namespace
+
+FAULTS_SCENARIO(requests_get, request_once) {
+  const auto response =
+      requests::get(server().url("/redirect/1"), {.timeout = std::chrono::seconds(20)});
+  require(response.status_code == 200 && response.content == "hello", "a response");
+  const auto bytes = requests::get(server().url("/bytes/50000"));
+  require(bytes.content == support::HttpServer::body(50'000), "a body");
+}
+
+FAULTS_SCENARIO(aiohttp_get, request_once) {
+  support::with_session([](aiohttp::ClientSession& session) {
+    asyncio::with(session.get(server().url("/fixed")), [](auto& response) {
+      require(response.status == 200 && await(response.text()) == "hello", "a response");
+    });
+    std::vector<asyncio::Task<std::string>> tasks;
+    for (int i = 0; i < 3; ++i)
+      tasks.push_back(asyncio::create_task([&session] {
+        auto response = await(session.get(server().url("/bytes/20000")));
+        return await(response.read());
+      }));
+    for (const auto& body : await(asyncio::gather(tasks)))
+      require(body == support::HttpServer::body(20'000), "a body");
+  });
+}

@@ -1,0 +1,89 @@
+// Calls of a library that knows nothing of fibers: those that injection.cpp does not stand before,
+// for what the program itself defines is not patched.
+#include "harness.hpp"
+
+#include <fiber/asyncio.hpp>
+#include <fiber/monkey.hpp>
+
+#include <cerrno>
+#include <string>
+
+#include <netdb.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "monkey/calls.hpp"
+
+using namespace fiber;
+using asyncio::await;
+using faults::require;
+
+namespace {
+
+struct Patch {
+  Patch() { monkey::patch_library("libmonkey_calls.so"); }
+  ~Patch() { monkey::unpatch(); }
+};
+
+// glibc's first look-up in a process keeps a lock for ever when it has no memory (get_locked_global).
+void patch_and_look_up() {
+  const Patch patch;
+  addrinfo* list = nullptr;
+  if (calls::getaddrinfo("localhost", "80", nullptr, &list) == 0) ::freeaddrinfo(list);
+}
+
+// What a C program makes of a call that failed.
+template <class Result>
+Result check(Result result) {
+  if (result >= 0) return result;
+  if (errno == ENOMEM) throw std::bad_alloc();
+  raise_os_error(errno, "a patched call");
+}
+
+}  // namespace
+
+FAULTS_SCENARIO(patched_calls, patch_and_look_up) {
+  const Patch patch;
+  asyncio::run([] {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+      raise_os_error(errno, "socketpair");
+    struct Close {
+      int* ends;
+      ~Close() {
+        ::close(ends[0]);
+        ::close(ends[1]);
+      }
+    } close{ends};
+    std::string events;
+    auto reading = asyncio::create_task([&] {
+      char byte = 0;
+      const iovec place{&byte, 1};
+      check(calls::readv(ends[0], &place, 1));
+      events += byte;
+      pollfd set{ends[0], POLLIN, 0};
+      check(calls::ppoll(&set, 1, nullptr, nullptr));
+      check(calls::recvfrom(ends[0], &byte, 1, 0, nullptr, nullptr));
+      events += byte;
+    });
+    auto writing = asyncio::create_task([&] {
+      check(calls::usleep(1000));
+      events += '1';
+      char two = '2';
+      const iovec place{&two, 1};
+      check(calls::writev(ends[1], &place, 1));
+      check(calls::usleep(1000));
+      events += '3';
+      check(calls::sendto(ends[1], "4", 1, 0, nullptr, 0));
+    });
+    await(asyncio::gather(reading, writing));
+    require(events == "1234", "the order of patched calls");
+    addrinfo hints{};
+    hints.ai_family = AF_INET;
+    addrinfo* list = nullptr;
+    const int status = calls::getaddrinfo("localhost", "80", &hints, &list);
+    if (status != 0) throw RuntimeError(std::string("getaddrinfo: ") + ::gai_strerror(status));
+    ::freeaddrinfo(list);
+  });
+}
