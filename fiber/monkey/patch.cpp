@@ -46,6 +46,12 @@ struct Future {
 // The only import that is patched where nothing else is: it tells of newcomers.
 bool tells_of_newcomers(std::string_view function) { return function == "dlopen"; }
 
+#if defined(FIBER_ASAN) || defined(FIBER_TSAN)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
 class Registry {
  public:
   static Registry& instance() {
@@ -153,7 +159,8 @@ class Registry {
         if (is_data && *at != found->second.original && !slots_.contains(at)) return;
         count += patch(image, at, *found->second.hook, chosen.value_or(Cancel::error), false);
       });
-      if (!chosen) return;
+      // A sanitizer's functions call libc's through copies of their own, in the program.
+      if (!chosen || kSanitized) return;
       image.for_each_pointer(originals_, [&](void** at, void* pointer) {
         const auto found = by_address_.find(pointer);
         if (found == by_address_.end() || slots_.contains(at) || is_ours(at) ||
