@@ -119,12 +119,12 @@ std::string message_of(const std::string& method, const std::string& target,
   if (options.json) {
     body = *options.json;
     type = "application/json";
-  } else if (const auto* fields = std::get_if<http::Params>(&options.data)) {
-    body = form_of(*fields);
-    type = "application/x-www-form-urlencoded";
   } else {
-    body = std::get<std::string>(options.data);
-    if (!body.empty()) type = "application/octet-stream";
+    body = options.data.bytes();
+    if (options.data.is_form())
+      type = "application/x-www-form-urlencoded";
+    else if (!body.empty())
+      type = "application/octet-stream";
   }
   std::string head = method + " " + target + " HTTP/1.1\r\n";
   const auto add = [&](std::string_view name, std::string_view value) {
@@ -162,6 +162,9 @@ void keep_cookies(ClientObject& client, const TestResponse& response) {
 
 }  // namespace
 }  // namespace detail
+
+RequestData::RequestData(const http::Params& form)
+    : bytes_(detail::form_of(form)), is_form_(true) {}
 
 TestClient::TestClient(const TestServer& server)
     : object_(std::make_shared<detail::ClientObject>(server)) {}

@@ -17,7 +17,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <variant>
+#include <utility>
 
 namespace fiber::aiohttp::test_utils {
 
@@ -76,10 +76,28 @@ struct TestResponse {
   }
 };
 
+/// What is sent as the body: bytes as they are, or Params, which become a form. Not a std::variant of
+/// the two: libstdc++ 12 destroys garbage when the copy of such a variant has no memory.
+class FIBER_API RequestData {
+ public:
+  RequestData() = default;
+  RequestData(std::string bytes) : bytes_(std::move(bytes)) {}
+  RequestData(std::string_view bytes) : bytes_(bytes) {}
+  RequestData(const char* bytes) : bytes_(bytes) {}
+  RequestData(const http::Params& form);
+
+  const std::string& bytes() const noexcept { return bytes_; }
+  bool is_form() const noexcept { return is_form_; }
+
+ private:
+  std::string bytes_;
+  bool is_form_ = false;
+};
+
 /// Keyword arguments of requests: bytes, or Params for a form.
 struct test_request_options {
   http::Params params = {};
-  std::variant<std::string, http::Params> data = {};
+  RequestData data = {};
   std::optional<std::string> json = {};  ///< text, sent as application/json
   http::Headers headers = {};
   http::Params cookies = {};

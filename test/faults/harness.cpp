@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <array>
+#include <barrier>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +28,7 @@
 #include <execinfo.h>
 #include <fcntl.h>
 #include <link.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -61,7 +63,16 @@ struct Point {
   }
 };
 
-long inherited_blocks = 0;  // of the parent, which has more from child to child
+// Of the parent, which has more from child to child, and a server's connections now and then.
+long inherited_blocks = 0;
+long inherited_descriptors = 0;
+
+long open_descriptors() {
+  long count = 0;
+  for (int fd = 0; fd < 256; ++fd)
+    if (::fcntl(fd, F_GETFD) >= 0) ++count;
+  return count;
+}
 
 // What a process has, of which nothing may be lost.
 struct Holdings {
@@ -76,8 +87,7 @@ struct Holdings {
     const fiber::greenlet current = fiber::getcurrent();  // takes back what other threads gave up
     held.greenlets = fiber::detail::greenlet_thread().object_count();
     held.stacks = static_cast<long>(fiber::core::thread_state().pool.census().in_use);
-    for (int fd = 0; fd < 256; ++fd)
-      if (::fcntl(fd, F_GETFD) >= 0) ++held.descriptors;
+    held.descriptors = open_descriptors() - inherited_descriptors;
     siginfo_t info{};
     if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0) ++held.children;
     fiber::core::forget_symbol_names();                          // those that reports have read
@@ -175,12 +185,15 @@ struct Result {
   std::string output;
 };
 
-// Where the fault was. The parent's addresses are the child's.
+// Where the fault was, without what lies inside of the standard library. The parent's addresses are
+// the child's.
 std::string place_of(const Record& record) {
   std::string text;
   for (int i = 0; i < record.frame_count; ++i) {
     const auto symbol = fiber::core::find_symbol(static_cast<char*>(record.frames[i]) - 1);
-    if (!symbol.name.empty()) text += "  at " + symbol.name.substr(0, 160) + "\n";
+    const bool is_inner = symbol.name.find(" std::") < symbol.name.find('(') ||
+                          symbol.name.starts_with("std::") || symbol.name.starts_with("_ZSt");
+    if (!symbol.name.empty() && !is_inner) text += "  at " + symbol.name.substr(0, 160) + "\n";
   }
   return text;
 }
@@ -191,6 +204,7 @@ Result run_child(const Scenario& scenario, const Point& point, Shared& shared) {
   shared.record.frame_count = 0;
   const int output = ::memfd_create("output", MFD_CLOEXEC);
   std::fflush(nullptr);
+  fiber::core::forget_symbol_names();
   const pid_t child = ::fork();
   if (child == 0) {
     ::setpgid(0, 0);
@@ -202,6 +216,7 @@ Result run_child(const Scenario& scenario, const Point& point, Shared& shared) {
     ::alarm(kSeconds);
     std::set_terminate(tell_and_abort);
     inherited_blocks = live_blocks();
+    inherited_descriptors = open_descriptors();
     ::_exit(play(scenario, point, shared));
   }
   ::setpgid(child, child);
@@ -283,6 +298,19 @@ void print(const std::vector<Row>& rows) {
   print_row(sum);
 }
 
+// glibc keeps the stacks of ended threads, with what belongs to them: as many as there were at once.
+void keep_stacks() {
+  pthread_attr_t small;
+  ::pthread_attr_init(&small);
+  ::pthread_attr_setstacksize(&small, std::size_t{512} * 1024);  // more of them are kept
+  ::pthread_setattr_default_np(&small);
+  ::pthread_attr_destroy(&small);
+  constexpr int kThreads = 12;
+  std::barrier all(kThreads);
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < kThreads; ++i) threads.emplace_back([&all] { all.arrive_and_wait(); });
+}
+
 // Reports read the symbol tables of the program and of its libraries once, and keep them.
 void index_symbols() {
   ::dl_iterate_phdr(
@@ -360,6 +388,7 @@ int main(int argc, char** argv) {
       ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return 2;
   Shared& shared = *new (memory) Shared;
+  keep_stacks();
   std::vector<Row> rows;
   bool good = true;
   for (const Scenario& scenario : every) {

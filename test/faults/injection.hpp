@@ -21,7 +21,7 @@ struct Fault {
 
 inline constexpr long kBurst = 40;
 inline constexpr long kMostCalls = 4096;
-inline constexpr int kMostFrames = 24;
+inline constexpr int kMostFrames = 64;
 
 // Written by a child process, read by its parent.
 struct Record {
