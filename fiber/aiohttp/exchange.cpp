@@ -108,11 +108,10 @@ std::shared_ptr<Exchange> SessionCore::request(std::string method, const std::st
 
 void SessionCore::close() noexcept {
   closed_ = true;
-  const auto why = std::make_exception_ptr(ClientConnectionResetError("Session is closed"));
   while (!exchanges_.empty()) {
     Exchange* exchange = *exchanges_.begin();
     exchanges_.erase(exchanges_.begin());
-    exchange->end(why);
+    exchange->end(Exchange::Why::session_closed);
   }
   engine_.reset();
 }
@@ -180,7 +179,16 @@ void Exchange::wait_until(Condition condition) {
 }
 
 void Exchange::check() const {
-  if (error_) std::rethrow_exception(error_);
+  switch (why_) {
+    case Why::none: break;
+    case Why::closed: throw ClientConnectionResetError("Connection closed");
+    case Why::session_closed: throw ClientConnectionResetError("Session is closed");
+    case Why::total_timeout: throw TimeoutError();
+    case Why::connect_timeout:
+      throw ServerTimeoutError("Connection timeout to host " + transfer_.request().url);
+    case Why::read_timeout: throw ServerTimeoutError("Timeout on reading data from socket");
+    case Why::memory: throw std::bad_alloc();
+  }
   if (!transfer_.done()) return;
   if (transfer_.error()) std::rethrow_exception(transfer_.error());
   if (const auto failure = transfer_.failure()) raise(*failure);
@@ -205,13 +213,11 @@ void Exchange::changed() noexcept {
 void Exchange::start_timers() {
   const auto& loop = engine_.loop();
   if (limits(timeout_.total))
-    total_timer_ = loop.call_later(nanoseconds(*timeout_.total),
-                                   [this] { end(std::make_exception_ptr(TimeoutError())); });
+    total_timer_ =
+        loop.call_later(nanoseconds(*timeout_.total), [this] { end(Why::total_timeout); });
   if (limits(timeout_.connect))
-    connect_timer_ = loop.call_later(nanoseconds(*timeout_.connect), [this] {
-      end(std::make_exception_ptr(
-          ServerTimeoutError("Connection timeout to host " + transfer_.request().url)));
-    });
+    connect_timer_ =
+        loop.call_later(nanoseconds(*timeout_.connect), [this] { end(Why::connect_timeout); });
   if (limits(timeout_.sock_read)) watch_for_silence(*timeout_.sock_read);
 }
 
@@ -220,15 +226,17 @@ void Exchange::watch_for_silence(http::Seconds duration) {
   silence_timer_ = engine_.loop().call_later(nanoseconds(duration), [this] {
     http::Seconds left = *timeout_.sock_read;
     if (transfer_.awaits_server()) left -= http::Transfer::Clock::now() - transfer_.last_activity();
-    if (left.count() <= 0)
-      end(std::make_exception_ptr(ServerTimeoutError("Timeout on reading data from socket")));
-    else
+    if (left.count() <= 0) return end(Why::read_timeout);
+    try {
       watch_for_silence(left);
+    } catch (const std::bad_alloc&) {
+      end(Why::memory);  // nobody would notice a silence
+    }
   });
 }
 
-void Exchange::end(std::exception_ptr why) noexcept {
-  if (!transfer_.done() && !error_) error_ = std::move(why);
+void Exchange::end(Why why) noexcept {
+  if (!transfer_.done() && why_ == Why::none) why_ = why;
   give_back();
   wake();
 }
@@ -236,8 +244,7 @@ void Exchange::end(std::exception_ptr why) noexcept {
 void Exchange::close() noexcept {
   if (std::exchange(closed_, true)) return;
   core_->exchanges_.erase(this);
-  end(at_eof() ? nullptr
-               : std::make_exception_ptr(ClientConnectionResetError("Connection closed")));
+  end(at_eof() ? Why::none : Why::closed);
 }
 
 void Exchange::give_back() noexcept {

@@ -59,8 +59,18 @@ class Exchange {
 
   /// Whether the body has arrived whole and been read.
   bool at_eof() const noexcept { return transfer_.succeeded() && transfer_.available() == 0; }
-  /// Gives up: who waits, and who reads what has not arrived, gets `why`.
-  void end(std::exception_ptr why) noexcept;
+  /// Gives up: who waits, and who reads what has not arrived, gets an exception that says why. It is
+  /// made there: closing needs no memory.
+  enum class Why : unsigned char {
+    none,
+    closed,
+    session_closed,
+    total_timeout,
+    connect_timeout,
+    read_timeout,
+    memory,
+  };
+  void end(Why why) noexcept;
   void close() noexcept;
   bool closed() const noexcept { return closed_; }
 
@@ -83,7 +93,7 @@ class Exchange {
   asyncio::Future<void> waiter_;
   std::optional<std::string> body_;
   std::size_t taken_ = 0;  ///< bytes read since other tasks have had a turn
-  std::exception_ptr error_;
+  Why why_ = Why::none;    ///< it was ended
   bool added_ = false;
   bool closed_ = false;
 };

@@ -11,6 +11,12 @@
 namespace fiber::aiohttp::detail {
 
 class Limiter {
+  struct Host {
+    std::size_t taken = 0;
+    std::size_t slots = 0;  ///< those that wait as well
+  };
+  using Entry = std::pair<const std::string, Host>;
+
  public:
   /// 0: no limit.
   Limiter(std::size_t limit, std::size_t limit_per_host)
@@ -21,21 +27,26 @@ class Limiter {
    public:
     /// `granted`, which must not throw, is called when the slot is there, unless it is at once.
     Slot(Limiter& limiter, std::string host, std::function<void()> granted)
-        : limiter_(limiter), host_(std::move(host)), on_grant_(std::move(granted)) {
-      granted_ = limiter_.take(host_);
-      if (!granted_) place_ = limiter_.waiting_.insert(limiter_.waiting_.end(), this);
+        : limiter_(limiter),
+          on_grant_(std::move(granted)),
+          place_{this},
+          at_(place_.begin()),
+          host_(&*limiter.hosts_.try_emplace(std::move(host)).first) {
+      ++host_->second.slots;
+      granted_ = limiter_.take(*host_);
+      if (!granted_) limiter_.waiting_.splice(limiter_.waiting_.end(), place_);
     }
     Slot(const Slot&) = delete;
     Slot& operator=(const Slot&) = delete;
     ~Slot() {
-      if (!granted_) {
-        limiter_.waiting_.erase(place_);
-      } else {
+      if (granted_) {
         --limiter_.taken_;
-        if (const auto host = limiter_.hosts_.find(host_); --host->second == 0)
-          limiter_.hosts_.erase(host);
-        limiter_.serve();
+        --host_->second.taken;
+      } else {
+        limiter_.waiting_.erase(at_);
       }
+      if (--host_->second.slots == 0) limiter_.hosts_.erase(limiter_.hosts_.find(host_->first));
+      if (granted_) limiter_.serve();
     }
 
     bool granted() const noexcept { return granted_; }
@@ -44,19 +55,18 @@ class Limiter {
     friend class Limiter;
 
     Limiter& limiter_;
-    std::string host_;
     std::function<void()> on_grant_;
-    std::list<Slot*>::iterator place_;
+    std::list<Slot*> place_;  ///< for the queue, unless it is there: giving slots needs no memory
+    std::list<Slot*>::iterator at_;
+    Entry* host_;
     bool granted_ = false;
   };
 
  private:
-  bool take(const std::string& host) {
-    if (full(taken_, limit_)) return false;
-    std::size_t& of_host = hosts_[host];
-    if (full(of_host, limit_per_host_)) return false;
+  bool take(Entry& host) noexcept {
+    if (full(taken_, limit_) || full(host.second.taken, limit_per_host_)) return false;
     ++taken_;
-    ++of_host;
+    ++host.second.taken;
     return true;
   }
   /// Gives the freed slot to the oldest waiter whose host is below its limit, if there is one. A
@@ -65,9 +75,9 @@ class Limiter {
     for (auto next = waiting_.begin(); next != waiting_.end(); ++next) {
       Slot& slot = **next;
       if (full(taken_, limit_)) return;
-      if (!take(slot.host_)) continue;
+      if (!take(*slot.host_)) continue;
       slot.granted_ = true;
-      waiting_.erase(next);
+      slot.place_.splice(slot.place_.begin(), waiting_, next);
       slot.on_grant_();
       return;
     }
@@ -77,7 +87,7 @@ class Limiter {
   std::size_t limit_;
   std::size_t limit_per_host_;
   std::size_t taken_ = 0;
-  std::unordered_map<std::string, std::size_t> hosts_;  ///< slots taken of each
+  std::unordered_map<std::string, Host> hosts_;
   std::list<Slot*> waiting_;
 };
 
