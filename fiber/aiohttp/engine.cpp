@@ -1,6 +1,7 @@
 #include <fiber/aiohttp/engine.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <exception>
 #include <new>
 #include <utility>
@@ -47,7 +48,9 @@ int Engine::on_socket(CURL* easy, curl_socket_t socket, int wanted, void* self, 
     static_cast<Engine*>(self)->watch(easy, socket, wanted);
     return 0;
   } catch (...) {
-    return -1;  // curl ends its transfers with an error
+    // Not told to curl, which uses what it has freed then (7.88).
+    static_cast<Engine*>(self)->fail_all(std::current_exception());
+    return 0;
   }
 }
 
@@ -56,8 +59,14 @@ int Engine::on_timer(CURLM*, long milliseconds, void* self) {
     static_cast<Engine*>(self)->arm(milliseconds);
     return 0;
   } catch (...) {
-    return -1;
+    static_cast<Engine*>(self)->fail_all(std::current_exception());
+    return 0;
   }
+}
+
+// Without memory nothing would come back to what is under way.
+void Engine::fail_all(const std::exception_ptr& error) noexcept {
+  for (http::Transfer* transfer : transfers_) transfer->fail(error);
 }
 
 int Engine::on_close(void* self, curl_socket_t socket) {
@@ -92,12 +101,14 @@ void Engine::watch(CURL* easy, curl_socket_t socket, int wanted) {
 }
 
 void Engine::arm(long milliseconds) {
-  if (timer_) std::exchange(timer_, {}).cancel();
-  if (milliseconds < 0) return;
-  timer_ = loop_.call_later(std::chrono::milliseconds(milliseconds), [this] {
-    timer_ = {};
-    act(CURL_SOCKET_TIMEOUT, 0);
-  });
+  asyncio::TimerHandle next;
+  if (milliseconds >= 0)
+    next = loop_.call_later(std::chrono::milliseconds(milliseconds), [this] {
+      timer_ = {};
+      act(CURL_SOCKET_TIMEOUT, 0);
+    });
+  if (timer_) timer_.cancel();
+  timer_ = std::move(next);
 }
 
 void Engine::act(curl_socket_t socket, int events) {
@@ -115,22 +126,20 @@ void Engine::act(curl_socket_t socket, int events) {
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
     transfer->finish(result);
   }
-  // Without memory curl forgets what it was about to do next, and would never come back to it.
-  if (code != CURLM_OK) {
-    const std::exception_ptr error = http::error_of(code);
-    for (http::Transfer* transfer : transfers_) transfer->fail(error);
-  }
+  if (code != CURLM_OK) fail_all(http::error_of(code));
   follow_redirects(false);
 }
 
 void Engine::follow_redirects(bool at_once) {
-  const auto pending = std::exchange(redirected_, {});
-  for (http::Transfer* transfer : pending) {
-    if (!transfers_.contains(transfer) || !transfer->is_redirected()) continue;
-    if (!at_once && !transfer->hop_is_over()) {
-      redirected_.push_back(transfer);
+  for (std::size_t i = 0; i < redirected_.size();) {
+    http::Transfer* transfer = redirected_[i];
+    const bool goes_on = transfers_.contains(transfer) && transfer->is_redirected();
+    if (goes_on && !at_once && !transfer->hop_is_over()) {
+      ++i;
       continue;
     }
+    redirected_.erase(redirected_.begin() + static_cast<std::ptrdiff_t>(i));
+    if (!goes_on) continue;
     remove(*transfer);
     if (!transfer->next_hop()) continue;
     try {
@@ -139,11 +148,15 @@ void Engine::follow_redirects(bool at_once) {
       transfer->fail(std::current_exception());
     }
   }
-  if (!redirected_.empty() && !redirect_timer_)
+  if (redirected_.empty() || redirect_timer_) return;
+  try {
     redirect_timer_ = loop_.call_later(std::chrono::milliseconds(50), [this] {
       redirect_timer_ = {};
       follow_redirects(true);
     });
+  } catch (...) {
+    for (http::Transfer* transfer : redirected_) transfer->fail(std::current_exception());
+  }
 }
 
 }  // namespace fiber::aiohttp::detail

@@ -15,6 +15,7 @@
 #include <fiber/asyncio/with.hpp>
 #include <fiber/http/transfer.hpp>
 
+#include <exception>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -48,6 +49,7 @@ class Engine {
 
   void watch(CURL* easy, curl_socket_t socket, int wanted);
   void arm(long milliseconds);
+  void fail_all(const std::exception_ptr& error) noexcept;
   void act(curl_socket_t socket, int events);
   void follow_redirects(bool at_once);
 

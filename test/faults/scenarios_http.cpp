@@ -35,7 +35,7 @@ FAULTS_SCENARIO(requests_get, request_once) {
 
 FAULTS_SCENARIO(aiohttp_get, request_once) {
   support::with_session([](aiohttp::ClientSession& session) {
-    asyncio::with(session.get(server().url("/fixed")), [](auto& response) {
+    asyncio::with(session.get(server().url("/redirect/1")), [](auto& response) {
       require(response.status == 200 && await(response.text()) == "hello", "a response");
     });
     // They end before the session does.
