@@ -4,6 +4,7 @@
 #include <fiber/core/undying.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <mutex>
 #include <new>
@@ -27,7 +28,7 @@ namespace {
 struct ExitRegistry {
   std::mutex mutex;
   std::vector<std::weak_ptr<Pool>> pools;
-  pid_t process = 0;
+  std::atomic<pid_t> process{0};
 };
 
 ExitRegistry& exit_registry() {
@@ -49,7 +50,13 @@ void finish_all() {
 
 }  // namespace
 
-Pool::~Pool() = default;
+// A pool that is no more is not remembered: the memory of its counts would stay.
+Pool::~Pool() {
+  ExitRegistry& registry = exit_registry();
+  if (registry.process != getpid()) return;
+  const std::lock_guard lock(registry.mutex);
+  std::erase_if(registry.pools, [](const auto& old) { return old.expired(); });
+}
 
 void fail(const FutureBase& future, std::exception_ptr error) {
   if (!future.running() && !future.set_running_or_notify_cancel()) return;
