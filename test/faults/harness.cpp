@@ -90,7 +90,11 @@ struct Holdings {
     held.descriptors = open_descriptors() - inherited_descriptors;
     siginfo_t info{};
     if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0) ++held.children;
-    fiber::core::forget_symbol_names();                          // those that reports have read
+    fiber::core::forget_symbol_names();  // those that reports have read
+    // OpenSSL keeps the texts of a thread's last errors, and has places for sixteen.
+    static const auto stop_thread =
+        reinterpret_cast<void (*)()>(::dlsym(RTLD_DEFAULT, "OPENSSL_thread_stop"));
+    if (stop_thread != nullptr) stop_thread();
     for (int i = 0; i < 2; ++i) static_cast<void>(::dlerror());  // glibc keeps a thread's last text
     held.blocks = live_blocks() - inherited_blocks;
     return held;
