@@ -74,14 +74,14 @@ void prepare(HandleObject* handle, const call_options& options) {
 
 }  // namespace detail
 
-TimerHandle EventLoop::arm(detail::TimerObject* timer, nanoseconds when) const {
-  TimerHandle handle(timer);
+TimerHandle EventLoop::arm(core::Ref<detail::TimerObject> timer, nanoseconds when) const {
+  TimerHandle handle(core::Ref<detail::TimerObject>(timer).detach());
   object().check_closed();
   object().check_thread();
   timer->node.when = detail::bounded(when.count());
-  timer->node.entry = detail::Entry(static_cast<detail::HandleObject*>(timer));
+  timer->node.entry = detail::Entry(static_cast<detail::HandleObject*>(timer.get()));
   object().add_timer(&timer->node);
-  timer->retain();
+  static_cast<void>(timer.detach());  // the heap's
   object().deadline_changed();
   return handle;
 }

@@ -398,30 +398,25 @@ class FIBER_API EventLoop {
 
  private:
   [[noreturn]] static void refuse_null();
-  TimerHandle arm(detail::TimerObject* timer, nanoseconds when) const;
+  TimerHandle arm(core::Ref<detail::TimerObject> timer, nanoseconds when) const;
   nanoseconds after(std::int64_t delay) const {
     return nanoseconds(detail::deadline_after(time().count(), delay));
   }
-  Handle queue(detail::HandleObject* handle) const {
-    handle->retain();
-    object().call_soon(handle);
-    return Handle(handle);
+  Handle queue(core::Ref<detail::HandleObject> queued) const {
+    Handle handle(core::Ref<detail::HandleObject>(queued).detach());
+    object().call_soon(std::move(queued));
+    return handle;
   }
   Handle post(Handle handle) const {
-    handle.object()->retain();
-    object().call_soon_threadsafe(handle.object());
+    object().call_soon_threadsafe(core::Ref<detail::HandleObject>(handle.object()));
     return handle;
   }
   template <template <class> class Kind, class F, class... Options>
-  auto* make_handle(F&& callback, const Options&... options) const {
+  auto make_handle(F&& callback, const Options&... options) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
-    auto* handle = new Kind<std::decay_t<F>>(&object(), std::forward<F>(callback));
-    try {
-      detail::prepare(handle, options...);
-    } catch (...) {
-      handle->release();
-      throw;
-    }
+    using Object = Kind<std::decay_t<F>>;
+    auto handle = core::Ref<Object>::adopt(new Object(&object(), std::forward<F>(callback)));
+    detail::prepare(handle.get(), options...);
     return handle;
   }
 

@@ -58,6 +58,22 @@ class Forking {
 
 namespace {
 
+// Takes a handle out of its place, and cancels it when this goes, which comes last: what the handle
+// holds may be the user's, and come back here as it ends.
+class Dropped {
+ public:
+  explicit Dropped(core::Ref<HandleObject>& place) noexcept
+      : handle_(std::exchange(place, nullptr)) {}
+  Dropped(const Dropped&) = delete;
+  Dropped& operator=(const Dropped&) = delete;
+  ~Dropped() {
+    if (handle_) handle_->cancel();
+  }
+
+ private:
+  core::Ref<HandleObject> handle_;
+};
+
 // Urgent data is asked for because a short read does not tell that all was read where it lies.
 constexpr std::uint32_t kWatchEvents =
     std::uint32_t{EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI} | std::uint32_t{EPOLLET};
@@ -201,21 +217,14 @@ void Selector::close() noexcept {
   Forking::remove(*this);
   detach_all();
   for (std::size_t fd = 0; fd < interests_.size(); ++fd) {
-    drop(interests_[fd].reader);
-    drop(interests_[fd].writer);
+    const Dropped reader(interests_[fd].reader);
+    const Dropped writer(interests_[fd].writer);
     wake_waits(interests_[fd], 0, EBADF);
     interests_[fd] = Interest();
   }
   watched_ = 0;
   for (int* fd : {&epoll_, &wake_, &timer_, &outer_})
     if (*fd >= 0) ::close(std::exchange(*fd, -1));
-}
-
-void Selector::drop(HandleObject*& handle) noexcept {
-  if (handle == nullptr) return;
-  handle->cancel();
-  handle->release();
-  handle = nullptr;
 }
 
 // Returns 0 or an errno.
@@ -270,8 +279,8 @@ int Selector::arm(int fd, Interest& interest, Ask ask) noexcept {
 void Selector::update(int fd, Interest& interest, Ask ask) {
   const int error = arm(fd, interest, ask);
   if (error == 0) return;
-  drop(interest.reader);
-  drop(interest.writer);
+  const Dropped reader(interest.reader);
+  const Dropped writer(interest.writer);
   wake_waits(interest, 0, error);
   raise_os_error(error, "cannot watch descriptor " + std::to_string(fd));
 }
@@ -303,25 +312,19 @@ void Selector::refuse_watched(int fd) {
   stale.lost_descriptor();
 }
 
-void Selector::add(int fd, bool writer, HandleObject* handle) {
-  struct Release {
-    HandleObject* handle;
-    ~Release() {
-      if (handle != nullptr) handle->release();
-    }
-  } unused{handle};
+void Selector::add(int fd, bool writer, core::Ref<HandleObject> handle) {
   if (fd < 0) throw ValueError("Invalid file descriptor: " + std::to_string(fd));
   Interest& its = open_interest(fd);
   refuse_watched(fd);
   // Of another file that had this number before.
-  if (its.registered && its.waits == nullptr &&
-      control(EPOLL_CTL_MOD, fd, its, its.events) == ENOENT) {
-    drop(its.reader);
-    drop(its.writer);
-  }
-  HandleObject*& slot = writer ? its.writer : its.reader;
-  drop(slot);
-  slot = std::exchange(unused.handle, nullptr);
+  const bool stale = its.registered && its.waits == nullptr &&
+                     control(EPOLL_CTL_MOD, fd, its, its.events) == ENOENT;
+  core::Ref<HandleObject>& slot = writer ? its.writer : its.reader;
+  core::Ref<HandleObject>& other = writer ? its.reader : its.writer;
+  const Dropped replaced(slot);
+  core::Ref<HandleObject> none;
+  const Dropped stale_other(stale ? other : none);
+  slot = std::move(handle);
   update(fd, its, Ask::always);
 }
 
@@ -329,9 +332,9 @@ bool Selector::remove(int fd, bool writer) {
   if (fd < 0 || static_cast<std::size_t>(fd) >= interests_.size()) return false;
   refuse_watched(fd);
   Interest& its = interests_[static_cast<std::size_t>(fd)];
-  HandleObject*& slot = writer ? its.writer : its.reader;
+  core::Ref<HandleObject>& slot = writer ? its.writer : its.reader;
   if (slot == nullptr) return false;
-  drop(slot);
+  const Dropped removed(slot);
   update(fd, its, Ask::if_changed);
   return true;
 }
@@ -342,8 +345,8 @@ void Selector::watch(Watch& watch, int fd) {
   Interest& its = open_interest(fd);
   refuse_watched(fd);
   // Handles of a descriptor that was closed without our being told.
-  drop(its.reader);
-  drop(its.writer);
+  const Dropped reader(its.reader);
+  const Dropped writer(its.writer);
   if (its.events != 0) --watched_;
   its.events = 0;
   its.registered = false;
@@ -529,8 +532,8 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
       continue;
     }
     const bool failed = (ready & (EPOLLERR | EPOLLHUP)) != 0;
-    for (HandleObject* handle : {(ready & EPOLLIN) || failed ? its.reader : nullptr,
-                                 (ready & EPOLLOUT) || failed ? its.writer : nullptr}) {
+    for (HandleObject* handle : {(ready & EPOLLIN) || failed ? its.reader.get() : nullptr,
+                                 (ready & EPOLLOUT) || failed ? its.writer.get() : nullptr}) {
       if (handle == nullptr) continue;
       // Without memory for it, it is reported again.
       if (!loop.ready_queue().try_claim()) continue;

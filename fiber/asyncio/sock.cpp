@@ -148,13 +148,12 @@ void when_ready(LoopObject& loop, int fd, For what, F&& attempt) {
       waiter.set_exception(std::current_exception());
     }
   };
-  auto* object = new HandleOf<decltype(step)>(&loop, step);
-  object->retain();
-  const Handle handle(object);
+  const Handle handle(new HandleOf<decltype(step)>(&loop, step));
+  core::Ref<HandleObject> watched(handle.object());
   if (what == For::reading)
-    loop.add_reader(fd, object);
+    loop.add_reader(fd, std::move(watched));
   else
-    loop.add_writer(fd, object);
+    loop.add_writer(fd, std::move(watched));
   struct Remove {
     LoopObject& loop;
     int fd;

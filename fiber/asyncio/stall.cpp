@@ -123,7 +123,8 @@ class StallMonitor::Watcher {
     try {
       auto ping = std::make_shared<Ping>();
       const auto step = [ping] { ping->answered.store(true, std::memory_order_relaxed); };
-      loop_.object().post(new detail::HandleOf<decltype(step)>(&loop_.object(), step));
+      loop_.object().post(core::Ref<detail::HandleObject>::adopt(
+          new detail::HandleOf<decltype(step)>(&loop_.object(), step)));
       return ping;
     } catch (const std::bad_alloc&) {
       return nullptr;

@@ -34,11 +34,7 @@ ExternalDone::~ExternalDone() {
 void ExternalDone::post() noexcept {
   LoopObject* its_loop = loop();
   its_loop->retain();
-  try {
-    its_loop->post(this);
-  } catch (...) {
-    // No memory for one pointer: the future stays pending, which its loop will report.
-  }
+  its_loop->post(core::Ref<HandleObject>::adopt(this));
   its_loop->release();
 }
 

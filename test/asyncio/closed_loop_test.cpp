@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
+#include <csignal>
 #include <latch>
 #include <memory>
 #include <string>
@@ -113,4 +115,19 @@ TEST_CASE("a loop may be closed while other threads bring results and coroutines
   }
   pool.shutdown();
   static_cast<void>(log.take());  // of coroutines that came too late
+}
+
+TEST_CASE("a closed loop refuses each kind of callback, and lets go of what it holds") {
+  const asyncio::EventLoop loop = asyncio::new_event_loop();
+  loop.close();
+  const std::string closed = "RuntimeError('Event loop is closed')";
+  const auto held = std::make_shared<int>();
+  const auto callback = [&] { return [held] {}; };
+  CHECK(thrown_by([&] { loop.call_soon(callback()); }) == closed);
+  CHECK(thrown_by([&] { loop.call_soon_threadsafe(callback()); }) == closed);
+  CHECK(thrown_by([&] { loop.call_later(std::chrono::seconds(1), callback()); }) == closed);
+  CHECK(thrown_by([&] { loop.add_reader(0, callback()); }) == closed);
+  CHECK(thrown_by([&] { loop.add_writer(1, callback()); }) == closed);
+  CHECK(thrown_by([&] { loop.add_signal_handler(SIGUSR1, callback()); }) == closed);
+  CHECK(held.use_count() == 1);
 }

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "support/events.hpp"
-#include "support/events.hpp"
 #include "support/trace.hpp"
 
 using namespace support;
@@ -326,5 +325,36 @@ TEST_CASE("what follows urgent data is read") {
     CHECK(await(lines) == "GET / HTTP/1.0\n");
     ::close(peer);
     server.close();
+  });
+}
+
+TEST_CASE("what a reader holds may watch other descriptors as it goes, whyever it goes") {
+  asyncio::run([] {
+    const auto loop = get_running_loop();
+    Pair watched;
+    int next = 200;
+    // Each end of one takes a larger number than before: the selector's table grows under it.
+    const auto holds = [&] {
+      return std::shared_ptr<Pair>(new Pair, [&](Pair* pair) {
+        pair->take_number(next);
+        next *= 2;
+        loop.add_reader(pair->one, [] {});
+        loop.remove_reader(pair->one);
+        delete pair;
+      });
+    };
+    loop.add_reader(watched.one, [held = holds()] {});
+    CHECK(loop.remove_reader(watched.one));
+    CHECK(next == 400);
+    loop.add_reader(watched.one, [held = holds()] {});
+    loop.add_reader(watched.one, [] {});  // in its place
+    CHECK(next == 800);
+    CHECK(loop.remove_reader(watched.one));
+    // A file that epoll refuses: the handle goes with the error.
+    const int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    REQUIRE(file >= 0);
+    CHECK_THROWS_AS(loop.add_reader(file, [held = holds()] {}), fiber::PermissionError);
+    CHECK(next == 1600);
+    ::close(file);
   });
 }
