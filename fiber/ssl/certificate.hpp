@@ -18,7 +18,7 @@ namespace fiber::ssl {
 using DistinguishedName = std::vector<std::vector<std::pair<std::string, std::string>>>;
 
 /// The names are the keys of Python's dictionary.
-struct Certificate {
+struct FIBER_API Certificate {
   DistinguishedName subject;
   DistinguishedName issuer;
   int version = 0;

@@ -14,59 +14,16 @@
 #include <unistd.h>
 
 #include "support/events.hpp"
+#include "support/recorder.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace sockets = fiber::socket;
 using namespace std::chrono_literals;
 using asyncio::await;
-using asyncio::Transport;
 using support::Events;
+using support::Recorder;
 using support::thrown_by;
-
-namespace {
-
-std::string shown(const std::exception_ptr& error) {
-  return error == nullptr ? "None" : fiber::type_name(error);
-}
-
-// Does what its parts are told to do, after it has said what is called.
-struct Recorder : asyncio::Protocol {
-  explicit Recorder(Events& say) : say(say) {}
-  void connection_made(const Transport& its) override {
-    say("made");
-    transport = its;
-    if (on_made) on_made(transport);
-  }
-  void data_received(std::string_view data) override {
-    say("data(" + std::string(data) + ")");
-    if (on_data) on_data(transport);
-  }
-  bool eof_received() override {
-    say("eof");
-    if (on_eof) on_eof(transport);
-    return keep_open;
-  }
-  void connection_lost(const std::exception_ptr& error) override {
-    say("lost(" + shown(error) + ")");
-    if (on_lost) on_lost(transport);
-  }
-  void pause_writing() override {
-    say("pause");
-    if (on_pause) on_pause(transport);
-  }
-  void resume_writing() override {
-    say("resume");
-    if (on_pause) on_pause(transport);
-  }
-
-  using Action = std::function<void(const Transport&)>;
-  Events& say;
-  Transport transport;
-  Action on_made, on_data, on_eof, on_lost, on_pause;
-  bool keep_open = false;
-};
-
-}  // namespace
+using support::Transport;
 
 TEST_CASE("connections fail with what is wrong, and leave nothing") {
   asyncio::run([] {

@@ -13,19 +13,17 @@
 #include <unistd.h>
 
 #include "support/events.hpp"
+#include "support/recorder.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace sockets = fiber::socket;
 using asyncio::await;
 using asyncio::Transport;
 using support::Events;
+using support::shown;
 using support::thrown_by;
 
 namespace {
-
-std::string shown(const std::exception_ptr& error) {
-  return error == nullptr ? "None" : fiber::type_name(error);
-}
 
 struct Recorder : asyncio::Protocol {
   explicit Recorder(Events& say) : say(say) {}
