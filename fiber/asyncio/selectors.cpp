@@ -36,8 +36,16 @@ class Forking {
   static bool any_has(int fd) noexcept {
     const std::lock_guard lock(mutex_);
     for (const Selector* at = first_; at != nullptr; at = at->next_live_)
-      if (fd == at->epoll_ || fd == at->wake_ || fd == at->timer_) return true;
+      if (fd == at->epoll_ || fd == at->wake_ || fd == at->timer_ || fd == at->outer_) return true;
     return false;
+  }
+  // Calls `visit(selector, place)` for each number that a selector of the process has.
+  template <class F>
+  static void for_each_own(F visit) noexcept {
+    const std::lock_guard lock(mutex_);
+    for (Selector* at = first_; at != nullptr; at = at->next_live_)
+      for (std::atomic<int>* own : {&at->epoll_, &at->wake_, &at->timer_, &at->outer_})
+        if (*own >= 0) visit(*at, *own);
   }
 
  private:
@@ -78,6 +86,9 @@ class Dropped {
 constexpr std::uint32_t kWatchEvents =
     std::uint32_t{EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI} | std::uint32_t{EPOLLET};
 
+// What the events of wake_ and timer_ carry, whose numbers may change.
+constexpr std::uint64_t kOwn = 0xffffffffU;
+
 // What the events of a registration carry.
 std::uint64_t key_of(int fd, std::uint32_t generation) noexcept {
   return std::uint64_t{generation} << 32U | static_cast<std::uint32_t>(fd);
@@ -86,6 +97,39 @@ std::uint64_t key_of(int fd, std::uint32_t generation) noexcept {
 }  // namespace
 
 bool Selector::is_own(int fd) noexcept { return fd >= 0 && Forking::any_has(fd); }
+
+int Selector::make_way(int fd) noexcept {
+  int error = 0;
+  Forking::for_each_own([&](Selector& selector, std::atomic<int>& own) {
+    if (own == fd) error = selector.move(own, fd + 1);
+  });
+  return error;
+}
+
+void Selector::leave_below(int first) noexcept {
+  Forking::for_each_own([&](Selector& selector, std::atomic<int>& own) {
+    if (own < first) selector.move(own, first);
+  });
+}
+
+// What epoll knows goes by the number as well as by the file: it is told anew.
+int Selector::move(std::atomic<int>& own, int first) noexcept {
+  const int before = own;
+  const int moved = ::fcntl(before, F_DUPFD_CLOEXEC, first);
+  if (moved < 0) return errno == EINVAL ? EMFILE : errno;
+  const bool is_watched = &own == &wake_ || &own == &timer_;
+  if (is_watched)
+    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, before, nullptr);
+  else if (&own == &epoll_ && outer_ >= 0)
+    ::epoll_ctl(outer_, EPOLL_CTL_DEL, before, nullptr);
+  own = moved;
+  if (is_watched)
+    watch_own(moved);
+  else if (&own == &epoll_ && outer_ >= 0)
+    watch_inner(outer_);
+  ::close(before);
+  return 0;
+}
 
 Selector::Selector() {
   epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
@@ -97,7 +141,6 @@ Selector::Selector() {
     raise_os_error(error, "eventfd");
   }
   try {
-    interest(wake_);
     events_.resize(64);
     if (const int error = watch_own(wake_)) raise_os_error(error, "epoll_ctl");
     Forking::add(*this);
@@ -112,7 +155,7 @@ Selector::Selector() {
 int Selector::watch_own(int fd) noexcept {
   epoll_event event{};
   event.events = EPOLLIN | EPOLLET;
-  event.data.u64 = key_of(fd, 0);
+  event.data.u64 = kOwn;
   return ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
@@ -187,7 +230,6 @@ void Selector::revive() {
   wake_ = wake;
   timer_ = timer;
   outer_ = outer;
-  interest(std::max({wake_, timer_, outer_}));
   watch_all_own();
   if (timer_ >= 0) set_timer(std::exchange(timer_set_, std::numeric_limits<std::int64_t>::max()));
   for (std::size_t i = 0; i < interests_.size(); ++i) {
@@ -223,8 +265,8 @@ void Selector::close() noexcept {
     interests_[fd] = Interest();
   }
   watched_ = 0;
-  for (int* fd : {&epoll_, &wake_, &timer_, &outer_})
-    if (*fd >= 0) ::close(std::exchange(*fd, -1));
+  for (std::atomic<int>* own : {&epoll_, &wake_, &timer_, &outer_})
+    if (const int fd = own->exchange(-1); fd >= 0) ::close(fd);
 }
 
 // Returns 0 or an errno.
@@ -506,12 +548,18 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
   const int count = ::epoll_wait(epoll_, events_.data(), static_cast<int>(events_.size()),
                                  static_cast<int>(wait));
   bool stale = false;
-  if (count < 0 && errno == EBADF) [[unlikely]]
+  if (count < 0 && (errno == EBADF || errno == EINVAL)) [[unlikely]]
     revive();  // what is ready is seen in the next iteration
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events_[static_cast<std::size_t>(i)];
     const int fd = static_cast<int>(event.data.u64 & 0xffffffffU);
     const std::uint32_t ready = event.events;
+    if (static_cast<std::size_t>(fd) >= interests_.size()) [[unlikely]] {
+      if (event.data.u64 != kOwn) continue;  // of an epoll that others have put where ours was
+      std::uint64_t drained = 0;
+      (void)!::read(wake_, &drained, sizeof drained);
+      continue;
+    }
     Interest& its = interests_[static_cast<std::size_t>(fd)];
     if (static_cast<std::uint32_t>(event.data.u64 >> 32U) != its.generation) [[unlikely]] {
       stale = true;
@@ -524,11 +572,6 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
                         .hangup = hangup,
                         .urgent = (ready & EPOLLPRI) != 0});
       if (its.waits != nullptr) wake_waits(its, ready, 0);
-      continue;
-    }
-    if (fd == wake_) {
-      std::uint64_t drained = 0;
-      (void)!::read(wake_, &drained, sizeof drained);
       continue;
     }
     const bool failed = (ready & (EPOLLERR | EPOLLHUP)) != 0;
@@ -566,7 +609,6 @@ void Selector::add_timer() {
   const int timer = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
   try {
     if (timer < 0) raise_os_error(errno, "timerfd_create");
-    interest(timer);
     if (const int error = watch_own(timer)) raise_os_error(error, "epoll_ctl");
     if (const int error = watch_inner(outer)) raise_os_error(error, "epoll_ctl");
   } catch (...) {

@@ -14,6 +14,7 @@
 #include <fiber/asyncio/descriptor_wait.hpp>
 #include <fiber/asyncio/watch.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -27,6 +28,12 @@ class Selector {
   /// True for what a loop of this process keeps for itself: code that closes what it does not know
   /// (closefrom) had better leave it open. From any thread.
   FIBER_API static bool is_own(int fd) noexcept;
+  /// Before the number becomes another file's (dup2): a loop that keeps something under it takes
+  /// another number for that. Returns 0, or why there is none (an errno). From any thread.
+  FIBER_API static int make_way(int fd) noexcept;
+  /// All loops of this process leave the numbers below `first` to the program, as far as the limit
+  /// of descriptors allows. From any thread.
+  FIBER_API static void leave_below(int first) noexcept;
 
   Selector();
   Selector(const Selector&) = delete;
@@ -110,14 +117,16 @@ class Selector {
   int watch_inner(int outer) noexcept;
   void watch_all_own() noexcept;
   void forked() noexcept;
+  int move(std::atomic<int>& own, int first) noexcept;
   void drop_again(Watch& watch) noexcept;
   void renew() noexcept;
   void revive();
 
-  int epoll_ = -1;
-  int outer_ = -1;  ///< readable when epoll_ is, which may be replaced
-  int wake_ = -1;
-  int timer_ = -1;
+  // Their numbers may change on any thread.
+  std::atomic<int> epoll_{-1};
+  std::atomic<int> outer_{-1};  ///< readable when epoll_ is, which may be replaced
+  std::atomic<int> wake_{-1};
+  std::atomic<int> timer_{-1};
   std::int64_t timer_set_ = std::numeric_limits<std::int64_t>::max();
   std::size_t watched_ = 0;
   std::uint32_t last_generation_ = 0;

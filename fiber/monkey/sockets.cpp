@@ -136,13 +136,24 @@ int close_(int fd) noexcept {
   return real().close(fd);
 }
 
+// The number is about to stand for what `from` does: those who wait for it are told, and a loop that
+// has it for its own takes another one. False: there is none, and errno is set.
+bool vacate(int from, int to) noexcept {
+  if (from == to || ::fcntl(from, F_GETFD) < 0) return true;
+  tell_waiters(to);
+  if (own_loop() == nullptr || !is_kept(to)) return true;
+  const int error = asyncio::detail::Selector::make_way(to);
+  if (error != 0) errno = error;
+  return error == 0;
+}
+
 int dup2_(int from, int to) noexcept {
-  if (from != to && ::fcntl(from, F_GETFD) >= 0) tell_waiters(to);
+  if (!vacate(from, to)) return -1;
   return real().dup2(from, to);
 }
 
 int dup3_(int from, int to, int flags) noexcept {
-  if (from != to && ::fcntl(from, F_GETFD) >= 0) tell_waiters(to);
+  if (!vacate(from, to)) return -1;
   return real().dup3(from, to, flags);
 }
 
