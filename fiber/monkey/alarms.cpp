@@ -60,6 +60,7 @@ void on_alarm(int, siginfo_t* info, void* context) {
 
 // The alarm that was set now comes after so many nanoseconds. With a handler that does anything.
 void arm(const Call& call, std::int64_t after) noexcept {
+  if (is_interrupted_by_signals(call.task())) return;  // by this one as by all
   struct sigaction action {};
   if (::sigaction(SIGALRM, nullptr, &action) != 0) return;
   if ((action.sa_flags & SA_SIGINFO) == 0 &&
@@ -104,7 +105,8 @@ int setitimer_(itimer_which which, const itimerval* value, itimerval* before) no
 // Until the alarm of the task; other signals end it only where nothing is patched.
 int pause_() noexcept {
   const Call call;
-  if (!call || alarm_of(call.task()) == kNever) return real().pause();
+  if (!call || (alarm_of(call.task()) == kNever && !is_interrupted_by_signals(call.task())))
+    return real().pause();
   call.wait(std::span<DescriptorWait>(), kNever);
   return -1;
 }

@@ -70,7 +70,7 @@ auto again_and_again(const Call& call, int busy, std::int64_t deadline, F attemp
     const auto result = attempt();
     if (result >= 0) return call.done(result);
     if (errno == EINTR) continue;
-    if (errno != busy || !backoff.pause(call, deadline)) return result;
+    if (errno != busy || !backoff.pause(call, deadline, false)) return result;
   }
 }
 

@@ -80,12 +80,12 @@ int lock_(pthread_mutex_t* mutex) noexcept {
     int result = 0;
     // Held by this thread: by another task, or by this one, which is a mistake that stops it alone.
     while ((result = real().mutex_trylock(mutex)) == EBUSY && is_ours(mutex))
-      if (!backoff.pause(call)) break;
+      if (!backoff.pause(call) && errno != EINTR) break;
     errno = error;
     return result == EBUSY ? real().mutex_lock(mutex) : result;
   }
   while (is_held_by_another(call, mutex))
-    if (!backoff.pause(call)) break;
+    if (!backoff.pause(call) && errno != EINTR) break;
   errno = error;
   const int result = real().mutex_lock(mutex);
   if (result == 0) note(mutex, &call.task());

@@ -77,6 +77,9 @@ constexpr Untouchable kUntouchables[] = {
     {"libfiber-monkey", false, kOurs},
     {"libfiber-http", false, kOurs},
     {"libfiber-process", false, kOurs},
+    {"libfiber-run", false, kOurs},
+    {"libfiber-ssl", false, kOurs},
+    {"libfiber-web", false, kOurs},
     {"libboost_context", false, kOurs},
     {"libboost_context-mt", false, kOurs},
 };

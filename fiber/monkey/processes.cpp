@@ -20,7 +20,8 @@ int descriptor_of(pid_t pid) noexcept {
 // `attempt` does not wait, and returns 0 when it would have to. `pid` is 0 where no descriptor
 // tells.
 template <class F>
-int wait_for_child(const Call& call, pid_t pid, F attempt) noexcept {
+int wait_for_child(Call& call, pid_t pid, F attempt) noexcept {
+  call.look_before_handlers();
   int result = attempt();
   if (result != 0) return result > 0 ? call.done(result) : result;
   Backoff backoff;
@@ -44,7 +45,7 @@ int wait_for_child(const Call& call, pid_t pid, F attempt) noexcept {
 }
 
 pid_t wait4_(pid_t pid, int* status, int options, rusage* usage) noexcept {
-  const Call call;
+  Call call;
   if (!call || (options & WNOHANG) != 0) return real().wait4(pid, status, options, usage);
   const bool only_end = (options & (WUNTRACED | WCONTINUED)) == 0;
   return wait_for_child(call, pid > 0 && only_end ? pid : 0,
@@ -62,7 +63,7 @@ pid_t wait3_(int* status, int options, rusage* usage) noexcept {
 }
 
 int waitid_(idtype_t type, id_t id, siginfo_t* info, int options) noexcept {
-  const Call call;
+  Call call;
   if (!call || (options & WNOHANG) != 0) return real().waitid(type, id, info, options);
   const bool only_end = (options & (WSTOPPED | WCONTINUED)) == 0;
   const int result =
@@ -80,7 +81,7 @@ int waitid_(idtype_t type, id_t id, siginfo_t* info, int options) noexcept {
 // The shell gets the signals of the terminal as we do: those of this process stay as they are, so
 // that Ctrl-C cancels the task too. A cancelled command is killed.
 int system_(const char* command) noexcept {
-  const Call call;
+  Call call;
   if (!call || command == nullptr) return real().system(command);
   posix_spawnattr_t attributes;
   int error = ::posix_spawnattr_init(&attributes);

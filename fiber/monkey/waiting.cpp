@@ -12,6 +12,7 @@
 #include <new>
 
 #include <pthread.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 namespace fiber::monkey::detail {
@@ -96,7 +97,8 @@ std::int64_t Call::deadline_after(std::int64_t nanoseconds) const noexcept {
 
 Wake Call::wait(int fd, std::uint32_t events, std::int64_t deadline) const noexcept {
   DescriptorWait one{.fd = fd, .events = events};
-  return wait_for(std::span(&one, 1), deadline, nullptr, true);
+  // One with a limit of its own, as SO_RCVTIMEO, is never restarted.
+  return wait_for(std::span(&one, 1), deadline, nullptr, deadline == kNever);
 }
 
 Wake Call::wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,
@@ -108,6 +110,8 @@ Wake Call::wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,
 // does not.
 Wake Call::wait_for(std::span<DescriptorWait> descriptors, std::int64_t deadline, Waiter** shown,
                     bool restarts) const noexcept {
+  if (is_interrupted_by_signals(*task_)) [[unlikely]]
+    return wait_for_signals_too(descriptors, deadline, shown, restarts);
   for (;;) {
     const std::int64_t alarm = alarm_of(*task_);
     if (alarm == kNever) return wait_unless_cancelled(descriptors, deadline, shown);
@@ -116,6 +120,29 @@ Wake Call::wait_for(std::span<DescriptorWait> descriptors, std::int64_t deadline
       if (wake != Wake::timed_out || alarm > now() || alarm_of(*task_) != alarm) return wake;
     }
     if (run_alarm_handler() && restarts) continue;
+    errno = EINTR;
+    return Wake::failed;
+  }
+}
+
+Wake Call::wait_for_signals_too(std::span<DescriptorWait> descriptors, std::int64_t deadline,
+                                Waiter** shown, bool restarts) const noexcept {
+  for (;;) {
+    if (!signals_) signals_.emplace();
+    signals_->wait = {.fd = signals_->held.descriptor(), .events = EPOLLIN};
+    if (signals_->wait.fd < 0) signals_.reset();
+    const Wake wake = wait_unless_cancelled(descriptors, deadline, shown);
+    if (!signals_) return wake;
+    const bool has_other_reason =
+        std::any_of(descriptors.begin(), descriptors.end(),
+                    [](const DescriptorWait& each) { return each.ready != 0; });
+    if (wake != Wake::ready || signals_->wait.ready == 0 || has_other_reason) return wake;
+    if (looks_first_ && !std::exchange(has_looked_, true)) return wake;
+    has_looked_ = false;
+    const PolicyOfCall policy(Cancel::error);
+    const HeldSignals::Came came = signals_->held.let_come();
+    if (came == HeldSignals::Came::nothing) continue;
+    if (came == HeldSignals::Came::restarting && restarts) continue;
     errno = EINTR;
     return Wake::failed;
   }
@@ -199,10 +226,12 @@ Wake Call::wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadlin
   struct Leave {
     LoopObject& loop;
     std::span<DescriptorWait> descriptors;
+    DescriptorWait* signals;
     Waiter** shown;
     Cancel policy;
     ~Leave() {
       if (shown != nullptr) *shown = nullptr;
+      if (signals != nullptr) loop.leave(*signals);
       for (DescriptorWait& wait : descriptors) loop.leave(wait);
       PolicyOfCall::set(policy);
     }
@@ -211,7 +240,13 @@ Wake Call::wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadlin
     if (task_->abandoned()) throw asyncio::CancelledError();
     Waiter waiter(loop);
     if (shown != nullptr) *shown = &waiter;
-    const Leave leave{loop, descriptors, shown, PolicyOfCall::set(Cancel::error)};
+    if (signals_) {
+      signals_->wait.waiter = &waiter;
+      // Without it, handlers run at any time, and interrupt nothing.
+      if (loop.wait(signals_->wait) != 0) signals_.reset();
+    }
+    const Leave leave{loop, descriptors, signals_ ? &signals_->wait : nullptr, shown,
+                      PolicyOfCall::set(Cancel::error)};
     for (DescriptorWait& wait : descriptors) {
       wait.waiter = &waiter;
       const int error = loop.wait(wait);
@@ -237,8 +272,8 @@ Wake Call::wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadlin
   }
 }
 
-Wake Call::sleep_until(std::int64_t deadline) const noexcept {
-  return wait(std::span<DescriptorWait>(), deadline);
+Wake Call::sleep_until(std::int64_t deadline, bool restart) const noexcept {
+  return wait_for(std::span<DescriptorWait>(), deadline, nullptr, restart);
 }
 
 // What the exception that is being handled is to C.
@@ -264,7 +299,7 @@ Wake Call::fail() const noexcept {
   return Wake::failed;
 }
 
-bool Backoff::pause(const Call& call, std::int64_t deadline) noexcept {
+bool Backoff::pause(const Call& call, std::int64_t deadline, bool restart) noexcept {
   const std::int64_t until = std::min(call.deadline_after(pause_), deadline);
   if (until <= call.now()) {
     errno = EAGAIN;
@@ -272,7 +307,8 @@ bool Backoff::pause(const Call& call, std::int64_t deadline) noexcept {
   }
   constexpr std::int64_t kLongest = 25'000'000;
   pause_ = std::min(pause_ * 2, kLongest);
-  return call.sleep_until(until) == Wake::timed_out;
+  const Wake wake = call.sleep_until(until, restart);
+  return wake == Wake::timed_out || wake == Wake::ready;
 }
 
 }  // namespace fiber::monkey::detail

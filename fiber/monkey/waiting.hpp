@@ -6,12 +6,14 @@
 #include <fiber/asyncio/threads.hpp>
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/monkey.hpp>
+#include <fiber/monkey/interruptions.hpp>
 
 #include <cerrno>
 #include <cstdint>
 #include <ctime>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -61,6 +63,9 @@ class PolicyOfCall {
 class Call {
  public:
   Call() noexcept;
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+  ~Call() = default;
   explicit operator bool() const noexcept { return task_ != nullptr; }
 
   // The result of a call that succeeded leaves errno as it was.
@@ -93,8 +98,11 @@ class Call {
   // For the first that is ready, or until the waiter that is `shown` meanwhile is woken.
   Wake wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,
             asyncio::detail::Waiter** shown = nullptr) const noexcept;
-  // timed_out, or failed.
-  Wake sleep_until(std::int64_t deadline) const noexcept;
+  // timed_out, or failed. `restart`: after a handler with SA_RESTART it goes on.
+  Wake sleep_until(std::int64_t deadline, bool restart = false) const noexcept;
+  // When signals have come, the call is tried once more before their handlers run, as the kernel
+  // does: a handler of SIGCHLD takes no child from who waits for it. Waiting then ends as ready.
+  void look_before_handlers() noexcept { looks_first_ = true; }
 
   // Runs `function` on a thread of the default executor and stores what it returns; it must own
   // what it uses, since it goes on when the task is cancelled. False: errno is set. It is ENOSYS
@@ -126,6 +134,8 @@ class Call {
   Wake fail() const noexcept;
   Wake wait_for(std::span<DescriptorWait> descriptors, std::int64_t deadline,
                 asyncio::detail::Waiter** shown, bool restarts) const noexcept;
+  Wake wait_for_signals_too(std::span<DescriptorWait> descriptors, std::int64_t deadline,
+                            asyncio::detail::Waiter** shown, bool restarts) const noexcept;
   Wake wait_unless_cancelled(std::span<DescriptorWait> descriptors, std::int64_t deadline,
                              asyncio::detail::Waiter** shown) const noexcept;
   Wake wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadline,
@@ -135,16 +145,25 @@ class Call {
   std::int64_t patience_when_cancelled() const noexcept;
   Wake cut_short() const noexcept;
 
+  // Signals of the process that may interrupt the call: held from its first wait to its end.
+  struct Signals {
+    HeldSignals held;
+    DescriptorWait wait = {};
+  };
+
   TaskBase* task_ = nullptr;
   Cancel cancel_ = Cancel::error;
   int error_ = errno;
+  bool looks_first_ = false;
+  mutable bool has_looked_ = false;
+  mutable std::optional<Signals> signals_;
 };
 
 // What is tried again and again where nothing tells when it will succeed: longer pauses each time.
 class Backoff {
  public:
-  // False: errno is set; EAGAIN when the deadline has come.
-  bool pause(const Call& call, std::int64_t deadline = kNever) noexcept;
+  // False: errno is set; EAGAIN when the deadline has come. `restart`: see Call::sleep_until.
+  bool pause(const Call& call, std::int64_t deadline = kNever, bool restart = true) noexcept;
 
  private:
   std::int64_t pause_ = 500'000;

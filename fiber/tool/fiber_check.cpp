@@ -4,74 +4,25 @@
 #include <fiber/monkey.hpp>
 #include <fiber/monkey/blocking.hpp>
 
+#include "elf_file.hpp"
+
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <set>
 #include <string>
 #include <vector>
 
-#include <elf.h>
-#include <link.h>
 #include <unistd.h>
 
 namespace {
 
 namespace monkey = fiber::monkey;
-
-std::string contents_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-// A table of an ELF file; empty if it does not lie in the file.
-template <class T>
-std::vector<T> table_at(const std::string& file, std::size_t offset, std::size_t bytes) {
-  if (offset > file.size() || bytes > file.size() - offset) return {};
-  std::vector<T> all(bytes / sizeof(T));
-  std::memcpy(all.data(), file.data() + offset, all.size() * sizeof(T));
-  return all;
-}
-
-struct Elf {
-  bool is_valid = false;
-  bool is_dynamic = false;
-  std::string interpreter;
-  std::set<std::string> imports;
-};
-
-Elf read_elf(const std::string& path) {
-  Elf elf;
-  const std::string file = contents_of(path);
-  const auto headers = table_at<ElfW(Ehdr)>(file, 0, sizeof(ElfW(Ehdr)));
-  if (headers.empty() || std::memcmp(headers[0].e_ident, ELFMAG, SELFMAG) != 0 ||
-      headers[0].e_ident[EI_CLASS] != (sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32))
-    return elf;
-  elf.is_valid = true;
-  const ElfW(Ehdr)& header = headers[0];
-  for (const auto& segment :
-       table_at<ElfW(Phdr)>(file, header.e_phoff, header.e_phnum * sizeof(ElfW(Phdr))))
-    if (segment.p_type == PT_INTERP && segment.p_filesz > 1 && segment.p_offset < file.size())
-      elf.interpreter = file.substr(segment.p_offset, segment.p_filesz - 1);
-  const auto sections =
-      table_at<ElfW(Shdr)>(file, header.e_shoff, header.e_shnum * sizeof(ElfW(Shdr)));
-  for (const auto& section : sections) {
-    if (section.sh_type != SHT_DYNSYM || section.sh_link >= sections.size()) continue;
-    elf.is_dynamic = true;
-    const ElfW(Shdr)& strings = sections[section.sh_link];
-    const auto names = table_at<char>(file, strings.sh_offset, strings.sh_size);
-    for (const auto& symbol : table_at<ElfW(Sym)>(file, section.sh_offset, section.sh_size))
-      if (symbol.st_shndx == SHN_UNDEF && symbol.st_name != 0 && symbol.st_name < names.size())
-        elf.imports.insert(
-            std::string(names.data() + symbol.st_name,
-                        ::strnlen(names.data() + symbol.st_name, names.size() - symbol.st_name)));
-  }
-  return elf;
-}
+using fiber::tool::ElfFile;
+using fiber::tool::read_elf_file;
 
 std::vector<std::string> lines_of(const std::string& command) {
   std::vector<std::string> lines;
@@ -103,14 +54,7 @@ std::string path_in(const std::string& line) {
 // A program in PATH, or a library that the linker knows.
 std::string find_file(const std::string& name) {
   if (name.find('/') != std::string::npos || ::access(name.c_str(), R_OK) == 0) return name;
-  const char* list = std::getenv("PATH");
-  std::string directories = list != nullptr ? list : "";
-  for (std::size_t at = 0; at < directories.size();) {
-    const std::size_t end = std::min(directories.find(':', at), directories.size());
-    const std::string path = directories.substr(at, end - at) + "/" + name;
-    if (::access(path.c_str(), X_OK) == 0) return path;
-    at = end + 1;
-  }
+  if (std::string path = fiber::tool::find_program(name); !path.empty()) return path;
   for (const std::string& line : lines_of("/sbin/ldconfig -p 2>/dev/null"))
     if (line.find("\t" + name + " (") != std::string::npos) return path_in(line);
   return {};
@@ -131,8 +75,8 @@ std::vector<std::string> objects_of_process(const std::string& pid) {
 
 std::vector<std::string> with_needed(const std::string& path) {
   std::vector<std::string> paths{path};
-  std::string interpreter = read_elf(path).interpreter;
-  if (interpreter.empty()) interpreter = read_elf("/proc/self/exe").interpreter;
+  std::string interpreter = read_elf_file(path).interpreter;
+  if (interpreter.empty()) interpreter = read_elf_file("/proc/self/exe").interpreter;
   if (interpreter.empty()) return paths;
   for (const std::string& line :
        lines_of(for_shell(interpreter) + " --list " + for_shell(path) + " 2>/dev/null")) {
@@ -144,7 +88,7 @@ std::vector<std::string> with_needed(const std::string& path) {
 
 monkey::ObjectReport report_on(const std::string& path, const std::set<std::string>& patchable) {
   monkey::ObjectReport report{.object = path};
-  const Elf elf = read_elf(path);
+  const ElfFile elf = read_elf_file(path);
   const std::string file_name = path.substr(path.rfind('/') + 1);
   if (!elf.is_valid) {
     report.left_alone = "not an object of this kind of processor";

@@ -1,0 +1,98 @@
+// fiber-run [--children] PROGRAM ARGUMENTS...: runs any program, as it is, in a task of an event
+// loop with everything patched that can be; see fiber_run_library.cpp, which is loaded into it.
+// With --children, the programs that it starts run so as well.
+#include "elf_file.hpp"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <string>
+
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace {
+
+// As env(1) and timeout(1) have them.
+constexpr int kFailed = 125;
+constexpr int kCannotRun = 126;
+constexpr int kNotFound = 127;
+
+[[noreturn]] void fail(int status, const std::string& text) {
+  std::fprintf(stderr, "fiber-run: %s\n", text.c_str());
+  std::exit(status);
+}
+
+// Beside this program, as in a build directory, or where it is installed.
+std::string library() {
+  char path[PATH_MAX] = {};
+  const ssize_t size = ::readlink("/proc/self/exe", path, sizeof path - 1);
+  const std::string own(path, size > 0 ? static_cast<std::size_t>(size) : 0);
+  const std::string directory = own.substr(0, own.rfind('/'));
+  for (const std::string& candidate :
+       {directory + "/libfiber-run.so", directory + "/" FIBER_RUN_RELATIVE,
+        std::string(FIBER_RUN_INSTALLED)})
+    if (::access(candidate.c_str(), R_OK) == 0) return candidate;
+  fail(kFailed, "its library is missing: " FIBER_RUN_INSTALLED);
+}
+
+void refuse_what_cannot_be_run_so(const std::string& name, const std::string& path) {
+  if (path.empty()) fail(kNotFound, "there is no program '" + name + "'");
+  struct stat file {};
+  if (::stat(path.c_str(), &file) != 0)
+    fail(errno == ENOENT ? kNotFound : kCannotRun, "'" + path + "': " + std::strerror(errno));
+  if (S_ISDIR(file.st_mode)) fail(kCannotRun, "'" + path + "': " + std::strerror(EISDIR));
+  const bool changes_user = ((file.st_mode & S_ISUID) != 0 && file.st_uid != ::geteuid()) ||
+                            ((file.st_mode & S_ISGID) != 0 && file.st_gid != ::getegid());
+  if (changes_user)
+    fail(kCannotRun, "'" + path + "' runs as another user: nothing can be loaded into it");
+  const fiber::tool::ElfFile elf = fiber::tool::read_elf_file(path);
+  if (elf.is_valid && elf.interpreter.empty())
+    fail(kCannotRun, "'" + path + "' is statically linked: nothing can be loaded into it");
+}
+
+int run(int count, char** arguments) {
+  bool children = false;
+  int first = 1;
+  for (; first < count && arguments[first][0] == '-'; ++first) {
+    const std::string option = arguments[first];
+    if (option == "--") {
+      ++first;
+      break;
+    }
+    if (option != "--children") fail(kFailed, "there is no option '" + option + "'");
+    children = true;
+  }
+  if (first >= count) {
+    std::fputs("usage: fiber-run [--children] PROGRAM ARGUMENTS...\n", stderr);
+    return kFailed;
+  }
+  const std::string name = arguments[first];
+  const std::string path = fiber::tool::find_program(name);
+  refuse_what_cannot_be_run_so(name, path);
+  const std::string preloaded = library();
+  if (preloaded.find_first_of(": ") != std::string::npos)
+    fail(kFailed, "the linker takes no path with a colon or a space: " + preloaded);
+  const char* before = std::getenv("LD_PRELOAD");
+  const std::string all =
+      before != nullptr && *before != '\0' ? preloaded + ":" + before : preloaded;
+  if (::setenv("LD_PRELOAD", all.c_str(), 1) != 0 ||
+      (children ? ::setenv("FIBER_RUN_CHILDREN", "1", 1) : ::unsetenv("FIBER_RUN_CHILDREN")) != 0)
+    fail(kFailed, std::strerror(errno));
+  ::execv(path.c_str(), arguments + first);
+  fail(errno == ENOENT ? kNotFound : kCannotRun, "'" + path + "': " + std::strerror(errno));
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  try {
+    return run(count, arguments);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "fiber-run: %s\n", error.what());
+    return kFailed;
+  }
+}

@@ -1,0 +1,123 @@
+// Loaded into a program by fiber-run, before all others: main() becomes a task.
+//
+// The program shall not notice. So the loop has descriptors of high numbers, no signal is handled
+// here, signals interrupt the task's calls, its stack is as large as the program's own would be,
+// and the environment is as it was. When main() returns, the task calls exit(): it never comes back
+// to the loop, which in a child process that was forked in it could not go on.
+#include <fiber/asyncio.hpp>
+#include <fiber/asyncio/base_tasks.hpp>
+#include <fiber/asyncio/selectors.hpp>
+#include <fiber/monkey.hpp>
+#include <fiber/monkey/interruptions.hpp>
+
+#include <algorithm>
+#include <csignal>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <iterator>
+#include <string_view>
+
+#include <dlfcn.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace {
+
+namespace asyncio = fiber::asyncio;
+
+using Main = int (*)(int, char**, char**);
+Main main_of_program = nullptr;
+
+std::size_t stack_size() noexcept {
+  constexpr std::size_t kUsual = 8U << 20U;
+  constexpr std::size_t kMost = 1U << 30U;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kUsual;
+  return std::clamp<std::size_t>(limit.rlim_cur, kUsual, kMost);
+}
+
+// Where no program looks for the lowest number that is free.
+int first_descriptor() noexcept {
+  constexpr rlim_t kFew = 16;
+  constexpr rlim_t kMost = 1024;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  const rlim_t end = std::min(limit.rlim_cur, kMost);
+  return end > 2 * kFew ? static_cast<int>(end - kFew) : 0;
+}
+
+// Takes this library out of LD_PRELOAD, which begins with it. In the array itself: setenv() may be
+// the program's own, as bash's is.
+void restore_environment(char** environment) {
+  constexpr std::string_view kChildren = "FIBER_RUN_CHILDREN=";
+  constexpr std::string_view kPreload = "LD_PRELOAD=";
+  const auto begins = [](const char* entry, std::string_view with) {
+    return std::strncmp(entry, with.data(), with.size()) == 0;
+  };
+  for (char** at = environment; *at != nullptr; ++at)
+    if (begins(*at, kChildren)) return;
+  for (char** at = environment; *at != nullptr; ++at) {
+    if (!begins(*at, kPreload)) continue;
+    char* const value = *at + kPreload.size();
+    if (const char* rest = std::strchr(value, ':')) {
+      std::memmove(value, rest + 1, std::strlen(rest));
+    } else {
+      for (char** next = at; *next != nullptr; ++next) *next = next[1];
+    }
+    return;
+  }
+}
+
+// How the program found the signals for which a handler is installed where fibers run.
+class Dispositions {
+ public:
+  Dispositions() noexcept {
+    for (std::size_t i = 0; i < std::size(kSignals); ++i)
+      ::sigaction(kSignals[i], nullptr, &actions_[i]);
+  }
+  void restore() const noexcept {
+    for (std::size_t i = 0; i < std::size(kSignals); ++i)
+      ::sigaction(kSignals[i], &actions_[i], nullptr);
+  }
+
+ private:
+  static constexpr int kSignals[] = {SIGSEGV, SIGBUS};
+  struct sigaction actions_[std::size(kSignals)];
+};
+
+int run_main(int count, char** arguments, char** environment) {
+  try {
+    restore_environment(environment);
+    const Dispositions dispositions;
+    const int first = first_descriptor();
+    const asyncio::EventLoop loop = asyncio::new_event_loop();
+    asyncio::detail::Selector::leave_below(first);
+    fiber::monkey::patch_all();
+    // What main() throws ends the program, as it does elsewhere.
+    const auto body = [=]() noexcept {
+      fiber::monkey::detail::let_signals_interrupt(asyncio::detail::current_task_or_null(), first);
+      dispositions.restore();
+      std::exit(main_of_program(count, arguments, environment));
+    };
+    loop.run_until_complete(loop.create_task(body, {.name = "main", .stack_size = stack_size()}));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "fiber-run: cannot run the program in a task: %s\n", error.what());
+  }
+  return 125;
+}
+
+}  // namespace
+
+// The program's entry calls this for main().
+extern "C" [[gnu::visibility("default")]] int __libc_start_main(Main main, int count,
+                                                                char** arguments, void (*begin)(),
+                                                                void (*end)(), void (*linker_end)(),
+                                                                void* stack_end) {
+  using Start = int (*)(Main, int, char**, void (*)(), void (*)(), void (*)(), void*);
+  const auto start = reinterpret_cast<Start>(::dlsym(RTLD_NEXT, "__libc_start_main"));
+  main_of_program = main;
+  return start(run_main, count, arguments, begin, end, linker_end, stack_end);
+}
