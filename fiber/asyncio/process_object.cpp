@@ -2,6 +2,7 @@
 
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/core/signal_mask.hpp>
 
 #include <map>
 
@@ -175,10 +176,13 @@ pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
   ::sigaddset(&defaults, SIGXFSZ);
   check(::posix_spawnattr_setsigdefault(&setup.attributes, &defaults),
         "posix_spawnattr_setsigdefault");
-  check(::posix_spawnattr_setflags(
-            &setup.attributes,
-            static_cast<short>(POSIX_SPAWN_SETSIGDEF |
-                               (options.start_new_session ? POSIX_SPAWN_SETSID : 0))),
+  int flags = POSIX_SPAWN_SETSIGDEF;
+  if (options.start_new_session) flags |= POSIX_SPAWN_SETSID;
+  if (const sigset_t* mask = core::mask_for_children()) {
+    flags |= POSIX_SPAWN_SETSIGMASK;
+    check(::posix_spawnattr_setsigmask(&setup.attributes, mask), "posix_spawnattr_setsigmask");
+  }
+  check(::posix_spawnattr_setflags(&setup.attributes, static_cast<short>(flags)),
         "posix_spawnattr_setflags");
   pid_t pid = -1;
   const char* program = arguments.get()[0];
