@@ -113,53 +113,28 @@ void LoopObject::check_not_running() const {
     throw RuntimeError("Cannot run the event loop while another loop is running");
 }
 
-void LoopObject::call_soon(HandleObject* handle) {
-  if (closed_) {
-    handle->release();
-    handle->release();
-    check_closed();
-  }
-  if (running_ && thread_ != core_thread()) [[unlikely]] {
-    handle->release();
-    handle->release();
-    refuse_thread();
-  }
-  try {
-    ready_.claim();
-  } catch (...) {
-    handle->release();
-    handle->release();
-    throw;
-  }
-  push(Entry(handle));
+void LoopObject::call_soon(core::Ref<HandleObject> handle) {
+  check_closed();
+  check_thread();
+  ready_.claim();
+  push(Entry(handle.detach()));
 }
 
-void LoopObject::call_soon_threadsafe(HandleObject* handle) {
+void LoopObject::call_soon_threadsafe(core::Ref<HandleObject> handle) {
   {
     const std::lock_guard lock(post_mutex_);
-    if (!closed_) {
-      append_post(handle);
-      posted_.store(true, std::memory_order_release);
-      handle = nullptr;
-    }
-  }
-  if (handle != nullptr) {
-    handle->release();
-    handle->release();
-    throw RuntimeError("Event loop is closed");
+    check_closed();
+    append_post(handle.detach());
+    posted_.store(true, std::memory_order_release);
   }
   wake();
 }
 
-void LoopObject::post(HandleObject* handle) noexcept {
+void LoopObject::post(core::Ref<HandleObject> handle) noexcept {
   {
-    std::unique_lock lock(post_mutex_);
-    if (gone_) {
-      lock.unlock();
-      handle->release();
-      return;
-    }
-    append_post(handle);
+    const std::lock_guard lock(post_mutex_);
+    if (gone_) return;  // and what the handle holds goes when the lock is free
+    append_post(handle.detach());
     if (closed_) return;
     posted_.store(true, std::memory_order_release);
   }
@@ -299,22 +274,16 @@ void LoopObject::close() {
 
 // --- descriptors --------------------------------------------------------------------------------
 
-void LoopObject::add_reader(int fd, HandleObject* handle) {
-  if (closed_) {
-    handle->release();
-    check_closed();
-  }
-  selector_->add(fd, false, handle);
+void LoopObject::add_reader(int fd, core::Ref<HandleObject> handle) {
+  check_closed();
+  selector_->add(fd, false, std::move(handle));
 }
 
 bool LoopObject::remove_reader(int fd) { return !closed_ && selector_->remove(fd, false); }
 
-void LoopObject::add_writer(int fd, HandleObject* handle) {
-  if (closed_) {
-    handle->release();
-    check_closed();
-  }
-  selector_->add(fd, true, handle);
+void LoopObject::add_writer(int fd, core::Ref<HandleObject> handle) {
+  check_closed();
+  selector_->add(fd, true, std::move(handle));
 }
 
 bool LoopObject::remove_writer(int fd) { return !closed_ && selector_->remove(fd, true); }

@@ -162,13 +162,13 @@ class FIBER_API LoopObject {
   }
   void push(Callback* callback) noexcept;
   ReadyQueue& ready_queue() noexcept { return ready_; }
-  /// Queues a handle; takes over the caller's two references, of which one is for the handle that
-  /// it returns: both are given up when this throws.
-  void call_soon(HandleObject* handle);
-  /// From any thread. The same. Throws RuntimeError when the loop is closed.
-  void call_soon_threadsafe(HandleObject* handle);
-  /// The same, but a closed loop drops it: it lets go on this thread of what it holds then.
-  void post(HandleObject* handle) noexcept;
+  /// Queues a handle. Throws RuntimeError when the loop is closed, and on another thread than its
+  /// own; std::bad_alloc.
+  void call_soon(core::Ref<HandleObject> handle);
+  /// From any thread. Throws RuntimeError when the loop is closed.
+  void call_soon_threadsafe(core::Ref<HandleObject> handle);
+  /// From any thread. A closed loop drops the handle: it lets go on this thread of what it holds.
+  void post(core::Ref<HandleObject> handle) noexcept;
   void wake() noexcept;
 
   // --- timers ---
@@ -253,16 +253,16 @@ class FIBER_API LoopObject {
   static void leave_thread(const fiber::detail::GreenletThread& thread) noexcept;
 
   // --- signals (see loop_signals.cpp) ---
-  // Takes over the reference. Throw RuntimeError, ValueError.
-  void add_signal_handler(int number, HandleObject* handle);
+  /// Throw RuntimeError, ValueError.
+  void add_signal_handler(int number, core::Ref<HandleObject> handle);
   bool remove_signal_handler(int number);
   /// In a signal handler: what has arrived is looked at as soon as the hub runs.
   void attend_to_signals() noexcept;
 
   // --- descriptors ---
-  void add_reader(int fd, HandleObject* handle);
+  void add_reader(int fd, core::Ref<HandleObject> handle);
   bool remove_reader(int fd);
-  void add_writer(int fd, HandleObject* handle);
+  void add_writer(int fd, core::Ref<HandleObject> handle);
   bool remove_writer(int fd);
   /// See Selector. The descriptor must not block.
   void watch(Watch& watch, int fd);

@@ -211,10 +211,8 @@ void Selector::close() noexcept {
     if (*fd >= 0) ::close(std::exchange(*fd, -1));
 }
 
-void Selector::drop(HandleObject*& handle) noexcept {
-  if (handle == nullptr) return;
-  handle->cancel();
-  handle->release();
+void Selector::drop(core::Ref<HandleObject>& handle) noexcept {
+  if (handle) handle->cancel();
   handle = nullptr;
 }
 
@@ -303,13 +301,7 @@ void Selector::refuse_watched(int fd) {
   stale.lost_descriptor();
 }
 
-void Selector::add(int fd, bool writer, HandleObject* handle) {
-  struct Release {
-    HandleObject* handle;
-    ~Release() {
-      if (handle != nullptr) handle->release();
-    }
-  } unused{handle};
+void Selector::add(int fd, bool writer, core::Ref<HandleObject> handle) {
   if (fd < 0) throw ValueError("Invalid file descriptor: " + std::to_string(fd));
   Interest& its = open_interest(fd);
   refuse_watched(fd);
@@ -319,9 +311,9 @@ void Selector::add(int fd, bool writer, HandleObject* handle) {
     drop(its.reader);
     drop(its.writer);
   }
-  HandleObject*& slot = writer ? its.writer : its.reader;
+  core::Ref<HandleObject>& slot = writer ? its.writer : its.reader;
   drop(slot);
-  slot = std::exchange(unused.handle, nullptr);
+  slot = std::move(handle);
   update(fd, its, Ask::always);
 }
 
@@ -329,7 +321,7 @@ bool Selector::remove(int fd, bool writer) {
   if (fd < 0 || static_cast<std::size_t>(fd) >= interests_.size()) return false;
   refuse_watched(fd);
   Interest& its = interests_[static_cast<std::size_t>(fd)];
-  HandleObject*& slot = writer ? its.writer : its.reader;
+  core::Ref<HandleObject>& slot = writer ? its.writer : its.reader;
   if (slot == nullptr) return false;
   drop(slot);
   update(fd, its, Ask::if_changed);
@@ -529,8 +521,8 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
       continue;
     }
     const bool failed = (ready & (EPOLLERR | EPOLLHUP)) != 0;
-    for (HandleObject* handle : {(ready & EPOLLIN) || failed ? its.reader : nullptr,
-                                 (ready & EPOLLOUT) || failed ? its.writer : nullptr}) {
+    for (HandleObject* handle : {(ready & EPOLLIN) || failed ? its.reader.get() : nullptr,
+                                 (ready & EPOLLOUT) || failed ? its.writer.get() : nullptr}) {
       if (handle == nullptr) continue;
       // Without memory for it, it is reported again.
       if (!loop.ready_queue().try_claim()) continue;

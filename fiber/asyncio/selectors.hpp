@@ -38,7 +38,7 @@ class Selector {
   /// Level-triggered, as Python's: ready again in each iteration until the cause is gone. Replaces
   /// and cancels an earlier handle for the same event; both of a file that had this number before.
   /// Throws ValueError, OSError, RuntimeError for a descriptor that is watched.
-  void add(int fd, bool writer, HandleObject* handle);
+  void add(int fd, bool writer, core::Ref<HandleObject> handle);
   /// Cancels the handle; false if there was none.
   bool remove(int fd, bool writer);
 
@@ -90,8 +90,8 @@ class Selector {
 
  private:
   struct Interest {
-    HandleObject* reader = nullptr;
-    HandleObject* writer = nullptr;
+    core::Ref<HandleObject> reader;
+    core::Ref<HandleObject> writer;
     std::uint32_t events = 0;      ///< what epoll reports of it at present
     std::uint32_t generation = 0;  ///< of its registration
     bool registered = false;       ///< epoll knows it, though it may report nothing any more
@@ -106,7 +106,7 @@ class Selector {
   static void unlist(Interest& interest, DescriptorWait& wait) noexcept;
   static void wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept;
   void update(int fd, Interest& interest, Ask ask);
-  static void drop(HandleObject*& handle) noexcept;
+  static void drop(core::Ref<HandleObject>& handle) noexcept;
   int watch_own(int fd) noexcept;
   int watch_inner(int outer) noexcept;
   void watch_all_own() noexcept;

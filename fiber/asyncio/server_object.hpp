@@ -22,7 +22,7 @@ struct ListeningSocket {
 };
 
 /// While it serves, the loop holds references, one per socket. Belongs to one loop and its thread.
-class FIBER_API ServerObject : public CountedObject<ServerObject> {
+class FIBER_API ServerObject : public HandledObject<ServerObject> {
  public:
   ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets, connection_made made,
                int backlog, std::size_t limit);
@@ -49,7 +49,8 @@ class FIBER_API ServerObject : public CountedObject<ServerObject> {
   void detach(TransportObject& client) noexcept;
 
  private:
-  friend CountedObject;
+  friend core::Counted<ServerObject>;
+  friend HandledObject<ServerObject>;
   ~ServerObject();
   void listen(int fd);
   void accept_ready(int fd);

@@ -258,13 +258,11 @@ void when_ready(LoopObject& loop, int fd, For what, F&& attempt) {
       waiter.set_exception(std::current_exception());
     }
   };
-  auto* object = new HandleOf<decltype(step)>(&loop, step);
-  object->retain();
-  const Handle handle(object);
+  const Handle handle(core::Ref<HandleObject>::adopt(new HandleOf<decltype(step)>(&loop, step)));
   if (what == For::reading)
-    loop.add_reader(fd, object);
+    loop.add_reader(fd, handle.reference());
   else
-    loop.add_writer(fd, object);
+    loop.add_writer(fd, handle.reference());
   struct Remove {
     LoopObject& loop;
     int fd;

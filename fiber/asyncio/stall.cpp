@@ -120,7 +120,8 @@ class StallMonitor::Watcher {
   std::shared_ptr<Ping> send() const {
     auto ping = std::make_shared<Ping>();
     const auto step = [ping] { ping->answered.store(true, std::memory_order_relaxed); };
-    loop_.object().post(new detail::HandleOf<decltype(step)>(&loop_.object(), step));
+    loop_.object().post(core::Ref<detail::HandleObject>::adopt(
+        new detail::HandleOf<decltype(step)>(&loop_.object(), step)));
     return ping;
   }
 

@@ -25,7 +25,7 @@ StreamReader::StreamReader(std::size_t limit, const EventLoop& loop)
 namespace detail {
 namespace {
 
-using TransportRef = Counted<TransportObject>;
+using TransportRef = core::Ref<TransportObject>;
 
 void set_option(int fd, int level, int option, const char* what) {
   constexpr int kOn = 1;
@@ -126,7 +126,7 @@ class Opening {
   }
 
  private:
-  Counted<ReaderObject> reader_;
+  core::Ref<ReaderObject> reader_;
   TransportRef transport_;
   bool finished_ = false;
 };

@@ -17,22 +17,15 @@ namespace fiber::asyncio {
 namespace detail {
 
 // The child, from its start until its end is known. The loop holds a reference meanwhile.
-class ProcessObject {
+class ProcessObject : public core::Counted<ProcessObject> {
  public:
   ProcessObject(LoopObject& loop, pid_t its_pid, UniqueFd pidfd)
       : pid(its_pid), loop_(loop), pidfd_(std::move(pidfd)) {}
-  ProcessObject(const ProcessObject&) = delete;
-  ProcessObject& operator=(const ProcessObject&) = delete;
-
-  void retain() noexcept { ++refs_; }
-  void release() noexcept {
-    if (--refs_ == 0) delete this;
-  }
 
   int pidfd() const noexcept { return pidfd_.get(); }
   void watch() {
     EventLoop(&loop_).add_reader(pidfd_.get(),
-                                 [self = Counted<ProcessObject>(this)] { self->ready(); });
+                                 [self = core::Ref<ProcessObject>(this)] { self->ready(); });
   }
   void wait() {
     Waiter waiter(loop_, waiters_);
@@ -46,12 +39,13 @@ class ProcessObject {
 
   const pid_t pid;
   std::optional<int> returncode;
-  Counted<TransportObject> stdin_transport;
+  core::Ref<TransportObject> stdin_transport;
   // Until its end: what they have not read by then is wanted only if somebody can ask for it.
-  Counted<ReaderObject> stdout_reader;
-  Counted<ReaderObject> stderr_reader;
+  core::Ref<ReaderObject> stdout_reader;
+  core::Ref<ReaderObject> stderr_reader;
 
  private:
+  friend core::Counted<ProcessObject>;
   ~ProcessObject() {
     // The loop is closed, nobody will ever wait for it.
     if (!returncode && ::kill(pid, SIGKILL) == 0) reap(0);
@@ -59,12 +53,12 @@ class ProcessObject {
 
   void ready() {
     if (!reap(WNOHANG)) return;
-    const Counted<ProcessObject> held(this);
+    const core::Ref<ProcessObject> held(this);
     EventLoop(&loop_).remove_reader(pidfd_.get());
     pidfd_ = UniqueFd();
     waiters_.wake_all();
-    for (Counted<ReaderObject>* reader : {&stdout_reader, &stderr_reader})
-      if (const Counted<ReaderObject> ended = std::exchange(*reader, {})) ended->writer_ended();
+    for (core::Ref<ReaderObject>* reader : {&stdout_reader, &stderr_reader})
+      if (const core::Ref<ReaderObject> ended = std::exchange(*reader, {})) ended->writer_ended();
   }
 
   bool reap(int flags) noexcept {
@@ -88,7 +82,6 @@ class ProcessObject {
   LoopObject& loop_;
   UniqueFd pidfd_;
   WaiterList waiters_;
-  std::uint32_t refs_ = 0;
 };
 
 namespace {
@@ -235,9 +228,9 @@ pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
   return pid;
 }
 
-Counted<TransportObject> open_transport(LoopObject& loop, TransportObject::Kind kind,
-                                        ReaderObject* reader, UniqueFd fd) {
-  const Counted<TransportObject> transport(new TransportObject(loop, kind, reader));
+core::Ref<TransportObject> open_transport(LoopObject& loop, TransportObject::Kind kind,
+                                          ReaderObject* reader, UniqueFd fd) {
+  const core::Ref<TransportObject> transport(new TransportObject(loop, kind, reader));
   transport->open(std::move(fd));
   transport->begin();
   return transport;
@@ -261,16 +254,16 @@ Process spawn_process(const std::vector<std::string>& command,
   // From here on something waits for the child, even if an exception leaves.
   UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   const int error = errno;
-  const Counted<ProcessObject> object(new ProcessObject(loop, pid, std::move(pidfd)));
+  const core::Ref<ProcessObject> object(new ProcessObject(loop, pid, std::move(pidfd)));
   if (object->pidfd() < 0) raise_os_error(error, "pidfd_open");
   object->watch();
   if (streams[0].ours.get() >= 0)
     object->stdin_transport = open_transport(loop, TransportObject::Kind::write_pipe, nullptr,
                                              std::move(streams[0].ours));
   const auto open_reader = [&](Pipe& stream) {
-    Counted<ReaderObject> reader;
+    core::Ref<ReaderObject> reader;
     if (stream.ours.get() < 0) return reader;
-    reader = Counted<ReaderObject>(new ReaderObject(loop, options.limit));
+    reader = core::Ref<ReaderObject>(new ReaderObject(loop, options.limit));
     open_transport(loop, TransportObject::Kind::read_pipe, reader.get(), std::move(stream.ours));
     return reader;
   };
@@ -289,7 +282,7 @@ struct Process::Handle {
     if (object->stdout_reader) stdout_stream.emplace(*object->stdout_reader);
     if (object->stderr_reader) stderr_stream.emplace(*object->stderr_reader);
   }
-  detail::Counted<detail::ProcessObject> object;
+  core::Ref<detail::ProcessObject> object;
   std::optional<StreamWriter> stdin_stream;
   std::optional<StreamReader> stdout_stream;
   std::optional<StreamReader> stderr_stream;

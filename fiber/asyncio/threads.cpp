@@ -31,14 +31,8 @@ ExternalDone::~ExternalDone() {
 }
 
 void ExternalDone::post() noexcept {
-  LoopObject* its_loop = loop();
-  its_loop->retain();
-  try {
-    its_loop->post(this);
-  } catch (...) {
-    // No memory for one pointer: the future stays pending, which its loop will report.
-  }
-  its_loop->release();
+  const core::Ref<LoopObject> its_loop(loop());
+  its_loop->post(core::Ref<HandleObject>::adopt(this));
 }
 
 void post_or_drop(ExternalDone* call, bool wanted) noexcept {

@@ -13,7 +13,7 @@
 //     goes to `above_`; both are null without one.
 #pragma once
 
-#include <fiber/asyncio/counted.hpp>
+#include <fiber/asyncio/handled_object.hpp>
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/stream_reader.hpp>
 #include <fiber/asyncio/transport_layer.hpp>
@@ -30,7 +30,7 @@ namespace fiber::asyncio::detail {
 
 class ServerObject;
 
-class FIBER_API TransportObject final : public CountedObject<TransportObject>,
+class FIBER_API TransportObject final : public HandledObject<TransportObject>,
                                         public Watch,
                                         private ReadSource,
                                         private SendsBytes,
@@ -105,7 +105,8 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   template <void (TransportObject::*Action)()>
   static void run_step(Leaf* leaf) noexcept;
 
-  friend CountedObject;
+  friend core::Counted<TransportObject>;
+  friend HandledObject<TransportObject>;
   ~TransportObject();
   void no_handles() noexcept { close(); }
 

@@ -78,19 +78,14 @@ SignalHandlers::~SignalHandlers() {
   if (!step_->queued) delete step_;
 }
 
-void SignalHandlers::add(int number, HandleObject* handle) {
+void SignalHandlers::add(int number, core::Ref<HandleObject> handle) {
   const auto index = static_cast<std::size_t>(number);
   const auto found = handlers_.find(number);
   if (found != handlers_.end()) {
-    std::exchange(found->second, handle)->release();
+    found->second = std::move(handle);
     return;
   }
-  try {
-    handlers_.emplace(number, handle);
-  } catch (...) {
-    handle->release();
-    throw;
-  }
+  handlers_.emplace(number, std::move(handle));
   const bool another_loop = owners[index].load() != nullptr;
   owners[index].store(&loop_);
   inboxes[index].store(this);
@@ -103,7 +98,6 @@ void SignalHandlers::add(int number, HandleObject* handle) {
     const int error = errno;
     disown(number);
     handlers_.erase(number);
-    handle->release();
     if (error == EINVAL) throw RuntimeError("sig " + std::to_string(number) + " cannot be caught");
     raise_os_error(error, "sigaction");
   }
@@ -113,7 +107,7 @@ void SignalHandlers::add(int number, HandleObject* handle) {
 bool SignalHandlers::remove(int number) {
   const auto found = handlers_.find(number);
   if (found == handlers_.end()) return false;
-  HandleObject* handle = found->second;
+  const core::Ref<HandleObject> handle = std::move(found->second);  // goes when all else is done
   handlers_.erase(found);
   const auto index = static_cast<std::size_t>(number);
   if (owners[index].load() == &loop_) {
@@ -122,7 +116,6 @@ bool SignalHandlers::remove(int number) {
     if (current.sa_handler == on_signal) ::sigaction(number, &saved_actions[index], nullptr);
     disown(number);
   }
-  handle->release();
   return true;
 }
 
@@ -178,30 +171,19 @@ void SignalHandlers::call(int number) noexcept {
     loop_.attend_to_signals();
     return;
   }
-  found->second->retain();
-  loop_.push(Entry(found->second));
+  loop_.push(Entry(core::Ref<HandleObject>(found->second).detach()));
 }
 
 // --- the loop's part ----------------------------------------------------------------------------
 
-void LoopObject::add_signal_handler(int number, HandleObject* handle) {
+void LoopObject::add_signal_handler(int number, core::Ref<HandleObject> handle) {
+  check_signal(number);
+  check_closed();
+  if (::gettid() != ::getpid())
+    throw RuntimeError("a loop can handle signals only in the main thread");
+  if (signal_handlers_ == nullptr) signal_handlers_ = std::make_unique<SignalHandlers>(*this);
   try {
-    check_signal(number);
-    check_closed();
-    if (::gettid() != ::getpid())
-      throw RuntimeError("a loop can handle signals only in the main thread");
-  } catch (...) {
-    handle->release();
-    throw;
-  }
-  try {
-    if (signal_handlers_ == nullptr) signal_handlers_ = std::make_unique<SignalHandlers>(*this);
-  } catch (...) {
-    handle->release();
-    throw;
-  }
-  try {
-    signal_handlers_->add(number, handle);
+    signal_handlers_->add(number, std::move(handle));
   } catch (...) {
     if (signal_handlers_->empty()) signal_handlers_ = nullptr;
     throw;

@@ -23,7 +23,7 @@ class SignalHandlers {
   ~SignalHandlers();
 
   /// Replaces an earlier handle. Throws RuntimeError if the signal cannot be caught.
-  void add(int number, HandleObject* handle);
+  void add(int number, core::Ref<HandleObject> handle);
   bool remove(int number);
   bool empty() const noexcept { return handlers_.empty(); }
 
@@ -46,7 +46,7 @@ class SignalHandlers {
   static constexpr std::uint32_t kRing = 256;
 
   LoopObject& loop_;
-  std::map<int, HandleObject*> handlers_;
+  std::map<int, core::Ref<HandleObject>> handlers_;
   /// Numbers in the order of arrival; zero: not stored yet.
   std::array<std::atomic<std::uint8_t>, kRing> ring_{};
   std::atomic<std::uint32_t> end_{0};
