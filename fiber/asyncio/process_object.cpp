@@ -14,12 +14,12 @@ namespace fiber::asyncio::detail {
 
 void ProcessObject::ready() {
   if (!reap(WNOHANG)) return;
-  const Counted<ProcessObject> held(this);
+  const core::Ref<ProcessObject> held(this);
   EventLoop(&loop_).remove_reader(pidfd_.get());
   pidfd_ = UniqueFd();
   waiters_.wake_all();
-  for (Counted<ReaderObject>* reader : {&stdout_reader, &stderr_reader})
-    if (const Counted<ReaderObject> ended = std::exchange(*reader, {})) ended->writer_ended();
+  for (core::Ref<ReaderObject>* reader : {&stdout_reader, &stderr_reader})
+    if (const core::Ref<ReaderObject> ended = std::exchange(*reader, {})) ended->writer_ended();
   if (const std::function<void()> exited = std::exchange(on_exit, nullptr)) exited();
 }
 
@@ -205,7 +205,7 @@ SpawnedProcess start_process(LoopObject& loop, const std::vector<std::string>& c
                      open_stream(options.stdout_, STDOUT_FILENO),
                      open_stream(options.stderr_, STDERR_FILENO)};
   SpawnedProcess spawned;
-  spawned.process = Counted<ProcessObject>(new ProcessObject(loop));
+  spawned.process = core::Ref<ProcessObject>(new ProcessObject(loop));
   spawned.process->started(spawn(arguments, environment, options, streams));
   for (int number = 0; number < 3; ++number)
     spawned.streams[number] = std::move(streams[number].ours);
