@@ -277,7 +277,7 @@ TEST_CASE("the text of a task in a long chain shows the first eight") {
     CHECK(count(first, "<Task pending") == 8);
     CHECK(first.find(" wait_for=...>") != std::string::npos);
     chain.front().cancel();
-    await(asyncio::gather(chain, {.return_exceptions = true}));
+    await(asyncio::wait(chain));
   });
 }
 

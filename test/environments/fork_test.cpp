@@ -1,5 +1,6 @@
 // What a child process that was made by fork() may do, and that its parent does not feel it.
 #include <fiber/asyncio.hpp>
+#include <fiber/asyncio/stall.hpp>
 #include <fiber/core/block_pool.hpp>
 #include <fiber/generator.hpp>
 
