@@ -11,15 +11,15 @@ void FutureBase::set_loop(LoopObject* loop) noexcept {
   // The first living future keeps its loop, the others need not.
   if (loop->futures_alive++ == 0) loop->retain();
   counts_for_loop_ = true;
-  if (loop->registry_ != nullptr) [[unlikely]]
-    loop->add_future(this);
+  if (loop->observation().registry() != nullptr) [[unlikely]]
+    loop->observation().add(this);
 }
 
 void FutureBase::leave() noexcept {
   drop_callbacks();
   if (!counts_for_loop_) return;
-  if (loop_->registry_ != nullptr) [[unlikely]]
-    loop_->remove_future(this);
+  if (loop_->observation().registry() != nullptr) [[unlikely]]
+    loop_->observation().remove(this);
   if (--loop_->futures_alive == 0) loop_->release();
 }
 
@@ -47,8 +47,8 @@ void FutureBase::report_unretrieved() noexcept {
     context.message = std::string(class_name()) + " exception was never retrieved";
     context.exception = exception_;
     context.future = FutureRef(this);
-    if (loop_ != nullptr && loop_->registry_ != nullptr)
-      if (const ObjectRegistry::Record* record = loop_->registry_->find(this))
+    if (loop_ != nullptr && loop_->observation().registry() != nullptr)
+      if (const ObjectRegistry::Record* record = loop_->observation().registry()->find(this))
         if (record->created != nullptr) context.source_traceback = record->created->traceback();
     if (loop_ != nullptr) loop_->call_exception_handler(context);
   } catch (...) {
@@ -125,7 +125,7 @@ void FutureBase::schedule_callbacks() {
     loop_->check_closed();
   }
   // Events, queues and locks are asked for by any thread of an old program sooner or later.
-  if (loop_->debug && !loop_->may_be_called()) [[unlikely]] {
+  if (loop_->debug() && !loop_->may_be_called()) [[unlikely]] {
     state_ = FutureState::pending;
     loop_->check_thread();
   }
@@ -203,8 +203,8 @@ std::string FutureBase::repr() const {
 }
 
 std::string FutureBase::created_at() const {
-  if (loop_ == nullptr || loop_->registry_ == nullptr) return "";
-  const ObjectRegistry::Record* record = loop_->registry_->find(this);
+  if (loop_ == nullptr || loop_->observation().registry() == nullptr) return "";
+  const ObjectRegistry::Record* record = loop_->observation().registry()->find(this);
   return record != nullptr && record->created != nullptr ? " created at " + record->created->place()
                                                          : "";
 }

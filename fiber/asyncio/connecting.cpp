@@ -1,5 +1,6 @@
 #include <fiber/asyncio/connecting.hpp>
 
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/staggered.hpp>
 #include <fiber/exceptiongroup.hpp>
 
@@ -217,7 +218,7 @@ std::unique_ptr<Opening> open_given(LoopObject& loop, GivenDescriptor& sock,
                                     std::unique_ptr<TransportLayer> layer,
                                     std::optional<std::size_t> limit) {
   check_stream_socket(sock.get());
-  loop.refuse_watched(sock.get());
+  loop.selector().refuse_watched(sock.get());
   auto opening = std::make_unique<Opening>(loop, limit);
   if (layer != nullptr) opening->transport().put_layer(std::move(layer), false);
   set_nonblocking(sock.get());

@@ -1,6 +1,7 @@
 #include <fiber/asyncio/connections.hpp>
 
 #include <fiber/asyncio/connecting.hpp>
+#include <fiber/asyncio/selectors.hpp>
 
 #include <cerrno>
 
@@ -35,7 +36,7 @@ Transport made(Opening& opening, std::shared_ptr<BaseProtocol> protocol,
 Transport made_of(LoopObject& loop, GivenDescriptor& sock, const protocol_factory& factory,
                   std::unique_ptr<TransportLayer> layer) {
   check_stream_socket(sock.get());
-  loop.refuse_watched(sock.get());
+  loop.selector().refuse_watched(sock.get());
   std::shared_ptr<BaseProtocol> protocol = factory();
   const auto opening = open_given(loop, sock, nullptr, std::nullopt);
   return made(*opening, std::move(protocol), std::move(layer));
@@ -144,7 +145,7 @@ Transport connect_pipe(LoopObject& loop, const protocol_factory& factory, GivenD
     throw ValueError(kind == TransportObject::Kind::read_pipe
                          ? "Pipe transport is for pipes/sockets only."
                          : "Pipe transport is only for pipes, sockets and character devices");
-  loop.refuse_watched(pipe.get());
+  loop.selector().refuse_watched(pipe.get());
   const TransportRef object(new TransportObject(loop, kind, nullptr));
   object->speak_to(factory());
   set_nonblocking(pipe.get());

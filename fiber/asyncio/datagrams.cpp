@@ -3,6 +3,7 @@
 #include <fiber/asyncio/connecting.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/protocol_side.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 
 #include <algorithm>
@@ -191,7 +192,7 @@ void DatagramObject::write_ready() {
   }
   maybe_resume();  // may send more
   if (!out_.empty() || lost_) return;
-  loop_.remove_writer(fd_.get());
+  EventLoop(&loop_).remove_writer(fd_.get());
   if (closing_) lose(nullptr);
 }
 
@@ -219,7 +220,7 @@ void DatagramObject::maybe_resume() {
 
 void DatagramObject::close() {
   if (std::exchange(closing_, true)) return;
-  loop_.remove_reader(fd_.get());
+  EventLoop(&loop_).remove_reader(fd_.get());
   if (!out_.empty()) return;  // the last write does the rest
   lost_ = true;
   EventLoop(&loop_).call_soon([self = Self(this)] { self->lose(nullptr); });
@@ -229,8 +230,8 @@ void DatagramObject::force_close(const std::exception_ptr& error) {
   if (std::exchange(lost_, true)) return;
   out_.clear();
   buffered_ = 0;
-  loop_.remove_writer(fd_.get());
-  if (!std::exchange(closing_, true)) loop_.remove_reader(fd_.get());
+  EventLoop(&loop_).remove_writer(fd_.get());
+  if (!std::exchange(closing_, true)) EventLoop(&loop_).remove_reader(fd_.get());
   EventLoop(&loop_).call_soon([self = Self(this), error] { self->lose(error); });
 }
 
@@ -248,7 +249,7 @@ void DatagramObject::lose(const std::exception_ptr& error) {
 void DatagramObject::end() noexcept {
   out_.clear();
   buffered_ = 0;
-  if (fd_.get() >= 0) loop_.closing(fd_.get());
+  if (fd_.get() >= 0) loop_.selector().closing(fd_.get());
   fd_.reset();
   const Protocol protocol = std::exchange(protocol_, nullptr);
 }
@@ -369,7 +370,7 @@ DatagramTransport make_datagram_endpoint(LoopObject& loop, const protocol_factor
       options.family != 0 || options.proto != 0 || options.flags != 0 || options.reuse_port ||
       options.allow_broadcast)
     throw ValueError("socket modifier keyword arguments can not be used when sock is specified.");
-  loop.refuse_watched(sock.get());
+  loop.selector().refuse_watched(sock.get());
   const core::Ref<DatagramObject> object(new DatagramObject(loop, factory(), {}));
   set_nonblocking(sock.get());
   object->open(sock.take());

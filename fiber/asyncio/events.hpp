@@ -203,12 +203,12 @@ class FIBER_API EventLoop {
   /// is removed. One callback each: a new one replaces the old. Throws ValueError, OSError.
   template <std::invocable F>
   void add_reader(FileDescriptorLike fd, F&& callback) const {
-    object().add_reader(fd.fileno(), make_handle<detail::HandleOf>(std::forward<F>(callback)));
+    watch(fd.fileno(), false, make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
   bool remove_reader(FileDescriptorLike fd) const;
   template <std::invocable F>
   void add_writer(FileDescriptorLike fd, F&& callback) const {
-    object().add_writer(fd.fileno(), make_handle<detail::HandleOf>(std::forward<F>(callback)));
+    watch(fd.fileno(), true, make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
   bool remove_writer(FileDescriptorLike fd) const;
 
@@ -389,6 +389,7 @@ class FIBER_API EventLoop {
   nanoseconds after(std::int64_t delay) const {
     return nanoseconds(detail::deadline_after(time().count(), delay));
   }
+  void watch(int fd, bool for_writing, core::Ref<detail::HandleObject> handle) const;
   Handle queue(core::Ref<detail::HandleObject> handle) const {
     object().call_soon(handle);
     return Handle(std::move(handle));

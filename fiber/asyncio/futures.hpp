@@ -221,7 +221,7 @@ class [[nodiscard]] Future : public FutureRef {
   void check_settable(const char* operation) const {
     if (base().is_task()) [[unlikely]]
       throw RuntimeError(std::string("Task does not support ") + operation + " operation");
-    if (base().loop()->debug) [[unlikely]]
+    if (base().loop()->debug()) [[unlikely]]
       base().loop()->check_thread();
     base().check_pending();
   }

@@ -1,4 +1,5 @@
 #include <fiber/asyncio/connecting.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/server.hpp>
 
 #include <algorithm>
@@ -108,7 +109,7 @@ Server start(core::Ref<ServerObject> object, bool start_serving) {
 }
 
 Server start_given(core::Ref<ServerObject> object, GivenDescriptor& sock, bool start_serving) {
-  object->loop().refuse_watched(sock.get());
+  object->loop().selector().refuse_watched(sock.get());
   set_nonblocking(sock.get());
   set_nodelay(sock.get(), object->sockets().front().address.family());
   const Server server(object.get());

@@ -312,13 +312,19 @@ void Selector::refuse_watched(int fd) {
   stale.lost_descriptor();
 }
 
-void Selector::add(int fd, bool writer, core::Ref<HandleObject> handle) {
+void Selector::check_open() const {
+  if (!open_) throw RuntimeError("Event loop is closed");
+}
+
+void Selector::add(int fd, For what, core::Ref<HandleObject> handle) {
+  check_open();
   if (fd < 0) throw ValueError("Invalid file descriptor: " + std::to_string(fd));
   Interest& its = open_interest(fd);
   refuse_watched(fd);
   // Of another file that had this number before.
   const bool stale = its.registered && its.waits == nullptr &&
                      control(EPOLL_CTL_MOD, fd, its, its.events) == ENOENT;
+  const bool writer = what == For::writing;
   core::Ref<HandleObject>& slot = writer ? its.writer : its.reader;
   core::Ref<HandleObject>& other = writer ? its.reader : its.writer;
   const Dropped replaced(slot);
@@ -328,11 +334,11 @@ void Selector::add(int fd, bool writer, core::Ref<HandleObject> handle) {
   update(fd, its, Ask::always);
 }
 
-bool Selector::remove(int fd, bool writer) {
-  if (fd < 0 || static_cast<std::size_t>(fd) >= interests_.size()) return false;
+bool Selector::remove(int fd, For what) {
+  if (!open_ || fd < 0 || static_cast<std::size_t>(fd) >= interests_.size()) return false;
   refuse_watched(fd);
   Interest& its = interests_[static_cast<std::size_t>(fd)];
-  core::Ref<HandleObject>& slot = writer ? its.writer : its.reader;
+  core::Ref<HandleObject>& slot = what == For::writing ? its.writer : its.reader;
   if (slot == nullptr) return false;
   const Dropped removed(slot);
   update(fd, its, Ask::if_changed);
@@ -342,6 +348,7 @@ bool Selector::remove(int fd, bool writer) {
 // --- watches ------------------------------------------------------------------------------------
 
 void Selector::watch(Watch& watch, int fd) {
+  check_open();
   Interest& its = open_interest(fd);
   refuse_watched(fd);
   // Handles of a descriptor that was closed without our being told.

@@ -16,31 +16,35 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include <sys/epoll.h>
 
 namespace fiber::asyncio::detail {
 
-class Selector {
+class FIBER_API Selector {
  public:
   /// True for what a loop of this process keeps for itself: code that closes what it does not know
   /// (closefrom) had better leave it open. From any thread.
-  FIBER_API static bool is_own(int fd) noexcept;
+  static bool is_own(int fd) noexcept;
 
   Selector();
   Selector(const Selector&) = delete;
   Selector& operator=(const Selector&) = delete;
   ~Selector();
-  /// Gives up all it has; nothing can be watched any more, and wake() does nothing.
+  /// Adds nothing from now on, and finds nothing to remove: the loop is being closed.
+  void refuse() noexcept { open_ = false; }
+  /// Gives up all it has; wake() does nothing any more.
   void close() noexcept;
 
   /// Level-triggered, as Python's: ready again in each iteration until the cause is gone. Replaces
   /// and cancels an earlier handle for the same event; both of a file that had this number before.
   /// Throws ValueError, OSError, RuntimeError for a descriptor that is watched.
-  void add(int fd, bool writer, core::Ref<HandleObject> handle);
-  /// Cancels the handle; false if there was none.
-  bool remove(int fd, bool writer);
+  enum class For : bool { reading, writing };
+  void add(int fd, For what, core::Ref<HandleObject> handle);
+  /// Cancels the handle; false if there was none. Throws RuntimeError for a descriptor that is watched.
+  bool remove(int fd, For what);
 
   /// The watch stays in the list that detach_all() goes through until it is forgotten. Throws
   /// OSError, RuntimeError for a descriptor that is watched.
@@ -69,6 +73,14 @@ class Selector {
   /// Before the descriptor is closed: wakes who waits for it, with EBADF.
   void closing(int fd) noexcept;
 
+  /// What transports read into before they know whose it is: one for all, always warm.
+  static constexpr std::size_t kScratchSize = 256 * 1024;  ///< as CPython: at most this per recv
+  char* scratch() {
+    if (scratch_ == nullptr) [[unlikely]]
+      scratch_.reset(new char[kScratchSize]);
+    return scratch_.get();
+  }
+
   /// Nothing is watched: a select could only wait.
   bool empty() const noexcept { return watched_ == 0; }
   /// Something is ready that the kernel need not be asked for.
@@ -89,6 +101,7 @@ class Selector {
   void set_timer(std::int64_t when) noexcept;
 
  private:
+  void check_open() const;
   struct Interest {
     core::Ref<HandleObject> reader;
     core::Ref<HandleObject> writer;
@@ -114,6 +127,7 @@ class Selector {
   void renew() noexcept;
   void revive();
 
+  bool open_ = true;
   int epoll_ = -1;
   int outer_ = -1;  ///< readable when epoll_ is, which may be replaced
   int wake_ = -1;
@@ -126,6 +140,7 @@ class Selector {
   Watch* again_ = nullptr;  ///< to be reported, in the order in which they asked for it
   Watch** again_end_ = &again_;
   std::vector<epoll_event> events_;
+  std::unique_ptr<char[]> scratch_;
   Watch* watches_ = nullptr;
 
   friend class Forking;

@@ -2,6 +2,7 @@
 
 #include <fiber/asyncio/connecting.hpp>
 #include <fiber/asyncio/descriptor_wait.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/without_sigpipe.hpp>
 
@@ -35,11 +36,11 @@ void check_options(const sendfile_options& options) {
 void wait_writable(LoopObject& loop, int fd) {
   Waiter waiter(loop);
   DescriptorWait wait{.fd = fd, .events = EPOLLOUT, .waiter = &waiter};
-  if (const int error = loop.wait(wait)) raise_os_error(error);
+  if (const int error = loop.selector().wait(wait)) raise_os_error(error);
   struct Leave {
     LoopObject& loop;
     DescriptorWait& wait;
-    ~Leave() { loop.leave(wait); }
+    ~Leave() { loop.selector().leave(wait); }
   } leave{loop, wait};
   waiter.wait();
   if (wait.error != 0) raise_os_error(wait.error);
@@ -124,7 +125,7 @@ std::size_t sock_sendfile(LoopObject& loop, int sock, int file, const sendfile_o
   if (::getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &size) != 0) raise_os_error(errno);
   if (type != SOCK_STREAM) throw ValueError("only SOCK_STREAM type sockets are supported");
   check_options(options);
-  loop.refuse_watched(sock);
+  loop.selector().refuse_watched(sock);
   try {
     return send_natively(loop, sock, file, options);
   } catch (const SendfileNotAvailableError&) {

@@ -1,5 +1,6 @@
 #include <fiber/asyncio/server.hpp>
 
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
@@ -77,7 +78,7 @@ ServerObject::~ServerObject() {
 
 void ServerObject::start_serving() {
   if (serving_ || closed_) return;
-  for (const ListeningSocket& socket : sockets_) loop_.refuse_watched(socket.fd.get());
+  for (const ListeningSocket& socket : sockets_) loop_.selector().refuse_watched(socket.fd.get());
   serving_ = true;
   for (const ListeningSocket& socket : sockets_) {
     if (::listen(socket.fd.get(), backlog_) != 0) raise_os_error(errno, "listen");
@@ -149,7 +150,7 @@ void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
   } catch (const GreenletExit&) {
     throw;
   } catch (...) {
-    if (!loop_.debug) return;
+    if (!loop_.debug()) return;
     loop_.call_exception_handler({.message = "Error on transport creation for incoming connection",
                                   .exception = std::current_exception()});
   }
@@ -227,7 +228,7 @@ void ServerObject::close() {
   const core::Ref<ServerObject> self(this);
   const std::vector<ListeningSocket> sockets = std::exchange(sockets_, {});
   for (const ListeningSocket& socket : sockets) {
-    loop_.remove_reader(socket.fd.get());
+    EventLoop(&loop_).remove_reader(socket.fd.get());
     remove_if_ours(socket);
   }
   if (Waiter* forever = std::exchange(forever_, nullptr))

@@ -1,5 +1,6 @@
 #include <fiber/asyncio/sock.hpp>
 
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 
 #include <algorithm>
@@ -126,7 +127,7 @@ void end_connect(int fd, const SocketAddress& address) {
 namespace {
 
 void check_nonblocking(const LoopObject& loop, int fd) {
-  if (loop.debug && (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0)
+  if (loop.debug() && (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0)
     throw ValueError("the socket must be non-blocking");
 }
 
@@ -150,9 +151,9 @@ void when_ready(LoopObject& loop, int fd, For what, F&& attempt) {
   };
   const Handle handle(core::Ref<HandleObject>::adopt(new HandleOf<decltype(step)>(&loop, step)));
   if (what == For::reading)
-    loop.add_reader(fd, handle.reference());
+    loop.selector().add(fd, Selector::For::reading, handle.reference());
   else
-    loop.add_writer(fd, handle.reference());
+    loop.selector().add(fd, Selector::For::writing, handle.reference());
   struct Remove {
     LoopObject& loop;
     int fd;
@@ -161,9 +162,9 @@ void when_ready(LoopObject& loop, int fd, For what, F&& attempt) {
     ~Remove() {
       if (handle.cancelled()) return;  // somebody else waits in our place
       if (what == For::reading)
-        loop.remove_reader(fd);
+        loop.selector().remove(fd, Selector::For::reading);
       else
-        loop.remove_writer(fd);
+        loop.selector().remove(fd, Selector::For::writing);
     }
   } remove{loop, fd, what, handle};
   waiter.wait();
@@ -192,9 +193,9 @@ std::size_t retry(LoopObject& loop, int fd, For what, F&& call) {
 std::string sock_recv(LoopObject& loop, int fd, std::size_t n) {
   std::string data;
   retry(loop, fd, For::reading, [&] {
-    const std::size_t size = std::min(n, LoopObject::kScratchSize);
-    const std::ptrdiff_t got = ::recv(fd, loop.scratch(), size, MSG_DONTWAIT);
-    if (got > 0) data.assign(loop.scratch(), static_cast<std::size_t>(got));
+    const std::size_t size = std::min(n, Selector::kScratchSize);
+    const std::ptrdiff_t got = ::recv(fd, loop.selector().scratch(), size, MSG_DONTWAIT);
+    if (got > 0) data.assign(loop.selector().scratch(), static_cast<std::size_t>(got));
     return got;
   });
   return data;

@@ -31,8 +31,7 @@ TaskRef current_task() { return TaskRef(detail::running_loop().current_task); }
 std::vector<TaskRef> all_tasks(const EventLoop& loop) {
   std::vector<TaskRef> tasks;
   tasks.reserve(loop.object().task_count);
-  for (detail::TaskBase* task = loop.object().tasks_head; task != nullptr; task = task->next_task)
-    tasks.emplace_back(task);
+  for (detail::TaskBase& task : loop.object().tasks) tasks.emplace_back(&task);
   return tasks;
 }
 

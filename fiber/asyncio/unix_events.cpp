@@ -202,7 +202,7 @@ bool LoopObject::remove_signal_handler(int number) {
 void LoopObject::attend_to_signals() noexcept {
   signals.store(true, std::memory_order_release);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (sleeping_.load(std::memory_order_relaxed)) selector_->wake();
+  if (mailbox_.sleeping()) selector_->wake();
 }
 
 void LoopObject::drop_signal_handlers() noexcept { signal_handlers_ = nullptr; }

@@ -1,3 +1,4 @@
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/monkey/alarms.hpp>
 #include <fiber/monkey/state.hpp>
 #include <fiber/monkey/waiting.hpp>
@@ -203,7 +204,7 @@ Wake Call::wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadlin
     Cancel policy;
     ~Leave() {
       if (shown != nullptr) *shown = nullptr;
-      for (DescriptorWait& wait : descriptors) loop.leave(wait);
+      for (DescriptorWait& wait : descriptors) loop.selector().leave(wait);
       PolicyOfCall::set(policy);
     }
   };
@@ -214,7 +215,7 @@ Wake Call::wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadlin
     const Leave leave{loop, descriptors, shown, PolicyOfCall::set(Cancel::error)};
     for (DescriptorWait& wait : descriptors) {
       wait.waiter = &waiter;
-      const int error = loop.wait(wait);
+      const int error = loop.selector().wait(wait);
       if (error == EPERM && descriptors.size() == 1) return Wake::unwatchable;
       // Among many it cannot be waited for, but the others can.
       if (error == 0 || error == EPERM || error == EINVAL || error == ELOOP) continue;
