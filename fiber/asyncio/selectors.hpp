@@ -101,6 +101,10 @@ class FIBER_API Selector {
   void set_timer(std::int64_t when) noexcept;
 
  private:
+  /// Urgent data is asked for because a short read does not tell that all was read where it lies.
+  static constexpr std::uint32_t kWatchEvents =
+      std::uint32_t{EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI} | std::uint32_t{EPOLLET};
+
   void check_open() const;
   struct Interest {
     core::Ref<HandleObject> reader;
@@ -119,6 +123,10 @@ class FIBER_API Selector {
   static void unlist(Interest& interest, DescriptorWait& wait) noexcept;
   static void wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept;
   void update(int fd, Interest& interest, Ask ask);
+  /// What the events of a registration carry.
+  static std::uint64_t key_of(int fd, std::uint32_t generation) noexcept {
+    return std::uint64_t{generation} << 32U | static_cast<std::uint32_t>(fd);
+  }
   int watch_own(int fd) noexcept;
   int watch_inner(int outer) noexcept;
   void watch_all_own() noexcept;
@@ -126,6 +134,7 @@ class FIBER_API Selector {
   void drop_again(Watch& watch) noexcept;
   void renew() noexcept;
   void revive();
+  void close_own() noexcept;
 
   bool open_ = true;
   int epoll_ = -1;
