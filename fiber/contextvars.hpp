@@ -15,6 +15,7 @@
 #pragma once
 
 #include <fiber/core/ref.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/greenlet.hpp>
 #include <fiber/greenlet/object.hpp>
@@ -23,10 +24,10 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <iosfwd>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -233,10 +234,11 @@ class FIBER_API Context {
   decltype(auto) run(F&& function, Args&&... args) const {
     detail::Entered entered(checked());
     if constexpr (std::is_void_v<std::invoke_result_t<F, Args...>>) {
-      std::invoke(std::forward<F>(function), std::forward<Args>(args)...);
+      std::apply(std::forward<F>(function), std::forward_as_tuple(std::forward<Args>(args)...));
       entered.exit();
     } else {
-      decltype(auto) result = std::invoke(std::forward<F>(function), std::forward<Args>(args)...);
+      decltype(auto) result =
+          std::apply(std::forward<F>(function), std::forward_as_tuple(std::forward<Args>(args)...));
       entered.exit();
       return static_cast<std::invoke_result_t<F, Args...>>(
           static_cast<std::invoke_result_t<F, Args...>&&>(result));

@@ -20,6 +20,7 @@
 // returned, is a value-initialised Send or Return (use std::optional to tell it apart).
 #pragma once
 
+#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/generator/object.hpp>
 #include <fiber/generator/values.hpp>
@@ -28,13 +29,10 @@
 #include <concepts>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <initializer_list>
 #include <iosfwd>
 #include <iterator>
-#include <memory>
 #include <optional>
-#include <ranges>
 #include <string>
 #include <string_view>
 #include <type_traits>

@@ -19,15 +19,14 @@
 // to itself or to its child on its own stack lives until then.
 #pragma once
 
+#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/greenlet/object.hpp>
 #include <fiber/value.hpp>
 
 #include <concepts>
 #include <cstddef>
-#include <functional>
 #include <iosfwd>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <tuple>

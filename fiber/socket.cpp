@@ -1,6 +1,7 @@
 #include <fiber/socket.hpp>
 
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/timeouts.hpp>
 #include <fiber/exceptiongroup.hpp>
 
@@ -72,7 +73,7 @@ socket& socket::operator=(socket&& other) noexcept {
 void socket::close() noexcept {
   if (fd_.get() < 0) return;
   if (asyncio::detail::LoopObject* loop = asyncio::detail::asyncio_thread().running)
-    loop->closing(fd_.get());
+    loop->selector().closing(fd_.get());
   fd_.reset();
 }
 

@@ -14,12 +14,11 @@
 
 #include <fiber/asyncio/queues.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
 #include <initializer_list>
 #include <iterator>
-#include <memory>
-#include <ranges>
 #include <type_traits>
 #include <utility>
 #include <vector>

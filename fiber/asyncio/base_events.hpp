@@ -27,15 +27,12 @@
 #include <fiber/contextvars.hpp>
 #include <fiber/core/float_modes.hpp>
 #include <fiber/core/list.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/greenlet/object.hpp>
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <exception>
-#include <functional>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>

@@ -5,10 +5,10 @@
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/config.hpp>
 #include <fiber/core/ref.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <string>
 #include <utility>
 

@@ -3,10 +3,9 @@
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstdint>
-#include <memory>
-#include <ranges>
 #include <tuple>
 #include <type_traits>
 #include <unordered_set>

@@ -5,9 +5,8 @@
 #include <fiber/asyncio/protocols.hpp>
 #include <fiber/asyncio/server.hpp>
 #include <fiber/asyncio/streams.hpp>
+#include <fiber/standard.hpp>
 
-#include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>

@@ -7,10 +7,9 @@
 
 #include <fiber/asyncio/detail/coroutine_name.hpp>
 #include <fiber/asyncio/futures.hpp>
+#include <fiber/standard.hpp>
 
-#include <chrono>
 #include <concepts>
-#include <memory>
 #include <new>
 #include <tuple>
 #include <type_traits>

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <fiber/asyncio/connections.hpp>
+#include <fiber/standard.hpp>
 
 #include <concepts>
 #include <cstddef>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>

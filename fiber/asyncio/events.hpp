@@ -6,12 +6,11 @@
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/asyncio/file_descriptor.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/generator.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <iosfwd>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>

@@ -6,10 +6,10 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <string>
 
 namespace fiber::asyncio {

@@ -14,10 +14,10 @@
 #include <fiber/asyncio/base_handles.hpp>
 #include <fiber/asyncio/detail/ready_queue.hpp>
 #include <fiber/core/ref.hpp>
+#include <fiber/standard.hpp>
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 
 namespace fiber::asyncio::detail {
 

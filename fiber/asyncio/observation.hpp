@@ -10,9 +10,8 @@
 
 #include <fiber/asyncio/object_registry.hpp>
 #include <fiber/asyncio/observer.hpp>
+#include <fiber/standard.hpp>
 
-#include <chrono>
-#include <memory>
 #include <string>
 #include <vector>
 

@@ -16,10 +16,10 @@
 #pragma once
 
 #include <fiber/asyncio/transport.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
 #include <exception>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>

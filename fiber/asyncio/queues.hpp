@@ -10,9 +10,9 @@
 #include <fiber/asyncio/detail/queue_items.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/asyncio/locks.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <type_traits>

@@ -4,8 +4,8 @@
 #include <fiber/asyncio/asyncgens.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/with.hpp>
+#include <fiber/standard.hpp>
 
-#include <functional>
 #include <optional>
 #include <utility>
 

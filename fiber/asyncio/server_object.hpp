@@ -3,10 +3,9 @@
 
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/transports.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
-#include <functional>
-#include <memory>
 #include <vector>
 
 #include <sys/types.h>

@@ -9,8 +9,7 @@
 
 #include <fiber/asyncio/protocols.hpp>
 #include <fiber/asyncio/streams.hpp>
-
-#include <functional>
+#include <fiber/standard.hpp>
 
 namespace fiber::asyncio {
 

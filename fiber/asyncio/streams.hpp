@@ -17,14 +17,13 @@
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/transport.hpp>
 #include <fiber/asyncio/transports.hpp>
+#include <fiber/standard.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <iterator>
 #include <optional>
-#include <ranges>
 #include <span>
 #include <string>
 #include <string_view>

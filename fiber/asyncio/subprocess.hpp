@@ -11,11 +11,11 @@
 #pragma once
 
 #include <fiber/asyncio/streams.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>

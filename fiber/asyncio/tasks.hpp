@@ -3,15 +3,14 @@
 
 #include <fiber/asyncio/combinators.hpp>
 #include <fiber/asyncio/coroutines.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/traceback.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <initializer_list>
 #include <iosfwd>
 #include <optional>
-#include <ranges>
 #include <string>
 #include <type_traits>
 #include <utility>

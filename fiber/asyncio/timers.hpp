@@ -9,9 +9,9 @@
 #include <fiber/asyncio/detail/durations.hpp>
 #include <fiber/asyncio/detail/ready_queue.hpp>
 #include <fiber/asyncio/detail/timer_heap.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstdint>
-#include <memory>
 #include <utility>
 
 namespace fiber::asyncio::detail {

@@ -21,12 +21,11 @@
 #include <fiber/asyncio/stream_reader.hpp>
 #include <fiber/asyncio/transport_layer.hpp>
 #include <fiber/asyncio/watch.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <string_view>
 

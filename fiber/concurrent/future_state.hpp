@@ -3,17 +3,15 @@
 
 #include <fiber/config.hpp>
 #include <fiber/core/ref.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/core/type.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <atomic>
-#include <chrono>
 #include <concepts>
 #include <condition_variable>
 #include <cstddef>
 #include <exception>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <type_traits>

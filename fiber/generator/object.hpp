@@ -14,13 +14,13 @@
 #pragma once
 
 #include <fiber/core/ref.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <string>
 #include <utility>
 

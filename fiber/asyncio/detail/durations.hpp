@@ -2,9 +2,9 @@
 // is longer lasts as long as that; nothing overflows.
 #pragma once
 
+#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <ratio>

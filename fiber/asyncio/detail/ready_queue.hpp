@@ -3,10 +3,10 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <utility>
 
 namespace fiber::asyncio::detail {
