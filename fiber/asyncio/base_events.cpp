@@ -1,6 +1,7 @@
 #include <fiber/asyncio/base_events.hpp>
 
 #include <fiber/asyncio/asyncgens.hpp>
+#include <fiber/asyncio/caught.hpp>
 #include <fiber/asyncio/debugger_fields.hpp>
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/in_context.hpp>
@@ -216,10 +217,10 @@ contextvars::detail::ContextObject* context_of(const ExceptionContext& context) 
 }  // namespace
 
 // The user's handler has thrown: neither error is to be lost.
-void LoopObject::report_handler(const ExceptionContext& context) {
+void LoopObject::report_handler(const ExceptionContext& context, const std::exception_ptr& error) {
   const EventLoop loop(this);
   loop.default_exception_handler(
-      {.message = "Unhandled error in exception handler", .exception = std::current_exception()});
+      {.message = "Unhandled error in exception handler", .exception = error});
   loop.default_exception_handler(context);
 }
 
@@ -238,21 +239,12 @@ void LoopObject::call_exception_handler(const ExceptionContext& context) {
       EventLoop(this).default_exception_handler(context);
       return;
     }
-    try {
+    const auto call = [&] {
       const InContext in_context(fiber::detail::greenlet_thread().current, context_of(context));
       (*custom)(EventLoop(this), context);
-    } catch (const abi::__forced_unwind&) {
-      throw;
-    } catch (const KeyboardInterrupt&) {
-      throw;
-    } catch (const SystemExit&) {
-      throw;
-    } catch (const GreenletExit&) {
-      if (on_dying_hub()) throw;
-      report_handler(context);
-    } catch (...) {
-      report_handler(context);
-    }
+    };
+    if (const std::exception_ptr error = caught(call, [this] { return !on_dying_hub(); }))
+      report_handler(context, error);
   } catch (const abi::__forced_unwind&) {
     throw;
   } catch (const KeyboardInterrupt&) {

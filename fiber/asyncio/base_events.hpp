@@ -250,7 +250,7 @@ class FIBER_API LoopObject {
   bool on_dying_hub() const noexcept {
     return root != nullptr && root == greenlets->current && !root->is_main;
   }
-  void report_handler(const ExceptionContext& context);
+  void report_handler(const ExceptionContext& context, const std::exception_ptr& error);
   [[noreturn]] static void refuse_thread();
   static constexpr std::size_t kManyReady = 32;
   static const void* core_thread() noexcept { return core::tls_thread_state; }

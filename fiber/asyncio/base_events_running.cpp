@@ -1,14 +1,13 @@
 // How the loop turns: iterations, the batch of each, and waiting.
 #include <fiber/asyncio/base_events.hpp>
 
+#include <fiber/asyncio/caught.hpp>
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/in_context.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/selectors.hpp>
 
 #include <algorithm>
-
-#include <cxxabi.h>
 
 namespace fiber::asyncio::detail {
 namespace {
@@ -195,22 +194,11 @@ void HandleObject::run() {
 
 void LoopObject::run_handle(HandleObject* handle) {
   const Handle held(core::Ref<HandleObject>::adopt(handle));
-  std::exception_ptr error;
-  try {
+  const auto call = [&] {
     const InContext in_context(hub, handle->context.get());
     handle->run();
-  } catch (const abi::__forced_unwind&) {
-    throw;  // the thread ends
-  } catch (const KeyboardInterrupt&) {
-    throw;
-  } catch (const SystemExit&) {
-    throw;
-  } catch (const GreenletExit&) {
-    if (on_dying_hub()) throw;
-    error = std::current_exception();
-  } catch (...) {
-    error = std::current_exception();
-  }
+  };
+  std::exception_ptr error = caught(call, [this] { return !on_dying_hub(); });
   // Not while it is being handled: the user's handler may end the thread.
   if (error) {
     try {

@@ -131,7 +131,7 @@ void check_nonblocking(const LoopObject& loop, int fd) {
     throw ValueError("the socket must be non-blocking");
 }
 
-enum class For : bool { reading, writing };
+using For = Selector::For;
 
 // Suspends, and calls `attempt` whenever the descriptor is ready, until it returns true or throws.
 template <class F>
@@ -150,10 +150,7 @@ void when_ready(LoopObject& loop, int fd, For what, F&& attempt) {
     }
   };
   const Handle handle(core::Ref<HandleObject>::adopt(new HandleOf<decltype(step)>(&loop, step)));
-  if (what == For::reading)
-    loop.selector().add(fd, Selector::For::reading, handle.reference());
-  else
-    loop.selector().add(fd, Selector::For::writing, handle.reference());
+  loop.selector().add(fd, what, handle.reference());
   struct Remove {
     LoopObject& loop;
     int fd;
@@ -161,10 +158,7 @@ void when_ready(LoopObject& loop, int fd, For what, F&& attempt) {
     const Handle& handle;
     ~Remove() {
       if (handle.cancelled()) return;  // somebody else waits in our place
-      if (what == For::reading)
-        loop.selector().remove(fd, Selector::For::reading);
-      else
-        loop.selector().remove(fd, Selector::For::writing);
+      loop.selector().remove(fd, what);
     }
   } remove{loop, fd, what, handle};
   waiter.wait();
