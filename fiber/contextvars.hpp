@@ -144,8 +144,8 @@ class FIBER_API ContextVarBase {
   detail::Ref<detail::VarObject> var_;
 };
 
-/// A variable. Copies are the same variable. Values are copied out: a T that is dear to copy is
-/// best held by a shared_ptr.
+/// A variable. Copies are the same variable. Values are copied out: a T that is expensive to copy
+/// is best held by a shared_ptr.
 template <class T>
 class ContextVar : public ContextVarBase {
   static_assert(std::same_as<T, std::decay_t<T>>, "a context variable holds an object");

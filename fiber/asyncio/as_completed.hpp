@@ -119,7 +119,7 @@ class AsCompleted {
   iterator begin() const { return iterator(order_); }
   static std::default_sentinel_t end() noexcept { return {}; }
 
-  /// The same as a range of the futures and tasks themselves: of those that were given, or that
+  /// A range of the futures and tasks themselves, as they end: of those that were given, or that
   /// were made of what was given. Its begin() and ++ wait, and throw TimeoutError.
   class finished_range {
    public:
@@ -176,7 +176,7 @@ auto as_completed(R&& awaitables, as_completed_options options = {}) {
   return AsCompleted<F>(core::Ref(new detail::CompletionOrder(
       detail::loop_for_futures(), std::move(futures), options.timeout)));
 }
-/// The same for as_completed({task1, task2}).
+/// For as_completed({task1, task2}).
 template <class A>
 auto as_completed(std::initializer_list<A> awaitables, as_completed_options options = {}) {
   return asyncio::as_completed(std::vector<A>(awaitables), std::move(options));

@@ -80,7 +80,7 @@ class FIBER_API LoopObject {
   void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept;
 
-  /// No other loop of this process has the same, or had it.
+  /// Of this loop alone, among all that this process ever had.
   const std::uint64_t serial;
 
   // --- the parts that have files of their own ---

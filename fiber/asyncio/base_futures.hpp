@@ -113,7 +113,8 @@ class FIBER_API FutureBase {
   /// Registers, or queues at once if the future is done. Throws std::bad_alloc, RuntimeError.
   void add_or_schedule(core::Ref<HandleObject> handle);
   void add_or_schedule(LeafCallback* callback);
-  /// The same with a claim, which is given back when this throws RuntimeError.
+  /// add_or_schedule() of a callback that has a claim, which is given back if this throws
+  /// RuntimeError.
   void add_or_schedule_claimed(LeafCallback* callback);
 
   void set_log_traceback(bool log) noexcept { log_traceback_ = log; }

@@ -72,8 +72,8 @@ class FIBER_API TaskBase : public FutureBase {
   bool consumed() const noexcept { return consumed_; }
   /// Makes it a task of the loop; its first step is queued. An empty name: "Task-N".
   void schedule(LoopObject& loop, const std::string& name);
-  /// The same without regard for the loop's task factory. An eager start takes the first step here
-  /// and now, if the loop runs.
+  /// Makes it a task without regard for the loop's task factory. An eager start takes the first
+  /// step here and now, if the loop runs.
   void begin(LoopObject& loop, const TaskArguments& arguments);
 
   bool cancel(std::string message) override;
@@ -127,7 +127,7 @@ class FIBER_API TaskBase : public FutureBase {
   contextvars::detail::ContextObject* context_variables() const noexcept {
     return greenlet_ ? contextvars::detail::context_of(*greenlet_) : nullptr;
   }
-  /// The same as a handle.
+  /// A handle of context_variables().
   contextvars::Context context_handle() const noexcept;
   /// Not null: made if it must be.
   contextvars::Context get_context();

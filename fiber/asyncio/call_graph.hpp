@@ -51,11 +51,11 @@ FIBER_API std::optional<FutureCallGraph> capture_call_graph(call_graph_options o
 FIBER_API FutureCallGraph capture_call_graph(const FutureRef& future,
                                              call_graph_options options = {});
 
-/// The same as text, without a line end; "" in a callback.
+/// The call graph as text, without a line end; "" in a callback.
 FIBER_API std::string format_call_graph(call_graph_options options = {});
 FIBER_API std::string format_call_graph(const FutureRef& future, call_graph_options options = {});
 
-/// The same, to stderr if no stream is given.
+/// Writes that text, to stderr if no stream is given.
 FIBER_API void print_call_graph(call_graph_options options = {});
 FIBER_API void print_call_graph(const FutureRef& future, call_graph_options options = {});
 FIBER_API void print_call_graph(const FutureRef& future, std::ostream& out,

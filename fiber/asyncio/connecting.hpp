@@ -163,8 +163,8 @@ ListeningSocket unix_listening_socket_of(int fd, bool cleanup);
 
 /// Makes a server of bound sockets, and begins to serve if that is wanted.
 Server start(core::Ref<ServerObject> server, bool start_serving);
-/// The same for one that was made with listening_socket_of(), whose descriptor stays the caller's
-/// if this throws.
+/// Starts a server that was made with listening_socket_of(). The descriptor stays the caller's if
+/// this throws.
 Server start_given(core::Ref<ServerObject> server, GivenDescriptor& sock, bool start_serving);
 
 }  // namespace fiber::asyncio::detail

@@ -148,7 +148,7 @@ class FIBER_API EventLoop {
   Handle call_soon(F&& callback, const call_options& options) const {
     return queue(make_handle<detail::HandleOf>(std::forward<F>(callback), options));
   }
-  /// The same from any thread; wakes the loop.
+  /// call_soon() from any thread; wakes the loop. Throws RuntimeError when the loop is closed.
   template <std::invocable F>
   Handle call_soon_threadsafe(F&& callback) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
@@ -219,8 +219,8 @@ class FIBER_API EventLoop {
   void add_signal_handler(int signal, F&& callback) const {
     object().add_signal_handler(signal, make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
-  /// Does again what was done before the signal was handled here; false if it was not. Closing the
-  /// loop does the same for all.
+  /// Restores what was done before the signal was handled here; false if it was not. Closing the
+  /// loop restores all signals.
   bool remove_signal_handler(int signal) const;
 
   /// Sockets by hand, for those who have a descriptor; await them. A system call that would block
@@ -228,7 +228,7 @@ class FIBER_API EventLoop {
   /// one to write to it; it must stay open meanwhile. They throw OSError. Defined in sock.hpp. At
   /// most n bytes, "" at the end.
   auto sock_recv(FileDescriptorLike fd, std::size_t n) const;
-  /// The same into memory of the caller's; how many bytes came.
+  /// Receives into memory of the caller's; returns how many bytes came.
   auto sock_recv_into(FileDescriptorLike fd, std::span<char> buffer) const;
   /// A datagram and where it came from.
   auto sock_recvfrom(FileDescriptorLike fd, std::size_t n) const;
@@ -247,7 +247,8 @@ class FIBER_API EventLoop {
   template <class Options = sendfile_options>
   auto sock_sendfile(FileDescriptorLike sock, FileDescriptorLike file,
                      const Options& options = {}) const;
-  /// The same through a transport, after what was written to it before.
+  /// Sends a file through a transport, after what was written to it before; options and errors are
+  /// those of sock_sendfile.
   template <class Options = sendfile_options>
   auto sendfile(const Transport& transport, FileDescriptorLike file,
                 const Options& options = {}) const;
@@ -347,7 +348,7 @@ class FIBER_API EventLoop {
   /// When run_ready is next due, on the clock of time(): a time that has come if something is ready
   /// already, nothing if only fileno() can tell. For hosts that would rather set a timer of theirs.
   std::optional<nanoseconds> next_deadline() const;
-  /// The same as poll() takes it: milliseconds from now, rounded up; -1: no limit.
+  /// next_deadline() as poll() takes it: milliseconds from now, rounded up; -1: no limit.
   int poll_timeout() const;
 
   /// Debug mode, off unless the environment variable FIBER_ASYNCIO_DEBUG is set to anything: says

@@ -176,11 +176,11 @@ class QueueHandle {
 
   /// The oldest item (the smallest; the newest); await it. Throws QueueShutDown.
   auto get() const { return QueueGet<Object>{object_}; }
-  /// The same at once; throws QueueEmpty.
+  /// An item without waiting; throws QueueEmpty, QueueShutDown.
   T get_nowait() const { return object_->get_nowait(); }
   /// Await it: waits for room. Throws QueueShutDown.
   auto put(T item) const { return QueuePut<Object>{object_, std::move(item)}; }
-  /// The same at once; throws QueueFull.
+  /// Puts an item without waiting; throws QueueFull, QueueShutDown.
   void put_nowait(T item) const { object_->put_nowait(std::move(item)); }
 
   std::size_t qsize() const noexcept { return object_->qsize(); }

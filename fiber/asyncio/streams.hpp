@@ -49,8 +49,8 @@ class FIBER_API StreamReader {
   auto read(std::ptrdiff_t n = -1) const {
     return detail::Deferred([object = object_, n] { return object->read(n); });
   }
-  /// The same into memory of the caller's, which must stay until then; returns how many bytes came,
-  /// 0 at the end. Ours; spares a copy. Await it.
+  /// Reads into memory of the caller's, which must stay until then; returns how many bytes came, 0
+  /// at the end. Spares a copy; not in Python. Await it.
   auto readinto(std::span<char> buffer) const {
     return detail::Deferred([object = object_, buffer] { return object->readinto(buffer); });
   }
@@ -362,8 +362,8 @@ auto start_server_from(F&& callback, int fd, start_server_options options = {}) 
         return detail::serve_given(std::move(callback), lent, options);
       });
 }
-/// The same for a bound Unix socket; its file is removed with the server unless `cleanup_socket` is
-/// false. Python: start_unix_server(sock=...).
+/// start_server_from() for a bound Unix socket, whose file is removed with the server unless
+/// `cleanup_socket` is false. Python: start_unix_server(sock=...).
 template <client_connected_callback F>
 auto start_unix_server_from(F&& callback, int fd, start_unix_server_options options = {}) {
   return detail::Deferred(

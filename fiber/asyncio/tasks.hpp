@@ -51,7 +51,7 @@ class Task : public Future<T> {
       const std::optional<std::size_t>& limit = std::nullopt) const {
     return detail::get_stack(task(), limit);
   }
-  /// The same to stderr, or `out`.
+  /// Writes the frames of get_stack() to stderr, or to `out`.
   void print_stack() const { detail::print_stack(task(), std::nullopt, nullptr); }
   void print_stack(const std::optional<std::size_t>& limit, std::ostream& out) const {
     detail::print_stack(task(), limit, &out);
@@ -114,7 +114,7 @@ CoroutineRef Task<T>::get_coro() const {
 /// runs; elsewhere, the task starts as usual. Python: loop.set_task_factory(eager_task_factory).
 FIBER_API TaskRef eager_task_factory(const EventLoop& loop, const CoroutineRef& coroutine,
                                      const task_options& options);
-/// The same for tasks that are made by another factory, which must heed `eager_start`.
+/// An eager_task_factory for tasks that another factory makes, which must heed `eager_start`.
 FIBER_API task_factory create_eager_task_factory(task_factory constructor);
 
 namespace detail {
@@ -241,7 +241,7 @@ auto ensure_future(A&& awaitable) {
     return detail::spawn_or_close(detail::loop_for_futures(),
                                   detail::as_coroutine(std::forward<A>(awaitable)));
 }
-/// The same in a given loop; a future of another one is a ValueError.
+/// With a given loop, in which the new task runs; a future of another loop is a ValueError.
 template <class A>
 auto ensure_future(A&& awaitable, const EventLoop& loop) {
   if constexpr (future_like<A>) {
@@ -289,13 +289,13 @@ template <class Rep, class Period>
 detail::Sleep sleep(std::chrono::duration<Rep, Period> delay) {
   return {detail::to_nanoseconds(delay)};
 }
-/// The same for seconds as a number, as Python has it: sleep(0), sleep(0.5).
+/// Seconds may be a plain number, as in Python: sleep(0), sleep(0.5).
 template <class Number>
   requires std::is_arithmetic_v<Number>
 detail::Sleep sleep(Number seconds) {
   return sleep(std::chrono::duration<double>(seconds));
 }
-/// The same; returns `result`.
+/// Waits for `delay` and returns `result`.
 template <class Delay, class T>
 auto sleep(Delay delay, T result) {
   return detail::Deferred([delay, result = std::move(result)]() mutable -> T {
@@ -427,8 +427,8 @@ auto wait(R&& futures, wait_options options = {}) {
     return result;
   });
 }
-/// The same for wait({task1, task2}); those of different types come back as references to futures
-/// of whatever type, which can be compared with the tasks.
+/// For wait({task1, task2}). Futures of different types come back as references to futures of any
+/// type, which can be compared with the tasks.
 template <class F>
 auto wait(std::initializer_list<F> futures, wait_options options = {}) {
   return asyncio::wait(std::vector<F>(futures), std::move(options));

@@ -36,7 +36,7 @@ class FIBER_API Work {
   /// Does the work, unless it was cancelled, and ends the future, whose callbacks run here. What
   /// was called and its arguments are destroyed before. Throws only what callbacks let through.
   void run();
-  /// The same for a future that is running already.
+  /// run() for a future that is running already.
   virtual void run_started() = 0;
 };
 

@@ -1,6 +1,7 @@
 // Descriptors that a TLS connection takes over, does not take over, and loses.
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <string>
 
 #include <fcntl.h>

@@ -5,6 +5,7 @@
 
 #include "support/log.hpp"
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>

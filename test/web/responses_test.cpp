@@ -4,6 +4,7 @@
 #include <fiber/asyncio/testing.hpp>
 #include <fiber/http/compression.hpp>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>

@@ -4,6 +4,7 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/testing.hpp>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
