@@ -3,12 +3,40 @@
 #include <fiber/aiohttp/exchange.hpp>
 #include <fiber/http/charset.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace fiber::aiohttp {
 namespace {
 
 constexpr std::size_t everything = http::unlimited;
+
+// bytes.strip()
+std::string_view strip(std::string_view bytes) {
+  constexpr std::string_view blanks = " \t\n\r\x0b\x0c";
+  const auto first = bytes.find_first_not_of(blanks);
+  if (first == bytes.npos) return {};
+  return bytes.substr(first, bytes.find_last_not_of(blanks) - first + 1);
+}
+
+// application/json and TYPE/SUBTYPE+json are what "application/json" stands for; of anything else
+// the type must have it in it.
+bool is_expected(std::string_view type, const std::string& expected) {
+  if (expected != "application/json") return type.find(expected) != type.npos;
+  type = type.substr(0, type.find(';'));
+  while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
+  if (type == expected) return true;
+  const auto slash = type.find('/');
+  const auto is_name = [](std::string_view name) {
+    return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '_' || c == '.' || c == '-' ||
+             c == '+' || c >= 128;
+    });
+  };
+  constexpr std::string_view suffix = "+json";
+  return slash != type.npos && type.ends_with(suffix) && is_name(type.substr(0, slash)) &&
+         is_name(type.substr(slash + 1, type.size() - slash - 1 - suffix.size()));
+}
 
 }  // namespace
 
@@ -62,6 +90,27 @@ asyncio::Coroutine<std::string> ClientResponse::text(std::string encoding) {
   return asyncio::Coroutine<std::string>(
       [exchange = exchange_, encoding] { return http::decode(exchange->body(), encoding); },
       "ClientResponse.text");
+}
+
+std::string ClientResponse::json_text(const JsonOptions& options) {
+  const std::string& body = exchange_->body();
+  if (!options.content_type.empty()) {
+    std::string type = headers.get("Content-Type");
+    for (char& c : type)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+    if (!is_expected(type, options.content_type))
+      throw ContentTypeError(status, "Attempt to decode JSON with unexpected mimetype: " + type,
+                             url, headers);
+  }
+  const std::string_view bytes = strip(body);
+  const std::string encoding = options.encoding.empty() ? charset() : options.encoding;
+  if (http::is_utf8(encoding))
+    if (const std::string error = http::utf8_error(bytes); !error.empty()) throw ValueError(error);
+  return http::decode(bytes, encoding);
+}
+
+void ClientResponse::refuse_json(std::string_view text) {
+  throw JSONDecodeError(http::json_fault(text));
 }
 
 void ClientResponse::raise_for_status() const {

@@ -26,6 +26,7 @@
 #include <fiber/http/arguments.hpp>
 #include <fiber/http/chunks.hpp>
 #include <fiber/http/headers.hpp>
+#include <fiber/http/json.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -41,6 +42,9 @@ namespace fiber::aiohttp {
 using CIMultiDict = http::Headers;
 using Params = http::Params;
 using Body = http::Body;
+using Json = http::Json;
+/// json.JSONDecodeError of Python, a ValueError.
+using JSONDecodeError = http::JSONDecodeError;
 using Verify = http::Verify;
 using BasicAuth = http::BasicAuth;
 
@@ -83,6 +87,7 @@ struct SessionOptions {
 struct RequestOptions {
   Params params = {};        ///< appended to the query
   Body data = {};            ///< bytes as they are, or Params for a form
+  Json json = {};            ///< a nlohmann::json, in place of `data`
   Params cookies = {};       ///< for this request alone
   CIMultiDict headers = {};  ///< beside and over the session's
   std::optional<BasicAuth> auth = {};
@@ -121,6 +126,14 @@ class FIBER_API StreamReader {
   std::shared_ptr<detail::Exchange> exchange_;
 };
 
+/// The keyword arguments of ClientResponse::json().
+struct JsonOptions {
+  std::string encoding = {};  ///< in place of that of Content-Type, and of UTF-8
+  /// What Content-Type must be, or have in it: "application/json" is "application/vnd.api+json" too.
+  /// "" for any.
+  std::string content_type = "application/json";
+};
+
 /// aiohttp.ClientResponse: a response whose head has arrived. A cheap handle to one connection,
 /// which the last copy, or the end of the `with`, gives up.
 class FIBER_API ClientResponse {
@@ -147,6 +160,22 @@ class FIBER_API ClientResponse {
   /// characters as U+FFFD.
   asyncio::Coroutine<std::string> text(std::string encoding = {});
 
+#ifdef FIBER_HTTP_JSON
+  /// The same as a nlohmann::json (or response.json<nlohmann::ordered_json>()); null when there are
+  /// but blanks. Throws ContentTypeError for another content type, JSONDecodeError, ValueError for
+  /// what is not UTF-8, and as read() does.
+  template <class Value = nlohmann::json>
+  asyncio::Coroutine<Value> json(JsonOptions options = {}) {
+    return asyncio::Coroutine<Value>(
+        [self = *this, options = std::move(options)]() mutable {
+          const std::string text = self.json_text(options);
+          return text.empty() ? Value(nullptr)
+                              : http::detail::parse_json<Value>(text, &refuse_json);
+        },
+        "ClientResponse.json");
+  }
+#endif
+
   /// Throws ClientResponseError unless ok().
   void raise_for_status() const;
   /// Gives the connection up: back to the session if the body has been read, else it is closed.
@@ -155,6 +184,9 @@ class FIBER_API ClientResponse {
   bool closed() const noexcept;
 
  private:
+  std::string json_text(const JsonOptions& options);
+  [[noreturn]] static void refuse_json(std::string_view text);
+
   std::shared_ptr<detail::Exchange> exchange_;
 };
 
@@ -185,7 +217,7 @@ class FIBER_API ClientSession {
   /// A request is sent a second time only if a connection that was kept proves dead, and only if
   /// its method is idempotent: a POST never is. `method` goes out in upper case.
   /// Awaiting it throws, before anything is sent, InvalidURL, ValueError (header, timeout, two
-  /// sources of credentials) and
+  /// sources of credentials, `data` and `json`, a string in `json` that is not UTF-8) and
   /// RuntimeError (closed, or of another loop); then ClientConnectorError, ClientSSLError,
   /// ClientProxyConnectionError, ServerDisconnectedError, ServerTimeoutError, TimeoutError (total),
   /// TooManyRedirects, ClientResponseError (not HTTP, or raise_for_status) and

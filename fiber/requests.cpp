@@ -231,6 +231,16 @@ void Response::raise_for_status() const {
                   std::make_shared<const Response>(*this));
 }
 
+// Requests decodes what names no encoding from that which its zeros and marks show.
+std::string Response::json_text() const {
+  if (encoding.empty() && content.size() > 3)
+    if (const std::string guessed = http::guess_json_utf(content); !guessed.empty())
+      return http::decode(content, guessed);
+  return text();
+}
+
+void Response::refuse_json(std::string_view text) { throw JSONDecodeError(http::json_fault(text)); }
+
 http::Chunks Response::iter_content(std::size_t chunk_size) {
   if (stream_)
     return http::Chunks([stream = stream_, chunk_size] { return stream->read(chunk_size); });
@@ -260,6 +270,12 @@ Response Session::request(std::string_view method, std::string_view url, Options
   all_params.insert(all_params.end(), options.params.begin(), options.params.end());
   CaseInsensitiveDict all_headers = headers;
   all_headers.update(options.headers);
+  if (!options.data && options.json) {
+    if (!options.json.error().empty()) throw InvalidJSONError(options.json.error());
+    if (!options.json.finite())
+      throw InvalidJSONError("Out of range float values are not JSON compliant");
+    options.data = Body(options.json.text(), "application/json");
+  }
   const bool in_memory = !options.stream && !options.stream_to;
   try {
     auto stream = std::make_shared<Response::Stream>(

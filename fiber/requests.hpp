@@ -21,6 +21,7 @@
 #include <fiber/http/arguments.hpp>
 #include <fiber/http/chunks.hpp>
 #include <fiber/http/headers.hpp>
+#include <fiber/http/json.hpp>
 #include <fiber/requests/exceptions.hpp>
 
 #include <chrono>
@@ -36,6 +37,7 @@ namespace fiber::requests {
 using CaseInsensitiveDict = http::Headers;
 using Params = http::Params;
 using Body = http::Body;
+using Json = http::Json;
 using Verify = http::Verify;
 using HTTPBasicAuth = http::BasicAuth;
 
@@ -54,10 +56,12 @@ class Timeouts {
   std::optional<http::Seconds> read;
 };
 
-/// The keyword arguments of every call, in the order of Python's signature.
+/// The keyword arguments of every call, in the order of Python's signature; `json` stands beside
+/// `data`, as it does in that of post().
 struct Options {
   Params params = {};                ///< appended to the query
   Body data = {};                    ///< bytes as they are, or Params for a form
+  Json json = {};                    ///< a nlohmann::json, unless there is `data`
   CaseInsensitiveDict headers = {};  ///< beside and over the session's
   Params cookies = {};               ///< for this request alone
   std::optional<HTTPBasicAuth> auth = {};
@@ -91,6 +95,14 @@ class FIBER_API Response {
   /// `content` decoded from `encoding` to UTF-8, malformed characters as U+FFFD. Without an
   /// encoding it is taken for UTF-8 (Python guesses).
   std::string text() const;
+#ifdef FIBER_HTTP_JSON
+  /// `content` as a nlohmann::json (nlohmann::ordered_json: response.json<nlohmann::ordered_json>()).
+  /// Without an encoding that of the bytes is guessed: UTF-8, 16 or 32. Throws JSONDecodeError.
+  template <class Value = nlohmann::json>
+  Value json() const {
+    return http::detail::parse_json<Value>(json_text(), &refuse_json);
+  }
+#endif
   /// Throws HTTPError, "404 Client Error: Not Found for url: ...", unless ok().
   void raise_for_status() const;
 
@@ -103,6 +115,9 @@ class FIBER_API Response {
  private:
   friend class Session;
   class Stream;
+
+  std::string json_text() const;
+  [[noreturn]] static void refuse_json(std::string_view text);
 
   std::shared_ptr<Stream> stream_;
 };
@@ -133,7 +148,7 @@ class FIBER_API Session {
   /// sent a second time only if a connection that was kept proves dead, and only if its method is
   /// idempotent: a POST never is.
   /// Throws, before anything is sent, MissingSchema, InvalidSchema, InvalidURL, InvalidHeader,
-  /// ValueError (timeout); then ConnectionError, SSLError, ProxyError, ConnectTimeout, ReadTimeout,
+  /// InvalidJSONError (json: NaN, an infinity, a string that is not UTF-8), ValueError (timeout); then ConnectionError, SSLError, ProxyError, ConnectTimeout, ReadTimeout,
   /// TooManyRedirects, InvalidSchema (redirect), InvalidHeader (two lengths), ChunkedEncodingError,
   /// ContentDecodingError (also for max_body_size).
   Response request(std::string_view method, std::string_view url, Options options = {});

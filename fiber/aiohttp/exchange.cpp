@@ -72,6 +72,11 @@ Engine& SessionCore::engine() {
 std::shared_ptr<Exchange> SessionCore::request(std::string method, const std::string& url,
                                                RequestOptions options) {
   if (closed_) throw RuntimeError("Session is closed");
+  if (options.json) {
+    if (options.data) throw ValueError("data and json parameters can not be used at the same time");
+    if (!options.json.error().empty()) throw ValueError(options.json.error());
+    options.data = Body(options.json.text(), "application/json");
+  }
   CIMultiDict headers = options_.headers;
   headers.update(options.headers);
   Params cookies = options_.cookies;

@@ -28,15 +28,17 @@ class FIBER_API Body {
   Body(std::string_view bytes) : Body(std::string(bytes)) {}
   Body(const char* text) : Body(std::string(text)) {}
   Body(const Params& form);
+  Body(std::string bytes, std::string content_type)
+      : bytes_(std::move(bytes)), content_type_(std::move(content_type)), given_(true) {}
 
   const std::string& bytes() const noexcept { return bytes_; }
   // The Content-Type to send unless the caller names one; "" for plain bytes.
-  std::string_view content_type() const noexcept { return content_type_; }
+  const std::string& content_type() const noexcept { return content_type_; }
   explicit operator bool() const noexcept { return given_; }
 
  private:
   std::string bytes_;
-  std::string_view content_type_;
+  std::string content_type_;
   bool given_ = false;
 };
 

@@ -17,6 +17,8 @@ MissingSchema::~MissingSchema() = default;
 InvalidSchema::~InvalidSchema() = default;
 InvalidURL::~InvalidURL() = default;
 InvalidHeader::~InvalidHeader() = default;
+InvalidJSONError::~InvalidJSONError() = default;
+JSONDecodeError::~JSONDecodeError() = default;
 ChunkedEncodingError::~ChunkedEncodingError() = default;
 ContentDecodingError::~ContentDecodingError() = default;
 

@@ -7,7 +7,9 @@
 #pragma once
 
 #include <fiber/exceptions.hpp>
+#include <fiber/http/json.hpp>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
@@ -125,6 +127,35 @@ class FIBER_API InvalidHeader : public virtual RequestException {
  public:
   explicit InvalidHeader(std::string message) : RequestException(std::move(message)) {}
   ~InvalidHeader() override;
+};
+
+/// A value for `json` that is no JSON: NaN, an infinity, a string that is not UTF-8.
+class FIBER_API InvalidJSONError : public virtual RequestException {
+ public:
+  explicit InvalidJSONError(std::string message) : RequestException(std::move(message)) {}
+  ~InvalidJSONError() override;
+
+ protected:
+  InvalidJSONError() = default;
+};
+
+/// Response::json() of a body that is not JSON: "Expecting value: line 1 column 1 (char 0)".
+class FIBER_API JSONDecodeError : public InvalidJSONError {
+ public:
+  explicit JSONDecodeError(http::JsonFault fault)
+      : RequestException(fault.text()),
+        fault_(std::make_shared<const http::JsonFault>(std::move(fault))) {}
+  ~JSONDecodeError() override;
+
+  const std::string& msg() const noexcept { return fault_->msg; }  ///< "Expecting value"
+  const std::string& doc() const noexcept { return fault_->doc; }  ///< the text
+  /// Where, in characters of the text.
+  std::size_t pos() const noexcept { return fault_->pos; }
+  std::size_t lineno() const noexcept { return fault_->lineno; }  ///< from 1
+  std::size_t colno() const noexcept { return fault_->colno; }    ///< from 1
+
+ private:
+  std::shared_ptr<const http::JsonFault> fault_;
 };
 
 /// The connection ended, or made no sense, in the middle of the body.
