@@ -27,6 +27,8 @@ namespace {
                                               : failure.text),
           failure.error_number);
     case Kind::resolve: throw ClientConnectorError(cannot_connect(failure.text));
+    case Kind::invalid_proxy: throw ValueError(failure.text);
+    case Kind::unrewindable: throw ClientPayloadError(failure.text);
     case Kind::proxy: throw ClientProxyConnectionError(cannot_connect(failure.text));
     case Kind::tls: throw ClientSSLError(cannot_connect(failure.text));
     case Kind::connect_timeout:

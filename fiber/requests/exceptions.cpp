@@ -21,5 +21,8 @@ InvalidJSONError::~InvalidJSONError() = default;
 JSONDecodeError::~JSONDecodeError() = default;
 ChunkedEncodingError::~ChunkedEncodingError() = default;
 ContentDecodingError::~ContentDecodingError() = default;
+InvalidProxyURL::~InvalidProxyURL() = default;
+RetryError::~RetryError() = default;
+UnrewindableBodyError::~UnrewindableBodyError() = default;
 
 }  // namespace fiber::requests

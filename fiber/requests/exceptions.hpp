@@ -119,6 +119,16 @@ class FIBER_API InvalidURL : public virtual RequestException {
  public:
   explicit InvalidURL(std::string message) : RequestException(std::move(message)) {}
   ~InvalidURL() override;
+
+ protected:
+  InvalidURL() = default;
+};
+
+/// The URL of a proxy without a host.
+class FIBER_API InvalidProxyURL : public InvalidURL {
+ public:
+  explicit InvalidProxyURL(std::string message) : RequestException(std::move(message)) {}
+  ~InvalidProxyURL() override;
 };
 
 /// A header (or method, or cookie) that would not stay within its line, or an answer with two
@@ -170,6 +180,20 @@ class FIBER_API ContentDecodingError : public virtual RequestException {
  public:
   explicit ContentDecodingError(std::string message) : RequestException(std::move(message)) {}
   ~ContentDecodingError() override;
+};
+
+/// A Retry has no more tries, and the last answer had a status of its status_forcelist.
+class FIBER_API RetryError : public virtual RequestException {
+ public:
+  explicit RetryError(std::string message) : RequestException(std::move(message)) {}
+  ~RetryError() override;
+};
+
+/// A body that is read while it is sent had to be sent once more, and cannot be.
+class FIBER_API UnrewindableBodyError : public virtual RequestException {
+ public:
+  explicit UnrewindableBodyError(std::string message) : RequestException(std::move(message)) {}
+  ~UnrewindableBodyError() override;
 };
 
 }  // namespace fiber::requests
