@@ -40,26 +40,60 @@ bool is_expected(std::string_view type, const std::string& expected) {
 
 }  // namespace
 
+detail::Exchange& StreamReader::exchange() const {
+  // That of a response of a history has none.
+  if (!exchange_) throw ClientConnectionResetError("Connection closed");
+  return *exchange_;
+}
+
 asyncio::Coroutine<std::string> StreamReader::read(std::ptrdiff_t n) {
   return asyncio::Coroutine<std::string>(
-      [exchange = exchange_, n] {
-        return n < 0 ? exchange->read_rest() : exchange->read(static_cast<std::size_t>(n));
+      [self = *this, n] {
+        return n < 0 ? self.exchange().read_rest()
+                     : self.exchange().read(static_cast<std::size_t>(n));
       },
       "StreamReader.read");
 }
 
 asyncio::Coroutine<std::string> StreamReader::readany() {
   return asyncio::Coroutine<std::string>(
-      [exchange = exchange_] { return exchange->read(everything); }, "StreamReader.readany");
+      [self = *this] { return self.exchange().read(everything); }, "StreamReader.readany");
+}
+
+asyncio::Coroutine<std::string> StreamReader::readline(std::size_t max_line_length) {
+  return readuntil("\n", max_line_length);
+}
+
+asyncio::Coroutine<std::string> StreamReader::readuntil(std::string separator,
+                                                        std::size_t max_size) {
+  return asyncio::Coroutine<std::string>(
+      [self = *this, separator = std::move(separator), max_size] {
+        if (separator.empty()) throw ValueError("Separator should be at least one-byte string");
+        detail::Exchange& exchange = self.exchange();
+        return exchange.read_until(separator, max_size ? max_size : 2 * exchange.read_bufsize());
+      },
+      "StreamReader.readuntil");
+}
+
+asyncio::Coroutine<std::string> StreamReader::readexactly(std::size_t n) {
+  return asyncio::Coroutine<std::string>(
+      [self = *this, n] { return self.exchange().read_exactly(n); }, "StreamReader.readexactly");
+}
+
+http::Chunks StreamReader::iter_lines() {
+  return http::Chunks([self = *this] {
+    detail::Exchange& exchange = self.exchange();
+    return exchange.read_until("\n", 2 * exchange.read_bufsize());
+  });
 }
 
 http::Chunks StreamReader::iter_chunked(std::size_t n) {
-  return http::Chunks([exchange = exchange_, n] { return exchange->read(n); });
+  return http::Chunks([self = *this, n] { return self.exchange().read(n); });
 }
 
 http::Chunks StreamReader::iter_any() { return iter_chunked(everything); }
 
-bool StreamReader::at_eof() const { return exchange_->at_eof(); }
+bool StreamReader::at_eof() const { return !exchange_ || exchange_->at_eof(); }
 
 ClientResponse::ClientResponse(std::shared_ptr<detail::Exchange> exchange)
     : exchange_(std::move(exchange)) {
@@ -70,7 +104,21 @@ ClientResponse::ClientResponse(std::shared_ptr<detail::Exchange> exchange)
   url = head.url;
   headers = head.headers;
   content.exchange_ = exchange_;
+  request_info = {url, method, exchange_->transfer().request().headers};
+  for (const http::Hop& hop : exchange_->transfer().history())
+    history.push_back(ClientResponse(hop));
 }
+
+ClientResponse::ClientResponse(http::Hop hop)
+    : status(hop.head.status),
+      reason(std::move(hop.head.reason)),
+      method(hop.method),
+      url(hop.head.url),
+      headers(std::move(hop.head.headers)),
+      request_info{std::move(hop.head.url), std::move(hop.method), std::move(hop.request_headers)} {
+}
+
+detail::Exchange& ClientResponse::exchange() const { return content.exchange(); }
 
 std::string ClientResponse::content_type() const {
   const std::string type = headers.get("Content-Type", "application/octet-stream");
@@ -81,19 +129,19 @@ std::string ClientResponse::content_type() const {
 std::string ClientResponse::charset() const { return http::charset_of(headers); }
 
 asyncio::Coroutine<std::string> ClientResponse::read() {
-  return asyncio::Coroutine<std::string>([exchange = exchange_] { return exchange->body(); },
+  return asyncio::Coroutine<std::string>([reader = content] { return reader.exchange().body(); },
                                          "ClientResponse.read");
 }
 
 asyncio::Coroutine<std::string> ClientResponse::text(std::string encoding) {
   if (encoding.empty()) encoding = charset();
   return asyncio::Coroutine<std::string>(
-      [exchange = exchange_, encoding] { return http::decode(exchange->body(), encoding); },
+      [reader = content, encoding] { return http::decode(reader.exchange().body(), encoding); },
       "ClientResponse.text");
 }
 
 std::string ClientResponse::json_text(const JsonOptions& options) {
-  const std::string& body = exchange_->body();
+  const std::string& body = exchange().body();
   if (!options.content_type.empty()) {
     std::string type = headers.get("Content-Type");
     for (char& c : type)
@@ -117,9 +165,11 @@ void ClientResponse::raise_for_status() const {
   if (!ok()) throw ClientResponseError(status, reason, url, headers);
 }
 
-void ClientResponse::release() noexcept { exchange_->close(); }
+void ClientResponse::release() noexcept {
+  if (exchange_) exchange_->close();
+}
 
-bool ClientResponse::closed() const noexcept { return exchange_->closed(); }
+bool ClientResponse::closed() const noexcept { return !exchange_ || exchange_->closed(); }
 
 ClientResponse RequestContext::enter() { return response_.emplace(await_()); }
 
@@ -149,9 +199,12 @@ RequestContext ClientSession::request(std::string_view method, std::string_view 
   return RequestContext(asyncio::Coroutine<ClientResponse>(
       [core = core_, method = std::string(method), url = std::string(url),
        options = std::move(options)]() mutable {
-        const bool check = options.raise_for_status.value_or(core->raises_for_status());
+        const RaiseForStatus check = options.raise_for_status.value_or(core->raise_for_status());
         ClientResponse response(core->request(std::move(method), url, std::move(options)));
-        if (check) response.raise_for_status();
+        if (check.function())
+          check.function()(response);
+        else if (check.raises())
+          response.raise_for_status();
         return response;
       },
       "ClientSession._request"));

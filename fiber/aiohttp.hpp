@@ -21,6 +21,7 @@
 #pragma once
 
 #include <fiber/aiohttp/exceptions.hpp>
+#include <fiber/aiohttp/formdata.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/with.hpp>
 #include <fiber/http/arguments.hpp>
@@ -31,11 +32,18 @@
 #include <chrono>
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+#include <vector>
+
+namespace fiber::http {
+struct Hop;
+}
 
 namespace fiber::aiohttp {
 
@@ -68,15 +76,39 @@ struct TCPConnector {
   std::size_t limit_per_host = 0;  ///< per host and port
 };
 
+class ClientResponse;
+
+/// raise_for_status=: whether, or a function that is called with each response, and throws what it
+/// likes. It may await.
+class RaiseForStatus {
+ public:
+  RaiseForStatus(bool raises = false) : raises_(raises) {}
+  template <class Function>
+    requires(std::is_invocable_v<Function&, ClientResponse&> && !std::is_same_v<Function, bool>)
+  RaiseForStatus(Function function) : function_(std::move(function)) {}
+
+  bool raises() const noexcept { return raises_; }
+  const std::function<void(ClientResponse&)>& function() const noexcept { return function_; }
+
+ private:
+  bool raises_ = false;
+  std::function<void(ClientResponse&)> function_;
+};
+
 /// The keyword arguments of ClientSession, in the order of Python's signature.
 struct SessionOptions {
+  /// What relative URLs are relative to: "https://example.com/api/", with a slash at its end.
+  /// ValueError (of the constructor) for another.
+  std::string base_url = {};
   TCPConnector connector = {};
   Params cookies = {};       ///< sent with every request
   CIMultiDict headers = {};  ///< sent with every request
   std::optional<BasicAuth> auth = {};
-  bool raise_for_status = false;  ///< have every request do so
+  RaiseForStatus raise_for_status = false;  ///< have every request do so
   ClientTimeout timeout = {};
-  bool trust_env = false;                ///< proxies from the environment
+  bool trust_env = false;  ///< proxies from the environment
+  std::string proxy = {};  ///< for requests that have none: "http://proxy:3128"
+  std::optional<BasicAuth> proxy_auth = {};
   std::size_t read_bufsize = 64 * 1024;  ///< bytes of a body to keep for a slow reader
   /// How many bytes a body may have, after decompression; nothing for any number. Reading beyond
   /// that is ClientPayloadError. (Not in Python.)
@@ -85,15 +117,20 @@ struct SessionOptions {
 
 /// The keyword arguments of every request, in the order of Python's signature.
 struct RequestOptions {
-  Params params = {};        ///< appended to the query
-  Body data = {};            ///< bytes as they are, or Params for a form
+  Params params = {};  ///< appended to the query
+  /// Bytes as they are, Params or a FormData for a form, or what is read while it is sent:
+  /// std::ifstream, a function or a range of strings, which may await.
+  Body data = {};
   Json json = {};            ///< a nlohmann::json, in place of `data`
   Params cookies = {};       ///< for this request alone
   CIMultiDict headers = {};  ///< beside and over the session's
   std::optional<BasicAuth> auth = {};
   std::optional<bool> allow_redirects = {};  ///< yes, except for head()
   long max_redirects = 10;                   ///< so many are too many; 0 for any number
-  std::optional<bool> raise_for_status = {};
+  std::optional<RaiseForStatus> raise_for_status = {};
+  /// "http://proxy:3128". It goes before that of the session, and that before the environment's.
+  std::string proxy = {};
+  std::optional<BasicAuth> proxy_auth = {};
   std::optional<ClientTimeout> timeout = {};  ///< in place of the session's
   std::optional<Verify> ssl = {};
   std::optional<std::size_t> max_body_size = {};  ///< in place of the session's
@@ -113,6 +150,15 @@ class FIBER_API StreamReader {
   asyncio::Coroutine<std::string> read(std::ptrdiff_t n = -1);
   /// What is there, at least one byte, "" at the end.
   asyncio::Coroutine<std::string> readany();
+  /// A line with its "\n", which the last one may lack; "" at the end. Throws ValueError, "Chunk
+  /// too big", for one of more than max_line_length bytes, twice read_bufsize unless given.
+  asyncio::Coroutine<std::string> readline(std::size_t max_line_length = 0);
+  /// The same of another separator. ValueError for "".
+  asyncio::Coroutine<std::string> readuntil(std::string separator = "\n", std::size_t max_size = 0);
+  /// n bytes. Throws asyncio::IncompleteReadError if there are fewer.
+  asyncio::Coroutine<std::string> readexactly(std::size_t n);
+  /// for (const std::string& line : content.iter_lines()): Python's `async for line in content`.
+  http::Chunks iter_lines();
   /// for (const std::string& piece : content.iter_chunked(n)): the results of read(n).
   http::Chunks iter_chunked(std::size_t n);
   /// The same of readany().
@@ -123,7 +169,16 @@ class FIBER_API StreamReader {
  private:
   friend class ClientResponse;
 
+  detail::Exchange& exchange() const;
+
   std::shared_ptr<detail::Exchange> exchange_;
+};
+
+/// What a response answers: aiohttp.RequestInfo.
+struct RequestInfo {
+  std::string url = {};
+  std::string method = {};
+  CIMultiDict headers = {};
 };
 
 /// The keyword arguments of ClientResponse::json().
@@ -146,6 +201,10 @@ class FIBER_API ClientResponse {
   std::string url;      ///< after redirects
   CIMultiDict headers;  ///< repeated fields by getall()
   StreamReader content;
+  RequestInfo request_info;
+  /// The redirects on the way here, the first one first. They are closed: of a body there is
+  /// nothing.
+  std::vector<ClientResponse> history;
 
   /// Whether the status is below 400.
   bool ok() const noexcept { return status < 400; }
@@ -184,6 +243,8 @@ class FIBER_API ClientResponse {
   bool closed() const noexcept;
 
  private:
+  explicit ClientResponse(http::Hop hop);
+  detail::Exchange& exchange() const;
   std::string json_text(const JsonOptions& options);
   [[noreturn]] static void refuse_json(std::string_view text);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <istream>
+#include <mutex>
 
 namespace fiber::http {
 namespace {
@@ -50,13 +51,16 @@ class StreamSource : public BodySource {
   }
 
   std::optional<std::uint64_t> size() const override { return size_; }
+  bool blocks() const override { return true; }
   std::size_t read(char* buffer, std::size_t room) override {
+    const std::lock_guard lock(mutex_);
     begun_ = true;
     stream_->read(buffer, static_cast<std::streamsize>(room));
     if (stream_->bad()) throw OSError("The stream that is sent cannot be read any further");
     return static_cast<std::size_t>(stream_->gcount());
   }
   bool rewind() override {
+    const std::lock_guard lock(mutex_);
     if (!begun_) return true;
     if (start_ == std::istream::pos_type(-1)) return false;
     stream_->clear();
@@ -64,6 +68,7 @@ class StreamSource : public BodySource {
   }
 
  private:
+  std::mutex mutex_;  // a request that was given up may still be reading on another thread
   std::shared_ptr<std::istream> stream_;
   std::istream::pos_type start_ = -1;
   std::optional<std::uint64_t> size_;

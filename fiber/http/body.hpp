@@ -35,6 +35,8 @@ class FIBER_API BodySource {
   virtual std::optional<std::uint64_t> size() const = 0;
   /// Puts up to `room` bytes, at least one, into `buffer`; 0 at the end. May wait.
   virtual std::size_t read(char* buffer, std::size_t room) = 0;
+  /// Whether read() does nothing but block its thread, and may be called on any, one at a time.
+  virtual bool blocks() const { return false; }
   /// Goes back to the first byte, for a redirect or another try; false if that cannot be.
   virtual bool rewind() = 0;
 };

@@ -48,6 +48,11 @@ class Chain : public BodySource {
     return 0;
   }
 
+  bool blocks() const override {
+    return std::all_of(parts_.begin(), parts_.end(),
+                       [](const Body& part) { return !part.source() || part.source()->blocks(); });
+  }
+
   bool rewind() override {
     at_ = 0;
     taken_ = 0;

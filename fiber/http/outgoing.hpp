@@ -31,6 +31,7 @@ struct Outgoing {
   // Of requests: "http", "https://host", "all" and the URL of a proxy. They go before those of the
   // environment; one that is "" is none.
   Params proxies = {};
+  std::optional<BasicAuth> proxy_auth = {};
   std::string certificate = {};  // of the client: paths of it and of its key, in PEM
   std::string key = {};          // "" if it stands with the certificate
   bool url_credentials = true;   // those in the URL are sent

@@ -189,7 +189,10 @@ bool Transfer::next_hop() noexcept {
     start_hop();
   });
   redirected_ = over_ = false;
-  if (!goes_on) end();
+  if (goes_on)
+    changed();
+  else
+    end();
   return goes_on;
 }
 
@@ -375,9 +378,8 @@ std::size_t Transfer::on_read(char* data, std::size_t size, std::size_t count, v
 int Transfer::on_seek(void* pointer, curl_off_t offset, int origin) {
   auto& self = *static_cast<Transfer*>(pointer);
   bool done = false;
-  self.guarded([&] {
-    done = offset == 0 && origin == SEEK_SET && self.request_.body.source()->rewind();
-  });
+  self.guarded(
+      [&] { done = offset == 0 && origin == SEEK_SET && self.request_.body.source()->rewind(); });
   if (!done) return CURL_SEEKFUNC_CANTSEEK;
   self.body_sent_ = 0;
   return CURL_SEEKFUNC_OK;

@@ -98,6 +98,8 @@ class Transfer {
   std::size_t available() const noexcept { return body_.size() - taken_; }
   // Up to n of them. May call back into on_change.
   std::string take(std::size_t n);
+  // Those bytes, for a look.
+  std::string_view peek() const noexcept { return std::string_view(body_).substr(taken_); }
   void set_limit(std::size_t limit);
 
   // curl's verdict (CURLMSG_DONE) on this hop; the first one counts.

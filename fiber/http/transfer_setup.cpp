@@ -67,6 +67,10 @@ void Transfer::set_up_connection() {
                                 : "";
   through_proxy_ = !proxy.empty();
   set(easy, CURLOPT_PROXY, proxy.c_str());
+  if (request_.proxy_auth && through_proxy_) {
+    set(easy, CURLOPT_PROXYUSERNAME, request_.proxy_auth->username.c_str());
+    set(easy, CURLOPT_PROXYPASSWORD, request_.proxy_auth->password.c_str());
+  }
   set(easy, CURLOPT_NOPROXY, "");  // curl does not look for exceptions of its own
 
   set(easy, CURLOPT_SSL_VERIFYPEER, request_.verify.check() ? 1L : 0L);
