@@ -1,5 +1,6 @@
 #include <fiber/aiohttp/exchange.hpp>
 
+#include <fiber/asyncio/streams.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/http/url.hpp>
 
@@ -18,6 +19,7 @@ namespace {
   switch (failure.kind) {
     case Kind::missing_schema:
     case Kind::invalid_schema:
+    case Kind::invalid_proxy:
     case Kind::invalid_url: throw InvalidURL(failure.text);
     case Kind::invalid_header:
     case Kind::invalid_argument: throw ValueError(failure.text);
@@ -27,6 +29,7 @@ namespace {
                                               : failure.text),
           failure.error_number);
     case Kind::resolve: throw ClientConnectorError(cannot_connect(failure.text));
+    case Kind::unrewindable: throw ClientPayloadError(failure.text);
     case Kind::proxy: throw ClientProxyConnectionError(cannot_connect(failure.text));
     case Kind::tls: throw ClientSSLError(cannot_connect(failure.text));
     case Kind::connect_timeout:
@@ -59,7 +62,23 @@ std::chrono::nanoseconds nanoseconds(http::Seconds duration) {
 
 SessionCore::SessionCore(SessionOptions options)
     : options_(std::move(options)),
-      limiter_(options_.connector.limit, options_.connector.limit_per_host) {}
+      limiter_(options_.connector.limit, options_.connector.limit_per_host) {
+  if (options_.base_url.empty()) return;
+  try {
+    options_.base_url = http::prepare_url(options_.base_url, {});
+  } catch (const http::Failure&) {
+    throw ValueError("Only absolute URLs are supported");
+  }
+  if (!options_.base_url.ends_with('/')) throw ValueError("base_url must have a trailing '/'");
+}
+
+// One that is relative is joined to base_url.
+std::string SessionCore::build_url(const std::string& url, const Params& params) const {
+  const auto mark = url.find_first_of(":/?#");
+  const bool absolute = (mark != url.npos && url[mark] == ':') || url.starts_with("//");
+  if (absolute || options_.base_url.empty()) return http::prepare_url(url, params);
+  return http::prepare_url(http::resolve_url(options_.base_url, url), params);
+}
 
 Engine& SessionCore::engine() {
   const asyncio::EventLoop loop = asyncio::get_running_loop();
@@ -72,11 +91,23 @@ Engine& SessionCore::engine() {
 std::shared_ptr<Exchange> SessionCore::request(std::string method, const std::string& url,
                                                RequestOptions options) {
   if (closed_) throw RuntimeError("Session is closed");
+  if (options.json) {
+    if (options.data) throw ValueError("data and json parameters can not be used at the same time");
+    if (!options.json.error().empty()) throw ValueError(options.json.error());
+    options.data = Body(options.json.text(), "application/json");
+  }
+  std::shared_ptr<Upload> upload;
+  if (options.data.source()) {
+    upload = std::make_shared<Upload>(options.data.source());
+    const std::string& type = options.data.content_type();
+    options.data = Body(upload, type.empty() ? "application/octet-stream" : type);
+  }
   CIMultiDict headers = options_.headers;
   headers.update(options.headers);
   Params cookies = options_.cookies;
   cookies.insert(cookies.end(), options.cookies.begin(), options.cookies.end());
   const ClientTimeout timeout = options.timeout.value_or(options_.timeout);
+  const std::string& proxy = options.proxy.empty() ? options_.proxy : options.proxy;
   std::shared_ptr<Exchange> exchange;
   try {
     exchange = std::make_shared<Exchange>(
@@ -84,7 +115,7 @@ std::shared_ptr<Exchange> SessionCore::request(std::string method, const std::st
         http::Outgoing{
             .rules = http::Rules::aiohttp,
             .method = std::move(method),
-            .url = http::prepare_url(url, options.params),
+            .url = build_url(url, options.params),
             .headers = std::move(headers),
             .body = std::move(options.data),
             .cookies = std::move(cookies),
@@ -93,12 +124,14 @@ std::shared_ptr<Exchange> SessionCore::request(std::string method, const std::st
             .follow_redirects = options.allow_redirects.value_or(true),
             .max_redirects = options.max_redirects,
             .connect_timeout = limits(timeout.sock_connect) ? timeout.sock_connect : std::nullopt,
+            .proxies = proxy.empty() ? Params{} : Params{{"all", proxy}},
+            .proxy_auth = options.proxy_auth ? options.proxy_auth : options_.proxy_auth,
             .trust_env = options_.trust_env,
             .max_body_size = options.max_body_size
                                  ? *options.max_body_size
                                  : options_.max_body_size.value_or(http::unlimited),
         },
-        timeout);
+        timeout, std::move(upload));
   } catch (const http::Failure& failure) {
     raise(failure);
   }
@@ -116,11 +149,13 @@ void SessionCore::close() noexcept {
   engine_.reset();
 }
 
-Exchange::Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout)
+Exchange::Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout,
+                   std::shared_ptr<Upload> upload)
     : core_(std::move(core)),
       engine_(core_->engine()),
       timeout_(timeout),
-      transfer_(std::move(request), core_->shared_, core_->options_.read_bufsize) {
+      transfer_(std::move(request), core_->shared_, core_->options_.read_bufsize),
+      upload_(std::move(upload)) {
   transfer_.on_change = [this] { changed(); };
   core_->exchanges_.insert(this);
 }
@@ -131,19 +166,72 @@ void Exchange::open() {
   start_timers();
   slot_.emplace(core_->limiter_, http::origin_of(transfer_.request().url), [this] { wake(); });
   wait_until([this] { return slot_->granted(); });
+  start_sending();
   engine_.add(transfer_);
   added_ = true;
   wait_until([this] { return transfer_.has_head(); });
 }
 
-std::string Exchange::read(std::size_t n) {
-  if (n == 0) return {};
+void Exchange::start_sending() {
+  if (!upload_) return;
+  transfer_.read_body = [upload = upload_](char* buffer, std::size_t room) {
+    return upload->take(buffer, room);
+  };
+  upload_->start(engine_.loop(), [this] { transfer_.resume_sending(); }, {});
+}
+
+std::size_t Exchange::read_bufsize() const noexcept { return core_->options_.read_bufsize; }
+
+// A separator may begin in one piece and end in the next.
+std::string Exchange::read_until(std::string_view separator, std::size_t most) {
+  std::string line;
+  for (;;) {
+    take_turn();
+    wait_until([this] { return transfer_.available() > 0 || at_eof(); });
+    if (transfer_.available() == 0) return line;
+    const std::string_view there = transfer_.peek();
+    const std::size_t overlap = std::min(line.size(), separator.size() - 1);
+    const std::size_t before = line.size() - overlap;
+    std::string joint = line.substr(before);
+    joint += there.substr(0, separator.size() - 1);
+    std::size_t end = joint.find(separator);
+    if (end == joint.npos || end >= overlap) {
+      end = there.find(separator);
+      if (end != there.npos) end += separator.size();
+    } else {
+      end += separator.size() - overlap;
+    }
+    const bool found = end != there.npos;
+    if (line.size() + std::min(end, there.size()) > most) throw ValueError("Chunk too big");
+    const std::string piece = transfer_.take(found ? end : http::unlimited);
+    taken_ += piece.size();
+    line += piece;
+    if (found) return line;
+  }
+}
+
+std::string Exchange::read_exactly(std::size_t n) {
+  std::string bytes;
+  while (bytes.size() < n) {
+    const std::string piece = read(n - bytes.size());
+    if (piece.empty()) throw asyncio::IncompleteReadError(std::move(bytes), n);
+    bytes += piece;
+  }
+  return bytes;
+}
+
+void Exchange::take_turn() {
   // Decompressing may go on for long without anything to wait for.
   constexpr std::size_t turn = 256 * 1024;
   if (taken_ >= turn) {
     taken_ = 0;
     asyncio::await(asyncio::sleep(0));
   }
+}
+
+std::string Exchange::read(std::size_t n) {
+  if (n == 0) return {};
+  take_turn();
   wait_until([this] { return transfer_.available() > 0 || at_eof(); });
   std::string piece = transfer_.take(n);
   taken_ += piece.size();
@@ -201,6 +289,7 @@ void Exchange::wake() noexcept {
 void Exchange::changed() noexcept {
   if (transfer_.connected()) cancel(connect_timer_);
   if (transfer_.done()) {
+    if (upload_) upload_->stop();
     // curl has put the connection back: the next in the queue may have it.
     slot_.reset();
     cancel(total_timer_);
@@ -248,6 +337,7 @@ void Exchange::close() noexcept {
 }
 
 void Exchange::give_back() noexcept {
+  if (upload_) upload_->stop();
   cancel(total_timer_);
   cancel(connect_timer_);
   cancel(silence_timer_);

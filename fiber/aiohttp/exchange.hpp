@@ -4,12 +4,14 @@
 #include <fiber/aiohttp.hpp>
 #include <fiber/aiohttp/engine.hpp>
 #include <fiber/aiohttp/limiter.hpp>
+#include <fiber/aiohttp/upload.hpp>
 #include <fiber/http/transfer.hpp>
 
 #include <exception>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 
 namespace fiber::aiohttp::detail {
@@ -24,13 +26,14 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
                                     RequestOptions options);
   void close() noexcept;
   bool closed() const noexcept { return closed_; }
-  bool raises_for_status() const noexcept { return options_.raise_for_status; }
+  const RaiseForStatus& raise_for_status() const noexcept { return options_.raise_for_status; }
   Params cookies() const { return shared_->cookies(); }
 
  private:
   friend class Exchange;
 
   Engine& engine();
+  std::string build_url(const std::string& url, const Params& params) const;
 
   SessionOptions options_;
   std::shared_ptr<http::Shared> shared_ = std::make_shared<http::Shared>();
@@ -43,19 +46,24 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
 class Exchange {
  public:
   /// Throws http::Failure.
-  Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout);
+  Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout,
+           std::shared_ptr<Upload> upload);
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
   ~Exchange();
 
   const http::Transfer& transfer() const noexcept { return transfer_; }
+  http::Transfer& transfer() noexcept { return transfer_; }
+  std::size_t read_bufsize() const noexcept;
   const std::string& method() const noexcept { return transfer_.request().method; }
 
   /// These wait; what they throw is what the public functions throw.
   void open();                      ///< until the head is there
   std::string read(std::size_t n);  ///< up to n bytes of the body, "" at its end
   std::string read_rest();          ///< all that nobody has read
-  const std::string& body();        ///< the same, and kept
+  std::string read_until(std::string_view separator, std::size_t most);
+  std::string read_exactly(std::size_t n);
+  const std::string& body();  ///< the same, and kept
 
   /// Whether the body has arrived whole and been read.
   bool at_eof() const noexcept { return transfer_.succeeded() && transfer_.available() == 0; }
@@ -81,6 +89,8 @@ class Exchange {
   void wake() noexcept;
   void changed() noexcept;
   void give_back() noexcept;
+  void start_sending();
+  void take_turn();
   void start_timers();
   void watch_for_silence(http::Seconds duration);
 
@@ -88,6 +98,7 @@ class Exchange {
   Engine& engine_;
   ClientTimeout timeout_;
   http::Transfer transfer_;
+  std::shared_ptr<Upload> upload_;
   std::optional<Limiter::Slot> slot_;
   asyncio::TimerHandle total_timer_, connect_timer_, silence_timer_;
   asyncio::Future<void> waiter_;
