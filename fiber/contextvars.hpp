@@ -86,7 +86,7 @@ struct FIBER_API TokenObject final : core::SharedCounted<TokenObject> {
 inline VarObject& checked(const Ref<VarObject>& var) {
   if (!var) [[unlikely]]
     refuse_moved_var();
-  return *var.get();
+  return *var;
 }
 
 FIBER_API Ref<VarObject> make_var(std::string name, Ref<BoxBase> default_value);
@@ -213,7 +213,7 @@ class Token {
   detail::TokenObject& checked() const {
     if (!token_) [[unlikely]]
       detail::refuse_moved_token();
-    return *token_.get();
+    return *token_;
   }
   detail::Ref<detail::TokenObject> token_;
 };

@@ -267,7 +267,7 @@ class FIBER_API LoopObject {
   Embedding embedding_{*this};
   Observation observation_{*this};
   std::unique_ptr<SignalHandlers> signal_handlers_;
-  core::List<LoopDependent> dependents_;
+  core::List<LoopDependent, LoopDependent::InLoop> dependents_;
   std::shared_ptr<task_factory> factory_;
   core::FloatModes float_modes_;  ///< of who runs the loop: every task starts with them
   std::uint64_t shuffle_state_ = 0;

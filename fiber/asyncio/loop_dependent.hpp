@@ -11,6 +11,11 @@ class LoopObject;
 /// loop is closed they will never be, and it must end.
 class FIBER_API LoopDependent {
  public:
+  struct InLoop {
+    static core::Links<LoopDependent>& of(LoopDependent& dependent) noexcept {
+      return dependent.links_;
+    }
+  };
   explicit LoopDependent(LoopObject& loop) noexcept;
   LoopDependent(const LoopDependent&) = delete;
   LoopDependent& operator=(const LoopDependent&) = delete;
@@ -23,10 +28,9 @@ class FIBER_API LoopDependent {
 
  private:
   friend class LoopObject;
-  friend struct core::OwnLinks;
 
-  LoopObject* loop_;  ///< null once it is closed
-  core::Links<LoopDependent> links;
+  LoopObject* loop_;                  ///< null once it is closed
+  core::Links<LoopDependent> links_;  ///< in the loop's list
 };
 
 }  // namespace fiber::asyncio::detail

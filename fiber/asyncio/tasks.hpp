@@ -373,11 +373,6 @@ auto gather(return_exceptions_t, R&& awaitables) {
 
 // --- wait ---------------------------------------------------------------------------------------
 
-/// What wait() waits for: until one has ended, until one has failed (or all have ended), until all
-/// have ended. Python: asyncio.FIRST_COMPLETED and its like.
-enum class ReturnWhen { FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED };
-using enum ReturnWhen;
-
 /// A time limit as an argument: any std::chrono duration, or nothing.
 class time_limit {
  public:
@@ -417,10 +412,9 @@ auto wait(R&& futures, wait_options options = {}) {
   for (auto&& future : futures) list.emplace_back(std::forward<decltype(future)>(future));
   return detail::Deferred([list = std::move(list), options]() {
     std::vector<detail::FutureBase*> bases;
+    bases.reserve(list.size());
     for (const F& future : list) bases.push_back(&future.base());
-    const std::optional<nanoseconds>& limit = options.timeout.value();
-    detail::wait_for_any(bases, limit ? limit->count() : -1, limit.has_value(),
-                         static_cast<int>(options.return_when));
+    detail::wait_for_any(bases, options.timeout.value(), options.return_when);
     wait_result<F> result;
     for (detail::FutureBase* base : bases)
       (base->done() ? result.done : result.pending).emplace_back(F(base));
@@ -431,10 +425,10 @@ auto wait(R&& futures, wait_options options = {}) {
 /// type, which can be compared with the tasks.
 template <class F>
 auto wait(std::initializer_list<F> futures, wait_options options = {}) {
-  return asyncio::wait(std::vector<F>(futures), std::move(options));
+  return asyncio::wait(std::vector<F>(futures), options);
 }
 inline auto wait(std::initializer_list<FutureRef> futures, wait_options options = {}) {
-  return asyncio::wait(std::vector<FutureRef>(futures), std::move(options));
+  return asyncio::wait(std::vector<FutureRef>(futures), options);
 }
 
 // --- shield -------------------------------------------------------------------------------------
