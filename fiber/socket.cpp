@@ -246,13 +246,13 @@ namespace {
 // Waits in the way that suits whoever calls: a task gives way, a thread stops.
 class Connector {
  public:
-  explicit Connector(const create_connection_options& options)
+  explicit Connector(const CreateConnectionOptions& options)
       : options_(options), loop_(asyncio::detail::asyncio_thread().running) {
     if (loop_ != nullptr && loop_->current_task == nullptr) loop_ = nullptr;
   }
 
   std::vector<AddressInfo> addresses(const std::string& host, int port) const {
-    const asyncio::getaddrinfo_options hints{.type = SOCK_STREAM};
+    const asyncio::GetaddrinfoOptions hints{.type = SOCK_STREAM};
     if (loop_ != nullptr) return asyncio::detail::resolve(*loop_, host, port, hints);
     return asyncio::detail::look_up(host, port, hints);
   }
@@ -294,14 +294,14 @@ class Connector {
     asyncio::detail::end_connect(sock.fileno(), to);
   }
 
-  const create_connection_options& options_;
+  const CreateConnectionOptions& options_;
   asyncio::detail::LoopObject* loop_;
 };
 
 }  // namespace
 
 socket create_connection(const std::string& host, int port,
-                         const create_connection_options& options) {
+                         const CreateConnectionOptions& options) {
   const Connector connector(options);
   std::vector<std::exception_ptr> errors;
   for (const AddressInfo& info : connector.addresses(host, port)) {

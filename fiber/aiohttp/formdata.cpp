@@ -59,12 +59,12 @@ std::string name_parameter(const std::string& name, bool quote) {
 
 }  // namespace
 
-FormData::FormData(http::Params fields, form_data_options options)
+FormData::FormData(http::Params fields, FormDataOptions options)
     : quote_fields_(options.quote_fields) {
   add_fields(fields);
 }
 
-void FormData::add_field(std::string name, http::Body value, field_options options) {
+void FormData::add_field(std::string name, http::Body value, FieldOptions options) {
   if (options.content_type) check_line(*options.content_type);
   if (value.source() && !options.filename) options.filename = name;
   is_multipart_ = is_multipart_ || options.filename || options.content_type;

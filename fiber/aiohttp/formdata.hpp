@@ -16,14 +16,14 @@
 namespace fiber::aiohttp {
 
 /// Keyword arguments of FormData::add_field().
-struct field_options {
+struct FieldOptions {
   std::optional<std::string> content_type = {};
   std::optional<std::string> filename = {};
 };
 
 /// Keyword arguments of FormData. `quote_fields`: names of files are percent-encoded, and those of
 /// fields kept to ASCII; else they go out as they are.
-struct form_data_options {
+struct FormDataOptions {
   bool quote_fields = true;
 };
 
@@ -32,13 +32,13 @@ struct form_data_options {
 /// shared by copies.
 class FIBER_API FormData {
  public:
-  explicit FormData(http::Params fields = {}, form_data_options options = {});
+  explicit FormData(http::Params fields = {}, FormDataOptions options = {});
 
   /// One field more. What is read while it is sent, an std::ifstream, is a file, whose name is that
   /// of the field unless it has another. Bytes are text/plain; charset=utf-8, and with a filename,
   /// as files are, application/octet-stream unless a content type is given. Throws ValueError for a
   /// content type with the end of a line in it.
-  void add_field(std::string name, http::Body value, field_options options = {});
+  void add_field(std::string name, http::Body value, FieldOptions options = {});
   /// Several that are texts.
   void add_fields(const http::Params& fields);
 
@@ -52,7 +52,7 @@ class FIBER_API FormData {
   struct Field {
     std::string name;
     http::Body value;
-    field_options options;
+    FieldOptions options;
   };
 
   std::string head_of(const Field& field) const;

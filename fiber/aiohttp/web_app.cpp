@@ -111,7 +111,7 @@ void ApplicationObject::clean_up() {
 
 // --- the handle ---------------------------------------------------------------------------------
 
-Application::Application(application_options options)
+Application::Application(ApplicationOptions options)
     : object_(std::make_shared<detail::ApplicationObject>()) {
   object_->middlewares = std::move(options.middlewares);
   object_->client_max_size = options.client_max_size;
@@ -192,7 +192,7 @@ bool Application::matches(std::string_view method, std::string_view raw_path) co
 
 // --- normalize_path_middleware ------------------------------------------------------------------
 
-Middleware normalize_path_middleware(normalize_path_options options) {
+Middleware normalize_path_middleware(NormalizePathOptions options) {
   if (options.append_slash && options.remove_slash)
     throw ValueError("Cannot both remove and append slash");
   return [options](Request& request, const Handler& handler) -> StreamResponse {

@@ -2,11 +2,11 @@
 //
 // Two ways to go through them, as in Python 3.13:
 //
-//   for (auto next : asyncio::as_completed(tasks))           // for next in as_completed(tasks):
-//     show(await(next));                                     //   show(await next)
+//   for (auto next : asyncio::as_completed(tasks))  // for next in as_completed(tasks):
+//     show(await(next));                            //   show(await next)
 //
-//   for (auto task : asyncio::as_completed(tasks).async_())  // async for task in as_completed(tasks):
-//     show(task.get_name(), task.result());                  //   show(task.get_name(), task.result())
+//   for (auto task : asyncio::as_completed(tasks).async_())  // async for task in ...
+//     show(task.get_name(), task.result());
 //
 // The first gives something to await before anything has ended: what it returns, or throws, is the
 // result of whichever ends next. The second waits in the loop itself and gives the finished task.
@@ -81,7 +81,7 @@ class [[nodiscard]] NextCompleted {
 }  // namespace detail
 
 /// Keyword arguments of as_completed.
-struct as_completed_options {
+struct AsCompletedOptions {
   time_limit timeout = {};  ///< for all of them, from the call
 };
 
@@ -167,7 +167,7 @@ class AsCompleted {
 /// gives TimeoutError; the tasks run on. What is given twice comes once. Tasks are made at the
 /// call.
 template <std::ranges::input_range R>
-auto as_completed(R&& awaitables, as_completed_options options = {}) {
+auto as_completed(R&& awaitables, AsCompletedOptions options = {}) {
   using Reference = std::ranges::range_reference_t<R>;
   using F = decltype(asyncio::ensure_future(std::declval<Reference>()));
   std::vector<FutureRef> futures;
@@ -178,7 +178,7 @@ auto as_completed(R&& awaitables, as_completed_options options = {}) {
 }
 /// For as_completed({task1, task2}).
 template <class A>
-auto as_completed(std::initializer_list<A> awaitables, as_completed_options options = {}) {
+auto as_completed(std::initializer_list<A> awaitables, AsCompletedOptions options = {}) {
   return asyncio::as_completed(std::vector<A>(awaitables), std::move(options));
 }
 

@@ -49,10 +49,10 @@ class EventLoop;
 class FutureRef;
 class TaskRef;
 struct ExceptionContext;
-struct task_options;
+struct TaskOptions;
 using exception_handler = std::function<void(EventLoop, const ExceptionContext&)>;
 using task_factory =
-    std::function<TaskRef(const EventLoop&, const CoroutineRef&, const task_options&)>;
+    std::function<TaskRef(const EventLoop&, const CoroutineRef&, const TaskOptions&)>;
 }  // namespace fiber::asyncio
 
 namespace fiber::asyncio::detail {

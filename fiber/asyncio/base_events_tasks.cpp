@@ -124,8 +124,8 @@ void LoopObject::leave_abandoned(TaskBase& task) noexcept {
   core::exit_context(dropper->context);
 }
 
-// Gives up a task that has ended, on its own stack, and returns what next_greenlet() does. What dies
-// with the task sees the hub as current and no task running.
+// Gives up a task that has ended, on its own stack, and returns what next_greenlet() does. What
+// dies with the task sees the hub as current and no task running.
 FIBER_INLINE fiber::detail::GreenletObject* LoopObject::end_task(TaskBase& task) {
   current_task = nullptr;
   greenlets->current = hub;
@@ -175,10 +175,10 @@ void LoopObject::make_task(TaskBase& task, const TaskArguments& arguments) {
     task.begin(*this, arguments);
     return;
   }
-  task_options options{.name = arguments.name,
-                       .eager_start = arguments.eager_start,
-                       .stack_size = arguments.stack_size,
-                       .guard_size = arguments.guard_size};
+  TaskOptions options{.name = arguments.name,
+                      .eager_start = arguments.eager_start,
+                      .stack_size = arguments.stack_size,
+                      .guard_size = arguments.guard_size};
   if (!arguments.own_context)
     options.context =
         contextvars::Context(core::Ref<contextvars::detail::ContextObject>(arguments.context));

@@ -183,10 +183,10 @@ struct Attempts {
 std::unique_ptr<Opening> open_tcp(LoopObject& loop, const std::string& host, int port,
                                   const ConnectArguments& arguments,
                                   std::optional<std::size_t> limit) {
-  const getaddrinfo_options hints{.family = arguments.family,
-                                  .type = SOCK_STREAM,
-                                  .proto = arguments.proto,
-                                  .flags = arguments.flags};
+  const GetaddrinfoOptions hints{.family = arguments.family,
+                                 .type = SOCK_STREAM,
+                                 .proto = arguments.proto,
+                                 .flags = arguments.flags};
   const auto attempts = std::make_shared<Attempts>(Attempts{loop, limit, {}, {}, {}});
   attempts->infos = resolve(loop, host, port, hints);
   if (arguments.local_addr)

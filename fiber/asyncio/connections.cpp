@@ -62,36 +62,35 @@ core::Ref<ServerObject> protocol_server(LoopObject& loop, ListeningSocket socket
 
 Transport connect_protocol(LoopObject& loop, const protocol_factory& factory,
                            const std::string& host, int port,
-                           const create_connection_options& options) {
+                           const CreateConnectionOptions& options) {
   std::unique_ptr<TransportLayer> layer = client_layer(options, &host);
   const auto opening = open_tcp(loop, host, port, connect_arguments(options), std::nullopt);
   return made(*opening, factory(), std::move(layer));
 }
 
 Transport connect_protocol(LoopObject& loop, const protocol_factory& factory, GivenDescriptor& sock,
-                           const create_connection_options& options) {
+                           const CreateConnectionOptions& options) {
   std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
   return made_of(loop, sock, factory, std::move(layer));
 }
 
 Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factory,
                                 const std::string& path,
-                                const create_unix_connection_options& options) {
+                                const CreateUnixConnectionOptions& options) {
   std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
   const auto opening = open_unix(loop, path, std::nullopt);
   return made(*opening, factory(), std::move(layer));
 }
 
 Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factory,
-                                GivenDescriptor& sock,
-                                const create_unix_connection_options& options) {
+                                GivenDescriptor& sock, const CreateUnixConnectionOptions& options) {
   check_unix_stream_socket(sock.get());
   std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
   return made_of(loop, sock, factory, std::move(layer));
 }
 
 Transport accepted_protocol(LoopObject& loop, const protocol_factory& factory,
-                            GivenDescriptor& sock, const connect_accepted_socket_options& options) {
+                            GivenDescriptor& sock, const ConnectAcceptedSocketOptions& options) {
   const LayerArguments arguments = server_arguments(options);
   std::unique_ptr<TransportLayer> layer;
   if (options.ssl) layer = options.ssl.maker(false).make_layer(arguments);
@@ -102,7 +101,7 @@ Transport accepted_protocol(LoopObject& loop, const protocol_factory& factory,
 
 Server serve_protocols(LoopObject& loop, protocol_factory factory,
                        const std::vector<std::string>& hosts, int port,
-                       const create_server_options& options) {
+                       const CreateServerOptions& options) {
   const LayerArguments arguments = server_arguments(options);  // before anything is bound
   auto server =
       protocol_server(loop, listening_sockets(loop, hosts, port, listen_arguments(options)),
@@ -112,14 +111,14 @@ Server serve_protocols(LoopObject& loop, protocol_factory factory,
 }
 
 Server serve_protocols(LoopObject& loop, protocol_factory factory, GivenDescriptor& sock,
-                       const create_server_options& options) {
+                       const CreateServerOptions& options) {
   return start_given(
       protocol_server(loop, listening_socket_of(sock.get()), std::move(factory), options), sock,
       options.start_serving);
 }
 
 Server serve_unix_protocols(LoopObject& loop, protocol_factory factory, const std::string& path,
-                            const create_unix_server_options& options) {
+                            const CreateUnixServerOptions& options) {
   const LayerArguments arguments = server_arguments(options);
   auto server = protocol_server(loop, unix_listening_sockets(path, options.cleanup_socket),
                                 std::move(factory), options.backlog);
@@ -128,7 +127,7 @@ Server serve_unix_protocols(LoopObject& loop, protocol_factory factory, const st
 }
 
 Server serve_unix_protocols(LoopObject& loop, protocol_factory factory, GivenDescriptor& sock,
-                            const create_unix_server_options& options) {
+                            const CreateUnixServerOptions& options) {
   return start_given(
       protocol_server(loop, unix_listening_socket_of(sock.get(), options.cleanup_socket),
                       std::move(factory), options),
@@ -162,7 +161,7 @@ Transport connect_pipe(LoopObject& loop, const protocol_factory& factory, GivenD
 // --- TLS over a transport in use ----------------------------------------------------------------
 
 void start_tls(const Transport& transport, std::shared_ptr<BaseProtocol> protocol,
-               const ssl_argument& sslcontext, const loop_start_tls_options& options) {
+               const ssl_argument& sslcontext, const LoopStartTlsOptions& options) {
   if (!sslcontext.is_context())
     throw TypeError("sslcontext is expected to be an instance of ssl::SSLContext");
   TransportObject* object = transport.object().stream();

@@ -265,7 +265,7 @@ struct Pair {
   SocketAddress remote;
 };
 
-using Options = create_datagram_endpoint_options;
+using Options = CreateDatagramEndpointOptions;
 
 Pair unix_pair(const Options& options) {
   Pair pair{.family = AF_UNIX, .proto = options.proto, .local = {}, .remote = {}};

@@ -39,7 +39,7 @@ namespace detail {
 
 void set_context(HandleObject* handle) { handle->context = contextvars::detail::copy_current(); }
 
-void set_context(HandleObject* handle, const call_options& options) {
+void set_context(HandleObject* handle, const CallOptions& options) {
   if (!options.context) {
     set_context(handle);
     return;
@@ -53,7 +53,7 @@ void prepare(HandleObject* handle) {
     handle->created = Origin::here();
 }
 
-void prepare(HandleObject* handle, const call_options& options) {
+void prepare(HandleObject* handle, const CallOptions& options) {
   set_context(handle, options);
   if (handle->loop()->debug()) handle->created = Origin::here();
 }

@@ -30,16 +30,16 @@ class Task;
 class FutureRef;
 class SocketAddress;
 class Transport;
-struct connect_accepted_socket_options;
-struct create_connection_options;
-struct create_datagram_endpoint_options;
-struct create_server_options;
-struct create_unix_connection_options;
-struct create_unix_server_options;
-struct getaddrinfo_options;
-struct loop_start_tls_options;
-struct sendfile_options;
-struct subprocess_options;
+struct ConnectAcceptedSocketOptions;
+struct CreateConnectionOptions;
+struct CreateDatagramEndpointOptions;
+struct CreateServerOptions;
+struct CreateUnixConnectionOptions;
+struct CreateUnixServerOptions;
+struct GetaddrinfoOptions;
+struct LoopStartTlsOptions;
+struct SendfileOptions;
+struct SubprocessOptions;
 
 /// A callback that waits to be called. A counted reference; dropping it does not cancel.
 /// Python: asyncio.Handle.
@@ -77,12 +77,12 @@ class FIBER_API TimerHandle : public Handle {
 struct ExceptionContext;
 
 /// Keyword arguments of call_soon and its kin.
-struct call_options {
+struct CallOptions {
   contextvars::Context context = nullptr;  ///< null: a copy of the current one
 };
 
 /// Keyword arguments of create_task.
-struct task_options {
+struct TaskOptions {
   std::string name = {};                   ///< "": "Task-N"
   contextvars::Context context = nullptr;  ///< null: a copy of the current one
   /// True: the first step is taken inside create_task, if the loop runs. Default: what the loop's
@@ -100,10 +100,10 @@ namespace detail {
 
 /// What a callback is given when it is made: its context and, in debug mode, where that was.
 FIBER_API void prepare(HandleObject* handle);
-FIBER_API void prepare(HandleObject* handle, const call_options& options);
+FIBER_API void prepare(HandleObject* handle, const CallOptions& options);
 /// Its context alone: from any thread, where the loop's mode cannot be looked at.
 FIBER_API void set_context(HandleObject* handle);
-FIBER_API void set_context(HandleObject* handle, const call_options& options);
+FIBER_API void set_context(HandleObject* handle, const CallOptions& options);
 
 /// A coroutine function as a callback would make coroutine objects that nobody awaits.
 template <class F>
@@ -145,7 +145,7 @@ class FIBER_API EventLoop {
     return queue(make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
   template <std::invocable F>
-  Handle call_soon(F&& callback, const call_options& options) const {
+  Handle call_soon(F&& callback, const CallOptions& options) const {
     return queue(make_handle<detail::HandleOf>(std::forward<F>(callback), options));
   }
   /// call_soon() from any thread; wakes the loop. Throws RuntimeError when the loop is closed.
@@ -157,7 +157,7 @@ class FIBER_API EventLoop {
     return post(std::move(handle));
   }
   template <std::invocable F>
-  Handle call_soon_threadsafe(F&& callback, const call_options& options) const {
+  Handle call_soon_threadsafe(F&& callback, const CallOptions& options) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
     auto handle = unprepared_handle<detail::HandleOf>(std::forward<F>(callback));
     detail::set_context(handle.get(), options);
@@ -171,7 +171,7 @@ class FIBER_API EventLoop {
   }
   template <class Rep, class Period, std::invocable F>
   TimerHandle call_later(std::chrono::duration<Rep, Period> delay, F&& callback,
-                         const call_options& options) const {
+                         const CallOptions& options) const {
     return call_at(after(detail::to_nanoseconds(delay)), std::forward<F>(callback), options);
   }
   template <std::invocable F>
@@ -179,7 +179,7 @@ class FIBER_API EventLoop {
     return arm(make_handle<detail::TimerOf>(std::forward<F>(callback)), when);
   }
   template <std::invocable F>
-  TimerHandle call_at(nanoseconds when, F&& callback, const call_options& options) const {
+  TimerHandle call_at(nanoseconds when, F&& callback, const CallOptions& options) const {
     return arm(make_handle<detail::TimerOf>(std::forward<F>(callback), options), when);
   }
   /// The loop's monotonic clock.
@@ -191,7 +191,7 @@ class FIBER_API EventLoop {
   template <class A>
   [[nodiscard]] auto create_task(A&& coroutine) const;
   template <class A>
-  [[nodiscard]] auto create_task(A&& coroutine, const task_options& options) const;
+  [[nodiscard]] auto create_task(A&& coroutine, const TaskOptions& options) const;
   /// Makes the tasks of this loop, those of the library's own too: given a coroutine object and
   /// create_task's options, returns TaskRef(coroutine, loop, options). An empty function restores
   /// the default. See eager_task_factory.
@@ -244,12 +244,12 @@ class FIBER_API EventLoop {
   /// Sends a file, from `offset` on, by sendfile(2) where that is possible; returns how many bytes
   /// were sent. The file's position is behind them then. Throws ValueError, OSError, and without
   /// `fallback` SendfileNotAvailableError. Defined in sendfile.hpp.
-  template <class Options = sendfile_options>
+  template <class Options = SendfileOptions>
   auto sock_sendfile(FileDescriptorLike sock, FileDescriptorLike file,
                      const Options& options = {}) const;
   /// Sends a file through a transport, after what was written to it before; options and errors are
   /// those of sock_sendfile.
-  template <class Options = sendfile_options>
+  template <class Options = SendfileOptions>
   auto sendfile(const Transport& transport, FileDescriptorLike file,
                 const Options& options = {}) const;
 
@@ -259,56 +259,56 @@ class FIBER_API EventLoop {
   /// protocol; await them. A socket that is given is taken over (a number stays the caller's until
   /// the factory has returned). Defined in connections.hpp, datagrams.hpp and
   /// subprocess_protocols.hpp, where the options are.
-  template <class F, class Options = create_connection_options>
+  template <class F, class Options = CreateConnectionOptions>
   auto create_connection(F&& factory, std::string host, int port,
                          const Options& options = {}) const;
-  template <class F, class Options = create_connection_options>
+  template <class F, class Options = CreateConnectionOptions>
   auto create_connection(F&& factory, detail::GivenDescriptor sock,
                          const Options& options = {}) const;
-  template <class F, class Options = create_unix_connection_options>
+  template <class F, class Options = CreateUnixConnectionOptions>
   auto create_unix_connection(F&& factory, std::string path, const Options& options = {}) const;
-  template <class F, class Options = create_unix_connection_options>
+  template <class F, class Options = CreateUnixConnectionOptions>
   auto create_unix_connection(F&& factory, detail::GivenDescriptor sock,
                               const Options& options = {}) const;
-  template <class F, class Options = connect_accepted_socket_options>
+  template <class F, class Options = ConnectAcceptedSocketOptions>
   auto connect_accepted_socket(F&& factory, detail::GivenDescriptor sock,
                                const Options& options = {}) const;
-  template <class F, class Options = create_server_options>
+  template <class F, class Options = CreateServerOptions>
   auto create_server(F&& factory, std::string host, int port, const Options& options = {}) const;
-  template <class F, class Options = create_server_options>
+  template <class F, class Options = CreateServerOptions>
   auto create_server(F&& factory, std::vector<std::string> hosts, int port,
                      const Options& options = {}) const;
-  template <class F, class Options = create_server_options>
+  template <class F, class Options = CreateServerOptions>
   auto create_server(F&& factory, detail::GivenDescriptor sock, const Options& options = {}) const;
-  template <class F, class Options = create_unix_server_options>
+  template <class F, class Options = CreateUnixServerOptions>
   auto create_unix_server(F&& factory, std::string path, const Options& options = {}) const;
-  template <class F, class Options = create_unix_server_options>
+  template <class F, class Options = CreateUnixServerOptions>
   auto create_unix_server(F&& factory, detail::GivenDescriptor sock,
                           const Options& options = {}) const;
-  template <class F, class Options = create_datagram_endpoint_options>
-    requires std::same_as<Options, create_datagram_endpoint_options>
+  template <class F, class Options = CreateDatagramEndpointOptions>
+    requires std::same_as<Options, CreateDatagramEndpointOptions>
   auto create_datagram_endpoint(F&& factory, const Options& options) const;
-  template <class F, class Options = create_datagram_endpoint_options>
+  template <class F, class Options = CreateDatagramEndpointOptions>
   auto create_datagram_endpoint(F&& factory, detail::GivenDescriptor sock,
                                 const Options& options = {}) const;
   template <class F>
   auto connect_read_pipe(F&& factory, detail::GivenDescriptor pipe) const;
   template <class F>
   auto connect_write_pipe(F&& factory, detail::GivenDescriptor pipe) const;
-  template <class F, class Options = subprocess_options>
+  template <class F, class Options = SubprocessOptions>
   auto subprocess_exec(F&& factory, std::vector<std::string> command,
                        const Options& options = {}) const;
-  template <class F, class Options = subprocess_options>
+  template <class F, class Options = SubprocessOptions>
   auto subprocess_shell(F&& factory, std::string command, const Options& options = {}) const;
   /// Goes on over TLS with this protocol; returns the transport to use from then on.
-  template <class P, class Context, class Options = loop_start_tls_options>
+  template <class P, class Context, class Options = LoopStartTlsOptions>
   auto start_tls(const Transport& transport, std::shared_ptr<P> protocol, Context sslcontext,
                  const Options& options = {}) const;
 
   /// Looks names up, on a thread of the default executor unless the host is an address; await it.
   /// Throws gaierror.
   auto getaddrinfo(std::string host, int port) const;
-  auto getaddrinfo(std::string host, int port, const getaddrinfo_options& options) const;
+  auto getaddrinfo(std::string host, int port, const GetaddrinfoOptions& options) const;
   /// Host and service; `flags` are NI_ constants.
   auto getnameinfo(const SocketAddress& address, int flags = 0) const;
 

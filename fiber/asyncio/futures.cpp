@@ -15,7 +15,7 @@ void add_done_callback(FutureBase& future, core::Ref<HandleObject> handle) {
 }
 
 void add_done_callback(FutureBase& future, core::Ref<HandleObject> handle,
-                       const call_options& options) {
+                       const CallOptions& options) {
   prepare(handle.get(), options);
   future.add_or_schedule(std::move(handle));
 }

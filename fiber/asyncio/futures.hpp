@@ -130,7 +130,7 @@ FIBER_API std::size_t remove_done_callbacks(FutureBase& future, const core::Type
                                             const void* function);
 FIBER_API void add_done_callback(FutureBase& future, core::Ref<HandleObject> handle);
 FIBER_API void add_done_callback(FutureBase& future, core::Ref<HandleObject> handle,
-                                 const call_options& options);
+                                 const CallOptions& options);
 
 }  // namespace detail
 
@@ -193,7 +193,7 @@ class [[nodiscard]] Future : public FutureRef {
   }
   template <class F>
     requires std::invocable<std::decay_t<F>&, Future<T>> || std::invocable<std::decay_t<F>&>
-  Handle add_done_callback(F&& callback, const call_options& options) const {
+  Handle add_done_callback(F&& callback, const CallOptions& options) const {
     auto handle = make_done_callback(std::forward<F>(callback));
     detail::add_done_callback(base(), handle, options);
     return Handle(std::move(handle));

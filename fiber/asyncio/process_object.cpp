@@ -153,7 +153,7 @@ Strings environment_of(const std::map<std::string, std::string>& variables) {
 }
 
 pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
-            const create_subprocess_options& options, const Pipe (&streams)[3]) {
+            const CreateSubprocessOptions& options, const Pipe (&streams)[3]) {
   SpawnSetup setup;
   for (int number = 0; number < 3; ++number)
     if (streams[number].theirs.get() >= 0)
@@ -195,7 +195,7 @@ pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
 }  // namespace
 
 SpawnedProcess start_process(LoopObject& loop, const std::vector<std::string>& command,
-                             const create_subprocess_options& options) {
+                             const CreateSubprocessOptions& options) {
   if (command.empty()) throw ValueError("a command needs a program");
   const Strings arguments(command);
   std::optional<Strings> environment;

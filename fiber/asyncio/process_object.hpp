@@ -75,6 +75,6 @@ struct SpawnedProcess {
 };
 /// Starts it; the loop waits for its end from then on. Throws as create_subprocess_exec does.
 SpawnedProcess start_process(LoopObject& loop, const std::vector<std::string>& command,
-                             const create_subprocess_options& options);
+                             const CreateSubprocessOptions& options);
 
 }  // namespace fiber::asyncio::detail

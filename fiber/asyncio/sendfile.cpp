@@ -23,7 +23,7 @@ SendfileNotAvailableError::~SendfileNotAvailableError() = default;
 namespace detail {
 namespace {
 
-void check_options(const sendfile_options& options) {
+void check_options(const SendfileOptions& options) {
   if (options.count && *options.count <= 0)
     throw ValueError("count must be a positive integer (got " + std::to_string(*options.count) +
                      ")");
@@ -66,7 +66,7 @@ struct Progress {
   }
 };
 
-std::size_t send_natively(LoopObject& loop, int sock, int file, const sendfile_options& options) {
+std::size_t send_natively(LoopObject& loop, int sock, int file, const SendfileOptions& options) {
   struct stat found {};
   if (::fstat(file, &found) != 0) throw SendfileNotAvailableError("not a regular file");
   if (!options.count && found.st_size == 0) return 0;
@@ -96,7 +96,7 @@ std::size_t send_natively(LoopObject& loop, int sock, int file, const sendfile_o
 }
 
 // Read on a thread, since disks cannot be waited for.
-std::size_t send_by_hand(LoopObject& loop, int file, const sendfile_options& options,
+std::size_t send_by_hand(LoopObject& loop, int file, const SendfileOptions& options,
                          std::size_t block_size,
                          const std::function<void(std::string_view)>& send) {
   Progress progress{.file = file, .offset = options.offset, .count = options.count};
@@ -119,7 +119,7 @@ std::size_t send_by_hand(LoopObject& loop, int file, const sendfile_options& opt
 
 }  // namespace
 
-std::size_t sock_sendfile(LoopObject& loop, int sock, int file, const sendfile_options& options) {
+std::size_t sock_sendfile(LoopObject& loop, int sock, int file, const SendfileOptions& options) {
   int type = 0;
   socklen_t size = sizeof type;
   if (::getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &size) != 0) raise_os_error(errno);
@@ -159,7 +159,7 @@ class Paused {
 
 }  // namespace
 
-std::size_t sendfile(const Transport& transport, int file, const sendfile_options& options) {
+std::size_t sendfile(const Transport& transport, int file, const SendfileOptions& options) {
   TransportObject* object = transport.object().stream();
   if (transport.is_closing()) throw RuntimeError("Transport is closing");
   if (object == nullptr || !object->is_socket())

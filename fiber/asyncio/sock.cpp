@@ -42,7 +42,7 @@ std::exception_ptr os_error(int error_number, std::string_view detail) {
 }
 
 std::vector<AddressInfo> look_up(const std::string& host, int port,
-                                 const getaddrinfo_options& options) {
+                                 const GetaddrinfoOptions& options) {
   addrinfo hints{};
   hints.ai_family = options.family;
   hints.ai_socktype = options.type;
@@ -78,7 +78,7 @@ bool is_numeric(const std::string& host) {
 }  // namespace
 
 std::vector<AddressInfo> resolve(LoopObject& loop, std::string host, int port,
-                                 getaddrinfo_options options) {
+                                 GetaddrinfoOptions options) {
   refuse_null_bytes(host);
   if (port < 0 || port > 65535)
     throw gaierror(EAI_SERVICE, "port must be 0-65535, not " + std::to_string(port));

@@ -45,7 +45,7 @@ std::string str(const Stall& stall) {
 
 class StallMonitor::Watcher {
  public:
-  explicit Watcher(stall_options options)
+  explicit Watcher(StallOptions options)
       : options_(std::move(options)), loop_(&detail::running_loop()) {
     if (options_.limit <= nanoseconds::zero()) throw ValueError("limit must be positive");
     if (options_.signal < 0 || options_.signal >= NSIG)
@@ -172,7 +172,7 @@ class StallMonitor::Watcher {
     static_cast<void>(guarded);
   }
 
-  stall_options options_;
+  StallOptions options_;
   EventLoop loop_;
   std::optional<detail::ThreadQuestion> question_;
   std::mutex mutex_;
@@ -197,7 +197,7 @@ void detail::report_stubborn(const TaskBase& task) noexcept {
   }
 }
 
-StallMonitor::StallMonitor(stall_options options)
+StallMonitor::StallMonitor(StallOptions options)
     : watcher_(std::make_unique<Watcher>(std::move(options))) {}
 
 StallMonitor::~StallMonitor() { detail::end_watcher(std::move(watcher_)); }

@@ -22,7 +22,7 @@ core::Ref<TransportObject> open_transport(LoopObject& loop, TransportObject::Kin
 }  // namespace
 
 Process spawn_process(const std::vector<std::string>& command,
-                      const create_subprocess_options& options) {
+                      const CreateSubprocessOptions& options) {
   if (options.limit == 0) throw ValueError("Limit cannot be <= 0");
   LoopObject& loop = running_loop();
   SpawnedProcess spawned = start_process(loop, command, options);

@@ -226,7 +226,7 @@ void SubprocessObject::loop_closed() noexcept {
 
 SubprocessTransport make_subprocess(LoopObject& loop, const protocol_factory& factory,
                                     const std::vector<std::string>& command,
-                                    const subprocess_options& options) {
+                                    const SubprocessOptions& options) {
   const core::Ref<SubprocessObject> object(new SubprocessObject(loop, factory()));
   object->start(start_process(loop, command,
                               {.stdin_ = options.stdin_,

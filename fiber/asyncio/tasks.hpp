@@ -83,7 +83,7 @@ class FIBER_API TaskRef : public FutureRef {
   explicit TaskRef(detail::TaskBase* task) noexcept : FutureRef(task) {}
   /// Makes a task of a coroutine object, without regard for the loop's task factory: what factories
   /// return. Python: asyncio.Task(coro, loop=loop, **options).
-  TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const task_options& options);
+  TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const TaskOptions& options);
 
   std::string get_name() const { return task().get_name(); }
   void set_name(std::string name) const { task().set_name(std::move(name)); }
@@ -113,7 +113,7 @@ CoroutineRef Task<T>::get_coro() const {
 /// has to wait, and a task that never waits is done when create_task returns. Only while the loop
 /// runs; elsewhere, the task starts as usual. Python: loop.set_task_factory(eager_task_factory).
 FIBER_API TaskRef eager_task_factory(const EventLoop& loop, const CoroutineRef& coroutine,
-                                     const task_options& options);
+                                     const TaskOptions& options);
 /// An eager_task_factory for tasks that another factory makes, which must heed `eager_start`.
 FIBER_API task_factory create_eager_task_factory(task_factory constructor);
 
@@ -162,7 +162,7 @@ auto as_coroutine(F&& function) {
   }
 }
 
-FIBER_API TaskArguments to_arguments(const task_options& options);
+FIBER_API TaskArguments to_arguments(const TaskOptions& options);
 
 template <class A>
 concept taskable = requires(A&& a) { as_coroutine(std::forward<A>(a)); };
@@ -174,7 +174,7 @@ Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const std::string
   return Task<T>(&task);
 }
 template <class T>
-Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const task_options& options) {
+Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const TaskOptions& options) {
   TypedTask<T>& task = coroutine.object();
   if (!options.context && !options.eager_start && options.stack_size == 0 &&
       options.guard_size == 0)
@@ -195,7 +195,7 @@ template <detail::taskable A>
                        std::string());
 }
 template <detail::taskable A>
-[[nodiscard]] auto create_task(A&& coroutine, const task_options& options) {
+[[nodiscard]] auto create_task(A&& coroutine, const TaskOptions& options) {
   return detail::spawn(detail::running_loop(), detail::as_coroutine(std::forward<A>(coroutine)),
                        options);
 }
@@ -205,7 +205,7 @@ auto EventLoop::create_task(A&& coroutine) const {
   return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), std::string());
 }
 template <class A>
-auto EventLoop::create_task(A&& coroutine, const task_options& options) const {
+auto EventLoop::create_task(A&& coroutine, const TaskOptions& options) const {
   return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), options);
 }
 
@@ -388,7 +388,7 @@ class time_limit {
 };
 
 /// Keyword arguments of wait.
-struct wait_options {
+struct WaitOptions {
   time_limit timeout = {};
   ReturnWhen return_when = ALL_COMPLETED;
 };
@@ -404,7 +404,7 @@ struct wait_result {
 /// what they end with, and cancels none. Throws ValueError if there are none, or one belongs to
 /// another loop. Python: asyncio.wait.
 template <std::ranges::input_range R>
-auto wait(R&& futures, wait_options options = {}) {
+auto wait(R&& futures, WaitOptions options = {}) {
   using F = std::remove_cvref_t<std::ranges::range_value_t<R>>;
   static_assert(future_like<F> || std::derived_from<F, FutureRef>,
                 "wait takes tasks and futures; make tasks of coroutines with create_task");
@@ -424,10 +424,10 @@ auto wait(R&& futures, wait_options options = {}) {
 /// For wait({task1, task2}). Futures of different types come back as references to futures of any
 /// type, which can be compared with the tasks.
 template <class F>
-auto wait(std::initializer_list<F> futures, wait_options options = {}) {
+auto wait(std::initializer_list<F> futures, WaitOptions options = {}) {
   return asyncio::wait(std::vector<F>(futures), options);
 }
-inline auto wait(std::initializer_list<FutureRef> futures, wait_options options = {}) {
+inline auto wait(std::initializer_list<FutureRef> futures, WaitOptions options = {}) {
   return asyncio::wait(std::vector<FutureRef>(futures), options);
 }
 

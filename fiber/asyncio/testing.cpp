@@ -80,7 +80,7 @@ std::string listed(const char* what, const std::vector<std::string>& items) {
 
 }  // namespace
 
-TestLoop::TestLoop(run_test_options options) : options_(options) {
+TestLoop::TestLoop(RunTestOptions options) : options_(options) {
   if (base::asyncio_thread().running != nullptr)
     throw RuntimeError("run_test() cannot be called from a running event loop");
   loop_ = new_event_loop();

@@ -146,7 +146,7 @@ TEST_CASE("a child that ends by exit() in the middle of a task ends with its sta
 
 TEST_CASE("a child has none of the watchers of its parent, and may have its own") {
   asyncio::run([] {
-    auto monitor = std::make_unique<asyncio::StallMonitor>(asyncio::stall_options{.limit = 1h});
+    auto monitor = std::make_unique<asyncio::StallMonitor>(asyncio::StallOptions{.limit = 1h});
     asyncio::print_call_graphs_on_signal(asyncio::get_running_loop(), SIGUSR1);
     CHECK(status_of_child([&] {
             ::alarm(60);
