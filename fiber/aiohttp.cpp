@@ -246,4 +246,6 @@ bool ClientSession::closed() const noexcept { return !core_ || core_->closed(); 
 
 Params ClientSession::cookies() const { return core_->cookies(); }
 
+CookieJar ClientSession::cookie_jar() const { return core_->cookie_jar(); }
+
 }  // namespace fiber::aiohttp

@@ -20,6 +20,7 @@
 // built with them). Proxies are used with trust_env alone, and never for addresses of this machine.
 #pragma once
 
+#include <fiber/aiohttp/cookiejar.hpp>
 #include <fiber/aiohttp/exceptions.hpp>
 #include <fiber/aiohttp/formdata.hpp>
 #include <fiber/asyncio/coroutines.hpp>
@@ -104,7 +105,8 @@ struct SessionOptions {
   Params cookies = {};       ///< sent with every request
   CIMultiDict headers = {};  ///< sent with every request
   std::optional<BasicAuth> auth = {};
-  RaiseForStatus raise_for_status = false;  ///< have every request do so
+  std::optional<CookieJar> cookie_jar = {};  ///< to share, to save; a new one unless given
+  RaiseForStatus raise_for_status = false;   ///< have every request do so
   ClientTimeout timeout = {};
   bool trust_env = false;  ///< proxies from the environment
   std::string proxy = {};  ///< for requests that have none: "http://proxy:3128"
@@ -297,8 +299,10 @@ class FIBER_API ClientSession {
   /// Ends every transfer, their waiting tasks with ClientConnectionError, and every connection.
   asyncio::Coroutine<void> close();
   bool closed() const noexcept;
-  /// The cookies held, as names and values (session.cookie_jar).
+  /// The cookies held, as names and values.
   Params cookies() const;
+  /// The jar that they are in.
+  CookieJar cookie_jar() const;
 
   /// For asyncio::with(), which closes it.
   void enter() const noexcept {}

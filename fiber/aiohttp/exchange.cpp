@@ -62,6 +62,7 @@ std::chrono::nanoseconds nanoseconds(http::Seconds duration) {
 
 SessionCore::SessionCore(SessionOptions options)
     : options_(std::move(options)),
+      jar_(options_.cookie_jar.value_or(CookieJar())),
       limiter_(options_.connector.limit, options_.connector.limit_per_host) {
   if (options_.base_url.empty()) return;
   try {
@@ -70,6 +71,13 @@ SessionCore::SessionCore(SessionOptions options)
     throw ValueError("Only absolute URLs are supported");
   }
   if (!options_.base_url.ends_with('/')) throw ValueError("base_url must have a trailing '/'");
+}
+
+Params SessionCore::cookies() const {
+  Params cookies;
+  for (Morsel& morsel : jar_.morsels())
+    cookies.emplace_back(std::move(morsel.key), std::move(morsel.value));
+  return cookies;
 }
 
 // One that is relative is joined to base_url.
@@ -104,7 +112,8 @@ std::shared_ptr<Exchange> SessionCore::request(std::string method, const std::st
   }
   CIMultiDict headers = options_.headers;
   headers.update(options.headers);
-  Params cookies = options_.cookies;
+  Params cookies = jar_.state_->cookies_for_all();
+  cookies.insert(cookies.end(), options_.cookies.begin(), options_.cookies.end());
   cookies.insert(cookies.end(), options.cookies.begin(), options.cookies.end());
   const ClientTimeout timeout = options.timeout.value_or(options_.timeout);
   const std::string& proxy = options.proxy.empty() ? options_.proxy : options.proxy;
@@ -154,7 +163,7 @@ Exchange::Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, Cl
     : core_(std::move(core)),
       engine_(core_->engine()),
       timeout_(timeout),
-      transfer_(std::move(request), core_->shared_, core_->options_.read_bufsize),
+      transfer_(std::move(request), core_->jar_.state_->shared, core_->options_.read_bufsize),
       upload_(std::move(upload)) {
   transfer_.on_change = [this] { changed(); };
   core_->exchanges_.insert(this);

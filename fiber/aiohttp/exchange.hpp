@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fiber/aiohttp.hpp>
+#include <fiber/aiohttp/cookiejar_state.hpp>
 #include <fiber/aiohttp/engine.hpp>
 #include <fiber/aiohttp/limiter.hpp>
 #include <fiber/aiohttp/upload.hpp>
@@ -27,7 +28,8 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   void close() noexcept;
   bool closed() const noexcept { return closed_; }
   const RaiseForStatus& raise_for_status() const noexcept { return options_.raise_for_status; }
-  Params cookies() const { return shared_->cookies(); }
+  const CookieJar& cookie_jar() const noexcept { return jar_; }
+  Params cookies() const;
 
  private:
   friend class Exchange;
@@ -36,7 +38,7 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   std::string build_url(const std::string& url, const Params& params) const;
 
   SessionOptions options_;
-  std::shared_ptr<http::Shared> shared_ = std::make_shared<http::Shared>();
+  CookieJar jar_;
   Limiter limiter_;
   std::optional<Engine> engine_;  ///< from the first request on, which chooses the loop
   std::unordered_set<Exchange*> exchanges_;
