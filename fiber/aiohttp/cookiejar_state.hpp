@@ -9,7 +9,8 @@
 namespace fiber::aiohttp::detail {
 
 struct JarState {
-  explicit JarState(bool keeps) : keeps(keeps), shared(std::make_shared<http::Shared>(keeps)) {}
+  explicit JarState(bool keeps_cookies)
+      : keeps(keeps_cookies), shared(std::make_shared<http::Shared>(keeps_cookies)) {}
 
   http::Params cookies_for_all() const {
     const std::lock_guard lock(mutex);
