@@ -275,7 +275,7 @@ TEST_CASE("the text of a task in a long chain shows the first eight") {
     CHECK(count(all, "...") == 0);
     const std::string first = grow(1000);
     CHECK(count(first, "<Task pending") == 8);
-    CHECK(first.find(" wait_for=...>") != std::string::npos);
+    CHECK(first.find(" wait_for=... ") != std::string::npos);
     chain.front().cancel();
     await(asyncio::wait(chain));
   });
