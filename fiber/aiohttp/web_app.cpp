@@ -62,7 +62,6 @@ void ApplicationObject::send_on_response_prepare(Request& request, ResponseObjec
   ApplicationObject* root = this;
   while (root->parent != nullptr) root = root->parent;
   if (!root->any_signals) return;
-  response.retain();
   struct Handle : StreamResponse {
     explicit Handle(ResponseRef ref) : StreamResponse(std::move(ref)) {}
   } handle{ResponseRef(&response)};

@@ -10,12 +10,8 @@
 namespace fiber::aiohttp::web {
 namespace detail {
 
-ResponseRef::ResponseRef(const ResponseRef& other) noexcept : object_(other.object_) {
-  if (object_ != nullptr) object_->retain();
-}
-ResponseRef::~ResponseRef() {
-  if (object_ != nullptr) object_->release();
-}
+void ResponseReference::retain(ResponseObject* object) noexcept { object->retain(); }
+void ResponseReference::release(ResponseObject* object) noexcept { object->release(); }
 
 void prepare(ResponseObject& response, Request& request) { response.prepare(request); }
 void write(ResponseObject& response, std::string_view data) { response.write(data); }

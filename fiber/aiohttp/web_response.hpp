@@ -9,6 +9,7 @@
 
 #include <fiber/aiohttp/web_request.hpp>
 #include <fiber/asyncio/coroutines.hpp>
+#include <fiber/core/ref.hpp>
 #include <fiber/http/headers.hpp>
 
 #include <chrono>
@@ -40,22 +41,12 @@ struct cookie_options {
 namespace detail {
 class ResponseObject;
 
-/// Counted, not for two threads at a time.
-class FIBER_API ResponseRef {
- public:
-  explicit ResponseRef(ResponseObject* adopted) noexcept : object_(adopted) {}
-  ResponseRef(const ResponseRef& other) noexcept;
-  ResponseRef(ResponseRef&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  ResponseRef& operator=(ResponseRef other) noexcept {
-    std::swap(object_, other.object_);
-    return *this;
-  }
-  ~ResponseRef();
-  ResponseObject* get() const noexcept { return object_; }
-
- private:
-  ResponseObject* object_;
+/// Not for two threads at a time.
+struct FIBER_API ResponseReference {
+  static void retain(ResponseObject* object) noexcept;
+  static void release(ResponseObject* object) noexcept;
 };
+using ResponseRef = core::Ref<ResponseObject, ResponseReference>;
 
 FIBER_API void prepare(ResponseObject& response, Request& request);
 FIBER_API void write(ResponseObject& response, std::string_view data);

@@ -12,7 +12,6 @@
 // result of whichever ends next. The second waits in the loop itself and gives the finished task.
 #pragma once
 
-#include <fiber/asyncio/detail/shared_object.hpp>
 #include <fiber/asyncio/queues.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
@@ -30,7 +29,7 @@ namespace fiber::asyncio {
 namespace detail {
 
 /// Lives until all have ended, or the time is up.
-class FIBER_API CompletionOrder final : public SharedObject, LoopDependent {
+class FIBER_API CompletionOrder final : public core::Counted<CompletionOrder>, LoopDependent {
  public:
   /// Each future counts once. Throws ValueError if one belongs to another loop.
   CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures, const time_limit& timeout);
@@ -52,7 +51,6 @@ class FIBER_API CompletionOrder final : public SharedObject, LoopDependent {
   static void on_done(Leaf* leaf) noexcept;
   static void on_drop(LeafCallback* leaf) noexcept;
   void remove_callbacks() noexcept;
-  void unreference() noexcept;
 
   Queue<FutureRef> done_;  ///< a null reference for each that the time was up for
   std::unique_ptr<Node[]> nodes_;
@@ -69,16 +67,16 @@ class FIBER_API CompletionOrder final : public SharedObject, LoopDependent {
 template <class F>
 class [[nodiscard]] NextCompleted {
  public:
-  explicit NextCompleted(Ref<CompletionOrder> order) noexcept : order_(std::move(order)) {}
+  explicit NextCompleted(core::Ref<CompletionOrder> order) noexcept : order_(std::move(order)) {}
   /// Once. Throws RuntimeError the second time.
   typename F::result_type await_() {
-    const Ref<CompletionOrder> order = std::move(order_);
+    const core::Ref<CompletionOrder> order = std::move(order_);
     if (order.get() == nullptr) refuse_second_await();
     return asyncio::await(F(order->wait_for_one().get()));
   }
 
  private:
-  Ref<CompletionOrder> order_;
+  core::Ref<CompletionOrder> order_;
 };
 
 }  // namespace detail
@@ -102,7 +100,7 @@ class AsCompleted {
     using value_type = awaitable_type;
 
     iterator() = default;
-    explicit iterator(detail::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
+    explicit iterator(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
       ++*this;
     }
     awaitable_type operator*() const { return awaitable_type(order_); }
@@ -114,7 +112,7 @@ class AsCompleted {
     friend bool operator==(const iterator& at, std::default_sentinel_t) { return !at.more_; }
 
    private:
-    detail::Ref<detail::CompletionOrder> order_;
+    core::Ref<detail::CompletionOrder> order_;
     bool more_ = false;
   };
 
@@ -133,7 +131,7 @@ class AsCompleted {
       using value_type = F;
 
       iterator() = default;
-      explicit iterator(detail::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
+      explicit iterator(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
         ++*this;
       }
       const F& operator*() const noexcept { return current_; }
@@ -146,24 +144,23 @@ class AsCompleted {
       friend bool operator==(const iterator& at, std::default_sentinel_t) { return !at.current_; }
 
      private:
-      detail::Ref<detail::CompletionOrder> order_;
+      core::Ref<detail::CompletionOrder> order_;
       F current_;
     };
 
-    explicit finished_range(detail::Ref<detail::CompletionOrder> order)
-        : order_(std::move(order)) {}
+    explicit finished_range(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
     iterator begin() const { return iterator(order_); }
     static std::default_sentinel_t end() noexcept { return {}; }
 
    private:
-    detail::Ref<detail::CompletionOrder> order_;
+    core::Ref<detail::CompletionOrder> order_;
   };
   finished_range async_() const { return finished_range(order_); }
 
-  explicit AsCompleted(detail::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
+  explicit AsCompleted(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
 
  private:
-  detail::Ref<detail::CompletionOrder> order_;
+  core::Ref<detail::CompletionOrder> order_;
 };
 
 /// Runs the awaitables of a range (futures, tasks, coroutine objects, callables) concurrently and
@@ -177,7 +174,7 @@ auto as_completed(R&& awaitables, as_completed_options options = {}) {
   std::vector<FutureRef> futures;
   for (auto&& awaitable : awaitables)
     futures.emplace_back(asyncio::ensure_future(std::forward<decltype(awaitable)>(awaitable)));
-  return AsCompleted<F>(detail::Ref(new detail::CompletionOrder(
+  return AsCompleted<F>(core::Ref(new detail::CompletionOrder(
       detail::loop_for_futures(), std::move(futures), options.timeout)));
 }
 /// The same for as_completed({task1, task2}).

@@ -115,8 +115,7 @@ void LoopObject::check_not_running() const {
 
 void LoopObject::call_soon(core::Ref<HandleObject> handle) {
   check_closed();
-  if (running_ && thread_ != core_thread()) [[unlikely]]
-    refuse_thread();
+  check_thread();
   ready_.claim();
   push(Entry(handle.detach()));
 }
@@ -134,7 +133,7 @@ void LoopObject::call_soon_threadsafe(core::Ref<HandleObject> handle) {
 void LoopObject::post(core::Ref<HandleObject> handle) noexcept {
   {
     const std::lock_guard lock(post_mutex_);
-    if (gone_) return;  // the handle goes when the lock is free
+    if (gone_) return;  // and what the handle holds goes when the lock is free
     append_post(handle.detach());
     if (closed_) return;
     posted_.store(true, std::memory_order_release);

@@ -162,11 +162,12 @@ class FIBER_API LoopObject {
   }
   void push(Callback* callback) noexcept;
   ReadyQueue& ready_queue() noexcept { return ready_; }
-  /// Queues a handle. Throws RuntimeError (a closed loop, the wrong thread), std::bad_alloc.
+  /// Queues a handle. Throws RuntimeError when the loop is closed, and on another thread than its
+  /// own; std::bad_alloc.
   void call_soon(core::Ref<HandleObject> handle);
   /// From any thread. Throws RuntimeError when the loop is closed.
   void call_soon_threadsafe(core::Ref<HandleObject> handle);
-  /// The same, but a closed loop drops it: it lets go on this thread of what it holds then.
+  /// From any thread. A closed loop drops the handle: it lets go on this thread of what it holds.
   void post(core::Ref<HandleObject> handle) noexcept;
   void wake() noexcept;
 
@@ -252,7 +253,7 @@ class FIBER_API LoopObject {
   static void leave_thread(const fiber::detail::GreenletThread& thread) noexcept;
 
   // --- signals (see loop_signals.cpp) ---
-  // Takes over the reference. Throw RuntimeError, ValueError.
+  /// Throw RuntimeError, ValueError.
   void add_signal_handler(int number, core::Ref<HandleObject> handle);
   bool remove_signal_handler(int number);
   /// In a signal handler: what has arrived is looked at as soon as the hub runs.

@@ -210,10 +210,7 @@ void HandleObject::run() {
 }
 
 void LoopObject::run_handle(HandleObject* handle) {
-  struct Release {
-    HandleObject* handle;
-    ~Release() { handle->release(); }
-  } release{handle};
+  const Handle held(core::Ref<HandleObject>::adopt(handle));
   std::exception_ptr error;
   try {
     const InContext in_context(hub, handle->context.get());
@@ -232,8 +229,6 @@ void LoopObject::run_handle(HandleObject* handle) {
   }
   // Not while it is being handled: the user's handler may end the thread.
   if (error) {
-    handle->retain();
-    const Handle held(handle);
     try {
       call_exception_handler({.message = "Exception in callback",
                               .exception = std::exchange(error, nullptr),

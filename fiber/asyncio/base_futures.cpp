@@ -146,29 +146,37 @@ void FutureBase::claim(std::size_t count) { loop_->ready_queue().claim(count); }
 
 void FutureBase::give_back_claim() noexcept { loop_->ready_queue().give_back(); }
 
-void FutureBase::add_or_schedule(Callback* callback) {
-  try {
-    claim();
-  } catch (...) {
-    if (callback->kind == Callback::Kind::handle) static_cast<HandleObject*>(callback)->release();
-    throw;
+void FutureBase::add_or_schedule(core::Ref<HandleObject> handle) {
+  claim();
+  if (done()) {
+    check_callable();
+    handle->scheduled_by(this);
+    loop_->push(handle.detach());
+  } else {
+    add(handle.detach());
   }
+}
+
+void FutureBase::add_or_schedule(LeafCallback* callback) {
+  claim();
   add_or_schedule_claimed(callback);
 }
 
-void FutureBase::add_or_schedule_claimed(Callback* callback) {
-  if (!done()) {
+void FutureBase::add_or_schedule_claimed(LeafCallback* callback) {
+  if (done()) {
+    check_callable();
+    loop_->push(callback);
+  } else {
     add(callback);
-    return;
   }
+}
+
+// With a claim, which is given back when this throws.
+void FutureBase::check_callable() {
   if (loop_->gone()) [[unlikely]] {
     give_back_claim();
-    if (callback->kind == Callback::Kind::handle) static_cast<HandleObject*>(callback)->release();
     loop_->check_closed();
   }
-  if (callback->kind == Callback::Kind::handle)
-    static_cast<HandleObject*>(callback)->scheduled_by(this);
-  loop_->push(callback);
 }
 
 std::string FutureBase::repr_info() const {

@@ -5,6 +5,7 @@
 #include <fiber/asyncio/detail/timer_heap.hpp>
 #include <fiber/asyncio/origin.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/core/ref.hpp>
 #include <fiber/core/type.hpp>
 
 #include <atomic>

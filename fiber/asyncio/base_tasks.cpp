@@ -385,8 +385,10 @@ void TaskBase::ended() noexcept {
   release();
 }
 
-// The same for a chain of any length.
+// Of a long chain of tasks that wait for each other the first ones are shown: each of them may be
+// reported, and the text of all reports together must not grow with the square of the length.
 std::string TaskBase::repr() const {
+  constexpr std::size_t kMostShown = 8;
   struct Chain {
     const TaskBase* first;
     std::vector<std::string> ends = {};  // what follows the text of the next
@@ -400,7 +402,7 @@ std::string TaskBase::repr() const {
   } chain{this};
   std::string text;
   for (const TaskBase* task = this;; task = static_cast<const TaskBase*>(task->waiting_on_)) {
-    if (task->in_repr_) {
+    if (task->in_repr_ || chain.ends.size() == kMostShown) {
       text += "...";  // as CPython, for what waits for itself
       break;
     }

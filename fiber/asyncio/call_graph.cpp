@@ -238,8 +238,11 @@ class BlockedReport {
     ::sem_destroy(&arrived_);
   }
 
+  bool exists() const noexcept { return watcher_->exists(); }
+
   // The loop has come round to it.
   void answered() {
+    if (!exists()) return;
     {
       const std::lock_guard lock(mutex_);
       answered_ = true;
@@ -286,13 +289,20 @@ class BlockedReport {
 
 void print_call_graphs_on_signal(const EventLoop& loop, int signal) {
   // In place before the signal is caught, and without effect until then.
-  auto blocked = std::make_shared<std::unique_ptr<BlockedReport>>();
+  struct Blocked {
+    std::unique_ptr<BlockedReport> report;
+    Blocked() = default;
+    Blocked(const Blocked&) = delete;
+    Blocked& operator=(const Blocked&) = delete;
+    ~Blocked() { detail::end_watcher(std::move(report)); }
+  };
+  auto blocked = std::make_shared<Blocked>();
   loop.add_signal_handler(signal, [object = &loop.object(), blocked] {
-    (*blocked)->answered();
+    blocked->report->answered();
     std::cerr << format_all_call_graphs(EventLoop(object)) << std::endl;
   });
   try {
-    *blocked = std::make_unique<BlockedReport>(loop.object(), signal);
+    blocked->report = std::make_unique<BlockedReport>(loop.object(), signal);
   } catch (...) {
     loop.remove_signal_handler(signal);
     throw;

@@ -314,6 +314,7 @@ struct Release : LeafCallback {
 
 void cancel_and_wait(FutureBase& future) {
   TaskBase& task = task_for_await();
+  check_loop(future, *task.loop());  // its callbacks would run in the other loop, or never
   auto release = std::make_unique<Release>(task.loop());
   future.add_or_schedule(release.get());
   struct Remove {

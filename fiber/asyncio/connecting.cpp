@@ -64,8 +64,8 @@ std::optional<std::int64_t> checked_time(const time_limit& limit, const char* na
 // --- a connection that is being made ------------------------------------------------------------
 
 Opening::Opening(LoopObject& loop, std::optional<std::size_t> limit) {
-  Counted<ReaderObject> reader;
-  if (limit) reader = Counted<ReaderObject>(new ReaderObject(loop, *limit));
+  core::Ref<ReaderObject> reader;
+  if (limit) reader = core::Ref<ReaderObject>(new ReaderObject(loop, *limit));
   transport_ = TransportRef(new TransportObject(loop, TransportObject::Kind::socket, reader.get()));
 }
 

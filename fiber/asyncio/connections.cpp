@@ -41,15 +41,15 @@ Transport made_of(LoopObject& loop, GivenDescriptor& sock, const protocol_factor
   return made(*opening, std::move(protocol), std::move(layer));
 }
 
-Counted<ServerObject> protocol_server(LoopObject& loop, std::vector<ListeningSocket> sockets,
-                                      protocol_factory factory, int backlog) {
-  return Counted<ServerObject>(
+core::Ref<ServerObject> protocol_server(LoopObject& loop, std::vector<ListeningSocket> sockets,
+                                        protocol_factory factory, int backlog) {
+  return core::Ref<ServerObject>(
       new ServerObject(loop, std::move(sockets), std::move(factory), backlog));
 }
 
 template <class Options>
-Counted<ServerObject> protocol_server(LoopObject& loop, ListeningSocket socket,
-                                      protocol_factory factory, const Options& options) {
+core::Ref<ServerObject> protocol_server(LoopObject& loop, ListeningSocket socket,
+                                        protocol_factory factory, const Options& options) {
   std::vector<ListeningSocket> sockets;
   sockets.push_back(std::move(socket));
   auto server = protocol_server(loop, std::move(sockets), std::move(factory), options.backlog);

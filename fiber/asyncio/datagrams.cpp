@@ -20,12 +20,12 @@ namespace detail {
 
 // What stands behind the DatagramTransport handles. The loop holds a reference while it can
 // receive; its reader and writer are ordinary callbacks.
-class DatagramObject final : public CountedObject<DatagramObject>,
+class DatagramObject final : public HandledObject<DatagramObject>,
                              public AnyTransport,
                              private LoopDependent {
  public:
   DatagramObject(LoopObject& loop, std::shared_ptr<BaseProtocol> protocol, SocketAddress remote)
-      : CountedObject(loop), LoopDependent(loop), remote_(std::move(remote)) {
+      : HandledObject(loop), LoopDependent(loop), remote_(std::move(remote)) {
     use(std::move(protocol));
   }
 
@@ -58,10 +58,11 @@ class DatagramObject final : public CountedObject<DatagramObject>,
   int file() const noexcept override { return fd_.get(); }
 
  private:
-  friend CountedObject;
+  friend core::Counted<DatagramObject>;
+  friend HandledObject<DatagramObject>;
   ~DatagramObject() = default;
-  using CountedObject::loop_;
-  using Self = Counted<DatagramObject>;
+  using HandledObject::loop_;
+  using Self = core::Ref<DatagramObject>;
   using Protocol = std::shared_ptr<DatagramProtocol>;
   struct Datagram {
     std::string data;
@@ -346,7 +347,7 @@ DatagramTransport make_datagram_endpoint(LoopObject& loop, const protocol_factor
   for (const Pair& pair : pairs_of(loop, options)) {
     try {
       UniqueFd fd = make_endpoint(loop, pair, options);
-      const Counted<DatagramObject> object(new DatagramObject(loop, factory(), pair.remote));
+      const core::Ref<DatagramObject> object(new DatagramObject(loop, factory(), pair.remote));
       object->open(std::move(fd));
       return begun(*object);
     } catch (const OSError&) {
@@ -369,7 +370,7 @@ DatagramTransport make_datagram_endpoint(LoopObject& loop, const protocol_factor
       options.allow_broadcast)
     throw ValueError("socket modifier keyword arguments can not be used when sock is specified.");
   loop.refuse_watched(sock.get());
-  const Counted<DatagramObject> object(new DatagramObject(loop, factory(), {}));
+  const core::Ref<DatagramObject> object(new DatagramObject(loop, factory(), {}));
   set_nonblocking(sock.get());
   object->open(sock.take());
   return begun(*object);

@@ -10,35 +10,20 @@
 namespace fiber::asyncio {
 
 void Handle::cancel() const noexcept {
-  if (object_ != nullptr) object_->cancel();
+  if (object_) object_->cancel();
 }
-bool Handle::cancelled() const noexcept { return object_ != nullptr && object_->cancelled(); }
+bool Handle::cancelled() const noexcept { return object_ && object_->cancelled(); }
 contextvars::Context Handle::get_context() const {
-  if (object_ == nullptr) throw ValueError("this handle refers to no callback");
+  if (!object_) throw ValueError("this handle refers to no callback");
   if (!object_->context)
     object_->context =
         core::Ref<contextvars::detail::ContextObject>(contextvars::Context().object());
   return contextvars::Context(object_->context);
 }
-std::string Handle::repr() const { return object_ != nullptr ? object_->repr() : "<Handle null>"; }
-Handle::Handle(const Handle& other) noexcept : object_(other.object_) {
-  if (object_ != nullptr) object_->retain();
-}
-Handle::~Handle() {
-  if (object_ != nullptr) object_->release();
-}
-
+std::string Handle::repr() const { return object_ ? object_->repr() : "<Handle null>"; }
 nanoseconds TimerHandle::when() const {
   if (object() == nullptr) throw ValueError("this handle refers to no callback");
   return nanoseconds(static_cast<detail::TimerObject*>(object())->node.when);
-}
-
-EventLoop::EventLoop(detail::LoopObject* object) noexcept : object_(object) {
-  if (object_ != nullptr) object_->retain();
-}
-EventLoop::EventLoop(const EventLoop& other) noexcept : EventLoop(other.object_) {}
-EventLoop::~EventLoop() {
-  if (object_ != nullptr) object_->release();
 }
 
 void EventLoop::refuse_null() {
@@ -75,15 +60,14 @@ void prepare(HandleObject* handle, const call_options& options) {
 }  // namespace detail
 
 TimerHandle EventLoop::arm(core::Ref<detail::TimerObject> timer, nanoseconds when) const {
-  TimerHandle handle(core::Ref<detail::TimerObject>(timer).detach());
   object().check_closed();
   object().check_thread();
   timer->node.when = detail::bounded(when.count());
   timer->node.entry = detail::Entry(static_cast<detail::HandleObject*>(timer.get()));
   object().add_timer(&timer->node);
-  static_cast<void>(timer.detach());  // the heap's
+  timer->retain();  // the heap's
   object().deadline_changed();
-  return handle;
+  return TimerHandle(std::move(timer));
 }
 
 void EventLoop::run_forever() const { object().run_forever(); }

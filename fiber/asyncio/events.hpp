@@ -57,19 +57,13 @@ class FIBER_API Handle {
   /// Python's repr, with the callable's C++ type in place of its name.
   std::string repr() const;
 
-  explicit Handle(detail::HandleObject* adopted) noexcept : object_(adopted) {}
-  Handle(const Handle& other) noexcept;
-  Handle(Handle&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  Handle& operator=(Handle other) noexcept {
-    std::swap(object_, other.object_);
-    return *this;
-  }
-  ~Handle();
-  explicit operator bool() const noexcept { return object_ != nullptr; }
-  detail::HandleObject* object() const noexcept { return object_; }
+  explicit Handle(core::Ref<detail::HandleObject> object) noexcept : object_(std::move(object)) {}
+  explicit operator bool() const noexcept { return bool(object_); }
+  detail::HandleObject* object() const noexcept { return object_.get(); }
+  const core::Ref<detail::HandleObject>& reference() const noexcept { return object_; }
 
  private:
-  detail::HandleObject* object_ = nullptr;
+  core::Ref<detail::HandleObject> object_;
 };
 
 /// A callback with a deadline. Python: asyncio.TimerHandle.
@@ -159,15 +153,15 @@ class FIBER_API EventLoop {
   template <std::invocable F>
   Handle call_soon_threadsafe(F&& callback) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
-    Handle handle(new detail::HandleOf<std::decay_t<F>>(&object(), std::forward<F>(callback)));
-    detail::set_context(handle.object());
+    auto handle = unprepared_handle<detail::HandleOf>(std::forward<F>(callback));
+    detail::set_context(handle.get());
     return post(std::move(handle));
   }
   template <std::invocable F>
   Handle call_soon_threadsafe(F&& callback, const call_options& options) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
-    Handle handle(new detail::HandleOf<std::decay_t<F>>(&object(), std::forward<F>(callback)));
-    detail::set_context(handle.object(), options);
+    auto handle = unprepared_handle<detail::HandleOf>(std::forward<F>(callback));
+    detail::set_context(handle.get(), options);
     return post(std::move(handle));
   }
   /// Calls `callback()` once `delay` has passed; callbacks with the same deadline in the order set.
@@ -380,18 +374,11 @@ class FIBER_API EventLoop {
   friend bool operator==(const EventLoop& a, const EventLoop& b) noexcept {
     return a.object_ == b.object_;
   }
-  explicit operator bool() const noexcept { return object_ != nullptr; }
+  explicit operator bool() const noexcept { return bool(object_); }
 
-  explicit EventLoop(detail::LoopObject* object) noexcept;
-  EventLoop(const EventLoop& other) noexcept;
-  EventLoop(EventLoop&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  EventLoop& operator=(EventLoop other) noexcept {
-    std::swap(object_, other.object_);
-    return *this;
-  }
-  ~EventLoop();
+  explicit EventLoop(detail::LoopObject* object) noexcept : object_(object) {}
   detail::LoopObject& object() const {
-    if (object_ == nullptr) [[unlikely]]
+    if (!object_) [[unlikely]]
       refuse_null();
     return *object_;
   }
@@ -402,25 +389,28 @@ class FIBER_API EventLoop {
   nanoseconds after(std::int64_t delay) const {
     return nanoseconds(detail::deadline_after(time().count(), delay));
   }
-  Handle queue(core::Ref<detail::HandleObject> queued) const {
-    Handle handle(core::Ref<detail::HandleObject>(queued).detach());
-    object().call_soon(std::move(queued));
-    return handle;
+  Handle queue(core::Ref<detail::HandleObject> handle) const {
+    object().call_soon(handle);
+    return Handle(std::move(handle));
   }
-  Handle post(Handle handle) const {
-    object().call_soon_threadsafe(core::Ref<detail::HandleObject>(handle.object()));
-    return handle;
+  Handle post(core::Ref<detail::HandleObject> handle) const {
+    object().call_soon_threadsafe(handle);
+    return Handle(std::move(handle));
+  }
+  template <template <class> class Kind, class F>
+  auto unprepared_handle(F&& callback) const {
+    using Object = Kind<std::decay_t<F>>;
+    return core::Ref<Object>::adopt(new Object(&object(), std::forward<F>(callback)));
   }
   template <template <class> class Kind, class F, class... Options>
   auto make_handle(F&& callback, const Options&... options) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
-    using Object = Kind<std::decay_t<F>>;
-    auto handle = core::Ref<Object>::adopt(new Object(&object(), std::forward<F>(callback)));
+    auto handle = unprepared_handle<Kind>(std::forward<F>(callback));
     detail::prepare(handle.get(), options...);
     return handle;
   }
 
-  detail::LoopObject* object_ = nullptr;
+  core::Ref<detail::LoopObject> object_;
 };
 
 /// The loop that runs in this thread. Throws RuntimeError if there is none.
@@ -435,18 +425,7 @@ FIBER_API EventLoop new_event_loop();
 class FIBER_API FutureRef {
  public:
   FutureRef() noexcept = default;
-  explicit FutureRef(detail::FutureBase* future) noexcept : future_(future) {
-    if (future_ != nullptr) future_->retain();
-  }
-  FutureRef(const FutureRef& other) noexcept : FutureRef(other.future_) {}
-  FutureRef(FutureRef&& other) noexcept : future_(std::exchange(other.future_, nullptr)) {}
-  FutureRef& operator=(FutureRef other) noexcept {
-    std::swap(future_, other.future_);
-    return *this;
-  }
-  ~FutureRef() {
-    if (future_ != nullptr) future_->release();
-  }
+  explicit FutureRef(detail::FutureBase* future) noexcept : future_(future) {}
 
   bool done() const { return base().done(); }
   bool cancelled() const { return base().cancelled(); }
@@ -459,20 +438,20 @@ class FIBER_API FutureRef {
   /// Python's repr, such as "<Future pending>".
   std::string repr() const { return base().repr(); }
 
-  explicit operator bool() const noexcept { return future_ != nullptr; }
+  explicit operator bool() const noexcept { return bool(future_); }
   friend bool operator==(const FutureRef& a, const FutureRef& b) noexcept {
     return a.future_ == b.future_;
   }
   detail::FutureBase& base() const {
-    if (future_ == nullptr) [[unlikely]]
+    if (!future_) [[unlikely]]
       refuse_null();
     return *future_;
   }
-  detail::FutureBase* get() const noexcept { return future_; }
+  detail::FutureBase* get() const noexcept { return future_.get(); }
 
  private:
   [[noreturn]] static void refuse_null();
-  detail::FutureBase* future_ = nullptr;
+  core::Ref<detail::FutureBase> future_;
 };
 
 /// As FutureRef::repr; "<Future null>" for a null one.

@@ -22,7 +22,7 @@ namespace fiber::asyncio {
 
 namespace detail {
 
-class FIBER_API QueueBase : public SharedObject, LoopBound {
+class FIBER_API QueueBase : public core::Counted<QueueBase>, LoopBound {
  public:
   explicit QueueBase(std::ptrdiff_t maxsize);
   virtual ~QueueBase();
@@ -157,13 +157,13 @@ class QueueObject final : public QueueBase {
 
 template <class Object>
 struct [[nodiscard]] QueueGet {
-  Ref<Object> queue;
+  core::Ref<Object> queue;
   FIBER_INLINE auto await_() && { return queue->get(); }
 };
 
 template <class Object>
 struct [[nodiscard]] QueuePut {
-  Ref<Object> queue;
+  core::Ref<Object> queue;
   typename Object::item_type item;
   FIBER_INLINE void await_() && { queue->put(std::move(item)); }
 };
@@ -224,7 +224,7 @@ class QueueHandle {
       : object_(new Object(maxsize, std::forward<A>(arguments)...)) {}
 
  private:
-  Ref<Object> object_;
+  core::Ref<Object> object_;
 };
 
 }  // namespace detail

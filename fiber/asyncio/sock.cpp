@@ -148,12 +148,11 @@ void when_ready(LoopObject& loop, int fd, For what, F&& attempt) {
       waiter.set_exception(std::current_exception());
     }
   };
-  const Handle handle(new HandleOf<decltype(step)>(&loop, step));
-  core::Ref<HandleObject> watched(handle.object());
+  const Handle handle(core::Ref<HandleObject>::adopt(new HandleOf<decltype(step)>(&loop, step)));
   if (what == For::reading)
-    loop.add_reader(fd, std::move(watched));
+    loop.add_reader(fd, handle.reference());
   else
-    loop.add_writer(fd, std::move(watched));
+    loop.add_writer(fd, handle.reference());
   struct Remove {
     LoopObject& loop;
     int fd;

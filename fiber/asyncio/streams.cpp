@@ -95,19 +95,19 @@ void check_limit(std::size_t limit) {
 }
 
 template <class Options>
-Counted<ServerObject> make_server(std::vector<ListeningSocket> sockets, client_connected callback,
-                                  const Options& options) {
+core::Ref<ServerObject> make_server(std::vector<ListeningSocket> sockets, client_connected callback,
+                                    const Options& options) {
   check_limit(options.limit);
-  Counted<ServerObject> server(new ServerObject(running_loop(), std::move(sockets),
-                                                in_task(std::move(callback)), options.backlog,
-                                                options.limit));
+  core::Ref<ServerObject> server(new ServerObject(running_loop(), std::move(sockets),
+                                                  in_task(std::move(callback)), options.backlog,
+                                                  options.limit));
   server->secure(options.ssl, server_arguments(options));
   return server;
 }
 
 template <class Options>
-Counted<ServerObject> make_server(ListeningSocket socket, client_connected callback,
-                                  const Options& options) {
+core::Ref<ServerObject> make_server(ListeningSocket socket, client_connected callback,
+                                    const Options& options) {
   std::vector<ListeningSocket> sockets;
   sockets.push_back(std::move(socket));
   return make_server(std::move(sockets), std::move(callback), options);

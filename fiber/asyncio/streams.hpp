@@ -126,7 +126,7 @@ class FIBER_API StreamReader {
   detail::ReaderObject& object() const noexcept { return *object_; }
 
  private:
-  detail::Counted<detail::ReaderObject, detail::Reference::handle> object_;
+  core::Ref<detail::ReaderObject, detail::ByHandle> object_;
 };
 
 /// Keyword arguments of StreamWriter::start_tls. `server_hostname`: the name that the certificate
@@ -206,7 +206,7 @@ class FIBER_API StreamWriter {
   explicit StreamWriter(detail::TransportObject& object) noexcept : object_(&object) {}
 
  private:
-  detail::Counted<detail::TransportObject, detail::Reference::handle> object_;
+  core::Ref<detail::TransportObject, detail::ByHandle> object_;
 };
 
 /// What open_connection returns: auto [reader, writer] = ...

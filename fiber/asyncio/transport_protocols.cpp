@@ -148,7 +148,7 @@ void TransportObject::protocol_reads_end() {
   closing_ = true;
   ++refused_;
   EventLoop(&loop_).call_soon(
-      [self = Counted<TransportObject>(this)] { self->side_->eof_received(); });
+      [self = core::Ref<TransportObject>(this)] { self->side_->eof_received(); });
   post(lost_step_);
 }
 

@@ -48,7 +48,7 @@ void TransportObject::run_step(Leaf* leaf) noexcept {
 }
 
 TransportObject::TransportObject(LoopObject& loop, Kind kind, ReaderObject* reader)
-    : CountedObject(loop), kind_(kind), reader_(reader) {
+    : HandledObject(loop), kind_(kind), reader_(reader) {
   loop.ready_queue().claim(kSteps);
   for (Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_}) step->self = this;
   begin_step_.run = &run_step<&TransportObject::begin>;
@@ -152,7 +152,7 @@ void TransportObject::discard() noexcept {
 }
 
 void TransportObject::detached(int fd) noexcept {
-  const Counted<TransportObject> self(this);  // what the layer gives up may be the last
+  const core::Ref<TransportObject> self(this);  // what the layer gives up may be the last
   attached_ = false;
   closing_ = stream_lost_ = true;
   const bool open = !std::exchange(lost_, true);

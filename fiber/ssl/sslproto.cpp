@@ -15,7 +15,7 @@ namespace fiber::ssl::detail {
 namespace {
 
 using asyncio::EventLoop;
-using TransportRef = asyncio::detail::Counted<asyncio::detail::TransportObject>;
+using TransportRef = core::Ref<asyncio::detail::TransportObject>;
 
 constexpr std::size_t kHighWater = 512 * 1024;          // of what is to be sent
 constexpr std::size_t kIncomingHighWater = 256 * 1024;  // of what the reader does not want yet
