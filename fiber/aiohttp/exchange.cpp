@@ -46,7 +46,16 @@ void Exchange::open() {
   start_sending();
   engine_.add(transfer_);
   added_ = true;
-  if (!traces_) return wait_until([this] { return transfer_.has_head(); });
+  if (traces_)
+    wait_for_head_telling();
+  else
+    wait_until([this] { return transfer_.has_head(); });
+  // curl then sends no more, but waits for the end of a pause.
+  if (transfer_.head().status >= 300) transfer_.resume_sending();
+}
+
+// Waits for the head, and tells of the redirects on the way there.
+void Exchange::wait_for_head_telling() {
   const http::Outgoing& request = transfer_.request();
   if (request.body && !upload_)
     traces_->chunk_sent(request.method, request.url, request.body.bytes());

@@ -104,6 +104,7 @@ class Exchange {
   void wake() noexcept;
   void changed() noexcept;
   void give_back() noexcept;
+  void wait_for_head_telling();
   void start_sending();
   void take_turn();
   void start_timers();
