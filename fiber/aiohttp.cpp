@@ -169,6 +169,13 @@ void ClientResponse::release() noexcept {
   if (exchange_) exchange_->close();
 }
 
+// For a history: what was read of the body goes, and the connection, if it was not all.
+void ClientResponse::give_up_body() noexcept {
+  release();
+  exchange_.reset();
+  content.exchange_.reset();
+}
+
 bool ClientResponse::closed() const noexcept { return !exchange_ || exchange_->closed(); }
 
 ClientResponse RequestContext::enter() { return response_.emplace(await_()); }
@@ -199,13 +206,7 @@ RequestContext ClientSession::request(std::string_view method, std::string_view 
   return RequestContext(asyncio::Coroutine<ClientResponse>(
       [core = core_, method = std::string(method), url = std::string(url),
        options = std::move(options)]() mutable {
-        const RaiseForStatus check = options.raise_for_status.value_or(core->raise_for_status());
-        ClientResponse response(core->request(std::move(method), url, std::move(options)));
-        if (check.function())
-          check.function()(response);
-        else if (check.raises())
-          response.raise_for_status();
-        return response;
+        return core->request(std::move(method), url, std::move(options));
       },
       "ClientSession._request"));
 }
@@ -245,5 +246,7 @@ bool ClientSession::exit(std::exception_ptr) noexcept {
 bool ClientSession::closed() const noexcept { return !core_ || core_->closed(); }
 
 Params ClientSession::cookies() const { return core_->cookies(); }
+
+CookieJar ClientSession::cookie_jar() const { return core_->cookie_jar(); }
 
 }  // namespace fiber::aiohttp

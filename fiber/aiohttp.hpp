@@ -20,8 +20,11 @@
 // built with them). Proxies are used with trust_env alone, and never for addresses of this machine.
 #pragma once
 
+#include <fiber/aiohttp/client_middlewares.hpp>
+#include <fiber/aiohttp/cookiejar.hpp>
 #include <fiber/aiohttp/exceptions.hpp>
 #include <fiber/aiohttp/formdata.hpp>
+#include <fiber/aiohttp/tracing.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/with.hpp>
 #include <fiber/http/arguments.hpp>
@@ -29,6 +32,7 @@
 #include <fiber/http/headers.hpp>
 #include <fiber/http/json.hpp>
 
+#include <any>
 #include <chrono>
 #include <cstddef>
 #include <exception>
@@ -104,8 +108,11 @@ struct SessionOptions {
   Params cookies = {};       ///< sent with every request
   CIMultiDict headers = {};  ///< sent with every request
   std::optional<BasicAuth> auth = {};
-  RaiseForStatus raise_for_status = false;  ///< have every request do so
+  std::optional<CookieJar> cookie_jar = {};  ///< to share, to save; a new one unless given
+  RaiseForStatus raise_for_status = false;   ///< have every request do so
   ClientTimeout timeout = {};
+  std::vector<TraceConfig> trace_configs = {};
+  ClientMiddlewares middlewares = {};
   bool trust_env = false;  ///< proxies from the environment
   std::string proxy = {};  ///< for requests that have none: "http://proxy:3128"
   std::optional<BasicAuth> proxy_auth = {};
@@ -133,12 +140,15 @@ struct RequestOptions {
   std::optional<BasicAuth> proxy_auth = {};
   std::optional<ClientTimeout> timeout = {};  ///< in place of the session's
   std::optional<Verify> ssl = {};
-  std::optional<std::size_t> max_body_size = {};  ///< in place of the session's
+  std::any trace_request_ctx = {};                    ///< for the TraceConfigs
+  std::optional<ClientMiddlewares> middlewares = {};  ///< in place of the session's
+  std::optional<std::size_t> max_body_size = {};      ///< in place of the session's
 };
 
 namespace detail {
 class Exchange;
 class SessionCore;
+class Traces;
 }  // namespace detail
 
 /// aiohttp.StreamReader, the body of a response as it arrives, decompressed. What waits throws
@@ -243,7 +253,11 @@ class FIBER_API ClientResponse {
   bool closed() const noexcept;
 
  private:
+  friend class detail::SessionCore;
+  friend class detail::Traces;
+
   explicit ClientResponse(http::Hop hop);
+  void give_up_body() noexcept;
   detail::Exchange& exchange() const;
   std::string json_text(const JsonOptions& options);
   [[noreturn]] static void refuse_json(std::string_view text);
@@ -297,8 +311,10 @@ class FIBER_API ClientSession {
   /// Ends every transfer, their waiting tasks with ClientConnectionError, and every connection.
   asyncio::Coroutine<void> close();
   bool closed() const noexcept;
-  /// The cookies held, as names and values (session.cookie_jar).
+  /// The cookies held, as names and values.
   Params cookies() const;
+  /// The jar that they are in.
+  CookieJar cookie_jar() const;
 
   /// For asyncio::with(), which closes it.
   void enter() const noexcept {}

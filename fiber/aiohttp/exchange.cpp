@@ -11,47 +11,9 @@
 namespace fiber::aiohttp::detail {
 namespace {
 
-[[noreturn]] void raise(const http::Failure& failure) {
-  using Kind = http::Failure::Kind;
-  const auto cannot_connect = [&](const std::string& why) {
-    return "Cannot connect to host " + http::origin_of(failure.url) + " [" + why + "]";
-  };
-  switch (failure.kind) {
-    case Kind::missing_schema:
-    case Kind::invalid_schema:
-    case Kind::invalid_proxy:
-    case Kind::invalid_url: throw InvalidURL(failure.text);
-    case Kind::invalid_header:
-    case Kind::invalid_argument: throw ValueError(failure.text);
-    case Kind::connect:
-      throw ClientConnectorError(
-          cannot_connect(failure.error_number ? OSError(failure.error_number, {}).what()
-                                              : failure.text),
-          failure.error_number);
-    case Kind::resolve: throw ClientConnectorError(cannot_connect(failure.text));
-    case Kind::unrewindable: throw ClientPayloadError(failure.text);
-    case Kind::proxy: throw ClientProxyConnectionError(cannot_connect(failure.text));
-    case Kind::tls: throw ClientSSLError(cannot_connect(failure.text));
-    case Kind::connect_timeout:
-      throw ServerTimeoutError("Connection timeout to host " + failure.url);
-    case Kind::disconnected: throw ServerDisconnectedError();
-    case Kind::bad_response:
-    case Kind::bad_header: throw ClientResponseError(400, failure.text, failure.url);
-    case Kind::payload:
-      throw ClientPayloadError("Response payload is not completed: " + failure.text);
-    case Kind::too_large: throw ClientPayloadError(failure.text);
-    case Kind::encoding: throw ClientPayloadError("Can not decode the body: " + failure.text);
-    case Kind::too_many_redirects: throw TooManyRedirects(0, "", failure.url);
-    case Kind::memory: break;
-  }
-  throw std::bad_alloc();
-}
-
 void cancel(asyncio::TimerHandle& timer) noexcept {
   if (timer) std::exchange(timer, {}).cancel();
 }
-
-bool limits(const std::optional<http::Seconds>& timeout) { return timeout && timeout->count() > 0; }
 
 std::chrono::nanoseconds nanoseconds(http::Seconds duration) {
   constexpr http::Seconds for_ever = std::chrono::hours(24 * 365 * 100);
@@ -60,102 +22,14 @@ std::chrono::nanoseconds nanoseconds(http::Seconds duration) {
 
 }  // namespace
 
-SessionCore::SessionCore(SessionOptions options)
-    : options_(std::move(options)),
-      limiter_(options_.connector.limit, options_.connector.limit_per_host) {
-  if (options_.base_url.empty()) return;
-  try {
-    options_.base_url = http::prepare_url(options_.base_url, {});
-  } catch (const http::Failure&) {
-    throw ValueError("Only absolute URLs are supported");
-  }
-  if (!options_.base_url.ends_with('/')) throw ValueError("base_url must have a trailing '/'");
-}
-
-// One that is relative is joined to base_url.
-std::string SessionCore::build_url(const std::string& url, const Params& params) const {
-  const auto mark = url.find_first_of(":/?#");
-  const bool absolute = (mark != url.npos && url[mark] == ':') || url.starts_with("//");
-  if (absolute || options_.base_url.empty()) return http::prepare_url(url, params);
-  return http::prepare_url(http::resolve_url(options_.base_url, url), params);
-}
-
-Engine& SessionCore::engine() {
-  const asyncio::EventLoop loop = asyncio::get_running_loop();
-  if (!engine_) engine_.emplace(loop, std::max<std::size_t>(options_.connector.limit, 10));
-  if (!(engine_->loop() == loop))
-    throw RuntimeError("Session is attached to a different event loop");
-  return *engine_;
-}
-
-std::shared_ptr<Exchange> SessionCore::request(std::string method, const std::string& url,
-                                               RequestOptions options) {
-  if (closed_) throw RuntimeError("Session is closed");
-  if (options.json) {
-    if (options.data) throw ValueError("data and json parameters can not be used at the same time");
-    if (!options.json.error().empty()) throw ValueError(options.json.error());
-    options.data = Body(options.json.text(), "application/json");
-  }
-  std::shared_ptr<Upload> upload;
-  if (options.data.source()) {
-    upload = std::make_shared<Upload>(options.data.source());
-    const std::string& type = options.data.content_type();
-    options.data = Body(upload, type.empty() ? "application/octet-stream" : type);
-  }
-  CIMultiDict headers = options_.headers;
-  headers.update(options.headers);
-  Params cookies = options_.cookies;
-  cookies.insert(cookies.end(), options.cookies.begin(), options.cookies.end());
-  const ClientTimeout timeout = options.timeout.value_or(options_.timeout);
-  const std::string& proxy = options.proxy.empty() ? options_.proxy : options.proxy;
-  std::shared_ptr<Exchange> exchange;
-  try {
-    exchange = std::make_shared<Exchange>(
-        shared_from_this(),
-        http::Outgoing{
-            .rules = http::Rules::aiohttp,
-            .method = std::move(method),
-            .url = build_url(url, options.params),
-            .headers = std::move(headers),
-            .body = std::move(options.data),
-            .cookies = std::move(cookies),
-            .auth = options.auth ? std::move(options.auth) : options_.auth,
-            .verify = options.ssl.value_or(options_.connector.ssl),
-            .follow_redirects = options.allow_redirects.value_or(true),
-            .max_redirects = options.max_redirects,
-            .connect_timeout = limits(timeout.sock_connect) ? timeout.sock_connect : std::nullopt,
-            .proxies = proxy.empty() ? Params{} : Params{{"all", proxy}},
-            .proxy_auth = options.proxy_auth ? options.proxy_auth : options_.proxy_auth,
-            .trust_env = options_.trust_env,
-            .max_body_size = options.max_body_size
-                                 ? *options.max_body_size
-                                 : options_.max_body_size.value_or(http::unlimited),
-        },
-        timeout, std::move(upload));
-  } catch (const http::Failure& failure) {
-    raise(failure);
-  }
-  exchange->open();
-  return exchange;
-}
-
-void SessionCore::close() noexcept {
-  closed_ = true;
-  while (!exchanges_.empty()) {
-    Exchange* exchange = *exchanges_.begin();
-    exchanges_.erase(exchanges_.begin());
-    exchange->end(Exchange::Why::session_closed);
-  }
-  engine_.reset();
-}
-
 Exchange::Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout,
-                   std::shared_ptr<Upload> upload)
+                   std::shared_ptr<Upload> upload, std::shared_ptr<Traces> traces)
     : core_(std::move(core)),
       engine_(core_->engine()),
       timeout_(timeout),
-      transfer_(std::move(request), core_->shared_, core_->options_.read_bufsize),
-      upload_(std::move(upload)) {
+      transfer_(std::move(request), core_->jar_.state_->shared, core_->options_.read_bufsize),
+      upload_(std::move(upload)),
+      traces_(std::move(traces)) {
   transfer_.on_change = [this] { changed(); };
   core_->exchanges_.insert(this);
 }
@@ -165,11 +39,34 @@ Exchange::~Exchange() { close(); }
 void Exchange::open() {
   start_timers();
   slot_.emplace(core_->limiter_, http::origin_of(transfer_.request().url), [this] { wake(); });
+  const bool queued = traces_ && !slot_->granted();
+  if (queued) traces_->queued_start();
   wait_until([this] { return slot_->granted(); });
+  if (queued) traces_->queued_end();
   start_sending();
   engine_.add(transfer_);
   added_ = true;
-  wait_until([this] { return transfer_.has_head(); });
+  if (traces_)
+    wait_for_head_telling();
+  else
+    wait_until([this] { return transfer_.has_head(); });
+  // curl then sends no more, but waits for the end of a pause.
+  if (transfer_.head().status >= 300) transfer_.resume_sending();
+}
+
+// Waits for the head, and tells of the redirects on the way there.
+void Exchange::wait_for_head_telling() {
+  const http::Outgoing& request = transfer_.request();
+  if (request.body && !upload_)
+    traces_->chunk_sent(request.method, request.url, request.body.bytes());
+  for (std::size_t told = 0;;) {
+    wait_until([&] { return transfer_.has_head() || transfer_.history().size() > told; });
+    for (; told < transfer_.history().size(); ++told) {
+      const http::Hop hop = transfer_.history()[told];
+      traces_->redirect(hop);
+    }
+    if (transfer_.has_head() && told == transfer_.history().size()) return;
+  }
 }
 
 void Exchange::start_sending() {
@@ -177,7 +74,14 @@ void Exchange::start_sending() {
   transfer_.read_body = [upload = upload_](char* buffer, std::size_t room) {
     return upload->take(buffer, room);
   };
-  upload_->start(engine_.loop(), [this] { transfer_.resume_sending(); }, {});
+  std::function<void(std::string_view)> sent;
+  if (traces_)
+    sent = [this, traces = traces_](std::string_view piece) {
+      const http::Outgoing request = transfer_.request();
+      traces->chunk_sent(request.method, request.url, piece);
+    };
+  upload_->start(
+      engine_.loop(), [this] { transfer_.resume_sending(); }, std::move(sent));
 }
 
 std::size_t Exchange::read_bufsize() const noexcept { return core_->options_.read_bufsize; }
@@ -245,7 +149,9 @@ std::string Exchange::read_rest() {
 }
 
 const std::string& Exchange::body() {
-  if (!body_) body_ = read_rest();
+  if (body_) return *body_;
+  body_ = read_rest();
+  if (traces_) traces_->chunk_received(method(), transfer_.head().url, *body_);
   return *body_;
 }
 

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <fiber/aiohttp.hpp>
+#include <fiber/aiohttp/cookiejar_state.hpp>
 #include <fiber/aiohttp/engine.hpp>
 #include <fiber/aiohttp/limiter.hpp>
+#include <fiber/aiohttp/traces.hpp>
 #include <fiber/aiohttp/upload.hpp>
 #include <fiber/http/transfer.hpp>
 
@@ -16,27 +18,40 @@
 
 namespace fiber::aiohttp::detail {
 
+/// Throws the exception for a failure.
+[[noreturn]] void raise(const http::Failure& failure);
+/// Whether a timeout is one: zero is none.
+bool limits(const std::optional<http::Seconds>& timeout);
+
 /// What a ClientSession is a handle to, kept by its exchanges too.
 class SessionCore : public std::enable_shared_from_this<SessionCore> {
  public:
   explicit SessionCore(SessionOptions options);
 
-  /// Returns an exchange whose head is there. Waits.
-  std::shared_ptr<Exchange> request(std::string method, const std::string& url,
-                                    RequestOptions options);
+  /// What ClientSession::request() gives. Waits.
+  ClientResponse request(std::string method, const std::string& url, RequestOptions options);
   void close() noexcept;
   bool closed() const noexcept { return closed_; }
-  const RaiseForStatus& raise_for_status() const noexcept { return options_.raise_for_status; }
-  Params cookies() const { return shared_->cookies(); }
+  const CookieJar& cookie_jar() const noexcept { return jar_; }
+  Params cookies() const;
 
  private:
   friend class Exchange;
 
   Engine& engine();
+  http::Outgoing outgoing_of(std::string method, const std::string& url,
+                             RequestOptions& options) const;
+  ClientResponse response_to(http::Outgoing outgoing, const RequestOptions& options,
+                             const std::shared_ptr<Traces>& traces);
+  ClientResponse send(http::Outgoing outgoing, const ClientTimeout& timeout,
+                      const std::shared_ptr<Traces>& traces);
+  ClientResponse through_middlewares(http::Outgoing outgoing, const ClientTimeout& timeout,
+                                     const std::shared_ptr<Traces>& traces,
+                                     const ClientMiddlewares& middlewares);
   std::string build_url(const std::string& url, const Params& params) const;
 
   SessionOptions options_;
-  std::shared_ptr<http::Shared> shared_ = std::make_shared<http::Shared>();
+  CookieJar jar_;
   Limiter limiter_;
   std::optional<Engine> engine_;  ///< from the first request on, which chooses the loop
   std::unordered_set<Exchange*> exchanges_;
@@ -47,7 +62,7 @@ class Exchange {
  public:
   /// Throws http::Failure.
   Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout,
-           std::shared_ptr<Upload> upload);
+           std::shared_ptr<Upload> upload, std::shared_ptr<Traces> traces);
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
   ~Exchange();
@@ -89,6 +104,7 @@ class Exchange {
   void wake() noexcept;
   void changed() noexcept;
   void give_back() noexcept;
+  void wait_for_head_telling();
   void start_sending();
   void take_turn();
   void start_timers();
@@ -99,6 +115,7 @@ class Exchange {
   ClientTimeout timeout_;
   http::Transfer transfer_;
   std::shared_ptr<Upload> upload_;
+  std::shared_ptr<Traces> traces_;  ///< null without TraceConfigs
   std::optional<Limiter::Slot> slot_;
   asyncio::TimerHandle total_timer_, connect_timer_, silence_timer_;
   asyncio::Future<void> waiter_;

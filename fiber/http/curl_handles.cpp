@@ -49,7 +49,7 @@ std::exception_ptr error_of(CURLMcode code) noexcept {
   return std::make_exception_ptr(std::bad_alloc());
 }
 
-Shared::Shared() {
+Shared::Shared(bool keeps_cookies) {
   initialise_curl();
   share_ = curl_share_init();
   without_cookies_ = curl_share_init();
@@ -70,7 +70,7 @@ Shared::Shared() {
     curl_share_setopt(share, CURLSHOPT_UNLOCKFUNC, unlock);
     curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
   }
-  curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE);
+  if (keeps_cookies) curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE);
 }
 
 Shared::~Shared() {
@@ -78,16 +78,30 @@ Shared::~Shared() {
   curl_share_cleanup(without_cookies_);
 }
 
-Params Shared::cookies() const {
+std::vector<std::string> Shared::cookie_lines() const {
   const Easy easy = new_easy();
   set(easy.get(), CURLOPT_SHARE, share_);
   curl_slist* lines = nullptr;
   curl_easy_getinfo(easy.get(), CURLINFO_COOKIELIST, &lines);
   const Slist owner(lines);
+  std::vector<std::string> all;
+  for (; lines; lines = lines->next) all.emplace_back(lines->data);
+  return all;
+}
+
+void Shared::add_cookie(const std::string& line) {
+  const Easy easy = new_easy();
+  set(easy.get(), CURLOPT_SHARE, share_);
+  set(easy.get(), CURLOPT_COOKIELIST, line.c_str());
+}
+
+void Shared::clear_cookies() { add_cookie("ALL"); }
+
+Params Shared::cookies() const {
   Params cookies;
-  for (; lines; lines = lines->next) {
+  const std::vector<std::string> lines = cookie_lines();
+  for (const std::string_view line : lines) {
     // Netscape's format: seven fields between tabs, the last three being expiry, name and value.
-    const std::string_view line = lines->data;
     const auto value = line.rfind('\t');
     const auto name = value == line.npos ? value : line.rfind('\t', value - 1);
     if (name == line.npos) continue;

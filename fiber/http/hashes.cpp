@@ -57,7 +57,7 @@ Word load(const unsigned char* bytes) {
 struct Md5 {
   using Word = std::uint32_t;
   static constexpr bool big = false;
-  static constexpr std::size_t words = 4, block = 64;
+  static constexpr std::size_t block = 64;
   std::array<Word, 4> state{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476};
 
   void add(const unsigned char* bytes) {
@@ -90,7 +90,7 @@ struct Md5 {
 struct Sha1 {
   using Word = std::uint32_t;
   static constexpr bool big = true;
-  static constexpr std::size_t words = 5, block = 64;
+  static constexpr std::size_t block = 64;
   std::array<Word, 5> state{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
 
   void add(const unsigned char* bytes) {
@@ -124,7 +124,7 @@ struct Sha2 {
   using Word = W;
   static constexpr bool big = true;
   static constexpr bool wide = sizeof(Word) == 8;
-  static constexpr std::size_t words = 8, block = 16 * sizeof(Word), rounds = wide ? 80 : 64;
+  static constexpr std::size_t block = 16 * sizeof(Word), rounds = wide ? 80 : 64;
   std::array<Word, 8> state{};
 
   Sha2() {

@@ -58,7 +58,8 @@ std::exception_ptr error_of(CURLMcode code) noexcept;
 // What the requests of one session share: cookies and TLS sessions. Safe for use from any thread.
 class Shared {
  public:
-  Shared();
+  // Without `keeps_cookies` none are.
+  explicit Shared(bool keeps_cookies = true);
   ~Shared();
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
@@ -67,6 +68,10 @@ class Shared {
   // For a request that must not send the cookies held: TLS sessions alone.
   CURLSH* without_cookies() const noexcept { return without_cookies_; }
   Params cookies() const;
+  // The cookies, in Netscape's format, and one more of them.
+  std::vector<std::string> cookie_lines() const;
+  void add_cookie(const std::string& line);
+  void clear_cookies();
 
  private:
   std::array<std::mutex, CURL_LOCK_DATA_LAST> mutexes_;

@@ -116,7 +116,6 @@ void Attempts::after_error(Cause cause, const std::string& method, const std::st
 }
 
 bool Attempts::after_answer(const std::string& method, const Response& response) {
-  if (!retry_) return false;
   const std::string after = response.headers.get("Retry-After");
   if (!retry_->is_retry(method, response.status_code, !after.empty())) return false;
   take_one(retry_->total);

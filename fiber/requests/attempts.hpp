@@ -16,10 +16,13 @@ class Attempts {
 
   explicit Attempts(std::optional<Retry> retry) : retry_(std::move(retry)) {}
 
+  // Whether there may be several.
+  explicit operator bool() const noexcept { return retry_.has_value(); }
+
   // To be called while an exception is handled. Waits, and returns, for another try; throws what is
   // to be told if there is none.
   void after_error(Cause cause, const std::string& method, const std::string& url);
-  // Whether to drop this answer and try again after pause(). Throws RetryError, InvalidHeader.
+  // For several: whether to drop this answer and try again after pause(). Throws RetryError, InvalidHeader.
   bool after_answer(const std::string& method, const Response& response);
   void pause();
 

@@ -154,7 +154,7 @@ void Response::Stream::read_head(const Adapters& adapters,
       continue;
     }
     const std::string method = transfer_.request().method;
-    if (attempts.after_answer(method, response_of(transfer_.head()))) {
+    if (attempts && attempts.after_answer(method, response_of(transfer_.head()))) {
       discard_body();
       attempts.pause();
       send_again({}, false);

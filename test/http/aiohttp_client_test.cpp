@@ -152,7 +152,7 @@ TEST_CASE("raise_for_status may be a function") {
     CHECK_THROWS_AS(await(session.get(server.url("/status/404"), {.raise_for_status = true})),
                     aiohttp::ClientResponseError);
   });
-  CHECK(server.open() == 0);
+  CHECK(server.wait_until([&] { return server.open() == 0; }));
 }
 
 TEST_CASE("proxy= goes before the session's, and that before the environment's") {

@@ -228,3 +228,29 @@ TEST_CASE("an answer may come before the body has gone out") {
     early.close();
   });
 }
+
+TEST_CASE("a server that wants no more of the body is heard") {
+  asyncio::run([&] {
+    auto refusing = await(asyncio::start_server(
+        [](asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
+          await(reader.readuntil("\r\n\r\n"));
+          writer.write("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno");
+          while (!await(reader.read(65536)).empty()) {
+          }
+          writer.close();
+        },
+        "127.0.0.1", 0));
+    const std::string url =
+        "http://127.0.0.1:" + std::to_string(refusing.sockets()[0].getsockname().port()) + "/";
+    asyncio::with(aiohttp::ClientSession(), [&](auto& session) {
+      const auto endless = [i = 0]() mutable {
+        if (i++) await(asyncio::get_running_loop().create_future<void>());
+        return std::string("piece");
+      };
+      auto response = await(session.post(url, {.data = endless}));
+      CHECK(response.status == 413);
+      CHECK(await(response.text()) == "no");
+    });
+    refusing.close();
+  });
+}
