@@ -6,6 +6,8 @@
 // standard library as a whole. A program includes the standard headers that it uses itself, as ever.
 #pragma once
 
+#include <fiber/core/standard.hpp>
+
 #include <initializer_list>
 #include <iterator>
 #include <string>
@@ -22,9 +24,4 @@
 #include <bits/unique_lock.h>
 #include <bits/unique_ptr.h>
 #else
-#include <chrono>
-#include <functional>
-#include <memory>
-#include <mutex>
-#include <ranges>
 #endif
