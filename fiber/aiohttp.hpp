@@ -194,8 +194,8 @@ struct RequestInfo {
 /// The keyword arguments of ClientResponse::json().
 struct JsonOptions {
   std::string encoding = {};  ///< in place of that of Content-Type, and of UTF-8
-  /// What Content-Type must be, or have in it: "application/json" is "application/vnd.api+json" too.
-  /// "" for any.
+  /// What Content-Type must be, or have in it: "application/json" is "application/vnd.api+json"
+  /// too. "" for any.
   std::string content_type = "application/json";
 };
 

@@ -3,10 +3,9 @@
 // <ranges>, which take longer to compile than all the rest of such a header.
 //
 // Versions of libstdc++ whose parts are known to stand alone are included by parts; any other
-// standard library as a whole. A program includes the standard headers that it uses itself, as ever.
+// standard library as a whole. A program includes the standard headers that it uses itself, as
+// ever.
 #pragma once
-
-#include <fiber/core/standard.hpp>
 
 #include <initializer_list>
 #include <iterator>
@@ -24,4 +23,9 @@
 #include <bits/unique_lock.h>
 #include <bits/unique_ptr.h>
 #else
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <ranges>
 #endif

@@ -82,8 +82,8 @@ class Exchange {
 
   /// Whether the body has arrived whole and been read.
   bool at_eof() const noexcept { return transfer_.succeeded() && transfer_.available() == 0; }
-  /// Gives up: who waits, and who reads what has not arrived, gets an exception that says why. It is
-  /// made there: closing needs no memory.
+  /// Gives up: who waits, and who reads what has not arrived, gets an exception that says why. It
+  /// is made there: closing needs no memory.
   enum class Why : unsigned char {
     none,
     closed,

@@ -1,4 +1,5 @@
-// The objects of the stream layer, whose references are of two kinds; not for two threads at a time.
+// The objects of the stream layer, whose references are of two kinds; not for two threads at a
+// time.
 #pragma once
 
 #include <fiber/asyncio/base_events.hpp>

@@ -1,8 +1,8 @@
 // What other threads give to a loop, and how they wake it.
 //
 // Invariants
-//  1. The list is read and changed under the mutex alone. `any_` may be set while the list is empty,
-//     never the reverse: the loop looks at the flag without the mutex.
+//  1. The list is read and changed under the mutex alone. `any_` may be set while the list is
+//     empty, never the reverse: the loop looks at the flag without the mutex.
 //  2. A loop says that it sleeps before it looks at `any_` for the last time; a thread gives its
 //     handle before it looks at `sleeping_`. A fence stands between the two on either side, so that
 //     one of them sees the other: no handle waits for a loop that nobody wakes.

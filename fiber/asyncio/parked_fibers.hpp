@@ -1,7 +1,7 @@
 // Fibers whose task has ended, kept for tasks that are to start: their stacks are warm.
 //
-// Invariant: a parked fiber waits in task_main, on the stack that its ParkedFiber describes and lies
-// on. Whoever takes it out switches to it, which ends the ParkedFiber.
+// Invariant: a parked fiber waits in task_main, on the stack that its ParkedFiber describes and
+// lies on. Whoever takes it out switches to it, which ends the ParkedFiber.
 #pragma once
 
 #include <fiber/core/context.hpp>

@@ -1,8 +1,8 @@
 // Readiness of descriptors, through epoll. A descriptor is registered in one of three ways:
 //  - handles, level-triggered, changed only when what is wanted of it changes;
 //  - a Watch, made once, edge-triggered: see watch.hpp;
-//  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed without
-//    our being told between two of them. They go together with either of the others.
+//  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed
+//    without our being told between two of them. They go together with either of the others.
 //
 // A number may come to stand for another file without our being told. The kernel, which knows
 // files, is asked whenever something is added; and each registration has a generation, which its
@@ -43,7 +43,8 @@ class FIBER_API Selector {
   /// Throws ValueError, OSError, RuntimeError for a descriptor that is watched.
   enum class For : bool { reading, writing };
   void add(int fd, For what, core::Ref<HandleObject> handle);
-  /// Cancels the handle; false if there was none. Throws RuntimeError for a descriptor that is watched.
+  /// Cancels the handle; false if there was none. Throws RuntimeError for a descriptor that is
+  /// watched.
   bool remove(int fd, For what);
 
   /// The watch stays in the list that detach_all() goes through until it is forgotten. Throws

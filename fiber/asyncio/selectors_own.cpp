@@ -1,6 +1,6 @@
-// The descriptors that a selector has for itself: epoll, an eventfd by which it is woken, and what a
-// foreign main loop waits for. They are made anew in a child process, and when other code has closed
-// them.
+// The descriptors that a selector has for itself: epoll, an eventfd by which it is woken, and what
+// a foreign main loop waits for. They are made anew in a child process, and when other code has
+// closed them.
 #include <fiber/asyncio/selectors.hpp>
 
 #include <fiber/asyncio/log.hpp>

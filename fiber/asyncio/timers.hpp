@@ -2,8 +2,8 @@
 //
 // Invariants
 //  1. Each timer has a claim in the ready queue, so that becoming due needs no memory.
-//  2. A timer is in the heap until it is due; from then on its entry stands in the ready queue, where
-//     a timer that is removed leaves a step that does nothing.
+//  2. A timer is in the heap until it is due; from then on its entry stands in the ready queue,
+//     where a timer that is removed leaves a step that does nothing.
 #pragma once
 
 #include <fiber/asyncio/detail/durations.hpp>
@@ -55,8 +55,8 @@ class Timers {
       node->when = clock_->register_deadline(node->when);
     heap_.push(node);
   }
-  /// Afterwards nothing refers to a node whose entry is a leaf, even if it was due. `moved`: entries
-  /// of the ready queue may stand elsewhere than they were put.
+  /// Afterwards nothing refers to a node whose entry is a leaf, even if it was due. `moved`:
+  /// entries of the ready queue may stand elsewhere than they were put.
   void remove(TimerNode* node, ReadyQueue& ready, bool moved) noexcept {
     if (node->index != TimerNode::kNotInHeap) {
       heap_.remove(node);

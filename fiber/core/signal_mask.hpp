@@ -19,8 +19,8 @@ FIBER_API const sigset_t* mask_for_children() noexcept;
 
 // A thread that is started while it lives has every signal blocked: none kills the program, or runs
 // a handler, on a thread of which the program knows nothing, and what the program has blocked for
-// sigwait or signalfd stays pending. Not blocked are those that the thread's own instructions cause,
-// and SIGURG, by which the stall monitor asks.
+// sigwait or signalfd stays pending. Not blocked are those that the thread's own instructions
+// cause, and SIGURG, by which the stall monitor asks.
 class SignalsBlocked {
  public:
   SignalsBlocked() noexcept {

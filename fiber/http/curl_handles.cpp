@@ -15,7 +15,8 @@ namespace {
 void initialise_curl() {
   static const CURLcode code = [] {
     const CURLcode result = curl_global_init(CURL_GLOBAL_DEFAULT);
-    // It has registered the end of the TLS library, which transfers on other threads must not outlive.
+    // It has registered the end of the TLS library, which transfers on other threads must not
+    // outlive.
     core::finish_before_exit_handlers();
     return result;
   }();

@@ -22,7 +22,8 @@ class Attempts {
   // To be called while an exception is handled. Waits, and returns, for another try; throws what is
   // to be told if there is none.
   void after_error(Cause cause, const std::string& method, const std::string& url);
-  // For several: whether to drop this answer and try again after pause(). Throws RetryError, InvalidHeader.
+  // For several: whether to drop this answer and try again after pause(). Throws RetryError,
+  // InvalidHeader.
   bool after_answer(const std::string& method, const Response& response);
   void pause();
 

@@ -79,8 +79,9 @@ class FIBER_API Response {
   /// encoding it is taken for UTF-8 (Python guesses).
   std::string text() const;
 #ifdef FIBER_HTTP_JSON
-  /// `content` as a nlohmann::json (nlohmann::ordered_json: response.json<nlohmann::ordered_json>()).
-  /// Without an encoding that of the bytes is guessed: UTF-8, 16 or 32. Throws JSONDecodeError.
+  /// `content` as a nlohmann::json (nlohmann::ordered_json:
+  /// response.json<nlohmann::ordered_json>()). Without an encoding that of the bytes is guessed:
+  /// UTF-8, 16 or 32. Throws JSONDecodeError.
   template <class Value = nlohmann::json>
   Value json() const {
     return http::detail::parse_json<Value>(json_text(), &refuse_json);
