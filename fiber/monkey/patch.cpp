@@ -178,7 +178,7 @@ class Registry {
     if (known != slots_.end()) {
       Slot changed = known->second;
       changed.cancel = cancel;
-      if (changed.function() != known->second.function() && image.write(at, changed.function()))
+      if (changed.function() == known->second.function() || image.write(at, changed.function()))
         known->second.cancel = cancel;
       return 0;
     }
