@@ -14,9 +14,13 @@ void in_child() {
 
 }  // namespace
 
-void keep_mask_for_children(const sigset_t& mask) {
-  static const bool guarded = (at_fork(nullptr, nullptr, in_child), true);
-  static_cast<void>(guarded);
+void keep_mask_for_children(const sigset_t& mask) noexcept {
+  try {
+    static const bool guarded = (at_fork(nullptr, nullptr, in_child), true);
+    static_cast<void>(guarded);
+  } catch (const std::bad_alloc&) {
+    // Nobody could be told on this thread. The next one tries again.
+  }
   kept_mask = mask;
   keeps_mask = true;
 }

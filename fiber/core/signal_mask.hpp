@@ -12,8 +12,8 @@ namespace fiber::core {
 
 // On a thread of the library's that runs functions of the program's: child processes that these
 // start are to have this mask, not the thread's own, in which everything is blocked. fork() does so
-// by itself. Throws std::bad_alloc.
-FIBER_API void keep_mask_for_children(const sigset_t& mask);
+// by itself, unless there was no memory to arrange it.
+FIBER_API void keep_mask_for_children(const sigset_t& mask) noexcept;
 // Null on other threads, whose children inherit their mask.
 FIBER_API const sigset_t* mask_for_children() noexcept;
 
