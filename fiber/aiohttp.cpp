@@ -3,6 +3,7 @@
 #include <fiber/aiohttp/exchange.hpp>
 #include <fiber/http/charset.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace fiber::aiohttp {
@@ -10,28 +11,89 @@ namespace {
 
 constexpr std::size_t everything = http::unlimited;
 
+// bytes.strip()
+std::string_view strip(std::string_view bytes) {
+  constexpr std::string_view blanks = " \t\n\r\x0b\x0c";
+  const auto first = bytes.find_first_not_of(blanks);
+  if (first == bytes.npos) return {};
+  return bytes.substr(first, bytes.find_last_not_of(blanks) - first + 1);
+}
+
+// application/json and TYPE/SUBTYPE+json are what "application/json" stands for; of anything else
+// the type must have it in it.
+bool is_expected(std::string_view type, const std::string& expected) {
+  if (expected != "application/json") return type.find(expected) != type.npos;
+  type = type.substr(0, type.find(';'));
+  while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
+  if (type == expected) return true;
+  const auto slash = type.find('/');
+  const auto is_name = [](std::string_view name) {
+    return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '_' || c == '.' || c == '-' ||
+             c == '+' || c >= 128;
+    });
+  };
+  constexpr std::string_view suffix = "+json";
+  return slash != type.npos && type.ends_with(suffix) && is_name(type.substr(0, slash)) &&
+         is_name(type.substr(slash + 1, type.size() - slash - 1 - suffix.size()));
+}
+
 }  // namespace
+
+detail::Exchange& StreamReader::exchange() const {
+  // That of a response of a history has none.
+  if (!exchange_) throw ClientConnectionResetError("Connection closed");
+  return *exchange_;
+}
 
 asyncio::Coroutine<std::string> StreamReader::read(std::ptrdiff_t n) {
   return asyncio::Coroutine<std::string>(
-      [exchange = exchange_, n] {
-        return n < 0 ? exchange->read_rest() : exchange->read(static_cast<std::size_t>(n));
+      [self = *this, n] {
+        return n < 0 ? self.exchange().read_rest()
+                     : self.exchange().read(static_cast<std::size_t>(n));
       },
       "StreamReader.read");
 }
 
 asyncio::Coroutine<std::string> StreamReader::readany() {
   return asyncio::Coroutine<std::string>(
-      [exchange = exchange_] { return exchange->read(everything); }, "StreamReader.readany");
+      [self = *this] { return self.exchange().read(everything); }, "StreamReader.readany");
+}
+
+asyncio::Coroutine<std::string> StreamReader::readline(std::size_t max_line_length) {
+  return readuntil("\n", max_line_length);
+}
+
+asyncio::Coroutine<std::string> StreamReader::readuntil(std::string separator,
+                                                        std::size_t max_size) {
+  return asyncio::Coroutine<std::string>(
+      [self = *this, separator = std::move(separator), max_size] {
+        if (separator.empty()) throw ValueError("Separator should be at least one-byte string");
+        detail::Exchange& exchange = self.exchange();
+        return exchange.read_until(separator, max_size ? max_size : 2 * exchange.read_bufsize());
+      },
+      "StreamReader.readuntil");
+}
+
+asyncio::Coroutine<std::string> StreamReader::readexactly(std::size_t n) {
+  return asyncio::Coroutine<std::string>(
+      [self = *this, n] { return self.exchange().read_exactly(n); }, "StreamReader.readexactly");
+}
+
+http::Chunks StreamReader::iter_lines() {
+  return http::Chunks([self = *this] {
+    detail::Exchange& exchange = self.exchange();
+    return exchange.read_until("\n", 2 * exchange.read_bufsize());
+  });
 }
 
 http::Chunks StreamReader::iter_chunked(std::size_t n) {
-  return http::Chunks([exchange = exchange_, n] { return exchange->read(n); });
+  return http::Chunks([self = *this, n] { return self.exchange().read(n); });
 }
 
 http::Chunks StreamReader::iter_any() { return iter_chunked(everything); }
 
-bool StreamReader::at_eof() const { return exchange_->at_eof(); }
+bool StreamReader::at_eof() const { return !exchange_ || exchange_->at_eof(); }
 
 ClientResponse::ClientResponse(std::shared_ptr<detail::Exchange> exchange)
     : exchange_(std::move(exchange)) {
@@ -42,7 +104,21 @@ ClientResponse::ClientResponse(std::shared_ptr<detail::Exchange> exchange)
   url = head.url;
   headers = head.headers;
   content.exchange_ = exchange_;
+  request_info = {url, method, exchange_->transfer().request().headers};
+  for (const http::Hop& hop : exchange_->transfer().history())
+    history.push_back(ClientResponse(hop));
 }
+
+ClientResponse::ClientResponse(http::Hop hop)
+    : status(hop.head.status),
+      reason(std::move(hop.head.reason)),
+      method(hop.method),
+      url(hop.head.url),
+      headers(std::move(hop.head.headers)),
+      request_info{std::move(hop.head.url), std::move(hop.method), std::move(hop.request_headers)} {
+}
+
+detail::Exchange& ClientResponse::exchange() const { return content.exchange(); }
 
 std::string ClientResponse::content_type() const {
   const std::string type = headers.get("Content-Type", "application/octet-stream");
@@ -53,24 +129,54 @@ std::string ClientResponse::content_type() const {
 std::string ClientResponse::charset() const { return http::charset_of(headers); }
 
 asyncio::Coroutine<std::string> ClientResponse::read() {
-  return asyncio::Coroutine<std::string>([exchange = exchange_] { return exchange->body(); },
+  return asyncio::Coroutine<std::string>([reader = content] { return reader.exchange().body(); },
                                          "ClientResponse.read");
 }
 
 asyncio::Coroutine<std::string> ClientResponse::text(std::string encoding) {
   if (encoding.empty()) encoding = charset();
   return asyncio::Coroutine<std::string>(
-      [exchange = exchange_, encoding] { return http::decode(exchange->body(), encoding); },
+      [reader = content, encoding] { return http::decode(reader.exchange().body(), encoding); },
       "ClientResponse.text");
+}
+
+std::string ClientResponse::json_text(const JsonOptions& options) {
+  const std::string& body = exchange().body();
+  if (!options.content_type.empty()) {
+    std::string type = headers.get("Content-Type");
+    for (char& c : type)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+    if (!is_expected(type, options.content_type))
+      throw ContentTypeError(status, "Attempt to decode JSON with unexpected mimetype: " + type,
+                             url, headers);
+  }
+  const std::string_view bytes = strip(body);
+  const std::string encoding = options.encoding.empty() ? charset() : options.encoding;
+  if (http::is_utf8(encoding))
+    if (const std::string error = http::utf8_error(bytes); !error.empty()) throw ValueError(error);
+  return http::decode(bytes, encoding);
+}
+
+void ClientResponse::refuse_json(std::string_view text) {
+  throw JSONDecodeError(http::json_fault(text));
 }
 
 void ClientResponse::raise_for_status() const {
   if (!ok()) throw ClientResponseError(status, reason, url, headers);
 }
 
-void ClientResponse::release() noexcept { exchange_->close(); }
+void ClientResponse::release() noexcept {
+  if (exchange_) exchange_->close();
+}
 
-bool ClientResponse::closed() const noexcept { return exchange_->closed(); }
+// For a history: what was read of the body goes, and the connection, if it was not all.
+void ClientResponse::give_up_body() noexcept {
+  release();
+  exchange_.reset();
+  content.exchange_.reset();
+}
+
+bool ClientResponse::closed() const noexcept { return !exchange_ || exchange_->closed(); }
 
 ClientResponse RequestContext::enter() { return response_.emplace(await_()); }
 
@@ -100,10 +206,7 @@ RequestContext ClientSession::request(std::string_view method, std::string_view 
   return RequestContext(asyncio::Coroutine<ClientResponse>(
       [core = core_, method = std::string(method), url = std::string(url),
        options = std::move(options)]() mutable {
-        const bool check = options.raise_for_status.value_or(core->raises_for_status());
-        ClientResponse response(core->request(std::move(method), url, std::move(options)));
-        if (check) response.raise_for_status();
-        return response;
+        return core->request(std::move(method), url, std::move(options));
       },
       "ClientSession._request"));
 }
@@ -143,5 +246,7 @@ bool ClientSession::exit(std::exception_ptr) noexcept {
 bool ClientSession::closed() const noexcept { return !core_ || core_->closed(); }
 
 Params ClientSession::cookies() const { return core_->cookies(); }
+
+CookieJar ClientSession::cookie_jar() const { return core_->cookie_jar(); }
 
 }  // namespace fiber::aiohttp

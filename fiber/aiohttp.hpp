@@ -20,27 +20,43 @@
 // built with them). Proxies are used with trust_env alone, and never for addresses of this machine.
 #pragma once
 
+#include <fiber/aiohttp/client_middlewares.hpp>
+#include <fiber/aiohttp/cookiejar.hpp>
 #include <fiber/aiohttp/exceptions.hpp>
+#include <fiber/aiohttp/formdata.hpp>
+#include <fiber/aiohttp/tracing.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/with.hpp>
 #include <fiber/http/arguments.hpp>
 #include <fiber/http/chunks.hpp>
 #include <fiber/http/headers.hpp>
+#include <fiber/http/json.hpp>
 
+#include <any>
 #include <chrono>
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+#include <vector>
+
+namespace fiber::http {
+struct Hop;
+}
 
 namespace fiber::aiohttp {
 
 using CIMultiDict = http::Headers;
 using Params = http::Params;
 using Body = http::Body;
+using Json = http::Json;
+/// json.JSONDecodeError of Python, a ValueError.
+using JSONDecodeError = http::JSONDecodeError;
 using Verify = http::Verify;
 using BasicAuth = http::BasicAuth;
 
@@ -64,15 +80,42 @@ struct TCPConnector {
   std::size_t limit_per_host = 0;  ///< per host and port
 };
 
+class ClientResponse;
+
+/// raise_for_status=: whether, or a function that is called with each response, and throws what it
+/// likes. It may await.
+class RaiseForStatus {
+ public:
+  RaiseForStatus(bool raises = false) : raises_(raises) {}
+  template <class Function>
+    requires(std::is_invocable_v<Function&, ClientResponse&> && !std::is_same_v<Function, bool>)
+  RaiseForStatus(Function function) : function_(std::move(function)) {}
+
+  bool raises() const noexcept { return raises_; }
+  const std::function<void(ClientResponse&)>& function() const noexcept { return function_; }
+
+ private:
+  bool raises_ = false;
+  std::function<void(ClientResponse&)> function_;
+};
+
 /// The keyword arguments of ClientSession, in the order of Python's signature.
 struct SessionOptions {
+  /// What relative URLs are relative to: "https://example.com/api/", with a slash at its end.
+  /// ValueError (of the constructor) for another.
+  std::string base_url = {};
   TCPConnector connector = {};
   Params cookies = {};       ///< sent with every request
   CIMultiDict headers = {};  ///< sent with every request
   std::optional<BasicAuth> auth = {};
-  bool raise_for_status = false;  ///< have every request do so
+  std::optional<CookieJar> cookie_jar = {};  ///< to share, to save; a new one unless given
+  RaiseForStatus raise_for_status = false;   ///< have every request do so
   ClientTimeout timeout = {};
-  bool trust_env = false;                ///< proxies from the environment
+  std::vector<TraceConfig> trace_configs = {};
+  ClientMiddlewares middlewares = {};
+  bool trust_env = false;  ///< proxies from the environment
+  std::string proxy = {};  ///< for requests that have none: "http://proxy:3128"
+  std::optional<BasicAuth> proxy_auth = {};
   std::size_t read_bufsize = 64 * 1024;  ///< bytes of a body to keep for a slow reader
   /// How many bytes a body may have, after decompression; nothing for any number. Reading beyond
   /// that is ClientPayloadError. (Not in Python.)
@@ -81,22 +124,31 @@ struct SessionOptions {
 
 /// The keyword arguments of every request, in the order of Python's signature.
 struct RequestOptions {
-  Params params = {};        ///< appended to the query
-  Body data = {};            ///< bytes as they are, or Params for a form
+  Params params = {};  ///< appended to the query
+  /// Bytes as they are, Params or a FormData for a form, or what is read while it is sent:
+  /// std::ifstream, a function or a range of strings, which may await.
+  Body data = {};
+  Json json = {};            ///< a nlohmann::json, in place of `data`
   Params cookies = {};       ///< for this request alone
   CIMultiDict headers = {};  ///< beside and over the session's
   std::optional<BasicAuth> auth = {};
   std::optional<bool> allow_redirects = {};  ///< yes, except for head()
   long max_redirects = 10;                   ///< so many are too many; 0 for any number
-  std::optional<bool> raise_for_status = {};
+  std::optional<RaiseForStatus> raise_for_status = {};
+  /// "http://proxy:3128". It goes before that of the session, and that before the environment's.
+  std::string proxy = {};
+  std::optional<BasicAuth> proxy_auth = {};
   std::optional<ClientTimeout> timeout = {};  ///< in place of the session's
   std::optional<Verify> ssl = {};
-  std::optional<std::size_t> max_body_size = {};  ///< in place of the session's
+  std::any trace_request_ctx = {};                    ///< for the TraceConfigs
+  std::optional<ClientMiddlewares> middlewares = {};  ///< in place of the session's
+  std::optional<std::size_t> max_body_size = {};      ///< in place of the session's
 };
 
 namespace detail {
 class Exchange;
 class SessionCore;
+class Traces;
 }  // namespace detail
 
 /// aiohttp.StreamReader, the body of a response as it arrives, decompressed. What waits throws
@@ -108,6 +160,15 @@ class FIBER_API StreamReader {
   asyncio::Coroutine<std::string> read(std::ptrdiff_t n = -1);
   /// What is there, at least one byte, "" at the end.
   asyncio::Coroutine<std::string> readany();
+  /// A line with its "\n", which the last one may lack; "" at the end. Throws ValueError, "Chunk
+  /// too big", for one of more than max_line_length bytes, twice read_bufsize unless given.
+  asyncio::Coroutine<std::string> readline(std::size_t max_line_length = 0);
+  /// The same of another separator. ValueError for "".
+  asyncio::Coroutine<std::string> readuntil(std::string separator = "\n", std::size_t max_size = 0);
+  /// n bytes. Throws asyncio::IncompleteReadError if there are fewer.
+  asyncio::Coroutine<std::string> readexactly(std::size_t n);
+  /// for (const std::string& line : content.iter_lines()): Python's `async for line in content`.
+  http::Chunks iter_lines();
   /// for (const std::string& piece : content.iter_chunked(n)): the results of read(n).
   http::Chunks iter_chunked(std::size_t n);
   /// The same of readany().
@@ -118,7 +179,24 @@ class FIBER_API StreamReader {
  private:
   friend class ClientResponse;
 
+  detail::Exchange& exchange() const;
+
   std::shared_ptr<detail::Exchange> exchange_;
+};
+
+/// What a response answers: aiohttp.RequestInfo.
+struct RequestInfo {
+  std::string url = {};
+  std::string method = {};
+  CIMultiDict headers = {};
+};
+
+/// The keyword arguments of ClientResponse::json().
+struct JsonOptions {
+  std::string encoding = {};  ///< in place of that of Content-Type, and of UTF-8
+  /// What Content-Type must be, or have in it: "application/json" is "application/vnd.api+json"
+  /// too. "" for any.
+  std::string content_type = "application/json";
 };
 
 /// aiohttp.ClientResponse: a response whose head has arrived. A cheap handle to one connection,
@@ -133,6 +211,10 @@ class FIBER_API ClientResponse {
   std::string url;      ///< after redirects
   CIMultiDict headers;  ///< repeated fields by getall()
   StreamReader content;
+  RequestInfo request_info;
+  /// The redirects on the way here, the first one first. They are closed: of a body there is
+  /// nothing.
+  std::vector<ClientResponse> history;
 
   /// Whether the status is below 400.
   bool ok() const noexcept { return status < 400; }
@@ -147,6 +229,22 @@ class FIBER_API ClientResponse {
   /// characters as U+FFFD.
   asyncio::Coroutine<std::string> text(std::string encoding = {});
 
+#ifdef FIBER_HTTP_JSON
+  /// The same as a nlohmann::json (or response.json<nlohmann::ordered_json>()); null when there are
+  /// but blanks. Throws ContentTypeError for another content type, JSONDecodeError, ValueError for
+  /// what is not UTF-8, and as read() does.
+  template <class Value = nlohmann::json>
+  asyncio::Coroutine<Value> json(JsonOptions options = {}) {
+    return asyncio::Coroutine<Value>(
+        [self = *this, options = std::move(options)]() mutable {
+          const std::string text = self.json_text(options);
+          return text.empty() ? Value(nullptr)
+                              : http::detail::parse_json<Value>(text, &refuse_json);
+        },
+        "ClientResponse.json");
+  }
+#endif
+
   /// Throws ClientResponseError unless ok().
   void raise_for_status() const;
   /// Gives the connection up: back to the session if the body has been read, else it is closed.
@@ -155,6 +253,15 @@ class FIBER_API ClientResponse {
   bool closed() const noexcept;
 
  private:
+  friend class detail::SessionCore;
+  friend class detail::Traces;
+
+  explicit ClientResponse(http::Hop hop);
+  void give_up_body() noexcept;
+  detail::Exchange& exchange() const;
+  std::string json_text(const JsonOptions& options);
+  [[noreturn]] static void refuse_json(std::string_view text);
+
   std::shared_ptr<detail::Exchange> exchange_;
 };
 
@@ -185,7 +292,7 @@ class FIBER_API ClientSession {
   /// A request is sent a second time only if a connection that was kept proves dead, and only if
   /// its method is idempotent: a POST never is. `method` goes out in upper case.
   /// Awaiting it throws, before anything is sent, InvalidURL, ValueError (header, timeout, two
-  /// sources of credentials) and
+  /// sources of credentials, `data` and `json`, a string in `json` that is not UTF-8) and
   /// RuntimeError (closed, or of another loop); then ClientConnectorError, ClientSSLError,
   /// ClientProxyConnectionError, ServerDisconnectedError, ServerTimeoutError, TimeoutError (total),
   /// TooManyRedirects, ClientResponseError (not HTTP, or raise_for_status) and
@@ -204,8 +311,10 @@ class FIBER_API ClientSession {
   /// Ends every transfer, their waiting tasks with ClientConnectionError, and every connection.
   asyncio::Coroutine<void> close();
   bool closed() const noexcept;
-  /// The cookies held, as names and values (session.cookie_jar).
+  /// The cookies held, as names and values.
   Params cookies() const;
+  /// The jar that they are in.
+  CookieJar cookie_jar() const;
 
   /// For asyncio::with(), which closes it.
   void enter() const noexcept {}

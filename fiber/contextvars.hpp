@@ -15,6 +15,7 @@
 #pragma once
 
 #include <fiber/core/ref.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/greenlet.hpp>
 #include <fiber/greenlet/object.hpp>
@@ -23,10 +24,10 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <iosfwd>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -85,7 +86,7 @@ struct FIBER_API TokenObject final : core::SharedCounted<TokenObject> {
 inline VarObject& checked(const Ref<VarObject>& var) {
   if (!var) [[unlikely]]
     refuse_moved_var();
-  return *var.get();
+  return *var;
 }
 
 FIBER_API Ref<VarObject> make_var(std::string name, Ref<BoxBase> default_value);
@@ -143,8 +144,8 @@ class FIBER_API ContextVarBase {
   detail::Ref<detail::VarObject> var_;
 };
 
-/// A variable. Copies are the same variable. Values are copied out: a T that is dear to copy is
-/// best held by a shared_ptr.
+/// A variable. Copies are the same variable. Values are copied out: a T that is expensive to copy
+/// is best held by a shared_ptr.
 template <class T>
 class ContextVar : public ContextVarBase {
   static_assert(std::same_as<T, std::decay_t<T>>, "a context variable holds an object");
@@ -212,7 +213,7 @@ class Token {
   detail::TokenObject& checked() const {
     if (!token_) [[unlikely]]
       detail::refuse_moved_token();
-    return *token_.get();
+    return *token_;
   }
   detail::Ref<detail::TokenObject> token_;
 };
@@ -233,10 +234,11 @@ class FIBER_API Context {
   decltype(auto) run(F&& function, Args&&... args) const {
     detail::Entered entered(checked());
     if constexpr (std::is_void_v<std::invoke_result_t<F, Args...>>) {
-      std::invoke(std::forward<F>(function), std::forward<Args>(args)...);
+      std::apply(std::forward<F>(function), std::forward_as_tuple(std::forward<Args>(args)...));
       entered.exit();
     } else {
-      decltype(auto) result = std::invoke(std::forward<F>(function), std::forward<Args>(args)...);
+      decltype(auto) result =
+          std::apply(std::forward<F>(function), std::forward_as_tuple(std::forward<Args>(args)...));
       entered.exit();
       return static_cast<std::invoke_result_t<F, Args...>>(
           static_cast<std::invoke_result_t<F, Args...>&&>(result));

@@ -9,12 +9,11 @@
 //   catch (const AnyExceptionGroup& group)     // Python: except BaseExceptionGroup as group
 #pragma once
 
+#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <cstddef>
 #include <exception>
-#include <functional>
-#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>

@@ -20,6 +20,7 @@
 // returned, is a value-initialised Send or Return (use std::optional to tell it apart).
 #pragma once
 
+#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/generator/object.hpp>
 #include <fiber/generator/values.hpp>
@@ -28,13 +29,10 @@
 #include <concepts>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <initializer_list>
 #include <iosfwd>
 #include <iterator>
-#include <memory>
 #include <optional>
-#include <ranges>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -97,17 +95,6 @@ class FIBER_API GeneratorBase {
  public:
   GeneratorBase() noexcept = default;
   GeneratorBase(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
-  GeneratorBase(const GeneratorBase& other) noexcept : object_(other.object_) {
-    if (object_ != nullptr) ++object_->refs;
-  }
-  GeneratorBase(GeneratorBase&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  GeneratorBase& operator=(GeneratorBase other) noexcept {
-    std::swap(object_, other.object_);
-    return *this;
-  }
-  ~GeneratorBase() {
-    if (object_ != nullptr) object_->release();
-  }
 
   /// Python: inspect.getgeneratorstate(g).
   GeneratorState state() const;
@@ -121,24 +108,22 @@ class FIBER_API GeneratorBase {
   /// Bytes of its stack touched so far, page-exact; 0 while it has none.
   std::size_t stack_used() const;
 
-  explicit operator bool() const noexcept { return object_ != nullptr; }
+  explicit operator bool() const noexcept { return bool(object_); }
   friend bool operator==(const GeneratorBase& a, const GeneratorBase& b) noexcept = default;
 
   /// For the layers above.
-  explicit GeneratorBase(detail::GeneratorObject* object) noexcept : object_(object) {
-    if (object_ != nullptr) ++object_->refs;
-  }
-  detail::GeneratorObject* object() const noexcept { return object_; }
+  explicit GeneratorBase(detail::GeneratorObject* object) noexcept : object_(object) {}
+  detail::GeneratorObject* object() const noexcept { return object_.get(); }
 
  protected:
   detail::GeneratorObject* checked() const {
-    if (object_ == nullptr) [[unlikely]]
+    if (!object_) [[unlikely]]
       refuse_null();
-    return object_;
+    return object_.get();
   }
   [[noreturn]] static void refuse_null();
 
-  detail::GeneratorObject* object_ = nullptr;
+  core::Ref<detail::GeneratorObject> object_;
 };
 
 /// Python's repr: "<generator 'name' at 0x7f… suspended>".
@@ -452,7 +437,9 @@ class Generator : public GeneratorBase {
     Self* self;
   };
 
-  explicit Generator(Self* fresh) noexcept { object_ = fresh; }
+  explicit Generator(Self* fresh) noexcept {
+    object_ = core::Ref<detail::GeneratorObject>::adopt(fresh);
+  }
   Self* self() const { return static_cast<Self*>(checked()); }
   [[noreturn]] static void stop(Self* self) { throw StopIteration(self->result_.as_value()); }
 };

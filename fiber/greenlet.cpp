@@ -79,7 +79,7 @@ void reject_arguments(const value& arguments) {
 
 greenlet::greenlet() : greenlet(std::unique_ptr<detail::Run>()) {}
 
-greenlet::greenlet(const greenlet_options& options)
+greenlet::greenlet(const GreenletOptions& options)
     : greenlet(std::unique_ptr<detail::Run>(), options) {}
 
 greenlet::greenlet(std::unique_ptr<detail::Run> run) {
@@ -92,7 +92,7 @@ greenlet::greenlet(std::unique_ptr<detail::Run> run) {
   ++thread.current->refs;
 }
 
-greenlet::greenlet(std::unique_ptr<detail::Run> run, const greenlet_options& options)
+greenlet::greenlet(std::unique_ptr<detail::Run> run, const GreenletOptions& options)
     : greenlet(std::move(run)) {
   if (options.parent.object_ != nullptr) {
     if (options.parent.object_->owner.load(std::memory_order_relaxed) !=

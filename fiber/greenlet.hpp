@@ -19,15 +19,14 @@
 // to itself or to its child on its own stack lives until then.
 #pragma once
 
+#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/greenlet/object.hpp>
 #include <fiber/value.hpp>
 
 #include <concepts>
 #include <cstddef>
-#include <functional>
 #include <iosfwd>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -50,7 +49,7 @@ class FIBER_API GreenletExit : public BaseException {
 };
 
 /// Keyword arguments of greenlet().
-struct greenlet_options;
+struct GreenletOptions;
 
 namespace detail {
 
@@ -196,9 +195,9 @@ class FIBER_API greenlet {
   template <runnable F>
   explicit greenlet(F&& run) : greenlet(detail::make_run(std::forward<F>(run))) {}
   template <runnable F>
-  greenlet(F&& run, const greenlet_options& options)
+  greenlet(F&& run, const GreenletOptions& options)
       : greenlet(detail::make_run(std::forward<F>(run)), options) {}
-  explicit greenlet(const greenlet_options& options);
+  explicit greenlet(const GreenletOptions& options);
   /// Refers to nothing.
   greenlet(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
 
@@ -277,7 +276,7 @@ class FIBER_API greenlet {
 
  private:
   explicit greenlet(std::unique_ptr<detail::Run> run);
-  greenlet(std::unique_ptr<detail::Run> run, const greenlet_options& options);
+  greenlet(std::unique_ptr<detail::Run> run, const GreenletOptions& options);
   void set_run(std::unique_ptr<detail::Run> run) const;
   detail::GreenletObject* checked() const {
     if (object_ == nullptr) [[unlikely]]
@@ -290,7 +289,7 @@ class FIBER_API greenlet {
 };
 
 /// {.parent = p, .stack_size = 1 << 20, .name = "worker"}, each as wanted.
-struct greenlet_options {
+struct GreenletOptions {
   greenlet parent = nullptr;  ///< of this thread (else ValueError); null: the current greenlet
   /// Bytes, rounded up to a power of two, 16 KiB at least; 0: stacks::default_size(), 256 KiB
   /// unless changed. More than 1 TiB is a MemoryError in the switch_() that would start it.

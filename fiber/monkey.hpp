@@ -24,7 +24,7 @@
 //    the SIGALRM of an alarm() that the task itself has set; and that it fails with EBADF when
 //    another task closes the descriptor meanwhile;
 //  - is cut short when the task is cancelled or its time is over: with ECANCELED, because no
-//    exception may cross a library of C, or as patch_options say. What the library makes of that is
+//    exception may cross a library of C, or as PatchOptions say. What the library makes of that is
 //    not asked. The CancelledError is thrown at the task's next await, when the scope is left that
 //    limits its time (timeout(), wait_for(), TaskGroup), or at the end of the task, with what the
 //    library threw as its context: so the scope says TimeoutError although the library said "not
@@ -71,7 +71,7 @@ enum class Cancel : unsigned char {
 };
 
 /// Keyword arguments of patch_all and patch_library.
-struct patch_options {
+struct PatchOptions {
   /// Nothing: as policies() say of the object, and else Cancel::error.
   std::optional<Cancel> cancel = {};
   /// Patches what the named library needs as well, and what that needs: libldap's liblber, say.
@@ -84,12 +84,12 @@ struct patch_options {
 /// Patches the program and every object that it has loaded, except libc's own parts, this library's
 /// and the sanitizers'. Returns how many imports were replaced; 0 when all had been. From any
 /// thread, as are the functions below.
-FIBER_API std::size_t patch_all(const patch_options& options = {});
+FIBER_API std::size_t patch_all(const PatchOptions& options = {});
 
 /// Patches one loaded object: by its name ("libpq.so.5") or path, as a whole. An object that is
 /// patched already gets the policy that is given now. Throws ValueError if no such object is
 /// loaded, unless it may come later.
-FIBER_API std::size_t patch_library(std::string_view name, const patch_options& options = {});
+FIBER_API std::size_t patch_library(std::string_view name, const PatchOptions& options = {});
 
 /// Puts everything back. Calls that wait at this moment end as patched ones.
 FIBER_API void unpatch() noexcept;

@@ -14,30 +14,31 @@
 // Left to libcurl: HTTPS, cookies, the syntax of HTTP. Redirects lead to http and https alone; to
 // another origin they take neither Authorization, Proxy-Authorization, Host nor Cookie along, nor
 // `cookies`. Bodies are decompressed (gzip, deflate; br and zstd where the library was built with
-// them). Proxies come from the environment (http_proxy, https_proxy, no_proxy), but never for
-// addresses of this machine.
+// them). Proxies come from `proxies` and the environment (http_proxy, https_proxy, no_proxy), from
+// there never for addresses of this machine.
 #pragma once
 
 #include <fiber/http/arguments.hpp>
-#include <fiber/http/chunks.hpp>
 #include <fiber/http/headers.hpp>
+#include <fiber/requests/adapters.hpp>
+#include <fiber/requests/auth.hpp>
 #include <fiber/requests/exceptions.hpp>
+#include <fiber/requests/files.hpp>
+#include <fiber/requests/models.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
-#include <iosfwd>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace fiber::requests {
 
-using CaseInsensitiveDict = http::Headers;
-using Params = http::Params;
-using Body = http::Body;
 using Verify = http::Verify;
-using HTTPBasicAuth = http::BasicAuth;
 
 /// timeout=: one duration for both, {connect, read}, or nothing, which waits forever.
 /// `connect` limits the making of a connection, name lookup and TLS handshake included; `read` the
@@ -54,17 +55,42 @@ class Timeouts {
   std::optional<http::Seconds> read;
 };
 
-/// The keyword arguments of every call, in the order of Python's signature.
+/// cert=: the path of a certificate with its key, or of both, in PEM: {"client.pem", "client.key"}.
+class Cert {
+ public:
+  Cert() = default;
+  Cert(std::string certificate, std::string key = {})
+      : certificate_(std::move(certificate)), key_(std::move(key)) {}
+  Cert(const char* certificate) : certificate_(certificate) {}
+  const std::string& certificate() const noexcept { return certificate_; }
+  const std::string& key() const noexcept { return key_; }
+  explicit operator bool() const noexcept { return !certificate_.empty(); }
+
+ private:
+  std::string certificate_, key_;
+};
+
+/// The keyword arguments of every call, in the order of Python's signature; `json` stands beside
+/// `data`, as it does in that of post().
 struct Options {
-  Params params = {};                ///< appended to the query
-  Body data = {};                    ///< bytes as they are, or Params for a form
+  Params params = {};  ///< appended to the query
+  /// Bytes as they are, Params for a form, or what is read while it is sent: std::ifstream, a
+  /// function, a range of strings.
+  Body data = {};
+  Json json = {};                    ///< a nlohmann::json, unless there is `data`
   CaseInsensitiveDict headers = {};  ///< beside and over the session's
   Params cookies = {};               ///< for this request alone
-  std::optional<HTTPBasicAuth> auth = {};
+  Files files = {};                  ///< sent as multipart/form-data, with the Params of `data`
+  Auth auth = {};
   Timeouts timeout = {};                     ///< ValueError unless above zero
   std::optional<bool> allow_redirects = {};  ///< yes, except for head()
-  bool stream = false;                       ///< return after the head; read by iter_content()
-  std::optional<Verify> verify = {};         ///< true, false or the path of a CA bundle
+  /// {{"https", "http://proxy:3128"}}: the keys are "http://host", "http", "all://host" and "all",
+  /// the first of which counts; "" is no proxy. They go before the session's and the environment's.
+  Params proxies = {};
+  Hooks hooks = {};                   ///< in place of the session's
+  bool stream = false;                ///< return after the head; read by iter_content()
+  std::optional<Verify> verify = {};  ///< true, false or the path of a CA bundle
+  Cert cert = {};                     ///< the client's own certificate
   /// Given, it is called with each piece of the body of a response that is ok(), as it arrives, and
   /// `content` stays empty: a download holds no more than a few hundred KiB. The body of an error
   /// goes to `content` as always. What it throws ends the transfer and leaves the call.
@@ -73,50 +99,16 @@ struct Options {
   std::optional<std::size_t> max_body_size = {};
 };
 
-/// requests.Response. A value but for the rest of a streamed body, which copies share.
-class FIBER_API Response {
- public:
-  int status_code = 0;
-  std::string reason;                   ///< "Not Found"
-  std::string url;                      ///< after redirects
-  CaseInsensitiveDict headers;          ///< repeated fields joined by ", "
-  std::string content;                  ///< the body, decompressed; empty when streamed
-  std::string encoding;                 ///< charset of text(); from Content-Type, "" if not known
-  std::chrono::microseconds elapsed{};  ///< from sending until the head had arrived
-
-  /// Whether the status is below 400.
-  bool ok() const noexcept { return status_code < 400; }
-  /// Whether this is a redirect that was not followed.
-  bool is_redirect() const;
-  /// `content` decoded from `encoding` to UTF-8, malformed characters as U+FFFD. Without an
-  /// encoding it is taken for UTF-8 (Python guesses).
-  std::string text() const;
-  /// Throws HTTPError, "404 Client Error: Not Found for url: ...", unless ok().
-  void raise_for_status() const;
-
-  /// The body in pieces of chunk_size bytes, the last one shorter; 0: as they arrive. To be gone
-  /// through once, and outlived by the response, when streamed. Throws as get() does.
-  http::Chunks iter_content(std::size_t chunk_size);
-  /// Gives up what is left of a streamed body. So does the destructor of the last copy.
-  void close() noexcept { stream_.reset(); }
-
- private:
-  friend class Session;
-  class Stream;
-
-  std::shared_ptr<Stream> stream_;
-};
-
-/// "<Response [200]>"
-FIBER_API std::ostream& operator<<(std::ostream& out, const Response& response);
-
 /// requests.Session: keeps connections and cookies between requests, and what it would say in each.
 class FIBER_API Session {
  public:
   CaseInsensitiveDict headers;  ///< User-Agent and Accept, to begin with
   Params params;
-  std::optional<HTTPBasicAuth> auth;
+  Auth auth;
+  Params proxies;
+  Hooks hooks;
   Verify verify;
+  Cert cert;
   long max_redirects = 30;
   bool trust_env = true;  ///< proxies, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE of the environment
   /// How many bytes a body may have, after decompression; nothing for any number. One that has more
@@ -131,11 +123,15 @@ class FIBER_API Session {
 
   /// Sends one request and waits for its response. `method` goes out in upper case. A request is
   /// sent a second time only if a connection that was kept proves dead, and only if its method is
-  /// idempotent: a POST never is.
+  /// idempotent: a POST never is; and as mount() and HTTPDigestAuth have it.
   /// Throws, before anything is sent, MissingSchema, InvalidSchema, InvalidURL, InvalidHeader,
-  /// ValueError (timeout); then ConnectionError, SSLError, ProxyError, ConnectTimeout, ReadTimeout,
-  /// TooManyRedirects, InvalidSchema (redirect), InvalidHeader (two lengths), ChunkedEncodingError,
-  /// ContentDecodingError (also for max_body_size).
+  /// InvalidProxyURL, InvalidJSONError (json: NaN, an infinity, a string that is not UTF-8),
+  /// ValueError (timeout, `files` beside bytes), NotImplementedError (`files` beside what is read
+  /// while it is sent), OSError (cert); then ConnectionError, SSLError, ProxyError, ConnectTimeout,
+  /// ReadTimeout, TooManyRedirects, InvalidSchema (redirect), InvalidHeader (two lengths,
+  /// Retry-After), ChunkedEncodingError,
+  /// ContentDecodingError (also for max_body_size), RetryError, UnrewindableBodyError, and whatever
+  /// hooks, `auth` and the source of `data` throw.
   Response request(std::string_view method, std::string_view url, Options options = {});
 
   Response get(std::string_view url, Options options = {});
@@ -146,6 +142,13 @@ class FIBER_API Session {
   Response delete_(std::string_view url, Options options = {});
   Response options(std::string_view url, Options options = {});
 
+  /// Requests to URLs that begin with `prefix`, in any case of its letters, are tried as often as
+  /// the adapter says; the longest prefix counts. Of a redirect each URL has its own adapter.
+  void mount(std::string prefix, HTTPAdapter adapter);
+  /// The adapter for a URL. Throws InvalidSchema if there is none: "No connection adapters were
+  /// found for 'ftp://example.com'".
+  const HTTPAdapter& get_adapter(std::string_view url) const;
+
   /// The cookies held, as names and values.
   Params cookies() const;
   /// Closes idle connections. The session remains usable, as Python's does.
@@ -155,7 +158,10 @@ class FIBER_API Session {
   friend class Response;
   struct Core;
 
+  PreparedRequest prepare(std::string_view method, std::string_view url, Options& options) const;
+
   std::shared_ptr<Core> core_;
+  std::vector<std::pair<std::string, HTTPAdapter>> adapters_;  ///< longest prefix first
 };
 
 /// One request in a session of its own: requests::request("GET", url). Throws as Session::request.

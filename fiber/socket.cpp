@@ -1,6 +1,7 @@
 #include <fiber/socket.hpp>
 
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/timeouts.hpp>
 #include <fiber/exceptiongroup.hpp>
 
@@ -72,7 +73,7 @@ socket& socket::operator=(socket&& other) noexcept {
 void socket::close() noexcept {
   if (fd_.get() < 0) return;
   if (asyncio::detail::LoopObject* loop = asyncio::detail::asyncio_thread().running)
-    loop->closing(fd_.get());
+    loop->selector().closing(fd_.get());
   fd_.reset();
 }
 
@@ -245,13 +246,13 @@ namespace {
 // Waits in the way that suits whoever calls: a task gives way, a thread stops.
 class Connector {
  public:
-  explicit Connector(const create_connection_options& options)
+  explicit Connector(const CreateConnectionOptions& options)
       : options_(options), loop_(asyncio::detail::asyncio_thread().running) {
     if (loop_ != nullptr && loop_->current_task == nullptr) loop_ = nullptr;
   }
 
   std::vector<AddressInfo> addresses(const std::string& host, int port) const {
-    const asyncio::getaddrinfo_options hints{.type = SOCK_STREAM};
+    const asyncio::GetaddrinfoOptions hints{.type = SOCK_STREAM};
     if (loop_ != nullptr) return asyncio::detail::resolve(*loop_, host, port, hints);
     return asyncio::detail::look_up(host, port, hints);
   }
@@ -293,14 +294,14 @@ class Connector {
     asyncio::detail::end_connect(sock.fileno(), to);
   }
 
-  const create_connection_options& options_;
+  const CreateConnectionOptions& options_;
   asyncio::detail::LoopObject* loop_;
 };
 
 }  // namespace
 
 socket create_connection(const std::string& host, int port,
-                         const create_connection_options& options) {
+                         const CreateConnectionOptions& options) {
   const Connector connector(options);
   std::vector<std::exception_ptr> errors;
   for (const AddressInfo& info : connector.addresses(host, port)) {

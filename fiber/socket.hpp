@@ -127,7 +127,7 @@ FIBER_API std::pair<socket, socket> socketpair(int family = AF_UNIX, int type = 
                                                int proto = 0);
 
 /// Keyword arguments of create_connection.
-struct create_connection_options {
+struct CreateConnectionOptions {
   asyncio::time_limit timeout = {};                                ///< for each address
   std::optional<std::pair<std::string, int>> source_address = {};  ///< host and port to come from
   bool all_errors = false;  ///< throw an ExceptionGroup of all errors, not the last one alone
@@ -136,7 +136,7 @@ struct create_connection_options {
 /// new socket. In a task it waits without stopping the loop; elsewhere it stops the thread. Throws
 /// gaierror, TimeoutError, OSError. Python: socket.create_connection.
 FIBER_API socket create_connection(const std::string& host, int port,
-                                   const create_connection_options& options = {});
+                                   const CreateConnectionOptions& options = {});
 
 }  // namespace fiber::socket
 
@@ -144,20 +144,20 @@ namespace fiber::asyncio {
 
 /// The streams of a connected socket, which is taken over, and closed if this throws; await it.
 /// Python: open_connection(sock=...).
-inline auto open_connection(socket::socket sock, open_unix_connection_options options = {}) {
+inline auto open_connection(socket::socket sock, OpenUnixConnectionOptions options = {}) {
   return detail::Deferred(
       [sock = detail::GivenDescriptor(std::move(sock)), options = std::move(options)]() mutable {
         return detail::connect_given(sock, options);
       });
 }
 /// The same for a Unix socket. Python: open_unix_connection(sock=...).
-inline auto open_unix_connection(socket::socket sock, open_unix_connection_options options = {}) {
+inline auto open_unix_connection(socket::socket sock, OpenUnixConnectionOptions options = {}) {
   return asyncio::open_connection(std::move(sock), std::move(options));
 }
 /// Serves at a bound socket, which is taken over, and closed if this throws; await it. Python:
 /// start_server(sock=...).
 template <client_connected_callback F>
-auto start_server(F&& callback, socket::socket sock, start_server_options options = {}) {
+auto start_server(F&& callback, socket::socket sock, StartServerOptions options = {}) {
   return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)),
                            sock = detail::GivenDescriptor(std::move(sock)), options]() mutable {
     return detail::serve_given(std::move(callback), sock, options);
@@ -166,7 +166,7 @@ auto start_server(F&& callback, socket::socket sock, start_server_options option
 /// The same for a Unix socket, whose file is removed with the server unless `cleanup_socket` is
 /// false. Python: start_unix_server(sock=...).
 template <client_connected_callback F>
-auto start_unix_server(F&& callback, socket::socket sock, start_unix_server_options options = {}) {
+auto start_unix_server(F&& callback, socket::socket sock, StartUnixServerOptions options = {}) {
   return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)),
                            sock = detail::GivenDescriptor(std::move(sock)), options]() mutable {
     return detail::serve_unix_given(std::move(callback), sock, options);

@@ -75,7 +75,7 @@ std::string random_key() {
   return http::base64({bytes, sizeof bytes});
 }
 
-std::string request_head(const Address& address, const ws_connect_options& options,
+std::string request_head(const Address& address, const WsConnectOptions& options,
                          const std::string& key) {
   std::string head = "GET " + address.target + " HTTP/1.1\r\nHost: " + address.authority +
                      "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -102,7 +102,7 @@ std::string request_head(const Address& address, const ws_connect_options& optio
 
 }  // namespace
 
-ClientWebSocketResponse connect_websocket(const std::string& url, ws_connect_options options) {
+ClientWebSocketResponse connect_websocket(const std::string& url, WsConnectOptions options) {
   const Address address = parse_url(url);
   const std::string key = random_key();
   const std::string request = request_head(address, options, key);

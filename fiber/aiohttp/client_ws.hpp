@@ -30,8 +30,8 @@ class FIBER_API WSServerHandshakeError : public Exception {
 };
 
 /// Keyword arguments of ws_connect(). `compress`: offers permessage-deflate.
-struct ws_connect_options {
-  websocket_options websocket = {.compress = false};
+struct WsConnectOptions {
+  WebsocketOptions websocket = {.compress = false};
   http::Headers headers = {};
   std::string origin = {};
 };
@@ -64,12 +64,12 @@ class FIBER_API ClientWebSocketResponse : public detail::WebSocketMethods<Client
 
 namespace detail {
 FIBER_API ClientWebSocketResponse connect_websocket(const std::string& url,
-                                                    ws_connect_options options);
+                                                    WsConnectOptions options);
 }
 
 /// Connects to ws://host:port/path (http:// is taken too). Throws ValueError for another URL,
 /// WSServerHandshakeError, OSErrors; await it. Python: session.ws_connect.
-inline auto ws_connect(std::string url, ws_connect_options options = {}) {
+inline auto ws_connect(std::string url, WsConnectOptions options = {}) {
   return asyncio::detail::Deferred([url = std::move(url), options = std::move(options)] {
     return detail::connect_websocket(url, options);
   });

@@ -22,6 +22,7 @@ ClientResponseError::ClientResponseError(int status, std::string message, std::s
       details_(std::make_shared<const Details>(
           Details{status, std::move(message), std::move(url), std::move(headers)})) {}
 ClientResponseError::~ClientResponseError() = default;
+ContentTypeError::~ContentTypeError() = default;
 TooManyRedirects::~TooManyRedirects() = default;
 
 }  // namespace fiber::aiohttp

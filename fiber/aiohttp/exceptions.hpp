@@ -133,6 +133,14 @@ class FIBER_API ClientResponseError : public ClientError, public Exception {
   std::shared_ptr<const Details> details_;
 };
 
+/// ClientResponse::json() of another content type: "200, message='Attempt to decode JSON with
+/// unexpected mimetype: text/html', url='http://...'".
+class FIBER_API ContentTypeError : public ClientResponseError {
+ public:
+  using ClientResponseError::ClientResponseError;
+  ~ContentTypeError() override;
+};
+
 /// More redirects than max_redirects.
 class FIBER_API TooManyRedirects : public ClientResponseError {
  public:

@@ -1,5 +1,6 @@
 #include <fiber/aiohttp/exchange.hpp>
 
+#include <fiber/asyncio/streams.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/http/url.hpp>
 
@@ -10,45 +11,9 @@
 namespace fiber::aiohttp::detail {
 namespace {
 
-[[noreturn]] void raise(const http::Failure& failure) {
-  using Kind = http::Failure::Kind;
-  const auto cannot_connect = [&](const std::string& why) {
-    return "Cannot connect to host " + http::origin_of(failure.url) + " [" + why + "]";
-  };
-  switch (failure.kind) {
-    case Kind::missing_schema:
-    case Kind::invalid_schema:
-    case Kind::invalid_url: throw InvalidURL(failure.text);
-    case Kind::invalid_header:
-    case Kind::invalid_argument: throw ValueError(failure.text);
-    case Kind::connect:
-      throw ClientConnectorError(
-          cannot_connect(failure.error_number ? OSError(failure.error_number, {}).what()
-                                              : failure.text),
-          failure.error_number);
-    case Kind::resolve: throw ClientConnectorError(cannot_connect(failure.text));
-    case Kind::proxy: throw ClientProxyConnectionError(cannot_connect(failure.text));
-    case Kind::tls: throw ClientSSLError(cannot_connect(failure.text));
-    case Kind::connect_timeout:
-      throw ServerTimeoutError("Connection timeout to host " + failure.url);
-    case Kind::disconnected: throw ServerDisconnectedError();
-    case Kind::bad_response:
-    case Kind::bad_header: throw ClientResponseError(400, failure.text, failure.url);
-    case Kind::payload:
-      throw ClientPayloadError("Response payload is not completed: " + failure.text);
-    case Kind::too_large: throw ClientPayloadError(failure.text);
-    case Kind::encoding: throw ClientPayloadError("Can not decode the body: " + failure.text);
-    case Kind::too_many_redirects: throw TooManyRedirects(0, "", failure.url);
-    case Kind::memory: break;
-  }
-  throw std::bad_alloc();
-}
-
 void cancel(asyncio::TimerHandle& timer) noexcept {
   if (timer) std::exchange(timer, {}).cancel();
 }
-
-bool limits(const std::optional<http::Seconds>& timeout) { return timeout && timeout->count() > 0; }
 
 std::chrono::nanoseconds nanoseconds(http::Seconds duration) {
   constexpr http::Seconds for_ever = std::chrono::hours(24 * 365 * 100);
@@ -57,70 +22,14 @@ std::chrono::nanoseconds nanoseconds(http::Seconds duration) {
 
 }  // namespace
 
-SessionCore::SessionCore(SessionOptions options)
-    : options_(std::move(options)),
-      limiter_(options_.connector.limit, options_.connector.limit_per_host) {}
-
-Engine& SessionCore::engine() {
-  const asyncio::EventLoop loop = asyncio::get_running_loop();
-  if (!engine_) engine_.emplace(loop, std::max<std::size_t>(options_.connector.limit, 10));
-  if (!(engine_->loop() == loop))
-    throw RuntimeError("Session is attached to a different event loop");
-  return *engine_;
-}
-
-std::shared_ptr<Exchange> SessionCore::request(std::string method, const std::string& url,
-                                               RequestOptions options) {
-  if (closed_) throw RuntimeError("Session is closed");
-  CIMultiDict headers = options_.headers;
-  headers.update(options.headers);
-  Params cookies = options_.cookies;
-  cookies.insert(cookies.end(), options.cookies.begin(), options.cookies.end());
-  const ClientTimeout timeout = options.timeout.value_or(options_.timeout);
-  std::shared_ptr<Exchange> exchange;
-  try {
-    exchange = std::make_shared<Exchange>(
-        shared_from_this(),
-        http::Outgoing{
-            .rules = http::Rules::aiohttp,
-            .method = std::move(method),
-            .url = http::prepare_url(url, options.params),
-            .headers = std::move(headers),
-            .body = std::move(options.data),
-            .cookies = std::move(cookies),
-            .auth = options.auth ? std::move(options.auth) : options_.auth,
-            .verify = options.ssl.value_or(options_.connector.ssl),
-            .follow_redirects = options.allow_redirects.value_or(true),
-            .max_redirects = options.max_redirects,
-            .connect_timeout = limits(timeout.sock_connect) ? timeout.sock_connect : std::nullopt,
-            .trust_env = options_.trust_env,
-            .max_body_size = options.max_body_size
-                                 ? *options.max_body_size
-                                 : options_.max_body_size.value_or(http::unlimited),
-        },
-        timeout);
-  } catch (const http::Failure& failure) {
-    raise(failure);
-  }
-  exchange->open();
-  return exchange;
-}
-
-void SessionCore::close() noexcept {
-  closed_ = true;
-  while (!exchanges_.empty()) {
-    Exchange* exchange = *exchanges_.begin();
-    exchanges_.erase(exchanges_.begin());
-    exchange->end(Exchange::Why::session_closed);
-  }
-  engine_.reset();
-}
-
-Exchange::Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout)
+Exchange::Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout,
+                   std::shared_ptr<Upload> upload, std::shared_ptr<Traces> traces)
     : core_(std::move(core)),
       engine_(core_->engine()),
       timeout_(timeout),
-      transfer_(std::move(request), core_->shared_, core_->options_.read_bufsize) {
+      transfer_(std::move(request), core_->jar_.state_->shared, core_->options_.read_bufsize),
+      upload_(std::move(upload)),
+      traces_(std::move(traces)) {
   transfer_.on_change = [this] { changed(); };
   core_->exchanges_.insert(this);
 }
@@ -130,20 +39,103 @@ Exchange::~Exchange() { close(); }
 void Exchange::open() {
   start_timers();
   slot_.emplace(core_->limiter_, http::origin_of(transfer_.request().url), [this] { wake(); });
+  const bool queued = traces_ && !slot_->granted();
+  if (queued) traces_->queued_start();
   wait_until([this] { return slot_->granted(); });
+  if (queued) traces_->queued_end();
+  start_sending();
   engine_.add(transfer_);
   added_ = true;
-  wait_until([this] { return transfer_.has_head(); });
+  if (traces_)
+    wait_for_head_telling();
+  else
+    wait_until([this] { return transfer_.has_head(); });
+  // curl then sends no more, but waits for the end of a pause.
+  if (transfer_.head().status >= 300) transfer_.resume_sending();
 }
 
-std::string Exchange::read(std::size_t n) {
-  if (n == 0) return {};
+// Waits for the head, and tells of the redirects on the way there.
+void Exchange::wait_for_head_telling() {
+  const http::Outgoing& request = transfer_.request();
+  if (request.body && !upload_)
+    traces_->chunk_sent(request.method, request.url, request.body.bytes());
+  for (std::size_t told = 0;;) {
+    wait_until([&] { return transfer_.has_head() || transfer_.history().size() > told; });
+    for (; told < transfer_.history().size(); ++told) {
+      const http::Hop hop = transfer_.history()[told];
+      traces_->redirect(hop);
+    }
+    if (transfer_.has_head() && told == transfer_.history().size()) return;
+  }
+}
+
+void Exchange::start_sending() {
+  if (!upload_) return;
+  transfer_.read_body = [upload = upload_](char* buffer, std::size_t room) {
+    return upload->take(buffer, room);
+  };
+  std::function<void(std::string_view)> sent;
+  if (traces_)
+    sent = [this, traces = traces_](std::string_view piece) {
+      const http::Outgoing request = transfer_.request();
+      traces->chunk_sent(request.method, request.url, piece);
+    };
+  upload_->start(
+      engine_.loop(), [this] { transfer_.resume_sending(); }, std::move(sent));
+}
+
+std::size_t Exchange::read_bufsize() const noexcept { return core_->options_.read_bufsize; }
+
+// A separator may begin in one piece and end in the next.
+std::string Exchange::read_until(std::string_view separator, std::size_t most) {
+  std::string line;
+  for (;;) {
+    take_turn();
+    wait_until([this] { return transfer_.available() > 0 || at_eof(); });
+    if (transfer_.available() == 0) return line;
+    const std::string_view there = transfer_.peek();
+    const std::size_t overlap = std::min(line.size(), separator.size() - 1);
+    const std::size_t before = line.size() - overlap;
+    std::string joint = line.substr(before);
+    joint += there.substr(0, separator.size() - 1);
+    std::size_t end = joint.find(separator);
+    if (end == joint.npos || end >= overlap) {
+      end = there.find(separator);
+      if (end != there.npos) end += separator.size();
+    } else {
+      end += separator.size() - overlap;
+    }
+    const bool found = end != there.npos;
+    if (line.size() + std::min(end, there.size()) > most) throw ValueError("Chunk too big");
+    const std::string piece = transfer_.take(found ? end : http::unlimited);
+    taken_ += piece.size();
+    line += piece;
+    if (found) return line;
+  }
+}
+
+std::string Exchange::read_exactly(std::size_t n) {
+  std::string bytes;
+  while (bytes.size() < n) {
+    const std::string piece = read(n - bytes.size());
+    if (piece.empty()) throw asyncio::IncompleteReadError(std::move(bytes), n);
+    bytes += piece;
+  }
+  return bytes;
+}
+
+void Exchange::take_turn() {
   // Decompressing may go on for long without anything to wait for.
   constexpr std::size_t turn = 256 * 1024;
   if (taken_ >= turn) {
     taken_ = 0;
     asyncio::await(asyncio::sleep(0));
   }
+}
+
+std::string Exchange::read(std::size_t n) {
+  if (n == 0) return {};
+  take_turn();
   wait_until([this] { return transfer_.available() > 0 || at_eof(); });
   std::string piece = transfer_.take(n);
   taken_ += piece.size();
@@ -157,7 +149,9 @@ std::string Exchange::read_rest() {
 }
 
 const std::string& Exchange::body() {
-  if (!body_) body_ = read_rest();
+  if (body_) return *body_;
+  body_ = read_rest();
+  if (traces_) traces_->chunk_received(method(), transfer_.head().url, *body_);
   return *body_;
 }
 
@@ -201,6 +195,7 @@ void Exchange::wake() noexcept {
 void Exchange::changed() noexcept {
   if (transfer_.connected()) cancel(connect_timer_);
   if (transfer_.done()) {
+    if (upload_) upload_->stop();
     // curl has put the connection back: the next in the queue may have it.
     slot_.reset();
     cancel(total_timer_);
@@ -248,6 +243,7 @@ void Exchange::close() noexcept {
 }
 
 void Exchange::give_back() noexcept {
+  if (upload_) upload_->stop();
   cancel(total_timer_);
   cancel(connect_timer_);
   cancel(silence_timer_);

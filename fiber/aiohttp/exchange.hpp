@@ -2,38 +2,56 @@
 #pragma once
 
 #include <fiber/aiohttp.hpp>
+#include <fiber/aiohttp/cookiejar_state.hpp>
 #include <fiber/aiohttp/engine.hpp>
 #include <fiber/aiohttp/limiter.hpp>
+#include <fiber/aiohttp/traces.hpp>
+#include <fiber/aiohttp/upload.hpp>
 #include <fiber/http/transfer.hpp>
 
 #include <exception>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 
 namespace fiber::aiohttp::detail {
+
+/// Throws the exception for a failure.
+[[noreturn]] void raise(const http::Failure& failure);
+/// Whether a timeout is one: zero is none.
+bool limits(const std::optional<http::Seconds>& timeout);
 
 /// What a ClientSession is a handle to, kept by its exchanges too.
 class SessionCore : public std::enable_shared_from_this<SessionCore> {
  public:
   explicit SessionCore(SessionOptions options);
 
-  /// Returns an exchange whose head is there. Waits.
-  std::shared_ptr<Exchange> request(std::string method, const std::string& url,
-                                    RequestOptions options);
+  /// What ClientSession::request() gives. Waits.
+  ClientResponse request(std::string method, const std::string& url, RequestOptions options);
   void close() noexcept;
   bool closed() const noexcept { return closed_; }
-  bool raises_for_status() const noexcept { return options_.raise_for_status; }
-  Params cookies() const { return shared_->cookies(); }
+  const CookieJar& cookie_jar() const noexcept { return jar_; }
+  Params cookies() const;
 
  private:
   friend class Exchange;
 
   Engine& engine();
+  http::Outgoing outgoing_of(std::string method, const std::string& url,
+                             RequestOptions& options) const;
+  ClientResponse response_to(http::Outgoing outgoing, const RequestOptions& options,
+                             const std::shared_ptr<Traces>& traces);
+  ClientResponse send(http::Outgoing outgoing, const ClientTimeout& timeout,
+                      const std::shared_ptr<Traces>& traces);
+  ClientResponse through_middlewares(http::Outgoing outgoing, const ClientTimeout& timeout,
+                                     const std::shared_ptr<Traces>& traces,
+                                     const ClientMiddlewares& middlewares);
+  std::string build_url(const std::string& url, const Params& params) const;
 
   SessionOptions options_;
-  std::shared_ptr<http::Shared> shared_ = std::make_shared<http::Shared>();
+  CookieJar jar_;
   Limiter limiter_;
   std::optional<Engine> engine_;  ///< from the first request on, which chooses the loop
   std::unordered_set<Exchange*> exchanges_;
@@ -43,24 +61,29 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
 class Exchange {
  public:
   /// Throws http::Failure.
-  Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout);
+  Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout,
+           std::shared_ptr<Upload> upload, std::shared_ptr<Traces> traces);
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
   ~Exchange();
 
   const http::Transfer& transfer() const noexcept { return transfer_; }
+  http::Transfer& transfer() noexcept { return transfer_; }
+  std::size_t read_bufsize() const noexcept;
   const std::string& method() const noexcept { return transfer_.request().method; }
 
   /// These wait; what they throw is what the public functions throw.
   void open();                      ///< until the head is there
   std::string read(std::size_t n);  ///< up to n bytes of the body, "" at its end
   std::string read_rest();          ///< all that nobody has read
-  const std::string& body();        ///< the same, and kept
+  std::string read_until(std::string_view separator, std::size_t most);
+  std::string read_exactly(std::size_t n);
+  const std::string& body();  ///< the same, and kept
 
   /// Whether the body has arrived whole and been read.
   bool at_eof() const noexcept { return transfer_.succeeded() && transfer_.available() == 0; }
-  /// Gives up: who waits, and who reads what has not arrived, gets an exception that says why. It is
-  /// made there: closing needs no memory.
+  /// Gives up: who waits, and who reads what has not arrived, gets an exception that says why. It
+  /// is made there: closing needs no memory.
   enum class Why : unsigned char {
     none,
     closed,
@@ -81,6 +104,9 @@ class Exchange {
   void wake() noexcept;
   void changed() noexcept;
   void give_back() noexcept;
+  void wait_for_head_telling();
+  void start_sending();
+  void take_turn();
   void start_timers();
   void watch_for_silence(http::Seconds duration);
 
@@ -88,6 +114,8 @@ class Exchange {
   Engine& engine_;
   ClientTimeout timeout_;
   http::Transfer transfer_;
+  std::shared_ptr<Upload> upload_;
+  std::shared_ptr<Traces> traces_;  ///< null without TraceConfigs
   std::optional<Limiter::Slot> slot_;
   asyncio::TimerHandle total_timer_, connect_timer_, silence_timer_;
   asyncio::Future<void> waiter_;

@@ -14,7 +14,7 @@ using asyncio::await;
 
 // --- the server ---------------------------------------------------------------------------------
 
-TestServer::TestServer(const web::Application& app, web::runner_options options)
+TestServer::TestServer(const web::Application& app, web::RunnerOptions options)
     : runner_(web::AppRunner(app, std::move(options))) {}
 TestServer::TestServer(const web::Server& server) : runner_(web::ServerRunner(server)) {}
 
@@ -113,7 +113,7 @@ std::string form_of(const http::Params& fields) {
 }
 
 std::string message_of(const std::string& method, const std::string& target,
-                       const test_request_options& options, ClientObject& client) {
+                       const TestRequestOptions& options, ClientObject& client) {
   std::string body;
   std::string type;
   if (options.json) {
@@ -183,11 +183,11 @@ bool TestClient::exit(const std::exception_ptr&) {
 }
 
 TestResponse TestClient::send(const std::string& method, const std::string& path,
-                              const test_request_options& options) const {
+                              const TestRequestOptions& options) const {
   detail::ClientObject& client = *object_;
   std::string verb = method;
   std::string target = detail::target_of(path, options.params);
-  test_request_options given = options;
+  TestRequestOptions given = options;
   for (int redirects = 0;; ++redirects) {
     std::optional<detail::Wire> wire;
     while (!client.idle.empty() && !wire) {

@@ -28,7 +28,7 @@ struct ClientObject;
 /// An application at a port of this machine that the system chooses. For asyncio::with.
 class FIBER_API TestServer {
  public:
-  explicit TestServer(const web::Application& app, web::runner_options options = {});
+  explicit TestServer(const web::Application& app, web::RunnerOptions options = {});
   explicit TestServer(const web::Server& server);
 
   /// Await them; TestClient does.
@@ -76,8 +76,8 @@ struct TestResponse {
   }
 };
 
-/// What is sent as the body: bytes as they are, or Params, which become a form. Not a std::variant of
-/// the two: libstdc++ 12 destroys garbage when the copy of such a variant has no memory.
+/// What is sent as the body: bytes as they are, or Params, which become a form. Not a std::variant
+/// of the two: libstdc++ 12 destroys garbage when the copy of such a variant has no memory.
 class FIBER_API RequestData {
  public:
   RequestData() = default;
@@ -95,7 +95,7 @@ class FIBER_API RequestData {
 };
 
 /// Keyword arguments of requests: bytes, or Params for a form.
-struct test_request_options {
+struct TestRequestOptions {
   http::Params params = {};
   RequestData data = {};
   std::optional<std::string> json = {};  ///< text, sent as application/json
@@ -109,37 +109,37 @@ struct test_request_options {
 class FIBER_API TestClient {
  public:
   explicit TestClient(const TestServer& server);
-  explicit TestClient(const web::Application& app, web::runner_options options = {})
+  explicit TestClient(const web::Application& app, web::RunnerOptions options = {})
       : TestClient(TestServer(app, std::move(options))) {}
 
   /// Throw ConnectionError and its like when there is no answer; await them.
-  auto request(std::string method, std::string path, test_request_options options = {}) const {
+  auto request(std::string method, std::string path, TestRequestOptions options = {}) const {
     return asyncio::detail::Deferred(
         [self = *this, method = std::move(method), path = std::move(path),
          options = std::move(options)] { return self.send(method, path, options); });
   }
-  auto get(std::string path, test_request_options options = {}) const {
+  auto get(std::string path, TestRequestOptions options = {}) const {
     return request("GET", std::move(path), std::move(options));
   }
-  auto head(std::string path, test_request_options options = {}) const {
+  auto head(std::string path, TestRequestOptions options = {}) const {
     return request("HEAD", std::move(path), std::move(options));
   }
-  auto post(std::string path, test_request_options options = {}) const {
+  auto post(std::string path, TestRequestOptions options = {}) const {
     return request("POST", std::move(path), std::move(options));
   }
-  auto put(std::string path, test_request_options options = {}) const {
+  auto put(std::string path, TestRequestOptions options = {}) const {
     return request("PUT", std::move(path), std::move(options));
   }
-  auto patch(std::string path, test_request_options options = {}) const {
+  auto patch(std::string path, TestRequestOptions options = {}) const {
     return request("PATCH", std::move(path), std::move(options));
   }
-  auto delete_(std::string path, test_request_options options = {}) const {
+  auto delete_(std::string path, TestRequestOptions options = {}) const {
     return request("DELETE", std::move(path), std::move(options));
   }
-  auto options(std::string path, test_request_options options = {}) const {
+  auto options(std::string path, TestRequestOptions options = {}) const {
     return request("OPTIONS", std::move(path), std::move(options));
   }
-  auto ws_connect(std::string_view path, ws_connect_options options = {}) const {
+  auto ws_connect(std::string_view path, WsConnectOptions options = {}) const {
     return aiohttp::ws_connect(server().make_url(path), std::move(options));
   }
   /// Sends bytes as they are over a connection of their own, and returns all that comes until the
@@ -155,7 +155,7 @@ class FIBER_API TestClient {
 
  private:
   TestResponse send(const std::string& method, const std::string& path,
-                    const test_request_options& options) const;
+                    const TestRequestOptions& options) const;
   std::string exchange(const std::string& bytes) const;
   std::shared_ptr<detail::ClientObject> object_;
 };

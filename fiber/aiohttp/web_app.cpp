@@ -62,7 +62,6 @@ void ApplicationObject::send_on_response_prepare(Request& request, ResponseObjec
   ApplicationObject* root = this;
   while (root->parent != nullptr) root = root->parent;
   if (!root->any_signals) return;
-  response.retain();
   struct Handle : StreamResponse {
     explicit Handle(ResponseRef ref) : StreamResponse(std::move(ref)) {}
   } handle{ResponseRef(&response)};
@@ -112,7 +111,7 @@ void ApplicationObject::clean_up() {
 
 // --- the handle ---------------------------------------------------------------------------------
 
-Application::Application(application_options options)
+Application::Application(ApplicationOptions options)
     : object_(std::make_shared<detail::ApplicationObject>()) {
   object_->middlewares = std::move(options.middlewares);
   object_->client_max_size = options.client_max_size;
@@ -193,7 +192,7 @@ bool Application::matches(std::string_view method, std::string_view raw_path) co
 
 // --- normalize_path_middleware ------------------------------------------------------------------
 
-Middleware normalize_path_middleware(normalize_path_options options) {
+Middleware normalize_path_middleware(NormalizePathOptions options) {
   if (options.append_slash && options.remove_slash)
     throw ValueError("Cannot both remove and append slash");
   return [options](Request& request, const Handler& handler) -> StreamResponse {

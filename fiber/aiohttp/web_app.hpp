@@ -38,12 +38,12 @@ using Middleware = std::function<StreamResponse(Request&, const Handler&)>;
 
 /// Adds, removes and merges slashes until a route is found, and redirects there (308).
 /// aiohttp.web.normalize_path_middleware. `remove_slash` and `append_slash` exclude each other.
-struct normalize_path_options {
+struct NormalizePathOptions {
   bool append_slash = true;
   bool remove_slash = false;
   bool merge_slashes = true;
 };
-FIBER_API Middleware normalize_path_middleware(normalize_path_options options = {});
+FIBER_API Middleware normalize_path_middleware(NormalizePathOptions options = {});
 
 /// Functions that are called in the order in which they were appended; they may wait.
 /// aiosignal.Signal.
@@ -125,7 +125,7 @@ struct AppKey {
 };
 
 /// Keyword arguments of Application.
-struct application_options {
+struct ApplicationOptions {
   std::vector<Middleware> middlewares = {};
   std::size_t client_max_size = 1024 * 1024;  ///< bytes that read(), text(), json(), post() accept
 };
@@ -133,7 +133,7 @@ struct application_options {
 /// A counted reference; one loop and its thread. aiohttp.web.Application.
 class FIBER_API Application {
  public:
-  explicit Application(application_options options = {});
+  explicit Application(ApplicationOptions options = {});
 
   UrlDispatcher& router() const noexcept;
   void add_routes(const std::vector<RouteDef>& routes) const { router().add_routes(routes); }

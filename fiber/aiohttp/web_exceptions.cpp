@@ -11,7 +11,7 @@ bool has_body(int status) noexcept { return status != 204 && status != 205 && st
 
 }  // namespace
 
-HTTPException::HTTPException(int status, http_exception_options options)
+HTTPException::HTTPException(int status, HTTPExceptionOptions options)
     : Exception(options.reason.empty() ? std::string(http::reason_phrase(status))
                                        : options.reason) {
   if (!http::is_field_value(options.reason)) throw ValueError("Reason cannot contain \\r or \\n");
@@ -28,7 +28,7 @@ HTTPException::HTTPException(int status, http_exception_options options)
 }
 
 Response HTTPException::response() const {
-  response_options options{.status = status(), .reason = reason(), .headers = headers()};
+  ResponseOptions options{.status = status(), .reason = reason(), .headers = headers()};
   if (has_body(status())) options.text = text();
   if (!options.headers.contains("Content-Type")) options.content_type = details_->content_type;
   if (options.headers.contains("Content-Type") && options.text)
@@ -36,15 +36,15 @@ Response HTTPException::response() const {
   return Response(std::move(options));
 }
 
-http_exception_options HTTPException::with_header(http_exception_options options,
-                                                  std::string_view name, std::string_view value) {
+HTTPExceptionOptions HTTPException::with_header(HTTPExceptionOptions options, std::string_view name,
+                                                std::string_view value) {
   options.headers.set(name, value);
   return options;
 }
 
 namespace detail {
 
-http_exception_options moved_to(std::string_view location, http_exception_options options) {
+HTTPExceptionOptions moved_to(std::string_view location, HTTPExceptionOptions options) {
   if (location.empty()) throw ValueError("HTTP redirects need a location to redirect to.");
   // Quoted as far as it cannot be sent as it is.
   options.headers.set("Location", http::quote(location, "/?#[]@!$&'()*+,;=:%"));
@@ -64,14 +64,14 @@ std::string joined(const std::vector<std::string>& methods) {
 
 HTTPMethodNotAllowed::HTTPMethodNotAllowed(std::string_view,
                                            const std::vector<std::string>& allowed_methods,
-                                           http_exception_options options)
+                                           HTTPExceptionOptions options)
     : HTTPClientError(status_code,
                       with_header(std::move(options), "Allow", detail::joined(allowed_methods))) {}
 
 namespace {
 
-http_exception_options too_large(std::uint64_t most, std::uint64_t actual,
-                                 http_exception_options options) {
+HTTPExceptionOptions too_large(std::uint64_t most, std::uint64_t actual,
+                               HTTPExceptionOptions options) {
   if (!options.text)
     options.text = "Maximum request body size " + std::to_string(most) +
                    " exceeded, actual body size " + std::to_string(actual);
@@ -82,11 +82,11 @@ http_exception_options too_large(std::uint64_t most, std::uint64_t actual,
 
 HTTPRequestEntityTooLarge::HTTPRequestEntityTooLarge(std::uint64_t max_size,
                                                      std::uint64_t actual_size,
-                                                     http_exception_options options)
+                                                     HTTPExceptionOptions options)
     : HTTPClientError(status_code, too_large(max_size, actual_size, std::move(options))) {}
 
 HTTPUnavailableForLegalReasons::HTTPUnavailableForLegalReasons(std::string_view link,
-                                                               http_exception_options options)
+                                                               HTTPExceptionOptions options)
     : HTTPClientError(status_code, with_header(std::move(options), "Link",
                                                "<" + std::string(link) + ">; rel=\"blocked-by\"")) {
 }

@@ -18,7 +18,7 @@
 namespace fiber::aiohttp::web {
 
 /// Keyword arguments of the exceptions. Without a text it is "404: Not Found".
-struct http_exception_options {
+struct HTTPExceptionOptions {
   CIMultiDict headers = {};
   std::string reason = {};
   std::optional<std::string> text = {};
@@ -37,7 +37,7 @@ class FIBER_API HTTPException : public Exception {
   Response response() const;
 
  protected:
-  HTTPException(int status, http_exception_options options);
+  HTTPException(int status, HTTPExceptionOptions options);
   struct Details {
     int status;
     std::string reason;
@@ -45,8 +45,8 @@ class FIBER_API HTTPException : public Exception {
     std::string content_type;
     CIMultiDict headers;
   };
-  static http_exception_options with_header(http_exception_options options, std::string_view name,
-                                            std::string_view value);
+  static HTTPExceptionOptions with_header(HTTPExceptionOptions options, std::string_view name,
+                                          std::string_view value);
 
  private:
   std::shared_ptr<const Details> details_;
@@ -89,26 +89,25 @@ class FIBER_API HTTPServerError : public HTTPError {
   using HTTPError::HTTPError;
 };
 
-#define FIBER_HTTP_EXCEPTION(Name, Base, code)                                                    \
-  class FIBER_API Name : public Base {                                                            \
-   public:                                                                                        \
-    static constexpr int status_code = code;                                                      \
-    explicit Name(http_exception_options options = {}) : Base(status_code, std::move(options)) {} \
-    ~Name() override;                                                                             \
+#define FIBER_HTTP_EXCEPTION(Name, Base, code)                                                  \
+  class FIBER_API Name : public Base {                                                          \
+   public:                                                                                      \
+    static constexpr int status_code = code;                                                    \
+    explicit Name(HTTPExceptionOptions options = {}) : Base(status_code, std::move(options)) {} \
+    ~Name() override;                                                                           \
   };
 // Throws ValueError without a location.
 #define FIBER_HTTP_MOVE(Name, code)                                                       \
   class FIBER_API Name : public HTTPRedirection {                                         \
    public:                                                                                \
     static constexpr int status_code = code;                                              \
-    explicit Name(std::string_view location, http_exception_options options = {})         \
+    explicit Name(std::string_view location, HTTPExceptionOptions options = {})           \
         : HTTPRedirection(status_code, detail::moved_to(location, std::move(options))) {} \
     ~Name() override;                                                                     \
   };
 
 namespace detail {
-FIBER_API http_exception_options moved_to(std::string_view location,
-                                          http_exception_options options);
+FIBER_API HTTPExceptionOptions moved_to(std::string_view location, HTTPExceptionOptions options);
 }
 
 FIBER_HTTP_EXCEPTION(HTTPOk, HTTPSuccessful, 200)
@@ -171,7 +170,7 @@ class FIBER_API HTTPMethodNotAllowed : public HTTPClientError {
  public:
   static constexpr int status_code = 405;
   HTTPMethodNotAllowed(std::string_view method, const std::vector<std::string>& allowed_methods,
-                       http_exception_options options = {});
+                       HTTPExceptionOptions options = {});
   ~HTTPMethodNotAllowed() override;
 };
 /// "Maximum request body size 1048576 exceeded, actual body size 1048577".
@@ -179,15 +178,14 @@ class FIBER_API HTTPRequestEntityTooLarge : public HTTPClientError {
  public:
   static constexpr int status_code = 413;
   HTTPRequestEntityTooLarge(std::uint64_t max_size, std::uint64_t actual_size,
-                            http_exception_options options = {});
+                            HTTPExceptionOptions options = {});
   ~HTTPRequestEntityTooLarge() override;
 };
 /// With the field `Link: <link>; rel="blocked-by"`.
 class FIBER_API HTTPUnavailableForLegalReasons : public HTTPClientError {
  public:
   static constexpr int status_code = 451;
-  explicit HTTPUnavailableForLegalReasons(std::string_view link,
-                                          http_exception_options options = {});
+  explicit HTTPUnavailableForLegalReasons(std::string_view link, HTTPExceptionOptions options = {});
   ~HTTPUnavailableForLegalReasons() override;
 };
 

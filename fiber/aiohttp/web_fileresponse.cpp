@@ -18,7 +18,7 @@
 
 namespace fiber::aiohttp::web {
 
-FileResponse::FileResponse(std::string path, file_response_options options)
+FileResponse::FileResponse(std::string path, FileResponseOptions options)
     : StreamResponse([&] {
         auto* object = new detail::FileResponseObject(std::move(path));
         detail::ResponseRef ref(object);

@@ -35,6 +35,6 @@ class FileResponseObject final : public ResponseObject {
 };
 
 /// The handler of files below a directory.
-Handler static_handler(std::string prefix, std::string directory, static_options options);
+Handler static_handler(std::string prefix, std::string directory, StaticOptions options);
 
 }  // namespace fiber::aiohttp::web::detail

@@ -22,7 +22,7 @@ using asyncio::await;
 
 // --- the server's list --------------------------------------------------------------------------
 
-ServerObject::ServerObject(Handler its_handler, server_options its_options)
+ServerObject::ServerObject(Handler its_handler, ServerOptions its_options)
     : handler(std::move(its_handler)),
       options(std::move(its_options)),
       limits{.line = options.max_line_size,

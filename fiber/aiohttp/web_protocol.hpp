@@ -35,14 +35,14 @@ namespace fiber::aiohttp::web::detail {
 class Connection;
 
 struct ServerObject {
-  ServerObject(Handler its_handler, server_options its_options);
+  ServerObject(Handler its_handler, ServerOptions its_options);
 
   /// False: too many.
   bool enter(Connection& connection);
   void leave(Connection& connection) noexcept;
 
   Handler handler;
-  server_options options;
+  ServerOptions options;
   http::HeadLimits limits;
   std::vector<std::function<void(std::string&, const Request&, const ResponseObject&,
                                  asyncio::nanoseconds)>>

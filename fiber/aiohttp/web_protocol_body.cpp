@@ -66,7 +66,7 @@ std::size_t Connection::fill_body() {
     body_end_ -= body_begin_;
     body_begin_ = 0;
   }
-  const server_options& options = server_.options;
+  const ServerOptions& options = server_.options;
   if (linger_end_ != kNever) {
     limit(Phase::body, std::max(http::Seconds(linger_end_ - loop_.time()), http::Seconds(1e-9)));
   } else if (options.body_timeout.count() > 0) {

@@ -10,12 +10,8 @@
 namespace fiber::aiohttp::web {
 namespace detail {
 
-ResponseRef::ResponseRef(const ResponseRef& other) noexcept : object_(other.object_) {
-  if (object_ != nullptr) object_->retain();
-}
-ResponseRef::~ResponseRef() {
-  if (object_ != nullptr) object_->release();
-}
+void ResponseReference::retain(ResponseObject* object) noexcept { object->retain(); }
+void ResponseReference::release(ResponseObject* object) noexcept { object->release(); }
 
 void prepare(ResponseObject& response, Request& request) { response.prepare(request); }
 void write(ResponseObject& response, std::string_view data) { response.write(data); }
@@ -44,7 +40,7 @@ BodyResponseObject& with_body(ResponseObject& object) noexcept {
   return static_cast<BodyResponseObject&>(object);
 }
 
-ResponseRef make_response(response_options& options) {
+ResponseRef make_response(ResponseOptions& options) {
   if (options.body && options.text) throw ValueError("body and text are not allowed together");
   const bool typed = !options.content_type.empty() || !options.charset.empty();
   if (typed && options.headers.contains("Content-Type"))
@@ -71,7 +67,7 @@ ResponseRef make_response(response_options& options) {
 }  // namespace
 }  // namespace detail
 
-StreamResponse::StreamResponse(stream_response_options options)
+StreamResponse::StreamResponse(StreamResponseOptions options)
     : object_(detail::make<detail::ResponseObject>(options)) {}
 
 int StreamResponse::status() const noexcept { return object().status; }
@@ -91,7 +87,7 @@ CIMultiDict& StreamResponse::headers() const noexcept { return object().headers;
 // --- cookies ------------------------------------------------------------------------------------
 
 void StreamResponse::set_cookie(std::string_view name, std::string_view value,
-                                const cookie_options& options) const {
+                                const CookieOptions& options) const {
   object().check_fresh("cookies");
   if (!http::is_token(name)) throw ValueError("Illegal cookie name '" + std::string(name) + "'");
   std::string text(name);
@@ -216,7 +212,7 @@ std::uint64_t StreamResponse::body_length() const noexcept { return object().sen
 
 // --- responses with a body ----------------------------------------------------------------------
 
-Response::Response(response_options options) : StreamResponse(detail::make_response(options)) {}
+Response::Response(ResponseOptions options) : StreamResponse(detail::make_response(options)) {}
 
 const std::string& Response::body() const noexcept { return detail::with_body(object()).body; }
 void Response::body(std::string bytes) const {
@@ -231,7 +227,7 @@ void Response::text(std::string text) const {
   if (object().charset.empty()) object().charset = "utf-8";
 }
 
-Response json_response(std::string text, json_response_options options) {
+Response json_response(std::string text, JSONResponseOptions options) {
   return Response({.status = options.status,
                    .reason = std::move(options.reason),
                    .text = std::move(text),

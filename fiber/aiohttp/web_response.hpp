@@ -9,6 +9,7 @@
 
 #include <fiber/aiohttp/web_request.hpp>
 #include <fiber/asyncio/coroutines.hpp>
+#include <fiber/core/ref.hpp>
 #include <fiber/http/headers.hpp>
 
 #include <chrono>
@@ -27,7 +28,7 @@ enum class ContentCoding : unsigned char { deflate, gzip, identity };
 
 /// Keyword arguments of set_cookie(). A SameSite of "" is not sent, nor is a max_age that is not
 /// given.
-struct cookie_options {
+struct CookieOptions {
   std::string path = "/";
   std::string domain = {};
   std::string expires = {};
@@ -40,22 +41,12 @@ struct cookie_options {
 namespace detail {
 class ResponseObject;
 
-/// Counted, not for two threads at a time.
-class FIBER_API ResponseRef {
- public:
-  explicit ResponseRef(ResponseObject* adopted) noexcept : object_(adopted) {}
-  ResponseRef(const ResponseRef& other) noexcept;
-  ResponseRef(ResponseRef&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  ResponseRef& operator=(ResponseRef other) noexcept {
-    std::swap(object_, other.object_);
-    return *this;
-  }
-  ~ResponseRef();
-  ResponseObject* get() const noexcept { return object_; }
-
- private:
-  ResponseObject* object_;
+/// Not for two threads at a time.
+struct FIBER_API ResponseReference {
+  static void retain(ResponseObject* object) noexcept;
+  static void release(ResponseObject* object) noexcept;
 };
+using ResponseRef = core::Ref<ResponseObject, ResponseReference>;
 
 FIBER_API void prepare(ResponseObject& response, Request& request);
 FIBER_API void write(ResponseObject& response, std::string_view data);
@@ -64,7 +55,7 @@ FIBER_API void drain(ResponseObject& response);
 }  // namespace detail
 
 /// Keyword arguments of StreamResponse. `reason`: "" for that of the status.
-struct stream_response_options {
+struct StreamResponseOptions {
   int status = 200;
   std::string reason = {};
   CIMultiDict headers = {};
@@ -79,7 +70,7 @@ struct stream_response_options {
 ///   return response;
 class FIBER_API StreamResponse {
  public:
-  explicit StreamResponse(stream_response_options options = {});
+  explicit StreamResponse(StreamResponseOptions options = {});
 
   int status() const noexcept;
   const std::string& reason() const noexcept;
@@ -90,7 +81,7 @@ class FIBER_API StreamResponse {
 
   /// Throw ValueError for what cannot stand in a cookie.
   void set_cookie(std::string_view name, std::string_view value,
-                  const cookie_options& options = {}) const;
+                  const CookieOptions& options = {}) const;
   void del_cookie(std::string_view name, std::string_view path = "/",
                   std::string_view domain = {}) const;
 
@@ -154,7 +145,7 @@ class FIBER_API StreamResponse {
 
 /// Keyword arguments of Response. `body` are bytes; `text` is UTF-8, which makes the content type
 /// text/plain; charset=utf-8 unless another is given. Only one of the two.
-struct response_options {
+struct ResponseOptions {
   std::optional<std::string> body = {};
   int status = 200;
   std::string reason = {};
@@ -168,7 +159,7 @@ struct response_options {
 class FIBER_API Response : public StreamResponse {
  public:
   /// Throws ValueError for two bodies, and for a content type that is given twice.
-  explicit Response(response_options options = {});
+  explicit Response(ResponseOptions options = {});
 
   const std::string& body() const noexcept;
   void body(std::string bytes) const;
@@ -178,7 +169,7 @@ class FIBER_API Response : public StreamResponse {
 };
 
 /// Keyword arguments of FileResponse.
-struct file_response_options {
+struct FileResponseOptions {
   std::size_t chunk_size = 256 * 1024;  ///< bytes per step where sendfile cannot be had
   int status = 200;
   std::string reason = {};
@@ -191,11 +182,11 @@ struct file_response_options {
 /// aiohttp.web.FileResponse.
 class FIBER_API FileResponse : public StreamResponse {
  public:
-  explicit FileResponse(std::string path, file_response_options options = {});
+  explicit FileResponse(std::string path, FileResponseOptions options = {});
 };
 
 /// Keyword arguments of json_response.
-struct json_response_options {
+struct JSONResponseOptions {
   int status = 200;
   std::string reason = {};
   CIMultiDict headers = {};
@@ -205,7 +196,7 @@ struct json_response_options {
 /// A value that has dump(), as nlohmann::json, as JSON. aiohttp.web.json_response.
 template <class Json>
   requires requires(const Json& value) { std::string(value.dump()); }
-Response json_response(const Json& value, json_response_options options = {}) {
+Response json_response(const Json& value, JSONResponseOptions options = {}) {
   return Response({.status = options.status,
                    .reason = std::move(options.reason),
                    .text = value.dump(),
@@ -213,7 +204,7 @@ Response json_response(const Json& value, json_response_options options = {}) {
                    .content_type = std::move(options.content_type)});
 }
 /// JSON that is text already. Python: json_response(text=...).
-FIBER_API Response json_response(std::string text, json_response_options options = {});
+FIBER_API Response json_response(std::string text, JSONResponseOptions options = {});
 
 /// The content type that goes with a file's name, "" if none is known.
 FIBER_API std::string_view guess_type(std::string_view path) noexcept;

@@ -16,17 +16,10 @@ namespace fiber::aiohttp::web::detail {
 
 class Connection;
 
-class ResponseObject {
+class ResponseObject : public core::Counted<ResponseObject> {
  public:
   ResponseObject() = default;
-  ResponseObject(const ResponseObject&) = delete;
-  ResponseObject& operator=(const ResponseObject&) = delete;
   virtual ~ResponseObject();
-
-  void retain() noexcept { ++refs_; }
-  void release() noexcept {
-    if (--refs_ == 0) delete this;
-  }
 
   /// Sends the head, unless it is sent.
   virtual void prepare(Request& request);
@@ -82,8 +75,6 @@ class ResponseObject {
  private:
   void append_status(std::string& out, int version) const;
   void send_piece(std::string_view data);
-
-  std::uint32_t refs_ = 1;
 };
 
 class BodyResponseObject final : public ResponseObject {

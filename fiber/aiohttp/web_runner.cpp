@@ -27,7 +27,7 @@ struct SiteObject {
   int port = 0;
   std::string path;
   asyncio::detail::UniqueFd fd;
-  site_options options;
+  SiteOptions options;
   bool secure = false;  // is what TLS would set
   asyncio::Server listening;
 };
@@ -59,7 +59,7 @@ struct RunnerObject {
 
   std::optional<Application> app;
   std::optional<Server> server;
-  runner_options options;
+  RunnerOptions options;
   std::vector<std::shared_ptr<SiteObject>> sites;
   bool ready = false;
 };
@@ -73,10 +73,10 @@ void SiteObject::start(const std::shared_ptr<SiteObject>& self) {
     server.serve(reader, writer, is_secure);
   };
   constexpr std::size_t kReadLimit = 32 * 1024;  // twice as much may be held by a connection
-  const asyncio::start_server_options tcp{.limit = kReadLimit,
-                                          .backlog = options.backlog,
-                                          .reuse_address = options.reuse_address,
-                                          .reuse_port = options.reuse_port};
+  const asyncio::StartServerOptions tcp{.limit = kReadLimit,
+                                        .backlog = options.backlog,
+                                        .reuse_address = options.reuse_address,
+                                        .reuse_port = options.reuse_port};
   switch (kind) {
     case Kind::tcp: listening = await(asyncio::start_server(serve, host, port, tcp)); break;
     case Kind::unix:
@@ -98,7 +98,7 @@ void SiteObject::stop() {
 namespace {
 
 std::shared_ptr<SiteObject> make_site(const std::shared_ptr<RunnerObject>& runner,
-                                      SiteObject::Kind kind, const site_options& options) {
+                                      SiteObject::Kind kind, const SiteOptions& options) {
   auto site = std::make_shared<SiteObject>();
   site->owner = runner;
   site->kind = kind;
@@ -127,7 +127,7 @@ Server BaseRunner::server() const {
   return *object_->server;
 }
 
-AppRunner::AppRunner(const Application& app, runner_options options)
+AppRunner::AppRunner(const Application& app, RunnerOptions options)
     : BaseRunner(std::make_shared<detail::RunnerObject>()) {
   object().app = app;
   object().options = std::move(options);
@@ -171,7 +171,7 @@ std::vector<std::string> BaseRunner::sites() const {
   return names;
 }
 
-TCPSite::TCPSite(const BaseRunner& runner, std::string host, int port, site_options options)
+TCPSite::TCPSite(const BaseRunner& runner, std::string host, int port, SiteOptions options)
     : BaseSite([&] {
         auto site = detail::make_site(runner.share(), detail::SiteObject::Kind::tcp, options);
         site->host = std::move(host);
@@ -179,14 +179,14 @@ TCPSite::TCPSite(const BaseRunner& runner, std::string host, int port, site_opti
         return site;
       }()) {}
 
-UnixSite::UnixSite(const BaseRunner& runner, std::string path, site_options options)
+UnixSite::UnixSite(const BaseRunner& runner, std::string path, SiteOptions options)
     : BaseSite([&] {
         auto site = detail::make_site(runner.share(), detail::SiteObject::Kind::unix, options);
         site->path = std::move(path);
         return site;
       }()) {}
 
-SockSite::SockSite(const BaseRunner& runner, int fd, site_options options)
+SockSite::SockSite(const BaseRunner& runner, int fd, SiteOptions options)
     : BaseSite([&] {
         auto site = detail::make_site(runner.share(), detail::SiteObject::Kind::socket, options);
         site->fd = asyncio::detail::UniqueFd(fd);
@@ -197,7 +197,7 @@ SockSite::SockSite(const BaseRunner& runner, int fd, site_options options)
 
 namespace {
 
-void serve_for_ever(const Application& app, const run_app_options& options) {
+void serve_for_ever(const Application& app, const RunAppOptions& options) {
   const AppRunner runner(app,
                          {.server = options.server, .shutdown_timeout = options.shutdown_timeout});
   struct Cleanup {
@@ -245,7 +245,7 @@ void serve_for_ever(const Application& app, const run_app_options& options) {
 
 }  // namespace
 
-void run_app(const Application& app, run_app_options options) {
+void run_app(const Application& app, RunAppOptions options) {
   try {
     asyncio::run([&] { serve_for_ever(app, options); });
   } catch (const GracefulExit&) {

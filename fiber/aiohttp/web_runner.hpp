@@ -67,14 +67,14 @@ class FIBER_API BaseRunner {
 
 /// Keyword arguments of AppRunner: those of the server, and how long requests may take to finish in
 /// cleanup(). client_max_size comes from the application.
-struct runner_options {
-  server_options server = {};
+struct RunnerOptions {
+  ServerOptions server = {};
   http::Seconds shutdown_timeout = std::chrono::seconds(60);
 };
 
 class FIBER_API AppRunner : public BaseRunner {
  public:
-  explicit AppRunner(const Application& app, runner_options options = {});
+  explicit AppRunner(const Application& app, RunnerOptions options = {});
 };
 /// Of a server without an application.
 class FIBER_API ServerRunner : public BaseRunner {
@@ -110,7 +110,7 @@ class FIBER_API BaseSite {
 };
 
 /// Keyword arguments of sites.
-struct site_options {
+struct SiteOptions {
   int backlog = 128;
   bool reuse_address = true;
   bool reuse_port = false;
@@ -120,34 +120,34 @@ struct site_options {
 class FIBER_API TCPSite : public BaseSite {
  public:
   explicit TCPSite(const BaseRunner& runner, std::string host = {}, int port = 8080,
-                   site_options options = {});
+                   SiteOptions options = {});
 };
 /// At a Unix socket. aiohttp.web.UnixSite.
 class FIBER_API UnixSite : public BaseSite {
  public:
-  UnixSite(const BaseRunner& runner, std::string path, site_options options = {});
+  UnixSite(const BaseRunner& runner, std::string path, SiteOptions options = {});
 };
 /// At a socket that is bound already; takes over the descriptor. aiohttp.web.SockSite.
 class FIBER_API SockSite : public BaseSite {
  public:
-  SockSite(const BaseRunner& runner, int fd, site_options options = {});
+  SockSite(const BaseRunner& runner, int fd, SiteOptions options = {});
 };
 
 /// Keyword arguments of run_app. Without host and path it listens at all interfaces.
-struct run_app_options {
+struct RunAppOptions {
   std::optional<std::string> host = {};
   int port = 8080;
   std::optional<std::string> path = {};  ///< of a Unix socket
   http::Seconds shutdown_timeout = std::chrono::seconds(60);
   /// Gets the line that says where it runs; empty: stdout.
   std::function<void(std::string_view)> print = {};
-  site_options site = {};
-  server_options server = {};
+  SiteOptions site = {};
+  ServerOptions server = {};
   bool handle_signals = true;  ///< SIGINT and SIGTERM end it in good order
 };
 
 /// Runs an application in a loop of its own until SIGINT or SIGTERM comes, or something in it
 /// throws KeyboardInterrupt or SystemExit (GracefulExit). Throws what its startup throws.
-FIBER_API void run_app(const Application& app, run_app_options options = {});
+FIBER_API void run_app(const Application& app, RunAppOptions options = {});
 
 }  // namespace fiber::aiohttp::web

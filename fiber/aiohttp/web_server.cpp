@@ -7,7 +7,7 @@
 
 namespace fiber::aiohttp::web {
 
-Server::Server(Handler handler, server_options options, int)
+Server::Server(Handler handler, ServerOptions options, int)
     : object_(std::make_shared<detail::ServerObject>(std::move(handler), std::move(options))) {}
 
 void Server::serve(asyncio::StreamReader& reader, asyncio::StreamWriter& writer,

@@ -57,7 +57,7 @@ using access_logger = std::function<void(std::string_view line)>;
 /// connection may hold is the sum of: 64 KiB (a head), 64 KiB (a body on its way), 64 KiB (a
 /// response on its way), what the handler holds, and a stack. Zero as a time or a number is no
 /// limit.
-struct server_options {
+struct ServerOptions {
   http::Seconds keepalive_timeout =
       std::chrono::seconds(75);   ///< from an answer to the next request
   bool tcp_keepalive = true;      ///< SO_KEEPALIVE
@@ -96,7 +96,7 @@ class FIBER_API Server {
  public:
   template <handler_like F>
     requires(!std::same_as<std::remove_cvref_t<F>, Server>)
-  explicit Server(F&& handler, server_options options = {})
+  explicit Server(F&& handler, ServerOptions options = {})
       : Server(detail::as_handler(std::forward<F>(handler)), std::move(options), 0) {}
 
   /// Serves a connection to its end. Does not throw but CancelledError.
@@ -120,7 +120,7 @@ class FIBER_API Server {
   detail::ServerObject& object() const noexcept { return *object_; }
 
  private:
-  Server(Handler handler, server_options options, int);
+  Server(Handler handler, ServerOptions options, int);
   void end(http::Seconds timeout) const;
   std::shared_ptr<detail::ServerObject> object_;
 };

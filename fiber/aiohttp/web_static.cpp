@@ -93,7 +93,7 @@ Response index_of(const std::string& url, const std::string& shown, const std::s
 
 }  // namespace
 
-Handler static_handler(std::string prefix, std::string directory, static_options options) {
+Handler static_handler(std::string prefix, std::string directory, StaticOptions options) {
   return [prefix = std::move(prefix), root = std::move(directory),
           options](Request& request) -> StreamResponse {
     const std::string name = request.match_info()["filename"];
@@ -127,7 +127,7 @@ Handler static_handler(std::string prefix, std::string directory, static_options
 }  // namespace detail
 
 Resource UrlDispatcher::add_static(std::string_view prefix, std::string directory,
-                                   static_options options) {
+                                   StaticOptions options) {
   while (prefix.ends_with('/')) prefix.remove_suffix(1);
   std::error_code error;
   const std::filesystem::path real = std::filesystem::canonical(directory, error);

@@ -255,7 +255,7 @@ Resource UrlDispatcher::add_resource(std::string_view path, std::string_view nam
 }
 
 const AbstractRoute& UrlDispatcher::add(std::string_view method, std::string_view path,
-                                        Handler handler, const route_options& options) {
+                                        Handler handler, const RouteOptions& options) {
   return add_resource(path, options.name).add_route(method, std::move(handler));
 }
 

@@ -61,12 +61,12 @@ class FIBER_API Resource {
 };
 
 /// Keyword arguments of routes.
-struct route_options {
+struct RouteOptions {
   std::string name = {};   ///< for router["name"].url_for()
   bool allow_head = true;  ///< of GET: HEAD is answered too
 };
 /// Keyword arguments of static files.
-struct static_options {
+struct StaticOptions {
   std::string name = {};
   bool show_index = false;       ///< of directories, as HTML
   bool follow_symlinks = false;  ///< also those that leave the directory
@@ -78,45 +78,45 @@ struct RouteDef {
   std::string method;
   std::string path;
   Handler handler;
-  route_options options = {};
+  RouteOptions options = {};
   std::string directory = {};  ///< of static files
-  static_options files = {};
+  StaticOptions files = {};
 };
 
 template <handler_like F>
-RouteDef route(std::string method, std::string path, F&& handler, route_options options = {}) {
+RouteDef route(std::string method, std::string path, F&& handler, RouteOptions options = {}) {
   return {std::move(method), std::move(path), detail::as_handler(std::forward<F>(handler)),
           std::move(options)};
 }
 template <handler_like F>
-RouteDef get(std::string path, F&& handler, route_options options = {}) {
+RouteDef get(std::string path, F&& handler, RouteOptions options = {}) {
   return web::route("GET", std::move(path), std::forward<F>(handler), std::move(options));
 }
 template <handler_like F>
-RouteDef head(std::string path, F&& handler, route_options options = {}) {
+RouteDef head(std::string path, F&& handler, RouteOptions options = {}) {
   return web::route("HEAD", std::move(path), std::forward<F>(handler), std::move(options));
 }
 template <handler_like F>
-RouteDef post(std::string path, F&& handler, route_options options = {}) {
+RouteDef post(std::string path, F&& handler, RouteOptions options = {}) {
   return web::route("POST", std::move(path), std::forward<F>(handler), std::move(options));
 }
 template <handler_like F>
-RouteDef put(std::string path, F&& handler, route_options options = {}) {
+RouteDef put(std::string path, F&& handler, RouteOptions options = {}) {
   return web::route("PUT", std::move(path), std::forward<F>(handler), std::move(options));
 }
 template <handler_like F>
-RouteDef patch(std::string path, F&& handler, route_options options = {}) {
+RouteDef patch(std::string path, F&& handler, RouteOptions options = {}) {
   return web::route("PATCH", std::move(path), std::forward<F>(handler), std::move(options));
 }
 template <handler_like F>
-RouteDef delete_(std::string path, F&& handler, route_options options = {}) {
+RouteDef delete_(std::string path, F&& handler, RouteOptions options = {}) {
   return web::route("DELETE", std::move(path), std::forward<F>(handler), std::move(options));
 }
 template <handler_like F>
-RouteDef options(std::string path, F&& handler, route_options options = {}) {
+RouteDef options(std::string path, F&& handler, RouteOptions options = {}) {
   return web::route("OPTIONS", std::move(path), std::forward<F>(handler), std::move(options));
 }
-inline RouteDef static_(std::string prefix, std::string directory, static_options options = {}) {
+inline RouteDef static_(std::string prefix, std::string directory, StaticOptions options = {}) {
   return {{}, std::move(prefix), {}, {}, std::move(directory), std::move(options)};
 }
 
@@ -132,48 +132,48 @@ class FIBER_API UrlDispatcher {
   Resource add_resource(std::string_view path, std::string_view name = {});
   template <handler_like F>
   const AbstractRoute& add_route(std::string_view method, std::string_view path, F&& handler,
-                                 const route_options& options = {}) {
+                                 const RouteOptions& options = {}) {
     return add(method, path, detail::as_handler(std::forward<F>(handler)), options);
   }
   template <handler_like F>
   const AbstractRoute& add_get(std::string_view path, F&& handler,
-                               const route_options& options = {}) {
+                               const RouteOptions& options = {}) {
     Handler made = detail::as_handler(std::forward<F>(handler));
     if (options.allow_head) add("HEAD", path, made, options);
     return add("GET", path, std::move(made), options);
   }
   template <handler_like F>
   const AbstractRoute& add_head(std::string_view path, F&& handler,
-                                const route_options& options = {}) {
+                                const RouteOptions& options = {}) {
     return add_route("HEAD", path, std::forward<F>(handler), options);
   }
   template <handler_like F>
   const AbstractRoute& add_post(std::string_view path, F&& handler,
-                                const route_options& options = {}) {
+                                const RouteOptions& options = {}) {
     return add_route("POST", path, std::forward<F>(handler), options);
   }
   template <handler_like F>
   const AbstractRoute& add_put(std::string_view path, F&& handler,
-                               const route_options& options = {}) {
+                               const RouteOptions& options = {}) {
     return add_route("PUT", path, std::forward<F>(handler), options);
   }
   template <handler_like F>
   const AbstractRoute& add_patch(std::string_view path, F&& handler,
-                                 const route_options& options = {}) {
+                                 const RouteOptions& options = {}) {
     return add_route("PATCH", path, std::forward<F>(handler), options);
   }
   template <handler_like F>
   const AbstractRoute& add_delete(std::string_view path, F&& handler,
-                                  const route_options& options = {}) {
+                                  const RouteOptions& options = {}) {
     return add_route("DELETE", path, std::forward<F>(handler), options);
   }
   template <handler_like F>
   const AbstractRoute& add_options(std::string_view path, F&& handler,
-                                   const route_options& options = {}) {
+                                   const RouteOptions& options = {}) {
     return add_route("OPTIONS", path, std::forward<F>(handler), options);
   }
   /// Files below a directory. Throws ValueError if that is none.
-  Resource add_static(std::string_view prefix, std::string directory, static_options options = {});
+  Resource add_static(std::string_view prefix, std::string directory, StaticOptions options = {});
   void add_routes(const std::vector<RouteDef>& routes);
 
   /// By name. Throws LookupError.
@@ -187,7 +187,7 @@ class FIBER_API UrlDispatcher {
 
  private:
   const AbstractRoute& add(std::string_view method, std::string_view path, Handler handler,
-                           const route_options& options);
+                           const RouteOptions& options);
   std::unique_ptr<detail::RouterObject> object_;
 };
 
@@ -195,15 +195,15 @@ class FIBER_API UrlDispatcher {
 class RouteTableDef : public std::vector<RouteDef> {
  public:
   template <handler_like F>
-  void get(std::string path, F&& handler, route_options options = {}) {
+  void get(std::string path, F&& handler, RouteOptions options = {}) {
     push_back(web::get(std::move(path), std::forward<F>(handler), std::move(options)));
   }
   template <handler_like F>
-  void post(std::string path, F&& handler, route_options options = {}) {
+  void post(std::string path, F&& handler, RouteOptions options = {}) {
     push_back(web::post(std::move(path), std::forward<F>(handler), std::move(options)));
   }
   template <handler_like F>
-  void route(std::string method, std::string path, F&& handler, route_options options = {}) {
+  void route(std::string method, std::string path, F&& handler, RouteOptions options = {}) {
     push_back(web::route(std::move(method), std::move(path), std::forward<F>(handler),
                          std::move(options)));
   }

@@ -68,8 +68,7 @@ namespace {
 
 class WebSocketResponseObject final : public ResponseObject {
  public:
-  explicit WebSocketResponseObject(websocket_options its_options)
-      : options(std::move(its_options)) {
+  explicit WebSocketResponseObject(WebsocketOptions its_options) : options(std::move(its_options)) {
     status = 101;
   }
 
@@ -85,7 +84,7 @@ class WebSocketResponseObject final : public ResponseObject {
   }
   void write_eof(std::string_view) override {}
 
-  websocket_options options;
+  WebsocketOptions options;
   std::string protocol;
   bool compresses_messages = false;
   std::shared_ptr<aiohttp::detail::WebSocketObject> socket;
@@ -113,7 +112,7 @@ std::string_view check_handshake(const Request& request) {
   return key;
 }
 
-std::string choose_protocol(const Request& request, const websocket_options& options) {
+std::string choose_protocol(const Request& request, const WebsocketOptions& options) {
   const std::string_view offered = request.headers().get("Sec-WebSocket-Protocol");
   for (const std::string_view one : http::split_list(offered))
     if (std::find(options.protocols.begin(), options.protocols.end(), one) !=
@@ -153,7 +152,7 @@ WebSocketResponseObject& of(const StreamResponse& response) noexcept {
 }  // namespace
 }  // namespace detail
 
-WebSocketResponse::WebSocketResponse(websocket_options options)
+WebSocketResponse::WebSocketResponse(WebsocketOptions options)
     : StreamResponse(detail::ResponseRef(new detail::WebSocketResponseObject(std::move(options)))) {
 }
 

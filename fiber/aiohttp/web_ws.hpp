@@ -134,7 +134,7 @@ struct WebSocketReady {
 class FIBER_API WebSocketResponse : public StreamResponse,
                                     public aiohttp::detail::WebSocketMethods<WebSocketResponse> {
  public:
-  explicit WebSocketResponse(websocket_options options = {});
+  explicit WebSocketResponse(WebsocketOptions options = {});
 
   /// prepare(request) makes the handshake; it throws HTTPBadRequest if that is not asked for.
   WebSocketReady can_prepare(Request& request) const;

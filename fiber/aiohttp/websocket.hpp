@@ -68,7 +68,7 @@ struct WSMessage {
 };
 
 /// Keyword arguments of both sides.
-struct websocket_options {
+struct WebsocketOptions {
   http::Seconds timeout = std::chrono::seconds(10);  ///< for the other side's answer to close()
   http::Seconds receive_timeout = {};                ///< of each receive(); zero: none
   bool autoclose = true;                             ///< answer close

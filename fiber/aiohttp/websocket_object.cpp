@@ -14,7 +14,7 @@ namespace detail {
 using asyncio::await;
 
 WebSocketObject::WebSocketObject(asyncio::StreamReader reader, asyncio::StreamWriter writer,
-                                 websocket_options options, http::DeflateTerms deflate, bool client,
+                                 WebsocketOptions options, http::DeflateTerms deflate, bool client,
                                  std::string_view rest)
     : reader_(std::move(reader)),
       writer_(std::move(writer)),

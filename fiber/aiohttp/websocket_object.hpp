@@ -20,7 +20,7 @@ class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
  public:
   /// `rest`: what came behind the handshake.
   WebSocketObject(asyncio::StreamReader reader, asyncio::StreamWriter writer,
-                  websocket_options options, http::DeflateTerms deflate, bool client,
+                  WebsocketOptions options, http::DeflateTerms deflate, bool client,
                   std::string_view rest);
   WebSocketObject(const WebSocketObject&) = delete;
   WebSocketObject& operator=(const WebSocketObject&) = delete;
@@ -48,7 +48,7 @@ class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
 
   asyncio::StreamReader reader_;
   asyncio::StreamWriter writer_;
-  websocket_options options_;
+  WebsocketOptions options_;
   http::FrameReader frames_;
   http::FrameWriter out_;
   std::string scratch_;

@@ -2,8 +2,7 @@
 #pragma once
 
 #include <fiber/asyncio/sock.hpp>
-
-#include <memory>
+#include <fiber/standard.hpp>
 
 namespace fiber::asyncio {
 class BaseProtocol;

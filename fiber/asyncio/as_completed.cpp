@@ -67,7 +67,7 @@ void CompletionOrder::on_drop(LeafCallback* leaf) noexcept {
 }
 
 void CompletionOrder::on_timeout() {
-  const Ref<CompletionOrder> held(this);
+  const core::Ref<CompletionOrder> held(this);
   timeout_ = Handle();
   remove_callbacks();
   for (; todo_ != 0; --todo_) done_.put_nowait(FutureRef());
@@ -88,15 +88,11 @@ void CompletionOrder::remove_callbacks() noexcept {
 void CompletionOrder::nodes_over(std::size_t count) noexcept {
   if (count == 0) return;
   registered_ -= count;
-  if (registered_ == 0) unreference();
-}
-
-void CompletionOrder::unreference() noexcept {
-  if (drop()) delete this;
+  if (registered_ == 0) release();
 }
 
 void CompletionOrder::loop_closed() noexcept {
-  const Ref<CompletionOrder> held(this);
+  const core::Ref<CompletionOrder> held(this);
   timeout_ = Handle();
   remove_callbacks();
 }

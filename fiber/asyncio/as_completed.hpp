@@ -2,25 +2,23 @@
 //
 // Two ways to go through them, as in Python 3.13:
 //
-//   for (auto next : asyncio::as_completed(tasks))           // for next in as_completed(tasks):
-//     show(await(next));                                     //   show(await next)
+//   for (auto next : asyncio::as_completed(tasks))  // for next in as_completed(tasks):
+//     show(await(next));                            //   show(await next)
 //
-//   for (auto task : asyncio::as_completed(tasks).async_())  // async for task in as_completed(tasks):
-//     show(task.get_name(), task.result());                  //   show(task.get_name(), task.result())
+//   for (auto task : asyncio::as_completed(tasks).async_())  // async for task in ...
+//     show(task.get_name(), task.result());
 //
 // The first gives something to await before anything has ended: what it returns, or throws, is the
 // result of whichever ends next. The second waits in the loop itself and gives the finished task.
 #pragma once
 
-#include <fiber/asyncio/detail/shared_object.hpp>
 #include <fiber/asyncio/queues.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
 #include <initializer_list>
 #include <iterator>
-#include <memory>
-#include <ranges>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -30,7 +28,7 @@ namespace fiber::asyncio {
 namespace detail {
 
 /// Lives until all have ended, or the time is up.
-class FIBER_API CompletionOrder final : public SharedObject, LoopDependent {
+class FIBER_API CompletionOrder final : public core::Counted<CompletionOrder>, LoopDependent {
  public:
   /// Each future counts once. Throws ValueError if one belongs to another loop.
   CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures, const time_limit& timeout);
@@ -52,7 +50,6 @@ class FIBER_API CompletionOrder final : public SharedObject, LoopDependent {
   static void on_done(Leaf* leaf) noexcept;
   static void on_drop(LeafCallback* leaf) noexcept;
   void remove_callbacks() noexcept;
-  void unreference() noexcept;
 
   Queue<FutureRef> done_;  ///< a null reference for each that the time was up for
   std::unique_ptr<Node[]> nodes_;
@@ -69,22 +66,22 @@ class FIBER_API CompletionOrder final : public SharedObject, LoopDependent {
 template <class F>
 class [[nodiscard]] NextCompleted {
  public:
-  explicit NextCompleted(Ref<CompletionOrder> order) noexcept : order_(std::move(order)) {}
+  explicit NextCompleted(core::Ref<CompletionOrder> order) noexcept : order_(std::move(order)) {}
   /// Once. Throws RuntimeError the second time.
   typename F::result_type await_() {
-    const Ref<CompletionOrder> order = std::move(order_);
+    const core::Ref<CompletionOrder> order = std::move(order_);
     if (order.get() == nullptr) refuse_second_await();
     return asyncio::await(F(order->wait_for_one().get()));
   }
 
  private:
-  Ref<CompletionOrder> order_;
+  core::Ref<CompletionOrder> order_;
 };
 
 }  // namespace detail
 
 /// Keyword arguments of as_completed.
-struct as_completed_options {
+struct AsCompletedOptions {
   time_limit timeout = {};  ///< for all of them, from the call
 };
 
@@ -102,7 +99,7 @@ class AsCompleted {
     using value_type = awaitable_type;
 
     iterator() = default;
-    explicit iterator(detail::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
+    explicit iterator(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
       ++*this;
     }
     awaitable_type operator*() const { return awaitable_type(order_); }
@@ -114,7 +111,7 @@ class AsCompleted {
     friend bool operator==(const iterator& at, std::default_sentinel_t) { return !at.more_; }
 
    private:
-    detail::Ref<detail::CompletionOrder> order_;
+    core::Ref<detail::CompletionOrder> order_;
     bool more_ = false;
   };
 
@@ -122,7 +119,7 @@ class AsCompleted {
   iterator begin() const { return iterator(order_); }
   static std::default_sentinel_t end() noexcept { return {}; }
 
-  /// The same as a range of the futures and tasks themselves: of those that were given, or that
+  /// A range of the futures and tasks themselves, as they end: of those that were given, or that
   /// were made of what was given. Its begin() and ++ wait, and throw TimeoutError.
   class finished_range {
    public:
@@ -133,7 +130,7 @@ class AsCompleted {
       using value_type = F;
 
       iterator() = default;
-      explicit iterator(detail::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
+      explicit iterator(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
         ++*this;
       }
       const F& operator*() const noexcept { return current_; }
@@ -146,24 +143,23 @@ class AsCompleted {
       friend bool operator==(const iterator& at, std::default_sentinel_t) { return !at.current_; }
 
      private:
-      detail::Ref<detail::CompletionOrder> order_;
+      core::Ref<detail::CompletionOrder> order_;
       F current_;
     };
 
-    explicit finished_range(detail::Ref<detail::CompletionOrder> order)
-        : order_(std::move(order)) {}
+    explicit finished_range(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
     iterator begin() const { return iterator(order_); }
     static std::default_sentinel_t end() noexcept { return {}; }
 
    private:
-    detail::Ref<detail::CompletionOrder> order_;
+    core::Ref<detail::CompletionOrder> order_;
   };
   finished_range async_() const { return finished_range(order_); }
 
-  explicit AsCompleted(detail::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
+  explicit AsCompleted(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
 
  private:
-  detail::Ref<detail::CompletionOrder> order_;
+  core::Ref<detail::CompletionOrder> order_;
 };
 
 /// Runs the awaitables of a range (futures, tasks, coroutine objects, callables) concurrently and
@@ -171,18 +167,18 @@ class AsCompleted {
 /// gives TimeoutError; the tasks run on. What is given twice comes once. Tasks are made at the
 /// call.
 template <std::ranges::input_range R>
-auto as_completed(R&& awaitables, as_completed_options options = {}) {
+auto as_completed(R&& awaitables, AsCompletedOptions options = {}) {
   using Reference = std::ranges::range_reference_t<R>;
   using F = decltype(asyncio::ensure_future(std::declval<Reference>()));
   std::vector<FutureRef> futures;
   for (auto&& awaitable : awaitables)
     futures.emplace_back(asyncio::ensure_future(std::forward<decltype(awaitable)>(awaitable)));
-  return AsCompleted<F>(detail::Ref(new detail::CompletionOrder(
+  return AsCompleted<F>(core::Ref(new detail::CompletionOrder(
       detail::loop_for_futures(), std::move(futures), options.timeout)));
 }
-/// The same for as_completed({task1, task2}).
+/// For as_completed({task1, task2}).
 template <class A>
-auto as_completed(std::initializer_list<A> awaitables, as_completed_options options = {}) {
+auto as_completed(std::initializer_list<A> awaitables, AsCompletedOptions options = {}) {
   return asyncio::as_completed(std::vector<A>(awaitables), std::move(options));
 }
 

@@ -1,6 +1,7 @@
 #include <fiber/asyncio/base_events.hpp>
 
 #include <fiber/asyncio/asyncgens.hpp>
+#include <fiber/asyncio/caught.hpp>
 #include <fiber/asyncio/debugger_fields.hpp>
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/in_context.hpp>
@@ -69,18 +70,16 @@ LoopObject& running_loop() {
 LoopObject::LoopObject()
     : serial(++last_serial),
       greenlets(&fiber::detail::greenlet_thread()),
-      selector_(std::make_unique<Selector>()) {
-  set_debug(debug_from_environment());
+      selector_(std::make_unique<Selector>()),
+      mailbox_(*selector_) {
+  observation_.set_debug(Observation::debug_from_environment());
 }
 
-LoopObject::~LoopObject() {
-  drop_ready();
-  release_posts();
-}
+LoopObject::~LoopObject() { drop_ready(); }
 
 void LoopObject::release() noexcept {
   if (refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  if (tasks_head != nullptr || !ready_.empty() || !timers_.empty()) {
+  if (!tasks.empty() || !ready_.empty() || !timers_.empty()) {
     refs_.store(1, std::memory_order_relaxed);  // what is dropped now may still look at the loop
     if (!closed_) close();
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
@@ -113,94 +112,37 @@ void LoopObject::check_not_running() const {
     throw RuntimeError("Cannot run the event loop while another loop is running");
 }
 
+void LoopObject::refuse_thread() {
+  throw RuntimeError(
+      "Non-thread-safe operation invoked on an event loop other than the current one; use "
+      "call_soon_threadsafe");
+}
+
 void LoopObject::call_soon(core::Ref<HandleObject> handle) {
   check_closed();
-  if (running_ && thread_ != core_thread()) [[unlikely]]
-    refuse_thread();
+  check_thread();
   ready_.claim();
   push(Entry(handle.detach()));
 }
 
 void LoopObject::call_soon_threadsafe(core::Ref<HandleObject> handle) {
-  {
-    const std::lock_guard lock(post_mutex_);
-    check_closed();
-    append_post(handle.detach());
-    posted_.store(true, std::memory_order_release);
-  }
-  wake();
+  if (!mailbox_.put(handle, Mailbox::State::open)) throw RuntimeError("Event loop is closed");
 }
 
-void LoopObject::post(core::Ref<HandleObject> handle) noexcept {
-  {
-    const std::lock_guard lock(post_mutex_);
-    if (gone_) return;  // the handle goes when the lock is free
-    append_post(handle.detach());
-    if (closed_) return;
-    posted_.store(true, std::memory_order_release);
-  }
-  wake();
-}
-
-void LoopObject::wake() noexcept {
-  // Only a loop that sleeps, or is about to, needs the system call.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (!sleeping_.load(std::memory_order_relaxed)) return;
-  const std::lock_guard lock(post_mutex_);  // close() may be closing the selector
-  selector_->wake();
-}
-
-// With the lock.
-void LoopObject::append_post(HandleObject* handle) noexcept {
-  handle->next = nullptr;
-  (posts_ != nullptr ? last_post_->next : posts_) = handle;
-  last_post_ = handle;
-}
-
-HandleObject* LoopObject::pop_post() noexcept {
-  Callback* post = posts_;
-  posts_ = std::exchange(post->next, nullptr);
-  return static_cast<HandleObject*>(post);
-}
-
-void LoopObject::release_posts() noexcept {
-  while (posts_ != nullptr) pop_post()->release();
-}
-
-// Those for which there is no memory come later.
 void LoopObject::take_posted() noexcept {
-  {
-    const std::lock_guard lock(post_mutex_);
-    while (posts_ != nullptr && ready_.try_claim()) ready_.push(Entry(pop_post()));
-    posted_.store(posts_ != nullptr, std::memory_order_relaxed);
-  }
-  if (resting_) [[unlikely]]
-    ring();
+  mailbox_.take(ready_);
+  if (embedding_.resting()) [[unlikely]]
+    embedding_.ring();
 }
-
-// --- timers and the clock -----------------------------------------------------------------------
-
-std::int64_t LoopObject::now() const noexcept {
-  if (clock_ != nullptr) [[unlikely]]
-    return clock_->now();
-  return monotonic();
-}
-
-// A task that was woken by something else, earlier in the same batch, leaves before its timer's
-// turn comes.
-void LoopObject::withdraw(TimerNode* node) noexcept {
-  static Leaf nothing{[](Leaf*) noexcept {}};
-  if (shuffle_state_ != 0)
-    ready_.replace(node->entry, Entry(&nothing));
-  else
-    ready_.replace(node->position, node->entry, Entry(&nothing));
-}
-
-void LoopObject::set_clock(std::shared_ptr<Clock> clock) { clock_ = std::move(clock); }
 
 void LoopObject::set_shuffle(std::uint64_t seed) {
   shuffle_state_ = seed;
   update_modes();
+}
+
+void LoopObject::update_modes() noexcept {
+  through_hub_ = observation_.on() || shuffle_state_ != 0 ? 1 : 0;
+  special_tasks_ = debug() || closed_ || factory_ != nullptr;
 }
 
 // --- the end ------------------------------------------------------------------------------------
@@ -219,90 +161,46 @@ void LoopObject::drop_ready() noexcept {
   }
 }
 
-LoopDependent::LoopDependent(LoopObject& loop) noexcept : loop_(&loop), next_(loop.dependents_) {
-  if (next_ != nullptr) next_->previous_ = this;
-  loop.dependents_ = this;
+LoopDependent::LoopDependent(LoopObject& loop) noexcept : loop_(&loop) {
+  loop.dependents_.prepend(*this);
 }
 
 void LoopDependent::leave() noexcept {
-  if (loop_ == nullptr) return;
-  (previous_ != nullptr ? previous_->next_ : loop_->dependents_) = next_;
-  if (next_ != nullptr) next_->previous_ = previous_;
-  loop_ = nullptr;
+  if (LoopObject* loop = std::exchange(loop_, nullptr)) loop->dependents_.remove(*this);
 }
 
 void LoopObject::close() {
   if (running_) throw RuntimeError("Cannot close a running event loop");
   if (closed_) return;
   check_home("close");
-  {
-    const std::lock_guard lock(post_mutex_);
-    closed_ = true;
-  }
+  closed_ = true;
+  mailbox_.set(Mailbox::State::closing);
+  selector_->refuse();
   update_modes();
   retain();
   drop_signal_handlers();
   take_posted();
   drop_ready();
   batch_ = 0;
-  while (!timers_.empty()) {
-    TimerNode* node = timers_.pop();
-    ready_.give_back();
-    if (node->entry.kind() == Entry::Kind::handle) node->entry.handle()->release();
-  }
+  timers_.drop(ready_);
   abandon_all();
   drop_ready();
-  while (LoopDependent* dependent = dependents_) {
+  while (LoopDependent* dependent = dependents_.first()) {
     dependent->leave();
     dependent->loop_closed();
   }
   selector_->detach_all();
-  {
-    const std::lock_guard lock(post_mutex_);
-    selector_->close();
-  }
-  embedded_ = resting_ = false;
+  mailbox_.stop_waking();
+  selector_->close();
+  embedding_.close();
   executor_shutdown_called = true;
   if (const auto executor = std::exchange(default_executor, nullptr))
     executor->shutdown({.wait = false});
-  {
-    const std::lock_guard lock(post_mutex_);
-    gone_ = true;
-  }
-  release_posts();  // what the end of others has brought: nobody adds to it now
+  mailbox_.set(Mailbox::State::gone);
+  gone_ = true;
+  mailbox_.drop();  // what the end of others has brought
   release();
 }
-
-// --- descriptors --------------------------------------------------------------------------------
-
-void LoopObject::add_reader(int fd, core::Ref<HandleObject> handle) {
-  check_closed();
-  selector_->add(fd, false, std::move(handle));
-}
-
-bool LoopObject::remove_reader(int fd) { return !closed_ && selector_->remove(fd, false); }
-
-void LoopObject::add_writer(int fd, core::Ref<HandleObject> handle) {
-  check_closed();
-  selector_->add(fd, true, std::move(handle));
-}
-
-bool LoopObject::remove_writer(int fd) { return !closed_ && selector_->remove(fd, true); }
-
-void LoopObject::watch(Watch& watch, int fd) {
-  check_closed();
-  selector_->watch(watch, fd);
-}
-
-void LoopObject::refuse_watched(int fd) { selector_->refuse_watched(fd); }
-bool LoopObject::unwatch(Watch& watch) noexcept { return selector_->unwatch(watch); }
-void LoopObject::forget(Watch& watch) noexcept { selector_->forget(watch); }
-void LoopObject::read_again(Watch& watch) noexcept { selector_->again(watch); }
-
-int LoopObject::wait(DescriptorWait& wait) { return selector_->wait(wait); }
-void LoopObject::leave(DescriptorWait& wait) noexcept { selector_->leave(wait); }
-bool LoopObject::has_waits(int fd) const noexcept { return selector_->has_waits(fd); }
-void LoopObject::closing(int fd) noexcept { selector_->closing(fd); }
 
 // --- errors -------------------------------------------------------------------------------------
 
@@ -319,10 +217,10 @@ contextvars::detail::ContextObject* context_of(const ExceptionContext& context) 
 }  // namespace
 
 // The user's handler has thrown: neither error is to be lost.
-void LoopObject::report_handler(const ExceptionContext& context) {
+void LoopObject::report_handler(const ExceptionContext& context, const std::exception_ptr& error) {
   const EventLoop loop(this);
   loop.default_exception_handler(
-      {.message = "Unhandled error in exception handler", .exception = std::current_exception()});
+      {.message = "Unhandled error in exception handler", .exception = error});
   loop.default_exception_handler(context);
 }
 
@@ -341,21 +239,12 @@ void LoopObject::call_exception_handler(const ExceptionContext& context) {
       EventLoop(this).default_exception_handler(context);
       return;
     }
-    try {
+    const auto call = [&] {
       const InContext in_context(fiber::detail::greenlet_thread().current, context_of(context));
       (*custom)(EventLoop(this), context);
-    } catch (const abi::__forced_unwind&) {
-      throw;
-    } catch (const KeyboardInterrupt&) {
-      throw;
-    } catch (const SystemExit&) {
-      throw;
-    } catch (const GreenletExit&) {
-      if (on_dying_hub()) throw;
-      report_handler(context);
-    } catch (...) {
-      report_handler(context);
-    }
+    };
+    if (const std::exception_ptr error = caught(call, [this] { return !on_dying_hub(); }))
+      report_handler(context, error);
   } catch (const abi::__forced_unwind&) {
     throw;
   } catch (const KeyboardInterrupt&) {

@@ -17,20 +17,22 @@
 #include <fiber/asyncio/base_futures.hpp>
 #include <fiber/asyncio/base_handles.hpp>
 #include <fiber/asyncio/detail/ready_queue.hpp>
-#include <fiber/asyncio/detail/timer_heap.hpp>
-#include <fiber/asyncio/object_registry.hpp>
-#include <fiber/asyncio/observer.hpp>
+#include <fiber/asyncio/embedding.hpp>
+#include <fiber/asyncio/interlude.hpp>
+#include <fiber/asyncio/loop_dependent.hpp>
+#include <fiber/asyncio/mailbox.hpp>
+#include <fiber/asyncio/observation.hpp>
+#include <fiber/asyncio/parked_fibers.hpp>
+#include <fiber/asyncio/timers.hpp>
 #include <fiber/contextvars.hpp>
 #include <fiber/core/float_modes.hpp>
+#include <fiber/core/list.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/greenlet/object.hpp>
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <exception>
-#include <functional>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -47,88 +49,16 @@ class EventLoop;
 class FutureRef;
 class TaskRef;
 struct ExceptionContext;
-struct task_options;
+struct TaskOptions;
 using exception_handler = std::function<void(EventLoop, const ExceptionContext&)>;
 using task_factory =
-    std::function<TaskRef(const EventLoop&, const CoroutineRef&, const task_options&)>;
+    std::function<TaskRef(const EventLoop&, const CoroutineRef&, const TaskOptions&)>;
 }  // namespace fiber::asyncio
 
 namespace fiber::asyncio::detail {
 
 class Selector;
 class SignalHandlers;
-class Watch;
-struct DescriptorWait;
-
-/// The seam for virtual time (see asyncio/testing.hpp).
-class Clock {
- public:
-  virtual ~Clock() = default;
-  virtual std::int64_t now() noexcept = 0;
-  /// The loop would sleep until `deadline` (INT64_MAX: for ever) with nothing ready. Returns true
-  /// if the clock has moved and the loop need not wait.
-  virtual bool jump(std::int64_t deadline) noexcept = 0;
-  /// How long descriptors are waited for, in real nanoseconds, before a jump.
-  virtual std::int64_t patience() noexcept { return 0; }
-  /// What call_at stores for a requested deadline.
-  virtual std::int64_t register_deadline(std::int64_t when) noexcept { return when; }
-};
-
-/// Something that lives until futures of its loop are done, even if nobody refers to it. When the
-/// loop is closed they will never be, and it must end.
-class FIBER_API LoopDependent {
- public:
-  explicit LoopDependent(LoopObject& loop) noexcept;
-  LoopDependent(const LoopDependent&) = delete;
-  LoopDependent& operator=(const LoopDependent&) = delete;
-  /// Called once. What was queued by then has been dropped.
-  virtual void loop_closed() noexcept = 0;
-
- protected:
-  virtual ~LoopDependent() { leave(); }
-  void leave() noexcept;
-
- private:
-  friend class LoopObject;
-
-  LoopObject* loop_;  ///< null once it is closed
-  LoopDependent* previous_ = nullptr;
-  LoopDependent* next_ = nullptr;
-};
-
-/// A fiber whose task has ended, kept for one that is to start: lives on the stack it stands for.
-struct ParkedFiber {
-  core::Context context;
-  core::Stack* stack;
-  ParkedFiber* next;
-};
-
-/// Guards user code that runs between two fibers and may itself switch: marks the current greenlet
-/// running, restores its context and state afterwards. On the stack of a fiber that has ended, the
-/// current greenlet is the hub.
-class Interlude {
- public:
-  explicit Interlude(fiber::detail::GreenletObject* current) noexcept
-      : current_(current),
-        place_(current->context),
-        state_(current->state),
-        waiting_(std::exchange(current->waiting, false)) {
-    current->state = fiber::detail::GreenletState::current;
-  }
-  Interlude(const Interlude&) = delete;
-  Interlude& operator=(const Interlude&) = delete;
-  ~Interlude() {
-    current_->context = place_;
-    current_->state = state_;
-    current_->waiting = waiting_;
-  }
-
- private:
-  fiber::detail::GreenletObject* current_;
-  core::Context place_;
-  fiber::detail::GreenletState state_;
-  bool waiting_;
-};
 
 /// How a task is to begin.
 struct TaskArguments {
@@ -150,50 +80,48 @@ class FIBER_API LoopObject {
   void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept;
 
-  /// No other loop of this process has the same, or had it.
+  /// Of this loop alone, among all that this process ever had.
   const std::uint64_t serial;
 
-  // --- ready queue ---
-  // Of what has a claim; see ReadyQueue.
+  // --- the parts that have files of their own ---
+  ReadyQueue& ready_queue() noexcept { return ready_; }
+  Selector& selector() noexcept { return *selector_; }
+  Embedding& embedding() noexcept { return embedding_; }
+  Observation& observation() noexcept { return observation_; }
+  bool debug() const noexcept { return observation_.debug(); }
+  /// In the selector, from any thread: the loop has nothing to do.
+  bool sleeping() const noexcept { return mailbox_.sleeping(); }
+
+  // --- what is ready ---
+  /// Of what has a claim; see ReadyQueue.
   void push(Entry entry) noexcept {
-    if (posted_.load(std::memory_order_relaxed)) [[unlikely]]
+    if (mailbox_.any()) [[unlikely]]
       take_posted();
     ready_.push(entry);
   }
   void push(Callback* callback) noexcept;
-  ReadyQueue& ready_queue() noexcept { return ready_; }
-  /// Queues a handle. Throws RuntimeError (a closed loop, the wrong thread), std::bad_alloc.
+  /// Queues a handle. Throws RuntimeError when the loop is closed, and on another thread than its
+  /// own; std::bad_alloc.
   void call_soon(core::Ref<HandleObject> handle);
   /// From any thread. Throws RuntimeError when the loop is closed.
   void call_soon_threadsafe(core::Ref<HandleObject> handle);
-  /// The same, but a closed loop drops it: it lets go on this thread of what it holds then.
-  void post(core::Ref<HandleObject> handle) noexcept;
-  void wake() noexcept;
+  /// From any thread. A closed loop drops the handle: it lets go on this thread of what it holds.
+  void post(core::Ref<HandleObject> handle) noexcept {
+    mailbox_.put(handle, Mailbox::State::closing);
+  }
+  void wake() noexcept { mailbox_.wake(); }
 
   // --- timers ---
-  std::int64_t now() const noexcept;
-  void add_timer(TimerNode* node) {
-    timers_.reserve();
-    ready_.claim();
-    if (clock_ != nullptr) [[unlikely]]
-      node->when = clock_->register_deadline(node->when);
-    timers_.push(node);
-  }
-  /// Afterwards nothing refers to a node whose entry is a leaf, even if it was due and its entry is
-  /// in the ready queue.
-  void remove_timer(TimerNode* node) noexcept {
-    if (node->index != TimerNode::kNotInHeap) {
-      timers_.remove(node);
-      ready_.give_back();
-    } else if (node->entry.kind() == Entry::Kind::leaf) {
-      withdraw(node);
-    }
-  }
-  void set_clock(std::shared_ptr<Clock> clock);
+  std::int64_t now() const noexcept { return timers_.now(); }
+  /// Throws std::bad_alloc.
+  void add_timer(TimerNode* node) { timers_.add(node, ready_); }
+  void remove_timer(TimerNode* node) noexcept { timers_.remove(node, ready_, shuffle_state_ != 0); }
+  void set_clock(std::shared_ptr<Clock> clock) { timers_.set_clock(std::move(clock)); }
+  /// Each batch runs in an order that follows from the seed; 0: in its own.
   void set_shuffle(std::uint64_t seed);
 
   // --- tasks ---
-  // True if they are not made by TaskBase::begin alone.
+  /// True if they are not made by TaskBase::begin alone.
   bool special_tasks() const noexcept { return special_tasks_; }
   /// The long way: through the factory, if there is one.
   void make_task(TaskBase& task, const TaskArguments& arguments);
@@ -207,25 +135,10 @@ class FIBER_API LoopObject {
   void step_eagerly(TaskBase& task);
   /// Suspends the running task until something makes it ready. The caller registered it before.
   FIBER_INLINE void suspend(TaskBase* task);
-  FIBER_INLINE fiber::detail::GreenletObject* next_greenlet(bool fiber_has_ended = false);
-  void start_task(TaskBase* task);
-  void abandon(TaskBase* task) noexcept;
-  void abandon_all() noexcept;
 
   // --- running ---
-  void run_forever();
+  void run_forever() { run(false); }
   void run_until_done(FutureBase& future, bool new_task);
-  // --- inside a foreign main loop (embedding.cpp) ---
-  // From the first call on, between two runs, the descriptor is readable when there is work.
-  int embed();
-  bool run_ready(std::int64_t budget);
-  /// When run_ready should be called next: now() or before, or kForever.
-  std::int64_t next_deadline();
-  /// A timer was set while the loop did not run.
-  void deadline_changed() noexcept {
-    if (resting_) [[unlikely]]
-      rest();
-  }
   void stop() noexcept { stopping_ = true; }
   void close();
   bool is_running() const noexcept { return running_; }
@@ -234,8 +147,6 @@ class FIBER_API LoopObject {
   bool gone() const noexcept { return gone_; }
   void check_closed() const;
   void check_not_running() const;
-  /// In the selector, from any thread: the loop has nothing to do.
-  bool sleeping() const noexcept { return sleeping_.load(std::memory_order_relaxed); }
   bool on_own_thread() const noexcept { return running_ && thread_ == core_thread(); }
   /// False on another thread than the one that runs the loop.
   bool may_be_called() const noexcept { return !running_ || thread_ == core_thread(); }
@@ -245,158 +156,122 @@ class FIBER_API LoopObject {
       refuse_thread();
   }
 
-  // --- threads (see loop_threads.cpp) ---
-  // The thread ends that runs the loop.
+  // --- the ends of threads (see base_events_threads.cpp) ---
+  /// The thread ends that runs the loop.
   void thread_exits() noexcept;
   /// The thread ends; of all loops that ran on it.
   static void leave_thread(const fiber::detail::GreenletThread& thread) noexcept;
 
-  // --- signals (see loop_signals.cpp) ---
-  // Takes over the reference. Throw RuntimeError, ValueError.
+  // --- signals (see unix_events.cpp) ---
+  /// Throw RuntimeError, ValueError.
   void add_signal_handler(int number, core::Ref<HandleObject> handle);
   bool remove_signal_handler(int number);
   /// In a signal handler: what has arrived is looked at as soon as the hub runs.
   void attend_to_signals() noexcept;
-
-  // --- descriptors ---
-  void add_reader(int fd, core::Ref<HandleObject> handle);
-  bool remove_reader(int fd);
-  void add_writer(int fd, core::Ref<HandleObject> handle);
-  bool remove_writer(int fd);
-  /// See Selector. The descriptor must not block.
-  void watch(Watch& watch, int fd);
-  void refuse_watched(int fd);
-  bool unwatch(Watch& watch) noexcept;
-  void forget(Watch& watch) noexcept;
-  void read_again(Watch& watch) noexcept;
-  int wait(DescriptorWait& wait);
-  void leave(DescriptorWait& wait) noexcept;
-  bool has_waits(int fd) const noexcept;
-  void closing(int fd) noexcept;
-  /// What transports read into, before they know whose it is: one for all, always warm.
-  static constexpr std::size_t kScratchSize = 256 * 1024;  ///< as CPython: at most this per recv
-  char* scratch() {
-    if (scratch_ == nullptr) [[unlikely]]
-      scratch_.reset(new char[kScratchSize]);
-    return scratch_.get();
-  }
+  std::atomic<bool> signals{false};  ///< some may have arrived
+  std::function<void()> on_signal;   ///< runs on the hub when they may; may throw
 
   // --- errors ---
-  // Throws nothing but the unwinding of a thread that the handler ends.
+  /// Throws nothing but the unwinding of a thread that the handler ends.
   void call_exception_handler(const ExceptionContext& context);
-  /// The same where nothing may throw: the context is made here.
+  /// Where nothing may throw: the context is made here.
   void report(const char* message, const FutureRef& task) noexcept;
   std::shared_ptr<exception_handler> handler;
   /// Thrown out of run_forever as soon as the hub runs (KeyboardInterrupt, SystemExit).
   std::exception_ptr interrupt;
 
+  // --- who runs ---
   TaskBase* current_task = nullptr;
-  TaskBase* starting = nullptr;
   fiber::detail::GreenletObject* hub = nullptr;
   /// The greenlet that called run_forever: the hub, except in an eager step, whose creator is.
   fiber::detail::GreenletObject* root = nullptr;
   fiber::detail::GreenletThread* greenlets = nullptr;
-  TaskBase* graveyard = nullptr;   ///< a finished task whose end is to be reported on the hub
-  TaskBase* tasks_head = nullptr;  ///< unfinished tasks, oldest first
-  TaskBase* tasks_tail = nullptr;
+  core::List<TaskBase> tasks;  ///< unfinished ones, oldest first
   std::size_t task_count = 0;
   long futures_alive = 0;
   std::uint64_t iterations = 0;  ///< begun so far
-  // --- for those who want to know more (see loop_debug.cpp) ---
-  static bool debug_from_environment() noexcept;
-  bool debug = false;  ///< changed by set_debug
-  void set_debug(bool enabled);
-  std::chrono::nanoseconds slow_callback_duration{100'000'000};
-  /// From now on every new future is known, until it dies, and every unfinished task.
-  void register_futures();
-  /// Oldest first; tasks too.
-  std::vector<FutureBase*> registered_futures() const;
-  /// Null unless futures are registered.
-  ObjectRegistry* registry() noexcept { return registry_.get(); }
-  void set_observer(std::shared_ptr<LoopObserver> observer);
-  const std::shared_ptr<LoopObserver>& observer() const noexcept { return observer_; }
-  HandleObject* current_handle() const noexcept { return current_handle_; }
-  void cancellation_swallowed(TaskBase& task) noexcept;
 
   bool warn_deadlock = true;
   bool raise_deadlock = false;
   std::shared_ptr<concurrent::futures::Executor> default_executor;
   bool executor_shutdown_called = false;
   std::atomic<long> outside_work{0};  ///< jobs on other threads that will post here
-  std::atomic<bool> signals{false};   ///< some may have arrived
-  std::function<void()> on_signal;    ///< runs on the hub when they may; may throw
 
  private:
-  friend class Selector;
-  friend class FutureBase;
-  friend class TaskBase;
+  friend class Embedding;
   friend class LoopDependent;
+  friend class Observation;
+  friend class TaskBase;
+
+  // --- iterations (see base_events_running.cpp) ---
+  void run(bool once);
   void run_once();
-  void run_observed_batch();
-  void run_observed_task(TaskBase* task);
-  void run_observed_handle(HandleObject* handle);
+  void poll(std::int64_t deadline);
+  void begin_batch() noexcept;
   void run_entry(Entry entry);
   void run_handle(HandleObject* handle);
   void run_task(TaskBase* task);
-  bool quick_turn() noexcept;
-  FIBER_INLINE void fetch_ahead() noexcept;
-  void append_post(HandleObject* handle) noexcept;
-  HandleObject* pop_post() noexcept;
-  void release_posts() noexcept;
-  void take_posted() noexcept;
-  void queue_due_timers() noexcept;
-  void withdraw(TimerNode* node) noexcept;
-  void update_modes() noexcept;
-  void add_future(FutureBase* future) noexcept;
-  void remove_future(FutureBase* future) noexcept;
-  void look_at_signals(bool may_queue);
-  void drop_signal_handlers() noexcept;
-  /// A GreenletExit that arrives here is for the greenlet in which the loop runs, not for a
-  /// callback.
-  bool on_dying_hub() const noexcept {
-    return root != nullptr && root == greenlets->current && !root->is_main;
-  }
-  void report_handler(const ExceptionContext& context);
-  [[noreturn]] static void refuse_thread();
-  void drop_ready() noexcept;
-  void begin_batch() noexcept;
-  void poll(std::int64_t deadline);
   void bury() noexcept;
+  void take_posted() noexcept;
+  void look_at_signals(bool may_queue);
+  void update_modes() noexcept;
   bool can_ever_wake() const noexcept;
   void report_deadlock();
+
+  // --- from task to task (see base_events_tasks.cpp) ---
+  static void task_main(void* loop);
+  FIBER_INLINE fiber::detail::GreenletObject* next_greenlet(bool fiber_has_ended = false);
+  bool quick_turn() noexcept;
+  FIBER_INLINE void fetch_ahead() noexcept;
+  void start_task(TaskBase* task);
+  core::Stack* stack_for(TaskBase& task) noexcept;
+  void end_unstarted(TaskBase& task, fiber::detail::GreenletObject* current) noexcept;
+  FIBER_INLINE void make_current(TaskBase& task, core::Stack* stack) noexcept;
+  FIBER_INLINE fiber::detail::GreenletObject* end_task(TaskBase& task);
+  FIBER_INLINE fiber::detail::GreenletObject* next_that_runs(fiber::detail::GreenletObject* next,
+                                                             const core::Stack& stack);
+  [[noreturn]] void leave_abandoned(TaskBase& task) noexcept;
   void dismiss_parked() noexcept;
+
+  // --- the end ---
+  void abandon(TaskBase* task) noexcept;
+  void abandon_all() noexcept;
+  void drop_ready() noexcept;
+  void drop_signal_handlers() noexcept;
   bool lives_elsewhere() const noexcept;
   void check_home(const char* what) const;
   void settle();
   void end_tasks(bool all) noexcept;
   void end_current() noexcept;
   void leave_thread() noexcept;
-  void run(bool once);
-  void rest() noexcept;
-  void ring() noexcept;
-  static void task_main(void* loop);
-  static constexpr std::int64_t kClockResolution = 1;  ///< nanoseconds
+
+  /// A GreenletExit that arrives here is for the greenlet in which the loop runs, not for a
+  /// callback.
+  bool on_dying_hub() const noexcept {
+    return root != nullptr && root == greenlets->current && !root->is_main;
+  }
+  void report_handler(const ExceptionContext& context, const std::exception_ptr& error);
+  [[noreturn]] static void refuse_thread();
   static constexpr std::size_t kManyReady = 32;
-  static constexpr std::uint32_t kMostParked = 16;
   static const void* core_thread() noexcept { return core::tls_thread_state; }
 
   ReadyQueue ready_;
   std::size_t batch_ = 0;
-  ParkedFiber* parked_ = nullptr;
-  std::uint32_t parked_count_ = 0;
-  core::FloatModes float_modes_;  ///< of who runs the loop: every task starts with them
-  TimerHeap timers_;
-  LoopDependent* dependents_ = nullptr;
+  std::size_t through_hub_ = 0;    ///< a word, so that quick_turn tests it along with another
+  TaskBase* starting_ = nullptr;   ///< what next_greenlet() has found, if it has not started
+  TaskBase* graveyard_ = nullptr;  ///< a finished task whose end is to be reported on the hub
+  ParkedFibers parked_;
+  Timers timers_;
   std::unique_ptr<Selector> selector_;
-  std::unique_ptr<char[]> scratch_;
-  std::shared_ptr<Clock> clock_;
-  std::uint64_t shuffle_state_ = 0;
-  std::unique_ptr<ObjectRegistry> registry_;
-  std::shared_ptr<LoopObserver> observer_;
-  std::shared_ptr<task_factory> factory_;
+  Mailbox mailbox_;
+  Embedding embedding_{*this};
+  Observation observation_{*this};
   std::unique_ptr<SignalHandlers> signal_handlers_;
-  HandleObject* current_handle_ = nullptr;  ///< while the loop is observed
-  std::size_t through_hub_ = 0;  ///< a word, so that quick_turn tests it along with another
+  core::List<LoopDependent, LoopDependent::InLoop> dependents_;
+  std::shared_ptr<task_factory> factory_;
+  core::FloatModes float_modes_;  ///< of who runs the loop: every task starts with them
+  std::uint64_t shuffle_state_ = 0;
+  const void* thread_ = nullptr;
   bool special_tasks_ = false;
   bool running_ = false;
   bool stopping_ = false;
@@ -406,16 +281,6 @@ class FIBER_API LoopObject {
   bool exiting_ = false;       ///< with its thread
   bool unwinding_ = false;     ///< its last thread is ending, and its tasks with it
   bool deadlock_reported_ = false;
-  bool embedded_ = false;
-  bool resting_ = false;  ///< embedded, and the host's turn: whoever brings work rings
-  const void* thread_ = nullptr;
-
-  std::mutex post_mutex_;
-  Callback* posts_ = nullptr;  ///< handles from other threads
-  Callback* last_post_ = nullptr;
-  /// Also set while the loop rests, so that whoever pushes comes by take_posted().
-  std::atomic<bool> posted_{false};
-  std::atomic<bool> sleeping_{false};
   std::atomic<long> refs_{0};
 };
 

@@ -1,25 +1,20 @@
 // How the loop turns: iterations, the batch of each, and waiting.
 #include <fiber/asyncio/base_events.hpp>
 
+#include <fiber/asyncio/caught.hpp>
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/in_context.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/selectors.hpp>
 
 #include <algorithm>
-#include <limits>
-
-#include <cxxabi.h>
 
 namespace fiber::asyncio::detail {
 namespace {
 
-constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kLongestWait = 86'400'000'000'000;  // as CPython: a day
 
 }  // namespace
-
-void LoopObject::run_forever() { run(false); }
 
 // Once: a single iteration, which does not wait and in which fibers begin no other by themselves.
 void LoopObject::run(bool once) {
@@ -31,10 +26,7 @@ void LoopObject::run(bool once) {
   float_modes_ = core::FloatModes::current();
   thread_ = core_thread();
   running_ = true;
-  if (resting_) {
-    resting_ = false;
-    sleeping_.store(false, std::memory_order_relaxed);
-  }
+  embedding_.begin_run();
   thread.running = this;
   retain();
   struct Leave {
@@ -47,7 +39,7 @@ void LoopObject::run(bool once) {
       if (std::exchange(loop->exiting_, false)) loop->interrupt = nullptr;
       loop->hub = loop->root = nullptr;
       thread.running = nullptr;
-      if (loop->embedded_) loop->rest();
+      loop->embedding_.end_run();
       loop->release();
     }
   } leave{this, thread};
@@ -96,7 +88,7 @@ void LoopObject::run_until_done(FutureBase& future, bool new_task) {
 
 // One iteration, except that fibers which hand over to each other may have run more of them.
 void LoopObject::run_once() {
-  if (posted_.load(std::memory_order_acquire)) take_posted();
+  if (mailbox_.any_acquired()) take_posted();
   if (signals.load(std::memory_order_relaxed)) look_at_signals(true);
   std::int64_t deadline = kForever;
   if (!ready_.empty() || stopping_ || selector_->ready())
@@ -104,10 +96,13 @@ void LoopObject::run_once() {
   else if (!timers_.empty())
     deadline = timers_.soonest();
   if (deadline != 0 || !selector_->empty()) poll(deadline);
-  if (!timers_.empty()) queue_due_timers();
+  if (!timers_.empty()) {
+    if (mailbox_.any()) take_posted();
+    timers_.take_due(ready_);
+  }
   begin_batch();
-  if (debug || observer_ != nullptr) {
-    run_observed_batch();
+  if (observation_.on()) {
+    observation_.run_batch();
     return;
   }
   while (batch_ != 0) {
@@ -116,11 +111,6 @@ void LoopObject::run_once() {
     --batch_;
     run_entry(entry);
   }
-}
-
-void LoopObject::queue_due_timers() noexcept {
-  if (posted_.load(std::memory_order_relaxed)) take_posted();
-  timers_.take_due(now() + kClockResolution, ready_);
 }
 
 void LoopObject::begin_batch() noexcept {
@@ -139,30 +129,23 @@ void LoopObject::poll(std::int64_t deadline) {
     selector_->select(*this, 0);
     return;
   }
-  if (clock_ != nullptr && outside_work.load() == 0) {
+  Clock* clock = timers_.clock();
+  if (clock != nullptr && outside_work.load() == 0) {
     const std::size_t ready = ready_.size();
-    if (!selector_->empty()) selector_->select(*this, clock_->patience());
-    if (ready_.size() != ready || clock_->jump(deadline)) return;
+    if (!selector_->empty()) selector_->select(*this, clock->patience());
+    if (ready_.size() != ready || clock->jump(deadline)) return;
   }
   if (deadline == kForever && selector_->empty() && !can_ever_wake()) report_deadlock();
   std::int64_t timeout = -1;
   if (deadline != kForever) timeout = std::clamp<std::int64_t>(deadline - now(), 0, kLongestWait);
-  sleeping_.store(true, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  const bool awake =
-      posted_.load(std::memory_order_relaxed) || signals.load(std::memory_order_relaxed);
-  const std::int64_t begin = observer_ != nullptr ? monotonic() : 0;
+  mailbox_.fall_asleep();
+  const bool awake = mailbox_.any() || signals.load(std::memory_order_relaxed);
+  const std::int64_t begin = observation_.observer() != nullptr ? monotonic() : 0;
   selector_->select(*this, awake ? 0 : timeout);
-  sleeping_.store(false, std::memory_order_relaxed);
-  if (observer_ != nullptr) {
-    try {
-      observer_->waited({begin, monotonic()});
-    } catch (const std::bad_alloc&) {
-      // The observer misses a wait; the loop goes on.
-    }
-  }
+  mailbox_.wake_up();
+  if (observation_.observer() != nullptr) observation_.waited(begin);
   if (signals.load(std::memory_order_relaxed)) look_at_signals(true);
-  if (posted_.load(std::memory_order_acquire)) take_posted();
+  if (mailbox_.any_acquired()) take_posted();
 }
 
 void LoopObject::run_entry(Entry entry) {
@@ -190,9 +173,9 @@ void LoopObject::run_task(TaskBase* task) {
 
 // A failed task whose last reference was the loop's: its report runs here, before the next entry.
 void LoopObject::bury() noexcept {
-  if (graveyard == nullptr) [[likely]]
+  if (graveyard_ == nullptr) [[likely]]
     return;
-  TaskBase* task = std::exchange(graveyard, nullptr);
+  TaskBase* task = std::exchange(graveyard_, nullptr);
   task->release();
 }
 
@@ -210,30 +193,14 @@ void HandleObject::run() {
 }
 
 void LoopObject::run_handle(HandleObject* handle) {
-  struct Release {
-    HandleObject* handle;
-    ~Release() { handle->release(); }
-  } release{handle};
-  std::exception_ptr error;
-  try {
+  const Handle held(core::Ref<HandleObject>::adopt(handle));
+  const auto call = [&] {
     const InContext in_context(hub, handle->context.get());
     handle->run();
-  } catch (const abi::__forced_unwind&) {
-    throw;  // the thread ends
-  } catch (const KeyboardInterrupt&) {
-    throw;
-  } catch (const SystemExit&) {
-    throw;
-  } catch (const GreenletExit&) {
-    if (on_dying_hub()) throw;
-    error = std::current_exception();
-  } catch (...) {
-    error = std::current_exception();
-  }
+  };
+  std::exception_ptr error = caught(call, [this] { return !on_dying_hub(); });
   // Not while it is being handled: the user's handler may end the thread.
   if (error) {
-    handle->retain();
-    const Handle held(handle);
     try {
       call_exception_handler({.message = "Exception in callback",
                               .exception = std::exchange(error, nullptr),

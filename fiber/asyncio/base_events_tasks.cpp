@@ -6,66 +6,43 @@
 
 namespace fiber::asyncio::detail {
 
-// In this file so that it is inlined into task_main.
-//
 // The next iteration as a fiber may begin it by itself: there is something ready, and neither a
-// deadline that has come nor a descriptor to look at.
+// deadline that has come nor a descriptor to look at. In this file so that it is inlined into
+// task_main.
 bool LoopObject::quick_turn() noexcept {
-  if (posted_.load(std::memory_order_relaxed) || stopping_ || ready_.empty() ||
-      !selector_->empty() || through_hub_ || signals.load(std::memory_order_relaxed) ||
-      interrupt != nullptr || graveyard != nullptr)
+  if (mailbox_.any() || stopping_ || ready_.empty() || !selector_->empty() || through_hub_ ||
+      signals.load(std::memory_order_relaxed) || interrupt != nullptr || graveyard_ != nullptr)
     return false;
-  if (!timers_.empty() && timers_.soonest() < now() + kClockResolution) return false;
+  if (timers_.any_due()) return false;
   batch_ = ready_.size();
   ++iterations;
   return true;
 }
 
+// --- how a task begins --------------------------------------------------------------------------
+
 // Called by whoever gives way, in place of a switch; returns when it is its turn again.
 void LoopObject::start_task(TaskBase* task) {
   for (;;) {
-    starting = nullptr;
+    starting_ = nullptr;
     if (task->must_cancel_) {
-      current_task = nullptr;
-      const Interlude interlude(greenlets->current);
-      task->end_unstarted();
-    } else {
-      ParkedFiber* parked = parked_;
-      const core::StackShape wanted = task->greenlet().stack_shape;
-      if (parked != nullptr && !parked->stack->shape.fits(wanted)) parked = nullptr;
-      core::Stack* stack = nullptr;
-      try {
-        stack = parked != nullptr ? parked->stack : greenlets->thread.pool.allocate(wanted);
-      } catch (...) {
-        current_task = nullptr;
-        const Interlude interlude(greenlets->current);
-        task->destroy_callable();
-        task->set_exception(std::current_exception());
-        task->ended();
-      }
-      if (stack != nullptr) {
-        fiber::detail::GreenletObject* from = greenlets->current;
-        fiber::detail::GreenletObject& fresh = task->greenlet();
-        fresh.stack = stack;
-        fresh.started = true;
-        fresh.state = fiber::detail::GreenletState::current;
-        from->state = fiber::detail::GreenletState::suspended;
-        greenlets->current = &fresh;
-        current_task = task;
-        if (parked == nullptr) {
-          core::start_context(greenlets->thread, from->context, stack, &LoopObject::task_main,
-                              this);
-        } else {
-          parked_ = parked->next;
-          --parked_count_;
-          core::switch_context(greenlets->thread, from->context, parked->context);
-        }
-        return;
-      }
+      end_unstarted(*task, greenlets->current);
+    } else if (ParkedFiber* parked = parked_.fitting(task->greenlet().stack_shape)) {
+      fiber::detail::GreenletObject* from = greenlets->current;
+      from->state = fiber::detail::GreenletState::suspended;
+      make_current(*task, parked->stack);
+      core::switch_context(greenlets->thread, from->context, parked_.take()->context);
+      return;
+    } else if (core::Stack* stack = stack_for(*task)) {
+      fiber::detail::GreenletObject* from = greenlets->current;
+      from->state = fiber::detail::GreenletState::suspended;
+      make_current(*task, stack);
+      core::start_context(greenlets->thread, from->context, stack, &LoopObject::task_main, this);
+      return;
     }
     fiber::detail::GreenletObject* next = next_greenlet();
     if (next == nullptr) {
-      task = starting;
+      task = starting_;
       continue;
     }
     if (next != greenlets->current) greenlets->resume(next);
@@ -73,91 +50,121 @@ void LoopObject::start_task(TaskBase* task) {
   }
 }
 
+// Null: there was none to be had, and the task has ended with the error.
+core::Stack* LoopObject::stack_for(TaskBase& task) noexcept {
+  try {
+    return greenlets->thread.pool.allocate(task.greenlet().stack_shape);
+  } catch (...) {
+    current_task = nullptr;
+    const Interlude interlude(greenlets->current);
+    task.destroy_callable();
+    task.set_exception(std::current_exception());
+    task.ended();
+    return nullptr;
+  }
+}
+
+// A task that was cancelled before its first step.
+void LoopObject::end_unstarted(TaskBase& task, fiber::detail::GreenletObject* current) noexcept {
+  current_task = nullptr;
+  const Interlude interlude(current);
+  task.end_unstarted();
+}
+
+FIBER_INLINE void LoopObject::make_current(TaskBase& task, core::Stack* stack) noexcept {
+  fiber::detail::GreenletObject& fresh = task.greenlet();
+  fresh.stack = stack;
+  fresh.started = true;
+  fresh.state = fiber::detail::GreenletState::current;
+  greenlets->current = &fresh;
+  current_task = &task;
+}
+
+// --- the life of a fiber ------------------------------------------------------------------------
+
 // The first frame of every task's fiber. A fiber whose task has ended takes the next task that has
-// not started, if that is next: its stack is warm and no switch is needed.
+// not started, if that is next: its stack is warm and no switch is needed. Otherwise it is parked
+// until a task is to start.
 void LoopObject::task_main(void* argument) {
   auto* loop = static_cast<LoopObject*>(argument);
-  fiber::detail::GreenletThread& greenlets = *loop->greenlets;
   TaskBase* task = loop->current_task;
   for (;;) {
     loop->float_modes_.set();
     task->run();
     core::Stack* stack = std::exchange(task->greenlet().stack, nullptr);
     task->greenlet().state = fiber::detail::GreenletState::dead;
-    if (task->abandoned_) {
-      fiber::detail::GreenletObject* dropper = std::exchange(task->resume_point, nullptr);
-      greenlets.current = dropper;
-      greenlets.arrives_alone(dropper);
-      dropper->state = fiber::detail::GreenletState::current;
-      loop->current_task = nullptr;
-      core::exit_context(dropper->context);
-    }
-    // What dies with the task sees the hub as current and no task running.
-    loop->current_task = nullptr;
-    greenlets.current = loop->hub;
-    fiber::detail::GreenletObject* next = nullptr;
-    if (task->refs() == 1 && task->log_traceback()) {
-      loop->graveyard = task;
-      task->retain();
-      task->ended();
-      next = loop->hub;
-    } else {
-      if (task->refs() == 1) {
-        const Interlude interlude(loop->hub);
-        task->ended();
-      } else {
-        task->ended();
-      }
-      next = loop->interrupt == nullptr ? loop->next_greenlet(true) : loop->hub;
-    }
-    while (next == nullptr && loop->starting->must_cancel_) {
-      {
-        const Interlude interlude(loop->hub);
-        std::exchange(loop->starting, nullptr)->end_unstarted();
-      }
-      next = loop->next_greenlet(true);
-    }
-    if (next == nullptr && !stack->shape.fits(loop->starting->greenlet().stack_shape))
-        [[unlikely]] {
-      // There is no room for it here: the hub starts it elsewhere.
-      loop->starting = nullptr;
-      loop->ready_.unpop();
-      ++loop->batch_;
-      next = loop->hub;
-    }
-    if (next != nullptr) {
-      greenlets.current = next;
-      next->state = fiber::detail::GreenletState::current;
-      // Every so often a stack goes through the pool, which looks at how deeply it was used.
-      if (loop->parked_count_ == kMostParked || stack->shape != core::StackShape() ||
-          ++stack->uses >= core::kTrimInterval)
-        core::exit_context(next->context);
-      ParkedFiber parked{.context = {}, .stack = stack, .next = loop->parked_};
-      loop->parked_ = &parked;
-      ++loop->parked_count_;
-      core::switch_context(greenlets.thread, parked.context, next->context);
-      task = loop->current_task;
-      if (task == nullptr) core::exit_context(loop->hub->context);
+    if (task->abandoned_) loop->leave_abandoned(*task);
+
+    fiber::detail::GreenletObject* next = loop->next_that_runs(loop->end_task(*task), *stack);
+    if (next == nullptr) {
+      task = std::exchange(loop->starting_, nullptr);
+      loop->make_current(*task, stack);
       continue;
     }
-    task = std::exchange(loop->starting, nullptr);
-    fiber::detail::GreenletObject& fresh = task->greenlet();
-    fresh.stack = stack;
-    fresh.started = true;
-    fresh.state = fiber::detail::GreenletState::current;
-    greenlets.current = &fresh;
-    loop->current_task = task;
+
+    fiber::detail::GreenletThread& greenlets = *loop->greenlets;
+    greenlets.current = next;
+    next->state = fiber::detail::GreenletState::current;
+    if (!loop->parked_.wants(*stack)) core::exit_context(next->context);
+    ParkedFiber parked{.context = {}, .stack = stack};
+    loop->parked_.park(parked);
+    core::switch_context(greenlets.thread, parked.context, next->context);
+    task = loop->current_task;
+    if (task == nullptr) core::exit_context(loop->hub->context);  // the loop stops
   }
+}
+
+// The task was unwound by somebody who waits for that: see abandon().
+void LoopObject::leave_abandoned(TaskBase& task) noexcept {
+  fiber::detail::GreenletObject* dropper = std::exchange(task.resume_point, nullptr);
+  greenlets->current = dropper;
+  greenlets->arrives_alone(dropper);
+  dropper->state = fiber::detail::GreenletState::current;
+  current_task = nullptr;
+  core::exit_context(dropper->context);
+}
+
+// Gives up a task that has ended, on its own stack, and returns what next_greenlet() does. What
+// dies with the task sees the hub as current and no task running.
+FIBER_INLINE fiber::detail::GreenletObject* LoopObject::end_task(TaskBase& task) {
+  current_task = nullptr;
+  greenlets->current = hub;
+  if (task.refs() == 1 && task.log_traceback()) {
+    graveyard_ = &task;
+    task.retain();
+    task.ended();
+    return hub;
+  }
+  if (task.refs() == 1) {
+    const Interlude interlude(hub);
+    task.ended();
+  } else {
+    task.ended();
+  }
+  return interrupt == nullptr ? next_greenlet(true) : hub;
+}
+
+// Null: the task in `starting_` starts on this stack. Those that were cancelled before end here.
+FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_that_runs(
+    fiber::detail::GreenletObject* next, const core::Stack& stack) {
+  while (next == nullptr && starting_->must_cancel_) {
+    end_unstarted(*std::exchange(starting_, nullptr), hub);
+    next = next_greenlet(true);
+  }
+  if (next != nullptr || stack.shape.fits(starting_->greenlet().stack_shape)) [[likely]]
+    return next;
+  // There is no room for it here: the hub starts it elsewhere.
+  starting_ = nullptr;
+  ready_.unpop();
+  ++batch_;
+  return hub;
 }
 
 // On the hub, when the loop stops running.
 void LoopObject::dismiss_parked() noexcept {
   current_task = nullptr;
-  while (ParkedFiber* parked = parked_) {
-    parked_ = parked->next;
-    --parked_count_;
+  while (ParkedFiber* parked = parked_.take())
     core::switch_context(greenlets->thread, hub->context, parked->context);
-  }
 }
 
 // --- tasks that are made in an unusual way ------------------------------------------------------
@@ -168,10 +175,10 @@ void LoopObject::make_task(TaskBase& task, const TaskArguments& arguments) {
     task.begin(*this, arguments);
     return;
   }
-  task_options options{.name = arguments.name,
-                       .eager_start = arguments.eager_start,
-                       .stack_size = arguments.stack_size,
-                       .guard_size = arguments.guard_size};
+  TaskOptions options{.name = arguments.name,
+                      .eager_start = arguments.eager_start,
+                      .stack_size = arguments.stack_size,
+                      .guard_size = arguments.guard_size};
   if (!arguments.own_context)
     options.context =
         contextvars::Context(core::Ref<contextvars::detail::ContextObject>(arguments.context));
@@ -233,8 +240,7 @@ void LoopObject::abandon(TaskBase* task) noexcept {
 }
 
 void LoopObject::abandon_all() noexcept {
-  while (tasks_head != nullptr) {
-    TaskBase* task = tasks_head;
+  while (TaskBase* task = tasks.first()) {
     if (task->log_destroy_pending) report("Task was destroyed but it is pending!", FutureRef(task));
     abandon(task);
     task->ended();

@@ -26,8 +26,8 @@ bool LoopObject::lives_elsewhere() const noexcept {
   if (unwinding_) return true;
   const GreenletThread* here = fiber::detail::greenlet_thread_of(core::tls_thread_state);
   if (greenlets == here) return false;  // it ran here last
-  for (TaskBase* task = tasks_head; task != nullptr; task = task->next_task) {
-    const GreenletObject& greenlet = *task->own_greenlet();
+  for (TaskBase& task : tasks) {
+    const GreenletObject& greenlet = *task.own_greenlet();
     if (greenlet.listed && greenlet.owner.load(std::memory_order_relaxed) != here) return true;
   }
   return false;
@@ -48,7 +48,7 @@ void LoopObject::settle() {
   const bool moves = greenlets != &here;
   if (moves) check_home("run");
   made_outside_ = false;
-  for (TaskBase* task = tasks_tail; task != nullptr; task = task->previous_task) {
+  for (TaskBase* task = tasks.last(); task != nullptr; task = tasks.previous(*task)) {
     GreenletObject* greenlet = task->own_greenlet();
     if (greenlet->listed && !moves) break;  // and so are all that are older
     if (greenlet->owner.load(std::memory_order_relaxed) != &here)
@@ -62,23 +62,18 @@ void LoopObject::settle() {
 
 // Unwinds the tasks that are suspended on this thread, or ends all, oldest first.
 void LoopObject::end_tasks(bool all) noexcept {
-  TaskBase* ending = nullptr;
-  TaskBase** last = &ending;
-  for (TaskBase* task = tasks_head; task != nullptr;) {
-    TaskBase* next = task->next_task;
-    if (all || task->own_greenlet()->state == GreenletState::suspended) {
-      task->retain();
-      task->ended();
-      *last = task;
-      last = &task->next_task;
-    }
-    task = next;
+  core::List<TaskBase> ending;
+  for (TaskBase& task : tasks) {
+    if (!all && task.own_greenlet()->state != GreenletState::suspended) continue;
+    task.retain();
+    task.ended();
+    ending.append(task);
   }
-  for (TaskBase* task = ending; task != nullptr; task = task->next_task) {
-    if (!running_ && task->log_destroy_pending)
-      report("Task was destroyed but it is pending!", FutureRef(task));
-    abandon(task);
-    task->abandoned_ = true;
+  for (TaskBase& task : ending) {
+    if (!running_ && task.log_destroy_pending)
+      report("Task was destroyed but it is pending!", FutureRef(&task));
+    abandon(&task);
+    task.abandoned_ = true;
   }
   batch_ = 0;
   for (std::size_t left = ready_.size(); left > 0; --left) {
@@ -86,8 +81,7 @@ void LoopObject::end_tasks(bool all) noexcept {
     ready_.pop();  // and its claim stays, unless it is that of a task, which has gone with that
     if (entry.kind() != Entry::Kind::task || !entry.task()->abandoned_) ready_.push(entry);
   }
-  while (ending != nullptr)
-    std::exchange(ending, std::exchange(ending->next_task, nullptr))->release();
+  while (TaskBase* task = ending.pop()) task->release();
 }
 
 // The current task has switched to another greenlet by itself, and will not be switched back to.

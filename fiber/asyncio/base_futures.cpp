@@ -11,15 +11,15 @@ void FutureBase::set_loop(LoopObject* loop) noexcept {
   // The first living future keeps its loop, the others need not.
   if (loop->futures_alive++ == 0) loop->retain();
   counts_for_loop_ = true;
-  if (loop->registry_ != nullptr) [[unlikely]]
-    loop->add_future(this);
+  if (loop->observation().registry() != nullptr) [[unlikely]]
+    loop->observation().add(this);
 }
 
 void FutureBase::leave() noexcept {
   drop_callbacks();
   if (!counts_for_loop_) return;
-  if (loop_->registry_ != nullptr) [[unlikely]]
-    loop_->remove_future(this);
+  if (loop_->observation().registry() != nullptr) [[unlikely]]
+    loop_->observation().remove(this);
   if (--loop_->futures_alive == 0) loop_->release();
 }
 
@@ -47,8 +47,8 @@ void FutureBase::report_unretrieved() noexcept {
     context.message = std::string(class_name()) + " exception was never retrieved";
     context.exception = exception_;
     context.future = FutureRef(this);
-    if (loop_ != nullptr && loop_->registry_ != nullptr)
-      if (const ObjectRegistry::Record* record = loop_->registry_->find(this))
+    if (loop_ != nullptr && loop_->observation().registry() != nullptr)
+      if (const ObjectRegistry::Record* record = loop_->observation().registry()->find(this))
         if (record->created != nullptr) context.source_traceback = record->created->traceback();
     if (loop_ != nullptr) loop_->call_exception_handler(context);
   } catch (...) {
@@ -125,7 +125,7 @@ void FutureBase::schedule_callbacks() {
     loop_->check_closed();
   }
   // Events, queues and locks are asked for by any thread of an old program sooner or later.
-  if (loop_->debug && !loop_->may_be_called()) [[unlikely]] {
+  if (loop_->debug() && !loop_->may_be_called()) [[unlikely]] {
     state_ = FutureState::pending;
     loop_->check_thread();
   }
@@ -146,29 +146,37 @@ void FutureBase::claim(std::size_t count) { loop_->ready_queue().claim(count); }
 
 void FutureBase::give_back_claim() noexcept { loop_->ready_queue().give_back(); }
 
-void FutureBase::add_or_schedule(Callback* callback) {
-  try {
-    claim();
-  } catch (...) {
-    if (callback->kind == Callback::Kind::handle) static_cast<HandleObject*>(callback)->release();
-    throw;
+void FutureBase::add_or_schedule(core::Ref<HandleObject> handle) {
+  claim();
+  if (done()) {
+    check_callable();
+    handle->scheduled_by(this);
+    loop_->push(handle.detach());
+  } else {
+    add(handle.detach());
   }
+}
+
+void FutureBase::add_or_schedule(LeafCallback* callback) {
+  claim();
   add_or_schedule_claimed(callback);
 }
 
-void FutureBase::add_or_schedule_claimed(Callback* callback) {
-  if (!done()) {
+void FutureBase::add_or_schedule_claimed(LeafCallback* callback) {
+  if (done()) {
+    check_callable();
+    loop_->push(callback);
+  } else {
     add(callback);
-    return;
   }
+}
+
+// With a claim, which is given back when this throws.
+void FutureBase::check_callable() {
   if (loop_->gone()) [[unlikely]] {
     give_back_claim();
-    if (callback->kind == Callback::Kind::handle) static_cast<HandleObject*>(callback)->release();
     loop_->check_closed();
   }
-  if (callback->kind == Callback::Kind::handle)
-    static_cast<HandleObject*>(callback)->scheduled_by(this);
-  loop_->push(callback);
 }
 
 std::string FutureBase::repr_info() const {
@@ -195,8 +203,8 @@ std::string FutureBase::repr() const {
 }
 
 std::string FutureBase::created_at() const {
-  if (loop_ == nullptr || loop_->registry_ == nullptr) return "";
-  const ObjectRegistry::Record* record = loop_->registry_->find(this);
+  if (loop_ == nullptr || loop_->observation().registry() == nullptr) return "";
+  const ObjectRegistry::Record* record = loop_->observation().registry()->find(this);
   return record != nullptr && record->created != nullptr ? " created at " + record->created->place()
                                                          : "";
 }

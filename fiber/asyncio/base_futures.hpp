@@ -4,10 +4,11 @@
 #include <fiber/asyncio/detail/ready_queue.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/config.hpp>
+#include <fiber/core/ref.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <string>
 #include <utility>
 
@@ -109,11 +110,12 @@ class FIBER_API FutureBase {
   Callback* first_callback() const noexcept { return first_; }
   /// Room for callbacks, not of tasks, that are to be registered. Throws std::bad_alloc.
   void claim(std::size_t count = 1);
-  /// Registers, or queues at once if the future is done. Throws std::bad_alloc, RuntimeError; a
-  /// handle's reference is given up then.
-  void add_or_schedule(Callback* callback);
-  /// The same with a claim, which is given back when this throws RuntimeError.
-  void add_or_schedule_claimed(Callback* callback);
+  /// Registers, or queues at once if the future is done. Throws std::bad_alloc, RuntimeError.
+  void add_or_schedule(core::Ref<HandleObject> handle);
+  void add_or_schedule(LeafCallback* callback);
+  /// add_or_schedule() of a callback that has a claim, which is given back if this throws
+  /// RuntimeError.
+  void add_or_schedule_claimed(LeafCallback* callback);
 
   void set_log_traceback(bool log) noexcept { log_traceback_ = log; }
   bool log_traceback() const noexcept { return log_traceback_; }
@@ -164,6 +166,7 @@ class FIBER_API FutureBase {
   /// " created at …", if that is known.
   std::string created_at() const;
   void give_back_claim() noexcept;
+  void check_callable();
   void set_loop(LoopObject* loop) noexcept;
   void leave() noexcept;
 

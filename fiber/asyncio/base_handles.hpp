@@ -5,11 +5,12 @@
 #include <fiber/asyncio/detail/timer_heap.hpp>
 #include <fiber/asyncio/origin.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/core/ref.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/core/type.hpp>
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <utility>
 

@@ -106,9 +106,7 @@ FIBER_INLINE void TaskBase::bind(LoopObject& loop, fiber::detail::GreenletThread
   ++parent->refs;
   greenlet_->parent = parent;
   retain();  // the loop's
-  previous_task = loop.tasks_tail;
-  (loop.tasks_tail != nullptr ? loop.tasks_tail->next_task : loop.tasks_head) = this;
-  loop.tasks_tail = this;
+  loop.tasks.append(*this);
   ++loop.task_count;
 }
 
@@ -138,7 +136,7 @@ void TaskBase::schedule(LoopObject& loop, const std::string& name) {
 
 void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
   loop.check_closed();
-  if (loop.debug) loop.check_thread();
+  if (loop.debug()) loop.check_thread();
   const bool eager = arguments.eager_start.value_or(false) && loop.on_own_thread();
   if (consumed_) refuse_reuse();
   fiber::detail::GreenletThread& thread = thread_for(loop);
@@ -193,10 +191,10 @@ bool TaskBase::cancel(std::string message) {
 
 void TaskBase::count_cancellation() noexcept {
   ++cancel_requests_;
-  if (!loop_->debug) [[likely]]
+  if (!loop_->debug()) [[likely]]
     return;
   try {
-    if (ObjectRegistry::Record* record = loop_->registry()->find(this))
+    if (ObjectRegistry::Record* record = loop_->observation().registry()->find(this))
       record->cancelled = Origin::here();
   } catch (const std::bad_alloc&) {
     // Then it is not known where.
@@ -356,7 +354,7 @@ void TaskBase::run() {
       must_cancel_ = false;
       complete(FutureState::cancelled);
     } else {
-      loop_->cancellation_swallowed(*this);
+      loop_->observation().cancellation_swallowed(*this);
       complete(FutureState::finished);
     }
   } else {
@@ -377,16 +375,16 @@ void TaskBase::end_unstarted() noexcept {
 
 void TaskBase::ended() noexcept {
   LoopObject& loop = *loop_;
-  (previous_task != nullptr ? previous_task->next_task : loop.tasks_head) = next_task;
-  (next_task != nullptr ? next_task->previous_task : loop.tasks_tail) = previous_task;
-  previous_task = next_task = nullptr;
+  loop.tasks.remove(*this);
   --loop.task_count;
   loop.ready_.give_back();
   release();
 }
 
-// The same for a chain of any length.
+// Of a long chain of tasks that wait for each other the first ones are shown: each of them may be
+// reported, and the text of all reports together must not grow with the square of the length.
 std::string TaskBase::repr() const {
+  constexpr std::size_t kMostShown = 8;
   struct Chain {
     const TaskBase* first;
     std::vector<std::string> ends = {};  // what follows the text of the next
@@ -400,7 +398,7 @@ std::string TaskBase::repr() const {
   } chain{this};
   std::string text;
   for (const TaskBase* task = this;; task = static_cast<const TaskBase*>(task->waiting_on_)) {
-    if (task->in_repr_) {
+    if (task->in_repr_ || chain.ends.size() == kMostShown) {
       text += "...";  // as CPython, for what waits for itself
       break;
     }

@@ -72,8 +72,8 @@ class FIBER_API TaskBase : public FutureBase {
   bool consumed() const noexcept { return consumed_; }
   /// Makes it a task of the loop; its first step is queued. An empty name: "Task-N".
   void schedule(LoopObject& loop, const std::string& name);
-  /// The same without regard for the loop's task factory. An eager start takes the first step here
-  /// and now, if the loop runs.
+  /// Makes it a task without regard for the loop's task factory. An eager start takes the first
+  /// step here and now, if the loop runs.
   void begin(LoopObject& loop, const TaskArguments& arguments);
 
   bool cancel(std::string message) override;
@@ -127,7 +127,7 @@ class FIBER_API TaskBase : public FutureBase {
   contextvars::detail::ContextObject* context_variables() const noexcept {
     return greenlet_ ? contextvars::detail::context_of(*greenlet_) : nullptr;
   }
-  /// The same as a handle.
+  /// A handle of context_variables().
   contextvars::Context context_handle() const noexcept;
   /// Not null: made if it must be.
   contextvars::Context get_context();
@@ -153,8 +153,7 @@ class FIBER_API TaskBase : public FutureBase {
       throw_cancelled();
   }
 
-  TaskBase* previous_task = nullptr;  ///< in the loop's list
-  TaskBase* next_task = nullptr;
+  core::Links<TaskBase> links;  ///< in the loop's list
 
  private:
   friend class LoopObject;
@@ -218,7 +217,7 @@ inline Running running_for_await() {
 inline TaskBase& task_for_await() { return *running_for_await().task; }
 
 /// The greenlet that is to run next: a task's, or the hub's when the next thing is a callback or
-/// the batch is over. Steps of the library's own are run on the way. Null: the task in `starting`
+/// the batch is over. Steps of the library's own are run on the way. Null: the task in `starting_`
 /// is to be started.
 FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_greenlet(bool fiber_has_ended) {
   for (;;) {
@@ -235,7 +234,7 @@ FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_greenlet(bool fiber
         current_task = task;
         return task->resume_point;
       }
-      starting = task;
+      starting_ = task;
       return nullptr;
     }
     if (entry.kind() == Entry::Kind::handle) break;
@@ -289,7 +288,7 @@ FIBER_INLINE void LoopObject::suspend(TaskBase* task) {
   self->waiting = true;
   fiber::detail::GreenletObject* next = next_greenlet();
   if (next == nullptr) [[unlikely]]
-    start_task(starting);
+    start_task(starting_);
   else if (next != self) [[likely]]
     greenlets->resume(next);
   self->waiting = false;

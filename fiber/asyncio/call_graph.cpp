@@ -141,7 +141,7 @@ void collect(const FutureCallGraph& graph, std::set<const FutureBase*>& tasks) {
 
 }  // namespace
 
-std::optional<FutureCallGraph> capture_call_graph(call_graph_options options) {
+std::optional<FutureCallGraph> capture_call_graph(CallGraphOptions options) {
   if (detail::asyncio_thread().running == nullptr)
     throw RuntimeError(
         "capture_call_graph() is called outside of a running event loop and no future to "
@@ -151,7 +151,7 @@ std::optional<FutureCallGraph> capture_call_graph(call_graph_options options) {
   return capture_call_graph(TaskRef(task), options);
 }
 
-FutureCallGraph capture_call_graph(const FutureRef& future, call_graph_options options) {
+FutureCallGraph capture_call_graph(const FutureRef& future, CallGraphOptions options) {
   std::set<const FutureBase*> path;
   FutureBase& base = future.base();
   const bool is_current = &base == detail::current_task_or_null();
@@ -161,7 +161,7 @@ FutureCallGraph capture_call_graph(const FutureRef& future, call_graph_options o
   return *std::move(graph);
 }
 
-std::string format_call_graph(call_graph_options options) {
+std::string format_call_graph(CallGraphOptions options) {
   std::string text;
   core::with_room([&] {  // a deep graph is destroyed level by level, too
     const std::optional<FutureCallGraph> graph = capture_call_graph(options);
@@ -170,20 +170,20 @@ std::string format_call_graph(call_graph_options options) {
   return text;
 }
 
-std::string format_call_graph(const FutureRef& future, call_graph_options options) {
+std::string format_call_graph(const FutureRef& future, CallGraphOptions options) {
   std::string text;
   core::with_room([&] { text = format(capture_call_graph(future, options)); });
   return text;
 }
 
-void print_call_graph(call_graph_options options) {
+void print_call_graph(CallGraphOptions options) {
   const std::string text = format_call_graph(options);
   if (!text.empty()) std::cerr << text << std::endl;
 }
-void print_call_graph(const FutureRef& future, call_graph_options options) {
+void print_call_graph(const FutureRef& future, CallGraphOptions options) {
   print_call_graph(future, std::cerr, options);
 }
-void print_call_graph(const FutureRef& future, std::ostream& out, call_graph_options options) {
+void print_call_graph(const FutureRef& future, std::ostream& out, CallGraphOptions options) {
   out << format_call_graph(future, options) << std::endl;
 }
 
@@ -238,8 +238,11 @@ class BlockedReport {
     ::sem_destroy(&arrived_);
   }
 
+  bool exists() const noexcept { return watcher_->exists(); }
+
   // The loop has come round to it.
   void answered() {
+    if (!exists()) return;
     {
       const std::lock_guard lock(mutex_);
       answered_ = true;
@@ -286,13 +289,20 @@ class BlockedReport {
 
 void print_call_graphs_on_signal(const EventLoop& loop, int signal) {
   // In place before the signal is caught, and without effect until then.
-  auto blocked = std::make_shared<std::unique_ptr<BlockedReport>>();
+  struct Blocked {
+    std::unique_ptr<BlockedReport> report;
+    Blocked() = default;
+    Blocked(const Blocked&) = delete;
+    Blocked& operator=(const Blocked&) = delete;
+    ~Blocked() { detail::end_watcher(std::move(report)); }
+  };
+  auto blocked = std::make_shared<Blocked>();
   loop.add_signal_handler(signal, [object = &loop.object(), blocked] {
-    (*blocked)->answered();
+    blocked->report->answered();
     std::cerr << format_all_call_graphs(EventLoop(object)) << std::endl;
   });
   try {
-    *blocked = std::make_unique<BlockedReport>(loop.object(), signal);
+    blocked->report = std::make_unique<BlockedReport>(loop.object(), signal);
   } catch (...) {
     loop.remove_signal_handler(signal);
     throw;

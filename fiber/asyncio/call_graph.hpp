@@ -41,25 +41,25 @@ struct FutureCallGraph {
 };
 
 /// Keyword arguments of the functions below.
-struct call_graph_options {
+struct CallGraphOptions {
   std::size_t depth = 0;          ///< frames of the current task to leave out
   std::optional<int> limit = {};  ///< frames per task: the innermost, or, below 0, the outermost
 };
 
 /// Of the current task; nothing in a callback. Throws RuntimeError outside of a running loop.
-FIBER_API std::optional<FutureCallGraph> capture_call_graph(call_graph_options options = {});
+FIBER_API std::optional<FutureCallGraph> capture_call_graph(CallGraphOptions options = {});
 FIBER_API FutureCallGraph capture_call_graph(const FutureRef& future,
-                                             call_graph_options options = {});
+                                             CallGraphOptions options = {});
 
-/// The same as text, without a line end; "" in a callback.
-FIBER_API std::string format_call_graph(call_graph_options options = {});
-FIBER_API std::string format_call_graph(const FutureRef& future, call_graph_options options = {});
+/// The call graph as text, without a line end; "" in a callback.
+FIBER_API std::string format_call_graph(CallGraphOptions options = {});
+FIBER_API std::string format_call_graph(const FutureRef& future, CallGraphOptions options = {});
 
-/// The same, to stderr if no stream is given.
-FIBER_API void print_call_graph(call_graph_options options = {});
-FIBER_API void print_call_graph(const FutureRef& future, call_graph_options options = {});
+/// Writes that text, to stderr if no stream is given.
+FIBER_API void print_call_graph(CallGraphOptions options = {});
+FIBER_API void print_call_graph(const FutureRef& future, CallGraphOptions options = {});
 FIBER_API void print_call_graph(const FutureRef& future, std::ostream& out,
-                                call_graph_options options = {});
+                                CallGraphOptions options = {});
 
 /// Every unfinished task of the loop, each at least once: the graphs of those that wait for no
 /// other task, then of those that wait for each other in a circle.

@@ -30,8 +30,9 @@ class Cancellation {
   /// a task waits for itself in this way.
   bool cancel(FutureBase& first);
 
-  /// The same as cancel() of each task in turn, whose time grows with the square of their number if
-  /// they wait for each other: here each is gone through once, and told how often it was asked.
+  /// Cancels each task in turn. The time of as many calls of cancel() grows with the square of
+  /// their number if they wait for each other; here each task is gone through once, and told how
+  /// often it was asked.
   static void cancel_all(std::span<const TaskRef> tasks);
 
  private:

@@ -199,14 +199,14 @@ struct WaitBlock {
     --block->left;
     FutureBase& future = *node->future;
     bool failed = false;
-    if (block->left != 0 && block->return_when == 1 && !future.cancelled() &&
+    if (block->left != 0 && block->return_when == FIRST_EXCEPTION && !future.cancelled() &&
         future.peek_exception()) {
       future.set_log_traceback(false);
       failed = true;
     }
     if (block->over) {
       block->node_over();
-    } else if (block->left == 0 || block->return_when == 0 || failed) {
+    } else if (block->left == 0 || block->return_when == FIRST_COMPLETED || failed) {
       block->waiter.loop()->remove_timer(&block->timer);
       block->release();
     }
@@ -226,7 +226,7 @@ struct WaitBlock {
   Timer timer;
   std::size_t left = 0;
   std::size_t still_queued = 0;
-  int return_when = 2;
+  ReturnWhen return_when = ALL_COMPLETED;
   bool over = false;
 };
 
@@ -245,8 +245,8 @@ void end_wait(WaitBlock* block) noexcept {
 
 }  // namespace
 
-void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout, bool has_timeout,
-                  int return_when) {
+void wait_for_any(std::vector<FutureBase*>& futures, const std::optional<nanoseconds>& timeout,
+                  ReturnWhen return_when) {
   if (futures.empty()) throw ValueError("Set of Tasks/Futures is empty.");
   TaskBase& task = task_for_await();
   LoopObject* loop = task.loop();
@@ -268,10 +268,10 @@ void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout, bool 
   } claimed{loop, 0};
   loop->ready_queue().claim(futures.size());
   claimed.left = futures.size();
-  if (has_timeout) {
+  if (timeout) {
     block->timer.block = block;
     block->timer.run = &WaitBlock::on_timeout;
-    block->timer.when = deadline_after(loop->now(), timeout);
+    block->timer.when = deadline_after(loop->now(), timeout->count());
     block->timer.entry = Entry(static_cast<Leaf*>(&block->timer));
     loop->add_timer(&block->timer);
   }
@@ -314,6 +314,7 @@ struct Release : LeafCallback {
 
 void cancel_and_wait(FutureBase& future) {
   TaskBase& task = task_for_await();
+  check_loop(future, *task.loop());  // its callbacks would run in the other loop, or never
   auto release = std::make_unique<Release>(task.loop());
   future.add_or_schedule(release.get());
   struct Remove {

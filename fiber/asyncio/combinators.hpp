@@ -3,10 +3,10 @@
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstdint>
-#include <memory>
-#include <ranges>
+#include <optional>
 #include <tuple>
 #include <type_traits>
 #include <unordered_set>
@@ -18,6 +18,11 @@ template <class T>
 class Outcome;
 template <class A>
 auto ensure_future(A&& awaitable);
+
+/// What wait() waits for: until one has ended, until one has failed (or all have ended), until all
+/// have ended. Python: asyncio.FIRST_COMPLETED and its like.
+enum class ReturnWhen { FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED };
+using enum ReturnWhen;
 }  // namespace fiber::asyncio
 
 namespace fiber::asyncio::detail {
@@ -263,10 +268,10 @@ FIBER_API Future<> gather_untyped(std::vector<FutureRef> children);
 
 // --- wait ---
 
-/// Waits until the condition holds: 0 first completed, 1 first exception, 2 all. Sorts nothing.
-/// Throws ValueError if there are none, or one belongs to another loop.
-FIBER_API void wait_for_any(std::vector<FutureBase*>& futures, std::int64_t timeout,
-                            bool has_timeout, int return_when);
+/// Waits until the condition holds or the time is over. Takes repeated ones out of `futures`, and
+/// keeps their order. Throws ValueError if there are none, or one belongs to another loop.
+FIBER_API void wait_for_any(std::vector<FutureBase*>& futures,
+                            const std::optional<nanoseconds>& timeout, ReturnWhen return_when);
 /// Cancels it and waits for its end.
 FIBER_API void cancel_and_wait(FutureBase& future);
 

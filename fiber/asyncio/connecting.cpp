@@ -1,5 +1,6 @@
 #include <fiber/asyncio/connecting.hpp>
 
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/staggered.hpp>
 #include <fiber/exceptiongroup.hpp>
 
@@ -64,8 +65,8 @@ std::optional<std::int64_t> checked_time(const time_limit& limit, const char* na
 // --- a connection that is being made ------------------------------------------------------------
 
 Opening::Opening(LoopObject& loop, std::optional<std::size_t> limit) {
-  Counted<ReaderObject> reader;
-  if (limit) reader = Counted<ReaderObject>(new ReaderObject(loop, *limit));
+  core::Ref<ReaderObject> reader;
+  if (limit) reader = core::Ref<ReaderObject>(new ReaderObject(loop, *limit));
   transport_ = TransportRef(new TransportObject(loop, TransportObject::Kind::socket, reader.get()));
 }
 
@@ -182,10 +183,10 @@ struct Attempts {
 std::unique_ptr<Opening> open_tcp(LoopObject& loop, const std::string& host, int port,
                                   const ConnectArguments& arguments,
                                   std::optional<std::size_t> limit) {
-  const getaddrinfo_options hints{.family = arguments.family,
-                                  .type = SOCK_STREAM,
-                                  .proto = arguments.proto,
-                                  .flags = arguments.flags};
+  const GetaddrinfoOptions hints{.family = arguments.family,
+                                 .type = SOCK_STREAM,
+                                 .proto = arguments.proto,
+                                 .flags = arguments.flags};
   const auto attempts = std::make_shared<Attempts>(Attempts{loop, limit, {}, {}, {}});
   attempts->infos = resolve(loop, host, port, hints);
   if (arguments.local_addr)
@@ -217,7 +218,7 @@ std::unique_ptr<Opening> open_given(LoopObject& loop, GivenDescriptor& sock,
                                     std::unique_ptr<TransportLayer> layer,
                                     std::optional<std::size_t> limit) {
   check_stream_socket(sock.get());
-  loop.refuse_watched(sock.get());
+  loop.selector().refuse_watched(sock.get());
   auto opening = std::make_unique<Opening>(loop, limit);
   if (layer != nullptr) opening->transport().put_layer(std::move(layer), false);
   set_nonblocking(sock.get());

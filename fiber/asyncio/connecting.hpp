@@ -20,7 +20,7 @@
 
 namespace fiber::asyncio::detail {
 
-using TransportRef = Counted<TransportObject>;
+using TransportRef = core::Ref<TransportObject>;
 
 /// Throws OSError, which names the option.
 void set_option(int fd, int level, int option, const char* name);
@@ -162,9 +162,9 @@ ListeningSocket listening_socket_of(int fd);
 ListeningSocket unix_listening_socket_of(int fd, bool cleanup);
 
 /// Makes a server of bound sockets, and begins to serve if that is wanted.
-Server start(Counted<ServerObject> server, bool start_serving);
-/// The same for one that was made with listening_socket_of(), whose descriptor stays the caller's
-/// if this throws.
-Server start_given(Counted<ServerObject> server, GivenDescriptor& sock, bool start_serving);
+Server start(core::Ref<ServerObject> server, bool start_serving);
+/// Starts a server that was made with listening_socket_of(). The descriptor stays the caller's if
+/// this throws.
+Server start_given(core::Ref<ServerObject> server, GivenDescriptor& sock, bool start_serving);
 
 }  // namespace fiber::asyncio::detail

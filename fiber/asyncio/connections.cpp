@@ -1,6 +1,7 @@
 #include <fiber/asyncio/connections.hpp>
 
 #include <fiber/asyncio/connecting.hpp>
+#include <fiber/asyncio/selectors.hpp>
 
 #include <cerrno>
 
@@ -35,21 +36,21 @@ Transport made(Opening& opening, std::shared_ptr<BaseProtocol> protocol,
 Transport made_of(LoopObject& loop, GivenDescriptor& sock, const protocol_factory& factory,
                   std::unique_ptr<TransportLayer> layer) {
   check_stream_socket(sock.get());
-  loop.refuse_watched(sock.get());
+  loop.selector().refuse_watched(sock.get());
   std::shared_ptr<BaseProtocol> protocol = factory();
   const auto opening = open_given(loop, sock, nullptr, std::nullopt);
   return made(*opening, std::move(protocol), std::move(layer));
 }
 
-Counted<ServerObject> protocol_server(LoopObject& loop, std::vector<ListeningSocket> sockets,
-                                      protocol_factory factory, int backlog) {
-  return Counted<ServerObject>(
+core::Ref<ServerObject> protocol_server(LoopObject& loop, std::vector<ListeningSocket> sockets,
+                                        protocol_factory factory, int backlog) {
+  return core::Ref<ServerObject>(
       new ServerObject(loop, std::move(sockets), std::move(factory), backlog));
 }
 
 template <class Options>
-Counted<ServerObject> protocol_server(LoopObject& loop, ListeningSocket socket,
-                                      protocol_factory factory, const Options& options) {
+core::Ref<ServerObject> protocol_server(LoopObject& loop, ListeningSocket socket,
+                                        protocol_factory factory, const Options& options) {
   std::vector<ListeningSocket> sockets;
   sockets.push_back(std::move(socket));
   auto server = protocol_server(loop, std::move(sockets), std::move(factory), options.backlog);
@@ -61,36 +62,35 @@ Counted<ServerObject> protocol_server(LoopObject& loop, ListeningSocket socket,
 
 Transport connect_protocol(LoopObject& loop, const protocol_factory& factory,
                            const std::string& host, int port,
-                           const create_connection_options& options) {
+                           const CreateConnectionOptions& options) {
   std::unique_ptr<TransportLayer> layer = client_layer(options, &host);
   const auto opening = open_tcp(loop, host, port, connect_arguments(options), std::nullopt);
   return made(*opening, factory(), std::move(layer));
 }
 
 Transport connect_protocol(LoopObject& loop, const protocol_factory& factory, GivenDescriptor& sock,
-                           const create_connection_options& options) {
+                           const CreateConnectionOptions& options) {
   std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
   return made_of(loop, sock, factory, std::move(layer));
 }
 
 Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factory,
                                 const std::string& path,
-                                const create_unix_connection_options& options) {
+                                const CreateUnixConnectionOptions& options) {
   std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
   const auto opening = open_unix(loop, path, std::nullopt);
   return made(*opening, factory(), std::move(layer));
 }
 
 Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factory,
-                                GivenDescriptor& sock,
-                                const create_unix_connection_options& options) {
+                                GivenDescriptor& sock, const CreateUnixConnectionOptions& options) {
   check_unix_stream_socket(sock.get());
   std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
   return made_of(loop, sock, factory, std::move(layer));
 }
 
 Transport accepted_protocol(LoopObject& loop, const protocol_factory& factory,
-                            GivenDescriptor& sock, const connect_accepted_socket_options& options) {
+                            GivenDescriptor& sock, const ConnectAcceptedSocketOptions& options) {
   const LayerArguments arguments = server_arguments(options);
   std::unique_ptr<TransportLayer> layer;
   if (options.ssl) layer = options.ssl.maker(false).make_layer(arguments);
@@ -101,7 +101,7 @@ Transport accepted_protocol(LoopObject& loop, const protocol_factory& factory,
 
 Server serve_protocols(LoopObject& loop, protocol_factory factory,
                        const std::vector<std::string>& hosts, int port,
-                       const create_server_options& options) {
+                       const CreateServerOptions& options) {
   const LayerArguments arguments = server_arguments(options);  // before anything is bound
   auto server =
       protocol_server(loop, listening_sockets(loop, hosts, port, listen_arguments(options)),
@@ -111,14 +111,14 @@ Server serve_protocols(LoopObject& loop, protocol_factory factory,
 }
 
 Server serve_protocols(LoopObject& loop, protocol_factory factory, GivenDescriptor& sock,
-                       const create_server_options& options) {
+                       const CreateServerOptions& options) {
   return start_given(
       protocol_server(loop, listening_socket_of(sock.get()), std::move(factory), options), sock,
       options.start_serving);
 }
 
 Server serve_unix_protocols(LoopObject& loop, protocol_factory factory, const std::string& path,
-                            const create_unix_server_options& options) {
+                            const CreateUnixServerOptions& options) {
   const LayerArguments arguments = server_arguments(options);
   auto server = protocol_server(loop, unix_listening_sockets(path, options.cleanup_socket),
                                 std::move(factory), options.backlog);
@@ -127,7 +127,7 @@ Server serve_unix_protocols(LoopObject& loop, protocol_factory factory, const st
 }
 
 Server serve_unix_protocols(LoopObject& loop, protocol_factory factory, GivenDescriptor& sock,
-                            const create_unix_server_options& options) {
+                            const CreateUnixServerOptions& options) {
   return start_given(
       protocol_server(loop, unix_listening_socket_of(sock.get(), options.cleanup_socket),
                       std::move(factory), options),
@@ -144,7 +144,7 @@ Transport connect_pipe(LoopObject& loop, const protocol_factory& factory, GivenD
     throw ValueError(kind == TransportObject::Kind::read_pipe
                          ? "Pipe transport is for pipes/sockets only."
                          : "Pipe transport is only for pipes, sockets and character devices");
-  loop.refuse_watched(pipe.get());
+  loop.selector().refuse_watched(pipe.get());
   const TransportRef object(new TransportObject(loop, kind, nullptr));
   object->speak_to(factory());
   set_nonblocking(pipe.get());
@@ -161,7 +161,7 @@ Transport connect_pipe(LoopObject& loop, const protocol_factory& factory, GivenD
 // --- TLS over a transport in use ----------------------------------------------------------------
 
 void start_tls(const Transport& transport, std::shared_ptr<BaseProtocol> protocol,
-               const ssl_argument& sslcontext, const loop_start_tls_options& options) {
+               const ssl_argument& sslcontext, const LoopStartTlsOptions& options) {
   if (!sslcontext.is_context())
     throw TypeError("sslcontext is expected to be an instance of ssl::SSLContext");
   TransportObject* object = transport.object().stream();

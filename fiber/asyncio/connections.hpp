@@ -5,9 +5,8 @@
 #include <fiber/asyncio/protocols.hpp>
 #include <fiber/asyncio/server.hpp>
 #include <fiber/asyncio/streams.hpp>
+#include <fiber/standard.hpp>
 
-#include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -16,8 +15,8 @@
 
 namespace fiber::asyncio {
 
-/// Keyword arguments of loop.create_connection; each as in open_connection_options.
-struct create_connection_options {
+/// Keyword arguments of loop.create_connection; each as in OpenConnectionOptions.
+struct CreateConnectionOptions {
   int family = 0;
   int proto = 0;
   int flags = 0;
@@ -30,21 +29,21 @@ struct create_connection_options {
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
 };
-/// Keyword arguments of loop.create_unix_connection; each as in open_unix_connection_options.
-struct create_unix_connection_options {
+/// Keyword arguments of loop.create_unix_connection; each as in OpenUnixConnectionOptions.
+struct CreateUnixConnectionOptions {
   ssl_argument ssl = {};
   std::optional<std::string> server_hostname = {};
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
 };
-/// Keyword arguments of loop.connect_accepted_socket; each as in start_server_options.
-struct connect_accepted_socket_options {
+/// Keyword arguments of loop.connect_accepted_socket; each as in StartServerOptions.
+struct ConnectAcceptedSocketOptions {
   ssl_argument ssl = {};
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
 };
-/// Keyword arguments of loop.create_server; each as in start_server_options.
-struct create_server_options {
+/// Keyword arguments of loop.create_server; each as in StartServerOptions.
+struct CreateServerOptions {
   int family = 0;
   int flags = 1;
   int backlog = 100;
@@ -56,8 +55,8 @@ struct create_server_options {
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
 };
-/// Keyword arguments of loop.create_unix_server; each as in start_unix_server_options.
-struct create_unix_server_options {
+/// Keyword arguments of loop.create_unix_server; each as in StartUnixServerOptions.
+struct CreateUnixServerOptions {
   int backlog = 100;
   bool start_serving = true;
   bool cleanup_socket = true;
@@ -65,8 +64,8 @@ struct create_unix_server_options {
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
 };
-/// Keyword arguments of loop.start_tls; each as in start_tls_options.
-struct loop_start_tls_options {
+/// Keyword arguments of loop.start_tls; each as in StartTlsOptions.
+struct LoopStartTlsOptions {
   bool server_side = false;
   std::string server_hostname = {};
   time_limit ssl_handshake_timeout = {};
@@ -110,34 +109,33 @@ protocol_factory shared_factory(F&& factory) {
 
 FIBER_API Transport connect_protocol(LoopObject& loop, const protocol_factory& factory,
                                      const std::string& host, int port,
-                                     const create_connection_options& options);
+                                     const CreateConnectionOptions& options);
 FIBER_API Transport connect_protocol(LoopObject& loop, const protocol_factory& factory,
-                                     GivenDescriptor& sock,
-                                     const create_connection_options& options);
+                                     GivenDescriptor& sock, const CreateConnectionOptions& options);
 FIBER_API Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factory,
                                           const std::string& path,
-                                          const create_unix_connection_options& options);
+                                          const CreateUnixConnectionOptions& options);
 FIBER_API Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factory,
                                           GivenDescriptor& sock,
-                                          const create_unix_connection_options& options);
+                                          const CreateUnixConnectionOptions& options);
 FIBER_API Transport accepted_protocol(LoopObject& loop, const protocol_factory& factory,
                                       GivenDescriptor& sock,
-                                      const connect_accepted_socket_options& options);
+                                      const ConnectAcceptedSocketOptions& options);
 FIBER_API Server serve_protocols(LoopObject& loop, protocol_factory factory,
                                  const std::vector<std::string>& hosts, int port,
-                                 const create_server_options& options);
+                                 const CreateServerOptions& options);
 FIBER_API Server serve_protocols(LoopObject& loop, protocol_factory factory, GivenDescriptor& sock,
-                                 const create_server_options& options);
+                                 const CreateServerOptions& options);
 FIBER_API Server serve_unix_protocols(LoopObject& loop, protocol_factory factory,
                                       const std::string& path,
-                                      const create_unix_server_options& options);
+                                      const CreateUnixServerOptions& options);
 FIBER_API Server serve_unix_protocols(LoopObject& loop, protocol_factory factory,
                                       GivenDescriptor& sock,
-                                      const create_unix_server_options& options);
+                                      const CreateUnixServerOptions& options);
 FIBER_API Transport connect_pipe(LoopObject& loop, const protocol_factory& factory,
                                  GivenDescriptor& pipe, TransportObject::Kind kind);
 FIBER_API void start_tls(const Transport& transport, std::shared_ptr<BaseProtocol> protocol,
-                         const ssl_argument& sslcontext, const loop_start_tls_options& options);
+                         const ssl_argument& sslcontext, const LoopStartTlsOptions& options);
 
 }  // namespace detail
 

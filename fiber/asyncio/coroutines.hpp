@@ -7,10 +7,9 @@
 
 #include <fiber/asyncio/detail/coroutine_name.hpp>
 #include <fiber/asyncio/futures.hpp>
+#include <fiber/standard.hpp>
 
-#include <chrono>
 #include <concepts>
-#include <memory>
 #include <new>
 #include <tuple>
 #include <type_traits>
@@ -120,51 +119,35 @@ class [[nodiscard]] Coroutine {
     requires(std::is_invocable_r_v<T, std::decay_t<F>> && !std::same_as<std::decay_t<F>, Coroutine>)
   explicit Coroutine(F&& function, detail::CoroutineName name)
       : task_(detail::new_task<detail::CallableTask<T, std::decay_t<F>>>(
-            name, std::forward<F>(function))) {
-    task_->retain();
-  }
-  Coroutine(const Coroutine& other) noexcept : task_(other.task_) {
-    if (task_ != nullptr) task_->retain();
-  }
-  Coroutine(Coroutine&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {}
-  Coroutine& operator=(Coroutine other) noexcept {
-    std::swap(task_, other.task_);
-    return *this;
-  }
-  ~Coroutine() {
-    if (task_ != nullptr) task_->release();
-  }
+            name, std::forward<F>(function))) {}
 
   /// Runs it in the current task. Throws RuntimeError if it has run before.
   T await_() const {
     detail::TypedTask<T>& task = object();
     task.consume();
+    const core::Ref<detail::TypedTask<T>> held = task_;
     struct End {
       detail::TypedTask<T>& task;
-      ~End() {
-        task.destroy_callable();
-        task.release();
-      }
+      ~End() { task.destroy_callable(); }
     } end{task};
-    task.retain();
     return task.call();
   }
 
   /// Drops it without running it, and without a warning.
   void close() const noexcept {
-    if (task_ != nullptr && !task_->consumed()) {
+    if (task_ && !task_->consumed()) {
       task_->consume();
       task_->destroy_callable();
     }
   }
 
   detail::TypedTask<T>& object() const {
-    if (task_ == nullptr) throw ValueError("this coroutine handle is null or was moved from");
+    if (!task_) throw ValueError("this coroutine handle is null or was moved from");
     return *task_;
   }
 
  private:
-  detail::TypedTask<T>* task_ = nullptr;
+  core::Ref<detail::TypedTask<T>> task_;
 };
 
 namespace detail {

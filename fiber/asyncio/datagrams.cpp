@@ -3,6 +3,7 @@
 #include <fiber/asyncio/connecting.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/protocol_side.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 
 #include <algorithm>
@@ -20,12 +21,12 @@ namespace detail {
 
 // What stands behind the DatagramTransport handles. The loop holds a reference while it can
 // receive; its reader and writer are ordinary callbacks.
-class DatagramObject final : public CountedObject<DatagramObject>,
+class DatagramObject final : public HandledObject<DatagramObject>,
                              public AnyTransport,
                              private LoopDependent {
  public:
   DatagramObject(LoopObject& loop, std::shared_ptr<BaseProtocol> protocol, SocketAddress remote)
-      : CountedObject(loop), LoopDependent(loop), remote_(std::move(remote)) {
+      : HandledObject(loop), LoopDependent(loop), remote_(std::move(remote)) {
     use(std::move(protocol));
   }
 
@@ -58,10 +59,11 @@ class DatagramObject final : public CountedObject<DatagramObject>,
   int file() const noexcept override { return fd_.get(); }
 
  private:
-  friend CountedObject;
+  friend core::Counted<DatagramObject>;
+  friend HandledObject<DatagramObject>;
   ~DatagramObject() = default;
-  using CountedObject::loop_;
-  using Self = Counted<DatagramObject>;
+  using HandledObject::loop_;
+  using Self = core::Ref<DatagramObject>;
   using Protocol = std::shared_ptr<DatagramProtocol>;
   struct Datagram {
     std::string data;
@@ -190,7 +192,7 @@ void DatagramObject::write_ready() {
   }
   maybe_resume();  // may send more
   if (!out_.empty() || lost_) return;
-  loop_.remove_writer(fd_.get());
+  EventLoop(&loop_).remove_writer(fd_.get());
   if (closing_) lose(nullptr);
 }
 
@@ -218,7 +220,7 @@ void DatagramObject::maybe_resume() {
 
 void DatagramObject::close() {
   if (std::exchange(closing_, true)) return;
-  loop_.remove_reader(fd_.get());
+  EventLoop(&loop_).remove_reader(fd_.get());
   if (!out_.empty()) return;  // the last write does the rest
   lost_ = true;
   EventLoop(&loop_).call_soon([self = Self(this)] { self->lose(nullptr); });
@@ -228,8 +230,8 @@ void DatagramObject::force_close(const std::exception_ptr& error) {
   if (std::exchange(lost_, true)) return;
   out_.clear();
   buffered_ = 0;
-  loop_.remove_writer(fd_.get());
-  if (!std::exchange(closing_, true)) loop_.remove_reader(fd_.get());
+  EventLoop(&loop_).remove_writer(fd_.get());
+  if (!std::exchange(closing_, true)) EventLoop(&loop_).remove_reader(fd_.get());
   EventLoop(&loop_).call_soon([self = Self(this), error] { self->lose(error); });
 }
 
@@ -247,7 +249,7 @@ void DatagramObject::lose(const std::exception_ptr& error) {
 void DatagramObject::end() noexcept {
   out_.clear();
   buffered_ = 0;
-  if (fd_.get() >= 0) loop_.closing(fd_.get());
+  if (fd_.get() >= 0) loop_.selector().closing(fd_.get());
   fd_.reset();
   const Protocol protocol = std::exchange(protocol_, nullptr);
 }
@@ -263,7 +265,7 @@ struct Pair {
   SocketAddress remote;
 };
 
-using Options = create_datagram_endpoint_options;
+using Options = CreateDatagramEndpointOptions;
 
 Pair unix_pair(const Options& options) {
   Pair pair{.family = AF_UNIX, .proto = options.proto, .local = {}, .remote = {}};
@@ -346,7 +348,7 @@ DatagramTransport make_datagram_endpoint(LoopObject& loop, const protocol_factor
   for (const Pair& pair : pairs_of(loop, options)) {
     try {
       UniqueFd fd = make_endpoint(loop, pair, options);
-      const Counted<DatagramObject> object(new DatagramObject(loop, factory(), pair.remote));
+      const core::Ref<DatagramObject> object(new DatagramObject(loop, factory(), pair.remote));
       object->open(std::move(fd));
       return begun(*object);
     } catch (const OSError&) {
@@ -368,8 +370,8 @@ DatagramTransport make_datagram_endpoint(LoopObject& loop, const protocol_factor
       options.family != 0 || options.proto != 0 || options.flags != 0 || options.reuse_port ||
       options.allow_broadcast)
     throw ValueError("socket modifier keyword arguments can not be used when sock is specified.");
-  loop.refuse_watched(sock.get());
-  const Counted<DatagramObject> object(new DatagramObject(loop, factory(), {}));
+  loop.selector().refuse_watched(sock.get());
+  const core::Ref<DatagramObject> object(new DatagramObject(loop, factory(), {}));
   set_nonblocking(sock.get());
   object->open(sock.take());
   return begun(*object);

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <fiber/asyncio/connections.hpp>
+#include <fiber/standard.hpp>
 
 #include <concepts>
 #include <cstddef>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,7 +38,7 @@ class FIBER_API DatagramTransport : public BaseTransport {
 
 /// Keyword arguments of loop.create_datagram_endpoint. With an address: a host and a port, or the
 /// path of a Unix socket (then `family` is AF_UNIX). Without any, `family` has to be given.
-struct create_datagram_endpoint_options {
+struct CreateDatagramEndpointOptions {
   std::optional<std::pair<std::string, int>> local_addr = {};
   /// Whom it sends to, and alone receives from; with allow_broadcast it only sends there.
   std::optional<std::pair<std::string, int>> remote_addr = {};
@@ -54,15 +54,15 @@ struct create_datagram_endpoint_options {
 namespace detail {
 FIBER_API DatagramTransport make_datagram_endpoint(LoopObject& loop,
                                                    const protocol_factory& factory,
-                                                   const create_datagram_endpoint_options& options);
+                                                   const CreateDatagramEndpointOptions& options);
 FIBER_API DatagramTransport make_datagram_endpoint(LoopObject& loop,
                                                    const protocol_factory& factory,
                                                    GivenDescriptor& sock,
-                                                   const create_datagram_endpoint_options& options);
+                                                   const CreateDatagramEndpointOptions& options);
 }  // namespace detail
 
 template <class F, class Options>
-  requires std::same_as<Options, create_datagram_endpoint_options>
+  requires std::same_as<Options, CreateDatagramEndpointOptions>
 auto EventLoop::create_datagram_endpoint(F&& factory, const Options& options) const {
   return detail::with_protocol(
       std::forward<F>(factory), [loop = *this, options](const detail::protocol_factory& make) {

@@ -12,7 +12,7 @@ constinit thread_local HeldLock* tls_newest = nullptr;
 
 HeldLock::HeldLock() {
   const TaskBase* task = current_task_or_null();
-  if (task == nullptr || !task->loop()->debug) return;
+  if (task == nullptr || !task->loop()->debug()) return;
   holder_ = task;
   taken_ = Origin::here();
   previous_ = tls_newest;

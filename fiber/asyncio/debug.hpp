@@ -3,8 +3,7 @@
 
 #include <fiber/asyncio/origin.hpp>
 #include <fiber/config.hpp>
-
-#include <memory>
+#include <fiber/standard.hpp>
 
 namespace fiber::asyncio {
 

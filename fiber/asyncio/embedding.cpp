@@ -1,9 +1,5 @@
-// A loop inside a foreign main loop: see EventLoop::fileno.
-//
-// While the host has its turn the loop rests: the selector's timer is set to the next deadline, or
-// to now if something is ready, and whoever brings work makes the descriptor readable. Other
-// threads do so by the selector's eventfd, as if the loop slept; this thread by ring(), which
-// push() comes by since `posted_` stays set meanwhile.
+#include <fiber/asyncio/embedding.hpp>
+
 #include <fiber/asyncio/events.hpp>
 #include <fiber/asyncio/selectors.hpp>
 
@@ -13,7 +9,6 @@
 namespace fiber::asyncio {
 namespace {
 
-constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kMillisecond = 1'000'000;
 
 // As the selector waits: deadlines close together are due in one iteration.
@@ -25,73 +20,78 @@ std::int64_t whole_milliseconds(std::int64_t nanoseconds) {
 
 namespace detail {
 
-int LoopObject::embed() {
-  check_closed();
+int Embedding::fileno() {
+  loop_.check_closed();
   if (!embedded_) {
-    selector_->add_timer();
+    loop_.selector().add_timer();
     embedded_ = true;
-    if (!running_) rest();
+    if (!loop_.is_running()) rest();
   }
-  return selector_->fileno();
+  return loop_.selector().fileno();
 }
 
-void LoopObject::rest() noexcept {
+void Embedding::begin_run() noexcept {
+  if (!resting_) return;
+  resting_ = false;
+  loop_.mailbox_.wake_up();
+}
+
+void Embedding::rest() noexcept {
   resting_ = true;
-  sleeping_.store(true, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  loop_.mailbox_.fall_asleep();
   std::int64_t deadline = next_deadline();
-  posted_.store(true, std::memory_order_relaxed);
+  loop_.mailbox_.expect_push();
   if (deadline != kForever) {
-    const std::int64_t left = deadline - now();
+    const std::int64_t now = loop_.now();
+    const std::int64_t left = deadline - now;
     if (left <= 0)
       deadline = 0;
-    else if (clock_ == nullptr)
+    else if (loop_.timers_.clock() == nullptr)
       deadline =
-          deadline_after(now(), whole_milliseconds(std::min(left, kLatest / 2)) * kMillisecond);
+          deadline_after(now, whole_milliseconds(std::min(left, kLatest / 2)) * kMillisecond);
     else  // virtual time passes when the loop would wait, which is now
-      deadline = outside_work.load() == 0 ? 0 : kForever;
+      deadline = loop_.outside_work.load() == 0 ? 0 : kForever;
   }
-  selector_->set_timer(deadline);
+  loop_.selector().set_timer(deadline);
 }
 
-void LoopObject::ring() noexcept { selector_->set_timer(0); }
+void Embedding::ring() noexcept { loop_.selector().set_timer(0); }
 
-std::int64_t LoopObject::next_deadline() {
-  if (!ready_.empty() || selector_->ready() || signals.load(std::memory_order_relaxed) != 0)
-    return std::min<std::int64_t>(now(), kForever - 1);
-  {
-    const std::lock_guard lock(post_mutex_);
-    if (posts_ != nullptr) return now();
-  }
-  return timers_.empty() ? kForever : timers_.soonest();
+std::int64_t Embedding::next_deadline() noexcept {
+  if (!loop_.ready_.empty() || loop_.selector().ready() ||
+      loop_.signals.load(std::memory_order_relaxed))
+    return std::min<std::int64_t>(loop_.now(), kForever - 1);
+  if (!loop_.mailbox_.empty()) return loop_.now();
+  return loop_.timers_.empty() ? kForever : loop_.timers_.soonest();
 }
 
-bool LoopObject::run_ready(std::int64_t budget) {
-  const std::int64_t end = budget > 0 ? deadline_after(now(), budget) : 0;
+bool Embedding::run_ready(std::int64_t budget) {
+  const std::int64_t end = budget > 0 ? deadline_after(loop_.now(), budget) : 0;
   for (;;) {
-    if (clock_ != nullptr && outside_work.load() == 0 && next_deadline() > now())
-      clock_->jump(next_deadline());
-    run(true);
-    if (closed_) return false;
-    const bool more = next_deadline() <= now();
-    if (!more || budget <= 0 || now() >= end) return more;
+    Clock* clock = loop_.timers_.clock();
+    if (clock != nullptr && loop_.outside_work.load() == 0 && next_deadline() > loop_.now())
+      clock->jump(next_deadline());
+    loop_.run(true);
+    if (loop_.is_closed()) return false;
+    const bool more = next_deadline() <= loop_.now();
+    if (!more || budget <= 0 || loop_.now() >= end) return more;
   }
 }
 
 }  // namespace detail
 
-int EventLoop::fileno() const { return object().embed(); }
+int EventLoop::fileno() const { return object().embedding().fileno(); }
 
 bool EventLoop::run_ready(nanoseconds budget) const {
   object().check_closed();
-  object().embed();
-  return object().run_ready(budget.count());
+  object().embedding().fileno();
+  return object().embedding().run_ready(budget.count());
 }
 
 std::optional<nanoseconds> EventLoop::next_deadline() const {
   object().check_closed();
-  const std::int64_t deadline = object().next_deadline();
-  if (deadline == kForever) return std::nullopt;
+  const std::int64_t deadline = object().embedding().next_deadline();
+  if (deadline == detail::kForever) return std::nullopt;
   return nanoseconds(deadline);
 }
 

@@ -1,6 +1,7 @@
 #include <fiber/asyncio/events.hpp>
 
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
 #include <ostream>
@@ -10,35 +11,20 @@
 namespace fiber::asyncio {
 
 void Handle::cancel() const noexcept {
-  if (object_ != nullptr) object_->cancel();
+  if (object_) object_->cancel();
 }
-bool Handle::cancelled() const noexcept { return object_ != nullptr && object_->cancelled(); }
+bool Handle::cancelled() const noexcept { return object_ && object_->cancelled(); }
 contextvars::Context Handle::get_context() const {
-  if (object_ == nullptr) throw ValueError("this handle refers to no callback");
+  if (!object_) throw ValueError("this handle refers to no callback");
   if (!object_->context)
     object_->context =
         core::Ref<contextvars::detail::ContextObject>(contextvars::Context().object());
   return contextvars::Context(object_->context);
 }
-std::string Handle::repr() const { return object_ != nullptr ? object_->repr() : "<Handle null>"; }
-Handle::Handle(const Handle& other) noexcept : object_(other.object_) {
-  if (object_ != nullptr) object_->retain();
-}
-Handle::~Handle() {
-  if (object_ != nullptr) object_->release();
-}
-
+std::string Handle::repr() const { return object_ ? object_->repr() : "<Handle null>"; }
 nanoseconds TimerHandle::when() const {
   if (object() == nullptr) throw ValueError("this handle refers to no callback");
   return nanoseconds(static_cast<detail::TimerObject*>(object())->node.when);
-}
-
-EventLoop::EventLoop(detail::LoopObject* object) noexcept : object_(object) {
-  if (object_ != nullptr) object_->retain();
-}
-EventLoop::EventLoop(const EventLoop& other) noexcept : EventLoop(other.object_) {}
-EventLoop::~EventLoop() {
-  if (object_ != nullptr) object_->release();
 }
 
 void EventLoop::refuse_null() {
@@ -53,7 +39,7 @@ namespace detail {
 
 void set_context(HandleObject* handle) { handle->context = contextvars::detail::copy_current(); }
 
-void set_context(HandleObject* handle, const call_options& options) {
+void set_context(HandleObject* handle, const CallOptions& options) {
   if (!options.context) {
     set_context(handle);
     return;
@@ -63,27 +49,26 @@ void set_context(HandleObject* handle, const call_options& options) {
 
 void prepare(HandleObject* handle) {
   set_context(handle);
-  if (handle->loop()->debug) [[unlikely]]
+  if (handle->loop()->debug()) [[unlikely]]
     handle->created = Origin::here();
 }
 
-void prepare(HandleObject* handle, const call_options& options) {
+void prepare(HandleObject* handle, const CallOptions& options) {
   set_context(handle, options);
-  if (handle->loop()->debug) handle->created = Origin::here();
+  if (handle->loop()->debug()) handle->created = Origin::here();
 }
 
 }  // namespace detail
 
 TimerHandle EventLoop::arm(core::Ref<detail::TimerObject> timer, nanoseconds when) const {
-  TimerHandle handle(core::Ref<detail::TimerObject>(timer).detach());
   object().check_closed();
   object().check_thread();
   timer->node.when = detail::bounded(when.count());
   timer->node.entry = detail::Entry(static_cast<detail::HandleObject*>(timer.get()));
   object().add_timer(&timer->node);
-  static_cast<void>(timer.detach());  // the heap's
-  object().deadline_changed();
-  return handle;
+  timer->retain();  // the heap's
+  object().embedding().deadline_changed();
+  return TimerHandle(std::move(timer));
 }
 
 void EventLoop::run_forever() const { object().run_forever(); }
@@ -92,19 +77,25 @@ bool EventLoop::is_running() const { return object().is_running(); }
 bool EventLoop::is_closed() const { return object().is_closed(); }
 void EventLoop::close() const { object().close(); }
 nanoseconds EventLoop::time() const { return nanoseconds(object().now()); }
+void EventLoop::watch(int fd, bool for_writing, core::Ref<detail::HandleObject> handle) const {
+  using For = detail::Selector::For;
+  object().selector().add(fd, for_writing ? For::writing : For::reading, std::move(handle));
+}
 bool EventLoop::remove_reader(FileDescriptorLike fd) const {
-  return object().remove_reader(fd.fileno());
+  return object().selector().remove(fd.fileno(), detail::Selector::For::reading);
 }
 bool EventLoop::remove_writer(FileDescriptorLike fd) const {
-  return object().remove_writer(fd.fileno());
+  return object().selector().remove(fd.fileno(), detail::Selector::For::writing);
 }
-bool EventLoop::get_debug() const { return object().debug; }
-void EventLoop::set_debug(bool enabled) const { object().set_debug(enabled); }
+bool EventLoop::get_debug() const { return object().debug(); }
+void EventLoop::set_debug(bool enabled) const { object().observation().set_debug(enabled); }
 bool EventLoop::get_raise_deadlock() const { return object().raise_deadlock; }
 void EventLoop::set_raise_deadlock(bool enabled) const { object().raise_deadlock = enabled; }
-nanoseconds EventLoop::slow_callback_duration() const { return object().slow_callback_duration; }
+nanoseconds EventLoop::slow_callback_duration() const {
+  return object().observation().slow_callback_duration;
+}
 void EventLoop::slow_callback_duration(nanoseconds duration) const {
-  object().slow_callback_duration = duration;
+  object().observation().slow_callback_duration = duration;
 }
 bool EventLoop::remove_signal_handler(int signal) const {
   return object().remove_signal_handler(signal);
@@ -141,7 +132,7 @@ void EventLoop::default_exception_handler(const ExceptionContext& context) const
     while (text.ends_with('\n')) text.pop_back();
   };
   std::string handle_traceback = context.handle_traceback;
-  const detail::HandleObject* current = object().current_handle();
+  const detail::HandleObject* current = object().observation().current_handle();
   if (context.source_traceback.empty() && handle_traceback.empty() && current != nullptr &&
       current->created != nullptr)
     handle_traceback = current->created->traceback();

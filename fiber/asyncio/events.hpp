@@ -6,12 +6,11 @@
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/asyncio/file_descriptor.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/generator.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <iosfwd>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -31,16 +30,16 @@ class Task;
 class FutureRef;
 class SocketAddress;
 class Transport;
-struct connect_accepted_socket_options;
-struct create_connection_options;
-struct create_datagram_endpoint_options;
-struct create_server_options;
-struct create_unix_connection_options;
-struct create_unix_server_options;
-struct getaddrinfo_options;
-struct loop_start_tls_options;
-struct sendfile_options;
-struct subprocess_options;
+struct ConnectAcceptedSocketOptions;
+struct CreateConnectionOptions;
+struct CreateDatagramEndpointOptions;
+struct CreateServerOptions;
+struct CreateUnixConnectionOptions;
+struct CreateUnixServerOptions;
+struct GetaddrinfoOptions;
+struct LoopStartTlsOptions;
+struct SendfileOptions;
+struct SubprocessOptions;
 
 /// A callback that waits to be called. A counted reference; dropping it does not cancel.
 /// Python: asyncio.Handle.
@@ -57,19 +56,13 @@ class FIBER_API Handle {
   /// Python's repr, with the callable's C++ type in place of its name.
   std::string repr() const;
 
-  explicit Handle(detail::HandleObject* adopted) noexcept : object_(adopted) {}
-  Handle(const Handle& other) noexcept;
-  Handle(Handle&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  Handle& operator=(Handle other) noexcept {
-    std::swap(object_, other.object_);
-    return *this;
-  }
-  ~Handle();
-  explicit operator bool() const noexcept { return object_ != nullptr; }
-  detail::HandleObject* object() const noexcept { return object_; }
+  explicit Handle(core::Ref<detail::HandleObject> object) noexcept : object_(std::move(object)) {}
+  explicit operator bool() const noexcept { return bool(object_); }
+  detail::HandleObject* object() const noexcept { return object_.get(); }
+  const core::Ref<detail::HandleObject>& reference() const noexcept { return object_; }
 
  private:
-  detail::HandleObject* object_ = nullptr;
+  core::Ref<detail::HandleObject> object_;
 };
 
 /// A callback with a deadline. Python: asyncio.TimerHandle.
@@ -84,12 +77,12 @@ class FIBER_API TimerHandle : public Handle {
 struct ExceptionContext;
 
 /// Keyword arguments of call_soon and its kin.
-struct call_options {
+struct CallOptions {
   contextvars::Context context = nullptr;  ///< null: a copy of the current one
 };
 
 /// Keyword arguments of create_task.
-struct task_options {
+struct TaskOptions {
   std::string name = {};                   ///< "": "Task-N"
   contextvars::Context context = nullptr;  ///< null: a copy of the current one
   /// True: the first step is taken inside create_task, if the loop runs. Default: what the loop's
@@ -107,10 +100,10 @@ namespace detail {
 
 /// What a callback is given when it is made: its context and, in debug mode, where that was.
 FIBER_API void prepare(HandleObject* handle);
-FIBER_API void prepare(HandleObject* handle, const call_options& options);
+FIBER_API void prepare(HandleObject* handle, const CallOptions& options);
 /// Its context alone: from any thread, where the loop's mode cannot be looked at.
 FIBER_API void set_context(HandleObject* handle);
-FIBER_API void set_context(HandleObject* handle, const call_options& options);
+FIBER_API void set_context(HandleObject* handle, const CallOptions& options);
 
 /// A coroutine function as a callback would make coroutine objects that nobody awaits.
 template <class F>
@@ -152,22 +145,22 @@ class FIBER_API EventLoop {
     return queue(make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
   template <std::invocable F>
-  Handle call_soon(F&& callback, const call_options& options) const {
+  Handle call_soon(F&& callback, const CallOptions& options) const {
     return queue(make_handle<detail::HandleOf>(std::forward<F>(callback), options));
   }
-  /// The same from any thread; wakes the loop.
+  /// call_soon() from any thread; wakes the loop. Throws RuntimeError when the loop is closed.
   template <std::invocable F>
   Handle call_soon_threadsafe(F&& callback) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
-    Handle handle(new detail::HandleOf<std::decay_t<F>>(&object(), std::forward<F>(callback)));
-    detail::set_context(handle.object());
+    auto handle = unprepared_handle<detail::HandleOf>(std::forward<F>(callback));
+    detail::set_context(handle.get());
     return post(std::move(handle));
   }
   template <std::invocable F>
-  Handle call_soon_threadsafe(F&& callback, const call_options& options) const {
+  Handle call_soon_threadsafe(F&& callback, const CallOptions& options) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
-    Handle handle(new detail::HandleOf<std::decay_t<F>>(&object(), std::forward<F>(callback)));
-    detail::set_context(handle.object(), options);
+    auto handle = unprepared_handle<detail::HandleOf>(std::forward<F>(callback));
+    detail::set_context(handle.get(), options);
     return post(std::move(handle));
   }
   /// Calls `callback()` once `delay` has passed; callbacks with the same deadline in the order set.
@@ -178,7 +171,7 @@ class FIBER_API EventLoop {
   }
   template <class Rep, class Period, std::invocable F>
   TimerHandle call_later(std::chrono::duration<Rep, Period> delay, F&& callback,
-                         const call_options& options) const {
+                         const CallOptions& options) const {
     return call_at(after(detail::to_nanoseconds(delay)), std::forward<F>(callback), options);
   }
   template <std::invocable F>
@@ -186,7 +179,7 @@ class FIBER_API EventLoop {
     return arm(make_handle<detail::TimerOf>(std::forward<F>(callback)), when);
   }
   template <std::invocable F>
-  TimerHandle call_at(nanoseconds when, F&& callback, const call_options& options) const {
+  TimerHandle call_at(nanoseconds when, F&& callback, const CallOptions& options) const {
     return arm(make_handle<detail::TimerOf>(std::forward<F>(callback), options), when);
   }
   /// The loop's monotonic clock.
@@ -198,7 +191,7 @@ class FIBER_API EventLoop {
   template <class A>
   [[nodiscard]] auto create_task(A&& coroutine) const;
   template <class A>
-  [[nodiscard]] auto create_task(A&& coroutine, const task_options& options) const;
+  [[nodiscard]] auto create_task(A&& coroutine, const TaskOptions& options) const;
   /// Makes the tasks of this loop, those of the library's own too: given a coroutine object and
   /// create_task's options, returns TaskRef(coroutine, loop, options). An empty function restores
   /// the default. See eager_task_factory.
@@ -209,12 +202,12 @@ class FIBER_API EventLoop {
   /// is removed. One callback each: a new one replaces the old. Throws ValueError, OSError.
   template <std::invocable F>
   void add_reader(FileDescriptorLike fd, F&& callback) const {
-    object().add_reader(fd.fileno(), make_handle<detail::HandleOf>(std::forward<F>(callback)));
+    watch(fd.fileno(), false, make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
   bool remove_reader(FileDescriptorLike fd) const;
   template <std::invocable F>
   void add_writer(FileDescriptorLike fd, F&& callback) const {
-    object().add_writer(fd.fileno(), make_handle<detail::HandleOf>(std::forward<F>(callback)));
+    watch(fd.fileno(), true, make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
   bool remove_writer(FileDescriptorLike fd) const;
 
@@ -226,8 +219,8 @@ class FIBER_API EventLoop {
   void add_signal_handler(int signal, F&& callback) const {
     object().add_signal_handler(signal, make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
-  /// Does again what was done before the signal was handled here; false if it was not. Closing the
-  /// loop does the same for all.
+  /// Restores what was done before the signal was handled here; false if it was not. Closing the
+  /// loop restores all signals.
   bool remove_signal_handler(int signal) const;
 
   /// Sockets by hand, for those who have a descriptor; await them. A system call that would block
@@ -235,7 +228,7 @@ class FIBER_API EventLoop {
   /// one to write to it; it must stay open meanwhile. They throw OSError. Defined in sock.hpp. At
   /// most n bytes, "" at the end.
   auto sock_recv(FileDescriptorLike fd, std::size_t n) const;
-  /// The same into memory of the caller's; how many bytes came.
+  /// Receives into memory of the caller's; returns how many bytes came.
   auto sock_recv_into(FileDescriptorLike fd, std::span<char> buffer) const;
   /// A datagram and where it came from.
   auto sock_recvfrom(FileDescriptorLike fd, std::size_t n) const;
@@ -251,11 +244,12 @@ class FIBER_API EventLoop {
   /// Sends a file, from `offset` on, by sendfile(2) where that is possible; returns how many bytes
   /// were sent. The file's position is behind them then. Throws ValueError, OSError, and without
   /// `fallback` SendfileNotAvailableError. Defined in sendfile.hpp.
-  template <class Options = sendfile_options>
+  template <class Options = SendfileOptions>
   auto sock_sendfile(FileDescriptorLike sock, FileDescriptorLike file,
                      const Options& options = {}) const;
-  /// The same through a transport, after what was written to it before.
-  template <class Options = sendfile_options>
+  /// Sends a file through a transport, after what was written to it before; options and errors are
+  /// those of sock_sendfile.
+  template <class Options = SendfileOptions>
   auto sendfile(const Transport& transport, FileDescriptorLike file,
                 const Options& options = {}) const;
 
@@ -265,56 +259,56 @@ class FIBER_API EventLoop {
   /// protocol; await them. A socket that is given is taken over (a number stays the caller's until
   /// the factory has returned). Defined in connections.hpp, datagrams.hpp and
   /// subprocess_protocols.hpp, where the options are.
-  template <class F, class Options = create_connection_options>
+  template <class F, class Options = CreateConnectionOptions>
   auto create_connection(F&& factory, std::string host, int port,
                          const Options& options = {}) const;
-  template <class F, class Options = create_connection_options>
+  template <class F, class Options = CreateConnectionOptions>
   auto create_connection(F&& factory, detail::GivenDescriptor sock,
                          const Options& options = {}) const;
-  template <class F, class Options = create_unix_connection_options>
+  template <class F, class Options = CreateUnixConnectionOptions>
   auto create_unix_connection(F&& factory, std::string path, const Options& options = {}) const;
-  template <class F, class Options = create_unix_connection_options>
+  template <class F, class Options = CreateUnixConnectionOptions>
   auto create_unix_connection(F&& factory, detail::GivenDescriptor sock,
                               const Options& options = {}) const;
-  template <class F, class Options = connect_accepted_socket_options>
+  template <class F, class Options = ConnectAcceptedSocketOptions>
   auto connect_accepted_socket(F&& factory, detail::GivenDescriptor sock,
                                const Options& options = {}) const;
-  template <class F, class Options = create_server_options>
+  template <class F, class Options = CreateServerOptions>
   auto create_server(F&& factory, std::string host, int port, const Options& options = {}) const;
-  template <class F, class Options = create_server_options>
+  template <class F, class Options = CreateServerOptions>
   auto create_server(F&& factory, std::vector<std::string> hosts, int port,
                      const Options& options = {}) const;
-  template <class F, class Options = create_server_options>
+  template <class F, class Options = CreateServerOptions>
   auto create_server(F&& factory, detail::GivenDescriptor sock, const Options& options = {}) const;
-  template <class F, class Options = create_unix_server_options>
+  template <class F, class Options = CreateUnixServerOptions>
   auto create_unix_server(F&& factory, std::string path, const Options& options = {}) const;
-  template <class F, class Options = create_unix_server_options>
+  template <class F, class Options = CreateUnixServerOptions>
   auto create_unix_server(F&& factory, detail::GivenDescriptor sock,
                           const Options& options = {}) const;
-  template <class F, class Options = create_datagram_endpoint_options>
-    requires std::same_as<Options, create_datagram_endpoint_options>
+  template <class F, class Options = CreateDatagramEndpointOptions>
+    requires std::same_as<Options, CreateDatagramEndpointOptions>
   auto create_datagram_endpoint(F&& factory, const Options& options) const;
-  template <class F, class Options = create_datagram_endpoint_options>
+  template <class F, class Options = CreateDatagramEndpointOptions>
   auto create_datagram_endpoint(F&& factory, detail::GivenDescriptor sock,
                                 const Options& options = {}) const;
   template <class F>
   auto connect_read_pipe(F&& factory, detail::GivenDescriptor pipe) const;
   template <class F>
   auto connect_write_pipe(F&& factory, detail::GivenDescriptor pipe) const;
-  template <class F, class Options = subprocess_options>
+  template <class F, class Options = SubprocessOptions>
   auto subprocess_exec(F&& factory, std::vector<std::string> command,
                        const Options& options = {}) const;
-  template <class F, class Options = subprocess_options>
+  template <class F, class Options = SubprocessOptions>
   auto subprocess_shell(F&& factory, std::string command, const Options& options = {}) const;
   /// Goes on over TLS with this protocol; returns the transport to use from then on.
-  template <class P, class Context, class Options = loop_start_tls_options>
+  template <class P, class Context, class Options = LoopStartTlsOptions>
   auto start_tls(const Transport& transport, std::shared_ptr<P> protocol, Context sslcontext,
                  const Options& options = {}) const;
 
   /// Looks names up, on a thread of the default executor unless the host is an address; await it.
   /// Throws gaierror.
   auto getaddrinfo(std::string host, int port) const;
-  auto getaddrinfo(std::string host, int port, const getaddrinfo_options& options) const;
+  auto getaddrinfo(std::string host, int port, const GetaddrinfoOptions& options) const;
   /// Host and service; `flags` are NI_ constants.
   auto getnameinfo(const SocketAddress& address, int flags = 0) const;
 
@@ -354,7 +348,7 @@ class FIBER_API EventLoop {
   /// When run_ready is next due, on the clock of time(): a time that has come if something is ready
   /// already, nothing if only fileno() can tell. For hosts that would rather set a timer of theirs.
   std::optional<nanoseconds> next_deadline() const;
-  /// The same as poll() takes it: milliseconds from now, rounded up; -1: no limit.
+  /// next_deadline() as poll() takes it: milliseconds from now, rounded up; -1: no limit.
   int poll_timeout() const;
 
   /// Debug mode, off unless the environment variable FIBER_ASYNCIO_DEBUG is set to anything: says
@@ -380,18 +374,11 @@ class FIBER_API EventLoop {
   friend bool operator==(const EventLoop& a, const EventLoop& b) noexcept {
     return a.object_ == b.object_;
   }
-  explicit operator bool() const noexcept { return object_ != nullptr; }
+  explicit operator bool() const noexcept { return bool(object_); }
 
-  explicit EventLoop(detail::LoopObject* object) noexcept;
-  EventLoop(const EventLoop& other) noexcept;
-  EventLoop(EventLoop&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  EventLoop& operator=(EventLoop other) noexcept {
-    std::swap(object_, other.object_);
-    return *this;
-  }
-  ~EventLoop();
+  explicit EventLoop(detail::LoopObject* object) noexcept : object_(object) {}
   detail::LoopObject& object() const {
-    if (object_ == nullptr) [[unlikely]]
+    if (!object_) [[unlikely]]
       refuse_null();
     return *object_;
   }
@@ -402,25 +389,29 @@ class FIBER_API EventLoop {
   nanoseconds after(std::int64_t delay) const {
     return nanoseconds(detail::deadline_after(time().count(), delay));
   }
-  Handle queue(core::Ref<detail::HandleObject> queued) const {
-    Handle handle(core::Ref<detail::HandleObject>(queued).detach());
-    object().call_soon(std::move(queued));
-    return handle;
+  void watch(int fd, bool for_writing, core::Ref<detail::HandleObject> handle) const;
+  Handle queue(core::Ref<detail::HandleObject> handle) const {
+    object().call_soon(handle);
+    return Handle(std::move(handle));
   }
-  Handle post(Handle handle) const {
-    object().call_soon_threadsafe(core::Ref<detail::HandleObject>(handle.object()));
-    return handle;
+  Handle post(core::Ref<detail::HandleObject> handle) const {
+    object().call_soon_threadsafe(handle);
+    return Handle(std::move(handle));
+  }
+  template <template <class> class Kind, class F>
+  auto unprepared_handle(F&& callback) const {
+    using Object = Kind<std::decay_t<F>>;
+    return core::Ref<Object>::adopt(new Object(&object(), std::forward<F>(callback)));
   }
   template <template <class> class Kind, class F, class... Options>
   auto make_handle(F&& callback, const Options&... options) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
-    using Object = Kind<std::decay_t<F>>;
-    auto handle = core::Ref<Object>::adopt(new Object(&object(), std::forward<F>(callback)));
+    auto handle = unprepared_handle<Kind>(std::forward<F>(callback));
     detail::prepare(handle.get(), options...);
     return handle;
   }
 
-  detail::LoopObject* object_ = nullptr;
+  core::Ref<detail::LoopObject> object_;
 };
 
 /// The loop that runs in this thread. Throws RuntimeError if there is none.
@@ -435,18 +426,7 @@ FIBER_API EventLoop new_event_loop();
 class FIBER_API FutureRef {
  public:
   FutureRef() noexcept = default;
-  explicit FutureRef(detail::FutureBase* future) noexcept : future_(future) {
-    if (future_ != nullptr) future_->retain();
-  }
-  FutureRef(const FutureRef& other) noexcept : FutureRef(other.future_) {}
-  FutureRef(FutureRef&& other) noexcept : future_(std::exchange(other.future_, nullptr)) {}
-  FutureRef& operator=(FutureRef other) noexcept {
-    std::swap(future_, other.future_);
-    return *this;
-  }
-  ~FutureRef() {
-    if (future_ != nullptr) future_->release();
-  }
+  explicit FutureRef(detail::FutureBase* future) noexcept : future_(future) {}
 
   bool done() const { return base().done(); }
   bool cancelled() const { return base().cancelled(); }
@@ -459,20 +439,20 @@ class FIBER_API FutureRef {
   /// Python's repr, such as "<Future pending>".
   std::string repr() const { return base().repr(); }
 
-  explicit operator bool() const noexcept { return future_ != nullptr; }
+  explicit operator bool() const noexcept { return bool(future_); }
   friend bool operator==(const FutureRef& a, const FutureRef& b) noexcept {
     return a.future_ == b.future_;
   }
   detail::FutureBase& base() const {
-    if (future_ == nullptr) [[unlikely]]
+    if (!future_) [[unlikely]]
       refuse_null();
     return *future_;
   }
-  detail::FutureBase* get() const noexcept { return future_; }
+  detail::FutureBase* get() const noexcept { return future_.get(); }
 
  private:
   [[noreturn]] static void refuse_null();
-  detail::FutureBase* future_ = nullptr;
+  core::Ref<detail::FutureBase> future_;
 };
 
 /// As FutureRef::repr; "<Future null>" for a null one.

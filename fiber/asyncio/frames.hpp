@@ -24,7 +24,7 @@ std::vector<traceback::FrameSummary> user_frames(std::vector<traceback::FrameSum
 /// no symbols; "" if there is none. Return addresses, innermost first. From any thread.
 std::string user_place(const std::vector<const void*>& addresses);
 
-/// The same for one frame.
+/// The text of user_place() for one frame.
 std::string place(const traceback::FrameSummary& frame);
 
 }  // namespace fiber::asyncio::detail

@@ -9,29 +9,15 @@ void refuse_taken() {
       "The result was taken already: it cannot be copied, so that the first await moved it out.");
 }
 
-namespace {
-
-// The caller has a reference of its own.
-template <class... Options>
-void prepare_or_release(HandleObject* handle, const Options&... options) {
-  try {
-    prepare(handle, options...);
-  } catch (...) {
-    handle->release();
-    throw;
-  }
+void add_done_callback(FutureBase& future, core::Ref<HandleObject> handle) {
+  prepare(handle.get());
+  future.add_or_schedule(std::move(handle));
 }
 
-}  // namespace
-
-void add_done_callback(FutureBase& future, HandleObject* handle) {
-  prepare_or_release(handle);
-  future.add_or_schedule(handle);
-}
-
-void add_done_callback(FutureBase& future, HandleObject* handle, const call_options& options) {
-  prepare_or_release(handle, options);
-  future.add_or_schedule(handle);
+void add_done_callback(FutureBase& future, core::Ref<HandleObject> handle,
+                       const CallOptions& options) {
+  prepare(handle.get(), options);
+  future.add_or_schedule(std::move(handle));
 }
 
 namespace {

@@ -128,9 +128,9 @@ class DoneCallback final : public WithCallable<F, HandleObject> {
 FIBER_API std::size_t remove_done_callback(FutureBase& future, const HandleObject* handle);
 FIBER_API std::size_t remove_done_callbacks(FutureBase& future, const core::Type& type,
                                             const void* function);
-FIBER_API void add_done_callback(FutureBase& future, HandleObject* handle);
-FIBER_API void add_done_callback(FutureBase& future, HandleObject* handle,
-                                 const call_options& options);
+FIBER_API void add_done_callback(FutureBase& future, core::Ref<HandleObject> handle);
+FIBER_API void add_done_callback(FutureBase& future, core::Ref<HandleObject> handle,
+                                 const CallOptions& options);
 
 }  // namespace detail
 
@@ -187,22 +187,16 @@ class [[nodiscard]] Future : public FutureRef {
   template <class F>
     requires std::invocable<std::decay_t<F>&, Future<T>> || std::invocable<std::decay_t<F>&>
   Handle add_done_callback(F&& callback) const {
-    auto* object =
-        new detail::DoneCallback<T, std::decay_t<F>>(base().loop(), std::forward<F>(callback));
-    Handle handle(object);
-    object->retain();
-    detail::add_done_callback(base(), object);
-    return handle;
+    auto handle = make_done_callback(std::forward<F>(callback));
+    detail::add_done_callback(base(), handle);
+    return Handle(std::move(handle));
   }
   template <class F>
     requires std::invocable<std::decay_t<F>&, Future<T>> || std::invocable<std::decay_t<F>&>
-  Handle add_done_callback(F&& callback, const call_options& options) const {
-    auto* object =
-        new detail::DoneCallback<T, std::decay_t<F>>(base().loop(), std::forward<F>(callback));
-    Handle handle(object);
-    object->retain();
-    detail::add_done_callback(base(), object, options);
-    return handle;
+  Handle add_done_callback(F&& callback, const CallOptions& options) const {
+    auto handle = make_done_callback(std::forward<F>(callback));
+    detail::add_done_callback(base(), handle, options);
+    return Handle(std::move(handle));
   }
   /// How many were removed; none any more once the future is done. A handle removes the one
   /// callback that it came with; a function pointer, or any callable that can be compared, removes
@@ -219,10 +213,15 @@ class [[nodiscard]] Future : public FutureRef {
   }
 
  private:
+  template <class F>
+  core::Ref<detail::HandleObject> make_done_callback(F&& callback) const {
+    using Object = detail::DoneCallback<T, std::decay_t<F>>;
+    return core::Ref<Object>::adopt(new Object(base().loop(), std::forward<F>(callback)));
+  }
   void check_settable(const char* operation) const {
     if (base().is_task()) [[unlikely]]
       throw RuntimeError(std::string("Task does not support ") + operation + " operation");
-    if (base().loop()->debug) [[unlikely]]
+    if (base().loop()->debug()) [[unlikely]]
       base().loop()->check_thread();
     base().check_pending();
   }

@@ -1,4 +1,5 @@
 #include <fiber/asyncio/connecting.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/server.hpp>
 
 #include <algorithm>
@@ -95,7 +96,7 @@ std::vector<ListeningSocket> unix_listening_sockets(const std::string& path, boo
 }
 
 // A server that nobody gets a handle to would serve for ever.
-Server start(Counted<ServerObject> object, bool start_serving) {
+Server start(core::Ref<ServerObject> object, bool start_serving) {
   const Server server(object.get());
   if (!start_serving) return server;
   try {
@@ -107,8 +108,8 @@ Server start(Counted<ServerObject> object, bool start_serving) {
   return server;
 }
 
-Server start_given(Counted<ServerObject> object, GivenDescriptor& sock, bool start_serving) {
-  object->loop().refuse_watched(sock.get());
+Server start_given(core::Ref<ServerObject> object, GivenDescriptor& sock, bool start_serving) {
+  object->loop().selector().refuse_watched(sock.get());
   set_nonblocking(sock.get());
   set_nodelay(sock.get(), object->sockets().front().address.family());
   const Server server(object.get());

@@ -23,7 +23,7 @@ std::string describe(const char* class_name, const void* object, const std::stri
 
 void LockObject::acquire_in_line() {
   TaskBase& task = task_that_waits(*this);
-  const Ref<LockObject> held(this);
+  const core::Ref<LockObject> held(this);
   TaskInLine waiter(waiters_, *task.loop());
   try {
     waiter.wait(task);
@@ -36,7 +36,7 @@ void LockObject::acquire_in_line() {
   locked_ = true;
 }
 
-void LockObject::release() {
+void LockObject::unlock() {
   if (!locked_) throw RuntimeError("Lock is not acquired.");
   locked_ = false;
   wake_up_first();
@@ -63,7 +63,7 @@ void EventObject::set() {
 void EventObject::wait() {
   if (value_) return;
   TaskBase& task = task_that_waits(*this);
-  const Ref<EventObject> held(this);
+  const core::Ref<EventObject> held(this);
   TaskInLine waiter(waiters_, *task.loop());
   waiter.wait(task);
 }
@@ -77,11 +77,11 @@ std::string EventObject::repr() const {
 void ConditionObject::wait() {
   if (!lock->locked()) throw RuntimeError("cannot wait on un-acquired lock");
   TaskBase& task = task_that_waits(*this);
-  const Ref<ConditionObject> held(this);
+  const core::Ref<ConditionObject> held(this);
   std::exception_ptr error;
   {
     TaskInLine waiter(waiters_, *task.loop());
-    lock->release();
+    lock->unlock();
     try {
       waiter.wait(task);
     } catch (...) {
@@ -133,7 +133,7 @@ SemaphoreObject::SemaphoreObject(std::ptrdiff_t value, bool bounded)
 
 void SemaphoreObject::acquire_in_line() {
   TaskBase& task = task_that_waits(*this);
-  const Ref<SemaphoreObject> held(this);
+  const core::Ref<SemaphoreObject> held(this);
   // Those who came while others were in line had to wait, perhaps for nothing.
   const auto wake_up_all_there_is_room_for = [this] {
     while (value_ > 0 && wake_up_next()) {
@@ -152,7 +152,7 @@ void SemaphoreObject::acquire_in_line() {
   wake_up_all_there_is_room_for();
 }
 
-void SemaphoreObject::release() {
+void SemaphoreObject::give_back() {
   if (bounded_ && value_ >= bound_) throw ValueError("BoundedSemaphore released too many times");
   ++value_;
   wake_up_next();
@@ -195,7 +195,7 @@ class Holding {
 BarrierObject::BarrierObject(std::ptrdiff_t parties) {
   if (parties < 1) throw ValueError("parties must be > 0");
   parties_ = static_cast<std::size_t>(parties);
-  condition_ = Ref(new ConditionObject(Ref(new LockObject)));
+  condition_ = core::Ref(new ConditionObject(core::Ref(new LockObject)));
 }
 
 template <class F>
@@ -204,7 +204,7 @@ void BarrierObject::wait_until(F predicate) {
 }
 
 std::size_t BarrierObject::wait() {
-  const Ref<BarrierObject> held(this);
+  const core::Ref<BarrierObject> held(this);
   const Holding holding(*condition_->lock);
   block();
   const std::size_t index = count_++;
@@ -242,14 +242,14 @@ void BarrierObject::leave() {
 }
 
 void BarrierObject::reset() {
-  const Ref<BarrierObject> held(this);
+  const core::Ref<BarrierObject> held(this);
   const Holding holding(*condition_->lock);
   state_ = count_ > 0 ? State::resetting : State::filling;
   condition_->notify(kAll);
 }
 
 void BarrierObject::abort() {
-  const Ref<BarrierObject> held(this);
+  const core::Ref<BarrierObject> held(this);
   const Holding holding(*condition_->lock);
   state_ = State::broken;
   condition_->notify(kAll);

@@ -11,8 +11,8 @@
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
-#include <fiber/asyncio/detail/shared_object.hpp>
 #include <fiber/asyncio/waiting_line.hpp>
+#include <fiber/core/ref.hpp>
 
 #include <cstddef>
 #include <exception>
@@ -24,7 +24,7 @@ namespace fiber::asyncio {
 
 namespace detail {
 
-class FIBER_API LockObject final : public SharedObject, LoopBound {
+class FIBER_API LockObject final : public core::Counted<LockObject>, LoopBound {
  public:
   bool locked() const noexcept { return locked_; }
   void acquire() {
@@ -33,7 +33,7 @@ class FIBER_API LockObject final : public SharedObject, LoopBound {
     else
       acquire_in_line();
   }
-  void release();
+  void unlock();
   void take_anyway() noexcept { locked_ = true; }
   std::string repr() const;
 
@@ -45,7 +45,7 @@ class FIBER_API LockObject final : public SharedObject, LoopBound {
   WaitingLine waiters_;
 };
 
-class FIBER_API EventObject final : public SharedObject, LoopBound {
+class FIBER_API EventObject final : public core::Counted<EventObject>, LoopBound {
  public:
   bool is_set() const noexcept { return value_; }
   void set();
@@ -58,21 +58,21 @@ class FIBER_API EventObject final : public SharedObject, LoopBound {
   WaitingLine waiters_;
 };
 
-class FIBER_API ConditionObject final : public SharedObject, LoopBound {
+class FIBER_API ConditionObject final : public core::Counted<ConditionObject>, LoopBound {
  public:
-  explicit ConditionObject(Ref<LockObject> its_lock) noexcept : lock(std::move(its_lock)) {}
+  explicit ConditionObject(core::Ref<LockObject> its_lock) noexcept : lock(std::move(its_lock)) {}
   void wait();
   void notify(std::size_t count);
   std::string repr() const;
 
-  const Ref<LockObject> lock;
+  const core::Ref<LockObject> lock;
 
  private:
   void wake_up(std::size_t count);
   WaitingLine waiters_;
 };
 
-class FIBER_API SemaphoreObject final : public SharedObject, LoopBound {
+class FIBER_API SemaphoreObject final : public core::Counted<SemaphoreObject>, LoopBound {
  public:
   SemaphoreObject(std::ptrdiff_t value, bool bounded);
   bool locked() const noexcept { return value_ == 0 || waiters_.any_wanting(); }
@@ -82,7 +82,7 @@ class FIBER_API SemaphoreObject final : public SharedObject, LoopBound {
     else
       acquire_in_line();
   }
-  void release();
+  void give_back();
   std::string repr() const;
 
  private:
@@ -95,7 +95,7 @@ class FIBER_API SemaphoreObject final : public SharedObject, LoopBound {
   WaitingLine waiters_;
 };
 
-class FIBER_API BarrierObject final : public SharedObject {
+class FIBER_API BarrierObject final : public core::Counted<BarrierObject> {
  public:
   explicit BarrierObject(std::ptrdiff_t parties);
   std::size_t wait();
@@ -114,7 +114,7 @@ class FIBER_API BarrierObject final : public SharedObject {
   template <class F>
   void wait_until(F predicate);
 
-  Ref<ConditionObject> condition_;
+  core::Ref<ConditionObject> condition_;
   std::size_t parties_;
   std::size_t count_ = 0;
   State state_ = State::filling;
@@ -124,7 +124,7 @@ class FIBER_API BarrierObject final : public SharedObject {
 template <class Object>
 void unlock(Object& object) {
   if (!object.locked() && std::uncaught_exceptions() != 0) return;
-  object.release();
+  object.unlock();
 }
 
 }  // namespace detail
@@ -143,7 +143,7 @@ class FIBER_API Lock {
     });
   }
   /// Lets the first in line go on, in the next iteration. Throws RuntimeError if it is not locked.
-  void release() const { object_->release(); }
+  void release() const { object_->unlock(); }
   bool locked() const noexcept { return object_->locked(); }
   /// Python's repr: "<asyncio.locks.Lock object at 0x… [locked, waiters:2]>".
   std::string repr() const { return object_->repr(); }
@@ -155,7 +155,7 @@ class FIBER_API Lock {
   using counted_handle = void;
   void enter() const { object_->acquire(); }
   bool exit(const std::exception_ptr&) const {
-    object_->release();
+    object_->unlock();
     return false;
   }
 
@@ -166,8 +166,8 @@ class FIBER_API Lock {
 
  private:
   friend class Condition;
-  explicit Lock(detail::Ref<detail::LockObject> object) noexcept : object_(std::move(object)) {}
-  detail::Ref<detail::LockObject> object_;
+  explicit Lock(core::Ref<detail::LockObject> object) noexcept : object_(std::move(object)) {}
+  core::Ref<detail::LockObject> object_;
 };
 
 /// A flag that tasks wait for. Python: asyncio.Event.
@@ -194,7 +194,7 @@ class FIBER_API Event {
   ~Event() = default;
 
  private:
-  detail::Ref<detail::EventObject> object_;
+  core::Ref<detail::EventObject> object_;
 };
 
 /// A lock, and tasks that wait for news from those who hold it. Python: asyncio.Condition.
@@ -206,7 +206,7 @@ class FIBER_API Condition {
 
   /// As those of the lock.
   auto acquire() const { return Lock(object_->lock).acquire(); }
-  void release() const { object_->lock->release(); }
+  void release() const { object_->lock->unlock(); }
   bool locked() const noexcept { return object_->lock->locked(); }
 
   /// Gives the lock up until it is notified, takes it again; await it; true. May return without a
@@ -241,7 +241,7 @@ class FIBER_API Condition {
   using counted_handle = void;
   void enter() const { object_->lock->acquire(); }
   bool exit(const std::exception_ptr&) const {
-    object_->lock->release();
+    object_->lock->unlock();
     return false;
   }
 
@@ -253,7 +253,7 @@ class FIBER_API Condition {
   ~Condition() = default;
 
  private:
-  detail::Ref<detail::ConditionObject> object_;
+  core::Ref<detail::ConditionObject> object_;
 };
 
 /// A number of places; who finds none waits. Python: asyncio.Semaphore.
@@ -270,17 +270,17 @@ class FIBER_API Semaphore {
     });
   }
   /// Gives a place back: at once to the first in line, if there is one.
-  void release() const { object_->release(); }
+  void release() const { object_->give_back(); }
   /// True if acquire() would wait.
   bool locked() const noexcept { return object_->locked(); }
   std::string repr() const { return object_->repr(); }
 
   void lock() const { object_->acquire(); }
-  void unlock() const { object_->release(); }
+  void unlock() const { object_->give_back(); }
   using counted_handle = void;
   void enter() const { object_->acquire(); }
   bool exit(const std::exception_ptr&) const {
-    object_->release();
+    object_->give_back();
     return false;
   }
 
@@ -296,7 +296,7 @@ class FIBER_API Semaphore {
       : object_(new detail::SemaphoreObject(value, bounded)) {}
 
  private:
-  detail::Ref<detail::SemaphoreObject> object_;
+  core::Ref<detail::SemaphoreObject> object_;
 };
 
 /// One whose release() throws ValueError beyond the first value. Python: asyncio.BoundedSemaphore.
@@ -342,7 +342,7 @@ class FIBER_API Barrier {
   ~Barrier() = default;
 
  private:
-  detail::Ref<detail::BarrierObject> object_;
+  core::Ref<detail::BarrierObject> object_;
 };
 
 }  // namespace fiber::asyncio

@@ -6,10 +6,10 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <string>
 
 namespace fiber::asyncio {
@@ -35,7 +35,8 @@ FIBER_API log_handler set_log_handler(log_handler handler);
 namespace detail {
 FIBER_API void log(LogLevel level, std::string message,
                    std::exception_ptr exception = nullptr) noexcept;
-/// The same: without memory for the text it is written to stderr as it is.
+/// A report whose text needs no memory: if there is none to hand it on, it is written to stderr as
+/// it is.
 FIBER_API void log(LogLevel level, const char* message,
                    std::exception_ptr exception = nullptr) noexcept;
 /// One line on stderr, which needs nothing.

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <fiber/asyncio/origin.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstdint>
-#include <memory>
 #include <unordered_map>
 
 namespace fiber::asyncio::detail {

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/standard.hpp>
 
-#include <memory>
 #include <string>
 #include <vector>
 

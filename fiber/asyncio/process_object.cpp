@@ -2,6 +2,7 @@
 
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/core/signal_mask.hpp>
 
 #include <map>
 
@@ -13,12 +14,12 @@ namespace fiber::asyncio::detail {
 
 void ProcessObject::ready() {
   if (!reap(WNOHANG)) return;
-  const Counted<ProcessObject> held(this);
+  const core::Ref<ProcessObject> held(this);
   EventLoop(&loop_).remove_reader(pidfd_.get());
   pidfd_ = UniqueFd();
   waiters_.wake_all();
-  for (Counted<ReaderObject>* reader : {&stdout_reader, &stderr_reader})
-    if (const Counted<ReaderObject> ended = std::exchange(*reader, {})) ended->writer_ended();
+  for (core::Ref<ReaderObject>* reader : {&stdout_reader, &stderr_reader})
+    if (const core::Ref<ReaderObject> ended = std::exchange(*reader, {})) ended->writer_ended();
   if (const std::function<void()> exited = std::exchange(on_exit, nullptr)) exited();
 }
 
@@ -152,7 +153,7 @@ Strings environment_of(const std::map<std::string, std::string>& variables) {
 }
 
 pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
-            const create_subprocess_options& options, const Pipe (&streams)[3]) {
+            const CreateSubprocessOptions& options, const Pipe (&streams)[3]) {
   SpawnSetup setup;
   for (int number = 0; number < 3; ++number)
     if (streams[number].theirs.get() >= 0)
@@ -175,10 +176,13 @@ pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
   ::sigaddset(&defaults, SIGXFSZ);
   check(::posix_spawnattr_setsigdefault(&setup.attributes, &defaults),
         "posix_spawnattr_setsigdefault");
-  check(::posix_spawnattr_setflags(
-            &setup.attributes,
-            static_cast<short>(POSIX_SPAWN_SETSIGDEF |
-                               (options.start_new_session ? POSIX_SPAWN_SETSID : 0))),
+  int flags = POSIX_SPAWN_SETSIGDEF;
+  if (options.start_new_session) flags |= POSIX_SPAWN_SETSID;
+  if (const sigset_t* mask = core::mask_for_children()) {
+    flags |= POSIX_SPAWN_SETSIGMASK;
+    check(::posix_spawnattr_setsigmask(&setup.attributes, mask), "posix_spawnattr_setsigmask");
+  }
+  check(::posix_spawnattr_setflags(&setup.attributes, static_cast<short>(flags)),
         "posix_spawnattr_setflags");
   pid_t pid = -1;
   const char* program = arguments.get()[0];
@@ -191,7 +195,7 @@ pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
 }  // namespace
 
 SpawnedProcess start_process(LoopObject& loop, const std::vector<std::string>& command,
-                             const create_subprocess_options& options) {
+                             const CreateSubprocessOptions& options) {
   if (command.empty()) throw ValueError("a command needs a program");
   const Strings arguments(command);
   std::optional<Strings> environment;
@@ -201,7 +205,7 @@ SpawnedProcess start_process(LoopObject& loop, const std::vector<std::string>& c
                      open_stream(options.stdout_, STDOUT_FILENO),
                      open_stream(options.stderr_, STDERR_FILENO)};
   SpawnedProcess spawned;
-  spawned.process = Counted<ProcessObject>(new ProcessObject(loop));
+  spawned.process = core::Ref<ProcessObject>(new ProcessObject(loop));
   spawned.process->started(spawn(arguments, environment, options, streams));
   for (int number = 0; number < 3; ++number)
     spawned.streams[number] = std::move(streams[number].ours);

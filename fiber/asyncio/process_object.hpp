@@ -21,16 +21,9 @@ namespace fiber::asyncio::detail {
 
 /// The child, from its start until its end is known. The loop holds a reference meanwhile. Made
 /// before the child is, so that nothing is needed any more to wait for that.
-class ProcessObject {
+class ProcessObject : public core::Counted<ProcessObject> {
  public:
   explicit ProcessObject(LoopObject& loop) noexcept : loop_(loop) {}
-  ProcessObject(const ProcessObject&) = delete;
-  ProcessObject& operator=(const ProcessObject&) = delete;
-
-  void retain() noexcept { ++refs_; }
-  void release() noexcept {
-    if (--refs_ == 0) delete this;
-  }
 
   /// Throws OSError; the child is then ended with this object.
   void started(pid_t its_pid) {
@@ -51,13 +44,14 @@ class ProcessObject {
 
   pid_t pid = 0;  ///< 0 before it has started
   std::optional<int> returncode;
-  Counted<TransportObject> stdin_transport;
+  core::Ref<TransportObject> stdin_transport;
   // Until its end: what they have not read by then is wanted only if somebody can ask for it.
-  Counted<ReaderObject> stdout_reader;
-  Counted<ReaderObject> stderr_reader;
+  core::Ref<ReaderObject> stdout_reader;
+  core::Ref<ReaderObject> stderr_reader;
   std::function<void()> on_exit;  ///< called once, on the loop
 
  private:
+  friend core::Counted<ProcessObject>;
   ~ProcessObject() {
     // The loop is closed, nobody will ever wait for it.
     if (pid != 0 && !returncode && ::kill(pid, SIGKILL) == 0) reap(0);
@@ -65,7 +59,7 @@ class ProcessObject {
 
   void watch() {
     EventLoop(&loop_).add_reader(pidfd_.get(),
-                                 [self = Counted<ProcessObject>(this)] { self->ready(); });
+                                 [self = core::Ref<ProcessObject>(this)] { self->ready(); });
   }
   void ready();
   bool reap(int flags) noexcept;
@@ -73,15 +67,14 @@ class ProcessObject {
   LoopObject& loop_;
   UniqueFd pidfd_;
   WaiterList waiters_;
-  std::uint32_t refs_ = 0;
 };
 
 struct SpawnedProcess {
-  Counted<ProcessObject> process;
+  core::Ref<ProcessObject> process;
   UniqueFd streams[3];  ///< our ends of its pipes, which do not block; none for other streams
 };
 /// Starts it; the loop waits for its end from then on. Throws as create_subprocess_exec does.
 SpawnedProcess start_process(LoopObject& loop, const std::vector<std::string>& command,
-                             const create_subprocess_options& options);
+                             const CreateSubprocessOptions& options);
 
 }  // namespace fiber::asyncio::detail

@@ -1,5 +1,6 @@
 #include <fiber/asyncio/protocol_side.hpp>
 
+#include <fiber/asyncio/caught.hpp>
 #include <fiber/demangle.hpp>
 #include <fiber/greenlet.hpp>
 
@@ -7,29 +8,13 @@
 #include <typeinfo>
 #include <utility>
 
-#include <cxxabi.h>
-
 namespace fiber::asyncio::detail {
 
 bool call_guarded(const std::function<void()>& function,
                   const std::function<void(const std::exception_ptr&)>& failed) {
-  std::exception_ptr error;
-  try {
-    function();
-    return true;
-  } catch (const abi::__forced_unwind&) {
-    throw;
-  } catch (const KeyboardInterrupt&) {
-    throw;
-  } catch (const SystemExit&) {
-    throw;
-  } catch (const GreenletExit&) {
-    throw;
-  } catch (...) {
-    error = std::current_exception();
-  }
-  failed(error);
-  return false;
+  const std::exception_ptr error = caught(function);
+  if (error) failed(error);
+  return !error;
 }
 
 namespace {

@@ -16,10 +16,10 @@
 #pragma once
 
 #include <fiber/asyncio/transport.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
 #include <exception>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -57,7 +57,7 @@ class FIBER_API Protocol : public BaseProtocol {
   virtual bool eof_received();
 };
 
-/// The same, but that it says where what is received is to go. Python: asyncio.BufferedProtocol.
+/// A protocol that says where received bytes are to go. Python: asyncio.BufferedProtocol.
 class FIBER_API BufferedProtocol : public BaseProtocol {
  public:
   ~BufferedProtocol() override;

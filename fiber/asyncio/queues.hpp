@@ -10,9 +10,9 @@
 #include <fiber/asyncio/detail/queue_items.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/asyncio/locks.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -22,7 +22,7 @@ namespace fiber::asyncio {
 
 namespace detail {
 
-class FIBER_API QueueBase : public SharedObject, LoopBound {
+class FIBER_API QueueBase : public core::Counted<QueueBase>, LoopBound {
  public:
   explicit QueueBase(std::ptrdiff_t maxsize);
   virtual ~QueueBase();
@@ -157,13 +157,13 @@ class QueueObject final : public QueueBase {
 
 template <class Object>
 struct [[nodiscard]] QueueGet {
-  Ref<Object> queue;
+  core::Ref<Object> queue;
   FIBER_INLINE auto await_() && { return queue->get(); }
 };
 
 template <class Object>
 struct [[nodiscard]] QueuePut {
-  Ref<Object> queue;
+  core::Ref<Object> queue;
   typename Object::item_type item;
   FIBER_INLINE void await_() && { queue->put(std::move(item)); }
 };
@@ -176,11 +176,11 @@ class QueueHandle {
 
   /// The oldest item (the smallest; the newest); await it. Throws QueueShutDown.
   auto get() const { return QueueGet<Object>{object_}; }
-  /// The same at once; throws QueueEmpty.
+  /// An item without waiting; throws QueueEmpty, QueueShutDown.
   T get_nowait() const { return object_->get_nowait(); }
   /// Await it: waits for room. Throws QueueShutDown.
   auto put(T item) const { return QueuePut<Object>{object_, std::move(item)}; }
-  /// The same at once; throws QueueFull.
+  /// Puts an item without waiting; throws QueueFull, QueueShutDown.
   void put_nowait(T item) const { object_->put_nowait(std::move(item)); }
 
   std::size_t qsize() const noexcept { return object_->qsize(); }
@@ -224,7 +224,7 @@ class QueueHandle {
       : object_(new Object(maxsize, std::forward<A>(arguments)...)) {}
 
  private:
-  Ref<Object> object_;
+  core::Ref<Object> object_;
 };
 
 }  // namespace detail

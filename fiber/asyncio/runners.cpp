@@ -50,7 +50,7 @@ void detail::cancel_all_tasks(const EventLoop& loop) {
   }
 }
 
-Runner::Runner(runner_options options) : options_(std::move(options)) {}
+Runner::Runner(RunnerOptions options) : options_(std::move(options)) {}
 
 Runner::~Runner() {
   try {

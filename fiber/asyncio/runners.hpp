@@ -4,8 +4,8 @@
 #include <fiber/asyncio/asyncgens.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/with.hpp>
+#include <fiber/standard.hpp>
 
-#include <functional>
 #include <optional>
 #include <utility>
 
@@ -35,7 +35,7 @@ FIBER_API void cancel_all_tasks(const EventLoop& loop);
 }  // namespace detail
 
 /// Keyword arguments of run() and Runner.
-struct runner_options {
+struct RunnerOptions {
   std::optional<bool> debug = {};                ///< default: as the loop was made
   std::function<EventLoop()> loop_factory = {};  ///< default: new_event_loop
   std::optional<bool> raise_deadlock = {};       ///< see EventLoop::set_raise_deadlock
@@ -51,7 +51,7 @@ struct runner_options {
 /// as the loop is reached.
 class FIBER_API Runner {
  public:
-  explicit Runner(runner_options options = {});
+  explicit Runner(RunnerOptions options = {});
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
   /// Closes; errors that nobody can be told are reported as unraisable.
@@ -59,7 +59,7 @@ class FIBER_API Runner {
 
   /// Throws RuntimeError when closed, or inside a running loop.
   template <detail::taskable A>
-  decltype(auto) run(A&& main, call_options options = {}) {
+  decltype(auto) run(A&& main, CallOptions options = {}) {
     refuse_running_loop();
     lazy_init();
     const bool shares_context = !options.context;
@@ -111,7 +111,7 @@ class FIBER_API Runner {
 
   enum class State { created, initialized, closed };
   State state_ = State::created;
-  runner_options options_;
+  RunnerOptions options_;
   EventLoop loop_;
   contextvars::Context context_ = nullptr;  ///< null: empty
 };
@@ -119,7 +119,7 @@ class FIBER_API Runner {
 /// Runs `main` (a coroutine object, an awaitable or a callable) in a loop of its own and returns
 /// its result. Throws what it throws; RuntimeError inside a running loop. Python: asyncio.run.
 template <detail::taskable A>
-decltype(auto) run(A&& main, runner_options options = {}) {
+decltype(auto) run(A&& main, RunnerOptions options = {}) {
   if (detail::asyncio_thread().running != nullptr)
     throw RuntimeError("asyncio.run() cannot be called from a running event loop");
   return asyncio::with(Runner(std::move(options)), [&main](Runner& runner) -> decltype(auto) {

@@ -1,69 +1,14 @@
 #include <fiber/asyncio/selectors.hpp>
 
-#include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/waiter.hpp>
-#include <fiber/core/undying.hpp>
 
 #include <algorithm>
 #include <cerrno>
-#include <mutex>
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <sys/eventfd.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 namespace fiber::asyncio::detail {
-
-// A child process shares what is behind its parent's descriptors: what it did there, its parent
-// would feel. So it gets an epoll of its own, with nothing in it, under the same number; and no
-// loop runs in it.
-class Forking {
- public:
-  static void add(Selector& selector) {
-    static const bool done = (core::at_fork(before, after, in_child), true);
-    static_cast<void>(done);
-    const std::lock_guard lock(mutex_);
-    selector.next_live_ = std::exchange(first_, &selector);
-  }
-  static void remove(Selector& selector) noexcept {
-    const std::lock_guard lock(mutex_);
-    Selector** at = &first_;
-    while (*at != &selector) at = &(*at)->next_live_;
-    *at = selector.next_live_;
-  }
-  static bool any_has(int fd) noexcept {
-    const std::lock_guard lock(mutex_);
-    for (const Selector* at = first_; at != nullptr; at = at->next_live_)
-      if (fd == at->epoll_ || fd == at->wake_ || fd == at->timer_ || fd == at->outer_) return true;
-    return false;
-  }
-  // Calls `visit(selector, place)` for each number that a selector of the process has.
-  template <class F>
-  static void for_each_own(F visit) noexcept {
-    const std::lock_guard lock(mutex_);
-    for (Selector* at = first_; at != nullptr; at = at->next_live_)
-      for (std::atomic<int>* own : {&at->epoll_, &at->wake_, &at->timer_, &at->outer_})
-        if (*own >= 0) visit(*at, *own);
-  }
-
- private:
-  static void before() { mutex_.lock(); }
-  static void after() { mutex_.unlock(); }
-  static void in_child() {
-    for (Selector* at = first_; at != nullptr; at = at->next_live_) at->forked();
-    mutex_.unlock();
-    AsyncioThread* thread = asyncio_thread_of(core::tls_thread_state);
-    if (thread == nullptr) return;
-    thread->running = nullptr;
-    thread->set = nullptr;  // not given back: it may be locked by a thread that is not here
-  }
-
-  static inline std::mutex mutex_;
-  static inline Selector* first_ = nullptr;
-};
-
 namespace {
 
 // Takes a handle out of its place, and cancels it when this goes, which comes last: what the handle
@@ -82,192 +27,9 @@ class Dropped {
   core::Ref<HandleObject> handle_;
 };
 
-// Urgent data is asked for because a short read does not tell that all was read where it lies.
-constexpr std::uint32_t kWatchEvents =
-    std::uint32_t{EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI} | std::uint32_t{EPOLLET};
-
-// What the events of wake_ and timer_ carry, whose numbers may change.
-constexpr std::uint64_t kOwn = 0xffffffffU;
-
-// What the events of a registration carry.
-std::uint64_t key_of(int fd, std::uint32_t generation) noexcept {
-  return std::uint64_t{generation} << 32U | static_cast<std::uint32_t>(fd);
-}
-
 }  // namespace
 
-bool Selector::is_own(int fd) noexcept { return fd >= 0 && Forking::any_has(fd); }
-
-int Selector::make_way(int fd) noexcept {
-  int error = 0;
-  Forking::for_each_own([&](Selector& selector, std::atomic<int>& own) {
-    if (own == fd) error = selector.move(own, fd + 1);
-  });
-  return error;
-}
-
-void Selector::leave_below(int first) noexcept {
-  Forking::for_each_own([&](Selector& selector, std::atomic<int>& own) {
-    if (own < first) selector.move(own, first);
-  });
-}
-
-// What epoll knows goes by the number as well as by the file: it is told anew.
-int Selector::move(std::atomic<int>& own, int first) noexcept {
-  const int before = own;
-  const int moved = ::fcntl(before, F_DUPFD_CLOEXEC, first);
-  if (moved < 0) return errno == EINVAL ? EMFILE : errno;
-  const bool is_watched = &own == &wake_ || &own == &timer_;
-  if (is_watched)
-    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, before, nullptr);
-  else if (&own == &epoll_ && outer_ >= 0)
-    ::epoll_ctl(outer_, EPOLL_CTL_DEL, before, nullptr);
-  own = moved;
-  if (is_watched)
-    watch_own(moved);
-  else if (&own == &epoll_ && outer_ >= 0)
-    watch_inner(outer_);
-  ::close(before);
-  return 0;
-}
-
-Selector::Selector() {
-  epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
-  if (epoll_ < 0) raise_os_error(errno, "epoll_create1");
-  wake_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (wake_ < 0) {
-    const int error = errno;
-    ::close(epoll_);
-    raise_os_error(error, "eventfd");
-  }
-  try {
-    events_.resize(64);
-    if (const int error = watch_own(wake_)) raise_os_error(error, "epoll_ctl");
-    Forking::add(*this);
-  } catch (...) {
-    ::close(epoll_);
-    ::close(wake_);
-    throw;
-  }
-}
-
-// Edge-triggered: what has come is reported once and need not be read. Returns 0 or an errno.
-int Selector::watch_own(int fd) noexcept {
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLET;
-  event.data.u64 = kOwn;
-  return ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
-}
-
-int Selector::watch_inner(int outer) noexcept {
-  epoll_event event{};
-  event.events = EPOLLIN;
-  return ::epoll_ctl(outer, EPOLL_CTL_ADD, epoll_, &event) == 0 ? 0 : errno;
-}
-
-void Selector::watch_all_own() noexcept {
-  watch_own(wake_);
-  if (timer_ >= 0) watch_own(timer_);
-  if (outer_ >= 0) watch_inner(outer_);
-}
-
-namespace {
-
-// Another file under the same number; false if there is none, and all is as it was.
-bool replace(int fd, int by) noexcept {
-  if (by < 0) return false;
-  const bool replaced = ::dup3(by, fd, O_CLOEXEC) >= 0;
-  ::close(by);
-  return replaced;
-}
-
-}  // namespace
-
-void Selector::forked() noexcept {
-  forked_ = true;
-  replace(epoll_, ::epoll_create1(EPOLL_CLOEXEC));
-  replace(wake_, ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (timer_ >= 0) replace(timer_, ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-  if (outer_ >= 0) replace(outer_, ::epoll_create1(EPOLL_CLOEXEC));
-  watch_all_own();
-}
-
-// An epoll without the registrations that are nobody's any more: they belong to files whose numbers
-// stand for others now, so that no call can name them. Without a descriptor for it all stays as it
-// is until the next event of one of them.
-void Selector::renew() noexcept {
-  if (!replace(epoll_, ::epoll_create1(EPOLL_CLOEXEC))) return;
-  watch_all_own();
-  for (std::size_t i = 0; i < interests_.size(); ++i) {
-    Interest& its = interests_[i];
-    const int fd = static_cast<int>(i);
-    its.registered = false;
-    if (its.watch != nullptr) {
-      control(EPOLL_CTL_ADD, fd, its, kWatchEvents);
-    } else if (its.events != 0 && control(EPOLL_CTL_ADD, fd, its, its.events) == 0) {
-      its.registered = true;
-    } else if (its.events != 0) {
-      its.events = 0;
-      --watched_;
-    }
-  }
-}
-
-// Other code has closed our descriptors. What it had closed as well is told to those who wait for
-// it; the numbers of ours may be somebody else's by now.
-void Selector::revive() {
-  int epoll = ::epoll_create1(EPOLL_CLOEXEC);
-  int wake = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  int timer = timer_ < 0 ? -1 : ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-  int outer = outer_ < 0 ? -1 : ::epoll_create1(EPOLL_CLOEXEC);
-  if (epoll < 0 || wake < 0 || (timer_ >= 0 && timer < 0) || (outer_ >= 0 && outer < 0)) {
-    const int error = errno;
-    for (const int fd : {epoll, wake, timer, outer})
-      if (fd >= 0) ::close(fd);
-    raise_os_error(error, "cannot make the descriptors of the event loop anew");
-  }
-  epoll_ = epoll;
-  wake_ = wake;
-  timer_ = timer;
-  outer_ = outer;
-  watch_all_own();
-  if (timer_ >= 0) set_timer(std::exchange(timer_set_, std::numeric_limits<std::int64_t>::max()));
-  for (std::size_t i = 0; i < interests_.size(); ++i) {
-    const int fd = static_cast<int>(i);
-    Interest& its = interests_[i];
-    its.registered = false;
-    if (its.watch != nullptr) {
-      // Its next call says what is wrong with it.
-      if (control(EPOLL_CTL_ADD, fd, its, kWatchEvents) != 0)
-        its.watch->ready({.readable = true, .writable = true, .hangup = true});
-      continue;
-    }
-    if (its.events != 0) --watched_;
-    its.events = 0;
-    if (const int error = arm(fd, its)) wake_waits(its, 0, error);
-  }
-  log(LogLevel::warning,
-      "asyncio: other code has closed descriptors of the event loop (closefrom?); the loop goes on "
-      "with new ones");
-}
-
-Selector::~Selector() {
-  if (epoll_ >= 0) close();
-}
-
-void Selector::close() noexcept {
-  Forking::remove(*this);
-  detach_all();
-  for (std::size_t fd = 0; fd < interests_.size(); ++fd) {
-    const Dropped reader(interests_[fd].reader);
-    const Dropped writer(interests_[fd].writer);
-    wake_waits(interests_[fd], 0, EBADF);
-    interests_[fd] = Interest();
-  }
-  watched_ = 0;
-  for (std::atomic<int>* own : {&epoll_, &wake_, &timer_, &outer_})
-    if (const int fd = own->exchange(-1); fd >= 0) ::close(fd);
-}
+// --- what epoll is asked for --------------------------------------------------------------------
 
 // Returns 0 or an errno.
 int Selector::control(int operation, int fd, Interest& interest, std::uint32_t events) noexcept {
@@ -354,13 +116,19 @@ void Selector::refuse_watched(int fd) {
   stale.lost_descriptor();
 }
 
-void Selector::add(int fd, bool writer, core::Ref<HandleObject> handle) {
+void Selector::check_open() const {
+  if (!open_) throw RuntimeError("Event loop is closed");
+}
+
+void Selector::add(int fd, For what, core::Ref<HandleObject> handle) {
+  check_open();
   if (fd < 0) throw ValueError("Invalid file descriptor: " + std::to_string(fd));
   Interest& its = open_interest(fd);
   refuse_watched(fd);
   // Of another file that had this number before.
   const bool stale = its.registered && its.waits == nullptr &&
                      control(EPOLL_CTL_MOD, fd, its, its.events) == ENOENT;
+  const bool writer = what == For::writing;
   core::Ref<HandleObject>& slot = writer ? its.writer : its.reader;
   core::Ref<HandleObject>& other = writer ? its.reader : its.writer;
   const Dropped replaced(slot);
@@ -370,11 +138,11 @@ void Selector::add(int fd, bool writer, core::Ref<HandleObject> handle) {
   update(fd, its, Ask::always);
 }
 
-bool Selector::remove(int fd, bool writer) {
-  if (fd < 0 || static_cast<std::size_t>(fd) >= interests_.size()) return false;
+bool Selector::remove(int fd, For what) {
+  if (!open_ || fd < 0 || static_cast<std::size_t>(fd) >= interests_.size()) return false;
   refuse_watched(fd);
   Interest& its = interests_[static_cast<std::size_t>(fd)];
-  core::Ref<HandleObject>& slot = writer ? its.writer : its.reader;
+  core::Ref<HandleObject>& slot = what == For::writing ? its.writer : its.reader;
   if (slot == nullptr) return false;
   const Dropped removed(slot);
   update(fd, its, Ask::if_changed);
@@ -384,6 +152,7 @@ bool Selector::remove(int fd, bool writer) {
 // --- watches ------------------------------------------------------------------------------------
 
 void Selector::watch(Watch& watch, int fd) {
+  check_open();
   Interest& its = open_interest(fd);
   refuse_watched(fd);
   // Handles of a descriptor that was closed without our being told.
@@ -595,44 +364,18 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
     renew();
 }
 
-void Selector::wake() noexcept {
-  if (wake_ < 0) return;  // closed
-  const std::uint64_t one = 1;
-  while (::write(wake_, &one, sizeof one) < 0 && errno == EINTR) {
-  }
-}
+// --- the end ------------------------------------------------------------------------------------
 
-void Selector::add_timer() {
-  if (timer_ >= 0) return;
-  const int outer = ::epoll_create1(EPOLL_CLOEXEC);
-  if (outer < 0) raise_os_error(errno, "epoll_create1");
-  const int timer = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-  try {
-    if (timer < 0) raise_os_error(errno, "timerfd_create");
-    if (const int error = watch_own(timer)) raise_os_error(error, "epoll_ctl");
-    if (const int error = watch_inner(outer)) raise_os_error(error, "epoll_ctl");
-  } catch (...) {
-    if (timer >= 0) ::close(timer);
-    ::close(outer);
-    throw;
+void Selector::close() noexcept {
+  detach_all();
+  for (std::size_t fd = 0; fd < interests_.size(); ++fd) {
+    const Dropped reader(interests_[fd].reader);
+    const Dropped writer(interests_[fd].writer);
+    wake_waits(interests_[fd], 0, EBADF);
+    interests_[fd] = Interest();
   }
-  outer_ = outer;
-  timer_ = timer;
-  ++watched_;
-}
-
-void Selector::set_timer(std::int64_t when) noexcept {
-  constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
-  constexpr std::int64_t kSecond = 1'000'000'000;
-  if (when == kNever && timer_set_ == kNever) return;
-  timer_set_ = when;
-  itimerspec time{};
-  if (when != kNever) {
-    const std::int64_t at = std::max<std::int64_t>(when, 1);  // 0 would disarm it
-    time.it_value.tv_sec = at / kSecond;
-    time.it_value.tv_nsec = at % kSecond;
-  }
-  ::timerfd_settime(timer_, TFD_TIMER_ABSTIME, &time, nullptr);
+  watched_ = 0;
+  close_own();
 }
 
 }  // namespace fiber::asyncio::detail

@@ -1,8 +1,8 @@
 // Readiness of descriptors, through epoll. A descriptor is registered in one of three ways:
 //  - handles, level-triggered, changed only when what is wanted of it changes;
 //  - a Watch, made once, edge-triggered: see watch.hpp;
-//  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed without
-//    our being told between two of them. They go together with either of the others.
+//  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed
+//    without our being told between two of them. They go together with either of the others.
 //
 // A number may come to stand for another file without our being told. The kernel, which knows
 // files, is asked whenever something is added; and each registration has a generation, which its
@@ -17,37 +17,42 @@
 #include <atomic>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include <sys/epoll.h>
 
 namespace fiber::asyncio::detail {
 
-class Selector {
+class FIBER_API Selector {
  public:
   /// True for what a loop of this process keeps for itself: code that closes what it does not know
   /// (closefrom) had better leave it open. From any thread.
-  FIBER_API static bool is_own(int fd) noexcept;
+  static bool is_own(int fd) noexcept;
   /// Before the number becomes another file's (dup2): a loop that keeps something under it takes
   /// another number for that. Returns 0, or why there is none (an errno). From any thread.
-  FIBER_API static int make_way(int fd) noexcept;
+  static int make_way(int fd) noexcept;
   /// All loops of this process leave the numbers below `first` to the program, as far as the limit
   /// of descriptors allows. From any thread.
-  FIBER_API static void leave_below(int first) noexcept;
+  static void leave_below(int first) noexcept;
 
   Selector();
   Selector(const Selector&) = delete;
   Selector& operator=(const Selector&) = delete;
   ~Selector();
-  /// Gives up all it has; nothing can be watched any more, and wake() does nothing.
+  /// Adds nothing from now on, and finds nothing to remove: the loop is being closed.
+  void refuse() noexcept { open_ = false; }
+  /// Gives up all it has; wake() does nothing any more.
   void close() noexcept;
 
   /// Level-triggered, as Python's: ready again in each iteration until the cause is gone. Replaces
   /// and cancels an earlier handle for the same event; both of a file that had this number before.
   /// Throws ValueError, OSError, RuntimeError for a descriptor that is watched.
-  void add(int fd, bool writer, core::Ref<HandleObject> handle);
-  /// Cancels the handle; false if there was none.
-  bool remove(int fd, bool writer);
+  enum class For : bool { reading, writing };
+  void add(int fd, For what, core::Ref<HandleObject> handle);
+  /// Cancels the handle; false if there was none. Throws RuntimeError for a descriptor that is
+  /// watched.
+  bool remove(int fd, For what);
 
   /// The watch stays in the list that detach_all() goes through until it is forgotten. Throws
   /// OSError, RuntimeError for a descriptor that is watched.
@@ -76,6 +81,14 @@ class Selector {
   /// Before the descriptor is closed: wakes who waits for it, with EBADF.
   void closing(int fd) noexcept;
 
+  /// What transports read into before they know whose it is: one for all, always warm.
+  static constexpr std::size_t kScratchSize = 256 * 1024;  ///< as CPython: at most this per recv
+  char* scratch() {
+    if (scratch_ == nullptr) [[unlikely]]
+      scratch_.reset(new char[kScratchSize]);
+    return scratch_.get();
+  }
+
   /// Nothing is watched: a select could only wait.
   bool empty() const noexcept { return watched_ == 0; }
   /// Something is ready that the kernel need not be asked for.
@@ -96,6 +109,14 @@ class Selector {
   void set_timer(std::int64_t when) noexcept;
 
  private:
+  /// Urgent data is asked for because a short read does not tell that all was read where it lies.
+  static constexpr std::uint32_t kWatchEvents =
+      std::uint32_t{EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI} | std::uint32_t{EPOLLET};
+
+  /// What the events of wake_ and timer_ carry, whose numbers may change.
+  static constexpr std::uint64_t kOwn = 0xffffffffU;
+
+  void check_open() const;
   struct Interest {
     core::Ref<HandleObject> reader;
     core::Ref<HandleObject> writer;
@@ -113,6 +134,10 @@ class Selector {
   static void unlist(Interest& interest, DescriptorWait& wait) noexcept;
   static void wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept;
   void update(int fd, Interest& interest, Ask ask);
+  /// What the events of a registration carry.
+  static std::uint64_t key_of(int fd, std::uint32_t generation) noexcept {
+    return std::uint64_t{generation} << 32U | static_cast<std::uint32_t>(fd);
+  }
   int watch_own(int fd) noexcept;
   int watch_inner(int outer) noexcept;
   void watch_all_own() noexcept;
@@ -121,7 +146,9 @@ class Selector {
   void drop_again(Watch& watch) noexcept;
   void renew() noexcept;
   void revive();
+  void close_own() noexcept;
 
+  bool open_ = true;
   // Their numbers may change on any thread.
   std::atomic<int> epoll_{-1};
   std::atomic<int> outer_{-1};  ///< readable when epoll_ is, which may be replaced
@@ -135,6 +162,7 @@ class Selector {
   Watch* again_ = nullptr;  ///< to be reported, in the order in which they asked for it
   Watch** again_end_ = &again_;
   std::vector<epoll_event> events_;
+  std::unique_ptr<char[]> scratch_;
   Watch* watches_ = nullptr;
 
   friend class Forking;

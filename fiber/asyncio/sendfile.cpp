@@ -2,6 +2,7 @@
 
 #include <fiber/asyncio/connecting.hpp>
 #include <fiber/asyncio/descriptor_wait.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/without_sigpipe.hpp>
 
@@ -22,7 +23,7 @@ SendfileNotAvailableError::~SendfileNotAvailableError() = default;
 namespace detail {
 namespace {
 
-void check_options(const sendfile_options& options) {
+void check_options(const SendfileOptions& options) {
   if (options.count && *options.count <= 0)
     throw ValueError("count must be a positive integer (got " + std::to_string(*options.count) +
                      ")");
@@ -35,11 +36,11 @@ void check_options(const sendfile_options& options) {
 void wait_writable(LoopObject& loop, int fd) {
   Waiter waiter(loop);
   DescriptorWait wait{.fd = fd, .events = EPOLLOUT, .waiter = &waiter};
-  if (const int error = loop.wait(wait)) raise_os_error(error);
+  if (const int error = loop.selector().wait(wait)) raise_os_error(error);
   struct Leave {
     LoopObject& loop;
     DescriptorWait& wait;
-    ~Leave() { loop.leave(wait); }
+    ~Leave() { loop.selector().leave(wait); }
   } leave{loop, wait};
   waiter.wait();
   if (wait.error != 0) raise_os_error(wait.error);
@@ -65,7 +66,7 @@ struct Progress {
   }
 };
 
-std::size_t send_natively(LoopObject& loop, int sock, int file, const sendfile_options& options) {
+std::size_t send_natively(LoopObject& loop, int sock, int file, const SendfileOptions& options) {
   struct stat found {};
   if (::fstat(file, &found) != 0) throw SendfileNotAvailableError("not a regular file");
   if (!options.count && found.st_size == 0) return 0;
@@ -95,7 +96,7 @@ std::size_t send_natively(LoopObject& loop, int sock, int file, const sendfile_o
 }
 
 // Read on a thread, since disks cannot be waited for.
-std::size_t send_by_hand(LoopObject& loop, int file, const sendfile_options& options,
+std::size_t send_by_hand(LoopObject& loop, int file, const SendfileOptions& options,
                          std::size_t block_size,
                          const std::function<void(std::string_view)>& send) {
   Progress progress{.file = file, .offset = options.offset, .count = options.count};
@@ -118,13 +119,13 @@ std::size_t send_by_hand(LoopObject& loop, int file, const sendfile_options& opt
 
 }  // namespace
 
-std::size_t sock_sendfile(LoopObject& loop, int sock, int file, const sendfile_options& options) {
+std::size_t sock_sendfile(LoopObject& loop, int sock, int file, const SendfileOptions& options) {
   int type = 0;
   socklen_t size = sizeof type;
   if (::getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &size) != 0) raise_os_error(errno);
   if (type != SOCK_STREAM) throw ValueError("only SOCK_STREAM type sockets are supported");
   check_options(options);
-  loop.refuse_watched(sock);
+  loop.selector().refuse_watched(sock);
   try {
     return send_natively(loop, sock, file, options);
   } catch (const SendfileNotAvailableError&) {
@@ -158,7 +159,7 @@ class Paused {
 
 }  // namespace
 
-std::size_t sendfile(const Transport& transport, int file, const sendfile_options& options) {
+std::size_t sendfile(const Transport& transport, int file, const SendfileOptions& options) {
   TransportObject* object = transport.object().stream();
   if (transport.is_closing()) throw RuntimeError("Transport is closing");
   if (object == nullptr || !object->is_socket())

@@ -20,7 +20,7 @@ class FIBER_API SendfileNotAvailableError : public RuntimeError {
 };
 
 /// Keyword arguments of loop.sendfile and sock_sendfile.
-struct sendfile_options {
+struct SendfileOptions {
   std::int64_t offset = 0;                 ///< where in the file to begin, in bytes
   std::optional<std::int64_t> count = {};  ///< how many bytes; default: up to its end
   bool fallback = true;  ///< where the kernel cannot, read and send by hand (TLS, for example)
@@ -28,9 +28,9 @@ struct sendfile_options {
 
 namespace detail {
 FIBER_API std::size_t sock_sendfile(LoopObject& loop, int sock, int file,
-                                    const sendfile_options& options);
+                                    const SendfileOptions& options);
 FIBER_API std::size_t sendfile(const Transport& transport, int file,
-                               const sendfile_options& options);
+                               const SendfileOptions& options);
 }  // namespace detail
 
 template <class Options>

@@ -1,5 +1,6 @@
 #include <fiber/asyncio/server.hpp>
 
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/tasks.hpp>
 
@@ -56,7 +57,7 @@ void remove_if_ours(const ListeningSocket& socket) noexcept {
 
 ServerObject::ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets,
                            connection_made made, int backlog, std::size_t limit)
-    : CountedObject(loop),
+    : HandledObject(loop),
       sockets_(std::move(sockets)),
       made_(std::move(made)),
       backlog_(backlog),
@@ -64,7 +65,7 @@ ServerObject::ServerObject(LoopObject& loop, std::vector<ListeningSocket> socket
 
 ServerObject::ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets,
                            std::function<std::shared_ptr<BaseProtocol>()> factory, int backlog)
-    : CountedObject(loop),
+    : HandledObject(loop),
       sockets_(std::move(sockets)),
       factory_(std::move(factory)),
       backlog_(backlog) {}
@@ -77,7 +78,7 @@ ServerObject::~ServerObject() {
 
 void ServerObject::start_serving() {
   if (serving_ || closed_) return;
-  for (const ListeningSocket& socket : sockets_) loop_.refuse_watched(socket.fd.get());
+  for (const ListeningSocket& socket : sockets_) loop_.selector().refuse_watched(socket.fd.get());
   serving_ = true;
   for (const ListeningSocket& socket : sockets_) {
     if (::listen(socket.fd.get(), backlog_) != 0) raise_os_error(errno, "listen");
@@ -87,7 +88,7 @@ void ServerObject::start_serving() {
 
 void ServerObject::listen(int fd) {
   EventLoop(&loop_).add_reader(
-      fd, [self = Counted<ServerObject>(this), fd] { self->accept_ready(fd); });
+      fd, [self = core::Ref<ServerObject>(this), fd] { self->accept_ready(fd); });
 }
 
 // One call per iteration: takes what has come meanwhile, but leaves room for others.
@@ -115,13 +116,13 @@ void ServerObject::accept_ready(int fd) {
                                    .exception = os_error(errno),
                                    .socket = fd});
       loop.remove_reader(fd);
-      loop.call_later(kRetryDelay, [self = Counted<ServerObject>(this), fd] {
+      loop.call_later(kRetryDelay, [self = core::Ref<ServerObject>(this), fd] {
         if (self->serving_) self->listen(fd);
       });
       return;
     }
     static_cast<void>(EventLoop(&loop_).create_task(
-        [self = Counted<ServerObject>(this), connection = std::move(connection),
+        [self = core::Ref<ServerObject>(this), connection = std::move(connection),
          peer = SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&raw), size)]() mutable {
           self->connected(std::move(connection), peer);
         }));
@@ -132,7 +133,7 @@ void ServerObject::accept_ready(int fd) {
 void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
   if (closed_) return;
   try {
-    const Counted<TransportObject> transport = transport_for(peer);
+    const core::Ref<TransportObject> transport = transport_for(peer);
     transport->sockname = SocketAddress::of_socket(fd.get());
     if (ssl_) transport->put_layer(ssl_.maker(false).make_layer(layer_arguments_), false);
     transport->open(std::move(fd));
@@ -149,20 +150,20 @@ void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
   } catch (const GreenletExit&) {
     throw;
   } catch (...) {
-    if (!loop_.debug) return;
+    if (!loop_.debug()) return;
     loop_.call_exception_handler({.message = "Error on transport creation for incoming connection",
                                   .exception = std::current_exception()});
   }
 }
 
-Counted<TransportObject> ServerObject::transport_for(const SocketAddress& peer) {
+core::Ref<TransportObject> ServerObject::transport_for(const SocketAddress& peer) {
   std::shared_ptr<BaseProtocol> protocol;
-  Counted<ReaderObject> reader;
+  core::Ref<ReaderObject> reader;
   if (factory_)
     protocol = factory_();
   else
-    reader = Counted<ReaderObject>(new ReaderObject(loop_, limit_));
-  Counted<TransportObject> transport(
+    reader = core::Ref<ReaderObject>(new ReaderObject(loop_, limit_));
+  core::Ref<TransportObject> transport(
       new TransportObject(loop_, TransportObject::Kind::socket, reader.get()));
   transport->peername = peer;
   if (factory_) transport->speak_to(std::move(protocol));
@@ -175,7 +176,7 @@ void ServerObject::begin(TransportObject& client) {
     return;
   }
   EventLoop(&loop_).call_soon(
-      [self = Counted<ServerObject>(this), client = Counted<TransportObject>(&client)] {
+      [self = core::Ref<ServerObject>(this), client = core::Ref<TransportObject>(&client)] {
         try {
           self->made(*client);
         } catch (...) {  // nobody serves it
@@ -224,10 +225,10 @@ void ServerObject::serve_forever() {
 void ServerObject::close() {
   if (std::exchange(closed_, true)) return;
   serving_ = false;
-  const Counted<ServerObject> self(this);
+  const core::Ref<ServerObject> self(this);
   const std::vector<ListeningSocket> sockets = std::exchange(sockets_, {});
   for (const ListeningSocket& socket : sockets) {
-    loop_.remove_reader(socket.fd.get());
+    EventLoop(&loop_).remove_reader(socket.fd.get());
     remove_if_ours(socket);
   }
   if (Waiter* forever = std::exchange(forever_, nullptr))

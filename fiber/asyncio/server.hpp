@@ -84,7 +84,7 @@ class FIBER_API Server {
 
  private:
   [[noreturn]] static void refuse_null();
-  detail::Counted<detail::ServerObject, detail::Reference::handle> object_;
+  core::Ref<detail::ServerObject, detail::ByHandle> object_;
 };
 
 /// Python's repr: "<Server sockets=('127.0.0.1', 8080)>".

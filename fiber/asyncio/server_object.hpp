@@ -3,10 +3,9 @@
 
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/transports.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
-#include <functional>
-#include <memory>
 #include <vector>
 
 #include <sys/types.h>
@@ -23,7 +22,7 @@ struct ListeningSocket {
 };
 
 /// While it serves, the loop holds references, one per socket. Belongs to one loop and its thread.
-class FIBER_API ServerObject : public CountedObject<ServerObject> {
+class FIBER_API ServerObject : public HandledObject<ServerObject> {
  public:
   ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets, connection_made made,
                int backlog, std::size_t limit);
@@ -53,12 +52,13 @@ class FIBER_API ServerObject : public CountedObject<ServerObject> {
   void detach(TransportObject& client) noexcept;
 
  private:
-  friend CountedObject;
+  friend core::Counted<ServerObject>;
+  friend HandledObject<ServerObject>;
   ~ServerObject();
   void listen(int fd);
   void accept_ready(int fd);
   void connected(UniqueFd fd, const SocketAddress& peer);
-  Counted<TransportObject> transport_for(const SocketAddress& peer);
+  core::Ref<TransportObject> transport_for(const SocketAddress& peer);
   void begin(TransportObject& client);
   void wake();
 

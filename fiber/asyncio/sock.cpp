@@ -1,5 +1,6 @@
 #include <fiber/asyncio/sock.hpp>
 
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 
 #include <algorithm>
@@ -41,7 +42,7 @@ std::exception_ptr os_error(int error_number, std::string_view detail) {
 }
 
 std::vector<AddressInfo> look_up(const std::string& host, int port,
-                                 const getaddrinfo_options& options) {
+                                 const GetaddrinfoOptions& options) {
   addrinfo hints{};
   hints.ai_family = options.family;
   hints.ai_socktype = options.type;
@@ -77,7 +78,7 @@ bool is_numeric(const std::string& host) {
 }  // namespace
 
 std::vector<AddressInfo> resolve(LoopObject& loop, std::string host, int port,
-                                 getaddrinfo_options options) {
+                                 GetaddrinfoOptions options) {
   refuse_null_bytes(host);
   if (port < 0 || port > 65535)
     throw gaierror(EAI_SERVICE, "port must be 0-65535, not " + std::to_string(port));
@@ -126,11 +127,11 @@ void end_connect(int fd, const SocketAddress& address) {
 namespace {
 
 void check_nonblocking(const LoopObject& loop, int fd) {
-  if (loop.debug && (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0)
+  if (loop.debug() && (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0)
     throw ValueError("the socket must be non-blocking");
 }
 
-enum class For : bool { reading, writing };
+using For = Selector::For;
 
 // Suspends, and calls `attempt` whenever the descriptor is ready, until it returns true or throws.
 template <class F>
@@ -148,12 +149,8 @@ void when_ready(LoopObject& loop, int fd, For what, F&& attempt) {
       waiter.set_exception(std::current_exception());
     }
   };
-  const Handle handle(new HandleOf<decltype(step)>(&loop, step));
-  core::Ref<HandleObject> watched(handle.object());
-  if (what == For::reading)
-    loop.add_reader(fd, std::move(watched));
-  else
-    loop.add_writer(fd, std::move(watched));
+  const Handle handle(core::Ref<HandleObject>::adopt(new HandleOf<decltype(step)>(&loop, step)));
+  loop.selector().add(fd, what, handle.reference());
   struct Remove {
     LoopObject& loop;
     int fd;
@@ -161,10 +158,7 @@ void when_ready(LoopObject& loop, int fd, For what, F&& attempt) {
     const Handle& handle;
     ~Remove() {
       if (handle.cancelled()) return;  // somebody else waits in our place
-      if (what == For::reading)
-        loop.remove_reader(fd);
-      else
-        loop.remove_writer(fd);
+      loop.selector().remove(fd, what);
     }
   } remove{loop, fd, what, handle};
   waiter.wait();
@@ -193,9 +187,9 @@ std::size_t retry(LoopObject& loop, int fd, For what, F&& call) {
 std::string sock_recv(LoopObject& loop, int fd, std::size_t n) {
   std::string data;
   retry(loop, fd, For::reading, [&] {
-    const std::size_t size = std::min(n, LoopObject::kScratchSize);
-    const std::ptrdiff_t got = ::recv(fd, loop.scratch(), size, MSG_DONTWAIT);
-    if (got > 0) data.assign(loop.scratch(), static_cast<std::size_t>(got));
+    const std::size_t size = std::min(n, Selector::kScratchSize);
+    const std::ptrdiff_t got = ::recv(fd, loop.selector().scratch(), size, MSG_DONTWAIT);
+    if (got > 0) data.assign(loop.selector().scratch(), static_cast<std::size_t>(got));
     return got;
   });
   return data;

@@ -87,7 +87,7 @@ struct AddressInfo {
 };
 
 /// Keyword arguments of getaddrinfo: AF_, SOCK_, IPPROTO_ and AI_ constants; 0: any.
-struct getaddrinfo_options {
+struct GetaddrinfoOptions {
   int family = 0;
   int type = 0;
   int proto = 0;
@@ -104,10 +104,10 @@ FIBER_API std::exception_ptr os_error(int error_number, std::string_view detail 
 
 /// Stops the thread meanwhile.
 FIBER_API std::vector<AddressInfo> look_up(const std::string& host, int port,
-                                           const getaddrinfo_options& options);
+                                           const GetaddrinfoOptions& options);
 /// In a task. An empty host: all interfaces (with AI_PASSIVE) or this machine.
 FIBER_API std::vector<AddressInfo> resolve(LoopObject& loop, std::string host, int port,
-                                           getaddrinfo_options options);
+                                           GetaddrinfoOptions options);
 FIBER_API std::pair<std::string, std::string> name_of(LoopObject& loop,
                                                       const SocketAddress& address, int flags);
 
@@ -168,13 +168,13 @@ inline auto EventLoop::sock_accept(FileDescriptorLike fd) const {
       [loop = *this, fd] { return detail::sock_accept(loop.object(), fd.fileno()); });
 }
 inline auto EventLoop::getaddrinfo(std::string host, int port,
-                                   const getaddrinfo_options& options) const {
+                                   const GetaddrinfoOptions& options) const {
   return detail::Deferred([loop = *this, host = std::move(host), port, options] {
     return detail::resolve(loop.object(), host, port, options);
   });
 }
 inline auto EventLoop::getaddrinfo(std::string host, int port) const {
-  return getaddrinfo(std::move(host), port, getaddrinfo_options{});
+  return getaddrinfo(std::move(host), port, GetaddrinfoOptions{});
 }
 inline auto EventLoop::getnameinfo(const SocketAddress& address, int flags) const {
   return detail::Deferred(

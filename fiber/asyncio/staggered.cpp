@@ -1,5 +1,6 @@
 #include <fiber/asyncio/staggered.hpp>
 
+#include <fiber/asyncio/caught.hpp>
 #include <fiber/asyncio/locks.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/timeouts.hpp>
@@ -9,8 +10,6 @@
 #include <memory>
 #include <utility>
 #include <vector>
-
-#include <cxxabi.h>
 
 namespace fiber::asyncio::detail {
 namespace {
@@ -25,22 +24,9 @@ struct Race {
   std::vector<Task<>> tasks = {};  ///< that of attempt N at N, and one that finds none left
 };
 
-// True: it has succeeded.
+// False: the attempt keeps what it failed with.
 bool succeeds(const Race& race, std::size_t index) {
-  try {
-    race.attempt(index);
-    return true;
-  } catch (const abi::__forced_unwind&) {
-    throw;
-  } catch (const KeyboardInterrupt&) {
-    throw;
-  } catch (const SystemExit&) {
-    throw;
-  } catch (const GreenletExit&) {
-    throw;
-  } catch (...) {
-    return false;  // the attempt keeps what it failed with
-  }
+  return caught([&] { race.attempt(index); }) == nullptr;
 }
 
 void run_one(const std::shared_ptr<Race>& race, const std::optional<Event>& previous_failed) {

@@ -4,6 +4,7 @@
 #include <fiber/asyncio/stubborn.hpp>
 #include <fiber/asyncio/thread_question.hpp>
 #include <fiber/core/backtrace.hpp>
+#include <fiber/core/undying.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -44,12 +45,13 @@ std::string str(const Stall& stall) {
 
 class StallMonitor::Watcher {
  public:
-  explicit Watcher(stall_options options)
+  explicit Watcher(StallOptions options)
       : options_(std::move(options)), loop_(&detail::running_loop()) {
     if (options_.limit <= nanoseconds::zero()) throw ValueError("limit must be positive");
     if (options_.signal < 0 || options_.signal >= NSIG)
       throw ValueError("there is no signal " + std::to_string(options_.signal));
     if (options_.signal != 0) question_.emplace(loop_.object(), options_.signal);
+    guard_forks();
     const std::lock_guard lock(all_mutex);
     all.reserve(all.size() + 1);
     watcher_.emplace([this] { watch(); });
@@ -69,6 +71,8 @@ class StallMonitor::Watcher {
     stop_.notify_one();
     watcher_->join();
   }
+
+  bool exists() const noexcept { return watcher_->exists(); }
 
   // On the loop's thread; shown by the monitor's own.
   static void tell(const detail::LoopObject& loop, const Stall& stall) {
@@ -157,7 +161,18 @@ class StallMonitor::Watcher {
     }
   }
 
-  stall_options options_;
+  // A child process has no monitors, and must not find their list locked.
+  static void guard_forks() {
+    static const bool guarded = (core::at_fork([] { all_mutex.lock(); }, [] { all_mutex.unlock(); },
+                                               [] {
+                                                 all.clear();
+                                                 all_mutex.unlock();
+                                               }),
+                                 true);
+    static_cast<void>(guarded);
+  }
+
+  StallOptions options_;
   EventLoop loop_;
   std::optional<detail::ThreadQuestion> question_;
   std::mutex mutex_;
@@ -182,9 +197,9 @@ void detail::report_stubborn(const TaskBase& task) noexcept {
   }
 }
 
-StallMonitor::StallMonitor(stall_options options)
+StallMonitor::StallMonitor(StallOptions options)
     : watcher_(std::make_unique<Watcher>(std::move(options))) {}
 
-StallMonitor::~StallMonitor() = default;
+StallMonitor::~StallMonitor() { detail::end_watcher(std::move(watcher_)); }
 
 }  // namespace fiber::asyncio

@@ -38,7 +38,7 @@ struct Stall {
 FIBER_API std::string str(const Stall& stall);
 
 /// Keyword arguments of StallMonitor.
-struct stall_options {
+struct StallOptions {
   /// How long the loop may take from one iteration to the next.
   nanoseconds limit = std::chrono::milliseconds(100);
   /// Called once for each stall, on the monitor's thread. Prints str(stall) on stderr if empty. It
@@ -56,7 +56,7 @@ struct stall_options {
 /// where no loop runs, ValueError for a limit that is not positive.
 class FIBER_API StallMonitor {
  public:
-  explicit StallMonitor(stall_options options = {});
+  explicit StallMonitor(StallOptions options = {});
   StallMonitor(const StallMonitor&) = delete;
   StallMonitor& operator=(const StallMonitor&) = delete;
   ~StallMonitor();

@@ -9,8 +9,7 @@
 
 #include <fiber/asyncio/protocols.hpp>
 #include <fiber/asyncio/streams.hpp>
-
-#include <functional>
+#include <fiber/standard.hpp>
 
 namespace fiber::asyncio {
 
@@ -36,7 +35,7 @@ class FIBER_API StreamReaderProtocol : public Protocol, private detail::ReadSour
   void resume_reading() override;
   void nobody_reads() noexcept override {}
 
-  detail::Counted<detail::ReaderObject> reader_;
+  core::Ref<detail::ReaderObject> reader_;
   std::function<void(StreamReader&, StreamWriter&)> connected_;
   Transport transport_;
 };

@@ -7,7 +7,7 @@
 namespace fiber::asyncio::detail {
 
 ReaderObject::ReaderObject(LoopObject& loop, std::size_t limit)
-    : CountedObject(loop), limit_(limit) {
+    : HandledObject(loop), limit_(limit) {
   if (limit == 0) throw ValueError("Limit cannot be <= 0");
 }
 

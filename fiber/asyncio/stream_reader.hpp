@@ -7,7 +7,7 @@
 //     read up to the end stays in it until the end has come. So nothing is lost with a task.
 #pragma once
 
-#include <fiber/asyncio/counted.hpp>
+#include <fiber/asyncio/handled_object.hpp>
 #include <fiber/asyncio/detail/byte_buffer.hpp>
 #include <fiber/asyncio/waiter.hpp>
 
@@ -31,7 +31,7 @@ class ReadSource {
   ~ReadSource() = default;
 };
 
-class FIBER_API ReaderObject : public CountedObject<ReaderObject> {
+class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
  public:
   ReaderObject(LoopObject& loop, std::size_t limit);
 
@@ -80,7 +80,8 @@ class FIBER_API ReaderObject : public CountedObject<ReaderObject> {
   };
   struct Waiting;
 
-  friend CountedObject;
+  friend core::Counted<ReaderObject>;
+  friend HandledObject<ReaderObject>;
   ~ReaderObject() = default;
   void no_handles() noexcept;
   void check_exception() const {

@@ -8,7 +8,7 @@
 
 namespace fiber::asyncio {
 
-static_assert(AI_PASSIVE == 1);  // start_server_options::flags
+static_assert(AI_PASSIVE == 1);  // StartServerOptions::flags
 
 StreamReader::StreamReader(std::size_t limit) : StreamReader(limit, get_event_loop()) {}
 StreamReader::StreamReader(std::size_t limit, const EventLoop& loop)
@@ -34,19 +34,19 @@ StreamPair pair_of(Opening& opening, std::unique_ptr<TransportLayer> layer) {
 
 }  // namespace
 
-StreamPair connect(const std::string& host, int port, const open_connection_options& options) {
+StreamPair connect(const std::string& host, int port, const OpenConnectionOptions& options) {
   LoopObject& loop = running_loop();
   std::unique_ptr<TransportLayer> layer = client_layer(options, &host);
   return pair_of(*open_tcp(loop, host, port, connect_arguments(options), options.limit),
                  std::move(layer));
 }
 
-StreamPair connect_unix(const std::string& path, const open_unix_connection_options& options) {
+StreamPair connect_unix(const std::string& path, const OpenUnixConnectionOptions& options) {
   std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
   return pair_of(*open_unix(running_loop(), path, options.limit), std::move(layer));
 }
 
-StreamPair connect_given(GivenDescriptor& sock, const open_unix_connection_options& options) {
+StreamPair connect_given(GivenDescriptor& sock, const OpenUnixConnectionOptions& options) {
   LoopObject& loop = running_loop();
   std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
   return pair_of(*open_given(loop, sock, std::move(layer), options.limit), nullptr);
@@ -54,7 +54,7 @@ StreamPair connect_given(GivenDescriptor& sock, const open_unix_connection_optio
 
 // The connection of a server is told apart by the server.
 void start_tls(TransportObject& transport, const ssl_argument& sslcontext,
-               const start_tls_options& options) {
+               const StartTlsOptions& options) {
   if (!sslcontext.is_context())
     throw TypeError("sslcontext is expected to be an instance of ssl::SSLContext");
   LayerArguments arguments = layer_arguments(options);
@@ -95,19 +95,19 @@ void check_limit(std::size_t limit) {
 }
 
 template <class Options>
-Counted<ServerObject> make_server(std::vector<ListeningSocket> sockets, client_connected callback,
-                                  const Options& options) {
+core::Ref<ServerObject> make_server(std::vector<ListeningSocket> sockets, client_connected callback,
+                                    const Options& options) {
   check_limit(options.limit);
-  Counted<ServerObject> server(new ServerObject(running_loop(), std::move(sockets),
-                                                in_task(std::move(callback)), options.backlog,
-                                                options.limit));
+  core::Ref<ServerObject> server(new ServerObject(running_loop(), std::move(sockets),
+                                                  in_task(std::move(callback)), options.backlog,
+                                                  options.limit));
   server->secure(options.ssl, server_arguments(options));
   return server;
 }
 
 template <class Options>
-Counted<ServerObject> make_server(ListeningSocket socket, client_connected callback,
-                                  const Options& options) {
+core::Ref<ServerObject> make_server(ListeningSocket socket, client_connected callback,
+                                    const Options& options) {
   std::vector<ListeningSocket> sockets;
   sockets.push_back(std::move(socket));
   return make_server(std::move(sockets), std::move(callback), options);
@@ -116,7 +116,7 @@ Counted<ServerObject> make_server(ListeningSocket socket, client_connected callb
 }  // namespace
 
 Server serve(client_connected callback, const std::vector<std::string>& hosts, int port,
-             const start_server_options& options) {
+             const StartServerOptions& options) {
   LoopObject& loop = running_loop();
   server_arguments(options);  // before anything is bound
   return start(make_server(listening_sockets(loop, hosts, port, listen_arguments(options)),
@@ -125,20 +125,20 @@ Server serve(client_connected callback, const std::vector<std::string>& hosts, i
 }
 
 Server serve_given(client_connected callback, GivenDescriptor& sock,
-                   const start_server_options& options) {
+                   const StartServerOptions& options) {
   return start_given(make_server(listening_socket_of(sock.get()), std::move(callback), options),
                      sock, options.start_serving);
 }
 
 Server serve_unix_given(client_connected callback, GivenDescriptor& sock,
-                        const start_unix_server_options& options) {
+                        const StartUnixServerOptions& options) {
   return start_given(make_server(unix_listening_socket_of(sock.get(), options.cleanup_socket),
                                  std::move(callback), options),
                      sock, options.start_serving);
 }
 
 Server serve_unix(client_connected callback, const std::string& path,
-                  const start_unix_server_options& options) {
+                  const StartUnixServerOptions& options) {
   server_arguments(options);
   return start(make_server(unix_listening_sockets(path, options.cleanup_socket),
                            std::move(callback), options),

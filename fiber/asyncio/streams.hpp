@@ -17,14 +17,13 @@
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/transport.hpp>
 #include <fiber/asyncio/transports.hpp>
+#include <fiber/standard.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <iterator>
 #include <optional>
-#include <ranges>
 #include <span>
 #include <string>
 #include <string_view>
@@ -50,8 +49,8 @@ class FIBER_API StreamReader {
   auto read(std::ptrdiff_t n = -1) const {
     return detail::Deferred([object = object_, n] { return object->read(n); });
   }
-  /// The same into memory of the caller's, which must stay until then; returns how many bytes came,
-  /// 0 at the end. Ours; spares a copy. Await it.
+  /// Reads into memory of the caller's, which must stay until then; returns how many bytes came, 0
+  /// at the end. Spares a copy; not in Python. Await it.
   auto readinto(std::span<char> buffer) const {
     return detail::Deferred([object = object_, buffer] { return object->readinto(buffer); });
   }
@@ -126,13 +125,13 @@ class FIBER_API StreamReader {
   detail::ReaderObject& object() const noexcept { return *object_; }
 
  private:
-  detail::Counted<detail::ReaderObject, detail::Reference::handle> object_;
+  core::Ref<detail::ReaderObject, detail::ByHandle> object_;
 };
 
 /// Keyword arguments of StreamWriter::start_tls. `server_hostname`: the name that the certificate
 /// is to be for, sent to the server; not for the side of the server. Of the times see
 /// open_connection.
-struct start_tls_options {
+struct StartTlsOptions {
   std::string server_hostname = {};
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
@@ -140,7 +139,7 @@ struct start_tls_options {
 
 namespace detail {
 FIBER_API void start_tls(TransportObject& transport, const ssl_argument& sslcontext,
-                         const start_tls_options& options);
+                         const StartTlsOptions& options);
 }  // namespace detail
 
 /// A counted reference to the sending half of a connection. The connection is closed when the last
@@ -178,7 +177,7 @@ class FIBER_API StreamWriter {
   /// Goes on over TLS, as the server if this is a connection of a server, once what was written is
   /// sent and the handshake done. What had come and was not read belongs to the handshake. Throws
   /// SSLError, ConnectionError, ValueError, and then the connection is closed; await it.
-  auto start_tls(ssl_argument sslcontext, start_tls_options options = {}) const {
+  auto start_tls(ssl_argument sslcontext, StartTlsOptions options = {}) const {
     return detail::Deferred(
         [object = object_, sslcontext = std::move(sslcontext), options = std::move(options)] {
           detail::start_tls(*object, sslcontext, options);
@@ -206,7 +205,7 @@ class FIBER_API StreamWriter {
   explicit StreamWriter(detail::TransportObject& object) noexcept : object_(&object) {}
 
  private:
-  detail::Counted<detail::TransportObject, detail::Reference::handle> object_;
+  core::Ref<detail::TransportObject, detail::ByHandle> object_;
 };
 
 /// What open_connection returns: auto [reader, writer] = ...
@@ -214,7 +213,7 @@ using StreamPair = std::pair<StreamReader, StreamWriter>;
 
 /// Keyword arguments of open_connection and its relatives. `limit`: of the reader, in bytes; see
 /// kDefaultStreamLimit.
-struct open_connection_options {
+struct OpenConnectionOptions {
   std::size_t limit = kDefaultStreamLimit;
   int family = 0;  ///< AF_INET, AF_INET6; 0: both
   int proto = 0;
@@ -238,7 +237,7 @@ struct open_connection_options {
 };
 /// As above, but that there is no host to take the name from: with `ssl`, `server_hostname` has to
 /// be given.
-struct open_unix_connection_options {
+struct OpenUnixConnectionOptions {
   std::size_t limit = kDefaultStreamLimit;
   ssl_argument ssl = {};
   std::optional<std::string> server_hostname = {};
@@ -247,7 +246,7 @@ struct open_unix_connection_options {
 };
 
 /// Keyword arguments of start_server and its relatives. `limit`: of each connection's reader.
-struct start_server_options {
+struct StartServerOptions {
   std::size_t limit = kDefaultStreamLimit;
   int family = 0;             ///< AF_INET, AF_INET6; 0: both
   int flags = 1;              ///< AI_PASSIVE
@@ -263,7 +262,7 @@ struct start_server_options {
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
 };
-struct start_unix_server_options {
+struct StartUnixServerOptions {
   std::size_t limit = kDefaultStreamLimit;
   int backlog = 100;
   bool start_serving = true;
@@ -278,19 +277,18 @@ namespace detail {
 using client_connected = std::function<void(StreamReader&, StreamWriter&)>;
 
 FIBER_API StreamPair connect(const std::string& host, int port,
-                             const open_connection_options& options);
+                             const OpenConnectionOptions& options);
 FIBER_API StreamPair connect_unix(const std::string& path,
-                                  const open_unix_connection_options& options);
-FIBER_API StreamPair connect_given(GivenDescriptor& sock,
-                                   const open_unix_connection_options& options);
+                                  const OpenUnixConnectionOptions& options);
+FIBER_API StreamPair connect_given(GivenDescriptor& sock, const OpenUnixConnectionOptions& options);
 FIBER_API Server serve(client_connected callback, const std::vector<std::string>& hosts, int port,
-                       const start_server_options& options);
+                       const StartServerOptions& options);
 FIBER_API Server serve_unix(client_connected callback, const std::string& path,
-                            const start_unix_server_options& options);
+                            const StartUnixServerOptions& options);
 FIBER_API Server serve_given(client_connected callback, GivenDescriptor& sock,
-                             const start_server_options& options);
+                             const StartServerOptions& options);
 FIBER_API Server serve_unix_given(client_connected callback, GivenDescriptor& sock,
-                                  const start_unix_server_options& options);
+                                  const StartUnixServerOptions& options);
 
 template <class F>
 client_connected as_client_connected(F&& callback) {
@@ -315,7 +313,7 @@ concept client_connected_callback =
 
 /// Connects to a TCP server; tries the addresses of the host in order. Throws gaierror,
 /// ConnectionRefusedError and other OSErrors; await it. Python: asyncio.open_connection.
-inline auto open_connection(std::string host, int port, open_connection_options options = {}) {
+inline auto open_connection(std::string host, int port, OpenConnectionOptions options = {}) {
   return detail::Deferred([host = std::move(host), port, options = std::move(options)] {
     return detail::connect(host, port, options);
   });
@@ -323,14 +321,14 @@ inline auto open_connection(std::string host, int port, open_connection_options 
 /// Takes over a connected stream socket, which is the caller's still if this throws: RuntimeError
 /// if a connection has it already, ValueError, OSError; or if it is never awaited. Cancelled, or
 /// with a TLS handshake that fails, it closes it. Python: open_connection(sock=...).
-inline auto open_connection_from(int fd, open_unix_connection_options options = {}) {
+inline auto open_connection_from(int fd, OpenUnixConnectionOptions options = {}) {
   return detail::Deferred([fd, options] {
     detail::GivenDescriptor lent(fd);
     return detail::connect_given(lent, options);
   });
 }
 /// Connects to a Unix socket; await it. Python: asyncio.open_unix_connection.
-inline auto open_unix_connection(std::string path, open_unix_connection_options options = {}) {
+inline auto open_unix_connection(std::string path, OpenUnixConnectionOptions options = {}) {
   return detail::Deferred(
       [path = std::move(path), options] { return detail::connect_unix(path, options); });
 }
@@ -340,14 +338,14 @@ inline auto open_unix_connection(std::string path, open_unix_connection_options 
 /// Python: asyncio.start_server.
 template <client_connected_callback F>
 auto start_server(F&& callback, std::vector<std::string> hosts, int port,
-                  start_server_options options = {}) {
+                  StartServerOptions options = {}) {
   return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)),
                            hosts = std::move(hosts), port, options]() mutable {
     return detail::serve(std::move(callback), hosts, port, options);
   });
 }
 template <client_connected_callback F>
-auto start_server(F&& callback, std::string host, int port, start_server_options options = {}) {
+auto start_server(F&& callback, std::string host, int port, StartServerOptions options = {}) {
   std::vector<std::string> hosts;
   hosts.push_back(std::move(host));
   return asyncio::start_server(std::forward<F>(callback), std::move(hosts), port, options);
@@ -356,17 +354,17 @@ auto start_server(F&& callback, std::string host, int port, start_server_options
 /// connection or another server has it already, ValueError, OSError; or if it is never awaited. The
 /// file of a Unix socket stays. Python: start_server(sock=...).
 template <client_connected_callback F>
-auto start_server_from(F&& callback, int fd, start_server_options options = {}) {
+auto start_server_from(F&& callback, int fd, StartServerOptions options = {}) {
   return detail::Deferred(
       [callback = detail::as_client_connected(std::forward<F>(callback)), fd, options]() mutable {
         detail::GivenDescriptor lent(fd);
         return detail::serve_given(std::move(callback), lent, options);
       });
 }
-/// The same for a bound Unix socket; its file is removed with the server unless `cleanup_socket` is
-/// false. Python: start_unix_server(sock=...).
+/// start_server_from() for a bound Unix socket, whose file is removed with the server unless
+/// `cleanup_socket` is false. Python: start_unix_server(sock=...).
 template <client_connected_callback F>
-auto start_unix_server_from(F&& callback, int fd, start_unix_server_options options = {}) {
+auto start_unix_server_from(F&& callback, int fd, StartUnixServerOptions options = {}) {
   return detail::Deferred(
       [callback = detail::as_client_connected(std::forward<F>(callback)), fd, options]() mutable {
         detail::GivenDescriptor lent(fd);
@@ -376,7 +374,7 @@ auto start_unix_server_from(F&& callback, int fd, start_unix_server_options opti
 /// Listens at a Unix socket. One that is left over from a server before is replaced.
 /// Python: asyncio.start_unix_server.
 template <client_connected_callback F>
-auto start_unix_server(F&& callback, std::string path, start_unix_server_options options = {}) {
+auto start_unix_server(F&& callback, std::string path, StartUnixServerOptions options = {}) {
   return detail::Deferred(
       [callback = detail::as_client_connected(std::forward<F>(callback)), path = std::move(path),
        options]() mutable { return detail::serve_unix(std::move(callback), path, options); });

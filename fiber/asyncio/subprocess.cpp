@@ -11,9 +11,9 @@ namespace fiber::asyncio {
 namespace detail {
 namespace {
 
-Counted<TransportObject> open_transport(LoopObject& loop, TransportObject::Kind kind,
-                                        ReaderObject* reader, UniqueFd fd) {
-  const Counted<TransportObject> transport(new TransportObject(loop, kind, reader));
+core::Ref<TransportObject> open_transport(LoopObject& loop, TransportObject::Kind kind,
+                                          ReaderObject* reader, UniqueFd fd) {
+  const core::Ref<TransportObject> transport(new TransportObject(loop, kind, reader));
   transport->open(std::move(fd));
   transport->begin();
   return transport;
@@ -22,19 +22,19 @@ Counted<TransportObject> open_transport(LoopObject& loop, TransportObject::Kind 
 }  // namespace
 
 Process spawn_process(const std::vector<std::string>& command,
-                      const create_subprocess_options& options) {
+                      const CreateSubprocessOptions& options) {
   if (options.limit == 0) throw ValueError("Limit cannot be <= 0");
   LoopObject& loop = running_loop();
   SpawnedProcess spawned = start_process(loop, command, options);
-  const Counted<ProcessObject>& object = spawned.process;
+  const core::Ref<ProcessObject>& object = spawned.process;
   UniqueFd(&streams)[3] = spawned.streams;
   if (streams[0].get() >= 0)
     object->stdin_transport =
         open_transport(loop, TransportObject::Kind::write_pipe, nullptr, std::move(streams[0]));
   const auto open_reader = [&](UniqueFd& stream) {
-    Counted<ReaderObject> reader;
+    core::Ref<ReaderObject> reader;
     if (stream.get() < 0) return reader;
-    reader = Counted<ReaderObject>(new ReaderObject(loop, options.limit));
+    reader = core::Ref<ReaderObject>(new ReaderObject(loop, options.limit));
     open_transport(loop, TransportObject::Kind::read_pipe, reader.get(), std::move(stream));
     return reader;
   };
@@ -53,7 +53,7 @@ struct Process::Handle {
     if (object->stdout_reader) stdout_stream.emplace(*object->stdout_reader);
     if (object->stderr_reader) stderr_stream.emplace(*object->stderr_reader);
   }
-  detail::Counted<detail::ProcessObject> object;
+  core::Ref<detail::ProcessObject> object;
   std::optional<StreamWriter> stdin_stream;
   std::optional<StreamReader> stdout_stream;
   std::optional<StreamReader> stderr_stream;

@@ -11,11 +11,11 @@
 #pragma once
 
 #include <fiber/asyncio/streams.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -51,7 +51,7 @@ inline constexpr Redirection STDOUT{Redirection::Kind::stdout_};
 }  // namespace subprocess
 
 /// Keyword arguments of create_subprocess_exec and create_subprocess_shell.
-struct create_subprocess_options {
+struct CreateSubprocessOptions {
   subprocess::Redirection stdin_ = {};
   subprocess::Redirection stdout_ = {};
   subprocess::Redirection stderr_ = {};
@@ -108,7 +108,7 @@ class FIBER_API Process {
 
 namespace detail {
 FIBER_API Process spawn_process(const std::vector<std::string>& command,
-                                const create_subprocess_options& options);
+                                const CreateSubprocessOptions& options);
 }
 
 /// Starts a program, looked for in PATH, with its arguments; command[0] is the program. Throws
@@ -116,13 +116,13 @@ FIBER_API Process spawn_process(const std::vector<std::string>& command,
 /// bytes within one of the strings, and for an environment variable whose name is empty or has a
 /// '='. Await it.
 inline auto create_subprocess_exec(std::vector<std::string> command,
-                                   create_subprocess_options options = {}) {
+                                   CreateSubprocessOptions options = {}) {
   return detail::Deferred([command = std::move(command), options = std::move(options)] {
     return detail::spawn_process(command, options);
   });
 }
 /// Has the shell run a command line. Await it.
-inline auto create_subprocess_shell(std::string command, create_subprocess_options options = {}) {
+inline auto create_subprocess_shell(std::string command, CreateSubprocessOptions options = {}) {
   return asyncio::create_subprocess_exec({"/bin/sh", "-c", std::move(command)}, std::move(options));
 }
 

@@ -11,12 +11,12 @@ namespace detail {
 
 // What stands behind the SubprocessTransport handles: as CPython's BaseSubprocessTransport. The
 // pipes and the child's end refer to it until they are over.
-class SubprocessObject final : public CountedObject<SubprocessObject>,
+class SubprocessObject final : public HandledObject<SubprocessObject>,
                                public AnyTransport,
                                private LoopDependent {
  public:
   SubprocessObject(LoopObject& loop, std::shared_ptr<BaseProtocol> protocol)
-      : CountedObject(loop), LoopDependent(loop) {
+      : HandledObject(loop), LoopDependent(loop) {
     use(std::move(protocol));
   }
   void start(SpawnedProcess spawned);
@@ -48,10 +48,11 @@ class SubprocessObject final : public CountedObject<SubprocessObject>,
   const std::shared_ptr<SubprocessProtocol>& protocol() const noexcept { return protocol_; }
 
  private:
-  friend CountedObject;
+  friend core::Counted<SubprocessObject>;
+  friend HandledObject<SubprocessObject>;
   ~SubprocessObject() = default;
-  using CountedObject::loop_;
-  using Self = Counted<SubprocessObject>;
+  using HandledObject::loop_;
+  using Self = core::Ref<SubprocessObject>;
   struct End {
     UniqueFd fd = UniqueFd();
     bool wanted = false;
@@ -68,7 +69,7 @@ class SubprocessObject final : public CountedObject<SubprocessObject>,
   void loop_closed() noexcept override;
 
   std::shared_ptr<SubprocessProtocol> protocol_;
-  Counted<ProcessObject> process_;
+  core::Ref<ProcessObject> process_;
   pid_t pid_ = -1;
   std::optional<int> returncode_;
   End pipes_[3];
@@ -86,7 +87,7 @@ class PipeProtocol final : public Protocol {
   void connection_made(const Transport& transport) override { process_->pipe_made(fd_, transport); }
   void data_received(std::string_view data) override { process_->pipe_data_received(fd_, data); }
   void connection_lost(const std::exception_ptr& error) override {
-    const Counted<SubprocessObject> process = std::exchange(process_, {});
+    const core::Ref<SubprocessObject> process = std::exchange(process_, {});
     process->pipe_connection_lost(fd_, error);
   }
   void pause_writing() override {
@@ -97,7 +98,7 @@ class PipeProtocol final : public Protocol {
   }
 
  private:
-  Counted<SubprocessObject> process_;
+  core::Ref<SubprocessObject> process_;
   int fd_;
 };
 
@@ -225,8 +226,8 @@ void SubprocessObject::loop_closed() noexcept {
 
 SubprocessTransport make_subprocess(LoopObject& loop, const protocol_factory& factory,
                                     const std::vector<std::string>& command,
-                                    const subprocess_options& options) {
-  const Counted<SubprocessObject> object(new SubprocessObject(loop, factory()));
+                                    const SubprocessOptions& options) {
+  const core::Ref<SubprocessObject> object(new SubprocessObject(loop, factory()));
   object->start(start_process(loop, command,
                               {.stdin_ = options.stdin_,
                                .stdout_ = options.stdout_,

@@ -39,8 +39,8 @@ class FIBER_API SubprocessTransport : public BaseTransport {
 };
 
 /// Keyword arguments of loop.subprocess_exec and subprocess_shell; each as in
-/// create_subprocess_options, but that the streams are pipes by default.
-struct subprocess_options {
+/// CreateSubprocessOptions, but that the streams are pipes by default.
+struct SubprocessOptions {
   subprocess::Redirection stdin_ = subprocess::PIPE;
   subprocess::Redirection stdout_ = subprocess::PIPE;
   subprocess::Redirection stderr_ = subprocess::PIPE;
@@ -52,7 +52,7 @@ struct subprocess_options {
 namespace detail {
 FIBER_API SubprocessTransport make_subprocess(LoopObject& loop, const protocol_factory& factory,
                                               const std::vector<std::string>& command,
-                                              const subprocess_options& options);
+                                              const SubprocessOptions& options);
 }
 
 template <class F, class Options>

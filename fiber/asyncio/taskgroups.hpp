@@ -42,7 +42,7 @@ class FIBER_API TaskGroup {
   /// Throws RuntimeError outside of the block and once the group is being cancelled; the coroutine
   /// is then closed.
   template <detail::taskable A>
-  auto create_task(A&& coroutine, task_options options = {}) {
+  auto create_task(A&& coroutine, TaskOptions options = {}) {
     auto object = detail::as_coroutine(std::forward<A>(coroutine));
     struct Place {
       TaskGroup& group;

@@ -5,22 +5,22 @@
 
 namespace fiber::asyncio {
 
-TaskRef::TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const task_options& options)
+TaskRef::TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const TaskOptions& options)
     : FutureRef(&coroutine.object()) {
   coroutine.object().begin(loop.object(), detail::to_arguments(options));
 }
 
 TaskRef eager_task_factory(const EventLoop& loop, const CoroutineRef& coroutine,
-                           const task_options& options) {
-  task_options eager = options;
+                           const TaskOptions& options) {
+  TaskOptions eager = options;
   if (!eager.eager_start) eager.eager_start = true;
   return TaskRef(coroutine, loop, eager);
 }
 
 task_factory create_eager_task_factory(task_factory constructor) {
   return [constructor = std::move(constructor)](
-             const EventLoop& loop, const CoroutineRef& coroutine, const task_options& options) {
-    task_options eager = options;
+             const EventLoop& loop, const CoroutineRef& coroutine, const TaskOptions& options) {
+    TaskOptions eager = options;
     if (!eager.eager_start) eager.eager_start = true;
     return constructor(loop, coroutine, eager);
   };
@@ -31,8 +31,7 @@ TaskRef current_task() { return TaskRef(detail::running_loop().current_task); }
 std::vector<TaskRef> all_tasks(const EventLoop& loop) {
   std::vector<TaskRef> tasks;
   tasks.reserve(loop.object().task_count);
-  for (detail::TaskBase* task = loop.object().tasks_head; task != nullptr; task = task->next_task)
-    tasks.emplace_back(task);
+  for (detail::TaskBase& task : loop.object().tasks) tasks.emplace_back(&task);
   return tasks;
 }
 
@@ -40,7 +39,7 @@ std::vector<TaskRef> all_tasks() { return all_tasks(get_running_loop()); }
 
 namespace detail {
 
-TaskArguments to_arguments(const task_options& options) {
+TaskArguments to_arguments(const TaskOptions& options) {
   return {.name = options.name,
           .context = options.context.object(),
           .own_context = !options.context,

@@ -3,15 +3,14 @@
 
 #include <fiber/asyncio/combinators.hpp>
 #include <fiber/asyncio/coroutines.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/traceback.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <initializer_list>
 #include <iosfwd>
 #include <optional>
-#include <ranges>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -52,7 +51,7 @@ class Task : public Future<T> {
       const std::optional<std::size_t>& limit = std::nullopt) const {
     return detail::get_stack(task(), limit);
   }
-  /// The same to stderr, or `out`.
+  /// Writes the frames of get_stack() to stderr, or to `out`.
   void print_stack() const { detail::print_stack(task(), std::nullopt, nullptr); }
   void print_stack(const std::optional<std::size_t>& limit, std::ostream& out) const {
     detail::print_stack(task(), limit, &out);
@@ -84,7 +83,7 @@ class FIBER_API TaskRef : public FutureRef {
   explicit TaskRef(detail::TaskBase* task) noexcept : FutureRef(task) {}
   /// Makes a task of a coroutine object, without regard for the loop's task factory: what factories
   /// return. Python: asyncio.Task(coro, loop=loop, **options).
-  TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const task_options& options);
+  TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const TaskOptions& options);
 
   std::string get_name() const { return task().get_name(); }
   void set_name(std::string name) const { task().set_name(std::move(name)); }
@@ -114,8 +113,8 @@ CoroutineRef Task<T>::get_coro() const {
 /// has to wait, and a task that never waits is done when create_task returns. Only while the loop
 /// runs; elsewhere, the task starts as usual. Python: loop.set_task_factory(eager_task_factory).
 FIBER_API TaskRef eager_task_factory(const EventLoop& loop, const CoroutineRef& coroutine,
-                                     const task_options& options);
-/// The same for tasks that are made by another factory, which must heed `eager_start`.
+                                     const TaskOptions& options);
+/// An eager_task_factory for tasks that another factory makes, which must heed `eager_start`.
 FIBER_API task_factory create_eager_task_factory(task_factory constructor);
 
 namespace detail {
@@ -163,7 +162,7 @@ auto as_coroutine(F&& function) {
   }
 }
 
-FIBER_API TaskArguments to_arguments(const task_options& options);
+FIBER_API TaskArguments to_arguments(const TaskOptions& options);
 
 template <class A>
 concept taskable = requires(A&& a) { as_coroutine(std::forward<A>(a)); };
@@ -175,7 +174,7 @@ Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const std::string
   return Task<T>(&task);
 }
 template <class T>
-Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const task_options& options) {
+Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const TaskOptions& options) {
   TypedTask<T>& task = coroutine.object();
   if (!options.context && !options.eager_start && options.stack_size == 0 &&
       options.guard_size == 0)
@@ -196,7 +195,7 @@ template <detail::taskable A>
                        std::string());
 }
 template <detail::taskable A>
-[[nodiscard]] auto create_task(A&& coroutine, const task_options& options) {
+[[nodiscard]] auto create_task(A&& coroutine, const TaskOptions& options) {
   return detail::spawn(detail::running_loop(), detail::as_coroutine(std::forward<A>(coroutine)),
                        options);
 }
@@ -206,7 +205,7 @@ auto EventLoop::create_task(A&& coroutine) const {
   return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), std::string());
 }
 template <class A>
-auto EventLoop::create_task(A&& coroutine, const task_options& options) const {
+auto EventLoop::create_task(A&& coroutine, const TaskOptions& options) const {
   return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), options);
 }
 
@@ -242,7 +241,7 @@ auto ensure_future(A&& awaitable) {
     return detail::spawn_or_close(detail::loop_for_futures(),
                                   detail::as_coroutine(std::forward<A>(awaitable)));
 }
-/// The same in a given loop; a future of another one is a ValueError.
+/// With a given loop, in which the new task runs; a future of another loop is a ValueError.
 template <class A>
 auto ensure_future(A&& awaitable, const EventLoop& loop) {
   if constexpr (future_like<A>) {
@@ -290,13 +289,13 @@ template <class Rep, class Period>
 detail::Sleep sleep(std::chrono::duration<Rep, Period> delay) {
   return {detail::to_nanoseconds(delay)};
 }
-/// The same for seconds as a number, as Python has it: sleep(0), sleep(0.5).
+/// Seconds may be a plain number, as in Python: sleep(0), sleep(0.5).
 template <class Number>
   requires std::is_arithmetic_v<Number>
 detail::Sleep sleep(Number seconds) {
   return sleep(std::chrono::duration<double>(seconds));
 }
-/// The same; returns `result`.
+/// Waits for `delay` and returns `result`.
 template <class Delay, class T>
 auto sleep(Delay delay, T result) {
   return detail::Deferred([delay, result = std::move(result)]() mutable -> T {
@@ -374,11 +373,6 @@ auto gather(return_exceptions_t, R&& awaitables) {
 
 // --- wait ---------------------------------------------------------------------------------------
 
-/// What wait() waits for: until one has ended, until one has failed (or all have ended), until all
-/// have ended. Python: asyncio.FIRST_COMPLETED and its like.
-enum class ReturnWhen { FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED };
-using enum ReturnWhen;
-
 /// A time limit as an argument: any std::chrono duration, or nothing.
 class time_limit {
  public:
@@ -394,7 +388,7 @@ class time_limit {
 };
 
 /// Keyword arguments of wait.
-struct wait_options {
+struct WaitOptions {
   time_limit timeout = {};
   ReturnWhen return_when = ALL_COMPLETED;
 };
@@ -410,7 +404,7 @@ struct wait_result {
 /// what they end with, and cancels none. Throws ValueError if there are none, or one belongs to
 /// another loop. Python: asyncio.wait.
 template <std::ranges::input_range R>
-auto wait(R&& futures, wait_options options = {}) {
+auto wait(R&& futures, WaitOptions options = {}) {
   using F = std::remove_cvref_t<std::ranges::range_value_t<R>>;
   static_assert(future_like<F> || std::derived_from<F, FutureRef>,
                 "wait takes tasks and futures; make tasks of coroutines with create_task");
@@ -418,24 +412,23 @@ auto wait(R&& futures, wait_options options = {}) {
   for (auto&& future : futures) list.emplace_back(std::forward<decltype(future)>(future));
   return detail::Deferred([list = std::move(list), options]() {
     std::vector<detail::FutureBase*> bases;
+    bases.reserve(list.size());
     for (const F& future : list) bases.push_back(&future.base());
-    const std::optional<nanoseconds>& limit = options.timeout.value();
-    detail::wait_for_any(bases, limit ? limit->count() : -1, limit.has_value(),
-                         static_cast<int>(options.return_when));
+    detail::wait_for_any(bases, options.timeout.value(), options.return_when);
     wait_result<F> result;
     for (detail::FutureBase* base : bases)
       (base->done() ? result.done : result.pending).emplace_back(F(base));
     return result;
   });
 }
-/// The same for wait({task1, task2}); those of different types come back as references to futures
-/// of whatever type, which can be compared with the tasks.
+/// For wait({task1, task2}). Futures of different types come back as references to futures of any
+/// type, which can be compared with the tasks.
 template <class F>
-auto wait(std::initializer_list<F> futures, wait_options options = {}) {
-  return asyncio::wait(std::vector<F>(futures), std::move(options));
+auto wait(std::initializer_list<F> futures, WaitOptions options = {}) {
+  return asyncio::wait(std::vector<F>(futures), options);
 }
-inline auto wait(std::initializer_list<FutureRef> futures, wait_options options = {}) {
-  return asyncio::wait(std::vector<FutureRef>(futures), std::move(options));
+inline auto wait(std::initializer_list<FutureRef> futures, WaitOptions options = {}) {
+  return asyncio::wait(std::vector<FutureRef>(futures), options);
 }
 
 // --- shield -------------------------------------------------------------------------------------

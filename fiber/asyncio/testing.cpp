@@ -80,7 +80,7 @@ std::string listed(const char* what, const std::vector<std::string>& items) {
 
 }  // namespace
 
-TestLoop::TestLoop(run_test_options options) : options_(options) {
+TestLoop::TestLoop(RunTestOptions options) : options_(options) {
   if (base::asyncio_thread().running != nullptr)
     throw RuntimeError("run_test() cannot be called from a running event loop");
   loop_ = new_event_loop();
@@ -88,9 +88,9 @@ TestLoop::TestLoop(run_test_options options) : options_(options) {
   base::LoopObject& object = loop_.object();
   if (options.virtual_clock) clock_.attach(loop_);
   object.set_shuffle(options.shuffle);
-  object.set_debug(options.debug || object.debug);
+  object.observation().set_debug(options.debug || object.debug());
   object.raise_deadlock = true;
-  object.register_futures();
+  object.observation().register_futures();
   set_event_loop(loop_);
 }
 
@@ -128,7 +128,7 @@ std::string TestLoop::left_behind() const {
     tasks.push_back(task.repr());
     waited_for.insert(static_cast<base::TaskBase&>(task.base()).waiting_on());
   }
-  for (const base::FutureBase* future : loop_.object().registered_futures())
+  for (const base::FutureBase* future : loop_.object().observation().registered_futures())
     if (!future->is_task() && !future->done() && !waited_for.contains(future))
       futures.push_back(future->repr());
   std::string text;

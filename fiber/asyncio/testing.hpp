@@ -60,7 +60,7 @@ class FIBER_API LeftBehind : public RuntimeError {
 };
 
 /// Keyword arguments of run_test.
-struct run_test_options {
+struct RunTestOptions {
   bool virtual_clock = true;  ///< false: real time passes
   std::uint64_t shuffle = 0;  ///< a seed for set_shuffle
   bool debug = false;         ///< see EventLoop::set_debug
@@ -80,7 +80,7 @@ struct Descriptor {
 /// A loop of its own, and what must not be left in it.
 class FIBER_API TestLoop {
  public:
-  explicit TestLoop(run_test_options options);
+  explicit TestLoop(RunTestOptions options);
   TestLoop(const TestLoop&) = delete;
   TestLoop& operator=(const TestLoop&) = delete;
   ~TestLoop();
@@ -92,7 +92,7 @@ class FIBER_API TestLoop {
  private:
   std::string left_behind() const;
 
-  run_test_options options_;
+  RunTestOptions options_;
   EventLoop loop_;
   VirtualClock clock_;
   std::vector<Descriptor> descriptors_;  ///< before the test
@@ -105,7 +105,7 @@ class FIBER_API TestLoop {
 /// when the body has ended, or futures are pending that someone still refers to, or descriptors are
 /// open that were not before; RuntimeError if the body waits for what can never happen.
 template <class A>
-auto run_test(A&& body, run_test_options options = {}) {
+auto run_test(A&& body, RunTestOptions options = {}) {
   detail::TestLoop test(options);
   const auto run = [&] { return test.loop().run_until_complete(std::forward<A>(body)); };
   if constexpr (std::is_void_v<decltype(run())>) {

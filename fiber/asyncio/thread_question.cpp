@@ -3,6 +3,7 @@
 #include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/core/signal_mask.hpp>
 #include <fiber/core/symbols.hpp>
+#include <fiber/core/undying.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -11,6 +12,7 @@
 #include <cstdio>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 
@@ -38,6 +40,7 @@ struct Question {
 
 // At most one at a time, of all monitors. Whoever takes it out owns it.
 std::atomic<Question*> question{nullptr};
+core::Undying<std::mutex> one_question;  // held by whoever asks
 
 void* program_counter([[maybe_unused]] void* context) noexcept {
 #if defined(__x86_64__)
@@ -95,16 +98,16 @@ class Handler {
     ::sigaction(signal, nullptr, &current);
     if (current.sa_sigaction == &Handler::handle) ::sigaction(signal, &use.previous, nullptr);
   }
+  static std::mutex& mutex() {
+    static std::mutex all;
+    return all;
+  }
 
  private:
   struct Use {
     int count = 0;
     struct sigaction previous {};
   };
-  static std::mutex& mutex() {
-    static std::mutex all;
-    return all;
-  }
   static Use* uses() {
     static Use all[NSIG];
     return all;
@@ -128,8 +131,7 @@ class Handler {
 
 // False if the thread does not answer, as one that blocks the signal.
 bool ask(Question& asked, int signal) {
-  static std::mutex one_at_a_time;
-  const std::lock_guard lock(one_at_a_time);
+  const std::lock_guard lock(*one_question);
   question.store(&asked, std::memory_order_release);
   if (::pthread_kill(asked.thread, signal) == 0) {
     const auto give_up = steady_clock::now() + std::chrono::seconds(1);
@@ -192,10 +194,26 @@ std::optional<Stall> ThreadQuestion::ask(nanoseconds silence) const {
 }
 
 namespace {
+
 std::atomic<int> watchers{0};
+std::atomic<unsigned> process{0};  // counts from fork to fork
+
+// A child process has none of the watchers, one of which may just have been asking.
+void forget_watchers() noexcept {
+  watchers.store(0);
+  process.fetch_add(1);
+  question.store(nullptr);
+  new (&*one_question) std::mutex;
+  Handler::mutex().unlock();
+}
+
 }  // namespace
 
-WatcherThread::WatcherThread(std::function<void()> function) {
+WatcherThread::WatcherThread(std::function<void()> function) : process_(process.load()) {
+  static const bool guarded = (core::at_fork([] { Handler::mutex().lock(); },
+                                             [] { Handler::mutex().unlock(); }, forget_watchers),
+                               true);
+  static_cast<void>(guarded);
   const core::SignalsBlocked blocked;
   watchers.fetch_add(1);
   try {
@@ -213,6 +231,8 @@ void WatcherThread::join() {
   thread_.join();
   watchers.fetch_sub(1);
 }
+
+bool WatcherThread::exists() const noexcept { return process_ == process.load(); }
 
 int WatcherThread::count() noexcept { return watchers.load(); }
 

@@ -4,6 +4,7 @@
 #include <fiber/asyncio/stall.hpp>
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -38,11 +39,22 @@ class WatcherThread {
  public:
   explicit WatcherThread(std::function<void()> function);
   void join();
+  /// False in a child process that was forked since: the thread is not there. It can neither be
+  /// joined, nor may the mutexes and condition variables that it used be touched or destroyed.
+  bool exists() const noexcept;
   /// How many there are in the process.
   static int count() noexcept;
 
  private:
   std::thread thread_;
+  unsigned process_;
 };
+
+/// Destroys what a watcher thread works with; in a child process that does not have the thread the
+/// object stays as it is.
+template <class T>
+void end_watcher(std::unique_ptr<T> watched) noexcept {
+  if (watched != nullptr && !watched->exists()) static_cast<void>(watched.release());
+}
 
 }  // namespace fiber::asyncio::detail

@@ -32,10 +32,8 @@ ExternalDone::~ExternalDone() {
 }
 
 void ExternalDone::post() noexcept {
-  LoopObject* its_loop = loop();
-  its_loop->retain();
+  const core::Ref<LoopObject> its_loop(loop());
   its_loop->post(core::Ref<HandleObject>::adopt(this));
-  its_loop->release();
 }
 
 void post_or_drop(ExternalDone* call, bool wanted) noexcept {

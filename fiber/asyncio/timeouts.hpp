@@ -57,7 +57,7 @@ Timeout timeout(std::chrono::duration<Rep, Period> delay) {
   return Timeout(detail::deadline_after(nanoseconds(detail::to_nanoseconds(delay))));
 }
 inline Timeout timeout(std::nullopt_t) { return Timeout(std::nullopt); }
-/// The same, up to a point on the clock of loop.time().
+/// Limits a block up to a point on the clock of loop.time(); nothing: no limit yet.
 inline Timeout timeout_at(std::optional<nanoseconds> when) { return Timeout(when); }
 
 /// Waits for one awaitable (or callable), at most for `timeout`; then cancels it, waits for its

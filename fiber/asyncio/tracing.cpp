@@ -120,18 +120,20 @@ class Trace::Writer final : public asyncio::detail::LoopObserver {
 };
 
 Trace::Trace(const EventLoop& loop, const std::string& path) : loop_(loop) {
-  if (loop.object().observer() != nullptr) throw RuntimeError("this event loop is traced already");
+  if (loop.object().observation().observer() != nullptr)
+    throw RuntimeError("this event loop is traced already");
   begin(std::make_shared<Writer>(path));
 }
 
 Trace::Trace(const EventLoop& loop, std::ostream& out) : loop_(loop) {
-  if (loop.object().observer() != nullptr) throw RuntimeError("this event loop is traced already");
+  if (loop.object().observation().observer() != nullptr)
+    throw RuntimeError("this event loop is traced already");
   begin(std::make_shared<Writer>(out));
 }
 
 void Trace::begin(std::shared_ptr<Writer> writer) {
   writer_ = std::move(writer);
-  loop_.object().set_observer(writer_);
+  loop_.object().observation().set_observer(writer_);
 }
 
 Trace::~Trace() {
@@ -146,7 +148,7 @@ Trace::~Trace() {
 void Trace::close() {
   const std::shared_ptr<Writer> writer = std::exchange(writer_, nullptr);
   if (writer == nullptr) return;
-  loop_.object().set_observer(nullptr);
+  loop_.object().observation().set_observer(nullptr);
   if (!writer->finish()) throw OSError("the trace could not be written");
 }
 

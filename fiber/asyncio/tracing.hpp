@@ -15,9 +15,9 @@
 #pragma once
 
 #include <fiber/asyncio/events.hpp>
+#include <fiber/standard.hpp>
 
 #include <iosfwd>
-#include <memory>
 #include <string>
 
 namespace fiber::asyncio::tracing {

@@ -7,12 +7,11 @@
 
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/transports.hpp>
+#include <fiber/standard.hpp>
 
 #include <concepts>
 #include <cstddef>
-#include <memory>
 #include <optional>
-#include <ranges>
 #include <string>
 #include <string_view>
 #include <utility>

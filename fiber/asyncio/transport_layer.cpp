@@ -47,9 +47,9 @@ class TransportObject::HubStep final : public HandleObject {
       return;
     }
     struct End {
-      Counted<TransportObject> self;
+      core::Ref<TransportObject> self;
       ~End() { self->release(); }
-    } end{Counted<TransportObject>(step_.self)};
+    } end{core::Ref<TransportObject>(step_.self)};
     step_.queued = false;
     end.self->loop_.ready_queue().claim_again();
     (end.self.get()->*action_)();

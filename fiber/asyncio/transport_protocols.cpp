@@ -1,6 +1,7 @@
 // What a TransportObject does when a protocol stands above it in place of a stream's reader.
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/protocol_side.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/transports.hpp>
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/without_sigpipe.hpp>
@@ -60,7 +61,7 @@ void TransportObject::begin_protocol() {
     TransportObject& self;
     ~Rest() {
       self.begun_ = true;
-      if (self.readable_ && self.reading()) self.loop_.read_again(self);
+      if (self.readable_ && self.reading()) self.loop_.selector().again(self);
       if (self.begin_waiter_ != nullptr) self.begin_waiter_->wake();
     }
   } rest{*this};
@@ -113,14 +114,14 @@ void TransportObject::read_for_protocol() {
     if (would_block(errno))
       readable_ = hangup_ = urgent_ = false;
     else if (errno == EINTR)
-      loop_.read_again(*this);
+      loop_.selector().again(*this);
     else
       fatal_error(os_error(errno), kind_ == Kind::socket ? "Fatal read error on socket transport"
                                                          : "Fatal read error on pipe transport");
   } else {
     const auto got = static_cast<std::size_t>(count);
     note_received(got, to.size());
-    if (readable_) loop_.read_again(*this);
+    if (readable_) loop_.selector().again(*this);
     if (buffered)
       calls([&] { side_->buffer_updated(got); },
             "Fatal error: protocol.buffer_updated() call failed.");
@@ -148,7 +149,7 @@ void TransportObject::protocol_reads_end() {
   closing_ = true;
   ++refused_;
   EventLoop(&loop_).call_soon(
-      [self = Counted<TransportObject>(this)] { self->side_->eof_received(); });
+      [self = core::Ref<TransportObject>(this)] { self->side_->eof_received(); });
   post(lost_step_);
 }
 

@@ -2,6 +2,7 @@
 
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/protocol_side.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/without_sigpipe.hpp>
@@ -48,7 +49,7 @@ void TransportObject::run_step(Leaf* leaf) noexcept {
 }
 
 TransportObject::TransportObject(LoopObject& loop, Kind kind, ReaderObject* reader)
-    : CountedObject(loop), kind_(kind), reader_(reader) {
+    : HandledObject(loop), kind_(kind), reader_(reader) {
   loop.ready_queue().claim(kSteps);
   for (Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_}) step->self = this;
   begin_step_.run = &run_step<&TransportObject::begin>;
@@ -62,7 +63,7 @@ TransportObject::~TransportObject() {
   loop_.ready_queue().give_back(kSteps);
   for (Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_})
     if (step->on_hub != nullptr) step->on_hub->release();
-  if (attached_) loop_.forget(*this);
+  if (attached_) loop_.selector().forget(*this);
   if (reader_ != nullptr) {
     reader_->set_source(nullptr);
     reader_->release();
@@ -85,7 +86,7 @@ void TransportObject::post(Step& step) noexcept {
 // --- beginning and end --------------------------------------------------------------------------
 
 void TransportObject::open(UniqueFd&& fd) {
-  loop_.watch(*this, fd.get());
+  loop_.selector().watch(*this, fd.get());
   byte_stream_ = kind_ == Kind::socket && is_byte_stream(fd.get());
   static_cast<void>(fd.release());
   attached_ = true;
@@ -132,7 +133,7 @@ void TransportObject::begin() {
     return;
   }
   if (reader_ != nullptr) reader_->set_source(this);
-  if (readable_ && reading()) loop_.read_again(*this);
+  if (readable_ && reading()) loop_.selector().again(*this);
   if (begin_waiter_ != nullptr) begin_waiter_->wake();
 }
 
@@ -147,12 +148,12 @@ void TransportObject::discard() noexcept {
   if (fd < 0) return;
   closing_ = lost_ = stream_lost_ = true;
   refused_ = 1;
-  if (loop_.unwatch(*this)) ::close(fd);
+  if (loop_.selector().unwatch(*this)) ::close(fd);
   release();
 }
 
 void TransportObject::detached(int fd) noexcept {
-  const Counted<TransportObject> self(this);  // what the layer gives up may be the last
+  const core::Ref<TransportObject> self(this);  // what the layer gives up may be the last
   attached_ = false;
   closing_ = stream_lost_ = true;
   const bool open = !std::exchange(lost_, true);
@@ -222,8 +223,8 @@ void TransportObject::socket_lost() {
     TransportObject& self;
     ~End() {
       const int fd = self.descriptor();
-      if (self.lent_to_sendfile) self.loop_.closing(fd);
-      if (self.loop_.unwatch(self)) ::close(fd);
+      if (self.lent_to_sendfile) self.loop_.selector().closing(fd);
+      if (self.loop_.selector().unwatch(self)) ::close(fd);
       if (self.server != nullptr) self.server->detach(self);
       self.release();
     }
@@ -287,7 +288,7 @@ void TransportObject::resume_reading() {
 
 void TransportObject::resume_receiving() {
   paused_ = false;
-  if (readable_ && reading()) loop_.read_again(*this);
+  if (readable_ && reading()) loop_.selector().again(*this);
 }
 
 std::ptrdiff_t TransportObject::receive(char* to, std::size_t size) noexcept {
@@ -308,8 +309,8 @@ void TransportObject::read_step() {
   constexpr std::size_t kWorthwhile = 16 * 1024;
   const std::span<char> direct = above_ != nullptr ? std::span<char>() : reader_->direct();
   const bool directly = direct.size() >= kWorthwhile;
-  char* to = directly ? direct.data() : loop_.scratch();
-  const std::size_t size = directly ? direct.size() : LoopObject::kScratchSize;
+  char* to = directly ? direct.data() : loop_.selector().scratch();
+  const std::size_t size = directly ? direct.size() : Selector::kScratchSize;
   const std::ptrdiff_t count = receive(to, size);
   if (count > 0) {
     const auto got = static_cast<std::size_t>(count);
@@ -320,7 +321,7 @@ void TransportObject::read_step() {
       reader_->fed_directly(got);
     else
       reader_->feed_data({to, got});
-    if (readable_ && reading()) loop_.read_again(*this);
+    if (readable_ && reading()) loop_.selector().again(*this);
   } else if (count == 0) {
     read_ended_ = true;
     if (above_ != nullptr) {
@@ -333,7 +334,7 @@ void TransportObject::read_step() {
   } else if (would_block(errno)) {
     readable_ = hangup_ = urgent_ = false;
   } else if (errno == EINTR) {
-    loop_.read_again(*this);
+    loop_.selector().again(*this);
   } else {
     force_close(os_error(errno));
   }

@@ -16,17 +16,16 @@
 #pragma once
 
 #include <fiber/asyncio/any_transport.hpp>
-#include <fiber/asyncio/counted.hpp>
+#include <fiber/asyncio/handled_object.hpp>
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/stream_reader.hpp>
 #include <fiber/asyncio/transport_layer.hpp>
 #include <fiber/asyncio/watch.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -35,7 +34,7 @@ namespace fiber::asyncio::detail {
 class ProtocolSide;
 class ServerObject;
 
-class FIBER_API TransportObject final : public CountedObject<TransportObject>,
+class FIBER_API TransportObject final : public HandledObject<TransportObject>,
                                         public Watch,
                                         public AnyTransport,
                                         private ReadSource,
@@ -137,7 +136,8 @@ class FIBER_API TransportObject final : public CountedObject<TransportObject>,
   template <void (TransportObject::*Action)()>
   static void run_step(Leaf* leaf) noexcept;
 
-  friend CountedObject;
+  friend core::Counted<TransportObject>;
+  friend HandledObject<TransportObject>;
   ~TransportObject();
   void no_handles() noexcept {
     if (side_ == nullptr) close();

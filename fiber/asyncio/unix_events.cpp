@@ -107,7 +107,7 @@ void SignalHandlers::add(int number, core::Ref<HandleObject> handle) {
 bool SignalHandlers::remove(int number) {
   const auto found = handlers_.find(number);
   if (found == handlers_.end()) return false;
-  const core::Ref<HandleObject> dropped = std::move(found->second);
+  const core::Ref<HandleObject> handle = std::move(found->second);  // goes when all else is done
   handlers_.erase(found);
   const auto index = static_cast<std::size_t>(number);
   if (owners[index].load() == &loop_) {
@@ -171,8 +171,7 @@ void SignalHandlers::call(int number) noexcept {
     loop_.attend_to_signals();
     return;
   }
-  found->second->retain();
-  loop_.push(Entry(found->second.get()));
+  loop_.push(Entry(core::Ref<HandleObject>(found->second).detach()));
 }
 
 // --- the loop's part ----------------------------------------------------------------------------
@@ -203,7 +202,7 @@ bool LoopObject::remove_signal_handler(int number) {
 void LoopObject::attend_to_signals() noexcept {
   signals.store(true, std::memory_order_release);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (sleeping_.load(std::memory_order_relaxed)) selector_->wake();
+  if (mailbox_.sleeping()) selector_->wake();
 }
 
 void LoopObject::drop_signal_handlers() noexcept { signal_handlers_ = nullptr; }

@@ -77,7 +77,7 @@ class InSignalHandler {
 /// What is posted as well whenever a loop's handler for the signal runs, on whatever thread; null:
 /// nothing. Returns when no handler uses an earlier one.
 void set_alarm(int number, sem_t* alarm) noexcept;
-/// The same, if it is still `alarm`.
+/// Takes `alarm` back, if it is still the one that was set last.
 void clear_alarm(int number, sem_t* alarm) noexcept;
 
 /// What a handler that is no loop's, such as Runner's for SIGINT, has to restore is not this one

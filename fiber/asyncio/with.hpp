@@ -2,10 +2,10 @@
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
+#include <fiber/standard.hpp>
 
 #include <concepts>
 #include <exception>
-#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>

@@ -2,6 +2,7 @@
 // future of this interface has a pointer as its result.
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/descriptor_wait.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/c/status.hpp>
 #include <fiber/fiber.h>
@@ -97,7 +98,7 @@ int ready_for(int fd, int events) {
 void wait_once(LoopObject& loop, int fd, int events) {
   struct Wait : asyncio::detail::DescriptorWait {
     explicit Wait(LoopObject& its_loop) : loop(its_loop) {}
-    ~Wait() { loop.leave(*this); }
+    ~Wait() { loop.selector().leave(*this); }
     LoopObject& loop;
   } entry(loop);
   Waiter waiter(loop);
@@ -105,7 +106,7 @@ void wait_once(LoopObject& loop, int fd, int events) {
   if ((events & FIBER_READABLE) != 0) entry.events |= EPOLLIN;
   if ((events & FIBER_WRITABLE) != 0) entry.events |= EPOLLOUT;
   entry.waiter = &waiter;
-  if (const int error = loop.wait(entry))
+  if (const int error = loop.selector().wait(entry))
     throw fiber::OSError(error, "cannot wait for a descriptor");
   waiter.wait();
   if (entry.error != 0) throw fiber::OSError(entry.error, "the descriptor was closed");

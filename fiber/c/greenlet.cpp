@@ -92,7 +92,7 @@ int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
   if (options != nullptr && !is_size_of_options(options->size) && !is_zero_beyond(*options))
     return invalid("the options have no size that can be: it is sizeof(fiber_greenlet_options)");
   return guarded([&] {
-    fiber::greenlet_options its;
+    fiber::GreenletOptions its;
     if (options != nullptr) {
       fiber_greenlet_options given{};
       std::memcpy(&given, options, std::min(options->size, sizeof given));

@@ -4,13 +4,11 @@
 
 #include <fiber/concurrent/futures.hpp>
 #include <fiber/config.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <exception>
-#include <functional>
-#include <memory>
 #include <optional>
-#include <ranges>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -38,7 +36,7 @@ class FIBER_API Work {
   /// Does the work, unless it was cancelled, and ends the future, whose callbacks run here. What
   /// was called and its arguments are destroyed before. Throws only what callbacks let through.
   void run();
-  /// The same for a future that is running already.
+  /// run() for a future that is running already.
   virtual void run_started() = 0;
 };
 
@@ -67,8 +65,8 @@ class Call final : public Work {
     std::optional<typename Future<R>::Value> value;
     std::exception_ptr error;
     try {
-      const auto invoke = [](auto&... parts) -> decltype(auto) {
-        return std::invoke(std::move(parts)...);
+      const auto invoke = [](auto& function, auto&... arguments) -> decltype(auto) {
+        return std::apply(std::move(function), std::forward_as_tuple(std::move(arguments)...));
       };
       if constexpr (std::is_void_v<R>) {
         std::apply(invoke, *call_);

@@ -2,17 +2,16 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/core/ref.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/core/type.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <atomic>
-#include <chrono>
 #include <concepts>
 #include <condition_variable>
 #include <cstddef>
 #include <exception>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -80,31 +79,7 @@ namespace detail {
 class FutureState;
 class Waiter;
 
-/// Counts the handles of a FutureState.
-template <class T>
-class Ref {
- public:
-  Ref() noexcept = default;
-  explicit Ref(T* object) noexcept : object_(object) {
-    if (object_) object_->references_.fetch_add(1, std::memory_order_relaxed);
-  }
-  Ref(const Ref& other) noexcept : Ref(other.object_) {}
-  Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  Ref& operator=(Ref other) noexcept {
-    std::swap(object_, other.object_);
-    return *this;
-  }
-  ~Ref() {
-    if (object_ && object_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
-      delete object_;
-  }
-  T* get() const noexcept { return object_; }
-  T* operator->() const noexcept { return object_; }
-  T& operator*() const noexcept { return *object_; }
-
- private:
-  T* object_ = nullptr;
-};
+using core::Ref;
 
 /// Writes `headline` and the exception being handled to stderr, as Python logs them.
 FIBER_API void report(const char* headline) noexcept;
@@ -117,11 +92,9 @@ struct FIBER_API Callback {
 /// The state machine, free of the value's type:
 /// PENDING -> RUNNING -> FINISHED, PENDING -> CANCELLED -> CANCELLED_AND_NOTIFIED, PENDING ->
 /// FINISHED
-class FIBER_API FutureState {
+class FIBER_API FutureState : public core::SharedCounted<FutureState> {
  public:
   FutureState() = default;
-  FutureState(const FutureState&) = delete;
-  FutureState& operator=(const FutureState&) = delete;
   virtual ~FutureState();
 
   bool cancel();
@@ -141,11 +114,9 @@ class FIBER_API FutureState {
   /// Returns once the future has a value, with the lock; throws in every other case.
   std::unique_lock<std::mutex> wait_for_value(Timeout timeout);
   [[noreturn]] static void throw_taken();
-  bool shared() const noexcept { return references_.load(std::memory_order_acquire) != 1; }
+  bool shared() const noexcept { return refs() != 1; }
 
  private:
-  template <class T>
-  friend class Ref;
   friend class Waiter;
 
   enum class Phase : unsigned char {
@@ -171,7 +142,6 @@ class FIBER_API FutureState {
     std::size_t position;
   };
 
-  std::atomic<std::size_t> references_{0};
   mutable std::mutex mutex_;
   std::condition_variable condition_;
   Phase phase_ = Phase::PENDING;

@@ -7,19 +7,18 @@
 
 #include <fiber/concurrent/future_state.hpp>
 #include <fiber/config.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <initializer_list>
 #include <iosfwd>
 #include <iterator>
-#include <memory>
 #include <optional>
-#include <ranges>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -118,9 +117,9 @@ class Future : public FutureBase {
       explicit Callback(F&& f) : fn(std::forward<F>(f)) {}
       void call(const detail::Ref<detail::FutureState>& state) override {
         if constexpr (std::invocable<Fn&, Future>)
-          std::invoke(fn, Future(state));
+          std::apply(fn, std::tuple(Future(state)));
         else
-          std::invoke(fn);
+          std::apply(fn, std::tuple());
       }
       Fn fn;
     };

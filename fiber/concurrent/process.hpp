@@ -168,8 +168,8 @@ struct RemoteCall {
 /// busy. Callbacks of futures run in that thread, too.
 ///
 /// A job's exception comes back with its type, if that is one of fiber/exceptions.hpp or
-/// `<stdexcept>`, and as RuntimeError otherwise; its message is kept. What a job writes to stdout is
-/// flushed when it ends. Workers end with the pool, and with the parent when that dies. Signal
+/// `<stdexcept>`, and as RuntimeError otherwise; its message is kept. What a job writes to stdout
+/// is flushed when it ends. Workers end with the pool, and with the parent when that dies. Signal
 /// handlers are reset in them.
 ///
 /// At most max_workers + 1 futures are `running`, the last one waiting for a free worker, as

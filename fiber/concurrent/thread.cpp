@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <cxxabi.h>
 
@@ -45,6 +46,10 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   }
 
   void submit(std::unique_ptr<Work> work) {
+    if (forked())
+      throw RuntimeError(
+          "the threads of this executor are those of the parent process: make an executor of your "
+          "own after fork()");
     std::list<Entry> entry;
     entry.push_back({std::move(work)});
     const std::lock_guard lock(mutex_);
@@ -58,6 +63,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   }
 
   void shutdown(ShutdownOptions options) {
+    if (forked()) return;
     std::list<Entry> cancelled;
     {
       const std::lock_guard lock(mutex_);
@@ -80,6 +86,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   void finish_at_exit() noexcept override { finish(true); }
 
   bool wait_in_destructor() {
+    if (forked()) return false;
     const std::lock_guard lock(mutex_);
     return wait_in_destructor_;
   }
@@ -91,6 +98,8 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   };
 
   bool is_own_thread() const noexcept { return current_ == this; }
+  // In a child process: the threads are not there, and one of them may have held the mutex.
+  bool forked() const noexcept { return process_ != ::getpid(); }
 
   static BrokenThreadPool broken_pool() {
     return BrokenThreadPool("A thread initializer failed, the thread pool is not usable anymore");
@@ -103,8 +112,9 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     const std::string name = prefix_.substr(0, name_limit - suffix.size()) + suffix;
     threads_.reserve(threads_.size() + 1);
     const core::SignalsBlocked blocked;
-    threads_.emplace_back([self = shared_from_this(), name] {
+    threads_.emplace_back([self = shared_from_this(), name, mask = blocked.before()] {
       pthread_setname_np(pthread_self(), name.c_str());
+      core::keep_mask_for_children(mask);
       current_ = self.get();
       self->run_thread();
     });
@@ -218,6 +228,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   static constexpr std::size_t name_limit = 15;
   static thread_local const Threads* current_;
 
+  const pid_t process_ = ::getpid();
   const int max_workers_;
   std::string prefix_;
   const std::function<void()> initializer_;

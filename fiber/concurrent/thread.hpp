@@ -3,9 +3,8 @@
 
 #include <fiber/concurrent/executor.hpp>
 #include <fiber/config.hpp>
+#include <fiber/standard.hpp>
 
-#include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 

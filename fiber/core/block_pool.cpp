@@ -20,7 +20,8 @@ constexpr std::size_t kLargestChunk = std::size_t{16} * 1024 * 1024;
 constexpr int kPortion = 32;
 
 // Huge pages are left to the system's policy: where the machine is virtual they are the most
-// expensive to touch first, five times as expensive as small ones, and they made nothing else faster.
+// expensive to touch first, five times as expensive as small ones, and they made nothing else
+// faster.
 std::byte* map_chunk(std::size_t bytes) {
   void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -23,8 +23,8 @@ class OverflowGuard {
 };
 
 // Returns the name of the generator that owns the stack, "" if it has none, null if no generator
-// does: a generator runs as a part of a greenlet or task, which is not to blame. Set by the layer of
-// generators in threads that have some. Called in a signal handler.
+// does: a generator runs as a part of a greenlet or task, which is not to blame. Set by the layer
+// of generators in threads that have some. Called in a signal handler.
 using GeneratorNamer = const char* (*)(const Stack* stack) noexcept;
 extern constinit thread_local GeneratorNamer tls_generator_on FIBER_TLS_MODEL;
 

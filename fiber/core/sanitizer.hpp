@@ -90,8 +90,8 @@ inline void stack_released([[maybe_unused]] Stack* stack) noexcept {
   __asan_unpoison_memory_region(stack->base, stack->size);
   __lsan_unregister_root_region(stack->base, stack->size);
 #endif
-  // ThreadSanitizer's own record of a fiber is dear to make, so it is kept for some uses; not for
-  // ever, since each use leaves the frames of a fiber's end on its shadow stack.
+  // ThreadSanitizer's own record of a fiber is expensive to make, so it is kept for some uses; not
+  // for ever, since each use leaves the frames of a fiber's end on its shadow stack.
   constexpr std::uint32_t kUses = 64;
   if (stack->uses % kUses == 0) stack_forgotten(stack);
 }

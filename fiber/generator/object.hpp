@@ -13,13 +13,14 @@
 //  5. `yieldable` is the generator's stack while a yield on it needs no further look.
 #pragma once
 
+#include <fiber/core/ref.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <string>
 #include <utility>
 
@@ -45,6 +46,7 @@ class FIBER_API GeneratorObject {
   GeneratorObject& operator=(const GeneratorObject&) = delete;
   virtual ~GeneratorObject();
 
+  void retain() noexcept { ++refs; }
   void release() noexcept {
     if (--refs == 0) [[unlikely]]
       unreferenced();

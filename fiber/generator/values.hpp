@@ -2,11 +2,10 @@
 // is handed on, and where a returned one is kept.
 #pragma once
 
+#include <fiber/standard.hpp>
 #include <fiber/value.hpp>
 
 #include <concepts>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>

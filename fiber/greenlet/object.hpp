@@ -17,17 +17,14 @@
 
 #include <fiber/core/block_pool.hpp>
 #include <fiber/core/ref.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
 #include <fiber/value.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
-#include <functional>
-#include <memory>
-#include <mutex>
 #include <new>
 #include <string>
 

@@ -2,43 +2,16 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/http/body.hpp>
 
 #include <chrono>
 #include <string>
-#include <string_view>
 #include <utility>
-#include <vector>
 
 namespace fiber::http {
 
 // Durations of this layer, in seconds as in Python; any std::chrono duration converts to it.
 using Seconds = std::chrono::duration<double>;
-
-// Names and values in order, repeats allowed: {{"q", "a b"}, {"page", "2"}}.
-using Params = std::vector<std::pair<std::string, std::string>>;
-
-// name=value&name=value, quoted as urllib.parse.urlencode does it ("a b" becomes "a+b").
-FIBER_API std::string urlencode(const Params& params);
-
-// What is sent as the body (`data=`): bytes as they are, or Params, which become a form.
-class FIBER_API Body {
- public:
-  Body() = default;
-  Body(std::string bytes) : bytes_(std::move(bytes)), given_(true) {}
-  Body(std::string_view bytes) : Body(std::string(bytes)) {}
-  Body(const char* text) : Body(std::string(text)) {}
-  Body(const Params& form);
-
-  const std::string& bytes() const noexcept { return bytes_; }
-  // The Content-Type to send unless the caller names one; "" for plain bytes.
-  std::string_view content_type() const noexcept { return content_type_; }
-  explicit operator bool() const noexcept { return given_; }
-
- private:
-  std::string bytes_;
-  std::string_view content_type_;
-  bool given_ = false;
-};
 
 // Whether to check the server's certificate: true, false, or the path of a CA bundle (a file, or a
 // directory prepared with c_rehash) to check it against.

@@ -244,4 +244,44 @@ std::string decode(std::string_view bytes, const std::string& charset) {
   return converter ? decode_by(converter.get(), bytes) : decode_utf8(bytes);
 }
 
+bool is_utf8(const std::string& charset) { return iconv_name(charset).empty(); }
+
+std::string guess_json_utf(std::string_view bytes) {
+  using namespace std::string_view_literals;
+  const std::string_view sample = bytes.substr(0, 4);
+  if (sample == "\xFF\xFE\0\0"sv || sample == "\0\0\xFE\xFF"sv) return "utf-32";
+  if (sample.starts_with("\xEF\xBB\xBF")) return "utf-8-sig";
+  if (sample.starts_with("\xFF\xFE") || sample.starts_with("\xFE\xFF")) return "utf-16";
+  const auto zeros = std::count(sample.begin(), sample.end(), '\0');
+  const auto zero = [&](std::size_t i) { return i < sample.size() && sample[i] == '\0'; };
+  if (zeros == 0) return "utf-8";
+  if (zeros == 2 && zero(0) && zero(2)) return "utf-16-be";
+  if (zeros == 2 && zero(1) && zero(3)) return "utf-16-le";
+  if (zeros == 3 && zero(0) && zero(1) && zero(2)) return "utf-32-be";
+  if (zeros == 3 && zero(1) && zero(2) && zero(3)) return "utf-32-le";
+  return {};
+}
+
+std::string utf8_error(std::string_view bytes) {
+  for (std::size_t at = 0; at < bytes.size();) {
+    bool valid = false;
+    const std::size_t size = utf8_character(bytes.substr(at), valid);
+    if (valid) {
+      at += size;
+      continue;
+    }
+    static constexpr char hex[] = "0123456789abcdef";
+    const auto first = static_cast<unsigned char>(bytes[at]);
+    const char* why = first < 0xC2 || first > 0xF4 ? "invalid start byte"
+                      : at + size == bytes.size()  ? "unexpected end of data"
+                                                   : "invalid continuation byte";
+    const std::string which =
+        size == 1 ? std::string("byte 0x") + hex[first >> 4] + hex[first & 15] + " in position " +
+                        std::to_string(at)
+                  : "bytes in position " + std::to_string(at) + "-" + std::to_string(at + size - 1);
+    return "'utf-8' codec can't decode " + which + ": " + why;
+  }
+  return {};
+}
+
 }  // namespace fiber::http

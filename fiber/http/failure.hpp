@@ -17,6 +17,7 @@ struct Failure {
     resolve,           // the host or the proxy has no address
     connect,           // refused, unreachable
     connect_timeout,   // no connection in time
+    invalid_proxy,     // its URL
     proxy,
     tls,           // handshake or certificate
     disconnected,  // the connection ended before the head of the response was complete
@@ -26,6 +27,7 @@ struct Failure {
     encoding,      // Content-Encoding promised something else
     too_large,     // more than max_body_size
     too_many_redirects,
+    unrewindable,  // the body cannot be sent a second time
     memory,
   };
 

@@ -4,6 +4,7 @@
 #include <fiber/http/arguments.hpp>
 #include <fiber/http/headers.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -27,6 +28,14 @@ struct Outgoing {
   bool follow_redirects = true;
   long max_redirects = 30;
   std::optional<Seconds> connect_timeout = {};
+  // Of requests: "http", "https://host", "all" and the URL of a proxy. They go before those of the
+  // environment; one that is "" is none.
+  Params proxies = {};
+  std::optional<BasicAuth> proxy_auth = {};
+  std::string certificate = {};  // of the client: paths of it and of its key, in PEM
+  std::string key = {};          // "" if it stands with the certificate
+  bool url_credentials = true;   // those in the URL are sent
+  bool keep_history = false;     // the bodies of redirects are wanted
   bool trust_env = false;  // take proxies from the environment (never for this machine itself)
   std::size_t max_body_size = unlimited;  // in bytes, after decompression
 };
@@ -37,6 +46,15 @@ struct ResponseHead {
   std::string reason = {};
   std::string url = {};
   Headers headers = {};
+};
+
+// An answer that was not the last one.
+struct Hop {
+  ResponseHead head;
+  std::string method;  // of the request that it answered, and its fields
+  Headers request_headers;
+  std::string body;  // decoded, if it could be; at most 64 KiB as they were sent
+  std::chrono::microseconds elapsed;
 };
 
 }  // namespace fiber::http

@@ -1,5 +1,6 @@
 #include <fiber/http/proxy.hpp>
 
+#include <fiber/http/failure.hpp>
 #include <fiber/http/headers.hpp>
 #include <fiber/http/url.hpp>
 
@@ -67,6 +68,14 @@ bool is_this_machine(const std::string& host) {
          (address && *address >> 24 == 127);
 }
 
+bool has_host(std::string_view url) {
+  std::string_view rest = url.substr(url.find("://") + 3);
+  rest = rest.substr(0, rest.find('/'));
+  const auto at = rest.rfind('@');
+  if (at != rest.npos) rest.remove_prefix(at + 1);
+  return !rest.empty() && rest[0] != ':' && url.find('\0') == url.npos;
+}
+
 }  // namespace
 
 std::string proxy_of_environment(const std::string& url, Rules rules) {
@@ -84,6 +93,26 @@ std::string proxy_of_environment(const std::string& url, Rules rules) {
   std::string proxy = variable(url.substr(0, url.find(':')) + "_proxy");
   if (proxy.empty() && rules == Rules::requests) proxy = variable("all_proxy");
   return proxy;
+}
+
+std::optional<std::string> proxy_for(const std::string& url, const Params& proxies) {
+  if (proxies.empty()) return std::nullopt;
+  const std::string host_and_port = origin_of(url);
+  const std::string host = host_and_port.substr(0, host_and_port.rfind(':'));
+  const std::string scheme = url.substr(0, url.find(':'));
+  for (const std::string& key :
+       {scheme + "://" + host, scheme, "all://" + host, std::string("all")})
+    // The last one of a name, as in a dictionary.
+    for (auto entry = proxies.rbegin(); entry != proxies.rend(); ++entry)
+      if (equal_ignoring_case(entry->first, key)) {
+        std::string proxy = entry->second;
+        if (!proxy.empty() && proxy.find("://") == proxy.npos) proxy = "http://" + proxy;
+        if (!proxy.empty() && !has_host(proxy))
+          throw Failure{Failure::Kind::invalid_proxy,
+                        "Please check proxy URL. It is malformed and could be missing the host."};
+        return proxy;
+      }
+  return std::nullopt;
 }
 
 }  // namespace fiber::http

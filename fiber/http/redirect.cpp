@@ -34,7 +34,7 @@ std::string base64(std::string_view bytes) {
 }
 
 void authorise(Outgoing& request, const BasicAuth& auth) {
-  request.headers.set("Authorization", "Basic " + base64(auth.username + ":" + auth.password));
+  request.headers.set("Authorization", basic_authorization(auth));
 }
 
 // requests lets `auth` win over the URL and both over the header; aiohttp refuses two of them.
@@ -55,7 +55,7 @@ void set_credentials(Outgoing& request) {
   }
   if (auth)
     authorise(request, *auth);
-  else if (of_url)
+  else if (of_url && request.url_credentials)
     authorise(request, *of_url);
 }
 
@@ -79,6 +79,10 @@ std::string location_of(const Outgoing& request, const ResponseHead& head) {
 }
 
 }  // namespace
+
+std::string basic_authorization(const BasicAuth& auth) {
+  return "Basic " + base64(auth.username + ":" + auth.password);
+}
 
 void check_field(const std::string& name, const std::string& value) {
   static constexpr std::string_view line_ends("\r\n\0", 3);

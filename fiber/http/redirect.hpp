@@ -18,6 +18,9 @@ bool is_followed(const Outgoing& request, const ResponseHead& head);
 // and cookies of the caller stay behind when it leads to another origin. Throws Failure.
 void follow(Outgoing& request, const ResponseHead& head);
 
+// "Basic ...", the value of Authorization.
+std::string basic_authorization(const BasicAuth& auth);
+
 // Throws Failure for a field that would break out of its line, or be read as something else.
 void check_field(const std::string& name, const std::string& value);
 

@@ -1,49 +1,16 @@
 #include <fiber/http/transfer.hpp>
 
-#include <fiber/core/exit_order.hpp>
 #include <fiber/exceptions.hpp>
-#include <fiber/http/proxy.hpp>
+#include <fiber/http/curl_option.hpp>
 #include <fiber/http/redirect.hpp>
 
 #include <algorithm>
-#include <cstdlib>
-#include <ctime>
+#include <cstdio>
 #include <iterator>
 #include <new>
-#include <stdexcept>
-
-#include <sys/stat.h>
 
 namespace fiber::http {
 namespace {
-
-void initialise_curl() {
-  static const CURLcode code = [] {
-    const CURLcode result = curl_global_init(CURL_GLOBAL_DEFAULT);
-    // It has registered the end of the TLS library, which transfers on other threads must not outlive.
-    core::finish_before_exit_handlers();
-    return result;
-  }();
-  if (code != CURLE_OK) throw std::runtime_error(curl_easy_strerror(code));
-}
-
-// Options fail for lack of memory alone: the set of options is fixed and known to be supported.
-template <class Value>
-void set(CURL* easy, CURLoption option, Value value) {
-  if (curl_easy_setopt(easy, option, value) != CURLE_OK) throw std::bad_alloc();
-}
-
-void append(Slist& list, const std::string& line) {
-  curl_slist* longer = curl_slist_append(list.get(), line.c_str());
-  if (!longer) throw std::bad_alloc();
-  static_cast<void>(list.release());
-  list.reset(longer);
-}
-
-bool is_directory(const std::string& path) {
-  struct stat status;
-  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
 
 // RFC 9110, 9.2.2: sent twice they do what they do once.
 bool is_idempotent(std::string_view method) {
@@ -57,83 +24,6 @@ constexpr std::size_t discard_limit = 64 * 1024;
 
 }  // namespace
 
-Easy new_easy() {
-  initialise_curl();
-  Easy easy(curl_easy_init());
-  if (!easy) throw std::bad_alloc();
-  return easy;
-}
-
-Multi new_multi() {
-  initialise_curl();
-  Multi multi(curl_multi_init());
-  if (!multi) throw std::bad_alloc();
-  return multi;
-}
-
-std::exception_ptr error_of(CURLMcode code) noexcept {
-  try {
-    if (code != CURLM_OUT_OF_MEMORY)
-      return std::make_exception_ptr(
-          RuntimeError(std::string("libcurl: ") + curl_multi_strerror(code)));
-  } catch (const std::bad_alloc&) {
-    // Then that is what is told.
-  }
-  return std::make_exception_ptr(std::bad_alloc());
-}
-
-Shared::Shared() {
-  initialise_curl();
-  share_ = curl_share_init();
-  without_cookies_ = curl_share_init();
-  if (!share_ || !without_cookies_) {
-    curl_share_cleanup(share_);
-    curl_share_cleanup(without_cookies_);
-    throw std::bad_alloc();
-  }
-  const curl_lock_function lock = [](CURL*, curl_lock_data data, curl_lock_access, void* self) {
-    static_cast<Shared*>(self)->mutexes_[data].lock();
-  };
-  const curl_unlock_function unlock = [](CURL*, curl_lock_data data, void* self) {
-    static_cast<Shared*>(self)->mutexes_[data].unlock();
-  };
-  for (CURLSH* share : {share_, without_cookies_}) {
-    curl_share_setopt(share, CURLSHOPT_USERDATA, this);
-    curl_share_setopt(share, CURLSHOPT_LOCKFUNC, lock);
-    curl_share_setopt(share, CURLSHOPT_UNLOCKFUNC, unlock);
-    curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-  }
-  curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE);
-}
-
-Shared::~Shared() {
-  curl_share_cleanup(share_);
-  curl_share_cleanup(without_cookies_);
-}
-
-Params Shared::cookies() const {
-  const Easy easy = new_easy();
-  set(easy.get(), CURLOPT_SHARE, share_);
-  curl_slist* lines = nullptr;
-  curl_easy_getinfo(easy.get(), CURLINFO_COOKIELIST, &lines);
-  const Slist owner(lines);
-  Params cookies;
-  for (; lines; lines = lines->next) {
-    // Netscape's format: seven fields between tabs, the last three being expiry, name and value.
-    const std::string_view line = lines->data;
-    const auto value = line.rfind('\t');
-    const auto name = value == line.npos ? value : line.rfind('\t', value - 1);
-    if (name == line.npos) continue;
-    // curl keeps one that has expired until it needs the place.
-    const auto expiry = line.rfind('\t', name - 1);
-    const long long expires =
-        std::atoll(std::string(line.substr(expiry + 1, name - expiry - 1)).c_str());
-    if (expires == 0 || expires > std::time(nullptr))
-      cookies.emplace_back(line.substr(name + 1, value - name - 1), line.substr(value + 1));
-  }
-  return cookies;
-}
-
 Transfer::Transfer(Outgoing request, std::shared_ptr<Shared> shared, std::size_t limit)
     : request_(std::move(request)),
       shared_(std::move(shared)),
@@ -145,101 +35,6 @@ Transfer::Transfer(Outgoing request, std::shared_ptr<Shared> shared, std::size_t
   set_up();
 }
 
-void Transfer::set_up() {
-  CURL* easy = easy_.get();
-  set(easy, CURLOPT_NOSIGNAL, 1L);
-  set(easy, CURLOPT_PRIVATE, this);
-  set(easy, CURLOPT_ERRORBUFFER, message_.data());
-  set(easy, CURLOPT_URL, request_.url.c_str());
-  set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  // As both models do; version 2 has no reason phrases, and one paused stream stalls its siblings.
-  set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-  set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  set(easy, CURLOPT_BUFFERSIZE, 65536L);
-
-  set(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
-  set(easy, CURLOPT_HEADERDATA, this);
-  set(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_write);
-  set(easy, CURLOPT_WRITEDATA, this);
-  set(easy, CURLOPT_PREREQFUNCTION, &Transfer::on_connected);
-  set(easy, CURLOPT_PREREQDATA, this);
-  set(easy, CURLOPT_NOPROGRESS, 0L);
-  set(easy, CURLOPT_XFERINFOFUNCTION, &Transfer::on_progress);
-  set(easy, CURLOPT_XFERINFODATA, this);
-
-  set_up_connection();
-  set_up_method();
-  set_up_headers();
-  set_up_cookies();
-}
-
-void Transfer::set_up_connection() {
-  CURL* easy = easy_.get();
-  if (request_.connect_timeout) {
-    const double milliseconds = std::clamp(request_.connect_timeout->count() * 1e3, 1.0, 1e9);
-    set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(milliseconds));
-  }
-  const std::string proxy =
-      request_.trust_env ? proxy_of_environment(request_.url, request_.rules) : "";
-  through_proxy_ = !proxy.empty();
-  set(easy, CURLOPT_PROXY, proxy.c_str());
-  set(easy, CURLOPT_NOPROXY, "");  // curl does not look for exceptions of its own
-
-  set(easy, CURLOPT_SSL_VERIFYPEER, request_.verify.check() ? 1L : 0L);
-  set(easy, CURLOPT_SSL_VERIFYHOST, request_.verify.check() ? 2L : 0L);
-  // Of the two places where curl looks for authorities, the one that is not named must go: its
-  // default is the system's.
-  if (const std::string& bundle = request_.verify.bundle(); !bundle.empty()) {
-    if (bundle.find('\0') != bundle.npos)
-      throw Failure{Failure::Kind::invalid_argument, "verify: embedded null byte in the path"};
-    const bool directory = is_directory(bundle);
-    set(easy, CURLOPT_CAPATH, directory ? bundle.c_str() : nullptr);
-    set(easy, CURLOPT_CAINFO, directory ? nullptr : bundle.c_str());
-  }
-}
-
-void Transfer::set_up_method() {
-  CURL* easy = easy_.get();
-  const std::string& method = request_.method;
-  if (method == "HEAD") return set(easy, CURLOPT_NOBODY, 1L);
-  if (method == "GET" && !request_.body) return;
-  set(easy, CURLOPT_POST, 1L);
-  set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.bytes().size()));
-  set(easy, CURLOPT_POSTFIELDS, request_.body.bytes().data());
-  if (method != "POST") set(easy, CURLOPT_CUSTOMREQUEST, method.c_str());
-}
-
-void Transfer::set_up_headers() {
-  header_list_.reset();
-  const Headers& headers = request_.headers;
-  for (const auto& [name, value] : headers)
-    // curl's notation for a field that is there and empty
-    if (!equal_ignoring_case(name, "Cookie"))
-      append(header_list_, value.empty() ? name + ";" : name + ": " + value);
-  if (!headers.contains("Accept-Encoding"))
-    append(header_list_, std::string("Accept-Encoding: ") + accepted_encodings);
-  // A field without a value takes away what curl would add on its own.
-  if (!headers.contains("Content-Type")) append(header_list_, "Content-Type:");
-  if (!headers.contains("Expect")) append(header_list_, "Expect:");
-  set(easy_.get(), CURLOPT_HTTPHEADER, header_list_.get());
-}
-
-// One field for all of them. In requests that of the caller stands alone; in aiohttp it is one more
-// source beside the jar.
-void Transfer::set_up_cookies() {
-  CURL* easy = easy_.get();
-  std::string cookies = request_.headers.get("Cookie");
-  const bool alone = request_.rules == Rules::requests && !cookies.empty();
-  if (!alone)
-    for (const auto& [name, value] : request_.cookies)
-      cookies.append(cookies.empty() ? "" : "; ").append(name).append("=").append(value);
-  set(easy, CURLOPT_COOKIEFILE, "");  // turns the cookie engine on
-  if (!cookies.empty()) set(easy, CURLOPT_COOKIE, cookies.c_str());
-  // The jar must learn what comes back, and so is there from the first line of the answer on.
-  cookies_wait_ = alone && shared_;
-  if (shared_) set(easy, CURLOPT_SHARE, alone ? shared_->without_cookies() : shared_->handle());
-}
-
 void Transfer::header_line(std::string_view line) {
   touch();
   if (std::exchange(cookies_wait_, false)) set(easy_.get(), CURLOPT_SHARE, shared_->handle());
@@ -248,15 +43,12 @@ void Transfer::header_line(std::string_view line) {
   head.url = request_.url;
   if (request_.rules == Rules::aiohttp)
     head.url.resize(std::min(head.url.find('#'), head.url.size()));
+  elapsed_ = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - started_);
   if (is_followed(request_, head)) {
     redirected_ = true;
     if (on_redirect) on_redirect();
   } else {
-    std::string codings;
-    for (const std::string& value : head.headers.getall("Content-Encoding"))
-      codings.append(codings.empty() ? "" : ",").append(value);
-    if (request_.method != "HEAD") decoder_ = make_decoder(codings, request_.rules);
-    elapsed_ = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - started_);
+    if (request_.method != "HEAD") decoder_ = make_decoder(codings(), request_.rules);
     has_head_ = true;
   }
   changed();
@@ -322,8 +114,13 @@ void Transfer::resume() {
     paused_ = false;
     touch();
     // Hands over at once what curl had kept, and may so pause again.
-    curl_easy_pause(easy_.get(), CURLPAUSE_CONT);
+    curl_easy_pause(easy_.get(), sending_paused_ ? CURLPAUSE_SEND : CURLPAUSE_CONT);
   }
+}
+
+void Transfer::resume_sending() {
+  if (!std::exchange(sending_paused_, false) || done_ || over_) return;
+  curl_easy_pause(easy_.get(), paused_ ? CURLPAUSE_RECV : CURLPAUSE_CONT);
 }
 
 void Transfer::set_limit(std::size_t limit) {
@@ -386,20 +183,76 @@ bool Transfer::next_hop() noexcept {
       throw Failure{Failure::Kind::too_many_redirects,
                     "Exceeded " + std::to_string(request_.max_redirects) + " redirects.", 0,
                     first_url_};
+    Hop hop = current_hop();
     follow(request_, head());
-    easy_ = new_easy();
-    reader_ = HeadReader(request_.rules);
-    message_[0] = '\0';
-    result_ = CURLE_OK;
-    connected_ = false;
-    discarded_ = 0;
-    sent_ = 0;
-    sendings_ = 0;
-    set_up();
+    history_.push_back(std::move(hop));
+    start_hop();
+  });
+  redirected_ = over_ = false;
+  if (goes_on)
+    changed();
+  else
+    end();
+  return goes_on;
+}
+
+bool Transfer::again(const Headers& fields, bool keep) noexcept {
+  const bool goes_on = guarded([&] {
+    if (keep) history_.push_back(current_hop());
+    for (const auto& [name, value] : fields) check_field(name, value);
+    request_.headers.update(fields);
+    done_ = has_head_ = more_ = false;
+    failure_.reset();
+    error_ = {};
+    decoder_.reset();
+    raw_.clear();
+    body_.clear();
+    taken_ = decoded_ = 0;
+    start_hop();
   });
   redirected_ = over_ = false;
   if (!goes_on) end();
   return goes_on;
+}
+
+void Transfer::start_hop() {
+  easy_ = new_easy();
+  reader_ = HeadReader(request_.rules);
+  message_[0] = '\0';
+  result_ = CURLE_OK;
+  connected_ = paused_ = sending_paused_ = false;
+  discarded_ = 0;
+  discarded_body_.clear();
+  sent_ = 0;
+  sendings_ = 0;
+  started_ = Clock::now();
+  set_up();
+}
+
+Hop Transfer::current_hop() {
+  Hop hop{reader_.head(), request_.method, request_.headers, {}, elapsed_};
+  if (!request_.keep_history) return hop;
+  hop.body = redirected_ ? discarded_body_ : body_.substr(taken_);
+  if (!redirected_) return hop;
+  try {
+    if (const auto decoder = make_decoder(codings(), request_.rules)) {
+      std::string decoded;
+      for (std::string_view in = discarded_body_;
+           decoder->decode(in, decoded, discard_limit) && decoded.size() < discard_limit;) {
+      }
+      hop.body = std::move(decoded);
+    }
+  } catch (const Failure&) {
+    // It stays as it was sent.
+  }
+  return hop;
+}
+
+std::string Transfer::codings() const {
+  std::string codings;
+  for (const std::string& value : head().headers.getall("Content-Encoding"))
+    codings.append(codings.empty() ? "" : ",").append(value);
+  return codings;
 }
 
 // curl sends a request again when a connection that was kept turns out to be dead. The server may
@@ -486,11 +339,50 @@ std::size_t Transfer::on_write(char* data, std::size_t size, std::size_t count, 
   const std::size_t bytes = size * count;
   if (self.redirected_) {
     self.touch();
-    return (self.discarded_ += bytes) <= discard_limit ? bytes : 0;
+    if ((self.discarded_ += bytes) > discard_limit) return 0;
+    const bool kept = !self.request_.keep_history ||
+                      self.guarded([&] { self.discarded_body_.append(data, bytes); });
+    return kept ? bytes : 0;
   }
   bool taken = true;
   if (!self.guarded([&] { taken = self.body_bytes({data, bytes}); })) return 0;
   return taken ? bytes : CURL_WRITEFUNC_PAUSE;
+}
+
+std::size_t Transfer::on_read(char* data, std::size_t size, std::size_t count, void* pointer) {
+  auto& self = *static_cast<Transfer*>(pointer);
+  std::optional<std::size_t> given;
+  const bool fine = self.guarded([&] {
+    BodySource& source = *self.request_.body.source();
+    std::size_t room = size * count;
+    const auto whole = source.size();
+    if (whole)
+      room = static_cast<std::size_t>(std::min<std::uint64_t>(room, *whole - self.body_sent_));
+    if (room == 0) {
+      given = 0;
+      return;
+    }
+    given = self.read_body ? self.read_body(data, room) : source.read(data, room);
+    if (whole && given == std::size_t{0})
+      throw OSError("The body to be sent ended after " + std::to_string(self.body_sent_) + " of " +
+                    std::to_string(*whole) + " bytes");
+    self.body_sent_ += given.value_or(0);
+  });
+  if (!fine) return CURL_READFUNC_ABORT;
+  if (given) return *given;
+  self.sending_paused_ = true;
+  return CURL_READFUNC_PAUSE;
+}
+
+// curl goes back to the beginning alone, to send on another connection.
+int Transfer::on_seek(void* pointer, curl_off_t offset, int origin) {
+  auto& self = *static_cast<Transfer*>(pointer);
+  bool done = false;
+  self.guarded(
+      [&] { done = offset == 0 && origin == SEEK_SET && self.request_.body.source()->rewind(); });
+  if (!done) return CURL_SEEKFUNC_CANTSEEK;
+  self.body_sent_ = 0;
+  return CURL_SEEKFUNC_OK;
 }
 
 int Transfer::on_connected(void* pointer, char*, char*, int, int) {

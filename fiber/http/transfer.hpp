@@ -23,6 +23,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -31,6 +32,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <curl/curl.h>
 
@@ -56,7 +58,8 @@ std::exception_ptr error_of(CURLMcode code) noexcept;
 // What the requests of one session share: cookies and TLS sessions. Safe for use from any thread.
 class Shared {
  public:
-  Shared();
+  // Without `keeps_cookies` none are.
+  explicit Shared(bool keeps_cookies = true);
   ~Shared();
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
@@ -65,6 +68,10 @@ class Shared {
   // For a request that must not send the cookies held: TLS sessions alone.
   CURLSH* without_cookies() const noexcept { return without_cookies_; }
   Params cookies() const;
+  // The cookies, in Netscape's format, and one more of them.
+  std::vector<std::string> cookie_lines() const;
+  void add_cookie(const std::string& line);
+  void clear_cookies();
 
  private:
   std::array<std::mutex, CURL_LOCK_DATA_LAST> mutexes_;
@@ -87,13 +94,17 @@ class Transfer {
   bool has_head() const noexcept { return has_head_; }
   // The final one; after too many redirects the last of them.
   const ResponseHead& head() const noexcept { return reader_.head(); }
-  // From construction to the end of the head.
+  // The redirects on the way there, and the answers before again().
+  std::vector<Hop>& history() noexcept { return history_; }
+  // From the beginning of this hop to the end of the head.
   std::chrono::microseconds elapsed() const noexcept { return elapsed_; }
 
   // Bytes of the body that have arrived, are decoded and have not been taken.
   std::size_t available() const noexcept { return body_.size() - taken_; }
   // Up to n of them. May call back into on_change.
   std::string take(std::size_t n);
+  // Those bytes, for a look.
+  std::string_view peek() const noexcept { return std::string_view(body_).substr(taken_); }
   void set_limit(std::size_t limit);
 
   // curl's verdict (CURLMSG_DONE) on this hop; the first one counts.
@@ -104,6 +115,9 @@ class Transfer {
   bool hop_is_over() const noexcept { return is_redirected() && over_; }
   // Makes a new easy() for it. False: there is none, and the exchange is done().
   bool next_hop() noexcept;
+  // Sends the request of this hop once more, as next_hop() does, with these fields beside and over
+  // its own. False: the exchange is done() with a failure.
+  bool again(const Headers& fields, bool keep) noexcept;
   // Ends it with an exception.
   void fail(std::exception_ptr error) noexcept;
 
@@ -122,6 +136,11 @@ class Transfer {
   Clock::time_point last_activity() const noexcept { return last_activity_; }
   void touch() noexcept { last_activity_ = Clock::now(); }
 
+  // Goes on with a body that `read_body` had nothing to send of.
+  void resume_sending();
+  // In place of the source of the body: as BodySource::read(), but nothing for "later".
+  std::function<std::optional<std::size_t>(char* buffer, std::size_t room)> read_body;
+
   // Called, inside curl's callbacks among others, when the connection stands, when a head is
   // complete, when bytes have come and when it is done. Must not throw, wait or call curl.
   std::function<void()> on_change;
@@ -131,7 +150,12 @@ class Transfer {
  private:
   void set_up();
   void set_up_connection();
+  void set_up_certificate();
   void set_up_method();
+  void set_up_source();
+  void start_hop();
+  Hop current_hop();
+  std::string codings() const;
   void set_up_headers();
   void set_up_cookies();
   void header_line(std::string_view line);
@@ -154,6 +178,8 @@ class Transfer {
   bool guarded(Step step) noexcept;
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_write(char* data, std::size_t size, std::size_t count, void* self);
+  static std::size_t on_read(char* data, std::size_t size, std::size_t count, void* self);
+  static int on_seek(void* self, curl_off_t offset, int origin);
   static int on_connected(void* self, char*, char*, int, int);
   static int on_progress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t sent);
 
@@ -170,7 +196,10 @@ class Transfer {
   std::size_t limit_;
   std::size_t decoded_ = 0;    // bytes of the whole body so far
   std::size_t discarded_ = 0;  // bytes of a redirect's body
-  const Clock::time_point started_ = Clock::now();
+  std::string discarded_body_;
+  std::vector<Hop> history_;
+  std::uint64_t body_sent_ = 0;  // bytes of the request's body that its source has given
+  Clock::time_point started_ = Clock::now();
   Clock::time_point last_activity_ = started_;
   std::chrono::microseconds elapsed_{};
   curl_off_t sent_ = 0;
@@ -184,6 +213,7 @@ class Transfer {
   bool connected_ = false;
   bool through_proxy_ = false;
   bool paused_ = false;
+  bool sending_paused_ = false;
   bool more_ = false;  // the decoder has more, without further input
   bool cookies_wait_ = false;
   bool redirected_ = false;

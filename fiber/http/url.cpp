@@ -212,9 +212,6 @@ std::string urlencode(const Params& params) {
   return out;
 }
 
-Body::Body(const Params& form)
-    : bytes_(urlencode(form)), content_type_("application/x-www-form-urlencoded"), given_(true) {}
-
 std::string prepare_url(std::string_view given, const Params& params) {
   const std::string text(strip(given));
   if (text.find('\0') != text.npos) refuse(text);

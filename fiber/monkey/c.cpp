@@ -15,7 +15,7 @@ using fiber::c::invalid;
 namespace monkey = fiber::monkey;
 
 // False for what no version of the interface knows.
-bool read(const fiber_patch_options* given, monkey::patch_options& options) noexcept {
+bool read(const fiber_patch_options* given, monkey::PatchOptions& options) noexcept {
   if (given == nullptr) return true;
   fiber_patch_options known{};
   if (given->size < sizeof known.size) return false;
@@ -37,7 +37,7 @@ int patch(const fiber_patch_options* given, std::size_t* count, F function) noex
   std::size_t unused = 0;
   std::size_t& replaced = count != nullptr ? *count : unused;
   replaced = 0;
-  monkey::patch_options options;
+  monkey::PatchOptions options;
   if (!read(given, options)) return invalid("fiber_patch_options: size or cancel cannot be");
   return guarded([&] { replaced = function(options); });
 }
@@ -46,7 +46,7 @@ int patch(const fiber_patch_options* given, std::size_t* count, F function) noex
 
 int fiber_patch_all(const fiber_patch_options* options, size_t* count) {
   return patch(options, count,
-               [](const monkey::patch_options& its) { return monkey::patch_all(its); });
+               [](const monkey::PatchOptions& its) { return monkey::patch_all(its); });
 }
 
 int fiber_patch_library(const char* name, const fiber_patch_options* options, size_t* count) {
@@ -54,7 +54,7 @@ int fiber_patch_library(const char* name, const fiber_patch_options* options, si
     if (count != nullptr) *count = 0;
     return invalid("fiber_patch_library: the name is NULL");
   }
-  return patch(options, count, [name](const monkey::patch_options& its) {
+  return patch(options, count, [name](const monkey::PatchOptions& its) {
     return monkey::patch_library(name, its);
   });
 }

@@ -178,7 +178,7 @@ class Registry {
     if (known != slots_.end()) {
       Slot changed = known->second;
       changed.cancel = cancel;
-      if (changed.function() != known->second.function() && image.write(at, changed.function()))
+      if (changed.function() == known->second.function() || image.write(at, changed.function()))
         known->second.cancel = cancel;
       return 0;
     }
@@ -290,7 +290,7 @@ void patch_newcomers() noexcept {
 
 }  // namespace detail
 
-std::size_t patch_all(const patch_options& options) {
+std::size_t patch_all(const PatchOptions& options) {
   if (options.future.value_or(true)) Registry::instance().expect({"", options.cancel, false});
   return static_cast<std::size_t>(
       std::max<std::ptrdiff_t>(Registry::instance().patch_if([&](const Image& image) {
@@ -299,7 +299,7 @@ std::size_t patch_all(const patch_options& options) {
                                0));
 }
 
-std::size_t patch_library(std::string_view name, const patch_options& options) {
+std::size_t patch_library(std::string_view name, const PatchOptions& options) {
   const bool future = options.future.value_or(false);
   if (future)
     Registry::instance().expect({std::string(name), options.cancel, options.dependencies});

@@ -1,4 +1,5 @@
 // Waiting for child processes.
+#include <fiber/core/signal_mask.hpp>
 #include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
@@ -94,7 +95,11 @@ int system_(const char* command) noexcept {
   ::sigaddset(&standard, SIGINT);
   ::sigaddset(&standard, SIGQUIT);
   ::posix_spawnattr_setsigdefault(&attributes, &standard);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+  const sigset_t* mask = core::mask_for_children();
+  if (mask != nullptr) ::posix_spawnattr_setsigmask(&attributes, mask);
+  ::posix_spawnattr_setflags(
+      &attributes,
+      static_cast<short>(POSIX_SPAWN_SETSIGDEF | (mask != nullptr ? POSIX_SPAWN_SETSIGMASK : 0)));
   const char* arguments[] = {"sh", "-c", command, nullptr};
   pid_t pid = -1;
   error = ::posix_spawn(&pid, "/bin/sh", nullptr, &attributes, const_cast<char**>(arguments),

@@ -89,9 +89,9 @@ int connect_(int fd, const sockaddr* address, socklen_t length) noexcept {
 // Tasks of this thread's loop that wait for the descriptor: it may be another's at once.
 void tell_waiters(int fd) noexcept {
   asyncio::detail::LoopObject* loop = own_loop();
-  if (loop == nullptr || !loop->has_waits(fd) || in_foreign_process()) return;
+  if (loop == nullptr || !loop->selector().has_waits(fd) || in_foreign_process()) return;
   const int error = errno;
-  loop->closing(fd);
+  loop->selector().closing(fd);
   errno = error;
 }
 

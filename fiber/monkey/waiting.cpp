@@ -1,3 +1,4 @@
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/monkey/alarms.hpp>
 #include <fiber/monkey/state.hpp>
 #include <fiber/monkey/waiting.hpp>
@@ -231,8 +232,8 @@ Wake Call::wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadlin
     Cancel policy;
     ~Leave() {
       if (shown != nullptr) *shown = nullptr;
-      if (signals != nullptr) loop.leave(*signals);
-      for (DescriptorWait& wait : descriptors) loop.leave(wait);
+      if (signals != nullptr) loop.selector().leave(*signals);
+      for (DescriptorWait& wait : descriptors) loop.selector().leave(wait);
       PolicyOfCall::set(policy);
     }
   };
@@ -243,13 +244,13 @@ Wake Call::wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadlin
     if (signals_) {
       signals_->wait.waiter = &waiter;
       // Without it, handlers run at any time, and interrupt nothing.
-      if (loop.wait(signals_->wait) != 0) signals_.reset();
+      if (loop.selector().wait(signals_->wait) != 0) signals_.reset();
     }
     const Leave leave{loop, descriptors, signals_ ? &signals_->wait : nullptr, shown,
                       PolicyOfCall::set(Cancel::error)};
     for (DescriptorWait& wait : descriptors) {
       wait.waiter = &waiter;
-      const int error = loop.wait(wait);
+      const int error = loop.selector().wait(wait);
       if (error == EPERM && descriptors.size() == 1) return Wake::unwatchable;
       // Among many it cannot be waited for, but the others can.
       if (error == 0 || error == EPERM || error == EINVAL || error == ELOOP) continue;

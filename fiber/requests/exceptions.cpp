@@ -17,7 +17,12 @@ MissingSchema::~MissingSchema() = default;
 InvalidSchema::~InvalidSchema() = default;
 InvalidURL::~InvalidURL() = default;
 InvalidHeader::~InvalidHeader() = default;
+InvalidJSONError::~InvalidJSONError() = default;
+JSONDecodeError::~JSONDecodeError() = default;
 ChunkedEncodingError::~ChunkedEncodingError() = default;
 ContentDecodingError::~ContentDecodingError() = default;
+InvalidProxyURL::~InvalidProxyURL() = default;
+RetryError::~RetryError() = default;
+UnrewindableBodyError::~UnrewindableBodyError() = default;
 
 }  // namespace fiber::requests

@@ -7,7 +7,9 @@
 #pragma once
 
 #include <fiber/exceptions.hpp>
+#include <fiber/http/json.hpp>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
@@ -117,6 +119,16 @@ class FIBER_API InvalidURL : public virtual RequestException {
  public:
   explicit InvalidURL(std::string message) : RequestException(std::move(message)) {}
   ~InvalidURL() override;
+
+ protected:
+  InvalidURL() = default;
+};
+
+/// The URL of a proxy without a host.
+class FIBER_API InvalidProxyURL : public InvalidURL {
+ public:
+  explicit InvalidProxyURL(std::string message) : RequestException(std::move(message)) {}
+  ~InvalidProxyURL() override;
 };
 
 /// A header (or method, or cookie) that would not stay within its line, or an answer with two
@@ -125,6 +137,35 @@ class FIBER_API InvalidHeader : public virtual RequestException {
  public:
   explicit InvalidHeader(std::string message) : RequestException(std::move(message)) {}
   ~InvalidHeader() override;
+};
+
+/// A value for `json` that is no JSON: NaN, an infinity, a string that is not UTF-8.
+class FIBER_API InvalidJSONError : public virtual RequestException {
+ public:
+  explicit InvalidJSONError(std::string message) : RequestException(std::move(message)) {}
+  ~InvalidJSONError() override;
+
+ protected:
+  InvalidJSONError() = default;
+};
+
+/// Response::json() of a body that is not JSON: "Expecting value: line 1 column 1 (char 0)".
+class FIBER_API JSONDecodeError : public InvalidJSONError {
+ public:
+  explicit JSONDecodeError(http::JsonFault fault)
+      : RequestException(fault.text()),
+        fault_(std::make_shared<const http::JsonFault>(std::move(fault))) {}
+  ~JSONDecodeError() override;
+
+  const std::string& msg() const noexcept { return fault_->msg; }  ///< "Expecting value"
+  const std::string& doc() const noexcept { return fault_->doc; }  ///< the text
+  /// Where, in characters of the text.
+  std::size_t pos() const noexcept { return fault_->pos; }
+  std::size_t lineno() const noexcept { return fault_->lineno; }  ///< from 1
+  std::size_t colno() const noexcept { return fault_->colno; }    ///< from 1
+
+ private:
+  std::shared_ptr<const http::JsonFault> fault_;
 };
 
 /// The connection ended, or made no sense, in the middle of the body.
@@ -139,6 +180,20 @@ class FIBER_API ContentDecodingError : public virtual RequestException {
  public:
   explicit ContentDecodingError(std::string message) : RequestException(std::move(message)) {}
   ~ContentDecodingError() override;
+};
+
+/// A Retry has no more tries, and the last answer had a status of its status_forcelist.
+class FIBER_API RetryError : public virtual RequestException {
+ public:
+  explicit RetryError(std::string message) : RequestException(std::move(message)) {}
+  ~RetryError() override;
+};
+
+/// A body that is read while it is sent had to be sent once more, and cannot be.
+class FIBER_API UnrewindableBodyError : public virtual RequestException {
+ public:
+  explicit UnrewindableBodyError(std::string message) : RequestException(std::move(message)) {}
+  ~UnrewindableBodyError() override;
 };
 
 }  // namespace fiber::requests

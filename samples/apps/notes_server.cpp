@@ -120,7 +120,7 @@ web::Application make_app(Notes& notes) {
 
 int main(int argc, char** argv) {
   Notes notes;
-  web::server_options server;
+  web::ServerOptions server;
   server.access_log = [](std::string_view line) {
     std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
   };

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <future>
 #include <mutex>
+#include <ranges>
 #include <string>
 #include <thread>
 #include <vector>

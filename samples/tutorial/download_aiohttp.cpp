@@ -17,6 +17,7 @@
 #include <fiber/asyncio.hpp>
 
 #include <exception>
+#include <functional>
 #include <string>
 #include <vector>
 

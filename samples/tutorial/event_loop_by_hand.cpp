@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ranges>
 #include <string>
 #include <thread>
 #include <utility>

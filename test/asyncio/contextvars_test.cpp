@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <memory>
+
 #include "support/events.hpp"
 #include "support/trace.hpp"
 

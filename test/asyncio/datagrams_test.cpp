@@ -191,7 +191,7 @@ TEST_CASE("datagram endpoints that cannot be") {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();
     const auto make = [] { return std::make_shared<asyncio::DatagramProtocol>(); };
-    using Options = asyncio::create_datagram_endpoint_options;
+    using Options = asyncio::CreateDatagramEndpointOptions;
     CHECK(thrown_by([&] { await(loop.create_datagram_endpoint(make, Options{})); }) ==
           "ValueError('unexpected address family')");
     CHECK(thrown_by([&] {

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <ranges>
 #include <string>
 #include <tuple>
@@ -309,7 +310,7 @@ TEST_CASE("a gather that is refused lets its eager children run on, and drops th
 TEST_CASE("a task factory makes all tasks of its loop, the library's own too") {
   Trace trace;
   const auto factory = [&](const asyncio::EventLoop& loop, const asyncio::CoroutineRef& coroutine,
-                           const asyncio::task_options& options) {
+                           const asyncio::TaskOptions& options) {
     trace("makes ", coroutine.name(), options.name.empty() ? "" : " as ", options.name);
     return asyncio::TaskRef(coroutine, loop, options);
   };
@@ -350,7 +351,7 @@ TEST_CASE("an eager factory may be laid over another") {
   run([&] {
     asyncio::get_running_loop().set_task_factory(asyncio::create_eager_task_factory(
         [&](const asyncio::EventLoop& loop, const asyncio::CoroutineRef& coroutine,
-            const asyncio::task_options& options) {
+            const asyncio::TaskOptions& options) {
           trace("eager ", *options.eager_start);
           return asyncio::TaskRef(coroutine, loop, options);
         }));

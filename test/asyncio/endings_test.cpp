@@ -1,5 +1,5 @@
-// What dies with tasks may run code of the user's, which may switch: wherever that happens, the loop
-// goes on.
+// What dies with tasks may run code of the user's, which may switch: wherever that happens, the
+// loop goes on.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cfenv>
+#include <chrono>
 #include <vector>
 
 using namespace fiber::asyncio;

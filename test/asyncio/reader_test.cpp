@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -327,7 +328,7 @@ TEST_CASE("with more than twice the limit the source is stopped, at the limit it
   Events events;
   asyncio::run([&] {
     Source source(events);
-    const asyncio::detail::Counted object(
+    const fiber::core::Ref object(
         new asyncio::detail::ReaderObject(asyncio::get_running_loop().object(), 10));
     const StreamReader reader(*object);
     object->set_source(&source);

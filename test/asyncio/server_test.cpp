@@ -31,7 +31,7 @@ void until_the_end(StreamReader& reader, StreamWriter& writer) {
   writer.close();
 }
 
-auto serve(auto callback, asyncio::start_server_options options = {}) {
+auto serve(auto callback, asyncio::StartServerOptions options = {}) {
   return asyncio::start_server(std::move(callback), "127.0.0.1", 0, options);
 }
 

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <string>
 #include <utility>
@@ -25,11 +26,11 @@ using namespace std::chrono_literals;
 
 namespace {
 
-auto serve(auto callback, asyncio::start_server_options options = {}) {
+auto serve(auto callback, asyncio::StartServerOptions options = {}) {
   return asyncio::start_server(std::move(callback), "127.0.0.1", 0, options);
 }
 
-auto connect(const asyncio::Server& server, asyncio::open_connection_options options = {}) {
+auto connect(const asyncio::Server& server, asyncio::OpenConnectionOptions options = {}) {
   return asyncio::open_connection("127.0.0.1", server.sockets().at(0).port(), std::move(options));
 }
 

@@ -344,7 +344,7 @@ TEST_CASE("what a child would be told in part is refused") {
     const std::string nul("a\0b", 3);
     const std::string refusal = "ValueError('embedded null byte')";
     const auto refused = [&](std::vector<std::string> command,
-                             asyncio::create_subprocess_options options) {
+                             asyncio::CreateSubprocessOptions options) {
       return thrown_by(
           [&] { await(create_subprocess_exec(std::move(command), std::move(options))); });
     };

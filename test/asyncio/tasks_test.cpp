@@ -255,6 +255,32 @@ struct alignas(Alignment) Aligned {
 }  // namespace
 
 // LeakSanitizer looks whether the memory is given back.
+TEST_CASE("the text of a task in a long chain shows the first eight") {
+  run([] {
+    const auto count = [](const std::string& text, const std::string& part) {
+      int found = 0;
+      for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
+        ++found;
+      return found;
+    };
+    std::vector<asyncio::Task<>> chain{create_task([] { await(asyncio::sleep(1h)); })};
+    const auto grow = [&](std::size_t size) {
+      while (chain.size() < size)
+        chain.push_back(create_task([inner = chain.back()] { await(inner); }));
+      await(asyncio::sleep(0));
+      return chain.back().repr();
+    };
+    const std::string all = grow(8);
+    CHECK(count(all, "<Task pending") == 8);
+    CHECK(count(all, "...") == 0);
+    const std::string first = grow(1000);
+    CHECK(count(first, "<Task pending") == 8);
+    CHECK(first.find(" wait_for=... ") != std::string::npos);
+    chain.front().cancel();
+    await(asyncio::wait(chain));
+  });
+}
+
 TEST_CASE("a callable whose copy fails leaves nothing behind") {
   run([] {
     const CannotBeCopied<8> plain;

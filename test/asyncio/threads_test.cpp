@@ -355,6 +355,7 @@ TEST_CASE("futures of another loop are refused where they are passed") {
               static_cast<void>(asyncio::ensure_future(foreign, get_running_loop()));
             }) == refused);
       CHECK(thrown_by([&] { await(asyncio::wait_for(foreign, 1s)); }).starts_with("RuntimeError("));
+      CHECK(thrown_by([&] { await(asyncio::wait_for(foreign, 0s)); }) == refused);
       CHECK(asyncio::ensure_future(foreign) == foreign);
     });
     const asyncio::EventLoop mine = asyncio::new_event_loop();

@@ -3,6 +3,7 @@
 
 #include <fiber/asyncio.hpp>
 
+#include <chrono>
 #include <string>
 #include <vector>
 

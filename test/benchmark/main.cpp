@@ -1,6 +1,6 @@
 // Measures our works and our peers' in one run and prints a table: medians of several rounds,
-// interleaved at random so that the machine's drift hits all alike, with their spread and the ratios
-// to our figure.
+// interleaved at random so that the machine's drift hits all alike, with their spread and the
+// ratios to our figure.
 //
 //   bench [GROUP...] [--json FILE] [--peers DIR] [--quick] [Google Benchmark's options]
 //

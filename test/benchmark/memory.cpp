@@ -3,6 +3,7 @@
 
 #include <fiber/asyncio.hpp>
 
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <functional>

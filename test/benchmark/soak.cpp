@@ -4,6 +4,7 @@
 //   soak [MINUTES]        2 unless given
 #include <fiber/asyncio.hpp>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>

@@ -1,5 +1,5 @@
-// What profilers do: a stack is read by a signal handler, at any instruction of a switch. And what a
-// switch must keep of the processor's registers.
+// What profilers do: a stack is read by a signal handler, at any instruction of a switch. And what
+// a switch must keep of the processor's registers.
 #include <fiber/config.hpp>
 #include <fiber/generator.hpp>
 #include <fiber/greenlet.hpp>
@@ -127,8 +127,8 @@ TEST_CASE("the stack can be read at each single instruction of a switch") {
 #endif
 #endif
 
-// Compilers know of a call what it may spoil, whatever the processor has; they must not be misled by
-// what is inlined around it.
+// Compilers know of a call what it may spoil, whatever the processor has; they must not be misled
+// by what is inlined around it.
 #if defined(__x86_64__)
 namespace {
 

@@ -1,5 +1,6 @@
 // What a child process that was made by fork() may do, and that its parent does not feel it.
 #include <fiber/asyncio.hpp>
+#include <fiber/asyncio/stall.hpp>
 #include <fiber/core/block_pool.hpp>
 #include <fiber/generator.hpp>
 
@@ -7,9 +8,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -139,6 +142,69 @@ TEST_CASE("a child that ends by exit() in the middle of a task ends with its sta
   CHECK(result.out() == "child 3\nparent goes on\n");
   CHECK(result.errors == "");
   CHECK(result.status == 0);
+}
+
+TEST_CASE("a child has none of the watchers of its parent, and may have its own") {
+  asyncio::run([] {
+    auto monitor = std::make_unique<asyncio::StallMonitor>(asyncio::StallOptions{.limit = 1h});
+    asyncio::print_call_graphs_on_signal(asyncio::get_running_loop(), SIGUSR1);
+    CHECK(status_of_child([&] {
+            ::alarm(60);
+            monitor.reset();
+            return asyncio::run([] {
+              std::atomic<int> stalls{0};
+              {
+                const asyncio::StallMonitor own(
+                    {.limit = 1ms, .hook = [&](const asyncio::Stall&) { ++stalls; }});
+                while (stalls == 0) std::this_thread::sleep_for(1ms);
+              }
+              return 42;
+            });
+          }) == 42);
+    asyncio::get_running_loop().remove_signal_handler(SIGUSR1);
+  });
+}
+
+TEST_CASE("an executor is refused in a child, which does not have its threads") {
+  namespace futures = fiber::concurrent::futures;
+  futures::ThreadPoolExecutor pool({.max_workers = 1});
+  CHECK(pool.submit([] { return 1; }).result() == 1);
+  std::fflush(stdout);
+  const auto result = support::run_child({.body = [&] {
+    ::alarm(60);
+    std::puts(support::thrown_by([&] { pool.submit([] {}); }).c_str());
+    futures::ThreadPoolExecutor own;
+    std::printf("%d\n", own.submit([] { return 42; }).result());
+    pool.shutdown({});
+    std::fflush(stdout);
+  }});
+  CHECK(result.out() ==
+        "RuntimeError('the threads of this executor are those of the parent process: make an "
+        "executor of your own after fork()')\n42\n");
+  CHECK(result.status == 0);
+  CHECK(pool.submit([] { return 2; }).result() == 2);
+}
+
+TEST_CASE("a child that a job forks has the program's signal mask, not that of the thread") {
+  fiber::concurrent::futures::ThreadPoolExecutor pool;
+  CHECK(pool.submit([] {
+              return status_of_child([] {
+                sigset_t mask;
+                ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+                return ::sigismember(&mask, SIGTERM) ? 1 : 42;
+              });
+            })
+            .result() == 42);
+  // A child of a loop that runs there, too.
+  CHECK(pool.submit([] {
+              return asyncio::run([] {
+                auto child =
+                    await(asyncio::create_subprocess_exec({"grep", "SigBlk", "/proc/self/status"},
+                                                          {.stdout_ = asyncio::subprocess::PIPE}));
+                return await(child.communicate()).first;
+              });
+            })
+            .result() == "SigBlk:\t0000000000000000\n");
 }
 
 TEST_CASE("a child gets memory for its tasks, whatever other threads were doing with theirs") {

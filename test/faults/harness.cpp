@@ -20,6 +20,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -302,7 +303,8 @@ void print(const std::vector<Row>& rows) {
   print_row(sum);
 }
 
-// glibc keeps the stacks of ended threads, with what belongs to them: as many as there were at once.
+// glibc keeps the stacks of ended threads, with what belongs to them: as many as there were at
+// once.
 void keep_stacks() {
   pthread_attr_t small;
   ::pthread_attr_init(&small);

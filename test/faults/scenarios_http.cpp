@@ -6,6 +6,8 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/requests.hpp>
 
+#include <chrono>
+
 #include "support/aiohttp_session.hpp"
 #include "support/http_client.hpp"
 #include "support/http_server.hpp"

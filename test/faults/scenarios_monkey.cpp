@@ -26,7 +26,8 @@ struct Patch {
   ~Patch() { monkey::unpatch(); }
 };
 
-// glibc's first look-up in a process keeps a lock for ever when it has no memory (get_locked_global).
+// glibc's first look-up in a process keeps a lock for ever when it has no memory
+// (get_locked_global).
 void patch_and_look_up() {
   const Patch patch;
   addrinfo* list = nullptr;

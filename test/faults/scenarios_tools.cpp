@@ -109,8 +109,8 @@ FAULTS_SCENARIO(reports_on_signals) {
   });
 }
 
-// The loop stands until its monitor has told of that. A monitor that was short of memory at the time
-// looks again a little later.
+// The loop stands until its monitor has told of that. A monitor that was short of memory at the
+// time looks again a little later.
 FAULTS_SCENARIO(stall_monitors) {
   asyncio::run([] {
     std::atomic<int> told{0};

@@ -3,6 +3,7 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/greenlet.hpp>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <latch>

@@ -211,7 +211,7 @@ TEST_CASE("a pending parent of an exited greenlet is started with the exit value
 
 TEST_CASE("a long chain of pending or dead greenlets is dropped without recursion") {
 #if defined(FIBER_ASAN) || defined(FIBER_TSAN)
-  const int length = 20'000;  // a greenlet's end is dear there, and frames are larger
+  const int length = 20'000;  // a greenlet's end is expensive there, and frames are larger
 #else
   const int length = support::times(1'000'000);
 #endif

@@ -1,5 +1,6 @@
-// Greenlets at random, by the hundred and on threads that come and go; random_test.cpp compares with
-// a model what they do. FIBER_MODEL_STEPS sets the number of steps, FIBER_MODEL_SEED the first seed.
+// Greenlets at random, by the hundred and on threads that come and go; random_test.cpp compares
+// with a model what they do. FIBER_MODEL_STEPS sets the number of steps, FIBER_MODEL_SEED the first
+// seed.
 #include <fiber/greenlet.hpp>
 
 #include <doctest/doctest.h>

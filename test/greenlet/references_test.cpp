@@ -4,6 +4,8 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
+#include <functional>
+#include <memory>
 #include <thread>
 
 #include "support/events.hpp"

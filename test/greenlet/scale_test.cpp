@@ -51,8 +51,8 @@ bool has_guard_regions() {
 
 }  // namespace
 
-// More than twice as many as mappings are allowed by default would suffice for. Valgrind has no guard
-// regions, and would take minutes.
+// More than twice as many as mappings are allowed by default would suffice for. Valgrind has no
+// guard regions, and would take minutes.
 TEST_CASE("suspended greenlets with guards cost a page each and no mappings" *
           doctest::skip(support::on_valgrind())) {
   if (!has_guard_regions()) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cerrno>
 #include <latch>
+#include <memory>
 #include <thread>
 
 #include "support/events.hpp"

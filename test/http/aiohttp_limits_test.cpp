@@ -5,6 +5,7 @@
 #include "support/http_client.hpp"
 #include "support/http_server.hpp"
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>

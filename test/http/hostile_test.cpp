@@ -8,6 +8,7 @@
 #include "support/http_outcome.hpp"
 #include "support/http_server.hpp"
 
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>

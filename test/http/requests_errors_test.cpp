@@ -3,6 +3,7 @@
 #include "support/http_client.hpp"
 #include "support/http_server.hpp"
 
+#include <chrono>
 #include <string>
 #include <type_traits>
 #include <utility>

@@ -4,6 +4,7 @@
 #include "support/http_server.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <ranges>
 #include <sstream>
 #include <thread>

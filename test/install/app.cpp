@@ -3,6 +3,7 @@
 #include <fiber/generator.hpp>
 #include <fiber/greenlet.hpp>
 
+#include <chrono>
 #include <iostream>
 #include <stdexcept>
 

@@ -9,6 +9,7 @@
 #include <threads.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <thread>
 

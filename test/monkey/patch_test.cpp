@@ -133,7 +133,7 @@ TEST_CASE("an object whose table is read-only (RELRO) is patched, and stays read
   const std::string path =
       std::string(root != nullptr ? root : ".") + "/test/libmonkey_bound_calls.so";
   void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  REQUIRE_MESSAGE(library != nullptr, ::dlerror());
+  REQUIRE_MESSAGE(library != nullptr, path);
   ssize_t (*read)(int, void*, std::size_t) = nullptr;
   *reinterpret_cast<void**>(&read) = ::dlsym(library, "_ZN5calls4readEiPvm");
   REQUIRE(static_cast<bool>(read));

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include <cerrno>
+#include <chrono>
 #include <thread>
 
 using namespace monkey_test;

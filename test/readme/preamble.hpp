@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iostream>
+#include <ranges>
 #include <sstream>
 #include <string>
 #include <utility>

@@ -1,6 +1,7 @@
 // Handshakes that are cancelled at any point leave no connection, task or descriptor behind.
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <random>
 #include <string>
 #include <vector>

@@ -1,6 +1,7 @@
 // Descriptors that a TLS connection takes over, does not take over, and loses.
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <string>
 
 #include <fcntl.h>
@@ -133,7 +134,7 @@ TEST_CASE("a connection that cannot be served is closed after its handshake; oth
     int tasks = 0;
     loop.set_task_factory([&](const asyncio::EventLoop& its_loop,
                               const asyncio::CoroutineRef& coroutine,
-                              const asyncio::task_options& options) {
+                              const asyncio::TaskOptions& options) {
       if (++tasks == 2) throw fiber::RuntimeError("no task to be had");
       return asyncio::TaskRef(coroutine, its_loop, options);
     });

@@ -2,6 +2,7 @@
 // missing is named, and its tests are left out.
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <string>
 #include <vector>

@@ -1,6 +1,7 @@
 // Whoever should not be trusted is refused, and both sides are told why.
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <string>
 
 #include "ssl/tls.hpp"

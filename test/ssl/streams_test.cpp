@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -247,7 +248,7 @@ TEST_CASE("Unix sockets, and sockets that are connected already") {
 TEST_CASE("arguments that make no sense are refused before anything is opened") {
   asyncio::run([&] {
     const auto context = client_context();
-    using Options = asyncio::open_connection_options;
+    using Options = asyncio::OpenConnectionOptions;
     const auto open = [](Options options) {
       return thrown_by([&] { await(asyncio::open_connection("localhost", 1, options)); });
     };

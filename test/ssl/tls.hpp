@@ -34,14 +34,14 @@ inline fiber::ssl::SSLContext asking_context(fiber::ssl::VerifyMode mode) {
 
 template <class F>
 auto start_tls_server(F callback, const fiber::ssl::SSLContext& context,
-                      fiber::asyncio::start_server_options options = {}) {
+                      fiber::asyncio::StartServerOptions options = {}) {
   options.ssl = context;
   return fiber::asyncio::await(
       fiber::asyncio::start_server(std::move(callback), "127.0.0.1", 0, std::move(options)));
 }
 
 inline auto connect_tls(const fiber::asyncio::Server& server, const fiber::ssl::SSLContext& context,
-                        fiber::asyncio::open_connection_options options = {}) {
+                        fiber::asyncio::OpenConnectionOptions options = {}) {
   options.ssl = context;
   return fiber::asyncio::open_connection("localhost", server.sockets().at(0).port(),
                                          std::move(options));

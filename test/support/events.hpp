@@ -45,7 +45,7 @@ class AtEnd {
   F function_;
 };
 
-inline fiber::greenlet_options named(std::string name) { return {.name = std::move(name)}; }
+inline fiber::GreenletOptions named(std::string name) { return {.name = std::move(name)}; }
 
 inline std::string label(const fiber::greenlet& g) {
   if (!g.name().empty()) return g.name();

@@ -126,6 +126,11 @@ class HttpServer {
     const std::lock_guard lock(mutex_);
     canned_[path] = std::move(answer);
   }
+  // The same in turn, one answer for each request; the last one is for all that follow.
+  void answer_in_turn(const std::string& path, std::vector<Canned> answers) {
+    const std::lock_guard lock(mutex_);
+    turns_[path] = std::move(answers);
+  }
   // Every request so far: method, target, header lines and body.
   std::vector<std::string> received() {
     const std::lock_guard lock(mutex_);
@@ -244,6 +249,22 @@ class HttpServer {
       request.body = input.substr(0, length);
       input.erase(0, length);
     }
+    if (request.head.find("Transfer-Encoding: chunked") != request.head.npos) {
+      const auto take = [&](std::size_t size) {
+        while (input.size() < size) input += receive(client);
+        std::string bytes = input.substr(0, size);
+        input.erase(0, size);
+        return bytes;
+      };
+      for (;;) {
+        std::string line;
+        while (!line.ends_with("\r\n")) line += take(1);
+        const auto size = std::strtoul(line.c_str(), nullptr, 16);
+        request.body += take(size);
+        take(2);
+        if (size == 0) break;
+      }
+    }
     return request;
   }
 
@@ -314,7 +335,12 @@ class HttpServer {
   // Nothing if no answer of a test is for it, else whether to keep the connection.
   std::optional<bool> answer_as_told(int client, const Request& request) {
     std::unique_lock lock(mutex_);
-    const auto found = canned_.find(request.target.substr(0, request.target.find('?')));
+    const std::string path = request.target.substr(0, request.target.find('?'));
+    if (const auto turn = turns_.find(path); turn != turns_.end()) {
+      canned_[path] = turn->second.front();
+      if (turn->second.size() > 1) turn->second.erase(turn->second.begin());
+    }
+    const auto found = canned_.find(path);
     if (found == canned_.end()) return std::nullopt;
     const Canned canned = found->second;
     lock.unlock();
@@ -434,6 +460,7 @@ class HttpServer {
   std::set<int> clients_;
   bool stopping_ = false;
   std::map<std::string, Canned> canned_;
+  std::map<std::string, std::vector<Canned>> turns_;
   std::vector<std::string> received_;
   bool gate_open_ = false;
   long at_gate_ = 0;

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2034
 build_packages=(g++ meson ninja-build pkg-config libboost-context-dev doctest-dev
   libcurl4-openssl-dev zlib1g-dev libbrotli-dev libzstd-dev libidn2-dev libssl-dev libcereal-dev
-  ca-certificates openssl)
+  nlohmann-json3-dev ca-certificates openssl)
 # What samples/legacy and its tests use besides.
 # shellcheck disable=SC2034
 sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-dev postgresql)
@@ -73,6 +73,7 @@ present() {
     libboost-fiber-dev) has_header boost/fiber/all.hpp ;;
     libboost-dev) has_header boost/coroutine2/coroutine.hpp ;;
     doctest-dev) has_header doctest/doctest.h ;;
+    nlohmann-json3-dev) has_header nlohmann/json.hpp ;;
     libcurl4-openssl-dev) has_header curl/curl.h ;;
     zlib1g-dev) has_header zlib.h ;;
     libbrotli-dev) has_header brotli/decode.h ;;

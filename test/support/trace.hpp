@@ -5,6 +5,7 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/testing.hpp>
 
+#include <chrono>
 #include <exception>
 #include <sstream>
 #include <string>

@@ -1,5 +1,5 @@
-// Some tests do less under Valgrind, which is some fifty times as slow as the processor, and much more
-// so with thousands of stacks, or leave out what it does not imitate.
+// Some tests do less under Valgrind, which is some fifty times as slow as the processor, and much
+// more so with thousands of stacks, or leave out what it does not imitate.
 #pragma once
 
 #if __has_include(<valgrind/valgrind.h>)

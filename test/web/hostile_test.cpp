@@ -5,6 +5,7 @@
 
 #include "support/log.hpp"
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,7 +21,7 @@ using namespace std::chrono_literals;
 namespace {
 
 template <class Body>
-void with_app(const web::Application& app, Body body, web::server_options options = {}) {
+void with_app(const web::Application& app, Body body, web::ServerOptions options = {}) {
   asyncio::testing::run_test([&] {
     asyncio::with(TestClient(app, {.server = options}), [&](TestClient& client) { body(client); });
   });
@@ -89,7 +90,7 @@ TEST_CASE("what is malformed gets 400, and the connection ends") {
 }
 
 TEST_CASE("slow heads and bodies, and silence, are waited for so long and no longer") {
-  web::server_options options;
+  web::ServerOptions options;
   options.head_timeout = 20s;
   options.body_timeout = 30s;
   options.keepalive_timeout = 50s;
@@ -131,7 +132,7 @@ TEST_CASE("slow heads and bodies, and silence, are waited for so long and no lon
 }
 
 TEST_CASE("a body that comes fast enough may take as long as it needs") {
-  web::server_options options;
+  web::ServerOptions options;
   options.body_timeout = 10s;
   options.min_body_rate = 100;
   with_app(
@@ -162,7 +163,7 @@ TEST_CASE("a peer that does not read what it asked for is given up") {
       throw;
     }
   });
-  web::server_options options;
+  web::ServerOptions options;
   options.write_timeout = 7s;
   with_app(
       app,
@@ -179,7 +180,7 @@ TEST_CASE("a peer that does not read what it asked for is given up") {
 }
 
 TEST_CASE("no more connections than were allowed, altogether and for an address") {
-  web::server_options options;
+  web::ServerOptions options;
   SUBCASE("altogether") { options.max_connections = 2; }
   SUBCASE("for an address") { options.max_connections_per_address = 2; }
   with_app(
@@ -250,7 +251,7 @@ TEST_CASE("a client that goes away cancels the handler if that was asked for") {
       }
       return web::Response();
     });
-    web::server_options options;
+    web::ServerOptions options;
     options.handler_cancellation = cancels;
     with_app(
         app,

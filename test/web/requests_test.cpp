@@ -6,6 +6,7 @@
 
 #include "support/log.hpp"
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,7 +25,7 @@ namespace {
 
 // Runs `body(client)` against an application; nothing may be left behind.
 template <class Body>
-void with_app(const web::Application& app, Body body, web::runner_options options = {}) {
+void with_app(const web::Application& app, Body body, web::RunnerOptions options = {}) {
   asyncio::testing::run_test(
       [&] { asyncio::with(TestClient(app, options), [&](TestClient& client) { body(client); }); });
 }

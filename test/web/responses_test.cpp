@@ -4,6 +4,7 @@
 #include <fiber/asyncio/testing.hpp>
 #include <fiber/http/compression.hpp>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -34,7 +35,7 @@ std::string text(const Events& events) {
 }
 
 template <class Body>
-void with_app(const web::Application& app, Body body, web::runner_options options = {}) {
+void with_app(const web::Application& app, Body body, web::RunnerOptions options = {}) {
   asyncio::testing::run_test(
       [&] { asyncio::with(TestClient(app, options), [&](TestClient& client) { body(client); }); });
 }
@@ -416,7 +417,7 @@ TEST_CASE("the access log") {
   Events lines;
   web::Application app;
   app.router().add_get("/a", [](web::Request&) { return web::Response({.text = "four"}); });
-  web::server_options options;
+  web::ServerOptions options;
   options.access_log = [&](std::string_view line) { lines.emplace_back(line); };
   options.access_log_format = "%a \"%r\" %s %b %{X}i %{Content-Type}o %%";
   with_app(app,

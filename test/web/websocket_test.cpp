@@ -4,6 +4,7 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/testing.hpp>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -42,7 +43,7 @@ std::string show(const WSMessage& message) {
 
 // A server whose handler is `serve(ws)`.
 template <class Serve, class Body>
-void with_socket(Serve serve, Body body, aiohttp::websocket_options options = {}) {
+void with_socket(Serve serve, Body body, aiohttp::WebsocketOptions options = {}) {
   web::Application app;
   app.router().add_get("/ws", [serve, options](web::Request& request) {
     web::WebSocketResponse ws(options);

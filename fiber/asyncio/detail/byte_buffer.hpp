@@ -1,9 +1,10 @@
 // Bytes that come in at the end and leave at the front.
 #pragma once
 
+#include <fiber/standard.hpp>
+
 #include <cstddef>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>

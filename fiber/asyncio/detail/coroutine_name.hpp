@@ -3,10 +3,10 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/standard.hpp>
 #include <fiber/core/type.hpp>
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <type_traits>
 #include <typeinfo>

@@ -2,9 +2,9 @@
 // is longer lasts as long as that; nothing overflows.
 #pragma once
 
+#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <ratio>
@@ -19,7 +19,8 @@ inline std::int64_t monotonic() noexcept {
       .count();
 }
 
-// Limits of deadlines: INT64_MAX stands for "never", and differences are to fit too.
+inline constexpr std::int64_t kForever = INT64_MAX;
+// Limits of deadlines: beyond them lies kForever, and differences are to fit too.
 inline constexpr std::int64_t kLatest = INT64_MAX - 1;
 inline constexpr std::int64_t kEarliest = INT64_MIN / 2;
 

@@ -1,8 +1,9 @@
 // Where queues keep their items. Each kind has put, get and at, and gives the items in its order.
 #pragma once
 
+#include <fiber/standard.hpp>
+
 #include <cstddef>
-#include <memory>
 #include <utility>
 #include <vector>
 

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <utility>
 
 namespace fiber::asyncio::detail {
@@ -70,8 +70,8 @@ class ReadyQueue {
       grow(count);
     room_ -= static_cast<std::ptrdiff_t>(count);
   }
-  // The same for one that can come later: false if there is no memory. A few places are kept for
-  // these alone, so that what comes from outside moves on when memory is short.
+  // Room for one entry that can come later: false if there is no memory. A few places are kept for
+  // such entries alone, so that what comes from outside moves on when memory is short.
   bool try_claim() noexcept;
   // By one that is claimed for longer than it stands here: right after it was popped.
   void claim_again() noexcept { --room_; }
@@ -99,7 +99,7 @@ class ReadyQueue {
     if (position - head_ < size() && ring_[position & mask_] == old)
       ring_[position & mask_] = replacement;
   }
-  // The same, wherever it stands.
+  // Puts another entry in the place of one that may stand anywhere.
   void replace(Entry old, Entry replacement) noexcept {
     for (std::size_t at = head_; at != tail_; ++at) replace(at, old, replacement);
   }

@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <iomanip>
 #include <optional>
+#include <ranges>
 #include <set>
 #include <sstream>
 #include <string>

@@ -4,6 +4,7 @@
 #include <fiber/generator.hpp>
 
 #include <functional>
+#include <memory>
 #include <unordered_map>
 
 namespace differential {

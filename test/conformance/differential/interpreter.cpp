@@ -1,5 +1,6 @@
 #include "interpreter.hpp"
 
+#include <chrono>
 #include <utility>
 
 namespace differential {

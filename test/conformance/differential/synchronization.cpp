@@ -2,6 +2,7 @@
 #include "interpreter.hpp"
 
 #include <functional>
+#include <memory>
 #include <stdexcept>
 #include <unordered_map>
 

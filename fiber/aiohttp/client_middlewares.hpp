@@ -1,0 +1,40 @@
+// What stands between a session and its requests. Python: aiohttp.client_middlewares (3.12).
+//
+//   const auto with_token = [](aiohttp::ClientRequest& request, const aiohttp::ClientHandler& handler) {
+//     request.headers.set("Authorization", "Bearer " + token);
+//     aiohttp::ClientResponse response = handler(request);
+//     if (response.status != 401) return response;
+//     token = new_token();                     // it may await
+//     request.headers.set("Authorization", "Bearer " + token);
+//     return handler(request);
+//   };
+//   aiohttp::ClientSession session({.middlewares = {with_token}});
+#pragma once
+
+#include <fiber/http/arguments.hpp>
+#include <fiber/http/headers.hpp>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace fiber::aiohttp {
+
+class ClientResponse;
+
+/// A request that is about to be sent, each of a redirect's anew. A middleware may change it.
+struct ClientRequest {
+  std::string method = {};
+  std::string url = {};
+  http::Headers headers = {};
+  http::Body body = {};
+};
+
+/// Sends the request, through the middlewares that come after the one that calls it. It waits; it
+/// may be called several times while its middleware runs, and not later.
+using ClientHandler = std::function<ClientResponse(ClientRequest&)>;
+/// The first of several is the outermost.
+using ClientMiddleware = std::function<ClientResponse(ClientRequest&, const ClientHandler&)>;
+using ClientMiddlewares = std::vector<ClientMiddleware>;
+
+}  // namespace fiber::aiohttp

@@ -1,0 +1,243 @@
+#include <fiber/aiohttp/exchange.hpp>
+#include <fiber/http/redirect.hpp>
+#include <fiber/http/url.hpp>
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+namespace fiber::aiohttp::detail {
+namespace {
+
+// What is left of a limit that began then.
+std::optional<http::Seconds> left_of(const std::optional<http::Seconds>& limit,
+                                     http::Transfer::Clock::time_point begin) {
+  if (!limits(limit)) return limit;
+  const http::Seconds left = *limit - (http::Transfer::Clock::now() - begin);
+  if (left.count() <= 0) throw TimeoutError();
+  return left;
+}
+
+}  // namespace
+
+void raise(const http::Failure& failure) {
+  using Kind = http::Failure::Kind;
+  const auto cannot_connect = [&](const std::string& why) {
+    return "Cannot connect to host " + http::origin_of(failure.url) + " [" + why + "]";
+  };
+  switch (failure.kind) {
+    case Kind::missing_schema:
+    case Kind::invalid_schema:
+    case Kind::invalid_proxy:
+    case Kind::invalid_url: throw InvalidURL(failure.text);
+    case Kind::invalid_header:
+    case Kind::invalid_argument: throw ValueError(failure.text);
+    case Kind::connect:
+      throw ClientConnectorError(
+          cannot_connect(failure.error_number ? OSError(failure.error_number, {}).what()
+                                              : failure.text),
+          failure.error_number);
+    case Kind::resolve: throw ClientConnectorError(cannot_connect(failure.text));
+    case Kind::unrewindable: throw ClientPayloadError(failure.text);
+    case Kind::proxy: throw ClientProxyConnectionError(cannot_connect(failure.text));
+    case Kind::tls: throw ClientSSLError(cannot_connect(failure.text));
+    case Kind::connect_timeout:
+      throw ServerTimeoutError("Connection timeout to host " + failure.url);
+    case Kind::disconnected: throw ServerDisconnectedError();
+    case Kind::bad_response:
+    case Kind::bad_header: throw ClientResponseError(400, failure.text, failure.url);
+    case Kind::payload:
+      throw ClientPayloadError("Response payload is not completed: " + failure.text);
+    case Kind::too_large: throw ClientPayloadError(failure.text);
+    case Kind::encoding: throw ClientPayloadError("Can not decode the body: " + failure.text);
+    case Kind::too_many_redirects: throw TooManyRedirects(0, "", failure.url);
+    case Kind::memory: break;
+  }
+  throw std::bad_alloc();
+}
+
+bool limits(const std::optional<http::Seconds>& timeout) { return timeout && timeout->count() > 0; }
+
+SessionCore::SessionCore(SessionOptions options)
+    : options_(std::move(options)),
+      jar_(options_.cookie_jar.value_or(CookieJar())),
+      limiter_(options_.connector.limit, options_.connector.limit_per_host) {
+  if (options_.base_url.empty()) return;
+  try {
+    options_.base_url = http::prepare_url(options_.base_url, {});
+  } catch (const http::Failure&) {
+    throw ValueError("Only absolute URLs are supported");
+  }
+  if (!options_.base_url.ends_with('/')) throw ValueError("base_url must have a trailing '/'");
+}
+
+Params SessionCore::cookies() const {
+  Params cookies;
+  for (Morsel& morsel : jar_.morsels())
+    cookies.emplace_back(std::move(morsel.key), std::move(morsel.value));
+  return cookies;
+}
+
+// One that is relative is joined to base_url.
+std::string SessionCore::build_url(const std::string& url, const Params& params) const {
+  const auto mark = url.find_first_of(":/?#");
+  const bool absolute = (mark != url.npos && url[mark] == ':') || url.starts_with("//");
+  if (absolute || options_.base_url.empty()) return http::prepare_url(url, params);
+  return http::prepare_url(http::resolve_url(options_.base_url, url), params);
+}
+
+Engine& SessionCore::engine() {
+  const asyncio::EventLoop loop = asyncio::get_running_loop();
+  if (!engine_) engine_.emplace(loop, std::max<std::size_t>(options_.connector.limit, 10));
+  if (!(engine_->loop() == loop))
+    throw RuntimeError("Session is attached to a different event loop");
+  return *engine_;
+}
+
+ClientResponse SessionCore::request(std::string method, const std::string& url,
+                                    RequestOptions options) {
+  if (closed_) throw RuntimeError("Session is closed");
+  if (options.json) {
+    if (options.data) throw ValueError("data and json parameters can not be used at the same time");
+    if (!options.json.error().empty()) throw ValueError(options.json.error());
+    options.data = Body(options.json.text(), "application/json");
+  }
+  const RaiseForStatus check = options.raise_for_status.value_or(options_.raise_for_status);
+  try {
+    http::Outgoing outgoing = outgoing_of(std::move(method), url, options);
+    std::shared_ptr<Traces> traces;
+    if (!options_.trace_configs.empty())
+      traces = std::make_shared<Traces>(options_.trace_configs, options.trace_request_ctx);
+    if (traces) traces->start(outgoing.method, outgoing.url, outgoing.headers);
+    try {
+      ClientResponse response = response_to(std::move(outgoing), options, traces);
+      if (check.function())
+        check.function()(response);
+      else if (check.raises())
+        response.raise_for_status();
+      if (traces) traces->end(response);
+      return response;
+    } catch (...) {
+      if (traces) traces->exception(std::current_exception());
+      throw;
+    }
+  } catch (const http::Failure& failure) {
+    raise(failure);
+  }
+}
+
+ClientResponse SessionCore::response_to(http::Outgoing outgoing, const RequestOptions& options,
+                                        const std::shared_ptr<Traces>& traces) {
+  const ClientTimeout& timeout = options.timeout ? *options.timeout : options_.timeout;
+  const ClientMiddlewares& middlewares =
+      options.middlewares ? *options.middlewares : options_.middlewares;
+  try {
+    if (middlewares.empty()) return send(std::move(outgoing), timeout, traces);
+    return through_middlewares(std::move(outgoing), timeout, traces, middlewares);
+  } catch (const http::Failure& failure) {
+    raise(failure);
+  }
+}
+
+http::Outgoing SessionCore::outgoing_of(std::string method, const std::string& url,
+                                        RequestOptions& options) const {
+  CIMultiDict headers = options_.headers;
+  headers.update(options.headers);
+  Params cookies = jar_.state_->cookies_for_all();
+  cookies.insert(cookies.end(), options_.cookies.begin(), options_.cookies.end());
+  cookies.insert(cookies.end(), options.cookies.begin(), options.cookies.end());
+  const std::string& proxy = options.proxy.empty() ? options_.proxy : options.proxy;
+  const ClientTimeout& timeout = options.timeout ? *options.timeout : options_.timeout;
+  return {
+      .rules = http::Rules::aiohttp,
+      .method = std::move(method),
+      .url = build_url(url, options.params),
+      .headers = std::move(headers),
+      .body = std::move(options.data),
+      .cookies = std::move(cookies),
+      .auth = options.auth ? std::move(options.auth) : options_.auth,
+      .verify = options.ssl.value_or(options_.connector.ssl),
+      .follow_redirects = options.allow_redirects.value_or(true),
+      .max_redirects = options.max_redirects,
+      .connect_timeout = limits(timeout.sock_connect) ? timeout.sock_connect : std::nullopt,
+      .proxies = proxy.empty() ? Params{} : Params{{"all", proxy}},
+      .proxy_auth = options.proxy_auth ? options.proxy_auth : options_.proxy_auth,
+      .trust_env = options_.trust_env,
+      .max_body_size = options.max_body_size ? *options.max_body_size
+                                             : options_.max_body_size.value_or(http::unlimited),
+  };
+}
+
+// Waits for the head of the answer.
+ClientResponse SessionCore::send(http::Outgoing outgoing, const ClientTimeout& timeout,
+                                 const std::shared_ptr<Traces>& traces) {
+  std::shared_ptr<Upload> upload;
+  if (outgoing.body.source()) {
+    upload = std::make_shared<Upload>(outgoing.body.source());
+    const std::string& type = outgoing.body.content_type();
+    outgoing.body = Body(upload, type.empty() ? "application/octet-stream" : type);
+  }
+  const auto exchange = std::make_shared<Exchange>(shared_from_this(), std::move(outgoing), timeout,
+                                                   std::move(upload), traces);
+  exchange->open();
+  return ClientResponse(exchange);
+}
+
+// Redirects are followed here, so that each request goes through the middlewares.
+ClientResponse SessionCore::through_middlewares(http::Outgoing outgoing,
+                                                const ClientTimeout& timeout,
+                                                const std::shared_ptr<Traces>& traces,
+                                                const ClientMiddlewares& middlewares) {
+  const auto begin = http::Transfer::Clock::now();
+  http::make_ready(outgoing);
+  const std::string first_url = outgoing.url;
+  ClientHandler handler = [&](ClientRequest& request) {
+    http::Outgoing hop = outgoing;
+    hop.method = request.method;
+    hop.headers = request.headers;
+    hop.body = request.body;
+    hop.follow_redirects = false;
+    ClientTimeout left = timeout;
+    left.total = left_of(timeout.total, begin);
+    try {
+      hop.url = http::prepare_url(request.url, {});
+      return send(std::move(hop), left, traces);
+    } catch (const http::Failure& failure) {
+      raise(failure);
+    }
+  };
+  for (auto middleware = middlewares.rbegin(); middleware != middlewares.rend(); ++middleware)
+    handler = [&middleware = *middleware, next = std::move(handler)](ClientRequest& request) {
+      return middleware(request, next);
+    };
+
+  std::vector<ClientResponse> history;
+  for (;;) {
+    ClientRequest request{outgoing.method, outgoing.url, outgoing.headers, outgoing.body};
+    ClientResponse response = handler(request);
+    const http::ResponseHead head{response.status, response.reason, response.url, response.headers};
+    if (!http::is_followed(outgoing, head)) {
+      response.history = std::move(history);
+      return response;
+    }
+    response.give_up_body();
+    if (traces) traces->redirect(outgoing.method, outgoing.url, outgoing.headers, response);
+    history.push_back(std::move(response));
+    if (outgoing.max_redirects > 0 &&
+        history.size() >= static_cast<std::size_t>(outgoing.max_redirects))
+      throw TooManyRedirects(0, "", first_url);
+    http::follow(outgoing, head);
+  }
+}
+
+void SessionCore::close() noexcept {
+  closed_ = true;
+  while (!exchanges_.empty()) {
+    Exchange* exchange = *exchanges_.begin();
+    exchanges_.erase(exchanges_.begin());
+    exchange->end(Exchange::Why::session_closed);
+  }
+  engine_.reset();
+}
+
+}  // namespace fiber::aiohttp::detail

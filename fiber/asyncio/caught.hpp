@@ -1,0 +1,38 @@
+// Which exceptions of the user's functions the library may keep.
+#pragma once
+
+#include <fiber/greenlet.hpp>
+
+#include <exception>
+
+#include <cxxabi.h>
+
+namespace fiber::asyncio::detail {
+
+/// Calls the function and returns what it throws, null for nothing. What is not addressed to its
+/// caller passes: the forced unwinding of a thread, KeyboardInterrupt, SystemExit, and GreenletExit
+/// unless `keeps_exit()`.
+template <class F, class Keeps>
+std::exception_ptr caught(F&& function, Keeps keeps_exit) {
+  try {
+    function();
+    return nullptr;
+  } catch (const abi::__forced_unwind&) {
+    throw;
+  } catch (const KeyboardInterrupt&) {
+    throw;
+  } catch (const SystemExit&) {
+    throw;
+  } catch (const GreenletExit&) {
+    if (!keeps_exit()) throw;
+    return std::current_exception();
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+template <class F>
+std::exception_ptr caught(F&& function) {
+  return caught(function, [] { return false; });
+}
+
+}  // namespace fiber::asyncio::detail

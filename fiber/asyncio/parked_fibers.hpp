@@ -1,0 +1,53 @@
+// Fibers whose task has ended, kept for tasks that are to start: their stacks are warm.
+//
+// Invariant: a parked fiber waits in task_main, on the stack that its ParkedFiber describes and
+// lies on. Whoever takes it out switches to it, which ends the ParkedFiber.
+#pragma once
+
+#include <fiber/core/context.hpp>
+#include <fiber/core/stack.hpp>
+
+#include <cstdint>
+
+namespace fiber::asyncio::detail {
+
+struct ParkedFiber {
+  core::Context context;
+  core::Stack* stack;
+  ParkedFiber* next = nullptr;
+};
+
+class ParkedFibers {
+ public:
+  /// The one that was parked last, if its stack has this shape; else null.
+  ParkedFiber* fitting(const core::StackShape& wanted) const noexcept {
+    return first_ != nullptr && first_->stack->shape.fits(wanted) ? first_ : nullptr;
+  }
+  /// A stack of the default shape may be parked, unless there are many. Every so often one goes
+  /// through the pool instead, which looks at how deeply it was used.
+  bool wants(core::Stack& stack) const noexcept {
+    return count_ != kMost && stack.shape == core::StackShape() &&
+           ++stack.uses < core::kTrimInterval;
+  }
+  void park(ParkedFiber& fiber) noexcept {
+    fiber.next = first_;
+    first_ = &fiber;
+    ++count_;
+  }
+  /// Takes out the one that was parked last; null if there is none.
+  ParkedFiber* take() noexcept {
+    ParkedFiber* taken = first_;
+    if (taken == nullptr) return nullptr;
+    first_ = taken->next;
+    --count_;
+    return taken;
+  }
+
+ private:
+  static constexpr std::uint32_t kMost = 16;
+
+  ParkedFiber* first_ = nullptr;
+  std::uint32_t count_ = 0;
+};
+
+}  // namespace fiber::asyncio::detail

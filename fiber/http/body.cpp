@@ -1,0 +1,103 @@
+#include <fiber/http/body.hpp>
+
+#include <fiber/exceptions.hpp>
+
+#include <algorithm>
+#include <istream>
+#include <mutex>
+
+namespace fiber::http {
+namespace {
+
+class PieceSource : public BodySource {
+ public:
+  explicit PieceSource(std::function<std::string()> next) : next_(std::move(next)) {}
+
+  std::optional<std::uint64_t> size() const override { return std::nullopt; }
+  std::size_t read(char* buffer, std::size_t room) override {
+    if (taken_ == piece_.size() && !ended_) {
+      begun_ = true;
+      piece_ = next_();
+      taken_ = 0;
+      ended_ = piece_.empty();
+    }
+    const std::size_t size = piece_.copy(buffer, room, taken_);
+    taken_ += size;
+    return size;
+  }
+  bool rewind() override { return !begun_; }
+
+ private:
+  std::function<std::string()> next_;
+  std::string piece_;
+  std::size_t taken_ = 0;
+  bool begun_ = false;
+  bool ended_ = false;
+};
+
+class StreamSource : public BodySource {
+ public:
+  explicit StreamSource(std::shared_ptr<std::istream> stream) : stream_(std::move(stream)) {
+    if (!*stream_) throw OSError("The stream that is to be sent is not open, or at its end");
+    start_ = stream_->tellg();
+    if (start_ == std::istream::pos_type(-1) || !stream_->seekg(0, std::ios::end)) {
+      stream_->clear();
+      start_ = -1;
+      return;
+    }
+    const auto end = stream_->tellg();
+    stream_->seekg(start_);
+    if (end >= start_) size_ = static_cast<std::uint64_t>(end - start_);
+  }
+
+  std::optional<std::uint64_t> size() const override { return size_; }
+  bool blocks() const override { return true; }
+  std::size_t read(char* buffer, std::size_t room) override {
+    const std::lock_guard lock(mutex_);
+    begun_ = true;
+    stream_->read(buffer, static_cast<std::streamsize>(room));
+    if (stream_->bad()) throw OSError("The stream that is sent cannot be read any further");
+    return static_cast<std::size_t>(stream_->gcount());
+  }
+  bool rewind() override {
+    const std::lock_guard lock(mutex_);
+    if (!begun_) return true;
+    if (start_ == std::istream::pos_type(-1)) return false;
+    stream_->clear();
+    return static_cast<bool>(stream_->seekg(start_));
+  }
+
+ private:
+  std::mutex mutex_;  // a request that was given up may still be reading on another thread
+  std::shared_ptr<std::istream> stream_;
+  std::istream::pos_type start_ = -1;
+  std::optional<std::uint64_t> size_;
+  bool begun_ = false;
+};
+
+}  // namespace
+
+BodySource::~BodySource() = default;
+
+namespace detail {
+
+std::shared_ptr<BodySource> source_of(std::function<std::string()> next) {
+  return std::make_shared<PieceSource>(std::move(next));
+}
+std::shared_ptr<BodySource> source_of(std::shared_ptr<std::istream> stream) {
+  return std::make_shared<StreamSource>(std::move(stream));
+}
+
+}  // namespace detail
+
+Body::Body(const Params& form)
+    : bytes_(std::make_shared<const std::string>(urlencode(form))),
+      form_(form),
+      content_type_("application/x-www-form-urlencoded") {}
+
+const std::string& Body::bytes() const noexcept {
+  static const std::string none;
+  return bytes_ ? *bytes_ : none;
+}
+
+}  // namespace fiber::http

@@ -1,0 +1,123 @@
+// What is sent as the body of a request (`data=`).
+#pragma once
+
+#include <fiber/config.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <iosfwd>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fiber::http {
+
+// Names and values in order, repeats allowed: {{"q", "a b"}, {"page", "2"}}.
+using Params = std::vector<std::pair<std::string, std::string>>;
+
+// name=value&name=value, quoted as urllib.parse.urlencode does it ("a b" becomes "a+b").
+FIBER_API std::string urlencode(const Params& params);
+
+/// Where the bytes of a body come from while it is sent. What it throws ends the request and leaves
+/// the call.
+class FIBER_API BodySource {
+ public:
+  virtual ~BodySource();
+  /// How many bytes there are; nothing if that is not known: then they are sent in chunks.
+  virtual std::optional<std::uint64_t> size() const = 0;
+  /// Puts up to `room` bytes, at least one, into `buffer`; 0 at the end. May wait.
+  virtual std::size_t read(char* buffer, std::size_t room) = 0;
+  /// Whether read() does nothing but block its thread, and may be called on any, one at a time.
+  virtual bool blocks() const { return false; }
+  /// Goes back to the first byte, for a redirect or another try; false if that cannot be.
+  virtual bool rewind() = 0;
+};
+
+namespace detail {
+
+/// The pieces that a function returns, "" at the end, each of which is sent when there is room.
+FIBER_API std::shared_ptr<BodySource> source_of(std::function<std::string()> next);
+/// The rest of a stream.
+FIBER_API std::shared_ptr<BodySource> source_of(std::shared_ptr<std::istream> stream);
+
+template <class Function>
+concept Pieces =
+    std::is_invocable_r_v<std::string, Function&> &&
+    !std::convertible_to<Function, std::string_view> && !std::convertible_to<Function, std::string>;
+template <class Range>
+concept Texts = std::ranges::input_range<Range> &&
+                std::convertible_to<std::ranges::range_reference_t<Range>, std::string_view> &&
+                !std::convertible_to<Range, std::string_view>;
+
+// The next text that is not empty.
+template <class Range>
+std::function<std::string()> pieces_of(Range range) {
+  struct State {
+    Range range;
+    std::optional<std::ranges::iterator_t<Range>> at = {};
+  };
+  return [state = std::make_shared<State>(State{std::move(range)})]() -> std::string {
+    for (;;) {
+      if (state->at)
+        ++*state->at;
+      else
+        state->at.emplace(std::ranges::begin(state->range));
+      if (*state->at == std::ranges::end(state->range)) return {};
+      if (const std::string_view piece = **state->at; !piece.empty()) return std::string(piece);
+    }
+  };
+}
+
+}  // namespace detail
+
+/// Bytes as they are; Params, which become a form; or what is read while it is sent: a file
+/// (std::ifstream, from where it stands to its end), a function that returns one piece after the
+/// other and "" at the end, a range of strings such as a Generator<std::string>.
+/// Copies are cheap, and share what is read.
+class FIBER_API Body {
+ public:
+  Body() = default;
+  Body(std::string bytes) : bytes_(std::make_shared<const std::string>(std::move(bytes))) {}
+  Body(std::string_view bytes) : Body(std::string(bytes)) {}
+  Body(const char* text) : Body(std::string(text)) {}
+  Body(const Params& form);
+  Body(std::string bytes, std::string content_type)
+      : bytes_(std::make_shared<const std::string>(std::move(bytes))),
+        content_type_(std::move(content_type)) {}
+  Body(std::shared_ptr<BodySource> source, std::string content_type = {})
+      : source_(std::move(source)), content_type_(std::move(content_type)) {}
+  Body(std::shared_ptr<std::istream> stream) : source_(detail::source_of(std::move(stream))) {}
+  template <std::derived_from<std::istream> Stream>
+  Body(Stream stream) : Body(std::shared_ptr<std::istream>(new Stream(std::move(stream)))) {}
+  template <detail::Pieces Function>
+  Body(Function next) : source_(detail::source_of(std::function<std::string()>(std::move(next)))) {}
+  template <detail::Texts Range>
+    requires(!detail::Pieces<Range>)
+  Body(Range range) : source_(detail::source_of(detail::pieces_of(std::move(range)))) {}
+
+  /// "" for what is read while it is sent.
+  const std::string& bytes() const noexcept;
+  /// Null for bytes and forms.
+  const std::shared_ptr<BodySource>& source() const noexcept { return source_; }
+  /// The names and values of a form.
+  const std::optional<Params>& form() const noexcept { return form_; }
+  /// The Content-Type to send unless the caller names one; "" for plain bytes.
+  const std::string& content_type() const noexcept { return content_type_; }
+  explicit operator bool() const noexcept { return bytes_ || source_; }
+
+ private:
+  std::shared_ptr<const std::string> bytes_;
+  std::shared_ptr<BodySource> source_;
+  std::optional<Params> form_;
+  std::string content_type_;
+};
+
+}  // namespace fiber::http

@@ -1,0 +1,186 @@
+// JSON to and from the network, with the values of nlohmann-json. Where that library's headers are
+// missing, or FIBER_HTTP_NO_JSON is defined (as it is with a library that was configured with
+// -Djson=disabled), a value cannot be given and json() is not there.
+//
+// This header needs the forward declarations alone: <nlohmann/json.hpp> is for the code that makes
+// a value or takes one. Everything that depends on the version of nlohmann-json is compiled there.
+#pragma once
+
+#include <fiber/exceptions.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#if !defined(FIBER_HTTP_NO_JSON) && __has_include(<nlohmann/json_fwd.hpp>)
+#include <nlohmann/json_fwd.hpp>
+#define FIBER_HTTP_JSON
+#endif
+
+namespace fiber::http {
+
+/// Where and why a text is not JSON, as Python tells it.
+struct JsonFault {
+  std::string msg;     ///< "Expecting value"
+  std::string doc;     ///< the text, UTF-8
+  std::size_t pos;     ///< in characters, from 0
+  std::size_t lineno;  ///< from 1
+  std::size_t colno;   ///< in characters, from 1
+
+  /// "Expecting value: line 1 column 1 (char 0)"
+  FIBER_API std::string text() const;
+};
+
+/// json.JSONDecodeError: a ValueError that says where the text stops being JSON. Copying never
+/// throws.
+class FIBER_API JSONDecodeError : public ValueError {
+ public:
+  explicit JSONDecodeError(JsonFault fault);
+  ~JSONDecodeError() override;
+
+  const std::string& msg() const noexcept { return fault_->msg; }
+  const std::string& doc() const noexcept { return fault_->doc; }
+  std::size_t pos() const noexcept { return fault_->pos; }
+  std::size_t lineno() const noexcept { return fault_->lineno; }
+  std::size_t colno() const noexcept { return fault_->colno; }
+
+ private:
+  std::shared_ptr<const JsonFault> fault_;
+};
+
+namespace detail {
+
+// Writes as json.dumps() does: ", " and ": " between, ASCII alone, floats as Python's repr().
+class FIBER_API JsonWriter {
+ public:
+  void open(bool object);
+  void close(bool object);
+  void key(std::string_view name);
+  void item();  // another one of an array
+  void string(std::string_view text);
+  void number(std::int64_t value);
+  void number(std::uint64_t value);
+  void number(double value);
+  void word(const char* text);
+
+  std::string text;
+  std::string error;   // a string was not UTF-8
+  bool finite = true;  // no NaN, no infinity
+
+ private:
+  void separate();
+  bool first_ = true;
+};
+
+template <class Value>
+void write_scalar(JsonWriter& out, const Value& value) {
+  if (value.is_string())
+    out.string(value.template get_ref<const typename Value::string_t&>());
+  else if (value.is_number_float())
+    out.number(static_cast<double>(value.template get<typename Value::number_float_t>()));
+  else if (value.is_number_unsigned())
+    out.number(value.template get<std::uint64_t>());
+  else if (value.is_number_integer())
+    out.number(value.template get<std::int64_t>());
+  else if (value.is_boolean())
+    out.word(value.template get<bool>() ? "true" : "false");
+  else if (value.is_null())
+    out.word("null");
+  else
+    throw TypeError("Object of type bytes is not JSON serializable");
+}
+
+// Takes no more of the stack for values that are nested deeply.
+template <class Value>
+void write_json(JsonWriter& out, const Value& root) {
+  struct Level {
+    typename Value::const_iterator at, end;
+    bool object;
+  };
+  std::vector<Level> levels;
+  for (const Value* value = &root;;) {
+    if (value->is_structured()) {
+      out.open(value->is_object());
+      levels.push_back({value->cbegin(), value->cend(), value->is_object()});
+    } else {
+      write_scalar(out, *value);
+    }
+    while (!levels.empty() && levels.back().at == levels.back().end) {
+      out.close(levels.back().object);
+      levels.pop_back();
+    }
+    if (levels.empty()) return;
+    Level& level = levels.back();
+    if (level.object)
+      out.key(level.at.key());
+    else
+      out.item();
+    value = &*level.at;
+    ++level.at;
+  }
+}
+
+template <class Value>
+concept JsonValue = requires(const Value& value) {
+  typename Value::value_t;
+  value.is_structured();
+  value.is_number_float();
+};
+
+// False for what the parser lets pass and Python does not.
+FIBER_API bool may_be_json(std::string_view text) noexcept;
+
+/// `text` parsed; `refuse(text)` throws if it is not JSON.
+template <class Value, class Refuse>
+Value parse_json(std::string_view text, Refuse refuse) {
+  if (may_be_json(text)) {
+    Value value = Value::parse(text.begin(), text.end(), nullptr, false);
+    if (!value.is_discarded()) return value;
+  }
+  refuse(text);
+  return Value();
+}
+
+}  // namespace detail
+
+/// What is sent as JSON (`json=`): {.json = nlohmann::json{{"a", 1}}}. Of nlohmann::json, of
+/// nlohmann::ordered_json, which keeps the order of Python's dict, and of any other basic_json.
+/// The text is made at once. Null is None: nothing is sent.
+class FIBER_API Json {
+ public:
+  Json() = default;
+#ifdef FIBER_HTTP_JSON
+  /// Throws TypeError for a value with binary data in it.
+  template <detail::JsonValue Value>
+  Json(const Value& value) : given_(!value.is_null()) {
+    detail::JsonWriter out;
+    detail::write_json(out, value);
+    text_ = std::move(out.text);
+    error_ = std::move(out.error);
+    finite_ = out.finite;
+  }
+#endif
+
+  /// As json.dumps() writes it: ASCII.
+  const std::string& text() const noexcept { return text_; }
+  /// Why there is no such text: a string was not UTF-8; or "".
+  const std::string& error() const noexcept { return error_; }
+  /// Whether there is neither NaN nor an infinity in it.
+  bool finite() const noexcept { return finite_; }
+  explicit operator bool() const noexcept { return given_; }
+
+ private:
+  std::string text_, error_;
+  bool finite_ = true;
+  bool given_ = false;
+};
+
+/// Why `text`, which is UTF-8, is not JSON. Python's NaN and Infinity are none, nor are numbers
+/// that no double is large enough for and halves of surrogate pairs.
+FIBER_API JsonFault json_fault(std::string_view text);
+
+}  // namespace fiber::http

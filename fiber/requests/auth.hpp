@@ -1,0 +1,71 @@
+// Who asks. Python: requests.auth.
+#pragma once
+
+#include <fiber/http/arguments.hpp>
+#include <fiber/requests/models.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace fiber::requests {
+
+using HTTPBasicAuth = http::BasicAuth;
+
+/// Basic authentication in the field Proxy-Authorization.
+struct FIBER_API HTTPProxyAuth {
+  std::string username = {};
+  std::string password = {};
+  void operator()(PreparedRequest& request) const;
+};
+
+/// Digest authentication (RFC 7616: MD5, MD5-sess, SHA, SHA-256, SHA-512; qop `auth` or none). The
+/// first request is answered with a challenge and sent again; later ones bring the answer along.
+/// A challenge of another origin than the request's is left unanswered. Copies share what they
+/// know of the server; any thread may use them.
+class FIBER_API HTTPDigestAuth {
+ public:
+  HTTPDigestAuth(std::string username, std::string password);
+
+  /// Puts an answer to the last challenge, if there was one, into the request.
+  void operator()(PreparedRequest& request) const;
+  /// The value of Authorization for a challenge, WWW-Authenticate's value; "" if there is none for
+  /// it.
+  std::string answer(std::string_view challenge, std::string_view method,
+                     std::string_view url) const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+/// auth=: HTTPBasicAuth or {"user", "password"}, HTTPDigestAuth, HTTPProxyAuth, or any function
+/// that is called with the PreparedRequest before it is sent and may change it.
+class FIBER_API Auth {
+ public:
+  Auth() = default;
+  Auth(std::nullopt_t) {}
+  Auth(HTTPBasicAuth auth) : basic_(std::move(auth)) {}
+  Auth(std::optional<HTTPBasicAuth> auth) : basic_(std::move(auth)) {}
+  Auth(std::string username, std::string password)
+      : basic_(HTTPBasicAuth{std::move(username), std::move(password)}) {}
+  Auth(HTTPDigestAuth auth) : digest_(std::move(auth)) {}
+  template <class Function>
+    requires std::is_invocable_v<const Function&, PreparedRequest&>
+  Auth(Function function) : function_(std::move(function)) {}
+
+  explicit operator bool() const noexcept { return basic_ || digest_ || function_; }
+  const std::optional<HTTPBasicAuth>& basic() const noexcept { return basic_; }
+  const std::optional<HTTPDigestAuth>& digest() const noexcept { return digest_; }
+  const std::function<void(PreparedRequest&)>& function() const noexcept { return function_; }
+
+ private:
+  std::optional<HTTPBasicAuth> basic_;
+  std::optional<HTTPDigestAuth> digest_;
+  std::function<void(PreparedRequest&)> function_;
+};
+
+}  // namespace fiber::requests

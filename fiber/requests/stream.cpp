@@ -1,0 +1,284 @@
+#include <fiber/requests/stream.hpp>
+
+#include <fiber/http/charset.hpp>
+#include <fiber/http/url.hpp>
+
+#include <algorithm>
+#include <new>
+#include <sstream>
+
+namespace fiber::requests {
+namespace {
+
+using Clock = http::Transfer::Clock;
+
+// How much of a streamed body may wait for its reader.
+constexpr std::size_t stream_buffer = 256 * 1024;
+// Of the body of an answer that is asked for again, before its connection is given up instead.
+constexpr std::size_t discard_limit = 64 * 1024;
+
+std::string encoding_of(const CaseInsensitiveDict& headers) {
+  if (std::string charset = http::charset_of(headers); !charset.empty()) return charset;
+  std::string type = headers.get("Content-Type");
+  type.resize(std::min(type.find(';'), type.size()));
+  if (type.find("text") != type.npos) return "ISO-8859-1";  // RFC 2616, which Python still follows
+  return type.find("application/json") != type.npos ? "utf-8" : "";
+}
+
+// The cookies that an answer sets, as far as they have a name.
+Params cookies_of(const CaseInsensitiveDict& headers) {
+  Params cookies;
+  for (const std::string& line : headers.getall("Set-Cookie")) {
+    const std::string pair = line.substr(0, line.find(';'));
+    const auto equals = pair.find('=');
+    if (equals == pair.npos) continue;
+    const auto strip = [](std::string text) {
+      text.erase(0, std::min(text.find_first_not_of(" \t"), text.size()));
+      return text.erase(text.find_last_not_of(" \t") + 1);
+    };
+    std::string name = strip(pair.substr(0, equals));
+    if (name.empty()) continue;
+    std::erase_if(cookies, [&](const auto& cookie) { return cookie.first == name; });
+    cookies.emplace_back(std::move(name), strip(pair.substr(equals + 1)));
+  }
+  return cookies;
+}
+
+Response response_of(const http::ResponseHead& head) {
+  Response response;
+  response.status_code = head.status;
+  response.reason = head.reason;
+  response.url = head.url;
+  for (const auto& [name, value] : head.headers)
+    response.headers.set(
+        name, response.headers.contains(name) ? response.headers[name] + ", " + value : value);
+  response.encoding = encoding_of(response.headers);
+  response.cookies = cookies_of(head.headers);
+  return response;
+}
+
+}  // namespace
+
+void raise(const http::Failure& failure) {
+  using Kind = http::Failure::Kind;
+  std::string text = failure.text;
+  if (failure.kind == Kind::connect && failure.error_number)
+    text += ": " + std::string(OSError(failure.error_number, {}).what());
+  if (!failure.url.empty() && failure.kind != Kind::invalid_header &&
+      failure.kind != Kind::too_many_redirects)
+    text += " for url: " + failure.url;
+  switch (failure.kind) {
+    case Kind::missing_schema: throw MissingSchema(text);
+    case Kind::invalid_schema: throw InvalidSchema(text);
+    case Kind::invalid_url: throw InvalidURL(text);
+    case Kind::invalid_header:
+    case Kind::bad_header: throw InvalidHeader(text);
+    case Kind::invalid_argument: throw ValueError(text);
+    case Kind::connect_timeout: throw ConnectTimeout(text);
+    case Kind::proxy: throw ProxyError(text);
+    case Kind::invalid_proxy: throw InvalidProxyURL(failure.text);
+    case Kind::unrewindable: throw UnrewindableBodyError(failure.text);
+    case Kind::tls: throw SSLError(text);
+    case Kind::payload: throw ChunkedEncodingError(text);
+    case Kind::encoding:
+    case Kind::too_large: throw ContentDecodingError(text);
+    case Kind::too_many_redirects: throw TooManyRedirects(text);
+    case Kind::memory: throw std::bad_alloc();
+    case Kind::resolve:
+    case Kind::connect:
+    case Kind::disconnected:
+    case Kind::bad_response: break;
+  }
+  throw ConnectionError(text);
+}
+
+std::string in_seconds(http::Seconds duration) {
+  std::ostringstream out;
+  out << duration.count();
+  return out.str();
+}
+
+Response::Stream::Stream(std::shared_ptr<Session::Core> core, http::Outgoing request,
+                         std::optional<http::Seconds> read_timeout, std::size_t limit)
+    : core_(std::move(core)),
+      read_timeout_(read_timeout),
+      first_url_(request.url),
+      limit_(limit),
+      transfer_(std::move(request), core_->shared, limit),
+      multi_(core_->acquire()) {
+  if (curl_multi_add_handle(multi_.get(), transfer_.easy()) != CURLM_OK) throw std::bad_alloc();
+}
+
+Response::Stream::~Stream() {
+  curl_multi_remove_handle(multi_.get(), transfer_.easy());
+  core_->release(std::move(multi_));
+}
+
+Response Response::Stream::response() {
+  Response response = response_of(transfer_.head());
+  const http::Outgoing& request = transfer_.request();
+  response.elapsed = transfer_.elapsed();
+  response.request = {request.method, request.url, request.headers, request.body};
+  for (http::Hop& hop : transfer_.history()) {
+    Response before = response_of(hop.head);
+    before.content = std::move(hop.body);
+    before.elapsed = hop.elapsed;
+    before.request = {hop.method, hop.head.url, std::move(hop.request_headers), {}};
+    response.history.push_back(std::move(before));
+  }
+  transfer_.history().clear();
+  return response;
+}
+
+void Response::Stream::read_head(const Adapters& adapters,
+                                 const std::optional<HTTPDigestAuth>& digest) {
+  Attempts attempts = adapters(transfer_.request().url);
+  int hops = hops_;
+  bool answered = false;
+  for (;;) {
+    try {
+      drive([&] { return transfer_.has_head() || hops != hops_; });
+    } catch (const RequestException&) {
+      if (hops == hops_) {
+        attempts.after_error(cause(), transfer_.request().method, transfer_.request().url);
+        attempts.pause();
+        send_again({}, false);
+        continue;
+      }
+      throw;
+    }
+    if (hops != hops_) {
+      hops = hops_;
+      attempts = adapters(transfer_.request().url);
+      answered = false;
+      continue;
+    }
+    const std::string method = transfer_.request().method;
+    if (attempts && attempts.after_answer(method, response_of(transfer_.head()))) {
+      discard_body();
+      attempts.pause();
+      send_again({}, false);
+      continue;
+    }
+    if (!digest || answered) return;
+    answered = true;
+    const std::string answer = answer_to_challenge(*digest);
+    if (answer.empty()) return;
+    discard_body();
+    send_again({{"Authorization", answer}}, true);
+  }
+}
+
+// A challenge is answered where the credentials are for: elsewhere somebody could guess at them.
+std::string Response::Stream::answer_to_challenge(const HTTPDigestAuth& digest) const {
+  const http::ResponseHead& head = transfer_.head();
+  if (head.status < 400 || head.status >= 500 ||
+      !http::same_origin(first_url_, transfer_.request().url))
+    return {};
+  std::string challenges;
+  for (const std::string& value : head.headers.getall("WWW-Authenticate"))
+    challenges.append(challenges.empty() ? "" : ", ").append(value);
+  return digest.answer(challenges, transfer_.request().method, transfer_.request().url);
+}
+
+// Of the failure that drive() has thrown.
+Attempts::Cause Response::Stream::cause() {
+  using Kind = http::Failure::Kind;
+  if (transfer_.error()) throw;  // of the body's source, or without memory
+  const auto failure = transfer_.failure();
+  if (!failure) return Attempts::Cause::read;  // a read timeout
+  switch (failure->kind) {
+    case Kind::resolve:
+    case Kind::connect:
+    case Kind::connect_timeout:
+    case Kind::proxy: return Attempts::Cause::connect;
+    case Kind::disconnected:
+    case Kind::bad_response: return Attempts::Cause::read;
+    case Kind::tls: return Attempts::Cause::other;
+    default: throw;
+  }
+}
+
+void Response::Stream::discard_body() {
+  transfer_.set_limit(discard_limit);
+  try {
+    drive([this] { return transfer_.available() >= discard_limit; });
+  } catch (const RequestException&) {
+    // Its connection is closed then.
+  }
+}
+
+void Response::Stream::send_again(const CaseInsensitiveDict& fields, bool keep) {
+  curl_multi_remove_handle(multi_.get(), transfer_.easy());
+  transfer_.set_limit(limit_);
+  if (!transfer_.again(fields, keep)) return check();
+  if (curl_multi_add_handle(multi_.get(), transfer_.easy()) != CURLM_OK) throw std::bad_alloc();
+}
+
+std::string Response::Stream::read_all() {
+  drive([] { return false; });
+  return transfer_.take(http::unlimited);
+}
+
+std::string Response::Stream::read(std::size_t n) {
+  transfer_.set_limit(std::max(n, stream_buffer));
+  const std::size_t enough = std::max<std::size_t>(n, 1);
+  drive([&] { return transfer_.available() >= enough; });
+  return transfer_.take(n ? n : http::unlimited);
+}
+
+// Lets curl work until `enough` says so or the exchange is over; throws what went wrong.
+template <class Enough>
+void Response::Stream::drive(Enough enough) {
+  transfer_.touch();
+  while (!enough()) {
+    if (transfer_.done()) return check();
+    int running = 0;
+    if (const CURLMcode code = curl_multi_perform(multi_.get(), &running); code != CURLM_OK)
+      std::rethrow_exception(http::error_of(code));
+    int left = 0;
+    while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left))
+      if (message->msg == CURLMSG_DONE) transfer_.finish(message->data.result);
+    if (transfer_.hop_is_over()) {
+      next_hop();
+    } else if (!enough() && !transfer_.done()) {
+      int ready = 0;
+      if (const CURLMcode code =
+              curl_multi_poll(multi_.get(), nullptr, 0, milliseconds_to_wait(), &ready);
+          code != CURLM_OK)
+        std::rethrow_exception(http::error_of(code));
+      if (ready > 0) transfer_.touch();
+    }
+  }
+}
+
+void Response::Stream::next_hop() {
+  ++hops_;
+  curl_multi_remove_handle(multi_.get(), transfer_.easy());
+  if (transfer_.next_hop() && curl_multi_add_handle(multi_.get(), transfer_.easy()) != CURLM_OK)
+    throw std::bad_alloc();
+}
+
+void Response::Stream::check() {
+  if (transfer_.error()) std::rethrow_exception(transfer_.error());
+  const auto failure = transfer_.failure();
+  if (!failure) return;
+  if (failure->kind == http::Failure::Kind::too_many_redirects)
+    throw TooManyRedirects(failure->text, std::make_shared<const Response>(response()));
+  raise(*failure);
+}
+
+int Response::Stream::milliseconds_to_wait() const {
+  constexpr http::Seconds at_most{60};
+  if (!read_timeout_) return 60'000;
+  // While connecting, curl's own timer is in charge.
+  if (!transfer_.awaits_server())
+    return static_cast<int>(std::min(*read_timeout_, at_most).count() * 1e3) + 1;
+  const http::Seconds left = *read_timeout_ - (Clock::now() - transfer_.last_activity());
+  if (left.count() <= 0)
+    throw ReadTimeout("Read timed out. (read timeout=" + in_seconds(*read_timeout_) +
+                      ") for url: " + transfer_.request().url);
+  return static_cast<int>(std::min(left, at_most).count() * 1e3) + 1;
+}
+
+}  // namespace fiber::requests

@@ -1,0 +1,177 @@
+// What aiohttp's session and response have beside the requests themselves.
+
+#include <fiber/aiohttp.hpp>
+#include <fiber/asyncio.hpp>
+
+#include "support/aiohttp_session.hpp"
+#include "support/http_client.hpp"
+#include "support/http_server.hpp"
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+namespace aiohttp = fiber::aiohttp;
+using fiber::asyncio::await;
+using support::HttpServer;
+using support::text_of;
+using support::with_session;
+using Strings = std::vector<std::string>;
+
+namespace {
+
+HttpServer::Canned answer(const std::string& body) {
+  return {"HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body,
+          {},
+          0,
+          true};
+}
+
+}  // namespace
+
+TEST_CASE("history has the redirects, closed, with what was asked for") {
+  HttpServer server;
+  with_session([&](aiohttp::ClientSession& session) {
+    auto response = await(session.post(server.url("/redirect/2"), {.data = "x"}));
+    CHECK(response.request_info.url == server.url("/fixed"));
+    CHECK(response.request_info.method == "GET");
+    REQUIRE(response.history.size() == 2);
+    auto& first = response.history[0];
+    CHECK(first.status == 302);
+    CHECK(first.url == server.url("/redirect/2"));
+    CHECK(first.method == "POST");
+    CHECK(first.headers["Location"] == "/redirect/1");
+    CHECK(first.closed());
+    CHECK(first.content.at_eof());
+    first.release();
+    CHECK(text_of<aiohttp::ClientConnectionError>([&] { await(first.read()); }) ==
+          "Connection closed");
+    CHECK_THROWS_AS(await(first.content.readline()), aiohttp::ClientConnectionError);
+    CHECK(response.history[1].method == "GET");
+    CHECK(await(session.get(server.url("/fixed"))).history.empty());
+  });
+}
+
+TEST_CASE("lines come with their ends, however the body arrives") {
+  HttpServer server;
+  server.answer_with("/lines", answer("one\n\r\ntwo--\n\nthree"));
+  server.answer_with("/slowly", {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "a-b--c---", 1});
+  with_session([&](aiohttp::ClientSession& session) {
+    Strings lines;
+    auto response = await(session.get(server.url("/lines")));
+    for (const std::string& line : response.content.iter_lines()) lines.push_back(line);
+    CHECK(lines == Strings{"one\n", "\r\n", "two--\n", "\n", "three"});
+    CHECK(await(response.content.readline()) == "");
+    CHECK(response.content.at_eof());
+
+    auto slow = await(session.get(server.url("/slowly")));
+    CHECK(await(slow.content.readuntil("--")) == "a-b--");
+    CHECK(await(slow.content.readuntil("--")) == "c--");
+    CHECK(await(slow.content.readuntil("--")) == "-");
+    CHECK(await(slow.content.readuntil("--")) == "");
+    CHECK(text_of<fiber::ValueError>([&] { await(slow.content.readuntil("")); }) ==
+          "Separator should be at least one-byte string");
+  });
+}
+
+TEST_CASE("a separator is found across the pieces of a body") {
+  HttpServer server;
+  for (const char* body : {"aab", "aaab", "abaab", "ab-aab", "aaaaab", "b", ""}) {
+    server.answer_with("/slowly", {"HTTP/1.1 200 OK\r\nContent-Length: " +
+                                       std::to_string(std::string(body).size()) + "\r\n\r\n",
+                                   body, 1});
+    const std::string text = body;
+    const auto at = text.find("aab");
+    const std::string expected = at == text.npos ? text : text.substr(0, at + 3);
+    CAPTURE(text);
+    with_session([&](aiohttp::ClientSession& session) {
+      auto response = await(session.get(server.url("/slowly")));
+      CHECK(await(response.content.readuntil("aab")) == expected);
+    });
+  }
+}
+
+TEST_CASE("a line has a limit") {
+  HttpServer server;
+  with_session([&](aiohttp::ClientSession& session) {
+    auto response = await(session.get(server.url("/bytes/1000000")));
+    CHECK(text_of<fiber::ValueError>([&] { await(response.content.readline()); }) ==
+          "Chunk too big");
+    server.answer_with("/line", answer("12345\n"));
+    auto line = await(session.get(server.url("/line")));
+    CHECK(text_of<fiber::ValueError>([&] { await(line.content.readline(5)); }) == "Chunk too big");
+    CHECK(await(line.content.readline(6)) == "12345\n");
+    auto exact = await(session.get(server.url("/line")));
+    CHECK(await(exact.content.readexactly(2)) == "12");
+    CHECK_THROWS_AS(await(exact.content.readexactly(5)), fiber::asyncio::IncompleteReadError);
+  });
+}
+
+TEST_CASE("relative URLs are relative to base_url") {
+  HttpServer server;
+  with_session({.base_url = server.url("/a/b/")}, [&](aiohttp::ClientSession& session) {
+    const auto asked = [&](const std::string& url, aiohttp::Params params = {}) {
+      await(session.get(url, {.params = std::move(params)}));
+      const std::string request = server.received().back();
+      return request.substr(4, request.find("\r\n") - 4);
+    };
+    CHECK(asked("c") == "/a/b/c");
+    CHECK(asked("/c?d=1", {{"e", "2"}}) == "/c?d=1&e=2");
+    CHECK(asked("../c") == "/a/c");
+    CHECK(asked("../../../../c") == "/c");
+    CHECK(asked("?q=a:b") == "/a/b/?q=a:b");
+    CHECK(asked(server.url("/elsewhere")) == "/elsewhere");
+    CHECK_THROWS_AS(await(session.get("ftp://127.0.0.1/")), aiohttp::InvalidURL);
+    CHECK_THROWS_AS(await(session.get("//127.0.0.1/")), aiohttp::InvalidURL);
+  });
+  CHECK(text_of<fiber::ValueError>([&] {
+          aiohttp::ClientSession session({.base_url = server.url("/a")});
+        }) == "base_url must have a trailing '/'");
+  CHECK(text_of<fiber::ValueError>([] { aiohttp::ClientSession session({.base_url = "a/"}); }) ==
+        "Only absolute URLs are supported");
+  with_session({.base_url = "http://127.0.0.1:" + std::to_string(server.port())},
+               [&](aiohttp::ClientSession& session) { CHECK(await(session.get("fixed")).ok()); });
+}
+
+TEST_CASE("raise_for_status may be a function") {
+  HttpServer server;
+  Strings seen;
+  const auto check = [&](aiohttp::ClientResponse& response) {
+    seen.push_back(std::to_string(response.status) + " " + await(response.text()));
+    if (!response.ok()) throw std::runtime_error("not ok");
+  };
+  with_session({.raise_for_status = check}, [&](aiohttp::ClientSession& session) {
+    CHECK(await(session.get(server.url("/fixed"))).ok());
+    CHECK(text_of<std::runtime_error>([&] { await(session.get(server.url("/status/500"))); }) ==
+          "not ok");
+    CHECK(seen == Strings{"200 hello", "500 status 500"});
+    CHECK(await(session.get(server.url("/status/404"), {.raise_for_status = false})).status == 404);
+    CHECK_THROWS_AS(await(session.get(server.url("/status/404"), {.raise_for_status = true})),
+                    aiohttp::ClientResponseError);
+  });
+  CHECK(server.wait_until([&] { return server.open() == 0; }));
+}
+
+TEST_CASE("proxy= goes before the session's, and that before the environment's") {
+  HttpServer one, two, server;
+  const std::string at_one = "http://127.0.0.1:" + std::to_string(one.port());
+  const std::string at_two = "http://127.0.0.1:" + std::to_string(two.port());
+  with_session({.proxy = at_one}, [&](aiohttp::ClientSession& session) {
+    await(session.get(server.url("/fixed")));
+    CHECK(one.received().back().starts_with("GET " + server.url("/fixed") + "\r\n"));
+    await(session.get(server.url("/fixed"),
+                      {.proxy = at_two, .proxy_auth = aiohttp::BasicAuth{"u:", "p"}}));
+    CHECK(two.received().back().find("\r\nProxy-Authorization: Basic dTo6cA==\r\n") !=
+          std::string::npos);
+    CHECK(server.requests() == 0);
+    CHECK_THROWS_AS(await(session.get(server.url("/fixed"), {.proxy = "http://"})),
+                    aiohttp::InvalidURL);
+    CHECK_THROWS_AS(await(session.get(server.url("/fixed"),
+                                      {.proxy = "http://127.0.0.1:" +
+                                                std::to_string(HttpServer::unused_port())})),
+                    aiohttp::ClientProxyConnectionError);
+  });
+}
