@@ -1,8 +1,12 @@
 // Nothing is left unpatched in silence.
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/fiber.h>
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -168,6 +172,67 @@ TEST_CASE("code that closes every descriptor leaves the loop its own") {
   }});
   CHECK(child.status == 0);
   CHECK(child.errors == "");
+}
+
+TEST_CASE("a number that the loop has is left to who duplicates to it") {
+  const support::ChildResult child = support::run_child({.body = [] {
+    monkey::patch_all();
+    asyncio::run([] {
+      const Ends ends = socket_pair();
+      const auto reader = start([&] {
+        char byte = 0;
+        return calls::read(ends.a, &byte, 1);
+      });
+      await(asyncio::sleep(1ms));
+      const auto thread = asyncio::create_task([] { await(asyncio::to_thread([] {})); });
+      for (int fd = 3; fd < 40; ++fd)
+        if (fd != ends.a && fd != ends.b && calls::dup2(ends.b, fd) != fd) std::_Exit(1);
+      await(thread);
+      for (int fd = 3; fd < 40; ++fd)
+        if (fd != ends.a && ::write(fd, "x", 1) != 1) std::_Exit(2);
+      if (await(reader) != 1) std::_Exit(3);
+      await(asyncio::to_thread([] {}));
+      // There is no other number: the loop keeps what it has.
+      int number = 40;
+      while (!asyncio::detail::Selector::is_own(number)) ++number;
+      const rlimit few{static_cast<rlim_t>(number) + 1, static_cast<rlim_t>(number) + 1};
+      ::setrlimit(RLIMIT_NOFILE, &few);
+      while (::dup(ends.a) >= 0) {
+      }
+      while (!asyncio::detail::Selector::is_own(number)) --number;
+      if (calls::dup2(ends.b, number) != -1 || errno != EMFILE) std::_Exit(4);
+      await(asyncio::sleep(1ms));
+      std::_Exit(0);
+    });
+  }});
+  CHECK(child.status == 0);
+  CHECK(child.errors == "");
+}
+
+TEST_CASE("a loop whose descriptors stand for other files says so and goes on") {
+  const support::ChildResult child = support::run_child({.body = [] {
+    asyncio::run([] {
+      await(asyncio::sleep(1ms));
+      const int nothing = ::open("/dev/null", O_WRONLY);
+      for (int fd = 3; fd < 40; ++fd)
+        if (fd != nothing) ::dup2(nothing, fd);
+      await(asyncio::sleep(1ms));
+      await(asyncio::to_thread([] {}));
+      // Another epoll, whose events are not the loop's.
+      const int other = ::epoll_create1(0);
+      const int ready = ::eventfd(1, 0);
+      epoll_event event{};
+      event.events = EPOLLIN;
+      event.data.u64 = 0x7fffffff;
+      ::epoll_ctl(other, EPOLL_CTL_ADD, ready, &event);
+      for (int fd = 40; fd < 60; ++fd)
+        if (asyncio::detail::Selector::is_own(fd)) ::dup2(other, fd);
+      for (int i = 0; i < 10; ++i) await(asyncio::sleep(1ms));
+      std::_Exit(0);
+    });
+  }});
+  CHECK(child.status == 0);
+  CHECK(child.errors.find("the loop goes on with new ones") != std::string::npos);
 }
 
 TEST_CASE("a loop whose descriptors are closed by others says so and goes on") {

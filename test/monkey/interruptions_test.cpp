@@ -1,0 +1,219 @@
+// Signals that interrupt the calls of one task, as under fiber-run.
+#include <fiber/asyncio/base_tasks.hpp>
+#include <fiber/monkey/interruptions.hpp>
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <csetjmp>
+#include <ctime>
+
+#include "monkey/support.hpp"
+
+using namespace monkey_test;
+
+namespace {
+
+volatile int handled = 0;
+sigjmp_buf target;
+
+// For SIGUSR1 and the like; put back at the end.
+class Handler {
+ public:
+  Handler(int signal, void (*function)(int), int flags = 0) : signal_(signal) {
+    struct sigaction action {};
+    action.sa_handler = function;
+    action.sa_flags = flags;
+    ::sigaction(signal, &action, &before_);
+    handled = 0;
+  }
+  Handler(const Handler&) = delete;
+  Handler& operator=(const Handler&) = delete;
+  ~Handler() { ::sigaction(signal_, &before_, nullptr); }
+
+ private:
+  int signal_;
+  struct sigaction before_ {};
+};
+
+void count(int) { handled = handled + 1; }
+
+// In the task that signals interrupt.
+template <class F>
+void run_interrupted(F body) {
+  run([&] {
+    monkey::detail::let_signals_interrupt(asyncio::detail::current_task_or_null(), 0);
+    body();
+    monkey::detail::let_signals_interrupt(nullptr, 0);
+  });
+}
+
+void soon(int signal) {
+  asyncio::get_running_loop().call_soon([signal] { ::kill(::getpid(), signal); });
+}
+
+std::string error_of(ssize_t result) {
+  return result >= 0 ? std::to_string(result) : (errno == EINTR ? "EINTR" : "another error");
+}
+
+}  // namespace
+
+TEST_CASE("a handler interrupts the call of the task, and no other's") {
+  Events say;
+  const Handler handler(SIGUSR1, count);
+  run_interrupted([&] {
+    const Ends ends = socket_pair();
+    const Ends others = socket_pair();
+    const auto other = start([&] {
+      char byte = 0;
+      return calls::read(others.a, &byte, 1);
+    });
+    char byte = 0;
+    soon(SIGUSR1);
+    say(error_of(calls::read(ends.a, &byte, 1)), handled);
+    soon(SIGUSR1);
+    say(error_of(calls::pause()), handled);
+    CHECK(!other.done());
+    CHECK(calls::write(others.b, "x", 1) == 1);
+    say(await(other));
+  });
+  CHECK(say.take() == "EINTR 1 EINTR 2 1");
+}
+
+TEST_CASE("with SA_RESTART reading goes on, and what sleeps or polls does not") {
+  Events say;
+  const Handler handler(SIGUSR1, count, SA_RESTART);
+  run_interrupted([&] {
+    const Ends ends = socket_pair();
+    const auto writer = start([&] {
+      while (handled == 0) await(asyncio::sleep(1ms));
+      CHECK(calls::write(ends.b, "x", 1) == 1);
+    });
+    char byte = 0;
+    soon(SIGUSR1);
+    say(error_of(calls::read(ends.a, &byte, 1)), handled);
+    await(writer);
+    pollfd one{.fd = ends.a, .events = POLLIN, .revents = 0};
+    soon(SIGUSR1);
+    say(error_of(calls::poll(&one, 1, -1)), handled);
+    const timespec hour{.tv_sec = 3600, .tv_nsec = 0};
+    timespec rest{};
+    soon(SIGUSR1);
+    say(error_of(calls::nanosleep(&hour, &rest)), handled);
+    CHECK(rest.tv_sec > 3000);
+    // A limit of its own makes a call one that is not restarted.
+    const timeval limit{.tv_sec = 3600, .tv_usec = 0};
+    CHECK(::setsockopt(ends.a, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+    soon(SIGUSR1);
+    say(error_of(calls::recv(ends.a, &byte, 1, 0)), handled);
+  });
+  CHECK(say.take() == "1 1 EINTR 2 EINTR 3 EINTR 4");
+}
+
+TEST_CASE("signals without a handler, and those that the program blocks, interrupt nothing") {
+  Events say;
+  const Handler ignored(SIGUSR2, SIG_IGN);
+  const Handler handler(SIGUSR1, count);
+  run_interrupted([&] {
+    sigset_t set, before;
+    ::sigemptyset(&set);
+    ::sigaddset(&set, SIGUSR1);
+    ::pthread_sigmask(SIG_BLOCK, &set, &before);
+    const Ends ends = socket_pair();
+    for (const int signal : {SIGUSR1, SIGUSR2, SIGURG, SIGWINCH, SIGCONT}) soon(signal);
+    const auto writer = start([&] {
+      await(asyncio::sleep(1ms));
+      CHECK(calls::write(ends.b, "x", 1) == 1);
+    });
+    char byte = 0;
+    say(error_of(calls::read(ends.a, &byte, 1)), handled);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    say(handled);
+    await(writer);
+  });
+  CHECK(say.take() == "1 0 1");
+}
+
+TEST_CASE("a handler may jump out of the call, and call what is patched") {
+  Events say;
+  const Handler handler(SIGUSR1, [](int) {
+    static_cast<void>(calls::usleep(1));
+    ::siglongjmp(target, 1);
+  });
+  run_interrupted([&] {
+    const Ends ends = socket_pair();
+    for (int i = 0; i < 3; ++i) {
+      if (sigsetjmp(target, 1) == 0) {
+        soon(SIGUSR1);
+        char byte = 0;
+        say(error_of(calls::read(ends.a, &byte, 1)));
+      } else {
+        say("jumped");
+      }
+    }
+    CHECK(calls::write(ends.b, "x", 1) == 1);
+    char byte = 0;
+    say(error_of(calls::read(ends.a, &byte, 1)));
+  });
+  CHECK(say.take() == "jumped jumped jumped 1");
+}
+
+TEST_CASE("a handler of SIGCHLD takes no child from the call that waits for it") {
+  Events say;
+  const Handler handler(SIGCHLD, [](int) {
+    handled = handled + 1;
+    while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+    }
+  });
+  run_interrupted([&] {
+    for (const bool any : {false, true}) {
+      const Ends ends = pipe();
+      const pid_t child = ::fork();
+      if (child == 0) {
+        char byte = 0;
+        static_cast<void>(!::read(ends.a, &byte, 1));
+        ::_exit(3);
+      }
+      asyncio::get_running_loop().call_soon([&] { CHECK(::write(ends.b, "x", 1) == 1); });
+      int status = 0;
+      const pid_t ended = calls::waitpid(any ? -1 : child, &status, 0);
+      say(ended == child, WEXITSTATUS(status), handled);
+    }
+  });
+  CHECK(say.take() == "true 3 1 true 3 2");
+}
+
+TEST_CASE("without the descriptor for it handlers run, and interrupt nothing") {
+  Events say;
+  const Handler handler(SIGUSR1, count);
+  run_interrupted([&] {
+    // Other code closes everything; then there is none to be had.
+    const Ends ends = socket_pair();
+    char byte = 0;
+    soon(SIGUSR1);
+    say(error_of(calls::read(ends.a, &byte, 1)), handled);
+    const int lowest = ::dup(ends.a);
+    ::close(lowest);
+    for (int fd = lowest; fd < lowest + 32; ++fd) calls::close(fd);
+    soon(SIGUSR1);
+    say(error_of(calls::read(ends.a, &byte, 1)), handled);
+    for (int fd = lowest; fd < lowest + 32; ++fd) calls::close(fd);
+    const int kept = ::dup(ends.a);
+    ::close(kept);
+    rlimit limit{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    const rlimit full{static_cast<rlim_t>(kept), limit.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &full) == 0);
+    soon(SIGUSR1);
+    const auto writer = start([&] {
+      while (handled == 2) await(asyncio::sleep(1ms));
+      CHECK(calls::write(ends.b, "x", 1) == 1);
+    });
+    say(error_of(calls::read(ends.a, &byte, 1)), handled);
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    await(writer);
+  });
+  CHECK(say.take() == "EINTR 1 EINTR 2 1 3");
+}
