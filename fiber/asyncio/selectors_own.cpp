@@ -41,13 +41,15 @@ class Forking {
       if (fd == at->epoll_ || fd == at->wake_ || fd == at->timer_ || fd == at->outer_) return true;
     return false;
   }
-  // Calls `visit(selector, place)` for each number that a selector of the process has.
+  // Calls `visit(selector, place)` for each number that a selector of the process has, until it
+  // says true. Under the lock, so it must not close anything: close() may be patched, and ask
+  // whether a number is a selector's.
   template <class F>
-  static void for_each_own(F visit) noexcept {
+  static void visit_until(F visit) noexcept {
     const std::lock_guard lock(mutex_);
     for (Selector* at = first_; at != nullptr; at = at->next_live_)
       for (std::atomic<int>* own : {&at->epoll_, &at->wake_, &at->timer_, &at->outer_})
-        if (*own >= 0) visit(*at, *own);
+        if (*own >= 0 && visit(*at, *own)) return;
   }
 
  private:
@@ -70,19 +72,32 @@ bool Selector::is_own(int fd) noexcept { return fd >= 0 && Forking::any_has(fd);
 
 int Selector::make_way(int fd) noexcept {
   int error = 0;
-  Forking::for_each_own([&](Selector& selector, std::atomic<int>& own) {
-    if (own == fd) error = selector.move(own, fd + 1);
+  bool moved = false;
+  Forking::visit_until([&](Selector& selector, std::atomic<int>& own) {
+    if (own != fd) return false;
+    error = selector.move(own, fd + 1);
+    moved = error == 0;
+    return true;
   });
+  if (moved) ::close(fd);
   return error;
 }
 
 void Selector::leave_below(int first) noexcept {
-  Forking::for_each_own([&](Selector& selector, std::atomic<int>& own) {
-    if (own < first) selector.move(own, first);
-  });
+  for (int left = 0; left >= 0;) {
+    left = -1;
+    Forking::visit_until([&](Selector& selector, std::atomic<int>& own) {
+      const int before = own;
+      if (before >= first || selector.move(own, first) != 0) return false;
+      left = before;
+      return true;
+    });
+    if (left >= 0) ::close(left);
+  }
 }
 
-// What epoll knows goes by the number as well as by the file: it is told anew.
+// Leaves the number before to be closed. What epoll knows goes by the number as well as by the file:
+// it is told anew.
 int Selector::move(std::atomic<int>& own, int first) noexcept {
   const int before = own;
   const int moved = ::fcntl(before, F_DUPFD_CLOEXEC, first);
@@ -97,7 +112,6 @@ int Selector::move(std::atomic<int>& own, int first) noexcept {
     watch_own(moved);
   else if (&own == &epoll_ && outer_ >= 0)
     watch_inner(outer_);
-  ::close(before);
   return 0;
 }
 

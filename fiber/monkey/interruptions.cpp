@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 namespace fiber::monkey::detail {
 namespace {
@@ -42,9 +43,17 @@ void open_signals(const sigset_t& mask) noexcept {
   signals = ::fcntl(low.get(), F_DUPFD_CLOEXEC, first_number);
 }
 
+// Unless other code has closed it: then the number may be another file's.
+void close_signals() noexcept {
+  const sigset_t none{};
+  if (signals >= 0 && ::signalfd(signals, &none, 0) >= 0) ::close(signals);
+  signals = -1;
+}
+
 }  // namespace
 
 void let_signals_interrupt(const asyncio::detail::TaskBase* task, int first) noexcept {
+  close_signals();
   first_number = first;
   interrupted.store(task, std::memory_order_relaxed);
 }
