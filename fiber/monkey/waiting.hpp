@@ -148,7 +148,7 @@ class Call {
   // Signals of the process that may interrupt the call: held from its first wait to its end.
   struct Signals {
     HeldSignals held;
-    DescriptorWait wait = {};
+    DescriptorWait wait;
   };
 
   TaskBase* task_ = nullptr;

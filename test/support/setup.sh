@@ -9,10 +9,10 @@ build_packages=(g++ meson ninja-build pkg-config libboost-context-dev doctest-de
 # What samples/legacy and its tests use besides.
 # shellcheck disable=SC2034
 sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-dev postgresql)
-# What the suites `unmodified_libraries` and `environments` use besides.
+# What the suites `unmodified_libraries`, `unmodified_programs` and `environments` use besides.
 # shellcheck disable=SC2034
 legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light
-  libjemalloc2 libmimalloc2.0)
+  libjemalloc2 libmimalloc2.0 curl wget git perl sqlite3)
 
 # The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
 if [ -n "${CXX:-}" ] && [ -z "${CC:-}" ]; then

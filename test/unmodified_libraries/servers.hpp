@@ -131,12 +131,12 @@ class Process {
   Process& operator=(const Process&) = delete;
   ~Process() { kill(); }
 
-  void start(const std::vector<std::string>& command, const std::string& log) {
+  void start(const std::vector<std::string>& command, const std::string& log,
+             const User& user = server_user()) {
     std::vector<char*> arguments;
     for (const std::string& argument : command)
       arguments.push_back(const_cast<char*>(argument.c_str()));
     arguments.push_back(nullptr);
-    const User user = server_user();
     const std::string directory = std::filesystem::path(log).parent_path();
     const pid_t parent = ::getpid();
     pid_ = ::fork();
@@ -217,7 +217,7 @@ class Server {
   // As a crash does.
   void kill() { process_.kill(); }
   void start() {
-    process_.start(command_, directory_ / "log");
+    process_.start(command_, directory_ / "log", user_);
     for (int i = 0; i < 6000; ++i) {
       if (!process_.running()) break;
       if (ready()) return;
@@ -244,6 +244,7 @@ class Server {
   int port_ = free_port();
   std::vector<std::string> command_;
   int stop_signal_ = SIGTERM;
+  User user_ = server_user();
 
  private:
   Process process_;

@@ -1,0 +1,110 @@
+// fiber-run itself: what it runs is a task, and sees nothing of it.
+#include <sys/stat.h>
+
+#include <csignal>
+#include <ctime>
+
+#include "unmodified_programs/programs.hpp"
+
+using namespace unmodified;
+
+namespace {
+
+ChildResult run(const std::vector<std::string>& arguments) {
+  return support::run_child({.program = fiber_run(), .arguments = arguments});
+}
+
+}  // namespace
+
+TEST_CASE("main() runs in a task, with its arguments, and gives its status") {
+  const std::string where = built("test/unmodified_programs-where");
+  const ChildResult plain = support::run_child({.program = where, .arguments = {"7", "x"}});
+  CHECK(plain.out() == "the thread's stack, 2 arguments, LD_PRELOAD unset\n");
+  const ChildResult in_task = run({where, "7", "x"});
+  CHECK(in_task.out() == "another stack, 2 arguments, LD_PRELOAD unset\n");
+  CHECK(in_task.errors == "");
+  CHECK(in_task.status == 7);
+  CHECK(run({"--", where}).out() == "another stack, 0 arguments, LD_PRELOAD unset\n");
+}
+
+TEST_CASE("children run so as well if that is wanted, and not otherwise") {
+  const std::string where = built("test/unmodified_programs-where");
+  const std::string script = where + " 0 | cat; exec " + where + " 3";
+  const ChildResult alone = run({"/bin/sh", "-c", script});
+  CHECK(alone.out() ==
+        "the thread's stack, 1 arguments, LD_PRELOAD unset\n"
+        "the thread's stack, 1 arguments, LD_PRELOAD unset\n");
+  CHECK(alone.status == 3);
+  const ChildResult all = run({"--children", "/bin/sh", "-c", script});
+  CHECK(all.lines.size() == 2);
+  for (const auto& line : all.lines) CHECK(line.text.starts_with("another stack, 1 arguments"));
+  CHECK(all.status == 3);
+}
+
+TEST_CASE("what cannot be run so is refused in words") {
+  const legacy_test::TemporaryDirectory directory;
+  CHECK(run({}).status == 125);
+  CHECK(run({"--no-such-option", "true"}).errors ==
+        "fiber-run: there is no option '--no-such-option'\n");
+  CHECK(run({"no-such-program-at-all"}).status == 127);
+  CHECK(run({"no-such-program-at-all"}).errors ==
+        "fiber-run: there is no program 'no-such-program-at-all'\n");
+  CHECK(run({"/no/such/program"}).status == 127);
+  CHECK(run({directory.path()}).status == 126);
+  directory.write("text", "no program");
+  CHECK(run({directory / "text"}).status == 126);
+  directory.write("suid", "");
+  REQUIRE(::chmod((directory / "suid").c_str(), 04755) == 0);
+  if (::geteuid() == 0) {
+    REQUIRE(::chown((directory / "suid").c_str(), 1, 1) == 0);
+    REQUIRE(::chmod((directory / "suid").c_str(), 04755) == 0);
+    CHECK(run({directory / "suid"}).errors.find("runs as another user") != std::string::npos);
+  }
+  const std::string linked = built("test/unmodified_programs-static");
+  if (std::filesystem::exists(linked)) {
+    CHECK(run({linked}).status == 126);
+    CHECK(run({linked}).errors.find("is statically linked") != std::string::npos);
+  }
+}
+
+TEST_CASE("environment, descriptors, signal masks and dispositions are the program's own") {
+  CHECK(same({"env"}).find("LD_PRELOAD") == std::string::npos);
+  same({"sh", "-c", "LD_PRELOAD= env | sort"});
+  if (has({"bash"})) {
+    // The lowest free number is the one that it is elsewhere.
+    same({"bash", "-c",
+          "exec {a}</dev/null 5</dev/null; exec {b}</dev/null; echo $a $b; ulimit -n; ulimit -s"});
+    same({"bash", "-c", "grep ^Sig /proc/self/status; grep ^Shd /proc/$$/status; trap"});
+  }
+  same({"sh", "-c", "umask; pwd -P | sed 's/.*here/here/'; id"});
+}
+
+TEST_CASE("a signal ends the program as it does elsewhere") {
+  for (const int signal : {SIGTERM, SIGKILL, SIGHUP, SIGINT, SIGSEGV, SIGABRT, SIGPIPE}) {
+    CAPTURE(signal);
+    same({"sh", "-c", "ulimit -c 0; kill -" + std::to_string(signal) + " $$; sleep 10; echo no"},
+         128 + signal);
+  }
+  same({"sh", "-c", "yes | head -n 3"});
+  same({"timeout", "0.2", "sleep", "60"}, 124, {.children = true});
+  same({"timeout", "-s", "KILL", "0.2", "sleep", "60"}, 137, {.children = true});
+}
+
+TEST_CASE("small programs of every kind") {
+  same({"true"});
+  same({"false"}, 1);
+  same({"cat", "-n"}, 0, {.input = "one\ntwo\n"});
+  same({"cat", "/no/such/file"}, 1);
+  same({"sort", "-r", "-n"}, 0, {.input = "1\n10\n9\n"});
+  same({"dd", "bs=1", "count=3", "status=none"}, 0, {.input = "abcdef"});
+  same({"expr", "1", "+", "1"});
+  same({"sleep", "0.1"});
+  same({"sleep", "x"}, 1);
+  same({"find", "/usr/share/doc/bash", "-name", "c*"});
+  same({"xargs", "-n1", "echo"}, 0, {.input = "a b c", .children = true});
+  same({"awk", "{ print $2; system(\"echo x\") }"}, 0, {.input = "a b\nc d\n", .children = true});
+  same({"tee", "file"}, 0, {.input = std::string(300'000, 'x')}, {"file"});
+  if (has({"gzip"}))
+    same({"sh", "-c", "gzip -c | gzip -dc | wc -c"}, 0,
+         {.input = std::string(1'000'000, 'z'), .children = true});
+}
