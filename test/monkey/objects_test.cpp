@@ -46,6 +46,10 @@ TEST_CASE("a pointer that was copied before waits as well, and is put back") {
     const auto all = monkey::report();
     const auto* library = find(all, "libmonkey_calls");
     REQUIRE(library != nullptr);
+#if defined(FIBER_ASAN) || defined(FIBER_TSAN)
+    CHECK(library->copies.empty());  // a copy points to the sanitizer's function, which stays
+    return;
+#endif
     CHECK(has(library->copies, "read"));
     asyncio::run([] {
       const Ends ends = socket_pair();
