@@ -68,6 +68,8 @@ struct TaskArguments {
   std::optional<bool> eager_start = {};
   std::size_t stack_size = 0;  ///< bytes; 0: the default
   std::size_t guard_size = 0;  ///< bytes; 0: the default
+  bool own_thread_state = false;
+  bool slow_thread_state = false;
 };
 
 class FIBER_API LoopObject {

@@ -178,7 +178,9 @@ void LoopObject::make_task(TaskBase& task, const TaskArguments& arguments) {
   TaskOptions options{.name = arguments.name,
                       .eager_start = arguments.eager_start,
                       .stack_size = arguments.stack_size,
-                      .guard_size = arguments.guard_size};
+                      .guard_size = arguments.guard_size,
+                      .own_thread_state = arguments.own_thread_state,
+                      .slow_thread_state = arguments.slow_thread_state};
   if (!arguments.own_context)
     options.context =
         contextvars::Context(core::Ref<contextvars::detail::ContextObject>(arguments.context));

@@ -3,10 +3,13 @@
 #include <fiber/asyncio/cancellation.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/events.hpp>
+#include <fiber/core/own_thread.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <charconv>
+#include <cstdio>
+#include <cstdlib>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -137,6 +140,12 @@ void TaskBase::schedule(LoopObject& loop, const std::string& name) {
 void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
   loop.check_closed();
   if (loop.debug()) loop.check_thread();
+  if (arguments.own_thread_state)
+    if (const char* why = core::OwnThread::why_not(arguments.slow_thread_state)) {
+      consume();
+      destroy_callable();
+      throw RuntimeError(std::string("a task cannot have own_thread_state: ") + why);
+    }
   const bool eager = arguments.eager_start.value_or(false) && loop.on_own_thread();
   if (consumed_) refuse_reuse();
   fiber::detail::GreenletThread& thread = thread_for(loop);
@@ -154,6 +163,8 @@ void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
   }
   bind(loop, thread, std::move(name), std::move(context));
   greenlet_->stack_shape = greenlet_->stack_shape.with(arguments.stack_size, arguments.guard_size);
+  own_thread_state_ = arguments.own_thread_state;
+  slow_thread_state_ = arguments.slow_thread_state;
   if (eager)
     loop.step_eagerly(*this);
   else
@@ -312,12 +323,46 @@ void TaskBase::check_awakening(FutureBase* future) {
   check_cancelled();
 }
 
+// Of what the body throws the runtime keeps a record for each thread: it is thrown again where the
+// thread is that of the loop.
+void TaskBase::run_with_own_thread_state() {
+  struct Call {
+    TaskBase& task;
+    std::exception_ptr error = nullptr;
+
+    static void run(void* self) {
+      auto& call = *static_cast<Call*>(self);
+      try {
+        call.task.run_body();
+      } catch (const abi::__forced_unwind&) {
+        std::fputs(
+            "fiber: pthread_exit() in a task with own_thread_state: its thread ends with the "
+            "task\n",
+            stderr);
+        std::abort();
+      } catch (...) {
+        call.error = std::current_exception();
+      }
+      call.task.destroy_callable();
+    }
+  };
+  Call call{*this};
+  {
+    core::OwnThread thread(core::thread_state(), slow_thread_state_);
+    thread.run(Call::run, &call);
+  }
+  if (call.error != nullptr) std::rethrow_exception(std::move(call.error));
+}
+
 // Runs on the task's own stack. Everything the body throws ends here.
 void TaskBase::run() {
   bool cancelled = false;
   std::exception_ptr error;
   try {
-    run_body();
+    if (own_thread_state_) [[unlikely]]
+      run_with_own_thread_state();
+    else
+      run_body();
   } catch (const abi::__forced_unwind&) {
     throw;  // the thread is being cancelled
   } catch (const CancelledError&) {

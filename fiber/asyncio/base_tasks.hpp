@@ -170,6 +170,7 @@ class FIBER_API TaskBase : public FutureBase {
   void check_awakening(FutureBase* future);
   void unreferenced() noexcept override;
   void run();  ///< the whole life of the body, on its own stack
+  void run_with_own_thread_state();
   void bind(LoopObject& loop, fiber::detail::GreenletThread& thread,
             std::unique_ptr<std::string> name,
             core::Ref<contextvars::detail::ContextObject> context) noexcept;
@@ -185,6 +186,8 @@ class FIBER_API TaskBase : public FutureBase {
   std::unique_ptr<std::string> name_;
   std::uint64_t number_ = 0;
   bool told_library_ = false;
+  bool own_thread_state_ = false;
+  bool slow_thread_state_ = false;
   bool in_cancel_ = false;  ///< tasks that wait for each other in a circle would go round for ever
   mutable bool in_repr_ = false;
   CoroutineName::Kind coroutine_kind_;  ///< what coroutine_name_ is

@@ -2,11 +2,13 @@
 
 #include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/asyncio/log.hpp>
+#include <fiber/core/own_thread.hpp>
 
 namespace fiber::asyncio::detail {
 namespace {
 
 constinit thread_local HeldLock* tls_newest = nullptr;
+const core::PerThread per_thread([]() -> void* { return &tls_newest; }, sizeof tls_newest);
 
 }  // namespace
 

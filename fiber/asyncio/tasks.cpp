@@ -45,7 +45,9 @@ TaskArguments to_arguments(const TaskOptions& options) {
           .own_context = !options.context,
           .eager_start = options.eager_start,
           .stack_size = options.stack_size,
-          .guard_size = options.guard_size};
+          .guard_size = options.guard_size,
+          .own_thread_state = options.own_thread_state,
+          .slow_thread_state = options.slow_thread_state};
 }
 
 LoopObject& loop_for_futures() {

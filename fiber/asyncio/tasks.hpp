@@ -177,7 +177,7 @@ template <class T>
 Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const TaskOptions& options) {
   TypedTask<T>& task = coroutine.object();
   if (!options.context && !options.eager_start && options.stack_size == 0 &&
-      options.guard_size == 0)
+      options.guard_size == 0 && !options.own_thread_state)
     task.schedule(loop, options.name);
   else
     loop.make_task(task, to_arguments(options));

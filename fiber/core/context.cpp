@@ -1,5 +1,6 @@
 #include <fiber/core/context.hpp>
 
+#include <fiber/core/own_thread.hpp>
 #include <fiber/core/sanitizer.hpp>
 #include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
@@ -101,6 +102,29 @@ void call_with_room(void (*function)(void* argument), void* argument, std::size_
   start_context(*thread, call.caller, stack, &RoomyCall::run, &call);
   thread->calls_with_room = outer;
   if (call.error != nullptr) std::rethrow_exception(std::move(call.error));
+}
+
+void save_exceptions(ThreadState& thread, Context& from) noexcept {
+  from.in_exception = true;
+  from.own_thread = thread.lent != nullptr;
+  if (from.own_thread) {
+    from.caught = thread.lent;
+    thread.lent->take_back();
+    return;
+  }
+  from.caught = thread.exceptions->caught;
+  from.uncaught = thread.exceptions->uncaught;
+  *thread.exceptions = {};
+}
+
+void restore_exceptions(ThreadState& thread, Context& own) noexcept {
+  own.in_exception = false;
+  if (own.own_thread) {
+    static_cast<OwnThread*>(own.caught)->lend();
+    return;
+  }
+  thread.exceptions->caught = own.caught;
+  thread.exceptions->uncaught = own.uncaught;
 }
 
 void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,

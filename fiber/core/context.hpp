@@ -36,7 +36,8 @@ struct Context {
   Stack* stack = nullptr;
   int error_number = 0;
   std::uint16_t modes = 0;    // the x87 control word, where the jump is ours
-  bool in_exception = false;  // `caught` and `uncaught` are the record of exceptions
+  bool in_exception = false;  // `caught` and `uncaught` are the record of exceptions, or
+  bool own_thread = false;    // `caught` is the OwnThread that was lent
 
   void* caught = nullptr;
   unsigned int uncaught = 0;

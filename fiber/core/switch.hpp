@@ -12,26 +12,22 @@ namespace fiber::core {
 // keeps.
 FIBER_API void run_errand(ThreadState& thread, Context* origin, const Context* self) noexcept;
 
+// Of a thread that is lent the record stays where it is: nobody else writes it.
+FIBER_API void save_exceptions(ThreadState& thread, Context& from) noexcept;
+FIBER_API void restore_exceptions(ThreadState& thread, Context& own) noexcept;
+
 FIBER_INLINE void save(ThreadState& thread, Context& from) noexcept {
-  CxxExceptionState& exceptions = *thread.exceptions;
-  // One branch for both.
-  if ((reinterpret_cast<std::uintptr_t>(exceptions.caught) | exceptions.uncaught) != 0)
-      [[unlikely]] {
-    from.in_exception = true;
-    from.caught = exceptions.caught;
-    from.uncaught = exceptions.uncaught;
-    exceptions = {};
-  }
+  const CxxExceptionState& exceptions = *thread.exceptions;
   from.error_number = *thread.error_number;
   from.stack = thread.stack;
+  // One branch for both, and for a thread that is lent.
+  if ((reinterpret_cast<std::uintptr_t>(exceptions.caught) | exceptions.uncaught) != 0) [[unlikely]]
+    save_exceptions(thread, from);
 }
 
 FIBER_INLINE void restore(ThreadState& thread, Context& own) noexcept {
-  if (own.in_exception) [[unlikely]] {
-    own.in_exception = false;
-    thread.exceptions->caught = own.caught;
-    thread.exceptions->uncaught = own.uncaught;
-  }
+  if (own.in_exception) [[unlikely]]
+    restore_exceptions(thread, own);
   *thread.error_number = own.error_number;
 }
 

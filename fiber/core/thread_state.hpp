@@ -23,6 +23,8 @@ struct FIBER_API ThreadLayer {
 // Each layer claims one slot of ThreadState::layers by a number of its own.
 inline constexpr std::size_t kMostLayers = 2;
 
+class OwnThread;
+
 struct ThreadState {
   CxxExceptionState* exceptions;  // the C++ runtime's own two words for this thread
   int* error_number;              // &errno
@@ -41,7 +43,9 @@ struct ThreadState {
   ThreadLayer* layers[kMostLayers] = {};   // null where a layer is not in use; lower ones first
   ThreadState* previous_thread = nullptr;  // in the list for debuggers
   ThreadState* next_thread = nullptr;
-  long thread_id = 0;  // the kernel's
+  long thread_id = 0;                // the kernel's
+  OwnThread* lent = nullptr;         // to the running fiber
+  OwnThread* own_threads = nullptr;  // all that fibers of this thread have
 };
 
 #if defined(__clang__) || defined(__GNUC__)

@@ -1,6 +1,7 @@
 #include <fiber/generator.hpp>
 
 #include <fiber/core/overflow.hpp>
+#include <fiber/core/own_thread.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <exception>
@@ -11,17 +12,19 @@
 namespace fiber::detail {
 namespace {
 
-constinit thread_local GeneratorObject* tls_newest = nullptr;
-
 // Generators that own each other by their captures are destroyed by nested calls up to this many.
 constexpr int kMaxNested = 64;
-constinit thread_local int tls_nested = 0;
-constinit thread_local GeneratorObject* tls_postponed = nullptr;
 
-constinit thread_local const GeneratorHooks* tls_hooks = nullptr;
+struct Generators {
+  GeneratorObject* newest = nullptr;
+  GeneratorObject* postponed = nullptr;
+  int nested = 0;
+  const GeneratorHooks* hooks = nullptr;
+};
+constinit thread_local Generators tls_generators;
 
 const char* generator_on(const core::Stack* stack) noexcept {
-  for (const GeneratorObject* at = tls_newest; at != nullptr; at = at->older)
+  for (const GeneratorObject* at = tls_generators.newest; at != nullptr; at = at->older)
     if (at->stack == stack) return at->name != nullptr ? at->name->c_str() : "";
   return nullptr;
 }
@@ -40,7 +43,7 @@ class RuntimeError : public fiber::RuntimeError, public std::nested_exception {
 struct GeneratorThreadExit {
   GeneratorThreadExit() noexcept { core::tls_generator_on = generator_on; }
   ~GeneratorThreadExit() {
-    GeneratorObject* object = tls_newest;
+    GeneratorObject* object = tls_generators.newest;
     while (object != nullptr) {
       if (object->abandoned || object->executing()) {
         object = object->older;
@@ -50,12 +53,24 @@ struct GeneratorThreadExit {
       object->close_unwanted();
       object->abandoned = object->phase != GeneratorObject::Phase::closed;
       object->release();
-      object = tls_newest;
+      object = tls_generators.newest;
     }
   }
 };
 
-void set_generator_hooks(const GeneratorHooks* hooks) noexcept { tls_hooks = hooks; }
+namespace {
+
+void close_at_thread_exit() {
+  static thread_local GeneratorThreadExit thread_exit;
+  static_cast<void>(thread_exit);
+}
+
+const core::PerThread per_thread([]() -> void* { return &tls_generators; }, sizeof tls_generators,
+                                 close_at_thread_exit);
+
+}  // namespace
+
+void set_generator_hooks(const GeneratorHooks* hooks) noexcept { tls_generators.hooks = hooks; }
 
 // What a consumer asks for: the next item, unless something is sent or thrown.
 struct GeneratorObject::Request {
@@ -64,7 +79,7 @@ struct GeneratorObject::Request {
   bool close = false;
 };
 
-GeneratorObject* GeneratorObject::newest() noexcept { return tls_newest; }
+GeneratorObject* GeneratorObject::newest() noexcept { return tls_generators.newest; }
 
 GeneratorObject::GeneratorObject()
     : thread(&core::thread_state()), stack_shape(thread->pool.default_shape()) {}
@@ -212,13 +227,12 @@ void GeneratorObject::raise() { std::rethrow_exception(std::exchange(error, null
 // --- the body's side ----------------------------------------------------------------------------
 
 void GeneratorObject::prepare_start() {
-  static thread_local GeneratorThreadExit thread_exit;
-  (void)thread_exit;
+  close_at_thread_exit();
   stack = thread->pool.allocate(stack_shape);
   yieldable = stack;
   phase = Phase::started;
   link();
-  if (tls_hooks != nullptr) tls_hooks->started(this);
+  if (tls_generators.hooks != nullptr) tls_generators.hooks->started(this);
 }
 
 void GeneratorObject::entry(void* object) {
@@ -332,9 +346,9 @@ void GeneratorObject::delegate_to(GeneratorObject* inner) {
 void GeneratorObject::unreferenced() noexcept {
   if (phase == Phase::started) {
     if (abandoned) return;
-    if (scope != 0 && tls_hooks != nullptr) {
+    if (scope != 0 && tls_generators.hooks != nullptr) {
       ++refs;  // the one that the hook takes is dropped by whoever closes it
-      const bool taken = tls_hooks->dropped(this);
+      const bool taken = tls_generators.hooks->dropped(this);
       if (--refs > 0 && taken) return;
     }
     ++refs;
@@ -368,27 +382,27 @@ void GeneratorObject::report(std::exception_ptr problem) noexcept {
 }
 
 void GeneratorObject::destroy(GeneratorObject* object) noexcept {
-  if (tls_nested == kMaxNested) {
-    object->older = tls_postponed;
-    tls_postponed = object;
+  if (tls_generators.nested == kMaxNested) {
+    object->older = tls_generators.postponed;
+    tls_generators.postponed = object;
     return;
   }
-  ++tls_nested;
+  ++tls_generators.nested;
   delete object;
-  if (tls_nested == kMaxNested) {
-    while (GeneratorObject* next = tls_postponed) {
-      tls_postponed = next->older;
+  if (tls_generators.nested == kMaxNested) {
+    while (GeneratorObject* next = tls_generators.postponed) {
+      tls_generators.postponed = next->older;
       delete next;
     }
   }
-  --tls_nested;
+  --tls_generators.nested;
 }
 
 void GeneratorObject::link() noexcept {
-  older = tls_newest;
+  older = tls_generators.newest;
   newer = nullptr;
   if (older != nullptr) older->newer = this;
-  tls_newest = this;
+  tls_generators.newest = this;
 }
 
 void GeneratorObject::unlink() noexcept {
@@ -396,7 +410,7 @@ void GeneratorObject::unlink() noexcept {
   if (newer != nullptr)
     newer->older = older;
   else
-    tls_newest = older;
+    tls_generators.newest = older;
   older = nullptr;
   newer = nullptr;
 }

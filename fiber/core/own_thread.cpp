@@ -1,0 +1,227 @@
+#include <fiber/core/own_thread.hpp>
+
+#include <fiber/core/sanitizer.hpp>
+#include <fiber/core/signal_mask.hpp>
+#include <fiber/core/thread_state.hpp>
+#include <fiber/exceptions.hpp>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <cxxabi.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined(__linux__) && defined(__GLIBC__) && defined(__x86_64__) && defined(__LP64__)
+#define FIBER_LENDS_THREADS
+#include <asm/prctl.h>
+#include <sys/auxv.h>
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
+#endif
+
+namespace fiber::core {
+namespace {
+
+PerThread* first_per_thread = nullptr;
+
+#if defined(FIBER_LENDS_THREADS)
+
+// The kernel lets programs set it, and keeps it when threads change.
+bool has_instruction() noexcept {
+  constexpr unsigned long kFsGsBase = 1UL << 1U;  // HWCAP2_FSGSBASE
+  static const bool has = (::getauxval(AT_HWCAP2) & kFsGsBase) != 0;
+  return has;
+}
+
+std::uintptr_t thread_pointer() noexcept {
+  return reinterpret_cast<std::uintptr_t>(__builtin_thread_pointer());
+}
+
+[[gnu::always_inline]] inline void set_thread_pointer(std::uintptr_t pointer, bool slow) noexcept {
+  if (!slow) {
+    asm volatile("wrfsbase %0" : : "r"(pointer) : "memory");
+    return;
+  }
+  // Not by a function of libc's, which would use errno.
+  long result;
+  asm volatile("syscall"
+               : "=a"(result)
+               : "0"(SYS_arch_prctl), "D"(ARCH_SET_FS), "S"(pointer)
+               : "rcx", "r11", "memory");
+}
+
+// The kernel writes the processor's number, and restarts sequences, at one address for each thread:
+// that of the thread that runs. Code that finds none at its own asks the kernel instead.
+void leave_restartable_sequences() noexcept {
+#if defined(RSEQ_SIG) && defined(SYS_rseq)
+  constexpr int kUnregister = 1;
+  constexpr unsigned kOriginalSize = 32;
+  char* const area = static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset;
+  if (__rseq_size == 0) return;
+  // Which size libc has registered depends on its version.
+  if (::syscall(SYS_rseq, area, kOriginalSize, kUnregister, RSEQ_SIG) != 0)
+    ::syscall(SYS_rseq, area, __rseq_size, kUnregister, RSEQ_SIG);
+#endif
+}
+
+#else
+
+constexpr std::uintptr_t thread_pointer() noexcept { return 0; }
+void set_thread_pointer(std::uintptr_t, bool) noexcept {}
+void leave_restartable_sequences() noexcept {}
+
+#endif
+
+// AddressSanitizer takes the thread that is lent for the one that runs, and has to know on which
+// stack that is.
+class SanitizedStack {
+ public:
+#if defined(FIBER_ASAN)
+  __attribute__((no_sanitize("address"))) explicit SanitizedStack(const Stack& stack) noexcept {
+    __sanitizer_start_switch_fiber(&fake_, stack.base, stack.size);
+    __sanitizer_finish_switch_fiber(nullptr, &base_, &size_);
+  }
+  __attribute__((no_sanitize("address"))) ~SanitizedStack() {
+    __sanitizer_start_switch_fiber(nullptr, base_, size_);
+    __sanitizer_finish_switch_fiber(fake_, nullptr, nullptr);
+  }
+
+ private:
+  void* fake_ = nullptr;
+  const void* base_ = nullptr;
+  std::size_t size_ = 0;
+#else
+  explicit SanitizedStack(const Stack&) noexcept {}
+  ~SanitizedStack() = default;
+#endif
+ public:
+  SanitizedStack(const SanitizedStack&) = delete;
+  SanitizedStack& operator=(const SanitizedStack&) = delete;
+};
+
+}  // namespace
+
+PerThread::PerThread(void* (*address)(), std::size_t size, void (*prepare)()) noexcept
+    : address_(address),
+      size_(size),
+      prepare_(prepare),
+      next_(std::exchange(first_per_thread, this)) {}
+
+void OwnThread::Identity::take() noexcept {
+  pointer = thread_pointer();
+  exceptions = reinterpret_cast<CxxExceptionState*>(abi::__cxa_get_globals());
+  error_number = &errno;
+}
+
+const char* OwnThread::why_not([[maybe_unused]] bool slow) noexcept {
+#if defined(FIBER_TSAN)
+  return "ThreadSanitizer tells threads apart by what a task would have for its own";
+#elif defined(FIBER_LENDS_THREADS)
+  if (slow || has_instruction()) return nullptr;
+  return "this processor or its kernel does not let programs set the thread pointer (FSGSBASE); "
+         "slow_thread_state does it by a system call, in 200 ns or more each time";
+#else
+  return "there is none but with glibc, on Linux, on x86-64";
+#endif
+}
+
+OwnThread::OwnThread(ThreadState& thread, bool slow)
+    : thread_(thread),
+      slow_(slow && why_not(false) != nullptr),
+      sign_{this, 0},
+      process_(::getpid()) {
+  home_.take();
+  for (const PerThread* at = first_per_thread; at != nullptr; at = at->next_) {
+    if (at->prepare_ != nullptr) at->prepare_();
+    carried_.push_back({at->address_(), nullptr, at->size_});
+  }
+  ::pthread_mutex_lock(&gate_);
+  int error = 0;
+  {
+    const SignalsBlocked blocked;
+    error = ::pthread_create(&helper_, nullptr, park_entry, this);
+  }
+  if (error != 0) {
+    ::pthread_mutex_unlock(&gate_);
+    raise_os_error(error, "cannot start the thread of a task with own_thread_state");
+  }
+  {
+    std::unique_lock lock(mutex_);
+    is_ready_.wait(lock, [this] { return ready_; });
+  }
+  next_ = std::exchange(thread_.own_threads, this);
+}
+
+OwnThread::~OwnThread() {
+  OwnThread** at = &thread_.own_threads;
+  while (*at != this) at = &(*at)->next_;
+  *at = next_;
+  if (process_ != ::getpid()) return;  // in a child process there is no such thread
+  ::pthread_mutex_unlock(&gate_);
+  ::pthread_join(helper_, nullptr);
+}
+
+void* OwnThread::park_entry(void* self) {
+  static_cast<OwnThread*>(self)->park();
+  return nullptr;
+}
+
+// The helper thread's life.
+void OwnThread::park() noexcept {
+  // Being cancelled would end it while the fiber uses it.
+  ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
+  leave_restartable_sequences();
+  own_.take();
+  id_ = static_cast<int>(::syscall(SYS_gettid));
+  auto carried = carried_.begin();
+  for (const PerThread* at = first_per_thread; at != nullptr; at = at->next_)
+    (carried++)->own = at->address_();
+  tls_thread_state = &thread_;
+  {
+    const std::lock_guard lock(mutex_);
+    ready_ = true;
+    is_ready_.notify_one();
+  }
+  ::pthread_mutex_lock(&gate_);
+  ::pthread_mutex_unlock(&gate_);
+}
+
+[[gnu::noinline]] void OwnThread::lend() noexcept {
+  for (const Carried& each : carried_) std::memcpy(each.own, each.home, each.size);
+  thread_.lent = this;
+  thread_.exceptions = &sign_;
+  thread_.error_number = own_.error_number;
+  set_thread_pointer(own_.pointer, slow_);
+}
+
+[[gnu::noinline]] void OwnThread::take_back() noexcept {
+  set_thread_pointer(home_.pointer, slow_);
+  thread_.lent = nullptr;
+  thread_.exceptions = home_.exceptions;
+  thread_.error_number = home_.error_number;
+  for (const Carried& each : carried_) {
+    std::memcpy(each.home, each.own, each.size);
+    std::memset(each.own, 0, each.size);
+  }
+}
+
+[[gnu::noinline]] void OwnThread::run(void (*function)(void* argument), void* argument) noexcept {
+  lend();
+  {
+    const SanitizedStack stack(*thread_.stack);
+    function(argument);
+  }
+  take_back();
+}
+
+bool OwnThread::is_of_this_thread(int id) noexcept {
+  if (tls_thread_state == nullptr) return false;
+  for (const OwnThread* at = tls_thread_state->own_threads; at != nullptr; at = at->next_)
+    if (at->id_ == id) return true;
+  return false;
+}
+
+}  // namespace fiber::core
