@@ -185,7 +185,7 @@ Response Session::options(std::string_view url, Options options) {
   return request("OPTIONS", url, std::move(options));
 }
 
-Params Session::cookies() const { return core_->shared->cookies(); }
+Params Session::cookies() const { return core_->shared->cookies().names_and_values(); }
 
 void Session::close() noexcept {
   const std::lock_guard lock(core_->mutex);

@@ -194,12 +194,6 @@ std::optional<std::int64_t> parse_date(std::string_view given) noexcept {
 
 // --- lists --------------------------------------------------------------------------------------
 
-std::string_view strip(std::string_view text) noexcept {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 std::vector<std::string_view> split_list(std::string_view text) {
   std::vector<std::string_view> parts;
   while (!text.empty()) {
@@ -218,13 +212,6 @@ bool list_has(std::string_view text, std::string_view token) noexcept {
     text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
   }
   return false;
-}
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return result;
 }
 
 std::string_view MediaType::parameter(std::string_view name) const noexcept {

@@ -51,7 +51,7 @@ void Transfer::set_up() {
   set_up_certificate();
   set_up_method();
   set_up_headers();
-  set_up_cookies();
+  if (shared_) set(easy, CURLOPT_SHARE, shared_->handle());
 }
 
 void Transfer::set_up_connection() {
@@ -134,6 +134,7 @@ void Transfer::set_up_headers() {
     // curl's notation for a field that is there and empty
     if (!equal_ignoring_case(name, "Cookie"))
       append(header_list_, value.empty() ? name + ";" : name + ": " + value);
+  if (const std::string all = cookies(); !all.empty()) append(header_list_, "Cookie: " + all);
   if (!headers.contains("Accept-Encoding"))
     append(header_list_, std::string("Accept-Encoding: ") + accepted_encodings);
   // A field without a value takes away what curl would add on its own.
@@ -144,18 +145,14 @@ void Transfer::set_up_headers() {
 
 // One field for all of them. In requests that of the caller stands alone; in aiohttp it is one more
 // source beside the jar.
-void Transfer::set_up_cookies() {
-  CURL* easy = easy_.get();
-  std::string cookies = request_.headers.get("Cookie");
-  const bool alone = request_.rules == Rules::requests && !cookies.empty();
-  if (!alone)
-    for (const auto& [name, value] : request_.cookies)
-      cookies.append(cookies.empty() ? "" : "; ").append(name).append("=").append(value);
-  set(easy, CURLOPT_COOKIEFILE, "");  // turns the cookie engine on
-  if (!cookies.empty()) set(easy, CURLOPT_COOKIE, cookies.c_str());
-  // The jar must learn what comes back, and so is there from the first line of the answer on.
-  cookies_wait_ = alone && shared_;
-  if (shared_) set(easy, CURLOPT_SHARE, alone ? shared_->without_cookies() : shared_->handle());
+std::string Transfer::cookies() const {
+  const std::string of_caller = request_.headers.get("Cookie");
+  if (request_.rules == Rules::requests && !of_caller.empty()) return of_caller;
+  std::string all = shared_ ? shared_->cookies().header(request_.url) : "";
+  if (!of_caller.empty()) all.append(all.empty() ? "" : "; ").append(of_caller);
+  for (const auto& [name, value] : request_.cookies)
+    all.append(all.empty() ? "" : "; ").append(name).append("=").append(value);
+  return all;
 }
 
 }  // namespace fiber::http
