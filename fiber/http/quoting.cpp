@@ -10,13 +10,6 @@
 namespace fiber::http {
 namespace {
 
-int hex_digit(char c) noexcept {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 bool is_alnum(char c) noexcept {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
@@ -73,33 +66,23 @@ std::string valid_utf8(std::string_view bytes) {
 }
 
 std::string unquote(std::string_view text, bool plus) {
-  std::string bytes;
-  bytes.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 &&
-        hex_digit(text[i + 2]) >= 0) {
-      bytes += static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
-      i += 2;
-    } else {
-      bytes += plus && text[i] == '+' ? ' ' : text[i];
-    }
+  std::string spaced;
+  if (plus && text.find('+') != text.npos) {
+    spaced = text;
+    std::replace(spaced.begin(), spaced.end(), '+', ' ');
+    text = spaced;
   }
+  std::string bytes = unquote_to_bytes(text);
   return is_utf8(bytes) ? bytes : valid_utf8(bytes);
 }
 
 std::string quote(std::string_view text, std::string_view safe) {
-  constexpr std::string_view kDigits = "0123456789ABCDEF";
   std::string quoted;
   for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (is_alnum(c) || std::string_view("-._~").find(c) != std::string_view::npos ||
-        safe.find(c) != std::string_view::npos) {
+    if (is_unreserved(c) || safe.find(c) != std::string_view::npos)
       quoted += c;
-    } else {
-      quoted += '%';
-      quoted += kDigits[byte >> 4];
-      quoted += kDigits[byte & 15];
-    }
+    else
+      append_percent(quoted, static_cast<unsigned char>(c));
   }
   return quoted;
 }

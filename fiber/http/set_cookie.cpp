@@ -212,14 +212,9 @@ std::optional<std::int64_t> parse_cookie_date(std::string_view text) {
 }
 
 CookiePlace cookie_place(const std::string& url) {
-  const std::string origin = origin_of(url);
-  const auto scheme = url.find("://");
-  const auto path = scheme == url.npos ? url.npos : url.find_first_of("/?#", scheme + 3);
-  CookiePlace place{lower(origin.substr(0, origin.rfind(':'))), "/",
-                    starts_with_ignoring_case(url, "https:")};
-  if (path != url.npos && url[path] == '/')
-    place.path = url.substr(path, url.find_first_of("?#", path) - path);
-  return place;
+  const UrlParts parts = split_url(url);
+  return {lower(parts.host), parts.path.empty() ? "/" : std::string(parts.path),
+          equal_ignoring_case(parts.scheme, "https")};
 }
 
 std::string default_cookie_path(std::string_view path) {

@@ -1,6 +1,7 @@
 // What all the small languages of HTTP need of texts: ASCII alone, whatever the locale is.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -31,6 +32,43 @@ inline std::string_view strip(std::string_view text, std::string_view blanks = "
   const auto first = text.find_first_not_of(blanks);
   if (first == text.npos) return {};
   return text.substr(first, text.find_last_not_of(blanks) - first + 1);
+}
+
+// -1 for what is no hexadecimal digit.
+inline int hex_value(char c) noexcept {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// The byte that "%41" at `at` stands for, -1 if nothing of that form is there.
+inline int percent_byte(std::string_view text, std::size_t at) noexcept {
+  if (at + 2 >= text.size() || text[at] != '%') return -1;
+  const int high = hex_value(text[at + 1]), low = hex_value(text[at + 2]);
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+inline void append_percent(std::string& out, unsigned char byte) {
+  static constexpr std::string_view digits = "0123456789ABCDEF";
+  ((out += '%') += digits[byte >> 4]) += digits[byte & 15];
+}
+
+// The bytes that escapes stand for; what is no escape stays.
+inline std::string unquote_to_bytes(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const int byte = percent_byte(text, i);
+    out += byte < 0 ? text[i] : static_cast<char>(byte);
+    if (byte >= 0) i += 2;
+  }
+  return out;
+}
+
+// Of RFC 3986, 2.3: quoting them changes nothing.
+inline bool is_unreserved(char c) noexcept {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
+         c == '.' || c == '_' || c == '~';
 }
 
 }  // namespace fiber::http
