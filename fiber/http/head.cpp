@@ -1,6 +1,7 @@
 #include <fiber/http/head.hpp>
 
 #include <fiber/http/failure.hpp>
+#include <fiber/http/text.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -14,12 +15,7 @@ constexpr std::size_t total_limit = 1024 * 1024;
   throw Failure{Failure::Kind::bad_response, std::move(text)};
 }
 
-std::string_view trim(std::string_view text) {
-  static constexpr std::string_view blank = " \t\r\n";
-  const auto first = text.find_first_not_of(blank);
-  if (first == text.npos) return {};
-  return text.substr(first, text.find_last_not_of(blank) - first + 1);
-}
+std::string_view trim(std::string_view text) { return strip(text, " \t\r\n"); }
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 #include <fiber/http/redirect.hpp>
 
 #include <fiber/http/failure.hpp>
+#include <fiber/http/text.hpp>
 #include <fiber/http/url.hpp>
 
 #include <algorithm>
@@ -11,27 +12,6 @@ namespace fiber::http {
 namespace {
 
 using Kind = Failure::Kind;
-
-bool is_token(std::string_view text) {
-  static constexpr std::string_view separators = "\"(),/:;<=>?@[\\]{}";
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-    return c > ' ' && c < 127 && separators.find(static_cast<char>(c)) == separators.npos;
-  });
-}
-
-std::string base64(std::string_view bytes) {
-  static constexpr char digits[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    unsigned group = 0;
-    for (std::size_t j = i; j < i + 3; ++j)
-      group = group << 8 | (j < bytes.size() ? static_cast<unsigned char>(bytes[j]) : 0u);
-    for (std::size_t j = 0; j < 4; ++j)
-      text += i + j > bytes.size() ? '=' : digits[group >> (18 - 6 * j) & 63];
-  }
-  return text;
-}
 
 void authorise(Outgoing& request, const BasicAuth& auth) {
   request.headers.set("Authorization", basic_authorization(auth));
@@ -98,8 +78,7 @@ void check_field(const std::string& name, const std::string& value) {
 void make_ready(Outgoing& request) {
   if (!is_token(request.method))
     throw Failure{Kind::invalid_header, "Invalid method: '" + request.method + "'"};
-  for (char& c : request.method)
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 32);
+  request.method = upper(request.method);
   set_credentials(request);
   // A length that is not that of the body makes the rest of it, or the next request, another one.
   request.headers.erase("Content-Length");
