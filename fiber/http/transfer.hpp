@@ -152,7 +152,6 @@ class Transfer {
   Hop current_hop();
   std::string codings() const;
   void set_up_headers();
-  std::string cookies() const;
   void header_line(std::string_view line);
   bool body_bytes(std::string_view bytes);  // false: later
   void decode_more();

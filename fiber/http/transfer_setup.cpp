@@ -2,6 +2,7 @@
 
 #include <fiber/http/curl_option.hpp>
 #include <fiber/http/proxy.hpp>
+#include <fiber/http/redirect.hpp>
 
 #include <algorithm>
 #include <new>
@@ -96,7 +97,10 @@ void Transfer::set_up_method() {
   CURL* easy = easy_.get();
   const std::string& method = request_.method;
   if (method == "HEAD") return set(easy, CURLOPT_NOBODY, 1L);
-  if (method == "GET" && !request_.body) return;
+  if (!request_.body && !sends_length(request_)) {
+    if (method != "GET") set(easy, CURLOPT_CUSTOMREQUEST, method.c_str());
+    return;
+  }
   set(easy, CURLOPT_POST, 1L);
   if (request_.body.source()) {
     set_up_source();
@@ -134,25 +138,15 @@ void Transfer::set_up_headers() {
     // curl's notation for a field that is there and empty
     if (!equal_ignoring_case(name, "Cookie"))
       append(header_list_, value.empty() ? name + ";" : name + ": " + value);
-  if (const std::string all = cookies(); !all.empty()) append(header_list_, "Cookie: " + all);
+  if (const std::string all = cookie_field(request_, shared_ ? &shared_->cookies() : nullptr);
+      !all.empty())
+    append(header_list_, "Cookie: " + all);
   if (!headers.contains("Accept-Encoding"))
     append(header_list_, std::string("Accept-Encoding: ") + accepted_encodings);
   // A field without a value takes away what curl would add on its own.
   if (!headers.contains("Content-Type")) append(header_list_, "Content-Type:");
   if (!headers.contains("Expect")) append(header_list_, "Expect:");
   set(easy_.get(), CURLOPT_HTTPHEADER, header_list_.get());
-}
-
-// One field for all of them. In requests that of the caller stands alone; in aiohttp it is one more
-// source beside the jar.
-std::string Transfer::cookies() const {
-  const std::string of_caller = request_.headers.get("Cookie");
-  if (request_.rules == Rules::requests && !of_caller.empty()) return of_caller;
-  std::string all = shared_ ? shared_->cookies().header(request_.url) : "";
-  if (!of_caller.empty()) all.append(all.empty() ? "" : "; ").append(of_caller);
-  for (const auto& [name, value] : request_.cookies)
-    all.append(all.empty() ? "" : "; ").append(name).append("=").append(value);
-  return all;
 }
 
 }  // namespace fiber::http
