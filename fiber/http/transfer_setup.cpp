@@ -146,6 +146,7 @@ void Transfer::set_up_headers() {
   // A field without a value takes away what curl would add on its own.
   if (!headers.contains("Content-Type")) append(header_list_, "Content-Type:");
   if (!headers.contains("Expect")) append(header_list_, "Expect:");
+  append(header_list_, "Proxy-Connection:");
   set(easy_.get(), CURLOPT_HTTPHEADER, header_list_.get());
 }
 

@@ -413,6 +413,109 @@ def sent():
         case('url-' + name, LAST, step(url=url))
 
 
+def through(*urls, **arguments):
+    """Requests to hosts that are none, through a proxy that answers for them."""
+    return [step(url=url, proxy='http://{A}', **arguments) for url in urls]
+
+
+def proxies():
+    case('proxy-plain', LAST, *through('http://host.example/x?y#z'))
+    case('proxy-port', LAST, *through('http://host.example:8080/'))
+    case('proxy-post', LAST, step('POST', 'http://host.example/', data='abc', proxy='http://{A}'))
+    case('proxy-user', LAST, step(url='http://host.example/', proxy='http://u:p%40@{A}'))
+    case('proxy-407', whole('no', status='407 Proxy Authentication Required'),
+         *through('http://host.example/'))
+    case('proxy-redirect', [redirect('http://other.example/y'), LAST],
+         *through('http://host.example/x'))
+    case('proxy-redirect-relative', [redirect('/y'), LAST], *through('http://host.example/x'))
+    case('proxy-auth', LAST, *through('http://host.example/', auth=('u', 'p')))
+    case('proxy-dead', LAST, step(url='http://host.example/', proxy='http://127.0.0.1:1'))
+    case('proxy-none', LAST, step(url='http://host.example/', proxy='http://'))
+    case('proxy-bad-answer', cut(b'junk\r\n\r\n'), *through('http://host.example/'))
+    case('proxy-silent', cut(b''), *through('http://host.example/'))
+    for name, host in {
+            'umlaut': 'b\xfccher.example', 'capital': 'HOST.Example', 'sharp-s': 'stra\xdfe.example',
+            'kanji': '\u65e5\u672c.example', 'wide': '\uff48ost.example', 'wide-dot': 'a\u3002example',
+            'punycode': 'xn--bcher-kva.example', 'underscore': 'a_b.example', 'hyphen': '-a-.example',
+            'dot-end': 'host.example.', 'label-63': 'x' * 63 + '.example',
+            'label-64': 'x' * 64 + '.example', 'escaped': 'h%6fst.example',
+            'escaped-utf8': 'b%C3%BCcher.example', 'soft-hyphen': 'ho\xadst.example',
+            'emoji': '\U0001f600.example', 'sigma': '\u03b1\u03c2.example', 'address': '127.1',
+            'address-hex': '0x7f.0.0.1', 'address-6': '[::1]', 'address-6-long': '[0:0::0:1]',
+            'address-6-capital': '[FE80::A]', 'address-6-four': '[::ffff:1.2.3.4]',
+            'bracket': '[::1', 'one-label': 'host',
+    }.items():
+        case('host-' + name, LAST, *through(f'http://{host}/'))
+
+
+def domains():
+    def kept(name, field, *urls):
+        answers = [whole('', f'Set-Cookie: a=1; Path=/{field}'), LAST]
+        case('domain-' + name, answers, *through('http://www.host.example/', *urls))
+
+    kept('own', '', 'http://www.host.example/', 'http://host.example/', 'http://a.www.host.example/')
+    for name, domain in {'parent': 'host.example', 'dot': '.host.example', 'itself': 'www.host.example',
+                         'below': 'a.www.host.example', 'suffix': 'example', 'part': 'st.example',
+                         'other': 'other.example', 'capital': 'HOST.Example',
+                         'dot-end': 'host.example.', 'two-dots': '..host.example'}.items():
+        kept(name, f'; Domain={domain}', 'http://www.host.example/', 'http://host.example/',
+             'http://a.b.host.example/', 'http://badhost.example/', 'http://www.host.example:81/')
+    case('domain-public-suffix', [whole('', 'Set-Cookie: a=1; Path=/; Domain=co.uk'), LAST],
+         *through('http://host.co.uk/', 'http://other.co.uk/'))
+    case('domain-private-suffix', [whole('', 'Set-Cookie: a=1; Path=/; Domain=github.io'), LAST],
+         *through('http://me.github.io/', 'http://you.github.io/'))
+    case('domain-umlaut', [whole('', 'Set-Cookie: a=1; Path=/; Domain=xn--bcher-kva.example'), LAST],
+         *through('http://www.b\xfccher.example/', 'http://b\xfccher.example/'))
+    case('domain-upper-host', [whole('', 'Set-Cookie: a=1; Path=/'), LAST],
+         *through('http://HOST.example/', 'http://host.EXAMPLE/'))
+    case('domain-redirect', [redirect('http://b.host.example/', '302 x',
+                                      'Set-Cookie: a=1; Domain=host.example',
+                                      'Set-Cookie: b=2'), LAST],
+         *through('http://a.host.example/'))
+    secrets = {'Authorization': 'secret', 'Cookie': 'mine=1'}
+    for name, location in {'below': 'http://a.host.example/', 'port': 'http://host.example:81/',
+                           'port-80': 'http://host.example:80/', 'capital': 'http://HOST.example/',
+                           'dot-end': 'http://host.example./'}.items():
+        case('domain-secrets-' + name, [redirect(location), LAST],
+             *through('http://host.example/', headers=secrets))
+
+
+def texts():
+    def text(name, field, body):
+        case('text-' + name, whole(body, *([f'Content-Type: {field}'] if field else [])))
+
+    for charset, encoding in {'utf-8': 'utf8', 'iso-8859-1': 'latin1', 'windows-1252': 'cp1252',
+                              'utf-16': 'utf-16', 'UTF-16BE': 'utf-16-be', 'koi8-r': 'koi8-r',
+                              'shift_jis': 'shift_jis', 'iso-2022-jp': 'iso2022_jp',
+                              'gb18030': 'gb18030', 'euc-kr': 'euc-kr'}.items():
+        content = 'text, \u042f'
+        if encoding in ('latin1', 'cp1252'):
+            content = 'text, \xe4'
+        if encoding in ('shift_jis', 'iso2022_jp', 'gb18030'):
+            content = 'text, \u65e5\u672c'
+        if encoding == 'euc-kr':
+            content = 'text, \ud55c'
+        text(charset, f'text/plain; charset={charset}', content.encode(encoding))
+    umlaut = '\xe4'.encode()
+    text('quoted', 'text/plain; charset="utf-8"', umlaut)
+    text('single-quoted', "text/plain; charset='utf-8'", umlaut)
+    text('capital', 'TEXT/PLAIN; CHARSET=UTF-8', umlaut)
+    text('parameters', 'text/plain; format=x; charset=utf-8; y=z', umlaut)
+    text('malformed', 'text/plain; charset=utf-8', b'a\xffb\xc3')
+    text('malformed-long', 'text/plain; charset=utf-8', b'\xe2\x82 \xf0\x9f\x98 \xed\xa0\x80 \xc0\x80')
+    text('bom', 'text/plain; charset=utf-8', '\ufeffx'.encode())
+    text('bom-sig', 'text/plain; charset=utf-8-sig', '\ufeffx'.encode())
+    text('unknown', 'text/plain; charset=no-such', umlaut)
+    text('empty', 'text/plain; charset=', umlaut)
+    text('odd-utf-16', 'text/plain; charset=utf-16', b'a\0b')
+    text('cut-iso-2022-jp', 'text/plain; charset=iso-2022-jp', b'\x1b$B\x25')
+    text('ascii', 'text/plain; charset=ascii', b'a\xe4')
+    text('json', 'application/json', umlaut)
+    text('html', 'text/html', b'plain')
+    text('none', '', b'plain')
+    text('none-utf8', '', 'ein l\xe4ngerer Text mit \xdcmlauten: \xe4\xf6\xfc'.encode())
+
+
 for group in (bodies, broken_bodies, heads, broken_heads, statuses, lengths, encodings, redirects,
-              cookies, sent):
+              cookies, sent, proxies, domains, texts):
     group()

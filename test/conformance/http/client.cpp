@@ -4,9 +4,9 @@
 //   request METHOD URL     begins one more request; what follows is for it
 //   header, cookie, param, form NAME VALUE
 //   data BYTES             auth USER PASSWORD
-//   redirects 0|1          max NUMBER
+//   redirects 0|1          max NUMBER             proxy URL
 //   run requests|aiohttp   makes them in one session, and writes for each
-//     error NAME | status, reason, url, header NAME VALUE, body, history STATUS URL
+//     error NAME | status, reason, url, header NAME VALUE, body, text, history STATUS URL
 //     cookie NAME VALUE    for those of the session then
 //     end
 
@@ -66,6 +66,7 @@ struct Step {
   std::optional<http::BasicAuth> auth;
   std::optional<bool> redirects;
   long max = -1;
+  std::string proxy;
 
   http::Body body() const {
     if (!form.empty()) return form;
@@ -79,12 +80,14 @@ void tell_error(const std::exception_ptr& error) {
 }
 
 template <class Response>
-void tell_response(const Response& response, int status, const std::string& body) {
+void tell_response(const Response& response, int status, const std::string& body,
+                   const std::string& text) {
   tell("status", {std::to_string(status)});
   tell("reason", {response.reason});
   tell("url", {response.url});
   for (const auto& [name, value] : response.headers) tell("header", {name, value});
   tell("body", {body});
+  tell("text", {text});
 }
 
 void tell_end(const http::Params& cookies) {
@@ -106,8 +109,9 @@ void run_requests(const std::vector<Step>& steps) {
                                 .allow_redirects = step.redirects};
       if (step.auth)
         options.auth = requests::HTTPBasicAuth{step.auth->username, step.auth->password};
+      if (!step.proxy.empty()) options.proxies = {{"http", step.proxy}};
       const auto response = session.request(step.method, step.url, std::move(options));
-      tell_response(response, response.status_code, response.content);
+      tell_response(response, response.status_code, response.content, response.text());
       for (const auto& before : response.history)
         tell("history", {std::to_string(before.status_code), before.url});
     } catch (...) {
@@ -130,10 +134,12 @@ void run_aiohttp(const std::vector<Step>& steps) {
                                           .allow_redirects = step.redirects,
                                           .timeout = aiohttp::ClientTimeout{.total = timeout}};
           if (step.max >= 0) options.max_redirects = step.max;
+          options.proxy = step.proxy;
           asyncio::with(session.request(step.method, step.url, std::move(options)),
                         [](aiohttp::ClientResponse& response) {
                           const std::string body = asyncio::await(response.read());
-                          tell_response(response, response.status, body);
+                          tell_response(response, response.status, body,
+                                        asyncio::await(response.text()));
                           for (const auto& before : response.history)
                             tell("history", {std::to_string(before.status), before.url});
                         });
@@ -166,6 +172,7 @@ void add(std::vector<Step>& steps, const std::string& command, const std::string
   if (command == "auth") step.auth = http::BasicAuth{first, second};
   if (command == "redirects") step.redirects = first == "1";
   if (command == "max") step.max = std::stol(first);
+  if (command == "proxy") step.proxy = first;
 }
 
 }  // namespace

@@ -29,6 +29,8 @@ def with_requests(steps):
             arguments = values(step)
             if 'auth' in step:
                 arguments['auth'] = step['auth']
+            if 'proxy' in step:
+                arguments['proxies'] = {'http': step['proxy']}
             try:
                 response = session.request(step['method'], step['url'], timeout=TIMEOUT,
                                            **arguments)
@@ -38,6 +40,7 @@ def with_requests(steps):
                     'url': response.url,
                     'headers': [(name.lower(), value) for name, value in response.headers.items()],
                     'body': response.content.decode('latin1'),
+                    'text': response.text,
                     'history': [f'{r.status_code} {r.url}' for r in response.history],
                 }
             except Exception as error:
@@ -55,6 +58,8 @@ async def with_aiohttp_session(steps):
             arguments = values(step)
             if 'max' in step:
                 arguments['max_redirects'] = step['max']
+            if 'proxy' in step:
+                arguments['proxy'] = step['proxy']
             try:
                 if 'auth' in step:
                     arguments['auth'] = aiohttp.BasicAuth(*step['auth'])
@@ -69,6 +74,7 @@ async def with_aiohttp_session(steps):
                         'headers': [(name.lower(), value)
                                     for name, value in response.headers.items()],
                         'body': body.decode('latin1'),
+                        'text': await response.text(errors='replace'),
                         'history': [f'{r.status} {r.url}' for r in response.history],
                     }
             except Exception as error:

@@ -19,7 +19,8 @@ import time
 sys.dont_write_bytecode = True
 VERSIONS = {'requests': '2.28', 'aiohttp': '3.8'}
 LEFT_OUT = {'accept', 'accept-encoding', 'connection', 'user-agent'}
-FIELDS = ('error', 'status', 'reason', 'url', 'headers', 'body', 'history', 'cookies', 'sent')
+FIELDS = ('error', 'status', 'reason', 'url', 'headers', 'body', 'text', 'history', 'cookies',
+          'sent')
 
 
 def oracle():
@@ -72,6 +73,8 @@ class Ours:
                 self.say('redirects', str(int(step['redirects'])))
             if 'max' in step:
                 self.say('max', str(step['max']))
+            if 'proxy' in step:
+                self.say('proxy', step['proxy'])
         self.process.stdin.write(f'run {client}\n'.encode())
         self.process.stdin.flush()
         return [self.report(client) for _ in steps]
@@ -104,6 +107,8 @@ def latin(text):
 
 
 def text_of(data, name, client):
+    if name == 'text':
+        return data.decode()
     if client == 'aiohttp' and name != 'body':
         return data.decode('utf8', 'surrogateescape')
     return data.decode('latin1')
@@ -120,7 +125,8 @@ def requests_sent(server):
 def outcome(server, run, steps, answers):
     """All that a client reports, one value for each field."""
     server.begin(answers)
-    filled = [{**step, 'url': server.fill(step['url'].encode()).decode()} for step in steps]
+    filled = [{name: server.fill(value.encode()).decode() if name in ('url', 'proxy') else value
+               for name, value in step.items()} for step in steps]
     reports = run(filled)
     result = {field: [report.get(field) for report in reports] for field in FIELDS}
     for report in reports:
