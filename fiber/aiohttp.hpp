@@ -14,7 +14,7 @@
 //
 // Threads: a session and its responses belong to one loop and to its thread.
 //
-// Left to libcurl: HTTPS, cookies, the syntax of HTTP. Redirects lead to http and https alone; to
+// Left to libcurl: HTTPS, the syntax of HTTP. Redirects lead to http and https alone; to
 // another origin they take neither Authorization, Proxy-Authorization, Host nor Cookie along, nor
 // `auth` and `cookies`. Bodies are decompressed (gzip, deflate; br and zstd where the library was
 // built with them). Proxies are used with trust_env alone, and never for addresses of this machine.

@@ -11,7 +11,7 @@
 // of one Session as long as nobody changes its public members meanwhile. A Response belongs to one
 // thread at a time.
 //
-// Left to libcurl: HTTPS, cookies, the syntax of HTTP. Redirects lead to http and https alone; to
+// Left to libcurl: HTTPS, the syntax of HTTP. Redirects lead to http and https alone; to
 // another origin they take neither Authorization, Proxy-Authorization, Host nor Cookie along, nor
 // `cookies`. Bodies are decompressed (gzip, deflate; br and zstd where the library was built with
 // them). Proxies come from `proxies` and the environment (http_proxy, https_proxy, no_proxy), from

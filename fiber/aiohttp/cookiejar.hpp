@@ -33,11 +33,15 @@ struct Morsel {
   std::string path = "/";
   bool secure = false;
   bool httponly = false;
-  std::int64_t expires = 0;  ///< in seconds since 1970; 0 for the end of the session
+  std::int64_t expires = 0;   ///< in seconds since 1970; 0 for the end of the session
+  std::string samesite = {};  ///< "Strict", "Lax", "None", or "" (which a file has no place for)
 };
 
 /// aiohttp.CookieJar: a handle, whose copies, and the sessions that it is given to, share one jar.
 /// Any thread may use it. Cookies of hosts that are IP addresses are kept, as with unsafe=True.
+/// The rules are those of RFC 6265bis: a cookie for all of "com" or "co.uk" is refused (where the
+/// library was built with libpsl; without it, for names without a dot), and so is one with more
+/// than 4 096 bytes. It holds 3 000 of them, and 180 of one site.
 class FIBER_API CookieJar {
  public:
   CookieJar();

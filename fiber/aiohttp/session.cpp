@@ -71,12 +71,7 @@ SessionCore::SessionCore(SessionOptions options)
   if (!options_.base_url.ends_with('/')) throw ValueError("base_url must have a trailing '/'");
 }
 
-Params SessionCore::cookies() const {
-  Params cookies;
-  for (Morsel& morsel : jar_.morsels())
-    cookies.emplace_back(std::move(morsel.key), std::move(morsel.value));
-  return cookies;
-}
+Params SessionCore::cookies() const { return jar_.state_->shared->cookies().names_and_values(); }
 
 // One that is relative is joined to base_url.
 std::string SessionCore::build_url(const std::string& url, const Params& params) const {
@@ -143,8 +138,7 @@ http::Outgoing SessionCore::outgoing_of(std::string method, const std::string& u
                                         RequestOptions& options) const {
   CIMultiDict headers = options_.headers;
   headers.update(options.headers);
-  Params cookies = jar_.state_->cookies_for_all();
-  cookies.insert(cookies.end(), options_.cookies.begin(), options_.cookies.end());
+  Params cookies = options_.cookies;
   cookies.insert(cookies.end(), options.cookies.begin(), options.cookies.end());
   const std::string& proxy = options.proxy.empty() ? options_.proxy : options.proxy;
   const ClientTimeout& timeout = options.timeout ? *options.timeout : options_.timeout;

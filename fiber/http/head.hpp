@@ -9,7 +9,7 @@
 
 namespace fiber::http {
 
-// Limits, which are Python's: a line of 65 536 bytes and 100 fields (requests, http.client), 8 190
+// Limits, which are Python's: a line of 65 536 bytes and 99 fields (requests, http.client), 8 190
 // bytes and 128 fields (aiohttp). All heads and trailers of one exchange: 1 MiB.
 class HeadReader {
  public:

@@ -10,17 +10,6 @@
 namespace fiber::http {
 namespace {
 
-int hex_digit(char c) noexcept {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-bool is_alnum(char c) noexcept {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 // How many bytes a well-formed character at the front has; 0: none is there.
@@ -73,33 +62,23 @@ std::string valid_utf8(std::string_view bytes) {
 }
 
 std::string unquote(std::string_view text, bool plus) {
-  std::string bytes;
-  bytes.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 &&
-        hex_digit(text[i + 2]) >= 0) {
-      bytes += static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
-      i += 2;
-    } else {
-      bytes += plus && text[i] == '+' ? ' ' : text[i];
-    }
+  std::string spaced;
+  if (plus && text.find('+') != text.npos) {
+    spaced = text;
+    std::replace(spaced.begin(), spaced.end(), '+', ' ');
+    text = spaced;
   }
+  std::string bytes = unquote_to_bytes(text);
   return is_utf8(bytes) ? bytes : valid_utf8(bytes);
 }
 
 std::string quote(std::string_view text, std::string_view safe) {
-  constexpr std::string_view kDigits = "0123456789ABCDEF";
   std::string quoted;
   for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (is_alnum(c) || std::string_view("-._~").find(c) != std::string_view::npos ||
-        safe.find(c) != std::string_view::npos) {
+    if (is_unreserved(c) || safe.find(c) != std::string_view::npos)
       quoted += c;
-    } else {
-      quoted += '%';
-      quoted += kDigits[byte >> 4];
-      quoted += kDigits[byte & 15];
-    }
+    else
+      append_percent(quoted, static_cast<unsigned char>(c));
   }
   return quoted;
 }
@@ -194,12 +173,6 @@ std::optional<std::int64_t> parse_date(std::string_view given) noexcept {
 
 // --- lists --------------------------------------------------------------------------------------
 
-std::string_view strip(std::string_view text) noexcept {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 std::vector<std::string_view> split_list(std::string_view text) {
   std::vector<std::string_view> parts;
   while (!text.empty()) {
@@ -218,13 +191,6 @@ bool list_has(std::string_view text, std::string_view token) noexcept {
     text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
   }
   return false;
-}
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return result;
 }
 
 std::string_view MediaType::parameter(std::string_view name) const noexcept {
@@ -337,32 +303,11 @@ std::string_view reason_phrase(int status) noexcept {
   }
 }
 
-bool is_token(std::string_view text) noexcept {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return is_alnum(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-  });
-}
-
 bool is_field_value(std::string_view text) noexcept {
   return std::all_of(text.begin(), text.end(), [](char c) {
     const auto byte = static_cast<unsigned char>(c);
     return (byte >= 0x20 && byte != 0x7F) || c == '\t';
   });
-}
-
-std::string base64(std::string_view bytes) {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t word = 0;
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    for (std::size_t k = 0; k < 3; ++k)
-      word = word << 8 | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
-    for (std::size_t k = 0; k < 4; ++k)
-      text += k <= count ? kDigits[(word >> (18 - 6 * k)) & 63] : '=';
-  }
-  return text;
 }
 
 std::optional<std::string> base64_decode(std::string_view text) {

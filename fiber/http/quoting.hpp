@@ -3,6 +3,7 @@
 
 #include <fiber/config.hpp>
 #include <fiber/http/arguments.hpp>
+#include <fiber/http/text.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -31,11 +32,9 @@ Params parse_cookies(std::string_view header);
 std::string format_date(std::int64_t seconds);
 std::optional<std::int64_t> parse_date(std::string_view text) noexcept;
 
-std::string_view strip(std::string_view text) noexcept;
 // The parts between commas, without the space around them; empty ones are left out.
 std::vector<std::string_view> split_list(std::string_view text);
 bool list_has(std::string_view text, std::string_view token) noexcept;
-std::string lower(std::string_view text);
 
 // "text/html; charset=utf-8" and its like.
 struct MediaType {
@@ -48,11 +47,9 @@ MediaType parse_media_type(std::string_view text);
 // "Not Found"; "" for a status that has no name.
 std::string_view reason_phrase(int status) noexcept;
 
-// May stand in a head: names are tokens; values, reasons and such have no control characters.
-bool is_token(std::string_view text) noexcept;
+// May stand in a head: values, reasons and such have no control characters.
 bool is_field_value(std::string_view text) noexcept;
 
-std::string base64(std::string_view bytes);
 std::optional<std::string> base64_decode(std::string_view text);
 std::string html_escape(std::string_view text);
 

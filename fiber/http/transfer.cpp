@@ -37,9 +37,9 @@ Transfer::Transfer(Outgoing request, std::shared_ptr<Shared> shared, std::size_t
 
 void Transfer::header_line(std::string_view line) {
   touch();
-  if (std::exchange(cookies_wait_, false)) set(easy_.get(), CURLOPT_SHARE, shared_->handle());
   if (!reader_.add(line)) return;
   ResponseHead& head = reader_.head();
+  if (shared_) shared_->cookies().set(request_.url, head.headers.getall("Set-Cookie"));
   head.url = request_.url;
   if (request_.rules == Rules::aiohttp)
     head.url.resize(std::min(head.url.find('#'), head.url.size()));

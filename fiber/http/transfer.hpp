@@ -15,6 +15,7 @@
 //  4. The easy handle is out of its multi handle before the Transfer is destroyed.
 #pragma once
 
+#include <fiber/http/cookies.hpp>
 #include <fiber/http/decoder.hpp>
 #include <fiber/http/failure.hpp>
 #include <fiber/http/head.hpp>
@@ -65,18 +66,12 @@ class Shared {
   Shared& operator=(const Shared&) = delete;
 
   CURLSH* handle() const noexcept { return share_; }
-  // For a request that must not send the cookies held: TLS sessions alone.
-  CURLSH* without_cookies() const noexcept { return without_cookies_; }
-  Params cookies() const;
-  // The cookies, in Netscape's format, and one more of them.
-  std::vector<std::string> cookie_lines() const;
-  void add_cookie(const std::string& line);
-  void clear_cookies();
+  CookieStore& cookies() noexcept { return cookies_; }
 
  private:
   std::array<std::mutex, CURL_LOCK_DATA_LAST> mutexes_;
   CURLSH* share_ = nullptr;
-  CURLSH* without_cookies_ = nullptr;
+  CookieStore cookies_;
 };
 
 class Transfer {
@@ -157,7 +152,6 @@ class Transfer {
   Hop current_hop();
   std::string codings() const;
   void set_up_headers();
-  void set_up_cookies();
   void header_line(std::string_view line);
   bool body_bytes(std::string_view bytes);  // false: later
   void decode_more();
@@ -215,7 +209,6 @@ class Transfer {
   bool paused_ = false;
   bool sending_paused_ = false;
   bool more_ = false;  // the decoder has more, without further input
-  bool cookies_wait_ = false;
   bool redirected_ = false;
   bool over_ = false;  // curl has finished this hop
   bool done_ = false;

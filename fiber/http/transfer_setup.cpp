@@ -2,6 +2,7 @@
 
 #include <fiber/http/curl_option.hpp>
 #include <fiber/http/proxy.hpp>
+#include <fiber/http/redirect.hpp>
 
 #include <algorithm>
 #include <new>
@@ -51,7 +52,7 @@ void Transfer::set_up() {
   set_up_certificate();
   set_up_method();
   set_up_headers();
-  set_up_cookies();
+  if (shared_) set(easy, CURLOPT_SHARE, shared_->handle());
 }
 
 void Transfer::set_up_connection() {
@@ -96,7 +97,10 @@ void Transfer::set_up_method() {
   CURL* easy = easy_.get();
   const std::string& method = request_.method;
   if (method == "HEAD") return set(easy, CURLOPT_NOBODY, 1L);
-  if (method == "GET" && !request_.body) return;
+  if (!request_.body && !sends_length(request_)) {
+    if (method != "GET") set(easy, CURLOPT_CUSTOMREQUEST, method.c_str());
+    return;
+  }
   set(easy, CURLOPT_POST, 1L);
   if (request_.body.source()) {
     set_up_source();
@@ -134,28 +138,16 @@ void Transfer::set_up_headers() {
     // curl's notation for a field that is there and empty
     if (!equal_ignoring_case(name, "Cookie"))
       append(header_list_, value.empty() ? name + ";" : name + ": " + value);
+  if (const std::string all = cookie_field(request_, shared_ ? &shared_->cookies() : nullptr);
+      !all.empty())
+    append(header_list_, "Cookie: " + all);
   if (!headers.contains("Accept-Encoding"))
     append(header_list_, std::string("Accept-Encoding: ") + accepted_encodings);
   // A field without a value takes away what curl would add on its own.
   if (!headers.contains("Content-Type")) append(header_list_, "Content-Type:");
   if (!headers.contains("Expect")) append(header_list_, "Expect:");
+  append(header_list_, "Proxy-Connection:");
   set(easy_.get(), CURLOPT_HTTPHEADER, header_list_.get());
-}
-
-// One field for all of them. In requests that of the caller stands alone; in aiohttp it is one more
-// source beside the jar.
-void Transfer::set_up_cookies() {
-  CURL* easy = easy_.get();
-  std::string cookies = request_.headers.get("Cookie");
-  const bool alone = request_.rules == Rules::requests && !cookies.empty();
-  if (!alone)
-    for (const auto& [name, value] : request_.cookies)
-      cookies.append(cookies.empty() ? "" : "; ").append(name).append("=").append(value);
-  set(easy, CURLOPT_COOKIEFILE, "");  // turns the cookie engine on
-  if (!cookies.empty()) set(easy, CURLOPT_COOKIE, cookies.c_str());
-  // The jar must learn what comes back, and so is there from the first line of the answer on.
-  cookies_wait_ = alone && shared_;
-  if (shared_) set(easy, CURLOPT_SHARE, alone ? shared_->without_cookies() : shared_->handle());
 }
 
 }  // namespace fiber::http

@@ -2,14 +2,18 @@
 
 #include <fiber/http/failure.hpp>
 #include <fiber/http/headers.hpp>
+#include <fiber/http/text.hpp>
 
 #include <algorithm>
-#include <cstring>
+#include <array>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <utility>
+#include <vector>
 
-#include <curl/curl.h>
+#include <arpa/inet.h>
 #ifdef FIBER_HTTP_IDN
 #include <idn2.h>
 #endif
@@ -19,130 +23,77 @@ namespace {
 
 using Kind = Failure::Kind;
 
-struct Free {
-  void operator()(CURLU* url) const noexcept { curl_url_cleanup(url); }
-  void operator()(char* text) const noexcept { curl_free(text); }
-};
-using Url = std::unique_ptr<CURLU, Free>;
+bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
-Url new_url() {
-  Url url(curl_url());
-  if (!url) throw std::bad_alloc();
-  return url;
+bool is_ascii(std::string_view text) noexcept {
+  return std::all_of(text.begin(), text.end(), [](unsigned char c) { return c < 128; });
 }
-
-std::string part(CURLU* url, CURLUPart which, unsigned flags = 0) {
-  char* text = nullptr;
-  const CURLUcode code = curl_url_get(url, which, &text, flags);
-  if (code == CURLUE_OUT_OF_MEMORY) throw std::bad_alloc();
-  if (code != CURLUE_OK) return {};
-  return std::unique_ptr<char, Free>(text).get();
-}
-
-bool is_unreserved(unsigned char c) {
-  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-         (c != 0 && std::strchr("_.-~", c));
-}
-
-void append_percent(std::string& out, unsigned char c) {
-  static constexpr char hex[] = "0123456789ABCDEF";
-  (out += '%').append({hex[c >> 4], hex[c & 15]});
-}
-
-void append_quoted(std::string& out, std::string_view text) {
-  for (const unsigned char c : text) {
-    if (is_unreserved(c))
-      out += static_cast<char>(c);
-    else if (c == ' ')
-      out += '+';
-    else
-      append_percent(out, c);
-  }
-}
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-// The byte that "%41" at `at` stands for, -1 if nothing of that form is there.
-int quoted_byte(std::string_view text, std::size_t at) {
-  if (at + 2 >= text.size() || text[at] != '%') return -1;
-  const int high = hex_value(text[at + 1]), low = hex_value(text[at + 2]);
-  return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
-
-std::string unquote(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const int byte = quoted_byte(text, i);
-    out += byte < 0 ? text[i] : static_cast<char>(byte);
-    if (byte >= 0) i += 2;
-  }
-  return out;
-}
-
-// requests.utils.requote_uri: quotes what may not stand in a URL, and no character that may. A
-// text with a percent sign that quotes nothing has not been quoted yet: the sign is one more.
-std::string requote(std::string_view text) {
-  bool quoted = true;
-  for (auto at = text.find('%'); at != text.npos; at = text.find('%', at + 1))
-    quoted = quoted && quoted_byte(text, at) >= 0;
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c == '%' && quoted) {
-      const auto byte = static_cast<unsigned char>(quoted_byte(text, i));
-      if (is_unreserved(byte))
-        out += static_cast<char>(byte);
-      else
-        out += text.substr(i, 3);
-      i += 2;
-    } else if (is_unreserved(c) || (c != 0 && std::strchr("!#$&'()*+,/:;=?@[]", c))) {
-      out += static_cast<char>(c);
-    } else {
-      append_percent(out, c);
-    }
-  }
-  return out;
-}
-
-std::string_view strip(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t\r\n");
-  return first == text.npos ? std::string_view{} : text.substr(first);
-}
-
-// RFC 3986, appendix B, with a backslash that ends the authority: "http://a\@b/" is a page of `a`
-// to browsers and urllib3, and must not be one of `b` to whoever connects.
-struct Parts {
-  explicit Parts(std::string_view text) {
-    const auto colon = text.find_first_of(":/\\?#");
-    if (colon != text.npos && text[colon] == ':') {
-      scheme = text.substr(0, colon);
-      text.remove_prefix(colon + 1);
-    }
-    if (text.starts_with("//")) {
-      text.remove_prefix(2);
-      authority = text.substr(0, text.find_first_of("/\\?#"));
-      text.remove_prefix(authority.size());
-    }
-    path = text.substr(0, text.find_first_of("?#"));
-    text.remove_prefix(path.size());
-    query = text.substr(0, text.find('#'));
-    fragment = text.substr(query.size());
-  }
-  std::string_view scheme, authority, path;
-  std::string_view query, fragment;  // with their marks
-};
 
 [[noreturn]] void refuse(std::string_view text) {
   throw Failure{Kind::invalid_url, "Failed to parse: " + std::string(text)};
 }
 
+bool is_http(std::string_view scheme) noexcept {
+  return equal_ignoring_case(scheme, "http") || equal_ignoring_case(scheme, "https");
+}
+
+// --- quoting ------------------------------------------------------------------------------------
+
+// What may stand, besides unreserved characters, in each part (RFC 3986, appendix A).
+constexpr std::string_view userinfo_characters = "!$&'()*+,;=:";
+constexpr std::string_view path_characters = "!$&'()*+,;=:@/";
+constexpr std::string_view query_characters = "!$&'()*+,;=:@/?";
+
+// urllib3's _encode_invalid_chars() and then requests.utils.unquote_unreserved(): quotes what may
+// not stand there, and no character that need not be. A text with a percent sign that quotes
+// nothing has not been quoted yet: the sign is one more.
+std::string requote(std::string_view text, std::string_view allowed) {
+  bool quoted = true;
+  for (auto at = text.find('%'); quoted && at != text.npos; at = text.find('%', at + 1))
+    quoted = percent_byte(text, at) >= 0;
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    const bool escape = c == '%' && quoted;
+    if (escape) {
+      c = static_cast<char>(percent_byte(text, i));
+      i += 2;
+    } else if (c == '%' && percent_byte(text, i) >= 0) {
+      out += "%25" + upper(text.substr(i + 1, 2));
+      i += 2;
+      continue;
+    }
+    if (is_unreserved(c) || (!escape && allowed.find(c) != allowed.npos))
+      out += c;
+    else
+      append_percent(out, static_cast<unsigned char>(c));
+  }
+  return out;
+}
+
+// RFC 3986, 5.2.4, of a path that begins with a slash.
+std::string without_dot_segments(std::string_view path) {
+  if (path.find("/.") == path.npos) return std::string(path);
+  std::vector<std::string_view> segments;
+  for (std::size_t begin = 1; begin <= path.size();) {
+    const auto end = std::min(path.find('/', begin), path.size());
+    const std::string_view segment = path.substr(begin, end - begin);
+    const bool up = segment == "..";
+    if (up && !segments.empty()) segments.pop_back();
+    if (!up && segment != ".")
+      segments.push_back(segment);
+    else if (end == path.size())
+      segments.emplace_back();  // what they lead to is a directory
+    begin = end + 1;
+  }
+  std::string out;
+  for (const std::string_view segment : segments) (out += '/') += segment;
+  return out.empty() ? "/" : out;
+}
+
+// --- hosts --------------------------------------------------------------------------------------
+
 #ifdef FIBER_HTTP_IDN
-// libcurl converts host names from the charset of the locale; here they are UTF-8 always.
 std::string to_ascii(const std::string& host, std::string_view whole) {
   char* ascii = nullptr;
   int code = idn2_to_ascii_8z(host.c_str(), &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
@@ -162,58 +113,192 @@ std::string to_ascii(const std::string&, std::string_view whole) {
 }
 #endif
 
-// A URL of these parts, in curl's spelling. `text` is the whole for the messages.
-std::string assemble(const Parts& parts, const Params& params, std::string_view text) {
-  const auto at = parts.authority.rfind('@');
-  const std::string_view host =
-      at == parts.authority.npos ? parts.authority : parts.authority.substr(at + 1);
-  std::string whole(parts.scheme);
-  whole += "://";
-  if (at != parts.authority.npos) whole += requote(parts.authority.substr(0, at)) + "@";
-  whole += host;
-  if (!parts.path.starts_with('/')) whole += '/';
-  whole += requote(parts.path);
-  whole += requote(parts.query);
-  if (!params.empty()) {
-    if (parts.query.empty())
-      whole += '?';
-    else if (parts.query.size() > 1)
-      whole += '&';
-    whole += urlencode(params);
+// One number of an address as inet_aton() and browsers read it: "10", "012", "0xa".
+std::optional<std::uint64_t> number_of(std::string_view text) noexcept {
+  int base = 10;
+  if (text.starts_with("0x")) {
+    base = 16;
+    text.remove_prefix(2);
+  } else if (text.size() > 1 && text.starts_with('0')) {
+    base = 8;
   }
-  whole += requote(parts.fragment);
-
-  const Url url = new_url();
-  const CURLUcode code = curl_url_set(url.get(), CURLUPART_URL, whole.c_str(), 0);
-  if (code == CURLUE_OUT_OF_MEMORY) throw std::bad_alloc();
-  if (code != CURLUE_OK) refuse(text);
-  const std::string name = part(url.get(), CURLUPART_HOST);
-  if (name.empty()) refuse(text);
-  const bool ascii = std::all_of(name.begin(), name.end(), [](unsigned char c) { return c < 128; });
-  if (!ascii && curl_url_set(url.get(), CURLUPART_HOST, to_ascii(name, text).c_str(), 0))
-    refuse(text);
-  return part(url.get(), CURLUPART_URL);
+  if (text.size() > 16) return std::nullopt;
+  std::uint64_t number = 0;
+  for (const char c : text) {
+    const int digit = hex_value(c);
+    if (digit < 0 || digit >= base) return std::nullopt;
+    number = number * static_cast<std::uint64_t>(base) + static_cast<std::uint64_t>(digit);
+  }
+  return number;
 }
 
-bool is_http(std::string_view scheme) {
-  return equal_ignoring_case(scheme, "http") || equal_ignoring_case(scheme, "https");
+// "127.0.0.1" of "127.1", "0x7f.1", "2130706433", which the system's resolver takes, too: one
+// machine has one name. Nothing for another host.
+std::optional<std::string> address_of(std::string_view host) {
+  if (host.ends_with('.')) host.remove_suffix(1);
+  std::array<std::uint64_t, 4> numbers{};
+  std::size_t count = 0;
+  for (bool more = true; more; ++count) {
+    const auto dot = host.find('.');
+    const std::string_view part = host.substr(0, dot);
+    const auto number = number_of(part);
+    if (part.empty() || count == numbers.size() || !number) return std::nullopt;
+    numbers[count] = *number;
+    more = dot != host.npos;
+    if (more) host.remove_prefix(dot + 1);
+  }
+  std::uint64_t address = numbers[count - 1];
+  if (address >= std::uint64_t{1} << 8 * (5 - count)) return std::nullopt;
+  for (std::size_t i = 0; i + 1 < count; ++i) {
+    if (numbers[i] > 255) return std::nullopt;
+    address |= numbers[i] << 8 * (3 - i);
+  }
+  std::string text;
+  for (int shift = 24; shift >= 0; shift -= 8)
+    text.append(text.empty() ? "" : ".").append(std::to_string(address >> shift & 255));
+  return text;
+}
+
+// "[fe80::1%25eth0]" of what is between brackets.
+std::string bracketed_address(std::string_view text, std::string_view whole) {
+  const auto percent = text.find('%');
+  in6_addr address{};
+  char normal[INET6_ADDRSTRLEN];
+  if (inet_pton(AF_INET6, std::string(text.substr(0, percent)).c_str(), &address) != 1 ||
+      !inet_ntop(AF_INET6, &address, normal, sizeof normal))
+    refuse(whole);
+  if (percent == text.npos) return "[" + std::string(normal) + "]";
+  std::string_view zone = text.substr(percent + 1);
+  if (zone.starts_with("25") && zone.size() > 2) zone.remove_prefix(2);
+  const auto may_stand = [](char c) { return is_unreserved(c) || c == '%'; };
+  if (zone.empty() || !std::all_of(zone.begin(), zone.end(), may_stand)) refuse(whole);
+  return "[" + std::string(normal) + "%25" + requote(zone, "") + "]";
+}
+
+bool is_forbidden_in_host(unsigned char c) noexcept {
+  return c <= ' ' || c == 127 ||
+         std::string_view("#%/:<>?@[\\]^|").find(static_cast<char>(c)) != std::string_view::npos;
+}
+
+std::string host_of(std::string_view text, std::string_view whole) {
+  if (text.starts_with('[')) return bracketed_address(text.substr(1, text.size() - 2), whole);
+  for (auto at = text.find('%'); at != text.npos; at = text.find('%', at + 1))
+    if (percent_byte(text, at) <= 0) refuse(whole);
+  std::string host = unquote_to_bytes(text);
+  // Letters may hide characters of ASCII, so that these are looked for afterwards.
+  host = lower(is_ascii(host) ? host : to_ascii(host, whole));
+  if (std::any_of(host.begin(), host.end(), is_forbidden_in_host)) refuse(whole);
+  if (host.starts_with('*') || host.starts_with('.'))
+    throw Failure{Kind::invalid_url, "URL has an invalid label."};
+  if (auto address = address_of(host)) return *std::move(address);
+  if (host.find("..") != host.npos)
+    throw Failure{Kind::invalid_url, "Failed to parse: '" + host + "', label empty or too long"};
+  return host;
+}
+
+// "8080" of "08080".
+std::string port_of(std::string_view text, std::string_view whole) {
+  if (!std::all_of(text.begin(), text.end(), is_digit)) refuse(whole);
+  while (text.size() > 1 && text.starts_with('0')) text.remove_prefix(1);
+  if (text.size() > 5 || (text.size() == 5 && text > "65535")) refuse(whole);
+  return std::string(text);
+}
+
+// --- parts --------------------------------------------------------------------------------------
+
+bool is_scheme(std::string_view text) noexcept {
+  const auto is_letter = [](char c) { return lower(c) >= 'a' && lower(c) <= 'z'; };
+  return !text.empty() && is_letter(text[0]) && std::all_of(text.begin(), text.end(), [&](char c) {
+    return is_letter(c) || is_digit(c) || c == '+' || c == '-' || c == '.';
+  });
+}
+
+// RFC 3986, appendix B, with a backslash that ends the authority: "http://a\@b/" is a page of `a`
+// to browsers and urllib3, and must not be one of `b` to whoever connects.
+struct Parts {
+  explicit Parts(std::string_view text) {
+    const auto colon = text.find(':');
+    if (colon != text.npos && is_scheme(text.substr(0, colon))) {
+      scheme = text.substr(0, colon);
+      text.remove_prefix(colon + 1);
+    }
+    if (text.starts_with("//")) {
+      text.remove_prefix(2);
+      authority = text.substr(0, text.find_first_of("/\\?#"));
+      text.remove_prefix(authority.size());
+    }
+    path = text.substr(0, text.find_first_of("?#"));
+    text.remove_prefix(path.size());
+    query = text.substr(0, text.find('#'));
+    fragment = text.substr(query.size());
+    if (!query.empty()) query.remove_prefix(1);
+    if (!fragment.empty()) fragment.remove_prefix(1);
+  }
+  std::string_view scheme, authority, path, query, fragment;  // without their marks
+};
+
+struct Authority {
+  explicit Authority(std::string_view text) {
+    if (const auto at = text.rfind('@'); at != text.npos) {
+      userinfo = text.substr(0, at);
+      text.remove_prefix(at + 1);
+    }
+    const auto bracket = text.starts_with('[') ? text.find(']') : 0;
+    const auto end = bracket == text.npos ? text.npos : text.find(':', bracket);
+    host = text.substr(0, end);
+    if (end != text.npos) port = text.substr(end + 1);
+  }
+  std::string_view userinfo, host, port;
+};
+
+// A URL of these parts. `text` is the whole for the messages.
+std::string assemble(const Parts& parts, const Params& params, std::string_view text) {
+  const Authority authority(parts.authority);
+  if (authority.host.starts_with('[') && !authority.host.ends_with(']')) refuse(text);
+  std::string url = lower(parts.scheme) + "://";
+  if (!authority.userinfo.empty()) (url += requote(authority.userinfo, userinfo_characters)) += '@';
+  const std::string port = port_of(authority.port, text);
+  if (authority.host.empty())
+    throw Failure{Kind::invalid_url, "Invalid URL '" + std::string(text) + "': No host supplied"};
+  url += host_of(authority.host, text);
+  if (!port.empty()) (url += ':') += port;
+
+  std::string path = requote(parts.path, path_characters);
+  if (!path.starts_with('/')) path.insert(0, 1, '/');
+  url += without_dot_segments(path);
+  std::string query = requote(parts.query, query_characters);
+  if (!params.empty()) query.append(query.empty() ? "" : "&").append(urlencode(params));
+  if (!query.empty()) (url += '?') += query;
+  if (!parts.fragment.empty()) (url += '#') += requote(parts.fragment, query_characters);
+  return url;
 }
 
 }  // namespace
 
 std::string urlencode(const Params& params) {
   std::string out;
+  const auto append = [&out](std::string_view text) {
+    for (const char c : text) {
+      if (is_unreserved(c))
+        out += c;
+      else if (c == ' ')
+        out += '+';
+      else
+        append_percent(out, static_cast<unsigned char>(c));
+    }
+  };
   for (const auto& [name, value] : params) {
     if (!out.empty()) out += '&';
-    append_quoted(out, name);
+    append(name);
     out += '=';
-    append_quoted(out, value);
+    append(value);
   }
   return out;
 }
 
 std::string prepare_url(std::string_view given, const Params& params) {
-  const std::string text(strip(given));
+  const auto first = given.find_first_not_of(" \t\n\r\v\f");
+  const std::string text(given.substr(std::min(first, given.size())));
   if (text.find('\0') != text.npos) refuse(text);
   const auto colon = text.find(':');
   if (colon == text.npos)
@@ -222,38 +307,54 @@ std::string prepare_url(std::string_view given, const Params& params) {
         "Invalid URL '" + text + "': No scheme supplied. Perhaps you meant https://" + text + "?"};
   if (!is_http(std::string_view(text).substr(0, colon)))
     throw Failure{Kind::invalid_schema, "No connection adapters were found for '" + text + "'"};
-  const Parts parts(text);
-  if (parts.authority.empty())
-    throw Failure{Kind::invalid_url, "Invalid URL '" + text + "': No host supplied"};
-  return assemble(parts, params, text);
+  return assemble(Parts(text), params, text);
 }
 
 std::string resolve_url(const std::string& base, std::string_view location) {
   const Parts from(base);
   Parts to(location);
   if (location.find('\0') != location.npos) refuse(location);
-  if (!to.scheme.empty() && !is_http(to.scheme))
+  const bool has_scheme = !to.scheme.empty();
+  if (has_scheme && !is_http(to.scheme))
     throw Failure{Kind::invalid_schema,
                   "No connection adapters were found for '" + std::string(location) + "'"};
-  const bool same_scheme = to.scheme.empty() || equal_ignoring_case(to.scheme, from.scheme);
+  const bool same_scheme = !has_scheme || equal_ignoring_case(to.scheme, from.scheme);
   if (to.authority.empty() && !same_scheme)
     throw Failure{Kind::invalid_url,
                   "Invalid URL '" + std::string(location) + "': No host supplied"};
   if (to.fragment.empty()) to.fragment = from.fragment;
-  if (to.scheme.empty()) to.scheme = from.scheme;
+  if (!has_scheme) to.scheme = from.scheme;
 
   std::string merged;
   if (to.authority.empty()) {
     to.authority = from.authority;
-    if (to.path.empty()) {
+    // With a scheme it begins at the root, as in requests.
+    if (to.path.empty() && !has_scheme) {
       to.path = from.path;
       if (to.query.empty()) to.query = from.query;
-    } else if (!to.path.starts_with('/')) {
+    } else if (!to.path.starts_with('/') && !has_scheme) {
       merged = std::string(from.path.substr(0, from.path.rfind('/') + 1)).append(to.path);
       to.path = merged;
     }
   }
   return assemble(to, {}, location);
+}
+
+UrlParts split_url(std::string_view url) {
+  const Parts parts(url);
+  const Authority authority(parts.authority);
+  UrlParts result{.scheme = parts.scheme,
+                  .userinfo = authority.userinfo,
+                  .host = authority.host,
+                  .port = parts.scheme == "https" ? 443 : 80,
+                  .target = url.substr(0, url.find('#')),
+                  .path = parts.path};
+  result.target.remove_prefix(static_cast<std::size_t>(parts.path.data() - url.data()));
+  if (!authority.port.empty() && authority.port.size() <= 5) {
+    result.port = 0;
+    for (const char digit : authority.port) result.port = result.port * 10 + (digit - '0');
+  }
+  return result;
 }
 
 std::optional<BasicAuth> take_credentials(std::string& url) {
@@ -262,34 +363,23 @@ std::optional<BasicAuth> take_credentials(std::string& url) {
   if (at == parts.authority.npos) return std::nullopt;
   const std::string_view user_info = parts.authority.substr(0, at);
   const auto colon = user_info.find(':');
-  BasicAuth auth{unquote(user_info.substr(0, colon)), {}};
-  if (colon != user_info.npos) auth.password = unquote(user_info.substr(colon + 1));
+  BasicAuth auth{unquote_to_bytes(user_info.substr(0, colon)), {}};
+  if (colon != user_info.npos) auth.password = unquote_to_bytes(user_info.substr(colon + 1));
   url.erase(static_cast<std::size_t>(parts.authority.data() - url.data()), at + 1);
   if (auth.username.empty() && auth.password.empty()) return std::nullopt;
   return auth;
 }
 
 bool same_origin(const std::string& from, const std::string& to) {
-  const auto a = new_url(), b = new_url();
-  if (curl_url_set(a.get(), CURLUPART_URL, from.c_str(), 0) != CURLUE_OK ||
-      curl_url_set(b.get(), CURLUPART_URL, to.c_str(), 0) != CURLUE_OK)
-    return false;
-  const auto both = [&](CURLUPart which, unsigned flags = 0) {
-    return std::pair(part(a.get(), which, flags), part(b.get(), which, flags));
-  };
-  const auto [host, other_host] = both(CURLUPART_HOST);
-  if (host.empty() || !equal_ignoring_case(host, other_host)) return false;
-  const auto schemes = both(CURLUPART_SCHEME), ports = both(CURLUPART_PORT, CURLU_DEFAULT_PORT);
-  if (schemes.first == schemes.second) return ports.first == ports.second;
-  return schemes == std::pair<std::string, std::string>("http", "https") &&
-         ports == std::pair<std::string, std::string>("80", "443");
+  const UrlParts a = split_url(from), b = split_url(to);
+  if (a.host.empty() || a.host != b.host) return false;
+  if (a.scheme == b.scheme) return a.port == b.port;
+  return a.scheme == "http" && b.scheme == "https" && a.port == 80 && b.port == 443;
 }
 
-std::string origin_of(const std::string& text) {
-  const Url url = new_url();
-  if (curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) return {};
-  return part(url.get(), CURLUPART_HOST) + ":" +
-         part(url.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT);
+std::string origin_of(const std::string& url) {
+  const UrlParts parts = split_url(url);
+  return std::string(parts.host) + ":" + std::to_string(parts.port);
 }
 
 }  // namespace fiber::http

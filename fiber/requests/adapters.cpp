@@ -1,6 +1,8 @@
 #include <fiber/requests/adapters.hpp>
 
 #include <fiber/exceptions.hpp>
+#include <fiber/http/set_cookie.hpp>
+#include <fiber/http/text.hpp>
 #include <fiber/http/url.hpp>
 #include <fiber/requests/attempts.hpp>
 #include <fiber/requests/exceptions.hpp>
@@ -13,21 +15,12 @@
 #include <random>
 #include <thread>
 
-#include <curl/curl.h>
-
 namespace fiber::requests {
 namespace {
 
-std::string upper(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 32);
-  return out;
-}
-
 bool is_allowed(const Retry& retry, std::string_view method) {
   return !retry.allowed_methods || retry.allowed_methods->empty() ||
-         retry.allowed_methods->contains(upper(method));
+         retry.allowed_methods->contains(http::upper(method));
 }
 
 // "HTTPConnectionPool(host='127.0.0.1', port=80): Max retries exceeded with url: / (Caused by ...)"
@@ -73,13 +66,9 @@ http::Seconds Retry::parse_retry_after(std::string_view given) const {
   if (!text.empty() && std::all_of(text.begin(), text.end(), is_digit)) {
     for (const char c : text) seconds = seconds * 10 + (c - '0');
   } else {
-    // curl takes a number alone for a date, too.
-    const bool has_letters = std::any_of(text.begin(), text.end(), [](unsigned char c) {
-      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    });
-    const std::time_t date = has_letters ? curl_getdate(text.c_str(), nullptr) : -1;
-    if (date == -1) throw InvalidHeader("Invalid Retry-After header: " + std::string(given));
-    seconds = static_cast<double>(date) - static_cast<double>(std::time(nullptr));
+    const auto date = http::parse_cookie_date(text);
+    if (!date) throw InvalidHeader("Invalid Retry-After header: " + std::string(given));
+    seconds = static_cast<double>(*date) - static_cast<double>(std::time(nullptr));
   }
   return http::Seconds(std::max(0.0, std::min(seconds, retry_after_max.count())));
 }

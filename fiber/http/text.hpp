@@ -1,0 +1,102 @@
+// What all the small languages of HTTP need of texts: ASCII alone, whatever the locale is.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace fiber::http {
+
+inline char lower(char c) noexcept {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
+
+inline std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) c = lower(c);
+  return result;
+}
+
+inline char upper(char c) noexcept {
+  return c >= 'a' && c <= 'z' ? static_cast<char>(c - ('a' - 'A')) : c;
+}
+
+inline std::string upper(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) c = upper(c);
+  return result;
+}
+
+// Without the blanks, spaces and tabs unless said otherwise, at both ends.
+inline std::string_view strip(std::string_view text, std::string_view blanks = " \t") noexcept {
+  const auto first = text.find_first_not_of(blanks);
+  if (first == text.npos) return {};
+  return text.substr(first, text.find_last_not_of(blanks) - first + 1);
+}
+
+// -1 for what is no hexadecimal digit.
+inline int hex_value(char c) noexcept {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// The byte that "%41" at `at` stands for, -1 if nothing of that form is there.
+inline int percent_byte(std::string_view text, std::size_t at) noexcept {
+  if (at + 2 >= text.size() || text[at] != '%') return -1;
+  const int high = hex_value(text[at + 1]), low = hex_value(text[at + 2]);
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+inline void append_percent(std::string& out, unsigned char byte) {
+  static constexpr std::string_view digits = "0123456789ABCDEF";
+  ((out += '%') += digits[byte >> 4]) += digits[byte & 15];
+}
+
+// The bytes that escapes stand for; what is no escape stays.
+inline std::string unquote_to_bytes(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const int byte = percent_byte(text, i);
+    out += byte < 0 ? text[i] : static_cast<char>(byte);
+    if (byte >= 0) i += 2;
+  }
+  return out;
+}
+
+inline bool is_alphanumeric(char c) noexcept {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+// Of RFC 3986, 2.3: quoting them changes nothing.
+inline bool is_unreserved(char c) noexcept {
+  return is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+// The names of fields and methods, of RFC 9110, 5.6.2.
+inline bool is_token(std::string_view text) noexcept {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return is_alphanumeric(c) ||
+           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+  });
+}
+
+inline std::string base64(std::string_view bytes) {
+  constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t word = 0;
+    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
+    for (std::size_t k = 0; k < 3; ++k)
+      word = word << 8 | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
+    for (std::size_t k = 0; k < 4; ++k)
+      text += k <= count ? kDigits[(word >> (18 - 6 * k)) & 63] : '=';
+  }
+  return text;
+}
+
+}  // namespace fiber::http
