@@ -180,8 +180,7 @@ bool RequestContext::exit(std::exception_ptr) noexcept {
 }
 
 ClientSession::ClientSession(SessionOptions options) {
-  CIMultiDict headers{{"User-Agent", "fiber-aiohttp (libcurl/" LIBCURL_VERSION ")"},
-                      {"Accept", "*/*"}};
+  CIMultiDict headers{{"User-Agent", "fiber-aiohttp"}, {"Accept", "*/*"}};
   headers.update(options.headers);
   options.headers = std::move(headers);
   core_ = std::make_shared<detail::SessionCore>(std::move(options));

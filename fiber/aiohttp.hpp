@@ -1,4 +1,4 @@
-// HTTP for tasks of asyncio, as the client of Python's aiohttp does it, on libcurl.
+// HTTP for tasks of asyncio, as the client of Python's aiohttp does it.
 //
 //   asyncio::with(aiohttp::ClientSession(), [&](auto& session) {
 //     asyncio::with(session.get("https://example.com/a.png"), [&](auto& response) {
@@ -14,9 +14,8 @@
 //
 // Threads: a session and its responses belong to one loop and to its thread.
 //
-// Left to libcurl: HTTPS, the syntax of HTTP. Redirects lead to http and https alone; to
-// another origin they take neither Authorization, Proxy-Authorization, Host nor Cookie along, nor
-// `auth` and `cookies`. Bodies are decompressed (gzip, deflate; br and zstd where the library was
+// Redirects lead to http and https alone; to another origin they take neither Authorization,
+// Proxy-Authorization, Host nor Cookie along, nor `auth` and `cookies`. Bodies are decompressed (gzip, deflate; br and zstd where the library was
 // built with them). Proxies are used with trust_env alone, and never for addresses of this machine.
 #pragma once
 

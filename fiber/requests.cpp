@@ -49,7 +49,7 @@ Body json_body(const Json& json) {
 }  // namespace
 
 Session::Session()
-    : headers{{"User-Agent", "fiber-requests (libcurl/" LIBCURL_VERSION ")"}, {"Accept", "*/*"}},
+    : headers{{"User-Agent", "fiber-requests"}, {"Accept", "*/*"}},
       core_(std::make_shared<Core>()),
       adapters_{{"https://", {}}, {"http://", {}}} {}
 Session::Session(Session&&) noexcept = default;
@@ -186,10 +186,7 @@ Response Session::options(std::string_view url, Options options) {
 
 Params Session::cookies() const { return core_->shared->cookies().names_and_values(); }
 
-void Session::close() noexcept {
-  const std::lock_guard lock(core_->mutex);
-  core_->idle.clear();
-}
+void Session::close() noexcept { core_->close(); }
 
 Response request(std::string_view method, std::string_view url, Options options) {
   return Session().request(method, url, std::move(options));

@@ -1,4 +1,4 @@
-// HTTP for blocking code, as Python's requests does it, on libcurl.
+// HTTP for blocking code, as Python's requests does it.
 //
 //   auto response = fiber::requests::get("https://example.com/a.png", {.timeout = 5s});
 //   response.raise_for_status();
@@ -11,9 +11,8 @@
 // of one Session as long as nobody changes its public members meanwhile. A Response belongs to one
 // thread at a time.
 //
-// Left to libcurl: HTTPS, the syntax of HTTP. Redirects lead to http and https alone; to
-// another origin they take neither Authorization, Proxy-Authorization, Host nor Cookie along, nor
-// `cookies`. Bodies are decompressed (gzip, deflate; br and zstd where the library was built with
+// Redirects lead to http and https alone; to another origin they take neither Authorization,
+// Proxy-Authorization, Host nor Cookie along, nor `cookies`. Bodies are decompressed (gzip, deflate; br and zstd where the library was built with
 // them). Proxies come from `proxies` and the environment (http_proxy, https_proxy, no_proxy), from
 // there never for addresses of this machine.
 #pragma once

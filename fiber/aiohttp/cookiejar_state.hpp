@@ -1,7 +1,7 @@
 // What a CookieJar is a handle to.
 #pragma once
 
-#include <fiber/http/transfer.hpp>
+#include <fiber/http/shared.hpp>
 
 #include <memory>
 

@@ -1,162 +1,224 @@
 #include <fiber/aiohttp/engine.hpp>
 
+#include <fiber/aiohttp/connector.hpp>
+
+#include <algorithm>
 #include <chrono>
-#include <cstddef>
 #include <exception>
-#include <new>
 #include <utility>
 
-#include <unistd.h>
-
 namespace fiber::aiohttp::detail {
+namespace {
 
-Engine::Engine(asyncio::EventLoop loop, std::size_t max_idle_connections)
-    : loop_(std::move(loop)), multi_(http::new_multi()) {
-  curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, &Engine::on_socket);
-  curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETDATA, this);
-  curl_multi_setopt(multi_.get(), CURLMOPT_TIMERFUNCTION, &Engine::on_timer);
-  curl_multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this);
-  curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, static_cast<long>(max_idle_connections));
+constexpr auto redirect_time = std::chrono::milliseconds(50);
+// As aiohttp's TCPConnector(keepalive_timeout=15).
+constexpr auto keepalive_time = std::chrono::seconds(15);
+// A connection that has been idle for less was seen by the loop in the meantime, or nearly so.
+constexpr auto unseen_time = std::chrono::milliseconds(10);
+
+void cancel(asyncio::TimerHandle& timer) noexcept {
+  if (timer) std::exchange(timer, {}).cancel();
 }
 
+}  // namespace
+
+Engine::Engine(asyncio::EventLoop loop, std::size_t max_idle_connections)
+    : loop_(std::move(loop)), most_idle_(max_idle_connections) {}
+
 Engine::~Engine() {
-  multi_.reset();  // closes what is open, through on_socket and on_close
-  while (!watched_.empty()) watch(nullptr, watched_.begin()->first, CURL_POLL_REMOVE);
-  arm(-1);
-  if (redirect_timer_) std::exchange(redirect_timer_, {}).cancel();
+  while (!rides_.empty()) remove(*rides_.begin()->first);
+  close_idle(true);
+  cancel(idle_timer_);
 }
 
 void Engine::add(http::Transfer& transfer) {
-  CURL* easy = transfer.easy();
-  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &Engine::on_close);
-  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
-  transfer.on_redirect = [this, &transfer] { redirected_.push_back(&transfer); };
-  const auto place = transfers_.insert(&transfer).first;
-  if (curl_multi_add_handle(multi_.get(), easy) == CURLM_OK) return;
-  transfers_.erase(place);
-  throw std::bad_alloc();
+  const auto place = rides_.emplace(&transfer, std::make_shared<Ride>(&transfer)).first;
+  transfer.on_owner = [this, &transfer] { look(transfer); };
+  try {
+    start(place->second);
+  } catch (...) {
+    remove(transfer);
+    throw;
+  }
 }
 
 void Engine::remove(http::Transfer& transfer) noexcept {
-  transfers_.erase(&transfer);
-  std::erase(redirected_, &transfer);
-  curl_multi_remove_handle(multi_.get(), transfer.easy());
-}
-
-int Engine::on_socket(CURL* easy, curl_socket_t socket, int wanted, void* self, void*) {
+  const auto found = rides_.find(&transfer);
+  if (found == rides_.end()) return;
+  const std::shared_ptr<Ride> ride = std::move(found->second);
+  rides_.erase(found);
+  transfer.on_owner = nullptr;
+  ride->transfer = nullptr;
+  cancel(ride->redirect_timer);
+  cancel(ride->continue_timer);
+  if (ride->connection) std::exchange(ride->connection, {})->close();
   try {
-    static_cast<Engine*>(self)->watch(easy, socket, wanted);
-    return 0;
+    if (ride->connecting) std::exchange(ride->connecting, {}).cancel();
   } catch (...) {
-    // Not told to curl, which uses what it has freed then (7.88).
-    static_cast<Engine*>(self)->fail_all(std::current_exception());
-    return 0;
+    // Without memory for its end it goes on, and closes what it has made.
   }
 }
 
-int Engine::on_timer(CURLM*, long milliseconds, void* self) {
+void Engine::start(const std::shared_ptr<Ride>& ride) {
+  http::Transfer& transfer = *ride->transfer;
+  ride->connection = transfer.wants_new_connection() ? nullptr : take_idle(transfer);
+  if (!ride->connection) return connect(ride);
+  ride->connection->carry(transfer);
+  arrange(ride);
+}
+
+void Engine::connect(const std::shared_ptr<Ride>& ride) {
+  // The engine is there as long as somebody wants the connection.
+  auto made = [this, ride](std::shared_ptr<Connection> connection) {
+    if (ride->transfer == nullptr) return connection->close();
+    ride->connecting = {};
+    ride->connection = std::move(connection);
+    ride->connection->carry(*ride->transfer);
+    look(*ride->transfer);
+  };
+  auto failed = [this, ride](http::Failure failure) {
+    if (ride->transfer == nullptr) return;
+    ride->connecting = {};
+    ride->transfer->refuse(std::move(failure));
+    look(*ride->transfer);
+  };
+  auto connector = std::make_shared<Connector>(loop_, *ride->transfer, [this](const auto& route) {
+    return std::make_shared<Connection>(*this, route);
+  });
+  ride->connecting = loop_.create_task(asyncio::Coroutine<void>(
+      [connector, made = std::move(made), failed = std::move(failed)] {
+        std::shared_ptr<Connection> connection;
+        try {
+          connection = connector->connect();
+        } catch (http::Failure& failure) {
+          return failed(std::move(failure));
+        }
+        made(std::move(connection));
+      },
+      "TCPConnector.connect"));
+}
+
+void Engine::look(http::Transfer& transfer) noexcept {
+  const auto found = rides_.find(&transfer);
+  if (found == rides_.end()) return;
+  const std::shared_ptr<Ride> ride = found->second;
   try {
-    static_cast<Engine*>(self)->arm(milliseconds);
-    return 0;
+    arrange(ride);
   } catch (...) {
-    static_cast<Engine*>(self)->fail_all(std::current_exception());
-    return 0;
+    if (ride->transfer == nullptr) return;
+    transfer.fail(std::current_exception());
+    leave_connection(*ride);
   }
 }
 
-// Without memory nothing would come back to what is under way.
-void Engine::fail_all(const std::exception_ptr& error) noexcept {
-  for (http::Transfer* transfer : transfers_) transfer->fail(error);
-}
-
-int Engine::on_close(void* self, curl_socket_t socket) {
-  on_socket(nullptr, socket, CURL_POLL_REMOVE, self, nullptr);
-  return ::close(socket);
-}
-
-void Engine::watch(CURL* easy, curl_socket_t socket, int wanted) {
-  if (wanted == CURL_POLL_REMOVE) wanted = CURL_POLL_NONE;
-  const auto found = watched_.find(socket);
-  const int watched = found == watched_.end() ? CURL_POLL_NONE : found->second.events;
-  if (wanted == CURL_POLL_NONE) {
-    if (found != watched_.end()) watched_.erase(found);
-  } else {
-    http::Transfer* transfer = nullptr;
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
-    watched_[socket] = {wanted, transfer};
-  }
-  const int changes = watched ^ wanted;
-  if (changes & CURL_POLL_IN) {
-    if (wanted & CURL_POLL_IN)
-      loop_.add_reader(socket, [this, socket] { act(socket, CURL_CSELECT_IN); });
-    else
-      loop_.remove_reader(socket);
-  }
-  if (changes & CURL_POLL_OUT) {
-    if (wanted & CURL_POLL_OUT)
-      loop_.add_writer(socket, [this, socket] { act(socket, CURL_CSELECT_OUT); });
-    else
-      loop_.remove_writer(socket);
-  }
-}
-
-void Engine::arm(long milliseconds) {
-  asyncio::TimerHandle next;
-  if (milliseconds >= 0)
-    next = loop_.call_later(std::chrono::milliseconds(milliseconds), [this] {
-      timer_ = {};
-      act(CURL_SOCKET_TIMEOUT, 0);
+void Engine::arrange(const std::shared_ptr<Ride>& ride) {
+  http::Transfer& transfer = *ride->transfer;
+  if (ride->connection && !transfer.is_over() && !transfer.wants_connection())
+    ride->connection->work();
+  if (transfer.is_redirected()) {
+    if (transfer.is_over()) return follow_redirect(ride);
+    if (ride->redirect_timer) return;
+    ride->redirect_timer = loop_.call_later(redirect_time, [this, ride] {
+      if (ride->transfer == nullptr) return;
+      try {
+        follow_redirect(ride);
+      } catch (...) {
+        ride->transfer->fail(std::current_exception());
+      }
     });
-  if (timer_) timer_.cancel();
-  timer_ = std::move(next);
-}
-
-void Engine::act(curl_socket_t socket, int events) {
-  // The bytes that have come need not make a line yet, of which curl would tell.
-  if (const auto found = watched_.find(socket);
-      found != watched_.end() && transfers_.contains(found->second.transfer))
-    found->second.transfer->touch();
-  int running = 0;
-  const CURLMcode code = curl_multi_socket_action(multi_.get(), socket, events, &running);
-  int left = 0;
-  while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
-    if (message->msg != CURLMSG_DONE) continue;
-    const CURLcode result = message->data.result;
-    http::Transfer* transfer = nullptr;
-    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
-    transfer->finish(result);
+    return;
   }
-  if (code != CURLM_OK) fail_all(http::error_of(code));
-  follow_redirects(false);
-}
-
-void Engine::follow_redirects(bool at_once) {
-  for (std::size_t i = 0; i < redirected_.size();) {
-    http::Transfer* transfer = redirected_[i];
-    const bool goes_on = transfers_.contains(transfer) && transfer->is_redirected();
-    if (goes_on && !at_once && !transfer->hop_is_over()) {
-      ++i;
-      continue;
-    }
-    redirected_.erase(redirected_.begin() + static_cast<std::ptrdiff_t>(i));
-    if (!goes_on) continue;
-    remove(*transfer);
-    if (!transfer->next_hop()) continue;
-    try {
-      add(*transfer);
-    } catch (...) {
-      transfer->fail(std::current_exception());
-    }
+  if (transfer.is_over()) return leave_connection(*ride);
+  if (ride->connection && transfer.wants_connection()) {
+    leave_connection(*ride);
+    return start(ride);
   }
-  if (redirected_.empty() || redirect_timer_) return;
-  try {
-    redirect_timer_ = loop_.call_later(std::chrono::milliseconds(50), [this] {
-      redirect_timer_ = {};
-      follow_redirects(true);
+  if (const auto until = transfer.expects_until(); until && !ride->continue_timer) {
+    const auto left = *until - http::Transfer::Clock::now();
+    ride->continue_timer = loop_.call_later(left, [this, ride] {
+      ride->continue_timer = {};
+      if (ride->transfer == nullptr) return;
+      ride->transfer->stop_expecting();
+      look(*ride->transfer);
     });
-  } catch (...) {
-    for (http::Transfer* transfer : redirected_) transfer->fail(std::current_exception());
   }
+}
+
+void Engine::follow_redirect(const std::shared_ptr<Ride>& ride) {
+  cancel(ride->redirect_timer);
+  leave_connection(*ride);
+  if (ride->transfer->next_hop()) start(ride);
+}
+
+// What it was used for is over, or given up.
+void Engine::leave_connection(Ride& ride) noexcept {
+  cancel(ride.continue_timer);
+  const std::shared_ptr<Connection> connection = std::exchange(ride.connection, {});
+  if (!connection) return;
+  connection->leave();
+  const bool keeps =
+      ride.transfer->is_over() && ride.transfer->keeps_connection() && connection->is_alive(false);
+  if (!keeps || most_idle_ == 0) return connection->close();
+  try {
+    connection->idle_since = http::Transfer::Clock::now();
+    watch_idle();
+    idle_[connection->key()].push_back(connection);
+    ++idle_count_;
+  } catch (...) {
+    connection->close();
+  }
+}
+
+// --- idle connections ---------------------------------------------------------------------------
+
+std::shared_ptr<Connection> Engine::take_idle(const http::Transfer& transfer) {
+  const auto found = idle_.find(transfer.route().key);
+  if (found == idle_.end()) return nullptr;
+  const auto now = http::Transfer::Clock::now();
+  auto& connections = found->second;
+  while (!connections.empty()) {
+    const std::shared_ptr<Connection> connection = std::move(connections.back());
+    connections.pop_back();
+    --idle_count_;
+    if (connection->is_alive(now - connection->idle_since > unseen_time)) return connection;
+    connection->close();
+  }
+  return nullptr;
+}
+
+void Engine::forget(const Connection& connection) noexcept {
+  const auto found = idle_.find(connection.key());
+  if (found == idle_.end()) return;
+  idle_count_ -=
+      std::erase_if(found->second, [&](const auto& one) { return one.get() == &connection; });
+}
+
+// Those whose time is up, and the oldest where there are too many.
+void Engine::close_idle(bool all) noexcept {
+  const auto now = http::Transfer::Clock::now();
+  for (auto entry = idle_.begin(); entry != idle_.end();) {
+    auto& connections = entry->second;
+    // The oldest stand in front.
+    auto fresh = connections.begin();
+    while (fresh != connections.end() &&
+           (all || now - (*fresh)->idle_since >= keepalive_time || idle_count_ > most_idle_)) {
+      (*fresh)->close();
+      ++fresh;
+      --idle_count_;
+    }
+    connections.erase(connections.begin(), fresh);
+    entry = connections.empty() ? idle_.erase(entry) : std::next(entry);
+  }
+}
+
+void Engine::watch_idle() {
+  if (idle_count_ >= most_idle_) close_idle(false);
+  if (idle_timer_) return;
+  idle_timer_ = loop_.call_later(keepalive_time, [this] {
+    idle_timer_ = {};
+    close_idle(false);
+    if (idle_count_ > 0) watch_idle();
+  });
 }
 
 }  // namespace fiber::aiohttp::detail

@@ -1,23 +1,23 @@
-// libcurl's multi handle, driven by an event loop.
+// Has exchanges carried by connections of an event loop, and keeps those for the next.
 //
-// curl says which descriptors to watch and when to call it at the latest; the loop's readers,
-// writers and timer call curl_multi_socket_action(). Rules:
-//  1. What curl calls (on_socket, on_timer, on_close) only registers with the loop; it never calls
-//     the multi interface.
-//  2. After every action the messages are read: transfers learn there that they are done.
-//  3. The body of a redirect has 50 ms to arrive, and its connection is used again if it does. It
-//  is
+// Rules:
+//  1. Connections are made by tasks, which find out by Ride::transfer whether somebody still wants
+//     theirs. All else happens in calls of the loop and of those who use an exchange.
+//  2. An exchange that is over has left its connection when look() returns: that is idle, or closed.
+//  3. The body of a redirect has 50 ms to arrive, and its connection is used again if it does. It is
 //     not waited for longer: the redirect is followed, and the connection closed.
-//  4. A descriptor leaves the loop before it is closed: its number may come back at once.
+//  4. Of idle connections the one that was used last is used next.
 #pragma once
 
+#include <fiber/aiohttp/connection.hpp>
 #include <fiber/asyncio/coroutines.hpp>
-#include <fiber/asyncio/with.hpp>
+#include <fiber/asyncio/tasks.hpp>
 #include <fiber/http/transfer.hpp>
 
-#include <exception>
+#include <cstddef>
+#include <memory>
+#include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 namespace fiber::aiohttp::detail {
@@ -31,35 +31,42 @@ class Engine {
 
   const asyncio::EventLoop& loop() const noexcept { return loop_; }
 
-  /// Starts the transfer, and follows its redirects; it must be removed before it is destroyed and
+  /// Starts the exchange, and follows its redirects; it must be removed before it is destroyed and
   /// before the engine is.
   void add(http::Transfer& transfer);
   /// Ends it, closing its connection unless it is done. Not from within its on_change.
   void remove(http::Transfer& transfer) noexcept;
 
- private:
-  static int on_socket(CURL*, curl_socket_t socket, int wanted, void* self, void*);
-  static int on_timer(CURLM*, long milliseconds, void* self);
-  static int on_close(void* self, curl_socket_t socket);
+  // --- for connections ---
+  /// Something has happened to the exchange.
+  void look(http::Transfer& transfer) noexcept;
+  /// An idle connection is of no use any more.
+  void forget(const Connection& connection) noexcept;
 
-  struct Watched {
-    int events;                ///< CURL_POLL_IN, _OUT, _INOUT
-    http::Transfer* transfer;  ///< that used the socket when curl asked for it
+ private:
+  struct Ride {
+    http::Transfer* transfer;  ///< null once nobody wants it carried
+    std::shared_ptr<Connection> connection = {};
+    asyncio::Task<void> connecting = {};
+    asyncio::TimerHandle redirect_timer = {};
+    asyncio::TimerHandle continue_timer = {};
   };
 
-  void watch(CURL* easy, curl_socket_t socket, int wanted);
-  void arm(long milliseconds);
-  void fail_all(const std::exception_ptr& error) noexcept;
-  void act(curl_socket_t socket, int events);
-  void follow_redirects(bool at_once);
+  void start(const std::shared_ptr<Ride>& ride);
+  void connect(const std::shared_ptr<Ride>& ride);
+  void arrange(const std::shared_ptr<Ride>& ride);
+  void follow_redirect(const std::shared_ptr<Ride>& ride);
+  void leave_connection(Ride& ride) noexcept;
+  std::shared_ptr<Connection> take_idle(const http::Transfer& transfer);
+  void close_idle(bool all) noexcept;
+  void watch_idle();
 
   asyncio::EventLoop loop_;
-  std::unordered_map<curl_socket_t, Watched> watched_;
-  std::unordered_set<http::Transfer*> transfers_;
-  std::vector<http::Transfer*> redirected_;
-  asyncio::TimerHandle timer_;
-  asyncio::TimerHandle redirect_timer_;
-  http::Multi multi_;
+  std::unordered_map<http::Transfer*, std::shared_ptr<Ride>> rides_;
+  std::unordered_map<std::string, std::vector<std::shared_ptr<Connection>>> idle_;
+  std::size_t idle_count_ = 0;
+  const std::size_t most_idle_;
+  asyncio::TimerHandle idle_timer_;
 };
 
 }  // namespace fiber::aiohttp::detail

@@ -50,8 +50,6 @@ void Exchange::open() {
     wait_for_head_telling();
   else
     wait_until([this] { return transfer_.has_head(); });
-  // curl then sends no more, but waits for the end of a pause.
-  if (transfer_.head().status >= 300) transfer_.resume_sending();
 }
 
 // Waits for the head, and tells of the redirects on the way there.
@@ -196,7 +194,7 @@ void Exchange::changed() noexcept {
   if (transfer_.connected()) cancel(connect_timer_);
   if (transfer_.done()) {
     if (upload_) upload_->stop();
-    // curl has put the connection back: the next in the queue may have it.
+    // The connection is put back in this turn of the loop: the next in the queue may have it.
     slot_.reset();
     cancel(total_timer_);
     cancel(connect_timer_);

@@ -1,8 +1,8 @@
-// The body of a request, read by a task of its own while curl sends it.
+// The body of a request, read by a task of its own while the connection sends it.
 //
-// curl asks for bytes inside its callbacks, where nothing may wait; a function that makes them may
-// await, and a file may be slow. So a task reads one piece ahead, and curl is told to come back
-// later while there is none.
+// The connection asks for bytes in callbacks of the loop, where nothing may wait; a function that
+// makes them may await, and a file may be slow. So a task reads one piece ahead, and the connection
+// is told to come back later while there is none.
 #pragma once
 
 #include <fiber/asyncio/tasks.hpp>
@@ -24,13 +24,13 @@ class Upload : public http::BodySource, public std::enable_shared_from_this<Uplo
   explicit Upload(std::shared_ptr<http::BodySource> source) : source_(std::move(source)) {}
 
   // Starts the task. `ready` is called when take() has something to give again; `sent`, which may
-  // wait and throw, with each piece that curl is about to send.
+  // wait and throw, with each piece that is about to be sent.
   void start(const asyncio::EventLoop& loop, std::function<void()> ready,
              std::function<void(std::string_view)> sent);
   // Ends it. Nothing is called after that.
   void stop() noexcept;
 
-  // For curl: bytes, 0 at the end, nothing for "later". Throws what the source has thrown.
+  // For the connection: bytes, 0 at the end, nothing for "later". Throws what the source has thrown.
   std::optional<std::size_t> take(char* buffer, std::size_t room);
 
   std::optional<std::uint64_t> size() const override { return source_->size(); }
@@ -54,7 +54,7 @@ class Upload : public http::BodySource, public std::enable_shared_from_this<Uplo
   std::exception_ptr error_;
   bool begun_ = false;
   bool ended_ = false;    // piece_ is the last
-  bool wanted_ = false;   // curl waits for a piece
+  bool wanted_ = false;   // the connection waits for a piece
   bool restart_ = false;  // from the first byte
   bool stopped_ = false;
 };

@@ -22,12 +22,24 @@ std::string_view trim(std::string_view text) { return strip(text, " \t\r\n"); }
 bool HeadReader::add(std::string_view line) {
   size_ += line.size();
   if (size_ > total_limit) refuse("got more than 1 MiB of header lines");
-  if (complete_) return false;  // trailers of a chunked body
+  if (complete_) {  // a trailer of a chunked body
+    const bool is_field =
+        is_token(line.substr(0, line.find(':'))) || line.find_first_of(" \t") == 0;
+    if (rules_ == Rules::aiohttp && !trim(line).empty() && !is_field)
+      refuse("A trailer that is no field");
+    return false;
+  }
   const std::size_t line_limit = rules_ == Rules::requests ? 65536 : 8190;
   if (line.size() > line_limit)
     refuse("got more than " + std::to_string(line_limit) + " bytes when reading header line");
-  if (name_.empty() && line.starts_with("HTTP/")) {
-    status_line(trim(line));
+  interim_ = false;
+  if (!in_head_) {
+    // As the parser of aiohttp, which some servers have got used to.
+    if (rules_ == Rules::aiohttp && head_.status == 0 && trim(line).empty()) return false;
+    // http.client looks for words.
+    status_line(rules_ == Rules::requests ? trim(line)
+                                          : line.substr(0, line.find_first_of("\r\n")));
+    in_head_ = true;
     return false;
   }
   if (!trim(line).empty()) {
@@ -36,23 +48,39 @@ bool HeadReader::add(std::string_view line) {
   }
   finish_field();
   // 100 Continue and its like announce another head; 101 does not, whoever asked for it.
-  if (head_.status < 200 && head_.status != 101) return false;
+  in_head_ = false;
+  interim_ = head_.status < 200 && head_.status != 101;
+  if (interim_) return false;
   check_lengths();
+  check_connection();
   complete_ = true;
   return true;
 }
 
+void HeadReader::check_beginning(std::string_view line) const {
+  if (in_head_ || complete_ || trim(line).empty()) return;
+  if (rules_ == Rules::requests) line = trim(line);
+  constexpr std::string_view name = "HTTP/";
+  const auto size = std::min(name.size(), line.size());
+  if (line.substr(0, size) != name.substr(0, size))
+    refuse("Bad status line: '" + std::string(line.substr(0, 100)) + "'");
+}
+
 void HeadReader::status_line(std::string_view line) {
   head_ = {};
-  const auto code = line.find(' ');
-  const std::string_view digits = code == line.npos ? "" : line.substr(code + 1, 4);
-  if (digits.size() < 3 || (digits.size() == 4 && digits[3] != ' '))
-    refuse("Bad status line: '" + std::string(line.substr(0, 100)) + "'");
-  for (const char c : digits.substr(0, 3)) {
-    if (c < '0' || c > '9') refuse("Bad status line: '" + std::string(line.substr(0, 100)) + "'");
-    head_.status = head_.status * 10 + (c - '0');
-  }
-  if (digits.size() == 4) head_.reason = trim(line.substr(code + 5));
+  const auto bad = [&] { refuse("Bad status line: '" + std::string(line.substr(0, 100)) + "'"); };
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  // "HTTP/1.1 200" and what may follow
+  constexpr std::size_t shortest = 12;
+  if (line.size() < shortest || !line.starts_with("HTTP/") || line[6] != '.' || line[8] != ' ' ||
+      !is_digit(line[7]) || (line.size() > shortest && line[shortest] != ' '))
+    bad();
+  const bool known = line[5] == '1' || line.substr(5, 3) == "0.9" ||
+                     (rules_ == Rules::aiohttp && line.substr(5, 3) == "2.0");
+  if (!known || line[9] < '1' || line[9] > '9' || !is_digit(line[10]) || !is_digit(line[11])) bad();
+  old_ = line[5] == '0' || line.substr(5, 3) == "1.0";
+  head_.status = (line[9] - '0') * 100 + (line[10] - '0') * 10 + (line[11] - '0');
+  if (line.size() > shortest) head_.reason = trim(line.substr(shortest));
 }
 
 void HeadReader::field(std::string_view line) {
@@ -100,17 +128,29 @@ void HeadReader::check_lengths() const {
       (rules_ == Rules::aiohttp && lengths.size() > 1) ||
       (lengths.size() == 1 && lengths.front().find(',') != std::string::npos))
     throw Failure{Failure::Kind::bad_header, "Content-Length contained multiple unmatching values"};
-  if (rules_ == Rules::aiohttp && !lengths.empty()) {
+  if (!lengths.empty()) {
     const std::string& length = lengths.front();
-    if (length.empty() || length.size() > 18 ||
-        length.find_first_not_of("0123456789") != std::string::npos)
-      refuse("Invalid Content-Length");
-    if (head_.headers.contains("Transfer-Encoding"))
+    const bool is_number =
+        !length.empty() && length.find_first_not_of("0123456789") == std::string::npos;
+    if (!is_number || (rules_ == Rules::aiohttp && length.size() > 18))
+      refuse("Invalid Content-Length: '" + length.substr(0, 100) + "'");
+    if (rules_ == Rules::aiohttp && head_.headers.contains("Transfer-Encoding"))
       refuse("Content-Length can't be present with Transfer-Encoding");
   }
   for (const std::string& coding : head_.headers.getall("Transfer-Encoding"))
     if (!equal_ignoring_case(coding, "chunked") && !equal_ignoring_case(coding, "identity"))
       refuse("A Transfer-Encoding that nobody asked for: '" + coding + "'");
+}
+
+// RFC 9112, 9.3.
+void HeadReader::check_connection() {
+  bool closes = false, keeps = false;
+  for (const auto& [name, value] : head_.headers) {
+    if (!equal_ignoring_case(name, "Connection")) continue;
+    closes = closes || list_has(value, "close");
+    keeps = keeps || list_has(value, "keep-alive");
+  }
+  keeps_alive_ = !closes && (keeps || !old_);
 }
 
 }  // namespace fiber::http

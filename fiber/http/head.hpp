@@ -19,20 +19,33 @@ class HeadReader {
   // Throws Failure (bad_response) for what goes beyond the limits or is not HTTP.
   bool add(std::string_view line);
 
+  // Throws as add() does for what has come of a line that cannot become the first one of a head:
+  // there may be nobody who ends it.
+  void check_beginning(std::string_view line) const;
+
   const ResponseHead& head() const noexcept { return head_; }
   ResponseHead& head() noexcept { return head_; }
   bool complete() const noexcept { return complete_; }
+  // Whether the last line has ended the head of an answer that announces another one.
+  bool interim() const noexcept { return interim_; }
+  // What version and Connection say about it.
+  bool keeps_alive() const noexcept { return keeps_alive_; }
 
  private:
   void status_line(std::string_view line);
   void field(std::string_view line);
   void finish_field();
   void check_lengths() const;
+  void check_connection();
 
   Rules rules_;
   ResponseHead head_;
   std::string name_, value_;  // the field that the next line may continue
   std::size_t size_ = 0;
+  bool in_head_ = false;  // the status line has come
+  bool old_ = false;      // HTTP/1.0 or older
+  bool interim_ = false;
+  bool keeps_alive_ = false;
   bool complete_ = false;
 };
 

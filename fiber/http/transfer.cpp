@@ -1,11 +1,9 @@
 #include <fiber/http/transfer.hpp>
 
 #include <fiber/exceptions.hpp>
-#include <fiber/http/curl_option.hpp>
 #include <fiber/http/redirect.hpp>
 
 #include <algorithm>
-#include <cstdio>
 #include <iterator>
 #include <new>
 
@@ -27,41 +25,122 @@ constexpr std::size_t discard_limit = 64 * 1024;
 Transfer::Transfer(Outgoing request, std::shared_ptr<Shared> shared, std::size_t limit)
     : request_(std::move(request)),
       shared_(std::move(shared)),
-      reader_(request_.rules),
-      limit_(std::max<std::size_t>(limit, 1)),
-      easy_(new_easy()) {
+      parser_(request_.rules),
+      limit_(std::max<std::size_t>(limit, 1)) {
   make_ready(request_);
   first_url_ = request_.url;
   set_up();
 }
 
-void Transfer::header_line(std::string_view line) {
+void Transfer::keep_exception() noexcept {
+  try {
+    throw;
+  } catch (Failure& failure) {
+    if (failure.url.empty()) failure.url = request_.url;
+    failure_ = std::move(failure);
+  } catch (...) {
+    error_ = std::current_exception();
+  }
+}
+
+// --- the connection -----------------------------------------------------------------------------
+
+void Transfer::attach(bool used) {
+  attached_ = true;
+  used_ = used;
+  answered_ = false;
+  may_keep_ = true;
+  ++sendings_;
   touch();
-  if (!reader_.add(line)) return;
-  ResponseHead& head = reader_.head();
-  if (shared_) shared_->cookies().set(request_.url, head.headers.getall("Set-Cookie"));
+  changed();
+}
+
+void Transfer::refuse(Failure failure) {
+  if (done_ || over_) return;
+  guarded([&] { throw std::move(failure); });
+  give_up();
+}
+
+void Transfer::received(std::string_view bytes) {
+  touch();
+  if (over_ || done_) return;
+  answered_ = true;
+  if (!input_.empty() || paused_) {
+    if (guarded([&] { input_ += bytes; })) return;
+    return give_up();
+  }
+  work(bytes);
+  if (!over_ && !done_ && !bytes.empty() && !guarded([&] { input_ = bytes; })) give_up();
+}
+
+void Transfer::work(std::string_view& in) {
+  const bool fine = guarded([&] {
+    while (!over_) {
+      if (has_head_ && parser_.at_data() && is_full()) {
+        paused_ = true;
+        return;
+      }
+      switch (parser_.next(in)) {
+        case AnswerParser::Event::more: return;
+        case AnswerParser::Event::interim: stop_expecting(); break;
+        case AnswerParser::Event::head: head_complete(); break;
+        case AnswerParser::Event::data: body_bytes(parser_.data()); break;
+        case AnswerParser::Event::end:
+          // What follows was not asked for: whoever sends that cannot be relied on.
+          if (!in.empty()) may_keep_ = false;
+          answer_complete();
+          return;
+      }
+    }
+  });
+  if (!fine) give_up();
+}
+
+void Transfer::work_on_input() {
+  std::string held = std::exchange(input_, {});
+  std::string_view in = held;
+  work(in);
+  if (over_ || done_) return;
+  if (!in.empty()) {
+    held.erase(0, held.size() - in.size());
+    input_ = std::move(held);
+  } else if (loss_) {
+    connection_lost();
+  }
+}
+
+void Transfer::head_complete() {
+  ResponseHead& head = parser_.head();
+  if (shared_ && head.headers.contains("Set-Cookie"))
+    shared_->cookies().set(request_.url, head.headers.getall("Set-Cookie"));
   head.url = request_.url;
   if (request_.rules == Rules::aiohttp)
     head.url.resize(std::min(head.url.find('#'), head.url.size()));
   elapsed_ = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - started_);
+  stop_expecting();
+  if (head.status >= 300 && sends_) {
+    // The server does not want the rest.
+    sends_ = false;
+    may_keep_ = false;
+  }
   if (is_followed(request_, head)) {
     redirected_ = true;
     if (on_redirect) on_redirect();
   } else {
-    if (request_.method != "HEAD") decoder_ = make_decoder(codings(), request_.rules);
+    if (request_.method != "HEAD" && head.headers.contains("Content-Encoding"))
+      decoder_ = make_decoder(codings(), request_.rules);
     has_head_ = true;
   }
   changed();
 }
 
-// A protocol that was not asked for, or that nobody here speaks: what follows is no body.
-bool Transfer::is_switched() const noexcept { return has_head_ && head().status == 101; }
-
-bool Transfer::body_bytes(std::string_view bytes) {
-  touch();
-  if (available() >= limit_ || !is_decoded()) {
-    paused_ = true;
-    return false;
+void Transfer::body_bytes(std::string_view bytes) {
+  if (redirected_) {
+    discarded_ += bytes.size();
+    if (request_.keep_history)
+      discarded_body_ += bytes.substr(0, discard_limit - discarded_body_.size());
+    if (discarded_ > discard_limit) hop_over(false);
+    return;
   }
   if (decoder_) {
     raw_ += bytes;
@@ -76,8 +155,81 @@ bool Transfer::body_bytes(std::string_view bytes) {
     decoded_ += bytes.size();
   }
   changed();
-  return true;
 }
+
+// It may have come before the request has gone out.
+void Transfer::answer_complete() {
+  if (!sends_) hop_over(true);
+}
+
+void Transfer::lost(std::optional<Failure> failure) {
+  if (over_ || done_) return;
+  loss_.emplace(std::move(failure));
+  // What has arrived before is looked at first, and may have to wait for room.
+  if (input_.empty()) connection_lost();
+}
+
+void Transfer::connection_lost() {
+  const std::optional<Failure> failure = *std::exchange(loss_, std::nullopt);
+  if (!answered_ && used_ && sendings_ == 1 && is_idempotent(request_.method)) {
+    // The server may have closed it before it saw the request.
+    attached_ = false;
+    if (!guarded([this] { set_up(); })) give_up();
+    return;
+  }
+  const bool fine = guarded([&] {
+    if (!has_head_ && !redirected_) {
+      if (failure) throw Failure(*failure);
+      throw Failure{Failure::Kind::disconnected,
+                    answered_ ? "The connection ended before the head of the response was complete"
+                              : "Remote end closed connection without response"};
+    }
+    // An answer to its end is whole only if the connection was closed in good order.
+    if (failure && !parser_.complete())
+      throw Failure{Failure::Kind::payload, failure->text, failure->error_number};
+    parser_.end_of_input();
+    hop_over(false);
+  });
+  if (!fine) give_up();
+}
+
+// After a failure, which is of no interest in the body of a redirect.
+void Transfer::give_up() {
+  over_ = true;
+  keeps_ = false;
+  if (redirected_ && !error_ && failure_ && failure_->kind != Failure::Kind::memory) {
+    failure_.reset();
+    return;
+  }
+  end();
+}
+
+void Transfer::hop_over(bool keeps) {
+  over_ = true;
+  keeps_ = keeps && may_keep_ && parser_.complete() && parser_.keeps_alive();
+  if (redirected_) return;
+  guarded([this] { decode_more(); });
+  end();
+}
+
+void Transfer::end() {
+  if (std::exchange(done_, true)) return;
+  over_ = true;
+  // What could not be decoded is of no use to anybody.
+  if (!succeeded()) {
+    raw_.clear();
+    input_.clear();
+    more_ = false;
+  }
+  changed();
+}
+
+void Transfer::fail(std::exception_ptr error) noexcept {
+  error_ = std::move(error);
+  end();
+}
+
+// --- the body -----------------------------------------------------------------------------------
 
 void Transfer::refuse_more() const {
   throw Failure{
@@ -109,18 +261,15 @@ void Transfer::decode_more() {
 
 // Goes on with what waited for room.
 void Transfer::resume() {
-  if (!guarded([this] { decode_more(); })) return end();
-  if (paused_ && !done_ && is_decoded() && available() < limit_ - limit_ / 2) {
-    paused_ = false;
-    touch();
-    // Hands over at once what curl had kept, and may so pause again.
-    curl_easy_pause(easy_.get(), sending_paused_ ? CURLPAUSE_SEND : CURLPAUSE_CONT);
+  if (!guarded([this] { decode_more(); })) {
+    give_up();
+    return ask_owner();
   }
-}
-
-void Transfer::resume_sending() {
-  if (!std::exchange(sending_paused_, false) || done_ || over_) return;
-  curl_easy_pause(easy_.get(), paused_ ? CURLPAUSE_RECV : CURLPAUSE_CONT);
+  if (!paused_ || over_ || !is_decoded() || available() >= limit_ - limit_ / 2) return;
+  paused_ = false;
+  touch();
+  work_on_input();
+  ask_owner();
 }
 
 void Transfer::set_limit(std::size_t limit) {
@@ -144,34 +293,7 @@ std::string Transfer::take(std::size_t n) {
   return piece;
 }
 
-void Transfer::finish(CURLcode code) {
-  if (done_ || over_) return;
-  over_ = true;
-  if (is_switched()) code = CURLE_OK;
-  result_ = code;
-  if (is_redirected() && !failure_ && !error_) return;
-  if (code == CURLE_OK && !has_head_ && !failure_ && !error_)
-    failure_ = Failure{Failure::Kind::disconnected,
-                       "The connection ended before the head of the response was complete", 0,
-                       request_.url};
-  if (code == CURLE_OK) guarded([this] { decode_more(); });
-  end();
-}
-
-void Transfer::end() {
-  if (std::exchange(done_, true)) return;
-  // What could not be decoded is of no use to anybody.
-  if (!succeeded()) {
-    raw_.clear();
-    more_ = false;
-  }
-  changed();
-}
-
-void Transfer::fail(std::exception_ptr error) noexcept {
-  error_ = std::move(error);
-  end();
-}
+// --- the next request ---------------------------------------------------------------------------
 
 bool Transfer::next_hop() noexcept {
   const bool goes_on = guarded([this] {
@@ -216,21 +338,18 @@ bool Transfer::again(const Headers& fields, bool keep) noexcept {
 }
 
 void Transfer::start_hop() {
-  easy_ = new_easy();
-  reader_ = HeadReader(request_.rules);
-  message_[0] = '\0';
-  result_ = CURLE_OK;
-  connected_ = paused_ = sending_paused_ = false;
+  attached_ = paused_ = keeps_ = false;
   discarded_ = 0;
   discarded_body_.clear();
-  sent_ = 0;
+  input_.clear();
+  loss_.reset();
   sendings_ = 0;
   started_ = Clock::now();
   set_up();
 }
 
 Hop Transfer::current_hop() {
-  Hop hop{reader_.head(), request_.method, request_.headers, {}, elapsed_};
+  Hop hop{head(), request_.method, request_.headers, {}, elapsed_};
   if (!request_.keep_history) return hop;
   hop.body = redirected_ ? discarded_body_ : body_.substr(taken_);
   if (!redirected_) return hop;
@@ -253,151 +372,6 @@ std::string Transfer::codings() const {
   for (const std::string& value : head().headers.getall("Content-Encoding"))
     codings.append(codings.empty() ? "" : ",").append(value);
   return codings;
-}
-
-// curl sends a request again when a connection that was kept turns out to be dead. The server may
-// have read it all the same.
-bool Transfer::may_send() {
-  ++sendings_;
-  connected_ = true;
-  touch();
-  if (sendings_ == 1 || (sendings_ == 2 && is_idempotent(request_.method))) return true;
-  failure_ = Failure{Failure::Kind::disconnected,
-                     "The server closed the connection without an answer", 0, request_.url};
-  return false;
-}
-
-std::optional<Failure> Transfer::failure() const {
-  if (failure_) return failure_;
-  if (result_ == CURLE_OK) return std::nullopt;
-  return failure_of_curl();
-}
-
-Failure Transfer::failure_of_curl() const {
-  using Kind = Failure::Kind;
-  const std::string text = message_[0] ? message_.data() : curl_easy_strerror(result_);
-  long error_number = 0;
-  curl_easy_getinfo(easy_.get(), CURLINFO_OS_ERRNO, &error_number);
-  const auto failed = [&](Kind kind) {
-    return Failure{kind, text, static_cast<int>(error_number), request_.url};
-  };
-  switch (result_) {
-    case CURLE_COULDNT_RESOLVE_HOST: return failed(Kind::resolve);
-    case CURLE_COULDNT_CONNECT: return failed(through_proxy_ ? Kind::proxy : Kind::connect);
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_PROXY: return failed(Kind::proxy);
-    case CURLE_OPERATION_TIMEDOUT: return failed(Kind::connect_timeout);  // no other is set
-    case CURLE_URL_MALFORMAT: return failed(Kind::invalid_url);
-    case CURLE_OUT_OF_MEMORY:
-      // curl says so, too, of a header line that is longer than its buffer of 100 KiB.
-      if (!connected_ || has_head_) return failed(Kind::memory);
-      return Failure{Kind::bad_response, "A header line is too long, or memory is used up", 0,
-                     request_.url};
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CIPHER:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_SSL_ENGINE_INITFAILED:
-    case CURLE_SSL_INVALIDCERTSTATUS:
-    case CURLE_PEER_FAILED_VERIFICATION: return failed(Kind::tls);
-    case CURLE_BAD_FUNCTION_ARGUMENT:  // a first header line that continues another
-    case CURLE_UNSUPPORTED_PROTOCOL:
-      return failed(connected_ ? Kind::bad_response : Kind::invalid_schema);
-    case CURLE_RECV_ERROR:
-      // curl has a limit of its own for all heads together, in some versions.
-      if (text.starts_with("Too large response headers")) return failed(Kind::bad_response);
-      if (through_proxy_ && !connected_) return failed(Kind::proxy);
-      return failed(has_head_ ? Kind::payload : Kind::disconnected);
-    case CURLE_WEIRD_SERVER_REPLY: return failed(has_head_ ? Kind::payload : Kind::bad_response);
-    default: return failed(has_head_ ? Kind::payload : Kind::disconnected);
-  }
-}
-
-template <class Step>
-bool Transfer::guarded(Step step) noexcept {
-  try {
-    step();
-    return true;
-  } catch (Failure& failure) {
-    if (failure.url.empty()) failure.url = request_.url;
-    failure_ = std::move(failure);
-  } catch (...) {
-    error_ = std::current_exception();
-  }
-  return false;
-}
-
-std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count, void* pointer) {
-  auto& self = *static_cast<Transfer*>(pointer);
-  const bool fine = self.guarded([&] { self.header_line({data, size * count}); });
-  return fine && !self.is_switched() ? size * count : 0;
-}
-
-std::size_t Transfer::on_write(char* data, std::size_t size, std::size_t count, void* pointer) {
-  auto& self = *static_cast<Transfer*>(pointer);
-  const std::size_t bytes = size * count;
-  if (self.redirected_) {
-    self.touch();
-    if ((self.discarded_ += bytes) > discard_limit) return 0;
-    const bool kept = !self.request_.keep_history ||
-                      self.guarded([&] { self.discarded_body_.append(data, bytes); });
-    return kept ? bytes : 0;
-  }
-  bool taken = true;
-  if (!self.guarded([&] { taken = self.body_bytes({data, bytes}); })) return 0;
-  return taken ? bytes : CURL_WRITEFUNC_PAUSE;
-}
-
-std::size_t Transfer::on_read(char* data, std::size_t size, std::size_t count, void* pointer) {
-  auto& self = *static_cast<Transfer*>(pointer);
-  std::optional<std::size_t> given;
-  const bool fine = self.guarded([&] {
-    BodySource& source = *self.request_.body.source();
-    std::size_t room = size * count;
-    const auto whole = source.size();
-    if (whole)
-      room = static_cast<std::size_t>(std::min<std::uint64_t>(room, *whole - self.body_sent_));
-    if (room == 0) {
-      given = 0;
-      return;
-    }
-    given = self.read_body ? self.read_body(data, room) : source.read(data, room);
-    if (whole && given == std::size_t{0})
-      throw OSError("The body to be sent ended after " + std::to_string(self.body_sent_) + " of " +
-                    std::to_string(*whole) + " bytes");
-    self.body_sent_ += given.value_or(0);
-  });
-  if (!fine) return CURL_READFUNC_ABORT;
-  if (given) return *given;
-  self.sending_paused_ = true;
-  return CURL_READFUNC_PAUSE;
-}
-
-// curl goes back to the beginning alone, to send on another connection.
-int Transfer::on_seek(void* pointer, curl_off_t offset, int origin) {
-  auto& self = *static_cast<Transfer*>(pointer);
-  bool done = false;
-  self.guarded(
-      [&] { done = offset == 0 && origin == SEEK_SET && self.request_.body.source()->rewind(); });
-  if (!done) return CURL_SEEKFUNC_CANTSEEK;
-  self.body_sent_ = 0;
-  return CURL_SEEKFUNC_OK;
-}
-
-int Transfer::on_connected(void* pointer, char*, char*, int, int) {
-  auto& self = *static_cast<Transfer*>(pointer);
-  bool may_send = false;
-  self.guarded([&] { may_send = self.may_send(); });
-  if (!may_send) return CURL_PREREQFUNC_ABORT;
-  self.changed();
-  return CURL_PREREQFUNC_OK;
-}
-
-int Transfer::on_progress(void* pointer, curl_off_t, curl_off_t, curl_off_t, curl_off_t sent) {
-  auto& self = *static_cast<Transfer*>(pointer);
-  if (std::exchange(self.sent_, sent) != sent) self.touch();
-  return 0;
 }
 
 }  // namespace fiber::http

@@ -32,7 +32,7 @@ class FIBER_API PreparedRequest {
  public:
   std::string method;           ///< "GET"
   std::string url;              ///< with its parameters, quoted
-  CaseInsensitiveDict headers;  ///< but for those that libcurl adds
+  CaseInsensitiveDict headers;  ///< but for Host, Cookie, the length of the body and what to accept
   Body body;
 
   /// The part of the URL that the request line has: "/path?query".

@@ -16,6 +16,8 @@ using Clock = http::Transfer::Clock;
 constexpr std::size_t stream_buffer = 256 * 1024;
 // Of the body of an answer that is asked for again, before its connection is given up instead.
 constexpr std::size_t discard_limit = 64 * 1024;
+// Connections that a session keeps.
+constexpr std::size_t most_idle = 100;
 
 std::string encoding_of(const CaseInsensitiveDict& headers) {
   if (std::string charset = http::charset_of(headers); !charset.empty()) return charset;
@@ -92,6 +94,41 @@ void raise(const http::Failure& failure) {
   throw ConnectionError(text);
 }
 
+std::unique_ptr<Connection> Session::Core::take(const std::string& key) {
+  for (;;) {
+    std::unique_ptr<Connection> connection;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = std::find_if(idle_.rbegin(), idle_.rend(),
+                                      [&](const auto& idle) { return idle->key() == key; });
+      if (found == idle_.rend()) return nullptr;
+      connection = std::move(*found);
+      idle_.erase(std::next(found).base());
+    }
+    if (connection->is_alive()) return connection;
+  }
+}
+
+void Session::Core::keep(std::unique_ptr<Connection> connection) noexcept {
+  std::unique_ptr<Connection> oldest;  // closed without the lock
+  try {
+    const std::lock_guard lock(mutex_);
+    if (idle_.size() >= most_idle) {
+      oldest = std::move(idle_.front());
+      idle_.erase(idle_.begin());
+    }
+    idle_.push_back(std::move(connection));
+  } catch (const std::bad_alloc&) {
+    // It is closed.
+  }
+}
+
+void Session::Core::close() noexcept {
+  std::vector<std::unique_ptr<Connection>> all;
+  const std::lock_guard lock(mutex_);
+  all.swap(idle_);
+}
+
 std::string in_seconds(http::Seconds duration) {
   std::ostringstream out;
   out << duration.count();
@@ -104,15 +141,9 @@ Response::Stream::Stream(std::shared_ptr<Session::Core> core, http::Outgoing req
       read_timeout_(read_timeout),
       first_url_(request.url),
       limit_(limit),
-      transfer_(std::move(request), core_->shared, limit),
-      multi_(core_->acquire()) {
-  if (curl_multi_add_handle(multi_.get(), transfer_.easy()) != CURLM_OK) throw std::bad_alloc();
-}
+      transfer_(std::move(request), core_->shared, limit) {}
 
-Response::Stream::~Stream() {
-  curl_multi_remove_handle(multi_.get(), transfer_.easy());
-  core_->release(std::move(multi_));
-}
+Response::Stream::~Stream() { leave_connection(); }
 
 Response Response::Stream::response() {
   Response response = response_of(transfer_.head());
@@ -209,10 +240,9 @@ void Response::Stream::discard_body() {
 }
 
 void Response::Stream::send_again(const CaseInsensitiveDict& fields, bool keep) {
-  curl_multi_remove_handle(multi_.get(), transfer_.easy());
+  leave_connection();
   transfer_.set_limit(limit_);
-  if (!transfer_.again(fields, keep)) return check();
-  if (curl_multi_add_handle(multi_.get(), transfer_.easy()) != CURLM_OK) throw std::bad_alloc();
+  if (!transfer_.again(fields, keep)) check();
 }
 
 std::string Response::Stream::read_all() {
@@ -227,36 +257,43 @@ std::string Response::Stream::read(std::size_t n) {
   return transfer_.take(n ? n : http::unlimited);
 }
 
-// Lets curl work until `enough` says so or the exchange is over; throws what went wrong.
+// Works until `enough` says so or the exchange is over; throws what went wrong.
 template <class Enough>
 void Response::Stream::drive(Enough enough) {
   transfer_.touch();
   while (!enough()) {
     if (transfer_.done()) return check();
-    int running = 0;
-    if (const CURLMcode code = curl_multi_perform(multi_.get(), &running); code != CURLM_OK)
-      std::rethrow_exception(http::error_of(code));
-    int left = 0;
-    while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left))
-      if (message->msg == CURLMSG_DONE) transfer_.finish(message->data.result);
-    if (transfer_.hop_is_over()) {
-      next_hop();
-    } else if (!enough() && !transfer_.done()) {
-      int ready = 0;
-      if (const CURLMcode code =
-              curl_multi_poll(multi_.get(), nullptr, 0, milliseconds_to_wait(), &ready);
-          code != CURLM_OK)
-        std::rethrow_exception(http::error_of(code));
-      if (ready > 0) transfer_.touch();
+    if (transfer_.wants_connection()) connect();
+    if (!transfer_.done()) connection_->work(transfer_);
+    if (transfer_.is_redirected() && transfer_.is_over()) {
+      ++hops_;
+      leave_connection();
+      transfer_.next_hop();
+    } else if (transfer_.is_over() || transfer_.wants_connection()) {
+      leave_connection();
+    } else if (!enough()) {
+      connection_->wait(transfer_, milliseconds_to_wait());
+      if (const auto until = transfer_.expects_until(); until && *until <= Clock::now())
+        transfer_.stop_expecting();
     }
   }
 }
 
-void Response::Stream::next_hop() {
-  ++hops_;
-  curl_multi_remove_handle(multi_.get(), transfer_.easy());
-  if (transfer_.next_hop() && curl_multi_add_handle(multi_.get(), transfer_.easy()) != CURLM_OK)
-    throw std::bad_alloc();
+void Response::Stream::connect() {
+  if (!transfer_.wants_new_connection()) connection_ = core_->take(transfer_.route().key);
+  try {
+    if (!connection_) connection_ = std::make_unique<Connection>(transfer_);
+  } catch (http::Failure& failure) {
+    return transfer_.refuse(std::move(failure));
+  }
+  transfer_.attach(connection_->use());
+}
+
+// Keeps it for the next exchange, if that may be.
+void Response::Stream::leave_connection() noexcept {
+  std::unique_ptr<Connection> connection = std::move(connection_);
+  if (connection && transfer_.is_over() && transfer_.keeps_connection())
+    core_->keep(std::move(connection));
 }
 
 void Response::Stream::check() {
@@ -269,11 +306,10 @@ void Response::Stream::check() {
 }
 
 int Response::Stream::milliseconds_to_wait() const {
-  constexpr http::Seconds at_most{60};
-  if (!read_timeout_) return 60'000;
-  // While connecting, curl's own timer is in charge.
-  if (!transfer_.awaits_server())
-    return static_cast<int>(std::min(*read_timeout_, at_most).count() * 1e3) + 1;
+  http::Seconds at_most{60};
+  if (const auto until = transfer_.expects_until())
+    at_most = std::clamp<http::Seconds>(*until - Clock::now(), http::Seconds{0}, at_most);
+  if (!read_timeout_) return static_cast<int>(at_most.count() * 1e3) + 1;
   const http::Seconds left = *read_timeout_ - (Clock::now() - transfer_.last_activity());
   if (left.count() <= 0)
     throw ReadTimeout("Read timed out. (read timeout=" + in_seconds(*read_timeout_) +

@@ -4,6 +4,7 @@
 #include <fiber/http/transfer.hpp>
 #include <fiber/requests.hpp>
 #include <fiber/requests/attempts.hpp>
+#include <fiber/requests/connection.hpp>
 
 #include <cstddef>
 #include <functional>
@@ -15,27 +16,19 @@
 
 namespace fiber::requests {
 
-// What a session and the responses still being streamed from it share. Each exchange has a multi
-// handle to itself, so that threads never meet in one; its connections stay in it for the next.
+// What a session and the responses still being streamed from it share. Each exchange has a
+// connection to itself, which is kept for the next; threads never meet in one.
 struct Session::Core {
   std::shared_ptr<http::Shared> shared = std::make_shared<http::Shared>();
-  std::mutex mutex;
-  std::vector<http::Multi> idle;
 
-  Core() { idle.reserve(10); }  // so many are kept, and release() does not allocate
+  // One that was kept and is alive; null if there is none.
+  std::unique_ptr<Connection> take(const std::string& key);
+  void keep(std::unique_ptr<Connection> connection) noexcept;
+  void close() noexcept;
 
-  http::Multi acquire() {
-    const std::lock_guard lock(mutex);
-    if (idle.empty()) return http::new_multi();
-    http::Multi multi = std::move(idle.back());
-    idle.pop_back();
-    return multi;
-  }
-
-  void release(http::Multi multi) noexcept {
-    const std::lock_guard lock(mutex);
-    if (idle.size() < idle.capacity()) idle.push_back(std::move(multi));
-  }
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Connection>> idle_;  // the one that was used last is the last
 };
 
 // Throws the exception for a failure.
@@ -69,7 +62,8 @@ class Response::Stream {
  private:
   template <class Enough>
   void drive(Enough enough);
-  void next_hop();
+  void connect();
+  void leave_connection() noexcept;
   void check();
   int milliseconds_to_wait() const;
   Attempts::Cause cause();
@@ -83,7 +77,7 @@ class Response::Stream {
   const std::size_t limit_;
   int hops_ = 0;
   http::Transfer transfer_;
-  http::Multi multi_;  // last: it is not taken for a request that is refused
+  std::unique_ptr<Connection> connection_;
 };
 
 }  // namespace fiber::requests

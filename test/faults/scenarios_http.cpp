@@ -1,5 +1,5 @@
-// Clients for HTTP. Their server runs in the parent, where nothing fails; libcurl's and OpenSSL's
-// own first uses in a process are over.
+// Clients for HTTP. Their server runs in the parent, where nothing fails; OpenSSL's own first use
+// in a process is over.
 #include "harness.hpp"
 
 #include <fiber/aiohttp.hpp>

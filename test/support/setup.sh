@@ -4,15 +4,16 @@
 # What samples and tests are built with; one build directory serves both.
 # shellcheck disable=SC2034
 build_packages=(g++ meson ninja-build pkg-config libboost-context-dev doctest-dev
-  libcurl4-openssl-dev zlib1g-dev libbrotli-dev libzstd-dev libidn2-dev libssl-dev libcereal-dev
-  nlohmann-json3-dev ca-certificates openssl)
+  libcurl4-openssl-dev zlib1g-dev libbrotli-dev libzstd-dev libidn2-dev libpsl-dev libssl-dev
+  libcereal-dev nlohmann-json3-dev ca-certificates openssl)
 # What samples/legacy and its tests use besides.
 # shellcheck disable=SC2034
 sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-dev postgresql)
-# What the suites `unmodified_libraries`, `unmodified_programs` and `environments` use besides.
+# What the suites `unmodified_libraries`, `unmodified_programs`, `environments` and `conformance` use
+# besides.
 # shellcheck disable=SC2034
 legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light
-  libjemalloc2 libmimalloc2.0 curl wget git perl sqlite3)
+  libjemalloc2 libmimalloc2.0 curl wget git perl sqlite3 python3-requests python3-aiohttp)
 
 # The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
 if [ -n "${CXX:-}" ] && [ -z "${CC:-}" ]; then
@@ -79,6 +80,9 @@ present() {
     libbrotli-dev) has_header brotli/decode.h ;;
     libzstd-dev) has_header zstd.h ;;
     libidn2-dev) has_header idn2.h ;;
+    libpsl-dev) has_header libpsl.h ;;
+    python3-requests) /usr/bin/python3 -c 'import requests' 2>/dev/null ;;
+    python3-aiohttp) /usr/bin/python3 -c 'import aiohttp' 2>/dev/null ;;
     libexpat1-dev) has_header expat.h ;;
     libsqlite3-dev) has_header sqlite3.h ;;
     libglib2.0-dev) pkg-config --exists glib-2.0 ;;

@@ -1,0 +1,136 @@
+#include <fiber/aiohttp/connection.hpp>
+
+#include <fiber/aiohttp/engine.hpp>
+#include <fiber/exceptions.hpp>
+#include <fiber/ssl/extra_info.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include <sys/socket.h>
+
+namespace fiber::aiohttp::detail {
+namespace {
+
+// At once, so that a body in memory is not copied whole into the transport's buffer.
+constexpr std::size_t piece_size = 64 * 1024;
+// From a server that speaks before it is asked.
+constexpr std::size_t early_limit = 64 * 1024;
+
+}  // namespace
+
+void Connection::carry(http::Transfer& transfer) {
+  transfer_ = &transfer;
+  transfer.attach(std::exchange(used_, true));
+  if (const std::string early = std::exchange(early_, {}); !early.empty()) transfer.received(early);
+  if (dead_) lost({});
+}
+
+void Connection::work() {
+  while (!writing_paused_ && !dead_) {
+    const std::string_view piece = transfer_->output().substr(0, piece_size);
+    if (piece.empty()) break;
+    transport_.write(piece);
+    transfer_->sent(piece.size());
+  }
+  if (dead_ || transfer_->is_over() || transfer_->wants_input() != reading_paused_) return;
+  reading_paused_ = !reading_paused_;
+  if (reading_paused_)
+    transport_.pause_reading();
+  else
+    transport_.resume_reading();
+}
+
+void Connection::close() noexcept {
+  transfer_ = nullptr;
+  dead_ = closed_ = true;
+  const asyncio::Transport transport = std::exchange(transport_, {});
+  if (!transport) return;
+  try {
+    // The server is to know at once; TLS has more to do than to close a descriptor.
+    if (tls_)
+      transport.abort();
+    else
+      transport.object().stream()->discard();
+  } catch (...) {
+    // Without memory the loop closes it with itself.
+  }
+}
+
+// A connection that has been idle for a moment may have ended without the loop's having looked.
+bool Connection::is_alive(bool look_closely) const noexcept {
+  if (dead_ || !transport_ || transport_.is_closing()) return false;
+  if (!look_closely) return true;
+  char byte = 0;
+  const ssize_t count = ::recv(transport_.fileno(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (count < 0) return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+  // Of TLS it may be a ticket; of HTTP nothing may come now.
+  return count > 0 && tls_;
+}
+
+void Connection::data_received(std::string_view data) {
+  if (closed_) return;
+  if (transfer_ != nullptr) {
+    transfer_->received(data);
+    if (tls_ && !session_kept_) keep_session();
+    engine_.look(*transfer_);
+  } else if (!used_ && early_.size() + data.size() <= early_limit) {
+    early_ += data;
+  } else if (used_) {
+    engine_.forget(*this);
+    close();
+  } else {
+    close();
+  }
+}
+
+void Connection::keep_session() {
+  http::Shared* shared = transfer_->shared().get();
+  const auto object = transport_ ? transport_.get_extra_info(ssl::ssl_object) : std::nullopt;
+  if (shared == nullptr || !object) return;
+  session_kept_ = true;
+  if (auto session = object->session()) shared->keep(key_, *std::move(session));
+}
+
+bool Connection::eof_received() {
+  lost({});
+  return false;
+}
+
+void Connection::connection_lost(const std::exception_ptr& error) {
+  std::optional<http::Failure> failure;
+  if (error) {
+    failure.emplace(http::Failure{http::Failure::Kind::disconnected, str(error)});
+    try {
+      std::rethrow_exception(error);
+    } catch (const OSError& os) {
+      failure->error_number = os.error_number();
+    } catch (...) {
+      // Its text says what it is.
+    }
+  }
+  transport_ = {};  // which closes itself
+  lost(std::move(failure));
+}
+
+void Connection::lost(std::optional<http::Failure> failure) noexcept {
+  dead_ = true;
+  if (closed_) return;
+  if (transfer_ != nullptr) {
+    transfer_->lost(std::move(failure));
+    engine_.look(*transfer_);
+  } else if (used_) {
+    engine_.forget(*this);
+    close();
+  }
+}
+
+void Connection::resume_writing() {
+  writing_paused_ = false;
+  if (transfer_ == nullptr) return;
+  transfer_->touch();
+  engine_.look(*transfer_);
+}
+
+}  // namespace fiber::aiohttp::detail

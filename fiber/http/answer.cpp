@@ -1,0 +1,192 @@
+#include <fiber/http/answer.hpp>
+
+#include <fiber/http/failure.hpp>
+#include <fiber/http/headers.hpp>
+#include <fiber/http/text.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace fiber::http {
+namespace {
+
+constexpr std::uint64_t no_end = std::numeric_limits<std::uint64_t>::max();
+// Of a body, at once: who takes it may have room for no more.
+constexpr std::size_t piece_limit = 64 * 1024;
+
+[[noreturn]] void fail(std::string text) { throw Failure{Failure::Kind::payload, std::move(text)}; }
+
+bool has_token(const Headers& headers, std::string_view field, std::string_view token) {
+  for (const auto& [name, value] : headers) {
+    if (!equal_ignoring_case(name, field)) continue;
+    if (list_has(value, token)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void AnswerParser::begin(bool bodiless) {
+  reader_ = HeadReader(rules_);
+  state_ = State::head;
+  bodiless_ = bodiless;
+  keeps_alive_ = false;
+  left_ = received_ = 0;
+  line_.clear();
+  data_ = {};
+}
+
+// A whole line, with its end. False: its end has not come yet.
+bool AnswerParser::take_line(std::string_view& in, std::string_view& line) {
+  // What is longer is refused, by the reader of heads too.
+  const std::size_t limit = rules_ == Rules::requests ? 65536 : 8190;
+  const auto newline = in.find('\n');
+  const std::string_view part = in.substr(0, newline == in.npos ? in.size() : newline + 1);
+  in.remove_prefix(part.size());
+  if (line_.empty() && newline != in.npos) {
+    line = part;
+    return true;
+  }
+  line_ += part;
+  if (newline == in.npos && line_.size() <= limit) return false;
+  whole_line_.swap(line_);
+  line_.clear();
+  line = whole_line_;
+  return true;
+}
+
+bool AnswerParser::take_data(std::string_view& in) {
+  const std::size_t size =
+      static_cast<std::size_t>(std::min<std::uint64_t>(left_, std::min(in.size(), piece_limit)));
+  data_ = in.substr(0, size);
+  in.remove_prefix(size);
+  received_ += size;
+  if (left_ != no_end) left_ -= size;
+  return size > 0;
+}
+
+AnswerParser::Event AnswerParser::next(std::string_view& in) {
+  std::string_view line;
+  for (;;) {
+    switch (state_) {
+      case State::head:
+        if (!take_line(in, line)) {
+          if (!line_.empty()) reader_.check_beginning(line_);
+          return Event::more;
+        }
+        if (reader_.add(line)) {
+          state_ = State::head_is_complete;
+          keeps_alive_ = reader_.keeps_alive();
+          choose_framing();
+          return Event::head;
+        }
+        if (reader_.interim()) return Event::interim;
+        break;
+      case State::head_is_complete: state_ = State::done; return Event::end;
+      case State::length:
+      case State::to_the_end:
+        if (left_ == 0) {
+          state_ = State::done;
+          return Event::end;
+        }
+        return take_data(in) ? Event::data : Event::more;
+      case State::chunk_size:
+        if (!take_line(in, line)) return Event::more;
+        chunk_size(line);
+        break;
+      case State::chunk:
+        if (left_ == 0) {
+          state_ = State::chunk_end;
+          break;
+        }
+        return take_data(in) ? Event::data : Event::more;
+      case State::chunk_end:
+        if (!take_line(in, line)) return Event::more;
+        if (line != "\r\n") fail("The end of a chunk is missing");
+        state_ = State::chunk_size;
+        break;
+      case State::trailers:
+        if (!take_line(in, line)) return Event::more;
+        reader_.add(line);  // counts them
+        if (!line.ends_with('\n'))
+          throw Failure{Failure::Kind::bad_response, "A trailer of a chunked body is too long"};
+        if (line != "\r\n" && line != "\n") break;
+        state_ = State::done;
+        return Event::end;
+      case State::done: return Event::end;
+    }
+  }
+}
+
+// RFC 9112, 6.3.
+void AnswerParser::choose_framing() {
+  const ResponseHead& head = reader_.head();
+  const int status = head.status;
+  if (bodiless_ || status == 204 || status == 304) return;
+  if (status == 101) {  // what follows is another protocol
+    keeps_alive_ = false;
+    return;
+  }
+  if (has_token(head.headers, "Transfer-Encoding", "chunked")) {
+    state_ = State::chunk_size;
+    // Somebody on the way may have believed the length.
+    if (head.headers.contains("Content-Length")) keeps_alive_ = false;
+    return;
+  }
+  if (head.headers.contains("Content-Length")) {
+    state_ = State::length;
+    for (const char c : head.headers["Content-Length"]) {
+      const auto digit = static_cast<std::uint64_t>(c - '0');
+      left_ = left_ > (no_end - 1 - digit) / 10 ? no_end - 1 : left_ * 10 + digit;
+    }
+    return;
+  }
+  state_ = State::to_the_end;
+  left_ = no_end;
+  keeps_alive_ = false;
+}
+
+void AnswerParser::chunk_size(std::string_view line) {
+  const std::string_view whole = line;
+  const auto refuse = [&] {
+    fail("Invalid chunk length: '" + std::string(whole.substr(0, 100)) + "'");
+  };
+  if (!line.ends_with('\n') || (!line.ends_with("\r\n") && rules_ == Rules::aiohttp)) refuse();
+  line.remove_suffix(line.ends_with("\r\n") ? 2 : 1);
+  std::size_t digits = 0;
+  left_ = 0;
+  for (; digits < line.size() && hex_value(line[digits]) >= 0; ++digits) {
+    if (left_ >> 58 != 0) refuse();
+    left_ = left_ * 16 + static_cast<std::uint64_t>(hex_value(line[digits]));
+  }
+  std::string_view rest = line.substr(digits);
+  rest = strip(rest);
+  if (digits == 0 || (!rest.empty() && rest.front() != ';')) refuse();
+  state_ = left_ == 0 ? State::trailers : State::chunk;
+}
+
+void AnswerParser::end_of_input() {
+  keeps_alive_ = false;
+  switch (state_) {
+    case State::head:
+    case State::done: return;
+    case State::head_is_complete:
+    case State::to_the_end: state_ = State::done; return;
+    case State::length:
+      if (left_ == 0) {
+        state_ = State::done;
+        return;
+      }
+      fail("Connection broken: IncompleteRead(" + std::to_string(received_) + " bytes read, " +
+           std::to_string(left_) + " more expected)");
+    case State::chunk_size:
+    case State::chunk:
+    case State::chunk_end:
+    case State::trailers: break;
+  }
+  fail("Connection broken: InvalidChunkLength or IncompleteRead(" + std::to_string(received_) +
+       " bytes read): the connection ended before the last chunk");
+}
+
+}  // namespace fiber::http
