@@ -4,13 +4,23 @@
 #include <fiber/asyncio/log.hpp>
 #include <fiber/core/own_thread.hpp>
 
+#include <atomic>
+
 namespace fiber::asyncio::detail {
 namespace {
 
 constinit thread_local HeldLock* tls_newest = nullptr;
 const core::PerThread per_thread([]() -> void* { return &tls_newest; }, sizeof tls_newest);
 
+std::atomic<StepCheck> step_check{nullptr};
+
 }  // namespace
+
+void set_step_check(StepCheck check) noexcept { step_check = check; }
+
+void check_step(const TaskBase* task) {
+  if (const StepCheck check = step_check.load(std::memory_order_relaxed)) check(task);
+}
 
 HeldLock::HeldLock() {
   const TaskBase* task = current_task_or_null();

@@ -31,6 +31,12 @@ class FIBER_API HeldLock {
 /// Called when the task has given way.
 void report_held_locks(const TaskBase& task);
 
+/// What else is looked at after each step in debug mode, on the thread of the loop: with the task,
+/// if it has given way, or null. Null at first. From any thread.
+using StepCheck = void (*)(const TaskBase* task);
+FIBER_API void set_step_check(StepCheck check) noexcept;
+void check_step(const TaskBase* task);
+
 }  // namespace detail
 
 /// Holds a std::mutex (or anything with lock and unlock) for a scope in which the task must not

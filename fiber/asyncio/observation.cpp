@@ -139,6 +139,7 @@ void Observation::run_task(TaskBase* task) {
                         : "<Task finished name='" + name + "' coro=<" + coroutine + "() done>>",
                   took);
     if (alive) report_held_locks(*task);
+    check_step(alive && !task->done() ? task : nullptr);
   }};
   loop_.run_task(task);
 }

@@ -176,10 +176,10 @@ void OwnThread::park() noexcept {
   leave_restartable_sequences();
   own_.take();
   id_ = static_cast<int>(::syscall(SYS_gettid));
+  own_state_ = &tls_thread_state;
   auto carried = carried_.begin();
   for (const PerThread* at = first_per_thread; at != nullptr; at = at->next_)
     (carried++)->own = at->address_();
-  tls_thread_state = &thread_;
   {
     const std::lock_guard lock(mutex_);
     ready_ = true;
@@ -191,6 +191,7 @@ void OwnThread::park() noexcept {
 
 [[gnu::noinline]] void OwnThread::lend() noexcept {
   for (const Carried& each : carried_) std::memcpy(each.own, each.home, each.size);
+  *own_state_ = &thread_;
   thread_.lent = this;
   thread_.exceptions = &sign_;
   thread_.error_number = own_.error_number;
@@ -202,6 +203,7 @@ void OwnThread::park() noexcept {
   thread_.lent = nullptr;
   thread_.exceptions = home_.exceptions;
   thread_.error_number = home_.error_number;
+  *own_state_ = nullptr;
   for (const Carried& each : carried_) {
     std::memcpy(each.home, each.own, each.size);
     std::memset(each.own, 0, each.size);

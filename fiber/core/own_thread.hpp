@@ -3,8 +3,8 @@
 // thread_local variables, errno, the locale, malloc's cache, the owner of a mutex, pthread_self().
 //
 // What the kernel keeps per thread stays that of the thread that runs (gettid(), the signal mask,
-// the alternate stack), and so does what this library keeps: tls_thread_state of the helper is that
-// of the thread, and the few other variables are carried over and back (PerThread).
+// the alternate stack), and so does what this library keeps: its variables are carried over and
+// back (tls_thread_state, PerThread).
 //
 // A switch that leaves the fiber puts the thread pointer back before it jumps, and one that comes
 // back sets it, so that no other fiber is concerned. Both are found out by the record of exceptions
@@ -61,6 +61,8 @@ class FIBER_API OwnThread {
   // Calls function(argument), which must not throw, with the thread lent to the running fiber.
   void run(void (*function)(void* argument), void* argument) noexcept;
 
+  // The kernel's id of the helper, by which libc knows the owner of a mutex.
+  int id() const noexcept { return id_; }
   // Whether the kernel's id is that of a helper for a fiber of the calling thread.
   static bool is_of_this_thread(int id) noexcept;
 
@@ -90,7 +92,8 @@ class FIBER_API OwnThread {
   Identity own_;
   CxxExceptionState sign_;  // stands for the record of exceptions while the pointer is lent
   std::vector<Carried> carried_;
-  OwnThread* next_;  // of the thread's
+  ThreadState** own_state_ = nullptr;  // null while it is parked: the helper has no fibers
+  OwnThread* next_;                    // of the thread's
   pthread_t helper_{};
   int id_ = 0;
   const int process_;

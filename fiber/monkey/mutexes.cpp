@@ -4,6 +4,8 @@
 // go on; a recursive one would let the second task in. So who finds that waits on the loop, trying
 // again, after 25 ms at most. A mutex that another thread holds is waited for as ever. Cancellation
 // comes afterwards: who locks a mutex expects no failure.
+#include <fiber/core/own_thread.hpp>
+#include <fiber/core/thread_state.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/waiting.hpp>
@@ -26,14 +28,28 @@ bool tells_holders_apart(const pthread_mutex_t* mutex) noexcept {
   return kind_of(mutex) == PTHREAD_MUTEX_RECURSIVE_NP ||
          kind_of(mutex) == PTHREAD_MUTEX_ERRORCHECK_NP;
 }
-bool is_ours(const pthread_mutex_t* mutex) noexcept {
+int owner_of(const pthread_mutex_t* mutex) noexcept {
+  return __atomic_load_n(&mutex->__data.__owner, __ATOMIC_RELAXED);
+}
+int running_thread() noexcept {
   thread_local unsigned known = 0;
   thread_local int thread = 0;
   if (known != forks()) {
     known = forks();
     thread = static_cast<int>(::syscall(SYS_gettid));
   }
-  return __atomic_load_n(&mutex->__data.__owner, __ATOMIC_RELAXED) == thread;
+  return thread;
+}
+bool is_ours(const pthread_mutex_t* mutex) noexcept { return owner_of(mutex) == running_thread(); }
+
+// Of a task with own_thread_state, which libc tells apart by itself; null for others.
+const core::OwnThread* lent_thread() noexcept {
+  const core::ThreadState* thread = core::tls_thread_state;
+  return thread != nullptr ? thread->lent : nullptr;
+}
+// Whoever waits for a mutex stops this thread, and with it all tasks of it that have mutexes.
+bool is_stopped_by_waiting(int owner) noexcept {
+  return owner == running_thread() || core::OwnThread::is_of_this_thread(owner);
 }
 
 // Which task of this thread holds a mutex that is recursive or checks for errors.
@@ -76,25 +92,28 @@ int lock_(pthread_mutex_t* mutex) noexcept {
   const Call call;
   if (!call || mutex == nullptr) return real().mutex_lock(mutex);
   Backoff backoff;
-  if (!tells_holders_apart(mutex)) {
-    int result = 0;
-    // Held by this thread: by another task, or by this one, which is a mistake that stops it alone.
-    while ((result = real().mutex_trylock(mutex)) == EBUSY && is_ours(mutex))
-      if (!backoff.pause(call) && errno != EINTR) break;
-    errno = error;
-    return result == EBUSY ? real().mutex_lock(mutex) : result;
+  const auto pause = [&] { return backoff.pause(call) || errno == EINTR; };
+  const core::OwnThread* lent = lent_thread();
+  const bool has_notes = tells_holders_apart(mutex) && lent == nullptr;
+  while (has_notes && is_held_by_another(call, mutex) && pause()) {
   }
-  while (is_held_by_another(call, mutex))
-    if (!backoff.pause(call) && errno != EINTR) break;
+  const int self = lent != nullptr ? lent->id() : running_thread();
+  int result = 0;
+  // A task that has it already makes a mistake: lock() tells, or else that task alone stops.
+  while ((result = real().mutex_trylock(mutex)) == EBUSY &&
+         is_stopped_by_waiting(owner_of(mutex)) &&
+         !(tells_holders_apart(mutex) && owner_of(mutex) == self) && pause()) {
+  }
   errno = error;
-  const int result = real().mutex_lock(mutex);
-  if (result == 0) note(mutex, &call.task());
+  if (result == EBUSY) result = real().mutex_lock(mutex);
+  if (result == 0 && has_notes) note(mutex, &call.task());
   return result;
 }
 
 int trylock_(pthread_mutex_t* mutex) noexcept {
   const Call call;
-  if (!call || mutex == nullptr || !tells_holders_apart(mutex)) return real().mutex_trylock(mutex);
+  if (!call || mutex == nullptr || !tells_holders_apart(mutex) || lent_thread() != nullptr)
+    return real().mutex_trylock(mutex);
   if (is_held_by_another(call, mutex)) return EBUSY;
   const int result = real().mutex_trylock(mutex);
   if (result == 0) note(mutex, &call.task());

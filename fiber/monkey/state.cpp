@@ -1,3 +1,6 @@
+#include <fiber/asyncio/debug.hpp>
+#include <fiber/asyncio/log.hpp>
+#include <fiber/core/thread_state.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/state.hpp>
@@ -5,6 +8,7 @@
 #include <atomic>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <dlfcn.h>
@@ -120,6 +124,8 @@ struct StateOfThread::Saved {
 };
 
 StateOfThread::StateOfThread() noexcept {
+  // A task with own_thread_state keeps it all.
+  if (const core::ThreadState* thread = core::tls_thread_state; thread->lent != nullptr) return;
   if (tasks_set_locales) locale_ = real_uselocale()(locale_of_thread);
   const OpenSsl* ssl = open_ssl.load(std::memory_order_acquire);
   const Glib* contexts = glib.load(std::memory_order_acquire);
@@ -143,7 +149,49 @@ StateOfThread::~StateOfThread() {
   delete saved_;
 }
 
+namespace {
+
+// What the thread had after the last step of a task: only what is new is a task's.
+struct Left {
+  locale_t locale = nullptr;
+  unsigned long error = 0;
+  void* context = nullptr;
+
+  static Left now() noexcept {
+    const OpenSsl* ssl = open_ssl.load(std::memory_order_acquire);
+    const Glib* contexts = glib.load(std::memory_order_acquire);
+    Left left;
+    if (tasks_set_locales) left.locale = real_uselocale()(nullptr);
+    if (left.locale == locale_of_thread) left.locale = nullptr;
+    if (ssl != nullptr) left.error = ssl->peek();
+    if (contexts != nullptr) left.context = contexts->top();
+    return left;
+  }
+};
+thread_local constinit Left left_before;
+
+void report_left_behind(const TaskBase* task) {
+  const Left left = Left::now();
+  const Left before = std::exchange(left_before, left);
+  if (task == nullptr) return;
+  const auto report = [&](const char* what) {
+    asyncio::detail::log(
+        asyncio::LogLevel::warning,
+        "Task " + task->repr() + " gave way and left " + what +
+            ", which other tasks of this thread find. Only patched calls put that away: see "
+            "own_thread_state");
+  };
+  if (left.locale != nullptr && left.locale != before.locale)
+    report("its locale (uselocale) to the thread");
+  if (left.error != 0 && left.error != before.error) report("errors in OpenSSL's queue");
+  if (left.context != nullptr && left.context != before.context)
+    report("its GMainContext as the thread's default");
+}
+
+}  // namespace
+
 void find_state_of_libraries() noexcept {
+  asyncio::detail::set_step_check(report_left_behind);
   static OpenSsl ssl;
   static Glib contexts;
   if (open_ssl.load() == nullptr && find(ssl.peek, "ERR_peek_error") &&

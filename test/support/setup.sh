@@ -13,7 +13,8 @@ sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-de
 # besides.
 # shellcheck disable=SC2034
 legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light
-  libjemalloc2 libmimalloc2.0 curl wget git perl sqlite3 python3-requests python3-aiohttp)
+  libboost-dev liblmdb-dev libjemalloc2 libmimalloc2.0 curl wget git perl sqlite3 python3-requests
+  python3-aiohttp)
 
 # The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
 if [ -n "${CXX:-}" ] && [ -z "${CC:-}" ]; then
@@ -89,6 +90,7 @@ present() {
     libuv1-dev) has_header uv.h ;;
     libjemalloc2) compgen -G '/usr/lib/*/libjemalloc.so.2' >/dev/null ;;
     libmimalloc2.0) compgen -G '/usr/lib/*/libmimalloc.so.2.0' >/dev/null ;;
+    liblmdb-dev) pkg-config --exists lmdb ;;
     libpq-dev) pkg-config --exists libpq ;;
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ;;
     libmariadb-dev) pkg-config --exists libmariadb ;;

@@ -1,0 +1,150 @@
+// Patched calls in tasks that are threads to what they call.
+#include <fiber/core/own_thread.hpp>
+
+#include <locale.h>
+#include <pthread.h>
+
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include "monkey/support.hpp"
+
+using namespace monkey_test;
+
+namespace {
+
+const asyncio::TaskOptions own{.own_thread_state = true, .slow_thread_state = true};
+const asyncio::TaskOptions shared{};
+
+bool available() {
+  const char* why = fiber::core::OwnThread::why_not(true);
+  if (why != nullptr) MESSAGE("not tested: ", why);
+  return why == nullptr;
+}
+
+struct Mutex {
+  explicit Mutex(int kind) {
+    pthread_mutexattr_t attributes;
+    ::pthread_mutexattr_init(&attributes);
+    ::pthread_mutexattr_settype(&attributes, kind);
+    ::pthread_mutex_init(&mutex, &attributes);
+    ::pthread_mutexattr_destroy(&attributes);
+  }
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
+  ~Mutex() { ::pthread_mutex_destroy(&mutex); }
+  pthread_mutex_t mutex;
+};
+
+thread_local int number = 0;
+
+}  // namespace
+
+TEST_CASE("mutexes keep tasks apart, whether they are threads or not") {
+  if (!available()) return;
+  for (const int kind : {PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_ERRORCHECK, PTHREAD_MUTEX_RECURSIVE})
+    for (const auto* first : {&own, &shared})
+      for (const auto* second : {&own, &shared}) {
+        CAPTURE(kind);
+        CAPTURE(first->own_thread_state);
+        CAPTURE(second->own_thread_state);
+        Events say;
+        run([&] {
+          Mutex mutex(kind);
+          const auto work = [&](int id) {
+            CHECK(calls::mutex_lock(&mutex.mutex) == 0);
+            if (kind == PTHREAD_MUTEX_RECURSIVE) CHECK(calls::mutex_lock(&mutex.mutex) == 0);
+            if (kind == PTHREAD_MUTEX_ERRORCHECK) CHECK(calls::mutex_lock(&mutex.mutex) == EDEADLK);
+            say(id);
+            calls::usleep(1000);
+            say(id);
+            if (kind == PTHREAD_MUTEX_RECURSIVE) CHECK(calls::mutex_unlock(&mutex.mutex) == 0);
+            CHECK(calls::mutex_unlock(&mutex.mutex) == 0);
+          };
+          const auto a = asyncio::create_task([&] { work(1); }, *first);
+          const auto b = asyncio::create_task([&] { work(2); }, *second);
+          await(a);
+          await(b);
+        });
+        CHECK(say.take() == "1 1 2 2");
+      }
+}
+
+TEST_CASE("what a task keeps for its thread stays over its patched calls") {
+  if (!available()) return;
+  run([] {
+    const auto body = [](int id) {
+      const Ends ends = socket_pair();
+      const locale_t its = ::newlocale(LC_ALL_MASK, "C", nullptr);
+      ::uselocale(its);
+      number = id;
+      int right = 0;
+      for (int i = 0; i < 20; ++i) {
+        errno = id;
+        calls::usleep(100);
+        char byte = 0;
+        const bool fails = calls::read(-1, &byte, 1) == -1 && errno == EBADF;
+        const auto writer = start([&] { return calls::write(ends.b, "x", 1); });
+        const bool reads = calls::read(ends.a, &byte, 1) == 1;
+        right += static_cast<int>(fails && reads && await(writer) == 1 && number == id &&
+                                  ::uselocale(nullptr) == its);
+      }
+      ::uselocale(LC_GLOBAL_LOCALE);
+      ::freelocale(its);
+      return right;
+    };
+    std::vector<asyncio::Task<int>> tasks;
+    for (int id = 1; id <= 8; ++id)
+      tasks.push_back(asyncio::create_task([&body, id] { return body(id); }, own));
+    for (const auto& task : tasks) CHECK(await(task) == 20);
+  });
+}
+
+TEST_CASE("a call is cut short in such a task as in any") {
+  if (!available()) return;
+  run([] {
+    int error = 0;
+    const auto task = asyncio::create_task(
+        [&] {
+          const Ends ends = socket_pair();
+          char byte = 0;
+          const auto count = calls::read(ends.a, &byte, 1);
+          error = count < 0 ? errno : 0;
+        },
+        own);
+    await(asyncio::sleep(1ms));
+    task.cancel();
+    await(asyncio::wait(std::vector{task}));
+    CHECK(task.cancelled());
+    CHECK(error == ECANCELED);
+  });
+}
+
+TEST_CASE("in debug mode a task is named that leaves its locale to others while it waits") {
+  std::vector<std::string> messages;
+  asyncio::set_log_handler([&](const asyncio::LogRecord& record) {
+    const auto at = record.message.find("> gave way");
+    messages.push_back(at != std::string::npos ? record.message.substr(at) : record.message);
+  });
+  const Patch patch;
+  asyncio::Runner runner({.debug = true});
+  runner.run([] {
+    const auto body = [] {
+      const locale_t its = ::newlocale(LC_ALL_MASK, "C", nullptr);
+      ::uselocale(its);
+      calls::usleep(1000);  // puts it away
+      await(asyncio::sleep(0ms));
+      await(asyncio::sleep(0ms));  // once is enough
+      ::uselocale(LC_GLOBAL_LOCALE);
+      ::freelocale(its);
+    };
+    await(asyncio::create_task(body));
+    if (fiber::core::OwnThread::why_not(true) == nullptr) await(asyncio::create_task(body, own));
+  });
+  asyncio::set_log_handler(nullptr);
+  CHECK((messages == std::vector<std::string>{
+                         "> gave way and left its locale (uselocale) to the thread, which other "
+                         "tasks of this thread find. Only patched calls put that away: see "
+                         "own_thread_state"}));
+}
