@@ -138,20 +138,15 @@ OwnThread::OwnThread(ThreadState& thread, bool slow)
     if (at->prepare_ != nullptr) at->prepare_();
     carried_.push_back({at->address_(), nullptr, at->size_});
   }
-  ::pthread_mutex_lock(&gate_);
+  ::pthread_barrier_init(&is_ready_, nullptr, 2);
+  ::pthread_barrier_init(&is_over_, nullptr, 2);
   int error = 0;
   {
     const SignalsBlocked blocked;
     error = ::pthread_create(&helper_, nullptr, park_entry, this);
   }
-  if (error != 0) {
-    ::pthread_mutex_unlock(&gate_);
-    raise_os_error(error, "cannot start the thread of a task with own_thread_state");
-  }
-  {
-    std::unique_lock lock(mutex_);
-    is_ready_.wait(lock, [this] { return ready_; });
-  }
+  if (error != 0) raise_os_error(error, "cannot start the thread of a task with own_thread_state");
+  ::pthread_barrier_wait(&is_ready_);
   next_ = std::exchange(thread_.own_threads, this);
 }
 
@@ -160,7 +155,7 @@ OwnThread::~OwnThread() {
   while (*at != this) at = &(*at)->next_;
   *at = next_;
   if (process_ != ::getpid()) return;  // in a child process there is no such thread
-  ::pthread_mutex_unlock(&gate_);
+  ::pthread_barrier_wait(&is_over_);
   ::pthread_join(helper_, nullptr);
 }
 
@@ -180,13 +175,8 @@ void OwnThread::park() noexcept {
   auto carried = carried_.begin();
   for (const PerThread* at = first_per_thread; at != nullptr; at = at->next_)
     (carried++)->own = at->address_();
-  {
-    const std::lock_guard lock(mutex_);
-    ready_ = true;
-    is_ready_.notify_one();
-  }
-  ::pthread_mutex_lock(&gate_);
-  ::pthread_mutex_unlock(&gate_);
+  ::pthread_barrier_wait(&is_ready_);
+  ::pthread_barrier_wait(&is_over_);
 }
 
 [[gnu::noinline]] void OwnThread::lend() noexcept {

@@ -15,10 +15,8 @@
 #include <fiber/config.hpp>
 #include <fiber/core/context.hpp>
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <vector>
 
 #include <pthread.h>
@@ -97,12 +95,10 @@ class FIBER_API OwnThread {
   pthread_t helper_{};
   int id_ = 0;
   const int process_;
-  bool ready_ = false;
-  std::mutex mutex_;
-  std::condition_variable is_ready_;
-  // Held by the thread that runs while the helper is to be parked. A mutex, since waiting for it
-  // uses nothing of the helper's that the fiber uses meanwhile, as errno.
-  pthread_mutex_t gate_ = PTHREAD_MUTEX_INITIALIZER;
+  // The helper waits here until it is to end. Barriers, since waiting for one uses nothing of the
+  // helper's that the fiber uses meanwhile, as errno, and nobody has other functions for it.
+  pthread_barrier_t is_ready_;
+  pthread_barrier_t is_over_;
 };
 
 }  // namespace fiber::core
