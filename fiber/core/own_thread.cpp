@@ -1,6 +1,5 @@
 #include <fiber/core/own_thread.hpp>
 
-#include <fiber/core/sanitizer.hpp>
 #include <fiber/core/signal_mask.hpp>
 #include <fiber/core/thread_state.hpp>
 #include <fiber/exceptions.hpp>
@@ -75,33 +74,6 @@ void leave_restartable_sequences() noexcept {}
 
 #endif
 
-// AddressSanitizer takes the thread that is lent for the one that runs, and has to know on which
-// stack that is.
-class SanitizedStack {
- public:
-#if defined(FIBER_ASAN)
-  __attribute__((no_sanitize("address"))) explicit SanitizedStack(const Stack& stack) noexcept {
-    __sanitizer_start_switch_fiber(&fake_, stack.base, stack.size);
-    __sanitizer_finish_switch_fiber(nullptr, &base_, &size_);
-  }
-  __attribute__((no_sanitize("address"))) ~SanitizedStack() {
-    __sanitizer_start_switch_fiber(nullptr, base_, size_);
-    __sanitizer_finish_switch_fiber(fake_, nullptr, nullptr);
-  }
-
- private:
-  void* fake_ = nullptr;
-  const void* base_ = nullptr;
-  std::size_t size_ = 0;
-#else
-  explicit SanitizedStack(const Stack&) noexcept {}
-  ~SanitizedStack() = default;
-#endif
- public:
-  SanitizedStack(const SanitizedStack&) = delete;
-  SanitizedStack& operator=(const SanitizedStack&) = delete;
-};
-
 }  // namespace
 
 PerThread::PerThread(void* (*address)(), std::size_t size, void (*prepare)()) noexcept
@@ -117,8 +89,8 @@ void OwnThread::Identity::take() noexcept {
 }
 
 const char* OwnThread::why_not([[maybe_unused]] bool slow) noexcept {
-#if defined(FIBER_TSAN)
-  return "ThreadSanitizer tells threads apart by what a task would have for its own";
+#if defined(FIBER_TSAN) || defined(FIBER_ASAN)
+  return "sanitizers tell threads apart by what a task would have for its own";
 #elif defined(FIBER_LENDS_THREADS)
   if (slow || has_instruction()) return nullptr;
   return "this processor or its kernel does not let programs set the thread pointer (FSGSBASE); "
@@ -202,10 +174,7 @@ void OwnThread::park() noexcept {
 
 [[gnu::noinline]] void OwnThread::run(void (*function)(void* argument), void* argument) noexcept {
   lend();
-  {
-    const SanitizedStack stack(*thread_.stack);
-    function(argument);
-  }
+  function(argument);
   take_back();
 }
 
