@@ -71,31 +71,30 @@ void Engine::connect(const std::shared_ptr<Ride>& ride) {
   // The engine is there as long as somebody wants the connection.
   auto made = [this, ride](std::shared_ptr<Connection> connection) {
     if (ride->transfer == nullptr) return connection->close();
-    ride->connecting = {};
     ride->connection = std::move(connection);
     ride->connection->carry(*ride->transfer);
+    ride->connecting = {};
     look(*ride->transfer);
   };
-  auto failed = [this, ride](http::Failure failure) {
+  // What it could not do, and also what has kept it from beginning.
+  auto ended = [this, ride](const auto& task) {
     if (ride->transfer == nullptr) return;
+    try {
+      return task.result();
+    } catch (http::Failure& failure) {
+      ride->transfer->refuse(std::move(failure));
+    } catch (...) {
+      ride->transfer->fail(std::current_exception());
+    }
     ride->connecting = {};
-    ride->transfer->refuse(std::move(failure));
     look(*ride->transfer);
   };
   auto connector = std::make_shared<Connector>(loop_, *ride->transfer, [this](const auto& route) {
     return std::make_shared<Connection>(*this, route);
   });
   ride->connecting = loop_.create_task(asyncio::Coroutine<void>(
-      [connector, made = std::move(made), failed = std::move(failed)] {
-        std::shared_ptr<Connection> connection;
-        try {
-          connection = connector->connect();
-        } catch (http::Failure& failure) {
-          return failed(std::move(failure));
-        }
-        made(std::move(connection));
-      },
-      "TCPConnector.connect"));
+      [connector, made = std::move(made)] { made(connector->connect()); }, "TCPConnector.connect"));
+  ride->connecting.add_done_callback(std::move(ended));
 }
 
 void Engine::look(http::Transfer& transfer) noexcept {

@@ -13,7 +13,7 @@ namespace fiber::monkey::detail {
 
 // Null, as at first: none. The task must live until it is another one. What this needs takes its
 // descriptor from the numbers from `first` on.
-void let_signals_interrupt(const asyncio::detail::TaskBase* task, int first) noexcept;
+FIBER_API void let_signals_interrupt(const asyncio::detail::TaskBase* task, int first) noexcept;
 bool is_interrupted_by_signals(const asyncio::detail::TaskBase& task) noexcept;
 
 // Signals of this thread wait while it lives. Those that have come meanwhile come at its end, but

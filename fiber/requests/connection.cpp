@@ -1,6 +1,7 @@
 #include <fiber/requests/connection.hpp>
 
 #include <fiber/asyncio/sock.hpp>
+#include <fiber/core/signal_mask.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/ssl/bio.hpp>
 #include <fiber/ssl/object.hpp>
@@ -51,6 +52,7 @@ std::vector<asyncio::AddressInfo> look_up(const std::string& host, int port,
   }
   auto promise = std::make_shared<std::promise<std::vector<asyncio::AddressInfo>>>();
   auto found = promise->get_future();
+  const core::SignalsBlocked blocked;  // for the thread
   std::thread([promise, host, port, options] {
     try {
       promise->set_value(asyncio::detail::look_up(host, port, options));
@@ -307,6 +309,7 @@ bool Connection::is_alive() const noexcept {
 }
 
 void Connection::work(http::Transfer& transfer) {
+  std::optional<http::Failure> unsent;
   sending_ = false;
   try {
     for (std::string_view piece = transfer.output(); !piece.empty(); piece = transfer.output()) {
@@ -319,8 +322,9 @@ void Connection::work(http::Transfer& transfer) {
       if (ready_) break;  // the server may have said that it wants no more
     }
     sending_ = stream_->flush() || sending_;
-  } catch (const OSError&) {
-    // It may have answered before it closed.
+  } catch (const OSError& error) {
+    // The server may have answered before it closed.
+    unsent = http::Failure{Kind::disconnected, error.what(), error.error_number(), url_};
     transfer.sending_lost();
     ready_ = true;
   }
@@ -328,7 +332,11 @@ void Connection::work(http::Transfer& transfer) {
     while (ready_ && transfer.wants_input()) {
       const auto bytes = stream_->receive();
       ready_ = bytes && !bytes->empty() && stream_->may_have_more();
-      if (!bytes) break;
+      if (!bytes) {
+        // No end, and no answer to be hoped for.
+        if (unsent) transfer.lost(std::move(unsent));
+        break;
+      }
       if (bytes->empty()) return transfer.lost();
       transfer.received(*bytes);
       if (tls_ && !session_kept_) keep_session(transfer);
