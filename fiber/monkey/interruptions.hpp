@@ -3,6 +3,8 @@
 // stack, out of which they may jump.
 #pragma once
 
+#include <fiber/config.hpp>
+
 #include <signal.h>
 
 namespace fiber::asyncio::detail {
