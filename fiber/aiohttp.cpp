@@ -2,6 +2,7 @@
 
 #include <fiber/aiohttp/exchange.hpp>
 #include <fiber/http/charset.hpp>
+#include <fiber/http/text.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -12,12 +13,7 @@ namespace {
 constexpr std::size_t everything = http::unlimited;
 
 // bytes.strip()
-std::string_view strip(std::string_view bytes) {
-  constexpr std::string_view blanks = " \t\n\r\x0b\x0c";
-  const auto first = bytes.find_first_not_of(blanks);
-  if (first == bytes.npos) return {};
-  return bytes.substr(first, bytes.find_last_not_of(blanks) - first + 1);
-}
+std::string_view strip(std::string_view bytes) { return http::strip(bytes, " \t\n\r\x0b\x0c"); }
 
 // application/json and TYPE/SUBTYPE+json are what "application/json" stands for; of anything else
 // the type must have it in it.
@@ -143,9 +139,7 @@ asyncio::Coroutine<std::string> ClientResponse::text(std::string encoding) {
 std::string ClientResponse::json_text(const JsonOptions& options) {
   const std::string& body = exchange().body();
   if (!options.content_type.empty()) {
-    std::string type = headers.get("Content-Type");
-    for (char& c : type)
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+    const std::string type = http::lower(headers.get("Content-Type"));
     if (!is_expected(type, options.content_type))
       throw ContentTypeError(status, "Attempt to decode JSON with unexpected mimetype: " + type,
                              url, headers);

@@ -1,5 +1,6 @@
 #include <fiber/requests.hpp>
 
+#include <fiber/http/text.hpp>
 #include <fiber/http/transfer.hpp>
 #include <fiber/http/url.hpp>
 #include <fiber/requests/stream.hpp>
@@ -74,9 +75,7 @@ PreparedRequest Session::prepare(std::string_view method, std::string_view url,
                                  Options& options) const {
   Params all_params = params;
   all_params.insert(all_params.end(), options.params.begin(), options.params.end());
-  PreparedRequest request{std::string(method), http::prepare_url(url, all_params), headers, {}};
-  for (char& c : request.method)
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 32);
+  PreparedRequest request{http::upper(method), http::prepare_url(url, all_params), headers, {}};
   request.headers.update(options.headers);
   if (!options.files.empty())
     request.body = encode_files(options.files, options.data);

@@ -219,9 +219,7 @@ std::string Resource::url_for(const std::map<std::string, std::string>& parts) c
 }
 
 const AbstractRoute& Resource::add(std::string_view method, Handler handler) const {
-  std::string upper(method);
-  for (char& c : upper)
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 32);
+  std::string upper = http::upper(method);
   if (upper != "*" && !http::is_token(upper))
     throw ValueError("'" + upper + "' is not allowed HTTP method");
   for (const auto& route : object_->routes)

@@ -68,6 +68,16 @@ bool AnswerParser::take_line(std::string_view& in, std::string_view& line) {
   return true;
 }
 
+// What is no HTTP is told before its first line has an end, which need never come.
+void AnswerParser::refuse_beginning() {
+  constexpr std::string_view version = "HTTP/";
+  const std::size_t size = std::min(line_.size(), version.size());
+  if (reader_.in_head() || line_.empty() || line_[0] == '\r' ||
+      version.starts_with(line_.substr(0, size)))
+    return;
+  throw Failure{Failure::Kind::bad_response, "Bad status line: '" + line_.substr(0, 100) + "'"};
+}
+
 bool AnswerParser::take_data(std::string_view& in) {
   const std::size_t size =
       static_cast<std::size_t>(std::min<std::uint64_t>(left_, std::min(in.size(), piece_limit)));
@@ -83,7 +93,10 @@ AnswerParser::Event AnswerParser::next(std::string_view& in) {
   for (;;) {
     switch (state_) {
       case State::head:
-        if (!take_line(in, line)) return Event::more;
+        if (!take_line(in, line)) {
+          refuse_beginning();
+          return Event::more;
+        }
         if (reader_.add(line)) {
           state_ = State::head_is_complete;
           keeps_alive_ = reader_.keeps_alive();
@@ -121,7 +134,10 @@ AnswerParser::Event AnswerParser::next(std::string_view& in) {
         reader_.add(line);  // counts them
         if (!line.ends_with('\n'))
           throw Failure{Failure::Kind::bad_response, "A trailer of a chunked body is too long"};
-        if (line != "\r\n" && line != "\n") break;
+        if (line != "\r\n" && line != "\n") {
+          if (line.find(':') == line.npos) fail("A trailer without a colon");
+          break;
+        }
         state_ = State::done;
         return Event::end;
       case State::done: return Event::end;

@@ -1,5 +1,8 @@
 #include <fiber/http/charset.hpp>
 
+#include <fiber/http/headers.hpp>
+#include <fiber/http/text.hpp>
+
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
@@ -11,6 +14,7 @@
 namespace fiber::http {
 namespace {
 
+constexpr std::string_view blanks = " \t'\"";
 constexpr std::string_view replacement = "\xEF\xBF\xBD";
 
 struct Close {
@@ -24,21 +28,13 @@ Converter open_converter(const char* charset) {
   return Converter(converter == reinterpret_cast<iconv_t>(-1) ? nullptr : converter);
 }
 
-std::string_view trim(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t'\"");
-  if (first == text.npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t'\"") - first + 1);
-}
-
 // "UTF_8", "utf8" and "Utf-8" are one name: letters and digits, in lower case. A name with any
 // other character than those that Python ignores, a NUL or a slash among them, is no name.
 std::string normalised(std::string_view charset) {
   std::string name;
   for (const char c : charset) {
-    if (c >= 'A' && c <= 'Z')
-      name += static_cast<char>(c + 32);
-    else if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
-      name += c;
+    if (is_alphanumeric(c))
+      name += lower(c);
     else if (c != '-' && c != '_' && c != ' ' && c != '.' && c != ':')
       return {};
   }
@@ -229,8 +225,8 @@ std::string charset_of(const Headers& headers) {
     const std::string_view parameter = rest.substr(0, rest.find(';'));
     const auto equals = parameter.find('=');
     if (equals != parameter.npos &&
-        equal_ignoring_case(trim(parameter.substr(0, equals)), "charset"))
-      return std::string(trim(parameter.substr(equals + 1)));
+        equal_ignoring_case(strip(parameter.substr(0, equals), blanks), "charset"))
+      return std::string(strip(parameter.substr(equals + 1), blanks));
   }
   return {};
 }

@@ -6,16 +6,18 @@
 #include <iterator>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace fiber::http {
 
-// What iter_content(), iter_chunked() and iter_any() return: an input range of byte strings, to be
-// gone through once. Each step may wait for the network and throw what reading throws.
-class Chunks {
+namespace detail {
+
+// An input range of strings, to be gone through once; the last of what `next` gives is false, or "".
+template <class Next>
+class Pulled {
  public:
-  // `next` returns the next piece, "" at the end.
-  explicit Chunks(std::function<std::string()> next) : next_(std::move(next)) {}
+  explicit Pulled(std::function<Next()> next) : next_(std::move(next)) {}
 
   class iterator {
    public:
@@ -24,61 +26,53 @@ class Chunks {
     using iterator_concept = std::input_iterator_tag;
 
     iterator() = default;
-    explicit iterator(Chunks* chunks) : chunks_(chunks) {}
-    std::string& operator*() const noexcept { return chunks_->piece_; }
+    explicit iterator(Pulled* range) : range_(range) {}
+    std::string& operator*() const noexcept {
+      if constexpr (std::is_same_v<Next, std::string>)
+        return range_->item_;
+      else
+        return *range_->item_;
+    }
     iterator& operator++() {
-      chunks_->piece_ = chunks_->next_();
+      range_->item_ = range_->next_();
       return *this;
     }
     void operator++(int) { ++*this; }
-    bool operator==(std::default_sentinel_t) const noexcept { return chunks_->piece_.empty(); }
+    bool operator==(std::default_sentinel_t) const noexcept {
+      if constexpr (std::is_same_v<Next, std::string>)
+        return range_->item_.empty();
+      else
+        return !range_->item_;
+    }
 
    private:
-    Chunks* chunks_ = nullptr;
+    Pulled* range_ = nullptr;
   };
 
-  // Waits for the first piece.
+  // Waits for the first one.
   iterator begin() { return ++iterator(this); }
   std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
-  std::function<std::string()> next_;
-  std::string piece_;
+  std::function<Next()> next_;
+  Next item_{};
+};
+
+}  // namespace detail
+
+// What iter_content(), iter_chunked() and iter_any() return: an input range of byte strings, to be
+// gone through once. Each step may wait for the network and throw what reading throws.
+class Chunks : public detail::Pulled<std::string> {
+ public:
+  // `next` returns the next piece, "" at the end.
+  using Pulled::Pulled;
 };
 
 // What iter_lines() returns: as Chunks, of items that may be empty.
-class Lines {
+class Lines : public detail::Pulled<std::optional<std::string>> {
  public:
   // `next` returns the next line, nothing at the end.
-  explicit Lines(std::function<std::optional<std::string>()> next) : next_(std::move(next)) {}
-
-  class iterator {
-   public:
-    using value_type = std::string;
-    using difference_type = std::ptrdiff_t;
-    using iterator_concept = std::input_iterator_tag;
-
-    iterator() = default;
-    explicit iterator(Lines* lines) : lines_(lines) {}
-    std::string& operator*() const noexcept { return *lines_->line_; }
-    iterator& operator++() {
-      lines_->line_ = lines_->next_();
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    bool operator==(std::default_sentinel_t) const noexcept { return !lines_->line_; }
-
-   private:
-    Lines* lines_ = nullptr;
-  };
-
-  // Waits for the first line.
-  iterator begin() { return ++iterator(this); }
-  std::default_sentinel_t end() const noexcept { return {}; }
-
- private:
-  std::function<std::optional<std::string>()> next_;
-  std::optional<std::string> line_;
+  using Pulled::Pulled;
 };
 
 }  // namespace fiber::http

@@ -167,7 +167,7 @@ struct Sha2 {
 };
 
 template <class Function>
-std::string digest(std::string_view bytes) {
+std::string digest_of(std::string_view bytes) {
   using Word = typename Function::Word;
   constexpr std::size_t block = Function::block, length_size = 2 * sizeof(Word);
   Function function;
@@ -186,28 +186,30 @@ std::string digest(std::string_view bytes) {
   };
   add(bytes.substr(0, bytes.size() / block * block));
   add(rest);
-  static constexpr char hex[] = "0123456789abcdef";
   std::string text;
   for (const Word word : function.state)
-    for (std::size_t i = 0; i < sizeof(Word); ++i) {
-      const auto byte =
-          static_cast<unsigned>(word >> 8 * (Function::big ? sizeof(Word) - 1 - i : i)) & 0xFF;
-      text += hex[byte >> 4];
-      text += hex[byte & 15];
-    }
+    for (std::size_t i = 0; i < sizeof(Word); ++i)
+      text += static_cast<char>(word >> 8 * (Function::big ? sizeof(Word) - 1 - i : i) & 0xFF);
   return text;
 }
 
 }  // namespace
 
-std::string hexdigest(Hash hash, std::string_view bytes) {
+std::string digest(Hash hash, std::string_view bytes) {
   switch (hash) {
-    case Hash::md5: return digest<Md5>(bytes);
-    case Hash::sha1: return digest<Sha1>(bytes);
-    case Hash::sha256: return digest<Sha2<std::uint32_t>>(bytes);
+    case Hash::md5: return digest_of<Md5>(bytes);
+    case Hash::sha1: return digest_of<Sha1>(bytes);
+    case Hash::sha256: return digest_of<Sha2<std::uint32_t>>(bytes);
     case Hash::sha512: break;
   }
-  return digest<Sha2<std::uint64_t>>(bytes);
+  return digest_of<Sha2<std::uint64_t>>(bytes);
+}
+
+std::string hexdigest(Hash hash, std::string_view bytes) {
+  static constexpr char hex[] = "0123456789abcdef";
+  std::string text;
+  for (const unsigned char byte : digest(hash, bytes)) (text += hex[byte >> 4]) += hex[byte & 15];
+  return text;
 }
 
 }  // namespace fiber::http

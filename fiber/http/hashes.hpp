@@ -1,5 +1,7 @@
-// The hash functions of HTTP's Digest authentication.
+// The hash functions of Digest authentication and of the handshake of WebSockets.
 #pragma once
+
+#include <fiber/config.hpp>
 
 #include <string>
 #include <string_view>
@@ -8,7 +10,8 @@ namespace fiber::http {
 
 enum class Hash { md5, sha1, sha256, sha512 };
 
-// The hash of `bytes` in hexadecimal digits, lower case, as hashlib's hexdigest() gives it.
-std::string hexdigest(Hash hash, std::string_view bytes);
+// The hash of `bytes`, and in hexadecimal digits, lower case, as those of Python's hashlib.
+FIBER_API std::string digest(Hash hash, std::string_view bytes);
+FIBER_API std::string hexdigest(Hash hash, std::string_view bytes);
 
 }  // namespace fiber::http

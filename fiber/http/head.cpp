@@ -1,6 +1,7 @@
 #include <fiber/http/head.hpp>
 
 #include <fiber/http/failure.hpp>
+#include <fiber/http/text.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -14,12 +15,7 @@ constexpr std::size_t total_limit = 1024 * 1024;
   throw Failure{Failure::Kind::bad_response, std::move(text)};
 }
 
-std::string_view trim(std::string_view text) {
-  static constexpr std::string_view blank = " \t\r\n";
-  const auto first = text.find_first_not_of(blank);
-  if (first == text.npos) return {};
-  return text.substr(first, text.find_last_not_of(blank) - first + 1);
-}
+std::string_view trim(std::string_view text) { return strip(text, " \t\r\n"); }
 
 }  // namespace
 
@@ -34,7 +30,7 @@ bool HeadReader::add(std::string_view line) {
   if (!in_head_) {
     // As the parser of aiohttp, which some servers have got used to.
     if (rules_ == Rules::aiohttp && head_.status == 0 && trim(line).empty()) return false;
-    status_line(trim(line));
+    status_line(line.substr(0, line.find_last_not_of(" \t\r\n") + 1));
     in_head_ = true;
     return false;
   }
@@ -73,13 +69,13 @@ void HeadReader::status_line(std::string_view line) {
 void HeadReader::field(std::string_view line) {
   if (line.front() == ' ' || line.front() == '\t') {
     if (name_.empty()) refuse("The first header line is the continuation of another");
-    (value_ += ' ') += trim(line);  // RFC 9112, 5.2
+    (value_ += value_.empty() ? "" : " ") += trim(line);  // RFC 9112, 5.2
     const std::size_t limit = rules_ == Rules::requests ? total_limit : 8190;
     if (value_.size() > limit) refuse("The value of the header field '" + name_ + "' is too long");
     return;
   }
   finish_field();
-  const std::size_t most = rules_ == Rules::requests ? 100 : 128;
+  const std::size_t most = rules_ == Rules::requests ? 99 : 128;
   if (head_.headers.size() >= most) refuse("got more than " + std::to_string(most) + " headers");
   const auto colon = line.find(':');
   if (colon == line.npos) refuse("A header line without a colon");
@@ -87,9 +83,17 @@ void HeadReader::field(std::string_view line) {
   static constexpr std::string_view ends("\r\n\0", 3);
   if (value.find_first_of(ends) != value.npos)
     refuse("A header value with a line end or a NUL in it");
+  const auto is_control = [](unsigned char c) { return (c < ' ' && c != '\t') || c == 127; };
+  if (rules_ == Rules::aiohttp && std::any_of(value.begin(), value.end(), is_control))
+    refuse("A header value with a control character in it");
   const std::string_view name = line.substr(0, colon);
-  name_ = trim(name);
-  if (name_.empty()) refuse("A header line without a name");
+  const auto is_visible = [](unsigned char c) { return c > ' ' && c < 127; };
+  if (name.empty()) refuse("A header line without a name");
+  // http.client takes what is no token, too.
+  if (rules_ == Rules::aiohttp ? !is_token(name)
+                               : !std::all_of(name.begin(), name.end(), is_visible))
+    refuse("Invalid header name: '" + std::string(name.substr(0, 100)) + "'");
+  name_ = name;
   value_ = value;
 }
 

@@ -9,7 +9,7 @@
 
 namespace fiber::http {
 
-// Limits, which are Python's: a line of 65 536 bytes and 100 fields (requests, http.client), 8 190
+// Limits, which are Python's: a line of 65 536 bytes and 99 fields (requests, http.client), 8 190
 // bytes and 128 fields (aiohttp). All heads and trailers of one exchange: 1 MiB.
 class HeadReader {
  public:
@@ -22,6 +22,8 @@ class HeadReader {
   const ResponseHead& head() const noexcept { return head_; }
   ResponseHead& head() noexcept { return head_; }
   bool complete() const noexcept { return complete_; }
+  // Whether a status line has come, and the head has not ended.
+  bool in_head() const noexcept { return in_head_; }
   // Whether the last line has ended the head of an answer that announces another one.
   bool interim() const noexcept { return interim_; }
   // What version and Connection say about it.

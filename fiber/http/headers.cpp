@@ -1,18 +1,11 @@
 #include <fiber/http/headers.hpp>
 
 #include <fiber/exceptions.hpp>
+#include <fiber/http/text.hpp>
 
 #include <algorithm>
 
 namespace fiber::http {
-namespace {
-
-constexpr char lower(char c) noexcept {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-}
-
-}  // namespace
-
 bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](char x, char y) { return lower(x) == lower(y); });

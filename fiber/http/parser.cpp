@@ -190,32 +190,32 @@ class Parser final : public beast::basic_parser<IsRequest> {
   Owner& owner_;
 };
 
-}  // namespace
-
-struct MessageParser::RequestBeast final : Beast {
-  using Beast::Beast;
-  void restart(bool bodiless) override { parser.emplace(*this, bodiless); }
+// Beast's parser of one kind of message behind the functions of `Base`.
+template <bool IsRequest, class Base>
+class OfKind : public Base {
+ public:
+  using Base::Base;
+  void restart(bool bodiless) override { parser_.emplace(*this, bodiless); }
   std::size_t put(std::string_view bytes, error_code& error) override {
-    return parser->put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
+    return parser_->put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
   }
-  void put_eof(error_code& error) override { parser->put_eof(error); }
-  bool is_done() const override { return parser->is_done(); }
-  bool is_header_done() const override { return parser->is_header_done(); }
-  bool keeps_alive() const override { return parser->keep_alive(); }
-  std::optional<Parser<true, RequestBeast>> parser;
+  void put_eof(error_code& error) override { parser_->put_eof(error); }
+  bool is_done() const override { return parser_->is_done(); }
+  bool is_header_done() const override { return parser_->is_header_done(); }
+  bool keeps_alive() const override { return parser_->keep_alive(); }
+
+ private:
+  std::optional<Parser<IsRequest, Base>> parser_;
 };
 
-struct MessageParser::ResponseBeast final : Beast {
-  using Beast::Beast;
-  void restart(bool bodiless) override { parser.emplace(*this, bodiless); }
-  std::size_t put(std::string_view bytes, error_code& error) override {
-    return parser->put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
-  }
-  void put_eof(error_code& error) override { parser->put_eof(error); }
-  bool is_done() const override { return parser->is_done(); }
-  bool is_header_done() const override { return parser->is_header_done(); }
-  bool keeps_alive() const override { return parser->keep_alive(); }
-  std::optional<Parser<false, ResponseBeast>> parser;
+}  // namespace
+
+struct MessageParser::RequestBeast final : OfKind<true, Beast> {
+  using OfKind::OfKind;
+};
+
+struct MessageParser::ResponseBeast final : OfKind<false, Beast> {
+  using OfKind::OfKind;
 };
 
 // --- the parser ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 #include <fiber/http/failure.hpp>
 #include <fiber/http/headers.hpp>
+#include <fiber/http/text.hpp>
 #include <fiber/http/url.hpp>
 
 #include <algorithm>
@@ -20,9 +21,7 @@ namespace {
 std::string variable(std::string name) {
   if (const char* value = std::getenv(name.c_str())) return value;
   if (name == "http_proxy" && std::getenv("REQUEST_METHOD")) return {};
-  for (char& c : name)
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 32);
-  const char* value = std::getenv(name.c_str());
+  const char* value = std::getenv(upper(name).c_str());
   return value ? value : "";
 }
 

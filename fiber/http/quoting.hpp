@@ -47,11 +47,9 @@ MediaType parse_media_type(std::string_view text);
 // "Not Found"; "" for a status that has no name.
 std::string_view reason_phrase(int status) noexcept;
 
-// May stand in a head: names are tokens; values, reasons and such have no control characters.
-bool is_token(std::string_view text) noexcept;
+// May stand in a head: values, reasons and such have no control characters.
 bool is_field_value(std::string_view text) noexcept;
 
-std::string base64(std::string_view bytes);
 std::optional<std::string> base64_decode(std::string_view text);
 std::string html_escape(std::string_view text);
 

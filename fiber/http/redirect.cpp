@@ -1,6 +1,7 @@
 #include <fiber/http/redirect.hpp>
 
 #include <fiber/http/failure.hpp>
+#include <fiber/http/text.hpp>
 #include <fiber/http/url.hpp>
 
 #include <algorithm>
@@ -11,27 +12,6 @@ namespace fiber::http {
 namespace {
 
 using Kind = Failure::Kind;
-
-bool is_token(std::string_view text) {
-  static constexpr std::string_view separators = "\"(),/:;<=>?@[\\]{}";
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-    return c > ' ' && c < 127 && separators.find(static_cast<char>(c)) == separators.npos;
-  });
-}
-
-std::string base64(std::string_view bytes) {
-  static constexpr char digits[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    unsigned group = 0;
-    for (std::size_t j = i; j < i + 3; ++j)
-      group = group << 8 | (j < bytes.size() ? static_cast<unsigned char>(bytes[j]) : 0u);
-    for (std::size_t j = 0; j < 4; ++j)
-      text += i + j > bytes.size() ? '=' : digits[group >> (18 - 6 * j) & 63];
-  }
-  return text;
-}
 
 void authorise(Outgoing& request, const BasicAuth& auth) {
   request.headers.set("Authorization", basic_authorization(auth));
@@ -65,6 +45,14 @@ void drop_body(Outgoing& request) {
     request.headers.erase(name);
 }
 
+// What aiohttp says of bytes of no type, and of none where there might be some.
+bool says_octets(const Outgoing& request) {
+  static constexpr std::string_view methods[] = {"PATCH", "POST", "PUT"};
+  return request.rules == Rules::aiohttp && !request.headers.contains("Content-Type") &&
+         (request.body ||
+          std::find(std::begin(methods), std::end(methods), request.method) != std::end(methods));
+}
+
 bool changes_to_get(const Outgoing& request, int status) {
   const std::string& method = request.method;
   if (status == 303) return method != "HEAD";
@@ -78,7 +66,71 @@ std::string location_of(const Outgoing& request, const ResponseHead& head) {
   return location;
 }
 
+// As http.cookies.SimpleCookie writes a value.
+std::string quote_cookie(std::string_view value) {
+  const auto is_plain = [](char c) { return c == ':' || is_token({&c, 1}); };
+  if (std::all_of(value.begin(), value.end(), is_plain)) return std::string(value);
+  std::string text = "\"";
+  for (const char c : value) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      (text += '\\') += c;
+    } else if (is_plain(c) || std::string_view(" ()/<=>?@[]{}").find(c) != std::string_view::npos) {
+      text += c;
+    } else {
+      text += '\\';
+      for (const int shift : {6, 3, 0}) text += static_cast<char>('0' + (byte >> shift & 7));
+    }
+  }
+  return text += '"';
+}
+
+// In place of what has its name, or behind all.
+void put_cookie(Params& cookies, std::string_view name, std::string_view value) {
+  const auto old = std::find_if(cookies.begin(), cookies.end(),
+                                [&](const auto& cookie) { return cookie.first == name; });
+  if (old == cookies.end()) {
+    cookies.emplace_back(name, value);
+    return;
+  }
+  old->second = value;
+  cookies.erase(std::remove_if(old + 1, cookies.end(),
+                               [&](const auto& cookie) { return cookie.first == name; }),
+                cookies.end());
+}
+
 }  // namespace
+
+std::string cookie_field(const Outgoing& request, CookieStore* store) {
+  const std::string of_caller = request.headers.get("Cookie");
+  if (request.rules == Rules::requests && !of_caller.empty()) return of_caller;
+  Params cookies = store ? store->matching(cookie_place(request.url)) : Params{};
+  for (std::string_view rest = of_caller; !rest.empty();) {
+    const auto end = std::min(rest.find(';'), rest.size());
+    const std::string_view pair = strip(rest.substr(0, end));
+    const auto equals = std::min(pair.find('='), pair.size());
+    if (!pair.empty())
+      put_cookie(cookies, pair.substr(0, equals),
+                 equals == pair.size() ? "" : pair.substr(equals + 1));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  for (const auto& [name, value] : request.cookies) {
+    if (request.rules == Rules::aiohttp)
+      put_cookie(cookies, name, quote_cookie(value));
+    else
+      cookies.emplace_back(name, value);
+  }
+  std::string text;
+  for (const auto& [name, value] : cookies)
+    text.append(text.empty() ? "" : "; ").append(name).append("=").append(value);
+  return text;
+}
+
+bool sends_length(const Outgoing& request) {
+  static constexpr std::string_view without[] = {"GET", "HEAD", "OPTIONS", "TRACE"};
+  const auto end = request.rules == Rules::aiohttp ? std::end(without) : without + 2;
+  return std::find(without, end, request.method) == end;
+}
 
 std::string basic_authorization(const BasicAuth& auth) {
   return "Basic " + base64(auth.username + ":" + auth.password);
@@ -98,14 +150,14 @@ void check_field(const std::string& name, const std::string& value) {
 void make_ready(Outgoing& request) {
   if (!is_token(request.method))
     throw Failure{Kind::invalid_header, "Invalid method: '" + request.method + "'"};
-  for (char& c : request.method)
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 32);
+  request.method = upper(request.method);
   set_credentials(request);
   // A length that is not that of the body makes the rest of it, or the next request, another one.
   request.headers.erase("Content-Length");
   if (request.body && !request.headers.contains("Content-Type") &&
       !request.body.content_type().empty())
     request.headers.set("Content-Type", request.body.content_type());
+  if (says_octets(request)) request.headers.set("Content-Type", "application/octet-stream");
   for (const auto& [name, value] : request.headers) check_field(name, value);
   for (const auto& [name, value] : request.cookies) check_field("Cookie", "=" + name + value);
 }

@@ -137,7 +137,6 @@ class Transfer {
   void set_up();
   void set_up_body();
   void write_head();
-  std::string cookies() const;
   void fill_output();
   void fill_chunk(std::size_t size);
   std::size_t read_source(char* buffer, std::size_t room);

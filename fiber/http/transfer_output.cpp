@@ -3,6 +3,7 @@
 
 #include <fiber/exceptions.hpp>
 #include <fiber/http/decoder.hpp>
+#include <fiber/http/redirect.hpp>
 #include <fiber/http/url.hpp>
 
 #include <algorithm>
@@ -17,11 +18,6 @@ constexpr std::size_t piece_size = 64 * 1024;
 constexpr std::size_t small_body = 16 * 1024;
 // For "100 Continue", as curl has it: some servers never send it.
 constexpr auto continue_time = std::chrono::seconds(1);
-
-bool has_length_without_body(const Outgoing& request) {
-  if (request.method == "GET" || request.method == "HEAD") return false;
-  return request.rules == Rules::requests || request.method != "OPTIONS";
-}
 
 void add_field(std::string& head, std::string_view name, std::string_view value) {
   head.append(name).append(value.empty() ? ":" : ": ").append(value).append("\r\n");
@@ -76,12 +72,14 @@ void Transfer::write_head() {
       add_field(out_, name, value);
   if (!headers.contains("Accept")) add_field(out_, "Accept", "*/*");
   if (!headers.contains("Accept-Encoding")) add_field(out_, "Accept-Encoding", accepted_encodings);
-  if (const std::string all = cookies(); !all.empty()) add_field(out_, "Cookie", all);
+  if (const std::string all = cookie_field(request_, shared_ ? &shared_->cookies() : nullptr);
+      !all.empty())
+    add_field(out_, "Cookie", all);
   if (sending_ == Sending::counted)
     add_field(out_, "Content-Length", std::to_string(*request_.body.source()->size()));
   else if (sending_ == Sending::bytes)
     add_field(out_, "Content-Length", std::to_string(request_.body.bytes().size()));
-  else if (sending_ == Sending::nothing && has_length_without_body(request_))
+  else if (sending_ == Sending::nothing && sends_length(request_))
     add_field(out_, "Content-Length", "0");
   out_ += "\r\n";
 
@@ -97,18 +95,6 @@ void Transfer::write_head() {
     out_ += bytes;
     sending_ = Sending::nothing;
   }
-}
-
-// One field for all of them. In requests that of the caller stands alone; in aiohttp it is one more
-// source beside the jar.
-std::string Transfer::cookies() const {
-  const std::string of_caller = request_.headers.get("Cookie");
-  if (request_.rules == Rules::requests && !of_caller.empty()) return of_caller;
-  std::string all = shared_ ? shared_->cookies().header(request_.url) : "";
-  if (!of_caller.empty()) all.append(all.empty() ? "" : "; ").append(of_caller);
-  for (const auto& [name, value] : request_.cookies)
-    all.append(all.empty() ? "" : "; ").append(name).append("=").append(value);
-  return all;
 }
 
 std::string_view Transfer::output() {

@@ -1,6 +1,7 @@
 #include <fiber/http/websocket.hpp>
 
 #include <fiber/exceptions.hpp>
+#include <fiber/http/hashes.hpp>
 #include <fiber/http/headers.hpp>
 #include <fiber/http/quoting.hpp>
 
@@ -18,54 +19,8 @@ namespace fiber::http {
 
 // --- the handshake ------------------------------------------------------------------------------
 
-std::string sha1(std::string_view bytes) {
-  std::array<std::uint32_t, 5> h = {0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0};
-  std::string padded(bytes);
-  padded += '\x80';
-  while (padded.size() % 64 != 56) padded += '\0';
-  const std::uint64_t bits = std::uint64_t{bytes.size()} * 8;
-  for (int shift = 56; shift >= 0; shift -= 8) padded += static_cast<char>(bits >> shift & 0xFF);
-  for (std::size_t block = 0; block < padded.size(); block += 64) {
-    std::array<std::uint32_t, 80> w{};
-    for (std::size_t i = 0; i < 16; ++i)
-      for (std::size_t k = 0; k < 4; ++k)
-        w[i] = w[i] << 8 | static_cast<unsigned char>(padded[block + i * 4 + k]);
-    for (std::size_t i = 16; i < 80; ++i)
-      w[i] = std::rotl(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
-    auto [a, b, c, d, e] = h;
-    for (std::size_t i = 0; i < 80; ++i) {
-      std::uint32_t f = b ^ c ^ d;
-      std::uint32_t k = 0xCA62C1D6;
-      if (i < 20) {
-        f = (b & c) | (~b & d);
-        k = 0x5A827999;
-      } else if (i < 40) {
-        k = 0x6ED9EBA1;
-      } else if (i < 60) {
-        f = (b & c) | (b & d) | (c & d);
-        k = 0x8F1BBCDC;
-      }
-      const std::uint32_t next = std::rotl(a, 5) + f + e + k + w[i];
-      e = d;
-      d = c;
-      c = std::rotl(b, 30);
-      b = a;
-      a = next;
-    }
-    h[0] += a;
-    h[1] += b;
-    h[2] += c;
-    h[3] += d;
-    h[4] += e;
-  }
-  std::string digest;
-  for (const std::uint32_t word : h)
-    for (int shift = 24; shift >= 0; shift -= 8) digest += static_cast<char>(word >> shift & 0xFF);
-  return digest;
-}
-
 std::string accept_key(std::string_view key) {
-  return base64(sha1(std::string(key) + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
+  return base64(digest(Hash::sha1, std::string(key) + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
 }
 
 namespace {

@@ -38,8 +38,6 @@ bool accept_extensions(std::string_view answer, DeflateTerms& terms);
 
 // Sec-WebSocket-Accept for a key.
 std::string accept_key(std::string_view key);
-// The bytes of SHA-1.
-std::string sha1(std::string_view bytes);
 
 // A message, or a control frame, that has arrived.
 struct Message {

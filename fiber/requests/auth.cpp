@@ -2,6 +2,7 @@
 
 #include <fiber/http/hashes.hpp>
 #include <fiber/http/redirect.hpp>
+#include <fiber/http/text.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -13,20 +14,9 @@
 namespace fiber::requests {
 namespace {
 
+using http::lower;
+using http::strip;
 using Challenge = std::map<std::string, std::string>;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return out;
-}
-
-std::string_view strip(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t");
-  if (first == text.npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
 
 // `a=b, c="d, e"`, as requests.utils.parse_dict_header: names in lower case, quotes taken off.
 Challenge parse_dict_header(std::string_view text) {

@@ -1,6 +1,7 @@
 #include <fiber/requests/models.hpp>
 
 #include <fiber/http/charset.hpp>
+#include <fiber/http/text.hpp>
 #include <fiber/requests/stream.hpp>
 
 #include <algorithm>
@@ -11,9 +12,7 @@ namespace fiber::requests {
 namespace {
 
 std::string strip(std::string_view text, std::string_view characters) {
-  const auto first = text.find_first_not_of(characters);
-  if (first == text.npos) return {};
-  return std::string(text.substr(first, text.find_last_not_of(characters) - first + 1));
+  return std::string(http::strip(text, characters));
 }
 
 // requests.utils.parse_header_links, of one link.

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -324,6 +325,46 @@ TEST_CASE("lines of a file") {
   CHECK(!http::parse_netscape_line("a\tTRUE\t/\tFALSE\t0\tname"));
   CHECK(http::parse_netscape_line("Example.COM\tTRUE\tx\tFALSE\t-1\tn\tv")->domain ==
         "example.com");
+}
+
+TEST_CASE("whatever is kept can be written to a file, and goes to its own host alone") {
+  const std::vector<std::string> pieces = {
+      "=",          ";",          " ",
+      "\t",         ",",          "\"",
+      "a",          "b",          "__Host-",
+      "__secure-",  "Path=/",     "; Path=/x",
+      "; Path=",    "; Domain=",  "example",
+      ".com",       "www.",       "co.uk",
+      "; Secure",   "; HttpOnly", "; SameSite=Lax",
+      "; Max-Age=", "; Expires=", "Sun, 06 Nov 2044 08:49:37 GMT",
+      "1",          "-",          "9",
+      "\xc3\xa4",   "\xff",       "\x01",
+      "\r",         "\n",         std::string(1, '\0'),
+      "#",          "/"};
+  std::mt19937 random(1);
+  Store store;
+  std::size_t kept = 0;
+  for (int i = 0; i < 30'000; ++i) {
+    std::string field = "n";
+    for (auto left = random() % 12; left > 0; --left) field += pieces[random() % pieces.size()];
+    const char* urls[] = {"http://www.example.com/a/b", "https://www.example.co.uk/",
+                          "http://[::1]/x"};
+    const std::string url = urls[random() % 3];
+    store.clear();
+    store.set(url, field);
+    for (const http::Cookie& cookie : store.all()) {
+      CAPTURE(field);
+      ++kept;
+      const auto again = http::parse_netscape_line(http::netscape_line(cookie));
+      REQUIRE(again);
+      REQUIRE(http::netscape_line(*again) == http::netscape_line(cookie));
+      REQUIRE(again->value == cookie.value);
+      REQUIRE(store.header(url).find_first_of("\r\n;") == std::string::npos);
+      REQUIRE(store.header("https://other.com/a/b") == "");
+      REQUIRE(store.header("https://other.co.uk/a/b") == "");
+    }
+  }
+  CHECK(kept > 1'000);
 }
 
 TEST_CASE("any thread may use a store") {

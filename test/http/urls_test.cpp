@@ -4,6 +4,8 @@
 #include <fiber/http/failure.hpp>
 #include <fiber/http/url.hpp>
 
+#include <algorithm>
+#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -127,6 +129,50 @@ TEST_CASE("what is no URL of a host is refused") {
   for (const char* url :
        {"ftp://h/", "h:80", "httpx://h/", "1http://h/", ":", "://h/", "file:///x"})
     CHECK(prepared(url) == "InvalidSchema");
+}
+
+TEST_CASE("whatever is taken is fit to be sent, and stays as it is") {
+  const std::vector<std::string> pieces = {
+      "http:", "https:", "//",   "/",    "\\",  "?",     "#",      "@",      ":",      "[",
+      "]",     "::1",    "%",    "%2e",  "%2E", "%00",   "%25",    "..",     ".",      "a",
+      "B",     "0x",     "127",  ".1",   "80",  "99999", "\u00e4", "\u65e5", "\uff0e", " ",
+      "\t",    "\n",     "\x7f", "\xff", "\"",  "<",     "|",      "^",      "&",      "=",
+      "+",     "~",      "*",    "xn--", "-",   "_"};
+  std::mt19937 random(1);
+  const auto any = [&](std::size_t most) {
+    std::string text;
+    for (std::size_t left = random() % most; left > 0; --left)
+      text += pieces[random() % pieces.size()];
+    return text;
+  };
+  int taken = 0;
+  for (int i = 0; i < 30'000; ++i) {
+    const std::string given = "http://" + any(12), location = any(8);
+    const auto look_at = [&](const std::string& url) {
+      CAPTURE(given);
+      CAPTURE(location);
+      REQUIRE(prepared(url) == url);
+      const bool visible =
+          std::all_of(url.begin(), url.end(), [](unsigned char c) { return c > ' ' && c < 127; });
+      REQUIRE(visible);
+      const http::UrlParts parts = http::split_url(url);
+      REQUIRE(!parts.host.empty());
+      REQUIRE(parts.host.find_first_of("/?#@\\") == parts.host.npos);
+      REQUIRE(parts.path.starts_with('/'));
+      REQUIRE((std::string(parts.path) + "/").find("/../") == std::string::npos);
+      REQUIRE(http::same_origin(url, url));
+      ++taken;
+    };
+    try {
+      const std::string url = prepare_url(given, {});
+      look_at(url);
+      look_at(http::resolve_url(url, location));
+    } catch (const Failure& failure) {
+      REQUIRE((failure.kind == Failure::Kind::invalid_url ||
+               failure.kind == Failure::Kind::invalid_schema));
+    }
+  }
+  CHECK(taken > 5'000);
 }
 
 TEST_CASE("parameters join the query") {
