@@ -10,7 +10,7 @@
 // The transfers of a session run on the event loop of the task that uses it, beside everything
 // else that runs there, and suspend nothing but the tasks that wait for them. A task that is
 // cancelled while it waits for a response ends the transfer. A reader that is slow slows the
-// sender down: no more than read_bufsize bytes, and 64 KiB that are still compressed, are kept.
+// sender down: no more than read_bufsize bytes, and one read of at most 256 KiB, are kept.
 //
 // Threads: a session and its responses belong to one loop and to its thread.
 //

@@ -156,22 +156,19 @@ asyncio::Transport Connector::open(const std::shared_ptr<asyncio::Protocol>& pro
   const std::string& host = route_.first_host();
   asyncio::CreateConnectionOptions options;
   if (!is_numeric(host)) options.happy_eyeballs_delay = std::chrono::milliseconds(250);
-  const auto failed = [&](Kind kind, std::string text, int number) {
-    throw http::Failure{route_.through_proxy() ? Kind::proxy : kind, std::move(text), number,
-                        request_.url};
+  const auto failure = [&](Kind kind, const Exception& error, int number) {
+    return http::Failure{route_.through_proxy() ? Kind::proxy : kind, error.what(), number,
+                         request_.url};
   };
   try {
     return await(loop_.create_connection([&] { return protocol; }, host, route_.first_port(),
                                          options))
         .first;
   } catch (const asyncio::gaierror& error) {
-    failed(Kind::resolve, error.what(), 0);
-  } catch (const TimeoutError& error) {  // of the system's, ETIMEDOUT
-    failed(Kind::connect, error.what(), error.error_number());
+    throw failure(Kind::resolve, error, 0);
   } catch (const OSError& error) {
-    failed(Kind::connect, error.what(), error.error_number());
+    throw failure(Kind::connect, error, error.error_number());
   }
-  throw RuntimeError("unreachable");
 }
 
 std::string Connector::host_address() {

@@ -27,7 +27,7 @@ Engine::Engine(asyncio::EventLoop loop, std::size_t max_idle_connections)
 
 Engine::~Engine() {
   while (!rides_.empty()) remove(*rides_.begin()->first);
-  close_idle(true);
+  close_idle(0);
   cancel(idle_timer_);
 }
 
@@ -192,15 +192,15 @@ void Engine::forget(const Connection& connection) noexcept {
       std::erase_if(found->second, [&](const auto& one) { return one.get() == &connection; });
 }
 
-// Those whose time is up, and the oldest where there are too many.
-void Engine::close_idle(bool all) noexcept {
+// Those whose time is up, and where there are more than `most` the older ones of some host.
+void Engine::close_idle(std::size_t most) noexcept {
   const auto now = http::Transfer::Clock::now();
   for (auto entry = idle_.begin(); entry != idle_.end();) {
     auto& connections = entry->second;
     // The oldest stand in front.
     auto fresh = connections.begin();
     while (fresh != connections.end() &&
-           (all || now - (*fresh)->idle_since >= keepalive_time || idle_count_ > most_idle_)) {
+           (now - (*fresh)->idle_since >= keepalive_time || idle_count_ > most)) {
       (*fresh)->close();
       ++fresh;
       --idle_count_;
@@ -211,11 +211,11 @@ void Engine::close_idle(bool all) noexcept {
 }
 
 void Engine::watch_idle() {
-  if (idle_count_ >= most_idle_) close_idle(false);
+  if (idle_count_ >= most_idle_) close_idle(most_idle_ - 1);
   if (idle_timer_) return;
   idle_timer_ = loop_.call_later(keepalive_time, [this] {
     idle_timer_ = {};
-    close_idle(false);
+    close_idle(most_idle_);
     if (idle_count_ > 0) watch_idle();
   });
 }

@@ -58,7 +58,7 @@ class Engine {
   void follow_redirect(const std::shared_ptr<Ride>& ride);
   void leave_connection(Ride& ride) noexcept;
   std::shared_ptr<Connection> take_idle(const http::Transfer& transfer);
-  void close_idle(bool all) noexcept;
+  void close_idle(std::size_t most) noexcept;
   void watch_idle();
 
   asyncio::EventLoop loop_;

@@ -2,7 +2,6 @@
 
 #include <fiber/http/failure.hpp>
 #include <fiber/http/headers.hpp>
-#include <fiber/http/text.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -17,10 +16,23 @@ constexpr std::size_t piece_limit = 64 * 1024;
 
 [[noreturn]] void fail(std::string text) { throw Failure{Failure::Kind::payload, std::move(text)}; }
 
+int hex(char c) noexcept {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
 bool has_token(const Headers& headers, std::string_view field, std::string_view token) {
   for (const auto& [name, value] : headers) {
     if (!equal_ignoring_case(name, field)) continue;
-    if (list_has(value, token)) return true;
+    for (std::string_view rest = value; !rest.empty();) {
+      std::string_view one = rest.substr(0, rest.find(','));
+      rest.remove_prefix(std::min(one.size() + 1, rest.size()));
+      while (!one.empty() && (one.front() == ' ' || one.front() == '\t')) one.remove_prefix(1);
+      while (!one.empty() && (one.back() == ' ' || one.back() == '\t')) one.remove_suffix(1);
+      if (equal_ignoring_case(one, token)) return true;
+    }
   }
   return false;
 }
@@ -56,6 +68,16 @@ bool AnswerParser::take_line(std::string_view& in, std::string_view& line) {
   return true;
 }
 
+// What is no HTTP is told before its first line has an end, which need never come.
+void AnswerParser::refuse_beginning() {
+  constexpr std::string_view version = "HTTP/";
+  const std::size_t size = std::min(line_.size(), version.size());
+  if (reader_.in_head() || line_.empty() || line_[0] == '\r' ||
+      version.starts_with(line_.substr(0, size)))
+    return;
+  throw Failure{Failure::Kind::bad_response, "Bad status line: '" + line_.substr(0, 100) + "'"};
+}
+
 bool AnswerParser::take_data(std::string_view& in) {
   const std::size_t size =
       static_cast<std::size_t>(std::min<std::uint64_t>(left_, std::min(in.size(), piece_limit)));
@@ -72,7 +94,7 @@ AnswerParser::Event AnswerParser::next(std::string_view& in) {
     switch (state_) {
       case State::head:
         if (!take_line(in, line)) {
-          if (!line_.empty()) reader_.check_beginning(line_);
+          refuse_beginning();
           return Event::more;
         }
         if (reader_.add(line)) {
@@ -103,7 +125,8 @@ AnswerParser::Event AnswerParser::next(std::string_view& in) {
         return take_data(in) ? Event::data : Event::more;
       case State::chunk_end:
         if (!take_line(in, line)) return Event::more;
-        if (line != "\r\n") fail("The end of a chunk is missing");
+        if (line != "\r\n" && !(line == "\n" && rules_ == Rules::requests))
+          fail("The end of a chunk is missing");
         state_ = State::chunk_size;
         break;
       case State::trailers:
@@ -111,7 +134,10 @@ AnswerParser::Event AnswerParser::next(std::string_view& in) {
         reader_.add(line);  // counts them
         if (!line.ends_with('\n'))
           throw Failure{Failure::Kind::bad_response, "A trailer of a chunked body is too long"};
-        if (line != "\r\n" && line != "\n") break;
+        if (line != "\r\n" && line != "\n") {
+          if (line.find(':') == line.npos) fail("A trailer without a colon");
+          break;
+        }
         state_ = State::done;
         return Event::end;
       case State::done: return Event::end;
@@ -156,12 +182,12 @@ void AnswerParser::chunk_size(std::string_view line) {
   line.remove_suffix(line.ends_with("\r\n") ? 2 : 1);
   std::size_t digits = 0;
   left_ = 0;
-  for (; digits < line.size() && hex_value(line[digits]) >= 0; ++digits) {
+  for (; digits < line.size() && hex(line[digits]) >= 0; ++digits) {
     if (left_ >> 58 != 0) refuse();
-    left_ = left_ * 16 + static_cast<std::uint64_t>(hex_value(line[digits]));
+    left_ = left_ * 16 + static_cast<std::uint64_t>(hex(line[digits]));
   }
   std::string_view rest = line.substr(digits);
-  rest = strip(rest);
+  while (!rest.empty() && (rest.front() == ' ' || rest.front() == '\t')) rest.remove_prefix(1);
   if (digits == 0 || (!rest.empty() && rest.front() != ';')) refuse();
   state_ = left_ == 0 ? State::trailers : State::chunk;
 }

@@ -64,6 +64,7 @@ class AnswerParser {
   };
 
   bool take_line(std::string_view& in, std::string_view& line);
+  void refuse_beginning();
   bool take_data(std::string_view& in);
   void choose_framing();
   void chunk_size(std::string_view line);

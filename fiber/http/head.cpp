@@ -22,13 +22,7 @@ std::string_view trim(std::string_view text) { return strip(text, " \t\r\n"); }
 bool HeadReader::add(std::string_view line) {
   size_ += line.size();
   if (size_ > total_limit) refuse("got more than 1 MiB of header lines");
-  if (complete_) {  // a trailer of a chunked body
-    const bool is_field =
-        is_token(line.substr(0, line.find(':'))) || line.find_first_of(" \t") == 0;
-    if (rules_ == Rules::aiohttp && !trim(line).empty() && !is_field)
-      refuse("A trailer that is no field");
-    return false;
-  }
+  if (complete_) return false;  // trailers of a chunked body
   const std::size_t line_limit = rules_ == Rules::requests ? 65536 : 8190;
   if (line.size() > line_limit)
     refuse("got more than " + std::to_string(line_limit) + " bytes when reading header line");
@@ -36,9 +30,7 @@ bool HeadReader::add(std::string_view line) {
   if (!in_head_) {
     // As the parser of aiohttp, which some servers have got used to.
     if (rules_ == Rules::aiohttp && head_.status == 0 && trim(line).empty()) return false;
-    // http.client looks for words.
-    status_line(rules_ == Rules::requests ? trim(line)
-                                          : line.substr(0, line.find_first_of("\r\n")));
+    status_line(line.substr(0, line.find_last_not_of(" \t\r\n") + 1));
     in_head_ = true;
     return false;
   }
@@ -55,15 +47,6 @@ bool HeadReader::add(std::string_view line) {
   check_connection();
   complete_ = true;
   return true;
-}
-
-void HeadReader::check_beginning(std::string_view line) const {
-  if (in_head_ || complete_ || trim(line).empty()) return;
-  if (rules_ == Rules::requests) line = trim(line);
-  constexpr std::string_view name = "HTTP/";
-  const auto size = std::min(name.size(), line.size());
-  if (line.substr(0, size) != name.substr(0, size))
-    refuse("Bad status line: '" + std::string(line.substr(0, 100)) + "'");
 }
 
 void HeadReader::status_line(std::string_view line) {
@@ -147,8 +130,12 @@ void HeadReader::check_connection() {
   bool closes = false, keeps = false;
   for (const auto& [name, value] : head_.headers) {
     if (!equal_ignoring_case(name, "Connection")) continue;
-    closes = closes || list_has(value, "close");
-    keeps = keeps || list_has(value, "keep-alive");
+    for (std::string_view rest = value; !rest.empty();) {
+      const std::string_view token = rest.substr(0, rest.find(','));
+      rest.remove_prefix(std::min(token.size() + 1, rest.size()));
+      closes = closes || equal_ignoring_case(trim(token), "close");
+      keeps = keeps || equal_ignoring_case(trim(token), "keep-alive");
+    }
   }
   keeps_alive_ = !closes && (keeps || !old_);
 }

@@ -19,13 +19,11 @@ class HeadReader {
   // Throws Failure (bad_response) for what goes beyond the limits or is not HTTP.
   bool add(std::string_view line);
 
-  // Throws as add() does for what has come of a line that cannot become the first one of a head:
-  // there may be nobody who ends it.
-  void check_beginning(std::string_view line) const;
-
   const ResponseHead& head() const noexcept { return head_; }
   ResponseHead& head() noexcept { return head_; }
   bool complete() const noexcept { return complete_; }
+  // Whether a status line has come, and the head has not ended.
+  bool in_head() const noexcept { return in_head_; }
   // Whether the last line has ended the head of an answer that announces another one.
   bool interim() const noexcept { return interim_; }
   // What version and Connection say about it.

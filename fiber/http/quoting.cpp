@@ -184,6 +184,15 @@ std::vector<std::string_view> split_list(std::string_view text) {
   return parts;
 }
 
+bool list_has(std::string_view text, std::string_view token) noexcept {
+  while (!text.empty()) {
+    const std::size_t comma = text.find(',');
+    if (equal_ignoring_case(strip(text.substr(0, comma)), token)) return true;
+    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
+  }
+  return false;
+}
+
 std::string_view MediaType::parameter(std::string_view name) const noexcept {
   for (const auto& [its_name, value] : parameters)
     if (its_name == name) return value;

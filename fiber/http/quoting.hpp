@@ -34,6 +34,7 @@ std::optional<std::int64_t> parse_date(std::string_view text) noexcept;
 
 // The parts between commas, without the space around them; empty ones are left out.
 std::vector<std::string_view> split_list(std::string_view text);
+bool list_has(std::string_view text, std::string_view token) noexcept;
 
 // "text/html; charset=utf-8" and its like.
 struct MediaType {

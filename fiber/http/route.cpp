@@ -139,7 +139,12 @@ Route route_of(const Outgoing& request) {
                             : request.trust_env ? proxy_of_environment(request.url, request.rules)
                                                 : "";
   if (!proxy.empty()) {
-    set_proxy(route, proxy);
+    try {
+      set_proxy(route, proxy);
+    } catch (Failure& failure) {
+      failure.url = request.url;
+      throw;
+    }
     if (request.proxy_auth) route.proxy_auth = request.proxy_auth;
   }
   set_key(route, request);

@@ -1,8 +1,6 @@
 // What all the small languages of HTTP need of texts: ASCII alone, whatever the locale is.
 #pragma once
 
-#include <fiber/http/headers.hpp>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -36,16 +34,6 @@ inline std::string_view strip(std::string_view text, std::string_view blanks = "
   const auto first = text.find_first_not_of(blanks);
   if (first == text.npos) return {};
   return text.substr(first, text.find_last_not_of(blanks) - first + 1);
-}
-
-// Whether a token, in letters of any case, is one of those between the commas.
-inline bool list_has(std::string_view text, std::string_view token) noexcept {
-  while (!text.empty()) {
-    const std::size_t comma = text.find(',');
-    if (equal_ignoring_case(strip(text.substr(0, comma)), token)) return true;
-    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
-  }
-  return false;
 }
 
 // -1 for what is no hexadecimal digit.

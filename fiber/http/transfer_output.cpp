@@ -72,8 +72,8 @@ void Transfer::write_head() {
       add_field(out_, name, value);
   if (!headers.contains("Accept")) add_field(out_, "Accept", "*/*");
   if (!headers.contains("Accept-Encoding")) add_field(out_, "Accept-Encoding", accepted_encodings);
-  CookieStore* store = shared_ ? &shared_->cookies() : nullptr;
-  if (const std::string all = cookie_field(request_, store); !all.empty())
+  if (const std::string all = cookie_field(request_, shared_ ? &shared_->cookies() : nullptr);
+      !all.empty())
     add_field(out_, "Cookie", all);
   if (sending_ == Sending::counted)
     add_field(out_, "Content-Length", std::to_string(*request_.body.source()->size()));

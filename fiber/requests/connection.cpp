@@ -1,6 +1,5 @@
 #include <fiber/requests/connection.hpp>
 
-#include <fiber/asyncio/sock.hpp>
 #include <fiber/core/signal_mask.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/ssl/bio.hpp>
@@ -185,23 +184,21 @@ Connection::Connection(const http::Transfer& transfer)
   }
   try {
     const std::string address =
-        route_.resolves_host() ? look_up(route_.host, route_.port, deadline).front().address.host()
-                               : "";
+        route_.resolves_host()
+            ? addresses(route_.host, route_.port, Kind::resolve, deadline).front().address.host()
+            : "";
     open(deadline);
     if (route_.proxy == http::Route::Proxy::https)
       start_tls(transfer, route_.proxy_host, true, deadline);
     if (route_.tunnels()) ask_proxy(address, deadline);
     if (route_.tls) start_tls(transfer, route_.host, false, deadline);
-  } catch (const TimedOut&) {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    throw http::Failure{Kind::connect_timeout, "Connection timed out", 0, url_};
-  } catch (const asyncio::gaierror& error) {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    throw http::Failure{route_.through_proxy() ? Kind::proxy : Kind::resolve, error.what(), 0,
-                        url_};
   } catch (...) {
     if (descriptor_ >= 0) ::close(descriptor_);
-    throw;
+    try {
+      throw;
+    } catch (const TimedOut&) {
+      throw http::Failure{Kind::connect_timeout, "Connection timed out", 0, url_};
+    }
   }
 }
 
@@ -221,10 +218,21 @@ Connection::~Connection() {
   ::close(descriptor_);
 }
 
+std::vector<asyncio::AddressInfo> Connection::addresses(const std::string& host, int port,
+                                                        Kind failure,
+                                                        const Deadline& deadline) const {
+  try {
+    return look_up(host, port, deadline);
+  } catch (const asyncio::gaierror& error) {
+    throw http::Failure{failure, error.what(), 0, url_};
+  }
+}
+
 void Connection::open(const Deadline& deadline) {
   int error = 0;
   for (const asyncio::AddressInfo& info :
-       look_up(route_.first_host(), route_.first_port(), deadline)) {
+       addresses(route_.first_host(), route_.first_port(),
+                 route_.through_proxy() ? Kind::proxy : Kind::resolve, deadline)) {
     if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
     descriptor_ = ::socket(info.family, info.type | SOCK_NONBLOCK | SOCK_CLOEXEC, info.proto);
     if (descriptor_ < 0) {

@@ -1,6 +1,7 @@
 // A connection that blocks its thread, with time limits: names, addresses, proxies and TLS.
 #pragma once
 
+#include <fiber/asyncio/sock.hpp>
 #include <fiber/http/transfer.hpp>
 
 #include <chrono>
@@ -9,6 +10,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace fiber::requests {
 
@@ -48,6 +51,9 @@ class Connection {
   void wait(const http::Transfer& transfer, int milliseconds);
 
  private:
+  std::vector<asyncio::AddressInfo> addresses(const std::string& host, int port,
+                                              http::Failure::Kind failure,
+                                              const Deadline& deadline) const;
   void open(const Deadline& deadline);
   void start_tls(const http::Transfer& transfer, const std::string& host, bool to_proxy,
                  const Deadline& deadline);
