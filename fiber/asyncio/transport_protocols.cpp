@@ -7,6 +7,7 @@
 #include <fiber/asyncio/without_sigpipe.hpp>
 
 #include <cerrno>
+#include <functional>
 #include <utility>
 
 #include <poll.h>
@@ -122,18 +123,23 @@ void TransportObject::read_for_protocol() {
     const auto got = static_cast<std::size_t>(count);
     note_received(got, to.size());
     if (readable_) loop_.selector().again(*this);
+    // By reference: a function of that size would need memory.
+    const auto give = [&] { side_->data_received({to.data(), got}); };
     if (buffered)
       calls([&] { side_->buffer_updated(got); },
             "Fatal error: protocol.buffer_updated() call failed.");
     else if (kind_ == Kind::socket)
-      calls(
-          [&] {
-            side_->data_received({to.data(), got});
-          },
-          "Fatal error: protocol.data_received() call failed.");
+      calls(std::ref(give), "Fatal error: protocol.data_received() call failed.");
     else
-      side_->data_received({to.data(), got});
+      give();
   }
+}
+
+// Nobody would ask again for what was not read.
+void TransportObject::read_without_memory() {
+  fatal_error(std::current_exception(), kind_ == Kind::socket
+                                            ? "Fatal read error on socket transport"
+                                            : "Fatal read error on pipe transport");
 }
 
 void TransportObject::protocol_reads_end() {

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <tuple>
 
 #include <netinet/in.h>
@@ -298,6 +299,14 @@ std::ptrdiff_t TransportObject::receive(char* to, std::size_t size) noexcept {
 
 void TransportObject::read_step() {
   if (!reading()) return;
+  try {
+    read();
+  } catch (const std::bad_alloc&) {
+    read_without_memory();
+  }
+}
+
+void TransportObject::read() {
   if (kind_ == Kind::write_pipe) {  // the other side of the pipe was closed
     if (hangup_) force_close(out_.empty() ? nullptr : os_error(EPIPE));
     return;

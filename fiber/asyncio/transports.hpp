@@ -170,6 +170,7 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   void post(Step& step) noexcept;  ///< each has a claim in the ready queue
   static constexpr std::size_t kSteps = 4;
   void read_step();
+  void read();
   void write_step();
   std::ptrdiff_t receive(char* to, std::size_t size) noexcept;
   bool send_some(std::string_view& data);
@@ -188,6 +189,7 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   bool calls(const std::function<void()>& function, const char* message);
   void note_received(std::size_t got, std::size_t room) noexcept;
   void read_for_protocol();
+  void read_without_memory();
   void protocol_reads_end();
   void protocol_is_to_wait(bool wait);
   void tell_protocol_of_loss();
