@@ -1,4 +1,5 @@
 // fiber-run itself: what it runs is a task, and sees nothing of it.
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <csignal>
@@ -12,6 +13,13 @@ namespace {
 
 ChildResult run(const std::vector<std::string>& arguments) {
   return support::run_child({.program = fiber_run(), .arguments = arguments});
+}
+
+// Children inherit that a signal is ignored, as SIGHUP is under nohup(1).
+void heed(int signal) {
+  struct sigaction now {};
+  if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN)
+    std::signal(signal, SIG_DFL);
 }
 
 }  // namespace
@@ -82,6 +90,7 @@ TEST_CASE("environment, descriptors, signal masks and dispositions are the progr
 TEST_CASE("a signal ends the program as it does elsewhere") {
   for (const int signal : {SIGTERM, SIGKILL, SIGHUP, SIGINT, SIGSEGV, SIGABRT, SIGPIPE}) {
     CAPTURE(signal);
+    heed(signal);
     same({"sh", "-c", "ulimit -c 0; kill -" + std::to_string(signal) + " $$; sleep 10; echo no"},
          128 + signal);
   }
