@@ -29,7 +29,7 @@ PerThread* first_per_thread = nullptr;
 #if defined(FIBER_LENDS_THREADS)
 
 // The kernel lets programs set it, and keeps it when threads change.
-bool has_instruction() noexcept {
+[[maybe_unused]] bool has_instruction() noexcept {
   constexpr unsigned long kFsGsBase = 1UL << 1U;  // HWCAP2_FSGSBASE
   static const bool has = (::getauxval(AT_HWCAP2) & kFsGsBase) != 0;
   return has;
