@@ -123,12 +123,12 @@ TEST_CASE("what a server sends without having been asked is no answer to the nex
   }
 }
 
-TEST_CASE("requests that follow one another share a connection, whatever became of their bodies") {
+TEST_CASE("requests share a connection, but not one with a body that has not arrived") {
   HttpServer server;
   with_session([&](aiohttp::ClientSession& session) {
     for (int i = 0; i < 5; ++i) {
       auto response = await(session.get(server.url("/fixed")));
-      if (i % 2) CHECK(await(response.read()) == "hello");
+      CHECK(await(response.read()) == "hello");
     }
     CHECK(server.connections() == 1);
     await(session.get(server.url("/stalled"))).release();
