@@ -5,6 +5,7 @@
 #include <fiber/generator.hpp>
 
 #include "support/aiohttp_session.hpp"
+#include "support/http_bodies.hpp"
 #include "support/http_client.hpp"
 #include "support/http_server.hpp"
 
@@ -21,28 +22,11 @@ namespace aiohttp = fiber::aiohttp;
 namespace asyncio = fiber::asyncio;
 using namespace std::chrono_literals;
 using fiber::asyncio::await;
+using support::body_of;
+using support::has;
 using support::HttpServer;
 using support::text_of;
 using support::with_session;
-
-namespace {
-
-// A request's body, with "B" for the boundary.
-std::string body_of(const std::string& request) {
-  const auto at = request.find("boundary=");
-  std::string body = request.substr(request.find("\r\n\r\n") + 4);
-  if (at == request.npos) return body;
-  const std::string boundary = request.substr(at + 9, request.find("\r\n", at) - at - 9);
-  for (auto found = body.find(boundary); found != body.npos; found = body.find(boundary))
-    body.replace(found, boundary.size(), "B");
-  return body;
-}
-
-bool has(const std::string& request, const std::string& field) {
-  return request.find("\r\n" + field + "\r\n") != request.npos;
-}
-
-}  // namespace
 
 TEST_CASE("a form of texts is urlencoded, and one with a file has parts") {
   HttpServer server;

@@ -3,6 +3,7 @@
 #include <fiber/generator.hpp>
 #include <fiber/requests.hpp>
 
+#include "support/http_bodies.hpp"
 #include "support/http_client.hpp"
 #include "support/http_server.hpp"
 
@@ -19,6 +20,8 @@
 
 namespace requests = fiber::requests;
 using namespace std::string_literals;
+using support::body_of;
+using support::has;
 using support::HttpServer;
 using support::text_of;
 
@@ -44,22 +47,6 @@ class TemporaryFile {
   std::string path_ = "/tmp/fiber_upload_XXXXXX";
 };
 
-// A request's body, with "B" for the boundary.
-std::string body_of(const std::string& request) {
-  const auto at = request.find("boundary=");
-  std::string body = request.substr(request.find("\r\n\r\n") + 4);
-  if (at == request.npos) return body;
-  const std::string boundary = request.substr(at + 9, request.find("\r\n", at) - at - 9);
-  CHECK(boundary.size() == 32);
-  for (auto found = body.find(boundary); found != body.npos; found = body.find(boundary))
-    body.replace(found, boundary.size(), "B");
-  return body;
-}
-
-bool has(const std::string& request, const std::string& field) {
-  return request.find("\r\n" + field + "\r\n") != request.npos;
-}
-
 }  // namespace
 
 TEST_CASE("files and fields are sent as requests writes them") {
@@ -80,6 +67,7 @@ TEST_CASE("files and fields are sent as requests writes them") {
         "--B\r\nContent-Disposition: form-data; name=\"c\"\r\n\r\nnofn\r\n--B--\r\n");
   CHECK(sent.find("\r\nContent-Length: ") != sent.npos);
   CHECK(sent.find("\r\nContent-Type: multipart/form-data; boundary=") != sent.npos);
+  CHECK(support::boundary_of(sent).size() == 32);
 }
 
 TEST_CASE("a file is sent from the disk, under its own name") {
