@@ -4,6 +4,7 @@
 #include <fiber/requests.hpp>
 
 #include "support/aiohttp_session.hpp"
+#include "support/full_listener.hpp"
 #include "support/http_client.hpp"
 #include "support/http_outcome.hpp"
 #include "support/http_server.hpp"
@@ -11,6 +12,7 @@
 #include <chrono>
 #include <filesystem>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -141,23 +143,8 @@ TEST_CASE("many sessions, cancelled and failed connections leave no descriptor b
   HttpServer server;
   asyncio::run([&] { CHECK(support::with_requests(server.url("/fixed")) == "200 hello"); });
   const long before = descriptors();
-  // A listener whose queue is full: connections to it stay on their way.
-  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  auto* any = reinterpret_cast<sockaddr*>(&address);
-  REQUIRE(::bind(listener, any, size) == 0);
-  REQUIRE(::listen(listener, 0) == 0);
-  REQUIRE(::getsockname(listener, any, &size) == 0);
-  std::vector<int> waiting;
-  for (int i = 0; i < 4; ++i) {
-    waiting.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    ::connect(waiting.back(), any, size);
-  }
-  const std::string on_its_way =
-      "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/";
+  auto listener = std::make_unique<support::FullListener>();
+  const std::string on_its_way = listener->url();
   const std::string nobody = "http://127.0.0.1:" + std::to_string(HttpServer::unused_port()) + "/";
   with_session([&](aiohttp::ClientSession& session) {
     for (int i = 0; i < 10; ++i) {
@@ -179,8 +166,7 @@ TEST_CASE("many sessions, cancelled and failed connections leave no descriptor b
     await(asyncio::sleep(1ms));
     CHECK(asyncio::all_tasks().size() == 1);
   });
-  for (const int socket : waiting) ::close(socket);
-  ::close(listener);
+  listener.reset();
   CHECK(server.wait_until([&] { return descriptors() <= before; }));
 }
 

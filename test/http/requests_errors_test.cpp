@@ -1,5 +1,6 @@
 #include <fiber/requests.hpp>
 
+#include "support/full_listener.hpp"
 #include "support/http_client.hpp"
 #include "support/http_server.hpp"
 
@@ -93,27 +94,11 @@ TEST_CASE("the read timeout counts silence, not the length of the whole") {
 }
 
 TEST_CASE("a connection that does not come about in time is a ConnectTimeout") {
-  // A listener whose queue is full: the handshake's first packet stays unanswered.
-  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  auto* any = reinterpret_cast<sockaddr*>(&address);
-  REQUIRE(::bind(listener, any, size) == 0);
-  REQUIRE(::listen(listener, 0) == 0);
-  REQUIRE(::getsockname(listener, any, &size) == 0);
-  std::vector<int> waiting;
-  for (int i = 0; i < 4; ++i) {
-    waiting.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    ::connect(waiting.back(), any, size);
-  }
-  const std::string url = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/";
+  const support::FullListener listener;
+  const std::string url = listener.url();
   CHECK_THROWS_AS(requests::get(url, {.timeout = {100ms, {}}}), requests::ConnectTimeout);
   CHECK_THROWS_AS(requests::get(url, {.timeout = {100ms, {}}}), requests::ConnectionError);
   CHECK_THROWS_AS(requests::get(url, {.timeout = {100ms, {}}}), requests::Timeout);
-  for (const int socket : waiting) ::close(socket);
-  ::close(listener);
 }
 
 TEST_CASE("a timeout that is not above zero is a ValueError") {
