@@ -224,6 +224,12 @@ void StackPool::install_next_guards(SizeClass& sizes) {
 }
 
 Stack* StackPool::carve(SizeClass& sizes) {
+  // A call that the kernel refused is no business of whoever starts a fiber between two looks at
+  // errno.
+  const struct KeepErrno {
+    int error = errno;
+    ~KeepErrno() { errno = error; }
+  } keep;
   std::byte* lowest = nullptr;
   if (!sizes.bare.empty()) {
     lowest = sizes.bare.back();

@@ -174,6 +174,16 @@ TEST_CASE("guards are there where a sandbox refuses the kernel's, by whatever er
   }
 }
 
+TEST_CASE("a stack leaves errno alone, whatever the kernel refuses") {
+  const Limits limits;
+  stack_limits().refuse_advice = EPERM;
+  StackPool pool;
+  errno = EDOM;
+  Stack* stack = pool.allocate(kDefaultStackSize);
+  CHECK(errno == EDOM);
+  pool.release(stack);
+}
+
 TEST_CASE("a guard has the size asked for, in whole pages; stacks of other guards are others") {
   StackPool pool;
   std::vector<Stack*> all;
