@@ -50,7 +50,7 @@ void FutureBase::report_unretrieved() noexcept {
     if (loop_ != nullptr && loop_->observation().registry() != nullptr)
       if (const ObjectRegistry::Record* record = loop_->observation().registry()->find(this))
         if (record->created != nullptr) context.source_traceback = record->created->traceback();
-    if (loop_ != nullptr) loop_->call_exception_handler(context);
+    if (loop_ != nullptr) loop_->errors().report(context);
   } catch (...) {
     // No memory to say it with.
   }
@@ -125,9 +125,9 @@ void FutureBase::schedule_callbacks() {
     loop_->check_closed();
   }
   // Events, queues and locks are asked for by any thread of an old program sooner or later.
-  if (loop_->debug() && !loop_->may_be_called()) [[unlikely]] {
+  if (loop_->debug() && !loop_->home().may_be_called()) [[unlikely]] {
     state_ = FutureState::pending;
-    loop_->check_thread();
+    loop_->home().check_thread();
   }
   Callback* callback = std::exchange(first_, nullptr);
   last_ = nullptr;

@@ -350,7 +350,7 @@ std::vector<const void*> frames_of(TaskBase& task) {
   }
   if (task.done() || !task.has_started()) return frames;
   // They change while another thread runs its loop.
-  if (task.loop()->is_running() && !task.loop()->on_own_thread()) return frames;
+  if (task.loop()->is_running() && !task.loop()->home().is_here()) return frames;
   fiber::detail::GreenletObject* waiting = task.suspended_greenlet();
   fiber::detail::GreenletObject* own = task.own_greenlet();
   if (waiting == nullptr) return frames;

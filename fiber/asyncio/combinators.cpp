@@ -113,7 +113,7 @@ bool GatherBase::cancel(std::string message) {
 
 bool GatherInTurn::wanted() noexcept {
   const LoopObject* loop = asyncio_thread().running;
-  return loop != nullptr && loop->factory() != nullptr;
+  return loop != nullptr && loop->tasks().factory() != nullptr;
 }
 
 GatherInTurn::~GatherInTurn() {

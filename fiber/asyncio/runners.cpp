@@ -25,7 +25,7 @@ void on_sigint(int) {
       ::sigaction(SIGINT, &previous_action, nullptr);
       ::raise(SIGINT);
     }
-    loop->attend_to_signals();
+    loop->signals().attend();
   }
 }
 
@@ -115,7 +115,7 @@ Runner::Interrupts::Interrupts(Runner& runner, detail::FutureBase& task, bool sh
     return;
   detail::LoopObject& loop = runner_.loop_.object();
   interrupts.store(0);
-  loop.on_signal = [this] {
+  loop.signals().on_signal = [this] {
     const int arrived = interrupts.exchange(0);
     for (int i = 0; i < arrived; ++i) {
       if (++count_ == 1 && !task_.done()) {
@@ -144,7 +144,7 @@ Runner::Interrupts::~Interrupts() {
       detail::replace_saved_action(SIGINT, on_sigint, previous_action);
     interrupted_loop.store(nullptr);
     detail::InSignalHandler::wait_for_others();
-    runner_.loop_.object().on_signal = nullptr;
+    runner_.loop_.object().signals().on_signal = nullptr;
   }
   task_.release();
 }

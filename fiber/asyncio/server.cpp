@@ -151,8 +151,8 @@ void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
     throw;
   } catch (...) {
     if (!loop_.debug()) return;
-    loop_.call_exception_handler({.message = "Error on transport creation for incoming connection",
-                                  .exception = std::current_exception()});
+    loop_.errors().report({.message = "Error on transport creation for incoming connection",
+                           .exception = std::current_exception()});
   }
 }
 

@@ -82,7 +82,7 @@ connection_made in_task(client_connected callback) {
       if (!done.cancelled()) {
         const std::exception_ptr error = done.exception();
         if (error == nullptr) return;
-        transport->loop().call_exception_handler(
+        transport->loop().errors().report(
             {.message = "Unhandled exception in client_connected_cb", .exception = error});
       }
       transport->close();

@@ -120,7 +120,7 @@ void TaskGroup::adopt(Child* child, detail::FutureBase& task) {
 
 TaskGroup& TaskGroup::enter() {
   if (entered_) throw RuntimeError("TaskGroup " + repr() + " has already been entered");
-  if (detail::running_loop().current_task == nullptr)
+  if (detail::running_loop().turns().current_task == nullptr)
     throw RuntimeError("TaskGroup " + repr() + " cannot determine the parent task");
   parent_ = current_task();
   entered_ = true;
@@ -203,11 +203,11 @@ void TaskGroup::task_done(detail::FutureBase& task) {
   errors_.push_back(error);
   if (!base_error_ && kind_of(error) == Kind::interrupt) base_error_ = error;
   if (parent_.done()) {
-    task.loop()->call_exception_handler({.message = "Task " + task.repr() +
-                                                    " has errored out but its parent task " +
-                                                    parent_.repr() + " is already completed",
-                                         .exception = error,
-                                         .future = FutureRef(&task)});
+    task.loop()->errors().report({.message = "Task " + task.repr() +
+                                             " has errored out but its parent task " +
+                                             parent_.repr() + " is already completed",
+                                  .exception = error,
+                                  .future = FutureRef(&task)});
     return;
   }
   if (aborting_ || parent_cancel_requested_) return;

@@ -79,7 +79,7 @@ void TransportObject::fatal_error(const std::exception_ptr& error, const char* m
   } catch (...) {
     // Not of the connection's making.
   }
-  if (report) loop_.call_exception_handler({.message = message, .exception = error});
+  if (report) loop_.errors().report({.message = message, .exception = error});
   force_close(error);
 }
 
@@ -161,7 +161,7 @@ void TransportObject::protocol_reads_end() {
 
 void TransportObject::protocol_is_to_wait(bool wait) {
   const auto report = [&](const std::exception_ptr& error) {
-    loop_.call_exception_handler(
+    loop_.errors().report(
         {.message = wait ? "protocol.pause_writing() failed" : "protocol.resume_writing() failed",
          .exception = error});
   };
