@@ -1,6 +1,7 @@
 #include <fiber/asyncio/base_futures.hpp>
 
 #include <fiber/asyncio/events.hpp>
+#include <fiber/asyncio/object_registry.hpp>
 
 #include <sstream>
 
@@ -24,8 +25,7 @@ void FutureBase::leave() noexcept {
 }
 
 void FutureBase::drop_callbacks() noexcept {
-  while (first_ != nullptr) {
-    Callback* callback = first_;
+  while (Callback* callback = callbacks_.first()) {
     remove(callback);
     if (callback->kind == Callback::Kind::handle)
       static_cast<HandleObject*>(callback)->release();
@@ -129,16 +129,13 @@ void FutureBase::schedule_callbacks() {
     state_ = FutureState::pending;
     loop_->home().check_thread();
   }
-  Callback* callback = std::exchange(first_, nullptr);
-  last_ = nullptr;
-  while (callback != nullptr) {
-    Callback* next = std::exchange(callback->next, nullptr);
-    callback->previous = nullptr;
-    callback->future = nullptr;
-    if (callback->kind == Callback::Kind::handle)
-      static_cast<HandleObject*>(callback)->scheduled_by(this);
-    loop_->push(callback);
-    callback = next;
+  const core::List<Callback> all(std::move(callbacks_));
+  for (Callback& callback : all) {
+    callback.links = {};  // of all: nothing is left of the list, so each is out of it by itself
+    callback.future = nullptr;
+    if (callback.kind == Callback::Kind::handle)
+      static_cast<HandleObject&>(callback).scheduled_by(this);
+    loop_->push(&callback);
   }
 }
 
@@ -189,8 +186,7 @@ std::string FutureBase::repr_info() const {
   if (state_ == FutureState::finished) {
     if (exception_) text << " exception=" << fiber::repr(exception_);
   } else {
-    std::size_t count = 0;
-    for (const Callback* at = first_; at != nullptr; at = at->next) ++count;
+    const std::size_t count = callbacks_.size();
     if (count != 0) text << " cb=[" << count << "]";
   }
   return text.str();

@@ -3,6 +3,7 @@
 #include <fiber/asyncio/cancellation.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/events.hpp>
+#include <fiber/asyncio/object_registry.hpp>
 #include <fiber/core/own_thread.hpp>
 
 #include <algorithm>
@@ -472,8 +473,7 @@ std::string TaskBase::repr_before_wait() const {
 std::string TaskBase::repr_after_wait() const {
   std::string text;
   if (!done()) {
-    std::size_t count = 0;
-    for (const Callback* at = first_; at != nullptr; at = at->next) ++count;
+    const std::size_t count = callbacks_.size();
     if (count != 0) text += " cb=[" + std::to_string(count) + "]";
   }
   if (done() && exception_ && !cancelled()) text += " exception=" + fiber::repr(exception_);

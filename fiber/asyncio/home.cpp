@@ -134,15 +134,15 @@ void Home::leave() noexcept {
 }
 
 void Home::thread_exits(const GreenletThread& thread) noexcept {
-  for (GreenletObject* at = thread.live_head; at != nullptr;) {
+  for (GreenletObject* at = thread.live.first(); at != nullptr;) {
     TaskBase* task = at->scheduled && at->state == GreenletState::suspended
                          ? static_cast<TaskGreenlet*>(at)->task
                          : nullptr;
     if (task != nullptr && !task->abandoned()) {
       task->loop()->home().leave();
-      at = thread.live_head;
+      at = thread.live.first();
     } else {
-      at = at->next_live;
+      at = at->links.next;
     }
   }
 }

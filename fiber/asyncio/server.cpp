@@ -233,7 +233,7 @@ void ServerObject::close() {
   }
   if (Waiter* forever = std::exchange(forever_, nullptr))
     if (!forever->done()) forever->cancel({});
-  if (clients_ == nullptr) wake();
+  if (clients_.empty()) wake();
 }
 
 void ServerObject::give_back() noexcept {
@@ -244,12 +244,11 @@ void ServerObject::give_back() noexcept {
 }
 
 void ServerObject::close_clients(bool abort) {
-  for (TransportObject *client = clients_, *next = nullptr; client != nullptr; client = next) {
-    next = client->next_client;
+  for (TransportObject& client : clients_) {
     if (abort)
-      client->abort();
+      client.abort();
     else
-      client->close();
+      client.close();
   }
 }
 
@@ -267,18 +266,13 @@ void ServerObject::wait_closed() {
 void ServerObject::attach(TransportObject& client) noexcept {
   retain();
   client.server = this;
-  client.next_client = clients_;
-  if (clients_ != nullptr) clients_->previous_client = &client;
-  clients_ = &client;
+  clients_.prepend(client);
 }
 
 void ServerObject::detach(TransportObject& client) noexcept {
-  (client.previous_client != nullptr ? client.previous_client->next_client : clients_) =
-      client.next_client;
-  if (client.next_client != nullptr) client.next_client->previous_client = client.previous_client;
-  client.previous_client = client.next_client = nullptr;
+  clients_.remove(client);
   client.server = nullptr;
-  if (clients_ == nullptr && closed_) wake();
+  if (clients_.empty() && closed_) wake();
   release();
 }
 
