@@ -3,12 +3,17 @@
 #include <fiber/asyncio/base_events.hpp>
 #include <fiber/asyncio/debug.hpp>
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/object_registry.hpp>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
 namespace fiber::asyncio::detail {
+
+Observation::Observation(LoopObject& loop) noexcept : loop_(loop) {}
+
+Observation::~Observation() = default;
 
 bool Observation::debug_from_environment() noexcept {
   const char* value = std::getenv("FIBER_ASYNCIO_DEBUG");
