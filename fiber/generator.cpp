@@ -130,9 +130,8 @@ std::ostream& operator<<(std::ostream& out, const GeneratorBase& generator) {
 
 std::vector<GeneratorBase> all_generators() {
   std::vector<GeneratorBase> found;
-  for (detail::GeneratorObject* at = detail::GeneratorObject::newest(); at != nullptr;
-       at = at->older)
-    found.emplace_back(at);
+  for (detail::GeneratorObject& each : detail::GeneratorObject::all_started())
+    found.emplace_back(&each);
   return {std::make_move_iterator(found.rbegin()), std::make_move_iterator(found.rend())};
 }
 

@@ -186,8 +186,8 @@ std::vector<greenlet> all_greenlets() {
   detail::GreenletThread& thread = detail::greenlet_thread();
   thread.drain_inbox();
   std::vector<greenlet> found;
-  for (detail::GreenletObject* at = thread.live_head; at != nullptr; at = at->next_live)
-    if (at->state != detail::GreenletState::dead) found.emplace_back(at);
+  for (detail::GreenletObject& each : thread.live)
+    if (each.state != detail::GreenletState::dead) found.emplace_back(&each);
   return {std::make_move_iterator(found.rbegin()), std::make_move_iterator(found.rend())};
 }
 

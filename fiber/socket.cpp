@@ -248,7 +248,7 @@ class Connector {
  public:
   explicit Connector(const CreateConnectionOptions& options)
       : options_(options), loop_(asyncio::detail::asyncio_thread().running) {
-    if (loop_ != nullptr && loop_->current_task == nullptr) loop_ = nullptr;
+    if (loop_ != nullptr && loop_->turns().current_task == nullptr) loop_ = nullptr;
   }
 
   std::vector<AddressInfo> addresses(const std::string& host, int port) const {

@@ -20,7 +20,7 @@ void on_start(fiber::detail::GeneratorObject* generator) noexcept {
 // Where no task runs, its clean-up could not wait.
 bool on_drop(fiber::detail::GeneratorObject* generator) noexcept {
   LoopObject* loop = asyncio_thread().running;
-  if (loop == nullptr || loop->serial != generator->scope || loop->current_task != nullptr)
+  if (loop == nullptr || loop->serial != generator->scope || loop->turns().current_task != nullptr)
     return false;
   try {
     static_cast<void>(
@@ -51,11 +51,11 @@ void close_generators(LoopObject& loop) {
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     FutureBase& task = tasks[i].base();
     if (task.cancelled() || !task.peek_exception()) continue;
-    loop.call_exception_handler({.message = "an error occurred during closing of asynchronous "
-                                            "generator " +
-                                            repr(closing[i]),
-                                 .exception = task.peek_exception(),
-                                 .asyncgen = closing[i]});
+    loop.errors().report({.message = "an error occurred during closing of asynchronous "
+                                     "generator " +
+                                     repr(closing[i]),
+                          .exception = task.peek_exception(),
+                          .asyncgen = closing[i]});
   }
 }
 

@@ -2,9 +2,9 @@
 #include <fiber/asyncio/base_events.hpp>
 
 #include <fiber/asyncio/caught.hpp>
+#include <fiber/asyncio/failure.hpp>
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/in_context.hpp>
-#include <fiber/asyncio/reports.hpp>
 #include <fiber/asyncio/selectors.hpp>
 
 #include <algorithm>
@@ -16,16 +16,16 @@ constexpr std::int64_t kLongestWait = 86'400'000'000'000;  // as CPython: a day
 
 }  // namespace
 
-// Once: a single iteration, which does not wait and in which fibers begin no other by themselves.
+void LoopObject::run_forever() { run(false); }
+
+void LoopObject::run_iteration() { run(true); }
+
 void LoopObject::run(bool once) {
   check_closed();
   check_not_running();
   AsyncioThread& thread = asyncio_thread();
-  if (made_outside_ || greenlets != &fiber::detail::greenlet_thread()) settle();
-  hub = root = greenlets->current;
-  float_modes_ = core::FloatModes::current();
-  thread_ = core_thread();
-  running_ = true;
+  home_.arrive();
+  turns_.begin_run();
   embedding_.begin_run();
   thread.running = this;
   retain();
@@ -33,11 +33,11 @@ void LoopObject::run(bool once) {
     LoopObject* loop;
     AsyncioThread& thread;
     ~Leave() {
-      loop->dismiss_parked();
+      Turns& turns = loop->turns_;
+      turns.end_run();
       loop->stopping_ = false;
-      loop->running_ = false;
-      if (std::exchange(loop->exiting_, false)) loop->interrupt = nullptr;
-      loop->hub = loop->root = nullptr;
+      if (loop->home_.depart()) turns.interrupt = nullptr;
+      turns.hub = turns.root = nullptr;
       thread.running = nullptr;
       loop->embedding_.end_run();
       loop->release();
@@ -47,8 +47,7 @@ void LoopObject::run(bool once) {
   do {
     run_once();
   } while (!stopping_);
-  if (interrupt) [[unlikely]]
-    std::rethrow_exception(std::exchange(interrupt, nullptr));
+  turns_.throw_interrupt();
 }
 
 void LoopObject::run_until_done(FutureBase& future, bool new_task) {
@@ -89,39 +88,23 @@ void LoopObject::run_until_done(FutureBase& future, bool new_task) {
 // One iteration, except that fibers which hand over to each other may have run more of them.
 void LoopObject::run_once() {
   if (mailbox_.any_acquired()) take_posted();
-  if (signals.load(std::memory_order_relaxed)) look_at_signals(true);
+  if (signals_.any()) signals_.look(true);
   std::int64_t deadline = kForever;
-  if (!ready_.empty() || stopping_ || selector_->ready())
+  if (!turns_.ready.empty() || stopping_ || selector_->ready())
     deadline = 0;
   else if (!timers_.empty())
     deadline = timers_.soonest();
   if (deadline != 0 || !selector_->empty()) poll(deadline);
   if (!timers_.empty()) {
     if (mailbox_.any()) take_posted();
-    timers_.take_due(ready_);
+    timers_.take_due(turns_.ready);
   }
-  begin_batch();
+  turns_.begin_batch();
   if (observation_.on()) {
     observation_.run_batch();
     return;
   }
-  while (batch_ != 0) {
-    if (batch_ >= kManyReady) fetch_ahead();
-    const Entry entry = ready_.take();
-    --batch_;
-    run_entry(entry);
-  }
-}
-
-void LoopObject::begin_batch() noexcept {
-  ++iterations;
-  batch_ = ready_.size();
-  if (shuffle_state_ == 0 || batch_ < 2) [[likely]]
-    return;
-  for (std::size_t i = batch_ - 1; i > 0; --i) {
-    shuffle_state_ = shuffle_state_ * 6364136223846793005U + 1442695040888963407U;
-    ready_.swap(i, (shuffle_state_ >> 33U) % (i + 1));
-  }
+  while (turns_.any_left()) run_entry(turns_.take());
 }
 
 void LoopObject::poll(std::int64_t deadline) {
@@ -131,20 +114,20 @@ void LoopObject::poll(std::int64_t deadline) {
   }
   Clock* clock = timers_.clock();
   if (clock != nullptr && outside_work.load() == 0) {
-    const std::size_t ready = ready_.size();
+    const std::size_t ready = turns_.ready.size();
     if (!selector_->empty()) selector_->select(*this, clock->patience());
-    if (ready_.size() != ready || clock->jump(deadline)) return;
+    if (turns_.ready.size() != ready || clock->jump(deadline)) return;
   }
-  if (deadline == kForever && selector_->empty() && !can_ever_wake()) report_deadlock();
+  if (deadline == kForever && selector_->empty()) deadlock_.look(*this);
   std::int64_t timeout = -1;
   if (deadline != kForever) timeout = std::clamp<std::int64_t>(deadline - now(), 0, kLongestWait);
   mailbox_.fall_asleep();
-  const bool awake = mailbox_.any() || signals.load(std::memory_order_relaxed);
+  const bool awake = mailbox_.any() || signals_.any();
   const std::int64_t begin = observation_.observer() != nullptr ? monotonic() : 0;
   selector_->select(*this, awake ? 0 : timeout);
   mailbox_.wake_up();
   if (observation_.observer() != nullptr) observation_.waited(begin);
-  if (signals.load(std::memory_order_relaxed)) look_at_signals(true);
+  if (signals_.any()) signals_.look(true);
   if (mailbox_.any_acquired()) take_posted();
 }
 
@@ -158,25 +141,9 @@ void LoopObject::run_entry(Entry entry) {
 }
 
 void LoopObject::run_task(TaskBase* task) {
-  hub->waiting = true;
-  if (task->resume_point != nullptr) {
-    current_task = task;
-    greenlets->resume(task->resume_point);
-  } else {
-    start_task(task);
-  }
-  hub->waiting = false;
-  bury();
-  if (signals.load(std::memory_order_relaxed)) look_at_signals(false);
-  if (interrupt) std::rethrow_exception(std::exchange(interrupt, nullptr));
-}
-
-// A failed task whose last reference was the loop's: its report runs here, before the next entry.
-void LoopObject::bury() noexcept {
-  if (graveyard_ == nullptr) [[likely]]
-    return;
-  TaskBase* task = std::exchange(graveyard_, nullptr);
-  task->release();
+  turns_.run(task);
+  if (signals_.any()) signals_.look(false);
+  turns_.throw_interrupt();
 }
 
 void HandleObject::run() {
@@ -195,17 +162,17 @@ void HandleObject::run() {
 void LoopObject::run_handle(HandleObject* handle) {
   const Handle held(core::Ref<HandleObject>::adopt(handle));
   const auto call = [&] {
-    const InContext in_context(hub, handle->context.get());
+    const InContext in_context(turns_.hub, handle->context.get());
     handle->run();
   };
-  std::exception_ptr error = caught(call, [this] { return !on_dying_hub(); });
+  std::exception_ptr error = caught(call, [this] { return !turns_.on_dying_hub(); });
   // Not while it is being handled: the user's handler may end the thread.
   if (error) {
-    detail::report(*this, "Exception in callback",
-                   {.exception = std::exchange(error, nullptr), .handle = held});
-    if (interrupt) std::rethrow_exception(std::exchange(interrupt, nullptr));
+    errors_.report_failure("Exception in callback",
+                           {.exception = std::exchange(error, nullptr), .handle = held});
+    turns_.throw_interrupt();
   }
-  if (signals.load(std::memory_order_relaxed)) look_at_signals(false);
+  if (signals_.any()) signals_.look(false);
 }
 
 }  // namespace fiber::asyncio::detail

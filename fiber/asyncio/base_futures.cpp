@@ -1,6 +1,7 @@
 #include <fiber/asyncio/base_futures.hpp>
 
 #include <fiber/asyncio/events.hpp>
+#include <fiber/asyncio/object_registry.hpp>
 
 #include <sstream>
 
@@ -24,8 +25,7 @@ void FutureBase::leave() noexcept {
 }
 
 void FutureBase::drop_callbacks() noexcept {
-  while (first_ != nullptr) {
-    Callback* callback = first_;
+  while (Callback* callback = callbacks_.first()) {
     remove(callback);
     if (callback->kind == Callback::Kind::handle)
       static_cast<HandleObject*>(callback)->release();
@@ -50,7 +50,7 @@ void FutureBase::report_unretrieved() noexcept {
     if (loop_ != nullptr && loop_->observation().registry() != nullptr)
       if (const ObjectRegistry::Record* record = loop_->observation().registry()->find(this))
         if (record->created != nullptr) context.source_traceback = record->created->traceback();
-    if (loop_ != nullptr) loop_->call_exception_handler(context);
+    if (loop_ != nullptr) loop_->errors().report(context);
   } catch (...) {
     // No memory to say it with.
   }
@@ -125,20 +125,17 @@ void FutureBase::schedule_callbacks() {
     loop_->check_closed();
   }
   // Events, queues and locks are asked for by any thread of an old program sooner or later.
-  if (loop_->debug() && !loop_->may_be_called()) [[unlikely]] {
+  if (loop_->debug() && !loop_->home().may_be_called()) [[unlikely]] {
     state_ = FutureState::pending;
-    loop_->check_thread();
+    loop_->home().check_thread();
   }
-  Callback* callback = std::exchange(first_, nullptr);
-  last_ = nullptr;
-  while (callback != nullptr) {
-    Callback* next = std::exchange(callback->next, nullptr);
-    callback->previous = nullptr;
-    callback->future = nullptr;
-    if (callback->kind == Callback::Kind::handle)
-      static_cast<HandleObject*>(callback)->scheduled_by(this);
-    loop_->push(callback);
-    callback = next;
+  const core::List<Callback> all(std::move(callbacks_));
+  for (Callback& callback : all) {
+    callback.links = {};  // of all: nothing is left of the list, so each is out of it by itself
+    callback.future = nullptr;
+    if (callback.kind == Callback::Kind::handle)
+      static_cast<HandleObject&>(callback).scheduled_by(this);
+    loop_->push(&callback);
   }
 }
 
@@ -189,8 +186,7 @@ std::string FutureBase::repr_info() const {
   if (state_ == FutureState::finished) {
     if (exception_) text << " exception=" << fiber::repr(exception_);
   } else {
-    std::size_t count = 0;
-    for (const Callback* at = first_; at != nullptr; at = at->next) ++count;
+    const std::size_t count = callbacks_.size();
     if (count != 0) text << " cb=[" << count << "]";
   }
   return text.str();

@@ -4,6 +4,7 @@
 #include <fiber/asyncio/detail/ready_queue.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/config.hpp>
+#include <fiber/core/list.hpp>
 #include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>
 
@@ -25,8 +26,7 @@ struct Callback {
   enum class Kind : std::uint8_t { task, handle, leaf };
   explicit Callback(Kind k) noexcept : kind(k) {}
 
-  Callback* next = nullptr;
-  Callback* previous = nullptr;
+  core::Links<Callback> links;   ///< in the future's list, or in a mailbox
   FutureBase* future = nullptr;  ///< where it is registered, if it is
   Kind kind;
 };
@@ -51,7 +51,7 @@ class FIBER_API FutureBase {
   FutureBase(const FutureBase&) = delete;
   FutureBase& operator=(const FutureBase&) = delete;
   virtual ~FutureBase() {
-    if (first_ != nullptr || counts_for_loop_) leave();
+    if (!callbacks_.empty() || counts_for_loop_) leave();
   }
 
   void retain() noexcept { ++refs_; }
@@ -95,19 +95,14 @@ class FIBER_API FutureBase {
   /// A task's wake-up, which needs no claim: see ReadyQueue. Others have made theirs.
   void add(Callback* callback) noexcept {
     callback->future = this;
-    callback->next = nullptr;
-    callback->previous = last_;
-    (last_ != nullptr ? last_->next : first_) = callback;
-    last_ = callback;
+    callbacks_.append(*callback);
   }
   void remove(Callback* callback) noexcept {
-    (callback->previous != nullptr ? callback->previous->next : first_) = callback->next;
-    (callback->next != nullptr ? callback->next->previous : last_) = callback->previous;
+    callbacks_.remove(*callback);
     callback->future = nullptr;
-    callback->next = callback->previous = nullptr;
     if (callback->kind != Callback::Kind::task) give_back_claim();
   }
-  Callback* first_callback() const noexcept { return first_; }
+  const core::List<Callback>& callbacks() const noexcept { return callbacks_; }
   /// Room for callbacks, not of tasks, that are to be registered. Throws std::bad_alloc.
   void claim(std::size_t count = 1);
   /// Registers, or queues at once if the future is done. Throws std::bad_alloc, RuntimeError.
@@ -142,7 +137,7 @@ class FIBER_API FutureBase {
 
   void complete(FutureState state) {
     state_ = state;
-    if (first_ != nullptr) schedule_callbacks();
+    if (!callbacks_.empty()) schedule_callbacks();
   }
   void schedule_callbacks();
   void drop_callbacks() noexcept;
@@ -177,8 +172,7 @@ class FIBER_API FutureBase {
   bool is_task_ = false;
   bool counts_for_loop_ = false;
   std::uint32_t result_offset_ = 0;
-  Callback* first_ = nullptr;
-  Callback* last_ = nullptr;
+  core::List<Callback> callbacks_;
   std::exception_ptr exception_;  ///< or, when cancelled, the CancelledError to show first
   std::unique_ptr<std::string> cancel_message_;
 };

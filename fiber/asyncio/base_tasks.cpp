@@ -3,6 +3,7 @@
 #include <fiber/asyncio/cancellation.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/events.hpp>
+#include <fiber/asyncio/object_registry.hpp>
 #include <fiber/core/own_thread.hpp>
 
 #include <algorithm>
@@ -41,8 +42,10 @@ std::exception_ptr cancellation_from(FutureBase& future) {
 }  // namespace
 
 const char* AsyncioThread::running_name() const noexcept {
-  if (running == nullptr || !running->greenlets->current->scheduled) return nullptr;
-  const TaskBase* task = static_cast<TaskGreenlet*>(running->greenlets->current)->task;
+  if (running == nullptr) return nullptr;
+  fiber::detail::GreenletObject* current = running->turns().greenlets->current;
+  if (!current->scheduled) return nullptr;
+  const TaskBase* task = static_cast<TaskGreenlet*>(current)->task;
   if (const std::string* name = task->given_name()) return name->c_str();
   constexpr std::string_view prefix = "Task-";
   char* const digits = std::copy(prefix.begin(), prefix.end(), task_name_);
@@ -81,7 +84,7 @@ namespace {
 
 // On which the task is to be. Throws at the first use of a thread.
 FIBER_INLINE fiber::detail::GreenletThread& thread_for(const LoopObject& loop) {
-  return loop.hub != nullptr ? *loop.greenlets : fiber::detail::greenlet_thread();
+  return loop.turns().hub != nullptr ? *loop.turns().greenlets : fiber::detail::greenlet_thread();
 }
 
 }  // namespace
@@ -97,25 +100,25 @@ FIBER_INLINE void TaskBase::bind(LoopObject& loop, fiber::detail::GreenletThread
     name_ = std::move(name);
   set_loop(&loop);
   using fiber::detail::GreenletObject;
-  const bool inside = loop.hub != nullptr;
+  const bool inside = loop.turns().hub != nullptr;
   // One that is made outside may yet pass to the thread on which the loop will run.
   greenlet_.emplace(
       thread, this,
       inside ? GreenletObject::Listed::at_once : GreenletObject::Listed::when_started);
-  if (!inside) loop.made_outside_ = true;
+  if (!inside) loop.home().task_made_outside();
   greenlet_->refs = 1;  // the task's own
   greenlet_->belongings = core::Ref<fiber::detail::Belongings>::adopt(context.detach());
-  fiber::detail::GreenletObject* parent = loop.root != nullptr ? loop.root : thread.current;
+  GreenletObject* root = loop.turns().root;
+  GreenletObject* parent = root != nullptr ? root : thread.current;
   ++parent->refs;
   greenlet_->parent = parent;
   retain();  // the loop's
-  loop.tasks.append(*this);
-  ++loop.task_count;
+  loop.tasks().add(*this);
 }
 
 void TaskBase::schedule(LoopObject& loop, const std::string& name) {
-  if (loop.special_tasks()) [[unlikely]] {
-    loop.make_task(*this, {.name = name});
+  if (loop.tasks().special()) [[unlikely]] {
+    loop.tasks().make(*this, {.name = name});
     return;
   }
   if (consumed_) [[unlikely]]
@@ -123,13 +126,13 @@ void TaskBase::schedule(LoopObject& loop, const std::string& name) {
   fiber::detail::GreenletThread& thread = thread_for(loop);
   std::unique_ptr<std::string> own_name;
   if (!name.empty()) own_name = std::make_unique<std::string>(name);
-  loop.ready_.claim();
+  loop.ready_queue().claim();
   core::Ref<ContextObject> context;
   if (const ContextObject* current = contextvars::detail::context_of(*thread.current)) {
     try {
       context = contextvars::detail::copy(current);
     } catch (...) {
-      loop.ready_.give_back();
+      loop.ready_queue().give_back();
       throw;
     }
   }
@@ -139,26 +142,26 @@ void TaskBase::schedule(LoopObject& loop, const std::string& name) {
 
 void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
   loop.check_closed();
-  if (loop.debug()) loop.check_thread();
+  if (loop.debug()) loop.home().check_thread();
   if (arguments.own_thread_state)
     if (const char* why = core::OwnThread::why_not(arguments.slow_thread_state)) {
       consume();
       destroy_callable();
       throw RuntimeError(std::string("a task cannot have own_thread_state: ") + why);
     }
-  const bool eager = arguments.eager_start.value_or(false) && loop.on_own_thread();
+  const bool eager = arguments.eager_start.value_or(false) && loop.home().is_here();
   if (consumed_) refuse_reuse();
   fiber::detail::GreenletThread& thread = thread_for(loop);
   std::unique_ptr<std::string> name;
   if (!arguments.name.empty()) name = std::make_unique<std::string>(arguments.name);
-  loop.ready_.claim();
+  loop.ready_queue().claim();
   core::Ref<ContextObject> context;
   try {
     context = arguments.own_context
                   ? contextvars::detail::copy(contextvars::detail::context_of(*thread.current))
                   : core::Ref<ContextObject>(arguments.context);
   } catch (...) {
-    loop.ready_.give_back();
+    loop.ready_queue().give_back();
     throw;
   }
   bind(loop, thread, std::move(name), std::move(context));
@@ -166,7 +169,7 @@ void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
   own_thread_state_ = arguments.own_thread_state;
   slow_thread_state_ = arguments.slow_thread_state;
   if (eager)
-    loop.step_eagerly(*this);
+    loop.turns().step_eagerly(*this);
   else
     loop.push(Entry(this));
 }
@@ -271,7 +274,7 @@ std::exception_ptr TaskBase::overdue_cancellation(std::exception_ptr error) {
 
 void TaskBase::wait_slow(FutureBase* future) {
   LoopObject& loop = *loop_;
-  fiber::detail::GreenletObject* self = loop.greenlets->current;
+  fiber::detail::GreenletObject* self = loop.turns().greenlets->current;
   const bool foreign = self != &*greenlet_;
   if (abandoned_) throw RuntimeError("a task that is being unwound with its loop cannot wait");
   if (future->loop() != &loop || future == this) {
@@ -279,7 +282,7 @@ void TaskBase::wait_slow(FutureBase* future) {
     loop.push(Entry(this));
     {
       const WaitsElsewhere elsewhere(&*greenlet_, foreign);
-      loop.suspend(this);
+      loop.turns().suspend(this);
     }
     check_cancelled();
     throw RuntimeError(future == this ? "Task cannot await on itself: " + repr()
@@ -303,7 +306,7 @@ void TaskBase::wait_slow(FutureBase* future) {
   }
   {
     const WaitsElsewhere elsewhere(&*greenlet_, foreign);
-    loop.suspend(this);
+    loop.turns().suspend(this);
   }
   waiting_on_ = nullptr;
   if (foreign) fiber::detail::release(self);
@@ -370,10 +373,10 @@ void TaskBase::run() {
     error = std::current_exception();
   } catch (const KeyboardInterrupt&) {
     error = std::current_exception();
-    loop_->interrupt = error;
+    loop_->turns().interrupt = error;
   } catch (const SystemExit&) {
     error = std::current_exception();
-    loop_->interrupt = error;
+    loop_->turns().interrupt = error;
   } catch (const GreenletExit&) {
     // Nobody awaits an abandoned task any more; for any other, ending by GreenletExit is a cancel.
     cancelled = true;
@@ -381,7 +384,7 @@ void TaskBase::run() {
     error = std::current_exception();
   }
   destroy_callable();
-  if (told_library_ && loop_->interrupt == nullptr) [[unlikely]] {
+  if (told_library_ && loop_->turns().interrupt == nullptr) [[unlikely]] {
     error = overdue_cancellation(std::move(error));
     cancelled = true;
   }
@@ -420,9 +423,8 @@ void TaskBase::end_unstarted() noexcept {
 
 void TaskBase::ended() noexcept {
   LoopObject& loop = *loop_;
-  loop.tasks.remove(*this);
-  --loop.task_count;
-  loop.ready_.give_back();
+  loop.tasks().remove(*this);
+  loop.ready_queue().give_back();
   release();
 }
 
@@ -471,8 +473,7 @@ std::string TaskBase::repr_before_wait() const {
 std::string TaskBase::repr_after_wait() const {
   std::string text;
   if (!done()) {
-    std::size_t count = 0;
-    for (const Callback* at = first_; at != nullptr; at = at->next) ++count;
+    const std::size_t count = callbacks_.size();
     if (count != 0) text += " cb=[" + std::to_string(count) + "]";
   }
   if (done() && exception_ && !cancelled()) text += " exception=" + fiber::repr(exception_);

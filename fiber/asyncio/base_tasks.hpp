@@ -156,10 +156,12 @@ class FIBER_API TaskBase : public FutureBase {
   core::Links<TaskBase> links;  ///< in the loop's list
 
  private:
-  friend class LoopObject;
   friend class Cancellation;
   friend struct DebuggerFields;
+  friend class Home;
   friend struct TaskGreenlet;
+  friend class TaskRegistry;
+  friend class Turns;
 
   [[noreturn]] static void refuse_reuse();
   void count_cancellation() noexcept;
@@ -197,6 +199,16 @@ class FIBER_API TaskBase : public FutureBase {
   alignas(core::kCacheLine) std::optional<TaskGreenlet> greenlet_;
 };
 
+inline void TaskRegistry::add(TaskBase& task) noexcept {
+  unfinished_.append(task);
+  ++size_;
+}
+
+inline void TaskRegistry::remove(TaskBase& task) noexcept {
+  unfinished_.remove(task);
+  --size_;
+}
+
 /// What runs now on this thread: both null outside of a loop.
 struct Running {
   LoopObject* loop = nullptr;
@@ -205,7 +217,7 @@ struct Running {
 inline Running running() noexcept {
   LoopObject* loop = running_loop_or_null();
   if (loop == nullptr) return {};
-  return {loop, loop->current_task};
+  return {loop, loop->turns().current_task};
 }
 inline TaskBase* current_task_or_null() noexcept { return running().task; }
 
@@ -222,16 +234,16 @@ inline TaskBase& task_for_await() { return *running_for_await().task; }
 /// The greenlet that is to run next: a task's, or the hub's when the next thing is a callback or
 /// the batch is over. Steps of the library's own are run on the way. Null: the task in `starting_`
 /// is to be started.
-FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_greenlet(bool fiber_has_ended) {
+FIBER_INLINE fiber::detail::GreenletObject* Turns::next_greenlet(bool fiber_has_ended) {
   for (;;) {
     if (batch_ >= kManyReady)
       fetch_ahead();
     else if (batch_ == 0 && !quick_turn()) [[unlikely]]
       break;
-    const Entry entry = ready_.front();
+    const Entry entry = ready.front();
     if (entry.kind() == Entry::Kind::task) [[likely]] {
       TaskBase* task = entry.task();
-      ready_.pop();
+      ready.pop();
       --batch_;
       if (task->resume_point != nullptr) [[likely]] {
         current_task = task;
@@ -241,7 +253,7 @@ FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_greenlet(bool fiber
       return nullptr;
     }
     if (entry.kind() == Entry::Kind::handle) break;
-    ready_.take();
+    ready.take();
     --batch_;
     Leaf* leaf = entry.leaf();
     current_task = nullptr;  // what it drops may run code of the user's
@@ -262,11 +274,11 @@ FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_greenlet(bool fiber
 
 /// With many tasks each one's memory has left the nearest cache since it ran last: it is asked for
 /// a few switches before it is needed, first the task, then the frames that it names.
-FIBER_INLINE void LoopObject::fetch_ahead() noexcept {
+FIBER_INLINE void Turns::fetch_ahead() noexcept {
   constexpr std::size_t kTask = 6;
   constexpr std::size_t kFrames = 3;
   static_assert(kTask < kManyReady);
-  const Entry late = ready_.at(kTask);
+  const Entry late = ready.at(kTask);
   if (late.kind() == Entry::Kind::leaf) {
     // The end of a future on a stack.
     const auto end = reinterpret_cast<std::uintptr_t>(late.leaf());
@@ -277,7 +289,7 @@ FIBER_INLINE void LoopObject::fetch_ahead() noexcept {
   const TaskBase* later = late.task();
   __builtin_prefetch(&later->resume_point);
   __builtin_prefetch(&later->greenlet_);
-  const Entry soon = ready_.at(kFrames);
+  const Entry soon = ready.at(kFrames);
   if (soon.kind() != Entry::Kind::task) return;
   const void* frames = soon.task()->resume_sp();  // may be null
   __builtin_prefetch(frames);
@@ -285,7 +297,13 @@ FIBER_INLINE void LoopObject::fetch_ahead() noexcept {
       reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(frames) + core::kCacheLine));
 }
 
-FIBER_INLINE void LoopObject::suspend(TaskBase* task) {
+FIBER_INLINE Entry Turns::take() noexcept {
+  if (batch_ >= kManyReady) fetch_ahead();
+  --batch_;
+  return ready.take();
+}
+
+FIBER_INLINE void Turns::suspend(TaskBase* task) {
   fiber::detail::GreenletObject* self = greenlets->current;
   task->resume_point = self;
   self->waiting = true;
@@ -300,13 +318,13 @@ FIBER_INLINE void LoopObject::suspend(TaskBase* task) {
 FIBER_INLINE void TaskBase::wait(FutureBase* future) {
   LoopObject& loop = *loop_;
   if (future->loop() != &loop || future == this || must_cancel_ || abandoned_ ||
-      loop.greenlets->current != &*greenlet_) [[unlikely]] {
+      loop.turns().greenlets->current != &*greenlet_) [[unlikely]] {
     wait_slow(future);
     return;
   }
   future->add(&wakeup);
   waiting_on_ = future;
-  loop.suspend(this);
+  loop.turns().suspend(this);
   waiting_on_ = nullptr;
   if (must_cancel_ || abandoned_ || wakeup.future != nullptr) [[unlikely]]
     check_awakening(future);

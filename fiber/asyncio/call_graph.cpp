@@ -36,11 +36,11 @@ void add_awaiters(const FutureBase& future, std::vector<TaskBase*>& tasks,
   const auto add = [&](TaskBase* task) {
     if (std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(task);
   };
-  for (const detail::Callback* at = future.first_callback(); at != nullptr; at = at->next) {
-    if (at->kind == detail::Callback::Kind::task) {
-      add(static_cast<const detail::TaskWakeup*>(at)->task);
-    } else if (at->kind == detail::Callback::Kind::leaf) {
-      const auto& leaf = static_cast<const detail::LeafCallback&>(*at);
+  for (const detail::Callback& each : future.callbacks()) {
+    if (each.kind == detail::Callback::Kind::task) {
+      add(static_cast<const detail::TaskWakeup&>(each).task);
+    } else if (each.kind == detail::Callback::Kind::leaf) {
+      const auto& leaf = static_cast<const detail::LeafCallback&>(each);
       if (TaskBase* parent = detail::group_parent(leaf))
         add(parent);
       else if (const FutureBase* combined = detail::combined_future(leaf))
@@ -350,7 +350,7 @@ std::vector<const void*> frames_of(TaskBase& task) {
   }
   if (task.done() || !task.has_started()) return frames;
   // They change while another thread runs its loop.
-  if (task.loop()->is_running() && !task.loop()->on_own_thread()) return frames;
+  if (task.loop()->is_running() && !task.loop()->home().is_here()) return frames;
   fiber::detail::GreenletObject* waiting = task.suspended_greenlet();
   fiber::detail::GreenletObject* own = task.own_greenlet();
   if (waiting == nullptr) return frames;

@@ -3,6 +3,7 @@
 #include <fiber/asyncio/cancellation.hpp>
 
 #include <memory>
+#include <unordered_set>
 
 namespace fiber::asyncio::detail {
 
@@ -113,8 +114,14 @@ bool GatherBase::cancel(std::string message) {
 
 bool GatherInTurn::wanted() noexcept {
   const LoopObject* loop = asyncio_thread().running;
-  return loop != nullptr && loop->factory() != nullptr;
+  return loop != nullptr && loop->tasks().factory() != nullptr;
 }
+
+struct GatherInTurn::Seen {
+  std::unordered_set<const FutureBase*> children;
+};
+
+GatherInTurn::GatherInTurn(Make make, std::size_t count) noexcept : make_(make), count_(count) {}
 
 GatherInTurn::~GatherInTurn() {
   if (gather_ != nullptr && !finished_) gather_->cancel_now({});
@@ -132,7 +139,8 @@ void GatherInTurn::add(FutureRef child) {
   }
   check_loop(base, *gather_->loop());
   const bool pending = !base.done();
-  if (!seen_.insert(&base).second) {
+  if (seen_ == nullptr) seen_ = std::make_unique<Seen>();
+  if (!seen_->children.insert(&base).second) {
     --gather_->waited_for_;  // given twice: counts once, and appears twice
     gather_->children_.push_back(std::move(child));
     return;

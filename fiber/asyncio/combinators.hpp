@@ -9,7 +9,6 @@
 #include <optional>
 #include <tuple>
 #include <type_traits>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -91,7 +90,7 @@ class FIBER_API GatherInTurn {
   static bool wanted() noexcept;
 
   using Make = GatherBase* (*)(LoopObject* loop);
-  GatherInTurn(Make make, std::size_t count) noexcept : make_(make), count_(count) {}
+  GatherInTurn(Make make, std::size_t count) noexcept;
   /// Unless finished: the children run on, and nobody hears of their ends.
   ~GatherInTurn();
   GatherInTurn(const GatherInTurn&) = delete;
@@ -104,11 +103,13 @@ class FIBER_API GatherInTurn {
   FutureBase* finish();
 
  private:
+  struct Seen;
+
   Make make_;
   std::size_t count_;
   GatherBase* gather_ = nullptr;
   FutureRef held_;
-  std::unordered_set<const FutureBase*> seen_;
+  std::unique_ptr<Seen> seen_;  ///< null: none so far
   std::vector<FutureBase*> done_;
   bool finished_ = false;
 };

@@ -1,9 +1,9 @@
 #include <fiber/asyncio/datagrams.hpp>
 
 #include <fiber/asyncio/connecting.hpp>
+#include <fiber/asyncio/failure.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/protocol_side.hpp>
-#include <fiber/asyncio/reports.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 
@@ -203,7 +203,8 @@ void DatagramObject::maybe_pause() {
   const Protocol protocol = protocol_;
   call_guarded([&] { protocol->pause_writing(); },
                [&](const std::exception_ptr& error) {
-                 report(loop_, "protocol.pause_writing() failed", {.exception = error});
+                 loop_.errors().report_failure("protocol.pause_writing() failed",
+                                               {.exception = error});
                });
 }
 
@@ -213,7 +214,8 @@ void DatagramObject::maybe_resume() {
   const Protocol protocol = protocol_;
   call_guarded([&] { protocol->resume_writing(); },
                [&](const std::exception_ptr& error) {
-                 report(loop_, "protocol.resume_writing() failed", {.exception = error});
+                 loop_.errors().report_failure("protocol.resume_writing() failed",
+                                               {.exception = error});
                });
 }
 

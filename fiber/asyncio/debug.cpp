@@ -9,8 +9,8 @@
 namespace fiber::asyncio::detail {
 namespace {
 
-constinit thread_local HeldLock* tls_newest = nullptr;
-const core::PerThread per_thread([]() -> void* { return &tls_newest; }, sizeof tls_newest);
+constinit thread_local core::List<HeldLock> tls_held;  // newest first
+const core::PerThread per_thread([]() -> void* { return &tls_held; }, sizeof tls_held);
 
 std::atomic<StepCheck> step_check{nullptr};
 
@@ -27,25 +27,20 @@ HeldLock::HeldLock() {
   if (task == nullptr || !task->loop()->debug()) return;
   holder_ = task;
   taken_ = Origin::here();
-  previous_ = tls_newest;
-  if (previous_ != nullptr) previous_->next_ = this;
-  tls_newest = this;
-  listed_ = true;
+  tls_held.prepend(*this);
 }
 
 HeldLock::~HeldLock() {
-  if (!listed_) return;
-  (next_ != nullptr ? next_->previous_ : tls_newest) = previous_;
-  if (previous_ != nullptr) previous_->next_ = next_;
+  if (tls_held.has(*this)) tls_held.remove(*this);
 }
 
 void report_held_locks(const TaskBase& task) {
-  for (HeldLock* lock = tls_newest; lock != nullptr; lock = lock->previous_) {
-    if (lock->holder_ != &task) continue;
-    lock->holder_ = nullptr;  // once is enough
+  for (HeldLock& lock : tls_held) {
+    if (lock.holder_ != &task) continue;
+    lock.holder_ = nullptr;  // once is enough
     log(LogLevel::warning,
         "Task " + task.repr() + " gave way while it held a mutex that was taken at " +
-            lock->taken_->place() + ": a task of this thread that wants it will block the thread");
+            lock.taken_->place() + ": a task of this thread that wants it will block the thread");
   }
 }
 

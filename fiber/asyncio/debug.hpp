@@ -3,6 +3,7 @@
 
 #include <fiber/asyncio/origin.hpp>
 #include <fiber/config.hpp>
+#include <fiber/core/list.hpp>
 #include <fiber/standard.hpp>
 
 namespace fiber::asyncio {
@@ -19,13 +20,12 @@ class FIBER_API HeldLock {
   HeldLock& operator=(const HeldLock&) = delete;
   ~HeldLock();
 
+  core::Links<HeldLock> links;  ///< among those of the thread
+
  private:
   friend void report_held_locks(const TaskBase& task);
   const TaskBase* holder_ = nullptr;  ///< null: unknown, or reported already
-  bool listed_ = false;
   std::unique_ptr<const Origin> taken_;
-  HeldLock* previous_ = nullptr;  ///< the thread's list
-  HeldLock* next_ = nullptr;
 };
 
 /// Called when the task has given way.

@@ -2,6 +2,8 @@
 // for the same one, in either direction.
 #pragma once
 
+#include <fiber/core/list.hpp>
+
 #include <cstdint>
 
 namespace fiber::asyncio::detail {
@@ -18,8 +20,7 @@ struct DescriptorWait {
 
   /// The selector's.
   bool listed = false;
-  DescriptorWait* previous = nullptr;
-  DescriptorWait* next = nullptr;
+  core::Links<DescriptorWait> links = {};
 };
 
 }  // namespace fiber::asyncio::detail

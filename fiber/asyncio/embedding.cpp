@@ -33,20 +33,20 @@ int Embedding::fileno() {
 void Embedding::begin_run() noexcept {
   if (!resting_) return;
   resting_ = false;
-  loop_.mailbox_.wake_up();
+  loop_.mailbox().wake_up();
 }
 
 void Embedding::rest() noexcept {
   resting_ = true;
-  loop_.mailbox_.fall_asleep();
+  loop_.mailbox().fall_asleep();
   std::int64_t deadline = next_deadline();
-  loop_.mailbox_.expect_push();
+  loop_.mailbox().expect_push();
   if (deadline != kForever) {
     const std::int64_t now = loop_.now();
     const std::int64_t left = deadline - now;
     if (left <= 0)
       deadline = 0;
-    else if (loop_.timers_.clock() == nullptr)
+    else if (loop_.timers().clock() == nullptr)
       deadline =
           deadline_after(now, whole_milliseconds(std::min(left, kLatest / 2)) * kMillisecond);
     else  // virtual time passes when the loop would wait, which is now
@@ -58,20 +58,19 @@ void Embedding::rest() noexcept {
 void Embedding::ring() noexcept { loop_.selector().set_timer(0); }
 
 std::int64_t Embedding::next_deadline() noexcept {
-  if (!loop_.ready_.empty() || loop_.selector().ready() ||
-      loop_.signals.load(std::memory_order_relaxed))
+  if (!loop_.ready_queue().empty() || loop_.selector().ready() || loop_.signals().any())
     return std::min<std::int64_t>(loop_.now(), kForever - 1);
-  if (!loop_.mailbox_.empty()) return loop_.now();
-  return loop_.timers_.empty() ? kForever : loop_.timers_.soonest();
+  if (!loop_.mailbox().empty()) return loop_.now();
+  return loop_.timers().empty() ? kForever : loop_.timers().soonest();
 }
 
 bool Embedding::run_ready(std::int64_t budget) {
   const std::int64_t end = budget > 0 ? deadline_after(loop_.now(), budget) : 0;
   for (;;) {
-    Clock* clock = loop_.timers_.clock();
+    Clock* clock = loop_.timers().clock();
     if (clock != nullptr && loop_.outside_work.load() == 0 && next_deadline() > loop_.now())
       clock->jump(next_deadline());
-    loop_.run(true);
+    loop_.run_iteration();
     if (loop_.is_closed()) return false;
     const bool more = next_deadline() <= loop_.now();
     if (!more || budget <= 0 || loop_.now() >= end) return more;

@@ -62,7 +62,7 @@ void prepare(HandleObject* handle, const CallOptions& options) {
 
 TimerHandle EventLoop::arm(core::Ref<detail::TimerObject> timer, nanoseconds when) const {
   object().check_closed();
-  object().check_thread();
+  object().home().check_thread();
   timer->node.when = detail::bounded(when.count());
   timer->node.entry = detail::Entry(static_cast<detail::HandleObject*>(timer.get()));
   object().add_timer(&timer->node);
@@ -89,8 +89,8 @@ bool EventLoop::remove_writer(FileDescriptorLike fd) const {
 }
 bool EventLoop::get_debug() const { return object().debug(); }
 void EventLoop::set_debug(bool enabled) const { object().observation().set_debug(enabled); }
-bool EventLoop::get_raise_deadlock() const { return object().raise_deadlock; }
-void EventLoop::set_raise_deadlock(bool enabled) const { object().raise_deadlock = enabled; }
+bool EventLoop::get_raise_deadlock() const { return object().deadlock().raise; }
+void EventLoop::set_raise_deadlock(bool enabled) const { object().deadlock().raise = enabled; }
 nanoseconds EventLoop::slow_callback_duration() const {
   return object().observation().slow_callback_duration;
 }
@@ -98,26 +98,28 @@ void EventLoop::slow_callback_duration(nanoseconds duration) const {
   object().observation().slow_callback_duration = duration;
 }
 bool EventLoop::remove_signal_handler(int signal) const {
-  return object().remove_signal_handler(signal);
+  return object().signals().remove_handler(signal);
 }
 
 void EventLoop::set_task_factory(task_factory factory) const {
-  object().set_task_factory(factory ? std::make_shared<task_factory>(std::move(factory)) : nullptr);
+  object().tasks().set_factory(factory ? std::make_shared<task_factory>(std::move(factory))
+                                       : nullptr);
 }
 task_factory EventLoop::get_task_factory() const {
-  return object().factory() ? *object().factory() : task_factory();
+  return object().tasks().factory() ? *object().tasks().factory() : task_factory();
 }
 
 void EventLoop::set_exception_handler(exception_handler handler) const {
-  object().handler = handler ? std::make_shared<exception_handler>(std::move(handler)) : nullptr;
+  object().errors().handler =
+      handler ? std::make_shared<exception_handler>(std::move(handler)) : nullptr;
 }
 
 exception_handler EventLoop::get_exception_handler() const {
-  return object().handler ? *object().handler : exception_handler();
+  return object().errors().handler ? *object().errors().handler : exception_handler();
 }
 
 void EventLoop::call_exception_handler(const ExceptionContext& context) const {
-  object().call_exception_handler(context);
+  object().errors().report(context);
 }
 
 // The keys in the order of their names, as CPython writes them.

@@ -225,7 +225,8 @@ class FIBER_API EventLoop {
   /// caught, or this is another thread).
   template <std::invocable F>
   void add_signal_handler(int signal, F&& callback) const {
-    object().add_signal_handler(signal, make_handle<detail::HandleOf>(std::forward<F>(callback)));
+    object().signals().add_handler(signal,
+                                   make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
   /// Restores what was done before the signal was handled here; false if it was not. Closing the
   /// loop restores all signals.

@@ -25,21 +25,15 @@ namespace {
 template <class Wanted>
 std::size_t remove_if(FutureBase& future, Wanted wanted) {
   // What their ends do may change the list of the future.
-  Callback* removed = nullptr;
+  core::List<Callback> removed;
   std::size_t count = 0;
-  Callback* next = nullptr;
-  for (Callback* at = future.first_callback(); at != nullptr; at = next) {
-    next = at->next;
-    if (at->kind != Callback::Kind::handle || !wanted(static_cast<HandleObject*>(at))) continue;
-    future.remove(at);
-    at->next = std::exchange(removed, at);
+  for (Callback& each : future.callbacks()) {
+    if (each.kind != Callback::Kind::handle || !wanted(static_cast<HandleObject*>(&each))) continue;
+    future.remove(&each);
+    removed.prepend(each);
     ++count;
   }
-  while (removed != nullptr) {
-    auto* handle = static_cast<HandleObject*>(removed);
-    removed = std::exchange(handle->next, nullptr);
-    handle->release();
-  }
+  while (Callback* callback = removed.pop()) static_cast<HandleObject*>(callback)->release();
   return count;
 }
 

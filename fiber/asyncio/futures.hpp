@@ -222,7 +222,7 @@ class [[nodiscard]] Future : public FutureRef {
     if (base().is_task()) [[unlikely]]
       throw RuntimeError(std::string("Task does not support ") + operation + " operation");
     if (base().loop()->debug()) [[unlikely]]
-      base().loop()->check_thread();
+      base().loop()->home().check_thread();
     base().check_pending();
   }
 };

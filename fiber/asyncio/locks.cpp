@@ -56,8 +56,8 @@ std::string LockObject::repr() const {
 void EventObject::set() {
   if (value_) return;
   value_ = true;
-  for (TaskInLine* waiter = waiters_.first(); waiter != nullptr; waiter = waiter->next())
-    if (!waiter->done()) waiter->finish();
+  for (TaskInLine& waiter : waiters_)
+    if (!waiter.done()) waiter.finish();
 }
 
 void EventObject::wait() {
@@ -112,12 +112,12 @@ void ConditionObject::notify(std::size_t count) {
 }
 
 void ConditionObject::wake_up(std::size_t count) {
-  for (TaskInLine* waiter = waiters_.first(); waiter != nullptr && count != 0;
-       waiter = waiter->next())
-    if (!waiter->done()) {
-      --count;
-      waiter->finish();
-    }
+  for (TaskInLine& waiter : waiters_) {
+    if (count == 0) return;
+    if (waiter.done()) continue;
+    --count;
+    waiter.finish();
+  }
 }
 
 std::string ConditionObject::repr() const {
@@ -159,10 +159,10 @@ void SemaphoreObject::give_back() {
 }
 
 bool SemaphoreObject::wake_up_next() {
-  for (TaskInLine* waiter = waiters_.first(); waiter != nullptr; waiter = waiter->next())
-    if (!waiter->done()) {
+  for (TaskInLine& waiter : waiters_)
+    if (!waiter.done()) {
       --value_;
-      waiter->finish();
+      waiter.finish();
       return true;
     }
   return false;

@@ -10,7 +10,7 @@ bool Mailbox::put(core::Ref<HandleObject>& handle, State last) noexcept {
   {
     const std::lock_guard lock(mutex_);
     if (state_ > last) return false;
-    append(handle.detach());
+    posted_.append(*handle.detach());
     if (state_ != State::open) return true;
     any_.store(true, std::memory_order_release);
   }
@@ -28,13 +28,14 @@ void Mailbox::wake() noexcept {
 
 bool Mailbox::empty() noexcept {
   const std::lock_guard lock(mutex_);
-  return first_ == nullptr;
+  return posted_.empty();
 }
 
 void Mailbox::take(ReadyQueue& ready) noexcept {
   const std::lock_guard lock(mutex_);
-  while (first_ != nullptr && ready.try_claim()) ready.push(Entry(pop()));
-  any_.store(first_ != nullptr, std::memory_order_relaxed);
+  while (!posted_.empty() && ready.try_claim())
+    ready.push(Entry(static_cast<HandleObject*>(posted_.pop())));
+  any_.store(!posted_.empty(), std::memory_order_relaxed);
 }
 
 void Mailbox::set(State state) noexcept {
@@ -48,19 +49,7 @@ void Mailbox::stop_waking() noexcept {
 }
 
 void Mailbox::drop() noexcept {
-  while (first_ != nullptr) pop()->release();
-}
-
-void Mailbox::append(HandleObject* handle) noexcept {
-  handle->next = nullptr;
-  (first_ != nullptr ? last_->next : first_) = handle;
-  last_ = handle;
-}
-
-HandleObject* Mailbox::pop() noexcept {
-  Callback* popped = first_;
-  first_ = std::exchange(popped->next, nullptr);
-  return static_cast<HandleObject*>(popped);
+  while (Callback* callback = posted_.pop()) static_cast<HandleObject*>(callback)->release();
 }
 
 }  // namespace fiber::asyncio::detail

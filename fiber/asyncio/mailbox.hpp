@@ -13,6 +13,7 @@
 
 #include <fiber/asyncio/base_handles.hpp>
 #include <fiber/asyncio/detail/ready_queue.hpp>
+#include <fiber/core/list.hpp>
 #include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>
 
@@ -66,13 +67,9 @@ class Mailbox {
   void drop() noexcept;
 
  private:
-  void append(HandleObject* handle) noexcept;
-  HandleObject* pop() noexcept;
-
   std::mutex mutex_;
-  Selector* selector_;  ///< null after stop_waking()
-  Callback* first_ = nullptr;
-  Callback* last_ = nullptr;
+  Selector* selector_;           ///< null after stop_waking()
+  core::List<Callback> posted_;  ///< handles, oldest first
   State state_ = State::open;
   std::atomic<bool> any_{false};
   std::atomic<bool> sleeping_{false};

@@ -3,12 +3,18 @@
 #include <fiber/asyncio/base_events.hpp>
 #include <fiber/asyncio/debug.hpp>
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/object_registry.hpp>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
 namespace fiber::asyncio::detail {
+
+Observation::Observation(LoopObject& loop) noexcept : loop_(loop) {}
+
+Observation::~Observation() = default;
+
 bool Observation::debug_from_environment() noexcept {
   const char* value = std::getenv("FIBER_ASYNCIO_DEBUG");
   return value != nullptr && *value != '\0';
@@ -31,7 +37,7 @@ void Observation::set_observer(std::shared_ptr<LoopObserver> observer) {
 void Observation::register_futures() {
   if (registry_ != nullptr) return;
   auto registry = std::make_unique<ObjectRegistry>();
-  for (TaskBase& task : loop_.tasks) registry->add(&task);
+  for (TaskBase& task : loop_.tasks().unfinished()) registry->add(&task);
   registry_ = std::move(registry);
 }
 
@@ -85,11 +91,11 @@ Finally(F) -> Finally<F>;
 }  // namespace
 
 void Observation::run_batch() {
-  std::size_t left = std::exchange(loop_.batch_, 0);
+  std::size_t left = loop_.turns().take_batch();
   if (observer_ != nullptr)
-    observe([&] { observer_->iteration(loop_.iterations, left, monotonic()); });
+    observe([&] { observer_->iteration(loop_.turns().iterations, left, monotonic()); });
   while (left != 0) {
-    const Entry entry = loop_.ready_.take();
+    const Entry entry = loop_.ready_queue().take();
     --left;
     switch (entry.kind()) {
       case Entry::Kind::task: run_task(entry.task()); break;

@@ -8,8 +8,8 @@
 //  3. Whatever fails here for want of memory is missed by who watches, not by what is watched.
 #pragma once
 
-#include <fiber/asyncio/object_registry.hpp>
 #include <fiber/asyncio/observer.hpp>
+#include <fiber/config.hpp>
 #include <fiber/standard.hpp>
 
 #include <string>
@@ -20,13 +20,15 @@ namespace fiber::asyncio::detail {
 class FutureBase;
 class HandleObject;
 class LoopObject;
+class ObjectRegistry;
 class TaskBase;
 
 class FIBER_API Observation {
  public:
-  explicit Observation(LoopObject& loop) noexcept : loop_(loop) {}
+  explicit Observation(LoopObject& loop) noexcept;
   Observation(const Observation&) = delete;
   Observation& operator=(const Observation&) = delete;
+  ~Observation();
 
   static bool debug_from_environment() noexcept;
   bool debug() const noexcept { return debug_; }

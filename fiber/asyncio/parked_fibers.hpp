@@ -14,7 +14,7 @@ namespace fiber::asyncio::detail {
 struct ParkedFiber {
   core::Context context;
   core::Stack* stack;
-  ParkedFiber* next = nullptr;
+  ParkedFiber* next = nullptr;  ///< singly linked: a stack, and hot
 };
 
 class ParkedFibers {

@@ -1,7 +1,7 @@
 #include <fiber/asyncio/runners.hpp>
 
 #include <fiber/asyncio/cancellation.hpp>
-#include <fiber/asyncio/reports.hpp>
+#include <fiber/asyncio/failure.hpp>
 #include <fiber/asyncio/threads.hpp>
 #include <fiber/asyncio/unix_events.hpp>
 
@@ -26,7 +26,7 @@ void on_sigint(int) {
       ::sigaction(SIGINT, &previous_action, nullptr);
       ::raise(SIGINT);
     }
-    loop->attend_to_signals();
+    loop->signals().attend();
   }
 }
 
@@ -45,8 +45,9 @@ void detail::cancel_all_tasks(const EventLoop& loop) {
   for (const TaskRef& task : to_cancel) {
     if (!task.done() || task.cancelled() || !task.base().peek_exception()) continue;
     task.base().set_log_traceback(false);
-    detail::report(loop.object(), "unhandled exception during asyncio.run() shutdown",
-                   {.exception = task.base().peek_exception(), .task = task});
+    loop.object().errors().report_failure(
+        "unhandled exception during asyncio.run() shutdown",
+        {.exception = task.base().peek_exception(), .task = task});
   }
 }
 
@@ -115,7 +116,7 @@ Runner::Interrupts::Interrupts(Runner& runner, detail::FutureBase& task, bool sh
     return;
   detail::LoopObject& loop = runner_.loop_.object();
   interrupts.store(0);
-  loop.on_signal = [this] {
+  loop.signals().on_signal = [this] {
     const int arrived = interrupts.exchange(0);
     for (int i = 0; i < arrived; ++i) {
       if (++count_ == 1 && !task_.done()) {
@@ -144,7 +145,7 @@ Runner::Interrupts::~Interrupts() {
       detail::replace_saved_action(SIGINT, on_sigint, previous_action);
     interrupted_loop.store(nullptr);
     detail::InSignalHandler::wait_for_others();
-    runner_.loop_.object().on_signal = nullptr;
+    runner_.loop_.object().signals().on_signal = nullptr;
   }
   task_.release();
 }

@@ -66,8 +66,8 @@ class FIBER_API Runner {
     const auto& context = shares_context ? context_ : options.context;
     auto coroutine = detail::as_coroutine(std::forward<A>(main));
     using Made = Task<typename decltype(coroutine)::result_type>;
-    loop_.object().make_task(coroutine.object(),
-                             {.context = context.object(), .own_context = false});
+    loop_.object().tasks().make(coroutine.object(),
+                                {.context = context.object(), .own_context = false});
     const Made task(&coroutine.object());
     coroutine = {};
     Interrupts interrupts(*this, task.base(), shares_context);

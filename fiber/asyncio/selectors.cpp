@@ -53,11 +53,10 @@ int Selector::arm(int fd, Interest& interest, Ask ask) noexcept {
   if (interest.watch != nullptr) return 0;
   std::uint32_t wanted =
       (interest.reader != nullptr ? EPOLLIN : 0U) | (interest.writer != nullptr ? EPOLLOUT : 0U);
-  if (interest.waits != nullptr) {
+  if (!interest.waits.empty()) {
     // With a handle the event stays until its cause is gone; without, one report is enough.
     if (wanted == 0) wanted = EPOLLONESHOT;
-    for (const DescriptorWait* at = interest.waits; at != nullptr; at = at->next)
-      wanted |= at->events;
+    for (const DescriptorWait& wait : interest.waits) wanted |= wait.events;
   }
   if (wanted == interest.events && ask == Ask::if_changed) return 0;
   const int operation =
@@ -126,8 +125,8 @@ void Selector::add(int fd, For what, core::Ref<HandleObject> handle) {
   Interest& its = open_interest(fd);
   refuse_watched(fd);
   // Of another file that had this number before.
-  const bool stale = its.registered && its.waits == nullptr &&
-                     control(EPOLL_CTL_MOD, fd, its, its.events) == ENOENT;
+  const bool stale =
+      its.registered && its.waits.empty() && control(EPOLL_CTL_MOD, fd, its, its.events) == ENOENT;
   const bool writer = what == For::writing;
   core::Ref<HandleObject>& slot = writer ? its.writer : its.reader;
   core::Ref<HandleObject>& other = writer ? its.reader : its.writer;
@@ -170,10 +169,7 @@ void Selector::watch(Watch& watch, int fd) {
   ++watched_;
   its.watch = &watch;
   watch.fd_ = fd;
-  watch.previous_ = nullptr;
-  watch.next_ = watches_;
-  if (watches_ != nullptr) watches_->previous_ = &watch;
-  watches_ = &watch;
+  watches_.prepend(watch);
 }
 
 bool Selector::unwatch(Watch& watch) noexcept {
@@ -188,37 +184,28 @@ bool Selector::unwatch(Watch& watch) noexcept {
   const int error = control(EPOLL_CTL_DEL, fd, its, 0);
   // The want of memory says nothing of the number.
   const bool still_its = error == 0 || error == ENOMEM || error == ENOSPC || forked_;
-  if (its.waits != nullptr)
+  if (!its.waits.empty())
     if (const int failed = arm(fd, its)) wake_waits(its, 0, failed);
   return still_its;
 }
 
 void Selector::forget(Watch& watch) noexcept {
-  if (watches_ != &watch && watch.previous_ == nullptr) return;
-  (watch.previous_ != nullptr ? watch.previous_->next_ : watches_) = watch.next_;
-  if (watch.next_ != nullptr) watch.next_->previous_ = watch.previous_;
-  watch.previous_ = watch.next_ = nullptr;
+  if (watches_.has(watch)) watches_.remove(watch);
 }
 
 void Selector::again(Watch& watch) noexcept {
   if (watch.again_) return;
   watch.again_ = true;
-  watch.next_again_ = nullptr;
-  *again_end_ = &watch;
-  again_end_ = &watch.next_again_;
+  again_.append(watch);
 }
 
 void Selector::drop_again(Watch& watch) noexcept {
-  if (!std::exchange(watch.again_, false)) return;
-  Watch** at = &again_;
-  while (*at != &watch) at = &(*at)->next_again_;
-  *at = watch.next_again_;
-  if (*at == nullptr) again_end_ = at;
+  if (std::exchange(watch.again_, false)) again_.remove(watch);
 }
 
 void Selector::detach_all() noexcept {
-  while (watches_ != nullptr) {
-    Watch& watch = *watches_;
+  while (!watches_.empty()) {
+    Watch& watch = *watches_.first();
     const int fd = watch.fd_;
     const bool still_its = unwatch(watch);
     forget(watch);
@@ -236,12 +223,8 @@ int Selector::wait(DescriptorWait& wait) {
   wait.ready = 0;
   wait.error = 0;
   wait.listed = true;
-  wait.next = nullptr;
-  DescriptorWait** end = &its.waits;
-  wait.previous = nullptr;
-  for (; *end != nullptr; end = &(*end)->next) wait.previous = *end;
-  *end = &wait;
-  if (wait.previous != nullptr && its.events != 0 && its.watch == nullptr) {
+  its.waits.append(wait);
+  if (its.waits.first() != &wait && its.events != 0 && its.watch == nullptr) {
     // The others may wait for a descriptor that was closed without our being told: epoll is asked.
     its.events = 0;
     --watched_;
@@ -270,22 +253,18 @@ void Selector::closing(int fd) noexcept {
 }
 
 void Selector::unlist(Interest& interest, DescriptorWait& wait) noexcept {
-  (wait.previous != nullptr ? wait.previous->next : interest.waits) = wait.next;
-  if (wait.next != nullptr) wait.next->previous = wait.previous;
-  wait.previous = wait.next = nullptr;
+  interest.waits.remove(wait);
   wait.listed = false;
 }
 
 // Those that the events concern, or all if there is an error.
 void Selector::wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept {
-  DescriptorWait* next = nullptr;
-  for (DescriptorWait* at = interest.waits; at != nullptr; at = next) {
-    next = at->next;
-    if (error == 0 && (ready & (at->events | EPOLLERR | EPOLLHUP)) == 0) continue;
-    unlist(interest, *at);
-    at->ready = ready;
-    at->error = error;
-    at->waiter->wake();
+  for (DescriptorWait& wait : interest.waits) {
+    if (error == 0 && (ready & (wait.events | EPOLLERR | EPOLLHUP)) == 0) continue;
+    unlist(interest, wait);
+    wait.ready = ready;
+    wait.error = error;
+    wait.waiter->wake();
   }
 }
 
@@ -303,13 +282,11 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
   // Rounded up to milliseconds, as CPython does: deadlines close together fire in one batch.
   constexpr std::int64_t kMillisecond = 1'000'000;
   std::int64_t wait = timeout < 0 ? -1 : (timeout + kMillisecond - 1) / kMillisecond;
-  if (again_ != nullptr) [[unlikely]] {
+  if (!again_.empty()) [[unlikely]] {
     wait = 0;
     // Those that ask once more while they are told are not told now.
-    Watch* watch = std::exchange(again_, nullptr);
-    again_end_ = &again_;
-    for (Watch* next = nullptr; watch != nullptr; watch = next) {
-      next = watch->next_again_;
+    core::List<Watch, Watch::AgainLinks> told(std::move(again_));
+    while (Watch* watch = told.pop()) {
       watch->again_ = false;
       watch->ready({.readable = true});
     }
@@ -340,7 +317,7 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
                         .writable = (ready & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0,
                         .hangup = hangup,
                         .urgent = (ready & EPOLLPRI) != 0});
-      if (its.waits != nullptr) wake_waits(its, ready, 0);
+      if (!its.waits.empty()) wake_waits(its, ready, 0);
       continue;
     }
     const bool failed = (ready & (EPOLLERR | EPOLLHUP)) != 0;
@@ -352,7 +329,7 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
       handle->retain();
       loop.push(Entry(handle));
     }
-    if (its.waits == nullptr && (its.events & EPOLLONESHOT) == 0) continue;
+    if (its.waits.empty() && (its.events & EPOLLONESHOT) == 0) continue;
     if ((its.events & EPOLLONESHOT) != 0) {  // the kernel will say no more of it
       its.events = 0;
       --watched_;

@@ -76,7 +76,7 @@ class FIBER_API Selector {
   /// Somebody waits for the descriptor.
   bool has_waits(int fd) const noexcept {
     return static_cast<std::size_t>(fd) < interests_.size() &&
-           interests_[static_cast<std::size_t>(fd)].waits != nullptr;
+           !interests_[static_cast<std::size_t>(fd)].waits.empty();
   }
   /// Before the descriptor is closed: wakes who waits for it, with EBADF.
   void closing(int fd) noexcept;
@@ -92,7 +92,7 @@ class FIBER_API Selector {
   /// Nothing is watched: a select could only wait.
   bool empty() const noexcept { return watched_ == 0; }
   /// Something is ready that the kernel need not be asked for.
-  bool ready() const noexcept { return again_ != nullptr; }
+  bool ready() const noexcept { return !again_.empty(); }
   /// For who waits for all of it: the same descriptor as long as this lives, after add_timer().
   int fileno() const noexcept { return outer_; }
 
@@ -124,7 +124,7 @@ class FIBER_API Selector {
     std::uint32_t generation = 0;  ///< of its registration
     bool registered = false;       ///< epoll knows it, though it may report nothing any more
     Watch* watch = nullptr;
-    DescriptorWait* waits = nullptr;  ///< oldest first
+    core::List<DescriptorWait> waits;  ///< oldest first
   };
   Interest& interest(int fd);
   Interest& open_interest(int fd);
@@ -159,14 +159,17 @@ class FIBER_API Selector {
   std::uint32_t last_generation_ = 0;
   bool forked_ = false;  ///< in a child process, which has none of the registrations
   std::vector<Interest> interests_;
-  Watch* again_ = nullptr;  ///< to be reported, in the order in which they asked for it
-  Watch** again_end_ = &again_;
+  /// To be reported, in the order in which they asked for it.
+  core::List<Watch, Watch::AgainLinks> again_;
   std::vector<epoll_event> events_;
   std::unique_ptr<char[]> scratch_;
-  Watch* watches_ = nullptr;
+  core::List<Watch, Watch::AllLinks> watches_;
 
   friend class Forking;
-  Selector* next_live_ = nullptr;  ///< of the process
+  struct AllLinks {
+    static core::Links<Selector>& of(Selector& selector) noexcept { return selector.links_; }
+  };
+  core::Links<Selector> links_;  ///< in the list of all selectors of the process
 };
 
 }  // namespace fiber::asyncio::detail

@@ -27,18 +27,17 @@ class Forking {
     static const bool done = (core::at_fork(before, after, in_child), true);
     static_cast<void>(done);
     const std::lock_guard lock(mutex_);
-    selector.next_live_ = std::exchange(first_, &selector);
+    all_.prepend(selector);
   }
   static void remove(Selector& selector) noexcept {
     const std::lock_guard lock(mutex_);
-    Selector** at = &first_;
-    while (*at != &selector) at = &(*at)->next_live_;
-    *at = selector.next_live_;
+    all_.remove(selector);
   }
   static bool any_has(int fd) noexcept {
     const std::lock_guard lock(mutex_);
-    for (const Selector* at = first_; at != nullptr; at = at->next_live_)
-      if (fd == at->epoll_ || fd == at->wake_ || fd == at->timer_ || fd == at->outer_) return true;
+    for (const Selector& each : all_)
+      if (fd == each.epoll_ || fd == each.wake_ || fd == each.timer_ || fd == each.outer_)
+        return true;
     return false;
   }
   // Calls `visit(selector, place)` for each number that a selector of the process has, until it
@@ -47,16 +46,16 @@ class Forking {
   template <class F>
   static void visit_until(F visit) noexcept {
     const std::lock_guard lock(mutex_);
-    for (Selector* at = first_; at != nullptr; at = at->next_live_)
-      for (std::atomic<int>* own : {&at->epoll_, &at->wake_, &at->timer_, &at->outer_})
-        if (*own >= 0 && visit(*at, *own)) return;
+    for (Selector& each : all_)
+      for (std::atomic<int>* own : {&each.epoll_, &each.wake_, &each.timer_, &each.outer_})
+        if (*own >= 0 && visit(each, *own)) return;
   }
 
  private:
   static void before() { mutex_.lock(); }
   static void after() { mutex_.unlock(); }
   static void in_child() {
-    for (Selector* at = first_; at != nullptr; at = at->next_live_) at->forked();
+    for (Selector& each : all_) each.forked();
     mutex_.unlock();
     AsyncioThread* thread = asyncio_thread_of(core::tls_thread_state);
     if (thread == nullptr) return;
@@ -65,7 +64,7 @@ class Forking {
   }
 
   static inline std::mutex mutex_;
-  static inline Selector* first_ = nullptr;
+  static inline core::List<Selector, Selector::AllLinks> all_;
 };
 
 bool Selector::is_own(int fd) noexcept { return fd >= 0 && Forking::any_has(fd); }

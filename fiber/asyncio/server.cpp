@@ -1,6 +1,6 @@
 #include <fiber/asyncio/server.hpp>
 
-#include <fiber/asyncio/reports.hpp>
+#include <fiber/asyncio/failure.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/tasks.hpp>
@@ -110,8 +110,8 @@ void ServerObject::accept_ready(int fd) {
         case ENOMEM: break;
         default: raise_os_error(errno, "accept");
       }
-      report(loop_, "socket.accept() out of system resource",
-             {.exception = os_error(errno), .socket = fd});
+      loop_.errors().report_failure("socket.accept() out of system resource",
+                                    {.exception = os_error(errno), .socket = fd});
       // The descriptor stays ready: it is left alone for a while, if its return is certain.
       constexpr std::chrono::seconds kRetryDelay{1};
       const EventLoop loop(&loop_);
@@ -151,8 +151,8 @@ void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
     throw;
   } catch (...) {
     if (!loop_.debug()) return;
-    report(loop_, "Error on transport creation for incoming connection",
-           {.exception = std::current_exception()});
+    loop_.errors().report_failure("Error on transport creation for incoming connection",
+                                  {.exception = std::current_exception()});
   }
 }
 
@@ -233,7 +233,7 @@ void ServerObject::close() {
   }
   if (Waiter* forever = std::exchange(forever_, nullptr))
     if (!forever->done()) forever->cancel({});
-  if (clients_ == nullptr) wake();
+  if (clients_.empty()) wake();
 }
 
 void ServerObject::give_back() noexcept {
@@ -244,12 +244,11 @@ void ServerObject::give_back() noexcept {
 }
 
 void ServerObject::close_clients(bool abort) {
-  for (TransportObject *client = clients_, *next = nullptr; client != nullptr; client = next) {
-    next = client->next_client;
+  for (TransportObject& client : clients_) {
     if (abort)
-      client->abort();
+      client.abort();
     else
-      client->close();
+      client.close();
   }
 }
 
@@ -267,18 +266,13 @@ void ServerObject::wait_closed() {
 void ServerObject::attach(TransportObject& client) noexcept {
   retain();
   client.server = this;
-  client.next_client = clients_;
-  if (clients_ != nullptr) clients_->previous_client = &client;
-  clients_ = &client;
+  clients_.prepend(client);
 }
 
 void ServerObject::detach(TransportObject& client) noexcept {
-  (client.previous_client != nullptr ? client.previous_client->next_client : clients_) =
-      client.next_client;
-  if (client.next_client != nullptr) client.next_client->previous_client = client.previous_client;
-  client.previous_client = client.next_client = nullptr;
+  clients_.remove(client);
   client.server = nullptr;
-  if (clients_ == nullptr && closed_) wake();
+  if (clients_.empty() && closed_) wake();
   release();
 }
 

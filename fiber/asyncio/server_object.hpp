@@ -3,6 +3,7 @@
 
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/transports.hpp>
+#include <fiber/core/list.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
@@ -72,7 +73,12 @@ class FIBER_API ServerObject : public HandledObject<ServerObject> {
   bool serving_ = false;
   bool closed_ = false;
   bool woken_ = false;  ///< closed, and every connection lost
-  TransportObject* clients_ = nullptr;
+  struct AmongClients {
+    static core::Links<TransportObject>& of(TransportObject& client) noexcept {
+      return client.among_clients;
+    }
+  };
+  core::List<TransportObject, AmongClients> clients_;  ///< newest first
   WaiterList close_waiters_;
   Waiter* forever_ = nullptr;
 };

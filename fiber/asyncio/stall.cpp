@@ -109,7 +109,7 @@ class StallMonitor::Watcher {
         continue;
       }
       if (ping != nullptr && ping->answered.load(std::memory_order_relaxed)) ping = nullptr;
-      if (loop_.object().sleeping()) continue;
+      if (loop_.object().mailbox().sleeping()) continue;
       if (ping == nullptr) {
         ping = send();
         continue;

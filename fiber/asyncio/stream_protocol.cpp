@@ -1,6 +1,6 @@
 #include <fiber/asyncio/stream_protocol.hpp>
 
-#include <fiber/asyncio/reports.hpp>
+#include <fiber/asyncio/failure.hpp>
 
 namespace fiber::asyncio {
 
@@ -23,8 +23,8 @@ void StreamReaderProtocol::connection_made(const Transport& transport) {
     if (!done.cancelled()) {
       const std::exception_ptr error = done.exception();
       if (error == nullptr) return;
-      detail::report(done.get_loop().object(), "Unhandled exception in client_connected_cb",
-                     {.exception = error});
+      done.get_loop().object().errors().report_failure("Unhandled exception in client_connected_cb",
+                                                       {.exception = error});
     }
     transport.close();
   });

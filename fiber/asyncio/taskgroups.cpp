@@ -39,9 +39,12 @@ struct TaskGroup::Child : detail::LeafCallback {
   }
   TaskGroup* group;  // null once the group is gone
   FutureRef task;
-  Child* previous_child = nullptr;
-  Child* next_child = nullptr;
+  core::Links<Child> in_group;
 };
+
+core::Links<TaskGroup::Child>& TaskGroup::InGroup::of(Child& child) noexcept {
+  return child.in_group;
+}
 
 detail::TaskBase* detail::group_parent(const LeafCallback& leaf) noexcept {
   if (leaf.run != &TaskGroup::on_task_done) return nullptr;
@@ -51,21 +54,12 @@ detail::TaskBase* detail::group_parent(const LeafCallback& leaf) noexcept {
 
 // Children are left only if the loop is gone.
 TaskGroup::~TaskGroup() {
-  while (Child* child = first_) {
-    unlink(child);
+  while (Child* child = children_.pop()) {
     child->group = nullptr;
     if (child->queued) continue;
     if (child->future != nullptr) child->future->remove(child);
     delete child;
   }
-}
-
-void TaskGroup::unlink(Child* child) noexcept {
-  (child->previous_child != nullptr ? child->previous_child->next_child : first_) =
-      child->next_child;
-  (child->next_child != nullptr ? child->next_child->previous_child : last_) =
-      child->previous_child;
-  --count_;
 }
 
 std::string TaskGroup::repr() const {
@@ -111,16 +105,14 @@ void TaskGroup::adopt(Child* child, detail::FutureBase& task) {
   // Also one that has ended already, as an eager task may have: were its end noted here, it could
   // cancel the task that makes it, and the group would not be told.
   child->task = FutureRef(&task);
-  child->previous_child = last_;
-  (last_ != nullptr ? last_->next_child : first_) = child;
-  last_ = child;
+  children_.append(*child);
   ++count_;
   task.add_or_schedule_claimed(child);
 }
 
 TaskGroup& TaskGroup::enter() {
   if (entered_) throw RuntimeError("TaskGroup " + repr() + " has already been entered");
-  if (detail::running_loop().current_task == nullptr)
+  if (detail::running_loop().turns().current_task == nullptr)
     throw RuntimeError("TaskGroup " + repr() + " cannot determine the parent task");
   parent_ = current_task();
   entered_ = true;
@@ -179,14 +171,15 @@ void TaskGroup::wait_for_tasks(std::exception_ptr& cancellation) {
 
 void TaskGroup::abort() {
   aborting_ = true;
-  for (Child* child = first_; child != nullptr; child = child->next_child)
-    if (!child->task.done()) child->task.cancel();
+  for (const Child& child : children_)
+    if (!child.task.done()) child.task.cancel();
 }
 
 void TaskGroup::on_task_done(detail::Leaf* leaf) noexcept {
   const std::unique_ptr<Child> child(static_cast<Child*>(leaf));
   if (child->group == nullptr) return;
-  child->group->unlink(child.get());
+  child->group->children_.remove(*child);
+  --child->group->count_;
   try {
     child->group->task_done(child->task.base());
   } catch (...) {
@@ -203,11 +196,11 @@ void TaskGroup::task_done(detail::FutureBase& task) {
   errors_.push_back(error);
   if (!base_error_ && kind_of(error) == Kind::interrupt) base_error_ = error;
   if (parent_.done()) {
-    task.loop()->call_exception_handler({.message = "Task " + task.repr() +
-                                                    " has errored out but its parent task " +
-                                                    parent_.repr() + " is already completed",
-                                         .exception = error,
-                                         .future = FutureRef(&task)});
+    task.loop()->errors().report({.message = "Task " + task.repr() +
+                                             " has errored out but its parent task " +
+                                             parent_.repr() + " is already completed",
+                                  .exception = error,
+                                  .future = FutureRef(&task)});
     return;
   }
   if (aborting_ || parent_cancel_requested_) return;

@@ -3,6 +3,7 @@
 
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/with.hpp>
+#include <fiber/core/list.hpp>
 #include <fiber/exceptiongroup.hpp>
 
 #include <cstddef>
@@ -81,15 +82,16 @@ class FIBER_API TaskGroup {
   void wait_for_tasks(std::exception_ptr& cancellation);
   void task_done(detail::FutureBase& task);
   static void on_task_done(detail::Leaf* leaf) noexcept;
-  void unlink(Child* child) noexcept;
 
   bool entered_ = false;
   bool exiting_ = false;
   bool aborting_ = false;
   bool parent_cancel_requested_ = false;
   TaskRef parent_;
-  Child* first_ = nullptr;  ///< tasks whose end was not noted yet, oldest first
-  Child* last_ = nullptr;
+  struct InGroup {
+    static core::Links<Child>& of(Child& child) noexcept;
+  };
+  core::List<Child, InGroup> children_;  ///< tasks whose end was not noted yet, oldest first
   std::size_t count_ = 0;
   std::vector<std::exception_ptr> errors_;
   std::exception_ptr base_error_;

@@ -26,12 +26,12 @@ task_factory create_eager_task_factory(task_factory constructor) {
   };
 }
 
-TaskRef current_task() { return TaskRef(detail::running_loop().current_task); }
+TaskRef current_task() { return TaskRef(detail::running_loop().turns().current_task); }
 
 std::vector<TaskRef> all_tasks(const EventLoop& loop) {
   std::vector<TaskRef> tasks;
-  tasks.reserve(loop.object().task_count);
-  for (detail::TaskBase& task : loop.object().tasks) tasks.emplace_back(&task);
+  tasks.reserve(loop.object().tasks().size());
+  for (detail::TaskBase& task : loop.object().tasks().unfinished()) tasks.emplace_back(&task);
   return tasks;
 }
 

@@ -180,7 +180,7 @@ Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const TaskOptions
       options.guard_size == 0 && !options.own_thread_state)
     task.schedule(loop, options.name);
   else
-    loop.make_task(task, to_arguments(options));
+    loop.tasks().make(task, to_arguments(options));
   return Task<T>(&task);
 }
 
@@ -268,7 +268,7 @@ FIBER_API void sleep_for(std::int64_t nanoseconds);
 FIBER_INLINE void yield_now() {
   const Running now = running_for_await();
   now.loop->push(Entry(now.task));
-  now.loop->suspend(now.task);
+  now.loop->turns().suspend(now.task);
   now.task->check_cancelled();
 }
 

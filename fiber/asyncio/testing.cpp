@@ -30,14 +30,16 @@ class VirtualClock::State final : public base::Clock {
 };
 
 VirtualClock::VirtualClock(nanoseconds start) : state_(std::make_shared<State>(start)) {}
-void VirtualClock::attach(const EventLoop& loop) const { loop.object().set_clock(state_); }
+void VirtualClock::attach(const EventLoop& loop) const { loop.object().timers().set_clock(state_); }
 nanoseconds VirtualClock::time() const noexcept { return state_->time; }
 void VirtualClock::advance(nanoseconds by) const { state_->time += by; }
 void VirtualClock::set_patience(nanoseconds patience) const { state_->its_patience = patience; }
 
-void set_shuffle(const EventLoop& loop, std::uint64_t seed) { loop.object().set_shuffle(seed); }
+void set_shuffle(const EventLoop& loop, std::uint64_t seed) {
+  loop.object().turns().set_shuffle(seed);
+}
 
-std::uint64_t iterations(const EventLoop& loop) { return loop.object().iterations; }
+std::uint64_t iterations(const EventLoop& loop) { return loop.object().turns().iterations; }
 
 LeftBehind::~LeftBehind() = default;
 
@@ -87,9 +89,9 @@ TestLoop::TestLoop(RunTestOptions options) : options_(options) {
   descriptors_ = open_descriptors();
   base::LoopObject& object = loop_.object();
   if (options.virtual_clock) clock_.attach(loop_);
-  object.set_shuffle(options.shuffle);
+  object.turns().set_shuffle(options.shuffle);
   object.observation().set_debug(options.debug || object.debug());
-  object.raise_deadlock = true;
+  object.deadlock().raise = true;
   object.observation().register_futures();
   set_event_loop(loop_);
 }

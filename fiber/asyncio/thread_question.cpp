@@ -65,7 +65,7 @@ void write_name(const TaskBase& task, char* to, std::size_t size) noexcept {
 
 void answer(Question& asked, void* context) noexcept {
   if (running_loop_or_null() == asked.loop) {
-    if (const TaskBase* task = asked.loop->current_task) {
+    if (const TaskBase* task = asked.loop->turns().current_task) {
       write_name(*task, asked.task, sizeof asked.task);
       asked.coroutine = task->coroutine_name();
     }

@@ -53,8 +53,7 @@ class TransportObject::HubStep final : public HandleObject {
     step_.queued = false;
     end.self->loop_.ready_queue().claim_again();
     (end.self.get()->*action_)();
-    if (end.self->loop_.interrupt)
-      std::rethrow_exception(std::exchange(end.self->loop_.interrupt, nullptr));
+    end.self->loop_.turns().throw_interrupt();
   }
 
  private:
@@ -141,9 +140,9 @@ void TransportObject::keep_interrupt(const std::function<void()>& function) {
   try {
     function();
   } catch (const KeyboardInterrupt&) {
-    loop_.interrupt = std::current_exception();
+    loop_.turns().interrupt = std::current_exception();
   } catch (const SystemExit&) {
-    loop_.interrupt = std::current_exception();
+    loop_.turns().interrupt = std::current_exception();
   }
 }
 

@@ -1,7 +1,7 @@
 // What a TransportObject does when a protocol stands above it in place of a stream's reader.
+#include <fiber/asyncio/failure.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/protocol_side.hpp>
-#include <fiber/asyncio/reports.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/transports.hpp>
 #include <fiber/asyncio/waiter.hpp>
@@ -80,7 +80,7 @@ void TransportObject::fatal_error(const std::exception_ptr& error, const char* m
   } catch (...) {
     // Not of the connection's making.
   }
-  if (reported) report(loop_, message, {.exception = error});
+  if (reported) loop_.errors().report_failure(message, {.exception = error});
   force_close(error);
 }
 
@@ -162,8 +162,9 @@ void TransportObject::protocol_reads_end() {
 
 void TransportObject::protocol_is_to_wait(bool wait) {
   const auto failed = [&](const std::exception_ptr& error) {
-    report(loop_, wait ? "protocol.pause_writing() failed" : "protocol.resume_writing() failed",
-           {.exception = error});
+    loop_.errors().report_failure(
+        wait ? "protocol.pause_writing() failed" : "protocol.resume_writing() failed",
+        {.exception = error});
   };
   call_guarded([&] { wait ? side_->pause_writing() : side_->resume_writing(); }, failed);
 }

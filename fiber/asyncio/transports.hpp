@@ -21,6 +21,7 @@
 #include <fiber/asyncio/stream_reader.hpp>
 #include <fiber/asyncio/transport_layer.hpp>
 #include <fiber/asyncio/watch.hpp>
+#include <fiber/core/list.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
@@ -120,10 +121,8 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   SocketAddress peername;
   SocketAddress sockname;
 
-  /// The server that accepted it, counted, and the neighbours in its list.
-  ServerObject* server = nullptr;
-  TransportObject* previous_client = nullptr;
-  TransportObject* next_client = nullptr;
+  ServerObject* server = nullptr;  ///< which accepted it, counted
+  core::Links<TransportObject> among_clients;
 
  private:
   struct Step : Leaf {

@@ -26,7 +26,7 @@ void on_signal(int number) {
   LoopObject* loop = owners[static_cast<std::size_t>(number)].load();
   if (inbox != nullptr && loop != nullptr) {
     inbox->arrived(number);
-    loop->attend_to_signals();
+    loop->signals().attend();
   }
   if (sem_t* alarm = alarms[static_cast<std::size_t>(number)].load()) ::sem_post(alarm);
 }
@@ -136,7 +136,7 @@ void SignalHandlers::queue() noexcept {
   if (loop_.ready_queue().try_claim())
     loop_.push(static_cast<Callback*>(step_));
   else
-    loop_.attend_to_signals();  // in the next iteration
+    loop_.signals().attend();  // in the next iteration
 }
 
 void SignalHandlers::run(Leaf* leaf) noexcept {
@@ -152,7 +152,7 @@ void SignalHandlers::run(Leaf* leaf) noexcept {
     const std::uint8_t number = self->ring_[first % kRing].exchange(0, std::memory_order_acq_rel);
     if (number == 0) {
       // Another thread is about to store it.
-      self->loop_.attend_to_signals();
+      self->loop_.signals().attend();
       return;
     }
     self->first_.store(++first, std::memory_order_release);
@@ -168,7 +168,7 @@ void SignalHandlers::call(int number) noexcept {
   if (found == handlers_.end()) return;
   if (!loop_.ready_queue().try_claim()) {
     crowded_out_.fetch_or(std::uint64_t{1} << (number - 1), std::memory_order_relaxed);
-    loop_.attend_to_signals();
+    loop_.signals().attend();
     return;
   }
   loop_.push(Entry(core::Ref<HandleObject>(found->second).detach()));
@@ -176,44 +176,48 @@ void SignalHandlers::call(int number) noexcept {
 
 // --- the loop's part ----------------------------------------------------------------------------
 
-void LoopObject::add_signal_handler(int number, core::Ref<HandleObject> handle) {
+LoopSignals::LoopSignals(LoopObject& loop) noexcept : loop_(loop) {}
+
+LoopSignals::~LoopSignals() = default;
+
+void LoopSignals::add_handler(int number, core::Ref<HandleObject> handle) {
   check_signal(number);
-  check_closed();
+  loop_.check_closed();
   if (::gettid() != ::getpid())
     throw RuntimeError("a loop can handle signals only in the main thread");
-  if (signal_handlers_ == nullptr) signal_handlers_ = std::make_unique<SignalHandlers>(*this);
+  if (handlers_ == nullptr) handlers_ = std::make_unique<SignalHandlers>(loop_);
   try {
-    signal_handlers_->add(number, std::move(handle));
+    handlers_->add(number, std::move(handle));
   } catch (...) {
-    if (signal_handlers_->empty()) signal_handlers_ = nullptr;
+    if (handlers_->empty()) handlers_ = nullptr;
     throw;
   }
 }
 
-bool LoopObject::remove_signal_handler(int number) {
+bool LoopSignals::remove_handler(int number) {
   check_signal(number);
-  if (signal_handlers_ == nullptr || !signal_handlers_->remove(number)) return false;
-  if (signal_handlers_->empty()) signal_handlers_ = nullptr;
+  if (handlers_ == nullptr || !handlers_->remove(number)) return false;
+  if (handlers_->empty()) handlers_ = nullptr;
   return true;
 }
 
-// Without the lock that wake() takes, which the interrupted thread may hold: while there are
-// handlers the selector is not replaced.
-void LoopObject::attend_to_signals() noexcept {
-  signals.store(true, std::memory_order_release);
+void LoopSignals::drop_handlers() noexcept { handlers_ = nullptr; }
+
+// Without the lock that Mailbox::wake() takes, which the interrupted thread may hold: while there
+// are handlers the selector is not replaced.
+void LoopSignals::attend() noexcept {
+  any_.store(true, std::memory_order_release);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (mailbox_.sleeping()) selector_->wake();
+  if (loop_.mailbox().sleeping()) loop_.selector().wake();
 }
 
-void LoopObject::drop_signal_handlers() noexcept { signal_handlers_ = nullptr; }
-
-void LoopObject::look_at_signals(bool may_queue) {
-  signals.exchange(false, std::memory_order_acquire);  // with what was noted before it was set
-  if (signal_handlers_ != nullptr && signal_handlers_->any_arrived()) {
+void LoopSignals::look(bool may_queue) {
+  any_.exchange(false, std::memory_order_acquire);  // with what was noted before it was set
+  if (handlers_ != nullptr && handlers_->any_arrived()) {
     if (may_queue)
-      signal_handlers_->queue();
+      handlers_->queue();
     else
-      signals.store(true, std::memory_order_relaxed);
+      any_.store(true, std::memory_order_relaxed);
   }
   if (on_signal) on_signal();
 }

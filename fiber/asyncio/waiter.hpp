@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fiber/asyncio/base_tasks.hpp>
+#include <fiber/core/list.hpp>
 
 namespace fiber::asyncio::detail {
 
@@ -32,9 +33,11 @@ class Waiter : public FutureBase {
 
  private:
   friend class WaiterList;
+  struct InList {
+    static core::Links<Waiter>& of(Waiter& waiter) noexcept { return waiter.links_; }
+  };
   WaiterList* list_ = nullptr;
-  Waiter* previous_ = nullptr;
-  Waiter* next_ = nullptr;
+  core::Links<Waiter> links_;
 };
 
 /// Waiters in the order in which they came.
@@ -44,29 +47,24 @@ class WaiterList {
   WaiterList(const WaiterList&) = delete;
   WaiterList& operator=(const WaiterList&) = delete;
 
-  bool empty() const noexcept { return first_ == nullptr; }
+  bool empty() const noexcept { return waiters_.empty(); }
   /// Null: they go on; otherwise the exception is thrown in each.
   void wake_all(const std::exception_ptr& error = nullptr) {
-    for (Waiter* at = first_; at != nullptr; at = at->next_) at->wake_with(error);
+    for (Waiter& waiter : waiters_) waiter.wake_with(error);
   }
 
  private:
   friend class Waiter;
-  Waiter* first_ = nullptr;
-  Waiter* last_ = nullptr;
+  core::List<Waiter, Waiter::InList> waiters_;
 };
 
 inline Waiter::Waiter(LoopObject& loop, WaiterList& list) noexcept : Waiter(loop) {
   list_ = &list;
-  previous_ = list.last_;
-  (list.last_ != nullptr ? list.last_->next_ : list.first_) = this;
-  list.last_ = this;
+  list.waiters_.append(*this);
 }
 
 inline Waiter::~Waiter() {
-  if (list_ == nullptr) return;
-  (previous_ != nullptr ? previous_->next_ : list_->first_) = next_;
-  (next_ != nullptr ? next_->previous_ : list_->last_) = previous_;
+  if (list_ != nullptr) list_->waiters_.remove(*this);
 }
 
 }  // namespace fiber::asyncio::detail

@@ -2,34 +2,28 @@
 #pragma once
 
 #include <fiber/asyncio/base_tasks.hpp>
+#include <fiber/core/list.hpp>
 
 #include <cstdint>
+#include <utility>
 
 namespace fiber::asyncio::detail {
 
 class TaskInLine;
 
 /// First come, first served. The waiters leave by themselves.
-class WaitingLine {
+class WaitingLine : public core::List<TaskInLine> {
  public:
-  bool empty() const noexcept { return first_ == nullptr; }
-  std::size_t size() const noexcept;
-  TaskInLine* first() const noexcept { return first_; }
-  void append(TaskInLine& waiter) noexcept;
-  void remove(TaskInLine& waiter) noexcept;
   /// True if someone is in line who was not cancelled.
   bool any_wanting() const noexcept;
-
- private:
-  TaskInLine* first_ = nullptr;
-  TaskInLine* last_ = nullptr;
 };
 
 /// The future of one task's wait.
 class TaskInLine final : public FutureBase {
  public:
   /// Goes to the end of the line.
-  TaskInLine(WaitingLine& line, LoopObject& loop) noexcept : FutureBase(on_stack(), loop) {
+  TaskInLine(WaitingLine& line, LoopObject& loop) noexcept
+      : FutureBase(on_stack(), loop), line_(&line) {
     line.append(*this);
   }
   ~TaskInLine() override { leave(); }
@@ -40,40 +34,18 @@ class TaskInLine final : public FutureBase {
     check_result();
   }
   void leave() noexcept {
-    if (line_ != nullptr) line_->remove(*this);
+    if (WaitingLine* line = std::exchange(line_, nullptr)) line->remove(*this);
   }
-  TaskInLine* next() const noexcept { return after_; }
+
+  core::Links<TaskInLine> links;
 
  private:
-  friend class WaitingLine;
-  WaitingLine* line_ = nullptr;
-  TaskInLine* before_ = nullptr;
-  TaskInLine* after_ = nullptr;
+  WaitingLine* line_;  ///< null once the waiter has left
 };
 
-inline void WaitingLine::append(TaskInLine& waiter) noexcept {
-  waiter.line_ = this;
-  waiter.before_ = last_;
-  waiter.after_ = nullptr;
-  (last_ != nullptr ? last_->after_ : first_) = &waiter;
-  last_ = &waiter;
-}
-
-inline void WaitingLine::remove(TaskInLine& waiter) noexcept {
-  (waiter.before_ != nullptr ? waiter.before_->after_ : first_) = waiter.after_;
-  (waiter.after_ != nullptr ? waiter.after_->before_ : last_) = waiter.before_;
-  waiter.line_ = nullptr;
-}
-
-inline std::size_t WaitingLine::size() const noexcept {
-  std::size_t count = 0;
-  for (const TaskInLine* at = first_; at != nullptr; at = at->next()) ++count;
-  return count;
-}
-
 inline bool WaitingLine::any_wanting() const noexcept {
-  for (const TaskInLine* at = first_; at != nullptr; at = at->next())
-    if (!at->cancelled()) return true;
+  for (const TaskInLine& waiter : *this)
+    if (!waiter.cancelled()) return true;
   return false;
 }
 

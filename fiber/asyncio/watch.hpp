@@ -3,7 +3,7 @@
 // would block: no system call and no allocation per wait.
 #pragma once
 
-#include <fiber/config.hpp>
+#include <fiber/core/list.hpp>
 
 namespace fiber::asyncio::detail {
 
@@ -43,9 +43,14 @@ class Watch {
  private:
   friend class Selector;
   bool again_ = false;  ///< to be reported readable once more without asking the kernel
-  Watch* next_again_ = nullptr;
-  Watch* previous_ = nullptr;
-  Watch* next_ = nullptr;
+  struct AllLinks {
+    static core::Links<Watch>& of(Watch& watch) noexcept { return watch.links_; }
+  };
+  struct AgainLinks {
+    static core::Links<Watch>& of(Watch& watch) noexcept { return watch.again_links_; }
+  };
+  core::Links<Watch> links_;
+  core::Links<Watch> again_links_;
 };
 
 }  // namespace fiber::asyncio::detail

@@ -33,10 +33,10 @@ Future future_of(const fiber_future* handle) {
 // A future is its loop's, and a loop the thread's on which it runs, or was made.
 void check_thread(const LoopObject* loop) {
   if (loop == nullptr) return;
-  const bool own =
-      loop->is_running()
-          ? loop->on_own_thread()
-          : loop->greenlets == fiber::detail::greenlet_thread_of(fiber::core::tls_thread_state);
+  const bool own = loop->is_running()
+                       ? loop->home().is_here()
+                       : loop->turns().greenlets ==
+                             fiber::detail::greenlet_thread_of(fiber::core::tls_thread_state);
   if (!own)
     throw fiber::c::WrongThread(
         "it belongs to the loop of another thread: have that do it, by fiber_loop_post");

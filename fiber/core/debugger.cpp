@@ -16,7 +16,7 @@ using fiber::core::Stack;
 using fiber::core::ThreadState;
 
 constexpr fiber::core::DebuggerField fields[] = {
-    {"ThreadState.next_thread", offsetof(ThreadState, next_thread)},
+    {"ThreadState.next_thread", offsetof(ThreadState, links.next)},
     {"ThreadState.thread_id", offsetof(ThreadState, thread_id)},
     {"Context.sp", offsetof(Context, sp)},
     {"Stack.base", offsetof(Stack, base)},
@@ -27,6 +27,9 @@ constexpr fiber::core::DebuggerField fields[] = {
     {"string.size", sizeof(void*)},
     {nullptr, 0},
 };
+
+// What debuggers see of it is `fiber_debugger.threads`, its first element.
+constinit fiber::core::List<ThreadState> threads;
 
 // Never destroyed: threads may end after static objects.
 std::mutex& list_mutex() noexcept {
@@ -39,8 +42,10 @@ void lock_list() { list_mutex().lock(); }
 void unlock_list() { list_mutex().unlock(); }
 void keep_own_thread() {
   ThreadState* own = fiber::core::tls_thread_state;
+  while (threads.pop() != nullptr) {
+  }
   if (own != nullptr) {
-    own->next_thread = own->previous_thread = nullptr;
+    threads.append(*own);
     own->thread_id = ::gettid();
   }
   fiber_debugger.threads = own;
@@ -62,18 +67,14 @@ void show_to_debuggers(ThreadState& thread) {
   thread.thread_id = ::gettid();
   const std::lock_guard lock(list_mutex());
   fiber_debugger.saved_registers = saved_registers_size();
-  thread.next_thread = fiber_debugger.threads;
-  if (thread.next_thread != nullptr) thread.next_thread->previous_thread = &thread;
-  fiber_debugger.threads = &thread;
+  threads.prepend(thread);
+  fiber_debugger.threads = threads.first();
 }
 
 void hide_from_debuggers(ThreadState& thread) noexcept {
   const std::lock_guard lock(list_mutex());
-  if (thread.next_thread != nullptr) thread.next_thread->previous_thread = thread.previous_thread;
-  if (thread.previous_thread != nullptr)
-    thread.previous_thread->next_thread = thread.next_thread;
-  else
-    fiber_debugger.threads = thread.next_thread;
+  threads.remove(thread);
+  fiber_debugger.threads = threads.first();
 }
 
 }  // namespace fiber::core

@@ -20,7 +20,7 @@ struct DebuggerField {
 // One word each, in this order.
 struct DebuggerRoot {
   std::size_t version;          // of this struct and of the names
-  ThreadState* threads;         // newest first, linked by ThreadState.next_thread
+  ThreadState* threads;         // newest first, linked by "ThreadState.next_thread"
   std::size_t saved_registers;  // see saved_registers_size()
   std::atomic<const DebuggerField*> core;
   // Each layer's own, null while it is not in use; in the order of ThreadState::layers. That of its

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstddef>
+#include <utility>
 
 namespace fiber::core {
 
@@ -52,8 +53,27 @@ class List {
   List() noexcept = default;
   List(const List&) = delete;
   List& operator=(const List&) = delete;
+  /// All its elements are in the new one.
+  List(List&& other) noexcept
+      : first_(std::exchange(other.first_, nullptr)), last_(std::exchange(other.last_, nullptr)) {}
+  /// To a list that is empty.
+  List& operator=(List&& other) noexcept {
+    first_ = std::exchange(other.first_, nullptr);
+    last_ = std::exchange(other.last_, nullptr);
+    return *this;
+  }
 
   bool empty() const noexcept { return first_ == nullptr; }
+  /// Counts them.
+  std::size_t size() const noexcept {
+    std::size_t count = 0;
+    for (const T* at = first_; at != nullptr; at = next(*at)) ++count;
+    return count;
+  }
+  /// Of an element that is in this list, or in none.
+  bool has(const T& element) const noexcept {
+    return first_ == &element || previous(element) != nullptr;
+  }
   T* first() const noexcept { return first_; }
   T* last() const noexcept { return last_; }
   static T* next(const T& element) noexcept { return Where::of(const_cast<T&>(element)).next; }

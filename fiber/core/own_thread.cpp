@@ -119,13 +119,11 @@ OwnThread::OwnThread(ThreadState& thread, bool slow)
   }
   if (error != 0) raise_os_error(error, "cannot start the thread of a task with own_thread_state");
   ::pthread_barrier_wait(&is_ready_);
-  next_ = std::exchange(thread_.own_threads, this);
+  thread_.own_threads.prepend(*this);
 }
 
 OwnThread::~OwnThread() {
-  OwnThread** at = &thread_.own_threads;
-  while (*at != this) at = &(*at)->next_;
-  *at = next_;
+  thread_.own_threads.remove(*this);
   if (process_ != ::getpid()) return;  // in a child process there is no such thread
   ::pthread_barrier_wait(&is_over_);
   ::pthread_join(helper_, nullptr);
@@ -180,8 +178,8 @@ void OwnThread::park() noexcept {
 
 bool OwnThread::is_of_this_thread(int id) noexcept {
   if (tls_thread_state == nullptr) return false;
-  for (const OwnThread* at = tls_thread_state->own_threads; at != nullptr; at = at->next_)
-    if (at->id_ == id) return true;
+  for (const OwnThread& each : tls_thread_state->own_threads)
+    if (each.id_ == id) return true;
   return false;
 }
 

@@ -14,6 +14,7 @@
 
 #include <fiber/config.hpp>
 #include <fiber/core/context.hpp>
+#include <fiber/core/list.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -40,7 +41,7 @@ class FIBER_API PerThread {
   void* (*address_)();
   std::size_t size_;
   void (*prepare_)();
-  PerThread* next_;
+  PerThread* next_;  // all of the process: singly linked, since none ever leaves
 };
 
 class FIBER_API OwnThread {
@@ -68,6 +69,8 @@ class FIBER_API OwnThread {
   void lend() noexcept;
   void take_back() noexcept;
 
+  Links<OwnThread> links;  // of the thread's
+
  private:
   // What code finds by the thread pointer, and we by addresses.
   struct Identity {
@@ -91,7 +94,6 @@ class FIBER_API OwnThread {
   CxxExceptionState sign_;  // stands for the record of exceptions while the pointer is lent
   std::vector<Carried> carried_;
   ThreadState** own_state_ = nullptr;  // null while it is parked: the helper has no fibers
-  OwnThread* next_;                    // of the thread's
   pthread_t helper_{};
   int id_ = 0;
   const int process_;

@@ -5,6 +5,7 @@
 #include <fiber/config.hpp>
 #include <fiber/core/block_pool.hpp>
 #include <fiber/core/context.hpp>
+#include <fiber/core/list.hpp>
 #include <fiber/core/stack.hpp>
 
 #include <cstddef>
@@ -39,13 +40,12 @@ struct ThreadState {
   StackPool pool;
   BlockPool blocks;
   bool keeps_mxcsr = false;
-  Stack own_stack;                         // stands for the stack the thread came with
-  ThreadLayer* layers[kMostLayers] = {};   // null where a layer is not in use; lower ones first
-  ThreadState* previous_thread = nullptr;  // in the list for debuggers
-  ThreadState* next_thread = nullptr;
-  long thread_id = 0;                // the kernel's
-  OwnThread* lent = nullptr;         // to the running fiber
-  OwnThread* own_threads = nullptr;  // all that fibers of this thread have
+  Stack own_stack;                        // stands for the stack the thread came with
+  ThreadLayer* layers[kMostLayers] = {};  // null where a layer is not in use; lower ones first
+  Links<ThreadState> links;               // in the list for debuggers
+  long thread_id = 0;                     // the kernel's
+  OwnThread* lent = nullptr;              // to the running fiber
+  List<OwnThread> own_threads;            // all that fibers of this thread have
 };
 
 #if defined(__clang__) || defined(__GNUC__)

@@ -16,16 +16,16 @@ namespace {
 constexpr int kMaxNested = 64;
 
 struct Generators {
-  GeneratorObject* newest = nullptr;
-  GeneratorObject* postponed = nullptr;
+  core::List<GeneratorObject> started;  // newest first
+  core::List<GeneratorObject> postponed;
   int nested = 0;
   const GeneratorHooks* hooks = nullptr;
 };
 constinit thread_local Generators tls_generators;
 
 const char* generator_on(const core::Stack* stack) noexcept {
-  for (const GeneratorObject* at = tls_generators.newest; at != nullptr; at = at->older)
-    if (at->stack == stack) return at->name != nullptr ? at->name->c_str() : "";
+  for (const GeneratorObject& each : tls_generators.started)
+    if (each.stack == stack) return each.name != nullptr ? each.name->c_str() : "";
   return nullptr;
 }
 
@@ -43,17 +43,17 @@ class RuntimeError : public fiber::RuntimeError, public std::nested_exception {
 struct GeneratorThreadExit {
   GeneratorThreadExit() noexcept { core::tls_generator_on = generator_on; }
   ~GeneratorThreadExit() {
-    GeneratorObject* object = tls_generators.newest;
+    GeneratorObject* object = tls_generators.started.first();
     while (object != nullptr) {
       if (object->abandoned || object->executing()) {
-        object = object->older;
+        object = object->links.next;
         continue;
       }
       ++object->refs;
       object->close_unwanted();
       object->abandoned = object->phase != GeneratorObject::Phase::closed;
       object->release();
-      object = tls_generators.newest;
+      object = tls_generators.started.first();
     }
   }
 };
@@ -79,7 +79,9 @@ struct GeneratorObject::Request {
   bool close = false;
 };
 
-GeneratorObject* GeneratorObject::newest() noexcept { return tls_generators.newest; }
+const core::List<GeneratorObject>& GeneratorObject::all_started() noexcept {
+  return tls_generators.started;
+}
 
 GeneratorObject::GeneratorObject()
     : thread(&core::thread_state()), stack_shape(thread->pool.default_shape()) {}
@@ -383,36 +385,19 @@ void GeneratorObject::report(std::exception_ptr problem) noexcept {
 
 void GeneratorObject::destroy(GeneratorObject* object) noexcept {
   if (tls_generators.nested == kMaxNested) {
-    object->older = tls_generators.postponed;
-    tls_generators.postponed = object;
+    tls_generators.postponed.prepend(*object);
     return;
   }
   ++tls_generators.nested;
   delete object;
   if (tls_generators.nested == kMaxNested) {
-    while (GeneratorObject* next = tls_generators.postponed) {
-      tls_generators.postponed = next->older;
-      delete next;
-    }
+    while (GeneratorObject* next = tls_generators.postponed.pop()) delete next;
   }
   --tls_generators.nested;
 }
 
-void GeneratorObject::link() noexcept {
-  older = tls_generators.newest;
-  newer = nullptr;
-  if (older != nullptr) older->newer = this;
-  tls_generators.newest = this;
-}
+void GeneratorObject::link() noexcept { tls_generators.started.prepend(*this); }
 
-void GeneratorObject::unlink() noexcept {
-  if (older != nullptr) older->newer = newer;
-  if (newer != nullptr)
-    newer->older = older;
-  else
-    tls_generators.newest = older;
-  older = nullptr;
-  newer = nullptr;
-}
+void GeneratorObject::unlink() noexcept { tls_generators.started.remove(*this); }
 
 }  // namespace fiber::detail

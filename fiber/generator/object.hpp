@@ -13,6 +13,7 @@
 //  5. `yieldable` is the generator's stack while a yield on it needs no further look.
 #pragma once
 
+#include <fiber/core/list.hpp>
 #include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>
 #include <fiber/core/switch.hpp>
@@ -86,8 +87,8 @@ class FIBER_API GeneratorObject {
   enum class Phase : std::uint8_t { created, started, closed };
   static constexpr std::uintptr_t kNotReady = 1;
 
-  // Of this thread's generators that have started and not ended; null if there is none.
-  static GeneratorObject* newest() noexcept;
+  // This thread's generators that have started and not ended, newest first.
+  static const core::List<GeneratorObject>& all_started() noexcept;
   bool executing() const noexcept;
   std::string display_name() const { return name != nullptr ? *name : std::string(); }
 
@@ -116,9 +117,8 @@ class FIBER_API GeneratorObject {
   core::ThreadState* thread;
   core::StackShape stack_shape;
   std::unique_ptr<std::string> name;
-  std::uint64_t scope = 0;           // for the hooks: whose it is
-  GeneratorObject* newer = nullptr;  // the thread's list of started generators
-  GeneratorObject* older = nullptr;
+  std::uint64_t scope = 0;             // for the hooks: whose it is
+  core::Links<GeneratorObject> links;  // among the thread's started ones, or the postponed
 
  protected:
   virtual void run_body() = 0;

@@ -14,7 +14,7 @@ void GreenletThread::abandon(GreenletObject* object) noexcept {
 
 // One step of the thread's exit: newest first, as a stack unwinds.
 void GreenletThread::end_newest() noexcept {
-  GreenletObject* object = live_head;
+  GreenletObject* object = live.first();
   unlink(object);
   // A scheduled one is its scheduler's to end.
   if (object->state != GreenletState::suspended || object->is_main || object->scheduled) return;
@@ -32,10 +32,10 @@ void GreenletThread::thread_exits() noexcept {
   // Unwinding runs any code, which may start others, on this thread or by a drop on another one.
   for (bool open = true; open;) {
     drain_inbox();
-    while (live_head != nullptr) end_newest();
+    while (!live.empty()) end_newest();
     trace = nullptr;
     const std::lock_guard lock(inbox_mutex_);
-    open = inbox_ != nullptr || live_head != nullptr;
+    open = inbox_ != nullptr || !live.empty();
     closed_ = !open;
   }
   // Not main: the thread is being ended by pthread_exit, or the process by exit, in a greenlet.

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <fiber/core/block_pool.hpp>
+#include <fiber/core/list.hpp>
 #include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>
 #include <fiber/core/switch.hpp>
@@ -124,18 +125,17 @@ class FIBER_API GreenletObject {
   int refs = 0;
   std::atomic<int> foreign_refs{0};
 
-  GreenletObject* parent = nullptr;  // counted; null for main
-  std::uint32_t returned = 0;        // references in the owner's inbox
-  core::StackShape stack_shape;      // that it wants
-  GreenletObject* next_returned = nullptr;
+  GreenletObject* parent = nullptr;         // counted; null for main
+  std::uint32_t returned = 0;               // references in the owner's inbox
+  core::StackShape stack_shape;             // that it wants
+  GreenletObject* next_returned = nullptr;  // in the inbox: a stack, taken out from its top alone
   core::Stack* stack = nullptr;
   std::unique_ptr<Run> run;
   core::Ref<Belongings> belongings;
   std::unique_ptr<std::string> name;
   void* user_data = nullptr;  // for the C interface
   std::atomic<WeakBlock*> weak{nullptr};
-  GreenletObject* previous_live = nullptr;
-  GreenletObject* next_live = nullptr;
+  core::Links<GreenletObject> links;  // in the thread's list of live ones
 
   // A handle that is not counted, so that `getcurrent().parent().switch_()` leaves no reference to
   // the running greenlet on its own stack, where nothing could ever drop it.
@@ -230,7 +230,7 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   GreenletObject* main;
   std::shared_ptr<trace_function> trace;
   const Scheduler* scheduler = nullptr;  // null: none, and then nobody waits
-  GreenletObject* live_head = nullptr;   // newest first
+  core::List<GreenletObject> live;       // newest first
   long live_objects = 0;                 // made here or taken over, and not freed here
 
  private:

@@ -201,22 +201,13 @@ void GreenletThread::drain_inbox_slow() noexcept {
 void GreenletThread::link(GreenletObject* object) noexcept {
   if (object->listed) return;
   object->listed = true;
-  object->previous_live = nullptr;
-  object->next_live = live_head;
-  if (live_head != nullptr) live_head->previous_live = object;
-  live_head = object;
+  live.prepend(*object);
 }
 
 void GreenletThread::unlink(GreenletObject* object) noexcept {
   if (!object->listed) return;
   object->listed = false;
-  if (object->next_live != nullptr) object->next_live->previous_live = object->previous_live;
-  if (object->previous_live != nullptr)
-    object->previous_live->next_live = object->next_live;
-  else
-    object->owner.load(std::memory_order_relaxed)->live_head = object->next_live;
-  object->next_live = nullptr;
-  object->previous_live = nullptr;
+  object->owner.load(std::memory_order_relaxed)->live.remove(*object);
 }
 
 // --- switching ----------------------------------------------------------------------------------
@@ -405,14 +396,14 @@ FIBER_INLINE void GreenletThread::fetch_ahead(const GreenletObject* ended) const
   if (live_objects < kMany) return;
   const GreenletObject* at = ended;
   for (int distance = 0; distance < 2; ++distance)
-    if ((at = at->previous_live) == nullptr) return;
+    if ((at = at->links.previous) == nullptr) return;
   if (const auto* frames = static_cast<const std::byte*>(at->context.sp)) {
     __builtin_prefetch(at->run.get());
     for (std::size_t line = 0; line < 4; ++line)
       __builtin_prefetch(frames + line * core::kCacheLine);
   }
   for (int distance = 0; distance < 2; ++distance)
-    if ((at = at->previous_live) == nullptr) return;
+    if ((at = at->links.previous) == nullptr) return;
   const auto* object = reinterpret_cast<const std::byte*>(at);
   for (std::size_t line = 0; line < sizeof(GreenletObject) / core::kCacheLine; ++line)
     __builtin_prefetch(object + line * core::kCacheLine);
@@ -489,49 +480,6 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
     return;
   }
   --object->refs;
-}
-
-// True if `object` is `at` or one of its ancestors. Stops where another thread's greenlets begin:
-// outcomes do not go there either.
-bool GreenletThread::descends(const GreenletObject* at, const GreenletObject* object) noexcept {
-  for (; at != nullptr && at->owner.load(std::memory_order_relaxed) == this; at = at->parent)
-    if (at == object) return true;
-  return false;
-}
-
-void GreenletThread::set_parent(GreenletObject* object, GreenletObject* parent) {
-  if (parent == nullptr) throw TypeError("the parent of a greenlet must be a greenlet, not null");
-  if (object->is_main) throw AttributeError("the parent of a main greenlet cannot be set");
-  if (parent->owner.load(std::memory_order_relaxed) != this)
-    throw ValueError("parent cannot be on a different thread");
-  if (descends(parent, object)) throw ValueError("cyclic parent chain");
-  if (object->owner.load(std::memory_order_relaxed) != this) take_over(object);
-  GreenletObject* previous = object->parent;
-  retain(parent);
-  object->parent = parent;
-  if (previous != nullptr) release(previous);
-}
-
-// A pending greenlet of another thread becomes one of this.
-void GreenletThread::take_over(GreenletObject* object) {
-  GreenletThread* owner = object->owner.load(std::memory_order_acquire);
-  bool last = false;
-  {
-    const std::lock_guard lock(owner->inbox_mutex_);
-    if (object->state != GreenletState::pending || object->listed)
-      throw ValueError("parent cannot be on a different thread");
-    if (object->returned != 0) {
-      GreenletObject** at = &owner->inbox_;
-      while (*at != object) at = &(*at)->next_returned;
-      *at = object->next_returned;
-      object->refs -= std::exchange(object->returned, 0U);
-    }
-    ++owner->moved_away_;
-    last = owner->closed_ && owner->live_objects == owner->moved_away_;
-    object->owner.store(this, std::memory_order_release);
-  }
-  ++live_objects;
-  if (last) delete owner;
 }
 
 }  // namespace fiber::detail

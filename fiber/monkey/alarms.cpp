@@ -50,7 +50,7 @@ void on_alarm(int, siginfo_t* info, void* context) {
   TaskBase* task = owner.load();
   const asyncio::detail::LoopObject* loop = own_loop();
   const bool waits =
-      task != nullptr && !task->done() && (loop == nullptr || loop->current_task != task);
+      task != nullptr && !task->done() && (loop == nullptr || loop->turns().current_task != task);
   if (!waits) {
     take_off();  // it stays counted: nothing is freed in a signal handler
     call_handler(handler_of_program, info, context);

@@ -85,7 +85,7 @@ LoopObject* own_loop() noexcept {
 
 Call::Call() noexcept {
   const LoopObject* loop = own_loop();
-  if (loop != nullptr) task_ = loop->current_task;
+  if (loop != nullptr) task_ = loop->turns().current_task;
   cancel_ = PolicyOfCall::get();
 }
 

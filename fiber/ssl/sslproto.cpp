@@ -1,8 +1,8 @@
 #include <fiber/ssl/sslproto.hpp>
 
 #include <fiber/asyncio/exceptions.hpp>
+#include <fiber/asyncio/failure.hpp>
 #include <fiber/asyncio/log.hpp>
-#include <fiber/asyncio/reports.hpp>
 #include <fiber/asyncio/transports.hpp>
 #include <fiber/exceptions/error_from.hpp>
 #include <fiber/ssl/extra_info.hpp>
@@ -481,7 +481,7 @@ void SslLayer::fatal_error(std::exception_ptr error, const char* message) {
   stop_timer();
   below_->fail(error);
   if (is_os_error(error)) return;
-  asyncio::detail::report(transport_->loop(), message, {.exception = std::move(error)});
+  transport_->loop().errors().report_failure(message, {.exception = std::move(error)});
 }
 
 }  // namespace fiber::ssl::detail

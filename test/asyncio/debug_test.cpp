@@ -32,7 +32,7 @@ asyncio::testing::VirtualClock& clock_of_tests() {
 asyncio::EventLoop debug_loop() {
   const asyncio::EventLoop loop = asyncio::new_event_loop();
   clock_of_tests().attach(loop);
-  loop.object().raise_deadlock = true;
+  loop.set_raise_deadlock(true);
   loop.set_debug(true);
   return loop;
 }

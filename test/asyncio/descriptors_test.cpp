@@ -141,9 +141,9 @@ TEST_CASE("a registration that a duplicate keeps alive does not keep the loop bu
     now.take_number(number);
     std::string got;
     loop.add_reader(number, [&] { got += read_now(number); });
-    const std::uint64_t begin = loop.object().iterations;
+    const std::uint64_t begin = asyncio::testing::iterations(loop);
     await(asyncio::sleep(30ms));
-    CHECK(loop.object().iterations - begin < 20);
+    CHECK(asyncio::testing::iterations(loop) - begin < 20);
     send(now.other, "new");
     while (got.empty()) await(asyncio::sleep(1ms));
     CHECK(got == "new");

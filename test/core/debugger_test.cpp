@@ -19,7 +19,7 @@ namespace {
 
 std::vector<long> thread_ids() {
   std::vector<long> ids;
-  for (const ThreadState* at = fiber_debugger.threads; at != nullptr; at = at->next_thread)
+  for (const ThreadState* at = fiber_debugger.threads; at != nullptr; at = at->links.next)
     ids.push_back(at->thread_id);
   return ids;
 }

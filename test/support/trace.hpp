@@ -78,7 +78,7 @@ inline void trace_errors(Trace& trace, const asyncio::EventLoop& loop) {
 inline asyncio::EventLoop virtual_loop() {
   const asyncio::EventLoop loop = asyncio::new_event_loop();
   asyncio::testing::VirtualClock().attach(loop);
-  loop.object().raise_deadlock = true;
+  loop.set_raise_deadlock(true);
   return loop;
 }
 

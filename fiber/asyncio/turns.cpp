@@ -1,28 +1,82 @@
 // How tasks begin and end: their stacks, and who runs next.
-#include <fiber/asyncio/base_events.hpp>
+#include <fiber/asyncio/turns.hpp>
 
+#include <fiber/asyncio/base_events.hpp>
 #include <fiber/asyncio/selectors.hpp>
-#include <fiber/asyncio/tasks.hpp>
 
 namespace fiber::asyncio::detail {
 
-// The next iteration as a fiber may begin it by itself: there is something ready, and neither a
-// deadline that has come nor a descriptor to look at. In this file so that it is inlined into
-// task_main.
-bool LoopObject::quick_turn() noexcept {
-  if (mailbox_.any() || stopping_ || ready_.empty() || !selector_->empty() || through_hub_ ||
-      signals.load(std::memory_order_relaxed) || interrupt != nullptr || graveyard_ != nullptr)
+Turns::Turns(LoopObject& loop) : greenlets(&fiber::detail::greenlet_thread()), loop_(loop) {}
+
+// --- iterations ---------------------------------------------------------------------------------
+
+FIBER_INLINE bool LoopObject::left_alone() const noexcept {
+  return !mailbox_.any() && !stopping_ && selector_->empty() && !signals_.any() &&
+         !timers_.any_due();
+}
+
+// The next iteration as a fiber may begin it by itself: there is something ready, and nothing else
+// to look at. In this file so that it is inlined into task_main.
+bool Turns::quick_turn() noexcept {
+  if (ready.empty() || through_hub_ || interrupt != nullptr || graveyard_ != nullptr ||
+      !loop_.left_alone())
     return false;
-  if (timers_.any_due()) return false;
-  batch_ = ready_.size();
+  batch_ = ready.size();
   ++iterations;
   return true;
+}
+
+void Turns::begin_batch() noexcept {
+  ++iterations;
+  batch_ = ready.size();
+  if (shuffle_state_ == 0 || batch_ < 2) [[likely]]
+    return;
+  for (std::size_t i = batch_ - 1; i > 0; --i) {
+    shuffle_state_ = shuffle_state_ * 6364136223846793005U + 1442695040888963407U;
+    ready.swap(i, (shuffle_state_ >> 33U) % (i + 1));
+  }
+}
+
+void Turns::set_shuffle(std::uint64_t seed) noexcept {
+  shuffle_state_ = seed;
+  loop_.update_modes();
+}
+
+void Turns::begin_run() noexcept {
+  hub = root = greenlets->current;
+  float_modes_ = core::FloatModes::current();
+}
+
+void Turns::end_run() noexcept {
+  current_task = nullptr;
+  while (ParkedFiber* parked = parked_.take())
+    core::switch_context(greenlets->thread, hub->context, parked->context);
+}
+
+void Turns::run(TaskBase* task) {
+  hub->waiting = true;
+  if (task->resume_point != nullptr) {
+    current_task = task;
+    greenlets->resume(task->resume_point);
+  } else {
+    start_task(task);
+  }
+  hub->waiting = false;
+  bury();
+}
+
+// A failed task whose last reference was the loop's: its report runs here, before the next entry.
+void Turns::bury() noexcept {
+  if (graveyard_ == nullptr) [[likely]]
+    return;
+  TaskBase* task = std::exchange(graveyard_, nullptr);
+  task->release();
 }
 
 // --- how a task begins --------------------------------------------------------------------------
 
 // Called by whoever gives way, in place of a switch; returns when it is its turn again.
-void LoopObject::start_task(TaskBase* task) {
+void Turns::start_task(TaskBase* task) {
   for (;;) {
     starting_ = nullptr;
     if (task->must_cancel_) {
@@ -37,7 +91,7 @@ void LoopObject::start_task(TaskBase* task) {
       fiber::detail::GreenletObject* from = greenlets->current;
       from->state = fiber::detail::GreenletState::suspended;
       make_current(*task, stack);
-      core::start_context(greenlets->thread, from->context, stack, &LoopObject::task_main, this);
+      core::start_context(greenlets->thread, from->context, stack, &Turns::task_main, this);
       return;
     }
     fiber::detail::GreenletObject* next = next_greenlet();
@@ -51,7 +105,7 @@ void LoopObject::start_task(TaskBase* task) {
 }
 
 // Null: there was none to be had, and the task has ended with the error.
-core::Stack* LoopObject::stack_for(TaskBase& task) noexcept {
+core::Stack* Turns::stack_for(TaskBase& task) noexcept {
   try {
     return greenlets->thread.pool.allocate(task.greenlet().stack_shape);
   } catch (...) {
@@ -65,13 +119,13 @@ core::Stack* LoopObject::stack_for(TaskBase& task) noexcept {
 }
 
 // A task that was cancelled before its first step.
-void LoopObject::end_unstarted(TaskBase& task, fiber::detail::GreenletObject* current) noexcept {
+void Turns::end_unstarted(TaskBase& task, fiber::detail::GreenletObject* current) noexcept {
   current_task = nullptr;
   const Interlude interlude(current);
   task.end_unstarted();
 }
 
-FIBER_INLINE void LoopObject::make_current(TaskBase& task, core::Stack* stack) noexcept {
+FIBER_INLINE void Turns::make_current(TaskBase& task, core::Stack* stack) noexcept {
   fiber::detail::GreenletObject& fresh = task.greenlet();
   fresh.stack = stack;
   fresh.started = true;
@@ -85,37 +139,37 @@ FIBER_INLINE void LoopObject::make_current(TaskBase& task, core::Stack* stack) n
 // The first frame of every task's fiber. A fiber whose task has ended takes the next task that has
 // not started, if that is next: its stack is warm and no switch is needed. Otherwise it is parked
 // until a task is to start.
-void LoopObject::task_main(void* argument) {
-  auto* loop = static_cast<LoopObject*>(argument);
-  TaskBase* task = loop->current_task;
+void Turns::task_main(void* argument) {
+  auto* turns = static_cast<Turns*>(argument);
+  TaskBase* task = turns->current_task;
   for (;;) {
-    loop->float_modes_.set();
+    turns->float_modes_.set();
     task->run();
     core::Stack* stack = std::exchange(task->greenlet().stack, nullptr);
     task->greenlet().state = fiber::detail::GreenletState::dead;
-    if (task->abandoned_) loop->leave_abandoned(*task);
+    if (task->abandoned_) turns->leave_abandoned(*task);
 
-    fiber::detail::GreenletObject* next = loop->next_that_runs(loop->end_task(*task), *stack);
+    fiber::detail::GreenletObject* next = turns->next_that_runs(turns->end_task(*task), *stack);
     if (next == nullptr) {
-      task = std::exchange(loop->starting_, nullptr);
-      loop->make_current(*task, stack);
+      task = std::exchange(turns->starting_, nullptr);
+      turns->make_current(*task, stack);
       continue;
     }
 
-    fiber::detail::GreenletThread& greenlets = *loop->greenlets;
+    fiber::detail::GreenletThread& greenlets = *turns->greenlets;
     greenlets.current = next;
     next->state = fiber::detail::GreenletState::current;
-    if (!loop->parked_.wants(*stack)) core::exit_context(next->context);
+    if (!turns->parked_.wants(*stack)) core::exit_context(next->context);
     ParkedFiber parked{.context = {}, .stack = stack};
-    loop->parked_.park(parked);
+    turns->parked_.park(parked);
     core::switch_context(greenlets.thread, parked.context, next->context);
-    task = loop->current_task;
-    if (task == nullptr) core::exit_context(loop->hub->context);  // the loop stops
+    task = turns->current_task;
+    if (task == nullptr) core::exit_context(turns->hub->context);  // the loop stops
   }
 }
 
 // The task was unwound by somebody who waits for that: see abandon().
-void LoopObject::leave_abandoned(TaskBase& task) noexcept {
+void Turns::leave_abandoned(TaskBase& task) noexcept {
   fiber::detail::GreenletObject* dropper = std::exchange(task.resume_point, nullptr);
   greenlets->current = dropper;
   greenlets->arrives_alone(dropper);
@@ -126,7 +180,7 @@ void LoopObject::leave_abandoned(TaskBase& task) noexcept {
 
 // Gives up a task that has ended, on its own stack, and returns what next_greenlet() does. What
 // dies with the task sees the hub as current and no task running.
-FIBER_INLINE fiber::detail::GreenletObject* LoopObject::end_task(TaskBase& task) {
+FIBER_INLINE fiber::detail::GreenletObject* Turns::end_task(TaskBase& task) {
   current_task = nullptr;
   greenlets->current = hub;
   if (task.refs() == 1 && task.log_traceback()) {
@@ -145,7 +199,7 @@ FIBER_INLINE fiber::detail::GreenletObject* LoopObject::end_task(TaskBase& task)
 }
 
 // Null: the task in `starting_` starts on this stack. Those that were cancelled before end here.
-FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_that_runs(
+FIBER_INLINE fiber::detail::GreenletObject* Turns::next_that_runs(
     fiber::detail::GreenletObject* next, const core::Stack& stack) {
   while (next == nullptr && starting_->must_cancel_) {
     end_unstarted(*std::exchange(starting_, nullptr), hub);
@@ -155,45 +209,17 @@ FIBER_INLINE fiber::detail::GreenletObject* LoopObject::next_that_runs(
     return next;
   // There is no room for it here: the hub starts it elsewhere.
   starting_ = nullptr;
-  ready_.unpop();
+  ready.unpop();
   ++batch_;
   return hub;
 }
 
-// On the hub, when the loop stops running.
-void LoopObject::dismiss_parked() noexcept {
-  current_task = nullptr;
-  while (ParkedFiber* parked = parked_.take())
-    core::switch_context(greenlets->thread, hub->context, parked->context);
-}
+// --- eager steps --------------------------------------------------------------------------------
 
-// --- tasks that are made in an unusual way ------------------------------------------------------
-
-void LoopObject::make_task(TaskBase& task, const TaskArguments& arguments) {
-  check_closed();
-  if (factory_ == nullptr) {
-    task.begin(*this, arguments);
-    return;
-  }
-  TaskOptions options{.name = arguments.name,
-                      .eager_start = arguments.eager_start,
-                      .stack_size = arguments.stack_size,
-                      .guard_size = arguments.guard_size,
-                      .own_thread_state = arguments.own_thread_state,
-                      .slow_thread_state = arguments.slow_thread_state};
-  if (!arguments.own_context)
-    options.context =
-        contextvars::Context(core::Ref<contextvars::detail::ContextObject>(arguments.context));
-  const std::shared_ptr<task_factory> factory = factory_;
-  const TaskRef made = (*factory)(EventLoop(this), CoroutineRef(&task), options);
-  if (made.get() != &task)
-    throw TypeError("the task factory did not return the task of the coroutine that it was given");
-}
-
-void LoopObject::step_eagerly(TaskBase& task) {
+void Turns::step_eagerly(TaskBase& task) {
   fiber::detail::GreenletObject* creator = greenlets->current;
   struct Restore {
-    LoopObject& loop;
+    Turns& turns;
     fiber::detail::GreenletObject* creator;
     fiber::detail::GreenletObject* hub;
     TaskBase* current_task;
@@ -202,10 +228,10 @@ void LoopObject::step_eagerly(TaskBase& task) {
     bool waiting;
     ~Restore() {
       creator->waiting = waiting;
-      loop.hub = hub;
-      loop.current_task = current_task;
-      loop.batch_ = batch;
-      loop.through_hub_ = through_hub;
+      turns.hub = hub;
+      turns.current_task = current_task;
+      turns.batch_ = batch;
+      turns.through_hub_ = through_hub;
     }
   };
   {
@@ -221,14 +247,36 @@ void LoopObject::step_eagerly(TaskBase& task) {
     start_task(&task);
   }
   bury();
-  if (interrupt) std::rethrow_exception(std::exchange(interrupt, nullptr));
+  throw_interrupt();
   if (current_task != nullptr) current_task->check_abandoned();
 }
 
-// --- tasks whose loop is gone -------------------------------------------------------------------
+// --- the end ------------------------------------------------------------------------------------
 
-// Unwinds a suspended task whose loop will not run again.
-void LoopObject::abandon(TaskBase* task) noexcept {
+void Turns::drop() noexcept {
+  while (!ready.empty()) {
+    const Entry entry = ready.take();
+    if (entry.kind() == Entry::Kind::handle) {
+      entry.handle()->release();
+    } else if (entry.kind() == Entry::Kind::leaf_callback) {
+      auto* leaf = static_cast<LeafCallback*>(entry.leaf());
+      leaf->queued = false;
+      leaf->drop(leaf);
+    }
+  }
+  batch_ = 0;
+}
+
+void Turns::drop_abandoned() noexcept {
+  batch_ = 0;
+  for (std::size_t left = ready.size(); left > 0; --left) {
+    const Entry entry = ready.front();
+    ready.pop();  // and its claim stays, unless it is that of a task, which has gone with that
+    if (entry.kind() != Entry::Kind::task || !entry.task()->abandoned()) ready.push(entry);
+  }
+}
+
+void Turns::abandon(TaskBase* task) noexcept {
   if (task->resume_point == nullptr) {
     task->destroy_callable();
     return;
@@ -239,14 +287,6 @@ void LoopObject::abandon(TaskBase* task) noexcept {
   TaskBase* before = std::exchange(current_task, task);
   thread.resume(target);
   current_task = before;
-}
-
-void LoopObject::abandon_all() noexcept {
-  while (TaskBase* task = tasks.first()) {
-    if (task->log_destroy_pending) report("Task was destroyed but it is pending!", FutureRef(task));
-    abandon(task);
-    task->ended();
-  }
 }
 
 }  // namespace fiber::asyncio::detail

@@ -1,0 +1,115 @@
+// What is ready, whose turn it is and who is next.
+//
+// Invariants
+//  1. An iteration runs exactly the entries that were ready when its batch was counted; what they
+//     append waits for the next one. `batch_` is what is left of the current one.
+//  2. A fiber that suspends takes the next entry itself and, if that is a fiber, switches to it
+//     directly. The hub (the greenlet that called run_forever) is entered to run callbacks, timers
+//     and the selector, and to end.
+//  3. `current_task` is set before control reaches a task and is null while the hub runs.
+//  4. What costs something only for those who asked for it hangs on a word that is looked at
+//     anyway: `through_hub_` sends every entry through the hub (debug mode, observers, shuffling,
+//     an eager step).
+#pragma once
+
+#include <fiber/asyncio/detail/ready_queue.hpp>
+#include <fiber/asyncio/parked_fibers.hpp>
+#include <fiber/core/float_modes.hpp>
+#include <fiber/greenlet/object.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <utility>
+
+namespace fiber::asyncio::detail {
+
+class LoopObject;
+class TaskBase;
+
+class FIBER_API Turns {
+ public:
+  /// Throws at the first use of a thread.
+  explicit Turns(LoopObject& loop);
+  Turns(const Turns&) = delete;
+  Turns& operator=(const Turns&) = delete;
+
+  ReadyQueue ready;
+  TaskBase* current_task = nullptr;
+  fiber::detail::GreenletObject* hub = nullptr;
+  fiber::detail::GreenletThread* greenlets;
+  /// The greenlet that called run_forever: the hub, except in an eager step, whose creator is.
+  fiber::detail::GreenletObject* root = nullptr;
+  /// Thrown out of run_forever as soon as the hub runs (KeyboardInterrupt, SystemExit).
+  std::exception_ptr interrupt;
+  std::uint64_t iterations = 0;  ///< begun so far
+
+  // --- in a task ---
+  /// Suspends the running task until something makes it ready. The caller registered it before.
+  FIBER_INLINE void suspend(TaskBase* task);
+  /// Runs the first step of a task right here; returns when it gives way or ends. Throws
+  /// KeyboardInterrupt and SystemExit.
+  void step_eagerly(TaskBase& task);
+
+  // --- on the hub ---
+  void begin_run() noexcept;
+  void end_run() noexcept;
+  void begin_batch() noexcept;
+  bool any_left() const noexcept { return batch_ != 0; }
+  /// The next entry of a batch of which any is left.
+  FIBER_INLINE Entry take() noexcept;
+  /// Takes the whole batch, in place of its entries: fibers see an empty one.
+  std::size_t take_batch() noexcept { return std::exchange(batch_, 0); }
+  /// Until the task gives way.
+  void run(TaskBase* task);
+  void throw_interrupt() {
+    if (interrupt) [[unlikely]]
+      std::rethrow_exception(std::exchange(interrupt, nullptr));
+  }
+  /// A GreenletExit that arrives here is for the greenlet in which the loop runs, not for a
+  /// callback.
+  bool on_dying_hub() const noexcept {
+    return root != nullptr && root == greenlets->current && !root->is_main;
+  }
+
+  // --- how ---
+  /// Each batch runs in an order that follows from the seed; 0: in its own.
+  void set_shuffle(std::uint64_t seed) noexcept;
+  bool shuffled() const noexcept { return shuffle_state_ != 0; }
+  void set_through_hub(bool wanted) noexcept { through_hub_ = wanted ? 1 : 0; }
+
+  // --- the end ---
+  /// What is ready will not run.
+  void drop() noexcept;
+  /// Nor will tasks that were abandoned, nor what is left of the batch in this iteration.
+  void drop_abandoned() noexcept;
+  /// Unwinds a suspended task whose loop will not run again.
+  void abandon(TaskBase* task) noexcept;
+
+ private:
+  static void task_main(void* turns);
+  FIBER_INLINE fiber::detail::GreenletObject* next_greenlet(bool fiber_has_ended = false);
+  bool quick_turn() noexcept;
+  FIBER_INLINE void fetch_ahead() noexcept;
+  void start_task(TaskBase* task);
+  core::Stack* stack_for(TaskBase& task) noexcept;
+  void end_unstarted(TaskBase& task, fiber::detail::GreenletObject* current) noexcept;
+  FIBER_INLINE void make_current(TaskBase& task, core::Stack* stack) noexcept;
+  FIBER_INLINE fiber::detail::GreenletObject* end_task(TaskBase& task);
+  FIBER_INLINE fiber::detail::GreenletObject* next_that_runs(fiber::detail::GreenletObject* next,
+                                                             const core::Stack& stack);
+  [[noreturn]] void leave_abandoned(TaskBase& task) noexcept;
+  void bury() noexcept;
+  static constexpr std::size_t kManyReady = 32;
+
+  std::size_t batch_ = 0;
+  std::size_t through_hub_ = 0;    ///< a word, so that quick_turn tests it along with another
+  TaskBase* starting_ = nullptr;   ///< what next_greenlet() has found, if it has not started
+  TaskBase* graveyard_ = nullptr;  ///< a finished task whose end is to be reported on the hub
+  ParkedFibers parked_;
+  core::FloatModes float_modes_;  ///< of who runs the loop: every task starts with them
+  std::uint64_t shuffle_state_ = 0;
+  LoopObject& loop_;
+};
+
+}  // namespace fiber::asyncio::detail

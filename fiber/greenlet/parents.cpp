@@ -1,0 +1,53 @@
+// Who takes what a greenlet ends with: chains of parents, and how a pending greenlet comes to
+// another thread with a parent of that.
+#include <fiber/greenlet.hpp>
+
+#include <mutex>
+#include <utility>
+
+namespace fiber::detail {
+
+// True if `object` is `at` or one of its ancestors. Stops where another thread's greenlets begin:
+// outcomes do not go there either.
+bool GreenletThread::descends(const GreenletObject* at, const GreenletObject* object) noexcept {
+  for (; at != nullptr && at->owner.load(std::memory_order_relaxed) == this; at = at->parent)
+    if (at == object) return true;
+  return false;
+}
+
+void GreenletThread::set_parent(GreenletObject* object, GreenletObject* parent) {
+  if (parent == nullptr) throw TypeError("the parent of a greenlet must be a greenlet, not null");
+  if (object->is_main) throw AttributeError("the parent of a main greenlet cannot be set");
+  if (parent->owner.load(std::memory_order_relaxed) != this)
+    throw ValueError("parent cannot be on a different thread");
+  if (descends(parent, object)) throw ValueError("cyclic parent chain");
+  if (object->owner.load(std::memory_order_relaxed) != this) take_over(object);
+  GreenletObject* previous = object->parent;
+  retain(parent);
+  object->parent = parent;
+  if (previous != nullptr) release(previous);
+}
+
+// A pending greenlet of another thread becomes one of this.
+void GreenletThread::take_over(GreenletObject* object) {
+  GreenletThread* owner = object->owner.load(std::memory_order_acquire);
+  bool last = false;
+  {
+    const std::lock_guard lock(owner->inbox_mutex_);
+    if (object->state != GreenletState::pending || object->listed)
+      throw ValueError("parent cannot be on a different thread");
+    if (object->returned != 0) {
+      GreenletObject** at = &owner->inbox_;
+      while (*at != object) at = &(*at)->next_returned;
+      *at = object->next_returned;
+      object->refs -= std::exchange(object->returned, 0U);
+    }
+    ++owner->moved_away_;
+    last = owner->closed_ && owner->live_objects == owner->moved_away_;
+    object->owner.store(this, std::memory_order_release);
+  }
+  ++live_objects;
+  if (last) delete owner;
+}
+
+}  // namespace fiber::detail
