@@ -4,7 +4,7 @@
 #include <fiber/asyncio/caught.hpp>
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/in_context.hpp>
-#include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/reports.hpp>
 #include <fiber/asyncio/selectors.hpp>
 
 #include <algorithm>
@@ -168,13 +168,8 @@ void LoopObject::run_handle(HandleObject* handle) {
   std::exception_ptr error = caught(call, [this] { return !turns_.on_dying_hub(); });
   // Not while it is being handled: the user's handler may end the thread.
   if (error) {
-    try {
-      errors_.report({.message = "Exception in callback",
-                      .exception = std::exchange(error, nullptr),
-                      .handle = held});
-    } catch (const std::bad_alloc&) {
-      log_without_memory("Exception in callback");
-    }
+    detail::report(*this, "Exception in callback",
+                   {.exception = std::exchange(error, nullptr), .handle = held});
     turns_.throw_interrupt();
   }
   if (signals_.any()) signals_.look(false);

@@ -3,6 +3,7 @@
 #include <fiber/asyncio/connecting.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/protocol_side.hpp>
+#include <fiber/asyncio/reports.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 
@@ -200,22 +201,20 @@ void DatagramObject::maybe_pause() {
   if (paused_ || buffered_ <= high_water_) return;
   paused_ = true;
   const Protocol protocol = protocol_;
-  call_guarded(
-      [&] { protocol->pause_writing(); },
-      [&](const std::exception_ptr& error) {
-        loop_.errors().report({.message = "protocol.pause_writing() failed", .exception = error});
-      });
+  call_guarded([&] { protocol->pause_writing(); },
+               [&](const std::exception_ptr& error) {
+                 report(loop_, "protocol.pause_writing() failed", {.exception = error});
+               });
 }
 
 void DatagramObject::maybe_resume() {
   if (!paused_ || buffered_ > low_water_) return;
   paused_ = false;
   const Protocol protocol = protocol_;
-  call_guarded(
-      [&] { protocol->resume_writing(); },
-      [&](const std::exception_ptr& error) {
-        loop_.errors().report({.message = "protocol.resume_writing() failed", .exception = error});
-      });
+  call_guarded([&] { protocol->resume_writing(); },
+               [&](const std::exception_ptr& error) {
+                 report(loop_, "protocol.resume_writing() failed", {.exception = error});
+               });
 }
 
 void DatagramObject::close() {
