@@ -17,12 +17,12 @@ constexpr std::size_t kUsual = std::size_t{160} * 1024;
 
 constinit std::atomic<RoomGiver> room_giver{nullptr};
 
-void replace_all(std::string& text, const std::string& from, const std::string& to) {
+}  // namespace
+
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
   for (auto at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
     text.replace(at, from.size(), to);
 }
-
-}  // namespace
 
 void demangle_with_room(RoomGiver giver) noexcept {
   room_giver.store(giver, std::memory_order_relaxed);

@@ -5,12 +5,16 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <typeinfo>
 
 namespace fiber::core {
 
 FIBER_API std::string demangle(const char* mangled);
 inline std::string demangle(const std::type_info& type) { return demangle(type.name()); }
+
+/// For texts about types: each `from` becomes a `to`.
+void replace_all(std::string& text, std::string_view from, std::string_view to);
 
 /// Calls function(argument) where at least so many bytes of stack are left.
 using RoomGiver = void (*)(void (*function)(void* argument), void* argument, std::size_t bytes);

@@ -18,7 +18,7 @@
 #include <utility>
 
 namespace fiber::contextvars::detail {
-class ContextObject;
+struct ContextObject;
 }  // namespace fiber::contextvars::detail
 
 namespace fiber::asyncio {

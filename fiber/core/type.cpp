@@ -1,14 +1,8 @@
 #include <fiber/core/type.hpp>
 
+#include <fiber/demangle.hpp>
+
 namespace fiber::core {
-namespace {
-
-void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (auto at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
-    text.replace(at, from.size(), to);
-}
-
-}  // namespace
 
 // GCC: "... signature_of() [with T = int; std::string_view = ...]", Clang: "... [T = int]".
 std::string name_in_signature(std::string_view signature) {
