@@ -150,6 +150,26 @@ TEST_CASE("a session of TLS is resumed by the next connection") {
   });
 }
 
+TEST_CASE("a session of TLS outlives a connection that was dropped") {
+  asyncio::run([] {
+    Server server(support::server_context());
+    asyncio::with(aiohttp::ClientSession({.connector = {.ssl = authority()}}), [&](auto& session) {
+      await(session.get(server.url("localhost", "/large"))).release();
+      CHECK(await(await(session.get(server.url("localhost"))).read()) == "hello");
+    });
+    CHECK(server.connections == 2);
+    CHECK(server.resumed == 1);
+    await(asyncio::to_thread([&] {
+      requests::Session session;
+      session.verify = authority();
+      session.get(server.url("localhost", "/large"), {.stream = true}).close();
+      session.get(server.url("localhost"));
+    }));
+    CHECK(server.connections == 4);
+    CHECK(server.resumed == 2);
+  });
+}
+
 TEST_CASE("a client shows its certificate") {
   asyncio::run([] {
     Server server(support::asking_context(ssl::CERT_REQUIRED));
