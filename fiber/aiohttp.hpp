@@ -97,8 +97,8 @@ struct SessionOptions {
   /// ValueError (of the constructor) for another.
   std::string base_url = {};
   TCPConnector connector = {};  ///< or a UnixConnector
-  Params cookies = {};       ///< sent with every request
-  CIMultiDict headers = {};  ///< sent with every request
+  Params cookies = {};          ///< sent with every request
+  CIMultiDict headers = {};     ///< sent with every request
   std::optional<BasicAuth> auth = {};
   std::optional<CookieJar> cookie_jar = {};  ///< to share, to save; a new one unless given
   RaiseForStatus raise_for_status = false;   ///< have every request do so
