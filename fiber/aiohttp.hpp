@@ -20,6 +20,7 @@
 #pragma once
 
 #include <fiber/aiohttp/client_middlewares.hpp>
+#include <fiber/aiohttp/connectors.hpp>
 #include <fiber/aiohttp/cookiejar.hpp>
 #include <fiber/aiohttp/exceptions.hpp>
 #include <fiber/aiohttp/formdata.hpp>
@@ -71,14 +72,6 @@ struct ClientTimeout {
   std::optional<http::Seconds> sock_connect = std::chrono::seconds(30);
 };
 
-/// How many connections a session may use at the same time; 0 for any number. Further requests wait
-/// for their turn, first come, first served.
-struct TCPConnector {
-  Verify ssl = true;  ///< true, false, or the path of a CA bundle
-  std::size_t limit = 100;
-  std::size_t limit_per_host = 0;  ///< per host and port
-};
-
 class ClientResponse;
 
 /// raise_for_status=: whether, or a function that is called with each response, and throws what it
@@ -103,9 +96,9 @@ struct SessionOptions {
   /// What relative URLs are relative to: "https://example.com/api/", with a slash at its end.
   /// ValueError (of the constructor) for another.
   std::string base_url = {};
-  TCPConnector connector = {};
-  Params cookies = {};       ///< sent with every request
-  CIMultiDict headers = {};  ///< sent with every request
+  TCPConnector connector = {};  ///< or a UnixConnector
+  Params cookies = {};          ///< sent with every request
+  CIMultiDict headers = {};     ///< sent with every request
   std::optional<BasicAuth> auth = {};
   std::optional<CookieJar> cookie_jar = {};  ///< to share, to save; a new one unless given
   RaiseForStatus raise_for_status = false;   ///< have every request do so
@@ -138,7 +131,7 @@ struct RequestOptions {
   std::string proxy = {};
   std::optional<BasicAuth> proxy_auth = {};
   std::optional<ClientTimeout> timeout = {};  ///< in place of the session's
-  std::optional<Verify> ssl = {};
+  std::optional<Ssl> ssl = {};
   std::any trace_request_ctx = {};                    ///< for the TraceConfigs
   std::optional<ClientMiddlewares> middlewares = {};  ///< in place of the session's
   std::optional<std::size_t> max_body_size = {};      ///< in place of the session's

@@ -31,6 +31,7 @@ namespace detail {
 namespace {
 
 struct Address {
+  bool secure = false;
   std::string host;
   int port = 80;
   std::string authority;
@@ -38,14 +39,14 @@ struct Address {
 };
 
 Address parse_url(const std::string& url) {
-  std::string_view rest = url;
-  if (rest.starts_with("ws://"))
-    rest.remove_prefix(5);
-  else if (rest.starts_with("http://"))
-    rest.remove_prefix(7);
-  else
-    throw ValueError("'" + url + "' is no URL that begins with ws:// or http://");
+  const std::size_t mark = std::min(url.find("://"), url.size());
+  const std::string scheme = http::lower(std::string_view(url).substr(0, mark));
   Address address;
+  address.secure = scheme == "wss" || scheme == "https";
+  if (!address.secure && scheme != "ws" && scheme != "http")
+    throw ValueError("'" + url + "' is no URL that begins with ws://, wss://, http:// or https://");
+  if (address.secure) address.port = 443;
+  std::string_view rest = std::string_view(url).substr(std::min(mark + 3, url.size()));
   const std::size_t path = std::min(rest.find_first_of("/?#"), rest.size());
   address.authority = rest.substr(0, path);
   std::string_view target = rest.substr(path);
@@ -106,7 +107,9 @@ ClientWebSocketResponse connect_websocket(const std::string& url, WsConnectOptio
   const Address address = parse_url(url);
   const std::string key = random_key();
   const std::string request = request_head(address, options, key);
-  auto [reader, writer] = await(asyncio::open_connection(address.host, address.port));
+  asyncio::OpenConnectionOptions connection;
+  if (address.secure) connection.ssl = options.ssl ? options.ssl : asyncio::ssl_argument(true);
+  auto [reader, writer] = await(asyncio::open_connection(address.host, address.port, connection));
   writer.write(request);
   std::string received;
   std::size_t size = 0;

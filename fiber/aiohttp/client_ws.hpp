@@ -7,6 +7,7 @@
 #pragma once
 
 #include <fiber/aiohttp/web_ws.hpp>
+#include <fiber/asyncio/transport_layer.hpp>
 #include <fiber/http/headers.hpp>
 
 #include <memory>
@@ -34,6 +35,9 @@ struct WsConnectOptions {
   WebsocketOptions websocket = {.compress = false};
   http::Headers headers = {};
   std::string origin = {};
+  /// Of wss://: an ssl::SSLContext, of <fiber/ssl.hpp>; unless given, the server's certificate is
+  /// checked in the usual way.
+  asyncio::ssl_argument ssl = {};
 };
 
 /// A counted reference to a connection; the last one that goes closes it, without a close frame.
@@ -67,8 +71,9 @@ FIBER_API ClientWebSocketResponse connect_websocket(const std::string& url,
                                                     WsConnectOptions options);
 }
 
-/// Connects to ws://host:port/path (http:// is taken too). Throws ValueError for another URL,
-/// WSServerHandshakeError, OSErrors; await it. Python: session.ws_connect.
+/// Connects to ws://host:port/path or wss:// (http:// and https:// are taken too). Throws ValueError
+/// for another URL, WSServerHandshakeError, OSErrors (an ssl::SSLError is one), RuntimeError for
+/// wss:// where <fiber/ssl.hpp> is not in the program; await it. Python: session.ws_connect.
 inline auto ws_connect(std::string url, WsConnectOptions options = {}) {
   return asyncio::detail::Deferred([url = std::move(url), options = std::move(options)] {
     return detail::connect_websocket(url, options);

@@ -1,5 +1,6 @@
 #include <fiber/aiohttp/connector.hpp>
 
+#include <fiber/asyncio/connecting.hpp>
 #include <fiber/asyncio/connections.hpp>
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/timeouts.hpp>
@@ -10,19 +11,11 @@
 #include <exception>
 #include <utility>
 
-#include <arpa/inet.h>
-
 namespace fiber::aiohttp::detail {
 namespace {
 
 using asyncio::await;
 using Kind = http::Failure::Kind;
-
-bool is_numeric(const std::string& host) {
-  in6_addr unused;
-  return ::inet_pton(AF_INET, host.c_str(), &unused) == 1 ||
-         ::inet_pton(AF_INET6, host.c_str(), &unused) == 1;
-}
 
 std::chrono::nanoseconds nanoseconds(http::Seconds duration) {
   constexpr http::Seconds for_ever = std::chrono::hours(24 * 365 * 100);
@@ -90,14 +83,19 @@ class Connector::Talk final : public asyncio::Protocol {
   bool ended_ = false;
 };
 
-Connector::Connector(asyncio::EventLoop loop, const http::Transfer& transfer, Factory factory)
+Connector::Connector(asyncio::EventLoop loop, const http::Transfer& transfer,
+                     std::shared_ptr<const TCPConnector> options,
+                     std::shared_ptr<AddressBook> addresses, Factory factory)
     : loop_(std::move(loop)),
+      options_(std::move(options)),
+      addresses_(std::move(addresses)),
       factory_(std::move(factory)),
       shared_(transfer.shared()),
       route_(transfer.route()) {
   const http::Outgoing& request = transfer.request();
   request_.url = request.url;
   request_.verify = request.verify;
+  request_.context = request.context;
   request_.certificate = request.certificate;
   request_.key = request.key;
   request_.connect_timeout = request.connect_timeout;
@@ -153,17 +151,27 @@ std::shared_ptr<Connection> Connector::make() {
 
 // What getaddrinfo and connect() say is told of the host or of the proxy.
 asyncio::Transport Connector::open(const std::shared_ptr<asyncio::Protocol>& protocol) {
-  const std::string& host = route_.first_host();
-  asyncio::CreateConnectionOptions options;
-  if (!is_numeric(host)) options.happy_eyeballs_delay = std::chrono::milliseconds(250);
   const auto failure = [&](Kind kind, const Exception& error, int number) {
     return http::Failure{route_.through_proxy() ? Kind::proxy : kind, error.what(), number,
                          request_.url};
   };
+  const std::string& host = route_.first_host();
+  const int port = route_.first_port();
   try {
-    return await(loop_.create_connection([&] { return protocol; }, host, route_.first_port(),
-                                         options))
-        .first;
+    if (!options_->path.empty())
+      return await(loop_.create_unix_connection([&] { return protocol; }, options_->path)).first;
+    asyncio::CreateConnectionOptions options{.local_addr = options_->local_addr,
+                                             .interleave = options_->interleave};
+    const auto addresses = addresses_->find(host, port);
+    if (options_->happy_eyeballs_delay && addresses.size() > 1)
+      options.happy_eyeballs_delay = nanoseconds(*options_->happy_eyeballs_delay);
+    try {
+      return asyncio::detail::connect_protocol(
+          loop_.object(), [&] { return protocol; }, addresses, options);
+    } catch (const OSError&) {
+      addresses_->forget(host, port);
+      throw;
+    }
   } catch (const asyncio::gaierror& error) {
     throw failure(Kind::resolve, error, 0);
   } catch (const OSError& error) {
@@ -173,10 +181,8 @@ asyncio::Transport Connector::open(const std::shared_ptr<asyncio::Protocol>& pro
 
 std::string Connector::host_address() {
   try {
-    return await(loop_.getaddrinfo(route_.host, route_.port, {.type = SOCK_STREAM}))
-        .front()
-        .address.host();
-  } catch (const asyncio::gaierror& error) {
+    return addresses_->find(route_.host, route_.port).front().address.host();
+  } catch (const OSError& error) {
     throw http::Failure{Kind::resolve, error.what(), 0, request_.url};
   }
 }

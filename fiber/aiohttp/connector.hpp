@@ -2,6 +2,8 @@
 #pragma once
 
 #include <fiber/aiohttp/connection.hpp>
+#include <fiber/aiohttp/connectors.hpp>
+#include <fiber/aiohttp/resolver.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/http/transfer.hpp>
 
@@ -17,7 +19,9 @@ class Connector {
   using Factory = std::function<std::shared_ptr<Connection>(const http::Route& route)>;
 
   /// Takes from the transfer all that is needed, which need not live longer.
-  Connector(asyncio::EventLoop loop, const http::Transfer& transfer, Factory factory);
+  Connector(asyncio::EventLoop loop, const http::Transfer& transfer,
+            std::shared_ptr<const TCPConnector> options, std::shared_ptr<AddressBook> addresses,
+            Factory factory);
 
   /// In a task. Throws http::Failure. Cancelled, it leaves nothing open.
   std::shared_ptr<Connection> connect();
@@ -33,6 +37,8 @@ class Connector {
                  bool to_proxy);
 
   asyncio::EventLoop loop_;
+  std::shared_ptr<const TCPConnector> options_;
+  std::shared_ptr<AddressBook> addresses_;
   Factory factory_;
   std::shared_ptr<http::Shared> shared_;
   http::Route route_;

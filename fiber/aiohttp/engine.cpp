@@ -11,8 +11,6 @@ namespace fiber::aiohttp::detail {
 namespace {
 
 constexpr auto redirect_time = std::chrono::milliseconds(50);
-// As aiohttp's TCPConnector(keepalive_timeout=15).
-constexpr auto keepalive_time = std::chrono::seconds(15);
 // A connection that has been idle for less was seen by the loop in the meantime, or nearly so.
 constexpr auto unseen_time = std::chrono::milliseconds(10);
 
@@ -22,8 +20,11 @@ void cancel(asyncio::TimerHandle& timer) noexcept {
 
 }  // namespace
 
-Engine::Engine(asyncio::EventLoop loop, std::size_t max_idle_connections)
-    : loop_(std::move(loop)), most_idle_(max_idle_connections) {}
+Engine::Engine(asyncio::EventLoop loop, const TCPConnector& options)
+    : loop_(std::move(loop)),
+      options_(std::make_shared<const TCPConnector>(options)),
+      addresses_(std::make_shared<AddressBook>(loop_, options)),
+      most_idle_(options.force_close ? 0 : std::max<std::size_t>(options.limit, 10)) {}
 
 Engine::~Engine() {
   while (!rides_.empty()) remove(*rides_.begin()->first);
@@ -89,9 +90,9 @@ void Engine::connect(const std::shared_ptr<Ride>& ride) {
     ride->connecting = {};
     look(*ride->transfer);
   };
-  auto connector = std::make_shared<Connector>(loop_, *ride->transfer, [this](const auto& route) {
-    return std::make_shared<Connection>(*this, route);
-  });
+  auto connector = std::make_shared<Connector>(
+      loop_, *ride->transfer, options_, addresses_,
+      [this](const auto& route) { return std::make_shared<Connection>(*this, route); });
   ride->connecting = loop_.create_task(asyncio::Coroutine<void>(
       [connector, made = std::move(made)] { made(connector->connect()); }, "TCPConnector.connect"));
   ride->connecting.add_done_callback(std::move(ended));
@@ -200,7 +201,7 @@ void Engine::close_idle(std::size_t most) noexcept {
     // The oldest stand in front.
     auto fresh = connections.begin();
     while (fresh != connections.end() &&
-           (now - (*fresh)->idle_since >= keepalive_time || idle_count_ > most)) {
+           (now - (*fresh)->idle_since >= options_->keepalive_timeout || idle_count_ > most)) {
       (*fresh)->close();
       ++fresh;
       --idle_count_;
@@ -213,7 +214,7 @@ void Engine::close_idle(std::size_t most) noexcept {
 void Engine::watch_idle() {
   if (idle_count_ >= most_idle_) close_idle(most_idle_ - 1);
   if (idle_timer_) return;
-  idle_timer_ = loop_.call_later(keepalive_time, [this] {
+  idle_timer_ = loop_.call_later(options_->keepalive_timeout, [this] {
     idle_timer_ = {};
     close_idle(most_idle_);
     if (idle_count_ > 0) watch_idle();

@@ -10,6 +10,8 @@
 #pragma once
 
 #include <fiber/aiohttp/connection.hpp>
+#include <fiber/aiohttp/connectors.hpp>
+#include <fiber/aiohttp/resolver.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/http/transfer.hpp>
@@ -24,7 +26,7 @@ namespace fiber::aiohttp::detail {
 
 class Engine {
  public:
-  Engine(asyncio::EventLoop loop, std::size_t max_idle_connections);
+  Engine(asyncio::EventLoop loop, const TCPConnector& options);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine();
@@ -65,6 +67,8 @@ class Engine {
   std::unordered_map<http::Transfer*, std::shared_ptr<Ride>> rides_;
   std::unordered_map<std::string, std::vector<std::shared_ptr<Connection>>> idle_;
   std::size_t idle_count_ = 0;
+  const std::shared_ptr<const TCPConnector> options_;
+  const std::shared_ptr<AddressBook> addresses_;
   const std::size_t most_idle_;
   asyncio::TimerHandle idle_timer_;
 };

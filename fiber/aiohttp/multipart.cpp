@@ -19,6 +19,7 @@ struct MultipartObject {
   void more() {
     const std::string piece = reader->readany();
     if (piece.empty()) throw RequestPayloadError("Could not find the next boundary of the body");
+    clear -= std::min(clear, at);
     held.erase(0, std::exchange(at, 0));
     held += piece;
   }
@@ -27,17 +28,19 @@ struct MultipartObject {
   // Of the current part.
   std::string read(std::size_t most) {
     while (part_open) {
-      const std::size_t found = rest().find(delimiter);
-      if (found == 0) {
-        end_part();
-        break;
+      // Who reads a byte at a time has the boundary looked for once.
+      if (clear <= at) {
+        const std::size_t found = held.find(delimiter, at);
+        if (found == at) {
+          end_part();
+          break;
+        }
+        clear = found;
+        if (found == std::string::npos)
+          clear = held.size() >= delimiter.size() ? held.size() - delimiter.size() + 1 : 0;
       }
-      const std::size_t size = rest().size();
-      std::size_t safe = found;
-      if (found == std::string_view::npos)
-        safe = size >= delimiter.size() ? size - delimiter.size() + 1 : 0;
-      if (safe != 0) {
-        const std::string data(rest().substr(0, std::min(safe, most)));
+      if (clear > at) {
+        const std::string data(rest().substr(0, std::min(clear - at, most)));
         at += data.size();
         return data;
       }
@@ -92,6 +95,7 @@ struct MultipartObject {
   std::string delimiter;      // "\r\n--boundary"
   std::string held = "\r\n";  // the first boundary may come without a line before
   std::size_t at = 0;
+  std::size_t clear = 0;  // no boundary begins before it, where it is beyond `at`
   std::size_t index = 0;  // of the current part
   bool part_open = true;  // at first what comes before the parts
   bool ended = false;

@@ -83,7 +83,7 @@ std::string SessionCore::build_url(const std::string& url, const Params& params)
 
 Engine& SessionCore::engine() {
   const asyncio::EventLoop loop = asyncio::get_running_loop();
-  if (!engine_) engine_.emplace(loop, std::max<std::size_t>(options_.connector.limit, 10));
+  if (!engine_) engine_.emplace(loop, options_.connector);
   if (!(engine_->loop() == loop))
     throw RuntimeError("Session is attached to a different event loop");
   return *engine_;
@@ -142,6 +142,7 @@ http::Outgoing SessionCore::outgoing_of(std::string method, const std::string& u
   cookies.insert(cookies.end(), options.cookies.begin(), options.cookies.end());
   const std::string& proxy = options.proxy.empty() ? options_.proxy : options.proxy;
   const ClientTimeout& timeout = options.timeout ? *options.timeout : options_.timeout;
+  const Ssl& ssl = options.ssl ? *options.ssl : options_.connector.ssl;
   return {
       .rules = http::Rules::aiohttp,
       .method = std::move(method),
@@ -150,7 +151,8 @@ http::Outgoing SessionCore::outgoing_of(std::string method, const std::string& u
       .body = std::move(options.data),
       .cookies = std::move(cookies),
       .auth = options.auth ? std::move(options.auth) : options_.auth,
-      .verify = options.ssl.value_or(options_.connector.ssl),
+      .verify = ssl.verify(),
+      .context = ssl.context(),
       .follow_redirects = options.allow_redirects.value_or(true),
       .max_redirects = options.max_redirects,
       .connect_timeout = limits(timeout.sock_connect) ? timeout.sock_connect : std::nullopt,

@@ -232,6 +232,8 @@ void Connection::refuse(const http::ProtocolFault& fault) {
 void Connection::linger() {
   if (server_.options.lingering_time.count() <= 0 || lost()) return;
   finish_writing();
+  // TLS ends in both directions at once, and takes what still comes until the other side agrees.
+  if (!writer_.can_write_eof()) return;
   writer_.write_eof();
   limit(Phase::linger, server_.options.lingering_time);
   constexpr std::size_t kMost = 1024 * 1024;

@@ -222,7 +222,7 @@ std::string Request::decoded() {
   const std::string charset = this->charset();
   if (charset.empty() || charset == "utf-8" || charset == "utf8" || charset == "us-ascii" ||
       charset == "ascii") {
-    if (!http::is_utf8(body)) throw RequestPayloadError("the body is not UTF-8");
+    if (!http::is_valid_utf8(body)) throw RequestPayloadError("the body is not UTF-8");
     return body;
   }
   if (charset == "iso-8859-1" || charset == "latin-1" || charset == "latin1") {

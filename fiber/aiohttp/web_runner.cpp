@@ -20,6 +20,7 @@ struct SiteObject {
 
   void start(const std::shared_ptr<SiteObject>& self);
   void stop();
+  bool secure() const noexcept { return static_cast<bool>(options.ssl_context); }
 
   std::weak_ptr<RunnerObject> owner;
   Kind kind = Kind::tcp;
@@ -28,7 +29,6 @@ struct SiteObject {
   std::string path;
   asyncio::detail::UniqueFd fd;
   SiteOptions options;
-  bool secure = false;  // is what TLS would set
   asyncio::Server listening;
 };
 
@@ -68,20 +68,22 @@ void SiteObject::start(const std::shared_ptr<SiteObject>& self) {
   const std::shared_ptr<RunnerObject> runner = owner.lock();
   if (!runner || !runner->ready) throw RuntimeError("Call runner.setup() before making a site");
   if (listening) throw RuntimeError("Site " + path + host + " is already registered in the runner");
-  const auto serve = [server = *runner->server, is_secure = secure](asyncio::StreamReader& reader,
-                                                                    asyncio::StreamWriter& writer) {
+  const auto serve = [server = *runner->server, is_secure = secure()](
+                         asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
     server.serve(reader, writer, is_secure);
   };
   constexpr std::size_t kReadLimit = 32 * 1024;  // twice as much may be held by a connection
   const asyncio::StartServerOptions tcp{.limit = kReadLimit,
                                         .backlog = options.backlog,
                                         .reuse_address = options.reuse_address,
-                                        .reuse_port = options.reuse_port};
+                                        .reuse_port = options.reuse_port,
+                                        .ssl = options.ssl_context};
   switch (kind) {
     case Kind::tcp: listening = await(asyncio::start_server(serve, host, port, tcp)); break;
     case Kind::unix:
       listening = await(asyncio::start_unix_server(
-          serve, path, {.limit = kReadLimit, .backlog = options.backlog}));
+          serve, path,
+          {.limit = kReadLimit, .backlog = options.backlog, .ssl = options.ssl_context}));
       break;
     case Kind::socket:
       listening = await(asyncio::start_server_from(serve, fd.release(), tcp));
@@ -148,7 +150,7 @@ int BaseSite::port() const { return object_->listening ? object_->port : 0; }
 namespace {
 
 std::string name_of(const detail::SiteObject& site) {
-  const std::string scheme = site.secure ? "https://" : "http://";
+  const std::string scheme = site.secure() ? "https://" : "http://";
   switch (site.kind) {
     case detail::SiteObject::Kind::tcp: {
       const std::string host = site.host.empty() ? "0.0.0.0" : site.host;
@@ -171,11 +173,12 @@ std::vector<std::string> BaseRunner::sites() const {
   return names;
 }
 
-TCPSite::TCPSite(const BaseRunner& runner, std::string host, int port, SiteOptions options)
+TCPSite::TCPSite(const BaseRunner& runner, std::string host, std::optional<int> port,
+                 SiteOptions options)
     : BaseSite([&] {
         auto site = detail::make_site(runner.share(), detail::SiteObject::Kind::tcp, options);
         site->host = std::move(host);
-        site->port = port;
+        site->port = port.value_or(site->secure() ? 8443 : 8080);
         return site;
       }()) {}
 
@@ -210,9 +213,11 @@ void serve_for_ever(const Application& app, const RunAppOptions& options) {
   };
   await(runner.setup());
   asyncio::with(Cleanup{runner}, [&] {
-    if (options.path) await(UnixSite(runner, *options.path, options.site).start());
+    SiteOptions site = options.site;
+    if (options.ssl_context) site.ssl_context = options.ssl_context;
+    if (options.path) await(UnixSite(runner, *options.path, site).start());
     if (options.host || !options.path)
-      await(TCPSite(runner, options.host.value_or(""), options.port, options.site).start());
+      await(TCPSite(runner, options.host.value_or(""), options.port, site).start());
     std::string names;
     for (const std::string& name : runner.sites()) names += (names.empty() ? "" : ", ") + name;
     const std::string text = "======== Running on " + names + " ========\n(Press CTRL+C to quit)";

@@ -11,6 +11,7 @@
 #include <fiber/aiohttp/web_app.hpp>
 #include <fiber/aiohttp/web_server.hpp>
 #include <fiber/asyncio/streams.hpp>
+#include <fiber/asyncio/transport_layer.hpp>
 
 #include <chrono>
 #include <functional>
@@ -111,15 +112,19 @@ class FIBER_API BaseSite {
 
 /// Keyword arguments of sites.
 struct SiteOptions {
+  /// An ssl::SSLContext that has a certificate, of <fiber/ssl.hpp>: the site is https. `true` is a
+  /// TypeError of start().
+  asyncio::ssl_argument ssl_context = {};
   int backlog = 128;
   bool reuse_address = true;
   bool reuse_port = false;
 };
 
-/// At a host ("": all interfaces) and a port (0: one that the system chooses). aiohttp.web.TCPSite.
+/// At a host ("": all interfaces) and a port (0: one that the system chooses; 8080, or 8443 with
+/// TLS, unless given). aiohttp.web.TCPSite.
 class FIBER_API TCPSite : public BaseSite {
  public:
-  explicit TCPSite(const BaseRunner& runner, std::string host = {}, int port = 8080,
+  explicit TCPSite(const BaseRunner& runner, std::string host = {}, std::optional<int> port = {},
                    SiteOptions options = {});
 };
 /// At a Unix socket. aiohttp.web.UnixSite.
@@ -136,9 +141,10 @@ class FIBER_API SockSite : public BaseSite {
 /// Keyword arguments of run_app. Without host and path it listens at all interfaces.
 struct RunAppOptions {
   std::optional<std::string> host = {};
-  int port = 8080;
+  std::optional<int> port = {};          ///< 8080, or 8443 with TLS, unless given
   std::optional<std::string> path = {};  ///< of a Unix socket
   http::Seconds shutdown_timeout = std::chrono::seconds(60);
+  asyncio::ssl_argument ssl_context = {};  ///< in place of that of `site`
   /// Gets the line that says where it runs; empty: stdout.
   std::function<void(std::string_view)> print = {};
   SiteOptions site = {};

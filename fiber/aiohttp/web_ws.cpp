@@ -43,7 +43,7 @@ std::string receive_data(WebSocketObject& object, WSMsgType type, std::optional<
 }
 
 void send(WebSocketObject& object, WSMsgType type, std::string_view data) {
-  if (type == WSMsgType::text && !http::is_utf8(data))
+  if (type == WSMsgType::text && !http::is_valid_utf8(data))
     throw ValueError("a text that is sent has to be UTF-8: see send_bytes()");
   object.send(static_cast<http::Opcode>(type), data);
 }

@@ -187,11 +187,20 @@ std::unique_ptr<Opening> open_tcp(LoopObject& loop, const std::string& host, int
                                  .type = SOCK_STREAM,
                                  .proto = arguments.proto,
                                  .flags = arguments.flags};
+  return open_addresses(loop, resolve(loop, host, port, hints), arguments, limit);
+}
+
+std::unique_ptr<Opening> open_addresses(LoopObject& loop, std::vector<AddressInfo> addresses,
+                                        const ConnectArguments& arguments,
+                                        std::optional<std::size_t> limit) {
   const auto attempts = std::make_shared<Attempts>(Attempts{loop, limit, {}, {}, {}});
-  attempts->infos = resolve(loop, host, port, hints);
+  attempts->infos = std::move(addresses);
   if (arguments.local_addr)
-    attempts->local_infos =
-        resolve(loop, arguments.local_addr->first, arguments.local_addr->second, hints);
+    attempts->local_infos = resolve(loop, arguments.local_addr->first, arguments.local_addr->second,
+                                    {.family = arguments.family,
+                                     .type = SOCK_STREAM,
+                                     .proto = arguments.proto,
+                                     .flags = arguments.flags});
   const int interleave = arguments.interleave.value_or(arguments.happy_eyeballs_delay ? 1 : 0);
   if (interleave != 0) attempts->infos = interleaved(attempts->infos, interleave);
   attempts->errors.resize(attempts->infos.size());

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,10 @@
 #include <vector>
 
 #include <sys/types.h>
+
+namespace fiber::asyncio {
+struct CreateConnectionOptions;
+}
 
 namespace fiber::asyncio::detail {
 
@@ -127,12 +132,21 @@ ConnectArguments connect_arguments(const Options& options) {
 std::unique_ptr<Opening> open_tcp(LoopObject& loop, const std::string& host, int port,
                                   const ConnectArguments& arguments,
                                   std::optional<std::size_t> limit);
+std::unique_ptr<Opening> open_addresses(LoopObject& loop, std::vector<AddressInfo> addresses,
+                                        const ConnectArguments& arguments,
+                                        std::optional<std::size_t> limit);
 std::unique_ptr<Opening> open_unix(LoopObject& loop, const std::string& path,
                                    std::optional<std::size_t> limit);
 /// A connected stream socket. Nothing is done to a descriptor that is not taken over.
 std::unique_ptr<Opening> open_given(LoopObject& loop, GivenDescriptor& sock,
                                     std::unique_ptr<TransportLayer> layer,
                                     std::optional<std::size_t> limit);
+
+/// As connect_protocol() of a host whose addresses are known, one at least. For our other parts.
+FIBER_API Transport connect_protocol(LoopObject& loop,
+                                     const std::function<std::shared_ptr<BaseProtocol>()>& factory,
+                                     std::vector<AddressInfo> addresses,
+                                     const CreateConnectionOptions& options);
 
 // --- servers ------------------------------------------------------------------------------------
 

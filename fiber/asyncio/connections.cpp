@@ -74,6 +74,14 @@ Transport connect_protocol(LoopObject& loop, const protocol_factory& factory, Gi
   return made_of(loop, sock, factory, std::move(layer));
 }
 
+Transport connect_protocol(LoopObject& loop, const protocol_factory& factory,
+                           std::vector<AddressInfo> addresses,
+                           const CreateConnectionOptions& options) {
+  const auto opening =
+      open_addresses(loop, std::move(addresses), connect_arguments(options), std::nullopt);
+  return made(*opening, factory(), nullptr);
+}
+
 Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factory,
                                 const std::string& path,
                                 const CreateUnixConnectionOptions& options) {

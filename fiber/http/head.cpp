@@ -17,6 +17,19 @@ constexpr std::size_t total_limit = 1024 * 1024;
 
 std::string_view trim(std::string_view text) { return strip(text, " \t\r\n"); }
 
+// Who copies the field elsewhere would end its line there.
+bool breaks_line(std::string_view text) {
+  static constexpr std::string_view ends("\r\n\0", 3);
+  return text.find_first_of(ends) != text.npos;
+}
+
+void check_value(std::string_view value, Rules rules) {
+  if (breaks_line(value)) refuse("A header value with a line end or a NUL in it");
+  const auto is_control = [](unsigned char c) { return (c < ' ' && c != '\t') || c == 127; };
+  if (rules == Rules::aiohttp && std::any_of(value.begin(), value.end(), is_control))
+    refuse("A header value with a control character in it");
+}
+
 }  // namespace
 
 bool HeadReader::add(std::string_view line) {
@@ -56,7 +69,7 @@ void HeadReader::status_line(std::string_view line) {
   // "HTTP/1.1 200" and what may follow
   constexpr std::size_t shortest = 12;
   if (line.size() < shortest || !line.starts_with("HTTP/") || line[6] != '.' || line[8] != ' ' ||
-      !is_digit(line[7]) || (line.size() > shortest && line[shortest] != ' '))
+      !is_digit(line[7]) || (line.size() > shortest && line[shortest] != ' ') || breaks_line(line))
     bad();
   const bool known = line[5] == '1' || line.substr(5, 3) == "0.9" ||
                      (rules_ == Rules::aiohttp && line.substr(5, 3) == "2.0");
@@ -69,7 +82,9 @@ void HeadReader::status_line(std::string_view line) {
 void HeadReader::field(std::string_view line) {
   if (line.front() == ' ' || line.front() == '\t') {
     if (name_.empty()) refuse("The first header line is the continuation of another");
-    (value_ += value_.empty() ? "" : " ") += trim(line);  // RFC 9112, 5.2
+    const std::string_view more = trim(line);
+    check_value(more, rules_);
+    (value_ += value_.empty() ? "" : " ") += more;  // RFC 9112, 5.2
     const std::size_t limit = rules_ == Rules::requests ? total_limit : 8190;
     if (value_.size() > limit) refuse("The value of the header field '" + name_ + "' is too long");
     return;
@@ -80,12 +95,7 @@ void HeadReader::field(std::string_view line) {
   const auto colon = line.find(':');
   if (colon == line.npos) refuse("A header line without a colon");
   const std::string_view value = trim(line.substr(colon + 1));
-  static constexpr std::string_view ends("\r\n\0", 3);
-  if (value.find_first_of(ends) != value.npos)
-    refuse("A header value with a line end or a NUL in it");
-  const auto is_control = [](unsigned char c) { return (c < ' ' && c != '\t') || c == 127; };
-  if (rules_ == Rules::aiohttp && std::any_of(value.begin(), value.end(), is_control))
-    refuse("A header value with a control character in it");
+  check_value(value, rules_);
   const std::string_view name = line.substr(0, colon);
   const auto is_visible = [](unsigned char c) { return c > ' ' && c < 127; };
   if (name.empty()) refuse("A header line without a name");

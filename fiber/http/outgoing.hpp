@@ -3,6 +3,7 @@
 
 #include <fiber/http/arguments.hpp>
 #include <fiber/http/headers.hpp>
+#include <fiber/ssl/context.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -25,6 +26,7 @@ struct Outgoing {
   Params cookies = {};  // for this request alone
   std::optional<BasicAuth> auth = {};
   Verify verify = {};
+  std::optional<ssl::SSLContext> context = {};  // in place of verify, certificate and key
   bool follow_redirects = true;
   long max_redirects = 30;
   std::optional<Seconds> connect_timeout = {};

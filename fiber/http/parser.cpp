@@ -89,6 +89,7 @@ struct MessageParser::Beast {
     data = {};
     upgrades = connection_upgrade = false;
     hosts = 0;
+    chunk_left = 0;
   }
 
   void refuse(int status, std::string text, error_code& error) {
@@ -127,7 +128,8 @@ struct MessageParser::Beast {
     head->fields.push_back({name, value});
   }
 
-  void chunk(std::string_view extension, error_code& error) {
+  void chunk(std::uint64_t size, std::string_view extension, error_code& error) {
+    chunk_left = size;
     constexpr std::string_view kForbidden("\r\n\0", 3);
     if (extension.find_first_of(kForbidden) != std::string_view::npos)
       refuse(400, "a chunk's extension has a line break", error);
@@ -139,6 +141,8 @@ struct MessageParser::Beast {
   std::string_view data;  // of the body, found by the last put()
   std::size_t trailers = 0;
   std::size_t hosts = 0;
+  std::uint64_t chunk_left = 0;  // of the current chunk
+  bool in_chunks = false;        // the body is chunked
   bool upgrades = false;
   bool connection_upgrade = false;
 };
@@ -178,11 +182,12 @@ class Parser final : public beast::basic_parser<IsRequest> {
     owner_.data = of(body);
     return body.size();
   }
-  void on_chunk_header_impl(std::uint64_t, string extension, error_code& error) override {
-    owner_.chunk(of(extension), error);
+  void on_chunk_header_impl(std::uint64_t size, string extension, error_code& error) override {
+    owner_.chunk(size, of(extension), error);
   }
   std::size_t on_chunk_body_impl(std::uint64_t, string body, error_code&) override {
     owner_.data = of(body);
+    owner_.chunk_left -= body.size();
     return body.size();
   }
   void on_finish_impl(error_code&) override {}
@@ -285,6 +290,7 @@ bool MessageParser::head(std::string_view bytes, Head& out, bool bodiless) {
     }
   }
   beast.head = nullptr;
+  beast.in_chunks = out.chunked;
   return true;
 }
 
@@ -300,6 +306,13 @@ bool MessageParser::step(std::string_view bytes, BodyStep& out) {
     error_code error;
     beast.data = {};
     const std::string_view rest = bytes.substr(out.consumed);
+    // Beast, once it has seen the last chunk's head, insists on what the least of these has.
+    constexpr std::size_t last_chunk_size = std::string_view("0\r\n\r\n").size();
+    if (beast.in_chunks && beast.chunk_left == 0 && rest.size() < last_chunk_size &&
+        rest.front() == '0') {
+      out.need_more = true;
+      return true;
+    }
     out.consumed += beast.put(rest, error);
     if (!beast.data.empty()) {
       out.data = beast.data;

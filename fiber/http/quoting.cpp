@@ -41,7 +41,7 @@ std::size_t utf8_size(std::string_view text) noexcept {
 
 }  // namespace
 
-bool is_utf8(std::string_view bytes) noexcept {
+bool is_valid_utf8(std::string_view bytes) noexcept {
   while (!bytes.empty()) {
     const std::size_t size = utf8_size(bytes);
     if (size == 0) return false;
@@ -69,7 +69,7 @@ std::string unquote(std::string_view text, bool plus) {
     text = spaced;
   }
   std::string bytes = unquote_to_bytes(text);
-  return is_utf8(bytes) ? bytes : valid_utf8(bytes);
+  return is_valid_utf8(bytes) ? bytes : valid_utf8(bytes);
 }
 
 std::string quote(std::string_view text, std::string_view safe) {

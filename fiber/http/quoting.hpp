@@ -20,7 +20,7 @@ std::string unquote(std::string_view text, bool plus = false);
 std::string quote(std::string_view text, std::string_view safe = "/");
 // Well-formed as it is; otherwise each malformed part becomes U+FFFD.
 std::string valid_utf8(std::string_view bytes);
-bool is_utf8(std::string_view bytes) noexcept;
+bool is_valid_utf8(std::string_view bytes) noexcept;
 
 // name=value&name=value, unquoted; a name alone has the value "". At most `limit` pairs: the rest
 // is dropped.

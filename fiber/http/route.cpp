@@ -6,6 +6,7 @@
 #include <fiber/http/url.hpp>
 
 #include <charconv>
+#include <cstdint>
 #include <utility>
 
 #include <arpa/inet.h>
@@ -104,6 +105,12 @@ void set_key(Route& route, const Outgoing& request) {
     add(proxy_authorization(route));
   }
   if (!route.tls && route.proxy != Proxy::https) return;
+  if (request.context) {
+    // A context lives as long as connections and sessions that were made with it.
+    route.key += " context ";
+    add(std::to_string(reinterpret_cast<std::uintptr_t>(request.context->object().get())));
+    return;
+  }
   route.key += request.verify.check() ? " verified " : " unverified ";
   add(request.verify.bundle());
   add(request.certificate);

@@ -51,6 +51,7 @@ const ssl::SSLContext& usual_context(const Outgoing& request) {
 }  // namespace
 
 ssl::SSLContext Shared::context(const Outgoing& request) {
+  if (request.context) return *request.context;
   try {
     const std::lock_guard lock(mutex_);
     if (request.verify.check() && request.verify.bundle().empty() && request.certificate.empty())

@@ -226,7 +226,7 @@ std::optional<Message> FrameReader::finish_frame(std::string payload) {
       const unsigned code =
           static_cast<unsigned char>(payload[0]) * 256U + static_cast<unsigned char>(payload[1]);
       if (!is_close_code(code)) return fail(1002, "the close code is none");
-      if (!is_utf8(std::string_view(payload).substr(2)))
+      if (!is_valid_utf8(std::string_view(payload).substr(2)))
         return fail(1007, "the reason of a close frame is not UTF-8");
     }
     return Message{opcode_, std::move(payload)};
@@ -246,7 +246,7 @@ std::optional<Message> FrameReader::finish_frame(std::string payload) {
   }
   if (!fin_) return std::nullopt;
   in_message_ = false;
-  if (message_opcode_ == Opcode::text && !is_utf8(message_))
+  if (message_opcode_ == Opcode::text && !is_valid_utf8(message_))
     return fail(1007, "a text is not UTF-8");
   return Message{message_opcode_, std::exchange(message_, {})};
 }

@@ -174,10 +174,15 @@ void set_session(SslObject& object, const SessionObject& session) {
 }
 
 std::shared_ptr<SessionObject> get_session(const SslObject& object) {
+  const CleanErrors clean;
+  const SSL_SESSION* session = ::SSL_get0_session(object.ssl.get());
+  if (session == nullptr) return nullptr;
   auto result = std::make_shared<SessionObject>();
-  result->session.reset(::SSL_get1_session(object.ssl.get()));
+  // A copy: OpenSSL spends the connection's own when that ends without a good-bye.
+  result->session.reset(::SSL_SESSION_dup(session));
+  if (result->session == nullptr) throw std::bad_alloc();
   result->context = object.context;
-  return result->session != nullptr ? result : nullptr;
+  return result;
 }
 
 namespace {

@@ -4,9 +4,9 @@
 //
 //   bench [GROUP...] [--json FILE] [--peers DIR] [--quick] [Google Benchmark's options]
 //
-// Groups: switches generators tasks synchronization threads growth scale memory echo headers; all
-// of them unless some are named. With --peers the programs of that directory (CPython, Go, echo
-// servers, the compiler) are run too, where their tools are there.
+// Groups: switches generators tasks synchronization threads growth scale memory echo http headers;
+// all of them unless some are named. With --peers the programs of that directory (CPython, Go,
+// servers and clients, the compiler) are run too, where their tools are there.
 #include "memory.hpp"
 #include "table.hpp"
 #include "works.hpp"
@@ -20,6 +20,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace works {
@@ -33,7 +34,7 @@ void settle_floating_point() {
 
 namespace {
 
-const std::set<std::string> other_groups = {"memory", "echo", "headers"};
+const std::set<std::string> other_groups = {"memory", "echo", "http", "headers"};
 const std::map<std::string, void (*)()> groups = {
     {"switches", works::add_switches}, {"generators", works::add_generators},
     {"tasks", works::add_tasks},       {"synchronization", works::add_synchronization},
@@ -54,7 +55,7 @@ bool has(const char* test) {
 
 std::string quoted(const std::string& path) { return "'" + path + "'"; }
 
-// Where this program lies, with the echo servers beside it.
+// Where this program lies, with the servers and clients beside it.
 std::string own_path() {
   char path[4096];
   const ssize_t length = ::readlink("/proc/self/exe", path, sizeof path);
@@ -101,10 +102,11 @@ void read_peers(works::Table& table, const Options& options) {
   if (options.chosen.count("headers") != 0 && !python.empty())
     table.read(python + " " + quoted(options.peers + "/headers.py") + " " +
                quoted(options.peers + "/../../.."));
-  table.begin("echo");
-  if (options.chosen.count("echo") != 0 && !python.empty()) {
+  for (const auto& [name, script] : {std::pair{"echo", "/echo.py"}, {"http", "/http_servers.py"}}) {
+    table.begin(name);
+    if (options.chosen.count(name) == 0 || python.empty()) continue;
     const std::string own = own_path();
-    table.read(python + " " + quoted(options.peers + "/echo.py") + " " +
+    table.read(python + " " + quoted(options.peers + script) + " " +
                quoted(own.substr(0, own.rfind('/'))));
   }
 }

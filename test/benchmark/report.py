@@ -32,6 +32,7 @@ GROUPS = {
     'threads': 'Threads, ns',
     'scale': 'A million, ns each',
     'echo': 'Network, ns per message',
+    'http': 'HTTP, ns per request',
     'memory': 'Memory, bytes each',
 }
 # The rows that have peers and that users ask for first.
@@ -43,6 +44,8 @@ SHORT = [
     'create and await one task',
     'queue ping-pong, round trip',
     'TCP echo, 100 connections, per message',
+    'HTTP server, 100 connections, per request',
+    'HTTP client, 50 connections, per request',
 ]
 
 

@@ -100,6 +100,14 @@ TEST_CASE("a body that is not as long as it says is an error") {
   compare(cases);
 }
 
+TEST_CASE("no line end and no NUL gets into a reason or a value, folded or not") {
+  const std::string nul(1, '\0');
+  for (const std::string& in : {std::string("\r"), nul})
+    compare({{"HTTP/1.1 200 O" + in + "K\r\n\r\n", "ConnectionError", "ClientResponseError"},
+             {ok + "X: a" + in + "b\r\n\r\n", "ConnectionError", "ClientResponseError"},
+             {ok + "X: a\r\n b" + in + "c\r\n\r\n", "ConnectionError", "ClientResponseError"}});
+}
+
 TEST_CASE("two lengths that differ are refused, and so is a coding of the transfer") {
   const std::string two = ok + "Content-Length: 2\r\nContent-Length: 3\r\n\r\nhello";
   const std::string both =

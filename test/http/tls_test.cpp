@@ -150,6 +150,49 @@ TEST_CASE("a session of TLS is resumed by the next connection") {
   });
 }
 
+TEST_CASE("a context says whom to believe, and is a part of what connections are for") {
+  asyncio::run([] {
+    Server server(support::server_context());
+    const ssl::SSLContext context = support::client_context();
+    asyncio::with(aiohttp::ClientSession({.connector = {.ssl = context}}), [&](auto& session) {
+      const auto get = [&](aiohttp::RequestOptions options) {
+        try {
+          return await(await(session.get(server.url("localhost"), std::move(options))).read());
+        } catch (const aiohttp::ClientSSLError&) {
+          return std::string("ClientSSLError");
+        }
+      };
+      CHECK(get({}) == "hello");
+      CHECK(get({.ssl = context}) == "hello");
+      CHECK(server.connections == 1);
+      CHECK(get({.ssl = true}) == "ClientSSLError");
+      CHECK(get({.ssl = support::client_context()}) == "hello");
+      CHECK(get({.ssl = false}) == "hello");
+    });
+    CHECK(server.count == 4);
+  });
+}
+
+TEST_CASE("a session of TLS outlives a connection that was dropped") {
+  asyncio::run([] {
+    Server server(support::server_context());
+    asyncio::with(aiohttp::ClientSession({.connector = {.ssl = authority()}}), [&](auto& session) {
+      await(session.get(server.url("localhost", "/large"))).release();
+      CHECK(await(await(session.get(server.url("localhost"))).read()) == "hello");
+    });
+    CHECK(server.connections == 2);
+    CHECK(server.resumed == 1);
+    await(asyncio::to_thread([&] {
+      requests::Session session;
+      session.verify = authority();
+      session.get(server.url("localhost", "/large"), {.stream = true}).close();
+      session.get(server.url("localhost"));
+    }));
+    CHECK(server.connections == 4);
+    CHECK(server.resumed == 2);
+  });
+}
+
 TEST_CASE("a client shows its certificate") {
   asyncio::run([] {
     Server server(support::asking_context(ssl::CERT_REQUIRED));

@@ -106,6 +106,19 @@ TEST_CASE("a head has limits") {
   CHECK(status_of("GET /" + std::string(40, 'a') + " HTTP/1.1\r\nHost: x\r\n\r\n", limits) == 414);
 }
 
+TEST_CASE("an empty body in chunks, however its end comes") {
+  for (const std::string& sent :
+       {"0\r\n\r\n"s, "00\r\n\r\n"s, "0;a\r\n\r\n"s, "0\r\nA: b\r\n\r\n"s})
+    for (std::size_t piece = 1; piece <= sent.size(); ++piece) {
+      CAPTURE(sent);
+      CAPTURE(piece);
+      CHECK(body_of("Transfer-Encoding: chunked\r\n", sent, piece).empty());
+      CHECK(body_of("Transfer-Encoding: chunked\r\n", "4\r\n00\r\n\r\n" + sent, piece) == "00\r\n");
+      CHECK(body_of("Transfer-Encoding: chunked\r\n", sent.substr(0, piece - 1), 1) == "?");
+    }
+  CHECK(body_of("Transfer-Encoding: chunked\r\n", "0x0\r\n\r\n", 1) == "!400");
+}
+
 TEST_CASE("what a head says") {
   http::MessageParser parser(http::MessageParser::Kind::request);
   http::Head head;

@@ -413,6 +413,24 @@ def sent():
         case('url-' + name, LAST, step(url=url))
 
 
+def uploads():
+    text = ('a', 'a.txt', 'content', 'text/plain')
+    odd = ('b "c"', 'd \\ "e"\u00e4.bin', '\r\n--', 'application/x-odd')
+    case('upload-file', LAST, step('POST', files=[text]))
+    case('upload-files', LAST, step('POST', files=[text, odd, text]))
+    case('upload-file-form', LAST, step('POST', files=[text], data={'x': 'y', 'z': ''}))
+    case('upload-file-empty', LAST, step('POST', files=[('a', 'b', '', 'text/plain')]))
+    for status in ('307 Temporary Redirect', '303 See Other'):
+        case('upload-file-' + status[:3], [redirect('/2', status), LAST],
+             step('POST', files=[text]))
+    case('upload-pieces', LAST, step('POST', pieces=['one', 'two', 'x' * 3000]))
+    case('upload-pieces-put', LAST, step('PUT', pieces=['one'], headers={'Content-Type': 'a/b'}))
+    case('upload-pieces-303', [redirect('/2', '303 See Other'), LAST],
+         step('POST', pieces=['one']))
+    case('upload-pieces-307', [redirect('/2', '307 Temporary Redirect'), LAST],
+         step('POST', pieces=['one', 'two']))
+
+
 def through(*urls, **arguments):
     """Requests to hosts that are none, through a proxy that answers for them."""
     return [step(url=url, proxy='http://{A}', **arguments) for url in urls]
@@ -433,6 +451,22 @@ def proxies():
     case('proxy-none', LAST, step(url='http://host.example/', proxy='http://'))
     case('proxy-bad-answer', cut(b'junk\r\n\r\n'), *through('http://host.example/'))
     case('proxy-silent', cut(b''), *through('http://host.example/'))
+    for name, variables in {
+            'small': {'http_proxy': 'http://{A}'}, 'capital': {'HTTP_PROXY': 'http://{A}'},
+            'both': {'http_proxy': 'http://{A}', 'HTTP_PROXY': 'http://127.0.0.1:1'},
+            'user': {'HTTP_PROXY': 'http://u:p@{A}'}, 'no-scheme': {'HTTP_PROXY': '{A}'},
+            'no': {'HTTP_PROXY': 'http://{A}', 'NO_PROXY': 'other.example,.host'},
+            'other': {'HTTP_PROXY': 'http://{A}', 'HTTPS_PROXY': 'http://127.0.0.1:1'},
+    }.items():
+        case('proxy-environment-' + name, LAST,
+             step(url='http://host.example/', environment=variables))
+    case('proxy-environment-redirect', [redirect('http://other.example/y'), LAST],
+         step(url='http://host.example/x', environment={'HTTP_PROXY': 'http://{A}'}))
+    case('proxy-environment-given', LAST,
+         step(url='http://host.example/', proxy='http://{A}',
+              environment={'HTTP_PROXY': 'http://127.0.0.1:1'}))
+    case('proxy-environment-excepted', LAST,
+         step(environment={'HTTP_PROXY': 'http://127.0.0.1:1', 'NO_PROXY': '127.0.0.1'}))
     for name, host in {
             'umlaut': 'b\xfccher.example', 'capital': 'HOST.Example', 'sharp-s': 'stra\xdfe.example',
             'kanji': '\u65e5\u672c.example', 'wide': '\uff48ost.example', 'wide-dot': 'a\u3002example',
@@ -517,5 +551,5 @@ def texts():
 
 
 for group in (bodies, broken_bodies, heads, broken_heads, statuses, lengths, encodings, redirects,
-              cookies, sent, proxies, domains, texts):
+              cookies, sent, uploads, proxies, domains, texts):
     group()

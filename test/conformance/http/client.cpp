@@ -3,7 +3,8 @@
 //
 //   request METHOD URL     begins one more request; what follows is for it
 //   header, cookie, param, form NAME VALUE
-//   data BYTES             auth USER PASSWORD
+//   file FIELD FILENAME BYTES TYPE             piece BYTES (of a body in chunks)
+//   data BYTES             auth USER PASSWORD   environment NAME VALUE
 //   redirects 0|1          max NUMBER             proxy URL
 //   run requests|aiohttp   makes them in one session, and writes for each
 //     error NAME | status, reason, url, header NAME VALUE, body, text, history STATUS URL
@@ -15,8 +16,10 @@
 #include <fiber/exceptions.hpp>
 #include <fiber/requests.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <iostream>
@@ -63,6 +66,9 @@ struct Step {
   http::Params cookies, params, form;
   std::string data;
   bool has_data = false;
+  std::vector<std::vector<std::string>> files;
+  std::vector<std::string> pieces;
+  http::Params environment;
   std::optional<http::BasicAuth> auth;
   std::optional<bool> redirects;
   long max = -1;
@@ -70,13 +76,43 @@ struct Step {
 
   http::Body body() const {
     if (!form.empty()) return form;
+    if (!pieces.empty())
+      return http::Body([left = pieces]() mutable -> std::string {
+        if (left.empty()) return {};
+        const std::string piece = left.front();
+        left.erase(left.begin());
+        return piece;
+      });
     return has_data ? http::Body(data) : http::Body();
   }
 };
 
+// The variables of a step, while it lasts.
+class Environment {
+ public:
+  explicit Environment(const http::Params& variables) : variables_(variables) {
+    for (const auto& [name, value] : variables) ::setenv(name.c_str(), value.c_str(), 1);
+  }
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+  ~Environment() {
+    for (const auto& [name, value] : variables_) ::unsetenv(name.c_str());
+  }
+
+ private:
+  const http::Params& variables_;
+};
+
+bool uses_environment(const std::vector<Step>& steps) {
+  return std::any_of(steps.begin(), steps.end(),
+                     [](const Step& step) { return !step.environment.empty(); });
+}
+
 void tell_error(const std::exception_ptr& error) {
   const std::string text = fiber::repr(error);
-  tell("error", {text.substr(0, text.find('('))});
+  std::string name = text.substr(0, text.find('('));
+  if (name == "TooManyRedirects") name += ": " + fiber::str(error);
+  tell("error", {name});
 }
 
 template <class Response>
@@ -97,8 +133,9 @@ void tell_end(const http::Params& cookies) {
 
 void run_requests(const std::vector<Step>& steps) {
   requests::Session session;
-  session.trust_env = false;
+  session.trust_env = uses_environment(steps);
   for (const Step& step : steps) {
+    const Environment environment(step.environment);
     try {
       session.max_redirects = step.max < 0 ? 30 : step.max;
       requests::Options options{.params = step.params,
@@ -110,6 +147,8 @@ void run_requests(const std::vector<Step>& steps) {
       if (step.auth)
         options.auth = requests::HTTPBasicAuth{step.auth->username, step.auth->password};
       if (!step.proxy.empty()) options.proxies = {{"http", step.proxy}};
+      for (const auto& file : step.files)
+        options.files.emplace_back(file[0], requests::File(file[1], file[2], file[3]));
       const auto response = session.request(step.method, step.url, std::move(options));
       tell_response(response, response.status_code, response.content, response.text());
       for (const auto& before : response.history)
@@ -123,8 +162,10 @@ void run_requests(const std::vector<Step>& steps) {
 
 void run_aiohttp(const std::vector<Step>& steps) {
   asyncio::run([&] {
-    asyncio::with(aiohttp::ClientSession(), [&](aiohttp::ClientSession& session) {
+    aiohttp::SessionOptions settings{.trust_env = uses_environment(steps)};
+    asyncio::with(aiohttp::ClientSession(settings), [&](aiohttp::ClientSession& session) {
       for (const Step& step : steps) {
+        const Environment environment(step.environment);
         try {
           aiohttp::RequestOptions options{.params = step.params,
                                           .data = step.body(),
@@ -135,6 +176,12 @@ void run_aiohttp(const std::vector<Step>& steps) {
                                           .timeout = aiohttp::ClientTimeout{.total = timeout}};
           if (step.max >= 0) options.max_redirects = step.max;
           options.proxy = step.proxy;
+          if (!step.files.empty()) {
+            aiohttp::FormData form(step.form);
+            for (const auto& file : step.files)
+              form.add_field(file[0], file[2], {.content_type = file[3], .filename = file[1]});
+            options.data = form;
+          }
           asyncio::with(session.request(step.method, step.url, std::move(options)),
                         [](aiohttp::ClientResponse& response) {
                           const std::string body = asyncio::await(response.read());
@@ -152,8 +199,9 @@ void run_aiohttp(const std::vector<Step>& steps) {
   });
 }
 
-void add(std::vector<Step>& steps, const std::string& command, const std::string& first,
-         const std::string& second) {
+void add(std::vector<Step>& steps, const std::string& command, std::vector<std::string> values) {
+  values.resize(4);
+  const std::string &first = values[0], &second = values[1];
   if (command == "request") {
     steps.emplace_back();
     steps.back().method = first;
@@ -165,6 +213,9 @@ void add(std::vector<Step>& steps, const std::string& command, const std::string
   if (command == "cookie") step.cookies.emplace_back(first, second);
   if (command == "param") step.params.emplace_back(first, second);
   if (command == "form") step.form.emplace_back(first, second);
+  if (command == "file") step.files.push_back(values);
+  if (command == "piece") step.pieces.push_back(first);
+  if (command == "environment") step.environment.emplace_back(first, second);
   if (command == "data") {
     step.data = first;
     step.has_data = true;
@@ -181,13 +232,16 @@ int main() {
   std::vector<Step> steps;
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream words(line);
-    std::string command, first, second;
-    words >> command >> first >> second;
+    std::string command, word;
+    words >> command;
     if (command != "run") {
-      add(steps, command, unhex(first), unhex(second));
+      std::vector<std::string> values;
+      while (words >> word) values.push_back(unhex(word));
+      add(steps, command, std::move(values));
       continue;
     }
-    if (first == "requests")
+    words >> word;
+    if (word == "requests")
       run_requests(steps);
     else
       run_aiohttp(steps);

@@ -1,6 +1,8 @@
 """What Python's clients report of a case: a dictionary of texts for each of its requests."""
 
 import asyncio
+import contextlib
+import os
 
 import aiohttp
 import requests
@@ -19,10 +21,30 @@ def values(step):
     return arguments
 
 
+@contextlib.contextmanager
+def environment(step):
+    """The variables of a step, while it lasts."""
+    os.environ.update(step.get('environment', {}))
+    try:
+        yield
+    finally:
+        for name in step.get('environment', {}):
+            del os.environ[name]
+
+
+def uses_environment(steps):
+    return any('environment' in step for step in steps)
+
+
+def error_report(error):
+    name = type(error).__name__
+    return {'error': f'{name}: {error}' if name == 'TooManyRedirects' else name}
+
+
 def with_requests(steps):
     reports = []
     with requests.Session() as session:
-        session.trust_env = False
+        session.trust_env = uses_environment(steps)
         for step in steps:
             report = {}
             session.max_redirects = step.get('max', 30)
@@ -31,9 +53,15 @@ def with_requests(steps):
                 arguments['auth'] = step['auth']
             if 'proxy' in step:
                 arguments['proxies'] = {'http': step['proxy']}
+            if 'files' in step:
+                arguments['files'] = [(field, (name, content.encode(), type))
+                                      for field, name, content, type in step['files']]
+            if 'pieces' in step:
+                arguments['data'] = (piece.encode() for piece in step['pieces'])
             try:
-                response = session.request(step['method'], step['url'], timeout=TIMEOUT,
-                                           **arguments)
+                with environment(step):
+                    response = session.request(step['method'], step['url'], timeout=TIMEOUT,
+                                               **arguments)
                 report = {
                     'status': str(response.status_code),
                     'reason': response.reason,
@@ -44,41 +72,59 @@ def with_requests(steps):
                     'history': [f'{r.status_code} {r.url}' for r in response.history],
                 }
             except Exception as error:
-                report = {'error': type(error).__name__}
+                report = error_report(error)
             report['cookies'] = sorted(f'{c.name}={c.value}' for c in session.cookies)
             reports.append(report)
     return reports
 
 
+async def pieces_of(step):
+    for piece in step['pieces']:
+        yield piece.encode()
+
+
+def form_of(step):
+    form = aiohttp.FormData(step.get('data', {}))
+    for field, name, content, type in step['files']:
+        form.add_field(field, content.encode(), filename=name, content_type=type)
+    return form
+
+
 async def with_aiohttp_session(steps):
     reports = []
     jar = aiohttp.CookieJar(unsafe=True)
-    async with aiohttp.ClientSession(cookie_jar=jar) as session:
+    async with aiohttp.ClientSession(cookie_jar=jar,
+                                     trust_env=uses_environment(steps)) as session:
         for step in steps:
             arguments = values(step)
             if 'max' in step:
                 arguments['max_redirects'] = step['max']
             if 'proxy' in step:
                 arguments['proxy'] = step['proxy']
+            if 'files' in step:
+                arguments['data'] = form_of(step)
+            if 'pieces' in step:
+                arguments['data'] = pieces_of(step)
             try:
                 if 'auth' in step:
                     arguments['auth'] = aiohttp.BasicAuth(*step['auth'])
-                async with session.request(step['method'], step['url'],
-                                           timeout=aiohttp.ClientTimeout(total=TIMEOUT),
-                                           **arguments) as response:
-                    body = await response.read()
-                    report = {
-                        'status': str(response.status),
-                        'reason': response.reason,
-                        'url': str(response.url),
-                        'headers': [(name.lower(), value)
-                                    for name, value in response.headers.items()],
-                        'body': body.decode('latin1'),
-                        'text': await response.text(errors='replace'),
-                        'history': [f'{r.status} {r.url}' for r in response.history],
-                    }
+                with environment(step):
+                    async with session.request(step['method'], step['url'],
+                                               timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+                                               **arguments) as response:
+                        body = await response.read()
+                        report = {
+                            'status': str(response.status),
+                            'reason': response.reason,
+                            'url': str(response.url),
+                            'headers': [(name.lower(), value)
+                                        for name, value in response.headers.items()],
+                            'body': body.decode('latin1'),
+                            'text': await response.text(errors='replace'),
+                            'history': [f'{r.status} {r.url}' for r in response.history],
+                        }
             except Exception as error:
-                report = {'error': type(error).__name__}
+                report = error_report(error)
             report['cookies'] = sorted(f'{m.key}={m.value}' for m in jar)
             reports.append(report)
     return reports

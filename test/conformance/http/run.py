@@ -66,6 +66,12 @@ class Ours:
                     self.say('form', *pair)
             elif data is not None:
                 self.say('data', data)
+            for file in step.get('files', []):
+                self.say('file', *file)
+            for piece in step.get('pieces', []):
+                self.say('piece', piece)
+            for pair in step.get('environment', {}).items():
+                self.say('environment', *pair)
             if 'auth' in step:
                 # requests writes them in Latin-1, as aiohttp does.
                 self.say('auth', *(latin(text) for text in step['auth']))
@@ -114,9 +120,22 @@ def text_of(data, name, client):
     return data.decode('latin1')
 
 
+def without_boundary(fields, body):
+    """The boundary of a form, which is made anew each time, is B."""
+    kind = re.search('^multipart/.*boundary=(.*)', dict(fields).get('content-type', ''))
+    if not kind:
+        return fields, body
+    boundary = kind[1]
+    fewer = body.count(boundary) * (len(boundary) - 1)
+    return [(name, str(int(value) - fewer) if name == 'content-length'
+             else value.replace(boundary, 'B')) for name, value in fields], \
+        body.replace(boundary, 'B')
+
+
 def requests_sent(server):
     found = []
     for line, fields, body in server.end():
+        fields, body = without_boundary(fields, body)
         kept = sorted(f'{name}: {value}' for name, value in fields if name not in LEFT_OUT)
         found.append('\n'.join([line, *kept, body]))
     return [server.unfill(text) for text in found]
@@ -125,10 +144,17 @@ def requests_sent(server):
 def outcome(server, run, steps, answers):
     """All that a client reports, one value for each field."""
     server.begin(answers)
-    filled = [{name: server.fill(value.encode()).decode() if name in ('url', 'proxy') else value
+    def fill(text):
+        return server.fill(text.encode()).decode()
+
+    filled = [{name: fill(value) if name in ('url', 'proxy') else value
                for name, value in step.items()} for step in steps]
+    for step in filled:
+        if 'environment' in step:
+            step['environment'] = {name: fill(value) for name, value in step['environment'].items()}
     reports = run(filled)
     result = {field: [report.get(field) for report in reports] for field in FIELDS}
+    result['error'] = [error and server.unfill(error) for error in result['error']]
     for report in reports:
         for name, value in report.get('headers', []):
             assert isinstance(value, str), name

@@ -89,7 +89,10 @@ def read_request(stream):
     body = b''
     if 'chunked' in known.get('transfer-encoding', ''):
         while True:
-            size = int(stream.readline(), 16)
+            head = stream.readline()
+            if not head:
+                return None
+            size = int(head, 16)
             body += stream.read(size)
             stream.readline()
             if size == 0:

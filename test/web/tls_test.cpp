@@ -1,0 +1,137 @@
+// https and wss, against the clients of this library.
+#include <fiber/aiohttp.hpp>
+#include <fiber/aiohttp/client_ws.hpp>
+#include <fiber/aiohttp/web.hpp>
+#include <fiber/asyncio.hpp>
+#include <fiber/ssl.hpp>
+
+#include "ssl/tls.hpp"
+
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+namespace aiohttp = fiber::aiohttp;
+namespace asyncio = fiber::asyncio;
+namespace web = fiber::aiohttp::web;
+using asyncio::await;
+
+namespace {
+
+// Runs an application at an https site, and `body(port)` beside it.
+template <class Body>
+void with_site(const web::Application& app, Body body) {
+  asyncio::run([&] {
+    const web::AppRunner runner(app);
+    await(runner.setup());
+    const web::TCPSite site(runner, "127.0.0.1", 0, {.ssl_context = support::server_context()});
+    await(site.start());
+    CHECK(site.name() == "https://127.0.0.1:" + std::to_string(site.port()));
+    body(site.port());
+    await(runner.cleanup());
+  });
+}
+
+std::string url(const char* scheme, int port, const char* path) {
+  return std::string(scheme) + "://localhost:" + std::to_string(port) + path;
+}
+
+aiohttp::SessionOptions trusting() {
+  return {.connector = {.ssl = support::certificates()("authority.pem")}};
+}
+
+}  // namespace
+
+TEST_CASE("pages, files and uploads over TLS") {
+  char path[] = "/tmp/fiber-web-tls-XXXXXX";
+  ::close(::mkstemp(path));
+  const std::string content(1'000'000, 'f');
+  std::ofstream(path) << content;
+  web::Application app;
+  app.router().add_get("/", [](web::Request& request) {
+    return web::Response(
+        {.text = std::string(request.scheme()).append(" ").append(request.path())});
+  });
+  app.router().add_get("/file", [&](web::Request&) { return web::FileResponse(path); });
+  app.router().add_post("/size", [](web::Request& request) {
+    std::size_t size = 0;
+    for (const std::string& piece : request.content().iter_any()) size += piece.size();
+    return web::Response({.text = std::to_string(size)});
+  });
+  with_site(app, [&](int port) {
+    asyncio::with(aiohttp::ClientSession(trusting()), [&](auto& session) {
+      CHECK(await(await(session.get(url("https", port, "/"))).text()) == "https /");
+      CHECK((await(await(session.get(url("https", port, "/file"))).text()) == content));
+      CHECK(await(await(session.get(url("https", port, "/file"),
+                                    {.headers = {{"Range", "bytes=5-9"}}}))
+                      .text()) == "fffff");
+      CHECK(await(await(session.post(url("https", port, "/size"),
+                                     {.data = std::string(500'000, 'u')}))
+                      .text()) == "500000");
+    });
+  });
+  std::remove(path);
+}
+
+TEST_CASE("what is no HTTP is refused over TLS, too, and the answer arrives") {
+  web::Application app;
+  app.router().add_get("/", [](web::Request&) { return web::Response(); });
+  with_site(app, [](int port) {
+    auto [reader, writer] =
+        await(asyncio::open_connection("localhost", port, {.ssl = support::client_context()}));
+    writer.write("GET / HTTP/1.1\r\nHost : x\r\n\r\n" + std::string(100'000, 'x'));
+    const std::string answer = await(reader.read());
+    CHECK(answer.substr(0, answer.find('\r')) == "HTTP/1.1 400 Bad Request");
+    writer.close();
+  });
+}
+
+TEST_CASE("a client that speaks no TLS disturbs nobody") {
+  web::Application app;
+  app.router().add_get("/", [](web::Request&) { return web::Response({.text = "fine"}); });
+  with_site(app, [](int port) {
+    auto [reader, writer] = await(asyncio::open_connection("localhost", port));
+    writer.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    CHECK(await(reader.read()).find("HTTP/") == std::string::npos);
+    writer.close();
+    asyncio::with(aiohttp::ClientSession(trusting()), [&](auto& session) {
+      CHECK(await(await(session.get(url("https", port, "/"))).text()) == "fine");
+    });
+  });
+}
+
+TEST_CASE("WebSockets over TLS") {
+  web::Application app;
+  app.router().add_get("/ws", [](web::Request& request) {
+    web::WebSocketResponse ws;
+    await(ws.prepare(request));
+    for (auto message = await(ws.receive()); message.type == aiohttp::WSMsgType::text;
+         message = await(ws.receive()))
+      await(ws.send_str("echo " + message.data));
+    return ws;
+  });
+  with_site(app, [](int port) {
+    auto ws =
+        await(aiohttp::ws_connect(url("wss", port, "/ws"), {.ssl = support::client_context()}));
+    await(ws.send_str("hello"));
+    CHECK(await(ws.receive()).data == "echo hello");
+    await(ws.close());
+    CHECK(ws.close_code() == 1000);
+    // Whom the machine does not know is not believed.
+    CHECK_THROWS_AS(await(aiohttp::ws_connect(url("wss", port, "/ws"))), fiber::ssl::SSLError);
+  });
+}
+
+TEST_CASE("a site takes contexts, and no `true`") {
+  asyncio::run([] {
+    const web::AppRunner runner{web::Application()};
+    await(runner.setup());
+    const web::TCPSite site(runner, "127.0.0.1", 0, {.ssl_context = true});
+    CHECK_THROWS_AS(await(site.start()), fiber::TypeError);
+    await(runner.cleanup());
+  });
+}
