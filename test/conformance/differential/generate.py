@@ -12,6 +12,7 @@ circle. Anything may cancel anything.
 import random
 import sys
 
+import generate_network
 from generate_main import write_main
 from generate_statements import BLOCK_STATEMENTS, STATEMENTS
 
@@ -61,19 +62,21 @@ ACTION_OPERATIONS = ['cancel', 'set', 'fail', 'eset', 'eclear', 'release', 'srel
                      'ctxset', 'future']
 FALLIBLE = {'release', 'await', 'call', 'result', 'exception', 'set', 'fail', 'putnow', 'getnow',
             'taskdone', 'put', 'get', 'notify', 'notifyall', 'cwait', 'cwaitfor', 'bwait', 'gspawn',
-            'waitfor', 'within', 'resched', 'awaitself'}
+            'waitfor', 'within', 'resched', 'awaitself', *generate_network.FALLIBLE}
 SUSPENDING = {'acquire', 'cacquire', 'cwait', 'sacquire', 'bacquire', 'ewait', 'put', 'get', 'join',
-              'bwait', 'await', 'gather', 'gather2', 'wait', 'waitfor', 'within', 'shield', 'ascompleted'}
+              'bwait', 'await', 'gather', 'gather2', 'wait', 'waitfor', 'within', 'shield', 'ascompleted',
+              *generate_network.WAITS}
 DECLARED = {'lock': 'L', 'cond': 'C', 'sem': 'S', 'bsem': 'B', 'event': 'E', 'queue': 'Q',
             'barrier': 'R'}
 
 
 class Generator:
-    def __init__(self, seed, eager=False, only=None):
+    def __init__(self, seed, eager=False, only=None, net=False):
         self.random = random.Random(seed)
         self.seed = seed
         self.eager = eager
         self.only = only
+        self.net = net
         self.choice = {k: w for k, w in FAMILIES.items() if only is None or k in only}
         self.lines = []
         self.depth = 0
@@ -157,6 +160,8 @@ class Generator:
         for op in SUSPENDING & set(self.plain):
             self.waiters[op] *= 4
         self.actions = self.pick([1, 2]) if 'callback' in self.families else 0
+        if self.net:
+            self.actions = self.pick([0, 1, 2, 3])
         self.agens = self.pick([1, 2]) if 'agen' in self.families else 0
         self.emit('scenario', self.seed)
         if self.chance(0.15):
@@ -164,6 +169,8 @@ class Generator:
         if self.eager:
             self.emit('eager')
         self.declare()
+        if self.net:
+            generate_network.declare(self)
         # Names of the tasks and futures that main binds first, so that all bodies may use them.
         levels = [self.random.randint(1, self.bodies) for _ in range(self.pick([1, 2, 4]))]
         self.first = [(self.fresh('T'), self.pick(levels))
@@ -282,6 +289,9 @@ class Generator:
         self.emit('action', name)
         self.depth += 1
         usable = {op: self.plain[op] for op in ACTION_OPERATIONS if op in self.plain}
+        if self.net:
+            usable.update((op, 2 * self.plain[op]) for op in generate_network.NETWORK
+                          if op in self.plain)
         for _ in range(self.pick([1, 1, 2, 3])):
             self.plain_statement(usable)
         self.depth -= 1
@@ -316,9 +326,10 @@ class Generator:
         BLOCK_STATEMENTS[op](self, size)
 
 
-def generate(seed, eager=False, only=None):
-    """The text of the scenario of one seed; `eager`: its tasks start at once; `only`: families."""
-    return Generator(seed, eager, only).scenario()
+def generate(seed, eager=False, only=None, net=False):
+    """The text of the scenario of one seed; `eager`: its tasks start at once; `only`: families;
+    `net`: with a pair of sockets or the ends of a pipe."""
+    return Generator(seed, eager, only, net).scenario()
 
 
 def seed_range(text):

@@ -4,6 +4,8 @@ Half of the mains are drivers: between short waits they do several things in one
 set, notify, cancel...), which is where wake-ups and cancellations meet.
 """
 
+import generate_network
+
 # What a driver does in one step, by family.
 BURSTS = {
     'core': {'cancel': 6, 'state': 0.5, 'spawn': 0.5, 'uncancel': 0.3},
@@ -39,6 +41,10 @@ def write_main(g, share):
 
 def begin(g):
     """Takes what others will wait for, and starts them."""
+    if g.net:
+        if g.chance(0.3):
+            g.plain_statement({'psend': 1})
+        generate_network.begin(g)
     for kind, op in (('lock', 'acquire'), ('sem', 'sacquire'), ('bsem', 'bacquire')):
         if g.objects(kind) and g.chance(0.5):
             g.plain_statement({op: 1})
@@ -53,6 +59,8 @@ def driver(g, share):
     for family in ['core', *sorted(g.families)]:
         for op, weight in BURSTS[family].items():
             table[op] = table.get(op, 0) + weight
+    if g.net:
+        table.update((op, g.plain[op]) for op in generate_network.NETWORK if op in g.plain)
     while share > 0:
         g.emit('sleep', g.pick([0, 0, 0, 0, 1, 1, 2]))
         share -= 1
@@ -100,6 +108,8 @@ def settle(g):
     for name in g.bound:
         if name.startswith('F') and g.chance(0.8):
             g.emit('set?', name, 0)
+    for _ in range(g.pick([0, 1, 2, 3]) if g.net else 0):
+        g.plain_statement(generate_network.SETTLING)
     for kind, op in (('event', 'eset'), ('queue', 'putnow'), ('queue', 'getnow'),
                      ('lock', 'release'), ('sem', 'srelease'), ('bsem', 'brelease')):
         for _ in g.objects(kind):

@@ -1,6 +1,8 @@
 """How the generator writes each operation: a function that returns the words, or None if the
 scenario has nothing to name there."""
 
+import generate_network
+
 
 def on(kind, op, *extra):
     """An operation on a declared object; extra words may be functions of the generator."""
@@ -151,7 +153,7 @@ def waitfor(g):
 
 # What `within` and `optask` do, where the scenario's families have it.
 SINGLE = ['acquire', 'cacquire', 'cwait', 'cwaitfor', 'sacquire', 'bacquire', 'ewait', 'put', 'get',
-          'join', 'bwait']
+          'join', 'bwait', *generate_network.WAITS]
 
 
 def within(g):
@@ -250,6 +252,7 @@ STATEMENTS = {
     'hcancel': hcancel, 'resched': resched, 'expired': expired, 'gspawn': gspawn,
     'busy': lambda g: ['busy', g.pick([1, 2, 3, 5])],
     'ctxset': lambda g: ['ctxset', value(g)], 'ctxget': lambda g: ['ctxget'],
+    **generate_network.STATEMENTS,
 }
 
 

@@ -229,6 +229,7 @@ void Interpreter::run_idle() {
 std::vector<std::string> Interpreter::execute() {
   loop = asyncio::new_event_loop();
   clock.attach(loop);
+  clock.set_patience(std::chrono::nanoseconds(0));
   start_ = loop.time();
   asyncio::set_event_loop(loop);
   if (scenario_.eager) loop.set_task_factory(asyncio::eager_task_factory);
@@ -263,6 +264,7 @@ std::vector<std::string> Interpreter::execute() {
         std::string("handler ") + base.class_name() +
             " exception was never retrieved: " + show_error(base.peek_exception()));
   }
+  network.close(loop);
   asyncio::set_event_loop({});
   loop.close();
   silent_ = true;

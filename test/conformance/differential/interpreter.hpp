@@ -2,6 +2,7 @@
 #pragma once
 
 #include "language.hpp"
+#include "network.hpp"
 #include "objects.hpp"
 #include "value.hpp"
 
@@ -75,6 +76,7 @@ class Interpreter {
   asyncio::testing::VirtualClock clock;
   asyncio::EventLoop loop;
   Objects objects;
+  Network network;
   std::map<std::string, asyncio::Handle> handles;
   std::map<std::string, std::vector<std::pair<asyncio::FutureRef, asyncio::Handle>>> callbacks;
   fiber::contextvars::ContextVar<int> variable;

@@ -4,12 +4,16 @@ import asyncio
 import contextvars
 import gc
 
+import network
 import virtual_loop
 from blocks import BLOCKS, RERAISE, try_parts
-from operations import immediate
+from operations import IMMEDIATE, immediate
 from show import show, show_error
-from virtual_loop import VirtualLoop
+from virtual_loop import IoLoop, VirtualLoop
 from waiting import WAITING
+
+IMMEDIATE.update(network.IMMEDIATE)
+WAITING.update(network.WAITING)
 
 HOUR = 3_600_000_000  # microseconds
 MAX_INSTANCES = 40
@@ -41,8 +45,11 @@ class Interpreter:
         self.scenario = scenario
         self.coverage = coverage
         self.trace = []
-        self.loop = VirtualLoop()
+        io = any(declaration.op == 'pair' for declaration in scenario.objects)
+        self.loop = IoLoop() if io else VirtualLoop()
         self.objects = {}  # locks, queues...: by name
+        self.pairs = {}
+        self.protocols = {}
         self.futures = {}  # tasks, futures, gathers: the last one bound to each name
         self.made = []  # (label, future) of all of them, in the order of creation
         self.labels = {}  # id(future) -> label
@@ -53,6 +60,7 @@ class Interpreter:
         self.schedules = 0
         self.rounds = 0
         self.watchdog = None
+        self.over = False  # nothing is written down any more
         self.variable = contextvars.ContextVar('variable', default=0)
         self.callbacks = {}
 
@@ -343,9 +351,24 @@ class Interpreter:
         future = task = None
         gc.collect()
         asyncio.set_event_loop(None)
+        self.close_pairs()
         loop.set_exception_handler(lambda loop, context: None)
         loop.close()
         return self.trace
+
+    def close_pairs(self):
+        """What of them is open; nothing of that is in the trace."""
+        if not self.pairs:
+            return
+        self.over = True
+        self.loop.set_exception_handler(lambda loop, context: None)
+        for pair in self.pairs.values():
+            pair.close(self.loop)
+        if not self.loop.is_closed():
+            for _ in range(2):
+                self.loop.call_soon(self.loop.stop)
+                self.loop.run_forever()
+        self.pairs.clear()
 
     def state(self, future):
         """pending, done or cancelled; for a task also its count of cancel requests."""

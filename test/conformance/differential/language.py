@@ -5,7 +5,7 @@ OPENERS = {
 }
 SEPARATORS = {'except', 'finally'}
 
-OBJECT_KINDS = {'lock', 'cond', 'sem', 'bsem', 'event', 'queue', 'barrier', 'future'}
+OBJECT_KINDS = {'lock', 'cond', 'sem', 'bsem', 'event', 'queue', 'barrier', 'future', 'pair', 'proto'}
 
 
 class Statement:
@@ -83,6 +83,10 @@ def parse(lines):
             raise ValueError(f'line {number}: {raw!r} outside of a block')
     if stack:
         raise ValueError(f'{stack[-1][0]} has no end')
+    declared = {s.args[0] for s in scenario.objects if s.op == 'proto'}
+    for statement in scenario.statements():
+        if statement.op in ('connect', 'tproto') and statement.args[1] not in declared:
+            raise ValueError(f'line {statement.line}: no such protocol')
     return scenario
 
 

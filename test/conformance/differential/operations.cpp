@@ -305,6 +305,7 @@ const std::unordered_map<std::string, Operation>& table() {
 Value immediate(Interpreter& run, const Statement& statement) {
   const auto found = table().find(statement.op);
   if (found != table().end()) return found->second(run, statement.args);
+  if (const auto result = immediate_on_network(run, statement)) return *result;
   return immediate_on_object(run, statement.op, statement.args);
 }
 

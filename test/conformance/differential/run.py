@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares a runner with this Python on random scenarios.
 
-    run.py --runner PATH --seeds FIRST:LAST [--jobs N] [--eager] [--full]
+    run.py --runner PATH --seeds FIRST:LAST [--jobs N] [--eager] [--net] [--full]
     run.py --runner PATH --seconds N            as many new ones as fit into that time
 
 Exit status 1 and the differences, shrunk, if there are any.
@@ -26,11 +26,11 @@ CHUNK = 50
 
 def compare_chunk(job):
     """(number compared, [(text, expected, got)], coverage) of some seeds."""
-    command, seeds, eager, only = job
+    command, seeds, eager, only, net = job
     coverage = Coverage()
     wanted, texts = {}, {}
     for seed in seeds:
-        text = generate.generate(seed, eager, only)
+        text = generate.generate(seed, eager, only, net)
         lines = text.splitlines()
         if not language.runs_on(language.parse(lines), sys.version_info[:2]):
             continue
@@ -63,6 +63,7 @@ def main():
     parser.add_argument('--show', type=int, default=3, help='differences to shrink and print')
     parser.add_argument('--eager', action='store_true', help='with the eager task factory')
     parser.add_argument('--only', help='families of operations, such as lock,queue')
+    parser.add_argument('--net', action='store_true', help='with connections and pipes')
     parser.add_argument('--full', action='store_true', help='print every kind of outcome')
     arguments = parser.parse_args()
     command = [arguments.runner] if arguments.runner else None
@@ -70,7 +71,7 @@ def main():
     only = arguments.only.split(',') if arguments.only else None
 
     def chunk(first, last):
-        return command, range(first, last), arguments.eager, only
+        return command, range(first, last), arguments.eager, only, arguments.net
 
     coverage, compared, failures = Coverage(), 0, []
     begin = time.monotonic()

@@ -97,6 +97,7 @@ void print(const std::vector<differential::Entry>& entries) {
 
 int main(int argc, char** argv) {
   std::ios::sync_with_stdio(false);
+  fiber::asyncio::set_log_handler([](const fiber::asyncio::LogRecord&) {});
   bool checking = false;
   std::vector<std::string> texts;
   for (int i = 1; i < argc; ++i) {

@@ -9,6 +9,7 @@
 
 import argparse
 import gc
+import logging
 import re
 import sys
 import warnings
@@ -22,6 +23,7 @@ def prepare(pure=False):
     """Call once per process, before anything runs."""
     virtual_loop.install(pure)
     warnings.simplefilter('ignore')
+    logging.getLogger('asyncio').disabled = True
     sys.unraisablehook = lambda arguments: None  # of tasks that never end
     gc.disable()  # reports of lost exceptions must come from reference counts alone
     gc.freeze()

@@ -7,8 +7,9 @@ microsecond of the nearest deadline: timers of one microsecond fire in one batch
 """
 
 import asyncio
+import selectors
 import weakref
-from asyncio import base_events, taskgroups, tasks
+from asyncio import base_events, taskgroups, tasks, unix_events
 
 UNIT = 1 << 20  # per microsecond
 MILLISECOND = 1000 * UNIT
@@ -62,11 +63,22 @@ class Selector:
         pass
 
 
-class VirtualLoop(base_events.BaseEventLoop):
-    def __init__(self):
-        super().__init__()
+class IoSelector(selectors.EpollSelector):
+    """Moves the clock when nothing is ready."""
+
+    loop = None
+
+    def select(self, timeout=None):
+        events = super().select(0)
+        return events or Selector(self.loop).select(timeout)
+
+
+class Virtual:
+    """What both loops below have."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
         self._clock_resolution = 1
-        self._selector = Selector(self)
         self._serial = 0
         self._created = weakref.WeakKeyDictionary()
         self._tasks_made = 0
@@ -100,11 +112,27 @@ class VirtualLoop(base_events.BaseEventLoop):
         """all_tasks(), in the order of creation."""
         return sorted((t for t in list(self._created) if not t.done()), key=self._created.get)
 
+
+class VirtualLoop(Virtual, base_events.BaseEventLoop):
+    """Without descriptors."""
+
+    def __init__(self):
+        super().__init__()
+        self._selector = Selector(self)
+
     def _process_events(self, event_list):
         pass
 
     def _write_to_self(self):
         pass
+
+
+class IoLoop(Virtual, unix_events._UnixSelectorEventLoop):
+    """With descriptors, which are ready at once or when the scenario makes them so."""
+
+    def __init__(self):
+        super().__init__(IoSelector())
+        self._selector.loop = self
 
 
 class Task(asyncio.Task):

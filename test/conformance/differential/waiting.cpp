@@ -207,9 +207,10 @@ const std::unordered_map<std::string, Operation>& table() {
 
 }  // namespace
 
-bool waits(const std::string& op) { return table().count(op) > 0; }
+bool waits(const std::string& op) { return table().count(op) > 0 || waits_on_network(op); }
 
 Value wait_for_it(Interpreter& run, const std::string& who, const Statement& statement) {
+  if (waits_on_network(statement.op)) return wait_on_network(run, statement);
   return table().at(statement.op)(run, who, statement);
 }
 

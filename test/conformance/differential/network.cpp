@@ -1,0 +1,518 @@
+#include "network.hpp"
+
+#include "interpreter.hpp"
+
+#include <fiber/asyncio/without_sigpipe.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <functional>
+#include <iterator>
+#include <system_error>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace differential {
+namespace {
+
+using asyncio::await;
+
+constexpr int kSmall = 4096;  // bytes that the kernel holds between the two ends, about
+constexpr std::string_view kCycle = "abcde\nfgh\nijklmnopqrs;t\nuv";
+
+// How long it is, and a number that its bytes and their order decide.
+std::string digest(std::string_view data) {
+  unsigned total = 0;
+  for (const char byte : data) total = (total * 31 + static_cast<unsigned char>(byte)) % 9973;
+  return std::to_string(data.size()) + ":" + std::to_string(total);
+}
+
+void check(int result) {
+  if (result != 0) throw std::system_error(errno, std::generic_category(), "a pair");
+}
+
+// Sockets of datagrams that have names: CPython takes what has none for not connected.
+void connect_named(int (&ends)[2]) {
+  sockaddr_un names[2] = {};
+  socklen_t sizes[2] = {};
+  for (int i = 0; i < 2; ++i) {
+    ends[i] = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    names[i].sun_family = AF_UNIX;
+    auto* name = reinterpret_cast<sockaddr*>(&names[i]);
+    check(::bind(ends[i], name, sizeof(sa_family_t)));
+    sizes[i] = sizeof names[i];
+    check(::getsockname(ends[i], name, &sizes[i]));
+  }
+  for (int i = 0; i < 2; ++i)
+    check(::connect(ends[i], reinterpret_cast<sockaddr*>(&names[1 - i]), sizes[1 - i]));
+}
+
+const char* name_of_error(int error) { return ::strerrorname_np(error); }
+
+}  // namespace
+
+// --- pairs --------------------------------------------------------------------------------------
+
+Ends::Ends(std::string its_kind) : kind(std::move(its_kind)) {
+  int ends[2] = {-1, -1};
+  if (kind == "stream" || kind == "dgram") {
+    if (kind == "stream")
+      check(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends));
+    else
+      connect_named(ends);
+    for (const int end : ends) ::setsockopt(end, SOL_SOCKET, SO_SNDBUF, &kSmall, sizeof kSmall);
+  } else {
+    check(::pipe2(ends, O_NONBLOCK));
+    ::fcntl(ends[1], F_SETPIPE_SZ, kSmall);
+    if (kind == "wpipe") std::swap(ends[0], ends[1]);
+  }
+  near = ends[0];
+  far = ends[1];
+}
+
+Ends::~Ends() {
+  if (near >= 0) ::close(near);
+  if (far >= 0) ::close(far);
+}
+
+std::string Ends::data(std::size_t size) {
+  std::string bytes;
+  for (std::size_t i = 0; i < size; ++i) bytes += kCycle[(sent + i) % kCycle.size()];
+  sent += size;
+  return bytes;
+}
+
+void Network::close(const asyncio::EventLoop& loop) {
+  if (pairs.empty()) return;
+  over = true;
+  for (const auto& [name, pair] : pairs) {
+    if (pair->datagram) pair->datagram->abort();
+    if (pair->transport) pair->transport->abort();
+  }
+  if (!loop.is_closed()) {
+    for (int i = 0; i < 2; ++i) {
+      loop.call_soon([loop] { loop.stop(); });
+      loop.run_forever();
+    }
+  }
+  pairs.clear();
+}
+
+// --- protocols ----------------------------------------------------------------------------------
+
+namespace {
+
+// What a protocol of any kind writes down, and the actions that it then runs.
+class Notes {
+ public:
+  Notes(Interpreter& run, Ends& pair, const std::string& name)
+      : run_(run),
+        pair_(pair),
+        label_(name + "#" + std::to_string(run.count(name))),
+        its_(run.network.protocols.at(name)) {}
+
+  template <class T>
+  void made(const T& transport) {
+    if constexpr (std::same_as<T, asyncio::DatagramTransport>)
+      pair_.datagram = transport;
+    else
+      pair_.transport = transport;
+    note("made", "made");
+  }
+  void note(const char* event, const std::string& text) {
+    if (run_.network.over) return;
+    run_.log(label_, 0, text);
+    const auto action = its_.actions.find(event);
+    if (action != its_.actions.end() && run_.may_schedule(action->second))
+      run_.act(action->second, {});
+  }
+  void lost(const std::exception_ptr& error) { note("lost", "lost " + show(Value(error))); }
+  bool keeps_open() const { return its_.how == "keep"; }
+
+ private:
+  Interpreter& run_;
+  Ends& pair_;
+  std::string label_;
+  const ProtocolDescription& its_;
+};
+
+template <class Base>
+class Noting : public Base {
+ public:
+  Noting(Interpreter& run, Ends& pair, const std::string& name) : notes(run, pair, name) {}
+  void connection_lost(const std::exception_ptr& error) override { notes.lost(error); }
+  void pause_writing() override { notes.note("pause", "pause"); }
+  void resume_writing() override { notes.note("resume", "resume"); }
+  Notes notes;
+};
+
+class Stream final : public Noting<asyncio::Protocol> {
+ public:
+  using Noting::Noting;
+  void connection_made(const asyncio::Transport& transport) override { notes.made(transport); }
+  void data_received(std::string_view data) override { notes.note("data", "data " + digest(data)); }
+  bool eof_received() override {
+    notes.note("eof", "eof");
+    return notes.keeps_open();
+  }
+};
+
+class Buffered final : public Noting<asyncio::BufferedProtocol> {
+ public:
+  Buffered(Interpreter& run, Ends& pair, const std::string& name, std::size_t size)
+      : Noting(run, pair, name), memory_(size) {}
+  void connection_made(const asyncio::Transport& transport) override { notes.made(transport); }
+  std::span<char> get_buffer(std::ptrdiff_t) override { return memory_; }
+  void buffer_updated(std::size_t count) override {
+    notes.note("data", "updated " + digest({memory_.data(), count}));
+  }
+  bool eof_received() override {
+    notes.note("eof", "eof");
+    return notes.keeps_open();
+  }
+
+ private:
+  std::vector<char> memory_;
+};
+
+class Datagram final : public Noting<asyncio::DatagramProtocol> {
+ public:
+  using Noting::Noting;
+  void connection_made(const asyncio::DatagramTransport& transport) override {
+    notes.made(transport);
+  }
+  void datagram_received(std::string_view data, const asyncio::SocketAddress&) override {
+    notes.note("data", "datagram " + digest(data));
+  }
+  void error_received(const std::exception_ptr& error) override {
+    notes.note("eof", "error " + show(Value(error)));
+  }
+};
+
+std::shared_ptr<asyncio::BaseProtocol> make_protocol(Interpreter& run, Ends& pair,
+                                                     const std::string& name) {
+  constexpr std::string_view kBuffer = "buffer";
+  const std::string& how = run.network.protocols.at(name).how;
+  if (pair.datagrams()) return std::make_shared<Datagram>(run, pair, name);
+  // A pipe has no buffered protocol in CPython.
+  if (pair.kind == "stream" && how.starts_with(kBuffer))
+    return std::make_shared<Buffered>(run, pair, name, std::stoul(how.substr(kBuffer.size())));
+  return std::make_shared<Stream>(run, pair, name);
+}
+
+// --- what needs no waiting ----------------------------------------------------------------------
+
+using Operation = std::function<Value(Interpreter& run, Ends& pair, const Words& args)>;
+
+std::optional<std::size_t> number(const Words& args, std::size_t index) {
+  if (index >= args.size() || args[index] == "-") return std::nullopt;
+  return std::stoul(args[index]);
+}
+
+Value make_pair(Interpreter& run, const Words& args) {
+  run.network.pairs[args[0]] = std::make_unique<Ends>(args[1]);
+  return {};
+}
+
+Value make_proto(Interpreter& run, const Words& args) {
+  ProtocolDescription made{args[1], {}};
+  for (std::size_t i = 2; i < args.size(); ++i) {
+    const std::size_t colon = args[i].find(':');
+    made.actions[args[i].substr(0, colon)] = args[i].substr(colon + 1);
+  }
+  run.network.protocols[args[0]] = std::move(made);
+  return {};
+}
+
+// A statement about the transport of a pair, of the kinds that have such a function: the others are
+// named by `except`.
+template <class F>
+Operation on_transport(std::vector<std::string> except, F function) {
+  return [except = std::move(except), function](Interpreter&, Ends& pair, const Words& args) {
+    const bool refused = std::ranges::find(except, pair.kind) != except.end();
+    if (refused || (!pair.transport && !pair.datagram)) return Value("unset");
+    const auto result = [&](const auto& transport) -> Value {
+      if constexpr (requires {
+                      { function(pair, transport, args) } -> std::same_as<Value>;
+                    })
+        return function(pair, transport, args);
+      else if constexpr (requires { function(pair, transport, args); }) {
+        function(pair, transport, args);
+        return {};
+      } else {
+        return "unset";
+      }
+    };
+    return pair.datagram ? result(*pair.datagram) : result(*pair.transport);
+  };
+}
+
+template <class T>
+concept Bytes = std::same_as<T, asyncio::Transport>;
+
+Operation write() {
+  return on_transport({"rpipe"}, [](Ends& pair, const auto& transport, const Words& args) {
+    const std::string data = pair.data(*number(args, 1));
+    if constexpr (!Bytes<std::remove_cvref_t<decltype(transport)>>)
+      transport.sendto(data);
+    else if (pair.streams)
+      pair.streams->second.write(data);
+    else
+      transport.write(data);
+  });
+}
+
+Value write_lines(Ends& pair, const asyncio::Transport& transport, const Words& args) {
+  std::vector<std::string> pieces;
+  for (std::size_t i = 1; i < args.size(); ++i) pieces.push_back(pair.data(*number(args, i)));
+  if (pair.streams)
+    pair.streams->second.writelines(pieces);
+  else
+    transport.writelines(pieces);
+  return {};
+}
+
+Value marks(Ends&, const auto& transport, const Words&) {
+  const auto [low, high] = transport.get_write_buffer_limits();
+  return List{Value(low), Value(high)};
+}
+
+Value set_protocol(Interpreter& run, Ends& pair, const Words& args) {
+  if (pair.streams || (!pair.transport && !pair.datagram)) return "unset";
+  const auto protocol = make_protocol(run, pair, args[1]);
+  if (pair.datagram)
+    pair.datagram->set_protocol(protocol);
+  else
+    pair.transport->set_protocol(protocol);
+  return {};
+}
+
+// What the other side does, by system calls; an error is noted by its name.
+Value far_send(Interpreter&, Ends& pair, const Words& args) {
+  if (pair.far < 0 || pair.kind == "wpipe") return "unset";
+  const std::size_t start = pair.sent;
+  const std::string data = pair.data(*number(args, 1));
+  const asyncio::detail::WithoutSigpipe guard;
+  const ssize_t count = ::write(pair.far, data.data(), data.size());
+  if (count < 0 || !pair.datagrams())
+    pair.sent = start + static_cast<std::size_t>(std::max<ssize_t>(count, 0));
+  if (count < 0) return name_of_error(errno);
+  return static_cast<std::int64_t>(count);
+}
+
+Value far_receive(Interpreter&, Ends& pair, const Words& args) {
+  if (pair.far < 0 || pair.kind == "rpipe") return "unset";
+  std::string data(*number(args, 1), '\0');
+  const ssize_t count = ::read(pair.far, data.data(), data.size());
+  if (count < 0) return name_of_error(errno);
+  return digest({data.data(), static_cast<std::size_t>(count)});
+}
+
+Value far_shut(Interpreter&, Ends& pair, const Words&) {
+  if (pair.far < 0 || pair.kind != "stream") return "unset";
+  if (::shutdown(pair.far, SHUT_WR) != 0) return name_of_error(errno);
+  return {};
+}
+
+Value far_close(Interpreter&, Ends& pair, const Words&) {
+  if (pair.far < 0) return "unset";
+  ::close(std::exchange(pair.far, -1));
+  return {};
+}
+
+const std::unordered_map<std::string, Operation>& table() {
+  static const std::vector<std::string> kWriters = {"dgram", "rpipe"};  // what is not one
+  static const std::vector<std::string> kReaders = {"dgram", "wpipe"};
+  static const std::unordered_map<std::string, Operation> operations = {
+      {"twrite", write()},
+      {"twritelines", on_transport(kWriters, write_lines)},
+      {"teof",
+       on_transport(kWriters, [](Ends&, const asyncio::Transport& t, const Words&) {
+         t.write_eof();
+       })},
+      {"tclose", on_transport({}, [](Ends&, const auto& t, const Words&) { t.close(); })},
+      {"tabort", on_transport({"rpipe"}, [](Ends&, const auto& t, const Words&) { t.abort(); })},
+      {"tpause", on_transport(kReaders, [](Ends&, const asyncio::Transport& t, const Words&) {
+         t.pause_reading();
+       })},
+      {"tresume", on_transport(kReaders, [](Ends&, const asyncio::Transport& t, const Words&) {
+         t.resume_reading();
+       })},
+      {"treading", on_transport(kReaders, [](Ends&, const asyncio::Transport& t, const Words&) {
+         return Value(t.is_reading());
+       })},
+      {"tclosing", on_transport({}, [](Ends&, const auto& t, const Words&) {
+         return Value(t.is_closing());
+       })},
+      {"tlimits", on_transport({"rpipe"}, [](Ends&, const auto& t, const Words& args) {
+         t.set_write_buffer_limits(number(args, 1), number(args, 2));
+       })},
+      {"tmarks", on_transport({"rpipe"}, [](Ends& pair, const auto& t, const Words& args) {
+         return marks(pair, t, args);
+       })},
+      {"tsize", on_transport({"rpipe"}, [](Ends&, const auto& t, const Words&) {
+         return Value(t.get_write_buffer_size());
+       })},
+      {"tcaneof", on_transport(kWriters, [](Ends&, const asyncio::Transport& t, const Words&) {
+         return Value(t.can_write_eof());
+       })},
+      {"tproto", set_protocol},
+      {"rateof",
+       [](Interpreter&, Ends& pair, const Words&) -> Value {
+         if (!pair.streams) return "unset";
+         return pair.streams->first.at_eof();
+       }},
+      {"psend", far_send},
+      {"precv", far_receive},
+      {"pshut", far_shut},
+      {"pclose", far_close},
+  };
+  return operations;
+}
+
+// --- what may suspend ---------------------------------------------------------------------------
+
+// Whether the pair was free; it is a transport's from now on.
+bool take(Ends& pair) {
+  if (pair.used != Ends::Used::no) return false;
+  pair.used = Ends::Used::by_transport;
+  return true;
+}
+
+Value connect(Interpreter& run, Ends& pair, const Words& args) {
+  if (!take(pair)) return "unset";
+  const auto factory = [&run, &pair, name = args[1]] { return make_protocol(run, pair, name); };
+  const auto of = [&]<class P>(std::in_place_type_t<P>) {
+    return [factory] { return std::static_pointer_cast<P>(factory()); };
+  };
+  const auto bytes = [factory] { return factory(); };
+  const auto& loop = run.loop;
+  asyncio::detail::GivenDescriptor given{asyncio::detail::UniqueFd(std::exchange(pair.near, -1))};
+  if (pair.datagrams())
+    await(loop.create_datagram_endpoint(of(std::in_place_type<asyncio::DatagramProtocol>),
+                                        std::move(given), {}));
+  else if (pair.kind == "rpipe")
+    await(loop.connect_read_pipe(bytes, std::move(given)));
+  else if (pair.kind == "wpipe")
+    await(loop.connect_write_pipe(bytes, std::move(given)));
+  else if (args.size() > 2)
+    await(loop.connect_accepted_socket(bytes, std::move(given)));
+  else
+    await(loop.create_connection(bytes, std::move(given)));
+  return {};
+}
+
+Value open(Interpreter&, Ends& pair, const Words& args) {
+  if (pair.kind != "stream" || !take(pair)) return "unset";
+  pair.streams = await(asyncio::open_connection(
+      fiber::socket::socket::from_fd(std::exchange(pair.near, -1)), {.limit = *number(args, 1)}));
+  pair.transport = pair.streams->second.transport();
+  return {};
+}
+
+template <class F>
+Operation on_streams(F function) {
+  return [function](Interpreter&, Ends& pair, const Words& args) -> Value {
+    if (!pair.streams) return "unset";
+    const asyncio::StreamPair its = *pair.streams;
+    if constexpr (std::is_void_v<decltype(function(its.first, its.second, args))>) {
+      function(its.first, its.second, args);
+      return {};
+    } else {
+      return digest(function(its.first, its.second, args));
+    }
+  };
+}
+
+// A statement on the near end that no transport gets any more; one at a time in each direction, for
+// in CPython a second one is in the way of the first.
+template <class F>
+Operation on_socket(std::string direction, F function) {
+  return [direction, function](Interpreter& run, Ends& pair, const Words& args) -> Value {
+    if ((pair.kind != "stream" && pair.kind != "dgram") || pair.used == Ends::Used::by_transport ||
+        pair.waits.contains(direction))
+      return "unset";
+    pair.used = Ends::Used::by_socket;
+    struct Waiting {
+      Ends& pair;
+      const std::string& direction;
+      ~Waiting() { pair.waits.erase(direction); }
+    } waiting{pair, direction};
+    pair.waits.insert(direction);
+    return function(run, pair, *number(args, 1));
+  };
+}
+
+const std::unordered_map<std::string, Operation>& waiting_table() {
+  using Reader = asyncio::StreamReader;
+  using Writer = asyncio::StreamWriter;
+  static const std::unordered_map<std::string, Operation> operations = {
+      {"connect", connect},
+      {"open", open},
+      {"rread", on_streams([](const Reader& reader, const Writer&, const Words& args) {
+         return await(reader.read(std::stol(args[1])));
+       })},
+      {"rexactly", on_streams([](const Reader& reader, const Writer&, const Words& args) {
+         return await(reader.readexactly(std::stol(args[1])));
+       })},
+      {"rline", on_streams([](const Reader& reader, const Writer&, const Words&) {
+         return await(reader.readline());
+       })},
+      {"runtil", on_streams([](const Reader& reader, const Writer&, const Words& args) {
+         return await(reader.readuntil(args[1]));
+       })},
+      {"wdrain", on_streams([](const Reader&, const Writer& writer, const Words&) {
+         await(writer.drain());
+       })},
+      {"wclosed", on_streams([](const Reader&, const Writer& writer, const Words&) {
+         await(writer.wait_closed());
+       })},
+      {"lrecv", on_socket("in",
+                          [](Interpreter& run, Ends& pair, std::size_t size) {
+                            return digest(await(run.loop.sock_recv(pair.near, size)));
+                          })},
+      {"lrecvfrom", on_socket("in",
+                              [](Interpreter& run, Ends& pair, std::size_t size) {
+                                return digest(await(run.loop.sock_recvfrom(pair.near, size)).first);
+                              })},
+      {"lsendall", on_socket("out",
+                             [](Interpreter& run, Ends& pair, std::size_t size) {
+                               await(run.loop.sock_sendall(pair.near, pair.data(size)));
+                               return Value();
+                             })},
+  };
+  return operations;
+}
+
+Ends* find(Interpreter& run, const std::string& name) {
+  const auto found = run.network.pairs.find(name);
+  return found == run.network.pairs.end() ? nullptr : found->second.get();
+}
+
+}  // namespace
+
+std::optional<Value> immediate_on_network(Interpreter& run, const Statement& statement) {
+  if (statement.op == "pair") return make_pair(run, statement.args);
+  if (statement.op == "proto") return make_proto(run, statement.args);
+  const auto found = table().find(statement.op);
+  if (found == table().end()) return std::nullopt;
+  Ends* pair = find(run, statement.args[0]);
+  return pair == nullptr ? Value("unset") : found->second(run, *pair, statement.args);
+}
+
+bool waits_on_network(const std::string& op) { return waiting_table().contains(op); }
+
+Value wait_on_network(Interpreter& run, const Statement& statement) {
+  Ends* pair = find(run, statement.args[0]);
+  if (pair == nullptr) return "unset";
+  return waiting_table().at(statement.op)(run, *pair, statement.args);
+}
+
+}  // namespace differential

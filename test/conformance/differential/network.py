@@ -1,0 +1,404 @@
+"""Statements about connections, datagrams and pipes, each through one descriptor of a pair whose
+other end the scenario itself has: what it does there is done at once.
+
+What the kernel has ready at one time it reports in an order of its own; a scenario has one
+descriptor in the loop, so that there is no such order in its trace.
+"""
+
+import asyncio
+import errno
+import fcntl
+import os
+import socket
+
+from operations import UNSET
+
+SMALL = 4096  # bytes that the kernel holds between the two ends, about
+CYCLE = b'abcde\nfgh\nijklmnopqrs;t\nuv'
+
+
+class Pair:
+    """`near`: a socket or file until the loop has it. `far`: the scenario's own end, or None."""
+
+    def __init__(self, kind):
+        self.kind = kind
+        if kind in ('stream', 'dgram'):
+            if kind == 'stream':
+                self.near, self.far = socket.socketpair()
+            else:  # with names: CPython takes what has none for not connected
+                self.near, self.far = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in '12')
+                self.near.bind('')
+                self.far.bind('')
+                self.near.connect(self.far.getsockname())
+                self.far.connect(self.near.getsockname())
+            for end in (self.near, self.far):
+                end.setblocking(False)
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+            self.far_fd = self.far.fileno()
+        else:
+            read, write = os.pipe()
+            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, SMALL)
+            os.set_blocking(read, False)
+            os.set_blocking(write, False)
+            near, self.far_fd = (read, write) if kind == 'rpipe' else (write, read)
+            self.near = os.fdopen(near, 'rb' if kind == 'rpipe' else 'wb', buffering=0)
+            self.far = os.fdopen(self.far_fd, 'wb' if kind == 'rpipe' else 'rb', buffering=0)
+        self.used = None  # what has the near end: 'transport', or the 'socket' statements
+        self.waits = set()  # the socket statements that wait
+        self.transport = None
+        self.reader = None
+        self.writer = None
+        self.sent = 0  # how much of the cycle was taken
+
+    def data(self, size):
+        start = self.sent % len(CYCLE)
+        self.sent += size
+        return (CYCLE[start:] + CYCLE * (size // len(CYCLE) + 1))[:size]
+
+    def close(self, loop):
+        if loop.is_closed() or self.transport is None or self.transport._loop is None:
+            self.near.close()
+        elif self.kind == 'rpipe':
+            self.transport.close()
+        else:
+            self.transport.abort()
+        if self.far is not None:
+            self.far.close()
+
+
+def digest(data):
+    """How long it is, and a number that its bytes and their order decide."""
+    total = 0
+    for byte in bytes(data):
+        total = (total * 31 + byte) % 9973
+    return f'{len(data)}:{total}'
+
+
+class Protocol:
+    """What a protocol of any kind writes down, and the actions that it then runs."""
+
+    def __init__(self, run, pair, name):
+        self.run = run
+        self.pair = pair
+        self.label = f'{name}#{run.count(name)}'
+        self.keep, self.actions = run.protocols[name]
+
+    def note(self, event, text):
+        if self.run.over:
+            return
+        self.run.log(self.label, 0, text)
+        if event in self.actions:
+            action = self.run.scheduled_action(self.actions[event])
+            if action is not None:
+                action()
+
+    def connection_made(self, transport):
+        self.pair.transport = transport
+        self.note('made', 'made')
+
+    def connection_lost(self, error):
+        self.note('lost', f'lost {self.run.value(error)}')
+
+    def pause_writing(self):
+        self.note('pause', 'pause')
+
+    def resume_writing(self):
+        self.note('resume', 'resume')
+
+
+class Stream(Protocol, asyncio.Protocol):
+    def data_received(self, data):
+        self.note('data', f'data {digest(data)}')
+
+    def eof_received(self):
+        self.note('eof', 'eof')
+        return self.keep == 'keep'
+
+
+class Buffered(Protocol, asyncio.BufferedProtocol):
+    def __init__(self, run, pair, name, size):
+        super().__init__(run, pair, name)
+        self.memory = bytearray(size)
+
+    def get_buffer(self, sizehint):
+        return self.memory
+
+    def buffer_updated(self, count):
+        self.note('data', f'updated {digest(self.memory[:count])}')
+
+    def eof_received(self):
+        self.note('eof', 'eof')
+        return self.keep == 'keep'
+
+
+class Datagram(Protocol, asyncio.DatagramProtocol):
+    def datagram_received(self, data, addr):
+        self.note('data', f'datagram {digest(data)}')
+
+    def error_received(self, error):
+        self.note('eof', f'error {self.run.value(error)}')
+
+
+def make_protocol(run, pair, name):
+    if pair.kind == 'dgram':
+        return Datagram(run, pair, name)
+    if pair.kind != 'stream':  # a pipe has no buffered protocol in CPython
+        return Stream(run, pair, name)
+    if run.protocols[name][0].startswith('buffer'):
+        return Buffered(run, pair, name, int(run.protocols[name][0][6:]))
+    return Stream(run, pair, name)
+
+
+# Declarations.
+
+def make_pair(run, args):
+    run.pairs[args[0]] = Pair(args[1])
+
+
+def make_proto(run, args):
+    run.protocols[args[0]] = args[1], dict(word.split(':') for word in args[2:])
+
+
+# What needs no waiting.
+
+def on_transport(function):
+    """A statement about the transport of a pair."""
+    def operation(run, args):
+        pair = run.pairs.get(args[0])
+        if pair is None or pair.transport is None:
+            return UNSET
+        return function(pair, pair.transport, [int(word) if word != '-' else None
+                                               for word in args[1:]])
+
+    return operation
+
+
+def on_stream(function):
+    """The same, of bytes: a datagram's has no such methods."""
+    def of_stream(pair, transport, args):
+        return UNSET if pair.kind == 'dgram' else function(pair, transport, args)
+
+    return on_transport(of_stream)
+
+
+def on_writer(function):
+    """The same, that writes: a pipe to be read from does not."""
+    def of_writer(pair, transport, args):
+        return UNSET if pair.kind in ('dgram', 'rpipe') else function(pair, transport, args)
+
+    return on_transport(of_writer)
+
+
+def on_reader(function):
+    def of_reader(pair, transport, args):
+        return UNSET if pair.kind in ('dgram', 'wpipe') else function(pair, transport, args)
+
+    return on_transport(of_reader)
+
+
+def write(pair, transport, args):
+    if pair.kind == 'rpipe':
+        return UNSET
+    # Once it is about to be lost one that was made of addresses sends no more; of a socket it does,
+    # and fails where it is lost.
+    if pair.kind == 'dgram' and transport._conn_lost:
+        pair.data(args[0])
+        return None
+    send = transport.sendto if pair.kind == 'dgram' else (pair.writer or transport).write
+    return send(pair.data(args[0]))
+
+
+def write_lines(pair, transport, args):
+    """As before 3.12 and in what has been mended since: 3.13.0 fails by an error of its own where the
+    list is empty or the connection lost."""
+    pieces = [pair.data(size) for size in args]
+    return (pair.writer or transport).write(b''.join(pieces))
+
+
+def limits(pair, transport, args):
+    return UNSET if pair.kind == 'rpipe' else transport.set_write_buffer_limits(*args)
+
+
+def size(pair, transport, args):
+    return UNSET if pair.kind == 'rpipe' else transport.get_write_buffer_size()
+
+
+def marks(pair, transport, args):
+    return UNSET if pair.kind == 'rpipe' else list(transport.get_write_buffer_limits())
+
+
+def abort(pair, transport, args):
+    if pair.kind == 'rpipe':
+        return UNSET
+    # By an oversight abort() fails where a pipe is lost, and loses one twice that is about to be.
+    if pair.kind == 'wpipe' and (transport._loop is None or transport.is_closing()
+                                 and not transport.get_write_buffer_size()):
+        return None
+    return transport.abort()
+
+
+def set_protocol(run, args):
+    pair = run.pairs.get(args[0])
+    if pair is None or pair.transport is None or pair.reader is not None:
+        return UNSET
+    pair.transport.set_protocol(make_protocol(run, pair, args[1]))
+
+
+def at_far_end(function):
+    """What the other side does, by system calls; an error is noted by its name."""
+    def operation(run, args):
+        pair = run.pairs.get(args[0])
+        if pair is None or pair.far is None:
+            return UNSET
+        try:
+            return function(pair, *map(int, args[1:]))
+        except OSError as error:
+            return errno.errorcode[error.errno]
+
+    return operation
+
+
+def far_send(pair, size):
+    if pair.kind == 'wpipe':
+        return UNSET
+    start = pair.sent
+    try:
+        count = os.write(pair.far_fd, pair.data(size))
+    except OSError:
+        pair.sent = start
+        raise
+    if pair.kind != 'dgram':
+        pair.sent = start + count
+    return count
+
+
+def far_receive(pair, size):
+    return UNSET if pair.kind == 'rpipe' else digest(os.read(pair.far_fd, size))
+
+
+def far_shut(pair):
+    return UNSET if pair.kind != 'stream' else pair.far.shutdown(socket.SHUT_WR)
+
+
+def far_close(pair):
+    pair.far.close()
+    pair.far = None
+
+
+def reader_at_eof(run, args):
+    pair = run.pairs.get(args[0])
+    return UNSET if pair is None or pair.reader is None else pair.reader.at_eof()
+
+
+IMMEDIATE = {
+    'pair': make_pair, 'proto': make_proto,
+    'twrite': on_transport(write), 'twritelines': on_writer(write_lines),
+    'teof': on_writer(lambda p, t, args: (p.writer or t).write_eof()),
+    'tclose': on_transport(lambda p, t, args: (p.writer or t).close()),
+    'tabort': on_transport(abort),
+    'tpause': on_reader(lambda p, t, args: t.pause_reading()),
+    'tresume': on_reader(lambda p, t, args: t.resume_reading()),
+    'treading': on_reader(lambda p, t, args: t.is_reading()),
+    'tclosing': on_transport(lambda p, t, args: t.is_closing()),
+    'tlimits': on_transport(limits), 'tmarks': on_transport(marks), 'tsize': on_transport(size),
+    'tcaneof': on_writer(lambda p, t, args: t.can_write_eof()),
+    'tproto': set_protocol, 'rateof': reader_at_eof,
+    'psend': at_far_end(far_send), 'precv': at_far_end(far_receive),
+    'pshut': at_far_end(far_shut), 'pclose': at_far_end(far_close),
+}
+
+
+# What may suspend.
+
+def free_pair(run, name):
+    """The pair, which is a transport's from now on; None if it is in use."""
+    pair = run.pairs.get(name)
+    if pair is None or pair.used is not None:
+        return None
+    pair.used = 'transport'
+    return pair
+
+
+async def connect(run, frame, statement):
+    name, protocol, *how = statement.args
+    pair = free_pair(run, name)
+    if pair is None:
+        return UNSET
+
+    def factory():
+        return make_protocol(run, pair, protocol)
+
+    if pair.kind == 'dgram':
+        making = run.loop.create_datagram_endpoint(factory, sock=pair.near)
+    elif pair.kind == 'rpipe':
+        making = run.loop.connect_read_pipe(factory, pair.near)
+    elif pair.kind == 'wpipe':
+        making = run.loop.connect_write_pipe(factory, pair.near)
+    elif how:
+        making = run.loop.connect_accepted_socket(factory, pair.near)
+    else:
+        making = run.loop.create_connection(factory, sock=pair.near)
+    await making
+
+
+async def open_(run, frame, statement):
+    pair = run.pairs.get(statement.args[0])
+    if pair is None or pair.kind != 'stream' or free_pair(run, statement.args[0]) is None:
+        return UNSET
+    limit = int(statement.args[1])
+    pair.reader, pair.writer = await asyncio.open_connection(sock=pair.near, limit=limit)
+    pair.transport = pair.writer.transport
+
+
+def on_open_reader(function):
+    async def operation(run, frame, statement):
+        pair = run.pairs.get(statement.args[0])
+        if pair is None or pair.reader is None:
+            return UNSET
+        result = await function(pair, *statement.args[1:])
+        return digest(result) if isinstance(result, bytes) else result
+
+    return operation
+
+
+def on_socket(direction, function):
+    """A statement on the near end that no transport gets any more; one at a time in each direction,
+    for in CPython a second one is in the way of the first."""
+    async def operation(run, frame, statement):
+        pair = run.pairs.get(statement.args[0])
+        if (pair is None or pair.kind not in ('stream', 'dgram') or pair.used == 'transport'
+                or direction in pair.waits):
+            return UNSET
+        pair.used = 'socket'
+        pair.waits.add(direction)
+        try:
+            return await function(run, pair, int(statement.args[1]))
+        finally:
+            pair.waits.remove(direction)
+
+    return operation
+
+
+async def sock_recv(run, pair, size):
+    return digest(await run.loop.sock_recv(pair.near, size))
+
+
+async def sock_recvfrom(run, pair, size):
+    return digest((await run.loop.sock_recvfrom(pair.near, size))[0])
+
+
+async def sock_sendall(run, pair, size):
+    return await run.loop.sock_sendall(pair.near, pair.data(size))
+
+
+WAITING = {
+    'connect': connect, 'open': open_,
+    'rread': on_open_reader(lambda p, n: p.reader.read(int(n))),
+    'rexactly': on_open_reader(lambda p, n: p.reader.readexactly(int(n))),
+    'rline': on_open_reader(lambda p: p.reader.readline()),
+    'runtil': on_open_reader(lambda p, separator: p.reader.readuntil(separator.encode())),
+    'wdrain': on_open_reader(lambda p: p.writer.drain()),
+    'wclosed': on_open_reader(lambda p: p.writer.wait_closed()),
+    'lrecv': on_socket('in', sock_recv), 'lrecvfrom': on_socket('in', sock_recvfrom),
+    'lsendall': on_socket('out', sock_sendall),
+}
