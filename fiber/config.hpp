@@ -1,6 +1,10 @@
 // Compiler and platform switches shared by every header. Nothing here is for users.
 #pragma once
 
+#if __SIZEOF_POINTER__ < 8
+#error "fiber: it is for processors with 64-bit addresses, and this one has others"
+#endif
+
 #define FIBER_API __attribute__((visibility("default")))
 
 // For the path through a switch. Processors predict a return by the call it belongs to, and a call

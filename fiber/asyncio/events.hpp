@@ -98,7 +98,7 @@ struct TaskOptions {
   /// owner of a mutex and pthread_self() are its own, and destroyed when it ends. Some 30 ns more a
   /// switch, and a parked thread for each such task. What holds and what does not is in
   /// fiber/monkey/README.md. create_task throws RuntimeError where this cannot be had: it needs
-  /// Linux, glibc, and an x86-64 processor with FSGSBASE. Ours, not Python's.
+  /// Linux, glibc, and arm64 or an x86-64 processor with FSGSBASE. Ours, not Python's.
   bool own_thread_state = false;
   /// With own_thread_state: without FSGSBASE by system calls, which take 200 ns or more a switch.
   bool slow_thread_state = false;

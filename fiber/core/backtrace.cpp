@@ -96,13 +96,22 @@ extern "C" void fiber_call_below(const void* registers, void (*function)(void*),
 namespace fiber::core {
 namespace {
 
+// An unwinder calls the stack pointer with which a function calls another one its CFA. Where
+// __builtin_frame_address(0) is, of that function, is the processor's choice: from the stack pointer
+// itself up to where the caller's frame begins, which on RISC-V and LoongArch is the choice.
+#if defined(__riscv) || defined(__loongarch__)
+constexpr std::uintptr_t kOwnFrame = 0;
+#else
+constexpr std::uintptr_t kOwnFrame = 1;
+#endif
+
 constexpr std::size_t kMaxFrames = 10'000;  // of a recursion gone wild the newest are enough
 
 // Nothing may be thrown while this walks: it would travel up the stack that is walked. So the
 // frames are counted first.
 struct Recorder {
   void* const above = nullptr;      // a function: frames up to its own are left out
-  const std::uintptr_t lowest = 0;  // so are frames below this address
+  const std::uintptr_t lowest = 0;  // so are frames whose stack pointer is below this address
   void** frames = nullptr;
   std::size_t count = 0;
   bool skipping = above != nullptr;
@@ -177,7 +186,7 @@ std::vector<void*> backtrace_from(const void* frame_address) {
     if (!frames.empty()) return frames;
   }
   return record([](Recorder& to) { Recorder::walk(&to); }, nullptr,
-                reinterpret_cast<std::uintptr_t>(frame_address));
+                reinterpret_cast<std::uintptr_t>(frame_address) + kOwnFrame);
 }
 
 }  // namespace fiber::core

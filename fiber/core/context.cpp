@@ -135,9 +135,9 @@ void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,
 #if defined(FIBER_NATIVE_JUMP)
   if (!thread.keeps_mxcsr) return;
   thread.errand = &thread.own_stack;
-  asm volatile("stmxcsr %0" : "=m"(origin->mxcsr));
-  if (self->mxcsr != 0) {
-    asm volatile("ldmxcsr %0" : : "m"(self->mxcsr));
+  asm volatile("stmxcsr %0" : "=m"(origin->float_control));
+  if (self->float_control != 0) {
+    asm volatile("ldmxcsr %0" : : "m"(self->float_control));
   }
 #endif
 }

@@ -41,7 +41,8 @@ struct Context {
 
   void* caught = nullptr;
   unsigned int uncaught = 0;
-  std::uint32_t mxcsr = 0;  // where it is kept (ThreadState::keeps_mxcsr); 0: was not
+  // MXCSR where it is kept (ThreadState::keeps_mxcsr), 0 if it was not; on arm64 FPCR.
+  std::uint32_t float_control = 0;
 };
 
 // What a jump returns, once something jumps back.

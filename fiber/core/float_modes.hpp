@@ -9,6 +9,20 @@
 
 namespace fiber::core {
 
+#if defined(__aarch64__)
+// The register that holds the modes, and no flags. Boost.Context's jump leaves it as it is: see
+// jump_boost.hpp.
+#define FIBER_JUMP_LEAVES_FLOAT_CONTROL 1
+FIBER_INLINE std::uint32_t float_control() noexcept {
+  std::uint64_t word;
+  asm volatile("mrs %0, fpcr" : "=r"(word));
+  return static_cast<std::uint32_t>(word);
+}
+FIBER_INLINE void set_float_control(std::uint32_t word) noexcept {
+  asm volatile("msr fpcr, %0" : : "r"(std::uint64_t{word}));
+}
+#endif
+
 class FloatModes {
  public:
   // Those of the calling code.
@@ -18,7 +32,7 @@ class FloatModes {
     modes.x87_ = x87();
     modes.vector_ = __builtin_ia32_stmxcsr() & kVectorModes;
 #elif defined(__aarch64__)
-    modes.control_ = control();
+    modes.control_ = float_control();
 #endif
     return modes;
   }
@@ -32,9 +46,8 @@ class FloatModes {
       __builtin_ia32_ldmxcsr(vector_ | (__builtin_ia32_stmxcsr() & ~kVectorModes));
     }
 #elif defined(__aarch64__)
-    if (control() != control_) [[unlikely]] {
-      asm volatile("msr fpcr, %0" : : "r"(control_));
-    }
+    if (float_control() != control_) [[unlikely]]
+      set_float_control(control_);
 #endif
   }
 
@@ -49,12 +62,7 @@ class FloatModes {
   std::uint16_t x87_ = 0x37f;
   unsigned vector_ = 0x1f80;
 #elif defined(__aarch64__)
-  static std::uint64_t control() noexcept {
-    std::uint64_t word;
-    asm volatile("mrs %0, fpcr" : "=r"(word));
-    return word;
-  }
-  std::uint64_t control_ = 0;
+  std::uint32_t control_ = 0;
 #endif
 };
 

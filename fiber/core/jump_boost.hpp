@@ -8,6 +8,7 @@
 #pragma once
 
 #include <fiber/core/context.hpp>
+#include <fiber/core/float_modes.hpp>
 #include <fiber/core/stack.hpp>
 
 #if !defined(FIBER_NATIVE_JUMP)
@@ -41,9 +42,16 @@ extern "C" void* fiber_boost_make(void* top, std::size_t size,
 #undef FIBER_MAKE_FCONTEXT
 
 inline Arrival jump(Context& from, const Context& to) noexcept {
+#if defined(FIBER_JUMP_LEAVES_FLOAT_CONTROL)
+  from.float_control = float_control();
+#endif
   const BoostTransfer arrived = fiber_boost_jump(to.sp, &from);
   auto* origin = static_cast<Context*>(arrived.data);
   origin->sp = arrived.context;
+#if defined(FIBER_JUMP_LEAVES_FLOAT_CONTROL)
+  if (origin->float_control != from.float_control) [[unlikely]]
+    set_float_control(from.float_control);
+#endif
   return {origin, &from};
 }
 

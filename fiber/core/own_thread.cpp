@@ -12,10 +12,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#if defined(__linux__) && defined(__GLIBC__) && defined(__x86_64__) && defined(__LP64__)
+#if defined(__linux__) && defined(__GLIBC__) && defined(__LP64__) && \
+    (defined(__x86_64__) || defined(__aarch64__))
 #define FIBER_LENDS_THREADS
+#if defined(__x86_64__)
 #include <asm/prctl.h>
 #include <sys/auxv.h>
+#endif
 #if __has_include(<sys/rseq.h>)
 #include <sys/rseq.h>
 #endif
@@ -28,15 +31,12 @@ PerThread* first_per_thread = nullptr;
 
 #if defined(FIBER_LENDS_THREADS)
 
+#if defined(__x86_64__)
 // The kernel lets programs set it, and keeps it when threads change.
 [[maybe_unused]] bool has_instruction() noexcept {
   constexpr unsigned long kFsGsBase = 1UL << 1U;  // HWCAP2_FSGSBASE
   static const bool has = (::getauxval(AT_HWCAP2) & kFsGsBase) != 0;
   return has;
-}
-
-std::uintptr_t thread_pointer() noexcept {
-  return reinterpret_cast<std::uintptr_t>(__builtin_thread_pointer());
 }
 
 [[gnu::always_inline]] inline void set_thread_pointer(std::uintptr_t pointer, bool slow) noexcept {
@@ -50,6 +50,18 @@ std::uintptr_t thread_pointer() noexcept {
                : "=a"(result)
                : "0"(SYS_arch_prctl), "D"(ARCH_SET_FS), "S"(pointer)
                : "rcx", "r11", "memory");
+}
+#else
+// Every program may set TPIDR_EL0.
+[[maybe_unused]] constexpr bool has_instruction() noexcept { return true; }
+
+[[gnu::always_inline]] inline void set_thread_pointer(std::uintptr_t pointer, bool) noexcept {
+  asm volatile("msr tpidr_el0, %0" : : "r"(pointer) : "memory");
+}
+#endif
+
+std::uintptr_t thread_pointer() noexcept {
+  return reinterpret_cast<std::uintptr_t>(__builtin_thread_pointer());
 }
 
 // The kernel writes the processor's number, and restarts sequences, at one address for each thread:
@@ -96,7 +108,7 @@ const char* OwnThread::why_not([[maybe_unused]] bool slow) noexcept {
   return "this processor or its kernel does not let programs set the thread pointer (FSGSBASE); "
          "slow_thread_state does it by a system call, in 200 ns or more each time";
 #else
-  return "there is none but with glibc, on Linux, on x86-64";
+  return "there is none but with glibc, on Linux, on x86-64 or arm64";
 #endif
 }
 

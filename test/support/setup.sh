@@ -98,6 +98,11 @@ present() {
     libssl-dev) pkg-config --exists openssl ;;
     mariadb-server) PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null ;;
     nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null ;;
+    g++-aarch64-linux-gnu) command -v aarch64-linux-gnu-g++ >/dev/null ;;
+    qemu-user) command -v qemu-aarch64 >/dev/null ;;
+    libc++-16-dev | libc++abi-16-dev)
+      echo '#include <version>' | clang++-16 -stdlib=libc++ -E -x c++ - >/dev/null 2>&1
+      ;;
     libcereal-dev) has_header cereal/cereal.hpp ;;
     ca-certificates) ! command -v apt-get >/dev/null || [ -e /etc/ssl/certs/ca-certificates.crt ] ;;
     clang-16) [ -n "$(clang)" ] ;;

@@ -1,0 +1,93 @@
+// A fiber to which a helper thread's pointer is lent: what is per thread is the fiber's.
+#include <fiber/core/own_thread.hpp>
+
+#include <fiber/core/switch.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cerrno>
+#include <exception>
+#include <string>
+
+#include <pthread.h>
+
+using fiber::core::Context;
+using fiber::core::OwnThread;
+using fiber::core::thread_state;
+using fiber::core::ThreadState;
+
+namespace {
+
+thread_local int number = 0;
+
+// Not inlined: a compiler may keep the address of a thread's variable for a whole function.
+[[gnu::noinline]] int count() { return ++number; }
+[[gnu::noinline]] pthread_t self() { return ::pthread_self(); }
+
+// A fiber that leaves in the middle of what it does as a thread.
+struct Fiber {
+  Fiber() : own(thread_state(), true) {}
+
+  void resume() {
+    ThreadState& thread = thread_state();
+    if (started) {
+      switch_context(thread, outside, inside);
+    } else {
+      started = true;
+      start_context(thread, outside, thread.pool.allocate(1), &Fiber::entry, this);
+    }
+  }
+
+  static void entry(void* argument) {
+    Fiber& fiber = *static_cast<Fiber*>(argument);
+    fiber.own.run(&Fiber::body, argument);
+    fiber.log += "over ";
+    exit_context(fiber.outside);
+  }
+
+  static void body(void* argument) {
+    Fiber& fiber = *static_cast<Fiber*>(argument);
+    const pthread_t before = self();
+    fiber.log += self() == fiber.home ? "home " : "own ";
+    fiber.log += std::to_string(count()) + " ";
+    errno = 7;
+    switch_context(thread_state(), fiber.inside, fiber.outside);
+    fiber.log += std::to_string(errno) + " ";
+    fiber.log += std::to_string(count()) + " ";
+    fiber.log += ::pthread_equal(self(), before) != 0 ? "equal " : "other ";
+    try {
+      throw 1;
+    } catch (int) {
+      switch_context(thread_state(), fiber.inside, fiber.outside);
+      fiber.log += std::current_exception() != nullptr ? "caught " : "nothing ";
+    }
+  }
+
+  pthread_t home = ::pthread_self();
+  OwnThread own;
+  Context outside, inside;
+  bool started = false;
+  std::string log;
+};
+
+}  // namespace
+
+TEST_CASE(
+    "what a thread has, a fiber with a thread of its own has, whatever it leaves and comes to") {
+  if (const char* why = OwnThread::why_not(true)) {
+    MESSAGE("not tested: ", why);
+    return;
+  }
+  number = 100;
+  Fiber fiber;
+  errno = 3;
+  for (int turn = 0; turn < 3; ++turn) {
+    fiber.resume();
+    fiber.log += std::to_string(count()) + " " + std::to_string(errno) + " ";
+    fiber.log += self() == fiber.home ? "home " : "own ";
+    fiber.log += std::current_exception() != nullptr ? "caught | " : "nothing | ";
+  }
+  CHECK(fiber.log ==
+        "own 1 101 3 home nothing | 7 2 equal 102 3 home nothing | caught over 103 3 home "
+        "nothing | ");
+}
