@@ -15,8 +15,9 @@
 // Threads: a session and its responses belong to one loop and to its thread.
 //
 // Redirects lead to http and https alone; to another origin they take neither Authorization,
-// Proxy-Authorization, Host nor Cookie along, nor `auth` and `cookies`. Bodies are decompressed (gzip, deflate; br and zstd where the library was
-// built with them). Proxies are used with trust_env alone, and never for addresses of this machine.
+// Proxy-Authorization, Host nor Cookie along, nor `auth` and `cookies`. Bodies are decompressed
+// (gzip, deflate; br and zstd where the library was built with them). Proxies of the environment are
+// used with trust_env alone, and never for addresses of this machine.
 #pragma once
 
 #include <fiber/aiohttp/client_middlewares.hpp>

@@ -12,9 +12,9 @@
 // thread at a time.
 //
 // Redirects lead to http and https alone; to another origin they take neither Authorization,
-// Proxy-Authorization, Host nor Cookie along, nor `cookies`. Bodies are decompressed (gzip, deflate; br and zstd where the library was built with
-// them). Proxies come from `proxies` and the environment (http_proxy, https_proxy, no_proxy), from
-// there never for addresses of this machine.
+// Proxy-Authorization, Host nor Cookie along, nor `cookies`. Bodies are decompressed (gzip, deflate;
+// br and zstd where the library was built with them). Proxies come from `proxies` and the environment
+// (http_proxy, https_proxy, no_proxy), from there never for addresses of this machine.
 #pragma once
 
 #include <fiber/http/arguments.hpp>

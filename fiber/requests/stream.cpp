@@ -1,9 +1,11 @@
 #include <fiber/requests/stream.hpp>
 
 #include <fiber/http/charset.hpp>
+#include <fiber/http/cookies.hpp>
 #include <fiber/http/url.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <new>
 #include <sstream>
 
@@ -27,21 +29,18 @@ std::string encoding_of(const CaseInsensitiveDict& headers) {
   return type.find("application/json") != type.npos ? "utf-8" : "";
 }
 
-// The cookies that an answer sets, as far as they have a name.
-Params cookies_of(const CaseInsensitiveDict& headers) {
+// The cookies that an answer sets, those that a session would keep; of several with one name the
+// last.
+Params cookies_of(const http::ResponseHead& head) {
   Params cookies;
-  for (const std::string& line : headers.getall("Set-Cookie")) {
-    const std::string pair = line.substr(0, line.find(';'));
-    const auto equals = pair.find('=');
-    if (equals == pair.npos) continue;
-    const auto strip = [](std::string text) {
-      text.erase(0, std::min(text.find_first_not_of(" \t"), text.size()));
-      return text.erase(text.find_last_not_of(" \t") + 1);
-    };
-    std::string name = strip(pair.substr(0, equals));
-    if (name.empty()) continue;
-    std::erase_if(cookies, [&](const auto& cookie) { return cookie.first == name; });
-    cookies.emplace_back(std::move(name), strip(pair.substr(equals + 1)));
+  const http::CookiePlace from = http::cookie_place(head.url);
+  const std::int64_t now = http::CookieStore::system_time();
+  for (const std::string& field : head.headers.getall("Set-Cookie")) {
+    const auto cookie = http::parse_set_cookie(field, from, now);
+    if (!cookie) continue;
+    std::erase_if(cookies, [&](const auto& other) { return other.first == cookie->name; });
+    const bool ended = cookie->expires != 0 && cookie->expires <= now;
+    if (!ended) cookies.emplace_back(cookie->name, cookie->value);
   }
   return cookies;
 }
@@ -55,7 +54,7 @@ Response response_of(const http::ResponseHead& head) {
     response.headers.set(
         name, response.headers.contains(name) ? response.headers[name] + ", " + value : value);
   response.encoding = encoding_of(response.headers);
-  response.cookies = cookies_of(head.headers);
+  response.cookies = cookies_of(head);
   return response;
 }
 

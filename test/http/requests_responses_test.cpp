@@ -108,7 +108,9 @@ TEST_CASE("cookies are those that the response sets") {
   HttpServer server;
   server.answer_with("/cookies",
                      {answer("Set-Cookie: a=1; Path=/\r\nSet-Cookie: b = 2 ;HttpOnly\r\n"
-                             "Set-Cookie: a=3\r\nSet-Cookie: junk\r\nSet-Cookie: =x\r\n",
+                             "Set-Cookie: a=3\r\nSet-Cookie: junk\r\nSet-Cookie: =x\r\n"
+                             "Set-Cookie: other=1; Domain=example.com\r\n"
+                             "Set-Cookie: gone=1\r\nSet-Cookie: gone=; Max-Age=0\r\n",
                              ""),
                       {},
                       0,
