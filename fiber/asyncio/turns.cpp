@@ -18,9 +18,8 @@ FIBER_INLINE bool LoopObject::left_alone() const noexcept {
 // The next iteration as a fiber may begin it by itself: there is something ready, and nothing else
 // to look at. In this file so that it is inlined into task_main.
 bool Turns::quick_turn() noexcept {
-  if (ready.empty() || through_hub_ || interrupt != nullptr || graveyard_ != nullptr ||
-      !loop_.left_alone())
-    return false;
+  if (ready.empty() || through_hub_ != 0 || graveyard_ != nullptr || interrupt) return false;
+  if (!loop_.left_alone()) return false;
   batch_ = ready.size();
   ++iterations;
   return true;

@@ -40,9 +40,9 @@ class FIBER_API Turns {
   fiber::detail::GreenletThread* greenlets;
   /// The greenlet that called run_forever: the hub, except in an eager step, whose creator is.
   fiber::detail::GreenletObject* root = nullptr;
+  std::uint64_t iterations = 0;  ///< begun so far
   /// Thrown out of run_forever as soon as the hub runs (KeyboardInterrupt, SystemExit).
   std::exception_ptr interrupt;
-  std::uint64_t iterations = 0;  ///< begun so far
 
   // --- in a task ---
   /// Suspends the running task until something makes it ready. The caller registered it before.

@@ -4,7 +4,6 @@
 #include <doctest/doctest.h>
 
 #include <exception>
-#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -490,44 +489,4 @@ TEST_CASE("a sleep that is cancelled while its deadline passes leaves nothing in
   CHECK(trace.take() ==
         "[4] cancelled | [6] goes on True | [9] cancelled | [11] goes on True | [14] cancelled | "
         "[16] goes on True | [19] cancelled | [21] goes on True");
-}
-
-TEST_CASE("a cancellation goes down a chain of tasks of any length") {
-  run([] {
-    constexpr int kLength = 20'000;
-    const auto innermost = get_running_loop().create_future();
-    std::vector<asyncio::Task<>> chain{create_task([=] { await(innermost); })};
-    while (chain.size() < kLength)
-      chain.push_back(create_task([inner = chain.back()] { await(inner); }));
-    turns(1);
-    chain.back().cancel("far");
-    CHECK(innermost.cancelled());
-    CHECK(thrown_by([&] { await(chain.back()); }) == "CancelledError('far')");
-    CHECK(chain.front().cancelled());
-  });
-}
-
-TEST_CASE("a cancellation goes down gathers in gathers to any depth") {
-  run([] {
-    constexpr int kDepth = 5'000;
-    const auto innermost = get_running_loop().create_future();
-    int cancelled = 0;
-    std::function<void(int)> descend = [&](int depth) {
-      try {
-        if (depth == 0)
-          await(innermost);
-        else
-          await(asyncio::gather([&, depth] { descend(depth - 1); }));
-      } catch (const CancelledError&) {
-        ++cancelled;
-        throw;
-      }
-    };
-    const auto task = create_task([&] { descend(kDepth); });
-    turns(kDepth + 1);
-    CHECK(task.cancel("far"));
-    CHECK(innermost.cancelled());
-    CHECK(thrown_by([&] { await(task); }) == "CancelledError('far')");
-    CHECK(cancelled == kDepth + 1);
-  });
 }

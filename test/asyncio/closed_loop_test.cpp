@@ -19,6 +19,7 @@
 namespace futures = fiber::concurrent::futures;
 using namespace support;
 using asyncio::await;
+using asyncio::TaskGroup;
 
 TEST_CASE("futures of a closed loop can be made and set, but call nobody") {
   const asyncio::EventLoop loop = asyncio::new_event_loop();
@@ -130,4 +131,22 @@ TEST_CASE("a closed loop refuses each kind of callback, and lets go of what it h
   CHECK(thrown_by([&] { loop.add_writer(1, callback()); }) == closed);
   CHECK(thrown_by([&] { loop.add_signal_handler(SIGUSR1, callback()); }) == closed);
   CHECK(held.use_count() == 1);
+}
+
+TEST_CASE("a loop that ends under a waiting group unwinds it") {
+  const asyncio::EventLoop loop = virtual_loop();
+  std::vector<std::string> reports;
+  loop.set_exception_handler([&](const auto&, const asyncio::ExceptionContext& context) {
+    reports.push_back(context.message);
+  });
+  auto task = loop.create_task([&] {
+    asyncio::with(TaskGroup(), [&](TaskGroup& group) {
+      group.create_task(asyncio::sleep(10s));
+      group.create_task(asyncio::sleep(20s));
+    });
+  });
+  loop.run_until_complete(asyncio::sleep(1s));
+  loop.close();
+  CHECK(task.cancelled());
+  CHECK(reports == std::vector<std::string>(3, "Task was destroyed but it is pending!"));
 }

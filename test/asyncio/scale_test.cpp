@@ -15,6 +15,7 @@
 using namespace support;
 using asyncio::await;
 using asyncio::CancelledError;
+using asyncio::TaskGroup;
 
 namespace {
 
@@ -105,5 +106,19 @@ TEST_CASE("ten thousand tasks with locks, timeouts and random cancellations: CPy
     // From conformance/ten_thousand.py.
     CHECK(things.note.count == 67740);
     CHECK(things.note.hash == 0xdd2a55bd83dcc7eeU);
+  });
+}
+
+TEST_CASE("a group of many tasks") {
+  run([] {
+    int sum = 0;
+    asyncio::with(TaskGroup(), [&](TaskGroup& group) {
+      for (int i = 0; i < 1000; ++i)
+        group.create_task([&sum, i] {
+          turns(i % 3);
+          sum += i;
+        });
+    });
+    CHECK(sum == 499500);
   });
 }

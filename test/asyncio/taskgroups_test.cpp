@@ -465,24 +465,6 @@ TEST_CASE("tasks of a group have names and results, and may be awaited") {
   });
 }
 
-TEST_CASE("a loop that ends under a waiting group unwinds it") {
-  const asyncio::EventLoop loop = virtual_loop();
-  std::vector<std::string> reports;
-  loop.set_exception_handler([&](const auto&, const asyncio::ExceptionContext& context) {
-    reports.push_back(context.message);
-  });
-  auto task = loop.create_task([&] {
-    asyncio::with(TaskGroup(), [&](TaskGroup& group) {
-      group.create_task(asyncio::sleep(10s));
-      group.create_task(asyncio::sleep(20s));
-    });
-  });
-  loop.run_until_complete(asyncio::sleep(1s));
-  loop.close();
-  CHECK(task.cancelled());
-  CHECK(reports == std::vector<std::string>(3, "Task was destroyed but it is pending!"));
-}
-
 TEST_CASE("a task that fails while its group is being cancelled does not cancel the parent again") {
   Trace trace;
   run([&] {
@@ -504,18 +486,4 @@ TEST_CASE("a task that fails while its group is being cancelled does not cancel 
   CHECK(trace.take() ==
         "[6] cancelling 0 | [8] ExceptionGroup('unhandled errors in a TaskGroup', "
         "[ValueError('b'), ValueError('a')])");
-}
-
-TEST_CASE("a group of many tasks") {
-  run([] {
-    int sum = 0;
-    asyncio::with(TaskGroup(), [&](TaskGroup& group) {
-      for (int i = 0; i < 1000; ++i)
-        group.create_task([&sum, i] {
-          turns(i % 3);
-          sum += i;
-        });
-    });
-    CHECK(sum == 499500);
-  });
 }

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <fiber/contextvars.hpp>
+
+namespace support {
+
+/// Leaves the current greenlet without a context, as it was.
+struct Clean {
+  Clean() { fiber::contextvars::gr_context(fiber::getcurrent(), nullptr); }
+  Clean(const Clean&) = delete;
+  Clean& operator=(const Clean&) = delete;
+  ~Clean() { fiber::contextvars::gr_context(fiber::getcurrent(), nullptr); }
+};
+
+}  // namespace support
