@@ -47,14 +47,17 @@ void TransportObject::set_protocol(std::shared_ptr<BaseProtocol> protocol) {
 bool TransportObject::is_reading() const noexcept { return !is_closing() && !user_paused_; }
 
 void TransportObject::pause_by_user() {
-  if (!is_reading()) return;
-  user_paused_ = true;
-  pause_reading();
+  if (is_reading()) pause_reading();
 }
 
 void TransportObject::resume_by_user() {
-  if (is_closing() || !std::exchange(user_paused_, false)) return;
-  resume_reading();
+  if (!is_closing() && user_paused_) resume_reading();
+}
+
+void TransportObject::resume_receiving() {
+  paused_ = false;
+  // What was not read, or was called off, is reported anew.
+  if (reading() && (readable_ || input_waits(descriptor()))) loop_.selector().again(*this);
 }
 
 // The step that begins: whatever becomes of the call, reading begins after it.
@@ -90,9 +93,11 @@ bool TransportObject::calls(const std::function<void()>& function, const char* m
 }
 
 // Less than there was room for: all there was, in a stream of bytes. A new edge comes with what
-// comes now.
+// comes now. Where a read does not tell, the kernel is asked: a read that is only tried would find
+// what comes meanwhile one iteration before its turn.
 void TransportObject::note_received(std::size_t got, std::size_t room) noexcept {
-  readable_ = got == room || hangup_ || urgent_ || !byte_stream_;
+  const bool all = got < room && byte_stream_ && !hangup_ && !urgent_;
+  readable_ = !all && input_waits(descriptor());
 }
 
 void TransportObject::read_for_protocol() {

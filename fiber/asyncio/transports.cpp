@@ -275,23 +275,24 @@ void TransportObject::ready(Readiness readiness) {
   if (readiness.writable && (!out_.empty() || connect_waiter_ != nullptr)) post(write_step_);
 }
 
+// By the reader or by the user: one who resumes does not ask who has paused.
 void TransportObject::pause_reading() {
-  if (layer_ != nullptr)
+  user_paused_ = true;
+  if (layer_ != nullptr) {
     layer_->pause_receiving();
-  else
-    paused_ = true;
+    return;
+  }
+  paused_ = true;
+  // A read whose turn has not come yet is called off, even if reading goes on before that.
+  if (read_step_.queued) readable_ = false;
 }
 
 void TransportObject::resume_reading() {
+  user_paused_ = false;
   if (layer_ != nullptr)
     layer_->resume_receiving();
   else
     resume_receiving();
-}
-
-void TransportObject::resume_receiving() {
-  paused_ = false;
-  if (readable_ && reading()) loop_.selector().again(*this);
 }
 
 std::ptrdiff_t TransportObject::receive(char* to, std::size_t size) noexcept {
@@ -300,7 +301,7 @@ std::ptrdiff_t TransportObject::receive(char* to, std::size_t size) noexcept {
 }
 
 void TransportObject::read_step() {
-  if (!reading()) return;
+  if (!reading() || !readable_) return;
   try {
     read();
   } catch (const std::bad_alloc&) {
@@ -386,7 +387,9 @@ void TransportObject::send(std::string_view data) {
   if (eof_) throw RuntimeError("Cannot call write() after write_eof()");
   if (lent_to_sendfile) throw RuntimeError("unable to write; sendfile is in progress");
   if (data.empty()) return;
-  if (refused_ != 0 || (closing_ && kind_ != Kind::socket)) {
+  // What is buffered is still to be sent, or given up: nothing is lost yet.
+  if (closing_ && refused_ == 0 && kind_ != Kind::socket) return;
+  if (refused_ != 0) {
     constexpr int kWarnFrom = 5;
     if (refused_ >= kWarnFrom) log(LogLevel::warning, "socket.send() raised exception.");
     if (refused_ <= kWarnFrom) ++refused_;

@@ -163,6 +163,38 @@ TEST_CASE("write pipe: write_eof closes; the reader's end is seen") {
   });
 }
 
+TEST_CASE("a write pipe that is closing takes nothing more, and sends or gives up what it has") {
+  constexpr std::size_t kMuch = 200'000;
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    const auto make = [&] { return std::make_shared<Recorder>(say); };
+    const auto begin = [&](Pipe& pipe) {
+      const auto transport = await(loop.connect_write_pipe(make, pipe.give(1))).first;
+      transport.write(std::string(kMuch, 'x'));
+      transport.close();
+      transport.write("more");
+      return transport;
+    };
+    {
+      Pipe pipe;
+      const auto transport = begin(pipe);
+      std::size_t got = 0;
+      while (got < kMuch) {
+        got += pipe.read().size();
+        await(asyncio::sleep(0));
+      }
+      rest();
+      say(got == kMuch && pipe.read().empty() ? "all" : "not all");
+    }
+    CHECK(say.take() == "made pause resume lost(None) all");
+    Pipe pipe;
+    begin(pipe).abort();
+    rest();
+    CHECK(say.take() == "made pause lost(None)");
+  });
+}
+
 TEST_CASE("what is no pipe is refused, and stays the caller's") {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();

@@ -336,6 +336,44 @@ TEST_CASE("protocol: a transport that is closed, aborted or paused in a callback
         }) == "made connected paused data(one) True lost(None)");
 }
 
+TEST_CASE("protocol: what comes while an iteration runs is read in the next one") {
+  CHECK(events_of<Recorder>([](const Scene& scene) {
+          scene.peer.send("one");
+          await(asyncio::sleep(0));
+          await(asyncio::sleep(0));
+          scene.loop.call_soon([&] { scene.say("soon"); });
+          scene.peer.send("two");
+          scene.rest();
+        }) == "made connected data(one) soon data(two) lost(None)");
+}
+
+TEST_CASE("protocol: a pause calls off the read whose turn has not come yet") {
+  CHECK(events_of<Recorder>([](const Scene& scene) {
+          scene.peer.send("one");
+          await(asyncio::sleep(0));
+          scene.transport.pause_reading();
+          scene.transport.resume_reading();
+          scene.loop.call_soon([&] { scene.say("soon"); });
+          scene.rest();
+        }) == "made connected soon data(one) lost(None)");
+}
+
+TEST_CASE("is_reading tells of a pause by the reader of a stream, which the user may end") {
+  asyncio::run([] {
+    auto [near, peer] = sockets::socketpair();
+    auto [reader, writer] = await(asyncio::open_connection(std::move(near), {.limit = 1}));
+    CHECK(writer.transport().is_reading());
+    peer.send("abc");
+    for (int i = 0; i < 5; ++i) await(asyncio::sleep(0));
+    CHECK(!writer.transport().is_reading());
+    writer.transport().resume_reading();
+    CHECK(writer.transport().is_reading());
+    CHECK(await(reader.readexactly(3)) == "abc");
+    writer.close();
+    await(writer.wait_closed());
+  });
+}
+
 TEST_CASE("protocol: a callback may not await, and says so; a task may") {
   CHECK(recorded([](const Scene& scene) { scene.send("one"); },
                  [](Recorder& p) {

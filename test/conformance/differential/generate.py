@@ -71,7 +71,7 @@ DECLARED = {'lock': 'L', 'cond': 'C', 'sem': 'S', 'bsem': 'B', 'event': 'E', 'qu
 
 
 class Generator:
-    def __init__(self, seed, eager=False, only=None, net=False):
+    def __init__(self, seed, eager=False, only=None, net=None):
         self.random = random.Random(seed)
         self.seed = seed
         self.eager = eager
@@ -326,9 +326,9 @@ class Generator:
         BLOCK_STATEMENTS[op](self, size)
 
 
-def generate(seed, eager=False, only=None, net=False):
+def generate(seed, eager=False, only=None, net=None):
     """The text of the scenario of one seed; `eager`: its tasks start at once; `only`: families;
-    `net`: with a pair of sockets or the ends of a pipe."""
+    `net`: with a pair of sockets or the ends of a pipe, 'small': that carry little."""
     return Generator(seed, eager, only, net).scenario()
 
 

@@ -2,6 +2,7 @@
 """Writes corpus/*.txt: scenarios with CPython's traces, for machines without Python.
 
     make_corpus.py [--count 1000] [--from 100000]
+    make_corpus.py --net                           corpus/net.txt alone
 
 Takes first those that bring a new pair of operations, then others, all of moderate size.
 """
@@ -28,13 +29,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--count', type=int, default=1000)
     parser.add_argument('--from', dest='first', type=int, default=100_000)
+    parser.add_argument('--net', action='store_true')
     arguments = parser.parse_args()
     if sys.version_info[:2] != (3, 13):
         sys.exit('the corpus is made with Python 3.13')
     oracle.prepare()
+    if arguments.net:
+        arguments.count = PER_FILE
     seen, rich, plain = set(), [], []
     for seed in range(arguments.first, arguments.first + 4 * arguments.count):
-        text = generate.generate(seed)
+        text = generate.generate(seed, net='small' if arguments.net else None)
         coverage = Coverage()
         trace = compare.expected(text.splitlines(), coverage)
         if trace is None:
@@ -46,14 +50,16 @@ def main():
         found |= {('outcome', *k) for k in coverage.outcomes}
         (rich if found - seen else plain).append(entry)
         seen |= found
-    chosen = (rich + plain)[:arguments.count - len(FOUND)]
-    for seed in FOUND:
+    found = () if arguments.net else FOUND
+    chosen = (rich + plain)[:arguments.count - len(found)]
+    for seed in found:
         text = generate.generate(seed)
         chosen.append(with_trace(text, seed, compare.expected(text.splitlines())))
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'corpus')
     os.makedirs(folder, exist_ok=True)
     for start in range(0, len(chosen), PER_FILE):
-        name = os.path.join(folder, f'{start // PER_FILE:02}.txt')
+        name = 'net' if arguments.net else f'{start // PER_FILE:02}'
+        name = os.path.join(folder, name + '.txt')
         with open(name, 'w', encoding='utf-8') as file:
             file.writelines(chosen[start:start + PER_FILE])
     print(f'{len(chosen)} scenarios ({len(rich)} with something new), '

@@ -418,16 +418,39 @@ Value open(Interpreter&, Ends& pair, const Words& args) {
 }
 
 template <class F>
-Operation on_streams(F function) {
-  return [function](Interpreter&, Ends& pair, const Words& args) -> Value {
+Operation on_writer(F function) {
+  return [function](Interpreter&, Ends& pair, const Words&) -> Value {
     if (!pair.streams) return "unset";
-    const asyncio::StreamPair its = *pair.streams;
-    if constexpr (std::is_void_v<decltype(function(its.first, its.second, args))>) {
-      function(its.first, its.second, args);
-      return {};
-    } else {
-      return digest(function(its.first, its.second, args));
-    }
+    const asyncio::StreamWriter writer = pair.streams->second;
+    function(writer);
+    return {};
+  };
+}
+
+// While this lives, a statement waits.
+class Waiting {
+ public:
+  Waiting(Ends& pair, const std::string& what) : pair_(pair), what_(what) {
+    pair_.waits.insert(what_);
+  }
+  ~Waiting() { pair_.waits.erase(what_); }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+ private:
+  Ends& pair_;
+  std::string what_;
+};
+
+// A read, one at a time: in CPython one that begins between the wake-up of another and its turn is
+// never woken.
+template <class F>
+Operation on_reader(F function) {
+  return [function](Interpreter&, Ends& pair, const Words& args) -> Value {
+    if (!pair.streams || pair.waits.contains("read")) return "unset";
+    const Waiting waiting(pair, "read");
+    const asyncio::StreamReader reader = pair.streams->first;
+    return digest(function(reader, args));
   };
 }
 
@@ -440,12 +463,7 @@ Operation on_socket(std::string direction, F function) {
         pair.waits.contains(direction))
       return "unset";
     pair.used = Ends::Used::by_socket;
-    struct Waiting {
-      Ends& pair;
-      const std::string& direction;
-      ~Waiting() { pair.waits.erase(direction); }
-    } waiting{pair, direction};
-    pair.waits.insert(direction);
+    const Waiting waiting(pair, direction);
     return function(run, pair, *number(args, 1));
   };
 }
@@ -456,24 +474,19 @@ const std::unordered_map<std::string, Operation>& waiting_table() {
   static const std::unordered_map<std::string, Operation> operations = {
       {"connect", connect},
       {"open", open},
-      {"rread", on_streams([](const Reader& reader, const Writer&, const Words& args) {
+      {"rread", on_reader([](const Reader& reader, const Words& args) {
          return await(reader.read(std::stol(args[1])));
        })},
-      {"rexactly", on_streams([](const Reader& reader, const Writer&, const Words& args) {
+      {"rexactly", on_reader([](const Reader& reader, const Words& args) {
          return await(reader.readexactly(std::stol(args[1])));
        })},
-      {"rline", on_streams([](const Reader& reader, const Writer&, const Words&) {
-         return await(reader.readline());
-       })},
-      {"runtil", on_streams([](const Reader& reader, const Writer&, const Words& args) {
+      {"rline",
+       on_reader([](const Reader& reader, const Words&) { return await(reader.readline()); })},
+      {"runtil", on_reader([](const Reader& reader, const Words& args) {
          return await(reader.readuntil(args[1]));
        })},
-      {"wdrain", on_streams([](const Reader&, const Writer& writer, const Words&) {
-         await(writer.drain());
-       })},
-      {"wclosed", on_streams([](const Reader&, const Writer& writer, const Words&) {
-         await(writer.wait_closed());
-       })},
+      {"wdrain", on_writer([](const Writer& writer) { await(writer.drain()); })},
+      {"wclosed", on_writer([](const Writer& writer) { await(writer.wait_closed()); })},
       {"lrecv", on_socket("in",
                           [](Interpreter& run, Ends& pair, std::size_t size) {
                             return digest(await(run.loop.sock_recv(pair.near, size)));

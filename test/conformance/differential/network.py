@@ -6,6 +6,7 @@ descriptor in the loop, so that there is no such order in its trace.
 """
 
 import asyncio
+import collections
 import errno
 import fcntl
 import os
@@ -44,7 +45,7 @@ class Pair:
             self.near = os.fdopen(near, 'rb' if kind == 'rpipe' else 'wb', buffering=0)
             self.far = os.fdopen(self.far_fd, 'wb' if kind == 'rpipe' else 'rb', buffering=0)
         self.used = None  # what has the near end: 'transport', or the 'socket' statements
-        self.waits = set()  # the socket statements that wait
+        self.waits = []  # which statements that read or write wait
         self.transport = None
         self.reader = None
         self.writer = None
@@ -74,6 +75,34 @@ def digest(data):
     return f'{len(data)}:{total}'
 
 
+class Closed(asyncio.Future):
+    """What wait_closed() awaits: in CPython one that is cancelled cancels all that wait."""
+
+    def __init__(self, loop):
+        super().__init__(loop=loop)
+        self._waiting = []
+
+    def __await__(self):
+        if self.done():
+            return super().__await__()
+        waiter = self.get_loop().create_future()
+        self._waiting.append(waiter)
+        return waiter.__await__()
+
+    def set_result(self, result):
+        super().set_result(result)
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(result)
+
+    def set_exception(self, error):
+        super().set_exception(error)
+        self.exception()
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(error)
+
+
 class Protocol:
     """What a protocol of any kind writes down, and the actions that it then runs."""
 
@@ -97,6 +126,8 @@ class Protocol:
         self.note('made', 'made')
 
     def connection_lost(self, error):
+        if isinstance(error, BrokenPipeError) and not error.args:  # of a pipe: without a word
+            error = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         self.note('lost', f'lost {self.run.value(error)}')
 
     def pause_writing(self):
@@ -131,7 +162,27 @@ class Buffered(Protocol, asyncio.BufferedProtocol):
         return self.keep == 'keep'
 
 
+class Queue(collections.deque):
+    """What is buffered of datagrams: 3.13.0 forgets to take the header off that it has counted."""
+
+    def __init__(self, transport):
+        super().__init__()
+        self.transport = transport
+
+    def popleft(self):
+        self.transport._buffer_size -= self.transport._header_size
+        return super().popleft()
+
+    def appendleft(self, item):
+        self.transport._buffer_size += self.transport._header_size
+        super().appendleft(item)
+
+
 class Datagram(Protocol, asyncio.DatagramProtocol):
+    def connection_made(self, transport):
+        transport._buffer = Queue(transport)
+        super().connection_made(transport)
+
     def datagram_received(self, data, addr):
         self.note('data', f'datagram {digest(data)}')
 
@@ -196,12 +247,17 @@ def on_reader(function):
     return on_transport(of_reader)
 
 
+def gone(transport):
+    """Lost after close() has waited for its buffer: by an oversight a write fails there."""
+    return transport._loop is None and not getattr(transport, '_eof', False)
+
+
 def write(pair, transport, args):
     if pair.kind == 'rpipe':
         return UNSET
     # Once it is about to be lost one that was made of addresses sends no more; of a socket it does,
     # and fails where it is lost.
-    if pair.kind == 'dgram' and transport._conn_lost:
+    if pair.kind == 'dgram' and transport._conn_lost or gone(transport):
         pair.data(args[0])
         return None
     send = transport.sendto if pair.kind == 'dgram' else (pair.writer or transport).write
@@ -212,6 +268,8 @@ def write_lines(pair, transport, args):
     """As before 3.12 and in what has been mended since: 3.13.0 fails by an error of its own where the
     list is empty or the connection lost."""
     pieces = [pair.data(size) for size in args]
+    if gone(transport):
+        return None
     return (pair.writer or transport).write(b''.join(pieces))
 
 
@@ -348,15 +406,35 @@ async def open_(run, frame, statement):
     limit = int(statement.args[1])
     pair.reader, pair.writer = await asyncio.open_connection(sock=pair.near, limit=limit)
     pair.transport = pair.writer.transport
+    protocol = pair.transport.get_protocol()
+    if not protocol._closed.done():
+        protocol._closed = Closed(run.loop)
+
+
+def on_open_writer(function):
+    async def operation(run, frame, statement):
+        pair = run.pairs.get(statement.args[0])
+        return UNSET if pair is None or pair.writer is None else await function(pair.writer)
+
+    return operation
 
 
 def on_open_reader(function):
+    """A read, one at a time: in CPython one that begins between the wake-up of another and its turn
+    is never woken. One up to the end that is cut short has lost there what had come."""
     async def operation(run, frame, statement):
         pair = run.pairs.get(statement.args[0])
-        if pair is None or pair.reader is None:
+        if pair is None or pair.reader is None or 'read' in pair.waits:
             return UNSET
-        result = await function(pair, *statement.args[1:])
-        return digest(result) if isinstance(result, bytes) else result
+        pair.waits.append('read')
+        try:
+            return digest(await function(pair.reader, *statement.args[1:]))
+        except BaseException:
+            if statement.args[1:] == ['-1']:
+                run.log('-', 0, 'GIVEUP')
+            raise
+        finally:
+            pair.waits.remove('read')
 
     return operation
 
@@ -370,7 +448,7 @@ def on_socket(direction, function):
                 or direction in pair.waits):
             return UNSET
         pair.used = 'socket'
-        pair.waits.add(direction)
+        pair.waits.append(direction)
         try:
             return await function(run, pair, int(statement.args[1]))
         finally:
@@ -393,12 +471,12 @@ async def sock_sendall(run, pair, size):
 
 WAITING = {
     'connect': connect, 'open': open_,
-    'rread': on_open_reader(lambda p, n: p.reader.read(int(n))),
-    'rexactly': on_open_reader(lambda p, n: p.reader.readexactly(int(n))),
-    'rline': on_open_reader(lambda p: p.reader.readline()),
-    'runtil': on_open_reader(lambda p, separator: p.reader.readuntil(separator.encode())),
-    'wdrain': on_open_reader(lambda p: p.writer.drain()),
-    'wclosed': on_open_reader(lambda p: p.writer.wait_closed()),
+    'rread': on_open_reader(lambda reader, n: reader.read(int(n))),
+    'rexactly': on_open_reader(lambda reader, n: reader.readexactly(int(n))),
+    'rline': on_open_reader(lambda reader: reader.readline()),
+    'runtil': on_open_reader(lambda reader, separator: reader.readuntil(separator.encode())),
+    'wdrain': on_open_writer(lambda writer: writer.drain()),
+    'wclosed': on_open_writer(lambda writer: writer.wait_closed()),
     'lrecv': on_socket('in', sock_recv), 'lrecvfrom': on_socket('in', sock_recvfrom),
     'lsendall': on_socket('out', sock_sendall),
 }
