@@ -3,7 +3,7 @@
 namespace fiber::core {
 namespace {
 
-void replace_all(std::string& text, std::string_view from, std::string_view to) {
+void substitute(std::string& text, std::string_view from, std::string_view to) {
   for (auto at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
     text.replace(at, from.size(), to);
 }
@@ -17,12 +17,12 @@ std::string name_in_signature(std::string_view signature) {
   if (begin == std::string_view::npos) return std::string(signature);
   const auto end = signature.find_first_of(";]", begin);
   std::string name(signature.substr(begin + kMark.size(), end - begin - kMark.size()));
-  replace_all(name, "std::__cxx11::", "std::");
-  replace_all(name, "std::basic_string<char>", "std::string");
-  replace_all(name, "long unsigned int", "unsigned long");
-  replace_all(name, "long int", "long");
-  replace_all(name, " *", "*");
-  replace_all(name, " &", "&");
+  substitute(name, "std::__cxx11::", "std::");
+  substitute(name, "std::basic_string<char>", "std::string");
+  substitute(name, "long unsigned int", "unsigned long");
+  substitute(name, "long int", "long");
+  substitute(name, " *", "*");
+  substitute(name, " &", "&");
   return name;
 }
 
