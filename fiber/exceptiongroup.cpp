@@ -1,9 +1,9 @@
 #include <fiber/exceptiongroup.hpp>
 
+#include <fiber/cxxabi.hpp>
+
 #include <algorithm>
 #include <utility>
-
-#include <cxxabi.h>
 
 namespace fiber {
 namespace {
@@ -199,7 +199,7 @@ void ExceptStar::run(const std::function<void()>& handle, const std::exception_p
     } catch (...) {
       handle();
     }
-  } catch (const abi::__forced_unwind&) {
+  } catch (const detail::forced_unwind&) {
     throw;
   } catch (...) {
     const std::exception_ptr thrown = std::current_exception();

@@ -2,13 +2,13 @@
 
 #include <fiber/core/signal_mask.hpp>
 #include <fiber/core/thread_state.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
-#include <cxxabi.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -96,7 +96,7 @@ PerThread::PerThread(void* (*address)(), std::size_t size, void (*prepare)()) no
 
 void OwnThread::Identity::take() noexcept {
   pointer = thread_pointer();
-  exceptions = reinterpret_cast<CxxExceptionState*>(abi::__cxa_get_globals());
+  exceptions = static_cast<CxxExceptionState*>(detail::exception_globals());
   error_number = &errno;
 }
 

@@ -4,13 +4,12 @@
 #include <fiber/core/debugger.hpp>
 #include <fiber/core/overflow.hpp>
 #include <fiber/core/sanitizer.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/demangle.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <cerrno>
 #include <memory>
-
-#include <cxxabi.h>
 
 namespace fiber::core {
 
@@ -44,7 +43,7 @@ ThreadState& make_thread_state() {
   BlockPool::prepare_fork();
   demangle_with_room(call_with_room);
   ThreadState* state = thread_exit.state.get();
-  state->exceptions = reinterpret_cast<CxxExceptionState*>(abi::__cxa_get_globals());
+  state->exceptions = static_cast<CxxExceptionState*>(detail::exception_globals());
   state->error_number = &errno;
   state->stack = &state->own_stack;
   sanitizer::thread_started(&state->own_stack);

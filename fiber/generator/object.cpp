@@ -2,12 +2,11 @@
 
 #include <fiber/core/overflow.hpp>
 #include <fiber/core/own_thread.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <exception>
 #include <utility>
-
-#include <cxxabi.h>
 
 namespace fiber::detail {
 namespace {
@@ -246,7 +245,7 @@ void GeneratorObject::entry(void* object) {
 void GeneratorObject::execute() {
   try {
     run_body();
-  } catch (const abi::__forced_unwind&) {
+  } catch (const detail::forced_unwind&) {
     throw;  // the thread is being cancelled
   } catch (const GeneratorExit&) {
     exited = true;

@@ -1,10 +1,10 @@
 #include <fiber/core/undying.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/greenlet.hpp>
 #include <fiber/greenlet/debugger_fields.hpp>
 
 #include <exception>
 
-#include <cxxabi.h>
 #include <pthread.h>
 
 namespace fiber::detail {
@@ -257,7 +257,7 @@ value GreenletThread::receive_slow() {
     ++from->refs;
     try {
       call_trace(error ? "throw" : "switch", from, self);
-    } catch (const abi::__forced_unwind&) {
+    } catch (const detail::forced_unwind&) {
       release(from);
       throw;
     } catch (...) {
@@ -377,7 +377,7 @@ void GreenletThread::entry(void* object) {
     Outcome outcome;
     try {
       outcome.result = self->run->call(home->receive());
-    } catch (const abi::__forced_unwind&) {
+    } catch (const detail::forced_unwind&) {
       throw;  // the thread is being cancelled
     } catch (const GreenletExit&) {
       outcome.result = value(Exited{std::current_exception()});
