@@ -63,8 +63,7 @@ ssl::SSLContext strange_context() {
 }
 
 constexpr const char* kUntrusted =
-    "SSLCertVerificationError('[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable "
-    "to get local issuer certificate')";
+    "SSLCertVerificationError('[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: ";
 
 // --- Redis --------------------------------------------------------------------------------------
 
@@ -338,9 +337,10 @@ std::string query(const std::string& name, Type type) {
       label += c;
       continue;
     }
-    message += static_cast<char>(label.size()) + std::exchange(label, "");
+    message += static_cast<char>(label.size());
+    message += std::exchange(label, "");
   }
-  return message + std::string("\0\0", 2) + type + std::string("\0\x01", 2);
+  return message + std::string("\0\0", 2) + static_cast<char>(type) + std::string("\0\x01", 2);
 }
 
 struct Answer : asyncio::DatagramProtocol {
