@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <utility>
 
 #include <sys/socket.h>
@@ -17,6 +18,18 @@ namespace {
 constexpr std::size_t piece_size = 64 * 1024;
 // From a server that speaks before it is asked.
 constexpr std::size_t early_limit = 64 * 1024;
+
+http::Failure failure_of(const std::exception_ptr& error) {
+  http::Failure failure{http::Failure::Kind::disconnected, str(error)};
+  try {
+    std::rethrow_exception(error);
+  } catch (const OSError& os) {
+    failure.error_number = os.error_number();
+  } catch (...) {
+    // Its text says what it is.
+  }
+  return failure;
+}
 
 }  // namespace
 
@@ -100,15 +113,10 @@ bool Connection::eof_received() {
 
 void Connection::connection_lost(const std::exception_ptr& error) {
   std::optional<http::Failure> failure;
-  if (error) {
-    failure.emplace(http::Failure{http::Failure::Kind::disconnected, str(error)});
-    try {
-      std::rethrow_exception(error);
-    } catch (const OSError& os) {
-      failure->error_number = os.error_number();
-    } catch (...) {
-      // Its text says what it is.
-    }
+  try {
+    if (error) failure = failure_of(error);
+  } catch (const std::bad_alloc&) {
+    if (transfer_ != nullptr) transfer_->fail(std::current_exception());
   }
   transport_ = {};  // which closes itself
   lost(std::move(failure));

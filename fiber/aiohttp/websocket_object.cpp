@@ -2,7 +2,9 @@
 
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/asyncio/timeouts.hpp>
+#include <fiber/exceptions/error_from.hpp>
 
+#include <new>
 #include <utility>
 
 namespace fiber::aiohttp {
@@ -48,18 +50,22 @@ void WebSocketObject::heard() {
 
 void WebSocketObject::on_heartbeat() {
   if (closed_ || writer_.is_closing()) return;
-  scratch_.clear();
-  out_.write(http::Opcode::ping, "", scratch_);
-  writer_.write(scratch_);
-  pong_.cancel();
-  pong_ = loop_.call_later(options_.heartbeat / 2.0, [self = weak_from_this()] {
-    if (const auto object = self.lock()) object->on_no_pong();
-  });
+  try {
+    scratch_.clear();
+    out_.write(http::Opcode::ping, "", scratch_);
+    writer_.write(scratch_);
+    pong_.cancel();
+    pong_ = loop_.call_later(options_.heartbeat / 2.0, [self = weak_from_this()] {
+      if (const auto object = self.lock()) object->on_no_pong();
+    });
+  } catch (const std::bad_alloc&) {
+    on_no_pong();  // nothing else would find out that the other side is silent
+  }
 }
 
 void WebSocketObject::on_no_pong() {
   if (closed_) return;
-  exception_ = std::make_exception_ptr(TimeoutError());
+  exception_ = fiber::detail::error_from([] { return TimeoutError(); });
   finish(static_cast<int>(WSCloseCode::abnormal_closure));
   writer_.transport().abort();
 }

@@ -4,7 +4,7 @@
 #include <fiber/asyncio/caught.hpp>
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/in_context.hpp>
-#include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/reports.hpp>
 #include <fiber/asyncio/selectors.hpp>
 
 #include <algorithm>
@@ -201,13 +201,8 @@ void LoopObject::run_handle(HandleObject* handle) {
   std::exception_ptr error = caught(call, [this] { return !on_dying_hub(); });
   // Not while it is being handled: the user's handler may end the thread.
   if (error) {
-    try {
-      call_exception_handler({.message = "Exception in callback",
-                              .exception = std::exchange(error, nullptr),
-                              .handle = held});
-    } catch (const std::bad_alloc&) {
-      log_without_memory("Exception in callback");
-    }
+    detail::report(*this, "Exception in callback",
+                   {.exception = std::exchange(error, nullptr), .handle = held});
     if (interrupt) std::rethrow_exception(std::exchange(interrupt, nullptr));
   }
   if (signals.load(std::memory_order_relaxed)) look_at_signals(false);

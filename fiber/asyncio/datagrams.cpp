@@ -3,6 +3,7 @@
 #include <fiber/asyncio/connecting.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/protocol_side.hpp>
+#include <fiber/asyncio/reports.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 
@@ -202,8 +203,7 @@ void DatagramObject::maybe_pause() {
   const Protocol protocol = protocol_;
   call_guarded([&] { protocol->pause_writing(); },
                [&](const std::exception_ptr& error) {
-                 loop_.call_exception_handler(
-                     {.message = "protocol.pause_writing() failed", .exception = error});
+                 report(loop_, "protocol.pause_writing() failed", {.exception = error});
                });
 }
 
@@ -213,8 +213,7 @@ void DatagramObject::maybe_resume() {
   const Protocol protocol = protocol_;
   call_guarded([&] { protocol->resume_writing(); },
                [&](const std::exception_ptr& error) {
-                 loop_.call_exception_handler(
-                     {.message = "protocol.resume_writing() failed", .exception = error});
+                 report(loop_, "protocol.resume_writing() failed", {.exception = error});
                });
 }
 

@@ -1,6 +1,7 @@
 #include <fiber/asyncio/runners.hpp>
 
 #include <fiber/asyncio/cancellation.hpp>
+#include <fiber/asyncio/reports.hpp>
 #include <fiber/asyncio/threads.hpp>
 #include <fiber/asyncio/unix_events.hpp>
 
@@ -44,9 +45,8 @@ void detail::cancel_all_tasks(const EventLoop& loop) {
   for (const TaskRef& task : to_cancel) {
     if (!task.done() || task.cancelled() || !task.base().peek_exception()) continue;
     task.base().set_log_traceback(false);
-    loop.call_exception_handler({.message = "unhandled exception during asyncio.run() shutdown",
-                                 .exception = task.base().peek_exception(),
-                                 .task = task});
+    detail::report(loop.object(), "unhandled exception during asyncio.run() shutdown",
+                   {.exception = task.base().peek_exception(), .task = task});
   }
 }
 

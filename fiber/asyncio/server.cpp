@@ -1,5 +1,6 @@
 #include <fiber/asyncio/server.hpp>
 
+#include <fiber/asyncio/reports.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/tasks.hpp>
@@ -109,16 +110,15 @@ void ServerObject::accept_ready(int fd) {
         case ENOMEM: break;
         default: raise_os_error(errno, "accept");
       }
-      // The descriptor stays ready: it is left alone for a while.
+      report(loop_, "socket.accept() out of system resource",
+             {.exception = os_error(errno), .socket = fd});
+      // The descriptor stays ready: it is left alone for a while, if its return is certain.
       constexpr std::chrono::seconds kRetryDelay{1};
       const EventLoop loop(&loop_);
-      loop.call_exception_handler({.message = "socket.accept() out of system resource",
-                                   .exception = os_error(errno),
-                                   .socket = fd});
-      loop.remove_reader(fd);
       loop.call_later(kRetryDelay, [self = core::Ref<ServerObject>(this), fd] {
         if (self->serving_) self->listen(fd);
       });
+      loop.remove_reader(fd);
       return;
     }
     static_cast<void>(EventLoop(&loop_).create_task(
@@ -151,8 +151,8 @@ void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
     throw;
   } catch (...) {
     if (!loop_.debug()) return;
-    loop_.call_exception_handler({.message = "Error on transport creation for incoming connection",
-                                  .exception = std::current_exception()});
+    report(loop_, "Error on transport creation for incoming connection",
+           {.exception = std::current_exception()});
   }
 }
 

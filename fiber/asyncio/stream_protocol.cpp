@@ -1,5 +1,7 @@
 #include <fiber/asyncio/stream_protocol.hpp>
 
+#include <fiber/asyncio/reports.hpp>
+
 namespace fiber::asyncio {
 
 StreamReaderProtocol::StreamReaderProtocol(
@@ -21,8 +23,8 @@ void StreamReaderProtocol::connection_made(const Transport& transport) {
     if (!done.cancelled()) {
       const std::exception_ptr error = done.exception();
       if (error == nullptr) return;
-      done.get_loop().call_exception_handler(
-          {.message = "Unhandled exception in client_connected_cb", .exception = error});
+      detail::report(done.get_loop().object(), "Unhandled exception in client_connected_cb",
+                     {.exception = error});
     }
     transport.close();
   });

@@ -1,6 +1,7 @@
 #include <fiber/asyncio/streams.hpp>
 
 #include <fiber/asyncio/connecting.hpp>
+#include <fiber/asyncio/reports.hpp>
 
 #include <memory>
 
@@ -82,8 +83,8 @@ connection_made in_task(client_connected callback) {
       if (!done.cancelled()) {
         const std::exception_ptr error = done.exception();
         if (error == nullptr) return;
-        transport->loop().call_exception_handler(
-            {.message = "Unhandled exception in client_connected_cb", .exception = error});
+        report(transport->loop(), "Unhandled exception in client_connected_cb",
+               {.exception = error});
       }
       transport->close();
     });

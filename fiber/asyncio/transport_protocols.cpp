@@ -1,6 +1,7 @@
 // What a TransportObject does when a protocol stands above it in place of a stream's reader.
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/protocol_side.hpp>
+#include <fiber/asyncio/reports.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/transports.hpp>
 #include <fiber/asyncio/waiter.hpp>
@@ -74,15 +75,15 @@ void TransportObject::begin_protocol() {
 
 // As CPython: an OSError is the other side's business, all else is reported.
 void TransportObject::fatal_error(const std::exception_ptr& error, const char* message) {
-  bool report = true;
+  bool reported = true;
   try {
     std::rethrow_exception(error);
   } catch (const OSError& os) {
-    report = kind_ == Kind::read_pipe && os.error_number() != EIO;
+    reported = kind_ == Kind::read_pipe && os.error_number() != EIO;
   } catch (...) {
     // Not of the connection's making.
   }
-  if (report) loop_.call_exception_handler({.message = message, .exception = error});
+  if (reported) report(loop_, message, {.exception = error});
   force_close(error);
 }
 
@@ -165,12 +166,11 @@ void TransportObject::protocol_reads_end() {
 }
 
 void TransportObject::protocol_is_to_wait(bool wait) {
-  const auto report = [&](const std::exception_ptr& error) {
-    loop_.call_exception_handler(
-        {.message = wait ? "protocol.pause_writing() failed" : "protocol.resume_writing() failed",
-         .exception = error});
+  const auto failed = [&](const std::exception_ptr& error) {
+    report(loop_, wait ? "protocol.pause_writing() failed" : "protocol.resume_writing() failed",
+           {.exception = error});
   };
-  call_guarded([&] { wait ? side_->pause_writing() : side_->resume_writing(); }, report);
+  call_guarded([&] { wait ? side_->pause_writing() : side_->resume_writing(); }, failed);
 }
 
 void TransportObject::wait_sent() {

@@ -6,6 +6,7 @@
 #include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/without_sigpipe.hpp>
+#include <fiber/exceptions/error_from.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -248,7 +249,8 @@ void TransportObject::stream_lost() {
   close_waiters_.wake_all(error_);
   if (drain_waits_) drain_waiters_.wake_all(error_);
   if (side_ == nullptr) return;
-  sent_waiters_.wake_all(std::make_exception_ptr(ConnectionError("Connection is closed by peer")));
+  sent_waiters_.wake_all(
+      fiber::detail::error_from([] { return ConnectionError("Connection is closed by peer"); }));
   tell_protocol_of_loss();
 }
 

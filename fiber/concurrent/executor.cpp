@@ -2,6 +2,7 @@
 
 #include <fiber/core/exit_order.hpp>
 #include <fiber/core/undying.hpp>
+#include <fiber/exceptions/error_from.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -68,8 +69,9 @@ void fail(const FutureBase& future, std::exception_ptr error) {
 }
 
 void thread_ends(const FutureBase& future) {
-  fail(future, std::make_exception_ptr(RuntimeError(
-                   "the call has ended its thread, by pthread_exit, without a result")));
+  fail(future, fiber::detail::error_from([] {
+         return RuntimeError("the call has ended its thread, by pthread_exit, without a result");
+       }));
 }
 
 void cancel(const FutureBase& future) {

@@ -1,5 +1,7 @@
 #include <fiber/concurrent/thread.hpp>
+
 #include <fiber/core/signal_mask.hpp>
+#include <fiber/exceptions/error_from.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -213,7 +215,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
       lost = remove_pending();
     }
     for (const Entry& entry : lost)
-      detail::fail(entry.work->future(), std::make_exception_ptr(broken_pool()));
+      detail::fail(entry.work->future(), fiber::detail::error_from([] { return broken_pool(); }));
   }
 
   std::list<Entry> remove_pending() noexcept {

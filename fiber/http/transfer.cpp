@@ -34,12 +34,14 @@ Transfer::Transfer(Outgoing request, std::shared_ptr<Shared> shared, std::size_t
 
 void Transfer::keep_exception() noexcept {
   try {
-    throw;
-  } catch (Failure& failure) {
-    if (failure.url.empty()) failure.url = request_.url;
-    failure_ = std::move(failure);
+    try {
+      throw;
+    } catch (Failure& failure) {
+      if (failure.url.empty()) failure.url = request_.url;
+      failure_ = std::move(failure);
+    }
   } catch (...) {
-    error_ = std::current_exception();
+    error_ = std::current_exception();  // the URL's, when there is no memory for it
   }
 }
 

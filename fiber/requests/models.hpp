@@ -93,7 +93,7 @@ class FIBER_API Response {
   /// The body in pieces of chunk_size bytes, the last one shorter; 0: as they arrive. To be gone
   /// through once, and outlived by the response, when streamed. Throws as get() does.
   http::Chunks iter_content(std::size_t chunk_size);
-  /// The body line by line, without the ends of the lines (\n, \r, \r\n); with a delimiter, what
+  /// The body line by line, without the ends of the lines (LF, CR, CR LF); with a delimiter, what
   /// stands between delimiters. Otherwise as iter_content().
   http::Lines iter_lines(std::size_t chunk_size = 512,
                          std::optional<std::string> delimiter = std::nullopt);

@@ -2,7 +2,9 @@
 
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/reports.hpp>
 #include <fiber/asyncio/transports.hpp>
+#include <fiber/exceptions/error_from.hpp>
 #include <fiber/ssl/extra_info.hpp>
 
 #include <algorithm>
@@ -133,12 +135,14 @@ void SslLayer::set_timer(std::int64_t delay) {
 
 void SslLayer::timed_out() {
   if (state_ == State::DO_HANDSHAKE) {
-    fatal_error(std::make_exception_ptr(ConnectionAbortedError(
-                    "SSL handshake is taking longer than " + seconds_of(handshake_timeout_) +
-                    " seconds: aborting the connection")),
+    fatal_error(fiber::detail::error_from([this] {
+                  return ConnectionAbortedError("SSL handshake is taking longer than " +
+                                                seconds_of(handshake_timeout_) +
+                                                " seconds: aborting the connection");
+                }),
                 "SSL handshake failed");
   } else if (state_ == State::FLUSHING || state_ == State::SHUTDOWN) {
-    below_->fail(std::make_exception_ptr(TimeoutError("SSL shutdown timed out")));
+    below_->fail(fiber::detail::error_from([] { return TimeoutError("SSL shutdown timed out"); }));
   }
 }
 
@@ -170,10 +174,9 @@ void SslLayer::connection_lost(const std::exception_ptr& error) {
   stop_timer();
   if (made_) above_->connection_lost(error);
   if (!in_handshake) return;
-  transport_->handshake_ended(
-      error ? error
-            : std::make_exception_ptr(ConnectionAbortedError(
-                  "the connection was closed before its TLS handshake was done")));
+  transport_->handshake_ended(error ? error : fiber::detail::error_from([] {
+    return ConnectionAbortedError("the connection was closed before its TLS handshake was done");
+  }));
 }
 
 void SslLayer::go_on() {
@@ -201,8 +204,10 @@ bool SslLayer::eof_received() {
   switch (state_) {
     case State::UNWRAPPED: break;
     case State::DO_HANDSHAKE:
-      handshake_failed(std::make_exception_ptr(ConnectionResetError(
-          "the other side has closed the connection during the TLS handshake")));
+      handshake_failed(fiber::detail::error_from([] {
+        return ConnectionResetError(
+            "the other side has closed the connection during the TLS handshake");
+      }));
       break;
     case State::WRAPPED:
       truncated_ = true;
@@ -233,8 +238,8 @@ void SslLayer::do_handshake() {
   if (outcome == Outcome::done)
     handshake_done();
   else if (outcome == Outcome::closed)
-    handshake_failed(std::make_exception_ptr(
-        ConnectionResetError("the other side has ended TLS during its handshake")));
+    handshake_failed(fiber::detail::error_from(
+        [] { return ConnectionResetError("the other side has ended TLS during its handshake"); }));
   else
     process_outgoing();
 }
@@ -442,10 +447,11 @@ void SslLayer::do_flush() {
 
 void SslLayer::do_shutdown() {
   if (eof_received_ && truncated_ && !eof_told_ && !object_->context->suppress_ragged_eofs) {
-    fatal_error(std::make_exception_ptr(
-                    SSLEOFError("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of "
-                                "protocol",
-                                "SSL", "UNEXPECTED_EOF_WHILE_READING")),
+    fatal_error(fiber::detail::error_from([] {
+                  return SSLEOFError(
+                      "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol",
+                      "SSL", "UNEXPECTED_EOF_WHILE_READING");
+                }),
                 "Fatal error on SSL protocol");
     return;
   }
@@ -475,8 +481,7 @@ void SslLayer::fatal_error(std::exception_ptr error, const char* message) {
   stop_timer();
   below_->fail(error);
   if (is_os_error(error)) return;
-  EventLoop(&transport_->loop())
-      .call_exception_handler({.message = message, .exception = std::move(error)});
+  asyncio::detail::report(transport_->loop(), message, {.exception = std::move(error)});
 }
 
 }  // namespace fiber::ssl::detail

@@ -58,27 +58,29 @@ FAULTS_SCENARIO(patched_calls, patch_and_look_up) {
       }
     } close{ends};
     std::string events;
-    auto reading = asyncio::create_task([&] {
-      char byte = 0;
-      const iovec place{&byte, 1};
-      check(calls::readv(ends[0], &place, 1));
-      events += byte;
-      pollfd set{ends[0], POLLIN, 0};
-      check(calls::ppoll(&set, 1, nullptr, nullptr));
-      check(calls::recvfrom(ends[0], &byte, 1, 0, nullptr, nullptr));
-      events += byte;
+    // Neither outlives what it uses, whichever fails.
+    asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
+      group.create_task([&] {
+        char byte = 0;
+        const iovec place{&byte, 1};
+        check(calls::readv(ends[0], &place, 1));
+        events += byte;
+        pollfd set{ends[0], POLLIN, 0};
+        check(calls::ppoll(&set, 1, nullptr, nullptr));
+        check(calls::recvfrom(ends[0], &byte, 1, 0, nullptr, nullptr));
+        events += byte;
+      });
+      group.create_task([&] {
+        check(calls::usleep(1000));
+        events += '1';
+        char two = '2';
+        const iovec place{&two, 1};
+        check(calls::writev(ends[1], &place, 1));
+        check(calls::usleep(1000));
+        events += '3';
+        check(calls::sendto(ends[1], "4", 1, 0, nullptr, 0));
+      });
     });
-    auto writing = asyncio::create_task([&] {
-      check(calls::usleep(1000));
-      events += '1';
-      char two = '2';
-      const iovec place{&two, 1};
-      check(calls::writev(ends[1], &place, 1));
-      check(calls::usleep(1000));
-      events += '3';
-      check(calls::sendto(ends[1], "4", 1, 0, nullptr, 0));
-    });
-    await(asyncio::gather(reading, writing));
     require(events == "1234", "the order of patched calls");
     addrinfo hints{};
     hints.ai_family = AF_INET;
