@@ -14,7 +14,7 @@ sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-de
 # shellcheck disable=SC2034
 legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light
   libboost-dev liblmdb-dev libjemalloc2 libmimalloc2.0 curl wget git perl sqlite3 python3-requests
-  python3-aiohttp python3-aiosmtpd dnsmasq-base)
+  python3-aiohttp)
 
 # The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
 if [ -n "${CXX:-}" ] && [ -z "${CC:-}" ]; then
