@@ -95,9 +95,19 @@ bool advise_guard(std::byte* lowest, std::size_t bytes) noexcept {
   return false;
 }
 
+// False where every advice is said to be taken, even one that there is not: an emulator's answer
+// (qemu-user), which then installs no guard.
+bool knows_advice() noexcept {
+  constexpr int kNoAdvice = 0x7fff'fff0;
+  const int error_number = errno;
+  const bool knows = ::madvise(nullptr, 0, kNoAdvice) != 0;
+  errno = error_number;
+  return knows;
+}
+
 // Returns how many mappings that took.
 long install_guard(std::byte* base, std::size_t bytes) {
-  static std::atomic<bool> kernel_refuses{false};
+  static std::atomic<bool> kernel_refuses{!knows_advice()};
   if (stack_limits().guard_install && !kernel_refuses.load(std::memory_order_relaxed)) {
     if (advise_guard(base, bytes)) return 0;
     if (refused_for_good(errno) && stack_limits().refuse_advice == 0)
