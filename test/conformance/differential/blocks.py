@@ -4,11 +4,36 @@ They return what `Interpreter.run` returns: None, (value,) or RERAISE.
 """
 
 import asyncio
+import sys
 
 from operations import duration
 from show import show_error
 
 RERAISE = object()
+
+
+class TaskGroup(asyncio.TaskGroup):
+    """Hears of a task that is done at once in a callback, as of any other (3.13.2 and later)."""
+
+    _creating = 0
+
+    def create_task(self, coro, **options):
+        self._creating += 1
+        try:
+            return super().create_task(coro, **options)
+        finally:
+            self._creating -= 1
+
+    def _on_task_done(self, task):
+        if self._creating > 0 and task not in self._tasks:
+            self._tasks.add(task)
+            task.add_done_callback(self._on_task_done)
+        else:
+            super()._on_task_done(task)
+
+
+if sys.version_info >= (3, 13, 2):
+    TaskGroup = asyncio.TaskGroup
 
 KINDS = {
     'Cancelled': (asyncio.CancelledError,),
@@ -80,7 +105,7 @@ async def timeout(run, frame, statement, details):
 
 @leaving
 async def group(run, frame, statement, details):
-    scope = run.scopes[statement.args[0]] = asyncio.TaskGroup()
+    scope = run.scopes[statement.args[0]] = TaskGroup()
     try:
         async with scope:
             return await run.run(statement.sections[0][2], frame)
