@@ -13,7 +13,7 @@ QueueBase::~QueueBase() = default;
 
 void QueueBase::wake_up_next(WaitingLine& waiters) {
   while (TaskInLine* waiter = waiters.first()) {
-    waiters.remove(*waiter);
+    waiter->leave();
     if (!waiter->done()) {
       waiter->finish();
       return;
