@@ -19,17 +19,10 @@ int main(int argc, char** argv) {
   const auto limit = std::chrono::duration<double>(std::atof(argv[4]));
 
   const int poller = ::epoll_create1(0);
-  std::vector<int> sockets;
+  const std::vector<int> sockets = echo::connect_all(poller, port, connections);
   std::vector<std::size_t> received(connections);
   const std::vector<char> message(bytes, 'x');
   std::vector<char> buffer(64 * 1024);
-  for (std::size_t i = 0; i < connections; ++i) {
-    sockets.push_back(echo::connect_to(port));
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.u64 = i;
-    ::epoll_ctl(poller, EPOLL_CTL_ADD, sockets[i], &event);
-  }
   for (const int fd : sockets) echo::send_all(fd, message.data(), bytes);
 
   long done = 0;

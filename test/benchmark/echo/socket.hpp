@@ -1,14 +1,16 @@
-// Plain sockets for the programs of the echo row. An error ends the program.
+// Plain sockets for the programs of the rows of echo and HTTP. An error ends the program.
 #pragma once
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <vector>
 
 namespace echo {
 
@@ -60,6 +62,52 @@ inline void send_all(int fd, const char* data, std::size_t size) {
     check(sent > 0, "send");
     data += sent;
     size -= static_cast<std::size_t>(sent);
+  }
+}
+
+inline void watch(int poller, int fd, std::uint64_t data) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = data;
+  ::epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
+}
+
+// Each is watched, under its place in the list.
+inline std::vector<int> connect_all(int poller, int port, std::size_t count) {
+  std::vector<int> sockets;
+  for (std::size_t i = 0; i < count; ++i) {
+    sockets.push_back(connect_to(port));
+    watch(poller, sockets[i], i);
+  }
+  return sockets;
+}
+
+// A server as one writes it by hand: one thread, epoll, no library. Calls answer(fd, data, size)
+// with what has come.
+template <class Answer>
+[[noreturn]] void serve(Answer answer) {
+  const int listener = listen_somewhere(SOCK_NONBLOCK);
+  const int poller = ::epoll_create1(0);
+  watch(poller, listener, static_cast<std::uint64_t>(listener));
+  static char buffer[64 * 1024];
+  epoll_event events[256];
+  for (;;) {
+    const int count = ::epoll_wait(poller, events, 256, -1);
+    for (int i = 0; i < count; ++i) {
+      const auto fd = static_cast<int>(events[i].data.u64);
+      if (fd == listener) {
+        for (int made = 0; (made = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK)) >= 0;) {
+          no_delay(made);
+          watch(poller, made, static_cast<std::uint64_t>(made));
+        }
+        continue;
+      }
+      const ssize_t got = ::recv(fd, buffer, sizeof buffer, 0);
+      if (got > 0)
+        answer(fd, buffer, static_cast<std::size_t>(got));
+      else
+        ::close(fd);
+    }
   }
 }
 

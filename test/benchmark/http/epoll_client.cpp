@@ -22,16 +22,9 @@ int main(int argc, char** argv) {
                               "\r\nUser-Agent: by hand\r\nAccept: */*\r\n"
                               "Accept-Encoding: gzip, deflate\r\n\r\n";
   const int poller = ::epoll_create1(0);
-  std::vector<int> sockets;
+  const std::vector<int> sockets = echo::connect_all(poller, port, connections);
   std::vector<std::string> received(connections);
   std::vector<char> buffer(64 * 1024);
-  for (std::size_t i = 0; i < connections; ++i) {
-    sockets.push_back(echo::connect_to(port));
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.u64 = i;
-    ::epoll_ctl(poller, EPOLL_CTL_ADD, sockets[i], &event);
-  }
   int sent = 0, done = 0;
   const auto start = std::chrono::steady_clock::now();
   for (const int fd : sockets) {

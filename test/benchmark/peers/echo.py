@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 
+from processes import has, pin
+
 CONNECTIONS = 100
 BYTES = 512
 SECONDS = 1.0
@@ -19,17 +21,6 @@ ROUNDS = 7
 
 here = pathlib.Path(__file__).parent
 programs = pathlib.Path(sys.argv[1])
-
-
-def has(module):
-    return subprocess.run([sys.executable, '-c', f'import {module}'],
-                          stderr=subprocess.DEVNULL).returncode == 0
-
-
-def pin(which):
-    """Called in a new process; with one processor all share it."""
-    processors = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {processors[which % len(processors)]})
 
 
 def servers(scratch):

@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 
+from processes import has, pin
+
 SERVER_CONNECTIONS, SERVER_REQUESTS = 100, 50_000
 CLIENT_CONNECTIONS, CLIENT_REQUESTS = 50, 20_000
 ROUNDS = 7
@@ -40,17 +42,6 @@ http {{
   }}
 }}
 '''
-
-
-def has(module):
-    return subprocess.run([sys.executable, '-c', f'import {module}'],
-                          stderr=subprocess.DEVNULL).returncode == 0
-
-
-def pin(which):
-    """Called in a new process; with one processor all share it."""
-    processors = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {processors[which % len(processors)]})
 
 
 def nginx(scratch):
