@@ -95,8 +95,8 @@ struct TaskOptions {
   /// KiB unless changed. Wider than the largest frame that the task's functions have.
   std::size_t guard_size = 0;
   /// The task is a thread to the code that it calls: thread_local variables, errno, the locale, the
-  /// owner of a mutex and pthread_self() are its own, and destroyed when it ends. Some 30 ns more a
-  /// switch, and a parked thread for each such task. What holds and what does not is in
+  /// owner of a mutex and pthread_self() are its own, and destroyed when it ends. A switch sets the
+  /// thread pointer, and a thread is parked for each such task. What holds and what does not is in
   /// fiber/monkey/README.md. create_task throws RuntimeError where this cannot be had: it needs
   /// Linux, glibc, and arm64 or an x86-64 processor with FSGSBASE. Ours, not Python's.
   bool own_thread_state = false;
