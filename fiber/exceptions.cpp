@@ -3,19 +3,16 @@
 #include <fiber/demangle.hpp>
 #include <fiber/exceptions/uncaught.hpp>
 
+#include <atomic>
 #include <cerrno>
 #include <system_error>
 #include <typeinfo>
+#include <utility>
 
 #include <cxxabi.h>
 
 namespace fiber {
 namespace {
-
-std::shared_ptr<const std::string> share(std::string message) {
-  if (message.empty()) return nullptr;
-  return std::make_shared<const std::string>(std::move(message));
-}
 
 std::string os_message(int error_number, std::string_view detail) {
   std::string text = "[Errno " + std::to_string(error_number) + "] " +
@@ -79,7 +76,29 @@ Description describe(const std::exception_ptr& error) {
 
 }  // namespace
 
-BaseException::BaseException(std::string message) : message_(share(std::move(message))) {}
+struct detail::Message::Text {
+  std::atomic<long> refs{1};
+  std::string text;
+};
+
+detail::Message::Message(std::string text)
+    : text_(text.empty() ? nullptr : new Text{.text = std::move(text)}) {}
+detail::Message::Message(const Message& other) noexcept : text_(other.text_) {
+  if (text_ != nullptr) text_->refs.fetch_add(1, std::memory_order_relaxed);
+}
+detail::Message& detail::Message::operator=(const Message& other) noexcept {
+  Message copy(other);
+  std::swap(text_, copy.text_);
+  return *this;
+}
+detail::Message::~Message() {
+  if (text_ != nullptr && text_->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete text_;
+}
+const char* detail::Message::c_str() const noexcept {
+  return text_ != nullptr ? text_->text.c_str() : "";
+}
+
+BaseException::BaseException(std::string message) : message_(std::move(message)) {}
 BaseException::~BaseException() = default;
 detail::CompoundException::~CompoundException() = default;
 KeyboardInterrupt::KeyboardInterrupt() { detail::expect_at_exit(); }
@@ -92,7 +111,7 @@ SystemExit::SystemExit(int code) : BaseException(std::to_string(code)), code_(co
 }
 SystemExit::~SystemExit() = default;
 
-Exception::Exception(std::string message) : message_(share(std::move(message))) {}
+Exception::Exception(std::string message) : message_(std::move(message)) {}
 Exception::~Exception() = default;
 TypeError::~TypeError() = default;
 ValueError::~ValueError() = default;

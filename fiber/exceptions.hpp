@@ -6,7 +6,6 @@
 #pragma once
 
 #include <fiber/config.hpp>
-#include <fiber/standard.hpp>
 
 #include <exception>
 #include <iosfwd>
@@ -15,6 +14,27 @@
 #include <vector>
 
 namespace fiber {
+
+namespace detail {
+
+// The text of an exception: copies share it, and copying never throws.
+class FIBER_API Message {
+ public:
+  Message() noexcept = default;
+  explicit Message(std::string text);
+  Message(const Message& other) noexcept;
+  Message& operator=(const Message& other) noexcept;
+  ~Message();
+
+  // "" if there is none.
+  const char* c_str() const noexcept;
+
+ private:
+  struct Text;
+  Text* text_ = nullptr;
+};
+
+}  // namespace detail
 
 /// Root of the exceptions that `catch (const std::exception&)` must not swallow: GreenletExit,
 /// GeneratorExit, asyncio::CancelledError, KeyboardInterrupt, SystemExit.
@@ -28,10 +48,10 @@ class FIBER_API BaseException {
   virtual ~BaseException();
 
   /// The message, "" if there is none.
-  const char* what() const noexcept { return message_ ? message_->c_str() : ""; }
+  const char* what() const noexcept { return message_.c_str(); }
 
  private:
-  std::shared_ptr<const std::string> message_;
+  detail::Message message_;
 };
 
 /// Ctrl-C. asyncio::run throws it once the interrupted main task has ended. One that leaves main()
@@ -70,10 +90,10 @@ class FIBER_API Exception : public std::exception {
   ~Exception() override;
 
   /// The message, "" if there is none.
-  const char* what() const noexcept override { return message_ ? message_->c_str() : ""; }
+  const char* what() const noexcept override { return message_.c_str(); }
 
  private:
-  std::shared_ptr<const std::string> message_;
+  detail::Message message_;
 };
 
 /// A value of the wrong type was sent, read or passed; the message names both types.

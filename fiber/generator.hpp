@@ -20,10 +20,10 @@
 // returned, is a value-initialised Send or Return (use std::optional to tell it apart).
 #pragma once
 
-#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/generator/object.hpp>
 #include <fiber/generator/values.hpp>
+#include <fiber/standard/ranges.hpp>
 #include <fiber/value.hpp>
 
 #include <concepts>
@@ -66,7 +66,7 @@ class FIBER_API StopIteration : public Exception {
   fiber::value& value() const;
 
  private:
-  mutable std::shared_ptr<fiber::value> value_;
+  mutable core::Ref<detail::SharedValue> value_;
 };
 
 /// Python: inspect.getgeneratorstate.

@@ -19,7 +19,6 @@
 // to itself or to its child on its own stack lives until then.
 #pragma once
 
-#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/greenlet/object.hpp>
 #include <fiber/value.hpp>
@@ -159,8 +158,8 @@ class RunOf final : public Run {
 };
 
 template <class F>
-std::unique_ptr<Run> make_run(F&& function) {
-  return std::make_unique<RunOf<std::decay_t<F>>>(std::forward<F>(function));
+core::Owner<Run> make_run(F&& function) {
+  return core::Owner<Run>(new RunOf<std::decay_t<F>>(std::forward<F>(function)));
 }
 
 }  // namespace detail
@@ -275,9 +274,9 @@ class FIBER_API greenlet {
   detail::GreenletObject* object() const noexcept { return object_; }
 
  private:
-  explicit greenlet(std::unique_ptr<detail::Run> run);
-  greenlet(std::unique_ptr<detail::Run> run, const GreenletOptions& options);
-  void set_run(std::unique_ptr<detail::Run> run) const;
+  explicit greenlet(core::Owner<detail::Run> run);
+  greenlet(core::Owner<detail::Run> run, const GreenletOptions& options);
+  void set_run(core::Owner<detail::Run> run) const;
   detail::GreenletObject* checked() const {
     if (object_ == nullptr) [[unlikely]]
       refuse_null();

@@ -7,25 +7,21 @@
 // ever.
 #pragma once
 
-#include <initializer_list>
-#include <iterator>
+#include <fiber/standard/function.hpp>
+#include <fiber/standard/ranges.hpp>
+
 #include <string>
 #include <utility>
 #include <version>
 
 #if defined(_GLIBCXX_RELEASE) && _GLIBCXX_RELEASE >= 12 && _GLIBCXX_RELEASE <= 14
 #include <bits/chrono.h>
-#include <bits/ranges_base.h>
-#include <bits/refwrap.h>
 #include <bits/shared_ptr.h>
-#include <bits/std_function.h>
 #include <bits/std_mutex.h>
 #include <bits/unique_lock.h>
 #include <bits/unique_ptr.h>
 #else
 #include <chrono>
-#include <functional>
 #include <memory>
 #include <mutex>
-#include <ranges>
 #endif

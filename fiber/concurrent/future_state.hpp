@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>
 #include <fiber/core/type.hpp>
@@ -9,7 +10,6 @@
 
 #include <atomic>
 #include <concepts>
-#include <condition_variable>
 #include <cstddef>
 #include <exception>
 #include <optional>
@@ -94,7 +94,7 @@ struct FIBER_API Callback {
 /// FINISHED
 class FIBER_API FutureState : public core::SharedCounted<FutureState> {
  public:
-  FutureState() = default;
+  FutureState();
   virtual ~FutureState();
 
   bool cancel();
@@ -137,13 +137,14 @@ class FIBER_API FutureState : public core::SharedCounted<FutureState> {
   std::string describe() const;
   virtual std::string value_type() const = 0;
 
+  struct Changed;  // a condition variable, whose header takes long to compile
   struct Registration {
     Waiter* waiter;
     std::size_t position;
   };
 
   mutable std::mutex mutex_;
-  std::condition_variable condition_;
+  const core::Owner<Changed> changed_;
   Phase phase_ = Phase::PENDING;
   std::exception_ptr error_;
   std::vector<std::unique_ptr<Callback>> callbacks_;

@@ -1,6 +1,7 @@
 #include <fiber/concurrent/futures.hpp>
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstdio>
 #include <ostream>
 #include <sstream>
@@ -117,6 +118,12 @@ void report(const char* headline) noexcept {
 
 Callback::~Callback() = default;
 
+struct FutureState::Changed {
+  std::condition_variable condition;
+};
+
+FutureState::FutureState() : changed_(new Changed) {}
+
 FutureState::~FutureState() {
 #ifdef FIBER_TSAN
   // The thread that drops the last handle frees what another thread caught and read. The C++
@@ -166,9 +173,9 @@ void FutureState::wait_until_done(std::unique_lock<std::mutex>& lock, Timeout ti
   const auto ready = [this] { return is_done(); };
   if (ready()) return;
   if (const auto deadline = timeout.deadline()) {
-    if (!condition_.wait_until(lock, *deadline, ready)) throw TimeoutError();
+    if (!changed_->condition.wait_until(lock, *deadline, ready)) throw TimeoutError();
   } else {
-    condition_.wait(lock, ready);
+    changed_->condition.wait(lock, ready);
   }
 }
 
@@ -245,7 +252,7 @@ void FutureState::add_callback(std::unique_ptr<Callback> callback) {
 void FutureState::run_callbacks(std::unique_lock<std::mutex> lock) {
   const Ref<FutureState> self(this);  // a callback may drop every other handle
   const auto callbacks = std::exchange(callbacks_, {});
-  condition_.notify_all();
+  changed_->condition.notify_all();
   lock.unlock();
   for (const auto& callback : callbacks) run_callback(*callback);
 }

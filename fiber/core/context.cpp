@@ -51,7 +51,7 @@ FIBER_SWITCHES_STACK void first_frame(Context* origin) {
   ThreadState& thread = *tls_thread_state;
   sanitizer::arrive(thread.stack, origin->stack);
   Context unused;
-  run_errands(thread, {origin, &unused});
+  run_errands(thread, origin, &unused);
   thread.start_function(thread.start_argument);
   __builtin_unreachable();
 }
@@ -104,27 +104,23 @@ void call_with_room(void (*function)(void* argument), void* argument, std::size_
   if (call.error != nullptr) std::rethrow_exception(std::move(call.error));
 }
 
-void save_exceptions(ThreadState& thread, Context& from) noexcept {
-  from.in_exception = true;
-  from.own_thread = thread.lent != nullptr;
-  if (from.own_thread) {
-    from.caught = thread.lent;
-    thread.lent->take_back();
-    return;
-  }
-  from.caught = thread.exceptions->caught;
-  from.uncaught = thread.exceptions->uncaught;
-  *thread.exceptions = {};
-}
-
-void restore_exceptions(ThreadState& thread, Context& own) noexcept {
-  own.in_exception = false;
-  if (own.own_thread) {
-    static_cast<OwnThread*>(own.caught)->lend();
-    return;
-  }
-  thread.exceptions->caught = own.caught;
-  thread.exceptions->uncaught = own.uncaught;
+// Of a thread that is lent the record stays where it is: nobody else writes it.
+FIBER_SWITCHES_STACK Context* leave_with_record(ThreadState& thread, Context& from,
+                                                const Context& to, Stack* stack) noexcept {
+  const int error_number = *thread.error_number;
+  OwnThread* const lent = thread.lent;
+  CxxExceptionState record = {};
+  if (lent != nullptr)
+    lent->take_back();
+  else
+    record = std::exchange(*thread.exceptions, {});
+  Context* origin = leave(thread, from, to, stack);
+  if (lent != nullptr)
+    lent->lend();
+  else
+    *thread.exceptions = record;
+  *thread.error_number = error_number;
+  return origin;
 }
 
 void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,

@@ -6,9 +6,9 @@
 //     errno.
 //  2. Nothing is thrown on top of the target: exceptions travel as data and are rethrown by code
 //     that has arrived.
-//  3. Exceptions are rarely caught or in flight where a switch is made. The record is moved into
-//     the Context then, and nothing of it is written otherwise: while a switch is made, and where a
-//     fiber begins, the thread's record is empty.
+//  3. Exceptions are rarely caught or in flight where a switch is made. The record is put away on
+//     the stack that is left then, and nothing of it is written otherwise: while a switch is made,
+//     and where a fiber begins, the thread's record is empty.
 //  4. A stack is given back by whoever the dying fiber switches to, after arrival.
 //
 // The switch itself is inline up to the jump: a processor predicts returns by the calls it saw, and
@@ -30,25 +30,13 @@ struct CxxExceptionState {
   unsigned int uncaught;
 };
 
-// A place to come back to: filled by the switch that leaves it. What is always used comes first.
+// A place to come back to: filled by the switch that leaves it.
 struct Context {
   void* sp = nullptr;  // where the jump has saved the registers: Boost.Context's handle
   Stack* stack = nullptr;
-  int error_number = 0;
-  std::uint16_t modes = 0;    // the x87 control word, where the jump is ours
-  bool in_exception = false;  // `caught` and `uncaught` are the record of exceptions, or
-  bool own_thread = false;    // `caught` is the OwnThread that was lent
-
-  void* caught = nullptr;
-  unsigned int uncaught = 0;
+  std::uint16_t modes = 0;  // the x87 control word, where the jump is ours
   // MXCSR where it is kept (ThreadState::keeps_mxcsr), 0 if it was not; on arm64 FPCR.
   std::uint32_t float_control = 0;
-};
-
-// What a jump returns, once something jumps back.
-struct Arrival {
-  Context* origin;  // who did
-  Context* self;    // who was left
 };
 
 using StartFunction = void (*)(void* argument);

@@ -41,7 +41,7 @@ extern "C" void* fiber_boost_make(void* top, std::size_t size,
 #undef FIBER_JUMP_FCONTEXT
 #undef FIBER_MAKE_FCONTEXT
 
-inline Arrival jump(Context& from, const Context& to) noexcept {
+inline Context* jump(Context& from, const Context& to) noexcept {
 #if defined(FIBER_JUMP_LEAVES_FLOAT_CONTROL)
   from.float_control = float_control();
 #endif
@@ -52,7 +52,7 @@ inline Arrival jump(Context& from, const Context& to) noexcept {
   if (origin->float_control != from.float_control) [[unlikely]]
     set_float_control(from.float_control);
 #endif
-  return {origin, &from};
+  return origin;
 }
 
 template <void (*entry)(Context* origin)>

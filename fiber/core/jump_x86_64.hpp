@@ -36,14 +36,14 @@ inline constexpr std::size_t kNativeFrame = 7 * sizeof(void*);
 // Gives a fiber its own modes back, when it continues after one that has others.
 FIBER_API void restore_modes(std::uint16_t others, std::uint16_t own) noexcept;
 
-FIBER_INLINE Arrival jump(Context& from, const Context& to) noexcept {
+FIBER_INLINE Context* jump(Context& from, const Context& to) noexcept {
   asm volatile("fnstcw %0" : "=m"(from.modes));
   const NativeTransfer arrived = native_jump(to.sp, &from);
   auto* origin = static_cast<Context*>(arrived.data);
   origin->sp = arrived.context;
   if (origin->modes != from.modes) [[unlikely]]
     restore_modes(origin->modes, from.modes);
-  return {origin, &from};
+  return origin;
 }
 
 template <void (*entry)(Context* origin)>

@@ -14,8 +14,8 @@
 #pragma once
 
 #include <fiber/core/list.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/core/ref.hpp>
-#include <fiber/standard.hpp>
 #include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
 
@@ -61,9 +61,11 @@ class FIBER_API GeneratorObject {
       return advance_slow(value);
     ready = kNotReady;
     active->sent = value;
-    core::switch_context(*running, caller, active->context);
-    if (item == nullptr) [[unlikely]]
+    core::exchange_context(*running, caller, active->context);
+    if (item == nullptr) [[unlikely]] {
+      core::fiber_ended(*running);
       return ended();
+    }
     ready = reinterpret_cast<std::uintptr_t>(running);
     return true;
   }
@@ -116,7 +118,7 @@ class FIBER_API GeneratorObject {
   core::Stack* stack = nullptr;
   core::ThreadState* thread;
   core::StackShape stack_shape;
-  std::unique_ptr<std::string> name;
+  core::Owner<std::string> name;
   std::uint64_t scope = 0;             // for the hooks: whose it is
   core::Links<GeneratorObject> links;  // among the thread's started ones, or the postponed
 
@@ -151,7 +153,7 @@ class FIBER_API GeneratorObject {
       hand_over_slow(object);
     } else {
       root->item = object;
-      core::switch_context(*running, context, root->caller);
+      core::exchange_context(*running, context, root->caller);  // those who ask do not end
     }
   }
 

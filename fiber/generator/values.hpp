@@ -2,7 +2,8 @@
 // is handed on, and where a returned one is kept.
 #pragma once
 
-#include <fiber/standard.hpp>
+#include <fiber/core/ref.hpp>
+#include <fiber/standard/function.hpp>
 #include <fiber/value.hpp>
 
 #include <concepts>
@@ -61,6 +62,12 @@ bool is_none(const T& object) {
   else
     return false;
 }
+
+// What copies of a StopIteration share.
+struct SharedValue : core::SharedCounted<SharedValue> {
+  explicit SharedValue(value given) : held(std::move(given)) {}
+  value held;
+};
 
 [[noreturn]] FIBER_API void nothing_sent(const core::Type& wanted);
 [[noreturn]] FIBER_API void nothing_returned(const core::Type& wanted);

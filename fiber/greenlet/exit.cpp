@@ -1,5 +1,6 @@
 // How the greenlets of a thread end with it.
 #include <fiber/greenlet.hpp>
+#include <fiber/greenlet/inbox.hpp>
 
 #include <mutex>
 #include <utility>
@@ -34,9 +35,9 @@ void GreenletThread::thread_exits() noexcept {
     drain_inbox();
     while (!live.empty()) end_newest();
     trace = nullptr;
-    const std::lock_guard lock(inbox_mutex_);
-    open = inbox_ != nullptr || !live.empty();
-    closed_ = !open;
+    const std::lock_guard lock(inbox_->mutex);
+    open = inbox_->first != nullptr || !live.empty();
+    inbox_->closed = !open;
   }
   // Not main: the thread is being ended by pthread_exit, or the process by exit, in a greenlet.
   if (current != main) core::sanitizer::own_stack_abandoned(&thread.own_stack, main->context.sp);

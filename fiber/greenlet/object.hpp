@@ -17,10 +17,11 @@
 
 #include <fiber/core/block_pool.hpp>
 #include <fiber/core/list.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/core/ref.hpp>
-#include <fiber/standard.hpp>
 #include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
+#include <fiber/standard/function.hpp>
 #include <fiber/value.hpp>
 
 #include <atomic>
@@ -38,6 +39,7 @@ using trace_function =
 namespace fiber::detail {
 
 class GreenletThread;
+struct Inbox;
 struct WeakBlock;
 
 inline constexpr std::size_t kThreadSlot = 0;  // see core::ThreadState::layers
@@ -130,9 +132,9 @@ class FIBER_API GreenletObject {
   core::StackShape stack_shape;             // that it wants
   GreenletObject* next_returned = nullptr;  // in the inbox: a stack, taken out from its top alone
   core::Stack* stack = nullptr;
-  std::unique_ptr<Run> run;
+  core::Owner<Run> run;
   core::Ref<Belongings> belongings;
-  std::unique_ptr<std::string> name;
+  core::Owner<std::string> name;
   void* user_data = nullptr;  // for the C interface
   std::atomic<WeakBlock*> weak{nullptr};
   core::Links<GreenletObject> links;  // in the thread's list of live ones
@@ -159,6 +161,12 @@ class FIBER_API GreenletObject {
 FIBER_API void retain(GreenletObject* object) noexcept;
 // May unwind the greenlet, and so run any code, when it was the last reference.
 FIBER_API void release(GreenletObject* object) noexcept;
+
+// What settrace() was given; kept by a call of it, which may replace it.
+struct TraceCallback : core::Counted<TraceCallback> {
+  explicit TraceCallback(trace_function given) : call(std::move(given)) {}
+  trace_function call;
+};
 
 // What the layer that schedules greenlets tells this one: it alone continues those that wait.
 struct Scheduler {
@@ -220,15 +228,12 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   void link(GreenletObject* object) noexcept;
   static void unlink(GreenletObject* object) noexcept;
   // How many greenlets this thread answers for, dead ones that handles still refer to included.
-  long object_count() noexcept {
-    const std::lock_guard lock(inbox_mutex_);
-    return live_objects - moved_away_;
-  }
+  long object_count() noexcept;
 
   core::ThreadState& thread;
   GreenletObject* current;
   GreenletObject* main;
-  std::shared_ptr<trace_function> trace;
+  core::Ref<TraceCallback> trace;
   const Scheduler* scheduler = nullptr;  // null: none, and then nobody waits
   core::List<GreenletObject> live;       // newest first
   long live_objects = 0;                 // made here or taken over, and not freed here
@@ -286,11 +291,8 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   Outcome mail_;
   GreenletObject* origin_ = nullptr;
 
-  std::mutex inbox_mutex_;
-  GreenletObject* inbox_ = nullptr;
-  std::atomic<bool> has_returned_{false};
-  bool closed_ = false;  // the thread has exited
-  long moved_away_ = 0;  // objects that other threads took over; with the mutex
+  const core::Owner<Inbox> inbox_;
+  std::atomic<bool> has_returned_{false};  // something is in the inbox
 };
 
 FIBER_API GreenletThread& make_greenlet_thread(core::ThreadState& thread);
@@ -307,11 +309,5 @@ inline GreenletThread& greenlet_thread() {
     return make_greenlet_thread(thread);
   return *own;
 }
-
-struct WeakBlock {
-  std::atomic<long> refs{1};
-  std::mutex mutex;
-  GreenletObject* target;
-};
 
 }  // namespace fiber::detail

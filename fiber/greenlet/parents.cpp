@@ -1,6 +1,7 @@
 // Who takes what a greenlet ends with: chains of parents, and how a pending greenlet comes to
 // another thread with a parent of that.
 #include <fiber/greenlet.hpp>
+#include <fiber/greenlet/inbox.hpp>
 
 #include <mutex>
 #include <utility>
@@ -33,17 +34,18 @@ void GreenletThread::take_over(GreenletObject* object) {
   GreenletThread* owner = object->owner.load(std::memory_order_acquire);
   bool last = false;
   {
-    const std::lock_guard lock(owner->inbox_mutex_);
+    Inbox& inbox = *owner->inbox_;
+    const std::lock_guard lock(inbox.mutex);
     if (object->state != GreenletState::pending || object->listed)
       throw ValueError("parent cannot be on a different thread");
     if (object->returned != 0) {
-      GreenletObject** at = &owner->inbox_;
+      GreenletObject** at = &inbox.first;
       while (*at != object) at = &(*at)->next_returned;
       *at = object->next_returned;
       object->refs -= std::exchange(object->returned, 0U);
     }
-    ++owner->moved_away_;
-    last = owner->closed_ && owner->live_objects == owner->moved_away_;
+    ++inbox.moved_away;
+    last = inbox.closed && owner->live_objects == inbox.moved_away;
     object->owner.store(this, std::memory_order_release);
   }
   ++live_objects;

@@ -2,6 +2,7 @@
 #include <fiber/cxxabi.hpp>
 #include <fiber/greenlet.hpp>
 #include <fiber/greenlet/debugger_fields.hpp>
+#include <fiber/greenlet/inbox.hpp>
 
 #include <exception>
 
@@ -61,10 +62,10 @@ class ForkGuard {
 
  private:
   static void lock() {
-    if (GreenletThread* thread = own_thread()) thread->inbox_mutex_.lock();
+    if (GreenletThread* thread = own_thread()) thread->inbox_->mutex.lock();
   }
   static void unlock() {
-    if (GreenletThread* thread = own_thread()) thread->inbox_mutex_.unlock();
+    if (GreenletThread* thread = own_thread()) thread->inbox_->mutex.unlock();
   }
 };
 
@@ -151,11 +152,12 @@ GreenletObject* GreenletThread::free_object(GreenletObject* object) noexcept {
 
 GreenletObject* GreenletThread::drop_foreign(GreenletObject* object) noexcept {
   GreenletThread* owner = object->owner.load(std::memory_order_acquire);
-  std::unique_lock lock(owner->inbox_mutex_);
-  if (!owner->closed_) {
+  Inbox& inbox = *owner->inbox_;
+  std::unique_lock lock(inbox.mutex);
+  if (!inbox.closed) {
     if (object->returned++ == 0) {
-      object->next_returned = owner->inbox_;
-      owner->inbox_ = object;
+      object->next_returned = inbox.first;
+      inbox.first = object;
     }
     owner->has_returned_.store(true, std::memory_order_release);
     return nullptr;
@@ -168,7 +170,7 @@ GreenletObject* GreenletThread::drop_foreign(GreenletObject* object) noexcept {
     weak->target = nullptr;
   }
   unlink(object);
-  const bool last = --owner->live_objects == owner->moved_away_;
+  const bool last = --owner->live_objects == inbox.moved_away;
   lock.unlock();
   GreenletObject* parent = free_object(object);  // runs destructors, which may come here again
   if (last) delete owner;
@@ -182,13 +184,13 @@ void GreenletThread::drain_inbox_slow() noexcept {
     GreenletObject* object = nullptr;
     std::uint32_t count = 0;
     {
-      const std::lock_guard lock(inbox_mutex_);
-      object = inbox_;
+      const std::lock_guard lock(inbox_->mutex);
+      object = inbox_->first;
       if (object == nullptr) {
         has_returned_.store(false, std::memory_order_relaxed);
         return;
       }
-      inbox_ = object->next_returned;
+      inbox_->first = object->next_returned;
       count = std::exchange(object->returned, 0U);
     }
     object->refs -= count - 1;
@@ -212,12 +214,18 @@ void GreenletThread::unlink(GreenletObject* object) noexcept {
 
 // --- switching ----------------------------------------------------------------------------------
 
-GreenletThread::GreenletThread(core::ThreadState& state) : thread(state), current(nullptr) {
+GreenletThread::GreenletThread(core::ThreadState& state)
+    : thread(state), current(nullptr), inbox_(new Inbox) {
   main = new MainGreenlet(*this);
   current = main;
 }
 
 GreenletThread::~GreenletThread() = default;
+
+long GreenletThread::object_count() noexcept {
+  const std::lock_guard lock(inbox_->mutex);
+  return live_objects - inbox_->moved_away;
+}
 
 const char* GreenletThread::running_name() const noexcept {
   return current->name != nullptr ? current->name->c_str() : nullptr;
@@ -226,8 +234,8 @@ const char* GreenletThread::running_name() const noexcept {
 void GreenletThread::check_thread(GreenletObject* target) {
   GreenletThread* owner = target->owner.load(std::memory_order_relaxed);
   if (owner == this) return;
-  const std::lock_guard lock(owner->inbox_mutex_);
-  if (owner->closed_)
+  const std::lock_guard lock(owner->inbox_->mutex);
+  if (owner->inbox_->closed)
     throw greenlet::error("cannot switch to a greenlet whose thread has exited: " +
                           repr(target->borrowed()));
   throw greenlet::error(
@@ -238,9 +246,9 @@ void GreenletThread::check_thread(GreenletObject* target) {
 }
 
 void GreenletThread::call_trace(const char* event, GreenletObject* origin, GreenletObject* target) {
-  const std::shared_ptr<trace_function> callback = trace;
+  const core::Ref<TraceCallback> callback = trace;
   try {
-    (*callback)(event, greenlet(origin), greenlet(target));
+    callback->call(event, greenlet(origin), greenlet(target));
   } catch (...) {
     trace = nullptr;
     throw;
