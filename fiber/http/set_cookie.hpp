@@ -32,12 +32,12 @@ struct CookiePlace {
 CookiePlace cookie_place(const std::string& url);
 
 // Parses the field Set-Cookie of an answer from `from`. Returns nothing for a cookie to be ignored:
-// - without a name (Python's jars do not keep it either), with a control character, with more
-// than 4 096 bytes of name and value; an attribute of more than 1 024 bytes is left out;
-// - for a domain that does not contain the host, or that contains hosts of several owners
-// ("com", "co.uk"): a public suffix by libpsl; without libpsl, a domain without a dot;
-// - Secure, from a URL that is not;
-// - named __Secure-... or __Host-... without the attributes that this prefix promises.
+//  - without a name (Python's jars do not keep it either), with a control character, with more
+//    than 4 096 bytes of name and value; an attribute of more than 1 024 bytes is left out;
+//  - for a domain that does not contain the host, or that contains hosts of several owners
+//    ("com", "co.uk"): a public suffix by libpsl; without libpsl, a domain without a dot;
+//  - Secure, from a URL that is not;
+//  - named __Secure-... or __Host-... without the attributes that this prefix promises.
 // SameSite is kept and has no effect: a client of this kind has one site. Dates in the far future
 // are accepted, as by Python's clients.
 std::optional<Cookie> parse_set_cookie(std::string_view field, const CookiePlace& from,

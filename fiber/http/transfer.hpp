@@ -6,16 +6,16 @@
 //   attach() ... output() sent() ... received() lost() ... is_over()
 //
 // Rules that keep it correct:
-// 1. Redirects are followed here: each is one hop, with a connection of its own. Once is_over() and
-// is_redirected(), the owner takes the connection away and calls next_hop(). head() is the head
-// of the final response.
-// 2. At most `limit` decoded bytes of the body are held, and the undecoded bytes of one read of the
-// owner's. At the limit wants_input() is false, and the owner stops reading, which closes TCP's
-// window. take() makes room.
+//  1. Redirects are followed here: each is one hop, with a connection of its own. Once is_over()
+//     and is_redirected(), the owner takes the connection away and calls next_hop(). head() is the
+//     head of the final response.
+//  2. At most `limit` decoded bytes of the body are held, and the undecoded bytes of one read of
+//     the owner's. At the limit wants_input() is false, and the owner stops reading, which closes
+//     TCP's window. take() makes room.
 //  3. A request is sent a second time only if its method is idempotent, and the connection had been
 //     used before and ended without a byte of an answer.
-// 4. The owner checks wants_input(), output() and is_over() after each of its calls. `on_owner`
-// asks the owner for such a check after calls by others.
+//  4. The owner checks wants_input(), output() and is_over() after each of its calls. `on_owner`
+//     asks the owner for such a check after calls by others.
 #pragma once
 
 #include <fiber/http/answer.hpp>
