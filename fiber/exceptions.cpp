@@ -21,7 +21,7 @@ std::string os_message(int error_number, std::string_view detail) {
   return text;
 }
 
-// Without what stands before the last "::" that is none of a template argument's.
+// Removes everything before the last "::" that is not in a template argument.
 std::string unqualified(const std::string& name) {
   if (name.starts_with("std::")) return name;
   int depth = 0;
@@ -34,7 +34,7 @@ std::string unqualified(const std::string& name) {
   return name;
 }
 
-// The type that was given to std::throw_with_nested: to its reader it is still that type.
+// Returns the type that was given to std::throw_with_nested: the one that a reader knows.
 std::string without_nesting(std::string name) {
   constexpr std::string_view kNested = "std::_Nested_exception<";
   if (name.rfind(kNested, 0) == 0 && name.back() == '>')
@@ -168,7 +168,7 @@ std::string repr(const std::exception_ptr& error) {
   } catch (const detail::CompoundException& group) {
     return group.repr();
   } catch (...) {
-    // The rest.
+    // Other exceptions follow below.
   }
   const Description d = describe(error);
   return d.text.empty() ? d.type + "()" : d.type + "('" + d.text + "')";

@@ -1,10 +1,10 @@
-// Smart pointers, std::function, std::reference_wrapper, std::mutex, durations and clocks, and what
-// makes a range: for public headers, in place of <memory>, <functional>, <mutex>, <chrono> and
+// Smart pointers, std::function, std::reference_wrapper, std::mutex, durations and clocks, and the
+// concepts of ranges: for public headers, in place of <memory>, <functional>, <mutex>, <chrono> and
 // <ranges>, which take longer to compile than all the rest of such a header.
 //
-// Versions of libstdc++ whose parts are known to stand alone are included by parts; any other
-// standard library as a whole. A program includes the standard headers that it uses itself, as
-// ever.
+// Parts of libstdc++ are included for versions whose parts are known to stand alone; any other
+// standard library is included as a whole. A program itself includes the standard headers that it
+// uses, as ever.
 #pragma once
 
 #include <fiber/standard/function.hpp>

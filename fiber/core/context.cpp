@@ -13,7 +13,7 @@
 namespace fiber::core {
 namespace {
 
-// A stack for what needs `bytes`.
+// Returns the shape of a stack for a function that needs `bytes`.
 StackShape roomy_stack(std::size_t bytes) noexcept {
   return StackShape(std::max(std::size_t{512} * 1024, 2 * bytes), kDefaultGuardSize);
 }
@@ -39,13 +39,14 @@ bool has_room(const ThreadState* thread, std::size_t bytes) noexcept {
   if (thread == nullptr || thread->stack == &thread->own_stack) return true;
   const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   const auto base = reinterpret_cast<std::uintptr_t>(thread->stack->base);
-  // A stack that is none of ours has whatever room it has.
+  // On a stack that is not the library's the difference is large (it may wrap), and the answer is
+  // yes: nothing is known of the room there.
   return here - base >= bytes;
 }
 
 }  // namespace
 
-// It never returns and nothing unwinds through it.
+// The first frame of a fiber: never returns, and nothing unwinds through it.
 FIBER_SWITCHES_STACK void first_frame(Context* origin) {
   FIBER_FIRST_FRAME;
   ThreadState& thread = *tls_thread_state;
@@ -90,7 +91,7 @@ void call_with_room(void (*function)(void* argument), void* argument, std::size_
     try {
       stack = thread->pool.allocate(roomy_stack(bytes));
     } catch (const MemoryError&) {
-      // It may be enough after all.
+      // The room that is left may still be enough: call in place.
     }
   }
   if (stack == nullptr) {
@@ -104,7 +105,8 @@ void call_with_room(void (*function)(void* argument), void* argument, std::size_
   if (call.error != nullptr) std::rethrow_exception(std::move(call.error));
 }
 
-// Of a thread that is lent the record stays where it is: nobody else writes it.
+// While a thread is lent (OwnThread), its record of exceptions stays where it is: no other fiber
+// writes there.
 FIBER_SWITCHES_STACK Context* leave_with_record(ThreadState& thread, Context& from,
                                                 const Context& to, Stack* stack) noexcept {
   const int error_number = *thread.error_number;
@@ -139,8 +141,9 @@ void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,
 }
 
 #if defined(FIBER_NATIVE_JUMP)
-// <cfenv> keeps the modes of both arithmetic units alike, so those of SSE, which are expensive to
-// read, need not be saved: where the x87's differ, they are to be what the x87's are.
+// Sets the modes of both arithmetic units. <cfenv> keeps those of the x87 and of SSE alike, and the
+// latter are expensive to read. So only the x87's are saved: where they differ, SSE gets the same
+// ones.
 void restore_modes(std::uint16_t others, std::uint16_t own) noexcept {
   constexpr unsigned kTraps = 0x3f;
   constexpr unsigned kRounding = 0xc00;

@@ -21,7 +21,7 @@ class Owner {
   }
   ~Owner() { delete object_; }
 
-  /// Ends the object: with no owner while its destructor runs.
+  /// Destroys the object; there is no owner while its destructor runs.
   void reset() noexcept { Owner().swap(*this); }
 
   T* get() const noexcept { return object_; }

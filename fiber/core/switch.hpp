@@ -8,18 +8,19 @@
 
 namespace fiber::core {
 
-// Gives back the stack of a fiber that ended by switching here, and exchanges what keep_mxcsr()
-// keeps.
+// Gives back the stack of a fiber that ended by switching here, and exchanges the MXCSR that
+// keep_mxcsr() keeps.
 FIBER_API void run_errand(ThreadState& thread, Context* origin, const Context* self) noexcept;
 
-// True where exceptions are caught or in flight, or another thread's state is lent: one look tells
-// of both. Rare, and then the record is to be put away while others run.
+// Returns whether exceptions are caught or in flight, or another thread's state is lent: one look
+// tells both. That is rare; if so, the record must be put away while other fibers run.
 FIBER_INLINE bool has_record(const ThreadState& thread) noexcept {
   const CxxExceptionState& exceptions = *thread.exceptions;
   return (reinterpret_cast<std::uintptr_t>(exceptions.caught) | exceptions.uncaught) != 0;
 }
 
-// Leaves for `to`, on `stack`, with no record to put away. Returns after the arrival who came.
+// Leaves for `to`, on `stack`, with no record to put away. Returns, after arrival, the context that
+// switched here.
 FIBER_INLINE Context* leave(ThreadState& thread, Context& from, const Context& to,
                             Stack* stack) noexcept {
   Stack* const own = thread.stack;
@@ -32,11 +33,11 @@ FIBER_INLINE Context* leave(ThreadState& thread, Context& from, const Context& t
   *thread.error_number = error_number;
   return origin;
 }
-// Puts the record away, leaves, and takes it back.
+// Puts the record of exceptions away, leaves, and puts the record back after arrival.
 FIBER_API Context* leave_with_record(ThreadState& thread, Context& from, const Context& to,
                                      Stack* stack) noexcept;
 
-// Rarely is anything to be done after an arrival.
+// Runs the errand after an arrival, if there is one; mostly there is none.
 FIBER_INLINE void run_errands(ThreadState& thread, Context* origin, const Context* self) noexcept {
   if (thread.errand != nullptr) [[unlikely]]
     run_errand(thread, origin, self);
@@ -52,7 +53,8 @@ FIBER_INLINE void switch_context(ThreadState& thread, Context& from, const Conte
   run_errands(thread, origin, &from);
 }
 
-// As switch_context(), but whoever comes back because a fiber has ended calls fiber_ended() next.
+// Switches as switch_context() does. Code that arrives because a fiber has ended calls
+// fiber_ended() next.
 FIBER_INLINE void exchange_context(ThreadState& thread, Context& from, const Context& to) noexcept {
 #if defined(FIBER_NATIVE_JUMP)
   switch_context(thread, from, to);  // every arrival has an errand with keep_mxcsr()

@@ -1,5 +1,5 @@
-// Part of GreenletThread: references that other threads gave up, for the owner to take back, and
-// what else of a thread is shared.
+// Part of GreenletThread: the state of a thread that other threads reach. First of all the
+// references that other threads gave up, for the owner to take back.
 #pragma once
 
 #include <fiber/greenlet/object.hpp>
@@ -16,7 +16,7 @@ struct Inbox {
   long moved_away = 0;  // objects that other threads took over
 };
 
-// What weak handles to one greenlet share.
+// The block that all weak handles to one greenlet share.
 struct WeakBlock {
   std::atomic<long> refs{1};
   std::mutex mutex;

@@ -1,5 +1,5 @@
-// Who takes what a greenlet ends with: chains of parents, and how a pending greenlet comes to
-// another thread with a parent of that.
+// Chains of parents, which take the outcome of greenlets that end; and how a pending greenlet moves
+// to another thread when it gets a parent there.
 #include <fiber/greenlet.hpp>
 #include <fiber/greenlet/inbox.hpp>
 
@@ -8,8 +8,8 @@
 
 namespace fiber::detail {
 
-// True if `object` is `at` or one of its ancestors. Stops where another thread's greenlets begin:
-// outcomes do not go there either.
+// Returns whether `object` is `at` or one of its ancestors. The search stops where another thread's
+// greenlets begin: outcomes do not go there either.
 bool GreenletThread::descends(const GreenletObject* at, const GreenletObject* object) noexcept {
   for (; at != nullptr && at->owner.load(std::memory_order_relaxed) == this; at = at->parent)
     if (at == object) return true;
@@ -29,7 +29,7 @@ void GreenletThread::set_parent(GreenletObject* object, GreenletObject* parent) 
   if (previous != nullptr) release(previous);
 }
 
-// A pending greenlet of another thread becomes one of this.
+// Makes a pending greenlet of another thread one of this thread.
 void GreenletThread::take_over(GreenletObject* object) {
   GreenletThread* owner = object->owner.load(std::memory_order_acquire);
   bool last = false;

@@ -1,4 +1,4 @@
-// What makes a range, in place of <ranges>: see standard.hpp.
+// The concepts and functions of ranges, in place of <ranges>: see standard.hpp.
 #pragma once
 
 #include <initializer_list>
