@@ -10,8 +10,6 @@
 #include <algorithm>
 #include <utility>
 
-#include <cxxabi.h>
-
 namespace fiber::aiohttp::web {
 
 CleanupError::CleanupError(std::vector<std::exception_ptr> exceptions)

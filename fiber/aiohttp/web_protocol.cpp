@@ -5,6 +5,7 @@
 #include <fiber/aiohttp/web_response_object.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/greenlet.hpp>
 #include <fiber/http/quoting.hpp>
 
@@ -12,7 +13,6 @@
 #include <cstring>
 #include <utility>
 
-#include <cxxabi.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -333,7 +333,7 @@ std::optional<StreamResponse> Connection::answer(Request& request) {
     error = std::current_exception();
   } catch (const std::exception&) {
     error = std::current_exception();
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;
   } catch (const BaseException&) {
     throw;

@@ -5,6 +5,7 @@
 #include <fiber/asyncio/events.hpp>
 #include <fiber/asyncio/object_registry.hpp>
 #include <fiber/core/own_thread.hpp>
+#include <fiber/cxxabi.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -15,8 +16,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <cxxabi.h>
 
 namespace fiber::asyncio::detail {
 
@@ -337,7 +336,7 @@ void TaskBase::run_with_own_thread_state() {
       auto& call = *static_cast<Call*>(self);
       try {
         call.task.run_body();
-      } catch (const abi::__forced_unwind&) {
+      } catch (const fiber::detail::forced_unwind&) {
         std::fputs(
             "fiber: pthread_exit() in a task with own_thread_state: its thread ends with the "
             "task\n",
@@ -366,7 +365,7 @@ void TaskBase::run() {
       run_with_own_thread_state();
     else
       run_body();
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;  // the thread is being cancelled
   } catch (const CancelledError&) {
     cancelled = true;

@@ -1,11 +1,10 @@
 // Which exceptions of the user's functions the library may keep.
 #pragma once
 
+#include <fiber/cxxabi.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <exception>
-
-#include <cxxabi.h>
 
 namespace fiber::asyncio::detail {
 
@@ -17,7 +16,7 @@ std::exception_ptr caught(F&& function, Keeps keeps_exit) {
   try {
     function();
     return nullptr;
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;
   } catch (const KeyboardInterrupt&) {
     throw;

@@ -6,10 +6,9 @@
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/in_context.hpp>
 #include <fiber/asyncio/log.hpp>
+#include <fiber/cxxabi.hpp>
 
 #include <new>
-
-#include <cxxabi.h>
 
 namespace fiber::asyncio::detail {
 
@@ -68,7 +67,7 @@ void ErrorReports::report(const ExceptionContext& context) {
     if (const std::exception_ptr error =
             caught(call, [this] { return !loop_.turns().on_dying_hub(); }))
       handler_has_thrown(context, error);
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;
   } catch (const KeyboardInterrupt&) {
     loop_.turns().interrupt = std::current_exception();

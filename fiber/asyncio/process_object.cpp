@@ -151,6 +151,22 @@ Strings environment_of(const subprocess::Environment& variables) {
   return Strings(std::move(pairs));
 }
 
+// As CPython: the child gets no other descriptors, whether they are marked to be closed or not.
+void close_others(posix_spawn_file_actions_t& actions) {
+  constexpr int kFirst = 3;
+#if defined(FIBER_NO_CLOSEFROM)
+  // Those that are open now; threads that open others meanwhile must mark them.
+  for (int fd = kFirst, last = static_cast<int>(::sysconf(_SC_OPEN_MAX)); fd < last; ++fd) {
+    const int flags = ::fcntl(fd, F_GETFD);
+    if (flags >= 0 && (flags & FD_CLOEXEC) == 0)
+      check(::posix_spawn_file_actions_addclose(&actions, fd), "posix_spawn_file_actions_addclose");
+  }
+#else
+  check(::posix_spawn_file_actions_addclosefrom_np(&actions, kFirst),
+        "posix_spawn_file_actions_addclosefrom_np");
+#endif
+}
+
 pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
             const CreateSubprocessOptions& options, const Pipe (&streams)[3]) {
   SpawnSetup setup;
@@ -165,10 +181,8 @@ pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
   if (options.cwd)
     check(::posix_spawn_file_actions_addchdir_np(&setup.actions, options.cwd->c_str()),
           *options.cwd);
-  // As CPython: the child gets no other descriptors, and what we ignore it need not.
-  constexpr int kFirst = 3;
-  check(::posix_spawn_file_actions_addclosefrom_np(&setup.actions, kFirst),
-        "posix_spawn_file_actions_addclosefrom_np");
+  close_others(setup.actions);
+  // As CPython: what we ignore the child need not.
   sigset_t defaults;
   ::sigemptyset(&defaults);
   ::sigaddset(&defaults, SIGPIPE);

@@ -4,13 +4,13 @@
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/cxxabi.hpp>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
 
-#include <cxxabi.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -145,7 +145,7 @@ void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
       transport->close();
       throw;
     }
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;
   } catch (const GreenletExit&) {
     throw;
@@ -209,7 +209,7 @@ void ServerObject::serve_forever() {
     close();
     try {
       wait_closed();
-    } catch (const abi::__forced_unwind&) {
+    } catch (const fiber::detail::forced_unwind&) {
       throw;
     } catch (const GreenletExit&) {
       throw;

@@ -17,9 +17,9 @@
 #include <thread>
 
 #include <dlfcn.h>
-#include <execinfo.h>
 #include <signal.h>
 #include <ucontext.h>
+#include <unwind.h>
 
 namespace fiber::asyncio::detail {
 namespace {
@@ -52,6 +52,27 @@ void* program_counter([[maybe_unused]] void* context) noexcept {
 #endif
 }
 
+struct Walk {
+  void** frames;
+  int room;
+  int count;
+};
+
+_Unwind_Reason_Code note_frame(_Unwind_Context* context, void* argument) noexcept {
+  auto& walk = *static_cast<Walk*>(argument);
+  if (walk.count == walk.room) return _URC_END_OF_STACK;
+  if (void* address = reinterpret_cast<void*>(_Unwind_GetIP(context)))
+    walk.frames[walk.count++] = address;
+  return _URC_NO_REASON;
+}
+
+// glibc's backtrace(), which other libraries of C do not have.
+int frames_here(void** frames, int room) noexcept {
+  Walk walk{frames, room, 0};
+  _Unwind_Backtrace(note_frame, &walk);
+  return walk.count;
+}
+
 void write_name(const TaskBase& task, char* to, std::size_t size) noexcept {
   if (const std::string* given = task.given_name()) {
     const std::size_t length = std::min(given->size(), size - 1);
@@ -71,7 +92,7 @@ void answer(Question& asked, void* context) noexcept {
     }
   }
   asked.interrupted_at = program_counter(context);
-  asked.frame_count = ::backtrace(asked.frames, static_cast<int>(std::size(asked.frames)));
+  asked.frame_count = frames_here(asked.frames, static_cast<int>(std::size(asked.frames)));
   asked.answered.store(true, std::memory_order_release);
 }
 
@@ -83,7 +104,8 @@ class Handler {
     Use& use = uses()[signal];
     if (use.count++ > 0) return;
     void* unused[1];
-    ::backtrace(unused, 1);  // loads what it needs, which a handler could not
+    frames_here(unused,
+                1);  // the unwinder's first call may need locks, which a handler cannot take
     struct sigaction ours {};
     ours.sa_sigaction = &Handler::handle;
     ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;

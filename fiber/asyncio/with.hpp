@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/standard.hpp>
 
 #include <concepts>
@@ -9,8 +10,6 @@
 #include <optional>
 #include <type_traits>
 #include <utility>
-
-#include <cxxabi.h>
 
 namespace fiber::asyncio {
 
@@ -80,7 +79,7 @@ auto run_block(R& resource, Block& block) -> block_result_t<decltype(block())> {
   std::exception_ptr error;
   try {
     result.take(block);
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;
   } catch (...) {
     error = std::current_exception();

@@ -4,6 +4,7 @@
 
 #include <fiber/concurrent/futures.hpp>
 #include <fiber/config.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 
@@ -13,8 +14,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#include <cxxabi.h>
 
 namespace fiber::concurrent::futures {
 
@@ -75,7 +74,7 @@ class Call final : public Work {
       } else {
         value.emplace(std::apply(invoke, *call_));
       }
-    } catch (const abi::__forced_unwind&) {
+    } catch (const fiber::detail::forced_unwind&) {
       thread_ends(future_);
       throw;
     } catch (...) {

@@ -1,5 +1,7 @@
 #include <fiber/concurrent/futures.hpp>
 
+#include <fiber/cxxabi.hpp>
+
 #include <algorithm>
 #include <condition_variable>
 #include <cstdio>
@@ -11,8 +13,6 @@
 extern "C" void AnnotateIgnoreWritesBegin(const char* file, int line);
 extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
 #endif
-
-#include <cxxabi.h>
 
 namespace fiber::concurrent::futures {
 
@@ -262,7 +262,7 @@ void FutureState::run_callbacks(std::unique_lock<std::mutex> lock) {
 void FutureState::run_callback(Callback& callback) {
   try {
     callback.call(Ref<FutureState>(this));
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;  // the thread ends
   } catch (const BaseException&) {
     throw;

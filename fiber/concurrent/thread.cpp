@@ -1,6 +1,7 @@
 #include <fiber/concurrent/thread.hpp>
 
 #include <fiber/core/signal_mask.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/exceptions/error_from.hpp>
 
 #include <algorithm>
@@ -14,8 +15,6 @@
 
 #include <pthread.h>
 #include <unistd.h>
-
-#include <cxxabi.h>
 
 namespace fiber::concurrent::futures {
 
@@ -162,7 +161,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   void run(Entry entry) {
     try {
       entry.started ? entry.work->run_started() : entry.work->run();
-    } catch (const abi::__forced_unwind&) {
+    } catch (const fiber::detail::forced_unwind&) {
       replace_thread();
       throw;
     } catch (...) {
@@ -196,7 +195,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     try {
       initializer_();
       return true;
-    } catch (const abi::__forced_unwind&) {
+    } catch (const fiber::detail::forced_unwind&) {
       give_up();
       throw;
     } catch (...) {

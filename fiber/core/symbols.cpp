@@ -189,21 +189,61 @@ class Files {
   unsigned long long unloaded_ = unloaded_so_far();
 };
 
+// The object that an address belongs to: its file, empty for the program itself, and how far from its
+// file's addresses it was loaded.
+struct Object {
+  const char* name = "";
+  std::uintptr_t moved = 0;
+};
+
+// False if no object is there.
+bool look_up(const void* address, Dl_info& info, Object& object) noexcept {
+#if defined(__GLIBC__)
+  link_map* map = nullptr;
+  if (::dladdr1(address, &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0) return false;
+  if (map == nullptr) return true;
+  object.moved = map->l_addr;
+  if (map->l_name != nullptr) object.name = map->l_name;
+  return true;
+#else
+  struct Search {
+    std::uintptr_t address;
+    Object* object;
+  } search{reinterpret_cast<std::uintptr_t>(address), &object};
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* each, std::size_t, void* argument) {
+        const Search& wanted = *static_cast<Search*>(argument);
+        for (int i = 0; i < each->dlpi_phnum; ++i) {
+          const auto& segment = each->dlpi_phdr[i];
+          if (segment.p_type != PT_LOAD ||
+              wanted.address - (each->dlpi_addr + segment.p_vaddr) >= segment.p_memsz)
+            continue;
+          wanted.object->moved = each->dlpi_addr;
+          // The program is the first one, and has a name where there is no glibc.
+          if (each->dlpi_name != nullptr && std::strchr(each->dlpi_name, '/') != nullptr)
+            wanted.object->name = each->dlpi_name;
+          return 1;
+        }
+        return 0;
+      },
+      &search);
+  return ::dladdr(address, &info) != 0;
+#endif
+}
+
 Symbol look_up(const void* address) {
   Symbol found;
   Dl_info info{};
-  link_map* object = nullptr;
-  if (::dladdr1(address, &info, reinterpret_cast<void**>(&object), RTLD_DL_LINKMAP) == 0)
-    return found;
+  Object object;
+  if (!look_up(address, info, object)) return found;
   // The program itself has no name here; argv[0] may name another file by now.
-  const bool program = object == nullptr || object->l_name == nullptr || *object->l_name == '\0';
-  const char* path = program ? "/proc/self/exe" : object->l_name;
+  const char* path = *object.name == '\0' ? "/proc/self/exe" : object.name;
   found.object = info.dli_fname != nullptr ? info.dli_fname : "";
   Files& files = Files::instance();
   const std::lock_guard lock(files.mutex);
   File& file = files.at(info.dli_fbase, path);
   const auto place = reinterpret_cast<std::uintptr_t>(address);
-  const std::uintptr_t base = object != nullptr ? object->l_addr : 0;
+  const std::uintptr_t base = object.moved;
   if (const Function* function = file.find(place - base)) {
     found.name = file.name_of(*function);
     found.offset = place - base - function->start;

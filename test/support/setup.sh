@@ -99,6 +99,12 @@ present() {
     mariadb-server) PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null ;;
     nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null ;;
     g++-aarch64-linux-gnu) command -v aarch64-linux-gnu-g++ >/dev/null ;;
+    musl-dev) [ -e "/usr/include/$(uname -m)-linux-musl/features.h" ] ;;
+    debhelper) command -v dh >/dev/null ;;
+    dpkg-dev) command -v dpkg-buildpackage >/dev/null ;;
+    abigail-tools) command -v abidw >/dev/null ;;
+    xz-utils) command -v xz >/dev/null ;;
+    binutils) command -v readelf >/dev/null ;;
     qemu-user) command -v qemu-aarch64 >/dev/null ;;
     libc++-16-dev | libc++abi-16-dev)
       echo '#include <version>' | clang++-16 -stdlib=libc++ -E -x c++ - >/dev/null 2>&1
