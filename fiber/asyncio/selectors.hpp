@@ -1,5 +1,5 @@
 // Readiness of descriptors, through epoll. A descriptor is registered in one of three ways:
-//  - handles, level-triggered, changed only when what is wanted of it changes;
+//  - handles, level-triggered, changed only when the wanted events change;
 //  - a Watch, made once, edge-triggered: see watch.hpp;
 //  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed
 //    without our being told between two of them. They go together with either of the others.

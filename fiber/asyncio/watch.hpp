@@ -20,7 +20,7 @@ class Watch {
     bool writable = false;
     /// The other side has closed its direction, or the descriptor has failed: reading will tell.
     bool hangup = false;
-    /// Urgent data lies somewhere in what can be read: reads stop short of it.
+    /// Urgent data lies somewhere in the readable data: reads stop before it.
     bool urgent = false;
   };
   /// Called by the selector between two batches: may push entries of the ready queue, and neither
