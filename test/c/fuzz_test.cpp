@@ -3,7 +3,7 @@
 // are NULL or zero on failure. By hand, for longer, under AddressSanitizer:
 //
 //   FIBER_FUZZ_SECONDS=120 FIBER_FUZZ_SEED=1 build-asan/test/c-fuzz_test
-//   FIBER_FUZZ_COUNT=1 FIBER_FUZZ_SEED=17 build-asan/test/c-fuzz_test      that one alone
+//   FIBER_FUZZ_COUNT=1 FIBER_FUZZ_SEED=17 build-asan/test/c-fuzz_test      this sequence alone
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/fiber.h>
