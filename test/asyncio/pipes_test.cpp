@@ -1,4 +1,4 @@
-// The lists of events are those that CPython 3.13 prints for the same programs.
+// The lists of events are those that CPython 3.13 prints for equal programs.
 #include <fiber/asyncio.hpp>
 #include <fiber/socket.hpp>
 
