@@ -1,4 +1,4 @@
-// Where the layers of connections come from: contexts, which asyncio knows as makers of layers.
+// Makes the TLS layers of connections: asyncio knows a context as a LayerMaker.
 #include <fiber/asyncio/transports.hpp>
 #include <fiber/ssl/extra_info.hpp>
 #include <fiber/ssl/sslproto.hpp>

@@ -1,4 +1,4 @@
-// The programs of samples/legacy and samples/apps as their users run them: what they print.
+// The output of the programs of samples/legacy and samples/apps.
 #include "support/child_process.hpp"
 
 #include <doctest/doctest.h>

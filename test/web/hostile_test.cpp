@@ -37,12 +37,12 @@ web::Application echo() {
 
 std::string first_line(const std::string& answer) { return answer.substr(0, answer.find("\r\n")); }
 
-// A connection by hand.
+// A raw connection.
 struct Peer {
   explicit Peer(const TestClient& client)
       : streams(await(asyncio::open_connection("127.0.0.1", client.server().port()))) {}
   void write(std::string_view text) { streams.second.write(text); }
-  // All that comes until the server ends it.
+  // Returns all bytes received until the server closes the connection.
   std::string rest() {
     try {
       return await(streams.first.read());
@@ -69,7 +69,7 @@ TEST_CASE("what is malformed gets 400, and the connection ends") {
              "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
              "chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n"}) {
       CAPTURE(bad);
-      // What follows is not looked at.
+      // Bytes after a malformed request are ignored.
       const std::string answer = await(client.raw(bad + "GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
       CHECK(first_line(answer) == "HTTP/1.1 400 Bad Request");
       CHECK(answer.find("HTTP/1.1", 1) == std::string::npos);
@@ -105,7 +105,7 @@ TEST_CASE("slow heads and bodies, and silence, are waited for so long and no lon
         auto before = asyncio::get_running_loop().time();
         Peer slow_head(client);
         slow_head.write("GET / HTTP/1.1\r\n");
-        for (int i = 0; i < 4; ++i) {  // each byte alone is no reprieve
+        for (int i = 0; i < 4; ++i) {  // a single byte does not extend the time
           await(asyncio::sleep(4s));
           slow_head.write("A");
         }
@@ -170,7 +170,7 @@ TEST_CASE("a peer that does not read what it asked for is given up") {
       [&](TestClient& client) {
         Peer peer(client);
         const auto start = asyncio::get_running_loop().time();
-        // More than the reader keeps stays in the kernel, which is full at last.
+        // Bytes that the reader does not keep stay in the kernel, until its buffer is full.
         peer.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
         while (ends.empty()) await(asyncio::sleep(1s));
         CHECK(seconds_since(start) < 20);
@@ -227,7 +227,7 @@ TEST_CASE("a handler that throws gives 500 and a line in the log; the next reque
     CHECK(await(client.get("/int")).status == 500);
     CHECK(await(client.get("/time")).status == 504);
     log.take();
-    // The head was sent: the end of the connection is all that can be said.
+    // The head was sent: only closing the connection can report the error.
     CHECK_THROWS_AS(await(client.get("/late")), fiber::ConnectionError);
     CHECK(log.take().starts_with("ERROR Error handling request\n"));
     const auto split = await(client.get("/split"));
@@ -262,7 +262,7 @@ TEST_CASE("a client that goes away cancels the handler if that was asked for") {
             await(asyncio::sleep(1s));
           }
           await(asyncio::sleep(20s));
-          // Who stays is served.
+          // A client that stays connected is served.
           CHECK(await(client.get("/")).status == 200);
         },
         options);
