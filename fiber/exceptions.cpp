@@ -3,19 +3,16 @@
 #include <fiber/demangle.hpp>
 #include <fiber/exceptions/uncaught.hpp>
 
+#include <atomic>
 #include <cerrno>
 #include <system_error>
 #include <typeinfo>
+#include <utility>
 
 #include <cxxabi.h>
 
 namespace fiber {
 namespace {
-
-std::shared_ptr<const std::string> share(std::string message) {
-  if (message.empty()) return nullptr;
-  return std::make_shared<const std::string>(std::move(message));
-}
 
 std::string os_message(int error_number, std::string_view detail) {
   std::string text = "[Errno " + std::to_string(error_number) + "] " +
@@ -24,7 +21,7 @@ std::string os_message(int error_number, std::string_view detail) {
   return text;
 }
 
-// Without what stands before the last "::" that is none of a template argument's.
+// Removes everything before the last "::" that is not in a template argument.
 std::string unqualified(const std::string& name) {
   if (name.starts_with("std::")) return name;
   int depth = 0;
@@ -37,7 +34,7 @@ std::string unqualified(const std::string& name) {
   return name;
 }
 
-// The type that was given to std::throw_with_nested: to its reader it is still that type.
+// Returns the type that was given to std::throw_with_nested: the one that a reader knows.
 std::string without_nesting(std::string name) {
   constexpr std::string_view kNested = "std::_Nested_exception<";
   if (name.rfind(kNested, 0) == 0 && name.back() == '>')
@@ -79,7 +76,29 @@ Description describe(const std::exception_ptr& error) {
 
 }  // namespace
 
-BaseException::BaseException(std::string message) : message_(share(std::move(message))) {}
+struct detail::Message::Text {
+  std::atomic<long> refs{1};
+  std::string text;
+};
+
+detail::Message::Message(std::string text)
+    : text_(text.empty() ? nullptr : new Text{.text = std::move(text)}) {}
+detail::Message::Message(const Message& other) noexcept : text_(other.text_) {
+  if (text_ != nullptr) text_->refs.fetch_add(1, std::memory_order_relaxed);
+}
+detail::Message& detail::Message::operator=(const Message& other) noexcept {
+  Message copy(other);
+  std::swap(text_, copy.text_);
+  return *this;
+}
+detail::Message::~Message() {
+  if (text_ != nullptr && text_->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete text_;
+}
+const char* detail::Message::c_str() const noexcept {
+  return text_ != nullptr ? text_->text.c_str() : "";
+}
+
+BaseException::BaseException(std::string message) : message_(std::move(message)) {}
 BaseException::~BaseException() = default;
 detail::CompoundException::~CompoundException() = default;
 KeyboardInterrupt::KeyboardInterrupt() { detail::expect_at_exit(); }
@@ -92,7 +111,7 @@ SystemExit::SystemExit(int code) : BaseException(std::to_string(code)), code_(co
 }
 SystemExit::~SystemExit() = default;
 
-Exception::Exception(std::string message) : message_(share(std::move(message))) {}
+Exception::Exception(std::string message) : message_(std::move(message)) {}
 Exception::~Exception() = default;
 TypeError::~TypeError() = default;
 ValueError::~ValueError() = default;
@@ -149,7 +168,7 @@ std::string repr(const std::exception_ptr& error) {
   } catch (const detail::CompoundException& group) {
     return group.repr();
   } catch (...) {
-    // The rest.
+    // Other exceptions follow below.
   }
   const Description d = describe(error);
   return d.text.empty() ? d.type + "()" : d.type + "('" + d.text + "')";

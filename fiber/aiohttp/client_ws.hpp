@@ -17,7 +17,7 @@
 
 namespace fiber::aiohttp {
 
-/// The server did not make a WebSocket of it. aiohttp.WSServerHandshakeError.
+/// The server refused the upgrade to WebSocket. Python: aiohttp.WSServerHandshakeError.
 class FIBER_API WSServerHandshakeError : public Exception {
  public:
   WSServerHandshakeError(int status, std::string message, http::Headers headers);
@@ -35,20 +35,20 @@ struct WsConnectOptions {
   WebsocketOptions websocket = {.compress = false};
   http::Headers headers = {};
   std::string origin = {};
-  /// Of wss://: an ssl::SSLContext, of <fiber/ssl.hpp>; unless given, the server's certificate is
-  /// checked in the usual way.
+  /// For wss://: an ssl::SSLContext of <fiber/ssl.hpp>; by default a context that checks the
+  /// server's certificate.
   asyncio::ssl_argument ssl = {};
 };
 
-/// A counted reference to a connection; the last one that goes closes it, without a close frame.
-/// One loop and its thread. For asyncio::with, which closes it in good order.
-/// aiohttp.ClientWebSocketResponse.
+/// A counted reference to a connection; the last one closes the connection, without a close frame.
+/// Belongs to one loop and its thread. asyncio::with closes the connection with a close frame.
+/// Python: aiohttp.ClientWebSocketResponse.
 class FIBER_API ClientWebSocketResponse : public detail::WebSocketMethods<ClientWebSocketResponse> {
  public:
   bool closed() const noexcept { return detail::is_closed(*object_); }
   std::optional<int> close_code() const noexcept { return detail::close_code_of(*object_); }
   std::exception_ptr exception() const noexcept { return detail::exception_of(*object_); }
-  /// What was agreed on; "" for none.
+  /// The subprotocol that was agreed on; "" for none.
   const std::string& protocol() const noexcept { return protocol_; }
   bool compress() const noexcept { return compress_; }
 
@@ -71,9 +71,9 @@ FIBER_API ClientWebSocketResponse connect_websocket(const std::string& url,
                                                     WsConnectOptions options);
 }
 
-/// Connects to ws://host:port/path or wss:// (http:// and https:// are taken too). Throws ValueError
-/// for another URL, WSServerHandshakeError, OSErrors (an ssl::SSLError is one), RuntimeError for
-/// wss:// where <fiber/ssl.hpp> is not in the program; await it. Python: session.ws_connect.
+/// Connects to ws://host:port/path or wss:// (http:// and https:// work, too). To be awaited.
+/// Throws ValueError for another URL, WSServerHandshakeError, OSErrors (an ssl::SSLError is one),
+/// RuntimeError for wss:// if the program is without <fiber/ssl.hpp>. Python: session.ws_connect.
 inline auto ws_connect(std::string url, WsConnectOptions options = {}) {
   return asyncio::detail::Deferred([url = std::move(url), options = std::move(options)] {
     return detail::connect_websocket(url, options);

@@ -52,7 +52,7 @@ void Exchange::open() {
     wait_until([this] { return transfer_.has_head(); });
 }
 
-// Waits for the head, and tells of the redirects on the way there.
+// Waits for the head, and reports redirects to the traces.
 void Exchange::wait_for_head_telling() {
   const http::Outgoing& request = transfer_.request();
   if (request.body && !upload_)
@@ -84,7 +84,7 @@ void Exchange::start_sending() {
 
 std::size_t Exchange::read_bufsize() const noexcept { return core_->options_.read_bufsize; }
 
-// A separator may begin in one piece and end in the next.
+// Reads up to the separator, which may begin in one piece and end in the next.
 std::string Exchange::read_until(std::string_view separator, std::size_t most) {
   std::string line;
   for (;;) {
@@ -123,7 +123,7 @@ std::string Exchange::read_exactly(std::size_t n) {
 }
 
 void Exchange::take_turn() {
-  // Decompressing may go on for long without anything to wait for.
+  // Decompressing may go on for long without waiting: other tasks get a turn.
   constexpr std::size_t turn = 256 * 1024;
   if (taken_ >= turn) {
     taken_ = 0;
@@ -153,7 +153,7 @@ const std::string& Exchange::body() {
   return *body_;
 }
 
-// Every condition holds once the transfer has succeeded.
+// Waits until the condition holds. Every condition must hold once the transfer has succeeded.
 template <class Condition>
 void Exchange::wait_until(Condition condition) {
   while (!condition()) {
@@ -194,7 +194,7 @@ void Exchange::changed() noexcept {
   if (transfer_.connected()) cancel(connect_timer_);
   if (transfer_.done()) {
     if (upload_) upload_->stop();
-    // The connection is put back in this turn of the loop: the next in the queue may have it.
+    // The engine gets the connection back in this iteration: the next waiter may use it.
     slot_.reset();
     cancel(total_timer_);
     cancel(connect_timer_);
@@ -214,7 +214,7 @@ void Exchange::start_timers() {
   if (limits(timeout_.sock_read)) watch_for_silence(*timeout_.sock_read);
 }
 
-// One timer, which looks when the last byte came, instead of one that every byte restarts.
+// One timer that checks when the last byte arrived, instead of one that every byte restarts.
 void Exchange::watch_for_silence(http::Seconds duration) {
   silence_timer_ = engine_.loop().call_later(nanoseconds(duration), [this] {
     http::Seconds left = *timeout_.sock_read;
@@ -223,7 +223,7 @@ void Exchange::watch_for_silence(http::Seconds duration) {
     try {
       watch_for_silence(left);
     } catch (const std::bad_alloc&) {
-      end(Why::memory);  // nobody would notice a silence
+      end(Why::memory);  // without the timer no silence would be noticed
     }
   });
 }

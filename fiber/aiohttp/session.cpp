@@ -9,7 +9,7 @@
 namespace fiber::aiohttp::detail {
 namespace {
 
-// What is left of a limit that began then.
+// Returns the rest of a limit whose time began at `begin`.
 std::optional<http::Seconds> left_of(const std::optional<http::Seconds>& limit,
                                      http::Transfer::Clock::time_point begin) {
   if (!limits(limit)) return limit;
@@ -73,7 +73,7 @@ SessionCore::SessionCore(SessionOptions options)
 
 Params SessionCore::cookies() const { return jar_.state_->shared->cookies().names_and_values(); }
 
-// One that is relative is joined to base_url.
+// Prepares a URL; joins a relative one to base_url.
 std::string SessionCore::build_url(const std::string& url, const Params& params) const {
   const auto mark = url.find_first_of(":/?#");
   const bool absolute = (mark != url.npos && url[mark] == ':') || url.starts_with("//");
@@ -164,7 +164,7 @@ http::Outgoing SessionCore::outgoing_of(std::string method, const std::string& u
   };
 }
 
-// Waits for the head of the answer.
+// Sends the request, and waits for the head of the answer.
 ClientResponse SessionCore::send(http::Outgoing outgoing, const ClientTimeout& timeout,
                                  const std::shared_ptr<Traces>& traces) {
   std::shared_ptr<Upload> upload;

@@ -98,7 +98,7 @@ void Connection::run() {
       limit(Phase::idle, server_.options.keepalive_timeout);
     }
     finish_writing();
-  } catch (const ConnectionError&) {  // the other side is gone, or a response was cut short
+  } catch (const ConnectionError&) {  // the peer is gone, or a response was cut short
     cut = true;
   } catch (const asyncio::CancelledError&) {
     no_limit();
@@ -106,7 +106,7 @@ void Connection::run() {
     throw;
   }
   no_limit();
-  // What waits to be sent would wait for a peer that does not read, and nobody would look.
+  // Unsent data would wait for a peer that does not read, without a time limit.
   if (cut && writer_.transport().get_write_buffer_size() != 0) writer_.transport().abort();
   writer_.close();
 }
@@ -127,7 +127,7 @@ void Connection::close_when_idle() {
 
 // --- heads --------------------------------------------------------------------------------------
 
-// How many bytes came; 0 at the end, or when the time is up.
+// Receives bytes and returns their number; 0 at the end, or when the time is up.
 std::size_t Connection::fill() {
   if (begin_ == end_ && begin_ != 0) begin_ = cursor_ = end_ = 0;
   if (end_ == capacity_) {
@@ -153,7 +153,7 @@ std::size_t Connection::fill() {
 
 namespace {
 
-// What can be said before the head is complete, so that nobody waits for the rest of it.
+// Returns the faults that show before the head is complete: there is no need to wait for its end.
 const char* fault_of_beginning(std::string_view bytes, std::size_t from) noexcept {
   const auto first = static_cast<unsigned char>(bytes.front());
   if (first <= ' ' || first >= 0x7F) return "this is not HTTP";
@@ -168,13 +168,13 @@ const char* fault_of_beginning(std::string_view bytes, std::size_t from) noexcep
 
 }  // namespace
 
-// False: nothing more is to be served here.
+// Reads the next head. Returns false if there is no further request.
 bool Connection::read_head() {
   std::size_t scanned = 0;
   int empty_lines = 0;
   for (;;) {
     std::string_view bytes = pending();
-    // As RFC 9112 asks for: an empty line before a request, which old clients sent after a body.
+    // RFC 9112: skips empty lines before a request, which old clients sent after a body.
     while (scanned == 0 && empty_lines < 2 && bytes.starts_with("\r\n")) {
       begin_ = cursor_ = cursor_ + 2;
       ++empty_lines;
@@ -210,7 +210,7 @@ bool Connection::read_head() {
   }
 }
 
-// Answers what cannot be understood, and closes.
+// Answers a malformed request, and closes the connection.
 void Connection::refuse(const http::ProtocolFault& fault) {
   no_limit();
   const std::string text = std::to_string(fault.status) + ": " +
@@ -228,11 +228,12 @@ void Connection::refuse(const http::ProtocolFault& fault) {
   if (!expired_) linger();
 }
 
-// A connection that is closed while something is unread is reset, and the answer may be lost.
+// Reads on for a while: closing a connection with unread data resets it, and the answer may be
+// lost.
 void Connection::linger() {
   if (server_.options.lingering_time.count() <= 0 || lost()) return;
   finish_writing();
-  // TLS ends in both directions at once, and takes what still comes until the other side agrees.
+  // TLS has no half-close; its own shutdown reads until the peer's close_notify.
   if (!writer_.can_write_eof()) return;
   writer_.write_eof();
   limit(Phase::linger, server_.options.lingering_time);
@@ -248,8 +249,8 @@ void Connection::linger() {
 
 // --- requests -----------------------------------------------------------------------------------
 
-// Waits for a client to go, while its request is served; what comes of the next request meanwhile
-// is taken as far as there is room for it. Its task may outlive it, and touches nothing then.
+// Waits for the client to disconnect while its request is served, and stores bytes of the next
+// request as far as there is room. The task may outlive the Watcher; then it touches nothing.
 struct Connection::Watcher {
   explicit Watcher(Connection& its_connection)
       : connection(std::make_shared<Connection*>(&its_connection)) {
@@ -274,7 +275,7 @@ struct Connection::Watcher {
     *connection = nullptr;
     task.cancel();
   }
-  // Waits until nobody reads any more.
+  // Ends the task, and waits until it reads no more.
   void stop() {
     task.cancel();
     await(asyncio::wait(std::vector<asyncio::FutureRef>{task}));
@@ -283,7 +284,7 @@ struct Connection::Watcher {
   asyncio::Task<> task;
 };
 
-// False: the connection ends.
+// Serves one request. Returns false if the connection ends.
 bool Connection::serve() {
   ++server_.requests;
   match_.values_.clear();
@@ -314,12 +315,12 @@ bool Connection::serve() {
   return !closing_ && !response->object().closes();
 }
 
-// What the handler says, or what its exception stands for. Nothing: the connection ends.
+// Returns the handler's response, or the response of its exception; nothing if the connection ends.
 std::optional<StreamResponse> Connection::answer(Request& request) {
   int status = 500;
   std::exception_ptr error;
   try {
-    // What the handler sets in its context does not reach the next request.
+    // In a copy of the context: the handler's changes do not reach the next request.
     return contextvars::copy_context().run([&] { return server_.handler(request); });
   } catch (const HTTPException& exception) {
     return exception.response();
@@ -346,7 +347,7 @@ std::optional<StreamResponse> Connection::answer(Request& request) {
 StreamResponse Connection::error_response(Request& request, int status, std::exception_ptr error,
                                           const char* text) {
   asyncio::detail::log(asyncio::LogLevel::error, text, error);
-  // The head is on its way already: the end of the connection is all that can be said.
+  // The head has been sent: only closing the connection can report the error.
   if (request.started_ != nullptr) throw ConnectionResetError("the response was cut short");
   std::string title = std::to_string(status) + " " + std::string(http::reason_phrase(status));
   std::string message;
@@ -364,7 +365,7 @@ StreamResponse Connection::error_response(Request& request, int status, std::exc
   return response;
 }
 
-// False: the other side is gone, or the response could not be sent.
+// Sends the response. Returns false if the peer is gone, or the response could not be sent.
 bool Connection::respond(Request& request, const StreamResponse& response,
                          asyncio::nanoseconds start) {
   bool sent = true;
@@ -373,7 +374,7 @@ bool Connection::respond(Request& request, const StreamResponse& response,
     response.object().finish(request);
   } catch (const ConnectionError&) {
     sent = false;
-  } catch (const HTTPException& exception) {  // of a file that is not there, or a signal
+  } catch (const HTTPException& exception) {  // a missing file, or from a signal
     instead = exception.response();
   } catch (const std::exception&) {
     instead = error_response(request, 500, std::current_exception(), "Error handling request");
@@ -416,7 +417,7 @@ void Connection::drain(bool all) {
   no_limit();
 }
 
-// What is left is sent before the connection, and with it the time limit, goes.
+// Sends the buffered data while the connection, with its time limit, still exists.
 void Connection::finish_writing() {
   if (!lost()) drain(true);
 }
@@ -456,7 +457,7 @@ void Connection::expire() {
   else if (phase_ == Phase::write)
     writer_.transport().abort();
   else
-    reader_.feed_eof();  // whoever waits goes on, and sees that the time is up
+    reader_.feed_eof();  // the waiting task goes on, and finds that the time is up
 }
 
 }  // namespace fiber::aiohttp::web::detail

@@ -18,7 +18,7 @@ void append_number(std::string& out, std::uint64_t number) {
   out.append(text, end);
 }
 
-// "Date: …\r\nServer: …\r\n", made once a second.
+// Returns "Date: …\r\nServer: …\r\n", which is made once a second.
 const std::string& date_and_server() {
   thread_local std::string text;
   thread_local std::int64_t made = -1;
@@ -98,7 +98,7 @@ void ResponseObject::append_head(Request& request, std::optional<std::size_t> bo
             value.find_first_not_of("0123456789") == std::string::npos)
           length = std::stoull(value);
         continue;
-      case Known::coding: continue;  // what is sent in truth follows
+      case Known::coding: continue;  // the coding in use is appended below
       default: break;
     }
     if (!http::is_token(name) || !http::is_field_value(value)) refuse_head(name);
@@ -252,7 +252,7 @@ void ResponseObject::write_eof(std::string_view data) {
       send_piece(data);
     }
     if (chunked) connection_->send("0\r\n\r\n");
-    // Less came than was promised: only the end of the connection can tell.
+    // Fewer bytes than promised: only closing the connection can report that.
     if (left_ && *left_ != 0) {
       closes_ = true;
       connection_->force_close();
@@ -271,7 +271,7 @@ void ResponseObject::finish(Request& request) {
   write_eof({});
 }
 
-// Head and body in one write, where the body is not large.
+// Sends head and body in one write, unless the body is large.
 void BodyResponseObject::prepare(Request& request) {
   if (prepared()) return check_request(request);
   if (request.app_ != nullptr) request.app_->send_on_response_prepare(request, *this);

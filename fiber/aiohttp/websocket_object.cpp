@@ -42,7 +42,7 @@ void WebSocketObject::start() {
   });
 }
 
-// Something came: the other side lives.
+// Restarts the heartbeat: received bytes show that the peer is alive.
 void WebSocketObject::heard() {
   pong_.cancel();
   start();
@@ -59,7 +59,7 @@ void WebSocketObject::on_heartbeat() {
       if (const auto object = self.lock()) object->on_no_pong();
     });
   } catch (const std::bad_alloc&) {
-    on_no_pong();  // nothing else would find out that the other side is silent
+    on_no_pong();  // without the timer a silent peer would not be noticed
   }
 }
 
@@ -92,7 +92,7 @@ void WebSocketObject::send_close(int code, std::string_view reason) {
   writer_.write(scratch_);
 }
 
-// What the other side has done wrong, or its end.
+// Ends the connection after a fault of the peer, or its end.
 WSMessage WebSocketObject::fail(int code, std::exception_ptr error) {
   exception_ = error;
   finish(code);
@@ -103,7 +103,7 @@ WSMessage WebSocketObject::fail(int code, std::exception_ptr error) {
 
 bool WebSocketObject::close(int code, std::string_view reason) {
   if (closed_) {
-    // Another task is at it: who returns from a handler meanwhile must not end the connection.
+    // Another task is closing: a handler must not return, and end the connection, meanwhile.
     if (in_close_) await(end_of_close_.wait());
     return false;
   }
@@ -173,7 +173,7 @@ void WebSocketObject::send(http::Opcode opcode, std::string_view data) {
 
 // --- receiving ----------------------------------------------------------------------------------
 
-// The next message or control frame. Nothing at the end; a fault of the other side is in frames_.
+// Returns the next message or control frame; nothing at the end, or on a fault in frames_.
 std::optional<http::Message> WebSocketObject::read_message() {
   for (;;) {
     if (auto message = frames_.next()) return message;

@@ -1,4 +1,4 @@
-// A WebSocket after its handshake, whichever side it is of.
+// Either side of a WebSocket, after its handshake.
 #pragma once
 
 #include <fiber/aiohttp/websocket.hpp>
@@ -18,7 +18,7 @@ namespace fiber::aiohttp::detail {
 
 class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
  public:
-  /// `rest`: what came behind the handshake.
+  /// `rest`: the bytes received after the handshake.
   WebSocketObject(asyncio::StreamReader reader, asyncio::StreamWriter writer,
                   WebsocketOptions options, http::DeflateTerms deflate, bool client,
                   std::string_view rest);
@@ -26,7 +26,7 @@ class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
   WebSocketObject& operator=(const WebSocketObject&) = delete;
   ~WebSocketObject();
 
-  /// Begins to send pings, if it is to.
+  /// Begins to send pings, if `heartbeat` is set.
   void start();
   WSMessage receive(std::optional<http::Seconds> timeout);
   void send(http::Opcode opcode, std::string_view data);
@@ -53,8 +53,8 @@ class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
   http::FrameWriter out_;
   std::string scratch_;
   asyncio::EventLoop loop_;
-  asyncio::TaskRef receiver_;  ///< waits in receive()
-  bool interrupted_ = false;   ///< by close(), from another task
+  asyncio::TaskRef receiver_;  ///< the task that waits in receive()
+  bool interrupted_ = false;   ///< close() of another task has interrupted receive()
   bool closing_ = false;
   bool closed_ = false;
   bool in_close_ = false;

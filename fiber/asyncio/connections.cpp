@@ -10,7 +10,7 @@
 namespace fiber::asyncio::detail {
 namespace {
 
-// Tells the protocol of its connection, and waits until it knows, and TLS is there.
+// Tells the protocol of its connection, and waits until it knows, and TLS is ready.
 Transport begun(TransportObject& object) {
   const Transport transport(object);
   try {
@@ -32,7 +32,7 @@ Transport made(Opening& opening, std::shared_ptr<BaseProtocol> protocol,
   return begun(object);
 }
 
-// The descriptor is taken over once the factory has made a protocol.
+// Makes a connection of a descriptor, which is taken over once the factory has made a protocol.
 Transport made_of(LoopObject& loop, GivenDescriptor& sock, const protocol_factory& factory,
                   std::unique_ptr<TransportLayer> layer) {
   check_stream_socket(sock.get());
@@ -110,7 +110,7 @@ Transport accepted_protocol(LoopObject& loop, const protocol_factory& factory,
 Server serve_protocols(LoopObject& loop, protocol_factory factory,
                        const std::vector<std::string>& hosts, int port,
                        const CreateServerOptions& options) {
-  const LayerArguments arguments = server_arguments(options);  // before anything is bound
+  const LayerArguments arguments = server_arguments(options);  // before a socket is bound
   auto server =
       protocol_server(loop, listening_sockets(loop, hosts, port, listen_arguments(options)),
                       std::move(factory), options.backlog);

@@ -14,7 +14,7 @@ namespace fiber::asyncio::detail {
 
 namespace {
 
-// The context of what the report is about, in which the handler is to run.
+// Returns the context of the report's task or future, in which the handler shall run.
 contextvars::detail::ContextObject* context_of(const ExceptionContext& context) {
   for (const FutureRef& future : {context.task, context.future})
     if (future && future.base().is_task())
@@ -24,7 +24,7 @@ contextvars::detail::ContextObject* context_of(const ExceptionContext& context) 
 
 }  // namespace
 
-// The user's handler has thrown: neither error is to be lost.
+// Reports both errors after the user's handler has thrown: neither may be lost.
 void ErrorReports::handler_has_thrown(const ExceptionContext& context,
                                       const std::exception_ptr& error) {
   const EventLoop loop(&loop_);

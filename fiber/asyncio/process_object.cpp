@@ -4,7 +4,6 @@
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/core/signal_mask.hpp>
 
-#include <map>
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -142,7 +141,7 @@ bool is_why(const std::optional<std::string>& directory, int error) {
   return ::faccessat(AT_FDCWD, inside.c_str(), X_OK, AT_EACCESS) != 0 && errno == error;
 }
 
-Strings environment_of(const std::map<std::string, std::string>& variables) {
+Strings environment_of(const subprocess::Environment& variables) {
   std::vector<std::string> pairs;
   for (const auto& [name, value] : variables) {
     if (name.empty() || name.find('=') != std::string::npos)

@@ -5,7 +5,6 @@
 #include <fiber/asyncio/connections.hpp>
 #include <fiber/asyncio/subprocess.hpp>
 
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -45,7 +44,7 @@ struct SubprocessOptions {
   subprocess::Redirection stdout_ = subprocess::PIPE;
   subprocess::Redirection stderr_ = subprocess::PIPE;
   std::optional<std::string> cwd = {};
-  std::optional<std::map<std::string, std::string>> env = {};
+  std::optional<subprocess::Environment> env = {};
   bool start_new_session = false;
 };
 

@@ -11,11 +11,19 @@ namespace fiber::asyncio::detail {
 
 class TaskInLine;
 
-/// First come, first served. The waiters leave by themselves.
-class WaitingLine : public core::List<TaskInLine> {
+/// First come, first served. The waiters leave by themselves, and are not taken out by others.
+class WaitingLine : private core::List<TaskInLine> {
  public:
+  using List::begin;
+  using List::empty;
+  using List::end;
+  using List::first;
+  using List::size;
   /// True if someone is in line who was not cancelled.
   bool any_wanting() const noexcept;
+
+ private:
+  friend class TaskInLine;
 };
 
 /// The future of one task's wait.

@@ -13,7 +13,7 @@
 namespace fiber::core {
 namespace {
 
-// A stack for what needs `bytes`.
+// Returns the shape of a stack for a function that needs `bytes`.
 StackShape roomy_stack(std::size_t bytes) noexcept {
   return StackShape(std::max(std::size_t{512} * 1024, 2 * bytes), kDefaultGuardSize);
 }
@@ -39,19 +39,20 @@ bool has_room(const ThreadState* thread, std::size_t bytes) noexcept {
   if (thread == nullptr || thread->stack == &thread->own_stack) return true;
   const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   const auto base = reinterpret_cast<std::uintptr_t>(thread->stack->base);
-  // A stack that is none of ours has whatever room it has.
+  // On a stack that is not the library's the difference is large (it may wrap), and the answer is
+  // yes: nothing is known of the room there.
   return here - base >= bytes;
 }
 
 }  // namespace
 
-// It never returns and nothing unwinds through it.
+// The first frame of a fiber: never returns, and nothing unwinds through it.
 FIBER_SWITCHES_STACK void first_frame(Context* origin) {
   FIBER_FIRST_FRAME;
   ThreadState& thread = *tls_thread_state;
   sanitizer::arrive(thread.stack, origin->stack);
   Context unused;
-  run_errands(thread, {origin, &unused});
+  run_errands(thread, origin, &unused);
   thread.start_function(thread.start_argument);
   __builtin_unreachable();
 }
@@ -90,7 +91,7 @@ void call_with_room(void (*function)(void* argument), void* argument, std::size_
     try {
       stack = thread->pool.allocate(roomy_stack(bytes));
     } catch (const MemoryError&) {
-      // It may be enough after all.
+      // The room that is left may still be enough: call in place.
     }
   }
   if (stack == nullptr) {
@@ -104,27 +105,24 @@ void call_with_room(void (*function)(void* argument), void* argument, std::size_
   if (call.error != nullptr) std::rethrow_exception(std::move(call.error));
 }
 
-void save_exceptions(ThreadState& thread, Context& from) noexcept {
-  from.in_exception = true;
-  from.own_thread = thread.lent != nullptr;
-  if (from.own_thread) {
-    from.caught = thread.lent;
-    thread.lent->take_back();
-    return;
-  }
-  from.caught = thread.exceptions->caught;
-  from.uncaught = thread.exceptions->uncaught;
-  *thread.exceptions = {};
-}
-
-void restore_exceptions(ThreadState& thread, Context& own) noexcept {
-  own.in_exception = false;
-  if (own.own_thread) {
-    static_cast<OwnThread*>(own.caught)->lend();
-    return;
-  }
-  thread.exceptions->caught = own.caught;
-  thread.exceptions->uncaught = own.uncaught;
+// While a thread is lent (OwnThread), its record of exceptions stays where it is: no other fiber
+// writes there.
+FIBER_SWITCHES_STACK Context* leave_with_record(ThreadState& thread, Context& from,
+                                                const Context& to, Stack* stack) noexcept {
+  const int error_number = *thread.error_number;
+  OwnThread* const lent = thread.lent;
+  CxxExceptionState record = {};
+  if (lent != nullptr)
+    lent->take_back();
+  else
+    record = std::exchange(*thread.exceptions, {});
+  Context* origin = leave(thread, from, to, stack);
+  if (lent != nullptr)
+    lent->lend();
+  else
+    *thread.exceptions = record;
+  *thread.error_number = error_number;
+  return origin;
 }
 
 void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,
@@ -143,8 +141,9 @@ void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,
 }
 
 #if defined(FIBER_NATIVE_JUMP)
-// <cfenv> keeps the modes of both arithmetic units alike, so those of SSE, which are expensive to
-// read, need not be saved: where the x87's differ, they are to be what the x87's are.
+// Sets the modes of both arithmetic units. <cfenv> keeps those of the x87 and of SSE alike, and the
+// latter are expensive to read. So only the x87's are saved: where they differ, SSE gets the same
+// ones.
 void restore_modes(std::uint16_t others, std::uint16_t own) noexcept {
   constexpr unsigned kTraps = 0x3f;
   constexpr unsigned kRounding = 0xc00;

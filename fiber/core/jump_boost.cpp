@@ -1,4 +1,4 @@
-// Boost.Context's functions are what jump_boost.hpp declares them to be.
+// Compares the declarations of jump_boost.hpp with Boost.Context's own.
 #include <fiber/core/jump.hpp>
 
 #if !defined(FIBER_NATIVE_JUMP)

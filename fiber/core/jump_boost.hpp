@@ -1,10 +1,10 @@
 // The jump of Boost.Context. Included by jump.hpp.
 //
 // Programs need Boost's library and none of its headers: its two functions are declared here under
-// names of ours, with the symbols that the Boost has for which this library was configured.
+// names of ours, with the symbols of the Boost for which this library was configured.
 // jump_boost.cpp compares the declarations with those of Boost's own header, and meson.build links
-// them. The call must be a direct one: a function of ours around it would return right after a
-// switch, see FIBER_INLINE.
+// the functions. They are called directly: a function of ours around the call would return right
+// after a switch, see FIBER_INLINE.
 #pragma once
 
 #include <fiber/core/context.hpp>
@@ -14,7 +14,7 @@
 #if !defined(FIBER_NATIVE_JUMP)
 #include <cstddef>
 
-// Plain C symbols up to Boost 1.86; those of functions in a namespace from then on.
+// The symbols are plain C up to Boost 1.86, and those of functions in a namespace from then on.
 #if !defined(FIBER_MANGLED_FCONTEXT)
 #define FIBER_JUMP_FCONTEXT "jump_fcontext"
 #define FIBER_MAKE_FCONTEXT "make_fcontext"
@@ -28,7 +28,7 @@
 
 namespace fiber::core {
 
-// Boost's transfer_t.
+// The counterpart of Boost's transfer_t.
 struct BoostTransfer {
   void* context;
   void* data;
@@ -41,7 +41,7 @@ extern "C" void* fiber_boost_make(void* top, std::size_t size,
 #undef FIBER_JUMP_FCONTEXT
 #undef FIBER_MAKE_FCONTEXT
 
-inline Arrival jump(Context& from, const Context& to) noexcept {
+inline Context* jump(Context& from, const Context& to) noexcept {
 #if defined(FIBER_JUMP_LEAVES_FLOAT_CONTROL)
   from.float_control = float_control();
 #endif
@@ -52,7 +52,7 @@ inline Arrival jump(Context& from, const Context& to) noexcept {
   if (origin->float_control != from.float_control) [[unlikely]]
     set_float_control(from.float_control);
 #endif
-  return {origin, &from};
+  return origin;
 }
 
 template <void (*entry)(Context* origin)>

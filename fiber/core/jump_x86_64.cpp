@@ -1,18 +1,18 @@
-// The native jump. Registers are saved in the order in which Boost.Context saves them:
-// backtrace.cpp and debuggers read both alike.
+// The native jump. Registers are saved in the order in which Boost.Context saves them, so
+// backtrace.cpp and debuggers read both jumps alike.
 #include <fiber/core/jump.hpp>
 
 #if defined(FIBER_NATIVE_JUMP)
 
 // NativeTransfer fiber::core::native_jump(void* to, void* data)
 //
-// Both stacks have the same layout where the stack pointer is exchanged, so that the unwinding
-// rules are right before and after it: an unwinder that a signal starts anywhere in here finds the
-// caller on the stack that the stack pointer is of. A fresh stack's caller is the fiber's first
-// function, above which there is a return address of 0.
+// Both stacks have the same layout where the stack pointer is exchanged, so the unwinding rules are
+// right before and after: an unwinder that a signal starts anywhere in this function finds the
+// caller on the stack of the current stack pointer. On a fresh stack the caller is the fiber's
+// first function, above which there is a return address of 0.
 //
-// What it returns is in rax and rdx, and in rdi and rsi for a function that begins here. It goes on
-// by a jump: a return would be predicted by the calls that the other stack has made.
+// The result is in rax and rdx; a function that begins here finds it in rdi and rsi. The last
+// instruction is a jump: a return would be predicted by the calls that the other stack has made.
 asm(R"(
     .pushsection .text
     .globl _ZN5fiber4core11native_jumpEPvS1_

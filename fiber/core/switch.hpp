@@ -8,45 +8,67 @@
 
 namespace fiber::core {
 
-// Gives back the stack of a fiber that ended by switching here, and exchanges what keep_mxcsr()
-// keeps.
+// Gives back the stack of a fiber that ended by switching here, and exchanges the MXCSR that
+// keep_mxcsr() keeps.
 FIBER_API void run_errand(ThreadState& thread, Context* origin, const Context* self) noexcept;
 
-// Of a thread that is lent the record stays where it is: nobody else writes it.
-FIBER_API void save_exceptions(ThreadState& thread, Context& from) noexcept;
-FIBER_API void restore_exceptions(ThreadState& thread, Context& own) noexcept;
-
-FIBER_INLINE void save(ThreadState& thread, Context& from) noexcept {
+// Returns whether exceptions are caught or in flight, or another thread's state is lent: one look
+// tells both. That is rare; if so, the record must be put away while other fibers run.
+FIBER_INLINE bool has_record(const ThreadState& thread) noexcept {
   const CxxExceptionState& exceptions = *thread.exceptions;
-  from.error_number = *thread.error_number;
-  from.stack = thread.stack;
-  // One branch for both, and for a thread that is lent.
-  if ((reinterpret_cast<std::uintptr_t>(exceptions.caught) | exceptions.uncaught) != 0) [[unlikely]]
-    save_exceptions(thread, from);
+  return (reinterpret_cast<std::uintptr_t>(exceptions.caught) | exceptions.uncaught) != 0;
 }
 
-FIBER_INLINE void restore(ThreadState& thread, Context& own) noexcept {
-  if (own.in_exception) [[unlikely]]
-    restore_exceptions(thread, own);
-  *thread.error_number = own.error_number;
+// Leaves for `to`, on `stack`, with no record to put away. Returns, after arrival, the context that
+// switched here.
+FIBER_INLINE Context* leave(ThreadState& thread, Context& from, const Context& to,
+                            Stack* stack) noexcept {
+  Stack* const own = thread.stack;
+  const int error_number = *thread.error_number;
+  from.stack = own;
+  thread.stack = stack;
+  sanitizer::leave(own, stack, false);
+  Context* origin = jump(from, to);
+  sanitizer::arrive(own, origin->stack);
+  *thread.error_number = error_number;
+  return origin;
 }
+// Puts the record of exceptions away, leaves, and puts the record back after arrival.
+FIBER_API Context* leave_with_record(ThreadState& thread, Context& from, const Context& to,
+                                     Stack* stack) noexcept;
 
-// What is rarely to be done after an arrival.
-FIBER_INLINE void run_errands(ThreadState& thread, Arrival arrival) noexcept {
+// Runs the errand after an arrival, if there is one; mostly there is none.
+FIBER_INLINE void run_errands(ThreadState& thread, Context* origin, const Context* self) noexcept {
   if (thread.errand != nullptr) [[unlikely]]
-    run_errand(thread, arrival.origin, arrival.self);
+    run_errand(thread, origin, self);
 }
 
 // Leaves `from` and continues `to`; returns when something switches back to `from`.
 FIBER_INLINE void switch_context(ThreadState& thread, Context& from, const Context& to) noexcept {
-  save(thread, from);
-  Stack* own = thread.stack;
-  thread.stack = to.stack;
-  sanitizer::leave(own, to.stack, false);
-  const Arrival arrival = jump(from, to);
-  sanitizer::arrive(own, arrival.origin->stack);
-  restore(thread, *arrival.self);
-  run_errands(thread, arrival);
+  Context* origin = nullptr;
+  if (has_record(thread)) [[unlikely]]
+    origin = leave_with_record(thread, from, to, to.stack);
+  else
+    origin = leave(thread, from, to, to.stack);
+  run_errands(thread, origin, &from);
+}
+
+// Switches as switch_context() does. Code that arrives because a fiber has ended calls
+// fiber_ended() next.
+FIBER_INLINE void exchange_context(ThreadState& thread, Context& from, const Context& to) noexcept {
+#if defined(FIBER_NATIVE_JUMP)
+  switch_context(thread, from, to);  // every arrival has an errand with keep_mxcsr()
+#else
+  if (has_record(thread)) [[unlikely]]
+    leave_with_record(thread, from, to, to.stack);
+  else
+    leave(thread, from, to, to.stack);
+#endif
+}
+FIBER_INLINE void fiber_ended([[maybe_unused]] ThreadState& thread) noexcept {
+#if !defined(FIBER_NATIVE_JUMP)
+  run_errands(thread, nullptr, nullptr);
+#endif
 }
 
 // The first frame of every fiber: calls the start function.
@@ -56,16 +78,15 @@ FIBER_API void first_frame(Context* origin);
 // by exit_context; it starts with no exception caught or in flight.
 FIBER_INLINE void start_context(ThreadState& thread, Context& from, Stack* stack,
                                 StartFunction function, void* argument) noexcept {
-  save(thread, from);
-  Stack* own = thread.stack;
   thread.start_function = function;
   thread.start_argument = argument;
-  thread.stack = stack;
-  sanitizer::leave(own, stack, false);
-  const Arrival arrival = jump(from, fresh<first_frame>(stack));
-  sanitizer::arrive(own, arrival.origin->stack);
-  restore(thread, *arrival.self);
-  run_errands(thread, arrival);
+  const Context start = fresh<first_frame>(stack);
+  Context* origin = nullptr;
+  if (has_record(thread)) [[unlikely]]
+    origin = leave_with_record(thread, from, start, stack);
+  else
+    origin = leave(thread, from, start, stack);
+  run_errands(thread, origin, &from);
 }
 
 }  // namespace fiber::core

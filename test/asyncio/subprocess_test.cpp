@@ -8,6 +8,7 @@
 #include <csignal>
 #include <filesystem>
 #include <map>
+#include <unordered_map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -169,6 +170,12 @@ TEST_CASE(
     auto environment =
         await(create_subprocess_exec({"/usr/bin/env"}, {.stdout_ = PIPE, .env = variables}));
     CHECK(await(environment.communicate()).first == "ONLY=this\n");
+    const std::unordered_map<std::string, const char*> others{{"OTHER", "container"}};
+    environment = await(create_subprocess_exec({"/usr/bin/env"}, {.stdout_ = PIPE, .env = others}));
+    CHECK(await(environment.communicate()).first == "OTHER=container\n");
+    const asyncio::subprocess::Environment twice = {{"A", "1"}, {"B", "2"}, {"A", "3"}};
+    environment = await(create_subprocess_exec({"/usr/bin/env"}, {.stdout_ = PIPE, .env = twice}));
+    CHECK(await(environment.communicate()).first == "A=3\nB=2\n");
     const int open = ::dup(0);  // without close-on-exec
     auto descriptors =
         await(create_subprocess_shell("test -e /proc/self/fd/" + std::to_string(open)));

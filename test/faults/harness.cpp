@@ -251,6 +251,21 @@ void add_points(std::vector<Point>& points, const Record& record, bool warm) {
       points.push_back({{Kind::call, i, variant}, warm});
 }
 
+// About `sample` of the points, as many of each kind, and each kind's evenly spread; where they
+// begin is another place for another `seed`.
+std::vector<Point> spread(const std::vector<Point>& points, std::size_t sample, std::size_t seed) {
+  constexpr Kind kinds[] = {Kind::allocation, Kind::burst, Kind::call};
+  std::vector<Point> chosen;
+  for (const Kind kind : kinds) {
+    std::vector<Point> those;
+    std::copy_if(points.begin(), points.end(), std::back_inserter(those),
+                 [kind](const Point& point) { return point.fault.kind == kind; });
+    const std::size_t step = std::max<std::size_t>(1, those.size() * std::size(kinds) / sample);
+    for (std::size_t i = seed % step; i < those.size(); i += step) chosen.push_back(those[i]);
+  }
+  return chosen;
+}
+
 struct Row {
   std::string name;
   std::size_t points = 0;
@@ -270,15 +285,13 @@ Row run_scenario(const Scenario& scenario, Shared& shared, bool all, std::size_t
     }
     add_points(points, shared.record, warm);
   }
-  // Evenly spread; another scenario begins elsewhere.
-  const std::size_t step = all ? 1 : std::max<std::size_t>(1, points.size() / sample);
-  const std::size_t first = all ? 0 : std::hash<std::string_view>()(scenario.name) % step;
-  for (std::size_t i = first; i < points.size(); i += step) {
-    const Result result = run_child(scenario, points[i], shared);
+  if (!all) points = spread(points, sample, std::hash<std::string_view>()(scenario.name));
+  for (const Point& point : points) {
+    const Result result = run_child(scenario, point, shared);
     ++row.points;
     ++row.ends[static_cast<std::size_t>(result.outcome)];
     if (result.outcome == not_needed || result.outcome == exception) continue;
-    std::printf("%s --point=%s (%s): %s\n%s\n", scenario.name, points[i].text().c_str(),
+    std::printf("%s --point=%s (%s): %s\n%s\n", scenario.name, point.text().c_str(),
                 shared.record.failed, kNames[result.outcome], result.output.c_str());
     std::fflush(stdout);
   }

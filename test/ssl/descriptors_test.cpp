@@ -19,7 +19,9 @@ using asyncio::StreamReader;
 using asyncio::StreamWriter;
 using support::client_context;
 using support::connect_tls;
+using support::echo;
 using support::Events;
+using support::finish;
 using support::server_context;
 using support::start_tls_server;
 using support::thrown_by;
@@ -46,22 +48,6 @@ struct Pair {
   int one;
   int other;
 };
-
-void echo(StreamReader& reader, StreamWriter& writer) {
-  for (;;) {
-    const std::string data = await(reader.read(65536));
-    if (data.empty()) break;
-    writer.write(data);
-    await(writer.drain());
-  }
-  writer.close();
-  await(writer.wait_closed());
-}
-
-void finish(const asyncio::Server& server) {
-  server.close();
-  await(server.wait_closed());
-}
 
 }  // namespace
 

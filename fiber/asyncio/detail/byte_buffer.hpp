@@ -1,4 +1,4 @@
-// Bytes that come in at the end and leave at the front.
+// A buffer of bytes: they enter at the end and leave at the front.
 #pragma once
 
 #include <fiber/standard.hpp>
@@ -34,13 +34,13 @@ class ByteBuffer {
     begin_ += count;
     if (begin_ == end_) clear();
   }
-  // The first bytes, which leave.
+  // Removes the first bytes and returns them.
   std::string take(std::size_t count) {
     std::string bytes(view().substr(0, count));
     consume(bytes.size());
     return bytes;
   }
-  // An idle connection holds no more than a small piece of memory.
+  // Empties the buffer; an idle connection keeps only a small piece of memory.
   void clear() noexcept {
     begin_ = end_ = 0;
     if (capacity_ <= kKept) return;

@@ -1,4 +1,4 @@
-// Where queues keep their items. Each kind has put, get and at, and gives the items in its order.
+// The items of queues. Each kind has put, get and at, and returns the items in its own order.
 #pragma once
 
 #include <fiber/standard.hpp>
@@ -23,7 +23,7 @@ class FifoItems {
     release();
   }
 
-  // So many can be put then without a need for memory.
+  // Reserves room for `count` calls of put().
   void reserve(std::size_t count) {
     while (capacity_ - size_ < count) grow();
   }
@@ -33,7 +33,8 @@ class FifoItems {
     std::construct_at(items_ + ((first_ + size_) & (capacity_ - 1)), std::move(item));
     ++size_;
   }
-  // An item stays if moving it throws: it may have been copied.
+  // Removes and returns the first item. The item stays if moving it throws: it may have been
+  // copied.
   T get() {
     T item = std::move(items_[first_]);
     drop_front();
@@ -97,8 +98,8 @@ class LifoItems {
   std::vector<T> items_;
 };
 
-// Smallest first. The heap is CPython's heapq step by step, so that equal items come in the same
-// order as there.
+// Smallest first. The heap is CPython's heapq step by step, so that equal items come in CPython's
+// order.
 template <class T, class Compare>
 class PriorityItems {
  public:
@@ -130,7 +131,7 @@ class PriorityItems {
       position = parent;
     }
   }
-  // What is at the root goes down to a leaf, along the smaller children, and rises from there.
+  // Moves the item at the root down to a leaf, along the smaller children, and up again from there.
   void sink() {
     std::size_t position = 0;
     for (std::size_t child = 1; child < items_.size(); child = 2 * position + 1) {
