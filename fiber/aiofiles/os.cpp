@@ -4,6 +4,7 @@
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/threads.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>

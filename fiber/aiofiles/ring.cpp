@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include <liburing.h>
@@ -114,6 +116,7 @@ class KernelRing final : public Ring {
   std::size_t under_way_ = 0;
   bool made_ = false;
   bool watched_ = false;
+  bool reaping_ = false;
 };
 
 int KernelRing::set_up() noexcept {
@@ -160,9 +163,18 @@ bool KernelRing::submit(Request& request) noexcept {
   return true;
 }
 
-// What the kernel does not take is offered again when something else has ended.
+// The kernel refuses for lack of memory, or of room for completions that nobody has taken: neither
+// lasts, and the loop has nothing to wait for meanwhile.
 void KernelRing::flush() noexcept {
-  while (io_uring_submit(&ring_) == -EINTR) {
+  while (io_uring_sq_ready(&ring_) > 0) {
+    const int count = io_uring_submit(&ring_);
+    if (count >= 0 || count == -EINTR) continue;
+    if (count != -EBUSY)
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    else if (reaping_)
+      return;  // to who takes them, and comes back here
+    else
+      reap();
   }
 }
 
@@ -190,6 +202,7 @@ void KernelRing::withdraw(Request& request) noexcept {
 }
 
 void KernelRing::reap() noexcept {
+  reaping_ = true;
   io_uring_cqe* completion = nullptr;
   while (io_uring_peek_cqe(&ring_, &completion) == 0) {
     auto* request = static_cast<Request*>(io_uring_cqe_get_data(completion));
@@ -201,6 +214,8 @@ void KernelRing::reap() noexcept {
     else if (!submit(*request))
       ended(*request, perform(*request));
   }
+  reaping_ = false;
+  flush();
 }
 
 void KernelRing::ended(Request& request, long value) noexcept {
@@ -229,7 +244,6 @@ void KernelRing::ring_rang() {
   std::uint64_t rings = 0;
   static_cast<void>(!::read(bell_.get(), &rings, sizeof rings));
   reap();
-  if (io_uring_sq_ready(&ring_) > 0) flush();
   if (under_way_ > 0) return;
   watched_ = false;
   EventLoop(&loop_).remove_reader(bell_.get());

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <random>
 #include <sstream>
 #include <string>
@@ -302,22 +303,33 @@ class NameServer final : public asyncio::DatagramProtocol {
   int lost_ = 0;
 };
 
+void serve_over_tcp(const asyncio::StreamReader& reader, const asyncio::StreamWriter& writer) {
+  const std::string head = await(reader.readexactly(2));
+  const std::string question =
+      await(reader.readexactly(static_cast<std::ptrdiff_t>(Reader(head).two())));
+  const std::string answer = answer_to(question, true);
+  writer.write(two_bytes(static_cast<unsigned>(answer.size())) + answer);
+  writer.close();
+}
+
 void show() {
   const asyncio::EventLoop loop = asyncio::get_running_loop();
-  // The same port for both.
-  const auto tcp = await(asyncio::start_server(
-      [](const asyncio::StreamReader& reader, const asyncio::StreamWriter& writer) {
-        const std::string head = await(reader.readexactly(2));
-        const std::string question =
-            await(reader.readexactly(static_cast<std::ptrdiff_t>(Reader(head).two())));
-        const std::string answer = answer_to(question, true);
-        writer.write(two_bytes(static_cast<unsigned>(answer.size())) + answer);
-        writer.close();
-      },
-      "127.0.0.1", 0));
+  // The same port for both, which must be free for both.
+  asyncio::Server tcp;
+  std::optional<asyncio::DatagramTransport> udp;
+  while (!udp) {
+    tcp = await(asyncio::start_server(serve_over_tcp, "127.0.0.1", 0));
+    try {
+      udp = await(loop.create_datagram_endpoint(
+                      [] { return std::make_shared<NameServer>(); },
+                      asyncio::CreateDatagramEndpointOptions{
+                          .local_addr = {{"127.0.0.1", tcp.sockets()[0].port()}}}))
+                .first;
+    } catch (const OSError&) {
+      tcp.close();
+    }
+  }
   const int port = tcp.sockets()[0].port();
-  auto [transport, protocol] = await(loop.create_datagram_endpoint(
-      [] { return std::make_shared<NameServer>(); }, {.local_addr = {{"127.0.0.1", port}}}));
   Asking asking{.server = {"127.0.0.1", port}, .timeout = milliseconds(50)};
   for (const auto& [name, type] :
        {std::pair("host.example", "A"), std::pair("mail.example", "MX"),
@@ -325,7 +337,7 @@ void show() {
     asking.type = type_of(type);
     print(ask(asking, name), std::cout);
   }
-  transport.close();
+  udp->close();
   tcp.close();
   await(tcp.wait_closed());
 }

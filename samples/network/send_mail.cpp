@@ -190,7 +190,11 @@ void receive(const StreamReader& reader, const StreamWriter& writer,
     std::cout << "server: " << line << (secure ? "" : " (in the open)") << '\n';
     if (line == "STARTTLS") {
       writer.write("220 go ahead\r\n");
-      await(writer.start_tls(context));
+      try {
+        await(writer.start_tls(context));
+      } catch (const OSError&) {
+        return;  // the client does not trust us
+      }
       secure = true;
     } else if (line == "DATA") {
       writer.write("354 go ahead\r\n");

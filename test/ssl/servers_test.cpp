@@ -140,9 +140,17 @@ TEST_CASE("Redis over TLS that asks for certificates") {
   const Redis redis(path, "yes");
   asyncio::run([&] {
     CHECK(ping(redis.port(), client_context("client.pem")) == "+PONG\r\n");
-    CHECK(ping(redis.port(), client_context()).find("CERTIFICATE_REQUIRED") != std::string::npos);
-    CHECK(ping(redis.port(), client_context("stranger.pem")).find("UNKNOWN_CA") !=
-          std::string::npos);
+    // Over TLS 1.3 a server refuses when its client has connected already. Nothing is written until
+    // then: a server that closes with data unread resets the connection, and its alert may be lost.
+    const auto refusal = [&](const ssl::SSLContext& context) {
+      return thrown_by([&] {
+        auto [reader, writer] =
+            await(asyncio::open_connection("localhost", redis.port(), {.ssl = context}));
+        await(reader.read());
+      });
+    };
+    CHECK(refusal(client_context()).find("CERTIFICATE_REQUIRED") != std::string::npos);
+    CHECK(refusal(client_context("stranger.pem")).find("UNKNOWN_CA") != std::string::npos);
   });
 }
 
