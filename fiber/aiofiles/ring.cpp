@@ -101,7 +101,7 @@ class KernelRing final : public Ring {
 
  private:
   io_uring_sqe* entry() noexcept;
-  bool submit(Request& request) noexcept;
+  void submit(io_uring_sqe* place, Request& request) noexcept;
   void flush() noexcept;
   void reap() noexcept;
   void ended(Request& request, long value) noexcept;
@@ -154,13 +154,10 @@ io_uring_sqe* KernelRing::entry() noexcept {
   return io_uring_get_sqe(&ring_);
 }
 
-bool KernelRing::submit(Request& request) noexcept {
-  io_uring_sqe* place = entry();
-  if (place == nullptr) return false;
+void KernelRing::submit(io_uring_sqe* place, Request& request) noexcept {
   prepare(place, request);
   io_uring_sqe_set_data(place, &request);
   flush();
-  return true;
 }
 
 // The kernel refuses for lack of memory, or of room for completions that nobody has taken: neither
@@ -179,12 +176,14 @@ void KernelRing::flush() noexcept {
 }
 
 bool KernelRing::start(const RequestRef& request) noexcept {
-  if (!submit(*request)) return false;
+  io_uring_sqe* place = entry();
+  if (place == nullptr) return false;
   request->retain();
   ++under_way_;
   // To the loop it is as a job of another thread.
   loop_.retain();
   loop_.outside_work.fetch_add(1);
+  submit(place, *request);
   reap();
   if (!request->done && !watched_) watch();
   return true;
@@ -211,7 +210,9 @@ void KernelRing::reap() noexcept {
     if (request == nullptr) continue;  // the answer to a withdrawal
     if (value != -EAGAIN && !request->goes_on(value))
       ended(*request, value);
-    else if (!submit(*request))
+    else if (io_uring_sqe* place = entry())
+      submit(place, *request);
+    else
       ended(*request, perform(*request));
   }
   reaping_ = false;
