@@ -160,8 +160,8 @@ void TransportObject::protocol_reads_end() {
   if (closing_) return;
   closing_ = true;
   ++refused_;
-  EventLoop(&loop_).call_soon(
-      [self = core::Ref<TransportObject>(this)] { self->side_->eof_received(); });
+  // Of the protocol of now, though another may be set before the call: as CPython's bound method.
+  EventLoop(&loop_).call_soon([side = *side_] { side.eof_received(); });
   post(lost_step_);
 }
 
