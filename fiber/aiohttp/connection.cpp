@@ -71,6 +71,12 @@ void Connection::close() noexcept {
   }
 }
 
+asyncio::Transport Connection::detach() noexcept {
+  asyncio::Transport transport = dead_ ? asyncio::Transport() : std::exchange(transport_, {});
+  close();
+  return transport;
+}
+
 // A connection that has been idle for a moment may have ended without the loop's having looked.
 bool Connection::is_alive(bool look_closely) const noexcept {
   if (dead_ || !transport_ || transport_.is_closing()) return false;

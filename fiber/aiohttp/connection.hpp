@@ -33,6 +33,8 @@ class Connection final : public asyncio::Protocol, public std::enable_shared_fro
   void work();
   /// Now; nobody is told.
   void close() noexcept;
+  /// Gives its transport away, none if it has ended; it is as after close().
+  asyncio::Transport detach() noexcept;
 
   /// Whether another exchange may use it. Of one that nobody uses.
   bool is_alive(bool look_closely) const noexcept;

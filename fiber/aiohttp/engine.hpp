@@ -38,6 +38,8 @@ class Engine {
   void add(http::Transfer& transfer);
   /// Ends it, closing its connection unless it is done. Not from within its on_change.
   void remove(http::Transfer& transfer) noexcept;
+  /// The same of one that is_upgraded(), but its connection goes to who calls; none if it has ended.
+  asyncio::Transport detach(http::Transfer& transfer) noexcept;
 
   // --- for connections ---
   /// Something has happened to the exchange.

@@ -6,7 +6,9 @@
 #include <fiber/aiohttp/engine.hpp>
 #include <fiber/aiohttp/limiter.hpp>
 #include <fiber/aiohttp/traces.hpp>
+#include <fiber/aiohttp/upgraded.hpp>
 #include <fiber/aiohttp/upload.hpp>
+#include <fiber/asyncio/streams.hpp>
 #include <fiber/http/transfer.hpp>
 
 #include <exception>
@@ -15,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 
 namespace fiber::aiohttp::detail {
 
@@ -29,7 +32,11 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   explicit SessionCore(SessionOptions options);
 
   /// What ClientSession::request() gives. Waits.
-  ClientResponse request(std::string method, const std::string& url, RequestOptions options);
+  /// `upgrade`: an answer 101 is wanted.
+  ClientResponse request(std::string method, const std::string& url, RequestOptions options,
+                         bool upgrade = false);
+  /// What upgrade() gives. Waits.
+  Upgraded upgrade(UpgradeRequest request);
   void close() noexcept;
   bool closed() const noexcept { return closed_; }
   const CookieJar& cookie_jar() const noexcept { return jar_; }
@@ -80,6 +87,11 @@ class Exchange {
   std::string read_exactly(std::size_t n);
   const std::string& body();  ///< the same, and kept
 
+  /// The connection of an answer 101, for another protocol. Its place among those that may be in
+  /// use is given back by close(), which closes it too. Throws ServerDisconnectedError if the server
+  /// has closed it meanwhile.
+  std::pair<asyncio::StreamReader, asyncio::StreamWriter> take_connection();
+
   /// Whether the body has arrived whole and been read.
   bool at_eof() const noexcept { return transfer_.succeeded() && transfer_.available() == 0; }
   /// Gives up: who waits, and who reads what has not arrived, gets an exception that says why. It
@@ -119,6 +131,7 @@ class Exchange {
   std::optional<Limiter::Slot> slot_;
   asyncio::TimerHandle total_timer_, connect_timer_, silence_timer_;
   asyncio::Future<void> waiter_;
+  asyncio::Transport taken_connection_;  ///< by take_connection()
   std::optional<std::string> body_;
   std::size_t taken_ = 0;  ///< bytes read since other tasks have had a turn
   Why why_ = Why::none;    ///< it was ended

@@ -38,6 +38,7 @@ struct Outgoing {
   std::string key = {};          // "" if it stands with the certificate
   bool url_credentials = true;   // those in the URL are sent
   bool keep_history = false;     // the bodies of redirects are wanted
+  bool upgrade = false;          // an answer 101 gives the connection to another protocol
   bool trust_env = false;  // take proxies from the environment (never for this machine itself)
   std::size_t max_body_size = unlimited;  // in bytes, after decompression
 };

@@ -15,8 +15,9 @@ namespace fiber::http {
 struct Route {
   enum class Proxy : std::uint8_t { none, http, https, socks4, socks4a, socks5, socks5h };
 
-  bool tls = false;  // to the host
-  std::string host;  // as a resolver takes it: "::1", "fe80::1%eth0"
+  bool tls = false;      // to the host
+  bool upgrade = false;  // another protocol than HTTP is to be spoken, in the end
+  std::string host;      // as a resolver takes it: "::1", "fe80::1%eth0"
   int port = 0;
   std::string origin;  // what the field Host says: "[::1]:8080"; no port if it is the usual one
   Proxy proxy = Proxy::none;
@@ -28,7 +29,9 @@ struct Route {
 
   bool through_proxy() const noexcept { return proxy != Proxy::none; }
   // The proxy is asked for the page, and not for a connection to the host.
-  bool absolute() const noexcept { return !tls && (proxy == Proxy::http || proxy == Proxy::https); }
+  bool absolute() const noexcept {
+    return !tls && !upgrade && (proxy == Proxy::http || proxy == Proxy::https);
+  }
   // The proxy is to be asked for a connection, by a Tunnel.
   bool tunnels() const noexcept { return through_proxy() && !absolute(); }
   // The proxy takes addresses alone: the host's has to be looked up here.

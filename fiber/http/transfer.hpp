@@ -102,6 +102,11 @@ class Transfer {
   // Sends the request of this hop once more, as next_hop() does, with these fields beside and over
   // its own. False: the exchange is done() with a failure.
   bool again(const Headers& fields, bool keep) noexcept;
+  // Whether the answer was 101, to a request with `upgrade`: the connection speaks another protocol,
+  // and stands still until its owner takes it away.
+  bool is_upgraded() const noexcept { return upgraded_ && !done_; }
+  // The bytes of that protocol that have come already. The exchange is done() after it.
+  std::string leave_to_upgrade() noexcept;
   // Ends it with an exception.
   void fail(std::exception_ptr error) noexcept;
 
@@ -217,6 +222,7 @@ class Transfer {
   bool paused_ = false;
   bool more_ = false;  // the decoder has more, without further input
   bool redirected_ = false;
+  bool upgraded_ = false;
   bool over_ = false;  // this hop
   bool keeps_ = false;
   bool done_ = false;
