@@ -13,6 +13,8 @@ namespace detail {
 
 /// Returns nothing before the handshake, and for a connection without TLS.
 FIBER_API std::optional<SSLObject> object_of(const asyncio::detail::TransportObject& transport);
+/// The context that an argument `.ssl` is; nothing for `true`, `false` and one that resumes.
+FIBER_API std::optional<SSLContext> context_of(const asyncio::ssl_argument& argument);
 FIBER_API bool use_as_default() noexcept;
 /// Makes `.ssl = true` work in every program that includes this header.
 inline const bool kUsedAsDefault = use_as_default();

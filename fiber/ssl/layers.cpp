@@ -41,6 +41,13 @@ std::optional<SSLObject> object_of(const asyncio::detail::TransportObject& trans
   return SSLObject(layer->object());
 }
 
+std::optional<SSLContext> context_of(const asyncio::ssl_argument& argument) {
+  if (!argument.is_context()) return std::nullopt;
+  auto* object = dynamic_cast<ContextObject*>(&argument.maker(true));
+  if (object == nullptr) return std::nullopt;
+  return SSLContext(object->shared_from_this());
+}
+
 bool use_as_default() noexcept {
   asyncio::detail::set_default_layer_maker(
       [](bool check_hostname) -> std::shared_ptr<asyncio::detail::LayerMaker> {
