@@ -1,8 +1,8 @@
 // tls_echo: an echo server over TLS, with a certificate that it makes itself, and clients of it.
 //
-//   tls_echo                shows itself: a server at a port that the system chooses, and its
-//   clients tls_echo serve PORT     serves; writes the certificate to tls_echo.pem, for those who
-//   trust it tls_echo talk HOST PORT CAFILE
+//   tls_echo                a demonstration: a server at a free port, and clients
+//   tls_echo serve PORT     serves; writes the certificate to tls_echo.pem, for clients
+//   tls_echo talk HOST PORT CAFILE
 //                           sends the lines of its input to such a server, and prints the answers
 #include <fiber/asyncio.hpp>
 #include <fiber/ssl.hpp>
@@ -55,7 +55,7 @@ struct Identity {
   std::string key;
 };
 
-// A certificate for this machine, good for a day, signed by itself.
+// Makes a self-signed certificate for this machine, valid for a day.
 Identity make_identity() {
   const auto key = owned<EVP_PKEY, EVP_PKEY_free>(EVP_EC_gen("P-256"));
   const auto certificate = owned<X509, X509_free>(X509_new());
@@ -90,7 +90,7 @@ Identity make_identity() {
   return {pem, text_of(secret.get())};
 }
 
-// A context reads keys from files: this one is gone at once.
+// A context reads keys from files: the file is removed at once.
 ssl::SSLContext server_context(const Identity& identity) {
   const auto context = ssl::create_default_context(ssl::Purpose::CLIENT_AUTH);
   std::string path = "/tmp/tls_echo-XXXXXX";
@@ -160,13 +160,13 @@ void show() {
   writer.close();
   await(writer.wait_closed());
 
-  // Whoever does not know the certificate does not talk to it.
+  // A client that does not trust the certificate does not connect.
   try {
     await(asyncio::open_connection("127.0.0.1", port, {.ssl = true}));
   } catch (const ssl::SSLCertVerificationError& error) {
     std::cout << "stranger: " << error.verify_message() << '\n';
   }
-  // Nor does whoever expected another server.
+  // Nor does a client that expects another server.
   try {
     await(asyncio::open_connection("127.0.0.1", port,
                                    {.ssl = trusting, .server_hostname = "example.org"}));

@@ -1,5 +1,5 @@
-// What the three downloaders share: options, the directory, files written whole or not at all,
-// progress, and one line for each thing that goes wrong.
+// Shared parts of the three downloaders: options, the directory, files written whole or not at all,
+// progress, and one line for each error.
 #pragma once
 
 #include <fiber/exceptions.hpp>
@@ -37,7 +37,7 @@ struct Image {
 
 class Downloads {
  public:
-  // Reads the options; may end the program (--help, or an option that makes no sense).
+  // Reads the options; may end the program (--help, or an invalid option).
   Downloads(int argc, char** argv) : program_(std::filesystem::path(argv[0]).filename()) {
     std::vector<std::string> urls;
     for (int i = 1; i < argc; ++i) {
@@ -62,7 +62,7 @@ class Downloads {
 
   const std::vector<Image>& images() const { return images_; }
 
-  // What a downloader does with each image: start, then one of the two others.
+  // A downloader calls start for each image, then one of the two others.
   void start(const Image& image) { say("start", image.name); }
 
   void save(const Image& image, std::string_view content) {
@@ -79,7 +79,8 @@ class Downloads {
     show_progress();
   }
 
-  // Runs `body`, the download of images(); without any, of pictures that the program serves itself.
+  // Runs `body`, the download of images(), or, without any, of pictures that the program serves
+  // itself.
   // Returns the program's exit status.
   template <class Body>
   int run(Body body) {
@@ -127,7 +128,7 @@ class Downloads {
     return ImageServer::Seconds(value);
   }
 
-  // Gives each URL a file name of its own: what follows its last slash.
+  // Gives each URL a file name of its own: the text after its last slash.
   void add(const std::vector<std::string>& urls) {
     std::set<std::string> taken;
     for (const std::string& url : urls) {
@@ -145,7 +146,7 @@ class Downloads {
     std::error_code error;
     const bool made = std::filesystem::create_directories(directory_, error);
     if (error) throw std::system_error(error, directory_.string() + ": cannot make it");
-    // Better to know before the first download.
+    // Checks for write access before the first download.
     const auto probe = temporary(directory_ / "probe");
     const int file = ::open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (file < 0)
@@ -161,7 +162,7 @@ class Downloads {
     return path.parent_path() / ("." + name + "." + std::to_string(::getpid()) + ".part");
   }
 
-  // Under another name first, so that a file of this name is always complete.
+  // Writes under another name first, so that a file of this name is always complete.
   static void write(const std::filesystem::path& path, std::string_view content) {
     const auto part = temporary(path);
     const int file = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
