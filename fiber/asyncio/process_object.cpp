@@ -4,7 +4,6 @@
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/core/signal_mask.hpp>
 
-
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
