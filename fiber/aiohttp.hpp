@@ -74,6 +74,8 @@ struct ClientTimeout {
 };
 
 class ClientResponse;
+class EventSource;
+struct WsConnectOptions;
 
 /// raise_for_status=: whether to raise, or a function that is called with each response. The
 /// function may throw any exception, and may await.
@@ -301,6 +303,17 @@ class FIBER_API ClientSession {
   RequestContext delete_(std::string_view url, RequestOptions options = {});
   RequestContext options(std::string_view url, RequestOptions options = {});
 
+  /// Opens a WebSocket as a request of this session: base_url, headers, cookies, connector, timeout,
+  /// proxies, redirects, middlewares and traces are as for other requests, and the WebSocket counts
+  /// as a connection in use until it is closed. ws:// stands for http://, wss:// for https://. Needs
+  /// <fiber/aiohttp/client_ws.hpp>, with WsConnectOptions and the types of the result, and the
+  /// library fiber-web. Awaiting it throws as request() does, and WSServerHandshakeError;
+  /// asyncio::with() closes it. (A template, so that programs without WebSockets need none of these.)
+  template <class Options = WsConnectOptions>
+  auto ws_connect(std::string_view url, std::type_identity_t<Options> options = {}) const {
+    return open_websocket(core_, std::string(url), std::move(options));
+  }
+
   /// Ends every transfer and every connection; tasks that wait for a transfer get
   /// ClientConnectionError.
   asyncio::Coroutine<void> close();
@@ -315,6 +328,8 @@ class FIBER_API ClientSession {
   bool exit(std::exception_ptr error) noexcept;
 
  private:
+  friend class EventSource;
+
   std::shared_ptr<detail::SessionCore> core_;
 };
 

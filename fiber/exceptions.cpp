@@ -1,6 +1,7 @@
 #include <fiber/exceptions.hpp>
 
 #include <fiber/demangle.hpp>
+#include <fiber/exceptions/files.hpp>
 #include <fiber/exceptions/uncaught.hpp>
 
 #include <atomic>
@@ -141,6 +142,9 @@ ConnectionRefusedError::~ConnectionRefusedError() = default;
 ConnectionResetError::~ConnectionResetError() = default;
 ConnectionAbortedError::~ConnectionAbortedError() = default;
 BrokenPipeError::~BrokenPipeError() = default;
+FileExistsError::~FileExistsError() = default;
+IsADirectoryError::~IsADirectoryError() = default;
+NotADirectoryError::~NotADirectoryError() = default;
 
 void raise_os_error(int error_number, std::string_view detail) {
   switch (error_number) {
@@ -157,6 +161,9 @@ void raise_os_error(int error_number, std::string_view detail) {
     case EPIPE:
     case ESHUTDOWN: throw BrokenPipeError(error_number, detail);
     case ETIMEDOUT: throw TimeoutError(error_number, detail);
+    case EEXIST: throw FileExistsError(error_number, detail);
+    case EISDIR: throw IsADirectoryError(error_number, detail);
+    case ENOTDIR: throw NotADirectoryError(error_number, detail);
     default: throw OSError(error_number, detail);
   }
 }

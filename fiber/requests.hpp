@@ -25,6 +25,7 @@
 #include <fiber/requests/exceptions.hpp>
 #include <fiber/requests/files.hpp>
 #include <fiber/requests/models.hpp>
+#include <fiber/requests/status_codes.hpp>
 
 #include <chrono>
 #include <cstddef>

@@ -73,6 +73,12 @@ void Connection::close() noexcept {
   }
 }
 
+asyncio::Transport Connection::detach() noexcept {
+  asyncio::Transport transport = dead_ ? asyncio::Transport() : std::exchange(transport_, {});
+  close();
+  return transport;
+}
+
 // An idle connection may have ended since the loop last polled its descriptor.
 bool Connection::is_alive(bool look_closely) const noexcept {
   if (dead_ || !transport_ || transport_.is_closing()) return false;

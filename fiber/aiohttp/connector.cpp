@@ -1,5 +1,6 @@
 #include <fiber/aiohttp/connector.hpp>
 
+#include <fiber/aiohttp/times.hpp>
 #include <fiber/asyncio/connecting.hpp>
 #include <fiber/asyncio/connections.hpp>
 #include <fiber/asyncio/sock.hpp>
@@ -16,11 +17,6 @@ namespace {
 
 using asyncio::await;
 using Kind = http::Failure::Kind;
-
-std::chrono::nanoseconds nanoseconds(http::Seconds duration) {
-  constexpr http::Seconds for_ever = std::chrono::hours(24 * 365 * 100);
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(duration, for_ever));
-}
 
 // Closes a transport at the end of a scope, unless released.
 class Guard {

@@ -1,6 +1,7 @@
 #include <fiber/aiohttp/engine.hpp>
 
 #include <fiber/aiohttp/connector.hpp>
+#include <fiber/aiohttp/times.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -13,10 +14,6 @@ namespace {
 constexpr auto redirect_time = std::chrono::milliseconds(50);
 // The loop polled the connection at most this long ago: no closer check is needed.
 constexpr auto unseen_time = std::chrono::milliseconds(10);
-
-void cancel(asyncio::TimerHandle& timer) noexcept {
-  if (timer) std::exchange(timer, {}).cancel();
-}
 
 }  // namespace
 
@@ -58,6 +55,14 @@ void Engine::remove(http::Transfer& transfer) noexcept {
   } catch (...) {
     // Without memory to cancel the task, it goes on, and closes the connection that it makes.
   }
+}
+
+asyncio::Transport Engine::detach(http::Transfer& transfer) noexcept {
+  const auto found = rides_.find(&transfer);
+  if (found == rides_.end()) return {};
+  const std::shared_ptr<Connection> connection = std::exchange(found->second->connection, {});
+  remove(transfer);
+  return connection ? connection->detach() : asyncio::Transport();
 }
 
 void Engine::start(const std::shared_ptr<Ride>& ride) {

@@ -40,6 +40,8 @@ class Engine {
   /// Takes the exchange out; closes its connection unless the exchange is done. Must not be called
   /// from its on_change.
   void remove(http::Transfer& transfer) noexcept;
+  /// The same of one that is_upgraded(), but its connection goes to who calls; none if it has ended.
+  asyncio::Transport detach(http::Transfer& transfer) noexcept;
 
   // --- for connections ---
   /// Acts on a change of the exchange.

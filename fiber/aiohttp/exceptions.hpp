@@ -141,6 +141,14 @@ class FIBER_API ContentTypeError : public ClientResponseError {
   ~ContentTypeError() override;
 };
 
+/// The server did not make a WebSocket of it: "404, message='Invalid response status',
+/// url='http://...'". A status of 0: it has not answered in HTTP.
+class FIBER_API WSServerHandshakeError : public ClientResponseError {
+ public:
+  using ClientResponseError::ClientResponseError;
+  ~WSServerHandshakeError() override;
+};
+
 /// More redirects than max_redirects.
 class FIBER_API TooManyRedirects : public ClientResponseError {
  public:

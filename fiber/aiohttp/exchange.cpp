@@ -1,5 +1,7 @@
 #include <fiber/aiohttp/exchange.hpp>
 
+#include <fiber/aiohttp/times.hpp>
+#include <fiber/asyncio/stream_protocol.hpp>
 #include <fiber/asyncio/streams.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/http/url.hpp>
@@ -9,18 +11,6 @@
 #include <utility>
 
 namespace fiber::aiohttp::detail {
-namespace {
-
-void cancel(asyncio::TimerHandle& timer) noexcept {
-  if (timer) std::exchange(timer, {}).cancel();
-}
-
-std::chrono::nanoseconds nanoseconds(http::Seconds duration) {
-  constexpr http::Seconds for_ever = std::chrono::hours(24 * 365 * 100);
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(duration, for_ever));
-}
-
-}  // namespace
 
 Exchange::Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout,
                    std::shared_ptr<Upload> upload, std::shared_ptr<Traces> traces)
@@ -122,6 +112,23 @@ std::string Exchange::read_exactly(std::size_t n) {
   return bytes;
 }
 
+std::pair<asyncio::StreamReader, asyncio::StreamWriter> Exchange::take_connection() {
+  cancel(total_timer_);
+  cancel(connect_timer_);
+  cancel(silence_timer_);
+  added_ = false;
+  const asyncio::Transport transport = engine_.detach(transfer_);
+  if (!transport) throw ServerDisconnectedError();
+  taken_connection_ = transport;
+  const asyncio::StreamReader reader;
+  const auto protocol = std::make_shared<asyncio::StreamReaderProtocol>(reader);
+  transport.set_protocol(protocol);
+  protocol->connection_made(transport);
+  transport.resume_reading();
+  reader.feed_data(transfer_.leave_to_upgrade());
+  return {reader, asyncio::StreamWriter(transport)};
+}
+
 void Exchange::take_turn() {
   // Decompressing may go on for long without waiting: other tasks get a turn.
   constexpr std::size_t turn = 256 * 1024;
@@ -192,7 +199,7 @@ void Exchange::wake() noexcept {
 
 void Exchange::changed() noexcept {
   if (transfer_.connected()) cancel(connect_timer_);
-  if (transfer_.done()) {
+  if (transfer_.done() && !taken_connection_) {
     if (upload_) upload_->stop();
     // The engine gets the connection back in this iteration: the next waiter may use it.
     slot_.reset();
@@ -246,6 +253,13 @@ void Exchange::give_back() noexcept {
   cancel(connect_timer_);
   cancel(silence_timer_);
   if (std::exchange(added_, false)) engine_.remove(transfer_);
+  if (taken_connection_) {
+    try {
+      std::exchange(taken_connection_, {}).close();
+    } catch (...) {
+      // Without memory the loop closes it with itself.
+    }
+  }
   slot_.reset();
 }
 

@@ -6,7 +6,9 @@
 #include <fiber/aiohttp/engine.hpp>
 #include <fiber/aiohttp/limiter.hpp>
 #include <fiber/aiohttp/traces.hpp>
+#include <fiber/aiohttp/upgraded.hpp>
 #include <fiber/aiohttp/upload.hpp>
+#include <fiber/asyncio/streams.hpp>
 #include <fiber/http/transfer.hpp>
 
 #include <exception>
@@ -15,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 
 namespace fiber::aiohttp::detail {
 
@@ -28,8 +31,11 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
  public:
   explicit SessionCore(SessionOptions options);
 
-  /// Makes a request and waits for the head of its response.
-  ClientResponse request(std::string method, const std::string& url, RequestOptions options);
+  /// Makes a request and waits for the head of its response; with `upgrade`, for an answer 101.
+  ClientResponse request(std::string method, const std::string& url, RequestOptions options,
+                         bool upgrade = false);
+  /// Makes a request for another protocol, and waits for the answer 101.
+  Upgraded upgrade(UpgradeRequest request);
   void close() noexcept;
   bool closed() const noexcept { return closed_; }
   const CookieJar& cookie_jar() const noexcept { return jar_; }
@@ -80,6 +86,11 @@ class Exchange {
   std::string read_exactly(std::size_t n);
   const std::string& body();  ///< like read_rest(), and keeps the result
 
+  /// The connection of an answer 101, for another protocol. Its place among those that may be in
+  /// use is given back by close(), which closes it too. Throws ServerDisconnectedError if the server
+  /// has closed it meanwhile.
+  std::pair<asyncio::StreamReader, asyncio::StreamWriter> take_connection();
+
   /// Whether the whole body has arrived and been read.
   bool at_eof() const noexcept { return transfer_.succeeded() && transfer_.available() == 0; }
   /// Ends the exchange: tasks that wait, or read bytes that have not arrived, get an exception with
@@ -119,6 +130,7 @@ class Exchange {
   std::optional<Limiter::Slot> slot_;
   asyncio::TimerHandle total_timer_, connect_timer_, silence_timer_;
   asyncio::Future<void> waiter_;
+  asyncio::Transport taken_connection_;  ///< by take_connection()
   std::optional<std::string> body_;
   std::size_t taken_ = 0;  ///< bytes read since other tasks had a turn
   Why why_ = Why::none;    ///< why the exchange was ended

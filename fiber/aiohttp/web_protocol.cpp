@@ -75,6 +75,7 @@ Connection::Connection(ServerObject& server, asyncio::StreamReader reader,
 
 Connection::~Connection() {
   timer_.cancel();
+  if (alive_) *alive_ = false;
   if (entered_) server_.leave(*this);
 }
 
@@ -297,6 +298,13 @@ bool Connection::serve() {
   const asyncio::nanoseconds start =
       server_.log_format.empty() ? asyncio::nanoseconds(0) : loop_.time();
   Request request(*this, head_, match_);
+  struct Leave {
+    ResponseRef& response;
+    ~Leave() {
+      if (response.get() != nullptr) response->leave();
+      response = {};
+    }
+  } const leave{response_};
   std::optional<StreamResponse> response;
   if (server_.options.handler_cancellation && parser_.done() && end_ < capacity_) {
     Watcher watcher(*this);
@@ -412,7 +420,12 @@ void Connection::drain(bool all) {
   if (transport.get_write_buffer_size() <= (all ? 0 : high)) return;
   limit(Phase::write, server_.options.write_timeout);
   if (all) transport.set_write_buffer_limits(0);
-  await(writer_.drain());
+  // A response may be written by others than its handler, after whose end there is no connection.
+  if (!alive_) alive_ = std::make_shared<bool>(true);
+  const std::shared_ptr<bool> alive = alive_;
+  const asyncio::StreamWriter writer = writer_;
+  await(writer.drain());
+  if (!*alive) throw ConnectionResetError("Cannot write to closing transport");
   if (all) transport.set_write_buffer_limits(high);
   no_limit();
 }

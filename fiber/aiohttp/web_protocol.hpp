@@ -87,6 +87,8 @@ class Connection final : private ByteSource {
   /// Waits while too much data is unsent; `all`: while any data is unsent.
   void drain(bool all = false);
   bool lost() const noexcept;
+  /// Keeps it to the end of the request, and has it leave() then.
+  void begin_response(ResponseObject& response) { response_ = ResponseRef(&response); }
   void force_close() noexcept { closing_ = true; }
   bool closing() const noexcept { return closing_ || server_.closing; }
   /// Removes and returns the bytes received after the head, for another protocol.
@@ -165,6 +167,8 @@ class Connection final : private ByteSource {
   std::string_view compressed_rest_;
   bool more_output_ = false;
 
+  ResponseRef response_;         ///< to the current request, once it is begun
+  std::shared_ptr<bool> alive_;  ///< for others than this task, who wait in drain()
   std::optional<std::string> remote_;
   asyncio::nanoseconds deadline_ = kNever;
   asyncio::nanoseconds timer_when_ = kNever;

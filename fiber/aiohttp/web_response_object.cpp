@@ -160,6 +160,8 @@ void ResponseObject::begin(Request& request) {
     throw RuntimeError("another response to this request was begun already");
   request.started_ = this;
   connection_ = &request.connection();
+  prepared_ = true;
+  connection_->begin_response(*this);
   head_only_ = bodiless(request);
 }
 
@@ -200,6 +202,11 @@ void ResponseObject::prepare(Request& request) {
 
 // --- the body -----------------------------------------------------------------------------------
 
+Connection& ResponseObject::connection_for_writing() const {
+  if (connection_ == nullptr) throw ConnectionResetError("Cannot write to closing transport");
+  return *connection_;
+}
+
 void ResponseObject::send_piece(std::string_view data) {
   if (left_) {
     data = data.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(data.size(), *left_)));
@@ -228,6 +235,7 @@ void ResponseObject::send_piece(std::string_view data) {
 void ResponseObject::write(std::string_view data) {
   if (!prepared()) throw RuntimeError("Cannot call write() before prepare()");
   if (ended_) throw RuntimeError("Cannot call write() after write_eof()");
+  Connection& connection = connection_for_writing();
   if (head_only_) return;
   if (compressor_) {
     std::string packed;
@@ -236,12 +244,13 @@ void ResponseObject::write(std::string_view data) {
   } else {
     send_piece(data);
   }
-  connection_->drain();
+  connection.drain();
 }
 
 void ResponseObject::write_eof(std::string_view data) {
   if (ended_) return;
   if (!prepared()) throw RuntimeError("Response has not been started");
+  Connection& connection = connection_for_writing();
   if (!head_only_) {
     if (compressor_) {
       std::string packed;
@@ -251,15 +260,15 @@ void ResponseObject::write_eof(std::string_view data) {
     } else {
       send_piece(data);
     }
-    if (chunked) connection_->send("0\r\n\r\n");
+    if (chunked) connection.send("0\r\n\r\n");
     // Fewer bytes than promised: only closing the connection can report that.
     if (left_ && *left_ != 0) {
       closes_ = true;
-      connection_->force_close();
+      connection.force_close();
     }
   }
   ended_ = true;
-  connection_->drain();
+  connection.drain();
 }
 
 void ResponseObject::drain() {

@@ -31,7 +31,9 @@ class ResponseObject : public core::Counted<ResponseObject> {
 
   /// Throws RuntimeError once the head was sent.
   void check_fresh(const char* what) const;
-  bool prepared() const noexcept { return connection_ != nullptr; }
+  bool prepared() const noexcept { return prepared_; }
+  /// Ends the response with its request: later writes throw ConnectionResetError.
+  virtual void leave() noexcept { connection_ = nullptr; }
   bool ended() const noexcept { return ended_; }
   Connection* connection() const noexcept { return connection_; }
   /// Whether the connection is closed after the response.
@@ -58,12 +60,18 @@ class ResponseObject : public core::Counted<ResponseObject> {
   void begin(Request& request);
   /// For a response that was begun: throws RuntimeError unless for this request.
   void check_request(const Request& request) const;
+  /// A piece of the body, framed. Does not wait.
+  void send_piece(std::string_view data);
   /// Whether the status or the request's method forbids a body.
   bool bodiless(const Request& request) const noexcept;
   /// Returns a coding that the request accepts; nothing for no compression.
   std::optional<http::Wrapping> choose_coding(const Request& request);
 
-  Connection* connection_ = nullptr;
+  /// Throws ConnectionResetError once the request is over.
+  Connection& connection_for_writing() const;
+
+  Connection* connection_ = nullptr;  ///< until leave()
+  bool prepared_ = false;
   bool head_only_ = false;
   bool ended_ = false;
   bool closes_ = false;
@@ -74,7 +82,6 @@ class ResponseObject : public core::Counted<ResponseObject> {
 
  private:
   void append_status(std::string& out, int version) const;
-  void send_piece(std::string_view data);
 };
 
 class BodyResponseObject final : public ResponseObject {

@@ -141,7 +141,8 @@ void WebSocketResponseObject::prepare(Request& request) {
   const std::string rest = connection.take_rest();
   connection.upgrade();
   socket = std::make_shared<aiohttp::detail::WebSocketObject>(
-      connection.reader(), connection.writer(), options, deflate, false, rest);
+      connection.reader(), connection.writer(), options, deflate, false, rest,
+      std::shared_ptr<void>(), connection.server().options.write_timeout);
   socket->start();
 }
 

@@ -18,10 +18,12 @@ namespace fiber::aiohttp::detail {
 
 class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
  public:
-  /// `rest`: the bytes received after the handshake.
+  /// `rest`: the bytes received after the handshake. The object keeps `place` until the connection
+  /// is closed, and aborts a connection whose peer does not read for `write_timeout`; zero: never.
   WebSocketObject(asyncio::StreamReader reader, asyncio::StreamWriter writer,
                   WebsocketOptions options, http::DeflateTerms deflate, bool client,
-                  std::string_view rest);
+                  std::string_view rest, std::shared_ptr<void> place = {},
+                  http::Seconds write_timeout = {});
   WebSocketObject(const WebSocketObject&) = delete;
   WebSocketObject& operator=(const WebSocketObject&) = delete;
   ~WebSocketObject();
@@ -40,7 +42,9 @@ class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
   WSMessage receive_once();
   std::optional<http::Message> read_message();
   WSMessage fail(int code, std::exception_ptr error);
+  void drain();
   void finish(int code);
+  void shut();
   void send_close(int code, std::string_view reason);
   void heard();
   void on_heartbeat();
@@ -64,6 +68,8 @@ class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
   std::exception_ptr exception_;
   asyncio::TimerHandle heartbeat_;
   asyncio::TimerHandle pong_;
+  std::shared_ptr<void> place_;
+  const http::Seconds write_timeout_;
 };
 
 }  // namespace fiber::aiohttp::detail

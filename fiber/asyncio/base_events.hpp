@@ -2,7 +2,7 @@
 // each of which keeps invariants of its own.
 //
 // Invariants
-//  1. An iteration looks at what other threads have posted, signals, descriptors and timers, in this
+//  1. An iteration looks at posts of other threads, signals, descriptors and timers, in this
 //     order, and then runs a batch; see SCHEDULER.md.
 //  2. Each future of the loop and each unfinished task keeps it alive.
 //  3. Nothing enters a closed loop, and everything that was in it has been told of the end.

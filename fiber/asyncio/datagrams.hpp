@@ -25,7 +25,7 @@ class FIBER_API DatagramTransport : public BaseTransport {
   /// made without `remote_addr`; throws ValueError if the transport has another address. Errors go
   /// to error_received().
   void sendto(std::string_view data, const SocketAddress& to = {}) const;
-  /// Closes without sending what is buffered.
+  /// Closes without sending the buffered datagrams.
   void abort() const;
   std::size_t get_write_buffer_size() const;
   /// Sets limits as for a WriteTransport; each datagram counts for its bytes and 8 more.

@@ -89,7 +89,7 @@ void ConditionObject::wait() {
     }
   }
   if (task.abandoned()) {
-    lock->take_anyway();  // the code that this stack unwinds will release it
+    lock->take_anyway();  // code that is unwound on this stack will release it
     std::rethrow_exception(error);
   }
   for (;;) {

@@ -7,7 +7,7 @@
 // was moved from may only be assigned to, or destroyed.
 //
 //   asyncio::with(lock, [&] { ... });        // async with lock: ...
-//   std::lock_guard guard(lock);             // the same for a scope (Lock, Condition, Semaphore)
+//   std::lock_guard guard(lock);             // locks for a scope (Lock, Condition, Semaphore)
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>

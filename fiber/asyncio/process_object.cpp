@@ -28,13 +28,13 @@ bool ProcessObject::reap(int flags) noexcept {
     result = ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | flags);
   } while (result != 0 && errno == EINTR);
   if (result != 0) {
-    constexpr int kUnknown = 255;  // somebody else has waited for it
+    constexpr int kUnknown = 255;  // other code has waited for the child
     returncode = kUnknown;
     try {
       log(LogLevel::warning,
           "Unknown child process pid " + std::to_string(pid) + ", will report returncode 255");
     } catch (const std::bad_alloc&) {
-      // No memory to say it with.
+      // No memory for a report.
     }
     return true;
   }
@@ -50,7 +50,7 @@ struct Pipe {
   UniqueFd theirs;
 };
 
-// Above the standard streams, which are replaced one after the other.
+// Moves a descriptor above the standard streams, which are replaced one after the other.
 UniqueFd above_standard(UniqueFd fd) {
   constexpr int kFirst = 3;
   if (fd.get() < 0 || fd.get() >= kFirst) return fd;
@@ -72,7 +72,7 @@ Pipe make_pipe(bool we_write) {
   return pipe;
 }
 
-// What a standard stream of the child is made from.
+// Opens the pipe or file of a standard stream of the child.
 Pipe open_stream(const subprocess::Redirection& redirection, int number) {
   using Kind = subprocess::Redirection::Kind;
   Pipe stream;
@@ -95,7 +95,7 @@ Pipe open_stream(const subprocess::Redirection& redirection, int number) {
   return stream;
 }
 
-// Arrays as exec wants them.
+// Arrays of strings in the form that exec takes.
 class Strings {
  public:
   explicit Strings(std::vector<std::string> strings) : strings_(std::move(strings)) {
@@ -133,7 +133,8 @@ class SpawnSetup {
   posix_spawnattr_t attributes;
 };
 
-// posix_spawn does not say what has failed, the change of directory or the program.
+// Returns whether the directory is the reason: posix_spawn does not tell whether the change of
+// directory or the program has failed.
 bool is_why(const std::optional<std::string>& directory, int error) {
   if (!directory) return false;
   const std::string inside = *directory + "/.";
@@ -181,7 +182,7 @@ pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
     check(::posix_spawn_file_actions_addchdir_np(&setup.actions, options.cwd->c_str()),
           *options.cwd);
   close_others(setup.actions);
-  // As CPython: what we ignore the child need not.
+  // As CPython: the child handles signals that this process ignores.
   sigset_t defaults;
   ::sigemptyset(&defaults);
   ::sigaddset(&defaults, SIGPIPE);

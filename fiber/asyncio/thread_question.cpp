@@ -26,7 +26,8 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// Filled in by the signal handler on the loop's thread: no allocation, no locks.
+// The question and its answer. The signal handler on the loop's thread fills it in: no allocation,
+// no locks.
 struct Question {
   pthread_t thread;
   const LoopObject* loop;
@@ -38,9 +39,9 @@ struct Question {
   void* interrupted_at = nullptr;
 };
 
-// At most one at a time, of all monitors. Whoever takes it out owns it.
+// At most one question at a time, of all monitors. The code that takes it out owns it.
 std::atomic<Question*> question{nullptr};
-core::Undying<std::mutex> one_question;  // held by whoever asks
+core::Undying<std::mutex> one_question;  // held by the asking thread
 
 void* program_counter([[maybe_unused]] void* context) noexcept {
 #if defined(__x86_64__)
@@ -96,7 +97,7 @@ void answer(Question& asked, void* context) noexcept {
   asked.answered.store(true, std::memory_order_release);
 }
 
-// The handler, while any monitor asks by its signal.
+// The signal handler, installed while any monitor asks by its signal.
 class Handler {
  public:
   static void install(int signal) {
@@ -104,8 +105,8 @@ class Handler {
     Use& use = uses()[signal];
     if (use.count++ > 0) return;
     void* unused[1];
-    frames_here(unused,
-                1);  // the unwinder's first call may need locks, which a handler cannot take
+    // The first call of the unwinder may need locks, which a handler cannot take.
+    frames_here(unused, 1);
     struct sigaction ours {};
     ours.sa_sigaction = &Handler::handle;
     ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
@@ -151,7 +152,7 @@ class Handler {
   }
 };
 
-// False if the thread does not answer, as one that blocks the signal.
+// Asks the thread. Returns false if it does not answer, for instance because it blocks the signal.
 bool ask(Question& asked, int signal) {
   const std::lock_guard lock(*one_question);
   question.store(&asked, std::memory_order_release);
@@ -172,7 +173,7 @@ Stall stall_of(const Question& asked, nanoseconds duration) {
   if (asked.coroutine.data != nullptr) stall.coroutine = asked.coroutine.str();
   void* const* begin = asked.frames;
   void* const* end = asked.frames + asked.frame_count;
-  // What lies above is the handler's own.
+  // The frames above belong to the handler.
   void* const* first = std::find(begin, end, asked.interrupted_at);
   for (void* const* at = first != end ? first : begin; at != end; ++at)
     stall.backtrace.push_back(describe_frame(*at));
@@ -190,7 +191,7 @@ std::string describe_frame(void* address) {
     std::snprintf(text, sizeof text, "%p", address);
     return text;
   }
-  // Tools that want the line take the offset in the object.
+  // Tools that find the line take the offset in the object.
   std::snprintf(
       text, sizeof text, "+0x%zx",
       static_cast<std::size_t>(static_cast<char*>(address) - static_cast<char*>(where.dli_fbase)));
@@ -220,7 +221,7 @@ namespace {
 std::atomic<int> watchers{0};
 std::atomic<unsigned> process{0};  // counts from fork to fork
 
-// A child process has none of the watchers, one of which may just have been asking.
+// Forgets the watchers in a child process: it has none of them, and one may have been asking.
 void forget_watchers() noexcept {
   watchers.store(0);
   process.fetch_add(1);

@@ -13,7 +13,7 @@
 
 namespace fiber::asyncio {
 
-/// Something for asyncio::with: enter() returns what the block is given (by reference, or nothing);
+/// A resource for asyncio::with: enter() returns the block's argument (by reference, or void);
 /// exit() is called when the block ends, with the exception that left it or null, and returns true
 /// to swallow that exception. Both may wait.
 template <class R>
@@ -24,7 +24,8 @@ concept context_manager = requires(R& resource, std::exception_ptr error) {
 
 namespace detail {
 
-/// A copy of what is a counted reference, so that it outlives the caller's: the rest by reference.
+/// Returns a copy of a counted reference, so that it outlives the caller's; other objects by
+/// reference.
 template <class R>
 decltype(auto) hold(R& resource) {
   if constexpr (requires { typename std::remove_const_t<R>::counted_handle; })
@@ -33,7 +34,7 @@ decltype(auto) hold(R& resource) {
     return (resource);
 }
 
-/// What a block returns, until its resource has been left.
+/// The result of a block, until its resource has been left.
 template <class Result>
 struct BlockResult {
   std::optional<Result> value;
@@ -90,8 +91,9 @@ auto run_block(R& resource, Block& block) -> block_result_t<decltype(block())> {
 
 }  // namespace detail
 
-/// Python's `async with resource as entered: body(entered)`; the body may also take nothing.
-/// Returns what the body returns, or a default-constructed one if leaving swallowed the exception.
+/// Runs Python's `async with resource as entered: body(entered)`; the body may also take no
+/// argument. Returns the body's result, or a default-constructed one if leaving swallowed the
+/// exception.
 template <class R, class Body>
   requires context_manager<std::remove_cvref_t<R>>
 decltype(auto) with(R&& given, Body&& body) {

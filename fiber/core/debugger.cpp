@@ -21,8 +21,7 @@ constexpr fiber::core::DebuggerField fields[] = {
     {"Context.sp", offsetof(Context, sp)},
     {"Stack.base", offsetof(Stack, base)},
     {"Stack.size", offsetof(Stack, size)},
-    // A std::string's pointer and length: the layout is libstdc++'s affair, but the same in all of
-    // its versions.
+    // A std::string's pointer and length, as all versions of libstdc++ have them.
     {"string.data", 0},
     {"string.size", sizeof(void*)},
     {nullptr, 0},

@@ -63,7 +63,7 @@ Context fresh(Stack* stack) noexcept {
   *--end = reinterpret_cast<void*>(&native_entry<entry>);
   *--end = nullptr;  // rbp: chains of frame pointers end at this null
   Context context;
-  context.sp = end - 5;  // registers that nobody has set yet
+  context.sp = end - 5;  // registers without a value yet
   return context;
 }
 

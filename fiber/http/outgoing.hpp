@@ -38,6 +38,7 @@ struct Outgoing {
   std::string key = {};          // path of its key; "" if the key is in `certificate`
   bool url_credentials = true;   // credentials in the URL are sent
   bool keep_history = false;     // the bodies of redirects are wanted
+  bool upgrade = false;          // an answer 101 gives the connection to another protocol
   bool trust_env = false;  // take proxies from the environment (never for this machine itself)
   std::size_t max_body_size = unlimited;  // in bytes, after decompression
 };

@@ -103,6 +103,7 @@ void set_key(Route& route, const Outgoing& request) {
     add(route.proxy_host);
     add(std::to_string(route.proxy_port));
     add(proxy_authorization(route));
+    if (route.upgrade) route.key += " tunnel ";
   }
   if (!route.tls && route.proxy != Proxy::https) return;
   if (request.context) {
@@ -137,6 +138,7 @@ Route route_of(const Outgoing& request) {
   Route route;
   const UrlParts parts = split_url(request.url);
   route.tls = parts.scheme == "https";
+  route.upgrade = request.upgrade;
   route.host = resolvable(parts.host);
   route.port = parts.port;
   route.origin = without_zone(parts.host);

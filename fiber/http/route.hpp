@@ -15,8 +15,9 @@ namespace fiber::http {
 struct Route {
   enum class Proxy : std::uint8_t { none, http, https, socks4, socks4a, socks5, socks5h };
 
-  bool tls = false;  // to the host
-  std::string host;  // in a resolver's form: "::1", "fe80::1%eth0"
+  bool tls = false;      // to the host
+  bool upgrade = false;  // the connection will speak another protocol than HTTP
+  std::string host;      // in a resolver's form: "::1", "fe80::1%eth0"
   int port = 0;
   std::string origin;  // value of Host: "[::1]:8080"; without the default port
   Proxy proxy = Proxy::none;
@@ -28,7 +29,9 @@ struct Route {
 
   bool through_proxy() const noexcept { return proxy != Proxy::none; }
   // Whether the proxy is asked for the page, and not for a connection to the host.
-  bool absolute() const noexcept { return !tls && (proxy == Proxy::http || proxy == Proxy::https); }
+  bool absolute() const noexcept {
+    return !tls && !upgrade && (proxy == Proxy::http || proxy == Proxy::https);
+  }
   // Whether a Tunnel asks the proxy for a connection.
   bool tunnels() const noexcept { return through_proxy() && !absolute(); }
   // Whether the host's address is looked up here: the proxy takes no names.

@@ -85,7 +85,11 @@ void Transfer::work(std::string_view& in) {
       switch (parser_.next(in)) {
         case AnswerParser::Event::more: return;
         case AnswerParser::Event::interim: stop_expecting(); break;
-        case AnswerParser::Event::head: head_complete(); break;
+        case AnswerParser::Event::head:
+          head_complete();
+          if (!upgraded_) break;
+          paused_ = true;
+          return;
         case AnswerParser::Event::data: body_bytes(parser_.data()); break;
         case AnswerParser::Event::end:
           // A server that sends bytes nobody asked for is not asked again on this connection.
@@ -132,8 +136,15 @@ void Transfer::head_complete() {
     if (request_.method != "HEAD" && head.headers.contains("Content-Encoding"))
       decoder_ = make_decoder(codings(), request_.rules);
     has_head_ = true;
+    upgraded_ = request_.upgrade && head.status == 101;
   }
   changed();
+}
+
+std::string Transfer::leave_to_upgrade() noexcept {
+  std::string rest = std::exchange(input_, {});
+  end();
+  return rest;
 }
 
 void Transfer::body_bytes(std::string_view bytes) {
@@ -267,7 +278,7 @@ void Transfer::resume() {
     give_up();
     return ask_owner();
   }
-  if (!paused_ || over_ || !is_decoded() || available() >= limit_ - limit_ / 2) return;
+  if (!paused_ || over_ || upgraded_ || !is_decoded() || available() >= limit_ - limit_ / 2) return;
   paused_ = false;
   touch();
   work_on_input();

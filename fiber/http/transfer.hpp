@@ -104,6 +104,11 @@ class Transfer {
   // Sends the request of this hop once more, like next_hop(), with these fields added to, or
   // replacing, its own. Returns false if the exchange is done() with a failure.
   bool again(const Headers& fields, bool keep) noexcept;
+  // Whether the answer was 101, to a request with `upgrade`: the connection speaks another protocol,
+  // and waits until its owner takes it away.
+  bool is_upgraded() const noexcept { return upgraded_ && !done_; }
+  // Returns the bytes of that protocol that were received already. The exchange is done() then.
+  std::string leave_to_upgrade() noexcept;
   // Ends the exchange with an exception.
   void fail(std::exception_ptr error) noexcept;
 
@@ -219,6 +224,7 @@ class Transfer {
   bool paused_ = false;
   bool more_ = false;  // the decoder has more, without further input
   bool redirected_ = false;
+  bool upgraded_ = false;
   bool over_ = false;  // this hop needs its connection no more
   bool keeps_ = false;
   bool done_ = false;

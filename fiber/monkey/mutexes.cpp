@@ -1,9 +1,9 @@
-// Mutexes of threads, where they meet tasks: to a mutex all tasks of a loop are one thread.
+// Mutexes of threads, used by tasks: for a mutex, all tasks of a loop are one thread.
 //
-// One that another task of this thread holds would stop the thread for ever, since that task cannot
-// go on; a recursive one would let the second task in. So who finds that waits on the loop, trying
-// again, after 25 ms at most. A mutex that another thread holds is waited for as ever. Cancellation
-// comes afterwards: who locks a mutex expects no failure.
+// Locking a mutex that another task of this thread holds would block the thread forever, since that
+// task could not go on; a recursive mutex would let the second task in. So the second task waits on
+// the loop, and tries again after 25 ms at most. For a mutex that another thread holds, the thread
+// waits as usual. Cancellation takes effect afterwards: callers of lock expect no failure.
 #include <fiber/core/own_thread.hpp>
 #include <fiber/core/thread_state.hpp>
 #include <fiber/monkey/hooks.hpp>
@@ -42,17 +42,18 @@ int running_thread() noexcept {
 }
 bool is_ours(const pthread_mutex_t* mutex) noexcept { return owner_of(mutex) == running_thread(); }
 
-// Of a task with own_thread_state, which libc tells apart by itself; null for others.
+// Returns the thread of a task with own_thread_state, which libc itself distinguishes; null for
+// other tasks.
 const core::OwnThread* lent_thread() noexcept {
   const core::ThreadState* thread = core::tls_thread_state;
   return thread != nullptr ? thread->lent : nullptr;
 }
-// Whoever waits for a mutex stops this thread, and with it all tasks of it that have mutexes.
+// Whether waiting for a mutex of `owner` would stop `owner` itself, which runs on this thread.
 bool is_stopped_by_waiting(int owner) noexcept {
   return owner == running_thread() || core::OwnThread::is_of_this_thread(owner);
 }
 
-// Which task of this thread holds a mutex that is recursive or checks for errors.
+// The tasks of this thread that hold a mutex which is recursive or checks for errors.
 using Holders = std::unordered_map<const pthread_mutex_t*, const TaskBase*>;
 Holders*& holders() noexcept {
   thread_local Holders* all = nullptr;
@@ -63,7 +64,7 @@ const TaskBase* holder_of(const pthread_mutex_t* mutex) noexcept {
   const auto found = holders()->find(mutex);
   return found != holders()->end() ? found->second : nullptr;
 }
-// Without memory it is as without this.
+// Without memory, the mutex behaves as without patching.
 void note(const pthread_mutex_t* mutex, const TaskBase* task) noexcept {
   try {
     if (holders() == nullptr) holders() = new Holders;
@@ -99,7 +100,7 @@ int lock_(pthread_mutex_t* mutex) noexcept {
   }
   const int self = lent != nullptr ? lent->id() : running_thread();
   int result = 0;
-  // A task that has it already makes a mistake: lock() tells, or else that task alone stops.
+  // If this task holds the mutex already, lock() reports the mistake, or the task blocks itself.
   while ((result = real().mutex_trylock(mutex)) == EBUSY &&
          is_stopped_by_waiting(owner_of(mutex)) &&
          !(tells_holders_apart(mutex) && owner_of(mutex) == self) && pause()) {
@@ -138,7 +139,7 @@ std::span<const Hook> mutex_hooks() noexcept {
   return hooks;
 }
 #else
-// Of another libc it is not known how its mutexes look inside.
+// The layout of mutexes is known only for glibc.
 std::span<const Hook> mutex_hooks() noexcept { return {}; }
 #endif
 

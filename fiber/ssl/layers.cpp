@@ -1,4 +1,4 @@
-// Where the layers of connections come from: contexts, which asyncio knows as makers of layers.
+// Makes the TLS layers of connections: asyncio knows a context as a LayerMaker.
 #include <fiber/asyncio/transports.hpp>
 #include <fiber/ssl/extra_info.hpp>
 #include <fiber/ssl/sslproto.hpp>
@@ -39,6 +39,13 @@ std::optional<SSLObject> object_of(const asyncio::detail::TransportObject& trans
   const auto* layer = dynamic_cast<const SslLayer*>(transport.layer());
   if (layer == nullptr || layer->object() == nullptr) return std::nullopt;
   return SSLObject(layer->object());
+}
+
+std::optional<SSLContext> context_of(const asyncio::ssl_argument& argument) {
+  if (!argument.is_context()) return std::nullopt;
+  auto* object = dynamic_cast<ContextObject*>(&argument.maker(true));
+  if (object == nullptr) return std::nullopt;
+  return SSLContext(object->shared_from_this());
 }
 
 bool use_as_default() noexcept {

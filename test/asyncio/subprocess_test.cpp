@@ -34,7 +34,7 @@ using asyncio::subprocess::STDOUT;
 
 namespace {
 
-// No child of ours is left, running or dead.
+// Returns whether no child process is left, running or dead.
 bool no_children() { return ::waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD; }
 
 std::size_t descriptors() {
@@ -333,7 +333,7 @@ TEST_CASE("nothing stays of children that were killed with their output unread")
     const auto kill_one = [] {
       auto process = await(create_subprocess_exec({"yes"}, {.stdout_ = PIPE}));
       await(process.stdout_()->readline());
-      await(asyncio::sleep(2ms));  // so that it is stopped, because nobody reads
+      await(asyncio::sleep(2ms));  // stopped meanwhile, since no task reads
       process.kill();
       await(process.wait());
     };
@@ -380,7 +380,7 @@ TEST_CASE("a program without standard streams can give its children some") {
   const ChildResult program = run_forked([] {
     int ends[2];
     if (::pipe(ends) != 0) throw fiber::OSError("pipe");
-    ::close(STDOUT_FILENO);  // what is opened next has its number
+    ::close(STDOUT_FILENO);  // the next file opened gets its number
     asyncio::run([&] {
       auto process = await(create_subprocess_shell("echo out; echo err >&2",
                                                    {.stdout_ = ends[1], .stderr_ = DEVNULL}));

@@ -1,4 +1,4 @@
-// The C++ runtime's record of what is caught and in flight belongs to each greenlet.
+// The C++ runtime's record of caught and uncaught exceptions belongs to each greenlet.
 #include <fiber/greenlet.hpp>
 
 #include <doctest/doctest.h>

@@ -1,4 +1,4 @@
-// Patched calls in tasks that are threads to what they call.
+// Patched calls in tasks with own_thread_state.
 #include <fiber/core/own_thread.hpp>
 
 #include <locale.h>
@@ -133,7 +133,7 @@ TEST_CASE("in debug mode a task is named that leaves its locale to others while 
     const auto body = [] {
       const locale_t its = ::newlocale(LC_ALL_MASK, "C", nullptr);
       ::uselocale(its);
-      calls::usleep(1000);  // puts it away
+      calls::usleep(1000);  // saves the state of the thread
       await(asyncio::sleep(0ms));
       await(asyncio::sleep(0ms));  // once is enough
       ::uselocale(LC_GLOBAL_LOCALE);

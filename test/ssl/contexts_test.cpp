@@ -146,7 +146,7 @@ TEST_CASE("load_verify_locations: files, folders and data") {
   context.load_verify_locations({.cadata = certificates().read("authority.pem") +
                                            certificates().read("strange_authority.pem")});
   CHECK(context.cert_store_stats().x509_ca == 2);
-  // Again: known already.
+  // The second time: the authority is known already.
   context.load_verify_locations({.cafile = certificates()("authority.pem")});
   context.load_verify_locations(
       {.cadata = ssl::PEM_cert_to_DER_cert(certificates().read("authority.pem"))});

@@ -68,7 +68,7 @@ TEST_CASE("a descriptor that is refused with its TLS arguments stays open and th
     CHECK(thrown_by([&] {
             await(asyncio::start_unix_server_from(serve, pair.one, {.ssl = true}));
           }) == no_context);
-    // It is connected, and cannot be listened at.
+    // A connected socket cannot listen.
     CHECK(thrown_by([&] {
             await(asyncio::start_server_from(serve, pair.one, {.ssl = server_context()}));
           }).starts_with("OSError('[Errno 22]"));

@@ -67,7 +67,7 @@ TEST_CASE("a good-bye and a connection that was cut are told apart, if one asks"
 
 TEST_CASE("the handshake has its time, and closing has") {
   asyncio::run([&] {
-    // A server that says nothing.
+    // A server that sends nothing.
     const auto silent = await(asyncio::start_server(
         [&](StreamReader& reader, StreamWriter& writer) {
           await(reader.read());
@@ -81,7 +81,7 @@ TEST_CASE("the handshake has its time, and closing has") {
           "connection')");
     finish(silent);
 
-    // A server that never answers a good-bye: it reads nothing.
+    // A server that never answers a close_notify, because it reads nothing.
     asyncio::Event done;
     const auto deaf = start_tls_server(
         [&](StreamReader&, StreamWriter& writer) {
@@ -112,7 +112,7 @@ TEST_CASE("closing while the other side still sends throws away what nobody read
             }
             await(reader.read());
           } catch (const fiber::ConnectionError&) {
-            // Its good-bye came first.
+            // The peer's close_notify came first.
           }
         },
         server_context());

@@ -25,7 +25,7 @@ using support::start_tls_server;
 using support::thrown_by;
 using namespace std::chrono_literals;
 
-// The list is what CPython 3.11 prints for the same program.
+// The list is the output of CPython 3.11 for an equal program.
 TEST_CASE("the events of a short conversation come in CPython's iterations") {
   std::vector<std::string> events;
   asyncio::run([&] {
@@ -34,7 +34,7 @@ TEST_CASE("the events of a short conversation come in CPython's iterations") {
     const auto say = [&](const std::string& what) {
       events.push_back(std::to_string(ticks) + " " + what);
     };
-    // What is sent through a Unix socket is there at once.
+    // Bytes sent through a Unix socket arrive at once.
     const std::string path = certificates()("events");
     const auto server = await(asyncio::start_unix_server(
         [&](StreamReader& reader, StreamWriter& writer) {
@@ -180,7 +180,7 @@ TEST_CASE("a writer that nobody reads from waits, and its buffer is bounded") {
         await(writer.drain());
       }
     });
-    // Until nothing moves any more.
+    // Until no more bytes are moved.
     for (std::size_t before = 1; before != written;) {
       before = written;
       for (int i = 0; i < 50; ++i) await(asyncio::sleep(1ms));

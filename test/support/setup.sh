@@ -5,7 +5,7 @@
 # shellcheck disable=SC2034
 build_packages=(g++ meson ninja-build pkg-config libboost-context-dev doctest-dev
   libcurl4-openssl-dev zlib1g-dev libbrotli-dev libzstd-dev libidn2-dev libpsl-dev libssl-dev
-  libcereal-dev nlohmann-json3-dev ca-certificates openssl)
+  liburing-dev libcereal-dev nlohmann-json3-dev ca-certificates openssl)
 # What samples/legacy and its tests use besides.
 # shellcheck disable=SC2034
 sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-dev postgresql)
@@ -14,7 +14,7 @@ sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-de
 # shellcheck disable=SC2034
 legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light
   libboost-dev liblmdb-dev libjemalloc2 libmimalloc2.0 curl wget git perl sqlite3 python3-requests
-  python3-aiohttp)
+  python3-aiohttp python3-aiosmtpd dnsmasq-base)
 
 # The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
 if [ -n "${CXX:-}" ] && [ -z "${CC:-}" ]; then
@@ -84,6 +84,8 @@ present() {
     libpsl-dev) has_header libpsl.h ;;
     python3-requests) /usr/bin/python3 -c 'import requests' 2>/dev/null ;;
     python3-aiohttp) /usr/bin/python3 -c 'import aiohttp' 2>/dev/null ;;
+    python3-aiosmtpd) /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null ;;
+    dnsmasq-base) PATH=$PATH:/usr/sbin command -v dnsmasq >/dev/null ;;
     libexpat1-dev) has_header expat.h ;;
     libsqlite3-dev) has_header sqlite3.h ;;
     libglib2.0-dev) pkg-config --exists glib-2.0 ;;
@@ -96,6 +98,7 @@ present() {
     libmariadb-dev) pkg-config --exists libmariadb ;;
     libhiredis-dev) pkg-config --exists hiredis ;;
     libssl-dev) pkg-config --exists openssl ;;
+    liburing-dev) pkg-config --exists liburing ;;
     mariadb-server) PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null ;;
     nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null ;;
     g++-aarch64-linux-gnu) command -v aarch64-linux-gnu-g++ >/dev/null ;;

@@ -121,7 +121,7 @@ TEST_CASE("git") {
                        "; for i in 1 2 3 4 5; do seq $i 9999 > $i; git add $i; git commit -q -m "
                        "\"number $i\"; done; git update-server-info";
   legacy_test::run_program({"/bin/sh", "-c", script}, directory / "log");
-  // The repository is another user's when this runs as root.
+  // As root, git refuses the repository, which belongs to another user.
   directory.write("settings", "[safe]\ndirectory = *\n");
   ::setenv("GIT_CONFIG_GLOBAL", (directory / "settings").c_str(), 1);
   for (const bool children : {false, true}) {
@@ -184,7 +184,7 @@ TEST_CASE("ssh and scp") {
   class Sshd : public legacy_test::Server {
    public:
     Sshd() {
-      // As root it wants this to exist, and has to stay root to let anybody in.
+      // As root, sshd needs this directory, and must stay root to accept logins.
       if (::getuid() == 0) ::mkdir("/run/sshd", 0755);
       user_ = {::getuid(), ::getgid()};
       for (const char* name : {"host_key", "key"})
@@ -211,7 +211,7 @@ TEST_CASE("ssh and scp") {
     std::string key() const { return directory_ / "key"; }
   };
   const Sshd sshd;
-  // ssh wants the key to be its own user's.
+  // ssh accepts only a key that its user owns.
   if (::chown(sshd.key().c_str(), ::getuid(), ::getgid()) != 0) FAIL("chown");
   const auto run = [&](const std::string& program, std::vector<std::string> more, int status = 0,
                        const std::string& input = "", const std::vector<std::string>& files = {},

@@ -53,7 +53,7 @@ class ByteBuffer {
 
   void make_room(std::size_t count) {
     const std::size_t used = size();
-    // Moving to the front pays when it frees at least what it costs.
+    // Moving the bytes to the front pays if it frees at least as many as it moves.
     if (begin_ >= used && capacity_ - used >= count) {
       if (used != 0) std::memmove(data_.get(), data_.get() + begin_, used);
     } else {
