@@ -57,6 +57,8 @@ void prepare(io_uring_sqe* entry, Request& request) noexcept {
   switch (request.operation) {
     case Operation::open:
       io_uring_prep_openat(entry, AT_FDCWD, path, request.flags, request.mode);
+      // Else it is tried with O_NONBLOCK first, which opens a FIFO without its other end, or fails.
+      io_uring_sqe_set_flags(entry, IOSQE_ASYNC);
       break;
     case Operation::close: io_uring_prep_close(entry, request.own.get()); break;
     case Operation::read:
