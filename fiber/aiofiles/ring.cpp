@@ -26,6 +26,7 @@ namespace {
 using asyncio::EventLoop;
 
 constexpr unsigned kEntries = 64;  // of what is handed to the kernel in one call
+constexpr long kRestart = -512;    // the kernel's own EINTR (ERESTARTSYS), which it lets slip here
 
 std::atomic<int> forks{0};
 std::once_flag watching_forks;
@@ -207,7 +208,8 @@ void KernelRing::reap() noexcept {
   io_uring_cqe* completion = nullptr;
   while (io_uring_peek_cqe(&ring_, &completion) == 0) {
     auto* request = static_cast<Request*>(io_uring_cqe_get_data(completion));
-    const long value = completion->res;
+    long value = completion->res;
+    if (value == kRestart) value = -EINTR;
     io_uring_cqe_seen(&ring_, completion);
     if (request == nullptr) continue;  // the answer to a withdrawal
     if (value != -EAGAIN && !request->goes_on(value))
