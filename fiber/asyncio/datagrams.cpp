@@ -192,9 +192,9 @@ void DatagramObject::write_ready() {
     return;  // the rest has its turn in the next iteration
   }
   maybe_resume();  // may send more
-  if (!out_.empty() || lost_) return;
+  if (!out_.empty()) return;
   EventLoop(&loop_).remove_writer(fd_.get());
-  if (closing_) lose(nullptr);
+  if (closing_ && !lost_) lose(nullptr);
 }
 
 void DatagramObject::maybe_pause() {

@@ -88,16 +88,15 @@ std::string item_repr(const T& item) {
   if constexpr (std::same_as<T, bool>) {
     return item ? "True" : "False";
   } else if constexpr (std::same_as<T, char>) {
-    return {'\'', item, '\''};
+    return fiber::detail::quoted({&item, 1});
   } else if constexpr (std::integral<T>) {
     return std::to_string(item);
   } else if constexpr (std::floating_point<T>) {
     return float_repr(static_cast<double>(item));
   } else if constexpr (std::convertible_to<const T&, std::string_view>) {
-    std::string text = "'";
-    text += std::string_view(item);
-    text += '\'';
-    return text;
+    if constexpr (std::is_pointer_v<T>)
+      if (item == nullptr) return "None";
+    return fiber::detail::quoted(std::string_view(item));
   } else {
     return "...";
   }
@@ -158,14 +157,22 @@ class QueueObject final : public QueueBase {
 template <class Object>
 struct [[nodiscard]] QueueGet {
   core::Ref<Object> queue;
-  FIBER_INLINE auto await_() && { return queue->get(); }
+  Once once = {};
+  FIBER_INLINE auto await_() && {
+    once.use();
+    return queue->get();
+  }
 };
 
 template <class Object>
 struct [[nodiscard]] QueuePut {
   core::Ref<Object> queue;
   typename Object::item_type item;
-  FIBER_INLINE void await_() && { queue->put(std::move(item)); }
+  Once once = {};
+  FIBER_INLINE void await_() && {
+    once.use();
+    queue->put(std::move(item));
+  }
 };
 
 /// What all kinds of queue have in common.
@@ -175,11 +182,11 @@ class QueueHandle {
   using value_type = T;
 
   /// The oldest item (the smallest; the newest); await it. Throws QueueShutDown.
-  auto get() const { return QueueGet<Object>{object_}; }
+  auto get() const { return QueueGet<Object>{.queue = object_}; }
   /// An item without waiting; throws QueueEmpty, QueueShutDown.
   T get_nowait() const { return object_->get_nowait(); }
   /// Await it: waits for room. Throws QueueShutDown.
-  auto put(T item) const { return QueuePut<Object>{object_, std::move(item)}; }
+  auto put(T item) const { return QueuePut<Object>{.queue = object_, .item = std::move(item)}; }
   /// Puts an item without waiting; throws QueueFull, QueueShutDown.
   void put_nowait(T item) const { object_->put_nowait(std::move(item)); }
 

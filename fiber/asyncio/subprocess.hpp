@@ -111,7 +111,7 @@
                                   const CreateSubprocessOptions& options);
   }
 
-  /// Starts a program, looked for in PATH, with its arguments; command[0] is the program. Throws
+  /// Starts a program, looked for in PATH (that of `env`, if given), with its arguments; command[0] is the program. Throws
   /// FileNotFoundError, PermissionError and other OSErrors; ValueError for an empty command, for zero
   /// bytes within one of the strings, and for an environment variable whose name is empty or has a
   /// '='. Await it.
