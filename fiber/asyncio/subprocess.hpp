@@ -112,7 +112,7 @@ FIBER_API Process spawn_process(const std::vector<std::string>& command,
                                 const CreateSubprocessOptions& options);
 }
 
-/// Starts a program, looked up in PATH, with its arguments; command[0] is the program. Throws
+/// Starts a program, looked up in PATH (that of `env`, if given), with its arguments; command[0] is the program. Throws
 /// FileNotFoundError, PermissionError and other OSErrors; ValueError for an empty command, for zero
 /// bytes within one of the strings, and for an environment variable whose name is empty or has a
 /// '='. Await it.
