@@ -202,8 +202,14 @@ class Chain : public Decoder {
       const std::size_t before = out.size();
       std::string_view middle = middle_;
       const bool full = inner_->decode(middle, out, room);
-      middle_.erase(0, middle_.size() - middle.size());
+      const std::size_t consumed = middle_.size() - middle.size();
+      middle_.erase(0, consumed);
       room -= out.size() - before;
+      fruitless_ = out.size() == before ? fruitless_ + consumed : 0;
+      if (fruitless_ > kMostFruitless)
+        throw Failure{Failure::Kind::encoding,
+                      "Received a response whose content encodings expand "
+                      "to more and more bytes of no content"};
       if (full || room == 0) return true;
       if (in.empty() && !outer_has_more_) return false;
       outer_has_more_ = outer_->decode(in, middle_, block_size);
@@ -220,6 +226,10 @@ class Chain : public Decoder {
   std::unique_ptr<Decoder> outer_, inner_;
   std::string middle_;
   bool outer_has_more_ = false;
+  // Bytes between the two codings since the last byte of content. A compressed stream of empty
+  // members costs its sender next to nothing, and max_body_size does not count them.
+  std::size_t fruitless_ = 0;
+  static constexpr std::size_t kMostFruitless = std::size_t{16} * 1024 * 1024;
 };
 
 std::unique_ptr<Decoder> make_one(std::string_view coding) {

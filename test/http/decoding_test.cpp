@@ -186,6 +186,17 @@ TEST_CASE("max_body_size bounds what is decompressed, and what is not compressed
   });
 }
 
+TEST_CASE("codings within codings that hold no content end early") {
+  const std::string nothing = compress("");
+  std::string members;
+  while (members.size() <= 20'000'000) members += nothing;
+  HttpServer server;
+  server.answer_with("/empty", {answer("gzip, gzip", compress(members))});
+  server.answer_with("/few", {answer("gzip, gzip", compress(nothing + compress("text")))});
+  CHECK(support::with_requests(server.url("/empty")) == "ContentDecodingError");
+  CHECK(support::with_requests(server.url("/few")) == "200 text");
+}
+
 TEST_CASE("the body of an error that is larger than the buffer for pieces arrives whole") {
   HttpServer server;
   const std::string body = HttpServer::body(3'000'000);
