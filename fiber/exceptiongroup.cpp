@@ -27,6 +27,9 @@ std::string sub_exceptions(std::size_t count) {
 }
 
 // Returns a text: "ValueError: text (from KeyError: text)"; for a group, its errors as well.
+// An exception of the user's may have none.
+const char* text_or_none(const char* text) noexcept { return text != nullptr ? text : ""; }
+
 std::string told(const std::exception_ptr& error) {
   constexpr std::size_t kMostCauses = 15;
   std::string text;
@@ -41,11 +44,11 @@ std::string told(const std::exception_ptr& error) {
     } catch (const std::nested_exception& nested) {
       cause = nested.nested_ptr();
       if (const auto* e = dynamic_cast<const std::exception*>(&nested))
-        what = e->what();
+        what = text_or_none(e->what());
       else if (const auto* base = dynamic_cast<const BaseException*>(&nested))
         what = base->what();
     } catch (const std::exception& e) {
-      what = e.what();
+      what = text_or_none(e.what());
     } catch (const BaseException& e) {
       what = e.what();
     } catch (...) {

@@ -53,22 +53,25 @@ struct Description {
   std::string text;
 };
 
+// An exception of the user's may have none.
+std::string text_or_none(const char* text) { return text != nullptr ? text : ""; }
+
 Description describe(const std::exception_ptr& error) {
   if (!error) return {"None", ""};
   try {
     std::rethrow_exception(error);
   } catch (const TimeoutError& e) {
-    return {shown_name(typeid(e)), e.Exception::what()};
+    return {shown_name(typeid(e)), text_or_none(e.Exception::what())};
   } catch (const detail::CompoundException& e) {
     return {shown_name(typeid(e)), e.str()};
   } catch (const std::exception& e) {
-    return {shown_name(typeid(e)), e.what()};
+    return {shown_name(typeid(e)), text_or_none(e.what())};
   } catch (const BaseException& e) {
-    return {shown_name(typeid(e)), e.what()};
+    return {shown_name(typeid(e)), text_or_none(e.what())};
   } catch (const std::string& text) {
     return {"std::string", text};
   } catch (const char* text) {
-    return {"const char*", text};
+    return {"const char*", text_or_none(text)};
   } catch (...) {
     const std::type_info* type = abi::__cxa_current_exception_type();
     return {type ? core::demangle(*type) : "unknown exception", ""};
@@ -166,6 +169,26 @@ void raise_os_error(int error_number, std::string_view detail) {
     case ENOTDIR: throw NotADirectoryError(error_number, detail);
     default: throw OSError(error_number, detail);
   }
+}
+
+std::string detail::quoted(std::string_view text) {
+  const bool apostrophe = text.find('\'') != std::string_view::npos;
+  const char quote = apostrophe && text.find('"') == std::string_view::npos ? '"' : '\'';
+  constexpr const char* kDigits = "0123456789abcdef";
+  std::string quoted(1, quote);
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == quote || c == '\\') {
+      quoted.append(1, '\\').append(1, c);
+    } else if (c == '\n' || c == '\r' || c == '\t') {
+      quoted += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
+    } else if (byte < 0x20 || byte == 0x7f) {
+      quoted.append("\\x").append(1, kDigits[byte >> 4U]).append(1, kDigits[byte & 15U]);
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + quote;
 }
 
 std::string repr(const std::exception_ptr& error) {

@@ -261,6 +261,9 @@ class FIBER_API CompoundException {
   CompoundException& operator=(const CompoundException&) noexcept = default;
 };
 
+// Returns Python's repr() of a text, for reports: in quotes, control characters escaped.
+FIBER_API std::string quoted(std::string_view text);
+
 }  // namespace detail
 
 /// Returns Python's repr() of an exception: "ValueError('message')"; for foreign exceptions the C++

@@ -26,6 +26,7 @@ namespace {
 using asyncio::EventLoop;
 
 constexpr unsigned kEntries = 64;  // of what is handed to the kernel in one call
+constexpr long kRestart = -512;    // the kernel's own EINTR (ERESTARTSYS), which it lets slip here
 
 std::atomic<int> forks{0};
 std::once_flag watching_forks;
@@ -57,6 +58,8 @@ void prepare(io_uring_sqe* entry, Request& request) noexcept {
   switch (request.operation) {
     case Operation::open:
       io_uring_prep_openat(entry, AT_FDCWD, path, request.flags, request.mode);
+      // Else it is tried with O_NONBLOCK first, which opens a FIFO without its other end, or fails.
+      io_uring_sqe_set_flags(entry, IOSQE_ASYNC);
       break;
     case Operation::close: io_uring_prep_close(entry, request.own.get()); break;
     case Operation::read:
@@ -205,7 +208,8 @@ void KernelRing::reap() noexcept {
   io_uring_cqe* completion = nullptr;
   while (io_uring_peek_cqe(&ring_, &completion) == 0) {
     auto* request = static_cast<Request*>(io_uring_cqe_get_data(completion));
-    const long value = completion->res;
+    long value = completion->res;
+    if (value == kRestart) value = -EINTR;
     io_uring_cqe_seen(&ring_, completion);
     if (request == nullptr) continue;  // the answer to a withdrawal
     if (value != -EAGAIN && !request->goes_on(value))

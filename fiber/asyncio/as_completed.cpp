@@ -97,6 +97,4 @@ void CompletionOrder::loop_closed() noexcept {
   remove_callbacks();
 }
 
-void refuse_second_await() { throw RuntimeError("cannot reuse already awaited coroutine"); }
-
 }  // namespace fiber::asyncio::detail

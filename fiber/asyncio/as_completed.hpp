@@ -61,8 +61,6 @@ class FIBER_API CompletionOrder final : public core::Counted<CompletionOrder>, L
   Handle timeout_;
 };
 
-[[noreturn]] FIBER_API void refuse_second_await();
-
 /// An awaitable: the future that ends next.
 template <class F>
 class [[nodiscard]] NextCompleted {
@@ -149,6 +147,9 @@ class AsCompleted {
     };
 
     explicit finished_range(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
+    finished_range(const finished_range&) noexcept = default;  ///< moving is copying
+    finished_range& operator=(const finished_range&) noexcept = default;
+    ~finished_range() = default;
     iterator begin() const { return iterator(order_); }
     static std::default_sentinel_t end() noexcept { return {}; }
 
@@ -158,6 +159,9 @@ class AsCompleted {
   finished_range async_() const { return finished_range(order_); }
 
   explicit AsCompleted(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
+  AsCompleted(const AsCompleted&) noexcept = default;  ///< moving is copying: never empty
+  AsCompleted& operator=(const AsCompleted&) noexcept = default;
+  ~AsCompleted() = default;
 
  private:
   core::Ref<detail::CompletionOrder> order_;

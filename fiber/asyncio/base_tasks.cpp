@@ -77,7 +77,8 @@ void TaskBase::unreferenced() noexcept {
     delete this;
 }
 
-void TaskBase::refuse_reuse() { throw RuntimeError("cannot reuse already awaited coroutine"); }
+void refuse_second_await() { throw RuntimeError("cannot reuse already awaited coroutine"); }
+void TaskBase::refuse_reuse() { refuse_second_await(); }
 
 namespace {
 
@@ -469,7 +470,7 @@ std::string TaskBase::repr() const {
 std::string TaskBase::repr_before_wait() const {
   const char* state = cancelled() ? "cancelled" : "finished";
   if (!done()) state = cancel_requests_ > 0 ? "cancelling" : "pending";
-  return "<Task " + std::string(state) + " name='" + get_name() + "' coro=<" +
+  return "<Task " + std::string(state) + " name=" + fiber::detail::quoted(get_name()) + " coro=<" +
          coroutine_name().str() + "()" + (done() ? " done" : " running") + ">";
 }
 

@@ -82,16 +82,46 @@ Made* new_task(CoroutineName name, F&& function) {
 
 FIBER_API void report_never_awaited(CoroutineName coroutine) noexcept;
 
+/// Throws RuntimeError: a second await has nothing to take.
+[[noreturn]] FIBER_API void refuse_second_await();
+
+/// A part of what can be awaited once. Moving takes the one await away from the source.
+class Once {
+ public:
+  Once() noexcept = default;
+  Once(const Once&) noexcept = default;
+  Once(Once&& other) noexcept : spent_(std::exchange(other.spent_, true)) {}
+  Once& operator=(const Once&) noexcept = default;
+  Once& operator=(Once&& other) noexcept {
+    spent_ = std::exchange(other.spent_, true);
+    return *this;
+  }
+  ~Once() = default;
+  /// Throws RuntimeError from the second call on.
+  void use() {
+    if (std::exchange(spent_, true)) [[unlikely]]
+      refuse_second_await();
+  }
+
+ private:
+  bool spent_ = false;
+};
+
 /// A result that is computed when it is awaited: that of sleep(), wait(), Lock::acquire() and the
 /// like.
 template <class F>
 class [[nodiscard]] Deferred {
  public:
   explicit Deferred(F function) : function_(std::move(function)) {}
-  decltype(auto) await_() && { return std::move(function_)(); }
+  /// Throws RuntimeError the second time, and if it was moved from.
+  decltype(auto) await_() && {
+    once_.use();
+    return std::move(function_)();
+  }
 
  private:
   F function_;
+  Once once_ = {};
 };
 
 }  // namespace detail

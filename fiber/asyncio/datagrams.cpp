@@ -191,10 +191,10 @@ void DatagramObject::write_ready() {
     protocol->error_received(os_error(error));
     return;  // the others have their turn in the next iteration
   }
-  maybe_resume();  // the protocol may send more
-  if (!out_.empty() || lost_) return;
+  maybe_resume();  // the protocol may send more, or close
+  if (!out_.empty()) return;
   EventLoop(&loop_).remove_writer(fd_.get());
-  if (closing_) lose(nullptr);
+  if (closing_ && !lost_) lose(nullptr);
 }
 
 void DatagramObject::maybe_pause() {

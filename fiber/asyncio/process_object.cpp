@@ -4,6 +4,9 @@
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/core/signal_mask.hpp>
 
+#include <algorithm>
+#include <cstring>
+
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -167,6 +170,23 @@ void close_others(posix_spawn_file_actions_t& actions) {
 #endif
 }
 
+// As CPython: the PATH of the child's own environment counts.
+std::vector<std::string> places_of(const std::string& program,
+                                   const subprocess::Environment& variables) {
+  std::string path = "/bin:/usr/bin";
+  for (const auto& [name, value] : variables)
+    if (name == "PATH") path = value;
+  std::vector<std::string> places;
+  for (std::size_t from = 0; from <= path.size();) {
+    const std::size_t end = std::min(path.find(':', from), path.size());
+    places.push_back(path.substr(from, end - from));
+    if (!places.back().empty()) places.back() += '/';
+    places.back() += program;
+    from = end + 1;
+  }
+  return places;
+}
+
 pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
             const CreateSubprocessOptions& options, const Pipe (&streams)[3]) {
   SpawnSetup setup;
@@ -199,8 +219,19 @@ pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
         "posix_spawnattr_setflags");
   pid_t pid = -1;
   const char* program = arguments.get()[0];
-  const int error = ::posix_spawnp(&pid, program, &setup.actions, &setup.attributes,
-                                   arguments.get(), environment ? environment->get() : environ);
+  int error = ENOENT;
+  if (options.env && std::strchr(program, '/') == nullptr) {
+    for (const std::string& path : places_of(program, *options.env)) {
+      const int failed = ::posix_spawn(&pid, path.c_str(), &setup.actions, &setup.attributes,
+                                       arguments.get(), environment->get());
+      // The first reason that is not its absence counts.
+      if (failed == 0 || error == ENOENT || error == ENOTDIR) error = failed;
+      if (failed == 0) break;
+    }
+  } else {
+    error = ::posix_spawnp(&pid, program, &setup.actions, &setup.attributes, arguments.get(),
+                           environment ? environment->get() : environ);
+  }
   check(error, is_why(options.cwd, error) ? *options.cwd : program);
   return pid;
 }

@@ -89,16 +89,15 @@ std::string item_repr(const T& item) {
   if constexpr (std::same_as<T, bool>) {
     return item ? "True" : "False";
   } else if constexpr (std::same_as<T, char>) {
-    return {'\'', item, '\''};
+    return fiber::detail::quoted({&item, 1});
   } else if constexpr (std::integral<T>) {
     return std::to_string(item);
   } else if constexpr (std::floating_point<T>) {
     return float_repr(static_cast<double>(item));
   } else if constexpr (std::convertible_to<const T&, std::string_view>) {
-    std::string text = "'";
-    text += std::string_view(item);
-    text += '\'';
-    return text;
+    if constexpr (std::is_pointer_v<T>)
+      if (item == nullptr) return "None";
+    return fiber::detail::quoted(std::string_view(item));
   } else {
     return "...";
   }
@@ -159,14 +158,22 @@ class QueueObject final : public QueueBase {
 template <class Object>
 struct [[nodiscard]] QueueGet {
   core::Ref<Object> queue;
-  FIBER_INLINE auto await_() && { return queue->get(); }
+  Once once = {};
+  FIBER_INLINE auto await_() && {
+    once.use();
+    return queue->get();
+  }
 };
 
 template <class Object>
 struct [[nodiscard]] QueuePut {
   core::Ref<Object> queue;
   typename Object::item_type item;
-  FIBER_INLINE void await_() && { queue->put(std::move(item)); }
+  Once once = {};
+  FIBER_INLINE void await_() && {
+    once.use();
+    queue->put(std::move(item));
+  }
 };
 
 /// The common part of all kinds of queue.
@@ -176,11 +183,11 @@ class QueueHandle {
   using value_type = T;
 
   /// Returns the oldest item (the smallest; the newest); await it. Throws QueueShutDown.
-  auto get() const { return QueueGet<Object>{object_}; }
+  auto get() const { return QueueGet<Object>{.queue = object_}; }
   /// Returns an item without waiting; throws QueueEmpty, QueueShutDown.
   T get_nowait() const { return object_->get_nowait(); }
   /// Puts an item, and waits for room; await it. Throws QueueShutDown.
-  auto put(T item) const { return QueuePut<Object>{object_, std::move(item)}; }
+  auto put(T item) const { return QueuePut<Object>{.queue = object_, .item = std::move(item)}; }
   /// Puts an item without waiting; throws QueueFull, QueueShutDown.
   void put_nowait(T item) const { object_->put_nowait(std::move(item)); }
 

@@ -112,10 +112,10 @@ FIBER_API Process spawn_process(const std::vector<std::string>& command,
                                 const CreateSubprocessOptions& options);
 }
 
-/// Starts a program, looked up in PATH, with its arguments; command[0] is the program. Throws
-/// FileNotFoundError, PermissionError and other OSErrors; ValueError for an empty command, for zero
-/// bytes within one of the strings, and for an environment variable whose name is empty or has a
-/// '='. Await it.
+/// Starts a program, looked up in PATH (that of `env`, if given), with its arguments; command[0] is
+/// the program. Throws FileNotFoundError, PermissionError and other OSErrors; ValueError for an empty
+/// command, for zero bytes within one of the strings, and for an environment variable whose name is
+/// empty or has a '='. Await it.
 inline auto create_subprocess_exec(std::vector<std::string> command,
                                    CreateSubprocessOptions options = {}) {
   return detail::Deferred([command = std::move(command), options = std::move(options)] {

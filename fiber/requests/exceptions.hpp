@@ -1,6 +1,6 @@
 // The exceptions of requests (requests.exceptions), under their Python names.
 //
-// They derive from fiber::OSError, as Python's from IOError. requests::ConnectionError is not
+// All derive from fiber::OSError, as Python's from IOError. requests::ConnectionError is not
 // fiber::ConnectionError, just as requests.ConnectionError is not the built-in one. Unlike in
 // Python, InvalidURL and similar classes are no ValueErrors: with two paths to std::exception no
 // handler for std::exception would catch them.

@@ -44,7 +44,7 @@ constexpr std::int64_t to_nanoseconds(std::chrono::duration<Rep, Period> time) {
     if (count < -4e18) return kEarliest;
     return static_cast<std::int64_t>(count);
   } else {
-    if constexpr (std::integral<Rep> && std::ratio_greater_v<Period, std::nano>) {
+    if constexpr (std::integral<Rep> && std::ratio_greater_equal_v<Period, std::nano>) {
       using Wide = std::chrono::duration<std::int64_t, Period>;
       constexpr auto kMost = std::chrono::duration_cast<Wide>(nanoseconds(kLatest)).count();
       constexpr auto kLeast = std::chrono::duration_cast<Wide>(nanoseconds(kEarliest)).count();

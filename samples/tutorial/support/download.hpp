@@ -1,5 +1,5 @@
-// What the three downloaders share: options, the directory, names, progress, and one line for each
-// thing that goes wrong.
+// Shared parts of the three downloaders: options, the directory, names, progress, and one line for
+// each error.
 #pragma once
 
 #include <fiber/exceptions.hpp>
@@ -63,8 +63,8 @@ class Downloads {
 
   const std::vector<Image>& images() const { return images_; }
 
-  // What a downloader does with each image: start, a download with these options, then one of the
-  // two others. A download that breaks off goes on where it was, in the next run too.
+  // A downloader calls start for each image, downloads with options(), then calls one of the other
+  // two. A download that breaks off goes on where it was, in the next run too.
   void start(const Image& image) {
     const std::lock_guard lock(mutex_);
     say("start", image.name);

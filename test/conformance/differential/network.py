@@ -48,7 +48,7 @@ class Pair:
         self.transport = None
         self.reader = None
         self.writer = None
-        self.sent = 0  # how much of the cycle was taken
+        self.sent = 0  # bytes of the cycle that were taken
 
     def data(self, size):
         start = self.sent % len(CYCLE)
@@ -189,7 +189,7 @@ def make_proto(run, args):
     run.protocols[args[0]] = args[1], dict(word.split(':') for word in args[2:])
 
 
-# What needs no waiting.
+# Statements that do not wait.
 
 def on_transport(function):
     """A statement about the transport of a pair."""
@@ -348,7 +348,7 @@ IMMEDIATE = {
 }
 
 
-# What may suspend.
+# Statements that may suspend.
 
 def free_pair(run, name):
     """The pair, which is a transport's from now on; None if it is in use."""
