@@ -14,7 +14,10 @@ sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-de
 # shellcheck disable=SC2034
 legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light
   libboost-dev liblmdb-dev libjemalloc2 libmimalloc2.0 curl wget git perl sqlite3 python3-requests
-  python3-aiohttp)
+  python3-aiohttp openssh-server openssh-client libssh-dev libssh2-1-dev mosquitto libmosquitto-dev
+  slapd libldap-dev memcached libmemcached-dev libneon27-gnutls-dev libmbedtls-dev libmodbus-dev
+  libgit2-dev unixodbc-dev odbc-postgresql libcpp-httplib-dev libpoco-dev snmpd libsnmp-dev
+  libzmq3-dev)
 
 # The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
 if [ -n "${CXX:-}" ] && [ -z "${CC:-}" ]; then
@@ -94,10 +97,28 @@ present() {
     libpq-dev) pkg-config --exists libpq ;;
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ;;
     libmariadb-dev) pkg-config --exists libmariadb ;;
+    libssh-dev) pkg-config --exists libssh ;;
+    libssh2-1-dev) pkg-config --exists libssh2 ;;
+    libmosquitto-dev) pkg-config --exists libmosquitto ;;
+    libldap-dev) pkg-config --exists ldap ;;
+    libmemcached-dev) pkg-config --exists libmemcached ;;
+    libneon27-gnutls-dev) pkg-config --exists neon ;;
+    libmbedtls-dev) has_header mbedtls/ssl.h ;;
+    libmodbus-dev) pkg-config --exists libmodbus ;;
+    libgit2-dev) pkg-config --exists libgit2 ;;
+    unixodbc-dev) has_header sqlext.h ;;
+    odbc-postgresql) compgen -G '/usr/lib/*/odbc/psqlodbcw.so' >/dev/null ;;
+    libcpp-httplib-dev) has_header httplib.h ;;
+    libpoco-dev) has_header Poco/Net/HTTPClientSession.h ;;
+    libsnmp-dev) has_header net-snmp/net-snmp-config.h ;;
+    libzmq3-dev) pkg-config --exists libzmq ;;
     libhiredis-dev) pkg-config --exists hiredis ;;
     libssl-dev) pkg-config --exists openssl ;;
     mariadb-server) PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null ;;
     nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null ;;
+    openssh-server) PATH=$PATH:/usr/sbin command -v sshd >/dev/null ;;
+    openssh-client) command -v ssh >/dev/null ;;
+    mosquitto | slapd | snmpd) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
     g++-aarch64-linux-gnu) command -v aarch64-linux-gnu-g++ >/dev/null ;;
     qemu-user) command -v qemu-aarch64 >/dev/null ;;
     libc++-16-dev | libc++abi-16-dev)
