@@ -14,7 +14,9 @@ sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-de
 # shellcheck disable=SC2034
 legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light
   libboost-dev liblmdb-dev libjemalloc2 libmimalloc2.0 curl wget git perl sqlite3 python3-requests
-  python3-aiohttp python3-aiosmtpd dnsmasq-base)
+  python3-aiohttp python3-aiosmtpd dnsmasq-base openssh-server openssh-client libssh2-1-dev
+  mosquitto libmosquitto-dev slapd libldap-dev memcached libmemcached-dev libneon27-gnutls-dev
+  libmbedtls-dev libmodbus-dev libgit2-dev snmpd libsnmp-dev libzmq3-dev)
 
 # The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
 if [ -n "${CXX:-}" ] && [ -z "${CC:-}" ]; then
@@ -96,11 +98,24 @@ present() {
     libpq-dev) pkg-config --exists libpq ;;
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ;;
     libmariadb-dev) pkg-config --exists libmariadb ;;
+    libssh2-1-dev) pkg-config --exists libssh2 ;;
+    libmosquitto-dev) pkg-config --exists libmosquitto ;;
+    libldap-dev) pkg-config --exists ldap ;;
+    libmemcached-dev) pkg-config --exists libmemcached ;;
+    libneon27-gnutls-dev) pkg-config --exists neon ;;
+    libmbedtls-dev) has_header mbedtls/ssl.h ;;
+    libmodbus-dev) pkg-config --exists libmodbus ;;
+    libgit2-dev) pkg-config --exists libgit2 ;;
+    libsnmp-dev) has_header net-snmp/net-snmp-config.h ;;
+    libzmq3-dev) pkg-config --exists libzmq ;;
     libhiredis-dev) pkg-config --exists hiredis ;;
     libssl-dev) pkg-config --exists openssl ;;
     liburing-dev) pkg-config --exists liburing ;;
     mariadb-server) PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null ;;
     nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null ;;
+    openssh-server) PATH=$PATH:/usr/sbin command -v sshd >/dev/null ;;
+    openssh-client) command -v ssh >/dev/null ;;
+    mosquitto | slapd | snmpd) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
     g++-aarch64-linux-gnu) command -v aarch64-linux-gnu-g++ >/dev/null ;;
     musl-dev) [ -e "/usr/include/$(uname -m)-linux-musl/features.h" ] ;;
     debhelper) command -v dh >/dev/null ;;
