@@ -196,7 +196,7 @@ TEST_CASE("what cannot be started is an error, and leaves nothing behind") {
     CHECK(thrown_by([] { await(create_subprocess_exec({"true"}, {.cwd = "/no-such-place"})); }) ==
           "FileNotFoundError('[Errno 2] No such file or directory: /no-such-place')");
     CHECK(thrown_by([] { await(create_subprocess_exec({"true"}, {.cwd = "/proc/self/stat"})); }) ==
-          "OSError('[Errno 20] Not a directory: /proc/self/stat')");
+          "NotADirectoryError('[Errno 20] Not a directory: /proc/self/stat')");
     CHECK(thrown_by([] { await(create_subprocess_exec({"no-such-program"}, {.cwd = "/"})); }) ==
           "FileNotFoundError('[Errno 2] No such file or directory: no-such-program')");
     CHECK(thrown_by([] { await(create_subprocess_exec({})); }) ==
