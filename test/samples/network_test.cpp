@@ -74,7 +74,7 @@ class Serving {
   }
 
  private:
-  asyncio::subprocess::Process process_;
+  asyncio::Process process_;
   std::string line_;
 };
 
