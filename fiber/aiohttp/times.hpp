@@ -1,7 +1,7 @@
 // Durations and timers, as the client and the server of HTTP use those of the loop.
 #pragma once
 
-#include <fiber/asyncio/base_events.hpp>
+#include <fiber/asyncio/events.hpp>
 #include <fiber/http/arguments.hpp>
 
 #include <algorithm>
