@@ -40,7 +40,7 @@ class Engine {
   /// Takes the exchange out; closes its connection unless the exchange is done. Must not be called
   /// from its on_change.
   void remove(http::Transfer& transfer) noexcept;
-  /// The same of one that is_upgraded(), but its connection goes to who calls; none if it has ended.
+  /// Removes a transfer that is_upgraded(), and returns its connection; null if that has ended.
   asyncio::Transport detach(http::Transfer& transfer) noexcept;
 
   // --- for connections ---

@@ -29,7 +29,7 @@ using http::file_name_of;
 /// in any process.
 FIBER_API DownloadResult download(Session& session, const std::string& url,
                                   const DownloadOptions& options = {}, Options request = {});
-/// The same in a session of its own.
+/// Downloads like the function above, in a session of its own.
 FIBER_API DownloadResult download(const std::string& url, const DownloadOptions& options = {},
                                   Options request = {});
 
