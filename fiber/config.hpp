@@ -27,20 +27,6 @@
 #define FIBER_TSAN 1
 #endif
 
-// The jump between stacks is Boost.Context's, unless the library was configured with
-// -Dcontext=native: in that case its package sets the same definition.
-#if defined(FIBER_NATIVE_JUMP)
-#if !defined(__x86_64__) || defined(__ILP32__)
-#error \
-    "fiber: the native jump is written for x86-64 alone; configure the library with -Dcontext=boost"
-#endif
-#if defined(__CET__) && (__CET__ & 2)
-#error \
-    "fiber: the native jump knows no shadow stacks, and this object would claim them; compile it \
-with -fcf-protection=branch or -fcf-protection=none"
-#endif
-#endif
-
 // In a fiber's first function: tells unwinders (debuggers, backtrace(), profilers) that the
 // function has no caller.
 #if defined(__x86_64__)
@@ -66,15 +52,9 @@ with -fcf-protection=branch or -fcf-protection=none"
 #else
 #define FIBER_CONTAINERS no_glibcxx_debug
 #endif
-#if defined(FIBER_NATIVE_JUMP)
-#define FIBER_JUMP native_jump
-#else
-#define FIBER_JUMP boost_jump
-#endif
 namespace fiber::core::build_the_library_with {
-extern FIBER_API const char FIBER_SANITIZER, FIBER_CONTAINERS, FIBER_JUMP;
-[[gnu::used]] static const char* const needed[] = {&FIBER_SANITIZER, &FIBER_CONTAINERS,
-                                                   &FIBER_JUMP};
+extern FIBER_API const char FIBER_SANITIZER, FIBER_CONTAINERS;
+[[gnu::used]] static const char* const needed[] = {&FIBER_SANITIZER, &FIBER_CONTAINERS};
 }  // namespace fiber::core::build_the_library_with
 
 // These options keep a second stack, or a record of one, which a switch would have to exchange as

@@ -207,11 +207,7 @@ trace_function gettrace() {
   return trace ? trace->call : trace_function();
 }
 
-void keep_mxcsr() {
-  core::ThreadState& thread = core::thread_state();
-  thread.keeps_mxcsr = true;
-  if (thread.errand == nullptr) thread.errand = &thread.own_stack;
-}
+void keep_mxcsr() {}
 
 std::string repr(const greenlet& g) {
   const detail::GreenletObject* object = g.object();

@@ -325,10 +325,9 @@ FIBER_API trace_function settrace(trace_function callback);
 /// Returns this thread's callback; empty if there is none. Python: greenlet.gettrace.
 FIBER_API trace_function gettrace();
 
-/// Gives each greenlet of this thread its own MXCSR. Each greenlet has the floating-point modes of
-/// <cfenv>, rounding and trapping, to itself in any case. Modes that only the vector unit has
-/// (_mm_setcsr: flush-to-zero, denormals-are-zero) are the thread's without this call, since a
-/// switch that reads them takes twice the time. Does nothing on processors other than x86-64.
+/// Does nothing: each greenlet has the whole floating-point control register to itself, the modes
+/// of <cfenv> (rounding, trapping) and those of the vector unit (_mm_setcsr: flush-to-zero,
+/// denormals-are-zero) alike. Kept for code that asks.
 FIBER_API void keep_mxcsr();
 
 /// Returns Python's repr: "<greenlet at 0x7f… 'name' suspended active started>"; the states are

@@ -147,14 +147,14 @@ std::vector<void*> record(Walk walk, void* above, std::uintptr_t lowest) {
   return frames;
 }
 
-#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_NATIVE_JUMP)
+#if defined(FIBER_READS_SUSPENDED)
 void never_entered(BoostTransfer) {}
 #endif
 
 }  // namespace
 
 std::size_t saved_registers_size() noexcept {
-#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_NATIVE_JUMP)
+#if defined(FIBER_READS_SUSPENDED)
   // A context that was just made consists of the registers to start with.
   alignas(16) std::byte memory[512];
   static const auto size =
@@ -162,8 +162,6 @@ std::size_t saved_registers_size() noexcept {
                                static_cast<std::byte*>(fiber_boost_make(
                                    memory + sizeof(memory), sizeof(memory), never_entered)));
   return size;
-#elif defined(FIBER_NATIVE_JUMP)
-  return kNativeFrame;
 #else
   return 0;
 #endif

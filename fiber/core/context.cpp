@@ -51,8 +51,7 @@ FIBER_SWITCHES_STACK void first_frame(Context* origin) {
   FIBER_FIRST_FRAME;
   ThreadState& thread = *tls_thread_state;
   sanitizer::arrive(thread.stack, origin->stack);
-  Context unused;
-  run_errands(thread, origin, &unused);
+  run_errands(thread);
   thread.start_function(thread.start_argument);
   __builtin_unreachable();
 }
@@ -107,8 +106,8 @@ void call_with_room(void (*function)(void* argument), void* argument, std::size_
 
 // While a thread is lent (OwnThread), its record of exceptions stays where it is: no other fiber
 // writes there.
-FIBER_SWITCHES_STACK Context* leave_with_record(ThreadState& thread, Context& from,
-                                                const Context& to, Stack* stack) noexcept {
+FIBER_SWITCHES_STACK void leave_with_record(ThreadState& thread, Context& from, const Context& to,
+                                            Stack* stack) noexcept {
   const int error_number = *thread.error_number;
   OwnThread* const lent = thread.lent;
   CxxExceptionState record = {};
@@ -116,46 +115,16 @@ FIBER_SWITCHES_STACK Context* leave_with_record(ThreadState& thread, Context& fr
     lent->take_back();
   else
     record = std::exchange(*thread.exceptions, {});
-  Context* origin = leave(thread, from, to, stack);
+  leave(thread, from, to, stack);
   if (lent != nullptr)
     lent->lend();
   else
     *thread.exceptions = record;
   *thread.error_number = error_number;
-  return origin;
 }
 
-void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,
-                [[maybe_unused]] const Context* self) noexcept {
-  Stack* const errand = thread.errand;
-  thread.errand = nullptr;
-  if (errand != &thread.own_stack) thread.pool.release(errand);
-#if defined(FIBER_NATIVE_JUMP)
-  if (!thread.keeps_mxcsr) return;
-  thread.errand = &thread.own_stack;
-  asm volatile("stmxcsr %0" : "=m"(origin->float_control));
-  if (self->float_control != 0) {
-    asm volatile("ldmxcsr %0" : : "m"(self->float_control));
-  }
-#endif
+void run_errand(ThreadState& thread) noexcept {
+  thread.pool.release(std::exchange(thread.errand, nullptr));
 }
-
-#if defined(FIBER_NATIVE_JUMP)
-// Sets the modes of both arithmetic units. <cfenv> keeps those of the x87 and of SSE alike, and the
-// latter are expensive to read. So only the x87's are saved: where they differ, SSE gets the same
-// ones.
-void restore_modes(std::uint16_t others, std::uint16_t own) noexcept {
-  constexpr unsigned kTraps = 0x3f;
-  constexpr unsigned kRounding = 0xc00;
-  const unsigned different = others ^ own;
-  asm volatile("fldcw %0" : : "m"(own));
-  std::uint32_t sse;
-  asm volatile("stmxcsr %0" : "=m"(sse));
-  const unsigned traps = different & kTraps;
-  sse = (sse & ~(traps << 7)) | ((own & traps) << 7);
-  if ((different & kRounding) != 0) sse = (sse & ~(kRounding << 3)) | ((own & kRounding) << 3);
-  asm volatile("ldmxcsr %0" : : "m"(sse));
-}
-#endif
 
 }  // namespace fiber::core

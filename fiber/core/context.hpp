@@ -34,9 +34,7 @@ struct CxxExceptionState {
 struct Context {
   void* sp = nullptr;  // where the jump has saved the registers: Boost.Context's handle
   Stack* stack = nullptr;
-  std::uint16_t modes = 0;  // the x87 control word, with the native jump
-  // MXCSR where ThreadState::keeps_mxcsr asks for it, 0 if it was not kept; on arm64 FPCR.
-  std::uint32_t float_control = 0;
+  std::uint32_t float_control = 0;  // the control register where the jump leaves it alone (arm64)
 };
 
 using StartFunction = void (*)(void* argument);

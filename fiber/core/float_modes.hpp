@@ -11,7 +11,7 @@ namespace fiber::core {
 
 #if defined(__aarch64__)
 // Returns the register that holds the modes (and no flags). Boost.Context's jump does not keep it:
-// see jump_boost.hpp.
+// see jump.hpp.
 #define FIBER_JUMP_LEAVES_FLOAT_CONTROL 1
 FIBER_INLINE std::uint32_t float_control() noexcept {
   std::uint64_t word;

@@ -8,9 +8,8 @@
 
 namespace fiber::core {
 
-// Gives back the stack of a fiber that ended by switching here, and exchanges the MXCSR that
-// keep_mxcsr() keeps.
-FIBER_API void run_errand(ThreadState& thread, Context* origin, const Context* self) noexcept;
+// Gives back the stack of a fiber that ended by switching here.
+FIBER_API void run_errand(ThreadState& thread) noexcept;
 
 // Returns whether exceptions are caught or in flight, or another thread's state is lent: one look
 // tells both. That is rare; if so, the record must be put away while other fibers run.
@@ -19,56 +18,42 @@ FIBER_INLINE bool has_record(const ThreadState& thread) noexcept {
   return (reinterpret_cast<std::uintptr_t>(exceptions.caught) | exceptions.uncaught) != 0;
 }
 
-// Leaves for `to`, on `stack`, with no record to put away. Returns, after arrival, the context that
-// switched here.
-FIBER_INLINE Context* leave(ThreadState& thread, Context& from, const Context& to,
-                            Stack* stack) noexcept {
+// Leaves for `to`, on `stack`, with no record to put away.
+FIBER_INLINE void leave(ThreadState& thread, Context& from, const Context& to,
+                        Stack* stack) noexcept {
   Stack* const own = thread.stack;
   const int error_number = *thread.error_number;
   from.stack = own;
   thread.stack = stack;
   sanitizer::leave(own, stack, false);
-  Context* origin = jump(from, to);
+  [[maybe_unused]] const Context* origin = jump(from, to);
   sanitizer::arrive(own, origin->stack);
   *thread.error_number = error_number;
-  return origin;
 }
+
 // Puts the record of exceptions away, leaves, and puts the record back after arrival.
-FIBER_API Context* leave_with_record(ThreadState& thread, Context& from, const Context& to,
-                                     Stack* stack) noexcept;
+FIBER_API void leave_with_record(ThreadState& thread, Context& from, const Context& to,
+                                 Stack* stack) noexcept;
 
 // Runs the errand after an arrival, if there is one; mostly there is none.
-FIBER_INLINE void run_errands(ThreadState& thread, Context* origin, const Context* self) noexcept {
+FIBER_INLINE void run_errands(ThreadState& thread) noexcept {
   if (thread.errand != nullptr) [[unlikely]]
-    run_errand(thread, origin, self);
+    run_errand(thread);
 }
 
-// Leaves `from` and continues `to`; returns when something switches back to `from`.
-FIBER_INLINE void switch_context(ThreadState& thread, Context& from, const Context& to) noexcept {
-  Context* origin = nullptr;
-  if (has_record(thread)) [[unlikely]]
-    origin = leave_with_record(thread, from, to, to.stack);
-  else
-    origin = leave(thread, from, to, to.stack);
-  run_errands(thread, origin, &from);
-}
-
-// Switches as switch_context() does. Code that arrives because a fiber has ended calls
-// fiber_ended() next.
+// Leaves `from` and continues `to`; returns when something switches back to `from`. Code that may
+// arrive because a fiber has ended calls run_errands() next.
 FIBER_INLINE void exchange_context(ThreadState& thread, Context& from, const Context& to) noexcept {
-#if defined(FIBER_NATIVE_JUMP)
-  switch_context(thread, from, to);  // every arrival has an errand with keep_mxcsr()
-#else
   if (has_record(thread)) [[unlikely]]
     leave_with_record(thread, from, to, to.stack);
   else
     leave(thread, from, to, to.stack);
-#endif
 }
-FIBER_INLINE void fiber_ended([[maybe_unused]] ThreadState& thread) noexcept {
-#if !defined(FIBER_NATIVE_JUMP)
-  run_errands(thread, nullptr, nullptr);
-#endif
+
+// Leaves `from` and continues `to`, and runs the errand after the return.
+FIBER_INLINE void switch_context(ThreadState& thread, Context& from, const Context& to) noexcept {
+  exchange_context(thread, from, to);
+  run_errands(thread);
 }
 
 // The first frame of every fiber: calls the start function.
@@ -81,12 +66,11 @@ FIBER_INLINE void start_context(ThreadState& thread, Context& from, Stack* stack
   thread.start_function = function;
   thread.start_argument = argument;
   const Context start = fresh<first_frame>(stack);
-  Context* origin = nullptr;
   if (has_record(thread)) [[unlikely]]
-    origin = leave_with_record(thread, from, start, stack);
+    leave_with_record(thread, from, start, stack);
   else
-    origin = leave(thread, from, start, stack);
-  run_errands(thread, origin, &from);
+    leave(thread, from, start, stack);
+  run_errands(thread);
 }
 
 }  // namespace fiber::core

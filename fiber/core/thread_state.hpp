@@ -30,8 +30,8 @@ struct ThreadState {
   CxxExceptionState* exceptions;  // the C++ runtime's two words for this thread
   int* error_number;              // &errno
   Stack* stack;                   // the stack that runs now
-  // The errand: what to do after the next arrival. The stack of a fiber that ended is given back;
-  // with keep_mxcsr() there is always an errand, and this is at least `own_stack`.
+  // The errand of the next arrival: the stack of a fiber that has ended, to be given back. Null if
+  // there is none.
   Stack* errand = nullptr;
   Context departed;  // where an ended fiber's jump saves registers that are never restored
   StartFunction start_function = nullptr;
@@ -39,7 +39,6 @@ struct ThreadState {
   const Context* calls_with_room = nullptr;  // left by call_with_room(), while it runs
   StackPool pool;
   BlockPool blocks;
-  bool keeps_mxcsr = false;
   Stack own_stack;                        // stands for the stack with which the thread came
   ThreadLayer* layers[kMostLayers] = {};  // null where a layer is not in use; lower ones first
   Links<ThreadState> links;               // in the list for debuggers

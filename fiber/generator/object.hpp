@@ -65,7 +65,7 @@ class FIBER_API GeneratorObject {
     active->sent = value;
     core::exchange_context(*running, caller, active->context);
     if (item == nullptr) [[unlikely]] {
-      core::fiber_ended(*running);
+      core::run_errands(*running);
       return ended();
     }
     ready = reinterpret_cast<std::uintptr_t>(running);
