@@ -136,7 +136,9 @@ std::optional<BodyPartReader> MultipartReader::next_part() const {
     const std::size_t second =
         quote == std::string_view::npos ? quote : extended.find('\'', quote + 1);
     if (second != std::string_view::npos)
-      part.filename = http::unquote(extended.substr(second + 1));
+      part.filename = http::is_latin1(http::lower(extended.substr(0, quote)))
+                          ? http::from_latin1(http::unquote_to_bytes(extended.substr(second + 1)))
+                          : http::unquote(extended.substr(second + 1));
   }
   return part;
 }

@@ -4,12 +4,13 @@
 // guests come.
 #include <fiber/asyncio.hpp>
 
+#include <charconv>
 #include <chrono>
-#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "../tutorial/support/print.hpp"
@@ -86,7 +87,13 @@ std::vector<std::string> visit(int port, const std::vector<std::string>& lines) 
 }
 
 int main(int count, char** arguments) {
-  const int port = count > 1 ? std::atoi(arguments[1]) : 0;
+  const std::string_view given = count > 1 ? arguments[1] : "0";
+  int port = 0;
+  const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), port);
+  if (error != std::errc() || end != given.data() + given.size()) {
+    std::cerr << "chat_server [PORT]: '" << given << "' is no port\n";
+    return 2;
+  }
   try {
     asyncio::run([&] {
       Room room;

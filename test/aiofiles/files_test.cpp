@@ -319,3 +319,19 @@ TEST_CASE("pipes are read and written as data comes, and have no position") {
     await(reader.close());
   });
 }
+
+TEST_CASE("writing to a pipe that nobody reads is an error, and no signal") {
+  const Folder folder;
+  const std::string path = folder / "pipe";
+  REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+  const int reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  REQUIRE(reader >= 0);
+  asyncio::run([&] {
+    const aiofiles::File file = await(aiofiles::open(path, "w"));
+    await(file.write("read by nobody"));
+    ::close(reader);
+    CHECK_THROWS_AS(await(file.write("more")), fiber::BrokenPipeError);
+    CHECK_THROWS_AS(await(file.close()), fiber::BrokenPipeError);
+    CHECK(file.closed());
+  });
+}

@@ -188,10 +188,17 @@ TEST_CASE("dates, forms, cookies, types") {
   for (const char* date : {"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT",
                            "Sun Nov  6 08:49:37 1994"})
     CHECK(http::parse_date(date) == 784111777);
-  CHECK_FALSE(http::parse_date("yesterday").has_value());
+  for (const char* none : {"yesterday", "Sun, 30 Feb 1994 08:49:37 GMT",
+                           "Tue, 29 Feb 1900 08:49:37 GMT", "Sun, 06 Nov -994 08:49:37 GMT"})
+    CHECK_FALSE(http::parse_date(none).has_value());
   CHECK(http::parse_form("a=1&b=x+y%21&c&=d") ==
         http::Params{{"a", "1"}, {"b", "x y!"}, {"c", ""}, {"", "d"}});
   CHECK(http::parse_cookies("a=1; b=\"2\"; bad name=3; c") == http::Params{{"a", "1"}, {"b", "2"}});
+  CHECK(http::parse_form("a=%e9+\u00E9%zz", true) == http::Params{{"a", "\u00E9 \u00E9%zz"}});
+  CHECK(http::parse_cookies("a=\"x;y\" ; b=\"\\073\\054 \\\"q\\\" \\\\\";c = 3") ==
+        http::Params{{"a", "x;y"}, {"b", ";, \"q\" \\"}, {"c", "3"}});
+  CHECK(http::parse_cookies("a=\"open; b=\"1\"2; c=\"\\; d=\"\"") ==
+        http::Params{{"a", "\"open"}, {"b", "\"1\"2"}, {"c", "\"\\"}, {"d", ""}});
   const auto type = http::parse_media_type("Text/HTML; Charset=\"utf-8\"; x; b=c\\");
   CHECK(type.type == "text/html");
   CHECK(type.parameter("charset") == "utf-8");
