@@ -1,8 +1,9 @@
 #include <fiber/contextvars.hpp>
 
+#include <fiber/exceptions/repr.hpp>
+
 #include <cstdint>
 #include <ostream>
-#include <sstream>
 
 namespace fiber::contextvars {
 namespace detail {
@@ -95,9 +96,7 @@ ContextObject& current() {
 }
 
 std::string describe(const char* what, const void* address) {
-  std::ostringstream text;
-  text << "<" << what << " at " << address << ">";
-  return text.str();
+  return std::string("<") + what + " at " + fiber::detail::address_repr(address) + ">";
 }
 
 std::string describe(const Ref<VarObject>& var) { return repr(ContextVarBase(var)); }
@@ -252,10 +251,8 @@ void gr_context(const greenlet& g, Context context) {
 }
 
 std::string repr(const ContextVarBase& var) {
-  std::ostringstream text;
-  text << "<ContextVar name='" << var.name() << "' at "
-       << static_cast<const void*>(var.object().get()) << ">";
-  return text.str();
+  return "<ContextVar name=" + fiber::detail::quoted(var.name()) + " at " +
+         fiber::detail::address_repr(var.object().get()) + ">";
 }
 
 std::string repr(const Context& context) {

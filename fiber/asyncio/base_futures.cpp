@@ -3,8 +3,6 @@
 #include <fiber/asyncio/events.hpp>
 #include <fiber/asyncio/object_registry.hpp>
 
-#include <sstream>
-
 namespace fiber::asyncio::detail {
 
 void FutureBase::set_loop(LoopObject* loop) noexcept {
@@ -178,19 +176,18 @@ void FutureBase::check_callable() {
 }
 
 std::string FutureBase::repr_info() const {
-  std::ostringstream text;
+  std::string text;
   switch (state_) {
-    case FutureState::pending: text << "pending"; break;
-    case FutureState::cancelled: text << "cancelled"; break;
-    case FutureState::finished: text << "finished"; break;
+    case FutureState::pending: text = "pending"; break;
+    case FutureState::cancelled: text = "cancelled"; break;
+    case FutureState::finished: text = "finished"; break;
   }
   if (state_ == FutureState::finished) {
-    if (exception_) text << " exception=" << fiber::repr(exception_);
-  } else {
-    const std::size_t count = callbacks_.size();
-    if (count != 0) text << " cb=[" << count << "]";
+    if (exception_) text += " exception=" + fiber::repr(exception_);
+  } else if (const std::size_t count = callbacks_.size(); count != 0) {
+    text += " cb=[" + std::to_string(count) + "]";
   }
-  return text.str();
+  return text;
 }
 
 std::string FutureBase::repr() const {

@@ -205,11 +205,14 @@ bool operator==(const SocketAddress& a, const SocketAddress& b) noexcept {
 
 std::string repr(const SocketAddress& address) {
   switch (address.family()) {
-    case AF_INET: return "('" + address.host() + "', " + std::to_string(address.port()) + ")";
+    case AF_INET:
+      return "(" + fiber::detail::quoted(address.host()) + ", " + std::to_string(address.port()) +
+             ")";
     case AF_INET6:
-      return "('" + address.host() + "', " + std::to_string(address.port()) + ", " +
-             std::to_string(address.flowinfo()) + ", " + std::to_string(address.scope_id()) + ")";
-    case AF_UNIX: return "'" + address.path() + "'";
+      return "(" + fiber::detail::quoted(address.host()) + ", " + std::to_string(address.port()) +
+             ", " + std::to_string(address.flowinfo()) + ", " + std::to_string(address.scope_id()) +
+             ")";
+    case AF_UNIX: return fiber::detail::quoted(address.path());
     default: return "None";
   }
 }

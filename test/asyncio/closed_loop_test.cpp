@@ -15,6 +15,7 @@
 #include "support/events.hpp"
 #include "support/log.hpp"
 #include "support/trace.hpp"
+#include "support/vectors.hpp"
 
 namespace futures = fiber::concurrent::futures;
 using namespace support;

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <vector>
 
+#include "support/vectors.hpp"
+
 using namespace fiber::asyncio;
 using namespace std::chrono_literals;
 

@@ -23,6 +23,7 @@
 
 #include "support/child_process.hpp"
 #include "support/events.hpp"
+#include "support/vectors.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;

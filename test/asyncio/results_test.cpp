@@ -18,6 +18,7 @@
 #include "support/child_process.hpp"
 #include "support/events.hpp"
 #include "support/trace.hpp"
+#include "support/vectors.hpp"
 
 using namespace support;
 using asyncio::await;
