@@ -218,7 +218,7 @@ TEST_CASE("a wrong mode is refused, and so is a wrong path") {
   });
 }
 
-TEST_CASE("a file does what it was opened for, until it is closed") {
+TEST_CASE("a file allows the operations of its mode, and none once it is closed") {
   const Folder folder;
   folder.make("old", "text");
   asyncio::run([&] {
@@ -243,7 +243,7 @@ TEST_CASE("a file does what it was opened for, until it is closed") {
   });
 }
 
-TEST_CASE("a disk that is full fails the write, and closing tells it") {
+TEST_CASE("on a full disk both write() and close() fail") {
   asyncio::run([&] {
     const std::string full = "OSError('[Errno 28] No space left on device: '/dev/full'')";
     const auto file = await(aiofiles::open("/dev/full", "w"));
@@ -268,7 +268,7 @@ TEST_CASE("calls of several tasks come one after the other") {
   });
 }
 
-TEST_CASE("others have their turn while a file is read, though all of it is in memory") {
+TEST_CASE("other tasks run while a file is read, even if all of it is in memory") {
   const Folder folder;
   folder.make("old", numbers(10'000));
   asyncio::run([&] {

@@ -19,7 +19,7 @@ using asyncio::await;
 using support::Folder;
 using support::thrown_by;
 
-TEST_CASE("stat says what the system says") {
+TEST_CASE("stat() gives the fields of the system call") {
   const Folder folder;
   const std::string path = folder.make("old", "12345");
   REQUIRE(::symlink("old", (folder / "link").c_str()) == 0);

@@ -53,7 +53,7 @@ std::string backend() {
 
 }  // namespace
 
-TEST_CASE("the environment chooses who carries the calls out") {
+TEST_CASE("an environment variable chooses io_uring or threads") {
   const char* given = std::getenv("FIBER_AIOFILES");
   MESSAGE("calls are carried out by ", backend());
   if (given != nullptr && given == std::string("executor")) CHECK(backend() == "executor");
@@ -81,7 +81,7 @@ TEST_CASE("the environment chooses who carries the calls out") {
   CHECK(thrown_by([] { aiofiles::backend(); }) == "RuntimeError('no running event loop')");
 }
 
-TEST_CASE("more calls than there is room for in a ring are carried out") {
+TEST_CASE("a ring carries out more calls than it has room for") {
   const Folder folder;
   for (int i = 0; i < 10; ++i) folder.make(std::to_string(i), std::string(5000, char('a' + i)));
   asyncio::run([&] {
@@ -124,7 +124,7 @@ TEST_CASE("virtual time stands still while a file is waited for") {
   });
 }
 
-TEST_CASE("each loop has its own, on whatever thread") {
+TEST_CASE("each loop has a ring of its own, on whatever thread") {
   const Folder folder;
   folder.make("old", numbers(10'000));
   const auto read = [&] {

@@ -22,7 +22,7 @@ using namespace support;
 using asyncio::await;
 using asyncio::TaskGroup;
 
-TEST_CASE("futures of a closed loop can be made and set, but call nobody") {
+TEST_CASE("futures of a closed loop can be made and set, but run no callbacks") {
   const asyncio::EventLoop loop = asyncio::new_event_loop();
   const std::string closed = "RuntimeError('Event loop is closed')";
   const auto held = std::make_shared<int>();

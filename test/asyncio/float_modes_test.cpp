@@ -42,7 +42,7 @@ TEST_CASE("a task does not start with the rounding mode that another one ended w
   CHECK(modes == std::vector<int>(8, FE_TONEAREST));
 }
 
-TEST_CASE("nor with that of one that waits") {
+TEST_CASE("a task does not start with the rounding mode of a task that waits") {
   std::vector<int> modes;
   run([&] {
     const auto waiting = create_task([&] {

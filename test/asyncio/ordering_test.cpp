@@ -296,7 +296,7 @@ TEST_CASE("equal sleeps wake in the order in which they began") {
   CHECK(trace.take() == "[4] 0 | [4] 1 | [4] 2");
 }
 
-TEST_CASE("who is cancelled in the step in which its time comes leaves no timer behind") {
+TEST_CASE("a sleep that is cancelled in the step in which its time comes leaves no timer behind") {
   Trace trace;
   for (const std::uint64_t shuffle : {0, 1, 2}) {
     const asyncio::EventLoop loop = asyncio::new_event_loop();

@@ -72,7 +72,7 @@ TEST_CASE("socket: close, detach, dup and moves") {
   CHECK(fiber::socket::repr(again) == "<socket.socket [closed] fd=-1, family=2, type=1, proto=6>");
 }
 
-TEST_CASE("what is no socket, or does not exist, is refused and left alone") {
+TEST_CASE("a descriptor that is closed or no socket is refused and left alone") {
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
   CHECK(thrown_by([&] { sockets::socket::from_fd(ends[0]); }) ==

@@ -67,7 +67,7 @@ TEST_CASE("the block is cancelled, and the cancellation becomes a TimeoutError a
         "[5] not expired False");
 }
 
-TEST_CASE("no time at all ends only what suspends") {
+TEST_CASE("a timeout of zero ends a block only where it suspends") {
   Trace trace;
   run([&] {
     Timeout limit = timeout(0s);

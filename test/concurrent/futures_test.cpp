@@ -360,7 +360,7 @@ TEST_CASE("as_completed may be left early") {
   CHECK(futures[1].result() == 2);
 }
 
-TEST_CASE("the errors are ordinary ones") {
+TEST_CASE("the errors of futures are std::exceptions") {
   CHECK_THROWS_AS(throw CancelledError(), Error);
   CHECK_THROWS_AS(throw InvalidStateError(), std::exception);
   CHECK(std::is_same_v<TimeoutError, fiber::TimeoutError>);

@@ -124,7 +124,7 @@ TEST_CASE("a child whose pending parent moved to another thread ends in its own 
   CHECK(child.dead());
 }
 
-TEST_CASE("nor does it start, or switch to, a parent that still lives in another thread") {
+TEST_CASE("a child neither starts nor switches to a parent that still lives in another thread") {
   for (const bool parent_runs : {false, true}) {
     Events events;
     const greenlet parent([&](int v) {

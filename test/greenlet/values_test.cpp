@@ -48,7 +48,7 @@ TEST_CASE("a suspended greenlet gets the value that it is resumed with") {
   CHECK(g.switch_("hello").as<std::string>() == "hello!");
 }
 
-TEST_CASE("no value is told apart from a null one") {
+TEST_CASE("sending nothing and sending a null value are different") {
   std::vector<bool> empty;
   const greenlet g([&] {
     empty.push_back(to_parent().empty());

@@ -101,7 +101,7 @@ TEST_CASE("what a task keeps for its thread stays over its patched calls") {
   });
 }
 
-TEST_CASE("a call is cut short in such a task as in any") {
+TEST_CASE("a cancelled call is cut short in a task with a thread state of its own, too") {
   if (!available()) return;
   run([] {
     int error = 0;

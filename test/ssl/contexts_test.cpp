@@ -42,7 +42,7 @@ TEST_CASE("a context is secure as it is made") {
   }
 }
 
-TEST_CASE("what is set is what is read, and leads to what belongs to it") {
+TEST_CASE("settings of a context can be read back") {
   const ssl::SSLContext context(ssl::PROTOCOL_TLS_CLIENT);
   context.check_hostname(false);
   for (const ssl::VerifyMode mode : {ssl::CERT_OPTIONAL, ssl::CERT_REQUIRED, ssl::CERT_NONE}) {

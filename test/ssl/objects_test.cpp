@@ -231,7 +231,7 @@ TEST_CASE("keys are written for who debugs, and to the file that is for it") {
   CHECK(certificates().read("keys.log") == keys);
 }
 
-TEST_CASE("what makes no sense is refused") {
+TEST_CASE("arguments that make no sense are refused") {
   const auto client = client_context();
   const auto server = server_context();
   const ssl::MemoryBIO in;

@@ -91,7 +91,7 @@ double seconds_since(asyncio::nanoseconds start) {
 
 }  // namespace
 
-TEST_CASE("what is malformed gets 400, and the connection ends") {
+TEST_CASE("a malformed request gets 400, and the connection ends") {
   with_app(echo(), [](TestClient& client) {
     for (const std::string& bad : std::vector<std::string>{
              "GET / HTTP/1.1\nHost: x\n\n", "GET / HTTP/1.1\r\nHost: x\n\r\n",
@@ -428,7 +428,7 @@ TEST_CASE("a response that outlives its request has no way to go, whoever holds 
       options);
 }
 
-TEST_CASE("who waits to write to a connection that ends learns of it") {
+TEST_CASE("a task that waits to write learns that the connection has ended") {
   support::Log log;
   std::optional<web::StreamResponse> kept;
   web::Application app;

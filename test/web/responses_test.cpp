@@ -368,7 +368,7 @@ TEST_CASE("paths are made normal by a middleware") {
   });
 }
 
-TEST_CASE("the end: requests are finished, others cancelled, nobody else is let in") {
+TEST_CASE("shutdown: requests are finished or cancelled, and no connection is accepted") {
   Events events;
   web::Application app;
   app.router().add_get("/{seconds}", [&](web::Request& request) {
