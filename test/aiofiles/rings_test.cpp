@@ -76,8 +76,8 @@ TEST_CASE("the environment chooses who carries the calls out") {
   }
   const Setting setting("punch cards");
   CHECK(thrown_by(backend) ==
-        "ValueError('FIBER_AIOFILES must be auto, io_uring or executor, not "
-        "'punch cards'')");
+        "ValueError(\"FIBER_AIOFILES must be auto, io_uring or executor, not "
+        "'punch cards'\")");
   CHECK(thrown_by([] { aiofiles::backend(); }) == "RuntimeError('no running event loop')");
 }
 
