@@ -263,8 +263,8 @@ TEST_CASE("addresses are printed and parsed") {
         "ValueError(\"'' is not the address of a socket: neither 'host:port' nor '[host]:port' nor "
         "'unix:path'\")");
   CHECK(refused("127.0.0.1").ends_with("nor 'unix:path'\")"));
-  CHECK(refused("127.0.0.1:").ends_with("the port must be 0-65535')"));
-  CHECK(refused("127.0.0.1:65536").ends_with("the port must be 0-65535')"));
+  CHECK(refused("127.0.0.1:").ends_with("the port must be 0-65535\")"));
+  CHECK(refused("127.0.0.1:65536").ends_with("the port must be 0-65535\")"));
   CHECK(refused("127.0.0.1:-1").ends_with("the port must be 0-65535\")"));
   CHECK(refused("127.0.0.1: 1").ends_with("the port must be 0-65535\")"));
   CHECK(refused("::1:80").ends_with("stands in brackets, as in '[::1]:80'\")"));
