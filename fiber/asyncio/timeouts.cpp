@@ -2,12 +2,14 @@
 
 #include <fiber/exceptions/repr.hpp>
 
+#include <cmath>
+
 namespace fiber::asyncio {
 namespace {
 
 // Returns a time to three decimals.
 double in_seconds(nanoseconds time) {
-  return static_cast<double>(std::chrono::round<std::chrono::milliseconds>(time).count()) / 1e3;
+  return std::round(static_cast<double>(time.count()) / 1e6) / 1e3;
 }
 
 }  // namespace

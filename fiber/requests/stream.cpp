@@ -129,7 +129,9 @@ void Session::Core::close() noexcept {
 }
 
 std::string in_seconds(http::Seconds duration) {
-  return fiber::detail::float_repr(duration.count());
+  std::string text = fiber::detail::float_repr(duration.count());
+  if (text.ends_with(".0")) text.resize(text.size() - 2);  // whole seconds, as ints are shown
+  return text;
 }
 
 Response::Stream::Stream(std::shared_ptr<Session::Core> core, http::Outgoing request,

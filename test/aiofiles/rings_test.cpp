@@ -76,8 +76,8 @@ TEST_CASE("an environment variable chooses io_uring or threads") {
   }
   const Setting setting("punch cards");
   CHECK(thrown_by(backend) ==
-        "ValueError('FIBER_AIOFILES must be auto, io_uring or executor, not "
-        "'punch cards'')");
+        "ValueError(\"FIBER_AIOFILES must be auto, io_uring or executor, not "
+        "'punch cards'\")");
   CHECK(thrown_by([] { aiofiles::backend(); }) == "RuntimeError('no running event loop')");
 }
 

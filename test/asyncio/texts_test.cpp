@@ -63,7 +63,7 @@ TEST_CASE("texts do not depend on the locales of C and C++") {
     const asyncio::Lock lock;
     const asyncio::Event event;
     const asyncio::Barrier barrier(123456);
-    const asyncio::Future<int> future;
+    const asyncio::Future<int> future = asyncio::get_running_loop().create_future<int>();
     for (int i = 0; i < 1234; ++i) future.add_done_callback([](const auto&) {});
     const fiber::concurrent::futures::Future<int> other;
     const fiber::contextvars::ContextVar<int> variable("variable");

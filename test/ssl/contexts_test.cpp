@@ -87,7 +87,7 @@ TEST_CASE("settings that cannot be are refused, and change nothing") {
           context.set_alpn_protocols({std::string(256, 'a')});
         }).starts_with("ValueError"));
   CHECK(thrown_by([&] { context.set_ecdh_curve("spiral"); }) ==
-        "ValueError('unknown elliptic curve name 'spiral'')");
+        "ValueError(\"unknown elliptic curve name 'spiral'\")");
   CHECK(thrown_by([&] { context.minimum_version(static_cast<ssl::TLSVersion>(0x999)); }) ==
         "ValueError('Unsupported protocol version 0x999')");
   CHECK(thrown_by([&] { context.num_tickets(1); }) ==
