@@ -108,7 +108,7 @@ SocketAddress SocketAddress::parse(std::string_view text) {
     refuse_address(text, "an IPv6 address stands in brackets, as in '[::1]:80'");
   SocketAddress address(host, static_cast<int>(*port));
   if (brackets && address.family() != AF_INET6)
-    refuse_address(text, "what stands in brackets is no IPv6 address");
+    refuse_address(text, "the text in brackets is not an IPv6 address");
   return address;
 }
 

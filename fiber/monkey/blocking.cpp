@@ -15,7 +15,7 @@ constexpr std::string_view kInside =
     "waits inside of libc, where nothing can be replaced: call it on a thread (to_thread)";
 constexpr std::string_view kSignals = "waits for a handler to run: use loop.add_signal_handler";
 constexpr std::string_view kHidden =
-    "may wait, or reach functions past what is patched: see what the object uses it for";
+    "may wait, or reach functions that are not patched: see its use in the object";
 
 constexpr Blocking kAll[] = {
     {"pthread_cond_wait", kThreads},

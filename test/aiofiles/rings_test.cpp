@@ -70,7 +70,7 @@ TEST_CASE("an environment variable chooses io_uring or threads") {
     const std::string thrown = thrown_by([] { CHECK(backend() == "io_uring"); });
     if (!thrown.empty()) {
       MESSAGE("SKIP: this kernel or build has no io_uring: ", thrown);
-      CHECK(thrown.find("io_uring cannot be had, which FIBER_AIOFILES asks for") !=
+      CHECK(thrown.find("io_uring is not available, but FIBER_AIOFILES asks for it") !=
             std::string::npos);
     }
   }

@@ -283,7 +283,7 @@ TEST_CASE("a loop may be run and closed on another thread once none of its tasks
   });
   left.acquire();
   const std::string what =
-      " the event loop on this thread: tasks of it are on the one that ran it before, and fibers "
+      " the event loop on this thread: its tasks are on the thread that ran it before, and fibers "
       "never change their thread; do it there, or when that thread has ended')";
   CHECK(thrown_by([&] { loop.run_forever(); }) == "RuntimeError('Cannot run" + what);
   CHECK(thrown_by([&] { loop.close(); }) == "RuntimeError('Cannot close" + what);
