@@ -129,7 +129,11 @@ void EventSourceObject::try_to_connect() {
     if (state_ == ReadyState::closed) return;
   }
   RequestOptions options = options_.request;
-  if (!last_event_id().empty()) options.headers.set("Last-Event-ID", last_event_id());
+  // An id is any text of the server's; not each of them can stand in a head.
+  const std::string_view id = http::strip(last_event_id());
+  const auto is_control = [](unsigned char c) { return (c < ' ' && c != '\t') || c == 0x7F; };
+  if (!id.empty() && std::none_of(id.begin(), id.end(), is_control))
+    options.headers.set("Last-Event-ID", id);
   options.raise_for_status = false;
   std::optional<ClientResponse> answer = request(std::move(options));
   if (!answer) return;

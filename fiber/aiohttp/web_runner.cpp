@@ -86,7 +86,9 @@ void SiteObject::start(const std::shared_ptr<SiteObject>& self) {
           {.limit = kReadLimit, .backlog = options.backlog, .ssl = options.ssl_context}));
       break;
     case Kind::socket:
-      listening = await(asyncio::start_server_from(serve, fd.release(), tcp));
+      // One that is refused stays the site's, and is closed with it.
+      listening = await(asyncio::start_server_from(serve, fd.get(), tcp));
+      static_cast<void>(fd.release());
       break;
   }
   if (kind != Kind::unix && !listening.sockets().empty()) port = listening.sockets()[0].port();

@@ -154,6 +154,27 @@ TEST_CASE("a stream that ends or breaks is asked for again, with the id of the l
                               "message|c|3", "broken", "request 3", "over 45s"}));
 }
 
+TEST_CASE("an id that cannot stand in a head does not end the stream") {
+  int requests = 0;
+  Events events;
+  with_events(
+      [&](web::Request& request) -> web::StreamResponse {
+        events.push_back("request " + std::string(request.headers().get("Last-Event-ID", "none")));
+        if (++requests == 4) return web::Response({.status = 204});
+        web::EventSourceResponse response;
+        await(response.prepare(request));
+        const char* const ids[] = {"  7 ", "a\x01", "\u00E9"};
+        await(response.send("x", {.id = ids[requests - 1]}));
+        return response;
+      },
+      [&](const std::string& url, aiohttp::ClientSession& session) {
+        const EventSource source(session, url);
+        for (const MessageEvent& event : source) events.push_back(show(event));
+      });
+  CHECK(text(events) == text({"request none", "message|x|  7 ", "request 7", "message|x|a\x01",
+                              "request none", "message|x|\u00E9", "request \u00E9"}));
+}
+
 TEST_CASE("failures in a row are waited for twice as long each, and then thrown") {
   Events events;
   bool works = false;

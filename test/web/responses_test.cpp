@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <doctest/doctest.h>
@@ -431,4 +433,22 @@ TEST_CASE("the access log") {
   options.access_log_format = "%q";
   CHECK_THROWS_AS(web::Server([](web::Request&) { return web::Response(); }, options),
                   fiber::ValueError);
+}
+
+TEST_CASE("a site closes the descriptor that it cannot serve") {
+  web::Application app;
+  asyncio::testing::run_test([&] {
+    const web::AppRunner runner(app);
+    await(runner.setup());
+    const int datagrams = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    REQUIRE(datagrams >= 0);
+    {
+      const web::SockSite site(runner, datagrams);
+      CHECK_THROWS_AS(await(site.start()), fiber::ValueError);
+      CHECK_THROWS_AS(await(site.start()), fiber::ValueError);
+      CHECK(::fcntl(datagrams, F_GETFD) >= 0);
+    }
+    CHECK(::fcntl(datagrams, F_GETFD) < 0);
+    await(runner.cleanup());
+  });
 }
