@@ -22,6 +22,11 @@ std::string quote(std::string_view text, std::string_view safe = "/");
 std::string valid_utf8(std::string_view bytes);
 bool is_valid_utf8(std::string_view bytes) noexcept;
 
+// Returns name=value&name=value, quoted.
+std::string quote_form(const Params& fields);
+// Appends the fields to the query of a URL, or of a part of one.
+void append_query(std::string& url, const Params& fields);
+
 // Parses and unquotes name=value&name=value; a name alone has the value "". Drops all pairs beyond
 // `limit`.
 Params parse_form(std::string_view text, std::size_t limit = 10000);
@@ -35,7 +40,6 @@ std::optional<std::int64_t> parse_date(std::string_view text) noexcept;
 
 // Returns the parts between commas, without the space around them and without empty parts.
 std::vector<std::string_view> split_list(std::string_view text);
-bool list_has(std::string_view text, std::string_view token) noexcept;
 
 // A media type such as "text/html; charset=utf-8".
 struct MediaType {
