@@ -101,8 +101,8 @@ inline bool is_token(std::string_view text) noexcept {
   });
 }
 
-// Puts a value of a cookie in quotes as http.cookies does: `stands(c)` says which characters need no
-// escape.
+// Puts a value of a cookie in quotes as http.cookies does: `stands(c)` says which characters need
+// no escape.
 template <class Stands>
 std::string quoted_cookie(std::string_view value, Stands stands) {
   std::string text = "\"";
