@@ -215,7 +215,10 @@ const std::string& Request::read_all() {
     for (std::string piece = reader.readany(); !piece.empty(); piece = reader.readany()) {
       if (all.empty()) {
         all = std::move(piece);
-        if (promised > all.size()) all.reserve(promised);
+        // A promise costs nothing: it is not believed beyond the usual limit.
+        constexpr std::uint64_t kBelieved = 1024 * 1024;
+        if (promised > all.size())
+          all.reserve(static_cast<std::size_t>(std::min(promised, kBelieved)));
       } else {
         all += piece;
       }
@@ -277,12 +280,17 @@ void Request::read_multipart_form() {
     if (fields.size() == kMostParts)
       throw HTTPBadRequest({.text = "400: a form has more than 1000 parts"});
     if (part->name.empty()) throw RequestPayloadError("a part of a form has no name");
+    const auto count = [&](std::size_t size) {
+      total += size;
+      if (most != 0 && total > most) throw HTTPRequestEntityTooLarge(most, total);
+    };
+    // Headers are kept as well, and a part may have a MiB of them.
+    for (const auto& [name, value] : part->headers) count(name.size() + value.size());
     std::string data;
     for (;;) {
       const std::string piece = asyncio::await(part->read_chunk(64 * 1024));
       if (piece.empty()) break;
-      total += piece.size();
-      if (most != 0 && total > most) throw HTTPRequestEntityTooLarge(most, total);
+      count(piece.size());
       data += piece;
     }
     if (part->filename.empty()) {

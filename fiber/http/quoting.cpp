@@ -102,6 +102,18 @@ std::string quote(std::string_view text, std::string_view safe) {
   return quoted;
 }
 
+std::string quote_form(const Params& fields) {
+  std::string text;
+  for (const auto& [name, value] : fields)
+    text += (text.empty() ? "" : "&") + quote(name, "") + "=" + quote(value, "");
+  return text;
+}
+
+void append_query(std::string& url, const Params& fields) {
+  if (fields.empty()) return;
+  (url += url.find('?') == std::string::npos ? '?' : '&') += quote_form(fields);
+}
+
 Params parse_form(std::string_view text, bool latin1, std::size_t limit) {
   // In ISO-8859-1 the text was decoded already, but for its escapes.
   const auto plain = [latin1](std::string_view quoted) {
@@ -256,22 +268,9 @@ std::optional<std::int64_t> parse_date(std::string_view given) noexcept {
 
 std::vector<std::string_view> split_list(std::string_view text) {
   std::vector<std::string_view> parts;
-  while (!text.empty()) {
-    const std::size_t comma = text.find(',');
-    const std::string_view part = strip(text.substr(0, comma));
-    if (!part.empty()) parts.push_back(part);
-    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
-  }
+  while (!text.empty())
+    if (const std::string_view part = take_item(text); !part.empty()) parts.push_back(part);
   return parts;
-}
-
-bool list_has(std::string_view text, std::string_view token) noexcept {
-  while (!text.empty()) {
-    const std::size_t comma = text.find(',');
-    if (equal_ignoring_case(strip(text.substr(0, comma)), token)) return true;
-    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
-  }
-  return false;
 }
 
 std::string_view MediaType::parameter(std::string_view name) const noexcept {

@@ -9,8 +9,8 @@
 
 #include <sys/stat.h>
 
-#include "aiofiles/folder.hpp"
 #include "support/events.hpp"
+#include "support/folder.hpp"
 
 namespace aiofiles = fiber::aiofiles;
 namespace asyncio = fiber::asyncio;
