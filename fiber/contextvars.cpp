@@ -173,7 +173,9 @@ Ref<ContextObject> copy(const ContextObject* context) {
 Ref<ContextObject> copy_current() { return copy(current_or_null()); }
 
 Entered::Entered(Ref<ContextObject> context) : context_(std::move(context)) {
-  if (context_->entered.exchange(true, std::memory_order_acquire))
+  // A task has entered its context; a greenlet of the user's merely refers to one.
+  const bool of_this_task = running_greenlet().scheduled && current_or_null() == context_.get();
+  if (of_this_task || context_->entered.exchange(true, std::memory_order_acquire))
     throw RuntimeError("cannot enter context: " + describe("Context", context_.get()) +
                        " is already entered");
   previous_ = exchange_context(running_greenlet(), context_);

@@ -111,7 +111,11 @@ class Handler {
     ours.sa_sigaction = &Handler::handle;
     ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
     ::sigemptyset(&ours.sa_mask);
-    ::sigaction(signal, &ours, &use.previous);
+    // Without the handler the question would end the program.
+    if (::sigaction(signal, &ours, &use.previous) != 0) {
+      --use.count;
+      throw RuntimeError("sig " + std::to_string(signal) + " cannot be caught");
+    }
   }
   static void remove(int signal) noexcept {
     const std::lock_guard lock(mutex());
