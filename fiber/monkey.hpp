@@ -39,11 +39,11 @@
 // What waits, then: read, write, readv, writev, recv*, send*, sendfile, splice, tee, vmsplice,
 // accept, connect, poll, select, epoll_wait, sleep and its relatives, wait*, system, sigwait and
 // its relatives, locks on files (flock, lockf, fcntl), message queues (mq_*, msg*), semop, and, on
-// threads of the loop's default executor, getaddrinfo and its relatives. pthread_mutex_lock waits
-// on the loop for a mutex that another task of the thread holds, recursive or not (with glibc).
-// What cannot be made cooperative: condition variables and the semaphores of threads, joining a
-// thread, reading and writing files on disks, and calls of stdio. asyncio::StallMonitor
-// (asyncio/stall.hpp) finds what still blocks; fiber/monkey/README.md is a page on all of this.
+// threads of the loop's default executor, getaddrinfo and its relatives; with glibc also mutexes
+// that another task of the thread holds, recursive or not, read-write locks, sem_wait and
+// pthread_once. What cannot be made cooperative: condition variables, joining a thread, reading
+// and writing files on disks, and calls of stdio. asyncio::StallMonitor (asyncio/stall.hpp) finds
+// what still blocks; fiber/monkey/README.md is a page on this. Tasks have larger stacks then.
 #pragma once
 
 #include <fiber/config.hpp>

@@ -29,16 +29,17 @@
 namespace fiber::stacks {
 
 /// The size of those that are made from now on without a size of their own (the option stack_size):
-/// bytes, rounded up to a power of two, and to whole pages; 256 KiB at first, and again for 0. All
-/// of it is for frames but some 1 KiB at its top. It is address space; memory is only what a fiber
-/// touches. Returns the one before. Throws ValueError (less than
-/// 16 KiB, more than 1 TiB). Python: threading.stack_size.
+/// bytes, rounded up to a power of two, and to whole pages; 256 KiB at first, and again for 0; 1 MiB
+/// where fiber/monkey.hpp has patched anything. All of it is for frames but some 1 KiB at its top.
+/// It is address space; memory is only what a fiber touches. Returns the one before. Throws
+/// ValueError (less than 16 KiB, more than 1 TiB). Python: threading.stack_size.
 FIBER_API std::size_t default_size();
 FIBER_API std::size_t default_size(std::size_t bytes);
 
 /// The same of their guards (the option guard_size): bytes, rounded up to whole pages, one at
-/// least; 68 KiB at first, and again for 0: wide enough for frames with a buffer of 64 KiB. Guards
-/// of any width take no memory. Returns the one before. Throws ValueError (more than 128 GiB).
+/// least; 68 KiB at first, and again for 0, wide enough for frames with a buffer of 64 KiB; 1 MiB as
+/// above. Guards of any width take no memory. Returns the one before. Throws ValueError (more than
+/// 128 GiB).
 /// Python has none.
 FIBER_API std::size_t default_guard_size();
 FIBER_API std::size_t default_guard_size(std::size_t bytes);
