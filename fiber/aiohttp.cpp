@@ -12,11 +12,11 @@ namespace {
 
 constexpr std::size_t everything = http::unlimited;
 
-// bytes.strip()
+// Python: bytes.strip()
 std::string_view strip(std::string_view bytes) { return http::strip(bytes, " \t\n\r\x0b\x0c"); }
 
-// application/json and TYPE/SUBTYPE+json are what "application/json" stands for; of anything else
-// the type must have it in it.
+// Whether Content-Type is expected: "application/json" stands for application/json and
+// TYPE/SUBTYPE+json; any other `expected` must be contained in the type.
 bool is_expected(std::string_view type, const std::string& expected) {
   if (expected != "application/json") return type.find(expected) != type.npos;
   type = type.substr(0, type.find(';'));
@@ -37,7 +37,7 @@ bool is_expected(std::string_view type, const std::string& expected) {
 }  // namespace
 
 detail::Exchange& StreamReader::exchange() const {
-  // That of a response of a history has none.
+  // A response of a history has no exchange.
   if (!exchange_) throw ClientConnectionResetError("Connection closed");
   return *exchange_;
 }
@@ -163,7 +163,7 @@ void ClientResponse::release() noexcept {
   if (exchange_) exchange_->close();
 }
 
-// For a history: what was read of the body goes, and the connection, if it was not all.
+// Prepares a response for a history: drops the body, and the connection if bytes are unread.
 void ClientResponse::give_up_body() noexcept {
   release();
   exchange_.reset();

@@ -1,4 +1,4 @@
-// HTTP for tasks of asyncio, as the client of Python's aiohttp does it.
+// HTTP for tasks of asyncio, with the interface of the client of Python's aiohttp.
 //
 //   asyncio::with(aiohttp::ClientSession(), [&](auto& session) {
 //     asyncio::with(session.get("https://example.com/a.png"), [&](auto& response) {
@@ -7,17 +7,17 @@
 //     });
 //   });
 //
-// The transfers of a session run on the event loop of the task that uses it, beside everything
-// else that runs there, and suspend nothing but the tasks that wait for them. A task that is
-// cancelled while it waits for a response ends the transfer. A reader that is slow slows the
-// sender down: no more than read_bufsize bytes, and one read of at most 256 KiB, are kept.
+// The transfers of a session run on the event loop of the task that uses the session, and suspend
+// only the tasks that wait for them. Cancelling a task that waits for a response ends the transfer.
+// A slow reader slows the sender down: at most read_bufsize bytes, and one read of at most 256 KiB,
+// are kept.
 //
 // Threads: a session and its responses belong to one loop and to its thread.
 //
-// Redirects lead to http and https alone; to another origin they take neither Authorization,
-// Proxy-Authorization, Host nor Cookie along, nor `auth` and `cookies`. Bodies are decompressed
-// (gzip, deflate; br and zstd where the library was built with them). Proxies of the environment are
-// used with trust_env alone, and never for addresses of this machine.
+// Redirects are followed to http and https only; to another origin, Authorization,
+// Proxy-Authorization, Host, Cookie, `auth` and `cookies` are dropped. Bodies are decompressed
+// (gzip, deflate; br and zstd where the library was built with them). Proxies of the environment
+// are used only with trust_env, and never for addresses of this machine.
 #pragma once
 
 #include <fiber/aiohttp/client_middlewares.hpp>
@@ -63,20 +63,22 @@ using BasicAuth = http::BasicAuth;
 
 /// Each limit is a duration; nothing, or zero, is no limit.
 struct ClientTimeout {
-  /// The whole of it, from the request to the last byte of the body: fiber::TimeoutError.
+  /// The whole exchange, from the request to the last byte of the body: fiber::TimeoutError.
   std::optional<http::Seconds> total = std::chrono::minutes(5);
-  /// Until a connection is there, the wait for a free one included: ServerTimeoutError.
+  /// The wait for a connection, a free slot included: ServerTimeoutError.
   std::optional<http::Seconds> connect = {};
-  /// The server sends nothing: ServerTimeoutError.
+  /// The time in which the server sends nothing: ServerTimeoutError.
   std::optional<http::Seconds> sock_read = {};
   /// Name lookup and handshakes of a new connection: ServerTimeoutError.
   std::optional<http::Seconds> sock_connect = std::chrono::seconds(30);
 };
 
 class ClientResponse;
+class EventSource;
+struct WsConnectOptions;
 
-/// raise_for_status=: whether, or a function that is called with each response, and throws what it
-/// likes. It may await.
+/// raise_for_status=: whether to raise, or a function that is called with each response. The
+/// function may throw any exception, and may await.
 class RaiseForStatus {
  public:
   RaiseForStatus(bool raises = false) : raises_(raises) {}
@@ -94,41 +96,41 @@ class RaiseForStatus {
 
 /// The keyword arguments of ClientSession, in the order of Python's signature.
 struct SessionOptions {
-  /// What relative URLs are relative to: "https://example.com/api/", with a slash at its end.
-  /// ValueError (of the constructor) for another.
+  /// The base of relative URLs: "https://example.com/api/", with a slash at its end. The
+  /// constructor throws ValueError for a base without one.
   std::string base_url = {};
   TCPConnector connector = {};  ///< or a UnixConnector
   Params cookies = {};          ///< sent with every request
   CIMultiDict headers = {};     ///< sent with every request
   std::optional<BasicAuth> auth = {};
-  std::optional<CookieJar> cookie_jar = {};  ///< to share, to save; a new one unless given
-  RaiseForStatus raise_for_status = false;   ///< have every request do so
+  std::optional<CookieJar> cookie_jar = {};  ///< to share or to save; a new one by default
+  RaiseForStatus raise_for_status = false;   ///< applies to every request
   ClientTimeout timeout = {};
   std::vector<TraceConfig> trace_configs = {};
   ClientMiddlewares middlewares = {};
   bool trust_env = false;  ///< proxies from the environment
-  std::string proxy = {};  ///< for requests that have none: "http://proxy:3128"
+  std::string proxy = {};  ///< for requests without `proxy`: "http://proxy:3128"
   std::optional<BasicAuth> proxy_auth = {};
   std::size_t read_bufsize = 64 * 1024;  ///< bytes of a body to keep for a slow reader
-  /// How many bytes a body may have, after decompression; nothing for any number. Reading beyond
-  /// that is ClientPayloadError. (Not in Python.)
+  /// The most bytes that a body may have after decompression; nothing for no limit. Reading beyond
+  /// the limit throws ClientPayloadError. (Not in Python.)
   std::optional<std::size_t> max_body_size = {};
 };
 
 /// The keyword arguments of every request, in the order of Python's signature.
 struct RequestOptions {
   Params params = {};  ///< appended to the query
-  /// Bytes as they are, Params or a FormData for a form, or what is read while it is sent:
-  /// std::ifstream, a function or a range of strings, which may await.
+  /// Bytes as they are, Params or a FormData for a form, or a source that is read while it is sent:
+  /// std::ifstream, a function or a range of strings. Functions and ranges may await.
   Body data = {};
-  Json json = {};            ///< a nlohmann::json, in place of `data`
+  Json json = {};            ///< a nlohmann::json, instead of `data`
   Params cookies = {};       ///< for this request alone
-  CIMultiDict headers = {};  ///< beside and over the session's
+  CIMultiDict headers = {};  ///< added to the session's, or replacing them
   std::optional<BasicAuth> auth = {};
   std::optional<bool> allow_redirects = {};  ///< yes, except for head()
-  long max_redirects = 10;                   ///< so many are too many; 0 for any number
+  long max_redirects = 10;                   ///< this many throw TooManyRedirects; 0: no limit
   std::optional<RaiseForStatus> raise_for_status = {};
-  /// "http://proxy:3128". It goes before that of the session, and that before the environment's.
+  /// "http://proxy:3128". Has priority over the session's proxy, and that over the environment's.
   std::string proxy = {};
   std::optional<BasicAuth> proxy_auth = {};
   std::optional<ClientTimeout> timeout = {};  ///< in place of the session's
@@ -144,27 +146,28 @@ class SessionCore;
 class Traces;
 }  // namespace detail
 
-/// aiohttp.StreamReader, the body of a response as it arrives, decompressed. What waits throws
+/// The body of a response, decompressed as it arrives. Functions that wait throw
 /// ClientPayloadError, ServerTimeoutError, TimeoutError (total) or ClientConnectionError (closed)
-/// once what had arrived before has been read. One task at a time may wait.
+/// once the bytes received before have been read. One task at a time may wait.
+/// Python: aiohttp.StreamReader.
 class FIBER_API StreamReader {
  public:
-  /// Up to n bytes, at least one, "" at the end; n < 0: all that is left.
+  /// Returns up to n bytes, at least one, "" at the end; n < 0: all the rest.
   asyncio::Coroutine<std::string> read(std::ptrdiff_t n = -1);
-  /// What is there, at least one byte, "" at the end.
+  /// Returns the available bytes, at least one, "" at the end.
   asyncio::Coroutine<std::string> readany();
-  /// A line with its "\n", which the last one may lack; "" at the end. Throws ValueError, "Chunk
-  /// too big", for one of more than max_line_length bytes, twice read_bufsize unless given.
+  /// Returns a line with its "\n", which the last one may lack; "" at the end. Throws ValueError,
+  /// "Chunk too big", for a line of more than max_line_length bytes, by default twice read_bufsize.
   asyncio::Coroutine<std::string> readline(std::size_t max_line_length = 0);
-  /// The same of another separator. ValueError for "".
+  /// Like readline(), with another separator. Throws ValueError for "".
   asyncio::Coroutine<std::string> readuntil(std::string separator = "\n", std::size_t max_size = 0);
-  /// n bytes. Throws asyncio::IncompleteReadError if there are fewer.
+  /// Returns n bytes. Throws asyncio::IncompleteReadError if there are fewer.
   asyncio::Coroutine<std::string> readexactly(std::size_t n);
   /// for (const std::string& line : content.iter_lines()): Python's `async for line in content`.
   http::Chunks iter_lines();
   /// for (const std::string& piece : content.iter_chunked(n)): the results of read(n).
   http::Chunks iter_chunked(std::size_t n);
-  /// The same of readany().
+  /// for (const std::string& piece : content.iter_any()): the results of readany().
   http::Chunks iter_any();
   /// Whether everything has arrived and been read.
   bool at_eof() const;
@@ -177,7 +180,7 @@ class FIBER_API StreamReader {
   std::shared_ptr<detail::Exchange> exchange_;
 };
 
-/// What a response answers: aiohttp.RequestInfo.
+/// The request that a response answers. Python: aiohttp.RequestInfo.
 struct RequestInfo {
   std::string url = {};
   std::string method = {};
@@ -186,14 +189,14 @@ struct RequestInfo {
 
 /// The keyword arguments of ClientResponse::json().
 struct JsonOptions {
-  std::string encoding = {};  ///< in place of that of Content-Type, and of UTF-8
-  /// What Content-Type must be, or have in it: "application/json" is "application/vnd.api+json"
-  /// too. "" for any.
+  std::string encoding = {};  ///< replaces the charset of Content-Type, and UTF-8
+  /// A text that Content-Type must contain; "application/json" also allows
+  /// "application/vnd.api+json". "" allows every type.
   std::string content_type = "application/json";
 };
 
-/// aiohttp.ClientResponse: a response whose head has arrived. A cheap handle to one connection,
-/// which the last copy, or the end of the `with`, gives up.
+/// A response whose head has arrived. A cheap handle to one connection, which the last copy, or the
+/// end of the `with`, gives up. Python: aiohttp.ClientResponse.
 class FIBER_API ClientResponse {
  public:
   explicit ClientResponse(std::shared_ptr<detail::Exchange> exchange);
@@ -205,27 +208,26 @@ class FIBER_API ClientResponse {
   CIMultiDict headers;  ///< repeated fields by getall()
   StreamReader content;
   RequestInfo request_info;
-  /// The redirects on the way here, the first one first. They are closed: of a body there is
-  /// nothing.
+  /// The redirects before this response, the first one first. They are closed and have no body.
   std::vector<ClientResponse> history;
 
   /// Whether the status is below 400.
   bool ok() const noexcept { return status < 400; }
-  /// The media type, "application/octet-stream" when none was sent.
+  /// Returns the media type, "application/octet-stream" if none was sent.
   std::string content_type() const;
-  /// The charset that Content-Type names, or "".
+  /// Returns the charset that Content-Type names, or "".
   std::string charset() const;
 
-  /// What is left of the body; the same again when called again. Throws as `content` does.
+  /// Returns the rest of the body; further calls return the same bytes. Throws like `content`.
   asyncio::Coroutine<std::string> read();
-  /// The same, decoded from `encoding` (by default charset(), then UTF-8) to UTF-8, malformed
+  /// Like read(), converted from `encoding` (by default charset(), then UTF-8) to UTF-8, malformed
   /// characters as U+FFFD.
   asyncio::Coroutine<std::string> text(std::string encoding = {});
 
 #ifdef FIBER_HTTP_JSON
-  /// The same as a nlohmann::json (or response.json<nlohmann::ordered_json>()); null when there are
-  /// but blanks. Throws ContentTypeError for another content type, JSONDecodeError, ValueError for
-  /// what is not UTF-8, and as read() does.
+  /// Like read(), as a nlohmann::json (or response.json<nlohmann::ordered_json>()); null for a body
+  /// of blanks only. Throws ContentTypeError for another content type, JSONDecodeError, ValueError
+  /// for a body that is not UTF-8, and the exceptions of read().
   template <class Value = nlohmann::json>
   asyncio::Coroutine<Value> json(JsonOptions options = {}) {
     return asyncio::Coroutine<Value>(
@@ -240,7 +242,7 @@ class FIBER_API ClientResponse {
 
   /// Throws ClientResponseError unless ok().
   void raise_for_status() const;
-  /// Gives the connection up: back to the session if the body has been read, else it is closed.
+  /// Gives the connection back to the session if the body has been read, else closes it.
   void release() noexcept;
   void close() noexcept { release(); }
   bool closed() const noexcept;
@@ -258,8 +260,8 @@ class FIBER_API ClientResponse {
   std::shared_ptr<detail::Exchange> exchange_;
 };
 
-/// What session.get() and its like return. Nothing has been sent yet: `await` sends it and gives
-/// the response, asyncio::with() lends it to its body and releases it.
+/// The result of session.get() and its like. Nothing has been sent yet: `await` sends the request
+/// and returns the response, asyncio::with() lends the response to its body and releases it.
 class FIBER_API RequestContext : public asyncio::Coroutine<ClientResponse> {
  public:
   explicit RequestContext(asyncio::Coroutine<ClientResponse> request)
@@ -273,18 +275,18 @@ class FIBER_API RequestContext : public asyncio::Coroutine<ClientResponse> {
   std::optional<ClientResponse> response_;
 };
 
-/// aiohttp.ClientSession: keeps connections and cookies between requests.
+/// Keeps connections and cookies between requests. Python: aiohttp.ClientSession.
 class FIBER_API ClientSession {
  public:
   explicit ClientSession(SessionOptions options = {});
   ClientSession(ClientSession&&) noexcept;
   ClientSession& operator=(ClientSession&&) noexcept;
-  /// Closes it, which never waits here.
+  /// Closes the session, without waiting.
   ~ClientSession();
 
-  /// A request is sent a second time only if a connection that was kept proves dead, and only if
-  /// its method is idempotent: a POST never is. `method` goes out in upper case.
-  /// Awaiting it throws, before anything is sent, InvalidURL, ValueError (header, timeout, two
+  /// Makes a request, to be awaited. `method` is sent in upper case. The request is sent a second
+  /// time only if a kept connection turns out to be closed and the method is idempotent (POST is
+  /// not). Awaiting throws, before anything is sent, InvalidURL, ValueError (header, timeout, two
   /// sources of credentials, `data` and `json`, a string in `json` that is not UTF-8) and
   /// RuntimeError (closed, or of another loop); then ClientConnectorError, ClientSSLError,
   /// ClientProxyConnectionError, ServerDisconnectedError, ServerTimeoutError, TimeoutError (total),
@@ -301,19 +303,33 @@ class FIBER_API ClientSession {
   RequestContext delete_(std::string_view url, RequestOptions options = {});
   RequestContext options(std::string_view url, RequestOptions options = {});
 
-  /// Ends every transfer, their waiting tasks with ClientConnectionError, and every connection.
+  /// Opens a WebSocket as a request of this session: base_url, headers, cookies, connector, timeout,
+  /// proxies, redirects, middlewares and traces are as for other requests, and the WebSocket counts
+  /// as a connection in use until it is closed. ws:// stands for http://, wss:// for https://. Needs
+  /// <fiber/aiohttp/client_ws.hpp>, with WsConnectOptions and the types of the result, and the
+  /// library fiber-web. Awaiting it throws as request() does, and WSServerHandshakeError;
+  /// asyncio::with() closes it. (A template, so that programs without WebSockets need none of these.)
+  template <class Options = WsConnectOptions>
+  auto ws_connect(std::string_view url, std::type_identity_t<Options> options = {}) const {
+    return open_websocket(core_, std::string(url), std::move(options));
+  }
+
+  /// Ends every transfer and every connection; tasks that wait for a transfer get
+  /// ClientConnectionError.
   asyncio::Coroutine<void> close();
   bool closed() const noexcept;
-  /// The cookies held, as names and values.
+  /// Returns the session's cookies, as names and values.
   Params cookies() const;
-  /// The jar that they are in.
+  /// Returns the session's jar.
   CookieJar cookie_jar() const;
 
-  /// For asyncio::with(), which closes it.
+  /// For asyncio::with(), which closes the session.
   void enter() const noexcept {}
   bool exit(std::exception_ptr error) noexcept;
 
  private:
+  friend class EventSource;
+
   std::shared_ptr<detail::SessionCore> core_;
 };
 

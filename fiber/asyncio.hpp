@@ -1,4 +1,4 @@
-// All of asyncio: see the headers below for what each part offers. Python: asyncio.
+// All of asyncio. Each header below documents one part. Python: asyncio.
 #pragma once
 
 #include <fiber/asyncio/as_completed.hpp>

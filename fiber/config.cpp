@@ -7,5 +7,4 @@
 namespace fiber::core::build_the_library_with {
 const char FIBER_SANITIZER = 0;
 const char FIBER_CONTAINERS = 0;
-const char FIBER_JUMP = 0;
 }  // namespace fiber::core::build_the_library_with

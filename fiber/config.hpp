@@ -7,9 +7,9 @@
 
 #define FIBER_API __attribute__((visibility("default")))
 
-// For the path through a switch. Processors predict a return by the call it belongs to, and a call
-// that another stack made is none: every function that returns right after a switch costs a
-// misprediction, more than the switch itself.
+// For the path through a switch. Processors predict a return by the call to which it belongs, and a
+// call on another stack does not count: every function that returns right after a switch costs a
+// misprediction, which is more than the switch itself.
 #define FIBER_INLINE inline __attribute__((always_inline))
 
 #if defined(__has_feature)
@@ -27,22 +27,8 @@
 #define FIBER_TSAN 1
 #endif
 
-// The jump between stacks is Boost.Context's, unless the library was configured with
-// -Dcontext=native: then the same definition comes with its package.
-#if defined(FIBER_NATIVE_JUMP)
-#if !defined(__x86_64__) || defined(__ILP32__)
-#error \
-    "fiber: the native jump is written for x86-64 alone; configure the library with -Dcontext=boost"
-#endif
-#if defined(__CET__) && (__CET__ & 2)
-#error \
-    "fiber: the native jump knows no shadow stacks, and this object would claim them; compile it \
-with -fcf-protection=branch or -fcf-protection=none"
-#endif
-#endif
-
-// In a fiber's first function: tells unwinders (debuggers, backtrace(), profilers) that it has no
-// caller.
+// In a fiber's first function: tells unwinders (debuggers, backtrace(), profilers) that the
+// function has no caller.
 #if defined(__x86_64__)
 #define FIBER_FIRST_FRAME asm volatile(".cfi_undefined rip")
 #elif defined(__aarch64__)
@@ -51,9 +37,9 @@ with -fcf-protection=branch or -fcf-protection=none"
 #define FIBER_FIRST_FRAME static_cast<void>(0)
 #endif
 
-// What changes the layout of objects, or the code around a switch, must be the same in the library
-// and in what is compiled against it. Where it is not, the linker says which of these is missing:
-// a program of the one kind asks for a name that a library of the other kind has not.
+// Options that change the layout of objects, or the code around a switch, must be equal in the
+// library and in code compiled against it. Where they differ, the linker names the missing option:
+// a program of one kind asks for a symbol that a library of the other kind does not have.
 #if defined(FIBER_ASAN)
 #define FIBER_SANITIZER address_sanitizer
 #elif defined(FIBER_TSAN)
@@ -66,19 +52,14 @@ with -fcf-protection=branch or -fcf-protection=none"
 #else
 #define FIBER_CONTAINERS no_glibcxx_debug
 #endif
-#if defined(FIBER_NATIVE_JUMP)
-#define FIBER_JUMP native_jump
-#else
-#define FIBER_JUMP boost_jump
-#endif
 namespace fiber::core::build_the_library_with {
-extern FIBER_API const char FIBER_SANITIZER, FIBER_CONTAINERS, FIBER_JUMP;
-[[gnu::used]] static const char* const needed[] = {&FIBER_SANITIZER, &FIBER_CONTAINERS,
-                                                   &FIBER_JUMP};
+extern FIBER_API const char FIBER_SANITIZER, FIBER_CONTAINERS;
+[[gnu::used]] static const char* const needed[] = {&FIBER_SANITIZER, &FIBER_CONTAINERS};
 }  // namespace fiber::core::build_the_library_with
 
-// These keep a second stack, or a record of one, that a switch would have to exchange as well, and
-// that they give nobody to exchange. No library has such a name: the linker says it as above.
+// These options keep a second stack, or a record of one, which a switch would have to exchange as
+// well, and there is no way to exchange it. No library has these symbols: the linker names them, as
+// above.
 #if defined(__has_feature)
 #if __has_feature(safe_stack)
 #define FIBER_CANNOT_WORK_WITH safe_stack
@@ -95,8 +76,8 @@ extern FIBER_API const char FIBER_CANNOT_WORK_WITH;
 }  // namespace fiber::core::cannot_work_with
 #endif
 
-// No macro tells of -fsplit-stack, but functions that are compiled with it call one of this name:
-// here it is a place that linkers leave out, and they say so where it is called.
+// No macro tells of -fsplit-stack, but functions compiled with it call a function of this name.
+// Here it is a symbol that linkers leave out, and where it is called they say so.
 #if defined(__ELF__) && \
     (defined(__x86_64__) || defined(__i386__) || defined(__s390__) || defined(__powerpc64__))
 asm(R"(

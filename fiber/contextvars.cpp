@@ -9,7 +9,7 @@ namespace detail {
 
 BoxBase::~BoxBase() = default;
 
-// A persistent treap, ordered by the variables' ids: nodes never change, changes copy the path.
+// A persistent treap, ordered by the variables' ids: nodes never change; a change copies the path.
 struct Node final : core::SharedCounted<Node> {
   Node(Ref<VarObject> v, Ref<BoxBase> b, Ref<Node> l, Ref<Node> r) noexcept
       : var(std::move(v)), box(std::move(b)), left(std::move(l)), right(std::move(r)) {}
@@ -139,7 +139,7 @@ Ref<TokenObject> set(const Ref<VarObject>& var, Ref<BoxBase> box) {
   token->var = var;
   token->old_value = get(&context, var);
   token->context = Ref<ContextObject>(&context);
-  // The old tree dies last: its values' destructors may run anything.
+  // The old tree dies last: destructors of its values may run any code.
   const Tree old = std::exchange(context.tree, with(context.tree, var, box));
   if (!token->old_value) ++context.size;
   return token;
@@ -190,7 +190,8 @@ void Entered::exit() {
         "cannot exit context: the current greenlet refers to a different context by now");
 }
 
-// What the contexts hold may be destroyed here, and run anything, when all else is done.
+// Leaves the context. Values of the contexts may be destroyed at the end of this function, when all
+// else is done: their destructors may run any code.
 bool Entered::leave() noexcept {
   const Ref<ContextObject> context = std::move(context_);
   const Ref<ContextObject> previous = std::move(previous_);

@@ -7,11 +7,11 @@
 //   request.reset(token);
 //
 // Every greenlet has a context of its own, empty at first; a task starts with a copy of its
-// creator's. Copying a context is O(1), whatever it holds; reading and setting a variable is
-// O(log n) in the number of variables set.
+// creator's. Copying a context is O(1), whatever its size; reading and setting a variable is O(log
+// n) in the number of variables set.
 //
 // Variables may be used, and values read, on any thread; a context is used by one thread at a time.
-// Copies share their values, so the last one dropped destroys them, on whatever thread that is.
+// Copies share their values; the last copy that is dropped destroys them, on its thread.
 #pragma once
 
 #include <fiber/core/ref.hpp>
@@ -46,14 +46,14 @@ using core::Ref;
 
 struct Node;
 
-/// Counted by any thread.
+/// The variables and values of a context. Counted by any thread.
 struct FIBER_API ContextObject final : fiber::detail::Belongings {
   ContextObject() noexcept = default;
   ~ContextObject() override;
 
   std::atomic<bool> entered{false};
   std::size_t size = 0;  ///< variables that have a value
-  Ref<Node> tree;        ///< of their values
+  Ref<Node> tree;        ///< the values, by variable
 };
 
 struct FIBER_API BoxBase : core::SharedCounted<BoxBase> {
@@ -70,7 +70,7 @@ struct FIBER_API VarObject final : core::SharedCounted<VarObject> {
   std::string name;
   Ref<BoxBase> default_value;
   std::uint64_t id = 0;        ///< in the order of creation
-  std::uint64_t priority = 0;  ///< the same, well mixed
+  std::uint64_t priority = 0;  ///< the id, well mixed
 };
 
 struct FIBER_API TokenObject final : core::SharedCounted<TokenObject> {
@@ -90,34 +90,36 @@ inline VarObject& checked(const Ref<VarObject>& var) {
 }
 
 FIBER_API Ref<VarObject> make_var(std::string name, Ref<BoxBase> default_value);
-/// Null if the variable has no value. With `fallback`, the variable's default counts as one.
+/// Returns null if the variable has no value. With `fallback`, the variable's default counts as
+/// one.
 FIBER_API Ref<BoxBase> get(const Ref<VarObject>& var, bool fallback);
 FIBER_API Ref<BoxBase> get(const ContextObject* context, const Ref<VarObject>& var);
 [[noreturn]] FIBER_API void no_value(const Ref<VarObject>& var);
 FIBER_API Ref<TokenObject> set(const Ref<VarObject>& var, Ref<BoxBase> box);
 FIBER_API void reset(const Ref<VarObject>& var, TokenObject* token);
 
-/// For the layers above. A context is null while it is empty and nobody needs its identity.
+/// For the layers above. A context is null while it is empty and no code needs its identity.
 FIBER_API Ref<ContextObject> copy_current();
 FIBER_API Ref<ContextObject> copy(const ContextObject* context);
 inline ContextObject* context_of(const fiber::detail::GreenletObject& greenlet) noexcept {
   return static_cast<ContextObject*>(greenlet.belongings.get());
 }
-/// Gives a greenlet another context, and returns the one that it had.
+/// Gives a greenlet another context, and returns the previous one.
 inline Ref<ContextObject> exchange_context(fiber::detail::GreenletObject& greenlet,
                                            Ref<ContextObject> context) noexcept {
   return Ref<ContextObject>::adopt(
       static_cast<ContextObject*>(std::exchange(greenlet.belongings, std::move(context)).detach()));
 }
 
-/// Makes `context` the current greenlet's while it exists. Throws RuntimeError if it is entered.
+/// Makes `context` the current greenlet's as long as this object exists. Throws RuntimeError if
+/// `context` is entered already.
 class FIBER_API Entered {
  public:
   explicit Entered(Ref<ContextObject> context);
   Entered(const Entered&) = delete;
   Entered& operator=(const Entered&) = delete;
   ~Entered();
-  /// Leaves it. Throws RuntimeError if the current greenlet's context is another one by now.
+  /// Leaves the context. Throws RuntimeError if the current greenlet has another context by now.
   void exit();
 
  private:
@@ -129,7 +131,7 @@ class FIBER_API Entered {
 }  // namespace detail
 
 /// A variable of any type: its identity and its name. A handle that was moved from may be assigned
-/// to and compared; all else throws ValueError. So it is with a Token.
+/// to and compared; all other functions throw ValueError. The rule holds for a Token, too.
 class FIBER_API ContextVarBase {
  public:
   /// Python: var.name.
@@ -144,8 +146,8 @@ class FIBER_API ContextVarBase {
   detail::Ref<detail::VarObject> var_;
 };
 
-/// A variable. Copies are the same variable. Values are copied out: a T that is expensive to copy
-/// is best held by a shared_ptr.
+/// A variable. Copies are the same variable. Reading copies the value: a T that is expensive to
+/// copy is best held by a shared_ptr.
 template <class T>
 class ContextVar : public ContextVarBase {
   static_assert(std::same_as<T, std::decay_t<T>>, "a context variable holds an object");
@@ -155,8 +157,8 @@ class ContextVar : public ContextVarBase {
   ContextVar(std::string name, T default_value)
       : ContextVarBase(detail::make_var(std::move(name), box(std::move(default_value)))) {}
 
-  /// The value in the current context, else `otherwise`, else the variable's default, else throws
-  /// LookupError.
+  /// Returns the value in the current context, else `otherwise`, else the variable's default.
+  /// Throws LookupError if there is none of these.
   T get() const {
     const auto found = detail::get(var_, true);
     if (!found) [[unlikely]]
@@ -168,12 +170,12 @@ class ContextVar : public ContextVarBase {
     return found ? unbox(found) : std::move(otherwise);
   }
 
-  /// Sets the variable in the current context. The token restores what was before.
+  /// Sets the variable in the current context. Returns a token that restores the previous value.
   Token<T> set(T object) const { return Token<T>(detail::set(var_, box(std::move(object)))); }
 
-  /// Restores the value from before the set() that gave the token; if there was none, the variable
-  /// has none again. Throws RuntimeError (a token is used once), ValueError (the token is another
-  /// variable's, or comes from another context).
+  /// Restores the value from before the set() that returned the token; if there was none, the
+  /// variable has none again. Throws RuntimeError (a token is used once), ValueError (the token is
+  /// another variable's, or comes from another context).
   void reset(const Token<T>& token) const { detail::reset(var_, &token.checked()); }
 
  private:
@@ -192,14 +194,14 @@ template <class T>
 ContextVar(std::string, T) -> ContextVar<T>;
 ContextVar(std::string, const char*) -> ContextVar<std::string>;
 
-/// What set() gives. Copies are the same token.
+/// The token that set() returns. Copies are the same token.
 template <class T>
 class Token {
  public:
   ContextVar<T> var() const { return ContextVar<T>(checked().var); }
-  /// True if the variable had no value before. Python: token.old_value is Token.MISSING.
+  /// Returns true if the variable had no value before. Python: token.old_value is Token.MISSING.
   bool missing() const { return !checked().old_value; }
-  /// The value before. Throws LookupError if it was missing.
+  /// Returns the value before. Throws LookupError if there was none.
   T old_value() const {
     const auto& old = checked().old_value;
     if (!old) detail::no_value(token_->var);
@@ -219,17 +221,17 @@ class Token {
 };
 
 /// A set of variables with their values. Copies of the handle are the same context; == compares
-/// identity. Null (made from nullptr) stands for Python's None: what gr_context() gives for a
+/// identity. Null (made from nullptr) stands for Python's None: gr_context() returns it for a
 /// greenlet that has set no variable. A null handle behaves as an empty context that cannot be
 /// entered.
 class FIBER_API Context {
  public:
-  /// A new and empty one.
+  /// Makes a new, empty context.
   Context();
   Context(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
-  /// Calls `function(args...)` with this as the current context, and returns what it returns. What
-  /// it sets stays in here. Throws RuntimeError, before calling, if this context is entered
-  /// already.
+  /// Calls `function(args...)` with this as the current context, and returns the result. Variables
+  /// that the function sets keep their values in this context. Throws RuntimeError, before calling,
+  /// if this context is entered already.
   template <class F, class... Args>
   decltype(auto) run(F&& function, Args&&... args) const {
     detail::Entered entered(checked());
@@ -245,15 +247,15 @@ class FIBER_API Context {
     }
   }
 
-  /// A new context with the same values. O(1). Python: ctx.copy().
+  /// Returns a new context with equal values. O(1). Python: ctx.copy().
   Context copy() const;
 
-  /// How many variables have a value here. Python: len(ctx).
+  /// Returns the number of variables that have a value here. Python: len(ctx).
   std::size_t size() const noexcept;
   bool contains(const ContextVarBase& var) const {
     return bool(detail::get(object(), var.object()));
   }
-  /// The value of a variable here; its default is not looked at. Throws LookupError. Python:
+  /// Returns the value of a variable here; its default is not used. Throws LookupError. Python:
   /// ctx[var].
   template <class T>
   T operator[](const ContextVar<T>& var) const {
@@ -261,7 +263,7 @@ class FIBER_API Context {
     if (!found) detail::no_value(var.object());
     return ContextVar<T>::unbox(found);
   }
-  /// Empty where Python's ctx.get(var) gives None.
+  /// Returns the value of a variable here; empty where Python's ctx.get(var) gives None.
   template <class T>
   std::optional<T> get(const ContextVar<T>& var) const {
     const auto found = detail::get(object(), var.object());
@@ -272,7 +274,7 @@ class FIBER_API Context {
     const auto found = detail::get(object(), var.object());
     return found ? ContextVar<T>::unbox(found) : std::move(otherwise);
   }
-  /// The variables that have a value here, in the order in which they were made.
+  /// Returns the variables that have a value here, in the order in which they were made.
   std::vector<ContextVarBase> keys() const;
 
   explicit operator bool() const noexcept { return bool(object_); }
@@ -289,17 +291,18 @@ class FIBER_API Context {
   detail::Ref<detail::ContextObject> object_;
 };
 
-/// A copy of the current context. O(1).
+/// Returns a copy of the current context. O(1).
 FIBER_API Context copy_context();
 
-/// The context of a greenlet, null if it has none yet: live, not a copy. A pending, suspended or
-/// dead greenlet may belong to any thread; throws ValueError if it runs on another one, or the
-/// handle is null. Python: g.gr_context.
+/// Returns the context of a greenlet, null if it has none yet: live, not a copy. A pending,
+/// suspended or dead greenlet may belong to any thread; throws ValueError if it runs on another
+/// one, or the handle is null. Python: g.gr_context.
 FIBER_API Context gr_context(const greenlet& g);
-/// Gives it another one, which may be shared with others; null for none. Throws as above.
+/// Gives a greenlet another context, which may be shared with others; null for none. Throws as
+/// above.
 FIBER_API void gr_context(const greenlet& g, Context context);
 
-/// Python's reprs: "<ContextVar name='request' at 0x…>", "<Context at 0x…>".
+/// Returns Python's repr: "<ContextVar name='request' at 0x…>", "<Context at 0x…>".
 FIBER_API std::string repr(const ContextVarBase& var);
 FIBER_API std::string repr(const Context& context);
 FIBER_API std::ostream& operator<<(std::ostream& out, const ContextVarBase& var);

@@ -1,5 +1,5 @@
-// <cxxabi.h>, and what only GCC's has of it: the record of exceptions, which LLVM's runtime keeps in
-// the same layout without a declaration, and the type of forced unwinding (pthread_exit,
+// <cxxabi.h>, and the parts that only GCC's has: the record of exceptions, which LLVM's runtime
+// keeps in the same layout without a declaration, and the type of forced unwinding (pthread_exit,
 // pthread_cancel).
 #pragma once
 
@@ -13,7 +13,7 @@ namespace fiber::detail {
 using forced_unwind = abi::__forced_unwind;
 inline void* exception_globals() noexcept { return abi::__cxa_get_globals(); }
 #else
-// Never thrown: with LLVM's runtime no handler sees forced unwinding, `catch (...)` neither.
+// Never thrown: with LLVM's runtime no handler sees forced unwinding, not even `catch (...)`.
 class forced_unwind {
   forced_unwind() = delete;
 };

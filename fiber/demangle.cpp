@@ -46,7 +46,7 @@ std::string demangle(const char* mangled) {
     Call::run(&call);
   if (call.status != 0 || !call.readable) return mangled;
   std::string name = call.readable.get();
-  // The names that every user writes differently from their mangled form.
+  // Names that users write differently from the demangled form.
   replace_all(name,
               "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >",
               "std::string");

@@ -11,7 +11,7 @@ namespace {
 using Errors = std::vector<std::exception_ptr>;
 using Matches = std::function<bool(const std::exception_ptr&)>;
 
-// The group that it is, kept by the pointer; null if it is none.
+// Returns the group to which `error` points, which keeps it; null if it is no group.
 const AnyExceptionGroup* as_group(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -26,7 +26,10 @@ std::string sub_exceptions(std::size_t count) {
   return " (" + std::to_string(count) + (count == 1 ? " sub-exception)" : " sub-exceptions)");
 }
 
-// "ValueError: text (from KeyError: text)", a group with what is in it.
+// Returns a text: "ValueError: text (from KeyError: text)"; for a group, its errors as well.
+// An exception of the user's may have none.
+const char* text_or_none(const char* text) noexcept { return text != nullptr ? text : ""; }
+
 std::string told(const std::exception_ptr& error) {
   constexpr std::size_t kMostCauses = 15;
   std::string text;
@@ -41,15 +44,15 @@ std::string told(const std::exception_ptr& error) {
     } catch (const std::nested_exception& nested) {
       cause = nested.nested_ptr();
       if (const auto* e = dynamic_cast<const std::exception*>(&nested))
-        what = e->what();
+        what = text_or_none(e->what());
       else if (const auto* base = dynamic_cast<const BaseException*>(&nested))
         what = base->what();
     } catch (const std::exception& e) {
-      what = e.what();
+      what = text_or_none(e.what());
     } catch (const BaseException& e) {
       what = e.what();
     } catch (...) {
-      // No more is known of it.
+      // A foreign exception: nothing more is known of it.
     }
     text += (causes == 0 ? "" : " (from ") + type + (what.empty() ? "" : ": " + what);
     at = std::move(cause);
@@ -191,7 +194,7 @@ void ExceptStar::clause(
   for (const std::exception_ptr& error : errors) run([&] { handle(group, error); }, error);
 }
 
-// While the handler runs, `given` is the exception being handled.
+// Runs a handler. Meanwhile `given` is the exception being handled.
 void ExceptStar::run(const std::function<void()>& handle, const std::exception_ptr& given) {
   try {
     try {
@@ -216,7 +219,8 @@ void ExceptStar::end() {
   }
   std::exception_ptr left = rest_;
   if (!kept_.empty()) {
-    // What was thrown again and what nobody wanted, in the shape of the original.
+    // The errors that were thrown again and those that no handler took, in the shape of the
+    // original.
     Errors errors;
     if (rest_) collect_errors(*as_group(rest_), errors);
     for (const std::exception_ptr& part : kept_) {

@@ -1,10 +1,10 @@
 // Several errors thrown as one. Python: ExceptionGroup, BaseExceptionGroup, except*.
 //
-// An ExceptionGroup holds nothing but what derives from std::exception, and is an Exception itself:
-// `catch (const std::exception&)` catches it. Groups that hold anything else, such as a
-// KeyboardInterrupt, are BaseExceptionGroups, which that handler lets pass. In Python the one
-// derives from the other; here they have a base in common that is no exception, so that a handler
-// of BaseException does not get what ordinary code may handle:
+// An ExceptionGroup holds only errors that derive from std::exception, and is an Exception itself:
+// `catch (const std::exception&)` catches it. Groups that hold any other error, such as a
+// KeyboardInterrupt, are BaseExceptionGroups, which that handler lets pass. In Python
+// ExceptionGroup derives from BaseExceptionGroup; here both have a common base that is no
+// exception, so that a handler of BaseException does not get errors that ordinary code may handle:
 //
 //   catch (const AnyExceptionGroup& group)     // Python: except BaseExceptionGroup as group
 #pragma once
@@ -21,10 +21,10 @@
 
 namespace fiber {
 
-/// What both kinds of group are. Copying shares the contents and never throws.
+/// The common part of both kinds of group. Copying shares the contents and never throws.
 class FIBER_API AnyExceptionGroup : public detail::CompoundException {
  public:
-  /// What split() gives.
+  /// The two parts that split() returns.
   struct Split {
     std::exception_ptr
         matching;  ///< groups of the same shape with some of the errors; null if none
@@ -33,19 +33,21 @@ class FIBER_API AnyExceptionGroup : public detail::CompoundException {
 
   ~AnyExceptionGroup() override;
 
-  /// What the group was made with. Python: group.message, group.exceptions.
+  /// The message and the errors with which the group was made. Python: group.message,
+  /// group.exceptions.
   const std::string& message() const noexcept { return contents_->message; }
-  /// One at least, none null; those of nested groups are inside of these.
+  /// Returns at least one error, none of them null; errors of nested groups are inside of these.
   const std::vector<std::exception_ptr>& exceptions() const noexcept override {
     return contents_->exceptions;
   }
 
-  /// The errors for which `matches(error)` is true, in groups nested as they were, or null. It is
-  /// asked about this group first, then about nested ones: a group that matches is taken whole.
+  /// Returns the errors for which `matches(error)` is true, in groups nested as they were, or null.
+  /// `matches` is called for this group first, then for nested ones: a group that matches is taken
+  /// whole.
   std::exception_ptr subgroup(const std::function<bool(const std::exception_ptr&)>& matches) const;
-  /// The same, and the others.
+  /// Returns the matching errors as subgroup() does, and the other ones.
   Split split(const std::function<bool(const std::exception_ptr&)>& matches) const;
-  /// The same for errors that are one of these types.
+  /// Returns the errors that are of one of these types, as subgroup() does.
   template <class... E>
     requires(sizeof...(E) > 0)
   std::exception_ptr subgroup() const;
@@ -53,11 +55,11 @@ class FIBER_API AnyExceptionGroup : public detail::CompoundException {
     requires(sizeof...(E) > 0)
   Split split() const;
 
-  /// Python's str: "message (2 sub-exceptions)". what() goes on and says what they are, and what
-  /// they were thrown from: "message (2 sub-exceptions): ValueError: a; OSError: b (from KeyError:
-  /// c)".
+  /// Returns Python's str: "message (2 sub-exceptions)". what() goes on with the errors, and the
+  /// causes from which they were thrown: "message (2 sub-exceptions): ValueError: a; OSError: b
+  /// (from KeyError: c)".
   std::string str() const override;
-  /// Python's repr: "ExceptionGroup('message', [ValueError('a'), KeyError('b')])".
+  /// Returns Python's repr: "ExceptionGroup('message', [ValueError('a'), KeyError('b')])".
   std::string repr() const override;
 
  protected:
@@ -77,7 +79,7 @@ class FIBER_API AnyExceptionGroup : public detail::CompoundException {
 };
 
 /// A group of ordinary errors. Throws ValueError for no errors and for null pointers, TypeError for
-/// what does not derive from std::exception.
+/// errors that do not derive from std::exception.
 class FIBER_API ExceptionGroup : public Exception, public AnyExceptionGroup {
  public:
   ExceptionGroup(std::string message, std::vector<std::exception_ptr> exceptions);
@@ -103,12 +105,12 @@ class FIBER_API BaseExceptionGroup : public BaseException, public AnyExceptionGr
   std::exception_ptr pointer() const override { return std::make_exception_ptr(*this); }
 };
 
-/// An ExceptionGroup if these are all ordinary errors, else a BaseExceptionGroup: what calling
-/// BaseExceptionGroup makes in Python. Throws ValueError for no errors and for null pointers.
+/// Returns an ExceptionGroup if all errors are ordinary ones, else a BaseExceptionGroup, as
+/// Python's BaseExceptionGroup(...) does. Throws ValueError for no errors and for null pointers.
 FIBER_API std::exception_ptr make_exception_group(std::string message,
                                                   std::vector<std::exception_ptr> exceptions);
 
-/// True if the exception would be caught by `catch (const E&)`.
+/// Returns whether `catch (const E&)` would catch the exception.
 template <class E>
 bool is_exception(const std::exception_ptr& error) {
   if (!error) return false;
@@ -135,11 +137,11 @@ AnyExceptionGroup::Split AnyExceptionGroup::split() const {
 // --- except* ------------------------------------------------------------------------------------
 
 namespace detail {
-/// The errors in a group and in groups inside of it, in order.
+/// Appends the errors in a group and in groups inside of it, in order.
 FIBER_API void collect_errors(const AnyExceptionGroup& group, std::vector<std::exception_ptr>& to);
 }  // namespace detail
 
-/// What a handler of except_star that wants its errors together is given: a range of them, and the
+/// The parameter of an except_star handler that takes its errors together: a range of them, and the
 /// group that they make. Lives as long as the handler runs.
 template <class E>
 class errors_of {
@@ -181,7 +183,7 @@ template <class R, class C, class A>
 struct HandlerParameter<R (C::*)(A) const> : HandlerParameter<R (*)(A)> {};
 /// \endcond
 
-/// How the errors of type E reach a handler.
+/// Describes how the errors of type E reach a handler.
 template <class P>
 struct HandlerKind {
   using error = P;
@@ -205,16 +207,16 @@ struct HandlerKind<errors_of<E>> {
   static constexpr bool kTogether = true;
 };
 
-/// What is to be handled, and what the handlers threw meanwhile.
+/// The error to handle, and the errors that the handlers throw meanwhile.
 class FIBER_API ExceptStar {
  public:
   explicit ExceptStar(std::exception_ptr error);
 
-  /// Gives the part that matches to `handle(group, error)`: once for all of it, or once for each.
+  /// Gives the matching part to `handle(group, error)`: once for all of it, or once for each error.
   void clause(
       const std::function<bool(const std::exception_ptr&)>& matches, bool together,
       const std::function<void(const AnyExceptionGroup&, const std::exception_ptr&)>& handle);
-  /// Throws what is left.
+  /// Throws the errors that are left.
   void end();
 
  private:
@@ -223,15 +225,15 @@ class FIBER_API ExceptStar {
   std::exception_ptr original_;
   std::exception_ptr rest_;  ///< of the original, or of a group around it
   bool naked_ = false;
-  std::vector<std::exception_ptr> kept_;    ///< parts that handlers threw again as they were
-  std::vector<std::exception_ptr> raised_;  ///< others that they threw
+  std::vector<std::exception_ptr> kept_;    ///< parts that handlers threw again unchanged
+  std::vector<std::exception_ptr> raised_;  ///< other errors that handlers threw
 };
 
 }  // namespace detail
 
-/// Python's except*: gives each part of a group (or of an error that is none) to the first handler
-/// for it, and throws what is left, in the shape of the group. A handler takes either the errors of
-/// one type together, or each error by itself:
+/// Python's except*: gives each part of a group (or an error that is no group) to the first handler
+/// for it, and throws the rest, in the shape of the group. A handler takes either all errors of one
+/// type together, or each error by itself:
 ///
 ///   try {
 ///     ...
@@ -243,9 +245,9 @@ class FIBER_API ExceptStar {
 ///         [](const OSError& error) { show(error); });    // each OSError in turn
 ///   }
 ///
-/// A handler may `throw;` its part again. Whatever else handlers throw is thrown at the end, as a
-/// group with what is left. Without an error as its first argument it takes the one being handled;
-/// throws RuntimeError where there is none.
+/// A handler may `throw;` its part again. Any other error that handlers throw is thrown at the end,
+/// in a group with the rest. Without an error as first argument the function takes the error being
+/// handled, and throws RuntimeError where there is none.
 template <class... H>
 void except_star(std::exception_ptr error, H&&... handlers) {
   detail::ExceptStar all(std::move(error));

@@ -1,21 +1,19 @@
 #include <fiber/exceptions.hpp>
 
 #include <fiber/demangle.hpp>
+#include <fiber/exceptions/files.hpp>
 #include <fiber/exceptions/uncaught.hpp>
 
+#include <atomic>
 #include <cerrno>
 #include <system_error>
 #include <typeinfo>
+#include <utility>
 
 #include <cxxabi.h>
 
 namespace fiber {
 namespace {
-
-std::shared_ptr<const std::string> share(std::string message) {
-  if (message.empty()) return nullptr;
-  return std::make_shared<const std::string>(std::move(message));
-}
 
 std::string os_message(int error_number, std::string_view detail) {
   std::string text = "[Errno " + std::to_string(error_number) + "] " +
@@ -24,7 +22,7 @@ std::string os_message(int error_number, std::string_view detail) {
   return text;
 }
 
-// Without what stands before the last "::" that is none of a template argument's.
+// Removes everything before the last "::" that is not in a template argument.
 std::string unqualified(const std::string& name) {
   if (name.starts_with("std::")) return name;
   int depth = 0;
@@ -37,7 +35,7 @@ std::string unqualified(const std::string& name) {
   return name;
 }
 
-// The type that was given to std::throw_with_nested: to its reader it is still that type.
+// Returns the type that was given to std::throw_with_nested: the one that a reader knows.
 std::string without_nesting(std::string name) {
   constexpr std::string_view kNested = "std::_Nested_exception<";
   if (name.rfind(kNested, 0) == 0 && name.back() == '>')
@@ -55,22 +53,25 @@ struct Description {
   std::string text;
 };
 
+// An exception of the user's may have none.
+std::string text_or_none(const char* text) { return text != nullptr ? text : ""; }
+
 Description describe(const std::exception_ptr& error) {
   if (!error) return {"None", ""};
   try {
     std::rethrow_exception(error);
   } catch (const TimeoutError& e) {
-    return {shown_name(typeid(e)), e.Exception::what()};
+    return {shown_name(typeid(e)), text_or_none(e.Exception::what())};
   } catch (const detail::CompoundException& e) {
     return {shown_name(typeid(e)), e.str()};
   } catch (const std::exception& e) {
-    return {shown_name(typeid(e)), e.what()};
+    return {shown_name(typeid(e)), text_or_none(e.what())};
   } catch (const BaseException& e) {
-    return {shown_name(typeid(e)), e.what()};
+    return {shown_name(typeid(e)), text_or_none(e.what())};
   } catch (const std::string& text) {
     return {"std::string", text};
   } catch (const char* text) {
-    return {"const char*", text};
+    return {"const char*", text_or_none(text)};
   } catch (...) {
     const std::type_info* type = abi::__cxa_current_exception_type();
     return {type ? core::demangle(*type) : "unknown exception", ""};
@@ -79,7 +80,29 @@ Description describe(const std::exception_ptr& error) {
 
 }  // namespace
 
-BaseException::BaseException(std::string message) : message_(share(std::move(message))) {}
+struct detail::Message::Text {
+  std::atomic<long> refs{1};
+  std::string text;
+};
+
+detail::Message::Message(std::string text)
+    : text_(text.empty() ? nullptr : new Text{.text = std::move(text)}) {}
+detail::Message::Message(const Message& other) noexcept : text_(other.text_) {
+  if (text_ != nullptr) text_->refs.fetch_add(1, std::memory_order_relaxed);
+}
+detail::Message& detail::Message::operator=(const Message& other) noexcept {
+  Message copy(other);
+  std::swap(text_, copy.text_);
+  return *this;
+}
+detail::Message::~Message() {
+  if (text_ != nullptr && text_->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete text_;
+}
+const char* detail::Message::c_str() const noexcept {
+  return text_ != nullptr ? text_->text.c_str() : "";
+}
+
+BaseException::BaseException(std::string message) : message_(std::move(message)) {}
 BaseException::~BaseException() = default;
 detail::CompoundException::~CompoundException() = default;
 KeyboardInterrupt::KeyboardInterrupt() { detail::expect_at_exit(); }
@@ -92,7 +115,7 @@ SystemExit::SystemExit(int code) : BaseException(std::to_string(code)), code_(co
 }
 SystemExit::~SystemExit() = default;
 
-Exception::Exception(std::string message) : message_(share(std::move(message))) {}
+Exception::Exception(std::string message) : message_(std::move(message)) {}
 Exception::~Exception() = default;
 TypeError::~TypeError() = default;
 ValueError::~ValueError() = default;
@@ -122,6 +145,9 @@ ConnectionRefusedError::~ConnectionRefusedError() = default;
 ConnectionResetError::~ConnectionResetError() = default;
 ConnectionAbortedError::~ConnectionAbortedError() = default;
 BrokenPipeError::~BrokenPipeError() = default;
+FileExistsError::~FileExistsError() = default;
+IsADirectoryError::~IsADirectoryError() = default;
+NotADirectoryError::~NotADirectoryError() = default;
 
 void raise_os_error(int error_number, std::string_view detail) {
   switch (error_number) {
@@ -138,8 +164,31 @@ void raise_os_error(int error_number, std::string_view detail) {
     case EPIPE:
     case ESHUTDOWN: throw BrokenPipeError(error_number, detail);
     case ETIMEDOUT: throw TimeoutError(error_number, detail);
+    case EEXIST: throw FileExistsError(error_number, detail);
+    case EISDIR: throw IsADirectoryError(error_number, detail);
+    case ENOTDIR: throw NotADirectoryError(error_number, detail);
     default: throw OSError(error_number, detail);
   }
+}
+
+std::string detail::quoted(std::string_view text) {
+  const bool apostrophe = text.find('\'') != std::string_view::npos;
+  const char quote = apostrophe && text.find('"') == std::string_view::npos ? '"' : '\'';
+  constexpr const char* kDigits = "0123456789abcdef";
+  std::string quoted(1, quote);
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == quote || c == '\\') {
+      quoted.append(1, '\\').append(1, c);
+    } else if (c == '\n' || c == '\r' || c == '\t') {
+      quoted += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
+    } else if (byte < 0x20 || byte == 0x7f) {
+      quoted.append("\\x").append(1, kDigits[byte >> 4U]).append(1, kDigits[byte & 15U]);
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + quote;
 }
 
 std::string repr(const std::exception_ptr& error) {
@@ -149,7 +198,7 @@ std::string repr(const std::exception_ptr& error) {
   } catch (const detail::CompoundException& group) {
     return group.repr();
   } catch (...) {
-    // The rest.
+    // Other exceptions follow below.
   }
   const Description d = describe(error);
   return d.text.empty() ? d.type + "()" : d.type + "('" + d.text + "')";

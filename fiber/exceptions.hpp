@@ -1,12 +1,11 @@
 // Python's built-in exceptions, under their Python names.
 //
-// Everything that ordinary code may catch derives from fiber::Exception and so from
-// std::exception: `catch (const std::exception&)` is Python's `except Exception`.
-// What ordinary code must let through (BaseException and its children) does not.
+// Every exception that ordinary code may catch derives from fiber::Exception and so from
+// std::exception: `catch (const std::exception&)` is Python's `except Exception`. The exceptions
+// that ordinary code must let through (BaseException and its children) do not.
 #pragma once
 
 #include <fiber/config.hpp>
-#include <fiber/standard.hpp>
 
 #include <exception>
 #include <iosfwd>
@@ -15,6 +14,27 @@
 #include <vector>
 
 namespace fiber {
+
+namespace detail {
+
+// The text of an exception: copies share it, and copying never throws.
+class FIBER_API Message {
+ public:
+  Message() noexcept = default;
+  explicit Message(std::string text);
+  Message(const Message& other) noexcept;
+  Message& operator=(const Message& other) noexcept;
+  ~Message();
+
+  // Returns "" if there is no message.
+  const char* c_str() const noexcept;
+
+ private:
+  struct Text;
+  Text* text_ = nullptr;
+};
+
+}  // namespace detail
 
 /// Root of the exceptions that `catch (const std::exception&)` must not swallow: GreenletExit,
 /// GeneratorExit, asyncio::CancelledError, KeyboardInterrupt, SystemExit.
@@ -27,16 +47,16 @@ class FIBER_API BaseException {
   BaseException& operator=(const BaseException&) noexcept = default;
   virtual ~BaseException();
 
-  /// The message, "" if there is none.
-  const char* what() const noexcept { return message_ ? message_->c_str() : ""; }
+  /// Returns the message, "" if there is none.
+  const char* what() const noexcept { return message_.c_str(); }
 
  private:
-  std::shared_ptr<const std::string> message_;
+  detail::Message message_;
 };
 
-/// Ctrl-C. asyncio::run throws it once the interrupted main task has ended. One that leaves main()
-/// prints "KeyboardInterrupt" and ends the program with status 130, unless the program has its own
-/// std::terminate_handler, which is asked as ever.
+/// Ctrl-C. asyncio::run throws it once the interrupted main task has ended. A KeyboardInterrupt
+/// that leaves main() prints "KeyboardInterrupt" and ends the program with status 130, unless the
+/// program has its own std::terminate_handler, which is called as ever.
 class FIBER_API KeyboardInterrupt : public BaseException {
  public:
   KeyboardInterrupt();
@@ -46,10 +66,11 @@ class FIBER_API KeyboardInterrupt : public BaseException {
   ~KeyboardInterrupt() override;
 };
 
-/// A request to end the program with `code()`; leaves every loop it is thrown in. One that leaves
-/// main() ends the program with that status (its lowest eight bits) and without a word, unless the
-/// program has its own std::terminate_handler. As after any exception that nobody catches, whether
-/// the destructors of main's variables run is up to the compiler; what atexit was given does.
+/// A request to end the program with `code()`; leaves every loop in which it is thrown. A
+/// SystemExit that leaves main() ends the program with that status (its lowest eight bits) and
+/// without a word, unless the program has its own std::terminate_handler. As after any uncaught
+/// exception, it is up to the compiler whether the destructors of main's variables run; functions
+/// given to atexit do.
 class FIBER_API SystemExit : public BaseException {
  public:
   explicit SystemExit(int code = 0);
@@ -69,11 +90,11 @@ class FIBER_API Exception : public std::exception {
   Exception& operator=(const Exception&) noexcept = default;
   ~Exception() override;
 
-  /// The message, "" if there is none.
-  const char* what() const noexcept override { return message_ ? message_->c_str() : ""; }
+  /// Returns the message, "" if there is none.
+  const char* what() const noexcept override { return message_.c_str(); }
 
  private:
-  std::shared_ptr<const std::string> message_;
+  detail::Message message_;
 };
 
 /// A value of the wrong type was sent, read or passed; the message names both types.
@@ -90,7 +111,7 @@ class FIBER_API ValueError : public Exception {
   ~ValueError() override;
 };
 
-/// Something an object does not have, such as the `run` of a greenlet made without one.
+/// A member that an object does not have, such as the `run` of a greenlet made without one.
 class FIBER_API AttributeError : public Exception {
  public:
   using Exception::Exception;
@@ -118,7 +139,7 @@ class FIBER_API NotImplementedError : public RuntimeError {
   ~NotImplementedError() override;
 };
 
-/// A stream ended before what was asked for had arrived.
+/// A stream ended before the requested data had arrived.
 class FIBER_API EOFError : public Exception {
  public:
   using Exception::Exception;
@@ -144,15 +165,15 @@ class FIBER_API OSError : public Exception {
   int error_number_ = 0;
 };
 
-/// A deadline passed (asyncio.TimeoutError and concurrent.futures.TimeoutError are this one too).
+/// A deadline passed (asyncio.TimeoutError and concurrent.futures.TimeoutError are this type, too).
 class FIBER_API TimeoutError : public OSError {
  public:
   TimeoutError();
   using OSError::OSError;
   ~TimeoutError() override;
 
-  /// "timed out" where there is no message, as there is none in Python: str() and repr() of it are
-  /// "" and "TimeoutError()".
+  /// Returns "timed out" where there is no message. Python has no message there either: str() and
+  /// repr() are "" and "TimeoutError()".
   const char* what() const noexcept override;
 };
 
@@ -170,14 +191,14 @@ class FIBER_API PermissionError : public OSError {
   ~PermissionError() override;
 };
 
-/// EAGAIN, EALREADY, EINPROGRESS: the call would have to wait, and may not.
+/// EAGAIN, EALREADY, EINPROGRESS: the call would have to wait, and must not.
 class FIBER_API BlockingIOError : public OSError {
  public:
   using OSError::OSError;
   ~BlockingIOError() override;
 };
 
-/// ESRCH: of a process that has ended.
+/// ESRCH: the process has ended.
 class FIBER_API ProcessLookupError : public OSError {
  public:
   using OSError::OSError;
@@ -219,14 +240,14 @@ class FIBER_API BrokenPipeError : public ConnectionError {
   ~BrokenPipeError() override;
 };
 
-/// Throws the one of these that Python raises for this errno, an OSError for any other. `detail` is
-/// what it happened to, such as the name of a file.
+/// Throws the exception that Python raises for this errno, an OSError for any other errno. `detail`
+/// is the object of the failed call, such as the name of a file.
 [[noreturn]] FIBER_API void raise_os_error(int error_number, std::string_view detail = {});
 
 namespace detail {
 
-/// An exception that holds others: as much as describing and printing one needs of it. Groups are
-/// such (see exceptiongroup.hpp).
+/// An exception that holds others, with the functions that describing and printing it need. Groups
+/// derive from it (see exceptiongroup.hpp).
 class FIBER_API CompoundException {
  public:
   virtual ~CompoundException();
@@ -240,21 +261,24 @@ class FIBER_API CompoundException {
   CompoundException& operator=(const CompoundException&) noexcept = default;
 };
 
+// Returns Python's repr() of a text, for reports: in quotes, control characters escaped.
+FIBER_API std::string quoted(std::string_view text);
+
 }  // namespace detail
 
-/// Python's repr() of an exception: "ValueError('message')"; for foreign exceptions the C++ type
-/// and what(). "None" for a null pointer. Never throws but for lack of memory.
+/// Returns Python's repr() of an exception: "ValueError('message')"; for foreign exceptions the C++
+/// type and what(). "None" for a null pointer. Never throws but for lack of memory.
 FIBER_API std::string repr(const std::exception_ptr& error);
 
-/// Python's str() of an exception: its message, "" if it has none. What what() says beyond Python's
-/// text (the errors in a group, that a TimeoutError is one) is not in it.
+/// Returns Python's str() of an exception: its message, "" if it has none. Text that what() has
+/// beyond Python's (the errors in a group, the "timed out" of a TimeoutError) is not in it.
 FIBER_API std::string str(const std::exception_ptr& error);
 
-/// The unqualified type name of the exception, as Python shows it ("ValueError").
+/// Returns the unqualified type name of the exception, as Python shows it ("ValueError").
 FIBER_API std::string type_name(const std::exception_ptr& error);
 
-/// Writes an exception as Python does, to stderr if no stream is given: what it was thrown from
-/// (std::throw_with_nested, std::nested_exception) comes first, and the errors in a group are drawn
+/// Writes an exception as Python does, to stderr if no stream is given: its causes
+/// (std::throw_with_nested, std::nested_exception) come first, and the errors in a group are drawn
 /// as a tree. There is no traceback. Python: traceback.print_exception.
 ///
 ///   OSError: [Errno 2] No such file or directory: settings
@@ -272,7 +296,7 @@ FIBER_API std::string type_name(const std::exception_ptr& error);
 /// pointer is "NoneType: None".
 FIBER_API void print_exception(const std::exception_ptr& error);
 FIBER_API void print_exception(const std::exception_ptr& error, std::ostream& out);
-/// The same as text, which ends with a line end. Python:
+/// Returns the text that print_exception() writes; it ends with a line end. Python:
 /// "".join(traceback.format_exception(error)).
 FIBER_API std::string format_exception(const std::exception_ptr& error);
 

@@ -10,11 +10,11 @@ GeneratorExit::~GeneratorExit() = default;
 StopIteration::~StopIteration() = default;
 
 StopIteration::StopIteration(fiber::value returned)
-    : value_(std::make_shared<fiber::value>(std::move(returned))) {}
+    : value_(new detail::SharedValue(std::move(returned))) {}
 
 fiber::value& StopIteration::value() const {
-  if (value_ == nullptr) value_ = std::make_shared<fiber::value>();
-  return *value_;
+  if (value_ == nullptr) value_ = core::Ref(new detail::SharedValue({}));
+  return value_->held;
 }
 
 namespace {
@@ -112,7 +112,7 @@ GeneratorBase GeneratorBase::yield_from_target() const {
 std::string GeneratorBase::name() const { return checked()->display_name(); }
 
 void GeneratorBase::name(std::string_view new_name) const {
-  checked()->name = std::make_unique<std::string>(new_name);
+  checked()->name = core::Owner(new std::string(new_name));
 }
 
 std::size_t GeneratorBase::stack_used() const {

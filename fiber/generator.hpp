@@ -1,5 +1,5 @@
-// Generators: functions that yield one item after the other to whoever asks for the next one.
-// The names and the rules are those of Python's generators (PEP 342, 380 and 479).
+// Generators: functions that yield one item after the other to the code that asks for the next. The
+// names and the rules are those of Python's generators (PEP 342, 380 and 479).
 //
 //   fiber::Generator<int> func2() { return [](auto& self) { self.yield(3); self.yield(4); }; }
 //   fiber::Generator<int> func1() {
@@ -8,22 +8,22 @@
 //   for (int item : func1()) say(item);              // 1 3 4 2
 //
 // Stackful: a body may yield from any depth of calls, also from a callback of a C library. It runs
-// as a part of whoever asks for the next item: getcurrent(), the current task and context variables
-// are the caller's, and a body that switches or awaits suspends the caller.
+// as a part of the code that asks for the next item: getcurrent(), the current task and context
+// variables are the caller's, and a body that switches or awaits suspends the caller.
 //
-// A handle is a counted reference. Dropping the last one to a suspended generator closes it; what
-// goes wrong then is given to the unraisable hook. A generator, with all its handles, belongs to
-// the thread that made it: the count is not atomic. A thread that exits closes its suspended
-// generators, newest first; handles that outlive it may be dropped anywhere once it has ended.
+// A handle is a counted reference. Dropping the last one to a suspended generator closes it; errors
+// meanwhile go to the unraisable hook. A generator, with all its handles, belongs to the thread
+// that made it: the count is not atomic. A thread that exits closes its suspended generators,
+// newest first; handles that outlive the thread may be dropped anywhere once it has ended.
 //
-// Where this departs from Python: a generator has types. `None`, where nothing was sent or
-// returned, is a value-initialised Send or Return (use std::optional to tell it apart).
+// The departure from Python: a generator has types. `None`, where no value was sent or returned, is
+// a value-initialised Send or Return (use std::optional to tell it apart).
 #pragma once
 
-#include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/generator/object.hpp>
 #include <fiber/generator/values.hpp>
+#include <fiber/standard/ranges.hpp>
 #include <fiber/value.hpp>
 
 #include <concepts>
@@ -53,26 +53,26 @@ class FIBER_API GeneratorExit : public BaseException {
   ~GeneratorExit() override;
 };
 
-/// What next(), send() and throw_() throw when the body has ended. Copies share the value.
+/// Thrown by next(), send() and throw_() when the body has ended. Copies share the value.
 class FIBER_API StopIteration : public Exception {
  public:
   StopIteration() noexcept = default;
   explicit StopIteration(fiber::value returned);
   ~StopIteration() override;
 
-  /// What the body returned, as exactly its Return type (a reference as std::reference_wrapper, a
-  /// std::string_view or a pointer to characters as std::string); empty for Return = void, and for
-  /// a generator that had ended before.
+  /// Returns the body's result, as exactly its Return type (a reference as std::reference_wrapper,
+  /// a std::string_view or a pointer to characters as std::string); empty for Return = void, and
+  /// for a generator that had ended before.
   fiber::value& value() const;
 
  private:
-  mutable std::shared_ptr<fiber::value> value_;
+  mutable core::Ref<detail::SharedValue> value_;
 };
 
 /// Python: inspect.getgeneratorstate.
 enum class GeneratorState : std::uint8_t {
   GEN_CREATED,    ///< waiting to start
-  GEN_RUNNING,    ///< executing, or waiting for what it executes
+  GEN_RUNNING,    ///< executing, or waiting for code that it executes
   GEN_SUSPENDED,  ///< at a yield
   GEN_CLOSED,     ///< ended
 };
@@ -85,12 +85,12 @@ struct GeneratorOptions {
   /// Bytes, rounded up to a power of two, 16 KiB at least; 0: stacks::default_size(), 256 KiB
   /// unless changed.
   std::size_t stack_size = 0;
-  /// Of the guard below the stack: bytes, rounded up to whole pages; 0:
+  /// Bytes of the guard below the stack, rounded up to whole pages; 0:
   /// stacks::default_guard_size(), 68 KiB unless changed.
   std::size_t guard_size = 0;
 };
 
-/// A handle to a generator of any type; null if it refers to nothing. Identity, not value.
+/// A handle to a generator of any type; null if it refers to none. Identity, not value.
 class FIBER_API GeneratorBase {
  public:
   GeneratorBase() noexcept = default;
@@ -98,14 +98,14 @@ class FIBER_API GeneratorBase {
 
   /// Python: inspect.getgeneratorstate(g).
   GeneratorState state() const;
-  /// The generator that this suspended one delegates to by yield_from; null if there is none, or
-  /// this one is executing. Python: g.gi_yieldfrom.
+  /// Returns the generator to which this suspended one delegates by yield_from; null if there is
+  /// none, or this one is executing. Python: g.gi_yieldfrom.
   GeneratorBase yield_from_target() const;
 
-  /// For messages and listings; "" if it has none. Python: g.__name__.
+  /// Returns the name, for messages and listings; "" if it has none. Python: g.__name__.
   std::string name() const;
   void name(std::string_view new_name) const;
-  /// Bytes of its stack touched so far, page-exact; 0 while it has none.
+  /// Returns the bytes of its stack touched so far, page-exact; 0 while it has none.
   std::size_t stack_used() const;
 
   explicit operator bool() const noexcept { return bool(object_); }
@@ -126,11 +126,11 @@ class FIBER_API GeneratorBase {
   core::Ref<detail::GeneratorObject> object_;
 };
 
-/// Python's repr: "<generator 'name' at 0x7f… suspended>".
+/// Returns Python's repr: "<generator 'name' at 0x7f… suspended>".
 FIBER_API std::string repr(const GeneratorBase& generator);
 FIBER_API std::ostream& operator<<(std::ostream& out, const GeneratorBase& generator);
 
-/// Every generator of this thread that has started and not ended, oldest first.
+/// Returns every generator of this thread that has started and not ended, oldest first.
 FIBER_API std::vector<GeneratorBase> all_generators();
 
 namespace detail {
@@ -143,11 +143,11 @@ class GeneratorBody;
 
 }  // namespace detail
 
-/// The body's view of its generator: what `self` is in `[](auto& self) { self.yield(1); }`.
-/// Its functions throw RuntimeError when they are not called on the generator's own stack, that is
+/// The body's view of its generator: the `self` in `[](auto& self) { self.yield(1); }`. Its
+/// functions throw RuntimeError when they are not called on the generator's own stack, that is
 /// outside of its body, after its end, in another greenlet or on another thread. It lives as long
-/// as the generator, of which the body has no handle: whoever keeps it longer keeps a handle
-/// besides.
+/// as the generator. The body has no handle to the generator: code that keeps a GeneratorSelf
+/// longer must keep a handle besides.
 template <class Yield, class Send, class Return>
 class GeneratorSelf : private detail::GeneratorObject {
   static_assert(!std::is_void_v<Yield>, "use std::monostate for items that carry nothing");
@@ -158,10 +158,11 @@ class GeneratorSelf : private detail::GeneratorObject {
   GeneratorSelf(const GeneratorSelf&) = delete;
   GeneratorSelf& operator=(const GeneratorSelf&) = delete;
 
-  /// Hands one item over, suspends until the next one is wanted, and returns what send() sent
-  /// (Send() if nothing was). Throws what throw_() threw, and GeneratorExit when it is closed.
-  /// The consumer sees the very object that is given here: no copy is made, but of an lvalue if
-  /// items are not references (the consumer may move from what it gets). Python: yield item.
+  /// Hands one item over, suspends until the next item is requested, and returns the value from
+  /// send() (Send() if there is none). Throws the exception from throw_(), and GeneratorExit when
+  /// the generator is closed. The consumer sees the very object that is given here: no copy is
+  /// made, but of an lvalue if items are not references (the consumer may move from its item).
+  /// Python: yield item.
   FIBER_INLINE Send yield(Reference given) {
     suspend(detail::erase(given));
     return receive();
@@ -173,7 +174,7 @@ class GeneratorSelf : private detail::GeneratorObject {
     suspend(detail::erase(copy));
     return receive();
   }
-  /// An item that says nothing. Python: yield.
+  /// Hands over a value-initialised item. Python: yield.
   FIBER_INLINE Send yield()
     requires(!std::is_reference_v<Yield> && std::default_initializable<Yield>)
   {
@@ -182,11 +183,11 @@ class GeneratorSelf : private detail::GeneratorObject {
     return receive();
   }
 
-  /// Yields all that `inner` yields and returns what it returns: a generator (next(), send(),
+  /// Yields all items of `inner` and returns its result. `inner` is a generator (next(), send(),
   /// throw_() and close() reach it, the innermost one directly, however deep the delegation), or
   /// any range. Generators of other types do as well if their items convert; each level of those
-  /// costs a switch of its own. Throws what comes out of it; ValueError (it is executing),
-  /// AttributeError (something was sent, and a range cannot take it). Python: yield from inner.
+  /// costs a switch of its own. Throws the exceptions of `inner`; ValueError (it is executing),
+  /// AttributeError (a value was sent, and a range cannot take it). Python: yield from inner.
   template <class Inner>
   decltype(auto) yield_from(Inner&& inner) {
     using Plain = std::remove_cvref_t<Inner>;
@@ -256,14 +257,14 @@ class GeneratorSelf : private detail::GeneratorObject {
             detail::sent_to_range();
       }
     } catch (const StopIteration&) {
-      // Thrown in, it ends the delegation, as it does in CPython.
+      // A GeneratorExit that was thrown in ends the delegation, as in CPython.
     }
   }
 
   template <class Y, class S, class R>
   R from_generator(Generator<Y, S, R> inner) {
     GeneratorSelf<Y, S, R>* self = inner.self();
-    // Nobody gets what it returns in answer to being closed.
+    // A result in answer to being closed is dropped.
     const typename detail::ResultSlot<R>::Drop dropping(self->result_);
     try {
       if constexpr (detail::same_item<Y, Yield> && detail::same_sent<S, Send>)
@@ -271,7 +272,7 @@ class GeneratorSelf : private detail::GeneratorObject {
       else
         forward(self);
     } catch (const StopIteration& stop) {
-      // Thrown into a generator that has ended, it is its result.
+      // A StopIteration thrown into an inner generator that has ended is its result.
       self->result_.fill_from(stop.value());
     }
     return self->result_.take();
@@ -329,28 +330,28 @@ class GeneratorBody final : public GeneratorSelf<Yield, Send, Return> {
 
 }  // namespace detail
 
-/// A generator. Yield: what an item is; a reference to hand out the body's own objects, anything
-/// else to hand out objects that the consumer may move from (move-only types do). Send: what send()
-/// sends, and yield() returns. Return: what the body returns, and yield_from() and StopIteration
-/// give.
+/// A generator. Yield: the type of an item; a reference to hand out the body's own objects, any
+/// other type to hand out objects that the consumer may move from (move-only types are allowed).
+/// Send: the type of the value that send() sends, and yield() returns. Return: the type of the
+/// body's result, which yield_from() returns and StopIteration carries.
 ///
-/// Where nothing else is said the functions throw what comes out of the body; ValueError,
-/// "generator already executing"; RuntimeError, on a thread that did not make the generator, or in
-/// place of a StopIteration that escapes from the body; MemoryError, when there is no stack to
-/// start on; ValueError, if the handle is null.
+/// Unless a function says otherwise, it throws the exceptions of the body; ValueError, "generator
+/// already executing"; RuntimeError, on a thread that did not make the generator, or in place of a
+/// StopIteration that escapes from the body; MemoryError, when there is no stack to start on;
+/// ValueError, if the handle is null.
 template <class Yield, class Send, class Return>
 class Generator : public GeneratorBase {
  public:
-  /// The type of a body's parameter, for those who would rather not write `auto`.
+  /// The type of a body's parameter, for bodies that do not use `auto`.
   using Self = GeneratorSelf<Yield, Send, Return>;
   class iterator;
 
-  /// Null.
+  /// Makes a null handle.
   Generator() noexcept = default;
   Generator(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
 
-  /// Nothing runs, and no stack is taken, before the first item is asked for. The body is called
-  /// once, with its Self&, and destroyed when it ends.
+  /// Makes a generator of `body`. No code runs, and no stack is taken, before the first item is
+  /// requested. The body is called once, with its Self&, and destroyed when it ends.
   template <class F>
     requires(!std::derived_from<std::remove_cvref_t<F>, GeneratorBase> &&
              std::invocable<std::decay_t<F>&, Self&>)
@@ -365,15 +366,15 @@ class Generator : public GeneratorBase {
     if (!options.name.empty()) name(options.name);
   }
 
-  /// Continues the body until its next item, and moves that out (a reference Yield is returned as
-  /// it is, and valid until the next request). Throws StopIteration at the end.
+  /// Continues the body until its next item, and moves that item out (a reference Yield is returned
+  /// as a reference, valid until the next request). Throws StopIteration at the end.
   FIBER_INLINE Yield next() const {
     const Asking asking(*this);
     if (!asking.self->advance(nullptr)) [[unlikely]]
       stop(asking.self);
     return Self::item_at(asking.self->item);
   }
-  /// The same, but returns `otherwise` at the end. Python: next(g, default).
+  /// Continues as next() does, but returns `otherwise` at the end. Python: next(g, default).
   Yield next(Yield otherwise) const {
     const Asking asking(*this);
     if (asking.self->advance(nullptr)) return Self::item_at(asking.self->item);
@@ -381,9 +382,9 @@ class Generator : public GeneratorBase {
     return static_cast<Yield&&>(otherwise);
   }
 
-  /// As next(), and makes the yield() in which the body is suspended return `object`. Throws
-  /// TypeError if it has not started yet, unless `object` is Python's None: an empty optional, a
-  /// null pointer, an empty fiber::value, std::monostate.
+  /// Continues as next() does, and makes the yield() in which the body is suspended return
+  /// `object`. Throws TypeError if the body has not started yet, unless `object` is Python's None:
+  /// an empty optional, a null pointer, an empty fiber::value, std::monostate.
   template <class Sent = Send>
     requires(!std::is_void_v<Sent>)
   FIBER_INLINE Yield send(std::type_identity_t<Sent> object) const {
@@ -393,7 +394,7 @@ class Generator : public GeneratorBase {
       stop(asking.self);
     return Self::item_at(asking.self->item);
   }
-  /// None.
+  /// Sends None: the same as next().
   FIBER_INLINE Yield send(std::nullopt_t = std::nullopt) const { return next(); }
 
   /// Throws into the body, where it is suspended, and goes on as next(). A generator that has not
@@ -409,18 +410,19 @@ class Generator : public GeneratorBase {
     return throw_(std::make_exception_ptr(std::forward<E>(exception)));
   }
 
-  /// Throws GeneratorExit into the body, where it is suspended, so that it ends. Returns what it
-  /// returned, if it did (std::optional<Return>; void for Return = void). Does nothing to a
+  /// Throws GeneratorExit into the body, where it is suspended, so that it ends. Returns the body's
+  /// result, if it has one (std::optional<Return>; void for Return = void). Does nothing to a
   /// generator that has ended. Throws RuntimeError if the body yields instead: "generator ignored
-  /// GeneratorExit"; it stays suspended then.
+  /// GeneratorExit"; it stays suspended in that case.
   auto close() const {
     const Asking asking(*this);
     asking.self->close();
     return asking.self->result_.take_optional();
   }
 
-  /// An input range. begin() asks for the next item, as every `for` in Python does: a loop that was
-  /// left is continued by another one. What the body returns is dropped at the end of a loop.
+  /// Makes the generator an input range. begin() requests the next item, as every `for` in Python
+  /// does: another loop continues where a loop was left. The body's result is dropped at the end of
+  /// a loop.
   iterator begin() const { return iterator(*this); }
   static constexpr std::default_sentinel_t end() noexcept { return std::default_sentinel; }
 
@@ -428,7 +430,7 @@ class Generator : public GeneratorBase {
   template <class, class, class>
   friend class GeneratorSelf;
 
-  /// Whoever asks keeps the generator.
+  /// Keeps the generator alive during a request.
   struct Asking {
     explicit Asking(const Generator& generator) : self(generator.self()) { ++self->refs; }
     Asking(const Asking&) = delete;
@@ -444,8 +446,8 @@ class Generator : public GeneratorBase {
   [[noreturn]] static void stop(Self* self) { throw StopIteration(self->result_.as_value()); }
 };
 
-/// Keeps its generator. Copies share the position, which is the generator's. * is the item itself:
-/// what it refers to lives until the next one is asked for, by whomever. ++ throws what comes out
+/// An iterator keeps its generator. Copies share the position, which is the generator's. * is the
+/// item itself, which lives until the next item is requested, by any code. ++ throws the exceptions
 /// of the body; the iterator is at the end then.
 template <class Yield, class Send, class Return>
 class Generator<Yield, Send, Return>::iterator {

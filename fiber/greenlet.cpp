@@ -1,6 +1,9 @@
 #include <fiber/greenlet.hpp>
+#include <fiber/greenlet/inbox.hpp>
 
 #include <cstdio>
+#include <memory>
+#include <mutex>
 #include <ostream>
 #include <sstream>
 
@@ -77,12 +80,12 @@ void reject_arguments(const value& arguments) {
 
 }  // namespace detail
 
-greenlet::greenlet() : greenlet(std::unique_ptr<detail::Run>()) {}
+greenlet::greenlet() : greenlet(core::Owner<detail::Run>()) {}
 
 greenlet::greenlet(const GreenletOptions& options)
-    : greenlet(std::unique_ptr<detail::Run>(), options) {}
+    : greenlet(core::Owner<detail::Run>(), options) {}
 
-greenlet::greenlet(std::unique_ptr<detail::Run> run) {
+greenlet::greenlet(core::Owner<detail::Run> run) {
   detail::GreenletThread& thread = detail::greenlet_thread();
   thread.drain_inbox();
   object_ = new detail::GreenletObject(thread, detail::GreenletObject::Listed::when_started);
@@ -92,7 +95,7 @@ greenlet::greenlet(std::unique_ptr<detail::Run> run) {
   ++thread.current->refs;
 }
 
-greenlet::greenlet(std::unique_ptr<detail::Run> run, const GreenletOptions& options)
+greenlet::greenlet(core::Owner<detail::Run> run, const GreenletOptions& options)
     : greenlet(std::move(run)) {
   if (options.parent.object_ != nullptr) {
     if (options.parent.object_->owner.load(std::memory_order_relaxed) !=
@@ -102,7 +105,7 @@ greenlet::greenlet(std::unique_ptr<detail::Run> run, const GreenletOptions& opti
     release(std::exchange(object_->parent, options.parent.object_));
   }
   object_->stack_shape = object_->stack_shape.with(options.stack_size, options.guard_size);
-  if (!options.name.empty()) object_->name = std::make_unique<std::string>(options.name);
+  if (!options.name.empty()) object_->name = core::Owner(new std::string(options.name));
 }
 
 greenlet::greenlet(detail::GreenletObject* object) noexcept : object_(object) {
@@ -157,7 +160,7 @@ void greenlet::parent(const greenlet& new_parent) const {
   detail::greenlet_thread().set_parent(checked(), new_parent.object_);
 }
 
-void greenlet::set_run(std::unique_ptr<detail::Run> run) const {
+void greenlet::set_run(core::Owner<detail::Run> run) const {
   if (checked()->state != detail::GreenletState::pending)
     throw AttributeError("run cannot be set after a greenlet has started");
   const auto previous = std::exchange(object_->run, std::move(run));
@@ -166,7 +169,7 @@ void greenlet::set_run(std::unique_ptr<detail::Run> run) const {
 std::string greenlet::name() const { return checked()->display_name(); }
 
 void greenlet::name(std::string_view new_name) const {
-  checked()->name = std::make_unique<std::string>(new_name);
+  checked()->name = core::Owner(new std::string(new_name));
 }
 
 std::size_t greenlet::stack_used() const {
@@ -193,21 +196,18 @@ std::vector<greenlet> all_greenlets() {
 
 trace_function settrace(trace_function callback) {
   detail::GreenletThread& thread = detail::greenlet_thread();
-  auto next = callback ? std::make_shared<trace_function>(std::move(callback)) : nullptr;
+  core::Ref<detail::TraceCallback> next;
+  if (callback) next = core::Ref(new detail::TraceCallback(std::move(callback)));
   const auto previous = std::exchange(thread.trace, std::move(next));
-  return previous ? *previous : trace_function();
+  return previous ? previous->call : trace_function();
 }
 
 trace_function gettrace() {
   const auto& trace = detail::greenlet_thread().trace;
-  return trace ? *trace : trace_function();
+  return trace ? trace->call : trace_function();
 }
 
-void keep_mxcsr() {
-  core::ThreadState& thread = core::thread_state();
-  thread.keeps_mxcsr = true;
-  if (thread.errand == nullptr) thread.errand = &thread.own_stack;
-}
+void keep_mxcsr() {}
 
 std::string repr(const greenlet& g) {
   const detail::GreenletObject* object = g.object();

@@ -12,14 +12,14 @@
 // dropped on any thread (the unwinding is left to its own thread).
 //
 // Each greenlet has errno, the exceptions it is handling, the floating-point modes (fesetround; at
-// first those of whoever starts it) and context variables of its own.
+// first those of the code that starts it) and context variables of its own.
 //
-// Where this departs from Python: C++ exceptions cross to the parent just as Python's do; a thread
-// that exits unwinds its suspended greenlets itself, newest first; a greenlet that keeps a handle
-// to itself or to its child on its own stack lives until then.
+// The departures from Python: C++ exceptions cross to the parent just as Python's do; a thread that
+// exits unwinds its suspended greenlets itself, newest first; a greenlet that keeps a handle to
+// itself or to its child on its own stack lives until then.
 #pragma once
 
-#include <fiber/standard.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/greenlet/object.hpp>
 #include <fiber/value.hpp>
@@ -90,8 +90,8 @@ consteval bool can_run() {
 
 FIBER_API void reject_arguments(const value& arguments);
 
-/// What was sent, as the parameter takes it; borrowed text comes as std::string, which lives as
-/// long as the body runs.
+/// Returns the argument that was sent, as the parameter takes it; borrowed text comes as
+/// std::string, which lives as long as the body runs.
 template <class Parameter, class Argument>
 decltype(auto) pass(Argument& argument) {
   if constexpr (std::same_as<std::remove_cvref_t<Parameter>, const char*>)
@@ -144,7 +144,7 @@ class RunOf final : public Run {
   }
 
  private:
-  /// Makes a value of the result while the arguments are alive: it may refer to them.
+  /// Makes a value of the result while the arguments are alive: the result may refer to them.
   template <class Call>
   static value result_of(Call call) {
     if constexpr (std::is_void_v<decltype(call())>) {
@@ -159,24 +159,24 @@ class RunOf final : public Run {
 };
 
 template <class F>
-std::unique_ptr<Run> make_run(F&& function) {
-  return std::make_unique<RunOf<std::decay_t<F>>>(std::forward<F>(function));
+core::Owner<Run> make_run(F&& function) {
+  return core::Owner<Run>(new RunOf<std::decay_t<F>>(std::forward<F>(function)));
 }
 
 }  // namespace detail
 
-/// Something that can be the body of a greenlet: its parameters take what the first switch_() sends
-/// (matched by exact type; text by std::string, const char* and std::string_view alike), a
-/// parameter of type `value` takes anything.
+/// A callable that can be the body of a greenlet: its parameters take the arguments of the first
+/// switch_() (matched by exact type; text by std::string, const char* and std::string_view alike);
+/// a parameter of type `value` takes anything.
 template <class F>
 concept runnable =
     !std::same_as<std::remove_cvref_t<F>, greenlet> &&
     !std::same_as<std::remove_cvref_t<F>, std::nullptr_t> && detail::can_run<std::decay_t<F>>();
 
-/// A handle to a greenlet; copies refer to the same one, and == compares that. A null handle
-/// refuses everything with a ValueError, but to be copied, compared, printed and asked whether it
-/// is true. The functions are for the greenlet's own thread; dead(), the conversion to bool and
-/// repr() for any.
+/// A handle to a greenlet; copies refer to the same greenlet, and == compares identity. A null
+/// handle throws ValueError for everything except being copied, compared, printed and converted to
+/// bool. The functions are for the greenlet's own thread; dead(), the conversion to bool and repr()
+/// for any.
 class FIBER_API greenlet {
  public:
   /// greenlet.error: a switch to another thread's greenlet, or to one whose thread has exited.
@@ -187,18 +187,19 @@ class FIBER_API greenlet {
   };
   using GreenletExit = fiber::GreenletExit;  ///< Python: greenlet.GreenletExit
 
-  /// Pending, without a body: give it one with run() before switching to it.
+  /// Makes a pending greenlet without a body: give it one with run() before switching to it.
   greenlet();
-  /// Pending; its parent is the current greenlet. No stack is taken before the first switch. Throws
-  /// what copying the body throws; ValueError (a parent of another thread). Like every other call
-  /// it may unwind greenlets of this thread that other threads have dropped.
+  /// Makes a pending greenlet; its parent is the current greenlet. No stack is taken before the
+  /// first switch. Throws the exceptions of copying the body; ValueError (a parent of another
+  /// thread). Like every other call it may unwind greenlets of this thread that other threads have
+  /// dropped.
   template <runnable F>
   explicit greenlet(F&& run) : greenlet(detail::make_run(std::forward<F>(run))) {}
   template <runnable F>
   greenlet(F&& run, const GreenletOptions& options)
       : greenlet(detail::make_run(std::forward<F>(run)), options) {}
   explicit greenlet(const GreenletOptions& options);
-  /// Refers to nothing.
+  /// Makes a null handle.
   greenlet(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
 
   greenlet(const greenlet& other) noexcept;
@@ -208,13 +209,13 @@ class FIBER_API greenlet {
   ~greenlet();
 
   /// Continues the greenlet and hands `args` over: as the arguments of its body if it is pending,
-  /// else as the result of the switch_() or throw_() in which it is suspended. Returns what is
-  /// later sent to the caller, by whoever switches back or, from a child, by returning. Switching
-  /// to a dead greenlet goes to its nearest ancestor that lives.
-  /// Throws what the other side throws into the caller; greenlet::error (wrong thread),
-  /// AttributeError (no body), MemoryError (no stack), RuntimeError (it waits in an await, from
-  /// which only its loop may fetch it). A body that cannot take the arguments dies of a TypeError,
-  /// which goes to its parent. Python: greenlet.switch.
+  /// else as the result of the switch_() or throw_() in which it is suspended. Returns the value
+  /// that is later sent to the caller, by a greenlet that switches back or by a child that ends. A
+  /// switch to a dead greenlet goes to its nearest ancestor that lives.
+  /// Throws the exception that the other side throws into the caller; greenlet::error (wrong
+  /// thread), AttributeError (no body), MemoryError (no stack), RuntimeError (it waits in an await,
+  /// from which only its loop may fetch it). A body that cannot take the arguments dies of a
+  /// TypeError, which goes to its parent. Python: greenlet.switch.
   template <class... Args>
   FIBER_INLINE value switch_(Args&&... args) const {
     if constexpr (sizeof...(Args) == 0)
@@ -224,9 +225,10 @@ class FIBER_API greenlet {
                                                  value::pack(std::forward<Args>(args)...));
   }
 
-  /// Raises an exception where the greenlet is suspended; GreenletExit by default. A pending one
-  /// dies without running; a dead one passes it on to its nearest living ancestor. Returns and
-  /// throws as switch_(). A null exception is a ValueError in the caller. Python: greenlet.throw.
+  /// Raises an exception where the greenlet is suspended; GreenletExit by default. A pending
+  /// greenlet dies without running; a dead one passes the exception on to its nearest living
+  /// ancestor. Returns and throws as switch_(). A null exception is a ValueError in the caller.
+  /// Python: greenlet.throw.
   value throw_() const;
   value throw_(std::exception_ptr exception) const;
   template <class E>
@@ -235,17 +237,19 @@ class FIBER_API greenlet {
     return throw_(std::make_exception_ptr(std::forward<E>(exception)));
   }
 
-  /// True once the body has ended, or the thread that could continue it has exited. Python: g.dead.
+  /// Returns true once the body has ended, or the thread that could continue it has exited. Python:
+  /// g.dead.
   bool dead() const;
-  /// Started and not yet ended. Python: bool(g).
+  /// Returns whether the greenlet has started and not yet ended. Python: bool(g).
   explicit operator bool() const;
 
-  /// Where results and exceptions go when the body ends. Null for the thread's main greenlet. The
-  /// reference is not counted: copy it to keep the parent alive. Python: g.parent.
+  /// Returns the greenlet that gets the result or exception when the body ends. Null for the
+  /// thread's main greenlet. The reference is not counted: copy it to keep the parent alive.
+  /// Python: g.parent.
   const greenlet& parent() const;
   /// Throws AttributeError (main), TypeError (null), ValueError (cycles, another thread's parent).
-  /// A pending greenlet of another thread, even one that has exited, moves to this thread; no other
-  /// thread may use it meanwhile. A started one is a ValueError.
+  /// A pending greenlet of another thread, even of one that has exited, moves to this thread; no
+  /// other thread may use it meanwhile. A started one of another thread is a ValueError.
   void parent(const greenlet& new_parent) const;
 
   /// Sets or replaces the body of a pending greenlet. Throws AttributeError once it has started.
@@ -255,15 +259,15 @@ class FIBER_API greenlet {
     set_run(detail::make_run(std::forward<F>(function)));
   }
 
-  /// A name for messages and listings; "" if it has none.
+  /// Returns the name, for messages and listings; "" if it has none.
   std::string name() const;
   void name(std::string_view new_name) const;
 
-  /// Bytes of its stack touched so far, page-exact, by this greenlet or one that had the stack
-  /// before; 0 while it has none.
+  /// Returns the bytes of its stack touched so far, page-exact, by this greenlet or by a fiber that
+  /// had the stack before; 0 while it has none.
   std::size_t stack_used() const;
 
-  /// The same as fiber::getcurrent().
+  /// Returns fiber::getcurrent().
   static const greenlet& getcurrent();
 
   friend bool operator==(const greenlet& a, const greenlet& b) noexcept = default;
@@ -275,9 +279,9 @@ class FIBER_API greenlet {
   detail::GreenletObject* object() const noexcept { return object_; }
 
  private:
-  explicit greenlet(std::unique_ptr<detail::Run> run);
-  greenlet(std::unique_ptr<detail::Run> run, const GreenletOptions& options);
-  void set_run(std::unique_ptr<detail::Run> run) const;
+  explicit greenlet(core::Owner<detail::Run> run);
+  greenlet(core::Owner<detail::Run> run, const GreenletOptions& options);
+  void set_run(core::Owner<detail::Run> run) const;
   detail::GreenletObject* checked() const {
     if (object_ == nullptr) [[unlikely]]
       refuse_null();
@@ -288,25 +292,27 @@ class FIBER_API greenlet {
   detail::GreenletObject* object_ = nullptr;
 };
 
-/// {.parent = p, .stack_size = 1 << 20, .name = "worker"}, each as wanted.
+/// The options {.parent = p, .stack_size = 1 << 20, .name = "worker"}, each as wanted.
 struct GreenletOptions {
   greenlet parent = nullptr;  ///< of this thread (else ValueError); null: the current greenlet
   /// Bytes, rounded up to a power of two, 16 KiB at least; 0: stacks::default_size(), 256 KiB
-  /// unless changed. More than 1 TiB is a MemoryError in the switch_() that would start it.
+  /// unless changed. More than 1 TiB is a MemoryError in the switch_() that would start the
+  /// greenlet.
   std::size_t stack_size = 0;
   std::string name = {};  ///< for messages and listings
-  /// Bytes below the stack that nothing may touch, rounded up to whole pages; 0:
+  /// Bytes below the stack that no code may touch, rounded up to whole pages; 0:
   /// stacks::default_guard_size(), 68 KiB unless changed. More than 128 GiB is a MemoryError as
   /// well.
   std::size_t guard_size = 0;
 };
 
-/// The running greenlet of this thread, the main one if none was started. The reference is not
-/// counted and lasts as long as the greenlet does; a copy is counted. Python: greenlet.getcurrent.
+/// Returns the running greenlet of this thread, the main one if none was started. The reference is
+/// not counted and lasts as long as the greenlet does; a copy is counted. Python:
+/// greenlet.getcurrent.
 FIBER_API const greenlet& getcurrent();
 
-/// Every greenlet of this thread that has started and not ended, main included, in the order in
-/// which they started.
+/// Returns every greenlet of this thread that has started and not ended, main included, in the
+/// order in which they started.
 FIBER_API std::vector<greenlet> all_greenlets();
 
 /// Calls `callback` after each switch of this thread, in the target, before the value or exception
@@ -317,25 +323,24 @@ FIBER_API std::vector<greenlet> all_greenlets();
 ///   using trace_function =
 ///       std::function<void(const char* event, const greenlet& origin, const greenlet& target)>;
 FIBER_API trace_function settrace(trace_function callback);
-/// This thread's; empty if there is none. Python: greenlet.gettrace.
+/// Returns this thread's callback; empty if there is none. Python: greenlet.gettrace.
 FIBER_API trace_function gettrace();
 
-/// Each greenlet has the floating-point modes of <cfenv>, rounding and trapping, to itself. What
-/// only the vector unit has (_mm_setcsr: flush-to-zero, denormals-are-zero) is the thread's, since
-/// a switch that reads it takes twice the time. After this call the greenlets of this thread have
-/// that to themselves, too. It does nothing on processors other than x86-64.
+/// Does nothing: each greenlet has the whole floating-point control register to itself, the modes
+/// of <cfenv> (rounding, trapping) and those of the vector unit (_mm_setcsr: flush-to-zero,
+/// denormals-are-zero) alike. Kept for code that asks.
 FIBER_API void keep_mxcsr();
 
-/// Python's repr: "<greenlet at 0x7f… 'name' suspended active started>"; the states are "pending",
-/// "current active started", "suspended active started" and "dead", with "main" behind a main
-/// one's.
+/// Returns Python's repr: "<greenlet at 0x7f… 'name' suspended active started>"; the states are
+/// "pending", "current active started", "suspended active started" and "dead", followed by "main"
+/// for a main greenlet.
 FIBER_API std::string repr(const greenlet& g);
 FIBER_API std::ostream& operator<<(std::ostream& out, const greenlet& g);
 
-/// Does not keep the greenlet alive. May be used on any thread. Python: weakref.ref.
+/// A handle that does not keep the greenlet alive. May be used on any thread. Python: weakref.ref.
 class FIBER_API weak_greenlet {
  public:
-  /// To nothing, as one that is made of a null handle.
+  /// Refers to no greenlet, like a weak_greenlet made of a null handle.
   weak_greenlet() noexcept = default;
   explicit weak_greenlet(const greenlet& g);
   weak_greenlet(const weak_greenlet& other) noexcept;
@@ -346,21 +351,21 @@ class FIBER_API weak_greenlet {
   }
   ~weak_greenlet();
 
-  /// A handle, null once the greenlet is gone.
+  /// Returns a handle, null once the greenlet is gone.
   greenlet lock() const;
 
  private:
   detail::WeakBlock* block_ = nullptr;
 };
 
-/// What nobody could be told of by an exception: an error in a greenlet that was being unwound, or
-/// one that outlived its GreenletExit (then `exception` is null).
+/// An error that had no caller to go to: one in a greenlet that was being unwound, or a greenlet
+/// that outlived its GreenletExit (in that case `exception` is null).
 struct UnraisableHookArgs {
   std::exception_ptr exception;
   std::string message;        ///< "Exception ignored in", "GreenletExit did not end", ...
-  greenlet object = nullptr;  ///< that it happened in; null if it was in none
+  greenlet object = nullptr;  ///< in which it happened; null if in none
 };
-/// Takes the place of what writes to stderr.
+/// A function that replaces the writing to stderr.
 using unraisable_hook = std::function<void(const UnraisableHookArgs&)>;
 
 /// Replaces the process-wide hook, which by default writes to stderr; returns the previous one. An
@@ -371,7 +376,8 @@ FIBER_API unraisable_hook set_unraisablehook(unraisable_hook hook);
 namespace detail {
 FIBER_API void unraisable(std::exception_ptr error, std::string_view message,
                           GreenletObject* object) noexcept;
-/// What is thrown into a greenlet that nobody refers to. The first call allocates.
+/// Returns the exception that is thrown into a greenlet without references. The first call
+/// allocates.
 const GreenletExit& last_reference_dropped();
 }  // namespace detail
 

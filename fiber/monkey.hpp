@@ -1,6 +1,6 @@
-// Blocking calls of libc made cooperative in code that is not ours to change: a database client, a
-// TLS library, the program itself. In a task they let other tasks run while they wait; everywhere
-// else they are what they were. Python: gevent.monkey.
+// Makes blocking calls of libc cooperative in unmodified code: a database client, a TLS library,
+// the program itself. In a task, patched calls let other tasks run while they wait; everywhere else
+// they behave like libc's. Python: gevent.monkey.
 //
 //   fiber::monkey::patch_library("libpq.so.5");
 //   asyncio::run([] {
@@ -8,42 +8,45 @@
 //                           [] { PQexec(b, "SELECT pg_sleep(1)"); }));   // one second, one thread
 //   });
 //
-// What is replaced are the imports of loaded objects (the entries of their tables that point to
-// libc's functions) and the copies of such pointers in their data, so only calls that cross from
-// such an object into libc are caught: not those that libc makes itself, as fgets() does, and not
-// those by pointers that lie in allocated memory. report() lists what blocks all the same.
+// Patching replaces the imports of loaded objects (the entries of their tables that point to libc's
+// functions) and copies of such pointers in their data. So only calls from such an object into libc
+// are caught: not calls within libc, as in fgets(), and not calls by pointers in allocated memory.
+// report() lists the functions that still block.
 //
 // A patched call is cooperative when its thread runs an event loop and, in it, a task. It then
-//  - tries without blocking (MSG_DONTWAIT, RWF_NOWAIT), and waits on the loop where that fails;
-//  - keeps no record of descriptors and leaves their flags alone: whether the user wanted
-//    O_NONBLOCK, and what SO_RCVTIMEO and SO_SNDTIMEO say, is asked of the kernel when it matters.
-//    Only connect, which cannot be tried otherwise, sets O_NONBLOCK for the length of one system
-//    call;
-//  - gives the results and the errno that the blocking call gives, except that signals do not
-//    interrupt it (EINTR) unless a mask given to ppoll or pselect lets them through, or they are
-//    the SIGALRM of an alarm() that the task itself has set; and that it fails with EBADF when
-//    another task closes the descriptor meanwhile;
+//  - tries without blocking (MSG_DONTWAIT, RWF_NOWAIT), and waits on the loop if it would block;
+//  - keeps no record of descriptors and does not change their flags: the kernel is asked for
+//    O_NONBLOCK, SO_RCVTIMEO and SO_SNDTIMEO when they matter. Only connect, which cannot be tried
+//    otherwise, sets O_NONBLOCK for the length of one system call;
+//  - has the results and the errno of the blocking call, except that signals do not interrupt it
+//    (EINTR) unless a mask given to ppoll or pselect lets them through, or the signal is the
+//    SIGALRM of an alarm() that the task itself has set; and that it fails with EBADF when another
+//    task closes the descriptor meanwhile;
 //  - is cut short when the task is cancelled or its time is over: with ECANCELED, because no
-//    exception may cross a library of C, or as PatchOptions say. What the library makes of that is
-//    not asked. The CancelledError is thrown at the task's next await, when the scope is left that
-//    limits its time (timeout(), wait_for(), TaskGroup), or at the end of the task, with what the
-//    library threw as its context: so the scope says TimeoutError although the library said "not
-//    found". For work that must be brought to an end all the same there are shield() and grace().
+//    exception may cross a library of C, or as PatchOptions say. The library may react in any way:
+//    the CancelledError is thrown at the task's next await, at the end of the scope that limits its
+//    time (timeout(), wait_for(), TaskGroup), or at the end of the task, with the exception of the
+//    library as its context. So the scope throws TimeoutError even if the library reports "not
+//    found". shield() and grace() are for work that must be completed.
 //
-// A cancelled task that goes on calling: calls fail at once, also those of descriptors that do not
-// block, where these would give EAGAIN. After some rounds each waits a little first, so that other
-// tasks run, and asyncio::StallMonitor shows the task.
+// If a cancelled task goes on calling, its calls fail at once; for descriptors that do not block,
+// instead of EAGAIN. After some rounds each call waits a little first, so that other tasks run, and
+// asyncio::StallMonitor shows the task.
 //
-// In a child that was forked in a task, calls are libc's for as long as it has not left the loop.
+// In a child that was forked in a task, calls are libc's until the child has left the loop.
 //
-// What waits, then: read, write, readv, writev, recv*, send*, sendfile, splice, tee, vmsplice,
+// Patched calls that wait: read, write, readv, writev, recv*, send*, sendfile, splice, tee,
+// vmsplice,
 // accept, connect, poll, select, epoll_wait, sleep and its relatives, wait*, system, sigwait and
 // its relatives, locks on files (flock, lockf, fcntl), message queues (mq_*, msg*), semop, and, on
-// threads of the loop's default executor, getaddrinfo and its relatives; with glibc also mutexes
-// that another task of the thread holds, recursive or not, read-write locks, sem_wait and
-// pthread_once. What cannot be made cooperative: condition variables, joining a thread, reading
-// and writing files on disks, and calls of stdio. asyncio::StallMonitor (asyncio/stall.hpp) finds
-// what still blocks; fiber/monkey/README.md is a page on this. Tasks have larger stacks then.
+// threads of the loop's default executor, getaddrinfo and its relatives. With glibc also mutexes
+// that another task of the thread holds, recursive or not, read-write locks, sem_wait, pthread_once
+// and the static variables of functions.
+// Not cooperative: condition variables, joining a thread, reading and writing files on disks, and
+// calls of stdio. asyncio::StallMonitor (asyncio/stall.hpp) finds calls that still block;
+// fiber/monkey/README.md explains all of this.
+//
+// Patching also makes the default stacks of tasks 1 MiB large, for code written for threads.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -65,33 +68,34 @@ namespace fiber::monkey {
 
 /// How cancellation cuts a patched call short.
 enum class Cancel : unsigned char {
-  error,      ///< it fails with ECANCELED
-  interrupt,  ///< it fails with EINTR: for objects that end the process on any other error
-  never,      ///< it waits to its end, and the task is cancelled afterwards
+  error,      ///< the call fails with ECANCELED
+  interrupt,  ///< the call fails with EINTR: for objects that end the process on any other error
+  never,      ///< the call waits to its end, and the task is cancelled afterwards
 };
 
 /// Keyword arguments of patch_all and patch_library.
 struct PatchOptions {
-  /// Nothing: as policies() say of the object, and else Cancel::error.
+  /// How calls are cut short. Nothing: the object's entry in policies(), or else Cancel::error.
   std::optional<Cancel> cancel = {};
-  /// Patches what the named library needs as well, and what that needs: libldap's liblber, say.
+  /// Whether to patch also the objects that the named library needs, recursively: libldap's
+  /// liblber.
   bool dependencies = false;
-  /// Patches objects that the program loads later (dlopen), as soon as they are loaded: all of
-  /// them, or those of the name, which need not be loaded yet. Nothing: true for patch_all.
+  /// Whether to patch objects that the program loads later (dlopen): all objects, or those of the
+  /// name, which need not be loaded yet. Nothing: true for patch_all.
   std::optional<bool> future = {};
 };
 
-/// Patches the program and every object that it has loaded, except libc's own parts, this library's
-/// and the sanitizers'. Returns how many imports were replaced; 0 when all had been. From any
-/// thread, as are the functions below.
+/// Patches the program and every object that it has loaded, except the parts of libc, of this
+/// library and of sanitizers. Returns the number of imports replaced; 0 if all had been before. May
+/// be called from any thread, like the functions below.
 FIBER_API std::size_t patch_all(const PatchOptions& options = {});
 
-/// Patches one loaded object: by its name ("libpq.so.5") or path, as a whole. An object that is
-/// patched already gets the policy that is given now. Throws ValueError if no such object is
-/// loaded, unless it may come later.
+/// Patches one loaded object, by its whole name ("libpq.so.5") or path. An object that is
+/// patched already gets the new policy. Throws ValueError if no such object is loaded, unless
+/// PatchOptions::future is true.
 FIBER_API std::size_t patch_library(std::string_view name, const PatchOptions& options = {});
 
-/// Puts everything back. Calls that wait at this moment end as patched ones.
+/// Undo the patching. Calls that wait at this moment end as patched ones.
 FIBER_API void unpatch() noexcept;
 FIBER_API void unpatch_library(std::string_view name) noexcept;
 
@@ -101,10 +105,10 @@ struct Patched {
   std::vector<std::string> functions;  ///< sorted
   Cancel cancel = Cancel::error;
 };
-/// What is patched now, sorted by object.
+/// Returns the patched objects, sorted by path.
 FIBER_API std::vector<Patched> patched();
 
-/// The functions for which there are replacements, sorted.
+/// Returns the functions for which there are replacements, sorted.
 FIBER_API std::vector<std::string> patchable();
 
 /// A function of libc that an object calls, which blocks the thread and cannot be patched.
@@ -113,38 +117,40 @@ struct BlockingCall {
   std::string advice;  ///< what to do about it
 };
 
-/// What is known of one loaded object; lists are sorted.
+/// The findings about one loaded object; lists are sorted.
 struct ObjectReport {
   std::string object;  ///< its path
   Cancel cancel = Cancel::error;
   std::vector<std::string> patched = {};    ///< imports
-  std::vector<std::string> copies = {};     ///< pointers that it had copied, patched as well
-  std::vector<std::string> unpatched = {};  ///< imports that could be patched and are not
+  std::vector<std::string> copies = {};     ///< patched copies of pointers in its data
+  std::vector<std::string> unpatched = {};  ///< imports that could be patched but are not
   std::vector<BlockingCall> blocking = {};
-  std::string left_alone = {};  ///< why nothing of it is patched; "" otherwise
+  std::string left_alone = {};  ///< why the object is not patched; "" otherwise
 };
-/// All loaded objects, sorted by path. Pointers that lie in allocated memory are not seen, nor is
-/// what machine code does without libc.
+/// Returns reports on all loaded objects, sorted by path. Pointers in allocated memory, and system
+/// calls without libc, are not found.
 FIBER_API std::vector<ObjectReport> report();
-/// A few lines for people; one JSON array of objects with the names above.
+/// Return a report as a few lines of text, or all reports as one JSON array of objects with the
+/// names above.
 FIBER_API std::string str(const ObjectReport& object);
 FIBER_API std::string json(const std::vector<ObjectReport>& objects);
 
-/// How cancellation reaches the objects that are known to need something else than an error.
+/// How cancellation reaches an object that is known to need another policy than Cancel::error.
 struct Policy {
-  std::string object;  ///< what its name begins with, up to ".so"
+  std::string object;  ///< the beginning of its name, up to ".so"
   Cancel cancel;
-  std::string tried;  ///< the version
+  std::string tried;  ///< the version that was tried
   std::string why;
 };
 FIBER_API std::vector<Policy> policies();
 
-// --- time for what must be brought to an end -----------------------------------------------------
+// --- time for work that must be completed --------------------------------------------------------
 
-/// How long, in all, patched calls of the current task may wait again once a call was cut short: a
-/// library that sends ROLLBACK or a good-bye and waits for the answer gets it. Being cancelled once
-/// more ends that time. 0 at first; at most ten minutes, in steps of 10 ms. Returns the one before.
-/// Throws RuntimeError outside of a task, ValueError for a limit out of range.
+/// Get and set how long, in all, patched calls of the current task may wait after a call was cut
+/// short: a library that sends ROLLBACK and waits for the answer receives the answer. Another
+/// cancellation ends that time. 0 by default; at most ten minutes, in steps of 10 ms. The setter
+/// returns the old limit. Throw RuntimeError outside of a task, ValueError for a limit out of
+/// range.
 FIBER_API std::chrono::milliseconds grace();
 FIBER_API std::chrono::milliseconds grace(std::chrono::nanoseconds limit);
 
@@ -163,13 +169,13 @@ class FIBER_API Shield {
 };
 }  // namespace detail
 
-/// Calls `function` in the current task, and returns what it returns. Cancellation does not cut its
-/// patched calls short, but for the time by which all of them together wait longer than `limit`
-/// once the task is cancelled. The CancelledError comes afterwards. For a COMMIT:
+/// Calls `function` in the current task, and returns its result. Cancellation does not cut its
+/// patched calls short until all of them together have waited for `limit` after the task was
+/// cancelled. The CancelledError is thrown afterwards. For a COMMIT:
 ///
 ///   monkey::shield(2s, [&] { PQclear(PQexec(connection, "COMMIT")); });
 ///
-/// Throws as grace() does. asyncio::shield protects another task in the same way.
+/// Throws like grace(). asyncio::shield protects another task in a similar way.
 template <class F>
 decltype(auto) shield(std::chrono::nanoseconds limit, F&& function) {
   const detail::Shield shield(limit);

@@ -13,7 +13,7 @@
 namespace fiber::requests {
 namespace {
 
-// How much of a streamed body may wait for its reader.
+// The most bytes of a streamed body that may wait for the reader.
 constexpr std::size_t stream_buffer = 256 * 1024;
 
 void check_timeout(const char* name, const std::optional<http::Seconds>& timeout) {
@@ -70,7 +70,8 @@ const HTTPAdapter& Session::get_adapter(std::string_view url) const {
   throw InvalidSchema("No connection adapters were found for '" + std::string(url) + "'");
 }
 
-// What is sent, `auth` asked. Takes data, json and files out of the options.
+// Returns the request to send, after `auth` has changed it. Moves data, json and files out of the
+// options.
 PreparedRequest Session::prepare(std::string_view method, std::string_view url,
                                  Options& options) const {
   Params all_params = params;

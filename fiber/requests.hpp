@@ -1,4 +1,4 @@
-// HTTP for blocking code, as Python's requests does it.
+// HTTP for blocking code, with the interface of Python's requests.
 //
 //   auto response = fiber::requests::get("https://example.com/a.png", {.timeout = 5s});
 //   response.raise_for_status();
@@ -7,14 +7,15 @@
 // Every function blocks its thread: inside a task of asyncio use fiber::aiohttp, or hand the call
 // to a thread, `loop.run_in_executor(nullptr, requests::get, url)`.
 //
-// Threads: the free functions may be called from any number of threads at once, and so may those
-// of one Session as long as nobody changes its public members meanwhile. A Response belongs to one
-// thread at a time.
+// Threads: the free functions may be called from any number of threads at once, and so may the
+// functions of one Session as long as no thread changes its public members meanwhile. A Response
+// belongs to one thread at a time.
 //
-// Redirects lead to http and https alone; to another origin they take neither Authorization,
-// Proxy-Authorization, Host nor Cookie along, nor `cookies`. Bodies are decompressed (gzip, deflate;
-// br and zstd where the library was built with them). Proxies come from `proxies` and the environment
-// (http_proxy, https_proxy, no_proxy), from there never for addresses of this machine.
+// Redirects are followed to http and https only; to another origin, Authorization,
+// Proxy-Authorization, Host, Cookie and `cookies` are dropped. Bodies are decompressed (gzip,
+// deflate; br and zstd where the library was built with them). Proxies come from `proxies` and the
+// environment (http_proxy, https_proxy, no_proxy); the environment's are not used for addresses of
+// this machine.
 #pragma once
 
 #include <fiber/http/arguments.hpp>
@@ -24,6 +25,7 @@
 #include <fiber/requests/exceptions.hpp>
 #include <fiber/requests/files.hpp>
 #include <fiber/requests/models.hpp>
+#include <fiber/requests/status_codes.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -40,8 +42,8 @@ namespace fiber::requests {
 using Verify = http::Verify;
 
 /// timeout=: one duration for both, {connect, read}, or nothing, which waits forever.
-/// `connect` limits the making of a connection, name lookup and TLS handshake included; `read` the
-/// time in which the server sends nothing (not the whole download).
+/// `connect` limits the time to make a connection, name lookup and TLS handshake included; `read`
+/// limits the time in which the server sends nothing (not the whole download).
 class Timeouts {
  public:
   Timeouts() = default;
@@ -69,39 +71,42 @@ class Cert {
   std::string certificate_, key_;
 };
 
-/// The keyword arguments of every call, in the order of Python's signature; `json` stands beside
-/// `data`, as it does in that of post().
+/// The keyword arguments of every call, in the order of Python's signature; `json` follows `data`,
+/// as in the signature of post().
 struct Options {
   Params params = {};  ///< appended to the query
-  /// Bytes as they are, Params for a form, or what is read while it is sent: std::ifstream, a
-  /// function, a range of strings.
+  /// Bytes as they are, Params for a form, or a source that is read while it is sent:
+  /// std::ifstream, a function, a range of strings.
   Body data = {};
-  Json json = {};                    ///< a nlohmann::json, unless there is `data`
-  CaseInsensitiveDict headers = {};  ///< beside and over the session's
+  Json json = {};                    ///< a nlohmann::json; ignored beside `data`
+  CaseInsensitiveDict headers = {};  ///< added to the session's, or replacing them
   Params cookies = {};               ///< for this request alone
   Files files = {};                  ///< sent as multipart/form-data, with the Params of `data`
   Auth auth = {};
   Timeouts timeout = {};                     ///< ValueError unless above zero
   std::optional<bool> allow_redirects = {};  ///< yes, except for head()
-  /// {{"https", "http://proxy:3128"}}: the keys are "http://host", "http", "all://host" and "all",
-  /// the first of which counts; "" is no proxy. They go before the session's and the environment's.
+  /// {{"https", "http://proxy:3128"}}: the keys are, in order of priority, "http://host", "http",
+  /// "all://host" and "all"; "" is no proxy. Used before the session's and the environment's
+  /// proxies.
   Params proxies = {};
-  Hooks hooks = {};                   ///< in place of the session's
+  Hooks hooks = {};                   ///< replace the session's hooks
   bool stream = false;                ///< return after the head; read by iter_content()
   std::optional<Verify> verify = {};  ///< true, false or the path of a CA bundle
   Cert cert = {};                     ///< the client's own certificate
-  /// Given, it is called with each piece of the body of a response that is ok(), as it arrives, and
-  /// `content` stays empty: a download holds no more than a few hundred KiB. The body of an error
-  /// goes to `content` as always. What it throws ends the transfer and leaves the call.
+  /// If set, called with each piece of the body of a response that is ok(), as the piece arrives;
+  /// `content` stays empty, so that a download holds no more than a few hundred KiB. The body of an
+  /// error goes to `content` as usual. An exception of the function ends the transfer and leaves
+  /// the call.
   std::function<void(std::string_view piece)> stream_to = {};
-  /// In place of the session's.
+  /// Replaces the session's max_body_size.
   std::optional<std::size_t> max_body_size = {};
 };
 
-/// requests.Session: keeps connections and cookies between requests, and what it would say in each.
+/// Keeps connections and cookies between requests, and the arguments that all requests share.
+/// Python: requests.Session.
 class FIBER_API Session {
  public:
-  CaseInsensitiveDict headers;  ///< User-Agent and Accept, to begin with
+  CaseInsensitiveDict headers;  ///< has User-Agent and Accept at first
   Params params;
   Auth auth;
   Params proxies;
@@ -109,10 +114,10 @@ class FIBER_API Session {
   Verify verify;
   Cert cert;
   long max_redirects = 30;
-  bool trust_env = true;  ///< proxies, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE of the environment
-  /// How many bytes a body may have, after decompression; nothing for any number. One that has more
-  /// is ContentDecodingError once so many have arrived. (Not in Python: there a few KiB of a
-  /// malicious server become a process that is out of memory.)
+  bool trust_env = true;  ///< use the environment: proxies, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE
+  /// The most bytes that a body may have after decompression; nothing for no limit. Beyond it,
+  /// ContentDecodingError is thrown. (Not in Python: there a few KiB from a malicious server can
+  /// use up the memory of the process.)
   std::optional<std::size_t> max_body_size = {};
 
   Session();
@@ -120,17 +125,17 @@ class FIBER_API Session {
   Session& operator=(Session&&) noexcept;
   ~Session();
 
-  /// Sends one request and waits for its response. `method` goes out in upper case. A request is
-  /// sent a second time only if a connection that was kept proves dead, and only if its method is
-  /// idempotent: a POST never is; and as mount() and HTTPDigestAuth have it.
+  /// Sends one request and waits for its response. `method` is sent in upper case. A request is
+  /// sent a second time only if a kept connection turns out to be closed and the method is
+  /// idempotent (POST is not), or by the rules of mount() and HTTPDigestAuth.
   /// Throws, before anything is sent, MissingSchema, InvalidSchema, InvalidURL, InvalidHeader,
   /// InvalidProxyURL, InvalidJSONError (json: NaN, an infinity, a string that is not UTF-8),
-  /// ValueError (timeout, `files` beside bytes), NotImplementedError (`files` beside what is read
-  /// while it is sent), OSError (cert); then ConnectionError, SSLError, ProxyError, ConnectTimeout,
-  /// ReadTimeout, TooManyRedirects, InvalidSchema (redirect), InvalidHeader (two lengths,
-  /// Retry-After), ChunkedEncodingError,
-  /// ContentDecodingError (also for max_body_size), RetryError, UnrewindableBodyError, and whatever
-  /// hooks, `auth` and the source of `data` throw.
+  /// ValueError (timeout, `files` beside bytes), NotImplementedError (`files` beside a source that
+  /// is read while it is sent), OSError (cert); then ConnectionError, SSLError, ProxyError,
+  /// ConnectTimeout, ReadTimeout, TooManyRedirects, InvalidSchema (redirect), InvalidHeader (two
+  /// lengths, Retry-After), ChunkedEncodingError, ContentDecodingError (also for max_body_size),
+  /// RetryError, UnrewindableBodyError, and the exceptions of hooks, `auth` and the source of
+  /// `data`.
   Response request(std::string_view method, std::string_view url, Options options = {});
 
   Response get(std::string_view url, Options options = {});
@@ -141,16 +146,16 @@ class FIBER_API Session {
   Response delete_(std::string_view url, Options options = {});
   Response options(std::string_view url, Options options = {});
 
-  /// Requests to URLs that begin with `prefix`, in any case of its letters, are tried as often as
-  /// the adapter says; the longest prefix counts. Of a redirect each URL has its own adapter.
+  /// Sets the adapter, which says how often a request is tried, for URLs that begin with `prefix`,
+  /// in lower or upper case; the longest prefix counts. Each URL of a redirect has its own adapter.
   void mount(std::string prefix, HTTPAdapter adapter);
-  /// The adapter for a URL. Throws InvalidSchema if there is none: "No connection adapters were
-  /// found for 'ftp://example.com'".
+  /// Returns the adapter for a URL. Throws InvalidSchema if there is none: "No connection adapters
+  /// were found for 'ftp://example.com'".
   const HTTPAdapter& get_adapter(std::string_view url) const;
 
-  /// The cookies held, as names and values.
+  /// Returns the session's cookies, as names and values.
   Params cookies() const;
-  /// Closes idle connections. The session remains usable, as Python's does.
+  /// Closes idle connections. The session remains usable, as in Python.
   void close() noexcept;
 
  private:
@@ -163,11 +168,12 @@ class FIBER_API Session {
   std::vector<std::pair<std::string, HTTPAdapter>> adapters_;  ///< longest prefix first
 };
 
-/// One request in a session of its own: requests::request("GET", url). Throws as Session::request.
+/// Makes one request in a session of its own: requests::request("GET", url). Throws like
+/// Session::request.
 FIBER_API Response request(std::string_view method, std::string_view url, Options options = {});
 
 namespace detail {
-/// An object and not a function, so that it can be handed on as it is in Python:
+/// An object and not a function, so that it can be an argument, as in Python:
 /// `pool.submit(requests::get, url)`.
 struct Verb {
   const char* method;

@@ -21,7 +21,7 @@ namespace {
 using asyncio::AddressInfo;
 using asyncio::detail::UniqueFd;
 
-// Calls that a signal has interrupted are made again.
+// Makes a call, again if a signal has interrupted it.
 template <class F>
 auto checked(F&& call) {
   for (;;) {
@@ -111,7 +111,7 @@ void socket::connect(const address& to) const {
   if (const int error = connect_ex(to)) raise_os_error(error, to.text());
 }
 
-// After a signal the kernel goes on to connect, and a second call would be refused.
+// After a signal the kernel goes on connecting, and a second call would be refused.
 int socket::connect_ex(const address& to) const noexcept {
   if (::connect(fileno(), to.data(), to.size()) == 0) return 0;
   if (errno != EINTR) return errno;
@@ -243,7 +243,7 @@ std::pair<socket, socket> socketpair(int family, int type, int proto) {
 
 namespace {
 
-// Waits in the way that suits whoever calls: a task gives way, a thread stops.
+// Waits in the way that suits the caller: a task gives way, a thread blocks.
 class Connector {
  public:
   explicit Connector(const CreateConnectionOptions& options)

@@ -9,8 +9,8 @@
 // A socket goes wherever a descriptor does: to loop.sock_recv and its kin, add_reader, and, moved,
 // to open_connection, start_server, create_connection, create_datagram_endpoint. The constants are
 // the system's: AF_INET, SOCK_DGRAM, SOL_SOCKET, SO_REUSEADDR. The methods are system calls, which
-// block the thread unless setblocking(false) was called; in a task, use the loop's. Not for two
-// threads at a time.
+// block the thread unless setblocking(false) was called; in a task, use the loop's. A socket must
+// not be used by two threads at a time.
 #pragma once
 
 #include <fiber/asyncio/file_descriptor.hpp>
@@ -37,64 +37,65 @@ using asyncio::gaierror;
 /// {"127.0.0.1", 80}, address::from_path("/run/x"), address::parse("[::1]:80").
 using address = asyncio::SocketAddress;
 
-/// An open socket, closed with this object. One that was moved from, closed or detached has the
-/// descriptor -1; its methods throw OSError (EBADF). All throw OSError. Python: socket.socket.
+/// An open socket, closed with this object. After a move, close() or detach() the descriptor is -1
+/// and the methods throw OSError (EBADF). All methods throw OSError. Python: socket.socket.
 class FIBER_API socket {
  public:
-  /// A new one, close-on-exec, which blocks.
+  /// Makes a new socket, close-on-exec, which blocks.
   explicit socket(int family = AF_INET, int type = SOCK_STREAM, int proto = 0);
-  /// Takes over a descriptor, whatever family, type and proto it has. Python: socket(fileno=...).
-  /// Throws OSError if it is no socket, and then it stays the caller's.
+  /// Takes over a descriptor, whatever its family, type and proto. Python: socket(fileno=...).
+  /// Throws OSError if it is no socket; it stays the caller's in that case.
   static socket from_fd(int fd);
   socket(socket&& other) noexcept;
   socket& operator=(socket&& other) noexcept;
   ~socket() = default;
 
-  /// -1 once closed.
+  /// Returns the descriptor, -1 once closed.
   int fileno() const noexcept { return fd_.get(); }
   int family() const noexcept { return family_; }  ///< AF_INET, AF_INET6, AF_UNIX...
   int type() const noexcept { return type_; }      ///< SOCK_STREAM, SOCK_DGRAM...
   int proto() const noexcept { return proto_; }
   explicit operator bool() const noexcept { return fd_.get() >= 0; }
 
-  /// Does nothing if it is closed already. Not while a task waits for it.
+  /// Closes the socket; does nothing if it is closed already. Must not be called while a task waits
+  /// for it.
   void close() noexcept;
-  /// Gives the descriptor up, open, and returns it: the caller's from now on.
+  /// Gives the descriptor up, open, and returns it: it is the caller's from now on.
   int detach() noexcept { return fd_.release(); }
-  /// Another object for the same socket.
+  /// Returns another object for the same socket.
   socket dup() const;
-  /// SHUT_RD, SHUT_WR, SHUT_RDWR.
+  /// Shuts down one direction or both: SHUT_RD, SHUT_WR, SHUT_RDWR.
   void shutdown(int how) const;
 
   void bind(const address& where) const;
-  /// `backlog`: how many connections may wait to be accepted.
+  /// Listens. `backlog`: the number of connections that may wait to be accepted.
   void listen(int backlog = 128) const;
-  /// The new connection, which blocks, and its other side.
+  /// Returns the new connection, which blocks, and the address of its other side.
   std::pair<socket, address> accept() const;
-  /// On one that does not block: BlockingIOError while it is in progress.
+  /// Connects. A socket that does not block throws BlockingIOError while connecting is in progress.
   void connect(const address& to) const;
-  /// The same; an errno in place of an exception, 0 for success.
+  /// Connects as connect() does; returns an errno in place of an exception, 0 for success.
   int connect_ex(const address& to) const noexcept;
 
-  /// Throw BlockingIOError where a socket that does not block has nothing, or no room. At most
-  /// `n` bytes, "" at the end. `flags`: MSG_ constants.
+  /// Throw BlockingIOError where a socket that does not block has no data, or no room. Return at
+  /// most `n` bytes, "" at the end. `flags`: MSG_ constants.
   std::string recv(std::size_t n, int flags = 0) const;
   std::size_t recv_into(std::span<char> buffer, int flags = 0) const;
   std::pair<std::string, address> recvfrom(std::size_t n, int flags = 0) const;
-  /// How many bytes were sent.
+  /// Return the number of bytes sent.
   std::size_t send(std::string_view data, int flags = 0) const;
   std::size_t sendto(std::string_view data, const address& to, int flags = 0) const;
-  /// Sends all of it.
+  /// Sends all bytes of `data`.
   void sendall(std::string_view data, int flags = 0) const;
 
   address getsockname() const;
   address getpeername() const;
-  /// An option that is a number: setsockopt(SOL_SOCKET, SO_REUSEADDR, 1).
+  /// Sets an option that is a number: setsockopt(SOL_SOCKET, SO_REUSEADDR, 1).
   void setsockopt(int level, int option, int value) const;
-  /// One that is a structure or a string, as its bytes.
+  /// Sets an option that is a structure or a string, given as its bytes.
   void setsockopt(int level, int option, std::string_view value) const;
   int getsockopt(int level, int option) const;
-  /// At most `size` bytes of it.
+  /// Returns at most `size` bytes of an option.
   std::string getsockopt(int level, int option, std::size_t size) const;
   void setblocking(bool blocking) const;
   bool getblocking() const;
@@ -118,23 +119,24 @@ class FIBER_API socket {
   int proto_ = 0;
 };
 
-/// Python's repr: "<socket.socket fd=3, family=2, type=1, proto=0, laddr=('127.0.0.1', 80)>".
+/// Returns Python's repr: "<socket.socket fd=3, family=2, type=1, proto=0, laddr=('127.0.0.1',
+/// 80)>".
 FIBER_API std::string repr(const socket& of);
 FIBER_API std::ostream& operator<<(std::ostream& out, const socket& of);
 
-/// Two that are connected with each other.
+/// Returns two sockets that are connected with each other.
 FIBER_API std::pair<socket, socket> socketpair(int family = AF_UNIX, int type = SOCK_STREAM,
                                                int proto = 0);
 
 /// Keyword arguments of create_connection.
 struct CreateConnectionOptions {
   asyncio::time_limit timeout = {};                                ///< for each address
-  std::optional<std::pair<std::string, int>> source_address = {};  ///< host and port to come from
+  std::optional<std::pair<std::string, int>> source_address = {};  ///< local host and port
   bool all_errors = false;  ///< throw an ExceptionGroup of all errors, not the last one alone
 };
-/// A TCP connection to a host, whose addresses are tried one after the other; it blocks like any
-/// new socket. In a task it waits without stopping the loop; elsewhere it stops the thread. Throws
-/// gaierror, TimeoutError, OSError. Python: socket.create_connection.
+/// Returns a TCP connection to a host, whose addresses are tried one after the other; the socket
+/// blocks like any new one. In a task the call waits without stopping the loop; elsewhere it stops
+/// the thread. Throws gaierror, TimeoutError, OSError. Python: socket.create_connection.
 FIBER_API socket create_connection(const std::string& host, int port,
                                    const CreateConnectionOptions& options = {});
 
@@ -142,15 +144,16 @@ FIBER_API socket create_connection(const std::string& host, int port,
 
 namespace fiber::asyncio {
 
-/// The streams of a connected socket, which is taken over, and closed if this throws; await it.
-/// Python: open_connection(sock=...).
+/// Returns the streams of a connected socket, which is taken over, and closed if this throws; await
+/// it. Python: open_connection(sock=...).
 inline auto open_connection(socket::socket sock, OpenUnixConnectionOptions options = {}) {
   return detail::Deferred(
       [sock = detail::GivenDescriptor(std::move(sock)), options = std::move(options)]() mutable {
         return detail::connect_given(sock, options);
       });
 }
-/// The same for a Unix socket. Python: open_unix_connection(sock=...).
+/// Returns the streams of a connected Unix socket, as above. Python:
+/// open_unix_connection(sock=...).
 inline auto open_unix_connection(socket::socket sock, OpenUnixConnectionOptions options = {}) {
   return asyncio::open_connection(std::move(sock), std::move(options));
 }
@@ -163,8 +166,8 @@ auto start_server(F&& callback, socket::socket sock, StartServerOptions options 
     return detail::serve_given(std::move(callback), sock, options);
   });
 }
-/// The same for a Unix socket, whose file is removed with the server unless `cleanup_socket` is
-/// false. Python: start_unix_server(sock=...).
+/// Serves at a bound Unix socket, as above; its file is removed with the server unless
+/// `cleanup_socket` is false. Python: start_unix_server(sock=...).
 template <client_connected_callback F>
 auto start_unix_server(F&& callback, socket::socket sock, StartUnixServerOptions options = {}) {
   return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)),

@@ -1,5 +1,5 @@
-// TLS, with the names of Python's ssl module: contexts, connections without sockets, and, by the
-// argument `.ssl` of asyncio's streams and servers, secure connections. Needs the library
+// TLS with the names of Python's ssl module: contexts, connections without sockets, and secure
+// connections by the argument `.ssl` of asyncio's streams and servers. Needs the library
 // fiber-ssl.
 //
 //   auto context = ssl::create_default_context();

@@ -28,7 +28,7 @@ std::vector<FrameSummary> summaries(const std::vector<const void*>& addresses) {
   std::vector<FrameSummary> frames;
   frames.reserve(addresses.size());
   for (const void* address : addresses) {
-    // The call, not what follows it: that may be another function already.
+    // The address of the call: the return address may already belong to another function.
     const auto* call = static_cast<const std::byte*>(address) - 1;
     core::Symbol symbol = core::find_symbol(call);
     frames.push_back({.address = address,
@@ -55,7 +55,7 @@ void print(const greenlet& g, const std::vector<const void*>& addresses, std::os
 
 }  // namespace
 
-// Each takes its own frame's address: what lies below is not of interest to its caller.
+// Each function takes its own frame's address: frames below it do not interest its caller.
 
 std::vector<const void*> walk_stack(const greenlet& g) {
   return walk(g, __builtin_frame_address(0));

@@ -1,4 +1,4 @@
-// What a switch carries: nothing, one value of any movable type, or several as a tuple.
+// The value that a switch carries: nothing, one object of any movable type, or several as a tuple.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -34,12 +34,12 @@ struct Exited {
   std::exception_ptr error;
 };
 
-/// Text that belongs to somebody else: literals, pointers to characters and views.
+/// Text that other code owns: literals, pointers to characters and views.
 template <class T>
 concept borrowed_text =
     std::same_as<T, const char*> || std::same_as<T, char*> || std::same_as<T, std::string_view>;
 
-/// It travels as std::string: whoever it belongs to may be gone when the receiver looks at it.
+/// Borrowed text travels as std::string: its owner may be gone when the receiver looks at it.
 template <class T>
 struct value_decay {
   using type = std::decay_t<T>;
@@ -54,13 +54,13 @@ using value_decay_t = typename value_decay<T>::type;
 
 }  // namespace detail
 
-/// Moves only. Up to three words are kept in place; larger ones, and those whose move may throw,
-/// take one allocation. Reading another type than the one put in is a TypeError that names both.
-/// A destructor that throws ends the program.
+/// A value of any movable type. Moves only. Up to three words are kept in place; larger objects,
+/// and those whose move may throw, take one allocation. Reading another type than the stored one is
+/// a TypeError that names both. A destructor that throws ends the program.
 class value {
  public:
-  /// Nothing: what a switch without arguments carries (Python's empty tuple). Not defaulted, for
-  /// then each would be filled with zeroes first.
+  /// Makes an empty value: the one that a switch without arguments carries (Python's empty tuple).
+  /// Not defaulted, since a defaulted constructor would first fill each value with zeroes.
   value() noexcept {}  // NOLINT(modernize-use-equals-default)
 
   template <class T>
@@ -87,7 +87,8 @@ class value {
   }
   ~value() { reset(); }
 
-  /// What switch_(args...) sends: nothing, the one argument, or a tuple of several.
+  /// Returns the value that switch_(args...) sends: nothing, the one argument, or a tuple of
+  /// several.
   template <class... Args>
   static value pack(Args&&... args) {
     if constexpr (sizeof...(Args) == 0)
@@ -98,10 +99,10 @@ class value {
       return value(std::tuple<detail::value_decay_t<Args>...>(std::forward<Args>(args)...));
   }
 
-  /// True for what a switch without arguments delivers; a null pointer sent on purpose is not
-  /// empty.
+  /// Returns true for the value of a switch without arguments; a null pointer sent on purpose is
+  /// not empty.
   bool empty() const noexcept { return type_ == nullptr; }
-  /// Readable; "void" if it is empty.
+  /// Returns the readable name of the type; "void" if the value is empty.
   std::string type_name() const { return type_ != nullptr ? type_->type.name() : "void"; }
 
   template <class T>
@@ -110,8 +111,8 @@ class value {
            (type_ == &type_of<T>() || core::same_type(type_->type, core::TypeOf<T>::type));
   }
 
-  /// The value, as exactly the type that was sent; text that was sent as a literal, a pointer or a
-  /// view as std::string. Throws TypeError.
+  /// Returns the object, as exactly the type that was sent; text that was sent as a literal, a
+  /// pointer or a view as std::string. Throws TypeError.
   template <class T>
   T& as() & {
     check_readable<T>();
@@ -128,7 +129,7 @@ class value {
     return std::move(as<T>());
   }
 
-  /// Null if it holds another type.
+  /// Returns null if the value holds another type.
   template <class T>
   T* get_if() noexcept {
     return holds<T>() ? static_cast<T*>(address<T>()) : nullptr;
@@ -138,15 +139,15 @@ class value {
     return const_cast<value*>(this)->get_if<T>();
   }
 
-  /// True if this is what a greenlet that ended by GreenletExit left to its parent.
+  /// Returns true if a greenlet that ended by GreenletExit left this value to its parent.
   bool exited() const noexcept { return holds<detail::Exited>(); }
-  /// The GreenletExit of an exited greenlet; null for any other value.
+  /// Returns the GreenletExit of an exited greenlet; null for any other value.
   std::exception_ptr exception() const noexcept {
     const auto* exit = get_if<detail::Exited>();
     return exit != nullptr ? exit->error : nullptr;
   }
 
-  /// Destroys what it holds: it is empty then.
+  /// Destroys the object: the value is empty then.
   void reset() noexcept {
     if (type_ != nullptr) {
       type_->destroy(storage_);

@@ -1,4 +1,4 @@
-// What stands between a session and its requests. Python: aiohttp.client_middlewares (3.12).
+// Functions between a session and its requests. Python: aiohttp.client_middlewares (3.12).
 //
 //   const auto with_token = [](aiohttp::ClientRequest& request, const aiohttp::ClientHandler& handler) {
 //     request.headers.set("Authorization", "Bearer " + token);
@@ -22,7 +22,7 @@ namespace fiber::aiohttp {
 
 class ClientResponse;
 
-/// A request that is about to be sent, each of a redirect's anew. A middleware may change it.
+/// A request that is about to be sent, also by a redirect. A middleware may change it.
 struct ClientRequest {
   std::string method = {};
   std::string url = {};
@@ -30,8 +30,8 @@ struct ClientRequest {
   http::Body body = {};
 };
 
-/// Sends the request, through the middlewares that come after the one that calls it. It waits; it
-/// may be called several times while its middleware runs, and not later.
+/// Sends the request through the middlewares after the calling one, and waits for the response. May
+/// be called several times while the calling middleware runs, and not later.
 using ClientHandler = std::function<ClientResponse(ClientRequest&)>;
 /// The first of several is the outermost.
 using ClientMiddleware = std::function<ClientResponse(ClientRequest&, const ClientHandler&)>;

@@ -8,19 +8,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <utility>
 
 #include <sys/random.h>
 
 namespace fiber::aiohttp {
 
 using asyncio::await;
-
-WSServerHandshakeError::WSServerHandshakeError(int status, std::string message,
-                                               http::Headers headers)
-    : Exception(std::to_string(status) + ", message='" + message + "'"),
-      status_(status),
-      headers_(std::make_shared<const http::Headers>(std::move(headers))) {}
-WSServerHandshakeError::~WSServerHandshakeError() = default;
 
 bool ClientWebSocketResponse::exit(const std::exception_ptr&) {
   await(close());
@@ -38,7 +32,7 @@ struct Address {
   std::string target;
 };
 
-Address parse_url(const std::string& url) {
+Address parse_url(const std::string& url, const http::Params& params) {
   const std::size_t mark = std::min(url.find("://"), url.size());
   const std::string scheme = http::lower(std::string_view(url).substr(0, mark));
   Address address;
@@ -52,6 +46,11 @@ Address parse_url(const std::string& url) {
   std::string_view target = rest.substr(path);
   target = target.substr(0, target.find('#'));
   address.target = (target.starts_with('/') ? "" : "/") + http::quote(target, "/?[]@!$&'()*+,;=:%");
+  char separator = target.find('?') == std::string_view::npos ? '?' : '&';
+  for (const auto& [name, value] : params) {
+    address.target += std::exchange(separator, '&');
+    address.target += http::quote(name, "") + "=" + http::quote(value, "");
+  }
   std::string_view host = address.authority;
   const std::size_t bracket = host.find(']');
   const std::size_t colon = host.find(':', bracket == std::string_view::npos ? 0 : bracket);
@@ -76,37 +75,77 @@ std::string random_key() {
   return http::base64({bytes, sizeof bytes});
 }
 
-std::string request_head(const Address& address, const WsConnectOptions& options,
-                         const std::string& key) {
-  std::string head = "GET " + address.target + " HTTP/1.1\r\nHost: " + address.authority +
-                     "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
-                     key + "\r\n";
-  const auto add = [&](std::string_view name, std::string_view value) {
-    if (!http::is_token(name) || !http::is_field_value(value))
-      throw ValueError("the header '" + std::string(name) + "' cannot be sent");
-    ((head += name) += ": ") += value;
-    head += "\r\n";
-  };
-  if (!options.websocket.protocols.empty()) {
-    std::string list;
-    for (const std::string& protocol : options.websocket.protocols)
-      list += (list.empty() ? "" : ",") + protocol;
-    add("Sec-WebSocket-Protocol", list);
-  }
-  if (options.websocket.compress)
-    add("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits");
-  if (!options.origin.empty()) add("Origin", options.origin);
-  for (const auto& [name, value] : options.headers) add(name, value);
+std::string request_head(const Address& address, const http::Headers& headers) {
+  std::string head = "GET " + address.target + " HTTP/1.1\r\n";
+  for (const auto& [name, value] : headers) ((head += name) += ": ") += value + "\r\n";
   return head + "\r\n";
 }
 
 }  // namespace
 
-ClientWebSocketResponse connect_websocket(const std::string& url, WsConnectOptions options) {
-  const Address address = parse_url(url);
-  const std::string key = random_key();
-  const std::string request = request_head(address, options, key);
+WsHandshake::WsHandshake(const WsConnectOptions& options)
+    : websocket_(options.websocket), key_(random_key()) {
+  const auto check = [](std::string_view name, std::string_view value) {
+    if (!http::is_token(name) || !http::is_field_value(value))
+      throw ValueError("the header '" + std::string(name) + "' cannot be sent");
+  };
+  const auto set = [&](std::string_view name, std::string_view value) {
+    check(name, value);
+    headers_.set(name, value);
+  };
+  for (const auto& [name, value] : options.headers) {
+    check(name, value);
+    headers_.add(name, value);
+  }
+  set("Upgrade", "websocket");
+  set("Connection", "Upgrade");
+  set("Sec-WebSocket-Version", "13");
+  set("Sec-WebSocket-Key", key_);
+  std::string list;
+  for (const std::string& protocol : websocket_.protocols)
+    list += (list.empty() ? "" : ",") + protocol;
+  if (!list.empty()) set("Sec-WebSocket-Protocol", list);
+  if (websocket_.compress)
+    set("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits");
+  if (!options.origin.empty()) set("Origin", options.origin);
+}
+
+ClientWebSocketResponse WsHandshake::accept(const Upgraded& answer, std::string_view rest) const {
+  const http::Headers& headers = answer.headers;
+  const auto refuse = [&](std::string text) {
+    throw WSServerHandshakeError(answer.status, std::move(text), answer.url, headers);
+  };
+  if (answer.status != 101) refuse("Invalid response status");
+  if (!http::equal_ignoring_case(headers.get("Upgrade"), "websocket"))
+    refuse("Invalid upgrade header");
+  if (!http::list_has(headers.get("Connection"), "upgrade")) refuse("Invalid connection header");
+  if (headers.get("Sec-WebSocket-Accept") != http::accept_key(key_))
+    refuse("Invalid challenge response");
+  const std::string protocol = headers.get("Sec-WebSocket-Protocol");
+  const auto& ours = websocket_.protocols;
+  if (!protocol.empty() && std::find(ours.begin(), ours.end(), protocol) == ours.end())
+    refuse("the server speaks the protocol '" + protocol + "', which was not asked for");
+  http::DeflateTerms deflate;
+  if (!http::accept_extensions(headers.get("Sec-WebSocket-Extensions"), deflate) ||
+      (deflate && !websocket_.compress))
+    refuse("Invalid window size, or an extension that was not asked for");
+  auto socket = std::make_shared<WebSocketObject>(*answer.reader, *answer.writer, websocket_,
+                                                  deflate, true, rest, answer.place);
+  socket->start();
+  return ClientWebSocketResponse(std::move(socket), protocol, static_cast<bool>(deflate));
+}
+
+ClientWebSocketResponse connect_websocket(const std::string& url, const WsConnectOptions& options) {
+  if (!options.proxy.empty() || options.proxy_auth)
+    throw ValueError("proxies are for ClientSession::ws_connect()");
+  const Address address = parse_url(url, options.params);
+  const WsHandshake handshake(options);
+  http::Headers headers = handshake.headers();
+  if (!headers.contains("Host")) headers.set("Host", address.authority);
+  if (options.auth)
+    headers.set("Authorization",
+                "Basic " + http::base64(options.auth->username + ":" + options.auth->password));
+  const std::string request = request_head(address, headers);
   asyncio::OpenConnectionOptions connection;
   if (address.secure) connection.ssl = options.ssl ? options.ssl : asyncio::ssl_argument(true);
   auto [reader, writer] = await(asyncio::open_connection(address.host, address.port, connection));
@@ -118,36 +157,20 @@ ClientWebSocketResponse connect_websocket(const std::string& url, WsConnectOptio
     const std::size_t scanned = received.size();
     const std::string piece = await(reader.read(16 * 1024));
     if (piece.empty() || received.size() > kMost)
-      throw WSServerHandshakeError(0, "the server has not answered the handshake", {});
+      throw WSServerHandshakeError(0, "the server has not answered the handshake", url);
     received += piece;
     size = http::end_of_head(received, scanned);
   }
   http::MessageParser parser(http::MessageParser::Kind::response);
   http::Head head;
   if (!parser.head(std::string_view(received).substr(0, size), head))
-    throw WSServerHandshakeError(0, parser.fault().text, {});
-  const auto refuse = [&](std::string text) {
-    throw WSServerHandshakeError(head.status, std::move(text),
-                                 http::HeadersView(head.fields).copy());
-  };
-  if (head.status != 101) refuse("Invalid response status");
-  if (!http::equal_ignoring_case(head.field("Upgrade"), "websocket"))
-    refuse("Invalid upgrade header");
-  if (!http::list_has(head.field("Connection"), "upgrade")) refuse("Invalid connection header");
-  if (head.field("Sec-WebSocket-Accept") != http::accept_key(key))
-    refuse("Invalid challenge response");
-  const std::string protocol(head.field("Sec-WebSocket-Protocol"));
-  const auto& ours = options.websocket.protocols;
-  if (!protocol.empty() && std::find(ours.begin(), ours.end(), protocol) == ours.end())
-    refuse("the server speaks the protocol '" + protocol + "', which was not asked for");
-  http::DeflateTerms deflate;
-  const std::string_view extensions = head.field("Sec-WebSocket-Extensions");
-  if (!http::accept_extensions(extensions, deflate) || (deflate && !options.websocket.compress))
-    refuse("Invalid window size, or an extension that was not asked for");
-  auto socket = std::make_shared<WebSocketObject>(reader, writer, options.websocket, deflate, true,
-                                                  std::string_view(received).substr(size));
-  socket->start();
-  return ClientWebSocketResponse(std::move(socket), protocol, static_cast<bool>(deflate));
+    throw WSServerHandshakeError(0, parser.fault().text, url);
+  return handshake.accept({.status = head.status,
+                           .url = url,
+                           .headers = http::HeadersView(head.fields).copy(),
+                           .reader = reader,
+                           .writer = writer},
+                          std::string_view(received).substr(size));
 }
 
 }  // namespace detail

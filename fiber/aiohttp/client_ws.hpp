@@ -1,12 +1,18 @@
 // The client's side of a WebSocket, on streams. Python: aiohttp.client_ws.
 //
-//   auto ws = await(aiohttp::ws_connect("ws://127.0.0.1:8080/chat"));
-//   await(ws.send_str("hello"));
-//   const aiohttp::WSMessage message = await(ws.receive());
-//   await(ws.close());
+//   asyncio::with(session.ws_connect("wss://example.com/chat"), [&](auto& ws) {
+//     await(ws.send_str("hello"));
+//     for (const aiohttp::WSMessage& message : ws) std::cout << message.data << "\n";
+//   });
+//
+// ClientSession::ws_connect() needs both libraries, fiber-http and fiber-web; the function
+// ws_connect(), which has no session, fiber-web alone.
 #pragma once
 
+#include <fiber/aiohttp/exceptions.hpp>
+#include <fiber/aiohttp/upgraded.hpp>
 #include <fiber/aiohttp/web_ws.hpp>
+#include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/transport_layer.hpp>
 #include <fiber/http/headers.hpp>
 
@@ -17,38 +23,30 @@
 
 namespace fiber::aiohttp {
 
-/// The server did not make a WebSocket of it. aiohttp.WSServerHandshakeError.
-class FIBER_API WSServerHandshakeError : public Exception {
- public:
-  WSServerHandshakeError(int status, std::string message, http::Headers headers);
-  ~WSServerHandshakeError() override;
-  int status() const noexcept { return status_; }
-  const http::Headers& headers() const noexcept { return *headers_; }
-
- private:
-  int status_;
-  std::shared_ptr<const http::Headers> headers_;
-};
-
-/// Keyword arguments of ws_connect(). `compress`: offers permessage-deflate.
+/// Keyword arguments of ws_connect().
 struct WsConnectOptions {
-  WebsocketOptions websocket = {.compress = false};
+  WebsocketOptions websocket = {.compress = false};  ///< `compress`: offers permessage-deflate
   http::Headers headers = {};
   std::string origin = {};
-  /// Of wss://: an ssl::SSLContext, of <fiber/ssl.hpp>; unless given, the server's certificate is
-  /// checked in the usual way.
+  /// For wss://: an ssl::SSLContext of <fiber/ssl.hpp>; by default a context that checks the
+  /// server's certificate.
   asyncio::ssl_argument ssl = {};
+  http::Params params = {};  ///< appended to the query
+  std::optional<http::BasicAuth> auth = {};
+  /// Those of a session alone: ws_connect() without one throws ValueError for them.
+  std::string proxy = {};
+  std::optional<http::BasicAuth> proxy_auth = {};
 };
 
-/// A counted reference to a connection; the last one that goes closes it, without a close frame.
-/// One loop and its thread. For asyncio::with, which closes it in good order.
-/// aiohttp.ClientWebSocketResponse.
+/// A counted reference to a connection; the last one closes the connection, without a close frame.
+/// Belongs to one loop and its thread. asyncio::with closes the connection with a close frame.
+/// Python: aiohttp.ClientWebSocketResponse.
 class FIBER_API ClientWebSocketResponse : public detail::WebSocketMethods<ClientWebSocketResponse> {
  public:
   bool closed() const noexcept { return detail::is_closed(*object_); }
   std::optional<int> close_code() const noexcept { return detail::close_code_of(*object_); }
   std::exception_ptr exception() const noexcept { return detail::exception_of(*object_); }
-  /// What was agreed on; "" for none.
+  /// The subprotocol that was agreed on; "" for none.
   const std::string& protocol() const noexcept { return protocol_; }
   bool compress() const noexcept { return compress_; }
 
@@ -66,18 +64,70 @@ class FIBER_API ClientWebSocketResponse : public detail::WebSocketMethods<Client
   bool compress_;
 };
 
+/// The result of ws_connect(), before anything is sent: `await` makes the handshake and returns the
+/// connection, asyncio::with() passes it to its body and closes it with a close frame.
+class FIBER_API WsRequestContext : public asyncio::Coroutine<ClientWebSocketResponse> {
+ public:
+  explicit WsRequestContext(asyncio::Coroutine<ClientWebSocketResponse> request)
+      : asyncio::Coroutine<ClientWebSocketResponse>(std::move(request)) {}
+
+  /// For asyncio::with().
+  ClientWebSocketResponse enter() { return response_.emplace(await_()); }
+  bool exit(const std::exception_ptr& error) { return response_->exit(error); }
+
+ private:
+  std::optional<ClientWebSocketResponse> response_;
+};
+
 namespace detail {
 FIBER_API ClientWebSocketResponse connect_websocket(const std::string& url,
-                                                    WsConnectOptions options);
-}
+                                                    const WsConnectOptions& options);
 
-/// Connects to ws://host:port/path or wss:// (http:// and https:// are taken too). Throws ValueError
-/// for another URL, WSServerHandshakeError, OSErrors (an ssl::SSLError is one), RuntimeError for
-/// wss:// where <fiber/ssl.hpp> is not in the program; await it. Python: session.ws_connect.
-inline auto ws_connect(std::string url, WsConnectOptions options = {}) {
-  return asyncio::detail::Deferred([url = std::move(url), options = std::move(options)] {
-    return detail::connect_websocket(url, options);
-  });
+/// One handshake: the fields to send, and the check of the answer.
+class FIBER_API WsHandshake {
+ public:
+  /// Throws ValueError for fields that cannot be sent.
+  explicit WsHandshake(const WsConnectOptions& options);
+  /// The fields of the handshake and of the options.
+  const http::Headers& headers() const noexcept { return headers_; }
+  /// Throws WSServerHandshakeError.
+  ClientWebSocketResponse accept(const Upgraded& answer, std::string_view rest = {}) const;
+
+ private:
+  WebsocketOptions websocket_;
+  std::string key_;
+  http::Headers headers_;
+};
+
+/// In the program, and in neither library, so that neither needs the other.
+template <class Core>
+WsRequestContext open_websocket(std::shared_ptr<Core> core, std::string url,
+                                WsConnectOptions options) {
+  return WsRequestContext(asyncio::Coroutine<ClientWebSocketResponse>(
+      [core = std::move(core), url = std::move(url), options = std::move(options)] {
+        const WsHandshake handshake(options);
+        return handshake.accept(upgrade(core, {.url = url,
+                                               .headers = handshake.headers(),
+                                               .params = options.params,
+                                               .auth = options.auth,
+                                               .proxy = options.proxy,
+                                               .proxy_auth = options.proxy_auth,
+                                               .ssl = options.ssl}));
+      },
+      "ClientSession._ws_connect"));
+}
+}  // namespace detail
+
+/// Connects to ws://host:port/path or wss:// (http:// and https:// are taken too), without a
+/// session: no cookies, proxies, redirects. Throws ValueError for another URL,
+/// WSServerHandshakeError, OSErrors (an ssl::SSLError is one), RuntimeError for wss:// where
+/// <fiber/ssl.hpp> is not in the program; await it. Ours; Python: session.ws_connect.
+inline WsRequestContext ws_connect(std::string url, WsConnectOptions options = {}) {
+  return WsRequestContext(asyncio::Coroutine<ClientWebSocketResponse>(
+      [url = std::move(url), options = std::move(options)] {
+        return detail::connect_websocket(url, options);
+      },
+      "ws_connect"));
 }
 
 }  // namespace fiber::aiohttp

@@ -14,9 +14,10 @@
 namespace fiber::aiohttp::detail {
 namespace {
 
-// At once, so that a body in memory is not copied whole into the transport's buffer.
+// The most bytes that are written at once: a body in memory is not copied whole into the
+// transport's buffer.
 constexpr std::size_t piece_size = 64 * 1024;
-// From a server that speaks before it is asked.
+// The most bytes that are kept from a server that sends before the first request.
 constexpr std::size_t early_limit = 64 * 1024;
 
 http::Failure failure_of(const std::exception_ptr& error) {
@@ -26,7 +27,7 @@ http::Failure failure_of(const std::exception_ptr& error) {
   } catch (const OSError& os) {
     failure.error_number = os.error_number();
   } catch (...) {
-    // Its text says what it is.
+    // The text is enough.
   }
   return failure;
 }
@@ -61,24 +62,31 @@ void Connection::close() noexcept {
   const asyncio::Transport transport = std::exchange(transport_, {});
   if (!transport) return;
   try {
-    // The server is to know at once; TLS has more to do than to close a descriptor.
+    // Closes at once, so that the server notices. TLS needs abort(): there is more to end than the
+    // descriptor.
     if (tls_)
       transport.abort();
     else
       transport.object().stream()->discard();
   } catch (...) {
-    // Without memory the loop closes it with itself.
+    // Without memory, the loop closes the transport at its own end.
   }
 }
 
-// A connection that has been idle for a moment may have ended without the loop's having looked.
+asyncio::Transport Connection::detach() noexcept {
+  asyncio::Transport transport = dead_ ? asyncio::Transport() : std::exchange(transport_, {});
+  close();
+  return transport;
+}
+
+// An idle connection may have ended since the loop last polled its descriptor.
 bool Connection::is_alive(bool look_closely) const noexcept {
   if (dead_ || !transport_ || transport_.is_closing()) return false;
   if (!look_closely) return true;
   char byte = 0;
   const ssize_t count = ::recv(transport_.fileno(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   if (count < 0) return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
-  // Of TLS it may be a ticket; of HTTP nothing may come now.
+  // With TLS the bytes may be a session ticket; without TLS nothing may arrive now.
   return count > 0 && tls_;
 }
 
@@ -118,7 +126,7 @@ void Connection::connection_lost(const std::exception_ptr& error) {
   } catch (const std::bad_alloc&) {
     if (transfer_ != nullptr) transfer_->fail(std::current_exception());
   }
-  transport_ = {};  // which closes itself
+  transport_ = {};  // the transport closes itself
   lost(std::move(failure));
 }
 

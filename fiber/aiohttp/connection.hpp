@@ -1,4 +1,4 @@
-// One connection to a server, which exchanges use one after the other.
+// One connection to a server. Exchanges use it one after the other.
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
@@ -15,7 +15,7 @@ namespace fiber::aiohttp::detail {
 
 class Engine;
 
-/// Kept by the engine, and by its transport as long as that lasts.
+/// Owned by the engine, and by the transport while that lives.
 class Connection final : public asyncio::Protocol, public std::enable_shared_from_this<Connection> {
  public:
   using Clock = http::Transfer::Clock;
@@ -25,16 +25,18 @@ class Connection final : public asyncio::Protocol, public std::enable_shared_fro
 
   const std::string& key() const noexcept { return key_; }
 
-  /// Has it carry this exchange, until leave().
+  /// Carries this exchange from now on, until leave().
   void carry(http::Transfer& transfer);
   http::Transfer* carried() const noexcept { return transfer_; }
   void leave() noexcept { transfer_ = nullptr; }
-  /// Sends what the exchange has to send, and reads what it has room for.
+  /// Sends the output of the exchange, and reads as long as the exchange has room.
   void work();
-  /// Now; nobody is told.
+  /// Closes the connection at once, without telling the engine or the exchange.
   void close() noexcept;
+  /// Gives its transport away, none if it has ended; it is as after close().
+  asyncio::Transport detach() noexcept;
 
-  /// Whether another exchange may use it. Of one that nobody uses.
+  /// Whether another exchange may use this connection, which must be idle.
   bool is_alive(bool look_closely) const noexcept;
   Clock::time_point idle_since{};
 
@@ -49,18 +51,18 @@ class Connection final : public asyncio::Protocol, public std::enable_shared_fro
   void lost(std::optional<http::Failure> failure) noexcept;
   void keep_session();
 
-  Engine& engine_;  ///< lives while this carries an exchange, or is idle
+  Engine& engine_;  ///< outlives this while an exchange is carried, or while idle
   const std::string key_;
   http::Transfer* transfer_ = nullptr;
   asyncio::Transport transport_;
-  std::string early_;  ///< what came before the first exchange
+  std::string early_;  ///< bytes received before the first exchange
   const bool tls_;
   bool used_ = false;
   bool session_kept_ = false;
   bool writing_paused_ = false;
   bool reading_paused_ = false;
-  bool dead_ = false;    ///< it has ended, or is closed
-  bool closed_ = false;  ///< by close(): the engine may be gone
+  bool dead_ = false;    ///< the connection has ended, or is closed
+  bool closed_ = false;  ///< close() was called: the engine may be gone
 };
 
 }  // namespace fiber::aiohttp::detail

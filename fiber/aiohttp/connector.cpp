@@ -1,5 +1,6 @@
 #include <fiber/aiohttp/connector.hpp>
 
+#include <fiber/aiohttp/times.hpp>
 #include <fiber/asyncio/connecting.hpp>
 #include <fiber/asyncio/connections.hpp>
 #include <fiber/asyncio/sock.hpp>
@@ -17,12 +18,7 @@ namespace {
 using asyncio::await;
 using Kind = http::Failure::Kind;
 
-std::chrono::nanoseconds nanoseconds(http::Seconds duration) {
-  constexpr http::Seconds for_ever = std::chrono::hours(24 * 365 * 100);
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(duration, for_ever));
-}
-
-// Closes a transport that nobody has taken over.
+// Closes a transport at the end of a scope, unless released.
 class Guard {
  public:
   explicit Guard(asyncio::Transport transport) : transport_(std::move(transport)) {}
@@ -32,7 +28,7 @@ class Guard {
     try {
       if (transport_) transport_.abort();
     } catch (...) {
-      // Without memory the loop closes it with itself.
+      // Without memory, the loop closes the transport at its own end.
     }
   }
   const asyncio::Transport& transport() const noexcept { return transport_; }
@@ -44,12 +40,12 @@ class Guard {
 
 }  // namespace
 
-// What is said before the connection is there. One task may wait.
+// The protocol of the dialogue with a proxy. One task may wait.
 class Connector::Talk final : public asyncio::Protocol {
  public:
   explicit Talk(asyncio::EventLoop loop) : loop_(std::move(loop)) {}
 
-  // "" once nothing more comes.
+  // Waits for bytes and returns them; "" at the end.
   std::string receive() {
     while (received_.empty() && !ended_) {
       waiter_ = loop_.create_future<void>();
@@ -149,7 +145,7 @@ std::shared_ptr<Connection> Connector::make() {
   return connection;
 }
 
-// What getaddrinfo and connect() say is told of the host or of the proxy.
+// Turns errors of getaddrinfo and connect() into failures of the host or of the proxy.
 asyncio::Transport Connector::open(const std::shared_ptr<asyncio::Protocol>& protocol) {
   const auto failure = [&](Kind kind, const Exception& error, int number) {
     return http::Failure{route_.through_proxy() ? Kind::proxy : kind, error.what(), number,

@@ -18,12 +18,13 @@ class Connector {
  public:
   using Factory = std::function<std::shared_ptr<Connection>(const http::Route& route)>;
 
-  /// Takes from the transfer all that is needed, which need not live longer.
+  /// Copies everything needed from `transfer`, which may be destroyed afterwards.
   Connector(asyncio::EventLoop loop, const http::Transfer& transfer,
             std::shared_ptr<const TCPConnector> options, std::shared_ptr<AddressBook> addresses,
             Factory factory);
 
-  /// In a task. Throws http::Failure. Cancelled, it leaves nothing open.
+  /// Makes the connection. To be called in a task. Throws http::Failure. If cancelled, leaves
+  /// nothing open.
   std::shared_ptr<Connection> connect();
 
  private:

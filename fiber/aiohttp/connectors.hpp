@@ -1,4 +1,4 @@
-// How a session comes to its connections. Python: aiohttp.connector, aiohttp.resolver.
+// The options for a session's connections. Python: aiohttp.connector, aiohttp.resolver.
 #pragma once
 
 #include <fiber/asyncio/sock.hpp>
@@ -16,8 +16,8 @@
 
 namespace fiber::aiohttp {
 
-/// ssl=: whether to check the server's certificate, the path of a CA bundle to check it against, or
-/// an ssl::SSLContext, which says all of it.
+/// ssl=: whether to check the server's certificate, the path of a CA bundle for the check, or an
+/// ssl::SSLContext, which decides everything.
 class Ssl {
  public:
   Ssl(bool check = true) : verify_(check) {}
@@ -34,39 +34,39 @@ class Ssl {
   std::optional<ssl::SSLContext> context_;
 };
 
-/// resolver=: gives the addresses of a host, those of `family` (AF_INET, AF_INET6; 0: both), best
-/// first, and may await. Throws OSError, of which asyncio::gaierror is one, if there are none.
-/// aiohttp.abc.AbstractResolver.
+/// resolver=: returns the addresses of a host in `family` (AF_INET, AF_INET6; 0: both), best first.
+/// May await. Throws OSError, such as asyncio::gaierror, if there are none.
+/// Python: aiohttp.abc.AbstractResolver.
 using Resolver = std::function<std::vector<asyncio::SocketAddress>(const std::string& host,
                                                                    int port, int family)>;
 
-/// The keyword arguments of TCPConnector, in the order of Python's signature. A session has its
-/// connector for itself.
+/// The keyword arguments of TCPConnector, in the order of Python's signature. Each session has a
+/// connector of its own.
 struct TCPConnector {
-  /// Whether addresses are remembered, and for how long; nothing: for ever. Those that cannot be
-  /// reached are forgotten.
+  /// Whether addresses are cached, and for how long; nothing: forever. Unreachable addresses are
+  /// removed.
   bool use_dns_cache = true;
   std::optional<http::Seconds> ttl_dns_cache = std::chrono::seconds(10);
   int family = 0;  ///< AF_INET, AF_INET6; 0: both
   Ssl ssl = true;
-  std::optional<std::pair<std::string, int>> local_addr = {};  ///< host and port to come from
-  Resolver resolver = {};                                      ///< in place of the system's
-  http::Seconds keepalive_timeout = std::chrono::seconds(15);  ///< how long a connection is idle
+  std::optional<std::pair<std::string, int>> local_addr = {};  ///< local host and port
+  Resolver resolver = {};                                      ///< replaces the system's resolver
+  http::Seconds keepalive_timeout = std::chrono::seconds(15);  ///< the longest idle time
   bool force_close = false;  ///< each request has a connection of its own
-  /// How many connections may be in use at the same time; 0 for any number. Further requests wait
-  /// for their turn, first come, first served.
+  /// The most connections in use at the same time; 0 for no limit. Further requests wait in a
+  /// queue, first come, first served.
   std::size_t limit = 100;
   std::size_t limit_per_host = 0;  ///< per host and port
-  /// RFC 8305: while an address does not answer, the next one is tried as well after this time.
-  /// Nothing: one after the other.
+  /// RFC 8305: if an address has not answered after this time, the next one is tried as well.
+  /// Nothing: addresses are tried one after the other.
   std::optional<http::Seconds> happy_eyeballs_delay = std::chrono::milliseconds(250);
-  /// How many addresses of the first family come before the families take turns.
+  /// The number of addresses of the first family that are tried before families alternate.
   std::optional<int> interleave = {};
-  std::string path = {};  ///< of a Unix socket, in place of all hosts: see UnixConnector
+  std::string path = {};  ///< a Unix socket that replaces all hosts: see UnixConnector
 };
 
 /// `.connector = aiohttp::UnixConnector{"/run/engine.sock"}`: all connections lead to this socket,
-/// whatever the URL's host. aiohttp.UnixConnector.
+/// for every host. Python: aiohttp.UnixConnector.
 struct UnixConnector {
   std::string path;
   bool force_close = false;

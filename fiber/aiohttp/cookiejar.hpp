@@ -24,49 +24,51 @@ class Exchange;
 class SessionCore;
 }  // namespace detail
 
-/// One cookie of a jar: http.cookies.Morsel.
+/// One cookie of a jar. Python: http.cookies.Morsel.
 struct Morsel {
   std::string key = {};
   std::string value = {};
   std::string domain = {};  ///< "" for every host
-  bool host_only = false;   ///< for no host below `domain`
+  bool host_only = false;   ///< not for hosts below `domain`
   std::string path = "/";
   bool secure = false;
   bool httponly = false;
   std::int64_t expires = 0;   ///< in seconds since 1970; 0 for the end of the session
-  std::string samesite = {};  ///< "Strict", "Lax", "None", or "" (which a file has no place for)
+  std::string samesite = {};  ///< "Strict", "Lax", "None", or ""; not saved in files
 };
 
-/// aiohttp.CookieJar: a handle, whose copies, and the sessions that it is given to, share one jar.
-/// Any thread may use it. Cookies of hosts that are IP addresses are kept, as with unsafe=True.
-/// The rules are those of RFC 6265bis: a cookie for all of "com" or "co.uk" is refused (where the
-/// library was built with libpsl; without it, for names without a dot), and so is one with more
-/// than 4 096 bytes. It holds 3 000 of them, and 180 of one site.
+/// A handle to a jar; its copies, and the sessions that got it, share one jar. May be used from any
+/// thread. Cookies of hosts that are IP addresses are kept, as with unsafe=True.
+/// The rules are those of RFC 6265bis: a cookie for all of "com" or "co.uk" is refused (if the
+/// library was built with libpsl; without libpsl, a cookie for a name without a dot), and so is a
+/// cookie with more than 4 096 bytes. A jar holds 3 000 cookies, and 180 of one site.
+/// Python: aiohttp.CookieJar.
 class FIBER_API CookieJar {
  public:
   CookieJar();
 
-  /// Names and values that a response from `response_url` has set, for its host alone; without one
-  /// they are for every host. Throws ValueError for what cannot stand in a cookie, and for a URL
-  /// that is none.
+  /// Adds names and values that a response from `response_url` has set, for its host only; without
+  /// `response_url`, for every host. Throws ValueError for a text that cannot stand in a cookie,
+  /// and for an invalid URL.
   void update_cookies(const http::Params& cookies, std::string_view response_url = {});
-  /// What goes out with a request to this URL. Throws ValueError for one that is none.
+  /// Returns the cookies to send with a request to this URL. Throws ValueError for an invalid URL.
   http::Params filter_cookies(std::string_view request_url) const;
-  /// All that have not expired.
+  /// Returns all cookies that have not expired.
   std::vector<Morsel> morsels() const;
   std::size_t size() const { return morsels().size(); }
 
   void clear();
-  /// Those for which `predicate` holds.
+  /// Removes the cookies for which `predicate` holds.
   void clear(const std::function<bool(const Morsel&)>& predicate);
-  /// Those of this domain and of what is below it.
+  /// Removes the cookies of this domain and of domains below it.
   void clear_domain(std::string_view domain);
 
-  /// Writes them to a file for its owner's eyes alone, in the form of Netscape's cookies.txt, which
-  /// curl and http.cookiejar read too (Python: JSON, or pickle). Throws OSError.
+  /// Writes the cookies to a file that only its owner can read, in the format of Netscape's
+  /// cookies.txt, which curl and http.cookiejar read, too (Python: JSON, or pickle). Throws
+  /// OSError.
   void save(const std::string& path) const;
-  /// Puts those of such a file in place of what is there. Throws OSError, and ValueError for a line
-  /// that is none, with the jar as it was.
+  /// Replaces the cookies by those of a file in the format of save(). Throws OSError, and
+  /// ValueError for a malformed line; then the jar is unchanged.
   void load(const std::string& path);
 
  protected:
@@ -79,7 +81,7 @@ class FIBER_API CookieJar {
   std::shared_ptr<detail::JarState> state_;
 };
 
-/// aiohttp.DummyCookieJar: keeps nothing.
+/// A jar that keeps nothing. Python: aiohttp.DummyCookieJar.
 class FIBER_API DummyCookieJar : public CookieJar {
  public:
   DummyCookieJar() : CookieJar(false) {}

@@ -1,4 +1,4 @@
-// What a CookieJar is a handle to.
+// The state that the copies of a CookieJar share.
 #pragma once
 
 #include <fiber/http/shared.hpp>

@@ -1,6 +1,7 @@
 #include <fiber/aiohttp/engine.hpp>
 
 #include <fiber/aiohttp/connector.hpp>
+#include <fiber/aiohttp/times.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -11,12 +12,8 @@ namespace fiber::aiohttp::detail {
 namespace {
 
 constexpr auto redirect_time = std::chrono::milliseconds(50);
-// A connection that has been idle for less was seen by the loop in the meantime, or nearly so.
+// The loop polled the connection at most this long ago: no closer check is needed.
 constexpr auto unseen_time = std::chrono::milliseconds(10);
-
-void cancel(asyncio::TimerHandle& timer) noexcept {
-  if (timer) std::exchange(timer, {}).cancel();
-}
 
 }  // namespace
 
@@ -56,8 +53,16 @@ void Engine::remove(http::Transfer& transfer) noexcept {
   try {
     if (ride->connecting) std::exchange(ride->connecting, {}).cancel();
   } catch (...) {
-    // Without memory for its end it goes on, and closes what it has made.
+    // Without memory to cancel the task, it goes on, and closes the connection that it makes.
   }
+}
+
+asyncio::Transport Engine::detach(http::Transfer& transfer) noexcept {
+  const auto found = rides_.find(&transfer);
+  if (found == rides_.end()) return {};
+  const std::shared_ptr<Connection> connection = std::exchange(found->second->connection, {});
+  remove(transfer);
+  return connection ? connection->detach() : asyncio::Transport();
 }
 
 void Engine::start(const std::shared_ptr<Ride>& ride) {
@@ -69,7 +74,7 @@ void Engine::start(const std::shared_ptr<Ride>& ride) {
 }
 
 void Engine::connect(const std::shared_ptr<Ride>& ride) {
-  // The engine is there as long as somebody wants the connection.
+  // The engine lives as long as the ride has its transfer.
   auto made = [this, ride](std::shared_ptr<Connection> connection) {
     if (ride->transfer == nullptr) return connection->close();
     ride->connection = std::move(connection);
@@ -77,7 +82,7 @@ void Engine::connect(const std::shared_ptr<Ride>& ride) {
     ride->connecting = {};
     look(*ride->transfer);
   };
-  // What it could not do, and also what has kept it from beginning.
+  // Reports the failure of the task, also one before its beginning.
   auto ended = [this, ride](const auto& task) {
     if (ride->transfer == nullptr) return;
     try {
@@ -150,7 +155,7 @@ void Engine::follow_redirect(const std::shared_ptr<Ride>& ride) {
   if (ride->transfer->next_hop()) start(ride);
 }
 
-// What it was used for is over, or given up.
+// Takes the connection from a ride that is over, or given up.
 void Engine::leave_connection(Ride& ride) noexcept {
   cancel(ride.continue_timer);
   const std::shared_ptr<Connection> connection = std::exchange(ride.connection, {});
@@ -193,12 +198,12 @@ void Engine::forget(const Connection& connection) noexcept {
       std::erase_if(found->second, [&](const auto& one) { return one.get() == &connection; });
 }
 
-// Those whose time is up, and where there are more than `most` the older ones of some host.
+// Closes connections that were idle for too long and, beyond `most`, older ones of some host.
 void Engine::close_idle(std::size_t most) noexcept {
   const auto now = http::Transfer::Clock::now();
   for (auto entry = idle_.begin(); entry != idle_.end();) {
     auto& connections = entry->second;
-    // The oldest stand in front.
+    // The oldest connections are in front.
     auto fresh = connections.begin();
     while (fresh != connections.end() &&
            (now - (*fresh)->idle_since >= options_->keepalive_timeout || idle_count_ > most)) {

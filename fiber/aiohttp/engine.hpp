@@ -1,12 +1,13 @@
-// Has exchanges carried by connections of an event loop, and keeps those for the next.
+// Finds connections for the exchanges of an event loop, and keeps idle connections for further
+// ones.
 //
 // Rules:
-//  1. Connections are made by tasks, which find out by Ride::transfer whether somebody still wants
-//     theirs. All else happens in calls of the loop and of those who use an exchange.
-//  2. An exchange that is over has left its connection when look() returns: that is idle, or closed.
-//  3. The body of a redirect has 50 ms to arrive, and its connection is used again if it does. It is
-//     not waited for longer: the redirect is followed, and the connection closed.
-//  4. Of idle connections the one that was used last is used next.
+//  1. Connections are made by tasks; Ride::transfer tells a task whether its connection is still
+//     wanted. All else happens in calls of the loop and of the users of an exchange.
+//  2. When look() returns, an exchange that is over has left its connection, now idle or closed.
+//  3. The body of a redirect has 50 ms to arrive; then its connection is used again. Otherwise the
+//     connection is closed, and the redirect followed.
+//  4. The idle connection that was used last is used next.
 #pragma once
 
 #include <fiber/aiohttp/connection.hpp>
@@ -33,21 +34,24 @@ class Engine {
 
   const asyncio::EventLoop& loop() const noexcept { return loop_; }
 
-  /// Starts the exchange, and follows its redirects; it must be removed before it is destroyed and
-  /// before the engine is.
+  /// Starts the exchange, and follows its redirects. remove() must be called before the exchange or
+  /// the engine is destroyed.
   void add(http::Transfer& transfer);
-  /// Ends it, closing its connection unless it is done. Not from within its on_change.
+  /// Takes the exchange out; closes its connection unless the exchange is done. Must not be called
+  /// from its on_change.
   void remove(http::Transfer& transfer) noexcept;
+  /// Removes a transfer that is_upgraded(), and returns its connection; null if that has ended.
+  asyncio::Transport detach(http::Transfer& transfer) noexcept;
 
   // --- for connections ---
-  /// Something has happened to the exchange.
+  /// Acts on a change of the exchange.
   void look(http::Transfer& transfer) noexcept;
-  /// An idle connection is of no use any more.
+  /// Forgets an idle connection that has ended.
   void forget(const Connection& connection) noexcept;
 
  private:
   struct Ride {
-    http::Transfer* transfer;  ///< null once nobody wants it carried
+    http::Transfer* transfer;  ///< null after remove()
     std::shared_ptr<Connection> connection = {};
     asyncio::Task<void> connecting = {};
     asyncio::TimerHandle redirect_timer = {};

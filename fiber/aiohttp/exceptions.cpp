@@ -23,6 +23,7 @@ ClientResponseError::ClientResponseError(int status, std::string message, std::s
           Details{status, std::move(message), std::move(url), std::move(headers)})) {}
 ClientResponseError::~ClientResponseError() = default;
 ContentTypeError::~ContentTypeError() = default;
+WSServerHandshakeError::~WSServerHandshakeError() = default;
 TooManyRedirects::~TooManyRedirects() = default;
 
 }  // namespace fiber::aiohttp

@@ -1,9 +1,9 @@
 // The exceptions of aiohttp's client (aiohttp.client_exceptions), under their Python names.
 //
-// ClientError, ClientConnectionError and ServerConnectionError are interfaces: what is thrown is
-// one of the classes below them, each of which is exactly one of the built-in exceptions too. So
+// ClientError, ClientConnectionError and ServerConnectionError are interfaces. The classes that are
+// thrown derive from one of them and from exactly one built-in exception. So
 // `catch (const aiohttp::ClientError&)`, `catch (const fiber::TimeoutError&)` and
-// `catch (const std::exception&)` all work as their like do in Python.
+// `catch (const std::exception&)` all work as in Python.
 #pragma once
 
 #include <fiber/exceptions.hpp>
@@ -15,8 +15,8 @@
 
 namespace fiber::aiohttp {
 
-/// Root of everything that the client throws about a request, but for the total timeout, which is a
-/// plain fiber::TimeoutError.
+/// The root of the client's exceptions about requests. The total timeout is not one of them: it is
+/// a plain fiber::TimeoutError.
 class FIBER_API ClientError {
  public:
   virtual ~ClientError();
@@ -29,7 +29,7 @@ class FIBER_API ClientConnectionError : public virtual ClientError {
   ~ClientConnectionError() override;
 };
 
-/// The other side of the connection failed.
+/// The server failed.
 class FIBER_API ServerConnectionError : public ClientConnectionError {
  public:
   ~ServerConnectionError() override;
@@ -45,7 +45,7 @@ class FIBER_API ClientConnectionResetError : public ClientConnectionError,
   const char* what() const noexcept override { return ConnectionResetError::what(); }
 };
 
-/// A system call failed; error_number() tells how.
+/// A system call failed; error_number() is its errno.
 class FIBER_API ClientOSError : public ClientConnectionError, public OSError {
  public:
   explicit ClientOSError(std::string message, int error_number = 0);
@@ -139,6 +139,14 @@ class FIBER_API ContentTypeError : public ClientResponseError {
  public:
   using ClientResponseError::ClientResponseError;
   ~ContentTypeError() override;
+};
+
+/// The server did not make a WebSocket of it: "404, message='Invalid response status',
+/// url='http://...'". A status of 0: it has not answered in HTTP.
+class FIBER_API WSServerHandshakeError : public ClientResponseError {
+ public:
+  using ClientResponseError::ClientResponseError;
+  ~WSServerHandshakeError() override;
 };
 
 /// More redirects than max_redirects.

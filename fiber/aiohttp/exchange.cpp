@@ -1,5 +1,7 @@
 #include <fiber/aiohttp/exchange.hpp>
 
+#include <fiber/aiohttp/times.hpp>
+#include <fiber/asyncio/stream_protocol.hpp>
 #include <fiber/asyncio/streams.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/http/url.hpp>
@@ -9,18 +11,6 @@
 #include <utility>
 
 namespace fiber::aiohttp::detail {
-namespace {
-
-void cancel(asyncio::TimerHandle& timer) noexcept {
-  if (timer) std::exchange(timer, {}).cancel();
-}
-
-std::chrono::nanoseconds nanoseconds(http::Seconds duration) {
-  constexpr http::Seconds for_ever = std::chrono::hours(24 * 365 * 100);
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(duration, for_ever));
-}
-
-}  // namespace
 
 Exchange::Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout,
                    std::shared_ptr<Upload> upload, std::shared_ptr<Traces> traces)
@@ -52,7 +42,7 @@ void Exchange::open() {
     wait_until([this] { return transfer_.has_head(); });
 }
 
-// Waits for the head, and tells of the redirects on the way there.
+// Waits for the head, and reports redirects to the traces.
 void Exchange::wait_for_head_telling() {
   const http::Outgoing& request = transfer_.request();
   if (request.body && !upload_)
@@ -84,7 +74,7 @@ void Exchange::start_sending() {
 
 std::size_t Exchange::read_bufsize() const noexcept { return core_->options_.read_bufsize; }
 
-// A separator may begin in one piece and end in the next.
+// Reads up to the separator, which may begin in one piece and end in the next.
 std::string Exchange::read_until(std::string_view separator, std::size_t most) {
   std::string line;
   for (;;) {
@@ -122,8 +112,25 @@ std::string Exchange::read_exactly(std::size_t n) {
   return bytes;
 }
 
+std::pair<asyncio::StreamReader, asyncio::StreamWriter> Exchange::take_connection() {
+  cancel(total_timer_);
+  cancel(connect_timer_);
+  cancel(silence_timer_);
+  added_ = false;
+  const asyncio::Transport transport = engine_.detach(transfer_);
+  if (!transport) throw ServerDisconnectedError();
+  taken_connection_ = transport;
+  const asyncio::StreamReader reader;
+  const auto protocol = std::make_shared<asyncio::StreamReaderProtocol>(reader);
+  transport.set_protocol(protocol);
+  protocol->connection_made(transport);
+  transport.resume_reading();
+  reader.feed_data(transfer_.leave_to_upgrade());
+  return {reader, asyncio::StreamWriter(transport)};
+}
+
 void Exchange::take_turn() {
-  // Decompressing may go on for long without anything to wait for.
+  // Decompressing may go on for long without waiting: other tasks get a turn.
   constexpr std::size_t turn = 256 * 1024;
   if (taken_ >= turn) {
     taken_ = 0;
@@ -153,7 +160,7 @@ const std::string& Exchange::body() {
   return *body_;
 }
 
-// Every condition holds once the transfer has succeeded.
+// Waits until the condition holds. Every condition must hold once the transfer has succeeded.
 template <class Condition>
 void Exchange::wait_until(Condition condition) {
   while (!condition()) {
@@ -192,9 +199,9 @@ void Exchange::wake() noexcept {
 
 void Exchange::changed() noexcept {
   if (transfer_.connected()) cancel(connect_timer_);
-  if (transfer_.done()) {
+  if (transfer_.done() && !taken_connection_) {
     if (upload_) upload_->stop();
-    // The connection is put back in this turn of the loop: the next in the queue may have it.
+    // The engine gets the connection back in this iteration: the next waiter may use it.
     slot_.reset();
     cancel(total_timer_);
     cancel(connect_timer_);
@@ -214,7 +221,7 @@ void Exchange::start_timers() {
   if (limits(timeout_.sock_read)) watch_for_silence(*timeout_.sock_read);
 }
 
-// One timer, which looks when the last byte came, instead of one that every byte restarts.
+// One timer that checks when the last byte arrived, instead of one that every byte restarts.
 void Exchange::watch_for_silence(http::Seconds duration) {
   silence_timer_ = engine_.loop().call_later(nanoseconds(duration), [this] {
     http::Seconds left = *timeout_.sock_read;
@@ -223,7 +230,7 @@ void Exchange::watch_for_silence(http::Seconds duration) {
     try {
       watch_for_silence(left);
     } catch (const std::bad_alloc&) {
-      end(Why::memory);  // nobody would notice a silence
+      end(Why::memory);  // without the timer no silence would be noticed
     }
   });
 }
@@ -246,6 +253,13 @@ void Exchange::give_back() noexcept {
   cancel(connect_timer_);
   cancel(silence_timer_);
   if (std::exchange(added_, false)) engine_.remove(transfer_);
+  if (taken_connection_) {
+    try {
+      std::exchange(taken_connection_, {}).close();
+    } catch (...) {
+      // Without memory the loop closes it with itself.
+    }
+  }
   slot_.reset();
 }
 

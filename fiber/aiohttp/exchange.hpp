@@ -6,7 +6,9 @@
 #include <fiber/aiohttp/engine.hpp>
 #include <fiber/aiohttp/limiter.hpp>
 #include <fiber/aiohttp/traces.hpp>
+#include <fiber/aiohttp/upgraded.hpp>
 #include <fiber/aiohttp/upload.hpp>
+#include <fiber/asyncio/streams.hpp>
 #include <fiber/http/transfer.hpp>
 
 #include <exception>
@@ -15,21 +17,25 @@
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 
 namespace fiber::aiohttp::detail {
 
 /// Throws the exception for a failure.
 [[noreturn]] void raise(const http::Failure& failure);
-/// Whether a timeout is one: zero is none.
+/// Whether a timeout is a limit: zero is none.
 bool limits(const std::optional<http::Seconds>& timeout);
 
-/// What a ClientSession is a handle to, kept by its exchanges too.
+/// The state of a ClientSession. Its exchanges own it, too.
 class SessionCore : public std::enable_shared_from_this<SessionCore> {
  public:
   explicit SessionCore(SessionOptions options);
 
-  /// What ClientSession::request() gives. Waits.
-  ClientResponse request(std::string method, const std::string& url, RequestOptions options);
+  /// Makes a request and waits for the head of its response; with `upgrade`, for an answer 101.
+  ClientResponse request(std::string method, const std::string& url, RequestOptions options,
+                         bool upgrade = false);
+  /// Makes a request for another protocol, and waits for the answer 101.
+  Upgraded upgrade(UpgradeRequest request);
   void close() noexcept;
   bool closed() const noexcept { return closed_; }
   const CookieJar& cookie_jar() const noexcept { return jar_; }
@@ -53,7 +59,7 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   SessionOptions options_;
   CookieJar jar_;
   Limiter limiter_;
-  std::optional<Engine> engine_;  ///< from the first request on, which chooses the loop
+  std::optional<Engine> engine_;  ///< made by the first request, which decides the loop
   std::unordered_set<Exchange*> exchanges_;
   bool closed_ = false;
 };
@@ -72,18 +78,23 @@ class Exchange {
   std::size_t read_bufsize() const noexcept;
   const std::string& method() const noexcept { return transfer_.request().method; }
 
-  /// These wait; what they throw is what the public functions throw.
-  void open();                      ///< until the head is there
-  std::string read(std::size_t n);  ///< up to n bytes of the body, "" at its end
-  std::string read_rest();          ///< all that nobody has read
+  /// These functions wait, and throw the exceptions of the public functions.
+  void open();                      ///< waits for the head
+  std::string read(std::size_t n);  ///< returns up to n bytes of the body, "" at its end
+  std::string read_rest();          ///< returns the unread rest of the body
   std::string read_until(std::string_view separator, std::size_t most);
   std::string read_exactly(std::size_t n);
-  const std::string& body();  ///< the same, and kept
+  const std::string& body();  ///< like read_rest(), and keeps the result
 
-  /// Whether the body has arrived whole and been read.
+  /// The connection of an answer 101, for another protocol. Its place among those that may be in
+  /// use is given back by close(), which closes it too. Throws ServerDisconnectedError if the server
+  /// has closed it meanwhile.
+  std::pair<asyncio::StreamReader, asyncio::StreamWriter> take_connection();
+
+  /// Whether the whole body has arrived and been read.
   bool at_eof() const noexcept { return transfer_.succeeded() && transfer_.available() == 0; }
-  /// Gives up: who waits, and who reads what has not arrived, gets an exception that says why. It
-  /// is made there: closing needs no memory.
+  /// Ends the exchange: tasks that wait, or read bytes that have not arrived, get an exception with
+  /// the reason. The exception is made in the task: closing needs no memory.
   enum class Why : unsigned char {
     none,
     closed,
@@ -119,9 +130,10 @@ class Exchange {
   std::optional<Limiter::Slot> slot_;
   asyncio::TimerHandle total_timer_, connect_timer_, silence_timer_;
   asyncio::Future<void> waiter_;
+  asyncio::Transport taken_connection_;  ///< by take_connection()
   std::optional<std::string> body_;
-  std::size_t taken_ = 0;  ///< bytes read since other tasks have had a turn
-  Why why_ = Why::none;    ///< it was ended
+  std::size_t taken_ = 0;  ///< bytes read since other tasks had a turn
+  Why why_ = Why::none;    ///< why the exchange was ended
   bool added_ = false;
   bool closed_ = false;
 };

@@ -17,7 +17,7 @@ void check_line(std::string_view text) {
   if (text.find_first_of(std::string_view("\r\n\0", 3)) != text.npos) throw ValueError(injection);
 }
 
-// urllib.parse.quote(text, safe="")
+// Python: urllib.parse.quote(text, safe="")
 std::string percent_encoded(std::string_view text) {
   static constexpr char hex[] = "0123456789ABCDEF";
   std::string out;
@@ -31,7 +31,7 @@ std::string percent_encoded(std::string_view text) {
   return out;
 }
 
-// aiohttp.helpers.quoted_string: RFC 5322's, where a blank is quoted too.
+// Quotes a text as in RFC 5322, blanks included. Python: aiohttp.helpers.quoted_string.
 std::string quoted_string(std::string_view text) {
   std::string out;
   for (const char c : text) {

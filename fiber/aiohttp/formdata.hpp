@@ -21,30 +21,30 @@ struct FieldOptions {
   std::optional<std::string> filename = {};
 };
 
-/// Keyword arguments of FormData. `quote_fields`: names of files are percent-encoded, and those of
-/// fields kept to ASCII; else they go out as they are.
+/// Keyword arguments of FormData. `quote_fields`: names of files are percent-encoded, and names of
+/// fields are kept to ASCII; else names are sent unchanged.
 struct FormDataOptions {
   bool quote_fields = true;
 };
 
-/// A form: x-www-form-urlencoded while it has texts alone, multipart/form-data with a file, a
-/// filename or a content type among its fields. A plain value; what is read while it is sent is
-/// shared by copies.
+/// A form: x-www-form-urlencoded while it has only texts, multipart/form-data with a file, a
+/// filename or a content type among its fields. A plain value; copies share sources that are read
+/// while they are sent.
 class FIBER_API FormData {
  public:
   explicit FormData(http::Params fields = {}, FormDataOptions options = {});
 
-  /// One field more. What is read while it is sent, an std::ifstream, is a file, whose name is that
-  /// of the field unless it has another. Bytes are text/plain; charset=utf-8, and with a filename,
-  /// as files are, application/octet-stream unless a content type is given. Throws ValueError for a
-  /// content type with the end of a line in it.
+  /// Adds a field. A source that is read while it is sent, such as a std::ifstream, is a file; its
+  /// filename is by default the name of the field. Bytes are text/plain; charset=utf-8. Files, and
+  /// bytes with a filename, are application/octet-stream unless a content type is given. Throws
+  /// ValueError for a content type with an end of line in it.
   void add_field(std::string name, http::Body value, FieldOptions options = {});
-  /// Several that are texts.
+  /// Adds several fields that are texts.
   void add_fields(const http::Params& fields);
 
   bool is_multipart() const noexcept { return is_multipart_; }
-  /// The body that it makes, form(). Throws ValueError for a name with the end of a line in it that
-  /// is not quoted.
+  /// Returns the body of the form. Throws ValueError for an unquoted name with an end of line in
+  /// it.
   http::Body operator()() const;
   operator http::Body() const { return (*this)(); }
 

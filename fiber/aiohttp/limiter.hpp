@@ -1,4 +1,4 @@
-// Who may have a connection: at most so many in all and per host, first come, first served.
+// Limits the number of connections, in all and per host; first come, first served.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@ namespace fiber::aiohttp::detail {
 class Limiter {
   struct Host {
     std::size_t taken = 0;
-    std::size_t slots = 0;  ///< those that wait as well
+    std::size_t slots = 0;  ///< slots and waiters
   };
   using Entry = std::pair<const std::string, Host>;
 
@@ -22,10 +22,11 @@ class Limiter {
   Limiter(std::size_t limit, std::size_t limit_per_host)
       : limit_(limit), limit_per_host_(limit_per_host) {}
 
-  /// A place in the queue and then a slot, until it is destroyed. The limiter outlives it.
+  /// A place in the queue, and then a slot until it is destroyed. The limiter must live longer.
   class Slot {
    public:
-    /// `granted`, which must not throw, is called when the slot is there, unless it is at once.
+    /// Takes a slot or a place in the queue. `granted`, which must not throw, is called when a
+    /// waiter gets its slot, not for a slot that is free at once.
     Slot(Limiter& limiter, std::string host, std::function<void()> granted)
         : limiter_(limiter),
           on_grant_(std::move(granted)),
@@ -56,7 +57,7 @@ class Limiter {
 
     Limiter& limiter_;
     std::function<void()> on_grant_;
-    std::list<Slot*> place_;  ///< for the queue, unless it is there: giving slots needs no memory
+    std::list<Slot*> place_;  ///< its node while not in the queue: granting needs no memory
     std::list<Slot*>::iterator at_;
     Entry* host_;
     bool granted_ = false;

@@ -8,8 +8,8 @@
 namespace fiber::aiohttp::web {
 namespace detail {
 
-// Finds the boundaries. `held` has what was read and not handed out; a boundary may be cut at its
-// end.
+// Finds the boundaries. `held` has the bytes that were read and not returned; a boundary may be cut
+// at its end.
 struct MultipartObject {
   static constexpr std::size_t kLongestLine = 8190;
   static constexpr std::size_t kMostLines = 128;
@@ -25,10 +25,10 @@ struct MultipartObject {
   }
   std::string_view rest() const noexcept { return std::string_view(held).substr(at); }
 
-  // Of the current part.
+  // Returns up to `most` bytes of the current part.
   std::string read(std::size_t most) {
     while (part_open) {
-      // Who reads a byte at a time has the boundary looked for once.
+      // `clear` saves searching for the boundary again in small reads.
       if (clear <= at) {
         const std::size_t found = held.find(delimiter, at);
         if (found == at) {
@@ -49,7 +49,7 @@ struct MultipartObject {
     return {};
   }
 
-  // After the boundary: "--" says that it was the last.
+  // Parses the text after a boundary: "--" marks the last one.
   void end_part() {
     at += delimiter.size();
     part_open = false;
@@ -62,7 +62,7 @@ struct MultipartObject {
     if (!http::strip(line).empty()) throw RequestPayloadError("Invalid boundary of the body");
   }
 
-  // Without its end.
+  // Returns a header line without its end.
   std::string header_line() {
     for (;;) {
       const std::size_t found = rest().find('\n');
@@ -93,11 +93,11 @@ struct MultipartObject {
 
   ByteReader* reader;
   std::string delimiter;      // "\r\n--boundary"
-  std::string held = "\r\n";  // the first boundary may come without a line before
+  std::string held = "\r\n";  // the first boundary may have no line before it
   std::size_t at = 0;
-  std::size_t clear = 0;  // no boundary begins before it, where it is beyond `at`
-  std::size_t index = 0;  // of the current part
-  bool part_open = true;  // at first what comes before the parts
+  std::size_t clear = 0;  // no boundary begins between `at` and here
+  std::size_t index = 0;  // index of the current part
+  bool part_open = true;  // at first the preamble
   bool ended = false;
 };
 

@@ -22,31 +22,32 @@ namespace detail {
 struct MultipartObject;
 }
 
-/// One part, until the next is asked for. What waits throws as the body that it is a part of does,
-/// and RequestPayloadError if a boundary is missing. aiohttp.BodyPartReader.
+/// One part, valid until the next one is asked for. Functions that wait throw the exceptions of the
+/// whole body, and RequestPayloadError if a boundary is missing. Python: aiohttp.BodyPartReader.
 class FIBER_API BodyPartReader {
  public:
   http::Headers headers;
-  /// Of Content-Disposition; "" if they were not sent. A file name is what the other side says: it
-  /// may have slashes and dots in it.
+  /// The parameters of Content-Disposition; "" if not sent. Do not trust a file name: the peer may
+  /// put slashes and dots in it.
   std::string name;
   std::string filename;
-  /// "text/plain" if none was sent.
+  /// Returns the content type, "text/plain" if none was sent.
   std::string content_type() const;
 
-  /// Up to `size` bytes, at least one, "" at the end. Await it, as all below.
+  /// Returns up to `size` bytes, at least one, "" at the end. To be awaited, like the functions
+  /// below.
   auto read_chunk(std::size_t size = 8192) const {
     return asyncio::detail::Deferred([self = *this, size] { return self.chunk(size); });
   }
-  /// All that is left, at most `limit` bytes: ValueError beyond.
+  /// Returns the rest. Throws ValueError if it has more than `limit` bytes.
   auto read(std::size_t limit = 1024 * 1024) const {
     return asyncio::detail::Deferred([self = *this, limit] { return self.all(limit); });
   }
-  /// A line with its '\n'.
+  /// Returns a line with its '\n'.
   auto readline() const {
     return asyncio::detail::Deferred([self = *this] { return self.line(); });
   }
-  /// Leaves the rest out.
+  /// Skips the rest.
   auto release() const {
     return asyncio::detail::Deferred([self = *this] {
       while (!self.chunk(64 * 1024).empty()) {
@@ -66,14 +67,14 @@ class FIBER_API BodyPartReader {
   std::size_t index_ = 0;
 };
 
-/// aiohttp.MultipartReader.
+/// Reads the parts one after the other. Python: aiohttp.MultipartReader.
 class FIBER_API MultipartReader {
  public:
-  /// `content_type`: with its boundary. Throws ValueError if that is not of a multipart body.
+  /// Makes a reader. `content_type`: with its boundary. Throws ValueError if it is not multipart.
   MultipartReader(std::string_view content_type, detail::ByteReader& reader);
 
-  /// The next part, what is left of the one before left out; nothing after the last. A part has at
-  /// most 128 header lines of 8190 bytes. Await it.
+  /// Skips the rest of the current part and returns the next one; nothing after the last. A part
+  /// has at most 128 header lines of 8190 bytes. To be awaited.
   auto next() const {
     return asyncio::detail::Deferred([self = *this] { return self.next_part(); });
   }

@@ -11,7 +11,7 @@
 namespace fiber::aiohttp::detail {
 namespace {
 
-// Whoever asks for more hosts than that has to look them up anew.
+// The most hosts that are cached.
 constexpr std::size_t most_entries = 1000;
 
 bool is_numeric(const std::string& host) {
@@ -49,7 +49,7 @@ void AddressBook::forget(const std::string& host, int port) noexcept {
   try {
     entries_.erase(Key(host, port));
   } catch (...) {
-    // Without memory for the key they stay for their time.
+    // Without memory for the key, the addresses stay until they expire.
   }
 }
 

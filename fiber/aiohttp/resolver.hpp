@@ -1,4 +1,4 @@
-// Where the hosts of a session are, remembered for a time.
+// The addresses of a session's hosts, cached for a time.
 #pragma once
 
 #include <fiber/aiohttp/connectors.hpp>
@@ -17,8 +17,8 @@
 
 namespace fiber::aiohttp::detail {
 
-/// Held by the engine and by those who look something up. One host is looked up once at a time,
-/// whoever waits for it, and to the end, whoever has given up.
+/// Owned by the engine and by lookups in progress. Tasks that want one host share its lookup, which
+/// goes on to the end even if all of them give up.
 class AddressBook : public std::enable_shared_from_this<AddressBook> {
  public:
   AddressBook(asyncio::EventLoop loop, const TCPConnector& options)
@@ -28,15 +28,15 @@ class AddressBook : public std::enable_shared_from_this<AddressBook> {
         ttl_(options.ttl_dns_cache),
         remembers_(options.use_dns_cache) {}
 
-  /// At least one. In a task; throws OSError.
+  /// Returns the addresses of a host, at least one. To be called in a task. Throws OSError.
   std::vector<asyncio::AddressInfo> find(const std::string& host, int port);
-  /// They could not be reached.
+  /// Removes addresses that could not be reached.
   void forget(const std::string& host, int port) noexcept;
 
  private:
   using Clock = http::Transfer::Clock;
   using Key = std::pair<std::string, int>;
-  // Failures are results: nobody need be there any more to hear of them.
+  // A failure is a result, not an exception: perhaps no task waits for it any more.
   struct Found {
     std::vector<asyncio::AddressInfo> addresses = {};
     std::exception_ptr error = {};

@@ -1,6 +1,8 @@
 #include <fiber/aiohttp/exchange.hpp>
 #include <fiber/http/redirect.hpp>
+#include <fiber/http/text.hpp>
 #include <fiber/http/url.hpp>
+#include <fiber/ssl/extra_info.hpp>
 
 #include <algorithm>
 #include <new>
@@ -9,7 +11,7 @@
 namespace fiber::aiohttp::detail {
 namespace {
 
-// What is left of a limit that began then.
+// Returns the rest of a limit whose time began at `begin`.
 std::optional<http::Seconds> left_of(const std::optional<http::Seconds>& limit,
                                      http::Transfer::Clock::time_point begin) {
   if (!limits(limit)) return limit;
@@ -73,7 +75,7 @@ SessionCore::SessionCore(SessionOptions options)
 
 Params SessionCore::cookies() const { return jar_.state_->shared->cookies().names_and_values(); }
 
-// One that is relative is joined to base_url.
+// Prepares a URL; joins a relative one to base_url.
 std::string SessionCore::build_url(const std::string& url, const Params& params) const {
   const auto mark = url.find_first_of(":/?#");
   const bool absolute = (mark != url.npos && url[mark] == ':') || url.starts_with("//");
@@ -90,7 +92,7 @@ Engine& SessionCore::engine() {
 }
 
 ClientResponse SessionCore::request(std::string method, const std::string& url,
-                                    RequestOptions options) {
+                                    RequestOptions options, bool upgrade) {
   if (closed_) throw RuntimeError("Session is closed");
   if (options.json) {
     if (options.data) throw ValueError("data and json parameters can not be used at the same time");
@@ -100,6 +102,7 @@ ClientResponse SessionCore::request(std::string method, const std::string& url,
   const RaiseForStatus check = options.raise_for_status.value_or(options_.raise_for_status);
   try {
     http::Outgoing outgoing = outgoing_of(std::move(method), url, options);
+    outgoing.upgrade = upgrade;
     std::shared_ptr<Traces> traces;
     if (!options_.trace_configs.empty())
       traces = std::make_shared<Traces>(options_.trace_configs, options.trace_request_ctx);
@@ -164,7 +167,7 @@ http::Outgoing SessionCore::outgoing_of(std::string method, const std::string& u
   };
 }
 
-// Waits for the head of the answer.
+// Sends the request, and waits for the head of the answer.
 ClientResponse SessionCore::send(http::Outgoing outgoing, const ClientTimeout& timeout,
                                  const std::shared_ptr<Traces>& traces) {
   std::shared_ptr<Upload> upload;
@@ -224,6 +227,37 @@ ClientResponse SessionCore::through_middlewares(http::Outgoing outgoing,
       throw TooManyRedirects(0, "", first_url);
     http::follow(outgoing, head);
   }
+}
+
+Upgraded SessionCore::upgrade(UpgradeRequest request) {
+  // ws://host/ is http://host/, and wss:// https://.
+  const std::string begin = http::lower(request.url.substr(0, request.url.find(':') + 1));
+  if (begin == "ws:" || begin == "wss:") request.url.replace(0, 2, "http");
+  RequestOptions options{.params = std::move(request.params),
+                         .headers = std::move(request.headers),
+                         .auth = std::move(request.auth),
+                         .proxy = std::move(request.proxy),
+                         .proxy_auth = std::move(request.proxy_auth)};
+  if (request.ssl.is_context()) {
+    const auto context = ssl::detail::context_of(request.ssl);
+    if (!context) throw TypeError("ssl is to be an ssl::SSLContext");
+    options.ssl = Ssl(*context);
+  }
+  const ClientResponse response =
+      this->request("GET", request.url, std::move(options), /*upgrade=*/true);
+  Upgraded answer{.status = response.status, .url = response.url, .headers = response.headers};
+  constexpr int kSwitching = 101;
+  if (answer.status != kSwitching) return answer;
+  const std::shared_ptr<Exchange>& exchange = response.exchange_;
+  auto [reader, writer] = exchange->take_connection();
+  answer.reader = std::move(reader);
+  answer.writer = std::move(writer);
+  answer.place = std::shared_ptr<void>(nullptr, [exchange](void*) { exchange->close(); });
+  return answer;
+}
+
+Upgraded upgrade(const std::shared_ptr<SessionCore>& core, UpgradeRequest request) {
+  return core->upgrade(std::move(request));
 }
 
 void SessionCore::close() noexcept {

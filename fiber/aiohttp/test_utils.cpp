@@ -64,7 +64,7 @@ struct ClientObject {
       const std::string text = wire.held.substr(0, size);
       wire.held.erase(0, size);
       if (!parser.head(text, head, method == "HEAD")) throw ValueError(parser.fault().text);
-      if (head.status / 100 == 1) continue;  // a response follows
+      if (head.status / 100 == 1) continue;  // the final response follows
       TestResponse response{.status = head.status,
                             .reason = std::string(head.reason),
                             .headers = http::HeadersView(head.fields).copy()};

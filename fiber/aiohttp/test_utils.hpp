@@ -1,4 +1,4 @@
-// For tests of applications: a server and its client in the same loop. Python: aiohttp.test_utils.
+// For tests of applications: a server and its client in one loop. Python: aiohttp.test_utils.
 //
 //   asyncio::testing::run_test([] {
 //     asyncio::with(test_utils::TestClient(make_app()), [](test_utils::TestClient& client) {
@@ -25,13 +25,13 @@ namespace detail {
 struct ClientObject;
 }
 
-/// An application at a port of this machine that the system chooses. For asyncio::with.
+/// Serves an application on this machine, at a port that the system chooses. For asyncio::with.
 class FIBER_API TestServer {
  public:
   explicit TestServer(const web::Application& app, web::RunnerOptions options = {});
   explicit TestServer(const web::Server& server);
 
-  /// Await them; TestClient does.
+  /// Start and stop the server. To be awaited; TestClient calls both.
   auto start_server() const {
     return asyncio::detail::Deferred([self = *this] { self.start(); });
   }
@@ -40,7 +40,7 @@ class FIBER_API TestServer {
   }
   int port() const noexcept { return *port_; }
   std::string host() const { return "127.0.0.1"; }
-  /// "http://127.0.0.1:41234/path".
+  /// Returns "http://127.0.0.1:41234/path".
   std::string make_url(std::string_view path) const;
 
   TestServer& enter() {
@@ -65,7 +65,7 @@ struct TestResponse {
   std::string reason = {};
   http::Headers headers = {};
   std::string body = {};
-  int redirects = 0;  ///< that were followed
+  int redirects = 0;  ///< number of redirects that were followed
 
   bool ok() const noexcept { return status < 400; }
   const std::string& text() const noexcept { return body; }
@@ -76,8 +76,8 @@ struct TestResponse {
   }
 };
 
-/// What is sent as the body: bytes as they are, or Params, which become a form. Not a std::variant
-/// of the two: libstdc++ 12 destroys garbage when the copy of such a variant has no memory.
+/// The body of a request: bytes as they are, or Params, which become a form. Not a std::variant
+/// of the two: libstdc++ 12 destroys garbage when the copy of such a variant runs out of memory.
 class FIBER_API RequestData {
  public:
   RequestData() = default;
@@ -105,14 +105,15 @@ struct TestRequestOptions {
 };
 
 /// Keeps connections and cookies between requests. A counted reference. For asyncio::with, which
-/// starts the server and closes both.
+/// starts the server, and closes client and server.
 class FIBER_API TestClient {
  public:
   explicit TestClient(const TestServer& server);
   explicit TestClient(const web::Application& app, web::RunnerOptions options = {})
       : TestClient(TestServer(app, std::move(options))) {}
 
-  /// Throw ConnectionError and its like when there is no answer; await them.
+  /// Send a request and return its response; to be awaited. Throw ConnectionError or a derived
+  /// class if there is no answer.
   auto request(std::string method, std::string path, TestRequestOptions options = {}) const {
     return asyncio::detail::Deferred(
         [self = *this, method = std::move(method), path = std::move(path),
@@ -142,8 +143,8 @@ class FIBER_API TestClient {
   auto ws_connect(std::string_view path, WsConnectOptions options = {}) const {
     return aiohttp::ws_connect(server().make_url(path), std::move(options));
   }
-  /// Sends bytes as they are over a connection of their own, and returns all that comes until the
-  /// server closes it. Ours, for requests that are malformed.
+  /// Sends bytes unchanged over a new connection, and returns all bytes received until the server
+  /// closes the connection. Not in Python: for malformed requests.
   auto raw(std::string bytes) const {
     return asyncio::detail::Deferred(
         [self = *this, bytes = std::move(bytes)] { return self.exchange(bytes); });

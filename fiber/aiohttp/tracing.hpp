@@ -1,4 +1,4 @@
-// What happens to a request on its way. Python: aiohttp.tracing.
+// Functions that observe the steps of a request. Python: aiohttp.tracing.
 //
 //   aiohttp::TraceConfig trace;
 //   trace.on_request_start.append(
@@ -23,10 +23,10 @@ namespace fiber::aiohttp {
 
 class ClientResponse;
 
-/// What the functions of one TraceConfig keep between them for one request.
+/// The state that the functions of one TraceConfig share for one request.
 struct TraceContext {
-  std::any trace_request_ctx = {};  ///< of the request's keyword argument
-  std::any value = {};              ///< theirs
+  std::any trace_request_ctx = {};  ///< the request's keyword argument
+  std::any value = {};              ///< for the functions' own use
 };
 
 struct TraceRequestStartParams {
@@ -34,13 +34,13 @@ struct TraceRequestStartParams {
   const std::string& url;  ///< with its parameters
   const http::Headers& headers;
 };
-/// Of bytes all of them, else a piece that was read. It is about to be sent.
+/// `chunk` is about to be sent: the whole body if it is bytes, else a piece read from the source.
 struct TraceRequestChunkSentParams {
   const std::string& method;
   const std::string& url;
   std::string_view chunk;
 };
-/// What ClientResponse::read(), text() and json() have read, once.
+/// `chunk` is the body that ClientResponse::read(), text() or json() has read; sent once.
 struct TraceResponseChunkReceivedParams {
   const std::string& method;
   const std::string& url;
@@ -52,26 +52,26 @@ struct TraceRequestEndParams {
   const http::Headers& headers;
   const ClientResponse& response;
 };
-/// Also what raise_for_status has thrown.
+/// `exception` may also be the one of raise_for_status.
 struct TraceRequestExceptionParams {
   const std::string& method;
   const std::string& url;
   const http::Headers& headers;
   std::exception_ptr exception;
 };
-/// `response` is the redirect, closed; the others are of the request that it answers.
+/// `response` is the redirect, closed; the other members describe the request that was redirected.
 struct TraceRequestRedirectParams {
   const std::string& method;
   const std::string& url;
   const http::Headers& headers;
   const ClientResponse& response;
 };
-/// The request waits for a connection, the limits of its connector being reached.
+/// The request waits for a connection: a limit of its connector is reached.
 struct TraceConnectionQueuedStartParams {};
 struct TraceConnectionQueuedEndParams {};
 
-/// Functions that are called one after the other, in the task of the request (those of chunks that
-/// are sent: in one of its own). They may await; what they throw is what the request throws.
+/// Functions that are called one after the other, in the task of the request (for sent chunks, in
+/// the task of the upload). They may await; the request throws their exceptions.
 template <class Params>
 class TraceSignal {
  public:
@@ -87,7 +87,7 @@ class TraceSignal {
   std::vector<Function> functions_;
 };
 
-/// aiohttp.TraceConfig: a value, copied by the session that it is given to.
+/// A value; a session makes a copy. Python: aiohttp.TraceConfig.
 class TraceConfig {
  public:
   TraceSignal<TraceRequestStartParams> on_request_start;

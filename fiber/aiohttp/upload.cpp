@@ -29,7 +29,7 @@ void Upload::stop() noexcept {
   try {
     if (task_) std::exchange(task_, {}).cancel();
   } catch (...) {
-    // Without memory for its end it stays asleep, and goes with its loop.
+    // Without memory to cancel the task, it stays asleep until the loop ends.
   }
 }
 
@@ -76,7 +76,7 @@ void Upload::run() {
     } catch (const http::Failure&) {
       error_ = std::current_exception();
     } catch (...) {
-      // Cancelled: nobody would send the rest.
+      // Cancelled: the rest of the body will not be sent.
       error_ = std::current_exception();
       tell();
       throw;

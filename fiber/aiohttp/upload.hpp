@@ -1,8 +1,8 @@
 // The body of a request, read by a task of its own while the connection sends it.
 //
-// The connection asks for bytes in callbacks of the loop, where nothing may wait; a function that
-// makes them may await, and a file may be slow. So a task reads one piece ahead, and the connection
-// is told to come back later while there is none.
+// The connection asks for bytes in callbacks of the loop, where nothing may wait; but a function
+// that makes the bytes may await, and a file may be slow. So a task reads one piece ahead, and
+// take() returns nothing while there is no piece.
 #pragma once
 
 #include <fiber/asyncio/tasks.hpp>
@@ -23,19 +23,20 @@ class Upload : public http::BodySource, public std::enable_shared_from_this<Uplo
  public:
   explicit Upload(std::shared_ptr<http::BodySource> source) : source_(std::move(source)) {}
 
-  // Starts the task. `ready` is called when take() has something to give again; `sent`, which may
-  // wait and throw, with each piece that is about to be sent.
+  // Starts the task. `ready` is called when take() can return bytes again; `sent`, which may wait
+  // and throw, is called with each piece that is about to be sent.
   void start(const asyncio::EventLoop& loop, std::function<void()> ready,
              std::function<void(std::string_view)> sent);
-  // Ends it. Nothing is called after that.
+  // Ends the task. Neither function is called afterwards.
   void stop() noexcept;
 
-  // For the connection: bytes, 0 at the end, nothing for "later". Throws what the source has thrown.
+  // For the connection: writes bytes and returns their number, 0 at the end, nothing for "later".
+  // Throws the exceptions of the source.
   std::optional<std::size_t> take(char* buffer, std::size_t room);
 
   std::optional<std::uint64_t> size() const override { return source_->size(); }
   std::size_t read(char* buffer, std::size_t room) override { return source_->read(buffer, room); }
-  // What was read is dropped, and the task goes back to the beginning.
+  // Drops the piece that was read; the task goes back to the first byte.
   bool rewind() override;
 
  private:
@@ -53,9 +54,9 @@ class Upload : public http::BodySource, public std::enable_shared_from_this<Uplo
   std::size_t taken_ = 0;
   std::exception_ptr error_;
   bool begun_ = false;
-  bool ended_ = false;    // piece_ is the last
+  bool ended_ = false;    // piece_ is the last one
   bool wanted_ = false;   // the connection waits for a piece
-  bool restart_ = false;  // from the first byte
+  bool restart_ = false;  // read again from the first byte
   bool stopped_ = false;
 };
 

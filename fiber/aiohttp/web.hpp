@@ -1,6 +1,6 @@
-// A server for HTTP, as Python's aiohttp.web: applications, routes, requests, responses, files,
-// WebSockets. Stands on asyncio's streams; every connection is served by a task of its own, and a
-// handler is an ordinary function, which may wait at any depth of calls.
+// A server for HTTP, with the interface of Python's aiohttp.web: applications, routes, requests,
+// responses, files, WebSockets. Built on asyncio's streams; every connection is served by a task of
+// its own, and a handler is an ordinary function, which may wait at any depth of calls.
 //
 //   namespace web = fiber::aiohttp::web;
 //
@@ -12,11 +12,10 @@
 //     web::run_app(app);
 //   }
 //
-// Threads: an application, its runner and all that belongs to a request belong to one loop and its
+// Threads: an application, its runner, its requests and their parts belong to one loop and its
 // thread. Several threads may each run an application of their own, at one port with reuse_port.
 //
-// WEB.md, beside this file, says what is bounded by which number, and what of aiohttp.web is not
-// here.
+// WEB.md, beside this file, lists all limits, and the names of aiohttp.web that are missing.
 #pragma once
 
 #include <fiber/aiohttp/multipart.hpp>

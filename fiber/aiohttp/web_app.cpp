@@ -10,8 +10,6 @@
 #include <algorithm>
 #include <utility>
 
-#include <cxxabi.h>
-
 namespace fiber::aiohttp::web {
 
 CleanupError::CleanupError(std::vector<std::exception_ptr> exceptions)
@@ -22,7 +20,7 @@ CleanupError::~CleanupError() = default;
 namespace detail {
 namespace {
 
-// The middlewares around one handler, the outermost first.
+// Calls the middlewares around one handler, the outermost first.
 struct Chain {
   const std::vector<const Middleware*>& middlewares;
   const Handler& last;
@@ -153,7 +151,7 @@ Resource Application::add_subapp(std::string_view prefix, const Application& sub
   const std::string quoted = made->path;
   made->kind = detail::ResourceObject::Kind::sub_application;
   made->sub = subapp.object_;
-  // All the way down: prefixes add up.
+  // Recursively: the prefixes of nested applications add up.
   const auto add_prefix = [&quoted](auto&& self, detail::ApplicationObject& app) -> void {
     for (const auto& resource : app.router.object().resources) resource->add_prefix(quoted);
     app.router.object().indexed = false;
@@ -214,7 +212,7 @@ Middleware normalize_path_middleware(NormalizePathOptions options) {
     vary(path);
     if (options.merge_slashes) vary(merged);
     for (std::string candidate : candidates) {
-      // "//host" would lead elsewhere.
+      // A redirect to "//host" would lead to another server.
       while (candidate.starts_with("//")) candidate.erase(0, 1);
       if (candidate == path || candidate.empty()) continue;
       if (request.app().matches(request.method(), candidate))

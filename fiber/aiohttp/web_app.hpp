@@ -1,4 +1,4 @@
-// Applications: routes, middlewares, what they share, and what is done when they begin and end.
+// Applications: routes, middlewares, shared state, and functions for the beginning and the end.
 // Python: aiohttp.web_app, aiohttp.web_middlewares.
 //
 //   web::Application app;
@@ -32,12 +32,13 @@ namespace detail {
 struct ApplicationObject;
 }
 
-/// What stands around handlers: it may look at the request, call the handler or not, and change, or
-/// replace, the response. aiohttp.web.middleware.
+/// A function around handlers: it may inspect the request, call the handler or not, and change, or
+/// replace, the response. Python: aiohttp.web.middleware.
 using Middleware = std::function<StreamResponse(Request&, const Handler&)>;
 
-/// Adds, removes and merges slashes until a route is found, and redirects there (308).
-/// aiohttp.web.normalize_path_middleware. `remove_slash` and `append_slash` exclude each other.
+/// Adds, removes and merges slashes until a route matches, and redirects to that path (308).
+/// `remove_slash` and `append_slash` exclude each other. Python:
+/// aiohttp.web.normalize_path_middleware.
 struct NormalizePathOptions {
   bool append_slash = true;
   bool remove_slash = false;
@@ -46,12 +47,12 @@ struct NormalizePathOptions {
 FIBER_API Middleware normalize_path_middleware(NormalizePathOptions options = {});
 
 /// Functions that are called in the order in which they were appended; they may wait.
-/// aiosignal.Signal.
+/// Python: aiosignal.Signal.
 template <class... Arguments>
 class Signal {
  public:
   using receiver = std::function<void(Arguments...)>;
-  /// What returns a coroutine is awaited.
+  /// Appends a function; a coroutine that it returns is awaited.
   template <class F>
     requires std::invocable<std::decay_t<F>&, Arguments...>
   void append(F&& function) {
@@ -74,8 +75,8 @@ class Signal {
   std::vector<receiver> receivers_;
 };
 
-/// Several clean-ups have failed; the first is nested, all are in exceptions().
-/// aiohttp.web.CleanupError.
+/// Several clean-ups have failed. The first exception is nested; all are in exceptions().
+/// Python: aiohttp.web.CleanupError.
 class FIBER_API CleanupError : public RuntimeError {
  public:
   explicit CleanupError(std::vector<std::exception_ptr> exceptions);
@@ -86,8 +87,8 @@ class FIBER_API CleanupError : public RuntimeError {
   std::shared_ptr<const std::vector<std::exception_ptr>> exceptions_;
 };
 
-/// Generators that run up to their yield when the application begins, and on when it ends, the last
-/// first. What app.cleanup_ctx() is.
+/// The type of app.cleanup_ctx(): generators that run up to their yield when the application
+/// begins, and to their end when the application ends, in reverse order.
 class FIBER_API CleanupContext {
  public:
   /// function(application) returns a generator, which yields once:
@@ -118,7 +119,7 @@ class FIBER_API CleanupContext {
   std::vector<std::function<std::function<void()>(Application&)>> entries_;
 };
 
-/// A key of what an application keeps, with its type: app[key] is a T&. aiohttp.web.AppKey.
+/// A typed key for the state of an application: app[key] is a T&. Python: aiohttp.web.AppKey.
 template <class T>
 struct AppKey {
   std::string name;
@@ -130,27 +131,27 @@ struct ApplicationOptions {
   std::size_t client_max_size = 1024 * 1024;  ///< bytes that read(), text(), json(), post() accept
 };
 
-/// A counted reference; one loop and its thread. aiohttp.web.Application.
+/// A counted reference. Belongs to one loop and its thread. Python: aiohttp.web.Application.
 class FIBER_API Application {
  public:
   explicit Application(ApplicationOptions options = {});
 
   UrlDispatcher& router() const noexcept;
   void add_routes(const std::vector<RouteDef>& routes) const { router().add_routes(routes); }
-  /// Another application below a prefix ("/admin"). It answers all paths there. Throws ValueError
-  /// for a prefix that is "" or "/", RuntimeError if one of the two runs.
+  /// Adds an application below a prefix ("/admin"); it answers all paths there. Throws ValueError
+  /// for the prefixes "" and "/", RuntimeError if one of the two applications runs.
   Resource add_subapp(std::string_view prefix, const Application& subapp) const;
-  /// The first is the outermost; until the application runs.
+  /// The middlewares, the outermost first. May be changed until the application runs.
   std::vector<Middleware>& middlewares() const noexcept;
 
   Signal<Application&>& on_startup() const noexcept;
   Signal<Application&>& on_shutdown() const noexcept;
   Signal<Application&>& on_cleanup() const noexcept;
-  /// Before the head of a response is sent, which may still be changed.
+  /// Sent before the head of a response, which may still be changed.
   Signal<Request&, StreamResponse&>& on_response_prepare() const noexcept;
   CleanupContext& cleanup_ctx() const noexcept;
 
-  /// What handlers share: app["name"] is any type, app[AppKey<T>] one.
+  /// The state that handlers share: app["name"] has any type, app[AppKey<T>] has the type T.
   std::any& operator[](std::string_view key) const;
   bool contains(std::string_view key) const noexcept;
   template <class T>
@@ -160,7 +161,7 @@ class FIBER_API Application {
     return std::any_cast<T&>(found);
   }
 
-  /// What runners do; await them.
+  /// Begin and end the application, as runners do. To be awaited.
   auto startup() const {
     return asyncio::detail::Deferred([self = *this] { self.start(); });
   }
@@ -171,11 +172,11 @@ class FIBER_API Application {
     return asyncio::detail::Deferred([self = *this] { self.clean_up(); });
   }
   bool frozen() const noexcept;
-  /// Routes can be added no more.
+  /// Forbids further routes.
   void freeze() const;
-  /// Finds the route and calls its handler: what a Server is given.
+  /// Finds the route and calls its handler: the handler for a Server.
   StreamResponse handle(Request& request) const;
-  /// Whether the outermost application has a route for it.
+  /// Whether the outermost application has a route for the method and path.
   bool matches(std::string_view method, std::string_view raw_path) const;
 
   friend bool operator==(const Application& a, const Application& b) noexcept = default;

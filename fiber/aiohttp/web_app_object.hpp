@@ -1,4 +1,4 @@
-// What stands behind the Application handles.
+// The object behind the Application handles.
 #pragma once
 
 #include <fiber/aiohttp/web_app.hpp>
@@ -16,7 +16,7 @@ namespace fiber::aiohttp::web::detail {
 
 struct ApplicationObject : std::enable_shared_from_this<ApplicationObject> {
   StreamResponse handle(Request& request);
-  /// The signal of every application that the request came through.
+  /// Sends the signal of every application that the request has passed.
   void send_on_response_prepare(Request& request, ResponseObject& response);
   void freeze();
   void start();
@@ -35,7 +35,7 @@ struct ApplicationObject : std::enable_shared_from_this<ApplicationObject> {
   std::vector<std::shared_ptr<ApplicationObject>> subapps;
   ApplicationObject* parent = nullptr;
   bool frozen = false;
-  bool any_signals = false;      ///< of on_response_prepare, here or below
+  bool any_signals = false;      ///< on_response_prepare has functions, here or below
   bool any_middlewares = false;  ///< here or below
 };
 

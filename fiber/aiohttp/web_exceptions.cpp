@@ -46,7 +46,7 @@ namespace detail {
 
 HTTPExceptionOptions moved_to(std::string_view location, HTTPExceptionOptions options) {
   if (location.empty()) throw ValueError("HTTP redirects need a location to redirect to.");
-  // Quoted as far as it cannot be sent as it is.
+  // Quotes the characters that cannot be sent.
   options.headers.set("Location", http::quote(location, "/?#[]@!$&'()*+,;=:%"));
   return options;
 }

@@ -1,4 +1,4 @@
-// Responses that are thrown. Python: aiohttp.web_exceptions.
+// Exceptions that become responses. Python: aiohttp.web_exceptions.
 //
 //   throw web::HTTPNotFound();
 //   throw web::HTTPFound("/login");
@@ -17,7 +17,7 @@
 
 namespace fiber::aiohttp::web {
 
-/// Keyword arguments of the exceptions. Without a text it is "404: Not Found".
+/// Keyword arguments of the exceptions. The default of `text` is "404: Not Found".
 struct HTTPExceptionOptions {
   CIMultiDict headers = {};
   std::string reason = {};
@@ -25,7 +25,7 @@ struct HTTPExceptionOptions {
   std::string content_type = {};
 };
 
-/// Root of them all. what() is the reason. Copying never throws.
+/// The root of all HTTP exceptions. what() is the reason. Copying never throws.
 class FIBER_API HTTPException : public Exception {
  public:
   ~HTTPException() override;
@@ -33,7 +33,7 @@ class FIBER_API HTTPException : public Exception {
   const std::string& reason() const noexcept { return details_->reason; }
   const std::string& text() const noexcept { return details_->text; }
   const CIMultiDict& headers() const noexcept { return details_->headers; }
-  /// What is sent for it: a new one each time.
+  /// Returns a new response that represents the exception.
   Response response() const;
 
  protected:
@@ -52,7 +52,7 @@ class FIBER_API HTTPException : public Exception {
   std::shared_ptr<const Details> details_;
 };
 
-/// Of the 400s and 500s, the 300s, the 200s.
+/// The root of the statuses 400 to 599; HTTPRedirection: of the 300s; HTTPSuccessful: of the 200s.
 class FIBER_API HTTPError : public HTTPException {
  public:
   ~HTTPError() override;
@@ -165,7 +165,7 @@ FIBER_HTTP_EXCEPTION(HTTPNetworkAuthenticationRequired, HTTPServerError, 511)
 #undef FIBER_HTTP_MOVE
 #undef FIBER_HTTP_EXCEPTION
 
-/// With the field Allow.
+/// Has the field Allow.
 class FIBER_API HTTPMethodNotAllowed : public HTTPClientError {
  public:
   static constexpr int status_code = 405;
@@ -181,7 +181,7 @@ class FIBER_API HTTPRequestEntityTooLarge : public HTTPClientError {
                             HTTPExceptionOptions options = {});
   ~HTTPRequestEntityTooLarge() override;
 };
-/// With the field `Link: <link>; rel="blocked-by"`.
+/// Has the field `Link: <link>; rel="blocked-by"`.
 class FIBER_API HTTPUnavailableForLegalReasons : public HTTPClientError {
  public:
   static constexpr int status_code = 451;

@@ -43,7 +43,7 @@ std::string etag_of(const struct stat& status) {
   return text;
 }
 
-// A list of "x", W/"x" and *; weak ones count unless `strong`.
+// Whether `etag` is in a list of "x", W/"x" and *; weak ones do not match if `strong`.
 bool etag_matches(std::string_view list, std::string_view etag, bool strong) {
   for (std::string_view one : http::split_list(list)) {
     if (one == "*") return true;
@@ -57,7 +57,7 @@ bool etag_matches(std::string_view list, std::string_view etag, bool strong) {
   return false;
 }
 
-// Nothing is followed to a terminal or a pipe: opening must not wait.
+// O_NONBLOCK and O_NOCTTY: opening a pipe or a terminal must not wait.
 UniqueFd open_file(const std::string& path, struct stat& status) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (fd.get() < 0) {
@@ -77,7 +77,7 @@ FileResponseObject::~FileResponseObject() {
   if (opened >= 0) ::close(opened);
 }
 
-// RFC 9110, section 13.2.2. True: the status says it all.
+// Evaluates conditions (RFC 9110, section 13.2.2). Returns true if the response has no body.
 bool FileResponseObject::answered_by_conditions(Request& request, const struct stat& status) {
   const std::string etag = etag_of(status);
   const CIMultiDictProxy& given = request.headers();
@@ -103,7 +103,7 @@ bool FileResponseObject::answered_by_conditions(Request& request, const struct s
   return true;
 }
 
-// False: there is no such range.
+// Sets the range to send. Returns false if the file has no such range.
 bool FileResponseObject::pick_range(Request& request, const struct stat& status,
                                     std::int64_t& start, std::int64_t& count) {
   if (!request.headers().contains("Range") || request.method() != "GET") return true;
@@ -184,7 +184,7 @@ void FileResponseObject::finish(Request& request) {
   write_eof({});
 }
 
-// What does not fit into the socket's buffer is waited for by way of an ordinary write.
+// Sends by sendfile(). When the socket's buffer is full, an ordinary write waits for room.
 void FileResponseObject::send_file(Request& request, int fd, std::int64_t start,
                                    std::int64_t count) {
   Connection& connection = request.connection();
@@ -193,7 +193,7 @@ void FileResponseObject::send_file(Request& request, int fd, std::int64_t start,
   while (count > 0) {
     if (connection.lost()) throw ConnectionResetError("Cannot write to closing transport");
     off_t offset = start;
-    constexpr std::int64_t kMost = 1024 * 1024;  // others have their turn then
+    constexpr std::int64_t kMost = 1024 * 1024;  // other tasks get a turn after each step
     const ssize_t sent = ::sendfile(connection.writer().fileno(), fd, &offset,
                                     static_cast<std::size_t>(std::min(count, kMost)));
     if (sent > 0) {
@@ -204,7 +204,7 @@ void FileResponseObject::send_file(Request& request, int fd, std::int64_t start,
       if (sent == kMost) asyncio::await(asyncio::sleep(0));
       continue;
     }
-    if (sent == 0) return;  // the file has become shorter: the connection is closed
+    if (sent == 0) return;  // the file has become shorter: the connection will be closed
     if (errno == EINTR) continue;
     if (errno == EINVAL || errno == ENOSYS) return copy(fd, start, count);
     if (errno != EAGAIN) throw ConnectionResetError(errno, "sendfile");

@@ -1,4 +1,4 @@
-// Files as responses, and the static resources made of them. Python: aiohttp.web_fileresponse.
+// Files as responses, and static resources. Python: aiohttp.web_fileresponse.
 #pragma once
 
 #include <fiber/aiohttp/web_response_object.hpp>
@@ -20,7 +20,8 @@ class FileResponseObject final : public ResponseObject {
   void finish(Request& request) override;
 
   std::size_t chunk_size = 256 * 1024;
-  /// The file, opened and looked at by who has made this; -1: prepare() opens the path.
+  /// The descriptor of a file that the creator has opened and checked; -1: prepare() opens the
+  /// path.
   int opened = -1;
   ~FileResponseObject() override;
 
@@ -34,7 +35,7 @@ class FileResponseObject final : public ResponseObject {
   std::string path_;
 };
 
-/// The handler of files below a directory.
+/// Returns the handler of files below a directory.
 Handler static_handler(std::string prefix, std::string directory, StaticOptions options);
 
 }  // namespace fiber::aiohttp::web::detail

@@ -11,7 +11,7 @@
 namespace fiber::aiohttp::web::detail {
 namespace {
 
-// What a client sent must not look like another line.
+// Escapes text of a client: it must not look like another line.
 void append_escaped(std::string& out, std::string_view text) {
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);

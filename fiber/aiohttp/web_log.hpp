@@ -17,9 +17,9 @@ struct ServerObject;
 using LogPart =
     std::function<void(std::string&, const Request&, const ResponseObject&, asyncio::nanoseconds)>;
 
-/// Throws ValueError, naming it, for an atom that is not known.
+/// Parses a format. Throws ValueError, with its name, for an unknown atom.
 std::vector<LogPart> compile_log_format(std::string_view format);
-/// Hands the line to the server's access_log; what that throws is reported.
+/// Passes the line to the server's access_log; an exception of access_log is reported.
 void log_access(ServerObject& server, const Request& request, const ResponseObject& response,
                 asyncio::nanoseconds time);
 

@@ -5,6 +5,7 @@
 #include <fiber/aiohttp/web_response_object.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/greenlet.hpp>
 #include <fiber/http/quoting.hpp>
 
@@ -12,7 +13,6 @@
 #include <cstring>
 #include <utility>
 
-#include <cxxabi.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -75,6 +75,7 @@ Connection::Connection(ServerObject& server, asyncio::StreamReader reader,
 
 Connection::~Connection() {
   timer_.cancel();
+  if (alive_) *alive_ = false;
   if (entered_) server_.leave(*this);
 }
 
@@ -98,7 +99,7 @@ void Connection::run() {
       limit(Phase::idle, server_.options.keepalive_timeout);
     }
     finish_writing();
-  } catch (const ConnectionError&) {  // the other side is gone, or a response was cut short
+  } catch (const ConnectionError&) {  // the peer is gone, or a response was cut short
     cut = true;
   } catch (const asyncio::CancelledError&) {
     no_limit();
@@ -106,7 +107,7 @@ void Connection::run() {
     throw;
   }
   no_limit();
-  // What waits to be sent would wait for a peer that does not read, and nobody would look.
+  // Unsent data would wait for a peer that does not read, without a time limit.
   if (cut && writer_.transport().get_write_buffer_size() != 0) writer_.transport().abort();
   writer_.close();
 }
@@ -127,7 +128,7 @@ void Connection::close_when_idle() {
 
 // --- heads --------------------------------------------------------------------------------------
 
-// How many bytes came; 0 at the end, or when the time is up.
+// Receives bytes and returns their number; 0 at the end, or when the time is up.
 std::size_t Connection::fill() {
   if (begin_ == end_ && begin_ != 0) begin_ = cursor_ = end_ = 0;
   if (end_ == capacity_) {
@@ -153,7 +154,7 @@ std::size_t Connection::fill() {
 
 namespace {
 
-// What can be said before the head is complete, so that nobody waits for the rest of it.
+// Returns the faults that show before the head is complete: there is no need to wait for its end.
 const char* fault_of_beginning(std::string_view bytes, std::size_t from) noexcept {
   const auto first = static_cast<unsigned char>(bytes.front());
   if (first <= ' ' || first >= 0x7F) return "this is not HTTP";
@@ -168,13 +169,13 @@ const char* fault_of_beginning(std::string_view bytes, std::size_t from) noexcep
 
 }  // namespace
 
-// False: nothing more is to be served here.
+// Reads the next head. Returns false if there is no further request.
 bool Connection::read_head() {
   std::size_t scanned = 0;
   int empty_lines = 0;
   for (;;) {
     std::string_view bytes = pending();
-    // As RFC 9112 asks for: an empty line before a request, which old clients sent after a body.
+    // RFC 9112: skips empty lines before a request, which old clients sent after a body.
     while (scanned == 0 && empty_lines < 2 && bytes.starts_with("\r\n")) {
       begin_ = cursor_ = cursor_ + 2;
       ++empty_lines;
@@ -210,7 +211,7 @@ bool Connection::read_head() {
   }
 }
 
-// Answers what cannot be understood, and closes.
+// Answers a malformed request, and closes the connection.
 void Connection::refuse(const http::ProtocolFault& fault) {
   no_limit();
   const std::string text = std::to_string(fault.status) + ": " +
@@ -228,11 +229,12 @@ void Connection::refuse(const http::ProtocolFault& fault) {
   if (!expired_) linger();
 }
 
-// A connection that is closed while something is unread is reset, and the answer may be lost.
+// Reads on for a while: closing a connection with unread data resets it, and the answer may be
+// lost.
 void Connection::linger() {
   if (server_.options.lingering_time.count() <= 0 || lost()) return;
   finish_writing();
-  // TLS ends in both directions at once, and takes what still comes until the other side agrees.
+  // TLS has no half-close; its own shutdown reads until the peer's close_notify.
   if (!writer_.can_write_eof()) return;
   writer_.write_eof();
   limit(Phase::linger, server_.options.lingering_time);
@@ -248,8 +250,8 @@ void Connection::linger() {
 
 // --- requests -----------------------------------------------------------------------------------
 
-// Waits for a client to go, while its request is served; what comes of the next request meanwhile
-// is taken as far as there is room for it. Its task may outlive it, and touches nothing then.
+// Waits for the client to disconnect while its request is served, and stores bytes of the next
+// request as far as there is room. The task may outlive the Watcher; then it touches nothing.
 struct Connection::Watcher {
   explicit Watcher(Connection& its_connection)
       : connection(std::make_shared<Connection*>(&its_connection)) {
@@ -274,7 +276,7 @@ struct Connection::Watcher {
     *connection = nullptr;
     task.cancel();
   }
-  // Waits until nobody reads any more.
+  // Ends the task, and waits until it reads no more.
   void stop() {
     task.cancel();
     await(asyncio::wait(std::vector<asyncio::FutureRef>{task}));
@@ -283,7 +285,7 @@ struct Connection::Watcher {
   asyncio::Task<> task;
 };
 
-// False: the connection ends.
+// Serves one request. Returns false if the connection ends.
 bool Connection::serve() {
   ++server_.requests;
   match_.values_.clear();
@@ -296,6 +298,13 @@ bool Connection::serve() {
   const asyncio::nanoseconds start =
       server_.log_format.empty() ? asyncio::nanoseconds(0) : loop_.time();
   Request request(*this, head_, match_);
+  struct Leave {
+    ResponseRef& response;
+    ~Leave() {
+      if (response.get() != nullptr) response->leave();
+      response = {};
+    }
+  } const leave{response_};
   std::optional<StreamResponse> response;
   if (server_.options.handler_cancellation && parser_.done() && end_ < capacity_) {
     Watcher watcher(*this);
@@ -314,12 +323,12 @@ bool Connection::serve() {
   return !closing_ && !response->object().closes();
 }
 
-// What the handler says, or what its exception stands for. Nothing: the connection ends.
+// Returns the handler's response, or the response of its exception; nothing if the connection ends.
 std::optional<StreamResponse> Connection::answer(Request& request) {
   int status = 500;
   std::exception_ptr error;
   try {
-    // What the handler sets in its context does not reach the next request.
+    // In a copy of the context: the handler's changes do not reach the next request.
     return contextvars::copy_context().run([&] { return server_.handler(request); });
   } catch (const HTTPException& exception) {
     return exception.response();
@@ -333,7 +342,7 @@ std::optional<StreamResponse> Connection::answer(Request& request) {
     error = std::current_exception();
   } catch (const std::exception&) {
     error = std::current_exception();
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;
   } catch (const BaseException&) {
     throw;
@@ -346,7 +355,7 @@ std::optional<StreamResponse> Connection::answer(Request& request) {
 StreamResponse Connection::error_response(Request& request, int status, std::exception_ptr error,
                                           const char* text) {
   asyncio::detail::log(asyncio::LogLevel::error, text, error);
-  // The head is on its way already: the end of the connection is all that can be said.
+  // The head has been sent: only closing the connection can report the error.
   if (request.started_ != nullptr) throw ConnectionResetError("the response was cut short");
   std::string title = std::to_string(status) + " " + std::string(http::reason_phrase(status));
   std::string message;
@@ -364,7 +373,7 @@ StreamResponse Connection::error_response(Request& request, int status, std::exc
   return response;
 }
 
-// False: the other side is gone, or the response could not be sent.
+// Sends the response. Returns false if the peer is gone, or the response could not be sent.
 bool Connection::respond(Request& request, const StreamResponse& response,
                          asyncio::nanoseconds start) {
   bool sent = true;
@@ -373,7 +382,7 @@ bool Connection::respond(Request& request, const StreamResponse& response,
     response.object().finish(request);
   } catch (const ConnectionError&) {
     sent = false;
-  } catch (const HTTPException& exception) {  // of a file that is not there, or a signal
+  } catch (const HTTPException& exception) {  // a missing file, or from a signal
     instead = exception.response();
   } catch (const std::exception&) {
     instead = error_response(request, 500, std::current_exception(), "Error handling request");
@@ -411,12 +420,17 @@ void Connection::drain(bool all) {
   if (transport.get_write_buffer_size() <= (all ? 0 : high)) return;
   limit(Phase::write, server_.options.write_timeout);
   if (all) transport.set_write_buffer_limits(0);
-  await(writer_.drain());
+  // A response may be written by others than its handler, after whose end there is no connection.
+  if (!alive_) alive_ = std::make_shared<bool>(true);
+  const std::shared_ptr<bool> alive = alive_;
+  const asyncio::StreamWriter writer = writer_;
+  await(writer.drain());
+  if (!*alive) throw ConnectionResetError("Cannot write to closing transport");
   if (all) transport.set_write_buffer_limits(high);
   no_limit();
 }
 
-// What is left is sent before the connection, and with it the time limit, goes.
+// Sends the buffered data while the connection, with its time limit, still exists.
 void Connection::finish_writing() {
   if (!lost()) drain(true);
 }
@@ -456,7 +470,7 @@ void Connection::expire() {
   else if (phase_ == Phase::write)
     writer_.transport().abort();
   else
-    reader_.feed_eof();  // whoever waits goes on, and sees that the time is up
+    reader_.feed_eof();  // the waiting task goes on, and finds that the time is up
 }
 
 }  // namespace fiber::aiohttp::web::detail

@@ -1,13 +1,13 @@
-// One connection of a server: reads heads, has them answered, reads bodies as they are asked for.
+// One connection of a server: reads heads, calls the handler, reads bodies on demand.
 // Python: aiohttp.web_protocol.
 //
 // Invariants
-//  1. `in_` holds what was received: [begin_, cursor_) is the current request as far as it was
-//     parsed, [cursor_, end_) what comes after. It does not move while a request is served: the
-//     views into the head stay. Where a body needs more room, `body_` takes over what is unparsed.
-//  2. One timer serves all time limits. It is set to a point not after `deadline_`, and looks there
-//     when it fires: a limit that moves on with each request costs no timer.
-//  3. Whoever waits in here is this connection's task, or the watcher of a gone client.
+//  1. `in_` holds received bytes: [begin_, cursor_) is the parsed part of the current request,
+//     [cursor_, end_) the bytes after it. `in_` does not move while a request is served, so that
+//     views into the head stay valid. If a body needs more room, `body_` takes the unparsed bytes.
+//  2. One timer serves all time limits. It fires no later than `deadline_`, and then compares with
+//     `deadline_`: a limit that moves with each request needs no new timer.
+//  3. Only this connection's task, or its Watcher, waits in these functions.
 #pragma once
 
 #include <fiber/aiohttp/web_server.hpp>
@@ -37,7 +37,7 @@ class Connection;
 struct ServerObject {
   ServerObject(Handler its_handler, ServerOptions its_options);
 
-  /// False: too many.
+  /// Adds a connection. Returns false if there are too many.
   bool enter(Connection& connection);
   void leave(Connection& connection) noexcept;
 
@@ -50,9 +50,9 @@ struct ServerObject {
   Connection* first = nullptr;
   std::size_t count = 0;
   std::size_t requests = 0;
-  std::unordered_map<std::string, std::size_t> addresses;  ///< with a limit alone
+  std::unordered_map<std::string, std::size_t> addresses;  ///< used only with a limit per address
   bool closing = false;
-  asyncio::Event emptied;  ///< set while there are none
+  asyncio::Event emptied;  ///< set while there are no connections
 };
 
 class Connection final : private ByteSource {
@@ -63,11 +63,11 @@ class Connection final : private ByteSource {
   Connection& operator=(const Connection&) = delete;
   ~Connection() override;
 
-  /// In a task of its own.
+  /// Serves the connection. To be called in a task of its own.
   void run();
 
   // --- for the server ---
-  // Idle: closes it; otherwise it is closed after the current response.
+  // Closes the connection at once if it is idle, else after the current response.
   void close_when_idle();
   void cancel() { task_.cancel(); }
   Connection* previous = nullptr;
@@ -80,24 +80,26 @@ class Connection final : private ByteSource {
   const asyncio::StreamReader& reader() const noexcept { return reader_; }
   bool secure() const noexcept { return secure_; }
   const std::string& remote();
-  /// To put a head together in.
+  /// A buffer in which to assemble a head.
   std::string& scratch() noexcept { return out_; }
   /// Throws ConnectionResetError once the connection is lost.
   void send(std::string_view bytes);
-  /// Waits while much is on its way; `all`: while anything is.
+  /// Waits while too much data is unsent; `all`: while any data is unsent.
   void drain(bool all = false);
   bool lost() const noexcept;
+  /// Keeps it to the end of the request, and has it leave() then.
+  void begin_response(ResponseObject& response) { response_ = ResponseRef(&response); }
   void force_close() noexcept { closing_ = true; }
   bool closing() const noexcept { return closing_ || server_.closing; }
-  /// What was received behind the head, for another protocol: leaves.
+  /// Removes and returns the bytes received after the head, for another protocol.
   std::string take_rest();
   void upgrade() noexcept { upgraded_ = closing_ = true; }
-  /// The field Expect.
+  /// Handles the field Expect.
   void expect(const Request& request);
 
   ByteReader& body() noexcept { return reader_of_body_; }
   bool body_complete() const noexcept { return parser_.done(); }
-  std::size_t client_max_size = 0;  ///< of the application, or of the server
+  std::size_t client_max_size = 0;  ///< the application's, or the server's
 
  private:
   enum class Phase : unsigned char { none, idle, head, body, write, linger };
@@ -155,16 +157,18 @@ class Connection final : private ByteSource {
   std::string body_;  ///< kBodyBuffer bytes, while it is needed
   std::size_t body_begin_ = 0;
   std::size_t body_end_ = 0;
-  bool body_here_ = false;           ///< `body_` has what is unparsed
+  bool body_here_ = false;           ///< the unparsed bytes are in `body_`
   bool answered_ = false;            ///< the body must not be read any more
-  std::uint64_t body_received_ = 0;  ///< over the connection, for the time limit
-  std::uint64_t body_taken_ = 0;     ///< by who reads it, before decompression
+  std::uint64_t body_received_ = 0;  ///< bytes received, for the time limit
+  std::uint64_t body_taken_ = 0;     ///< bytes that readers have taken, before decompression
   asyncio::nanoseconds body_waited_{0};
   std::optional<http::Decompressor> decompressor_;
   std::string compressed_;
   std::string_view compressed_rest_;
   bool more_output_ = false;
 
+  ResponseRef response_;         ///< to the current request, once it is begun
+  std::shared_ptr<bool> alive_;  ///< for others than this task, who wait in drain()
   std::optional<std::string> remote_;
   asyncio::nanoseconds deadline_ = kNever;
   asyncio::nanoseconds timer_when_ = kNever;

@@ -1,4 +1,4 @@
-// The body of a request, on a connection.
+// The part of Connection that reads the body of a request.
 #include <fiber/aiohttp/web_exceptions.hpp>
 #include <fiber/aiohttp/web_protocol.hpp>
 #include <fiber/http/quoting.hpp>
@@ -23,7 +23,7 @@ void Connection::begin_body() {
   if (coding == "deflate") decompressor_.emplace(http::Wrapping::zlib);
 }
 
-// The current one is done with: what follows it comes to the front.
+// Ends the current request, and moves the bytes after it to the front.
 void Connection::next_request() {
   decompressor_.reset();
   compressed_rest_ = {};
@@ -44,14 +44,14 @@ void Connection::next_request() {
   begin_ = cursor_;
   if (begin_ != end_) return;
   begin_ = cursor_ = end_ = 0;
-  constexpr std::size_t kKept = 4096;  // by an idle connection
+  constexpr std::size_t kKept = 4096;  // capacity that an idle connection keeps
   if (capacity_ > kKept) {
     in_.reset();
     capacity_ = 0;
   }
 }
 
-// 0 at the end. Throws when the body comes too slowly.
+// Receives bytes and returns their number, 0 at the end. Throws if the body arrives too slowly.
 std::size_t Connection::fill_body() {
   if (!body_here_) {
     body_.resize(kBodyBuffer + (end_ - cursor_));
@@ -92,7 +92,7 @@ std::size_t Connection::fill_body() {
   return count;
 }
 
-// The next piece as it was sent, "" at the end.
+// Returns the next piece before decompression, "" at the end.
 std::string Connection::next_raw() {
   for (;;) {
     const std::string_view bytes =
@@ -142,7 +142,7 @@ std::string Connection::next() {
   }
 }
 
-// Reads what the handler has left, for a time. False: it is not worth it.
+// Reads the rest of the body for a while. Returns false if the connection should be closed instead.
 bool Connection::linger_body() {
   const http::Seconds time = server_.options.lingering_time;
   // A client that waits for "100 Continue" and gets an answer does not send the body.

@@ -14,7 +14,7 @@
 namespace fiber::aiohttp::web {
 namespace detail {
 
-// What most requests do not need.
+// The members that most requests do not need.
 struct RequestExtras {
   std::optional<std::string> path;
   std::optional<MultiDict> query;
@@ -67,7 +67,7 @@ detail::RequestExtras& Request::extras() const {
 std::string_view Request::method() const noexcept { return head_->method; }
 HttpVersion Request::version() const noexcept { return {1, head_->version - 10}; }
 
-// The target as it was sent, without scheme and host if it has them.
+// Returns the target as it was sent, without scheme and host.
 std::string_view Request::raw_path() const noexcept {
   std::string_view target = head_->target;
   if (target.starts_with('/')) return target;
@@ -163,7 +163,7 @@ HttpRange Request::http_range() const {
   };
   HttpRange result{number(range.substr(0, dash)), number(range.substr(dash + 1))};
   if (!result.start && !result.stop) throw ValueError("No start or end of range specified");
-  if (!result.start) {  // the last so many bytes
+  if (!result.start) {  // the last `stop` bytes
     result.start = -*result.stop;
     result.stop.reset();
   } else if (result.stop) {

@@ -44,7 +44,7 @@ struct RequestExtras;
 using CIMultiDictProxy = http::HeadersView;
 using http::MultiDict;
 
-/// What the variables of a route stand for. aiohttp.web.UrlMappingMatchInfo.
+/// The values of a route's variables. Python: aiohttp.web.UrlMappingMatchInfo.
 class FIBER_API UrlMappingMatchInfo {
  public:
   using value_type = std::pair<std::string_view, std::string>;
@@ -57,7 +57,7 @@ class FIBER_API UrlMappingMatchInfo {
   auto begin() const noexcept { return values_.begin(); }
   auto end() const noexcept { return values_.end(); }
   std::size_t size() const noexcept { return values_.size(); }
-  /// The route that was found; null if none was (in middlewares: a 404 or 405 follows).
+  /// The matching route; null if there is none (in middlewares: a 404 or 405 follows).
   const AbstractRoute* route() const noexcept { return route_; }
 
  private:
@@ -68,13 +68,13 @@ class FIBER_API UrlMappingMatchInfo {
 
   std::vector<value_type> values_;
   const AbstractRoute* route_ = nullptr;
-  int http_exception_ = 404;  ///< while there is no route
+  int http_exception_ = 404;  ///< the status if there is no route
   std::vector<std::string> allowed_;
-  std::vector<detail::ApplicationObject*> apps_;  ///< those inside the outermost
+  std::vector<detail::ApplicationObject*> apps_;  ///< the applications inside the outermost one
 };
 
-/// A file among the fields of a form. aiohttp.web.FileField; the content is in memory, where
-/// client_max_size bounds it.
+/// A file among the fields of a form. The content is in memory, bounded by client_max_size.
+/// Python: aiohttp.web.FileField.
 struct FileField {
   std::string name = {};
   std::string filename = {};
@@ -82,14 +82,14 @@ struct FileField {
   std::string content_type = {};
   http::Headers headers = {};
 };
-/// What post() gives for one name: a text or a file.
+/// One field of post(): a text or a file.
 class FIBER_API PostField {
  public:
   PostField() = default;
   explicit PostField(std::string text) : value_(std::move(text)) {}
   explicit PostField(FileField file) : value_(std::move(file)) {}
   bool is_file() const noexcept { return std::holds_alternative<FileField>(value_); }
-  /// Throw TypeError if it is the other.
+  /// Throw TypeError if the field has the other type.
   const std::string& text() const;
   const FileField& file() const;
 
@@ -98,7 +98,7 @@ class FIBER_API PostField {
 };
 using Form = http::MultiDictOf<PostField>;
 
-/// Where a range of a file begins and ends (not included); a negative start counts from the end.
+/// A range [start, stop) of a file; a negative start counts from the end.
 struct HttpRange {
   std::optional<std::int64_t> start = {};
   std::optional<std::int64_t> stop = {};
@@ -110,8 +110,8 @@ struct HttpVersion {
   friend bool operator==(const HttpVersion&, const HttpVersion&) = default;
 };
 
-/// aiohttp.web.Request. Lives until its handler has returned, as all texts that it gives; belongs
-/// to one loop and its thread.
+/// A request. It, and all texts that it returns, live until its handler has returned. Belongs to
+/// one loop and its thread. Python: aiohttp.web.Request.
 class FIBER_API Request {
  public:
   Request(const Request&) = delete;
@@ -120,7 +120,7 @@ class FIBER_API Request {
 
   std::string_view method() const noexcept;        ///< "GET"
   HttpVersion version() const noexcept;            ///< {1, 1}
-  std::string_view raw_path() const noexcept;      ///< as it was sent: "/my%20path?a=b"
+  std::string_view raw_path() const noexcept;      ///< as sent: "/my%20path?a=b"
   std::string_view path() const;                   ///< "/my path"
   std::string_view path_qs() const noexcept;       ///< with the query, quoted
   std::string_view query_string() const noexcept;  ///< "a=b"
@@ -128,65 +128,67 @@ class FIBER_API Request {
   const CIMultiDictProxy& headers() const noexcept { return headers_; }
   const MultiDict& cookies() const;
   UrlMappingMatchInfo& match_info() const noexcept { return *match_info_; }
-  /// The innermost application that handles it.
+  /// Returns the innermost application that handles the request.
   Application app() const;
 
   std::string_view scheme() const noexcept;  ///< "http" or "https"
   bool secure() const noexcept { return scheme() == "https"; }
-  std::string_view host() const;  ///< of the field Host
-  /// The address of the other side, "" for a Unix socket.
+  std::string_view host() const;  ///< the field Host
+  /// Returns the address of the peer, "" for a Unix socket.
   const std::string& remote() const;
   std::string url() const;  ///< scheme, host and path_qs
 
   std::string content_type() const;  ///< "application/octet-stream" if none was sent
-  std::string charset() const;       ///< of Content-Type, "" if none was sent
+  std::string charset() const;       ///< the charset of Content-Type, "" if none was sent
   std::optional<std::uint64_t> content_length() const noexcept;
   bool keep_alive() const noexcept;
-  /// Seconds since 1970; nothing if it was not sent, or makes no sense.
+  /// Return seconds since 1970; nothing if the field was not sent, or is malformed.
   std::optional<std::int64_t> if_modified_since() const;
   std::optional<std::int64_t> if_unmodified_since() const;
   std::optional<std::int64_t> if_range() const;
-  /// Of the field Range, of one range. Throws ValueError if it is none.
+  /// Returns the range of the field Range. Throws ValueError if it is not one range.
   HttpRange http_range() const;
 
   // --- the body ---
   bool body_exists() const noexcept;
-  /// Whether there is something left to read.
+  /// Whether there are bytes left to read.
   bool can_read_body() const noexcept;
   /// The body as it arrives.
   StreamReader content() const noexcept;
-  /// All of it, the same again when called again. Throws HTTPRequestEntityTooLarge beyond
-  /// client_max_size, RequestPayloadError if it is malformed or ends early; await it.
+  /// Returns the whole body; further calls return the same bytes. To be awaited. Throws
+  /// HTTPRequestEntityTooLarge beyond client_max_size, RequestPayloadError if the body is malformed
+  /// or ends early.
   auto read() {
     return asyncio::detail::Deferred([this]() -> const std::string& { return read_all(); });
   }
-  /// The same as UTF-8, decoded from charset(): UTF-8, US-ASCII or ISO-8859-1. Throws
-  /// HTTPUnsupportedMediaType for others, RequestPayloadError for what is malformed; await it.
+  /// Like read(), converted from charset() to UTF-8; to be awaited. Knows UTF-8, US-ASCII and
+  /// ISO-8859-1. Throws HTTPUnsupportedMediaType for other charsets, RequestPayloadError for
+  /// malformed text.
   auto text() {
     return asyncio::detail::Deferred([this] { return decoded(); });
   }
-  /// The same, parsed: `Json` is nlohmann::json or a type like it, which has a static parse().
-  /// Throws what that throws. Needs <nlohmann/json.hpp> where it is called; await it.
+  /// Like text(), parsed; to be awaited. `Json` is nlohmann::json or another type with a static
+  /// parse(), whose exceptions are thrown. The caller must include <nlohmann/json.hpp>.
   template <class Json FIBER_WEB_JSON>
   auto json() {
     return asyncio::detail::Deferred([this] { return Json::parse(decoded()); });
   }
-  /// The fields of a form, of either kind. Empty for other content types. Throws as read(); await
-  /// it.
+  /// Returns the fields of a form, urlencoded or multipart; empty for other content types. To be
+  /// awaited. Throws like read().
   auto post() {
     return asyncio::detail::Deferred([this]() -> const Form& { return read_form(); });
   }
-  /// The parts of a multipart body as they arrive. Throws ValueError if it is none; await it.
+  /// Returns a reader of a multipart body; to be awaited. Throws ValueError for any other body.
   auto multipart() {
     return asyncio::detail::Deferred([this] { return open_multipart(); });
   }
 
-  // --- what handlers and middlewares keep with it ---
+  // --- state of handlers and middlewares ---
   // request["user"] = std::string("x"); std::any_cast<std::string&>(request["user"]).
   std::any& operator[](std::string_view key);
   bool contains(std::string_view key) const noexcept;
 
-  /// Whether the other side is still there, as far as is known.
+  /// Whether the peer is still connected, as far as is known.
   bool connected() const noexcept;
   detail::Connection& connection() const noexcept { return *connection_; }
 

@@ -97,7 +97,7 @@ void StreamResponse::set_cookie(std::string_view name, std::string_view value,
   });
   if (plain) {
     text += value;
-  } else {  // as http.cookies quotes
+  } else {  // quoted as by http.cookies
     text += '"';
     for (const char c : value) {
       const auto byte = static_cast<unsigned char>(c);
@@ -146,7 +146,7 @@ void StreamResponse::del_cookie(std::string_view name, std::string_view path,
               .max_age = std::chrono::seconds(0)});
 }
 
-// --- what the body is ---------------------------------------------------------------------------
+// --- the body's type and length -----------------------------------------------------------------
 
 std::string StreamResponse::content_type() const {
   const detail::ResponseObject& response = object();
@@ -190,7 +190,7 @@ void StreamResponse::etag(std::string_view value, bool weak) const {
   object().headers.set("ETag", (weak ? "W/\"" : "\"") + std::string(value) + "\"");
 }
 
-// --- how it is sent -----------------------------------------------------------------------------
+// --- how the response is sent -------------------------------------------------------------------
 
 std::optional<bool> StreamResponse::keep_alive() const noexcept { return object().keep_alive; }
 void StreamResponse::force_close() const { object().keep_alive = false; }

@@ -1,9 +1,9 @@
-// What a handler answers with. Python: aiohttp.web_response.
+// The responses of handlers. Python: aiohttp.web_response.
 //
 //   return web::Response({.text = "hello"});
 //   return web::json_response(nlohmann::json{{"ok", true}});
 //
-// Responses are cheap handles: copies are the same response. They belong to one loop and its
+// Responses are cheap handles: all copies refer to one response. They belong to one loop and its
 // thread; a response is sent once.
 #pragma once
 
@@ -23,11 +23,10 @@ namespace fiber::aiohttp::web {
 
 using CIMultiDict = http::Headers;
 
-/// aiohttp.web.ContentCoding.
+/// Python: aiohttp.web.ContentCoding.
 enum class ContentCoding : unsigned char { deflate, gzip, identity };
 
-/// Keyword arguments of set_cookie(). A SameSite of "" is not sent, nor is a max_age that is not
-/// given.
+/// Keyword arguments of set_cookie(). An empty samesite and an empty max_age are not sent.
 struct CookieOptions {
   std::string path = "/";
   std::string domain = {};
@@ -41,7 +40,7 @@ struct CookieOptions {
 namespace detail {
 class ResponseObject;
 
-/// Not for two threads at a time.
+/// Counts references without atomic operations: one thread at a time.
 struct FIBER_API ResponseReference {
   static void retain(ResponseObject* object) noexcept;
   static void release(ResponseObject* object) noexcept;
@@ -54,14 +53,14 @@ FIBER_API void write_eof(ResponseObject& response, std::string_view data);
 FIBER_API void drain(ResponseObject& response);
 }  // namespace detail
 
-/// Keyword arguments of StreamResponse. `reason`: "" for that of the status.
+/// Keyword arguments of StreamResponse. `reason`: "" for the default of the status.
 struct StreamResponseOptions {
   int status = 200;
   std::string reason = {};
   CIMultiDict headers = {};
 };
 
-/// A response whose body is written piece by piece. aiohttp.web.StreamResponse.
+/// A response whose body is written piece by piece. Python: aiohttp.web.StreamResponse.
 ///
 ///   web::StreamResponse response;
 ///   await(response.prepare(request));
@@ -74,12 +73,12 @@ class FIBER_API StreamResponse {
 
   int status() const noexcept;
   const std::string& reason() const noexcept;
-  /// Throws RuntimeError once the head was sent, as all that changes it; ValueError for a status
-  /// that is not of three digits.
+  /// Throws RuntimeError once the head was sent, like all functions that change the head;
+  /// ValueError for a status without three digits.
   void set_status(int status, std::string reason = {}) const;
   CIMultiDict& headers() const noexcept;
 
-  /// Throw ValueError for what cannot stand in a cookie.
+  /// Throw ValueError for a text that cannot stand in a cookie.
   void set_cookie(std::string_view name, std::string_view value,
                   const CookieOptions& options = {}) const;
   void del_cookie(std::string_view name, std::string_view path = "/",
@@ -89,38 +88,40 @@ class FIBER_API StreamResponse {
   void content_type(std::string_view type) const;
   std::string charset() const;
   void charset(std::string_view charset) const;
-  /// Of the body; without it, and without chunks, the connection's end ends the body.
+  /// The length of the body. Without a length and without chunks, the end of the connection ends
+  /// the body.
   std::optional<std::uint64_t> content_length() const noexcept;
   void content_length(std::optional<std::uint64_t> length) const;
   /// Seconds since 1970.
   void last_modified(std::int64_t seconds) const;
-  /// Quoted when it is sent.
+  /// Sets the ETag, without quotes.
   void etag(std::string_view value, bool weak = false) const;
 
-  /// Whether the connection goes on after it; nothing: as the request asks for.
+  /// Whether the connection stays open after the response; nothing: as the request asks.
   std::optional<bool> keep_alive() const noexcept;
-  /// The connection is closed after it.
+  /// Closes the connection after the response.
   void force_close() const;
   bool chunked() const noexcept;
   void enable_chunked_encoding() const;
   bool compression() const noexcept;
-  /// With what the request accepts, or, if it is given, with that.
+  /// Compresses the body with a coding that the request accepts, or with `force`.
   void enable_compression(std::optional<ContentCoding> force = {}) const;
 
-  /// The head is sent, or begun.
+  /// Whether the head has been sent, at least in part.
   bool prepared() const noexcept;
-  /// Sends the head. Throws ValueError for headers that cannot be sent; await it, as all below.
+  /// Sends the head. To be awaited, like the functions below. Throws ValueError for headers that
+  /// cannot be sent.
   auto prepare(Request& request) const {
     return asyncio::detail::Deferred(
         [self = *this, &request] { detail::prepare(*self.object_.get(), request); });
   }
-  /// A piece of the body; waits while more than 64 KiB are on their way. Throws RuntimeError before
-  /// prepare() and after write_eof(), ConnectionResetError if the other side is gone.
+  /// Sends a piece of the body; waits while more than 64 KiB are unsent. Throws RuntimeError before
+  /// prepare() and after write_eof(), ConnectionResetError if the peer is gone.
   auto write(std::string_view data) const {
     return asyncio::detail::Deferred(
         [self = *this, data] { detail::write(*self.object_.get(), data); });
   }
-  /// The last piece. Does nothing the second time.
+  /// Sends the last piece. Further calls do nothing.
   auto write_eof(std::string_view data = {}) const {
     return asyncio::detail::Deferred(
         [self = *this, data] { detail::write_eof(*self.object_.get(), data); });
@@ -128,7 +129,7 @@ class FIBER_API StreamResponse {
   auto drain() const {
     return asyncio::detail::Deferred([self = *this] { detail::drain(*self.object_.get()); });
   }
-  /// How many bytes of the body were sent, as they went over the connection.
+  /// The number of bytes of the body that were sent, after compression.
   std::uint64_t body_length() const noexcept;
 
   detail::ResponseObject& object() const noexcept { return *object_.get(); }
@@ -143,8 +144,8 @@ class FIBER_API StreamResponse {
   detail::ResponseRef object_;
 };
 
-/// Keyword arguments of Response. `body` are bytes; `text` is UTF-8, which makes the content type
-/// text/plain; charset=utf-8 unless another is given. Only one of the two.
+/// Keyword arguments of Response. `body` is bytes; `text` is UTF-8, with the default content type
+/// text/plain; charset=utf-8. Only one of the two may be given.
 struct ResponseOptions {
   std::optional<std::string> body = {};
   int status = 200;
@@ -155,7 +156,7 @@ struct ResponseOptions {
   std::string charset = {};
 };
 
-/// A response with its whole body. aiohttp.web.Response.
+/// A response with its whole body. Python: aiohttp.web.Response.
 class FIBER_API Response : public StreamResponse {
  public:
   /// Throws ValueError for two bodies, and for a content type that is given twice.
@@ -170,16 +171,16 @@ class FIBER_API Response : public StreamResponse {
 
 /// Keyword arguments of FileResponse.
 struct FileResponseOptions {
-  std::size_t chunk_size = 256 * 1024;  ///< bytes per step where sendfile cannot be had
+  std::size_t chunk_size = 256 * 1024;  ///< bytes per step without sendfile
   int status = 200;
   std::string reason = {};
   CIMultiDict headers = {};
 };
 
 /// A file, sent by the kernel. Answers conditions (If-Match, If-None-Match, If-Modified-Since,
-/// If-Unmodified-Since, If-Range) and a range; sends NAME.gz to those who accept gzip, if it is
-/// there. A file that is missing, or cannot be read, becomes 404 and 403.
-/// aiohttp.web.FileResponse.
+/// If-Unmodified-Since, If-Range) and a range; sends NAME.gz, if it exists, to clients that accept
+/// gzip. A missing file becomes 404, one that cannot be read 403.
+/// Python: aiohttp.web.FileResponse.
 class FIBER_API FileResponse : public StreamResponse {
  public:
   explicit FileResponse(std::string path, FileResponseOptions options = {});
@@ -193,7 +194,8 @@ struct JSONResponseOptions {
   std::string content_type = "application/json";
 };
 
-/// A value that has dump(), as nlohmann::json, as JSON. aiohttp.web.json_response.
+/// Returns a response with the JSON of a value that has dump(), such as nlohmann::json.
+/// Python: aiohttp.web.json_response.
 template <class Json>
   requires requires(const Json& value) { std::string(value.dump()); }
 Response json_response(const Json& value, JSONResponseOptions options = {}) {
@@ -203,10 +205,10 @@ Response json_response(const Json& value, JSONResponseOptions options = {}) {
                    .headers = std::move(options.headers),
                    .content_type = std::move(options.content_type)});
 }
-/// JSON that is text already. Python: json_response(text=...).
+/// Returns a response with a JSON text. Python: json_response(text=...).
 FIBER_API Response json_response(std::string text, JSONResponseOptions options = {});
 
-/// The content type that goes with a file's name, "" if none is known.
+/// Returns the content type for a file's name, "" if unknown.
 FIBER_API std::string_view guess_type(std::string_view path) noexcept;
 
 }  // namespace fiber::aiohttp::web

@@ -18,7 +18,7 @@ void append_number(std::string& out, std::uint64_t number) {
   out.append(text, end);
 }
 
-// "Date: …\r\nServer: …\r\n", made once a second.
+// Returns "Date: …\r\nServer: …\r\n", which is made once a second.
 const std::string& date_and_server() {
   thread_local std::string text;
   thread_local std::int64_t made = -1;
@@ -98,7 +98,7 @@ void ResponseObject::append_head(Request& request, std::optional<std::size_t> bo
             value.find_first_not_of("0123456789") == std::string::npos)
           length = std::stoull(value);
         continue;
-      case Known::coding: continue;  // what is sent in truth follows
+      case Known::coding: continue;  // the coding in use is appended below
       default: break;
     }
     if (!http::is_token(name) || !http::is_field_value(value)) refuse_head(name);
@@ -160,6 +160,8 @@ void ResponseObject::begin(Request& request) {
     throw RuntimeError("another response to this request was begun already");
   request.started_ = this;
   connection_ = &request.connection();
+  prepared_ = true;
+  connection_->begin_response(*this);
   head_only_ = bodiless(request);
 }
 
@@ -200,6 +202,11 @@ void ResponseObject::prepare(Request& request) {
 
 // --- the body -----------------------------------------------------------------------------------
 
+Connection& ResponseObject::connection_for_writing() const {
+  if (connection_ == nullptr) throw ConnectionResetError("Cannot write to closing transport");
+  return *connection_;
+}
+
 void ResponseObject::send_piece(std::string_view data) {
   if (left_) {
     data = data.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(data.size(), *left_)));
@@ -228,6 +235,7 @@ void ResponseObject::send_piece(std::string_view data) {
 void ResponseObject::write(std::string_view data) {
   if (!prepared()) throw RuntimeError("Cannot call write() before prepare()");
   if (ended_) throw RuntimeError("Cannot call write() after write_eof()");
+  Connection& connection = connection_for_writing();
   if (head_only_) return;
   if (compressor_) {
     std::string packed;
@@ -236,12 +244,13 @@ void ResponseObject::write(std::string_view data) {
   } else {
     send_piece(data);
   }
-  connection_->drain();
+  connection.drain();
 }
 
 void ResponseObject::write_eof(std::string_view data) {
   if (ended_) return;
   if (!prepared()) throw RuntimeError("Response has not been started");
+  Connection& connection = connection_for_writing();
   if (!head_only_) {
     if (compressor_) {
       std::string packed;
@@ -251,15 +260,15 @@ void ResponseObject::write_eof(std::string_view data) {
     } else {
       send_piece(data);
     }
-    if (chunked) connection_->send("0\r\n\r\n");
-    // Less came than was promised: only the end of the connection can tell.
+    if (chunked) connection.send("0\r\n\r\n");
+    // Fewer bytes than promised: only closing the connection can report that.
     if (left_ && *left_ != 0) {
       closes_ = true;
-      connection_->force_close();
+      connection.force_close();
     }
   }
   ended_ = true;
-  connection_->drain();
+  connection.drain();
 }
 
 void ResponseObject::drain() {
@@ -271,7 +280,7 @@ void ResponseObject::finish(Request& request) {
   write_eof({});
 }
 
-// Head and body in one write, where the body is not large.
+// Sends head and body in one write, unless the body is large.
 void BodyResponseObject::prepare(Request& request) {
   if (prepared()) return check_request(request);
   if (request.app_ != nullptr) request.app_->send_on_response_prepare(request, *this);

@@ -1,4 +1,4 @@
-// What stands behind the response handles.
+// The objects behind the response handles.
 #pragma once
 
 #include <fiber/aiohttp/web_response.hpp>
@@ -21,30 +21,32 @@ class ResponseObject : public core::Counted<ResponseObject> {
   ResponseObject() = default;
   virtual ~ResponseObject();
 
-  /// Sends the head, unless it is sent.
+  /// Sends the head, unless it was sent before.
   virtual void prepare(Request& request);
-  /// The handler has returned it: sends what is not sent.
+  /// Called when the handler has returned the response: sends the unsent parts.
   virtual void finish(Request& request);
   virtual void write(std::string_view data);
   virtual void write_eof(std::string_view data);
   void drain();
 
-  /// Throws RuntimeError once the head is sent.
+  /// Throws RuntimeError once the head was sent.
   void check_fresh(const char* what) const;
-  bool prepared() const noexcept { return connection_ != nullptr; }
+  bool prepared() const noexcept { return prepared_; }
+  /// Ends the response with its request: later writes throw ConnectionResetError.
+  virtual void leave() noexcept { connection_ = nullptr; }
   bool ended() const noexcept { return ended_; }
   Connection* connection() const noexcept { return connection_; }
-  /// The connection is to be closed.
+  /// Whether the connection is closed after the response.
   bool closes() const noexcept { return closes_; }
   std::uint64_t sent() const noexcept { return sent_; }
   const std::string& content_type_header() const;
 
   int status = 200;
-  std::string reason;  ///< "" for that of the status
+  std::string reason;  ///< "" for the default of the status
   CIMultiDict headers;
-  std::string content_type;  ///< "" for the default; unless it is among the headers
+  std::string content_type;  ///< "" for the default; Content-Type in `headers` has priority
   std::string charset;
-  std::vector<std::pair<std::string, std::string>> cookies;  ///< name, and the whole field's value
+  std::vector<std::pair<std::string, std::string>> cookies;  ///< name, and the value of Set-Cookie
   std::optional<std::uint64_t> length;
   std::optional<bool> keep_alive;
   bool chunked = false;
@@ -52,29 +54,34 @@ class ResponseObject : public core::Counted<ResponseObject> {
   std::optional<ContentCoding> coding;
 
  protected:
-  /// Appends the head. `body_size`: of a body that is known.
+  /// Appends the head. `body_size`: the size of the body, if known.
   void append_head(Request& request, std::optional<std::size_t> body_size, std::string& out);
   /// Sends `out`, which begins with the head; marks the response as begun.
   void begin(Request& request);
-  /// It is begun: throws RuntimeError unless by this request.
+  /// For a response that was begun: throws RuntimeError unless for this request.
   void check_request(const Request& request) const;
-  /// What may have no body by its status, or by the request's method.
+  /// A piece of the body, framed. Does not wait.
+  void send_piece(std::string_view data);
+  /// Whether the status or the request's method forbids a body.
   bool bodiless(const Request& request) const noexcept;
-  /// Picks what the request accepts. Nothing: no compression.
+  /// Returns a coding that the request accepts; nothing for no compression.
   std::optional<http::Wrapping> choose_coding(const Request& request);
 
-  Connection* connection_ = nullptr;
+  /// Throws ConnectionResetError once the request is over.
+  Connection& connection_for_writing() const;
+
+  Connection* connection_ = nullptr;  ///< until leave()
+  bool prepared_ = false;
   bool head_only_ = false;
   bool ended_ = false;
   bool closes_ = false;
-  bool lengthless_ = false;  ///< a response that says nothing of its length: 304, 101
+  bool lengthless_ = false;  ///< no length and no chunks are announced: 304, 101
   std::uint64_t sent_ = 0;
-  std::optional<std::uint64_t> left_;  ///< of the length that was promised
+  std::optional<std::uint64_t> left_;  ///< bytes of the announced length that are unsent
   std::optional<http::Compressor> compressor_;
 
  private:
   void append_status(std::string& out, int version) const;
-  void send_piece(std::string_view data);
 };
 
 class BodyResponseObject final : public ResponseObject {

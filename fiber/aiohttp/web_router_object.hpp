@@ -1,4 +1,4 @@
-// What stands behind UrlDispatcher and its resources.
+// The objects behind UrlDispatcher and its resources.
 #pragma once
 
 #include <fiber/aiohttp/web_urldispatcher.hpp>
@@ -28,7 +28,7 @@ struct ResourceObject {
   /// Throws ValueError.
   ResourceObject(std::string_view path, std::string_view its_name);
 
-  /// Fills `match` if it is the route's; adds its methods to those allowed if it is the path alone.
+  /// Fills `info` if path and method match; if only the path does, adds the methods to `allowed`.
   Match match(std::string_view path, std::string_view method, UrlMappingMatchInfo& info,
               std::vector<std::string>& allowed) const;
   bool match_path(std::string_view path, std::vector<std::string_view>& values) const;
@@ -41,7 +41,7 @@ struct ResourceObject {
   std::string canonical;
   std::string path;  ///< plain and prefix: quoted
   std::vector<Part> parts;
-  std::vector<std::string> expressions;  ///< of the variables, "" for the usual one
+  std::vector<std::string> expressions;  ///< of the variables; "" for the default
   bool simple = true;                    ///< no expression is needed to match
   http::Pattern pattern;
   std::vector<std::unique_ptr<AbstractRoute>> routes;
@@ -61,7 +61,7 @@ struct StringHash {
 
 struct RouterObject {
   std::vector<std::unique_ptr<ResourceObject>> resources;
-  /// The first plain one of each path; the others are looked at one after the other.
+  /// The first plain resource of each path; all others are tried one after the other.
   std::unordered_map<std::string, std::size_t, StringHash, std::equal_to<>> plain;
   std::vector<std::size_t> others;
   bool indexed = false;
@@ -70,7 +70,7 @@ struct RouterObject {
   void index();
 };
 
-/// As it is compared: unreserved characters as they are, others escaped in capitals.
+/// Returns the path as compared: unreserved characters unescaped, others escaped in capitals.
 std::string normalized_path(std::string_view raw);
 
 }  // namespace fiber::aiohttp::web::detail

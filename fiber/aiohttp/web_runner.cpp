@@ -72,7 +72,7 @@ void SiteObject::start(const std::shared_ptr<SiteObject>& self) {
                          asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
     server.serve(reader, writer, is_secure);
   };
-  constexpr std::size_t kReadLimit = 32 * 1024;  // twice as much may be held by a connection
+  constexpr std::size_t kReadLimit = 32 * 1024;  // a connection may hold twice as much
   const asyncio::StartServerOptions tcp{.limit = kReadLimit,
                                         .backlog = options.backlog,
                                         .reuse_address = options.reuse_address,

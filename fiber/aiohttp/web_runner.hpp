@@ -28,17 +28,18 @@ struct RunnerObject;
 struct SiteObject;
 }  // namespace detail
 
-/// SIGINT or SIGTERM came while run_app() runs: leaves the loop. aiohttp.web.GracefulExit.
+/// Leaves the loop of run_app() after SIGINT or SIGTERM. Python: aiohttp.web.GracefulExit.
 class FIBER_API GracefulExit : public SystemExit {
  public:
   GracefulExit() : SystemExit(1) {}
   ~GracefulExit() override;
 };
 
-/// What has sites: a counted reference. aiohttp.web.BaseRunner.
+/// Runs an application or server for its sites. A counted reference. Python:
+/// aiohttp.web.BaseRunner.
 class FIBER_API BaseRunner {
  public:
-  /// Begins the application: on_startup, cleanup_ctx; await it, as all below.
+  /// Begins the application: on_startup, cleanup_ctx. To be awaited, like cleanup().
   auto setup() const {
     return asyncio::detail::Deferred([self = *this] { self.set_up(); });
   }
@@ -47,9 +48,9 @@ class FIBER_API BaseRunner {
   auto cleanup() const {
     return asyncio::detail::Deferred([self = *this] { self.clean_up(); });
   }
-  /// Where the sites listen.
+  /// Returns the addresses at which the sites listen.
   std::vector<asyncio::SocketAddress> addresses() const;
-  /// Their names: "http://127.0.0.1:8080".
+  /// Returns the names of the sites: "http://127.0.0.1:8080".
   std::vector<std::string> sites() const;
   /// Throws RuntimeError before setup().
   Server server() const;
@@ -66,8 +67,8 @@ class FIBER_API BaseRunner {
   std::shared_ptr<detail::RunnerObject> object_;
 };
 
-/// Keyword arguments of AppRunner: those of the server, and how long requests may take to finish in
-/// cleanup(). client_max_size comes from the application.
+/// Keyword arguments of AppRunner: the server's, and how long cleanup() waits for requests.
+/// client_max_size comes from the application.
 struct RunnerOptions {
   ServerOptions server = {};
   http::Seconds shutdown_timeout = std::chrono::seconds(60);
@@ -77,28 +78,28 @@ class FIBER_API AppRunner : public BaseRunner {
  public:
   explicit AppRunner(const Application& app, RunnerOptions options = {});
 };
-/// Of a server without an application.
+/// Runs a server without an application.
 class FIBER_API ServerRunner : public BaseRunner {
  public:
   explicit ServerRunner(const Server& server,
                         http::Seconds shutdown_timeout = std::chrono::seconds(60));
 };
 
-/// Where a runner listens: a counted reference. aiohttp.web.BaseSite.
+/// A place where a runner listens. A counted reference. Python: aiohttp.web.BaseSite.
 class FIBER_API BaseSite {
  public:
-  /// Throws RuntimeError before the runner's setup(), OSError if the address cannot be had; await
-  /// it.
+  /// Starts listening; to be awaited. Throws RuntimeError before the runner's setup(), OSError if
+  /// the address is not available.
   auto start() const {
     return asyncio::detail::Deferred([self = *this] { self.begin(); });
   }
-  /// Stops listening; connections go on. Await it.
+  /// Stops listening; connections go on. To be awaited.
   auto stop() const {
     return asyncio::detail::Deferred([self = *this] { self.end(); });
   }
-  /// "http://localhost:8080", "http://unix:/path:".
+  /// Returns "http://localhost:8080" or "http://unix:/path:".
   std::string name() const;
-  /// The port, also one that the system chose; 0 for a Unix socket, and before start().
+  /// Returns the port, also one that the system chose; 0 for a Unix socket, and before start().
   int port() const;
 
  protected:
@@ -120,40 +121,40 @@ struct SiteOptions {
   bool reuse_port = false;
 };
 
-/// At a host ("": all interfaces) and a port (0: one that the system chooses; 8080, or 8443 with
-/// TLS, unless given). aiohttp.web.TCPSite.
+/// Listens at a host ("": all interfaces) and a port (0: chosen by the system; default: 8080, or
+/// 8443 with TLS). Python: aiohttp.web.TCPSite.
 class FIBER_API TCPSite : public BaseSite {
  public:
   explicit TCPSite(const BaseRunner& runner, std::string host = {}, std::optional<int> port = {},
                    SiteOptions options = {});
 };
-/// At a Unix socket. aiohttp.web.UnixSite.
+/// Listens at a Unix socket. Python: aiohttp.web.UnixSite.
 class FIBER_API UnixSite : public BaseSite {
  public:
   UnixSite(const BaseRunner& runner, std::string path, SiteOptions options = {});
 };
-/// At a socket that is bound already; takes over the descriptor. aiohttp.web.SockSite.
+/// Listens at a bound socket; takes over the descriptor. Python: aiohttp.web.SockSite.
 class FIBER_API SockSite : public BaseSite {
  public:
   SockSite(const BaseRunner& runner, int fd, SiteOptions options = {});
 };
 
-/// Keyword arguments of run_app. Without host and path it listens at all interfaces.
+/// Keyword arguments of run_app. Without host and path, the server listens at all interfaces.
 struct RunAppOptions {
   std::optional<std::string> host = {};
-  std::optional<int> port = {};          ///< 8080, or 8443 with TLS, unless given
-  std::optional<std::string> path = {};  ///< of a Unix socket
+  std::optional<int> port = {};          ///< default: 8080, or 8443 with TLS
+  std::optional<std::string> path = {};  ///< path of a Unix socket
   http::Seconds shutdown_timeout = std::chrono::seconds(60);
-  asyncio::ssl_argument ssl_context = {};  ///< in place of that of `site`
-  /// Gets the line that says where it runs; empty: stdout.
+  asyncio::ssl_argument ssl_context = {};  ///< replaces the one of `site`
+  /// Gets the line with the server's address; empty: stdout.
   std::function<void(std::string_view)> print = {};
   SiteOptions site = {};
   ServerOptions server = {};
-  bool handle_signals = true;  ///< SIGINT and SIGTERM end it in good order
+  bool handle_signals = true;  ///< SIGINT and SIGTERM end the server in order
 };
 
-/// Runs an application in a loop of its own until SIGINT or SIGTERM comes, or something in it
-/// throws KeyboardInterrupt or SystemExit (GracefulExit). Throws what its startup throws.
+/// Runs an application in a loop of its own until SIGINT or SIGTERM arrives, or the application
+/// throws KeyboardInterrupt or SystemExit (GracefulExit). Throws the exceptions of its startup.
 FIBER_API void run_app(const Application& app, RunAppOptions options = {});
 
 }  // namespace fiber::aiohttp::web

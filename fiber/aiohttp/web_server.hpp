@@ -1,4 +1,4 @@
-// Serving connections, below applications; and what bounds them. Python: aiohttp.web_server.
+// Serves connections, below applications, with limits. Python: aiohttp.web_server.
 //
 //   web::Server server([](web::Request& request) { return web::Response({.text = "ok"}); });
 //   auto listening = await(asyncio::start_server(server, "127.0.0.1", 8080));
@@ -22,11 +22,12 @@
 
 namespace fiber::aiohttp::web {
 
-/// What a request is given to. It may wait, at any depth of calls, and throw: HTTPException becomes
-/// the response it stands for, TimeoutError 504, anything else 500 and a line in the log.
+/// A function that answers a request. It may wait, at any depth of calls, and throw: an
+/// HTTPException becomes its response, TimeoutError 504, any other exception 500 and a line in the
+/// log.
 using Handler = std::function<StreamResponse(Request&)>;
 
-/// Something that may be called with a request, and returns a response or a coroutine of one.
+/// A function that takes a request and returns a response, or a coroutine of one.
 template <class F>
 concept handler_like =
     std::invocable<std::decay_t<F>&, Request&> && std::copy_constructible<std::decay_t<F>> &&
@@ -53,45 +54,45 @@ Handler as_handler(F&& function) {
 /// Writes a line for each request. Python: aiohttp.abc.AbstractAccessLogger, and a logger.
 using access_logger = std::function<void(std::string_view line)>;
 
-/// The keyword arguments of aiohttp's AppRunner and Server, with its defaults; then ours. What one
-/// connection may hold is the sum of: 64 KiB (a head), 64 KiB (a body on its way), 64 KiB (a
-/// response on its way), what the handler holds, and a stack. Zero as a time or a number is no
-/// limit.
+/// The keyword arguments of aiohttp's AppRunner and Server, with its defaults; then our own. One
+/// connection holds at most: 64 KiB (a head), 64 KiB (received parts of a body), 64 KiB (unsent
+/// parts of a response), the handler's memory, and a stack. Zero as a time or a number is no limit.
 struct ServerOptions {
   http::Seconds keepalive_timeout =
       std::chrono::seconds(75);   ///< from an answer to the next request
   bool tcp_keepalive = true;      ///< SO_KEEPALIVE
-  access_logger access_log = {};  ///< empty: none is written
-  /// As aiohttp's: %a remote, %t time, %P process, %r request line, %s status, %b bytes, %T and %Tf
-  /// seconds, %D microseconds, %{Name}i and %{Name}o header fields.
+  access_logger access_log = {};  ///< empty: no access log
+  /// The format of aiohttp: %a remote, %t time, %P process, %r request line, %s status, %b bytes,
+  /// %T and %Tf seconds, %D microseconds, %{Name}i and %{Name}o header fields.
   std::string access_log_format = "%a %t \"%r\" %s %b \"%{Referer}i\" \"%{User-Agent}i\"";
-  bool debug = false;  ///< error pages say what was thrown
+  bool debug = false;  ///< error pages show the exception
   std::size_t max_line_size = 8190;
   std::size_t max_headers = 128;
   std::size_t max_field_size = 8190;
-  /// How long a body that nobody reads, and what follows a malformed request, is read on.
+  /// How long to go on reading a body that the handler has not read, or the bytes after a malformed
+  /// request.
   http::Seconds lingering_time = std::chrono::seconds(10);
   bool auto_decompress = true;  ///< bodies with Content-Encoding gzip or deflate
-  /// Cancels a handler whose client has gone. As aiohttp since 3.7, not unless asked for; noticed
-  /// from when the body has been received on, and while no more than 2 KiB of the next request
-  /// came.
+  /// Whether to cancel a handler whose client has disconnected; like aiohttp since 3.7, not by
+  /// default. Works once the whole body was received, and while at most 2 KiB of the next request
+  /// have arrived.
   bool handler_cancellation = false;
 
   std::size_t max_head_size = 64 * 1024;                  ///< bytes
   http::Seconds head_timeout = std::chrono::seconds(60);  ///< from its first byte, or connecting
-  /// A body may take so long, and a second more for each min_body_rate bytes that came; what the
-  /// handler does meanwhile does not count.
+  /// The longest time for a body, plus a second for each min_body_rate bytes received. Only the
+  /// time in which bytes are awaited counts.
   http::Seconds body_timeout = std::chrono::seconds(60);
   std::size_t min_body_rate = 500;
-  /// So long may a peer take that does not read what is sent, for each 48 KiB.
+  /// The longest time that a slow peer may take to read each 48 KiB.
   http::Seconds write_timeout = std::chrono::seconds(60);
-  std::size_t max_connections = 10'000;  ///< more are answered by 503 and closed
+  std::size_t max_connections = 10'000;  ///< further ones get 503 and are closed
   std::size_t max_connections_per_address = 0;
-  std::size_t client_max_size = 1024 * 1024;  ///< of Request::read(), text(), json() and post()
+  std::size_t client_max_size = 1024 * 1024;  ///< of Request::read(), text(), json(), post()
 };
 
-/// A counted reference to what serves connections: give it to asyncio::start_server(). Belongs to
-/// one loop and its thread. aiohttp.web.Server.
+/// A server of connections: pass it to asyncio::start_server(). A counted reference. Belongs to one
+/// loop and its thread. Python: aiohttp.web.Server.
 class FIBER_API Server {
  public:
   template <handler_like F>
@@ -99,20 +100,21 @@ class FIBER_API Server {
   explicit Server(F&& handler, ServerOptions options = {})
       : Server(detail::as_handler(std::forward<F>(handler)), std::move(options), 0) {}
 
-  /// Serves a connection to its end. Does not throw but CancelledError.
+  /// Serves a connection to its end. Throws only CancelledError.
   void operator()(asyncio::StreamReader& reader, asyncio::StreamWriter& writer) const {
     serve(reader, writer, false);
   }
-  /// `secure`: it is encrypted, so that files are not sent by the kernel, and scheme() is https.
+  /// Serves a connection to its end. `secure`: the connection is encrypted; the kernel does not
+  /// send files, and scheme() is https.
   void serve(asyncio::StreamReader& reader, asyncio::StreamWriter& writer, bool secure) const;
 
-  /// How many there are, and how many requests were served.
+  /// Return the number of open connections, and of requests served.
   std::size_t connections() const noexcept;
   std::size_t requests_count() const noexcept;
-  /// Closes idle connections, and the others after their current response.
+  /// Closes idle connections, and all others after their current response.
   void pre_shutdown() const;
-  /// The same; waits for them, for so long; then cancels their handlers, and waits for their end as
-  /// long again at most. Await it.
+  /// Calls pre_shutdown(), and waits up to `timeout` for the connections to end; then cancels their
+  /// handlers, and waits again up to `timeout`. To be awaited.
   auto shutdown(http::Seconds timeout = std::chrono::seconds(15)) const {
     return asyncio::detail::Deferred([self = *this, timeout] { self.end(timeout); });
   }

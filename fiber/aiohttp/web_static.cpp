@@ -55,7 +55,7 @@ namespace {
 
 using asyncio::detail::UniqueFd;
 
-// A path below the directory, without a way out: no "..", no zero byte, no absolute path.
+// Whether the path stays below the directory: no "..", no zero byte, no absolute path.
 bool is_below(std::string_view name) {
   if (name.find('\0') != std::string_view::npos || name.starts_with('/')) return false;
   while (!name.empty()) {
@@ -66,7 +66,7 @@ bool is_below(std::string_view name) {
   return true;
 }
 
-// Where the opened file really is.
+// Returns the path of the opened file, with symbolic links resolved.
 std::string real_path(int fd) {
   const std::string link = "/proc/self/fd/" + std::to_string(fd);
   char target[4096];
@@ -106,7 +106,7 @@ Handler static_handler(std::string prefix, std::string directory, StaticOptions 
     }
     struct stat status {};
     if (::fstat(fd.get(), &status) != 0) throw HTTPNotFound();
-    // What was opened counts, not what the name was a moment before.
+    // The opened file is checked, not the name, which may have changed meanwhile.
     if (!options.follow_symlinks) {
       const std::string real = real_path(fd.get());
       if (real != root && !real.starts_with(root + "/")) throw HTTPNotFound();

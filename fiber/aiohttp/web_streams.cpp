@@ -13,7 +13,7 @@ namespace detail {
 
 ByteSource::~ByteSource() = default;
 
-// False at the end.
+// Appends the next piece; returns false at the end.
 bool ByteReader::fill() {
   std::string piece = source_->next();
   if (piece.empty()) return false;

@@ -12,13 +12,13 @@
 
 namespace fiber::aiohttp::web {
 
-/// The body of a request is malformed, or ended early. aiohttp.web.RequestPayloadError.
+/// The body of a request is malformed, or ended early. Python: aiohttp.web.RequestPayloadError.
 class FIBER_API RequestPayloadError : public Exception {
  public:
   using Exception::Exception;
   ~RequestPayloadError() override;
 };
-/// The body was asked for after its request had been answered. aiohttp.web.PayloadAccessError.
+/// The body was read after its request had been answered. Python: aiohttp.web.PayloadAccessError.
 class FIBER_API PayloadAccessError : public Exception {
  public:
   using Exception::Exception;
@@ -27,17 +27,17 @@ class FIBER_API PayloadAccessError : public Exception {
 
 namespace detail {
 
-/// Where bytes come from, a piece at a time.
+/// A source of bytes, a piece at a time.
 class FIBER_API ByteSource {
  public:
   virtual ~ByteSource();
-  /// The next piece, "" at the end; may wait.
+  /// Returns the next piece, "" at the end; may wait.
   virtual std::string next() = 0;
   virtual bool ended() const noexcept = 0;
 };
 
-/// What stands behind the handles: pieces, put together as they are asked for. Holds at most one
-/// piece more than what is asked for.
+/// The object behind StreamReader: joins the pieces of a source on demand. Holds at most one
+/// piece more than was asked for.
 class FIBER_API ByteReader {
  public:
   explicit ByteReader(ByteSource& source) noexcept : source_(&source) {}
@@ -45,7 +45,7 @@ class FIBER_API ByteReader {
   std::string readany();
   std::string readline();
   std::string readexactly(std::size_t n);
-  /// Up to and with the separator; at most `limit` bytes, then ValueError.
+  /// Reads up to and including the separator. Throws ValueError after `limit` bytes without one.
   std::string readuntil(std::string_view separator, std::size_t limit);
   void unread(std::string data);
   bool at_eof() const noexcept { return at_ == held_.size() && source_->ended(); }
@@ -60,26 +60,28 @@ class FIBER_API ByteReader {
 
 }  // namespace detail
 
-/// A handle to a body, decompressed, for as long as the request lives. What waits throws
-/// RequestPayloadError, HTTPRequestTimeout when the other side is too slow, PayloadAccessError.
-/// aiohttp.StreamReader.
+/// A handle to a body, decompressed, for as long as the request lives. Functions that wait throw
+/// RequestPayloadError, HTTPRequestTimeout if the client is too slow, PayloadAccessError.
+/// Python: aiohttp.StreamReader.
 class FIBER_API StreamReader {
  public:
   explicit StreamReader(detail::ByteReader& reader) noexcept : reader_(&reader) {}
 
-  /// Up to n bytes, at least one, "" at the end; n < 0: all that is left. Await it, as all below.
+  /// Returns up to n bytes, at least one, "" at the end; n < 0: all the rest. To be awaited, like
+  /// the functions below.
   auto read(std::ptrdiff_t n = -1) const {
     return asyncio::detail::Deferred([reader = reader_, n] { return reader->read(n); });
   }
-  /// What is there, at least one byte, "" at the end.
+  /// Returns the available bytes, at least one, "" at the end.
   auto readany() const {
     return asyncio::detail::Deferred([reader = reader_] { return reader->readany(); });
   }
-  /// A line with its '\n', without it at the end, "" after that. Throws ValueError beyond 64 KiB.
+  /// Returns a line with its '\n', which the last one may lack; "" at the end. Throws ValueError
+  /// beyond 64 KiB.
   auto readline() const {
     return asyncio::detail::Deferred([reader = reader_] { return reader->readline(); });
   }
-  /// Exactly n bytes. Throws IncompleteReadError.
+  /// Returns exactly n bytes. Throws IncompleteReadError.
   auto readexactly(std::size_t n) const {
     return asyncio::detail::Deferred([reader = reader_, n] { return reader->readexactly(n); });
   }
@@ -88,16 +90,16 @@ class FIBER_API StreamReader {
   /// for (std::string& piece : content.iter_chunked(n)): the results of read(n).
   class Pieces;
   Pieces iter_chunked(std::size_t n) const;
-  /// The same of readany().
+  /// Returns the results of readany() as a range.
   Pieces iter_any() const;
-  /// The same of readline(); Python: async for line in content.
+  /// Returns the results of readline() as a range. Python: async for line in content.
   Pieces iter_lines() const;
 
  private:
   detail::ByteReader* reader_;
 };
 
-/// An input range of pieces, until the first that is empty.
+/// An input range of pieces, up to the first empty one.
 class StreamReader::Pieces {
  public:
   explicit Pieces(std::function<std::string()> next) : next_(std::move(next)) {}

@@ -13,7 +13,7 @@ namespace detail {
 namespace {
 
 constexpr std::string_view kUsual = "[^{}/]+";
-// What may stand in a path as it is.
+// The characters that need no escape in a path.
 constexpr std::string_view kSafe = "/!$&'()*+,;=:@";
 
 bool is_name_start(char c) noexcept {
@@ -25,7 +25,7 @@ bool is_name(char c) noexcept { return is_name_start(c) || (c >= '0' && c <= '9'
   throw ValueError("Invalid path '" + std::string(path) + "'");
 }
 
-// Where the variable ends that begins at `at`: expressions may have braces of their own.
+// Returns the end of the variable that begins at `at`: expressions may have braces of their own.
 std::size_t end_of_variable(std::string_view text, std::size_t at) noexcept {
   int depth = 0;
   for (; at < text.size(); ++at) {
@@ -192,7 +192,7 @@ std::string ResourceObject::url_for(const std::map<std::string, std::string>& va
   return url;
 }
 
-// Paths that were added twice stay in order: the second is looked at when the first has no such
+// A path that was added twice is tried in order: the second resource if the first has no such
 // method.
 void RouterObject::index() {
   plain.clear();
@@ -289,7 +289,7 @@ void UrlDispatcher::resolve(std::string_view method, std::string_view raw_path,
   if (std::any_of(path.begin(), path.end(), odd))
     path = normalized.emplace(detail::normalized_path(path));
   std::vector<std::string_view> values;
-  // True: this is it.
+  // Returns true if the resource matches: the search ends.
   const auto attempt = [&](const detail::ResourceObject& resource) {
     if (!resource.match_path(path, values)) return false;
     if (resource.kind == detail::ResourceObject::Kind::sub_application) {

@@ -1,8 +1,8 @@
-// From paths to handlers. Python: aiohttp.web_urldispatcher, aiohttp.web_routedef.
+// Maps paths to handlers. Python: aiohttp.web_urldispatcher, aiohttp.web_routedef.
 //
-// "/users/{name}" matches any part of a path without a slash, "/users/{id:\d+}" what the regular
-// expression matches as a whole (see fiber/http/pattern.hpp for the expressions that are known).
-// Resources are tried in the order in which they were added; the first that has the path and the
+// "/users/{name}" matches any part of a path without a slash, "/users/{id:\d+}" a part that the
+// regular expression matches as a whole (fiber/http/pattern.hpp lists the supported expressions).
+// Resources are tried in the order in which they were added; the first one with the path and the
 // method answers.
 #pragma once
 
@@ -23,14 +23,14 @@ struct ResourceObject;
 struct RouterObject;
 }  // namespace detail
 
-/// A method and its handler. aiohttp.web.AbstractRoute, ResourceRoute.
+/// A method and its handler. Python: aiohttp.web.AbstractRoute, ResourceRoute.
 class FIBER_API AbstractRoute {
  public:
   AbstractRoute(std::string method, Handler handler, const detail::ResourceObject& resource)
       : method_(std::move(method)), handler_(std::move(handler)), resource_(&resource) {}
   const std::string& method() const noexcept { return method_; }  // "*": any
   const Handler& handler() const noexcept { return handler_; }
-  /// Of the resource: "/users/{id}", and its name, "" without one.
+  /// The path of the resource, "/users/{id}", and its name, "" without one.
   const std::string& canonical() const noexcept;
   const std::string& name() const noexcept;
 
@@ -40,19 +40,20 @@ class FIBER_API AbstractRoute {
   const detail::ResourceObject* resource_;
 };
 
-/// A path, with one or more routes. A handle, as long as its application lives.
-/// aiohttp.web.Resource.
+/// A path with one or more routes. A handle, valid as long as its application lives.
+/// Python: aiohttp.web.Resource.
 class FIBER_API Resource {
  public:
   explicit Resource(detail::ResourceObject& object) noexcept : object_(&object) {}
   const std::string& name() const noexcept;
   const std::string& canonical() const noexcept;
-  /// Throws RuntimeError for a method that has a handler already.
+  /// Adds a handler. Throws RuntimeError for a method that has a handler already.
   template <handler_like F>
   const AbstractRoute& add_route(std::string_view method, F&& handler) const {
     return add(method, detail::as_handler(std::forward<F>(handler)));
   }
-  /// The path, quoted, with a value for each variable. Throws LookupError for one that is missing.
+  /// Returns the path, quoted, with a value for each variable. Throws LookupError for a missing
+  /// value.
   std::string url_for(const std::map<std::string, std::string>& parts = {}) const;
 
  private:
@@ -63,23 +64,23 @@ class FIBER_API Resource {
 /// Keyword arguments of routes.
 struct RouteOptions {
   std::string name = {};   ///< for router["name"].url_for()
-  bool allow_head = true;  ///< of GET: HEAD is answered too
+  bool allow_head = true;  ///< GET: answer HEAD, too
 };
 /// Keyword arguments of static files.
 struct StaticOptions {
   std::string name = {};
-  bool show_index = false;       ///< of directories, as HTML
-  bool follow_symlinks = false;  ///< also those that leave the directory
+  bool show_index = false;       ///< list directories, as HTML
+  bool follow_symlinks = false;  ///< also to files outside the directory
   std::size_t chunk_size = 256 * 1024;
 };
 
-/// A route to be added: what get(), post() and their like make. aiohttp.web.RouteDef, StaticDef.
+/// A route to be added, made by get(), post() and others. Python: aiohttp.web.RouteDef, StaticDef.
 struct RouteDef {
   std::string method;
   std::string path;
   Handler handler;
   RouteOptions options = {};
-  std::string directory = {};  ///< of static files
+  std::string directory = {};  ///< the directory of static files
   StaticOptions files = {};
 };
 
@@ -120,8 +121,9 @@ inline RouteDef static_(std::string prefix, std::string directory, StaticOptions
   return {{}, std::move(prefix), {}, {}, std::move(directory), std::move(options)};
 }
 
-/// What app.router() is. Adding throws ValueError for a path that does not begin with a slash, or
-/// is malformed, RuntimeError once the application runs. aiohttp.web.UrlDispatcher.
+/// The type of app.router(). Functions that add throw ValueError for a path that does not begin
+/// with a slash, or is malformed, RuntimeError once the application runs. Python:
+/// aiohttp.web.UrlDispatcher.
 class FIBER_API UrlDispatcher {
  public:
   UrlDispatcher();
@@ -172,15 +174,15 @@ class FIBER_API UrlDispatcher {
                                    const RouteOptions& options = {}) {
     return add_route("OPTIONS", path, std::forward<F>(handler), options);
   }
-  /// Files below a directory. Throws ValueError if that is none.
+  /// Adds files below a directory. Throws ValueError if `directory` is no directory.
   Resource add_static(std::string_view prefix, std::string directory, StaticOptions options = {});
   void add_routes(const std::vector<RouteDef>& routes);
 
-  /// By name. Throws LookupError.
+  /// Returns the resource of this name. Throws LookupError.
   Resource operator[](std::string_view name) const;
   bool contains(std::string_view name) const noexcept;
 
-  /// Ours: fills in what match_info() says, for a path as it is sent.
+  /// Fills `match` for a path as it is sent. Not in Python.
   void resolve(std::string_view method, std::string_view raw_path,
                UrlMappingMatchInfo& match) const;
   detail::RouterObject& object() const noexcept { return *object_; }
@@ -191,7 +193,7 @@ class FIBER_API UrlDispatcher {
   std::unique_ptr<detail::RouterObject> object_;
 };
 
-/// A list of routes to be filled by and by: add_routes() takes it. aiohttp.web.RouteTableDef.
+/// A list of routes for add_routes(). Python: aiohttp.web.RouteTableDef.
 class RouteTableDef : public std::vector<RouteDef> {
  public:
   template <handler_like F>

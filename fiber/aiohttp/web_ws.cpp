@@ -92,7 +92,7 @@ class WebSocketResponseObject final : public ResponseObject {
 
 [[noreturn]] void refuse(std::string text) { throw HTTPBadRequest({.text = std::move(text)}); }
 
-// Throws HTTPBadRequest. Returns the key.
+// Checks the handshake and returns its key. Throws HTTPBadRequest.
 std::string_view check_handshake(const Request& request) {
   const CIMultiDictProxy& headers = request.headers();
   const auto shown = [](std::string_view text) { return http::valid_utf8(text); };
@@ -141,7 +141,8 @@ void WebSocketResponseObject::prepare(Request& request) {
   const std::string rest = connection.take_rest();
   connection.upgrade();
   socket = std::make_shared<aiohttp::detail::WebSocketObject>(
-      connection.reader(), connection.writer(), options, deflate, false, rest);
+      connection.reader(), connection.writer(), options, deflate, false, rest,
+      std::shared_ptr<void>(), connection.server().options.write_timeout);
   socket->start();
 }
 

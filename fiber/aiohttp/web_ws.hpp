@@ -25,14 +25,14 @@ using http::Seconds;
 namespace detail {
 class WebSocketObject;
 
-/// What both sides offer. `object` throws RuntimeError before the handshake.
+/// The functions of both sides. object() throws RuntimeError before the handshake.
 FIBER_API WSMessage receive(WebSocketObject& object, std::optional<Seconds> timeout);
 FIBER_API std::string receive_data(WebSocketObject& object, WSMsgType type,
                                    std::optional<Seconds> timeout);
 FIBER_API void send(WebSocketObject& object, WSMsgType type, std::string_view data);
 FIBER_API bool close(WebSocketObject& object, int code, std::string_view reason);
 
-/// `for (WSMessage& message : ws)`: until one of close, closing and closed.
+/// `for (WSMessage& message : ws)`: up to the first close, closing or closed.
 class MessageIterator {
  public:
   using iterator_concept = std::input_iterator_tag;
@@ -55,18 +55,18 @@ class MessageIterator {
   mutable WSMessage message_;
 };
 
-/// The members that both sides have; Derived has object().
+/// The member functions of both sides; Derived has object().
 template <class Derived>
 class WebSocketMethods {
  public:
-  /// The next message. type is `error` when the other side has broken the rules, or is gone;
-  /// `closed` after the end, four times, then RuntimeError. One task at a time. Throws
-  /// TimeoutError; await it, as all below.
+  /// Returns the next message. To be awaited, like the functions below; by one task at a time. The
+  /// type is `error` if the peer has violated the protocol, or is gone; after the end it is
+  /// `closed` four times, then RuntimeError is thrown. Throws TimeoutError.
   auto receive(std::optional<Seconds> timeout = {}) const {
     return asyncio::detail::Deferred(
         [self = derived(), timeout] { return detail::receive(self.object(), timeout); });
   }
-  /// Throw TypeError for a message of another type.
+  /// Like receive(), but throw TypeError for a message of another type.
   auto receive_str(std::optional<Seconds> timeout = {}) const {
     return asyncio::detail::Deferred([self = derived(), timeout] {
       return detail::receive_data(self.object(), WSMsgType::text, timeout);
@@ -83,8 +83,9 @@ class WebSocketMethods {
       return Json::parse(detail::receive_data(self.object(), WSMsgType::text, timeout));
     });
   }
-  /// Wait while more than 64 KiB are on their way. Throw ConnectionResetError once it is closed,
-  /// ValueError for a text that is not UTF-8, and pings of more than 125 bytes.
+  /// Send a message; wait while more than 64 KiB are unsent. Throw ConnectionResetError once the
+  /// WebSocket is closed, ValueError for a text that is not UTF-8, and for pings of more than 125
+  /// bytes.
   auto send_str(std::string_view text) const { return sending(WSMsgType::text, text); }
   auto send_bytes(std::string_view bytes) const { return sending(WSMsgType::binary, bytes); }
   template <class Json>
@@ -95,8 +96,9 @@ class WebSocketMethods {
   }
   auto ping(std::string_view message = {}) const { return sending(WSMsgType::ping, message); }
   auto pong(std::string_view message = {}) const { return sending(WSMsgType::pong, message); }
-  /// Sends the code, and waits for the other side's, `timeout` at most. False if it is closed
-  /// already. Another task that waits in receive() gets `closing`. At most 123 bytes of the reason.
+  /// Sends a close frame, and waits for the peer's, at most WebsocketOptions::timeout. Returns
+  /// false if closed already. Another task that waits in receive() gets `closing`. Sends at most
+  /// 123 bytes of `message`.
   auto close(int code = 1000, std::string_view message = {}) const {
     return asyncio::detail::Deferred([self = derived(), code, reason = std::string(message)] {
       return detail::close(self.object(), code, reason);
@@ -113,7 +115,7 @@ class WebSocketMethods {
   }
 };
 
-/// Of one side, after its handshake.
+/// The state of a WebSocket after its handshake.
 FIBER_API bool is_closed(const WebSocketObject& object) noexcept;
 FIBER_API std::optional<int> close_code_of(const WebSocketObject& object) noexcept;
 FIBER_API std::exception_ptr exception_of(const WebSocketObject& object) noexcept;
@@ -122,32 +124,33 @@ FIBER_API std::exception_ptr exception_of(const WebSocketObject& object) noexcep
 
 namespace web {
 
-/// Whether a request asks for a WebSocket, and the protocol that would be chosen.
-/// aiohttp.web.WebSocketReady.
+/// Whether a request asks for a WebSocket, and the subprotocol that would be chosen.
+/// Python: aiohttp.web.WebSocketReady.
 struct WebSocketReady {
   bool ok = false;
   std::optional<std::string> protocol = {};
   explicit operator bool() const noexcept { return ok; }
 };
 
-/// aiohttp.web.WebSocketResponse. Closed when the handler returns.
+/// The server's side of a WebSocket. Closed when the handler returns.
+/// Python: aiohttp.web.WebSocketResponse.
 class FIBER_API WebSocketResponse : public StreamResponse,
                                     public aiohttp::detail::WebSocketMethods<WebSocketResponse> {
  public:
   explicit WebSocketResponse(WebsocketOptions options = {});
 
-  /// prepare(request) makes the handshake; it throws HTTPBadRequest if that is not asked for.
+  /// Whether prepare(request) can make the handshake; otherwise it throws HTTPBadRequest.
   WebSocketReady can_prepare(Request& request) const;
   bool closed() const noexcept;
-  /// What it was closed with, 1006 if the connection was lost; nothing as long as it is open.
+  /// Returns the close code, 1006 if the connection was lost; nothing while open.
   std::optional<int> close_code() const noexcept;
-  /// What it ended with, null if in good order.
+  /// Returns the exception that ended the connection, null if it was closed in order.
   std::exception_ptr exception() const noexcept;
-  /// Of `protocols`, the one that was agreed on; "" for none.
+  /// Returns the one of `protocols` that was agreed on; "" for none.
   const std::string& ws_protocol() const noexcept;
   bool compress() const noexcept;
 
-  /// Ours.
+  /// Not in Python.
   aiohttp::detail::WebSocketObject& object() const;
 };
 

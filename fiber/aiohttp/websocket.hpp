@@ -1,4 +1,4 @@
-// What both sides of a WebSocket have in common. Python: aiohttp.http_websocket.
+// Types of both sides of a WebSocket. Python: aiohttp.http_websocket.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -13,7 +13,8 @@
 
 namespace fiber::aiohttp {
 
-/// aiohttp.WSMsgType; the names that C++ or a header's macros might have taken are in lower case.
+/// The type of a message. Names are in lower case: macros of other headers use some of Python's
+/// names. Python: aiohttp.WSMsgType.
 enum class WSMsgType : std::uint16_t {
   continuation = 0x0,
   text = 0x1,
@@ -26,7 +27,7 @@ enum class WSMsgType : std::uint16_t {
   error = 0x102,
 };
 
-/// aiohttp.WSCloseCode.
+/// Python: aiohttp.WSCloseCode.
 enum class WSCloseCode : std::uint16_t {
   ok = 1000,
   going_away = 1001,
@@ -43,7 +44,7 @@ enum class WSCloseCode : std::uint16_t {
   bad_gateway = 1014,
 };
 
-/// aiohttp.WebSocketError: what the other side has sent is no WebSocket.
+/// The peer has violated the protocol. Python: aiohttp.WebSocketError.
 class FIBER_API WebSocketError : public Exception {
  public:
   WebSocketError(int code, std::string message) : Exception(std::move(message)), code_(code) {}
@@ -54,12 +55,12 @@ class FIBER_API WebSocketError : public Exception {
   int code_;
 };
 
-/// aiohttp.WSMessage.
+/// A message or an event. Python: aiohttp.WSMessage.
 struct WSMessage {
   WSMsgType type = WSMsgType::closed;
-  std::string data = {};  ///< of texts (UTF-8), bytes, pings, pongs; close: the reason
-  int code = 0;           ///< of close
-  std::exception_ptr exception = nullptr;  ///< of error
+  std::string data = {};                   ///< the text (UTF-8) or bytes; for close, the reason
+  int code = 0;                            ///< for close
+  std::exception_ptr exception = nullptr;  ///< for error
   /// The text, parsed by Json::parse: message.json<nlohmann::json>().
   template <class Json>
   Json json() const {
@@ -69,14 +70,15 @@ struct WSMessage {
 
 /// Keyword arguments of both sides.
 struct WebsocketOptions {
-  http::Seconds timeout = std::chrono::seconds(10);  ///< for the other side's answer to close()
-  http::Seconds receive_timeout = {};                ///< of each receive(); zero: none
-  bool autoclose = true;                             ///< answer close
-  bool autoping = true;  ///< answer pings, and do not show them or pongs
-  /// A ping after so much silence; without a pong within half of it the connection is given up.
+  http::Seconds timeout = std::chrono::seconds(10);  ///< for the peer's answer to close()
+  http::Seconds receive_timeout = {};                ///< for each receive(); zero: none
+  bool autoclose = true;                             ///< answer close frames
+  bool autoping = true;  ///< answer pings; receive() returns neither pings nor pongs
+  /// Sends a ping after this time of silence; without a pong within half of the time, the
+  /// connection is given up.
   http::Seconds heartbeat = {};
-  std::vector<std::string> protocols = {};     ///< those that we speak, the best first
-  bool compress = true;                        ///< permessage-deflate, if the other side has it
+  std::vector<std::string> protocols = {};     ///< supported subprotocols, the best first
+  bool compress = true;                        ///< use permessage-deflate, if the peer supports it
   std::size_t max_msg_size = 4 * 1024 * 1024;  ///< bytes, decompressed; 0: no limit
 };
 

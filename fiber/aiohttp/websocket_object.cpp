@@ -17,13 +17,16 @@ using asyncio::await;
 
 WebSocketObject::WebSocketObject(asyncio::StreamReader reader, asyncio::StreamWriter writer,
                                  WebsocketOptions options, http::DeflateTerms deflate, bool client,
-                                 std::string_view rest)
+                                 std::string_view rest, std::shared_ptr<void> place,
+                                 http::Seconds write_timeout)
     : reader_(std::move(reader)),
       writer_(std::move(writer)),
       options_(std::move(options)),
       frames_({.masked = !client, .most = options_.max_msg_size, .deflate = deflate}),
       out_(client, deflate),
-      loop_(asyncio::get_running_loop()) {
+      loop_(asyncio::get_running_loop()),
+      place_(std::move(place)),
+      write_timeout_(write_timeout) {
   frames_.feed(rest);
 }
 
@@ -42,7 +45,7 @@ void WebSocketObject::start() {
   });
 }
 
-// Something came: the other side lives.
+// Restarts the heartbeat: received bytes show that the peer is alive.
 void WebSocketObject::heard() {
   pong_.cancel();
   start();
@@ -59,7 +62,7 @@ void WebSocketObject::on_heartbeat() {
       if (const auto object = self.lock()) object->on_no_pong();
     });
   } catch (const std::bad_alloc&) {
-    on_no_pong();  // nothing else would find out that the other side is silent
+    on_no_pong();  // without the timer a silent peer would not be noticed
   }
 }
 
@@ -68,6 +71,7 @@ void WebSocketObject::on_no_pong() {
   exception_ = fiber::detail::error_from([] { return TimeoutError(); });
   finish(static_cast<int>(WSCloseCode::abnormal_closure));
   writer_.transport().abort();
+  place_.reset();
 }
 
 // --- the end ------------------------------------------------------------------------------------
@@ -77,6 +81,11 @@ void WebSocketObject::finish(int code) {
   if (!close_code_) close_code_ = code;
   heartbeat_.cancel();
   pong_.cancel();
+}
+
+void WebSocketObject::shut() {
+  writer_.close();
+  place_.reset();
 }
 
 void WebSocketObject::send_close(int code, std::string_view reason) {
@@ -92,18 +101,18 @@ void WebSocketObject::send_close(int code, std::string_view reason) {
   writer_.write(scratch_);
 }
 
-// What the other side has done wrong, or its end.
+// Ends the connection after a fault of the peer, or its end.
 WSMessage WebSocketObject::fail(int code, std::exception_ptr error) {
   exception_ = error;
   finish(code);
   if (code != static_cast<int>(WSCloseCode::abnormal_closure)) send_close(code, {});
-  writer_.close();
+  shut();
   return {.type = WSMsgType::error, .exception = std::move(error)};
 }
 
 bool WebSocketObject::close(int code, std::string_view reason) {
   if (closed_) {
-    // Another task is at it: who returns from a handler meanwhile must not end the connection.
+    // Another task is closing: a handler must not return, and end the connection, meanwhile.
     if (in_close_) await(end_of_close_.wait());
     return false;
   }
@@ -145,13 +154,13 @@ bool WebSocketObject::close(int code, std::string_view reason) {
     });
   } catch (const asyncio::CancelledError&) {
     close_code_ = static_cast<int>(WSCloseCode::abnormal_closure);
-    writer_.close();
+    shut();
     throw;
   } catch (const std::exception&) {
     close_code_ = static_cast<int>(WSCloseCode::abnormal_closure);
     exception_ = std::current_exception();
   }
-  writer_.close();
+  shut();
   return true;
 }
 
@@ -168,12 +177,24 @@ void WebSocketObject::send(http::Opcode opcode, std::string_view data) {
   writer_.write(scratch_);
   constexpr std::size_t kKept = 64 * 1024;
   if (scratch_.capacity() > kKept) scratch_ = {};
-  await(writer_.drain());
+  drain();
+}
+
+void WebSocketObject::drain() {
+  const asyncio::Transport transport = writer_.transport();
+  const bool waits = transport.get_write_buffer_size() > transport.get_write_buffer_limits().second;
+  if (!waits || write_timeout_.count() <= 0) return await(writer_.drain());
+  try {
+    asyncio::with(asyncio::timeout(write_timeout_), [&] { await(writer_.drain()); });
+  } catch (const TimeoutError&) {
+    transport.abort();
+    throw ConnectionResetError("the other side does not read");
+  }
 }
 
 // --- receiving ----------------------------------------------------------------------------------
 
-// The next message or control frame. Nothing at the end; a fault of the other side is in frames_.
+// Returns the next message or control frame; nothing at the end, or on a fault in frames_.
 std::optional<http::Message> WebSocketObject::read_message() {
   for (;;) {
     if (auto message = frames_.next()) return message;
@@ -200,13 +221,17 @@ WSMessage WebSocketObject::receive_once() {
         return fail(frames_.fault(),
                     std::make_exception_ptr(WebSocketError(frames_.fault(), frames_.fault_text())));
       finish(static_cast<int>(WSCloseCode::abnormal_closure));
-      writer_.close();
+      shut();
       return {.type = WSMsgType::closed};
     }
     switch (message->opcode) {
       case http::Opcode::ping:
         if (!options_.autoping) return {.type = WSMsgType::ping, .data = std::move(message->data)};
-        if (!writer_.is_closing() && !closing_) send(http::Opcode::pong, message->data);
+        try {
+          if (!writer_.is_closing() && !closing_) send(http::Opcode::pong, message->data);
+        } catch (const ConnectionError&) {
+          return fail(static_cast<int>(WSCloseCode::abnormal_closure), std::current_exception());
+        }
         continue;
       case http::Opcode::pong:
         if (!options_.autoping) return {.type = WSMsgType::pong, .data = std::move(message->data)};
@@ -220,7 +245,7 @@ WSMessage WebSocketObject::receive_once() {
         if (options_.autoclose) {
           send_close(code, {});
           finish(code);
-          writer_.close();
+          shut();
         }
         return {.type = WSMsgType::close,
                 .data = coded ? message->data.substr(2) : std::string(),

@@ -1,4 +1,4 @@
-// A WebSocket after its handshake, whichever side it is of.
+// Either side of a WebSocket, after its handshake.
 #pragma once
 
 #include <fiber/aiohttp/websocket.hpp>
@@ -18,15 +18,17 @@ namespace fiber::aiohttp::detail {
 
 class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
  public:
-  /// `rest`: what came behind the handshake.
+  /// `rest`: the bytes received after the handshake. The object keeps `place` until the connection
+  /// is closed, and aborts a connection whose peer does not read for `write_timeout`; zero: never.
   WebSocketObject(asyncio::StreamReader reader, asyncio::StreamWriter writer,
                   WebsocketOptions options, http::DeflateTerms deflate, bool client,
-                  std::string_view rest);
+                  std::string_view rest, std::shared_ptr<void> place = {},
+                  http::Seconds write_timeout = {});
   WebSocketObject(const WebSocketObject&) = delete;
   WebSocketObject& operator=(const WebSocketObject&) = delete;
   ~WebSocketObject();
 
-  /// Begins to send pings, if it is to.
+  /// Begins to send pings, if `heartbeat` is set.
   void start();
   WSMessage receive(std::optional<http::Seconds> timeout);
   void send(http::Opcode opcode, std::string_view data);
@@ -40,7 +42,9 @@ class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
   WSMessage receive_once();
   std::optional<http::Message> read_message();
   WSMessage fail(int code, std::exception_ptr error);
+  void drain();
   void finish(int code);
+  void shut();
   void send_close(int code, std::string_view reason);
   void heard();
   void on_heartbeat();
@@ -53,8 +57,8 @@ class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
   http::FrameWriter out_;
   std::string scratch_;
   asyncio::EventLoop loop_;
-  asyncio::TaskRef receiver_;  ///< waits in receive()
-  bool interrupted_ = false;   ///< by close(), from another task
+  asyncio::TaskRef receiver_;  ///< the task that waits in receive()
+  bool interrupted_ = false;   ///< close() of another task has interrupted receive()
   bool closing_ = false;
   bool closed_ = false;
   bool in_close_ = false;
@@ -64,6 +68,8 @@ class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
   std::exception_ptr exception_;
   asyncio::TimerHandle heartbeat_;
   asyncio::TimerHandle pong_;
+  std::shared_ptr<void> place_;
+  const http::Seconds write_timeout_;
 };
 
 }  // namespace fiber::aiohttp::detail

@@ -1,6 +1,6 @@
 // Awaitables in the order in which they end. Python: asyncio.as_completed.
 //
-// Two ways to go through them, as in Python 3.13:
+// Two ways to iterate, as in Python 3.13:
 //
 //   for (auto next : asyncio::as_completed(tasks))  // for next in as_completed(tasks):
 //     show(await(next));                            //   show(await next)
@@ -8,12 +8,14 @@
 //   for (auto task : asyncio::as_completed(tasks).async_())  // async for task in ...
 //     show(task.get_name(), task.result());
 //
-// The first gives something to await before anything has ended: what it returns, or throws, is the
-// result of whichever ends next. The second waits in the loop itself and gives the finished task.
+// The first way returns an awaitable before any task has ended: awaiting it returns, or throws, the
+// outcome of the task that ends next. The second waits in the loop itself and returns the finished
+// task.
 #pragma once
 
 #include <fiber/asyncio/queues.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
@@ -27,16 +29,16 @@ namespace fiber::asyncio {
 
 namespace detail {
 
-/// Lives until all have ended, or the time is up.
+/// Lives until all futures have ended, or the time is up.
 class FIBER_API CompletionOrder final : public core::Counted<CompletionOrder>, LoopDependent {
  public:
   /// Each future counts once. Throws ValueError if one belongs to another loop.
   CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures, const time_limit& timeout);
   ~CompletionOrder();
 
-  /// Counts one off; false if none is left.
+  /// Counts one future off; returns false if none is left.
   bool take() noexcept;
-  /// Waits for the next that ends. Throws TimeoutError.
+  /// Waits for the future that ends next. Throws TimeoutError.
   FutureRef wait_for_one();
   void loop_closed() noexcept override;
 
@@ -46,28 +48,26 @@ class FIBER_API CompletionOrder final : public core::Counted<CompletionOrder>, L
     FutureRef wanted;
   };
   void on_timeout();
-  void nodes_over(std::size_t count) noexcept;  ///< may end this
+  void nodes_over(std::size_t count) noexcept;  ///< may end this object
   static void on_done(Leaf* leaf) noexcept;
   static void on_drop(LeafCallback* leaf) noexcept;
   void remove_callbacks() noexcept;
 
-  Queue<FutureRef> done_;  ///< a null reference for each that the time was up for
-  std::unique_ptr<Node[]> nodes_;
+  Queue<FutureRef> done_;  ///< a null reference for each future that ran out of time
+  core::Owner<Node[]> nodes_;
   std::size_t node_count_ = 0;
-  std::size_t registered_ = 0;  ///< nodes that are; together they are one reference
+  std::size_t registered_ = 0;  ///< registered nodes; together they are one reference
   std::size_t todo_ = 0;
   std::size_t left_ = 0;
   Handle timeout_;
 };
 
-[[noreturn]] FIBER_API void refuse_second_await();
-
-/// The next one that ends.
+/// An awaitable: the future that ends next.
 template <class F>
 class [[nodiscard]] NextCompleted {
  public:
   explicit NextCompleted(core::Ref<CompletionOrder> order) noexcept : order_(std::move(order)) {}
-  /// Once. Throws RuntimeError the second time.
+  /// Waits, once. Throws RuntimeError the second time.
   typename F::result_type await_() {
     const core::Ref<CompletionOrder> order = std::move(order_);
     if (order.get() == nullptr) refuse_second_await();
@@ -82,10 +82,10 @@ class [[nodiscard]] NextCompleted {
 
 /// Keyword arguments of as_completed.
 struct AsCompletedOptions {
-  time_limit timeout = {};  ///< for all of them, from the call
+  time_limit timeout = {};  ///< for all awaitables, from the call
 };
 
-/// What as_completed returns: a range of awaitables, each of which may be awaited once, in any
+/// The result of as_completed: a range of awaitables, each of which may be awaited once, in any
 /// order and by any task. A counted reference. F is Task<T> or Future<T>.
 template <class F>
 class AsCompleted {
@@ -115,12 +115,12 @@ class AsCompleted {
     bool more_ = false;
   };
 
-  /// Goes on where an earlier iteration has stopped.
+  /// Continues where an earlier iteration has stopped.
   iterator begin() const { return iterator(order_); }
   static std::default_sentinel_t end() noexcept { return {}; }
 
-  /// A range of the futures and tasks themselves, as they end: of those that were given, or that
-  /// were made of what was given. Its begin() and ++ wait, and throw TimeoutError.
+  /// A range of the futures and tasks themselves, as they end: the given ones, or those made of the
+  /// given awaitables. Its begin() and ++ wait, and throw TimeoutError.
   class finished_range {
    public:
     class iterator {
@@ -148,6 +148,9 @@ class AsCompleted {
     };
 
     explicit finished_range(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
+    finished_range(const finished_range&) noexcept = default;  ///< moving is copying
+    finished_range& operator=(const finished_range&) noexcept = default;
+    ~finished_range() = default;
     iterator begin() const { return iterator(order_); }
     static std::default_sentinel_t end() noexcept { return {}; }
 
@@ -157,15 +160,18 @@ class AsCompleted {
   finished_range async_() const { return finished_range(order_); }
 
   explicit AsCompleted(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
+  AsCompleted(const AsCompleted&) noexcept = default;  ///< moving is copying: never empty
+  AsCompleted& operator=(const AsCompleted&) noexcept = default;
+  ~AsCompleted() = default;
 
  private:
   core::Ref<detail::CompletionOrder> order_;
 };
 
 /// Runs the awaitables of a range (futures, tasks, coroutine objects, callables) concurrently and
-/// gives them as they end: see the top of this file. When `timeout` is over, each that remains
-/// gives TimeoutError; the tasks run on. What is given twice comes once. Tasks are made at the
-/// call.
+/// returns them as they end: see the top of this file. When `timeout` is over, each remaining one
+/// throws TimeoutError; the tasks run on. An awaitable that is given twice comes once. Tasks are
+/// made at the call.
 template <std::ranges::input_range R>
 auto as_completed(R&& awaitables, AsCompletedOptions options = {}) {
   using Reference = std::ranges::range_reference_t<R>;
@@ -176,7 +182,7 @@ auto as_completed(R&& awaitables, AsCompletedOptions options = {}) {
   return AsCompleted<F>(core::Ref(new detail::CompletionOrder(
       detail::loop_for_futures(), std::move(futures), options.timeout)));
 }
-/// For as_completed({task1, task2}).
+/// Takes a list: as_completed({task1, task2}).
 template <class A>
 auto as_completed(std::initializer_list<A> awaitables, AsCompletedOptions options = {}) {
   return asyncio::as_completed(std::vector<A>(awaitables), std::move(options));

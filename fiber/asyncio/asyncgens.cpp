@@ -8,7 +8,7 @@ namespace fiber::asyncio::detail {
 namespace {
 
 bool closable(const GeneratorBase& generator, std::uint64_t scope) {
-  // One that another delegates to is closed by that one.
+  // A generator to which another one delegates is closed by that other one.
   return generator.object()->scope == scope && generator.object()->delegator == nullptr &&
          generator.state() == GEN_SUSPENDED;
 }
@@ -17,7 +17,7 @@ void on_start(fiber::detail::GeneratorObject* generator) noexcept {
   if (const TaskBase* task = current_task_or_null()) generator->scope = task->loop()->serial;
 }
 
-// Where no task runs, its clean-up could not wait.
+// Takes over a dropped generator where no task runs: its clean-up could not wait.
 bool on_drop(fiber::detail::GeneratorObject* generator) noexcept {
   LoopObject* loop = asyncio_thread().running;
   if (loop == nullptr || loop->serial != generator->scope || loop->turns().current_task != nullptr)

@@ -1,6 +1,6 @@
 // Generators that wait: asynchronous generators. Python: PEP 525, contextlib.aclosing.
 //
-// A generator whose items are asked for in a task may await, at any depth; whoever iterates it,
+// A generator whose items are requested in a task may await, at any depth; a task that iterates it,
 // with a plain range-for, waits with it:
 //
 //   fiber::Generator<int> ticks(int n) {
@@ -13,11 +13,12 @@
 //   }
 //   for (int i : ticks(3)) say(i);                     // async for i in ticks(3): say(i)
 //
-// One that is left before its end is closed when its last handle goes, right there: its clean-up
-// may wait too, and the task that drops it waits with it. (In Python the loop closes it later, in a
-// task of its own; so it is here for one that is dropped by a callback, which cannot wait.) What is
-// still held when the loop ends is closed by loop.shutdown_asyncgens(), which run() calls: each in
-// a task of its own, oldest first; what they throw goes to the loop's exception handler.
+// A generator that is left before its end is closed when its last handle goes, right there: its
+// clean-up may wait too, and the task that drops it waits with it. (In Python the loop closes it
+// later, in a task of its own; here the loop does so if a callback drops the generator, since a
+// callback cannot wait.) Generators that still have handles when the loop ends are closed by
+// loop.shutdown_asyncgens(), which run() calls: each in a task of its own, oldest first; their
+// exceptions go to the loop's exception handler.
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
@@ -28,7 +29,7 @@
 
 namespace fiber::asyncio {
 
-/// Closes a generator at the end of a block, whoever else holds it:
+/// Closes a generator at the end of a block, whatever other handles there are:
 ///
 ///   asyncio::with(asyncio::aclosing(ticks(3)), [&](auto& generator) {
 ///     for (int i : generator) if (i == 1) break;
@@ -53,9 +54,9 @@ class [[nodiscard]] aclosing {
 
 namespace detail {
 
-/// Installs what makes generators known to the loop in whose tasks they are iterated.
+/// Installs the hooks by which a loop knows the generators that are iterated in its tasks.
 void watch_generators() noexcept;
-/// Closes those that are suspended; in a task.
+/// Closes the suspended generators of the loop; in a task.
 FIBER_API void close_generators(LoopObject& loop);
 
 }  // namespace detail

@@ -12,7 +12,7 @@ namespace {
 
 std::atomic<std::uint64_t> last_serial{0};
 
-// The task that runs, or the hub in a callback.
+// Returns the greenlet of the running task, or the hub in a callback.
 fiber::detail::GreenletObject* who_runs() noexcept {
   using fiber::detail::GreenletState;
   if (running().loop == nullptr) return nullptr;
@@ -62,7 +62,7 @@ LoopObject& running_loop() {
 }
 
 LoopObject::LoopObject()
-    : serial(++last_serial), selector_(std::make_unique<Selector>()), mailbox_(*selector_) {
+    : serial(++last_serial), selector_(core::make_owner<Selector>()), mailbox_(*selector_) {
   observation_.set_debug(Observation::debug_from_environment());
 }
 
@@ -71,7 +71,7 @@ LoopObject::~LoopObject() { turns_.drop(); }
 void LoopObject::release() noexcept {
   if (refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   if (!tasks_.empty() || !turns_.ready.empty() || !timers_.empty()) {
-    refs_.store(1, std::memory_order_relaxed);  // what is dropped now may still look at the loop
+    refs_.store(1, std::memory_order_relaxed);  // dropped objects may still use the loop
     if (!closed_) close();
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   }
@@ -167,7 +167,7 @@ void LoopObject::close() {
     executor->shutdown({.wait = false});
   mailbox_.set(Mailbox::State::gone);
   gone_ = true;
-  mailbox_.drop();  // what the end of others has brought
+  mailbox_.drop();  // handles that the end of other parts has posted
   release();
 }
 

@@ -2,10 +2,10 @@
 // each of which keeps invariants of its own.
 //
 // Invariants
-//  1. An iteration looks at what other threads have posted, signals, descriptors and timers, in this
+//  1. An iteration looks at posts of other threads, signals, descriptors and timers, in this
 //     order, and then runs a batch; see SCHEDULER.md.
 //  2. Each future of the loop and each unfinished task keeps it alive.
-//  3. Once it is closed nothing enters it, and what it had has been told so.
+//  3. Nothing enters a closed loop, and everything that was in it has been told of the end.
 #pragma once
 
 #include <fiber/asyncio/base_futures.hpp>
@@ -23,6 +23,7 @@
 #include <fiber/asyncio/timers.hpp>
 #include <fiber/asyncio/turns.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <atomic>
@@ -47,11 +48,11 @@ class FIBER_API LoopObject {
 
   void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept;
-  /// Nobody has a handle to it any more, but for who asks: the references that are left are those
-  /// of its futures, and of what others will post.
+  /// Returns whether only the caller has a handle to the loop: the other references are those of
+  /// its futures, and of handles that other threads will post.
   bool unreachable() const noexcept;
 
-  /// Of this loop alone, among all that this process ever had.
+  /// The number of this loop, unique among all loops that this process ever had.
   const std::uint64_t serial;
 
   // --- the parts ---
@@ -72,24 +73,25 @@ class FIBER_API LoopObject {
   Observation& observation() noexcept { return observation_; }
 
   // --- what becomes ready ---
-  /// Of what has a claim; see ReadyQueue.
+  /// Queues an entry that has a claim; see ReadyQueue.
   void push(Entry entry) noexcept {
     if (mailbox_.any()) [[unlikely]]
       take_posted();
     turns_.ready.push(entry);
   }
   void push(Callback* callback) noexcept;
-  /// Queues a handle. Throws RuntimeError when the loop is closed, and on another thread than its
-  /// own; std::bad_alloc.
+  /// Queues a handle. Throws RuntimeError when the loop is closed, and on another thread than the
+  /// loop's; std::bad_alloc.
   void call_soon(core::Ref<HandleObject> handle);
-  /// From any thread. Throws RuntimeError when the loop is closed.
+  /// Queues a handle from any thread. Throws RuntimeError when the loop is closed.
   void call_soon_threadsafe(core::Ref<HandleObject> handle);
-  /// From any thread. A closed loop drops the handle: it lets go on this thread of what it holds.
+  /// Queues a handle from any thread. A closed loop drops it: the callable is destroyed on this
+  /// thread.
   void post(core::Ref<HandleObject> handle) noexcept {
     mailbox_.put(handle, Mailbox::State::closing);
   }
   std::int64_t now() const noexcept { return timers_.now(); }
-  /// Throws std::bad_alloc.
+  /// Adds a timer. Throws std::bad_alloc.
   void add_timer(TimerNode* node) { timers_.add(node, turns_.ready); }
   void remove_timer(TimerNode* node) noexcept {
     timers_.remove(node, turns_.ready, turns_.shuffled());
@@ -97,26 +99,26 @@ class FIBER_API LoopObject {
 
   // --- running ---
   void run_forever();
-  /// One iteration, which does not wait and in which fibers begin no other by themselves.
+  /// Runs one iteration, which does not wait and in which fibers begin no other by themselves.
   void run_iteration();
   void run_until_done(FutureBase& future, bool new_task);
   void stop() noexcept { stopping_ = true; }
   void close();
   bool is_running() const noexcept { return home_.occupied(); }
   bool is_closed() const noexcept { return closed_; }
-  /// Closed, and nothing is left of what it had.
+  /// Returns true once the loop is closed and all its parts are empty.
   bool gone() const noexcept { return gone_; }
   void check_closed() const;
   void check_not_running() const;
-  /// After a change of what Observation, Turns or TaskRegistry do in an unusual way.
+  /// Updates the modes after a change of an unusual setting of Observation, Turns or TaskRegistry.
   void update_modes() noexcept;
   bool debug() const noexcept { return observation_.debug(); }
-  /// On the hub. Throw what ends the loop.
+  /// These run on the hub. They throw exceptions that end the loop.
   void run_entry(Entry entry);
   void run_task(TaskBase* task);
   void run_handle(HandleObject* handle);
-  /// A fiber may begin the next iteration by itself: nothing has come from outside, no deadline
-  /// has come, and there is no descriptor to look at.
+  /// Returns whether a fiber may begin the next iteration by itself: no post or signal has come, no
+  /// deadline has passed, and no descriptor is watched.
   FIBER_INLINE bool left_alone() const noexcept;
 
   long futures_alive = 0;
@@ -138,7 +140,7 @@ class FIBER_API LoopObject {
   bool closed_ = false;
   bool gone_ = false;
   Timers timers_;
-  std::unique_ptr<Selector> selector_;
+  core::Owner<Selector> selector_;
   Mailbox mailbox_;
   LoopSignals signals_{*this};
   TaskRegistry tasks_{*this};
@@ -156,16 +158,16 @@ inline constexpr std::size_t kThreadSlot = 1;  ///< see core::ThreadState::layer
 /// The loop layer's part of the thread state.
 struct FIBER_API AsyncioThread final : core::ThreadLayer {
   LoopObject* running = nullptr;
-  LoopObject* set = nullptr;  ///< counted; what get_event_loop returns outside a running loop
+  LoopObject* set = nullptr;  ///< counted; get_event_loop returns it outside a running loop
   void thread_exits() noexcept override;
-  /// The running task's, if a task's own greenlet runs.
+  /// Returns the running task's name, if a task's own greenlet runs.
   const char* running_name() const noexcept override;
 
  private:
   mutable char task_name_[32] = {};  ///< "Task-N", which is stored nowhere else
 };
 FIBER_API AsyncioThread& make_asyncio_thread(core::ThreadState& thread);
-/// The part of a thread that may have used no loop yet, or no fiber at all; null then.
+/// Returns the loop layer's part of `thread`; null if the thread has used no loop yet, or no fiber.
 inline AsyncioThread* asyncio_thread_of(const core::ThreadState* thread) noexcept {
   return thread != nullptr ? static_cast<AsyncioThread*>(thread->layers[kThreadSlot]) : nullptr;
 }
@@ -176,13 +178,13 @@ inline AsyncioThread& asyncio_thread() {
     return make_asyncio_thread(thread);
   return *own;
 }
-/// The loop that runs on this thread, or null.
+/// Returns the loop that runs on this thread, or null.
 inline LoopObject* running_loop_or_null() noexcept {
   const AsyncioThread* thread = asyncio_thread_of(core::tls_thread_state);
   return thread != nullptr ? thread->running : nullptr;
 }
 
-/// The running loop of this thread; throws RuntimeError("no running event loop").
+/// Returns the running loop of this thread; throws RuntimeError("no running event loop").
 FIBER_API LoopObject& running_loop();
 
 }  // namespace fiber::asyncio::detail

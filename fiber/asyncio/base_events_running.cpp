@@ -1,4 +1,4 @@
-// How the loop turns: iterations, the batch of each, and waiting.
+// The turning of the loop: iterations, the batch of each, and waiting.
 #include <fiber/asyncio/base_events.hpp>
 
 #include <fiber/asyncio/caught.hpp>
@@ -64,7 +64,7 @@ void LoopObject::run_until_done(FutureBase& future, bool new_task) {
       } catch (const SystemExit&) {
         return;
       } catch (...) {
-        // An ordinary end.
+        // An ordinary exception.
       }
     }
     stop();
@@ -85,7 +85,7 @@ void LoopObject::run_until_done(FutureBase& future, bool new_task) {
   if (!future.done()) throw RuntimeError("Event loop stopped before Future completed.");
 }
 
-// One iteration, except that fibers which hand over to each other may have run more of them.
+// Runs one iteration; fibers that hand over to each other may have run more of them inside.
 void LoopObject::run_once() {
   if (mailbox_.any_acquired()) take_posted();
   if (signals_.any()) signals_.look(true);
@@ -166,7 +166,7 @@ void LoopObject::run_handle(HandleObject* handle) {
     handle->run();
   };
   std::exception_ptr error = caught(call, [this] { return !turns_.on_dying_hub(); });
-  // Not while it is being handled: the user's handler may end the thread.
+  // After the handler of the exception: the user's exception handler may end the thread.
   if (error) {
     errors_.report_failure("Exception in callback",
                            {.exception = std::exchange(error, nullptr), .handle = held});

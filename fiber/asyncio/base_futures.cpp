@@ -9,7 +9,7 @@ namespace fiber::asyncio::detail {
 
 void FutureBase::set_loop(LoopObject* loop) noexcept {
   loop_ = loop;
-  // The first living future keeps its loop, the others need not.
+  // The first living future keeps its loop; the others need not.
   if (loop->futures_alive++ == 0) loop->retain();
   counts_for_loop_ = true;
   if (loop->observation().registry() != nullptr) [[unlikely]]
@@ -52,7 +52,7 @@ void FutureBase::report_unretrieved() noexcept {
         if (record->created != nullptr) context.source_traceback = record->created->traceback();
     if (loop_ != nullptr) loop_->errors().report(context);
   } catch (...) {
-    // No memory to say it with.
+    // No memory for a report.
   }
   --refs_;
 }
@@ -66,9 +66,9 @@ bool FutureBase::cancel(std::string message) {
 
 void FutureBase::copy_cancel_message(const std::string& message) noexcept {
   try {
-    cancel_message_ = std::make_unique<std::string>(message);
+    cancel_message_ = core::make_owner<std::string>(message);
   } catch (const std::bad_alloc&) {
-    // It is worth less than the cancellation.
+    // An error here matters less than the cancellation.
   }
 }
 
@@ -89,7 +89,7 @@ std::exception_ptr FutureBase::new_cancelled_error() const noexcept {
     try {
       return std::make_exception_ptr(CancelledError(*cancel_message_));
     } catch (const std::bad_alloc&) {
-      // Without it, then.
+      // No memory: without a message.
     }
   }
   return std::make_exception_ptr(CancelledError());
@@ -120,18 +120,19 @@ void FutureBase::set_exception(std::exception_ptr exception) {
 
 void FutureBase::schedule_callbacks() {
   if (loop_->gone()) [[unlikely]] {
-    const FutureRef held(this);  // by a callback alone, perhaps
+    const FutureRef held(this);  // a callback may hold the only other reference
     drop_callbacks();
     loop_->check_closed();
   }
-  // Events, queues and locks are asked for by any thread of an old program sooner or later.
+  // Programs with threads call events, queues and locks from any thread sooner or later: check
+  // here.
   if (loop_->debug() && !loop_->home().may_be_called()) [[unlikely]] {
     state_ = FutureState::pending;
     loop_->home().check_thread();
   }
   const core::List<Callback> all(std::move(callbacks_));
   for (Callback& callback : all) {
-    callback.links = {};  // of all: nothing is left of the list, so each is out of it by itself
+    callback.links = {};  // every callback leaves the list: reset all links
     callback.future = nullptr;
     if (callback.kind == Callback::Kind::handle)
       static_cast<HandleObject&>(callback).scheduled_by(this);
@@ -168,7 +169,7 @@ void FutureBase::add_or_schedule_claimed(LeafCallback* callback) {
   }
 }
 
-// With a claim, which is given back when this throws.
+// Throws if the loop is gone. The caller has a claim, which is given back in that case.
 void FutureBase::check_callable() {
   if (loop_->gone()) [[unlikely]] {
     give_back_claim();

@@ -1,10 +1,11 @@
-// What a future is, without the type of its result.
+// The part of a future that does not depend on the type of its result.
 #pragma once
 
 #include <fiber/asyncio/detail/ready_queue.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/config.hpp>
 #include <fiber/core/list.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>
 
@@ -20,24 +21,23 @@ class LoopObject;
 class TaskBase;
 class HandleObject;
 
-/// One of a future's done-callbacks, in the order of registration. When the future is done each
-/// becomes an entry of the ready queue as it is: nothing is allocated then.
+/// A future's done-callback, in the order of registration. When the future is done each callback
+/// itself becomes an entry of the ready queue: nothing is allocated then.
 struct Callback {
   enum class Kind : std::uint8_t { task, handle, leaf };
   explicit Callback(Kind k) noexcept : kind(k) {}
 
   core::Links<Callback> links;   ///< in the future's list, or in a mailbox
-  FutureBase* future = nullptr;  ///< where it is registered, if it is
+  FutureBase* future = nullptr;  ///< the future with which it is registered, if any
   Kind kind;
 };
 
 /// A done-callback that is a step of the library's own; see Leaf.
 struct LeafCallback : Callback, Leaf {
   LeafCallback() noexcept : Callback(Kind::leaf) {}
-  /// Called in place of run when the loop is closed with it in the queue.
+  /// Called in place of run when the loop is closed while this is in the queue.
   void (*drop)(LeafCallback* self) noexcept = nullptr;
-  bool queued =
-      false;  ///< in the ready queue: must stay where it is until it has run or is dropped
+  bool queued = false;  ///< in the ready queue: must stay in place until it has run or is dropped
 };
 
 enum class FutureState : std::uint8_t { pending, cancelled, finished };
@@ -65,34 +65,35 @@ class FIBER_API FutureBase {
   bool cancelled() const noexcept { return state_ == FutureState::cancelled; }
   FutureState state() const noexcept { return state_; }
 
-  /// Returns false if it was done already.
+  /// Cancels the future. Returns false if it was done already.
   virtual bool cancel(std::string message);
 
-  /// Throws what result() throws unless there is a result; marks an exception as seen.
+  /// Throws the exception of result() unless there is a result; marks an exception as seen.
   void check_result() {
     if (state_ != FutureState::finished || exception_ != nullptr) [[unlikely]]
       throw_no_result();
   }
-  /// The exception, or null. Throws CancelledError, InvalidStateError.
+  /// Returns the exception, or null. Throws CancelledError, InvalidStateError.
   std::exception_ptr exception();
-  /// For those who pass an outcome on: no throw, no mark.
+  /// Returns the exception for code that passes an outcome on: no throw, no mark.
   const std::exception_ptr& peek_exception() const noexcept { return exception_; }
   void set_exception(std::exception_ptr exception);
-  /// The CancelledError for whoever looks at a cancelled future: the first one gets that which
-  /// ended a task.
+  /// Returns the CancelledError for code that looks at a cancelled future: the first caller gets
+  /// the error that ended the task.
   std::exception_ptr make_cancelled_error() noexcept;
-  /// Another one, with the message of the cancellation.
+  /// Returns a new CancelledError, with the message of the cancellation.
   std::exception_ptr new_cancelled_error() const noexcept;
 
-  /// The result was stored, by the typed layer, right before.
+  /// Ends the future. The typed layer has stored the result right before.
   void finish() { complete(FutureState::finished); }
-  /// Throws InvalidStateError if it is done.
+  /// Throws InvalidStateError if the future is done.
   void check_pending() const {
     if (done()) [[unlikely]]
       refuse_done();
   }
 
-  /// A task's wake-up, which needs no claim: see ReadyQueue. Others have made theirs.
+  /// Adds a callback: a task's wake-up, which needs no claim (see ReadyQueue), or one that has a
+  /// claim.
   void add(Callback* callback) noexcept {
     callback->future = this;
     callbacks_.append(*callback);
@@ -103,12 +104,12 @@ class FIBER_API FutureBase {
     if (callback->kind != Callback::Kind::task) give_back_claim();
   }
   const core::List<Callback>& callbacks() const noexcept { return callbacks_; }
-  /// Room for callbacks, not of tasks, that are to be registered. Throws std::bad_alloc.
+  /// Claims room for callbacks that will be registered, not of tasks. Throws std::bad_alloc.
   void claim(std::size_t count = 1);
   /// Registers, or queues at once if the future is done. Throws std::bad_alloc, RuntimeError.
   void add_or_schedule(core::Ref<HandleObject> handle);
   void add_or_schedule(LeafCallback* callback);
-  /// add_or_schedule() of a callback that has a claim, which is given back if this throws
+  /// Does add_or_schedule() for a callback that has a claim, which is given back if this throws
   /// RuntimeError.
   void add_or_schedule_claimed(LeafCallback* callback);
 
@@ -117,10 +118,10 @@ class FIBER_API FutureBase {
   bool is_task() const noexcept { return is_task_; }
   bool is_gather() const noexcept { return is_gather_; }
 
-  /// Where the result lies: the typed layer's offset from this object.
+  /// Returns the address of the result: the typed layer's offset from this object.
   void* result_address() noexcept { return reinterpret_cast<char*>(this) + result_offset_; }
   virtual std::string repr() const;
-  /// "exception was never retrieved" names the class as Python does.
+  /// Returns Python's name of the class, for "exception was never retrieved".
   virtual const char* class_name() const noexcept { return "Future"; }
 
   bool marked = false;  ///< for algorithms over lists of futures: seen already
@@ -131,7 +132,7 @@ class FIBER_API FutureBase {
 
   friend struct DebuggerFields;
 
-  /// On the stack of a task that waits: its loop cannot end before it.
+  /// Makes a future on the stack of a task that waits: its loop cannot end before it.
   struct on_stack {};
   FutureBase(on_stack, LoopObject& loop) noexcept : loop_(&loop), refs_(1) {}
 
@@ -142,7 +143,7 @@ class FIBER_API FutureBase {
   void schedule_callbacks();
   void drop_callbacks() noexcept;
   bool cancel_now(const std::string& message);
-  /// Without memory for it the cancellation goes on without its message.
+  /// Keeps the message of a cancellation; without memory the cancellation has none.
   void keep_cancel_message(const std::string& message) noexcept {
     cancel_message_ = nullptr;
     if (!message.empty()) [[unlikely]]
@@ -158,7 +159,7 @@ class FIBER_API FutureBase {
   [[noreturn]] void refuse_done() const;
   [[noreturn]] void throw_no_result();
   std::string repr_info() const;
-  /// " created at …", if that is known.
+  /// Returns " created at …", if that place is known.
   std::string created_at() const;
   void give_back_claim() noexcept;
   void check_callable();
@@ -173,8 +174,8 @@ class FIBER_API FutureBase {
   bool counts_for_loop_ = false;
   std::uint32_t result_offset_ = 0;
   core::List<Callback> callbacks_;
-  std::exception_ptr exception_;  ///< or, when cancelled, the CancelledError to show first
-  std::unique_ptr<std::string> cancel_message_;
+  std::exception_ptr exception_;  ///< if cancelled: the CancelledError to show first
+  core::Owner<std::string> cancel_message_;
 };
 
 }  // namespace fiber::asyncio::detail

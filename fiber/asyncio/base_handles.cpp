@@ -10,12 +10,12 @@ namespace fiber::asyncio::detail {
 HandleObject::~HandleObject() = default;
 
 std::string HandleObject::repr() const {
-  // The callable's type, out of "…HandleOf<main::{lambda()#1}>".
+  // Takes the callable's type out of "…HandleOf<main::{lambda()#1}>".
   std::string type = core::demangle(typeid(*this));
   const std::size_t open = type.find('<');
   if (open != std::string::npos && type.ends_with('>')) {
     type = type.substr(open + 1, type.size() - open - 2);
-    // A done-callback's second parameter; the first is the type of the result.
+    // Cuts off a done-callback's second parameter; the first is the type of the result.
     int depth = 0;
     for (std::size_t i = 0; i < type.size(); ++i) {
       if (type[i] == '<' || type[i] == '(') ++depth;
@@ -35,7 +35,7 @@ std::string HandleObject::repr() const {
 
 void HandleObject::cancel() noexcept {
   cancelled_.store(true, std::memory_order_relaxed);
-  // The loop itself may be gone, or on another thread.
+  // The loop may be gone, or run on another thread: then it drops the callable itself.
   if (running_loop_or_null() == loop_) drop_callable();
 }
 
@@ -54,7 +54,7 @@ void TimerObject::cancel() noexcept {
   }
   loop()->remove_timer(&node);
   HandleObject::cancel();
-  drop_callable();  // the loop will not, and need not run
+  drop_callable();  // the loop will not run this timer
   release();        // the heap's reference
 }
 

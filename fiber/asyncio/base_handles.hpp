@@ -1,10 +1,11 @@
-// What stands behind the Handle and TimerHandle handles: callbacks of the user's.
+// The objects behind the Handle and TimerHandle handles: callbacks of the user's.
 #pragma once
 
 #include <fiber/asyncio/base_futures.hpp>
 #include <fiber/asyncio/detail/timer_heap.hpp>
 #include <fiber/asyncio/origin.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>
 #include <fiber/core/type.hpp>
@@ -16,16 +17,16 @@
 
 namespace fiber::asyncio::detail {
 
-/// A callback in the ready queue or in the list of a future. Counted by any thread: the handle that
-/// call_soon_threadsafe returns is the caller's.
+/// A callback in the ready queue or in the list of a future. Counted by any thread: the caller of
+/// call_soon_threadsafe gets a handle.
 class FIBER_API HandleObject : public Callback {
  public:
   explicit HandleObject(LoopObject* loop) noexcept : Callback(Kind::handle), loop_(loop) {}
   virtual ~HandleObject();
   virtual void call() = 0;
-  /// It was a done-callback, and its future is done.
+  /// Called on a done-callback when its future is done.
   virtual void scheduled_by(FutureBase* done) noexcept { static_cast<void>(done); }
-  /// True if it calls a function that compares equal to this one, of that type.
+  /// Returns true if it calls a function of that type that compares equal to this one.
   virtual bool calls(const core::Type& type, const void* function) const {
     static_cast<void>(type);
     static_cast<void>(function);
@@ -37,23 +38,23 @@ class FIBER_API HandleObject : public Callback {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
   /// Drops the callable at once on the thread that runs the loop, unless it is being called; else
-  /// the loop does, when its turn comes.
+  /// the loop drops it when its turn comes.
   virtual void cancel() noexcept;
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
-  /// Calls it, or does nothing if it was cancelled. Only the loop, on its thread.
+  /// Calls it, or does nothing if it was cancelled. Called by the loop alone, on its thread.
   void run();
   LoopObject* loop() const noexcept { return loop_; }
-  /// Python's repr, such as "<Handle main::{lambda()#1}()>".
+  /// Returns Python's repr, such as "<Handle main::{lambda()#1}()>".
   std::string repr() const;
 
   core::Ref<contextvars::detail::ContextObject> context;  ///< null: empty
-  std::unique_ptr<const Origin> created;                  ///< in debug mode
+  core::Owner<const Origin> created;                      ///< in debug mode
 
  protected:
-  /// Once at most.
+  /// Destroys the callable. Called at most once.
   virtual void destroy_callable() noexcept {}
   bool has_callable() const noexcept { return has_callable_; }
-  /// On the loop's thread.
+  /// Drops the callable; on the loop's thread.
   void drop_callable() noexcept;
 
  private:
@@ -64,7 +65,7 @@ class FIBER_API HandleObject : public Callback {
   LoopObject* loop_;
 };
 
-/// Adds the callable, which ends before the handle does if that is cancelled.
+/// Adds the callable, which is destroyed before the handle if the handle is cancelled.
 template <class F, class Base>
 class WithCallable : public Base {
  public:

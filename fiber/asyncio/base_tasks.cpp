@@ -5,6 +5,7 @@
 #include <fiber/asyncio/events.hpp>
 #include <fiber/asyncio/object_registry.hpp>
 #include <fiber/core/own_thread.hpp>
+#include <fiber/cxxabi.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -16,8 +17,6 @@
 #include <string_view>
 #include <vector>
 
-#include <cxxabi.h>
-
 namespace fiber::asyncio::detail {
 
 using contextvars::detail::ContextObject;
@@ -26,14 +25,14 @@ namespace {
 
 std::atomic<std::uint64_t> task_counter{0};
 
-// The CancelledError that awaiting this future throws; null for any other outcome.
+// Returns the CancelledError that awaiting this future throws; null for any other outcome.
 std::exception_ptr cancellation_from(FutureBase& future) {
   if (future.cancelled()) return future.make_cancelled_error();
   if (future.peek_exception() == nullptr) return nullptr;
   try {
     std::rethrow_exception(future.peek_exception());
   } catch (const CancelledError&) {
-    return std::current_exception();  // as a gather ends
+    return std::current_exception();  // a gather ends with this exception
   } catch (...) {
     return nullptr;
   }
@@ -55,7 +54,7 @@ const char* AsyncioThread::running_name() const noexcept {
 
 std::string TaskGreenlet::display_name() const { return task->get_name(); }
 
-// The last handle to the greenlet outlived the last one to the task.
+// Called when the last handle to the greenlet outlives the last one to the task.
 void TaskGreenlet::dispose() noexcept { delete task; }
 
 TaskBase::TaskBase(CoroutineName coroutine) noexcept
@@ -78,20 +77,22 @@ void TaskBase::unreferenced() noexcept {
     delete this;
 }
 
-void TaskBase::refuse_reuse() { throw RuntimeError("cannot reuse already awaited coroutine"); }
+void refuse_second_await() { throw RuntimeError("cannot reuse already awaited coroutine"); }
+void TaskBase::refuse_reuse() { refuse_second_await(); }
 
 namespace {
 
-// On which the task is to be. Throws at the first use of a thread.
+// Returns the thread for tasks of the loop. Throws at the first use of a thread.
 FIBER_INLINE fiber::detail::GreenletThread& thread_for(const LoopObject& loop) {
   return loop.turns().hub != nullptr ? *loop.turns().greenlets : fiber::detail::greenlet_thread();
 }
 
 }  // namespace
 
-// With all that might not have been had: its place in the ready queue is claimed.
+// Makes the object a task of the loop. All memory is there, and its place in the ready queue is
+// claimed.
 FIBER_INLINE void TaskBase::bind(LoopObject& loop, fiber::detail::GreenletThread& thread,
-                                 std::unique_ptr<std::string> name,
+                                 core::Owner<std::string> name,
                                  core::Ref<contextvars::detail::ContextObject> context) noexcept {
   consumed_ = true;
   if (name == nullptr)
@@ -101,7 +102,8 @@ FIBER_INLINE void TaskBase::bind(LoopObject& loop, fiber::detail::GreenletThread
   set_loop(&loop);
   using fiber::detail::GreenletObject;
   const bool inside = loop.turns().hub != nullptr;
-  // One that is made outside may yet pass to the thread on which the loop will run.
+  // A task that is made outside of the loop may still move to the thread on which the loop will
+  // run.
   greenlet_.emplace(
       thread, this,
       inside ? GreenletObject::Listed::at_once : GreenletObject::Listed::when_started);
@@ -124,8 +126,8 @@ void TaskBase::schedule(LoopObject& loop, const std::string& name) {
   if (consumed_) [[unlikely]]
     refuse_reuse();
   fiber::detail::GreenletThread& thread = thread_for(loop);
-  std::unique_ptr<std::string> own_name;
-  if (!name.empty()) own_name = std::make_unique<std::string>(name);
+  core::Owner<std::string> own_name;
+  if (!name.empty()) own_name = core::make_owner<std::string>(name);
   loop.ready_queue().claim();
   core::Ref<ContextObject> context;
   if (const ContextObject* current = contextvars::detail::context_of(*thread.current)) {
@@ -152,8 +154,8 @@ void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
   const bool eager = arguments.eager_start.value_or(false) && loop.home().is_here();
   if (consumed_) refuse_reuse();
   fiber::detail::GreenletThread& thread = thread_for(loop);
-  std::unique_ptr<std::string> name;
-  if (!arguments.name.empty()) name = std::make_unique<std::string>(arguments.name);
+  core::Owner<std::string> name;
+  if (!arguments.name.empty()) name = core::make_owner<std::string>(arguments.name);
   loop.ready_queue().claim();
   core::Ref<ContextObject> context;
   try {
@@ -211,7 +213,7 @@ void TaskBase::count_cancellation() noexcept {
     if (ObjectRegistry::Record* record = loop_->observation().registry()->find(this))
       record->cancelled = Origin::here();
   } catch (const std::bad_alloc&) {
-    // Then it is not known where.
+    // No memory: without the place.
   }
 }
 
@@ -228,8 +230,9 @@ void TaskBase::throw_cancelled() {
 
 namespace {
 
-// While a greenlet of the user's own waits on behalf of a task, the task's greenlet is not to be
-// continued by a plain switch: the loop may have stopped by then, in which alone it can end.
+// Marks the task's greenlet as waiting while a greenlet of the user's own waits on behalf of the
+// task: a plain switch must not continue it, since the task can only end in the loop, which may
+// have stopped by then.
 struct WaitsElsewhere {
   explicit WaitsElsewhere(fiber::detail::GreenletObject* its, bool elsewhere) noexcept
       : own(elsewhere ? its : nullptr) {
@@ -254,7 +257,7 @@ std::exception_ptr TaskBase::overdue_cancellation(std::exception_ptr error) {
     }
     std::rethrow_exception(std::move(error));
   } catch (const KeyboardInterrupt&) {
-    return std::current_exception();  // these end more than the task
+    return std::current_exception();  // these errors end more than the task
   } catch (const SystemExit&) {
     return std::current_exception();
   } catch (const GreenletExit&) {
@@ -317,7 +320,7 @@ void TaskBase::check_awakening(FutureBase* future) {
   if (wakeup.future != nullptr) wakeup.future->remove(&wakeup);
   if (future->done()) future->set_log_traceback(false);
   if (must_cancel_ && !abandoned_) {
-    // The first cancellation is on its way already; the second adds nothing to it.
+    // The first cancellation arrives with this outcome; the second adds nothing.
     if (const std::exception_ptr first = cancellation_from(*future)) {
       cancellation_delivered();
       std::rethrow_exception(first);
@@ -326,8 +329,8 @@ void TaskBase::check_awakening(FutureBase* future) {
   check_cancelled();
 }
 
-// Of what the body throws the runtime keeps a record for each thread: it is thrown again where the
-// thread is that of the loop.
+// Runs the body on a thread of its own. The runtime keeps a record of exceptions for each thread:
+// an exception of the body is thrown again on the thread of the loop.
 void TaskBase::run_with_own_thread_state() {
   struct Call {
     TaskBase& task;
@@ -337,7 +340,7 @@ void TaskBase::run_with_own_thread_state() {
       auto& call = *static_cast<Call*>(self);
       try {
         call.task.run_body();
-      } catch (const abi::__forced_unwind&) {
+      } catch (const fiber::detail::forced_unwind&) {
         std::fputs(
             "fiber: pthread_exit() in a task with own_thread_state: its thread ends with the "
             "task\n",
@@ -357,7 +360,7 @@ void TaskBase::run_with_own_thread_state() {
   if (call.error != nullptr) std::rethrow_exception(std::move(call.error));
 }
 
-// Runs on the task's own stack. Everything the body throws ends here.
+// Runs the body on the task's own stack. Every exception of the body ends here.
 void TaskBase::run() {
   bool cancelled = false;
   std::exception_ptr error;
@@ -366,7 +369,7 @@ void TaskBase::run() {
       run_with_own_thread_state();
     else
       run_body();
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;  // the thread is being cancelled
   } catch (const CancelledError&) {
     cancelled = true;
@@ -378,7 +381,7 @@ void TaskBase::run() {
     error = std::current_exception();
     loop_->turns().interrupt = error;
   } catch (const GreenletExit&) {
-    // Nobody awaits an abandoned task any more; for any other, ending by GreenletExit is a cancel.
+    // An abandoned task has no awaiters; for any other, ending by GreenletExit is a cancellation.
     cancelled = true;
   } catch (...) {
     error = std::current_exception();
@@ -389,7 +392,7 @@ void TaskBase::run() {
     cancelled = true;
   }
   if (cancelled) {
-    // Whoever looks first sees the exception itself, the others one without its message.
+    // The first awaiter gets the exception itself, the others one without its message.
     if (error) exception_ = std::move(error);
     cancel_message_ = nullptr;
     complete(FutureState::cancelled);
@@ -398,7 +401,7 @@ void TaskBase::run() {
     complete(FutureState::finished);
   } else if (cancel_requests_ != 0) [[unlikely]] {
     if (must_cancel_) {
-      // Cancelled in its last step, too late to be told: the result is dropped.
+      // A cancellation in the last step came too late for the body: its result is dropped.
       must_cancel_ = false;
       complete(FutureState::cancelled);
     } else {
@@ -428,13 +431,14 @@ void TaskBase::ended() noexcept {
   release();
 }
 
-// Of a long chain of tasks that wait for each other the first ones are shown: each of them may be
-// reported, and the text of all reports together must not grow with the square of the length.
+// Returns Python's repr. Of a long chain of tasks that wait for each other only the first ones are
+// shown: each task may be reported, and the text of all reports together must not grow with the
+// square of the length.
 std::string TaskBase::repr() const {
   constexpr std::size_t kMostShown = 8;
   struct Chain {
     const TaskBase* first;
-    std::vector<std::string> ends = {};  // what follows the text of the next
+    std::vector<std::string> ends = {};  // text that follows the repr of the next task
     ~Chain() {
       const TaskBase* task = first;
       for (std::size_t left = ends.size(); left != 0; --left) {
@@ -446,7 +450,7 @@ std::string TaskBase::repr() const {
   std::string text;
   for (const TaskBase* task = this;; task = static_cast<const TaskBase*>(task->waiting_on_)) {
     if (task->in_repr_ || chain.ends.size() == kMostShown) {
-      text += "...";  // as CPython, for what waits for itself
+      text += "...";  // as CPython, for a task that waits for itself
       break;
     }
     text += task->repr_before_wait();
@@ -466,7 +470,7 @@ std::string TaskBase::repr() const {
 std::string TaskBase::repr_before_wait() const {
   const char* state = cancelled() ? "cancelled" : "finished";
   if (!done()) state = cancel_requests_ > 0 ? "cancelling" : "pending";
-  return "<Task " + std::string(state) + " name='" + get_name() + "' coro=<" +
+  return "<Task " + std::string(state) + " name=" + fiber::detail::quoted(get_name()) + " coro=<" +
          coroutine_name().str() + "()" + (done() ? " done" : " running") + ">";
 }
 

@@ -1,4 +1,4 @@
-// What a task is, without the type of its result; and how tasks suspend.
+// The part of a task that does not depend on the type of its result; and how tasks suspend.
 //
 // A coroutine object is a task that has not been scheduled: create_task gives the same object a
 // loop, a name and a greenlet, so that a task costs one allocation.
@@ -6,6 +6,7 @@
 
 #include <fiber/asyncio/base_events.hpp>
 #include <fiber/asyncio/detail/coroutine_name.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <cstdint>
@@ -33,7 +34,7 @@ struct TaskWakeup : Callback {
 
 class FIBER_API TaskBase : public FutureBase {
  private:
-  /// A switch to the task touches two cache lines of it: this one and that of its greenlet.
+  /// A switch to the task touches two cache lines: this one and that of its greenlet.
   bool must_cancel_ = false;
   bool abandoned_ = false;
   bool consumed_ = false;
@@ -60,7 +61,7 @@ class FIBER_API TaskBase : public FutureBase {
 
   /// Runs the callable and stores its result. Called once.
   virtual void run_body() = 0;
-  /// Ends the callable's life: what it captured and its arguments.
+  /// Destroys the callable with its captures and arguments.
   virtual void destroy_callable() noexcept = 0;
 
   /// Marks the coroutine object as used. Throws RuntimeError the second time.
@@ -70,40 +71,40 @@ class FIBER_API TaskBase : public FutureBase {
     consumed_ = true;
   }
   bool consumed() const noexcept { return consumed_; }
-  /// Makes it a task of the loop; its first step is queued. An empty name: "Task-N".
+  /// Makes the object a task of the loop; its first step is queued. An empty name: "Task-N".
   void schedule(LoopObject& loop, const std::string& name);
-  /// Makes it a task without regard for the loop's task factory. An eager start takes the first
-  /// step here and now, if the loop runs.
+  /// Makes the object a task without regard for the loop's task factory. An eager start takes the
+  /// first step here and now, if the loop runs.
   void begin(LoopObject& loop, const TaskArguments& arguments);
 
   bool cancel(std::string message) override;
   int cancelling() const noexcept { return cancel_requests_; }
   int uncancel();
-  /// A CancelledError was caught where it could not be let through, as in a function of C: it is
-  /// thrown again at the next wait.
+  /// Requests cancellation again: a CancelledError was caught where it could not be let through, as
+  /// in a function of C. It is thrown again at the next wait.
   void cancel_again(const std::string& message) noexcept {
     must_cancel_ = true;
     keep_cancel_message(message);
   }
 
-  // --- for calls that must not throw, as those that stand in for libc's (see monkey.hpp) ---
-  // A CancelledError was caught in one, and the library that called is told by an error. What the
-  // library makes of it is not asked: the task is cancelled at its next wait, at the end of the
-  // scope that limits its time, or at its own end, whatever the library returned or threw.
+  // --- for calls that must not throw, such as the replacements of libc's (see monkey.hpp) ---
+  // Notes that such a call has caught a CancelledError, and returns an error to the library that
+  // made the call. Whatever the library does with the error, returns or throws, the task is
+  // cancelled: at its next wait, at the end of the scope that limits its time, or at its own end.
   void told_library(const std::string& message) noexcept {
     cancel_again(message);
     told_library_ = true;
   }
   bool has_told_library() const noexcept { return told_library_; }
-  /// At the end of a scope or of the task, with the exception that leaves it or null: the
-  /// CancelledError that a library was told of, with that exception as its context, or else the
-  /// exception as it is. Once.
+  /// Returns the exception for the end of a scope or of the task, which `error` (or null) leaves:
+  /// the CancelledError of which a library was told, with `error` as its context, or else `error`
+  /// itself. To be called once.
   std::exception_ptr overdue_cancellation(std::exception_ptr error);
-  /// While such a call waits although the task is cancelled. Not to be called unless a library was
-  /// told.
+  /// Suspends and restores the request, for such a call that waits although the task is cancelled.
+  /// To be called only after told_library().
   void put_cancellation_off() noexcept { must_cancel_ = false; }
   void put_cancellation_back() noexcept { must_cancel_ = told_library_; }
-  /// What monkey keeps of the task.
+  /// The data that monkey keeps in a task.
   struct LibraryCalls {
     bool shielded = false;       ///< cancellation waits for the end of a scope
     std::uint8_t fruitless = 0;  ///< calls since the library was told
@@ -112,34 +113,36 @@ class FIBER_API TaskBase : public FutureBase {
   LibraryCalls& library_calls() noexcept { return library_calls_; }
 
   std::string get_name() const;
-  /// Its parts, for a signal handler: null if it was given none, and then the N of "Task-N".
+  /// Returns the given name, for a signal handler: null if there is none; then number() is the N of
+  /// "Task-N".
   const std::string* given_name() const noexcept { return name_.get(); }
   std::uint64_t number() const noexcept { return number_; }
-  void set_name(std::string name) { name_ = std::make_unique<std::string>(std::move(name)); }
+  void set_name(std::string name) { name_ = core::make_owner<std::string>(std::move(name)); }
   std::string repr() const override;
   const char* class_name() const noexcept override { return "Task"; }
   CoroutineName coroutine_name() const noexcept { return {coroutine_name_, coroutine_kind_}; }
   FutureBase* waiting_on() const noexcept { return waiting_on_; }
-  /// Being unwound because its loop is gone: it may not wait any more.
+  /// Returns true while the task is being unwound because its loop is gone: it must not wait any
+  /// more.
   bool abandoned() const noexcept { return abandoned_; }
   bool has_started() const noexcept { return greenlet_ && greenlet_->started; }
-  /// Null: empty, or not a task yet.
+  /// Returns the context variables; null: empty, or not a task yet.
   contextvars::detail::ContextObject* context_variables() const noexcept {
     return greenlet_ ? contextvars::detail::context_of(*greenlet_) : nullptr;
   }
-  /// A handle of context_variables().
+  /// Returns a handle of context_variables().
   contextvars::Context context_handle() const noexcept;
-  /// Not null: made if it must be.
+  /// Returns the context, never null: made if it must be.
   contextvars::Context get_context();
-  /// The greenlet that waits on the task's behalf while the task is suspended: its own, or one that
-  /// its body has switched to.
+  /// Returns the greenlet that waits on the task's behalf while the task is suspended: its own, or
+  /// one to which its body has switched.
   fiber::detail::GreenletObject* suspended_greenlet() const noexcept { return resume_point; }
   fiber::detail::GreenletObject* own_greenlet() noexcept {
     return greenlet_ ? &*greenlet_ : nullptr;
   }
 
   // --- for the code that suspends this task, while it runs ---
-  // Called after a resumption: a cancellation that was asked for takes the place of any outcome.
+  // Called after a resumption: a requested cancellation takes the place of any outcome.
   void check_cancelled() {
     if (must_cancel_ || abandoned_) [[unlikely]]
       throw_cancelled();
@@ -147,7 +150,7 @@ class FIBER_API TaskBase : public FutureBase {
   /// Suspends until `future` is done. Throws CancelledError.
   FIBER_INLINE void wait(FutureBase* future);
   [[noreturn]] void throw_cancelled();
-  /// After a call that may have let the loop end.
+  /// Throws if the task is abandoned. Called after a call that may have let the loop end.
   void check_abandoned() {
     if (abandoned_) [[unlikely]]
       throw_cancelled();
@@ -173,26 +176,26 @@ class FIBER_API TaskBase : public FutureBase {
   void unreferenced() noexcept override;
   void run();  ///< the whole life of the body, on its own stack
   void run_with_own_thread_state();
-  void bind(LoopObject& loop, fiber::detail::GreenletThread& thread,
-            std::unique_ptr<std::string> name,
+  void bind(LoopObject& loop, fiber::detail::GreenletThread& thread, core::Owner<std::string> name,
             core::Ref<contextvars::detail::ContextObject> context) noexcept;
   void end_unstarted() noexcept;  ///< cancelled before its first step
-  void ended() noexcept;          ///< gives up what the loop holds
+  void ended() noexcept;          ///< gives up the loop's references
 
   fiber::detail::GreenletObject& greenlet() noexcept { return *greenlet_; }
-  /// Where its frames were left; null before its first step. A guess: it may wait elsewhere.
+  /// Returns the place of the task's frames; null before its first step. A guess: it may wait
+  /// elsewhere.
   const void* resume_sp() const noexcept { return greenlet_->context.sp; }
 
   FutureBase* waiting_on_ = nullptr;
   const void* coroutine_name_;
-  std::unique_ptr<std::string> name_;
+  core::Owner<std::string> name_;
   std::uint64_t number_ = 0;
   bool told_library_ = false;
   bool own_thread_state_ = false;
   bool slow_thread_state_ = false;
-  bool in_cancel_ = false;  ///< tasks that wait for each other in a circle would go round for ever
+  bool in_cancel_ = false;  ///< ends the recursion when tasks wait for each other in a circle
   mutable bool in_repr_ = false;
-  CoroutineName::Kind coroutine_kind_;  ///< what coroutine_name_ is
+  CoroutineName::Kind coroutine_kind_;  ///< of coroutine_name_
   LibraryCalls library_calls_;
   FutureBase* cancelled_for_ = nullptr;  ///< see Cancellation
 
@@ -209,7 +212,7 @@ inline void TaskRegistry::remove(TaskBase& task) noexcept {
   --size_;
 }
 
-/// What runs now on this thread: both null outside of a loop.
+/// The loop and the task that run on this thread: both null outside of a loop.
 struct Running {
   LoopObject* loop = nullptr;
   TaskBase* task = nullptr;
@@ -221,7 +224,7 @@ inline Running running() noexcept {
 }
 inline TaskBase* current_task_or_null() noexcept { return running().task; }
 
-/// The task that runs, and its loop; throws RuntimeError where there is none.
+/// Returns the running task and its loop; throws RuntimeError where there is none.
 [[noreturn]] FIBER_API void refuse_await();
 inline Running running_for_await() {
   const Running now = running();
@@ -231,9 +234,9 @@ inline Running running_for_await() {
 }
 inline TaskBase& task_for_await() { return *running_for_await().task; }
 
-/// The greenlet that is to run next: a task's, or the hub's when the next thing is a callback or
-/// the batch is over. Steps of the library's own are run on the way. Null: the task in `starting_`
-/// is to be started.
+/// Returns the greenlet that runs next: a task's, or the hub's when the next entry is a callback or
+/// the batch is over. Runs leaves (steps of the library's own) on the way. Null: the task in
+/// `starting_` is to be started.
 FIBER_INLINE fiber::detail::GreenletObject* Turns::next_greenlet(bool fiber_has_ended) {
   for (;;) {
     if (batch_ >= kManyReady)
@@ -256,7 +259,7 @@ FIBER_INLINE fiber::detail::GreenletObject* Turns::next_greenlet(bool fiber_has_
     ready.take();
     --batch_;
     Leaf* leaf = entry.leaf();
-    current_task = nullptr;  // what it drops may run code of the user's
+    current_task = nullptr;  // the end of a task may run code of the user's
     if (entry.kind() == Entry::Kind::leaf) {
       leaf->run(leaf);
     } else if (fiber_has_ended) {
@@ -272,15 +275,15 @@ FIBER_INLINE fiber::detail::GreenletObject* Turns::next_greenlet(bool fiber_has_
   return hub;
 }
 
-/// With many tasks each one's memory has left the nearest cache since it ran last: it is asked for
-/// a few switches before it is needed, first the task, then the frames that it names.
+/// Prefetches the memory of tasks a few switches before they run, first the task, then its frames:
+/// with many tasks their memory has left the nearest cache since they ran last.
 FIBER_INLINE void Turns::fetch_ahead() noexcept {
   constexpr std::size_t kTask = 6;
   constexpr std::size_t kFrames = 3;
   static_assert(kTask < kManyReady);
   const Entry late = ready.at(kTask);
   if (late.kind() == Entry::Kind::leaf) {
-    // The end of a future on a stack.
+    // The leaf may lie at the end of a future on a stack.
     const auto end = reinterpret_cast<std::uintptr_t>(late.leaf());
     __builtin_prefetch(late.leaf());
     __builtin_prefetch(reinterpret_cast<const void*>(end - 2 * core::kCacheLine));

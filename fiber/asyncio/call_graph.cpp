@@ -29,7 +29,8 @@ namespace {
 using detail::FutureBase;
 using detail::TaskBase;
 
-// The tasks that wait for it, directly or through what combines futures. `seen` ends circles.
+// Adds the tasks that wait for the future, directly or through combined futures. `seen` ends
+// circles.
 void add_awaiters(const FutureBase& future, std::vector<TaskBase*>& tasks,
                   std::set<const FutureBase*>& seen) {
   if (!seen.insert(&future).second) return;
@@ -80,7 +81,7 @@ std::vector<FrameCallGraphEntry> call_stack(TaskBase& task, std::size_t skip,
   return entries;
 }
 
-// What goes through a graph is recursive.
+// Functions over a graph are recursive: levels are limited.
 constexpr std::size_t kMostLevels = 100;
 
 FutureCallGraph capture(FutureBase& future, std::size_t depth, const std::optional<int>& limit,
@@ -190,7 +191,7 @@ void print_call_graph(const FutureRef& future, std::ostream& out, CallGraphOptio
 std::string format_all_call_graphs(const EventLoop& loop) {
   const std::vector<TaskRef> tasks = all_tasks(loop);
   std::vector<FutureCallGraph> graphs;
-  std::set<const FutureBase*> waiting;  // for another task
+  std::set<const FutureBase*> waiting;  // tasks that wait for another task
   for (const TaskRef& task : tasks)
     for (const TaskBase* awaiter : awaiters_of(task.base())) waiting.insert(awaiter);
   std::set<const FutureBase*> shown;
@@ -210,7 +211,8 @@ std::string format_all_call_graphs(const EventLoop& loop) {
 
 namespace {
 
-// A loop whose thread is blocked cannot answer the signal: somebody else says where it is.
+// Reports for a loop whose thread is blocked and cannot answer the signal: another thread says
+// where it is.
 class BlockedReport {
  public:
   BlockedReport(const detail::LoopObject& loop, int signal)
@@ -240,7 +242,7 @@ class BlockedReport {
 
   bool exists() const noexcept { return watcher_->exists(); }
 
-  // The loop has come round to it.
+  // Called when the loop has reached the signal.
   void answered() {
     if (!exists()) return;
     {
@@ -318,7 +320,7 @@ void append(std::vector<const void*>& frames, const core::Context& context) {
   frames.insert(frames.end(), more.begin(), more.end());
 }
 
-// Of a greenlet that waits: if a generator is what waits, then those of its consumers follow.
+// Appends the frames of a waiting greenlet, and if a generator is waiting, those of its consumers.
 void append_frames(std::vector<const void*>& frames,
                    const fiber::detail::GreenletObject& greenlet) {
   const core::Context* context = &greenlet.context;
@@ -331,7 +333,7 @@ void append_frames(std::vector<const void*>& frames,
         });
     if (context->stack == nullptr || found == generators.end()) return;
     const fiber::detail::GeneratorObject* generator = found->object();
-    // Those that delegate to it wait in their own frames, one stack each.
+    // The delegators wait in their own frames, one stack each.
     for (; generator->delegator != nullptr; generator = generator->delegator)
       append(frames, generator->delegator->context);
     context = &generator->caller;
@@ -349,7 +351,7 @@ std::vector<const void*> frames_of(TaskBase& task) {
     return frames;
   }
   if (task.done() || !task.has_started()) return frames;
-  // They change while another thread runs its loop.
+  // The frames change while another thread runs the loop.
   if (task.loop()->is_running() && !task.loop()->home().is_here()) return frames;
   fiber::detail::GreenletObject* waiting = task.suspended_greenlet();
   fiber::detail::GreenletObject* own = task.own_greenlet();

@@ -1,5 +1,5 @@
-// Who waits for whom, and where: the frames of a task, and of those that wait for it, as a tree.
-// Python 3.14: asyncio.graph.
+// Call graphs: which tasks wait for which, and where. The frames of a task, and of the tasks that
+// wait for it, as a tree. Python 3.14: asyncio.graph.
 //
 //   asyncio::print_call_graph(task);
 //
@@ -12,8 +12,8 @@
 //         |   File '/usr/bin/app', in serve()+0x9d
 //
 // A task waits for another directly, or through gather, wait, wait_for, shield or a TaskGroup. The
-// library's own frames are left out. Nothing is recorded for it while a program runs: it costs when
-// it is asked for. Only for futures of the calling thread's loops.
+// library's own frames are left out. Nothing is recorded while a program runs: only a request has a
+// cost. Only for futures of the calling thread's loops.
 #pragma once
 
 #include <fiber/asyncio/tasks.hpp>
@@ -32,51 +32,54 @@ struct FrameCallGraphEntry {
   traceback::FrameSummary frame;
 };
 
-/// A future or task, and those that wait for it.
+/// A future or task, and the tasks that wait for it.
 struct FutureCallGraph {
   FutureRef future;
-  std::vector<FrameCallGraphEntry> call_stack;  ///< innermost first; empty for what is not a task
+  std::vector<FrameCallGraphEntry> call_stack;  ///< innermost first; empty unless it is a task
   std::vector<FutureCallGraph> awaited_by;
-  bool more = false;  ///< others await it: a graph ends at 100 levels
+  bool more = false;  ///< more tasks await it: a graph ends at 100 levels
 };
 
 /// Keyword arguments of the functions below.
 struct CallGraphOptions {
   std::size_t depth = 0;          ///< frames of the current task to leave out
-  std::optional<int> limit = {};  ///< frames per task: the innermost, or, below 0, the outermost
+  std::optional<int> limit = {};  ///< frames per task: the innermost; below 0: the outermost
 };
 
-/// Of the current task; nothing in a callback. Throws RuntimeError outside of a running loop.
+/// Returns the call graph of the current task, or of `future`; nullopt in a callback. Throws
+/// RuntimeError outside of a running loop.
 FIBER_API std::optional<FutureCallGraph> capture_call_graph(CallGraphOptions options = {});
 FIBER_API FutureCallGraph capture_call_graph(const FutureRef& future,
                                              CallGraphOptions options = {});
 
-/// The call graph as text, without a line end; "" in a callback.
+/// Returns the call graph as text, without a line end; "" in a callback.
 FIBER_API std::string format_call_graph(CallGraphOptions options = {});
 FIBER_API std::string format_call_graph(const FutureRef& future, CallGraphOptions options = {});
 
-/// Writes that text, to stderr if no stream is given.
+/// Writes the text of format_call_graph(), to stderr if no stream is given.
 FIBER_API void print_call_graph(CallGraphOptions options = {});
 FIBER_API void print_call_graph(const FutureRef& future, CallGraphOptions options = {});
 FIBER_API void print_call_graph(const FutureRef& future, std::ostream& out,
                                 CallGraphOptions options = {});
 
-/// Every unfinished task of the loop, each at least once: the graphs of those that wait for no
-/// other task, then of those that wait for each other in a circle.
+/// Returns the graphs of every unfinished task of the loop, each at least once: first those of the
+/// tasks that wait for no other task, then those of tasks that wait for each other in a circle.
 FIBER_API std::string format_all_call_graphs(const EventLoop& loop);
 
-/// From now on, until the loop is closed, the signal writes format_all_call_graphs() to stderr: a
-/// program that hangs shows where. If the loop does not come round to it within half a second, as
-/// one whose thread is blocked, then a report like StallMonitor's says where that thread is; SIGURG
-/// asks it. Throws as add_signal_handler does, and RuntimeError if no thread can be started.
+/// Makes the signal write format_all_call_graphs() to stderr, until the loop is closed: a program
+/// that hangs shows where. If the loop does not handle the signal within half a second, for
+/// instance because its thread is blocked, a report like StallMonitor's says where that thread is;
+/// it is interrupted by SIGURG. Throws as add_signal_handler does, and RuntimeError if no thread
+/// can be started.
 FIBER_API void print_call_graphs_on_signal(const EventLoop& loop, int signal);
 
 namespace detail {
 
-/// The task's frames, innermost first: those of a generator that waits come before its consumer's,
-/// those of a greenlet that the task has switched to before its own.
+/// Returns the task's frames, innermost first: those of a waiting generator come before its
+/// consumer's, those of a greenlet to which the task has switched before its own.
 FIBER_API std::vector<const void*> frames_of(TaskBase& task);
-/// Where a suspended task waits, as far as the program's own frames tell; "" if they do not.
+/// Returns the place where a suspended task waits, by the program's own frames; "" without such
+/// frames.
 FIBER_API std::string place_of_wait(TaskBase& task);
 
 }  // namespace detail

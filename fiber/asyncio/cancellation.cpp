@@ -44,7 +44,7 @@ void Cancellation::pop() noexcept {
   }
 }
 
-// Every circle has a task in it.
+// Throws for the task nearest to the top: every circle has a task in it.
 void Cancellation::refuse_circle() const {
   const FutureBase* at = level_;
   while (!at->is_task()) at = static_cast<const GatherBase*>(at)->cancelling_.above;
@@ -52,7 +52,7 @@ void Cancellation::refuse_circle() const {
                      " cannot be cancelled: it waits for itself, by way of what it awaits");
 }
 
-// Without memory for it the cancellation goes on without its message.
+// Returns a copy of the message; without memory the cancellation goes on without its message.
 std::string Cancellation::copy_of_message() const noexcept {
   try {
     return message_;
@@ -61,7 +61,7 @@ std::string Cancellation::copy_of_message() const noexcept {
   }
 }
 
-// Returns what is to be cancelled before; null if that is settled.
+// Goes one level down. Returns the future to cancel first; null if this one is settled.
 FutureBase* Cancellation::enter(FutureBase& future) {
   if (future.done() || (!future.is_task() && !future.is_gather())) {
     told_ = future.cancel(copy_of_message());
@@ -95,7 +95,7 @@ FutureBase* Cancellation::enter(FutureBase& future) {
   return task.waiting_on_;
 }
 
-// The other way, with `told_`. Returns what is to be cancelled next.
+// Goes one level up, with `told_`. Returns the future to cancel next.
 FutureBase* Cancellation::leave() {
   if (level_->is_task()) {
     auto& task = static_cast<TaskBase&>(*level_);
@@ -133,7 +133,7 @@ void Cancellation::cancel_all(std::span<const TaskRef> tasks) {
   ask_again(passed);
 }
 
-// For each of them that the future is, or that a gather has.
+// Calls the function for each passed task that is the future, or a child of it if it is a gather.
 template <class F>
 void Cancellation::for_each_passed(FutureBase& future, PassedTasks& passed, F&& function) {
   std::vector<FutureBase*> left{&future};
@@ -151,7 +151,7 @@ void Cancellation::for_each_passed(FutureBase& future, PassedTasks& passed, F&& 
   }
 }
 
-// Each after all that wait for it: by then it is known how often it was asked.
+// Asks each passed task again, after all that wait for it: only then is it known how often.
 void Cancellation::ask_again(PassedTasks& passed) {
   for (const auto& [task, its] : passed)
     for_each_passed(*task->waiting_on_, passed,
@@ -173,7 +173,7 @@ void Cancellation::ask_again(PassedTasks& passed) {
   }
 }
 
-// True if it will be told.
+// Returns true if the future will be told.
 bool Cancellation::ask_again(FutureBase& future, std::uint64_t times, PassedTasks& passed) {
   if (future.done()) return future.cancel({});
   if (future.is_gather()) {

@@ -1,4 +1,4 @@
-// Cancels what a task or a gather waits for, and what that waits for.
+// Cancels the future for which a task or a gather waits, and so on down to the last one.
 #pragma once
 
 #include <cstddef>
@@ -16,9 +16,9 @@ namespace fiber::asyncio::detail {
 class FutureBase;
 class TaskBase;
 
-/// In CPython's order, which is that of recursive calls of cancel(); but chains and trees of any
-/// depth are gone through without recursion, for which a fiber's stack has no room, and without a
-/// need for memory: the way back is noted in the tasks and gathers themselves.
+/// Cancels in CPython's order, which is that of recursive calls of cancel(), but without recursion:
+/// chains and trees may be deeper than a fiber's stack has room for. No memory is needed: the way
+/// back is noted in the tasks and gathers themselves.
 class Cancellation {
  public:
   explicit Cancellation(const std::string& message) noexcept : message_(message) {}
@@ -26,20 +26,20 @@ class Cancellation {
   Cancellation& operator=(const Cancellation&) = delete;
   ~Cancellation();
 
-  /// Once. True if the future, or something that it waits for, will be told. Throws RuntimeError if
-  /// a task waits for itself in this way.
+  /// Cancels, once. Returns true if the future, or one for which it waits, will be told. Throws
+  /// RuntimeError if a task waits for itself in this way.
   bool cancel(FutureBase& first);
 
-  /// Cancels each task in turn. The time of as many calls of cancel() grows with the square of
-  /// their number if they wait for each other; here each task is gone through once, and told how
+  /// Cancels each task in turn. Calls of cancel() for many tasks that wait for each other take a
+  /// time that grows with the square of their number; here each task is passed once, and told how
   /// often it was asked.
   static void cancel_all(std::span<const TaskRef> tasks);
 
  private:
-  /// A task that waits for a task or a gather, and was gone through.
+  /// A task that waits for a task or a gather, and was passed.
   struct Passed {
     std::uint64_t asked_again = 0;
-    std::size_t waited_for_by = 0;  ///< others of these, as often as they ask it
+    std::size_t waited_for_by = 0;  ///< other passed tasks, as often as they ask
   };
   using PassedTasks = std::unordered_map<TaskBase*, Passed>;
   Cancellation(const std::string& message, PassedTasks& passed) noexcept
@@ -58,8 +58,8 @@ class Cancellation {
 
   const std::string& message_;
   PassedTasks* passed_ = nullptr;
-  FutureBase* level_ = nullptr;  ///< a task, or a gather; it knows the one above
-  bool told_ = false;            ///< what was left last
+  FutureBase* level_ = nullptr;  ///< a task, or a gather; it has a pointer to the one above
+  bool told_ = false;            ///< the result of the level that was left last
 };
 
 }  // namespace fiber::asyncio::detail

@@ -1,23 +1,22 @@
-// Which exceptions of the user's functions the library may keep.
+// The exceptions of the user's functions that the library may keep.
 #pragma once
 
+#include <fiber/cxxabi.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <exception>
 
-#include <cxxabi.h>
-
 namespace fiber::asyncio::detail {
 
-/// Calls the function and returns what it throws, null for nothing. What is not addressed to its
-/// caller passes: the forced unwinding of a thread, KeyboardInterrupt, SystemExit, and GreenletExit
-/// unless `keeps_exit()`.
+/// Calls the function and returns its exception, null for none. Exceptions that are not meant for
+/// the caller pass: the forced unwinding of a thread, KeyboardInterrupt, SystemExit, and
+/// GreenletExit unless `keeps_exit()`.
 template <class F, class Keeps>
 std::exception_ptr caught(F&& function, Keeps keeps_exit) {
   try {
     function();
     return nullptr;
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;
   } catch (const KeyboardInterrupt&) {
     throw;

@@ -13,7 +13,7 @@ GatherBase::~GatherBase() = default;
 
 void GatherBase::start() {
   for (const FutureRef& child : children_) check_loop(child.base(), *loop());
-  nodes_ = std::make_unique<Node[]>(children_.size());
+  nodes_ = core::make_owner<Node[]>(children_.size());
   if (children_.empty()) {
     collect();
     finish();
@@ -60,7 +60,7 @@ void GatherBase::on_drop(LeafCallback* leaf) noexcept {
   static_cast<Node*>(leaf)->gather->node_over();
 }
 
-// Children that are still pending hold callbacks, and are held by this: nobody else would end it.
+// Children that are still pending hold callbacks, and these hold the gather: end it here.
 void GatherBase::loop_closed() noexcept {
   retain();
   for (std::size_t i = 0; i < children_.size(); ++i) {
@@ -79,7 +79,7 @@ void GatherBase::child_done(FutureBase& child) noexcept {
   }
   try {
     if (!return_exceptions_) {
-      // Not the cancelled state, but a CancelledError as the exception: so it is in Python.
+      // An exception, CancelledError, in place of the cancelled state: as in Python.
       if (child.cancelled()) {
         store_exception(child.make_cancelled_error());
         complete(FutureState::finished);
@@ -133,13 +133,13 @@ void GatherInTurn::add(FutureRef child) {
     GatherBase* made = make_(base.loop());
     held_ = FutureRef(made);
     made->children_.reserve(count_);
-    made->nodes_ = std::make_unique<GatherBase::Node[]>(count_);
+    made->nodes_ = core::make_owner<GatherBase::Node[]>(count_);
     made->waited_for_ = count_;
     gather_ = made;
   }
   check_loop(base, *gather_->loop());
   const bool pending = !base.done();
-  if (seen_ == nullptr) seen_ = std::make_unique<Seen>();
+  if (seen_ == nullptr) seen_ = core::make_owner<Seen>();
   if (!seen_->children.insert(&base).second) {
     --gather_->waited_for_;  // given twice: counts once, and appears twice
     gather_->children_.push_back(std::move(child));
@@ -185,7 +185,8 @@ Future<> gather_untyped(std::vector<FutureRef> children) {
 
 namespace {
 
-// Lives until the wait is over and every callback that was already queued has run.
+// The state of a wait. Lives until the wait is over and every callback that was already queued has
+// run.
 struct WaitBlock {
   struct Node : LeafCallback {
     WaitBlock* block = nullptr;
@@ -262,7 +263,7 @@ void wait_for_any(std::vector<FutureBase*>& futures, const std::optional<nanosec
   auto owned = std::make_unique<WaitBlock>(loop);
   WaitBlock* block = owned.get();
   block->return_when = return_when;
-  // All that is needed comes first.
+  // Everything that needs memory comes first.
   block->futures.reserve(futures.size());
   block->nodes = std::make_unique<WaitBlock::Node[]>(futures.size());
   if (loop->gone()) loop->check_closed();
@@ -322,7 +323,7 @@ struct Release : LeafCallback {
 
 void cancel_and_wait(FutureBase& future) {
   TaskBase& task = task_for_await();
-  check_loop(future, *task.loop());  // its callbacks would run in the other loop, or never
+  check_loop(future, *task.loop());  // in another loop its callbacks would run there, or never
   auto release = std::make_unique<Release>(task.loop());
   future.add_or_schedule(release.get());
   struct Remove {
@@ -409,12 +410,13 @@ void ShieldBase::on_outer(Leaf* leaf) noexcept {
     shield->inner_.base().remove(&shield->inner_node_);
     shield->release();
   }
-  // Nothing is wanted of the inner future any more: if it fails now, it is nobody's.
+  // The inner future's outcome is not needed any more: a failure has no taker now.
   if (!shield->inner_node_.queued) shield->inner_ = FutureRef();
   shield->release();
 }
 
-// --- for those who look at waiting tasks --------------------------------------------------------
+// --- for code that looks at waiting tasks
+// ---------------------------------------------------------
 
 FutureBase* combined_future(const LeafCallback& leaf) noexcept {
   if (leaf.run == &GatherBase::on_child) return static_cast<const GatherBase::Node&>(leaf).gather;

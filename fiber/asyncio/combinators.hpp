@@ -1,8 +1,9 @@
-// The futures behind gather, wait and shield: the same callbacks, in the same iterations, as
-// CPython's.
+// The futures behind gather, wait and shield: callbacks run in the iterations in which CPython's
+// run.
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstdint>
@@ -18,15 +19,15 @@ class Outcome;
 template <class A>
 auto ensure_future(A&& awaitable);
 
-/// What wait() waits for: until one has ended, until one has failed (or all have ended), until all
-/// have ended. Python: asyncio.FIRST_COMPLETED and its like.
+/// The end of a wait(): one future has ended, one has failed (or all have ended), all have ended.
+/// Python: asyncio.FIRST_COMPLETED and its like.
 enum class ReturnWhen { FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED };
 using enum ReturnWhen;
 }  // namespace fiber::asyncio
 
 namespace fiber::asyncio::detail {
 
-/// The running loop; where none runs, the thread's, as in Python.
+/// Returns the running loop; where no loop runs, the thread's, as in Python.
 FIBER_API LoopObject& loop_for_futures();
 /// Throws ValueError if the future belongs to another loop.
 FIBER_API void check_loop(const FutureBase& future, const LoopObject& loop);
@@ -42,7 +43,7 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
   ~GatherBase() override;
 
   /// Registers with the children; those that are done already count at once. Throws ValueError if
-  /// they belong to several loops, std::bad_alloc; then it is registered with none.
+  /// they belong to several loops, std::bad_alloc; in both cases it is registered with none.
   void start();
   bool cancel(std::string message) override;
   void loop_closed() noexcept override;
@@ -66,14 +67,14 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
   static void on_child(Leaf* leaf) noexcept;
   static void on_drop(LeafCallback* leaf) noexcept;
 
-  std::unique_ptr<Node[]> nodes_;
-  std::size_t registered_ = 0;  ///< nodes that are; together they are one reference
+  core::Owner<Node[]> nodes_;
+  std::size_t registered_ = 0;  ///< registered nodes; together they are one reference
   std::size_t finished_ = 0;
   std::size_t waited_for_ = 0;
   struct Cancelling {
     FutureBase* above = nullptr;
     std::size_t index = 0;  ///< of the child that is being cancelled
-    bool any = false;       ///< of the children before it was told
+    bool any = false;       ///< a child before that one was told
     bool active = false;
   };
   Cancelling cancelling_;  ///< see Cancellation
@@ -82,24 +83,24 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
 };
 
 /// Makes a gather whose tasks may run inside the call that makes them: it registers with each child
-/// before the next is made, as CPython's does. Elsewhere nobody sees the difference, and start(),
-/// which knows all children, is faster.
+/// before the next is made, as CPython's does. Without such tasks nobody can see the difference,
+/// and start(), which knows all children, is faster.
 class FIBER_API GatherInTurn {
  public:
-  /// True in a loop with a task factory.
+  /// Returns true in a loop with a task factory.
   static bool wanted() noexcept;
 
   using Make = GatherBase* (*)(LoopObject* loop);
   GatherInTurn(Make make, std::size_t count) noexcept;
-  /// Unless finished: the children run on, and nobody hears of their ends.
+  /// Drops the gather, unless finished: the children run on, and their ends go nowhere.
   ~GatherInTurn();
   GatherInTurn(const GatherInTurn&) = delete;
   GatherInTurn& operator=(const GatherInTurn&) = delete;
 
-  /// The loop of the first is the gather's. Throws ValueError if the child belongs to another.
-  /// Throws std::bad_alloc too, with the child as it was.
+  /// Adds a child. The first one's loop becomes the gather's. Throws ValueError if the child
+  /// belongs to another loop; std::bad_alloc, with the child unchanged.
   void add(FutureRef child);
-  /// After `count` children, of which there is at least one.
+  /// Returns the gather, after `count` children, of which there is at least one.
   FutureBase* finish();
 
  private:
@@ -109,12 +110,12 @@ class FIBER_API GatherInTurn {
   std::size_t count_;
   GatherBase* gather_ = nullptr;
   FutureRef held_;
-  std::unique_ptr<Seen> seen_;  ///< null: none so far
+  core::Owner<Seen> seen_;  ///< null: no child so far
   std::vector<FutureBase*> done_;
   bool finished_ = false;
 };
 
-/// The outcome of a child that is done: its result is copied, or moved if nobody else can see it.
+/// Returns the result of a child that is done: a copy, or moved if there is no other handle.
 template <class T>
 auto take_result(FutureBase& child) {
   if constexpr (std::is_void_v<T>) {
@@ -176,11 +177,11 @@ class GatherTuple final : public WithSlot<std::tuple<taken_t<kExceptions, T>...>
   }
 };
 
-/// What ensure_future makes of an awaitable has this as its result.
+/// The type of the result of ensure_future(awaitable).
 template <class A>
 using ensured_t = typename decltype(asyncio::ensure_future(std::declval<A>()))::result_type;
 
-/// A task that gather itself makes is not reported when its loop is closed before its end.
+/// Makes a task that is not reported when its loop is closed before its end: gather's own.
 template <class A>
 auto ensure_child(A&& awaitable) {
   auto child = asyncio::ensure_future(std::forward<A>(awaitable));
@@ -188,7 +189,7 @@ auto ensure_child(A&& awaitable) {
   return child;
 }
 
-/// A tuple, since its braces make the futures in the order of the arguments.
+/// Gathers a tuple, since the braces of a tuple make the futures in the order of the arguments.
 template <class Gather, class... F>
 auto gather_tuple(std::tuple<F...> futures) {
   LoopObject* loop = nullptr;
@@ -264,20 +265,21 @@ auto gather_range(R&& awaitables) {
   return handle;
 }
 
-/// Waits for all of them whatever their types; its result says nothing.
+/// Waits for all children whatever their types; the result has no value.
 FIBER_API Future<> gather_untyped(std::vector<FutureRef> children);
 
 // --- wait ---
 
-/// Waits until the condition holds or the time is over. Takes repeated ones out of `futures`, and
-/// keeps their order. Throws ValueError if there are none, or one belongs to another loop.
+/// Waits until the condition holds or the time is over. Removes repeated futures from `futures`,
+/// and keeps their order. Throws ValueError if there are none, or one belongs to another loop.
 FIBER_API void wait_for_any(std::vector<FutureBase*>& futures,
                             const std::optional<nanoseconds>& timeout, ReturnWhen return_when);
-/// Cancels it and waits for its end.
+/// Cancels a future and waits for its end.
 FIBER_API void cancel_and_wait(FutureBase& future);
 
-/// What is to be done when the future is on which the leaf is registered: a gather, a shield, the
-/// waiter of wait() and wait_for(); null if that is not known. For those who look at waiting tasks.
+/// Returns the future that depends on the one with which the leaf is registered: a gather, a
+/// shield, the waiter of wait() and wait_for(); null if that is unknown. For code that looks at
+/// waiting tasks.
 FutureBase* combined_future(const LeafCallback& leaf) noexcept;
 
 // --- shield ---

@@ -92,7 +92,7 @@ std::unique_ptr<Opening> connect_to(LoopObject& loop, UniqueFd fd, const SocketA
   return opening;
 }
 
-// Every address that could not be bound is told of.
+// Returns a socket bound to one of the local addresses. An error of each failed address is kept.
 UniqueFd bound_socket(const AddressInfo& info, const std::vector<AddressInfo>& local_infos,
                       std::vector<std::exception_ptr>& errors) {
   UniqueFd fd = make_socket(info.family, info.type, info.proto);
@@ -109,7 +109,7 @@ UniqueFd bound_socket(const AddressInfo& info, const std::vector<AddressInfo>& l
   std::rethrow_exception(last);
 }
 
-// As CPython: what all agree on, or everything that was said.
+// Throws as CPython: the error that all have, or one with the texts of all.
 [[noreturn]] void throw_all(const std::vector<std::exception_ptr>& errors) {
   const std::string first = str(errors.front());
   if (std::all_of(errors.begin(), errors.end(),
@@ -121,7 +121,8 @@ UniqueFd bound_socket(const AddressInfo& info, const std::vector<AddressInfo>& l
   throw OSError(text);
 }
 
-// RFC 8305: the families take turns, after `first` addresses of the one that comes first.
+// Orders addresses as RFC 8305 does: the families take turns, after `first` addresses of the first
+// one.
 std::vector<AddressInfo> interleaved(const std::vector<AddressInfo>& infos, int first) {
   std::vector<std::vector<AddressInfo>> families;
   for (const AddressInfo& info : infos) {
@@ -147,16 +148,16 @@ std::vector<AddressInfo> interleaved(const std::vector<AddressInfo>& infos, int 
   return mixed;
 }
 
-// The attempts of one call, which may outlive it for an iteration.
+// The attempts of one call; they may outlive it for an iteration.
 struct Attempts {
   LoopObject& loop;
   std::optional<std::size_t> limit;
   std::vector<AddressInfo> infos;
   std::vector<AddressInfo> local_infos;
-  std::vector<std::vector<std::exception_ptr>> errors;  ///< of each, in the order of the addresses
+  std::vector<std::vector<std::exception_ptr>> errors;  ///< of each address, in their order
   std::unique_ptr<Opening> opening = {};
 
-  // Throws what the attempt failed with, which is in `errors` too unless it is a cancellation.
+  // Makes an attempt. Throws its error, which is in `errors` too unless it is a cancellation.
   void make(std::size_t index) {
     try {
       auto made = connect_to(loop, bound_socket(infos[index], local_infos, errors[index]),
@@ -172,7 +173,7 @@ struct Attempts {
       try {
         make(index);
       } catch (const OSError&) {
-        // The next one may do better.
+        // The next attempt may succeed.
       }
     }
   }
@@ -224,7 +225,7 @@ std::unique_ptr<Opening> open_unix(LoopObject& loop, const std::string& path,
 }
 
 std::unique_ptr<Opening> open_given(LoopObject& loop, GivenDescriptor& sock,
-                                    std::unique_ptr<TransportLayer> layer,
+                                    core::Owner<TransportLayer> layer,
                                     std::optional<std::size_t> limit) {
   check_stream_socket(sock.get());
   loop.selector().refuse_watched(sock.get());

@@ -1,4 +1,4 @@
-// How connections and listening sockets come to be, for streams and protocols alike.
+// Makes connections and listening sockets, for streams and protocols alike.
 #pragma once
 
 #include <fiber/asyncio/file_descriptor.hpp>
@@ -7,6 +7,7 @@
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/transports.hpp>
+#include <fiber/core/owner.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -27,20 +28,21 @@ namespace fiber::asyncio::detail {
 
 using TransportRef = core::Ref<TransportObject>;
 
-/// Throws OSError, which names the option.
+/// Sets an option. Throws OSError, which names the option.
 void set_option(int fd, int level, int option, const char* name);
-/// Small writes are sent without waiting for the acknowledgement of earlier ones.
+/// Makes small writes go out without waiting for the acknowledgement of earlier ones.
 void set_nodelay(int fd, int family) noexcept;
-/// Does not block.
+/// Returns a socket that does not block.
 UniqueFd make_socket(int family, int type, int proto);
 void set_nonblocking(int fd);
-/// Throw ValueError for another kind.
+/// Throw ValueError for a descriptor of another kind.
 void check_stream_socket(int fd);
 void check_unix_stream_socket(int fd);
 
-// --- TLS: what the arguments mean ---------------------------------------------------------------
+// --- TLS: the meaning of the arguments
+// ------------------------------------------------------------
 
-/// Throws ValueError unless the time is positive.
+/// Returns the time in nanoseconds. Throws ValueError unless it is positive.
 std::optional<std::int64_t> checked_time(const time_limit& limit, const char* name);
 
 template <class Options>
@@ -57,9 +59,9 @@ void check_times_without_ssl(const Options& options) {
     throw ValueError("ssl_shutdown_timeout is only meaningful with ssl");
 }
 
-/// Null for a plain connection. `host`: what the certificate is for, unless that is said.
+/// Returns null for a plain connection. `host`: the name for the certificate, unless one is given.
 template <class Options>
-std::unique_ptr<TransportLayer> client_layer(const Options& options, const std::string* host) {
+core::Owner<TransportLayer> client_layer(const Options& options, const std::string* host) {
   if (!options.ssl) {
     if (options.server_hostname) throw ValueError("server_hostname is only meaningful with ssl");
     check_times_without_ssl(options);
@@ -87,17 +89,17 @@ LayerArguments server_arguments(const Options& options) {
 
 // --- clients ------------------------------------------------------------------------------------
 
-/// A connection that is being made. Closed, unless somebody takes over the transport.
+/// A connection that is being made. Closed, unless its transport is taken over.
 class Opening {
  public:
-  /// `limit`: of the stream's reader; nothing: for a protocol.
+  /// `limit`: of the stream's reader; nullopt: for a protocol.
   Opening(LoopObject& loop, std::optional<std::size_t> limit);
   ~Opening();
   Opening(const Opening&) = delete;
   Opening& operator=(const Opening&) = delete;
 
   TransportObject& transport() const noexcept { return *transport_; }
-  /// Tells the transport what is known of it, and leaves it alone from now on.
+  /// Gives the transport its socket's data, and leaves it alone from now on.
   void finish();
 
  private:
@@ -105,7 +107,7 @@ class Opening {
   bool finished_ = false;
 };
 
-/// Where to, and from.
+/// The addresses to connect to, and from.
 struct ConnectArguments {
   int family = 0;
   int proto = 0;
@@ -128,7 +130,7 @@ ConnectArguments connect_arguments(const Options& options) {
   return arguments;
 }
 
-/// In a task; throw OSError.
+/// Open a connection. In a task; throw OSError.
 std::unique_ptr<Opening> open_tcp(LoopObject& loop, const std::string& host, int port,
                                   const ConnectArguments& arguments,
                                   std::optional<std::size_t> limit);
@@ -137,12 +139,13 @@ std::unique_ptr<Opening> open_addresses(LoopObject& loop, std::vector<AddressInf
                                         std::optional<std::size_t> limit);
 std::unique_ptr<Opening> open_unix(LoopObject& loop, const std::string& path,
                                    std::optional<std::size_t> limit);
-/// A connected stream socket. Nothing is done to a descriptor that is not taken over.
+/// Takes over a connected stream socket. A descriptor that is not taken over stays unchanged.
 std::unique_ptr<Opening> open_given(LoopObject& loop, GivenDescriptor& sock,
-                                    std::unique_ptr<TransportLayer> layer,
+                                    core::Owner<TransportLayer> layer,
                                     std::optional<std::size_t> limit);
 
-/// As connect_protocol() of a host whose addresses are known, one at least. For our other parts.
+/// Connects as connect_protocol() does, to a host whose addresses are known, at least one. For the
+/// library's other parts.
 FIBER_API Transport connect_protocol(LoopObject& loop,
                                      const std::function<std::shared_ptr<BaseProtocol>()>& factory,
                                      std::vector<AddressInfo> addresses,
@@ -166,16 +169,16 @@ ListenArguments listen_arguments(const Options& options) {
           .keep_alive = options.keep_alive};
 }
 
-/// In a task. Bound, one for each address of the hosts.
+/// Returns bound sockets, one for each address of the hosts. In a task.
 std::vector<ListeningSocket> listening_sockets(LoopObject& loop,
                                                const std::vector<std::string>& hosts, int port,
                                                const ListenArguments& arguments);
 std::vector<ListeningSocket> unix_listening_sockets(const std::string& path, bool cleanup);
-/// What a server knows of a descriptor before it takes it over.
+/// Returns the description of a descriptor before a server takes it over.
 ListeningSocket listening_socket_of(int fd);
 ListeningSocket unix_listening_socket_of(int fd, bool cleanup);
 
-/// Makes a server of bound sockets, and begins to serve if that is wanted.
+/// Makes a server of bound sockets, and begins to serve if `start_serving`.
 Server start(core::Ref<ServerObject> server, bool start_serving);
 /// Starts a server that was made with listening_socket_of(). The descriptor stays the caller's if
 /// this throws.

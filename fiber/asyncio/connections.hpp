@@ -76,13 +76,13 @@ namespace detail {
 
 using protocol_factory = std::function<std::shared_ptr<BaseProtocol>()>;
 
-/// What a factory's pointer points to.
+/// The type to which a factory's pointer points.
 template <class F>
 using protocol_of =
     typename std::pointer_traits<std::invoke_result_t<std::decay_t<F>&>>::element_type;
 
-/// A call that makes one connection with one protocol: `make` gets the factory as a
-/// protocol_factory, and returns the transport.
+/// Makes one connection with one protocol: `make` gets the factory as a protocol_factory, and
+/// returns the transport.
 template <class F, class Make>
 auto with_protocol(F&& factory, Make make) {
   static_assert(std::is_base_of_v<BaseProtocol, protocol_of<F>>,
@@ -98,7 +98,7 @@ auto with_protocol(F&& factory, Make make) {
       });
 }
 
-/// For a server, which calls it again and again.
+/// Returns a factory for a server, which calls it again and again.
 template <class F>
 protocol_factory shared_factory(F&& factory) {
   auto shared = std::make_shared<std::decay_t<F>>(std::forward<F>(factory));

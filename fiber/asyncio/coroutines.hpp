@@ -19,7 +19,7 @@ namespace fiber::asyncio {
 
 namespace detail {
 
-/// The result of what does not compile: so that one error is enough.
+/// The type of an expression that does not compile: it makes one error enough.
 struct Anything {
   template <class T>
   operator T&() const;  ///< NOLINT(google-explicit-constructor)
@@ -29,7 +29,7 @@ struct is_chrono_duration : std::false_type {};
 template <class Rep, class Period>
 struct is_chrono_duration<std::chrono::duration<Rep, Period>> : std::true_type {};
 
-/// A task whose result is a T, its callable unknown. Also a coroutine object: see TaskBase.
+/// A task with a result of type T and an unknown callable. Also a coroutine object: see TaskBase.
 template <class T>
 class TypedTask : public WithSlot<T, TaskBase> {
  public:
@@ -64,8 +64,8 @@ class CallableTask final : public TypedTask<T> {
   bool alive_ = true;
 };
 
-/// In place of `new`: compilers differ in which deallocation function they take, if any, when the
-/// constructor throws.
+/// Makes a task in place of `new`: compilers differ in the deallocation function that they call, if
+/// any, when the constructor throws.
 template <class Made, class F>
 Made* new_task(CoroutineName name, F&& function) {
   constexpr auto kAlignment = std::align_val_t(alignof(Made));
@@ -82,16 +82,46 @@ Made* new_task(CoroutineName name, F&& function) {
 
 FIBER_API void report_never_awaited(CoroutineName coroutine) noexcept;
 
-/// What is computed when it is awaited: the results of sleep(), wait(), Lock::acquire() and the
+/// Throws RuntimeError: a second await has nothing to take.
+[[noreturn]] FIBER_API void refuse_second_await();
+
+/// A part of what can be awaited once. Moving takes the one await away from the source.
+class Once {
+ public:
+  Once() noexcept = default;
+  Once(const Once&) noexcept = default;
+  Once(Once&& other) noexcept : spent_(std::exchange(other.spent_, true)) {}
+  Once& operator=(const Once&) noexcept = default;
+  Once& operator=(Once&& other) noexcept {
+    spent_ = std::exchange(other.spent_, true);
+    return *this;
+  }
+  ~Once() = default;
+  /// Throws RuntimeError from the second call on.
+  void use() {
+    if (std::exchange(spent_, true)) [[unlikely]]
+      refuse_second_await();
+  }
+
+ private:
+  bool spent_ = false;
+};
+
+/// A result that is computed when it is awaited: that of sleep(), wait(), Lock::acquire() and the
 /// like.
 template <class F>
 class [[nodiscard]] Deferred {
  public:
   explicit Deferred(F function) : function_(std::move(function)) {}
-  decltype(auto) await_() && { return std::move(function_)(); }
+  /// Throws RuntimeError the second time, and if it was moved from.
+  decltype(auto) await_() && {
+    once_.use();
+    return std::move(function_)();
+  }
 
  private:
   F function_;
+  Once once_ = {};
 };
 
 }  // namespace detail
@@ -101,16 +131,17 @@ class [[nodiscard]] Deferred {
 template <class A>
 concept has_await = requires(std::remove_cvref_t<A>&& awaitable) { std::move(awaitable).await_(); };
 
-/// A counted reference to a coroutine object: something that will run once, when it is awaited or
-/// made a task. One that never is warns on stderr, as in Python. Not for two threads at a time.
+/// A counted reference to a coroutine object: code that will run once, when it is awaited or made a
+/// task. A coroutine object that never runs warns on stderr, as in Python. Not for two threads at a
+/// time.
 template <class T = void>
 class [[nodiscard]] Coroutine {
  public:
   using result_type = T;
 
   Coroutine() noexcept = default;
-  /// From anything callable without arguments that returns a T. The name is for reports, a literal;
-  /// without one it is that of the function, or of the lambda's type.
+  /// Makes a coroutine object of any callable without arguments that returns a T. The name is for
+  /// reports, a literal; without one, reports show that of the function, or of the lambda's type.
   template <class F>
     requires(std::is_invocable_r_v<T, std::decay_t<F>> && !std::same_as<std::decay_t<F>, Coroutine>)
   explicit Coroutine(F&& function)
@@ -121,7 +152,7 @@ class [[nodiscard]] Coroutine {
       : task_(detail::new_task<detail::CallableTask<T, std::decay_t<F>>>(
             name, std::forward<F>(function))) {}
 
-  /// Runs it in the current task. Throws RuntimeError if it has run before.
+  /// Runs the coroutine in the current task. Throws RuntimeError if it has run before.
   T await_() const {
     detail::TypedTask<T>& task = object();
     task.consume();
@@ -133,7 +164,7 @@ class [[nodiscard]] Coroutine {
     return task.call();
   }
 
-  /// Drops it without running it, and without a warning.
+  /// Drops the coroutine without running it, and without a warning.
   void close() const noexcept {
     if (task_ && !task_->consumed()) {
       task_->consume();
@@ -197,7 +228,7 @@ struct Naming<CoroutineFunction<F>> {
 
 /// Makes a coroutine function of `function`: calling the result with arguments copies them into a
 /// coroutine object. The name is for reports; it must outlive the program's use of it (a literal).
-/// Without one reports show that of the function, or of the lambda's type.
+/// Without one, reports show that of the function, or of the lambda's type.
 template <class F>
 auto async(F&& function) {
   const detail::CoroutineName name = detail::name_of<F>(function);
@@ -208,14 +239,14 @@ auto async(const char* name, F&& function) {
   return detail::CoroutineFunction<std::decay_t<F>>(name, std::forward<F>(function));
 }
 
-/// What `await` takes: a future or task, a coroutine object, or something with await_().
+/// A type that `await` takes: a future or task, a coroutine object, or a type with await_().
 template <class A>
 concept awaitable = future_like<A> || has_await<A>;
 
 /// Waits, and returns the result. For a future: a copy of its result, or, where it cannot be copied
-/// or nobody else holds the future, the result itself; once that was moved out, the next to ask
-/// gets InvalidStateError. Throws what the other side threw, and CancelledError when the current
-/// task is cancelled. RuntimeError outside of a task, if there is something to wait for.
+/// or the future has no other handle, the result itself; once the result was moved out, the next
+/// await throws InvalidStateError. Throws the awaited code's exception, and CancelledError when the
+/// current task is cancelled. RuntimeError outside of a task, if there is a need to wait.
 template <has_await A>
 FIBER_INLINE decltype(auto) await(A&& awaitable) {
   return std::forward<A>(awaitable).await_();
@@ -241,7 +272,7 @@ FIBER_INLINE T await_future(detail::FutureBase& future, bool mine) {
 
 template <class T>
 FIBER_INLINE T await(const Future<T>& future) {
-  // The handle may be dropped by others while we wait.
+  // Other code may drop the caller's handle during the wait.
   const Future<T> held = future;
   return await_future<T>(held.base(), false);
 }
@@ -259,7 +290,7 @@ FIBER_INLINE T await(Task<T>&& task) {
   return await(static_cast<Future<T>&&>(task));
 }
 
-/// What cannot be awaited says so in one line, and goes on as anything.
+/// Refuses a type that cannot be awaited in one line; the result converts to anything.
 template <class A>
   requires(!awaitable<A>)
 detail::Anything await(A&&) {
@@ -275,7 +306,7 @@ detail::Anything await(A&&) {
   return {};
 }
 
-/// What the body of a generator-based coroutine is given.
+/// The parameter of a generator-based coroutine's body.
 class GeneratorCoroutine {
  public:
   /// Waits for the awaitable, and returns its result.
@@ -285,8 +316,8 @@ class GeneratorCoroutine {
   }
 };
 
-/// Coroutines as they were before `async def`: the body takes `auto& self` first and waits by
-/// self.yield_from(awaitable). Python 3.4: @asyncio.coroutine.
+/// Makes a coroutine function in the form before `async def`: the body takes `auto& self` first and
+/// waits by self.yield_from(awaitable). Python 3.4: @asyncio.coroutine.
 template <class F>
 auto coroutine(F&& function) {
   const detail::CoroutineName name = detail::name_of<F>(function);

@@ -20,8 +20,8 @@
 namespace fiber::asyncio {
 namespace detail {
 
-// What stands behind the DatagramTransport handles. The loop holds a reference while it can
-// receive; its reader and writer are ordinary callbacks.
+// The object behind the DatagramTransport handles. The loop holds a reference while the transport
+// can receive; its reader and writer are ordinary callbacks.
 class DatagramObject final : public HandledObject<DatagramObject>,
                              public AnyTransport,
                              private LoopDependent {
@@ -36,7 +36,7 @@ class DatagramObject final : public HandledObject<DatagramObject>,
     sockname_ = SocketAddress::of_socket(fd_.get());
     peername_ = SocketAddress::of_peer(fd_.get());
   }
-  // In a task: returns when the protocol has been told of its connection.
+  // Returns when the protocol has been told of its connection. In a task.
   void begin();
 
   void sendto(std::string_view data, const SocketAddress& to);
@@ -70,7 +70,7 @@ class DatagramObject final : public HandledObject<DatagramObject>,
     std::string data;
     SocketAddress to;
   };
-  static constexpr std::size_t kHeader = 8;  // of each, as CPython counts
+  static constexpr std::size_t kHeader = 8;  // counted for each datagram, as CPython does
   static constexpr std::size_t kHighWater = 64 * 1024;
 
   void use(std::shared_ptr<BaseProtocol> protocol);
@@ -189,12 +189,12 @@ void DatagramObject::write_ready() {
     if (error == 0) continue;
     const Protocol protocol = protocol_;
     protocol->error_received(os_error(error));
-    return;  // the rest has its turn in the next iteration
+    return;  // the others have their turn in the next iteration
   }
-  maybe_resume();  // may send more
-  if (!out_.empty() || lost_) return;
+  maybe_resume();  // the protocol may send more, or close
+  if (!out_.empty()) return;
   EventLoop(&loop_).remove_writer(fd_.get());
-  if (closing_) lose(nullptr);
+  if (closing_ && !lost_) lose(nullptr);
 }
 
 void DatagramObject::maybe_pause() {
@@ -222,7 +222,7 @@ void DatagramObject::maybe_resume() {
 void DatagramObject::close() {
   if (std::exchange(closing_, true)) return;
   EventLoop(&loop_).remove_reader(fd_.get());
-  if (!out_.empty()) return;  // the last write does the rest
+  if (!out_.empty()) return;  // the last write ends the transport
   lost_ = true;
   EventLoop(&loop_).call_soon([self = Self(this)] { self->lose(nullptr); });
 }
@@ -281,7 +281,7 @@ Pair unix_pair(const Options& options) {
   return pair;
 }
 
-// Joined by family and protocol, in the resolver's order.
+// Returns the addresses, joined by family and protocol, in the resolver's order.
 std::vector<Pair> pairs_of(LoopObject& loop, const Options& options) {
   const bool paths = options.local_path || options.remote_path;
   if (!options.local_addr && !options.remote_addr && !paths) {

@@ -21,14 +21,14 @@ class DatagramObject;
 class FIBER_API DatagramTransport : public BaseTransport {
  public:
   DatagramTransport() noexcept = default;
-  /// Sends now if that is possible without waiting, else later. `to`: where, for one that was made
-  /// without `remote_addr`; throws ValueError if another address is given for one that has it. What
-  /// fails is told to error_received().
+  /// Sends now if that is possible without waiting, else later. `to`: the receiver, for a transport
+  /// made without `remote_addr`; throws ValueError if the transport has another address. Errors go
+  /// to error_received().
   void sendto(std::string_view data, const SocketAddress& to = {}) const;
-  /// Closes without sending what is buffered.
+  /// Closes without sending the buffered datagrams.
   void abort() const;
   std::size_t get_write_buffer_size() const;
-  /// As of a WriteTransport; each datagram counts for its bytes and 8 more.
+  /// Sets limits as for a WriteTransport; each datagram counts for its bytes and 8 more.
   void set_write_buffer_limits(std::optional<std::size_t> high = {},
                                std::optional<std::size_t> low = {}) const;
   std::pair<std::size_t, std::size_t> get_write_buffer_limits() const;
@@ -40,7 +40,8 @@ class FIBER_API DatagramTransport : public BaseTransport {
 /// path of a Unix socket (then `family` is AF_UNIX). Without any, `family` has to be given.
 struct CreateDatagramEndpointOptions {
   std::optional<std::pair<std::string, int>> local_addr = {};
-  /// Whom it sends to, and alone receives from; with allow_broadcast it only sends there.
+  /// The address to which it sends, and from which alone it receives; with allow_broadcast it only
+  /// sends there.
   std::optional<std::pair<std::string, int>> remote_addr = {};
   std::optional<std::string> local_path = {};
   std::optional<std::string> remote_path = {};

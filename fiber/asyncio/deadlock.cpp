@@ -12,7 +12,7 @@
 namespace fiber::asyncio::detail {
 namespace {
 
-// They may know the loop and call it.
+// Returns whether the process has other threads: they may have the loop, and call it.
 bool has_other_threads() noexcept {
   struct stat tasks {};
   const auto expected = static_cast<nlink_t>(3 + WatcherThread::count());  // ".", "..", this one

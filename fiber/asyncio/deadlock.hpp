@@ -1,4 +1,4 @@
-// A loop that nothing can wake, and what it says of its tasks.
+// The report of a loop that nothing can wake.
 #pragma once
 
 namespace fiber::asyncio::detail {
@@ -10,7 +10,7 @@ class Deadlock {
   /// Called before the loop waits with nothing ready, no timer and no descriptor. Reports it once,
   /// or throws RuntimeError each time, if no thread, job or signal can wake the loop either.
   void look(LoopObject& loop);
-  bool raise = false;  ///< throw, in place of the report
+  bool raise = false;  ///< throw, in place of a report
 
  private:
   bool reported_ = false;

@@ -37,7 +37,7 @@ HeldLock::~HeldLock() {
 void report_held_locks(const TaskBase& task) {
   for (HeldLock& lock : tls_held) {
     if (lock.holder_ != &task) continue;
-    lock.holder_ = nullptr;  // once is enough
+    lock.holder_ = nullptr;  // one report is enough
     log(LogLevel::warning,
         "Task " + task.repr() + " gave way while it held a mutex that was taken at " +
             lock.taken_->place() + ": a task of this thread that wants it will block the thread");

@@ -4,6 +4,7 @@
 #include <fiber/asyncio/origin.hpp>
 #include <fiber/config.hpp>
 #include <fiber/core/list.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 namespace fiber::asyncio {
@@ -12,7 +13,7 @@ namespace detail {
 
 class TaskBase;
 
-/// One lock that is held in a scope, by a task of a loop in debug mode; elsewhere, nothing.
+/// A lock that is held in a scope, by a task of a loop in debug mode; elsewhere without effect.
 class FIBER_API HeldLock {
  public:
   HeldLock();
@@ -25,24 +26,24 @@ class FIBER_API HeldLock {
  private:
   friend void report_held_locks(const TaskBase& task);
   const TaskBase* holder_ = nullptr;  ///< null: unknown, or reported already
-  std::unique_ptr<const Origin> taken_;
+  core::Owner<const Origin> taken_;
 };
 
-/// Called when the task has given way.
+/// Reports the locks that the task holds. Called when it has given way.
 void report_held_locks(const TaskBase& task);
 
-/// What else is looked at after each step in debug mode, on the thread of the loop: with the task,
-/// if it has given way, or null. Null at first. From any thread.
+/// A further check after each step in debug mode, on the thread of the loop: with the task, if it
+/// has given way, or null. Null at first. May be set from any thread.
 using StepCheck = void (*)(const TaskBase* task);
 FIBER_API void set_step_check(StepCheck check) noexcept;
 void check_step(const TaskBase* task);
 
 }  // namespace detail
 
-/// Holds a std::mutex (or anything with lock and unlock) for a scope in which the task must not
-/// give way: another task of the same thread that wants the mutex would block the thread for ever.
-/// In debug mode a task that does is reported, with the place where the mutex was taken; otherwise
-/// this is std::lock_guard. Where a task has to wait meanwhile, use asyncio::Lock.
+/// Holds a std::mutex (or any type with lock and unlock) for a scope in which the task must not
+/// give way: another task of the same thread that locks the mutex would block the thread for ever.
+/// In debug mode a task that gives way is reported, with the place where the mutex was taken;
+/// otherwise this is std::lock_guard. For a scope in which a task must wait, use asyncio::Lock.
 template <class Mutex>
 class [[nodiscard]] debug_lock_guard {
  public:

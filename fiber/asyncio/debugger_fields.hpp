@@ -1,4 +1,4 @@
-// The asyncio layer's part of what debuggers read; see core/debugger.hpp.
+// The asyncio layer's fields for debuggers; see core/debugger.hpp.
 #pragma once
 
 namespace fiber::asyncio::detail {

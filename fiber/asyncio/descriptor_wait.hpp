@@ -1,5 +1,5 @@
-// A descriptor that a suspended task waits for, on that task's stack. Any number of tasks may wait
-// for the same one, in either direction.
+// A wait of a suspended task for a descriptor, on that task's stack. Any number of tasks may wait
+// for one descriptor, in either direction.
 #pragma once
 
 #include <fiber/core/list.hpp>
@@ -15,10 +15,10 @@ struct DescriptorWait {
   std::uint32_t events = 0;  ///< of epoll; errors and hang-ups always count
   Waiter* waiter = nullptr;  ///< woken once
 
-  std::uint32_t ready = 0;  ///< what woke it
+  std::uint32_t ready = 0;  ///< the events that woke it
   int error = 0;            ///< EBADF: another task has closed the descriptor
 
-  /// The selector's.
+  /// Members of the selector.
   bool listed = false;
   core::Links<DescriptorWait> links = {};
 };

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;
 
-// As the selector waits: deadlines close together are due in one iteration.
+// Rounds up as the selector does: deadlines close together are due in one iteration.
 std::int64_t whole_milliseconds(std::int64_t nanoseconds) {
   return (nanoseconds + kMillisecond - 1) / kMillisecond;
 }
@@ -49,7 +49,7 @@ void Embedding::rest() noexcept {
     else if (loop_.timers().clock() == nullptr)
       deadline =
           deadline_after(now, whole_milliseconds(std::min(left, kLatest / 2)) * kMillisecond);
-    else  // virtual time passes when the loop would wait, which is now
+    else  // virtual time passes when the loop would wait: now
       deadline = loop_.outside_work.load() == 0 ? 0 : kForever;
   }
   loop_.selector().set_timer(deadline);

@@ -6,16 +6,15 @@
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/in_context.hpp>
 #include <fiber/asyncio/log.hpp>
+#include <fiber/cxxabi.hpp>
 
 #include <new>
-
-#include <cxxabi.h>
 
 namespace fiber::asyncio::detail {
 
 namespace {
 
-// The context of what the report is about, in which the handler is to run.
+// Returns the context of the report's task or future, in which the handler shall run.
 contextvars::detail::ContextObject* context_of(const ExceptionContext& context) {
   for (const FutureRef& future : {context.task, context.future})
     if (future && future.base().is_task())
@@ -25,7 +24,7 @@ contextvars::detail::ContextObject* context_of(const ExceptionContext& context) 
 
 }  // namespace
 
-// The user's handler has thrown: neither error is to be lost.
+// Reports both errors after the user's handler has thrown: neither may be lost.
 void ErrorReports::handler_has_thrown(const ExceptionContext& context,
                                       const std::exception_ptr& error) {
   const EventLoop loop(&loop_);
@@ -68,7 +67,7 @@ void ErrorReports::report(const ExceptionContext& context) {
     if (const std::exception_ptr error =
             caught(call, [this] { return !loop_.turns().on_dying_hub(); }))
       handler_has_thrown(context, error);
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;
   } catch (const KeyboardInterrupt&) {
     loop_.turns().interrupt = std::current_exception();

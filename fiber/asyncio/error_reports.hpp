@@ -1,7 +1,7 @@
-// What a loop does with errors that nobody else handles: its exception handler.
+// Errors that no other code handles: the loop's exception handler.
 //
-// Invariant: an error that arrives here is told once, if not by the user's handler, then by the
-// default one, if not by that, in a line of the log.
+// Invariant: an error that arrives here is told once: by the user's handler, or if that fails by
+// the default one, or if that fails in a line of the log.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -27,12 +27,12 @@ class FIBER_API ErrorReports {
   ErrorReports(const ErrorReports&) = delete;
   ErrorReports& operator=(const ErrorReports&) = delete;
 
-  /// Calls the handler. Throws nothing but the unwinding of a thread that the handler ends.
+  /// Calls the handler. Throws only the unwinding of a thread that the handler ends.
   void report(const ExceptionContext& context);
-  /// Without memory for a report one line goes to stderr in its place, so that whatever follows it
-  /// still happens. Throws as report() does. Failure is in failure.hpp.
+  /// Reports an error. Without memory for a report one line goes to stderr in its place, so that
+  /// the caller continues. Throws as report() does. Failure is in failure.hpp.
   void report_failure(const char* message, const Failure& failure);
-  /// Where nothing may throw: the context is made here.
+  /// Reports where nothing may throw: the context is made here.
   void report(const char* message, const FutureRef& task) noexcept;
   std::shared_ptr<exception_handler> handler;  ///< null: the default one
 

@@ -122,7 +122,7 @@ void EventLoop::call_exception_handler(const ExceptionContext& context) const {
   object().errors().report(context);
 }
 
-// The keys in the order of their names, as CPython writes them.
+// Logs the context. The keys come in the order of their names, as CPython writes them.
 void EventLoop::default_exception_handler(const ExceptionContext& context) const {
   std::string text =
       context.message.empty() ? "Unhandled exception in event loop" : context.message;

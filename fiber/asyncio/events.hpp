@@ -41,19 +41,19 @@ struct LoopStartTlsOptions;
 struct SendfileOptions;
 struct SubprocessOptions;
 
-/// A callback that waits to be called. A counted reference; dropping it does not cancel.
-/// Python: asyncio.Handle.
+/// A callback that waits to be called. A counted reference; dropping it does not cancel. Python:
+/// asyncio.Handle.
 class FIBER_API Handle {
  public:
   Handle() noexcept = default;
   /// Prevents the call, if it has not begun. From any thread (a TimerHandle: the loop's). Drops the
-  /// callable and what it holds: at once on the thread that runs the loop, or after the call if
-  /// this is part of it; asked for elsewhere, when the loop would have called it.
+  /// callable and its captures: at once on the thread that runs the loop, or after the call if this
+  /// is part of it; after a cancel() elsewhere, when the loop would have called it.
   void cancel() const noexcept;
   bool cancelled() const noexcept;
-  /// The context in which the callback runs. Throws ValueError for a null handle.
+  /// Returns the context in which the callback runs. Throws ValueError for a null handle.
   contextvars::Context get_context() const;
-  /// Python's repr, with the callable's C++ type in place of its name.
+  /// Returns Python's repr, with the callable's C++ type in place of its name.
   std::string repr() const;
 
   explicit Handle(core::Ref<detail::HandleObject> object) noexcept : object_(std::move(object)) {}
@@ -69,11 +69,11 @@ class FIBER_API Handle {
 class FIBER_API TimerHandle : public Handle {
  public:
   using Handle::Handle;
-  /// The deadline, on the clock of loop.time(). Throws ValueError for a null handle.
+  /// Returns the deadline, on the clock of loop.time(). Throws ValueError for a null handle.
   nanoseconds when() const;
 };
 
-/// What went wrong where nobody waits for it.
+/// An error that no code waits for.
 struct ExceptionContext;
 
 /// Keyword arguments of call_soon and its kin.
@@ -85,35 +85,36 @@ struct CallOptions {
 struct TaskOptions {
   std::string name = {};                   ///< "": "Task-N"
   contextvars::Context context = nullptr;  ///< null: a copy of the current one
-  /// True: the first step is taken inside create_task, if the loop runs. Default: what the loop's
-  /// task factory does, which is false without one.
+  /// True: the first step is taken inside create_task, if the loop runs. Default: as the loop's
+  /// task factory does; false without a factory.
   std::optional<bool> eager_start = {};
-  /// Of its stack: bytes, rounded up to a power of two; 0: stacks::default_size(), 256 KiB unless
+  /// Bytes of its stack, rounded up to a power of two; 0: stacks::default_size(), 256 KiB unless
   /// changed. Ours, not Python's.
   std::size_t stack_size = 0;
-  /// Of the guard below it: bytes, rounded up to whole pages; 0: stacks::default_guard_size(), 68
-  /// KiB unless changed. Wider than the largest frame that the task's functions have.
+  /// Bytes of the guard below the stack, rounded up to whole pages; 0:
+  /// stacks::default_guard_size(), 68 KiB unless changed. Must be wider than the largest frame of
+  /// the task's functions.
   std::size_t guard_size = 0;
   /// The task is a thread to the code that it calls: thread_local variables, errno, the locale, the
   /// owner of a mutex and pthread_self() are its own, and destroyed when it ends. A switch sets the
-  /// thread pointer, and a thread is parked for each such task. What holds and what does not is in
-  /// fiber/monkey/README.md. create_task throws RuntimeError where this cannot be had: it needs
+  /// thread pointer, and a thread is parked for each such task. fiber/monkey/README.md says what
+  /// holds and what does not. create_task throws RuntimeError where this is not possible: it needs
   /// Linux, glibc, and arm64 or an x86-64 processor with FSGSBASE. Ours, not Python's.
   bool own_thread_state = false;
-  /// With own_thread_state: without FSGSBASE by system calls, which take 200 ns or more a switch.
+  /// With own_thread_state: use system calls without FSGSBASE, which take 200 ns or more a switch.
   bool slow_thread_state = false;
 };
 
 namespace detail {
 
-/// What a callback is given when it is made: its context and, in debug mode, where that was.
+/// Gives a new callback its context and, in debug mode, the place where it is made.
 FIBER_API void prepare(HandleObject* handle);
 FIBER_API void prepare(HandleObject* handle, const CallOptions& options);
-/// Its context alone: from any thread, where the loop's mode cannot be looked at.
+/// Gives it the context alone: from any thread, where the loop's mode cannot be read.
 FIBER_API void set_context(HandleObject* handle);
 FIBER_API void set_context(HandleObject* handle, const CallOptions& options);
 
-/// A coroutine function as a callback would make coroutine objects that nobody awaits.
+/// True unless F is a coroutine function: as a callback, it would make coroutines without an await.
 template <class F>
 inline constexpr bool plain_callback = !requires(std::decay_t<F>& callback) {
   callback().await_();
@@ -125,25 +126,25 @@ inline constexpr bool plain_callback = !requires(std::decay_t<F>& callback) {
 /// the thread that runs the loop (or while none does).
 class FIBER_API EventLoop {
  public:
-  /// Refers to nothing, and throws ValueError when it is used; get one from new_event_loop,
-  /// get_event_loop or get_running_loop.
+  /// Makes a null handle, which throws ValueError when it is used; new_event_loop, get_event_loop
+  /// and get_running_loop return loops.
   EventLoop() noexcept = default;
 
   /// Runs until `awaitable` (a future, task, coroutine object or callable) is done; returns its
-  /// result. Throws what it throws; RuntimeError if a loop runs already in this thread, if tasks of
+  /// result. Throws its exception; RuntimeError if a loop runs already in this thread, if tasks of
   /// this one are suspended on another thread (see close), or if the loop is stopped first.
   template <class A>
   decltype(auto) run_until_complete(A&& awaitable) const;
   /// Runs until stop() is called. An exception of a callback goes to the exception handler, except
   /// KeyboardInterrupt and SystemExit, which leave this function.
   void run_forever() const;
-  /// The current batch of callbacks is finished, then run_forever returns.
+  /// Makes run_forever return after the current batch of callbacks.
   void stop() const;
   bool is_running() const;
   bool is_closed() const;
-  /// Drops what is queued and ends the default executor; unfinished tasks are reported, and
-  /// unwound. Throws RuntimeError while it runs, and on another thread than the one that ran it as
-  /// long as tasks of it are suspended there: a thread that ends unwinds them.
+  /// Drops queued callbacks and ends the default executor; unfinished tasks are reported, and
+  /// unwound. Throws RuntimeError while the loop runs, and on another thread than the one that ran
+  /// it as long as tasks of it are suspended there: a thread that ends unwinds them.
   void close() const;
 
   /// Calls `callback()` in the next iteration; callbacks run in the order of these calls. Throws
@@ -156,7 +157,7 @@ class FIBER_API EventLoop {
   Handle call_soon(F&& callback, const CallOptions& options) const {
     return queue(make_handle<detail::HandleOf>(std::forward<F>(callback), options));
   }
-  /// call_soon() from any thread; wakes the loop. Throws RuntimeError when the loop is closed.
+  /// Does call_soon() from any thread; wakes the loop. Throws RuntimeError when the loop is closed.
   template <std::invocable F>
   Handle call_soon_threadsafe(F&& callback) const {
     static_assert(detail::plain_callback<F>, "a callback cannot be a coroutine function");
@@ -171,8 +172,8 @@ class FIBER_API EventLoop {
     detail::set_context(handle.get(), options);
     return post(std::move(handle));
   }
-  /// Calls `callback()` once `delay` has passed; callbacks with the same deadline in the order set.
-  /// A cancelled one costs nothing any more. Throws as call_soon.
+  /// Calls `callback()` once `delay` has passed; callbacks with equal deadlines in the order in
+  /// which they were set. A cancelled one has no further cost. Throws as call_soon.
   template <class Rep, class Period, std::invocable F>
   TimerHandle call_later(std::chrono::duration<Rep, Period> delay, F&& callback) const {
     return call_at(after(detail::to_nanoseconds(delay)), std::forward<F>(callback));
@@ -190,24 +191,25 @@ class FIBER_API EventLoop {
   TimerHandle call_at(nanoseconds when, F&& callback, const CallOptions& options) const {
     return arm(make_handle<detail::TimerOf>(std::forward<F>(callback), options), when);
   }
-  /// The loop's monotonic clock.
+  /// Returns the time of the loop's monotonic clock.
   nanoseconds time() const;
 
   template <class T = void>
   Future<T> create_future() const;
-  /// See asyncio::create_task. The loop need not run.
+  /// Makes a task, as asyncio::create_task does. The loop need not run.
   template <class A>
   [[nodiscard]] auto create_task(A&& coroutine) const;
   template <class A>
   [[nodiscard]] auto create_task(A&& coroutine, const TaskOptions& options) const;
-  /// Makes the tasks of this loop, those of the library's own too: given a coroutine object and
-  /// create_task's options, returns TaskRef(coroutine, loop, options). An empty function restores
-  /// the default. See eager_task_factory.
+  /// Sets the factory of this loop's tasks, those of the library's own too: given a coroutine
+  /// object and create_task's options, it returns TaskRef(coroutine, loop, options). An empty
+  /// function restores the default. See eager_task_factory.
   void set_task_factory(task_factory factory) const;
   task_factory get_task_factory() const;
 
-  /// Calls `callback()` in every iteration in which the descriptor is readable (writable), until it
-  /// is removed. One callback each: a new one replaces the old. Throws ValueError, OSError.
+  /// Calls `callback()` in every iteration in which the descriptor is readable (writable), until
+  /// the callback is removed. One callback for each event: a new one replaces the old. Throws
+  /// ValueError, OSError.
   template <std::invocable F>
   void add_reader(FileDescriptorLike fd, F&& callback) const {
     watch(fd.fileno(), false, make_handle<detail::HandleOf>(std::forward<F>(callback)));
@@ -220,53 +222,53 @@ class FIBER_API EventLoop {
   bool remove_writer(FileDescriptorLike fd) const;
 
   /// Calls `callback()` whenever the signal arrives, as an ordinary callback; once per arrival, but
-  /// once for several when hundreds of signals come before the loop looks. Replaces an earlier one.
-  /// Only in the main thread. Throws ValueError (no such signal), RuntimeError (it cannot be
-  /// caught, or this is another thread).
+  /// once for several when hundreds of signals come before the loop looks. Replaces an earlier
+  /// callback. Only in the main thread. Throws ValueError (no such signal), RuntimeError (the
+  /// signal cannot be caught, or this is another thread).
   template <std::invocable F>
   void add_signal_handler(int signal, F&& callback) const {
     object().signals().add_handler(signal,
                                    make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
-  /// Restores what was done before the signal was handled here; false if it was not. Closing the
-  /// loop restores all signals.
+  /// Restores the disposition from before the signal was handled here; returns false if it was not.
+  /// Closing the loop restores all signals.
   bool remove_signal_handler(int signal) const;
 
-  /// Sockets by hand, for those who have a descriptor; await them. A system call that would block
-  /// is tried again when the descriptor is ready. One task may wait to read from a descriptor and
-  /// one to write to it; it must stay open meanwhile. They throw OSError. Defined in sock.hpp. At
-  /// most n bytes, "" at the end.
+  /// Plain sockets, for code that has a descriptor; await them. A system call that would block is
+  /// tried again when the descriptor is ready. One task may wait to read from a descriptor and one
+  /// to write to it; it must stay open meanwhile. They throw OSError. Defined in sock.hpp.
+  /// sock_recv returns at most n bytes, "" at the end.
   auto sock_recv(FileDescriptorLike fd, std::size_t n) const;
-  /// Receives into memory of the caller's; returns how many bytes came.
+  /// Receives into memory of the caller's; returns the number of bytes.
   auto sock_recv_into(FileDescriptorLike fd, std::span<char> buffer) const;
-  /// A datagram and where it came from.
+  /// Returns a datagram and the address of its sender.
   auto sock_recvfrom(FileDescriptorLike fd, std::size_t n) const;
-  /// A datagram into memory of the caller's: how many bytes came, and from where.
+  /// Receives a datagram into memory of the caller's: returns the number of bytes, and the sender.
   auto sock_recvfrom_into(FileDescriptorLike fd, std::span<char> buffer) const;
   auto sock_sendall(FileDescriptorLike fd, std::string data) const;
-  /// How many bytes were sent.
+  /// Returns the number of bytes sent.
   auto sock_sendto(FileDescriptorLike fd, std::string data, const SocketAddress& address) const;
   auto sock_connect(FileDescriptorLike fd, const SocketAddress& address) const;
-  /// The descriptor of the new connection, which does not block and is the caller's to close, and
-  /// its other side.
+  /// Returns the descriptor of the new connection, which does not block and is the caller's to
+  /// close, and the address of its other side.
   auto sock_accept(FileDescriptorLike fd) const;
-  /// Sends a file, from `offset` on, by sendfile(2) where that is possible; returns how many bytes
-  /// were sent. The file's position is behind them then. Throws ValueError, OSError, and without
-  /// `fallback` SendfileNotAvailableError. Defined in sendfile.hpp.
+  /// Sends a file, from `offset` on, by sendfile(2) where that is possible; returns the number of
+  /// bytes sent. The file's position is behind them afterwards. Throws ValueError, OSError, and
+  /// without `fallback` SendfileNotAvailableError. Defined in sendfile.hpp.
   template <class Options = SendfileOptions>
   auto sock_sendfile(FileDescriptorLike sock, FileDescriptorLike file,
                      const Options& options = {}) const;
-  /// Sends a file through a transport, after what was written to it before; options and errors are
+  /// Sends a file through a transport, after the data written to it before; options and errors are
   /// those of sock_sendfile.
   template <class Options = SendfileOptions>
   auto sendfile(const Transport& transport, FileDescriptorLike file,
                 const Options& options = {}) const;
 
   /// Connections, servers and pipes that call a protocol, which `factory()` makes: it returns a
-  /// std::shared_ptr (or std::unique_ptr) to what derives from Protocol, BufferedProtocol,
-  /// DatagramProtocol or SubprocessProtocol. Those that connect return the transport and the
-  /// protocol; await them. A socket that is given is taken over (a number stays the caller's until
-  /// the factory has returned). Defined in connections.hpp, datagrams.hpp and
+  /// std::shared_ptr (or std::unique_ptr) to an object that derives from Protocol,
+  /// BufferedProtocol, DatagramProtocol or SubprocessProtocol. Functions that connect return the
+  /// transport and the protocol; await them. A given socket is taken over (a number stays the
+  /// caller's until the factory has returned). Defined in connections.hpp, datagrams.hpp and
   /// subprocess_protocols.hpp, where the options are.
   template <class F, class Options = CreateConnectionOptions>
   auto create_connection(F&& factory, std::string host, int port,
@@ -309,7 +311,7 @@ class FIBER_API EventLoop {
                        const Options& options = {}) const;
   template <class F, class Options = SubprocessOptions>
   auto subprocess_shell(F&& factory, std::string command, const Options& options = {}) const;
-  /// Goes on over TLS with this protocol; returns the transport to use from then on.
+  /// Continues over TLS with this protocol; returns the transport to use from then on.
   template <class P, class Context, class Options = LoopStartTlsOptions>
   auto start_tls(const Transport& transport, std::shared_ptr<P> protocol, Context sslcontext,
                  const Options& options = {}) const;
@@ -318,65 +320,65 @@ class FIBER_API EventLoop {
   /// Throws gaierror.
   auto getaddrinfo(std::string host, int port) const;
   auto getaddrinfo(std::string host, int port, const GetaddrinfoOptions& options) const;
-  /// Host and service; `flags` are NI_ constants.
+  /// Returns host and service; `flags` are NI_ constants.
   auto getnameinfo(const SocketAddress& address, int flags = 0) const;
 
   /// Runs `function(args...)` on a thread of the executor; nullptr is the default one, made at
   /// first use. Returns a Future of its result. Defined in threads.hpp.
   template <class Executor, class F, class... Args>
   auto run_in_executor(Executor&& executor, F&& function, Args&&... args) const;
-  /// The executor for run_in_executor(nullptr, ...): a std::shared_ptr<ThreadPoolExecutor>.
+  /// Sets the executor for run_in_executor(nullptr, ...): a std::shared_ptr<ThreadPoolExecutor>.
   void set_default_executor(
       std::shared_ptr<concurrent::futures::ThreadPoolExecutor> executor) const;
-  /// Closes the generators that were iterated in tasks and not to their end; await it.
+  /// Closes the generators that were iterated in tasks, but not to their end; await it.
   auto shutdown_asyncgens() const;
   /// Waits until the threads of the default executor have ended, at most for `timeout`; await it.
-  /// Jobs that run are not stopped. Defined in threads.hpp.
+  /// Running jobs are not stopped. Defined in threads.hpp.
   auto shutdown_default_executor(nanoseconds timeout = nanoseconds::max()) const;
 
-  /// Replaces what happens to errors that nobody waits for (default: a report on stderr); an empty
+  /// Replaces the handling of errors that no code waits for (default: a report on stderr); an empty
   /// function restores the default.
   void set_exception_handler(exception_handler handler) const;
   exception_handler get_exception_handler() const;
   void call_exception_handler(const ExceptionContext& context) const;
   void default_exception_handler(const ExceptionContext& context) const;
 
-  /// For a foreign main loop (GLib's, a window toolkit's, a plain poll()) that waits for all of us:
-  /// it watches fileno() for reading and calls run_ready() when that is readable. Nothing else is
-  /// needed, and work may be brought from its callbacks (call_soon, create_task, set_result, ...).
-  /// Between these calls the loop counts as not running. libuv: uv_backend_fd, uv_backend_timeout,
-  /// uv_run(UV_RUN_NOWAIT).
+  /// For a foreign main loop (GLib's, a window toolkit's, a plain poll()) that waits for all
+  /// events: the main loop watches fileno() for reading and calls run_ready() when it is readable.
+  /// Nothing else is needed, and the main loop's callbacks may bring work (call_soon, create_task,
+  /// set_result, ...). Between these calls the loop counts as not running. libuv: uv_backend_fd,
+  /// uv_backend_timeout, uv_run(UV_RUN_NOWAIT).
   ///
-  /// Readable while there is something to do: callbacks that are ready, descriptors, deadlines,
-  /// calls from other threads. Belongs to the loop until close(); not to be read. Throws
+  /// The descriptor is readable while there is work: ready callbacks, descriptors, deadlines, calls
+  /// from other threads. It belongs to the loop until close(); it must not be read. Throws
   /// RuntimeError (closed), OSError.
   int fileno() const;
-  /// Runs one iteration without waiting, and more of them while something is ready and `budget` is
-  /// not used up. True if something is ready still. Throws what run_forever does.
+  /// Runs one iteration without waiting, and more of them while an entry is ready and `budget` is
+  /// not used up. Returns true if an entry is still ready. Throws the exceptions of run_forever.
   bool run_ready(nanoseconds budget = nanoseconds(0)) const;
-  /// When run_ready is next due, on the clock of time(): a time that has come if something is ready
-  /// already, nothing if only fileno() can tell. For hosts that would rather set a timer of theirs.
+  /// Returns the time when run_ready is next due, on the clock of time(): a time that has come if
+  /// an entry is ready already, nullopt if only fileno() can tell. For hosts that set a timer of
+  /// their own.
   std::optional<nanoseconds> next_deadline() const;
-  /// next_deadline() as poll() takes it: milliseconds from now, rounded up; -1: no limit.
+  /// Returns next_deadline() as poll() takes it: milliseconds from now, rounded up; -1: no limit.
   int poll_timeout() const;
 
-  /// Debug mode, off unless the environment variable FIBER_ASYNCIO_DEBUG is set to anything: says
-  /// where futures, tasks and callbacks were made when they are reported, and reports callbacks and
-  /// steps of tasks that take too long, cancellations that a task has swallowed, futures that are
-  /// set by another thread, and tasks that give way with a debug_lock_guard. Every task then
-  /// returns to the loop when it gives way, which costs; off, it costs nothing.
+  /// Debug mode, off unless the environment variable FIBER_ASYNCIO_DEBUG is set to anything:
+  /// reports say where futures, tasks and callbacks were made, and there are reports of callbacks
+  /// and steps of tasks that take too long, cancellations that a task has swallowed, futures that
+  /// another thread sets, and tasks that give way with a debug_lock_guard. Every task then returns
+  /// to the loop when it gives way, which takes time; off, the mode costs nothing.
   bool get_debug() const;
   void set_debug(bool enabled) const;
   /// A loop that nothing of its own can wake any more (nothing is ready, no deadline is set, no
-  /// descriptor watched, no signal handled, no job of an executor outstanding) says so once in a
-  /// warning with its tasks and the places where they wait, unless there are other threads, which
-  /// might call it. With true it throws RuntimeError with these words, out of run_forever and its
-  /// kin, whatever other threads there are: for tests, and for programs that call no loop from
-  /// threads of their own. Off by default; embedded loops and those whose tasks wait on signals do
-  /// not throw.
+  /// descriptor watched, no signal handled, no job of an executor outstanding) warns once, with its
+  /// tasks and the places where they wait, unless there are other threads, which might call it.
+  /// With true it throws RuntimeError with this text, out of run_forever and its kin, whatever
+  /// other threads there are: for tests, and for programs that call no loop from threads of their
+  /// own. Off by default; embedded loops and loops whose tasks wait on signals do not throw.
   bool get_raise_deadlock() const;
   void set_raise_deadlock(bool enabled) const;
-  /// From how long on that is too long: 100 ms.
+  /// The time from which on a callback or step takes too long: 100 ms.
   nanoseconds slow_callback_duration() const;
   void slow_callback_duration(nanoseconds duration) const;
 
@@ -423,15 +425,15 @@ class FIBER_API EventLoop {
   core::Ref<detail::LoopObject> object_;
 };
 
-/// The loop that runs in this thread. Throws RuntimeError if there is none.
+/// Returns the loop that runs in this thread. Throws RuntimeError if there is none.
 FIBER_API EventLoop get_running_loop();
-/// The running loop; outside of one, the loop that was set for this thread. The first call on the
-/// main thread makes and sets one; elsewhere RuntimeError.
+/// Returns the running loop; outside of one, the loop that was set for this thread. The first call
+/// on the main thread makes and sets one; elsewhere RuntimeError.
 FIBER_API EventLoop get_event_loop();
 FIBER_API void set_event_loop(const EventLoop& loop);
 FIBER_API EventLoop new_event_loop();
 
-/// A reference to a future of whatever type: what tasks and futures have in common.
+/// A reference to a future of any type: the common part of tasks and futures.
 class FIBER_API FutureRef {
  public:
   FutureRef() noexcept = default;
@@ -439,13 +441,14 @@ class FIBER_API FutureRef {
 
   bool done() const { return base().done(); }
   bool cancelled() const { return base().cancelled(); }
-  /// Asks for cancellation; false if it was done already. The message goes with CancelledError.
+  /// Asks for cancellation; returns false if the future was done already. The message goes with
+  /// CancelledError.
   bool cancel(std::string message = {}) const { return base().cancel(std::move(message)); }
-  /// The exception it ended with, null for a result. Throws InvalidStateError while pending,
-  /// CancelledError when cancelled.
+  /// Returns the exception with which it ended, null for a result. Throws InvalidStateError while
+  /// pending, CancelledError when cancelled.
   std::exception_ptr exception() const { return base().exception(); }
   EventLoop get_loop() const { return EventLoop(base().loop()); }
-  /// Python's repr, such as "<Future pending>".
+  /// Returns Python's repr, such as "<Future pending>".
   std::string repr() const { return base().repr(); }
 
   explicit operator bool() const noexcept { return bool(future_); }
@@ -464,12 +467,12 @@ class FIBER_API FutureRef {
   core::Ref<detail::FutureBase> future_;
 };
 
-/// As FutureRef::repr; "<Future null>" for a null one.
+/// Returns FutureRef::repr(); "<Future null>" for a null reference.
 FIBER_API std::string repr(const FutureRef& future);
 FIBER_API std::ostream& operator<<(std::ostream& out, const FutureRef& future);
 
-/// Python: the keys of the context that loop.call_exception_handler takes. What is empty is not
-/// there.
+/// Python: the keys of the context that loop.call_exception_handler takes. Empty members count as
+/// missing keys.
 struct ExceptionContext {
   std::string message;
   std::exception_ptr exception = nullptr;

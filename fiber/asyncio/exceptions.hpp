@@ -25,10 +25,10 @@ class FIBER_API InvalidStateError : public Exception {
   ~InvalidStateError() override;
 };
 
-/// The stream ended before the requested bytes arrived; `partial()` is what did arrive.
+/// The stream ended before the requested bytes arrived; `partial()` has those that did arrive.
 class FIBER_API IncompleteReadError : public EOFError {
  public:
-  /// `expected` is 0 when no number of bytes was asked for.
+  /// `expected` is 0 when no number of bytes was requested.
   IncompleteReadError(std::string partial, std::size_t expected);
   ~IncompleteReadError() override;
   const std::string& partial() const noexcept { return partial_; }
@@ -57,7 +57,7 @@ class FIBER_API BrokenBarrierError : public RuntimeError {
   ~BrokenBarrierError() override;
 };
 
-/// get_nowait() found nothing.
+/// get_nowait() found no item.
 class FIBER_API QueueEmpty : public Exception {
  public:
   using Exception::Exception;
@@ -71,7 +71,7 @@ class FIBER_API QueueFull : public Exception {
   ~QueueFull() override;
 };
 
-/// The queue was shut down and has nothing (more) to give or no wish to take.
+/// The queue was shut down: it has no item left, or takes none.
 class FIBER_API QueueShutDown : public Exception {
  public:
   using Exception::Exception;

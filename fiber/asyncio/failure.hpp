@@ -1,4 +1,4 @@
-// An error to be reported, and where it came from.
+// An error to report, and its origin.
 #pragma once
 
 #include <fiber/asyncio/base_events.hpp>
@@ -8,7 +8,7 @@
 
 namespace fiber::asyncio::detail {
 
-/// For ErrorReports::report_failure().
+/// The argument of ErrorReports::report_failure().
 struct Failure {
   std::exception_ptr exception;
   FutureRef task = {};

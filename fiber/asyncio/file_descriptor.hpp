@@ -1,4 +1,4 @@
-// What functions take where Python's take a descriptor or a file object.
+// Parameters for functions whose Python counterparts take a descriptor or a file object.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -9,8 +9,8 @@
 
 namespace fiber::asyncio {
 
-/// A number of a descriptor, or an object that has one: a socket::socket, or whatever has fileno()
-/// or converts to int. Stays the caller's. Python: what takes an int or a file object.
+/// The number of a descriptor, or an object that has one: a socket::socket, or any type that has
+/// fileno() or converts to int. Stays the caller's. Python: an int or a file object.
 class FileDescriptorLike {
  public:
   FileDescriptorLike(int fd) noexcept : fd_(fd) {}  // NOLINT(google-explicit-constructor)
@@ -50,14 +50,14 @@ class FIBER_API UniqueFd {
   int fd_;
 };
 
-/// What owns its descriptor, as socket::socket does.
+/// A type that owns its descriptor, as socket::socket does.
 template <class File>
 concept owns_descriptor = requires(File& file) {
   { file.detach() } -> std::same_as<int>;
 };
 
 /// A descriptor that a call takes over. A number stays the caller's until the call has succeeded;
-/// what an object has owned goes with this.
+/// the descriptor of an object is closed with this.
 class GivenDescriptor {
  public:
   GivenDescriptor(int fd) noexcept  // NOLINT(google-explicit-constructor)
@@ -74,9 +74,9 @@ class GivenDescriptor {
     if (lent_) static_cast<void>(fd_.release());
   }
   int get() const noexcept { return fd_.get(); }
-  /// From here on whoever asks closes it.
+  /// Gives the descriptor to the caller, who closes it from now on.
   UniqueFd take() noexcept { return std::move(fd_); }
-  /// The reverse, of take(), for one that could not be kept.
+  /// Takes a descriptor back that could not be kept: reverses take().
   void put_back(UniqueFd fd) noexcept { fd_ = std::move(fd); }
 
  private:

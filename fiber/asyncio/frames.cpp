@@ -10,7 +10,7 @@
 namespace fiber::asyncio::detail {
 namespace {
 
-// Without a name, only the file tells.
+// Returns whether a file is a library's: for frames without a name, only the file tells.
 bool is_library_file(std::string_view path) noexcept {
   const std::string_view file = path.substr(path.find_last_of('/') + 1);
   for (const std::string_view ours : {"libfiber", "libstdc++.", "libc++.", "libc++abi.", "libc.",
@@ -24,15 +24,15 @@ bool is_library_frame(const traceback::FrameSummary& frame) noexcept {
                             : detail::is_library_frame(std::string_view(frame.name));
 }
 
-// True for the code of `callable`: its operator(), or a clone of it.
+// Returns true for the code of `callable`: its operator(), or a clone of it.
 bool is_of(const traceback::FrameSummary& frame, const std::string& callable) {
   return frame.name.starts_with(callable + "::operator()");
 }
 
 }  // namespace
 
-// A function template's name begins with its return type: the last word before the parameters
-// counts.
+// Returns whether the function is a library's. A function template's name begins with its return
+// type: the last word before the parameters counts.
 bool is_library_frame(std::string_view function) noexcept {
   if (function.empty()) return true;
   if (function.starts_with("_start") || function.starts_with("__libc_start") ||
@@ -46,7 +46,7 @@ bool is_library_frame(std::string_view function) noexcept {
 
 std::vector<traceback::FrameSummary> user_frames(std::vector<traceback::FrameSummary> frames) {
   std::vector<traceback::FrameSummary> kept;
-  std::size_t inside = 0;  // of `kept`, what lies inside of the body that is looked at
+  std::size_t inside = 0;  // the frames of `kept` from here on lie inside the current body
   for (traceback::FrameSummary& frame : frames) {
     if (!is_library_frame(frame)) {
       kept.push_back(std::move(frame));
@@ -57,7 +57,7 @@ std::vector<traceback::FrameSummary> user_frames(std::vector<traceback::FrameSum
     const bool shown =
         std::any_of(kept.begin() + static_cast<std::ptrdiff_t>(inside), kept.end(),
                     [&](const traceback::FrameSummary& its) { return is_of(its, body); });
-    // Of a body that is a function the frame is its own, or inlined as well.
+    // A body that is a function has a frame of its own, or is inlined as well.
     if (!shown && body.find("(*)") == std::string::npos && !is_library_frame(body)) {
       frame.name = std::move(body);
       kept.push_back(std::move(frame));

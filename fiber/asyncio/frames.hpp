@@ -1,4 +1,4 @@
-// Frames for reports: which of them are the program's own, and what they are called.
+// Frames for reports: the program's own ones, and their names.
 #pragma once
 
 #include <fiber/traceback.hpp>
@@ -11,20 +11,22 @@ namespace fiber::asyncio::detail {
 
 class TaskBase;
 
-/// By its demangled name: the library's, the standard library's or the C library's start-up.
+/// Returns, by a demangled name, whether a function is the library's, the standard library's or the
+/// C library's start-up.
 bool is_library_frame(std::string_view function) noexcept;
 
-/// The frames of the program's own among `frames`, both innermost first. Where the body of a task
-/// has none, because it was inlined into the library's function that calls it, that function's
-/// frame stands for it, under the body's name. Of a program without symbols all frames that may be
-/// its own are kept.
+/// Returns the frames of the program's own among `frames`, both innermost first. Where the body of
+/// a task has none, because it was inlined into the library's function that calls it, that
+/// function's frame stands for it, under the body's name. Of a program without symbols all frames
+/// that may be its own are kept.
 std::vector<traceback::FrameSummary> user_frames(std::vector<traceback::FrameSummary> frames);
 
-/// "function+0x12 (file)" of the innermost of the program's own frames, or "file+0x1234" if it has
-/// no symbols; "" if there is none. Return addresses, innermost first. From any thread.
+/// Returns "function+0x12 (file)" of the innermost of the program's own frames, or "file+0x1234" if
+/// it has no symbols; "" if there is none. Takes return addresses, innermost first. From any
+/// thread.
 std::string user_place(const std::vector<const void*>& addresses);
 
-/// The text of user_place() for one frame.
+/// Returns the text of user_place() for one frame.
 std::string place(const traceback::FrameSummary& frame);
 
 }  // namespace fiber::asyncio::detail

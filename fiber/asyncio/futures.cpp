@@ -24,7 +24,7 @@ namespace {
 
 template <class Wanted>
 std::size_t remove_if(FutureBase& future, Wanted wanted) {
-  // What their ends do may change the list of the future.
+  // Destructors of removed callbacks may change the future's list.
   core::List<Callback> removed;
   std::size_t count = 0;
   for (Callback& each : future.callbacks()) {

@@ -1,4 +1,4 @@
-// Futures: results that are not there yet. Python: asyncio.futures.
+// Futures: results that are not ready yet. Python: asyncio.futures.
 #pragma once
 
 #include <fiber/asyncio/base_tasks.hpp>
@@ -13,15 +13,15 @@
 #include <variant>
 
 namespace fiber {
-/// What a void result is where a value is needed, as in the tuple that gather returns.
+/// The type of a void result where a value is needed, as in the tuple that gather returns.
 using None = std::monostate;
 }  // namespace fiber
 
 namespace fiber::asyncio {
 
-/// Whether a result of this type may be copied, for everyone who awaits it. Of a type whose copy
-/// would not compile though it claims to be copyable (a struct with a std::vector of
-/// std::unique_ptr) a program says so: template <> inline constexpr bool
+/// Whether a result of this type may be copied for each task that awaits it. For a type whose copy
+/// does not compile though it claims to be copyable (a struct with a std::vector of
+/// std::unique_ptr) a program says: template <> inline constexpr bool
 /// fiber::asyncio::copyable_result<Mine> = false; standard containers, tuples and pairs are known.
 template <class T>
 inline constexpr bool copyable_result = true;
@@ -46,7 +46,7 @@ struct Slot<void> {};
 template <class T>
 constexpr bool is_copyable();
 
-/// Of what a template is made of, its elements count.
+/// For a template, its arguments count.
 template <class T>
 struct holds_copyable : std::true_type {};
 template <class... T>
@@ -57,8 +57,8 @@ struct holds_copyable<std::pair<A, B>> : std::bool_constant<is_copyable<A>() && 
 template <class... T>
 struct holds_copyable<std::variant<T...>> : std::bool_constant<(... && is_copyable<T>())> {};
 
-/// Whether a copy would compile: a std::vector claims that it does, whatever it holds, and so do
-/// those that hold one.
+/// Returns whether a copy compiles: a std::vector claims so, whatever its elements, and so does a
+/// class with a std::vector.
 template <class T>
 constexpr bool is_copyable() {
   if constexpr (std::is_void_v<T> || std::is_reference_v<T>)
@@ -72,7 +72,7 @@ constexpr bool is_copyable() {
     return holds_copyable<std::remove_cv_t<T>>::value;
 }
 
-/// Called before the result is looked at: InvalidStateError if it was moved out.
+/// Throws InvalidStateError if the result was moved out. Called before the result is read.
 template <class T>
 void check_not_taken(const FutureBase& future) {
   if constexpr (!is_copyable<T>())
@@ -144,15 +144,15 @@ class [[nodiscard]] Future : public FutureRef {
   Future() noexcept = default;
   explicit Future(detail::FutureBase* future) noexcept : FutureRef(future) {}
 
-  /// The result; throws the exception the future ended with, CancelledError if it was cancelled,
-  /// InvalidStateError while it is pending, or if an await has moved the result out.
+  /// Returns the result; throws the exception with which the future ended, CancelledError if it was
+  /// cancelled, InvalidStateError while it is pending, or if an await has moved the result out.
   std::add_lvalue_reference_t<T> result() const {
     base().check_result();
     detail::check_not_taken<T>(base());
     if constexpr (!std::is_void_v<T>) return detail::slot_of<T>(base()).get();
   }
 
-  /// Ends the future; whoever awaits it goes on in the next iteration. Throws InvalidStateError if
+  /// Ends the future; tasks that await it go on in the next iteration. Throws InvalidStateError if
   /// it is done already, RuntimeError for a task; and, when it is done, RuntimeError if it has
   /// callbacks that its closed loop will never call.
   template <class U>
@@ -183,7 +183,7 @@ class [[nodiscard]] Future : public FutureRef {
 
   /// Calls `callback(future)` (or `callback()`) in the iteration after the future is done;
   /// callbacks and awaiting tasks go in the order in which they came. The handle serves to remove
-  /// it. Throws RuntimeError if the future is done and its loop closed.
+  /// the callback. Throws RuntimeError if the future is done and its loop closed.
   template <class F>
     requires std::invocable<std::decay_t<F>&, Future<T>> || std::invocable<std::decay_t<F>&>
   Handle add_done_callback(F&& callback) const {
@@ -198,9 +198,9 @@ class [[nodiscard]] Future : public FutureRef {
     detail::add_done_callback(base(), handle, options);
     return Handle(std::move(handle));
   }
-  /// How many were removed; none any more once the future is done. A handle removes the one
-  /// callback that it came with; a function pointer, or any callable that can be compared, removes
-  /// all that are equal to it, as in Python.
+  /// Returns the number of removed callbacks; 0 once the future is done. A handle removes its one
+  /// callback; a function pointer, or any callable that can be compared, removes all that are equal
+  /// to it, as in Python.
   std::size_t remove_done_callback(const Handle& callback) const {
     return detail::remove_done_callback(base(), callback.object());
   }
@@ -227,12 +227,12 @@ class [[nodiscard]] Future : public FutureRef {
   }
 };
 
-/// True for Future<T>, Task<T> and what derives from them.
+/// True for Future<T>, Task<T> and types that derive from them.
 template <class A>
 concept future_like = std::derived_from<std::remove_cvref_t<A>, FutureRef> &&
                       requires { typename std::remove_cvref_t<A>::result_type; };
 
-/// True for futures and tasks. Python: asyncio.isfuture.
+/// Returns true for futures and tasks. Python: asyncio.isfuture.
 template <class A>
 constexpr bool isfuture(const A&) noexcept {
   return future_like<A>;

@@ -9,8 +9,8 @@
 
 namespace fiber::asyncio::detail {
 
-/// Belongs to one loop and its thread. It knows how many of its references are handles, which users
-/// hold: those also keep the loop, what the loop holds must not.
+/// Belongs to one loop and its thread. Some of its references are handles, which users hold, and it
+/// counts these apart: they also keep the loop alive; references that the loop holds must not.
 template <class Object>
 class HandledObject : public core::Counted<Object> {
  public:
@@ -30,7 +30,7 @@ class HandledObject : public core::Counted<Object> {
  protected:
   explicit HandledObject(LoopObject& loop) noexcept : loop_(loop) {}
   ~HandledObject() = default;
-  /// The last handle is gone.
+  /// Called when the last handle is gone.
   void no_handles() noexcept {}
 
   LoopObject& loop_;

@@ -12,8 +12,8 @@ using fiber::detail::GreenletObject;
 using fiber::detail::GreenletState;
 using fiber::detail::GreenletThread;
 
-// Guards `unwinding_` of all loops. With it, and only so, a thread looks at tasks that are
-// suspended on another one, whose end may be near.
+// Guards `unwinding_` of all loops. Only with it may a thread look at tasks that are suspended on
+// another thread, which may be about to end.
 std::mutex homes_mutex;
 
 }  // namespace
@@ -64,7 +64,7 @@ void Home::settle() {
   const core::List<TaskBase>& tasks = loop_.tasks().unfinished();
   for (TaskBase* task = tasks.last(); task != nullptr; task = tasks.previous(*task)) {
     GreenletObject* greenlet = task->own_greenlet();
-    if (greenlet->listed && !moves) break;  // and so are all that are older
+    if (greenlet->listed && !moves) break;  // and all older tasks are listed
     if (greenlet->owner.load(std::memory_order_relaxed) != &here)
       here.set_parent(greenlet, here.current);
     here.link(greenlet);
@@ -74,7 +74,7 @@ void Home::settle() {
 
 // --- the end of a thread ------------------------------------------------------------------------
 
-// The current task has switched to another greenlet by itself, and will not be switched back to.
+// Ends the current task, which has switched to another greenlet by itself, and will not be resumed.
 void Home::end_current() noexcept {
   Turns& turns = loop_.turns();
   TaskBase* task = turns.current_task;
@@ -85,12 +85,12 @@ void Home::end_current() noexcept {
   task->ended();
 }
 
-// exit() or pthread_exit was called in the loop, or it has been left by a switch to another
-// greenlet. All is unwound but the fiber that runs this.
+// Unwinds everything but the fiber that runs this: exit() or pthread_exit was called in the loop,
+// or a switch to another greenlet has left it.
 void Home::thread_exits() noexcept {
   const core::Ref<LoopObject> held(&loop_);
   AsyncioThread& thread = asyncio_thread();
-  thread.running = nullptr;  // what is being unwound cannot wait
+  thread.running = nullptr;  // tasks that are being unwound cannot wait
   Turns& turns = loop_.turns();
   GreenletObject* here = turns.greenlets->current;
   GreenletObject* root = turns.root;
@@ -99,7 +99,7 @@ void Home::thread_exits() noexcept {
     if (task->own_greenlet() != here) {
       end_current();
     } else {
-      // Its stack is in use for good. Nobody is to wait for it.
+      // Its stack is in use for good. No task must wait for it.
       task->retain();
       turns.current_task = nullptr;
       task->complete(FutureState::cancelled);
@@ -118,7 +118,7 @@ void Home::thread_exits() noexcept {
   }
 }
 
-// The loop does not run, and has tasks that are suspended on this thread.
+// Unwinds the tasks that are suspended on this thread, for a loop that does not run.
 void Home::leave() noexcept {
   const core::Ref<LoopObject> held(&loop_);
   {

@@ -1,4 +1,4 @@
-// Makes a context current for the running greenlet while something of the loop's runs.
+// Makes a context current for the running greenlet while a callback of the loop's runs.
 #pragma once
 
 #include <fiber/contextvars.hpp>
@@ -9,13 +9,13 @@ namespace fiber::asyncio::detail {
 
 class InContext {
  public:
-  /// Null: an empty one.
+  /// Enters `context`; null: an empty one.
   InContext(fiber::detail::GreenletObject* greenlet,
             contextvars::detail::ContextObject* context) noexcept
       : greenlet_(greenlet),
         saved_(std::exchange(greenlet->belongings, core::Ref<fiber::detail::Belongings>(context))) {
   }
-  // What the context holds may be destroyed here, and run anything: its own is back by then.
+  // Restores the greenlet's own context first: values destroyed here may run any code.
   ~InContext() {
     const core::Ref<fiber::detail::Belongings> left =
         std::exchange(greenlet_->belongings, std::move(saved_));

@@ -13,7 +13,7 @@
 namespace fiber::asyncio::detail {
 namespace {
 
-// Nothing if the address is of a kind that this machine does not have.
+// Returns a listening socket; nullopt if this machine does not have the address's family.
 std::optional<ListeningSocket> listening_socket(const AddressInfo& info,
                                                 const ListenArguments& arguments) {
   UniqueFd fd(::socket(info.family, info.type | SOCK_NONBLOCK | SOCK_CLOEXEC, info.proto));
@@ -33,7 +33,7 @@ std::optional<ListeningSocket> listening_socket(const AddressInfo& info,
   return socket;
 }
 
-// Of the file of a Unix socket, if it has one that is to go with it.
+// Returns the inode of a Unix socket's file that shall be removed with the server, else 0.
 ino_t file_to_remove(const SocketAddress& address, bool remove) {
   const std::string path = address.path();
   struct stat found {};
@@ -95,7 +95,7 @@ std::vector<ListeningSocket> unix_listening_sockets(const std::string& path, boo
   return sockets;
 }
 
-// A server that nobody gets a handle to would serve for ever.
+// Starts a server. If that throws, the server is closed: without a handle it would serve for ever.
 Server start(core::Ref<ServerObject> object, bool start_serving) {
   const Server server(object.get());
   if (!start_serving) return server;

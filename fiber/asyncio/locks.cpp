@@ -7,7 +7,7 @@
 namespace fiber::asyncio::detail {
 namespace {
 
-// "<asyncio.locks.Lock object at 0x… [locked, waiters:2]>"
+// Returns Python's repr: "<asyncio.locks.Lock object at 0x… [locked, waiters:2]>".
 std::string describe(const char* class_name, const void* object, const std::string& state,
                      const WaitingLine* waiters) {
   std::ostringstream text;
@@ -29,7 +29,7 @@ void LockObject::acquire_in_line() {
     waiter.wait(task);
   } catch (...) {
     waiter.leave();
-    // The turn that may have been ours is the next one's.
+    // If it was this task's turn, the next one gets it.
     if (!locked_) wake_up_first();
     throw;
   }
@@ -89,7 +89,7 @@ void ConditionObject::wait() {
     }
   }
   if (task.abandoned()) {
-    lock->take_anyway();  // whoever unwinds this stack will release it
+    lock->take_anyway();  // code that is unwound on this stack will release it
     std::rethrow_exception(error);
   }
   for (;;) {
@@ -101,7 +101,7 @@ void ConditionObject::wait() {
     }
   }
   if (error == nullptr) return;
-  // Perhaps we were notified, and nobody will know: let another one look.
+  // This task may have used up a notification: pass it on.
   wake_up(1);
   std::rethrow_exception(error);
 }
@@ -134,7 +134,7 @@ SemaphoreObject::SemaphoreObject(std::ptrdiff_t value, bool bounded)
 void SemaphoreObject::acquire_in_line() {
   TaskBase& task = task_that_waits(*this);
   const core::Ref<SemaphoreObject> held(this);
-  // Those who came while others were in line had to wait, perhaps for nothing.
+  // Tasks that came while others were in line had to wait, perhaps without need.
   const auto wake_up_all_there_is_room_for = [this] {
     while (value_ > 0 && wake_up_next()) {
     }
@@ -144,7 +144,7 @@ void SemaphoreObject::acquire_in_line() {
     waiter.wait(task);
   } catch (...) {
     waiter.leave();
-    if (waiter.done() && !waiter.cancelled()) ++value_;  // the place was ours already
+    if (waiter.done() && !waiter.cancelled()) ++value_;  // the place was this task's already
     wake_up_all_there_is_room_for();
     throw;
   }
@@ -223,7 +223,7 @@ std::size_t BarrierObject::wait() {
   return index;
 }
 
-// Until the tasks of the round before have left.
+// Waits until the tasks of the round before have left.
 void BarrierObject::block() {
   wait_until([this] { return state_ != State::draining && state_ != State::resetting; });
   if (state_ == State::broken) throw BrokenBarrierError("Barrier aborted");

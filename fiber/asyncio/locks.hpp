@@ -1,13 +1,13 @@
-// What tasks of one loop use to wait for each other. Python: asyncio.locks.
+// Primitives by which tasks of one loop wait for each other. Python: asyncio.locks.
 //
 // All are counted references, like Python's: a copy is the same lock. They belong to one thread,
-// and to the loop in which a task first has to wait: RuntimeError from another loop. Whoever waits
-// is served in the order of coming, and a wait allocates nothing. What need not wait does not
-// suspend the task. Where it says "await it", a call alone does nothing. One that was moved
-// from may only be assigned to, or destroyed.
+// and to the loop in which a task first has to wait: RuntimeError from another loop. Waiting tasks
+// are served in the order of coming, and a wait allocates nothing. A call that need not wait does
+// not suspend the task. Where a comment says "await it", a call alone does nothing. An object that
+// was moved from may only be assigned to, or destroyed.
 //
 //   asyncio::with(lock, [&] { ... });        // async with lock: ...
-//   std::lock_guard guard(lock);             // the same for a scope (Lock, Condition, Semaphore)
+//   std::lock_guard guard(lock);             // locks for a scope (Lock, Condition, Semaphore)
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
@@ -120,7 +120,7 @@ class FIBER_API BarrierObject final : public core::Counted<BarrierObject> {
   State state_ = State::filling;
 };
 
-/// Leaving a scope: an error that unwinds it is not to be replaced by another.
+/// Releases at the end of a scope: an error that unwinds the scope is not replaced by another.
 template <class Object>
 void unlock(Object& object) {
   if (!object.locked() && std::uncaught_exceptions() != 0) return;
@@ -129,23 +129,24 @@ void unlock(Object& object) {
 
 }  // namespace detail
 
-/// A mutex for tasks; not owned by the task that locked it. Whoever releases it while others wait,
-/// and wants it again, goes to the end of the line. Python: asyncio.Lock.
+/// A mutex for tasks; not owned by the task that locked it. A task that releases it while others
+/// wait, and locks it again, goes to the end of the line. Python: asyncio.Lock.
 class FIBER_API Lock {
  public:
   Lock() : object_(new detail::LockObject) {}
 
-  /// Await it; true.
+  /// Locks; await it; returns true.
   auto acquire() const {
     return detail::Deferred([object = object_] {
       object->acquire();
       return true;
     });
   }
-  /// Lets the first in line go on, in the next iteration. Throws RuntimeError if it is not locked.
+  /// Lets the first task in line go on, in the next iteration. Throws RuntimeError if it is not
+  /// locked.
   void release() const { object_->unlock(); }
   bool locked() const noexcept { return object_->locked(); }
-  /// Python's repr: "<asyncio.locks.Lock object at 0x… [locked, waiters:2]>".
+  /// Returns Python's repr: "<asyncio.locks.Lock object at 0x… [locked, waiters:2]>".
   std::string repr() const { return object_->repr(); }
 
   /// For std::lock_guard; lock() waits at once.
@@ -170,16 +171,17 @@ class FIBER_API Lock {
   core::Ref<detail::LockObject> object_;
 };
 
-/// A flag that tasks wait for. Python: asyncio.Event.
+/// A flag for which tasks wait. Python: asyncio.Event.
 class FIBER_API Event {
  public:
   Event() : object_(new detail::EventObject) {}
 
   bool is_set() const noexcept { return object_->is_set(); }
-  /// All who wait go on, in the order in which they came, even if it is cleared at once.
+  /// Lets all waiting tasks go on, in the order in which they came, even if the flag is cleared at
+  /// once.
   void set() const { object_->set(); }
   void clear() const noexcept { object_->clear(); }
-  /// Until it is set; await it; true.
+  /// Waits until the flag is set; await it; returns true.
   auto wait() const {
     return detail::Deferred([object = object_] {
       object->wait();
@@ -197,29 +199,30 @@ class FIBER_API Event {
   core::Ref<detail::EventObject> object_;
 };
 
-/// A lock, and tasks that wait for news from those who hold it. Python: asyncio.Condition.
+/// A lock, and tasks that wait for notifications from tasks that hold it. Python:
+/// asyncio.Condition.
 class FIBER_API Condition {
  public:
-  /// With a lock of its own, or with one that others use too.
+  /// Makes a condition with a lock of its own, or with a given one.
   Condition() : Condition(Lock()) {}
   explicit Condition(const Lock& lock) : object_(new detail::ConditionObject(lock.object_)) {}
 
-  /// As those of the lock.
+  /// The functions of the lock.
   auto acquire() const { return Lock(object_->lock).acquire(); }
   void release() const { object_->lock->unlock(); }
   bool locked() const noexcept { return object_->lock->locked(); }
 
-  /// Gives the lock up until it is notified, takes it again; await it; true. May return without a
-  /// notification: look again at what was waited for. Cancelled, it takes the lock before it
-  /// throws, and passes a notification on that it cannot use. Throws RuntimeError if it is not
-  /// locked.
+  /// Gives the lock up until a notification, and takes it again; await it; returns true. May return
+  /// without a notification: check the condition again. If cancelled, takes the lock before it
+  /// throws, and passes on a notification that it cannot use. Throws RuntimeError if the lock is
+  /// not held.
   auto wait() const {
     return detail::Deferred([object = object_] {
       object->wait();
       return true;
     });
   }
-  /// wait() until `predicate()` is true; await it; what it returned last.
+  /// Calls wait() until `predicate()` is true; await it; returns the predicate's last result.
   template <class P>
   auto wait_for(P predicate) const {
     return detail::Deferred([object = object_, predicate = std::move(predicate)]() mutable {
@@ -230,8 +233,8 @@ class FIBER_API Condition {
       }
     });
   }
-  /// Lets the first `count` who wait go on, once they get the lock. Throws RuntimeError if it is
-  /// not locked.
+  /// Lets the first `count` waiting tasks go on, once they get the lock. Throws RuntimeError if the
+  /// lock is not held.
   void notify(std::size_t count = 1) const { object_->notify(count); }
   void notify_all() const { object_->notify(std::numeric_limits<std::size_t>::max()); }
   std::string repr() const { return object_->repr(); }
@@ -256,22 +259,22 @@ class FIBER_API Condition {
   core::Ref<detail::ConditionObject> object_;
 };
 
-/// A number of places; who finds none waits. Python: asyncio.Semaphore.
+/// A number of places; a task that finds none waits. Python: asyncio.Semaphore.
 class FIBER_API Semaphore {
  public:
-  /// Throws ValueError if negative.
+  /// Throws ValueError if `value` is negative.
   explicit Semaphore(std::ptrdiff_t value = 1) : Semaphore(value, false) {}
 
-  /// Await it; true.
+  /// Takes a place; await it; returns true.
   auto acquire() const {
     return detail::Deferred([object = object_] {
       object->acquire();
       return true;
     });
   }
-  /// Gives a place back: at once to the first in line, if there is one.
+  /// Gives a place back: at once to the first task in line, if there is one.
   void release() const { object_->give_back(); }
-  /// True if acquire() would wait.
+  /// Returns true if acquire() would wait.
   bool locked() const noexcept { return object_->locked(); }
   std::string repr() const { return object_->repr(); }
 
@@ -299,7 +302,8 @@ class FIBER_API Semaphore {
   core::Ref<detail::SemaphoreObject> object_;
 };
 
-/// One whose release() throws ValueError beyond the first value. Python: asyncio.BoundedSemaphore.
+/// A semaphore whose release() throws ValueError beyond the first value. Python:
+/// asyncio.BoundedSemaphore.
 class FIBER_API BoundedSemaphore : public Semaphore {
  public:
   explicit BoundedSemaphore(std::ptrdiff_t value = 1) : Semaphore(value, true) {}
@@ -311,16 +315,18 @@ class FIBER_API Barrier {
   /// Throws ValueError if `parties` is less than 1.
   explicit Barrier(std::ptrdiff_t parties) : object_(new detail::BarrierObject(parties)) {}
 
-  /// Await it; a number from 0 in the order of coming: the last, who does not wait, gets parties-1.
-  /// While the tasks of the round before are leaving, others wait. Throws BrokenBarrierError.
+  /// Waits for the others; await it; returns a number from 0 in the order of coming: the last task,
+  /// which does not wait, gets parties-1. Tasks that come while those of the round before are
+  /// leaving wait first. Throws BrokenBarrierError.
   auto wait() const {
     return detail::Deferred([object = object_] { return object->wait(); });
   }
-  /// Await it: whoever waits gets BrokenBarrierError, and it is as new.
+  /// Throws BrokenBarrierError in the waiting tasks, and makes the barrier as new; await it.
   auto reset() const {
     return detail::Deferred([object = object_] { object->reset(); });
   }
-  /// Await it: who waits and who comes gets BrokenBarrierError, until reset().
+  /// Throws BrokenBarrierError in the waiting tasks, and in those that come, until reset(); await
+  /// it.
   auto abort() const {
     return detail::Deferred([object = object_] { object->abort(); });
   }
@@ -329,7 +335,7 @@ class FIBER_API Barrier {
   bool broken() const noexcept { return object_->broken(); }
   std::string repr() const { return object_->repr(); }
 
-  /// asyncio::with gives the number to the block.
+  /// asyncio::with passes the number to the block.
   using counted_handle = void;
   std::size_t enter() const { return object_->wait(); }
   static bool exit(const std::exception_ptr&) noexcept { return false; }

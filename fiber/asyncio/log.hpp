@@ -1,8 +1,9 @@
-// Where asyncio says what nobody can be told by an exception. Python: the logger "asyncio".
+// Reports that cannot reach any code as an exception. Python: the logger "asyncio".
 //
-// Everything that would otherwise be lost comes here: exceptions of tasks that were never retrieved
-// (unless the loop has an exception handler of its own), coroutines that were never awaited, slow
-// callbacks, swallowed cancellations, loops that nothing can wake. One function replaces it all.
+// Every error that would otherwise be lost comes here: exceptions of tasks that were never
+// retrieved (unless the loop has an exception handler of its own), coroutines that were never
+// awaited, slow callbacks, swallowed cancellations, loops that nothing can wake. One function
+// replaces the whole log.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -21,25 +22,25 @@ enum class LogLevel : std::uint8_t { debug, info, warning, error };
 struct LogRecord {
   LogLevel level = LogLevel::warning;
   std::string message;                     ///< may have several lines
-  std::exception_ptr exception = nullptr;  ///< what it is about, if anything
+  std::exception_ptr exception = nullptr;  ///< the subject of the report, if any
 };
 
-/// Is called by the thread on which it happened; what it throws is dropped, and said on stderr.
+/// Called on the thread of the event; exceptions of the handler are dropped, and noted on stderr.
 using log_handler = std::function<void(const LogRecord&)>;
 
-/// Replaces what is done with a report, for the whole process, and returns what was done before.
-/// The default, which an empty function restores, writes warnings and errors to stderr. From any
+/// Replaces the handler of reports, for the whole process, and returns the previous one. The
+/// default, which an empty function restores, writes warnings and errors to stderr. From any
 /// thread.
 FIBER_API log_handler set_log_handler(log_handler handler);
 
 namespace detail {
 FIBER_API void log(LogLevel level, std::string message,
                    std::exception_ptr exception = nullptr) noexcept;
-/// A report whose text needs no memory: if there is none to hand it on, it is written to stderr as
-/// it is.
+/// Logs a text that needs no memory: without memory for a record, the text itself is written to
+/// stderr.
 FIBER_API void log(LogLevel level, const char* message,
                    std::exception_ptr exception = nullptr) noexcept;
-/// One line on stderr, which needs nothing.
+/// Writes one line to stderr, without any memory.
 void log_without_memory(const char* message) noexcept;
 }  // namespace detail
 

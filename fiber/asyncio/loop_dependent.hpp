@@ -7,8 +7,8 @@ namespace fiber::asyncio::detail {
 
 class LoopObject;
 
-/// Something that lives until futures of its loop are done, even if nobody refers to it. When the
-/// loop is closed they will never be, and it must end.
+/// An object that lives until futures of its loop are done, even without other references. When the
+/// loop is closed the futures will never be done, and the object must end.
 class FIBER_API LoopDependent {
  public:
   struct InLoop {
@@ -19,7 +19,7 @@ class FIBER_API LoopDependent {
   explicit LoopDependent(LoopObject& loop) noexcept;
   LoopDependent(const LoopDependent&) = delete;
   LoopDependent& operator=(const LoopDependent&) = delete;
-  /// Called once. What was queued by then has been dropped.
+  /// Called once. Everything that was queued has been dropped by then.
   virtual void loop_closed() noexcept = 0;
 
  protected:

@@ -1,9 +1,10 @@
-// The signals that a loop handles; how they arrive is told in unix_events.hpp.
+// The signals that a loop handles; unix_events.hpp tells how they arrive.
 //
-// Invariant: `any_` is set after what has arrived was noted, and cleared before that is looked at.
+// Invariant: `any_` is set after an arrival was noted, and cleared before arrivals are looked at.
 #pragma once
 
 #include <fiber/asyncio/base_handles.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>
 
@@ -27,17 +28,17 @@ class FIBER_API LoopSignals {
   bool handled() const noexcept { return handlers_ != nullptr; }
   void drop_handlers() noexcept;
 
-  /// In a signal handler: what has arrived is looked at as soon as the hub runs.
+  /// Called in a signal handler: makes the hub look at arrived signals as soon as it runs.
   void attend() noexcept;
-  /// Some may have arrived.
+  /// Returns true if a signal may have arrived.
   bool any() const noexcept { return any_.load(std::memory_order_relaxed); }
-  /// On the hub. May throw what `on_signal` throws.
+  /// Looks at arrived signals; on the hub. May throw the exceptions of `on_signal`.
   void look(bool may_queue);
-  std::function<void()> on_signal;  ///< runs on the hub when they may have arrived; may throw
+  std::function<void()> on_signal;  ///< runs on the hub when signals may have arrived; may throw
 
  private:
   std::atomic<bool> any_{false};
-  std::unique_ptr<SignalHandlers> handlers_;  ///< null: none
+  core::Owner<SignalHandlers> handlers_;  ///< null: no handlers
   LoopObject& loop_;
 };
 

@@ -19,7 +19,7 @@ bool Mailbox::put(core::Ref<HandleObject>& handle, State last) noexcept {
 }
 
 void Mailbox::wake() noexcept {
-  // Only a loop that sleeps, or is about to, needs the system call.
+  // Only a loop that sleeps, or is about to, must be woken by the system call.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!sleeping()) return;
   const std::lock_guard lock(mutex_);

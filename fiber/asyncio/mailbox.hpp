@@ -1,13 +1,13 @@
-// What other threads give to a loop, and how they wake it.
+// The handles that other threads give to a loop, and how they wake it.
 //
 // Invariants
 //  1. The list is read and changed under the mutex alone. `any_` may be set while the list is
 //     empty, never the reverse: the loop looks at the flag without the mutex.
-//  2. A loop says that it sleeps before it looks at `any_` for the last time; a thread gives its
-//     handle before it looks at `sleeping_`. A fence stands between the two on either side, so that
-//     one of them sees the other: no handle waits for a loop that nobody wakes.
-//  3. The selector is woken under the mutex, and never after stop_waking(): its descriptors may be
-//     those of others by then.
+//  2. A loop sets `sleeping_` before it looks at `any_` for the last time; a thread adds its handle
+//     before it looks at `sleeping_`. A fence stands between the two steps on either side, so that
+//     at least one side sees the other: no handle waits for a loop that sleeps on.
+//  3. The selector is woken under the mutex, and never after stop_waking(): the numbers of its
+//     descriptors may be those of other files by then.
 //  4. The state only grows. Nothing enters a mailbox that is gone.
 #pragma once
 
@@ -27,9 +27,9 @@ class Selector;
 class Mailbox {
  public:
   enum class State : std::uint8_t {
-    open,     ///< the loop takes what comes
-    closing,  ///< the loop is being closed, and drops what comes
-    gone,     ///< nobody takes anything any more
+    open,     ///< the loop takes handles
+    closing,  ///< the loop is being closed, and drops handles
+    gone,     ///< handles are refused
   };
 
   explicit Mailbox(Selector& selector) noexcept : selector_(&selector) {}
@@ -38,21 +38,21 @@ class Mailbox {
   ~Mailbox() { drop(); }
 
   // --- from any thread ---
-  /// Gives a handle to the loop and wakes it. False, and the caller keeps the handle, if the state
-  /// is beyond `last`.
+  /// Gives a handle to the loop and wakes it. Returns false, and the caller keeps the handle, if
+  /// the state is beyond `last`.
   bool put(core::Ref<HandleObject>& handle, State last) noexcept;
   void wake() noexcept;
-  /// In the selector: the loop has nothing to do.
+  /// Returns true while the loop waits in the selector.
   bool sleeping() const noexcept { return sleeping_.load(std::memory_order_relaxed); }
 
   // --- on the loop's thread ---
-  /// Something may have come, or somebody has asked to be called by the next push().
+  /// Returns true if a handle may have come, or expect_push() was called.
   bool any() const noexcept { return any_.load(std::memory_order_relaxed); }
   bool any_acquired() const noexcept { return any_.load(std::memory_order_acquire); }
   bool empty() noexcept;
-  /// Moves what has come to the ready queue. What there is no memory for comes later.
+  /// Moves the handles to the ready queue. Those without memory there come later.
   void take(ReadyQueue& ready) noexcept;
-  /// Sets `any()` for a mailbox that may be empty: push() comes by, and takes.
+  /// Sets `any()` for a mailbox that may be empty, so that the next push() calls take().
   void expect_push() noexcept { any_.store(true, std::memory_order_relaxed); }
   void fall_asleep() noexcept {
     sleeping_.store(true, std::memory_order_relaxed);
@@ -63,7 +63,7 @@ class Mailbox {
   // --- the end ---
   void set(State state) noexcept;
   void stop_waking() noexcept;
-  /// Lets go of what is still here. Nothing is added meanwhile.
+  /// Drops the remaining handles. Nothing is added meanwhile.
   void drop() noexcept;
 
  private:

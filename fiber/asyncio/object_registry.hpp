@@ -1,8 +1,9 @@
-// What a loop knows of its futures while somebody wants to know it: in debug mode, for a trace, in
-// tests. Off, none of it exists.
+// A loop's record of its futures, kept while there is a use for it: in debug mode, for a trace, in
+// tests. Without such a use there is no record.
 #pragma once
 
 #include <fiber/asyncio/origin.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstdint>
@@ -15,9 +16,9 @@ class FutureBase;
 class ObjectRegistry {
  public:
   struct Record {
-    std::uint64_t number = 0;               ///< in the order of creation
-    std::unique_ptr<const Origin> created;  ///< in debug mode
-    std::unique_ptr<const Origin> cancelled;
+    std::uint64_t number = 0;           ///< in the order of creation
+    core::Owner<const Origin> created;  ///< in debug mode
+    core::Owner<const Origin> cancelled;
   };
 
   Record& add(FutureBase* future) {
@@ -27,7 +28,7 @@ class ObjectRegistry {
     return record;
   }
   void remove(FutureBase* future) noexcept { records_.erase(future); }
-  /// Null if it is not known.
+  /// Returns null if the future is not in the record.
   Record* find(const FutureBase* future) noexcept {
     const auto found = records_.find(const_cast<FutureBase*>(future));
     return found != records_.end() ? &found->second : nullptr;

@@ -32,16 +32,16 @@ void Observation::set_observer(std::shared_ptr<LoopObserver> observer) {
   loop_.update_modes();
 }
 
-// --- what is known of futures -------------------------------------------------------------------
+// --- the record of futures ----------------------------------------------------------------------
 
 void Observation::register_futures() {
   if (registry_ != nullptr) return;
-  auto registry = std::make_unique<ObjectRegistry>();
+  auto registry = core::make_owner<ObjectRegistry>();
   for (TaskBase& task : loop_.tasks().unfinished()) registry->add(&task);
   registry_ = std::move(registry);
 }
 
-// One for which there is no memory is not known.
+// Adds a future to the record; without memory it stays unknown.
 void Observation::add(FutureBase* future) noexcept {
   try {
     ObjectRegistry::Record& record = registry_->add(future);
@@ -68,18 +68,18 @@ std::vector<FutureBase*> Observation::registered_futures() const {
 
 namespace {
 
-// Calls a function that watches. For lack of memory it misses something; the entry that is watched
-// must not be lost with it.
+// Calls an observing function. Without memory the observer misses something; the observed entry
+// must not be lost.
 template <class F>
 void observe(F function) noexcept {
   try {
     function();
   } catch (...) {
-    // No memory to tell it.
+    // No memory to report the lack of it.
   }
 }
 
-// Does so when the step is over, however it ends.
+// Calls the function when the step is over, however the step ends.
 template <class F>
 struct Finally {
   F function;
@@ -117,7 +117,7 @@ void report_slow(const std::string& what, std::int64_t took) {
 }  // namespace
 
 void Observation::run_task(TaskBase* task) {
-  // The task may be gone afterwards, and must not live longer because it is watched.
+  // The task may be gone afterwards, and being observed must not prolong its life.
   const ObjectRegistry::Record* record = registry_->find(task);
   const std::uint64_t number = record != nullptr ? record->number : 0;
   std::string name;
@@ -184,7 +184,7 @@ void Observation::cancellation_swallowed(TaskBase& task) noexcept {
     while (text.ends_with('\n')) text.pop_back();
     log(LogLevel::warning, std::move(text));
   } catch (...) {
-    // No memory to say it with.
+    // No memory for a report.
   }
 }
 

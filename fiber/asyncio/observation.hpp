@@ -1,15 +1,16 @@
-// What a loop does for those who want to know more: debug mode, observers, tests.
+// Debug mode, observers and tests: what a loop records and reports for them.
 //
 // Invariants
 //  1. While debug mode is on or there is an observer, the loop sends every entry through the hub
 //     (LoopObject::update_modes) and has run_batch() run them; otherwise nothing here costs time.
-//  2. There is a registry from the first moment on at which anybody wanted one; it has every
-//     unfinished task, and every future that was made since.
-//  3. Whatever fails here for want of memory is missed by who watches, not by what is watched.
+//  2. The registry exists from its first use on; it has every unfinished task, and every future
+//     that was made since.
+//  3. A lack of memory here costs the observer a record, never the observed code anything.
 #pragma once
 
 #include <fiber/asyncio/observer.hpp>
 #include <fiber/config.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <string>
@@ -39,23 +40,23 @@ class FIBER_API Observation {
   /// In debug mode a step that takes this long is reported.
   std::chrono::nanoseconds slow_callback_duration{100'000'000};
 
-  /// From now on every new future is known, until it dies, and every unfinished task.
+  /// Makes every new future known from now on, until it dies, and every unfinished task.
   void register_futures();
-  /// Oldest first; tasks too.
+  /// Returns the futures, tasks included, oldest first.
   std::vector<FutureBase*> registered_futures() const;
-  /// Null unless futures are registered.
+  /// Returns null unless futures are registered.
   ObjectRegistry* registry() const noexcept { return registry_.get(); }
   void add(FutureBase* future) noexcept;
   void remove(FutureBase* future) noexcept;
 
-  /// The batch that has been counted. Fibers see an empty one, so each comes back to the hub when
-  /// it gives way.
+  /// Runs the batch that has been counted. Fibers see an empty batch, so each comes back to the hub
+  /// when it gives way.
   void run_batch();
-  /// The handle whose callback runs, while the loop is observed.
+  /// Returns the handle whose callback runs, while the loop is observed.
   HandleObject* current_handle() const noexcept { return current_handle_; }
-  /// Since `begin`, in nanoseconds of the monotonic clock, the loop has waited.
+  /// Notes that the loop has waited since `begin`, in nanoseconds of the monotonic clock.
   void waited(std::int64_t begin) noexcept;
-  /// A task has ended with a result though it was asked to end.
+  /// Notes that a task has ended with a result though it was asked to end.
   void cancellation_swallowed(TaskBase& task) noexcept;
 
  private:
@@ -64,7 +65,7 @@ class FIBER_API Observation {
 
   LoopObject& loop_;
   bool debug_ = false;
-  std::unique_ptr<ObjectRegistry> registry_;
+  core::Owner<ObjectRegistry> registry_;
   std::shared_ptr<LoopObserver> observer_;
   HandleObject* current_handle_ = nullptr;
 };

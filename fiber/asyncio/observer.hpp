@@ -1,5 +1,5 @@
-// Is told of everything that a loop does, in the order in which it happens. While there is one (and
-// in debug mode) every entry goes through the hub, which is where it is called.
+// An observer of everything that a loop does, in the order in which it happens. While there is one
+// (and in debug mode) every entry goes through the hub, which calls the observer.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ class LoopObserver {
     std::string coroutine;
     bool ended;
     std::string
-        waits_for;  ///< what the step ended with, if the task has not ended: "" for sleep(0)
+        waits_for;  ///< the awaited future's repr, if the task has not ended: "" for sleep(0)
   };
 
   virtual ~LoopObserver() = default;

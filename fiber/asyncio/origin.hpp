@@ -1,7 +1,9 @@
-// Where something was made: recorded in debug mode, for reports. Costs a walk over the stack.
+// The place where an object was made: recorded in debug mode, for reports. Costs a walk over the
+// stack.
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <string>
@@ -11,12 +13,12 @@ namespace fiber::asyncio::detail {
 
 class FIBER_API Origin {
  public:
-  /// Of the caller.
-  static std::unique_ptr<const Origin> here();
-  /// Most recent call last, one per line, as Python's tracebacks; the library's own frames at its
-  /// end are left out.
+  /// Returns the origin for the caller.
+  static core::Owner<const Origin> here();
+  /// Returns the stack, most recent call last, one per line, as Python's tracebacks; the library's
+  /// own frames at its end are left out.
   std::string traceback() const;
-  /// The innermost frame of the program's own; "?" if there is none.
+  /// Returns the innermost frame of the program's own; "?" if there is none.
   const std::string& place() const;
 
  private:

@@ -1,7 +1,7 @@
 // Fibers whose task has ended, kept for tasks that are to start: their stacks are warm.
 //
 // Invariant: a parked fiber waits in task_main, on the stack that its ParkedFiber describes and
-// lies on. Whoever takes it out switches to it, which ends the ParkedFiber.
+// lies on. The code that takes it out switches to it, which ends the ParkedFiber.
 #pragma once
 
 #include <fiber/core/context.hpp>
@@ -19,12 +19,12 @@ struct ParkedFiber {
 
 class ParkedFibers {
  public:
-  /// The one that was parked last, if its stack has this shape; else null.
+  /// Returns the fiber that was parked last, if its stack has this shape; else null.
   ParkedFiber* fitting(const core::StackShape& wanted) const noexcept {
     return first_ != nullptr && first_->stack->shape.fits(wanted) ? first_ : nullptr;
   }
-  /// A stack of the default shape may be parked, unless there are many. Every so often one goes
-  /// through the pool instead, which looks at how deeply it was used.
+  /// Returns whether a stack may be parked: one of the default shape may, unless there are many.
+  /// Every so often a stack goes through the pool instead, which looks at how deeply it was used.
   bool wants(core::Stack& stack) const noexcept {
     return count_ != kMost && stack.shape == core::StackShape() &&
            ++stack.uses < core::kTrimInterval;
@@ -34,7 +34,7 @@ class ParkedFibers {
     first_ = &fiber;
     ++count_;
   }
-  /// Takes out the one that was parked last; null if there is none.
+  /// Takes out the fiber that was parked last; null if there is none.
   ParkedFiber* take() noexcept {
     ParkedFiber* taken = first_;
     if (taken == nullptr) return nullptr;

@@ -4,7 +4,8 @@
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/core/signal_mask.hpp>
 
-#include <map>
+#include <algorithm>
+#include <cstring>
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -30,13 +31,13 @@ bool ProcessObject::reap(int flags) noexcept {
     result = ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | flags);
   } while (result != 0 && errno == EINTR);
   if (result != 0) {
-    constexpr int kUnknown = 255;  // somebody else has waited for it
+    constexpr int kUnknown = 255;  // other code has waited for the child
     returncode = kUnknown;
     try {
       log(LogLevel::warning,
           "Unknown child process pid " + std::to_string(pid) + ", will report returncode 255");
     } catch (const std::bad_alloc&) {
-      // No memory to say it with.
+      // No memory for a report.
     }
     return true;
   }
@@ -52,7 +53,7 @@ struct Pipe {
   UniqueFd theirs;
 };
 
-// Above the standard streams, which are replaced one after the other.
+// Moves a descriptor above the standard streams, which are replaced one after the other.
 UniqueFd above_standard(UniqueFd fd) {
   constexpr int kFirst = 3;
   if (fd.get() < 0 || fd.get() >= kFirst) return fd;
@@ -74,7 +75,7 @@ Pipe make_pipe(bool we_write) {
   return pipe;
 }
 
-// What a standard stream of the child is made from.
+// Opens the pipe or file of a standard stream of the child.
 Pipe open_stream(const subprocess::Redirection& redirection, int number) {
   using Kind = subprocess::Redirection::Kind;
   Pipe stream;
@@ -97,7 +98,7 @@ Pipe open_stream(const subprocess::Redirection& redirection, int number) {
   return stream;
 }
 
-// Arrays as exec wants them.
+// Arrays of strings in the form that exec takes.
 class Strings {
  public:
   explicit Strings(std::vector<std::string> strings) : strings_(std::move(strings)) {
@@ -135,14 +136,15 @@ class SpawnSetup {
   posix_spawnattr_t attributes;
 };
 
-// posix_spawn does not say what has failed, the change of directory or the program.
+// Returns whether the directory is the reason: posix_spawn does not tell whether the change of
+// directory or the program has failed.
 bool is_why(const std::optional<std::string>& directory, int error) {
   if (!directory) return false;
   const std::string inside = *directory + "/.";
   return ::faccessat(AT_FDCWD, inside.c_str(), X_OK, AT_EACCESS) != 0 && errno == error;
 }
 
-Strings environment_of(const std::map<std::string, std::string>& variables) {
+Strings environment_of(const subprocess::Environment& variables) {
   std::vector<std::string> pairs;
   for (const auto& [name, value] : variables) {
     if (name.empty() || name.find('=') != std::string::npos)
@@ -150,6 +152,39 @@ Strings environment_of(const std::map<std::string, std::string>& variables) {
     pairs.push_back(name + "=" + value);
   }
   return Strings(std::move(pairs));
+}
+
+// As CPython: the child gets no other descriptors, whether they are marked to be closed or not.
+void close_others(posix_spawn_file_actions_t& actions) {
+  constexpr int kFirst = 3;
+#if defined(FIBER_NO_CLOSEFROM)
+  // Those that are open now; threads that open others meanwhile must mark them.
+  for (int fd = kFirst, last = static_cast<int>(::sysconf(_SC_OPEN_MAX)); fd < last; ++fd) {
+    const int flags = ::fcntl(fd, F_GETFD);
+    if (flags >= 0 && (flags & FD_CLOEXEC) == 0)
+      check(::posix_spawn_file_actions_addclose(&actions, fd), "posix_spawn_file_actions_addclose");
+  }
+#else
+  check(::posix_spawn_file_actions_addclosefrom_np(&actions, kFirst),
+        "posix_spawn_file_actions_addclosefrom_np");
+#endif
+}
+
+// As CPython: the PATH of the child's own environment counts.
+std::vector<std::string> places_of(const std::string& program,
+                                   const subprocess::Environment& variables) {
+  std::string path = "/bin:/usr/bin";
+  for (const auto& [name, value] : variables)
+    if (name == "PATH") path = value;
+  std::vector<std::string> places;
+  for (std::size_t from = 0; from <= path.size();) {
+    const std::size_t end = std::min(path.find(':', from), path.size());
+    places.push_back(path.substr(from, end - from));
+    if (!places.back().empty()) places.back() += '/';
+    places.back() += program;
+    from = end + 1;
+  }
+  return places;
 }
 
 pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
@@ -166,10 +201,8 @@ pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
   if (options.cwd)
     check(::posix_spawn_file_actions_addchdir_np(&setup.actions, options.cwd->c_str()),
           *options.cwd);
-  // As CPython: the child gets no other descriptors, and what we ignore it need not.
-  constexpr int kFirst = 3;
-  check(::posix_spawn_file_actions_addclosefrom_np(&setup.actions, kFirst),
-        "posix_spawn_file_actions_addclosefrom_np");
+  close_others(setup.actions);
+  // As CPython: the child handles signals that this process ignores.
   sigset_t defaults;
   ::sigemptyset(&defaults);
   ::sigaddset(&defaults, SIGPIPE);
@@ -186,8 +219,19 @@ pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
         "posix_spawnattr_setflags");
   pid_t pid = -1;
   const char* program = arguments.get()[0];
-  const int error = ::posix_spawnp(&pid, program, &setup.actions, &setup.attributes,
-                                   arguments.get(), environment ? environment->get() : environ);
+  int error = ENOENT;
+  if (options.env && std::strchr(program, '/') == nullptr) {
+    for (const std::string& path : places_of(program, *options.env)) {
+      const int failed = ::posix_spawn(&pid, path.c_str(), &setup.actions, &setup.attributes,
+                                       arguments.get(), environment->get());
+      // The first reason that is not its absence counts.
+      if (failed == 0 || error == ENOENT || error == ENOTDIR) error = failed;
+      if (failed == 0) break;
+    }
+  } else {
+    error = ::posix_spawnp(&pid, program, &setup.actions, &setup.attributes, arguments.get(),
+                           environment ? environment->get() : environ);
+  }
   check(error, is_why(options.cwd, error) ? *options.cwd : program);
   return pid;
 }

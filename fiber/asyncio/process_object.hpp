@@ -1,4 +1,4 @@
-// A child process: what stands behind the Process handles and the subprocess transports.
+// A child process: the object behind the Process handles and the subprocess transports.
 #pragma once
 
 #include <fiber/asyncio/subprocess.hpp>
@@ -19,13 +19,13 @@
 
 namespace fiber::asyncio::detail {
 
-/// The child, from its start until its end is known. The loop holds a reference meanwhile. Made
-/// before the child is, so that nothing is needed any more to wait for that.
+/// The child, from its start until its end is known. The loop holds a reference meanwhile. The
+/// object is made before the child, so that waiting for the child needs no more memory.
 class ProcessObject : public core::Counted<ProcessObject> {
  public:
   explicit ProcessObject(LoopObject& loop) noexcept : loop_(loop) {}
 
-  /// Throws OSError; the child is then ended with this object.
+  /// Notes that the child runs. Throws OSError; the child is then ended with this object.
   void started(pid_t its_pid) {
     pid = its_pid;
     pidfd_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
@@ -45,7 +45,7 @@ class ProcessObject : public core::Counted<ProcessObject> {
   pid_t pid = 0;  ///< 0 before it has started
   std::optional<int> returncode;
   core::Ref<TransportObject> stdin_transport;
-  // Until its end: what they have not read by then is wanted only if somebody can ask for it.
+  // Kept until the child's end: after that, data they have not read counts only for other holders.
   core::Ref<ReaderObject> stdout_reader;
   core::Ref<ReaderObject> stderr_reader;
   std::function<void()> on_exit;  ///< called once, on the loop
@@ -53,7 +53,7 @@ class ProcessObject : public core::Counted<ProcessObject> {
  private:
   friend core::Counted<ProcessObject>;
   ~ProcessObject() {
-    // The loop is closed, nobody will ever wait for it.
+    // The loop is closed: no code will ever wait for the child.
     if (pid != 0 && !returncode && ::kill(pid, SIGKILL) == 0) reap(0);
   }
 
@@ -71,9 +71,9 @@ class ProcessObject : public core::Counted<ProcessObject> {
 
 struct SpawnedProcess {
   core::Ref<ProcessObject> process;
-  UniqueFd streams[3];  ///< our ends of its pipes, which do not block; none for other streams
+  UniqueFd streams[3];  ///< our ends of the pipes, which do not block; none for other streams
 };
-/// Starts it; the loop waits for its end from then on. Throws as create_subprocess_exec does.
+/// Starts a child; the loop waits for its end from then on. Throws as create_subprocess_exec does.
 SpawnedProcess start_process(LoopObject& loop, const std::vector<std::string>& command,
                              const CreateSubprocessOptions& options);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fiber/asyncio/protocols.hpp>
+#include <fiber/core/owner.hpp>
 
 #include <cstddef>
 #include <exception>
@@ -12,12 +13,12 @@
 
 namespace fiber::asyncio::detail {
 
-/// Calls `function`. True if it returned; what it has thrown goes to `failed`, except what ends the
-/// loop or the thread, which leaves this.
+/// Calls `function`. Returns true if it returned; its exceptions go to `failed`, except those that
+/// end the loop or the thread, which pass through.
 bool call_guarded(const std::function<void()>& function,
                   const std::function<void(const std::exception_ptr&)>& failed);
 
-/// Memory that a read goes to, which nobody else uses as long as this lives.
+/// Memory for a read, which no other code uses as long as this lives.
 class ReadBuffer {
  public:
   static constexpr std::size_t kSize = 256 * 1024;  ///< as CPython: at most this per recv
@@ -28,23 +29,23 @@ class ReadBuffer {
   std::span<char> span() const noexcept { return {buffer_.get(), kSize}; }
 
  private:
-  std::unique_ptr<char[]> buffer_;
+  core::Owner<char[]> buffer_;
 };
 
-/// The protocol may be replaced, and let go, while one of its functions runs.
+/// A protocol that may be replaced, and dropped, while one of its functions runs.
 class ProtocolSide {
  public:
-  /// Throws TypeError unless it is a Protocol or a BufferedProtocol.
+  /// Throws TypeError unless `protocol` is a Protocol or a BufferedProtocol.
   explicit ProtocolSide(std::shared_ptr<BaseProtocol> protocol) { set(std::move(protocol)); }
   void set(std::shared_ptr<BaseProtocol> protocol);
   const std::shared_ptr<BaseProtocol>& get() const noexcept { return protocol_; }
-  /// After the last call.
+  /// Drops the protocol, after the last call.
   void drop() noexcept;
 
   bool buffered() const noexcept { return buffered_ != nullptr; }
   void connection_made(TransportObject& transport) const;
   void data_received(std::string_view data) const;
-  /// Throws RuntimeError if it is empty.
+  /// Returns the protocol's buffer. Throws RuntimeError if it is empty.
   std::span<char> get_buffer(std::ptrdiff_t sizehint) const;
   void buffer_updated(std::size_t count) const;
   bool eof_received() const;

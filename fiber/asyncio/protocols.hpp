@@ -1,4 +1,4 @@
-// Protocols: objects whose functions are called with what happens to a connection. Python:
+// Protocols: objects whose functions are called on the events of a connection. Python:
 // asyncio.protocols.
 //
 //   struct Echo : asyncio::Protocol {
@@ -10,9 +10,9 @@
 //   const auto server = await(loop.create_server(make, "", 8080));
 //
 // The functions are callbacks of the loop: they may not await (RuntimeError); a fiber is one
-// create_task away. One that throws is reported to the loop's exception handler; if it was to take
-// data, its transport is aborted. The transport keeps its protocol until connection_lost() has
-// returned. All are called in the context in which the connection was made.
+// create_task away. An exception of a function is reported to the loop's exception handler; if the
+// function was to take data, the transport is aborted. The transport keeps its protocol until
+// connection_lost() has returned. All are called in the context in which the connection was made.
 #pragma once
 
 #include <fiber/asyncio/transport.hpp>
@@ -29,7 +29,7 @@ namespace fiber::asyncio {
 class DatagramTransport;
 class SubprocessTransport;
 
-/// What all protocols have. Python: asyncio.BaseProtocol.
+/// The common functions of all protocols. Python: asyncio.BaseProtocol.
 class FIBER_API BaseProtocol {
  public:
   BaseProtocol() = default;
@@ -37,57 +37,60 @@ class FIBER_API BaseProtocol {
   BaseProtocol& operator=(const BaseProtocol&) = default;
   virtual ~BaseProtocol();
 
-  /// The last call. Null: closed by the other side's end, by close() or abort().
+  /// The last call. `error` is null if the connection was closed by the other side's end, by
+  /// close() or abort().
   virtual void connection_lost(const std::exception_ptr& error);
-  /// More than the high limit of the write buffer is buffered, and then no more than the low one.
+  /// Called when more than the high limit of the write buffer is buffered, and when no more than
+  /// the low limit is.
   virtual void pause_writing();
   virtual void resume_writing();
 };
 
-/// Of connections and pipes. Python: asyncio.Protocol.
+/// A protocol for connections and pipes. Python: asyncio.Protocol.
 class FIBER_API Protocol : public BaseProtocol {
  public:
   ~Protocol() override;
   /// The first call.
   virtual void connection_made(const Transport& transport);
-  /// The bytes stay for the length of the call.
+  /// Gets received bytes, which are valid for the length of the call.
   virtual void data_received(std::string_view data);
-  /// The other side sends no more. False: close the transport; true: leave it open for writing
-  /// (not over TLS). A pipe is closed in any case.
+  /// Called when the other side sends no more. Returns false to close the transport, true to leave
+  /// it open for writing (not over TLS). A pipe is closed in any case.
   virtual bool eof_received();
 };
 
-/// A protocol that says where received bytes are to go. Python: asyncio.BufferedProtocol.
+/// A protocol that provides the memory for received bytes. Python: asyncio.BufferedProtocol.
 class FIBER_API BufferedProtocol : public BaseProtocol {
  public:
   ~BufferedProtocol() override;
   virtual void connection_made(const Transport& transport);
-  /// Memory for what comes next, which stays until buffer_updated(); it may not be empty.
-  /// `sizehint`: how much is there, -1 if that is not known.
+  /// Returns memory for the next bytes, valid until buffer_updated(); it must not be empty.
+  /// `sizehint`: the number of bytes to come, -1 if unknown.
   virtual std::span<char> get_buffer(std::ptrdiff_t sizehint) = 0;
-  /// So many bytes were put there.
+  /// Called when `count` bytes were put into the buffer.
   virtual void buffer_updated(std::size_t count) = 0;
   virtual bool eof_received();
 };
 
-/// Of datagrams. Python: asyncio.DatagramProtocol.
+/// A protocol for datagrams. Python: asyncio.DatagramProtocol.
 class FIBER_API DatagramProtocol : public BaseProtocol {
  public:
   ~DatagramProtocol() override;
   virtual void connection_made(const DatagramTransport& transport);
   virtual void datagram_received(std::string_view data, const SocketAddress& from);
-  /// Sending or receiving has failed, as when nobody listens there. The transport goes on.
+  /// Called when sending or receiving has failed, for instance because the port is closed. The
+  /// transport goes on.
   virtual void error_received(const std::exception_ptr& error);
 };
 
-/// Of child processes. Python: asyncio.SubprocessProtocol.
+/// A protocol for child processes. Python: asyncio.SubprocessProtocol.
 class FIBER_API SubprocessProtocol : public BaseProtocol {
  public:
   ~SubprocessProtocol() override;
   virtual void connection_made(const SubprocessTransport& transport);
-  /// `fd`: 1 for the child's stdout, 2 for stderr.
+  /// Gets output of the child. `fd`: 1 for stdout, 2 for stderr.
   virtual void pipe_data_received(int fd, std::string_view data);
-  /// 0 for its stdin, too.
+  /// Called when a pipe is closed. `fd`: also 0, for stdin.
   virtual void pipe_connection_lost(int fd, const std::exception_ptr& error);
   virtual void process_exited();
 };

@@ -31,7 +31,7 @@ void QueueBase::wait_until(WaitingLine& waiters, Ready ready) {
       waiter.wait(task);
     } catch (...) {
       waiter.leave();
-      // Woken, but unable to take what there is: the next in line may.
+      // Woken, but unable to take the item: the next in line may.
       if (ready() && waiter.done() && !waiter.cancelled()) wake_up_next(waiters);
       throw;
     }

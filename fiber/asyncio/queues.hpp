@@ -1,10 +1,11 @@
 // Queues between tasks of one loop. Python: asyncio.queues.
 //
 // A queue is a counted reference, like Python's: a copy is the same queue. It belongs to one thread
-// and, once a task has to wait at it, to that task's loop: RuntimeError from another one. A get()
-// with something to get and a put() with room do not suspend, and take what others were woken for;
-// those wait again. Items may be move-only. Where it says "await it", a call alone does nothing. A
-// queue that was moved from may only be assigned to, or destroyed.
+// and, once a task has to wait at it, to that task's loop: RuntimeError from another loop. A get()
+// from a queue with items and a put() with room do not suspend, and may take the item or room for
+// which another task was woken; that task waits again. Items may be move-only. Where a comment says
+// "await it", a call alone does nothing. A queue that was moved from may only be assigned to, or
+// destroyed.
 #pragma once
 
 #include <fiber/asyncio/detail/queue_items.hpp>
@@ -43,10 +44,10 @@ class FIBER_API QueueBase : public core::Counted<QueueBase>, LoopBound {
   virtual const char* class_name() const noexcept = 0;
   virtual std::string items_repr() const = 0;
 
-  /// Return when there is something to get, or room. Throw QueueShutDown, CancelledError.
+  /// Wait for an item, or for room. Throw QueueShutDown, CancelledError.
   void wait_for_item();
   void wait_for_room();
-  /// What the operations that do not wait begin and end with.
+  /// The first and the last steps of the operations that do not wait.
   void check_can_put(std::size_t size) const {
     if (shut_down_ || full_with(size)) [[unlikely]]
       refuse_put();
@@ -82,22 +83,21 @@ class FIBER_API QueueBase : public core::Counted<QueueBase>, LoopBound {
 
 FIBER_API std::string float_repr(double number);
 
-/// As Python shows it, where that is known.
+/// Returns the text of an item as Python shows it, where that is known.
 template <class T>
 std::string item_repr(const T& item) {
   if constexpr (std::same_as<T, bool>) {
     return item ? "True" : "False";
   } else if constexpr (std::same_as<T, char>) {
-    return {'\'', item, '\''};
+    return fiber::detail::quoted({&item, 1});
   } else if constexpr (std::integral<T>) {
     return std::to_string(item);
   } else if constexpr (std::floating_point<T>) {
     return float_repr(static_cast<double>(item));
   } else if constexpr (std::convertible_to<const T&, std::string_view>) {
-    std::string text = "'";
-    text += std::string_view(item);
-    text += '\'';
-    return text;
+    if constexpr (std::is_pointer_v<T>)
+      if (item == nullptr) return "None";
+    return fiber::detail::quoted(std::string_view(item));
   } else {
     return "...";
   }
@@ -158,49 +158,59 @@ class QueueObject final : public QueueBase {
 template <class Object>
 struct [[nodiscard]] QueueGet {
   core::Ref<Object> queue;
-  FIBER_INLINE auto await_() && { return queue->get(); }
+  Once once = {};
+  FIBER_INLINE auto await_() && {
+    once.use();
+    return queue->get();
+  }
 };
 
 template <class Object>
 struct [[nodiscard]] QueuePut {
   core::Ref<Object> queue;
   typename Object::item_type item;
-  FIBER_INLINE void await_() && { queue->put(std::move(item)); }
+  Once once = {};
+  FIBER_INLINE void await_() && {
+    once.use();
+    queue->put(std::move(item));
+  }
 };
 
-/// What all kinds of queue have in common.
+/// The common part of all kinds of queue.
 template <class T, class Items>
 class QueueHandle {
  public:
   using value_type = T;
 
-  /// The oldest item (the smallest; the newest); await it. Throws QueueShutDown.
-  auto get() const { return QueueGet<Object>{object_}; }
-  /// An item without waiting; throws QueueEmpty, QueueShutDown.
+  /// Returns the oldest item (the smallest; the newest); await it. Throws QueueShutDown.
+  auto get() const { return QueueGet<Object>{.queue = object_}; }
+  /// Returns an item without waiting; throws QueueEmpty, QueueShutDown.
   T get_nowait() const { return object_->get_nowait(); }
-  /// Await it: waits for room. Throws QueueShutDown.
-  auto put(T item) const { return QueuePut<Object>{object_, std::move(item)}; }
+  /// Puts an item, and waits for room; await it. Throws QueueShutDown.
+  auto put(T item) const { return QueuePut<Object>{.queue = object_, .item = std::move(item)}; }
   /// Puts an item without waiting; throws QueueFull, QueueShutDown.
   void put_nowait(T item) const { object_->put_nowait(std::move(item)); }
 
   std::size_t qsize() const noexcept { return object_->qsize(); }
   bool empty() const noexcept { return object_->qsize() == 0; }
-  /// Never true without a limit.
+  /// Returns whether the queue is full; never true without a limit.
   bool full() const noexcept { return object_->full(); }
-  /// 0 or less: no limit.
+  /// Returns the limit; 0 or less: no limit.
   std::ptrdiff_t maxsize() const noexcept { return object_->maxsize(); }
 
-  /// What was got has been dealt with. Throws ValueError if called more often than items were put.
+  /// Notes that an item has been dealt with. Throws ValueError if called more often than items were
+  /// put.
   void task_done() const { object_->task_done(); }
-  /// Until task_done() was called for every item that was put; await it.
+  /// Waits until task_done() was called for every item that was put; await it.
   auto join() const {
     return Deferred([object = object_] { object->join(); });
   }
-  /// From now on put() throws QueueShutDown, and so does get() once the queue is empty; `immediate`
-  /// empties it. Those who wait are woken, and throw.
+  /// Makes put() throw QueueShutDown from now on, and get() once the queue is empty; `immediate`
+  /// empties it. Waiting tasks are woken, and throw.
   void shutdown(bool immediate = false) const { object_->shutdown(immediate); }
 
-  /// Python's repr and str: "<Queue at 0x… maxsize=3>", "<Queue maxsize=3 _queue=[1, 2] tasks=2>".
+  /// Return Python's repr and str: "<Queue at 0x… maxsize=3>", "<Queue maxsize=3 _queue=[1, 2]
+  /// tasks=2>".
   std::string repr() const { return object_->repr(); }
   std::string str() const { return object_->str(); }
 
@@ -212,7 +222,7 @@ class QueueHandle {
   QueueHandle& operator=(const QueueHandle&) noexcept = default;
   ~QueueHandle() = default;
 
-  // The library's own: put_nowait() then needs no memory for so many.
+  // Reserves room for the library: put_nowait() needs no memory for `count` items then.
   friend void reserve_items(const QueueHandle& queue, std::size_t count) {
     queue.object_->reserve(count);
   }
@@ -236,7 +246,7 @@ class Queue : public detail::QueueHandle<T, detail::FifoItems<T>> {
   explicit Queue(std::ptrdiff_t maxsize = 0) : Queue::QueueHandle(maxsize) {}
 };
 
-/// Gives the smallest item first, by `less`; equal ones in the order of Python's heapq. Python:
+/// Returns the smallest item first, by `less`; equal items in the order of Python's heapq. Python:
 /// asyncio.PriorityQueue.
 template <class T, class Compare = std::less<T>>
 class PriorityQueue : public detail::QueueHandle<T, detail::PriorityItems<T, Compare>> {

@@ -13,7 +13,7 @@
 namespace fiber::asyncio {
 namespace {
 
-// What the signal handler may touch: set before it is installed, cleared after it is removed.
+// State for the signal handler: set before the handler is installed, cleared after it is removed.
 std::atomic<detail::LoopObject*> interrupted_loop{nullptr};
 std::atomic<int> interrupts{0};  // not looked at yet
 struct sigaction previous_action;
@@ -21,7 +21,7 @@ struct sigaction previous_action;
 void on_sigint(int) {
   const detail::InSignalHandler scope;
   if (detail::LoopObject* loop = interrupted_loop.load()) {
-    // The third time: a program that never returns to its loop must still be stoppable.
+    // The third Ctrl-C: a program that never returns to its loop must still be stoppable.
     if (interrupts.fetch_add(1) >= 2) {
       ::sigaction(SIGINT, &previous_action, nullptr);
       ::raise(SIGINT);
@@ -38,7 +38,7 @@ void detail::cancel_all_tasks(const EventLoop& loop) {
   try {
     detail::Cancellation::cancel_all(to_cancel);
   } catch (const std::bad_alloc&) {
-    // In more steps then, which need no memory.
+    // No memory: cancel one after the other, which needs none.
     for (const TaskRef& task : to_cancel) task.cancel();
   }
   loop.run_until_complete(detail::gather_untyped({to_cancel.begin(), to_cancel.end()}));
@@ -62,7 +62,7 @@ Runner::~Runner() {
   }
 }
 
-// Before anything is made, as in CPython.
+// Throws before anything is made, as in CPython.
 void Runner::refuse_running_loop() {
   if (detail::asyncio_thread().running != nullptr)
     throw RuntimeError("Runner.run() cannot be called from a running event loop");
@@ -130,7 +130,7 @@ Runner::Interrupts::Interrupts(Runner& runner, detail::FutureBase& task, bool sh
   previous_action = current;
   struct sigaction ours {};
   ours.sa_handler = on_sigint;
-  ours.sa_flags = 0;  // system calls are to be interrupted
+  ours.sa_flags = 0;  // no SA_RESTART: system calls shall be interrupted
   sigemptyset(&ours.sa_mask);
   installed_ = ::sigaction(SIGINT, &ours, nullptr) == 0;
 }
@@ -154,7 +154,7 @@ void Runner::Interrupts::run() {
   struct KeepContext {
     Interrupts& interrupts;
     ~KeepContext() {
-      // What main has set is there for the next one.
+      // Variables that main has set stay set for the next run().
       if (interrupts.shares_context_)
         interrupts.runner_.context_ = interrupts.task_.context_handle();
     }

@@ -30,34 +30,33 @@ inline auto EventLoop::shutdown_asyncgens() const {
 }
 
 namespace detail {
-/// Cancels what is unfinished, waits for it, and reports the errors it ended with.
+/// Cancels the unfinished tasks, waits for them, and reports the errors with which they ended.
 FIBER_API void cancel_all_tasks(const EventLoop& loop);
 }  // namespace detail
 
 /// Keyword arguments of run() and Runner.
 struct RunnerOptions {
-  std::optional<bool> debug = {};                ///< default: as the loop was made
+  std::optional<bool> debug = {};                ///< default: the loop's own
   std::function<EventLoop()> loop_factory = {};  ///< default: new_event_loop
   std::optional<bool> raise_deadlock = {};       ///< see EventLoop::set_raise_deadlock
 };
 
 /// Runs several main functions in one loop and, unless told otherwise, in one context; the loop is
-/// made at first use and cleaned up by close(): what still runs is cancelled and waited for, then
-/// generators are closed, then the default executor's threads are waited for. Python:
-/// asyncio.Runner.
+/// made at first use and cleaned up by close(): running tasks are cancelled and awaited, then
+/// generators are closed, then the default executor's threads are joined. Python: asyncio.Runner.
 ///
-/// In the main thread, while SIGINT has its default effect, Ctrl-C cancels the main task and, when
-/// that has ended by it, run() throws KeyboardInterrupt. A second Ctrl-C throws it at once, as soon
-/// as the loop is reached.
+/// In the main thread, while SIGINT has its default effect, Ctrl-C cancels the main task; when the
+/// task has ended by that, run() throws KeyboardInterrupt. A second Ctrl-C throws it at once, as
+/// soon as the loop is reached.
 class FIBER_API Runner {
  public:
   explicit Runner(RunnerOptions options = {});
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
-  /// Closes; errors that nobody can be told are reported as unraisable.
+  /// Closes the runner; errors without a caller to go to are reported as unraisable.
   ~Runner();
 
-  /// Throws RuntimeError when closed, or inside a running loop.
+  /// Runs `main`. Throws RuntimeError when closed, or inside a running loop.
   template <detail::taskable A>
   decltype(auto) run(A&& main, CallOptions options = {}) {
     refuse_running_loop();
@@ -75,7 +74,7 @@ class FIBER_API Runner {
     interrupts.run();
     return asyncio::await_future<T>(task.base(), true);
   }
-  /// Made at the first call.
+  /// Returns the loop, made at the first call.
   EventLoop get_loop();
   void close();
 
@@ -117,7 +116,7 @@ class FIBER_API Runner {
 };
 
 /// Runs `main` (a coroutine object, an awaitable or a callable) in a loop of its own and returns
-/// its result. Throws what it throws; RuntimeError inside a running loop. Python: asyncio.run.
+/// its result. Throws its exception; RuntimeError inside a running loop. Python: asyncio.run.
 template <detail::taskable A>
 decltype(auto) run(A&& main, RunnerOptions options = {}) {
   if (detail::asyncio_thread().running != nullptr)

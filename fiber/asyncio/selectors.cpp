@@ -11,8 +11,8 @@
 namespace fiber::asyncio::detail {
 namespace {
 
-// Takes a handle out of its place, and cancels it when this goes, which comes last: what the handle
-// holds may be the user's, and come back here as it ends.
+// Takes a handle out of its place, and cancels it in the destructor, which runs last: objects of
+// the user's in the handle may call the selector as they end.
 class Dropped {
  public:
   explicit Dropped(core::Ref<HandleObject>& place) noexcept
@@ -29,9 +29,9 @@ class Dropped {
 
 }  // namespace
 
-// --- what epoll is asked for --------------------------------------------------------------------
+// --- the events asked of epoll ------------------------------------------------------------------
 
-// Returns 0 or an errno.
+// Calls epoll_ctl. Returns 0 or an errno.
 int Selector::control(int operation, int fd, Interest& interest, std::uint32_t events) noexcept {
   if (operation == EPOLL_CTL_ADD && ++last_generation_ == 0) ++last_generation_;
   const std::uint32_t generation =
@@ -48,7 +48,7 @@ int Selector::control(int operation, int fd, Interest& interest, std::uint32_t e
   return error;
 }
 
-// Makes epoll report what is wanted now; returns 0 or an errno, and then reports nothing.
+// Makes epoll report the wanted events; returns 0, or an errno if it reports nothing.
 int Selector::arm(int fd, Interest& interest, Ask ask) noexcept {
   if (interest.watch != nullptr) return 0;
   std::uint32_t wanted =
@@ -66,7 +66,7 @@ int Selector::arm(int fd, Interest& interest, Ask ask) noexcept {
   interest.events = wanted;
   interest.registered = wanted != 0;
   int error = control(operation, fd, interest, wanted);
-  // A descriptor that was closed, and perhaps opened anew, without our being told.
+  // The descriptor was closed, and perhaps opened anew, without a call of the selector.
   if (operation == EPOLL_CTL_DEL) return 0;
   if (operation == EPOLL_CTL_MOD && error == ENOENT)
     error = control(EPOLL_CTL_ADD, fd, interest, wanted);
@@ -94,7 +94,8 @@ Selector::Interest& Selector::interest(int fd) {
   return interests_[static_cast<std::size_t>(fd)];
 }
 
-// The table is as long as the largest number: it does not grow for one that stands for nothing.
+// Returns the entry of a descriptor. The table is as long as the largest number: it does not grow
+// for a number without a file.
 Selector::Interest& Selector::open_interest(int fd) {
   if (static_cast<std::size_t>(fd) >= interests_.size() && ::fcntl(fd, F_GETFD) < 0)
     raise_os_error(errno, "cannot watch descriptor " + std::to_string(fd));
@@ -124,7 +125,7 @@ void Selector::add(int fd, For what, core::Ref<HandleObject> handle) {
   if (fd < 0) throw ValueError("Invalid file descriptor: " + std::to_string(fd));
   Interest& its = open_interest(fd);
   refuse_watched(fd);
-  // Of another file that had this number before.
+  // The registration belongs to another file that had this number before.
   const bool stale =
       its.registered && its.waits.empty() && control(EPOLL_CTL_MOD, fd, its, its.events) == ENOENT;
   const bool writer = what == For::writing;
@@ -154,7 +155,7 @@ void Selector::watch(Watch& watch, int fd) {
   check_open();
   Interest& its = open_interest(fd);
   refuse_watched(fd);
-  // Handles of a descriptor that was closed without our being told.
+  // Handles of a descriptor that was closed without a call of the selector.
   const Dropped reader(its.reader);
   const Dropped writer(its.writer);
   if (its.events != 0) --watched_;
@@ -180,9 +181,10 @@ bool Selector::unwatch(Watch& watch) noexcept {
   its.watch = nullptr;
   --watched_;
   drop_again(watch);
-  // Closing would do it, unless the descriptor was duplicated, in a child process for example.
+  // Closing removes the registration, unless the descriptor was duplicated, for instance in a child
+  // process.
   const int error = control(EPOLL_CTL_DEL, fd, its, 0);
-  // The want of memory says nothing of the number.
+  // A lack of memory says nothing about the number.
   const bool still_its = error == 0 || error == ENOMEM || error == ENOSPC || forked_;
   if (!its.waits.empty())
     if (const int failed = arm(fd, its)) wake_waits(its, 0, failed);
@@ -225,14 +227,15 @@ int Selector::wait(DescriptorWait& wait) {
   wait.listed = true;
   its.waits.append(wait);
   if (its.waits.first() != &wait && its.events != 0 && its.watch == nullptr) {
-    // The others may wait for a descriptor that was closed without our being told: epoll is asked.
+    // The other waits may be for a descriptor that was closed without notice: ask epoll.
     its.events = 0;
     --watched_;
   }
   const int error = arm(wait.fd, its);
   if (error != 0) {
     unlist(its, wait);
-    // The others would have failed as well; handles that were there before are gone from epoll.
+    // The other waits would have failed as well; handles that were there before are gone from
+    // epoll.
     wake_waits(its, 0, error);
   }
   return error;
@@ -257,7 +260,7 @@ void Selector::unlist(Interest& interest, DescriptorWait& wait) noexcept {
   wait.listed = false;
 }
 
-// Those that the events concern, or all if there is an error.
+// Wakes the waits that the events concern, or all if there is an error.
 void Selector::wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept {
   for (DescriptorWait& wait : interest.waits) {
     if (error == 0 && (ready & (wait.events | EPOLLERR | EPOLLHUP)) == 0) continue;
@@ -271,12 +274,12 @@ void Selector::wake_waits(Interest& interest, std::uint32_t ready, int error) no
 // --- waiting ------------------------------------------------------------------------------------
 
 void Selector::select(LoopObject& loop, std::int64_t timeout) {
-  // All that is ready belongs to this iteration, whatever its number, if there is memory for that.
+  // All ready descriptors belong to this iteration, whatever their number, if memory allows.
   if (events_.size() <= watched_) [[unlikely]] {
     try {
       events_.resize(watched_ + watched_ / 2 + 64);
     } catch (const std::bad_alloc&) {
-      // The rest is reported in the next iteration.
+      // The other events are reported in the next iteration.
     }
   }
   // Rounded up to milliseconds, as CPython does: deadlines close together fire in one batch.
@@ -284,7 +287,7 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
   std::int64_t wait = timeout < 0 ? -1 : (timeout + kMillisecond - 1) / kMillisecond;
   if (!again_.empty()) [[unlikely]] {
     wait = 0;
-    // Those that ask once more while they are told are not told now.
+    // A watch that asks again while it is told is told in the next iteration.
     core::List<Watch, Watch::AgainLinks> told(std::move(again_));
     while (Watch* watch = told.pop()) {
       watch->again_ = false;
@@ -295,13 +298,13 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
                                  static_cast<int>(wait));
   bool stale = false;
   if (count < 0 && (errno == EBADF || errno == EINVAL)) [[unlikely]]
-    revive();  // what is ready is seen in the next iteration
+    revive();  // ready descriptors are seen in the next iteration
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events_[static_cast<std::size_t>(i)];
     const int fd = static_cast<int>(event.data.u64 & 0xffffffffU);
     const std::uint32_t ready = event.events;
     if (static_cast<std::size_t>(fd) >= interests_.size()) [[unlikely]] {
-      if (event.data.u64 != kOwn) continue;  // of an epoll that others have put where ours was
+      if (event.data.u64 != kOwn) continue;  // an event of a foreign epoll in the place of ours
       std::uint64_t drained = 0;
       (void)!::read(wake_, &drained, sizeof drained);
       continue;
@@ -324,13 +327,13 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
     for (HandleObject* handle : {(ready & EPOLLIN) || failed ? its.reader.get() : nullptr,
                                  (ready & EPOLLOUT) || failed ? its.writer.get() : nullptr}) {
       if (handle == nullptr) continue;
-      // Without memory for it, it is reported again.
+      // Without memory for the entry, the event is reported again.
       if (!loop.ready_queue().try_claim()) continue;
       handle->retain();
       loop.push(Entry(handle));
     }
     if (its.waits.empty() && (its.events & EPOLLONESHOT) == 0) continue;
-    if ((its.events & EPOLLONESHOT) != 0) {  // the kernel will say no more of it
+    if ((its.events & EPOLLONESHOT) != 0) {  // the kernel reports no more events
       its.events = 0;
       --watched_;
     }

@@ -1,13 +1,13 @@
 // Readiness of descriptors, through epoll. A descriptor is registered in one of three ways:
-//  - handles, level-triggered, changed only when what is wanted of it changes;
+//  - handles, level-triggered, changed only when the wanted events change;
 //  - a Watch, made once, edge-triggered: see watch.hpp;
 //  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed
 //    without our being told between two of them. They go together with either of the others.
 //
-// A number may come to stand for another file without our being told. The kernel, which knows
-// files, is asked whenever something is added; and each registration has a generation, which its
-// events carry: one that was left behind by its number, kept alive by a duplicate of it, is found
-// out by its first event, and cannot be removed but with all others (see renew).
+// A number may come to stand for another file without any notice. The kernel, which knows files, is
+// asked whenever a registration is added; and each registration has a generation, which its events
+// carry. A registration that its number has left, kept alive by a duplicate of the descriptor, is
+// found by its first event; it can only be removed together with all others (see renew).
 #pragma once
 
 #include <fiber/asyncio/base_events.hpp>
@@ -26,62 +26,65 @@ namespace fiber::asyncio::detail {
 
 class FIBER_API Selector {
  public:
-  /// True for what a loop of this process keeps for itself: code that closes what it does not know
-  /// (closefrom) had better leave it open. From any thread.
+  /// Returns true for a descriptor that a loop of this process keeps for itself: code that closes
+  /// unknown descriptors (closefrom) should leave it open. From any thread.
   static bool is_own(int fd) noexcept;
-  /// Before the number becomes another file's (dup2): a loop that keeps something under it takes
-  /// another number for that. Returns 0, or why there is none (an errno). From any thread.
+  /// Makes a loop that keeps a descriptor under the number `fd` take another number for it. To be
+  /// called before the number becomes another file's (dup2). Returns 0, or an errno if that fails.
+  /// From any thread.
   static int make_way(int fd) noexcept;
-  /// All loops of this process leave the numbers below `first` to the program, as far as the limit
-  /// of descriptors allows. From any thread.
+  /// Makes all loops of this process leave the numbers below `first` to the program, as far as the
+  /// limit of descriptors allows. From any thread.
   static void leave_below(int first) noexcept;
 
   Selector();
   Selector(const Selector&) = delete;
   Selector& operator=(const Selector&) = delete;
   ~Selector();
-  /// Adds nothing from now on, and finds nothing to remove: the loop is being closed.
+  /// Refuses additions and ignores removals from now on: the loop is being closed.
   void refuse() noexcept { open_ = false; }
-  /// Gives up all it has; wake() does nothing any more.
+  /// Closes all descriptors of the selector; wake() has no effect any more.
   void close() noexcept;
 
-  /// Level-triggered, as Python's: ready again in each iteration until the cause is gone. Replaces
-  /// and cancels an earlier handle for the same event; both of a file that had this number before.
-  /// Throws ValueError, OSError, RuntimeError for a descriptor that is watched.
+  /// Adds a handle. Level-triggered, as Python's: ready again in each iteration until the cause is
+  /// gone. Replaces and cancels an earlier handle for the same event; both handles of a file that
+  /// had this number before. Throws ValueError, OSError, RuntimeError for a descriptor that is
+  /// watched.
   enum class For : bool { reading, writing };
   void add(int fd, For what, core::Ref<HandleObject> handle);
-  /// Cancels the handle; false if there was none. Throws RuntimeError for a descriptor that is
-  /// watched.
+  /// Cancels the handle; returns false if there was none. Throws RuntimeError for a descriptor that
+  /// is watched.
   bool remove(int fd, For what);
 
-  /// The watch stays in the list that detach_all() goes through until it is forgotten. Throws
-  /// OSError, RuntimeError for a descriptor that is watched.
+  /// Adds a watch, which stays in the list of detach_all() until it is forgotten. Throws OSError,
+  /// RuntimeError for a descriptor that is watched.
   void watch(Watch& watch, int fd);
   /// Throws RuntimeError if the descriptor is watched. A watch whose file has lost its number to
   /// another one is told.
   void refuse_watched(int fd);
-  /// Before the descriptor is closed. The watch is still told of the end of the loop. False: the
-  /// number stands for another file, or none, and must not be closed.
+  /// Removes the registration, before the descriptor is closed. The watch is still told of the end
+  /// of the loop. Returns false if the number stands for another file, or none, and must not be
+  /// closed.
   bool unwatch(Watch& watch) noexcept;
   void forget(Watch& watch) noexcept;
-  /// Reports it readable in the next select, which will not wait.
+  /// Reports the watch readable in the next select, which will not wait.
   void again(Watch& watch) noexcept;
   void detach_all() noexcept;
 
-  /// Wakes the waiter at the next event. Returns 0, or why it cannot (an errno; EPERM: always
-  /// ready). Throws std::bad_alloc.
+  /// Wakes the waiter at the next event. Returns 0, or an errno if that is impossible (EPERM:
+  /// always ready). Throws std::bad_alloc.
   int wait(DescriptorWait& wait);
-  /// Before the wait ends its life; does nothing if it was woken.
+  /// Removes the wait before it ends its life; does nothing if it was woken.
   void leave(DescriptorWait& wait) noexcept;
-  /// Somebody waits for the descriptor.
+  /// Returns true if a task waits for the descriptor.
   bool has_waits(int fd) const noexcept {
     return static_cast<std::size_t>(fd) < interests_.size() &&
            !interests_[static_cast<std::size_t>(fd)].waits.empty();
   }
-  /// Before the descriptor is closed: wakes who waits for it, with EBADF.
+  /// Wakes the tasks that wait for the descriptor, with EBADF. To be called before it is closed.
   void closing(int fd) noexcept;
 
-  /// What transports read into before they know whose it is: one for all, always warm.
+  /// A buffer for reads of all transports before they know where the data goes: always warm.
   static constexpr std::size_t kScratchSize = 256 * 1024;  ///< as CPython: at most this per recv
   char* scratch() {
     if (scratch_ == nullptr) [[unlikely]]
@@ -89,38 +92,39 @@ class FIBER_API Selector {
     return scratch_.get();
   }
 
-  /// Nothing is watched: a select could only wait.
+  /// Returns true if no descriptor is watched: a select could only wait.
   bool empty() const noexcept { return watched_ == 0; }
-  /// Something is ready that the kernel need not be asked for.
+  /// Returns true if a watch is ready without a call of the kernel.
   bool ready() const noexcept { return !again_.empty(); }
-  /// For who waits for all of it: the same descriptor as long as this lives, after add_timer().
+  /// Returns a descriptor for foreign main loops: the same one as long as this lives, after
+  /// add_timer().
   int fileno() const noexcept { return outer_; }
 
-  /// Waits until `deadline` (-1: for ever, 0: not at all), in nanoseconds from now, and queues what
-  /// became ready: of each descriptor the reader first.
+  /// Waits until `deadline` (-1: for ever, 0: not at all), in nanoseconds from now, and queues
+  /// handles that became ready: for each descriptor the reader first.
   void select(LoopObject& loop, std::int64_t timeout);
   /// Ends a select from another thread or a signal handler.
   void wake() noexcept;
 
-  /// For a foreign loop that waits for fileno(). After the first, which throws OSError, select()
-  /// always asks the kernel. The second makes the descriptor readable at `when` on the clock of
-  /// steady_clock; 0: now, INT64_MAX: by what is watched alone.
+  /// For a foreign loop that waits for fileno(). After add_timer(), which throws OSError, select()
+  /// always asks the kernel. set_timer() makes the descriptor readable at `when` on the clock of
+  /// steady_clock; 0: now, INT64_MAX: only by watched descriptors.
   void add_timer();
   void set_timer(std::int64_t when) noexcept;
 
  private:
-  /// Urgent data is asked for because a short read does not tell that all was read where it lies.
+  /// Urgent data is asked for, too: where it lies, a short read does not mean that all was read.
   static constexpr std::uint32_t kWatchEvents =
       std::uint32_t{EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI} | std::uint32_t{EPOLLET};
 
-  /// What the events of wake_ and timer_ carry, whose numbers may change.
+  /// The key of events of wake_ and timer_, whose numbers may change.
   static constexpr std::uint64_t kOwn = 0xffffffffU;
 
   void check_open() const;
   struct Interest {
     core::Ref<HandleObject> reader;
     core::Ref<HandleObject> writer;
-    std::uint32_t events = 0;      ///< what epoll reports of it at present
+    std::uint32_t events = 0;      ///< the events that epoll reports at present
     std::uint32_t generation = 0;  ///< of its registration
     bool registered = false;       ///< epoll knows it, though it may report nothing any more
     Watch* watch = nullptr;
@@ -134,7 +138,7 @@ class FIBER_API Selector {
   static void unlist(Interest& interest, DescriptorWait& wait) noexcept;
   static void wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept;
   void update(int fd, Interest& interest, Ask ask);
-  /// What the events of a registration carry.
+  /// Returns the key that a registration's events carry.
   static std::uint64_t key_of(int fd, std::uint32_t generation) noexcept {
     return std::uint64_t{generation} << 32U | static_cast<std::uint32_t>(fd);
   }
@@ -149,7 +153,7 @@ class FIBER_API Selector {
   void close_own() noexcept;
 
   bool open_ = true;
-  // Their numbers may change on any thread.
+  // The numbers may change on any thread.
   std::atomic<int> epoll_{-1};
   std::atomic<int> outer_{-1};  ///< readable when epoll_ is, which may be replaced
   std::atomic<int> wake_{-1};
@@ -159,7 +163,7 @@ class FIBER_API Selector {
   std::uint32_t last_generation_ = 0;
   bool forked_ = false;  ///< in a child process, which has none of the registrations
   std::vector<Interest> interests_;
-  /// To be reported, in the order in which they asked for it.
+  /// The watches to report, in the order in which they asked.
   core::List<Watch, Watch::AgainLinks> again_;
   std::vector<epoll_event> events_;
   std::unique_ptr<char[]> scratch_;

@@ -1,5 +1,5 @@
-// The descriptors that a selector has for itself: epoll, an eventfd by which it is woken, and what
-// a foreign main loop waits for. They are made anew in a child process, and when other code has
+// The descriptors that a selector has for itself: epoll, an eventfd for wake-ups, and the one for
+// which a foreign main loop waits. They are made anew in a child process, and when other code has
 // closed them.
 #include <fiber/asyncio/selectors.hpp>
 
@@ -18,9 +18,9 @@
 
 namespace fiber::asyncio::detail {
 
-// A child process shares what is behind its parent's descriptors: what it did there, its parent
-// would feel. So it gets an epoll of its own, with nothing in it, under the same number; and no
-// loop runs in it.
+// A child process shares the files behind its parent's descriptors: changes there would affect the
+// parent. So the child gets an epoll of its own, empty, under the old number; and no loop runs in
+// it.
 class Forking {
  public:
   static void add(Selector& selector) {
@@ -41,7 +41,7 @@ class Forking {
     return false;
   }
   // Calls `visit(selector, place)` for each number that a selector of the process has, until it
-  // says true. Under the lock, so it must not close anything: close() may be patched, and ask
+  // returns true. Under the lock, so it must not close anything: close() may be patched, and ask
   // whether a number is a selector's.
   template <class F>
   static void visit_until(F visit) noexcept {
@@ -60,7 +60,7 @@ class Forking {
     AsyncioThread* thread = asyncio_thread_of(core::tls_thread_state);
     if (thread == nullptr) return;
     thread->running = nullptr;
-    thread->set = nullptr;  // not given back: it may be locked by a thread that is not here
+    thread->set = nullptr;  // not released: a thread that does not exist here may have locked it
   }
 
   static inline std::mutex mutex_;
@@ -95,8 +95,8 @@ void Selector::leave_below(int first) noexcept {
   }
 }
 
-// Leaves the number before to be closed. What epoll knows goes by the number as well as by the file:
-// it is told anew.
+// Moves a descriptor, and leaves the old number open. epoll knows descriptors by number and file:
+// the new one is registered again.
 int Selector::move(std::atomic<int>& own, int first) noexcept {
   const int before = own;
   const int moved = ::fcntl(before, F_DUPFD_CLOEXEC, first);
@@ -134,7 +134,8 @@ Selector::Selector() {
   }
 }
 
-// Edge-triggered: what has come is reported once and need not be read. Returns 0 or an errno.
+// Watches a descriptor of the selector's own. Edge-triggered: an event is reported once and need
+// not be read. Returns 0 or an errno.
 int Selector::watch_own(int fd) noexcept {
   epoll_event event{};
   event.events = EPOLLIN | EPOLLET;
@@ -156,7 +157,7 @@ void Selector::watch_all_own() noexcept {
 
 namespace {
 
-// Another file under the same number; false if there is none, and all is as it was.
+// Puts the file `by` under the number `fd`; returns false, without any change, if `by` is none.
 bool replace(int fd, int by) noexcept {
   if (by < 0) return false;
   const bool replaced = ::dup3(by, fd, O_CLOEXEC) >= 0;
@@ -175,9 +176,9 @@ void Selector::forked() noexcept {
   watch_all_own();
 }
 
-// An epoll without the registrations that are nobody's any more: they belong to files whose numbers
-// stand for others now, so that no call can name them. Without a descriptor for it all stays as it
-// is until the next event of one of them.
+// Makes a new epoll without registrations whose files have lost their numbers: no call can remove
+// them, since the numbers stand for other files. Without a descriptor for a new epoll nothing
+// changes until the next event of such a registration.
 void Selector::renew() noexcept {
   if (!replace(epoll_, ::epoll_create1(EPOLL_CLOEXEC))) return;
   watch_all_own();
@@ -196,8 +197,8 @@ void Selector::renew() noexcept {
   }
 }
 
-// Other code has closed our descriptors. What it had closed as well is told to those who wait for
-// it; the numbers of ours may be somebody else's by now.
+// Makes the selector's descriptors anew after other code has closed them. Waits for other
+// descriptors that it has closed are woken; the old numbers may belong to other code by now.
 void Selector::revive() {
   int epoll = ::epoll_create1(EPOLL_CLOEXEC);
   int wake = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -220,7 +221,7 @@ void Selector::revive() {
     Interest& its = interests_[i];
     its.registered = false;
     if (its.watch != nullptr) {
-      // Its next call says what is wrong with it.
+      // The watch's next system call returns the error.
       if (control(EPOLL_CTL_ADD, fd, its, kWatchEvents) != 0)
         its.watch->ready({.readable = true, .writable = true, .hangup = true});
       continue;

@@ -32,7 +32,7 @@ void check_options(const SendfileOptions& options) {
                      std::to_string(options.offset) + ")");
 }
 
-// Suspends. The descriptor may be a transport's.
+// Suspends until the descriptor, which may be a transport's, is writable.
 void wait_writable(LoopObject& loop, int fd) {
   Waiter waiter(loop);
   DescriptorWait wait{.fd = fd, .events = EPOLLOUT, .waiter = &waiter};
@@ -46,7 +46,7 @@ void wait_writable(LoopObject& loop, int fd) {
   if (wait.error != 0) raise_os_error(wait.error);
 }
 
-// However the sending ends, the file's position is behind what was sent.
+// Sets the file's position behind the sent bytes, however the sending ends.
 struct Progress {
   int file;
   std::int64_t offset;
@@ -56,7 +56,7 @@ struct Progress {
   ~Progress() {
     if (sent > 0) ::lseek(file, offset, SEEK_SET);
   }
-  // How much of it may go into a block of this size.
+  // Returns the number of the file's bytes for a block of at most `most`.
   std::size_t block(std::size_t most) const noexcept {
     return count ? std::min<std::size_t>(most, static_cast<std::size_t>(*count) - sent) : most;
   }
@@ -81,7 +81,7 @@ std::size_t send_natively(LoopObject& loop, int sock, int file, const SendfileOp
     }
     if (count > 0) {
       progress.add(static_cast<std::size_t>(count));
-      if (static_cast<std::size_t>(count) == block) continue;  // and there may be no room now
+      if (static_cast<std::size_t>(count) == block) continue;  // there may be no room for more
     } else if (count == 0) {
       break;
     } else if (would_block(errno)) {
@@ -95,7 +95,7 @@ std::size_t send_natively(LoopObject& loop, int sock, int file, const SendfileOp
   return progress.sent;
 }
 
-// Read on a thread, since disks cannot be waited for.
+// Reads the file on a thread, since a task cannot wait for disks, and sends it.
 std::size_t send_by_hand(LoopObject& loop, int file, const SendfileOptions& options,
                          std::size_t block_size,
                          const std::function<void(std::string_view)>& send) {
@@ -138,7 +138,7 @@ std::size_t sock_sendfile(LoopObject& loop, int sock, int file, const SendfileOp
 
 namespace {
 
-// Nothing is received meanwhile, as in CPython.
+// Pauses receiving while a file is sent, as in CPython.
 class Paused {
  public:
   explicit Paused(TransportObject& transport)
@@ -178,7 +178,7 @@ std::size_t sendfile(const Transport& transport, int file, const SendfileOptions
       object->lent_to_sendfile = false;
     } catch (const OSError&) {
       if (object->fileno() >= 0) throw;
-      throw ConnectionError("Connection is closed by peer");  // and with it the descriptor
+      throw ConnectionError("Connection is closed by peer");  // the descriptor is gone, too
     }
   } else if (!options.fallback) {
     throw RuntimeError("fallback is disabled and native sendfile is not supported over TLS");

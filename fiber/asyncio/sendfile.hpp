@@ -21,9 +21,9 @@ class FIBER_API SendfileNotAvailableError : public RuntimeError {
 
 /// Keyword arguments of loop.sendfile and sock_sendfile.
 struct SendfileOptions {
-  std::int64_t offset = 0;                 ///< where in the file to begin, in bytes
-  std::optional<std::int64_t> count = {};  ///< how many bytes; default: up to its end
-  bool fallback = true;  ///< where the kernel cannot, read and send by hand (TLS, for example)
+  std::int64_t offset = 0;                 ///< start in the file, in bytes
+  std::optional<std::int64_t> count = {};  ///< number of bytes; default: up to the file's end
+  bool fallback = true;  ///< where the kernel cannot send, read and send by hand (TLS, for example)
 };
 
 namespace detail {

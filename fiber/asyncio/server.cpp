@@ -4,13 +4,13 @@
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/cxxabi.hpp>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
 
-#include <cxxabi.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -43,7 +43,7 @@ namespace {
 
 void remove_if_ours(const ListeningSocket& socket) noexcept {
   if (socket.inode == 0) return;
-  // As a string it would need memory.
+  // A string would need memory.
   constexpr std::size_t kHead = offsetof(sockaddr_un, sun_path);
   char path[sizeof(sockaddr_un::sun_path) + 1] = {};
   const std::size_t size = socket.address.size();
@@ -92,7 +92,8 @@ void ServerObject::listen(int fd) {
       fd, [self = core::Ref<ServerObject>(this), fd] { self->accept_ready(fd); });
 }
 
-// One call per iteration: takes what has come meanwhile, but leaves room for others.
+// Accepts connections. One call per iteration: takes those that have come meanwhile, but no more
+// than the backlog.
 void ServerObject::accept_ready(int fd) {
   for (long left = std::max(backlog_, 0); left >= 0; --left) {
     sockaddr_storage raw{};
@@ -112,7 +113,7 @@ void ServerObject::accept_ready(int fd) {
       }
       loop_.errors().report_failure("socket.accept() out of system resource",
                                     {.exception = os_error(errno), .socket = fd});
-      // The descriptor stays ready: it is left alone for a while, if its return is certain.
+      // The descriptor stays ready: it is not watched for a while, if its return is certain.
       constexpr std::chrono::seconds kRetryDelay{1};
       const EventLoop loop(&loop_);
       loop.call_later(kRetryDelay, [self = core::Ref<ServerObject>(this), fd] {
@@ -129,7 +130,8 @@ void ServerObject::accept_ready(int fd) {
   }
 }
 
-// A task of its own, as in CPython: its end comes after the first step of whoever serves.
+// Serves a connection in a task, as in CPython: the task's end comes after the first step of the
+// user's callback.
 void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
   if (closed_) return;
   try {
@@ -145,7 +147,7 @@ void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
       transport->close();
       throw;
     }
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;
   } catch (const GreenletExit&) {
     throw;
@@ -179,7 +181,7 @@ void ServerObject::begin(TransportObject& client) {
       [self = core::Ref<ServerObject>(this), client = core::Ref<TransportObject>(&client)] {
         try {
           self->made(*client);
-        } catch (...) {  // nobody serves it
+        } catch (...) {  // the connection is not served
           client->begin();
           client->close();
           throw;
@@ -209,12 +211,12 @@ void ServerObject::serve_forever() {
     close();
     try {
       wait_closed();
-    } catch (const abi::__forced_unwind&) {
+    } catch (const fiber::detail::forced_unwind&) {
       throw;
     } catch (const GreenletExit&) {
       throw;
     } catch (...) {
-      // The cancellation is what the caller is to see.
+      // The caller shall see the cancellation, not this error.
     }
     throw;
   }

@@ -1,5 +1,4 @@
-// Servers: sockets that are listened at, and the connections that came through them.
-// Python: asyncio.Server.
+// Servers: listening sockets, and the connections that came through them. Python: asyncio.Server.
 #pragma once
 
 #include <fiber/asyncio/server_object.hpp>
@@ -12,14 +11,14 @@
 
 namespace fiber::asyncio {
 
-/// A socket that a server listens at. The descriptor belongs to the server.
+/// A listening socket. The descriptor belongs to the server.
 class Socket {
  public:
   Socket(int fd, SocketAddress address) : fd_(fd), address_(std::move(address)) {}
   int fileno() const noexcept { return fd_; }
   int family() const noexcept { return address_.family(); }
   const SocketAddress& getsockname() const noexcept { return address_; }
-  /// The port, also one that the system chose; 0 for a Unix socket.
+  /// Returns the port, also one that the system chose; 0 for a Unix socket.
   int port() const noexcept { return address_.port(); }
 
  private:
@@ -27,21 +26,21 @@ class Socket {
   SocketAddress address_;
 };
 
-/// A counted reference to a server, which serves on without any until it is closed or its loop is.
-/// What start_server() and start_unix_server() return. For asyncio::with: leaving the block closes
-/// it and waits. Python: asyncio.Server.
+/// A counted reference to a server; start_server() and start_unix_server() return it. Without
+/// references the server goes on until it is closed or its loop is. For asyncio::with: leaving the
+/// block closes the server and waits. Python: asyncio.Server.
 class FIBER_API Server {
  public:
-  /// Refers to nothing.
+  /// Makes a null handle.
   Server() noexcept = default;
 
-  /// Stops listening; connections go on. Wakes serve_forever(), which throws CancelledError there.
+  /// Stops listening; connections go on. Wakes serve_forever(), which throws CancelledError.
   void close() const { object().close(); }
-  /// Closes the connections, the data that is to be sent first / at once.
+  /// Close the connections: after the buffered data was sent, or at once.
   void close_clients() const { object().close_clients(false); }
   void abort_clients() const { object().close_clients(true); }
   bool is_serving() const { return object().is_serving(); }
-  /// Empty once it is closed.
+  /// Returns the sockets; empty once the server is closed.
   std::vector<Socket> sockets() const;
   EventLoop get_loop() const { return EventLoop(&object().loop()); }
 
@@ -53,12 +52,12 @@ class FIBER_API Server {
     });
   }
   /// Accepts connections until the task is cancelled or the server closed; then closes it, waits
-  /// for the connections, and throws CancelledError. Throws RuntimeError if it is closed, or if
-  /// another task is in here; await it.
+  /// for the connections, and throws CancelledError. Throws RuntimeError if the server is closed,
+  /// or if another task is in this function; await it.
   auto serve_forever() const {
     return detail::Deferred([server = *this] { server.object().serve_forever(); });
   }
-  /// Waits until it is closed and all its connections are; await it.
+  /// Waits until the server and all its connections are closed; await it.
   auto wait_closed() const {
     return detail::Deferred([server = *this] { server.object().wait_closed(); });
   }
@@ -87,7 +86,7 @@ class FIBER_API Server {
   core::Ref<detail::ServerObject, detail::ByHandle> object_;
 };
 
-/// Python's repr: "<Server sockets=('127.0.0.1', 8080)>".
+/// Returns Python's repr: "<Server sockets=('127.0.0.1', 8080)>".
 FIBER_API std::string repr(const Server& server);
 
 }  // namespace fiber::asyncio

@@ -1,4 +1,4 @@
-// What stands behind the Server handles.
+// The object behind the Server handles.
 #pragma once
 
 #include <fiber/asyncio/sock.hpp>
@@ -13,7 +13,7 @@
 
 namespace fiber::asyncio::detail {
 
-/// What is done with a new connection, on the loop, before anything is read from it.
+/// Called with a new connection, on the loop, before anything is read from it.
 using connection_made = std::function<void(TransportObject&, ReaderObject&)>;
 
 struct ListeningSocket {
@@ -22,23 +22,24 @@ struct ListeningSocket {
   ino_t inode = 0;  ///< of a Unix socket that is to be removed with the server; 0: none
 };
 
-/// While it serves, the loop holds references, one per socket. Belongs to one loop and its thread.
+/// A server. While it serves, the loop holds references, one per socket. Belongs to one loop and
+/// its thread.
 class FIBER_API ServerObject : public HandledObject<ServerObject> {
  public:
   ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets, connection_made made,
                int backlog, std::size_t limit);
-  /// Each connection speaks to a protocol that the factory makes.
+  /// Makes a server whose connections speak to protocols that the factory makes.
   ServerObject(LoopObject& loop, std::vector<ListeningSocket> sockets,
                std::function<std::shared_ptr<BaseProtocol>()> factory, int backlog);
 
-  /// Connections are served through a layer, once its handshake is done.
+  /// Makes connections go through a layer; they are served once its handshake is done.
   void secure(const ssl_argument& ssl, const LayerArguments& arguments) {
     ssl_ = ssl;
     layer_arguments_ = arguments;
   }
   void start_serving();
-  /// For a single socket that was made without a descriptor: puts in the caller's, and returns it,
-  /// open, to a caller for whom it could not be served.
+  /// Give a descriptor to a server with a single socket that was made without one; and return it,
+  /// open, to a caller whose socket could not be served.
   void take_over(int fd) noexcept { sockets_.front().fd = UniqueFd(fd); }
   void give_back() noexcept;
   void serve_forever();

@@ -82,7 +82,7 @@ std::vector<AddressInfo> resolve(LoopObject& loop, std::string host, int port,
   refuse_null_bytes(host);
   if (port < 0 || port > 65535)
     throw gaierror(EAI_SERVICE, "port must be 0-65535, not " + std::to_string(port));
-  // What takes no look at the network takes no thread either.
+  // A name that needs no look at the network needs no thread either.
   if (host.empty() || is_numeric(host)) return look_up(host, port, options);
   return asyncio::await(EventLoop(&loop).run_in_executor(
       nullptr, [host = std::move(host), port, options] { return look_up(host, port, options); }));
@@ -110,7 +110,7 @@ bool begin_connect(int fd, const SocketAddress& address) {
   while (::connect(fd, address.data(), address.size()) != 0) {
     if (errno == EINPROGRESS || errno == EINTR) return true;
     if (errno != EAGAIN) raise_os_error(errno, "Connect call failed " + repr(address));
-    // A Unix server whose backlog is full: nothing tells when there is room.
+    // A Unix server whose backlog is full: no event tells when there is room.
     asyncio::await(asyncio::sleep(pause));
     pause = std::min(pause * 2, std::chrono::milliseconds(50));
   }
@@ -157,14 +157,14 @@ void when_ready(LoopObject& loop, int fd, For what, F&& attempt) {
     For what;
     const Handle& handle;
     ~Remove() {
-      if (handle.cancelled()) return;  // somebody else waits in our place
+      if (handle.cancelled()) return;  // another task waits in this place
       loop.selector().remove(fd, what);
     }
   } remove{loop, fd, what, handle};
   waiter.wait();
 }
 
-// The result of a system call, made again and again until it does not block.
+// Returns the result of a system call, made again and again until it does not block.
 template <class F>
 std::size_t retry(LoopObject& loop, int fd, For what, F&& call) {
   check_nonblocking(loop, fd);

@@ -1,5 +1,5 @@
-// Addresses, names and plain sockets. Python: the socket module as far as asyncio shows it, and the
-// sock_* methods of the loop.
+// Addresses, names and plain sockets. Python: the parts of the socket module that asyncio uses, and
+// the sock_* methods of the loop.
 #pragma once
 
 #include <fiber/asyncio/threads.hpp>
@@ -21,7 +21,7 @@ namespace fiber::asyncio {
 /// socket.gaierror.
 class FIBER_API gaierror : public OSError {
  public:
-  /// `detail` is what was looked up.
+  /// `detail` is the name that was looked up.
   gaierror(int error_number, std::string_view detail);
   ~gaierror() override;
   int error_number() const noexcept { return code_; }
@@ -33,34 +33,34 @@ class FIBER_API gaierror : public OSError {
 /// The address of a socket: Python's ('127.0.0.1', 80), ('::1', 80, 0, 0) or '/path'.
 class FIBER_API SocketAddress {
  public:
-  /// No address: that of a socket that is not bound or connected.
+  /// Makes no address: that of a socket that is not bound or connected.
   SocketAddress() noexcept = default;
-  /// A numeric IPv4 or IPv6 address; a scope may follow the latter ("fe80::1%eth0", "fe80::1%2").
-  /// Throws ValueError for anything else: see loop.getaddrinfo.
+  /// Makes a numeric IPv4 or IPv6 address; a scope may follow the latter ("fe80::1%eth0",
+  /// "fe80::1%2"). Throws ValueError for any other host: see loop.getaddrinfo.
   SocketAddress(std::string_view host, int port);
-  /// An IPv6 address: Python's four numbers.
+  /// Makes an IPv6 address: Python's four numbers.
   SocketAddress(std::string_view host, int port, std::uint32_t flowinfo, std::uint32_t scope_id);
-  /// What text() makes: "127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80", "unix:/path", and
+  /// Reads a result of text(): "127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80", "unix:/path", and
   /// "unix:@name" in the abstract namespace. Throws ValueError.
   static SocketAddress parse(std::string_view text);
-  /// A Unix socket; a path that begins with a zero byte is in the abstract namespace. Throws
-  /// OSError if it is too long, ValueError for a zero byte within a path.
+  /// Makes the address of a Unix socket; a path that begins with a zero byte is in the abstract
+  /// namespace. Throws OSError if it is too long, ValueError for a zero byte within a path.
   static SocketAddress from_path(std::string_view path);
   static SocketAddress from_raw(const sockaddr* address, socklen_t size);
-  /// What getsockname() and getpeername() say of a descriptor; no address if they fail.
+  /// Return the results of getsockname() and getpeername(); no address if these fail.
   static SocketAddress of_socket(int fd) noexcept;
   static SocketAddress of_peer(int fd) noexcept;
 
   int family() const noexcept { return storage_.ss_family; }
-  /// "" and 0 unless it is an IP address. The host is without the scope.
+  /// Return "" and 0 unless it is an IP address. The host is without the scope.
   std::string host() const;
   int port() const noexcept;
-  /// Of an IPv6 address; 0 for others.
+  /// Return the numbers of an IPv6 address; 0 for others.
   std::uint32_t flowinfo() const noexcept;
   std::uint32_t scope_id() const noexcept;
-  /// "" unless it is a Unix address, and for those without a name.
+  /// Returns "" unless it is a Unix address with a name.
   std::string path() const;
-  /// For logs and settings; see parse(). "" for no address.
+  /// Returns a text for logs and settings; see parse(). "" for no address.
   std::string text() const;
 
   explicit operator bool() const noexcept { return size_ != 0; }
@@ -73,11 +73,11 @@ class FIBER_API SocketAddress {
   socklen_t size_ = 0;
 };
 
-/// Python's repr: "('127.0.0.1', 80)".
+/// Returns Python's repr: "('127.0.0.1', 80)".
 FIBER_API std::string repr(const SocketAddress& address);
 FIBER_API std::ostream& operator<<(std::ostream& out, const SocketAddress& address);
 
-/// An element of what getaddrinfo gives: Python's (family, type, proto, canonname, sockaddr).
+/// An element of getaddrinfo's result: Python's (family, type, proto, canonname, sockaddr).
 struct AddressInfo {
   int family = 0;
   int type = 0;
@@ -96,24 +96,25 @@ struct GetaddrinfoOptions {
 
 namespace detail {
 
-/// Throws ValueError if a system call would take the string for a shorter one.
+/// Throws ValueError if a system call would cut the string at a zero byte.
 FIBER_API void refuse_null_bytes(std::string_view text);
 
-/// The exception that raise_os_error throws.
+/// Returns the exception that raise_os_error throws.
 FIBER_API std::exception_ptr os_error(int error_number, std::string_view detail = {});
 
-/// Stops the thread meanwhile.
+/// Looks a name up; blocks the thread meanwhile.
 FIBER_API std::vector<AddressInfo> look_up(const std::string& host, int port,
                                            const GetaddrinfoOptions& options);
-/// In a task. An empty host: all interfaces (with AI_PASSIVE) or this machine.
+/// Looks a name up, in a task. An empty host: all interfaces (with AI_PASSIVE) or this machine.
 FIBER_API std::vector<AddressInfo> resolve(LoopObject& loop, std::string host, int port,
                                            GetaddrinfoOptions options);
 FIBER_API std::pair<std::string, std::string> name_of(LoopObject& loop,
                                                       const SocketAddress& address, int flags);
 
-/// False: connected; true: to be waited for.
+/// Begins to connect. Returns false if connected, true if the descriptor must become writable
+/// first.
 FIBER_API bool begin_connect(int fd, const SocketAddress& address);
-/// After the wait.
+/// Ends connecting, after that wait.
 FIBER_API void end_connect(int fd, const SocketAddress& address);
 
 FIBER_API std::string sock_recv(LoopObject& loop, int fd, std::size_t n);

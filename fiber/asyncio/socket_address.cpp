@@ -25,7 +25,7 @@ const sockaddr_in6& as_six(const sockaddr_storage& storage) noexcept {
   return reinterpret_cast<const sockaddr_in6&>(storage);
 }
 
-// A number without anything around it; nothing for all else.
+// Returns the number if the text is only a number.
 std::optional<std::uint32_t> number_of(std::string_view text) {
   std::uint32_t number = 0;
   const char* end = text.data() + text.size();
@@ -34,7 +34,7 @@ std::optional<std::uint32_t> number_of(std::string_view text) {
   return number;
 }
 
-// The number or the name of a network interface.
+// Returns the index of a network interface, given by number or name.
 std::uint32_t scope_of(const std::string& text, const std::string& whole) {
   if (const auto number = number_of(text)) return *number;
   const unsigned index = ::if_nametoindex(text.c_str());
@@ -115,7 +115,7 @@ SocketAddress SocketAddress::parse(std::string_view text) {
 SocketAddress SocketAddress::from_path(std::string_view path) {
   SocketAddress address;
   auto& local = reinterpret_cast<sockaddr_un&>(address.storage_);
-  // The name of an abstract socket is as long as it is; a path ends with a zero byte.
+  // The name of an abstract socket has an exact length; a path ends with a zero byte.
   const bool abstract = path.starts_with('\0');
   if (path.size() + (abstract ? 0 : 1) > sizeof local.sun_path)
     throw OSError("AF_UNIX path too long");

@@ -21,10 +21,10 @@ struct Race {
   std::function<void(std::size_t)> attempt;
   std::size_t next = 0;
   std::optional<std::size_t> winner = {};
-  std::vector<Task<>> tasks = {};  ///< that of attempt N at N, and one that finds none left
+  std::vector<Task<>> tasks = {};  ///< the task of attempt N at N, and one without an attempt
 };
 
-// False: the attempt keeps what it failed with.
+// Makes an attempt. Returns false if it fails; the attempt keeps its error.
 bool succeeds(const Race& race, std::size_t index) {
   return caught([&] { race.attempt(index); }) == nullptr;
 }
@@ -34,7 +34,7 @@ void run_one(const std::shared_ptr<Race>& race, const std::optional<Event>& prev
     try {
       await(asyncio::wait_for(previous_failed->wait(), race->delay));
     } catch (const TimeoutError&) {
-      // It has had its head start.
+      // The head start of the attempt before is over.
     }
   }
   if (race->next == race->count) return;

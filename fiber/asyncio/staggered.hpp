@@ -1,5 +1,4 @@
-// Attempts that are begun one after the other and race, as RFC 8305 has it. Python:
-// asyncio.staggered.
+// Attempts that begin one after the other and race, as in RFC 8305. Python: asyncio.staggered.
 #pragma once
 
 #include <fiber/asyncio/base_events.hpp>
@@ -13,8 +12,8 @@ namespace fiber::asyncio::detail {
 
 /// Calls attempt(0), attempt(1), ... each in a task of its own: the next one as soon as one has
 /// failed (has thrown), or `delay` nanoseconds after it began. Once one has returned, the others
-/// are cancelled. Returns its index when all have ended; nothing if none did. In a task, which may
-/// be cancelled: the attempts are then too, and end after it.
+/// are cancelled. Returns the index of that attempt when all have ended; nullopt if all failed. In
+/// a task, which may be cancelled: then the attempts are cancelled too, and end after it.
 std::optional<std::size_t> staggered_race(LoopObject& loop, std::size_t count, std::int64_t delay,
                                           std::function<void(std::size_t)> attempt);
 

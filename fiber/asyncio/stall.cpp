@@ -74,7 +74,7 @@ class StallMonitor::Watcher {
 
   bool exists() const noexcept { return watcher_->exists(); }
 
-  // On the loop's thread; shown by the monitor's own.
+  // Hands a stall to the monitors, on the loop's thread; each shows it on its own thread.
   static void tell(const detail::LoopObject& loop, const Stall& stall) {
     const std::lock_guard lock(all_mutex);
     for (Watcher* watcher : all) {
@@ -86,7 +86,7 @@ class StallMonitor::Watcher {
   }
 
  private:
-  // Answered by the loop in its next iteration.
+  // A question to the loop, answered in its next iteration.
   struct Ping {
     std::atomic<bool> answered{false};
     steady_clock::time_point sent = steady_clock::now();
@@ -122,7 +122,7 @@ class StallMonitor::Watcher {
     }
   }
 
-  // Null without memory: the monitor's thread tries again after its next pause.
+  // Returns null without memory: the monitor's thread tries again after its next pause.
   std::shared_ptr<Ping> send() const noexcept {
     try {
       auto ping = std::make_shared<Ping>();
@@ -135,7 +135,7 @@ class StallMonitor::Watcher {
     }
   }
 
-  // False without memory: the loop may still stand when the monitor's thread looks again.
+  // Returns false without memory: the loop may still stand when the monitor's thread looks again.
   bool report(nanoseconds silence) const noexcept {
     Stall stall{.duration = silence};
     try {
@@ -148,7 +148,7 @@ class StallMonitor::Watcher {
     return true;
   }
 
-  // What the hook throws ends the process.
+  // Shows a stall. An exception of the hook ends the process.
   void show(const Stall& stall) const noexcept {
     if (options_.hook) {
       options_.hook(stall);
@@ -161,7 +161,7 @@ class StallMonitor::Watcher {
     }
   }
 
-  // A child process has no monitors, and must not find their list locked.
+  // In a child process there are no monitors, and the lock of their list must not stay locked.
   static void guard_forks() {
     static const bool guarded = (core::at_fork([] { all_mutex.lock(); }, [] { all_mutex.unlock(); },
                                                [] {
@@ -193,7 +193,7 @@ void detail::report_stubborn(const TaskBase& task) noexcept {
       stall.backtrace.push_back(describe_frame(address));
     StallMonitor::Watcher::tell(*task.loop(), stall);
   } catch (...) {
-    // Nobody can be told without memory.
+    // Without memory there is no report.
   }
 }
 

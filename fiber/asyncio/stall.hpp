@@ -1,5 +1,5 @@
-// Finds what blocks a loop: a call that waits in the kernel, a mutex, a computation that does not
-// end. gevent has its monitor thread; asyncio's debug mode tells only afterwards.
+// Finds code that blocks a loop: a call that waits in the kernel, a mutex, a computation that does
+// not end. gevent has its monitor thread; asyncio's debug mode tells only afterwards.
 //
 //   asyncio::run([] {
 //     const asyncio::StallMonitor monitor({.limit = 50ms});
@@ -22,13 +22,12 @@ namespace detail {
 FIBER_API void report_stubborn(const TaskBase& task) noexcept;
 }
 
-/// A loop that has not turned for a while, or a task that was cancelled and goes on all the same.
+/// A loop that has not turned for a while, or a task that was cancelled and goes on nevertheless.
 struct Stall {
-  nanoseconds duration{};      ///< at least that long, so far
-  std::string task = {};       ///< the name of the task that runs; "" for a callback
-  std::string coroutine = {};  ///< what it runs, as its repr shows it
-  std::vector<std::string> backtrace =
-      {};  ///< where, innermost first; empty if it could not be asked
+  nanoseconds duration{};                   ///< at least that long, so far
+  std::string task = {};                    ///< the name of the task that runs; "" for a callback
+  std::string coroutine = {};               ///< the task's coroutine, as its repr shows it
+  std::vector<std::string> backtrace = {};  ///< the stack, innermost first; empty without an answer
   /// The task was cancelled while a library waited in a patched call (see monkey.hpp), and the
   /// library tries again and again. The loop turns meanwhile; `duration` is 0.
   bool cancelled = false;
@@ -39,20 +38,20 @@ FIBER_API std::string str(const Stall& stall);
 
 /// Keyword arguments of StallMonitor.
 struct StallOptions {
-  /// How long the loop may take from one iteration to the next.
+  /// The longest time from one iteration to the next.
   nanoseconds limit = std::chrono::milliseconds(100);
-  /// Called once for each stall, on the monitor's thread. Prints str(stall) on stderr if empty. It
-  /// must not throw.
+  /// Called once for each stall, on the monitor's thread. If empty, str(stall) goes to stderr. Must
+  /// not throw.
   std::function<void(const Stall&)> hook = {};
-  /// The signal that asks the loop's thread for the task and the backtrace; 0: neither is known
-  /// then. Ignored by default, as Go uses it. What it interrupts goes on, except the calls that
-  /// Linux never restarts after a handler (poll, nanosleep and others): these fail with EINTR.
+  /// The signal that asks the loop's thread for the task and the backtrace; 0: both stay unknown.
+  /// Ignored by default, as Go uses it. Interrupted calls go on, except those that Linux never
+  /// restarts after a handler (poll, nanosleep and others): these fail with EINTR.
   int signal = SIGURG;
 };
 
 /// Watches the running loop of the thread that makes it, from a thread of its own, until it is
 /// destroyed, which must be while the loop runs. Costs the loop one callback now and then while it
-/// is busy, nothing while it sleeps; a program without a monitor pays nothing. Throws RuntimeError
+/// is busy, nothing while it sleeps; a program without a monitor has no cost. Throws RuntimeError
 /// where no loop runs, ValueError for a limit that is not positive.
 class FIBER_API StallMonitor {
  public:

@@ -13,7 +13,7 @@
 
 namespace fiber::asyncio {
 
-/// The transport pauses while the reader has more than it wants. To write to the same connection:
+/// The transport pauses while the reader has enough. To write to the connection:
 /// StreamWriter(transport).
 class FIBER_API StreamReaderProtocol : public Protocol, private detail::ReadSource {
  public:
@@ -26,7 +26,7 @@ class FIBER_API StreamReaderProtocol : public Protocol, private detail::ReadSour
 
   void connection_made(const Transport& transport) override;
   void data_received(std::string_view data) override;
-  /// True, so that one can still write; false over TLS.
+  /// Returns true, so that writing stays possible; false over TLS.
   bool eof_received() override;
   void connection_lost(const std::exception_ptr& error) override;
 

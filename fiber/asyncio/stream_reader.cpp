@@ -11,7 +11,7 @@ ReaderObject::ReaderObject(LoopObject& loop, std::size_t limit)
   if (limit == 0) throw ValueError("Limit cannot be <= 0");
 }
 
-// --- what feeds it ------------------------------------------------------------------------------
+// --- the source of data --------------------------------------------------------------------------
 
 void ReaderObject::wake() {
   if (ReadWaiter* waiter = std::exchange(waiter_, nullptr)) waiter->wake();
@@ -70,7 +70,7 @@ void ReaderObject::put_back(std::string_view data) {
 
 // --- waiting ------------------------------------------------------------------------------------
 
-// Stands in `waiter_` until it is woken or left.
+// A waiter in `waiter_`, until it is woken or left.
 struct ReaderObject::Waiting {
   Waiting(ReaderObject& its_reader, ReadWaiter& its_waiter)
       : reader(its_reader), waiter(its_waiter) {
@@ -94,7 +94,7 @@ void ReaderObject::wait_for_data(const char* function, ReadWaiter& waiter) {
   if (waiter_ != nullptr)
     throw RuntimeError(std::string(function) +
                        "() called while another coroutine is already waiting for incoming data");
-  // To wait while paused would be for ever; readexactly(n) with a large n comes here.
+  // Waiting while paused would never end; readexactly(n) with a large n comes here.
   if (std::exchange(paused_, false)) source_->resume_reading();
   const Waiting waiting(*this, waiter);
   waiter.wait();
@@ -193,7 +193,7 @@ ReaderObject::Search ReaderObject::search(std::span<const std::string> separator
     shortest = std::min(shortest, separator.size());
     longest = std::max(longest, separator.size());
   }
-  std::size_t offset = 0;  // no separator begins before it
+  std::size_t offset = 0;  // an offset before which no separator begins
   std::size_t match = 0;
   std::size_t end = 0;
   for (;;) {
@@ -203,7 +203,7 @@ ReaderObject::Search ReaderObject::search(std::span<const std::string> separator
         const std::size_t at = bytes.find(separator, offset);
         if (at == std::string_view::npos) continue;
         const std::size_t its_end = at + separator.size();
-        // Of those with the same end the shortest is the one that counts.
+        // Of several separators with one end the shortest counts.
         if (end == 0 || its_end < end || (its_end == end && at > match)) {
           end = its_end;
           match = at;
@@ -214,7 +214,7 @@ ReaderObject::Search ReaderObject::search(std::span<const std::string> separator
       offset = bytes.size() + 1 > longest ? bytes.size() + 1 - longest : 0;
       if (offset > limit_) return {Found::missing, offset};
     }
-    // Asked only now: the last chunk may have brought the separator together with the end.
+    // Only now: the last chunk may have brought the separator together with the end.
     if (eof_) return {Found::ended, bytes.size()};
     wait_for_data("readuntil");
   }
@@ -253,7 +253,7 @@ std::string ReaderObject::readline() {
     resume_source();
     return line;
   }
-  // The line goes, or all there is of it.
+  // Drops the line, or the part of it that is here.
   if (result.found == Found::too_long)
     buffer_.consume(result.size + newline.size());
   else

@@ -1,10 +1,10 @@
-// What stands behind the StreamReader handles.
+// The object behind the StreamReader handles.
 //
 // Invariants
 //  1. At most one task waits, `waiter_`. Data that comes while it waits in read() and nothing is
-//     buffered goes into its hands at once; all else goes through `buffer_`.
-//  2. Bytes given to a task that is then cancelled return to the front of the buffer; what is to be
-//     read up to the end stays in it until the end has come. So nothing is lost with a task.
+//     buffered goes directly to it; all other data goes through `buffer_`.
+//  2. Bytes given to a task that is then cancelled return to the front of the buffer; bytes for a
+//     read up to the end stay in it until the end has come. So no bytes are lost with a task.
 #pragma once
 
 #include <fiber/asyncio/handled_object.hpp>
@@ -19,12 +19,12 @@
 
 namespace fiber::asyncio::detail {
 
-/// Who feeds a reader, and can be asked to stop for a while.
+/// The source of a reader's data, which can pause for a while.
 class ReadSource {
  public:
   virtual void pause_reading() = 0;
   virtual void resume_reading() = 0;
-  /// Nobody can ask for what is still to come.
+  /// Called when no code can read the further data.
   virtual void nobody_reads() noexcept = 0;
 
  protected:
@@ -36,12 +36,13 @@ class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
   ReaderObject(LoopObject& loop, std::size_t limit);
 
   std::string read(std::ptrdiff_t n);
-  /// Up to out.size() bytes, without a copy on the way if nothing is buffered; 0 at the end.
+  /// Reads up to out.size() bytes, without a copy on the way if nothing is buffered; returns 0 at
+  /// the end.
   std::size_t readinto(std::span<char> out);
   std::string readline();
   std::string readexactly(std::ptrdiff_t n);
   std::string readuntil(std::span<const std::string> separators);
-  /// Waits for the end, as read(-1) does. What came is still to be read.
+  /// Waits for the end, as read(-1) does. The data is still to be read.
   void wait_for_end();
   std::string take_all();
 
@@ -51,23 +52,23 @@ class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
   void feed_data(std::string_view data);
   void feed_eof();
 
-  /// What came and was not read, which leaves.
+  /// Removes and returns the bytes that came and were not read.
   std::string take_buffered() { return buffer_.take(buffer_.size()); }
 
   void set_source(ReadSource* source) noexcept {
     source_ = source;
     paused_ = false;
   }
-  /// Where a recv may write to directly, because a task waits in readinto(): empty if there is
-  /// none.
+  /// Returns the memory to which a recv may write directly, because a task waits in readinto();
+  /// empty if no task does.
   std::span<char> direct() const noexcept {
     const bool waits = waiter_ != nullptr && buffer_.empty() && !waiter_->done();
     return waits ? waiter_->out : std::span<char>();
   }
-  /// So many bytes were written there.
+  /// Called when `count` bytes were written there.
   void fed_directly(std::size_t count);
-  /// What writes to it has ended, though others may have inherited its end of the pipe. From now on
-  /// it is closed when nobody refers to it.
+  /// Called when the writing process has ended, though others may have inherited its end of the
+  /// pipe. From now on the reader is closed when it has no handles.
   void writer_ended() noexcept;
 
  private:
@@ -75,7 +76,7 @@ class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
     using Waiter::Waiter;
     std::string* text = nullptr;  ///< read() takes at most `most` bytes here
     std::size_t most = 0;
-    std::span<char> out{};  ///< readinto() takes them here
+    std::span<char> out{};  ///< readinto() takes the bytes here
     std::size_t given = 0;
   };
   struct Waiting;
@@ -96,7 +97,7 @@ class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
   enum class Found { yes, ended, missing, too_long };
   struct Search {
     Found found;
-    std::size_t size;  ///< yes: with the separator; missing, too_long: what goes before it
+    std::size_t size;  ///< yes: with the separator; missing, too_long: the part before it
   };
   Search search(std::span<const std::string> separators);
 

@@ -22,11 +22,11 @@ StreamWriter::StreamWriter(const WriteTransport& transport) : object_(transport.
 namespace detail {
 namespace {
 
-StreamPair pair_of(Opening& opening, std::unique_ptr<TransportLayer> layer) {
+StreamPair pair_of(Opening& opening, core::Owner<TransportLayer> layer) {
   TransportObject& transport = opening.transport();
   if (layer != nullptr) transport.put_layer(std::move(layer), false);
   opening.finish();
-  // Closed, as the last one goes, if the wait is cancelled.
+  // If the wait is cancelled, the connection is closed with its last handle.
   StreamPair pair{StreamReader(*transport.reader()), StreamWriter(transport)};
   transport.begin_soon();
   transport.wait_begun();
@@ -37,23 +37,23 @@ StreamPair pair_of(Opening& opening, std::unique_ptr<TransportLayer> layer) {
 
 StreamPair connect(const std::string& host, int port, const OpenConnectionOptions& options) {
   LoopObject& loop = running_loop();
-  std::unique_ptr<TransportLayer> layer = client_layer(options, &host);
+  core::Owner<TransportLayer> layer = client_layer(options, &host);
   return pair_of(*open_tcp(loop, host, port, connect_arguments(options), options.limit),
                  std::move(layer));
 }
 
 StreamPair connect_unix(const std::string& path, const OpenUnixConnectionOptions& options) {
-  std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
+  core::Owner<TransportLayer> layer = client_layer(options, nullptr);
   return pair_of(*open_unix(running_loop(), path, options.limit), std::move(layer));
 }
 
 StreamPair connect_given(GivenDescriptor& sock, const OpenUnixConnectionOptions& options) {
   LoopObject& loop = running_loop();
-  std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
+  core::Owner<TransportLayer> layer = client_layer(options, nullptr);
   return pair_of(*open_given(loop, sock, std::move(layer), options.limit), nullptr);
 }
 
-// The connection of a server is told apart by the server.
+// Starts TLS on a stream; a connection of a server is the server side of the handshake.
 void start_tls(TransportObject& transport, const ssl_argument& sslcontext,
                const StartTlsOptions& options) {
   if (!sslcontext.is_context())
@@ -70,7 +70,7 @@ void start_tls(TransportObject& transport, const ssl_argument& sslcontext,
 
 namespace {
 
-// Each connection is served by a task of its own.
+// Serves each connection in a task of its own.
 connection_made in_task(client_connected callback) {
   return [callback = std::make_shared<const client_connected>(std::move(callback))](
              TransportObject& transport, ReaderObject& reader) {
@@ -119,7 +119,7 @@ core::Ref<ServerObject> make_server(ListeningSocket socket, client_connected cal
 Server serve(client_connected callback, const std::vector<std::string>& hosts, int port,
              const StartServerOptions& options) {
   LoopObject& loop = running_loop();
-  server_arguments(options);  // before anything is bound
+  server_arguments(options);  // before a socket is bound
   return start(make_server(listening_sockets(loop, hosts, port, listen_arguments(options)),
                            std::move(callback), options),
                options.start_serving);

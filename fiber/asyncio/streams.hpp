@@ -7,8 +7,8 @@
 //   writer.close();
 //   await(writer.wait_closed());
 //
-// Data is a std::string of bytes. The handles belong to one loop and its thread. One
-// that was moved from may only be assigned to, or destroyed.
+// Data is a std::string of bytes. The handles belong to one loop and its thread. A handle that was
+// moved from may only be assigned to, or destroyed.
 #pragma once
 
 #include <fiber/asyncio/server.hpp>
@@ -32,41 +32,43 @@
 
 namespace fiber::asyncio {
 
-/// How long a line may be that readline() and readuntil() accept; twice as much may be buffered
-/// before the other side is made to wait.
+/// The longest line that readline() and readuntil() accept; twice as much may be buffered before
+/// the other side must wait.
 inline constexpr std::size_t kDefaultStreamLimit = 64 * 1024;
 
 /// A counted reference to the receiving half of a connection. One task at a time may wait in it.
-/// Every read throws what the connection was lost by. Python: asyncio.StreamReader.
+/// Every read throws the error by which the connection was lost. Python: asyncio.StreamReader.
 class FIBER_API StreamReader {
  public:
-  /// Fed by hand, in the running (or set) loop. Throws ValueError for a limit of 0.
+  /// Makes a reader to feed by hand, in the running (or set) loop. Throws ValueError for a limit of
+  /// 0.
   explicit StreamReader(std::size_t limit = kDefaultStreamLimit);
   StreamReader(std::size_t limit, const EventLoop& loop);
 
-  /// Waits until there is something, or the end; returns at most n bytes, "" at the end. Without n,
-  /// or if it is negative: everything up to the end. Await it, as all below that say so.
+  /// Waits for data, or the end; returns at most n bytes, "" at the end. Without n, or if it is
+  /// negative: all bytes up to the end. Await it, as all functions below that say so.
   auto read(std::ptrdiff_t n = -1) const {
     return detail::Deferred([object = object_, n] { return object->read(n); });
   }
-  /// Reads into memory of the caller's, which must stay until then; returns how many bytes came, 0
-  /// at the end. Spares a copy; not in Python. Await it.
+  /// Reads into memory of the caller's, which must stay until then; returns the number of bytes, 0
+  /// at the end. Saves a copy; not in Python. Await it.
   auto readinto(std::span<char> buffer) const {
     return detail::Deferred([object = object_, buffer] { return object->readinto(buffer); });
   }
-  /// A line with its '\n'; without it if the stream ends first; "" at the end. Throws ValueError if
-  /// the line is longer than the limit, and drops it. Await it.
+  /// Returns a line with its '\n'; without it if the stream ends first; "" at the end. Throws
+  /// ValueError if the line is longer than the limit, and drops it. Await it.
   auto readline() const {
     return detail::Deferred([object = object_] { return object->readline(); });
   }
-  /// Exactly n bytes. Throws IncompleteReadError, with what there was, if the stream ends first,
-  /// and ValueError for a negative n. Await it.
+  /// Returns exactly n bytes. Throws IncompleteReadError, with the bytes so far, if the stream ends
+  /// first, and ValueError for a negative n. Await it.
   auto readexactly(std::ptrdiff_t n) const {
     return detail::Deferred([object = object_, n] { return object->readexactly(n); });
   }
-  /// Up to and with the separator; of several, the one that ends first. Throws IncompleteReadError
-  /// if the stream ends first; LimitOverrunError, leaving the data, if more than the limit would
-  /// have to be returned; ValueError for an empty separator. Await it.
+  /// Returns the bytes up to and with the separator; of several separators, the one that ends
+  /// first. Throws IncompleteReadError if the stream ends first; LimitOverrunError, leaving the
+  /// data, if more than the limit would have to be returned; ValueError for an empty separator.
+  /// Await it.
   auto readuntil(std::string_view separator = "\n") const {
     return detail::Deferred([object = object_, separator = std::string(separator)] {
       return object->readuntil({&separator, 1});
@@ -78,12 +80,13 @@ class FIBER_API StreamReader {
     });
   }
 
-  /// True if the end was received and nothing is left to read.
+  /// Returns true if the end was received and no byte is left to read.
   bool at_eof() const noexcept { return object_->at_eof(); }
-  /// What the connection was lost by; null if it was not, or in good order.
+  /// Returns the error by which the connection was lost; null if it was not, or ended in good
+  /// order.
   std::exception_ptr exception() const noexcept { return object_->exception(); }
 
-  /// For those who feed it. set_exception: every read throws it from now on.
+  /// Feed the reader. set_exception: every read throws the error from now on.
   void feed_data(std::string_view data) const { object_->feed_data(data); }
   void feed_eof() const { object_->feed_eof(); }
   void set_exception(std::exception_ptr error) const { object_->set_exception(std::move(error)); }
@@ -93,7 +96,8 @@ class FIBER_API StreamReader {
     set_exception(std::make_exception_ptr(std::forward<E>(error)));
   }
 
-  /// `for (std::string line : reader)`: waits for each line, until the end. Python: async for.
+  /// Iterates over lines, `for (std::string line : reader)`: waits for each line, until the end.
+  /// Python: async for.
   class LineIterator {
    public:
     using iterator_concept = std::input_iterator_tag;
@@ -128,9 +132,9 @@ class FIBER_API StreamReader {
   core::Ref<detail::ReaderObject, detail::ByHandle> object_;
 };
 
-/// Keyword arguments of StreamWriter::start_tls. `server_hostname`: the name that the certificate
-/// is to be for, sent to the server; not for the side of the server. Of the times see
-/// open_connection.
+/// Keyword arguments of StreamWriter::start_tls. `server_hostname`: the name for which the
+/// certificate must be, sent to the server; not for the side of the server. open_connection
+/// documents the times.
 struct StartTlsOptions {
   std::string server_hostname = {};
   time_limit ssl_handshake_timeout = {};
@@ -143,13 +147,14 @@ FIBER_API void start_tls(TransportObject& transport, const ssl_argument& sslcont
 }  // namespace detail
 
 /// A counted reference to the sending half of a connection. The connection is closed when the last
-/// of these is dropped; what was written is sent first. Python: asyncio.StreamWriter.
+/// reference is dropped; written data is sent first. Python: asyncio.StreamWriter.
 class FIBER_API StreamWriter {
  public:
-  /// Sends at once what can be sent without waiting, and buffers the rest; use drain() where much
-  /// is written. Does nothing once the connection is lost. Throws RuntimeError after write_eof().
+  /// Sends at once as much as possible without waiting, and buffers the rest; use drain() where
+  /// much is written. Does nothing once the connection is lost. Throws RuntimeError after
+  /// write_eof().
   void write(std::string_view data) const { object_->write(data); }
-  /// The pieces one after the other.
+  /// Writes the pieces one after the other.
   template <std::ranges::input_range R>
     requires std::convertible_to<std::ranges::range_reference_t<R>, std::string_view>
   void writelines(R&& pieces) const {
@@ -157,26 +162,28 @@ class FIBER_API StreamWriter {
     for (auto&& piece : pieces) all += std::string_view(piece);
     write(all);
   }
-  /// The other side reads the end, after what was written. This side can read on. Throws
-  /// NotImplementedError over TLS, which cannot.
+  /// Makes the other side read the end, after the written data. This side can read on. Throws
+  /// NotImplementedError over TLS, where it is impossible.
   void write_eof() const { object_->write_eof(); }
   bool can_write_eof() const noexcept { return object_->can_write_eof(); }
-  /// Goes on at once if not too much is buffered, otherwise waits until it is sent. Throws what the
-  /// connection was lost by, ConnectionResetError if it was lost in good order; await it.
+  /// Goes on at once if not too much is buffered, otherwise waits until it is sent. Throws the
+  /// error by which the connection was lost, ConnectionResetError if it was lost in good order;
+  /// await it.
   auto drain() const {
     return detail::Deferred([object = object_] { object->drain(); });
   }
-  /// Stops reading, sends what is buffered, closes. Who reads gets the end.
+  /// Stops reading, sends the buffered data, closes. A task that reads gets the end.
   void close() const { object_->close(); }
   bool is_closing() const noexcept { return object_->is_closing(); }
-  /// Waits until the connection is closed; throws what it was lost by; await it.
+  /// Waits until the connection is closed; throws the error by which it was lost; await it.
   auto wait_closed() const {
     return detail::Deferred([object = object_] { object->wait_closed(); });
   }
 
-  /// Goes on over TLS, as the server if this is a connection of a server, once what was written is
-  /// sent and the handshake done. What had come and was not read belongs to the handshake. Throws
-  /// SSLError, ConnectionError, ValueError, and then the connection is closed; await it.
+  /// Goes on over TLS, as the server if this is a connection of a server, once the written data is
+  /// sent and the handshake done. Data that had come and was not read belongs to the handshake.
+  /// Throws SSLError, ConnectionError, ValueError, and in these cases the connection is closed;
+  /// await it.
   auto start_tls(ssl_argument sslcontext, StartTlsOptions options = {}) const {
     return detail::Deferred(
         [object = object_, sslcontext = std::move(sslcontext), options = std::move(options)] {
@@ -184,8 +191,8 @@ class FIBER_API StreamWriter {
         });
   }
 
-  /// What else is known of the connection, such as get_extra_info(ssl::peercert): see
-  /// <fiber/ssl.hpp>. Nothing (std::nullopt) if this connection has no such thing.
+  /// Returns further data of the connection, such as get_extra_info(ssl::peercert): see
+  /// <fiber/ssl.hpp>. std::nullopt if this connection has none under that key.
   template <class Key>
   auto get_extra_info(const Key& key) const {
     return key.of(*object_);
@@ -199,8 +206,9 @@ class FIBER_API StreamWriter {
   friend bool operator==(const StreamWriter& a, const StreamWriter& b) noexcept {
     return a.object_.get() == b.object_.get();
   }
-  /// To write to a transport whose protocol is not a stream's. Throws NotImplementedError if it
-  /// carries no stream of bytes. Python: StreamWriter(transport, protocol, reader, loop).
+  /// Makes a writer for a transport whose protocol is not a stream's. Throws NotImplementedError if
+  /// the transport carries no stream of bytes. Python: StreamWriter(transport, protocol, reader,
+  /// loop).
   explicit StreamWriter(const WriteTransport& transport);
   explicit StreamWriter(detail::TransportObject& object) noexcept : object_(&object) {}
 
@@ -208,7 +216,7 @@ class FIBER_API StreamWriter {
   core::Ref<detail::TransportObject, detail::ByHandle> object_;
 };
 
-/// What open_connection returns: auto [reader, writer] = ...
+/// The result of open_connection: auto [reader, writer] = ...
 using StreamPair = std::pair<StreamReader, StreamWriter>;
 
 /// Keyword arguments of open_connection and its relatives. `limit`: of the reader, in bytes; see
@@ -218,25 +226,25 @@ struct OpenConnectionOptions {
   int family = 0;  ///< AF_INET, AF_INET6; 0: both
   int proto = 0;
   int flags = 0;                                               ///< AI_ constants
-  std::optional<std::pair<std::string, int>> local_addr = {};  ///< host and port to come from
+  std::optional<std::pair<std::string, int>> local_addr = {};  ///< local host and port
   /// RFC 8305: while an address does not answer, the next one is tried as well after this time, and
-  /// the first connection is kept. Nothing: one after the other. 250ms is what the RFC has.
+  /// the first connection is kept. Without a value: one after the other. The RFC has 250ms.
   time_limit happy_eyeballs_delay = {};
-  /// How many addresses of the first family come before the families take turns; 0: the resolver's
+  /// The number of addresses of the first family before the families take turns; 0: the resolver's
   /// order. Default: 1 with happy_eyeballs_delay, else 0.
   std::optional<int> interleave = {};
-  bool all_errors = false;  ///< throw an ExceptionGroup of all errors, not one of them all
-  /// Over TLS: an ssl::SSLContext, or `true` for the usual one. `server_hostname`: the name that
-  /// the certificate is to be for; by default the host; "" for none. The handshake may take
+  bool all_errors = false;  ///< throw an ExceptionGroup of all errors, not a single one
+  /// Over TLS: an ssl::SSLContext, or `true` for the usual one. `server_hostname`: the name for
+  /// which the certificate must be; by default the host; "" for none. The handshake may take
   /// `ssl_handshake_timeout` (60 seconds), then ConnectionAbortedError; closing waits for the other
-  /// side's answer for `ssl_shutdown_timeout` (30 seconds). Without `ssl` they throw ValueError.
+  /// side's answer for `ssl_shutdown_timeout` (30 seconds). Without `ssl` these three throw
+  /// ValueError.
   ssl_argument ssl = {};
   std::optional<std::string> server_hostname = {};
   time_limit ssl_handshake_timeout = {};
   time_limit ssl_shutdown_timeout = {};
 };
-/// As above, but that there is no host to take the name from: with `ssl`, `server_hostname` has to
-/// be given.
+/// Options as above, without a host that gives the name: with `ssl`, `server_hostname` is required.
 struct OpenUnixConnectionOptions {
   std::size_t limit = kDefaultStreamLimit;
   ssl_argument ssl = {};
@@ -250,7 +258,7 @@ struct StartServerOptions {
   std::size_t limit = kDefaultStreamLimit;
   int family = 0;             ///< AF_INET, AF_INET6; 0: both
   int flags = 1;              ///< AI_PASSIVE
-  int backlog = 100;          ///< of listen(): connections that wait to be accepted
+  int backlog = 100;          ///< for listen(): connections that wait to be accepted
   bool reuse_address = true;  ///< SO_REUSEADDR
   bool reuse_port = false;    ///< SO_REUSEPORT
   bool keep_alive = false;    ///< SO_KEEPALIVE
@@ -304,8 +312,9 @@ client_connected as_client_connected(F&& callback) {
 
 }  // namespace detail
 
-/// What is called for each connection, in a task of its own: callback(reader, writer), where it may
-/// wait. What it throws is reported to the loop's exception handler, and the connection closed.
+/// The callback for each connection, called in a task of its own: callback(reader, writer), which
+/// may wait. Its exceptions are reported to the loop's exception handler, and the connection
+/// closed.
 template <class F>
 concept client_connected_callback =
     std::invocable<std::decay_t<F>&, StreamReader&, StreamWriter&> &&
@@ -318,9 +327,10 @@ inline auto open_connection(std::string host, int port, OpenConnectionOptions op
     return detail::connect(host, port, options);
   });
 }
-/// Takes over a connected stream socket, which is the caller's still if this throws: RuntimeError
-/// if a connection has it already, ValueError, OSError; or if it is never awaited. Cancelled, or
-/// with a TLS handshake that fails, it closes it. Python: open_connection(sock=...).
+/// Takes over a connected stream socket, which stays the caller's if this throws: RuntimeError if
+/// another connection has it already, ValueError, OSError; or if the result is never awaited. When
+/// cancelled, or with a TLS handshake that fails, it closes the socket. Python:
+/// open_connection(sock=...).
 inline auto open_connection_from(int fd, OpenUnixConnectionOptions options = {}) {
   return detail::Deferred([fd, options] {
     detail::GivenDescriptor lent(fd);
@@ -333,9 +343,9 @@ inline auto open_unix_connection(std::string path, OpenUnixConnectionOptions opt
       [path = std::move(path), options] { return detail::connect_unix(path, options); });
 }
 
-/// Listens at a host (a name, an address, "" for all interfaces, or several of them) and a port (0:
-/// one that the system chooses, see Server::sockets); await it. Throws gaierror, OSError.
-/// Python: asyncio.start_server.
+/// Listens at a host (a name, an address, "" for all interfaces, or several of these) and a port
+/// (0: chosen by the system, see Server::sockets); await it. Throws gaierror, OSError. Python:
+/// asyncio.start_server.
 template <client_connected_callback F>
 auto start_server(F&& callback, std::vector<std::string> hosts, int port,
                   StartServerOptions options = {}) {
@@ -350,9 +360,9 @@ auto start_server(F&& callback, std::string host, int port, StartServerOptions o
   hosts.push_back(std::move(host));
   return asyncio::start_server(std::forward<F>(callback), std::move(hosts), port, options);
 }
-/// Takes over a bound stream socket, which is the caller's still if this throws: RuntimeError if a
-/// connection or another server has it already, ValueError, OSError; or if it is never awaited. The
-/// file of a Unix socket stays. Python: start_server(sock=...).
+/// Takes over a bound stream socket, which stays the caller's if this throws: RuntimeError if a
+/// connection or another server has it already, ValueError, OSError; or if the result is never
+/// awaited. The file of a Unix socket stays. Python: start_server(sock=...).
 template <client_connected_callback F>
 auto start_server_from(F&& callback, int fd, StartServerOptions options = {}) {
   return detail::Deferred(
@@ -361,8 +371,8 @@ auto start_server_from(F&& callback, int fd, StartServerOptions options = {}) {
         return detail::serve_given(std::move(callback), lent, options);
       });
 }
-/// start_server_from() for a bound Unix socket, whose file is removed with the server unless
-/// `cleanup_socket` is false. Python: start_unix_server(sock=...).
+/// Takes over a bound Unix socket as start_server_from() does; its file is removed with the server
+/// unless `cleanup_socket` is false. Python: start_unix_server(sock=...).
 template <client_connected_callback F>
 auto start_unix_server_from(F&& callback, int fd, StartUnixServerOptions options = {}) {
   return detail::Deferred(
@@ -371,8 +381,8 @@ auto start_unix_server_from(F&& callback, int fd, StartUnixServerOptions options
         return detail::serve_unix_given(std::move(callback), lent, options);
       });
 }
-/// Listens at a Unix socket. One that is left over from a server before is replaced.
-/// Python: asyncio.start_unix_server.
+/// Listens at a Unix socket. A socket file that an earlier server has left is replaced. Python:
+/// asyncio.start_unix_server.
 template <client_connected_callback F>
 auto start_unix_server(F&& callback, std::string path, StartUnixServerOptions options = {}) {
   return detail::Deferred(

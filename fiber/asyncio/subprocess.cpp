@@ -45,7 +45,8 @@ Process spawn_process(const std::vector<std::string>& command,
 
 }  // namespace detail
 
-// What a user holds: of the streams too, which keep the loop.
+// The state behind a user's handle, which also holds the handles of the streams; these keep the
+// loop.
 struct Process::Handle {
   explicit Handle(detail::ProcessObject& its_object) : object(&its_object) {
     if (object->stdin_transport) stdin_stream.emplace(*object->stdin_transport);
@@ -82,9 +83,9 @@ int Process::wait_now() const {
   return *returncode();
 }
 
-// The tasks hold what they need: where one fails, the others run on without this call. What they
-// read stays with the streams until all is there, so that whoever reads next gets it if this call
-// ends early.
+// The tasks hold everything they need: where one fails, the others run on without this call. The
+// streams keep the bytes until all are there, so that a later reader gets them if this call ends
+// early.
 std::pair<std::string, std::string> Process::communicate_now(std::string input) const {
   const auto feed = [process = *this, input = std::move(input)] {
     const std::optional<StreamWriter>& stream = process.stdin_();
@@ -95,7 +96,7 @@ std::pair<std::string, std::string> Process::communicate_now(std::string input) 
         await(stream->drain());
       }
     } catch (const ConnectionError&) {
-      // It did not want it all.
+      // The child did not read all of it.
     }
     stream->close();
   };

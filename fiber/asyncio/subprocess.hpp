@@ -6,16 +6,16 @@
 //   auto [out, err] = await(process.communicate("a\nb\n"));   // out == "b\na\n"
 //   process.returncode();                                     // 0
 //
-// Needs Linux 5.4 (pidfd). The handles belong to one loop and its thread. One that was
-// moved from may only be assigned to, or destroyed.
+// Needs Linux 5.4 (pidfd). The handles belong to one loop and its thread. A handle that was moved
+// from may only be assigned to, or destroyed.
 #pragma once
 
+#include <fiber/asyncio/environment.hpp>
 #include <fiber/asyncio/streams.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,12 +27,12 @@ namespace fiber::asyncio {
 
 namespace subprocess {
 
-/// Where a standard stream of the child comes from or goes to: a descriptor, or one of the below.
+/// The source or target of a standard stream of the child: a descriptor, or one of those below.
 class Redirection {
  public:
   enum class Kind : std::uint8_t { inherit, pipe, null, stdout_, descriptor };
-  constexpr Redirection() noexcept = default;  ///< our own
-  /// Stays the caller's.
+  constexpr Redirection() noexcept = default;  ///< that of this process
+  /// Uses a descriptor, which stays the caller's.
   constexpr Redirection(int fd) noexcept  // NOLINT(google-explicit-constructor)
       : kind_(Kind::descriptor), fd_(fd) {}
   constexpr explicit Redirection(Kind kind) noexcept : kind_(kind) {}
@@ -45,7 +45,7 @@ class Redirection {
 };
 inline constexpr Redirection PIPE{Redirection::Kind::pipe};
 inline constexpr Redirection DEVNULL{Redirection::Kind::null};
-/// For stderr_: where stdout goes.
+/// For stderr_: the target of stdout.
 inline constexpr Redirection STDOUT{Redirection::Kind::stdout_};
 
 }  // namespace subprocess
@@ -55,44 +55,45 @@ struct CreateSubprocessOptions {
   subprocess::Redirection stdin_ = {};
   subprocess::Redirection stdout_ = {};
   subprocess::Redirection stderr_ = {};
-  std::size_t limit = kDefaultStreamLimit;                     ///< of the streams
-  std::optional<std::string> cwd = {};                         ///< default: ours
-  std::optional<std::map<std::string, std::string>> env = {};  ///< default: ours
-  bool start_new_session = false;                              ///< call setsid() in the child
+  std::size_t limit = kDefaultStreamLimit;          ///< of the streams
+  std::optional<std::string> cwd = {};              ///< default: that of this process
+  std::optional<subprocess::Environment> env = {};  ///< default: that of this process
+  bool start_new_session = false;                   ///< call setsid() in the child
 };
 
 namespace detail {
 class ProcessObject;
 }
 
-/// A counted reference to a child process. Dropping the last one closes its stdin; the loop still
-/// waits for its end, so that no zombie stays, and kills it when the loop is closed before. Python:
+/// A counted reference to a child process. Dropping the last one closes the child's stdin; the loop
+/// still waits for the child's end, so that no zombie stays, and kills it when the loop is closed
+/// before. Python:
 /// asyncio.subprocess.Process.
 class FIBER_API Process {
  public:
   pid_t pid() const noexcept;
-  /// Nothing while it runs. The exit status, or -N if signal N ended it; 255, with a warning, if
-  /// somebody else has taken the status.
+  /// Returns nullopt while the child runs. Then the exit status, or -N if signal N ended it; 255,
+  /// with a warning, if other code has taken the status.
   std::optional<int> returncode() const noexcept;
-  /// Those that were asked for with PIPE.
+  /// Return the streams that were requested with PIPE.
   const std::optional<StreamWriter>& stdin_() const noexcept;
   const std::optional<StreamReader>& stdout_() const noexcept;
   const std::optional<StreamReader>& stderr_() const noexcept;
 
-  /// Waits until it has ended, whatever becomes of its pipes (as CPython from 3.15 on); returns its
-  /// returncode. A child that fills a pipe that nobody reads does not end. Await it.
+  /// Waits until the child has ended, whatever becomes of its pipes (as CPython from 3.15 on);
+  /// returns its returncode. A child that fills a pipe without a reader does not end. Await it.
   auto wait() const {
     return detail::Deferred([self = *this] { return self.wait_now(); });
   }
   /// Writes the input, closes stdin, reads both outputs to their ends, waits; returns the outputs,
   /// "" for one that is not a pipe. Throws RuntimeError while another task reads one of them. If it
-  /// throws, or is cancelled, what has come is still to be read. Await it.
+  /// throws, or is cancelled, the output so far is still to be read. Await it.
   auto communicate(std::string input = {}) const {
     return detail::Deferred([self = *this, input = std::move(input)]() mutable {
       return self.communicate_now(std::move(input));
     });
   }
-  /// Throw ProcessLookupError once it has ended.
+  /// Throw ProcessLookupError once the child has ended.
   void send_signal(int signal) const;
   void terminate() const;  ///< SIGTERM
   void kill() const;       ///< SIGKILL
@@ -111,17 +112,17 @@ FIBER_API Process spawn_process(const std::vector<std::string>& command,
                                 const CreateSubprocessOptions& options);
 }
 
-/// Starts a program, looked for in PATH, with its arguments; command[0] is the program. Throws
-/// FileNotFoundError, PermissionError and other OSErrors; ValueError for an empty command, for zero
-/// bytes within one of the strings, and for an environment variable whose name is empty or has a
-/// '='. Await it.
+/// Starts a program, looked up in PATH (that of `env`, if given), with its arguments; command[0] is
+/// the program. Throws FileNotFoundError, PermissionError and other OSErrors; ValueError for an empty
+/// command, for zero bytes within one of the strings, and for an environment variable whose name is
+/// empty or has a '='. Await it.
 inline auto create_subprocess_exec(std::vector<std::string> command,
                                    CreateSubprocessOptions options = {}) {
   return detail::Deferred([command = std::move(command), options = std::move(options)] {
     return detail::spawn_process(command, options);
   });
 }
-/// Has the shell run a command line. Await it.
+/// Makes the shell run a command line. Await it.
 inline auto create_subprocess_shell(std::string command, CreateSubprocessOptions options = {}) {
   return asyncio::create_subprocess_exec({"/bin/sh", "-c", std::move(command)}, std::move(options));
 }

@@ -9,7 +9,7 @@
 namespace fiber::asyncio {
 namespace detail {
 
-// What stands behind the SubprocessTransport handles: as CPython's BaseSubprocessTransport. The
+// The object behind the SubprocessTransport handles: as CPython's BaseSubprocessTransport. The
 // pipes and the child's end refer to it until they are over.
 class SubprocessObject final : public HandledObject<SubprocessObject>,
                                public AnyTransport,
@@ -20,7 +20,7 @@ class SubprocessObject final : public HandledObject<SubprocessObject>,
     use(std::move(protocol));
   }
   void start(SpawnedProcess spawned);
-  // In a task.
+  // Connects the pipes; in a task.
   void connect_pipes();
   void wait() const {
     if (process_ && !process_->returncode) process_->wait();
@@ -41,7 +41,7 @@ class SubprocessObject final : public HandledObject<SubprocessObject>,
   SocketAddress peer_address() const override { return {}; }
   int file() const noexcept override { return -1; }
 
-  // --- of the pipes ---
+  // --- called by the pipes ---
   void pipe_made(int fd, const Transport& transport) { pipes_[fd].transport = transport; }
   void pipe_data_received(int fd, std::string_view data);
   void pipe_connection_lost(int fd, const std::exception_ptr& error);
@@ -61,7 +61,7 @@ class SubprocessObject final : public HandledObject<SubprocessObject>,
   };
 
   void use(std::shared_ptr<BaseProtocol> protocol);
-  // Calls what the protocol is told, in the next iteration, or once it knows of its connection.
+  // Calls a function of the protocol in the next iteration, or once it knows of its connection.
   void tell(std::function<void(SubprocessProtocol&)> what);
   void exited(int returncode);
   void try_finish();
@@ -80,7 +80,7 @@ class SubprocessObject final : public HandledObject<SubprocessObject>,
 
 namespace {
 
-// Of one of the child's pipes.
+// The protocol of one of the child's pipes.
 class PipeProtocol final : public Protocol {
  public:
   PipeProtocol(SubprocessObject& process, int fd) : process_(&process), fd_(fd) {}
@@ -198,7 +198,7 @@ void SubprocessObject::close() {
   try {
     process_->send_signal(SIGKILL);
   } catch (const OSError&) {
-    // It has ended, or is another user's by now.
+    // The child has ended, or belongs to another user by now.
   }
 }
 
@@ -207,7 +207,7 @@ void SubprocessObject::send_signal(int signal) const {
   try {
     process_->send_signal(signal);
   } catch (const ProcessLookupError&) {
-    // Its end is on its way here.
+    // The child's end is about to be noted.
   }
 }
 

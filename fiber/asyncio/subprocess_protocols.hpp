@@ -5,7 +5,6 @@
 #include <fiber/asyncio/connections.hpp>
 #include <fiber/asyncio/subprocess.hpp>
 
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -24,10 +23,10 @@ class FIBER_API SubprocessTransport : public BaseTransport {
  public:
   SubprocessTransport() noexcept = default;
   pid_t get_pid() const;
-  /// Nothing while it runs; see Process::returncode.
+  /// Returns nullopt while the child runs; see Process::returncode.
   std::optional<int> get_returncode() const;
-  /// The transport of the child's stdin (0), stdout (1) or stderr (2); one that refers to nothing
-  /// if that is no pipe.
+  /// Returns the transport of the child's stdin (0), stdout (1) or stderr (2); a null handle if
+  /// that is no pipe.
   Transport get_pipe_transport(int fd) const;
   /// Throw ProcessLookupError once connection_lost() was called.
   void send_signal(int signal) const;
@@ -39,13 +38,13 @@ class FIBER_API SubprocessTransport : public BaseTransport {
 };
 
 /// Keyword arguments of loop.subprocess_exec and subprocess_shell; each as in
-/// CreateSubprocessOptions, but that the streams are pipes by default.
+/// CreateSubprocessOptions, except that the streams are pipes by default.
 struct SubprocessOptions {
   subprocess::Redirection stdin_ = subprocess::PIPE;
   subprocess::Redirection stdout_ = subprocess::PIPE;
   subprocess::Redirection stderr_ = subprocess::PIPE;
   std::optional<std::string> cwd = {};
-  std::optional<std::map<std::string, std::string>> env = {};
+  std::optional<subprocess::Environment> env = {};
   bool start_new_session = false;
 };
 

@@ -1,11 +1,11 @@
-// The unfinished tasks of a loop, and how they are made.
+// The unfinished tasks of a loop, and the making of tasks.
 //
 // Invariants
 //  1. The loop owns a reference to every unfinished task: from add() until TaskBase::ended().
-//  2. What costs something only for those who asked for it hangs on one flag that is looked at
-//     anyway: `special_` makes creating a task take the long way (debug mode, task factories, a
-//     closed loop).
-//  3. A task that ends is out of the list before anything is told of its end.
+//  2. Features that only some programs use have no cost for others: they hang on one flag that is
+//     tested anyway. `special_` makes creating a task take the long way (debug mode, task
+//     factories, a closed loop).
+//  3. A task that ends leaves the list before any code is told of its end.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -35,7 +35,7 @@ namespace fiber::asyncio::detail {
 class LoopObject;
 class TaskBase;
 
-/// How a task is to begin.
+/// The arguments of a new task.
 struct TaskArguments {
   std::string name = {};                                  ///< "": "Task-N"
   contextvars::detail::ContextObject* context = nullptr;  ///< borrowed
@@ -53,24 +53,24 @@ class FIBER_API TaskRegistry {
   TaskRegistry(const TaskRegistry&) = delete;
   TaskRegistry& operator=(const TaskRegistry&) = delete;
 
-  /// Oldest first.
+  /// Returns the unfinished tasks, oldest first.
   const core::List<TaskBase>& unfinished() const noexcept { return unfinished_; }
   bool empty() const noexcept { return unfinished_.empty(); }
   std::size_t size() const noexcept { return size_; }
   void add(TaskBase& task) noexcept;
   void remove(TaskBase& task) noexcept;
 
-  /// True if they are not made by TaskBase::begin alone.
+  /// Returns true if TaskBase::begin alone does not make the tasks.
   bool special() const noexcept { return special_; }
   void set_special(bool special) noexcept { special_ = special; }
-  /// The long way: through the factory, if there is one.
+  /// Makes a task the long way: through the factory, if there is one.
   void make(TaskBase& task, const TaskArguments& arguments);
   const std::shared_ptr<task_factory>& factory() const noexcept { return factory_; }
   void set_factory(std::shared_ptr<task_factory> factory);
 
-  /// Ends all, oldest first, those that are suspended by unwinding them.
+  /// Ends all tasks, oldest first; suspended ones are unwound.
   void abandon_all() noexcept;
-  /// Does so for those that are suspended on this thread, or for all; what is ready stays.
+  /// Ends the tasks that are suspended on this thread, or all; ready entries stay.
   void end_here(bool all) noexcept;
 
  private:

@@ -87,7 +87,7 @@ void TaskGroup::check_can_create() const {
 }
 
 TaskGroup::Child* TaskGroup::prepare() {
-  // One more for that which leaves the block.
+  // One place more for the error of the block.
   const std::size_t errors = errors_.size() + count_ + 2;
   if (errors_.capacity() < errors) errors_.reserve(errors * 2);
   auto child = std::make_unique<Child>(this);
@@ -102,7 +102,7 @@ void TaskGroup::give_up(Child* child) noexcept {
 }
 
 void TaskGroup::adopt(Child* child, detail::FutureBase& task) {
-  // Also one that has ended already, as an eager task may have: were its end noted here, it could
+  // Also for a task that has ended already, as an eager one may have: noting its end here could
   // cancel the task that makes it, and the group would not be told.
   child->task = FutureRef(&task);
   children_.append(*child);
@@ -131,13 +131,13 @@ bool TaskGroup::exit(std::exception_ptr error) {
   wait_for_tasks(cancellation);
   const TaskRef held = std::exchange(parent_, TaskRef());
   if (base_error_) std::rethrow_exception(std::exchange(base_error_, nullptr));
-  // The cancellation that the group asked for is over; one from outside goes on.
+  // The cancellation by the group itself is over; one from outside goes on.
   if (parent_cancel_requested_ && parent.uncancel() == 0) cancellation = nullptr;
   if (cancellation && errors_.empty()) std::rethrow_exception(cancellation);
   if (kind == Kind::other) errors_.push_back(error);
   if (errors_.empty()) return false;
   if (parent.cancelling() != 0) {
-    // Cancelled from outside as well: the next await is to throw it, and the count stays.
+    // Cancelled from outside as well: the next await throws the cancellation, and the count stays.
     parent.uncancel();
     parent.cancel({});
   }
@@ -145,8 +145,8 @@ bool TaskGroup::exit(std::exception_ptr error) {
       make_exception_group("unhandled errors in a TaskGroup", std::exchange(errors_, {})));
 }
 
-// Several cancellations may arrive meanwhile; the first, unless all are being cancelled anyway, is
-// passed on to the tasks.
+// Waits for the tasks. Several cancellations may arrive meanwhile; the first is passed on to the
+// tasks, unless all are being cancelled anyway.
 void TaskGroup::wait_for_tasks(std::exception_ptr& cancellation) {
   detail::TaskBase& task = detail::task_for_await();
   while (count_ != 0) {

@@ -15,7 +15,7 @@
 namespace fiber::asyncio {
 
 namespace detail {
-/// The task that waits for a task of its group, if that is what the leaf is for; else null.
+/// Returns the task that waits for its group, if the leaf belongs to a task of a group; else null.
 TaskBase* group_parent(const LeafCallback& leaf) noexcept;
 }  // namespace detail
 
@@ -27,10 +27,10 @@ TaskBase* group_parent(const LeafCallback& leaf) noexcept;
 ///   });
 ///
 /// The first task that fails, or the block if it throws, cancels the others and the block. When all
-/// have ended, what they threw is thrown as one ExceptionGroup (see except_star), or a
+/// have ended, their exceptions are thrown as one ExceptionGroup (see except_star), or a
 /// BaseExceptionGroup, in the order in which they failed, the block's own last. CancelledErrors are
-/// no failures; KeyboardInterrupt and SystemExit are thrown as they are. A task that is cancelled
-/// by someone else is not missed. Cancelling the task that runs the block cancels all. Python:
+/// no failures; KeyboardInterrupt and SystemExit are thrown as they are. A task that other code
+/// cancels does not affect the rest. Cancelling the task that runs the block cancels all. Python:
 /// asyncio.TaskGroup.
 class FIBER_API TaskGroup {
  public:
@@ -39,9 +39,9 @@ class FIBER_API TaskGroup {
   TaskGroup& operator=(const TaskGroup&) = delete;
   ~TaskGroup();
 
-  /// As asyncio::create_task; also from the tasks of the group, until the last of them has ended.
-  /// Throws RuntimeError outside of the block and once the group is being cancelled; the coroutine
-  /// is then closed.
+  /// Makes a task as asyncio::create_task does; also from the tasks of the group, until the last of
+  /// them has ended. Throws RuntimeError outside of the block and once the group is being
+  /// cancelled; in these cases the coroutine is closed.
   template <detail::taskable A>
   auto create_task(A&& coroutine, TaskOptions options = {}) {
     auto object = detail::as_coroutine(std::forward<A>(coroutine));
@@ -62,7 +62,7 @@ class FIBER_API TaskGroup {
     return task;
   }
 
-  /// Python's repr: "<TaskGroup tasks=2 entered>".
+  /// Returns Python's repr: "<TaskGroup tasks=2 entered>".
   std::string repr() const;
 
   /// For asyncio::with.
@@ -74,7 +74,7 @@ class FIBER_API TaskGroup {
   struct Child;
 
   void check_can_create() const;
-  /// All that noting the end of one more task needs.
+  /// Allocates everything that noting the end of one more task needs.
   Child* prepare();
   void give_up(Child* child) noexcept;
   void adopt(Child* child, detail::FutureBase& task);

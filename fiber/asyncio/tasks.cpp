@@ -63,7 +63,7 @@ void check_loop(const FutureBase& future, const LoopObject& loop) {
 
 namespace {
 
-// Everything a sleeping task needs, on its own stack.
+// The data of a sleeping task, on its own stack.
 struct SleepTimer final : Waiter, TimerNode, Leaf {
   explicit SleepTimer(LoopObject& loop) : Waiter(loop) {}
   ~SleepTimer() override { loop()->remove_timer(this); }
@@ -91,7 +91,7 @@ void report_never_awaited(CoroutineName coroutine) noexcept {
     if (place != "?") text += "\n  dropped at " + place;
     log(LogLevel::warning, std::move(text));
   } catch (...) {
-    // No memory to say it with.
+    // No memory for a report.
   }
 }
 

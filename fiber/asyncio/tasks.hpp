@@ -1,4 +1,4 @@
-// Tasks and what combines them. Python: asyncio.tasks.
+// Tasks and their combinations. Python: asyncio.tasks.
 #pragma once
 
 #include <fiber/asyncio/combinators.hpp>
@@ -37,16 +37,16 @@ class Task : public Future<T> {
 
   std::string get_name() const { return task().get_name(); }
   void set_name(std::string name) const { task().set_name(std::move(name)); }
-  /// How often cancel() was called, less the calls of uncancel(). `uncancel` returns what is left;
-  /// at 0 a cancellation that was not delivered yet is withdrawn.
+  /// `cancelling` returns the number of calls of cancel(), less the calls of uncancel(). `uncancel`
+  /// returns the new number; at 0 a cancellation that was not delivered yet is withdrawn.
   int cancelling() const { return task().cancelling(); }
   int uncancel() const { return task().uncancel(); }
-  /// The context in which it runs.
+  /// Returns the context in which the task runs.
   contextvars::Context get_context() const { return task().get_context(); }
-  /// What it runs: a reference that tells its name.
+  /// Returns the task's coroutine: a reference that tells its name.
   CoroutineRef get_coro() const;
-  /// Where it is: its frames, the library's too, outermost first; empty before its first step and
-  /// after its end. `limit`: that many, the innermost. See also print_call_graph.
+  /// Returns the task's frames, the library's too, outermost first; empty before its first step and
+  /// after its end. `limit`: the number of frames, the innermost ones. See also print_call_graph.
   std::vector<traceback::FrameSummary> get_stack(
       const std::optional<std::size_t>& limit = std::nullopt) const {
     return detail::get_stack(task(), limit);
@@ -61,13 +61,13 @@ class Task : public Future<T> {
   detail::TaskBase& task() const { return static_cast<detail::TaskBase&>(this->base()); }
 };
 
-/// A coroutine object of whatever result type: what a task factory is given.
+/// A coroutine object of any result type: the argument of a task factory.
 class FIBER_API CoroutineRef : private FutureRef {
  public:
   CoroutineRef() noexcept = default;
   explicit CoroutineRef(detail::TaskBase* coroutine) noexcept : FutureRef(coroutine) {}
-  /// The name that was given to async(), else that of the function, or of the lambda's type.
-  /// Python: coro.__qualname__.
+  /// Returns the name given to async(), else that of the function, or of the lambda's type. Python:
+  /// coro.__qualname__.
   std::string name() const { return object().coroutine_name().str(); }
   using FutureRef::operator bool;
   friend bool operator==(const CoroutineRef& a, const CoroutineRef& b) noexcept {
@@ -76,13 +76,13 @@ class FIBER_API CoroutineRef : private FutureRef {
   detail::TaskBase& object() const { return static_cast<detail::TaskBase&>(base()); }
 };
 
-/// A task of whatever result type.
+/// A task of any result type.
 class FIBER_API TaskRef : public FutureRef {
  public:
   TaskRef() noexcept = default;
   explicit TaskRef(detail::TaskBase* task) noexcept : FutureRef(task) {}
-  /// Makes a task of a coroutine object, without regard for the loop's task factory: what factories
-  /// return. Python: asyncio.Task(coro, loop=loop, **options).
+  /// Makes a task of a coroutine object, without regard for the loop's task factory; factories
+  /// return it. Python: asyncio.Task(coro, loop=loop, **options).
   TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const TaskOptions& options);
 
   std::string get_name() const { return task().get_name(); }
@@ -111,7 +111,7 @@ CoroutineRef Task<T>::get_coro() const {
 
 /// A task factory that starts each task at once, inside create_task: its body runs until it first
 /// has to wait, and a task that never waits is done when create_task returns. Only while the loop
-/// runs; elsewhere, the task starts as usual. Python: loop.set_task_factory(eager_task_factory).
+/// runs; otherwise the task starts as usual. Python: loop.set_task_factory(eager_task_factory).
 FIBER_API TaskRef eager_task_factory(const EventLoop& loop, const CoroutineRef& coroutine,
                                      const TaskOptions& options);
 /// An eager_task_factory for tasks that another factory makes, which must heed `eager_start`.
@@ -119,8 +119,8 @@ FIBER_API task_factory create_eager_task_factory(task_factory constructor);
 
 namespace detail {
 
-/// What create_task makes of its argument: coroutine objects as they are, awaitables and callables
-/// wrapped.
+/// Returns a coroutine for an argument of create_task: coroutine objects unchanged, awaitables and
+/// callables wrapped.
 template <class T>
 Coroutine<T> as_coroutine(const Coroutine<T>& coroutine) {
   return coroutine;
@@ -149,7 +149,7 @@ template <class F>
 auto as_coroutine(F&& function) {
   using Result = std::invoke_result_t<std::decay_t<F>&>;
   if constexpr (has_await<Result>) {
-    // A coroutine function: call it, and await what it makes.
+    // A coroutine function: call it, and await the result.
     using Inner = await_result_t<Result>;
     const CoroutineName name = name_of<F>(function);
     return Coroutine<Inner>(
@@ -214,7 +214,7 @@ template <class A>
 constexpr bool iscoroutine(const A&) noexcept {
   return detail::is_coroutine<A>::value;
 }
-/// True for what async() returns. Python: asyncio.iscoroutinefunction.
+/// Returns true for a result of async(). Python: asyncio.iscoroutinefunction.
 template <class A>
 constexpr bool iscoroutinefunction(const A&) noexcept {
   return detail::is_coroutine_function<A>::value;
@@ -222,7 +222,7 @@ constexpr bool iscoroutinefunction(const A&) noexcept {
 
 namespace detail {
 
-/// A coroutine that its loop refuses is closed: the error says it all.
+/// Makes a task. A coroutine that the loop refuses is closed, for the error is warning enough.
 template <class T>
 Task<T> spawn_or_close(LoopObject& loop, Coroutine<T> coroutine) {
   if (loop.is_closed()) [[unlikely]]
@@ -232,7 +232,7 @@ Task<T> spawn_or_close(LoopObject& loop, Coroutine<T> coroutine) {
 
 }  // namespace detail
 
-/// A future or task as it is; anything else becomes a task of the running (or set) loop.
+/// Returns a future or task unchanged; makes a task of the running (or set) loop of anything else.
 template <class A>
 auto ensure_future(A&& awaitable) {
   if constexpr (future_like<A>)
@@ -241,7 +241,7 @@ auto ensure_future(A&& awaitable) {
     return detail::spawn_or_close(detail::loop_for_futures(),
                                   detail::as_coroutine(std::forward<A>(awaitable)));
 }
-/// With a given loop, in which the new task runs; a future of another loop is a ValueError.
+/// Does so with a given loop, in which the new task runs; a future of another loop is a ValueError.
 template <class A>
 auto ensure_future(A&& awaitable, const EventLoop& loop) {
   if constexpr (future_like<A>) {
@@ -252,9 +252,9 @@ auto ensure_future(A&& awaitable, const EventLoop& loop) {
   }
 }
 
-/// The task that runs; a null reference in a callback.
+/// Returns the running task; a null reference in a callback.
 FIBER_API TaskRef current_task();
-/// The unfinished tasks of the running loop (of `loop`), oldest first.
+/// Return the unfinished tasks of the running loop (of `loop`), oldest first.
 FIBER_API std::vector<TaskRef> all_tasks();
 FIBER_API std::vector<TaskRef> all_tasks(const EventLoop& loop);
 
@@ -289,7 +289,7 @@ template <class Rep, class Period>
 detail::Sleep sleep(std::chrono::duration<Rep, Period> delay) {
   return {detail::to_nanoseconds(delay)};
 }
-/// Seconds may be a plain number, as in Python: sleep(0), sleep(0.5).
+/// Sleeps for a plain number of seconds, as in Python: sleep(0), sleep(0.5).
 template <class Number>
   requires std::is_arithmetic_v<Number>
 detail::Sleep sleep(Number seconds) {
@@ -306,11 +306,11 @@ auto sleep(Delay delay, T result) {
 
 // --- gather -------------------------------------------------------------------------------------
 
-/// As the first argument of gather: exceptions are results like others.
+/// The first argument of gather that makes exceptions results like others.
 struct return_exceptions_t {};
 inline constexpr return_exceptions_t return_exceptions{};
 
-/// A result or an exception: an element of what gather(return_exceptions, ...) returns.
+/// A result or an exception: an element of the result of gather(return_exceptions, ...).
 template <class T>
 class Outcome {
  public:
@@ -321,7 +321,7 @@ class Outcome {
 
   bool has_value() const noexcept { return error_ == nullptr; }
   explicit operator bool() const noexcept { return has_value(); }
-  /// Throws the exception if that is what it is.
+  /// Returns the value, or throws the exception.
   const value_type& value() const& {
     if (error_) std::rethrow_exception(error_);
     return *value_;
@@ -330,7 +330,7 @@ class Outcome {
     if (error_) std::rethrow_exception(error_);
     return std::move(*value_);
   }
-  /// Null for a value.
+  /// Returns the exception; null for a value.
   const std::exception_ptr& exception() const noexcept { return error_; }
 
  private:
@@ -338,10 +338,10 @@ class Outcome {
   std::exception_ptr error_;
 };
 
-/// Runs awaitables concurrently and collects their results in the order of the arguments:
-/// a future of a std::tuple (void results are None), or of a std::vector for a range. The first
-/// exception goes to whoever awaits the gather; the others run on. Cancelling the gather cancels
-/// them all. Python: asyncio.gather.
+/// Runs awaitables concurrently and collects their results in the order of the arguments: a future
+/// of a std::tuple (void results are None), or of a std::vector for a range. The first exception
+/// goes to the task that awaits the gather; the others run on. Cancelling the gather cancels them
+/// all. Python: asyncio.gather.
 template <class... A>
   requires((sizeof...(A) != 1) && (... && (future_like<A> || detail::taskable<A>)))
 auto gather(A&&... awaitables) {
@@ -373,7 +373,7 @@ auto gather(return_exceptions_t, R&& awaitables) {
 
 // --- wait ---------------------------------------------------------------------------------------
 
-/// A time limit as an argument: any std::chrono duration, or nothing.
+/// A time limit as an argument: any std::chrono duration, or std::nullopt for none.
 class time_limit {
  public:
   time_limit() noexcept = default;
@@ -393,16 +393,16 @@ struct WaitOptions {
   ReturnWhen return_when = ALL_COMPLETED;
 };
 
-/// What wait() returns, both in the order of the argument.
+/// The result of wait(): both lists in the order of the argument.
 template <class F>
 struct wait_result {
   std::vector<F> done;
   std::vector<F> pending;
 };
 
-/// Waits for futures or tasks until `return_when` holds or the timeout is over; never throws for
-/// what they end with, and cancels none. Throws ValueError if there are none, or one belongs to
-/// another loop. Python: asyncio.wait.
+/// Waits for futures or tasks until `return_when` holds or the timeout is over. Never throws their
+/// exceptions, and cancels none. Throws ValueError if there are none, or one belongs to another
+/// loop. Python: asyncio.wait.
 template <std::ranges::input_range R>
 auto wait(R&& futures, WaitOptions options = {}) {
   using F = std::remove_cvref_t<std::ranges::range_value_t<R>>;
@@ -421,8 +421,8 @@ auto wait(R&& futures, WaitOptions options = {}) {
     return result;
   });
 }
-/// For wait({task1, task2}). Futures of different types come back as references to futures of any
-/// type, which can be compared with the tasks.
+/// Takes a list: wait({task1, task2}). Futures of different types come back as references to
+/// futures of any type, which can be compared with the tasks.
 template <class F>
 auto wait(std::initializer_list<F> futures, WaitOptions options = {}) {
   return asyncio::wait(std::vector<F>(futures), options);
@@ -433,7 +433,7 @@ inline auto wait(std::initializer_list<FutureRef> futures, WaitOptions options =
 
 // --- shield -------------------------------------------------------------------------------------
 
-/// Waits for an awaitable in such a way that cancelling the wait does not cancel it.
+/// Waits for an awaitable in such a way that cancelling the wait does not cancel the awaitable.
 /// Python: asyncio.shield.
 template <class A>
 auto shield(A&& awaitable) {

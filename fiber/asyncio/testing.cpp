@@ -46,13 +46,13 @@ LeftBehind::~LeftBehind() = default;
 namespace detail {
 namespace {
 
-// What is open, such as "socket:[1234]", and as which number; sorted.
+// Returns the open files, such as "socket:[1234]", and their numbers; sorted.
 std::vector<Descriptor> open_descriptors() {
   std::vector<Descriptor> open;
   std::error_code none;
   for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", none)) {
     std::string target = std::filesystem::read_symlink(entry.path(), none).string();
-    // The one that this loop itself reads through.
+    // Skips the descriptor through which this loop itself reads.
     if (target.starts_with("/proc/") && target.ends_with("/fd")) continue;
     open.push_back({std::move(target), entry.path().filename().string()});
   }
@@ -61,7 +61,8 @@ std::vector<Descriptor> open_descriptors() {
   return open;
 }
 
-// Numbers do not count: the loop may have closed its own and opened others.
+// Returns the files opened since. Numbers do not count: the loop may have closed its own and opened
+// others.
 std::vector<std::string> opened_since(const std::vector<Descriptor>& before) {
   std::vector<Descriptor> more;
   const std::vector<Descriptor> now = open_descriptors();
@@ -100,7 +101,7 @@ TestLoop::~TestLoop() {
   try {
     if (!loop_.is_closed()) finish();
   } catch (...) {
-    // The test has failed by another error already.
+    // The test has already failed by another error.
   }
 }
 

@@ -1,5 +1,5 @@
-// For the tests of programs that use asyncio: time that passes in no time, tasks in random order,
-// and a run that notices what was left behind. Python has IsolatedAsyncioTestCase, trio MockClock.
+// For tests of programs that use asyncio: time that passes in no time, tasks in random order, and a
+// run that notices leftovers. Python has IsolatedAsyncioTestCase, trio MockClock.
 //
 //   asyncio::testing::run_test([] {
 //     auto task = asyncio::create_task(retry_for_an_hour());
@@ -20,7 +20,7 @@
 
 namespace fiber::asyncio::testing {
 
-/// A clock that stands still while anything is ready to run, and otherwise jumps to the next
+/// A clock that stands still while an entry is ready to run, and otherwise jumps to the next
 /// deadline. A counted reference. One clock may serve several loops of one thread.
 ///
 /// A loop that watches descriptors looks at them before each jump and gives them some real time
@@ -30,13 +30,12 @@ class FIBER_API VirtualClock {
  public:
   explicit VirtualClock(nanoseconds start = {});
 
-  /// From now on loop.time() is this clock's time. Timers that are set already keep their
-  /// deadlines.
+  /// Makes loop.time() this clock's time. Timers that are set already keep their deadlines.
   void attach(const EventLoop& loop) const;
   nanoseconds time() const noexcept;
-  /// Moves on while nothing else runs, as a slow computation does.
+  /// Moves the time on while no other code runs, as a slow computation does.
   void advance(nanoseconds by) const;
-  /// Real time for descriptors before a jump; 10 ms unless set.
+  /// Sets the real time for descriptors before a jump; 10 ms unless set.
   void set_patience(nanoseconds patience) const;
 
  private:
@@ -44,15 +43,14 @@ class FIBER_API VirtualClock {
   std::shared_ptr<State> state_;
 };
 
-/// From now on the loop runs what is ready in one iteration in random order (0: as it came), so
-/// that a program that depends on the order by accident shows it. The same seed gives the same
-/// orders.
+/// Makes the loop run the ready entries of an iteration in random order (0: in their own order), so
+/// that a program that depends on the order by accident shows it. Equal seeds give equal orders.
 FIBER_API void set_shuffle(const EventLoop& loop, std::uint64_t seed);
 
-/// How many iterations the loop has begun.
+/// Returns the number of iterations that the loop has begun.
 FIBER_API std::uint64_t iterations(const EventLoop& loop);
 
-/// What run_test throws when the test itself passed.
+/// Thrown by run_test when the test itself passed, but left something behind.
 class FIBER_API LeftBehind : public RuntimeError {
  public:
   using RuntimeError::RuntimeError;
@@ -64,7 +62,7 @@ struct RunTestOptions {
   bool virtual_clock = true;  ///< false: real time passes
   std::uint64_t shuffle = 0;  ///< a seed for set_shuffle
   bool debug = false;         ///< see EventLoop::set_debug
-  /// What may be left behind.
+  /// The kinds of leftovers that are allowed.
   bool allow_tasks = false;
   bool allow_futures = false;
   bool allow_descriptors = false;
@@ -77,7 +75,7 @@ struct Descriptor {
   std::string number;
 };
 
-/// A loop of its own, and what must not be left in it.
+/// A loop of its own, which checks for leftovers.
 class FIBER_API TestLoop {
  public:
   explicit TestLoop(RunTestOptions options);
@@ -86,7 +84,7 @@ class FIBER_API TestLoop {
   ~TestLoop();
 
   const EventLoop& loop() const noexcept { return loop_; }
-  /// The body has ended: ends the rest, and throws LeftBehind.
+  /// Ends the loop after the body, and throws LeftBehind.
   void finish();
 
  private:
@@ -101,9 +99,9 @@ class FIBER_API TestLoop {
 }  // namespace detail
 
 /// Runs `body` (a coroutine object, an awaitable or a callable) in a loop of its own, on a virtual
-/// clock, and returns its result. Throws what it throws; LeftBehind, naming them, if tasks run on
-/// when the body has ended, or futures are pending that someone still refers to, or descriptors are
-/// open that were not before; RuntimeError if the body waits for what can never happen.
+/// clock, and returns its result. Throws its exception; LeftBehind, naming them, if tasks run on
+/// when the body has ended, or futures with references are pending, or descriptors are open that
+/// were not before; RuntimeError if the body waits for an event that can never happen.
 template <class A>
 auto run_test(A&& body, RunTestOptions options = {}) {
   detail::TestLoop test(options);

@@ -17,16 +17,17 @@
 #include <thread>
 
 #include <dlfcn.h>
-#include <execinfo.h>
 #include <signal.h>
 #include <ucontext.h>
+#include <unwind.h>
 
 namespace fiber::asyncio::detail {
 namespace {
 
 using std::chrono::steady_clock;
 
-// Filled in by the signal handler on the loop's thread: no allocation, no locks.
+// The question and its answer. The signal handler on the loop's thread fills it in: no allocation,
+// no locks.
 struct Question {
   pthread_t thread;
   const LoopObject* loop;
@@ -38,9 +39,9 @@ struct Question {
   void* interrupted_at = nullptr;
 };
 
-// At most one at a time, of all monitors. Whoever takes it out owns it.
+// At most one question at a time, of all monitors. The code that takes it out owns it.
 std::atomic<Question*> question{nullptr};
-core::Undying<std::mutex> one_question;  // held by whoever asks
+core::Undying<std::mutex> one_question;  // held by the asking thread
 
 void* program_counter([[maybe_unused]] void* context) noexcept {
 #if defined(__x86_64__)
@@ -50,6 +51,27 @@ void* program_counter([[maybe_unused]] void* context) noexcept {
 #else
   return nullptr;
 #endif
+}
+
+struct Walk {
+  void** frames;
+  int room;
+  int count;
+};
+
+_Unwind_Reason_Code note_frame(_Unwind_Context* context, void* argument) noexcept {
+  auto& walk = *static_cast<Walk*>(argument);
+  if (walk.count == walk.room) return _URC_END_OF_STACK;
+  if (void* address = reinterpret_cast<void*>(_Unwind_GetIP(context)))
+    walk.frames[walk.count++] = address;
+  return _URC_NO_REASON;
+}
+
+// glibc's backtrace(), which other libraries of C do not have.
+int frames_here(void** frames, int room) noexcept {
+  Walk walk{frames, room, 0};
+  _Unwind_Backtrace(note_frame, &walk);
+  return walk.count;
 }
 
 void write_name(const TaskBase& task, char* to, std::size_t size) noexcept {
@@ -71,11 +93,11 @@ void answer(Question& asked, void* context) noexcept {
     }
   }
   asked.interrupted_at = program_counter(context);
-  asked.frame_count = ::backtrace(asked.frames, static_cast<int>(std::size(asked.frames)));
+  asked.frame_count = frames_here(asked.frames, static_cast<int>(std::size(asked.frames)));
   asked.answered.store(true, std::memory_order_release);
 }
 
-// The handler, while any monitor asks by its signal.
+// The signal handler, installed while any monitor asks by its signal.
 class Handler {
  public:
   static void install(int signal) {
@@ -83,7 +105,8 @@ class Handler {
     Use& use = uses()[signal];
     if (use.count++ > 0) return;
     void* unused[1];
-    ::backtrace(unused, 1);  // loads what it needs, which a handler could not
+    // The first call of the unwinder may need locks, which a handler cannot take.
+    frames_here(unused, 1);
     struct sigaction ours {};
     ours.sa_sigaction = &Handler::handle;
     ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
@@ -129,7 +152,7 @@ class Handler {
   }
 };
 
-// False if the thread does not answer, as one that blocks the signal.
+// Asks the thread. Returns false if it does not answer, for instance because it blocks the signal.
 bool ask(Question& asked, int signal) {
   const std::lock_guard lock(*one_question);
   question.store(&asked, std::memory_order_release);
@@ -150,7 +173,7 @@ Stall stall_of(const Question& asked, nanoseconds duration) {
   if (asked.coroutine.data != nullptr) stall.coroutine = asked.coroutine.str();
   void* const* begin = asked.frames;
   void* const* end = asked.frames + asked.frame_count;
-  // What lies above is the handler's own.
+  // The frames above belong to the handler.
   void* const* first = std::find(begin, end, asked.interrupted_at);
   for (void* const* at = first != end ? first : begin; at != end; ++at)
     stall.backtrace.push_back(describe_frame(*at));
@@ -168,7 +191,7 @@ std::string describe_frame(void* address) {
     std::snprintf(text, sizeof text, "%p", address);
     return text;
   }
-  // Tools that want the line take the offset in the object.
+  // Tools that find the line take the offset in the object.
   std::snprintf(
       text, sizeof text, "+0x%zx",
       static_cast<std::size_t>(static_cast<char*>(address) - static_cast<char*>(where.dli_fbase)));
@@ -198,7 +221,7 @@ namespace {
 std::atomic<int> watchers{0};
 std::atomic<unsigned> process{0};  // counts from fork to fork
 
-// A child process has none of the watchers, one of which may just have been asking.
+// Forgets the watchers in a child process: it has none of them, and one may have been asking.
 void forget_watchers() noexcept {
   watchers.store(0);
   process.fetch_add(1);

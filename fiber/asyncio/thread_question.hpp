@@ -1,4 +1,5 @@
-// Asks a loop's thread, which may be blocked, what it does: by a signal, from another thread.
+// Asks a loop's thread, which may be blocked, for its current place: by a signal, from another
+// thread.
 #pragma once
 
 #include <fiber/asyncio/stall.hpp>
@@ -13,8 +14,8 @@
 
 namespace fiber::asyncio::detail {
 
-/// Made on the thread that is to be asked. While it lives, the signal's handler is ours; what it
-/// was before gets the signals that answer nobody.
+/// Made on the thread that will be asked. While it lives, the signal has the library's handler;
+/// signals that answer no question go to the handler from before.
 class ThreadQuestion {
  public:
   ThreadQuestion(const LoopObject& loop, int signal);
@@ -22,7 +23,8 @@ class ThreadQuestion {
   ThreadQuestion& operator=(const ThreadQuestion&) = delete;
   ~ThreadQuestion();
 
-  /// What it runs, and where. Nothing if it does not answer, as a thread that blocks the signal.
+  /// Returns the running task and its place. nullopt without an answer, for instance because the
+  /// thread blocks the signal.
   std::optional<Stall> ask(nanoseconds silence) const;
 
  private:
@@ -31,18 +33,19 @@ class ThreadQuestion {
   int signal_;
 };
 
-/// "function+0x12 (file+0x3456)" of a return address.
+/// Returns "function+0x12 (file+0x3456)" for a return address.
 std::string describe_frame(void* address);
 
-/// A thread that only looks: signals do not come to it, and it wakes no loop.
+/// A thread that only observes: it gets no signals, and wakes no loop.
 class WatcherThread {
  public:
   explicit WatcherThread(std::function<void()> function);
   void join();
-  /// False in a child process that was forked since: the thread is not there. It can neither be
-  /// joined, nor may the mutexes and condition variables that it used be touched or destroyed.
+  /// Returns false in a child process that was forked since: the thread does not exist there. It
+  /// cannot be joined, and the mutexes and condition variables that it used must not be touched or
+  /// destroyed.
   bool exists() const noexcept;
-  /// How many there are in the process.
+  /// Returns the number of watcher threads in the process.
   static int count() noexcept;
 
  private:
@@ -50,8 +53,8 @@ class WatcherThread {
   unsigned process_;
 };
 
-/// Destroys what a watcher thread works with; in a child process that does not have the thread the
-/// object stays as it is.
+/// Destroys the data of a watcher thread; in a child process without the thread the object stays
+/// unchanged.
 template <class T>
 void end_watcher(std::unique_ptr<T> watched) noexcept {
   if (watched != nullptr && !watched->exists()) static_cast<void>(watched.release());

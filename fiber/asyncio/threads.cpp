@@ -23,8 +23,8 @@ ExternalDone::ExternalDone(LoopObject* loop) : HandleObject(loop), LoopDependent
   loop->outside_work.fetch_add(1);
 }
 
-// On the loop's thread, until that is closed: were it counted down by the other one, the loop could
-// see the job as outstanding when it has already been delivered, and wait for it.
+// Counts down on the loop's thread, until the loop is closed: if the other thread counted down, the
+// loop could see the job as outstanding after its delivery, and wait for it.
 ExternalDone::~ExternalDone() {
   leave();
   loop()->outside_work.fetch_sub(1);
@@ -70,7 +70,7 @@ void shutdown_default_executor(LoopObject& loop, nanoseconds timeout) {
     executor->shutdown({.wait = false});
     throw RuntimeError("can't start new thread");
   }
-  // It goes on by itself if nobody waits for it any longer.
+  // Lets the thread go on by itself once no code waits for it.
   struct LetGo {
     std::thread& thread;
     ~LetGo() {

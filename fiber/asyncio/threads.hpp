@@ -14,22 +14,23 @@ namespace fiber::asyncio {
 
 namespace detail {
 
-/// Queued in the loop by the thread that ends a concurrent future. Made on the loop's thread, since
-/// it holds a reference to a future of the loop, which only that thread may count; it lets go of
-/// that when the loop is closed, though the other thread may not be done yet.
+/// The thread that ends a concurrent future queues this handle in the loop. It is made on the
+/// loop's thread, since it holds a reference to a future of the loop, which only that thread may
+/// count; it drops that reference when the loop is closed, though the other thread may not be done
+/// yet.
 class FIBER_API ExternalDone : public HandleObject, LoopDependent {
  public:
   explicit ExternalDone(LoopObject* loop);
   ~ExternalDone() override;
-  /// From any thread, once.
+  /// Queues the handle, from any thread, once.
   void post() noexcept;
   void loop_closed() noexcept override { drop_callable(); }
 };
 
-/// Even an unwanted call goes to the loop: what it holds may be let go only there.
+/// Posts the call, even an unwanted one: its captures may be dropped only in the loop.
 FIBER_API void post_or_drop(ExternalDone* call, bool wanted) noexcept;
 
-/// Whoever is to post it may end without that.
+/// Deletes an owned call by posting it, for code that may end without having posted it.
 struct PostUnwanted {
   void operator()(ExternalDone* call) const noexcept { post_or_drop(call, false); }
 };
@@ -66,7 +67,8 @@ class CopyState final : public ExternalDone {
  private:
   void destroy_callable() noexcept override {
     destination_ = {};
-    // An empty one would be a new pending future, which takes memory.
+    // A moved-from object, not an empty one: that would be a new pending future, which takes
+    // memory.
     const concurrent::futures::Future<T> dropped = std::move(source_);
   }
   Future<T> destination_;
@@ -85,7 +87,7 @@ Future<T> chain_to_loop(const EventLoop& loop, concurrent::futures::Future<T> so
   return destination;
 }
 
-/// A call that another thread will ask for, or will say is not needed.
+/// Makes a call that another thread will post, or will give up.
 template <class F>
 ExternalOwner new_external(LoopObject* loop, F function) {
   struct Call final : WithCallable<F, ExternalDone> {
@@ -111,8 +113,9 @@ FIBER_API void shutdown_default_executor(LoopObject& loop, nanoseconds timeout);
 
 }  // namespace detail
 
-/// A future of the loop (default: the running one) that ends as the concurrent future does, in the
-/// iteration after. Cancelling it cancels the other, which cannot stop a job that runs.
+/// Returns a future of the loop (default: the running one) that ends as the concurrent future does,
+/// in the iteration after. Cancelling it cancels the concurrent one, which cannot stop a running
+/// job.
 template <class T>
 Future<T> wrap_future(concurrent::futures::Future<T> future) {
   return detail::chain_to_loop(get_event_loop(), std::move(future), false);
@@ -154,8 +157,8 @@ auto to_thread(F&& function, Args&&... args) {
 
 namespace detail {
 
-/// Hands the end of a task to a concurrent future. A loop that is closed drops it uncalled: then
-/// the future is cancelled, for nobody else will end it.
+/// Hands the outcome of a task to a concurrent future. A closed loop drops this without a call:
+/// then the future is cancelled, for no other code will end it.
 template <class T>
 class Delivery {
  public:
@@ -191,8 +194,8 @@ class Delivery {
 }  // namespace detail
 
 /// Runs a coroutine in the loop of another thread; the future's result() waits for it. Cancelling
-/// the future cancels the task; it is cancelled itself if the loop is closed before. Pass a
-/// coroutine object by std::move, or a callable.
+/// the future cancels the task; the future is cancelled if the loop is closed before its end. Pass
+/// a coroutine object by std::move, or a callable.
 template <class A>
   requires(!std::is_lvalue_reference_v<A> || std::invocable<std::decay_t<A>&>)
 auto run_coroutine_threadsafe(A&& coroutine, const EventLoop& loop) {
@@ -204,7 +207,7 @@ auto run_coroutine_threadsafe(A&& coroutine, const EventLoop& loop) {
         Task<T> task;
         try {
           task = loop.create_task(std::exchange(object, {}));
-        } catch (...) {  // of a task factory: whoever waits must learn of it
+        } catch (...) {  // of a task factory: the waiting thread must get it
           delivery.fail(std::current_exception());
           throw;
         }

@@ -67,7 +67,7 @@ bool Timeout::exit(std::exception_ptr error) {
       } catch (const CancelledError&) {
         std::throw_with_nested(TimeoutError());
       } catch (...) {
-        // It goes on as it is.
+        // Another exception goes on unchanged.
       }
     }
   }

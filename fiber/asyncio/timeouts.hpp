@@ -1,4 +1,4 @@
-// Limits on the time that a block takes. Python: asyncio.timeouts.
+// Limits on the time of a block. Python: asyncio.timeouts.
 #pragma once
 
 #include <fiber/asyncio/tasks.hpp>
@@ -9,7 +9,7 @@
 
 namespace fiber::asyncio {
 
-/// What timeout() and timeout_at() return; use it with asyncio::with:
+/// The result of timeout() and timeout_at(); use it with asyncio::with:
 ///
 ///   asyncio::with(asyncio::timeout(2s), [&](asyncio::Timeout& limit) { await(download()); });
 ///
@@ -17,19 +17,19 @@ namespace fiber::asyncio {
 /// becomes a TimeoutError. Python: asyncio.Timeout.
 class FIBER_API Timeout {
  public:
-  /// `when` on the clock of loop.time(); nothing: no limit.
+  /// `when` on the clock of loop.time(); nullopt: no limit.
   explicit Timeout(std::optional<nanoseconds> when) noexcept : when_(when) {}
   Timeout(const Timeout&) = delete;
   Timeout& operator=(const Timeout&) = delete;
-  Timeout(Timeout&& other) noexcept;  ///< before it is entered
+  Timeout(Timeout&& other) noexcept;  ///< before the block is entered
   ~Timeout();
 
   std::optional<nanoseconds> when() const noexcept { return when_; }
-  /// Moves the limit, or takes it away. Throws RuntimeError unless inside the block.
+  /// Moves the limit, or removes it. Throws RuntimeError unless inside the block.
   void reschedule(std::optional<nanoseconds> when);
-  /// True once the time was up inside the block.
+  /// Returns true once the time was up inside the block.
   bool expired() const noexcept { return state_ == State::expiring || state_ == State::expired; }
-  /// Python's repr: "<Timeout [active] when=…>".
+  /// Returns Python's repr: "<Timeout [active] when=…>".
   std::string repr() const;
 
   Timeout& enter();
@@ -51,17 +51,17 @@ namespace detail {
 FIBER_API std::optional<nanoseconds> deadline_after(std::optional<nanoseconds> delay);
 }
 
-/// Limits a block to `delay` from now; nothing: no limit yet, see reschedule().
+/// Limits a block to `delay` from now; nullopt: no limit yet, see reschedule().
 template <class Rep, class Period>
 Timeout timeout(std::chrono::duration<Rep, Period> delay) {
   return Timeout(detail::deadline_after(nanoseconds(detail::to_nanoseconds(delay))));
 }
 inline Timeout timeout(std::nullopt_t) { return Timeout(std::nullopt); }
-/// Limits a block up to a point on the clock of loop.time(); nothing: no limit yet.
+/// Limits a block up to a point on the clock of loop.time(); nullopt: no limit yet.
 inline Timeout timeout_at(std::optional<nanoseconds> when) { return Timeout(when); }
 
-/// Waits for one awaitable (or callable), at most for `timeout`; then cancels it, waits for its
-/// end, and throws TimeoutError. std::nullopt: waits for as long as it takes. Python:
+/// Waits for one awaitable (or callable), at most for `timeout`; after that cancels it, waits for
+/// its end, and throws TimeoutError. std::nullopt: waits as long as it takes. Python:
 /// asyncio.wait_for.
 template <class A>
 auto wait_for(A&& operand, std::optional<nanoseconds> timeout) {

@@ -12,8 +12,8 @@ void Timers::drop(ReadyQueue& ready) noexcept {
   }
 }
 
-// A task that was woken by something else, earlier in the same batch, leaves before its timer's
-// turn comes.
+// Takes a due timer's entry back: another event has woken its task earlier in the batch, and the
+// task leaves before the timer's turn.
 void Timers::withdraw(TimerNode* node, ReadyQueue& ready, bool moved) noexcept {
   static Leaf nothing{[](Leaf*) noexcept {}};
   if (moved)

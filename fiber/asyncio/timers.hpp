@@ -2,8 +2,8 @@
 //
 // Invariants
 //  1. Each timer has a claim in the ready queue, so that becoming due needs no memory.
-//  2. A timer is in the heap until it is due; from then on its entry stands in the ready queue,
-//     where a timer that is removed leaves a step that does nothing.
+//  2. A timer is in the heap until it is due; from then on its entry is in the ready queue, where a
+//     removed timer leaves a leaf that does nothing.
 #pragma once
 
 #include <fiber/asyncio/detail/durations.hpp>
@@ -21,33 +21,33 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual std::int64_t now() noexcept = 0;
-  /// The loop would sleep until `deadline` (INT64_MAX: for ever) with nothing ready. Returns true
-  /// if the clock has moved and the loop need not wait.
+  /// Called when the loop would sleep until `deadline` (INT64_MAX: for ever) with nothing ready.
+  /// Returns true if the clock has moved and the loop need not wait.
   virtual bool jump(std::int64_t deadline) noexcept = 0;
-  /// How long descriptors are waited for, in real nanoseconds, before a jump.
+  /// Returns the real time, in nanoseconds, to wait for descriptors before a jump.
   virtual std::int64_t patience() noexcept { return 0; }
-  /// What call_at stores for a requested deadline.
+  /// Returns the deadline to store for the one that call_at requested.
   virtual std::int64_t register_deadline(std::int64_t when) noexcept { return when; }
 };
 
 class Timers {
  public:
-  /// Nanoseconds of the clock; the machine's monotonic one unless another was set.
+  /// Returns the clock's time in nanoseconds; the machine's monotonic clock unless another was set.
   std::int64_t now() const noexcept {
     if (clock_ != nullptr) [[unlikely]]
       return clock_->now();
     return monotonic();
   }
-  /// Null: the machine's.
+  /// Returns null for the machine's clock.
   Clock* clock() const noexcept { return clock_.get(); }
   void set_clock(std::shared_ptr<Clock> clock) noexcept { clock_ = std::move(clock); }
 
   bool empty() const noexcept { return heap_.empty(); }
-  /// Of timers that are not empty.
+  /// Returns the soonest deadline; not to be called without timers.
   std::int64_t soonest() const noexcept { return heap_.soonest(); }
   bool any_due() const noexcept { return !empty() && soonest() < now() + kResolution; }
 
-  /// Throws std::bad_alloc, and then nothing has changed.
+  /// Adds a timer. Throws std::bad_alloc without any change.
   void add(TimerNode* node, ReadyQueue& ready) {
     heap_.reserve();
     ready.claim();
@@ -55,8 +55,8 @@ class Timers {
       node->when = clock_->register_deadline(node->when);
     heap_.push(node);
   }
-  /// Afterwards nothing refers to a node whose entry is a leaf, even if it was due. `moved`:
-  /// entries of the ready queue may stand elsewhere than they were put.
+  /// Removes a timer. Afterwards nothing refers to a node whose entry is a leaf, even if it was
+  /// due. `moved`: entries of the ready queue may not be in their original places.
   void remove(TimerNode* node, ReadyQueue& ready, bool moved) noexcept {
     if (node->index != TimerNode::kNotInHeap) {
       heap_.remove(node);
@@ -65,9 +65,9 @@ class Timers {
       withdraw(node, ready, moved);
     }
   }
-  /// Queues those that are due, in their order.
+  /// Queues the timers that are due, in their order.
   void take_due(ReadyQueue& ready) noexcept { heap_.take_due(now() + kResolution, ready); }
-  /// Drops all: they will not become due.
+  /// Drops all timers: they will not become due.
   void drop(ReadyQueue& ready) noexcept;
 
  private:

@@ -34,7 +34,7 @@ std::string quoted(std::string_view text) {
   return quoted + "\"";
 }
 
-// The format's unit.
+// Returns a time in the unit of the format.
 std::string microseconds(std::int64_t nanoseconds) {
   char text[32];
   std::snprintf(text, sizeof text, "%lld.%03lld", static_cast<long long>(nanoseconds / 1000),
@@ -44,8 +44,8 @@ std::string microseconds(std::int64_t nanoseconds) {
 
 }  // namespace
 
-// An array of objects, one a line. Viewers accept it without its end, so a program that crashes
-// leaves a trace as well.
+// Writes an array of objects, one a line. Viewers accept an array without its end, so a program
+// that crashes leaves a trace as well.
 class Trace::Writer final : public asyncio::detail::LoopObserver {
  public:
   explicit Writer(std::ostream& out) : out_(out) { open(); }
@@ -78,7 +78,7 @@ class Trace::Writer final : public asyncio::detail::LoopObserver {
     span(name, "callback", time, "");
   }
 
-  // False if something was not written.
+  // Returns false if a write has failed.
   bool finish() {
     while (!waits_.empty()) end_wait(waits_.begin()->first, last_);
     out_ << "\n]\n";
@@ -115,7 +115,8 @@ class Trace::Writer final : public asyncio::detail::LoopObserver {
   const char* separator_ = "";
   const long process_ = ::getpid();
   const long thread_ = ::gettid();
-  std::map<std::uint64_t, std::string> waits_;  // tasks that have given way, under their names then
+  std::map<std::uint64_t, std::string>
+      waits_;  // tasks that have given way, by number, with their names
   std::int64_t last_ = 0;
 };
 

@@ -1,8 +1,8 @@
-// Transports: what a protocol or a StreamWriter writes to. Python: asyncio.transports.
+// Transports: the objects to which a protocol or a StreamWriter writes. Python: asyncio.transports.
 //
 // Each of these classes is a counted reference to a transport, which the loop keeps while its
-// connection lasts; one that refers to nothing throws ValueError when it is used. They belong to
-// one loop and its thread.
+// connection lasts; a null reference throws ValueError when it is used. They belong to one loop and
+// its thread.
 #pragma once
 
 #include <fiber/asyncio/sock.hpp>
@@ -20,7 +20,7 @@
 
 namespace fiber::asyncio {
 
-/// What all transports have. Python: asyncio.BaseTransport.
+/// The common functions of all transports. Python: asyncio.BaseTransport.
 class FIBER_API BaseTransport {
  public:
   BaseTransport() noexcept = default;
@@ -29,16 +29,17 @@ class FIBER_API BaseTransport {
   BaseTransport& operator=(const BaseTransport& other) noexcept;
   ~BaseTransport();
 
-  /// Sends what is buffered, then closes; connection_lost() follows, in a later iteration.
+  /// Sends the buffered data, then closes; connection_lost() follows, in a later iteration.
   void close() const { object().close(); }
   bool is_closing() const { return object().is_closing(); }
-  /// Who is told from now on: of the kind that the transport has had. Throws TypeError.
+  /// Sets the protocol that is called from now on, of the transport's kind of protocol. Throws
+  /// TypeError.
   void set_protocol(std::shared_ptr<BaseProtocol> protocol) const;
-  /// Null once the connection is lost, and for a stream.
+  /// Returns null once the connection is lost, and for a stream.
   std::shared_ptr<BaseProtocol> get_protocol() const { return object().get_protocol(); }
 
-  /// What else is known of the connection, such as get_extra_info(ssl::peercert): see
-  /// <fiber/ssl.hpp>. Nothing (std::nullopt) if there is no such thing.
+  /// Returns further data of the connection, such as get_extra_info(ssl::peercert): see
+  /// <fiber/ssl.hpp>. std::nullopt if there is none under that key.
   template <class Key>
   auto get_extra_info(const Key& key) const {
     const detail::TransportObject* stream = object().stream();
@@ -79,8 +80,7 @@ class FIBER_API BaseTransport {
 class FIBER_API ReadTransport : public virtual BaseTransport {
  public:
   ReadTransport() noexcept = default;
-  /// Nothing is received from pause_reading() on until resume_reading(). Neither does anything if
-  /// there is nothing to change.
+  /// Stop and continue receiving. Neither has an effect if there is no change.
   void pause_reading() const { stream().pause_by_user(); }
   void resume_reading() const { stream().resume_by_user(); }
   bool is_reading() const { return stream().is_reading(); }
@@ -90,12 +90,12 @@ class FIBER_API ReadTransport : public virtual BaseTransport {
 class FIBER_API WriteTransport : public virtual BaseTransport {
  public:
   WriteTransport() noexcept = default;
-  /// Closes without sending what is buffered.
+  /// Closes without sending the buffered data.
   void abort() const { stream().abort(); }
-  /// Sends at once what can be sent without waiting, and buffers the rest; see pause_writing().
+  /// Sends at once as much as possible without waiting, and buffers the rest; see pause_writing().
   /// Does nothing once the connection is lost. Throws RuntimeError after write_eof().
   void write(std::string_view data) const { stream().write(data); }
-  /// The pieces one after the other.
+  /// Writes the pieces one after the other.
   template <std::ranges::input_range R>
     requires std::convertible_to<std::ranges::range_reference_t<R>, std::string_view>
   void writelines(R&& pieces) const {
@@ -103,20 +103,20 @@ class FIBER_API WriteTransport : public virtual BaseTransport {
     for (auto&& piece : pieces) all += std::string_view(piece);
     write(all);
   }
-  /// The other side reads the end, after what was written. Throws NotImplementedError over TLS,
-  /// which cannot.
+  /// Makes the other side read the end, after the written data. Throws NotImplementedError over
+  /// TLS, where it is impossible.
   void write_eof() const { stream().write_eof(); }
   bool can_write_eof() const { return stream().can_write_eof(); }
-  /// How many bytes wait to be sent.
+  /// Returns the number of bytes that wait to be sent.
   std::size_t get_write_buffer_size() const { return stream().write_buffer_size(); }
-  /// pause_writing() is called, and drain() waits, once more than `high` bytes are buffered, until
-  /// no more than `low` are. Default: 64 KiB and 16 KiB; one that is not given follows from the
-  /// other. Throws ValueError.
+  /// Sets the limits: pause_writing() is called, and drain() waits, once more than `high` bytes are
+  /// buffered, until no more than `low` are. Default: 64 KiB and 16 KiB; a missing limit follows
+  /// from the other. Throws ValueError.
   void set_write_buffer_limits(std::optional<std::size_t> high = {},
                                std::optional<std::size_t> low = {}) const {
     stream().set_write_buffer_limits(high, low);
   }
-  /// Low and high.
+  /// Returns the low and the high limit.
   std::pair<std::size_t, std::size_t> get_write_buffer_limits() const {
     return {stream().low_water(), stream().high_water()};
   }

@@ -31,16 +31,16 @@ std::pair<std::size_t, std::size_t> water_marks(std::optional<std::size_t> high,
 
 void set_default_layer_maker(default_layer_maker maker) noexcept { the_default = maker; }
 
-// --- what a transport does with layers ----------------------------------------------------------
+// --- the transport and its layers ----------------------------------------------------------------
 
-// A step on the loop's own stack. There is one for each, as long as the transport, so that queueing
-// it needs no memory; its claim is that of the step.
+// A step on the loop's own stack. A step has one for life, so that queueing it needs no memory; its
+// claim is that of the step.
 class TransportObject::HubStep final : public HandleObject {
  public:
   HubStep(LoopObject& loop, Step& step, void (TransportObject::*action)()) noexcept
       : HandleObject(&loop), step_(step), action_(action) {}
 
-  // What a protocol throws goes on to the loop, which reports it.
+  // An exception of a protocol goes on to the loop, which reports it.
   void call() override {
     if (!step_.self->has_protocol()) {
       step_.run(&step_);
@@ -71,7 +71,7 @@ void TransportObject::make_hub_steps() {
     if (step->on_hub == nullptr) step->on_hub = new HubStep(loop_, *step, action);
 }
 
-void TransportObject::put_layer(std::unique_ptr<TransportLayer> layer, bool made) {
+void TransportObject::put_layer(core::Owner<TransportLayer> layer, bool made) {
   make_hub_steps();
   TransportLayer* top = layer.get();
   TransportLayer* lower = layer_.get();
@@ -84,10 +84,10 @@ void TransportObject::put_layer(std::unique_ptr<TransportLayer> layer, bool made
     above_ = top;
 }
 
-void TransportObject::start_layer(std::unique_ptr<TransportLayer> layer) {
+void TransportObject::start_layer(core::Owner<TransportLayer> layer) {
   if (eof_) throw RuntimeError("Cannot call start_tls() after write_eof()");
-  // What has come already belongs to the layer: nothing that was sent in the open may be taken for
-  // what it protects.
+  // Bytes that have come belong to the layer: data sent in the open must not pass for protected
+  // data.
   try {
     if (reader_ != nullptr) layer->received_before(reader_->take_buffered());
     put_layer(std::move(layer), true);
@@ -134,8 +134,7 @@ bool TransportObject::eof_received() {
   return false;
 }
 
-// The layer takes every exception for its own business: one that is to end the loop goes there when
-// the step ends.
+// A layer treats every exception as its own: keep one that must end the loop until the step ends.
 void TransportObject::keep_interrupt(const std::function<void()>& function) {
   try {
     function();
@@ -146,7 +145,7 @@ void TransportObject::keep_interrupt(const std::function<void()>& function) {
   }
 }
 
-// Without memory for what the layers do then, the stream is told of it directly.
+// Tells the stream of the loss; without memory for the layers' work, directly.
 void TransportObject::tell_of_loss() noexcept {
   try {
     above_->connection_lost(error_);

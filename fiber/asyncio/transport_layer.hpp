@@ -1,16 +1,17 @@
 // The seam through which a layer such as TLS comes between a connection and its streams. The base
 // library has the seam alone; fiber-ssl fills it.
 //
-// The events of the connection go up through the layers, what the stream does comes down:
+// The connection's events go up through the layers, the stream's actions come down:
 //
 //   TransportObject (stream)    ReceivesEvents    begin, write, close, ...
 //   TransportLayer              SendsBytes  ^     one or several, the newest on top
 //   TransportObject (socket)    SendsBytes  |
 //
-// A connection without a layer takes none of this way.
+// A connection without a layer has none of these calls.
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
@@ -25,12 +26,12 @@ namespace fiber::asyncio::detail {
 
 class TransportObject;
 
-/// What a layer stands on: the socket, or another layer.
+/// The object below a layer: the socket, or another layer.
 class FIBER_API SendsBytes {
  public:
-  /// Sends what can be sent at once, and buffers the rest. Does nothing once the end has begun.
+  /// Sends as much as possible at once, and buffers the rest. Does nothing once the end has begun.
   virtual void send(std::string_view data) = 0;
-  /// Sends what is buffered, then closes.
+  /// Sends the buffered data, then closes.
   virtual void finish() = 0;
   /// Closes at once; null: without an error. Does nothing once the end has begun.
   virtual void fail(std::exception_ptr error) = 0;
@@ -42,18 +43,18 @@ class FIBER_API SendsBytes {
   ~SendsBytes() = default;
 };
 
-/// What stands on a layer: the stream, or another layer. Called on the loop; may not wait.
+/// The object above a layer: the stream, or another layer. Called on the loop; must not wait.
 class FIBER_API ReceivesEvents {
  public:
-  /// The connection can be used from now on.
+  /// Called when the connection can be used.
   virtual void connection_made() = 0;
-  /// The bytes stay for the length of the call.
+  /// Gets received bytes, which are valid for the length of the call.
   virtual void data_received(std::string_view data) = 0;
-  /// The other side sends no more. False: what is below is to be closed.
+  /// Called when the other side sends no more. Returns false to close the object below.
   virtual bool eof_received() = 0;
-  /// The last event, unless it was told of no connection. Null: lost in good order.
+  /// The last event, unless there was no connection_made(). Null: lost in good order.
   virtual void connection_lost(const std::exception_ptr& error) = 0;
-  /// Too much is buffered below, and then no more.
+  /// Called when too much is buffered below, and when that is over.
   virtual void pause_sending() = 0;
   virtual void resume_sending() = 0;
 
@@ -61,7 +62,7 @@ class FIBER_API ReceivesEvents {
   ~ReceivesEvents() = default;
 };
 
-/// Belongs to a TransportObject, which lives as long.
+/// A layer. Belongs to a TransportObject, and lives as long.
 class FIBER_API TransportLayer : public SendsBytes, public ReceivesEvents {
  public:
   TransportLayer() = default;
@@ -69,9 +70,10 @@ class FIBER_API TransportLayer : public SendsBytes, public ReceivesEvents {
   TransportLayer& operator=(const TransportLayer&) = delete;
   virtual ~TransportLayer();
 
-  /// Once, before all else. `made`: what is above has been told of its connection already.
+  /// Puts the layer in place; once, before all other calls. `made`: the object above has been told
+  /// of its connection already.
   void place(TransportObject& transport, SendsBytes& below, ReceivesEvents& above,
-             std::unique_ptr<TransportLayer> lower, bool made) noexcept {
+             core::Owner<TransportLayer> lower, bool made) noexcept {
     transport_ = &transport;
     below_ = &below;
     above_ = &above;
@@ -79,19 +81,20 @@ class FIBER_API TransportLayer : public SendsBytes, public ReceivesEvents {
     made_ = made;
   }
   void set_above(ReceivesEvents& above) noexcept { above_ = &above; }
-  /// Nothing comes from below between these two; the second begins the handshake.
+  /// Nothing comes from below between hold() and begin(); begin() begins the handshake.
   void hold() { below_->pause_receiving(); }
   void begin() {
     connection_made();
     below_->resume_receiving();
   }
 
-  /// The loop is being closed, and the connection is gone: nothing may be left in the loop.
+  /// Called when the loop is being closed, and the connection is gone: no entry of the layer may
+  /// stay in the loop.
   virtual void detached() noexcept = 0;
-  /// Bytes that had come before the layer, and are its own.
+  /// Gets bytes that had come before the layer, and belong to it.
   virtual void received_before(std::string_view data) = 0;
 
-  // --- what the stream does, of the top layer ---
+  // --- the stream's actions, on the top layer ---
   virtual void write(std::string_view data) = 0;
   virtual void close() = 0;
   virtual void abort() = 0;
@@ -106,18 +109,18 @@ class FIBER_API TransportLayer : public SendsBytes, public ReceivesEvents {
   TransportObject* transport_ = nullptr;
   SendsBytes* below_ = nullptr;
   ReceivesEvents* above_ = nullptr;
-  std::unique_ptr<TransportLayer> lower_;
+  core::Owner<TransportLayer> lower_;
   bool made_ = false;
 };
 
-/// Limits of what is buffered, high and low: one that is not given follows from the other. Throws
+/// Returns the limits of buffered data, high and low: a missing one follows from the other. Throws
 /// ValueError.
 FIBER_API std::pair<std::size_t, std::size_t> water_marks(std::optional<std::size_t> high,
                                                           std::optional<std::size_t> low,
                                                           std::size_t usual_high);
 
-/// Keyword arguments of a layer, as open_connection and its relatives have them. Times in
-/// nanoseconds of the loop's clock.
+/// Keyword arguments of a layer, as in open_connection and its relatives. Times in nanoseconds of
+/// the loop's clock.
 struct LayerArguments {
   bool server_side = false;
   std::string server_hostname = {};
@@ -129,12 +132,12 @@ struct LayerArguments {
 class FIBER_API LayerMaker {
  public:
   virtual ~LayerMaker();
-  /// Throws ValueError, SSLError.
-  virtual std::unique_ptr<TransportLayer> make_layer(const LayerArguments& arguments) = 0;
+  /// Returns a layer. Throws ValueError, SSLError.
+  virtual core::Owner<TransportLayer> make_layer(const LayerArguments& arguments) = 0;
 };
 
-/// Makes what `.ssl = true` stands for; fiber-ssl has set it. `check_hostname`: the name of the
-/// server is known.
+/// Makes the context for `.ssl = true`; fiber-ssl sets this function. `check_hostname`: the name of
+/// the server is known.
 using default_layer_maker = std::shared_ptr<LayerMaker> (*)(bool check_hostname);
 FIBER_API void set_default_layer_maker(default_layer_maker maker) noexcept;
 
@@ -143,7 +146,8 @@ FIBER_API void set_default_layer_maker(default_layer_maker maker) noexcept;
 namespace fiber::asyncio {
 
 /// The argument `.ssl`: an ssl::SSLContext, of <fiber/ssl.hpp>; `true` for a connection to a server
-/// whose certificate is checked in the usual way; nothing or `false` for a plain connection.
+/// whose certificate is checked in the usual way; an empty argument or `false` for a plain
+/// connection.
 class FIBER_API ssl_argument {
  public:
   ssl_argument() noexcept = default;
@@ -155,9 +159,10 @@ class FIBER_API ssl_argument {
   ssl_argument(P*) = delete;
 
   explicit operator bool() const noexcept { return wanted_; }
-  /// Throws RuntimeError for `true` if <fiber/ssl.hpp> is not in the program.
+  /// Returns the maker of layers. Throws RuntimeError for `true` if <fiber/ssl.hpp> is not in the
+  /// program.
   detail::LayerMaker& maker(bool check_hostname) const;
-  /// Not just `true`.
+  /// Returns true for a context, false for a mere `true`.
   bool is_context() const noexcept { return maker_ != nullptr; }
 
  private:

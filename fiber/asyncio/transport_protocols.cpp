@@ -1,4 +1,4 @@
-// What a TransportObject does when a protocol stands above it in place of a stream's reader.
+// A TransportObject with a protocol above it in place of a stream's reader.
 #include <fiber/asyncio/failure.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/protocol_side.hpp>
@@ -17,7 +17,7 @@ namespace fiber::asyncio::detail {
 
 namespace {
 
-// Or the end, or an error.
+// Returns whether a read would return: input, the end, or an error.
 bool input_waits(int fd) noexcept {
   pollfd wait{.fd = fd, .events = POLLIN, .revents = 0};
   return ::poll(&wait, 1, 0) != 0;
@@ -26,7 +26,7 @@ bool input_waits(int fd) noexcept {
 }  // namespace
 
 void TransportObject::speak_to(std::shared_ptr<BaseProtocol> protocol) {
-  auto side = std::make_unique<ProtocolSide>(std::move(protocol));
+  auto side = core::make_owner<ProtocolSide>(std::move(protocol));
   make_hub_steps();
   for (const Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_})
     if (step->on_hub->context == nullptr) prepare(step->on_hub);
@@ -56,11 +56,11 @@ void TransportObject::resume_by_user() {
 
 void TransportObject::resume_receiving() {
   paused_ = false;
-  // What was not read, or was called off, is reported anew.
+  // Readiness for data that was not read, or whose read was called off, is reported again.
   if (reading() && (readable_ || input_waits(descriptor()))) loop_.selector().again(*this);
 }
 
-// The step that begins: whatever becomes of the call, reading begins after it.
+// Begins in a step: whatever the outcome of the call, reading begins after it.
 void TransportObject::begin_protocol() {
   struct Rest {
     TransportObject& self;
@@ -73,7 +73,7 @@ void TransportObject::begin_protocol() {
   side_->connection_made(*this);
 }
 
-// As CPython: an OSError is the other side's business, all else is reported.
+// Ends the connection. As CPython: an OSError comes from the other side, other errors are reported.
 void TransportObject::fatal_error(const std::exception_ptr& error, const char* message) {
   bool reported = true;
   try {
@@ -81,7 +81,7 @@ void TransportObject::fatal_error(const std::exception_ptr& error, const char* m
   } catch (const OSError& os) {
     reported = kind_ == Kind::read_pipe && os.error_number() != EIO;
   } catch (...) {
-    // Not of the connection's making.
+    // Another error: not from the connection.
   }
   if (reported) loop_.errors().report_failure(message, {.exception = error});
   force_close(error);
@@ -92,9 +92,9 @@ bool TransportObject::calls(const std::function<void()>& function, const char* m
                       [&](const std::exception_ptr& error) { fatal_error(error, message); });
 }
 
-// Less than there was room for: all there was, in a stream of bytes. A new edge comes with what
-// comes now. Where a read does not tell, the kernel is asked: a read that is only tried would find
-// what comes meanwhile one iteration before its turn.
+// Notes whether a read has emptied the socket: for a stream of bytes, if it returned less than
+// there was room for; a new edge comes with new data. Where a read does not tell, the kernel is
+// asked: a read on trial would find later data one iteration before its turn.
 void TransportObject::note_received(std::size_t got, std::size_t room) noexcept {
   const bool all = got < room && byte_stream_ && !hangup_ && !urgent_;
   readable_ = !all && input_waits(descriptor());
@@ -102,7 +102,7 @@ void TransportObject::note_received(std::size_t got, std::size_t room) noexcept 
 
 void TransportObject::read_for_protocol() {
   const bool buffered = side_->buffered();
-  // The protocol is asked for memory only if there is something to put there.
+  // The protocol is asked for memory only if there is data to put there.
   if (buffered && !byte_stream_ && !input_waits(descriptor())) {
     readable_ = hangup_ = urgent_ = false;
     return;
@@ -129,7 +129,7 @@ void TransportObject::read_for_protocol() {
     const auto got = static_cast<std::size_t>(count);
     note_received(got, to.size());
     if (readable_) loop_.selector().again(*this);
-    // By reference: a function of that size would need memory.
+    // A lambda by reference: a std::function of that size would need memory.
     const auto give = [&] { side_->data_received({to.data(), got}); };
     if (buffered)
       calls([&] { side_->buffer_updated(got); },
@@ -141,7 +141,7 @@ void TransportObject::read_for_protocol() {
   }
 }
 
-// Nobody would ask again for what was not read.
+// Ends the connection: without another edge, unread data would never be read.
 void TransportObject::read_without_memory() {
   fatal_error(std::current_exception(), kind_ == Kind::socket
                                             ? "Fatal read error on socket transport"
@@ -160,8 +160,8 @@ void TransportObject::protocol_reads_end() {
   if (closing_) return;
   closing_ = true;
   ++refused_;
-  EventLoop(&loop_).call_soon(
-      [self = core::Ref<TransportObject>(this)] { self->side_->eof_received(); });
+  // Of the protocol of now, though another may be set before the call: as CPython's bound method.
+  EventLoop(&loop_).call_soon([side = *side_] { side.eof_received(); });
   post(lost_step_);
 }
 
@@ -181,7 +181,7 @@ void TransportObject::wait_sent() {
   waiter.wait();
 }
 
-// The protocol goes, which may hold the transport.
+// Tells the protocol, and drops it, since it may hold the transport.
 void TransportObject::tell_protocol_of_loss() {
   struct Drop {
     ProtocolSide& side;

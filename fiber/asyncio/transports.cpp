@@ -21,9 +21,9 @@
 namespace fiber::asyncio::detail {
 namespace {
 
-// Of whose bytes a read returns all that there are and room is for, up to urgent data. Of others it
-// may be one packet, the bytes of one sender, those before a descriptor that is passed along, or
-// one record of a layer above TCP.
+// Returns whether a read returns all bytes that are there, up to the given room and urgent data. On
+// other sockets a read may stop after one packet, the bytes of one sender, before a descriptor that
+// is passed along, or after one record of a layer above TCP.
 bool is_byte_stream(int fd) noexcept {
   int protocol = 0;
   socklen_t size = sizeof protocol;
@@ -45,7 +45,7 @@ void TransportObject::run_step(Leaf* leaf) noexcept {
   try {
     (self->*Action)();
   } catch (...) {
-    self->force_close(std::current_exception());  // no memory for what was read
+    self->force_close(std::current_exception());  // no memory for the received data
   }
   self->release();
 }
@@ -74,7 +74,7 @@ TransportObject::~TransportObject() {
 
 void TransportObject::post(Step& step) noexcept {
   if (step.queued) return;
-  // A layer, or a protocol, calls the user's functions: not on the stack of just any fiber.
+  // A layer, or a protocol, calls the user's functions: these need the loop's own stack.
   if (step.on_hub != nullptr) {
     step.on_hub->retain();
     loop_.push(Entry(step.on_hub));
@@ -97,8 +97,8 @@ void TransportObject::open(UniqueFd&& fd) {
 
 namespace {
 
-// Puts the waiter in its place while it waits. Once it was woken another one may take the place
-// before it goes on.
+// Puts the waiter in its place while it waits. Once woken, another waiter may take the place before
+// it goes on.
 class Placed {
  public:
   Placed(Waiter*& place, Waiter& waiter) : place_(place), waiter_(waiter) { place_ = &waiter; }
@@ -155,7 +155,7 @@ void TransportObject::discard() noexcept {
 }
 
 void TransportObject::detached(int fd) noexcept {
-  const core::Ref<TransportObject> self(this);  // what the layer gives up may be the last
+  const core::Ref<TransportObject> self(this);  // the layer may drop the last reference
   attached_ = false;
   closing_ = stream_lost_ = true;
   const bool open = !std::exchange(lost_, true);
@@ -182,7 +182,7 @@ void TransportObject::close() {
   try {
     layer_->close();
   } catch (...) {
-    layer_->fail(std::current_exception());  // no memory for a good-bye
+    layer_->fail(std::current_exception());  // no memory for the closing message
   }
 }
 
@@ -196,7 +196,7 @@ void TransportObject::abort() {
 void TransportObject::finish() {
   if (closing_) return;
   closing_ = true;
-  if (!out_.empty()) return;  // the last write step does the rest
+  if (!out_.empty()) return;  // the last write step closes
   ++refused_;
   post(lost_step_);
 }
@@ -220,7 +220,7 @@ void TransportObject::lose() {
 void TransportObject::socket_lost() {
   lost_ = true;
   refused_ = std::max(refused_, 1);
-  // Whatever the protocol throws.
+  // Runs whatever the protocol throws.
   struct End {
     TransportObject& self;
     ~End() {
@@ -275,7 +275,7 @@ void TransportObject::ready(Readiness readiness) {
   if (readiness.writable && (!out_.empty() || connect_waiter_ != nullptr)) post(write_step_);
 }
 
-// By the reader or by the user: one who resumes does not ask who has paused.
+// Pauses for the reader or the user: resuming does not ask which of them has paused.
 void TransportObject::pause_reading() {
   user_paused_ = true;
   if (layer_ != nullptr) {
@@ -283,7 +283,7 @@ void TransportObject::pause_reading() {
     return;
   }
   paused_ = true;
-  // A read whose turn has not come yet is called off, even if reading goes on before that.
+  // A read whose turn has not come yet is called off, even if reading resumes before that.
   if (read_step_.queued) readable_ = false;
 }
 
@@ -354,7 +354,8 @@ void TransportObject::read() {
 
 // --- writing ------------------------------------------------------------------------------------
 
-// Sends until all is sent (and `data` empty) or sending would block. False: the connection failed.
+// Sends until everything is sent (and `data` empty) or sending would block. Returns false if the
+// connection failed.
 bool TransportObject::send_some(std::string_view& data) {
   while (!data.empty()) {
     std::ptrdiff_t count = 0;
@@ -387,7 +388,7 @@ void TransportObject::send(std::string_view data) {
   if (eof_) throw RuntimeError("Cannot call write() after write_eof()");
   if (lent_to_sendfile) throw RuntimeError("unable to write; sendfile is in progress");
   if (data.empty()) return;
-  // What is buffered is still to be sent, or given up: nothing is lost yet.
+  // Buffered data is still to be sent, or given up: none is lost yet.
   if (closing_ && refused_ == 0 && kind_ != Kind::socket) return;
   if (refused_ != 0) {
     constexpr int kWarnFrom = 5;
@@ -464,7 +465,7 @@ void TransportObject::write_eof() {
 
 void TransportObject::drain() {
   if (reader_ != nullptr && reader_->exception()) std::rethrow_exception(reader_->exception());
-  // So that a loop of write() and drain() comes to see the end of the connection.
+  // Lets a loop of write() and drain() see the end of the connection.
   if (is_closing()) asyncio::await(asyncio::sleep(0));
   if (stream_lost_) throw ConnectionResetError("Connection lost");
   if (!drain_waits_) return;

@@ -1,18 +1,18 @@
-// A connected stream socket, or one end of a pipe: what stands behind the StreamWriter handles.
+// A connected stream socket, or one end of a pipe: the object behind the StreamWriter handles.
 //
 // Invariants
 //  1. The descriptor is registered with the loop once, from open() until the connection is lost.
 //     While it is, the loop holds a reference.
-//  2. What the kernel is asked to do happens in steps, entries of the ready queue that the loop
-//     pushes when the descriptor is ready, one iteration before the task that waits goes on: just
-//     as the callbacks of CPython's transports. A queued step holds a reference.
-//  3. If `out_` holds anything, the last send would have blocked, so that an edge must come.
+//  2. Reads and writes happen in steps: entries of the ready queue that the loop pushes when the
+//     descriptor is ready, one iteration before the waiting task goes on, just as the callbacks of
+//     CPython's transports. A queued step holds a reference.
+//  3. If `out_` holds any bytes, the last send would have blocked, so that an edge must come.
 //  4. The last StreamWriter handle closes the transport when it is dropped.
 //  5. With a layer in between (see transport_layer.hpp) this object has two faces: the socket below
-//     it, and the stream above. What a StreamWriter does goes through `layer_`, what the socket has
-//     goes to `above_`; both are null without one.
+//     the layer, and the stream above. A StreamWriter's actions go through `layer_`, the socket's
+//     events go to `above_`; both are null without a layer.
 //  6. With a protocol in place of a reader (`side_`) the steps run on the loop's own stack, as with
-//     a layer, and what the protocol throws goes to the loop. The loop alone keeps it.
+//     a layer, and the protocol's exceptions go to the loop. Only the loop keeps the protocol.
 #pragma once
 
 #include <fiber/asyncio/any_transport.hpp>
@@ -22,6 +22,7 @@
 #include <fiber/asyncio/transport_layer.hpp>
 #include <fiber/asyncio/watch.hpp>
 #include <fiber/core/list.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
@@ -44,36 +45,36 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
  public:
   enum class Kind : std::uint8_t { socket, read_pipe, write_pipe };
 
-  /// `reader`: who gets what is read, null for a write_pipe, and where a protocol does.
+  /// `reader`: the receiver of data; null for a write_pipe, and with a protocol.
   TransportObject(LoopObject& loop, Kind kind, ReaderObject* reader);
 
   /// Takes over the descriptor, which must not block, unless it throws OSError or RuntimeError.
   void open(UniqueFd&& fd);
   /// Suspends until a connect() that is in progress has ended. Throws OSError.
   void wait_connected();
-  /// What follows in the iteration after the connection was made. Begins to read.
+  /// Begins to read, in the iteration after the connection was made.
   void begin();
   /// Suspends until begin() was called.
   void wait_begun();
   /// Queues begin().
   void begin_soon() { post(begin_step_); }
-  /// Closes the descriptor now; nobody is told.
+  /// Closes the descriptor now, without any notice.
   void discard() noexcept;
 
-  /// Puts a layer on top, of which begin() begins the handshake. `made`: over a stream in use.
-  /// Throws std::bad_alloc, and then nothing has changed.
-  void put_layer(std::unique_ptr<TransportLayer> layer, bool made);
+  /// Puts a layer on top, whose handshake begin() begins. `made`: over a stream in use. Throws
+  /// std::bad_alloc without any change.
+  void put_layer(core::Owner<TransportLayer> layer, bool made);
   TransportLayer* layer() const noexcept { return layer_.get(); }
-  /// By the layer: its handshake has ended. Wakes who stands in wait_begun().
+  /// Called by the layer when its handshake has ended. Wakes the task in wait_begun().
   void handshake_ended(const std::exception_ptr& error);
   /// Puts a layer on top and waits for its handshake; if that fails, the connection is closed.
-  void start_layer(std::unique_ptr<TransportLayer> layer);
+  void start_layer(core::Owner<TransportLayer> layer);
 
   void write(std::string_view data);
   void write_eof();
   /// Suspends while too much is buffered.
   void drain();
-  /// Suspends until the connection is lost; throws what it was lost by.
+  /// Suspends until the connection is lost; throws the error by which it was lost.
   void wait_closed();
   void close() override;
   void abort();
@@ -97,15 +98,15 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   ReaderObject* reader() const noexcept { return reader_; }
 
   // --- with a protocol (transport_protocols.cpp) ---
-  // It gets what is received from now on, in the current context. Throws TypeError.
+  // Makes the protocol get the received data from now on, in the current context. Throws TypeError.
   void speak_to(std::shared_ptr<BaseProtocol> protocol);
   bool has_protocol() const noexcept { return side_ != nullptr; }
   bool is_reading() const noexcept;
   void pause_by_user();
   void resume_by_user();
-  /// Suspends until nothing is buffered. Throws ConnectionError if it is lost before.
+  /// Suspends until nothing is buffered. Throws ConnectionError if the connection is lost before.
   void wait_sent();
-  /// While this is set nothing may be written: sendfile(2) writes.
+  /// While this is set no other code may write: sendfile(2) does.
   bool lent_to_sendfile = false;
 
   void keep() noexcept override { retain_handle(); }
@@ -121,7 +122,7 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   SocketAddress peername;
   SocketAddress sockname;
 
-  ServerObject* server = nullptr;  ///< which accepted it, counted
+  ServerObject* server = nullptr;  ///< accepted this connection; counted
   core::Links<TransportObject> among_clients;
 
  private:
@@ -197,17 +198,17 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   bool begun_ = false;
   bool paused_ = false;       ///< the reader has enough
   bool read_ended_ = false;   ///< the other side has sent its last byte
-  bool readable_ = false;     ///< as far as is known, reading would not block
-  bool hangup_ = false;       ///< the end, or an error, is among what can be read
-  bool urgent_ = false;       ///< reads stop short of a byte that lies there
-  bool byte_stream_ = false;  ///< of TCP: reads stop short of nothing else
+  bool readable_ = false;     ///< as far as known, a read would not block
+  bool hangup_ = false;       ///< the end, or an error, can be read
+  bool urgent_ = false;       ///< reads stop before an urgent byte
+  bool byte_stream_ = false;  ///< of TCP: reads stop for nothing else
   bool closing_ = false;
   bool eof_ = false;  ///< write_eof() was called
   bool lost_ = false;
-  bool losing_stream_ = false;  ///< a layer has told of the loss, which the stream sees next
+  bool losing_stream_ = false;  ///< a layer has reported the loss; the stream sees it next
   bool stream_lost_ = false;
   bool write_paused_ = false;
-  bool drain_waits_ = false;  ///< drain() is to wait; without a layer as write_paused_
+  bool drain_waits_ = false;  ///< drain() must wait; without a layer as write_paused_
   bool attached_ = false;     ///< known to the loop
   bool user_paused_ = false;  ///< by pause_by_user()
   int refused_ = 0;           ///< counts the writes since the loss of the connection was queued
@@ -215,8 +216,8 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   std::size_t low_water_ = 16 * 1024;
   ByteBuffer out_;
   ReaderObject* reader_;  ///< counted
-  std::unique_ptr<ProtocolSide> side_;
-  std::unique_ptr<TransportLayer> layer_;
+  core::Owner<ProtocolSide> side_;
+  core::Owner<TransportLayer> layer_;
   ReceivesEvents* above_ = nullptr;  ///< the lowest layer
   std::exception_ptr error_;
   Waiter* begin_waiter_ = nullptr;

@@ -1,4 +1,4 @@
-// How tasks begin and end: their stacks, and who runs next.
+// The beginning and the end of tasks: their stacks, and the choice of the next.
 #include <fiber/asyncio/turns.hpp>
 
 #include <fiber/asyncio/base_events.hpp>
@@ -15,8 +15,8 @@ FIBER_INLINE bool LoopObject::left_alone() const noexcept {
          !timers_.any_due();
 }
 
-// The next iteration as a fiber may begin it by itself: there is something ready, and nothing else
-// to look at. In this file so that it is inlined into task_main.
+// Begins the next iteration on a fiber, if entries are ready and there is nothing else to look at.
+// In this file so that it is inlined into task_main.
 bool Turns::quick_turn() noexcept {
   if (ready.empty() || through_hub_ != 0 || graveyard_ != nullptr || interrupt) return false;
   if (!loop_.left_alone()) return false;
@@ -64,7 +64,7 @@ void Turns::run(TaskBase* task) {
   bury();
 }
 
-// A failed task whose last reference was the loop's: its report runs here, before the next entry.
+// Reports a failed task whose last reference was the loop's, before the next entry runs.
 void Turns::bury() noexcept {
   if (graveyard_ == nullptr) [[likely]]
     return;
@@ -74,7 +74,7 @@ void Turns::bury() noexcept {
 
 // --- how a task begins --------------------------------------------------------------------------
 
-// Called by whoever gives way, in place of a switch; returns when it is its turn again.
+// Starts a task, for a fiber or hub that gives way: in place of a switch. Returns at its next turn.
 void Turns::start_task(TaskBase* task) {
   for (;;) {
     starting_ = nullptr;
@@ -103,7 +103,7 @@ void Turns::start_task(TaskBase* task) {
   }
 }
 
-// Null: there was none to be had, and the task has ended with the error.
+// Returns a stack; null if there is none, and the task has ended with the error.
 core::Stack* Turns::stack_for(TaskBase& task) noexcept {
   try {
     return greenlets->thread.pool.allocate(task.greenlet().stack_shape);
@@ -117,7 +117,7 @@ core::Stack* Turns::stack_for(TaskBase& task) noexcept {
   }
 }
 
-// A task that was cancelled before its first step.
+// Ends a task that was cancelled before its first step.
 void Turns::end_unstarted(TaskBase& task, fiber::detail::GreenletObject* current) noexcept {
   current_task = nullptr;
   const Interlude interlude(current);
@@ -135,9 +135,9 @@ FIBER_INLINE void Turns::make_current(TaskBase& task, core::Stack* stack) noexce
 
 // --- the life of a fiber ------------------------------------------------------------------------
 
-// The first frame of every task's fiber. A fiber whose task has ended takes the next task that has
-// not started, if that is next: its stack is warm and no switch is needed. Otherwise it is parked
-// until a task is to start.
+// The first frame of every task's fiber. A fiber whose task has ended runs the next task, if that
+// has not started: its stack is warm and no switch is needed. Otherwise the fiber is parked until a
+// task starts on it.
 void Turns::task_main(void* argument) {
   auto* turns = static_cast<Turns*>(argument);
   TaskBase* task = turns->current_task;
@@ -167,7 +167,7 @@ void Turns::task_main(void* argument) {
   }
 }
 
-// The task was unwound by somebody who waits for that: see abandon().
+// Ends an abandoned task's fiber: goes back to the code that waits in abandon().
 void Turns::leave_abandoned(TaskBase& task) noexcept {
   fiber::detail::GreenletObject* dropper = std::exchange(task.resume_point, nullptr);
   greenlets->current = dropper;
@@ -177,8 +177,8 @@ void Turns::leave_abandoned(TaskBase& task) noexcept {
   core::exit_context(dropper->context);
 }
 
-// Gives up a task that has ended, on its own stack, and returns what next_greenlet() does. What
-// dies with the task sees the hub as current and no task running.
+// Gives up a task that has ended, on its own stack, and returns the result of next_greenlet().
+// Destructors run by that see the hub as current and no task running.
 FIBER_INLINE fiber::detail::GreenletObject* Turns::end_task(TaskBase& task) {
   current_task = nullptr;
   greenlets->current = hub;
@@ -197,7 +197,8 @@ FIBER_INLINE fiber::detail::GreenletObject* Turns::end_task(TaskBase& task) {
   return interrupt == nullptr ? next_greenlet(true) : hub;
 }
 
-// Null: the task in `starting_` starts on this stack. Those that were cancelled before end here.
+// Returns the greenlet to run; null: the task in `starting_` starts on this stack. Tasks that were
+// cancelled before their first step end here.
 FIBER_INLINE fiber::detail::GreenletObject* Turns::next_that_runs(
     fiber::detail::GreenletObject* next, const core::Stack& stack) {
   while (next == nullptr && starting_->must_cancel_) {
@@ -206,7 +207,7 @@ FIBER_INLINE fiber::detail::GreenletObject* Turns::next_that_runs(
   }
   if (next != nullptr || stack.shape.fits(starting_->greenlet().stack_shape)) [[likely]]
     return next;
-  // There is no room for it here: the hub starts it elsewhere.
+  // The stack does not fit: the hub starts the task elsewhere.
   starting_ = nullptr;
   ready.unpop();
   ++batch_;
@@ -234,15 +235,14 @@ void Turns::step_eagerly(TaskBase& task) {
     }
   };
   {
-    // With the creator as the hub and nothing to be done in this batch, whoever gives way comes
-    // back here.
+    // With the creator as the hub and an empty batch, a task that gives way comes back here.
     const Restore restore{*this,        creator,         hub, current_task, batch_,
                           through_hub_, creator->waiting};
     hub = creator;
     batch_ = 0;
     through_hub_ = 1;
     creator->waiting = true;
-    if (current_task != nullptr) current_task->resume_point = creator;  // where its frames are
+    if (current_task != nullptr) current_task->resume_point = creator;  // its frames are here
     start_task(&task);
   }
   bury();
@@ -270,7 +270,7 @@ void Turns::drop_abandoned() noexcept {
   batch_ = 0;
   for (std::size_t left = ready.size(); left > 0; --left) {
     const Entry entry = ready.front();
-    ready.pop();  // and its claim stays, unless it is that of a task, which has gone with that
+    ready.pop();  // its claim stays, unless it was that of a task that is gone
     if (entry.kind() != Entry::Kind::task || !entry.task()->abandoned()) ready.push(entry);
   }
 }

@@ -1,15 +1,15 @@
-// What is ready, whose turn it is and who is next.
+// The ready entries, the current turn and the next one.
 //
 // Invariants
-//  1. An iteration runs exactly the entries that were ready when its batch was counted; what they
-//     append waits for the next one. `batch_` is what is left of the current one.
+//  1. An iteration runs exactly the entries that were ready when its batch was counted; entries
+//     that these append wait for the next one. `batch_` is the number left of the current batch.
 //  2. A fiber that suspends takes the next entry itself and, if that is a fiber, switches to it
 //     directly. The hub (the greenlet that called run_forever) is entered to run callbacks, timers
 //     and the selector, and to end.
 //  3. `current_task` is set before control reaches a task and is null while the hub runs.
-//  4. What costs something only for those who asked for it hangs on a word that is looked at
-//     anyway: `through_hub_` sends every entry through the hub (debug mode, observers, shuffling,
-//     an eager step).
+//  4. Features that only some programs use have no cost for others: they hang on a word that is
+//     tested anyway. `through_hub_` sends every entry through the hub (debug mode, observers,
+//     shuffling, an eager step).
 #pragma once
 
 #include <fiber/asyncio/detail/ready_queue.hpp>
@@ -38,14 +38,14 @@ class FIBER_API Turns {
   TaskBase* current_task = nullptr;
   fiber::detail::GreenletObject* hub = nullptr;
   fiber::detail::GreenletThread* greenlets;
-  /// The greenlet that called run_forever: the hub, except in an eager step, whose creator is.
+  /// The greenlet that called run_forever: the hub, except in an eager step, where the creator is.
   fiber::detail::GreenletObject* root = nullptr;
   std::uint64_t iterations = 0;  ///< begun so far
   /// Thrown out of run_forever as soon as the hub runs (KeyboardInterrupt, SystemExit).
   std::exception_ptr interrupt;
 
   // --- in a task ---
-  /// Suspends the running task until something makes it ready. The caller registered it before.
+  /// Suspends the running task until it is made ready. The caller has registered it before.
   FIBER_INLINE void suspend(TaskBase* task);
   /// Runs the first step of a task right here; returns when it gives way or ends. Throws
   /// KeyboardInterrupt and SystemExit.
@@ -56,32 +56,32 @@ class FIBER_API Turns {
   void end_run() noexcept;
   void begin_batch() noexcept;
   bool any_left() const noexcept { return batch_ != 0; }
-  /// The next entry of a batch of which any is left.
+  /// Returns the next entry of a batch that is not empty.
   FIBER_INLINE Entry take() noexcept;
-  /// Takes the whole batch, in place of its entries: fibers see an empty one.
+  /// Takes the count of the whole batch, without its entries: fibers see an empty one.
   std::size_t take_batch() noexcept { return std::exchange(batch_, 0); }
-  /// Until the task gives way.
+  /// Runs a task until it gives way.
   void run(TaskBase* task);
   void throw_interrupt() {
     if (interrupt) [[unlikely]]
       std::rethrow_exception(std::exchange(interrupt, nullptr));
   }
-  /// A GreenletExit that arrives here is for the greenlet in which the loop runs, not for a
-  /// callback.
+  /// Returns whether a GreenletExit that arrives here is for the greenlet in which the loop runs,
+  /// and not for a callback.
   bool on_dying_hub() const noexcept {
     return root != nullptr && root == greenlets->current && !root->is_main;
   }
 
   // --- how ---
-  /// Each batch runs in an order that follows from the seed; 0: in its own.
+  /// Makes each batch run in an order that follows from the seed; 0: in its own order.
   void set_shuffle(std::uint64_t seed) noexcept;
   bool shuffled() const noexcept { return shuffle_state_ != 0; }
   void set_through_hub(bool wanted) noexcept { through_hub_ = wanted ? 1 : 0; }
 
   // --- the end ---
-  /// What is ready will not run.
+  /// Drops the ready entries: they will not run.
   void drop() noexcept;
-  /// Nor will tasks that were abandoned, nor what is left of the batch in this iteration.
+  /// Drops the entries of abandoned tasks, and ends the batch: the other entries wait.
   void drop_abandoned() noexcept;
   /// Unwinds a suspended task whose loop will not run again.
   void abandon(TaskBase* task) noexcept;
@@ -104,10 +104,10 @@ class FIBER_API Turns {
 
   std::size_t batch_ = 0;
   std::size_t through_hub_ = 0;    ///< a word, so that quick_turn tests it along with another
-  TaskBase* starting_ = nullptr;   ///< what next_greenlet() has found, if it has not started
+  TaskBase* starting_ = nullptr;   ///< found by next_greenlet(), if it has not started
   TaskBase* graveyard_ = nullptr;  ///< a finished task whose end is to be reported on the hub
   ParkedFibers parked_;
-  core::FloatModes float_modes_;  ///< of who runs the loop: every task starts with them
+  core::FloatModes float_modes_;  ///< of the code that runs the loop: every task starts with them
   std::uint64_t shuffle_state_ = 0;
   LoopObject& loop_;
 };

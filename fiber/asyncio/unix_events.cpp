@@ -13,11 +13,11 @@ namespace {
 constexpr int kSignals = NSIG;
 static_assert(kSignals <= 65, "a bit in 64 for each");
 
-// Read by the signal handler on whatever thread it runs.
+// The signal handler reads these on any thread.
 std::array<std::atomic<LoopObject*>, kSignals> owners{};
 std::array<std::atomic<SignalHandlers*>, kSignals> inboxes{};
 std::array<std::atomic<sem_t*>, kSignals> alarms{};
-// Written by the main thread.
+// The main thread writes these.
 std::array<struct sigaction, kSignals> saved_actions{};
 
 void on_signal(int number) {
@@ -107,7 +107,7 @@ void SignalHandlers::add(int number, core::Ref<HandleObject> handle) {
 bool SignalHandlers::remove(int number) {
   const auto found = handlers_.find(number);
   if (found == handlers_.end()) return false;
-  const core::Ref<HandleObject> handle = std::move(found->second);  // goes when all else is done
+  const core::Ref<HandleObject> handle = std::move(found->second);  // destroyed last
   handlers_.erase(found);
   const auto index = static_cast<std::size_t>(number);
   if (owners[index].load() == &loop_) {
@@ -151,7 +151,7 @@ void SignalHandlers::run(Leaf* leaf) noexcept {
   while (first != self->end_.load(std::memory_order_acquire)) {
     const std::uint8_t number = self->ring_[first % kRing].exchange(0, std::memory_order_acq_rel);
     if (number == 0) {
-      // Another thread is about to store it.
+      // Another thread is about to store the number.
       self->loop_.signals().attend();
       return;
     }
@@ -162,7 +162,7 @@ void SignalHandlers::run(Leaf* leaf) noexcept {
     self->call(std::countr_zero(more) + 1);
 }
 
-// Soon. Without memory for it the signal counts as one of a flood.
+// Queues the signal's handle. Without memory for it the signal counts as one of a flood.
 void SignalHandlers::call(int number) noexcept {
   const auto found = handlers_.find(number);
   if (found == handlers_.end()) return;
@@ -174,7 +174,7 @@ void SignalHandlers::call(int number) noexcept {
   loop_.push(Entry(core::Ref<HandleObject>(found->second).detach()));
 }
 
-// --- the loop's part ----------------------------------------------------------------------------
+// --- the signals of one loop ---------------------------------------------------------------------
 
 LoopSignals::LoopSignals(LoopObject& loop) noexcept : loop_(loop) {}
 
@@ -185,7 +185,7 @@ void LoopSignals::add_handler(int number, core::Ref<HandleObject> handle) {
   loop_.check_closed();
   if (::gettid() != ::getpid())
     throw RuntimeError("a loop can handle signals only in the main thread");
-  if (handlers_ == nullptr) handlers_ = std::make_unique<SignalHandlers>(loop_);
+  if (handlers_ == nullptr) handlers_ = core::make_owner<SignalHandlers>(loop_);
   try {
     handlers_->add(number, std::move(handle));
   } catch (...) {
@@ -203,8 +203,8 @@ bool LoopSignals::remove_handler(int number) {
 
 void LoopSignals::drop_handlers() noexcept { handlers_ = nullptr; }
 
-// Without the lock that Mailbox::wake() takes, which the interrupted thread may hold: while there
-// are handlers the selector is not replaced.
+// Wakes the loop without the lock of Mailbox::wake(), which the interrupted thread may hold: while
+// there are handlers the selector is not replaced.
 void LoopSignals::attend() noexcept {
   any_.store(true, std::memory_order_release);
   std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -212,7 +212,7 @@ void LoopSignals::attend() noexcept {
 }
 
 void LoopSignals::look(bool may_queue) {
-  any_.exchange(false, std::memory_order_acquire);  // with what was noted before it was set
+  any_.exchange(false, std::memory_order_acquire);  // acquires arrivals that were noted before
   if (handlers_ != nullptr && handlers_->any_arrived()) {
     if (may_queue)
       handlers_->queue();

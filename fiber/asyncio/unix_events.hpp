@@ -1,4 +1,4 @@
-// The signals that loops handle: which loop, what was there before, and what has arrived.
+// The signals that loops handle: the loop of each, its former disposition, and its arrivals.
 #pragma once
 
 #include <fiber/asyncio/base_events.hpp>
@@ -14,7 +14,7 @@
 
 namespace fiber::asyncio::detail {
 
-/// A loop's. Exists while it handles any signal.
+/// The signals of one loop. Exists while the loop handles any signal.
 class SignalHandlers {
  public:
   explicit SignalHandlers(LoopObject& loop);
@@ -27,14 +27,14 @@ class SignalHandlers {
   bool remove(int number);
   bool empty() const noexcept { return handlers_.empty(); }
 
-  /// In a signal handler.
+  /// Notes an arrival, in a signal handler.
   void arrived(int number) noexcept;
   bool any_arrived() const noexcept {
     return first_.load(std::memory_order_relaxed) != end_.load(std::memory_order_acquire) ||
            crowded_out_.load(std::memory_order_relaxed) != 0;
   }
-  /// Puts the step into the ready queue that will queue the handlers: as CPython's reader of the
-  /// self-pipe, which runs an iteration before they do.
+  /// Queues the step that will queue the handlers: as CPython's reader of the self-pipe, which runs
+  /// an iteration before the handlers.
   void queue() noexcept;
 
  private:
@@ -51,12 +51,12 @@ class SignalHandlers {
   std::array<std::atomic<std::uint8_t>, kRing> ring_{};
   std::atomic<std::uint32_t> end_{0};
   std::atomic<std::uint32_t> first_{0};
-  /// Of a flood, those that found no room there: a bit each, however often they came.
+  /// Signals of a flood that found no room in the ring: a bit each, however often they came.
   std::atomic<std::uint64_t> crowded_out_{0};
   Step* step_;
 };
 
-/// Lives in every signal handler that uses a loop; errno is what it was when the handler ends.
+/// Lives in every signal handler that uses a loop; restores errno when the handler ends.
 class InSignalHandler {
  public:
   InSignalHandler() noexcept : error_(errno) { running_.fetch_add(1); }
@@ -66,7 +66,8 @@ class InSignalHandler {
     running_.fetch_sub(1);
     errno = error_;
   }
-  /// Waits for those that run on other threads: then nobody uses what no handler finds any more.
+  /// Waits for the handlers on other threads: afterwards none uses data that is no longer
+  /// reachable.
   static void wait_for_others() noexcept;
 
  private:
@@ -74,14 +75,15 @@ class InSignalHandler {
   int error_;
 };
 
-/// What is posted as well whenever a loop's handler for the signal runs, on whatever thread; null:
-/// nothing. Returns when no handler uses an earlier one.
+/// Sets a semaphore that is posted as well whenever a loop's handler for the signal runs, on any
+/// thread; null: none. Returns when no handler uses an earlier one.
 void set_alarm(int number, sem_t* alarm) noexcept;
-/// Takes `alarm` back, if it is still the one that was set last.
+/// Removes `alarm`, if it is still the one that was set last.
 void clear_alarm(int number, sem_t* alarm) noexcept;
 
-/// What a handler that is no loop's, such as Runner's for SIGINT, has to restore is not this one
-/// any more: when the loop gives the signal back, `now` comes in place of `stale`.
+/// Replaces the saved disposition `stale` of a signal by `now`, if it is still saved: for a handler
+/// that is no loop's, such as Runner's for SIGINT. The loop restores `now` when it gives the signal
+/// back.
 void replace_saved_action(int number, void (*stale)(int), const struct sigaction& now) noexcept;
 
 }  // namespace fiber::asyncio::detail

@@ -1,5 +1,5 @@
 // A future on the stack of the task that waits for it: nothing is allocated, and leaving the scope,
-// in whatever way, takes it out of the list it stands in.
+// in whatever way, takes it out of its list.
 #pragma once
 
 #include <fiber/asyncio/base_tasks.hpp>
@@ -15,7 +15,8 @@ class Waiter : public FutureBase {
   Waiter(LoopObject& loop, WaiterList& list) noexcept;
   ~Waiter() override;
 
-  /// Suspends the current task until somebody ends this future. Throws what it was ended with, and
+  /// Suspends the current task until this future is ended. Throws the future's exception, and
+  /// CancelledError.
   /// CancelledError.
   void wait() {
     task_for_await().wait(this);
@@ -48,7 +49,7 @@ class WaiterList {
   WaiterList& operator=(const WaiterList&) = delete;
 
   bool empty() const noexcept { return waiters_.empty(); }
-  /// Null: they go on; otherwise the exception is thrown in each.
+  /// Wakes all. Null: they go on; otherwise each throws the exception.
   void wake_all(const std::exception_ptr& error = nullptr) {
     for (Waiter& waiter : waiters_) waiter.wake_with(error);
   }

@@ -1,4 +1,4 @@
-// Tasks that wait in line, each on its own stack: what locks and queues are made of.
+// Tasks that wait in line, each on its own stack: the base of locks and queues.
 #pragma once
 
 #include <fiber/asyncio/base_tasks.hpp>
@@ -11,24 +11,32 @@ namespace fiber::asyncio::detail {
 
 class TaskInLine;
 
-/// First come, first served. The waiters leave by themselves.
-class WaitingLine : public core::List<TaskInLine> {
+/// First come, first served. Each waiter leaves by itself; no other code takes it out.
+class WaitingLine : private core::List<TaskInLine> {
  public:
-  /// True if someone is in line who was not cancelled.
+  using List::begin;
+  using List::empty;
+  using List::end;
+  using List::first;
+  using List::size;
+  /// Returns true if a task in line was not cancelled.
   bool any_wanting() const noexcept;
+
+ private:
+  friend class TaskInLine;
 };
 
 /// The future of one task's wait.
 class TaskInLine final : public FutureBase {
  public:
-  /// Goes to the end of the line.
+  /// Enters at the end of the line.
   TaskInLine(WaitingLine& line, LoopObject& loop) noexcept
       : FutureBase(on_stack(), loop), line_(&line) {
     line.append(*this);
   }
   ~TaskInLine() override { leave(); }
 
-  /// Waits in the current task until it is woken; throws CancelledError.
+  /// Waits in the current task until this is woken; throws CancelledError.
   void wait(TaskBase& task) {
     task.wait(this);
     check_result();
@@ -49,10 +57,12 @@ inline bool WaitingLine::any_wanting() const noexcept {
   return false;
 }
 
-/// Belongs to the loop of the first task that has to wait. Python: mixins._LoopBoundMixin.
+/// An object that belongs to the loop of the first task that has to wait. Python:
+/// mixins._LoopBoundMixin.
 class LoopBound {
  protected:
-  /// The current task. Throws RuntimeError if it runs in another loop than earlier ones did.
+  /// Returns the current task. Throws RuntimeError if it runs in another loop than earlier ones
+  /// did.
   template <class Object>
   TaskBase& task_that_waits(const Object& object) {
     TaskBase& task = task_for_await();

@@ -1,6 +1,6 @@
-// A descriptor that is registered with its loop once, edge-triggered, in both directions. What the
-// kernel said is remembered by the owner, which tries the system call first and waits only when it
-// would block: no system call and no allocation per wait.
+// A descriptor that is registered with its loop once, edge-triggered, in both directions. The owner
+// remembers the kernel's events, tries the system call first and waits only when it would block: no
+// system call and no allocation per wait.
 #pragma once
 
 #include <fiber/core/list.hpp>
@@ -20,18 +20,18 @@ class Watch {
     bool writable = false;
     /// The other side has closed its direction, or the descriptor has failed: reading will tell.
     bool hangup = false;
-    /// Urgent data lies somewhere in what can be read: reads stop short of it.
+    /// Urgent data lies somewhere in the readable data: reads stop before it.
     bool urgent = false;
   };
   /// Called by the selector between two batches: may push entries of the ready queue, and neither
   /// runs the user's code nor closes descriptors. Reading comes before writing.
   virtual void ready(Readiness readiness) = 0;
-  /// The loop is being closed and has forgotten this watch and its descriptor, which is to be
-  /// closed (-1 if it has none any more); what it pushed will not run.
+  /// Called when the loop is being closed and has forgotten this watch and its descriptor, which
+  /// must be closed (-1 if there is none any more); entries that the watch pushed will not run.
   virtual void detached(int fd) noexcept = 0;
 
-  /// The number of the descriptor stands for another file: somebody has closed it. Nothing of it
-  /// may be touched any more; descriptor() is -1.
+  /// Called when the descriptor's number stands for another file, since other code has closed it.
+  /// The file must not be touched any more; descriptor() is -1.
   virtual void lost_descriptor() noexcept = 0;
 
   int descriptor() const noexcept { return fd_; }
@@ -42,7 +42,7 @@ class Watch {
 
  private:
   friend class Selector;
-  bool again_ = false;  ///< to be reported readable once more without asking the kernel
+  bool again_ = false;  ///< to be reported readable again without asking the kernel
   struct AllLinks {
     static core::Links<Watch>& of(Watch& watch) noexcept { return watch.links_; }
   };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/standard.hpp>
 
 #include <concepts>
@@ -10,11 +11,9 @@
 #include <type_traits>
 #include <utility>
 
-#include <cxxabi.h>
-
 namespace fiber::asyncio {
 
-/// Something for asyncio::with: enter() returns what the block is given (by reference, or nothing);
+/// A resource for asyncio::with: enter() returns the block's argument (by reference, or void);
 /// exit() is called when the block ends, with the exception that left it or null, and returns true
 /// to swallow that exception. Both may wait.
 template <class R>
@@ -25,7 +24,8 @@ concept context_manager = requires(R& resource, std::exception_ptr error) {
 
 namespace detail {
 
-/// A copy of what is a counted reference, so that it outlives the caller's: the rest by reference.
+/// Returns a copy of a counted reference, so that it outlives the caller's; other objects by
+/// reference.
 template <class R>
 decltype(auto) hold(R& resource) {
   if constexpr (requires { typename std::remove_const_t<R>::counted_handle; })
@@ -34,7 +34,7 @@ decltype(auto) hold(R& resource) {
     return (resource);
 }
 
-/// What a block returns, until its resource has been left.
+/// The result of a block, until its resource has been left.
 template <class Result>
 struct BlockResult {
   std::optional<Result> value;
@@ -80,7 +80,7 @@ auto run_block(R& resource, Block& block) -> block_result_t<decltype(block())> {
   std::exception_ptr error;
   try {
     result.take(block);
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;
   } catch (...) {
     error = std::current_exception();
@@ -91,8 +91,9 @@ auto run_block(R& resource, Block& block) -> block_result_t<decltype(block())> {
 
 }  // namespace detail
 
-/// Python's `async with resource as entered: body(entered)`; the body may also take nothing.
-/// Returns what the body returns, or a default-constructed one if leaving swallowed the exception.
+/// Runs Python's `async with resource as entered: body(entered)`; the body may also take no
+/// argument. Returns the body's result, or a default-constructed one if leaving swallowed the
+/// exception.
 template <class R, class Body>
   requires context_manager<std::remove_cvref_t<R>>
 decltype(auto) with(R&& given, Body&& body) {

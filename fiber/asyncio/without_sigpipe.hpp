@@ -1,4 +1,4 @@
-// Writes to what nobody reads any more fail, and do not end the program.
+// Makes writes without a reader fail, instead of ending the program.
 #pragma once
 
 #include <cerrno>
@@ -7,7 +7,7 @@
 
 namespace fiber::asyncio::detail {
 
-/// For calls that have no MSG_NOSIGNAL: this thread gets no SIGPIPE while it lives.
+/// For calls that have no MSG_NOSIGNAL: this thread gets no SIGPIPE while the object lives.
 class WithoutSigpipe {
  public:
   WithoutSigpipe() {

@@ -1,5 +1,5 @@
-// Tasks, futures and loops for plain C. A handle is the object itself, with its own count; every
-// future of this interface has a pointer as its result.
+// Tasks, futures and loops for plain C. A handle is the object itself, with its own count; the
+// result of every future of this interface is a pointer.
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/descriptor_wait.hpp>
 #include <fiber/asyncio/selectors.hpp>
@@ -30,7 +30,8 @@ Future future_of(const fiber_future* handle) {
   return Future(reinterpret_cast<FutureBase*>(const_cast<fiber_future*>(handle)));
 }
 
-// A future is its loop's, and a loop the thread's on which it runs, or was made.
+// Throws unless the calling thread is the loop's: the thread on which the loop runs, or was made. A
+// future belongs to its loop's thread.
 void check_thread(const LoopObject* loop) {
   if (loop == nullptr) return;
   const bool own = loop->is_running()
@@ -47,7 +48,7 @@ Future own_future(const fiber_future* handle) {
   return its;
 }
 
-// Gives the caller a reference, if it wants one.
+// Gives the caller a reference, unless `made` is null.
 void hand_out(const Future& future, fiber_future** made) {
   if (made == nullptr) return;
   future.base().retain();
@@ -59,7 +60,7 @@ EventLoop loop_of(const fiber_loop* handle) {
   return EventLoop(reinterpret_cast<LoopObject*>(const_cast<fiber_loop*>(handle)));
 }
 
-// Called in reports what the function is called.
+// Returns a coroutine that calls the body, with the body's function as its name in reports.
 asyncio::Coroutine<void*> coroutine_of(fiber_body* body, void* argument) {
   return asyncio::Coroutine<void*>(
       [body, argument] { return fiber::c::call_body(body, argument, nullptr); },
@@ -88,13 +89,13 @@ int ready_for(int fd, int events) {
   while (::poll(&one, 1, 0) < 0)
     if (errno != EINTR) throw fiber::OSError(errno, "poll");
   if ((one.revents & POLLNVAL) != 0) throw fiber::OSError(EBADF, "cannot wait for a descriptor");
-  // Who waits for what will not come any more is to find that out by trying.
+  // After an error or hang-up, every event counts as ready: the caller finds out by trying.
   if ((one.revents & (POLLERR | POLLHUP)) != 0) return events;
   return ((one.revents & POLLIN) != 0 ? FIBER_READABLE : 0) |
          ((one.revents & POLLOUT) != 0 ? FIBER_WRITABLE : 0);
 }
 
-// Until something happens to the descriptor. Another task may be quicker to use it up.
+// Waits for an event of the descriptor. Another task may be quicker to use it up.
 void wait_once(LoopObject& loop, int fd, int events) {
   struct Wait : asyncio::detail::DescriptorWait {
     explicit Wait(LoopObject& its_loop) : loop(its_loop) {}

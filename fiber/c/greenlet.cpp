@@ -34,24 +34,26 @@ bool is_own(const fiber_greenlet* handle) noexcept {
   const auto* thread = fiber::detail::greenlet_thread_of(fiber::core::tls_thread_state);
   return thread != nullptr && object_of(handle)->owner.load(std::memory_order_relaxed) == thread;
 }
-// Of the calling thread.
+// Returns the greenlet of a handle that belongs to the calling thread; throws otherwise.
 const greenlet& own_greenlet(const fiber_greenlet* handle) {
   const greenlet& its = greenlet_of(handle);
   if (!is_own(handle)) refuse_thread();
   return its;
 }
-// For what returns no status: false after the failure was noted.
+// For functions that return no status: returns false after noting the failure.
 bool usable(const fiber_greenlet* handle) noexcept {
   return guarded([&] { static_cast<void>(own_greenlet(handle)); }) == FIBER_OK;
 }
 
-// Where the members of the options end: a size that is none of these cuts one in two.
+// Returns whether `size` is the end of a member of the options: any other size cuts a member in
+// two.
 bool is_size_of_options(std::size_t size) noexcept {
   return size == offsetof(fiber_greenlet_options, stack_size) + sizeof(std::size_t) ||
          size == offsetof(fiber_greenlet_options, name) + sizeof(const char*) ||
          size == sizeof(fiber_greenlet_options);
 }
-// Of a program that was compiled with a later header: what is not known here must not be asked for.
+// Returns whether the members beyond those known here are zero: a program that was compiled with a
+// later header must not ask for more.
 bool is_zero_beyond(const fiber_greenlet_options& options) noexcept {
   constexpr std::size_t kMost = 1024;
   if (options.size <= sizeof options || options.size > kMost ||
@@ -61,8 +63,8 @@ bool is_zero_beyond(const fiber_greenlet_options& options) noexcept {
   return std::all_of(bytes + sizeof options, bytes + options.size, [](char c) { return c == 0; });
 }
 
-// A pointer as C sends it; a C++ greenlet may send anything. The GreenletExit that ended a child is
-// no error of its parent's.
+// Returns the pointer that C code sent; a C++ greenlet may send a value of any type, which throws.
+// The GreenletExit that ended a child is no error of its parent's.
 void* pointer_in(value received) {
   if (received.empty() || received.exited()) return nullptr;
   return std::move(received).as<void*>();
@@ -121,7 +123,7 @@ void fiber_greenlet_unref(fiber_greenlet* greenlet) {
 
 int fiber_greenlet_switch(fiber_greenlet* target, void* sent, void** received) {
   return switching(received, [&] {
-    // NULL is nothing, as bodies in C++ that take no arguments want it.
+    // NULL counts as no argument: bodies in C++ may take none.
     const greenlet& its = own_greenlet(target);
     return sent != nullptr ? its.switch_(sent) : its.switch_();
   });
@@ -140,7 +142,8 @@ int fiber_greenlet_kill(fiber_greenlet* target) {
     if (killed.dead()) return;
     if (killed == fiber::getcurrent())
       throw fiber::RuntimeError("a greenlet ends itself by returning FIBER_EXIT");
-    // Wherever it would go at its end, now it comes back here; it does anyway if it is an ancestor.
+    // The killed greenlet shall come back here at its end, whatever its parent; an ancestor does
+    // anyway.
     const greenlet parent = killed.parent();
     const bool ancestor = is_ancestor(killed);
     if (!ancestor) killed.parent(fiber::getcurrent());

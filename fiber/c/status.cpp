@@ -18,22 +18,22 @@
 namespace fiber::c {
 namespace {
 
-// What failed in a body is remembered for it, so that it can wait before it passes the status on.
+// The last failure in a body, remembered until the body passes its status on: it may wait before.
 struct Memory {
-  const void* greenlet = nullptr;  // in which it failed; null: none
+  const void* greenlet = nullptr;  // the greenlet in which it failed; null: none
   int status = FIBER_OK;
   std::exception_ptr error;
 };
 
 struct Last {
-  // Always here, so that a pointer to it stays good; what does not fit is cut off.
+  // A member, so that a pointer to it stays good; a longer text is cut off.
   char text[1024] = "";
-  std::array<Memory, 16> memories;  // of those who failed last
+  std::array<Memory, 16> memories;  // of the last bodies that failed
   std::size_t next = 0;
 };
 
-// Bodies run until the thread has ended its fibers, which is after the destructors of thread_local
-// objects that were made later. The destructors of keys come after all of them.
+// Bodies run until the thread has ended its fibers, after the destructors of thread_local objects
+// that were made later. The destructors of keys come after all of these.
 constinit thread_local Last* tls_last = nullptr;
 
 pthread_key_t last_key() {
@@ -152,7 +152,7 @@ int caught(const std::exception_ptr& error) noexcept {
     const std::string own = str(error);
     if (!own.empty()) keep_text(its, own);
   } catch (...) {
-    // The status must do.
+    // No memory for the exception: the status must do.
   }
   errno = saved;
   return status;

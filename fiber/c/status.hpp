@@ -1,7 +1,8 @@
-// Between the statuses of <fiber/fiber.h> and exceptions.
+// Conversions between the statuses of <fiber/fiber.h> and exceptions.
 //
-// A status that a function of the interface has returned and a body passes on becomes the exception
-// again that it was made of: what failed last in each body is remembered, for the last few bodies.
+// A status that a function of the interface has returned and a body passes on becomes again the
+// exception from which it was made: the last failure of each body is remembered, for the last few
+// bodies.
 #pragma once
 
 #include <fiber/exceptions.hpp>
@@ -22,22 +23,22 @@ class Status : public Exception {
   int status_;
 };
 
-// What belongs to another thread was used on this one: FIBER_WRONG_THREAD.
+// An object of another thread was used on this one: FIBER_WRONG_THREAD.
 class WrongThread : public RuntimeError {
  public:
   using RuntimeError::RuntimeError;
   ~WrongThread() override;
 };
 
-// The status for an exception; remembers both for fiber_last_error and raise.
+// Returns the status for an exception; remembers both for fiber_last_error and raise.
 FIBER_API int caught(const std::exception_ptr& error) noexcept;
-// Throws what the status stands for. FIBER_OK throws nothing.
+// Throws the exception for which the status stands. FIBER_OK throws nothing.
 void raise(int status);
 std::exception_ptr exception_of(int status);
-// The running body does: what failed in it is nobody's any more.
+// Forgets the failure of the running body, which ends.
 void body_ends() noexcept;
 
-// Calls a body of the program's; throws what its status stands for.
+// Calls a body of the program's; throws the exception for which its status stands.
 inline void* call_body(int (*body)(void*, void**), void* argument, void* value) {
   struct End {
     ~End() { body_ends(); }
@@ -48,7 +49,7 @@ inline void* call_body(int (*body)(void*, void**), void* argument, void* value) 
 
 FIBER_API int invalid(const char* what) noexcept;
 
-// Calls `function`; the status of what it throws.
+// Calls `function`; returns the status of the exception that it throws.
 template <class F>
 int guarded(F&& function) noexcept {
   try {

@@ -51,7 +51,7 @@ void finish_all() {
 
 }  // namespace
 
-// A pool that is no more is not remembered: the memory of its counts would stay.
+// Removes the pool from the registry, so that the memory of its counts is freed.
 Pool::~Pool() {
   ExitRegistry& registry = exit_registry();
   if (registry.process != getpid()) return;

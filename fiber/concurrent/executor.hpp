@@ -1,9 +1,10 @@
-// Python's concurrent.futures.Executor: what the pools of thread.hpp and process.hpp have in
-// common, and what an executor of one's own derives from.
+// Python's concurrent.futures.Executor: the common part of the pools of thread.hpp and process.hpp,
+// and the base of a program's own executors.
 #pragma once
 
 #include <fiber/concurrent/futures.hpp>
 #include <fiber/config.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 
@@ -13,8 +14,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#include <cxxabi.h>
 
 namespace fiber::concurrent::futures {
 
@@ -33,8 +32,9 @@ class FIBER_API Work {
   Work& operator=(const Work&) = delete;
   virtual ~Work();
   virtual const FutureBase& future() const noexcept = 0;
-  /// Does the work, unless it was cancelled, and ends the future, whose callbacks run here. What
-  /// was called and its arguments are destroyed before. Throws only what callbacks let through.
+  /// Does the work, unless it was cancelled, and ends the future, whose callbacks run here. The
+  /// called function and its arguments are destroyed before. Throws only exceptions that callbacks
+  /// let through.
   void run();
   /// run() for a future that is running already.
   virtual void run_started() = 0;
@@ -42,14 +42,14 @@ class FIBER_API Work {
 
 namespace detail {
 
-/// For work that will not be done: ends its future with an error, unless it was cancelled.
+/// Ends the future of work that will not be done with an error, unless it was cancelled.
 FIBER_API void fail(const FutureBase& future, std::exception_ptr error);
-/// Cancels the future of work that will not be done, and tells those who wait for it.
+/// Cancels the future of work that will not be done, and wakes the threads that wait for it.
 FIBER_API void cancel(const FutureBase& future);
-/// For work that has called pthread_exit.
+/// Ends the future of work that has called pthread_exit.
 FIBER_API void thread_ends(const FutureBase& future);
 
-/// What a call returns, as a Future holds it: a copy, never a reference.
+/// The result of a call as a Future holds it: a copy, never a reference.
 template <class F, class... Args>
 using CallResult =
     std::remove_cvref_t<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>>;
@@ -74,7 +74,7 @@ class Call final : public Work {
       } else {
         value.emplace(std::apply(invoke, *call_));
       }
-    } catch (const abi::__forced_unwind&) {
+    } catch (const fiber::detail::forced_unwind&) {
       thread_ends(future_);
       throw;
     } catch (...) {
@@ -92,7 +92,7 @@ class Call final : public Work {
   std::optional<std::tuple<F, Args...>> call_;
 };
 
-/// The results of Executor::map, in order; cancels what nobody fetched.
+/// The results of Executor::map, in order; cancels those that were not fetched.
 template <class R>
 class MapResults {
  public:
@@ -135,7 +135,7 @@ class MapResults {
   std::optional<value_type> current_;
 };
 
-/// submit(element...) for each step of the ranges taken together, until the shortest ends.
+/// Calls submit(element...) for each step of the ranges taken together, until the shortest ends.
 template <class Submit, class... Ranges>
 auto map(Timeout timeout, Submit submit, Ranges&&... ranges) {
   static_assert(sizeof...(Ranges) > 0, "map() needs at least one range");
@@ -150,24 +150,24 @@ auto map(Timeout timeout, Submit submit, Ranges&&... ranges) {
   return Pull(std::in_place_type<Source>, std::move(futures), timeout);
 }
 
-/// A pool that outlives its executor, which happens after shutdown({.wait = false}).
+/// A pool that outlives its executor: possible after shutdown({.wait = false}).
 class FIBER_API Pool {
  public:
   Pool() = default;
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
   virtual ~Pool();
-  /// Lets nothing new in, ends when all is done. Called once, by the exiting program.
+  /// Refuses new work, and ends when all work is done. Called once, by the exiting program.
   virtual void finish_at_exit() noexcept = 0;
 };
 
-/// Has the program wait for the pool in exit(), as Python does.
+/// Makes the program wait for the pool in exit(), as Python does.
 FIBER_API void finish_at_exit(std::weak_ptr<Pool> pool);
 
-/// The processors that this process may run on, at least 1.
+/// Returns the number of processors that this process may use, at least 1.
 FIBER_API int process_cpu_count();
 
-/// Validates the max_workers of a pool: throws ValueError unless it is positive.
+/// Returns the max_workers of a pool: throws ValueError unless it is positive.
 FIBER_API int checked_max_workers(std::optional<int> max_workers, int fallback);
 
 }  // namespace detail
@@ -175,7 +175,7 @@ FIBER_API int checked_max_workers(std::optional<int> max_workers, int fallback);
 /// Keyword arguments of Executor::shutdown.
 struct ShutdownOptions {
   bool wait = true;             ///< return when all work is done and the pool's resources are freed
-  bool cancel_futures = false;  ///< cancel what is still pending
+  bool cancel_futures = false;  ///< cancel pending work
 };
 
 /// Keyword arguments of Executor::map.
@@ -183,9 +183,9 @@ struct MapOptions {
   Timeout timeout = {};  ///< for the whole iteration, counted from the call
 };
 
-/// May be used from any thread. Destroying a pool is leaving Python's `with`: it waits for all the
-/// work. After shutdown({.wait = false}) it does not: the work goes on and the program's exit
-/// waits.
+/// A pool of threads or processes. May be used from any thread. Destroying a pool is leaving
+/// Python's `with`: the destructor waits for all the work. After shutdown({.wait = false}) it does
+/// not wait: the work goes on, and the program's exit waits.
 class FIBER_API Executor {
  public:
   Executor() = default;
@@ -193,9 +193,9 @@ class FIBER_API Executor {
   Executor& operator=(const Executor&) = delete;
   virtual ~Executor();
 
-  /// Has fn(args...) called somewhere else. What is passed is copied or moved, as std::thread does
-  /// it, and may be move-only; std::ref passes a reference. Throws RuntimeError after a shutdown,
-  /// BrokenExecutor when the executor is broken.
+  /// Has fn(args...) called on another thread or in another process. Arguments are copied or moved,
+  /// as std::thread does it, and may be move-only; std::ref passes a reference. Throws RuntimeError
+  /// after a shutdown, BrokenExecutor when the executor is broken.
   template <class F, class... Args>
   Future<detail::CallResult<F, Args...>> submit(F&& fn, Args&&... args) {
     using R = detail::CallResult<F, Args...>;
@@ -207,8 +207,8 @@ class FIBER_API Executor {
   }
 
   /// Submits fn(element...) for each step of the ranges taken together and returns a range of the
-  /// results, in order; getting one waits for it, and throws what it raised or TimeoutError.
-  /// Results that nobody fetches are cancelled with the range. For void, elements are
+  /// results, in order; getting a result waits for it, and throws its exception or TimeoutError.
+  /// Results that are not fetched are cancelled with the range. For void, elements are
   /// std::monostate.
   template <class F, std::ranges::input_range... Ranges>
   auto map(F fn, Ranges&&... ranges) {
@@ -227,7 +227,7 @@ class FIBER_API Executor {
   virtual void shutdown(ShutdownOptions options = {}) = 0;
 
  protected:
-  /// What an executor implements: have work->run() called once, on another thread perhaps.
+  /// Implements an executor: has work->run() called once, perhaps on another thread.
   virtual void submit_work(std::unique_ptr<Work> work) = 0;
 };
 

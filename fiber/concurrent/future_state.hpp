@@ -1,7 +1,8 @@
-// What the handles of <fiber/concurrent/futures.hpp> share: the state of one future.
+// The state of one future, which the handles of <fiber/concurrent/futures.hpp> share.
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>
 #include <fiber/core/type.hpp>
@@ -9,7 +10,6 @@
 
 #include <atomic>
 #include <concepts>
-#include <condition_variable>
 #include <cstddef>
 #include <exception>
 #include <optional>
@@ -35,7 +35,7 @@ class FIBER_API CancelledError : public Error {
   ~CancelledError() override;
 };
 
-/// A result was set on a future that is done, or its value was already taken away.
+/// A result was set on a future that is done, or its value was already taken.
 class FIBER_API InvalidStateError : public Error {
  public:
   using Error::Error;
@@ -44,8 +44,8 @@ class FIBER_API InvalidStateError : public Error {
 
 using fiber::TimeoutError;
 
-/// How long to wait: any std::chrono duration (3s, 0.5s), or nothing for as long as it takes.
-/// Negative ones are over at once.
+/// A limit for waiting: any std::chrono duration (3s, 0.5s), or none to wait as long as it takes. A
+/// negative limit has passed at once.
 class Timeout {
  public:
   using Clock = std::chrono::steady_clock;
@@ -56,13 +56,13 @@ class Timeout {
   constexpr Timeout(std::chrono::duration<Rep, Period> span) {
     using Seconds = std::chrono::duration<double>;
     const double seconds = std::chrono::duration_cast<Seconds>(span).count();
-    if (seconds < 1e9) {  // more would overflow the clock, and is for ever
+    if (seconds < 1e9) {  // more would overflow the clock, and means no limit
       span_ =
           seconds < 0 ? Clock::duration::zero() : std::chrono::duration_cast<Clock::duration>(span);
     }
   }
 
-  /// When the time is up, counted from now; nothing means never.
+  /// Returns the time when the limit is over, counted from now; nullopt for no limit.
   std::optional<Clock::time_point> deadline() const {
     if (!span_) return std::nullopt;
     return Clock::now() + *span_;
@@ -81,7 +81,7 @@ class Waiter;
 
 using core::Ref;
 
-/// Writes `headline` and the exception being handled to stderr, as Python logs them.
+/// Writes `headline` and the exception being handled to stderr, as Python logs exceptions.
 FIBER_API void report(const char* headline) noexcept;
 
 struct FIBER_API Callback {
@@ -94,7 +94,7 @@ struct FIBER_API Callback {
 /// FINISHED
 class FIBER_API FutureState : public core::SharedCounted<FutureState> {
  public:
-  FutureState() = default;
+  FutureState();
   virtual ~FutureState();
 
   bool cancel();
@@ -104,14 +104,14 @@ class FIBER_API FutureState : public core::SharedCounted<FutureState> {
   std::exception_ptr exception(Timeout timeout);
   bool set_running_or_notify_cancel();
   void set_exception(std::exception_ptr error);
-  void add_callback(std::unique_ptr<Callback> callback);
+  void add_callback(core::Owner<Callback> callback);
   std::string repr() const;
 
  protected:
-  /// How a value is set: begin, store it, finish. begin throws InvalidStateError if it is done.
+  /// Sets a value in three steps: begin, store the value, finish. Throws InvalidStateError if done.
   std::unique_lock<std::mutex> begin_finish();
   void finish(std::unique_lock<std::mutex> lock);
-  /// Returns once the future has a value, with the lock; throws in every other case.
+  /// Returns, with the lock, once the future has a value; throws in every other case.
   std::unique_lock<std::mutex> wait_for_value(Timeout timeout);
   [[noreturn]] static void throw_taken();
   bool shared() const noexcept { return refs() != 1; }
@@ -137,20 +137,21 @@ class FIBER_API FutureState : public core::SharedCounted<FutureState> {
   std::string describe() const;
   virtual std::string value_type() const = 0;
 
+  struct Changed;  // a condition variable, whose header takes long to compile
   struct Registration {
     Waiter* waiter;
     std::size_t position;
   };
 
   mutable std::mutex mutex_;
-  std::condition_variable condition_;
+  const core::Owner<Changed> changed_;
   Phase phase_ = Phase::PENDING;
   std::exception_ptr error_;
-  std::vector<std::unique_ptr<Callback>> callbacks_;
+  std::vector<core::Owner<Callback>> callbacks_;
   std::vector<Registration> waiters_;
 };
 
-/// The name that repr() shows for a result's type: Python's for what Python has.
+/// Returns the name that repr() shows for a result's type: Python's where Python has the type.
 template <class T>
 std::string type_name_of() {
   if constexpr (std::is_same_v<T, std::monostate>)
@@ -190,7 +191,7 @@ class ValueState final : public FutureState {
     return value;
   }
 
-  /// For a handle that goes away with this call.
+  /// Returns the value, moved if possible: the calling handle goes away.
   T get_or_move(Timeout timeout) {
     if constexpr (!std::copy_constructible<T>) {
       return take(timeout);

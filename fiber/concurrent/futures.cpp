@@ -1,6 +1,9 @@
 #include <fiber/concurrent/futures.hpp>
 
+#include <fiber/cxxabi.hpp>
+
 #include <algorithm>
+#include <condition_variable>
 #include <cstdio>
 #include <ostream>
 #include <sstream>
@@ -10,8 +13,6 @@
 extern "C" void AnnotateIgnoreWritesBegin(const char* file, int line);
 extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
 #endif
-
-#include <cxxabi.h>
 
 namespace fiber::concurrent::futures {
 
@@ -27,12 +28,14 @@ std::ostream& operator<<(std::ostream& out, const FutureBase& future) {
 
 namespace detail {
 
-// Told by futures of their end. Lock order: a future's mutex, then the waiter's.
+// A thread that waits for futures; each future notifies it at its end. Lock order: a future's
+// mutex, then the waiter's.
 class Waiter {
  public:
   explicit Waiter(ReturnWhen wake_when) : wake_when_(wake_when) {}
 
-  // False if the future is here already. When it throws, the others are to be forgotten.
+  // Watches a future. Returns false if it is watched already. If this throws, the caller must
+  // forget the others.
   bool watch(const FutureBase& future, std::size_t position) {
     if (!watched_.insert(future.id()).second) return false;
     FutureState& state = future.state();
@@ -48,7 +51,7 @@ class Waiter {
     return true;
   }
 
-  // True if the future has ended.
+  // Stops watching a future. Returns true if it has ended.
   bool forget(const FutureBase& future) {
     FutureState& state = future.state();
     const std::lock_guard lock(state.mutex_);
@@ -72,8 +75,8 @@ class Waiter {
     });
   }
 
-  // The positions of those that have ended since the last call, at least one; none if all have
-  // been handed out before. Throws TimeoutError.
+  // Returns the positions of the futures that have ended since the last call, at least one; none if
+  // all were handed out before. Throws TimeoutError.
   std::vector<std::size_t> next(const std::optional<Timeout::Clock::time_point>& deadline) {
     std::unique_lock lock(mutex_);
     if (!wait(lock, deadline, [this] { return open_ == 0 || !finished_.empty(); })) {
@@ -81,7 +84,7 @@ class Waiter {
                          ") futures unfinished");
     }
     std::vector<std::size_t> taken(finished_);
-    finished_.clear();  // and keeps its room
+    finished_.clear();  // keeps its capacity
     return taken;
   }
 
@@ -107,7 +110,7 @@ void report(const char* headline) noexcept {
   const std::exception_ptr error = std::current_exception();
   try {
     const std::string text = str(error);
-    // One call, so that the lines of two threads do not mix.
+    // One call of fprintf, so that the lines of two threads do not mix.
     std::fprintf(stderr, "%s\n%s%s%s\n", headline, type_name(error).c_str(),
                  text.empty() ? "" : ": ", text.c_str());
   } catch (...) {
@@ -117,10 +120,16 @@ void report(const char* headline) noexcept {
 
 Callback::~Callback() = default;
 
+struct FutureState::Changed {
+  std::condition_variable condition;
+};
+
+FutureState::FutureState() : changed_(new Changed) {}
+
 FutureState::~FutureState() {
 #ifdef FIBER_TSAN
-  // The thread that drops the last handle frees what another thread caught and read. The C++
-  // runtime's counter orders the two, but TSan does not see it.
+  // The thread that drops the last handle frees an exception that another thread caught and read.
+  // The C++ runtime's counter orders the two threads, but TSan does not see it.
   AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
   error_ = nullptr;
   AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
@@ -166,9 +175,9 @@ void FutureState::wait_until_done(std::unique_lock<std::mutex>& lock, Timeout ti
   const auto ready = [this] { return is_done(); };
   if (ready()) return;
   if (const auto deadline = timeout.deadline()) {
-    if (!condition_.wait_until(lock, *deadline, ready)) throw TimeoutError();
+    if (!changed_->condition.wait_until(lock, *deadline, ready)) throw TimeoutError();
   } else {
-    condition_.wait(lock, ready);
+    changed_->condition.wait(lock, ready);
   }
 }
 
@@ -231,7 +240,7 @@ void FutureState::notify_waiters() {
   waiters_.clear();
 }
 
-void FutureState::add_callback(std::unique_ptr<Callback> callback) {
+void FutureState::add_callback(core::Owner<Callback> callback) {
   {
     const std::lock_guard lock(mutex_);
     if (!is_done()) {
@@ -245,7 +254,7 @@ void FutureState::add_callback(std::unique_ptr<Callback> callback) {
 void FutureState::run_callbacks(std::unique_lock<std::mutex> lock) {
   const Ref<FutureState> self(this);  // a callback may drop every other handle
   const auto callbacks = std::exchange(callbacks_, {});
-  condition_.notify_all();
+  changed_->condition.notify_all();
   lock.unlock();
   for (const auto& callback : callbacks) run_callback(*callback);
 }
@@ -253,7 +262,7 @@ void FutureState::run_callbacks(std::unique_lock<std::mutex> lock) {
 void FutureState::run_callback(Callback& callback) {
   try {
     callback.call(Ref<FutureState>(this));
-  } catch (const abi::__forced_unwind&) {
+  } catch (const fiber::detail::forced_unwind&) {
     throw;  // the thread ends
   } catch (const BaseException&) {
     throw;

@@ -7,6 +7,7 @@
 
 #include <fiber/concurrent/future_state.hpp>
 #include <fiber/config.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 
@@ -26,26 +27,27 @@
 
 namespace fiber::concurrent::futures {
 
-/// What all futures have, whatever their result. Futures of different types can be waited for
-/// together as a vector<FutureBase>. A handle that was moved from may be assigned to and compared;
-/// all else throws ValueError.
+/// The functions that all futures have, whatever their result. Futures of different types can be
+/// waited for together as a vector<FutureBase>. A handle that was moved from may be assigned to and
+/// compared; all other functions throw ValueError.
 class FIBER_API FutureBase {
  public:
-  /// Cancels a future that is still pending and runs its callbacks here. False if it is running or
-  /// finished, true if it is cancelled (by this call or an earlier one).
+  /// Cancels a future that is still pending and runs its callbacks here. Returns false if it is
+  /// running or finished, true if it is cancelled (by this call or an earlier one).
   bool cancel() const { return state().cancel(); }
   bool cancelled() const { return state().cancelled(); }
   bool running() const { return state().running(); }
-  /// Finished or cancelled.
+  /// Returns true if the future is finished or cancelled.
   bool done() const { return state().done(); }
-  /// Waits for the end and returns what was raised, null if nothing. Throws CancelledError if the
-  /// future was cancelled, TimeoutError if it is not done in time.
+  /// Waits for the end and returns the exception, null if there is none. Throws CancelledError if
+  /// the future was cancelled, TimeoutError if it is not done in time.
   std::exception_ptr exception(Timeout timeout = {}) const { return state().exception(timeout); }
 
   /// The three below are for executors and tests.
   ///
-  /// Call before the work starts: false means that the future was cancelled (whoever waits is told
-  /// now) and the work must not be done. Throws RuntimeError when called a second time.
+  /// Notes that the work starts; to be called before. False means that the future was cancelled
+  /// (its waiters are notified now) and the work must not be done. Throws RuntimeError when called
+  /// a second time.
   bool set_running_or_notify_cancel() const { return state().set_running_or_notify_cancel(); }
   /// Ends the future with an error. Throws InvalidStateError if it is done.
   void set_exception(std::exception_ptr error) const { state().set_exception(std::move(error)); }
@@ -55,10 +57,10 @@ class FIBER_API FutureBase {
     set_exception(std::make_exception_ptr(std::move(error)));
   }
 
-  /// What repr() shows as the address: unique among living futures.
+  /// Returns the address that repr() shows: unique among living futures.
   const void* id() const noexcept { return state_.get(); }
-  // "<Future at 0x... state=running>", "<Future at 0x... state=finished returned int>",
-  // "<Future at 0x... state=finished raised ValueError>".
+  // Returns one of "<Future at 0x... state=running>", "<Future at 0x... state=finished returned
+  // int>", "<Future at 0x... state=finished raised ValueError>".
   friend std::string repr(const FutureBase& future) { return future.state().repr(); }
   friend FIBER_API std::ostream& operator<<(std::ostream& out, const FutureBase& future);
   friend bool operator==(const FutureBase& a, const FutureBase& b) noexcept {
@@ -68,7 +70,7 @@ class FIBER_API FutureBase {
  protected:
   explicit FutureBase(detail::Ref<detail::FutureState> state) noexcept : state_(std::move(state)) {}
 
-  /// Throws ValueError if the handle was moved from.
+  /// Returns the state. Throws ValueError if the handle was moved from.
   detail::FutureState& state() const {
     if (state_.get() == nullptr) [[unlikely]]
       refuse_moved();
@@ -82,32 +84,34 @@ class FIBER_API FutureBase {
   [[noreturn]] static void refuse_moved();
 };
 
-/// The result of a call that runs somewhere else. T may be void. Python: concurrent.futures.Future.
+/// The result of a call that runs on another thread or in another process. T may be void. Python:
+/// concurrent.futures.Future.
 template <class T>
 class Future : public FutureBase {
  public:
   using value_type = T;
-  /// What is stored: std::monostate stands for the None of a Future<void>.
+  /// The type of the stored value: std::monostate stands for the None of a Future<void>.
   using Value = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
   using Reference = std::conditional_t<std::is_void_v<T>, void, const Value&>;
 
-  /// A pending future, for code that plays the executor itself.
+  /// Makes a pending future, for code that acts as the executor.
   Future() : FutureBase(detail::Ref<detail::FutureState>(new detail::ValueState<Value>)) {}
 
-  /// Waits for the end. Throws what the call raised, CancelledError, or TimeoutError when it is not
+  /// Waits for the end. Throws the call's exception, CancelledError, or TimeoutError when it is not
   /// done in time. The reference lives as long as any handle; a temporary handle
-  /// (`pool.submit(f).result()`) gives the value itself, moved when nobody shares it.
+  /// (`pool.submit(f).result()`) returns the value itself, moved unless the future has other
+  /// handles.
   Reference result(Timeout timeout = {}) const& {
     return static_cast<Reference>(typed().get(timeout));
   }
   T result(Timeout timeout = {}) && { return static_cast<T>(typed().get_or_move(timeout)); }
-  /// Moves the value out, for one who knows that nobody reads it later: result() then throws
-  /// InvalidStateError. Python has no counterpart.
+  /// Moves the value out, for callers who know that no code reads it later: after this, result()
+  /// throws InvalidStateError. Python has no counterpart.
   T take_result(Timeout timeout = {}) const { return static_cast<T>(typed().take(timeout)); }
 
-  /// Calls fn(future), or fn() if it takes nothing, when the future ends: in the thread that ends
-  /// or cancels it, in the order added; at once and here if it is done. What the callback throws is
-  /// reported on stderr and dropped, unless it is a BaseException.
+  /// Calls fn(future), or fn() if it takes no argument, when the future ends: in the thread that
+  /// ends or cancels it, in the order added; at once and here if it is done. Exceptions of the
+  /// callback are reported on stderr and dropped, unless they are BaseExceptions.
   template <class F>
   void add_done_callback(F&& fn) const {
     using Fn = std::decay_t<F>;
@@ -123,10 +127,10 @@ class Future : public FutureBase {
       }
       Fn fn;
     };
-    this->state().add_callback(std::make_unique<Callback>(std::forward<F>(fn)));
+    this->state().add_callback(core::make_owner<Callback>(std::forward<F>(fn)));
   }
 
-  /// For executors and tests: ends the future. Throws InvalidStateError if it is done.
+  /// Ends the future, for executors and tests. Throws InvalidStateError if it is done.
   void set_result(Value value) const { typed().set(std::move(value)); }
   void set_result() const
     requires std::is_void_v<T>
@@ -145,7 +149,7 @@ template <class R>
 concept FutureRange =
     std::ranges::input_range<R> && std::derived_from<std::ranges::range_value_t<R>, FutureBase>;
 
-/// What wait() waits for.
+/// The condition for which wait() waits.
 enum ReturnWhen {
   FIRST_COMPLETED,  ///< when any future ends or is cancelled
   FIRST_EXCEPTION,  ///< when any future raises; otherwise as ALL_COMPLETED
@@ -158,7 +162,7 @@ struct WaitOptions {
   ReturnWhen return_when = ALL_COMPLETED;
 };
 
-/// Both in the order given, each future once.
+/// The results of wait(): both lists in the order given, each future once.
 template <class F>
 struct DoneAndNotDoneFutures {
   std::vector<F> done;
@@ -172,7 +176,7 @@ struct AsCompletedOptions {
 
 namespace detail {
 
-/// Blocks; the answer holds one entry for each future. Repeated ones count once.
+/// Waits; returns one entry for each future. Repeated futures count once.
 enum class Verdict : unsigned char { done, not_done, repeated };
 FIBER_API std::vector<Verdict> wait(const std::vector<FutureBase>& futures, WaitOptions options);
 
@@ -188,10 +192,10 @@ class FIBER_API Completion {
  private:
   void forget_all() noexcept;
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  core::Owner<Impl> impl_;
 };
 
-/// A single-pass range over something with `bool advance()` and `current()`.
+/// A single-pass range over a source with `bool advance()` and `current()`.
 template <class Source>
 class Pull {
  public:
@@ -228,7 +232,7 @@ class CompletedFutures {
   using value_type = F;
   CompletedFutures(std::vector<F> futures, Timeout timeout)
       : futures_(std::move(futures)),
-        completion_(std::make_unique<Completion>(
+        completion_(core::make_owner<Completion>(
             std::vector<FutureBase>(futures_.begin(), futures_.end()), timeout)) {}
   bool advance() {
     current_ = completion_->next();
@@ -238,7 +242,7 @@ class CompletedFutures {
 
  private:
   std::vector<F> futures_;
-  std::unique_ptr<Completion> completion_;
+  core::Owner<Completion> completion_;
   std::optional<std::size_t> current_;
 };
 
@@ -251,8 +255,8 @@ auto to_vector(R&& range) {
 
 }  // namespace detail
 
-/// Blocks until the futures are done, as far as `return_when` asks, or the time is up (which is no
-/// error). Python: concurrent.futures.wait.
+/// Blocks until the futures are done, as far as `return_when` asks, or the time is up (no error).
+/// Python: concurrent.futures.wait.
 template <FutureRange R>
 DoneAndNotDoneFutures<std::ranges::range_value_t<R>> wait(R&& futures, WaitOptions options = {}) {
   auto all = detail::to_vector(futures);
@@ -270,8 +274,9 @@ DoneAndNotDoneFutures<F> wait(std::initializer_list<F> futures, WaitOptions opti
   return wait(std::vector<F>(futures), options);
 }
 
-/// A range of the futures as they complete (each once, those already done first); its iterator
-/// blocks, and throws TimeoutError when the time is up. Python: concurrent.futures.as_completed.
+/// Returns a range of the futures as they complete (each once, those already done first); its
+/// iterator blocks, and throws TimeoutError when the time is up. Python:
+/// concurrent.futures.as_completed.
 template <FutureRange R>
 auto as_completed(R&& futures, AsCompletedOptions options = {}) {
   using Source = detail::CompletedFutures<std::ranges::range_value_t<R>>;

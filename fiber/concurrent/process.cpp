@@ -30,16 +30,16 @@ detail::RemoteWork::~RemoteWork() = default;
 using detail::Descriptor;
 using detail::Message;
 
-// Shared by the executor and the manager thread, which forks the workers, hands them calls, and
-// waits for their replies and their end. A worker has one call at a time. A call brings along all
-// that its way through the lists and its failure need: when memory is short the manager goes on,
-// and a reply for which there is none breaks the pool.
+// The state shared by the executor and the manager thread, which forks the workers, hands them
+// calls, and waits for their replies and their end. A worker has one call at a time. A call brings
+// along all memory that its way through the lists and its failure need: when memory is short the
+// manager goes on, and a reply without memory for it breaks the pool.
 class ProcessPoolExecutor::Processes final : public detail::Pool,
                                              public std::enable_shared_from_this<Processes> {
  public:
   struct Job {
     std::unique_ptr<detail::RemoteWork> work;
-    Message reply = {};  // when it has come
+    Message reply = {};  // once it has come
   };
   using Jobs = std::list<Job>;
 
@@ -47,7 +47,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
       : max_workers_(detail::checked_max_workers(options.max_workers, detail::process_cpu_count())),
         initializer_(std::move(options.initializer)) {}
 
-  // Reached by the manager when the executor did not wait.
+  // Runs on the manager when the executor did not wait.
   ~Processes() override {
     if (manager_.joinable()) manager_.detach();
   }
@@ -83,7 +83,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     if (manager_.joinable()) manager_.join();
   }
 
-  // For the executor's destructor and the program's exit.
+  // Shuts down, for the executor's destructor and the program's exit.
   void finish(bool wait) noexcept { shutdown({.wait = wait && !is_own_thread()}); }
   void finish_at_exit() noexcept override { finish(true); }
 
@@ -96,12 +96,12 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   struct Worker {
     pid_t pid;
     Descriptor socket;
-    Descriptor process;  // readable when it has ended; none before Linux 5.3
-    Jobs job = {};       // what it is doing: one, or none
+    Descriptor process;  // readable when the worker has ended; none before Linux 5.3
+    Jobs job = {};       // the call it is doing: one, or none
   };
 
-  // Whether the workers could be forked, for the thread that waits for that. Not a std::promise:
-  // one that is dropped needs memory, and ends the process without.
+  // The outcome of forking the workers, for the thread that waits for it. Not a std::promise:
+  // dropping one needs memory, and ends the process without.
   struct Forking {
     std::exception_ptr error;
 
@@ -109,7 +109,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
       std::unique_lock lock(mutex);
       changed.wait(lock, [this] { return ended; });
     }
-    // The other thread may destroy this as soon as the lock is free.
+    // Notifies under the lock: the other thread may destroy this as soon as the lock is free.
     void end(std::exception_ptr why) noexcept {
       const std::lock_guard lock(mutex);
       error = std::move(why);
@@ -131,7 +131,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     }
   }
 
-  // With mutex_ held: fills the places for running futures.
+  // Fills the places for running futures. Called with mutex_ held.
   void admit() {
     while (running_ <= max_workers_ && !pending_.empty()) {
       if (pending_.front().work->future().set_running_or_notify_cancel()) {
@@ -143,7 +143,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     }
   }
 
-  // With mutex_ held: returns when the workers have been forked.
+  // Returns when the workers have been forked. Called with mutex_ held.
   void start() {
     detail::flush_output();
     broken_error_ = std::make_exception_ptr(
@@ -221,7 +221,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     return shutdown_ && running_ == 0 && pending_.empty();
   }
 
-  // Gives calls to the workers that have none. False if one of them is gone.
+  // Gives calls to idle workers. Returns false if one of them is gone.
   bool hand_out() {
     for (Worker& worker : workers_) {
       if (!worker.job.empty()) continue;
@@ -237,7 +237,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     return true;
   }
 
-  // Waits for something to happen and takes the replies that have come. False if a worker is gone.
+  // Waits for an event and takes the replies that have come. Returns false if a worker is gone.
   bool collect() {
     polled_.assign(1, {wake_.get(), POLLIN, 0});
     for (const Worker& worker : workers_) {
@@ -269,11 +269,11 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   }
 
   static bool receive(Worker& worker) {
-    if (worker.job.empty()) return false;  // it has ended
+    if (worker.job.empty()) return false;  // the worker has ended
     try {
       return detail::receive(worker.socket.get(), worker.job.front().reply);
     } catch (const std::exception&) {
-      return false;  // no memory for it
+      return false;  // no memory for the reply
     }
   }
 
@@ -294,7 +294,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   void end_workers(bool healthy) {
     for (const Worker& worker : workers_) {
       if (worker.pid < 0) continue;
-      // Shutting down reaches the worker even if some other process has inherited our end.
+      // A shutdown reaches the worker even if another process has inherited this end of its socket.
       if (healthy)
         ::shutdown(worker.socket.get(), SHUT_WR);
       else
@@ -325,13 +325,13 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   const int max_workers_;
   const std::function<void()> initializer_;
   Descriptor wake_;              // an eventfd: something changed for the manager
-  std::vector<Worker> workers_;  // the manager's own
-  std::vector<pollfd> polled_;   // its, too
+  std::vector<Worker> workers_;  // used by the manager alone
+  std::vector<pollfd> polled_;   // likewise
   std::exception_ptr broken_error_;
-  std::mutex join_mutex_;  // taken without mutex_
+  std::mutex join_mutex_;  // never taken with mutex_ held
   std::thread manager_;
 
-  std::mutex mutex_;  // guards the rest
+  std::mutex mutex_;  // guards the members below
   Jobs pending_;
   Jobs ready_;       // their futures are running, but no worker has them yet
   int running_ = 0;  // futures that are running, at most max_workers_ + 1

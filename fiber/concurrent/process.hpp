@@ -1,8 +1,8 @@
 // Python's concurrent.futures.ProcessPoolExecutor (library fiber-process; needs cereal).
 //
 // Arguments and results cross by <cereal>: numbers, strings, and the containers whose cereal
-// headers are included below cross as they are; for further types include the cereal header or
-// give the type a serialize() function, as cereal's manual says.
+// headers are included below cross as they are; for further types include the cereal header or give
+// the type a serialize() function, as cereal's manual says.
 #pragma once
 
 #include <fiber/concurrent/executor.hpp>
@@ -34,8 +34,8 @@
 
 namespace fiber::concurrent::futures {
 
-/// A worker process ended before its time: killed, crashed, left by its job, or its initializer
-/// threw. All work that was not finished gets this error, and so does every later submit().
+/// A worker process ended before its time: killed, crashed, ended by its job, or its initializer
+/// threw. All unfinished work gets this error, and so does every later submit().
 class FIBER_API BrokenProcessPool : public BrokenExecutor {
  public:
   using BrokenExecutor::BrokenExecutor;
@@ -51,7 +51,7 @@ struct ProcessPoolOptions {
 namespace detail {
 
 /// A call in the form in which it crosses: the address of the function that unpacks it (workers are
-/// forks of this process, so addresses are the same), then what that function needs.
+/// forks of this process and have equal addresses), then the data that this function needs.
 using Unpack = std::string (*)(const std::string& request);
 
 class FIBER_API RemoteWork {
@@ -123,7 +123,7 @@ struct RemoteCall {
     return dump(std::move(head), std::tuple<Args...>(std::move(args)...));
   }
 
-  /// In the worker.
+  /// Runs in the worker: unpacks and makes a call, and returns the packed result.
   static std::string call(const std::string& request) {
     F fn{};
     std::istringstream in(request, std::ios::binary);
@@ -161,19 +161,19 @@ struct RemoteCall {
 
 }  // namespace detail
 
-/// Runs calls in processes of its own. They are forked at the first submit(), all at once, from a
-/// thread of the pool's own and while the submitting thread stands still, and are copies of this
-/// process as it was then: as always after fork(), a job must not need a lock that another thread
+/// Runs calls in processes of its own. All processes are forked at the first submit(), from a
+/// thread of the pool's own, while the submitting thread stands still, and are copies of this
+/// process as it was then. As always after fork(), a job must not need a lock that another thread
 /// held at that moment, nor a thread of the parent; so submit the first call before threads are
 /// busy. Callbacks of futures run in that thread, too.
 ///
 /// A job's exception comes back with its type, if that is one of fiber/exceptions.hpp or
-/// `<stdexcept>`, and as RuntimeError otherwise; its message is kept. What a job writes to stdout
-/// is flushed when it ends. Workers end with the pool, and with the parent when that dies. Signal
+/// `<stdexcept>`, and as RuntimeError otherwise; its message is kept. Output of a job to stdout is
+/// flushed when the job ends. Workers end with the pool, and with the parent when that dies. Signal
 /// handlers are reset in them.
 ///
-/// At most max_workers + 1 futures are `running`, the last one waiting for a free worker, as
-/// CPython keeps one call in reserve; the rest is pending and can be cancelled.
+/// At most max_workers + 1 futures are `running`, the last of which waits for a free worker, as
+/// CPython keeps one call in reserve; the others are pending and can be cancelled.
 class FIBER_API ProcessPoolExecutor final : public Executor {
  public:
   /// Throws ValueError if max_workers is not positive.
@@ -182,9 +182,9 @@ class FIBER_API ProcessPoolExecutor final : public Executor {
   ~ProcessPoolExecutor() override;
 
   /// Has fn(args...) called in a worker. fn is a function, a member function or a lambda without
-  /// captures; arguments and the result are values that cereal can serialise (arguments are, here
-  /// and now). Errors in doing so end the future. Throws RuntimeError after a shutdown,
-  /// BrokenProcessPool when a worker is gone, OSError when the workers cannot be started.
+  /// captures; arguments and the result are values that cereal can serialise (arguments are
+  /// serialised here and now). Errors of serialising end the future. Throws RuntimeError after a
+  /// shutdown, BrokenProcessPool when a worker is gone, OSError when the workers cannot be started.
   template <class F, class... Args>
   auto submit(const F& fn, Args&&... args) {
     using Call = detail::RemoteCall<std::decay_t<const F&>, detail::Crossing<Args>...>;
@@ -205,7 +205,7 @@ class FIBER_API ProcessPoolExecutor final : public Executor {
     return future;
   }
 
-  /// As Executor::map.
+  /// Submits calls as Executor::map does.
   template <class F, std::ranges::input_range... Ranges>
   auto map(F fn, Ranges&&... ranges) {
     return map(MapOptions{}, std::move(fn), std::forward<Ranges>(ranges)...);
@@ -221,7 +221,8 @@ class FIBER_API ProcessPoolExecutor final : public Executor {
   void shutdown(ShutdownOptions options = {}) override;
 
  protected:
-  /// Reached when submit() is called through an Executor&: TypeError, as nothing can be serialised.
+  /// Throws TypeError: a submit() through an Executor& ends here, and its call cannot be
+  /// serialised.
   void submit_work(std::unique_ptr<Work> work) override;
 
  private:

@@ -50,7 +50,7 @@ bool receive_bytes(int socket, void* bytes, std::size_t size) {
   return true;
 }
 
-// As exec would do it, but for the signals of faults, whose handlers write reports.
+// Resets handlers as exec does, but for the signals of faults, whose handlers write reports.
 void reset_signal_handlers() {
   static constexpr int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
   for (int number = 1; number < NSIG; ++number) {
@@ -130,11 +130,11 @@ void flush_output() {
   std::fflush(stdout);
 }
 
-// No destructor of what the parent's stack holds and no exit handler may run here.
+// Runs a worker. No destructor of objects on the parent's stack and no exit handler may run here.
 void run_worker(int socket, pid_t parent, const sigset_t& signals,
                 const std::function<void()>& initializer) noexcept {
-  // The death signal is about the thread that forked, which outlives all workers. Workers that
-  // could not be given it see the end of their socket.
+  // The death signal is tied to the thread that forked, which outlives all workers. Workers that
+  // cannot have it see the end of their socket.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(EXIT_FAILURE);
   for (const int fd : open_descriptors().all) close(fd);
@@ -152,7 +152,7 @@ void run_worker(int socket, pid_t parent, const sigset_t& signals,
   try {
     serve(socket);
   } catch (...) {
-    report("Exception in worker");  // no memory for a call, or for its error: the pool is broken
+    report("Exception in worker");  // no memory for a call, or its error: breaks the pool
     flush_output();
     _exit(EXIT_FAILURE);
   }

@@ -1,4 +1,4 @@
-// The worker's side of a ProcessPoolExecutor, and what both sides share.
+// The worker's side of a ProcessPoolExecutor, and the parts that both sides share.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct OpenDescriptors {
 };
 OpenDescriptors& open_descriptors();
 
-/// One of them; -1 for none.
+/// An owned descriptor, registered in OpenDescriptors; -1 for none.
 class Descriptor {
  public:
   explicit Descriptor(int fd = -1);
@@ -33,22 +33,22 @@ class Descriptor {
   int fd_;
 };
 
-/// What goes through a worker's socket, both ways.
+/// The message that goes through a worker's socket, in both directions.
 struct Message {
   enum Kind : std::uint64_t { CALL, RESULT, ERROR };
   Kind kind = CALL;
   std::string body = {};
 };
 
-/// Both are false when the other end is gone.
+/// Send and receive a message; both return false when the other end is gone.
 bool send(int socket, Message::Kind kind, const std::string& body);
 bool receive(int socket, Message& message);
 
-/// Flushes the standard streams. Not all files: those that the parent has half written are the
+/// Flushes the standard streams, but not all files: half-written ones of the parent are the
 /// parent's.
 void flush_output();
 
-/// The whole life of a worker, in the child: answers calls until the socket ends.
+/// Lives the whole life of a worker, in the child: answers calls until the socket ends.
 [[noreturn]] void run_worker(int socket, pid_t parent, const sigset_t& signals,
                              const std::function<void()>& initializer) noexcept;
 

@@ -14,7 +14,7 @@
 namespace fiber::concurrent::futures::detail {
 namespace {
 
-// What crosses: `type` is an index of the table, `number` an errno or exit code.
+// The beginning of the bytes: `type` is an index of the table, `number` an errno or exit code.
 struct Head {
   int type;
   int number;
@@ -28,7 +28,7 @@ struct Known {
 template <class E>
 std::exception_ptr make(int number, const std::string& message) {
   if constexpr (std::derived_from<E, OSError>) {
-    // The message is "[Errno N] text: detail", of which the constructor wants the detail.
+    // The message is "[Errno N] text: detail"; the constructor takes the detail alone.
     const std::string start = OSError(number, "").what();
     const std::string_view text = message;
     if (number == 0 || !text.starts_with(start)) return std::make_exception_ptr(E(message));
@@ -43,7 +43,7 @@ std::exception_ptr make(int number, const std::string& message) {
   }
 }
 
-// exception_ptr says what it points to only while it is handled.
+// Returns the type of the exception, which an exception_ptr shows only while it is handled.
 const std::type_info* type_of(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);

@@ -1,6 +1,7 @@
 #include <fiber/concurrent/thread.hpp>
 
 #include <fiber/core/signal_mask.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/exceptions/error_from.hpp>
 
 #include <algorithm>
@@ -15,16 +16,14 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include <cxxabi.h>
-
 namespace fiber::concurrent::futures {
 
 BrokenThreadPool::~BrokenThreadPool() = default;
 
-// Shared by the executor and its threads. Invariants, under mutex_:
+// The state shared by the executor and its threads. Invariants, under mutex_:
 // 1. available_ counts the threads that will look into queue_ next: those that wait, and those
 //    that have just been started.
-// 2. queue_ is longer than available_ only when no more threads can be had.
+//  2. queue_ is longer than available_ only when the system refuses more threads.
 class ThreadPoolExecutor::Threads final : public detail::Pool,
                                           public std::enable_shared_from_this<Threads> {
  public:
@@ -37,7 +36,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     if (prefix_.empty()) prefix_ = "ThreadPoolExecutor-" + std::to_string(counter++);
   }
 
-  // Reached by the last thread when the executor did not wait.
+  // Runs on the last thread when the executor did not wait.
   ~Threads() override {
     for (std::thread& thread : threads_) {
       if (thread.get_id() == std::this_thread::get_id())
@@ -78,12 +77,12 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     if (!options.wait) return;
     if (is_own_thread()) throw RuntimeError("cannot join current thread");
     const std::lock_guard join_lock(join_mutex_);
-    // Nobody adds to threads_ after the shutdown.
+    // threads_ does not grow after the shutdown.
     for (std::thread& thread : threads_)
       if (thread.joinable()) thread.join();
   }
 
-  // For the executor's destructor and the program's exit.
+  // Shuts down, for the executor's destructor and the program's exit.
   void finish(bool wait) noexcept { shutdown({.wait = wait && !is_own_thread()}); }
   void finish_at_exit() noexcept override { finish(true); }
 
@@ -100,16 +99,16 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   };
 
   bool is_own_thread() const noexcept { return current_ == this; }
-  // In a child process: the threads are not there, and one of them may have held the mutex.
+  // Returns true in a child process: it has no threads, and one of them may have held the mutex.
   bool forked() const noexcept { return process_ != ::getpid(); }
 
   static BrokenThreadPool broken_pool() {
     return BrokenThreadPool("A thread initializer failed, the thread pool is not usable anymore");
   }
 
-  // With mutex_ held. Throws std::system_error, std::bad_alloc.
+  // Starts a thread. Called with mutex_ held. Throws std::system_error, std::bad_alloc.
   void launch() {
-    // The number is what tells threads apart, so a long prefix is cut.
+    // The number tells threads apart, so a long prefix is cut.
     const std::string suffix = '_' + std::to_string(started_);
     const std::string name = prefix_.substr(0, name_limit - suffix.size()) + suffix;
     threads_.reserve(threads_.size() + 1);
@@ -124,12 +123,12 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     ++available_;
   }
 
-  // With mutex_ held and a new entry at the end of queue_.
+  // Starts a thread for a new entry at the end of queue_. Called with mutex_ held.
   void start_thread() {
     try {
       launch();
     } catch (const std::exception& error) {
-      if (started_ != 0) {  // the other threads will do it
+      if (started_ != 0) {  // the other threads will do the work
         wake_.notify_one();
         return;
       }
@@ -137,8 +136,8 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
       if (dynamic_cast<const std::system_error*>(&error) == nullptr) throw;
       throw RuntimeError("can't start new thread");
     }
-    // As one sees it in CPython, whose submit() waits for the thread to start: the future is
-    // running. With an initializer, work does not start yet.
+    // In CPython, whose submit() waits for the thread to start, the future is seen running. With an
+    // initializer, work does not start yet.
     if (!initializer_)
       queue_.back().started = queue_.back().work->future().set_running_or_notify_cancel();
   }
@@ -162,7 +161,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   void run(Entry entry) {
     try {
       entry.started ? entry.work->run_started() : entry.work->run();
-    } catch (const abi::__forced_unwind&) {
+    } catch (const fiber::detail::forced_unwind&) {
       replace_thread();
       throw;
     } catch (...) {
@@ -170,7 +169,8 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     }
   }
 
-  // The work has called pthread_exit: this thread ends, and another does what is still to be done.
+  // Replaces this thread, whose work has called pthread_exit: another thread does the remaining
+  // work.
   void replace_thread() {
     std::list<Entry> lost;
     {
@@ -182,10 +182,10 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
           launch();
           return;
         } catch (const std::exception&) {
-          // The other threads will do it, if there are any.
+          // The other threads will do the remaining work, if there are any.
         }
       }
-      if (started_ != 0) return;  // nobody joins a thread that is made now, but others will do it
+      if (started_ != 0) return;  // a thread made now would not be joined; others do it
       lost.swap(queue_);
     }
     for (const Entry& entry : lost) detail::thread_ends(entry.work->future());
@@ -195,7 +195,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     try {
       initializer_();
       return true;
-    } catch (const abi::__forced_unwind&) {
+    } catch (const fiber::detail::forced_unwind&) {
       give_up();
       throw;
     } catch (...) {
@@ -205,7 +205,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     return false;
   }
 
-  // The initializer has failed.
+  // Fails all work: the initializer has failed.
   void give_up() {
     std::list<Entry> lost;
     {
@@ -236,13 +236,13 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   const std::function<void()> initializer_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::list<Entry> queue_;  // so that taking out needs no memory
+  std::list<Entry> queue_;  // a list: taking out needs no memory
   std::size_t available_ = 0;
   int started_ = 0;
   bool shutdown_ = false;
   bool broken_ = false;
   bool wait_in_destructor_ = true;
-  std::mutex join_mutex_;  // taken without mutex_; guards joining threads_
+  std::mutex join_mutex_;  // guards joining threads_; never taken with mutex_ held
   std::vector<std::thread> threads_;
 };
 

@@ -10,7 +10,7 @@
 
 namespace fiber::concurrent::futures {
 
-/// The initializer of a worker thread threw: nothing that was pending runs any more.
+/// The initializer of a worker thread threw: pending work does not run any more.
 class FIBER_API BrokenThreadPool : public BrokenExecutor {
  public:
   using BrokenExecutor::BrokenExecutor;
@@ -25,9 +25,9 @@ struct ThreadPoolOptions {
 };
 
 /// Runs calls in threads of its own, in the order of submission. A thread is started only when a
-/// call comes in and no thread is idle; then the call's future is running at once.
-/// Threads are called PREFIX_0, PREFIX_1, ...; as the system keeps 15 characters only, a long
-/// prefix is cut.
+/// call comes in and no thread is idle; in that case the call's future is running at once. Threads
+/// are called PREFIX_0, PREFIX_1, ...; the system keeps only 15 characters, so a long prefix is
+/// cut.
 class FIBER_API ThreadPoolExecutor final : public Executor {
  public:
   /// Throws ValueError if max_workers is not positive.

@@ -10,9 +10,9 @@
 
 #if defined(__x86_64__) && !defined(__ILP32__)
 #define FIBER_READS_SUSPENDED 1
-// fiber_call_below(end of the saved registers, function, argument): calls function(argument). Seen
-// by an unwinder it is a function that the suspended context called, and that saved its registers
-// where the jump did.
+// fiber_call_below(end of the saved registers, function, argument): calls function(argument). To an
+// unwinder, fiber_call_below is a function that the suspended context called, and its saved
+// registers are those that the jump has saved.
 asm(R"(
     .pushsection .text
     .globl fiber_call_below
@@ -96,19 +96,20 @@ extern "C" void fiber_call_below(const void* registers, void (*function)(void*),
 namespace fiber::core {
 namespace {
 
-// An unwinder calls the stack pointer with which a function calls another one its CFA. Where
-// __builtin_frame_address(0) is, of that function, is the processor's choice: from the stack pointer
-// itself up to where the caller's frame begins, which on RISC-V and LoongArch is the choice.
+// An unwinder gives for each function its CFA: the stack pointer at the call of that function.
+// __builtin_frame_address(0) of the same function lies between the stack pointer itself and the
+// start of the caller's frame, as the processor's ABI has it: on RISC-V and LoongArch it is that
+// start.
 #if defined(__riscv) || defined(__loongarch__)
 constexpr std::uintptr_t kOwnFrame = 0;
 #else
 constexpr std::uintptr_t kOwnFrame = 1;
 #endif
 
-constexpr std::size_t kMaxFrames = 10'000;  // of a recursion gone wild the newest are enough
+constexpr std::size_t kMaxFrames = 10'000;  // of an endless recursion the newest frames are enough
 
-// Nothing may be thrown while this walks: it would travel up the stack that is walked. So the
-// frames are counted first.
+// Records the frames of a stack. An exception thrown meanwhile would travel up the stack that is
+// walked, so nothing here may throw: the frames are counted in a first pass and stored in a second.
 struct Recorder {
   void* const above = nullptr;      // a function: frames up to its own are left out
   const std::uintptr_t lowest = 0;  // so are frames whose stack pointer is below this address
@@ -124,7 +125,7 @@ struct Recorder {
     }
     if (_Unwind_GetCFA(context) < self.lowest) return _URC_NO_REASON;
     const auto address = static_cast<std::uintptr_t>(_Unwind_GetIP(context));
-    // No caller: this was the first frame of a fiber or of a thread.
+    // An address of 0: the frame before was the first of a fiber or of a thread.
     if (address == 0 || self.count == kMaxFrames) return _URC_END_OF_STACK;
     if (self.frames != nullptr) self.frames[self.count] = reinterpret_cast<void*>(address);
     ++self.count;
@@ -134,7 +135,7 @@ struct Recorder {
   static void walk(void* recorder) noexcept { _Unwind_Backtrace(&Recorder::visit, recorder); }
 };
 
-// Calls `walk` twice with equal stacks.
+// Calls `walk` twice, to count and to store the frames; both times the stack must be equal.
 template <class Walk>
 std::vector<void*> record(Walk walk, void* above, std::uintptr_t lowest) {
   std::vector<void*> frames;
@@ -146,14 +147,14 @@ std::vector<void*> record(Walk walk, void* above, std::uintptr_t lowest) {
   return frames;
 }
 
-#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_NATIVE_JUMP)
+#if defined(FIBER_READS_SUSPENDED)
 void never_entered(BoostTransfer) {}
 #endif
 
 }  // namespace
 
 std::size_t saved_registers_size() noexcept {
-#if defined(FIBER_READS_SUSPENDED) && !defined(FIBER_NATIVE_JUMP)
+#if defined(FIBER_READS_SUSPENDED)
   // A context that was just made consists of the registers to start with.
   alignas(16) std::byte memory[512];
   static const auto size =
@@ -161,8 +162,6 @@ std::size_t saved_registers_size() noexcept {
                                static_cast<std::byte*>(fiber_boost_make(
                                    memory + sizeof(memory), sizeof(memory), never_entered)));
   return size;
-#elif defined(FIBER_NATIVE_JUMP)
-  return kNativeFrame;
 #else
   return 0;
 #endif

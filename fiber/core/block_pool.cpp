@@ -16,12 +16,12 @@ namespace {
 
 constexpr std::size_t kFirstChunk = std::size_t{64} * 1024;
 constexpr std::size_t kLargestChunk = std::size_t{16} * 1024 * 1024;
-// Blocks that a thread takes over at a time: others may need some too.
+// Blocks that a thread takes from the depot at a time; the others stay there for other threads.
 constexpr int kPortion = 32;
 
-// Huge pages are left to the system's policy: where the machine is virtual they are the most
-// expensive to touch first, five times as expensive as small ones, and they made nothing else
-// faster.
+// Maps a chunk. Whether it has huge pages is left to the system's policy: on a virtual machine the
+// first touch of huge pages is five times as expensive as that of small ones, and nothing else
+// became faster with them.
 std::byte* map_chunk(std::size_t bytes) {
   void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -31,7 +31,7 @@ std::byte* map_chunk(std::size_t bytes) {
 
 }  // namespace
 
-// What no thread's pool has.
+// The memory that belongs to no thread's pool.
 struct BlockPool::Depot {
   std::mutex mutex;
   Block* free[kClasses] = {};

@@ -1,10 +1,10 @@
-// Memory for the objects that come and go with every task: blocks of a few cache lines, or of half
-// a one, reused last in first out, cut from chunks that grow with their number.
+// Memory for objects that are made and freed with every task: blocks of a few cache lines, or of
+// half a line, reused last in first out, cut from chunks that grow with their number.
 //
 // Invariants
 //  1. A block may be given back on any thread; it joins the pool of that thread.
-//  2. Chunks stay until the process ends: what a thread leaves over at its end, given back or never
-//     handed out, goes to those that need it. So short-lived threads take no more and no more.
+//  2. Chunks stay until the process ends: the blocks and the rest of a chunk that a thread leaves
+//     at its end go to the threads that need some. So short-lived threads do not add up.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -19,7 +19,7 @@ inline constexpr std::size_t kCacheLine = 64;
 // The free blocks of one thread. Not thread-safe.
 class FIBER_API BlockPool {
  public:
-  // Larger objects are none of its business.
+  // The largest object that has its memory here.
   static constexpr std::size_t kLargest = 1024;
 
   BlockPool() = default;
@@ -27,42 +27,42 @@ class FIBER_API BlockPool {
   BlockPool& operator=(const BlockPool&) = delete;
   ~BlockPool();
 
-  // What needs no more shares its cache line with another one.
+  // The smallest block: small objects share a cache line with another one.
   static constexpr std::size_t kSmallest = kCacheLine / 2;
 
-  // At least `size` bytes, at most kLargest, aligned to a cache line, or to kSmallest if that is
-  // enough for it. Throws std::bad_alloc.
+  // Returns at least `size` bytes, at most kLargest, aligned to a cache line, or to kSmallest if
+  // `size` is not more. Throws std::bad_alloc.
   void* allocate(std::size_t size) {
     SizeClass& sizes = classes_[index(size)];
     Block* block = sizes.free;
     if (block == nullptr) [[unlikely]]
       return allocate_fresh(index(size));
     sizes.free = block->next;
-    __builtin_prefetch(sizes.free, 1);  // where one is wanted, many are
+    __builtin_prefetch(sizes.free, 1);  // where one block is wanted, many are
     return block;
   }
   void release(void* memory, std::size_t size) noexcept {
     SizeClass& sizes = classes_[index(size)];
     sizes.free = new (memory) Block{sizes.free};
   }
-  // So that a child process does not find the common part locked by a thread that it does not have;
-  // before the first use. Throws std::bad_alloc.
+  // Makes fork() leave the depot unlocked in the child process, where the thread that may have
+  // locked it does not exist. To be called before the first use. Throws std::bad_alloc.
   static void prepare_fork();
-  // On a thread that has no pool, or none any more.
+  // Gives a block back on a thread that has no pool, or none any more.
   static void release_to_depot(void* memory, std::size_t size) noexcept;
 
  private:
   struct Block {
     Block* next;
   };
-  // Lies where it begins: memory that was never handed out.
+  // A stretch of memory that was never handed out; the Span lies at its beginning.
   struct Span {
     Span* next;
     std::byte* end;
   };
   struct SizeClass {
     Block* free = nullptr;
-    std::byte* next = nullptr;  // of the newest chunk: what was never handed out
+    std::byte* next = nullptr;  // start of the rest of the newest chunk, never handed out
     std::byte* end = nullptr;
     std::size_t chunk_bytes = 0;
   };
@@ -83,7 +83,7 @@ class FIBER_API BlockPool {
   SizeClass classes_[kClasses];
 };
 
-// Blocks of the calling thread's pool, for any size and alignment.
+// Allocate from and release to the pool of the calling thread, for any size and alignment.
 FIBER_API void* allocate_block(std::size_t size, std::align_val_t alignment);
 FIBER_API void release_block(void* memory, std::size_t size, std::align_val_t alignment) noexcept;
 

@@ -13,7 +13,7 @@
 namespace fiber::core {
 namespace {
 
-// A stack for what needs `bytes`.
+// Returns the shape of a stack for a function that needs `bytes`.
 StackShape roomy_stack(std::size_t bytes) noexcept {
   return StackShape(std::max(std::size_t{512} * 1024, 2 * bytes), kDefaultGuardSize);
 }
@@ -39,19 +39,19 @@ bool has_room(const ThreadState* thread, std::size_t bytes) noexcept {
   if (thread == nullptr || thread->stack == &thread->own_stack) return true;
   const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   const auto base = reinterpret_cast<std::uintptr_t>(thread->stack->base);
-  // A stack that is none of ours has whatever room it has.
+  // On a stack that is not the library's the difference is large (it may wrap), and the answer is
+  // yes: nothing is known of the room there.
   return here - base >= bytes;
 }
 
 }  // namespace
 
-// It never returns and nothing unwinds through it.
+// The first frame of a fiber: never returns, and nothing unwinds through it.
 FIBER_SWITCHES_STACK void first_frame(Context* origin) {
   FIBER_FIRST_FRAME;
   ThreadState& thread = *tls_thread_state;
   sanitizer::arrive(thread.stack, origin->stack);
-  Context unused;
-  run_errands(thread, {origin, &unused});
+  run_errands(thread);
   thread.start_function(thread.start_argument);
   __builtin_unreachable();
 }
@@ -90,7 +90,7 @@ void call_with_room(void (*function)(void* argument), void* argument, std::size_
     try {
       stack = thread->pool.allocate(roomy_stack(bytes));
     } catch (const MemoryError&) {
-      // It may be enough after all.
+      // The room that is left may still be enough: call in place.
     }
   }
   if (stack == nullptr) {
@@ -104,59 +104,27 @@ void call_with_room(void (*function)(void* argument), void* argument, std::size_
   if (call.error != nullptr) std::rethrow_exception(std::move(call.error));
 }
 
-void save_exceptions(ThreadState& thread, Context& from) noexcept {
-  from.in_exception = true;
-  from.own_thread = thread.lent != nullptr;
-  if (from.own_thread) {
-    from.caught = thread.lent;
-    thread.lent->take_back();
-    return;
-  }
-  from.caught = thread.exceptions->caught;
-  from.uncaught = thread.exceptions->uncaught;
-  *thread.exceptions = {};
+// While a thread is lent (OwnThread), its record of exceptions stays where it is: no other fiber
+// writes there.
+FIBER_SWITCHES_STACK void leave_with_record(ThreadState& thread, Context& from, const Context& to,
+                                            Stack* stack) noexcept {
+  const int error_number = *thread.error_number;
+  OwnThread* const lent = thread.lent;
+  CxxExceptionState record = {};
+  if (lent != nullptr)
+    lent->take_back();
+  else
+    record = std::exchange(*thread.exceptions, {});
+  leave(thread, from, to, stack);
+  if (lent != nullptr)
+    lent->lend();
+  else
+    *thread.exceptions = record;
+  *thread.error_number = error_number;
 }
 
-void restore_exceptions(ThreadState& thread, Context& own) noexcept {
-  own.in_exception = false;
-  if (own.own_thread) {
-    static_cast<OwnThread*>(own.caught)->lend();
-    return;
-  }
-  thread.exceptions->caught = own.caught;
-  thread.exceptions->uncaught = own.uncaught;
+void run_errand(ThreadState& thread) noexcept {
+  thread.pool.release(std::exchange(thread.errand, nullptr));
 }
-
-void run_errand(ThreadState& thread, [[maybe_unused]] Context* origin,
-                [[maybe_unused]] const Context* self) noexcept {
-  Stack* const errand = thread.errand;
-  thread.errand = nullptr;
-  if (errand != &thread.own_stack) thread.pool.release(errand);
-#if defined(FIBER_NATIVE_JUMP)
-  if (!thread.keeps_mxcsr) return;
-  thread.errand = &thread.own_stack;
-  asm volatile("stmxcsr %0" : "=m"(origin->float_control));
-  if (self->float_control != 0) {
-    asm volatile("ldmxcsr %0" : : "m"(self->float_control));
-  }
-#endif
-}
-
-#if defined(FIBER_NATIVE_JUMP)
-// <cfenv> keeps the modes of both arithmetic units alike, so those of SSE, which are expensive to
-// read, need not be saved: where the x87's differ, they are to be what the x87's are.
-void restore_modes(std::uint16_t others, std::uint16_t own) noexcept {
-  constexpr unsigned kTraps = 0x3f;
-  constexpr unsigned kRounding = 0xc00;
-  const unsigned different = others ^ own;
-  asm volatile("fldcw %0" : : "m"(own));
-  std::uint32_t sse;
-  asm volatile("stmxcsr %0" : "=m"(sse));
-  const unsigned traps = different & kTraps;
-  sse = (sse & ~(traps << 7)) | ((own & traps) << 7);
-  if ((different & kRounding) != 0) sse = (sse & ~(kRounding << 3)) | ((own & kRounding) << 3);
-  asm volatile("ldmxcsr %0" : : "m"(sse));
-}
-#endif
 
 }  // namespace fiber::core

@@ -1,18 +1,18 @@
 // The switch: one place where a thread leaves one stack for another. jump.hpp has the jump itself.
 //
 // Invariants
-//  1. What a switch saves and restores: the registers that a called function must keep, the modes
-//     of floating-point arithmetic, the C++ runtime's record of caught and uncaught exceptions,
-//     errno.
+//  1. A switch saves and restores: the registers that a called function must keep, the modes of
+//     floating-point arithmetic, the C++ runtime's record of caught and uncaught exceptions, errno.
 //  2. Nothing is thrown on top of the target: exceptions travel as data and are rethrown by code
 //     that has arrived.
-//  3. Exceptions are rarely caught or in flight where a switch is made. The record is moved into
-//     the Context then, and nothing of it is written otherwise: while a switch is made, and where a
-//     fiber begins, the thread's record is empty.
-//  4. A stack is given back by whoever the dying fiber switches to, after arrival.
+//  3. Exceptions are rarely caught or in flight where a switch is made. If they are, the record
+//     is put away on the stack that is left; otherwise nothing of the record is written. So
+//     during a switch, and where a fiber begins, the thread's record is empty.
+//  4. The stack of a dying fiber is given back by the code that the fiber switches to, after
+//     arrival.
 //
-// The switch itself is inline up to the jump: a processor predicts returns by the calls it saw, and
-// after a jump to another stack every return it has not seen the call of costs a misprediction.
+// The switch is inline up to the jump. A processor predicts returns by the calls that it saw; each
+// return on the other stack that belongs to an older call costs a misprediction.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -30,25 +30,11 @@ struct CxxExceptionState {
   unsigned int uncaught;
 };
 
-// A place to come back to: filled by the switch that leaves it. What is always used comes first.
+// A place to come back to: filled by the switch that leaves it.
 struct Context {
   void* sp = nullptr;  // where the jump has saved the registers: Boost.Context's handle
   Stack* stack = nullptr;
-  int error_number = 0;
-  std::uint16_t modes = 0;    // the x87 control word, where the jump is ours
-  bool in_exception = false;  // `caught` and `uncaught` are the record of exceptions, or
-  bool own_thread = false;    // `caught` is the OwnThread that was lent
-
-  void* caught = nullptr;
-  unsigned int uncaught = 0;
-  // MXCSR where it is kept (ThreadState::keeps_mxcsr), 0 if it was not; on arm64 FPCR.
-  std::uint32_t float_control = 0;
-};
-
-// What a jump returns, once something jumps back.
-struct Arrival {
-  Context* origin;  // who did
-  Context* self;    // who was left
+  std::uint32_t float_control = 0;  // the control register where the jump leaves it alone (arm64)
 };
 
 using StartFunction = void (*)(void* argument);
@@ -56,16 +42,16 @@ using StartFunction = void (*)(void* argument);
 // Leaves the running fiber for good: its stack returns to the pool once `to` runs.
 [[noreturn]] FIBER_API void exit_context(const Context& to) noexcept;
 
-// The same, continuing in a fresh stack.
+// Leaves the running fiber for good, and calls function(argument) on the fresh stack `stack`.
 [[noreturn]] FIBER_API void exit_to_start(Stack* stack, StartFunction function,
                                           void* argument) noexcept;
 
-// The stack that the library's own functions need: to read symbols, to write a call graph. To
-// demangle a usual name may take 64 KiB of it, and some levels of recursion.
+// The stack that the library's own functions need, to read symbols or to write a call graph.
+// Demangling a usual name may take 64 KiB and some levels of recursion.
 inline constexpr std::size_t kRoom = std::size_t{160} * 1024;
 
 // Calls function(argument): in place where `bytes` are left on the running stack, else on a roomy
-// stack of its own. The function must not switch. What it throws comes out here.
+// stack of its own. The function must not switch. Throws what the function throws.
 FIBER_API void call_with_room(void (*function)(void* argument), void* argument, std::size_t bytes);
 
 template <class F>

@@ -13,10 +13,10 @@
 namespace fiber::core {
 namespace {
 
-// Copies may be of different versions: the layout of what follows never changes.
+// One copy of the library. Copies may be of different versions: this layout never changes.
 struct Copy {
   ThreadState* thread;
-  // Whether `address` lies on the fiber that runs, for that copy.
+  // Returns whether `address` lies on the fiber that runs for that copy.
   bool (*runs_on)(const ThreadState* thread, const void* address) noexcept;
   const void* code;  // an address in the copy, to name its file
 };
@@ -41,7 +41,7 @@ Record* find_record() noexcept {
   if (::sigaltstack(nullptr, &current) != 0 || (current.ss_flags & SS_DISABLE) != 0 ||
       current.ss_size < sizeof(Record))
     return nullptr;
-  // Whose memory it is, and whether it is still there, nobody knows.
+  // The signal stack may be foreign memory, and freed by now: mincore() tells whether it is mapped.
   const auto page = reinterpret_cast<std::uintptr_t>(current.ss_sp) %
                     static_cast<std::uintptr_t>(::getpagesize());  // the kernel's, whatever ours is
   unsigned char resident[2];

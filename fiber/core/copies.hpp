@@ -1,11 +1,11 @@
-// Two copies of the library in one process: a static one inside each of two shared objects, say.
-// Each has its own idea of which fiber runs, so fibers of the one must not switch by the other's
-// handles.
+// Two copies of the library in one process, for instance a static one inside each of two shared
+// objects. Each copy has its own record of the fiber that runs, so fibers of one copy must not
+// switch by handles of the other.
 //
-// Copies find each other through the one thing of a thread that they share and that anybody can ask
-// for: its alternate signal stack. The copy that came first made it and begins it with a record;
-// the others enter themselves there. So copies stay unknown to each other where the thread has such
-// a stack from elsewhere.
+// Copies find each other through the alternate signal stack: the one thing of a thread that all
+// copies share and can ask for. The copy that came first makes that stack and begins its memory
+// with a record; the others enter themselves into the record. Where the thread has a signal stack
+// from elsewhere, copies stay unknown to each other.
 #pragma once
 
 #include <fiber/core/thread_state.hpp>
@@ -16,12 +16,12 @@ namespace fiber::core {
 
 // Makes the record at the start of the alternate signal stack that this copy has made.
 void begin_copies(void* signal_stack, ThreadState& thread) noexcept;
-// Enters this copy into another's record, if the thread has one; and takes it out.
+// Enter this copy into the record of another copy, if the thread has one, and remove it again.
 void enter_copies(ThreadState& thread) noexcept;
 void leave_copies() noexcept;
 
-// To be called where fibers are to be had for the first time: a line on stderr, once, if the caller
-// runs on a fiber of another copy.
+// Writes a line to stderr, once, if the caller runs on a fiber of another copy. To be called where
+// fibers are used for the first time.
 void look_for_copies() noexcept;
 
 // Bytes that the record takes.

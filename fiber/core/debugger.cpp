@@ -21,14 +21,13 @@ constexpr fiber::core::DebuggerField fields[] = {
     {"Context.sp", offsetof(Context, sp)},
     {"Stack.base", offsetof(Stack, base)},
     {"Stack.size", offsetof(Stack, size)},
-    // Where a std::string points, and how long it is: not ours to ask, but alike wherever libstdc++
-    // is.
+    // A std::string's pointer and length, as all versions of libstdc++ have them.
     {"string.data", 0},
     {"string.size", sizeof(void*)},
     {nullptr, 0},
 };
 
-// What debuggers see of it is `fiber_debugger.threads`, its first element.
+// The list of threads. Debuggers read its first element as `fiber_debugger.threads`.
 constinit fiber::core::List<ThreadState> threads;
 
 // Never destroyed: threads may end after static objects.
@@ -37,7 +36,7 @@ std::mutex& list_mutex() noexcept {
   return *mutex;
 }
 
-// A child process has the forking thread alone, and must not find the list locked.
+// In a child process only the forking thread exists; the list must not stay locked there.
 void lock_list() { list_mutex().lock(); }
 void unlock_list() { list_mutex().unlock(); }
 void keep_own_thread() {
@@ -55,7 +54,7 @@ void keep_own_thread() {
 }  // namespace
 
 extern "C" {
-// Kept by linkers though the program does not read it.
+// Marked `used`: linkers keep it though the program does not read it.
 __attribute__((used)) constinit fiber::core::DebuggerRoot fiber_debugger{1, nullptr, 0, fields, {}};
 }
 

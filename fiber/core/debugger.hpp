@@ -1,5 +1,5 @@
-// What a debugger needs to find every greenlet of a process or of a core file, read by
-// gdb/fiber_gdb.py. It works without debug information: places are given by name and offset.
+// The data by which a debugger finds every greenlet of a process or of a core file, read by
+// gdb/fiber_gdb.py. No debug information is needed: members are given by name and offset.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -11,24 +11,24 @@
 namespace fiber::core {
 
 // A member and its offset in bytes ("GreenletObject.parent"), or an enumerator and its value. A
-// list of them ends with a null name.
+// null name ends a list of fields.
 struct DebuggerField {
   const char* name;
   std::size_t offset;
 };
 
-// One word each, in this order.
+// The entry point of debuggers: one word for each member, in this order.
 struct DebuggerRoot {
   std::size_t version;          // of this struct and of the names
   ThreadState* threads;         // newest first, linked by "ThreadState.next_thread"
   std::size_t saved_registers;  // see saved_registers_size()
   std::atomic<const DebuggerField*> core;
-  // Each layer's own, null while it is not in use; in the order of ThreadState::layers. That of its
-  // part in ThreadState::layers is among them.
+  // The fields of each layer, null while the layer is not in use; in the order of
+  // ThreadState::layers. The offset of the layer's part in ThreadState::layers is among them.
   std::atomic<const DebuggerField*> layers[kMostLayers];
 };
 
-// Enters the calling thread's state in the list, and takes it out again.
+// Enter the calling thread's state into the list, and remove it again.
 void show_to_debuggers(ThreadState& thread);  // throws std::bad_alloc
 void hide_from_debuggers(ThreadState& thread) noexcept;
 

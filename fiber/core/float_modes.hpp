@@ -1,6 +1,6 @@
 // The modes of floating-point arithmetic that <cfenv> knows: rounding and traps. A switch keeps
-// them for each fiber; a fiber that starts has those of the code that starts it, or of the body
-// that ran on its stack before. Code that wants neither sets them here.
+// them for each fiber. A fiber starts with the modes of the code that starts it, or of the body
+// that ran on its stack before; code that wants neither sets its own modes here.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -10,8 +10,8 @@
 namespace fiber::core {
 
 #if defined(__aarch64__)
-// The register that holds the modes, and no flags. Boost.Context's jump leaves it as it is: see
-// jump_boost.hpp.
+// Returns the register that holds the modes (and no flags). Boost.Context's jump does not keep it:
+// see jump.hpp.
 #define FIBER_JUMP_LEAVES_FLOAT_CONTROL 1
 FIBER_INLINE std::uint32_t float_control() noexcept {
   std::uint64_t word;
@@ -25,7 +25,7 @@ FIBER_INLINE void set_float_control(std::uint32_t word) noexcept {
 
 class FloatModes {
  public:
-  // Those of the calling code.
+  // Returns the modes of the calling code.
   static FloatModes current() noexcept {
     FloatModes modes;
 #if defined(__x86_64__)
@@ -37,10 +37,10 @@ class FloatModes {
     return modes;
   }
 
-  // Writing them is expensive: compare first.
+  // Sets these modes for the calling code. Writing them is expensive: compare first.
   FIBER_INLINE void set() const noexcept {
 #if defined(__x86_64__)
-    // <cfenv> keeps the modes of both arithmetic units alike; those of the x87 are cheaper to read.
+    // <cfenv> keeps the modes of both arithmetic units alike; the x87's are cheaper to read.
     if (x87() != x87_) [[unlikely]] {
       asm volatile("fldcw %0" : : "m"(x87_));
       __builtin_ia32_ldmxcsr(vector_ | (__builtin_ia32_stmxcsr() & ~kVectorModes));

@@ -1,23 +1,85 @@
-// The jump from one stack to another: the part of a switch that depends on the processor.
+// The jump from one stack to another, Boost.Context's: the part of a switch that depends on the
+// processor.
 //
-// It is that of Boost.Context. Where the library was configured with -Dcontext=native it is ours,
-// for x86-64 alone: see jump_x86_64.hpp for what that gains and what it costs.
+//   Context* jump(Context& from, const Context& to)   leaves `from` and continues `to`, which must
+//                                                     be the very object that was left; returns the
+//                                                     origin, once something jumps back
+//   Context fresh<entry>(Stack* stack)                calls entry(origin) on an unused stack; it
+//                                                     must not return
 //
-// Both have the same two functions:
-//   Arrival jump(Context& from, const Context& to)   leaves `from` and continues `to`, which must
-//                                                    be the very object that was left
-//   Context fresh<entry>(Stack* stack)               what calls entry(origin) on an unused stack;
-//                                                    it must not return
-// Boost.Context's keeps the whole control register of the vector unit, for three quarters of the
-// time it takes. Ours keeps the modes of <cfenv> (rounding, traps), which the x87 has as well; the
-// flags, and what <cfenv> does not know (flush-to-zero), are the thread's, unless keep_mxcsr() was
-// called. Where Boost.Context's leaves the control register alone, on arm64, jump_boost.hpp keeps it.
+// The jump keeps the modes of floating-point arithmetic for each stack: on x86-64 both control
+// words, flags included. On arm64 Boost.Context leaves the control register alone; jump() keeps it
+// there.
+//
+// Programs need Boost's library and none of its headers: its two functions are declared here under
+// names of ours, with the symbols of the Boost for which this library was configured.
+// jump.cpp compares the declarations with those of Boost's own header, and meson.build links
+// the functions. They are called directly: a function of ours around the call would return right
+// after a switch, see FIBER_INLINE.
 #pragma once
 
-#include <fiber/config.hpp>
+#include <fiber/core/context.hpp>
+#include <fiber/core/float_modes.hpp>
+#include <fiber/core/stack.hpp>
 
-#if defined(FIBER_NATIVE_JUMP)
-#include <fiber/core/jump_x86_64.hpp>
+#include <cstddef>
+
+// The symbols are plain C up to Boost 1.86, and those of functions in a namespace from then on.
+#if !defined(FIBER_MANGLED_FCONTEXT)
+#define FIBER_JUMP_FCONTEXT "jump_fcontext"
+#define FIBER_MAKE_FCONTEXT "make_fcontext"
+#elif __SIZEOF_SIZE_T__ == __SIZEOF_LONG__ && __SIZEOF_LONG__ != __SIZEOF_INT__
+#define FIBER_JUMP_FCONTEXT "_ZN5boost7context6detail13jump_fcontextEPvS2_"
+#define FIBER_MAKE_FCONTEXT "_ZN5boost7context6detail13make_fcontextEPvmPFvNS1_10transfer_tEE"
 #else
-#include <fiber/core/jump_boost.hpp>
+#define FIBER_JUMP_FCONTEXT "_ZN5boost7context6detail13jump_fcontextEPvS2_"
+#define FIBER_MAKE_FCONTEXT "_ZN5boost7context6detail13make_fcontextEPvjPFvNS1_10transfer_tEE"
 #endif
+
+namespace fiber::core {
+
+// The counterpart of Boost's transfer_t.
+struct BoostTransfer {
+  void* context;
+  void* data;
+};
+
+extern "C" BoostTransfer fiber_boost_jump(void* to, void* data) asm(FIBER_JUMP_FCONTEXT);
+extern "C" void* fiber_boost_make(void* top, std::size_t size,
+                                  void (*function)(BoostTransfer)) asm(FIBER_MAKE_FCONTEXT);
+
+#undef FIBER_JUMP_FCONTEXT
+#undef FIBER_MAKE_FCONTEXT
+
+inline Context* jump(Context& from, const Context& to) noexcept {
+#if defined(FIBER_JUMP_LEAVES_FLOAT_CONTROL)
+  from.float_control = float_control();
+#endif
+  const BoostTransfer arrived = fiber_boost_jump(to.sp, &from);
+  auto* origin = static_cast<Context*>(arrived.data);
+  origin->sp = arrived.context;
+#if defined(FIBER_JUMP_LEAVES_FLOAT_CONTROL)
+  if (origin->float_control != from.float_control) [[unlikely]]
+    set_float_control(from.float_control);
+#endif
+  return origin;
+}
+
+template <void (*entry)(Context* origin)>
+void boost_entry(BoostTransfer arrived) {
+  FIBER_FIRST_FRAME;
+  auto* origin = static_cast<Context*>(arrived.data);
+  origin->sp = arrived.context;
+  entry(origin);
+}
+
+template <void (*entry)(Context* origin)>
+Context fresh(Stack* stack) noexcept {
+  std::byte* top = stack->top();
+  Context context;
+  context.sp =
+      fiber_boost_make(top, static_cast<std::size_t>(top - stack->base), &boost_entry<entry>);
+  return context;
+}
+
+}  // namespace fiber::core

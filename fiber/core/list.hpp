@@ -1,13 +1,14 @@
-// An intrusive list: its elements have the links in themselves, so that entering and leaving needs
-// no memory and no search. Elements are neither owned nor counted.
+// An intrusive list: its elements contain the links, so that entering and leaving needs no memory
+// and no search. Elements are neither owned nor counted.
 //
 //   struct Waiter { core::Links<Waiter> links; };
 //   core::List<Waiter> waiters;
 //   waiters.append(waiter);
 //   for (Waiter& each : waiters) ...       // `each` may leave meanwhile, others may not
 //
-// An element is in one list at a time for each of its links. A list's first word is the address of
-// its first element, and that of Links::next the next one's: debuggers count on both.
+// An element is in one list at a time for each of its links. Debuggers count on two things: a
+// list's first word is the address of its first element, and Links::next is the address of the
+// next.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +22,8 @@ struct Links {
   T* next = nullptr;
 };
 
-/// Where the links of an element are. One that is in lists of several kinds names a type like this
-/// one for each.
+/// Says where the links of an element are. An element that is in lists of several kinds has a type
+/// like this one for each kind.
 struct OwnLinks {
   template <class T>
   static Links<T>& of(T& element) noexcept {
@@ -53,10 +54,10 @@ class List {
   List() noexcept = default;
   List(const List&) = delete;
   List& operator=(const List&) = delete;
-  /// All its elements are in the new one.
+  /// Takes over all elements of `other`.
   List(List&& other) noexcept
       : first_(std::exchange(other.first_, nullptr)), last_(std::exchange(other.last_, nullptr)) {}
-  /// To a list that is empty.
+  /// Takes over all elements of `other`; this list must be empty.
   List& operator=(List&& other) noexcept {
     first_ = std::exchange(other.first_, nullptr);
     last_ = std::exchange(other.last_, nullptr);
@@ -64,13 +65,13 @@ class List {
   }
 
   bool empty() const noexcept { return first_ == nullptr; }
-  /// Counts them.
+  /// Returns the number of elements. Counts them.
   std::size_t size() const noexcept {
     std::size_t count = 0;
     for (const T* at = first_; at != nullptr; at = next(*at)) ++count;
     return count;
   }
-  /// Of an element that is in this list, or in none.
+  /// Returns whether `element`, which must be in this list or in none, is in this list.
   bool has(const T& element) const noexcept {
     return first_ == &element || previous(element) != nullptr;
   }
@@ -97,14 +98,14 @@ class List {
     (first_ != nullptr ? Where::of(*first_).previous : last_) = &element;
     first_ = &element;
   }
-  /// Of an element that is in this list.
+  /// Takes out an element that is in this list.
   void remove(T& element) noexcept {
     Links<T>& links = Where::of(element);
     (links.previous != nullptr ? Where::of(*links.previous).next : first_) = links.next;
     (links.next != nullptr ? Where::of(*links.next).previous : last_) = links.previous;
     links = {};
   }
-  /// Takes the first element out; null if there is none.
+  /// Takes out the first element and returns it; null if there is none.
   T* pop() noexcept {
     T* element = first_;
     if (element != nullptr) remove(*element);

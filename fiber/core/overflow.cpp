@@ -41,7 +41,8 @@ class Message {
 
 enum class Overflow { none, probable, certain };
 
-// Of the code that met the fault; 0 where the machine's record of it is not known here.
+// Returns the stack pointer of the code that met the fault; 0 where the machine's record is not
+// known here.
 std::uintptr_t stack_pointer(const void* context) noexcept {
 #if defined(__x86_64__)
   return static_cast<std::uintptr_t>(
@@ -54,8 +55,9 @@ std::uintptr_t stack_pointer(const void* context) noexcept {
 #endif
 }
 
-// A frame that is wider than the guard may meet something else that must not be touched: then the
-// stack pointer has left the stack, or the address lies a little below it.
+// Judges whether a fault is an overflow of `stack`. A frame that is wider than the guard may touch
+// other forbidden memory: in that case the stack pointer has left the stack, or the address lies a
+// little below it.
 Overflow judge(const Stack& stack, const void* address, const void* context) noexcept {
   if (stack.guards(address)) return Overflow::certain;
   constexpr std::uintptr_t kWidestFrame = std::uintptr_t{1} << 30, kNear = std::uintptr_t{16} << 20;
@@ -109,12 +111,12 @@ void report(const ThreadState& thread, Overflow overflow) noexcept {
     struct sigaction standard {};
     standard.sa_handler = SIG_DFL;
     ::sigaction(signal, &standard, nullptr);
-    if (info->si_code <= 0) ::raise(signal);  // sent by a process: there is no such instruction
+    if (info->si_code <= 0) ::raise(signal);  // sent by a process: no instruction runs again
   }
 }
 
 void install_handlers() noexcept {
-#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they report faults themselves
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // sanitizers report faults themselves
   struct sigaction ours {};
   ours.sa_sigaction = on_fault;
   ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
@@ -124,7 +126,8 @@ void install_handlers() noexcept {
 #endif
 }
 
-// While the library is in the process; a plugin that brought it along may be unloaded.
+// Keeps the handlers installed while the library is in the process: a plugin that contains it may
+// be unloaded.
 struct Handlers {
   Handlers() noexcept { install_handlers(); }
   Handlers(const Handlers&) = delete;
@@ -133,7 +136,7 @@ struct Handlers {
     restore(SIGSEGV, previous_segv);
     restore(SIGBUS, previous_bus);
   }
-  // Not in place of a handler that came after ours.
+  // Restores the previous handler, unless another handler came after ours.
   static void restore(int signal, const struct sigaction& previous) noexcept {
     struct sigaction current {};
     if (::sigaction(signal, nullptr, &current) == 0 && (current.sa_flags & SA_SIGINFO) != 0 &&
@@ -151,7 +154,7 @@ OverflowGuard::OverflowGuard(ThreadState& thread) noexcept {
     enter_copies(thread);
     return;
   }
-  // Wide vector registers are saved on it too: the kernel says how much that takes.
+  // The kernel tells how much a signal frame takes: wide vector registers are saved there, too.
 #ifdef AT_MINSIGSTKSZ
   const std::size_t minimum = ::getauxval(AT_MINSIGSTKSZ);
 #else

@@ -8,8 +8,8 @@
 namespace fiber::core {
 
 // Gives the thread an alternate signal stack, unless it has one, and installs the process-wide
-// handler for SIGSEGV and SIGBUS at first use. Faults that are no overflow of a fiber's stack go
-// to whatever handler was installed before.
+// handler for SIGSEGV and SIGBUS at first use. Faults that are no overflow of a fiber's stack go to
+// the handler that was installed before.
 class OverflowGuard {
  public:
   explicit OverflowGuard(ThreadState& thread) noexcept;

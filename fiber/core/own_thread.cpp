@@ -32,7 +32,8 @@ PerThread* first_per_thread = nullptr;
 #if defined(FIBER_LENDS_THREADS)
 
 #if defined(__x86_64__)
-// The kernel lets programs set it, and keeps it when threads change.
+// Returns whether the kernel lets programs set the thread pointer, and keeps it when threads
+// change.
 [[maybe_unused]] bool has_instruction() noexcept {
   constexpr unsigned long kFsGsBase = 1UL << 1U;  // HWCAP2_FSGSBASE
   static const bool has = (::getauxval(AT_HWCAP2) & kFsGsBase) != 0;
@@ -44,7 +45,7 @@ PerThread* first_per_thread = nullptr;
     asm volatile("wrfsbase %0" : : "r"(pointer) : "memory");
     return;
   }
-  // Not by a function of libc's, which would use errno.
+  // No function of libc's: that would use errno.
   long result;
   asm volatile("syscall"
                : "=a"(result)
@@ -64,15 +65,16 @@ std::uintptr_t thread_pointer() noexcept {
   return reinterpret_cast<std::uintptr_t>(__builtin_thread_pointer());
 }
 
-// The kernel writes the processor's number, and restarts sequences, at one address for each thread:
-// that of the thread that runs. Code that finds none at its own asks the kernel instead.
+// Unregisters the helper's area of restartable sequences. The kernel writes the processor's number,
+// and restarts sequences, at one address for each thread: that of the running thread. Code that
+// finds no area at its own thread pointer asks the kernel instead.
 void leave_restartable_sequences() noexcept {
 #if defined(RSEQ_SIG) && defined(SYS_rseq)
   constexpr int kUnregister = 1;
   constexpr unsigned kOriginalSize = 32;
   char* const area = static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset;
   if (__rseq_size == 0) return;
-  // Which size libc has registered depends on its version.
+  // The size that libc has registered depends on its version.
   if (::syscall(SYS_rseq, area, kOriginalSize, kUnregister, RSEQ_SIG) != 0)
     ::syscall(SYS_rseq, area, __rseq_size, kUnregister, RSEQ_SIG);
 #endif
@@ -136,7 +138,7 @@ OwnThread::OwnThread(ThreadState& thread, bool slow)
 
 OwnThread::~OwnThread() {
   thread_.own_threads.remove(*this);
-  if (process_ != ::getpid()) return;  // in a child process there is no such thread
+  if (process_ != ::getpid()) return;  // a child process has no helper thread
   ::pthread_barrier_wait(&is_over_);
   ::pthread_join(helper_, nullptr);
 }
@@ -146,9 +148,9 @@ void* OwnThread::park_entry(void* self) {
   return nullptr;
 }
 
-// The helper thread's life.
+// Runs the helper thread.
 void OwnThread::park() noexcept {
-  // Being cancelled would end it while the fiber uses it.
+  // A cancellation would end the helper while the fiber uses its state.
   ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
   leave_restartable_sequences();
   own_.take();

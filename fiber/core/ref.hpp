@@ -1,11 +1,11 @@
-// Counted references: one template for whatever is shared, and two ways to count.
+// Counted references: one template for all shared objects, and two ways to count.
 //
 //   class LockObject final : public core::Counted<LockObject> { ... };
 //   core::Ref<LockObject> lock(new LockObject);        // one reference
 //   core::Ref<LockObject> another = lock;              // two
 //
-// An object is counted by its members retain() and release(), of which the latter ends it with the
-// last reference. Counted and SharedCounted have them; an object that ends in a way of its own
+// An object counts by its members retain() and release(); release() ends the object with the last
+// reference. Counted and SharedCounted have these members; an object that ends in a way of its own
 // writes them itself.
 #pragma once
 
@@ -17,7 +17,7 @@
 
 namespace fiber::core {
 
-/// Counted by the one thread that uses the object. Nothing refers to it at first.
+/// A count for objects that one thread uses. A new object has no references.
 template <class Self>
 class Counted {
  public:
@@ -39,7 +39,7 @@ class Counted {
   std::uint32_t refs_ = 0;
 };
 
-/// Counted by any thread. Nothing refers to it at first.
+/// A count for objects that any thread uses. A new object has no references.
 template <class Self>
 class SharedCounted {
  public:
@@ -61,8 +61,8 @@ class SharedCounted {
   std::atomic<long> refs_{0};
 };
 
-/// Which members of the object count a reference. Where references of several kinds are told apart,
-/// each kind is a type like this one.
+/// Says which members of the object count a reference. Where references of several kinds are told
+/// apart, each kind is a type like this one.
 struct AnyReference {
   static void retain(auto* object) noexcept { object->retain(); }
   static void release(auto* object) noexcept { object->release(); }
@@ -89,7 +89,7 @@ class Ref {
     std::swap(object_, other.object_);
     return *this;
   }
-  /// From a reference to an object of a derived type.
+  /// Converts a reference to an object of a derived type.
   template <class U>
     requires std::convertible_to<U*, T*>
   Ref(Ref<U, Kind> other) noexcept  // NOLINT(google-explicit-constructor)

@@ -1,5 +1,5 @@
-// What AddressSanitizer, ThreadSanitizer and Valgrind must be told about stacks and switches.
-// Every function is empty, and free, in a build without them.
+// The calls that tell AddressSanitizer, ThreadSanitizer and Valgrind of stacks and switches. Every
+// function is empty, and costs nothing, in a build without them.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -39,7 +39,7 @@ inline bool on_valgrind() noexcept {
 inline void stack_created([[maybe_unused]] Stack* stack) noexcept {
 #if defined(VALGRIND_STACK_REGISTER)
   stack->valgrind_id = VALGRIND_STACK_REGISTER(stack->base, stack->base + stack->size);
-  // What a fiber before it left behind is no longer below a stack pointer.
+  // The data that an earlier fiber left behind is no longer below a stack pointer.
   VALGRIND_MAKE_MEM_UNDEFINED(stack->base, stack->top() - stack->base);
 #endif
 }
@@ -51,21 +51,22 @@ inline void stack_forgotten([[maybe_unused]] Stack* stack) noexcept {
 #endif
 }
 
-// What frames on a stack refer to is no leak, though LeakSanitizer knows of threads' stacks alone.
+// Objects that frames on a stack refer to are no leaks; LeakSanitizer knows of threads' stacks
+// alone.
 inline void stack_taken([[maybe_unused]] Stack* stack) noexcept {
 #if defined(FIBER_ASAN)
   __lsan_register_root_region(stack->base, stack->size);
 #endif
 }
 
-// The thread's own stack is left for good, by an exit in one of its fibers; `sp` is where.
+// The thread's own stack is left for good at `sp`: one of its fibers calls exit().
 #if defined(FIBER_ASAN)
 __attribute__((no_sanitize("address"), noinline)) inline void own_stack_abandoned(
     Stack* own, const void* sp) noexcept {
   if (own->base == nullptr) return;
   __lsan_register_root_region(own->base, own->size);
   if (own->fake_stack == nullptr) return;
-  // Locals whose address is taken live in frames elsewhere, to which the real ones point.
+  // Locals whose address is taken live in frames elsewhere; the real frames point to those.
   const auto* end = reinterpret_cast<void* const*>(own->base + own->size);
   for (auto* word = static_cast<void* const*>(sp); word < end; ++word) {
     void *begin, *after;
@@ -90,20 +91,20 @@ inline void stack_released([[maybe_unused]] Stack* stack) noexcept {
   __asan_unpoison_memory_region(stack->base, stack->size);
   __lsan_unregister_root_region(stack->base, stack->size);
 #endif
-  // ThreadSanitizer's own record of a fiber is expensive to make, so it is kept for some uses; not
-  // for ever, since each use leaves the frames of a fiber's end on its shadow stack.
+  // ThreadSanitizer's own record of a fiber is expensive to make, so it is kept for some uses,
+  // though not for ever: each use leaves the frames of a fiber's end on its shadow stack.
   constexpr std::uint32_t kUses = 64;
   if (stack->uses % kUses == 0) stack_forgotten(stack);
 }
 
-// The stack the thread came with.
+// Notes the stack with which the thread came.
 inline void thread_started([[maybe_unused]] Stack* own) noexcept {
 #if defined(FIBER_TSAN)
   own->tsan_fiber = __tsan_get_current_fiber();
 #endif
 }
 
-// Right before a jump from `from` to `to`; `last` when `from` is never returned to.
+// Called right before a jump from `from` to `to`; `last` if nothing ever returns to `from`.
 inline __attribute__((always_inline)) void leave([[maybe_unused]] Stack* from,
                                                  [[maybe_unused]] Stack* to,
                                                  [[maybe_unused]] bool last) noexcept {
@@ -116,7 +117,7 @@ inline __attribute__((always_inline)) void leave([[maybe_unused]] Stack* from,
 #endif
 }
 
-// Right after arriving on `on`, coming from `from`.
+// Called right after an arrival on `on` from `from`.
 inline __attribute__((always_inline)) void arrive([[maybe_unused]] Stack* on,
                                                   [[maybe_unused]] Stack* from) noexcept {
 #if defined(FIBER_ASAN)

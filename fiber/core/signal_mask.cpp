@@ -19,7 +19,7 @@ void keep_mask_for_children(const sigset_t& mask) noexcept {
     static const bool guarded = (at_fork(nullptr, nullptr, in_child), true);
     static_cast<void>(guarded);
   } catch (const std::bad_alloc&) {
-    // Nobody could be told on this thread. The next one tries again.
+    // There is no way to report the failure on this thread. The next thread tries again.
   }
   kept_mask = mask;
   keeps_mask = true;

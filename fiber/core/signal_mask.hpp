@@ -1,4 +1,4 @@
-// Signals are for the program's own threads.
+// Signal masks: signals are for the program's own threads, not for the library's.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -10,17 +10,17 @@
 
 namespace fiber::core {
 
-// On a thread of the library's that runs functions of the program's: child processes that these
-// start are to have this mask, not the thread's own, in which everything is blocked. fork() does so
-// by itself, unless there was no memory to arrange it.
+// Sets the mask of child processes that are started on the calling thread: a thread of the
+// library's that runs functions of the program's, and blocks every signal itself. fork() sets that
+// mask by itself, unless there was no memory to arrange it.
 FIBER_API void keep_mask_for_children(const sigset_t& mask) noexcept;
-// Null on other threads, whose children inherit their mask.
+// Returns the mask for child processes; null on other threads, whose children inherit their mask.
 FIBER_API const sigset_t* mask_for_children() noexcept;
 
-// A thread that is started while it lives has every signal blocked: none kills the program, or runs
-// a handler, on a thread of which the program knows nothing, and what the program has blocked for
-// sigwait or signalfd stays pending. Not blocked are those that the thread's own instructions
-// cause, and SIGURG, by which the stall monitor asks.
+// Blocks every signal while it lives, for the threads that are started meanwhile: no signal kills
+// the program, or runs a handler, on a thread that the program does not know, and signals that the
+// program has blocked for sigwait or signalfd stay pending. The exceptions are the signals that a
+// thread's own instructions cause, and SIGURG, by which the stall monitor asks.
 class SignalsBlocked {
  public:
   SignalsBlocked() noexcept {
@@ -33,7 +33,7 @@ class SignalsBlocked {
   SignalsBlocked(const SignalsBlocked&) = delete;
   SignalsBlocked& operator=(const SignalsBlocked&) = delete;
   ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  // What the program has blocked here.
+  // Returns the mask that the program has set here.
   const sigset_t& before() const noexcept {
     const sigset_t* programs = mask_for_children();
     return programs != nullptr ? *programs : before_;

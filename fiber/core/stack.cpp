@@ -31,11 +31,11 @@ constexpr long SYS_process_madvise = 440;
 #endif
 
 constexpr std::size_t kMaxSlabBytes = std::size_t{1} << 30;
-// Tops are spread over this many cache lines: stacks are page-aligned, so without it the hot
-// frames of thousands of fibers would compete for the same few cache sets. More would push
-// shallow fibers into a second page.
+// Tops are spread over this many cache lines: stacks are page-aligned, so with equal tops the hot
+// frames of thousands of fibers would compete for a few cache sets. More lines would push shallow
+// fibers into a second page.
 constexpr std::uint32_t kColours = 16;
-// What a fiber may use before its memory is given back between uses.
+// Returns the bytes that a fiber may use before its memory is given back between uses.
 std::size_t warm_bytes() noexcept { return std::max(std::size_t{16} * 1024, page_size()); }
 
 std::atomic<long> split_mappings{0};
@@ -61,17 +61,17 @@ long mapping_budget() {
       "where guards need no mappings");
 }
 
-// Guards that are installed by one system call; more at once are not much cheaper.
+// Guards that one system call installs; more at once are not much cheaper.
 constexpr std::size_t kMostGuards = 64;
 
-// An older kernel does not know the advice, a sandbox may refuse it by any errno it likes; what a
-// lack of memory or a signal refuses is granted another time.
+// Returns whether an advice is refused for ever: an older kernel does not know it, and a sandbox
+// may refuse it with any errno. A lack of memory and a signal are passing reasons.
 bool refused_for_good(int error) noexcept {
   return error != ENOMEM && error != EAGAIN && error != EINTR;
 }
 
 // Guards the lowest `guard` bytes of `stacks` stacks, `stride` bytes apart, by one system call.
-// Returns how many are guarded then: 0 where the kernel has no such call (Linux 6.15).
+// Returns the number of stacks guarded: 0 where the kernel has no such call (before Linux 6.15).
 std::size_t install_guards(std::byte* lowest, std::size_t guard, std::size_t stride,
                            std::size_t stacks) noexcept {
   constexpr int kOwnProcess = -10001;  // PIDFD_SELF_THREAD_GROUP
@@ -95,8 +95,8 @@ bool advise_guard(std::byte* lowest, std::size_t bytes) noexcept {
   return false;
 }
 
-// False where every advice is said to be taken, even one that there is not: an emulator's answer
-// (qemu-user), which then installs no guard.
+// Returns false where any advice succeeds, even an unknown one: an emulator (qemu-user) answers so,
+// and installs no guard.
 bool knows_advice() noexcept {
   constexpr int kNoAdvice = 0x7fff'fff0;
   const int error_number = errno;
@@ -105,7 +105,7 @@ bool knows_advice() noexcept {
   return knows;
 }
 
-// Returns how many mappings that took.
+// Installs one guard. Returns the number of mappings that it took.
 long install_guard(std::byte* base, std::size_t bytes) {
   static std::atomic<bool> kernel_refuses{!knows_advice()};
   if (stack_limits().guard_install && !kernel_refuses.load(std::memory_order_relaxed)) {
@@ -132,8 +132,9 @@ std::size_t in_pages(std::size_t bytes) noexcept {
   return (bytes + page - 1) / page * page;
 }
 
-// A limit on address space or data is the whole program's: slabs leave an eighth of it to others,
-// who end badly without memory where a fiber without a stack is an error like others.
+// Returns the bytes that slabs leave to the rest of the program: an eighth of the limit on address
+// space or data. A fiber without a stack is an error like others; other code ends badly without
+// memory.
 std::size_t left_to_others() noexcept {
   constexpr std::size_t kLeast = std::size_t{4} << 20, kMost = std::size_t{64} << 20;
   std::size_t lowest = SIZE_MAX;
@@ -145,8 +146,8 @@ std::size_t left_to_others() noexcept {
   return std::clamp(lowest / 8, kLeast, kMost);
 }
 
-// Address space for a slab, with `spare` bytes for others still to be had; MAP_FAILED if there are
-// not so many.
+// Reserves address space for a slab while `spare` bytes more are to be had; MAP_FAILED if there are
+// not that many.
 void* reserve_slab(std::size_t bytes, std::size_t spare) noexcept {
   void* address = ::mmap(nullptr, bytes + spare, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -175,7 +176,7 @@ StackPool::~StackPool() {
   for (const SizeClass& sizes : classes_)
     for (Stack* stack : sizes.idle) sanitizer::stack_destroyed(stack);
   for (const SizeClass& sizes : classes_)
-    if (sizes.in_use != 0) return;  // somebody still runs on them: their pages must stay
+    if (sizes.in_use != 0) return;  // fibers still run on these stacks: their pages must stay
   for (const SizeClass& sizes : classes_)
     for (const Slab& slab : sizes.slabs) {
       ::munmap(slab.address, slab.bytes);
@@ -212,7 +213,7 @@ inline Stack* StackPool::take_idle(SizeClass& sizes) noexcept {
   Stack* stack = sizes.idle.back();
   sizes.idle.pop_back();
   --idle_;
-  // Where one is taken many are. The first frames lie below.
+  // Where one stack is taken many are. Its first frames lie below its top.
   constexpr std::size_t kAhead = 4;
   if (sizes.idle.size() >= kAhead) {
     const std::byte* later = (*(sizes.idle.end() - kAhead))->top();
@@ -223,9 +224,9 @@ inline Stack* StackPool::take_idle(SizeClass& sizes) noexcept {
   return stack;
 }
 
-// The guards of the next stacks that were never handed out, at least of one.
+// Installs the guards of the next stacks that were never handed out, at least one guard.
 void StackPool::install_next_guards(SizeClass& sizes) {
-  // A program that has many stacks is going to have more.
+  // A program that has many stacks will probably have more.
   const auto left = static_cast<std::size_t>(sizes.end - sizes.guarded) / sizes.stride;
   const std::size_t wanted = std::min({left, kMostGuards, std::size_t{sizes.made} / 8});
   const std::size_t guarded = install_guards(sizes.guarded, sizes.guard, sizes.stride, wanted);
@@ -234,8 +235,7 @@ void StackPool::install_next_guards(SizeClass& sizes) {
 }
 
 Stack* StackPool::carve(SizeClass& sizes) {
-  // A call that the kernel refused is no business of whoever starts a fiber between two looks at
-  // errno.
+  // Code that starts a fiber must not see the errno of a call that the kernel refused here.
   const struct KeepErrno {
     int error = errno;
     ~KeepErrno() { errno = error; }
@@ -319,7 +319,7 @@ void StackPool::give_back(Stack* stack) noexcept {
   if (kept < stack->size) ::madvise(stack->base, stack->size - kept, MADV_DONTNEED);
 }
 
-// Gives all of its memory back: the guard is what is left.
+// Gives all memory of a stack back; its guard stays.
 void StackPool::strip(SizeClass& sizes, Stack* stack) noexcept {
   std::byte* base = stack->base;
   sanitizer::stack_destroyed(stack);
@@ -327,7 +327,7 @@ void StackPool::strip(SizeClass& sizes, Stack* stack) noexcept {
   sizes.bare.push_back(base - sizes.guard);
 }
 
-// Gives the address space of slabs back all of whose stacks are bare, or were never handed out.
+// Gives back the address space of slabs whose stacks are all bare or were never handed out.
 void StackPool::unmap_bare(SizeClass& sizes) noexcept {
   std::vector<std::byte*>& bare = sizes.bare;
   std::sort(bare.begin(), bare.end());

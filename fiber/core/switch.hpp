@@ -8,45 +8,52 @@
 
 namespace fiber::core {
 
-// Gives back the stack of a fiber that ended by switching here, and exchanges what keep_mxcsr()
-// keeps.
-FIBER_API void run_errand(ThreadState& thread, Context* origin, const Context* self) noexcept;
+// Gives back the stack of a fiber that ended by switching here.
+FIBER_API void run_errand(ThreadState& thread) noexcept;
 
-// Of a thread that is lent the record stays where it is: nobody else writes it.
-FIBER_API void save_exceptions(ThreadState& thread, Context& from) noexcept;
-FIBER_API void restore_exceptions(ThreadState& thread, Context& own) noexcept;
-
-FIBER_INLINE void save(ThreadState& thread, Context& from) noexcept {
+// Returns whether exceptions are caught or in flight, or another thread's state is lent: one look
+// tells both. That is rare; if so, the record must be put away while other fibers run.
+FIBER_INLINE bool has_record(const ThreadState& thread) noexcept {
   const CxxExceptionState& exceptions = *thread.exceptions;
-  from.error_number = *thread.error_number;
-  from.stack = thread.stack;
-  // One branch for both, and for a thread that is lent.
-  if ((reinterpret_cast<std::uintptr_t>(exceptions.caught) | exceptions.uncaught) != 0) [[unlikely]]
-    save_exceptions(thread, from);
+  return (reinterpret_cast<std::uintptr_t>(exceptions.caught) | exceptions.uncaught) != 0;
 }
 
-FIBER_INLINE void restore(ThreadState& thread, Context& own) noexcept {
-  if (own.in_exception) [[unlikely]]
-    restore_exceptions(thread, own);
-  *thread.error_number = own.error_number;
+// Leaves for `to`, on `stack`, with no record to put away.
+FIBER_INLINE void leave(ThreadState& thread, Context& from, const Context& to,
+                        Stack* stack) noexcept {
+  Stack* const own = thread.stack;
+  const int error_number = *thread.error_number;
+  from.stack = own;
+  thread.stack = stack;
+  sanitizer::leave(own, stack, false);
+  [[maybe_unused]] const Context* origin = jump(from, to);
+  sanitizer::arrive(own, origin->stack);
+  *thread.error_number = error_number;
 }
 
-// What is rarely to be done after an arrival.
-FIBER_INLINE void run_errands(ThreadState& thread, Arrival arrival) noexcept {
+// Puts the record of exceptions away, leaves, and puts the record back after arrival.
+FIBER_API void leave_with_record(ThreadState& thread, Context& from, const Context& to,
+                                 Stack* stack) noexcept;
+
+// Runs the errand after an arrival, if there is one; mostly there is none.
+FIBER_INLINE void run_errands(ThreadState& thread) noexcept {
   if (thread.errand != nullptr) [[unlikely]]
-    run_errand(thread, arrival.origin, arrival.self);
+    run_errand(thread);
 }
 
-// Leaves `from` and continues `to`; returns when something switches back to `from`.
+// Leaves `from` and continues `to`; returns when something switches back to `from`. Code that may
+// arrive because a fiber has ended calls run_errands() next.
+FIBER_INLINE void exchange_context(ThreadState& thread, Context& from, const Context& to) noexcept {
+  if (has_record(thread)) [[unlikely]]
+    leave_with_record(thread, from, to, to.stack);
+  else
+    leave(thread, from, to, to.stack);
+}
+
+// Leaves `from` and continues `to`, and runs the errand after the return.
 FIBER_INLINE void switch_context(ThreadState& thread, Context& from, const Context& to) noexcept {
-  save(thread, from);
-  Stack* own = thread.stack;
-  thread.stack = to.stack;
-  sanitizer::leave(own, to.stack, false);
-  const Arrival arrival = jump(from, to);
-  sanitizer::arrive(own, arrival.origin->stack);
-  restore(thread, *arrival.self);
-  run_errands(thread, arrival);
+  exchange_context(thread, from, to);
+  run_errands(thread);
 }
 
 // The first frame of every fiber: calls the start function.
@@ -56,16 +63,14 @@ FIBER_API void first_frame(Context* origin);
 // by exit_context; it starts with no exception caught or in flight.
 FIBER_INLINE void start_context(ThreadState& thread, Context& from, Stack* stack,
                                 StartFunction function, void* argument) noexcept {
-  save(thread, from);
-  Stack* own = thread.stack;
   thread.start_function = function;
   thread.start_argument = argument;
-  thread.stack = stack;
-  sanitizer::leave(own, stack, false);
-  const Arrival arrival = jump(from, fresh<first_frame>(stack));
-  sanitizer::arrive(own, arrival.origin->stack);
-  restore(thread, *arrival.self);
-  run_errands(thread, arrival);
+  const Context start = fresh<first_frame>(stack);
+  if (has_record(thread)) [[unlikely]]
+    leave_with_record(thread, from, start, stack);
+  else
+    leave(thread, from, start, stack);
+  run_errands(thread);
 }
 
 }  // namespace fiber::core

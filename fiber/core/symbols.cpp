@@ -30,7 +30,7 @@ using Header = ElfW(Ehdr);
 using Section = ElfW(Shdr);
 using Entry = ElfW(Sym);
 
-// A whole file, mapped; empty if it cannot be.
+// A whole file, mapped; empty if mapping failed.
 class Mapping {
  public:
   explicit Mapping(const char* path) {
@@ -54,10 +54,10 @@ class Mapping {
     if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
   }
 
-  // The file could not be had, but perhaps another time.
+  // Returns whether reading the file failed for a reason that may pass.
   bool later() const noexcept { return later_; }
 
-  // `count` objects at `offset`; none if the file ends before.
+  // Returns `count` objects at `offset`; none if the file ends before.
   template <class T>
   std::vector<T> read(std::size_t offset, std::size_t count) const {
     if (offset > bytes_.size() || count > (bytes_.size() - offset) / sizeof(T)) return {};
@@ -65,7 +65,7 @@ class Mapping {
     if (count > 0) std::memcpy(objects.data(), bytes_.data() + offset, count * sizeof(T));
     return objects;
   }
-  // The text that starts at `offset`.
+  // Returns the text that starts at `offset`.
   std::string text(std::size_t offset) const {
     if (offset >= bytes_.size()) return {};
     const auto* start = reinterpret_cast<const char*>(bytes_.data()) + offset;
@@ -117,12 +117,13 @@ class File {
         [](std::uintptr_t wanted, const Function& function) { return wanted < function.start; });
     if (at == functions_.begin()) return nullptr;
     --at;
-    // Written in assembler, some have no size.
+    // Some functions written in assembler have no size.
     return offset - at->start < std::max<std::size_t>(at->size, 1) || at->size == 0 ? &*at
                                                                                     : nullptr;
   }
 
-  // Demangling takes longer than everything else: a report of many tasks asks for few functions.
+  // Returns the demangled name. Names are demangled when asked for, since that takes longer than
+  // everything else, and a report of many tasks asks for few functions.
   const std::string& name_of(const Function& function) {
     const auto known = names_.find(function.name);
     if (known != names_.end()) return known->second;
@@ -137,8 +138,8 @@ class File {
   std::unordered_map<std::size_t, std::string> names_;
 };
 
-// All files that were asked for. What dlclose took away is forgotten: another object may be loaded
-// at its address.
+// All files that were asked for. After a dlclose all are forgotten: another object may be loaded at
+// the address of an old one.
 class Files {
  public:
   // Never destroyed: reports may come at the very end of the process.
@@ -156,7 +157,7 @@ class Files {
       by_base_.clear();
       unloaded_ = unloaded;
     }
-    // A table that could not be read for want of a descriptor or of memory is not kept for ever.
+    // An index that could not be read for want of a descriptor or of memory is read again.
     const auto known = by_base_.find(base);
     if (known != by_base_.end() && known->second.later()) by_base_.erase(known);
     return by_base_.try_emplace(base, path).first->second;
@@ -178,7 +179,7 @@ class Files {
         [](dl_phdr_info* info, std::size_t size, void* result) {
           if (size >= offsetof(dl_phdr_info, dlpi_subs) + sizeof info->dlpi_subs)
             *static_cast<unsigned long long*>(result) = info->dlpi_subs;
-          return 1;  // they all say the same
+          return 1;  // each object reports the same count
         },
         &count);
     return count;
@@ -188,21 +189,61 @@ class Files {
   unsigned long long unloaded_ = unloaded_so_far();
 };
 
+// The object that an address belongs to: its file, empty for the program itself, and how far from its
+// file's addresses it was loaded.
+struct Object {
+  const char* name = "";
+  std::uintptr_t moved = 0;
+};
+
+// False if no object is there.
+bool look_up(const void* address, Dl_info& info, Object& object) noexcept {
+#if defined(__GLIBC__)
+  link_map* map = nullptr;
+  if (::dladdr1(address, &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0) return false;
+  if (map == nullptr) return true;
+  object.moved = map->l_addr;
+  if (map->l_name != nullptr) object.name = map->l_name;
+  return true;
+#else
+  struct Search {
+    std::uintptr_t address;
+    Object* object;
+  } search{reinterpret_cast<std::uintptr_t>(address), &object};
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* each, std::size_t, void* argument) {
+        const Search& wanted = *static_cast<Search*>(argument);
+        for (int i = 0; i < each->dlpi_phnum; ++i) {
+          const auto& segment = each->dlpi_phdr[i];
+          if (segment.p_type != PT_LOAD ||
+              wanted.address - (each->dlpi_addr + segment.p_vaddr) >= segment.p_memsz)
+            continue;
+          wanted.object->moved = each->dlpi_addr;
+          // The program is the first one, and has a name where there is no glibc.
+          if (each->dlpi_name != nullptr && std::strchr(each->dlpi_name, '/') != nullptr)
+            wanted.object->name = each->dlpi_name;
+          return 1;
+        }
+        return 0;
+      },
+      &search);
+  return ::dladdr(address, &info) != 0;
+#endif
+}
+
 Symbol look_up(const void* address) {
   Symbol found;
   Dl_info info{};
-  link_map* object = nullptr;
-  if (::dladdr1(address, &info, reinterpret_cast<void**>(&object), RTLD_DL_LINKMAP) == 0)
-    return found;
-  // The program itself has no name here; its file may be another one by now than argv[0] says.
-  const bool program = object == nullptr || object->l_name == nullptr || *object->l_name == '\0';
-  const char* path = program ? "/proc/self/exe" : object->l_name;
+  Object object;
+  if (!look_up(address, info, object)) return found;
+  // The program itself has no name here; argv[0] may name another file by now.
+  const char* path = *object.name == '\0' ? "/proc/self/exe" : object.name;
   found.object = info.dli_fname != nullptr ? info.dli_fname : "";
   Files& files = Files::instance();
   const std::lock_guard lock(files.mutex);
   File& file = files.at(info.dli_fbase, path);
   const auto place = reinterpret_cast<std::uintptr_t>(address);
-  const std::uintptr_t base = object != nullptr ? object->l_addr : 0;
+  const std::uintptr_t base = object.moved;
   if (const Function* function = file.find(place - base)) {
     found.name = file.name_of(*function);
     found.offset = place - base - function->start;

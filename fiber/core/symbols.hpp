@@ -10,17 +10,18 @@ namespace fiber::core {
 
 struct Symbol {
   std::string name;        // demangled; "" if none is known
-  std::size_t offset = 0;  // bytes from the start of the function, else from that of the object
+  std::size_t offset = 0;  // bytes from the start of the function, else of the object
   std::string object;  // file name of the program or shared object; "" if the address is in none
 };
 
-// The function that contains `address`. Symbols that are not exported are found as well, unless the
-// file was stripped. Debug information is not read. A file is indexed at the first address in it,
-// and its index is kept for the process. From any thread. Never throws but std::bad_alloc.
+// Returns the function that contains `address`. Symbols that are not exported are found as well,
+// unless the file was stripped. Debug information is not read. A file is indexed at the first
+// address in it, and its index is kept for the process. May be called on any thread. Never throws
+// but std::bad_alloc.
 FIBER_API Symbol find_symbol(const void* address);
 
-// Lets go of the names that were read so far, but not of the indices: for programs that count what
-// is left of their memory. From any thread.
+// Forgets the names that were read so far, but not the indices: for programs that count the memory
+// they have left over at their end. May be called on any thread.
 FIBER_API void forget_symbol_names();
 
 }  // namespace fiber::core

@@ -26,7 +26,7 @@ struct ThreadExit {
   OverflowGuard overflow_guard{*state};
 
   ~ThreadExit() {
-    if (tls_thread_state == nullptr) return;  // it was never made whole
+    if (tls_thread_state == nullptr) return;  // making the state has failed
     for (std::size_t slot = kMostLayers; slot-- > 0;)
       if (ThreadLayer* layer = state->layers[slot]) layer->thread_exits();
     hide_from_debuggers(*state);
@@ -49,7 +49,7 @@ ThreadState& make_thread_state() {
   state->stack = &state->own_stack;
   state->pool.default_shape(usual_stack_shape());
   sanitizer::thread_started(&state->own_stack);
-  show_to_debuggers(*state);  // the last that may throw
+  show_to_debuggers(*state);  // the last step that may throw
   tls_thread_state = state;
   look_for_copies();
   return *state;

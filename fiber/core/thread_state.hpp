@@ -12,12 +12,12 @@
 
 namespace fiber::core {
 
-// The layers above keep their per-thread part here; `core` only knows that it can be ended.
+// Per-thread state of a layer above; `core` only knows that it can be ended.
 struct FIBER_API ThreadLayer {
   virtual ~ThreadLayer() = default;
   // Called on the thread while it exits, upper layers before lower ones.
   virtual void thread_exits() noexcept = 0;
-  // Name of what runs now, for the overflow report; called in a signal handler.
+  // Returns the name of the running code, for the overflow report; called in a signal handler.
   virtual const char* running_name() const noexcept { return nullptr; }
 };
 
@@ -27,25 +27,24 @@ inline constexpr std::size_t kMostLayers = 2;
 class OwnThread;
 
 struct ThreadState {
-  CxxExceptionState* exceptions;  // the C++ runtime's own two words for this thread
+  CxxExceptionState* exceptions;  // the C++ runtime's two words for this thread
   int* error_number;              // &errno
-  Stack* stack;                   // the one that runs now
-  // What is to be done after the next arrival: the stack of a fiber that ended is given back; with
-  // keep_mxcsr() there is always something to be done, and this is at least `own_stack`.
+  Stack* stack;                   // the stack that runs now
+  // The errand of the next arrival: the stack of a fiber that has ended, to be given back. Null if
+  // there is none.
   Stack* errand = nullptr;
-  Context departed;  // where an ended fiber's jump saves what nobody needs
+  Context departed;  // where an ended fiber's jump saves registers that are never restored
   StartFunction start_function = nullptr;
   void* start_argument = nullptr;
-  const Context* calls_with_room = nullptr;  // what call_with_room() left, while it does
+  const Context* calls_with_room = nullptr;  // left by call_with_room(), while it runs
   StackPool pool;
   BlockPool blocks;
-  bool keeps_mxcsr = false;
-  Stack own_stack;                        // stands for the stack the thread came with
+  Stack own_stack;                        // stands for the stack with which the thread came
   ThreadLayer* layers[kMostLayers] = {};  // null where a layer is not in use; lower ones first
   Links<ThreadState> links;               // in the list for debuggers
   long thread_id = 0;                     // the kernel's
-  OwnThread* lent = nullptr;              // to the running fiber
-  List<OwnThread> own_threads;            // all that fibers of this thread have
+  OwnThread* lent = nullptr;              // null unless the running fiber uses a thread of its own
+  List<OwnThread> own_threads;            // all of the fibers of this thread
 };
 
 #if defined(__clang__) || defined(__GNUC__)
@@ -53,7 +52,7 @@ struct ThreadState {
 #endif
 FIBER_API extern constinit thread_local ThreadState* tls_thread_state FIBER_TLS_MODEL;
 
-// Creates the state at a thread's first use. Throws RuntimeError once the thread is exiting and
+// Returns a new state, at a thread's first use. Throws RuntimeError once the thread is exiting and
 // its state is gone.
 FIBER_API ThreadState& make_thread_state();
 
@@ -64,7 +63,7 @@ inline ThreadState& thread_state() {
   return *state;
 }
 
-// True from the moment this thread's destructors have ended its state.
+// Returns true from the moment when this thread's destructors have ended its state.
 FIBER_API bool thread_is_exiting() noexcept;
 
 }  // namespace fiber::core

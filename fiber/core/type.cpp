@@ -4,7 +4,8 @@
 
 namespace fiber::core {
 
-// GCC: "... signature_of() [with T = int; std::string_view = ...]", Clang: "... [T = int]".
+// The signatures look like this. GCC: "... signature_of() [with T = int; std::string_view = ...]",
+// Clang: "... [T = int]".
 std::string name_in_signature(std::string_view signature) {
   constexpr std::string_view kMark = "T = ";
   const auto begin = signature.find(kMark);

@@ -1,5 +1,5 @@
-// What type a value has, without the language's run-time type information: programs that are
-// compiled with -fno-rtti send values too, also to code that is not.
+// The type of a value, without the language's run-time type information: programs that are compiled
+// with -fno-rtti send values, too, also to code that is compiled with it.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -26,10 +26,10 @@ template <class T>
 constexpr std::string_view signature_of() noexcept {
   return __PRETTY_FUNCTION__;
 }
-// The type's name in what signature_of returns.
+// Returns the type's name in a result of signature_of.
 FIBER_API std::string name_in_signature(std::string_view signature);
 
-// One function for each way to compile, or the linker would take either for both.
+// A function for each way to compile: with one name the linker would take either for both.
 template <class T, bool rtti = kHasRtti>
 std::string type_name() {
 #if defined(__cpp_rtti) || defined(__GXX_RTTI)
@@ -45,8 +45,8 @@ struct FIBER_API TypeOf {
 };
 
 FIBER_API bool same_signature(const Type& a, const Type& b) noexcept;
-// Shared objects that hide their symbols have a TypeOf each: then names decide, but for types that
-// share theirs with others (lambdas, unnamed namespaces).
+// Returns whether two types are equal. Shared objects that hide their symbols have a TypeOf each:
+// then names decide, except for types that share a name with others (lambdas, unnamed namespaces).
 inline bool same_type(const Type& a, const Type& b) noexcept {
   return &a == &b || same_signature(a, b);
 }

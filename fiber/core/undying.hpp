@@ -1,5 +1,5 @@
-// What lasts as long as the process, in place of `new` that nothing deletes: it cannot fail, and
-// threads may use it after static objects have ended.
+// An object that lasts as long as the process, in place of a `new` that nothing deletes: making it
+// cannot fail, and threads may use it after static objects have ended.
 #pragma once
 
 #include <new>
@@ -19,7 +19,7 @@ union Undying {
   T object;
 };
 
-// pthread_atfork, for the whole process, once. Throws std::bad_alloc.
+// Calls pthread_atfork, for the whole process. To be called once. Throws std::bad_alloc.
 inline void at_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) {
   if (::pthread_atfork(before, in_parent, in_child) != 0) throw std::bad_alloc();
 }

@@ -1,12 +1,12 @@
-// Errors for those who wait, made where nothing may be lost.
+// Errors for waiting code, made where nothing may be lost.
 #pragma once
 
 #include <exception>
 
 namespace fiber::detail {
 
-/// The exception that `make()` returns, or std::bad_alloc without memory for it: whoever waits
-/// is woken in any case.
+/// Returns the exception that `make()` returns, or std::bad_alloc without memory for it: the
+/// waiting code is woken in any case.
 template <class Make>
 std::exception_ptr error_from(Make make) noexcept {
   try {

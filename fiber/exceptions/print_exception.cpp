@@ -12,7 +12,7 @@ constexpr std::size_t kMostWidth = 15;  // Python's max_group_width
 constexpr std::size_t kMostDepth = 10;  // Python's max_group_depth
 constexpr std::size_t kMostCauses = 1000;
 
-// What it was thrown from; null if that is not known.
+// Returns the exception from which `error` was thrown; null if there is none.
 std::exception_ptr cause_of(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -23,7 +23,7 @@ std::exception_ptr cause_of(const std::exception_ptr& error) {
   }
 }
 
-// Shared with the exception, which `error` keeps; null if it is no group.
+// Returns the group to which `error` points, which keeps it; null if it is no group.
 const detail::CompoundException* group_in(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -74,7 +74,7 @@ class Printer {
     to_be_closed_ = false;
     for (std::size_t i = 0; i < shown; ++i) {
       const bool last = i + 1 == shown;
-      if (last) to_be_closed_ = true;  // a nested group may do it
+      if (last) to_be_closed_ = true;  // a nested group may close it
       const bool cut = i >= kMostWidth;
       text += indent() + (i == 0 ? "+-" : "  ") + "+---------------- " +
               (cut ? "..." : std::to_string(i + 1)) + " ----------------\n";
@@ -94,7 +94,7 @@ class Printer {
 
   std::string indent() const { return std::string(2 * depth_, ' '); }
 
-  // Each line of it, inside the tree.
+  // Writes each line of a text, inside the tree.
   void emit(const std::string& lines) {
     for (std::size_t at = 0; at < lines.size();) {
       std::size_t end = lines.find('\n', at);

@@ -13,12 +13,12 @@
 namespace fiber::detail {
 namespace {
 
-constexpr int kInterrupted = 130;  // 128 and SIGINT: what shells show
+constexpr int kInterrupted = 130;  // 128 and SIGINT: the status that shells show
 
-// The handler before ours. The standard library's own prints the type and aborts.
+// The handler before ours. The standard library's handler prints the type and aborts.
 std::atomic<std::terminate_handler> previous{nullptr};
 
-// Of the standard library, as long as nobody has set another one.
+// The standard library's handler, unless the program has set another one before.
 const std::terminate_handler standard = std::get_terminate();
 
 [[noreturn]] void leave(int status) {
@@ -27,7 +27,7 @@ const std::terminate_handler standard = std::get_terminate();
 }
 
 [[noreturn]] void end_program() {
-  // Other threads go on to run while theirs ends; there is no status to end it with.
+  // Only on the main thread: when another one ends by such an exception, the others still run.
   if (const std::exception_ptr error = std::current_exception();
       error && ::gettid() == ::getpid()) {
     try {
@@ -39,7 +39,7 @@ const std::terminate_handler standard = std::get_terminate();
     } catch (const SystemExit& e) {
       leave(e.code());
     } catch (...) {
-      // Another exception, of which the handler before ours knows what to say.
+      // Another exception: the handler before ours reports it.
     }
   }
   if (const std::terminate_handler before = previous.load()) before();

@@ -24,7 +24,7 @@ import re
 import gdb
 import gdb.unwinder
 
-# Where the jump keeps what it saved, in bytes below the first frame of a suspended stack.
+# The places where the jump saves registers, in bytes below the first frame of a suspended stack.
 ARCHITECTURES = {
     "i386:x86-64": {
         "sp": "rsp",
@@ -51,7 +51,7 @@ ARCHITECTURES = {
 
 
 class Missing(gdb.GdbError):
-    """The process has no such thing."""
+    """The process has no such object."""
 
 
 class Memory:
@@ -80,7 +80,7 @@ class Memory:
 
 
 class Process:
-    """What the library tells about itself: see core/debugger.hpp."""
+    """The library's data for debuggers: see core/debugger.hpp."""
 
     VERSION = 1
 
@@ -119,11 +119,11 @@ class Process:
         return self.memory.byte(self.place(address, field))
 
     def part(self, state, field):
-        """A layer's part of a thread; 0 if no thread has used that layer."""
+        """Returns a layer's part of a thread; 0 if no thread has used that layer."""
         return self.word(state, field) if field in self.fields else 0
 
     def string(self, address):
-        """The text of the std::string that a pointer leads to, if it does."""
+        """Returns the text of the std::string at `address`; "" for null."""
         if address == 0:
             return ""
         data = self.word(address, "string.data")
@@ -135,7 +135,7 @@ class Process:
             address = self.word(address, next_field)
 
     def threads(self):
-        """Oldest first: (kernel's thread id, greenlet layer or 0, asyncio layer or 0)."""
+        """Returns, oldest first: (kernel's thread id, greenlet layer or 0, asyncio layer or 0)."""
         found = [
             (
                 self.word(state, "ThreadState.thread_id"),
@@ -147,7 +147,7 @@ class Process:
         return reversed(found)
 
     def greenlets(self):
-        """In the order in which they started, thread by thread."""
+        """Yields the greenlets in the order in which they started, thread by thread."""
         number = 0
         for thread_id, layer, _ in self.threads():
             if not layer:
@@ -161,7 +161,7 @@ class Process:
                     yield greenlet
 
     def tasks(self):
-        """Oldest first, thread by thread."""
+        """Yields the tasks, oldest first, thread by thread."""
         for thread_id, greenlets, layer in self.threads():
             for loop in self.loops(layer, greenlets):
                 head = self.word(loop, "LoopObject.tasks_head")
@@ -169,8 +169,8 @@ class Process:
                     yield Task(self, address, thread_id, loop)
 
     def loops(self, layer, greenlets):
-        """Those that run or are set, and those of started tasks: a foreign main loop may drive any
-        number."""
+        """Returns the loops that run or are set, and those of started tasks: a foreign main loop may
+        drive any number."""
         if not layer or "AsyncioThread.running" not in self.fields:
             return []
         found = [self.word(layer, "AsyncioThread.running"), self.word(layer, "AsyncioThread.set")]
@@ -217,7 +217,7 @@ class Greenlet:
         return self._word("parent")
 
     def registers(self):
-        """Those of a suspended one, by name."""
+        """Returns the registers of a suspended greenlet, by name."""
         machine = architecture()
         context = self.process.place(self.address, "GreenletObject.context")
         end = self.process.word(context, "Context.sp") + self.process.saved_registers
@@ -270,20 +270,20 @@ class Task:
         return "awaits future 0x%x" % future
 
     def greenlet(self):
-        """The one in which it is suspended: not always its own."""
+        """Returns the greenlet in which the task is suspended: not always its own."""
         point = self._word("resume_point")
         return Greenlet(self.process, point, self.thread_id) if point else None
 
 
 def function_at(address):
-    """The name of the function that starts there, without its parameters."""
+    """Returns the name of the function at `address`, without its parameters."""
     text = gdb.execute("info symbol 0x%x" % address, to_string=True)
     found = re.match(r"(.*?)(?:\(.*)? in section ", text)
     return found.group(1) if found else "0x%x" % address
 
 
 def type_name(mangled):
-    """What the library's own reports show: "main::{lambda()#1}"."""
+    """Returns the name that the library's own reports show: "main::{lambda()#1}"."""
     try:
         name = gdb.execute("with language c++ -- demangle _ZTI" + mangled, to_string=True)
     except gdb.error:
@@ -310,7 +310,7 @@ class FrameId:
 
 
 class SuspendedUnwinder(gdb.unwinder.Unwinder):
-    """While it has registers, says that the innermost frame was called by the code they are of."""
+    """While it has registers, tells gdb that the code of these called the innermost frame."""
 
     def __init__(self):
         super().__init__("fiber")
@@ -335,7 +335,7 @@ class SuspendedUnwinder(gdb.unwinder.Unwinder):
         pc = pending.read_register(self.machine["pc"])
         if (int(sp), int(pc)) != self.newest:
             return None
-        # Callers must lie above it, or gdb thinks that the stack is corrupt.
+        # Callers must lie above this frame, or gdb thinks that the stack is corrupt.
         below = gdb.Value(self.registers[self.machine["sp"]] - 256).cast(sp.type)
         info = pending.create_unwind_info(FrameId(below, pc))
         for name, value in self.registers.items():
@@ -349,8 +349,8 @@ gdb.unwinder.register_unwinder(None, unwinder, replace=True)
 
 
 def is_our_own(function):
-    """True for the library's functions. Without debug information, templates' names begin with the
-    type that they return."""
+    """Returns whether a function is the library's. Without debug information, templates' names
+    begin with the type that they return."""
     name = function.replace("decltype(auto) ", "").replace("(anonymous namespace)::", "")
     while "<" in name and name != (name := re.sub(r"<[^<>]*>", "", name)):
         pass
@@ -359,7 +359,7 @@ def is_our_own(function):
 
 
 def body_in(function):
-    """The callable in the library's function that calls a task's body, where that is inlined; ""."""
+    """Returns the callable in the library's function that calls a task's body inlined, or ""."""
     found = re.match(r"fiber::asyncio::detail::CallableTask<(.*)>::call\(", function)
     if not found:
         return ""
@@ -374,7 +374,7 @@ def body_in(function):
 
 
 class Inside:
-    """A scope in which the frames of a greenlet, as far as it has any, are the selected ones."""
+    """A scope in which the frames of a greenlet, if it has any, are the selected ones."""
 
     def __init__(self, greenlet):
         self.greenlet = greenlet
@@ -440,7 +440,7 @@ class Inside:
                 gdb.write(re.sub(r"^#\d+ *", "#%-3d" % level, text))
 
     def user_frame(self):
-        """The innermost frame that is not the library's own, if there is one."""
+        """Returns the innermost frame that is not the library's own, if there is one."""
         frame = gdb.selected_frame()
         while frame is not None:
             if frame.name() is not None and not is_our_own(frame.name()):

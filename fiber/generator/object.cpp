@@ -11,7 +11,7 @@
 namespace fiber::detail {
 namespace {
 
-// Generators that own each other by their captures are destroyed by nested calls up to this many.
+// The most nested destructions of generators that own each other by their captures.
 constexpr int kMaxNested = 64;
 
 struct Generators {
@@ -28,7 +28,7 @@ const char* generator_on(const core::Stack* stack) noexcept {
   return nullptr;
 }
 
-// What a StopIteration becomes that escapes from a body; its name is what users see.
+// The exception that replaces a StopIteration escaping from a body; users see its name.
 namespace pep479 {
 class RuntimeError : public fiber::RuntimeError, public std::nested_exception {
  public:
@@ -38,7 +38,7 @@ class RuntimeError : public fiber::RuntimeError, public std::nested_exception {
 
 }  // namespace
 
-// Closes what the thread leaves suspended.
+// Closes the generators that the thread leaves suspended.
 struct GeneratorThreadExit {
   GeneratorThreadExit() noexcept { core::tls_generator_on = generator_on; }
   ~GeneratorThreadExit() {
@@ -71,7 +71,7 @@ const core::PerThread per_thread([]() -> void* { return &tls_generators; }, size
 
 void set_generator_hooks(const GeneratorHooks* hooks) noexcept { tls_generators.hooks = hooks; }
 
-// What a consumer asks for: the next item, unless something is sent or thrown.
+// A request of a consumer: for the next item, unless a value is sent or an exception thrown.
 struct GeneratorObject::Request {
   void* sent = nullptr;
   std::exception_ptr thrown = nullptr;
@@ -98,7 +98,7 @@ bool GeneratorObject::running(const GeneratorObject* leaf) noexcept {
   return leaf->root != nullptr && leaf->root->ready == kNotReady;
 }
 
-// Where two chains that end in the same leaf become one.
+// Returns the generator where two chains that end in one leaf become one.
 GeneratorObject* GeneratorObject::meeting(GeneratorObject* a, GeneratorObject* b) noexcept {
   const auto length = [](const GeneratorObject* at) {
     long count = 0;
@@ -112,7 +112,7 @@ GeneratorObject* GeneratorObject::meeting(GeneratorObject* a, GeneratorObject* b
   return a;
 }
 
-// True while its own frames run, or wait for what they delegated to.
+// Returns whether the generator's own frames run, or wait for its delegate.
 bool GeneratorObject::executing() const noexcept {
   auto* self = const_cast<GeneratorObject*>(this);
   const GeneratorObject* last = self->leaf();
@@ -129,9 +129,9 @@ void GeneratorObject::pair_with(GeneratorObject* leaf) noexcept {
   active = leaf;
 }
 
-// Finds who is to be continued for a request to this generator, and pairs it with `top`. That is
-// the leaf; but a delegate that others ran in the meantime may have ended, or be executing: then
-// its delegator goes on with what a request to it gives.
+// Finds the generator to continue for a request to this one, and pairs it with `top`. It is the
+// leaf, unless a delegate that other consumers ran meanwhile has ended or is executing: then the
+// delegator goes on, with the outcome of a request to that delegate.
 GeneratorObject::Claim GeneratorObject::claim(GeneratorObject* top,
                                               const std::exception_ptr& thrown) {
   const GeneratorObject* last = leaf();
@@ -194,7 +194,7 @@ bool GeneratorObject::ask(Request request) {
     const auto [last, at_yield] = claim(this, request.thrown);
     ready = kNotReady;
     if (last != this && (request.close || is_generator_exit(request.thrown))) {
-      // This one gets what was thrown, once the others are closed.
+      // This generator gets the exception once its delegates are closed.
       std::exception_ptr exit =
           std::exchange(request.thrown, std::make_exception_ptr(GeneratorExit()));
       if (!at_yield && last->inner_error == exit) last->inner_error = request.thrown;
@@ -257,7 +257,7 @@ void GeneratorObject::execute() {
   }
 }
 
-// Ends the generator; returns where to go on.
+// Ends the generator; returns the context to continue.
 const core::Context& GeneratorObject::finish() noexcept {
   yieldable = nullptr;
   phase = Phase::closed;
@@ -343,12 +343,13 @@ void GeneratorObject::delegate_to(GeneratorObject* inner) {
 
 // --- lifetime -----------------------------------------------------------------------------------
 
-// Nobody can ask for items any more, so it does not execute either.
+// Closes and destroys the generator, which has no handles left: no consumer can ask for items, so
+// it does not execute.
 void GeneratorObject::unreferenced() noexcept {
   if (phase == Phase::started) {
     if (abandoned) return;
     if (scope != 0 && tls_generators.hooks != nullptr) {
-      ++refs;  // the one that the hook takes is dropped by whoever closes it
+      ++refs;  // given up by the code that closes it, if the hook has taken it
       const bool taken = tls_generators.hooks->dropped(this);
       if (--refs > 0 && taken) return;
     }

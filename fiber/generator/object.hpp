@@ -1,21 +1,22 @@
-// What stands behind a `Generator` handle: a stack segment that runs as a part of its consumer.
+// The object behind a `Generator` handle: a stack segment that runs as a part of its consumer.
 //
 // Invariants
-//  1. A *root* is a generator that a consumer asks for items; a *leaf* is what its delegation ends
-//     in (itself, without yield_from). The consumer and the leaf switch to each other directly: an
-//     item costs the same at every depth.
+//  1. A *root* is a generator that a consumer asks for items; a *leaf* is the end of its chain of
+//     delegates (the root itself without yield_from). The consumer and the leaf switch to each
+//     other directly: an item costs the same at every depth.
 //  2. Roots and leaves come in pairs: `leaf->root == root` if and only if `root->active == leaf`.
 //     While they are paired, `delegator` leads from the leaf up to the root.
-//  3. `ready` of a paired root is its thread while the leaf is suspended, kNotReady while it runs;
-//     every other generator has kNotReady. A direct request to a generator within another's chain
-//     takes the leaf away from its root, which looks for it again at its next turn.
-//  4. Who asks for an item holds a reference, so one that runs is never destroyed.
+//  3. `ready` of a paired root is its thread while the leaf is suspended, kNotReady while the leaf
+//     runs; every other generator has kNotReady. A direct request to a generator within another's
+//     chain takes the leaf away from its root, which looks for it again at its next turn.
+//  4. A consumer holds a reference while it asks for an item, so a running generator is never
+//     destroyed.
 //  5. `yieldable` is the generator's stack while a yield on it needs no further look.
 #pragma once
 
 #include <fiber/core/list.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/core/ref.hpp>
-#include <fiber/standard.hpp>
 #include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
 
@@ -29,19 +30,20 @@ namespace fiber::detail {
 
 class GeneratorObject;
 
-// What a layer above wants to be told of a thread's generators. Python: sys.set_asyncgen_hooks.
+// The hooks by which a layer above follows a thread's generators. Python: sys.set_asyncgen_hooks.
 struct GeneratorHooks {
-  // Is asked for its first item.
+  // Called when a generator is asked for its first item.
   void (*started)(GeneratorObject*) noexcept;
-  // Has lost its last handle while it is suspended. True: it has got one again, and will be closed.
+  // Called when a suspended generator has lost its last handle. Returns true if the hook has taken
+  // a handle, and will close the generator.
   bool (*dropped)(GeneratorObject*) noexcept;
 };
-// For this thread; null for none.
+// Sets the hooks for this thread; null for none.
 FIBER_API void set_generator_hooks(const GeneratorHooks* hooks) noexcept;
 
 class FIBER_API GeneratorObject {
  public:
-  // Belongs to the calling thread. Starts with one reference.
+  // The generator belongs to the calling thread and starts with one reference.
   GeneratorObject();
   GeneratorObject(const GeneratorObject&) = delete;
   GeneratorObject& operator=(const GeneratorObject&) = delete;
@@ -53,48 +55,51 @@ class FIBER_API GeneratorObject {
       unreferenced();
   }
 
-  // Continues the body until its next item (true: it is at `item`) or its end (false). Throws what
-  // comes out of it. `value` points to what is sent, null for nothing.
+  // Continues the body until its next item (true; `item` points to it) or its end (false). Throws
+  // the exceptions of the body. `value` points to the sent value, null for none.
   FIBER_INLINE bool advance(void* value) {
     core::ThreadState* running = core::tls_thread_state;
     if (ready != reinterpret_cast<std::uintptr_t>(running)) [[unlikely]]
       return advance_slow(value);
     ready = kNotReady;
     active->sent = value;
-    core::switch_context(*running, caller, active->context);
-    if (item == nullptr) [[unlikely]]
+    core::exchange_context(*running, caller, active->context);
+    if (item == nullptr) [[unlikely]] {
+      core::run_errands(*running);
       return ended();
+    }
     ready = reinterpret_cast<std::uintptr_t>(running);
     return true;
   }
   bool throw_in(std::exception_ptr exception);
   void close();
 
-  // In the body: hands the item over and waits for the next request; throws what was thrown in.
+  // In the body: hands the item over and waits for the next request; throws the exception thrown
+  // in.
   FIBER_INLINE void suspend(void* object) {
     hand_over(object);
     if (error != nullptr) [[unlikely]]
       raise();
   }
-  // The same, but returns what was thrown in.
+  // In the body: hands the item over as suspend() does, but returns the exception thrown in.
   FIBER_INLINE std::exception_ptr suspend_and_catch(void* object) {
     hand_over(object);
     return std::exchange(error, nullptr);
   }
-  // In the body: runs `inner` in place of the own one until it ends.
+  // In the body: runs `inner` in place of the body until `inner` ends.
   void delegate_to(GeneratorObject* inner);
 
   enum class Phase : std::uint8_t { created, started, closed };
   static constexpr std::uintptr_t kNotReady = 1;
 
-  // This thread's generators that have started and not ended, newest first.
+  // Returns this thread's generators that have started and not ended, newest first.
   static const core::List<GeneratorObject>& all_started() noexcept;
   bool executing() const noexcept;
   std::string display_name() const { return name != nullptr ? *name : std::string(); }
 
   std::uintptr_t ready = kNotReady;
   GeneratorObject* active = nullptr;
-  void* item = nullptr;   // of a root: what the leaf yielded; null once it has ended
+  void* item = nullptr;   // of a root: the item that the leaf yielded; null once it has ended
   core::Context caller;   // of a root: the consumer
   core::Context context;  // of a suspended body
   core::Stack* yieldable = nullptr;
@@ -106,19 +111,19 @@ class FIBER_API GeneratorObject {
   Phase phase = Phase::created;
   bool closing = false;       // its delegator is in close(): it must not yield
   bool exited = false;        // ended by GeneratorExit
-  bool abandoned = false;     // outlived its close(), with nobody left to ask for items
-  bool inner_exited = false;  // what became of `delegate`
+  bool abandoned = false;     // outlived its close(), and has no handles
+  bool inner_exited = false;  // GeneratorExit ended `delegate`
   std::exception_ptr inner_error;
   std::exception_ptr pending_exit;      // to be thrown here once `delegate` is closed
   GeneratorObject* delegate = nullptr;  // kept by the frame that waits in delegate_to
   GeneratorObject* delegator = nullptr;
-  GeneratorObject* forwarding = nullptr;  // an inner generator that could not become `delegate`
+  GeneratorObject* forwarding = nullptr;  // an inner generator of other types, not `delegate`
   core::Stack* stack = nullptr;
   core::ThreadState* thread;
   core::StackShape stack_shape;
-  std::unique_ptr<std::string> name;
-  std::uint64_t scope = 0;             // for the hooks: whose it is
-  core::Links<GeneratorObject> links;  // among the thread's started ones, or the postponed
+  core::Owner<std::string> name;
+  std::uint64_t scope = 0;             // for the hooks: its owner
+  core::Links<GeneratorObject> links;  // in the thread's list of started ones, or of postponed
 
  protected:
   virtual void run_body() = 0;
@@ -142,7 +147,7 @@ class FIBER_API GeneratorObject {
   struct Request;
   struct Claim {
     GeneratorObject* leaf;
-    bool at_yield;  // else it waits in delegate_to
+    bool at_yield;  // false: it waits in delegate_to
   };
 
   FIBER_INLINE void hand_over(void* object) {
@@ -151,7 +156,7 @@ class FIBER_API GeneratorObject {
       hand_over_slow(object);
     } else {
       root->item = object;
-      core::switch_context(*running, context, root->caller);
+      core::exchange_context(*running, context, root->caller);  // a consumer does not end here
     }
   }
 

@@ -1,8 +1,9 @@
-// What generators yield, are sent and return: the relations between types that decide how a value
-// is handed on, and where a returned one is kept.
+// The values that generators yield, receive and return: the relations between types that decide how
+// a value is handed on, and the place where a returned value is kept.
 #pragma once
 
-#include <fiber/standard.hpp>
+#include <fiber/core/ref.hpp>
+#include <fiber/standard/function.hpp>
 #include <fiber/value.hpp>
 
 #include <concepts>
@@ -23,8 +24,8 @@ struct is_generator : std::false_type {};
 template <class Yield, class Send, class Return>
 struct is_generator<Generator<Yield, Send, Return>> : std::true_type {};
 
-// What an iterator gives: the yielded object itself, to be moved from unless it was yielded by
-// reference (as std::generator).
+// The type that an iterator's `*` has: the yielded object itself, to be moved from unless it was
+// yielded by reference (as std::generator).
 template <class Yield>
 using item_reference_t = std::conditional_t<std::is_reference_v<Yield>, Yield, Yield&&>;
 
@@ -43,7 +44,7 @@ void* erase(const volatile T& object) noexcept {
   return const_cast<void*>(static_cast<const volatile void*>(std::addressof(object)));
 }
 
-// Python's None among the values of a type that has one.
+// Returns whether `object` is its type's counterpart of Python's None.
 template <class T>
 bool is_none(const T& object) {
   if constexpr (std::same_as<T, std::monostate>)
@@ -62,16 +63,22 @@ bool is_none(const T& object) {
     return false;
 }
 
+// The value that all copies of a StopIteration share.
+struct SharedValue : core::SharedCounted<SharedValue> {
+  explicit SharedValue(value given) : held(std::move(given)) {}
+  value held;
+};
+
 [[noreturn]] FIBER_API void nothing_sent(const core::Type& wanted);
 [[noreturn]] FIBER_API void nothing_returned(const core::Type& wanted);
-// A StopIteration's text is gone with it.
+// Throws TypeError: `wanted` is a text that would dangle, since it ends with its StopIteration.
 [[noreturn]] FIBER_API void nothing_keeps_text(const core::Type& wanted);
 
-// A returned value until somebody takes it.
+// A place for a returned value until it is taken.
 template <class Return>
 class ResultSlot {
  public:
-  // Drops at the end of a scope what has not been taken.
+  // Drops a value that has not been taken, at the end of a scope.
   class Drop {
    public:
     explicit Drop(ResultSlot& slot) noexcept : slot_(slot) {}
@@ -96,7 +103,7 @@ class ResultSlot {
     else
       held_.reset();
   }
-  // From a StopIteration.
+  // Takes the value over from a StopIteration.
   void fill_from(value& stopped) {
     if (stopped.empty())
       drop();
@@ -108,13 +115,13 @@ class ResultSlot {
     else
       held_.emplace(std::move(stopped.as<std::remove_cv_t<Return>>()));
   }
-  // What close() gives: std::optional, for references a pointer.
+  // Returns the value for close(): a std::optional, for references a pointer.
   auto take_optional() {
-    // Not by assignment, which Return need not have.
+    // No assignment: Return need not have one.
     const Drop dropping(*this);
     return std::move(held_);
   }
-  // For StopIteration.
+  // Returns the value for a StopIteration.
   value as_value() {
     auto taken = take_optional();
     if (!taken) return {};

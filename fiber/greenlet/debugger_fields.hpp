@@ -1,4 +1,4 @@
-// The greenlet layer's part of what debuggers read; see core/debugger.hpp.
+// The greenlet layer's fields for debuggers; see core/debugger.hpp.
 #pragma once
 
 namespace fiber::detail {

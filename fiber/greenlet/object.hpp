@@ -1,26 +1,27 @@
-// What stands behind a `greenlet` handle, and the per-thread part of the greenlet layer.
-// Internal: only greenlet.cpp and the layers above include what is said here into their objects.
+// The object behind a `greenlet` handle, and the per-thread part of the greenlet layer. Internal:
+// only greenlet.cpp and the layers above use these declarations in their objects.
 //
 // Invariants
-//  1. Exactly one greenlet of a thread is current; only its owner thread touches anything but
-//     `foreign_refs` and `owner`, and reads anything but these, `state` and the name.
+//  1. Exactly one greenlet of a thread is current. Other threads than the owner write only
+//     `foreign_refs` and `owner`, and read only these, `state` and the name.
 //  2. References are counted twice: `refs` by the owner without atomics, `foreign_refs` by all
-//     others. A foreign thread never gives a reference up itself: it hands it back to the owner's
-//     inbox, so only the owner can see the sum reach zero.
-//  3. Being current is not a reference: who switches away looks whether the one left behind is
-//     still wanted, and unwinds it if not.
+//     other threads. A foreign thread never gives a reference up itself: the reference goes back to
+//     the owner's inbox, so only the owner can see the sum reach zero.
+//  3. Being current is not a reference: after a switch, receive() looks whether the greenlet left
+//     behind still has references, and unwinds it if not.
 //  4. The mailbox is filled right before a switch and emptied right after arrival; no user code
 //     runs in between.
 //  5. A pending greenlet may pass to another thread, by being given a parent there: it is in no
-//     list until it starts. Whoever moves it is the only one to use it meanwhile.
+//     list until it starts. Meanwhile only the thread that moves it may use it.
 #pragma once
 
 #include <fiber/core/block_pool.hpp>
 #include <fiber/core/list.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/core/ref.hpp>
-#include <fiber/standard.hpp>
 #include <fiber/core/switch.hpp>
 #include <fiber/core/thread_state.hpp>
+#include <fiber/standard/function.hpp>
 #include <fiber/value.hpp>
 
 #include <atomic>
@@ -38,6 +39,7 @@ using trace_function =
 namespace fiber::detail {
 
 class GreenletThread;
+struct Inbox;
 struct WeakBlock;
 
 inline constexpr std::size_t kThreadSlot = 0;  // see core::ThreadState::layers
@@ -66,14 +68,15 @@ struct Outcome {
   std::exception_ptr error;
 };
 
-// What a layer above keeps for a greenlet, such as its context variables. Counted by any thread.
+// The data that a layer above keeps for a greenlet, such as its context variables. Counted by any
+// thread.
 struct FIBER_API Belongings : core::SharedCounted<Belongings> {
   virtual ~Belongings();
 };
 
 enum class GreenletState : std::uint8_t { pending, suspended, current, dead };
 
-// The state, which other threads may ask for: costs what a plain variable does.
+// A state that other threads may read, at the cost of a plain variable.
 class SharedState {
  public:
   SharedState() noexcept = default;
@@ -94,7 +97,7 @@ class SharedState {
 class FIBER_API GreenletObject {
  public:
   enum class Listed : bool { when_started, at_once };
-  // Belongs to the calling thread; takes part in its list of live greenlets.
+  // The greenlet belongs to the calling thread, and takes part in its list of live greenlets.
   explicit GreenletObject(GreenletThread& thread, Listed listed = Listed::at_once);
   GreenletObject(const GreenletObject&) = delete;
   GreenletObject& operator=(const GreenletObject&) = delete;
@@ -107,12 +110,12 @@ class FIBER_API GreenletObject {
     core::release_block(memory, size, std::align_val_t(alignof(void*)));
   }
 
-  // Called when nothing refers to it any more and it cannot run.
+  // Ends an object that has no references any more and cannot run.
   virtual void dispose() noexcept { delete this; }
   virtual std::string display_name() const { return name ? *name : std::string(); }
 
   // One cache line, with the pointer to the virtual functions and the part of `context` that is
-  // always used: all that a scheduler's switch touches.
+  // always used: all data that a scheduler's switch touches.
   SharedState state;
   bool started = false;
   bool waiting = false;     // only the thread's scheduler may continue it
@@ -127,15 +130,15 @@ class FIBER_API GreenletObject {
 
   GreenletObject* parent = nullptr;         // counted; null for main
   std::uint32_t returned = 0;               // references in the owner's inbox
-  core::StackShape stack_shape;             // that it wants
-  GreenletObject* next_returned = nullptr;  // in the inbox: a stack, taken out from its top alone
+  core::StackShape stack_shape;             // the shape that it wants
+  GreenletObject* next_returned = nullptr;  // links a stack of objects in the inbox
   core::Stack* stack = nullptr;
-  std::unique_ptr<Run> run;
+  core::Owner<Run> run;
   core::Ref<Belongings> belongings;
-  std::unique_ptr<std::string> name;
+  core::Owner<std::string> name;
   void* user_data = nullptr;  // for the C interface
   std::atomic<WeakBlock*> weak{nullptr};
-  core::Links<GreenletObject> links;  // in the thread's list of live ones
+  core::Links<GreenletObject> links;  // in the thread's list of live greenlets
 
   // A handle that is not counted, so that `getcurrent().parent().switch_()` leaves no reference to
   // the running greenlet on its own stack, where nothing could ever drop it.
@@ -148,8 +151,9 @@ class FIBER_API GreenletObject {
   }
   bool unreferenced() const noexcept { return references() == 0; }
 
-  // For an object that lies inside another one: true if the caller has the one reference to a
-  // greenlet that cannot run, in which nothing is left to do but to end its life.
+  // Gives up the last reference without any call, for an object that lies inside another one.
+  // Returns false, and does nothing, unless the caller has the only reference to a greenlet that
+  // cannot run and whose parent lives on.
   bool give_up_last() noexcept;
 
  private:
@@ -157,15 +161,22 @@ class FIBER_API GreenletObject {
 };
 
 FIBER_API void retain(GreenletObject* object) noexcept;
-// May unwind the greenlet, and so run any code, when it was the last reference.
+// Gives up a reference. Giving up the last one may unwind the greenlet, and so run any code.
 FIBER_API void release(GreenletObject* object) noexcept;
 
-// What the layer that schedules greenlets tells this one: it alone continues those that wait.
+// The function given to settrace(). A running call of it keeps this object, for it may set another.
+struct TraceCallback : core::Counted<TraceCallback> {
+  explicit TraceCallback(trace_function given) : call(std::move(given)) {}
+  trace_function call;
+};
+
+// The scheduler's functions and texts: the layer above that alone continues waiting greenlets.
 struct Scheduler {
-  // Who takes the outcome of a greenlet whose parent waits. Null if there is nobody.
+  // Returns the heir: the greenlet that takes the outcome of one whose parent waits. Null if there
+  // is none.
   GreenletObject* (*heir)() noexcept;
-  // What an error says of a greenlet that waits, after its name: to whoever switches to it, and to
-  // whoever throws into it.
+  // The texts of errors after the name of a waiting greenlet: on a switch to it, and on a throw
+  // into it.
   const char* not_to_be_switched_to;
   const char* not_to_be_thrown_into;
 };
@@ -186,7 +197,7 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
     }
     return switch_slow(target, std::move(arguments));
   }
-  // Without arguments: the mailbox is empty as it is.
+  // Switches without arguments: the mailbox stays empty.
   FIBER_INLINE value switch_to(GreenletObject* target) {
     if (can_leave_for(target)) [[likely]] {
       leave_for(target);
@@ -196,14 +207,14 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   }
   value throw_into(GreenletObject* target, std::exception_ptr error);
 
-  // Takes references back that other threads gave up; may unwind greenlets.
+  // Takes back the references that other threads gave up; may unwind greenlets.
   void drain_inbox() noexcept {
     if (has_returned_.load(std::memory_order_relaxed)) [[unlikely]]
       drain_inbox_slow();
   }
 
-  // For the layers above, which schedule greenlets themselves: makes `target` current without
-  // carrying anything and without looking at who is left behind.
+  // Makes `target` current without an outcome, and without a look at the greenlet left behind. For
+  // the layers above, which schedule greenlets themselves.
   FIBER_INLINE void resume(GreenletObject* target) noexcept {
     GreenletObject* from = current;
     from->state = GreenletState::suspended;
@@ -212,24 +223,22 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
     core::switch_context(thread, from->context, target->context);
   }
 
-  // Likewise: control is about to come back to `target` from one that has ended.
+  // Notes that control is about to come back to `target` from a greenlet that has ended. For the
+  // layers above.
   void arrives_alone(GreenletObject* target) noexcept { origin_ = target; }
 
   void set_parent(GreenletObject* object, GreenletObject* parent);
   void unwind(GreenletObject* object) noexcept;
   void link(GreenletObject* object) noexcept;
   static void unlink(GreenletObject* object) noexcept;
-  // How many greenlets this thread answers for, dead ones that handles still refer to included.
-  long object_count() noexcept {
-    const std::lock_guard lock(inbox_mutex_);
-    return live_objects - moved_away_;
-  }
+  // Returns the number of this thread's greenlets, dead ones with handles included.
+  long object_count() noexcept;
 
   core::ThreadState& thread;
   GreenletObject* current;
   GreenletObject* main;
-  std::shared_ptr<trace_function> trace;
-  const Scheduler* scheduler = nullptr;  // null: none, and then nobody waits
+  core::Ref<TraceCallback> trace;
+  const Scheduler* scheduler = nullptr;  // null: no scheduler, and no greenlet waits
   core::List<GreenletObject> live;       // newest first
   long live_objects = 0;                 // made here or taken over, and not freed here
 
@@ -286,16 +295,13 @@ class FIBER_API GreenletThread final : public core::ThreadLayer {
   Outcome mail_;
   GreenletObject* origin_ = nullptr;
 
-  std::mutex inbox_mutex_;
-  GreenletObject* inbox_ = nullptr;
-  std::atomic<bool> has_returned_{false};
-  bool closed_ = false;  // the thread has exited
-  long moved_away_ = 0;  // objects that other threads took over; with the mutex
+  const core::Owner<Inbox> inbox_;
+  std::atomic<bool> has_returned_{false};  // something is in the inbox
 };
 
 FIBER_API GreenletThread& make_greenlet_thread(core::ThreadState& thread);
 
-// The part of a thread that may have used no greenlet yet, or no fiber at all; null then.
+// Returns the greenlet part of `thread`; null if the thread has used no greenlet yet, or no fiber.
 inline GreenletThread* greenlet_thread_of(const core::ThreadState* thread) noexcept {
   return thread != nullptr ? static_cast<GreenletThread*>(thread->layers[kThreadSlot]) : nullptr;
 }
@@ -307,11 +313,5 @@ inline GreenletThread& greenlet_thread() {
     return make_greenlet_thread(thread);
   return *own;
 }
-
-struct WeakBlock {
-  std::atomic<long> refs{1};
-  std::mutex mutex;
-  GreenletObject* target;
-};
 
 }  // namespace fiber::detail

@@ -1,14 +1,15 @@
-// Who takes what a greenlet ends with: chains of parents, and how a pending greenlet comes to
-// another thread with a parent of that.
+// Chains of parents, which take the outcome of greenlets that end; and how a pending greenlet moves
+// to another thread when it gets a parent there.
 #include <fiber/greenlet.hpp>
+#include <fiber/greenlet/inbox.hpp>
 
 #include <mutex>
 #include <utility>
 
 namespace fiber::detail {
 
-// True if `object` is `at` or one of its ancestors. Stops where another thread's greenlets begin:
-// outcomes do not go there either.
+// Returns whether `object` is `at` or one of its ancestors. The search stops where another thread's
+// greenlets begin: outcomes do not go there either.
 bool GreenletThread::descends(const GreenletObject* at, const GreenletObject* object) noexcept {
   for (; at != nullptr && at->owner.load(std::memory_order_relaxed) == this; at = at->parent)
     if (at == object) return true;
@@ -28,22 +29,23 @@ void GreenletThread::set_parent(GreenletObject* object, GreenletObject* parent) 
   if (previous != nullptr) release(previous);
 }
 
-// A pending greenlet of another thread becomes one of this.
+// Makes a pending greenlet of another thread one of this thread.
 void GreenletThread::take_over(GreenletObject* object) {
   GreenletThread* owner = object->owner.load(std::memory_order_acquire);
   bool last = false;
   {
-    const std::lock_guard lock(owner->inbox_mutex_);
+    Inbox& inbox = *owner->inbox_;
+    const std::lock_guard lock(inbox.mutex);
     if (object->state != GreenletState::pending || object->listed)
       throw ValueError("parent cannot be on a different thread");
     if (object->returned != 0) {
-      GreenletObject** at = &owner->inbox_;
+      GreenletObject** at = &inbox.first;
       while (*at != object) at = &(*at)->next_returned;
       *at = object->next_returned;
       object->refs -= std::exchange(object->returned, 0U);
     }
-    ++owner->moved_away_;
-    last = owner->closed_ && owner->live_objects == owner->moved_away_;
+    ++inbox.moved_away;
+    last = inbox.closed && owner->live_objects == inbox.moved_away;
     object->owner.store(this, std::memory_order_release);
   }
   ++live_objects;

@@ -2,6 +2,7 @@
 #include <fiber/cxxabi.hpp>
 #include <fiber/greenlet.hpp>
 #include <fiber/greenlet/debugger_fields.hpp>
+#include <fiber/greenlet/inbox.hpp>
 
 #include <exception>
 
@@ -51,7 +52,8 @@ bool is_exit(const std::exception_ptr& error) noexcept {
 
 }  // namespace
 
-// A child process must not find its inbox locked by a thread that it does not have.
+// Makes fork() leave the inbox unlocked in the child process, where the thread that may have locked
+// it does not exist.
 class ForkGuard {
  public:
   static void install() {
@@ -61,10 +63,10 @@ class ForkGuard {
 
  private:
   static void lock() {
-    if (GreenletThread* thread = own_thread()) thread->inbox_mutex_.lock();
+    if (GreenletThread* thread = own_thread()) thread->inbox_->mutex.lock();
   }
   static void unlock() {
-    if (GreenletThread* thread = own_thread()) thread->inbox_mutex_.unlock();
+    if (GreenletThread* thread = own_thread()) thread->inbox_->mutex.unlock();
   }
 };
 
@@ -98,7 +100,8 @@ void retain(GreenletObject* object) noexcept {
 }
 
 void release(GreenletObject* object) noexcept {
-  // A loop, since the last reference to a child may be what keeps its parent: chains of a million.
+  // A loop, not a recursion: the last reference to a child may keep its parent, in chains of a
+  // million.
   while (object != nullptr) {
     GreenletThread* owner = object->owner.load(std::memory_order_relaxed);
     object = owner == own_thread() ? owner->drop(object) : GreenletThread::drop_foreign(object);
@@ -120,12 +123,12 @@ bool GreenletObject::give_up_last() noexcept {
   return true;
 }
 
-// Each drop returns the parent whose reference is to be given up next, if any.
+// Drops a reference. Returns the parent whose reference is to be given up next, or null.
 GreenletObject* GreenletThread::drop(GreenletObject* object) noexcept {
   --object->refs;
   if (!object->unreferenced() || object->state == GreenletState::current) return nullptr;
   if (object->state == GreenletState::suspended) {
-    // One that waits is its scheduler's to continue, until it is done.
+    // A waiting greenlet is continued by its scheduler until it has ended.
     if (object->is_main || object->unkillable || object->waiting) return nullptr;
     unwind(object);
     if (object->state != GreenletState::dead || !object->unreferenced()) return nullptr;
@@ -151,11 +154,12 @@ GreenletObject* GreenletThread::free_object(GreenletObject* object) noexcept {
 
 GreenletObject* GreenletThread::drop_foreign(GreenletObject* object) noexcept {
   GreenletThread* owner = object->owner.load(std::memory_order_acquire);
-  std::unique_lock lock(owner->inbox_mutex_);
-  if (!owner->closed_) {
+  Inbox& inbox = *owner->inbox_;
+  std::unique_lock lock(inbox.mutex);
+  if (!inbox.closed) {
     if (object->returned++ == 0) {
-      object->next_returned = owner->inbox_;
-      owner->inbox_ = object;
+      object->next_returned = inbox.first;
+      inbox.first = object;
     }
     owner->has_returned_.store(true, std::memory_order_release);
     return nullptr;
@@ -168,7 +172,7 @@ GreenletObject* GreenletThread::drop_foreign(GreenletObject* object) noexcept {
     weak->target = nullptr;
   }
   unlink(object);
-  const bool last = --owner->live_objects == owner->moved_away_;
+  const bool last = --owner->live_objects == inbox.moved_away;
   lock.unlock();
   GreenletObject* parent = free_object(object);  // runs destructors, which may come here again
   if (last) delete owner;
@@ -176,19 +180,19 @@ GreenletObject* GreenletThread::drop_foreign(GreenletObject* object) noexcept {
 }
 
 void GreenletThread::drain_inbox_slow() noexcept {
-  // At most once for each object there is: a thread that copies and drops a handle without end must
-  // not keep this one here.
+  // At most one round for each object: a thread that copies and drops a handle without end must not
+  // keep this one here.
   for (long left = live_objects; left > 0; --left) {
     GreenletObject* object = nullptr;
     std::uint32_t count = 0;
     {
-      const std::lock_guard lock(inbox_mutex_);
-      object = inbox_;
+      const std::lock_guard lock(inbox_->mutex);
+      object = inbox_->first;
       if (object == nullptr) {
         has_returned_.store(false, std::memory_order_relaxed);
         return;
       }
-      inbox_ = object->next_returned;
+      inbox_->first = object->next_returned;
       count = std::exchange(object->returned, 0U);
     }
     object->refs -= count - 1;
@@ -212,12 +216,18 @@ void GreenletThread::unlink(GreenletObject* object) noexcept {
 
 // --- switching ----------------------------------------------------------------------------------
 
-GreenletThread::GreenletThread(core::ThreadState& state) : thread(state), current(nullptr) {
+GreenletThread::GreenletThread(core::ThreadState& state)
+    : thread(state), current(nullptr), inbox_(new Inbox) {
   main = new MainGreenlet(*this);
   current = main;
 }
 
 GreenletThread::~GreenletThread() = default;
+
+long GreenletThread::object_count() noexcept {
+  const std::lock_guard lock(inbox_->mutex);
+  return live_objects - inbox_->moved_away;
+}
 
 const char* GreenletThread::running_name() const noexcept {
   return current->name != nullptr ? current->name->c_str() : nullptr;
@@ -226,8 +236,8 @@ const char* GreenletThread::running_name() const noexcept {
 void GreenletThread::check_thread(GreenletObject* target) {
   GreenletThread* owner = target->owner.load(std::memory_order_relaxed);
   if (owner == this) return;
-  const std::lock_guard lock(owner->inbox_mutex_);
-  if (owner->closed_)
+  const std::lock_guard lock(owner->inbox_->mutex);
+  if (owner->inbox_->closed)
     throw greenlet::error("cannot switch to a greenlet whose thread has exited: " +
                           repr(target->borrowed()));
   throw greenlet::error(
@@ -238,9 +248,9 @@ void GreenletThread::check_thread(GreenletObject* target) {
 }
 
 void GreenletThread::call_trace(const char* event, GreenletObject* origin, GreenletObject* target) {
-  const std::shared_ptr<trace_function> callback = trace;
+  const core::Ref<TraceCallback> callback = trace;
   try {
-    (*callback)(event, greenlet(origin), greenlet(target));
+    callback->call(event, greenlet(origin), greenlet(target));
   } catch (...) {
     trace = nullptr;
     throw;
@@ -253,7 +263,7 @@ value GreenletThread::receive_slow() {
   value result = std::move(mail_.result);
   std::exception_ptr error = std::exchange(mail_.error, nullptr);
   if (trace != nullptr) {
-    // The one left behind is kept until the tracer has seen it.
+    // Keeps the origin until the tracer has seen it.
     ++from->refs;
     try {
       call_trace(error ? "throw" : "switch", from, self);
@@ -272,9 +282,9 @@ value GreenletThread::receive_slow() {
   return result;
 }
 
-// Whom an outcome goes to that reached the dead `from`, or is what it ends with: the first of its
-// ancestors that lives. A pending one is started with it. One that waits cannot take it: then it
-// goes to whoever runs now, on whose behalf the dead one did.
+// Returns the greenlet that takes the outcome of `from`, which is dead or ending: its first
+// ancestor that lives. A pending ancestor is started with the outcome. A waiting ancestor cannot
+// take it; then the scheduler's heir does, if there is one.
 GreenletThread::Route GreenletThread::route(GreenletObject* from, Outcome& outcome) {
   for (GreenletObject* at = from->parent;;) {
     if (at == nullptr || at->owner.load(std::memory_order_relaxed) != this) return {main, false};
@@ -295,7 +305,7 @@ GreenletThread::Route GreenletThread::route(GreenletObject* from, Outcome& outco
   }
 }
 
-// Inline, as the switch is: the fewer functions return after it, the better.
+// Inline, as the switch is: the fewer functions return after a switch, the better.
 FIBER_INLINE value GreenletThread::start(GreenletObject* target, core::Stack* stack) {
   GreenletObject* from = current;
   target->stack = stack;
@@ -309,7 +319,7 @@ FIBER_INLINE value GreenletThread::start(GreenletObject* target, core::Stack* st
   return receive();
 }
 
-// Started with an exception, a pending greenlet meets it before its body and dies of it.
+// Delivers an outcome. A pending greenlet that starts with an exception dies of it before its body.
 value GreenletThread::deliver(Route to, Outcome outcome) {
   if (to.target == current) {
     mail_ = std::move(outcome);
@@ -334,7 +344,7 @@ value GreenletThread::switch_slow(GreenletObject* target, value arguments) {
     mail_.result = std::move(arguments);
     return start(target, stack);
   }
-  // What returns from other threads may drop the handle that this call was made on.
+  // Handles that other threads give back may include the last one of `target`: keep it.
   const greenlet keep = has_returned_.load(std::memory_order_relaxed) ? greenlet(target) : nullptr;
   drain_inbox();
   check_thread(target);
@@ -388,9 +398,9 @@ void GreenletThread::entry(void* object) {
   }
 }
 
-// Where many greenlets end, they often do so in the order in which they started, and nobody may
-// have looked at them for long. What ending one touches is asked for while those before it end: the
-// object first, then what it points to.
+// Prefetches the memory that ending the next greenlets will touch: the object first, then the
+// memory to which it points. Many greenlets often end in the order in which they started, and their
+// memory may be cold by then.
 FIBER_INLINE void GreenletThread::fetch_ahead(const GreenletObject* ended) const noexcept {
   constexpr long kMany = 1024;  // fewer are in the processor's caches anyway
   if (live_objects < kMany) return;
@@ -409,8 +419,8 @@ FIBER_INLINE void GreenletThread::fetch_ahead(const GreenletObject* ended) const
     __builtin_prefetch(object + line * core::kCacheLine);
 }
 
-// Hands the outcome over and leaves for good, unless a pending parent is to run: it takes over the
-// stack, and is returned.
+// Hands the outcome over and leaves for good. Returns only to run a pending parent on this stack:
+// returns that parent.
 GreenletObject* GreenletThread::finish(GreenletObject* ended, Outcome outcome) {
   ended->run.reset();  // still current: its destructor may switch
   Route to = route(ended, outcome);
@@ -431,7 +441,7 @@ GreenletObject* GreenletThread::finish(GreenletObject* ended, Outcome outcome) {
   unlink(ended);
   if (std::exchange(ended->unkillable, false)) --ended->refs;
   if (to.target->waiting) [[unlikely]] {
-    // All who could take it wait for their scheduler, which goes on.
+    // All ancestors wait for their scheduler, which goes on without an outcome.
     if (outcome.error) unraisable(outcome.error, "Exception ignored in", ended);
     outcome = Outcome();
   }
@@ -447,8 +457,8 @@ GreenletObject* GreenletThread::finish(GreenletObject* ended, Outcome outcome) {
   return to.target;
 }
 
-// Throws GreenletExit into a suspended greenlet on behalf of whoever gave up the last reference.
-// While it lasts the current greenlet is its parent, so control comes back here however it ends.
+// Throws GreenletExit into a suspended greenlet whose last reference was given up. Meanwhile the
+// current greenlet is its parent, so control comes back here however the greenlet ends.
 void GreenletThread::unwind(GreenletObject* object) noexcept {
   ++object->refs;
   GreenletObject* dropper = current;
@@ -457,7 +467,7 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
   object->parent = dropper;
   const bool was_waiting = std::exchange(object->waiting, false);
   try {
-    // One that waits has been told by its scheduler, and looks for nothing.
+    // A waiting greenlet was told by its scheduler, and expects no exception here.
     deliver({object, false},
             was_waiting
                 ? Outcome()
@@ -465,7 +475,8 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
   } catch (...) {
     unraisable(std::current_exception(), "Exception ignored in", object);
   }
-  // What ran may have made it an ancestor of its parent; then it stays with the dropper.
+  // User code may have made the greenlet an ancestor of its former parent; then the dropper stays
+  // its parent.
   if (object->parent == dropper && (object->references() == 1 || !descends(parent, object))) {
     object->parent = parent;
     release(dropper);
@@ -474,7 +485,7 @@ void GreenletThread::unwind(GreenletObject* object) noexcept {
   }
   if (object->state != GreenletState::dead) object->waiting = was_waiting && object->waiting;
   if (object->state == GreenletState::suspended && object->references() == 1) {
-    // Unwinding it again and again might never end: it stays in the list of live greenlets.
+    // Unwinding the greenlet again and again might never end: it stays in the list of live ones.
     object->unkillable = true;
     unraisable(nullptr, "GreenletExit did not end", object);
     return;

@@ -11,7 +11,7 @@ namespace fiber::http {
 namespace {
 
 constexpr std::uint64_t no_end = std::numeric_limits<std::uint64_t>::max();
-// Of a body, at once: who takes it may have room for no more.
+// The most bytes of one data event: the receiver may have no room for more.
 constexpr std::size_t piece_limit = 64 * 1024;
 
 [[noreturn]] void fail(std::string text) { throw Failure{Failure::Kind::payload, std::move(text)}; }
@@ -49,9 +49,9 @@ void AnswerParser::begin(bool bodiless) {
   data_ = {};
 }
 
-// A whole line, with its end. False: its end has not come yet.
+// Takes a whole line, its end included, from `in`. Returns false until the end has arrived.
 bool AnswerParser::take_line(std::string_view& in, std::string_view& line) {
-  // What is longer is refused, by the reader of heads too.
+  // Longer lines are refused. HeadReader has these limits, too.
   const std::size_t limit = rules_ == Rules::requests ? 65536 : 8190;
   const auto newline = in.find('\n');
   const std::string_view part = in.substr(0, newline == in.npos ? in.size() : newline + 1);
@@ -68,7 +68,7 @@ bool AnswerParser::take_line(std::string_view& in, std::string_view& line) {
   return true;
 }
 
-// What is no HTTP is told before its first line has an end, which need never come.
+// Refuses bytes that are not HTTP before the first line ends: its end may never arrive.
 void AnswerParser::refuse_beginning() {
   constexpr std::string_view version = "HTTP/";
   const std::size_t size = std::min(line_.size(), version.size());
@@ -131,7 +131,7 @@ AnswerParser::Event AnswerParser::next(std::string_view& in) {
         break;
       case State::trailers:
         if (!take_line(in, line)) return Event::more;
-        reader_.add(line);  // counts them
+        reader_.add(line);  // counts their bytes
         if (!line.ends_with('\n'))
           throw Failure{Failure::Kind::bad_response, "A trailer of a chunked body is too long"};
         if (line != "\r\n" && line != "\n") {
@@ -150,13 +150,13 @@ void AnswerParser::choose_framing() {
   const ResponseHead& head = reader_.head();
   const int status = head.status;
   if (bodiless_ || status == 204 || status == 304) return;
-  if (status == 101) {  // what follows is another protocol
+  if (status == 101) {  // the bytes after this head belong to another protocol
     keeps_alive_ = false;
     return;
   }
   if (has_token(head.headers, "Transfer-Encoding", "chunked")) {
     state_ = State::chunk_size;
-    // Somebody on the way may have believed the length.
+    // A proxy on the way may have used the length instead.
     if (head.headers.contains("Content-Length")) keeps_alive_ = false;
     return;
   }

@@ -1,9 +1,9 @@
-// The bytes of an answer, taken apart: heads, the framing of the body, trailers. Sans I/O.
+// Parses the bytes of an answer: heads, the framing of the body, trailers. Sans I/O.
 //
 //   while ((event = parser.next(in)) != AnswerParser::Event::more) ...
 //
-// What is accepted is what Python's clients accept (see HeadReader), and less in the framing of
-// chunks. Bytes are copied only where a line is cut in two by what has arrived.
+// Accepts the heads that Python's clients accept (see HeadReader), and fewer forms of chunks.
+// Copies bytes only where a line arrives in several pieces.
 #pragma once
 
 #include <fiber/http/head.hpp>
@@ -19,35 +19,35 @@ class AnswerParser {
  public:
   explicit AnswerParser(Rules rules) : rules_(rules), reader_(rules) {}
 
-  // Of one answer: to a request whose answer has no body (HEAD, CONNECT), or to another.
+  // Begins a new answer. `bodiless`: the answer has no body, as to HEAD and CONNECT.
   void begin(bool bodiless);
 
   enum class Event : std::uint8_t {
-    more,     // all bytes are taken, and others have to come
-    interim,  // a head that announces another one (100 Continue)
+    more,     // all bytes are taken; more have to be received
+    interim,  // an interim head (100 Continue); the final one follows
     head,     // head() is complete
     data,     // data() is a part of the body
-    end,      // of the answer; what follows is none of it
+    end,      // the answer has ended; further bytes do not belong to it
   };
-  // Takes from the front of `in`. Throws Failure (bad_response, bad_header, payload); nothing may
-  // be called after that but begin().
+  // Removes bytes from the front of `in` up to the next event. Throws Failure (bad_response,
+  // bad_header, payload); after that only begin() may be called.
   Event next(std::string_view& in);
-  // In the bytes that next() has taken last.
+  // The data of the last event; points into the bytes that were given to next().
   std::string_view data() const noexcept { return data_; }
-  // Whether bytes that came now would be of the body itself.
+  // Whether the next byte to be received is data of the body, and not framing.
   bool at_data() const noexcept {
     return left_ > 0 &&
            (state_ == State::length || state_ == State::chunk || state_ == State::to_the_end);
   }
 
-  // The connection has ended. Throws Failure (payload) if the body had to go on; else the answer
-  // is complete, if it was after its head.
+  // Says that the connection has ended. Throws Failure (payload) if the body is incomplete;
+  // otherwise complete() is true if the head has been received.
   void end_of_input();
   bool complete() const noexcept { return state_ == State::done; }
 
   const ResponseHead& head() const noexcept { return reader_.head(); }
   ResponseHead& head() noexcept { return reader_.head(); }
-  // Whether the connection may be used again after it.
+  // Whether the connection may be used again after this answer.
   bool keeps_alive() const noexcept { return keeps_alive_; }
 
  private:
@@ -74,8 +74,8 @@ class AnswerParser {
   State state_ = State::head;
   bool bodiless_ = false;
   bool keeps_alive_ = false;
-  std::uint64_t left_ = 0;      // of the body, or of the chunk
-  std::uint64_t received_ = 0;  // of the body
+  std::uint64_t left_ = 0;      // bytes of the body, or of the chunk, that are missing
+  std::uint64_t received_ = 0;  // bytes of the body
   std::string line_, whole_line_;
   std::string_view data_;
 };

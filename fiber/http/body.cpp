@@ -68,7 +68,7 @@ class StreamSource : public BodySource {
   }
 
  private:
-  std::mutex mutex_;  // a request that was given up may still be reading on another thread
+  std::mutex mutex_;  // an abandoned request may still be reading on another thread
   std::shared_ptr<std::istream> stream_;
   std::istream::pos_type start_ = -1;
   std::optional<std::uint64_t> size_;

@@ -1,4 +1,4 @@
-// What is sent as the body of a request (`data=`).
+// The body of a request (`data=`).
 #pragma once
 
 #include <fiber/config.hpp>
@@ -23,29 +23,32 @@ namespace fiber::http {
 // Names and values in order, repeats allowed: {{"q", "a b"}, {"page", "2"}}.
 using Params = std::vector<std::pair<std::string, std::string>>;
 
-// name=value&name=value, quoted as urllib.parse.urlencode does it ("a b" becomes "a+b").
+// Returns name=value&name=value, quoted as by urllib.parse.urlencode ("a b" becomes "a+b").
 FIBER_API std::string urlencode(const Params& params);
 
-/// Where the bytes of a body come from while it is sent. What it throws ends the request and leaves
-/// the call.
+/// Produces the bytes of a body while the body is sent. An exception of its functions ends the
+/// request and leaves the call that made the request.
 class FIBER_API BodySource {
  public:
   virtual ~BodySource();
-  /// How many bytes there are; nothing if that is not known: then they are sent in chunks.
+  /// The number of bytes; nothing if unknown: then the body is sent in chunks.
   virtual std::optional<std::uint64_t> size() const = 0;
-  /// Puts up to `room` bytes, at least one, into `buffer`; 0 at the end. May wait.
+  /// Puts up to `room` bytes, at least one, into `buffer`, and returns their number; 0 at the end.
+  /// May wait.
   virtual std::size_t read(char* buffer, std::size_t room) = 0;
-  /// Whether read() does nothing but block its thread, and may be called on any, one at a time.
+  /// Whether read() blocks its thread and nothing else: then calls, one at a time, may be made on
+  /// any thread.
   virtual bool blocks() const { return false; }
-  /// Goes back to the first byte, for a redirect or another try; false if that cannot be.
+  /// Goes back to the first byte, for a redirect or another try; false if that is impossible.
   virtual bool rewind() = 0;
 };
 
 namespace detail {
 
-/// The pieces that a function returns, "" at the end, each of which is sent when there is room.
+/// Makes a source of the pieces that `next` returns, "" at the end. `next` is called when there is
+/// room to send.
 FIBER_API std::shared_ptr<BodySource> source_of(std::function<std::string()> next);
-/// The rest of a stream.
+/// Makes a source of the rest of a stream.
 FIBER_API std::shared_ptr<BodySource> source_of(std::shared_ptr<std::istream> stream);
 
 template <class Function>
@@ -57,7 +60,7 @@ concept Texts = std::ranges::input_range<Range> &&
                 std::convertible_to<std::ranges::range_reference_t<Range>, std::string_view> &&
                 !std::convertible_to<Range, std::string_view>;
 
-// The next text that is not empty.
+// Returns a function that returns the next text that is not empty, "" at the end.
 template <class Range>
 std::function<std::string()> pieces_of(Range range) {
   struct State {
@@ -78,10 +81,10 @@ std::function<std::string()> pieces_of(Range range) {
 
 }  // namespace detail
 
-/// Bytes as they are; Params, which become a form; or what is read while it is sent: a file
-/// (std::ifstream, from where it stands to its end), a function that returns one piece after the
+/// Bytes as they are; Params, which become a form; or a source, which is read while it is sent: a
+/// file (std::ifstream, from its position to its end), a function that returns one piece after the
 /// other and "" at the end, a range of strings such as a Generator<std::string>.
-/// Copies are cheap, and share what is read.
+/// Copies are cheap, and share the source.
 class FIBER_API Body {
  public:
   Body() = default;
@@ -103,9 +106,9 @@ class FIBER_API Body {
     requires(!detail::Pieces<Range>)
   Body(Range range) : source_(detail::source_of(detail::pieces_of(std::move(range)))) {}
 
-  /// "" for what is read while it is sent.
+  /// The bytes of the body; "" for a source that is read while it is sent.
   const std::string& bytes() const noexcept;
-  /// Null for bytes and forms.
+  /// The source of the body; null for bytes and forms.
   const std::shared_ptr<BodySource>& source() const noexcept { return source_; }
   /// The names and values of a form.
   const std::optional<Params>& form() const noexcept { return form_; }

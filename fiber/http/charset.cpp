@@ -28,8 +28,8 @@ Converter open_converter(const char* charset) {
   return Converter(converter == reinterpret_cast<iconv_t>(-1) ? nullptr : converter);
 }
 
-// "UTF_8", "utf8" and "Utf-8" are one name: letters and digits, in lower case. A name with any
-// other character than those that Python ignores, a NUL or a slash among them, is no name.
+// Returns the letters and digits of a name in lower case: "UTF_8", "utf8" and "Utf-8" are one name.
+// Returns "" if a character is neither alphanumeric nor ignored by Python (a NUL, a slash).
 std::string normalised(std::string_view charset) {
   std::string name;
   for (const char c : charset) {
@@ -41,8 +41,8 @@ std::string normalised(std::string_view charset) {
   return name;
 }
 
-// The charsets that Python knows, by their normalised names, and iconv's names for them. A server
-// chooses among these alone: iconv has others whose converters read or write out of bounds, takes
+// The charsets that Python knows, by their normalised names, and iconv's names for them. Only these
+// are open to a server's choice: iconv has converters that read or write out of bounds, takes
 // options after a slash, and looks for a file of the name.
 struct Known {
   std::string_view name;
@@ -125,13 +125,13 @@ constexpr Known known[] = {
     {"utf7", "UTF-7"},
 };
 
-// iconv's name, "" for UTF-8 and whatever is not known.
+// Returns iconv's name of the charset, "" for UTF-8 and for an unknown charset.
 std::string iconv_name(std::string_view charset) {
   std::string name = normalised(charset);
   const auto found = std::find_if(std::begin(known), std::end(known),
                                   [&](const Known& k) { return k.name == name; });
   if (found != std::end(known)) return found->iconv_name;
-  // Families that are numbered: iso-8859-1 to 16, windows-1250 to 1258, latin1 to 10.
+  // Numbered families: iso-8859-1 to 16, windows-1250 to 1258, latin1 to 10.
   const auto number_after = [&](std::string_view prefix) {
     if (!name.starts_with(prefix) || name.size() > prefix.size() + 4) return 0;
     int number = 0;
@@ -154,15 +154,15 @@ std::string iconv_name(std::string_view charset) {
   return {};
 }
 
-// How many of the first bytes of `text`, which is not empty, are one character, or the beginning of
-// one (`valid` is false then) as far as it makes sense: Unicode's maximal subpart, as in Python.
+// Returns the number of bytes of the first character of `text`, which is not empty. If it is
+// malformed, sets `valid` to false and returns the size of Unicode's maximal subpart, as in Python.
 std::size_t utf8_character(std::string_view text, bool& valid) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned first = byte(0);
   valid = first < 0x80;
   if (first < 0xC2 || first > 0xF4) return 1;
   const std::size_t length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-  unsigned low = 0x80, high = 0xBF;  // of the second byte: nothing overlong, no surrogates
+  unsigned low = 0x80, high = 0xBF;  // of the second byte: no overlong forms, no surrogates
   if (first == 0xE0) low = 0xA0;
   if (first == 0xED) high = 0x9F;
   if (first == 0xF0) low = 0x90;
@@ -187,7 +187,7 @@ std::string decode_utf8(std::string_view bytes) {
 }
 
 std::string decode_by(iconv_t converter, std::string_view bytes) {
-  // Zeros behind the text: a converter that looks one character ahead finds something.
+  // Zeros behind the text: some converters look one character ahead.
   static constexpr std::size_t padding = 32;
   std::string padded;
   padded.reserve(bytes.size() + padding);
@@ -208,7 +208,7 @@ std::string decode_by(iconv_t converter, std::string_view bytes) {
     if (error != EILSEQ) return text;  // cut off in the middle of the last character
     ++in;
   }
-  // The last character of a charset in which it may still be changed by the next.
+  // Writes the character that the converter holds back: in some charsets the next may change it.
   char* out = block;
   std::size_t out_left = sizeof block;
   iconv(converter, nullptr, nullptr, &out, &out_left);

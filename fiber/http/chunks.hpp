@@ -13,7 +13,7 @@ namespace fiber::http {
 
 namespace detail {
 
-// An input range of strings, to be gone through once; the last of what `next` gives is false, or "".
+// An input range of strings for one pass. `next` returns an empty optional, or "", at the end.
 template <class Next>
 class Pulled {
  public:
@@ -49,7 +49,7 @@ class Pulled {
     Pulled* range_ = nullptr;
   };
 
-  // Waits for the first one.
+  // Waits for the first item.
   iterator begin() { return ++iterator(this); }
   std::default_sentinel_t end() const noexcept { return {}; }
 
@@ -60,15 +60,15 @@ class Pulled {
 
 }  // namespace detail
 
-// What iter_content(), iter_chunked() and iter_any() return: an input range of byte strings, to be
-// gone through once. Each step may wait for the network and throw what reading throws.
+// The result of iter_content(), iter_chunked() and iter_any(): an input range of byte strings for
+// one pass. Each step may wait for the network, and throws the exceptions of reading.
 class Chunks : public detail::Pulled<std::string> {
  public:
   // `next` returns the next piece, "" at the end.
   using Pulled::Pulled;
 };
 
-// What iter_lines() returns: as Chunks, of items that may be empty.
+// The result of iter_lines(): like Chunks, but items may be empty.
 class Lines : public detail::Pulled<std::optional<std::string>> {
  public:
   // `next` returns the next line, nothing at the end.

@@ -19,7 +19,7 @@ int bits_of(Wrapping wrapping, int window_bits) noexcept {
   return window_bits;
 }
 
-Bytef* bytes(std::string_view data) noexcept {  // zlib reads them only
+Bytef* bytes(std::string_view data) noexcept {  // zlib does not write to its input
   return const_cast<Bytef*>(reinterpret_cast<const Bytef*>(data.data()));
 }
 
@@ -101,7 +101,7 @@ Decompressor::Result Decompressor::feed(std::string_view& data, std::string& out
     if (state.ended) {
       if (data.empty()) return Result::end;
       if (state.wrapping != Wrapping::gzip) return Result::corrupt;
-      ::inflateReset(&stream);  // another member
+      ::inflateReset(&stream);  // another gzip member follows
       state.ended = false;
       state.started = false;
     }
@@ -127,7 +127,7 @@ Decompressor::Result Decompressor::feed(std::string_view& data, std::string& out
     if (result == Z_MEM_ERROR) throw MemoryError("no memory to decompress with");
     if (result != Z_OK && result != Z_BUF_ERROR) return Result::corrupt;
     if (stream.avail_out != 0 && data.empty()) return Result::more_input;
-    if (made == 0 && stream.avail_out != 0) return Result::corrupt;  // it does not go on
+    if (made == 0 && stream.avail_out != 0) return Result::corrupt;  // no progress is possible
   }
 }
 

@@ -8,14 +8,14 @@
 
 namespace fiber::http {
 
-// What is around the deflated data.
+// The format around the deflated data.
 enum class Wrapping : unsigned char {
   gzip,
   zlib,  // Content-Encoding: deflate
   raw,   // permessage-deflate
 };
 
-// Not copied; moves. Throws MemoryError where there is none.
+// Compresses a stream. Moves, and cannot be copied. Throws MemoryError when memory runs out.
 class Compressor {
  public:
   explicit Compressor(Wrapping wrapping, int level = 6, int window_bits = 15);
@@ -23,13 +23,13 @@ class Compressor {
   Compressor& operator=(Compressor&&) noexcept;
   ~Compressor();
 
-  // Appends to `out` what becomes of `data`; some of it may stay inside until more comes.
+  // Compresses `data` and appends the result to `out`; a part may stay inside until the next call.
   void feed(std::string_view data, std::string& out);
-  // Appends all that is inside, up to a whole byte (Z_SYNC_FLUSH).
+  // Appends the data that is still inside, up to a whole byte (Z_SYNC_FLUSH).
   void flush(std::string& out);
-  // The last of it.
+  // Appends the end of the stream.
   void finish(std::string& out);
-  // Forgets what it has seen.
+  // Begins a new stream without the window of the old one.
   void reset();
 
  private:
@@ -38,8 +38,8 @@ class Compressor {
   std::unique_ptr<State> state_;
 };
 
-// Takes compressed bytes, and gives at most so many at a time: a small input that stands for a
-// large output does not become large at once.
+// Decompresses a stream, a bounded number of bytes at a time: a small input with a huge output
+// cannot fill the memory.
 class Decompressor {
  public:
   explicit Decompressor(Wrapping wrapping, int window_bits = 15);
@@ -48,10 +48,10 @@ class Decompressor {
   ~Decompressor();
 
   enum class Result : unsigned char { more_input, more_output, end, corrupt };
-  // Takes bytes from the front of `data` and appends at most `limit` to `out`. more_output: call
-  // again, even when `data` is empty. A gzip stream may have several members.
+  // Takes compressed bytes from the front of `data` and appends at most `limit` bytes to `out`.
+  // more_output: call again, even when `data` is empty. A gzip stream may have several members.
   Result feed(std::string_view& data, std::string& out, std::size_t limit);
-  // The stream is complete as far as it was fed.
+  // Whether the bytes fed so far end with the end of a stream.
   bool complete() const noexcept;
   void reset();
 

@@ -44,7 +44,7 @@ void CookieStore::replace(std::vector<Cookie> cookies) {
   const std::lock_guard lock(mutex_);
   sites_.swap(others.sites_);
   count_ = others.count_;
-  // No number is given twice.
+  // Moves the new cookies' numbers behind all earlier ones: no serial number is given twice.
   for (auto& [site, entries] : sites_)
     for (Entry& entry : entries) {
       entry.created += serial_;
@@ -66,7 +66,7 @@ bool CookieStore::hides_secure_one(const Cookie& cookie, std::int64_t now) const
   });
 }
 
-// Puts it in, or takes out what it ends.
+// Puts the cookie in, or, if it has expired, takes out the cookie that it replaces.
 void CookieStore::put(Cookie cookie, std::int64_t now) {
   const auto site = sites_.try_emplace(std::string(site_of(cookie.domain))).first;
   std::vector<Entry>& entries = site->second;

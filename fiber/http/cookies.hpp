@@ -14,10 +14,10 @@
 
 namespace fiber::http {
 
-// Any thread may use one. It holds no more than 3 000 cookies, and 180 of one site (its hosts
-// together, so that one site cannot push out the cookies of the others): some 18 MB at the worst.
-// Of too many, those that have expired go first; of a site those that are not Secure, then those
-// that have not been sent for longest; of all of them the latter.
+// A store of cookies, for use from any thread. Holds at most 3 000 cookies, and 180 of one site
+// (its hosts together, so that one site cannot push out the others' cookies): 18 MB at worst.
+// Beyond that, expired cookies are dropped first; then, within a site, cookies that are not Secure,
+// then the cookies that have not been sent for longest; within the whole store, the latter.
 class CookieStore {
  public:
   static constexpr std::size_t most = 3000;
@@ -26,40 +26,40 @@ class CookieStore {
 
   static std::int64_t system_time();
 
-  // Without `keeps` none are kept, whoever puts them in.
+  // Without `keeps`, the store stays empty.
   explicit CookieStore(bool keeps = true, Clock clock = &system_time)
       : keeps_(keeps), clock_(clock) {}
   CookieStore(const CookieStore&) = delete;
   CookieStore& operator=(const CookieStore&) = delete;
 
-  // The fields Set-Cookie of an answer from this prepared URL. An answer that came without TLS does
-  // not replace, nor hide, a cookie that is Secure.
+  // Takes the fields Set-Cookie of an answer from this prepared URL. An answer without TLS neither
+  // replaces nor hides a cookie that is Secure.
   void set(const std::string& url, const std::vector<std::string>& fields);
-  // One of the program's own, as it is.
+  // Adds a cookie of the program's own, unchanged.
   void add(Cookie cookie);
-  // These in place of all that are there.
+  // Replaces all cookies by these.
   void replace(std::vector<Cookie> cookies);
 
-  // What goes out with a request: longer paths first, then the older ones; those for every host
-  // last.
+  // Returns the cookies to send with a request: longer paths first, then older cookies first;
+  // cookies for every host last.
   Params matching(const CookiePlace& to);
-  // The field Cookie of a request to this prepared URL; "" for none.
+  // Returns the field Cookie of a request to this prepared URL; "" for none.
   std::string header(const std::string& url);
 
-  // Those that have not expired, in the order in which they came.
+  // Returns the cookies that have not expired, in the order of their arrival.
   std::vector<Cookie> all() const;
   Params names_and_values() const;
   void clear();
-  // Those with these serial numbers.
+  // Removes the cookies with these serial numbers.
   void erase(const std::vector<std::uint64_t>& serials);
 
  private:
   struct Entry {
     Cookie cookie;
-    std::uint64_t created;  // of several that were put in, the number of the first
+    std::uint64_t created;  // the serial number of the first cookie of this name, domain and path
     std::uint64_t used;
   };
-  // By site_of() their domain, "" for every host: all that may go to a host, and few others.
+  // Keyed by site_of() the domain, "" for every host: a request looks at its own site's cookies.
   using Sites = std::map<std::string, std::vector<Entry>, std::less<>>;
 
   void put(Cookie cookie, std::int64_t now);
@@ -70,7 +70,7 @@ class CookieStore {
 
   const bool keeps_;
   const Clock clock_;
-  mutable std::mutex mutex_;  // for what follows
+  mutable std::mutex mutex_;  // for the members below
   Sites sites_;
   std::size_t count_ = 0;
   std::uint64_t serial_ = 0;

@@ -26,7 +26,7 @@ constexpr std::size_t block_size = 16 * 1024;
                                              coding + ", but failed to decode it (" + why + ")"};
 }
 
-// Lets `step(data, size)` write behind the end of `out`; it returns how much it has written.
+// Lets `step(data, size)` write behind the end of `out`; `step` returns how many bytes it wrote.
 template <class Step>
 std::size_t append(std::string& out, std::size_t room, Step step) {
   const std::size_t before = out.size(), size = std::min(room, block_size);
@@ -36,7 +36,7 @@ std::size_t append(std::string& out, std::size_t room, Step step) {
   return written;
 }
 
-// gzip, of any number of members, and deflate in both of its forms.
+// Decodes gzip, with any number of members, and deflate in both of its forms.
 class Zlib : public Decoder {
  public:
   explicit Zlib(bool gzip) : gzip_(gzip) {}
@@ -67,7 +67,7 @@ class Zlib : public Decoder {
       } else if (code == Z_MEM_ERROR) {
         throw std::bad_alloc();
       } else if (code != Z_OK && code != Z_BUF_ERROR) {
-        // What follows a member and is none is padding.
+        // Bytes behind a member that begin no member are padding.
         if (members_ == 0 || stream_.total_out > 0)
           broken(name(), stream_.msg ? stream_.msg : "a preset dictionary");
         ignoring_ = true;
@@ -85,7 +85,7 @@ class Zlib : public Decoder {
  private:
   const char* name() const { return gzip_ ? "gzip" : "deflate"; }
 
-  // RFC 9110 has deflate in zlib's wrapping; some send it without one.
+  // RFC 9110 has deflate in zlib's wrapping; some servers send raw deflate.
   void begin(char first) {
     if (members_ > 0 && (!gzip_ || first != '\x1f')) {
       ignoring_ = true;
@@ -110,7 +110,7 @@ class Zlib : public Decoder {
   }
 
   z_stream stream_{};
-  int members_ = 0;  // complete ones
+  int members_ = 0;  // complete members
   bool gzip_;
   bool open_ = false;
   bool ended_ = false;
@@ -191,7 +191,7 @@ class Zstd : public Decoder {
 };
 #endif
 
-// Several, the one that was applied last first.
+// Undoes two codings, first the one that was applied last.
 class Chain : public Decoder {
  public:
   Chain(std::unique_ptr<Decoder> outer, std::unique_ptr<Decoder> inner)
@@ -202,8 +202,14 @@ class Chain : public Decoder {
       const std::size_t before = out.size();
       std::string_view middle = middle_;
       const bool full = inner_->decode(middle, out, room);
-      middle_.erase(0, middle_.size() - middle.size());
+      const std::size_t consumed = middle_.size() - middle.size();
+      middle_.erase(0, consumed);
       room -= out.size() - before;
+      fruitless_ = out.size() == before ? fruitless_ + consumed : 0;
+      if (fruitless_ > kMostFruitless)
+        throw Failure{Failure::Kind::encoding,
+                      "Received a response whose content encodings expand "
+                      "to more and more bytes of no content"};
       if (full || room == 0) return true;
       if (in.empty() && !outer_has_more_) return false;
       outer_has_more_ = outer_->decode(in, middle_, block_size);
@@ -220,6 +226,10 @@ class Chain : public Decoder {
   std::unique_ptr<Decoder> outer_, inner_;
   std::string middle_;
   bool outer_has_more_ = false;
+  // Bytes between the two codings since the last byte of content. A compressed stream of empty
+  // members costs its sender next to nothing, and max_body_size does not count them.
+  std::size_t fruitless_ = 0;
+  static constexpr std::size_t kMostFruitless = std::size_t{16} * 1024 * 1024;
 };
 
 std::unique_ptr<Decoder> make_one(std::string_view coding) {

@@ -1,12 +1,12 @@
-// Why an exchange could not be made: what requests and aiohttp turn into their own exceptions.
+// Why an exchange failed. requests and aiohttp turn a Failure into their own exceptions.
 #pragma once
 
 #include <string>
 
 namespace fiber::http {
 
-// Thrown (by value, never past the public functions) for a request that cannot even be started, and
-// returned by Transfer::failure() for one that ended badly.
+// Thrown (by value, never past the public functions) if a request cannot be started, and returned
+// by Transfer::failure() if a started one failed.
 struct Failure {
   enum class Kind {
     missing_schema,
@@ -17,14 +17,14 @@ struct Failure {
     resolve,           // the host or the proxy has no address
     connect,           // refused, unreachable
     connect_timeout,   // no connection in time
-    invalid_proxy,     // its URL
+    invalid_proxy,     // the URL of the proxy is invalid
     proxy,
     tls,           // handshake or certificate
     disconnected,  // the connection ended before the head of the response was complete
-    bad_response,  // what came is not HTTP
-    bad_header,    // what came is HTTP with a field that makes no sense
-    payload,       // it ended, or made no sense, within the body
-    encoding,      // Content-Encoding promised something else
+    bad_response,  // the received bytes are not HTTP
+    bad_header,    // the received head has an invalid field
+    payload,       // the body was cut off or is malformed
+    encoding,      // the body is not in the coding that Content-Encoding names
     too_large,     // more than max_body_size
     too_many_redirects,
     unrewindable,  // the body cannot be sent a second time

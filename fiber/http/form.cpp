@@ -69,7 +69,7 @@ class Chain : public BodySource {
   std::vector<Body> parts_;
   std::optional<std::uint64_t> size_;
   std::size_t at_ = 0;
-  std::uint64_t taken_ = 0;  // of this part
+  std::uint64_t taken_ = 0;  // bytes taken from this part
 };
 
 std::string random_boundary() {

@@ -1,4 +1,4 @@
-// Bodies of several parts, as they are sent.
+// Writes bodies of several parts.
 #pragma once
 
 #include <fiber/http/body.hpp>
@@ -9,16 +9,16 @@
 
 namespace fiber::http {
 
-// Puts parts together; what is read while it is sent stays so.
+// Joins parts into one body. A part that is a source is still read while it is sent.
 class MultipartWriter {
  public:
   MultipartWriter();
   explicit MultipartWriter(std::string boundary) : boundary_(std::move(boundary)) {}
 
   const std::string& boundary() const noexcept { return boundary_; }
-  // `head`: the lines of its header, each with its end.
+  // Adds a part. `head`: the lines of the part's header, each with its end.
   void add(std::string_view head, Body content);
-  // Content-Type is `type` with the boundary. Nothing can be added after it.
+  // Returns the body; its Content-Type is `type` with the boundary. The last function to call.
   Body finish(const std::string& type);
 
  private:
@@ -27,7 +27,7 @@ class MultipartWriter {
   std::vector<Body> parts_;
 };
 
-// `name="value"`, with what would end the quotes or the line as %22, %0D and %0A (WHATWG, as
+// Returns `name="value"`, with quotes and line ends written as %22, %0D and %0A (WHATWG, as
 // urllib3). Throws Failure (invalid_header) for a NUL.
 std::string quoted_parameter(std::string_view name, std::string_view value);
 

@@ -9,7 +9,7 @@
 namespace fiber::http {
 namespace {
 
-// The first bits of the fractions of cube roots of primes; SHA-256 takes the upper halves.
+// The first 64 bits of the fractions of cube roots of primes; SHA-256 uses the upper halves.
 constexpr std::uint64_t cube_roots[80] = {
     0x428a2f98d728ae22, 0x7137449123ef65cd, 0xb5c0fbcfec4d3b2f, 0xe9b5dba58189dbbc,
     0x3956c25bf348b538, 0x59f111f1b605d019, 0x923f82a4af194f9b, 0xab1c5ed5da6d8118,
@@ -31,11 +31,11 @@ constexpr std::uint64_t cube_roots[80] = {
     0x06f067aa72176fba, 0x0a637dc5a2c898a6, 0x113f9804bef90dae, 0x1b710b35131c471b,
     0x28db77f523047d84, 0x32caab7b40c72493, 0x3c9ebe0a15c9bebc, 0x431d67c49c100d4c,
     0x4cc5d4becb3e42b6, 0x597f299cfc657e2a, 0x5fcb6fab3ad6faec, 0x6c44198c4a475817};
-// The same of square roots.
+// The first 64 bits of the fractions of square roots of primes.
 constexpr std::uint64_t square_roots[8] = {
     0x6a09e667f3bcc908, 0xbb67ae8584caa73b, 0x3c6ef372fe94f82b, 0xa54ff53a5f1d36f1,
     0x510e527fade682d1, 0x9b05688c2b3e6c1f, 0x1f83d9abfb41bd6b, 0x5be0cd19137e2179};
-// The fractions of sines.
+// The first 32 bits of the absolute values of sines (RFC 1321).
 constexpr std::uint32_t sines[64] = {
     0xd76aa478, 0xe8c7b756, 0x242070db, 0xc1bdceee, 0xf57c0faf, 0x4787c62a, 0xa8304613, 0xfd469501,
     0x698098d8, 0x8b44f7af, 0xffff5bb1, 0x895cd7be, 0x6b901122, 0xfd987193, 0xa679438e, 0x49b40821,
@@ -171,7 +171,7 @@ std::string digest_of(std::string_view bytes) {
   using Word = typename Function::Word;
   constexpr std::size_t block = Function::block, length_size = 2 * sizeof(Word);
   Function function;
-  // What is left after whole blocks, a one bit, zeros, and the length in bits.
+  // The bytes after the last whole block, a one bit, zeros, and the length in bits.
   std::string rest(bytes.substr(bytes.size() / block * block));
   rest += '\x80';
   while (rest.size() % block != block - length_size) rest += '\0';

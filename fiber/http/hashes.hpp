@@ -10,7 +10,7 @@ namespace fiber::http {
 
 enum class Hash { md5, sha1, sha256, sha512 };
 
-// The hash of `bytes`, and in hexadecimal digits, lower case, as those of Python's hashlib.
+// Return the hash of `bytes`, as bytes and as hexadecimal digits in lower case. Python: hashlib.
 FIBER_API std::string digest(Hash hash, std::string_view bytes);
 FIBER_API std::string hexdigest(Hash hash, std::string_view bytes);
 

@@ -17,7 +17,7 @@ constexpr std::size_t total_limit = 1024 * 1024;
 
 std::string_view trim(std::string_view text) { return strip(text, " \t\r\n"); }
 
-// Who copies the field elsewhere would end its line there.
+// Whether a program that copies the text into a header would end the line in the middle of it.
 bool breaks_line(std::string_view text) {
   static constexpr std::string_view ends("\r\n\0", 3);
   return text.find_first_of(ends) != text.npos;
@@ -41,7 +41,7 @@ bool HeadReader::add(std::string_view line) {
     refuse("got more than " + std::to_string(line_limit) + " bytes when reading header line");
   interim_ = false;
   if (!in_head_) {
-    // As the parser of aiohttp, which some servers have got used to.
+    // The parser of aiohttp skips empty lines before the status line, and some servers send them.
     if (rules_ == Rules::aiohttp && head_.status == 0 && trim(line).empty()) return false;
     status_line(line.substr(0, line.find_last_not_of(" \t\r\n") + 1));
     in_head_ = true;
@@ -52,7 +52,7 @@ bool HeadReader::add(std::string_view line) {
     return false;
   }
   finish_field();
-  // 100 Continue and its like announce another head; 101 does not, whoever asked for it.
+  // A 1xx status announces another head, except 101, even if no upgrade was asked for.
   in_head_ = false;
   interim_ = head_.status < 200 && head_.status != 101;
   if (interim_) return false;
@@ -66,7 +66,7 @@ void HeadReader::status_line(std::string_view line) {
   head_ = {};
   const auto bad = [&] { refuse("Bad status line: '" + std::string(line.substr(0, 100)) + "'"); };
   const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-  // "HTTP/1.1 200" and what may follow
+  // "HTTP/1.1 200" without a reason
   constexpr std::size_t shortest = 12;
   if (line.size() < shortest || !line.starts_with("HTTP/") || line[6] != '.' || line[8] != ' ' ||
       !is_digit(line[7]) || (line.size() > shortest && line[shortest] != ' ') || breaks_line(line))
@@ -99,7 +99,7 @@ void HeadReader::field(std::string_view line) {
   const std::string_view name = line.substr(0, colon);
   const auto is_visible = [](unsigned char c) { return c > ' ' && c < 127; };
   if (name.empty()) refuse("A header line without a name");
-  // http.client takes what is no token, too.
+  // http.client also accepts names that are not tokens.
   if (rules_ == Rules::aiohttp ? !is_token(name)
                                : !std::all_of(name.begin(), name.end(), is_visible))
     refuse("Invalid header name: '" + std::string(name.substr(0, 100)) + "'");
@@ -113,7 +113,7 @@ void HeadReader::finish_field() {
   value_.clear();
 }
 
-// Two lengths that differ: whoever else reads the answer may believe the other.
+// Refuses two lengths that differ: a proxy may have used the other one.
 void HeadReader::check_lengths() const {
   const auto lengths = head_.headers.getall("Content-Length");
   const auto differs = [&](const std::string& length) { return length != lengths.front(); };

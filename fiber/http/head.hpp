@@ -1,4 +1,4 @@
-// The head of a response, out of its lines.
+// Parses the head of a response, line by line.
 #pragma once
 
 #include <fiber/http/outgoing.hpp>
@@ -9,24 +9,24 @@
 
 namespace fiber::http {
 
-// Limits, which are Python's: a line of 65 536 bytes and 99 fields (requests, http.client), 8 190
+// Has Python's limits: a line of 65 536 bytes and 99 fields (requests, http.client), 8 190
 // bytes and 128 fields (aiohttp). All heads and trailers of one exchange: 1 MiB.
 class HeadReader {
  public:
   explicit HeadReader(Rules rules) : rules_(rules) {}
 
-  // One line, with its end. True: it ended the head of the final response, which is in head().
-  // Throws Failure (bad_response) for what goes beyond the limits or is not HTTP.
+  // Takes one line, its end included. Returns true if the line ended the head of the final
+  // response. Throws Failure (bad_response) for a line that exceeds the limits or is not HTTP.
   bool add(std::string_view line);
 
   const ResponseHead& head() const noexcept { return head_; }
   ResponseHead& head() noexcept { return head_; }
   bool complete() const noexcept { return complete_; }
-  // Whether a status line has come, and the head has not ended.
+  // Whether a status line was received whose head has not ended.
   bool in_head() const noexcept { return in_head_; }
-  // Whether the last line has ended the head of an answer that announces another one.
+  // Whether the last line ended an interim head, which another head follows.
   bool interim() const noexcept { return interim_; }
-  // What version and Connection say about it.
+  // Whether version and Connection allow another exchange on the connection.
   bool keeps_alive() const noexcept { return keeps_alive_; }
 
  private:
@@ -40,7 +40,7 @@ class HeadReader {
   ResponseHead head_;
   std::string name_, value_;  // the field that the next line may continue
   std::size_t size_ = 0;
-  bool in_head_ = false;  // the status line has come
+  bool in_head_ = false;  // the status line was received
   bool old_ = false;      // HTTP/1.0 or older
   bool interim_ = false;
   bool keeps_alive_ = false;

@@ -23,17 +23,17 @@ class FIBER_API Headers {
   // {{"Accept", "text/html"}, {"X-Token", "1"}}; a later value replaces an earlier one.
   Headers(std::initializer_list<value_type> items);
 
-  // The (first) value. Throws LookupError, Python's KeyError, if there is none.
+  // Returns the (first) value. Throws LookupError, Python's KeyError, if there is none.
   const std::string& operator[](std::string_view name) const;
-  // The (first) value, `fallback` if there is none.
+  // Returns the (first) value, `fallback` if there is none.
   std::string get(std::string_view name, std::string_view fallback = {}) const;
-  // All values of a repeated field, in order; empty if there is none.
+  // Returns all values of a repeated field, in order; empty if there is none.
   std::vector<std::string> getall(std::string_view name) const;
   bool contains(std::string_view name) const noexcept { return find(name) != items_.end(); }
 
   // d[name] = value: replaces every value of that name, in the place of the first.
   void set(std::string_view name, std::string_view value);
-  // One more value beside those that are there.
+  // Adds a value, also if the name has values already.
   void add(std::string_view name, std::string_view value);
   // d.update(other): set() for each field of `other`.
   void update(const Headers& other);
@@ -46,7 +46,7 @@ class FIBER_API Headers {
   std::size_t size() const noexcept { return items_.size(); }
   bool empty() const noexcept { return items_.empty(); }
 
-  // Same fields in the same order, names compared without case.
+  // Whether both have equal fields in equal order; the case of names is ignored.
   FIBER_API friend bool operator==(const Headers& a, const Headers& b) noexcept;
 
  private:
@@ -55,7 +55,7 @@ class FIBER_API Headers {
   std::vector<value_type> items_;
 };
 
-// ASCII only, whatever the locale is.
+// Compares letters of ASCII without case, in every locale.
 FIBER_API bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept;
 
 }  // namespace fiber::http

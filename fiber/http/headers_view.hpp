@@ -11,14 +11,14 @@
 
 namespace fiber::http {
 
-// A field as it was sent, the value without the space around it.
+// A field as received; the value without the space around it.
 struct FieldView {
   std::string_view name;
   std::string_view value;
 };
 
-// Looks like Headers and cannot be changed. multidict.CIMultiDictProxy. The texts live as long as
-// the message that they are of: a request's until its handler has returned.
+// A view with the functions of Headers that change nothing. Python: multidict.CIMultiDictProxy. The
+// texts live as long as their message: a request's until its handler has returned.
 class HeadersView {
  public:
   using value_type = FieldView;
@@ -26,19 +26,19 @@ class HeadersView {
 
   explicit HeadersView(const std::vector<FieldView>& fields) noexcept : fields_(&fields) {}
 
-  // The (first) value. Throws LookupError, Python's KeyError, if there is none.
+  // Returns the (first) value. Throws LookupError, Python's KeyError, if there is none.
   std::string_view operator[](std::string_view name) const {
     for (const FieldView& field : *fields_)
       if (equal_ignoring_case(field.name, name)) return field.value;
     throw LookupError("'" + std::string(name) + "'");
   }
-  // The (first) value, `fallback` if there is none.
+  // Returns the (first) value, `fallback` if there is none.
   std::string_view get(std::string_view name, std::string_view fallback = {}) const noexcept {
     for (const FieldView& field : *fields_)
       if (equal_ignoring_case(field.name, name)) return field.value;
     return fallback;
   }
-  // All values of a repeated field, in order.
+  // Returns all values of a repeated field, in order.
   std::vector<std::string_view> getall(std::string_view name) const {
     std::vector<std::string_view> values;
     for (const FieldView& field : *fields_)
@@ -50,7 +50,7 @@ class HeadersView {
       if (equal_ignoring_case(field.name, name)) return true;
     return false;
   }
-  // A copy, which lives on.
+  // Returns a copy, which may outlive the message.
   Headers copy() const {
     Headers all;
     for (const FieldView& field : *fields_) all.add(field.name, field.value);

@@ -12,13 +12,13 @@ namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// What a scan stops with: the beginning of Python's message, and the byte that it is about.
+// The result of a scan: the beginning of Python's message, and the offset of the byte at fault.
 struct Stop {
   const char* msg;
   std::size_t at;
 };
 
-// Goes through a text as Python's json.loads does, and finds what it would find.
+// Scans a text as Python's json.loads does, and stops at the fault that json.loads would report.
 class Scanner {
  public:
   explicit Scanner(std::string_view text) : text_(text) {}
@@ -37,7 +37,7 @@ class Scanner {
   bool is(char c) const { return at_ < text_.size() && text_[at_] == c; }
   void space() { at_ = std::min(text_.find_first_not_of(" \t\n\r", at_), text_.size()); }
 
-  // A scalar, or the beginning of an array or object with its first value.
+  // Scans a scalar, or the beginning of an array or object with its first value.
   void value() {
     for (;;) {
       if (is('{')) {
@@ -63,7 +63,7 @@ class Scanner {
     }
   }
 
-  // What follows a value within an array or object.
+  // Scans the text after a value within an array or object.
   void more() {
     space();
     if (is(open_.back())) {
@@ -113,7 +113,7 @@ class Scanner {
     ++at_;
   }
 
-  // Stops at the last character of it.
+  // Scans an escape sequence, up to its last character.
   void escape(std::size_t begin) {
     const std::size_t backslash = at_++;
     if (at_ >= text_.size()) throw Stop{"Unterminated string starting at", begin};
@@ -138,7 +138,7 @@ class Scanner {
     const std::size_t u = at_;
     unsigned code = 0;
     const char* const begin = text_.data() + u + 1;
-    // Python wants one character more behind them, which is the quote at the latest.
+    // Python asks for one character behind the four digits; in a complete string it is the quote.
     if (u + 5 >= text_.size() || !std::all_of(begin, begin + 4, [](char c) {
           return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
         }))
@@ -181,7 +181,7 @@ class Scanner {
     if (std::from_chars(number.data(), number.data() + number.size(), value).ec !=
         std::errc::result_out_of_range)
       return false;
-    // Too large or too small: the power of ten of its first digit tells.
+    // Too large or too small: decided by the power of ten of the first digit.
     if (number.starts_with('-')) number.remove_prefix(1);
     const auto e = number.find_first_of("eE");
     long long exponent = 0;
@@ -199,7 +199,7 @@ class Scanner {
 
   std::string_view text_;
   std::size_t at_ = 0;
-  std::string open_;  // the ends of the arrays and objects that it is in
+  std::string open_;  // the closing brackets of the arrays and objects around at_
 };
 
 }  // namespace
@@ -260,7 +260,7 @@ void JsonWriter::word(const char* word) { text += word; }
 void JsonWriter::number(std::int64_t value) { text += std::to_string(value); }
 void JsonWriter::number(std::uint64_t value) { text += std::to_string(value); }
 
-// float.__repr__: the shortest digits that are read back as the same number, with an exponent below
+// float.__repr__: the shortest digits that are read back as an equal number, with an exponent below
 // 1e-4 and from 1e16 on.
 void JsonWriter::number(double value) {
   if (!std::isfinite(value)) {

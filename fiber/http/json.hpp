@@ -1,9 +1,9 @@
-// JSON to and from the network, with the values of nlohmann-json. Where that library's headers are
-// missing, or FIBER_HTTP_NO_JSON is defined (as it is with a library that was configured with
-// -Djson=disabled), a value cannot be given and json() is not there.
+// JSON to and from the network, with the values of nlohmann-json. Where the headers of
+// nlohmann-json are missing, or FIBER_HTTP_NO_JSON is defined (as by a library that was configured
+// with -Djson=disabled), there is no json(), and no constructor of Json takes a value.
 //
-// This header needs the forward declarations alone: <nlohmann/json.hpp> is for the code that makes
-// a value or takes one. Everything that depends on the version of nlohmann-json is compiled there.
+// This header needs only the forward declarations: code that makes or takes a value includes
+// <nlohmann/json.hpp>. Everything that depends on the version of nlohmann-json is compiled there.
 #pragma once
 
 #include <fiber/exceptions.hpp>
@@ -23,7 +23,7 @@
 
 namespace fiber::http {
 
-/// Where and why a text is not JSON, as Python tells it.
+/// Where and why a text is not JSON, in Python's terms.
 struct JsonFault {
   std::string msg;     ///< "Expecting value"
   std::string doc;     ///< the text, UTF-8
@@ -35,8 +35,8 @@ struct JsonFault {
   FIBER_API std::string text() const;
 };
 
-/// json.JSONDecodeError: a ValueError that says where the text stops being JSON. Copying never
-/// throws.
+/// A ValueError that says where a text stops being JSON. Copying never throws.
+/// Python: json.JSONDecodeError.
 class FIBER_API JSONDecodeError : public ValueError {
  public:
   explicit JSONDecodeError(JsonFault fault);
@@ -60,7 +60,7 @@ class FIBER_API JsonWriter {
   void open(bool object);
   void close(bool object);
   void key(std::string_view name);
-  void item();  // another one of an array
+  void item();  // begins another element of an array
   void string(std::string_view text);
   void number(std::int64_t value);
   void number(std::uint64_t value);
@@ -94,7 +94,7 @@ void write_scalar(JsonWriter& out, const Value& value) {
     throw TypeError("Object of type bytes is not JSON serializable");
 }
 
-// Takes no more of the stack for values that are nested deeply.
+// Writes `root` without recursion: deeply nested values take no more of the stack.
 template <class Value>
 void write_json(JsonWriter& out, const Value& root) {
   struct Level {
@@ -131,10 +131,10 @@ concept JsonValue = requires(const Value& value) {
   value.is_number_float();
 };
 
-// False for what the parser lets pass and Python does not.
+// Returns false for a text that nlohmann's parser accepts and Python refuses.
 FIBER_API bool may_be_json(std::string_view text) noexcept;
 
-/// `text` parsed; `refuse(text)` throws if it is not JSON.
+/// Returns `text` parsed. If `text` is not JSON, calls `refuse(text)`, which throws.
 template <class Value, class Refuse>
 Value parse_json(std::string_view text, Refuse refuse) {
   if (may_be_json(text)) {
@@ -147,8 +147,8 @@ Value parse_json(std::string_view text, Refuse refuse) {
 
 }  // namespace detail
 
-/// What is sent as JSON (`json=`): {.json = nlohmann::json{{"a", 1}}}. Of nlohmann::json, of
-/// nlohmann::ordered_json, which keeps the order of Python's dict, and of any other basic_json.
+/// A value to send as JSON (`json=`): {.json = nlohmann::json{{"a", 1}}}. Takes nlohmann::json,
+/// nlohmann::ordered_json, which keeps the order of Python's dict, and any other basic_json.
 /// The text is made at once. Null is None: nothing is sent.
 class FIBER_API Json {
  public:
@@ -165,11 +165,11 @@ class FIBER_API Json {
   }
 #endif
 
-  /// As json.dumps() writes it: ASCII.
+  /// The text as json.dumps() writes it: ASCII.
   const std::string& text() const noexcept { return text_; }
-  /// Why there is no such text: a string was not UTF-8; or "".
+  /// Why there is no text: a string was not UTF-8; else "".
   const std::string& error() const noexcept { return error_; }
-  /// Whether there is neither NaN nor an infinity in it.
+  /// Whether the value has neither NaN nor an infinity in it.
   bool finite() const noexcept { return finite_; }
   explicit operator bool() const noexcept { return given_; }
 
@@ -179,8 +179,8 @@ class FIBER_API Json {
   bool given_ = false;
 };
 
-/// Why `text`, which is UTF-8, is not JSON. Python's NaN and Infinity are none, nor are numbers
-/// that no double is large enough for and halves of surrogate pairs.
+/// Returns why `text`, which is UTF-8, is not JSON. Python's NaN and Infinity are no JSON, nor are
+/// numbers beyond the range of double and halves of surrogate pairs.
 FIBER_API JsonFault json_fault(std::string_view text);
 
 }  // namespace fiber::http

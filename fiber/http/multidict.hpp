@@ -1,4 +1,4 @@
-// Names and values in order, where a name may come several times.
+// Names and values in order; names may repeat.
 #pragma once
 
 #include <fiber/exceptions.hpp>
@@ -13,7 +13,7 @@
 
 namespace fiber::http {
 
-// multidict.MultiDict with texts as names. A plain value: one object, one thread at a time.
+// multidict.MultiDict with texts as names. A plain value: use an object from one thread at a time.
 template <class T>
 class MultiDictOf {
  public:
@@ -24,18 +24,18 @@ class MultiDictOf {
   MultiDictOf(std::initializer_list<value_type> items) : items_(items) {}
   explicit MultiDictOf(std::vector<value_type> items) : items_(std::move(items)) {}
 
-  // The (first) value. Throws LookupError, Python's KeyError, if there is none.
+  // Returns the (first) value. Throws LookupError, Python's KeyError, if there is none.
   const T& operator[](std::string_view name) const {
     const auto found = find(name);
     if (found == items_.end()) throw LookupError("'" + std::string(name) + "'");
     return found->second;
   }
-  // The (first) value, `fallback` if there is none.
+  // Returns the (first) value, `fallback` if there is none.
   T get(std::string_view name, T fallback = {}) const {
     const auto found = find(name);
     return found == items_.end() ? std::move(fallback) : found->second;
   }
-  // All values of a name, in order.
+  // Returns all values of a name, in order.
   std::vector<T> getall(std::string_view name) const {
     std::vector<T> values;
     for (const value_type& item : items_)

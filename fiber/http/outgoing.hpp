@@ -1,4 +1,4 @@
-// A request that is ready to be sent, and the head of what comes back.
+// A request that is ready to be sent, and the head of its response.
 #pragma once
 
 #include <fiber/http/arguments.hpp>
@@ -12,7 +12,7 @@
 
 namespace fiber::http {
 
-// Where the two clients of Python differ, the rules are those of:
+// The client of Python whose rules apply where the two differ.
 enum class Rules { requests, aiohttp };
 
 inline constexpr std::size_t unlimited = static_cast<std::size_t>(-1);
@@ -30,19 +30,20 @@ struct Outgoing {
   bool follow_redirects = true;
   long max_redirects = 30;
   std::optional<Seconds> connect_timeout = {};
-  // Of requests: "http", "https://host", "all" and the URL of a proxy. They go before those of the
-  // environment; one that is "" is none.
+  // Of requests: "http", "https://host" or "all", and the URL of a proxy. These proxies are used
+  // before the environment's; the URL "" means no proxy.
   Params proxies = {};
   std::optional<BasicAuth> proxy_auth = {};
-  std::string certificate = {};  // of the client: paths of it and of its key, in PEM
-  std::string key = {};          // "" if it stands with the certificate
-  bool url_credentials = true;   // those in the URL are sent
+  std::string certificate = {};  // path of the client's certificate, in PEM
+  std::string key = {};          // path of its key; "" if the key is in `certificate`
+  bool url_credentials = true;   // credentials in the URL are sent
   bool keep_history = false;     // the bodies of redirects are wanted
+  bool upgrade = false;          // an answer 101 gives the connection to another protocol
   bool trust_env = false;  // take proxies from the environment (never for this machine itself)
   std::size_t max_body_size = unlimited;  // in bytes, after decompression
 };
 
-// The head of a response. Another name than the server's Head, which the same program may have.
+// The head of a response. Not called Head: the server has a Head, and a program may use both.
 struct ResponseHead {
   int status = 0;
   std::string reason = {};
@@ -50,12 +51,12 @@ struct ResponseHead {
   Headers headers = {};
 };
 
-// An answer that was not the last one.
+// A response before the final one.
 struct Hop {
   ResponseHead head;
-  std::string method;  // of the request that it answered, and its fields
+  std::string method;  // of the request that was answered
   Headers request_headers;
-  std::string body;  // decoded, if it could be; at most 64 KiB as they were sent
+  std::string body;  // decoded, if possible; of the first 64 KiB received
   std::chrono::microseconds elapsed;
 };
 

@@ -24,8 +24,7 @@ bool all_digits(std::string_view text) noexcept {
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-// Every LF ends a line that CR LF ends, and no line is the continuation of another. Other control
-// characters are refused by the parser.
+// Refuses LF without CR, and folded lines. Beast's parser refuses other control characters.
 const char* fault_of_lines(std::string_view head) noexcept {
   const char* at = head.data();
   const char* const end = at + head.size();
@@ -61,16 +60,16 @@ std::size_t end_of_head(std::string_view bytes, std::size_t from) noexcept {
   return static_cast<std::size_t>(static_cast<const char*>(found) - bytes.data()) + 4;
 }
 
-// --- what Beast calls ---------------------------------------------------------------------------
+// --- callbacks of Beast's parser ----------------------------------------------------------------
 
-// What both kinds of message have in common; the rules that are stricter than Beast's.
+// The part that requests and responses share; has the rules that are stricter than Beast's.
 struct MessageParser::Beast {
   explicit Beast(const HeadLimits& its_limits) : limits(its_limits) {}
   Beast(const Beast&) = delete;
   Beast& operator=(const Beast&) = delete;
   virtual ~Beast() = default;
 
-  // A new message.
+  // Begins a new message.
   virtual void restart(bool bodiless) = 0;
   virtual std::size_t put(std::string_view bytes, error_code& error) = 0;
   virtual void put_eof(error_code& error) = 0;
@@ -111,7 +110,7 @@ struct MessageParser::Beast {
       case beast::field::content_length:
         if (head->content_length) return refuse(400, "Content-Length is given twice", error);
         if (!all_digits(value)) return refuse(400, "Content-Length is not a number", error);
-        head->content_length = 0;  // its value comes from the parser, which has looked at it
+        head->content_length = 0;  // head() sets the value, once the parser has checked it
         break;
       case beast::field::transfer_encoding:
         if (head->chunked || !equal_ignoring_case(value, "chunked"))
@@ -138,10 +137,10 @@ struct MessageParser::Beast {
   HeadLimits limits;
   Head* head = nullptr;  // null once the head is complete
   ProtocolFault fault;
-  std::string_view data;  // of the body, found by the last put()
+  std::string_view data;  // the data of the body that the last put() found
   std::size_t trailers = 0;
   std::size_t hosts = 0;
-  std::uint64_t chunk_left = 0;  // of the current chunk
+  std::uint64_t chunk_left = 0;  // bytes of the current chunk that are missing
   bool in_chunks = false;        // the body is chunked
   bool upgrades = false;
   bool connection_upgrade = false;
@@ -149,7 +148,7 @@ struct MessageParser::Beast {
 
 namespace {
 
-// Beast's parser calls these; `Owner` has what they need.
+// Passes the callbacks of Beast's parser on to `Owner`.
 template <bool IsRequest, class Owner>
 class Parser final : public beast::basic_parser<IsRequest> {
  public:
@@ -195,7 +194,7 @@ class Parser final : public beast::basic_parser<IsRequest> {
   Owner& owner_;
 };
 
-// Beast's parser of one kind of message behind the functions of `Base`.
+// Implements the virtual functions of `Base` with Beast's parser of one kind of message.
 template <bool IsRequest, class Base>
 class OfKind : public Base {
  public:
@@ -297,7 +296,7 @@ bool MessageParser::head(std::string_view bytes, Head& out, bool bodiless) {
 bool MessageParser::step(std::string_view bytes, BodyStep& out) {
   Beast& beast = *beast_;
   out = {};
-  // A chunk's head, or the trailers, are taken when they are whole, and must be short.
+  // The head of a chunk, and the trailers, are parsed once they are whole, and must be short.
   while (!beast.is_done()) {
     if (out.consumed == bytes.size()) {
       out.need_more = true;
@@ -306,7 +305,7 @@ bool MessageParser::step(std::string_view bytes, BodyStep& out) {
     error_code error;
     beast.data = {};
     const std::string_view rest = bytes.substr(out.consumed);
-    // Beast, once it has seen the last chunk's head, insists on what the least of these has.
+    // Once Beast has seen the head of the last chunk, it must also see the shortest end there is.
     constexpr std::size_t last_chunk_size = std::string_view("0\r\n\r\n").size();
     if (beast.in_chunks && beast.chunk_left == 0 && rest.size() < last_chunk_size &&
         rest.front() == '0') {

@@ -1,8 +1,8 @@
-// The heads and bodies of HTTP/1.1 messages, taken apart. Sans I/O: bytes go in, pieces come out,
-// and nothing is copied: what comes out points into what went in.
+// Parses the heads and bodies of HTTP/1.1 messages. Sans I/O: bytes go in, pieces come out,
+// and nothing is copied: the pieces point into the bytes.
 //
-// The grammar is Boost.Beast's parser's; what is stricter than it stands in parser.cpp. All that a
-// proxy in front could read in another way is refused: Transfer-Encoding with Content-Length, two
+// The grammar is that of Boost.Beast's parser; parser.cpp adds stricter rules. Input that a proxy
+// in front could read differently is refused: Transfer-Encoding with Content-Length, two
 // lengths, a coding other than `chunked`, CR or LF alone, folded lines, space before a colon, NUL.
 #pragma once
 
@@ -18,15 +18,15 @@
 
 namespace fiber::http {
 
-// Bytes and numbers that a head must not exceed.
+// The limits of a head, in bytes but for `fields`.
 struct HeadLimits {
   std::size_t line = 8190;       // the request line, or the status line
   std::size_t field = 8190;      // one header field, name and value
-  std::size_t fields = 128;      // how many of them
-  std::size_t head = 64 * 1024;  // all of it
+  std::size_t fields = 128;      // number of header fields
+  std::size_t head = 64 * 1024;  // the whole head
 };
 
-// What is wrong with what was sent: the status to answer with, and why.
+// An error in received bytes: the status to answer with, and the reason.
 struct ProtocolFault {
   int status = 0;  // 0: nothing is wrong
   std::string text = {};
@@ -43,29 +43,29 @@ struct Head {
   std::vector<FieldView> fields;
   std::optional<std::uint64_t> content_length;
   bool chunked = false;
-  bool keep_alive = false;  // what the other side asks for, by version and Connection
+  bool keep_alive = false;  // the peer's wish, by version and Connection
   bool upgrade = false;     // Connection: upgrade, and a field Upgrade
   bool expects = false;     // a field Expect
   bool encoded = false;     // a field Content-Encoding
 
-  // The value of the first such field, "" if there is none; names ignore case.
+  // Returns the value of the first field of that name, "" if there is none; names ignore case.
   std::string_view field(std::string_view name) const noexcept;
   bool has(std::string_view name) const noexcept;
 };
 
-// Where the head ends that `bytes` begins with (after the empty line); 0: not yet. `from` is what
-// an earlier call has looked at, so that bytes which trickle in are not looked at again and again.
+// Returns the size of the head at the front of `bytes`, its empty line included; 0 if the head is
+// incomplete. `from`: the number of bytes that an earlier call has scanned.
 std::size_t end_of_head(std::string_view bytes, std::size_t from) noexcept;
 
-// What step() of a body came to.
+// The result of MessageParser::step().
 struct BodyStep {
   std::size_t consumed = 0;
-  std::string_view data = {};  // of the body, in the bytes that were given
-  bool need_more = false;      // nothing more can be said about what is there
+  std::string_view data = {};  // data of the body; points into the bytes that were given
+  bool need_more = false;      // step() needs more bytes to go on
 };
 
-// Parses one message after the other; kept, so that it allocates once. `fault` is set when
-// something is wrong, and the parser of no use until the next head.
+// Parses one message after the other; one parser serves a whole connection, so that memory is
+// allocated once. After a fault() only head() may be called.
 class MessageParser {
  public:
   enum class Kind : bool { request, response };
@@ -75,14 +75,14 @@ class MessageParser {
   MessageParser& operator=(MessageParser&&) noexcept;
   ~MessageParser();
 
-  // Begins a message: `bytes` is a whole head, as end_of_head() says. False: see fault().
+  // Begins a message: `bytes` is a whole head, by end_of_head(). Returns false on a fault().
   // `bodiless`: a response to HEAD.
   bool head(std::string_view bytes, Head& out, bool bodiless = false);
-  // The next piece of the body. False: see fault().
+  // Takes the next piece of the body. Returns false on a fault().
   bool step(std::string_view bytes, BodyStep& out);
-  // The connection has ended. False if that is not how a body may end.
+  // Says that the connection has ended. Returns false if the body is incomplete.
   bool finish();
-  // The message is complete.
+  // Whether the message is complete.
   bool done() const noexcept;
   const ProtocolFault& fault() const noexcept { return fault_; }
 

@@ -15,8 +15,8 @@ constexpr int kDeepest = 50;
 
 }  // namespace
 
-// Recursive descent. Instructions of a part are appended to the program; a repeated part is moved
-// or copied, its jumps with it.
+// A recursive descent. Appends the instructions of each part to the program; a repeated part is
+// moved or copied, with its jumps.
 class Pattern::Compiler {
  public:
   Compiler(Pattern& pattern, std::string_view text) : pattern_(pattern), text_(text) {}
@@ -48,7 +48,7 @@ class Pattern::Compiler {
     emit(Op::set, static_cast<std::uint32_t>(pattern_.sets_.size()));
     pattern_.sets_.push_back(set);
   }
-  // What was emitted from `from` on.
+  // Removes the instructions from `from` on, and returns them.
   Program cut(std::uint32_t from) {
     Program part(pattern_.program_.begin() + from, pattern_.program_.end());
     pattern_.program_.resize(from);
@@ -243,13 +243,13 @@ void Pattern::add_group(std::string_view expression) {
   ++groups_;
 }
 
-// Tries the alternatives in order, as Python does, but none twice at one place.
+// Tries the alternatives in order, as Python does, but each only once at a place of the text.
 bool Pattern::match(std::string_view text, std::vector<std::string_view>& groups) const {
   if (text.size() > kMostText) return false;
   struct Job {
     std::uint32_t pc;
-    std::uint32_t at;  // a place in the text; for `restore` what a saved place was
-    bool restore;      // pc: which one
+    std::uint32_t at;  // a place in the text; for `restore` the old value of a saved place
+    bool restore;      // puts back the saved place with the index pc
   };
   const std::size_t width = text.size() + 1;
   std::vector<bool> seen((program_.size() + 1) * width);

@@ -1,5 +1,5 @@
-// Patterns for paths: Python's regular expressions as far as they are of use there, in time that is
-// bounded by the length of the path times the size of the pattern, and on no recursion.
+// Patterns for paths: the part of Python's regular expressions that paths need, in time that is
+// bounded by the length of the path times the size of the pattern, and without recursion.
 //
 // Literals, `.`, classes ([a-z], [^/], \d \w \s and their opposites), groups ((...), (?:...)),
 // alternatives, and * + ? {m} {m,n} with their lazy forms. Bytes are matched: a character beyond
@@ -13,13 +13,14 @@
 
 namespace fiber::http {
 
-// A sequence of literal text and groups that expressions stand for, which a whole text must match.
+// A sequence of literal texts and groups with expressions. Matches whole texts.
 class Pattern {
  public:
   void add_literal(std::string_view text);
-  // The next group. Throws ValueError, naming the place, for what is not understood.
+  // Adds a group. Throws ValueError, which names the place, for an unsupported expression.
   void add_group(std::string_view expression);
-  // Fills `groups` with the part of each group. A text of more than 64 KiB matches nothing.
+  // Whether `text` matches; fills `groups` with the part of each group. A text of more than 64 KiB
+  // does not match.
   bool match(std::string_view text, std::vector<std::string_view>& groups) const;
 
  private:

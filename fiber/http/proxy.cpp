@@ -16,8 +16,8 @@
 namespace fiber::http {
 namespace {
 
-// The variable in lower case, else in upper case; "" for none. An empty one in lower case hides
-// the other.
+// Returns the variable in lower case, else the one in upper case, else "". An empty variable in
+// lower case hides the one in upper case.
 std::string variable(std::string name) {
   if (const char* value = std::getenv(name.c_str())) return value;
   if (name == "http_proxy" && std::getenv("REQUEST_METHOD")) return {};
@@ -31,7 +31,7 @@ std::optional<std::uint32_t> ipv4(const std::string& text) {
   return ntohl(address.s_addr);
 }
 
-// "10.0.0.0/8"
+// Whether the address is in a network such as "10.0.0.0/8".
 bool in_network(std::uint32_t address, std::string_view network) {
   const auto slash = network.find('/');
   if (slash == network.npos) return false;
@@ -101,7 +101,7 @@ std::optional<std::string> proxy_for(const std::string& url, const Params& proxi
   const std::string scheme = url.substr(0, url.find(':'));
   for (const std::string& key :
        {scheme + "://" + host, scheme, "all://" + host, std::string("all")})
-    // The last one of a name, as in a dictionary.
+    // The last entry of a name counts, as in a dictionary.
     for (auto entry = proxies.rbegin(); entry != proxies.rend(); ++entry)
       if (equal_ignoring_case(entry->first, key)) {
         std::string proxy = entry->second;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-// How many bytes a well-formed character at the front has; 0: none is there.
+// Returns the size of the well-formed character at the front; 0 if there is none.
 std::size_t utf8_size(std::string_view text) noexcept {
   const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = at(0);
@@ -152,7 +152,7 @@ std::optional<std::int64_t> parse_date(std::string_view given) noexcept {
   char month[4] = {};
   int year = 0;
   const bool parsed =
-      // IMF-fixdate; the obsolete form of RFC 850; that of asctime.
+      // IMF-fixdate; the obsolete form of RFC 850; the form of asctime.
       std::sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT", &parts.tm_mday, month,
                   &year, &parts.tm_hour, &parts.tm_min, &parts.tm_sec) == 6 ||
       std::sscanf(text, "%*[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT", &parts.tm_mday, month,

@@ -17,7 +17,7 @@ void authorise(Outgoing& request, const BasicAuth& auth) {
   request.headers.set("Authorization", basic_authorization(auth));
 }
 
-// requests lets `auth` win over the URL and both over the header; aiohttp refuses two of them.
+// In requests `auth` precedes the URL, and both precede the header; aiohttp refuses two of them.
 void set_credentials(Outgoing& request) {
   const auto of_url = take_credentials(request.url);
   const auto auth = std::exchange(request.auth, std::nullopt);
@@ -45,7 +45,8 @@ void drop_body(Outgoing& request) {
     request.headers.erase(name);
 }
 
-// What aiohttp says of bytes of no type, and of none where there might be some.
+// Whether aiohttp calls the body octets: a body without a type, or none with a method that may have
+// one.
 bool says_octets(const Outgoing& request) {
   static constexpr std::string_view methods[] = {"PATCH", "POST", "PUT"};
   return request.rules == Rules::aiohttp && !request.headers.contains("Content-Type") &&
@@ -66,7 +67,7 @@ std::string location_of(const Outgoing& request, const ResponseHead& head) {
   return location;
 }
 
-// As http.cookies.SimpleCookie writes a value.
+// Quotes a value as http.cookies.SimpleCookie does.
 std::string quote_cookie(std::string_view value) {
   const auto is_plain = [](char c) { return c == ':' || is_token({&c, 1}); };
   if (std::all_of(value.begin(), value.end(), is_plain)) return std::string(value);
@@ -85,7 +86,7 @@ std::string quote_cookie(std::string_view value) {
   return text += '"';
 }
 
-// In place of what has its name, or behind all.
+// Replaces the cookie of that name, or appends a new one.
 void put_cookie(Params& cookies, std::string_view name, std::string_view value) {
   const auto old = std::find_if(cookies.begin(), cookies.end(),
                                 [&](const auto& cookie) { return cookie.first == name; });
@@ -152,7 +153,7 @@ void make_ready(Outgoing& request) {
     throw Failure{Kind::invalid_header, "Invalid method: '" + request.method + "'"};
   request.method = upper(request.method);
   set_credentials(request);
-  // A length that is not that of the body makes the rest of it, or the next request, another one.
+  // By a wrong length the server would take the end of the body for a request, or the reverse.
   request.headers.erase("Content-Length");
   if (request.body && !request.headers.contains("Content-Type") &&
       !request.body.content_type().empty())

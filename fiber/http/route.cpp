@@ -16,7 +16,7 @@ namespace {
 
 using Proxy = Route::Proxy;
 
-// "[fe80::1%25eth0]" is "fe80::1%eth0" to a resolver.
+// Returns the host as resolvers take it: "fe80::1%eth0" for "[fe80::1%25eth0]".
 std::string resolvable(std::string_view host) {
   if (!host.starts_with('[')) return std::string(host);
   std::string address(host.substr(1, host.find(']') - 1));
@@ -24,7 +24,7 @@ std::string resolvable(std::string_view host) {
   return address;
 }
 
-// A zone is of no meaning elsewhere.
+// Removes the zone of an address: it has no meaning on another machine.
 std::string without_zone(std::string_view host) {
   std::string plain(host);
   if (const auto zone = plain.find('%'); plain.starts_with('[') && zone != plain.npos)
@@ -94,7 +94,7 @@ void set_proxy(Route& route, const std::string& whole) {
 
 void set_key(Route& route, const Outgoing& request) {
   const auto add = [&](std::string_view part) {
-    // With its length, so that no part can be taken for several.
+    // Each part has its length in front: parts with spaces in them stay apart.
     route.key.append(std::to_string(part.size())).append(" ").append(part);
   };
   (route.key = route.tls ? "https " : "http ").append(route.origin);
@@ -103,10 +103,11 @@ void set_key(Route& route, const Outgoing& request) {
     add(route.proxy_host);
     add(std::to_string(route.proxy_port));
     add(proxy_authorization(route));
+    if (route.upgrade) route.key += " tunnel ";
   }
   if (!route.tls && route.proxy != Proxy::https) return;
   if (request.context) {
-    // A context lives as long as connections and sessions that were made with it.
+    // The address identifies the context: the connections and sessions made with it keep it alive.
     route.key += " context ";
     add(std::to_string(reinterpret_cast<std::uintptr_t>(request.context->object().get())));
     return;
@@ -117,7 +118,7 @@ void set_key(Route& route, const Outgoing& request) {
   add(request.key);
 }
 
-// The four bytes of an IPv4 address, or the sixteen of an IPv6 address; "" for a name.
+// Returns the four bytes of an IPv4 address, or the sixteen of an IPv6 address; "" for a name.
 std::string address_bytes(const std::string& host) {
   unsigned char bytes[16];
   if (::inet_pton(AF_INET, host.c_str(), bytes) == 1)
@@ -137,6 +138,7 @@ Route route_of(const Outgoing& request) {
   Route route;
   const UrlParts parts = split_url(request.url);
   route.tls = parts.scheme == "https";
+  route.upgrade = request.upgrade;
   route.host = resolvable(parts.host);
   route.port = parts.port;
   route.origin = without_zone(parts.host);
@@ -225,11 +227,11 @@ void Tunnel::received(std::string_view bytes) {
   input_ += bytes;
   while (!done() && go_on()) {
   }
-  // Nothing may come before the host was spoken to: whoever sent it is not the host.
+  // The host sends nothing before it is asked: bytes behind the proxy's answer are not the host's.
   if (done() && !input_.empty()) refuse("the proxy sent more than its answer");
 }
 
-// One step. False: more has to come first.
+// Makes one step. Returns false if more bytes must be received first.
 bool Tunnel::go_on() {
   const auto byte = [this](std::size_t at) { return static_cast<unsigned char>(input_[at]); };
   const auto take = [this](std::size_t size) { input_.erase(0, size); };

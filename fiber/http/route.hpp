@@ -1,4 +1,4 @@
-// Where the connection of a request leads, and what is said to proxies on the way.
+// The route of a request: the host, the proxy, and the dialogue with the proxy.
 #pragma once
 
 #include <fiber/http/answer.hpp>
@@ -15,45 +15,48 @@ namespace fiber::http {
 struct Route {
   enum class Proxy : std::uint8_t { none, http, https, socks4, socks4a, socks5, socks5h };
 
-  bool tls = false;  // to the host
-  std::string host;  // as a resolver takes it: "::1", "fe80::1%eth0"
+  bool tls = false;      // to the host
+  bool upgrade = false;  // the connection will speak another protocol than HTTP
+  std::string host;      // in a resolver's form: "::1", "fe80::1%eth0"
   int port = 0;
-  std::string origin;  // what the field Host says: "[::1]:8080"; no port if it is the usual one
+  std::string origin;  // value of Host: "[::1]:8080"; without the default port
   Proxy proxy = Proxy::none;
   std::string proxy_host;
   int proxy_port = 0;
   std::optional<BasicAuth> proxy_auth;
-  // Connections with one key can stand for each other.
+  // Connections with equal keys are interchangeable.
   std::string key;
 
   bool through_proxy() const noexcept { return proxy != Proxy::none; }
-  // The proxy is asked for the page, and not for a connection to the host.
-  bool absolute() const noexcept { return !tls && (proxy == Proxy::http || proxy == Proxy::https); }
-  // The proxy is to be asked for a connection, by a Tunnel.
+  // Whether the proxy is asked for the page, and not for a connection to the host.
+  bool absolute() const noexcept {
+    return !tls && !upgrade && (proxy == Proxy::http || proxy == Proxy::https);
+  }
+  // Whether a Tunnel asks the proxy for a connection.
   bool tunnels() const noexcept { return through_proxy() && !absolute(); }
-  // The proxy takes addresses alone: the host's has to be looked up here.
+  // Whether the host's address is looked up here: the proxy takes no names.
   bool resolves_host() const noexcept { return proxy == Proxy::socks4 || proxy == Proxy::socks5; }
   const std::string& first_host() const noexcept { return through_proxy() ? proxy_host : host; }
   int first_port() const noexcept { return through_proxy() ? proxy_port : port; }
 };
 
-// Of a request that is ready to be sent. Throws Failure (invalid_proxy, proxy).
+// Returns the route of a request that is ready to be sent. Throws Failure (invalid_proxy, proxy).
 Route route_of(const Outgoing& request);
 
-// What the field Proxy-Authorization says; "" for nothing.
+// Returns the value of Proxy-Authorization; "" for none.
 std::string proxy_authorization(const Route& route);
 
-// Has a proxy make a connection to the host: CONNECT, SOCKS 4, 4a and 5. Sans I/O.
+// Asks a proxy for a connection to the host: CONNECT, SOCKS 4, 4a and 5. Sans I/O.
 class Tunnel {
  public:
-  // `address` in place of the host's name, where resolves_host(). The route lives as long.
+  // `address` replaces the host's name if resolves_host(). `route` must outlive the tunnel.
   explicit Tunnel(const Route& route, std::string address = {});
 
-  // What is to be sent next; empty while something has to come first.
+  // Returns the bytes to send next; "" while an answer of the proxy is awaited.
   std::string take_output() { return std::exchange(output_, {}); }
-  // Bytes of the proxy. Throws Failure (proxy).
+  // Takes bytes that the proxy sent. Throws Failure (proxy).
   void received(std::string_view bytes);
-  // The connection has ended. Throws Failure (proxy) always.
+  // Says that the connection has ended: always throws Failure (proxy).
   [[noreturn]] void lost() const;
   bool done() const noexcept { return step_ == Step::done; }
 

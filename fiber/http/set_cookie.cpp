@@ -38,7 +38,7 @@ bool is_delimiter(unsigned char c) noexcept {
          (c >= 0x5B && c <= 0x60) || (c >= 0x7B && c <= 0x7E);
 }
 
-// Takes a number of at least and at most so many digits off the front; -1 if none is there.
+// Takes a number of `least` to `most` digits off the front; returns -1 if there is none.
 int take_number(std::string_view& text, std::size_t least, std::size_t most) noexcept {
   std::size_t size = 0;
   int number = 0;
@@ -50,7 +50,7 @@ int take_number(std::string_view& text, std::size_t least, std::size_t most) noe
   return size < least ? -1 : number;
 }
 
-// Hours, minutes and seconds of "12:34:56", after which anything but a digit may come.
+// Returns hours, minutes and seconds of "12:34:56", which may be followed by anything but a digit.
 using Time = std::array<int, 3>;
 std::optional<Time> time_of(std::string_view token) noexcept {
   Time time{};
@@ -73,7 +73,7 @@ int month_of(std::string_view token) noexcept {
   return -1;
 }
 
-// The parts of a date, each of which the first token that can be one is.
+// The parts of a date. Each part is the first token that fits.
 struct DateParts {
   void add(std::string_view token) noexcept {
     if (!time && (time = time_of(token))) return;
@@ -88,7 +88,7 @@ struct DateParts {
 
 // --- domains ------------------------------------------------------------------------------------
 
-// As browsers tell: a host whose last part is a number is no name.
+// Whether the host is an address. As in browsers, a host whose last part is a number is no name.
 bool is_address(std::string_view host) noexcept {
   if (host.starts_with('[')) return true;
   if (host.ends_with('.')) host.remove_suffix(1);
@@ -159,14 +159,14 @@ void add_attribute(Attributes& all, std::string_view name, std::string_view valu
   }
 }
 
-// The name and the value of what is between two semicolons.
+// Returns the name and the value of the text between two semicolons.
 std::pair<std::string_view, std::string_view> split_pair(std::string_view text) noexcept {
   const auto equals = text.find('=');
   if (equals == text.npos) return {strip(text), {}};
   return {strip(text.substr(0, equals)), strip(text.substr(equals + 1))};
 }
 
-// False: for another domain than the answer's, or for one of many owners.
+// Returns false if the domain does not contain the answer's host, or has several owners.
 bool set_domain(Cookie& cookie, std::string_view wanted, const CookiePlace& from) {
   cookie.domain = from.host;
   cookie.host_only = true;
@@ -269,7 +269,7 @@ std::optional<Cookie> parse_set_cookie(std::string_view field, const CookiePlace
                                                  : default_cookie_path(from.path);
   const auto& expires = attributes.max_age ? attributes.max_age : attributes.expires;
   if (expires) cookie.expires = *expires == 0 ? -1 : *expires;
-  // It could not be told from the end of a field in a file.
+  // A tab would end the field in a file of cookies.
   const bool has_tab = (cookie.name + cookie.value + cookie.path).find('\t') != std::string::npos;
   if (has_tab || (cookie.secure && !from.secure)) return std::nullopt;
   if (!set_domain(cookie, attributes.domain, from)) return std::nullopt;

@@ -18,7 +18,7 @@ bool is_directory(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-// The place where OpenSSL looks for authorities is not asked if another one is named.
+// OpenSSL's default authorities are not loaded if the request names a bundle.
 ssl::SSLContext new_context(const Outgoing& request) {
   const std::string& bundle = request.verify.bundle();
   ssl::SSLContext context = [&] {
@@ -36,13 +36,13 @@ ssl::SSLContext new_context(const Outgoing& request) {
   }();
   context.set_alpn_protocols({"http/1.1"});
   if (!request.certificate.empty()) context.load_cert_chain(request.certificate, request.key);
-  // OpenSSL has registered its end with the process by now, which connections on other threads must
-  // not outlive.
+  // OpenSSL has registered its exit handler by now. Connections on other threads must end before
+  // OpenSSL does.
   core::finish_before_exit_handlers();
   return context;
 }
 
-// Reading what this machine trusts takes as long as some thousand requests.
+// One context for all: loading the machine's authorities takes as long as some thousand requests.
 const ssl::SSLContext& usual_context(const Outgoing& request) {
   static const auto* context = new ssl::SSLContext(new_context(request));
   return *context;

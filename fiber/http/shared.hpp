@@ -1,4 +1,4 @@
-// What the requests of one session have in common: cookies, and what TLS needs.
+// The state that the requests of one session share: cookies, TLS contexts and TLS sessions.
 #pragma once
 
 #include <fiber/http/cookies.hpp>
@@ -14,27 +14,27 @@
 
 namespace fiber::http {
 
-// Any thread may use one.
+// May be used from any thread.
 class Shared {
  public:
-  // Without `keeps_cookies` none are.
+  // Without `keeps_cookies`, no cookies are kept.
   explicit Shared(bool keeps_cookies = true) : cookies_(keeps_cookies) {}
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
 
   CookieStore& cookies() noexcept { return cookies_; }
 
-  // For `verify`, `certificate` and `key` of the request; the same again for the same. Throws
-  // Failure (tls).
+  // Returns the context for `verify`, `certificate` and `key` of the request; for equal ones the
+  // same context. Throws Failure (tls).
   ssl::SSLContext context(const Outgoing& request);
 
-  // What the last connection with this Route::key has agreed on.
+  // Returns the TLS session that the last connection with this Route::key has negotiated.
   std::optional<ssl::SSLSession> tls_session(const std::string& key);
   void keep(const std::string& key, ssl::SSLSession session);
 
  private:
   CookieStore cookies_;
-  std::mutex mutex_;  // for what follows
+  std::mutex mutex_;  // for the members below
   std::map<std::tuple<bool, std::string, std::string, std::string>, ssl::SSLContext> contexts_;
   std::map<std::string, ssl::SSLSession> sessions_;
 };

@@ -1,4 +1,4 @@
-// What all the small languages of HTTP need of texts: ASCII alone, whatever the locale is.
+// Functions for texts of HTTP: ASCII only, in every locale.
 #pragma once
 
 #include <algorithm>
@@ -29,14 +29,14 @@ inline std::string upper(std::string_view text) {
   return result;
 }
 
-// Without the blanks, spaces and tabs unless said otherwise, at both ends.
+// Removes the `blanks` at both ends.
 inline std::string_view strip(std::string_view text, std::string_view blanks = " \t") noexcept {
   const auto first = text.find_first_not_of(blanks);
   if (first == text.npos) return {};
   return text.substr(first, text.find_last_not_of(blanks) - first + 1);
 }
 
-// -1 for what is no hexadecimal digit.
+// Returns the value of a hexadecimal digit, -1 for any other character.
 inline int hex_value(char c) noexcept {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -44,7 +44,7 @@ inline int hex_value(char c) noexcept {
   return -1;
 }
 
-// The byte that "%41" at `at` stands for, -1 if nothing of that form is there.
+// Returns the byte of an escape such as "%41" at `at`, -1 if there is no escape.
 inline int percent_byte(std::string_view text, std::size_t at) noexcept {
   if (at + 2 >= text.size() || text[at] != '%') return -1;
   const int high = hex_value(text[at + 1]), low = hex_value(text[at + 2]);
@@ -56,7 +56,7 @@ inline void append_percent(std::string& out, unsigned char byte) {
   ((out += '%') += digits[byte >> 4]) += digits[byte & 15];
 }
 
-// The bytes that escapes stand for; what is no escape stays.
+// Replaces escapes by their bytes; a malformed escape stays.
 inline std::string unquote_to_bytes(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -71,12 +71,12 @@ inline bool is_alphanumeric(char c) noexcept {
   return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
-// Of RFC 3986, 2.3: quoting them changes nothing.
+// Whether RFC 3986, 2.3, calls the character unreserved: such characters need no quoting.
 inline bool is_unreserved(char c) noexcept {
   return is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
-// The names of fields and methods, of RFC 9110, 5.6.2.
+// Whether the text is a token of RFC 9110, 5.6.2: the names of fields and methods are.
 inline bool is_token(std::string_view text) noexcept {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
     return is_alphanumeric(c) ||

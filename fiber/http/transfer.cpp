@@ -10,14 +10,14 @@
 namespace fiber::http {
 namespace {
 
-// RFC 9110, 9.2.2: sent twice they do what they do once.
+// Whether the method is idempotent (RFC 9110, 9.2.2): a second request has no further effect.
 bool is_idempotent(std::string_view method) {
   static constexpr std::string_view methods[] = {"GET",   "HEAD", "OPTIONS",
                                                  "TRACE", "PUT",  "DELETE"};
   return std::find(std::begin(methods), std::end(methods), method) != std::end(methods);
 }
 
-// Of the body of a redirect, before its connection is given up instead.
+// The most bytes of a redirect's body that are read to keep its connection.
 constexpr std::size_t discard_limit = 64 * 1024;
 
 }  // namespace
@@ -41,7 +41,7 @@ void Transfer::keep_exception() noexcept {
       failure_ = std::move(failure);
     }
   } catch (...) {
-    error_ = std::current_exception();  // the URL's, when there is no memory for it
+    error_ = std::current_exception();  // no memory for the URL of the failure
   }
 }
 
@@ -85,10 +85,14 @@ void Transfer::work(std::string_view& in) {
       switch (parser_.next(in)) {
         case AnswerParser::Event::more: return;
         case AnswerParser::Event::interim: stop_expecting(); break;
-        case AnswerParser::Event::head: head_complete(); break;
+        case AnswerParser::Event::head:
+          head_complete();
+          if (!upgraded_) break;
+          paused_ = true;
+          return;
         case AnswerParser::Event::data: body_bytes(parser_.data()); break;
         case AnswerParser::Event::end:
-          // What follows was not asked for: whoever sends that cannot be relied on.
+          // A server that sends bytes nobody asked for is not asked again on this connection.
           if (!in.empty()) may_keep_ = false;
           answer_complete();
           return;
@@ -121,7 +125,7 @@ void Transfer::head_complete() {
   elapsed_ = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - started_);
   stop_expecting();
   if (head.status >= 300 && sends_) {
-    // The server does not want the rest.
+    // The server does not need the rest of the request's body.
     sends_ = false;
     may_keep_ = false;
   }
@@ -132,8 +136,15 @@ void Transfer::head_complete() {
     if (request_.method != "HEAD" && head.headers.contains("Content-Encoding"))
       decoder_ = make_decoder(codings(), request_.rules);
     has_head_ = true;
+    upgraded_ = request_.upgrade && head.status == 101;
   }
   changed();
+}
+
+std::string Transfer::leave_to_upgrade() noexcept {
+  std::string rest = std::exchange(input_, {});
+  end();
+  return rest;
 }
 
 void Transfer::body_bytes(std::string_view bytes) {
@@ -159,7 +170,7 @@ void Transfer::body_bytes(std::string_view bytes) {
   changed();
 }
 
-// It may have come before the request has gone out.
+// The answer may be complete before the request has been sent.
 void Transfer::answer_complete() {
   if (!sends_) hop_over(true);
 }
@@ -167,14 +178,14 @@ void Transfer::answer_complete() {
 void Transfer::lost(std::optional<Failure> failure) {
   if (over_ || done_) return;
   loss_.emplace(std::move(failure));
-  // What has arrived before is looked at first, and may have to wait for room.
+  // Bytes received before are processed first, which may have to wait for room.
   if (input_.empty()) connection_lost();
 }
 
 void Transfer::connection_lost() {
   const std::optional<Failure> failure = *std::exchange(loss_, std::nullopt);
   if (!answered_ && used_ && sendings_ == 1 && is_idempotent(request_.method)) {
-    // The server may have closed it before it saw the request.
+    // The server may have closed the connection before the request arrived.
     attached_ = false;
     if (!guarded([this] { set_up(); })) give_up();
     return;
@@ -186,7 +197,7 @@ void Transfer::connection_lost() {
                     answered_ ? "The connection ended before the head of the response was complete"
                               : "Remote end closed connection without response"};
     }
-    // An answer to its end is whole only if the connection was closed in good order.
+    // A body without a length is whole only if the connection was closed in order.
     if (failure && !parser_.complete())
       throw Failure{Failure::Kind::payload, failure->text, failure->error_number};
     parser_.end_of_input();
@@ -195,7 +206,7 @@ void Transfer::connection_lost() {
   if (!fine) give_up();
 }
 
-// After a failure, which is of no interest in the body of a redirect.
+// Ends the hop after a failure. In the body of a redirect the failure is ignored.
 void Transfer::give_up() {
   over_ = true;
   keeps_ = false;
@@ -217,7 +228,7 @@ void Transfer::hop_over(bool keeps) {
 void Transfer::end() {
   if (std::exchange(done_, true)) return;
   over_ = true;
-  // What could not be decoded is of no use to anybody.
+  // Nobody will take the bytes that could not be decoded.
   if (!succeeded()) {
     raw_.clear();
     input_.clear();
@@ -261,13 +272,13 @@ void Transfer::decode_more() {
   }
 }
 
-// Goes on with what waited for room.
+// Goes on with the bytes that waited for room.
 void Transfer::resume() {
   if (!guarded([this] { decode_more(); })) {
     give_up();
     return ask_owner();
   }
-  if (!paused_ || over_ || !is_decoded() || available() >= limit_ - limit_ / 2) return;
+  if (!paused_ || over_ || upgraded_ || !is_decoded() || available() >= limit_ - limit_ / 2) return;
   paused_ = false;
   touch();
   work_on_input();
@@ -364,7 +375,7 @@ Hop Transfer::current_hop() {
       hop.body = std::move(decoded);
     }
   } catch (const Failure&) {
-    // It stays as it was sent.
+    // The body stays encoded.
   }
   return hop;
 }

@@ -1,21 +1,21 @@
-// One HTTP exchange, sans I/O: without an opinion on who waits and how.
+// One HTTP exchange. Sans I/O: the owner decides how to wait.
 //
-// The owner finds a connection to route(), attaches it, sends output() and hands over what is
-// received. In between, head() and the body appear. Nothing here waits.
+// The owner finds a connection to route(), attaches it, sends output() and passes received bytes to
+// received(). Meanwhile head() and the body become available. Nothing here waits.
 //
 //   attach() ... output() sent() ... received() lost() ... is_over()
 //
 // Rules that keep it correct:
-//  1. Redirects are followed here: each is one hop, with a connection of its own. Once is_over() and
-//     is_redirected(), the owner takes the connection away and calls next_hop(). head() is that of
-//     the final response.
-//  2. No more than `limit` bytes of the body decoded, and one read of the owner's not decoded, are
-//     held: beyond that wants_input() is false, and the owner stops reading, which closes TCP's
-//     window. take() goes on.
+//  1. Redirects are followed here: each is one hop, with a connection of its own. Once is_over()
+//     and is_redirected(), the owner takes the connection away and calls next_hop(). head() is the
+//     head of the final response.
+//  2. At most `limit` decoded bytes of the body are held, and the undecoded bytes of one read of
+//     the owner's. At the limit wants_input() is false, and the owner stops reading, which closes
+//     TCP's window. take() makes room.
 //  3. A request is sent a second time only if its method is idempotent, and the connection had been
 //     used before and ended without a byte of an answer.
-//  4. After each call of its functions the owner looks at wants_input(), output() and is_over().
-//     `on_owner` asks for such a look after calls of others.
+//  4. The owner checks wants_input(), output() and is_over() after each of its calls. `on_owner`
+//     asks the owner for such a check after calls by others.
 #pragma once
 
 #include <fiber/http/answer.hpp>
@@ -48,90 +48,97 @@ class Transfer {
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
-  const Outgoing& request() const noexcept { return request_; }  // of this hop
+  const Outgoing& request() const noexcept { return request_; }  // the request of this hop
 
   bool has_head() const noexcept { return has_head_; }
-  // The final one; after too many redirects the last of them.
+  // The final head; after too many redirects, the head of the last redirect.
   const ResponseHead& head() const noexcept { return parser_.head(); }
-  // The redirects on the way there, and the answers before again().
+  // The redirects before the final head, and the answers before again().
   std::vector<Hop>& history() noexcept { return history_; }
   // From the beginning of this hop to the end of the head.
   std::chrono::microseconds elapsed() const noexcept { return elapsed_; }
 
-  // Bytes of the body that have arrived, are decoded and have not been taken.
+  // The number of bytes of the body that are decoded and have not been taken.
   std::size_t available() const noexcept { return body_.size() - taken_; }
-  // Up to n of them. May call back into on_change.
+  // Takes up to n of the available bytes. May call on_change.
   std::string take(std::size_t n);
-  // Those bytes, for a look.
+  // Returns the available bytes without taking them.
   std::string_view peek() const noexcept { return std::string_view(body_).substr(taken_); }
   void set_limit(std::size_t limit);
 
   // --- for the owner of the connection ---
   const Route& route() const noexcept { return route_; }
   const std::shared_ptr<Shared>& shared() const noexcept { return shared_; }
-  // A connection has to be found; after lost() once more.
+  // Whether a connection must be found; after lost(), perhaps once more.
   bool wants_connection() const noexcept { return !attached_ && !over_ && !done_; }
-  // It must be one that nobody has used before.
+  // Whether the connection must be a new one.
   bool wants_new_connection() const noexcept { return sendings_ > 0; }
-  // It is there. `used`: by an earlier exchange.
+  // Says that a connection is there. `used`: an earlier exchange has used it.
   void attach(bool used);
-  // There is none.
+  // Says that no connection could be made.
   void refuse(Failure failure);
-  // Bytes to be sent next, "" if there are none now; it stays until sent().
+  // Returns the bytes to send next, "" if there are none now; valid until sent().
   std::string_view output();
   void sent(std::size_t size);
-  // Output waits for an answer to Expect until then; the owner calls stop_expecting() in time.
+  // The time until which output waits for an answer to Expect: then the owner calls
+  // stop_expecting().
   std::optional<Clock::time_point> expects_until() const noexcept { return expects_until_; }
   void stop_expecting();
   bool wants_input() const noexcept { return attached_ && !paused_ && !over_; }
   void received(std::string_view bytes);
-  // The connection has ended, in good order or not.
+  // Says that the connection has ended, in order or by a failure.
   void lost(std::optional<Failure> failure = {});
-  // Sending has failed; the answer may be there all the same.
+  // Says that sending has failed; an answer may still be received.
   void sending_lost() noexcept { sends_ = false, may_keep_ = false; }
-  // The connection is not needed any more for this hop, and may be used again.
+  // Whether this hop needs its connection no more, and whether the connection may be used again.
   bool is_over() const noexcept { return over_; }
   bool keeps_connection() const noexcept { return keeps_; }
-  // "May I have a look": see rule 4. Must not throw, wait, or destroy this.
+  // Asks the owner for a check, see rule 4. Must not throw, wait, or destroy this.
   std::function<void()> on_owner;
 
-  // Whether the head was a redirect to be followed; what is left of its body is of no interest.
+  // Whether the head is a redirect to be followed; the rest of its body is not needed.
   bool is_redirected() const noexcept { return redirected_ && !done_; }
-  // Goes where it leads, with another connection. False: it cannot, and the exchange is done().
+  // Follows the redirect, on another connection. Returns false if the exchange is done() instead,
+  // with a failure.
   bool next_hop() noexcept;
-  // Sends the request of this hop once more, as next_hop() does, with these fields beside and over
-  // its own. False: the exchange is done() with a failure.
+  // Sends the request of this hop once more, like next_hop(), with these fields added to, or
+  // replacing, its own. Returns false if the exchange is done() with a failure.
   bool again(const Headers& fields, bool keep) noexcept;
-  // Ends it with an exception.
+  // Whether the answer was 101, to a request with `upgrade`: the connection speaks another protocol,
+  // and waits until its owner takes it away.
+  bool is_upgraded() const noexcept { return upgraded_ && !done_; }
+  // Returns the bytes of that protocol that were received already. The exchange is done() then.
+  std::string leave_to_upgrade() noexcept;
+  // Ends the exchange with an exception.
   void fail(std::exception_ptr error) noexcept;
 
   bool done() const noexcept { return done_; }
   bool succeeded() const noexcept { return done_ && !failure_ && !error_; }
-  // Once done(): what went wrong, if anything did.
+  // Once done(): the failure, if there was one.
   const std::optional<Failure>& failure() const noexcept { return failure_; }
   // Once done(): an exception of the body's source, or for want of memory.
   const std::exception_ptr& error() const noexcept { return error_; }
 
-  // Whether it is the server's turn to send, and since when nothing has come: the read timeout's
-  // clock. It stands still while connecting and while paused.
+  // The clock of the read timeout: whether bytes of the server are awaited, and when the last ones
+  // arrived. The clock stands still while connecting and while paused.
   bool connected() const noexcept { return attached_; }
   bool awaits_server() const noexcept { return attached_ && !paused_ && !done_; }
   Clock::time_point last_activity() const noexcept { return last_activity_; }
   void touch() noexcept { last_activity_ = Clock::now(); }
 
-  // Goes on with a body that `read_body` had nothing to send of.
+  // Goes on with a body after `read_body` had no bytes for a while.
   void resume_sending();
-  // In place of the source of the body: as BodySource::read(), but nothing for "later".
+  // Replaces the source of the body: like BodySource::read(), but returns nothing for "later".
   std::function<std::optional<std::size_t>(char* buffer, std::size_t room)> read_body;
 
-  // Called when the connection stands, when a head is complete, when bytes have come and when it is
-  // done. Must not throw, wait or destroy this.
+  // Called when the connection is made, when a head is complete, when bytes were received and when
+  // the exchange is done. Must not throw, wait or destroy this.
   std::function<void()> on_change;
   // Called once is_redirected() holds. May throw.
   std::function<void()> on_redirect;
 
  private:
-  // How what is left of the body goes out: no more, bytes(), or what its source reads.
+  // How the rest of the request's body is sent: nothing, bytes(), or bytes from its source.
   enum class Sending : std::uint8_t { nothing, bytes, counted, chunked };
 
   void set_up();
@@ -162,9 +169,9 @@ class Transfer {
   void ask_owner() const {
     if (on_owner) on_owner();
   }
-  // Whether nothing that has arrived is left to be decoded.
+  // Whether all received bytes are decoded.
   bool is_decoded() const noexcept { return raw_.empty() && !more_; }
-  // Runs `step`, and keeps what it throws; false if it threw.
+  // Runs `step`, and keeps its exception; returns false if there was one.
   template <class Step>
   bool guarded(Step step) noexcept {
     try {
@@ -181,23 +188,23 @@ class Transfer {
   std::shared_ptr<Shared> shared_;
   Route route_;
 
-  std::string out_;  // to be sent; the first out_taken_ bytes of it have been
+  std::string out_;  // to be sent; its first out_taken_ bytes have been sent
   std::size_t out_taken_ = 0;
   Sending sending_ = Sending::nothing;
-  std::uint64_t body_sent_ = 0;  // bytes of the request's body that have been made to be sent
+  std::uint64_t body_sent_ = 0;  // bytes of the request's body that were put into out_
   std::optional<Clock::time_point> expects_until_;
-  bool sends_ = false;  // there is, or will be, more to be sent
+  bool sends_ = false;  // there are, or will be, more bytes to send
   bool sending_paused_ = false;
 
   AnswerParser parser_;
-  std::string input_;                           // received, and not looked at
-  std::optional<std::optional<Failure>> loss_;  // what comes after input_
+  std::string input_;                           // received, not yet parsed
+  std::optional<std::optional<Failure>> loss_;  // the end of the connection, after input_
   std::unique_ptr<Decoder> decoder_;
-  std::string raw_;   // has arrived and is not decoded
-  std::string body_;  // is decoded; the first taken_ bytes of it have been taken
+  std::string raw_;   // received, not yet decoded
+  std::string body_;  // decoded; its first taken_ bytes have been taken
   std::size_t taken_ = 0;
   std::size_t limit_;
-  std::size_t decoded_ = 0;    // bytes of the whole body so far
+  std::size_t decoded_ = 0;    // decoded bytes of the body so far
   std::size_t discarded_ = 0;  // bytes of a redirect's body
   std::string discarded_body_;
   std::vector<Hop> history_;
@@ -206,18 +213,19 @@ class Transfer {
   std::chrono::microseconds elapsed_{};
   std::string first_url_;
   long redirects_ = 0;
-  int sendings_ = 0;  // of this hop
+  int sendings_ = 0;  // how often the request of this hop was sent
   std::optional<Failure> failure_;
   std::exception_ptr error_;
   bool attached_ = false;
-  bool used_ = false;      // the connection had been, by another exchange
-  bool answered_ = false;  // a byte has come
+  bool used_ = false;      // an earlier exchange has used the connection
+  bool answered_ = false;  // a byte was received
   bool may_keep_ = true;
   bool has_head_ = false;
   bool paused_ = false;
   bool more_ = false;  // the decoder has more, without further input
   bool redirected_ = false;
-  bool over_ = false;  // this hop
+  bool upgraded_ = false;
+  bool over_ = false;  // this hop needs its connection no more
   bool keeps_ = false;
   bool done_ = false;
 };

@@ -1,4 +1,4 @@
-// What a request looks like on its way out.
+// The sending part of Transfer: the head and the body of a request.
 #include <fiber/http/transfer.hpp>
 
 #include <fiber/exceptions.hpp>
@@ -12,11 +12,11 @@
 namespace fiber::http {
 namespace {
 
-// Of a body, at once.
+// The most bytes of a body that are read at once.
 constexpr std::size_t piece_size = 64 * 1024;
-// A body no longer than that goes out with the head.
+// A body up to this size is sent with the head.
 constexpr std::size_t small_body = 16 * 1024;
-// For "100 Continue", as curl has it: some servers never send it.
+// How long to wait for "100 Continue", as in curl: some servers never send it.
 constexpr auto continue_time = std::chrono::seconds(1);
 
 void add_field(std::string& head, std::string_view name, std::string_view value) {
@@ -42,12 +42,12 @@ void Transfer::set_up_body() {
   if (!request_.body && !request_.headers.contains("Transfer-Encoding")) return;
   sending_ = Sending::bytes;
   if (BodySource* source = request_.body.source().get()) {
-    // The first time, too: the body may have been sent by another request.
+    // Also the first time: another request may have sent the body.
     if (!source->rewind())
       throw Failure{Failure::Kind::unrewindable,
                     "Unable to rewind request body for redirect or another try."};
     auto size = source->size();
-    // Requests sends what is empty in chunks, too.
+    // Requests sends an empty source in chunks, too.
     if (size == std::uint64_t{0} && request_.rules == Rules::requests) size.reset();
     if (!size && !request_.headers.contains("Transfer-Encoding"))
       request_.headers.set("Transfer-Encoding", "chunked");
@@ -123,7 +123,7 @@ void Transfer::sent(std::size_t size) {
   if (parser_.complete()) hop_over(true);
 }
 
-// The next piece of a body that is read while it is sent.
+// Reads the next piece of the body from its source.
 void Transfer::fill_output() {
   if (expects_until_ || sending_paused_) return;
   if (sending_ != Sending::counted && sending_ != Sending::chunked) return;
@@ -142,7 +142,7 @@ void Transfer::fill_output() {
   const auto whole = sending_ == Sending::counted ? source.size() : std::nullopt;
   std::size_t room = piece_size;
   if (whole) room = static_cast<std::size_t>(std::min<std::uint64_t>(room, *whole - body_sent_));
-  // "10000\r\n" at most, and "\r\n" after it.
+  // Room for "10000\r\n" in front of the piece, and for "\r\n" behind it.
   constexpr std::size_t before = 7, after = 2;
   out_.resize(before + room + after);
   out_taken_ = out_.size();

@@ -39,14 +39,14 @@ bool is_http(std::string_view scheme) noexcept {
 
 // --- quoting ------------------------------------------------------------------------------------
 
-// What may stand, besides unreserved characters, in each part (RFC 3986, appendix A).
+// The characters that each part may have besides unreserved ones (RFC 3986, appendix A).
 constexpr std::string_view userinfo_characters = "!$&'()*+,;=:";
 constexpr std::string_view path_characters = "!$&'()*+,;=:@/";
 constexpr std::string_view query_characters = "!$&'()*+,;=:@/?";
 
-// urllib3's _encode_invalid_chars() and then requests.utils.unquote_unreserved(): quotes what may
-// not stand there, and no character that need not be. A text with a percent sign that quotes
-// nothing has not been quoted yet: the sign is one more.
+// Quotes the characters that are not allowed, and unquotes unreserved ones. In a text with a
+// percent sign that begins no escape, every percent sign is quoted, too.
+// Python: urllib3's _encode_invalid_chars(), then requests.utils.unquote_unreserved().
 std::string requote(std::string_view text, std::string_view allowed) {
   bool quoted = true;
   for (auto at = text.find('%'); quoted && at != text.npos; at = text.find('%', at + 1))
@@ -71,7 +71,7 @@ std::string requote(std::string_view text, std::string_view allowed) {
   return out;
 }
 
-// RFC 3986, 5.2.4, of a path that begins with a slash.
+// Removes dot segments from a path that begins with a slash (RFC 3986, 5.2.4).
 std::string without_dot_segments(std::string_view path) {
   if (path.find("/.") == path.npos) return std::string(path);
   std::vector<std::string_view> segments;
@@ -83,7 +83,7 @@ std::string without_dot_segments(std::string_view path) {
     if (!up && segment != ".")
       segments.push_back(segment);
     else if (end == path.size())
-      segments.emplace_back();  // what they lead to is a directory
+      segments.emplace_back();  // a dot segment at the end leads to a directory
     begin = end + 1;
   }
   std::string out;
@@ -113,7 +113,7 @@ std::string to_ascii(const std::string&, std::string_view whole) {
 }
 #endif
 
-// One number of an address as inet_aton() and browsers read it: "10", "012", "0xa".
+// Reads one number of an address as inet_aton() and browsers do: "10", "012", "0xa".
 std::optional<std::uint64_t> number_of(std::string_view text) noexcept {
   int base = 10;
   if (text.starts_with("0x")) {
@@ -132,8 +132,8 @@ std::optional<std::uint64_t> number_of(std::string_view text) noexcept {
   return number;
 }
 
-// "127.0.0.1" of "127.1", "0x7f.1", "2130706433", which the system's resolver takes, too: one
-// machine has one name. Nothing for another host.
+// Returns "127.0.0.1" for "127.1", "0x7f.1", "2130706433", which the system's resolver accepts,
+// too: one machine gets one name. Returns nothing for any other host.
 std::optional<std::string> address_of(std::string_view host) {
   if (host.ends_with('.')) host.remove_suffix(1);
   std::array<std::uint64_t, 4> numbers{};
@@ -159,7 +159,7 @@ std::optional<std::string> address_of(std::string_view host) {
   return text;
 }
 
-// "[fe80::1%25eth0]" of what is between brackets.
+// Returns "[fe80::1%25eth0]" for the text between brackets.
 std::string bracketed_address(std::string_view text, std::string_view whole) {
   const auto percent = text.find('%');
   in6_addr address{};
@@ -185,7 +185,7 @@ std::string host_of(std::string_view text, std::string_view whole) {
   for (auto at = text.find('%'); at != text.npos; at = text.find('%', at + 1))
     if (percent_byte(text, at) <= 0) refuse(whole);
   std::string host = unquote_to_bytes(text);
-  // Letters may hide characters of ASCII, so that these are looked for afterwards.
+  // Other letters may become forbidden characters of ASCII: the check comes afterwards.
   host = lower(is_ascii(host) ? host : to_ascii(host, whole));
   if (std::any_of(host.begin(), host.end(), is_forbidden_in_host)) refuse(whole);
   if (host.starts_with('*') || host.starts_with('.'))
@@ -196,7 +196,7 @@ std::string host_of(std::string_view text, std::string_view whole) {
   return host;
 }
 
-// "8080" of "08080".
+// Returns the port without leading zeros: "8080" for "08080".
 std::string port_of(std::string_view text, std::string_view whole) {
   if (!std::all_of(text.begin(), text.end(), is_digit)) refuse(whole);
   while (text.size() > 1 && text.starts_with('0')) text.remove_prefix(1);
@@ -213,8 +213,8 @@ bool is_scheme(std::string_view text) noexcept {
   });
 }
 
-// RFC 3986, appendix B, with a backslash that ends the authority: "http://a\@b/" is a page of `a`
-// to browsers and urllib3, and must not be one of `b` to whoever connects.
+// RFC 3986, appendix B, but a backslash ends the authority: for browsers and urllib3 "http://a\@b/"
+// is a page of `a`, and a connection to `b` would defeat their checks.
 struct Parts {
   explicit Parts(std::string_view text) {
     const auto colon = text.find(':');
@@ -234,7 +234,7 @@ struct Parts {
     if (!query.empty()) query.remove_prefix(1);
     if (!fragment.empty()) fragment.remove_prefix(1);
   }
-  std::string_view scheme, authority, path, query, fragment;  // without their marks
+  std::string_view scheme, authority, path, query, fragment;  // without their delimiters
 };
 
 struct Authority {
@@ -251,7 +251,7 @@ struct Authority {
   std::string_view userinfo, host, port;
 };
 
-// A URL of these parts. `text` is the whole for the messages.
+// Returns the URL of these parts. `text`: the whole URL, for messages.
 std::string assemble(const Parts& parts, const Params& params, std::string_view text) {
   const Authority authority(parts.authority);
   if (authority.host.starts_with('[') && !authority.host.ends_with(']')) refuse(text);
@@ -328,7 +328,7 @@ std::string resolve_url(const std::string& base, std::string_view location) {
   std::string merged;
   if (to.authority.empty()) {
     to.authority = from.authority;
-    // With a scheme it begins at the root, as in requests.
+    // A path beside a scheme begins at the root, as in requests.
     if (to.path.empty() && !has_scheme) {
       to.path = from.path;
       if (to.query.empty()) to.query = from.query;

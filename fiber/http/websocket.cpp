@@ -25,7 +25,8 @@ std::string accept_key(std::string_view key) {
 
 namespace {
 
-// The parameters of one extension. False: it is malformed, or no permessage-deflate.
+// The parameters of one extension. parse_offer() returns false if the extension is malformed or not
+// permessage-deflate.
 struct Offer {
   bool server_fresh = false;
   bool client_fresh = false;
@@ -136,7 +137,7 @@ std::optional<Message> FrameReader::fail(std::uint16_t code, const char* text) {
   return std::nullopt;
 }
 
-// False: more is needed, or something is wrong.
+// Returns false if more bytes are needed, or on a fault.
 bool FrameReader::parse_head() {
   const std::string_view bytes = std::string_view(held_).substr(at_);
   if (bytes.size() < 2) return false;
@@ -149,7 +150,7 @@ bool FrameReader::parse_head() {
   const bool control = code >= 8;
   fin_ = (at(0) & 0x80) != 0;
   packed_ = (at(0) & 0x40) != 0;
-  // What is wrong is said before the rest has come.
+  // Faults are reported before the rest of the frame arrives.
   if ((at(0) & 0x30) != 0) return fail(1002, "reserved bits are set"), false;
   if (packed_ && (!options_.deflate || control || code == 0))
     return fail(1002, "a frame is compressed that must not be"), false;
@@ -263,7 +264,7 @@ void FrameWriter::write(Opcode opcode, std::string_view data, std::string& out) 
   if (packs) {
     compressor_->feed(data, packed);
     compressor_->flush(packed);
-    if (packed.size() >= 4) packed.resize(packed.size() - 4);  // 00 00 FF FF, which is left out
+    if (packed.size() >= 4) packed.resize(packed.size() - 4);  // less 00 00 FF FF (RFC 7692)
     if (packed.empty()) packed.assign(1, '\0');
     if (deflate_.own_fresh) compressor_->reset();
     data = packed;

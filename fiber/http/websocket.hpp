@@ -20,47 +20,46 @@ enum class Opcode : std::uint8_t {
   pong = 10,
 };
 
-// What the two sides have agreed on. No bits of a window: no compression.
+// The compression that both sides have agreed on. own_bits is 0 without compression.
 struct DeflateTerms {
-  int own_bits = 0;        // 9 to 15, of what we send
-  int peer_bits = 0;       // of what we receive
+  int own_bits = 0;        // size of the window for sending, 9 to 15
+  int peer_bits = 0;       // size of the window for receiving
   bool own_fresh = false;  // each message is compressed alone
   bool peer_fresh = false;
   explicit operator bool() const noexcept { return own_bits != 0; }
 };
 
-// What a server answers to Sec-WebSocket-Extensions: fills `terms`, and returns the field to send,
-// "" for no compression.
+// Chooses a server's answer to Sec-WebSocket-Extensions: fills `terms`, and returns the field to
+// send, "" for no compression.
 std::string answer_extensions(std::string_view offered, DeflateTerms& terms);
-// What a client makes of the answer to "permessage-deflate; client_max_window_bits". False: the
-// answer is none that was asked for.
+// Reads the answer to a client's "permessage-deflate; client_max_window_bits" into `terms`. Returns
+// false if the answer does not match the offer.
 bool accept_extensions(std::string_view answer, DeflateTerms& terms);
 
-// Sec-WebSocket-Accept for a key.
+// Returns Sec-WebSocket-Accept for a key.
 std::string accept_key(std::string_view key);
 
-// A message, or a control frame, that has arrived.
+// A received message or control frame.
 struct Message {
   Opcode opcode = Opcode::text;
   std::string data;
 };
 
-// Puts messages together. Refuses, with a close code: frames that are not as the RFC has them
-// (1002), texts that are not UTF-8 (1007), messages of more than `most` bytes (1009), decompressed
-// or not.
+// Assembles messages from frames. Refuses, with a close code: frames against the RFC (1002), texts
+// that are not UTF-8 (1007), messages of more than `most` bytes (1009), compressed or decompressed.
 class FrameReader {
  public:
   struct Options {
-    bool masked = true;                  // frames of a client are, those of a server are not
+    bool masked = true;                  // clients mask their frames, servers do not
     std::size_t most = 4 * 1024 * 1024;  // 0: no limit
     DeflateTerms deflate = {};
   };
   explicit FrameReader(Options options);
 
   void feed(std::string_view bytes);
-  // The next message of what was fed; nothing: more is needed, or see fault().
+  // Returns the next message; nothing if more bytes are needed or there is a fault().
   std::optional<Message> next();
-  // The code to close with; 0: nothing is wrong.
+  // The code to close with; 0 without a fault.
   std::uint16_t fault() const noexcept { return fault_; }
   const char* fault_text() const noexcept { return fault_text_; }
 
@@ -90,12 +89,12 @@ class FrameReader {
   const char* fault_text_ = "";
 };
 
-// Makes frames.
+// Writes frames.
 class FrameWriter {
  public:
-  // `mask`: as a client, with keys of the system's random numbers.
+  // `mask`: masks frames, as a client does, with keys from the system's random numbers.
   FrameWriter(bool mask, DeflateTerms deflate);
-  // Appends a whole message, compressed if that was agreed on and it is no control frame.
+  // Appends a whole message to `out`; compressed if agreed on, unless it is a control frame.
   void write(Opcode opcode, std::string_view data, std::string& out);
 
  private:

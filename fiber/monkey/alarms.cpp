@@ -12,7 +12,8 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// One for the process, as the alarm is. The owner is held, so that no other task gets its address.
+// One owner for the process, like the alarm. A reference to the owner is held, so that no other
+// task gets its address.
 std::atomic<TaskBase*> owner{nullptr};
 std::int64_t due = kNever;
 struct sigaction handler_of_program;
@@ -25,7 +26,7 @@ bool is_installed() noexcept {
          now.sa_sigaction == on_alarm;
 }
 
-// The program's handler is in its place again. For signal handlers, too.
+// Installs the program's handler again, and returns the owner. May be called in signal handlers.
 TaskBase* take_off() noexcept {
   TaskBase* task = owner.exchange(nullptr);
   if (task != nullptr && is_installed()) ::sigaction(SIGALRM, &handler_of_program, nullptr);
@@ -34,7 +35,7 @@ TaskBase* take_off() noexcept {
 
 void disarm() noexcept {
   TaskBase* task = take_off();
-  // A task of another thread's loop is kept rather than counted there.
+  // The count may not be changed from another thread: a task of another thread's loop leaks.
   if (task != nullptr && task->loop() == own_loop()) task->release();
 }
 
@@ -52,15 +53,16 @@ void on_alarm(int, siginfo_t* info, void* context) {
   const bool waits =
       task != nullptr && !task->done() && (loop == nullptr || loop->turns().current_task != task);
   if (!waits) {
-    take_off();  // it stays counted: nothing is freed in a signal handler
+    take_off();  // the reference is kept: a signal handler may not free memory
     call_handler(handler_of_program, info, context);
   }
   errno = error;
 }
 
-// The alarm that was set now comes after so many nanoseconds. With a handler that does anything.
+// Makes the task the owner of the alarm that rings after so many nanoseconds, if the program has a
+// handler.
 void arm(const Call& call, std::int64_t after) noexcept {
-  if (is_interrupted_by_signals(call.task())) return;  // by this one as by all
+  if (is_interrupted_by_signals(call.task())) return;  // all signals interrupt this task anyway
   struct sigaction action {};
   if (::sigaction(SIGALRM, nullptr, &action) != 0) return;
   if ((action.sa_flags & SA_SIGINFO) == 0 &&
@@ -87,7 +89,7 @@ unsigned alarm_(unsigned seconds) noexcept {
   return real().alarm(seconds);
 }
 
-// One that comes once; the others are the program's.
+// An alarm that rings once belongs to the task; repeated ones are left to the program.
 int setitimer_(itimer_which which, const itimerval* value, itimerval* before) noexcept {
   const Call call;
   if (which != ITIMER_REAL || value == nullptr) return real().setitimer(which, value, before);
@@ -102,7 +104,7 @@ int setitimer_(itimer_which which, const itimerval* value, itimerval* before) no
   return real().setitimer(which, value, nullptr);
 }
 
-// Until the alarm of the task; other signals end it only where nothing is patched.
+// Waits for the alarm of the task; other signals end pause() only in unpatched code.
 int pause_() noexcept {
   const Call call;
   if (!call || (alarm_of(call.task()) == kNever && !is_interrupted_by_signals(call.task())))
@@ -119,7 +121,7 @@ std::int64_t alarm_of(const TaskBase& task) noexcept {
 
 bool run_alarm_handler() {
   const struct sigaction action = handler_of_program;
-  // The signal may have come already, or be about to.
+  // Turns the alarm off: the signal may have arrived already, or be about to.
   sigset_t alone, blocked, before;
   ::sigemptyset(&alone);
   ::sigaddset(&alone, SIGALRM);

@@ -15,9 +15,9 @@ constexpr std::string_view kInside =
     "waits inside of libc, where nothing can be replaced: call it on a thread (to_thread)";
 constexpr std::string_view kSignals = "waits for a handler to run: use loop.add_signal_handler";
 constexpr std::string_view kOutput =
-    "waits inside of libc when a pipe, a socket or a terminal that it writes to is full: call it "
-    "on "
-    "a thread (to_thread) where that can be";
+    "waits inside of libc while the pipe, socket or terminal that it writes to is full: call it on "
+    "a "
+    "thread (to_thread) where that can happen";
 constexpr std::string_view kFifos =
     "opening a FIFO waits for its other end: open it with O_NONBLOCK, or on a thread (to_thread)";
 constexpr std::string_view kHidden =
@@ -50,13 +50,11 @@ constexpr Blocking kAll[] = {
     {"thrd_join", kThreads},
     {"_ZNSt6thread4joinEv", kThreads},
     {"_ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE", kThreads},
-    {"_ZNSt28__atomic_futex_unsigned_base19_M_futex_wait_"
-     "untilEPjjbNSt6chrono8durationIlSt5ratioILl1"
-     "ELl1EEEENS2_IlS3_ILl1ELl1000000000EEEE",
+    {"_ZNSt28__atomic_futex_unsigned_base19_M_futex_wait_untilEPjjb"
+     "NSt6chrono8durationIlSt5ratioILl1ELl1EEEENS2_IlS3_ILl1ELl1000000000EEEE",
      kThreads},
-    {"_ZNSt28__atomic_futex_unsigned_base26_M_futex_wait_until_"
-     "steadyEPjjbNSt6chrono8durationIlSt5ra"
-     "tioILl1ELl1EEEENS2_IlS3_ILl1ELl1000000000EEEE",
+    {"_ZNSt28__atomic_futex_unsigned_base26_M_futex_wait_until_steadyEPjjb"
+     "NSt6chrono8durationIlSt5ratioILl1ELl1EEEENS2_IlS3_ILl1ELl1000000000EEEE",
      kThreads},
     {"pread", kFiles},
     {"pread64", kFiles},
@@ -162,7 +160,6 @@ constexpr Blocking kAll[] = {
     {"__syslog_chk", kInside},
     {"__vsyslog_chk", kInside},
     {"openlog", kInside},
-    {"initgroups", kInside},
     {"fwrite", kOutput},
     {"fwrite_unlocked", kOutput},
     {"fputs", kOutput},

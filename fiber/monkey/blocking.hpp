@@ -1,4 +1,4 @@
-// What waits in libc and cannot be made to wait on the loop: by name, with what to do about it.
+// The functions of libc that block and cannot wait on the loop: names and advice.
 #pragma once
 
 #include <span>
@@ -14,10 +14,10 @@ struct Blocking {
 
 std::span<const Blocking> blocking_functions() noexcept;
 
-// Empty, or what to do about a function that blocks.
+// Returns advice about a function that blocks, "" for any other function.
 std::string_view advice_on(std::string_view function) noexcept;
 
-// Null, or why patch_all leaves a file of that name alone.
+// Returns why patch_all does not patch a file of that name, or null.
 const char* why_untouchable(std::string_view file_name) noexcept;
 
 }  // namespace fiber::monkey::detail

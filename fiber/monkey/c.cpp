@@ -14,7 +14,7 @@ using fiber::c::guarded;
 using fiber::c::invalid;
 namespace monkey = fiber::monkey;
 
-// False for what no version of the interface knows.
+// Returns false for options that no version of the interface knows.
 bool read(const fiber_patch_options* given, monkey::PatchOptions& options) noexcept {
   if (given == nullptr) return true;
   fiber_patch_options known{};
@@ -73,7 +73,7 @@ char* fiber_patch_report(void) {
 
 int fiber_patch_grace(int64_t limit) {
   if (fiber::asyncio::detail::current_task_or_null() == nullptr) {
-    guarded([] { monkey::grace(std::chrono::nanoseconds(0)); });  // for fiber_last_error
+    guarded([] { monkey::grace(std::chrono::nanoseconds(0)); });  // sets fiber_last_error
     return FIBER_BAD_STATE;
   }
   return guarded([&] { monkey::grace(std::chrono::nanoseconds(limit)); });

@@ -7,7 +7,7 @@
 
 namespace fiber::monkey::detail {
 
-// Closes it, by libc's own call, and leaves errno as it was. It may be none: -1.
+// Closes a descriptor, if it is not -1, by libc's own close(); does not change errno.
 class Descriptor {
  public:
   explicit Descriptor(int fd) noexcept : fd_(fd) {}

@@ -1,4 +1,4 @@
-// The replacements, by the name that they replace.
+// The replacements of libc's functions, by name.
 #pragma once
 
 #include <fiber/monkey/waiting.hpp>
@@ -12,7 +12,7 @@ struct Hook {
   void* functions[3];  // by Cancel
 };
 
-// A replacement that is called by objects of another policy than Cancel::error.
+// The replacement for objects with another policy than Cancel::error.
 template <auto F, Cancel How>
 struct Under;
 template <class R, class... A, R (*F)(A...) noexcept, Cancel How>
@@ -29,7 +29,7 @@ Hook hook(const char* name) noexcept {
           {reinterpret_cast<void*>(F), reinterpret_cast<void*>(+Under<F, Cancel::interrupt>::call),
            reinterpret_cast<void*>(+Under<F, Cancel::never>::call)}};
 }
-// Of a function that does not wait, or whose arguments nobody else can pass on.
+// A hook for a function that does not wait, or whose arguments Under cannot pass on.
 template <auto F>
 Hook plain_hook(const char* name) noexcept {
   void* function = reinterpret_cast<void*>(F);

@@ -44,7 +44,7 @@ unsigned type_of(ElfW(Word) info) { return ELF32_R_TYPE(info); }
 std::size_t symbol_of(ElfW(Word) info) { return ELF32_R_SYM(info); }
 #endif
 
-// Found once: it is asked for where there may be no memory, and must not change with the file.
+// Read once: callers may have no memory, and the path must not change with the file.
 std::string_view program_path() noexcept {
   struct Path {
     char text[4096] = {};
@@ -60,12 +60,12 @@ std::uintptr_t page() noexcept {
   return size;
 }
 
-// What lies between variables is not to be read, says a sanitizer.
+// Reads a word. Sanitizers would object to words between variables.
 [[gnu::noinline]] __attribute__((no_sanitize("address", "thread"))) void* load(void** at) {
   return *at;
 }
 
-// Reads what is not ours: also what lies between variables.
+// Returns the next word that points into a range. Also reads words between variables.
 [[gnu::noinline]] __attribute__((no_sanitize("address", "thread"))) void** next_pointer(
     void** at, void** end, Image::Range to) noexcept {
   while (at < end && (*at < to.first || *at > to.last)) ++at;
@@ -82,7 +82,7 @@ Image::Image(const dl_phdr_info& info) noexcept : info_(info), path_(info.dlpi_n
       dynamic = reinterpret_cast<const ElfW(Dyn)*>(info.dlpi_addr + info.dlpi_phdr[i].p_vaddr);
   dynamic_ = dynamic;
   if (dynamic == nullptr) return;
-  // The linker has made addresses of the offsets, except where that table is read-only.
+  // The linker has turned the offsets into addresses, except if that table is read-only.
   const auto address = [&info](const ElfW(Dyn) & entry) {
     const std::uintptr_t value = entry.d_un.d_ptr;
     return reinterpret_cast<const void*>(value < info.dlpi_addr ? value + info.dlpi_addr : value);
@@ -104,7 +104,7 @@ Image::Image(const dl_phdr_info& info) noexcept : info_(info), path_(info.dlpi_n
       case DT_SONAME: soname = dynamic->d_un.d_val; break;
       case DT_RUNPATH: runpath = dynamic->d_un.d_val; break;
       case DT_RPATH: rpath = dynamic->d_un.d_val; break;
-      default: break;  // DT_RELR among them: it lists addresses without symbols
+      default: break;  // also DT_RELR, which has no symbols
     }
   }
   if (strings_ == nullptr) return;
@@ -156,7 +156,7 @@ void Image::visit_table(const Relocation* table, std::size_t bytes, const Visit&
     const unsigned type = type_of(relocation.r_info);
     if (type != kJumpSlot && type != kGlobalData && type != kAbsolute) continue;
     const ElfW(Sym)& symbol = symbols_[symbol_of(relocation.r_info)];
-    if (symbol.st_shndx != SHN_UNDEF || symbol.st_name == 0) continue;  // its own, or none
+    if (symbol.st_shndx != SHN_UNDEF || symbol.st_name == 0) continue;  // its own symbol, or none
     if constexpr (requires { relocation.r_addend; })
       if (relocation.r_addend != 0) continue;
     visit(strings_ + symbol.st_name,
@@ -220,7 +220,7 @@ void visit_images(void (*visit)(const Image& image, void* argument), void* argum
         try {
           its.visit(Image(*info), its.argument);
           return 0;
-        } catch (...) {  // not through the linker
+        } catch (...) {  // no exception may cross the linker
           its.error = std::current_exception();
           return 1;
         }

@@ -1,4 +1,4 @@
-// The objects of this process as the dynamic linker has loaded them, and what they import.
+// The loaded objects of this process, as the dynamic linker knows them, and their imports.
 #pragma once
 
 #include <cstddef>
@@ -15,28 +15,28 @@ namespace fiber::monkey::detail {
 
 class Image {
  public:
-  // Valid during the visit alone: the linker holds its lock, so that the object stays.
+  // Valid only during the visit: the linker holds its lock, so that the object stays loaded.
   explicit Image(const dl_phdr_info& info) noexcept;
 
-  // The path; the program's own is looked up.
+  // The path of the object; for the program, the path of its file.
   std::string_view path() const noexcept { return path_; }
-  // "libpq.so.5": the last part of the path, and what the object calls itself.
+  // "libpq.so.5": the last part of the path, and the DT_SONAME of the object.
   std::string_view file_name() const noexcept;
   const char* soname() const noexcept { return soname_ != nullptr ? soname_ : ""; }
-  // The names of the objects that it needs.
+  // Returns the names of the objects that this object needs.
   std::vector<std::string> needed() const;
-  // Where it has objects looked for, as the linker reads it: DT_RUNPATH, or else DT_RPATH.
+  // The object's own search path for objects: DT_RUNPATH, or else DT_RPATH.
   const char* search_path() const noexcept { return search_path_ != nullptr ? search_path_ : ""; }
   std::uintptr_t base() const noexcept { return info_.dlpi_addr; }
   bool contains(const void* address) const noexcept;
 
-  // Calls `visit(name, slot, is_data)` for every place that holds the address of an imported
-  // function. `is_data`: a pointer that the object keeps in its data, and may have changed.
+  // Calls `visit(name, slot, is_data)` for every slot with the address of an imported function.
+  // `is_data`: the slot is a pointer in the object's data, which the object may have changed.
   using Visit = std::function<void(const char* name, void** slot, bool is_data)>;
   void for_each_import(const Visit& visit) const;
 
-  // Calls `visit(word)` for every pointer in its variables that may point between two addresses; of
-  // a very large object only the first 16 MiB are looked at.
+  // Calls `visit(word, pointer)` for every pointer in the object's variables that may point into a
+  // range of addresses. Of a very large object only the first 16 MiB are searched.
   struct Range {
     const void* first;
     const void* last;
@@ -44,7 +44,7 @@ class Image {
   void for_each_pointer(Range to,
                         const std::function<void(void** word, void* pointer)>& visit) const;
 
-  // Writes to such a place, which the linker may have made read-only.
+  // Writes to a slot, which the linker may have made read-only.
   bool write(void** slot, void* value) const noexcept;
 
  private:
@@ -71,7 +71,7 @@ class Image {
 
 void visit_images(void (*visit)(const Image& image, void* argument), void* argument);
 
-// Calls visit(image) for each. Needs no memory itself, and throws only what `visit` throws.
+// Calls visit(image) for each image. Allocates no memory, and throws only exceptions of `visit`.
 template <class Visit>
 void for_each_image(Visit visit) {
   visit_images([](const Image& image, void* argument) { (*static_cast<Visit*>(argument))(image); },

@@ -16,7 +16,7 @@ namespace {
 
 std::atomic<const asyncio::detail::TaskBase*> interrupted{nullptr};
 
-// One for the process, of the thread that runs the task.
+// One descriptor for the process, used by the thread that runs the task.
 int first_number = 0;
 int signals = -1;
 
@@ -29,7 +29,7 @@ sigset_t all_that_can_wait() noexcept {
   return set;
 }
 
-// All but those that the program itself makes wait.
+// Returns `set` without the signals that the program itself has blocked.
 sigset_t without(sigset_t set, const sigset_t& others) noexcept {
   for (int signal = 1; signal < NSIG; ++signal)
     if (::sigismember(&others, signal) == 1) ::sigdelset(&set, signal);
@@ -43,7 +43,7 @@ void open_signals(const sigset_t& mask) noexcept {
   signals = ::fcntl(low.get(), F_DUPFD_CLOEXEC, first_number);
 }
 
-// Unless other code has closed it: then the number may be another file's.
+// Closes the descriptor, unless other code has closed it: then its number may be another file's.
 void close_signals() noexcept {
   const sigset_t none{};
   if (signals >= 0 && ::signalfd(signals, &none, 0) >= 0) ::close(signals);
@@ -75,7 +75,7 @@ void HeldSignals::hold() noexcept {
   ::pthread_sigmask(SIG_BLOCK, &all, &before_);
 }
 
-// The mask is set each time: that tells as well whether other code has closed the descriptor.
+// Sets the mask each time: a failure shows that other code has closed the descriptor.
 int HeldSignals::descriptor() const noexcept {
   const sigset_t mask = without(all_that_can_wait(), before_);
   if (signals < 0 || ::signalfd(signals, &mask, 0) < 0) open_signals(mask);
@@ -99,7 +99,7 @@ HeldSignals::Came HeldSignals::let_come() noexcept {
     else if (came == Came::nothing)
       came = Came::restarting;
   }
-  ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);  // here they come
+  ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);  // pending signals are delivered here
   hold();
   return came;
 }

@@ -1,6 +1,6 @@
-// Signals that interrupt the patched calls of one task, as they interrupt those of a program's only
+// Signals that interrupt the patched calls of one task, like the calls of a program's only
 // thread: for a program that runs as a whole in that task. Their handlers run on the task's own
-// stack, out of which they may jump.
+// stack, and may jump out of it.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -13,13 +13,13 @@ class TaskBase;
 
 namespace fiber::monkey::detail {
 
-// Null, as at first: none. The task must live until it is another one. What this needs takes its
-// descriptor from the numbers from `first` on.
+// Chooses the task; null, the default, for none. The task must live until another one is chosen.
+// The descriptor that this needs gets a number from `first` on.
 FIBER_API void let_signals_interrupt(const asyncio::detail::TaskBase* task, int first) noexcept;
 bool is_interrupted_by_signals(const asyncio::detail::TaskBase& task) noexcept;
 
-// Signals of this thread wait while it lives. Those that have come meanwhile come at its end, but
-// for those that the processor raises.
+// Blocks the signals of this thread while it lives, except those that the processor raises. Pending
+// signals are delivered at its end.
 class HeldSignals {
  public:
   HeldSignals() noexcept;
@@ -27,16 +27,16 @@ class HeldSignals {
   HeldSignals& operator=(const HeldSignals&) = delete;
   ~HeldSignals();
 
-  // Readable when one has come; -1 if there is no descriptor for it: then nobody may wait while
-  // this lives.
+  // A descriptor that is readable when a signal is pending; -1 if there is none: then the thread
+  // must not wait while this object lives.
   int descriptor() const noexcept;
 
   enum class Came {
-    nothing,       // what has come has no handler
+    nothing,       // no pending signal has a handler
     restarting,    // all handlers have SA_RESTART
-    interrupting,  // one has not
+    interrupting,  // one handler has no SA_RESTART
   };
-  // Lets come what has come.
+  // Delivers the pending signals.
   Came let_come() noexcept;
 
  private:

@@ -1,5 +1,5 @@
 // Message queues of POSIX, which are descriptors, and the message queues and semaphores of
-// System V, of which nothing tells when they are ready: they are tried again, after 25 ms at most.
+// System V, whose readiness cannot be watched: calls are tried again, after 25 ms at most.
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>
@@ -9,17 +9,13 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// `attempt(past)` fails with ETIMEDOUT where it would have to wait. `until`: null, or a time of
-// day.
+// Repeats `attempt(past)`, which fails with ETIMEDOUT if it would have to wait. `until`: null, or a
+// time of day.
 template <class F>
 auto when_queue_is_ready(const Call& call, mqd_t queue, Direction direction, const timespec* until,
                          F attempt) noexcept {
-  std::int64_t deadline = kNever;
-  if (until != nullptr) {
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    deadline = call.deadline_after(nanoseconds(*until) - nanoseconds(now));
-  }
+  const std::int64_t deadline =
+      until != nullptr ? call.deadline_at(CLOCK_REALTIME, *until) : kNever;
   const timespec past{};
   for (;;) {
     const auto result = attempt(&past);
@@ -62,7 +58,7 @@ int mq_send_(mqd_t queue, const char* text, std::size_t size, unsigned priority)
   return mq_timedsend_(queue, text, size, priority, nullptr);
 }
 
-// `attempt` fails with `busy` where it would have to wait.
+// Repeats `attempt`, which fails with `busy` if it would have to wait.
 template <class F>
 auto again_and_again(const Call& call, int busy, std::int64_t deadline, F attempt) noexcept {
   Backoff backoff;
@@ -89,7 +85,7 @@ int msgsnd_(int queue, const void* message, std::size_t size, int flags) noexcep
                          [=] { return real().msgsnd(queue, message, size, flags | IPC_NOWAIT); });
 }
 
-// One operation that must not wait makes the kernel decide which of them is in the way.
+// With IPC_NOWAIT in one operation the kernel does not wait for any of them.
 int semtimedop_(int set, sembuf* operations, std::size_t count, const timespec* timeout) noexcept {
   const Call call;
   if (!call || operations == nullptr || (timeout != nullptr && !is_valid(*timeout)) ||

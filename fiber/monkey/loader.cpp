@@ -1,4 +1,4 @@
-// Objects that are loaded later.
+// Patches objects that are loaded later.
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/image.hpp>
 #include <fiber/monkey/patches.hpp>
@@ -14,7 +14,7 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// Calls `visit(directory)` for those of "a:b:c" until it returns true.
+// Calls `visit(directory)` for each directory of "a:b:c" until it returns true.
 template <class F>
 bool any_directory(std::string_view list, F visit) {
   while (!list.empty()) {
@@ -28,9 +28,9 @@ bool any_directory(std::string_view list, F visit) {
 
 bool exists(const std::string& path) { return ::access(path.c_str(), R_OK) == 0; }
 
-// The linker looks for an object where the caller of dlopen says that its own objects are, and it
-// knows the caller by the address to which the call returns: that would be ours. So what lies there
-// is found here. Empty: by the linker, as the name is.
+// The linker searches the search path of the caller of dlopen, which it knows by the return
+// address: in our replacement that would be this library. So the caller's search path is searched
+// here. Returns "" if the linker should search for the name.
 std::string where_caller_means(const std::string& name, const void* caller) {
   std::string directories;
   std::string origin;
@@ -64,7 +64,7 @@ std::string where_caller_means(const std::string& name, const void* caller) {
   return found;
 }
 
-// May throw what the constructors of an object throw.
+// Loads an object. May throw the exceptions of the object's constructors.
 void* load(const char* name, int flags, const void* caller) {
   if (name != nullptr && (flags & RTLD_NOLOAD) == 0) {
     if (void* loaded = real().dlopen(name, flags | RTLD_NOLOAD)) return loaded;

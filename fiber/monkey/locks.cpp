@@ -1,7 +1,7 @@
 // Locks on files.
 //
-// Nothing tells when one is free: it is tried again, after 25 ms at most. The kernel, which does
-// not see who waits, does not find deadlocks (EDEADLK).
+// The kernel does not report when a lock becomes free: locking is tried again, after 25 ms at most.
+// The kernel does not see the waiters, and so finds no deadlocks (EDEADLK).
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/waiting.hpp>
@@ -14,7 +14,7 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// `attempt` takes the lock, or fails with EAGAIN or EACCES.
+// Repeats `attempt`, which takes the lock, or fails with EAGAIN or EACCES.
 template <class F>
 int when_free(const Call& call, F attempt) noexcept {
   Backoff backoff;
@@ -31,7 +31,7 @@ int flock_(int fd, int operation) noexcept {
   return when_free(call, [=] { return real().flock(fd, operation | LOCK_NB); });
 }
 
-// As libc does, whatever the argument is, and whether there is one.
+// Like libc, takes an argument of any type, even if there is none.
 int fcntl_(int fd, int command, ...) noexcept {
   va_list list;
   va_start(list, command);
@@ -59,7 +59,7 @@ std::span<const Hook> lock_hooks() noexcept {
     plain_hook<fcntl_>("__fcntl"),
     plain_hook<fcntl_>("fcntl64"),
     hook<lockf_>("lockf64"),
-#if defined(__LP64__)  // elsewhere its last argument is shorter
+#if defined(__LP64__)  // elsewhere lockf's last argument is shorter
     hook<lockf_>("lockf"),
 #endif
   };

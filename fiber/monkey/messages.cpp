@@ -6,7 +6,7 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// Calls that do not wait whatever the descriptor says, and one that connects.
+// Flags with which a call never waits, and one that connects.
 bool never_waits(int flags) noexcept {
   return (flags & (MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB)) != 0;
 }
@@ -14,7 +14,8 @@ bool is_left_alone(int flags) noexcept {
   return (flags & (MSG_DONTWAIT | MSG_OOB | MSG_FASTOPEN)) != 0;
 }
 
-// Looks until enough has come, or no more will. Readiness tells nothing here: some is there.
+// Repeats MSG_PEEK until enough bytes have arrived, or the end. Readiness is of no use here: some
+// bytes are there already.
 template <class F>
 ssize_t peek_all(const Call& call, int fd, std::size_t size, F attempt) noexcept {
   const auto patience = Patience::of(call, fd, Direction::reading);
@@ -29,7 +30,7 @@ ssize_t peek_all(const Call& call, int fd, std::size_t size, F attempt) noexcept
   }
 }
 
-// attempt(buffers) receives without blocking into what is left of them.
+// Repeats attempt(buffers), which receives into the rest of the buffers without blocking.
 template <class F>
 ssize_t receive(const Call& call, int fd, int flags, Buffers& buffers, std::size_t size,
                 F attempt) noexcept {
@@ -75,7 +76,7 @@ ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
   for (std::size_t i = 0; i < message->msg_iovlen; ++i) size += message->msg_iov[i].iov_len;
   const msghdr asked = *message;
   Buffers buffers(asked.msg_iov, asked.msg_iovlen);
-  std::size_t control = 0;  // what came with earlier parts
+  std::size_t control = 0;  // control bytes received with earlier parts
   std::size_t begin = 0;
   const ssize_t result = receive(call, fd, flags, buffers, size, [&](Buffers& rest) {
     *message = asked;
@@ -101,7 +102,7 @@ ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
   return result;
 }
 
-// One after another: the time limit is looked at after each message, as the kernel does.
+// Receives message by message: like the kernel, checks the time limit after each one.
 int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* limit) noexcept {
   const Call call;
   if (!call || never_waits(flags) || messages == nullptr || (limit != nullptr && !is_valid(*limit)))
@@ -147,7 +148,7 @@ ssize_t sendmsg_(int fd, const msghdr* message, int flags) noexcept {
     part.msg_iov = const_cast<iovec*>(rest.data());
     part.msg_iovlen = rest.count();
     const ssize_t count = real().sendmsg(fd, &part, flags | MSG_DONTWAIT);
-    if (count > 0) {  // descriptors that go with it have gone
+    if (count > 0) {  // the control data was sent with the first part
       part.msg_control = nullptr;
       part.msg_controllen = 0;
     }

@@ -1,13 +1,14 @@
-// Mutexes of threads, where they meet tasks: to a mutex all tasks of a loop are one thread.
+// Mutexes of threads, used by tasks: for a mutex, all tasks of a loop are one thread.
 //
-// One that another task of this thread holds would stop the thread for ever, since that task cannot
-// go on; a recursive one would let the second task in. So who finds that waits on the loop, trying
-// again, after 25 ms at most. A mutex that another thread holds is waited for as ever. Cancellation
-// comes afterwards: who locks a mutex expects no failure.
+// Locking a mutex that another task of this thread holds would block the thread forever, since that
+// task could not go on; a recursive mutex would let the second task in. So the second task waits on
+// the loop, and tries again after 25 ms at most. For a mutex that another thread holds, the thread
+// waits as usual. Cancellation takes effect afterwards: callers of lock expect no failure.
 #include <fiber/core/own_thread.hpp>
 #include <fiber/core/thread_state.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
+#include <fiber/monkey/threads.hpp>
 #include <fiber/monkey/waiting.hpp>
 
 #include <mutex>
@@ -44,17 +45,18 @@ int running_thread() noexcept {
 }
 bool is_ours(const pthread_mutex_t* mutex) noexcept { return owner_of(mutex) == running_thread(); }
 
-// Of a task with own_thread_state, which libc tells apart by itself; null for others.
+// Returns the thread of a task with own_thread_state, which libc itself distinguishes; null for
+// other tasks.
 const core::OwnThread* lent_thread() noexcept {
   const core::ThreadState* thread = core::tls_thread_state;
   return thread != nullptr ? thread->lent : nullptr;
 }
-// Whoever waits for a mutex stops this thread, and with it all tasks of it that have mutexes.
+// Whether waiting for a mutex of `owner` would stop `owner` itself, which runs on this thread.
 bool is_stopped_by_waiting(int owner) noexcept {
   return owner == running_thread() || core::OwnThread::is_of_this_thread(owner);
 }
 
-// Which task of this thread holds a mutex that is recursive or checks for errors.
+// The tasks of this thread that hold a mutex which is recursive or checks for errors.
 using Holders = std::unordered_map<const pthread_mutex_t*, const TaskBase*>;
 Holders*& holders() noexcept {
   thread_local Holders* all = nullptr;
@@ -65,13 +67,14 @@ const TaskBase* holder_of(const pthread_mutex_t* mutex) noexcept {
   const auto found = holders()->find(mutex);
   return found != holders()->end() ? found->second : nullptr;
 }
-// Without memory it is as without this.
+// Without memory, the mutex behaves as without patching. Leaves errno alone, as locking does.
 void note(const pthread_mutex_t* mutex, const TaskBase* task) noexcept {
+  const int error = errno;
   try {
     if (holders() == nullptr) holders() = new Holders;
     (*holders())[mutex] = task;
   } catch (const std::bad_alloc&) {
-    errno = 0;
+    errno = error;
   }
 }
 void forget(const pthread_mutex_t* mutex) noexcept {
@@ -88,26 +91,14 @@ bool is_held_by_another(const Call& call, const pthread_mutex_t* mutex) noexcept
   return holder != nullptr && holder != &call.task();
 }
 
-// Those that not every libc has. Set before anything is patched.
-struct Originals {
-  int (*timedlock)(pthread_mutex_t*, const timespec*);
-  int (*clocklock)(pthread_mutex_t*, clockid_t, const timespec*);
-};
-constinit Originals originals{};
-
-// `block` is libc's function.
+// Locks the mutex. `block` calls libc's function. An invalid time limit or clock is left to libc.
 template <class F>
 int lock_until(pthread_mutex_t* mutex, clockid_t clock, const timespec* until, F block) noexcept {
   const int error = errno;
   const PolicyOfCall policy(Cancel::never);
   const Call call;
-  if (!call || mutex == nullptr || (until != nullptr && !is_valid(*until))) return block();
-  std::int64_t deadline = kNever;
-  if (until != nullptr) {
-    timespec now{};
-    ::clock_gettime(clock, &now);
-    deadline = call.deadline_after(nanoseconds(*until) - nanoseconds(now));
-  }
+  if (!call || mutex == nullptr || (until != nullptr && !is_limit(clock, *until))) return block();
+  const std::int64_t deadline = until != nullptr ? call.deadline_at(clock, *until) : kNever;
   Backoff backoff;
   bool timed_out = false;
   const auto pause = [&] {
@@ -121,7 +112,7 @@ int lock_until(pthread_mutex_t* mutex, clockid_t clock, const timespec* until, F
   }
   const int self = lent != nullptr ? lent->id() : running_thread();
   int result = timed_out ? ETIMEDOUT : 0;
-  // A task that has it already makes a mistake: lock() tells, or else that task alone stops.
+  // If this task holds the mutex already, lock() reports the mistake, or the task blocks itself.
   while (!timed_out && (result = real().mutex_trylock(mutex)) == EBUSY &&
          is_stopped_by_waiting(owner_of(mutex)) &&
          !(tells_holders_apart(mutex) && owner_of(mutex) == self) && pause()) {
@@ -139,11 +130,12 @@ int lock_(pthread_mutex_t* mutex) noexcept {
 
 int timedlock_(pthread_mutex_t* mutex, const timespec* until) noexcept {
   return lock_until(mutex, CLOCK_REALTIME, until,
-                    [=] { return originals.timedlock(mutex, until); });
+                    [=] { return real_threads().mutex_timedlock(mutex, until); });
 }
 
 int clocklock_(pthread_mutex_t* mutex, clockid_t clock, const timespec* until) noexcept {
-  return lock_until(mutex, clock, until, [=] { return originals.clocklock(mutex, clock, until); });
+  return lock_until(mutex, clock, until,
+                    [=] { return real_threads().mutex_clocklock(mutex, clock, until); });
 }
 
 int trylock_(pthread_mutex_t* mutex) noexcept {
@@ -163,7 +155,7 @@ int unlock_(pthread_mutex_t* mutex) noexcept {
   return real().mutex_unlock(mutex);
 }
 
-// --- C11's, which are the same ones -------------------------------------------------------------
+// --- C11's mutexes, which are pthread_mutex_t in glibc ------------------------------------------
 
 pthread_mutex_t* as_pthread(mtx_t* mutex) noexcept {
   return reinterpret_cast<pthread_mutex_t*>(mutex);
@@ -188,10 +180,6 @@ int mtx_timedlock_(mtx_t* mutex, const timespec* until) noexcept {
 }  // namespace
 
 std::span<const Hook> mutex_hooks() noexcept {
-  originals.timedlock =
-      reinterpret_cast<decltype(Originals::timedlock)>(find_symbol("pthread_mutex_timedlock"));
-  originals.clocklock =
-      reinterpret_cast<decltype(Originals::clocklock)>(find_symbol("pthread_mutex_clocklock"));
   static const Hook hooks[] = {
       plain_hook<lock_>("pthread_mutex_lock"),
       plain_hook<trylock_>("pthread_mutex_trylock"),
@@ -206,7 +194,7 @@ std::span<const Hook> mutex_hooks() noexcept {
   return hooks;
 }
 #else
-// Of another libc it is not known how its mutexes look inside.
+// The layout of mutexes is known only for glibc.
 std::span<const Hook> mutex_hooks() noexcept { return {}; }
 #endif
 

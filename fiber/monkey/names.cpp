@@ -1,6 +1,6 @@
-// Looking names up. libc does that in functions of its own that nobody can replace from outside, so
-// the whole call goes to a thread of the loop's executor, with copies of all that it needs: it goes
-// on when the task is cancelled.
+// Name lookups. libc makes them in internal functions that cannot be patched, so a thread of the
+// loop's executor makes the whole call, with copies of all arguments: the call goes on when the
+// task is cancelled.
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/waiting.hpp>
@@ -46,7 +46,7 @@ struct Addresses {
 int getaddrinfo_(const char* name, const char* service, const addrinfo* hints,
                  addrinfo** list) noexcept {
   const Call call;
-  // What takes no look at the network takes no thread either.
+  // A call that needs no network needs no thread.
   if (!call || name == nullptr || is_address(name) ||
       (hints != nullptr && (hints->ai_flags & AI_NUMERICHOST) != 0))
     return real().getaddrinfo(name, service, hints, list);
@@ -131,13 +131,13 @@ struct Host {
   hostent entry{};
   std::vector<char> memory;
 
-  // Moves the answer into the user's memory, which is as large.
+  // Moves the answer into the user's memory, which has the same size.
   void move_to(hostent& to, char* memory_of_user) noexcept {
     const char* base = memory.data();
     const auto moved = [&](auto* pointer) {
       using Pointer = decltype(pointer);
       const auto* bytes = reinterpret_cast<const char*>(pointer);
-      // A null pointer, or a constant of libc's, stays.
+      // A null pointer, or a pointer to a constant of libc, stays.
       if (bytes < base || bytes >= base + memory.size()) return pointer;
       return reinterpret_cast<Pointer>(memory_of_user + (bytes - base));
     };
@@ -151,7 +151,8 @@ struct Host {
   }
 };
 
-// `ask(entry, memory, size, &result, &host_error)` is one of the functions whose names end in _r.
+// `ask(entry, memory, size, &result, &host_error)` calls one of the functions whose names end in
+// _r.
 template <class F>
 int look_up(const Call& call, F ask, hostent* entry, char* memory, std::size_t size,
             hostent** result, int* host_error) noexcept {
@@ -232,8 +233,8 @@ int gethostbyaddr_r_(const void* address, socklen_t length, int family, hostent*
       entry, memory, size, result, host_error);
 }
 
-// The older ones return memory of their own, which the thread's next call overwrites: a program
-// that looks at it after another task has called needs the newer ones, as one with threads does.
+// The older functions return static memory, which the thread's next call overwrites. A program
+// whose tasks call them in turn needs the newer functions, like a program with threads.
 template <class F>
 hostent* in_static_memory(F ask) noexcept {
   thread_local hostent entry;
@@ -248,7 +249,7 @@ hostent* in_static_memory(F ask) noexcept {
       if (result == ERANGE && size < (1U << 20U)) continue;
       h_errno = host_error;
       if (found == nullptr) return nullptr;
-      memory.swap(room);  // the pointers stay right
+      memory.swap(room);  // the pointers stay valid
       entry = answer;
       return &entry;
     }

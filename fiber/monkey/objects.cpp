@@ -1,4 +1,4 @@
-// Which object is which: by its name, and what is known of it.
+// Identifies objects by name, and has the table of known objects.
 #include <fiber/monkey/blocking.hpp>
 #include <fiber/monkey/patches.hpp>
 
@@ -24,7 +24,7 @@ std::string_view stem_of(std::string_view file_name) noexcept {
   return stem;
 }
 
-// By whatever paths, and without memory.
+// Whether two paths lead to one file. Allocates no memory.
 bool is_one_file(std::string_view first, std::string_view second) noexcept {
   char path[4096];
   struct stat files[2];

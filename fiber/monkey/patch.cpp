@@ -1,4 +1,4 @@
-// Which imports are patched, and putting them back.
+// The registry of patched imports: patches and restores them.
 #include <fiber/exceptions.hpp>
 #include <fiber/monkey.hpp>
 #include <fiber/monkey/hooks.hpp>
@@ -33,19 +33,19 @@ struct Slot {
   const Hook* hook;
   Cancel cancel;
   bool is_copy;
-  void* before;  // for a function that was never called this is the linker's stub
+  void* before;  // the linker's stub if the function was never called
 
   void* function() const noexcept { return hook->functions[static_cast<int>(cancel)]; }
 };
 
-// What is to be patched when it is loaded.
+// An object that is to be patched when it is loaded.
 struct Future {
   std::string name;  // empty: everything
   std::optional<Cancel> cancel;
   bool dependencies;
 };
 
-// The only import that is patched where nothing else is: it tells of newcomers.
+// The one import that is patched in every object: it reports objects that are loaded later.
 bool tells_of_newcomers(std::string_view function) { return function == "dlopen"; }
 
 #if defined(FIBER_ASAN) || defined(FIBER_TSAN)
@@ -62,23 +62,24 @@ class Registry {
   }
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
-  // This library may be unloaded before the objects that call into it.
+  // Restores all imports: this library may be unloaded before the objects that call into it.
   ~Registry() {
     restore_if([](const Image&) { return true; });
   }
 
-  // How many were patched, of the images chosen: `choose(image)` says by which policy, or nothing.
-  // None chosen gives -1.
+  // Patches the images for which `choose(image)` returns a policy. Returns the number of patched
+  // imports; -1 if no image was chosen.
   template <class Choose>
   std::ptrdiff_t patch_if(Choose choose) {
     detail::prepare_for_fork();
     detail::real();
+    detail::real_threads();
     const std::lock_guard lock(mutex_);
     detail::find_state_of_libraries();
     return patch_locked(choose);
   }
 
-  // To be remembered for what is loaded later. Every object's dlopen tells of that.
+  // Remembers an object that may be loaded later, and patches dlopen in every object.
   void expect(Future future) {
     {
       const std::lock_guard lock(mutex_);
@@ -104,8 +105,8 @@ class Registry {
       std::erase_if(slots_, [&](const auto& entry) {
         const auto& [at, slot] = entry;
         if (!belongs_to(slot, at, image)) return false;
-        // Somebody else may have patched it after us. What the kernel does not let us write stays
-        // known, and patched: it can be restored another time.
+        // Other code may have patched the slot after us. A slot that the kernel does not let us
+        // write stays known and patched: it can be restored another time.
         return *at != slot.function() || image.write(at, slot.before);
       });
     });
@@ -130,12 +131,12 @@ class Registry {
 
  private:
   Registry() {
-    for (const auto hooks :
-         {detail::stream_hooks(), detail::splice_hooks(), detail::message_hooks(),
-          detail::socket_hooks(), detail::poll_hooks(), detail::time_hooks(),
-          detail::process_hooks(), detail::signal_hooks(), detail::lock_hooks(),
-          detail::ipc_hooks(), detail::name_hooks(), detail::loader_hooks(), detail::alarm_hooks(),
-          detail::mutex_hooks(), detail::thread_hooks(), detail::state_hooks()})
+    for (const auto hooks : {detail::stream_hooks(), detail::splice_hooks(),
+                             detail::message_hooks(), detail::socket_hooks(), detail::poll_hooks(),
+                             detail::time_hooks(), detail::process_hooks(), detail::signal_hooks(),
+                             detail::lock_hooks(), detail::ipc_hooks(), detail::name_hooks(),
+                             detail::loader_hooks(), detail::alarm_hooks(), detail::mutex_hooks(),
+                             detail::thread_hooks(), detail::user_hooks(), detail::state_hooks()})
       for (const Hook& hook : hooks)
         if (void* original = detail::find_symbol(hook.name)) {
           replacements_.emplace(hook.name, Replacement{&hook, original});
@@ -161,12 +162,12 @@ class Registry {
         if (is_data && *at != found->second.original && !slots_.contains(at)) return;
         count += patch(image, at, *found->second.hook, chosen.value_or(Cancel::error), false);
       });
-      // A sanitizer's functions call libc's through copies of their own, in the program.
+      // Functions of a sanitizer call libc's through copies of their own in the program.
       if (!chosen || kSanitized) return;
       image.for_each_pointer(originals_, [&](void** at, void* pointer) {
         const auto found = by_address_.find(pointer);
         if (found == by_address_.end() || slots_.contains(at) || is_ours(at) ||
-            image.contains(pointer))  // of its own, as a sanitizer's
+            image.contains(pointer))  // a function of the image's own, like a sanitizer's
           return;
         count += patch(image, at, *found->second, *chosen, true);
       });
@@ -174,7 +175,7 @@ class Registry {
     return any ? count : -1;
   }
 
-  // 1 if it was not patched before.
+  // Patches a slot. Returns 1 if the slot was not patched before, else 0.
   int patch(const Image& image, void** at, const Hook& hook, Cancel cancel, bool is_copy) {
     const auto known = slots_.find(at);
     if (known != slots_.end()) {
@@ -193,20 +194,21 @@ class Registry {
     return 0;
   }
 
-  // Where the functions themselves are kept, to be called by what stands in for them; and this.
+  // Whether the slot is in real() or real_threads(), where the replacements find the functions, or
+  // in the registry.
   bool is_ours(void** at) const noexcept {
     const auto lies_in = [place = reinterpret_cast<const char*>(at)](const auto& object) {
       const auto* begin = reinterpret_cast<const char*>(&object);
       return place >= begin && place < begin + sizeof object;
     };
-    return lies_in(detail::real()) || lies_in(*this);
+    return lies_in(detail::real()) || lies_in(detail::real_threads()) || lies_in(*this);
   }
 
   static bool belongs_to(const Slot& slot, const void* at, const Image& image) {
     return image.base() == slot.base && image.path() == slot.object && image.contains(at);
   }
 
-  // An object that was closed; another may lie where it was.
+  // Forgets slots of unloaded objects: other objects may be at their addresses.
   void forget_unloaded() {
     std::unordered_map<void**, Slot> loaded;
     detail::for_each_image([&](const Image& image) {
@@ -228,7 +230,7 @@ class Registry {
   std::unordered_map<void**, Slot> slots_;
 };
 
-// By the names of `dependencies`, of what is loaded: the closure.
+// Returns the name of a loaded object and the names of all its dependencies, recursively.
 std::vector<std::string> with_dependencies(std::string_view name) {
   std::vector<std::string> names{std::string(name)};
   for (std::size_t known = 0; known != names.size();) {
@@ -245,8 +247,8 @@ std::vector<std::string> with_dependencies(std::string_view name) {
   return names;
 }
 
-// The policy for an object of which `names` are asked for: those after the first are its
-// dependencies, of which libc's are left alone.
+// Returns the policy for an image that is one of `names`, nothing for others. The names after the
+// first are dependencies; among them, the parts of libc are not patched.
 std::optional<Cancel> choose(const Image& image, const std::vector<std::string>& names,
                              const std::optional<Cancel>& cancel) {
   for (std::size_t i = 0; i < names.size(); ++i) {
@@ -280,13 +282,13 @@ void patch_newcomers() noexcept {
   try {
     for (const Future& future : Registry::instance().expected())
       if (future.name.empty())
-        // What is patched keeps its policy.
+        // Patched objects keep their policies.
         Registry::instance().patch_if(
             [&](const Image& image) { return choose_any(image, future.cancel); });
       else
         patch_named(future.name, future.cancel, future.dependencies);
   } catch (const std::exception&) {
-    // As if they had not been expected: there was no memory.
+    // Without memory, the new objects stay unpatched.
   }
 }
 

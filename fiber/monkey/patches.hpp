@@ -1,4 +1,4 @@
-// What is patched, for those who report it.
+// The list of patched imports, for reports.
 #pragma once
 
 #include <fiber/monkey.hpp>
@@ -18,17 +18,17 @@ struct PatchedImport {
 };
 std::vector<PatchedImport> patched_imports();
 
-// Null, or why the object is never patched by patch_all: libc's own parts, ourselves, and those who
-// stand between.
+// Returns why patch_all never patches the object, or null. Excluded are the parts of libc, this
+// library, and objects in between.
 const char* why_untouchable(const Image& image) noexcept;
 
-// True if the object is called so: by a path, by the file's name, or by what it calls itself.
+// Whether `name` is the object's path, its file name, or its DT_SONAME.
 bool is_called(const Image& image, std::string_view name) noexcept;
 
-// What cancellation does to the object unless the program says it.
+// Returns the object's default policy.
 Cancel policy_of(const Image& image);
 
-// Patches what has been loaded since, as the options `future` say.
+// Patches objects that were loaded since, by the options `future`.
 void patch_newcomers() noexcept;
 
 }  // namespace fiber::monkey::detail

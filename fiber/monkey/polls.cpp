@@ -1,7 +1,7 @@
 // Waiting for many descriptors: poll, select, epoll_wait.
 //
-// The real call, with no time to wait, decides and fills the results in; the loop only says when to
-// ask it again.
+// The real call, with a time limit of 0, decides and fills in the results; the loop only reports
+// when to repeat the call.
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/waiting.hpp>
@@ -14,10 +14,10 @@ namespace fiber::monkey::detail {
 namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;
-// How often signals of a mask get their chance.
+// The interval at which the real call is repeated so that signals of a mask are delivered.
 constexpr std::int64_t kSignalInterval = 20 * kMillisecond;
 
-// What is waited for, without allocation when it is little.
+// The descriptors to wait for; a small number needs no allocation.
 class Waits {
  public:
   // Throws std::bad_alloc.
@@ -39,8 +39,8 @@ class Waits {
   std::size_t count_ = 0;
 };
 
-// Asks `now()`, the call that does not wait and has said 0, again and again, until it says
-// something else or the time is over.
+// Repeats `now()`, the call that does not wait and has returned 0, until it returns another value
+// or the time is over.
 template <class Ask>
 int ask_again(const Call& call, Waits& waits, std::int64_t timeout, bool has_mask,
               Ask now) noexcept {
@@ -49,7 +49,7 @@ int ask_again(const Call& call, Waits& waits, std::int64_t timeout, bool has_mas
     const std::int64_t until =
         has_mask ? std::min(deadline, call.deadline_after(kSignalInterval)) : deadline;
     const Wake wake = call.wait(waits.all(), until);
-    // A descriptor that was closed meanwhile is what the real call reports.
+    // The real call reports a descriptor that was closed meanwhile.
     if (wake == Wake::failed && errno != EBADF) return -1;
     const int result = now();
     if (result != 0) return result > 0 ? call.done(result) : result;
@@ -62,7 +62,7 @@ int ask_again(const Call& call, Waits& waits, std::int64_t timeout, bool has_mas
   }
 }
 
-// The same from the beginning.
+// Like ask_again(), but begins with the first call of `now()`.
 template <class Ask>
 int until_ready(const Call& call, Waits& waits, std::int64_t timeout, bool has_mask,
                 Ask now) noexcept {
@@ -74,7 +74,7 @@ int until_ready(const Call& call, Waits& waits, std::int64_t timeout, bool has_m
 template <class Ask>
 int poll_with(const Call& call, const pollfd* descriptors, nfds_t count, std::int64_t timeout,
               bool has_mask, Ask now) noexcept {
-  // First of all, for it refuses a count that is too large.
+  // First of all the real call, which refuses a count that is too large.
   const int result = now();
   if (result != 0 || timeout == 0) return result >= 0 ? call.done(result) : result;
   try {
@@ -124,8 +124,8 @@ int ppoll_chk_(pollfd* descriptors, nfds_t count, const timespec* timeout, const
 
 // --- select -------------------------------------------------------------------------------------
 
-// The three sets of a select, of as many words as the kernel looks at: programs may have larger
-// ones than FD_SETSIZE.
+// The three sets of a select, with as many words as the kernel reads: programs may have larger sets
+// than FD_SETSIZE.
 class Sets {
  public:
   Sets(int count, fd_set* reading, fd_set* writing, fd_set* except)
@@ -136,7 +136,7 @@ class Sets {
       if (users_[i] != nullptr)
         std::copy_n(reinterpret_cast<const unsigned long*>(users_[i]), words_, part(i));
   }
-  // Puts what was asked for back into the user's sets.
+  // Copies the original sets back into the user's sets.
   void reset() noexcept {
     for (std::size_t i = 0; i < 3; ++i)
       if (users_[i] != nullptr)
@@ -199,7 +199,7 @@ int select_(int count, fd_set* reading, fd_set* writing, fd_set* except,
     timeval none{};
     return real().select(count, reading, writing, except, &none);
   });
-  // Linux leaves there what was not slept.
+  // Linux writes the remaining time to `timeout`.
   if (timeout != nullptr && limit > 0) {
     const std::int64_t rest = std::max<std::int64_t>(end - call.now(), 0) / 1000;
     timeout->tv_sec = rest / 1'000'000;

@@ -13,13 +13,13 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// A descriptor that becomes readable when the child ends.
+// Returns a descriptor that becomes readable when the child ends.
 int descriptor_of(pid_t pid) noexcept {
   return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
 }
 
-// `attempt` does not wait, and returns 0 when it would have to. `pid` is 0 where no descriptor
-// tells.
+// Repeats `attempt`, which does not wait, and returns 0 if it would have to. `pid` is 0 if no
+// descriptor reports the end.
 template <class F>
 int wait_for_child(Call& call, pid_t pid, F attempt) noexcept {
   call.look_before_handlers();
@@ -79,8 +79,8 @@ int waitid_(idtype_t type, id_t id, siginfo_t* info, int options) noexcept {
   return result > 0 ? 0 : -1;
 }
 
-// The shell gets the signals of the terminal as we do: those of this process stay as they are, so
-// that Ctrl-C cancels the task too. A cancelled command is killed.
+// Unlike libc's system(), does not ignore signals of the terminal in this process: Ctrl-C reaches
+// the shell and cancels the task, too. A cancelled command is killed.
 int system_(const char* command) noexcept {
   Call call;
   if (!call || command == nullptr) return real().system(command);

@@ -9,7 +9,7 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// Any pointer to a function, by its name, or else by another.
+// A pointer to the function of a name, or else of another name; converts to any function type.
 class Symbol {
  public:
   Symbol(const char* name, const char* other) : Symbol(name) {
@@ -110,11 +110,11 @@ void* find_symbol(const char* name) noexcept {
   Dl_info where{};
   Dl_info program{};
   if (found == nullptr || ::dladdr(found, &where) == 0) return found;
-  // The program headers lie in the program.
+  // The program headers identify the program.
   if (::dladdr(reinterpret_cast<void*>(::getauxval(AT_PHDR)), &program) == 0 ||
       where.dli_fbase != program.dli_fbase)
     return found;
-  // A sanitizer that is linked into the program stands before libc rightly.
+  // A sanitizer that is linked into the program may stand in front of libc.
   const std::string interceptor = "__interceptor_" + std::string(name);
   return ::dlsym(RTLD_DEFAULT, interceptor.c_str()) != nullptr ? found : nullptr;
 }

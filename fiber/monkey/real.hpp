@@ -1,6 +1,6 @@
-// libc's own functions, or those of whoever stands before it (a sanitizer, a preloaded library).
-// Ours must call them through these pointers: a call by name would go through an import that may be
-// patched, and come back.
+// libc's functions, or those of a sanitizer or preloaded library in front of libc.
+// The replacements must call them through these pointers: a call by name would go through an import
+// that may be patched, and come back.
 #pragma once
 
 #include <mqueue.h>
@@ -94,7 +94,8 @@ struct Real {
   int (*mutex_lock)(pthread_mutex_t*);
   int (*mutex_trylock)(pthread_mutex_t*);
   int (*mutex_unlock)(pthread_mutex_t*);
-  // What the compiler calls instead with _FORTIFY_SOURCE; they end the program on an overflow.
+  // The functions that the compiler calls with _FORTIFY_SOURCE; they end the program on an
+  // overflow.
   ssize_t (*read_chk)(int, void*, std::size_t, std::size_t);
   ssize_t (*recv_chk)(int, void*, std::size_t, std::size_t, int);
   ssize_t (*recvfrom_chk)(int, void*, std::size_t, std::size_t, int, sockaddr*, socklen_t*);
@@ -102,11 +103,11 @@ struct Real {
   int (*ppoll_chk)(pollfd*, nfds_t, const timespec*, const sigset_t*, std::size_t);
 };
 
-// Looked up at the first use, which the first patch makes.
+// Returns the functions. The first call, made by the first patch, looks them up.
 const Real& real();
 
-// Null if there is no such function, or if the program defines a function of its own by that name:
-// it then is a stranger, which only happens to be called like libc's.
+// Returns a function by name. Null if there is none, or if the program itself defines a function of
+// that name, which then is not a replacement of libc's.
 void* find_symbol(const char* name) noexcept;
 
 }  // namespace fiber::monkey::detail

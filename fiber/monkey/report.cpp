@@ -1,4 +1,4 @@
-// What is patched, what blocks all the same, and what was left alone.
+// Reports patched imports, functions that still block, and objects that were not patched.
 #include <fiber/monkey.hpp>
 #include <fiber/monkey/blocking.hpp>
 #include <fiber/monkey/patches.hpp>
@@ -58,7 +58,7 @@ std::vector<ObjectReport> report() {
   const std::set<std::string> replaceable(all_names.begin(), all_names.end());
   std::map<std::string, Known> known;
   for (const detail::PatchedImport& each : detail::patched_imports()) {
-    if (!replaceable.contains(each.function)) continue;  // dlopen, which only tells of newcomers
+    if (!replaceable.contains(each.function)) continue;  // dlopen, patched to find new objects
     Known& object = known[each.object];
     (each.is_copy ? object.copies : object.patched).insert(each.function);
     object.cancel = each.cancel;

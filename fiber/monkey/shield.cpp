@@ -1,4 +1,4 @@
-// Time for what must be brought to an end although the task is cancelled.
+// Time for work that must be completed although the task is cancelled.
 #include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/monkey.hpp>

@@ -11,7 +11,7 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// The signalfd is only watched: the signal itself is taken by the call that takes it elsewhere.
+// The signalfd is only watched: the real sigtimedwait takes the signal.
 int sigtimedwait_(const sigset_t* set, siginfo_t* info, const timespec* timeout) noexcept {
   const Call call;
   if (!call || set == nullptr || (timeout != nullptr && !is_valid(*timeout)))

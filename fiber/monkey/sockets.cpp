@@ -1,4 +1,4 @@
-// accept, connect, and what ends a descriptor.
+// accept, connect, and the functions that close descriptors.
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
@@ -11,8 +11,8 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// There is no accept that does not block on a descriptor that does: it is asked first. Should
-// another process take the connection in between, the thread waits for the next one.
+// accept has no flag for a single call without blocking, so poll() is called first. If another
+// process takes the connection in between, the thread blocks until the next one.
 bool until_acceptable(const Call& call, int fd) noexcept {
   Attempts attempts(call, fd, Direction::reading);
   pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
@@ -35,7 +35,7 @@ int accept4_(int fd, sockaddr* address, socklen_t* length, int flags) noexcept {
   return call ? call.done(result) : result;
 }
 
-// The descriptor does not block while it lives: for the one call that has no flag for it.
+// Sets O_NONBLOCK while it lives, for the one call that has no flag for not blocking.
 class NonBlocking {
  public:
   NonBlocking(int fd, int flags) noexcept : fd_(fd), flags_(flags) {
@@ -70,7 +70,7 @@ int connect_(int fd, const sockaddr* address, socklen_t length) noexcept {
   for (;;) {
     if (begin_connect(fd, flags, address, length) == 0) return call.done(0);
     if (errno == EINPROGRESS || errno == EALREADY) break;
-    // A Unix server whose backlog is full; nothing tells when there is room.
+    // The backlog of a Unix server is full; the kernel does not report when there is room.
     if (errno != EAGAIN || !backoff.pause(call, patience->deadline)) return -1;
   }
   switch (call.wait(fd, EPOLLOUT, patience->deadline)) {
@@ -86,7 +86,7 @@ int connect_(int fd, const sockaddr* address, socklen_t length) noexcept {
   return -1;
 }
 
-// Tasks of this thread's loop that wait for the descriptor: it may be another's at once.
+// Wakes tasks of this thread's loop that wait for the descriptor: its number may be reused at once.
 void tell_waiters(int fd) noexcept {
   asyncio::detail::LoopObject* loop = own_loop();
   if (loop == nullptr || !loop->selector().has_waits(fd) || in_foreign_process()) return;
@@ -95,12 +95,13 @@ void tell_waiters(int fd) noexcept {
   errno = error;
 }
 
-// Code that closes all that it does not know does not mean what our loops keep for themselves.
+// Whether a loop of this process owns the descriptor: code that closes all unknown descriptors must
+// not close it.
 bool is_kept(int fd) noexcept {
   return asyncio::detail::Selector::is_own(fd) && !in_foreign_process();
 }
 
-// Only the numbers that a loop may have for its own are asked for one by one.
+// Only numbers that a loop may own are checked one by one.
 int close_between(unsigned first, unsigned last, int flags) noexcept {
   constexpr unsigned kMost = 1U << 20U;
   unsigned begin = first;
@@ -136,8 +137,8 @@ int close_(int fd) noexcept {
   return real().close(fd);
 }
 
-// The number is about to stand for what `from` does: those who wait for it are told, and a loop that
-// has it for its own takes another one. False: there is none, and errno is set.
+// Prepares `to` for becoming a duplicate of `from`: wakes tasks that wait for `to`, and makes a
+// loop that owns `to` take another number. Returns false, with errno, if there is no other number.
 bool vacate(int from, int to) noexcept {
   if (from == to || ::fcntl(from, F_GETFD) < 0) return true;
   tell_waiters(to);

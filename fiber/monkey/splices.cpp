@@ -1,4 +1,4 @@
-// Moving bytes from one descriptor to another: sendfile, splice and its relatives.
+// Moves bytes from one descriptor to another: sendfile, splice and related functions.
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>
@@ -18,8 +18,8 @@ mode_t type_of(int fd) noexcept {
   return ::fstat(fd, &status) == 0 ? status.st_mode & S_IFMT : 0;
 }
 
-// Of a file to something that may make one wait, which sendfile() has no way to avoid: by reading
-// and writing. errno is set if nothing was moved.
+// Copies from a file to a descriptor that may block, which sendfile() cannot avoid, by reading and
+// writing. Sets errno if nothing was moved.
 ssize_t copy_from_file(const Call& call, int to, int from, off_t& at, std::size_t count) noexcept {
   constexpr std::size_t kPart = 64 * 1024;
   const std::size_t room = std::min(count, kPart);
@@ -64,15 +64,15 @@ ssize_t copy_from_file(const Call& call, int to, int from, off_t& at, std::size_
   return call.done(moved);
 }
 
-// Waits for one end of a splice that is not a pipe, which SPLICE_F_NONBLOCK does not speak of.
+// Waits for an end of a splice that is not a pipe: SPLICE_F_NONBLOCK does not cover it.
 bool until_ready(Attempts& attempts, int fd, Direction direction) noexcept {
   while (!is_ready(fd, direction))
     if (!attempts.again()) return attempts.unwatchable();
   return true;
 }
 
-// `attempt` does not wait for a pipe. Of two pipes it says not which is in the way: the one that
-// has nothing, or else the one that is full.
+// Waits for one of two pipes. EAGAIN does not say which: the source if it is empty, or else the
+// sink, which is full.
 bool until_movable(Attempts& source, int from, Attempts& sink) noexcept {
   return is_ready(from, Direction::reading) ? sink.again() : source.again();
 }
@@ -83,7 +83,7 @@ ssize_t splice_(int from, off64_t* from_offset, int to, off64_t* to_offset, std:
   if (!call || size == 0 || (flags & SPLICE_F_NONBLOCK) != 0)
     return real().splice(from, from_offset, to, to_offset, size, flags);
   const bool from_pipe = type_of(from) == S_IFIFO, to_pipe = type_of(to) == S_IFIFO;
-  // A socket that can be written to takes a page without waiting, and may not take more.
+  // A writable socket takes a page without waiting, and perhaps no more.
   constexpr std::size_t kPage = 4096;
   const std::size_t most = to_pipe || type_of(to) == S_IFREG ? size : kPage;
   Attempts source(call, from, Direction::reading), sink(call, to, Direction::writing);
@@ -136,7 +136,7 @@ ssize_t vmsplice_(int fd, const iovec* vectors, std::size_t count, unsigned flag
 std::span<const Hook> splice_hooks() noexcept {
   static const Hook hooks[] = {
     hook<sendfile_>("sendfile64"),
-#if defined(__LP64__)  // elsewhere it means shorter offsets
+#if defined(__LP64__)  // elsewhere sendfile has shorter offsets
     hook<sendfile_>("sendfile"),
 #endif
     hook<splice_>("splice"),

@@ -17,7 +17,7 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// Functions of libraries that may not be there. Never called before all of a library's are found.
+// Functions of libraries that may not be loaded. Used only if all functions of a library are found.
 struct OpenSsl {
   unsigned long (*peek)();
   unsigned long (*get)(const char** file, int* line, const char** function, const char** data,
@@ -44,8 +44,8 @@ bool find(Function*& function, const char* name) noexcept {
   return function != nullptr;
 }
 
-// libc's own: a call by name may come back to us, and so would one by a pointer in a variable of
-// the program, where copied pointers are looked for.
+// Returns libc's function: a call by name may come back to the replacement, and so would a call by
+// a pointer in a variable, where copied pointers are patched.
 using UseLocale = locale_t (*)(locale_t);
 UseLocale real_uselocale() noexcept {
   static const auto* const function =
@@ -53,7 +53,7 @@ UseLocale real_uselocale() noexcept {
   return *function;
 }
 
-// The locale that the thread had before tasks set theirs.
+// The locale that the thread had before its tasks set their own.
 thread_local constinit bool tasks_set_locales = false;
 thread_local constinit locale_t locale_of_thread = nullptr;
 
@@ -101,7 +101,7 @@ struct StateOfThread::Saved {
       constexpr unsigned long kReasonMask = 0x7fffff;
       library.begin();
       library.place(error.file.c_str(), error.line, error.function.c_str());
-      // Errors of the system stand in a way of their own.
+      // System errors have an encoding of their own.
       constexpr unsigned long kOfSystem = 0x80000000UL;
       constexpr int kSystemLibrary = 2;
       const bool of_system = (error.code & kOfSystem) != 0;
@@ -124,7 +124,7 @@ struct StateOfThread::Saved {
 };
 
 StateOfThread::StateOfThread() noexcept {
-  // A task with own_thread_state keeps it all.
+  // A task with own_thread_state keeps all of its state.
   if (const core::ThreadState* thread = core::tls_thread_state; thread->lent != nullptr) return;
   if (tasks_set_locales) locale_ = real_uselocale()(locale_of_thread);
   const OpenSsl* ssl = open_ssl.load(std::memory_order_acquire);
@@ -137,7 +137,7 @@ StateOfThread::StateOfThread() noexcept {
     if (has_errors) saved_->take(*ssl);
     if (has_contexts) saved_->take(*contexts);
   } catch (const std::bad_alloc&) {
-    // What was taken is given back afterwards; the rest stays where it is.
+    // The part that was taken is given back afterwards; the rest stays in the library.
   }
 }
 
@@ -151,7 +151,7 @@ StateOfThread::~StateOfThread() {
 
 namespace {
 
-// What the thread had after the last step of a task: only what is new is a task's.
+// The thread's state after the last step of a task: only new state comes from the next task.
 struct Left {
   locale_t locale = nullptr;
   unsigned long error = 0;

@@ -1,4 +1,4 @@
-// What libraries keep for the thread that calls them, which to them is what a task is to us.
+// State that libraries keep per thread, and that should belong to a task.
 #pragma once
 
 #include <span>
@@ -7,9 +7,9 @@ namespace fiber::monkey::detail {
 
 struct Hook;
 
-// While it lives, other tasks run: what the task has set for its thread is put away, and set again
-// afterwards. The locale of uselocale(), OpenSSL's queue of errors, and GLib's stack of default
-// contexts. Costs a few nanoseconds where none of them is used.
+// Saves the state that the task has set for its thread, and restores it at the end; other tasks run
+// in between. The state is the locale of uselocale(), OpenSSL's queue of errors, and GLib's stack
+// of default contexts. Costs a few nanoseconds if none of them is in use.
 class StateOfThread {
  public:
   StateOfThread() noexcept;
@@ -23,7 +23,7 @@ class StateOfThread {
   void* locale_ = nullptr;
 };
 
-// Looks for the libraries that keep such state. Called whenever something is patched.
+// Looks for the libraries that keep such state. Called by each patch.
 void find_state_of_libraries() noexcept;
 
 std::span<const Hook> state_hooks() noexcept;  // uselocale

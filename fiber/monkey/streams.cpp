@@ -1,4 +1,4 @@
-// read, write and their vectors: what may be a socket, a pipe, or anything else.
+// read, write and their vectors, for sockets, pipes and all other descriptors.
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>
@@ -12,20 +12,21 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// Not for sockets. True if it may block for long, which reading a file on a disk is not meant by.
+// Whether the descriptor, which is no socket, may block for long; false for files on disks.
 bool may_wait(int fd, bool& is_pipe) noexcept {
   struct stat status {};
   if (::fstat(fd, &status) != 0) return false;
   is_pipe = S_ISFIFO(status.st_mode);
   return is_pipe || S_ISCHR(status.st_mode) ||
-         (status.st_mode & S_IFMT) == 0;  // eventfd and its kind
+         (status.st_mode & S_IFMT) == 0;  // eventfd and similar
 }
 
 bool is_unsupported(int error) noexcept {
   return error == EOPNOTSUPP || error == EINVAL || error == ENOSYS;
 }
 
-// What gives no way to try asks first. Another process may be quicker, and the thread waits then.
+// For descriptors without a call that only tries: calls poll() first. If another process is
+// quicker, the thread blocks.
 template <class F>
 ssize_t after_polling(const Call& call, int fd, Direction direction, F plain) noexcept {
   Attempts attempts(call, fd, direction);
@@ -122,7 +123,7 @@ ssize_t writev_(int fd, const iovec* vectors, int count) noexcept {
   return write_file(call, fd, vectors, count, plain);
 }
 
-// In libc they call read and write by ways that nobody can replace.
+// libc's versions call read and write internally, where no import can be patched.
 int eventfd_read_(int fd, eventfd_t* value) noexcept {
   return read_(fd, value, sizeof *value) == sizeof *value ? 0 : -1;
 }

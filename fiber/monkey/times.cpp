@@ -12,7 +12,7 @@ timespec as_timespec(std::int64_t time) noexcept {
   return {.tv_sec = time / kSecond, .tv_nsec = time % kSecond};
 }
 
-// What is left when the sleep is cut short: 0 if it was slept to its end.
+// Sleeps, and returns the remaining time if cut short, else 0.
 std::int64_t sleep_for(const Call& call, std::int64_t time) noexcept {
   const std::int64_t deadline = call.deadline_after(time);
   if (call.sleep_until(deadline) == Wake::timed_out) return call.done(0);
@@ -66,7 +66,7 @@ int clock_nanosleep_(clockid_t clock, int flags, const timespec* time, timespec*
   return error;
 }
 
-// So that whoever spins until another task has done something lets it do it.
+// Lets other tasks run: the caller may be spinning until another task has done something.
 int sched_yield_() noexcept {
   const Call call;
   if (!call) return real().sched_yield();

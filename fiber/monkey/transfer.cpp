@@ -31,8 +31,8 @@ bool Attempts::again() noexcept {
     call_.would_wait();
     return false;
   }
-  // Ready and yet not possible: several tasks wait for the same, or it is sending to a Unix
-  // datagram socket whose receiver is slow, which is ready all the time.
+  // Ready, but the attempt failed: several tasks wait for one descriptor, or the task sends to a
+  // Unix datagram socket with a slow receiver, which is ready all the time.
   constexpr int kPatiently = 2;
   if (std::exchange(woken_, false) && ++fruitless_ > kPatiently)
     return backoff_.pause(call_, patience_->deadline);

@@ -1,4 +1,4 @@
-// Moving bytes as a blocking call does, by calls that do not block.
+// Moves bytes as a blocking call does, by calls that do not block.
 #pragma once
 
 #include <fiber/monkey/waiting.hpp>
@@ -17,12 +17,12 @@ namespace fiber::monkey::detail {
 
 enum class Direction : bool { reading, writing };
 
-// What the kernel knows of how long the user wants to wait.
+// How long the user wants to wait, by the kernel's settings of the descriptor.
 struct Patience {
   bool nonblocking = false;
   std::int64_t deadline = kNever;
 
-  // Nothing if the descriptor is bad: errno is set.
+  // Returns nothing, with errno set, if the descriptor is invalid.
   static std::optional<Patience> of(const Call& call, int fd, Direction direction) noexcept;
 };
 
@@ -32,8 +32,8 @@ class Attempts {
   Attempts(const Call& call, int fd, Direction direction) noexcept
       : call_(call), fd_(fd), direction_(direction) {}
 
-  // After an attempt that failed with EAGAIN: true when another one is worthwhile; otherwise errno
-  // is set, or `unwatchable` is.
+  // Waits after an attempt that failed with EAGAIN. Returns true if the caller should try again;
+  // otherwise errno is set, or unwatchable() is true.
   bool again() noexcept;
   bool unwatchable() const noexcept { return unwatchable_; }
   void progress() noexcept { fruitless_ = 0; }
@@ -49,7 +49,7 @@ class Attempts {
   Backoff backoff_;
 };
 
-// The call that `attempt` makes without blocking, as if it blocked.
+// Makes a blocking call of `attempt`, which does not block.
 template <class F>
 auto when_possible(const Call& call, int fd, Direction direction, F attempt) noexcept {
   Attempts attempts(call, fd, direction);
@@ -61,11 +61,11 @@ auto when_possible(const Call& call, int fd, Direction direction, F attempt) noe
   }
 }
 
-// An array of buffers of which some bytes are done already. The user's array is not written to.
+// An array of buffers of which the first bytes are done. Does not write to the user's array.
 class Buffers {
  public:
   Buffers(const iovec* vectors, std::size_t count) noexcept : rest_(vectors), count_(count) {}
-  // What is left, or, after a part of a buffer, the beginning of it.
+  // The remaining buffers; after a part of a buffer, perhaps only the first of them.
   const iovec* data() noexcept;
   std::size_t count() const noexcept { return skip_ == 0 ? count_ : std::min(kMost, count_); }
   bool empty() noexcept {
@@ -78,11 +78,11 @@ class Buffers {
   static constexpr std::size_t kMost = 64;
   const iovec* rest_;
   std::size_t count_;
-  std::size_t skip_ = 0;  // of the first
+  std::size_t skip_ = 0;  // bytes of the first buffer that are done
   iovec copy_[kMost];
 };
 
-// Repeats `attempt(buffers)` until all is done, or, with something done, it cannot go on.
+// Repeats `attempt(buffers)` until all buffers are done, or an attempt fails after some bytes.
 template <class F>
 ssize_t whole(const Call& call, int fd, Direction direction, Buffers& buffers, F attempt) noexcept {
   ssize_t total = 0;
@@ -105,10 +105,10 @@ ssize_t whole(const Call& call, int fd, Direction direction, Buffers& buffers, F
 
 bool is_stream_socket(int fd) noexcept;
 
-// At this moment. A file on a disk always is.
+// Whether the descriptor is ready at this moment; true for files on disks.
 bool is_ready(int fd, Direction direction) noexcept;
 
-// As write() does.
+// Writes like write().
 ssize_t write_all(const Call& call, int fd, const void* data, std::size_t size) noexcept;
 
 }  // namespace fiber::monkey::detail

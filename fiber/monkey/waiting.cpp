@@ -25,12 +25,12 @@ using asyncio::detail::Waiter;
 constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kCentisecond = 10 * kMillisecond;
 
-// So many calls of a cancelled task fail at once; later ones wait a little first.
+// The number of calls of a cancelled task that fail at once; later calls wait a little first.
 constexpr std::uint8_t kFruitlessCalls = 16;
-// After so many more the task is shown.
+// The number of further calls after which the task is reported.
 constexpr std::uint8_t kReported = 4;
 
-// The loop that the forking thread ran is the parent's: its epoll is shared with it.
+// The parent's loop that the forking thread ran: its epoll is shared with the parent.
 std::atomic<const LoopObject*> inherited_loop{nullptr};
 std::atomic<pid_t> process{0};
 std::atomic<unsigned> fork_count{1};
@@ -41,8 +41,8 @@ void in_forked_child() {
   fork_count.fetch_add(1, std::memory_order_relaxed);
 }
 
-// Wakes the waiter when its time has come. On the heap: it may be in the ready queue already when
-// the task goes on for another reason.
+// Wakes the waiter when its time is over. On the heap: the callback may still be in the ready queue
+// when the task goes on for another reason.
 class Alarm {
  public:
   Alarm(LoopObject& loop, Waiter& waiter, std::int64_t deadline) {
@@ -96,9 +96,15 @@ std::int64_t Call::deadline_after(std::int64_t nanoseconds) const noexcept {
   return nanoseconds > kNever - 1 - at ? kNever - 1 : at + std::max<std::int64_t>(nanoseconds, 0);
 }
 
+std::int64_t Call::deadline_at(clockid_t clock, const timespec& until) const noexcept {
+  timespec other{};
+  ::clock_gettime(clock, &other);
+  return deadline_after(nanoseconds(until) - nanoseconds(other));
+}
+
 Wake Call::wait(int fd, std::uint32_t events, std::int64_t deadline) const noexcept {
   DescriptorWait one{.fd = fd, .events = events};
-  // One with a limit of its own, as SO_RCVTIMEO, is never restarted.
+  // A call with a time limit, such as SO_RCVTIMEO, is never restarted.
   return wait_for(std::span(&one, 1), deadline, nullptr, deadline == kNever);
 }
 
@@ -107,8 +113,7 @@ Wake Call::wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,
   return wait_for(descriptors, deadline, shown, shown != nullptr);
 }
 
-// `restarts`: when a handler with SA_RESTART has run, the call goes on, as read() does and poll()
-// does not.
+// `restarts`: the call goes on after a handler with SA_RESTART, as read() does and poll() does not.
 Wake Call::wait_for(std::span<DescriptorWait> descriptors, std::int64_t deadline, Waiter** shown,
                     bool restarts) const noexcept {
   if (is_interrupted_by_signals(*task_)) [[unlikely]]
@@ -164,8 +169,8 @@ Wake Call::cut_short() const noexcept {
   return Wake::failed;
 }
 
-// For how long a call of a cancelled task may wait: without end, what is left of the time of grace,
-// or, when the library goes on and on, longer each time, so that other tasks get their turn.
+// Returns how long a call of a cancelled task may wait: forever, or the rest of grace(), or, if the
+// library repeats its calls, longer each time, so that other tasks get a turn.
 std::int64_t Call::patience_when_cancelled() const noexcept {
   if (task_->abandoned()) return 0;
   if (cancel_ == Cancel::never) return kNever;
@@ -199,7 +204,7 @@ Wake Call::wait_although_cancelled(std::span<DescriptorWait> descriptors, std::i
           static_cast<std::uint16_t>(calls.grace - std::min<std::int64_t>(calls.grace, used));
     }
     if (wake == Wake::cancelled) {
-      // Cancelled once more: that ends the time of grace.
+      // Another cancellation ends the time of grace().
       if (cancel_ == Cancel::never || calls.shielded) continue;
       return cut_short();
     }
@@ -243,7 +248,7 @@ Wake Call::wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadlin
     if (shown != nullptr) *shown = &waiter;
     if (signals_) {
       signals_->wait.waiter = &waiter;
-      // Without it, handlers run at any time, and interrupt nothing.
+      // Without the descriptor, handlers run at any time, and interrupt nothing.
       if (loop.selector().wait(signals_->wait) != 0) signals_.reset();
     }
     const Leave leave{loop, descriptors, signals_ ? &signals_->wait : nullptr, shown,
@@ -252,7 +257,7 @@ Wake Call::wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadlin
       wait.waiter = &waiter;
       const int error = loop.selector().wait(wait);
       if (error == EPERM && descriptors.size() == 1) return Wake::unwatchable;
-      // Among many it cannot be waited for, but the others can.
+      // One of many cannot be watched: wait for the others.
       if (error == 0 || error == EPERM || error == EINVAL || error == ELOOP) continue;
       errno = error;
       return Wake::failed;
@@ -277,13 +282,13 @@ Wake Call::sleep_until(std::int64_t deadline, bool restart) const noexcept {
   return wait_for(std::span<DescriptorWait>(), deadline, nullptr, restart);
 }
 
-// What the exception that is being handled is to C.
+// Turns the exception that is being handled into errno and a result.
 Wake Call::fail() const noexcept {
   try {
     throw;
   } catch (const asyncio::CancelledError& error) {
     errno = ECANCELED;
-    // An abandoned task is told of its end by its next await as it is.
+    // The next await of an abandoned task reports its end anyway.
     if (task_->abandoned()) return Wake::failed;
     if (!task_->has_told_library()) task_->library_calls().fruitless = 0;
     task_->told_library(error.what());

@@ -1,4 +1,4 @@
-// How a patched call waits: on the loop of the thread, in the task that runs.
+// The waiting of patched calls: on the loop of the thread, in the running task.
 #pragma once
 
 #include <fiber/asyncio/base_tasks.hpp>
@@ -29,21 +29,26 @@ inline constexpr std::int64_t kSecond = 1'000'000'000;
 inline bool is_valid(const timespec& time) noexcept {
   return time.tv_sec >= 0 && time.tv_nsec >= 0 && time.tv_nsec < kSecond;
 }
-// Of a valid time; one of centuries is cut.
+// Returns a valid time in nanoseconds; a time of centuries is cut to fit.
 inline std::int64_t nanoseconds(const timespec& time) noexcept {
   return time.tv_sec > kNever / kSecond - 2 ? kNever - 1 : time.tv_sec * kSecond + time.tv_nsec;
+}
+
+// Whether libc's functions with a time limit accept it.
+inline bool is_limit(clockid_t clock, const timespec& until) noexcept {
+  return (clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC) && is_valid(until);
 }
 
 enum class Wake : std::uint8_t {
   ready,
   timed_out,
-  failed,       // errno says why
-  cancelled,    // not told to those who wait: they see a failure
-  unwatchable,  // as a file on a disk: a call blocks, or returns at once
+  failed,       // errno has the reason
+  cancelled,    // internal: the callers of wait() get `failed`
+  unwatchable,  // such as a file on a disk: a call blocks, or returns at once
 };
 
-// How cancellation cuts the calls short that are made while it lives: set where an object with a
-// policy of its own calls. Waiting puts it away, for other tasks run then.
+// The policy for calls made while it lives: set by the replacements for objects with another
+// policy. Put away while waiting, because other tasks run.
 class PolicyOfCall {
  public:
   explicit PolicyOfCall(Cancel how) noexcept { next = how; }
@@ -51,15 +56,15 @@ class PolicyOfCall {
   PolicyOfCall& operator=(const PolicyOfCall&) = delete;
   ~PolicyOfCall() { next = Cancel::error; }
   static Cancel get() noexcept { return next; }
-  // Returns the one before.
+  // Sets the policy, and returns the old one.
   static Cancel set(Cancel how) noexcept { return std::exchange(next, how); }
 
  private:
   static inline thread_local constinit Cancel next = Cancel::error;
 };
 
-// One patched call. False in a condition when the call has to do what libc's does: no loop runs in
-// this thread, or no task in it, or the process is a child that was forked in one.
+// One patched call. Converts to false if the call must behave like libc's: this thread runs no
+// loop, or no task, or the process is a child that was forked in a task.
 class Call {
  public:
   Call() noexcept;
@@ -68,23 +73,23 @@ class Call {
   ~Call() = default;
   explicit operator bool() const noexcept { return task_ != nullptr; }
 
-  // The result of a call that succeeded leaves errno as it was.
+  // Returns the result of a call; after success, errno gets its value from before the call.
   template <class T>
   T done(T result) const noexcept {
     if (result >= 0) errno = error_;
     return result;
   }
 
-  // The result of a call that was made as it is: in a cancelled task one that failed because it
-  // would have to wait fails as one that was cut short, so that who asks for readiness, takes an
-  // error for it and tries again comes to an end.
+  // Returns the result of a call that was made unchanged. In a cancelled task, turns EAGAIN into
+  // the error of a call that was cut short: a library that polls, takes the error of poll for
+  // readiness, and tries again, comes to an end.
   template <class T>
   T tried(T result) const noexcept {
     if (result < 0 && errno == EAGAIN && task_ != nullptr && task_->has_told_library())
       would_wait();
     return result;
   }
-  // Sets errno for a call that would have to wait and must not.
+  // Sets errno for a call that would have to wait but must not.
   void would_wait() const noexcept;
 
   // The task that calls.
@@ -93,20 +98,22 @@ class Call {
   // On the loop's clock, in nanoseconds.
   std::int64_t now() const noexcept;
   std::int64_t deadline_after(std::int64_t nanoseconds) const noexcept;
+  // Converts the time `until` of another clock; a time in the past becomes now.
+  std::int64_t deadline_at(clockid_t clock, const timespec& until) const noexcept;
 
   Wake wait(int fd, std::uint32_t events, std::int64_t deadline) const noexcept;
-  // For the first that is ready, or until the waiter that is `shown` meanwhile is woken.
+  // Waits for the first ready descriptor, or until the waiter in `shown` is woken.
   Wake wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,
             asyncio::detail::Waiter** shown = nullptr) const noexcept;
-  // timed_out, or failed. `restart`: after a handler with SA_RESTART it goes on.
+  // Returns timed_out or failed. `restart`: goes on after a handler with SA_RESTART.
   Wake sleep_until(std::int64_t deadline, bool restart = false) const noexcept;
-  // When signals have come, the call is tried once more before their handlers run, as the kernel
-  // does: a handler of SIGCHLD takes no child from who waits for it. Waiting then ends as ready.
+  // Makes waiting end as ready when signals are pending, so that the call is tried once more before
+  // their handlers run, as in the kernel: a handler of SIGCHLD must not take the child first.
   void look_before_handlers() noexcept { looks_first_ = true; }
 
-  // Runs `function` on a thread of the default executor and stores what it returns; it must own
-  // what it uses, since it goes on when the task is cancelled. False: errno is set. It is ENOSYS
-  // when there is no executor any more.
+  // Runs `function` on a thread of the default executor and stores its result. `function` must own
+  // its data, since it goes on when the task is cancelled. Returns false with errno set; ENOSYS if
+  // the executor was shut down.
   template <class F, class T>
   bool on_thread(F function, T& result) const noexcept {
     try {
@@ -121,7 +128,7 @@ class Call {
         answer.cancel();
         return false;
       }
-      result = std::move(answer.result());  // nobody else sees it
+      result = std::move(answer.result());  // no other reference exists
       errno = error_;
       return true;
     } catch (...) {
@@ -145,7 +152,7 @@ class Call {
   std::int64_t patience_when_cancelled() const noexcept;
   Wake cut_short() const noexcept;
 
-  // Signals of the process that may interrupt the call: held from its first wait to its end.
+  // Signals of the process that may interrupt the call: blocked from its first wait to its end.
   struct Signals {
     HeldSignals held;
     DescriptorWait wait;
@@ -159,25 +166,25 @@ class Call {
   mutable std::optional<Signals> signals_;
 };
 
-// What is tried again and again where nothing tells when it will succeed: longer pauses each time.
+// Pauses between attempts if no event reports that one can succeed; each pause is longer.
 class Backoff {
  public:
-  // False: errno is set; EAGAIN when the deadline has come. `restart`: see Call::sleep_until.
+  // Returns false with errno set; EAGAIN after the deadline. `restart`: see Call::sleep_until.
   bool pause(const Call& call, std::int64_t deadline = kNever, bool restart = true) noexcept;
 
  private:
   std::int64_t pause_ = 500'000;
 };
 
-// The loop that this thread runs, if it is this process's; null otherwise.
+// Returns the loop that this thread runs; null if there is none, or if it is the parent process's.
 asyncio::detail::LoopObject* own_loop() noexcept;
 
-// True where memory is shared with the parent between vfork and exec, or after a fork that libc
-// knows nothing of.
+// Whether memory is shared with the parent, between vfork and exec, or a fork was made without
+// libc.
 bool in_foreign_process() noexcept;
-// How often this process was forked since anything was patched, which changes the thread's id.
+// Returns the number of forks since the first patch: each one changes the thread's id.
 unsigned forks() noexcept;
-// Called before anything is patched.
+// Must be called before the first patch.
 void prepare_for_fork() noexcept;
 
 }  // namespace fiber::monkey::detail

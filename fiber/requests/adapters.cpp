@@ -23,6 +23,7 @@ bool is_allowed(const Retry& retry, std::string_view method) {
          retry.allowed_methods->contains(http::upper(method));
 }
 
+// Returns the message of an exhausted Retry:
 // "HTTPConnectionPool(host='127.0.0.1', port=80): Max retries exceeded with url: / (Caused by ...)"
 std::string exceeded(const std::string& url, const std::string& cause) {
   const std::string origin = http::origin_of(url);

@@ -1,4 +1,4 @@
-// How often a request is tried. Python: requests.adapters, and urllib3.util.Retry.
+// The number of tries of a request. Python: requests.adapters, and urllib3.util.Retry.
 //
 //   session.mount("https://", requests::HTTPAdapter{
 //       .max_retries = requests::Retry{.total = 5, .status_forcelist = {502, 503, 504},
@@ -15,47 +15,47 @@
 
 namespace fiber::requests {
 
-/// urllib3.util.Retry: its keyword arguments. Each of the numbers is of tries after the first one;
+/// The keyword arguments of urllib3.util.Retry. Each number limits the tries after the first one;
 /// nothing is no limit.
 ///
-/// A connection that could not be made is tried again whatever the method is: the server has seen
-/// nothing. After that, only a request whose method is allowed goes out again. Redirects are
+/// A connection that could not be made is tried again for every method: the server has seen no
+/// request. Afterwards, only a request whose method is allowed is sent again. Redirects are
 /// counted by Session::max_redirects alone.
 struct FIBER_API Retry {
-  std::optional<int> total = 10;    ///< of all kinds; over all others
+  std::optional<int> total = 10;    ///< of all kinds; has priority over the other numbers
   std::optional<int> connect = {};  ///< no connection
-  std::optional<int> read = {};     ///< the connection ended, or timed out, before an answer came
+  std::optional<int> read = {};     ///< the connection ended or timed out before an answer
   std::optional<int> status = {};   ///< the answer's status is in status_forcelist
   std::optional<int> other = {};    ///< the rest: TLS
-  /// Methods that may be sent twice, those that are idempotent at first; nothing for any.
+  /// Methods that may be sent twice, at first the idempotent ones; nothing for every method.
   std::optional<std::set<std::string>> allowed_methods =
       std::set<std::string>{"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"};
-  std::set<int> status_forcelist = {};  ///< answers with these are no answers
-  /// The second try comes at once, the third after backoff_factor * 2 seconds, and each wait after
-  /// that is twice as long.
+  std::set<int> status_forcelist = {};  ///< answers with these are asked for again
+  /// The second try comes at once, the third after backoff_factor * 2 seconds, and each further
+  /// wait is twice as long.
   double backoff_factor = 0;
   http::Seconds backoff_max = std::chrono::seconds(120);
-  /// With no try left: RetryError, or the last answer.
+  /// With no try left: true throws RetryError, false returns the last answer.
   bool raise_on_status = true;
-  /// Answers of 413, 429 and 503 that have a Retry-After are tried again, after that time; so long
-  /// is waited for those of status_forcelist, too.
+  /// Whether answers of 413, 429 and 503 with a Retry-After are asked for again, after that time.
+  /// The wait of Retry-After applies to the answers of status_forcelist, too.
   bool respect_retry_after_header = true;
-  double backoff_jitter = 0;  ///< up to so many seconds, by chance, are added to a wait
-  /// The longest wait that a server may ask for. Six hours are Python's; a session that answers to
-  /// somebody should have less.
+  double backoff_jitter = 0;  ///< a random number of seconds up to this one is added to a wait
+  /// The longest wait that a server may ask for. Six hours are Python's default; a session with
+  /// waiting users should have less.
   http::Seconds retry_after_max = std::chrono::hours(6);
 
-  /// Whether an answer is to be asked for again.
+  /// Whether to ask for an answer again.
   bool is_retry(std::string_view method, int status_code, bool has_retry_after = false) const;
-  /// How long to wait after so many errors in a row.
+  /// Returns how long to wait after `errors` errors in a row.
   http::Seconds get_backoff_time(int errors) const;
-  /// Retry-After's value, seconds or a date, never negative, at most retry_after_max. Throws
-  /// InvalidHeader for what is neither.
+  /// Returns the wait for a value of Retry-After, which is seconds or a date: never negative, at
+  /// most retry_after_max. Throws InvalidHeader for any other value.
   http::Seconds parse_retry_after(std::string_view retry_after) const;
 };
 
 /// max_retries=: a Retry, or how often a connection that could not be made is tried again. With 0,
-/// the exceptions are those of the only try.
+/// the exception of the only try is thrown.
 class MaxRetries {
  public:
   MaxRetries(int total = 0) {
@@ -68,7 +68,7 @@ class MaxRetries {
   std::optional<Retry> retry_;
 };
 
-/// requests.adapters.HTTPAdapter, as Session::mount() takes it.
+/// The adapter that Session::mount() takes. Python: requests.adapters.HTTPAdapter.
 struct HTTPAdapter {
   MaxRetries max_retries = {};
 };

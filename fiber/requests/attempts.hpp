@@ -1,4 +1,4 @@
-// Counts what a Retry allows for one request.
+// Counts the tries of one request.
 #pragma once
 
 #include <fiber/requests/adapters.hpp>
@@ -16,14 +16,14 @@ class Attempts {
 
   explicit Attempts(std::optional<Retry> retry) : retry_(std::move(retry)) {}
 
-  // Whether there may be several.
+  // Whether there may be several tries.
   explicit operator bool() const noexcept { return retry_.has_value(); }
 
-  // To be called while an exception is handled. Waits, and returns, for another try; throws what is
-  // to be told if there is none.
+  // Counts a failed try. To be called while its exception is handled. Returns if another try is
+  // allowed, after pause(); otherwise throws the exception for the caller.
   void after_error(Cause cause, const std::string& method, const std::string& url);
-  // For several: whether to drop this answer and try again after pause(). Throws RetryError,
-  // InvalidHeader.
+  // Whether to drop this answer and try again after pause(). To be called only if there may be
+  // several tries. Throws RetryError, InvalidHeader.
   bool after_answer(const std::string& method, const Response& response);
   void pause();
 

@@ -18,7 +18,8 @@ using http::lower;
 using http::strip;
 using Challenge = std::map<std::string, std::string>;
 
-// `a=b, c="d, e"`, as requests.utils.parse_dict_header: names in lower case, quotes taken off.
+// Parses `a=b, c="d, e"`, with names in lower case and without quotes.
+// Python: requests.utils.parse_dict_header.
 Challenge parse_dict_header(std::string_view text) {
   Challenge fields;
   for (std::size_t begin = 0; begin < text.size();) {
@@ -106,7 +107,7 @@ void HTTPProxyAuth::operator()(PreparedRequest& request) const {
 
 struct HTTPDigestAuth::State {
   std::string username, password;
-  std::mutex mutex;  // for what follows
+  std::mutex mutex;  // for the members below
   Challenge challenge = {};
   std::string last_nonce = {};
   std::uint32_t nonce_count = 0;

@@ -1,4 +1,4 @@
-// Who asks. Python: requests.auth.
+// Authentication. Python: requests.auth.
 #pragma once
 
 #include <fiber/http/arguments.hpp>
@@ -23,17 +23,17 @@ struct FIBER_API HTTPProxyAuth {
 };
 
 /// Digest authentication (RFC 7616: MD5, MD5-sess, SHA, SHA-256, SHA-512; qop `auth` or none). The
-/// first request is answered with a challenge and sent again; later ones bring the answer along.
-/// A challenge of another origin than the request's is left unanswered. Copies share what they
-/// know of the server; any thread may use them.
+/// server answers the first request with a challenge, and the request is sent again; later requests
+/// carry the answer. A challenge of another origin than the request's is not answered. Copies share
+/// the last challenge; any thread may use them.
 class FIBER_API HTTPDigestAuth {
  public:
   HTTPDigestAuth(std::string username, std::string password);
 
-  /// Puts an answer to the last challenge, if there was one, into the request.
+  /// Puts the answer to the last challenge, if there was one, into the request.
   void operator()(PreparedRequest& request) const;
-  /// The value of Authorization for a challenge, WWW-Authenticate's value; "" if there is none for
-  /// it.
+  /// Returns the value of Authorization for a challenge, a value of WWW-Authenticate; "" for an
+  /// unsupported challenge.
   std::string answer(std::string_view challenge, std::string_view method,
                      std::string_view url) const;
 

@@ -38,7 +38,7 @@ int milliseconds_until(const Deadline& deadline) {
   return static_cast<int>(std::min<std::chrono::milliseconds::rep>(left.count(), 1'000'000));
 }
 
-// A resolver cannot be interrupted: with a time limit it has a thread of its own.
+// A lookup cannot be interrupted: with a time limit it runs on a thread of its own.
 std::vector<asyncio::AddressInfo> look_up(const std::string& host, int port,
                                           const Deadline& deadline) {
   asyncio::GetaddrinfoOptions options{.type = SOCK_STREAM};
@@ -51,7 +51,7 @@ std::vector<asyncio::AddressInfo> look_up(const std::string& host, int port,
   }
   auto promise = std::make_shared<std::promise<std::vector<asyncio::AddressInfo>>>();
   auto found = promise->get_future();
-  const core::SignalsBlocked blocked;  // for the thread
+  const core::SignalsBlocked blocked;  // the new thread inherits this mask
   std::thread([promise, host, port, options] {
     try {
       promise->set_value(asyncio::detail::look_up(host, port, options));
@@ -95,7 +95,7 @@ class Connection::Tls final : public ByteStream {
 
   const ssl::SSLObject& object() const noexcept { return object_; }
 
-  // False: more has to come first.
+  // Returns false if more bytes must be received first.
   bool handshake() {
     for (;;) {
       try {
@@ -107,9 +107,9 @@ class Connection::Tls final : public ByteStream {
         if (!feed()) return false;
       } catch (...) {
         try {
-          flush();  // the alert that says why
+          flush();  // sends the alert with the reason
         } catch (const OSError&) {
-          // What went wrong is known.
+          // The first error is the one to report.
         }
         throw;
       }
@@ -134,7 +134,7 @@ class Connection::Tls final : public ByteStream {
         if (feed()) continue;
         may_have_more_ = false;
         return std::nullopt;
-      } catch (const ssl::SSLEOFError&) {  // without a good-bye, as everybody has it
+      } catch (const ssl::SSLEOFError&) {  // many servers send no close_notify
         received_.clear();
         return received_;
       }
@@ -155,7 +155,7 @@ class Connection::Tls final : public ByteStream {
   bool may_have_more() const override { return may_have_more_ || below_.may_have_more(); }
 
  private:
-  // False: nothing has come.
+  // Returns false if nothing was received.
   bool feed() {
     const auto bytes = below_.receive();
     if (!bytes) return false;
@@ -169,7 +169,7 @@ class Connection::Tls final : public ByteStream {
   ByteStream& below_;
   ssl::MemoryBIO incoming_, outgoing_;
   ssl::SSLObject object_;
-  std::string left_;  // to be sent
+  std::string left_;  // bytes to send
   std::string received_;
   bool may_have_more_ = false;
 };
@@ -208,12 +208,12 @@ Connection::~Connection() {
       tls_->object().unwrap();
     }
   } catch (...) {
-    // It waits for the other side's good-bye, which nobody does here.
+    // unwrap() reports that the peer's close_notify is missing; it is not awaited here.
   }
   try {
     if (tls_) tls_->flush();
   } catch (...) {
-    // The end is an end all the same.
+    // The descriptor is closed in any case.
   }
   ::close(descriptor_);
 }
@@ -309,7 +309,7 @@ void Connection::wait_until(short events, const Deadline& deadline) const {
   if (wait.revents == 0) throw TimedOut();
 }
 
-// Something to read is an end, an error or, without TLS, what nobody has asked for.
+// Something to read is the end, an error or, without TLS, unexpected data.
 bool Connection::is_alive() const noexcept {
   char byte = 0;
   const ssize_t count = ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -327,7 +327,7 @@ void Connection::work(http::Transfer& transfer) {
         break;
       }
       transfer.sent(count);
-      if (ready_) break;  // the server may have said that it wants no more
+      if (ready_) break;  // received bytes may tell to stop sending
     }
     sending_ = stream_->flush() || sending_;
   } catch (const OSError& error) {
@@ -341,7 +341,7 @@ void Connection::work(http::Transfer& transfer) {
       const auto bytes = stream_->receive();
       ready_ = bytes && !bytes->empty() && stream_->may_have_more();
       if (!bytes) {
-        // No end, and no answer to be hoped for.
+        // Sending has failed, and no answer has arrived.
         if (unsent) transfer.lost(std::move(unsent));
         break;
       }

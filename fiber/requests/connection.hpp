@@ -1,4 +1,4 @@
-// A connection that blocks its thread, with time limits: names, addresses, proxies and TLS.
+// A connection whose functions block the thread, with time limits: names, addresses, proxies, TLS.
 #pragma once
 
 #include <fiber/asyncio/sock.hpp>
@@ -17,37 +17,38 @@ namespace fiber::requests {
 
 using Deadline = std::optional<http::Transfer::Clock::time_point>;
 
-// Bytes in both directions, which never waits. Throws OSError.
+// A stream of bytes in both directions. Its functions never wait. They throw OSError.
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
-  // How many were taken; 0: there is no room.
+  // Takes bytes to send and returns their number; 0 if there is no room.
   virtual std::size_t send(std::string_view bytes) = 0;
-  // What has come, until the next call; "" at the end, nothing if there is nothing now.
+  // Returns received bytes, valid until the next call; "" at the end, nothing if there are none
+  // now.
   virtual std::optional<std::string_view> receive() = 0;
-  // Whether bytes that were taken still have to be sent: by flush(), which gives that again.
+  // Sends bytes that send() took. Returns whether some are left for another flush().
   virtual bool flush() { return false; }
-  // Whether receive() may have something, without anything new in the socket.
+  // Whether receive() may return bytes without new ones in the socket.
   virtual bool may_have_more() const { return false; }
 };
 
 class Connection {
  public:
-  // Makes it. Throws http::Failure.
+  // Makes the connection. Throws http::Failure.
   explicit Connection(const http::Transfer& transfer);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
 
   const std::string& key() const noexcept { return route_.key; }
-  // Of one that was kept: whether the server has not closed it meanwhile.
+  // Whether the server has not closed a kept connection meanwhile.
   bool is_alive() const noexcept;
-  // Whether an exchange was attached to it before; true from now on.
+  // Whether an exchange has used the connection before; true from now on.
   bool use() noexcept { return std::exchange(used_, true); }
 
-  // Sends what the exchange has to send, and hands over what has come, without waiting.
+  // Sends the output of the exchange, and passes received bytes to it, without waiting.
   void work(http::Transfer& transfer);
-  // Waits for one or the other; for `milliseconds` at most.
+  // Waits until work() can send or receive; for `milliseconds` at most.
   void wait(const http::Transfer& transfer, int milliseconds);
 
  private:
@@ -70,10 +71,10 @@ class Connection {
   int descriptor_ = -1;
   std::unique_ptr<Socket> socket_;
   std::unique_ptr<Tls> outer_, tls_;  // to the proxy, and to the host
-  ByteStream* stream_ = nullptr;      // the last of them
+  ByteStream* stream_ = nullptr;      // the topmost of the three
   bool used_ = false;
-  bool sending_ = false;  // there was no room
-  bool ready_ = false;    // something may have come
+  bool sending_ = false;  // the socket had no room
+  bool ready_ = false;    // there may be bytes to receive
   bool session_kept_ = false;
 };
 

@@ -1,9 +1,9 @@
 // The exceptions of requests (requests.exceptions), under their Python names.
 //
-// They are fiber::OSErrors, as Python's are IOErrors, and live in fiber::requests: ConnectionError
-// here is not fiber::ConnectionError, just as requests.ConnectionError is not the built-in one.
-// InvalidURL and its like are not also ValueErrors: with two paths to std::exception no handler
-// for std::exception would catch them.
+// All derive from fiber::OSError, as Python's from IOError. requests::ConnectionError is not
+// fiber::ConnectionError, just as requests.ConnectionError is not the built-in one. Unlike in
+// Python, InvalidURL and similar classes are no ValueErrors: with two paths to std::exception no
+// handler for std::exception would catch them.
 #pragma once
 
 #include <fiber/exceptions.hpp>
@@ -18,18 +18,18 @@ namespace fiber::requests {
 
 class Response;
 
-/// Root of everything that requests throws about a request. Copying never throws.
+/// The root of all exceptions about requests. Copying never throws.
 class FIBER_API RequestException : public OSError {
  public:
   explicit RequestException(std::string message, std::shared_ptr<const Response> response = {})
       : OSError(std::move(message)), response_(std::move(response)) {}
   ~RequestException() override;
 
-  /// The response that gave rise to it (HTTPError and TooManyRedirects have one), else null.
+  /// The response that caused the exception (HTTPError and TooManyRedirects have one), else null.
   const std::shared_ptr<const Response>& response() const noexcept { return response_; }
 
  protected:
-  /// For the classes between: RequestException is a virtual base, which the thrown class makes.
+  /// For the classes between: the thrown class constructs RequestException, its virtual base.
   RequestException() : OSError(std::string()) {}
 
  private:
@@ -44,7 +44,7 @@ class FIBER_API HTTPError : public virtual RequestException {
   ~HTTPError() override;
 };
 
-/// No connection, or one that ended before the response's head was complete.
+/// There was no connection, or it ended before the response's head was complete.
 class FIBER_API ConnectionError : public virtual RequestException {
  public:
   explicit ConnectionError(std::string message) : RequestException(std::move(message)) {}
@@ -100,7 +100,7 @@ class FIBER_API TooManyRedirects : public virtual RequestException {
   ~TooManyRedirects() override;
 };
 
-/// "example.com/x": neither http:// nor https://.
+/// A URL without a scheme: "example.com/x".
 class FIBER_API MissingSchema : public virtual RequestException {
  public:
   explicit MissingSchema(std::string message) : RequestException(std::move(message)) {}
@@ -114,7 +114,7 @@ class FIBER_API InvalidSchema : public virtual RequestException {
   ~InvalidSchema() override;
 };
 
-/// A URL without a host, or one that cannot be read at all.
+/// A URL without a host, or one that cannot be parsed.
 class FIBER_API InvalidURL : public virtual RequestException {
  public:
   explicit InvalidURL(std::string message) : RequestException(std::move(message)) {}
@@ -131,8 +131,7 @@ class FIBER_API InvalidProxyURL : public InvalidURL {
   ~InvalidProxyURL() override;
 };
 
-/// A header (or method, or cookie) that would not stay within its line, or an answer with two
-/// lengths.
+/// A header (or method, or cookie) with an end of line in it, or an answer with two lengths.
 class FIBER_API InvalidHeader : public virtual RequestException {
  public:
   explicit InvalidHeader(std::string message) : RequestException(std::move(message)) {}
@@ -159,7 +158,7 @@ class FIBER_API JSONDecodeError : public InvalidJSONError {
 
   const std::string& msg() const noexcept { return fault_->msg; }  ///< "Expecting value"
   const std::string& doc() const noexcept { return fault_->doc; }  ///< the text
-  /// Where, in characters of the text.
+  /// The position of the fault, in characters of the text.
   std::size_t pos() const noexcept { return fault_->pos; }
   std::size_t lineno() const noexcept { return fault_->lineno; }  ///< from 1
   std::size_t colno() const noexcept { return fault_->colno; }    ///< from 1
@@ -168,7 +167,7 @@ class FIBER_API JSONDecodeError : public InvalidJSONError {
   std::shared_ptr<const http::JsonFault> fault_;
 };
 
-/// The connection ended, or made no sense, in the middle of the body.
+/// The connection ended in the middle of the body, or the body was malformed.
 class FIBER_API ChunkedEncodingError : public virtual RequestException {
  public:
   explicit ChunkedEncodingError(std::string message) : RequestException(std::move(message)) {}
@@ -189,7 +188,7 @@ class FIBER_API RetryError : public virtual RequestException {
   ~RetryError() override;
 };
 
-/// A body that is read while it is sent had to be sent once more, and cannot be.
+/// A body that is read while it is sent had to be sent again, and cannot be read again.
 class FIBER_API UnrewindableBodyError : public virtual RequestException {
  public:
   explicit UnrewindableBodyError(std::string message) : RequestException(std::move(message)) {}

@@ -15,7 +15,7 @@
 namespace fiber::requests {
 namespace {
 
-// As urllib3's RequestField writes them: these first, then the others.
+// Writes the header of a part as urllib3's RequestField does: these fields first, then the others.
 std::string render_headers(const std::string& disposition, const std::string& content_type,
                            const http::Headers& headers) {
   std::string text = "Content-Disposition: " + disposition + "\r\n";

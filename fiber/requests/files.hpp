@@ -1,4 +1,4 @@
-// files=: what is uploaded beside the fields of a form.
+// files=: the uploads beside the fields of a form.
 #pragma once
 
 #include <fiber/http/arguments.hpp>
@@ -17,18 +17,18 @@ namespace fiber::requests {
 ///             {"note", {"note.txt", "its content", "text/plain"}}}
 class FIBER_API File {
  public:
-  /// The name that the server is told is that of its field.
+  /// Makes a file whose filename is the name of its field.
   explicit File(http::Body content) : content_(std::move(content)), named_after_field_(true) {}
-  /// `filename`: std::nullopt for none. What is read while it is sent, an std::ifstream, is read
-  /// once more for a redirect or another try.
+  /// Makes a file. `filename`: std::nullopt for none. A source that is read while it is sent, such
+  /// as a std::ifstream, is read again for a redirect or another try.
   File(std::optional<std::string> filename, http::Body content, std::string content_type = {},
        http::Headers headers = {})
       : filename_(std::move(filename)),
         content_(std::move(content)),
         content_type_(std::move(content_type)),
         headers_(std::move(headers)) {}
-  /// The file of this path, under the last part of it. Throws FileNotFoundError, PermissionError,
-  /// OSError (a directory).
+  /// Opens the file of this path; the filename is the last part of the path. Throws
+  /// FileNotFoundError, PermissionError, OSError (a directory).
   static File open(const std::string& path, std::string content_type = {},
                    http::Headers headers = {});
 
@@ -46,7 +46,7 @@ class FIBER_API File {
 /// Names of fields, and their files; repeats allowed.
 using Files = std::vector<std::pair<std::string, File>>;
 
-/// The body that `files` and `data`, a form or nothing, make: multipart/form-data.
+/// Returns the body of `files` and `data`, a form or nothing, as multipart/form-data.
 http::Body encode_files(const Files& files, const http::Body& data);
 
 }  // namespace fiber::requests

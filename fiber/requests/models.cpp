@@ -15,7 +15,7 @@ std::string strip(std::string_view text, std::string_view characters) {
   return std::string(http::strip(text, characters));
 }
 
-// requests.utils.parse_header_links, of one link.
+// Parses one link. Python: requests.utils.parse_header_links.
 Response::Link parse_link(std::string_view text) {
   constexpr std::string_view quotes = " '\"";
   const auto semicolon = text.find(';');
@@ -33,7 +33,7 @@ Response::Link parse_link(std::string_view text) {
   return link;
 }
 
-// Cuts a body into lines, or at a delimiter; `next` gives the pieces of the body.
+// Cuts a body into lines, or at a delimiter; `next` returns the pieces of the body.
 class Splitter {
  public:
   Splitter(std::function<std::string()> next, std::optional<std::string> delimiter)
@@ -43,7 +43,7 @@ class Splitter {
     for (;;) {
       const std::size_t end =
           delimiter_ ? held_.find(*delimiter_, looked_) : held_.find_first_of("\r\n", looked_);
-      // A carriage return at the end of a piece may have its line feed in the next.
+      // The line feed of a carriage return at the end of a piece may be in the next piece.
       const bool open = end != held_.npos && !delimiter_ && held_[end] == '\r' &&
                         end + 1 == held_.size() && !ended_;
       if (end != held_.npos && !open) return cut(end);
@@ -84,8 +84,8 @@ class Splitter {
   std::function<std::string()> next_;
   std::optional<std::string> delimiter_;
   std::string held_;
-  std::size_t taken_ = 0;   // of held_, by lines
-  std::size_t looked_ = 0;  // nothing is found before
+  std::size_t taken_ = 0;   // bytes of held_ that lines have taken
+  std::size_t looked_ = 0;  // the search goes on here
   bool ended_ = false;
   bool any_ = false;  // the body is not empty
 };
@@ -106,7 +106,7 @@ std::map<std::string, Response::Link> Response::links() const {
   std::map<std::string, Link> links;
   const std::string header = strip(headers.get("Link"), " '\"");
   for (std::size_t begin = 0; begin < header.size();) {
-    // ", *<"
+    // Links are separated by ", *<".
     std::size_t end = begin, next = header.npos;
     for (end = header.find(',', end); end != header.npos; end = header.find(',', end + 1)) {
       next = header.find_first_not_of(' ', end + 1);
@@ -130,7 +130,7 @@ void Response::raise_for_status() const {
                   std::make_shared<const Response>(*this));
 }
 
-// Requests decodes what names no encoding from that which its zeros and marks show.
+// Without an encoding, requests guesses one from the zeros and the byte order mark.
 std::string Response::json_text() const {
   if (encoding.empty() && content.size() > 3)
     if (const std::string guessed = http::guess_json_utf(content); !guessed.empty())

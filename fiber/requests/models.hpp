@@ -1,4 +1,4 @@
-// A request as it is sent, and the response. Python: requests.models.
+// The prepared request and the response. Python: requests.models.
 #pragma once
 
 #include <fiber/http/arguments.hpp>
@@ -27,20 +27,20 @@ using Json = http::Json;
 
 class Response;
 
-/// requests.PreparedRequest: what was sent for a response, and what an `auth` may change before.
+/// The request that is sent; an `auth` may change it before. Python: requests.PreparedRequest.
 class FIBER_API PreparedRequest {
  public:
   std::string method;           ///< "GET"
   std::string url;              ///< with its parameters, quoted
-  CaseInsensitiveDict headers;  ///< but for Host, Cookie, the length of the body and what to accept
+  CaseInsensitiveDict headers;  ///< without Host, Cookie, lengths and Accept-Encoding
   Body body;
 
-  /// The part of the URL that the request line has: "/path?query".
+  /// Returns the part of the URL for the request line: "/path?query".
   std::string path_url() const;
 };
 
-/// Called with every response, the redirects on its way included. It may change it; what it throws
-/// leaves the call.
+/// A function that is called with every response, redirects included. It may change the response;
+/// its exceptions leave the call.
 using Hook = std::function<void(Response&)>;
 
 /// hooks=: {.response = {hook, ...}}
@@ -48,10 +48,11 @@ struct Hooks {
   std::vector<Hook> response = {};
 };
 
-/// requests.Response. A value but for the rest of a streamed body, which copies share.
+/// A response. A value, except that copies share the rest of a streamed body.
+/// Python: requests.Response.
 class FIBER_API Response {
  public:
-  /// What a Link field says of one link, "url" among it.
+  /// The parameters of one link of the field Link, and its "url".
   using Link = std::map<std::string, std::string>;
 
   int status_code = 0;
@@ -62,25 +63,25 @@ class FIBER_API Response {
   std::string encoding;                 ///< charset of text(); from Content-Type, "" if not known
   std::chrono::microseconds elapsed{};  ///< from sending until the head had arrived
   Params cookies;                       ///< names and values that this response sets
-  /// The answers on the way here, the first one first: redirects, and what HTTPDigestAuth answered
-  /// to. Of their bodies no more than 64 KiB are kept; they have no history.
+  /// The earlier answers, the first one first: redirects, and challenges that HTTPDigestAuth has
+  /// answered. Their bodies are cut off after 64 KiB; they have no history.
   std::vector<Response> history;
-  PreparedRequest request;  ///< that it answers
+  PreparedRequest request;  ///< the request that was answered
 
   /// Whether the status is below 400.
   bool ok() const noexcept { return status_code < 400; }
   /// Whether this is a redirect that was not followed, or one of a history.
   bool is_redirect() const;
-  /// Whether it is one for good, 301 or 308.
+  /// Whether this is a permanent redirect, 301 or 308.
   bool is_permanent_redirect() const;
-  /// The links of the field Link by what they are ("next"), or by their URL.
+  /// Returns the links of the field Link, by relation ("next") or else by URL.
   std::map<std::string, Link> links() const;
-  /// `content` decoded from `encoding` to UTF-8, malformed characters as U+FFFD. Without an
-  /// encoding it is taken for UTF-8 (Python guesses).
+  /// Returns `content` converted from `encoding` to UTF-8, malformed characters as U+FFFD. Without
+  /// an encoding, `content` is taken for UTF-8 (Python guesses).
   std::string text() const;
 #ifdef FIBER_HTTP_JSON
-  /// `content` as a nlohmann::json (nlohmann::ordered_json:
-  /// response.json<nlohmann::ordered_json>()). Without an encoding that of the bytes is guessed:
+  /// Returns `content` as a nlohmann::json (nlohmann::ordered_json:
+  /// response.json<nlohmann::ordered_json>()). Without an encoding, one is guessed from the bytes:
   /// UTF-8, 16 or 32. Throws JSONDecodeError.
   template <class Value = nlohmann::json>
   Value json() const {
@@ -90,14 +91,14 @@ class FIBER_API Response {
   /// Throws HTTPError, "404 Client Error: Not Found for url: ...", unless ok().
   void raise_for_status() const;
 
-  /// The body in pieces of chunk_size bytes, the last one shorter; 0: as they arrive. To be gone
-  /// through once, and outlived by the response, when streamed. Throws as get() does.
+  /// Returns the body in pieces of chunk_size bytes, the last one shorter; 0: pieces as they
+  /// arrive. A streamed body allows one pass, and the response must outlive it. Throws like get().
   http::Chunks iter_content(std::size_t chunk_size);
-  /// The body line by line, without the ends of the lines (LF, CR, CR LF); with a delimiter, what
-  /// stands between delimiters. Otherwise as iter_content().
+  /// Returns the body line by line, without the ends of the lines (LF, CR, CR LF); with a
+  /// delimiter, the parts between delimiters. Otherwise like iter_content().
   http::Lines iter_lines(std::size_t chunk_size = 512,
                          std::optional<std::string> delimiter = std::nullopt);
-  /// Gives up what is left of a streamed body. So does the destructor of the last copy.
+  /// Gives up the rest of a streamed body, as the destructor of the last copy does.
   void close() noexcept { stream_.reset(); }
 
  private:

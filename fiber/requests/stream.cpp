@@ -14,11 +14,11 @@ namespace {
 
 using Clock = http::Transfer::Clock;
 
-// How much of a streamed body may wait for its reader.
+// The most bytes of a streamed body that may wait for the reader.
 constexpr std::size_t stream_buffer = 256 * 1024;
-// Of the body of an answer that is asked for again, before its connection is given up instead.
+// The most bytes of the body of a dropped answer that are read to keep its connection.
 constexpr std::size_t discard_limit = 64 * 1024;
-// Connections that a session keeps.
+// The most connections that a session keeps.
 constexpr std::size_t most_idle = 100;
 
 std::string encoding_of(const CaseInsensitiveDict& headers) {
@@ -29,7 +29,7 @@ std::string encoding_of(const CaseInsensitiveDict& headers) {
   return type.find("application/json") != type.npos ? "utf-8" : "";
 }
 
-// The cookies that an answer sets, those that a session would keep; of several with one name the
+// Returns the cookies that an answer sets and a session would keep; of several with one name, the
 // last.
 Params cookies_of(const http::ResponseHead& head) {
   Params cookies;
@@ -118,7 +118,7 @@ void Session::Core::keep(std::unique_ptr<Connection> connection) noexcept {
     }
     idle_.push_back(std::move(connection));
   } catch (const std::bad_alloc&) {
-    // It is closed.
+    // Without memory, the connection is closed.
   }
 }
 
@@ -199,7 +199,7 @@ void Response::Stream::read_head(const Adapters& adapters,
   }
 }
 
-// A challenge is answered where the credentials are for: elsewhere somebody could guess at them.
+// Answers only the first origin: another server could use the answer to guess the password.
 std::string Response::Stream::answer_to_challenge(const HTTPDigestAuth& digest) const {
   const http::ResponseHead& head = transfer_.head();
   if (head.status < 400 || head.status >= 500 ||
@@ -211,10 +211,10 @@ std::string Response::Stream::answer_to_challenge(const HTTPDigestAuth& digest) 
   return digest.answer(challenges, transfer_.request().method, transfer_.request().url);
 }
 
-// Of the failure that drive() has thrown.
+// Returns the cause of the failure that drive() has thrown.
 Attempts::Cause Response::Stream::cause() {
   using Kind = http::Failure::Kind;
-  if (transfer_.error()) throw;  // of the body's source, or without memory
+  if (transfer_.error()) throw;  // an exception of the body's source, or no memory
   const auto failure = transfer_.failure();
   if (!failure) return Attempts::Cause::read;  // a read timeout
   switch (failure->kind) {
@@ -234,7 +234,7 @@ void Response::Stream::discard_body() {
   try {
     drive([this] { return transfer_.available() >= discard_limit; });
   } catch (const RequestException&) {
-    // Its connection is closed then.
+    // The connection is closed then.
   }
 }
 
@@ -256,7 +256,7 @@ std::string Response::Stream::read(std::size_t n) {
   return transfer_.take(n ? n : http::unlimited);
 }
 
-// Works until `enough` says so or the exchange is over; throws what went wrong.
+// Works until `enough` returns true or the exchange is done; throws its failure.
 template <class Enough>
 void Response::Stream::drive(Enough enough) {
   transfer_.touch();
@@ -288,7 +288,7 @@ void Response::Stream::connect() {
   transfer_.attach(connection_->use());
 }
 
-// Keeps it for the next exchange, if that may be.
+// Keeps the connection for another exchange, if it may be used again.
 void Response::Stream::leave_connection() noexcept {
   std::unique_ptr<Connection> connection = std::move(connection_);
   if (connection && transfer_.is_over() && transfer_.keeps_connection())

@@ -1,4 +1,4 @@
-// An exchange in progress, driven by whoever waits for it.
+// An exchange in progress, driven by the thread that waits for it.
 #pragma once
 
 #include <fiber/http/transfer.hpp>
@@ -16,29 +16,29 @@
 
 namespace fiber::requests {
 
-// What a session and the responses still being streamed from it share. Each exchange has a
-// connection to itself, which is kept for the next; threads never meet in one.
+// The state that a session shares with its streamed responses. Each exchange has a connection of
+// its own, which is kept for another one afterwards: no two threads use one connection.
 struct Session::Core {
   std::shared_ptr<http::Shared> shared = std::make_shared<http::Shared>();
 
-  // One that was kept and is alive; null if there is none.
+  // Returns a kept connection that is alive; null if there is none.
   std::unique_ptr<Connection> take(const std::string& key);
   void keep(std::unique_ptr<Connection> connection) noexcept;
   void close() noexcept;
 
  private:
   std::mutex mutex_;
-  std::vector<std::unique_ptr<Connection>> idle_;  // the one that was used last is the last
+  std::vector<std::unique_ptr<Connection>> idle_;  // in order of their last use
 };
 
 // Throws the exception for a failure.
 [[noreturn]] void raise(const http::Failure& failure);
-// A number of seconds, for a message.
+// Returns a number of seconds, for a message.
 std::string in_seconds(http::Seconds duration);
 
 class Response::Stream {
  public:
-  // How often requests to an URL are tried.
+  // Returns the counter of tries for a URL.
   using Adapters = std::function<Attempts(const std::string& url)>;
 
   Stream(std::shared_ptr<Session::Core> core, http::Outgoing request,
@@ -48,15 +48,16 @@ class Response::Stream {
   Stream& operator=(const Stream&) = delete;
 
   http::Transfer& transfer() noexcept { return transfer_; }
-  // Its head, and those before it.
+  // Returns a response with the head and the earlier heads.
   Response response();
 
-  // Waits until the head of the final answer is there: after redirects, further tries and the
-  // answer to a challenge.
+  // Waits for the head of the final answer, through redirects, further tries and the answer to a
+  // challenge.
   void read_head(const Adapters& adapters, const std::optional<HTTPDigestAuth>& digest);
   // Waits for the whole body; the limit must allow for it.
   std::string read_all();
-  // Up to n bytes, fewer only at the end; n = 0: what there is, at least one. "" at the end.
+  // Waits for n bytes and returns them, fewer only at the end; n = 0: returns the available bytes,
+  // at least one. "" at the end.
   std::string read(std::size_t n);
 
  private:

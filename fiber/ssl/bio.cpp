@@ -78,7 +78,7 @@ const BIO_METHOD* make_method() noexcept {
 }  // namespace
 
 bio_st* make_bio(Bytes& bytes) noexcept {
-  static const BIO_METHOD* const method = make_method();  // lives as long as the process
+  static const BIO_METHOD* const method = make_method();  // never freed
   BIO* bio = method != nullptr ? ::BIO_new(method) : nullptr;
   if (bio != nullptr) ::BIO_set_data(bio, &bytes);
   return bio;

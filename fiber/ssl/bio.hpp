@@ -1,4 +1,4 @@
-// Bytes between OpenSSL and whoever sends and receives them. Python: ssl.MemoryBIO.
+// Buffers between OpenSSL and the code that sends and receives. Python: ssl.MemoryBIO.
 #pragma once
 
 #include <fiber/asyncio/detail/byte_buffer.hpp>
@@ -16,12 +16,12 @@ namespace detail {
 
 struct Bytes {
   asyncio::detail::ByteBuffer buffer;
-  std::string_view borrowed{};  ///< follows the buffer; must be kept before it ends its life
+  std::string_view borrowed{};  ///< bytes after the buffer; keep() must copy them before they go
   bool ended = false;           ///< no more will be written
-  bool no_memory = false;       ///< a write of OpenSSL's failed
+  bool no_memory = false;       ///< OpenSSL could not write for want of memory
 
   std::size_t pending() const noexcept { return buffer.size() + borrowed.size(); }
-  /// At most `size` bytes, which leave.
+  /// Removes at most `size` bytes, copies them to `to`, and returns their number.
   std::size_t take(char* to, std::size_t size) noexcept;
   void keep() {
     buffer.append(borrowed);
@@ -29,27 +29,27 @@ struct Bytes {
   }
 };
 
-/// OpenSSL reads from the bytes, and writes to them; they have to live as long. Null if there is no
-/// memory.
+/// Returns a BIO by which OpenSSL reads from and writes to `bytes`, which must live longer. Null if
+/// there is no memory.
 bio_st* make_bio(Bytes& bytes) noexcept;
 
 }  // namespace detail
 
-/// A buffer that an SSLObject reads from or writes to. A counted reference, not for two threads at
-/// a time.
+/// A buffer that an SSLObject reads from or writes to. A counted reference; for one thread at a
+/// time.
 class FIBER_API MemoryBIO {
  public:
   MemoryBIO() : bytes_(std::make_shared<detail::Bytes>()) {}
 
-  /// At most n bytes, all of them for a negative n.
+  /// Removes and returns at most n bytes; all bytes for a negative n.
   std::string read(std::ptrdiff_t n = -1) const;
-  /// Returns how many bytes that was: all. Throws SSLError after write_eof().
+  /// Appends all of `data`, and returns its size. Throws SSLError after write_eof().
   std::size_t write(std::string_view data) const;
-  /// The reader of the bytes finds the end after them.
+  /// Marks the end of the bytes.
   void write_eof() const noexcept { bytes_->ended = true; }
-  /// How many bytes there are.
+  /// The number of bytes in the buffer.
   std::size_t pending() const noexcept { return bytes_->pending(); }
-  /// True if write_eof() was called, and nothing is left.
+  /// Whether write_eof() was called, and no bytes are left.
   bool eof() const noexcept { return bytes_->ended && bytes_->pending() == 0; }
 
   const std::shared_ptr<detail::Bytes>& bytes() const noexcept { return bytes_; }

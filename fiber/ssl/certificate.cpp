@@ -37,7 +37,7 @@ std::string text_of(const ASN1_STRING* string) {
   return text;
 }
 
-// The bytes, which no one has said to be a text.
+// Returns the bytes, without a conversion to UTF-8.
 std::string bytes_of(const ASN1_STRING* string) {
   return {reinterpret_cast<const char*>(::ASN1_STRING_get0_data(string)),
           static_cast<std::size_t>(::ASN1_STRING_length(string))};

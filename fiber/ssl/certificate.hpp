@@ -1,4 +1,4 @@
-// What a certificate says. Python: what SSLSocket.getpeercert() returns.
+// The contents of a certificate. Python: the result of SSLSocket.getpeercert().
 #pragma once
 
 #include <fiber/config.hpp>
@@ -17,7 +17,7 @@ namespace fiber::ssl {
 /// {{{"countryName", "DE"}}, {{"commonName", "example.org"}}}.
 using DistinguishedName = std::vector<std::vector<std::pair<std::string, std::string>>>;
 
-/// The names are the keys of Python's dictionary.
+/// The contents of a certificate. The members are named after the keys of Python's dictionary.
 struct FIBER_API Certificate {
   DistinguishedName subject;
   DistinguishedName issuer;
@@ -30,16 +30,16 @@ struct FIBER_API Certificate {
   std::vector<std::string> caIssuers;
   std::vector<std::string> crlDistributionPoints;
 
-  /// The common name of the subject, "" if it has none. Ours.
+  /// Returns the common name of the subject, "" if there is none. Not in Python.
   std::string commonName() const;
 };
 
-/// Between the two ways to write a certificate down. Throws ValueError for what does not begin and
+/// Convert a certificate between DER and PEM. Throw ValueError for a text that does not begin and
 /// end as PEM. Python: ssl.DER_cert_to_PEM_cert, PEM_cert_to_DER_cert.
 FIBER_API std::string DER_cert_to_PEM_cert(std::string_view der);
 FIBER_API std::string PEM_cert_to_DER_cert(std::string_view pem);
-/// Seconds since 1970 of a time such as notAfter. Throws ValueError. Python:
-/// ssl.cert_time_to_seconds.
+/// Returns seconds since 1970 for a time such as notAfter. Throws ValueError.
+/// Python: ssl.cert_time_to_seconds.
 FIBER_API std::int64_t cert_time_to_seconds(const std::string& cert_time);
 
 namespace detail {

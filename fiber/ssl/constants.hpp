@@ -8,15 +8,16 @@
 
 namespace fiber::ssl {
 
-/// What a context is for: connections to servers, or those of a server. Python: ssl.PROTOCOL_TLS_*.
+/// The side of a context's connections: clients or servers. Python: ssl.PROTOCOL_TLS_*.
 enum class Protocol { PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER };
 using enum Protocol;
 
-/// Whom a context is to check: a client checks servers, a server its clients. Python: ssl.Purpose.
+/// The peers that a context checks: a client checks servers, a server its clients. Python:
+/// ssl.Purpose.
 enum class Purpose { SERVER_AUTH, CLIENT_AUTH };
 
-/// Whether the other side's certificate is asked for, and checked. OPTIONAL: a client that has none
-/// is let in. Python: ssl.VerifyMode.
+/// Whether the peer's certificate is asked for, and checked. OPTIONAL: a client without a
+/// certificate is accepted. Python: ssl.VerifyMode.
 enum class VerifyMode { CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED };
 using enum VerifyMode;
 
@@ -54,7 +55,7 @@ inline constexpr unsigned long VERIFY_ALLOW_PROXY_CERTS = 0x40;
 inline constexpr unsigned long VERIFY_X509_TRUSTED_FIRST = 0x8000;
 inline constexpr unsigned long VERIFY_X509_PARTIAL_CHAIN = 0x80000;
 
-/// What an sni_callback may refuse a connection with. Python: ssl.AlertDescription.
+/// The alerts with which an sni_callback may refuse a connection. Python: ssl.AlertDescription.
 enum class AlertDescription : int {
   ALERT_DESCRIPTION_CLOSE_NOTIFY = 0,
   ALERT_DESCRIPTION_HANDSHAKE_FAILURE = 40,
@@ -65,7 +66,7 @@ enum class AlertDescription : int {
 };
 using enum AlertDescription;
 
-/// The OpenSSL that the program runs with. Python: ssl.OPENSSL_VERSION.
+/// Returns the version of the OpenSSL in use. Python: ssl.OPENSSL_VERSION.
 FIBER_API std::string openssl_version();
 
 }  // namespace fiber::ssl

@@ -44,7 +44,7 @@ int answer_sni(SSL* ssl, int* alert, void* argument) noexcept {
     if (const char* text = ::SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) name = text;
     SSLObject its_object(object->shared_from_this());
     SSLContext its_context(context->shared_from_this());
-    const sni_callback_function callback = context->sni;  // it may be replaced in its own call
+    const sni_callback_function callback = context->sni;  // a copy: the callback may replace itself
     const std::optional<AlertDescription> refused = callback(its_object, name, its_context);
     if (!refused) return SSL_TLSEXT_ERR_OK;
     *alert = static_cast<int>(*refused);
@@ -62,7 +62,7 @@ int choose_alpn(SSL*, const unsigned char** chosen, unsigned char* size,
   const int result = ::SSL_select_next_proto(
       &found, size, reinterpret_cast<const unsigned char*>(context->alpn.data()),
       static_cast<unsigned int>(context->alpn.size()), theirs, their_size);
-  // Nothing in common: the connection goes on without, as in Python.
+  // No common protocol: the connection goes on without one, as in Python.
   if (result != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_NOACK;
   *chosen = found;
   return SSL_TLSEXT_ERR_OK;
@@ -72,12 +72,12 @@ void write_keys(const SSL* ssl, const char* line) noexcept {
   const auto* object = static_cast<const SslObject*>(SSL_get_app_data(ssl));
   if (object == nullptr || object->context->keylog < 0) return;
   try {
-    // One call, so that lines of several processes do not mix.
+    // One call of write(), so that lines of several processes do not mix.
     const std::string text = std::string(line) + "\n";
     while (::write(object->context->keylog, text.data(), text.size()) < 0 && errno == EINTR) {
     }
   } catch (const std::bad_alloc&) {
-    // A diagnosis; the connection goes on.
+    // Only a diagnostic is lost; the connection goes on.
   }
 }
 
@@ -143,7 +143,7 @@ SSLContext::SSLContext(Protocol protocol)
 Protocol SSLContext::protocol() const { return object_->protocol; }
 ssl_ctx_st* SSLContext::native_handle() const noexcept { return object_->ctx.get(); }
 
-// --- whom is trusted ----------------------------------------------------------------------------
+// --- trust --------------------------------------------------------------------------------------
 
 VerifyMode SSLContext::verify_mode() const {
   const int mode = ::SSL_CTX_get_verify_mode(native_handle());
@@ -160,7 +160,7 @@ void SSLContext::verify_mode(VerifyMode mode) const {
     throw ValueError("Cannot set verify_mode to CERT_NONE when check_hostname is enabled.");
   int bits = SSL_VERIFY_NONE;
   if (mode == CERT_REQUIRED) bits = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
-  // CLIENT_ONCE means nothing to a client; it tells CERT_OPTIONAL apart.
+  // OpenSSL ignores CLIENT_ONCE in a client: here the bit marks CERT_OPTIONAL.
   if (mode == CERT_OPTIONAL)
     bits =
         SSL_VERIFY_PEER | (object_->protocol == PROTOCOL_TLS_CLIENT ? SSL_VERIFY_CLIENT_ONCE : 0);
@@ -193,7 +193,7 @@ void SSLContext::hostname_checks_common_name(bool check) const {
   ::X509_VERIFY_PARAM_set_hostflags(detail::parameters(*object_), object_->host_flags);
 }
 
-// --- what is spoken -----------------------------------------------------------------------------
+// --- versions, ciphers and protocols ------------------------------------------------------------
 
 TLSVersion SSLContext::minimum_version() const {
   const auto version = SSL_CTX_get_min_proto_version(native_handle());

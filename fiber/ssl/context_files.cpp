@@ -1,4 +1,4 @@
-// Certificates and keys of a context, from files.
+// The part of SSLContext that loads certificates and keys from files.
 #include <fiber/ssl/context.hpp>
 #include <fiber/ssl/errors.hpp>
 #include <fiber/ssl/objects.hpp>
@@ -23,13 +23,13 @@ using detail::CleanErrors;
 using detail::FreeSsl;
 using detail::throw_error;
 
-// A NUL byte would cut the name short.
+// Refuses a NUL byte, which would cut the name short.
 void check_name(const std::string& name, const char* what) {
   if (name.find('\0') != std::string::npos)
     throw ValueError(std::string(what) + ": the name of the file has a null character in it");
 }
 
-// OpenSSL's own error for a file that cannot be read tells less.
+// Throws OSError for an unreadable file: OpenSSL's own error says less.
 void check_readable(const std::string& name) {
   if (::access(name.c_str(), R_OK) != 0) raise_os_error(errno, "'" + name + "'");
   struct stat found {};
@@ -43,7 +43,7 @@ struct Password {
   std::exception_ptr error{};
 };
 
-// Without a password none is asked for at the terminal.
+// Without a password, fails: OpenSSL's default would ask at the terminal.
 int give_password(char* to, int size, int, void* argument) noexcept {
   auto* password = static_cast<Password*>(argument);
   password->asked = true;
@@ -60,7 +60,7 @@ int give_password(char* to, int size, int, void* argument) noexcept {
   }
 }
 
-// While keys are loaded.
+// Sets the password callback of a context while keys are loaded.
 class PasswordOf {
  public:
   PasswordOf(SSL_CTX* ctx, Password& password) : ctx_(ctx) {
@@ -103,7 +103,7 @@ void load_data(X509_STORE* store, const std::string& data) {
       ::BIO_new_mem_buf(data.data(), static_cast<int>(data.size())));
   if (bio == nullptr) throw std::bad_alloc();
   int loaded = 0;
-  // Of DER there is an end; of PEM, what begins no certificate.
+  // DER ends with the bytes, PEM at a text that begins no certificate.
   while (pem || BIO_eof(bio.get()) == 0) {
     const std::unique_ptr<X509, FreeSsl> certificate(
         pem ? ::PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)

@@ -58,7 +58,7 @@ std::string error_text(unsigned long code) {
 
 void throw_error(std::string_view context) {
   const unsigned long code = ::ERR_peek_last_error();
-  // A missing file is at the bottom, below what could not be read for it.
+  // For a missing file, the first error of the queue has the errno.
   const unsigned long first = ::ERR_peek_error();
   if (ERR_SYSTEM_ERROR(first)) raise_os_error(ERR_GET_REASON(first), context);
   if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) throw std::bad_alloc();

@@ -1,4 +1,4 @@
-// From OpenSSL's error queue to exceptions.
+// Turns OpenSSL's error queue into exceptions.
 #pragma once
 
 #include <fiber/ssl/exceptions.hpp>
@@ -8,8 +8,8 @@
 
 namespace fiber::ssl::detail {
 
-/// OpenSSL's queue of errors belongs to the thread, and so to all of its tasks: it is empty when a
-/// call into OpenSSL begins, and when it is over.
+/// Empties OpenSSL's queue of errors before and after a call into OpenSSL: the queue belongs to the
+/// thread, and so to all of its tasks.
 class CleanErrors {
  public:
   CleanErrors() noexcept;
@@ -18,15 +18,15 @@ class CleanErrors {
   ~CleanErrors();
 };
 
-/// Throws what the last entry of the queue says: an OSError for the errno of a system call,
-/// std::bad_alloc, or an SSLError whose text begins with "[LIB: REASON] ". `context`: what it
-/// happened to, such as a file.
+/// Throws the exception for the last entry of the queue: an OSError for the errno of a system call,
+/// std::bad_alloc, or an SSLError whose text begins with "[LIB: REASON] ". `context`: the subject
+/// of the error, such as a file.
 [[noreturn]] void throw_error(std::string_view context);
 
-/// "CERTIFICATE_VERIFY_FAILED" of "certificate verify failed".
+/// Returns "CERTIFICATE_VERIFY_FAILED" for "certificate verify failed".
 std::string reason_name(unsigned long code);
 std::string library_name(unsigned long code);
-/// "[SSL: WRONG_VERSION_NUMBER] wrong version number".
+/// Returns "[SSL: WRONG_VERSION_NUMBER] wrong version number".
 std::string error_text(unsigned long code);
 
 }  // namespace fiber::ssl::detail

@@ -8,8 +8,8 @@
 
 namespace fiber::ssl {
 
-/// What OpenSSL refused to do, or the other side: "[SSL: CERTIFICATE_VERIFY_FAILED] certificate
-/// verify failed: ...". Copying shares all and never throws.
+/// An error of OpenSSL, or a refusal of the peer: "[SSL: CERTIFICATE_VERIFY_FAILED] certificate
+/// verify failed: ...". Copies share all members; copying never throws.
 class FIBER_API SSLError : public OSError {
  public:
   explicit SSLError(const std::string& message);
@@ -28,21 +28,21 @@ class FIBER_API SSLError : public OSError {
   std::shared_ptr<const Details> details_;
 };
 
-/// The other side has ended the TLS connection, in good order.
+/// The peer has ended the TLS connection with a close_notify.
 class FIBER_API SSLZeroReturnError : public SSLError {
  public:
   using SSLError::SSLError;
   ~SSLZeroReturnError() override;
 };
 
-/// More has to come from the other side first. Of an SSLObject alone: streams wait.
+/// More bytes of the peer are needed. Thrown only by SSLObject: streams wait.
 class FIBER_API SSLWantReadError : public SSLError {
  public:
   using SSLError::SSLError;
   ~SSLWantReadError() override;
 };
 
-/// What there is has to be sent first. Of an SSLObject alone.
+/// The outgoing bytes must be sent first. Thrown only by SSLObject.
 class FIBER_API SSLWantWriteError : public SSLError {
  public:
   using SSLError::SSLError;
@@ -56,14 +56,14 @@ class FIBER_API SSLSyscallError : public SSLError {
   ~SSLSyscallError() override;
 };
 
-/// The connection has ended without the other side's good-bye: what it said may be cut short.
+/// The connection has ended without the peer's close_notify: the received data may be cut short.
 class FIBER_API SSLEOFError : public SSLError {
  public:
   using SSLError::SSLError;
   ~SSLEOFError() override;
 };
 
-/// The other side's certificate is not accepted. In Python it is a ValueError too.
+/// The peer's certificate is not accepted. In Python, also a ValueError.
 class FIBER_API SSLCertVerificationError : public SSLError {
  public:
   SSLCertVerificationError(const std::string& message, std::string library, std::string reason,

@@ -1,4 +1,4 @@
-// What StreamWriter::get_extra_info knows of a TLS connection, from its handshake on.
+// The keys of StreamWriter::get_extra_info for a TLS connection, after its handshake.
 //
 //   if (auto certificate = writer.get_extra_info(ssl::peercert)) ...
 #pragma once
@@ -11,10 +11,12 @@
 namespace fiber::ssl {
 namespace detail {
 
-/// Nothing before the handshake, and of a connection without TLS.
+/// Returns nothing before the handshake, and for a connection without TLS.
 FIBER_API std::optional<SSLObject> object_of(const asyncio::detail::TransportObject& transport);
+/// The context that an argument `.ssl` is; nothing for `true`, `false` and one that resumes.
+FIBER_API std::optional<SSLContext> context_of(const asyncio::ssl_argument& argument);
 FIBER_API bool use_as_default() noexcept;
-/// So that `.ssl = true` is understood in every program that includes this header.
+/// Makes `.ssl = true` work in every program that includes this header.
 inline const bool kUsedAsDefault = use_as_default();
 
 struct SslObjectKey {

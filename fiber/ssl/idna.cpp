@@ -38,7 +38,7 @@ std::u32string decode_utf8(std::string_view host) {
   return text;
 }
 
-// As IDNA 2003 maps it: small letters, and one form of what looks alike.
+// Appends `c` as mapped by IDNA 2003: lower case, and one form for compatible characters.
 void append_folded(std::u32string& text, char32_t c) {
   if (c == 0xDF || c == 0x1E9E) {
     text += U"ss";
@@ -85,7 +85,7 @@ void append_folded(std::u32string& text, char32_t c) {
   text += c;
 }
 
-// RFC 3492.
+// Encodes a label by RFC 3492.
 std::string punycode(std::u32string_view label, std::string_view host) {
   constexpr std::uint32_t kBase = 36;
   constexpr std::uint32_t kLeast = 1;

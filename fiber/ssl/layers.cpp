@@ -1,4 +1,4 @@
-// Where the layers of connections come from: contexts, which asyncio knows as makers of layers.
+// Makes the TLS layers of connections: asyncio knows a context as a LayerMaker.
 #include <fiber/asyncio/transports.hpp>
 #include <fiber/ssl/extra_info.hpp>
 #include <fiber/ssl/sslproto.hpp>
@@ -18,11 +18,11 @@ std::shared_ptr<SslObject> new_object(std::shared_ptr<ContextObject> context,
 struct Resuming final : asyncio::detail::LayerMaker {
   Resuming(std::shared_ptr<ContextObject> its_context, std::shared_ptr<SessionObject> its_session)
       : context(std::move(its_context)), session(std::move(its_session)) {}
-  std::unique_ptr<asyncio::detail::TransportLayer> make_layer(
+  core::Owner<asyncio::detail::TransportLayer> make_layer(
       const asyncio::detail::LayerArguments& arguments) override {
     std::shared_ptr<SslObject> object = new_object(context, arguments);
     set_session(*object, *session);
-    return std::make_unique<SslLayer>(std::move(object), arguments);
+    return core::make_owner<SslLayer>(std::move(object), arguments);
   }
   std::shared_ptr<ContextObject> context;
   std::shared_ptr<SessionObject> session;
@@ -30,15 +30,22 @@ struct Resuming final : asyncio::detail::LayerMaker {
 
 }  // namespace
 
-std::unique_ptr<asyncio::detail::TransportLayer> ContextObject::make_layer(
+core::Owner<asyncio::detail::TransportLayer> ContextObject::make_layer(
     const asyncio::detail::LayerArguments& arguments) {
-  return std::make_unique<SslLayer>(new_object(shared_from_this(), arguments), arguments);
+  return core::make_owner<SslLayer>(new_object(shared_from_this(), arguments), arguments);
 }
 
 std::optional<SSLObject> object_of(const asyncio::detail::TransportObject& transport) {
   const auto* layer = dynamic_cast<const SslLayer*>(transport.layer());
   if (layer == nullptr || layer->object() == nullptr) return std::nullopt;
   return SSLObject(layer->object());
+}
+
+std::optional<SSLContext> context_of(const asyncio::ssl_argument& argument) {
+  if (!argument.is_context()) return std::nullopt;
+  auto* object = dynamic_cast<ContextObject*>(&argument.maker(true));
+  if (object == nullptr) return std::nullopt;
+  return SSLContext(object->shared_from_this());
 }
 
 bool use_as_default() noexcept {

@@ -58,7 +58,7 @@ void SslObject::set_server_name() {
   const bool is_name = address == nullptr;
   ::ASN1_OCTET_STRING_free(address);
   ::ERR_clear_error();
-  // A fully qualified name is sent and checked without its last dot.
+  // A fully qualified name is sent and checked without the dot at its end.
   std::string name = server_hostname;
   if (is_name && name.size() > 1 && name.ends_with('.')) name.pop_back();
   if (is_name && SSL_set_tlsext_host_name(ssl.get(), name.c_str()) == 0)
@@ -133,7 +133,7 @@ Outcome SslObject::write(std::string_view data, std::size_t& count) {
 Outcome SslObject::shutdown() {
   const CleanErrors clean;
   int result = ::SSL_shutdown(ssl.get());
-  // Ours is sent. The second call reads theirs.
+  // Our close_notify is sent. The second call reads the peer's.
   if (result == 0) {
     SSL_set_read_ahead(ssl.get(), 0);
     result = ::SSL_shutdown(ssl.get());
@@ -167,7 +167,7 @@ void set_session(SslObject& object, const SessionObject& session) {
   if (object.server_side) throw ValueError("Cannot set session for server-side SSLSocket.");
   if (::SSL_is_init_finished(object.ssl.get()) != 0)
     throw ValueError("Cannot set session after handshake.");
-  // A copy: a session of TLS 1.3 is spent by its use.
+  // A copy: a session of TLS 1.3 can be used only once.
   const std::unique_ptr<SSL_SESSION, FreeSsl> copy(::SSL_SESSION_dup(session.session.get()));
   if (copy == nullptr) throw std::bad_alloc();
   if (::SSL_set_session(object.ssl.get(), copy.get()) != 1) throw_error("session");
@@ -178,7 +178,8 @@ std::shared_ptr<SessionObject> get_session(const SslObject& object) {
   const SSL_SESSION* session = ::SSL_get0_session(object.ssl.get());
   if (session == nullptr) return nullptr;
   auto result = std::make_shared<SessionObject>();
-  // A copy: OpenSSL spends the connection's own when that ends without a good-bye.
+  // A copy: OpenSSL invalidates the connection's session if the connection ends without
+  // close_notify.
   result->session.reset(::SSL_SESSION_dup(session));
   if (result->session == nullptr) throw std::bad_alloc();
   result->context = object.context;
@@ -264,7 +265,7 @@ std::optional<std::string> SSLObject::getpeercert_binary() const {
 
 std::vector<std::string> SSLObject::get_unverified_chain() const {
   std::vector<std::string> ders = detail::to_ders(::SSL_get_peer_cert_chain(native_handle()));
-  // A server's list of what its client sent is without the client's own.
+  // In a server, the list does not contain the client's own certificate.
   if (object_->server_side)
     if (std::optional<std::string> own = getpeercert_binary()) ders.insert(ders.begin(), *own);
   return ders;
@@ -303,7 +304,7 @@ std::optional<std::string> SSLObject::selected_alpn_protocol() const {
 std::optional<std::string> SSLObject::get_channel_binding(const std::string& type) const {
   if (type != "tls-unique") throw ValueError("'" + type + "' channel binding type not implemented");
   char text[EVP_MAX_MD_SIZE];
-  // Of the two Finished messages the first: the client's, unless a session was resumed.
+  // The first of the two Finished messages: the client's, or the server's if a session was resumed.
   const bool resumed = ::SSL_session_reused(native_handle()) != 0;
   const std::size_t size = resumed != object_->server_side
                                ? ::SSL_get_peer_finished(native_handle(), text, sizeof text)

@@ -21,13 +21,13 @@ struct SessionObject;
 struct SslObject;
 }  // namespace detail
 
-/// What a client and a server agreed on, so that the next handshake is a short one: a counted
-/// reference.
+/// The keys that a client and a server have negotiated; they make the next handshake a short one. A
+/// counted reference.
 class FIBER_API SSLSession {
  public:
   std::string id() const;        ///< bytes
-  std::int64_t time() const;     ///< of its beginning, in seconds since 1970
-  std::int64_t timeout() const;  ///< how long it lasts, in seconds
+  std::int64_t time() const;     ///< when the session began, in seconds since 1970
+  std::int64_t timeout() const;  ///< lifetime in seconds
   bool has_ticket() const;
   unsigned long ticket_lifetime_hint() const;  ///< in seconds
 
@@ -40,43 +40,46 @@ class FIBER_API SSLSession {
   std::shared_ptr<detail::SessionObject> object_;
 };
 
-/// Python's ('TLS_AES_256_GCM_SHA384', 'TLSv1.3', 256).
+/// A cipher. Python: ('TLS_AES_256_GCM_SHA384', 'TLSv1.3', 256).
 struct Cipher {
   std::string name;
   std::string protocol;
   int secret_bits = 0;
 };
 
-/// A counted reference, not for two threads at a time. Made by SSLContext::wrap_bio, or of a
-/// stream: writer.get_extra_info(ssl::ssl_object). Each call may leave bytes for the other side in
-/// `outgoing`, also one that throws.
+/// A TLS connection. A counted reference; for one thread at a time. Made by SSLContext::wrap_bio,
+/// or got from a stream: writer.get_extra_info(ssl::ssl_object). Each call may write bytes for the
+/// peer to `outgoing`, also a call that throws.
 class FIBER_API SSLObject {
  public:
-  /// Throws SSLWantReadError until the other side has sent enough, SSLCertVerificationError and
-  /// other SSLErrors.
+  /// Makes the handshake. Throws SSLWantReadError until enough bytes of the peer have arrived,
+  /// SSLCertVerificationError and other SSLErrors.
   void do_handshake() const;
-  /// At most n bytes; "" once the other side has said good-bye. Throws SSLWantReadError,
+  /// Returns at most n bytes; "" after the peer's close_notify. Throws SSLWantReadError,
   /// SSLEOFError.
   std::string read(std::size_t n = 1024) const;
-  /// Returns how many bytes were taken. Throws SSLZeroReturnError after unwrap().
+  /// Writes `data`, and returns the number of bytes taken. Throws SSLZeroReturnError after
+  /// unwrap().
   std::size_t write(std::string_view data) const;
-  /// Says good-bye, and waits for the other side's: throws SSLWantReadError until that has come.
+  /// Sends a close_notify. Throws SSLWantReadError until the peer's close_notify has arrived.
   void unwrap() const;
-  /// Bytes that were received and can be read at once.
+  /// The number of received bytes that can be read at once.
   int pending() const;
 
   SSLContext context() const;
   /// For an sni_callback.
   void context(const SSLContext& context) const;
   bool server_side() const;
-  /// As it was given, in ASCII.
+  /// The name that was given, in ASCII.
   std::optional<std::string> server_hostname() const;
 
-  /// What the certificate says; nothing if there is none, and an empty one if it was not checked.
+  /// Returns the contents of the peer's certificate; nothing without a certificate, and empty
+  /// contents if the certificate was not checked.
   std::optional<Certificate> getpeercert() const;
-  /// The certificate as DER, checked or not. Python: getpeercert(binary_form=True).
+  /// Returns the peer's certificate as DER, checked or not. Python: getpeercert(binary_form=True).
   std::optional<std::string> getpeercert_binary() const;
-  /// As DER: what the other side sent, and what leads from its certificate to one that is trusted.
+  /// Return, as DER, the certificates that the peer sent, and the chain from the peer's certificate
+  /// to a trusted one.
   std::vector<std::string> get_unverified_chain() const;
   std::vector<std::string> get_verified_chain() const;
   std::optional<Cipher> cipher() const;
@@ -84,18 +87,21 @@ class FIBER_API SSLObject {
   /// "TLSv1.3"; nothing before the handshake.
   std::optional<std::string> version() const;
   std::optional<std::string> selected_alpn_protocol() const;
-  /// "tls-unique" of TLS 1.2 and older. Throws ValueError for another type.
+  /// Returns "tls-unique", of TLS 1.2 and older. Throws ValueError for another type.
   std::optional<std::string> get_channel_binding(const std::string& type = "tls-unique") const;
 
-  /// Nothing before the handshake. With TLS 1.3 it comes with what is read first after it.
+  /// Returns the session; nothing before the handshake. With TLS 1.3 the session arrives with the
+  /// first bytes that are read after the handshake.
   std::optional<SSLSession> session() const;
-  /// Before the handshake, of a client; throws ValueError otherwise, and for another context's.
+  /// Sets the session to resume, in a client, before the handshake. Throws ValueError otherwise,
+  /// and for a session of another context.
   void session(const SSLSession& session) const;
   bool session_reused() const;
-  /// The other side has said good-bye: nothing of what it sent is missing. Ours.
+  /// Whether the peer's close_notify has arrived: then no data of the peer is missing. Not in
+  /// Python.
   bool received_close_notify() const;
 
-  /// For what is not here. Belongs to this object.
+  /// OpenSSL's object, for functions that are missing here. Owned by this object.
   ssl_st* native_handle() const noexcept;
 
   friend bool operator==(const SSLObject& a, const SSLObject& b) noexcept {

@@ -1,6 +1,7 @@
-// What stands behind the handles SSLContext, SSLObject and SSLSession.
+// The objects behind the handles SSLContext, SSLObject and SSLSession.
 #pragma once
 
+#include <fiber/core/owner.hpp>
 #include <fiber/ssl/bio.hpp>
 #include <fiber/ssl/context.hpp>
 #include <fiber/ssl/object.hpp>
@@ -27,7 +28,7 @@ struct ContextObject final : asyncio::detail::LayerMaker,
                              std::enable_shared_from_this<ContextObject> {
   explicit ContextObject(Protocol its_protocol);
   ~ContextObject() override;
-  std::unique_ptr<asyncio::detail::TransportLayer> make_layer(
+  core::Owner<asyncio::detail::TransportLayer> make_layer(
       const asyncio::detail::LayerArguments& arguments) override;
 
   const Protocol protocol;
@@ -35,29 +36,29 @@ struct ContextObject final : asyncio::detail::LayerMaker,
   bool check_hostname;
   bool suppress_ragged_eofs = true;
   unsigned int host_flags;  ///< X509_CHECK_FLAG_ bits
-  std::string alpn;         ///< as it is sent
+  std::string alpn;         ///< in the format of the protocol
   sni_callback_function sni;
   std::string keylog_name;
   int keylog = -1;  ///< descriptor
 };
 
-/// What a call of an SslObject came to, that is not an error.
+/// The result of a call of an SslObject without an error.
 enum class Outcome { done, want_read, want_write, closed };
 
-/// One connection of OpenSSL's. Its calls leave OpenSSL's error queue empty, throw SSLError, and
-/// what a callback has thrown.
+/// A connection of OpenSSL. Its calls leave OpenSSL's error queue empty, and throw SSLError and the
+/// exceptions of callbacks.
 struct SslObject : std::enable_shared_from_this<SslObject> {
   SslObject(std::shared_ptr<ContextObject> its_context, std::shared_ptr<Bytes> its_incoming,
             std::shared_ptr<Bytes> its_outgoing, bool server, const std::string& hostname);
 
   Outcome handshake();
-  /// `count`: how many bytes were read or written.
+  /// `count`: the number of bytes that were read or written.
   Outcome read(char* to, std::size_t size, std::size_t& count);
   Outcome write(std::string_view data, std::size_t& count);
   Outcome shutdown();
-  /// The same, but what the other side goes on to say before its good-bye is thrown away.
+  /// Like shutdown(), but throws away the data that the peer sends before its close_notify.
   Outcome shutdown_unheard();
-  /// The other side has said good-bye.
+  /// Whether the peer's close_notify has arrived.
   bool received_close_notify() const noexcept {
     return (::SSL_get_shutdown(ssl.get()) & SSL_RECEIVED_SHUTDOWN) != 0;
   }

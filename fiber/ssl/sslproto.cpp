@@ -19,13 +19,13 @@ namespace {
 using asyncio::EventLoop;
 using TransportRef = core::Ref<asyncio::detail::TransportObject>;
 
-constexpr std::size_t kHighWater = 512 * 1024;          // of what is to be sent
-constexpr std::size_t kIncomingHighWater = 256 * 1024;  // of what the reader does not want yet
+constexpr std::size_t kHighWater = 512 * 1024;          // of unsent bytes
+constexpr std::size_t kIncomingHighWater = 256 * 1024;  // of bytes to be read
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kHandshakeTimeout = 60 * kSecond;
 constexpr std::int64_t kShutdownTimeout = 30 * kSecond;
 
-// Where records are decrypted to: one buffer per thread, and one more per layer on a layer.
+// The buffer for decrypted records: one per thread, and one more per layer on another layer.
 class Scratch {
  public:
   static constexpr std::size_t kSize = 256 * 1024;
@@ -77,8 +77,8 @@ bool is_os_error(const std::exception_ptr& error) {
 
 const std::shared_ptr<SslObject> SslLayer::none_;
 
-// To queue it needs no memory, and so cannot fail: what waits for it would wait for ever. While it
-// is queued it keeps the transport, and with that the layer.
+// A step in the ready queue. Queuing needs no memory and so cannot fail: a waiter would wait
+// forever. While queued, the step keeps the transport, and with it the layer.
 class SslLayer::Step final : public asyncio::detail::HandleObject {
  public:
   Step(SslLayer& layer, void (SslLayer::*action)()) noexcept
@@ -90,7 +90,7 @@ class SslLayer::Step final : public asyncio::detail::HandleObject {
     retain();
     layer_.loop_.push(asyncio::detail::Entry(this));
   }
-  // It has left the queue without having been called.
+  // Called if the step leaves the queue without having been called.
   void dropped() noexcept { transport_ = TransportRef(); }
 
   void call() override {
@@ -250,7 +250,7 @@ void SslLayer::handshake_done() {
   done_ = true;
   try {
     if (!std::exchange(made_, true)) above_->connection_made();
-  } catch (...) {  // nobody serves it
+  } catch (...) {  // no protocol serves the connection
     const std::exception_ptr error = std::current_exception();
     fatal_error(error, "Fatal error: protocol.connection_made() call failed.");
     transport_->handshake_ended(error);
@@ -262,7 +262,7 @@ void SslLayer::handshake_done() {
 
 void SslLayer::handshake_failed(std::exception_ptr error) {
   stop_timer();
-  // The alert, which tells the other side why.
+  // Sends the alert with the reason.
   if (!eof_received_) send_outgoing();
   state_ = State::UNWRAPPED;
   bool certificate = false;
@@ -271,7 +271,7 @@ void SslLayer::handshake_failed(std::exception_ptr error) {
   } catch (const SSLCertVerificationError&) {
     certificate = true;
   } catch (...) {
-    // Only the kind was asked for.
+    // Only the kind of the exception is of interest.
   }
   fatal_error(error, certificate ? "SSL handshake failed on verifying the certificate"
                                  : "SSL handshake failed");
@@ -413,7 +413,7 @@ void SslLayer::close() {
     case State::UNWRAPPED: below_->finish(); break;
     case State::DO_HANDSHAKE:
     case State::WRAPPED: start_shutdown(); break;
-    // The other side's end waited for a reader, who is gone.
+    // The reader, for whom received data was kept, is gone.
     case State::FLUSHING: do_flush(); break;
     case State::SHUTDOWN: break;
   }
@@ -472,7 +472,7 @@ void SslLayer::do_shutdown() {
 
 void SslLayer::shutdown_done() {
   stop_timer();
-  send_outgoing();  // below there is room: what waits there is sent before it closes
+  send_outgoing();  // the transport below sends its buffer before it closes
   close_step_->post();
 }
 

@@ -1,17 +1,14 @@
 // TLS as a layer of a stream's transport. Python: asyncio.sslproto.SSLProtocol of 3.13.
 //
 // Invariants
-//  1. The states go UNWRAPPED, DO_HANDSHAKE, WRAPPED, FLUSHING, SHUTDOWN, as CPython's, and from
-//  each
-//     of them back to UNWRAPPED.
-//  2. All that was written is either in `backlog_`, which OpenSSL could not take yet, in the
-//  outgoing
-//     bytes, which wait for the transport below to have room, or below.
-//  3. The timer is set in DO_HANDSHAKE, FLUSHING and SHUTDOWN alone. What waits in the loop for
-//  this
-//     layer has a reference to its transport.
+//  1. The states follow one another as in CPython: UNWRAPPED, DO_HANDSHAKE, WRAPPED, FLUSHING,
+//     SHUTDOWN; each of them may return to UNWRAPPED.
+//  2. Written bytes are in `backlog_` until OpenSSL takes them, then in outgoing() until the
+//     transport below has room, then below.
+//  3. The timer is set only in DO_HANDSHAKE, FLUSHING and SHUTDOWN. A timer or step of this layer
+//     that is in the loop has a reference to the transport.
 //  4. OpenSSL's larger computations, and callbacks of the user's, run on the loop's own stack.
-//  5. Bytes that were received are borrowed by OpenSSL for the length of one call.
+//  5. OpenSSL borrows received bytes for the length of one call.
 #pragma once
 
 #include <fiber/asyncio/events.hpp>
@@ -32,7 +29,7 @@ class SslLayer final : public asyncio::detail::TransportLayer {
   SslLayer(std::shared_ptr<SslObject> object, const asyncio::detail::LayerArguments& arguments);
   ~SslLayer() override;
 
-  /// Null before the handshake is done.
+  /// The connection of OpenSSL; null before the handshake is done.
   const std::shared_ptr<SslObject>& object() const noexcept { return done_ ? object_ : none_; }
 
   void detached() noexcept override;
@@ -58,7 +55,7 @@ class SslLayer final : public asyncio::detail::TransportLayer {
   void pause_receiving() override { app_reading_paused_ = true; }
   void resume_receiving() override;
 
-  /// From below.
+  /// Called by the transport below.
   void connection_made() override;
   void data_received(std::string_view data) override;
   bool eof_received() override;
@@ -86,7 +83,7 @@ class SslLayer final : public asyncio::detail::TransportLayer {
   void handshake_done();
   void handshake_failed(std::exception_ptr error);
   void do_read();
-  /// True if there may be more, for which there was no room.
+  /// Returns true if there may be more bytes, for which there was no room.
   bool read_some(char* buffer, std::size_t size);
   void do_write();
   void do_flush();
@@ -106,14 +103,14 @@ class SslLayer final : public asyncio::detail::TransportLayer {
   std::int64_t handshake_timeout_;
   std::int64_t shutdown_timeout_;
   State state_ = State::UNWRAPPED;
-  bool done_ = false;    ///< the handshake
-  bool closed_ = false;  ///< by whoever is above
+  bool done_ = false;    ///< the handshake is done
+  bool closed_ = false;  ///< by the stream or layer above
   bool lost_ = false;
-  bool eof_received_ = false;      ///< from below
-  bool eof_told_ = false;          ///< above
-  bool truncated_ = false;         ///< without the other side's good-bye
-  bool sending_paused_ = false;    ///< by what is below
-  bool receiving_paused_ = false;  ///< we have it so below
+  bool eof_received_ = false;      ///< the transport below has ended
+  bool eof_told_ = false;          ///< the protocol above was told of the end
+  bool truncated_ = false;         ///< ended without the peer's close_notify
+  bool sending_paused_ = false;    ///< by the transport below
+  bool receiving_paused_ = false;  ///< we have paused the transport below
   bool app_reading_paused_ = false;
   bool app_writing_paused_ = false;
   int refused_ = 0;  ///< counts the writes since the end

@@ -20,14 +20,14 @@ bool is_file(const std::string& path) {
   return ::stat(path.c_str(), &file) == 0 && S_ISREG(file.st_mode);
 }
 
-// Of a directory, or of a pipe that nobody writes to, there are none.
+// Returns the bytes of a file. A directory, or a pipe without a writer, has none.
 std::string contents_of(const std::string& path) {
   if (!is_file(path)) return {};
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-// A table of an ELF file; empty if it does not lie in the file.
+// Returns a table of an ELF file; empty if the table does not lie in the file.
 template <class T>
 std::vector<T> table_at(const std::string& file, std::size_t offset, std::size_t bytes) {
   if (offset > file.size() || bytes > file.size() - offset) return {};

@@ -1,4 +1,4 @@
-// What a file says of itself as an object of the dynamic linker; nothing of it is run.
+// Describes a file as an object of the dynamic linker; none of its code is run.
 #pragma once
 
 #include <set>
@@ -9,13 +9,13 @@ namespace fiber::tool {
 struct ElfFile {
   bool is_valid = false;    // an object for this kind of processor
   bool is_dynamic = false;  // it has imports
-  std::string interpreter;  // of a program: the linker that it asks for
+  std::string interpreter;  // of a program: the linker for which it asks
   std::set<std::string> imports;
 };
 
 ElfFile read_elf_file(const std::string& path);
 
-// Of a program in PATH; empty if there is none. A name with a slash is a path.
+// Returns the path of a program in PATH; empty if there is none. A name with a slash is a path.
 std::string find_program(const std::string& name);
 
 }  // namespace fiber::tool

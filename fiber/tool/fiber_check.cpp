@@ -1,6 +1,6 @@
-// fiber-check [--json] PROGRAM|PID|LIBRARY...: which calls of an object and of all that it needs
-// can be made cooperative by monkey::patch_all(), and which block all the same. Reads files; runs
-// nothing of them. Of a process it looks at what is loaded at that moment.
+// fiber-check [--json] PROGRAM|PID|LIBRARY...: reports which calls of an object and of all objects
+// that it needs monkey::patch_all() can make cooperative, and which block all the same. Reads files
+// and runs none of their code. For a process, the objects that are loaded at that moment count.
 #include <fiber/monkey.hpp>
 #include <fiber/monkey/blocking.hpp>
 
@@ -43,7 +43,7 @@ std::string for_shell(const std::string& word) {
   return quoted + "'";
 }
 
-// The first "/path" that stands alone or behind "=>".
+// Returns the first "/path" that stands alone or behind "=>".
 std::string path_in(const std::string& line) {
   const std::size_t arrow = line.find("=> /");
   const std::size_t begin = arrow != std::string::npos ? arrow + 3 : line.find_first_not_of(" \t");
@@ -51,7 +51,7 @@ std::string path_in(const std::string& line) {
   return line.substr(begin, line.find(" (", begin) - begin);
 }
 
-// A program in PATH, or a library that the linker knows.
+// Returns the path of a program in PATH, or of a library that the linker knows.
 std::string find_file(const std::string& name) {
   if (name.find('/') != std::string::npos || ::access(name.c_str(), R_OK) == 0) return name;
   if (std::string path = fiber::tool::find_program(name); !path.empty()) return path;

@@ -1,6 +1,6 @@
-// fiber-run [--children] PROGRAM ARGUMENTS...: runs any program, as it is, in a task of an event
-// loop with everything patched that can be; see fiber_run_library.cpp, which is loaded into it.
-// With --children, the programs that it starts run so as well.
+// fiber-run [--children] PROGRAM ARGUMENTS...: runs any program, unchanged, in a task of an event
+// loop with every patchable call patched; see fiber_run_library.cpp, which is loaded into the
+// program. With --children, the programs that it starts run so as well.
 #include "elf_file.hpp"
 
 #include <cerrno>
@@ -16,7 +16,7 @@
 
 namespace {
 
-// As env(1) and timeout(1) have them.
+// The statuses of env(1) and timeout(1).
 constexpr int kFailed = 125;
 constexpr int kCannotRun = 126;
 constexpr int kNotFound = 127;
@@ -26,7 +26,8 @@ constexpr int kNotFound = 127;
   std::exit(status);
 }
 
-// Beside this program, as in a build directory, or where it is installed.
+// Returns the library's path: beside this program, as in a build directory, or where it is
+// installed.
 std::string library() {
   char path[PATH_MAX] = {};
   const ssize_t size = ::readlink("/proc/self/exe", path, sizeof path - 1);

@@ -2,8 +2,8 @@
 //
 // The program shall not notice. So the loop has descriptors of high numbers, no signal is handled
 // here, signals interrupt the task's calls, its stack is as large as the program's own would be,
-// and the environment is as it was. When main() returns, the task calls exit(): it never comes back
-// to the loop, which in a child process that was forked in it could not go on.
+// and the environment is as it was. When main() returns, the task calls exit(), and does not come
+// back to the loop: in a forked child process the loop could not go on.
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/asyncio/selectors.hpp>
@@ -39,7 +39,7 @@ std::size_t stack_size() noexcept {
   return std::clamp<std::size_t>(limit.rlim_cur, kUsual, kMost);
 }
 
-// Where no program looks for the lowest number that is free.
+// Returns a number above those that programs expect for their next descriptors.
 int first_descriptor() noexcept {
   constexpr rlim_t kFew = 16;
   constexpr rlim_t kMost = 1024;
@@ -49,8 +49,8 @@ int first_descriptor() noexcept {
   return end > 2 * kFew ? static_cast<int>(end - kFew) : 0;
 }
 
-// Takes this library out of LD_PRELOAD, which begins with it. In the array itself: setenv() may be
-// the program's own, as bash's is.
+// Takes this library out of LD_PRELOAD, which begins with it. The array itself is changed: setenv()
+// may be the program's own, as bash's is.
 void restore_environment(char** environment) {
   constexpr std::string_view kChildren = "FIBER_RUN_CHILDREN=";
   constexpr std::string_view kPreload = "LD_PRELOAD=";
@@ -71,7 +71,7 @@ void restore_environment(char** environment) {
   }
 }
 
-// How the program found the signals for which a handler is installed where fibers run.
+// The program's dispositions of the signals for which handlers are installed where fibers run.
 class Dispositions {
  public:
   Dispositions() noexcept {
@@ -96,7 +96,7 @@ int run_main(int count, char** arguments, char** environment) {
     const asyncio::EventLoop loop = asyncio::new_event_loop();
     asyncio::detail::Selector::leave_below(first);
     fiber::monkey::patch_all();
-    // What main() throws ends the program, as it does elsewhere.
+    // noexcept: an exception of main() ends the program, as it does elsewhere.
     const auto body = [=]() noexcept {
       fiber::monkey::detail::let_signals_interrupt(asyncio::detail::current_task_or_null(), first);
       dispositions.restore();
@@ -111,7 +111,7 @@ int run_main(int count, char** arguments, char** environment) {
 
 }  // namespace
 
-// The program's entry calls this for main().
+// Runs main() in a task; the program's entry calls this function for main().
 extern "C" [[gnu::visibility("default")]] int __libc_start_main(Main main, int count,
                                                                 char** arguments, void (*begin)(),
                                                                 void (*end)(), void (*linker_end)(),

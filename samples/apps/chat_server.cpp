@@ -1,7 +1,7 @@
 // chat_server: a chat room over TCP, one task for each guest; `chat_server PORT` serves nc.
 //
-// Without a port it shows itself: it listens at a port that the system chooses, and three guests
-// come.
+// Without a port it runs a demonstration: it listens at a port that the system chooses, and three
+// guests come.
 #include <fiber/asyncio.hpp>
 
 #include <chrono>
@@ -51,7 +51,7 @@ class Room {
   }
 
  private:
-  // Without its end; "" at the end of the connection.
+  // Returns a line without its end; "" at the end of the connection.
   static std::string line(StreamReader& reader) {
     std::string text = await(reader.readline());
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();

@@ -1,6 +1,6 @@
 // crawler: follows the links of a site, a few pages at a time; `crawler URL` crawls one.
 //
-// Without a URL it crawls a site of its own, which the same loop serves.
+// Without a URL it crawls a site of its own, served by its own loop.
 #include <fiber/aiohttp.hpp>
 #include <fiber/asyncio.hpp>
 
@@ -24,7 +24,7 @@ class Crawler {
     find(std::move(start));
   }
 
-  // Crawls all, with so many pages at a time.
+  // Crawls all pages, with so many at a time.
   void run(int workers) {
     std::vector<asyncio::Task<void>> tasks;
     for (int i = 0; i < workers; ++i)
@@ -66,7 +66,7 @@ class Crawler {
   aiohttp::ClientSession& session_;
   std::string site_;
   asyncio::Queue<std::string> urls_;
-  std::map<std::string, std::string> pages_;  // what was found there
+  std::map<std::string, std::string> pages_;  // the result for each page
 };
 
 // Pages 1 to 7, each with links to the two that follow from it, and to one that is not there.

@@ -30,7 +30,7 @@ Generator<std::string> lines(std::istream& in) {
   };
 }
 
-// `10.0.0.1 - - [date] "GET /path HTTP/1.1" 200 1234`; what is not like that is left out.
+// Parses `10.0.0.1 - - [date] "GET /path HTTP/1.1" 200 1234`; skips other lines.
 Generator<Request> requests(Generator<std::string> from) {
   return [from](auto& self) {
     for (const std::string& line : from) {
@@ -46,7 +46,7 @@ Generator<Request> requests(Generator<std::string> from) {
   };
 }
 
-// The requests of one address that come one after the other, as one item.
+// Consecutive requests of one address, as one item.
 struct Visit {
   std::string address;
   int pages = 0;

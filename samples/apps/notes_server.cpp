@@ -1,5 +1,5 @@
 // A small web application: notes that are kept as JSON-like text, a page, live changes over a
-// WebSocket, and what surrounds it in practice: a middleware, a clean-up, an access log.
+// WebSocket, and the usual surroundings: a middleware, a clean-up, an access log.
 //
 //   notes_server [port]
 //
@@ -7,7 +7,7 @@
 //   curl localhost:8080/notes
 //   curl -X DELETE localhost:8080/notes/1
 //
-// Ctrl-C ends it: requests that run are finished, WebSockets are closed with a reason.
+// Ctrl-C ends the server: running requests are finished, WebSockets are closed with a reason.
 #include <fiber/aiohttp/web.hpp>
 #include <fiber/asyncio.hpp>
 
@@ -31,7 +31,7 @@ struct Notes {
   std::map<int, web::WebSocketResponse> watchers;
   int last_watcher = 0;
 
-  // Tells all who watch. One that is slow must not hold up the others for long.
+  // Sends a change to all watchers. A slow watcher must not delay the others for long.
   void announce(const std::string& change) {
     const auto all = watchers;
     for (const auto& [number, watcher] : all) {

@@ -34,7 +34,7 @@ class JobQueue {
     const int priority = job.priority;
     jobs_.put_nowait({{priority, ++last_}, std::make_shared<Job>(std::move(job))});
   }
-  // Until all jobs, retries included, are done.
+  // Waits until all jobs, retries included, are done.
   void finish() {
     await(jobs_.join());
     for (const auto& worker : workers_) worker.cancel();

@@ -44,7 +44,7 @@ Chunks download(std::string url) {
   };
 }
 
-// Where they differ, or how many bytes both have.
+// Returns the place of the first difference, or the common number of bytes.
 std::string compared(const Chunks& a, const Chunks& b) {
   std::string_view left, right;
   for (std::size_t at = 0;;) {

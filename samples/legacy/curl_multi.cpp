@@ -1,7 +1,7 @@
 // curl_multi: libcurl's multi interface driven by our loop; a transfer is something to await.
 //
-// How it is driven is in support/curl_guest.hpp. (fiber::requests and fiber::aiohttp have this
-// built in.)
+// support/curl_guest.hpp has the code that drives it. (fiber::requests and fiber::aiohttp have
+// their own clients.)
 #include <curl/curl.h>
 #include <fiber/asyncio.hpp>
 

@@ -29,12 +29,12 @@ int main() {
       for (;; ++beats) await(asyncio::sleep(5ms));
     });
 
-    // Any number at once, as far as the default executor has threads.
+    // Any number of calls at once, up to the threads of the default executor.
     auto [a, b] = await(asyncio::gather(asyncio::to_thread(old_library::look_up, "ada"),
                                         asyncio::to_thread(old_library::look_up, "bob")));
     print(a, b);
 
-    // One at a time: an executor with one thread, which all of that library's calls go through.
+    // One at a time: an executor with one thread runs all calls of the library.
     concurrent::futures::ThreadPoolExecutor alone({.max_workers = 1});
     const auto loop = asyncio::get_running_loop();
     std::vector<asyncio::Future<std::string>> calls;
@@ -42,7 +42,7 @@ int main() {
       calls.push_back(loop.run_in_executor(alone, old_library::look_up, std::string(name)));
     print(await(asyncio::gather(asyncio::return_exceptions, calls)));
 
-    // A time limit is for the task; the call itself runs on, for nothing can stop it.
+    // A time limit ends the task's wait; the call itself goes on, because it cannot be stopped.
     try {
       await(asyncio::wait_for(asyncio::to_thread(old_library::look_up, "slow"), 10ms));
     } catch (const TimeoutError&) {

@@ -22,7 +22,7 @@ gint poll_for_glib(GPollFD* descriptors, guint count, gint timeout) {
   try {
     return poll_in_task({reinterpret_cast<pollfd*>(descriptors), count}, timeout);
   } catch (const asyncio::CancelledError&) {
-    return 0;  // GLib cannot be told; it asks again, and its loop is asked to quit
+    return 0;  // GLib has no way to report an error: it polls again, and its loop is asked to quit
   }
 }
 

@@ -35,7 +35,7 @@ long turnover(const char* address, int shop) {
 }
 
 void report(const char* address) {
-  // Says which task it is when one keeps the others from running after all.
+  // Reports a task that keeps the others from running.
   const asyncio::StallMonitor monitor({.limit = 1s});
   asyncio::Semaphore connections(5);
   std::vector<asyncio::Task<long>> tasks;

@@ -19,7 +19,7 @@ int main() {
     {
       UvGuest guest(asyncio::get_running_loop(), &uv);
 
-      // A callback that completes a future: from here on it is a thing to wait for.
+      // A callback that completes a future, for which tasks can wait.
       const auto ticked = asyncio::get_running_loop().create_future<int>();
       struct Timer {
         uv_timer_t handle;
@@ -39,7 +39,7 @@ int main() {
           },
           20, 20);
 
-      // libuv's own thread pool, whose end comes by its descriptor.
+      // libuv's own thread pool, which reports the end of work by a descriptor.
       const auto looked = asyncio::get_running_loop().create_future<long>();
       uv_work_t work;
       work.data = const_cast<asyncio::Future<long>*>(&looked);

@@ -29,7 +29,7 @@ int main() {
     print("task waits for libuv");
     await(bell);
     print("task ends");
-    // Without this uv_run would wait for us for ever.
+    // Without this, uv_run would wait for our descriptor forever.
     uv_close(reinterpret_cast<uv_handle_t*>(&watch), nullptr);
   });
 

@@ -1,7 +1,7 @@
 // loop_per_thread: a loop in each of several threads, and the kernel spreads connections over them.
 //
-// Each thread listens at the same port with SO_REUSEPORT. Nothing is shared, and so nothing is
-// locked; what one thread wants from another goes by call_soon_threadsafe.
+// All threads listen at one port with SO_REUSEPORT. Nothing is shared, and so nothing is
+// locked; threads send requests to each other by call_soon_threadsafe.
 #include <fiber/asyncio.hpp>
 
 #include <atomic>

@@ -1,7 +1,7 @@
 // poll_host: a program with a poll() loop of its own gets tasks, by one more descriptor.
 //
-// The legacy loop watches its descriptors as ever. Ours is one of them: readable when a task has
-// something to do, whether by a timer, a descriptor, or another thread.
+// The legacy loop watches its descriptors as before. Our loop's descriptor is one of them: readable
+// when a task has something to do, because of a timer, a descriptor, or another thread.
 #include <fiber/asyncio.hpp>
 #include <poll.h>
 #include <unistd.h>

@@ -1,7 +1,7 @@
 // producer_thread: a thread that blocks in its reads feeds a queue that tasks wait at.
 //
-// With a limit: when the tasks fall behind, the thread is made to wait, and so is what it reads
-// from.
+// The queue has a limit: when the tasks fall behind, the thread waits, and so does the sender of
+// its data.
 #include <fiber/asyncio.hpp>
 #include <unistd.h>
 
@@ -18,7 +18,7 @@ using namespace fiber;
 using namespace std::chrono_literals;
 using asyncio::await;
 
-// Reads lines with stdio, which knows nothing of waiting together with others.
+// Reads lines with stdio, which cannot wait for several sources at once.
 void read_lines(FILE* file, const asyncio::EventLoop& loop,
                 const asyncio::Queue<std::string>& lines) {
   char line[100];

@@ -1,7 +1,7 @@
 // sort_by_asking: a comparator that waits for answers, inside of qsort.
 //
-// The order of the cards is known to a colleague who takes a moment for each question. qsort knows
-// nothing of waiting: its comparator suspends the whole sort, and meanwhile others run.
+// Another task knows the order of the cards, and takes a moment for each question. qsort cannot
+// wait: its comparator suspends the whole sort, and other tasks run meanwhile.
 #include <fiber/asyncio.hpp>
 
 #include <chrono>
@@ -25,7 +25,7 @@ struct Question {
 };
 using Questions = asyncio::Queue<Question>;
 
-// Sorts by what the other side of the queue answers.
+// Sorts by the answers from the other side of the queue.
 Cards sorted(Cards cards, const Questions& questions) {
   struct Context {
     const Questions& questions;
@@ -37,7 +37,7 @@ Cards sorted(Cards cards, const Questions& questions) {
       [](const void* a, const void* b, void* to) {
         auto* its = static_cast<Context*>(to);
         int result = 0;
-        // After an exception qsort is let run to its end: it cannot be stopped.
+        // After an exception qsort runs to its end: it cannot be stopped.
         its->border.pass([&] {
           ++its->asked;
           const Question question{*static_cast<const char* const*>(a),

@@ -41,7 +41,8 @@ Rows rows(sqlite3* database, std::string sql) {
 
 int main() {
   sqlite3* opened = nullptr;
-  // One thread uses it, so it needs no mutex, which one stack would hold while another one runs.
+  // One thread uses the connection, so it needs no mutex: one stack would hold it while another
+  // runs.
   sqlite3_open_v2(":memory:", &opened,
                   SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   const Database database(opened, sqlite3_close);

@@ -41,7 +41,7 @@ class Service {
     thread_.join();
   }
 
-  // From any thread; blocks it. Throws what the task throws.
+  // May be called from any other thread, and blocks it. Throws the task's exception.
   int square(int number) {
     return asyncio::run_coroutine_threadsafe(
                [this, number] {
@@ -54,7 +54,7 @@ class Service {
                loop_)
         .result();
   }
-  // Gives up after a time; the task is cancelled.
+  // Gives up after a time, and cancels the task.
   std::string patient_for(std::chrono::milliseconds limit) {
     auto future = asyncio::run_coroutine_threadsafe(
         [this]() -> std::string {
@@ -75,13 +75,13 @@ class Service {
     }
   }
 
-  // How many squares were worked on at the same time; once they are done.
+  // The largest number of concurrent squares; valid once they are done.
   int most() const { return most_; }
 
   std::atomic<bool> cancelled{false};
 
  private:
-  int working_ = 0, most_ = 0;  // of the loop's thread
+  int working_ = 0, most_ = 0;  // used by the loop's thread
   asyncio::EventLoop loop_;
   asyncio::Future<void> stopped_;
   std::thread thread_;

@@ -18,7 +18,7 @@ using namespace fiber;
 using namespace std::chrono_literals;
 using asyncio::await;
 
-// As much of a toolkit as fits here: all that happens is a call from the main loop.
+// A minimal toolkit: each event is a call from the main loop.
 namespace toolkit {
 
 struct Button {
@@ -38,7 +38,7 @@ void post(std::function<void()> event) {
 }
 
 struct Label {
-  std::function<void(const std::string&)> on_change;  // somebody who looks at it
+  std::function<void(const std::string&)> on_change;  // an observer of the text
   void set_text(const std::string& text) {
     print("label:", text);
     if (on_change) on_change(text);
@@ -63,7 +63,7 @@ class Window {
   toolkit::Label label;
 
  private:
-  // What would be a chain of callbacks.
+  // A function that would otherwise be a chain of callbacks.
   void export_pages() {
     try {
       label.set_text("exporting");

@@ -63,7 +63,7 @@ Events xml_events(std::istream& in) {
   };
 }
 
-// Reads on to the end of the element that has just begun; its text.
+// Reads to the end of the element that has just begun, and returns its text.
 std::string element_text(const Events& events) {
   std::string text;
   for (const Event& event : events) {

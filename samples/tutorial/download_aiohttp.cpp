@@ -13,7 +13,7 @@
 //           tasks = [download_image(url, session) for url in url_list]
 //           await asyncio.gather(*tasks)
 //   asyncio.run(main(url_list))
-#include <fiber/aiohttp.hpp>
+#include <fiber/aiohttp/download.hpp>
 #include <fiber/asyncio.hpp>
 
 #include <exception>
@@ -32,11 +32,10 @@ int main(int argc, char** argv) {
   auto download_image = asyncio::async([&](Image image, aiohttp::ClientSession& session) {
     downloads.start(image);
     try {
-      asyncio::with(session.get(image.url), [&](auto& response) {
-        if (response.status != 200)
-          return downloads.failed(image, "status " + std::to_string(response.status));
-        downloads.save(image, await(response.read()));
-      });
+      await(aiohttp::download(session, image.url, downloads.options(image)));
+      downloads.saved(image);
+    } catch (const aiohttp::ClientResponseError& error) {
+      downloads.failed(image, "status " + std::to_string(error.status()));
     } catch (const std::exception& error) {
       downloads.failed(image, error.what());
     }

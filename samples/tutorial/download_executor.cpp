@@ -13,7 +13,7 @@
 //   loop.run_until_complete(asyncio.wait(tasks))
 #include <fiber/asyncio.hpp>
 #include <fiber/concurrent/thread.hpp>
-#include <fiber/requests.hpp>
+#include <fiber/requests/download.hpp>
 
 #include <algorithm>
 #include <exception>
@@ -35,11 +35,12 @@ int main(int argc, char** argv) {
     downloads.start(image);
     auto loop = asyncio::get_event_loop();
     try {
-      auto response =
-          await(loop.run_in_executor(nullptr, [url = image.url] { return requests::get(url); }));
-      if (response.status_code != 200)
-        return downloads.failed(image, "status " + std::to_string(response.status_code));
-      downloads.save(image, response.content);
+      await(loop.run_in_executor(nullptr, [url = image.url, options = downloads.options(image)] {
+        requests::download(url, options);
+      }));
+      downloads.saved(image);
+    } catch (const requests::HTTPError& error) {
+      downloads.failed(image, "status " + std::to_string(error.response()->status_code));
     } catch (const std::exception& error) {
       downloads.failed(image, error.what());
     }

@@ -7,7 +7,7 @@
 //           file.write(response.content)
 //   for url in url_list:
 //       download_image(url)
-#include <fiber/requests.hpp>
+#include <fiber/requests/download.hpp>
 
 #include <exception>
 #include <string>
@@ -19,10 +19,10 @@ using namespace fiber;
 void download_image(Downloads& downloads, const Image& image) {
   downloads.start(image);
   try {
-    auto response = requests::get(image.url);
-    if (response.status_code != 200)
-      return downloads.failed(image, "status " + std::to_string(response.status_code));
-    downloads.save(image, response.content);
+    requests::download(image.url, downloads.options(image));
+    downloads.saved(image);
+  } catch (const requests::HTTPError& error) {
+    downloads.failed(image, "status " + std::to_string(error.response()->status_code));
   } catch (const std::exception& error) {
     downloads.failed(image, error.what());
   }

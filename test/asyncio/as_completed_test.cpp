@@ -1,4 +1,4 @@
-// asyncio::as_completed, both ways to go through it.
+// asyncio::as_completed, both ways to iterate.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>

@@ -19,7 +19,7 @@ using fiber::Generator;
 
 namespace {
 
-// Waits an iteration before each item, and while it is closed.
+// Yields numbers; waits an iteration before each item, and while it is being closed.
 Generator<int> counting(Trace& trace, std::string name, int count = 3) {
   return [&trace, name = std::move(name), count](auto& self) {
     const AtEnd end([&] {

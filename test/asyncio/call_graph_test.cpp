@@ -1,4 +1,4 @@
-// Who waits for whom, and where.
+// Call graphs: which tasks wait for which, and where.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -24,7 +24,7 @@ using asyncio::await;
 using asyncio::create_task;
 using asyncio::FutureCallGraph;
 
-// Found by name in stacks; must not be inlined, nor end in a call.
+// Found by name in stacks: must not be inlined, nor end in a call.
 [[gnu::noinline]] void waits_for_a_second() {
   await(asyncio::sleep(1s));
   asm volatile("" ::: "memory");
@@ -40,7 +40,7 @@ using asyncio::FutureCallGraph;
 
 namespace {
 
-// "name <- (awaiters)" of a graph, without frames.
+// Returns "name <- (awaiters)" of a graph, without frames.
 std::string shape(const FutureCallGraph& graph) {
   std::string text = graph.future.base().is_task()
                          ? static_cast<asyncio::detail::TaskBase&>(graph.future.base()).get_name()
@@ -56,7 +56,7 @@ std::string shape(const asyncio::FutureRef& future) {
   return shape(asyncio::capture_call_graph(future));
 }
 
-// The functions of this file on the stack, innermost first.
+// Returns the functions of this file on the stack, innermost first.
 std::string functions(const FutureCallGraph& graph) {
   std::string text;
   for (const asyncio::FrameCallGraphEntry& entry : graph.call_stack)
@@ -212,7 +212,7 @@ TEST_CASE("tasks that wait for each other in a circle have an end") {
       CHECK(all.find("name='first'") != std::string::npos);
       CHECK(all.find("name='second'") != std::string::npos);
       CHECK(first.repr().find("wait_for=...") != std::string::npos);
-      // Nothing can wake them: the loop cannot end them either.
+      // Nothing can wake these tasks: the loop cannot end them either.
     });
   });
   CHECK(refused.find("cannot be cancelled: it waits for itself") != std::string::npos);

@@ -1,4 +1,4 @@
-// Cancellations of tasks that wait for tasks that wait.
+// Cancellations of tasks that wait for tasks that wait for others.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>

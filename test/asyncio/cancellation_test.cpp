@@ -1,4 +1,4 @@
-// Cancelling tasks: what is delivered, when, and what a task may do about it.
+// Cancelling tasks: the delivery, its time, and the task's possible reactions.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -21,7 +21,7 @@ namespace {
 
 int cancelling() { return asyncio::current_task().cancelling(); }
 
-// Sleeps; on being cancelled says so and goes on being cancelled.
+// Sleeps; when cancelled, notes that and ends cancelled.
 auto sleeper(Trace& trace, std::string name) {
   return [&trace, name] {
     try {
@@ -33,7 +33,7 @@ auto sleeper(Trace& trace, std::string name) {
   };
 }
 
-// "Type('text')" of what awaiting it throws, or its value.
+// Returns "Type('text')" of the exception that awaiting throws, or the value.
 template <class F>
 std::string outcome(const F& future) {
   try {
@@ -472,7 +472,7 @@ TEST_CASE("a sleep that is cancelled while its deadline passes leaves nothing in
       });
       turns(2);
       task.cancel();
-      clock.advance(20ms);  // both are in the next batch: the task, and behind it the timer
+      clock.advance(20ms);  // both are in the next batch: the task, and the timer behind it
       turns(3);
       trace("goes on ", task.cancelled());
     };

@@ -1,4 +1,4 @@
-// What is left of a loop that is closed: its futures, and what others bring too late.
+// The remains of a closed loop: its futures, and calls that come too late.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -115,7 +115,7 @@ TEST_CASE("a loop may be closed while other threads bring results and coroutines
     CHECK(loop.object().futures_alive == 0);
   }
   pool.shutdown();
-  static_cast<void>(log.take());  // of coroutines that came too late
+  static_cast<void>(log.take());  // reports of coroutines that came too late
 }
 
 TEST_CASE("a closed loop refuses each kind of callback, and lets go of what it holds") {

@@ -1,4 +1,4 @@
-// Where connections with protocols begin and end: failures, contexts, closed loops.
+// The beginning and the end of connections with protocols: failures, contexts, closed loops.
 #include <fiber/asyncio.hpp>
 #include <fiber/socket.hpp>
 
@@ -49,7 +49,7 @@ TEST_CASE("connections fail with what is wrong, and leave nothing") {
                 []() -> std::shared_ptr<asyncio::Protocol> { throw fiber::ValueError("factory"); },
                 std::move(a)));
           }) == "ValueError('factory')");
-    // A number stays the caller's then.
+    // In this case a number stays the caller's.
     CHECK(thrown_by([&, &b = b] {
             await(loop.create_connection(
                 []() -> std::shared_ptr<asyncio::Protocol> { throw fiber::ValueError("factory"); },

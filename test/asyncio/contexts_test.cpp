@@ -1,4 +1,4 @@
-// In which context of variables callbacks and tasks run.
+// The contexts of variables in which callbacks and tasks run.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>

@@ -1,4 +1,4 @@
-// Context variables: tasks and callbacks have the context of where they were made.
+// Context variables: tasks and callbacks have the context of the place that made them.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>

@@ -1,4 +1,4 @@
-// The lists of events are those that CPython 3.13 prints for the same programs.
+// The lists of events are those that CPython 3.13 prints for equal programs.
 #include <fiber/asyncio.hpp>
 #include <fiber/socket.hpp>
 
@@ -47,7 +47,7 @@ struct Recorder : asyncio::DatagramProtocol {
   bool raises = false;
 };
 
-// UDP over the loopback interface arrives at once, or soon on a machine that is busy.
+// Waits: UDP over the loopback interface arrives at once, or soon on a busy machine.
 void rest() { await(asyncio::sleep(20ms)); }
 
 }  // namespace

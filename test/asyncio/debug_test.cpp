@@ -1,4 +1,4 @@
-// Debug mode, and the reports of what would be lost otherwise.
+// Debug mode, and the reports of errors that would otherwise be lost.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -42,7 +42,7 @@ auto run_debug(F&& main) {
   return asyncio::run(std::forward<F>(main), {.loop_factory = debug_loop});
 }
 
-// What a slow computation does.
+// Moves the clock on, as a slow computation does.
 void work_for(asyncio::nanoseconds time) { clock_of_tests().advance(time); }
 
 bool contains(const std::string& text, const std::string& part) {
@@ -51,7 +51,7 @@ bool contains(const std::string& text, const std::string& part) {
 
 }  // namespace
 
-// Found by name in the reports; must not be inlined, nor end in a call.
+// Found by name in the reports: must not be inlined, nor end in a call.
 [[gnu::noinline]] asyncio::Future<int> makes_a_future() {
   asyncio::Future<int> future = get_running_loop().create_future<int>();
   asm volatile("" ::: "memory");
@@ -234,7 +234,7 @@ TEST_CASE("a task that swallows a cancellation is reported when it ends") {
     const auto swallow = [] {
       try {
         await(asyncio::sleep(1s));
-      } catch (...) {  // swallows what it must not
+      } catch (...) {  // swallows the cancellation, which is wrong
       }
     };
     auto task = create_task(swallow, {.name = "deaf"});

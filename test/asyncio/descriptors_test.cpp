@@ -1,5 +1,5 @@
-// Descriptors that are closed, opened again, duplicated or lent without the loop's being told; and
-// what lies in them where a read stops short.
+// Descriptors that are closed, opened again, duplicated or lent without any notice to the loop; and
+// the data in them where a read stops short.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -40,7 +40,7 @@ struct Pair {
     ::close(one);
     ::close(other);
   }
-  // `one` gets this number, whatever had it before.
+  // Moves `one` to this number, whatever file had it before.
   void take_number(int number) {
     if (number == one) return;
     ::dup2(one, number);
@@ -228,7 +228,7 @@ TEST_CASE("a descriptor that is not taken over stays open and the caller's") {
     CHECK(thrown_by([&] { await(asyncio::start_server_from(serve, taken)); }) == used);
     send(pair.other, "x");
     CHECK(await(reader.read(1)) == "x");
-    // It is connected, and cannot be listened at.
+    // A connected socket cannot listen.
     CHECK(thrown_by([&] {
             await(asyncio::start_server_from(serve, pair.one));
           }).starts_with("OSError('[Errno 22]"));
@@ -333,7 +333,8 @@ TEST_CASE("what a reader holds may watch other descriptors as it goes, whyever i
     const auto loop = get_running_loop();
     Pair watched;
     int next = 200;
-    // Each end of one takes a larger number than before: the selector's table grows under it.
+    // Each end of a pair takes a larger number than the one before: the selector's table grows
+    // meanwhile.
     const auto holds = [&] {
       return std::shared_ptr<Pair>(new Pair, [&](Pair* pair) {
         pair->take_number(next);
@@ -350,7 +351,7 @@ TEST_CASE("what a reader holds may watch other descriptors as it goes, whyever i
     loop.add_reader(watched.one, [] {});  // in its place
     CHECK(next == 800);
     CHECK(loop.remove_reader(watched.one));
-    // A file that epoll refuses: the handle goes with the error.
+    // A file that epoll refuses: the handle is dropped with the error.
     const int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     REQUIRE(file >= 0);
     CHECK_THROWS_AS(loop.add_reader(file, [held = holds()] {}), fiber::PermissionError);

@@ -38,7 +38,7 @@ class Host {
     pollfd entry{fd_, POLLIN, 0};
     return ::poll(&entry, 1, timeout) == 1;
   }
-  // Without a time limit of its own: a wake-up that gets lost is one second too late.
+  // Runs without a time limit of its own: a lost wake-up is noticed after a second.
   template <class Done>
   void run(Done done) {
     while (!done()) {
@@ -47,7 +47,7 @@ class Host {
       loop.run_ready();
     }
   }
-  // What can be done without waiting.
+  // Does everything that needs no waiting.
   void settle() {
     while (readable(0)) loop.run_ready();
   }
@@ -172,8 +172,8 @@ TEST_CASE("the host sleeps while nothing is to do") {
   });
   const double before = cpu_seconds();
   host.run([&] { return task.done(); });
-  // 200 ms: a turn for each beat, and one that finds nothing here and there; a host that spins
-  // makes some hundred thousands.
+  // 200 ms: a turn for each beat, and an idle turn now and then; a host that spins makes some
+  // hundred thousand turns.
   CHECK(host.turns >= 20);
   CHECK(host.turns <= 100);
   CHECK(cpu_seconds() - before < 0.15);
@@ -191,7 +191,7 @@ TEST_CASE("no wake-up of another thread is lost") {
         answered.store(seen);
         answered.notify_one();
       });
-      // Often just when the host goes to sleep.
+      // Often just when the host falls asleep.
       if (i % 4 != 0) answered.wait(i);
     }
   });

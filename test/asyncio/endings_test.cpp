@@ -1,5 +1,5 @@
-// What dies with tasks may run code of the user's, which may switch: wherever that happens, the
-// loop goes on.
+// Destructors that run at the end of a task may run code of the user's, which may switch: wherever
+// that happens, the loop goes on.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -18,7 +18,7 @@ using asyncio::create_task;
 
 namespace {
 
-// Unwound, which takes two switches, when its last handle goes.
+// Returns a greenlet that is unwound, by two switches, when its last handle goes.
 fiber::greenlet suspended(Trace& trace, const std::string& name) {
   fiber::greenlet made([&trace, name] {
     const AtEnd end([&] { trace(name, asyncio::current_task() ? " in a task" : ""); });
@@ -28,7 +28,7 @@ fiber::greenlet suspended(Trace& trace, const std::string& name) {
   return made;
 }
 
-// A callable that holds one and returns it.
+// Returns a callable that holds such a greenlet and returns it.
 auto returning(Trace& trace, const std::string& name) {
   return [held = suspended(trace, name)]() mutable { return std::move(held); };
 }
@@ -217,7 +217,7 @@ TEST_CASE("a greenlet whose parent waits ends in the task, or the callback, that
         "[8] plain | [8] back in the callback");
 }
 
-// ThreadSanitizer looks who counts the references.
+// ThreadSanitizer checks which thread counts the references.
 TEST_CASE("the parent of a task's greenlet may have passed to another thread when the task dies") {
   run([] {
     const fiber::greenlet pending([] {});

@@ -1,4 +1,4 @@
-// Rounding belongs to a task: it does not leak into another one.
+// Rounding belongs to a task: it does not leak into another task.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// The modes of the calling thread are as before when it ends.
+// Sets the rounding, and restores the thread's modes when it ends.
 struct Rounding {
   explicit Rounding(int mode) { std::fesetround(mode); }
   Rounding(const Rounding&) = delete;
@@ -29,7 +29,7 @@ TEST_CASE("a task does not start with the rounding mode that another one ended w
     for (int round = 0; round < 2; ++round) {  // on new stacks, and on used ones
       std::vector<Task<>> tasks;
       for (int i = 0; i < 3; ++i)
-        tasks.push_back(create_task([&] {  // each goes on where the last one ended
+        tasks.push_back(create_task([&] {  // each starts on the stack of the one before
           modes.push_back(std::fegetround());
           std::fesetround(FE_UPWARD);
         }));

@@ -30,7 +30,7 @@ void settle() {
   for (int i = 0; i < 10; ++i) await(asyncio::sleep(0));
 }
 
-// Writes until the system and the reader on the other side take no more.
+// Writes until the system and the reader on the other side take no more bytes.
 void clog(const asyncio::StreamWriter& writer) {
   for (;;) {
     settle();

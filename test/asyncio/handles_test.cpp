@@ -53,7 +53,7 @@ TEST_CASE("of many timers those that have come are called in the order of their 
   const asyncio::testing::VirtualClock clock(0s);
   clock.attach(loop);
   loop.run_until_complete([&] {
-    // Many deadlines, each of them some four times, in no order.
+    // Many deadlines, each about four times, in no order.
     const auto deadline = [](int i) { return std::chrono::milliseconds(i * 7919 % 251); };
     for (int i = 0; i < kCount; ++i)
       handles.push_back(loop.call_at(deadline(i), [&, i] { called.push_back(i); }));
@@ -62,14 +62,14 @@ TEST_CASE("of many timers those that have come are called in the order of their 
       if (i % 3 != 0) expected.push_back(i);
     std::stable_sort(expected.begin(), expected.end(),
                      [&](int a, int b) { return deadline(a) < deadline(b); });
-    // Few, most, few again, and the rest.
+    // A few become due, then most, then a few again, then the rest.
     for (const auto time : {5ms, 200ms, 203ms, 250ms}) {
       clock.advance(time - loop.time());
       turns(2);
       const auto come =
           std::find_if(expected.begin(), expected.end(), [&](int i) { return deadline(i) > time; });
       CHECK(called == std::vector<int>(expected.begin(), come));
-      // One that is left is still found when it is cancelled.
+      // A timer that is still in the heap is found when it is cancelled.
       if (come == expected.end()) continue;
       handles[static_cast<std::size_t>(expected.back())].cancel();
       expected.pop_back();
@@ -93,14 +93,14 @@ TEST_CASE("a cancelled timer is not called; cancelling twice, or after the call,
     CHECK_FALSE(once.cancelled());
     once.cancel();
     CHECK(once.cancelled());
-    // By one before it in the same batch.
+    // Cancelled by a timer before it in the same batch.
     asyncio::TimerHandle second;
     const auto first = loop.call_later(1ms, [&] { second.cancel(); });
     second = loop.call_later(1ms, [&] { trace("second"); });
     await(asyncio::sleep(2ms));
     CHECK(second.cancelled());
     CHECK_FALSE(first.cancelled());
-    // By itself.
+    // Cancelled by itself.
     asyncio::Handle self;
     self = loop.call_soon([&] {
       self.cancel();
@@ -137,7 +137,7 @@ TEST_CASE("a callback is kept until it is called, then dropped; a handle keeps i
 
 namespace {
 
-// What a callback holds: says when it is dropped.
+// Returns an object to be held by a callback, which notes when it is dropped.
 std::shared_ptr<void> note_end(Trace& trace, const std::string& name) {
   return std::shared_ptr<void>(nullptr, [&trace, name](void*) { trace("end of ", name); });
 }
@@ -159,7 +159,7 @@ TEST_CASE("cancel drops the callable at once, though the handle lives on") {
       handle.cancel();
       trace("cancelled");
     }
-    // In the same batch as the timer, which has left the heap.
+    // In one batch with the timer, which has left the heap.
     loop.call_soon([&] {
       due.cancel();
       trace("cancelled");

@@ -1,4 +1,4 @@
-// What coroutines are called in reports, and where they are, however they were compiled.
+// The names of coroutines in reports, and their places, however they were compiled.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>

@@ -1,4 +1,4 @@
-// Who runs when: the ready queue, timers, futures and sleeps.
+// The order of events: the ready queue, timers, futures and sleeps.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -427,7 +427,7 @@ TEST_CASE("tasks are numbered through the process; a name does not use a number 
     named.set_name("y");
     CHECK(named.get_name() == "y");
   });
-  // Main, and two tasks that end a run.
+  // Counts main, and the two tasks that end a run.
   run([&] { CHECK(number(asyncio::current_task().get_name()) == first + 4); });
 }
 

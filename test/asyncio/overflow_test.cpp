@@ -7,7 +7,7 @@
 
 #include "support/child_process.hpp"
 
-#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they report faults themselves
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // sanitizers report faults themselves
 
 namespace {
 

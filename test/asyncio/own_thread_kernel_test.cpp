@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
-<sys / prctl.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,7 +28,7 @@
 
 #include "support/child_process.hpp"
 
-    namespace asyncio = fiber::asyncio;
+namespace asyncio = fiber::asyncio;
 using asyncio::await;
 using namespace std::chrono_literals;
 
@@ -254,13 +254,4 @@ TEST_CASE("a robust mutex that such a task holds when its process ends is found 
   CHECK(::pthread_mutex_unlock(mutex) == 0);
   ::pthread_mutex_destroy(mutex);
   ::munmap(shared, sizeof(pthread_mutex_t));
-}
-
-TEST_CASE("setuid and its relatives return in such a task") {
-  if (!available()) return;
-  const support::ChildResult ended = support::run_child({.body = [] {
-    ::alarm(30);
-    run([] { ::_exit(::setuid(::getuid()) == 0 && ::setgid(::getgid()) == 0 ? 3 : 4); });
-  }});
-  CHECK(ended.status == 3);
 }

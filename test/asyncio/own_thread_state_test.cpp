@@ -31,10 +31,10 @@ using support::Events;
 
 namespace {
 
-// By system calls where there is no instruction for it, so that the rules are tested everywhere.
+// Uses system calls where there is no instruction, so that the rules are tested everywhere.
 const asyncio::TaskOptions own{.own_thread_state = true, .slow_thread_state = true};
 
-// False, with a message, where no task can be a thread.
+// Returns false, with a message, where no task can be a thread.
 bool available() {
   const char* why = fiber::core::OwnThread::why_not(true);
   if (why != nullptr) MESSAGE("not tested: ", why);
@@ -43,7 +43,7 @@ bool available() {
 
 thread_local int number = 0;
 
-// Counts those that are alive, and says so when it ends.
+// Counts its living objects, and notes each end.
 struct Noted {
   static inline std::vector<std::string>* list = nullptr;
   ~Noted() {
@@ -101,7 +101,7 @@ TEST_CASE("thread_local variables, errno, pthread_self() and keys are the task's
     std::vector<asyncio::Task<int>> tasks;
     for (int id = 1; id <= 20; ++id)
       tasks.push_back(asyncio::create_task([&body, id] { return body(id); }, own));
-    // Others have the loop's.
+    // Other tasks have the loop's thread.
     for (int i = 0; i < 100; ++i) {
       CHECK(::pthread_equal(::pthread_self(), outside) != 0);
       CHECK(number == 100);
@@ -138,7 +138,7 @@ TEST_CASE("thread_local objects are destroyed when the task ends, before it is d
     cancelled.cancel();
     await(asyncio::wait(std::vector{cancelled}));
     CHECK(cancelled.cancelled());
-    // Never started: there is nothing to be destroyed.
+    // A task that never starts has no state to destroy.
     const auto unstarted = asyncio::create_task([] { noted().name = "d"; }, own);
     unstarted.cancel();
     await(asyncio::wait(std::vector{unstarted}));
@@ -160,7 +160,7 @@ TEST_CASE("exceptions: thrown in the task, in flight over a wait, caught and unc
     CHECK(support::thrown_by([&] { await(throwing); }) == "ValueError('from the task')");
     CHECK(std::uncaught_exceptions() == 0);
 
-    // Many at once, each with an exception that is handled and one that is in flight.
+    // Many at once, each with an exception being handled and one in flight.
     struct Waits {
       int* uncaught;
       ~Waits() {
@@ -241,7 +241,7 @@ TEST_CASE("mutexes: each such task is an owner of its own") {
                                                      : "lock 0 busy unlock 0 free")));
       ::pthread_mutex_destroy(&mutex);
     }
-    // A robust one tells of an owner that has ended.
+    // A robust mutex tells of an owner that has ended.
     pthread_mutex_t robust;
     ::pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_NORMAL);
     ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
@@ -277,10 +277,10 @@ TEST_CASE("memory, locales, generators and other tasks work across the border") 
           CHECK(::uselocale(nullptr) == its);
           ::uselocale(LC_GLOBAL_LOCALE);
           ::freelocale(its);
-          // Made here, used and dropped outside.
+          // A generator that is made here, and used and dropped outside.
           kept.emplace(count);
           CHECK(kept->next() == 0);
-          // A task that is made here has the loop's state, unless it asks.
+          // A task that is made here has the loop's state, unless an option says otherwise.
           number = 5;
           CHECK(await(asyncio::create_task([] { return number; })) == 100);
           CHECK(await(asyncio::create_task([] { return number; }, own)) == 0);

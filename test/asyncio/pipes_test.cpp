@@ -1,4 +1,4 @@
-// The lists of events are those that CPython 3.13 prints for the same programs.
+// The lists of events are those that CPython 3.13 prints for equal programs.
 #include <fiber/asyncio.hpp>
 #include <fiber/socket.hpp>
 
@@ -124,6 +124,34 @@ TEST_CASE("read pipe: data, end, and a callback that throws, which is reported a
   CHECK(events_of_reading(true) ==
         "made connected data(one) handler:Exception in callback:ValueError('data') data(two) "
         "handler:Exception in callback:ValueError('data') eof lost(None) True");
+}
+
+TEST_CASE("the end of a read pipe goes to the protocol that it had then, its loss to the last") {
+  struct Numbered : asyncio::Protocol {
+    Numbered(Events& say, int number) : say(say), number(number) {}
+    bool eof_received() override {
+      say("eof of " + std::to_string(number));
+      return true;
+    }
+    void connection_lost(const std::exception_ptr&) override {
+      say("lost by " + std::to_string(number));
+    }
+    Events& say;
+    int number;
+  };
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    Pipe pipe;
+    const auto [transport, first] = await(
+        loop.connect_read_pipe([&] { return std::make_shared<Numbered>(say, 0); }, pipe.give(0)));
+    pipe.close_end(1);
+    for (int number = 1; number < 6; ++number) {
+      transport.set_protocol(std::make_shared<Numbered>(say, number));
+      await(asyncio::sleep(0));
+    }
+  });
+  CHECK(say.take() == "eof of 2 lost by 3");
 }
 
 TEST_CASE("write pipe: write_eof closes; the reader's end is seen") {

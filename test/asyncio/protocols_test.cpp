@@ -1,5 +1,5 @@
-// The lists of events are those that CPython 3.13 prints for the same programs, with the types of
-// exceptions alone where a connection is lost.
+// The lists of events are those that CPython 3.13 prints for equal programs, with only the types of
+// exceptions where a connection is lost.
 #include <fiber/asyncio.hpp>
 #include <fiber/socket.hpp>
 
@@ -51,7 +51,7 @@ struct Buffered : asyncio::BufferedProtocol {
   bool raises = false;
 };
 
-// What is done with one end of a socketpair, of which the other one belongs to the protocol.
+// A test's actions on one end of a socketpair; the other end belongs to the protocol.
 struct Scene {
   const asyncio::EventLoop loop;
   const Transport& transport;
@@ -230,7 +230,7 @@ TEST_CASE("protocol: a pair over TCP, in CPython's order") {
     server.close();
     await(server.wait_closed());
   });
-  // The server's end is told a step later than the client's by some kernels.
+  // Some kernels tell the server's end a step later than the client's.
   const std::string events = say.take();
   CHECK(events.find("client factory") != std::string::npos);
   CHECK(

@@ -1,4 +1,4 @@
-// Wake-ups and cancellations that meet in one iteration: none is lost, none is given twice.
+// Wake-ups and cancellations that meet in one iteration: none is lost, none is delivered twice.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -80,7 +80,7 @@ TEST_CASE("the first of three waiters is cancelled and the lock released: one ta
     turns(1);
     trace(tasks[2].cancelled());
 
-    // One that has not begun to wait when the first waiter is cancelled.
+    // A task that has not begun to wait when the first waiter is cancelled.
     const asyncio::Lock other;
     await(other.acquire());
     auto first = create_task([&] { await(other.acquire()); });
@@ -118,7 +118,7 @@ TEST_CASE("an item that a cancelled consumer was notified of goes to another con
       asyncio::with(condition, [&] {
         ++items;
         condition.notify(1);
-        if (relock) turns(1);  // it wants its lock back when it is cancelled
+        if (relock) turns(1);  // when cancelled, it locks again
         consumers[0].cancel();
         try {
           asyncio::with(asyncio::timeout(10ms),
@@ -190,7 +190,7 @@ TEST_CASE("places of a semaphore are not lost with those who are cancelled") {
     tasks[3].cancel();
     turns(1);
 
-    // Cancelled by the one who has just handed it the place.
+    // Cancelled by the task that has just handed it the place.
     const asyncio::Semaphore single(1);
     Task<> second;
     auto first = create_task([&] {
@@ -278,7 +278,7 @@ TEST_CASE("cancelled getters and putters are not waited for by those who come") 
     turns(1);
     trace(narrow.get_nowait(), " ", done(putters));
 
-    // Woken already when it is cancelled.
+    // Already woken when it is cancelled.
     narrow.put_nowait("d");
     auto putter = create_task([&] { await(narrow.put("e")); });
     turns(1);

@@ -17,12 +17,12 @@ using support::thrown_by;
 
 namespace {
 
-// Yields to everything that is ready, a few times.
+// Gives way to all ready entries, a few times.
 void settle() {
   for (int i = 0; i < 4; ++i) await(asyncio::sleep(0));
 }
 
-// Notes when it is asked to stop and to go on.
+// Notes requests to pause and to resume.
 class Source final : public asyncio::detail::ReadSource {
  public:
   explicit Source(Events& events) : events_(events) {}

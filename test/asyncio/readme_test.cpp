@@ -1,4 +1,4 @@
-// What the README says of asyncio.
+// The README's programs with asyncio.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -30,7 +30,7 @@ void worker(int number, asyncio::Queue<nanoseconds> queue) {
 
 }  // namespace
 
-// Python, with the same output: w0 sleeps 100 ms, w1 sleeps 200 ms, w0 sleeps 300 ms, done.
+// Python's output is equal: w0 sleeps 100 ms, w1 sleeps 200 ms, w0 sleeps 300 ms, done.
 TEST_CASE("workers of a group take delays from a queue until it is empty") {
   support::run([] {
     asyncio::Queue<nanoseconds> queue;

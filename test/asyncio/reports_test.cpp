@@ -1,4 +1,4 @@
-// Errors that nobody waits for, and what is said of them.
+// Reports of errors that no code waits for.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -129,11 +129,11 @@ TEST_CASE("a handler must not wait, and one that throws does not stop the loop")
       loop.set_exception_handler(
           [](const asyncio::EventLoop&, const asyncio::ExceptionContext& context) {
             std::puts(context.message.c_str());
-            await(asyncio::sleep(0));  // throws: this is no task
+            await(asyncio::sleep(0));  // throws: main is no task here
           });
       static_cast<void>(create_task([] { throw fiber::ValueError("1"); }));
       turns(2);
-      // The same from a future that goes while another task is given way to.
+      // Also from a future that is dropped while another task runs.
       auto last = loop.create_future();
       last.set_exception(fiber::ValueError("2"));
       auto gathered = asyncio::gather(asyncio::return_exceptions, create_task([] { turns(1); }));

@@ -1,5 +1,5 @@
-// How results come out of futures: those that cannot be copied, plain functions as awaitables,
-// futures of several types; and loops that end with tasks that wait for each other.
+// Results of futures: types that cannot be copied, plain functions as awaitables, futures of
+// several types; and loops that end with tasks that wait for each other.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -38,7 +38,7 @@ Pointers two() {
 int answer() { return 42; }
 void nothing() {}
 
-// Claims to be copyable, as a struct with a vector does.
+// Claims to be copyable, as a struct with a vector of pointers does.
 struct Parcel {
   Pointers content;
 };
@@ -198,7 +198,7 @@ TEST_CASE("at the end of a loop each task is asked as often as its waiters are")
     const auto top = create_task([both] { await(both); });
     for (int i = 0; i < 3; ++i) await(asyncio::sleep(0));
   });
-  // leaf, middle, both and top; other, both and top.
+  // leaf, middle, both and top; the other chain: other, both and top.
   CHECK(counts == "leaf4 other3 ");
 }
 

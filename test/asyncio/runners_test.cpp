@@ -26,7 +26,7 @@ namespace {
 void say(const std::string& text) { std::puts(text.c_str()); }
 void interrupt() { ::kill(::getpid(), SIGINT); }
 
-// What a program prints that ends by `body`'s outcome.
+// Returns the output of a program that ends with `body`'s outcome.
 std::string printed_by(std::function<void()> body) {
   const ChildResult child = run_forked([body = std::move(body)] {
     std::signal(SIGINT, SIG_DFL);
@@ -67,7 +67,7 @@ TEST_CASE("several runs of a runner share its loop, which is made at first use")
     background = create_task([] { turns(3); });
     return asyncio::get_running_loop() == loop;
   }));
-  // What one run leaves over goes on in the next.
+  // Tasks that one run leaves go on in the next.
   CHECK_FALSE(background.done());
   runner.run([&] { await(background); });
   CHECK(background.done());
@@ -84,7 +84,7 @@ TEST_CASE("a runner is closed once and for all") {
   CHECK(thrown_by([&] { runner.run([] {}); }) == closed);
   CHECK(thrown_by([&] { runner.get_loop(); }) == closed);
   CHECK(thrown_by([&] { asyncio::with(runner, [] {}); }) == closed);
-  // One that was never used is not closed by it.
+  // An unused runner is not closed by this.
   Runner unused;
   unused.close();
   CHECK(unused.run([] { return 1; }) == 1);

@@ -1,4 +1,4 @@
-// Many tasks that meet, all of whose events come as in CPython.
+// Many tasks that meet; all their events come as in CPython.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -35,7 +35,7 @@ class Random {
   std::uint32_t state_;
 };
 
-// How many events there were, and a hash over all of them.
+// The number of events, and a hash over all of them.
 class Hash {
  public:
   void operator()(int task, int what) {
@@ -103,7 +103,7 @@ TEST_CASE("ten thousand tasks with locks, timeouts and random cancellations: CPy
     }
     await(asyncio::wait(tasks));
     for (int i = 0; i < kTasks; ++i) things.note(i, 100 + static_cast<int>(tasks[i].cancelled()));
-    // From conformance/ten_thousand.py.
+    // Results of conformance/ten_thousand.py.
     CHECK(things.note.count == 67740);
     CHECK(things.note.hash == 0xdd2a55bd83dcc7eeU);
   });

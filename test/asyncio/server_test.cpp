@@ -35,7 +35,7 @@ auto serve(auto callback, asyncio::StartServerOptions options = {}) {
   return asyncio::start_server(std::move(callback), "127.0.0.1", 0, options);
 }
 
-// A connection that is served: the first line has come.
+// Returns a connection that is being served: the first line has come.
 asyncio::StreamPair greeted(const asyncio::Server& server) {
   asyncio::StreamPair pair =
       await(asyncio::open_connection("127.0.0.1", server.sockets().at(0).port()));
@@ -43,7 +43,7 @@ asyncio::StreamPair greeted(const asyncio::Server& server) {
   return pair;
 }
 
-// What is reported to the exception handler of the running loop, until the end of the loop.
+// Collects reports to the exception handler of the running loop, until the end of the loop.
 void report_to(Events& say) {
   asyncio::get_running_loop().set_exception_handler(
       [&say](const asyncio::EventLoop&, const asyncio::ExceptionContext& context) {
@@ -305,7 +305,7 @@ TEST_CASE("a server that is forgotten serves on, and ends with its loop") {
   });
 }
 
-// Without a free descriptor UndefinedBehaviorSanitizer cannot look at objects, and takes them for
+// Without a free descriptor UndefinedBehaviorSanitizer cannot examine objects, and reports them as
 // invalid.
 #if defined(__has_feature)
 #if __has_feature(undefined_behavior_sanitizer)

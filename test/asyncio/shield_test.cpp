@@ -1,4 +1,4 @@
-// asyncio::shield: a wait that can be cancelled without what it waits for.
+// asyncio::shield: a wait that can be cancelled without its awaitable.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -73,7 +73,7 @@ TEST_CASE("a task that is cancelled cancels its shield, one that fails gives its
     });
     trace(thrown_by([&] { await(shield(bad())); }));
     {
-      // The shield is gone when it fails: its error is nobody's, and is reported.
+      // The shield is gone when the task fails: the error has no taker, and is reported.
       auto failing = create_task(bad());
       shield(failing).cancel();
       await(asyncio::wait(std::vector{failing}));

@@ -98,7 +98,7 @@ TEST_CASE("a shuffled loop runs each batch in an order of its seed; what is righ
   }
   CHECK(orders.size() > 10);
 
-  // A program that does not lean on the order: locks, queues, groups, timeouts, cancellations.
+  // A program that does not depend on the order: locks, queues, groups, timeouts, cancellations.
   for (std::uint64_t seed = 1; seed <= 50; ++seed) {
     const int total = run_test(
         [] {

@@ -1,4 +1,5 @@
-// How a run ends: what is left over is cancelled and waited for, then generators, then threads.
+// The end of a run: remaining tasks are cancelled and awaited, then generators closed, then threads
+// joined.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -21,7 +22,7 @@ using asyncio::get_running_loop;
 
 namespace {
 
-// Sleeps, and calls `then` as it is unwound.
+// Sleeps, and calls `then` when it is unwound.
 template <class F>
 auto sleeper(F then) {
   return [then] {

@@ -98,7 +98,7 @@ TEST_CASE("of a flood of signals no kind is lost, and the loop comes to rest aft
       ::raise(SIGUSR2);
       ::raise(SIGUSR2);
       turns(3);
-      CHECK(std::exchange(ones, 0) == 257);  // those whose order is kept, and one for the others
+      CHECK(std::exchange(ones, 0) == 257);  // those in the ring, and one for the flood
       CHECK(events.take() == "two");
     }
     const std::uint64_t before = asyncio::testing::iterations(loop);

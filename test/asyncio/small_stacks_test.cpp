@@ -1,4 +1,4 @@
-// What the library does by itself fits into the smallest stack that is allowed.
+// The library's own work fits into the smallest stack that is allowed.
 #include <fiber/asyncio.hpp>
 #include <fiber/core/thread_state.hpp>
 #include <fiber/generator.hpp>
@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::size_t kSmallest = 16 * 1024;
 
-// A type whose name takes much memory to read.
+// A type whose name takes much memory to demangle.
 template <class... T>
 struct Many {};
 template <class A, class B>
@@ -37,7 +37,7 @@ struct Named : LongNamed {
   using LongNamed::LongNamed;
 };
 
-// "" if the task ends well: else how the process ends, and what it says.
+// Returns "" if the task ends well, else the end of the process and its output.
 std::string in_a_small_task(const std::function<void()>& body) {
   const auto ended = run_forked([&] {
     asyncio::run([&] { await(asyncio::create_task(body, {.stack_size = kSmallest})); });

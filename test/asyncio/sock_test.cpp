@@ -42,7 +42,7 @@ Descriptor new_socket(int type, int family = AF_INET) {
   return Descriptor(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 }
 
-// Bound to a port of the system's choice.
+// Binds the socket to a port of the system's choice.
 SocketAddress bind_it(int fd) {
   const SocketAddress any("127.0.0.1", 0);
   REQUIRE(::bind(fd, any.data(), any.size()) == 0);

@@ -30,7 +30,7 @@ sockets::socket listener() {
   return sock;
 }
 
-// A port at which nobody listens.
+// Returns a port without a listener.
 int closed_port() {
   sockets::socket sock;
   sock.bind({"127.0.0.1", 0});
@@ -148,7 +148,7 @@ TEST_CASE("UDP in five lines, in the loop") {
     await(loop.sock_sendto(server, "pong", from));
     char buffer[2];
     const auto [count, sender] = await(loop.sock_recvfrom_into(client, buffer));
-    CHECK(std::string(buffer, count) == "po");  // the rest of the datagram is gone
+    CHECK(std::string(buffer, count) == "po");  // the remaining bytes of the datagram are gone
     CHECK(sender == server.getsockname());
   });
 }

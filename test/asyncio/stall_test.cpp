@@ -21,7 +21,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Keeps the thread until open() is called, by a monitor's hook.
+// Blocks the thread until a monitor's hook calls open().
 class Gate {
  public:
   Gate() { REQUIRE(::pipe(ends_) == 0); }
@@ -57,7 +57,7 @@ TEST_CASE("a monitor tells which task keeps the loop, and where") {
     const auto culprit = asyncio::create_task(asyncio::async("culprit", [&] { gate.block(); })(),
                                               {.name = "the slow one"});
     await(culprit);
-    await(asyncio::create_task([&] { gate.block(); }));  // and again, without a name
+    await(asyncio::create_task([&] { gate.block(); }));  // once more, without a name
   });
   REQUIRE(stalls.size() >= 2);
   CHECK(stalls[0].duration >= 20ms);
@@ -109,7 +109,7 @@ TEST_CASE("without a signal a stall is noticed all the same") {
 TEST_CASE("a loop that sleeps, and one that turns, are not stalled") {
   int stalls = 0;
   asyncio::run([&] {
-    // Generous: the machine itself may stall.
+    // A generous limit: the machine itself may stall.
     const asyncio::StallMonitor monitor(
         {.limit = 2s, .hook = [&](const asyncio::Stall&) { ++stalls; }});
     await(asyncio::sleep(2500ms));

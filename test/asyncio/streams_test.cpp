@@ -50,7 +50,7 @@ void finish(const asyncio::Server& server) {
   await(server.wait_closed());
 }
 
-// Two ends of a connection, both ours.
+// Returns a connection's two ends.
 std::pair<asyncio::StreamPair, asyncio::StreamPair> make_pair_of_streams(
     std::size_t limit = 65536) {
   int ends[2];
@@ -97,7 +97,7 @@ TEST_CASE("the events of a short conversation come in CPython's iterations") {
     say("all closed");
   });
   std::string events = say.take();
-  // The first task of the run has whatever number.
+  // The number of the run's first task is not fixed.
   const auto at = events.find("Task-");
   REQUIRE(at != std::string::npos);
   events.erase(at, events.find(' ', at) + 1 - at);
@@ -364,7 +364,7 @@ TEST_CASE("tasks that wait in streams are cancelled with their loop") {
     asyncio::create_task([reader = a.first] {
       await(reader.read(1));
     }).add_done_callback(note("read"));
-    asyncio::create_task([writer = a.second] {  // nobody reads it
+    asyncio::create_task([writer = a.second] {  // no task reads the data
       writer.write(std::string(5'000'000, 'x'));
       await(writer.drain());
     })
@@ -380,7 +380,7 @@ TEST_CASE("a connected descriptor must be a stream socket") {
     const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     CHECK(thrown_by([&] { await(asyncio::open_connection_from(fd)); }) ==
           "ValueError('A Stream Socket was expected, got descriptor " + std::to_string(fd) + "')");
-    ::close(fd);  // it is still the caller's
+    ::close(fd);  // the descriptor is still the caller's
   });
 }
 

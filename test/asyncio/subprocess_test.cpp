@@ -8,6 +8,7 @@
 #include <csignal>
 #include <filesystem>
 #include <map>
+#include <unordered_map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,7 +34,7 @@ using asyncio::subprocess::STDOUT;
 
 namespace {
 
-// No child of ours is left, running or dead.
+// Returns whether no child process is left, running or dead.
 bool no_children() { return ::waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD; }
 
 std::size_t descriptors() {
@@ -169,6 +170,12 @@ TEST_CASE(
     auto environment =
         await(create_subprocess_exec({"/usr/bin/env"}, {.stdout_ = PIPE, .env = variables}));
     CHECK(await(environment.communicate()).first == "ONLY=this\n");
+    const std::unordered_map<std::string, const char*> others{{"OTHER", "container"}};
+    environment = await(create_subprocess_exec({"/usr/bin/env"}, {.stdout_ = PIPE, .env = others}));
+    CHECK(await(environment.communicate()).first == "OTHER=container\n");
+    const asyncio::subprocess::Environment twice = {{"A", "1"}, {"B", "2"}, {"A", "3"}};
+    environment = await(create_subprocess_exec({"/usr/bin/env"}, {.stdout_ = PIPE, .env = twice}));
+    CHECK(await(environment.communicate()).first == "A=3\nB=2\n");
     const int open = ::dup(0);  // without close-on-exec
     auto descriptors =
         await(create_subprocess_shell("test -e /proc/self/fd/" + std::to_string(open)));
@@ -189,7 +196,7 @@ TEST_CASE("what cannot be started is an error, and leaves nothing behind") {
     CHECK(thrown_by([] { await(create_subprocess_exec({"true"}, {.cwd = "/no-such-place"})); }) ==
           "FileNotFoundError('[Errno 2] No such file or directory: /no-such-place')");
     CHECK(thrown_by([] { await(create_subprocess_exec({"true"}, {.cwd = "/proc/self/stat"})); }) ==
-          "OSError('[Errno 20] Not a directory: /proc/self/stat')");
+          "NotADirectoryError('[Errno 20] Not a directory: /proc/self/stat')");
     CHECK(thrown_by([] { await(create_subprocess_exec({"no-such-program"}, {.cwd = "/"})); }) ==
           "FileNotFoundError('[Errno 2] No such file or directory: no-such-program')");
     CHECK(thrown_by([] { await(create_subprocess_exec({})); }) ==
@@ -326,7 +333,7 @@ TEST_CASE("nothing stays of children that were killed with their output unread")
     const auto kill_one = [] {
       auto process = await(create_subprocess_exec({"yes"}, {.stdout_ = PIPE}));
       await(process.stdout_()->readline());
-      await(asyncio::sleep(2ms));  // so that it is stopped, because nobody reads
+      await(asyncio::sleep(2ms));  // stopped meanwhile, since no task reads
       process.kill();
       await(process.wait());
     };
@@ -373,7 +380,7 @@ TEST_CASE("a program without standard streams can give its children some") {
   const ChildResult program = run_forked([] {
     int ends[2];
     if (::pipe(ends) != 0) throw fiber::OSError("pipe");
-    ::close(STDOUT_FILENO);  // what is opened next has its number
+    ::close(STDOUT_FILENO);  // the next file opened gets its number
     asyncio::run([&] {
       auto process = await(create_subprocess_shell("echo out; echo err >&2",
                                                    {.stdout_ = ends[1], .stderr_ = DEVNULL}));

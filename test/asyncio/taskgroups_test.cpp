@@ -18,7 +18,7 @@ using asyncio::TaskGroup;
 
 namespace {
 
-// Sleeps until it is cancelled, then calls `then` and goes on being cancelled.
+// Sleeps until it is cancelled, then calls `then` and ends cancelled.
 template <class F>
 auto until_cancelled(F then) {
   return [then] {

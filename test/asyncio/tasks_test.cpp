@@ -1,4 +1,4 @@
-// Tasks: what may be made one, what they await, what becomes of their results.
+// Tasks: the arguments of create_task, the awaitables, the lives of results.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -254,7 +254,7 @@ struct alignas(Alignment) Aligned {
 
 }  // namespace
 
-// LeakSanitizer looks whether the memory is given back.
+// LeakSanitizer checks that the memory is given back.
 TEST_CASE("the text of a task in a long chain shows the first eight") {
   run([] {
     const auto count = [](const std::string& text, const std::string& part) {

@@ -1,5 +1,4 @@
-// What users' tests are made with: virtual time, shuffled batches, and runs that notice what is
-// left.
+// Tools for users' tests: virtual time, shuffled batches, and runs that notice leftovers.
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/testing.hpp>
 
@@ -34,7 +33,7 @@ std::string what_is_left(const std::string& error) {
   return error.substr(0, line) + (line == std::string::npos ? "" : " ...");
 }
 
-// The order in which three ready tasks run.
+// Returns the order in which three ready tasks run.
 std::string order_with(std::uint64_t seed) {
   Events events;
   run_test(
@@ -144,7 +143,7 @@ TEST_CASE("a pending future that someone refers to fails the test") {
   const auto body = [&] { kept = asyncio::get_running_loop().create_future<int>(); };
   CHECK_THROWS_AS(run_test(body), LeftBehind);
   run_test(body, {.allow_futures = true});
-  // One that a task waits for goes with the task.
+  // A future that a task waits for is no leftover: it goes with the task.
   asyncio::Task<int> waits;
   run_test(
       [&] {

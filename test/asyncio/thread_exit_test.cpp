@@ -1,5 +1,5 @@
-// Loops and the threads that run them: a thread, or the process, ends while a loop or tasks of one
-// are suspended on it, and a loop changes its thread.
+// Loops and the threads that run them: a thread, or the process, ends while a loop or its tasks are
+// suspended on it, and a loop changes its thread.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -20,7 +20,7 @@ using asyncio::create_task;
 
 namespace {
 
-// Runs a loop with two tasks, one of which leaves for the thread's first greenlet.
+// Runs a loop with two tasks, one of which switches to the thread's first greenlet.
 void leave_a_loop(Events& events, const fiber::greenlet& first) {
   const AtEnd end([&] { events("hub"); });
   asyncio::run([&] {

@@ -29,7 +29,7 @@ using asyncio::get_running_loop;
 
 namespace {
 
-// Runs on a thread of its own while the loop of this one goes on.
+// Runs the function on another thread while the loop of this one goes on.
 template <class F>
 void beside(F function) {
   std::atomic<bool> over{false};
@@ -76,7 +76,7 @@ TEST_CASE("run_coroutine_threadsafe gives a result, an error, or stops waiting")
       auto itself = asyncio::run_coroutine_threadsafe([] { throw CancelledError(); }, loop);
       see(thrown_by([&] { itself.result(5s); }));
     });
-    // The other thread has written before it ended; what it cancelled is unwound here.
+    // The other thread has written before it ended; tasks that it cancelled are unwound here.
     await(asyncio::sleep(10ms));
   });
   std::string text;
@@ -383,7 +383,7 @@ TEST_CASE("each thread has a loop of its own, and sends calls to the others'") {
         ready.arrive_and_wait();
         const auto all = loop.create_future();
         pending[mine] = (kThreads - 1) * kMessages;
-        // Each message is counted by the loop that it is sent to.
+        // The loop that receives a message counts it.
         const auto next = (mine + 1) % kThreads;
         std::vector<futures::Future<int>> answers;
         for (int i = 0; i < kMessages; ++i) {
@@ -405,7 +405,7 @@ TEST_CASE("each thread has a loop of its own, and sends calls to the others'") {
         while (received[mine] < pending[mine]) await(asyncio::sleep(1ms));
         all.set_result();
         await(all);
-        // Nobody closes a loop that others still send to.
+        // A loop must not be closed while others still send to it.
         over.count_down();
         while (!over.try_wait()) await(asyncio::sleep(1ms));
       });

@@ -25,7 +25,7 @@ namespace {
 int cancelling() { return asyncio::current_task().cancelling(); }
 void sleep_long() { await(asyncio::sleep(10s)); }
 
-// A main on a virtual clock that it may move.
+// Runs a main on a virtual clock that it may move.
 template <class F>
 void run_with_clock(F main) {
   const asyncio::EventLoop loop = asyncio::new_event_loop();

@@ -25,7 +25,7 @@ namespace tracing = fiber::asyncio::tracing;
 
 namespace {
 
-// The text after `"key":`, without quotes.
+// Returns the text after `"key":`, without quotes.
 std::string field(const std::string& line, const std::string& key) {
   const std::size_t at = line.find("\"" + key + "\":");
   if (at == std::string::npos) return "";
@@ -41,7 +41,7 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-// "phase name", and what a task did then, of the events of a category.
+// Returns "phase name" for the events of a category, with the tasks' actions.
 std::string events_of(const std::string& text, const std::string& category) {
   std::string events;
   for (const std::string& line : lines_of(text)) {

@@ -74,7 +74,7 @@ TEST_CASE("the file of the socket goes with the server, unless it is not wanted 
     server.close();
     CHECK(std::filesystem::is_socket(path));
 
-    // Left over from the one before, and then replaced by the next.
+    // The file is left by the server before, and replaced by the next.
     const auto first = await(asyncio::start_unix_server(shout, path));
     const auto second = await(asyncio::start_unix_server(shout, path));
     first.close();

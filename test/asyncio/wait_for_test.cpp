@@ -20,7 +20,7 @@ using asyncio::wait_for;
 
 namespace {
 
-// The exception that the one being handled was raised from.
+// Returns the cause of the exception being handled.
 std::string cause() {
   try {
     try {
@@ -34,7 +34,7 @@ std::string cause() {
   return "none";
 }
 
-// Sleeps; when cancelled, does as it is told.
+// Sleeps; when cancelled, calls `then`.
 template <class F>
 auto until_cancelled(F then) {
   return asyncio::async([then] {

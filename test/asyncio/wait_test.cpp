@@ -1,4 +1,4 @@
-// asyncio::wait: when it returns, and with what.
+// asyncio::wait: the time and the value of its return.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -50,7 +50,7 @@ TEST_CASE("wait returns two iterations after the first, with what has ended by t
       tasks.push_back(worker(trace, std::to_string(i++), count));
     trace(both(await(wait(tasks, {.return_when = asyncio::FIRST_COMPLETED}))));
     trace(both(await(wait(tasks))));
-    // All done: two iterations all the same.
+    // All are done: it takes two iterations nevertheless.
     trace(both(await(wait(tasks))));
   });
   CHECK(trace.take() ==
@@ -67,7 +67,7 @@ TEST_CASE("a wait whose time is up throws nothing and leaves the tasks alone") {
     });
     trace(both(await(wait(std::vector{slow}, {.timeout = 1ms}))), " ", slow.cancelled());
     await(wait(std::vector{slow}));
-    // No time at all is one pass.
+    // A timeout of zero is one pass.
     auto quick = named("q", [&] { trace("quick"); });
     trace(both(await(wait(std::vector{quick}, {.timeout = 0s}))));
     trace(both(await(wait(std::vector{quick}, {.timeout = 10s}))));
@@ -108,7 +108,7 @@ TEST_CASE("FIRST_EXCEPTION waits for an error; a cancelled task is none") {
     trace(both(await(
         wait(std::vector{cancelled, bad, longer}, {.return_when = asyncio::FIRST_EXCEPTION}))));
     trace(bad.exception());
-    // One that has failed already counts.
+    // A task that has failed already counts.
     trace(both(await(wait(std::vector{bad, longer}, {.return_when = asyncio::FIRST_EXCEPTION}))));
     await(longer);
   });
@@ -162,6 +162,7 @@ TEST_CASE("waiting for nothing is an error; a coroutine cannot be waited for") {
     CHECK(thrown_by([] { await(wait(std::vector<Task<>>{})); }) ==
           "ValueError('Set of Tasks/Futures is empty.')");
   });
-  // A static_assert in wait() refuses the rest: it takes what has a result_type and a FutureRef.
+  // A static_assert in wait() refuses other types: it takes those with a result_type, and
+  // FutureRef.
   CHECK_FALSE(asyncio::future_like<asyncio::Coroutine<int>>);
 }

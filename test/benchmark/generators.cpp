@@ -12,7 +12,7 @@
 namespace works {
 namespace {
 
-// The limit that a stackless coroutine sets.
+// A stackless coroutine: the lower limit.
 class Stackless {
  public:
   struct promise_type {

@@ -1,4 +1,4 @@
-// How the cost of the main works grows with the number of tasks: the points of the README's plot.
+// The growth of the main works' cost with the number of tasks: the points of the README's plot.
 #include "works.hpp"
 
 #include <fiber/asyncio.hpp>
@@ -18,7 +18,7 @@ Seconds since(std::chrono::steady_clock::time_point start) {
   return std::chrono::steady_clock::now() - start;
 }
 
-// Per switch; the tasks exist and have run before the clock starts.
+// Returns the time per switch; the tasks exist and have run before the clock starts.
 Seconds yields(long tasks, long rounds) {
   Seconds took{};
   asyncio::run([&] {
@@ -35,7 +35,7 @@ Seconds yields(long tasks, long rounds) {
   return took;
 }
 
-// Tasks in pairs, each sending the other a number: per message.
+// Returns the time per message between tasks in pairs, each sending the other a number.
 Seconds messages(long tasks, long rounds) {
   Seconds took{};
   asyncio::run([&] {
@@ -60,7 +60,7 @@ Seconds messages(long tasks, long rounds) {
   return took;
 }
 
-// Tasks whose timers are all set: per timer that fires.
+// Returns the time per timer that fires, for tasks whose timers are all set.
 Seconds timers(long tasks, long rounds) {
   Seconds took{};
   asyncio::run([&] {
@@ -88,7 +88,7 @@ void add_growth() {
     const long fewer = std::max(2'000'000L / tasks / 2, 3L);
     add_timed("growth: message between tasks, " + many, "fiber", tasks * fewer,
               [tasks, fewer](long) { return messages(tasks, fewer); });
-    // Ten would show the kernel's timer slack alone.
+    // Ten tasks would show only the kernel's timer slack.
     if (tasks > 10)
       add_timed("growth: timer that fires, " + many, "fiber", tasks * fewer,
                 [tasks, fewer](long) { return timers(tasks, fewer); });

@@ -1,6 +1,6 @@
-// Measures our works and our peers' in one run and prints a table: medians of several rounds,
-// interleaved at random so that the machine's drift hits all alike, with their spread and the
-// ratios to our figure.
+// Measures the works of the library and of its peers in one run and prints a table: medians of
+// several rounds, interleaved at random so that the machine's drift affects all alike, with their
+// spread and the ratios to the library's figure.
 //
 //   bench [GROUP...] [--json FILE] [--peers DIR] [--quick] [Google Benchmark's options]
 //
@@ -55,7 +55,7 @@ bool has(const char* test) {
 
 std::string quoted(const std::string& path) { return "'" + path + "'"; }
 
-// Where this program lies, with the servers and clients beside it.
+// Returns the folder of this program, which has the servers and clients.
 std::string own_path() {
   char path[4096];
   const ssize_t length = ::readlink("/proc/self/exe", path, sizeof path);

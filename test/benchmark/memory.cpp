@@ -1,4 +1,4 @@
-// Bytes per item: each is measured in a process of its own, where nothing was used before.
+// Bytes per item: each is measured in a process of its own, with unused memory.
 #include "memory.hpp"
 
 #include <fiber/asyncio.hpp>
@@ -31,7 +31,7 @@ struct Memory {
   }
 };
 
-// Makes `count` items, and calls `look` while they are there.
+// A work makes `count` items, and calls `look` while they exist.
 struct Work {
   const char* name;
   long count;

@@ -8,7 +8,7 @@ namespace works {
 
 std::vector<std::string> memory_works();
 
-// Prints the rows of one work. False if there is none of that name.
+// Prints the rows of one work. Returns false if there is none of that name.
 bool measure_memory(const std::string& name);
 
 }  // namespace works

@@ -2,10 +2,7 @@
 """Writes the tables and the plot from the JSON of one run.
 
     build/test/benchmark/bench --peers test/benchmark/peers --json figures.json
-    test/benchmark/report.py figures.json [native.json]
-
-native.json is another run's, right before or after and without peers, of a library that was
-configured with -Dcontext=native: a further column has its figures where they differ by a twentieth.
+    test/benchmark/report.py figures.json
 
 All rows go between the lines <!-- figures --> and <!-- end of figures --> of the README.md beside
 this script, the rows of SHORT between those of the README at the top; the plot goes into growth.svg
@@ -21,8 +18,7 @@ import sys
 here = pathlib.Path(__file__).resolve().parent
 top = here.parent.parent
 COLUMNS = ['fiber', 'raw Boost.Context', 'Boost.Fiber', 'Go', 'CPython', 'uvloop']
-NATIVE = 'native jump'
-NAMES = {'CPython': 'asyncio', NATIVE: 'fiber, native jump'}
+NAMES = {'CPython': 'asyncio'}
 WORK = re.compile(r'growth: (.*), (\d+) tasks')
 GROUPS = {
     'switches': 'Switches, ns',
@@ -57,19 +53,10 @@ def show(value):
     return f'{value:,.0f}'.replace(',', ' ')
 
 
-def add_native(works, native):
-    """Our figures of the run on the native jump, where they are others."""
-    theirs = {work['work']: work['figures'].get('fiber') for work in native}
-    for work in works:
-        ours, other = work['figures'].get('fiber'), theirs.get(work['work'])
-        if ours and other and abs(other['median'] - ours['median']) > 0.05 * ours['median']:
-            work['figures'][NATIVE] = other
-
-
 def row(work, columns):
     figures = {who: figure['median'] for who, figure in work['figures'].items()}
     cells = [show(figures.pop(name, None)) for name in columns]
-    others = ', '.join(f'{who} {show(value)}' for who, value in figures.items() if who != NATIVE)
+    others = ', '.join(f'{who} {show(value)}' for who, value in figures.items())
     return f'| {work["work"].removeprefix("memory: ")} | ' + ' | '.join(cells) + f' | {others} |'
 
 
@@ -145,21 +132,17 @@ def machine(data):
 
 
 def main():
-    if len(sys.argv) not in (2, 3):
+    if len(sys.argv) != 2:
         sys.exit(__doc__)
-    data, *native = (json.loads(pathlib.Path(name).read_text()) for name in sys.argv[1:])
+    data = json.loads(pathlib.Path(sys.argv[1]).read_text())
     works = data['works']
-    columns = COLUMNS
-    if native:
-        add_native(works, native[0]['works'])
-        columns = COLUMNS[:1] + [NATIVE] + COLUMNS[1:]
     peers = ', '.join(f'{who} {text.replace("_", ".")}'
                       for who, text in sorted(data['versions'].items()))
     replace(here / 'README.md', [
         f'{machine(data)}. Peers: {peers}. Medians of one run.', '',
-        *tables(works, columns), *headers(works)])
+        *tables(works, COLUMNS), *headers(works)])
     found = {work['work']: work for work in works}
-    short = [name for name in columns if name != 'raw Boost.Context']
+    short = [name for name in COLUMNS if name != 'raw Boost.Context']
     replace(top / 'README.md', [
         f'Nanoseconds, medians of one run: {machine(data)}.', '',
         *head('work', short), *(row(found[name], short) for name in SHORT if name in found)])

@@ -1,4 +1,4 @@
-// A million tasks, beside the floor that the kernel's page faults set.
+// A million tasks, and the lower limit that the kernel's page faults set.
 #include "works.hpp"
 
 #include <fiber/asyncio.hpp>
@@ -22,7 +22,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr long kMillion = 1'000'000;
 
-// Pages that were touched `stride` bytes apart, and how long that took.
+// Touches pages `stride` bytes apart; returns the time of that.
 Seconds touch(std::size_t bytes, std::size_t stride) {
   const auto start = Clock::now();
   auto* memory = static_cast<char*>(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
@@ -34,18 +34,19 @@ Seconds touch(std::size_t bytes, std::size_t stride) {
   return took;
 }
 
-// What has lain idle may have gone back to the host of a virtual machine, which gives it again at
-// several times the price of a page fault: who is measured begins with memory that is there.
+// Touches much memory: idle memory of a virtual machine may have gone back to the host, and comes
+// back at several times the price of a page fault. So each measured work begins with present
+// memory.
 void settle_memory() { touch(std::size_t{1'300'000} * 4096, 4096); }
 
-// One page of each of as many stacks: less than this no program with stacks can do.
+// Touches one page of each of as many stacks: no program with stacks can be faster.
 Seconds touch_pages(long count) {
   constexpr std::size_t kStack = 256 * 1024;
   settle_memory();
   return touch(static_cast<std::size_t>(count) * kStack, kStack);
 }
 
-// Made, switched to, all of them suspended at the same time, ended and dropped.
+// Greenlets that are made, started, all suspended at one time, ended and dropped.
 Seconds greenlets(long count) {
   const auto start = Clock::now();
   {
@@ -60,7 +61,7 @@ Seconds greenlets(long count) {
   return Clock::now() - start;
 }
 
-// Beyond the sleep: until all have gone to sleep, and from their deadline until all are joined.
+// The time beyond the sleep: until all sleep, and from their deadline until all are joined.
 Seconds sleepers(long count, std::chrono::nanoseconds bedtime) {
   Seconds took{};
   asyncio::run([&] {
@@ -96,7 +97,7 @@ long skynet(long number, long size) {
 void add_scale() {
   add_timed("1000000 sleepers, first round", "one page touched each", kMillion, touch_pages);
   add_timed("1000000 sleepers, first round", "fiber", kMillion, [](long count) {
-    // A thread of its own has stacks that nobody has touched.
+    // A new thread has stacks without touched pages.
     Seconds took{};
     settle_memory();
     std::thread([&] { took = sleepers(count, 8s); }).join();

@@ -1,5 +1,5 @@
-// Random mixed work for some minutes: prints every few seconds how fast it went and how much memory
-// the process holds. Both must stay where they are after the first lines.
+// Random mixed work for some minutes: prints every few seconds the speed and the memory of the
+// process. Both must stay constant after the first lines.
 //
 //   soak [MINUTES]        2 unless given
 #include <fiber/asyncio.hpp>
@@ -21,7 +21,7 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-std::mt19937 generator(20240229);  // NOLINT: the same work every time
+std::mt19937 generator(20240229);  // a fixed seed: equal work every time
 
 long pick(long below) { return std::uniform_int_distribution<long>(0, below - 1)(generator); }
 
@@ -89,7 +89,7 @@ void groups() {
         });
     });
   } catch (const std::exception&) {
-    // What the group collected.
+    // The errors that the group collected.
   }
 }
 
@@ -97,7 +97,7 @@ void timeouts() {
   try {
     await(asyncio::wait_for(asyncio::sleep(1ms), std::chrono::microseconds(pick(2000))));
   } catch (const asyncio::TimeoutError&) {
-    // Half of them.
+    // The timeouts of half of the tasks.
   }
 }
 
@@ -117,7 +117,8 @@ struct Directory {
   std::string name = std::filesystem::temp_directory_path() / "fiber-soak-XXXXXX";
 };
 
-// Not TCP: its closed connections keep their ports for a minute, until the kernel finds none.
+// Unix sockets: TCP's closed connections keep their ports for a minute, until the kernel has none
+// left.
 void sockets() {
   static const Directory directory;
   static long number = 0;

@@ -11,7 +11,7 @@
 namespace works {
 namespace {
 
-// The floor: nothing but the jump.
+// The lower limit: the jump alone.
 class RawPair {
  public:
   RawPair() : stack_(64 * 1024) {

@@ -49,7 +49,7 @@ void add_ping_pong() {
 #endif
 }
 
-// One producer, one consumer; a capacity that is a power of two suits Boost's channel.
+// One producer, one consumer; Boost's channel requires a capacity that is a power of two.
 void add_queue(long depth) {
   const std::string work = "queue of depth " + std::to_string(depth) + ", per item";
   add(work, "fiber", 500'000, [depth](long items) {
@@ -78,7 +78,7 @@ void add_queue(long depth) {
 #endif
 }
 
-// Ten tasks hand a lock on: each releases it with the others waiting, and asks for it again.
+// Ten tasks hand a lock on: each releases it while the others wait, and locks it again.
 void add_lock() {
   const std::string work = "lock handed over among 10 tasks";
   constexpr long kTasks = 10;

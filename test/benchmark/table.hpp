@@ -1,4 +1,4 @@
-// The table of a run: medians with their spread, and how they compare with ours.
+// The table of a run: medians with their spread, and their ratios to the library's own.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -22,14 +22,14 @@ class Table final : public benchmark::BenchmarkReporter {
   void ReportRuns(const std::vector<Run>& runs) override;
   void Finalize() override;
 
-  // New rows belong to this group from now on.
+  // Starts a group, to which the next rows belong.
   void begin(const std::string& group) { group_ = group; }
   // Adds the lines "work<TAB>who<TAB>median[<TAB>low<TAB>high]" that a command prints.
   void read(const std::string& command);
-  // A peer that could not be measured, and what brings it.
+  // Notes a peer that could not be measured, and the package that has it.
   void missing(const std::string& who, const std::string& package);
 
-  // A peer's version: a text, or the first line that a command prints.
+  // Notes a peer's version: a text, or the first line that a command prints.
   void version(const std::string& who, const std::string& text) { versions_[who] = text; }
   void version_by(const std::string& who, const std::string& command);
 

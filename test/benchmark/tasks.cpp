@@ -23,7 +23,7 @@ using fiber::asyncio::await;
 namespace asyncio = fiber::asyncio;
 namespace context = boost::context::detail;
 
-// The floor of sleep(0): a ring in which each fiber jumps to the next and nothing else is done.
+// The lower limit of sleep(0): a ring in which each fiber only jumps to the next.
 class RawRing {
  public:
   explicit RawRing(std::size_t count)
@@ -33,7 +33,7 @@ class RawRing {
         fibers_(count) {
     ::madvise(memory_, bytes_, MADV_NOHUGEPAGE);
     for (std::size_t i = 0; i < count; ++i) {
-      // Spread over cache sets, as our own stacks are.
+      // Spread over cache sets, as the library's own stacks are.
       char* top = memory_ + (i + 1) * kStack - (i % 16) * 64;
       fibers_[i] = context::make_fcontext(top, kStack - 1024, &RawRing::body);
     }
@@ -50,7 +50,8 @@ class RawRing {
  private:
   static constexpr std::size_t kStack = 256 * 1024;
 
-  // Whoever is left writes down where: the argument of a jump is the ring, or null to end.
+  // Each arrival notes the place of the fiber that was left: the argument of a jump is the ring, or
+  // null to end.
   static void body(context::transfer_t from) {
     auto* ring = static_cast<RawRing*>(from.data);
     ring->leave(from.fctx);
@@ -122,7 +123,7 @@ class StacklessRing {
   std::vector<std::coroutine_handle<>> members_;
 };
 
-// Each figure is taken inside the loop, without its start and end.
+// Measures each figure inside the loop, without its start and end.
 void add_sleep0(long tasks) {
   const std::string work = "sleep(0), " + std::to_string(tasks) + " tasks";
   const long items = std::max(2'000'000L, tasks * 10);

@@ -12,7 +12,7 @@ namespace {
 using fiber::asyncio::await;
 namespace asyncio = fiber::asyncio;
 
-// Each thread yields among ten tasks of a loop of its own.
+// Makes each thread yield among ten tasks of a loop of its own.
 long yields_on(int threads, long items) {
   constexpr long kTasks = 10;
   const auto work = [rounds = items / threads / kTasks] {

@@ -1,5 +1,5 @@
-// What the benchmark programs share: a work is measured for us and for each peer under the names
-// "work/who", and counted in items, so that every figure is nanoseconds per item.
+// The common part of the benchmark programs: a work is measured for the library and for each peer
+// under the names "work/who", and counted in items, so that every figure is nanoseconds per item.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -9,7 +9,7 @@
 
 namespace works {
 
-// Registers "work/who"; `body(items)` is to do the work on that many items, or a few more, and
+// Registers "work/who"; `body(items)` must do the work on that many items, or a few more, and
 // return how many it did.
 template <class Body>
 void add(const std::string& work, const std::string& who, long items, Body body) {
@@ -23,8 +23,8 @@ void add(const std::string& work, const std::string& who, long items, Body body)
       ->UseRealTime();
 }
 
-// The same for what is long and says itself how long it took: `body(items)` returns the time of all
-// items. Three goes.
+// Registers a long work that measures its own time: `body(items)` returns the time of all items. It
+// runs three times.
 template <class Body>
 void add_timed(const std::string& work, const std::string& who, long items, Body body) {
   benchmark::RegisterBenchmark(
@@ -48,8 +48,8 @@ void add_threads();
 void add_growth();
 void add_scale();
 
-// Sets a sticky floating-point flag, as nearly every real program has it: the first jump between
-// stacks that differ in it would cost ten times a jump.
+// Sets a sticky floating-point flag, which nearly every real program has set: the first jump
+// between stacks that differ in the flag would take ten times as long as others.
 void settle_floating_point();
 
 }  // namespace works

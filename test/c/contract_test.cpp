@@ -1,4 +1,4 @@
-// The sentences of <fiber/fiber.h> that interface_test.cpp does not show, one after the other.
+// The sentences of <fiber/fiber.h> that interface_test.cpp does not show, in order.
 #include <fiber/asyncio.hpp>
 #include <fiber/fiber.h>
 #include <fiber/greenlet.hpp>
@@ -60,7 +60,7 @@ TEST_CASE("a body that is ended with its thread has the text of what ended it") 
     };
     REQUIRE(fiber_greenlet_new(&g, body, nullptr, nullptr) == FIBER_OK);
     CHECK(fiber_greenlet_switch(g, nullptr, nullptr) == FIBER_OK);
-    CHECK(fiber_greenlet_throw(nullptr, 5, nullptr) == FIBER_INVALID);  // there is a text now
+    CHECK(fiber_greenlet_throw(nullptr, 5, nullptr) == FIBER_INVALID);  // sets a text
   }).join();
   fiber_greenlet_unref(g);
   CHECK(told == "-9 the last reference was dropped");
@@ -72,7 +72,7 @@ TEST_CASE("a status that a body passes on after it has waited is the error that 
       const fiber::greenlet inner([text] { throw std::out_of_range(static_cast<char*>(text)); });
       const int status = fiber_greenlet_switch(reinterpret_cast<fiber_greenlet*>(inner.object()),
                                                nullptr, nullptr);
-      fiber_sleep(FIBER_MILLISECOND);  // another one fails meanwhile
+      fiber_sleep(FIBER_MILLISECOND);  // another call fails meanwhile
       return status;
     };
     char a[] = "a";
@@ -314,7 +314,7 @@ TEST_CASE("what a body returns arrives where its end is waited for") {
       fiber_greenlet_unref(g);
       fiber_future_unref(task);
     }
-    // What was told to end has ended, which is no error of whoever waits for it.
+    // A greenlet that was told to end has ended; for a task that waits for it this is no error.
     fiber_future* task = nullptr;
     fiber_greenlet* g = nullptr;
     CHECK(fiber_spawn(&task, returns, as_argument(FIBER_EXIT), nullptr) == FIBER_OK);

@@ -1,9 +1,9 @@
 // Random sequences of calls of the C interface, in bodies, callbacks and outside of loops. Whatever
-// the sequence is, nothing crashes or leaks, statuses are those that the header allows, and outputs
+// the sequence, nothing crashes or leaks, statuses are those that the header allows, and outputs
 // are NULL or zero on failure. By hand, for longer, under AddressSanitizer:
 //
 //   FIBER_FUZZ_SECONDS=120 FIBER_FUZZ_SEED=1 build-asan/test/c-fuzz_test
-//   FIBER_FUZZ_COUNT=1 FIBER_FUZZ_SEED=17 build-asan/test/c-fuzz_test      that one alone
+//   FIBER_FUZZ_COUNT=1 FIBER_FUZZ_SEED=17 build-asan/test/c-fuzz_test      this sequence alone
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/fiber.h>
@@ -31,7 +31,7 @@ constexpr int kDeepest = 20;  // bodies inside of bodies
 int body(void* argument, void** value);
 void callback(void* argument);
 
-// What a sequence works on. The slots hold references.
+// The objects of a sequence. The slots hold references.
 class Sequence {
  public:
   explicit Sequence(std::uint64_t seed) : random_(seed) {
@@ -46,7 +46,7 @@ class Sequence {
       fiber_loop_unref(std::exchange(loop, nullptr));
     }
     for (fiber_future*& future : futures_) fiber_future_unref(std::exchange(future, nullptr));
-    // What unwinds may put others into the slots.
+    // Code that is being unwound may put other objects into the slots.
     for (int round = 0; round < 3; ++round)
       for (fiber_greenlet*& greenlet : greenlets_)
         fiber_greenlet_unref(std::exchange(greenlet, nullptr));
@@ -64,13 +64,13 @@ class Sequence {
     }
   }
 
-  // Some calls; then the status that a body ends with.
+  // Makes some calls; returns the status with which a body ends.
   int some_calls() {
     if (++depth_ > kDeepest) budget_ = 0;
     int status = FIBER_OK;
     for (std::size_t left = below(8); left > 0 && budget_ > 0; --left) {
       status = step();
-      // Told to end, as a body is by its own switches and waits.
+      // The body must end: its own switches and waits say so.
       if (status == FIBER_EXIT || status == FIBER_CANCELLED || status == FIBER_INTERRUPTED) break;
       status = FIBER_OK;
     }
@@ -79,7 +79,7 @@ class Sequence {
     return status;
   }
 
-  // A call that does not wait: what callbacks may do.
+  // Makes a call that does not wait, as callbacks may.
   void quick_call() {
     if (budget_ <= 0) return;
     --budget_;
@@ -112,7 +112,7 @@ class Sequence {
       if (status == one) return;
     FAIL_CHECK(call << " returned " << status << ": " << fiber_last_error());
   }
-  // Nothing comes with a failure.
+  // Checks that a failure comes without an output, and with a text.
   void check_output(const char* call, int status, const void* output) {
     if (status != FIBER_OK && output != nullptr) FAIL_CHECK(call << " failed with an output");
     if (status != FIBER_OK && *fiber_last_error() == '\0') FAIL_CHECK(call << " failed silently");
@@ -154,7 +154,7 @@ class Sequence {
   }
 
   void new_greenlet() {
-    struct Later {  // what a later header may have
+    struct Later {  // members that a later header may have
       fiber_greenlet_options options{};
       std::array<char, 24> more{};
     } later;
@@ -177,8 +177,8 @@ class Sequence {
     fiber_greenlet_unref(std::exchange(greenlets_[below(kSlots)], made));
   }
 
-  // Whoever switches is told whatever the others end with. No reference is held meanwhile: two
-  // suspended greenlets that hold each other would stay for ever.
+  // Switches to a greenlet. Any status may come back with which another greenlet ends. No reference
+  // is held meanwhile: two suspended greenlets that hold each other would stay for ever.
   int switch_greenlet() {
     fiber_greenlet* target = greenlets_[below(kSlots)];
     void* received = this;
@@ -277,7 +277,7 @@ class Sequence {
     const int status = fiber_await(future, moment(), &result);
     check_output("fiber_await", status, result);
     fiber_future_unref(future);
-    // Its own cancellation is no reason for the caller to end.
+    // The cancellation of the awaited task is no reason for the caller to end.
     return cancelled ? static_cast<int>(FIBER_OK) : status;
   }
 
@@ -356,8 +356,8 @@ class Sequence {
       }
       case 2: fiber_loop_poll_timeout(loop); break;
       default: {
-        // A loop that runs in a greenlet can be left alone in it, by a switch past that greenlet:
-        // then it cannot be closed before its thread ends.
+        // A loop that runs in a greenlet can be left suspended by a switch past that greenlet: then
+        // it cannot be closed before its thread ends.
         if (!running && fiber_greenlet_parent(fiber_greenlet_current()) != nullptr) break;
         const int status = fiber_loop_run_ready(loop);
         if (loop == nullptr)
@@ -394,7 +394,7 @@ int body(void* argument, void** value) {
 }
 void callback(void* argument) { static_cast<Sequence*>(argument)->quick_call(); }
 
-// Errors that nobody waits for are part of the game.
+// Drops the log: errors that no code waits for are expected here.
 struct Silence {
   fiber::asyncio::log_handler log =
       fiber::asyncio::set_log_handler([](const fiber::asyncio::LogRecord&) {});

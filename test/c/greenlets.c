@@ -202,7 +202,7 @@ void another_threads_greenlet(void) {
 }
 
 void old_options(void) {
-  /* As a program sends them that was compiled when there was only the size of the stack. */
+  /* Sent by a program that was compiled when the stack size was the only option. */
   struct {
     size_t size, stack_size;
     const char* not_a_name;

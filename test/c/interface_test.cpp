@@ -162,7 +162,7 @@ TEST_CASE("a loop inside a poll loop") {
 TEST_CASE("an exception of C++ code that passes through a body in C arrives as it was") {
   struct Thrower {
     static int through_c(void*, void**) {
-      // What C code does: it sees a status, and passes it on.
+      // As C code does: it gets a status, and passes it on.
       const fiber::greenlet inner([] { throw std::out_of_range("far away"); });
       return fiber_greenlet_switch(reinterpret_cast<fiber_greenlet*>(inner.object()), nullptr,
                                    nullptr);

@@ -1,4 +1,4 @@
-/* What programs in C do with <fiber/fiber.h>; interface_test.cpp compares what they note. */
+/* Programs in C that use <fiber/fiber.h>; interface_test.cpp compares their notes. */
 #ifndef SCENARIOS_H
 #define SCENARIOS_H
 
@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-/* Appends to the list of what happened, as printf does. Given by the test. */
+/* Appends to the list of events, as printf does. Defined by the test. */
 void note(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
 void values_go_both_ways(void);

@@ -1,4 +1,4 @@
-// Collects what is written to a descriptor (1 or 2) while it lives, by this process and others.
+// Collects the output of this process and others to a descriptor (1 or 2) while it lives.
 #pragma once
 
 #include <cstdio>
@@ -21,7 +21,7 @@ class Captured {
     std::fclose(file_);
   }
 
-  // Ends the collection and returns what there is.
+  // Ends the collection and returns the text.
   std::string text() {
     restore();
     std::string all;

@@ -21,7 +21,7 @@ using fiber::ValueError;
 
 namespace {
 
-// repr() without the address.
+// Returns repr() without the address.
 std::string shown(const FutureBase& future) {
   std::string text = repr(future);
   const auto at = text.find("0x");

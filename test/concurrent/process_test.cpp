@@ -85,7 +85,8 @@ std::set<int> open_descriptors() {
   return all;
 }
 
-// The names of what this process's descriptors lead to, but for files and the standard ones.
+// Returns the names of the files behind this process's descriptors, without regular files and the
+// standard streams.
 std::multiset<std::string> sockets() {
   std::multiset<std::string> all;
   for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
@@ -432,7 +433,7 @@ TEST_CASE("a pool may be first used while other threads are busy") {
   stop = true;
 }
 
-#ifndef FIBER_TSAN  // which ends a forked process that starts threads
+#ifndef FIBER_TSAN  // ThreadSanitizer ends a forked process that starts threads
 TEST_CASE("a job may use pools of its own") {
   ProcessPoolExecutor pool({.max_workers = 1});
   const auto nested = [](int x) {
@@ -475,7 +476,7 @@ TEST_CASE("workers die with their parent, busy or idle") {
   REQUIRE(read(ends[0], &c, 1) == 1);
   kill(parent, SIGKILL);
   REQUIRE(waitpid(parent, nullptr, 0) == parent);
-  // The end comes when the last process that has the other end is gone.
+  // The end of file comes when the last process with the other end is gone.
   CHECK(read(ends[0], &c, 1) == 0);
   close(ends[0]);
 }

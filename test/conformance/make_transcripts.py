@@ -42,7 +42,7 @@ import time
 
 DIRECTORY = pathlib.Path(__file__).resolve().parent / "tutorial"
 TIMEOUT = 60.0
-TOLERANCE = 0.5  # seconds by which --check lets a line come at another time
+TOLERANCE = 0.5  # seconds by which the time of a line may differ with --check
 
 # Loads the slow modules before the clock starts, then runs the program as __main__ in this very
 # module, so that a process pool finds its functions.

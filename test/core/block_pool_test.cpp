@@ -88,6 +88,6 @@ TEST_CASE("pools that come and go, several at a time, need no more and no more m
     if (round == 0) after_first = seen.size();
     for (std::size_t i = 0; i < blocks.size(); ++i) pools[(i + 1) % 3].release(blocks[i], kSize);
   }
-  // Those that are free lie in portions with pools that do not need them all.
+  // Free blocks lie in portions with pools that do not need them all.
   CHECK(seen.size() <= 4 * after_first);
 }

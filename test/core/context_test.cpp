@@ -1,4 +1,4 @@
-// The bare switch: what it carries along, and what it leaves alone.
+// The bare switch: the state that it carries along, and the state that it leaves alone.
 #include <fiber/core/switch.hpp>
 
 #include <doctest/doctest.h>

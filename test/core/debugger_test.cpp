@@ -1,4 +1,4 @@
-// The list of threads that debuggers read; what gdb makes of it is tested in test/gdb.
+// The list of threads that debuggers read; test/gdb tests gdb's use of it.
 #include <fiber/core/debugger.hpp>
 #include <fiber/core/thread_state.hpp>
 

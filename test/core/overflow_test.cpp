@@ -1,4 +1,4 @@
-// A stack that overflows ends the process with a message; other faults are nobody's business here.
+// A stack that overflows ends the process with a message; other faults go to other handlers.
 #include <fiber/config.hpp>
 #include <fiber/generator.hpp>
 #include <fiber/greenlet.hpp>
@@ -16,7 +16,7 @@
 
 #include "support/child_process.hpp"
 
-#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they report faults themselves
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // sanitizers report faults themselves
 
 using fiber::getcurrent;
 using fiber::greenlet;
@@ -32,7 +32,7 @@ int recurse(int depth) {  // NOLINT(misc-no-recursion)
 
 void overflow() { recurse(1 << 30); }
 
-// Frames of which only the lowest bytes are touched, as those of code that fills large buffers.
+// Recurses by frames of which only the lowest bytes are touched, as code with large buffers does.
 template <std::size_t size>
 [[gnu::noinline]] int recurse_widely(int depth) {  // NOLINT(misc-no-recursion)
   volatile char frame[size];
@@ -58,7 +58,7 @@ std::string report(const std::string& who, int kib) {
 TEST_CASE("an overflow is reported for every frame that is no wider than the guard") {
   const auto dies = [](void (*body)(), std::size_t guard) {
     const auto ended = run_forked([&] {
-      // Others lie below and above.
+      // Other stacks lie below and above.
       std::vector<greenlet> all;
       for (int i = 0; i < 20; ++i) {
         all.emplace_back([] { getcurrent().parent().switch_(); });
@@ -134,7 +134,7 @@ TEST_CASE("an overflow is reported on whichever of many stacks it comes") {
         overflow();
       });
     for (const greenlet& each : all) each.switch_();
-    // Each of them dies for itself.
+    // Each greenlet ends a process of its own.
     for (int i : {0, 1, 63, 500, 777, 998, 999}) {
       const auto one = run_forked([&] { all[static_cast<std::size_t>(i)].switch_(); });
       if (one.errors != report("an unnamed fiber", 256))

@@ -1,4 +1,4 @@
-// A fiber to which a helper thread's pointer is lent: what is per thread is the fiber's.
+// A fiber with a helper's thread pointer: state per thread is the fiber's own.
 #include <fiber/core/own_thread.hpp>
 
 #include <fiber/core/switch.hpp>
@@ -24,7 +24,7 @@ thread_local int number = 0;
 [[gnu::noinline]] int count() { return ++number; }
 [[gnu::noinline]] pthread_t self() { return ::pthread_self(); }
 
-// A fiber that leaves in the middle of what it does as a thread.
+// A fiber that switches away while it runs as a thread of its own.
 struct Fiber {
   Fiber() : own(thread_state(), true) {}
 

@@ -43,7 +43,7 @@ void touch(Stack* stack, std::size_t bytes) {
     *(stack->base + stack->size - page_size() - at) = std::byte{1};
 }
 
-// Bytes of memory that the pages of a stack take.
+// Returns the bytes of memory that the pages of a stack take.
 std::size_t resident(std::byte* base, std::size_t size) {
   std::vector<unsigned char> pages(size / page_size());
   ::mincore(base, size, pages.data());
@@ -52,7 +52,8 @@ std::size_t resident(std::byte* base, std::size_t size) {
          page_size();
 }
 
-// Says how a process ends that writes to `offset` bytes above the lowest byte of a fresh stack.
+// Returns the status of a process that writes at `offset` bytes above the lowest byte of a fresh
+// stack.
 int status_of_write(std::ptrdiff_t offset) {
   return run_forked([offset] {
            std::signal(SIGSEGV, SIG_DFL);  // Valgrind goes on after a handler that returns
@@ -66,7 +67,7 @@ int status_of_write(std::ptrdiff_t offset) {
 
 bool is_fault(int status) {
 #if defined(FIBER_ASAN) || defined(FIBER_TSAN)
-  return status != 0;  // they end the process themselves
+  return status != 0;  // sanitizers end the process themselves
 #else
   return status == 128 + SIGSEGV;
 #endif
@@ -316,7 +317,7 @@ TEST_CASE("address space that cannot be had is a MemoryError, and the pool stays
   for (Stack* stack : all) pool.release(stack);
 }
 
-#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they need address space without limit
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // sanitizers need address space without limit
 TEST_CASE("a limit on address space is named with the remedy") {
   const auto ended = run_forked([] {
     const rlimit limit{std::size_t{1} << 30, std::size_t{1} << 30};
@@ -356,7 +357,7 @@ TEST_CASE("under a limit the pool leaves room for the rest of the program") {
       });
       std::puts(error.substr(0, 27).c_str());
       std::puts(stacks > 400 ? "hundreds" : "few");
-      // In pieces that malloc takes from its heap, and in one.
+      // In pieces that malloc takes from its heap, and in one piece.
       std::vector<std::vector<char>> pieces;
       for (int i = 0; i < 16 * 16; ++i) pieces.emplace_back(64 * kKiB, 'x');
       const std::vector<char> one(std::size_t{8} << 20, 'x');
@@ -370,7 +371,7 @@ TEST_CASE("under a limit the pool leaves room for the rest of the program") {
 TEST_CASE("a stack knows how much of it was touched") {
   StackPool pool;
   Stack* stack = pool.allocate(kDefaultStackSize);
-  CHECK(stack_used(stack) == page_size());  // where the Stack itself is
+  CHECK(stack_used(stack) == page_size());  // the page of the Stack itself
   touch(stack, 64 * kKiB);
   CHECK(stack_used(stack) == 64 * kKiB);
   pool.release(stack);

@@ -1,5 +1,5 @@
-// What profilers do: a stack is read by a signal handler, at any instruction of a switch. And what
-// a switch must keep of the processor's registers.
+// Profilers read a stack in a signal handler, at any instruction of a switch. And a switch must
+// keep the processor's registers.
 #include <fiber/config.hpp>
 #include <fiber/generator.hpp>
 #include <fiber/greenlet.hpp>
@@ -29,7 +29,7 @@ using fiber::getcurrent;
 using fiber::greenlet;
 using support::run_forked;
 
-#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they read stacks in their own way
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // sanitizers read stacks in their own way
 namespace {
 
 volatile long samples, deepest;
@@ -46,13 +46,14 @@ template <class Self>
   static volatile bool for_ever = true;
   if (depth > 0) {
     yield_deeply(self, depth - 1);
-    self.yield(depth);  // so that no call is the last thing that is done
+    self.yield(depth);  // more code, so that no call is the last action
   } else {
     while (for_ever) self.yield(1);
   }
 }
 
-// Switches of all kinds: to a generator and to a greenlet that go on, to ones that begin and end.
+// Switches of all kinds: to a generator and to a greenlet that go on, and to some that begin and
+// end.
 class Switches {
  public:
   void once() {
@@ -74,7 +75,7 @@ class Switches {
 
 TEST_CASE("a profiler may read the stack at any time") {
   const auto ended = run_forked([] {
-    sample();  // loads what it needs
+    sample();  // loads libraries
     struct sigaction action {};
     action.sa_handler = [](int) { sample(); };
     action.sa_flags = SA_RESTART;
@@ -96,7 +97,7 @@ TEST_CASE("a profiler may read the stack at any time") {
 
 #if defined(__x86_64__)
 TEST_CASE("the stack can be read at each single instruction of a switch") {
-  if (support::on_valgrind()) return;  // it does not stop at single instructions
+  if (support::on_valgrind()) return;  // Valgrind does not stop at single instructions
   const auto ended = run_forked([] {
     sample();
     static volatile bool stepping;
@@ -127,8 +128,8 @@ TEST_CASE("the stack can be read at each single instruction of a switch") {
 #endif
 #endif
 
-// Compilers know of a call what it may spoil, whatever the processor has; they must not be misled
-// by what is inlined around it.
+// A compiler knows which registers a call may spoil, whatever the processor has; code that is
+// inlined around a switch must not mislead it.
 #if defined(__x86_64__)
 namespace {
 

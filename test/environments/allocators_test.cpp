@@ -20,7 +20,7 @@ std::string found(const std::string& library) {
   return "";
 }
 
-// Its own tests, in a process of their own.
+// Runs this program's other tests, in a process with the allocator preloaded.
 void run_with(const std::string& allocator) {
   const std::string library = found(allocator);
   if (library.empty()) {

@@ -1,4 +1,4 @@
-// What a child process that was made by fork() may do, and that its parent does not feel it.
+// Permitted operations in a child made by fork(), which must not affect the parent.
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/stall.hpp>
 #include <fiber/core/block_pool.hpp>
@@ -29,7 +29,7 @@ using asyncio::await;
 
 namespace {
 
-// The status of a child that runs `body`; `body` must not return by other ways.
+// Returns the status of a child that runs `body`, which must end by returning.
 template <class F>
 int status_of_child(F&& body) {
   const pid_t pid = ::fork();
@@ -195,7 +195,7 @@ TEST_CASE("a child that a job forks has the program's signal mask, not that of t
               });
             })
             .result() == 42);
-  // A child of a loop that runs there, too.
+  // A child process that runs a loop of its own.
   CHECK(pool.submit([] {
               return asyncio::run([] {
                 auto child =

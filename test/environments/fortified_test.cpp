@@ -22,8 +22,8 @@ using asyncio::await;
 
 namespace {
 
-// As error handling in C libraries (libpng, Lua) is done: out of frames further in. The size is not
-// known to the compiler, so that the call is checked at run time.
+// Jumps out of inner frames, as error handling in C libraries (libpng, Lua) does. The compiler does
+// not know the size, so that the call is checked at run time.
 std::jmp_buf recover;
 [[gnu::noinline]] void fails(std::size_t size, const char* text) {
   char buffer[100];

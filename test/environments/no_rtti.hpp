@@ -1,4 +1,4 @@
-// What no_rtti.cpp, which is compiled with -fno-rtti, gives to no_rtti_test.cpp, which is not.
+// The interface of no_rtti.cpp, which is compiled with -fno-rtti; no_rtti_test.cpp has RTTI.
 #pragma once
 
 #include <fiber/generator.hpp>
@@ -13,12 +13,13 @@ struct Point {
   int x, y;
 };
 
-// What happened, one line each.
+// Return the events of each part, one line each.
 std::vector<std::string> greenlets();
 std::vector<std::string> generators();
 std::vector<std::string> tasks();
 
-// Waits for a Point, and answers with its sum; throws what is sent otherwise.
+// Returns a greenlet that waits for a Point and answers with its sum; it throws for any other
+// value.
 fiber::greenlet adder();
 fiber::value a_point();
 fiber::Generator<Point> points();

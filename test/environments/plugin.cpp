@@ -1,4 +1,4 @@
-// A shared object that a program loads which knows nothing of fibers. It has the library inside.
+// A shared object with the library inside, loaded by a program that knows nothing of fibers.
 #include <fiber/asyncio.hpp>
 #include <fiber/generator.hpp>
 
@@ -8,7 +8,7 @@
 using namespace fiber;
 using asyncio::await;
 
-// 42, if everything works.
+// Returns 42 if everything works.
 extern "C" __attribute__((visibility("default"))) int plugin_answer() {
   try {
     const Generator<int> numbers = [](auto& self) {

@@ -1,4 +1,4 @@
-// The library as a part of a plugin, in a program whose main knows nothing of it.
+// The library as a part of a plugin, in a program whose main does not use the library.
 #include <fiber/config.hpp>
 #include <fiber/greenlet.hpp>
 
@@ -40,7 +40,7 @@ TEST_CASE("once it is unloaded the program's own fault handler is back") {
   CHECK(host("faults") == "wrong answers 0, loaded still 0\nthe program's own handler\nstatus 0");
 }
 
-#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // the signal stack is theirs
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // the sanitizers have the signal stack
 TEST_CASE("two copies of the library are found out where one is used in a fiber of the other") {
   const std::string path = built_directory() + "plugin.so";
   const auto said = [&](bool in_a_fiber) {

@@ -1,4 +1,4 @@
-// Programs that have signal handlers of their own, installed before ours or after.
+// Programs with signal handlers of their own, installed before or after ours.
 #include <fiber/asyncio.hpp>
 #include <fiber/config.hpp>
 #include <fiber/greenlet.hpp>
@@ -43,7 +43,7 @@ std::atomic<int> interrupts{0};
 
 }  // namespace
 
-#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they report faults themselves
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // sanitizers report faults themselves
 
 namespace {
 
@@ -63,7 +63,7 @@ void on_fault(int) {
   std::_Exit(5);
 }
 
-// Before anything of ours, in a process that is told to.
+// Installs a handler before ours, if HANDLER_FIRST is set.
 [[maybe_unused]] const bool installed_first = [] {
   const bool wanted = std::getenv("HANDLER_FIRST") != nullptr;
   if (wanted) install(SIGSEGV, on_fault);
@@ -82,7 +82,7 @@ TEST_CASE("an overflow is reported, then the handler that was there before is ca
   CHECK(result.status == 5);
 }
 
-// It ends the process: the test above runs it in a child.
+// This case ends the process: the test above runs it in a child.
 TEST_CASE("only in a process of its own" * doctest::skip()) { overflow_in_greenlet(); }
 
 TEST_CASE("a handler that is installed after ours is called instead, on the alternate stack") {
@@ -150,7 +150,7 @@ TEST_CASE("a signal does not end a wait") {
     const auto sender = asyncio::to_thread([] {
       for (int i = 0; i < 5; ++i) {
         ::kill(::getpid(), SIGUSR1);
-        // One that comes while another is pending would be lost.
+        // A signal that arrives while another one is pending would be lost.
         while (interrupts <= i) std::this_thread::sleep_for(1ms);
       }
     });

@@ -1,9 +1,9 @@
-// Runs the scenarios: each fault in a child process of its own, and a table of how they ended.
+// Runs the scenarios: each fault in a child process of its own, and prints a table of the outcomes.
 //
 //   faults [--all] [--list] [SCENARIO...]     the sample, or all points
 //   faults SCENARIO --point=KIND:NUMBER[:VARIANT][:warm]
 //
-// FIBER_FAULTS=all is the same as --all.
+// FIBER_FAULTS=all is another way to say --all.
 #include "harness.hpp"
 
 #include "injection.hpp"
@@ -64,7 +64,7 @@ struct Point {
   }
 };
 
-// Of the parent, which has more from child to child, and a server's connections now and then.
+// The parent's own: it has more from child to child, and now and then a server's connections.
 long inherited_blocks = 0;
 long inherited_descriptors = 0;
 
@@ -75,7 +75,7 @@ long open_descriptors() {
   return count;
 }
 
-// What a process has, of which nothing may be lost.
+// The resources of a process, none of which may be lost.
 struct Holdings {
   long blocks = 0;
   long descriptors = 0;
@@ -91,8 +91,8 @@ struct Holdings {
     held.descriptors = open_descriptors() - inherited_descriptors;
     siginfo_t info{};
     if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0) ++held.children;
-    fiber::core::forget_symbol_names();  // those that reports have read
-    // OpenSSL keeps the texts of a thread's last errors, and has places for sixteen.
+    fiber::core::forget_symbol_names();  // names that reports have read
+    // OpenSSL keeps the texts of a thread's last errors, and has places for sixteen of them.
     static const auto stop_thread =
         reinterpret_cast<void (*)()>(::dlsym(RTLD_DEFAULT, "OPENSSL_thread_stop"));
     if (stop_thread != nullptr) stop_thread();
@@ -116,7 +116,8 @@ struct Shared {
   Holdings clean;  // after runs without a fault
 };
 
-// Those that are documented; the library's own are fiber::Exception.
+// Runs a scenario. Expected exceptions are the documented ones; the library's own are
+// fiber::Exception.
 Outcome run_once(const Scenario& scenario) {
   try {
     scenario.run();
@@ -139,7 +140,7 @@ Outcome run_once(const Scenario& scenario) {
   }
 }
 
-// Threads that have been told to end may take a while.
+// Waits for the resources to go back: threads may take a while to end.
 bool settles(const Holdings& most) {
   for (int i = 0; i < 100; ++i) {
     if (Holdings::now().within(most)) return true;
@@ -148,7 +149,7 @@ bool settles(const Holdings& most) {
   return false;
 }
 
-// Where an exception met nobody, by addresses: for addr2line.
+// Prints the addresses where an exception had no handler, for addr2line, and aborts.
 [[noreturn]] void tell_and_abort() {
   end();
   std::fprintf(stderr, "terminate called\n");
@@ -157,7 +158,7 @@ bool settles(const Holdings& most) {
   std::abort();
 }
 
-// In the child.
+// Runs a scenario with a fault, in the child.
 Outcome play(const Scenario& scenario, const Point& point, Shared& shared) {
   if (point.warm && run_once(scenario) != not_needed) return wrong;
   const Holdings before = point.warm ? Holdings::now() : Holdings();
@@ -190,8 +191,8 @@ struct Result {
   std::string output;
 };
 
-// Where the fault was, without what lies inside of the standard library. The parent's addresses are
-// the child's.
+// Returns the place of the fault, without the frames inside of the standard library. The parent's
+// addresses are equal to the child's.
 std::string place_of(const Record& record) {
   std::string text;
   for (int i = 0; i < record.frame_count; ++i) {
@@ -228,7 +229,7 @@ Result run_child(const Scenario& scenario, const Point& point, Shared& shared) {
   int status = 0;
   while (::waitpid(child, &status, 0) < 0) {
   }
-  ::kill(-child, SIGKILL);  // what it has left
+  ::kill(-child, SIGKILL);  // processes that the child has left
   Outcome outcome = crash;
   if (WIFEXITED(status) && WEXITSTATUS(status) < kOutcomes)
     outcome = static_cast<Outcome>(WEXITSTATUS(status));
@@ -251,6 +252,21 @@ void add_points(std::vector<Point>& points, const Record& record, bool warm) {
       points.push_back({{Kind::call, i, variant}, warm});
 }
 
+// Returns about `sample` of the points, as many of each kind, evenly spread within it; another
+// `seed` begins at another point.
+std::vector<Point> spread(const std::vector<Point>& points, std::size_t sample, std::size_t seed) {
+  constexpr Kind kinds[] = {Kind::allocation, Kind::burst, Kind::call};
+  std::vector<Point> chosen;
+  for (const Kind kind : kinds) {
+    std::vector<Point> those;
+    std::copy_if(points.begin(), points.end(), std::back_inserter(those),
+                 [kind](const Point& point) { return point.fault.kind == kind; });
+    const std::size_t step = std::max<std::size_t>(1, those.size() * std::size(kinds) / sample);
+    for (std::size_t i = seed % step; i < those.size(); i += step) chosen.push_back(those[i]);
+  }
+  return chosen;
+}
+
 struct Row {
   std::string name;
   std::size_t points = 0;
@@ -270,15 +286,13 @@ Row run_scenario(const Scenario& scenario, Shared& shared, bool all, std::size_t
     }
     add_points(points, shared.record, warm);
   }
-  // Evenly spread; another scenario begins elsewhere.
-  const std::size_t step = all ? 1 : std::max<std::size_t>(1, points.size() / sample);
-  const std::size_t first = all ? 0 : std::hash<std::string_view>()(scenario.name) % step;
-  for (std::size_t i = first; i < points.size(); i += step) {
-    const Result result = run_child(scenario, points[i], shared);
+  if (!all) points = spread(points, sample, std::hash<std::string_view>()(scenario.name));
+  for (const Point& point : points) {
+    const Result result = run_child(scenario, point, shared);
     ++row.points;
     ++row.ends[static_cast<std::size_t>(result.outcome)];
     if (result.outcome == not_needed || result.outcome == exception) continue;
-    std::printf("%s --point=%s (%s): %s\n%s\n", scenario.name, points[i].text().c_str(),
+    std::printf("%s --point=%s (%s): %s\n%s\n", scenario.name, point.text().c_str(),
                 shared.record.failed, kNames[result.outcome], result.output.c_str());
     std::fflush(stdout);
   }
@@ -303,8 +317,7 @@ void print(const std::vector<Row>& rows) {
   print_row(sum);
 }
 
-// glibc keeps the stacks of ended threads, with what belongs to them: as many as there were at
-// once.
+// Makes glibc keep the stacks of ended threads, and their data: as many as existed at once.
 void keep_stacks() {
   pthread_attr_t small;
   ::pthread_attr_init(&small);
@@ -317,7 +330,7 @@ void keep_stacks() {
   for (int i = 0; i < kThreads; ++i) threads.emplace_back([&all] { all.arrive_and_wait(); });
 }
 
-// Reports read the symbol tables of the program and of its libraries once, and keep them.
+// Makes reports read the symbol tables of the program and of its libraries, which they keep.
 void index_symbols() {
   ::dl_iterate_phdr(
       [](dl_phdr_info* info, std::size_t, void*) {
@@ -331,7 +344,7 @@ void index_symbols() {
       },
       nullptr);
   void* unused[1];
-  ::backtrace(unused, 1);  // loads what it needs
+  ::backtrace(unused, 1);  // loads libraries
 }
 
 std::optional<Point> parse(std::string_view text) {

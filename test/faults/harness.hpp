@@ -1,4 +1,4 @@
-// What each scenario of the suite is made of; see README.md.
+// The parts of each scenario of the suite; see README.md.
 #pragma once
 
 #include <functional>
@@ -8,13 +8,13 @@
 
 namespace faults {
 
-// It is run in a child process, several times. What it may throw is what is documented of the
-// features that it uses: the library's exceptions and std::bad_alloc. Wrong ends it by a
-// std::logic_error.
+// A scenario runs in a child process, several times. It may throw the documented exceptions of the
+// features that it uses: the library's, and std::bad_alloc. A std::logic_error means that it is
+// wrong.
 struct Scenario {
   const char* name;
   void (*run)();
-  void (*prepare)() = nullptr;  // in the parent, once: a server, what a library does once only
+  void (*prepare)() = nullptr;  // in the parent, once: a server, the first use of a library
 };
 
 std::vector<Scenario>& scenarios();
@@ -30,7 +30,7 @@ struct Register {
   static const faults::Register registered_##name(#name, name __VA_OPT__(, ) __VA_ARGS__); \
   static void name()
 
-// What must hold whatever has failed.
+// Throws if a condition does not hold that must hold after any fault.
 inline void require(bool holds, const char* what) {
   if (!holds) throw std::logic_error(what);
 }

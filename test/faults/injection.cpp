@@ -1,5 +1,5 @@
-// Stands between the program and libc: malloc and its family, and the wrappers of the system calls
-// that can fail for want of something. Calls inside libc do not come by here.
+// Stands between the program and libc: malloc and its family, and the wrappers of system calls that
+// can fail for lack of a resource. Calls inside libc do not pass here.
 #include "injection.hpp"
 
 #include <cerrno>
@@ -36,7 +36,8 @@ void note(const char* name) noexcept {
   record->frame_count = ::backtrace(record->frames, kMostFrames);
 }
 
-// glibc ends the process when it has no memory to note a thread_local's destructor.
+// Returns true for a caller in glibc that ends the process without memory for a thread_local's
+// destructor.
 bool aborts_without_memory(const void* caller) noexcept {
   const auto* begin = reinterpret_cast<const char*>(&__cxa_thread_atexit_impl);
   const auto* at = static_cast<const char*>(caller);
@@ -53,7 +54,7 @@ bool allocation_fails(const void* caller) noexcept {
   return fails;
 }
 
-// 0, or the errno with which this call is to fail.
+// Returns 0, or the errno with which this call must fail.
 int call_fails(const char* name, std::initializer_list<int> errors) noexcept {
   if (!active.load(std::memory_order_relaxed)) return 0;
   const long number = record->calls.fetch_add(1);
@@ -99,7 +100,7 @@ bool in_use() noexcept {
 
 // --- malloc and its family ----------------------------------------------------------------------
 
-// By another name each, for libc's headers declare them in their own way.
+// Defines a function of libc under another name, since libc's headers declare it in their own way.
 #define FIBER_IN_PLACE_OF(name, result, parameters)                                    \
   extern "C" __attribute__((noinline)) result faulty_##name parameters __asm__(#name); \
   extern "C" result faulty_##name parameters
@@ -148,7 +149,7 @@ FIBER_IN_PLACE_OF(free, void, (void* memory)) {
     }                                                                  \
     return real arguments;                                             \
   }
-// Those that return the error.
+// For functions that return the error.
 #define FIBER_FAULTY_POSIX(name, parameters, arguments, ...)              \
   FIBER_IN_PLACE_OF(name, int, parameters) {                              \
     static const auto real = next<int(*) parameters>(#name);              \
@@ -219,7 +220,7 @@ FIBER_FAULTY_POSIX(posix_spawn,
                    (pid_t * made, const char* path, const void* actions, const void* attributes,
                     char* const* arguments, char* const* environment),
                    (made, path, actions, attributes, arguments, environment), EAGAIN, ENOMEM)
-// Behind pthread_atfork.
+// The function behind pthread_atfork.
 FIBER_FAULTY_POSIX(__register_atfork, (void (*a)(), void (*b)(), void (*c)(), void* object),
                    (a, b, c, object), ENOMEM)
 

@@ -11,7 +11,7 @@ using faults::require;
 
 namespace {
 
-// What a status means as an exception.
+// Throws the exception that a status stands for.
 void check(int status) {
   if (status == FIBER_OK) return;
   if (status == FIBER_NO_MEMORY) throw std::bad_alloc();
@@ -39,7 +39,7 @@ int spawns(void* argument, void** result) {
 FAULTS_SCENARIO(c_tasks) {
   int value = 7;
   void* result = nullptr;
-  // The text of the last error stays: that of this one, from the first run on.
+  // The text of the last error stays: leave that of this failure, from the first run on.
   struct LastError {
     ~LastError() { fiber_sleep(0); }
   } last_error;

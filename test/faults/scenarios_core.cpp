@@ -83,7 +83,7 @@ FAULTS_SCENARIO(generators) {
 
 FAULTS_SCENARIO(generator_delegates) {
   using fiber::Generator;
-  // Each level hands on to the next; values, results and exceptions go through all of them.
+  // Each level delegates to the next; values, results and exceptions pass through all of them.
   struct Levels {
     static Generator<std::string, std::string, int> down(int depth) {
       return [depth](auto& self) {

@@ -1,5 +1,5 @@
-// Clients for HTTP. Their server runs in the parent, where nothing fails; OpenSSL's own first use
-// in a process is over.
+// HTTP clients. Their server runs in the parent, where nothing fails; OpenSSL's first use in a
+// process is over.
 #include "harness.hpp"
 
 #include <fiber/aiohttp.hpp>
@@ -40,7 +40,7 @@ FAULTS_SCENARIO(aiohttp_get, request_once) {
     asyncio::with(session.get(server().url("/redirect/1")), [](auto& response) {
       require(response.status == 200 && await(response.text()) == "hello", "a response");
     });
-    // They end before the session does.
+    // The tasks end before the session does.
     asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
       for (int i = 0; i < 3; ++i)
         (void)group.create_task([&] {

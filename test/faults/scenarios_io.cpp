@@ -42,7 +42,7 @@ void echo(asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
   await(writer.wait_closed());
 }
 
-// What a connection that ends too early brings is an error of this scenario, too.
+// Talks over a connection. A connection that ends too early throws an error of this scenario, too.
 void say(asyncio::StreamReader& reader, asyncio::StreamWriter& writer, std::size_t size) {
   const std::string sent(size, 'x');
   writer.write(sent);
@@ -53,7 +53,7 @@ void say(asyncio::StreamReader& reader, asyncio::StreamWriter& writer, std::size
   await(writer.wait_closed());
 }
 
-// Servers end whatever happens.
+// Closes the server whatever happens.
 template <class F>
 void with_server(const asyncio::Server& server, F function) {
   struct Close {
@@ -146,7 +146,7 @@ FAULTS_SCENARIO(lines) {
       }
     } theirs{ends[1]}, ours{ends[0]};
     auto [reader, writer] = await(asyncio::open_connection_from(ours.fd));
-    ours.fd = -1;  // taken over: not before
+    ours.fd = -1;  // taken over only now
     for (int i = 0; i < 50; ++i)
       while (::write(theirs.fd, "a line of some length, but not more\n", 36) != 36) {
       }
@@ -215,8 +215,8 @@ FAULTS_SCENARIO(foreign_main_loop) {
   require(steps == 5, "the steps of a task");
 }
 
-// glibc reads its settings at the first use in a process, and keeps a lock for ever when it has no
-// memory for that (get_locked_global).
+// glibc reads its settings at the first use in a process, and without memory for them keeps a lock
+// for ever (get_locked_global).
 static void look_up_once() {
   addrinfo* list = nullptr;
   if (::getaddrinfo("localhost", "80", nullptr, &list) == 0) ::freeaddrinfo(list);

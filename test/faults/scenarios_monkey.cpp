@@ -1,5 +1,5 @@
-// Calls of a library that knows nothing of fibers: those that injection.cpp does not stand before,
-// for what the program itself defines is not patched.
+// Calls of a library that knows nothing of fibers: only calls without a wrapper in injection.cpp,
+// since functions that the program itself defines are not patched.
 #include "harness.hpp"
 
 #include <fiber/asyncio.hpp>
@@ -26,7 +26,7 @@ struct Patch {
   ~Patch() { monkey::unpatch(); }
 };
 
-// glibc's first look-up in a process keeps a lock for ever when it has no memory
+// Without memory for its first look-up in a process, glibc keeps a lock for ever
 // (get_locked_global).
 void patch_and_look_up() {
   const Patch patch;
@@ -34,7 +34,7 @@ void patch_and_look_up() {
   if (calls::getaddrinfo("localhost", "80", nullptr, &list) == 0) ::freeaddrinfo(list);
 }
 
-// What a C program makes of a call that failed.
+// Throws the error of a failed call, as a C program would report it.
 template <class Result>
 Result check(Result result) {
   if (result >= 0) return result;
@@ -58,7 +58,7 @@ FAULTS_SCENARIO(patched_calls, patch_and_look_up) {
       }
     } close{ends};
     std::string events;
-    // Neither outlives what it uses, whichever fails.
+    // The group ends both tasks before the descriptors, whichever fails.
     asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
       group.create_task([&] {
         char byte = 0;

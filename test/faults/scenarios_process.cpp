@@ -1,4 +1,4 @@
-// Processes that work.
+// Pools of worker processes.
 #include "harness.hpp"
 
 #include <fiber/concurrent/process.hpp>

@@ -1,4 +1,4 @@
-// TLS. Its certificates, and what OpenSSL does once in a process, come from before the fault.
+// TLS. Its certificates, and OpenSSL's first steps in a process, come before the fault.
 #include "harness.hpp"
 
 #include <fiber/asyncio.hpp>

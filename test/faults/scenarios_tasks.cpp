@@ -1,4 +1,4 @@
-// Loops, tasks, futures, and what waits for them.
+// Loops, tasks, futures, and everything that waits for them.
 #include "harness.hpp"
 
 #include <fiber/asyncio.hpp>
@@ -37,8 +37,8 @@ FAULTS_SCENARIO(run_that_fails) {
   }
 }
 
-// Tasks that outlive their creator, which a fault has ended, are ended with the loop: what they
-// refer to lives longer than that.
+// Tasks that outlive their creator, which a fault has ended, are ended with the loop: the objects
+// they refer to live longer.
 FAULTS_SCENARIO(many_tasks) {
   int done = 0;
   asyncio::run([&] {
@@ -161,7 +161,7 @@ FAULTS_SCENARIO(cancellation) {
       require(false, "a cancelled task has a result");
     } catch (const asyncio::CancelledError&) {
     }
-    for (const auto& task : leaves)  // what failed in one of them
+    for (const auto& task : leaves)  // one of them has failed
       if (!task.cancelled() && task.exception()) std::rethrow_exception(task.exception());
     require(cancelled == 5, "a tree of tasks that is cancelled");
   });

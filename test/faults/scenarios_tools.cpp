@@ -1,4 +1,4 @@
-// What looks at a loop: debug mode, call graphs, traces, the stall monitor; and asynchronous
+// Tools that observe a loop: debug mode, call graphs, traces, the stall monitor; and asynchronous
 // generators, which the loop closes.
 #include "harness.hpp"
 
@@ -85,7 +85,7 @@ FAULTS_SCENARIO(asynchronous_generators) {
   });
 }
 
-// A whole report, as a signal asks for one: threads that look on, and text of tasks of all kinds.
+// A whole report, requested by a signal: observing threads, and text of tasks of all kinds.
 FAULTS_SCENARIO(reports_on_signals) {
   asyncio::run([] {
     auto loop = asyncio::get_running_loop();
@@ -109,8 +109,8 @@ FAULTS_SCENARIO(reports_on_signals) {
   });
 }
 
-// The loop stands until its monitor has told of that. A monitor that was short of memory at the
-// time looks again a little later.
+// The loop blocks until its monitor has reported that. A monitor without memory at the time looks
+// again a little later.
 FAULTS_SCENARIO(stall_monitors) {
   asyncio::run([] {
     std::atomic<int> told{0};

@@ -1,4 +1,4 @@
-// A server for HTTP, spoken to as any client would.
+// An HTTP server, with clients that speak to it.
 #include "harness.hpp"
 
 #include <fiber/aiohttp/test_utils.hpp>
@@ -25,7 +25,7 @@ web::Application make_app() {
   return app;
 }
 
-// A server without memory says 500: the client knows.
+// A server without memory answers 500: that is no fault of the library.
 void expect(const aiohttp::test_utils::TestResponse& response, const std::string& body) {
   if (response.status >= 500) throw RuntimeError("status " + std::to_string(response.status));
   require(response.status == 200 && response.body == body, "an answer of the server");

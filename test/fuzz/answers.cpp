@@ -1,4 +1,4 @@
-// Heads, bodies and trailers of answers: however they arrive, they are understood in the same way.
+// Heads, bodies and trailers of answers: the result must not depend on how the bytes arrive.
 #include <fiber/http/answer.hpp>
 #include <fiber/http/failure.hpp>
 
@@ -56,7 +56,7 @@ Told tell(http::Rules rules, std::string_view data, fuzz::Arrival arrival) {
     parser.end_of_input();
     if (parser.complete()) told.end = "end of input";
   } catch (const http::Failure& failure) {
-    // How much of a line that is too long was looked at depends on how it came.
+    // The number of bytes taken from an overlong line depends on how the bytes arrive.
     told.taken = 0;
     told.end = "failure " + std::to_string(static_cast<int>(failure.kind));
   }

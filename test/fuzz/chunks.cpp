@@ -1,4 +1,4 @@
-// Bodies in chunks: the client's parser and the server's agree on each that both take.
+// Bodies in chunks: the client's parser and the server's agree on each body that both accept.
 #include <fiber/http/answer.hpp>
 #include <fiber/http/failure.hpp>
 #include <fiber/http/parser.hpp>

@@ -1,4 +1,4 @@
-// Calls a target with each file of a corpus and with variations of it, the same ones each time:
+// Calls a target with each file of a corpus, and with variations, which are equal in each run:
 //   driver CORPUS [VARIATIONS]
 #include "fuzz/fuzz.hpp"
 

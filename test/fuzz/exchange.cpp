@@ -38,7 +38,7 @@ std::string tell(http::Rules rules, std::string_view data, fuzz::Arrival arrival
       }
       fuzz::require(transfer.available() <= 300'000, "too much is held");
     }
-    // What comes behind an answer in one piece belongs to no other.
+    // Bytes behind an answer in one piece do not belong to another answer.
     if (transfer.is_redirected() && !transfer.next_hop()) break;
   }
   if (transfer.has_head()) body += transfer.take(most * 2);

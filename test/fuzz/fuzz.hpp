@@ -1,5 +1,5 @@
-// What the targets have in common. Each is a function that libFuzzer calls with bytes of its
-// choice; driver.cpp calls it with a kept corpus, and variations of that.
+// Helpers of the targets. A target is a function that libFuzzer calls with bytes of its
+// choice; driver.cpp calls it with the files of a corpus, and with variations of them.
 #pragma once
 
 #include <algorithm>
@@ -14,21 +14,21 @@
 
 namespace fuzz {
 
-/// Ends the program, as a report of a sanitizer would.
+/// Ends the program unless `holds`, like a report of a sanitizer.
 inline void require(bool holds, const char* text) {
   if (holds) return;
   std::fprintf(stderr, "fuzz: %s\n", text);
   std::abort();
 }
 
-/// Both ways of giving the same bytes have to come to the same.
+/// Ends the program unless two ways of feeding the bytes had equal results.
 inline void require_same(const std::string& one, const std::string& other, const char* text) {
   if (one == other) return;
   std::fprintf(stderr, "fuzz: %s\n--- one\n%s\n--- other\n%s\n", text, one.c_str(), other.c_str());
   std::abort();
 }
 
-/// Small numbers that depend on the seed alone.
+/// Small random numbers that depend only on the seed.
 class Numbers {
  public:
   explicit Numbers(std::uint64_t seed) : state_(seed * 2 + 1) {}
@@ -70,7 +70,7 @@ inline std::vector<std::string_view> lines_of(std::string_view data) {
   return lines;
 }
 
-/// Whether nothing in it would end a line of a head.
+/// Whether the text has no character that ends a line of a head.
 inline bool is_one_line(std::string_view text) {
   return std::none_of(text.begin(), text.end(),
                       [](char c) { return c == '\r' || c == '\n' || c == '\0'; });
@@ -78,7 +78,7 @@ inline bool is_one_line(std::string_view text) {
 
 }  // namespace fuzz
 
-/// What libFuzzer calls.
+/// The entry point that libFuzzer calls.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 /// A target: `void name(std::string_view)`.

@@ -1,4 +1,4 @@
-// Bodies of several parts, with the boundary "b": however they arrive, the parts are the same.
+// Bodies of several parts, with the boundary "b": the parts do not depend on how the bytes arrive.
 #include <fiber/aiohttp/multipart.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/exceptions.hpp>

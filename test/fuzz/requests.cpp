@@ -1,5 +1,5 @@
-// Heads and bodies of requests: however they arrive, they are understood in the same way, and what
-// a proxy could read otherwise is refused.
+// Heads and bodies of requests: the result must not depend on how the bytes arrive, and input that
+// a proxy could read differently is refused.
 #include <fiber/http/headers.hpp>
 #include <fiber/http/parser.hpp>
 
@@ -28,7 +28,7 @@ void check_head(const http::Head& head) {
   fuzz::require(head.target.find_first_of(" \t\r\n") == head.target.npos, "a blank in a target");
 }
 
-// A small buffer in front of the parser, as a connection has it.
+// Parses a request through a small buffer, like a connection's, and returns the events.
 std::string tell(std::string_view data, fuzz::Arrival arrival) {
   http::MessageParser parser(http::MessageParser::Kind::request, {.line = 200, .field = 300});
   http::Head head;

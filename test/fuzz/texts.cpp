@@ -1,4 +1,4 @@
-// The small languages inside HTTP, of which the first line is in each.
+// The small languages inside HTTP. The first line is parsed in each of them.
 #include <fiber/exceptions.hpp>
 #include <fiber/http/charset.hpp>
 #include <fiber/http/failure.hpp>

@@ -1,4 +1,4 @@
-// A URL, and on the next lines places that a redirect leads to, and proxies.
+// A URL, and on the next lines targets of redirects, and proxies.
 #include <fiber/http/failure.hpp>
 #include <fiber/http/route.hpp>
 #include <fiber/http/url.hpp>

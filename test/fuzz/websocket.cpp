@@ -1,4 +1,4 @@
-// Frames of both sides: the first byte says which, and whether they are compressed.
+// Frames of both sides. The first byte selects the side and the compression.
 #include <fiber/http/websocket.hpp>
 
 #include "fuzz/fuzz.hpp"

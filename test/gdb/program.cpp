@@ -1,5 +1,5 @@
-// What the test of the gdb commands looks at: greenlets and tasks of two threads, at rest. With the
-// argument `abort` it leaves a core file; with `mprotect` its stacks are guarded in the older way.
+// The program under the gdb commands: greenlets and tasks of two threads, at rest. With the
+// argument `abort` it leaves a core file; with `mprotect` its stacks are guarded by mprotect().
 #include <fiber/asyncio.hpp>
 #include <fiber/greenlet.hpp>
 

@@ -18,7 +18,7 @@ using Comparison = std::pair<int, int>;
 
 namespace {
 
-// Each comparison of qsort is an item; what is sent back is its answer.
+// Yields each comparison of qsort as an item; the value sent back is the result of the comparison.
 Generator<Comparison, int> sorting(std::vector<int>& numbers) {
   return [&](auto& self) {
     thread_local std::remove_reference_t<decltype(self)>* comparing;
@@ -96,7 +96,7 @@ TEST_CASE("the consumer steers a bsearch") {
   const std::vector<int> numbers{1, 3, 5, 7, 9, 11, 13};
   const Generator<int, int> g = [&](auto& self) {
     searching = &self;
-    const int key = 0;  // only the consumer knows what is looked for
+    const int key = 0;  // only the consumer knows the key
     const void* found = std::bsearch(&key, numbers.data(), numbers.size(), sizeof(int),
                                      [](const void*, const void* element) {
                                        return searching->yield(*static_cast<const int*>(element));

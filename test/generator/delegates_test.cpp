@@ -1,4 +1,4 @@
-// PEP 380 where it is hard: delegates that are closed, that have ended, or that are executing.
+// PEP 380's hard cases: delegates that are closed, that have ended, or that are executing.
 #include <fiber/generator.hpp>
 
 #include <doctest/doctest.h>
@@ -137,7 +137,7 @@ TEST_CASE("a middle generator that yields in answer to close fails in its own de
       try {
         m.yield_from(Generator<int>([](auto& inner) { inner.yield(1); }));
       } catch (const GeneratorExit&) {
-        // A new delegate yields for it.
+        // A new delegate yields in its place.
         m.yield_from(Generator<int>([](auto& inner) {
           inner.yield(2);
           inner.yield(3);

@@ -1,4 +1,4 @@
-// What an item may be, and how it is handed over.
+// The types of items, and how items are handed over.
 #include <fiber/generator.hpp>
 
 #include <doctest/doctest.h>
@@ -15,7 +15,7 @@ using fiber::Generator;
 
 namespace {
 
-// Counts what is done to it.
+// Counts its copies and moves.
 struct Counted {
   static inline int copies = 0;
   static inline int moves = 0;

@@ -21,7 +21,7 @@ using support::thrown_by;
 
 namespace {
 
-// Without the generator's address.
+// Collects reports, without the generator's address.
 class Reported {
  public:
   explicit Reported(Events& events)
@@ -184,7 +184,7 @@ TEST_CASE("a generator that yields when its last handle is dropped is reported, 
         "Exception ignored in <generator suspended>, dropped in main "
         "RuntimeError('generator ignored GeneratorExit')");
   CHECK(fiber::all_generators().size() == 1);
-  CHECK(say.take() == "");  // seen again, and dropped again, it is not closed again
+  CHECK(say.take() == "");  // seen again, and dropped again: no second close
 }
 
 TEST_CASE("a clean-up that brings its generator back to life keeps it") {
@@ -313,7 +313,7 @@ TEST_CASE("a generator that ignores its thread's exit is reported, and its handl
     outlives.next();
   }).join();
   CHECK(say.take().find("RuntimeError('generator ignored GeneratorExit')") != std::string::npos);
-  // Kept: its stack cannot be unwound any more. A static, so that the leak checker sees it.
+  // Kept: its stack cannot be unwound any more. Static, so that the leak checker sees it.
   static const Generator<int> kept = outlives;
   CHECK(kept.state() == fiber::GEN_SUSPENDED);
 }

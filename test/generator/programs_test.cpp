@@ -1,4 +1,4 @@
-// Small programs of the kind that CPython's tests and documentation are made of.
+// Small programs like those of CPython's tests and documentation.
 #include <fiber/generator.hpp>
 
 #include <doctest/doctest.h>
@@ -77,7 +77,7 @@ Generator<long> merged(Generator<long> a, Generator<long> b) {
   };
 }
 
-// The numbers 2^i * 3^j * 5^k, by their own recursion.
+// Yields the numbers 2^i * 3^j * 5^k, by recursion on the sequence itself.
 Generator<long> hamming() {
   return [](auto& self) {
     self.yield(1);

@@ -1,5 +1,5 @@
 // Random programs of generators: the library, a model of the rules and CPython agree on each event.
-// FIBER_MODEL_STEPS sets how many statements are run, FIBER_MODEL_SEED the first seed; a failure
+// FIBER_MODEL_STEPS sets the number of statements, FIBER_MODEL_SEED the first seed; a failure
 // prints the smallest program that still fails. With FIBER_MODEL_PRINT=N, N programs are printed
 // instead, for conformance/generator/oracle.py.
 #include <doctest/doctest.h>
@@ -35,7 +35,7 @@ std::string first_difference(const Events& expected, const Events& seen) {
   return "expected: " + line(expected, a) + "\nseen:     " + line(seen, b) + "\n";
 }
 
-// The events of a program here, and what it left behind.
+// Returns the events of a program run here, and its leftovers.
 Events run(const Program& program) {
   const auto stacks = [] { return fiber::core::thread_state().pool.census().in_use; };
   const std::size_t before = stacks();
@@ -45,13 +45,14 @@ Events run(const Program& program) {
   return events;
 }
 
-// A program may have a generator that nobody can unwind any more: those cannot be run here.
+// Returns whether library and model differ. A program with a generator that cannot be unwound any
+// more is not run here.
 bool differs(const Program& program) {
   const Model model = Model::run(program);
   return !model.stubborn && run(program) != model.events;
 }
 
-// The stored traces, or the file that FIBER_MODEL_TRACES names.
+// Returns the stored traces, or the file that FIBER_MODEL_TRACES names.
 std::vector<std::filesystem::path> trace_files() {
   if (const char* one = std::getenv("FIBER_MODEL_TRACES")) return {one};
   const char* root = std::getenv("FIBER_SOURCE_ROOT");
@@ -64,7 +65,7 @@ std::vector<std::filesystem::path> trace_files() {
   return files;
 }
 
-// The first few programs whose events are not those of CPython.
+// Returns the first few programs whose events differ from CPython's.
 std::string differences(const std::filesystem::path& path, bool model, long& programs) {
   std::ifstream in(path);
   Reader reader(in);

@@ -1,4 +1,4 @@
-// What the README says of generators.
+// The README's programs with generators.
 #include <fiber/generator.hpp>
 
 #include <doctest/doctest.h>

@@ -1,4 +1,4 @@
-// PEP 380, by behaviour: what CPython's own tests of `yield from` prove.
+// PEP 380, by behaviour: the cases of CPython's own tests of `yield from`.
 #include <fiber/generator.hpp>
 
 #include <doctest/doctest.h>

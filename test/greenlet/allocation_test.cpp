@@ -1,4 +1,4 @@
-// Memory runs out at every place where it can: nothing is lost, nothing ends the process.
+// Memory runs out at every possible place: nothing is lost, nothing ends the process.
 #include <fiber/contextvars.hpp>
 #include <fiber/greenlet.hpp>
 
@@ -35,11 +35,11 @@ bool runs_out(F function) {
 
 fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
-// Runs `program` with 0, 1, 2... allocations until that is enough for it; returns how many it took.
-// Each time it must be left by bad_alloc, or not at all, and must leave nothing behind.
+// Runs `program` with 0, 1, 2... allocations until these suffice; returns their number. Each run
+// must end by bad_alloc, or normally, and must leave nothing behind.
 template <class Program>
 long survives(Program program) {
-  program();  // what is made once and kept
+  program();  // makes everything that is made once and kept
   const Holdings held = Holdings::now();
   for (long enough = 0;; ++enough) {
     bool finished = false;

@@ -18,7 +18,7 @@ using support::thrown_by;
 
 namespace {
 
-// Without its address, which says nothing.
+// Returns repr() without the address.
 std::string state_of(const greenlet& g) {
   std::string text = fiber::repr(g);
   const auto at = text.find(" at 0x");

@@ -1,4 +1,4 @@
-// Context variables, and the context that each greenlet has.
+// Context variables, and the context of each greenlet.
 #include <fiber/contextvars.hpp>
 
 #include <doctest/doctest.h>
@@ -31,7 +31,7 @@ namespace {
 
 fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
-// The text without addresses.
+// Returns the text without addresses.
 std::string shape(std::string text) {
   for (auto at = text.find("0x"); at != std::string::npos; at = text.find("0x"))
     text.replace(at, text.find_first_not_of("x0123456789abcdef", at) - at, "ADDRESS");
@@ -199,7 +199,7 @@ TEST_CASE("a context that a suspended greenlet has entered stays entered") {
   var.set(2);
   g.switch_();
   CHECK(var.get() == 2);
-  g = nullptr;  // unwound: it leaves the context
+  g = nullptr;  // unwound: leaves the context
   context.run([&] { CHECK(var.get() == 1); });
 }
 

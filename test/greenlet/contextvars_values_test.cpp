@@ -1,4 +1,4 @@
-// How long the values of context variables live, and what is left of what was moved from.
+// The lives of context variables' values, and the state of objects that were moved from.
 #include <fiber/contextvars.hpp>
 
 #include <doctest/doctest.h>

@@ -1,4 +1,4 @@
-// The C++ runtime's record of what is caught and in flight belongs to each greenlet.
+// The C++ runtime's record of caught and uncaught exceptions belongs to each greenlet.
 #include <fiber/greenlet.hpp>
 
 #include <doctest/doctest.h>
@@ -291,9 +291,8 @@ TEST_CASE(
 
 #if defined(__SSE2__)
 // Valgrind does not flush to zero.
-TEST_CASE("the control bits of the vector unit are the greenlet's own, if it is asked for" *
+TEST_CASE("the control bits of the vector unit are the greenlet's own" *
           doctest::skip(support::on_valgrind())) {
-  fiber::keep_mxcsr();
   constexpr unsigned int flush_to_zero = 0x8000, denormals_are_zero = 0x40;
   const unsigned int before = _mm_getcsr();
   volatile double tiny = std::numeric_limits<double>::min(), half = 0.5;

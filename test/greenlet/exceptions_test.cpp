@@ -1,4 +1,4 @@
-// Python's exceptions: which one a system call gives, and how they show.
+// Python's exceptions: the type for each system call's error, and their texts.
 #include <fiber/exceptions.hpp>
 
 #include <doctest/doctest.h>

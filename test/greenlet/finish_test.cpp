@@ -1,4 +1,4 @@
-// Where results and exceptions go when a body ends.
+// The targets of results and exceptions when a body ends.
 #include <fiber/greenlet.hpp>
 
 #include <doctest/doctest.h>

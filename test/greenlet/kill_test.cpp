@@ -1,4 +1,4 @@
-// What happens when the last handle to a suspended greenlet is dropped.
+// The drop of the last handle to a suspended greenlet.
 #include <fiber/greenlet.hpp>
 
 #include <doctest/doctest.h>
@@ -28,7 +28,7 @@ greenlet find(const std::string& name) {
   return nullptr;
 }
 
-// Ends a greenlet that outlived its GreenletExit, which only the list of live ones still has.
+// Ends a greenlet that outlived its GreenletExit; only the list of live ones still has it.
 void finish(const std::string& name) {
   const greenlet g = find(name);
   REQUIRE(g != nullptr);
@@ -353,7 +353,7 @@ TEST_CASE(
     try {
       to_parent();
     } catch (const GreenletExit&) {
-      parent.parent(getcurrent());  // no cycle yet: this one's parent is the dropper
+      parent.parent(getcurrent());  // no cycle yet: the parent is the dropper here
       to_parent();
     }
     events("child");

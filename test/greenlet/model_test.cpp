@@ -1,5 +1,5 @@
 // Greenlets at random, by the hundred and on threads that come and go; random_test.cpp compares
-// with a model what they do. FIBER_MODEL_STEPS sets the number of steps, FIBER_MODEL_SEED the first
+// their events with a model. FIBER_MODEL_STEPS sets the number of steps, FIBER_MODEL_SEED the first
 // seed.
 #include <fiber/greenlet.hpp>
 
@@ -40,7 +40,8 @@ int nested(int id, int depth) {  // NOLINT(misc-no-recursion)
   }
 }
 
-// What the next resumption of a greenlet must give, told by its number and how often it ran.
+// A greenlet, and the expected result of its next resumption, which follows from its number and the
+// count of its runs.
 struct Nest {
   greenlet g;
   int id;
@@ -87,8 +88,9 @@ class Bin {
   std::vector<greenlet> handles_;
 };
 
-// A thread's life: it makes greenlets, resumes its own, gives them away, drops those of others, and
-// exits with what is left. Each greenlet answers a number with the next one. False if one did not.
+// Runs a thread: it makes greenlets, resumes its own, gives them away, drops those of other
+// threads, and exits with the rest. Each greenlet answers a number with the next one. Returns false
+// if one did not.
 bool live(Bin& bin, Tally& tally, unsigned seed, long steps) {
   Random random(seed);
   std::vector<greenlet> own;
@@ -109,7 +111,7 @@ bool live(Bin& bin, Tally& tally, unsigned seed, long steps) {
         own.pop_back();
         break;
       }
-      case 2: {  // dropped here, whosever it is
+      case 2: {  // dropped here, whatever its thread
         const greenlet taken = bin.take(random);
         break;
       }

@@ -1,4 +1,5 @@
-// Exceptions as Python's traceback.print_exception shows them, and what() of those that say little.
+// Exceptions as Python's traceback.print_exception shows them, and what() of exceptions with little
+// text.
 #include <fiber/exceptiongroup.hpp>
 #include <fiber/exceptions.hpp>
 
@@ -29,7 +30,7 @@ std::exception_ptr error(E e) {
   return std::make_exception_ptr(std::move(e));
 }
 
-// `effect`, thrown from `cause`.
+// Returns `effect`, thrown from `cause`.
 template <class E>
 std::exception_ptr from(const std::exception_ptr& cause, E effect) {
   try {
@@ -59,7 +60,7 @@ std::string printed(const std::exception_ptr& of) {
   return out.str();
 }
 
-// As one that nobody catches does.
+// Throws out of a noexcept function, as an uncaught exception leaves main().
 void leaves_main(const std::exception_ptr& thrown) noexcept { std::rethrow_exception(thrown); }
 
 constexpr const char* kCause =
@@ -79,7 +80,7 @@ TEST_CASE("an exception is a line, and its causes come before it") {
                               "std::logic_error: a\n");
 }
 
-// What CPython 3.11 prints for the same groups.
+// The expected text is CPython 3.11's for equal groups.
 TEST_CASE("a group is drawn as a tree") {
   const ExceptionGroup inner("inner", {error(OSError("k")), error(ValueError("m\nn"))});
   const auto outer = error(ExceptionGroup(

@@ -1,4 +1,4 @@
-// How a process ends that has greenlets: in child processes, their status and output compared.
+// The end of a process with greenlets: in child processes, whose status and output are compared.
 #include <fiber/greenlet.hpp>
 
 #include <doctest/doctest.h>
@@ -40,7 +40,7 @@ greenlet suspended(const char* name) {
   return g;
 }
 
-// Does in its destructor whatever a program might do too late.
+// Does in its destructor things that a program might do too late.
 struct Late {
   explicit Late(const char* name) : name(name) {}
   ~Late() {
@@ -176,7 +176,7 @@ TEST_CASE("a thread_local object made after the first greenlet still finds all o
   CHECK(ended.status == 0);
 }
 
-// To Valgrind the memory of threads that a child process lacks is a leak.
+// Valgrind counts the memory of threads that a child process lacks as a leak.
 TEST_CASE("a forked child resumes the greenlets of its thread, and drops them" *
           doctest::skip(support::on_valgrind())) {
   const auto ended = run_forked([] {
@@ -189,8 +189,8 @@ TEST_CASE("a forked child resumes the greenlets of its thread, and drops them" *
       }
     });
     f.switch_();
-    // Others keep handing references back while the process forks: so many that one of them holds
-    // the lock for it nearly all the time.
+    // Other threads keep handing references back while the process forks: so many that one of them
+    // holds the lock nearly all the time.
     std::atomic<bool> stop{false};
     std::vector<std::thread> droppers;
     for (int i = 0; i < 4; ++i)

@@ -1,5 +1,5 @@
-// Random programs of greenlets do what a model of the rules says, event by event, in one thread and
-// in four. FIBER_MODEL_STEPS sets how many statements are run, FIBER_MODEL_SEED the first seed; a
+// Random programs of greenlets behave as a model of the rules says, event by event, in one thread
+// and in four. FIBER_MODEL_STEPS sets the number of statements, FIBER_MODEL_SEED the first seed; a
 // failure prints the smallest program that still fails.
 #include <doctest/doctest.h>
 
@@ -24,9 +24,9 @@ long number_from(const char* name, long otherwise) {
 
 using Events = std::vector<std::string>;
 
-// What the model and the library say. Nothing of a program with a greenlet that outlives its
-// GreenletExit, or with two that keep each other (one unwinds the other, which refuses): they stay
-// until the thread's end.
+// The events of the model and of the library. Both are empty for a program with a greenlet that
+// outlives its GreenletExit, or with two that keep each other (one unwinds the other, which
+// refuses): these stay until the thread's end.
 struct Run {
   explicit Run(const Program& program) {
     Model model(program);
@@ -62,7 +62,7 @@ struct Run {
   Events seen;
 };
 
-// Every `stride`-th seed; what failed first, made small.
+// Runs every `stride`-th seed; returns the first failure, made small.
 std::string run_programs(unsigned seed, unsigned stride, long wanted) {
   for (long steps = 0; steps < wanted; seed += stride) {
     const Program program = RandomProgram::make(seed);

@@ -1,4 +1,4 @@
-// What the README says of greenlets.
+// The README's programs with greenlets.
 #include <fiber/greenlet.hpp>
 #include <fiber/traceback.hpp>
 

@@ -1,4 +1,4 @@
-// Who keeps whom alive; weak handles; memory.
+// References that keep greenlets alive; weak handles; memory.
 #include <fiber/greenlet.hpp>
 
 #include <doctest/doctest.h>
@@ -165,7 +165,7 @@ TEST_CASE("a hundred thousand rounds of create, start and finish need no more me
   const Holdings held = Holdings::now();
   for (int i = support::times(50'000); i > 0; --i) round();
   CHECK(Holdings::now() == held);
-#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they keep freed memory for a while
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // sanitizers keep freed memory for a while
   CHECK(resident_pages() - before < 256);
 #else
   CHECK(resident_pages() >= before);

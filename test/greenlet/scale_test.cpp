@@ -1,5 +1,5 @@
-// Many greenlets at once: what they cost, and what happens at the limit. FIBER_SCALE_GREENLETS sets
-// how many; `meson test --benchmark` runs it with a million.
+// Many greenlets at once: their cost, and the limits. FIBER_SCALE_GREENLETS sets the number; `meson
+// test --benchmark` runs a million.
 #include <fiber/greenlet.hpp>
 
 #include <doctest/doctest.h>
@@ -14,7 +14,7 @@
 #include "support/events.hpp"
 #include "support/valgrind.hpp"
 
-#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // they keep much for each stack
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // sanitizers keep much memory for each stack
 
 using fiber::getcurrent;
 using fiber::greenlet;
@@ -23,7 +23,7 @@ using support::thrown_by;
 
 namespace {
 
-// A line "Name:  number kB" of a file of /proc, in bytes; 0 if there is none.
+// Returns the bytes of a line "Name:  number kB" of a file of /proc; 0 if there is none.
 std::size_t bytes_in(const char* path, const std::string& name) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);)
@@ -38,7 +38,7 @@ long mappings() {
   return count;
 }
 
-// Whether guards need no mappings of their own here (Linux 6.13).
+// Returns whether guards need no mappings of their own here (Linux 6.13).
 bool has_guard_regions() {
   fiber::core::StackPool pool;
   const long before = mappings();
@@ -51,7 +51,7 @@ bool has_guard_regions() {
 
 }  // namespace
 
-// More than twice as many as mappings are allowed by default would suffice for. Valgrind has no
+// More than twice the number for which the default limit of mappings would suffice. Valgrind has no
 // guard regions, and would take minutes.
 TEST_CASE("suspended greenlets with guards cost a page each and no mappings" *
           doctest::skip(support::on_valgrind())) {
@@ -94,7 +94,7 @@ TEST_CASE("without guard regions the limit on mappings is a MemoryError, before 
           doctest::skip(support::on_valgrind())) {
   std::size_t limit = 0;
   std::ifstream("/proc/sys/vm/max_map_count") >> limit;
-  if (limit > 100'000) {  // raised: it would take too long to come near it
+  if (limit > 100'000) {  // raised: coming near it would take too long
     MESSAGE("skipped: vm.max_map_count is high");
     return;
   }
@@ -118,7 +118,7 @@ TEST_CASE("without guard regions the limit on mappings is a MemoryError, before 
                   : error.c_str());
     std::puts(all.size() > 1000 ? "many" : "few");
     for (const greenlet& g : all) g.switch_();
-    // What the program does besides still has room.
+    // The rest of the program still has room.
     std::vector<std::unique_ptr<char[]>> blocks;
     for (int i = 0; i < 100; ++i) blocks.push_back(std::make_unique<char[]>(1 << 20));
     greenlet([] { std::puts("one more, on a stack used before"); }).switch_();

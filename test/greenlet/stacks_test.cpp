@@ -1,4 +1,4 @@
-// <fiber/stacks.hpp>: what a thread's stacks are, and how few of them are kept.
+// <fiber/stacks.hpp>: the sizes of a thread's stacks, and the limit on idle ones.
 #include <fiber/asyncio.hpp>
 #include <fiber/core/thread_state.hpp>
 #include <fiber/generator.hpp>
@@ -23,7 +23,7 @@ using support::thrown_by;
 
 namespace {
 
-// Each test has a thread, and so stacks, of its own.
+// Runs the body on a new thread, which has stacks of its own.
 template <class F>
 void on_fresh_thread(F body) {
   std::thread(body).join();
@@ -38,14 +38,14 @@ std::vector<greenlet> suspended(int count) {
   return all;
 }
 
-// More than the usual stack has room for.
+// Uses more room than the usual stack has.
 int deep() {
   volatile char frame[512 * 1024];
   frame[0] = 7;
   return frame[0];
 }
 
-// Address space that `action` makes the thread reserve.
+// Returns the address space that `action` makes the thread reserve.
 template <class F>
 std::size_t reserved_for(F action) {
   const std::size_t before = stacks::census().reserved_bytes;

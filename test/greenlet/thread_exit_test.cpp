@@ -31,7 +31,7 @@ namespace {
 
 fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
-// Suspended until it is unwound.
+// Returns a greenlet that is suspended until it is unwound.
 greenlet suspended(Events& events, const char* name) {
   greenlet g(
       [&events, name] {
@@ -43,7 +43,7 @@ greenlet suspended(Events& events, const char* name) {
   return g;
 }
 
-// Holds it for ever, where leak checkers find it.
+// Keeps the greenlet for ever, where leak checkers find it.
 void never_drop(greenlet g) {
   static std::mutex mutex;
   static auto& kept = *new std::vector<greenlet>;
@@ -138,7 +138,7 @@ TEST_CASE("greenlets that unwinding starts are unwound as well") {
   CHECK(events.take() == "outer inner");
 }
 
-// Valgrind reports the exception that it has caught: it is lost with the stack.
+// Valgrind reports the caught exception, which is lost with the stack.
 TEST_CASE("a greenlet that outlives its thread's exit is reported, dead, and its stack stays" *
           doctest::skip(support::on_valgrind())) {
   Events events;
@@ -220,7 +220,7 @@ TEST_CASE("a thousand short threads leave nothing behind") {
     }).join();
 }
 
-// ThreadSanitizer wants a thread to end on the stack that it began with.
+// ThreadSanitizer requires a thread to end on the stack on which it began.
 #if !defined(FIBER_TSAN)
 TEST_CASE("pthread_exit in a greenlet unwinds its stack, then the other greenlets") {
   const auto ended = run_forked([] {

@@ -22,7 +22,7 @@ namespace {
 
 fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
-// Without addresses, which say nothing.
+// Returns the text without addresses.
 std::string without_addresses(std::string text) {
   for (auto at = text.find(" at 0x"); at != std::string::npos; at = text.find(" at 0x"))
     text.erase(at, text.find_first_of(" >", at + 4) - at);

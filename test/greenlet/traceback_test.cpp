@@ -1,4 +1,4 @@
-// Where greenlets are: the frames of suspended and of running ones.
+// Stacks of greenlets: the frames of suspended and of running ones.
 #include <fiber/traceback.hpp>
 
 #include <doctest/doctest.h>
@@ -25,7 +25,8 @@ using support::thrown_by;
 
 namespace traceback_test {
 
-// Neither inlined nor specialized, and not left by a jump to the function that is called last.
+// Functions that are neither inlined nor specialized, and do not end in a jump to their last
+// callee.
 #if defined(__clang__)
 #define FRAME __attribute__((noinline))
 #else
@@ -70,7 +71,7 @@ FRAME void looks_at_main(std::vector<FrameSummary>& frames) {
 
 namespace {
 
-// The test's own functions among the frames, outermost first.
+// Returns the test's own functions among the frames, outermost first.
 std::string functions(const std::vector<FrameSummary>& frames) {
   const std::string prefix = "traceback_test::";
   std::string text;
@@ -254,7 +255,7 @@ TEST_CASE("unwinding a running greenlet ends at its first frame, without an erro
   };
   CHECK(greenlet([&] { return unwind(); }).switch_().as<_Unwind_Reason_Code>() ==
         _URC_END_OF_STACK);
-  // On the stack that another greenlet ended on, too.
+  // Also on a stack on which another greenlet has ended.
   const greenlet parent([&](int) { return unwind(); });
   CHECK(greenlet([] { return 1; }, {.parent = parent}).switch_().as<_Unwind_Reason_Code>() ==
         _URC_END_OF_STACK);

@@ -1,4 +1,4 @@
-// What aiohttp's session and response have beside the requests themselves.
+// Members of aiohttp's session and response other than requests.
 
 #include <fiber/aiohttp.hpp>
 #include <fiber/asyncio.hpp>

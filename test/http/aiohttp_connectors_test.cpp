@@ -1,4 +1,4 @@
-// Where the connections of a session lead: resolvers, what is remembered of them, Unix sockets.
+// Connectors of a session: resolvers, cached addresses, Unix sockets.
 #include <fiber/aiohttp.hpp>
 #include <fiber/asyncio.hpp>
 
@@ -21,7 +21,7 @@ namespace {
 
 using Events = std::vector<std::string>;
 
-// Answers with what the other side's address and the field Host are.
+// Answers with the peer's address and the field Host.
 void serve(const StreamReader& reader, const StreamWriter& writer) {
   for (;;) {
     std::string head;
@@ -97,7 +97,7 @@ TEST_CASE("a resolver says where a host is, once for all who ask in its time") {
       CHECK(await(get("a.test")) == server.answer("a.test"));
       CHECK(await(get("none.test")) == "ClientConnectorError");
       CHECK(await(get("none.test")) == "ClientConnectorError");
-      // An address is no name.
+      // An address is not looked up.
       CHECK(await(get("127.0.0.1")) == server.answer("127.0.0.1"));
     });
     CHECK(asked == Events{"a.test port inet", "b.test port inet", "none.test port inet",
@@ -158,7 +158,7 @@ TEST_CASE("addresses that cannot be reached are tried in turn, and forgotten") {
       if (!race) connector.happy_eyeballs_delay.reset();
       asyncio::with(aiohttp::ClientSession({.connector = connector}), [&](auto& session) {
         CHECK(text_of(session, server.url("a.test")) == "ClientConnectorError");
-        // The address of this side is that of the other unless it is said.
+        // The local address is the server's unless local_addr is given.
         CHECK(text_of(session, server.url("a.test")) == server.answer("a.test", "127.0.0.1"));
         CHECK(text_of(session, server.url("a.test")) == server.answer("a.test", "127.0.0.1"));
       });

@@ -1,4 +1,4 @@
-// aiohttp.CookieJar: what it keeps, sends, saves and loads.
+// aiohttp.CookieJar keeps, sends, saves and loads cookies.
 
 #include <fiber/aiohttp.hpp>
 #include <fiber/asyncio.hpp>

@@ -71,7 +71,7 @@ TEST_CASE("the connect timeouts count the wait for a free connection, or the han
     occupant.cancel();
     CHECK_THROWS_AS(await(occupant), asyncio::CancelledError);
     CHECK(await(session.get(server.url("/fixed"))).ok());
-    // Connected in time, silent for longer.
+    // The connection is made in time; the server is silent for longer.
     const aiohttp::ClientTimeout both{.total = 150ms, .connect = 50ms};
     CHECK_THROWS_AS(await(session.get(server.url("/silent"), {.timeout = both})),
                     asyncio::TimeoutError);

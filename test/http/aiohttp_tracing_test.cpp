@@ -1,4 +1,4 @@
-// What aiohttp calls on the way of a request: TraceConfig and middlewares.
+// Functions that aiohttp calls during a request: TraceConfig and middlewares.
 
 #include <fiber/aiohttp.hpp>
 #include <fiber/asyncio.hpp>
@@ -28,7 +28,7 @@ using Strings = std::vector<std::string>;
 
 namespace {
 
-// Notes everything, without the server's address.
+// Records all events, without the server's address.
 aiohttp::TraceConfig tracing(const HttpServer& server, Strings& seen) {
   const auto path = [root = server.url("")](const std::string& url) {
     return url.starts_with(root) ? url.substr(root.size()) : url;

@@ -1,4 +1,4 @@
-// Connections of both clients: which are used again, how they come about, and that none is left.
+// Connections of both clients are made, used again, and closed.
 #include <fiber/aiohttp.hpp>
 #include <fiber/asyncio.hpp>
 #include <fiber/requests.hpp>
@@ -47,7 +47,7 @@ asyncio::Server serve(Serve serve) {
   return await(asyncio::start_server(std::move(serve), "127.0.0.1", 0));
 }
 
-// Copies what comes from one side to the other until it ends.
+// Copies received bytes from one side to the other, up to the end.
 void copy(const StreamReader& from, const StreamWriter& to) {
   for (std::string piece; !(piece = await(from.read(65536))).empty();) {
     to.write(piece);
@@ -64,7 +64,8 @@ void connect_through(const StreamReader& reader, const StreamWriter& writer, int
                         asyncio::Coroutine<void>([&, from = far_reader] { copy(from, writer); })));
 }
 
-// What both clients make of a URL through a proxy, in a task: "200 hello", or an exception's name.
+// Returns the results of both clients for a URL through a proxy: "200 hello", or an exception's
+// name.
 std::pair<std::string, std::string> through(const std::string& url, const std::string& proxy) {
   const std::string blocking = await(asyncio::to_thread([&] {
     return support::with_requests(url, {.proxies = {{"all", proxy}}});
@@ -94,7 +95,7 @@ TEST_CASE("a connection that the server has closed meanwhile is noticed before a
   CHECK(session.post(server.url("/fixed"), {.data = "x"}).content == "hello");
   with_session([&](aiohttp::ClientSession& client) {
     await(await(client.get(server.url("/once"))).read());
-    // The loop does not run meanwhile.
+    // The loop must not run meanwhile.
     CHECK(server.wait_until([&] { return server.open() == 1; }));
     std::this_thread::sleep_for(20ms);
     CHECK(await(await(client.post(server.url("/fixed"), {.data = "x"})).read()) == "hello");
@@ -171,7 +172,7 @@ TEST_CASE("many sessions, cancelled and failed connections leave no descriptor b
 }
 
 TEST_CASE("a name is looked up, and all of its addresses tried") {
-  HttpServer server;  // of 127.0.0.1 alone
+  HttpServer server;  // listens at 127.0.0.1 only
   const std::string url = "http://localhost:" + std::to_string(server.port()) + "/fixed";
   CHECK(support::with_requests(url) == "200 hello");
   CHECK(support::with_requests(url, {.timeout = 10s}) == "200 hello");
@@ -232,7 +233,7 @@ TEST_CASE("SOCKS proxies make connections, by address, by name and with credenti
                                             nul + "example.invalid" + nul, "5 address", "5 address",
                                             "5 user pass name example.invalid",
                                             "5 user pass name example.invalid"});
-    // The name has to be looked up here for these, and there is none.
+    // For these proxies the client looks up the name, which does not exist.
     CHECK(through(named, "socks5://" + at) == Pair{"ConnectionError", "ClientConnectorError"});
     proxy.close();
   });

@@ -1,4 +1,4 @@
-// Cookies, by the rules of RFC 6265bis: dates, fields, hosts, paths, what a store keeps.
+// Cookies, by the rules of RFC 6265bis: dates, fields, hosts, paths, limits of a store.
 
 #include <fiber/http/cookies.hpp>
 #include <fiber/http/set_cookie.hpp>
@@ -25,7 +25,7 @@ std::int64_t test_time() { return time_now; }
 
 http::CookiePlace place(const std::string& url) { return http::cookie_place(url); }
 
-// "name=value domain path" with marks; "-" for a cookie that is ignored.
+// Returns "name=value domain path" with marks; "-" for a cookie that is ignored.
 std::string parsed(const std::string& field,
                    const std::string& url = "http://www.example.com/a/b") {
   const auto cookie = http::parse_set_cookie(field, place(url), now);
@@ -257,7 +257,7 @@ TEST_CASE("one site has so many cookies, and no more") {
   store.set("http://www.example.com/", "second=1; Max-Age=5");
   for (std::size_t i = 3; i < CookieStore::most_of_site; ++i) {
     store.set("http://h" + std::to_string(i) + ".example.com/", "n=1");
-    store.header("http://www.example.com/");  // these stay in use
+    store.header("http://www.example.com/");  // the cookies for this URL stay in use
   }
   CHECK(store.all().size() == CookieStore::most_of_site);
   store.set("http://www.example.com/", "more=1");

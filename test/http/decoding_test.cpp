@@ -1,4 +1,4 @@
-// From the bytes of a body to content and text: codings, their limits, charsets.
+// The bytes of a body become content and text: codings, their limits, charsets.
 #include <fiber/aiohttp.hpp>
 #include <fiber/asyncio.hpp>
 #include <fiber/http/charset.hpp>
@@ -27,7 +27,7 @@ using support::with_session;
 
 namespace {
 
-// 31: gzip, 15: deflate in zlib's wrapping, -15: deflate without one.
+// Compresses a text. `bits`: 31 for gzip, 15 for deflate in zlib's wrapping, -15 for raw deflate.
 std::string compress(const std::string& text, int bits = 31) {
   z_stream stream{};
   REQUIRE(deflateInit2(&stream, 9, Z_DEFLATED, bits, 9, Z_DEFAULT_STRATEGY) == Z_OK);
@@ -186,6 +186,17 @@ TEST_CASE("max_body_size bounds what is decompressed, and what is not compressed
   });
 }
 
+TEST_CASE("codings within codings that hold no content end early") {
+  const std::string nothing = compress("");
+  std::string members;
+  while (members.size() <= 20'000'000) members += nothing;
+  HttpServer server;
+  server.answer_with("/empty", {answer("gzip, gzip", compress(members))});
+  server.answer_with("/few", {answer("gzip, gzip", compress(nothing + compress("text")))});
+  CHECK(support::with_requests(server.url("/empty")) == "ContentDecodingError");
+  CHECK(support::with_requests(server.url("/few")) == "200 text");
+}
+
 TEST_CASE("the body of an error that is larger than the buffer for pieces arrives whole") {
   HttpServer server;
   const std::string body = HttpServer::body(3'000'000);
@@ -240,7 +251,7 @@ TEST_CASE("a character that is cut off at the end is one U+FFFD, in every charse
   CHECK(decode("x\x81", "gb18030") == "x" + fffd);
   CHECK(decode(std::string("x\0y", 3), "utf-16le") == "x" + fffd);
   CHECK(decode("\x1b$B$", "iso-2022-jp") == fffd);
-  // A letter that the next byte might still have changed is not lost.
+  // A letter at the end that another byte could have changed is not lost.
   CHECK(decode("\x88\x66", "big5-hkscs") == "\u00ca");
   CHECK(decode("\x88\x62", "big5-hkscs") == "\u00ca\u0304");
 }
@@ -253,7 +264,7 @@ TEST_CASE("every byte string in every charset is decoded within its bounds") {
                            "tis-620",       "no-such"})
     for (int first = 0; first < 256; first += 5)
       for (const int second : {0x00, 0x0e, 0x1b, 0x24, 0x30, 0x40, 0x7e, 0x80, 0xa1, 0xfe, 0xff}) {
-        // Of exactly this size, so that AddressSanitizer sees a byte too many.
+        // The buffer has exactly this size, so that AddressSanitizer sees a read beyond it.
         const std::vector<char> bytes{static_cast<char>(first), static_cast<char>(second)};
         decode({bytes.data(), 2}, name);
         decode({bytes.data(), 1}, name);

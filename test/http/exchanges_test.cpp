@@ -1,4 +1,5 @@
-// One exchange without I/O: what is sent, and what is made of bytes, however they come in pieces.
+// One exchange without I/O: the bytes sent, and the results of bytes received in pieces of any
+// size.
 #include <fiber/http/answer.hpp>
 #include <fiber/http/decoder.hpp>
 #include <fiber/http/failure.hpp>
@@ -37,8 +38,8 @@ std::string name_of(const http::Failure& failure) {
   }
 }
 
-// "interim, 200, body of 5, end, keeps": bytes in pieces of this size, then the end of the
-// connection if there is one.
+// Feeds bytes in pieces of this size, then the end of the connection if `cut`, and returns the
+// events: "interim, 200, body of 5, end, keeps".
 std::string events(std::string_view bytes, std::size_t piece, Rules rules, bool cut = false,
                    bool bodiless = false) {
   AnswerParser parser(rules);
@@ -84,11 +85,11 @@ http::Outgoing request(std::string method, http::Body body = {}, http::Headers h
           .body = std::move(body)};
 }
 
-// All that it has to send now.
+// Returns all bytes that the transfer has to send now.
 std::string sent(Transfer& transfer) {
   std::string all;
   for (auto piece = transfer.output(); !piece.empty(); piece = transfer.output()) {
-    all += piece.substr(0, 7);  // which is what there was room for
+    all += piece.substr(0, 7);  // the room of the connection
     transfer.sent(std::min<std::size_t>(piece.size(), 7));
   }
   return all;
@@ -158,7 +159,7 @@ TEST_CASE("a body without a length goes on to the end, and its connection with i
   const std::string bytes = ok + "\r\nto the end";
   for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
     CHECK(events(bytes, piece, Rules::requests, true) == "200, \"to the end\", end");
-    CHECK(events(bytes, piece, Rules::aiohttp) == "200");  // it has not ended yet
+    CHECK(events(bytes, piece, Rules::aiohttp) == "200");  // the answer has not ended yet
   }
 }
 
@@ -169,7 +170,7 @@ TEST_CASE("what is cut is no whole answer, wherever it is cut") {
       const std::string got = events(whole.substr(0, size), 3, Rules::aiohttp, true);
       CAPTURE(size);
       CHECK(got.find("end") == got.npos);
-      // Within the head there is nothing yet; after it the body is broken.
+      // A cut within the head gives no head; a cut after the head breaks the body.
       CHECK(got.ends_with("payload") == (got.find("200") != got.npos));
     }
     CHECK(events(whole, 3, Rules::aiohttp, true).ends_with("end, keeps"));
@@ -270,7 +271,7 @@ TEST_CASE("connections stand for each other only if they lead to one place in on
   for (std::size_t i = 0; i < different.size(); ++i)
     for (std::size_t j = 0; j < i; ++j) CHECK(different[i] != different[j]);
   CHECK(key("http://a/x?y") == key("http://a:80/z"));
-  CHECK(key("http://a/", verify(false)) == key("http://a/"));  // which has no part in it
+  CHECK(key("http://a/", verify(false)) == key("http://a/"));  // no part of the key of http
 }
 
 TEST_CASE("a request goes out again on a new connection if an old one died, and it may") {
@@ -321,7 +322,7 @@ TEST_CASE("a connection is kept only after all of both sides, and nothing else")
   CHECK_FALSE(kept(ok + "Content-Length: 1\r\n\r\nx\r\n"));
   CHECK_FALSE(kept(ok + "Content-Length: 1\r\n\r\nxHTTP/1.1 200 OK\r\n\r\n"));
   CHECK_FALSE(kept(ok + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"));
-  // The answer may come first; what is refused is not sent to its end.
+  // The answer may come first; a body that the server refuses is not sent to its end.
   CHECK(kept(ok + "Content-Length: 1\r\n\r\nx", false));
   CHECK_FALSE(kept("HTTP/1.1 413 No\r\nContent-Length: 1\r\n\r\nx", false));
 }

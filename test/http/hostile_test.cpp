@@ -57,7 +57,7 @@ TEST_CASE("a head that is cut short anywhere is no response") {
   std::vector<Case> cases;
   for (std::size_t size = 0; size < whole.size(); size += size < 20 ? 1 : 5)
     cases.push_back({whole.substr(0, size), "ConnectionError",
-                     // What is no beginning of "HTTP/1.1 200" as it stands is not HTTP.
+                     // Any other text than a beginning of "HTTP/1.1 200" is not HTTP.
                      "ServerDisconnectedError"});
   for (Case& each : cases) {
     HttpServer server;
@@ -201,7 +201,7 @@ TEST_CASE("bytes that come are no silence, in whatever part of the answer they c
   server.answer_with("/field", {ok, "X-Long: abcdefgh\r\nContent-Length: 0\r\n\r\n", 80});
   server.answer_with(
       "/chunk", {ok + "Transfer-Encoding: chunked\r\n\r\n", "000000000001\r\nx\r\n0\r\n\r\n", 110});
-  // Each is longer than the timeout in all, and each pause in it much shorter. All at once.
+  // Each answer takes longer than the timeout, but its pauses are much shorter. All run at once.
   const requests::Params expected{
       {"/body", "200 hello, world"}, {"/status", "200 "}, {"/field", "200 "}, {"/chunk", "200 x"}};
   std::vector<std::string> got(expected.size() * 2);

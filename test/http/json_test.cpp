@@ -34,7 +34,7 @@ std::string answer(const std::string& body, const std::string& type = "applicati
          "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
-// What json.loads() says about a text; "" if it is JSON.
+// Returns the message of json.loads() for a text; "" if the text is JSON.
 std::string fault(const std::string& text) {
   requests::Response response;
   response.content = text;
@@ -140,7 +140,7 @@ TEST_CASE("what no JSON can be made of is not sent") {
             await(session.post(server.url("/echo"), {.json = Value("\xed\xa0\x80")}));
           }) == "'utf-8' codec can't decode byte 0xed in position 0: invalid continuation byte");
     CHECK(server.requests() == 0);
-    // json.dumps() of its own accord lets these pass.
+    // json.dumps() accepts infinities by default.
     await(session.post(server.url("/echo"), {.json = Value{infinity, -infinity}}));
     CHECK(server.received().back().ends_with("\r\n\r\n[Infinity, -Infinity]"));
   });
@@ -214,16 +214,16 @@ TEST_CASE("what is not JSON is told as Python tells it") {
       {"\"\\ud83d\\ude00\" 1", "Extra data: line 1 column 16 (char 15)"},
       {"{\"a\":[{\"b\":", "Expecting value: line 1 column 12 (char 11)"},
       {"[1]//", "Extra data: line 1 column 4 (char 3)"},
-      // as from 3.13 on
+      // messages of Python 3.13 and later
       {"[1 , ]", "Illegal trailing comma before end of array: line 1 column 4 (char 3)"},
       {"{\"a\":1,}", "Illegal trailing comma before end of object: line 1 column 7 (char 6)"},
-      // what Python makes something of that is not in a nlohmann::json
+      // texts that Python accepts, with values that a nlohmann::json cannot have
       {"[NaN]", "Expecting value: line 1 column 2 (char 1)"},
       {"-Infinity", "Expecting value: line 1 column 1 (char 0)"},
       {"[1e999]", "Out of range float values are not JSON compliant: line 1 column 2 (char 1)"},
       {"\"\\ud83d\"", "Invalid \\uXXXX escape: line 1 column 3 (char 2)"},
       {"\"\\ude00\\ud83d\"", "Invalid \\uXXXX escape: line 1 column 3 (char 2)"},
-      // and what it does accept
+      // texts that are accepted
       {"1e-999", ""},
       {" [ ] ", ""},
       {"-0", ""},

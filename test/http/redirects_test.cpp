@@ -1,4 +1,4 @@
-// Where redirects lead, and what goes along.
+// The targets of redirects, and the fields that are sent to them.
 #include <fiber/aiohttp.hpp>
 #include <fiber/asyncio.hpp>
 #include <fiber/requests.hpp>
@@ -29,7 +29,7 @@ std::string redirect(const std::string& location, int status = 302) {
          "\r\nContent-Length: 1\r\n\r\nx";
 }
 
-// The values of this field in a request; "-" if there is none.
+// Returns the values of this field in a request; "-" if there is none.
 std::string field(const std::string& request, const std::string& name) {
   std::string values;
   for (auto at = request.find("\r\n" + name + ": "); at != request.npos;
@@ -82,7 +82,7 @@ TEST_CASE("Location is resolved as RFC 3986 has it") {
   CHECK(target("to?q=a b") == "/a/to?q=a%20b#kept");
   CHECK(target("/x?a=%7e'\"<>|{}^`") == "/x?a=~'%22%3C%3E%7C%7B%7D%5E%60#kept");
   CHECK(target("//" + server.url("/b").substr(7)) == "/b#kept");
-  // No host of the answer's choosing hides in these.
+  // These targets do not lead to a host that the answer chooses.
   CHECK(target("///b") == "/b#kept");
   CHECK(target("http:///b") == "/b#kept");
   CHECK(target("http:/b") == "/b#kept");
@@ -142,7 +142,7 @@ TEST_CASE("credentials and cookies of the caller stay at the origin that they ar
             .starts_with("200"));
   CHECK(arrived(to) == nothing);
 
-  // Within one origin aiohttp keeps them all, and requests drops those that it makes anew.
+  // Within one origin aiohttp keeps all fields; requests drops the fields that it sets itself.
   from.answer_with("/from", {redirect("/echo")});
   CHECK(requests::get(from.url("/from"), {.headers = headers}).ok());
   CHECK(arrived(from) == std::vector<std::string>{"A", "-", "-", "h"});
@@ -281,7 +281,7 @@ TEST_CASE(
     CHECK(support::with_requests(server.url("/from")) == "200 hello");
     CHECK(support::with_aiohttp(server.url("/from")) == "200 hello");
   }
-  // An hour for each byte of the body.
+  // Each byte of the body takes an hour.
   server.answer_with("/from", {head + "Content-Length: 10\r\n\r\n", "0123456789", 3'600'000});
   CHECK(support::with_aiohttp(server.url("/from")) == "200 hello");
   CHECK(support::with_requests(server.url("/from"), {.timeout = std::chrono::milliseconds(200)}) ==

@@ -39,7 +39,7 @@ std::string field(const std::string& request, const std::string& name) {
   return request.substr(begin, request.find("\r\n", begin) - begin);
 }
 
-// `name="value"` of an answer to a challenge.
+// Returns the value of `name="value"` in an answer to a challenge.
 std::string part(const std::string& header, const std::string& name) {
   auto at = header.find(" " + name + "=");
   if (at == header.npos) return "-";

@@ -48,7 +48,7 @@ TEST_CASE("no connection, and one without an answer, are ConnectionErrors") {
   const auto refused = text_of<requests::ConnectionError>([&] { requests::get(nobody); });
   CHECK(refused.find("Connection refused") != refused.npos);
   CHECK(refused.ends_with("for url: " + nobody));
-  // Too long for a label of a host name: no resolver has to be asked.
+  // Too long for a label of a host name: no resolver is asked.
   CHECK_THROWS_AS(requests::get("http://" + std::string(64, 'x') + ".invalid/"),
                   requests::ConnectionError);
   CHECK_THROWS_AS(requests::get(server.url("/no-answer")), requests::ConnectionError);

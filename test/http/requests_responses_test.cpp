@@ -1,4 +1,4 @@
-// What requests tells about a response: its history, links, lines and cookies; hooks.
+// Members of a response of requests: history, links, lines and cookies; hooks.
 
 #include <fiber/requests.hpp>
 

@@ -1,4 +1,4 @@
-// Session::mount() with a Retry, whose rules are those of urllib3.
+// Session::mount() with a Retry follows the rules of urllib3.
 
 #include <fiber/requests.hpp>
 
@@ -148,7 +148,7 @@ TEST_CASE("Retry-After is waited for, of answers that have it") {
   const auto start = std::chrono::steady_clock::now();
   CHECK(session.get(server.url("/wait")).content == "there");
   CHECK(std::chrono::steady_clock::now() - start >= 1s);
-  // no list, no Retry-After, or not to be respected
+  // no status_forcelist, and no Retry-After or one that is ignored
   server.answer_in_turn("/plain", {status(429)});
   CHECK(session.get(server.url("/plain")).status_code == 429);
   server.answer_in_turn("/other", {status(500, "Retry-After: 1\r\n")});

@@ -219,7 +219,7 @@ TEST_CASE("a streamed response is read in pieces, and holds only a few of them")
   for (const std::string& piece : response.iter_content(100'000)) {
     if (std::exchange(first, false)) {
       std::this_thread::sleep_for(50ms);
-      CHECK(server.sent() < size);  // it has to wait for us
+      CHECK(server.sent() < size);  // the server has to wait for us
     }
     right = right && (piece.size() == 100'000 || total + piece.size() == size);
     for (std::size_t i = 0; i < piece.size(); i += 997)

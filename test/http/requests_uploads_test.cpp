@@ -27,7 +27,7 @@ using support::text_of;
 
 namespace {
 
-// A file that is gone at the end of the scope.
+// A file that is removed at the end of the scope.
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::string& content) {
@@ -179,7 +179,7 @@ TEST_CASE("a redirect that keeps the body reads it once more, or says that it ca
   CHECK(text_of<requests::UnrewindableBodyError>([&] {
           requests::post(url, {.data = std::vector<std::string>{"a"}});
         }) == "Unable to rewind request body for redirect or another try.");
-  // And one that does not leaves it behind, with what described it.
+  // A redirect that changes the method drops the body, and the fields that describe it.
   CHECK(requests::post(server.url("/redirect-as/302?/echo"), {.files = files}).ok());
   const std::string last = server.received().back();
   CHECK(last.starts_with("GET /echo"));

@@ -65,7 +65,7 @@ struct Server {
   asyncio::Server server;
 };
 
-// What both clients say, in a task: "200 hello", or an exception's name.
+// Returns the results of both clients, called in a task: "200 hello", or an exception's name.
 Pair ask(const std::string& url, requests::Options options) {
   const std::string blocking =
       await(asyncio::to_thread([&] { return support::with_requests(url, options); }));
@@ -221,7 +221,7 @@ TEST_CASE("https goes through proxies, whose own TLS is another one") {
       const auto copy = [](const StreamReader& from, const StreamWriter& to) {
         try {
           for (std::string piece; !(piece = await(from.read(65536))).empty();) to.write(piece);
-        } catch (const fiber::OSError&) {  // the end, not in good order
+        } catch (const fiber::OSError&) {  // the client ends without close_notify
         }
         to.close();
       };
@@ -239,7 +239,7 @@ TEST_CASE("https goes through proxies, whose own TLS is another one") {
     CHECK(ask(server.url("localhost"), {.proxies = {{"all", at("https://localhost:", secure)}},
                                         .verify = authority()}) == both_hello);
     CHECK(asked == std::vector<std::string>(4, "CONNECT"));
-    // Who the proxy is has to be known, too.
+    // The certificate of the proxy is checked, too.
     CHECK(ask(server.url("localhost"), {.proxies = {{"all", at("https://localhost:", secure)}}}) ==
           Pair{"ProxyError", "ClientProxyConnectionError"});
     plain.close();

@@ -1,5 +1,5 @@
-// URLs: what is made fit to be sent, what is refused, where a redirect leads. The results are those
-// of requests and yarl, but for what fiber/requests/README.md says.
+// URLs are prepared, refused, and resolved. The results are those of requests and yarl, except for
+// the differences in fiber/requests/README.md.
 
 #include <fiber/http/failure.hpp>
 #include <fiber/http/url.hpp>

@@ -1,5 +1,5 @@
-// Which authorities are trusted: those of the bundle that is named, and no others. The functions of
-// OpenSSL that load them are replaced here, and note what they are asked for.
+// Only the authorities of the given bundle are trusted. The functions of OpenSSL that load
+// authorities are replaced here, and record their arguments.
 #include <fiber/aiohttp.hpp>
 #include <fiber/asyncio.hpp>
 #include <fiber/requests.hpp>

@@ -23,7 +23,7 @@ int main() {
     greenlet([] { throw std::runtime_error("crosses"); }).switch_();
     sum = 0;
   } catch (const std::runtime_error&) {
-    // As it should.
+    // The expected exception.
   }
   std::cout << asyncio::run([&] {
     asyncio::await(asyncio::sleep(std::chrono::milliseconds(1)));

@@ -1,4 +1,4 @@
-// A program outside the tree that blocks in libc: the reader would wait for ever if its wait did
+// A program outside the tree that blocks in libc: the reader would wait forever if its call did
 // not let the writer run.
 #include <fiber/asyncio.hpp>
 #include <fiber/monkey.hpp>

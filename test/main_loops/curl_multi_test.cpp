@@ -1,5 +1,5 @@
-// libcurl's multi interface around our loop, and inside of it: nothing spins, and no wake-up is
-// lost.
+// libcurl's multi interface around our loop, and inside of our loop: no loop spins, and no wake-up
+// is lost.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -48,7 +48,7 @@ struct Transfer {
   std::size_t bytes = 0;
 };
 
-// A program that is built around curl_multi_poll.
+// A program built around curl_multi_poll.
 class Host {
  public:
   Host() = default;
@@ -58,7 +58,7 @@ class Host {
     loop.close();
     curl_multi_cleanup(multi);
   }
-  // Without a time limit of its own: a wake-up that gets lost is a minute too late.
+  // Polls for a minute at a time: a lost wake-up would be a minute late.
   template <class Done>
   void run(Done done) {
     curl_waitfd ours{.fd = loop.fileno(), .events = CURL_WAIT_POLLIN, .revents = 0};
@@ -76,7 +76,7 @@ class Host {
   int turns = 0;
 };
 
-// What GnuTLS, OpenSSL and libcurl open for the whole process is open before the first test case.
+// Opens, before the first test case, the descriptors that GnuTLS, OpenSSL and libcurl keep.
 const Curl curl;
 [[maybe_unused]] const bool opened = [] {
   const Transfer transfer("http://127.0.0.1/");
@@ -102,7 +102,7 @@ TEST_CASE("transfers inside our loop sleep while the server is silent, and end t
     turns = guest.turns();
   });
   CHECK(turns >= 6);
-  CHECK(turns <= 1000);  // one that spins for 300 ms is called some ten thousand times
+  CHECK(turns <= 1000);  // spinning for 300 ms would make some ten thousand turns
   CHECK(cpu_seconds() - before < 1);
 }
 

@@ -1,4 +1,4 @@
-// GLib's main loop around ours, and inside of it: nothing spins, and no wake-up is lost.
+// GLib's main loop around our loop, and inside of our loop: no loop spins, and no wake-up is lost.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -20,7 +20,7 @@ using support::cpu_seconds;
 
 namespace {
 
-// A context of its own, so that nothing of it is left for the next test.
+// A main context of its own, so that no source is left for the next test.
 struct Context {
   GMainContext* context = g_main_context_new();
   GMainLoop* loop = g_main_loop_new(context, FALSE);
@@ -34,7 +34,7 @@ struct Context {
   }
 };
 
-// What GLib opens for the whole process is open before the first test case.
+// Opens, before the first test case, the descriptors that GLib keeps.
 [[maybe_unused]] const bool opened = [] {
   const Context glib;
   const GlibHost host(glib.context);

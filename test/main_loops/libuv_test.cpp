@@ -1,4 +1,4 @@
-// libuv's loop around ours, and inside of it: nothing spins, and no wake-up is lost.
+// libuv's loop around our loop, and inside of our loop: no loop spins, and no wake-up is lost.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -45,7 +45,7 @@ struct Host {
   }
 };
 
-// What libuv opens for the whole process is open before the first test case.
+// Opens, before the first test case, the descriptors that libuv keeps.
 [[maybe_unused]] const bool opened = [] {
   const Host host;
   return true;
@@ -120,7 +120,7 @@ TEST_CASE("libuv's loop inside ours sleeps while nothing is to do, and is woken 
       CHECK(guest.turns() <= 100);
       CHECK(cpu_seconds() - before < 0.15);
 
-      // Each is answered before the next, for libuv merges them.
+      // Each wake-up is answered before the next one, because libuv merges them.
       await(asyncio::to_thread([&] {
         for (int i = 0; i < 300; ++i) {
           uv_async_send(&state.async);

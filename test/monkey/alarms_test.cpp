@@ -1,4 +1,4 @@
-// alarm(), by which old code limits the time of a call.
+// alarm(): old code limits the time of a call by it.
 #include <cerrno>
 
 #include "monkey/support.hpp"
@@ -18,7 +18,7 @@ std::string with_alarm(bool jump, bool restart) {
     const ssize_t result = calls::read_with_alarm(ends.a, jump, restart);
     say(result == -1 && errno == EINTR ? "EINTR" : (result == -2 ? "jumped" : "?"));
     await(other);
-    // The loop is as it was.
+    // The loop still works.
     await(asyncio::sleep(1ms));
     const auto writer = start([&] { CHECK(calls::write(ends.b, "x", 1) == 1); });
     char byte = 0;

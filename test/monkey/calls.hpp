@@ -1,6 +1,6 @@
-// The blocking calls that the tests make, in a shared object of their own that knows nothing of
-// fibers, as a library of somebody else's does. A program that a sanitizer is linked into calls the
-// sanitizer's functions directly: there is no import to patch.
+// The blocking calls of the tests, in a shared object of their own that knows nothing of fibers,
+// like a third party's library. A program that a sanitizer is linked into calls the sanitizer's
+// functions directly: there is no import to patch.
 #pragma once
 
 #include <mqueue.h>
@@ -97,12 +97,13 @@ void* dlopen(const char* name, int flags);
 int mutex_lock(pthread_mutex_t* mutex);
 int mutex_trylock(pthread_mutex_t* mutex);
 int mutex_unlock(pthread_mutex_t* mutex);
-// By a pointer that was copied when the first was called.
+// Calls read by a pointer that copy_pointers() has copied.
 void copy_pointers();
 ssize_t read_by_copy(int fd, void* buffer, std::size_t size);
-// As old code limits a call: -1 with EINTR when the alarm comes; -2 when its handler jumps.
+// Limits a call as old code does: returns -1 with EINTR when the alarm rings; -2 when its handler
+// jumps.
 ssize_t read_with_alarm(int fd, bool jump, bool restart);
-// What the compiler calls with _FORTIFY_SOURCE.
+// The functions that the compiler calls with _FORTIFY_SOURCE.
 ssize_t read_chk(int fd, void* buffer, std::size_t size, std::size_t room);
 ssize_t recv_chk(int fd, void* buffer, std::size_t size, std::size_t room, int flags);
 ssize_t recvfrom_chk(int fd, void* buffer, std::size_t size, std::size_t room, int flags,

@@ -1,5 +1,5 @@
-// What a library makes of a call that was cut short is its own affair; what the scope around it
-// says is not.
+// A library may react to a call that was cut short in any way; the scope around it must report the
+// cancellation.
 #include <fiber/asyncio/stall.hpp>
 
 #include <atomic>
@@ -14,7 +14,7 @@ using namespace monkey_test;
 
 namespace {
 
-// As a library with a cache: NULL means "no such key".
+// Like a library of a cache: a failed call means "no such key".
 std::string get(int fd) {
   char byte;
   return calls::recv(fd, &byte, 1, 0) == 1 ? "value" : "no such key";
@@ -25,7 +25,7 @@ std::string get_or_throw(int fd) {
   return "value";
 }
 
-// "TimeoutError < CancelledError < connection lost"
+// Returns the nested exceptions: "TimeoutError < CancelledError < connection lost".
 std::string chain(const std::exception_ptr& error) {
   const auto nested = [](const auto& outer) {
     const auto* link = dynamic_cast<const std::nested_exception*>(&outer);
@@ -60,7 +60,7 @@ TEST_CASE("wait_for: TimeoutError, whatever the library made of it") {
     const Ends ends = socket_pair();
     for (auto* function : {get, get_or_throw})
       say(outcome([&] { return await(asyncio::wait_for([&] { return function(ends.a); }, 2ms)); }));
-    // Nothing is left of it.
+    // No cancellation is left.
     await(asyncio::sleep(0));
     CHECK(asyncio::current_task().cancelling() == 0);
   });
@@ -76,7 +76,7 @@ TEST_CASE("timeout: leaving the block counts as the next await") {
       asyncio::with(asyncio::timeout(2ms), [&] { say(get(ends.a)); });
       return "left";
     }));
-    // The outer limit is the one that is over: the inner block passes it on.
+    // The outer limit is over: the inner block passes the cancellation on.
     say(outcome([&]() -> std::string {
       asyncio::with(asyncio::timeout(2ms), [&] {
         say(outcome([&] {
@@ -163,7 +163,7 @@ TEST_CASE("TaskGroup: the body's answer to its cancellation is not an error of t
   CHECK(say.take() == "child child");
 }
 
-// --- time for what must be brought to an end ----------------------------------------------------
+// --- time for work that must be completed -------------------------------------------------------
 
 TEST_CASE("shield: a call waits to its end although the task is cancelled") {
   Events say;
@@ -271,7 +271,7 @@ TEST_CASE("an object whose calls are interrupted sees EINTR, and its task is can
     const auto task = start([&] {
       pollfd one{.fd = ends.a, .events = POLLIN, .revents = 0};
       say(calls::poll(&one, 1, -1) == -1 && errno == EINTR ? "EINTR" : "?");
-      // What does not block says what it always says.
+      // A call that does not block has its usual result.
       char byte;
       say(calls::recv(ends.a, &byte, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN ? "EAGAIN" : "?");
     });

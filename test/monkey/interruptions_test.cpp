@@ -16,7 +16,7 @@ using namespace monkey_test;
 
 namespace {
 
-// Several at once, in order.
+// Several texts at once, in order.
 class Said : public Events {
  public:
   template <class... T>
@@ -28,7 +28,7 @@ class Said : public Events {
 volatile int handled = 0;
 sigjmp_buf target;
 
-// For SIGUSR1 and the like; put back at the end.
+// Installs a handler of a signal such as SIGUSR1; restores the old handler at the end.
 class Handler {
  public:
   Handler(int signal, void (*function)(int), int flags = 0) : signal_(signal) {
@@ -49,7 +49,7 @@ class Handler {
 
 void count(int) { handled = handled + 1; }
 
-// In the task that signals interrupt.
+// Runs `body` in the task whose calls signals interrupt.
 template <class F>
 void run_interrupted(F body) {
   run([&] {
@@ -112,7 +112,7 @@ TEST_CASE("with SA_RESTART reading goes on, and what sleeps or polls does not") 
     soon(SIGUSR1);
     say(error_of(calls::nanosleep(&hour, &rest)), handled);
     CHECK(rest.tv_sec > 3000);
-    // A limit of its own makes a call one that is not restarted.
+    // A call with a time limit of its own is not restarted.
     const timeval limit{.tv_sec = 3600, .tv_usec = 0};
     CHECK(::setsockopt(ends.a, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
     soon(SIGUSR1);
@@ -198,7 +198,7 @@ TEST_CASE("without the descriptor for it handlers run, and interrupt nothing") {
   Said say;
   const Handler handler(SIGUSR1, count);
   run_interrupted([&] {
-    // Other code closes everything; then there is none to be had.
+    // Other code closes all descriptors; then no new one is available.
     const Ends ends = socket_pair();
     char byte = 0;
     soon(SIGUSR1);
@@ -209,7 +209,7 @@ TEST_CASE("without the descriptor for it handlers run, and interrupt nothing") {
     soon(SIGUSR1);
     say(error_of(calls::read(ends.a, &byte, 1)), handled);
     for (int fd = lowest; fd < lowest + 32; ++fd) calls::close(fd);
-    // No number is as large as that.
+    // No descriptor may have such a large number.
     rlimit limit{};
     REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
     monkey::detail::let_signals_interrupt(asyncio::detail::current_task_or_null(),

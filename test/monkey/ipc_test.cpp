@@ -12,7 +12,7 @@ using namespace monkey_test;
 
 namespace {
 
-// A queue of POSIX with room for two messages; none where the kernel has no such thing.
+// A queue of POSIX with room for two messages; empty if the kernel does not support such queues.
 class PosixQueue {
  public:
   PosixQueue() {
@@ -103,7 +103,7 @@ TEST_CASE("message queues of System V wait for a message, and for room") {
   const Queue queue;
   msqid_ds limits{};
   ::msgctl(queue.id, IPC_STAT, &limits);
-  limits.msg_qbytes = sizeof Message::text;  // one
+  limits.msg_qbytes = sizeof Message::text;  // room for one message
   ::msgctl(queue.id, IPC_SET, &limits);
   Events say;
   run([&] {

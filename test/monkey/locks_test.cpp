@@ -31,7 +31,7 @@ struct flock whole(short type) {
   return all;
 }
 
-// Another process, which locks are between: it holds one on the file, until it is told to end.
+// Another process, which holds a lock on the file until it is told to end.
 class Holder {
  public:
   explicit Holder(const TemporaryFile& file) {
@@ -103,7 +103,7 @@ TEST_CASE("locks of descriptions (F_OFD_SETLKW) are waited for") {
     CHECK(calls::fcntl(second, F_OFD_SETLKW, &lock) == 0);
     say("locked");
     await(holder);
-    // A cancelled task does not get it.
+    // A cancelled task does not get the lock.
     int error = 0;
     const auto task = start([&] {
       if (calls::fcntl(first, F_OFD_SETLKW, &lock) == -1) error = errno;

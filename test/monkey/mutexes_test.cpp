@@ -31,7 +31,7 @@ class Mutex {
   pthread_mutex_t mutex_;
 };
 
-// How two tasks meet that lock it across a wait.
+// Returns the events of two tasks that hold a mutex while they wait.
 std::string meet(int kind) {
   Events say;
   run([&] {

@@ -1,4 +1,4 @@
-// Nothing is left unpatched in silence.
+// Reports on objects: every unpatched import is listed.
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/fiber.h>
 
@@ -50,7 +50,7 @@ TEST_CASE("a pointer that was copied before waits as well, and is put back") {
     const auto* library = find(all, "libmonkey_calls");
     REQUIRE(library != nullptr);
 #if defined(FIBER_ASAN) || defined(FIBER_TSAN)
-    CHECK(library->copies.empty());  // a copy points to the sanitizer's function, which stays
+    CHECK(library->copies.empty());  // a copy points to the sanitizer's function: unpatched
     return;
 #endif
     CHECK(has(library->copies, "read"));
@@ -232,7 +232,7 @@ TEST_CASE("a number that the loop has is left to who duplicates to it") {
         if (fd != ends.a && ::write(fd, "x", 1) != 1) std::_Exit(2);
       if (await(reader) != 1) std::_Exit(3);
       await(asyncio::to_thread([] {}));
-      // There is no other number: the loop keeps what it has.
+      // There is no other number: the loop keeps its descriptor.
       int number = 40;
       while (!asyncio::detail::Selector::is_own(number)) ++number;
       const rlimit few{static_cast<rlim_t>(number) + 1, static_cast<rlim_t>(number) + 1};

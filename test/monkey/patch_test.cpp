@@ -48,7 +48,7 @@ TEST_CASE("patch_all patches the program and its libraries, and nothing twice; u
   CHECK(find(all, "ld-linux") == nullptr);
   monkey::unpatch();
   CHECK(monkey::patched().empty());
-  // Calls go to libc again: in a task this would find nobody to write.
+  // Calls go to libc again: a blocking read in a task would never return.
   asyncio::run([] {
     const Ends ends = socket_pair();
     CHECK(calls::write(ends.b, "x", 1) == 1);
@@ -84,7 +84,7 @@ TEST_CASE("patch_library patches one object; one that is not loaded is an error"
   CHECK(monkey::patched().empty());
   CHECK(monkey::patch_library("libstdc++.so.6") == count);
   monkey::unpatch();
-  // By any of the ways to its file.
+  // By any path to its file.
   const std::string path = all[0].object;
   const std::string other = path.substr(0, path.rfind('/')) + "/." + path.substr(path.rfind('/'));
   CHECK(monkey::patch_library(path) == count);
@@ -96,8 +96,7 @@ TEST_CASE("patch_library patches one object; one that is not loaded is an error"
 
 namespace {
 
-// Of what the linker makes read-only in an object once it is loaded, by the path's end: "r--p",
-// "r--p".
+// Returns the protections of the part of an object that the linker makes read-only: "r--p", "r--p".
 std::string relro_of(const std::string& object) {
   struct Search {
     const std::string& object;
@@ -174,7 +173,7 @@ TEST_CASE(
   const Patch patch;
   void* library = ::dlopen("libresolv.so.2", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return;
-  // It belongs to libc: by name alone.
+  // A part of libc can be patched only by its name.
   const std::size_t count = monkey::patch_library("libresolv.so.2");
   if (count > 0) CHECK(find(monkey::patched(), "libresolv") != nullptr);
   ::dlclose(library);
@@ -232,7 +231,7 @@ TEST_CASE("a child that was forked in a task blocks as it would have") {
     const Ends answer = pipe();
     const pid_t child = ::fork();
     if (child == 0) {
-      // Closing here must not touch what the parent waits for.
+      // Closing in the child must not affect the parent's waits.
       calls::close(ends.a);
       calls::usleep(1000);
       ::_exit(calls::write(answer.b, "c", 1) == 1 ? 0 : 1);

@@ -12,7 +12,7 @@ using namespace monkey_test;
 
 namespace {
 
-// A child that ends when it is told to, by the end of the pipe.
+// Starts a child that ends when the pipe is closed.
 pid_t child_that_waits(int to_read, int to_write, int status) {
   const std::string command = "exec " + std::to_string(to_write) + ">&-; read x <&" +
                               std::to_string(to_read) + "; exit " + std::to_string(status);
@@ -77,7 +77,7 @@ TEST_CASE("wait, waitid and stops are waited for") {
 TEST_CASE("system runs commands at the same time") {
   Events say;
   run([&] {
-    // Each waits for the other.
+    // Each child waits for the other.
     const Ends one = pipe(), two = pipe();
     for (const Ends* ends : {&one, &two})
       for (const int fd : {int(ends->a), int(ends->b)}) ::fcntl(fd, F_SETFD, 0);

@@ -7,7 +7,7 @@ using namespace monkey_test;
 
 namespace {
 
-// Blocked while it lives, as who waits for a signal has it.
+// Blocks a signal while it lives, as code that waits for the signal does.
 class Blocked {
  public:
   explicit Blocked(int signal) {

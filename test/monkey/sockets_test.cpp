@@ -109,7 +109,7 @@ TEST_CASE("time limits of the socket end accept, and connect where nobody answer
     CHECK(calls::accept(listener.fd, nullptr, nullptr) == -1);
     CHECK(errno == EAGAIN);
 
-    // A server with a full backlog answers nobody.
+    // A server with a full backlog answers no client.
     const Listener full(0);
     std::vector<Descriptor> clients;
     int error = 0;

@@ -80,7 +80,7 @@ TEST_CASE("sendfile does what the kernel's does with files, bad descriptors and 
     CHECK(errno == EAGAIN);
     ::fcntl(ends.b, F_SETFL, 0);
 
-    // What could be sent before the end is told first.
+    // The bytes sent before the end are reported first.
     const auto task = start([&] {
       off_t from = 0;
       calls::sendfile(ends.b, file, &from, text.size());

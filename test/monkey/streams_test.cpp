@@ -239,7 +239,7 @@ TEST_CASE("close by another task fails those who wait with EBADF") {
     const auto two = start(reader);
     await(asyncio::sleep(1ms));
     CHECK(ends.a.close() == 0);
-    // Another descriptor of the same number is nobody's.
+    // No task waits for another descriptor with this number.
     Ends others = socket_pair();
     CHECK(calls::write(others.b, "x", 1) == 1);
     await(asyncio::gather(one, two));
@@ -285,7 +285,7 @@ TEST_CASE("a descriptor that was closed behind our back and opened anew can be w
       await(asyncio::sleep(1ms));
       CHECK(calls::write(ends[1], "x", 1) == 1);
       await(reader);
-      // fclose closes inside libc, where no import is.
+      // fclose closes inside libc, without an import.
       std::fclose(::fdopen(ends[0], "r"));
       std::fclose(::fdopen(ends[1], "w"));
     }
@@ -315,7 +315,7 @@ TEST_CASE(
     CHECK(calls::write(others.b, "x", 1) == 1);
     CHECK(calls::write(others.b, "x", 1) == 1);
     await(reader);
-    // It has read from what is not its own, as any thread would that reads by number.
+    // The task has read from another descriptor with its number, as a thread would.
     CHECK(await(lost) == 1);
   });
 }
@@ -327,9 +327,9 @@ TEST_CASE("a cancelled read fails with ECANCELED, and its task hears of it at it
     const auto reader = start([&] {
       char byte;
       say(calls::read(ends.a, &byte, 1) == -1 && errno == ECANCELED ? "ECANCELED" : "?");
-      // A library that tries again is not helped.
+      // A second try fails, too.
       say(calls::read(ends.a, &byte, 1) == -1 && errno == ECANCELED ? "ECANCELED" : "?");
-      // What does not wait works: it can say good-bye.
+      // Calls that do not wait still work: a library can send its last message.
       say(calls::write(ends.a, "bye", 3));
       try {
         await(asyncio::sleep(0));

@@ -1,4 +1,4 @@
-// What the tests of patched calls share.
+// Helpers of the tests of patched calls.
 #pragma once
 
 #include <fiber/asyncio.hpp>
@@ -43,7 +43,7 @@ struct Ends {
   Descriptor a, b;  // of a pipe: to read, to write
 };
 
-// They block, as descriptors do from the start.
+// Returns two connected sockets, which block.
 inline Ends socket_pair(int type = SOCK_STREAM) {
   int ends[2];
   REQUIRE(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) == 0);
@@ -55,7 +55,7 @@ inline Ends pipe() {
   return {Descriptor(ends[0]), Descriptor(ends[1])};
 }
 
-// Everything is patched while it lives.
+// Patches everything while it lives.
 class Patch {
  public:
   Patch() { monkey::patch_all(); }
@@ -64,14 +64,14 @@ class Patch {
   ~Patch() { monkey::unpatch(); }
 };
 
-// Runs `body` in a task of a patched program; a call that blocks the thread would block for ever.
+// Runs `body` in a task of a patched program; a call that blocks the thread would never return.
 template <class F>
 void run(F body) {
   const Patch patch;
   asyncio::run([&] { body(); });
 }
 
-// Runs `function` in another task, and says what errno it left if it failed.
+// Runs `function` in another task, whose result tells the errno of a failure.
 template <class F>
 auto start(F function) {
   return asyncio::create_task(std::move(function));

@@ -1,5 +1,8 @@
 #include "monkey/thread_calls.hpp"
 
+#include <grp.h>
+#include <unistd.h>
+
 namespace calls {
 
 int mutex_timedlock(pthread_mutex_t* mutex, const timespec* until) {
@@ -30,6 +33,8 @@ int sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until) {
 int once(pthread_once_t* control, void (*initialise)()) {
   return ::pthread_once(control, initialise);
 }
+int setuid(uid_t user) { return ::setuid(user); }
+int setgroups(std::size_t count, const gid_t* groups) { return ::setgroups(count, groups); }
 int static_value(int (*initialise)()) {
   static const int value = initialise();
   return value;

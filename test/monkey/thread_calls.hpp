@@ -4,7 +4,10 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <threads.h>
+#include <sys/types.h>
 #include <time.h>
+
+#include <cstddef>
 
 namespace calls {
 
@@ -22,6 +25,8 @@ int sem_wait(sem_t* semaphore);
 int sem_timedwait(sem_t* semaphore, const timespec* until);
 int sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until);
 int once(pthread_once_t* control, void (*initialise)());
+int setuid(uid_t user);
+int setgroups(std::size_t count, const gid_t* groups);
 // The value of a static variable that `initialise` gives the first time.
 int static_value(int (*initialise)());
 

@@ -198,7 +198,7 @@ TEST_CASE("mutexes with a time limit, recursive ones too, whose owner is another
 }
 
 TEST_CASE("C11's mutexes keep tasks apart") {
-  for (const int kind : {mtx_plain, mtx_plain | mtx_recursive, mtx_timed}) {
+  for (const int kind : std::vector<int>{mtx_plain, mtx_plain | mtx_recursive, mtx_timed}) {
     CAPTURE(kind);
     mtx_t mutex;
     REQUIRE(::mtx_init(&mutex, kind) == thrd_success);

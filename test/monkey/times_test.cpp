@@ -14,7 +14,7 @@ using namespace monkey_test;
 
 namespace {
 
-// On a clock that jumps: an hour takes no time, and a sleep that really slept would.
+// Runs `body` on a virtual clock: an hour takes no time, unless a sleep is not patched.
 template <class F>
 void run_virtually(F body) {
   const Patch patch;
@@ -111,7 +111,7 @@ TEST_CASE("a cancelled sleep says what was left") {
       timespec other{};
       CHECK(calls::clock_nanosleep(CLOCK_MONOTONIC, 0, &long_time, &other) == ECANCELED);
       CHECK(other.tv_sec >= 99);
-      // Of a point in time nothing is left: the caller has it.
+      // With an absolute time, the remaining time is not written.
       timespec until{}, untouched{.tv_sec = 7, .tv_nsec = 7};
       ::clock_gettime(CLOCK_MONOTONIC, &until);
       until.tv_sec += 100;

@@ -1,4 +1,4 @@
-// What is meant where the README shows asyncio.
+// Declarations that the README's examples of asyncio assume.
 #pragma once
 
 #include <fiber/asyncio.hpp>

@@ -1,4 +1,4 @@
-// What the README's examples use without saying what it is.
+// Declarations that the README's examples assume.
 #pragma once
 
 #include <algorithm>

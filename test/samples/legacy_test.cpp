@@ -1,4 +1,4 @@
-// The programs of samples/legacy and samples/apps as their users run them: what they print.
+// The output of the programs of samples/legacy and samples/apps.
 #include "support/child_process.hpp"
 
 #include <doctest/doctest.h>
@@ -98,6 +98,25 @@ const std::vector<Program>& programs() {
        {"version TLSv1.3", "echo: over the wire, unreadable", "stranger: self-signed certificate",
         "other host: Hostname mismatch, certificate is not valid for 'example.org'."},
        true},
+      {"dns_query",
+       {"host.example 60 A 10.0.0.7", "mail.example 60 MX 10 mx.mail.example",
+        "long.example 60 TXT \"" + std::string(60, '1') + "\"",
+        "long.example 60 TXT \"" + std::string(60, '2') + "\"",
+        "long.example 60 TXT \"" + std::string(60, '3') + "\"", "there is no such name"}},
+      {"port_forwarder",
+       {"far side: 5 bytes came", "far side: 3000000 bytes came", "far side gone: ''"}},
+      {"send_mail",
+       {"server: STARTTLS (in the open)", "server: AUTH PLAIN AGFkYQBzZWNyZXQ=",
+        "server: MAIL FROM:<ada@example.org>", "server: RCPT TO:<bob@example.org>", "server: DATA",
+        "server: | Subject: lunch", "server: | ", "server: | At one?", "server: | ... or two",
+        "server: QUIT", "server: STARTTLS (in the open)", "server: MAIL FROM:<ada@example.org>",
+        "server: RCPT TO:<bob@example.org>", "server: RCPT TO:<nobody@example.org>",
+        "the server says to RCPT: 550 no such user here", "server: STARTTLS (in the open)",
+        "not trusted: self-signed certificate"},
+       true},
+      {"file_server",
+       {"200 Hello!", "200 3000000 bytes", "206 ell", "206 o!", "416 416 Range Not Satisfiable",
+        "404 404 Not Found", "404 404 Not Found", "404 404 Not Found"}},
   };
   return all;
 }

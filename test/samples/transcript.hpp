@@ -18,7 +18,7 @@
 namespace samples {
 
 struct Transcript {
-  std::string name;  // of the file, without .txt: PROGRAM or PROGRAM-VARIANT
+  std::string name;  // the file's name without .txt: PROGRAM or PROGRAM-VARIANT
   std::vector<std::string> arguments;
   std::optional<double> interrupt_at;
   std::vector<support::ChildLine> lines;  // "~REGEX" or a text
@@ -53,8 +53,8 @@ inline Transcript read_transcript(const std::filesystem::path& path) {
   throw std::runtime_error(path.string() + " has no last line");
 }
 
-// How far a time may be from CPython's, in seconds. An interpreter is late itself, and so the
-// transcript may be; the upper bound leaves room for a busy machine.
+// The allowed difference from CPython's times, in seconds. The interpreter may be late itself, and
+// so may the transcript; the upper bound leaves room for a busy machine.
 struct Tolerance {
   double early = 0.35;
   double late = 1.5;

@@ -1,5 +1,5 @@
-// The tutorial's programs as their users run them: what they print and when, against CPython's
-// transcripts; and the downloaders against a server that does not always behave.
+// The tutorial's programs: the lines that they print, and their times, are compared with CPython's
+// transcripts; the downloaders run against a server with faults.
 #include "samples/transcript.hpp"
 #include "support/child_process.hpp"
 #include "support/http_server.hpp"
@@ -84,7 +84,7 @@ std::string content(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// Hidden ones too.
+// Returns all files, also hidden ones.
 std::set<std::string> files_in(const fs::path& directory) {
   std::set<std::string> names;
   if (fs::exists(directory))
@@ -120,7 +120,7 @@ TEST_CASE("every program prints what it prints in CPython, in that order and at 
     if (entry.path().extension() == ".txt")
       transcripts.push_back(samples::read_transcript(entry.path()));
   REQUIRE(transcripts.size() >= 28);
-  // The longest first: together they take little longer than that one.
+  // The longest program first: all together take little longer than this one.
   std::ranges::sort(transcripts, std::ranges::greater{}, &samples::Transcript::end);
 
   std::vector<ChildOptions> children;
@@ -147,7 +147,8 @@ TEST_CASE("every program prints what it prints in CPython, in that order and at 
     const auto difference = [&](double late) {
       return samples::difference(expected[i], results[i], {.early = 0.35, .late = late});
     };
-    // What is right but late is tried again by itself: the machine may have been busy.
+    // A program with the right output that was late is run again alone: the machine may have been
+    // busy.
     for (int again = 0; again < 3 && !difference(kLate).empty() && difference(60).empty();
          ++again) {
       directories[i].clear();
@@ -157,7 +158,7 @@ TEST_CASE("every program prints what it prints in CPython, in that order and at 
     CHECK_MESSAGE(wrong.empty(), expected[i].name, " differs from CPython:\n", wrong);
   }
 
-  // What the downloaders have served themselves.
+  // The pictures that the downloaders have served themselves.
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (!expected[i].name.starts_with("download_")) continue;
     CAPTURE(expected[i].name);
@@ -330,7 +331,7 @@ TEST_CASE("Ctrl-C ends a download at once and leaves nothing behind") {
                                           .interrupt_at = 0.5 + kLate / 5});
     CAPTURE(result.errors);
     CHECK(result.status == 130);
-    CHECK(result.end < 0.5 + 10 * kLate);  // the server would keep it waiting for ever
+    CHECK(result.end < 0.5 + 10 * kLate);  // the server would never answer
     CHECK(files_in(tmp.path() / "images").empty());
   }
 }

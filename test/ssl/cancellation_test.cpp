@@ -50,7 +50,7 @@ TEST_CASE("ten thousand handshakes, cancelled at random points") {
           writer.close();
           await(writer.wait_closed());
         }));
-      // Each task at another point: after so many iterations of the loop.
+      // Each task is cancelled at another point: after another number of iterations.
       for (auto& task : tasks) {
         for (int ticks = static_cast<int>(random() % 3); ticks > 0; --ticks)
           await(asyncio::sleep(0s));
@@ -63,11 +63,11 @@ TEST_CASE("ten thousand handshakes, cancelled at random points") {
     }
     server.close();
     await(server.wait_closed());
-    // The last ones say good-bye.
+    // The last connections are shut down.
     while (asyncio::all_tasks().size() > 1) await(asyncio::sleep(1ms));
   });
   CHECK(finished + cancelled == kHandshakes);
-  // Some came early, some late.
+  // Some cancellations came early, some late.
   CHECK(cancelled > 0);
   CHECK(served > 0);
   CHECK(served < kHandshakes);
@@ -120,7 +120,7 @@ TEST_CASE("a loop that ends in the middle of handshakes and good-byes leaves not
             await(writer.wait_closed());
           },
           server_side);
-      // It outlives the body, and so has what it needs.
+      // The task outlives this function, so it captures copies.
       const auto task = asyncio::create_task([server, client] {
         auto [reader, writer] = await(connect_tls(server, client));
         writer.write("x");

@@ -1,5 +1,5 @@
-// Certificates that the tests make for themselves: an authority, those that it has issued, and some
-// that are wrong in one way each. Keys are on elliptic curves, which are fast to make.
+// Certificates that the tests make: an authority, certificates that it has issued, and some with
+// one defect each. Keys are on elliptic curves, which are fast to make.
 #pragma once
 
 #include <stdlib.h>
@@ -56,7 +56,7 @@ inline void add_extension(X509* certificate, X509* issuer, int kind, const std::
   X509_EXTENSION_free(extension);
 }
 
-// Signed by itself without an issuer.
+// Issues a certificate; without an issuer it is self-signed.
 inline Identity issue(const CertificateOptions& options, const Identity* issuer = nullptr) {
   static long serial = 1000;
   Identity made{Key(EVP_EC_gen("P-256")), X509Pointer(X509_new())};
@@ -101,7 +101,7 @@ inline std::string pem(X509* certificate) {
   return text_of(bio.get());
 }
 
-// Encrypted, if there is a password.
+// Returns a key as PEM, encrypted if there is a password.
 inline std::string pem(EVP_PKEY* key, const char* password = nullptr) {
   const std::unique_ptr<BIO, FreeOpenssl> bio(BIO_new(BIO_s_mem()));
   require(PEM_write_bio_PKCS8PrivateKey(bio.get(), key,
@@ -111,7 +111,7 @@ inline std::string pem(EVP_PKEY* key, const char* password = nullptr) {
   return text_of(bio.get());
 }
 
-// A list of what the authority has taken back.
+// Returns the authority's list of revoked certificates.
 inline std::string revocations(const Identity& authority, X509* revoked) {
   const std::unique_ptr<X509_CRL, FreeOpenssl> list(X509_CRL_new());
   X509_CRL_set_version(list.get(), X509_CRL_VERSION_2);
@@ -128,7 +128,7 @@ inline std::string revocations(const Identity& authority, X509* revoked) {
     X509_CRL_add0_revoked(list.get(), entry);
   }
   ASN1_TIME_free(time);
-  // X509_STRICT wants to know which of the authority's keys has signed.
+  // X509_STRICT requires the authority's key identifier.
   X509V3_CTX context;
   X509V3_set_ctx_nodb(&context);
   X509V3_set_ctx(&context, authority.certificate.get(), nullptr, nullptr, list.get(), 0);
@@ -146,8 +146,8 @@ inline std::string revocations(const Identity& authority, X509* revoked) {
   return text_of(bio.get());
 }
 
-// A folder with everything, which lives as long as the program. Each NAME.pem has a certificate and
-// its key.
+// A folder with all certificates, which exists until the program ends. Each NAME.pem has a
+// certificate and its key.
 class Certificates {
  public:
   static Certificates& instance() {
@@ -160,7 +160,8 @@ class Certificates {
     std::error_code ignored;
     std::filesystem::remove_all(folder_, ignored);
   }
-  // The path of a file: authority.pem, server.pem, client.pem, other.pem, expired.pem, early.pem,
+  // Returns the path of a file: authority.pem, server.pem, client.pem, other.pem, expired.pem,
+  // early.pem,
   // selfsigned.pem, stranger.pem, revoked.pem, crl.pem, locked.pem, ...
   std::string operator()(const std::string& name) const { return (folder_ / name).string(); }
   std::string read(const std::string& name) const {

@@ -19,7 +19,9 @@ using asyncio::StreamReader;
 using asyncio::StreamWriter;
 using support::client_context;
 using support::connect_tls;
+using support::echo;
 using support::Events;
+using support::finish;
 using support::server_context;
 using support::start_tls_server;
 using support::thrown_by;
@@ -47,22 +49,6 @@ struct Pair {
   int other;
 };
 
-void echo(StreamReader& reader, StreamWriter& writer) {
-  for (;;) {
-    const std::string data = await(reader.read(65536));
-    if (data.empty()) break;
-    writer.write(data);
-    await(writer.drain());
-  }
-  writer.close();
-  await(writer.wait_closed());
-}
-
-void finish(const asyncio::Server& server) {
-  server.close();
-  await(server.wait_closed());
-}
-
 }  // namespace
 
 TEST_CASE("a descriptor that is refused with its TLS arguments stays open and the caller's") {
@@ -82,7 +68,7 @@ TEST_CASE("a descriptor that is refused with its TLS arguments stays open and th
     CHECK(thrown_by([&] {
             await(asyncio::start_unix_server_from(serve, pair.one, {.ssl = true}));
           }) == no_context);
-    // It is connected, and cannot be listened at.
+    // A connected socket cannot listen.
     CHECK(thrown_by([&] {
             await(asyncio::start_server_from(serve, pair.one, {.ssl = server_context()}));
           }).starts_with("OSError('[Errno 22]"));

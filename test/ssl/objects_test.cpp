@@ -18,14 +18,14 @@ using support::thrown_by;
 
 namespace {
 
-// Two ends, and what goes between them.
+// Two ends, and the bytes between them.
 struct Pair {
   Pair(const ssl::SSLContext& client_side, const ssl::SSLContext& server_side,
        const std::string& name = "localhost")
       : client(client_side.wrap_bio(to_client, to_server, false, name)),
         server(server_side.wrap_bio(to_server, to_client, true)) {}
 
-  // True if both have done it.
+  // Returns true if the handshake of `object` is done.
   static bool done(const ssl::SSLObject& object) {
     try {
       object.do_handshake();
@@ -119,7 +119,7 @@ TEST_CASE("an end without a good-bye is an error") {
 }
 
 TEST_CASE("the errors of one connection are not those of the next") {
-  // Entries that others have left behind are no one's here.
+  // Errors that other code has left in OpenSSL's queue are ignored.
   ERR_raise(ERR_LIB_SSL, ERR_R_PASSED_NULL_PARAMETER);
   Pair good(client_context(), server_context());
   CHECK(::ERR_peek_error() == 0);
@@ -179,7 +179,7 @@ TEST_CASE("sessions are resumed") {
     CHECK_FALSE(first.client.session());
     first.handshake();
     CHECK_FALSE(first.client.session_reused());
-    first.server.write("x");  // the tickets of TLS 1.3 come before it
+    first.server.write("x");  // the tickets of TLS 1.3 come before this byte
     CHECK(first.client.read() == "x");
     const ssl::SSLSession session = first.client.session().value();
     CHECK(session.has_ticket());

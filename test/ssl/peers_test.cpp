@@ -1,5 +1,5 @@
-// TLS with programs that others have written: openssl's own, and Python's ssl. A program that is
-// missing is named, and its tests are left out.
+// TLS with other implementations: the program openssl, and Python's ssl. If a program is
+// missing, its name is printed, and its tests are skipped.
 #include <doctest/doctest.h>
 
 #include <chrono>
@@ -55,7 +55,7 @@ asyncio::Process start(std::vector<std::string> command) {
                                                          .stderr_ = asyncio::subprocess::STDOUT}));
 }
 
-// What `openssl s_client` says of a server that shouts.
+// Returns the output of `openssl s_client` for a server that shouts.
 std::string s_client(int port, std::vector<std::string> options, const std::string& input) {
   std::vector<std::string> command = {"openssl",
                                       "s_client",
@@ -76,7 +76,7 @@ std::string s_client(int port, std::vector<std::string> options, const std::stri
   return said;
 }
 
-// The port that `openssl s_server` has chosen.
+// Returns the port that `openssl s_server` has chosen.
 int port_of(const asyncio::Process& process) {
   for (std::string line : *process.stdout_()) {
     const std::size_t at = line.rfind(':');
@@ -125,7 +125,7 @@ TEST_CASE("openssl s_client: a broken one, and one that renegotiates") {
         },
         server_context());
     const int port = server.sockets()[0].port();
-    // It cannot verify us, and says so.
+    // s_client cannot verify our certificate, and reports that.
     CHECK(has(s_client(port, {"-CAfile", certificates()("strange_authority.pem")}, "hello\n"),
               "unable to get local issuer certificate"));
     CHECK(heard.empty());

@@ -1,4 +1,4 @@
-// Whoever should not be trusted is refused, and both sides are told why.
+// Untrusted peers are refused, and both sides see the reason.
 #include <doctest/doctest.h>
 
 #include <chrono>
@@ -28,7 +28,7 @@ std::string refused(const std::string& why) {
          why + "')";
 }
 
-// What a client of a server is told, and what the server, in debug mode.
+// The reasons that client and server see, the server in debug mode.
 struct Told {
   std::string client;
   std::string server;
@@ -54,7 +54,7 @@ Told talk(const ssl::SSLContext& server_side, const ssl::SSLContext& client_side
         const std::string error = thrown_by([&] {
           auto [reader, writer] =
               await(connect_tls(server, client_side, {.server_hostname = name}));
-          // With TLS 1.3 a server looks at the client's certificate after that.
+          // With TLS 1.3 a server checks the client's certificate after the client's handshake.
           writer.write("hello\n");
           told.client = await(reader.readline());
           writer.close();
@@ -87,7 +87,7 @@ TEST_CASE("wrong host") {
   CHECK(told.server.starts_with("SSLError('[SSL: SSLV3_ALERT_BAD_CERTIFICATE]"));
   CHECK(talk(server_context(), client_context(), "127.0.0.2").client ==
         refused("IP address mismatch, certificate is not valid for '127.0.0.2'."));
-  // A wildcard stands for one label, and for all of it.
+  // A wildcard stands for exactly one whole label.
   for (const char* name : {"wild.example", "a.b.wild.example", "localhost"})
     CHECK(talk(server_context("wildcard.pem"), client_context(), name).client ==
           refused(std::string("Hostname mismatch, certificate is not valid for '") + name + "'."));
@@ -108,7 +108,7 @@ TEST_CASE("an unknown authority, and none but itself") {
   CHECK(told.server == "SSLError('[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca')");
   CHECK(talk(server_context("selfsigned.pem"), client_context()).client ==
         refused("self-signed certificate"));
-  // One that trusts nobody.
+  // A context without authorities.
   const ssl::SSLContext lonely(ssl::PROTOCOL_TLS_CLIENT);
   CHECK(talk(server_context(), lonely).client == refused("unable to get local issuer certificate"));
 }

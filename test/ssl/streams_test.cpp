@@ -5,13 +5,8 @@
 #include <string>
 #include <vector>
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include "ssl/tls.hpp"
 #include "support/events.hpp"
-#include "support/log.hpp"
-#include "support/trace.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace ssl = fiber::ssl;
@@ -21,38 +16,16 @@ using asyncio::StreamWriter;
 using support::certificates;
 using support::client_context;
 using support::connect_tls;
+using support::echo;
 using support::Events;
+using support::finish;
+using support::hang_up;
 using support::server_context;
 using support::start_tls_server;
 using support::thrown_by;
 using namespace std::chrono_literals;
 
-namespace {
-
-void echo(StreamReader& reader, StreamWriter& writer) {
-  for (;;) {
-    const std::string data = await(reader.read(65536));
-    if (data.empty()) break;
-    writer.write(data);
-    await(writer.drain());
-  }
-  writer.close();
-  await(writer.wait_closed());
-}
-
-void finish(const asyncio::Server& server) {
-  server.close();
-  await(server.wait_closed());
-}
-
-void hang_up(const StreamWriter& writer) {
-  writer.close();
-  await(writer.wait_closed());
-}
-
-}  // namespace
-
-// The list is what CPython 3.11 prints for the same program.
+// The list is the output of CPython 3.11 for an equal program.
 TEST_CASE("the events of a short conversation come in CPython's iterations") {
   std::vector<std::string> events;
   asyncio::run([&] {
@@ -61,7 +34,7 @@ TEST_CASE("the events of a short conversation come in CPython's iterations") {
     const auto say = [&](const std::string& what) {
       events.push_back(std::to_string(ticks) + " " + what);
     };
-    // What is sent through a Unix socket is there at once.
+    // Bytes sent through a Unix socket arrive at once.
     const std::string path = certificates()("events");
     const auto server = await(asyncio::start_unix_server(
         [&](StreamReader& reader, StreamWriter& writer) {
@@ -207,7 +180,7 @@ TEST_CASE("a writer that nobody reads from waits, and its buffer is bounded") {
         await(writer.drain());
       }
     });
-    // Until nothing moves any more.
+    // Until no more bytes are moved.
     for (std::size_t before = 1; before != written;) {
       before = written;
       for (int i = 0; i < 50; ++i) await(asyncio::sleep(1ms));
@@ -291,260 +264,6 @@ TEST_CASE("`true` stands for the usual context, which trusts what the machine tr
                     ssl::SSLCertVerificationError);
     finish(server);
   });
-}
-
-TEST_CASE("start_tls: what was plain goes on over TLS") {
-  Events events;
-  asyncio::run([&] {
-    const auto server_side = server_context();
-    const auto server = await(asyncio::start_server(
-        [&](StreamReader& reader, StreamWriter& writer) {
-          events(await(reader.readline()));
-          writer.write("ready\n");
-          await(writer.start_tls(server_side));
-          events(await(reader.readline()));
-          writer.write("secret\n");
-          await(reader.read());
-          hang_up(writer);
-        },
-        "127.0.0.1", 0));
-    auto [reader, writer] =
-        await(asyncio::open_connection("localhost", server.sockets()[0].port()));
-    CHECK_FALSE(writer.get_extra_info(ssl::ssl_object));
-    writer.write("STARTTLS\n");
-    CHECK(await(reader.readline()) == "ready\n");
-    const StreamWriter copy = writer;
-    await(writer.start_tls(client_context(), {.server_hostname = "localhost"}));
-    CHECK(copy.get_extra_info(ssl::ssl_object)->version() == "TLSv1.3");
-    copy.write("hello\n");
-    CHECK(await(reader.readline()) == "secret\n");
-    hang_up(writer);
-    finish(server);
-  });
-  CHECK(events.take() == "STARTTLS\n hello\n");
-}
-
-TEST_CASE("start_tls: what was sent in the open ahead of the handshake is not taken for secure") {
-  Events events;
-  asyncio::run([&] {
-    const auto server_side = server_context();
-    const auto server = await(asyncio::start_server(
-        [&](StreamReader& reader, StreamWriter& writer) {
-          events(await(reader.readline()));
-          events(thrown_by([&] { await(writer.start_tls(server_side)); }));
-          CHECK(thrown_by([&] { events(await(reader.readline())); }).starts_with("SSLError"));
-        },
-        "127.0.0.1", 0));
-    auto [reader, writer] =
-        await(asyncio::open_connection("localhost", server.sockets()[0].port()));
-    writer.write("STARTTLS\nINJECTED\n");
-    const std::string alert = await(reader.read());
-    finish(server);
-  });
-  CHECK(events.take() == "STARTTLS\n SSLError('[SSL: WRONG_VERSION_NUMBER] wrong version number')");
-}
-
-TEST_CASE("start_tls: TLS in TLS") {
-  Events events;
-  asyncio::run([&] {
-    const auto context = server_context();
-    const auto server = start_tls_server(
-        [&](StreamReader& reader, StreamWriter& writer) {
-          events(await(reader.readline()));
-          writer.write("go\n");
-          await(writer.start_tls(context));
-          events(await(reader.readline()));
-          writer.write(std::string(300'000, 'y'));
-          events(await(reader.read()));
-          hang_up(writer);
-        },
-        context);
-    auto [reader, writer] = await(connect_tls(server, client_context()));
-    writer.write("outer\n");
-    CHECK(await(reader.readline()) == "go\n");
-    await(writer.start_tls(client_context(), {.server_hostname = "localhost"}));
-    writer.write("inner\n");
-    CHECK(await(reader.readexactly(300'000)) == std::string(300'000, 'y'));
-    hang_up(writer);
-    finish(server);
-  });
-  CHECK(events.take() == "outer\n inner\n ");
-}
-
-TEST_CASE("start_tls fails: the connection is closed, and says why") {
-  asyncio::run([&] {
-    const auto context = server_context("expired.pem");
-    const auto server = await(asyncio::start_server(
-        [&](StreamReader&, StreamWriter& writer) {
-          CHECK(
-              thrown_by([&] { await(writer.start_tls(context)); }) ==
-              "SSLError('[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] sslv3 alert certificate expired')");
-        },
-        "127.0.0.1", 0));
-    auto [reader, writer] =
-        await(asyncio::open_connection("localhost", server.sockets()[0].port()));
-    CHECK(thrown_by([&] { await(writer.start_tls(true)); }).starts_with("TypeError"));
-    CHECK_THROWS_AS(await(writer.start_tls(client_context(), {.server_hostname = "localhost"})),
-                    ssl::SSLCertVerificationError);
-    CHECK(writer.is_closing());
-    CHECK_THROWS_AS(await(writer.wait_closed()), ssl::SSLCertVerificationError);
-    CHECK_THROWS_AS(await(reader.read()), ssl::SSLCertVerificationError);
-    finish(server);
-  });
-}
-
-TEST_CASE("a good-bye and a connection that was cut are told apart, if one asks") {
-  Events events;
-  asyncio::run([&] {
-    bool say_goodbye = false;
-    const auto server = start_tls_server(
-        [&](StreamReader&, StreamWriter& writer) {
-          writer.write("part");
-          await(writer.drain());
-          if (say_goodbye)
-            hang_up(writer);
-          else
-            ::shutdown(writer.fileno(), SHUT_WR);  // behind TLS's back
-          while (!writer.is_closing()) await(asyncio::sleep(1ms));
-        },
-        server_context());
-    for (const bool goodbye : {true, false}) {
-      say_goodbye = goodbye;
-      {
-        auto [reader, writer] = await(connect_tls(server, client_context()));
-        const auto object = writer.get_extra_info(ssl::ssl_object);
-        events(await(reader.read()));
-        events(object->received_close_notify() ? "whole" : "cut");
-        hang_up(writer);
-      }
-      const auto strict = client_context();
-      strict.suppress_ragged_eofs(false);
-      auto [reader, writer] = await(connect_tls(server, strict));
-      std::string got;
-      const std::string error = thrown_by([&, reader = reader] {
-        for (std::string part; !(part = await(reader.read(100))).empty();) got += part;
-      });
-      events(got + error);
-      writer.close();
-    }
-    finish(server);
-  });
-  CHECK(events.take() ==
-        "part whole part part cut partSSLEOFError('[SSL: UNEXPECTED_EOF_WHILE_READING] EOF "
-        "occurred in violation of protocol')");
-}
-
-TEST_CASE("the handshake has its time, and closing has") {
-  asyncio::run([&] {
-    // A server that says nothing.
-    const auto silent = await(asyncio::start_server(
-        [&](StreamReader& reader, StreamWriter& writer) {
-          await(reader.read());
-          hang_up(writer);
-        },
-        "127.0.0.1", 0));
-    CHECK(thrown_by([&] {
-            await(connect_tls(silent, client_context(), {.ssl_handshake_timeout = 50ms}));
-          }) ==
-          "ConnectionAbortedError('SSL handshake is taking longer than 0.05 seconds: aborting the "
-          "connection')");
-    finish(silent);
-
-    // A server that never answers a good-bye: it reads nothing.
-    asyncio::Event done;
-    const auto deaf = start_tls_server(
-        [&](StreamReader&, StreamWriter& writer) {
-          writer.transport();
-          await(done.wait());
-          writer.transport().abort();
-        },
-        server_context(), {.limit = 1});
-    auto [reader, writer] =
-        await(connect_tls(deaf, client_context(), {.ssl_shutdown_timeout = 50ms}));
-    writer.write(std::string(4'000'000, 'z'));
-    writer.close();
-    CHECK(thrown_by([&, writer = writer] { await(writer.wait_closed()); }) ==
-          "TimeoutError('SSL shutdown timed out')");
-    done.set();
-    finish(deaf);
-  });
-}
-
-TEST_CASE("closing while the other side still sends throws away what nobody reads") {
-  asyncio::run([&] {
-    const auto server = start_tls_server(
-        [&](StreamReader& reader, StreamWriter& writer) {
-          try {
-            while (!writer.is_closing()) {
-              writer.write(std::string(10'000, 'w'));
-              await(writer.drain());
-            }
-            await(reader.read());
-          } catch (const fiber::ConnectionError&) {
-            // Its good-bye came first.
-          }
-        },
-        server_context());
-    auto [reader, writer] = await(connect_tls(server, client_context()));
-    CHECK(await(reader.readexactly(10)) == std::string(10, 'w'));
-    writer.close();
-    await(writer.wait_closed());
-    finish(server);
-  });
-}
-
-TEST_CASE("data and the good-bye in one piece: all is read, then the end") {
-  asyncio::run([&] {
-    const std::string all(200'000, 'd');
-    const auto server = start_tls_server(
-        [&](StreamReader&, StreamWriter& writer) {
-          writer.write(all);
-          writer.close();
-        },
-        server_context());
-    auto [reader, writer] = await(connect_tls(server, client_context(), {.limit = 1000}));
-    std::string got;
-    for (;;) {
-      const std::string part = await(reader.read(777));
-      if (part.empty()) break;
-      got += part;
-    }
-    CHECK(got == all);
-    CHECK(reader.at_eof());
-    hang_up(writer);
-    finish(server);
-  });
-}
-
-TEST_CASE("a client that does not speak TLS is dropped, others go on; debug mode reports it") {
-  Events reports;
-  asyncio::run([&] {
-    const auto loop = asyncio::get_running_loop();
-    loop.set_exception_handler([&](asyncio::EventLoop, const asyncio::ExceptionContext& context) {
-      reports(context.message + ": " + fiber::repr(context.exception));
-    });
-    const auto server = start_tls_server(echo, server_context());
-    const auto garbage = [&] {
-      auto [reader, writer] =
-          await(asyncio::open_connection("127.0.0.1", server.sockets()[0].port()));
-      writer.write("GET / HTTP/1.0\r\n\r\n");
-      CHECK(await(reader.read()) == "");
-      hang_up(writer);
-    };
-    garbage();
-    CHECK(reports.take().empty());
-    loop.set_debug(true);
-    garbage();
-    loop.set_debug(false);
-    auto [reader, writer] = await(connect_tls(server, client_context()));
-    writer.write("x");
-    CHECK(await(reader.readexactly(1)) == "x");
-    hang_up(writer);
-    finish(server);
-  });
-  CHECK(reports.take() ==
-        "Error on transport creation for incoming connection: SSLError('[SSL: HTTP_REQUEST] http "
-        "request')");
 }
 
 TEST_CASE("the connection of a server is served from the end of its handshake on") {

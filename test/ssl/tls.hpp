@@ -47,4 +47,25 @@ inline auto connect_tls(const fiber::asyncio::Server& server, const fiber::ssl::
                                          std::move(options));
 }
 
+inline void echo(fiber::asyncio::StreamReader& reader, fiber::asyncio::StreamWriter& writer) {
+  for (;;) {
+    const std::string data = fiber::asyncio::await(reader.read(65536));
+    if (data.empty()) break;
+    writer.write(data);
+    fiber::asyncio::await(writer.drain());
+  }
+  writer.close();
+  fiber::asyncio::await(writer.wait_closed());
+}
+
+inline void finish(const fiber::asyncio::Server& server) {
+  server.close();
+  fiber::asyncio::await(server.wait_closed());
+}
+
+inline void hang_up(const fiber::asyncio::StreamWriter& writer) {
+  writer.close();
+  fiber::asyncio::await(writer.wait_closed());
+}
+
 }  // namespace support

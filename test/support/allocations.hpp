@@ -1,4 +1,5 @@
-// Counts what `new` allocates, and lets it run out. Included by at most one source of a program.
+// Counts the allocations of `new`, and makes them fail. Included by at most one source of a
+// program.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -16,14 +17,14 @@ struct Allocations {
 };
 inline Allocations allocations;
 
-// False where a tool has its own `new` in place of the one below: Valgrind, ThreadSanitizer.
+// Returns false where a tool replaces the `new` below by its own: Valgrind, ThreadSanitizer.
 inline bool allocations_are_counted() {
   const std::size_t before = allocations.count;
   ::operator delete(::operator new(1));
   return allocations.count != before;
 }
 
-// Memory runs out after that many allocations, while it lives.
+// Makes memory run out after `enough` allocations, while it lives.
 struct Scarce {
   explicit Scarce(long enough) { allocations.left = enough; }
   Scarce(const Scarce&) = delete;
@@ -33,8 +34,8 @@ struct Scarce {
 
 }  // namespace support
 
-#if !defined(FIBER_TSAN)  // its own could not be replaced
-// Not inlined, for GCC would see `new` memory given to `free`.
+#if !defined(FIBER_TSAN)  // ThreadSanitizer's own could not be replaced
+// Not inlined: GCC would see `new` memory given to `free`.
 __attribute__((noinline)) void* operator new(std::size_t size) {
   support::Allocations& all = support::allocations;
   if (all.left == 0) throw std::bad_alloc();

@@ -1,4 +1,4 @@
-// Child processes for tests: their output line by line with its time, how they end, and several of
+// Child processes for tests: their output line by line with its time, their ends, and several of
 // them at once without threads.
 #pragma once
 
@@ -35,13 +35,14 @@ namespace support {
 struct ChildOptions {
   std::string program = {};  // a path
   std::vector<std::string> arguments = {};
-  std::string directory = {};                  // where it runs; "" for here
+  std::string directory = {};                  // the working directory; "" for this process's
   std::optional<double> interrupt_at = {};     // seconds until it gets SIGINT
   std::optional<rlim_t> file_size_limit = {};  // bytes; a longer write fails as on a full disk
   bool stderr_is_terminal = false;
   double timeout = 60;  // seconds until it is killed
-  // What a copy of this process runs instead of a program. It ends with status 0 when this returns
-  // and with 70 when it throws; assertions of the test framework do not work in it.
+  // The function that a copy of this process runs in place of a program. The copy ends with status
+  // 0 when it returns and with 70 when it throws; assertions of the test framework do not work in
+  // it.
   std::function<void()> body = {};
 };
 
@@ -117,7 +118,7 @@ class Child {
     start_ = Clock::now();
 #if defined(FIBER_TSAN)
     // In the child of a process with several threads ThreadSanitizer sees no synchronization any
-    // more, and each stack that it knows counts as one.
+    // more, and it counts each known stack as a thread.
     fiber::core::thread_state().pool.trim();
 #endif
     pid_ = ::fork();
@@ -146,7 +147,7 @@ class Child {
       if (fd >= 0) set.push_back({fd, POLLIN, 0});
   }
 
-  // Reads what is there, sends the signals that are due, notices the end.
+  // Reads the available output, sends the signals that are due, notices the end.
   void step(const std::vector<pollfd>& set) {
     for (const pollfd& entry : set) {
       if (entry.revents == 0) continue;
@@ -179,7 +180,7 @@ class Child {
   }
 
  private:
-  // In the child, between fork and exec: system calls only.
+  // Replaces the child by the program, between fork and exec: system calls only.
   [[noreturn]] void become(char** arguments, int out, int errors) const {
     ::dup2(out, STDOUT_FILENO);
     ::dup2(errors, STDERR_FILENO);
@@ -214,7 +215,7 @@ class Child {
     ::_exit(status);
   }
 
-  // The child has a process group of its own, so that nothing it has started is left behind.
+  // Kills the child's process group, so that processes that it has started do not stay behind.
   void kill_all() const {
     ::kill(-pid_, SIGKILL);
     ::kill(pid_, SIGKILL);
@@ -222,7 +223,7 @@ class Child {
 
   double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
-  // False at the end of the stream.
+  // Returns false at the end of the stream.
   static bool read_some(Descriptor& from, std::string& to) {
     char buffer[65536];
     const ssize_t n = ::read(from.get(), buffer, sizeof buffer);
@@ -252,8 +253,8 @@ class Child {
 
 }  // namespace child_detail
 
-// Runs all of them, at most `at_once` at a time, in the order given; the results in that order.
-// A child that cannot be started ends with status 127. None outlives the call.
+// Runs all children, at most `at_once` at a time, in the given order; returns the results in that
+// order. A child that cannot be started ends with status 127. None outlives the call.
 inline std::vector<ChildResult> run_children(const std::vector<ChildOptions>& all,
                                              std::size_t at_once) {
   std::vector<ChildResult> results(all.size());
@@ -280,7 +281,7 @@ inline ChildResult run_child(const ChildOptions& options) {
   return std::move(run_children({options}, 1).front());
 }
 
-// Runs `body` in a copy of this process, which has the calling thread alone.
+// Runs `body` in a copy of this process, which has only the calling thread.
 inline ChildResult run_forked(std::function<void()> body) {
   std::fflush(nullptr);
   return run_child({.body = std::move(body)});

@@ -4,7 +4,7 @@
 
 namespace support {
 
-/// Leaves the current greenlet without a context, as it was.
+/// Leaves the current greenlet without a context at its end, as it was at the start.
 struct Clean {
   Clean() { fiber::contextvars::gr_context(fiber::getcurrent(), nullptr); }
   Clean(const Clean&) = delete;

@@ -1,11 +1,11 @@
-// How much of the processor something takes: a loop that spins takes all of it.
+// The use of the processor: a loop that spins takes all of it.
 #pragma once
 
 #include <sys/resource.h>
 
 namespace support {
 
-// Of this process so far, in seconds.
+// Returns the processor time of this process so far, in seconds.
 inline double cpu_seconds() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);

@@ -1,4 +1,4 @@
-// What tests of greenlets share: a list of what happened, in order, and ways to write to it.
+// Parts that tests of greenlets share: a list of events, in order, and writers to it.
 #pragma once
 
 #include <fiber/greenlet.hpp>
@@ -10,7 +10,7 @@
 
 namespace support {
 
-// Compared as one text, so that a failure shows the whole list.
+// A list of events, compared as one text, so that a failure shows the whole list.
 class Events {
  public:
   template <class T>
@@ -20,7 +20,7 @@ class Events {
     else
       list_.emplace_back(event);
   }
-  // The events since the last call.
+  // Returns the events since the last call.
   std::string take() {
     std::string text;
     for (const std::string& event : std::exchange(list_, {}))
@@ -68,7 +68,7 @@ class Tracing {
   fiber::trace_function previous_;
 };
 
-// Writes what nobody could be told of as "name: message Type(text)" while it lives.
+// Writes unraisable errors as "name: message Type(text)" while it lives.
 class UnraisableEvents {
  public:
   explicit UnraisableEvents(Events& events)
@@ -84,7 +84,7 @@ class UnraisableEvents {
   fiber::unraisable_hook previous_;
 };
 
-// The same where no greenlet is to blame: the message alone.
+// Writes unraisable errors without a greenlet: the message alone.
 class MessageEvents {
  public:
   explicit MessageEvents(Events& events)
@@ -98,7 +98,7 @@ class MessageEvents {
   fiber::unraisable_hook previous_;
 };
 
-// "Type('text')" of what `function` throws, "" if it returns.
+// Returns "Type('text')" of the exception of `function`, "" if it returns.
 template <class F>
 std::string thrown_by(F&& function) {
   try {

@@ -1,5 +1,5 @@
 // A listener whose queue is full: a handshake's first packet stays unanswered, so connections to it
-// stay on their way.
+// never complete.
 #pragma once
 
 #include <arpa/inet.h>

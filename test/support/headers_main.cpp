@@ -1,2 +1,2 @@
-// Being compiled and linked is the whole test.
+// The test is that this compiles and links.
 int main() {}

@@ -1,18 +1,18 @@
-// What tests of uploads look for in the requests that a server has got.
+// The parts of requests that tests of uploads check on the server.
 #pragma once
 
 #include <string>
 
 namespace support {
 
-// The boundary of a request in parts, "" of another.
+// Returns the boundary of a request in parts, "" for another request.
 inline std::string boundary_of(const std::string& request) {
   const auto at = request.find("boundary=");
   if (at == request.npos) return "";
   return request.substr(at + 9, request.find("\r\n", at) - at - 9);
 }
 
-// A request's body, with "B" for the boundary.
+// Returns a request's body, with "B" for the boundary.
 inline std::string body_of(const std::string& request) {
   std::string body = request.substr(request.find("\r\n\r\n") + 4);
   const std::string boundary = boundary_of(request);

@@ -1,4 +1,4 @@
-// What the tests of HTTP clients have in common.
+// The common parts of tests of HTTP clients.
 #pragma once
 
 #include <cstdlib>
@@ -6,7 +6,7 @@
 
 namespace support {
 
-// What the machine's own settings say about proxies and certificates is not what is tested.
+// Removes the machine's own settings for proxies and certificates, which are not tested.
 inline const bool environment_forgotten = [] {
   for (const char* name :
        {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
@@ -29,7 +29,7 @@ class EnvironmentVariable {
   const char* name_;
 };
 
-// The text of the Error that `function` throws.
+// Returns the text of the Error that `function` throws.
 template <class Error, class Function>
 std::string text_of(Function function) {
   try {

@@ -1,4 +1,4 @@
-// What both clients make of one URL, as text that can be compared.
+// The outcomes of both clients for one URL, as texts that can be compared.
 #pragma once
 
 #include <fiber/requests.hpp>
@@ -12,14 +12,14 @@
 namespace support {
 
 namespace detail {
-// "ConnectionError" of "ConnectionError('text')".
+// Returns "ConnectionError" for "ConnectionError('text')".
 inline std::string name_of_current_exception() {
   const std::string repr = fiber::repr(std::current_exception());
   return repr.substr(0, repr.find('('));
 }
 }  // namespace detail
 
-// "200 hello", or the name of the exception.
+// Returns "200 hello", or the name of the exception.
 inline std::string with_requests(const std::string& url, fiber::requests::Options options = {},
                                  std::string_view method = "GET") {
   try {

@@ -86,7 +86,7 @@ class HttpServer {
   std::string url(std::string_view path) const {
     return "http://127.0.0.1:" + std::to_string(port_) + std::string(path);
   }
-  // A port of this machine at which nobody listens.
+  // Returns a port of this machine without a listener.
   static int unused_port() {
     const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address = loopback();
@@ -106,16 +106,16 @@ class HttpServer {
   }
   static std::string gzip_text() { return "compressed, and none the worse for it"; }
 
-  // What has happened so far.
+  // The counts so far.
   int connections() const { return connections_; }  // accepted
   int requests() const { return requests_; }        // read to their end
   int open() const { return open_; }                // connections that exist now
   int most_active() const { return most_active_; }  // requests being answered at the same time
   std::size_t sent() const { return sent_; }        // bytes of bodies handed to the system
 
-  // Answers at `path`, whatever its query, with `bytes` as they are. It closes after them, unless
-  // it is to `keep` the connection; `pause` milliseconds come before each byte of `slowly` after
-  // them.
+  // Answers at `path`, whatever its query, with `bytes` unchanged. Closes the connection after
+  // them, unless `keep` is set; `pause` milliseconds come before each byte of `slowly`, which is
+  // sent after `bytes`.
   struct Canned {
     std::string bytes;
     std::string slowly = {};
@@ -126,12 +126,12 @@ class HttpServer {
     const std::lock_guard lock(mutex_);
     canned_[path] = std::move(answer);
   }
-  // The same in turn, one answer for each request; the last one is for all that follow.
+  // Answers in turn, one answer for each request; the last answer is for all further requests.
   void answer_in_turn(const std::string& path, std::vector<Canned> answers) {
     const std::lock_guard lock(mutex_);
     turns_[path] = std::move(answers);
   }
-  // Every request so far: method, target, header lines and body.
+  // Returns every request so far: method, target, header lines and body.
   std::vector<std::string> received() {
     const std::lock_guard lock(mutex_);
     return received_;
@@ -156,7 +156,7 @@ class HttpServer {
  private:
   struct Request {
     std::string method, target, head, body;
-    // "/bytes/12?x": what follows `prefix`, up to the query
+    // For the target "/bytes/12?x": the number between `prefix` and the query.
     bool is(std::string_view prefix) const { return target.starts_with(prefix); }
     long number(std::string_view prefix) const {
       return std::strtol(target.c_str() + prefix.size(), nullptr, 10);
@@ -311,7 +311,7 @@ class HttpServer {
     return found == reasons.end() ? "Unknown" : found->second;
   }
 
-  // One stored block: compression is not what is tested.
+  // Returns one stored block: compression is not tested.
   static std::string gzip(const std::string& text) {
     std::uint32_t crc = ~0u;
     for (const unsigned char c : text) {
@@ -332,7 +332,8 @@ class HttpServer {
     for (;;) receive(client);
   }
 
-  // Nothing if no answer of a test is for it, else whether to keep the connection.
+  // Answers with a test's own answer and returns whether to keep the connection; nullopt if there
+  // is none.
   std::optional<bool> answer_as_told(int client, const Request& request) {
     std::unique_lock lock(mutex_);
     const std::string path = request.target.substr(0, request.target.find('?'));
@@ -355,7 +356,7 @@ class HttpServer {
     return canned.keep;
   }
 
-  // False: close the connection.
+  // Returns false to close the connection.
   bool answer(int client, const Request& request) {
     if (const auto told = answer_as_told(client, request)) return *told;
     const auto all = [&](int status, const std::string& body, const std::string& fields) {
@@ -455,7 +456,7 @@ class HttpServer {
   int port_ = 0;
   std::thread acceptor_;
   std::vector<std::thread> workers_;
-  std::mutex mutex_;  // for what follows
+  std::mutex mutex_;  // guards the members below
   std::condition_variable changed_;
   std::set<int> clients_;
   bool stopping_ = false;

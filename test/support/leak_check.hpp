@@ -1,5 +1,5 @@
-// After every test case the main thread must have the greenlets and stacks, and the process the
-// open descriptors, that it had before. Included by main.cpp alone, but for leaks_on_purpose().
+// Fails a test case after which the main thread has other greenlets and stacks, or the process
+// other open descriptors, than before. Included by main.cpp alone, except for leaks_on_purpose().
 #pragma once
 
 #include <fiber/greenlet.hpp>
@@ -19,9 +19,9 @@ struct Holdings {
   std::size_t stacks = 0;
   long descriptors = 0;
 
-  // Of the calling thread, and of the process.
+  // Returns the holdings of the calling thread, and of the process.
   static Holdings now() {
-    fiber::getcurrent();  // takes back what other threads gave up
+    fiber::getcurrent();  // takes back references from other threads
     long descriptors = 0;
     for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
       ++descriptors;
@@ -40,10 +40,10 @@ inline LeakState& leak_state() {
   return state;
 }
 
-// Called in a test case that documents a leak: it then has to leak.
+// Called in a test case that documents a leak: the case must leak then.
 inline void leaks_on_purpose() { leak_state().on_purpose = true; }
 
-// True if any test case left something behind; for the exit status.
+// Returns true if a test case has left something behind; for the exit status.
 inline bool leaks_found() { return leak_state().failed; }
 
 class LeakListener : public doctest::IReporter {
@@ -61,7 +61,7 @@ class LeakListener : public doctest::IReporter {
       if (after == before_) fail("was expected to leak and did not");
       return;
     }
-    // Threads that the test left running may still be closing theirs.
+    // Threads of the test may still be closing theirs.
     for (int i = 0; i < 200 && !(after == before_); ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
       after = Holdings::now();

@@ -1,4 +1,4 @@
-// What asyncio reports, as a list.
+// The reports of asyncio, as a list.
 #pragma once
 
 #include <fiber/asyncio/log.hpp>
@@ -28,7 +28,7 @@ class Log {
   Log& operator=(const Log&) = delete;
   ~Log() { fiber::asyncio::set_log_handler(std::move(previous_)); }
 
-  // The reports since the last call, separated by " | ".
+  // Returns the reports since the last call, separated by " | ".
   std::string take() {
     const std::lock_guard lock(mutex_);
     std::string text;
@@ -43,8 +43,8 @@ class Log {
   std::vector<std::string> lines_;
 };
 
-// Without what differs from build to build: " created at …" up to the end of an object's repr, and
-// all lines after the first that starts with two blanks.
+// Removes the parts that differ from build to build: " created at …" up to the end of an object's
+// repr, and all lines from the first that starts with two blanks.
 inline std::string without_places(std::string text) {
   for (std::size_t at = 0; (at = text.find(" created at ", at)) != std::string::npos;) {
     const std::size_t end = text.find(")>", at);

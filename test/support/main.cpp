@@ -1,6 +1,6 @@
 // The main function of every test program.
 #define DOCTEST_CONFIG_IMPLEMENT
-// Faults are for the library's own handler and the sanitizers'.
+// Faults go to the library's own handler and to the sanitizers'.
 #define DOCTEST_CONFIG_NO_POSIX_SIGNALS
 #include <doctest/doctest.h>
 
@@ -9,8 +9,8 @@
 REGISTER_LISTENER("leaks", 1, support::LeakListener);
 
 #if defined(FIBER_TSAN)
-// Fibers count as threads there, and so a child process as forked by several of them; it may start
-// threads nevertheless.
+// ThreadSanitizer counts fibers as threads, and so a child process as forked by a process with
+// several threads; it may start threads nevertheless.
 extern "C" const char* __tsan_default_options();
 extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
 #endif

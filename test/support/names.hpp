@@ -6,7 +6,7 @@
 
 namespace support {
 
-// With "lambda" in place of the name of each coroutine that is one.
+// Returns the text with "lambda" in place of the name of each coroutine made of a lambda.
 inline std::string short_names(std::string text) {
   for (const std::string& mark : {std::string("coro=<"), std::string("coroutine '")}) {
     for (std::size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + 1)) {
@@ -22,7 +22,7 @@ inline std::string short_names(std::string text) {
   return text;
 }
 
-// Without the places where coroutines were dropped.
+// Returns the text without the places where coroutines were dropped.
 inline std::string without_drops(std::string text) {
   for (std::size_t at; (at = text.find("\n  dropped at ")) != std::string::npos;)
     text.erase(at, std::min(text.find_first_of("\n|", at + 1), text.size()) - at);

@@ -1,4 +1,4 @@
-// A protocol that tells what is called, as the programs do whose lists of events CPython printed.
+// A protocol that notes its calls, as the programs whose lists of events CPython printed.
 #pragma once
 
 #include <fiber/asyncio.hpp>
@@ -18,7 +18,7 @@ inline std::string shown(const std::exception_ptr& error) {
   return error == nullptr ? "None" : fiber::type_name(error);
 }
 
-// Does what its parts are told to do, after it has said what is called.
+// Notes each call, and then calls the test's function for it.
 struct Recorder : fiber::asyncio::Protocol {
   explicit Recorder(Events& say) : say(say) {}
   void connection_made(const Transport& its) override {

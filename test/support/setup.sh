@@ -5,7 +5,7 @@
 # shellcheck disable=SC2034
 build_packages=(g++ meson ninja-build pkg-config libboost-context-dev doctest-dev
   libcurl4-openssl-dev zlib1g-dev libbrotli-dev libzstd-dev libidn2-dev libpsl-dev libssl-dev
-  libcereal-dev nlohmann-json3-dev ca-certificates openssl)
+  liburing-dev libcereal-dev nlohmann-json3-dev ca-certificates openssl)
 # What samples/legacy and its tests use besides.
 # shellcheck disable=SC2034
 sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-dev postgresql)
@@ -14,10 +14,9 @@ sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-de
 # shellcheck disable=SC2034
 legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light
   libboost-dev liblmdb-dev libjemalloc2 libmimalloc2.0 curl wget git perl sqlite3 python3-requests
-  python3-aiohttp openssh-server openssh-client libssh-dev libssh2-1-dev mosquitto libmosquitto-dev
-  slapd libldap-dev memcached libmemcached-dev libneon27-gnutls-dev libmbedtls-dev libmodbus-dev
-  libgit2-dev unixodbc-dev odbc-postgresql libcpp-httplib-dev libpoco-dev snmpd libsnmp-dev
-  libzmq3-dev)
+  python3-aiohttp python3-aiosmtpd dnsmasq-base openssh-server openssh-client libssh2-1-dev
+  mosquitto libmosquitto-dev slapd libldap-dev memcached libmemcached-dev libneon27-gnutls-dev
+  libmbedtls-dev libmodbus-dev libgit2-dev snmpd libsnmp-dev libzmq3-dev)
 
 # The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
 if [ -n "${CXX:-}" ] && [ -z "${CC:-}" ]; then
@@ -87,6 +86,8 @@ present() {
     libpsl-dev) has_header libpsl.h ;;
     python3-requests) /usr/bin/python3 -c 'import requests' 2>/dev/null ;;
     python3-aiohttp) /usr/bin/python3 -c 'import aiohttp' 2>/dev/null ;;
+    python3-aiosmtpd) /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null ;;
+    dnsmasq-base) PATH=$PATH:/usr/sbin command -v dnsmasq >/dev/null ;;
     libexpat1-dev) has_header expat.h ;;
     libsqlite3-dev) has_header sqlite3.h ;;
     libglib2.0-dev) pkg-config --exists glib-2.0 ;;
@@ -97,7 +98,6 @@ present() {
     libpq-dev) pkg-config --exists libpq ;;
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ;;
     libmariadb-dev) pkg-config --exists libmariadb ;;
-    libssh-dev) pkg-config --exists libssh ;;
     libssh2-1-dev) pkg-config --exists libssh2 ;;
     libmosquitto-dev) pkg-config --exists libmosquitto ;;
     libldap-dev) pkg-config --exists ldap ;;
@@ -106,20 +106,23 @@ present() {
     libmbedtls-dev) has_header mbedtls/ssl.h ;;
     libmodbus-dev) pkg-config --exists libmodbus ;;
     libgit2-dev) pkg-config --exists libgit2 ;;
-    unixodbc-dev) has_header sqlext.h ;;
-    odbc-postgresql) compgen -G '/usr/lib/*/odbc/psqlodbcw.so' >/dev/null ;;
-    libcpp-httplib-dev) has_header httplib.h ;;
-    libpoco-dev) has_header Poco/Net/HTTPClientSession.h ;;
     libsnmp-dev) has_header net-snmp/net-snmp-config.h ;;
     libzmq3-dev) pkg-config --exists libzmq ;;
     libhiredis-dev) pkg-config --exists hiredis ;;
     libssl-dev) pkg-config --exists openssl ;;
+    liburing-dev) pkg-config --exists liburing ;;
     mariadb-server) PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null ;;
     nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null ;;
     openssh-server) PATH=$PATH:/usr/sbin command -v sshd >/dev/null ;;
     openssh-client) command -v ssh >/dev/null ;;
     mosquitto | slapd | snmpd) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
     g++-aarch64-linux-gnu) command -v aarch64-linux-gnu-g++ >/dev/null ;;
+    musl-dev) [ -e "/usr/include/$(uname -m)-linux-musl/features.h" ] ;;
+    debhelper) command -v dh >/dev/null ;;
+    dpkg-dev) command -v dpkg-buildpackage >/dev/null ;;
+    abigail-tools) command -v abidw >/dev/null ;;
+    xz-utils) command -v xz >/dev/null ;;
+    binutils) command -v readelf >/dev/null ;;
     qemu-user) command -v qemu-aarch64 >/dev/null ;;
     libc++-16-dev | libc++abi-16-dev)
       echo '#include <version>' | clang++-16 -stdlib=libc++ -E -x c++ - >/dev/null 2>&1

@@ -1,5 +1,5 @@
-// What tests of asyncio share: a list of what happened with the iteration of the loop in which it
-// did, and loops on a virtual clock. The first iteration, in which main begins, is 1.
+// Parts that tests of asyncio share: a list of events, each with the iteration of the loop in which
+// it happened, and loops on a virtual clock. The first iteration, in which main begins, is 1.
 #pragma once
 
 #include <fiber/asyncio.hpp>
@@ -29,9 +29,9 @@ class Trace {
     (append(line, parts), ...);
     lines_.push_back(line.str());
   }
-  // For what happens outside of any loop: without an iteration.
+  // Adds a line for an event outside of any loop: without an iteration.
   void outside(const std::string& text) { lines_.push_back(text); }
-  // The lines since the last call, as "[1] a | [2] b".
+  // Returns the lines since the last call, as "[1] a | [2] b".
   std::string take() {
     std::string text;
     for (const std::string& line : std::exchange(lines_, {}))
@@ -62,10 +62,10 @@ class Trace {
   std::vector<std::string> lines_;
 };
 
-// "Type('text')" of the exception being handled.
+// Returns "Type('text')" of the exception being handled.
 inline std::string caught() { return fiber::repr(std::current_exception()); }
 
-// Writes what nobody waits for, as "EXC_HANDLER message exception", while the loop runs.
+// Writes errors that no code waits for as "EXC_HANDLER message exception", while the loop runs.
 inline void trace_errors(Trace& trace, const asyncio::EventLoop& loop) {
   loop.set_exception_handler(
       [&trace](const asyncio::EventLoop&, const asyncio::ExceptionContext& context) {
@@ -74,7 +74,7 @@ inline void trace_errors(Trace& trace, const asyncio::EventLoop& loop) {
       });
 }
 
-// A new loop on a virtual clock, as a loop_factory.
+// Returns a new loop on a virtual clock; a loop_factory.
 inline asyncio::EventLoop virtual_loop() {
   const asyncio::EventLoop loop = asyncio::new_event_loop();
   asyncio::testing::VirtualClock().attach(loop);
@@ -82,7 +82,7 @@ inline asyncio::EventLoop virtual_loop() {
   return loop;
 }
 
-// asyncio::run on a virtual clock.
+// Calls asyncio::run on a virtual clock.
 template <class F>
 decltype(auto) run(F&& main) {
   return asyncio::run(std::forward<F>(main), {.loop_factory = virtual_loop});

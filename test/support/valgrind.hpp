@@ -1,5 +1,5 @@
-// Some tests do less under Valgrind, which is some fifty times as slow as the processor, and much
-// more so with thousands of stacks, or leave out what it does not imitate.
+// Under Valgrind some tests do less, since it is some fifty times as slow as the processor, and
+// much slower with thousands of stacks; others are skipped, since it does not imitate everything.
 #pragma once
 
 #if __has_include(<valgrind/valgrind.h>)
@@ -16,7 +16,7 @@ inline bool on_valgrind() {
 #endif
 }
 
-// How often to do what is done `count` times elsewhere.
+// Returns how often to repeat an action that is repeated `count` times elsewhere.
 inline int times(int count) { return on_valgrind() ? count / 100 : count; }
 
 }  // namespace support

@@ -1,5 +1,5 @@
-// Boost.Asio, which is a part of the program: io_context::run() in many tasks of one thread. It
-// keeps a stack per thread of who runs, so that each task has to be a thread to it.
+// Boost.Asio, which is a part of the program: io_context::run() in many tasks of one thread. Asio
+// keeps a list of running calls per thread, so that each task needs own_thread_state.
 #include <fiber/core/own_thread.hpp>
 
 #include <boost/asio/connect.hpp>
@@ -36,7 +36,7 @@ struct Echo {
   std::size_t came = 0;
   bool rang = false;
 
-  // Sends to itself, and back, in the one context that one call of run() drives.
+  // Sends bytes to itself, and back, in one context that one call of run() drives.
   std::size_t run() {
     timer.async_wait([this](error_code error) { rang = !error; });
     acceptor.async_accept(server, [this](error_code) {
@@ -99,7 +99,7 @@ TEST_CASE("io_context::run() in ten tasks of one thread") {
             [] { return Echo().run(); }, {.own_thread_state = true, .slow_thread_state = true}));
       for (const auto& task : tasks) CHECK(await(task) == kSize);
     }
-    // It takes the error of a call that is cut short for readiness, and goes on: stop() ends it.
+    // Asio takes the error of a call that is cut short for readiness, and goes on: stop() ends it.
     asio::io_context context;
     asio::steady_timer timer(context, std::chrono::hours(1));
     timer.async_wait([](error_code) {});

@@ -22,7 +22,7 @@ struct Answer {
   std::size_t size = 0;
 };
 
-// `lines`: how many of the head have come.
+// `lines` counts the received lines of the head.
 Answer get(const std::string& url, long limit_ms = 0, int* lines = nullptr) {
   const std::unique_ptr<CURL, void (*)(CURL*)> curl(curl_easy_init(), curl_easy_cleanup);
   Answer answer;

@@ -1,4 +1,4 @@
-// The four programs of the README's "Embedding in legacy code", as their users run them.
+// The four programs of the README's "Embedding in legacy code".
 #include <doctest/doctest.h>
 
 #include <chrono>
@@ -33,7 +33,7 @@ std::string source(const std::string& path) {
   return text_of(std::string(root != nullptr ? root : ".") + "/" + path);
 }
 
-// Without white space, and what follows a `//`.
+// Returns a line without white space and without its comment.
 std::string squeezed(const std::string& line) {
   std::string rest;
   for (const char c : line.substr(0, line.find("//")))

@@ -119,7 +119,7 @@ TEST_CASE("time limits of the server and of libpq") {
     const Result late = query(connection, "SELECT pg_sleep(100)");
     CHECK(std::string(PQresultErrorField(late.get(), PG_DIAG_SQLSTATE)) == "57014");
 
-    // A server that accepts and says nothing.
+    // A server that accepts connections and sends nothing.
     const int silent = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     REQUIRE(::listen(silent, 8) == 0);
     const int port = asyncio::SocketAddress::of_socket(silent).port();
@@ -161,7 +161,7 @@ TEST_CASE("a cancelled task gets libpq's error, then its CancelledError") {
     CHECK(cancel(task));
     CHECK(contains(error, "Operation canceled"));
     CHECK(told);
-    // While it connects.
+    // The task is cancelled while it connects.
     const auto connecting =
         asyncio::create_task([&] { CHECK(!Connection(server().address()).good()); });
     await(asyncio::sleep(0));

@@ -1,5 +1,5 @@
-// LMDB, unmodified: a read transaction belongs to a thread, so that tasks that read at the same time
-// have to be threads to it.
+// LMDB, unmodified: a read transaction belongs to a thread, so that tasks that read at one time
+// need own_thread_state.
 #include <fiber/core/own_thread.hpp>
 
 #include <lmdb.h>
@@ -24,7 +24,7 @@ class Environment {
   Environment& operator=(const Environment&) = delete;
   ~Environment() { mdb_env_close(environment_); }
 
-  // Returns what begins it; the transaction is null then.
+  // Begins a transaction, and returns the error code; after an error the transaction is null.
   int begin(MDB_txn** transaction, unsigned flags) {
     *transaction = nullptr;
     return mdb_txn_begin(environment_, nullptr, flags, transaction);

@@ -50,7 +50,7 @@ struct Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection() { mysql_close(&mysql); }
-  // The first field of the first row; the error otherwise.
+  // Returns the first field of the first row, or the error.
   std::string query(const std::string& text) {
     if (mysql_query(&mysql, text.c_str()) != 0) return error();
     const std::unique_ptr<MYSQL_RES, void (*)(MYSQL_RES*)> result(mysql_store_result(&mysql),

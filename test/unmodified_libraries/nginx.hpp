@@ -12,7 +12,7 @@ class Nginx : public Server {
  public:
   static constexpr std::size_t kPageSize = 20'000;
 
-  // With a certificate and its key, as PEM has them, it speaks TLS.
+  // Starts nginx; with TLS if a certificate and its key are given, as PEM.
   explicit Nginx(const std::string& certificate = "", const std::string& key = "")
       : is_secure_(!certificate.empty()) {
     const std::string program = need_program("nginx", "nginx-light");
@@ -23,7 +23,7 @@ class Nginx : public Server {
     std::string paths;
     for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"})
       paths += std::string(kind) + "_temp_path " + directory_.path() + "/" + kind + ";\n";
-    // What is beyond 10 kB comes a second later.
+    // The bytes beyond 10 kB are sent a second later.
     directory_.write("conf",
                      "daemon off; master_process off; pid " + (directory_ / "pid") +
                          "; error_log stderr;\nevents {}\nhttp { access_log off; " + paths +

@@ -30,7 +30,7 @@ using Certificate = std::unique_ptr<X509, Free<X509, X509_free>>;
 using Context = std::unique_ptr<SSL_CTX, Free<SSL_CTX, SSL_CTX_free>>;
 using Ssl = std::unique_ptr<SSL, Free<SSL, SSL_free>>;
 
-// A certificate of its own making, for a day.
+// A self-signed certificate, valid for a day.
 struct Identity {
   Key key{EVP_EC_gen("P-256")};
   Certificate certificate{X509_new()};
@@ -112,15 +112,15 @@ class SecureNginx : public Nginx {
 
 using Bio = std::unique_ptr<BIO, Free<BIO, BIO_free_all>>;
 
-// OpenSSL makes the connection too.
+// Returns a connection that OpenSSL itself has made.
 Bio connected(const Context& context, int port) {
   Bio bio(BIO_new_ssl_connect(context.get()));
   BIO_set_conn_hostname(bio.get(), ("127.0.0.1:" + std::to_string(port)).c_str());
   return bio;
 }
 
-// The answer to a request for `path`, or what there was of it before the connection broke, which
-// `ending` tells: one of SSL_get_error's.
+// Returns the answer to a request for `path`, or its part before the connection broke. `ending`
+// gets the result of SSL_get_error.
 std::string get(const Context& context, int port, const std::string& path, int* ending = nullptr,
                 int* parts = nullptr) {
   const Bio bio = connected(context, port);
@@ -218,7 +218,8 @@ TEST_CASE("a certificate that is not trusted fails the handshake on both sides")
     const Loopback ends;
     const auto serving = asyncio::create_task([&] {
       const Ssl ssl = on(contexts.server, ends.server);
-      // TLS 1.3 is ready before the client has checked; reading tells.
+      // With TLS 1.3 the server is done before the client has checked; only reading shows the
+      // refusal.
       char byte;
       const bool failed = SSL_accept(ssl.get()) != 1 || SSL_read(ssl.get(), &byte, 1) <= 0;
       ERR_clear_error();
@@ -248,7 +249,7 @@ TEST_CASE("a time limit of the socket, a cancelled task, a server that is gone i
     REQUIRE(::setsockopt(ends.client, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
     char byte;
     int result = SSL_read(ssl.get(), &byte, 1);
-    CHECK(SSL_get_error(ssl.get(), result) == SSL_ERROR_WANT_READ);  // EAGAIN, as without us
+    CHECK(SSL_get_error(ssl.get(), result) == SSL_ERROR_WANT_READ);  // EAGAIN, as without patching
 
     const timeval none{};
     REQUIRE(::setsockopt(ends.client, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof none) == 0);

@@ -1,4 +1,4 @@
-// What the tests of unmodified libraries share.
+// Helpers of the tests of unmodified libraries.
 #pragma once
 
 #include <fiber/asyncio.hpp>
@@ -24,7 +24,7 @@ namespace monkey = fiber::monkey;
 using asyncio::await;
 using namespace std::chrono_literals;
 
-// The shared object that defines a function is patched while it lives; nothing else of the process.
+// Patches the shared object that defines a function while it lives, and no other object.
 class PatchedLibrary {
  public:
   explicit PatchedLibrary(const char* function) {
@@ -47,15 +47,15 @@ inline int threads() {
   return count;
 }
 
-// ThreadSanitizer may have a thread for itself.
+// ThreadSanitizer may have a thread of its own.
 #if defined(FIBER_TSAN)
 inline constexpr int kMostThreads = 2;
 #else
 inline constexpr int kMostThreads = 1;
 #endif
 
-// Runs `body(i)` in `count` tasks at once and checks that one thread did it all. Prints how long it
-// took and what the quickest of them took, in a line that test/run shows; returns the seconds.
+// Runs `body(i)` in `count` tasks at once and checks that one thread ran all of them. Prints the
+// whole time and the time of the fastest task, in a line that test/run shows; returns the seconds.
 template <class F>
 double at_once(const char* library, const std::string& what, int count, F body) {
   using Seconds = std::chrono::duration<double>;
@@ -82,13 +82,13 @@ double at_once(const char* library, const std::string& what, int count, F body) 
   return took;
 }
 
-// Until `count`, which tasks count up before they wait, is `number`; and a little longer.
+// Waits until `count`, which tasks count up before they wait, is `number`; and a little longer.
 inline void until(const int& count, int number = 1) {
   while (count < number) await(asyncio::sleep(1ms));
   await(asyncio::sleep(50ms));
 }
 
-// Tells whether the task ends as cancelled.
+// Cancels the task, and returns whether it ends as cancelled.
 template <class Task>
 bool cancel(const Task& task) {
   task.cancel();

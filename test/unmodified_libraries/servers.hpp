@@ -1,5 +1,5 @@
-// Real servers for tests: started in temporary directories of their own, on 127.0.0.1 and Unix
-// sockets, as an ordinary user even when the tests run as root, and gone when the test ends.
+// Real servers for tests: they run in temporary directories of their own, on 127.0.0.1 and Unix
+// sockets, as an ordinary user even when the tests run as root, until the test ends.
 #pragma once
 
 #include <fcntl.h>
@@ -46,8 +46,8 @@ inline std::set<std::string>& temporary_directories() {
   std::_Exit(77);
 }
 
-// The path of a program, looked for in `folders` after PATH and where Debian keeps servers; the
-// test program ends as skipped, naming the package, if it is not there.
+// Returns the path of a program, searched in PATH, in Debian's folders of servers and in `folders`.
+// If it is missing, the test program ends as skipped, and prints the name of the package.
 inline std::string need_program(const std::string& name, const std::string& package,
                                 std::vector<std::string> folders = {}) {
   const char* path = std::getenv("PATH");
@@ -67,7 +67,7 @@ struct User {
   uid_t uid;
   gid_t gid;
 };
-// Servers refuse to run as root.
+// Returns the user for servers, which refuse to run as root.
 inline User server_user() {
   if (::getuid() != 0) return {::getuid(), ::getgid()};
   const passwd* nobody = ::getpwnam("nobody");
@@ -94,7 +94,7 @@ class TemporaryDirectory {
   const std::string& path() const { return path_; }
   std::string operator/(const std::string& name) const { return path_ + "/" + name; }
 
-  // The server's user may write there.
+  // Lets the server's user write there.
   static void give(const std::string& path) {
     const User user = server_user();
     if (::chown(path.c_str(), user.uid, user.gid) != 0 && ::getuid() == 0)
@@ -109,7 +109,7 @@ class TemporaryDirectory {
   std::string path_;
 };
 
-// A port of 127.0.0.1 that is free at this moment.
+// Returns a port of 127.0.0.1 that is free at this moment.
 inline int free_port() {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
@@ -156,7 +156,7 @@ class Process {
         (::setgroups(0, nullptr) != 0 || ::setgid(user.gid) != 0 || ::setuid(user.uid) != 0))
       ::_exit(126);
     ::setenv("HOME", directory.c_str(), 1);
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // the kernel forgets it when the user changes
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // after setuid(), which resets it
     if (::getppid() != parent) ::_exit(126);
     ::execv(arguments[0], arguments.data());
     ::_exit(127);

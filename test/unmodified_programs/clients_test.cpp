@@ -123,7 +123,7 @@ TEST_CASE("git") {
                        "; for i in 1 2 3 4 5; do seq $i 9999 > $i; git add $i; git commit -q -m "
                        "\"number $i\"; done; git update-server-info";
   legacy_test::run_program({"/bin/sh", "-c", script}, directory / "log");
-  // The repository is another user's when this runs as root.
+  // As root, git refuses the repository, which belongs to another user.
   directory.write("settings", "[safe]\ndirectory = *\n");
   ::setenv("GIT_CONFIG_GLOBAL", (directory / "settings").c_str(), 1);
   for (const bool children : {false, true}) {

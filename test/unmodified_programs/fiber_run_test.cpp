@@ -1,4 +1,4 @@
-// fiber-run itself: what it runs is a task, and sees nothing of it.
+// fiber-run itself: a program runs in a task without noticing.
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -15,7 +15,7 @@ ChildResult run(const std::vector<std::string>& arguments) {
   return support::run_child({.program = fiber_run(), .arguments = arguments});
 }
 
-// Children inherit that a signal is ignored, as SIGHUP is under nohup(1).
+// Resets an ignored signal: children would inherit that, as SIGHUP under nohup(1).
 void heed(int signal) {
   struct sigaction now {};
   if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN)
@@ -79,7 +79,7 @@ TEST_CASE("environment, descriptors, signal masks and dispositions are the progr
   CHECK(same({"env"}).find("LD_PRELOAD") == std::string::npos);
   same({"sh", "-c", "LD_PRELOAD= env | sort"});
   if (has({"bash"})) {
-    // The lowest free number is the one that it is elsewhere.
+    // The lowest free descriptor is the one of a normal run.
     same({"bash", "-c",
           "exec {a}</dev/null 5</dev/null; exec {b}</dev/null; echo $a $b; ulimit -n; ulimit -s"});
     same({"bash", "-c", "grep ^Sig /proc/self/status; grep ^Shd /proc/$$/status; trap"});

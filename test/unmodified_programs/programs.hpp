@@ -1,4 +1,4 @@
-// Programs as Debian builds them, run twice: as they are, and by fiber-run. Both have to do the same.
+// Runs programs as Debian builds them twice: alone, and by fiber-run. The outcomes must be equal.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -26,15 +26,15 @@ inline std::string built(const std::string& name) {
 }
 inline std::string fiber_run() { return built("fiber/tool/fiber-run"); }
 
-// The path of a program, as the system has it: what stands before it in PATH may be a script. ""
-// if there is none.
+// Returns the path of the system's program, "" if there is none: a script may be in front of it in
+// PATH.
 inline std::string find(const std::string& name) {
   for (const char* folder : {"/usr/bin/", "/bin/", "/usr/sbin/", "/sbin/", "/usr/local/bin/"})
     if (::access((folder + name).c_str(), X_OK) == 0) return folder + name;
   return {};
 }
 
-// False, and a line that test/run shows, if one of them is missing.
+// Whether all programs exist. If one is missing, prints a line that test/run shows.
 inline bool has(const std::vector<std::string>& names) {
   for (const std::string& name : names)
     if (find(name).empty()) {
@@ -50,7 +50,7 @@ struct Options {
   double timeout = 120;
 };
 
-// Runs a program in a directory of its own, with nothing in it, which has one path for all.
+// Runs a program in an empty directory, whose path is equal for all runs.
 class Place {
  public:
   enum class How { plain, by_fiber_run };
@@ -67,7 +67,7 @@ class Place {
     return support::run_child(
         {.program = "/bin/sh", .arguments = all, .directory = here(), .timeout = options.timeout});
   }
-  // "" if there is no such file.
+  // Returns the contents of a file, "" if there is none.
   std::string file(const std::string& name) const {
     return legacy_test::text_of(here() + "/" + name);
   }
@@ -77,13 +77,13 @@ class Place {
   legacy_test::TemporaryDirectory directory_;
 };
 
-// Of OpenSSL's errors without the number of the thread, which is an address.
+// Returns OpenSSL's errors without the number of the thread, which is an address.
 inline std::string without_threads(const std::string& errors) {
   return std::regex_replace(errors, std::regex("[0-9A-F]{16}:error:"), "error:");
 }
 
-// Runs the command as it is, which must end with `status`, and by fiber-run, with the same outcome.
-// Returns the output. `files` that it leaves are compared too.
+// Runs the command alone, where it must end with `status`, and by fiber-run, and compares the
+// outcomes, the output and the `files` that the command leaves. Returns the output.
 inline std::string same(const std::vector<std::string>& command, int status = 0,
                         const Options& options = {}, const std::vector<std::string>& files = {}) {
   std::string text;
@@ -108,7 +108,7 @@ inline std::string same(const std::vector<std::string>& command, int status = 0,
   return expected.out();
 }
 
-// A script for `interpreter -c` or the like.
+// Like same(), for a script, by `interpreter -c` or the like.
 inline std::string same_script(const std::vector<std::string>& interpreter,
                                const std::string& script, int status = 0,
                                const Options& options = {}) {

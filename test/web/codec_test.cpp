@@ -16,7 +16,7 @@ using namespace std::string_literals;
 
 namespace {
 
-// "200" for a head that is accepted, else the status it is refused with.
+// Returns 200 for a head that is accepted, else the status of the refusal.
 int status_of(const std::string& head, http::HeadLimits limits = {}) {
   http::MessageParser parser(http::MessageParser::Kind::request, limits);
   http::Head out;
@@ -27,7 +27,7 @@ std::string get(const std::string& fields) {
   return "GET / HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n";
 }
 
-// The body of a request, its bytes given `piece` at a time; "!" and why where it is refused.
+// Returns the body of a request that is parsed in pieces; "!" and the reason if it is refused.
 std::string body_of(const std::string& fields, const std::string& sent, std::size_t piece) {
   http::MessageParser parser(http::MessageParser::Kind::request);
   http::Head head;
@@ -135,7 +135,7 @@ TEST_CASE("what a head says") {
   CHECK_FALSE(head.chunked);
   CHECK(head.field("host") == "h");
   CHECK_FALSE(parser.done());
-  // The same parser again.
+  // The parser is used a second time.
   REQUIRE(parser.head("GET / HTTP/1.0\r\n\r\n", head));
   CHECK(head.fields.empty());
   CHECK_FALSE(head.keep_alive);
@@ -175,7 +175,7 @@ TEST_CASE("patterns match as Python's do") {
   CHECK(match("(?:ab)*c?", "/ababc") == "ababc");
   CHECK(match("(a|b)+\\.x", "/abba.x") == "abba.x");
   CHECK(match("a??b", "/ab") == "ab");
-  CHECK(match("(a*)*b", "/" + std::string(2000, 'a')) == "no");  // and soon
+  CHECK(match("(a*)*b", "/" + std::string(2000, 'a')) == "no");  // and fast
   for (const char* bad :
        {"(", "a)", "[a", "*", "a**", "a{2,1}", "\\", "\\q", "(?=a)", "^a", "[b-a]"}) {
     CAPTURE(bad);
@@ -228,7 +228,7 @@ TEST_CASE("a small input that stands for a large output is not large at once") {
 
 namespace {
 
-// What becomes of frames, given one byte at a time: the messages, then "!" and the code.
+// Parses frames one byte at a time: returns the messages, then "!" and the code of a fault.
 std::string read_frames(const std::string& bytes, http::FrameReader::Options options) {
   http::FrameReader reader(options);
   std::string all;
@@ -298,7 +298,7 @@ TEST_CASE("what one side writes the other reads") {
       }
     }
   }
-  // A bomb is no message.
+  // A decompression bomb is refused.
   http::FrameWriter writer(false, deflate);
   std::string bytes;
   writer.write(http::Opcode::text, std::string(5'000'000, 'a'), bytes);

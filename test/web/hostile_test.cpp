@@ -3,14 +3,22 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/testing.hpp>
 
+#include "support/allocations.hpp"
 #include "support/log.hpp"
 
 #include <chrono>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <arpa/inet.h>
 #include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 namespace asyncio = fiber::asyncio;
 namespace web = fiber::aiohttp::web;
@@ -37,12 +45,12 @@ web::Application echo() {
 
 std::string first_line(const std::string& answer) { return answer.substr(0, answer.find("\r\n")); }
 
-// A connection by hand.
+// A raw connection.
 struct Peer {
   explicit Peer(const TestClient& client)
       : streams(await(asyncio::open_connection("127.0.0.1", client.server().port()))) {}
   void write(std::string_view text) { streams.second.write(text); }
-  // All that comes until the server ends it.
+  // Returns all bytes received until the server closes the connection.
   std::string rest() {
     try {
       return await(streams.first.read());
@@ -52,6 +60,30 @@ struct Peer {
   }
   asyncio::StreamPair streams;
 };
+
+// Writes `bytes` again and again, and reads nothing, for as long as it lives.
+struct Flood {
+  Flood(const Peer& peer, std::string bytes)
+      : task(asyncio::create_task([writer = peer.streams.second, bytes = std::move(bytes)] {
+          try {
+            for (;;) {
+              writer.write(bytes);
+              await(writer.drain());
+            }
+          } catch (const fiber::ConnectionError&) {
+          }
+        })) {}
+  Flood(const Flood&) = delete;
+  Flood& operator=(const Flood&) = delete;
+  ~Flood() { task.cancel(); }
+  asyncio::Task<> task;
+};
+
+std::string repeated(std::string_view text, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += text;
+  return all;
+}
 
 double seconds_since(asyncio::nanoseconds start) {
   return std::chrono::duration<double>(asyncio::get_running_loop().time() - start).count();
@@ -69,7 +101,7 @@ TEST_CASE("what is malformed gets 400, and the connection ends") {
              "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
              "chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n"}) {
       CAPTURE(bad);
-      // What follows is not looked at.
+      // Bytes after a malformed request are ignored.
       const std::string answer = await(client.raw(bad + "GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
       CHECK(first_line(answer) == "HTTP/1.1 400 Bad Request");
       CHECK(answer.find("HTTP/1.1", 1) == std::string::npos);
@@ -105,7 +137,7 @@ TEST_CASE("slow heads and bodies, and silence, are waited for so long and no lon
         auto before = asyncio::get_running_loop().time();
         Peer slow_head(client);
         slow_head.write("GET / HTTP/1.1\r\n");
-        for (int i = 0; i < 4; ++i) {  // each byte alone is no reprieve
+        for (int i = 0; i < 4; ++i) {  // a single byte does not extend the time
           await(asyncio::sleep(4s));
           slow_head.write("A");
         }
@@ -170,7 +202,7 @@ TEST_CASE("a peer that does not read what it asked for is given up") {
       [&](TestClient& client) {
         Peer peer(client);
         const auto start = asyncio::get_running_loop().time();
-        // More than the reader keeps stays in the kernel, which is full at last.
+        // Bytes that the reader does not keep stay in the kernel, until its buffer is full.
         peer.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
         while (ends.empty()) await(asyncio::sleep(1s));
         CHECK(seconds_since(start) < 20);
@@ -227,7 +259,7 @@ TEST_CASE("a handler that throws gives 500 and a line in the log; the next reque
     CHECK(await(client.get("/int")).status == 500);
     CHECK(await(client.get("/time")).status == 504);
     log.take();
-    // The head was sent: the end of the connection is all that can be said.
+    // The head was sent: only closing the connection can report the error.
     CHECK_THROWS_AS(await(client.get("/late")), fiber::ConnectionError);
     CHECK(log.take().starts_with("ERROR Error handling request\n"));
     const auto split = await(client.get("/split"));
@@ -262,11 +294,161 @@ TEST_CASE("a client that goes away cancels the handler if that was asked for") {
             await(asyncio::sleep(1s));
           }
           await(asyncio::sleep(20s));
-          // Who stays is served.
+          // A client that stays connected is served.
           CHECK(await(client.get("/")).status == 200);
         },
         options);
     CHECK(events == (cancels ? std::vector<std::string>{"cancelled", "finished"}
                              : std::vector<std::string>{"finished", "finished"}));
   }
+}
+
+TEST_CASE("a flood of pings whose answers nobody reads is not answered for ever") {
+  std::vector<std::string> ends;
+  web::Application app;
+  app.router().add_get("/", [&](web::Request& request) {
+    web::WebSocketResponse ws;
+    await(ws.prepare(request));
+    const auto message = await(ws.receive());
+    ends.push_back(message.type == fiber::aiohttp::WSMsgType::error ? "error" : "another end");
+    ends.push_back(std::to_string(ws.close_code().value_or(0)));
+    return ws;
+  });
+  web::ServerOptions options;
+  options.write_timeout = 7s;
+  with_app(
+      app,
+      [&](TestClient& client) {
+        Peer peer(client);
+        peer.write(
+            "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+        const std::string ping = "\x89\xFD" + std::string(4 + 125, '\0');
+        const Flood flood(peer, repeated(ping, 100));
+        const auto start = asyncio::get_running_loop().time();
+        while (ends.empty()) await(asyncio::sleep(1s));
+        CHECK(seconds_since(start) < 20);
+      },
+      options);
+  CHECK(ends == std::vector<std::string>{"error", "1006"});
+}
+
+TEST_CASE("requests that come on and on are served no faster than their answers are read") {
+  int served = 0;
+  web::Application app;
+  app.router().add_get("/", [&](web::Request&) {
+    ++served;
+    return web::Response({.body = std::string(20'000, 'x')});
+  });
+  web::ServerOptions options;
+  options.write_timeout = 7s;
+  with_app(
+      app,
+      [&](TestClient& client) {
+        Peer peer(client);
+        const Flood flood(peer, repeated("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 100));
+        await(asyncio::sleep(30s));
+        const int until_full = served;
+        CHECK(until_full > 0);
+        await(asyncio::sleep(100s));
+        CHECK(served == until_full);
+        CHECK(flood.task.done());
+      },
+      options);
+}
+
+TEST_CASE("connections that never send cost little, and have an end") {
+  with_app(echo(), [](TestClient& client) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(client.server().port()));
+    CHECK(await(client.get("/")).text() == "ok");
+    constexpr std::size_t kCount = 300;
+    std::vector<int> silent;
+    const std::size_t before = support::allocations.bytes;
+    for (std::size_t i = 0; i < kCount; ++i) {
+      silent.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      REQUIRE(::connect(silent.back(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+      if (i % 50 == 49) await(asyncio::sleep(10ms));  // the queue of the listener is short
+    }
+    await(asyncio::sleep(1s));
+    // Objects and buffers of all of them, together; stacks are apart.
+    if (support::allocations_are_counted())
+      CHECK((support::allocations.bytes - before) / kCount < 8 * 1024);
+    CHECK(await(client.get("/")).text() == "ok");
+    await(asyncio::sleep(100s));
+    std::size_t ended = 0;
+    for (const int fd : silent) {
+      char byte = 0;
+      if (::recv(fd, &byte, 1, MSG_DONTWAIT) == 0) ++ended;
+      ::close(fd);
+    }
+    CHECK(ended == kCount);
+    CHECK(await(client.get("/")).text() == "ok");
+  });
+}
+
+TEST_CASE("a response that outlives its request has no way to go, whoever holds it") {
+  support::Log log;
+  std::vector<web::StreamResponse> kept;
+  web::Application app;
+  app.router().add_get("/", [&](web::Request& request) -> web::StreamResponse {
+    web::StreamResponse response;
+    await(response.prepare(request));
+    kept.push_back(response);
+    if (kept.size() == 1) return response;
+    if (kept.size() == 2) throw std::runtime_error("in the middle");
+    await(asyncio::sleep(1000s));
+    return response;
+  });
+  web::ServerOptions options;
+  options.handler_cancellation = true;
+  with_app(
+      app,
+      [&](TestClient& client) {
+        CHECK(await(client.get("/")).status == 200);
+        CHECK_THROWS_AS(await(kept[0].write("x")), fiber::RuntimeError);  // after its end
+        await(kept[0].write_eof());
+        CHECK_THROWS_AS(await(client.get("/")), fiber::ConnectionError);
+        {
+          Peer peer(client);
+          peer.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+          await(asyncio::sleep(1s));
+          await(kept.at(2).write("while it goes on"));
+        }
+        await(asyncio::sleep(10s));
+        for (const std::size_t i : {1U, 2U}) {
+          CAPTURE(i);
+          CHECK_THROWS_AS(await(kept.at(i).write("x")), fiber::ConnectionResetError);
+          CHECK_THROWS_AS(await(kept.at(i).write_eof()), fiber::ConnectionResetError);
+          await(kept.at(i).drain());
+        }
+      },
+      options);
+}
+
+TEST_CASE("who waits to write to a connection that ends learns of it") {
+  support::Log log;
+  std::optional<web::StreamResponse> kept;
+  web::Application app;
+  app.router().add_get("/", [&](web::Request& request) -> web::StreamResponse {
+    kept.emplace();
+    await(kept->prepare(request));
+    await(asyncio::sleep(10s));
+    throw std::runtime_error("in the middle");
+  });
+  with_app(app, [&](TestClient& client) {
+    Peer peer(client);
+    peer.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    await(asyncio::sleep(1s));
+    const auto writer = asyncio::create_task([response = *kept] {
+      try {
+        for (;;) await(response.write(std::string(100'000, 'x')));
+      } catch (const fiber::ConnectionResetError&) {
+        return true;
+      }
+    });
+    CHECK(await(writer));
+  });
 }

@@ -23,7 +23,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Runs `body(client)` against an application; nothing may be left behind.
+// Runs `body(client)` against an application; no task, descriptor or connection may be left.
 template <class Body>
 void with_app(const web::Application& app, Body body, web::RunnerOptions options = {}) {
   asyncio::testing::run_test(

@@ -22,7 +22,7 @@ using asyncio::await;
 
 namespace {
 
-// Runs an application at an https site, and `body(port)` beside it.
+// Runs an application at an https site, and `body(port)` in the same loop.
 template <class Body>
 void with_site(const web::Application& app, Body body) {
   asyncio::run([&] {
@@ -121,7 +121,7 @@ TEST_CASE("WebSockets over TLS") {
     CHECK(await(ws.receive()).data == "echo hello");
     await(ws.close());
     CHECK(ws.close_code() == 1000);
-    // Whom the machine does not know is not believed.
+    // A certificate of an authority that the machine does not trust is refused.
     CHECK_THROWS_AS(await(aiohttp::ws_connect(url("wss", port, "/ws"))), fiber::ssl::SSLError);
   });
 }

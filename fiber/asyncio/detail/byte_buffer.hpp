@@ -1,6 +1,7 @@
-// Bytes that come in at the end and leave at the front.
+// A buffer of bytes: they enter at the end and leave at the front.
 #pragma once
 
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
@@ -34,13 +35,13 @@ class ByteBuffer {
     begin_ += count;
     if (begin_ == end_) clear();
   }
-  // The first bytes, which leave.
+  // Removes the first bytes and returns them.
   std::string take(std::size_t count) {
     std::string bytes(view().substr(0, count));
     consume(bytes.size());
     return bytes;
   }
-  // An idle connection holds no more than a small piece of memory.
+  // Empties the buffer; an idle connection keeps only a small piece of memory.
   void clear() noexcept {
     begin_ = end_ = 0;
     if (capacity_ <= kKept) return;
@@ -53,13 +54,13 @@ class ByteBuffer {
 
   void make_room(std::size_t count) {
     const std::size_t used = size();
-    // Moving to the front pays when it frees at least what it costs.
+    // Moving the bytes to the front pays if it frees at least as many as it moves.
     if (begin_ >= used && capacity_ - used >= count) {
       if (used != 0) std::memmove(data_.get(), data_.get() + begin_, used);
     } else {
       std::size_t capacity = capacity_ < 256 ? 512 : capacity_ * 2;
       while (capacity < used + count) capacity *= 2;
-      std::unique_ptr<char[]> data(new char[capacity]);
+      core::Owner<char[]> data(new char[capacity]);
       if (used != 0) std::memcpy(data.get(), data_.get() + begin_, used);
       data_ = std::move(data);
       capacity_ = capacity;
@@ -68,7 +69,7 @@ class ByteBuffer {
     end_ = used;
   }
 
-  std::unique_ptr<char[]> data_;
+  core::Owner<char[]> data_;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
   std::size_t capacity_ = 0;

@@ -12,7 +12,7 @@
 namespace fiber::asyncio::detail {
 namespace {
 
-// The end of the template arguments (or parameters) that open at `open`, or npos.
+// Returns the end of the template arguments (or parameters) that open at `open`, or npos.
 std::size_t closing(std::string_view text, std::size_t open) {
   int depth = 0;
   for (std::size_t at = open; at < text.size(); ++at) {
@@ -25,7 +25,7 @@ std::size_t closing(std::string_view text, std::size_t open) {
   return std::string_view::npos;
 }
 
-// The argument of that number in "name<A, B>…", or "".
+// Returns the argument of that number in "name<A, B>…", or "".
 std::string_view argument(std::string_view text, std::size_t open, int number) {
   const std::size_t end = closing(text, open);
   if (end == std::string_view::npos) return {};
@@ -50,14 +50,14 @@ std::string_view argument(std::string_view text, std::size_t open, int number) {
 
 constexpr std::string_view kLibrary = "fiber::";
 
-// What the library has wrapped a callable in, and which template argument the callable is.
+// The library's wrappers of callables, and which template argument the callable is.
 constexpr std::array<std::pair<std::string_view, int>, 3> kWrappers{{
     {"fiber::asyncio::detail::CoroutineFunction<", 0},
     {"fiber::asyncio::detail::Deferred<", 0},
     {"fiber::asyncio::detail::as_coroutine<", 0},
 }};
 
-// Without a function's parameters and what follows them.
+// Returns the name without a function's parameters and the text after them.
 std::string_view without_parameters(std::string_view name) {
   for (std::size_t at = 0; at < name.size(); ++at) {
     if (name[at] == '(' && name.substr(at).starts_with("(anonymous namespace)")) {
@@ -84,7 +84,7 @@ std::string readable(std::string_view name) {
       found = true;
     }
   }
-  // Of the library's own, users know the function: "Lock::acquire", not a lambda inside of it.
+  // Users know the library's functions, not the lambdas inside: "Lock::acquire".
   if (!name.starts_with(kLibrary)) return std::string(name);
   name = without_parameters(name);
   for (const std::string_view space : {"fiber::", "asyncio::"})

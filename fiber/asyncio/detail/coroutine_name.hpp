@@ -1,5 +1,5 @@
-// What a coroutine is called in reports. To make one costs two constants: the text is put together
-// when somebody reads it.
+// The name of a coroutine in reports. Making one costs two constants: the text is composed when it
+// is read.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -15,7 +15,7 @@ namespace fiber::asyncio::detail {
 
 struct CoroutineName {
   enum class Kind : std::uint8_t {
-    text,       // as it is
+    text,       // the text itself
     type,       // the mangled name of a callable's type: "main::{lambda()#1}"
     function,   // the address of a function, to be found in the symbol table
     signature,  // core::signature_of a callable's type, in code without run-time type information
@@ -25,14 +25,14 @@ struct CoroutineName {
   constexpr CoroutineName(const void* its_data, Kind its_kind) noexcept
       : data(its_data), kind(its_kind) {}
 
-  // Readable. A lambda is named after the function that it is written in.
+  // Returns a readable text. A lambda is named after the function in which it is written.
   FIBER_API std::string str() const;
 
   const void* data;
   Kind kind = Kind::text;
 };
 
-// By the type of a callable; specialised where a value tells more.
+// Names a callable by its type; specialised where a value tells more.
 template <class F>
 struct Naming {
   static CoroutineName of(const F& function) noexcept {
@@ -65,8 +65,8 @@ struct Naming<std::reference_wrapper<F>> {
   }
 };
 
-// The callable in the symbol of the library's own function that calls it, where the callable's code
-// may have been inlined: "main::{lambda()#1}". "" for any other symbol.
+// Returns the callable in the symbol of the library's function that calls it, where the callable's
+// code may have been inlined: "main::{lambda()#1}". "" for any other symbol.
 std::string callable_in(const std::string& symbol);
 
 }  // namespace fiber::asyncio::detail

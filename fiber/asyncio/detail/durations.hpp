@@ -1,5 +1,5 @@
-// Times of any size as the loop counts them: nanoseconds in 64 bits, which last for 292 years. What
-// is longer lasts as long as that; nothing overflows.
+// Times of any size as the loop counts them: nanoseconds in 64 bits, which last for 292 years.
+// Longer times count as the longest one; nothing overflows.
 #pragma once
 
 #include <fiber/standard.hpp>
@@ -12,7 +12,7 @@
 
 namespace fiber::asyncio::detail {
 
-// Of the clock that never jumps, whatever clock the loop has.
+// Returns the time of the clock that never jumps, whatever clock the loop has.
 inline std::int64_t monotonic() noexcept {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
@@ -20,7 +20,7 @@ inline std::int64_t monotonic() noexcept {
 }
 
 inline constexpr std::int64_t kForever = INT64_MAX;
-// Limits of deadlines: beyond them lies kForever, and differences are to fit too.
+// Limits of deadlines: beyond them lies kForever, and differences must fit, too.
 inline constexpr std::int64_t kLatest = INT64_MAX - 1;
 inline constexpr std::int64_t kEarliest = INT64_MIN / 2;
 
@@ -28,12 +28,12 @@ constexpr std::int64_t bounded(std::int64_t when) noexcept {
   return when > kLatest ? kLatest : when < kEarliest ? kEarliest : when;
 }
 
-// `now` is not negative.
+// Returns the deadline `delay` after `now`, which is not negative.
 constexpr std::int64_t deadline_after(std::int64_t now, std::int64_t delay) noexcept {
   return delay > kLatest - now ? kLatest : bounded(now + delay);
 }
 
-// Throws ValueError for what is not a number.
+// Throws ValueError for a duration that is not a number.
 template <class Rep, class Period>
 constexpr std::int64_t to_nanoseconds(std::chrono::duration<Rep, Period> time) {
   using std::chrono::nanoseconds;
@@ -44,7 +44,7 @@ constexpr std::int64_t to_nanoseconds(std::chrono::duration<Rep, Period> time) {
     if (count < -4e18) return kEarliest;
     return static_cast<std::int64_t>(count);
   } else {
-    if constexpr (std::integral<Rep> && std::ratio_greater_v<Period, std::nano>) {
+    if constexpr (std::integral<Rep> && std::ratio_greater_equal_v<Period, std::nano>) {
       using Wide = std::chrono::duration<std::int64_t, Period>;
       constexpr auto kMost = std::chrono::duration_cast<Wide>(nanoseconds(kLatest)).count();
       constexpr auto kLeast = std::chrono::duration_cast<Wide>(nanoseconds(kEarliest)).count();

@@ -1,4 +1,4 @@
-// Where queues keep their items. Each kind has put, get and at, and gives the items in its order.
+// The items of queues. Each kind has put, get and at, and returns the items in its own order.
 #pragma once
 
 #include <fiber/standard.hpp>
@@ -23,7 +23,7 @@ class FifoItems {
     release();
   }
 
-  // So many can be put then without a need for memory.
+  // Reserves room for `count` calls of put().
   void reserve(std::size_t count) {
     while (capacity_ - size_ < count) grow();
   }
@@ -33,7 +33,8 @@ class FifoItems {
     std::construct_at(items_ + ((first_ + size_) & (capacity_ - 1)), std::move(item));
     ++size_;
   }
-  // An item stays if moving it throws: it may have been copied.
+  // Removes and returns the first item. The item stays if moving it throws: it may have been
+  // copied.
   T get() {
     T item = std::move(items_[first_]);
     drop_front();
@@ -97,8 +98,8 @@ class LifoItems {
   std::vector<T> items_;
 };
 
-// Smallest first. The heap is CPython's heapq step by step, so that equal items come in the same
-// order as there.
+// Smallest first. The heap is CPython's heapq, so that equal items come in CPython's order; but all
+// comparisons come before the first move: if one throws, the heap is as it was.
 template <class T, class Compare>
 class PriorityItems {
  public:
@@ -108,37 +109,41 @@ class PriorityItems {
   explicit PriorityItems(Compare less) : less_(std::move(less)) {}
 
   void put(T&& item) {
+    std::size_t place = items_.size();
+    while (place > 0 && less_(item, items_[parent(place)])) place = parent(place);
     items_.push_back(std::move(item));
-    rise(items_.size() - 1);
+    for (std::size_t at = items_.size() - 1; at != place; at = parent(at))
+      std::swap(items_[at], items_[parent(at)]);
   }
   T get() {
+    const std::size_t place = place_of_last();
     if (items_.size() > 1) std::swap(items_.front(), items_.back());
     T item = std::move(items_.back());
     items_.pop_back();
-    sink();
+    if (place != 0) {
+      // The last item, which is at the root now, goes to its place; those above it rise by one.
+      T carried = std::move(items_.front());
+      for (std::size_t at = place; at != 0; at = parent(at)) std::swap(carried, items_[at]);
+      items_.front() = std::move(carried);
+    }
     return item;
   }
   const T& at(std::size_t index) const { return items_[index]; }
   std::size_t size() const noexcept { return items_.size(); }
 
  private:
-  void rise(std::size_t position) {
-    while (position > 0) {
-      const std::size_t parent = (position - 1) / 2;
-      if (!less_(items_[position], items_[parent])) break;
-      std::swap(items_[position], items_[parent]);
-      position = parent;
+  static std::size_t parent(std::size_t child) noexcept { return (child - 1) / 2; }
+  // Where the last item belongs once the first is gone: it goes down from the root to a leaf, along
+  // the smaller children, and rises from there.
+  std::size_t place_of_last() {
+    const std::size_t left = items_.size() - 1;
+    std::size_t place = 0;
+    for (std::size_t child = 1; child < left; child = 2 * place + 1) {
+      if (child + 1 < left && !less_(items_[child], items_[child + 1])) ++child;
+      place = child;
     }
-  }
-  // What is at the root goes down to a leaf, along the smaller children, and rises from there.
-  void sink() {
-    std::size_t position = 0;
-    for (std::size_t child = 1; child < items_.size(); child = 2 * position + 1) {
-      if (child + 1 < items_.size() && !less_(items_[child], items_[child + 1])) ++child;
-      std::swap(items_[position], items_[child]);
-      position = child;
-    }
-    rise(position);
+    while (place > 0 && less_(items_.back(), items_[place])) place = parent(place);
+    return place;
   }
 
   std::vector<T> items_;

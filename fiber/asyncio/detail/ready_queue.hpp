@@ -1,8 +1,9 @@
-// The loop's one FIFO. An entry is a pointer with its kind in the low bits, so that the next
-// fiber's memory need not be touched to know what it is.
+// The loop's one FIFO. An entry is a pointer with its kind in the low bits, so that the kind of the
+// next one is known without touching its memory.
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
@@ -22,7 +23,7 @@ struct Leaf {
 
 class Entry {
  public:
-  // A leaf_callback is a leaf that must be told when it is dropped.
+  // A leaf_callback is a leaf that must be called when it is dropped.
   enum class Kind : std::uintptr_t { handle = 0, task = 1, leaf = 2, leaf_callback = 3 };
 
   Entry() = default;
@@ -47,11 +48,11 @@ class Entry {
 };
 
 // A ring that grows by doubling. Never shrinks while in use: a loop that once had a million ready
-// tasks is likely to have them again.
+// tasks is likely to have a million again.
 //
-// Its room is claimed before it is needed: by each unfinished task, each timer, each done-callback
-// that is registered, each handle on its way. So ends, wake-ups and cancellations, which push, need
-// no memory, and the want of it is told to whoever creates or registers. An entry that is no task's
+// Its room is claimed before it is needed: by each unfinished task, each timer, each registered
+// done-callback, each handle on its way. So ends, wake-ups and cancellations, which push, need no
+// memory, and a lack of memory meets the code that creates or registers. An entry that is no task's
 // gives its claim back when it is popped.
 class ReadyQueue {
  public:
@@ -60,29 +61,29 @@ class ReadyQueue {
   std::size_t size() const noexcept { return tail_ - head_; }
   Entry front() const noexcept { return ring_[head_ & mask_]; }
   Entry at(std::size_t index) const noexcept { return ring_[(head_ + index) & mask_]; }
-  // A task; see take().
+  // Pops a task's entry; see take().
   void pop() noexcept { ++head_; }
-  // Puts back what was popped last. Nothing was pushed meanwhile.
+  // Puts back the entry that was popped last. Nothing was pushed meanwhile.
   void unpop() noexcept { --head_; }
-  // Room for so many more. Throws std::bad_alloc, and then nothing has changed.
+  // Claims room for `count` more. Throws std::bad_alloc without any change.
   void claim(std::size_t count = 1) {
     if (room_ < static_cast<std::ptrdiff_t>(count)) [[unlikely]]
       grow(count);
     room_ -= static_cast<std::ptrdiff_t>(count);
   }
-  // Room for one entry that can come later: false if there is no memory. A few places are kept for
-  // such entries alone, so that what comes from outside moves on when memory is short.
+  // Claims room for one entry that can come later: false if there is no memory. A few places are
+  // kept for such entries alone, so that work from outside moves on when memory is short.
   bool try_claim() noexcept;
-  // By one that is claimed for longer than it stands here: right after it was popped.
+  // Claims room for an entry that was popped right before, and keeps its claim for longer.
   void claim_again() noexcept { --room_; }
   void give_back(std::size_t count = 1) noexcept { room_ += static_cast<std::ptrdiff_t>(count); }
-  // Of what has a claim.
+  // Appends an entry that has a claim.
   void push(Entry entry) noexcept {
     if (size() == capacity_) [[unlikely]]
-      grow(1);  // somebody stands here twice
+      grow(1);  // an entry is in the queue twice
     ring_[tail_++ & mask_] = entry;
   }
-  // Takes the first out. If that is no task's, its claim is given back.
+  // Removes and returns the first entry. If it is no task's, its claim is given back.
   Entry take() noexcept {
     const Entry entry = front();
     ++head_;
@@ -92,29 +93,29 @@ class ReadyQueue {
   void swap(std::size_t a, std::size_t b) noexcept {
     std::swap(ring_[(head_ + a) & mask_], ring_[(head_ + b) & mask_]);
   }
-  // Where the next entry will stand; it stays there until it is popped.
+  // Returns the place of the next entry; it stays there until it is popped.
   std::size_t end() const noexcept { return tail_; }
-  // Puts another entry in the place of one that may still stand there.
+  // Replaces an entry that may still be at `position`.
   void replace(std::size_t position, Entry old, Entry replacement) noexcept {
     if (position - head_ < size() && ring_[position & mask_] == old)
       ring_[position & mask_] = replacement;
   }
-  // Puts another entry in the place of one that may stand anywhere.
+  // Replaces an entry that may be anywhere.
   void replace(Entry old, Entry replacement) noexcept {
     for (std::size_t at = head_; at != tail_; ++at) replace(at, old, replacement);
   }
 
  private:
   static constexpr std::size_t kSmallest = 64;
-  static constexpr std::size_t kSpare = 16;  // what try_claim() alone may take
+  static constexpr std::size_t kSpare = 16;  // kept for try_claim() alone
 
-  // To have room for so many.
+  // Makes room for `count` more.
   [[gnu::noinline, gnu::cold]] void grow(std::size_t count) {
     std::size_t capacity = capacity_ == 0 ? kSmallest : capacity_ * 2;
     const auto used = static_cast<std::ptrdiff_t>(capacity_) - room_;
     while (static_cast<std::ptrdiff_t>(capacity) - used < static_cast<std::ptrdiff_t>(count))
       capacity *= 2;
-    std::unique_ptr<Entry[]> ring(new Entry[capacity]);
+    core::Owner<Entry[]> ring(new Entry[capacity]);
     for (std::size_t at = head_; at != tail_; ++at) ring[at & (capacity - 1)] = ring_[at & mask_];
     ring_ = std::move(ring);
     capacity_ = capacity;
@@ -122,12 +123,12 @@ class ReadyQueue {
     room_ = static_cast<std::ptrdiff_t>(capacity) - used;
   }
 
-  std::unique_ptr<Entry[]> ring_;
+  core::Owner<Entry[]> ring_;
   std::size_t head_ = 0;
   std::size_t tail_ = 0;
   std::size_t capacity_ = 0;
   std::size_t mask_ = 0;
-  // What is not claimed, without the spare places: below zero when some of those are.
+  // Unclaimed room, without the spare places: below zero when some of those are claimed.
   std::ptrdiff_t room_ = -static_cast<std::ptrdiff_t>(kSpare);
 };
 

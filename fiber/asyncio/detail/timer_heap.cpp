@@ -12,7 +12,7 @@ void TimerHeap::take_due(std::int64_t end, ReadyQueue& ready) noexcept {
       try {
         take_many(end, ready);
       } catch (const std::bad_alloc&) {
-        // One by one, then, which needs none.
+        // No memory: take timers one by one, which needs none.
       }
     }
     if (empty() || soonest() >= end) return;
@@ -20,10 +20,11 @@ void TimerHeap::take_due(std::int64_t end, ReadyQueue& ready) noexcept {
   }
 }
 
-// Taking them one by one would write to many nodes, which lie on the stacks of those who sleep, for
-// each. Does nothing if a small part of the heap is due, or when it throws std::bad_alloc.
+// Moves many timers at once; one by one, each would write to many nodes, which lie on the stacks of
+// sleeping tasks. Does nothing if a small part of the heap is due, or when it throws
+// std::bad_alloc.
 void TimerHeap::take_many(std::int64_t end, ReadyQueue& ready) {
-  // Those that are due are at the top of the heap: a tree, taken level by level.
+  // Due timers are at the top of the heap: a tree, taken level by level.
   std::vector<std::uint32_t> tree{0};
   for (std::size_t at = 0; at < tree.size(); ++at) {
     const std::size_t first = std::size_t{tree[at]} * 4 + 1;

@@ -1,4 +1,4 @@
-// Deadlines, soonest first; equal ones in the order they were set.
+// Deadlines, soonest first; equal ones in the order in which they were set.
 #pragma once
 
 #include <fiber/asyncio/detail/ready_queue.hpp>
@@ -10,8 +10,8 @@
 
 namespace fiber::asyncio::detail {
 
-// What a timer puts into the ready queue when it is due. Lives in a TimerHandle or on the stack of
-// a sleeping task; knows its place in the heap, so that a cancelled one leaves at once.
+// A timer: its entry goes into the ready queue when it is due. Lives in a TimerHandle or on the
+// stack of a sleeping task; knows its place in the heap, so that a cancelled one leaves at once.
 struct TimerNode {
   static constexpr std::uint32_t kNotInHeap = std::numeric_limits<std::uint32_t>::max();
   std::int64_t when = 0;  // nanoseconds of the loop's clock
@@ -27,7 +27,7 @@ class TimerHeap {
   std::size_t size() const noexcept { return items_.size(); }
   std::int64_t soonest() const noexcept { return items_.front().when; }
 
-  // Room for one more, so that push() needs no memory. Throws std::bad_alloc.
+  // Reserves room for one more, so that push() needs no memory. Throws std::bad_alloc.
   void reserve() {
     if (items_.size() == items_.capacity()) [[unlikely]]
       items_.reserve(items_.size() * 2 + 16);
@@ -41,10 +41,10 @@ class TimerHeap {
     remove(node);
     return node;
   }
-  // Moves those that are due before `end` to the ready queue, in their order.
-  // Each has a claim there.
+  // Moves the timers that are due before `end` to the ready queue, in their order. Each has a claim
+  // there.
   void take_due(std::int64_t end, ReadyQueue& ready) noexcept;
-  // Does nothing if the node is not in the heap.
+  // Removes a node; does nothing if it is not in the heap.
   void remove(TimerNode* node) noexcept {
     const std::uint32_t index = node->index;
     if (index == TimerNode::kNotInHeap) return;

@@ -1,5 +1,5 @@
-// An exception must not leave a callback: the C library's frames would be skipped, and what they
-// hold with them. It is kept here until the library's function has returned.
+// An exception must not leave a callback: the C library's frames would be skipped, and their
+// resources leak. The exception is kept here until the library's function has returned.
 #pragma once
 
 #include <exception>
@@ -7,7 +7,7 @@
 
 class CallbackBorder {
  public:
-  // Calls `function`. False if it threw, or an earlier one did: the library should be told to stop.
+  // Calls `function`. Returns false if it, or an earlier one, has thrown: the library should stop.
   template <class F>
   bool pass(F&& function) noexcept {
     if (error_ != nullptr) return false;
@@ -20,7 +20,7 @@ class CallbackBorder {
     }
   }
 
-  // Once the library's function has returned.
+  // To be called once the library's function has returned.
   void rethrow() {
     if (error_ != nullptr) std::rethrow_exception(std::exchange(error_, nullptr));
   }

@@ -23,7 +23,7 @@ class CurlGuest {
     timer_.cancel();
   }
 
-  // Waits for a transfer; its result. Cancelling the task ends the transfer.
+  // Waits for a transfer, and returns its result. Cancelling the task ends the transfer.
   CURLcode perform(CURL* curl) {
     const auto done = loop_.create_future<CURLcode>();
     struct Registration {
@@ -37,7 +37,7 @@ class CurlGuest {
     return fiber::asyncio::await(done);
   }
 
-  // How often libcurl was called for a socket or a deadline.
+  // The number of calls of libcurl for a socket or a deadline.
   int turns() const { return turns_; }
 
  private:

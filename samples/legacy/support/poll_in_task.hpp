@@ -1,5 +1,5 @@
-// poll() that suspends the task instead of the thread: what a library with a replaceable poll
-// function, or a list of descriptors and a timeout, needs to be driven by our loop.
+// A poll() that suspends the task instead of the thread: drives a library with a replaceable poll
+// function, or with a list of descriptors and a timeout, by our loop.
 #pragma once
 
 #include <fiber/asyncio.hpp>
@@ -11,7 +11,8 @@
 #include <chrono>
 #include <span>
 
-// As poll(): how many are ready; 0 after `timeout` milliseconds, if that is not negative.
+// Like poll(): returns the number of ready descriptors; 0 after `timeout` milliseconds, unless
+// negative.
 inline int poll_in_task(std::span<pollfd> descriptors, int timeout) {
   namespace asyncio = fiber::asyncio;
   const auto poll_now = [&] { return ::poll(descriptors.data(), descriptors.size(), 0); };
@@ -21,8 +22,8 @@ inline int poll_in_task(std::span<pollfd> descriptors, int timeout) {
     return ready;
   }
 
-  // All of them behind one descriptor, which is watched for reading: a reader or writer of somebody
-  // else's for one of them is not in the way.
+  // All descriptors are behind one epoll, which is watched for reading: other readers or writers of
+  // a descriptor do not interfere.
   struct Epoll {
     int fd = ::epoll_create1(EPOLL_CLOEXEC);
     ~Epoll() { ::close(fd); }
@@ -31,7 +32,7 @@ inline int poll_in_task(std::span<pollfd> descriptors, int timeout) {
     if (entry.fd < 0) continue;
     epoll_event event{};
     event.events = static_cast<std::uint32_t>(entry.events);  // the bits are the same
-    // Twice the same descriptor: wanted is what either wants.
+    // A descriptor may be in the list twice: waits for the events of both entries.
     for (const pollfd& other : descriptors)
       if (other.fd == entry.fd) event.events |= static_cast<std::uint32_t>(other.events);
     if (::epoll_ctl(all.fd, EPOLL_CTL_ADD, entry.fd, &event) != 0 && errno != EEXIST)

@@ -1,4 +1,4 @@
-// Where the samples find PostgreSQL: what the command line says ("host=... user=..."), or a server
+// The PostgreSQL of the samples: the address on the command line ("host=... user=..."), or a server
 // of their own in a temporary directory, which ends with the program.
 #pragma once
 
@@ -29,7 +29,7 @@ class Postgres {
     }
     char name[] = "/tmp/fiber-postgres-XXXXXX";
     directory_ = ::mkdtemp(name);
-    if (::getuid() == 0)  // whom PostgreSQL refuses
+    if (::getuid() == 0)  // PostgreSQL refuses root
       (void)!::chown(name, ::getpwnam("nobody")->pw_uid, ::getpwnam("nobody")->pw_gid);
     wait_for(start({programs + "/initdb", "-D", directory_ + "/data", "-A", "trust", "-U", "fiber",
                     "-N", "--no-locale"}));

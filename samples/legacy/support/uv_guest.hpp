@@ -20,12 +20,13 @@ class UvGuest {
     loop_.remove_reader(uv_backend_fd(uv_));
   }
 
-  // After handles were started from outside of libuv's callbacks: it learns of them in a turn.
+  // To be called after handles were started outside of libuv's callbacks: libuv finds them in a
+  // turn.
   void turn() {
     ++turns_;
     timer_.cancel();
     uv_run(uv_, UV_RUN_NOWAIT);
-    // A loop with nothing to do says 0: it would rather end.
+    // A loop with nothing to do returns 0, because it wants to end.
     const int timeout = uv_loop_alive(uv_) != 0 ? uv_backend_timeout(uv_) : -1;
     if (timeout >= 0)
       timer_ = loop_.call_later(std::chrono::milliseconds(timeout), [this] { turn(); });

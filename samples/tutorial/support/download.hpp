@@ -1,11 +1,10 @@
-// What the three downloaders share: options, the directory, files written whole or not at all,
-// progress, and one line for each thing that goes wrong.
+// Shared parts of the three downloaders: options, the directory, names, progress, and one line for
+// each error.
 #pragma once
 
 #include <fiber/exceptions.hpp>
+#include <fiber/http/download.hpp>
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +16,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iomanip>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <ranges>
 #include <set>
@@ -62,17 +63,36 @@ class Downloads {
 
   const std::vector<Image>& images() const { return images_; }
 
-  // What a downloader does with each image: start, then one of the two others.
-  void start(const Image& image) { say("start", image.name); }
+  // A downloader calls start for each image, downloads with options(), then calls one of the other
+  // two. A download that breaks off goes on where it was, in the next run too.
+  void start(const Image& image) {
+    const std::lock_guard lock(mutex_);
+    say("start", image.name);
+  }
 
-  void save(const Image& image, std::string_view content) {
-    write(directory_ / image.name, content);
+  // In any thread.
+  fiber::http::DownloadOptions options(const Image& image) {
+    return {.directory = directory_.string(),
+            .name = image.name,
+            .max_retries = 1,
+            .progress = [this, name = image.name](const fiber::http::DownloadProgress& now) {
+              const std::lock_guard lock(mutex_);
+              rates_[name] = now.rate;
+              show_progress();
+            }};
+  }
+
+  void saved(const Image& image) {
+    const std::lock_guard lock(mutex_);
+    rates_.erase(image.name);
     say("saved", image.name);
     ++finished_;
     show_progress();
   }
 
   void failed(const Image& image, const std::string& reason) {
+    const std::lock_guard lock(mutex_);
+    rates_.erase(image.name);
     failed_ = true;
     complain(image.url + ": " + reason);
     ++finished_;
@@ -127,13 +147,12 @@ class Downloads {
     return ImageServer::Seconds(value);
   }
 
-  // Gives each URL a file name of its own: what follows its last slash.
+  // Gives each URL a file name of its own: what follows its last slash, as far as it may stay.
   void add(const std::vector<std::string>& urls) {
     std::set<std::string> taken;
     for (const std::string& url : urls) {
-      const std::string path = url.substr(0, url.find_first_of("?#"));
-      std::string name = path.substr(path.rfind('/') + 1);
-      if (name.empty() || name == "." || name == "..") name = "image";
+      std::string name = fiber::http::file_name_of(url);
+      if (name == "download") name = "image";
       const std::filesystem::path parts = name;
       for (int n = 2; !taken.insert(name).second; ++n)
         name = parts.stem().string() + "-" + std::to_string(n) + parts.extension().string();
@@ -146,39 +165,14 @@ class Downloads {
     const bool made = std::filesystem::create_directories(directory_, error);
     if (error) throw std::system_error(error, directory_.string() + ": cannot make it");
     // Better to know before the first download.
-    const auto probe = temporary(directory_ / "probe");
-    const int file = ::open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    std::string probe = directory_ / ".probe-XXXXXX";
+    const int file = ::mkstemp(probe.data());
     if (file < 0)
       throw std::system_error(errno, std::generic_category(),
                               directory_.string() + ": cannot write to it");
     ::close(file);
     ::unlink(probe.c_str());
     print(made ? "directory made" : "directory exists", directory_.string());
-  }
-
-  static std::filesystem::path temporary(const std::filesystem::path& path) {
-    const std::string name = path.filename().string();
-    return path.parent_path() / ("." + name + "." + std::to_string(::getpid()) + ".part");
-  }
-
-  // Under another name first, so that a file of this name is always complete.
-  static void write(const std::filesystem::path& path, std::string_view content) {
-    const auto part = temporary(path);
-    const int file = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool good = file >= 0;
-    while (good && !content.empty()) {
-      const ssize_t n = ::write(file, content.data(), content.size());
-      if (n >= 0)
-        content.remove_prefix(static_cast<std::size_t>(n));
-      else
-        good = errno == EINTR;
-    }
-    int error = good ? 0 : errno;
-    if (file >= 0 && ::close(file) != 0 && error == 0) error = errno;
-    if (error == 0 && ::rename(part.c_str(), path.c_str()) != 0) error = errno;
-    if (error == 0) return;
-    if (file >= 0) ::unlink(part.c_str());
-    throw std::system_error(error, std::generic_category(), "cannot write " + path.string());
   }
 
   template <class... Words>
@@ -199,7 +193,11 @@ class Downloads {
     constexpr std::size_t kWidth = 30;
     const std::size_t filled = kWidth * finished_ / images_.size();
     const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, ' ');
-    std::fprintf(stderr, "\r[%s] %zu/%zu ", bar.c_str(), finished_, images_.size());
+    double rate = 0;
+    for (const auto& [name, its_rate] : rates_) rate += its_rate;
+    constexpr double kMega = 1e6;
+    std::fprintf(stderr, "\r[%s] %zu/%zu %.1f MB/s ", bar.c_str(), finished_, images_.size(),
+                 rate / kMega);
   }
   void hide_progress() const {
     if (is_terminal_) std::fputs("\r\033[K", stderr);
@@ -209,6 +207,8 @@ class Downloads {
   std::filesystem::path directory_ = "images";
   ImageServer::Seconds delay_{1};
   std::vector<Image> images_;
+  std::mutex mutex_;                     // for what follows, and what is shown
+  std::map<std::string, double> rates_;  // bytes a second, of downloads that go on
   std::size_t finished_ = 0;
   bool failed_ = false;
   const bool is_terminal_ = ::isatty(STDERR_FILENO) != 0;

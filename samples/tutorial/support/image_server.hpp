@@ -48,7 +48,7 @@ class ImageServer {
  public:
   using Seconds = std::chrono::duration<double>;
 
-  // Listens when it returns, on a port that the system chooses.
+  // Listens once constructed, on a port that the system chooses.
   explicit ImageServer(Seconds delay) : delay_(delay) {
     std::promise<int> listening;
     auto port = listening.get_future();
@@ -83,7 +83,7 @@ class ImageServer {
     return path;
   }
 
-  // What the thread does. Announces the port, or why there is none.
+  // The function of the thread. Announces the port, or the error.
   void serve(std::promise<int>& listening) {
     using namespace fiber;
     using asyncio::await;

@@ -38,8 +38,8 @@ void write(std::ostream& out, const T& item) {
 
 }  // namespace print_detail
 
-// The arguments with a space between them, lists in brackets, gathered exceptions as Python shows
-// them. One write for the whole line, so that lines of several threads do not mix.
+// Prints the arguments with a space between them, lists in brackets, gathered exceptions as Python
+// does. One write for the whole line, so that lines of several threads do not mix.
 template <class... Items>
 void print(const Items&... items) {
   std::ostringstream line;

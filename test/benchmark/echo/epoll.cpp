@@ -1,4 +1,4 @@
-// The echo server by hand. It prints its port.
+// The hand-written echo server. It prints its port.
 #include "socket.hpp"
 
 int main() { echo::serve(echo::send_all); }

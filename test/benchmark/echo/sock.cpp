@@ -1,4 +1,4 @@
-// The echo server on our plain sockets: a task for each connection. It prints its port.
+// The echo server on the library's plain sockets: a task for each connection. It prints its port.
 #include "socket.hpp"
 
 #include <fiber/asyncio.hpp>

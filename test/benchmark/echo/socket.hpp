@@ -1,4 +1,4 @@
-// Plain sockets for the programs of the rows of echo and HTTP. An error ends the program.
+// Plain sockets for the programs of the echo and HTTP rows. An error ends the program.
 #pragma once
 
 #include <netinet/in.h>
@@ -33,7 +33,7 @@ inline void no_delay(int fd) {
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-// Listens on a port of the system's choice, and prints it.
+// Listens on a port that the system chooses, and prints it.
 inline int listen_somewhere(int type_flags) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | type_flags, 0);
   check(fd >= 0, "socket");
@@ -72,7 +72,7 @@ inline void watch(int poller, int fd, std::uint64_t data) {
   ::epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
 }
 
-// Each is watched, under its place in the list.
+// Connects; each socket is watched, under its index in the list.
 inline std::vector<int> connect_all(int poller, int port, std::size_t count) {
   std::vector<int> sockets;
   for (std::size_t i = 0; i < count; ++i) {
@@ -82,8 +82,8 @@ inline std::vector<int> connect_all(int poller, int port, std::size_t count) {
   return sockets;
 }
 
-// A server as one writes it by hand: one thread, epoll, no library. Calls answer(fd, data, size)
-// with what has come.
+// A hand-written server: one thread, epoll, no library. Calls answer(fd, data, size) with received
+// data.
 template <class Answer>
 [[noreturn]] void serve(Answer answer) {
   const int listener = listen_somewhere(SOCK_NONBLOCK);

@@ -1,4 +1,4 @@
-// The echo server on our streams: a task for each connection. It prints its port.
+// The echo server on the library's streams: a task for each connection. It prints its port.
 #include <fiber/asyncio.hpp>
 
 #include <cstdio>
@@ -18,7 +18,7 @@ int main() {
               await(writer.drain());
             }
           } catch (const OSError&) {
-            // The client is gone.
+            // The client has gone.
           }
           writer.close();
         },

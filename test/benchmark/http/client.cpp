@@ -1,4 +1,4 @@
-// Requests by our client, a task for each connection. Prints nanoseconds per request.
+// Requests by the library's client, a task for each connection. Prints nanoseconds per request.
 //
 //   http_client PORT CONNECTIONS REQUESTS
 #include <fiber/aiohttp.hpp>

@@ -1,4 +1,4 @@
-// Requests as one sends them by hand: one thread, epoll, no parser. Prints nanoseconds per request;
+// Requests by a hand-written client: one thread, epoll, no parser. Prints nanoseconds per request;
 // it is the load of the row of servers, too.
 //
 //   http_epoll_client PORT CONNECTIONS REQUESTS

@@ -1,4 +1,4 @@
-// The page "hello" as one answers by hand, without a parser. It prints its port.
+// The page "hello" by a hand-written server without a parser. It prints its port.
 #include "../echo/socket.hpp"
 
 int main() {

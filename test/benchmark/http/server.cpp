@@ -1,4 +1,5 @@
-// The page "hello" by our server, with its router and all its fields. It prints its port.
+// The page "hello" by the library's server, with its router and all header fields. It prints its
+// port.
 #include <fiber/aiohttp/web.hpp>
 #include <fiber/asyncio.hpp>
 

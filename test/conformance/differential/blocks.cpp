@@ -56,7 +56,7 @@ Flow with_handler(Interpreter& run, const std::string& who, const Section* handl
   return catching<std::exception>(run, who, *handler, body);
 }
 
-// `body` in the place of the statement's first section.
+// Runs a `try` with `body` in the place of the statement's first section.
 template <class Body>
 Flow try_around(Interpreter& run, const std::string& who, const Statement& statement, Body body) {
   const Parts parts = parts_of(statement);
@@ -157,7 +157,7 @@ Flow repeat_block(Interpreter& run, const std::string& who, const Statement& sta
 
 // --- generators that await ---
 
-// Runs statements of a generator; `yield` is one of them. True: it has returned.
+// Runs statements of a generator, `yield` included. Returns true if the generator has returned.
 template <class Self>
 bool generate(Interpreter& run, const std::string& who, const Statements& statements, Self& self) {
   for (const Statement& statement : statements) {

@@ -48,7 +48,7 @@ def run_many(command, texts, timeout=60):
                 lines[-1] = end
         traces.update(found)
         left = {name: text for name, text in todo.items() if name not in found}
-        if len(left) == len(todo):  # not even a beginning: blame the first
+        if len(left) == len(todo):  # no trace has begun: blame the first
             name = next(iter(left))
             traces[name] = [end]
             del left[name]

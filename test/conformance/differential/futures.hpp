@@ -57,7 +57,7 @@ inline const asyncio::FutureRef& as_ref(const AnyFuture& future) {
   return std::visit([](const auto& f) -> const asyncio::FutureRef& { return f; }, future);
 }
 
-// Null if it is a gather or a shield of one.
+// Returns the plain future; null for a gather, or the shield of a gather.
 inline const asyncio::Future<Value>* as_plain(const AnyFuture& future) {
   if (auto* task = std::get_if<asyncio::Task<Value>>(&future)) return task;
   return std::get_if<asyncio::Future<Value>>(&future);

@@ -20,7 +20,7 @@ FAMILIES = {'lock': 2, 'cond': 2, 'sem': 2, 'bsem': 1, 'event': 1, 'queue': 3, '
             'future': 2, 'gather': 2, 'wait': 1.5, 'waitfor': 2, 'shield': 1.5, 'timeout': 3, 'group': 4,
             'callback': 1.5, 'agen': 1, 'ascompleted': 1, 'context': 0.5, 'busy': 1}
 
-# How likely a plain statement is, by family; `core` is always there.
+# The weights of plain statements, by family; `core` is always used.
 WEIGHTS = {
     'core': {'sleep': 14, 'sleep0': 12, 'cancel': 12, 'await': 9, 'spawn': 5, 'call': 3,
              'state': 2, 'raise': 2, 'raisecancel': 0.4, 'cancelself': 1.5, 'uncancel': 0.8,
@@ -108,7 +108,7 @@ class Generator:
     def emit(self, *words):
         self.lines.append('  ' * self.depth + ' '.join(str(w) for w in words))
 
-    # What can be named here.
+    # Names that can be used here.
 
     def body_above(self):
         return f'b{self.random.randint(self.level + 1, self.bodies)}'

@@ -6,7 +6,7 @@ set, notify, cancel...), which is where wake-ups and cancellations meet.
 
 import generate_network
 
-# What a driver does in one step, by family.
+# The statements of a driver's step, by family.
 BURSTS = {
     'core': {'cancel': 6, 'state': 0.5, 'spawn': 0.5, 'uncancel': 0.3},
     'lock': {'release': 8}, 'sem': {'srelease': 8, 'slocked': 1}, 'bsem': {'brelease': 8},

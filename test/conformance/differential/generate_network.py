@@ -81,5 +81,5 @@ def begin(g):
         g.emit('open', 'P1', g.pick([1, 5, 20, 1000]))
 
 
-# What ends what waits for the other side.
+# Statements that end a wait for the far end.
 SETTLING = {'precv': 4, 'psend': 4, 'pshut': 1, 'pclose': 2, 'tclose': 2, 'tabort': 1}

@@ -151,7 +151,7 @@ def waitfor(g):
     return word and ['waitfor', '-' if g.chance(0.1) else g.delay(), word]
 
 
-# What `within` and `optask` do, where the scenario's families have it.
+# The statements inside `within` and `optask`, by family.
 SINGLE = ['acquire', 'cacquire', 'cwait', 'cwaitfor', 'sacquire', 'bacquire', 'ewait', 'put', 'get',
           'join', 'bwait', *generate_network.WAITS]
 

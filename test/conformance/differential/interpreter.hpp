@@ -29,7 +29,7 @@ struct Flow {
   explicit operator bool() const { return kind != next; }
 };
 
-// What gather and its like are given: a new coroutine, or a future that has a name.
+// An argument of gather and similar functions: a new coroutine, or a future with a name.
 using Item = std::variant<asyncio::Coroutine<Value>, asyncio::Future<Value>>;
 asyncio::Future<Value> as_future(Item item);
 std::vector<asyncio::Future<Value>> as_futures(std::vector<Item> items);
@@ -38,13 +38,13 @@ class Interpreter {
  public:
   explicit Interpreter(const Scenario& scenario);
 
-  // The whole scenario; the lines of its trace.
+  // Runs the whole scenario and returns the lines of its trace.
   std::vector<std::string> execute();
 
   // --- the trace ---
   void log(const std::string& who, int line, const std::string& text);
   void passed(const std::string& who, const Statement& statement, const Value& result);
-  // Notes the exception that is being handled; whether it goes on.
+  // Logs the exception that is being handled; returns whether the statements go on.
   bool failed(const std::string& who, const Statement& statement);
 
   // --- names and instances ---
@@ -54,11 +54,11 @@ class Interpreter {
   std::string label_of(const asyncio::FutureRef& future) const;  // "*" if it has none
   AnyFuture* find(const std::string& name);
   const Statements* body(const std::string& name) const;
-  // A new coroutine object of a body; null once there are too many.
+  // Returns a new coroutine object of a body; nothing once there are too many.
   std::optional<asyncio::Coroutine<Value>> coroutine(const std::string& name);
-  // The words from `first` on, each a name or `b()`; those that mean nothing are left out.
+  // Returns the items of the words from `first` on, each a name or `b()`; skips unknown words.
   std::vector<Item> items(const Words& words, std::size_t first);
-  // The new label of a generator; empty once there are too many.
+  // Returns the new label of a generator; "" once there are too many.
   std::string generator_label(const std::string& name);
   const Scenario& scenario() const { return scenario_; }
   std::string state(const asyncio::FutureRef& future) const;
@@ -108,9 +108,9 @@ std::optional<std::chrono::nanoseconds> timeout(const std::string& word);
 
 // Statements that cannot suspend (operations.cpp).
 Value immediate(Interpreter& run, const Statement& statement);
-// Those about locks, queues and the like (synchronization.cpp); declarations are among them.
+// Statements about locks, queues and the like, and their declarations (synchronization.cpp).
 Value immediate_on_object(Interpreter& run, const std::string& op, const Words& args);
-// Statements that may (waiting.cpp). False if the operation is none of them.
+// Statements that may suspend (waiting.cpp). waits() returns whether `op` is one of them.
 bool waits(const std::string& op);
 Value wait_for_it(Interpreter& run, const std::string& who, const Statement& statement);
 // Statements with statements inside (blocks.cpp).

@@ -33,7 +33,7 @@ class Frame:
 
 def forget_frames(error):
     """Frames would keep tasks alive that nobody refers to any more, and with them their reports."""
-    seen = set()  # what is raised again and again may be its own cause, by way of others
+    seen = set()  # an exception that is raised repeatedly may be its own cause
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         error.__traceback__ = None
@@ -60,7 +60,7 @@ class Interpreter:
         self.schedules = 0
         self.rounds = 0
         self.watchdog = None
-        self.over = False  # nothing is written down any more
+        self.over = False  # logging has ended
         self.variable = contextvars.ContextVar('variable', default=0)
         self.callbacks = {}
 
@@ -225,7 +225,7 @@ class Interpreter:
         self.log(frame.label, statement.line, f'yield {statement.args[0]}')
         return int(statement.args[0])
 
-    # Actions: what plain callbacks do.
+    # Actions: the bodies of plain callbacks.
 
     def action(self, name):
         """The one callback that runs action `name`; None if there is no such action."""
@@ -338,12 +338,12 @@ class Interpreter:
         for name in sorted(self.scopes):
             del self.scopes[name]
         last = {id(future): label for label, future in self.made}
-        for label, future in self.made:  # what dropping the last reference reports
+        for label, future in self.made:  # dropping the last reference makes the report
             if future._log_traceback and last[id(future)] == label:
                 future._log_traceback = False
                 self.report('handler', f'{type(future).__name__} exception was never retrieved',
                             future._exception)
-        # What no name was given, or a cycle of references has kept so long (exception and frame).
+        # Objects without a name, or kept so long by a cycle of references (exception and frame).
         loop.set_exception_handler(
             lambda _, context: self.report('late', context['message'], context.get('exception')))
         for table in (self.made, self.futures, self.handles, self.callbacks, self.objects):

@@ -13,7 +13,7 @@ using Words = std::vector<std::string>;
 struct Statement;
 using Statements = std::vector<Statement>;
 
-// A part of a block: the words of the line that opens it, and what is inside.
+// A part of a block: the words of the line that opens the part, and its statements.
 struct Section {
   int line = 0;
   Words words;
@@ -24,7 +24,7 @@ struct Statement {
   int line = 0;
   std::string op;
   Words args;
-  bool safe = false;  // `op?`: an ordinary error is noted and goes no further
+  bool safe = false;  // `op?`: an ordinary error is logged and not passed on
   std::vector<Section> sections;
 };
 

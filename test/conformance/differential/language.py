@@ -131,8 +131,8 @@ def split_traces(text):
     return traces
 
 
-# Operations whose behaviour differs between versions of Python (asyncio-rules 2.9). A scenario
-# that uses one is compared only with a Python in which it behaves as in 3.13.
+# Operations whose behaviour differs between versions of Python. A scenario that uses one is
+# compared only with a Python in which the operation behaves as in 3.13.
 NEWER_THAN_311 = {'waitfor', 'within', 'gather', 'gather2'}
 NEWER_THAN_312 = {'ascompleted', 'uncancel', 'uncancelself', 'cwait', 'cwaitfor', 'bwait', 'breset', 'babort',
                   'group', 'gspawn', 'shutdown', 'timeout'}

@@ -27,7 +27,7 @@ using asyncio::await;
 constexpr int kSmall = 4096;  // bytes that the kernel holds between the two ends, about
 constexpr std::string_view kCycle = "abcde\nfgh\nijklmnopqrs;t\nuv";
 
-// How long it is, and a number that its bytes and their order decide.
+// Returns the size of the data, and a checksum.
 std::string digest(std::string_view data) {
   unsigned total = 0;
   for (const char byte : data) total = (total * 31 + static_cast<unsigned char>(byte)) % 9973;
@@ -38,7 +38,7 @@ void check(int result) {
   if (result != 0) throw std::system_error(errno, std::generic_category(), "a pair");
 }
 
-// Sockets of datagrams that have names: CPython takes what has none for not connected.
+// Makes two sockets of datagrams with names: CPython takes a nameless one for unconnected.
 void connect_named(int (&ends)[2]) {
   sockaddr_un names[2] = {};
   socklen_t sizes[2] = {};
@@ -109,7 +109,7 @@ void Network::close(const asyncio::EventLoop& loop) {
 
 namespace {
 
-// What a protocol of any kind writes down, and the actions that it then runs.
+// The log of a protocol of any kind, and the actions that the protocol then runs.
 class Notes {
  public:
   Notes(Interpreter& run, Ends& pair, const std::string& name)
@@ -207,7 +207,7 @@ std::shared_ptr<asyncio::BaseProtocol> make_protocol(Interpreter& run, Ends& pai
   return std::make_shared<Stream>(run, pair, name);
 }
 
-// --- what needs no waiting ----------------------------------------------------------------------
+// --- statements that do not wait ----------------------------------------------------------------
 
 using Operation = std::function<Value(Interpreter& run, Ends& pair, const Words& args)>;
 
@@ -294,7 +294,7 @@ Value set_protocol(Interpreter& run, Ends& pair, const Words& args) {
   return {};
 }
 
-// What the other side does, by system calls; an error is noted by its name.
+// Statements of the far end, by system calls; an error is logged by its name.
 Value far_send(Interpreter&, Ends& pair, const Words& args) {
   if (pair.far < 0 || pair.kind == "wpipe") return "unset";
   const std::size_t start = pair.sent;
@@ -377,9 +377,9 @@ const std::unordered_map<std::string, Operation>& table() {
   return operations;
 }
 
-// --- what may suspend ---------------------------------------------------------------------------
+// --- statements that may suspend ----------------------------------------------------------------
 
-// Whether the pair was free; it is a transport's from now on.
+// Gives the pair to a transport. Returns whether the pair was free.
 bool take(Ends& pair) {
   if (pair.used != Ends::Used::no) return false;
   pair.used = Ends::Used::by_transport;
@@ -427,7 +427,7 @@ Operation on_writer(F function) {
   };
 }
 
-// While this lives, a statement waits.
+// Marks a statement as waiting while it lives.
 class Waiting {
  public:
   Waiting(Ends& pair, const std::string& what) : pair_(pair), what_(what) {

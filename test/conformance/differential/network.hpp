@@ -18,17 +18,17 @@ namespace differential {
 
 class Interpreter;
 
-// Two ends, of which the loop gets `near`; `far` is the scenario's own.
+// Two ends: `near` is for the loop, `far` is the scenario's own.
 struct Ends {
   explicit Ends(std::string kind);
   ~Ends();
   Ends(const Ends&) = delete;
   Ends& operator=(const Ends&) = delete;
 
-  // The next bytes that one of the ends sends.
+  // Returns the next bytes that one of the ends sends.
   std::string data(std::size_t size);
   bool datagrams() const { return kind == "dgram"; }
-  // Null unless a transport of bytes has the near end.
+  // The transport of bytes that has the near end, or null.
   const fiber::asyncio::Transport* stream() const { return transport ? &*transport : nullptr; }
 
   std::string kind;
@@ -51,14 +51,14 @@ struct ProtocolDescription {
 struct Network {
   std::map<std::string, std::unique_ptr<Ends>> pairs;
   std::map<std::string, ProtocolDescription> protocols;
-  // Nothing is written down any more.
+  // Whether logging has ended.
   bool over = false;
 
-  // Aborts what is open, and lets the loop see to that.
+  // Aborts open connections, and lets the loop finish them.
   void close(const fiber::asyncio::EventLoop& loop);
 };
 
-// Nothing if there is no such statement.
+// Runs a statement; returns nothing if it is not one about connections.
 std::optional<Value> immediate_on_network(Interpreter& run, const Statement& statement);
 bool waits_on_network(const std::string& op);
 Value wait_on_network(Interpreter& run, const Statement& statement);

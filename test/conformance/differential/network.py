@@ -48,7 +48,7 @@ class Pair:
         self.transport = None
         self.reader = None
         self.writer = None
-        self.sent = 0  # how much of the cycle was taken
+        self.sent = 0  # bytes of the cycle that were taken
 
     def data(self, size):
         start = self.sent % len(CYCLE)
@@ -189,7 +189,7 @@ def make_proto(run, args):
     run.protocols[args[0]] = args[1], dict(word.split(':') for word in args[2:])
 
 
-# What needs no waiting.
+# Statements that do not wait.
 
 def on_transport(function):
     """A statement about the transport of a pair."""
@@ -258,7 +258,8 @@ def limits(pair, transport, args):
 
 def size(pair, transport, args):
     if pair.kind == 'dgram':  # 3.13.0 forgets to take off the header that it has counted of each
-        return sum(len(data) + transport._header_size for data, _ in transport._buffer)
+        header = getattr(transport, '_header_size', 8)  # which has a name in 3.13.1
+        return sum(len(data) + header for data, _ in transport._buffer)
     return UNSET if pair.kind == 'rpipe' else transport.get_write_buffer_size()
 
 
@@ -347,7 +348,7 @@ IMMEDIATE = {
 }
 
 
-# What may suspend.
+# Statements that may suspend.
 
 def free_pair(run, name):
     """The pair, which is a transport's from now on; None if it is in use."""

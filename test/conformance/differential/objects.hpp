@@ -30,7 +30,7 @@ struct Objects {
   Named<asyncio::Queue<std::int64_t>> queues;
   Named<asyncio::PriorityQueue<std::int64_t>> priority_queues;
   Named<asyncio::LifoQueue<std::int64_t>> lifo_queues;
-  // Alive while their block runs and afterwards: others may still speak of them.
+  // Kept after the end of their block: other tasks may still name them.
   Named<asyncio::Timeout> timeouts;
   Named<asyncio::TaskGroup> groups;
 

@@ -47,7 +47,7 @@ Value gather_all(Interpreter& run, const Words& args, R range) {
   return run.bind(args[0], asyncio::gather(std::move(range)));
 }
 
-// A mixture, which gather takes as separate arguments only: what it does with these.
+// Gathers a mixture of coroutines and futures, like gather with separate arguments.
 template <bool kExceptions>
 Future<typename asyncio::detail::GatherRange<kExceptions, Value>::Results> gather_mixed(
     std::vector<Item> items) {
@@ -124,7 +124,7 @@ Value shield(Interpreter& run, const Words& args) {
       *found);
 }
 
-// A statement about the future bound to its first word.
+// Makes a statement about the future bound to its first word.
 template <class F>
 Operation on_future(F function) {
   return [function](Interpreter& run, const Words& args) -> Value {
@@ -179,7 +179,7 @@ Value add_callback(Interpreter& run, AnyFuture& found, const Words& args) {
   return {};
 }
 
-// The Python side has one callable for each action, and all of it is removed.
+// The Python side has one callable for each action, and removes all occurrences.
 Value remove_callback(Interpreter& run, AnyFuture& found, const Words& args) {
   if (!run.has_action(args[1])) return "unset";
   std::size_t removed = 0;

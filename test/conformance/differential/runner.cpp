@@ -22,13 +22,13 @@ std::string read(std::istream& stream) {
   return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
 }
 
-// Greenlets and stacks of this thread.
+// Returns the numbers of this thread's greenlets and stacks.
 std::string holdings() {
   return std::to_string(fiber::detail::greenlet_thread().object_count()) + " greenlets, " +
          std::to_string(fiber::core::thread_state().pool.census().in_use) + " stacks";
 }
 
-// The trace, and lines that begin with "left behind" if something outlives the scenario.
+// Returns the trace, with "left behind" lines for objects that outlive the scenario.
 std::vector<std::string> trace_of(const differential::Entry& entry) {
   const differential::Scenario scenario = differential::parse(entry.lines);
   fiber::getcurrent();
@@ -39,8 +39,8 @@ std::vector<std::string> trace_of(const differential::Entry& entry) {
   return trace;
 }
 
-// Takes out of both what CPython reported late, because a cycle of references held it: we report
-// the same when the last reference from outside goes. Only how many there are is compared.
+// Removes from both traces the reports that CPython made late, because a cycle of references held
+// the object: we report when the last outer reference goes. Only their number is compared.
 void settle(std::vector<std::string>& want, std::vector<std::string>& got) {
   const std::string kLate = " - 0 late ";
   std::set<std::string> texts;
@@ -57,7 +57,7 @@ void settle(std::vector<std::string>& want, std::vector<std::string>& got) {
   }
 }
 
-// What stands at the first difference of two traces.
+// Prints the first difference of two traces.
 void show_difference(const std::string& name, const std::vector<std::string>& want,
                      const std::vector<std::string>& got) {
   std::size_t index = 0;

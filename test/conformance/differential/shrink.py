@@ -102,7 +102,7 @@ class Shrinker:
             named = [f'scenario c{number}', *lines[1:]]
             try:
                 want = compare.expected(named)
-            except Exception:  # a candidate that makes no sense
+            except Exception:  # an invalid candidate
                 continue
             if want is not None:
                 wanted[f'c{number}'] = want

@@ -1,4 +1,4 @@
-// What tasks of a scenario return and what statements give, and how that looks in a trace.
+// The results of tasks and statements of a scenario, and their text in a trace.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ struct Value
 
 std::string show(const Value& value);
 
-// Type(message); groups list their members; what stands between < and > is left out.
+// Returns Type(message); groups list their members; text between < and > is left out.
 std::string show_error(const std::exception_ptr& error);
 
 }  // namespace differential

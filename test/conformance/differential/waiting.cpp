@@ -40,7 +40,7 @@ Value call(Interpreter& run, const std::string&, const Statement& statement) {
   return await(std::move(*coroutine));
 }
 
-// The futures that these words name; coroutines are not allowed here.
+// Returns the futures that the words name; coroutines are not allowed here.
 std::vector<asyncio::FutureRef> named(Interpreter& run, const Words& words, std::size_t first) {
   std::vector<asyncio::FutureRef> futures;
   for (std::size_t i = first; i < words.size(); ++i)
@@ -81,7 +81,7 @@ Value wait_for(Interpreter& run, const std::string&, const Statement& statement)
       *found);
 }
 
-// The statement in the words after the first.
+// Returns a coroutine that runs the statement in the words after the first.
 asyncio::Coroutine<Value> one(Interpreter& run, const std::string& who,
                               const Statement& statement) {
   Statement inner{.line = statement.line,

@@ -1,4 +1,4 @@
-// The programs that generators are tested with: what they consist of, and their text.
+// The programs for tests of generators: their parts and their text.
 //
 // A program is a list of definitions of generators and a main block, which work on a row of slots
 // that hold generators. README.md describes the text; a statement's number is its place in it.
@@ -65,7 +65,7 @@ struct Statement {
   int slot = 0;
   Kind kind = Kind::ValueError;
   Value value;
-  // Of a try.
+  // The parts of a try.
   Block body;
   std::vector<Handler> handlers;
   std::optional<Block> finally;
@@ -162,7 +162,7 @@ class Reader {
  public:
   explicit Reader(std::istream& in) : in_(in) {}
 
-  // False at the end of the text.
+  // Reads a program. Returns false at the end of the text.
   bool read(Program& program) {
     if (!line()) return false;
     expect("program");
@@ -221,7 +221,7 @@ class Reader {
   }
   Kind kind() { return static_cast<Kind>(place(kKindNames, word())); }
 
-  // Up to what closes it, which stays in word_.
+  // Reads a block up to the closing word, which stays in word_.
   void block(Block& statements) {  // NOLINT(misc-no-recursion)
     while (line() && word_ != "end" && word_ != "except" && word_ != "finally") {
       Statement s;

@@ -70,7 +70,7 @@ class Machine {
         },
         {.name = name, .stack_size = std::size_t{128} << 10});
   }
-  // The old one is dropped when the new one is in its place.
+  // Drops the old generator after the new one is in its place.
   void set_slot(int index, Any any) { const Any old = std::exchange(slot(index), std::move(any)); }
   Any& slot(int index) { return slots_.at(static_cast<std::size_t>(index)); }
   static const fiber::GeneratorBase& base(const Any& any) {
@@ -108,7 +108,7 @@ class Machine {
     }
   }
 
-  // The statements that main has too.
+  // Runs the statements that main has, too.
   void operate(const std::string& me, const Statement& s) {
     switch (s.op) {
       case Op::new_: set_slot(s.slot, make(*s.value)); return;

@@ -1,6 +1,6 @@
-// What a program does by the rules of PEP 342, 380 and 479 and the habits of CPython 3.13: a
-// machine of its own that knows nothing of stacks. A generator is a list of blocks under way;
-// delegation is a chain of calls, as in the PEP's text.
+// A model of programs by the rules of PEP 342, 380 and 479 and the behaviour of CPython 3.13: a
+// machine without stacks. A generator is a list of running blocks; delegation is a chain of calls,
+// as in the PEP's text.
 #pragma once
 
 #include "conformance/generator/language.hpp"
@@ -35,7 +35,7 @@ struct Error {
 
 class Model {
  public:
-  // The events of the program.
+  // Returns the events of the program.
   static Model run(const Program& program) {
     Model model(program);
     model.run_main();
@@ -51,7 +51,7 @@ class Model {
  private:
   enum class State { created, running, suspended, closed };
 
-  // A block under way, and why it runs.
+  // A running block, and its role.
   struct Entry {
     enum class Role { body, try_body, handler, finally } role;
     const Statement* owner;  // the try
@@ -184,7 +184,7 @@ class Model {
     return outcome;
   }
 
-  // As a caller sees it: the end is a StopIteration.
+  // Turns an outcome into the caller's view: the end is a StopIteration.
   static Outcome as_next(Outcome outcome) {
     if (outcome.how == Outcome::How::returned)
       return Outcome::raised(Error::make(Kind::StopIteration, outcome.value));
@@ -208,7 +208,7 @@ class Model {
     return g->entries.back().block->at(g->entries.back().at - 1);
   }
 
-  // Goes on after a yield, or in a yield from.
+  // Resumes after a yield, or in a yield from.
   Outcome resume(Generator* g, const Value& sent,
                  const Error* thrown) {  // NOLINT(misc-no-recursion)
     const Statement& s = current(g);
@@ -252,7 +252,7 @@ class Model {
     return unwind(g, kept);
   }
 
-  // An error goes outwards until somebody handles it.
+  // Passes an error outwards until a handler takes it.
   Outcome unwind(Generator* g, Error error) {  // NOLINT(misc-no-recursion)
     while (!g->entries.empty()) {
       const Entry entry = std::move(g->entries.back());
@@ -335,7 +335,7 @@ class Model {
     return {Kind::RuntimeError, "No active exception to reraise", {}};
   }
 
-  // The statements that main has too.
+  // Runs the statements that main has, too.
   Outcome operate(Generator* me, const Statement& s) {  // NOLINT(misc-no-recursion)
     switch (s.op) {
       case Op::new_: set_slot(s.slot, make(*s.value)); return {};

@@ -14,9 +14,9 @@ import sys
 import warnings
 
 SLOTS = 4
-PER_FILE = 100  # of the corpus
+PER_FILE = 100  # programs in a file of the corpus
 LONGEST = 1500  # bytes of a program and its trace
-FEWEST = 11  # things it must show
+FEWEST = 11  # features that a program must show
 STATES = {"GEN_CREATED": "created", "GEN_RUNNING": "running",
           "GEN_SUSPENDED": "suspended", "GEN_CLOSED": "closed"}
 

@@ -38,7 +38,7 @@ class RandomProgram {
   }
   Kind caught() { return static_cast<Kind>(below(static_cast<int>(kKindNames.size()))); }
 
-  // Every program has likings of its own.
+  // Each program prefers other statements.
   void vary(Weights& weights) {
     static constexpr int kFactors[] = {0, 1, 1, 1, 2, 5};
     for (auto& [op, weight] : weights)

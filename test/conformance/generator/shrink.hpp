@@ -1,4 +1,4 @@
-// The smallest program that still fails, by leaving out one statement after the other.
+// Shrinks a failing program by leaving out one statement after the other.
 #pragma once
 
 #include "conformance/generator/language.hpp"
@@ -22,7 +22,7 @@ class Shrink {
  private:
   Shrink(Program program, Fails fails) : best_(std::move(program)), fails_(std::move(fails)) {}
 
-  // One attempt at every place; true if any made it smaller.
+  // Tries a change at every place; returns true if one has made the program smaller.
   bool pass() {
     bool smaller = false;
     for (int place = 0;;) {
@@ -39,7 +39,7 @@ class Shrink {
     }
   }
 
-  // Makes the change number `left_`; false if there are not as many.
+  // Makes the change with the number `left_`; returns false if there are not as many.
   bool change(Program& program) {
     for (Definition& definition : program.definitions) {
       if (definition.wide && left_-- == 0) {

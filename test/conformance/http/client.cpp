@@ -1,5 +1,5 @@
-// What requests and aiohttp report of a case: the peer of clients.py. Reads commands, one a line,
-// with their arguments in hexadecimal digits, and writes reports of the same form.
+// Reports the results of requests and aiohttp for a case, like clients.py. Reads commands, one a
+// line, with their arguments in hexadecimal digits, and writes reports in the same form.
 //
 //   request METHOD URL     begins one more request; what follows is for it
 //   header, cookie, param, form NAME VALUE
@@ -87,7 +87,7 @@ struct Step {
   }
 };
 
-// The variables of a step, while it lasts.
+// Sets the environment variables of a step while it lives.
 class Environment {
  public:
   explicit Environment(const http::Params& variables) : variables_(variables) {

@@ -57,7 +57,7 @@ class Ours:
             self.say('request', step['method'], step['url'])
             for name, key in (('header', 'headers'), ('cookie', 'cookies'), ('param', 'params')):
                 for pair in step.get(key, {}).items():
-                    # Bytes go out as they are; requests' texts are Latin-1, aiohttp's UTF-8.
+                    # Bytes are sent unchanged; requests' texts are Latin-1, aiohttp's UTF-8.
                     as_latin = name == 'header' and client == 'requests'
                     self.say(name, *(latin(text) if as_latin else text for text in pair))
             data = step.get('data')
@@ -89,7 +89,7 @@ class Ours:
         report = {'headers': [], 'history': [], 'cookies': []}
         for line in self.process.stdout:
             name, *values = line.decode().split()
-            # What is no UTF-8 is a byte of Latin-1 in requests, and a surrogate in aiohttp.
+            # Bytes that are no UTF-8 become Latin-1 in requests, and surrogates in aiohttp.
             values = [text_of(bytes.fromhex(value[1:]), name, client) for value in values]
             if name == 'end':
                 report['cookies'].sort()

@@ -62,7 +62,7 @@ class Server:
                         return
                     with self.lock:
                         self.requests.append(request)
-                        # The last one is for all that follow.
+                        # The last answer is for all further requests.
                         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
                     connection.sendall(self.fill(answer['bytes']))
                     if answer['close']:

@@ -26,11 +26,11 @@ class Machine {
     machine->empty_slots();
     held = machine->held_;
     std::vector<std::string> events = machine->events_;
-    if (held == 0) delete machine;  // else, against all rules, bodies are left that refer to it
+    if (held == 0) delete machine;  // else, against all rules, bodies still refer to it
     return events;
   }
 
-  // To be installed as the unraisable hook, which is one for the whole process.
+  // The unraisable hook, of which a process has one.
   static void unraisable(const fiber::UnraisableHookArgs& args) {
     if (Machine* machine = running())
       machine->say("unraisable " + args.object.name() + " " + shown(args.exception));
@@ -53,7 +53,7 @@ class Machine {
     return name.empty() ? "main" : name;
   }
 
-  // Texts that are not ours are left to other tests.
+  // Returns type and text of an exception; texts that are not the program's are left out.
   static std::string shown(const std::exception_ptr& error) {
     if (error == nullptr) return "None";
     const std::string text = fiber::str(error);
@@ -73,7 +73,7 @@ class Machine {
 
   fiber::greenlet& slot(int index) { return slots_.at(static_cast<std::size_t>(index)); }
   fiber::weak_greenlet& weak(int index) { return weak_.at(static_cast<std::size_t>(index)); }
-  // The old one is dropped when the new one is in its place.
+  // Puts a greenlet into a slot; the old one is dropped after that.
   void set_slot(int index, fiber::greenlet g) {
     const fiber::greenlet old = std::exchange(slot(index), std::move(g));
   }
@@ -171,7 +171,7 @@ class Machine {
     return text;
   }
 
-  // The first one that is filled, again and again: what ends may fill one.
+  // Empties the first slot that is filled, again and again: a greenlet that ends may fill one.
   void empty_slots() {
     for (int i = 0; i < kSlots;)
       if (slot(i) == nullptr)

@@ -1,5 +1,6 @@
-// What a program does by the rules of greenlets: a machine that knows nothing of stacks. What a
-// greenlet waits for is a list of functions, the last of which gets what is sent or thrown to it.
+// The events of a program by the rules of greenlets: a machine that knows nothing of stacks. A
+// suspended greenlet is a list of functions, the last of which gets the value or exception sent to
+// it.
 #pragma once
 
 #include "greenlet/random/program.hpp"
@@ -32,7 +33,7 @@ class Model {
   long steps = 0;
   // A greenlet outlived its GreenletExit: its stack stays until the thread's end.
   bool stubborn = false;
-  // What has not been freed at the end, main aside.
+  // Returns the number of greenlets that have not been freed at the end, main aside.
   long left() const {
     return std::count_if(all_.begin(), all_.end(), [](const auto& g) { return !g->freed; }) - 1;
   }
@@ -57,7 +58,7 @@ class Model {
     static Outcome make_error(int number) {
       return {number % 2 == 1 ? Kind::exit : Kind::error, number};
     }
-    // What a greenlet that ends so leaves to its parent.
+    // Returns the outcome that a greenlet leaves to its parent when it ends so.
     Outcome at_end() const { return kind == Kind::exit ? Outcome{Kind::exited, number} : *this; }
   };
 
@@ -108,7 +109,7 @@ class Model {
     then([this, parent, next = std::move(next)] { release(parent, next); });
   }
 
-  // GreenletExit, with whoever gave up the last reference as the parent while it lasts.
+  // Throws GreenletExit; meanwhile the greenlet that gave up the last reference is the parent.
   void kill(Greenlet* g, Then next) {
     Greenlet* dropper = current_;
     Greenlet* parent = g->parent;
@@ -133,7 +134,7 @@ class Model {
 
   // --- switching --------------------------------------------------------------------------------
 
-  // The running greenlet leaves for another one, or for itself.
+  // Makes the running greenlet switch to another one, or to itself.
   void arrive(Greenlet* target, const Outcome& outcome) {
     Greenlet* origin = current_;
     if (origin->state == State::current) origin->state = State::suspended;
@@ -276,13 +277,13 @@ class Model {
     if (program_.dies) return exit_thread();
     empty_slots();
   }
-  // The first one that is filled, again and again: what ends may fill one.
+  // Empties the first slot that is filled, again and again: a greenlet that ends may fill one.
   void empty_slots() {
     for (Greenlet*& g : slots_)
       if (g != nullptr) return release(std::exchange(g, nullptr), [this] { empty_slots(); });
   }
 
-  // Newest first, as a stack unwinds.
+  // Ends the greenlets newest first, as a stack unwinds.
   void exit_thread() {
     if (started_.empty()) {
       tracing_ = false;

@@ -1,5 +1,4 @@
-// Random programs of greenlets: what they consist of, their text, and the smallest that still
-// fails.
+// Random programs of greenlets: their parts, their text, and the smallest one that still fails.
 //
 // A program is a list of bodies and a main block, which work on a row of slots that hold greenlets.
 // A body makes greenlets of later bodies only, and there are no loops: every program ends.
@@ -20,7 +19,7 @@ inline constexpr int kSlots = 4;
 
 enum class Op {
   switch_,   // to SLOT, with NUMBER
-  empty,     // to SLOT, with nothing
+  empty,     // to SLOT, without a value
   up,        // to the parent, with NUMBER
   throw_,    // into SLOT: an error, or GreenletExit if NUMBER is odd
   create,    // SLOT = a greenlet with body NUMBER
@@ -30,7 +29,7 @@ enum class Op {
   reparent,  // SLOT gets OTHER as its parent
   adopt,     // SLOT gets the current greenlet as its parent
   trace,     // on or off
-  lock,      // SLOT = what the weak handle to the last one made there gives
+  lock,      // SLOT = a handle from the weak one to the last greenlet made there
   states,    // of all slots
   raise,     // an error, or GreenletExit if NUMBER is odd
   return_,   // NUMBER
@@ -39,7 +38,7 @@ inline constexpr std::array<const char*, 15> kOpNames = {
     "switch",   "empty", "up",    "throw", "create", "copy",  "drop",  "foreign",
     "reparent", "adopt", "trace", "lock",  "states", "raise", "return"};
 
-// What is done about an exception that comes out of a statement.
+// The handling of an exception that comes out of a statement.
 enum class Guard { none, errors, all };
 
 struct Statement {
@@ -48,7 +47,7 @@ struct Statement {
   int slot = 0;
   int other = 0;
   int number = 0;
-  int id = 0;  // its place in the program
+  int id = 0;  // its index in the program
 };
 using Block = std::vector<Statement>;
 
@@ -56,7 +55,7 @@ struct Program {
   unsigned seed = 0;
   std::vector<Block> bodies;
   Block main;
-  bool dies = false;  // its thread exits with what is in the slots
+  bool dies = false;  // its thread exits with filled slots
 };
 
 inline void number_statements(Program& program) {
@@ -100,7 +99,7 @@ class RandomProgram {
     made.dies = below(8) == 0;
     slots_ = 2 + below(kSlots - 1);
     bodies_ = 2 + below(4);
-    // Every program has likings of its own.
+    // Every program has its own probabilities.
     static constexpr int kFactors[] = {0, 1, 1, 1, 2, 5};
     for (auto& [op, weight] : weights_)
       if (op != Op::switch_) weight *= kFactors[below(6)];
@@ -151,7 +150,7 @@ class RandomProgram {
   int index_ = 0;
 };
 
-// Leaves out one statement after the other.
+// Leaves out one statement after the other while the program still fails.
 inline Program shrink(Program best, const std::function<bool(const Program&)>& fails) {
   const auto block_of = [](Program& program, std::size_t b) -> Block& {
     return b < program.bodies.size() ? program.bodies[b] : program.main;

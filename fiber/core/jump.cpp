@@ -1,7 +1,6 @@
-// Boost.Context's functions are what jump_boost.hpp declares them to be.
+// Compares the declarations of jump.hpp with Boost.Context's own.
 #include <fiber/core/jump.hpp>
 
-#if !defined(FIBER_NATIVE_JUMP)
 #include <boost/context/detail/fcontext.hpp>
 
 #include <cstddef>
@@ -28,4 +27,3 @@ static_assert(std::is_same_v<decltype(&theirs::make_fcontext),
 
 }  // namespace
 }  // namespace fiber::core
-#endif

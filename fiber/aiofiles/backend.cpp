@@ -1,0 +1,149 @@
+#include <fiber/aiofiles/backend.hpp>
+
+#include <fiber/asyncio/tasks.hpp>
+#include <fiber/asyncio/threads.hpp>
+#include <fiber/core/undying.hpp>
+
+#include <cerrno>
+#include <cstdlib>
+#include <mutex>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+namespace fiber::aiofiles::detail {
+namespace {
+
+struct Backends {
+  std::mutex mutex;
+  std::unordered_map<std::uint64_t, Backend*> of_loops;  // by the loop's serial
+};
+
+Backends& backends() {
+  static auto* all = new Backends;
+  return *all;
+}
+
+// The last one that was asked for: most threads have one loop.
+struct Last {
+  std::uint64_t serial = 0;
+  Backend* backend = nullptr;
+};
+thread_local Last last;
+
+enum class Choice : unsigned char { any, ring, executor };
+
+Choice choice() {
+  const char* given = std::getenv("FIBER_AIOFILES");
+  const std::string_view text = given != nullptr ? given : "";
+  if (text.empty() || text == "auto") return Choice::any;
+  if (text == "io_uring") return Choice::ring;
+  if (text == "executor") return Choice::executor;
+  throw ValueError("FIBER_AIOFILES must be auto, io_uring or executor, not '" + std::string(text) +
+                   "'");
+}
+
+// Called on the loop's thread when a thread has made the call; dropped uncalled if none will.
+class Ending {
+ public:
+  explicit Ending(RequestRef request) noexcept : request_(std::move(request)) {}
+  Ending(Ending&&) noexcept = default;
+  Ending& operator=(Ending&&) = delete;
+  ~Ending() {
+    if (request_ != nullptr) request_->complete(-ECANCELED);
+  }
+  void operator()() {
+    const RequestRef request = std::exchange(request_, nullptr);
+    request->complete(request->outcome);
+  }
+
+ private:
+  RequestRef request_;
+};
+
+}  // namespace
+
+Backend& Backend::of(LoopObject& loop) {
+  Backend* found = last.serial == loop.serial ? last.backend : nullptr;
+  if (found == nullptr) {
+    const std::lock_guard guard(backends().mutex);
+    const auto place = backends().of_loops.find(loop.serial);
+    found = place != backends().of_loops.end() ? place->second : new Backend(loop);
+    backends().of_loops[loop.serial] = found;
+    last = {loop.serial, found};
+  }
+  int error = 0;
+  // A child process has the parent's ring, which stays as it is: it is not ours to close.
+  if (found->ring_ != nullptr && found->ring_->inherited()) [[unlikely]]
+    static_cast<void>(std::exchange(found->ring_, Ring::open(loop, error)).release());
+  return *found;
+}
+
+Backend::Backend(LoopObject& loop) : LoopDependent(loop), loop_(loop) {
+  const Choice wanted = choice();
+  if (wanted == Choice::executor) return;
+  int error = 0;
+  ring_ = Ring::open(loop, error);
+  if (ring_ == nullptr && wanted == Choice::ring)
+    raise_os_error(error, "io_uring cannot be had, which FIBER_AIOFILES asks for");
+}
+
+void Backend::loop_closed() noexcept {
+  {
+    const std::lock_guard guard(backends().mutex);
+    backends().of_loops.erase(loop_.serial);
+  }
+  if (ring_ != nullptr && ring_->inherited()) static_cast<void>(ring_.release());
+  delete this;
+}
+
+void Backend::start(const RequestRef& request) {
+  if (ring_ != nullptr && ring_->takes(*request) && ring_->start(request)) {
+    request->started = true;
+    return;
+  }
+  start_on_thread(request);
+}
+
+void Backend::start_on_thread(const RequestRef& request) {
+  auto& pool = asyncio::detail::default_executor(loop_);
+  auto posted = asyncio::detail::new_external(&loop_, Ending(request));
+  request->started = true;
+  request->job = pool.submit([request, posted = std::move(posted)]() mutable {
+    request->outcome = perform(*request);
+    posted.release()->post();
+  });
+}
+
+void Backend::withdraw(Request& request) noexcept {
+  if (request.done) return;
+  if (request.job) {
+    if (request.operation != Operation::write) request.job->cancel();
+  } else if (ring_ != nullptr) {
+    ring_->withdraw(request);
+  }
+}
+
+long carry_out(const RequestRef& request) {
+  LoopObject& loop = *asyncio::detail::task_for_await().loop();
+  Backend& backend = Backend::of(loop);
+  asyncio::detail::Waiter waiter(loop);
+  struct Leave {
+    Request& request;
+    ~Leave() { request.waiter = nullptr; }
+  } leave{*request};
+  request->waiter = &waiter;
+  backend.start(request);
+  try {
+    if (request->done)
+      asyncio::await(asyncio::sleep(0));  // others have their turn, as if it had taken a while
+    else
+      waiter.wait();
+  } catch (...) {
+    backend.withdraw(*request);
+    throw;
+  }
+  return request->result;
+}
+
+}  // namespace fiber::aiofiles::detail

@@ -1,0 +1,36 @@
+// Who carries out the requests of a loop: io_uring, or threads of the loop's default executor.
+#pragma once
+
+#include <fiber/aiofiles/request.hpp>
+#include <fiber/aiofiles/ring.hpp>
+#include <fiber/asyncio/loop_dependent.hpp>
+#include <fiber/standard.hpp>
+
+namespace fiber::aiofiles::detail {
+
+/// Of one loop: made by its first request, ended when the loop is closed.
+class Backend final : public asyncio::detail::LoopDependent {
+ public:
+  /// Throws what FIBER_AIOFILES asks for and cannot be had: OSError, ValueError.
+  static Backend& of(LoopObject& loop);
+
+  const char* name() const noexcept { return ring_ != nullptr ? "io_uring" : "executor"; }
+  /// The request may have ended on return. Throws RuntimeError if the executor takes nothing more.
+  void start(const RequestRef& request);
+  void withdraw(Request& request) noexcept;
+  void loop_closed() noexcept override;
+
+ private:
+  explicit Backend(LoopObject& loop);
+  ~Backend() override = default;
+  void start_on_thread(const RequestRef& request);
+
+  LoopObject& loop_;
+  std::unique_ptr<Ring> ring_;
+};
+
+/// Carries a request out while the current task waits. Returns a number, or -errno. Throws
+/// CancelledError; the request goes on by itself then.
+long carry_out(const RequestRef& request);
+
+}  // namespace fiber::aiofiles::detail

@@ -1,0 +1,199 @@
+// The calls on paths, which wait without stopping the loop. Python: aiofiles.os.
+//
+// All are to be awaited, and throw OSError: FileNotFoundError, FileExistsError, PermissionError,
+// NotADirectoryError and so on; ValueError for a zero byte in a path.
+#pragma once
+
+#include <fiber/asyncio/coroutines.hpp>
+#include <fiber/exceptions/files.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sys/stat.h>
+
+namespace fiber::aiofiles::os {
+
+/// An entry of a directory, as scandir found it. Python: os.DirEntry.
+class FIBER_API DirEntry {
+ public:
+  const std::string& name() const noexcept { return name_; }
+  /// With the directory before it, as that was given to scandir.
+  const std::string& path() const noexcept { return path_; }
+  ino_t inode() const noexcept { return inode_; }
+  /// A link is what it leads to, and nothing if that does not exist. No call waits.
+  bool is_dir() const noexcept { return S_ISDIR(type_); }
+  bool is_file() const noexcept { return S_ISREG(type_); }
+  bool is_symlink() const noexcept { return symlink_; }
+
+  DirEntry(std::string name, std::string path, ino_t inode, mode_t type, bool symlink)
+      : name_(std::move(name)),
+        path_(std::move(path)),
+        inode_(inode),
+        type_(type),
+        symlink_(symlink) {}
+
+ private:
+  std::string name_;
+  std::string path_;
+  ino_t inode_;
+  mode_t type_;
+  bool symlink_;
+};
+
+/// Keyword arguments of stat.
+struct StatOptions {
+  bool follow_symlinks = true;
+};
+/// Keyword arguments of makedirs.
+struct MakedirsOptions {
+  mode_t mode = 0777;  ///< of the last one, less the umask
+  bool exist_ok = false;
+};
+/// Keyword arguments of atomic_write.
+struct AtomicWriteOptions {
+  bool durable = true;        ///< return when the file is on the disk, under its name
+  mode_t permissions = 0666;  ///< of a file that did not exist, less the umask
+};
+
+namespace detail {
+FIBER_API struct ::stat stat(const std::string& path, bool follow);
+FIBER_API void unlink(const std::string& path);
+FIBER_API void rmdir(const std::string& path);
+FIBER_API void rename(const std::string& from, const std::string& to);
+FIBER_API void mkdir(const std::string& path, mode_t mode);
+FIBER_API void makedirs(const std::string& path, const MakedirsOptions& options);
+FIBER_API void link(const std::string& from, const std::string& to);
+FIBER_API void symlink(const std::string& from, const std::string& to);
+FIBER_API std::string readlink(const std::string& path);
+FIBER_API void chmod(const std::string& path, mode_t mode);
+FIBER_API bool access(const std::string& path, int mode);
+FIBER_API void truncate(const std::string& path, std::int64_t size);
+FIBER_API std::vector<DirEntry> scandir(const std::string& path);
+FIBER_API std::vector<std::string> listdir(const std::string& path);
+FIBER_API void atomic_write(const std::string& path, std::string data,
+                            const AtomicWriteOptions& options);
+/// Null where there is nothing, or nothing that may be looked at. Python's os.path functions.
+FIBER_API std::optional<struct ::stat> look(const std::string& path, bool follow);
+}  // namespace detail
+
+/// The system's struct stat: st_size, st_mode, st_mtim.
+inline auto stat(std::string path, StatOptions options = {}) {
+  return asyncio::detail::Deferred(
+      [path = std::move(path), options] { return detail::stat(path, options.follow_symlinks); });
+}
+/// Of the link itself.
+inline auto lstat(std::string path) {
+  return os::stat(std::move(path), {.follow_symlinks = false});
+}
+inline auto unlink(std::string path) {
+  return asyncio::detail::Deferred([path = std::move(path)] { detail::unlink(path); });
+}
+inline auto remove(std::string path) { return os::unlink(std::move(path)); }
+inline auto rmdir(std::string path) {
+  return asyncio::detail::Deferred([path = std::move(path)] { detail::rmdir(path); });
+}
+/// What is at `to` is replaced at once: nobody ever finds nothing there.
+inline auto rename(std::string from, std::string to) {
+  return asyncio::detail::Deferred(
+      [from = std::move(from), to = std::move(to)] { detail::rename(from, to); });
+}
+/// As rename, as everywhere but on Windows.
+inline auto replace(std::string from, std::string to) {
+  return os::rename(std::move(from), std::move(to));
+}
+inline auto mkdir(std::string path, mode_t mode = 0777) {
+  return asyncio::detail::Deferred([path = std::move(path), mode] { detail::mkdir(path, mode); });
+}
+/// With those above it that are missing.
+inline auto makedirs(std::string path, MakedirsOptions options = {}) {
+  return asyncio::detail::Deferred(
+      [path = std::move(path), options] { detail::makedirs(path, options); });
+}
+inline auto link(std::string from, std::string to) {
+  return asyncio::detail::Deferred(
+      [from = std::move(from), to = std::move(to)] { detail::link(from, to); });
+}
+/// Makes `to`, which leads to `from`.
+inline auto symlink(std::string from, std::string to) {
+  return asyncio::detail::Deferred(
+      [from = std::move(from), to = std::move(to)] { detail::symlink(from, to); });
+}
+inline auto readlink(std::string path) {
+  return asyncio::detail::Deferred([path = std::move(path)] { return detail::readlink(path); });
+}
+inline auto chmod(std::string path, mode_t mode) {
+  return asyncio::detail::Deferred([path = std::move(path), mode] { detail::chmod(path, mode); });
+}
+/// R_OK, W_OK, X_OK, F_OK: whether this process may. Throws nothing but for a zero byte.
+inline auto access(std::string path, int mode) {
+  return asyncio::detail::Deferred(
+      [path = std::move(path), mode] { return detail::access(path, mode); });
+}
+inline auto truncate(std::string path, std::int64_t size) {
+  return asyncio::detail::Deferred(
+      [path = std::move(path), size] { detail::truncate(path, size); });
+}
+/// The entries of a directory, without "." and "..", in no order: a std::vector<DirEntry>.
+inline auto scandir(std::string path = ".") {
+  return asyncio::detail::Deferred([path = std::move(path)] { return detail::scandir(path); });
+}
+/// Their names alone.
+inline auto listdir(std::string path = ".") {
+  return asyncio::detail::Deferred([path = std::move(path)] { return detail::listdir(path); });
+}
+/// Puts a file with this content in the place of another, or of none: who opens `path` finds the
+/// old content or the new one, whatever happens meanwhile, and so does who is cancelled. An
+/// existing file keeps its permissions; links are replaced by the file. Ours, not Python's.
+inline auto atomic_write(std::string path, std::string data, AtomicWriteOptions options = {}) {
+  return asyncio::detail::Deferred(
+      [path = std::move(path), data = std::move(data), options]() mutable {
+        detail::atomic_write(path, std::move(data), options);
+      });
+}
+
+/// What is at a path, if anything is. Python: aiofiles.os.path.
+namespace path {
+
+/// False also where it cannot be looked at.
+inline auto exists(std::string path) {
+  return asyncio::detail::Deferred(
+      [path = std::move(path)] { return detail::look(path, true).has_value(); });
+}
+inline auto isfile(std::string path) {
+  return asyncio::detail::Deferred([path = std::move(path)] {
+    const auto found = detail::look(path, true);
+    return found && S_ISREG(found->st_mode);
+  });
+}
+inline auto isdir(std::string path) {
+  return asyncio::detail::Deferred([path = std::move(path)] {
+    const auto found = detail::look(path, true);
+    return found && S_ISDIR(found->st_mode);
+  });
+}
+inline auto islink(std::string path) {
+  return asyncio::detail::Deferred([path = std::move(path)] {
+    const auto found = detail::look(path, false);
+    return found && S_ISLNK(found->st_mode);
+  });
+}
+inline auto getsize(std::string path) {
+  return asyncio::detail::Deferred(
+      [path = std::move(path)]() -> std::int64_t { return detail::stat(path, true).st_size; });
+}
+inline auto samefile(std::string a, std::string b) {
+  return asyncio::detail::Deferred([a = std::move(a), b = std::move(b)] {
+    const auto first = detail::stat(a, true);
+    const auto second = detail::stat(b, true);
+    return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+  });
+}
+
+}  // namespace path
+
+}  // namespace fiber::aiofiles::os

@@ -1,0 +1,146 @@
+// Paths with methods that wait. Python: anyio.Path.
+#pragma once
+
+#include <fiber/aiofiles/file.hpp>
+#include <fiber/aiofiles/os.hpp>
+
+#include <concepts>
+#include <filesystem>
+#include <iosfwd>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace fiber::aiofiles {
+
+/// Keyword arguments of Path::mkdir.
+struct PathMkdirOptions {
+  mode_t mode = 0777;  ///< less the umask
+  bool parents = false;
+  bool exist_ok = false;
+};
+/// Keyword arguments of Path::touch.
+struct PathTouchOptions {
+  mode_t mode = 0666;  ///< less the umask
+  bool exist_ok = true;
+};
+/// Keyword arguments of Path::unlink.
+struct PathUnlinkOptions {
+  bool missing_ok = false;
+};
+
+class Path;
+
+namespace detail {
+FIBER_API std::string read_file(const std::string& path);
+FIBER_API std::size_t write_file(const std::string& path, std::string data);
+FIBER_API void unlink_path(const std::string& path, bool missing_ok);
+FIBER_API void make_path(const std::string& path, const PathMkdirOptions& options);
+FIBER_API void touch(const std::string& path, const PathTouchOptions& options);
+FIBER_API std::vector<Path> entries_of(const std::string& path);
+}  // namespace detail
+
+/// A path: a value, which knows nothing of the file. What asks the file system is to be awaited,
+/// and throws what the functions of aiofiles::os throw.
+///
+///   aiofiles::Path settings = aiofiles::Path("/etc") / "app" / "settings";
+///   std::string text = await(settings.read_text());
+class FIBER_API Path {
+ public:
+  Path() = default;
+  Path(std::filesystem::path path)  // NOLINT(google-explicit-constructor)
+      : path_(std::move(path)) {}
+  template <class Text>
+    requires std::convertible_to<const Text&, std::string_view>
+  Path(const Text& path)  // NOLINT(google-explicit-constructor)
+      : path_(std::string_view(path)) {}
+
+  std::string str() const { return path_.string(); }
+  std::string name() const { return path_.filename().string(); }
+  std::string stem() const { return path_.stem().string(); }
+  std::string suffix() const { return path_.extension().string(); }
+  Path parent() const { return path_.parent_path(); }
+  Path with_name(std::string_view name) const { return path_.parent_path() / name; }
+  Path with_suffix(std::string_view suffix) const {
+    std::filesystem::path changed = path_;
+    return changed.replace_extension(suffix);
+  }
+  bool is_absolute() const { return path_.is_absolute(); }
+  const std::filesystem::path& path() const noexcept { return path_; }
+  friend Path operator/(const Path& a, const Path& b) { return a.path_ / b.path_; }
+  friend bool operator==(const Path& a, const Path& b) noexcept { return a.path_ == b.path_; }
+  friend auto operator<=>(const Path& a, const Path& b) noexcept { return a.path_ <=> b.path_; }
+
+  /// See aiofiles::open.
+  auto open(std::string mode = "r", OpenOptions options = {}) const {
+    return aiofiles::open(str(), std::move(mode), options);
+  }
+  /// The whole file. Text is what the bytes are.
+  auto read_bytes() const {
+    return asyncio::detail::Deferred([path = str()] { return detail::read_file(path); });
+  }
+  auto read_text() const { return read_bytes(); }
+  /// In place of what the file had; returns how many bytes that are. See write_atomic for one that
+  /// others read meanwhile.
+  auto write_bytes(std::string data) const {
+    return asyncio::detail::Deferred([path = str(), data = std::move(data)]() mutable {
+      return detail::write_file(path, std::move(data));
+    });
+  }
+  auto write_text(std::string text) const { return write_bytes(std::move(text)); }
+  /// See os::atomic_write. Ours, not Python's.
+  auto write_atomic(std::string data, os::AtomicWriteOptions options = {}) const {
+    return os::atomic_write(str(), std::move(data), options);
+  }
+
+  auto exists() const { return os::path::exists(str()); }
+  auto is_file() const { return os::path::isfile(str()); }
+  auto is_dir() const { return os::path::isdir(str()); }
+  auto is_symlink() const { return os::path::islink(str()); }
+  auto stat(os::StatOptions options = {}) const { return os::stat(str(), options); }
+  auto lstat() const { return os::lstat(str()); }
+  auto samefile(const Path& other) const { return os::path::samefile(str(), other.str()); }
+  auto readlink() const {
+    return asyncio::detail::Deferred(
+        [path = str()] { return Path(asyncio::await(os::readlink(path))); });
+  }
+  /// The paths of a directory's entries, in no order: a std::vector<Path>.
+  auto iterdir() const {
+    return asyncio::detail::Deferred([path = str()] { return detail::entries_of(path); });
+  }
+
+  auto mkdir(PathMkdirOptions options = {}) const {
+    return asyncio::detail::Deferred([path = str(), options] { detail::make_path(path, options); });
+  }
+  auto rmdir() const { return os::rmdir(str()); }
+  auto unlink(PathUnlinkOptions options = {}) const {
+    return asyncio::detail::Deferred(
+        [path = str(), options] { detail::unlink_path(path, options.missing_ok); });
+  }
+  /// Makes the file, or sets its times to now.
+  auto touch(PathTouchOptions options = {}) const {
+    return asyncio::detail::Deferred([path = str(), options] { detail::touch(path, options); });
+  }
+  auto chmod(mode_t mode) const { return os::chmod(str(), mode); }
+  /// Returns the new path.
+  auto rename(Path target) const {
+    return asyncio::detail::Deferred([path = str(), target = std::move(target)] {
+      asyncio::await(os::rename(path, target.str()));
+      return target;
+    });
+  }
+  auto replace(Path target) const { return rename(std::move(target)); }
+  /// Makes this path a link to `target`.
+  auto symlink_to(const Path& target) const { return os::symlink(target.str(), str()); }
+  auto hardlink_to(const Path& target) const { return os::link(target.str(), str()); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// "Path('/etc/hosts')"
+FIBER_API std::string repr(const Path& path);
+FIBER_API std::ostream& operator<<(std::ostream& out, const Path& path);
+
+}  // namespace fiber::aiofiles

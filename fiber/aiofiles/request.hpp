@@ -1,0 +1,102 @@
+// A system call on a file that the kernel or a thread carries out while the task that wants it
+// waits.
+//
+// Invariants
+//  1. What the call reads and writes belongs to the request, which lives until the call has ended:
+//     a task that is cancelled leaves nothing to which the kernel could still write.
+//  2. complete() is called once for each request that was started, on the loop's thread, at the
+//     latest when the loop is closed. Only then does the request let go of what that thread counts.
+#pragma once
+
+#include <fiber/asyncio/file_descriptor.hpp>
+#include <fiber/asyncio/waiter.hpp>
+#include <fiber/concurrent/futures.hpp>
+#include <fiber/core/ref.hpp>
+#include <fiber/standard.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+namespace fiber::aiofiles::detail {
+
+using asyncio::detail::UniqueFd;
+
+enum class Operation : std::uint8_t {
+  open,      ///< path, flags, mode; the descriptor is in `own`
+  close,     ///< own
+  read,      ///< file, data (its size is the most that is read), offset
+  write,     ///< file, all of data, offset
+  sync,      ///< file
+  truncate,  ///< file, offset
+  stat,      ///< path, flags; into status
+  unlink,    ///< path; flags: AT_REMOVEDIR
+  rename,    ///< path, path2
+  mkdir,     ///< path, mode
+};
+
+/// At the position that the kernel keeps for the open file.
+inline constexpr std::int64_t kAtPosition = -1;
+
+class Request;
+
+/// Is told of the end of a request that its task has not waited for.
+class Owner {
+ public:
+  virtual void retain_owner() noexcept = 0;
+  virtual void release_owner() noexcept = 0;
+  virtual void ended(const Request& request) noexcept = 0;
+
+ protected:
+  ~Owner() = default;
+};
+struct ByOwner {
+  static void retain(Owner* owner) noexcept { owner->retain_owner(); }
+  static void release(Owner* owner) noexcept { owner->release_owner(); }
+};
+
+class Request final : public core::SharedCounted<Request> {
+ public:
+  explicit Request(Operation its_operation) noexcept : operation(its_operation) {}
+
+  /// Of one try of the call, a number or -errno: whether there must be another.
+  bool goes_on(long value) noexcept;
+  /// By whoever made the call, at its end. Returns the result.
+  long settle(long value) noexcept;
+  /// On the loop's thread.
+  void complete(long value) noexcept;
+
+  // What is asked for, left alone while it is under way.
+  const Operation operation;
+  std::shared_ptr<const UniqueFd> file;  ///< open as long as the call may use it
+  UniqueFd own;                          ///< closed with the request, unless it is taken
+  std::string path;
+  std::string path2;
+  std::string data;
+  std::int64_t offset = 0;
+  int flags = 0;
+  mode_t mode = 0;
+  struct statx status {};
+  std::size_t progress = 0;  ///< how much of data is written
+
+  long outcome = 0;  ///< of the thread that makes the call, until it has posted that
+
+  // Of the loop's thread.
+  bool started = false;  ///< complete() will be called
+  bool done = false;
+  bool withdrawn = false;  ///< from the kernel, which may say that the call was interrupted
+  long result = 0;         ///< a number, or -errno
+  asyncio::detail::Waiter* waiter = nullptr;
+  core::Ref<Owner, ByOwner> owner;
+  std::optional<concurrent::futures::Future<void>> job;  ///< of a thread
+};
+using RequestRef = core::Ref<Request>;
+
+/// Makes the call on this thread. Returns a number, or -errno.
+long perform(Request& request) noexcept;
+
+}  // namespace fiber::aiofiles::detail

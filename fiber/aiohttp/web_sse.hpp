@@ -1,0 +1,109 @@
+// The server's side of events. Python: the package aiohttp_sse.
+//
+//   web::StreamResponse handler(web::Request& request) {
+//     return asyncio::with(web::sse_response(request), [](web::EventSourceResponse& response) {
+//       while (response.is_connected()) {
+//         await(response.send("tick", {.event = "clock"}));
+//         await(asyncio::sleep(1s));
+//       }
+//       return response;
+//     });
+//   }
+#pragma once
+
+#include <fiber/aiohttp/web_response.hpp>
+#include <fiber/asyncio/coroutines.hpp>
+#include <fiber/http/arguments.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace fiber::aiohttp::web {
+
+/// Keyword arguments of EventSourceResponse. Content-Type, Cache-Control and X-Accel-Buffering have
+/// the values that streams of events need, unless they are among the headers.
+struct EventSourceOptions {
+  int status = 200;
+  std::string reason = {};
+  CIMultiDict headers = {};
+  std::string sep = "\r\n";  ///< "\r\n", "\n" or "\r"
+  /// A comment is sent so often, so that nobody on the way takes the connection for dead; and so
+  /// often it is found out whether the client is still there.
+  http::Seconds ping_interval = std::chrono::seconds(15);
+};
+
+/// Keyword arguments of send().
+struct SendEventOptions {
+  std::optional<std::string> id = {};  ///< what a client says in Last-Event-ID when it comes back
+  std::optional<std::string> event = {};                ///< its type; "message" unless given
+  std::optional<std::chrono::milliseconds> retry = {};  ///< how long a client is to wait then
+};
+
+namespace detail {
+class EventSourceObject;
+FIBER_API void send_event(ResponseObject& response, std::string_view data,
+                          const SendEventOptions& options);
+FIBER_API void wait_for_end_of_events(ResponseObject& response);
+}  // namespace detail
+
+/// A response that goes on until its handler returns. It is never compressed: a compressor holds
+/// back what is to be seen at once. Copies may be used by other tasks of the loop to send events,
+/// also when the request is over: send() throws then. aiohttp_sse.EventSourceResponse.
+class FIBER_API EventSourceResponse : public StreamResponse {
+ public:
+  /// Throws ValueError for another `sep`, and a ping_interval that is not positive.
+  explicit EventSourceResponse(EventSourceOptions options = {});
+
+  /// Sends an event; each line of `data` is a field. Line ends are taken out of `id` and `event`.
+  /// Waits while more than 64 KiB are on their way. Throws RuntimeError before prepare(),
+  /// ValueError for an id with a zero byte or a negative retry, ConnectionResetError if the client
+  /// is gone; await it.
+  auto send(std::string_view data, SendEventOptions options = {}) const {
+    return asyncio::detail::Deferred(
+        [self = *this, data = std::string(data), options = std::move(options)] {
+          detail::send_event(self.object(), data, options);
+        });
+  }
+  /// Until stop_streaming(), or until the client is gone. Throws RuntimeError before prepare();
+  /// await it.
+  auto wait() const {
+    return asyncio::detail::Deferred(
+        [self = *this] { detail::wait_for_end_of_events(self.object()); });
+  }
+  /// Ends pings and wait().
+  void stop_streaming() const;
+  /// Whether the stream goes on, as far as is known.
+  bool is_connected() const noexcept;
+  /// What the client has got already, "" for nothing. Throws RuntimeError before prepare().
+  const std::string& last_event_id() const;
+  http::Seconds ping_interval() const noexcept;
+  /// Throws ValueError unless it is positive.
+  void ping_interval(http::Seconds interval) const;
+
+ private:
+  detail::EventSourceObject& events() const noexcept;
+};
+
+/// For asyncio::with(): sends the head, lends the response, and ends the stream.
+class FIBER_API EventSourceContext {
+ public:
+  EventSourceContext(Request& request, EventSourceOptions options)
+      : request_(request), response_(std::move(options)) {}
+  EventSourceResponse& enter();
+  bool exit(const std::exception_ptr& error) noexcept;
+
+ private:
+  Request& request_;
+  EventSourceResponse response_;
+};
+/// aiohttp_sse.sse_response.
+inline EventSourceContext sse_response(Request& request, EventSourceOptions options = {}) {
+  return EventSourceContext(request, std::move(options));
+}
+
+}  // namespace fiber::aiohttp::web

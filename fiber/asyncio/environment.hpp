@@ -1,0 +1,51 @@
+// The environment variables of a child process, out of whatever container a program keeps them in.
+#pragma once
+
+#include <concepts>
+#include <initializer_list>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fiber::asyncio::subprocess {
+
+/// Names and values, which a child process has for its environment. Made of any range of pairs of
+/// strings, such as a std::map; of a name that is given twice the last value counts, as in a
+/// literal of Python's. What cannot be in an environment is refused where a process is started:
+/// ValueError.
+class Environment {
+ public:
+  using Variable = std::pair<std::string, std::string>;
+
+  Environment() = default;
+  Environment(std::initializer_list<Variable> variables) {
+    for (const auto& [name, value] : variables) set(name, value);
+  }
+  template <class Range>
+    requires(!std::same_as<std::remove_cvref_t<Range>, Environment> &&
+             requires(const Range& range) {
+               { range.begin()->first } -> std::convertible_to<std::string>;
+               { range.begin()->second } -> std::convertible_to<std::string>;
+             })
+  Environment(const Range& variables) {  // NOLINT(google-explicit-constructor): a std::map is one
+    for (const auto& [name, value] : variables) set(name, value);
+  }
+
+  void set(std::string name, std::string value) {
+    for (Variable& each : variables_) {
+      if (each.first != name) continue;
+      each.second = std::move(value);
+      return;
+    }
+    variables_.emplace_back(std::move(name), std::move(value));
+  }
+
+  auto begin() const noexcept { return variables_.begin(); }
+  auto end() const noexcept { return variables_.end(); }
+
+ private:
+  std::vector<Variable> variables_;
+};
+
+}  // namespace fiber::asyncio::subprocess

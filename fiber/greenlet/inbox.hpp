@@ -1,0 +1,26 @@
+// Part of GreenletThread: the state of a thread that other threads reach. First of all the
+// references that other threads gave up, for the owner to take back.
+#pragma once
+
+#include <fiber/greenlet/object.hpp>
+
+#include <atomic>
+#include <mutex>
+
+namespace fiber::detail {
+
+struct Inbox {
+  std::mutex mutex;
+  GreenletObject* first = nullptr;
+  bool closed = false;  // the thread has exited
+  long moved_away = 0;  // objects that other threads took over
+};
+
+// The block that all weak handles to one greenlet share.
+struct WeakBlock {
+  std::atomic<long> refs{1};
+  std::mutex mutex;
+  GreenletObject* target;
+};
+
+}  // namespace fiber::detail

@@ -1,0 +1,172 @@
+// port_forwarder: connections to a port of this machine go on to another machine's.
+//
+// Without arguments it shows itself: it stands between a client and a server of the same loop.
+#include <fiber/asyncio.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <iostream>
+#include <string>
+
+#include "support/command_line.hpp"
+
+using namespace fiber;
+using asyncio::await;
+using asyncio::StreamReader;
+using asyncio::StreamWriter;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr const char* kUsage =
+    R"(port_forwarder [OPTIONS] PORT HOST:PORT
+
+  --bind ADDRESS    where to listen (127.0.0.1)
+  --connect SECONDS how long the other side may take to answer (10)
+  --idle SECONDS    close connections on which nothing has come for so long (never)
+
+Each direction ends by itself: a client that has sent all can still read the answer. Prints a line
+for each connection. Without arguments it shows itself.
+)";
+
+struct Settings {
+  std::string host;
+  int port = 0;
+  seconds connect{10};
+  seconds idle{0};
+  bool quiet = false;
+};
+
+class Forwarder {
+ public:
+  explicit Forwarder(Settings settings) : settings_(std::move(settings)) {}
+
+  void serve(StreamReader& reader, StreamWriter& writer) const {
+    const std::string name = writer.peername().text();
+    try {
+      auto [far_reader, far_writer] = await(asyncio::wait_for(
+          asyncio::open_connection(settings_.host, settings_.port), settings_.connect));
+      const auto [sent, received] = both_ways(reader, writer, far_reader, far_writer);
+      say(name + ": " + std::to_string(sent) + " bytes there, " + std::to_string(received) +
+          " back");
+    } catch (const std::exception& error) {
+      say(name + ": " + (*error.what() != '\0' ? error.what() : "timed out"));
+    }
+    writer.close();
+  }
+
+ private:
+  struct Counts {
+    std::uint64_t sent = 0;
+    std::uint64_t received = 0;
+  };
+
+  // The first direction to fail ends the other.
+  Counts both_ways(const StreamReader& near_reader, const StreamWriter& near_writer,
+                   const StreamReader& far_reader, const StreamWriter& far_writer) const {
+    Counts counts;
+    try {
+      asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
+        (void)group.create_task([&] { counts.sent = copy(near_reader, far_writer); });
+        (void)group.create_task([&] { counts.received = copy(far_reader, near_writer); });
+      });
+    } catch (const BaseExceptionGroup& group) {
+      std::rethrow_exception(group.exceptions().front());
+    }
+    far_writer.close();
+    return counts;
+  }
+
+  std::uint64_t copy(const StreamReader& from, const StreamWriter& to) const {
+    std::uint64_t count = 0;
+    for (;;) {
+      const std::string data = next(from);
+      if (data.empty()) break;
+      to.write(data);
+      await(to.drain());  // who reads slowly is not sent more than fits
+      count += data.size();
+    }
+    to.write_eof();
+    return count;
+  }
+
+  std::string next(const StreamReader& from) const {
+    if (settings_.idle == seconds(0)) return await(from.read(65536));
+    return await(asyncio::wait_for(from.read(65536), settings_.idle));
+  }
+
+  void say(const std::string& line) const {
+    if (!settings_.quiet) std::cout << line << std::endl;
+  }
+
+  Settings settings_;
+};
+
+void serve(const std::string& address, int port, const Settings& settings) {
+  const Forwarder forwarder(settings);
+  const auto server = await(asyncio::start_server(
+      [&](StreamReader& reader, StreamWriter& writer) { forwarder.serve(reader, writer); }, address,
+      port));
+  for (const asyncio::Socket& socket : server.sockets())
+    std::cout << "forwarding " << socket.getsockname().text() << " to " << settings.host << ':'
+              << settings.port << std::endl;
+  await(server.serve_forever());
+}
+
+std::string ask(int port, const std::string& text) {
+  auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", port));
+  writer.write(text);
+  writer.write_eof();
+  std::string answer = await(reader.read());
+  writer.close();
+  return answer;
+}
+
+void show() {
+  // Answers when its client has said all.
+  const auto counting = await(asyncio::start_server(
+      [](StreamReader& reader, StreamWriter& writer) {
+        const std::string text = await(reader.read());
+        writer.write(std::to_string(text.size()) + " bytes came");
+        writer.close();
+      },
+      "127.0.0.1", 0));
+  const Forwarder there({.host = "127.0.0.1", .port = counting.sockets()[0].port(), .quiet = true});
+  const auto forwarding = await(asyncio::start_server(
+      [&](StreamReader& reader, StreamWriter& writer) { there.serve(reader, writer); }, "127.0.0.1",
+      0));
+  const int port = forwarding.sockets()[0].port();
+  std::cout << "far side: " << ask(port, "hello") << '\n';
+  std::cout << "far side: " << ask(port, std::string(3'000'000, 'x')) << '\n';
+  counting.close();
+  await(counting.wait_closed());
+  std::cout << "far side gone: '" << ask(port, "") << "'\n";
+  forwarding.close();
+  await(forwarding.wait_closed());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return command_line::run(argc, argv, kUsage, [&] {
+    const command_line::Arguments given(argc, argv, {"--bind", "--connect", "--idle"});
+    if (argc == 1) {
+      asyncio::run(show);
+      return 0;
+    }
+    if (given.rest.size() != 2) throw command_line::UsageError("PORT and HOST:PORT are expected");
+    const auto [host, port] = command_line::host_and_port(given.rest[1], -1);
+    if (port < 0) throw command_line::UsageError("a port is missing in " + given.rest[1]);
+    const auto time = [&](const char* name, const char* usual) {
+      return seconds(command_line::number(given.get(name, usual), name, 0, 86400));
+    };
+    const Settings settings{.host = host,
+                            .port = port,
+                            .connect = time("--connect", "10"),
+                            .idle = time("--idle", "0")};
+    asyncio::run([&] {
+      serve(given.get("--bind", "127.0.0.1"), command_line::port(given.rest[0]), settings);
+    });
+    return 0;
+  });
+}

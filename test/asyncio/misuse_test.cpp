@@ -1,0 +1,133 @@
+// What is used twice, after it was moved from, or with functions of the user's that fail.
+#include <fiber/asyncio.hpp>
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace asyncio = fiber::asyncio;
+using asyncio::await;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::string kReused = "RuntimeError('cannot reuse already awaited coroutine')";
+const std::string kLong = "a text that is too long for a small string's own memory";
+
+template <class F>
+std::string thrown(F f) {
+  try {
+    f();
+  } catch (...) {
+    return fiber::repr(std::current_exception());
+  }
+  return "";
+}
+
+struct Choosy {
+  int value;
+  bool operator<(const Choosy& other) const {
+    if (value == 13 || other.value == 13) throw fiber::TypeError("13");
+    return value < other.value;
+  }
+};
+
+struct Speechless : std::exception {
+  const char* what() const noexcept override { return nullptr; }
+};
+
+}  // namespace
+
+TEST_CASE("an awaitable is awaited once, and not after it was moved from") {
+  asyncio::run([] {
+    asyncio::Queue<std::string> queue;
+    auto put = queue.put(kLong);
+    await(std::move(put));
+    CHECK(thrown([&] { await(std::move(put)); }) == kReused);
+    CHECK(queue.qsize() == 1);
+    auto get = queue.get();
+    auto taken = std::move(get);
+    CHECK(thrown([&] { await(std::move(get)); }) == kReused);
+    CHECK(await(std::move(taken)) == kLong);
+    auto sleep = asyncio::sleep(0ms, kLong);
+    CHECK(await(std::move(sleep)) == kLong);
+    CHECK(thrown([&] { await(std::move(sleep)); }) == kReused);
+    const asyncio::Lock lock;
+    auto acquire = lock.acquire();
+    auto moved = std::move(acquire);
+    CHECK(thrown([&] { await(std::move(acquire)); }) == kReused);
+    CHECK(await(std::move(moved)));
+  });
+}
+
+TEST_CASE("as_completed that was moved from is the same range still") {
+  asyncio::run([] {
+    std::vector<asyncio::Task<int>> tasks;
+    for (int i = 0; i < 3; ++i) tasks.push_back(asyncio::create_task([i] { return i; }));
+    auto range = asyncio::as_completed(tasks);
+    const auto other = std::move(range);
+    std::vector<int> seen;
+    for (auto next : range) seen.push_back(await(next));
+    CHECK(seen == std::vector<int>{0, 1, 2});
+    CHECK(other.begin() == other.end());
+  });
+}
+
+TEST_CASE("a comparison that throws leaves a priority queue as it was") {
+  asyncio::PriorityQueue<Choosy> queue;
+  for (const int value : {5, 1, 4}) queue.put_nowait({value});
+  CHECK(thrown([&] { queue.put_nowait({13}); }) == "TypeError('13')");
+  CHECK(queue.qsize() == 3);
+  std::vector<int> got;
+  while (!queue.empty()) got.push_back(queue.get_nowait().value);
+  CHECK(got == std::vector<int>{1, 4, 5});
+  for (int i = 0; i < 3; ++i) queue.task_done();
+  CHECK(thrown([&] { queue.task_done(); }) == "ValueError('task_done() called too many times')");
+}
+
+TEST_CASE("texts in reports are quoted as Python does") {
+  asyncio::Queue<std::string> queue;
+  queue.put_nowait("it's");
+  queue.put_nowait("'\"\\");
+  queue.put_nowait("\n\x1b[m");
+  CHECK(queue.str() == R"(<Queue maxsize=0 _queue=["it's", '\'"\\', '\n\x1b[m'] tasks=3>)");
+  asyncio::Queue<const char*> pointers;
+  pointers.put_nowait(nullptr);
+  CHECK(pointers.str() == "<Queue maxsize=0 _queue=[None] tasks=1>");
+}
+
+TEST_CASE("an exception without a text has an empty one") {
+  const std::exception_ptr error = std::make_exception_ptr(Speechless());
+  CHECK(fiber::str(error).empty());
+  CHECK(fiber::repr(error) == "Speechless()");
+  CHECK(fiber::ExceptionGroup("all", {error}).what() ==
+        std::string("all (1 sub-exception): Speechless"));
+}
+
+TEST_CASE("a time of 64 unsigned bits does not lie in the past") {
+  using Unsigned = std::chrono::duration<std::uint64_t, std::nano>;
+  asyncio::run([] {
+    const auto task = asyncio::create_task([] { await(asyncio::sleep(Unsigned::max())); });
+    for (int i = 0; i < 3; ++i) await(asyncio::sleep(0));
+    CHECK_FALSE(task.done());
+    task.cancel();
+  });
+}
+
+TEST_CASE("a program is looked for in the PATH that it gets") {
+  asyncio::run([] {
+    const auto run = [](const std::string& path) {
+      return await(await(asyncio::create_subprocess_exec({"sh", "-c", "exit 3"},
+                                                         {.env = {{{"PATH", path}}}}))
+                       .wait());
+    };
+    CHECK(run("/nowhere:/bin:/usr/bin") == 3);
+    CHECK(thrown([&] { run("/nowhere"); }).starts_with("FileNotFoundError"));
+  });
+}

@@ -1,0 +1,267 @@
+// The programs of samples/network as their users run them: arguments, errors, and each against a
+// server.
+#include <fiber/asyncio.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace asyncio = fiber::asyncio;
+namespace fs = std::filesystem;
+using asyncio::await;
+using asyncio::StreamReader;
+using asyncio::StreamWriter;
+
+namespace {
+
+std::string program(const std::string& name) {
+  const char* root = std::getenv("FIBER_BUILD_ROOT");
+  return fs::absolute(root != nullptr ? root : ".") / "samples" / name;
+}
+
+// False where OpenSSL is missing.
+bool built(const std::string& name) {
+  if (fs::exists(program(name))) return true;
+  MESSAGE("SKIP: not built: ", name);
+  return false;
+}
+
+struct Result {
+  int status = 0;
+  std::string out;
+  std::string errors;
+};
+
+Result run(const std::string& name, const std::vector<std::string>& arguments,
+           const std::string& input = "") {
+  std::vector<std::string> command{program(name)};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  const auto process =
+      await(asyncio::create_subprocess_exec(command, {.stdin_ = asyncio::subprocess::PIPE,
+                                                      .stdout_ = asyncio::subprocess::PIPE,
+                                                      .stderr_ = asyncio::subprocess::PIPE}));
+  auto [out, errors] = await(process.communicate(input));
+  return {await(process.wait()), out, errors};
+}
+
+// A program that serves until this ends; it says where in its first line.
+class Serving {
+ public:
+  Serving(const std::string& name, std::vector<std::string> arguments)
+      : process_([&] {
+          arguments.insert(arguments.begin(), program(name));
+          return await(
+              asyncio::create_subprocess_exec(arguments, {.stdout_ = asyncio::subprocess::PIPE}));
+        }()),
+        line_(await(process_.stdout_()->readline())) {}
+  Serving(const Serving&) = delete;
+  Serving& operator=(const Serving&) = delete;
+  void stop() const {
+    process_.terminate();
+    await(process_.wait());
+  }
+  const std::string& line() const { return line_; }
+  int port() const {
+    const std::size_t at = line_.find("127.0.0.1:");
+    REQUIRE(at != std::string::npos);
+    return std::stoi(line_.substr(at + 10));
+  }
+
+ private:
+  asyncio::Process process_;
+  std::string line_;
+};
+
+std::string exchange(int port, const std::string& text) {
+  auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", port));
+  writer.write(text);
+  writer.write_eof();
+  std::string answer = await(reader.read());
+  writer.close();
+  return answer;
+}
+
+}  // namespace
+
+TEST_CASE("each program says how it is used, and refuses what it does not know") {
+  asyncio::run([] {
+    for (const char* name :
+         {"dns_query", "file_server", "port_forwarder", "send_mail", "tls_echo"}) {
+      if (!built(name)) continue;
+      CAPTURE(name);
+      const Result help = run(name, {"--help"});
+      CHECK(help.status == 0);
+      CHECK(help.out.starts_with(name));
+      CHECK(help.errors.empty());
+      const Result wrong = run(name, {"--nonsense"});
+      CHECK(wrong.status == 2);
+      CHECK(wrong.out.empty());
+      CHECK(wrong.errors ==
+            std::string(name) + ": unknown option --nonsense\nTry " + name + " --help\n");
+    }
+  });
+}
+
+TEST_CASE("what is wrong with the arguments is said") {
+  asyncio::run([] {
+    const auto said = [](const std::string& name, const std::vector<std::string>& arguments) {
+      const Result result = run(name, arguments);
+      CHECK(result.status == 2);
+      return result.errors.substr(0, result.errors.find('\n'));
+    };
+    CHECK(said("dns_query", {"--type", "FAX", "x"}) == "dns_query: unknown type FAX");
+    CHECK(said("dns_query", {"--tries=none", "x"}) ==
+          "dns_query: --tries must be a number from 1 to 20, not 'none'");
+    CHECK(said("dns_query", {"--server"}) == "dns_query: option --server needs a value");
+    CHECK(said("port_forwarder", {"0"}) == "port_forwarder: PORT and HOST:PORT are expected");
+    CHECK(said("port_forwarder", {"0", "host"}) == "port_forwarder: a port is missing in host");
+    CHECK(said("file_server", {"65536"}) ==
+          "file_server: a port must be a number from 0 to 65535, not '65536'");
+    if (built("send_mail"))
+      CHECK(said("send_mail", {"--server", "x"}) == "send_mail: --from is missing");
+    const Result missing = run("file_server", {"0", "/nowhere"});
+    CHECK(missing.status == 1);
+    CHECK(missing.errors.find("/nowhere") != std::string::npos);
+  });
+}
+
+TEST_CASE("dns_query asks as often as it is told, and gives up") {
+  asyncio::run([] {
+    struct Silent : asyncio::DatagramProtocol {
+      void datagram_received(std::string_view, const asyncio::SocketAddress&) override { ++asked; }
+      int asked = 0;
+    };
+    const auto [transport, protocol] = await(asyncio::get_running_loop().create_datagram_endpoint(
+        [] { return std::make_shared<Silent>(); },
+        asyncio::CreateDatagramEndpointOptions{.local_addr = {{"127.0.0.1", 0}}}));
+    const std::string server = transport.sockname().text();
+    const Result result =
+        run("dns_query", {"--server", server, "--tries", "3", "--timeout", "5", "x.example"});
+    CHECK(result.status == 1);
+    CHECK(result.errors.find("no answer from " + server + " to 3 questions") != std::string::npos);
+    CHECK(protocol->asked == 3);
+    transport.close();
+  });
+}
+
+TEST_CASE("port_forwarder serves several connections, each to its end") {
+  asyncio::run([] {
+    const auto far = await(asyncio::start_server(
+        [](StreamReader& reader, StreamWriter& writer) {
+          writer.write("<" + await(reader.read()) + ">");
+          writer.close();
+        },
+        "127.0.0.1", 0));
+    const Serving forwarder("port_forwarder",
+                            {"0", "127.0.0.1:" + std::to_string(far.sockets()[0].port())});
+    std::vector<asyncio::Task<std::string>> tasks;
+    for (int i = 0; i < 10; ++i)
+      tasks.push_back(
+          asyncio::create_task([&, i] { return exchange(forwarder.port(), std::to_string(i)); }));
+    std::string all;
+    for (const std::string& answer : await(asyncio::gather(tasks))) all += answer;
+    CHECK(all == "<0><1><2><3><4><5><6><7><8><9>");
+    far.close();
+    await(far.wait_closed());
+    CHECK(exchange(forwarder.port(), "x").empty());
+    forwarder.stop();
+  });
+}
+
+TEST_CASE("file_server keeps a connection, and serves nothing outside of its folder") {
+  std::string folder = (fs::temp_directory_path() / "network-test-XXXXXX").string();
+  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  std::ofstream(folder + "/page") << "content";
+  asyncio::run([&] {
+    const Serving server("file_server", {"0", folder});
+    const std::string answer =
+        exchange(server.port(),
+                 "GET /page HTTP/1.1\r\n\r\nHEAD /page HTTP/1.1\r\n\r\nGET /page HTTP/1.0\r\n\r\n");
+    std::size_t count = 0;
+    for (std::size_t at = 0; (at = answer.find("200 OK", at)) != std::string::npos; ++at) ++count;
+    CHECK(count == 3);
+    CHECK(answer.ends_with("\r\n\r\ncontent"));
+    const auto status = [&](const std::string& request) {
+      return exchange(server.port(), request + "\r\n\r\n").substr(9, 3);
+    };
+    CHECK(status("GET /../../../../etc/passwd HTTP/1.1") == "404");
+    CHECK(status("GET /%2e%2e/%2e%2e/%2e%2e/etc/passwd HTTP/1.1") == "404");
+    CHECK(status("GET / HTTP/1.1") == "404");
+    CHECK(status("DELETE /page HTTP/1.1") == "405");
+    CHECK(status("GET /page SPDY/3") == "400");
+    CHECK(status("GET /page HTTP/1.1\r\nRange: bytes=2-3") == "206");
+    CHECK(status("GET /page HTTP/1.1\r\nRange: bytes=7-") == "416");
+    CHECK(status("GET /page HTTP/1.1\r\nRange: furlongs=1") == "200");
+    server.stop();
+  });
+  fs::remove_all(folder);
+}
+
+TEST_CASE("tls_echo serves, and talks to who has its certificate") {
+  if (!built("tls_echo")) return;
+  std::string folder = (fs::temp_directory_path() / "network-test-XXXXXX").string();
+  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  const fs::path here = fs::current_path();
+  fs::current_path(folder);  // where the certificate is written
+  asyncio::run([&] {
+    const Serving server("tls_echo", {"serve", "0"});
+    const std::string port = server.line().substr(server.line().rfind(' ') + 1);
+    const Result result =
+        run("tls_echo", {"talk", "localhost", std::to_string(std::stoi(port)), "tls_echo.pem"},
+            "one\ntwo\n");
+    CHECK(result.status == 0);
+    CHECK(result.out == "TLSv1.3, tls_echo\none\ntwo\n");
+    CHECK(result.errors.empty());
+    server.stop();
+  });
+  fs::current_path(here);
+  fs::remove_all(folder);
+}
+
+TEST_CASE("send_mail sends no password where there is no TLS") {
+  if (!built("send_mail")) return;
+  std::string folder = (fs::temp_directory_path() / "network-test-XXXXXX").string();
+  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  std::ofstream(folder + "/password") << "secret\n";
+  asyncio::run([&] {
+    std::string got;
+    const auto server = await(asyncio::start_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          writer.write("220 here\r\n");
+          for (std::string line; !(line = await(reader.readline())).empty();) {
+            got += line;
+            const bool data = line == "DATA\r\n";
+            writer.write(data ? "354 go on\r\n" : "250 ok\r\n");
+            if (data) got += await(reader.readuntil("\r\n.\r\n"));
+            if (data) writer.write("250 taken\r\n");
+          }
+          writer.close();
+        },
+        "127.0.0.1", 0));
+    const std::string address = "127.0.0.1:" + std::to_string(server.sockets()[0].port());
+    std::vector<std::string> arguments{"--server", address,         "--from",    "a@example.org",
+                                       "--to",     "b@example.org", "--subject", "x"};
+    const Result refused = run("send_mail", arguments, "hello\n");
+    CHECK(refused.status == 1);
+    CHECK(refused.errors.find("the server has no STARTTLS") != std::string::npos);
+    arguments.emplace_back("--plain");
+    CHECK(run("send_mail", arguments, ".hello\nend").status == 0);
+    CHECK(
+        got.find("From: a@example.org\r\nTo: b@example.org\r\nSubject: x\r\n\r\n..hello\r\nend\r\n"
+                 ".\r\nQUIT\r\n") != std::string::npos);
+    got.clear();
+    arguments.insert(arguments.end(), {"--user", "ada", "--password-file", folder + "/password"});
+    CHECK(run("send_mail", arguments, "x\n").status == 1);
+    CHECK(got.find("AUTH") == std::string::npos);
+    server.close();
+    server.close_clients();
+    await(server.wait_closed());
+  });
+  fs::remove_all(folder);
+}

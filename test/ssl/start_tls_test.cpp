@@ -1,0 +1,120 @@
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "ssl/tls.hpp"
+#include "support/events.hpp"
+
+namespace asyncio = fiber::asyncio;
+namespace ssl = fiber::ssl;
+using asyncio::await;
+using asyncio::StreamReader;
+using asyncio::StreamWriter;
+using support::client_context;
+using support::connect_tls;
+using support::Events;
+using support::finish;
+using support::hang_up;
+using support::server_context;
+using support::start_tls_server;
+using support::thrown_by;
+
+TEST_CASE("start_tls: what was plain goes on over TLS") {
+  Events events;
+  asyncio::run([&] {
+    const auto server_side = server_context();
+    const auto server = await(asyncio::start_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          events(await(reader.readline()));
+          writer.write("ready\n");
+          await(writer.start_tls(server_side));
+          events(await(reader.readline()));
+          writer.write("secret\n");
+          await(reader.read());
+          hang_up(writer);
+        },
+        "127.0.0.1", 0));
+    auto [reader, writer] =
+        await(asyncio::open_connection("localhost", server.sockets()[0].port()));
+    CHECK_FALSE(writer.get_extra_info(ssl::ssl_object));
+    writer.write("STARTTLS\n");
+    CHECK(await(reader.readline()) == "ready\n");
+    const StreamWriter copy = writer;
+    await(writer.start_tls(client_context(), {.server_hostname = "localhost"}));
+    CHECK(copy.get_extra_info(ssl::ssl_object)->version() == "TLSv1.3");
+    copy.write("hello\n");
+    CHECK(await(reader.readline()) == "secret\n");
+    hang_up(writer);
+    finish(server);
+  });
+  CHECK(events.take() == "STARTTLS\n hello\n");
+}
+
+TEST_CASE("start_tls: what was sent in the open ahead of the handshake is not taken for secure") {
+  Events events;
+  asyncio::run([&] {
+    const auto server_side = server_context();
+    const auto server = await(asyncio::start_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          events(await(reader.readline()));
+          events(thrown_by([&] { await(writer.start_tls(server_side)); }));
+          CHECK(thrown_by([&] { events(await(reader.readline())); }).starts_with("SSLError"));
+        },
+        "127.0.0.1", 0));
+    auto [reader, writer] =
+        await(asyncio::open_connection("localhost", server.sockets()[0].port()));
+    writer.write("STARTTLS\nINJECTED\n");
+    const std::string alert = await(reader.read());
+    finish(server);
+  });
+  CHECK(events.take() == "STARTTLS\n SSLError('[SSL: WRONG_VERSION_NUMBER] wrong version number')");
+}
+
+TEST_CASE("start_tls: TLS in TLS") {
+  Events events;
+  asyncio::run([&] {
+    const auto context = server_context();
+    const auto server = start_tls_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          events(await(reader.readline()));
+          writer.write("go\n");
+          await(writer.start_tls(context));
+          events(await(reader.readline()));
+          writer.write(std::string(300'000, 'y'));
+          events(await(reader.read()));
+          hang_up(writer);
+        },
+        context);
+    auto [reader, writer] = await(connect_tls(server, client_context()));
+    writer.write("outer\n");
+    CHECK(await(reader.readline()) == "go\n");
+    await(writer.start_tls(client_context(), {.server_hostname = "localhost"}));
+    writer.write("inner\n");
+    CHECK(await(reader.readexactly(300'000)) == std::string(300'000, 'y'));
+    hang_up(writer);
+    finish(server);
+  });
+  CHECK(events.take() == "outer\n inner\n ");
+}
+
+TEST_CASE("start_tls fails: the connection is closed, and says why") {
+  asyncio::run([&] {
+    const auto context = server_context("expired.pem");
+    const auto server = await(asyncio::start_server(
+        [&](StreamReader&, StreamWriter& writer) {
+          CHECK(
+              thrown_by([&] { await(writer.start_tls(context)); }) ==
+              "SSLError('[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] sslv3 alert certificate expired')");
+        },
+        "127.0.0.1", 0));
+    auto [reader, writer] =
+        await(asyncio::open_connection("localhost", server.sockets()[0].port()));
+    CHECK(thrown_by([&] { await(writer.start_tls(true)); }).starts_with("TypeError"));
+    CHECK_THROWS_AS(await(writer.start_tls(client_context(), {.server_hostname = "localhost"})),
+                    ssl::SSLCertVerificationError);
+    CHECK(writer.is_closing());
+    CHECK_THROWS_AS(await(writer.wait_closed()), ssl::SSLCertVerificationError);
+    CHECK_THROWS_AS(await(reader.read()), ssl::SSLCertVerificationError);
+    finish(server);
+  });
+}
