@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <utility>
 
-#include <sys/epoll.h>
 #include <unistd.h>
 
 namespace fiber::aiofiles::detail {
@@ -157,7 +156,7 @@ std::size_t FileObject::fill_stream(std::size_t size) {
     ahead_.resize(old + static_cast<std::size_t>(std::max<std::ptrdiff_t>(count, 0)));
     if (count >= 0) return static_cast<std::size_t>(count);
     if (error == EAGAIN)
-      wait_ready(EPOLLIN);
+      wait_ready(platform::Events::in);
     else if (error != EINTR)
       fail(-error);
   }
@@ -237,7 +236,7 @@ void FileObject::flush_stream() {
     if (count >= 0)
       behind_.erase(0, static_cast<std::size_t>(count));
     else if (errno == EAGAIN)
-      wait_ready(EPOLLOUT);
+      wait_ready(platform::Events::out);
     else if (errno != EINTR)
       fail(-errno);
   }

@@ -4,19 +4,16 @@
 #include <fiber/asyncio/call_graph.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/thread_question.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <string>
-
-#include <sys/stat.h>
 
 namespace fiber::asyncio::detail {
 namespace {
 
 // Returns whether the process has other threads: they may have the loop, and call it.
 bool has_other_threads() noexcept {
-  struct stat tasks {};
-  const auto expected = static_cast<nlink_t>(3 + WatcherThread::count());  // ".", "..", this one
-  return ::stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > expected;
+  return platform::may_have_other_threads(static_cast<unsigned>(WatcherThread::count()));
 }
 
 }  // namespace

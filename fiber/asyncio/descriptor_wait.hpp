@@ -12,7 +12,7 @@ class Waiter;
 
 struct DescriptorWait {
   int fd = -1;
-  std::uint32_t events = 0;  ///< of epoll; errors and hang-ups always count
+  std::uint32_t events = 0;  ///< of platform::Events; errors and hang-ups count
   Waiter* waiter = nullptr;  ///< woken once
 
   std::uint32_t ready = 0;  ///< the events that woke it

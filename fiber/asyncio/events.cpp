@@ -3,6 +3,7 @@
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <ostream>
 
@@ -157,7 +158,7 @@ EventLoop get_event_loop() {
   detail::AsyncioThread& thread = detail::asyncio_thread();
   if (thread.running != nullptr) return EventLoop(thread.running);
   if (thread.set == nullptr) {
-    if (::gettid() != ::getpid())
+    if (!platform::is_first_thread())
       throw RuntimeError(
           "There is no current event loop in this thread: set one with "
           "asyncio::set_event_loop(asyncio::new_event_loop())");

@@ -16,8 +16,8 @@ namespace fiber::asyncio::detail {
 void ProcessObject::ready() {
   if (!reap(WNOHANG)) return;
   const core::Ref<ProcessObject> held(this);
-  EventLoop(&loop_).remove_reader(pidfd_.get());
-  pidfd_ = UniqueFd();
+  EventLoop(&loop_).remove_reader(end_.get());
+  end_ = UniqueFd();
   waiters_.wake_all();
   for (core::Ref<ReaderObject>* reader : {&stdout_reader, &stderr_reader})
     if (const core::Ref<ReaderObject> ended = std::exchange(*reader, {})) ended->writer_ended();

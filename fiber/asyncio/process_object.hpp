@@ -3,6 +3,7 @@
 
 #include <fiber/asyncio/subprocess.hpp>
 #include <fiber/asyncio/waiter.hpp>
+#include <fiber/platform/process.hpp>
 
 #include <cerrno>
 #include <csignal>
@@ -13,7 +14,6 @@
 #include <utility>
 #include <vector>
 
-#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -28,8 +28,8 @@ class ProcessObject : public core::Counted<ProcessObject> {
   /// Notes that the child runs. Throws OSError; the child is then ended with this object.
   void started(pid_t its_pid) {
     pid = its_pid;
-    pidfd_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-    if (pidfd_.get() < 0) raise_os_error(errno, "pidfd_open");
+    end_ = UniqueFd(platform::open_child(pid));
+    if (end_.get() < 0) raise_os_error(errno, "cannot watch process " + std::to_string(pid));
     watch();
   }
   void wait() {
@@ -38,7 +38,7 @@ class ProcessObject : public core::Counted<ProcessObject> {
   }
   void send_signal(int signal) {
     if (returncode) raise_os_error(ESRCH, "process " + std::to_string(pid));
-    if (::syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0) != 0)
+    if (platform::signal_child(end_.get(), pid, signal) != 0)
       raise_os_error(errno, "process " + std::to_string(pid));
   }
 
@@ -58,14 +58,14 @@ class ProcessObject : public core::Counted<ProcessObject> {
   }
 
   void watch() {
-    EventLoop(&loop_).add_reader(pidfd_.get(),
+    EventLoop(&loop_).add_reader(end_.get(),
                                  [self = core::Ref<ProcessObject>(this)] { self->ready(); });
   }
   void ready();
   bool reap(int flags) noexcept;
 
   LoopObject& loop_;
-  UniqueFd pidfd_;
+  UniqueFd end_;  ///< readable when the child has ended
   WaiterList waiters_;
 };
 

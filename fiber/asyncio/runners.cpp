@@ -4,6 +4,7 @@
 #include <fiber/asyncio/failure.hpp>
 #include <fiber/asyncio/threads.hpp>
 #include <fiber/asyncio/unix_events.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <atomic>
 #include <csignal>
@@ -109,7 +110,7 @@ Runner::Interrupts::Interrupts(Runner& runner, detail::FutureBase& task, bool sh
       task_(static_cast<detail::TaskBase&>(task)),
       shares_context_(shares_context) {
   task_.retain();
-  if (::gettid() != ::getpid()) return;
+  if (!platform::is_first_thread()) return;
   struct sigaction current {};
   if (::sigaction(SIGINT, nullptr, &current) != 0 || (current.sa_flags & SA_SIGINFO) != 0 ||
       current.sa_handler != SIG_DFL)

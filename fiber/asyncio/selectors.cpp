@@ -29,49 +29,65 @@ class Dropped {
 
 }  // namespace
 
-// --- the events asked of epoll ------------------------------------------------------------------
+// --- the events asked of the platform -----------------------------------------------------------
 
-// Calls epoll_ctl. Returns 0 or an errno.
-int Selector::control(int operation, int fd, Interest& interest, std::uint32_t events) noexcept {
-  if (operation == EPOLL_CTL_ADD && ++last_generation_ == 0) ++last_generation_;
-  const std::uint32_t generation =
-      operation == EPOLL_CTL_ADD ? last_generation_ : interest.generation;
-  epoll_event event{};
-  event.events = events;
-  event.data.u64 = key_of(fd, generation);
-  const int result = ::epoll_ctl(epoll_, operation, fd, &event);
-  const int error = result == 0 ? 0 : errno;
-  if (operation == EPOLL_CTL_DEL)
-    interest.generation = 0;
-  else if (error == 0)
-    interest.generation = generation;
+// Registers a descriptor. Returns 0 or an errno.
+int Selector::add_to_poller(int fd, Interest& interest, std::uint32_t events) noexcept {
+  if (++last_generation_ == 0) ++last_generation_;
+  const int error = poller_->add(fd, events, key_of(fd, last_generation_));
+  if (error == 0) interest.generation = last_generation_;
   return error;
 }
 
-// Makes epoll report the wanted events; returns 0, or an errno if it reports nothing.
+int Selector::modify_in_poller(int fd, const Interest& interest, std::uint32_t events) noexcept {
+  return poller_->modify(fd, events, key_of(fd, interest.generation));
+}
+
+int Selector::remove_from_poller(int fd, Interest& interest) noexcept {
+  interest.generation = 0;
+  return poller_->remove(fd);
+}
+
+// The events of a watch that are worth a report: see Wishes.
+std::uint32_t Selector::wanted(int fd) const noexcept {
+  const Interest& its = interests_[static_cast<std::size_t>(fd)];
+  std::uint32_t events = 0;
+  if (its.watch != nullptr) {
+    const Watch::Readiness unknown = its.watch->used_up();
+    events = (unknown.readable ? Events::in : 0U) | (unknown.writable ? Events::out : 0U);
+  }
+  for (const DescriptorWait& wait : its.waits) events |= wait.events & (Events::in | Events::out);
+  return events;
+}
+
+// Makes the poller report the wanted events; returns 0, or an errno if it reports nothing.
 int Selector::arm(int fd, Interest& interest, Ask ask) noexcept {
   if (interest.watch != nullptr) return 0;
-  std::uint32_t wanted =
-      (interest.reader != nullptr ? EPOLLIN : 0U) | (interest.writer != nullptr ? EPOLLOUT : 0U);
+  std::uint32_t wanted = (interest.reader != nullptr ? Events::in : 0U) |
+                         (interest.writer != nullptr ? Events::out : 0U);
   if (!interest.waits.empty()) {
     // With a handle the event stays until its cause is gone; without, one report is enough.
-    if (wanted == 0) wanted = EPOLLONESHOT;
+    if (wanted == 0) wanted = Events::once;
     for (const DescriptorWait& wait : interest.waits) wanted |= wait.events;
   }
   if (wanted == interest.events && ask == Ask::if_changed) return 0;
-  const int operation =
-      wanted == 0 ? EPOLL_CTL_DEL : (interest.registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD);
+  const bool registered = interest.registered;
   if (interest.events == 0) ++watched_;
   if (wanted == 0) --watched_;
   interest.events = wanted;
   interest.registered = wanted != 0;
-  int error = control(operation, fd, interest, wanted);
-  // The descriptor was closed, and perhaps opened anew, without a call of the selector.
-  if (operation == EPOLL_CTL_DEL) return 0;
-  if (operation == EPOLL_CTL_MOD && error == ENOENT)
-    error = control(EPOLL_CTL_ADD, fd, interest, wanted);
-  else if (operation == EPOLL_CTL_ADD && error == EEXIST)
-    error = control(EPOLL_CTL_MOD, fd, interest, wanted);
+  // Errors tell that the descriptor was closed, and perhaps opened anew, without a call of the
+  // selector.
+  if (wanted == 0) {
+    remove_from_poller(fd, interest);
+    return 0;
+  }
+  int error =
+      registered ? modify_in_poller(fd, interest, wanted) : add_to_poller(fd, interest, wanted);
+  if (registered && error == ENOENT)
+    error = add_to_poller(fd, interest, wanted);
+  else if (!registered && error == EEXIST)
+    error = modify_in_poller(fd, interest, wanted);
   if (error == 0) return 0;
   --watched_;
   interest.events = 0;
@@ -106,7 +122,7 @@ void Selector::refuse_watched(int fd) {
   if (fd < 0 || static_cast<std::size_t>(fd) >= interests_.size()) return;
   Interest& its = interests_[static_cast<std::size_t>(fd)];
   if (its.watch == nullptr) return;
-  if (control(EPOLL_CTL_MOD, fd, its, kWatchEvents) != ENOENT)
+  if (modify_in_poller(fd, its, kWatchEvents) != ENOENT)
     throw RuntimeError("File descriptor " + std::to_string(fd) + " is used by a transport");
   Watch& stale = *its.watch;
   its.watch = nullptr;
@@ -127,7 +143,7 @@ void Selector::add(int fd, For what, core::Ref<HandleObject> handle) {
   refuse_watched(fd);
   // The registration belongs to another file that had this number before.
   const bool stale =
-      its.registered && its.waits.empty() && control(EPOLL_CTL_MOD, fd, its, its.events) == ENOENT;
+      its.registered && its.waits.empty() && modify_in_poller(fd, its, its.events) == ENOENT;
   const bool writer = what == For::writing;
   core::Ref<HandleObject>& slot = writer ? its.writer : its.reader;
   core::Ref<HandleObject>& other = writer ? its.reader : its.writer;
@@ -161,8 +177,8 @@ void Selector::watch(Watch& watch, int fd) {
   if (its.events != 0) --watched_;
   its.events = 0;
   its.registered = false;
-  int error = control(EPOLL_CTL_ADD, fd, its, kWatchEvents);
-  if (error == EEXIST) error = control(EPOLL_CTL_MOD, fd, its, kWatchEvents);
+  int error = add_to_poller(fd, its, kWatchEvents);
+  if (error == EEXIST) error = modify_in_poller(fd, its, kWatchEvents);
   if (error != 0) {
     wake_waits(its, 0, error);
     raise_os_error(error, "cannot watch descriptor " + std::to_string(fd));
@@ -183,7 +199,7 @@ bool Selector::unwatch(Watch& watch) noexcept {
   drop_again(watch);
   // Closing removes the registration, unless the descriptor was duplicated, for instance in a child
   // process.
-  const int error = control(EPOLL_CTL_DEL, fd, its, 0);
+  const int error = remove_from_poller(fd, its);
   // A lack of memory says nothing about the number.
   const bool still_its = error == 0 || error == ENOMEM || error == ENOSPC || forked_;
   if (!its.waits.empty())
@@ -227,15 +243,14 @@ int Selector::wait(DescriptorWait& wait) {
   wait.listed = true;
   its.waits.append(wait);
   if (its.waits.first() != &wait && its.events != 0 && its.watch == nullptr) {
-    // The other waits may be for a descriptor that was closed without notice: ask epoll.
+    // The other waits may be for a descriptor that was closed without notice: ask the poller.
     its.events = 0;
     --watched_;
   }
   const int error = arm(wait.fd, its);
   if (error != 0) {
     unlist(its, wait);
-    // The other waits would have failed as well; handles that were there before are gone from
-    // epoll.
+    // The other waits would have failed as well; the poller has lost handles that were there.
     wake_waits(its, 0, error);
   }
   return error;
@@ -263,7 +278,7 @@ void Selector::unlist(Interest& interest, DescriptorWait& wait) noexcept {
 // Wakes the waits that the events concern, or all if there is an error.
 void Selector::wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept {
   for (DescriptorWait& wait : interest.waits) {
-    if (error == 0 && (ready & (wait.events | EPOLLERR | EPOLLHUP)) == 0) continue;
+    if (error == 0 && (ready & (wait.events | Events::error | Events::hangup)) == 0) continue;
     unlist(interest, wait);
     wait.ready = ready;
     wait.error = error;
@@ -294,46 +309,43 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
       watch->ready({.readable = true});
     }
   }
-  const int count = ::epoll_wait(epoll_, events_.data(), static_cast<int>(events_.size()),
-                                 static_cast<int>(wait));
+  const int count = poller_->wait(events_, static_cast<int>(wait), *this);
   bool stale = false;
   if (count < 0 && (errno == EBADF || errno == EINVAL)) [[unlikely]]
     revive();  // ready descriptors are seen in the next iteration
   for (int i = 0; i < count; ++i) {
-    const epoll_event& event = events_[static_cast<std::size_t>(i)];
-    const int fd = static_cast<int>(event.data.u64 & 0xffffffffU);
+    const platform::Event& event = events_[static_cast<std::size_t>(i)];
+    const int fd = static_cast<int>(event.key & 0xffffffffU);
     const std::uint32_t ready = event.events;
-    if (static_cast<std::size_t>(fd) >= interests_.size()) [[unlikely]] {
-      if (event.data.u64 != kOwn) continue;  // an event of a foreign epoll in the place of ours
-      std::uint64_t drained = 0;
-      (void)!::read(wake_, &drained, sizeof drained);
+    // The poller's own descriptors may have been replaced by those of other code.
+    if (static_cast<std::size_t>(fd) >= interests_.size()) [[unlikely]]
       continue;
-    }
     Interest& its = interests_[static_cast<std::size_t>(fd)];
-    if (static_cast<std::uint32_t>(event.data.u64 >> 32U) != its.generation) [[unlikely]] {
+    if (static_cast<std::uint32_t>(event.key >> 32U) != its.generation) [[unlikely]] {
       stale = true;
       continue;
     }
     if (its.watch != nullptr) {
-      const bool hangup = (ready & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-      its.watch->ready({.readable = (ready & EPOLLIN) != 0 || hangup,
-                        .writable = (ready & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0,
+      const bool hangup = (ready & (Events::half_closed | Events::hangup | Events::error)) != 0;
+      its.watch->ready({.readable = (ready & Events::in) != 0 || hangup,
+                        .writable = (ready & (Events::out | Events::hangup | Events::error)) != 0,
                         .hangup = hangup,
-                        .urgent = (ready & EPOLLPRI) != 0});
+                        .urgent = (ready & Events::urgent) != 0});
       if (!its.waits.empty()) wake_waits(its, ready, 0);
       continue;
     }
-    const bool failed = (ready & (EPOLLERR | EPOLLHUP)) != 0;
-    for (HandleObject* handle : {(ready & EPOLLIN) || failed ? its.reader.get() : nullptr,
-                                 (ready & EPOLLOUT) || failed ? its.writer.get() : nullptr}) {
+    const bool failed = (ready & (Events::error | Events::hangup)) != 0;
+    for (HandleObject* handle :
+         {(ready & Events::in) != 0 || failed ? its.reader.get() : nullptr,
+          (ready & Events::out) != 0 || failed ? its.writer.get() : nullptr}) {
       if (handle == nullptr) continue;
       // Without memory for the entry, the event is reported again.
       if (!loop.ready_queue().try_claim()) continue;
       handle->retain();
       loop.push(Entry(handle));
     }
-    if (its.waits.empty() && (its.events & EPOLLONESHOT) == 0) continue;
-    if ((its.events & EPOLLONESHOT) != 0) {  // the kernel reports no more events
+    if (its.waits.empty() && (its.events & Events::once) == 0) continue;
+    if ((its.events & Events::once) != 0) {  // the kernel reports no more events
       its.events = 0;
       --watched_;
     }

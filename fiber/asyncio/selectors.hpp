@@ -1,4 +1,4 @@
-// Readiness of descriptors, through epoll. A descriptor is registered in one of three ways:
+// Readiness of descriptors. The platform tells it (platform/poller.hpp). A descriptor is registered in one of three ways:
 //  - handles, level-triggered, changed only when the wanted events change;
 //  - a Watch, made once, edge-triggered: see watch.hpp;
 //  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed
@@ -13,18 +13,15 @@
 #include <fiber/asyncio/base_events.hpp>
 #include <fiber/asyncio/descriptor_wait.hpp>
 #include <fiber/asyncio/watch.hpp>
+#include <fiber/platform/poller.hpp>
 
-#include <atomic>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <vector>
 
-#include <sys/epoll.h>
-
 namespace fiber::asyncio::detail {
 
-class FIBER_API Selector {
+class FIBER_API Selector final : private platform::Wishes {
  public:
   /// Returns true for a descriptor that a loop of this process keeps for itself: code that closes
   /// unknown descriptors (closefrom) should leave it open. From any thread.
@@ -98,41 +95,43 @@ class FIBER_API Selector {
   bool ready() const noexcept { return !again_.empty(); }
   /// Returns a descriptor for foreign main loops: the same one as long as this lives, after
   /// add_timer().
-  int fileno() const noexcept { return outer_; }
+  int fileno() const noexcept { return poller_->fileno(); }
 
   /// Waits until `deadline` (-1: for ever, 0: not at all), in nanoseconds from now, and queues
   /// handles that became ready: for each descriptor the reader first.
   void select(LoopObject& loop, std::int64_t timeout);
   /// Ends a select from another thread or a signal handler.
-  void wake() noexcept;
+  void wake() noexcept { poller_->wake(); }
 
-  /// For a foreign loop that waits for fileno(). After add_timer(), which throws OSError, select()
+  /// For a foreign loop that waits for fileno(). After add_timer(), which throws OSError, and
+  /// NotImplementedError where the platform has no such descriptor, select()
   /// always asks the kernel. set_timer() makes the descriptor readable at `when` on the clock of
   /// steady_clock; 0: now, INT64_MAX: only by watched descriptors.
   void add_timer();
-  void set_timer(std::int64_t when) noexcept;
+  void set_timer(std::int64_t when) noexcept { poller_->set_timer(when); }
 
  private:
+  using Events = platform::Events;
   /// Urgent data is asked for, too: where it lies, a short read does not mean that all was read.
   static constexpr std::uint32_t kWatchEvents =
-      std::uint32_t{EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI} | std::uint32_t{EPOLLET};
-
-  /// The key of events of wake_ and timer_, whose numbers may change.
-  static constexpr std::uint64_t kOwn = 0xffffffffU;
+      Events::in | Events::out | Events::half_closed | Events::urgent | Events::edge;
 
   void check_open() const;
   struct Interest {
     core::Ref<HandleObject> reader;
     core::Ref<HandleObject> writer;
-    std::uint32_t events = 0;      ///< the events that epoll reports at present
+    std::uint32_t events = 0;      ///< the events that are reported at present
     std::uint32_t generation = 0;  ///< of its registration
-    bool registered = false;       ///< epoll knows it, though it may report nothing any more
+    bool registered = false;       ///< the poller knows it, though it may report nothing any more
     Watch* watch = nullptr;
     core::List<DescriptorWait> waits;  ///< oldest first
   };
   Interest& interest(int fd);
   Interest& open_interest(int fd);
-  int control(int operation, int fd, Interest& interest, std::uint32_t events) noexcept;
+  int add_to_poller(int fd, Interest& interest, std::uint32_t events) noexcept;
+  int modify_in_poller(int fd, const Interest& interest, std::uint32_t events) noexcept;
+  int remove_from_poller(int fd, Interest& interest) noexcept;
+  std::uint32_t wanted(int fd) const noexcept override;
   enum class Ask : bool { if_changed, always };
   int arm(int fd, Interest& interest, Ask ask = Ask::if_changed) noexcept;
   static void unlist(Interest& interest, DescriptorWait& wait) noexcept;
@@ -142,30 +141,23 @@ class FIBER_API Selector {
   static std::uint64_t key_of(int fd, std::uint32_t generation) noexcept {
     return std::uint64_t{generation} << 32U | static_cast<std::uint32_t>(fd);
   }
-  int watch_own(int fd) noexcept;
-  int watch_inner(int outer) noexcept;
-  void watch_all_own() noexcept;
   void forked() noexcept;
-  int move(std::atomic<int>& own, int first) noexcept;
   void drop_again(Watch& watch) noexcept;
   void renew() noexcept;
   void revive();
   void close_own() noexcept;
 
   bool open_ = true;
-  // The numbers may change on any thread.
-  std::atomic<int> epoll_{-1};
-  std::atomic<int> outer_{-1};  ///< readable when epoll_ is, which may be replaced
-  std::atomic<int> wake_{-1};
-  std::atomic<int> timer_{-1};
-  std::int64_t timer_set_ = std::numeric_limits<std::int64_t>::max();
+  std::unique_ptr<platform::Poller> poller_;
+  bool has_timer_ = false;
+  bool closed_ = false;
   std::size_t watched_ = 0;
   std::uint32_t last_generation_ = 0;
   bool forked_ = false;  ///< in a child process, which has none of the registrations
   std::vector<Interest> interests_;
   /// The watches to report, in the order in which they asked.
   core::List<Watch, Watch::AgainLinks> again_;
-  std::vector<epoll_event> events_;
+  std::vector<platform::Event> events_;
   std::unique_ptr<char[]> scratch_;
   core::List<Watch, Watch::AllLinks> watches_;
 

@@ -5,14 +5,13 @@
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/without_sigpipe.hpp>
+#include <fiber/platform/socket.hpp>
 
 #include <algorithm>
 #include <cerrno>
 #include <functional>
 #include <string>
 
-#include <sys/epoll.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,7 +34,7 @@ void check_options(const SendfileOptions& options) {
 // Suspends until the descriptor, which may be a transport's, is writable.
 void wait_writable(LoopObject& loop, int fd) {
   Waiter waiter(loop);
-  DescriptorWait wait{.fd = fd, .events = EPOLLOUT, .waiter = &waiter};
+  DescriptorWait wait{.fd = fd, .events = platform::Events::out, .waiter = &waiter};
   if (const int error = loop.selector().wait(wait)) raise_os_error(error);
   struct Leave {
     LoopObject& loop;
@@ -77,7 +76,7 @@ std::size_t send_natively(LoopObject& loop, int sock, int file, const SendfileOp
     std::ptrdiff_t count = 0;
     {
       const WithoutSigpipe guard;
-      count = ::sendfile(sock, file, &offset, block);
+      count = platform::send_file(sock, file, offset, block);
     }
     if (count > 0) {
       progress.add(static_cast<std::size_t>(count));

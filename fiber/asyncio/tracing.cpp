@@ -2,6 +2,7 @@
 
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/observer.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <cerrno>
 #include <cstdint>
@@ -114,7 +115,7 @@ class Trace::Writer final : public asyncio::detail::LoopObserver {
   std::ostream& out_;
   const char* separator_ = "";
   const long process_ = ::getpid();
-  const long thread_ = ::gettid();
+  const long thread_ = platform::thread_number();
   std::map<std::uint64_t, std::string>
       waits_;  // tasks that have given way, by number, with their names
   std::int64_t last_ = 0;

@@ -7,35 +7,17 @@
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/without_sigpipe.hpp>
 #include <fiber/exceptions/error_from.hpp>
+#include <fiber/platform/socket.hpp>
 
 #include <algorithm>
 #include <cerrno>
 #include <new>
 #include <tuple>
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 namespace fiber::asyncio::detail {
-namespace {
-
-// Returns whether a read returns all bytes that are there, up to the given room and urgent data. On
-// other sockets a read may stop after one packet, the bytes of one sender, before a descriptor that
-// is passed along, or after one record of a layer above TCP.
-bool is_byte_stream(int fd) noexcept {
-  int protocol = 0;
-  socklen_t size = sizeof protocol;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) != 0 || protocol != IPPROTO_TCP)
-    return false;
-  char layer[16] = "";
-  size = sizeof layer;
-  return ::getsockopt(fd, IPPROTO_TCP, TCP_ULP, layer, &size) == 0 && size == 0;
-}
-
-}  // namespace
-
 template <void (TransportObject::*Action)()>
 void TransportObject::run_step(Leaf* leaf) noexcept {
   auto* step = static_cast<Step*>(leaf);
@@ -89,7 +71,9 @@ void TransportObject::post(Step& step) noexcept {
 
 void TransportObject::open(UniqueFd&& fd) {
   loop_.selector().watch(*this, fd.get());
-  byte_stream_ = kind_ == Kind::socket && is_byte_stream(fd.get());
+  // On other sockets a read may stop after one packet, the bytes of one sender, before a descriptor
+  // that is passed along, or after one record of a layer above TCP.
+  byte_stream_ = kind_ == Kind::socket && platform::is_plain_tcp(fd.get());
   static_cast<void>(fd.release());
   attached_ = true;
   retain();
@@ -273,6 +257,11 @@ void TransportObject::ready(Readiness readiness) {
     if (reading()) post(read_step_);
   }
   if (readiness.writable && (!out_.empty() || connect_waiter_ != nullptr)) post(write_step_);
+}
+
+Watch::Readiness TransportObject::used_up() const noexcept {
+  return {.readable = !readable_ && !read_ended_,
+          .writable = !out_.empty() || connect_waiter_ != nullptr};
 }
 
 // Pauses for the reader or the user: resuming does not ask which of them has paused.

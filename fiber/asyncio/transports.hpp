@@ -144,6 +144,7 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   }
 
   void ready(Readiness readiness) override;
+  Readiness used_up() const noexcept override;
   void detached(int fd) noexcept override;
   void lost_descriptor() noexcept override;
   void pause_reading() override;

@@ -1,5 +1,6 @@
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/unix_events.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <bit>
 #include <cerrno>
@@ -183,7 +184,7 @@ LoopSignals::~LoopSignals() = default;
 void LoopSignals::add_handler(int number, core::Ref<HandleObject> handle) {
   check_signal(number);
   loop_.check_closed();
-  if (::gettid() != ::getpid())
+  if (!platform::is_first_thread())
     throw RuntimeError("a loop can handle signals only in the main thread");
   if (handlers_ == nullptr) handlers_ = core::make_owner<SignalHandlers>(loop_);
   try {

@@ -34,6 +34,10 @@ class Watch {
   /// The file must not be touched any more; descriptor() is -1.
   virtual void lost_descriptor() noexcept = 0;
 
+  /// Returns the directions in which a call would block, as far as known, and a change is worth a
+  /// report. For platforms that tell states and not changes: see platform::Wishes.
+  virtual Readiness used_up() const noexcept = 0;
+
   int descriptor() const noexcept { return fd_; }
 
  protected:

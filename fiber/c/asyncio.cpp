@@ -11,7 +11,6 @@
 #include <optional>
 
 #include <poll.h>
-#include <sys/epoll.h>
 
 namespace {
 
@@ -104,8 +103,8 @@ void wait_once(LoopObject& loop, int fd, int events) {
   } entry(loop);
   Waiter waiter(loop);
   entry.fd = fd;
-  if ((events & FIBER_READABLE) != 0) entry.events |= EPOLLIN;
-  if ((events & FIBER_WRITABLE) != 0) entry.events |= EPOLLOUT;
+  if ((events & FIBER_READABLE) != 0) entry.events |= fiber::platform::Events::in;
+  if ((events & FIBER_WRITABLE) != 0) entry.events |= fiber::platform::Events::out;
   entry.waiter = &waiter;
   if (const int error = loop.selector().wait(entry))
     throw fiber::OSError(error, "cannot wait for a descriptor");

@@ -2,6 +2,7 @@
 
 #include <fiber/core/thread_state.hpp>
 #include <fiber/core/undying.hpp>
+#include <fiber/platform/memory.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -23,9 +24,8 @@ constexpr int kPortion = 32;
 // first touch of huge pages is five times as expensive as that of small ones, and nothing else
 // became faster with them.
 std::byte* map_chunk(std::size_t bytes) {
-  void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (address == MAP_FAILED) throw std::bad_alloc();
+  void* address = platform::map_memory(bytes);
+  if (address == nullptr) throw std::bad_alloc();
   return static_cast<std::byte*>(address);
 }
 

@@ -1,5 +1,7 @@
 #include <fiber/core/copies.hpp>
 
+#include <fiber/platform/memory.hpp>
+
 #include <atomic>
 #include <csignal>
 #include <cstdint>
@@ -41,12 +43,10 @@ Record* find_record() noexcept {
   if (::sigaltstack(nullptr, &current) != 0 || (current.ss_flags & SS_DISABLE) != 0 ||
       current.ss_size < sizeof(Record))
     return nullptr;
-  // The signal stack may be foreign memory, and freed by now: mincore() tells whether it is mapped.
+  // The signal stack may be foreign memory, and freed by now.
   const auto page = reinterpret_cast<std::uintptr_t>(current.ss_sp) %
                     static_cast<std::uintptr_t>(::getpagesize());  // the kernel's, whatever ours is
-  unsigned char resident[2];
-  if (::mincore(static_cast<std::byte*>(current.ss_sp) - page, page + sizeof(Record), resident) !=
-      0)
+  if (!platform::is_mapped(static_cast<std::byte*>(current.ss_sp) - page, page + sizeof(Record)))
     return nullptr;
   auto* record = static_cast<Record*>(current.ss_sp);
   return std::memcmp(record->mark, kMark, sizeof kMark) == 0 ? record : nullptr;

@@ -3,6 +3,7 @@
 #include <fiber/core/backtrace.hpp>
 #include <fiber/core/thread_state.hpp>
 #include <fiber/core/undying.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <mutex>
 
@@ -45,7 +46,7 @@ void keep_own_thread() {
   }
   if (own != nullptr) {
     threads.append(*own);
-    own->thread_id = ::gettid();
+    own->thread_id = fiber::platform::thread_number();
   }
   fiber_debugger.threads = own;
   unlock_list();
@@ -63,7 +64,7 @@ namespace fiber::core {
 void show_to_debuggers(ThreadState& thread) {
   static const bool done = (at_fork(lock_list, unlock_list, keep_own_thread), true);
   static_cast<void>(done);
-  thread.thread_id = ::gettid();
+  thread.thread_id = fiber::platform::thread_number();
   const std::lock_guard lock(list_mutex());
   fiber_debugger.saved_registers = saved_registers_size();
   threads.prepend(thread);

@@ -4,31 +4,22 @@
 #include <fiber/core/copies.hpp>
 #include <fiber/core/sanitizer.hpp>
 #include <fiber/exceptions.hpp>
+#include <fiber/platform/memory.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <new>
 #include <string>
 
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 namespace fiber::core {
 namespace {
-
-#ifndef MADV_GUARD_INSTALL
-constexpr int MADV_GUARD_INSTALL = 102;
-#endif
-#ifndef SYS_process_madvise
-constexpr long SYS_process_madvise = 440;
-#endif
 
 constexpr std::size_t kMaxSlabBytes = std::size_t{1} << 30;
 // Tops are spread over this many cache lines: stacks are page-aligned, so with equal tops the hot
@@ -43,11 +34,7 @@ std::atomic<long> split_mappings{0};
 long mapping_budget() {
   if (stack_limits().map_budget >= 0) return stack_limits().map_budget;
   static const long budget = [] {
-    long limit = 65530;
-    if (std::FILE* file = std::fopen("/proc/sys/vm/max_map_count", "re")) {
-      if (std::fscanf(file, "%ld", &limit) != 1) limit = 65530;
-      std::fclose(file);
-    }
+    const long limit = platform::mapping_limit();
     return std::max(limit - limit / 8, 0L);  // leave room for the program's own mappings
   }();
   return budget;
@@ -61,9 +48,6 @@ long mapping_budget() {
       "where guards need no mappings");
 }
 
-// Guards that one system call installs; more at once are not much cheaper.
-constexpr std::size_t kMostGuards = 64;
-
 // Returns whether an advice is refused for ever: an older kernel does not know it, and a sandbox
 // may refuse it with any errno. A lack of memory and a signal are passing reasons.
 bool refused_for_good(int error) noexcept {
@@ -74,40 +58,27 @@ bool refused_for_good(int error) noexcept {
 // Returns the number of stacks guarded: 0 where the kernel has no such call (before Linux 6.15).
 std::size_t install_guards(std::byte* lowest, std::size_t guard, std::size_t stride,
                            std::size_t stacks) noexcept {
-  constexpr int kOwnProcess = -10001;  // PIDFD_SELF_THREAD_GROUP
   static std::atomic<bool> kernel_refuses{sanitizer::on_valgrind()};
   const StackLimits& limits = stack_limits();
   if (stacks < 2 || !limits.guard_install || limits.refuse_advice != 0 ||
       kernel_refuses.load(std::memory_order_relaxed))
     return 0;
-  ::iovec guards[kMostGuards];
-  for (std::size_t i = 0; i < stacks; ++i) guards[i] = {lowest + i * stride, guard};
-  const long done =
-      ::syscall(SYS_process_madvise, kOwnProcess, guards, stacks, MADV_GUARD_INSTALL, 0U);
+  const long done = platform::guard_many(lowest, guard, stride, stacks);
   if (done < 0 && refused_for_good(errno)) kernel_refuses.store(true, std::memory_order_relaxed);
-  return done < 0 ? 0 : static_cast<std::size_t>(done) / guard;
+  return done < 0 ? 0 : static_cast<std::size_t>(done);
 }
 
 bool advise_guard(std::byte* lowest, std::size_t bytes) noexcept {
   const StackLimits& limits = stack_limits();
-  if (limits.refuse_advice == 0) return ::madvise(lowest, bytes, MADV_GUARD_INSTALL) == 0;
-  errno = limits.refuse_advice;
-  return false;
-}
-
-// Returns false where any advice succeeds, even an unknown one: an emulator (qemu-user) answers so,
-// and installs no guard.
-bool knows_advice() noexcept {
-  constexpr int kNoAdvice = 0x7fff'fff0;
-  const int error_number = errno;
-  const bool knows = ::madvise(nullptr, 0, kNoAdvice) != 0;
-  errno = error_number;
-  return knows;
+  const int error =
+      limits.refuse_advice != 0 ? limits.refuse_advice : platform::guard(lowest, bytes);
+  errno = error;
+  return error == 0;
 }
 
 // Installs one guard. Returns the number of mappings that it took.
 long install_guard(std::byte* base, std::size_t bytes) {
-  static std::atomic<bool> kernel_refuses{!knows_advice()};
+  static std::atomic<bool> kernel_refuses{!platform::has_guards()};
   if (stack_limits().guard_install && !kernel_refuses.load(std::memory_order_relaxed)) {
     if (advise_guard(base, bytes)) return 0;
     if (refused_for_good(errno) && stack_limits().refuse_advice == 0)
@@ -146,12 +117,11 @@ std::size_t left_to_others() noexcept {
   return std::clamp(lowest / 8, kLeast, kMost);
 }
 
-// Reserves address space for a slab while `spare` bytes more are to be had; MAP_FAILED if there are
+// Reserves address space for a slab while `spare` bytes more are to be had; null if there are
 // not that many.
 void* reserve_slab(std::size_t bytes, std::size_t spare) noexcept {
-  void* address = ::mmap(nullptr, bytes + spare, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (address != MAP_FAILED) ::munmap(static_cast<std::byte*>(address) + bytes, spare);
+  void* address = platform::map_memory(bytes + spare);
+  if (address != nullptr) ::munmap(static_cast<std::byte*>(address) + bytes, spare);
   return address;
 }
 
@@ -228,7 +198,7 @@ inline Stack* StackPool::take_idle(SizeClass& sizes) noexcept {
 void StackPool::install_next_guards(SizeClass& sizes) {
   // A program that has many stacks will probably have more.
   const auto left = static_cast<std::size_t>(sizes.end - sizes.guarded) / sizes.stride;
-  const std::size_t wanted = std::min({left, kMostGuards, std::size_t{sizes.made} / 8});
+  const std::size_t wanted = std::min({left, platform::kMostGuards, std::size_t{sizes.made} / 8});
   const std::size_t guarded = install_guards(sizes.guarded, sizes.guard, sizes.stride, wanted);
   if (guarded == 0) sizes.slabs.back().split_mappings += install_guard(sizes.guarded, sizes.guard);
   sizes.guarded += std::max(guarded, std::size_t{1}) * sizes.stride;
@@ -280,17 +250,17 @@ void StackPool::new_slab(SizeClass& sizes) {
   stacks = sizes.slab_stacks;
   std::size_t bytes = stacks * sizes.stride;
   void* address = reserve_slab(bytes, spare);
-  while (address == MAP_FAILED && stacks > 1) {
+  while (address == nullptr && stacks > 1) {
     stacks /= 2;  // near the limit there may be room for fewer
     bytes = stacks * sizes.stride;
     address = reserve_slab(bytes, spare);
   }
-  if (address == MAP_FAILED)
+  if (address == nullptr)
     throw MemoryError("cannot reserve " + std::to_string(bytes) +
                       " bytes of address space for fiber stacks: " + std::strerror(errno) +
                       "; raise the limit on address space (ulimit -v) or vm.max_map_count, or ask "
                       "for smaller stacks");
-  ::madvise(address, bytes, MADV_NOHUGEPAGE);  // a huge page would commit 2 MiB per stack
+  platform::keep_pages_small(address, bytes);
   sizes.next = sizes.guarded = static_cast<std::byte*>(address);
   sizes.slabs.push_back({sizes.next, bytes});
   sizes.end = sizes.next + bytes;
@@ -316,14 +286,14 @@ void StackPool::release(Stack* stack) noexcept {
 // Keeps the topmost bytes, which hold the Stack itself.
 void StackPool::give_back(Stack* stack) noexcept {
   const std::size_t kept = std::min(warm_bytes(), stack->size);
-  if (kept < stack->size) ::madvise(stack->base, stack->size - kept, MADV_DONTNEED);
+  if (kept < stack->size) platform::give_back(stack->base, stack->size - kept);
 }
 
 // Gives all memory of a stack back; its guard stays.
 void StackPool::strip(SizeClass& sizes, Stack* stack) noexcept {
   std::byte* base = stack->base;
   sanitizer::stack_destroyed(stack);
-  ::madvise(base, sizes.size, MADV_DONTNEED);
+  platform::give_back(base, sizes.size);
   sizes.bare.push_back(base - sizes.guard);
 }
 
@@ -374,18 +344,7 @@ StackCensus StackPool::census() const noexcept {
 }
 
 std::size_t stack_used(const Stack* stack) noexcept {
-  const std::size_t page = machine_page_size();
-  std::byte* low = stack->base;
-  const std::size_t pages = stack->size / page;
-  constexpr std::size_t kChunk = 256;
-  unsigned char resident[kChunk];
-  for (std::size_t first = 0; first < pages; first += kChunk) {
-    const std::size_t count = std::min(kChunk, pages - first);
-    if (::mincore(low + first * page, count * page, resident) != 0) return 0;
-    for (std::size_t i = 0; i < count; ++i)
-      if (resident[i] & 1) return (pages - first - i) * page;
-  }
-  return 0;
+  return platform::touched(stack->base, stack->size, machine_page_size());
 }
 
 }  // namespace fiber::core

@@ -1,6 +1,7 @@
 #include <fiber/exceptions/uncaught.hpp>
 
 #include <fiber/exceptions.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <atomic>
 #include <cstdio>
@@ -29,7 +30,7 @@ const std::terminate_handler standard = std::get_terminate();
 [[noreturn]] void end_program() {
   // Only on the main thread: when another one ends by such an exception, the others still run.
   if (const std::exception_ptr error = std::current_exception();
-      error && ::gettid() == ::getpid()) {
+      error && platform::is_first_thread()) {
     try {
       std::rethrow_exception(error);
     } catch (const KeyboardInterrupt& e) {

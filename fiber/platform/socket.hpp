@@ -1,0 +1,18 @@
+// What a platform may give for sockets, beyond POSIX.
+#pragma once
+
+#include <cstddef>
+
+#include <sys/types.h>
+
+namespace fiber::platform {
+
+// Sends bytes of a file from `offset` on, and moves it, without a copy in user space. Returns the
+// number of bytes, or -1 with errno; ENOSYS: no such call.
+ssize_t send_file(int socket, int file, off_t& offset, std::size_t size) noexcept;
+
+// Returns whether a connected socket is plain TCP: a read of it that returns less than there was
+// room for has emptied it. False where the platform does not tell.
+bool is_plain_tcp(int socket) noexcept;
+
+}  // namespace fiber::platform
