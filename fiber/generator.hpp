@@ -459,7 +459,6 @@ class Generator<Yield, Send, Return>::iterator {
   iterator() noexcept = default;
   iterator(const iterator&) noexcept = default;  ///< moving is copying: never empty
   iterator& operator=(const iterator&) noexcept = default;
-  ~iterator() = default;
 
   detail::item_reference_t<Yield> operator*() const noexcept {
     return Self::item_at(generator_.object()->item);
