@@ -19,6 +19,7 @@
 // itself or to its child on its own stack lives until then.
 #pragma once
 
+#include <fiber/core/owner.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/greenlet/object.hpp>
 #include <fiber/value.hpp>

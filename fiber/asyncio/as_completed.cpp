@@ -4,7 +4,7 @@ namespace fiber::asyncio::detail {
 
 CompletionOrder::CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures,
                                  const time_limit& timeout)
-    : LoopDependent(loop), nodes_(std::make_unique<Node[]>(futures.size())) {
+    : LoopDependent(loop), nodes_(core::make_owner<Node[]>(futures.size())) {
   for (const FutureRef& future : futures) check_loop(future.base(), loop);
   reserve_items(done_, futures.size());
   for (FutureRef& future : futures) {

@@ -15,6 +15,7 @@
 
 #include <fiber/asyncio/queues.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
@@ -53,7 +54,7 @@ class FIBER_API CompletionOrder final : public core::Counted<CompletionOrder>, L
   void remove_callbacks() noexcept;
 
   Queue<FutureRef> done_;  ///< a null reference for each future that ran out of time
-  std::unique_ptr<Node[]> nodes_;
+  core::Owner<Node[]> nodes_;
   std::size_t node_count_ = 0;
   std::size_t registered_ = 0;  ///< registered nodes; together they are one reference
   std::size_t todo_ = 0;

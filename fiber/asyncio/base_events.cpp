@@ -62,7 +62,7 @@ LoopObject& running_loop() {
 }
 
 LoopObject::LoopObject()
-    : serial(++last_serial), selector_(std::make_unique<Selector>()), mailbox_(*selector_) {
+    : serial(++last_serial), selector_(core::make_owner<Selector>()), mailbox_(*selector_) {
   observation_.set_debug(Observation::debug_from_environment());
 }
 

@@ -23,6 +23,7 @@
 #include <fiber/asyncio/timers.hpp>
 #include <fiber/asyncio/turns.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <atomic>
@@ -139,7 +140,7 @@ class FIBER_API LoopObject {
   bool closed_ = false;
   bool gone_ = false;
   Timers timers_;
-  std::unique_ptr<Selector> selector_;
+  core::Owner<Selector> selector_;
   Mailbox mailbox_;
   LoopSignals signals_{*this};
   TaskRegistry tasks_{*this};

@@ -66,7 +66,7 @@ bool FutureBase::cancel(std::string message) {
 
 void FutureBase::copy_cancel_message(const std::string& message) noexcept {
   try {
-    cancel_message_ = std::make_unique<std::string>(message);
+    cancel_message_ = core::make_owner<std::string>(message);
   } catch (const std::bad_alloc&) {
     // An error here matters less than the cancellation.
   }

@@ -5,6 +5,7 @@
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/config.hpp>
 #include <fiber/core/list.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>
 
@@ -174,7 +175,7 @@ class FIBER_API FutureBase {
   std::uint32_t result_offset_ = 0;
   core::List<Callback> callbacks_;
   std::exception_ptr exception_;  ///< if cancelled: the CancelledError to show first
-  std::unique_ptr<std::string> cancel_message_;
+  core::Owner<std::string> cancel_message_;
 };
 
 }  // namespace fiber::asyncio::detail

@@ -5,6 +5,7 @@
 #include <fiber/asyncio/detail/timer_heap.hpp>
 #include <fiber/asyncio/origin.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>
 #include <fiber/core/type.hpp>
@@ -47,7 +48,7 @@ class FIBER_API HandleObject : public Callback {
   std::string repr() const;
 
   core::Ref<contextvars::detail::ContextObject> context;  ///< null: empty
-  std::unique_ptr<const Origin> created;                  ///< in debug mode
+  core::Owner<const Origin> created;                      ///< in debug mode
 
  protected:
   /// Destroys the callable. Called at most once.

@@ -92,7 +92,7 @@ FIBER_INLINE fiber::detail::GreenletThread& thread_for(const LoopObject& loop) {
 // Makes the object a task of the loop. All memory is there, and its place in the ready queue is
 // claimed.
 FIBER_INLINE void TaskBase::bind(LoopObject& loop, fiber::detail::GreenletThread& thread,
-                                 std::unique_ptr<std::string> name,
+                                 core::Owner<std::string> name,
                                  core::Ref<contextvars::detail::ContextObject> context) noexcept {
   consumed_ = true;
   if (name == nullptr)
@@ -126,8 +126,8 @@ void TaskBase::schedule(LoopObject& loop, const std::string& name) {
   if (consumed_) [[unlikely]]
     refuse_reuse();
   fiber::detail::GreenletThread& thread = thread_for(loop);
-  std::unique_ptr<std::string> own_name;
-  if (!name.empty()) own_name = std::make_unique<std::string>(name);
+  core::Owner<std::string> own_name;
+  if (!name.empty()) own_name = core::make_owner<std::string>(name);
   loop.ready_queue().claim();
   core::Ref<ContextObject> context;
   if (const ContextObject* current = contextvars::detail::context_of(*thread.current)) {
@@ -154,8 +154,8 @@ void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
   const bool eager = arguments.eager_start.value_or(false) && loop.home().is_here();
   if (consumed_) refuse_reuse();
   fiber::detail::GreenletThread& thread = thread_for(loop);
-  std::unique_ptr<std::string> name;
-  if (!arguments.name.empty()) name = std::make_unique<std::string>(arguments.name);
+  core::Owner<std::string> name;
+  if (!arguments.name.empty()) name = core::make_owner<std::string>(arguments.name);
   loop.ready_queue().claim();
   core::Ref<ContextObject> context;
   try {

@@ -6,6 +6,7 @@
 
 #include <fiber/asyncio/base_events.hpp>
 #include <fiber/asyncio/detail/coroutine_name.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <cstdint>
@@ -116,7 +117,7 @@ class FIBER_API TaskBase : public FutureBase {
   /// "Task-N".
   const std::string* given_name() const noexcept { return name_.get(); }
   std::uint64_t number() const noexcept { return number_; }
-  void set_name(std::string name) { name_ = std::make_unique<std::string>(std::move(name)); }
+  void set_name(std::string name) { name_ = core::make_owner<std::string>(std::move(name)); }
   std::string repr() const override;
   const char* class_name() const noexcept override { return "Task"; }
   CoroutineName coroutine_name() const noexcept { return {coroutine_name_, coroutine_kind_}; }
@@ -175,8 +176,7 @@ class FIBER_API TaskBase : public FutureBase {
   void unreferenced() noexcept override;
   void run();  ///< the whole life of the body, on its own stack
   void run_with_own_thread_state();
-  void bind(LoopObject& loop, fiber::detail::GreenletThread& thread,
-            std::unique_ptr<std::string> name,
+  void bind(LoopObject& loop, fiber::detail::GreenletThread& thread, core::Owner<std::string> name,
             core::Ref<contextvars::detail::ContextObject> context) noexcept;
   void end_unstarted() noexcept;  ///< cancelled before its first step
   void ended() noexcept;          ///< gives up the loop's references
@@ -188,7 +188,7 @@ class FIBER_API TaskBase : public FutureBase {
 
   FutureBase* waiting_on_ = nullptr;
   const void* coroutine_name_;
-  std::unique_ptr<std::string> name_;
+  core::Owner<std::string> name_;
   std::uint64_t number_ = 0;
   bool told_library_ = false;
   bool own_thread_state_ = false;

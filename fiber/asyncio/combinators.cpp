@@ -13,7 +13,7 @@ GatherBase::~GatherBase() = default;
 
 void GatherBase::start() {
   for (const FutureRef& child : children_) check_loop(child.base(), *loop());
-  nodes_ = std::make_unique<Node[]>(children_.size());
+  nodes_ = core::make_owner<Node[]>(children_.size());
   if (children_.empty()) {
     collect();
     finish();
@@ -133,13 +133,13 @@ void GatherInTurn::add(FutureRef child) {
     GatherBase* made = make_(base.loop());
     held_ = FutureRef(made);
     made->children_.reserve(count_);
-    made->nodes_ = std::make_unique<GatherBase::Node[]>(count_);
+    made->nodes_ = core::make_owner<GatherBase::Node[]>(count_);
     made->waited_for_ = count_;
     gather_ = made;
   }
   check_loop(base, *gather_->loop());
   const bool pending = !base.done();
-  if (seen_ == nullptr) seen_ = std::make_unique<Seen>();
+  if (seen_ == nullptr) seen_ = core::make_owner<Seen>();
   if (!seen_->children.insert(&base).second) {
     --gather_->waited_for_;  // given twice: counts once, and appears twice
     gather_->children_.push_back(std::move(child));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstdint>
@@ -66,7 +67,7 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
   static void on_child(Leaf* leaf) noexcept;
   static void on_drop(LeafCallback* leaf) noexcept;
 
-  std::unique_ptr<Node[]> nodes_;
+  core::Owner<Node[]> nodes_;
   std::size_t registered_ = 0;  ///< registered nodes; together they are one reference
   std::size_t finished_ = 0;
   std::size_t waited_for_ = 0;
@@ -109,7 +110,7 @@ class FIBER_API GatherInTurn {
   std::size_t count_;
   GatherBase* gather_ = nullptr;
   FutureRef held_;
-  std::unique_ptr<Seen> seen_;  ///< null: no child so far
+  core::Owner<Seen> seen_;  ///< null: no child so far
   std::vector<FutureBase*> done_;
   bool finished_ = false;
 };

@@ -225,7 +225,7 @@ std::unique_ptr<Opening> open_unix(LoopObject& loop, const std::string& path,
 }
 
 std::unique_ptr<Opening> open_given(LoopObject& loop, GivenDescriptor& sock,
-                                    std::unique_ptr<TransportLayer> layer,
+                                    core::Owner<TransportLayer> layer,
                                     std::optional<std::size_t> limit) {
   check_stream_socket(sock.get());
   loop.selector().refuse_watched(sock.get());

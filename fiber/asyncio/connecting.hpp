@@ -7,6 +7,7 @@
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/transports.hpp>
+#include <fiber/core/owner.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -60,7 +61,7 @@ void check_times_without_ssl(const Options& options) {
 
 /// Returns null for a plain connection. `host`: the name for the certificate, unless one is given.
 template <class Options>
-std::unique_ptr<TransportLayer> client_layer(const Options& options, const std::string* host) {
+core::Owner<TransportLayer> client_layer(const Options& options, const std::string* host) {
   if (!options.ssl) {
     if (options.server_hostname) throw ValueError("server_hostname is only meaningful with ssl");
     check_times_without_ssl(options);
@@ -140,7 +141,7 @@ std::unique_ptr<Opening> open_unix(LoopObject& loop, const std::string& path,
                                    std::optional<std::size_t> limit);
 /// Takes over a connected stream socket. A descriptor that is not taken over stays unchanged.
 std::unique_ptr<Opening> open_given(LoopObject& loop, GivenDescriptor& sock,
-                                    std::unique_ptr<TransportLayer> layer,
+                                    core::Owner<TransportLayer> layer,
                                     std::optional<std::size_t> limit);
 
 /// Connects as connect_protocol() does, to a host whose addresses are known, at least one. For the

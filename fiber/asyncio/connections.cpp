@@ -24,7 +24,7 @@ Transport begun(TransportObject& object) {
 }
 
 Transport made(Opening& opening, std::shared_ptr<BaseProtocol> protocol,
-               std::unique_ptr<TransportLayer> layer) {
+               core::Owner<TransportLayer> layer) {
   TransportObject& object = opening.transport();
   object.speak_to(std::move(protocol));
   if (layer != nullptr) object.put_layer(std::move(layer), false);
@@ -34,7 +34,7 @@ Transport made(Opening& opening, std::shared_ptr<BaseProtocol> protocol,
 
 // Makes a connection of a descriptor, which is taken over once the factory has made a protocol.
 Transport made_of(LoopObject& loop, GivenDescriptor& sock, const protocol_factory& factory,
-                  std::unique_ptr<TransportLayer> layer) {
+                  core::Owner<TransportLayer> layer) {
   check_stream_socket(sock.get());
   loop.selector().refuse_watched(sock.get());
   std::shared_ptr<BaseProtocol> protocol = factory();
@@ -63,14 +63,14 @@ core::Ref<ServerObject> protocol_server(LoopObject& loop, ListeningSocket socket
 Transport connect_protocol(LoopObject& loop, const protocol_factory& factory,
                            const std::string& host, int port,
                            const CreateConnectionOptions& options) {
-  std::unique_ptr<TransportLayer> layer = client_layer(options, &host);
+  core::Owner<TransportLayer> layer = client_layer(options, &host);
   const auto opening = open_tcp(loop, host, port, connect_arguments(options), std::nullopt);
   return made(*opening, factory(), std::move(layer));
 }
 
 Transport connect_protocol(LoopObject& loop, const protocol_factory& factory, GivenDescriptor& sock,
                            const CreateConnectionOptions& options) {
-  std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
+  core::Owner<TransportLayer> layer = client_layer(options, nullptr);
   return made_of(loop, sock, factory, std::move(layer));
 }
 
@@ -85,7 +85,7 @@ Transport connect_protocol(LoopObject& loop, const protocol_factory& factory,
 Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factory,
                                 const std::string& path,
                                 const CreateUnixConnectionOptions& options) {
-  std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
+  core::Owner<TransportLayer> layer = client_layer(options, nullptr);
   const auto opening = open_unix(loop, path, std::nullopt);
   return made(*opening, factory(), std::move(layer));
 }
@@ -93,14 +93,14 @@ Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factor
 Transport connect_unix_protocol(LoopObject& loop, const protocol_factory& factory,
                                 GivenDescriptor& sock, const CreateUnixConnectionOptions& options) {
   check_unix_stream_socket(sock.get());
-  std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
+  core::Owner<TransportLayer> layer = client_layer(options, nullptr);
   return made_of(loop, sock, factory, std::move(layer));
 }
 
 Transport accepted_protocol(LoopObject& loop, const protocol_factory& factory,
                             GivenDescriptor& sock, const ConnectAcceptedSocketOptions& options) {
   const LayerArguments arguments = server_arguments(options);
-  std::unique_ptr<TransportLayer> layer;
+  core::Owner<TransportLayer> layer;
   if (options.ssl) layer = options.ssl.maker(false).make_layer(arguments);
   return made_of(loop, sock, factory, std::move(layer));
 }
@@ -178,7 +178,7 @@ void start_tls(const Transport& transport, std::shared_ptr<BaseProtocol> protoco
   LayerArguments arguments = layer_arguments(options);
   arguments.server_side = options.server_side;
   arguments.server_hostname = options.server_hostname;
-  std::unique_ptr<TransportLayer> layer = sslcontext.maker(false).make_layer(arguments);
+  core::Owner<TransportLayer> layer = sslcontext.maker(false).make_layer(arguments);
   transport.set_protocol(std::move(protocol));
   object->start_layer(std::move(layer));
 }

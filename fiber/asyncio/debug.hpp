@@ -4,6 +4,7 @@
 #include <fiber/asyncio/origin.hpp>
 #include <fiber/config.hpp>
 #include <fiber/core/list.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 namespace fiber::asyncio {
@@ -25,7 +26,7 @@ class FIBER_API HeldLock {
  private:
   friend void report_held_locks(const TaskBase& task);
   const TaskBase* holder_ = nullptr;  ///< null: unknown, or reported already
-  std::unique_ptr<const Origin> taken_;
+  core::Owner<const Origin> taken_;
 };
 
 /// Reports the locks that the task holds. Called when it has given way.

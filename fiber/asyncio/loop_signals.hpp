@@ -4,6 +4,7 @@
 #pragma once
 
 #include <fiber/asyncio/base_handles.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>
 
@@ -37,7 +38,7 @@ class FIBER_API LoopSignals {
 
  private:
   std::atomic<bool> any_{false};
-  std::unique_ptr<SignalHandlers> handlers_;  ///< null: no handlers
+  core::Owner<SignalHandlers> handlers_;  ///< null: no handlers
   LoopObject& loop_;
 };
 

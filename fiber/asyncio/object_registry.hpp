@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fiber/asyncio/origin.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstdint>
@@ -15,9 +16,9 @@ class FutureBase;
 class ObjectRegistry {
  public:
   struct Record {
-    std::uint64_t number = 0;               ///< in the order of creation
-    std::unique_ptr<const Origin> created;  ///< in debug mode
-    std::unique_ptr<const Origin> cancelled;
+    std::uint64_t number = 0;           ///< in the order of creation
+    core::Owner<const Origin> created;  ///< in debug mode
+    core::Owner<const Origin> cancelled;
   };
 
   Record& add(FutureBase* future) {

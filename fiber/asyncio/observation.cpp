@@ -36,7 +36,7 @@ void Observation::set_observer(std::shared_ptr<LoopObserver> observer) {
 
 void Observation::register_futures() {
   if (registry_ != nullptr) return;
-  auto registry = std::make_unique<ObjectRegistry>();
+  auto registry = core::make_owner<ObjectRegistry>();
   for (TaskBase& task : loop_.tasks().unfinished()) registry->add(&task);
   registry_ = std::move(registry);
 }

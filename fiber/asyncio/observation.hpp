@@ -10,6 +10,7 @@
 
 #include <fiber/asyncio/observer.hpp>
 #include <fiber/config.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <string>
@@ -64,7 +65,7 @@ class FIBER_API Observation {
 
   LoopObject& loop_;
   bool debug_ = false;
-  std::unique_ptr<ObjectRegistry> registry_;
+  core::Owner<ObjectRegistry> registry_;
   std::shared_ptr<LoopObserver> observer_;
   HandleObject* current_handle_ = nullptr;
 };

@@ -8,8 +8,8 @@
 
 namespace fiber::asyncio::detail {
 
-std::unique_ptr<const Origin> Origin::here() {
-  auto origin = std::make_unique<Origin>();
+core::Owner<const Origin> Origin::here() {
+  auto origin = core::make_owner<Origin>();
   const std::vector<void*> frames = core::backtrace_from(__builtin_frame_address(0));
   origin->frames_.assign(frames.begin(), frames.end());
   return origin;

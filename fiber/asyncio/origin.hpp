@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <string>
@@ -13,7 +14,7 @@ namespace fiber::asyncio::detail {
 class FIBER_API Origin {
  public:
   /// Returns the origin for the caller.
-  static std::unique_ptr<const Origin> here();
+  static core::Owner<const Origin> here();
   /// Returns the stack, most recent call last, one per line, as Python's tracebacks; the library's
   /// own frames at its end are left out.
   std::string traceback() const;

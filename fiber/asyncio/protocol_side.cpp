@@ -19,15 +19,15 @@ bool call_guarded(const std::function<void()>& function,
 
 namespace {
 
-std::unique_ptr<char[]>& spare_buffer() {
-  static thread_local std::unique_ptr<char[]> spare;
+core::Owner<char[]>& spare_buffer() {
+  static thread_local core::Owner<char[]> spare;
   return spare;
 }
 
 }  // namespace
 
 ReadBuffer::ReadBuffer() : buffer_(std::move(spare_buffer())) {
-  if (buffer_ == nullptr) buffer_.reset(new char[kSize]);
+  if (buffer_ == nullptr) buffer_ = core::Owner<char[]>(new char[kSize]);
 }
 ReadBuffer::~ReadBuffer() {
   if (spare_buffer() == nullptr) spare_buffer() = std::move(buffer_);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fiber/asyncio/protocols.hpp>
+#include <fiber/core/owner.hpp>
 
 #include <cstddef>
 #include <exception>
@@ -28,7 +29,7 @@ class ReadBuffer {
   std::span<char> span() const noexcept { return {buffer_.get(), kSize}; }
 
  private:
-  std::unique_ptr<char[]> buffer_;
+  core::Owner<char[]> buffer_;
 };
 
 /// A protocol that may be replaced, and dropped, while one of its functions runs.

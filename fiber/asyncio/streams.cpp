@@ -22,7 +22,7 @@ StreamWriter::StreamWriter(const WriteTransport& transport) : object_(transport.
 namespace detail {
 namespace {
 
-StreamPair pair_of(Opening& opening, std::unique_ptr<TransportLayer> layer) {
+StreamPair pair_of(Opening& opening, core::Owner<TransportLayer> layer) {
   TransportObject& transport = opening.transport();
   if (layer != nullptr) transport.put_layer(std::move(layer), false);
   opening.finish();
@@ -37,19 +37,19 @@ StreamPair pair_of(Opening& opening, std::unique_ptr<TransportLayer> layer) {
 
 StreamPair connect(const std::string& host, int port, const OpenConnectionOptions& options) {
   LoopObject& loop = running_loop();
-  std::unique_ptr<TransportLayer> layer = client_layer(options, &host);
+  core::Owner<TransportLayer> layer = client_layer(options, &host);
   return pair_of(*open_tcp(loop, host, port, connect_arguments(options), options.limit),
                  std::move(layer));
 }
 
 StreamPair connect_unix(const std::string& path, const OpenUnixConnectionOptions& options) {
-  std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
+  core::Owner<TransportLayer> layer = client_layer(options, nullptr);
   return pair_of(*open_unix(running_loop(), path, options.limit), std::move(layer));
 }
 
 StreamPair connect_given(GivenDescriptor& sock, const OpenUnixConnectionOptions& options) {
   LoopObject& loop = running_loop();
-  std::unique_ptr<TransportLayer> layer = client_layer(options, nullptr);
+  core::Owner<TransportLayer> layer = client_layer(options, nullptr);
   return pair_of(*open_given(loop, sock, std::move(layer), options.limit), nullptr);
 }
 

@@ -71,7 +71,7 @@ void TransportObject::make_hub_steps() {
     if (step->on_hub == nullptr) step->on_hub = new HubStep(loop_, *step, action);
 }
 
-void TransportObject::put_layer(std::unique_ptr<TransportLayer> layer, bool made) {
+void TransportObject::put_layer(core::Owner<TransportLayer> layer, bool made) {
   make_hub_steps();
   TransportLayer* top = layer.get();
   TransportLayer* lower = layer_.get();
@@ -84,7 +84,7 @@ void TransportObject::put_layer(std::unique_ptr<TransportLayer> layer, bool made
     above_ = top;
 }
 
-void TransportObject::start_layer(std::unique_ptr<TransportLayer> layer) {
+void TransportObject::start_layer(core::Owner<TransportLayer> layer) {
   if (eof_) throw RuntimeError("Cannot call start_tls() after write_eof()");
   // Bytes that have come belong to the layer: data sent in the open must not pass for protected
   // data.

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
@@ -72,7 +73,7 @@ class FIBER_API TransportLayer : public SendsBytes, public ReceivesEvents {
   /// Puts the layer in place; once, before all other calls. `made`: the object above has been told
   /// of its connection already.
   void place(TransportObject& transport, SendsBytes& below, ReceivesEvents& above,
-             std::unique_ptr<TransportLayer> lower, bool made) noexcept {
+             core::Owner<TransportLayer> lower, bool made) noexcept {
     transport_ = &transport;
     below_ = &below;
     above_ = &above;
@@ -108,7 +109,7 @@ class FIBER_API TransportLayer : public SendsBytes, public ReceivesEvents {
   TransportObject* transport_ = nullptr;
   SendsBytes* below_ = nullptr;
   ReceivesEvents* above_ = nullptr;
-  std::unique_ptr<TransportLayer> lower_;
+  core::Owner<TransportLayer> lower_;
   bool made_ = false;
 };
 
@@ -132,7 +133,7 @@ class FIBER_API LayerMaker {
  public:
   virtual ~LayerMaker();
   /// Returns a layer. Throws ValueError, SSLError.
-  virtual std::unique_ptr<TransportLayer> make_layer(const LayerArguments& arguments) = 0;
+  virtual core::Owner<TransportLayer> make_layer(const LayerArguments& arguments) = 0;
 };
 
 /// Makes the context for `.ssl = true`; fiber-ssl sets this function. `check_hostname`: the name of

@@ -26,7 +26,7 @@ bool input_waits(int fd) noexcept {
 }  // namespace
 
 void TransportObject::speak_to(std::shared_ptr<BaseProtocol> protocol) {
-  auto side = std::make_unique<ProtocolSide>(std::move(protocol));
+  auto side = core::make_owner<ProtocolSide>(std::move(protocol));
   make_hub_steps();
   for (const Step* step : {&begin_step_, &read_step_, &write_step_, &lost_step_})
     if (step->on_hub->context == nullptr) prepare(step->on_hub);

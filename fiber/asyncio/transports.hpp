@@ -22,6 +22,7 @@
 #include <fiber/asyncio/transport_layer.hpp>
 #include <fiber/asyncio/watch.hpp>
 #include <fiber/core/list.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
@@ -62,12 +63,12 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
 
   /// Puts a layer on top, whose handshake begin() begins. `made`: over a stream in use. Throws
   /// std::bad_alloc without any change.
-  void put_layer(std::unique_ptr<TransportLayer> layer, bool made);
+  void put_layer(core::Owner<TransportLayer> layer, bool made);
   TransportLayer* layer() const noexcept { return layer_.get(); }
   /// Called by the layer when its handshake has ended. Wakes the task in wait_begun().
   void handshake_ended(const std::exception_ptr& error);
   /// Puts a layer on top and waits for its handshake; if that fails, the connection is closed.
-  void start_layer(std::unique_ptr<TransportLayer> layer);
+  void start_layer(core::Owner<TransportLayer> layer);
 
   void write(std::string_view data);
   void write_eof();
@@ -215,8 +216,8 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   std::size_t low_water_ = 16 * 1024;
   ByteBuffer out_;
   ReaderObject* reader_;  ///< counted
-  std::unique_ptr<ProtocolSide> side_;
-  std::unique_ptr<TransportLayer> layer_;
+  core::Owner<ProtocolSide> side_;
+  core::Owner<TransportLayer> layer_;
   ReceivesEvents* above_ = nullptr;  ///< the lowest layer
   std::exception_ptr error_;
   Waiter* begin_waiter_ = nullptr;

@@ -185,7 +185,7 @@ void LoopSignals::add_handler(int number, core::Ref<HandleObject> handle) {
   loop_.check_closed();
   if (::gettid() != ::getpid())
     throw RuntimeError("a loop can handle signals only in the main thread");
-  if (handlers_ == nullptr) handlers_ = std::make_unique<SignalHandlers>(loop_);
+  if (handlers_ == nullptr) handlers_ = core::make_owner<SignalHandlers>(loop_);
   try {
     handlers_->add(number, std::move(handle));
   } catch (...) {

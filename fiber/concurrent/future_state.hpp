@@ -104,7 +104,7 @@ class FIBER_API FutureState : public core::SharedCounted<FutureState> {
   std::exception_ptr exception(Timeout timeout);
   bool set_running_or_notify_cancel();
   void set_exception(std::exception_ptr error);
-  void add_callback(std::unique_ptr<Callback> callback);
+  void add_callback(core::Owner<Callback> callback);
   std::string repr() const;
 
  protected:
@@ -147,7 +147,7 @@ class FIBER_API FutureState : public core::SharedCounted<FutureState> {
   const core::Owner<Changed> changed_;
   Phase phase_ = Phase::PENDING;
   std::exception_ptr error_;
-  std::vector<std::unique_ptr<Callback>> callbacks_;
+  std::vector<core::Owner<Callback>> callbacks_;
   std::vector<Registration> waiters_;
 };
 

@@ -240,7 +240,7 @@ void FutureState::notify_waiters() {
   waiters_.clear();
 }
 
-void FutureState::add_callback(std::unique_ptr<Callback> callback) {
+void FutureState::add_callback(core::Owner<Callback> callback) {
   {
     const std::lock_guard lock(mutex_);
     if (!is_done()) {

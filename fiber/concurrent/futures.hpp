@@ -7,6 +7,7 @@
 
 #include <fiber/concurrent/future_state.hpp>
 #include <fiber/config.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 
@@ -126,7 +127,7 @@ class Future : public FutureBase {
       }
       Fn fn;
     };
-    this->state().add_callback(std::make_unique<Callback>(std::forward<F>(fn)));
+    this->state().add_callback(core::make_owner<Callback>(std::forward<F>(fn)));
   }
 
   /// Ends the future, for executors and tests. Throws InvalidStateError if it is done.
@@ -191,7 +192,7 @@ class FIBER_API Completion {
  private:
   void forget_all() noexcept;
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  core::Owner<Impl> impl_;
 };
 
 /// A single-pass range over a source with `bool advance()` and `current()`.
@@ -231,7 +232,7 @@ class CompletedFutures {
   using value_type = F;
   CompletedFutures(std::vector<F> futures, Timeout timeout)
       : futures_(std::move(futures)),
-        completion_(std::make_unique<Completion>(
+        completion_(core::make_owner<Completion>(
             std::vector<FutureBase>(futures_.begin(), futures_.end()), timeout)) {}
   bool advance() {
     current_ = completion_->next();
@@ -241,7 +242,7 @@ class CompletedFutures {
 
  private:
   std::vector<F> futures_;
-  std::unique_ptr<Completion> completion_;
+  core::Owner<Completion> completion_;
   std::optional<std::size_t> current_;
 };
 

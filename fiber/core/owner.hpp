@@ -1,8 +1,10 @@
-// The owner of one object: std::unique_ptr without <ostream>, which its header includes and which
-// is a third of what a small public header costs to compile.
+// The owner of one object, or of an array: for headers that users include. Each std::unique_ptr
+// costs a compiler ten times as much, and its header includes <ostream>.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
+#include <type_traits>
 #include <utility>
 
 namespace fiber::core {
@@ -15,6 +17,10 @@ class Owner {
   /// Takes over an object made by `new`.
   explicit Owner(T* object) noexcept : object_(object) {}
   Owner(Owner&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  template <class U>
+    requires std::convertible_to<U*, T*>
+  Owner(Owner<U>&& other) noexcept
+      : object_(other.release()) {}  // NOLINT(google-explicit-constructor)
   Owner& operator=(Owner&& other) noexcept {
     Owner(std::move(other)).swap(*this);
     return *this;
@@ -23,6 +29,8 @@ class Owner {
 
   /// Destroys the object; there is no owner while its destructor runs.
   void reset() noexcept { Owner().swap(*this); }
+  /// Gives the object up: the caller deletes it.
+  [[nodiscard]] T* release() noexcept { return std::exchange(object_, nullptr); }
 
   T* get() const noexcept { return object_; }
   T* operator->() const noexcept { return object_; }
@@ -37,5 +45,44 @@ class Owner {
 
   T* object_ = nullptr;
 };
+
+/// The owner of an array made by `new T[n]`.
+template <class T>
+class Owner<T[]> {
+ public:
+  Owner() noexcept = default;
+  Owner(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
+  explicit Owner(T* first) noexcept : first_(first) {}
+  Owner(Owner&& other) noexcept : first_(std::exchange(other.first_, nullptr)) {}
+  Owner& operator=(Owner&& other) noexcept {
+    Owner dropped(std::move(other));
+    std::swap(first_, dropped.first_);
+    return *this;
+  }
+  ~Owner() { delete[] first_; }
+
+  void reset() noexcept { *this = Owner(); }
+
+  T* get() const noexcept { return first_; }
+  T& operator[](std::size_t index) const noexcept { return first_[index]; }
+  friend bool operator==(const Owner& owner, std::nullptr_t) noexcept {
+    return owner.first_ == nullptr;
+  }
+
+ private:
+  T* first_ = nullptr;
+};
+
+/// Makes an object and its owner; for `T[]`, an array of value-initialized elements.
+template <class T, class... Args>
+  requires(!std::is_array_v<T>)
+Owner<T> make_owner(Args&&... args) {
+  return Owner<T>(new T(std::forward<Args>(args)...));
+}
+template <class T>
+  requires std::is_array_v<T>
+Owner<T> make_owner(std::size_t count) {
+  return Owner<T>(new std::remove_extent_t<T>[count]());
+}
 
 }  // namespace fiber::core

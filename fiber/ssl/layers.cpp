@@ -18,11 +18,11 @@ std::shared_ptr<SslObject> new_object(std::shared_ptr<ContextObject> context,
 struct Resuming final : asyncio::detail::LayerMaker {
   Resuming(std::shared_ptr<ContextObject> its_context, std::shared_ptr<SessionObject> its_session)
       : context(std::move(its_context)), session(std::move(its_session)) {}
-  std::unique_ptr<asyncio::detail::TransportLayer> make_layer(
+  core::Owner<asyncio::detail::TransportLayer> make_layer(
       const asyncio::detail::LayerArguments& arguments) override {
     std::shared_ptr<SslObject> object = new_object(context, arguments);
     set_session(*object, *session);
-    return std::make_unique<SslLayer>(std::move(object), arguments);
+    return core::make_owner<SslLayer>(std::move(object), arguments);
   }
   std::shared_ptr<ContextObject> context;
   std::shared_ptr<SessionObject> session;
@@ -30,9 +30,9 @@ struct Resuming final : asyncio::detail::LayerMaker {
 
 }  // namespace
 
-std::unique_ptr<asyncio::detail::TransportLayer> ContextObject::make_layer(
+core::Owner<asyncio::detail::TransportLayer> ContextObject::make_layer(
     const asyncio::detail::LayerArguments& arguments) {
-  return std::make_unique<SslLayer>(new_object(shared_from_this(), arguments), arguments);
+  return core::make_owner<SslLayer>(new_object(shared_from_this(), arguments), arguments);
 }
 
 std::optional<SSLObject> object_of(const asyncio::detail::TransportObject& transport) {

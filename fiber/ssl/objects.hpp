@@ -1,6 +1,7 @@
 // The objects behind the handles SSLContext, SSLObject and SSLSession.
 #pragma once
 
+#include <fiber/core/owner.hpp>
 #include <fiber/ssl/bio.hpp>
 #include <fiber/ssl/context.hpp>
 #include <fiber/ssl/object.hpp>
@@ -27,7 +28,7 @@ struct ContextObject final : asyncio::detail::LayerMaker,
                              std::enable_shared_from_this<ContextObject> {
   explicit ContextObject(Protocol its_protocol);
   ~ContextObject() override;
-  std::unique_ptr<asyncio::detail::TransportLayer> make_layer(
+  core::Owner<asyncio::detail::TransportLayer> make_layer(
       const asyncio::detail::LayerArguments& arguments) override;
 
   const Protocol protocol;

@@ -1,6 +1,7 @@
 // A buffer of bytes: they enter at the end and leave at the front.
 #pragma once
 
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
@@ -59,7 +60,7 @@ class ByteBuffer {
     } else {
       std::size_t capacity = capacity_ < 256 ? 512 : capacity_ * 2;
       while (capacity < used + count) capacity *= 2;
-      std::unique_ptr<char[]> data(new char[capacity]);
+      core::Owner<char[]> data(new char[capacity]);
       if (used != 0) std::memcpy(data.get(), data_.get() + begin_, used);
       data_ = std::move(data);
       capacity_ = capacity;
@@ -68,7 +69,7 @@ class ByteBuffer {
     end_ = used;
   }
 
-  std::unique_ptr<char[]> data_;
+  core::Owner<char[]> data_;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
   std::size_t capacity_ = 0;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
@@ -114,7 +115,7 @@ class ReadyQueue {
     const auto used = static_cast<std::ptrdiff_t>(capacity_) - room_;
     while (static_cast<std::ptrdiff_t>(capacity) - used < static_cast<std::ptrdiff_t>(count))
       capacity *= 2;
-    std::unique_ptr<Entry[]> ring(new Entry[capacity]);
+    core::Owner<Entry[]> ring(new Entry[capacity]);
     for (std::size_t at = head_; at != tail_; ++at) ring[at & (capacity - 1)] = ring_[at & mask_];
     ring_ = std::move(ring);
     capacity_ = capacity;
@@ -122,7 +123,7 @@ class ReadyQueue {
     room_ = static_cast<std::ptrdiff_t>(capacity) - used;
   }
 
-  std::unique_ptr<Entry[]> ring_;
+  core::Owner<Entry[]> ring_;
   std::size_t head_ = 0;
   std::size_t tail_ = 0;
   std::size_t capacity_ = 0;
