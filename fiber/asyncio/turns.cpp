@@ -158,7 +158,8 @@ void Turns::task_main(void* argument) {
     fiber::detail::GreenletThread& greenlets = *turns->greenlets;
     greenlets.current = next;
     next->state = fiber::detail::GreenletState::current;
-    if (!turns->parked_.wants(*stack)) core::exit_context(next->context);
+    if (!turns->parked_.wants(*stack, greenlets.thread.pool.default_shape()))
+      core::exit_context(next->context);
     ParkedFiber parked{.context = {}, .stack = stack};
     turns->parked_.park(parked);
     core::switch_context(greenlets.thread, parked.context, next->context);
