@@ -27,8 +27,7 @@ class ParkedFibers {
   /// many. Every so often a stack goes through the pool instead, which looks at how deeply it was
   /// used.
   bool wants(core::Stack& stack, core::StackShape usual) const noexcept {
-    return count_ != kMost && stack.shape == usual &&
-           ++stack.uses < core::kTrimInterval;
+    return count_ != kMost && stack.shape == usual && ++stack.uses < core::kTrimInterval;
   }
   void park(ParkedFiber& fiber) noexcept {
     fiber.next = first_;
