@@ -111,7 +111,7 @@ core::Stack* Turns::stack_for(TaskBase& task) noexcept {
     current_task = nullptr;
     const Interlude interlude(greenlets->current);
     task.destroy_callable();
-    task.set_exception(std::current_exception());
+    task.end_with(std::current_exception());
     task.ended();
     return nullptr;
   }

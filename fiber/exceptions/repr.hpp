@@ -13,7 +13,7 @@ namespace fiber::detail {
 /// Returns Python's repr() of a float: the fewest digits that give the same number again ("0.1",
 /// "2.0", "1e-05", "1e+16", "inf", "nan").
 FIBER_API std::string float_repr(double number);
-/// Returns a number as Python's f"{number:.3f}" does, for any count of decimals.
+/// Returns a number as Python's f"{number:.3f}" does, with up to 17 decimals.
 FIBER_API std::string fixed(double number, int decimals);
 /// Returns "0x1f" for 31.
 FIBER_API std::string hex_repr(std::uintptr_t number);
