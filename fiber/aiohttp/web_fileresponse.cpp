@@ -190,7 +190,7 @@ void FileResponseObject::finish(Request& request) {
 void FileResponseObject::send_file(Request& request, int fd, std::int64_t start,
                                    std::int64_t count) {
   Connection& connection = request.connection();
-  if (connection.secure() || compressor_ || chunked) return copy(fd, start, count);
+  if (connection.secure() || compressor_ || chunked || !left_) return copy(fd, start, count);
   connection.drain(true);
   while (count > 0) {
     if (connection.lost()) throw ConnectionResetError("Cannot write to closing transport");

@@ -9,6 +9,7 @@
 #include <fiber/monkey/waiting.hpp>
 
 #include <cstdint>
+#include <mutex>
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -178,18 +179,29 @@ int count_of_forks() noexcept {
 }
 
 int once_(pthread_once_t* control, void (*initialise)()) {
-  if (control != nullptr && (*control & kRuns) != 0)
+  if (control != nullptr && (*control & kRuns) != 0) {
+#if defined(__GLIBCXX__) && defined(_GLIBCXX_HAVE_TLS)
+    // std::call_once keeps its function there; that of another task may, meanwhile.
+    void* const callable = std::__once_callable;
+    void (*const call)() = std::__once_call;
+#endif
     wait_while_begun(control, [count = count_of_forks()](int word) {
       return (word & kRuns) != 0 && (word & kForks) == count;
     });
+#if defined(__GLIBCXX__) && defined(_GLIBCXX_HAVE_TLS)
+    std::__once_callable = callable;
+    std::__once_call = call;
+#endif
+  }
   return real_threads().once(control, initialise);
 }
 
-// The guard of a static variable of a function, in the C++ runtime of GCC: the lowest bit says that
+// The guard of a static variable of a function, in the C++ runtime of GCC: the first byte says that
 // the variable is initialised, others that its initialiser runs.
 int guard_acquire_(std::uint64_t* guard) {
-  wait_while_begun(reinterpret_cast<const int*>(guard),
-                   [](int word) { return word != 0 && (word & 1) == 0; });
+  wait_while_begun(reinterpret_cast<const int*>(guard), [](int word) {
+    return word != 0 && *reinterpret_cast<const char*>(&word) == 0;
+  });
   return real_threads().guard_acquire(guard);
 }
 

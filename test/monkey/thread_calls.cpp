@@ -33,6 +33,9 @@ int sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until) {
 int once(pthread_once_t* control, void (*initialise)()) {
   return ::pthread_once(control, initialise);
 }
+void call_once(std::once_flag& flag, const std::function<void()>& initialise) {
+  std::call_once(flag, initialise);
+}
 int setuid(uid_t user) { return ::setuid(user); }
 int setgroups(std::size_t count, const gid_t* groups) { return ::setgroups(count, groups); }
 int static_value(int (*initialise)()) {

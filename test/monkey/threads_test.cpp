@@ -3,6 +3,8 @@
 #include <time.h>
 
 #include <cerrno>
+#include <mutex>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -256,6 +258,37 @@ TEST_CASE("what runs once and waits meanwhile is waited for by other tasks") {
   });
   CHECK(say.take() == "begun");
 }
+
+#if !defined(FIBER_TSAN)
+TEST_CASE("call_once in tasks: each calls its own function, also after one that throws") {
+  Events say;
+  std::once_flag flag, other;
+  run([&] {
+    const auto first = start([&] {
+      try {
+        calls::call_once(flag, [&] {
+          say("first");
+          calls::usleep(2000);
+          throw std::runtime_error("no");
+        });
+      } catch (const std::runtime_error& e) {
+        say(e.what());
+      }
+      return 0;
+    });
+    const auto second = start([&] {
+      calls::call_once(flag, [&] { say("second"); });
+      return 0;
+    });
+    const auto third = start([&] {
+      calls::call_once(other, [&] { say("third"); });
+      return 0;
+    });
+    for (const auto& task : {first, second, third}) await(task);
+  });
+  CHECK(say.take() == "first third no second");
+}
+#endif
 
 TEST_CASE("outside of tasks they are libc's") {
   const Patch patch;
