@@ -145,8 +145,9 @@ void SemaphoreObject::acquire_in_line() {
     waiter.wait(task);
   } catch (...) {
     waiter.leave();
-    // The place was this task's already. Meanwhile others may have given back too many.
-    if (waiter.done() && !waiter.cancelled() && value_ < bound_) ++value_;
+    // The place was this task's already. As in CPython, a bound does not count here.
+    constexpr auto kMost = std::numeric_limits<std::ptrdiff_t>::max();
+    if (waiter.done() && !waiter.cancelled() && value_ < kMost) ++value_;
     wake_up_all_there_is_room_for();
     throw;
   }

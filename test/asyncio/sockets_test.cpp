@@ -268,7 +268,7 @@ TEST_CASE("addresses are printed and parsed") {
   CHECK(refused("127.0.0.1:-1").ends_with("the port must be 0-65535\")"));
   CHECK(refused("127.0.0.1: 1").ends_with("the port must be 0-65535\")"));
   CHECK(refused("::1:80").ends_with("stands in brackets, as in '[::1]:80'\")"));
-  CHECK(refused("[127.0.0.1]:80").ends_with("in brackets is no IPv6 address\")"));
+  CHECK(refused("[127.0.0.1]:80").ends_with("in brackets is not an IPv6 address\")"));
   CHECK(refused("example.org:80") ==
         "ValueError(\"'example.org' does not appear to be an IPv4 or IPv6 address\")");
   CHECK(refused("[fe80::1%nowhere]:80")

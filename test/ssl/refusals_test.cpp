@@ -24,8 +24,9 @@ using support::thrown_by;
 namespace {
 
 std::string refused(const std::string& why) {
-  return "SSLCertVerificationError('[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: " +
-         why + "')";
+  const std::string quote = why.find('\'') == std::string::npos ? "'" : "\"";
+  return "SSLCertVerificationError(" + quote +
+         "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: " + why + quote + ")";
 }
 
 // The reasons that client and server see, the server in debug mode.

@@ -81,6 +81,7 @@ web::Application make_app(const std::string& folder, Tally& tally) {
   });
   app.router().add_get("/events", [](web::Request& request) -> web::StreamResponse {
     return asyncio::with(web::sse_response(request), [](web::EventSourceResponse& response) {
+      response.ping_interval(std::chrono::milliseconds(50));  // finds out that the client has gone
       for (int i = 0; i < 3; ++i) await(response.send("event", {.id = std::to_string(i)}));
       await(response.wait());
       return response;

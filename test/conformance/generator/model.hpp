@@ -21,7 +21,9 @@ struct Error {
   std::string shown() const {
     const std::string name = kKindNames.at(static_cast<std::size_t>(kind));
     if (kind == Kind::StopIteration) return name + "(" + text_of(value) + ")";
-    return name + (text.empty() || kind == Kind::AttributeError ? "()" : "('" + text + "')");
+    if (text.empty() || kind == Kind::AttributeError) return name + "()";
+    const std::string quote = text.find('\'') == std::string::npos ? "'" : "\"";
+    return name + "(" + quote + text + quote + ")";
   }
   bool caught_by(Kind handler) const {
     return handler == kind || handler == Kind::BaseException ||

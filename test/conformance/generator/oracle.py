@@ -27,7 +27,7 @@ def show(error):
     if isinstance(error, AttributeError):
         return "AttributeError()"
     text = str(error)
-    return f"{type(error).__name__}('{text}')" if text else f"{type(error).__name__}()"
+    return f"{type(error).__name__}({text!r})" if text else f"{type(error).__name__}()"
 
 
 def exception(kind, value):
