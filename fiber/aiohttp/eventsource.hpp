@@ -7,7 +7,8 @@
 //   });
 //
 // A stream that ends, or breaks, is asked for again, after `reconnection_time` or what the server
-// has said by `retry`, and is told the id of the last event. The loop ends with 204, and by close().
+// has said by `retry`, and is told the id of the last event. The loop ends with 204, and by
+// close().
 #pragma once
 
 #include <fiber/aiohttp.hpp>

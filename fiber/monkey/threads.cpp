@@ -1,8 +1,8 @@
 // Read-write locks and semaphores of threads, and initialisers that run once, used by tasks.
 //
 // All tasks of a loop are one thread, so waiting in libc for another task would block the thread
-// forever. No event reports that a lock is free: the task tries again, after 25 ms at most. Functions
-// that cannot fail wait to their end even if the task is cancelled.
+// forever. No event reports that a lock is free: the task tries again, after 25 ms at most.
+// Functions that cannot fail wait to their end even if the task is cancelled.
 #include <fiber/monkey/threads.hpp>
 
 #include <fiber/monkey/real.hpp>
@@ -61,9 +61,9 @@ const RealThreads& real_threads() noexcept {
 #if defined(__GLIBC__)
 namespace {
 
-// Repeats `attempt`, which returns an error number, until the result is not EBUSY, or the time limit
-// is over (ETIMEDOUT). Outside of tasks, and where waiting on the loop fails, calls `block` instead,
-// which is libc's function. Cancellation takes effect afterwards.
+// Repeats `attempt`, which returns an error number, until the result is not EBUSY, or the time
+// limit is over (ETIMEDOUT). Outside of tasks, and where waiting on the loop fails, calls `block`
+// instead, which is libc's function. Cancellation takes effect afterwards.
 template <class F, class G>
 int until_free(F attempt, G block, clockid_t clock = CLOCK_REALTIME,
                const timespec* until = nullptr) noexcept {
@@ -161,9 +161,9 @@ void wait_while_begun(const int* word, F is_begun) noexcept {
   if (attempt() == EBUSY) until_free(attempt, [] { return 0; });
 }
 
-// A pthread_once_t in glibc: the lowest bit says that the initialiser runs, the next one that it has
-// run. The others count the forks: in a child process, an initialiser that ran at the fork begins
-// anew.
+// A pthread_once_t in glibc: the lowest bit says that the initialiser runs, the next one that it
+// has run. The others count the forks: in a child process, an initialiser that ran at the fork
+// begins anew.
 constexpr int kRuns = 1, kForks = ~3;
 
 thread_local const pthread_once_t* probe = nullptr;

@@ -113,6 +113,7 @@ void check_memory(std::size_t live_before, [[maybe_unused]] std::size_t resident
 
 }  // namespace
 
+// Valgrind is too slow for thousands of connections, and counts memory of its own.
 TEST_CASE("connections that never send cost little, are closed, and are in nobody's way" *
           doctest::skip(support::on_valgrind())) {
   const Descriptors descriptors;

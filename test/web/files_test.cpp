@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,31 +17,16 @@
 
 #include <doctest/doctest.h>
 
+#include "web/directory.hpp"
+
 namespace asyncio = fiber::asyncio;
 namespace http = fiber::http;
 namespace web = fiber::aiohttp::web;
 using asyncio::await;
 using fiber::aiohttp::test_utils::TestClient;
+using web_test::Directory;
 
 namespace {
-
-struct Directory {
-  Directory() {
-    std::string name = (std::filesystem::temp_directory_path() / "fiber-web-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  ~Directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  void write(const std::string& name, const std::string& content) const {
-    std::ofstream(path / name, std::ios::binary) << content;
-  }
-  std::filesystem::path path;
-};
 
 template <class Body>
 void with_app(const web::Application& app, Body body) {

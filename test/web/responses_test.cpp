@@ -6,9 +6,7 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,12 +17,15 @@
 
 #include <doctest/doctest.h>
 
+#include "web/directory.hpp"
+
 namespace asyncio = fiber::asyncio;
 namespace http = fiber::http;
 namespace web = fiber::aiohttp::web;
 using asyncio::await;
 using fiber::aiohttp::test_utils::TestClient;
 using namespace std::chrono_literals;
+using web_test::Directory;
 
 namespace {
 
@@ -41,24 +42,6 @@ void with_app(const web::Application& app, Body body, web::RunnerOptions options
   asyncio::testing::run_test(
       [&] { asyncio::with(TestClient(app, options), [&](TestClient& client) { body(client); }); });
 }
-
-struct Directory {
-  Directory() {
-    std::string name = (std::filesystem::temp_directory_path() / "fiber-web-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  ~Directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  void write(const std::string& name, const std::string& content) const {
-    std::ofstream(path / name, std::ios::binary) << content;
-  }
-  std::filesystem::path path;
-};
 
 struct Value {
   std::string dump() const { return "{\"a\":1}"; }
