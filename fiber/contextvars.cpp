@@ -172,13 +172,26 @@ Ref<ContextObject> copy(const ContextObject* context) {
 
 Ref<ContextObject> copy_current() { return copy(current_or_null()); }
 
+namespace {
+
+// Returns true if the running task has entered the context, by being run in it or by Entered. A
+// task enters its own context without a mark; a greenlet of the user's merely refers to one.
+bool entered_by_this_task(const ContextObject* context) noexcept {
+  if (!running_greenlet().scheduled) return false;
+  const ContextObject* at = current_or_null();
+  while (at != nullptr && at != context) at = at->entered_from;
+  return at != nullptr;
+}
+
+}  // namespace
+
 Entered::Entered(Ref<ContextObject> context) : context_(std::move(context)) {
-  // A task has entered its context; a greenlet of the user's merely refers to one.
-  const bool of_this_task = running_greenlet().scheduled && current_or_null() == context_.get();
-  if (of_this_task || context_->entered.exchange(true, std::memory_order_acquire))
+  if (entered_by_this_task(context_.get()) ||
+      context_->entered.exchange(true, std::memory_order_acquire))
     throw RuntimeError("cannot enter context: " + describe("Context", context_.get()) +
                        " is already entered");
   previous_ = exchange_context(running_greenlet(), context_);
+  context_->entered_from = previous_.get();
 }
 
 Entered::~Entered() {
@@ -198,6 +211,7 @@ bool Entered::leave() noexcept {
   const Ref<ContextObject> previous = std::move(previous_);
   const bool unchanged = current_or_null() == context.get();
   if (unchanged) exchange_context(running_greenlet(), previous);
+  context->entered_from = nullptr;
   context->entered.store(false, std::memory_order_release);
   return unchanged;
 }

@@ -52,6 +52,8 @@ struct FIBER_API ContextObject final : fiber::detail::Belongings {
   ~ContextObject() override;
 
   std::atomic<bool> entered{false};
+  /// While this is entered: the context that was left for it, alive as long. Null for an empty one.
+  const ContextObject* entered_from = nullptr;
   std::size_t size = 0;  ///< variables that have a value
   Ref<Node> tree;        ///< the values, by variable
 };

@@ -130,3 +130,19 @@ TEST_CASE("a task has entered its context, which others may enter while it waits
     CHECK(c[var] == 2);
   });
 }
+
+TEST_CASE("a task does not enter its context from within another one") {
+  run([] {
+    const Context c, other, third;
+    const auto refused = [&] { return !thrown_by([&] { c.run([] {}); }).empty(); };
+    const auto outcome = await(asyncio::create_task(
+        [&] {
+          const bool nested = other.run([&] { return refused() && third.run(refused); });
+          return std::pair(nested, thrown_by([&] { other.run([] {}); }));
+        },
+        {.context = c}));
+    CHECK(outcome.first);
+    CHECK(outcome.second == "");
+    CHECK_FALSE(refused());
+  });
+}
