@@ -77,7 +77,7 @@ Params SessionCore::cookies() const { return jar_.state_->shared->cookies().name
 
 // Prepares a URL; joins a relative one to base_url.
 std::string SessionCore::build_url(const std::string& url, const Params& params) const {
-  const auto mark = url.find_first_of(":/?#");
+  const auto mark = http::find_any(url, ":/?#");
   const bool absolute = (mark != url.npos && url[mark] == ':') || url.starts_with("//");
   if (absolute || options_.base_url.empty()) return http::prepare_url(url, params);
   return http::prepare_url(http::resolve_url(options_.base_url, url), params);

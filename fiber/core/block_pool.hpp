@@ -20,7 +20,7 @@ inline constexpr std::size_t kCacheLine = 64;
 class FIBER_API BlockPool {
  public:
   // The largest object that has its memory here.
-  static constexpr std::size_t kLargest = 1024;
+  static constexpr std::size_t kLargest = 2048;
 
   BlockPool() = default;
   BlockPool(const BlockPool&) = delete;

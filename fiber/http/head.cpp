@@ -18,10 +18,7 @@ constexpr std::size_t total_limit = 1024 * 1024;
 std::string_view trim(std::string_view text) { return strip(text, " \t\r\n"); }
 
 // Whether a program that copies the text into a header would end the line in the middle of it.
-bool breaks_line(std::string_view text) {
-  static constexpr std::string_view ends("\r\n\0", 3);
-  return text.find_first_of(ends) != text.npos;
-}
+bool breaks_line(std::string_view text) { return find_any(text, {"\r\n\0", 3}) != text.npos; }
 
 void check_value(std::string_view value, Rules rules) {
   if (breaks_line(value)) refuse("A header value with a line end or a NUL in it");

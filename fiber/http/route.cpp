@@ -70,7 +70,7 @@ void set_proxy(Route& route, const std::string& whole) {
     rest.remove_prefix(mark + 3);
   }
   route.proxy = kind_of(scheme, whole);
-  rest = rest.substr(0, rest.find_first_of("/?#"));
+  rest = rest.substr(0, find_any(rest, "/?#"));
   if (const auto at = rest.rfind('@'); at != rest.npos) {
     const std::string_view user_info = rest.substr(0, at);
     const auto colon = user_info.find(':');

@@ -32,11 +32,26 @@ inline std::string upper(std::string_view text) {
   return result;
 }
 
+// Whether `c` is one of a few characters. Faster than std::string_view::find for so few.
+constexpr bool is_one_of(char c, std::string_view characters) noexcept {
+  for (const char one : characters)
+    if (one == c) return true;
+  return false;
+}
+
+// Returns the place of the first of a few characters, npos if the text has none of them. Faster
+// than std::string_view::find_first_of, which calls memchr for each character of the text.
+constexpr std::size_t find_any(std::string_view text, std::string_view characters) noexcept {
+  for (std::size_t i = 0; i < text.size(); ++i)
+    if (is_one_of(text[i], characters)) return i;
+  return std::string_view::npos;
+}
+
 // Removes the `blanks` at both ends.
-inline std::string_view strip(std::string_view text, std::string_view blanks = " \t") noexcept {
-  const auto first = text.find_first_not_of(blanks);
-  if (first == text.npos) return {};
-  return text.substr(first, text.find_last_not_of(blanks) - first + 1);
+constexpr std::string_view strip(std::string_view text, std::string_view blanks = " \t") noexcept {
+  while (!text.empty() && is_one_of(text.front(), blanks)) text.remove_prefix(1);
+  while (!text.empty() && is_one_of(text.back(), blanks)) text.remove_suffix(1);
+  return text;
 }
 
 // Removes the first item, with the separator after it, and returns it without the blanks around it.
@@ -96,8 +111,7 @@ inline bool is_unreserved(char c) noexcept {
 // Whether the text is a token of RFC 9110, 5.6.2: the names of fields and methods are.
 inline bool is_token(std::string_view text) noexcept {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return is_alphanumeric(c) ||
-           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+    return is_alphanumeric(c) || is_one_of(c, "-!#$%&'*+.^_`|~");
   });
 }
 

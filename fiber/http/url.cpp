@@ -63,7 +63,7 @@ std::string requote(std::string_view text, std::string_view allowed) {
       i += 2;
       continue;
     }
-    if (is_unreserved(c) || (!escape && allowed.find(c) != allowed.npos))
+    if (is_unreserved(c) || (!escape && is_one_of(c, allowed)))
       out += c;
     else
       append_percent(out, static_cast<unsigned char>(c));
@@ -176,8 +176,7 @@ std::string bracketed_address(std::string_view text, std::string_view whole) {
 }
 
 bool is_forbidden_in_host(unsigned char c) noexcept {
-  return c <= ' ' || c == 127 ||
-         std::string_view("#%/:<>?@[\\]^|").find(static_cast<char>(c)) != std::string_view::npos;
+  return c <= ' ' || c == 127 || is_one_of(static_cast<char>(c), "#%/:<>?@[\\]^|");
 }
 
 std::string host_of(std::string_view text, std::string_view whole) {
@@ -224,10 +223,10 @@ struct Parts {
     }
     if (text.starts_with("//")) {
       text.remove_prefix(2);
-      authority = text.substr(0, text.find_first_of("/\\?#"));
+      authority = text.substr(0, find_any(text, "/\\?#"));
       text.remove_prefix(authority.size());
     }
-    path = text.substr(0, text.find_first_of("?#"));
+    path = text.substr(0, find_any(text, "?#"));
     text.remove_prefix(path.size());
     query = text.substr(0, text.find('#'));
     fragment = text.substr(query.size());
