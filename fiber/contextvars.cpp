@@ -1,8 +1,9 @@
 #include <fiber/contextvars.hpp>
 
+#include <fiber/exceptions/repr.hpp>
+
 #include <cstdint>
 #include <ostream>
-#include <sstream>
 
 namespace fiber::contextvars {
 namespace detail {
@@ -95,9 +96,7 @@ ContextObject& current() {
 }
 
 std::string describe(const char* what, const void* address) {
-  std::ostringstream text;
-  text << "<" << what << " at " << address << ">";
-  return text.str();
+  return std::string("<") + what + " at " + fiber::detail::address_repr(address) + ">";
 }
 
 std::string describe(const Ref<VarObject>& var) { return repr(ContextVarBase(var)); }
@@ -174,7 +173,9 @@ Ref<ContextObject> copy(const ContextObject* context) {
 Ref<ContextObject> copy_current() { return copy(current_or_null()); }
 
 Entered::Entered(Ref<ContextObject> context) : context_(std::move(context)) {
-  if (context_->entered.exchange(true, std::memory_order_acquire))
+  // A task has entered its context; a greenlet of the user's merely refers to one.
+  const bool of_this_task = running_greenlet().scheduled && current_or_null() == context_.get();
+  if (of_this_task || context_->entered.exchange(true, std::memory_order_acquire))
     throw RuntimeError("cannot enter context: " + describe("Context", context_.get()) +
                        " is already entered");
   previous_ = exchange_context(running_greenlet(), context_);
@@ -252,10 +253,8 @@ void gr_context(const greenlet& g, Context context) {
 }
 
 std::string repr(const ContextVarBase& var) {
-  std::ostringstream text;
-  text << "<ContextVar name='" << var.name() << "' at "
-       << static_cast<const void*>(var.object().get()) << ">";
-  return text.str();
+  return "<ContextVar name=" + fiber::detail::quoted(var.name()) + " at " +
+         fiber::detail::address_repr(var.object().get()) + ">";
 }
 
 std::string repr(const Context& context) {

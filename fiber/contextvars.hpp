@@ -231,7 +231,7 @@ class FIBER_API Context {
   Context(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
   /// Calls `function(args...)` with this as the current context, and returns the result. Variables
   /// that the function sets keep their values in this context. Throws RuntimeError, before calling,
-  /// if this context is entered already.
+  /// if this context is entered already, or is the one that the running task is in.
   template <class F, class... Args>
   decltype(auto) run(F&& function, Args&&... args) const {
     detail::Entered entered(checked());

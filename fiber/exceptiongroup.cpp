@@ -61,13 +61,25 @@ std::string told(const std::exception_ptr& error) {
   return text;
 }
 
+// Cuts a text where a character begins, if it is longer.
+void shorten(std::string& text, std::size_t most) {
+  if (text.size() <= most) return;
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0U) == 0x80) --most;
+  text.resize(most);
+  text += "...";
+}
+
+// Each group keeps its text, which tells those of the groups in it: without a bound, the texts of
+// nested groups would grow with the square of their depth.
 std::string what_of(const std::string& message, const Errors& errors) {
   constexpr std::size_t kMost = 15;
-  std::string text = message + sub_exceptions(errors.size()) + ": ";
-  for (std::size_t i = 0; i < errors.size() && i < kMost; ++i)
-    text += (i == 0 ? "" : "; ") + told(errors[i]);
-  if (errors.size() > kMost) text += "; and " + std::to_string(errors.size() - kMost) + " more";
-  return text;
+  constexpr std::size_t kMostBytes = 2048;
+  std::string list;
+  for (std::size_t i = 0; i < errors.size() && i < kMost && list.size() <= kMostBytes; ++i)
+    list += (i == 0 ? "" : "; ") + told(errors[i]);
+  if (errors.size() > kMost) list += "; and " + std::to_string(errors.size() - kMost) + " more";
+  shorten(list, kMostBytes);
+  return message + sub_exceptions(errors.size()) + ": " + list;
 }
 
 std::exception_ptr group_of(const std::string& message, Errors errors) {
@@ -131,7 +143,7 @@ std::string AnyExceptionGroup::str() const {
 }
 
 std::string AnyExceptionGroup::repr() const {
-  std::string text = std::string(class_name()) + "('" + message() + "', [";
+  std::string text = std::string(class_name()) + "(" + detail::quoted(message()) + ", [";
   for (std::size_t i = 0; i < exceptions().size(); ++i)
     text += (i == 0 ? "" : ", ") + fiber::repr(exceptions()[i]);
   return text + "])";

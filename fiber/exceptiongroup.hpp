@@ -57,7 +57,8 @@ class FIBER_API AnyExceptionGroup : public detail::CompoundException {
 
   /// Returns Python's str: "message (2 sub-exceptions)". what() goes on with the errors, and the
   /// causes from which they were thrown: "message (2 sub-exceptions): ValueError: a; OSError: b
-  /// (from KeyError: c)".
+  /// (from KeyError: c)". The errors take 2 KiB there at most, and end in "..." if they are longer:
+  /// format_exception() tells more.
   std::string str() const override;
   /// Returns Python's repr: "ExceptionGroup('message', [ValueError('a'), KeyError('b')])".
   std::string repr() const override;

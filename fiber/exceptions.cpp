@@ -171,26 +171,6 @@ void raise_os_error(int error_number, std::string_view detail) {
   }
 }
 
-std::string detail::quoted(std::string_view text) {
-  const bool apostrophe = text.find('\'') != std::string_view::npos;
-  const char quote = apostrophe && text.find('"') == std::string_view::npos ? '"' : '\'';
-  constexpr const char* kDigits = "0123456789abcdef";
-  std::string quoted(1, quote);
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == quote || c == '\\') {
-      quoted.append(1, '\\').append(1, c);
-    } else if (c == '\n' || c == '\r' || c == '\t') {
-      quoted += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
-    } else if (byte < 0x20 || byte == 0x7f) {
-      quoted.append("\\x").append(1, kDigits[byte >> 4U]).append(1, kDigits[byte & 15U]);
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + quote;
-}
-
 std::string repr(const std::exception_ptr& error) {
   if (!error) return "None";
   try {
@@ -201,7 +181,7 @@ std::string repr(const std::exception_ptr& error) {
     // Other exceptions follow below.
   }
   const Description d = describe(error);
-  return d.text.empty() ? d.type + "()" : d.type + "('" + d.text + "')";
+  return d.type + "(" + (d.text.empty() ? "" : detail::quoted(d.text)) + ")";
 }
 
 std::string str(const std::exception_ptr& error) { return describe(error).text; }

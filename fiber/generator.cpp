@@ -1,8 +1,9 @@
 #include <fiber/generator.hpp>
 
+#include <fiber/exceptions/repr.hpp>
+
 #include <exception>
 #include <ostream>
-#include <sstream>
 
 namespace fiber {
 
@@ -39,18 +40,16 @@ GeneratorState state_of(const detail::GeneratorObject& object) noexcept {
 }
 
 std::string describe(const detail::GeneratorObject& object) {
-  std::ostringstream text;
-  text << "<generator ";
-  if (object.name != nullptr) text << "'" << *object.name << "' ";
-  text << "at " << static_cast<const void*>(&object);
+  std::string text = "<generator ";
+  if (object.name != nullptr) text += detail::quoted(*object.name) + " ";
+  text += "at " + detail::address_repr(&object);
   switch (state_of(object)) {
-    case GEN_CREATED: text << " created"; break;
-    case GEN_RUNNING: text << " running"; break;
-    case GEN_SUSPENDED: text << " suspended"; break;
-    case GEN_CLOSED: text << " closed"; break;
+    case GEN_CREATED: text += " created"; break;
+    case GEN_RUNNING: text += " running"; break;
+    case GEN_SUSPENDED: text += " suspended"; break;
+    case GEN_CLOSED: text += " closed"; break;
   }
-  text << ">";
-  return text.str();
+  return text + ">";
 }
 
 }  // namespace

@@ -457,6 +457,8 @@ class Generator<Yield, Send, Return>::iterator {
   using difference_type = std::ptrdiff_t;
 
   iterator() noexcept = default;
+  iterator(const iterator&) noexcept = default;  ///< moving is copying: never empty
+  iterator& operator=(const iterator&) noexcept = default;
 
   detail::item_reference_t<Yield> operator*() const noexcept {
     return Self::item_at(generator_.object()->item);

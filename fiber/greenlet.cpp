@@ -1,11 +1,11 @@
 #include <fiber/greenlet.hpp>
+#include <fiber/exceptions/repr.hpp>
 #include <fiber/greenlet/inbox.hpp>
 
 #include <cstdio>
 #include <memory>
 #include <mutex>
 #include <ostream>
-#include <sstream>
 
 namespace fiber {
 
@@ -212,18 +212,17 @@ void keep_mxcsr() {}
 std::string repr(const greenlet& g) {
   const detail::GreenletObject* object = g.object();
   if (object == nullptr) return "<greenlet null>";
-  std::ostringstream text;
-  text << "<greenlet at " << static_cast<const void*>(object);
-  if (const std::string name = object->display_name(); !name.empty()) text << " '" << name << "'";
+  std::string text = "<greenlet at " + detail::address_repr(object);
+  if (const std::string name = object->display_name(); !name.empty())
+    text += " " + detail::quoted(name);
   switch (object->state) {
-    case detail::GreenletState::pending: text << " pending"; break;
-    case detail::GreenletState::suspended: text << " suspended active started"; break;
-    case detail::GreenletState::current: text << " current active started"; break;
-    case detail::GreenletState::dead: text << " dead"; break;
+    case detail::GreenletState::pending: text += " pending"; break;
+    case detail::GreenletState::suspended: text += " suspended active started"; break;
+    case detail::GreenletState::current: text += " current active started"; break;
+    case detail::GreenletState::dead: text += " dead"; break;
   }
-  if (object->is_main) text << " main";
-  text << ">";
-  return text.str();
+  if (object->is_main) text += " main";
+  return text + ">";
 }
 
 std::ostream& operator<<(std::ostream& out, const greenlet& g) { return out << repr(g); }

@@ -39,11 +39,14 @@
 // vmsplice,
 // accept, connect, poll, select, epoll_wait, sleep and its relatives, wait*, system, sigwait and
 // its relatives, locks on files (flock, lockf, fcntl), message queues (mq_*, msg*), semop, and, on
-// threads of the loop's default executor, getaddrinfo and its relatives. pthread_mutex_lock waits
-// on the loop for a mutex that another task of the thread holds, recursive or not (with glibc).
-// Not cooperative: condition variables and the semaphores of threads, joining a thread, reading and
-// writing files on disks, and calls of stdio. asyncio::StallMonitor (asyncio/stall.hpp) finds calls
-// that still block; fiber/monkey/README.md explains all of this.
+// threads of the loop's default executor, getaddrinfo and its relatives. With glibc also mutexes
+// that another task of the thread holds, recursive or not, read-write locks, sem_wait, pthread_once
+// and the static variables of functions.
+// Not cooperative: condition variables, joining a thread, reading and writing files on disks, and
+// calls of stdio. asyncio::StallMonitor (asyncio/stall.hpp) finds calls that still block;
+// fiber/monkey/README.md explains all of this.
+//
+// Patching also makes the default stacks of tasks 1 MiB large, for code written for threads.
 #pragma once
 
 #include <fiber/config.hpp>

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <limits>
 #include <ostream>
 #include <vector>
 
@@ -278,18 +279,21 @@ class Connector {
     if (error != EINPROGRESS) raise_os_error(error, to.text());
     using Clock = std::chrono::steady_clock;
     const auto& limit = options_.timeout.value();
-    const Clock::time_point end = limit ? Clock::now() + *limit : Clock::time_point::max();
+    const Clock::time_point start = Clock::now();
+    const Clock::time_point end = !limit || *limit > Clock::time_point::max() - start
+                                      ? Clock::time_point::max()
+                                      : start + *limit;
     pollfd wait{.fd = sock.fileno(), .events = POLLOUT, .revents = 0};
     for (;;) {
       using std::chrono::milliseconds;
-      const int left = !limit
-                           ? -1
-                           : static_cast<int>(std::max<std::int64_t>(
-                                 0, std::chrono::ceil<milliseconds>(end - Clock::now()).count()));
-      const int ready = ::poll(&wait, 1, left);
+      // poll() waits for some 24 days at most.
+      const auto left = std::chrono::ceil<milliseconds>(end - Clock::now()).count();
+      constexpr std::int64_t kLongest = std::numeric_limits<int>::max();
+      const int ready = ::poll(
+          &wait, 1, !limit ? -1 : static_cast<int>(std::clamp<std::int64_t>(left, 0, kLongest)));
       if (ready > 0) break;
-      if (ready == 0) throw TimeoutError();
-      if (errno != EINTR) raise_os_error(errno);
+      if (ready == 0 && left <= kLongest) throw TimeoutError();
+      if (ready < 0 && errno != EINTR) raise_os_error(errno);
     }
     asyncio::detail::end_connect(sock.fileno(), to);
   }

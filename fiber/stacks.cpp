@@ -1,6 +1,7 @@
 #include <fiber/stacks.hpp>
 
 #include <fiber/core/thread_state.hpp>
+#include <fiber/core/usual_stack.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <string>
@@ -11,7 +12,7 @@ std::size_t default_size() { return core::thread_state().pool.default_shape().si
 
 std::size_t default_size(std::size_t bytes) {
   core::StackPool& pool = core::thread_state().pool;
-  if (bytes == 0) bytes = core::kDefaultStackSize;
+  if (bytes == 0) bytes = core::usual_stack_shape().size();
   if (bytes < core::kMinStackSize || bytes > core::kMaxStackSize)
     throw ValueError("a default stack size of " + std::to_string(bytes) +
                      " bytes: it must be 16 KiB at least and 1 TiB at most");
@@ -24,7 +25,7 @@ std::size_t default_guard_size() { return core::thread_state().pool.default_shap
 
 std::size_t default_guard_size(std::size_t bytes) {
   core::StackPool& pool = core::thread_state().pool;
-  if (bytes == 0) bytes = core::kDefaultGuardSize;
+  if (bytes == 0) bytes = core::usual_stack_shape().guard();
   if (bytes > core::kMaxGuardSize)
     throw ValueError("a default guard size of " + std::to_string(bytes) +
                      " bytes: it must be 128 GiB at most");

@@ -30,16 +30,18 @@ namespace fiber::stacks {
 
 /// Returns, or sets, the size of stacks that are made from now on without a size of their own (the
 /// option stack_size): bytes, rounded up to a power of two, and to whole pages; 256 KiB at first,
-/// and again for 0. Frames have all of it but some 1 KiB at its top. The size is address space;
-/// only the pages that a fiber touches take memory. Setting returns the previous size. Throws
+/// and again for 0; 1 MiB instead once fiber/monkey.hpp has patched anything. Frames have all of it
+/// but some 1 KiB at its top. The size is address space; only the pages that a fiber touches take
+/// memory. Setting returns the previous size. Throws
 /// ValueError (less than 16 KiB, more than 1 TiB). Python: threading.stack_size.
 FIBER_API std::size_t default_size();
 FIBER_API std::size_t default_size(std::size_t bytes);
 
 /// Returns, or sets, the size of the guards of such stacks (the option guard_size): bytes, rounded
 /// up to whole pages, one at least; 68 KiB at first, and again for 0: wide enough for frames with a
-/// buffer of 64 KiB. Guards of any width take no memory. Setting returns the previous size. Throws
-/// ValueError (more than 128 GiB). Python has no counterpart.
+/// buffer of 64 KiB; 1 MiB instead once fiber/monkey.hpp has patched anything. Guards of any width
+/// take no memory. Setting returns the previous size. Throws ValueError (more than 128 GiB). Python
+/// has no counterpart.
 FIBER_API std::size_t default_guard_size();
 FIBER_API std::size_t default_guard_size(std::size_t bytes);
 

@@ -2,10 +2,10 @@
 
 #include <fiber/core/backtrace.hpp>
 #include <fiber/core/symbols.hpp>
+#include <fiber/exceptions/repr.hpp>
 
 #include <algorithm>
 #include <iostream>
-#include <sstream>
 
 namespace fiber::traceback {
 namespace {
@@ -72,13 +72,11 @@ std::vector<FrameSummary> extract(const std::vector<const void*>& addresses) {
 std::vector<std::string> format_list(const std::vector<FrameSummary>& frames) {
   std::vector<std::string> lines;
   lines.reserve(frames.size());
-  for (const FrameSummary& frame : frames) {
-    std::ostringstream line;
-    line << "  File \"" << (frame.filename.empty() ? "?" : frame.filename) << "\", in "
-         << (frame.name.empty() ? "?" : frame.name) << "+0x" << std::hex << frame.offset << " ["
-         << frame.address << "]";
-    lines.push_back(line.str());
-  }
+  for (const FrameSummary& frame : frames)
+    lines.push_back("  File \"" + (frame.filename.empty() ? "?" : frame.filename) + "\", in " +
+                    (frame.name.empty() ? "?" : frame.name) + "+" +
+                    fiber::detail::hex_repr(frame.offset) + " [" +
+                    fiber::detail::address_repr(frame.address) + "]");
   return lines;
 }
 

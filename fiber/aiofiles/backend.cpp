@@ -85,7 +85,7 @@ Backend::Backend(LoopObject& loop) : LoopDependent(loop), loop_(loop) {
   int error = 0;
   ring_ = Ring::open(loop, error);
   if (ring_ == nullptr && wanted == Choice::ring)
-    raise_os_error(error, "io_uring cannot be had, which FIBER_AIOFILES asks for");
+    raise_os_error(error, "io_uring is not available, but FIBER_AIOFILES asks for it");
 }
 
 void Backend::loop_closed() noexcept {

@@ -2,6 +2,7 @@
 
 #include <fiber/aiofiles/backend.hpp>
 #include <fiber/asyncio/selectors.hpp>
+#include <fiber/asyncio/without_sigpipe.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -227,7 +228,11 @@ void FileObject::flush() {
 
 void FileObject::flush_stream() {
   while (!behind_.empty()) {
-    const std::ptrdiff_t count = ::write(fileno(), behind_.data(), behind_.size());
+    std::ptrdiff_t count = 0;
+    {
+      const asyncio::detail::WithoutSigpipe quiet;
+      count = ::write(fileno(), behind_.data(), behind_.size());
+    }
     if (count >= 0)
       behind_.erase(0, static_cast<std::size_t>(count));
     else if (errno == EAGAIN)

@@ -233,15 +233,23 @@ std::vector<std::string> listdir(const std::string& path) {
 
 namespace {
 
+// A system call that is made again if a signal has interrupted it.
+template <class Call>
+int uninterrupted(Call call) noexcept {
+  int result = 0;
+  do result = call();
+  while (result < 0 && errno == EINTR);
+  return result;
+}
+
 // A new file beside the one that it will replace; removed unless it has.
 class Draft {
  public:
-  Draft(const std::string& path, mode_t permissions) : path_(path) {
+  explicit Draft(const std::string& path) : path_(path) {
     std::string name = path + ".XXXXXX";
     fd_ = UniqueFd(::mkostemp(name.data(), O_CLOEXEC));
     if (fd_.get() < 0) fail(path);
     name_ = std::move(name);
-    if (::fchmod(fd_.get(), permissions) != 0) fail(path_);
   }
   Draft(const Draft&) = delete;
   Draft& operator=(const Draft&) = delete;
@@ -249,6 +257,9 @@ class Draft {
     if (!name_.empty()) ::unlink(name_.c_str());
   }
 
+  void permit(mode_t permissions) const {
+    if (::fchmod(fd_.get(), permissions) != 0) fail(path_);
+  }
   void write(std::string_view data) const {
     while (!data.empty()) {
       const std::ptrdiff_t count = ::write(fd_.get(), data.data(), data.size());
@@ -257,7 +268,7 @@ class Draft {
     }
   }
   void sync() const {
-    if (::fsync(fd_.get()) != 0) fail(path_);
+    if (uninterrupted([this] { return ::fsync(fd_.get()); }) != 0) fail(path_);
   }
   void put_in_place() {
     if (::rename(name_.c_str(), path_.c_str()) != 0) fail(path_);
@@ -282,11 +293,13 @@ mode_t current_umask() {
   return 022;
 }
 
-void sync_directory_of(const std::string& path) {
+UniqueFd directory_of(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   const std::string above = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const UniqueFd directory(::open(above.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0 || ::fsync(directory.get()) != 0) fail(path);
+  UniqueFd directory(uninterrupted(
+      [&above] { return ::open(above.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (directory.get() < 0) fail(path);
+  return directory;
 }
 
 }  // namespace
@@ -298,11 +311,14 @@ void atomic_write(const std::string& path, std::string data, const AtomicWriteOp
     const bool exists = ::stat(path.c_str(), &old) == 0;
     if (!exists && errno != ENOENT) fail(path);
     if (exists && S_ISDIR(old.st_mode)) raise_os_error(EISDIR, quoted(path));
-    Draft draft(path, exists ? old.st_mode & 07777 : options.permissions & ~current_umask());
+    const UniqueFd directory = options.durable ? directory_of(path) : UniqueFd();
+    Draft draft(path);
+    draft.permit(exists ? old.st_mode & 07777 : options.permissions & ~current_umask());
     draft.write(data);
     if (options.durable) draft.sync();
     draft.put_in_place();
-    if (options.durable) sync_directory_of(path);
+    if (!options.durable) return;
+    if (uninterrupted([&directory] { return ::fsync(directory.get()); }) != 0) fail(path);
   });
 }
 

@@ -1,16 +1,15 @@
 #include <fiber/aiohttp/client_ws.hpp>
 
+#include <fiber/aiohttp/receive_head.hpp>
 #include <fiber/aiohttp/websocket_object.hpp>
 #include <fiber/http/parser.hpp>
 #include <fiber/http/quoting.hpp>
+#include <fiber/http/random.hpp>
 #include <fiber/http/websocket.hpp>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <utility>
-
-#include <sys/random.h>
 
 namespace fiber::aiohttp {
 
@@ -46,11 +45,7 @@ Address parse_url(const std::string& url, const http::Params& params) {
   std::string_view target = rest.substr(path);
   target = target.substr(0, target.find('#'));
   address.target = (target.starts_with('/') ? "" : "/") + http::quote(target, "/?[]@!$&'()*+,;=:%");
-  char separator = target.find('?') == std::string_view::npos ? '?' : '&';
-  for (const auto& [name, value] : params) {
-    address.target += std::exchange(separator, '&');
-    address.target += http::quote(name, "") + "=" + http::quote(value, "");
-  }
+  http::append_query(address.target, params);
   std::string_view host = address.authority;
   const std::size_t bracket = host.find(']');
   const std::size_t colon = host.find(':', bracket == std::string_view::npos ? 0 : bracket);
@@ -70,8 +65,7 @@ Address parse_url(const std::string& url, const http::Params& params) {
 
 std::string random_key() {
   char bytes[16];
-  while (::getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
-    if (errno != EINTR) raise_os_error(errno, "getrandom");
+  http::fill_randomly(bytes);
   return http::base64({bytes, sizeof bytes});
 }
 
@@ -142,25 +136,15 @@ ClientWebSocketResponse connect_websocket(const std::string& url, const WsConnec
   const WsHandshake handshake(options);
   http::Headers headers = handshake.headers();
   if (!headers.contains("Host")) headers.set("Host", address.authority);
-  if (options.auth)
-    headers.set("Authorization",
-                "Basic " + http::base64(options.auth->username + ":" + options.auth->password));
+  if (options.auth) headers.set("Authorization", http::basic_authorization(*options.auth));
   const std::string request = request_head(address, headers);
   asyncio::OpenConnectionOptions connection;
   if (address.secure) connection.ssl = options.ssl ? options.ssl : asyncio::ssl_argument(true);
   auto [reader, writer] = await(asyncio::open_connection(address.host, address.port, connection));
   writer.write(request);
   std::string received;
-  std::size_t size = 0;
-  constexpr std::size_t kMost = 64 * 1024;
-  while (size == 0) {
-    const std::size_t scanned = received.size();
-    const std::string piece = await(reader.read(16 * 1024));
-    if (piece.empty() || received.size() > kMost)
-      throw WSServerHandshakeError(0, "the server has not answered the handshake", url);
-    received += piece;
-    size = http::end_of_head(received, scanned);
-  }
+  const std::size_t size = receive_head(reader, received);
+  if (size == 0) throw WSServerHandshakeError(0, "the server has not answered the handshake", url);
   http::MessageParser parser(http::MessageParser::Kind::response);
   http::Head head;
   if (!parser.head(std::string_view(received).substr(0, size), head))

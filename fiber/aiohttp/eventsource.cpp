@@ -3,11 +3,11 @@
 #include <fiber/aiohttp/exchange.hpp>
 #include <fiber/aiohttp/times.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/http/backoff.hpp>
 #include <fiber/http/event_stream.hpp>
 #include <fiber/http/text.hpp>
 #include <fiber/http/url.hpp>
 
-#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -27,6 +27,8 @@ class EventSourceObject {
         options_(std::move(options)),
         time_(options_.reconnection_time),
         parser_(options_.max_event_size) {
+    if (!(options_.reconnection_jitter >= 0))
+      throw ValueError("reconnection_jitter must not be negative");
     parser_.set_last_event_id(options_.last_event_id);
     if (!options_.request.timeout) options_.request.timeout = ClientTimeout{.total = {}};
     CIMultiDict& headers = options_.request.headers;
@@ -123,13 +125,16 @@ void EventSourceObject::again(std::exception_ptr error) {
 
 void EventSourceObject::try_to_connect() {
   if (std::exchange(begun_, true)) {
-    http::Seconds time = std::min(time_, options_.max_reconnection_time);
-    for (int i = 1; i < failures_ && time < options_.max_reconnection_time; ++i) time *= 2;
-    pause(std::min(time, options_.max_reconnection_time));
+    pause(http::backoff_time(time_, failures_ - 1, options_.max_reconnection_time,
+                             options_.reconnection_jitter));
     if (state_ == ReadyState::closed) return;
   }
   RequestOptions options = options_.request;
-  if (!last_event_id().empty()) options.headers.set("Last-Event-ID", last_event_id());
+  // An id is any text of the server's; not each of them can stand in a head.
+  const std::string_view id = http::strip(last_event_id());
+  const auto is_control = [](unsigned char c) { return (c < ' ' && c != '\t') || c == 0x7F; };
+  if (!id.empty() && std::none_of(id.begin(), id.end(), is_control))
+    options.headers.set("Last-Event-ID", id);
   options.raise_for_status = false;
   std::optional<ClientResponse> answer = request(std::move(options));
   if (!answer) return;

@@ -7,7 +7,8 @@
 //   });
 //
 // A stream that ends, or breaks, is asked for again, after `reconnection_time` or what the server
-// has said by `retry`, and is told the id of the last event. The loop ends with 204, and by close().
+// has said by `retry`, and is told the id of the last event. The loop ends with 204, and by
+// close().
 #pragma once
 
 #include <fiber/aiohttp.hpp>
@@ -46,6 +47,9 @@ struct EventSourceOptions {
   /// doubled for each, up to `max_reconnection_time`, which limits the server's `retry` as well.
   http::Seconds reconnection_time = std::chrono::seconds(5);
   http::Seconds max_reconnection_time = std::chrono::minutes(5);
+  /// A random share of these times, up to this one, is waited in addition, so that the clients of a
+  /// server that comes back do not all ask at once; 0: none.
+  double reconnection_jitter = 0.5;
   /// So many failures in a row are tried again; the next one is thrown.
   int max_connect_retry = 5;
   /// Bytes of an event; for one that has more ClientPayloadError is thrown, and no other try made.
@@ -65,7 +69,8 @@ class EventSourceObject;
 /// for events. aiohttp_sse_client.client.EventSource.
 class FIBER_API EventSource {
  public:
-  /// The session must not be destroyed before the loop over the events has ended.
+  /// The session must not be destroyed before the loop over the events has ended. Throws ValueError
+  /// for a negative jitter.
   EventSource(const ClientSession& session, std::string url, EventSourceOptions options = {});
   /// In a session of its own.
   explicit EventSource(std::string url, EventSourceOptions options = {});

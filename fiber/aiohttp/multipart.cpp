@@ -66,13 +66,14 @@ struct MultipartObject {
   std::string header_line() {
     for (;;) {
       const std::size_t found = rest().find('\n');
-      if (found != std::string_view::npos && found <= kLongestLine) {
+      if (found != std::string_view::npos && found <= kLongestLine + 1) {
         std::string line(rest().substr(0, found));
         at += found + 1;
         if (!line.empty() && line.back() == '\r') line.pop_back();
-        return line;
+        if (line.size() <= kLongestLine) return line;
       }
-      if (rest().size() > kLongestLine) throw RequestPayloadError("a header of a part is too long");
+      if (rest().size() > kLongestLine + 1 || found != std::string_view::npos)
+        throw RequestPayloadError("a header of a part is too long");
       more();
     }
   }
@@ -136,7 +137,9 @@ std::optional<BodyPartReader> MultipartReader::next_part() const {
     const std::size_t second =
         quote == std::string_view::npos ? quote : extended.find('\'', quote + 1);
     if (second != std::string_view::npos)
-      part.filename = http::unquote(extended.substr(second + 1));
+      part.filename = http::is_latin1(http::lower(extended.substr(0, quote)))
+                          ? http::from_latin1(http::unquote_to_bytes(extended.substr(second + 1)))
+                          : http::unquote(extended.substr(second + 1));
   }
   return part;
 }

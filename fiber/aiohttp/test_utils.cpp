@@ -1,5 +1,6 @@
 #include <fiber/aiohttp/test_utils.hpp>
 
+#include <fiber/aiohttp/receive_head.hpp>
 #include <fiber/asyncio/streams.hpp>
 #include <fiber/http/parser.hpp>
 #include <fiber/http/quoting.hpp>
@@ -56,11 +57,8 @@ struct ClientObject {
     http::MessageParser parser(http::MessageParser::Kind::response);
     http::Head head;
     for (;;) {
-      std::size_t size = 0;
-      for (std::size_t scanned = 0; (size = http::end_of_head(wire.held, scanned)) == 0;) {
-        scanned = wire.held.size();
-        if (!more(wire)) throw ConnectionResetError("Server disconnected");
-      }
+      const std::size_t size = aiohttp::detail::receive_head(wire.reader, wire.held);
+      if (size == 0) throw ConnectionResetError("Server disconnected");
       const std::string text = wire.held.substr(0, size);
       wire.held.erase(0, size);
       if (!parser.head(text, head, method == "HEAD")) throw ValueError(parser.fault().text);
@@ -94,23 +92,6 @@ struct ClientObject {
 };
 
 namespace {
-
-std::string target_of(const std::string& path, const http::Params& params) {
-  std::string target = path;
-  char separator = path.find('?') == std::string::npos ? '?' : '&';
-  for (const auto& [name, value] : params) {
-    target += std::exchange(separator, '&');
-    target += http::quote(name, "") + "=" + http::quote(value, "");
-  }
-  return target;
-}
-
-std::string form_of(const http::Params& fields) {
-  std::string body;
-  for (const auto& [name, value] : fields)
-    body += (body.empty() ? "" : "&") + http::quote(name, "") + "=" + http::quote(value, "");
-  return body;
-}
 
 std::string message_of(const std::string& method, const std::string& target,
                        const TestRequestOptions& options, ClientObject& client) {
@@ -164,7 +145,7 @@ void keep_cookies(ClientObject& client, const TestResponse& response) {
 }  // namespace detail
 
 RequestData::RequestData(const http::Params& form)
-    : bytes_(detail::form_of(form)), is_form_(true) {}
+    : bytes_(http::quote_form(form)), is_form_(true) {}
 
 TestClient::TestClient(const TestServer& server)
     : object_(std::make_shared<detail::ClientObject>(server)) {}
@@ -186,7 +167,8 @@ TestResponse TestClient::send(const std::string& method, const std::string& path
                               const TestRequestOptions& options) const {
   detail::ClientObject& client = *object_;
   std::string verb = method;
-  std::string target = detail::target_of(path, options.params);
+  std::string target = path;
+  http::append_query(target, options.params);
   TestRequestOptions given = options;
   for (int redirects = 0;; ++redirects) {
     std::optional<detail::Wire> wire;

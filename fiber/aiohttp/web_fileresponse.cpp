@@ -4,6 +4,7 @@
 #include <fiber/aiohttp/web_exceptions.hpp>
 #include <fiber/aiohttp/web_protocol.hpp>
 #include <fiber/asyncio/sock.hpp>
+#include <fiber/asyncio/without_sigpipe.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/http/quoting.hpp>
 
@@ -174,7 +175,8 @@ void FileResponseObject::prepare(Request& request) {
   headers.set("ETag", "\"" + etag_of(status) + "\"");
   headers.set("Last-Modified", http::format_date(status.st_mtim.tv_sec));
   headers.set("Accept-Ranges", "bytes");
-  if (!compresses) length = static_cast<std::uint64_t>(count);
+  // A coding that is chosen by prepare() takes the length away.
+  if (!chunked) length = static_cast<std::uint64_t>(count);
   ResponseObject::prepare(request);
   if (!head_only_ && count != 0) send_file(request, fd.get(), start, count);
 }
@@ -188,14 +190,18 @@ void FileResponseObject::finish(Request& request) {
 void FileResponseObject::send_file(Request& request, int fd, std::int64_t start,
                                    std::int64_t count) {
   Connection& connection = request.connection();
-  if (connection.secure() || compressor_) return copy(fd, start, count);
+  if (connection.secure() || compressor_ || chunked || !left_) return copy(fd, start, count);
   connection.drain(true);
   while (count > 0) {
     if (connection.lost()) throw ConnectionResetError("Cannot write to closing transport");
     off_t offset = start;
     constexpr std::int64_t kMost = 1024 * 1024;  // other tasks get a turn after each step
-    const ssize_t sent = ::sendfile(connection.writer().fileno(), fd, &offset,
-                                    static_cast<std::size_t>(std::min(count, kMost)));
+    ssize_t sent = 0;
+    {
+      const asyncio::detail::WithoutSigpipe quiet;
+      sent = ::sendfile(connection.writer().fileno(), fd, &offset,
+                        static_cast<std::size_t>(std::min(count, kMost)));
+    }
     if (sent > 0) {
       start += sent;
       count -= sent;

@@ -2,6 +2,7 @@
 
 #include <fiber/aiohttp/web_protocol.hpp>
 #include <fiber/exceptions.hpp>
+#include <fiber/exceptions/repr.hpp>
 
 #include <cstdio>
 #include <ctime>
@@ -29,9 +30,12 @@ std::string local_time() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};
   ::localtime_r(&now, &parts);
+  static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  // The names of strftime's %b are those of the locale.
+  const std::string format = std::string("[%d/") + kMonths[parts.tm_mon] + "/%Y:%H:%M:%S %z]";
   char text[64];
-  const std::size_t size = std::strftime(text, sizeof text, "[%d/%b/%Y:%H:%M:%S %z]", &parts);
-  return std::string(text, size);
+  return std::string(text, std::strftime(text, sizeof text, format.c_str(), &parts));
 }
 
 double seconds(asyncio::nanoseconds time) { return std::chrono::duration<double>(time).count(); }
@@ -77,12 +81,8 @@ LogPart atom(char kind) {
             out += std::to_string(static_cast<long long>(seconds(time) + 0.5));
           };
     case 'F':  // %Tf
-      return
-          [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds time) {
-            char text[32];
-            std::snprintf(text, sizeof text, "%06f", seconds(time));
-            out += text;
-          };
+      return [](std::string& out, const Request&, const ResponseObject&,
+                asyncio::nanoseconds time) { out += fiber::detail::fixed(seconds(time), 6); };
     case 'D':
       return
           [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds time) {

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include <netinet/in.h>
@@ -22,13 +23,22 @@ using asyncio::await;
 
 // --- the server's list --------------------------------------------------------------------------
 
+namespace {
+
+// Zero is no limit. Half of all numbers leaves room for sums.
+std::size_t limit_of(std::size_t option) noexcept {
+  return option != 0 ? option : std::numeric_limits<std::size_t>::max() / 2;
+}
+
+}  // namespace
+
 ServerObject::ServerObject(Handler its_handler, ServerOptions its_options)
     : handler(std::move(its_handler)),
       options(std::move(its_options)),
-      limits{.line = options.max_line_size,
-             .field = options.max_field_size,
-             .fields = options.max_headers,
-             .head = options.max_head_size} {
+      limits{.line = limit_of(options.max_line_size),
+             .field = limit_of(options.max_field_size),
+             .fields = limit_of(options.max_headers),
+             .head = limit_of(options.max_head_size)} {
   if (options.access_log) log_format = compile_log_format(options.access_log_format);
   emptied.set();
 }
@@ -138,7 +148,10 @@ std::size_t Connection::fill() {
       cursor_ -= begin_;
       begin_ = 0;
     } else {
-      const std::size_t capacity = std::max(kFirstBuffer, capacity_ * 2);
+      std::size_t capacity = std::max(kFirstBuffer, capacity_ * 2);
+      // A head needs no more than its limit, and a byte beyond it.
+      const std::size_t for_head = server_.limits.head + kFirstBuffer;
+      if (capacity_ < for_head) capacity = std::min(capacity, for_head);
       std::unique_ptr<char[]> larger(new char[capacity]);
       if (end_ != 0) std::memcpy(larger.get(), in_.get(), end_);
       in_ = std::move(larger);
@@ -194,7 +207,7 @@ bool Connection::read_head() {
       if (const char* text = fault_of_beginning(bytes, scanned > 0 ? scanned - 1 : 0))
         return refuse({400, text}), false;
       const bool long_line = bytes.find('\n') == std::string_view::npos;
-      if (long_line && bytes.size() > server_.limits.line)
+      if (long_line && bytes.size() > server_.limits.line + 1)  // its CR may be there
         return refuse({414, "the request line is too long"}), false;
       if (bytes.size() > server_.limits.head)
         return refuse({431, "the head is larger than " + std::to_string(server_.limits.head)}),

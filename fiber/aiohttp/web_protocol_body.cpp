@@ -124,12 +124,19 @@ std::string Connection::next() {
   constexpr std::size_t kPiece = 64 * 1024;
   for (;;) {
     if (compressed_rest_.empty() && !more_output_) {
+      const bool first = body_taken_ == 0;
       compressed_ = parser_.done() ? std::string() : next_raw();
       if (compressed_.empty()) {
         if (body_taken_ != 0 && !decompressor_->complete())
           throw RequestPayloadError("the compressed body of the request is cut short");
         return {};
       }
+      // RFC 9110 has deflate in zlib's wrapping; some clients send raw deflate.
+      constexpr char kMethod = 0x0F;
+      constexpr char kDeflated = 8;
+      if (first && http::equal_ignoring_case(head_.field("Content-Encoding"), "deflate") &&
+          (compressed_.front() & kMethod) != kDeflated)
+        decompressor_.emplace(http::Wrapping::raw);
       compressed_rest_ = compressed_;
     }
     std::string out;

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <map>
 
 namespace fiber::aiohttp::web {
@@ -82,7 +83,8 @@ std::string_view Request::path_qs() const noexcept { return raw_path(); }
 std::string_view Request::path() const {
   const std::string_view raw = raw_path();
   const std::string_view path = raw.substr(0, raw.find_first_of("?#"));
-  if (path.find('%') == std::string_view::npos) return path;
+  const auto odd = [](char c) { return c == '%' || static_cast<unsigned char>(c) >= 0x80; };
+  if (std::none_of(path.begin(), path.end(), odd)) return path;
   std::optional<std::string>& decoded = extras().path;
   if (!decoded) decoded = http::unquote(path);
   return *decoded;
@@ -119,6 +121,9 @@ std::string_view Request::scheme() const noexcept {
 std::string_view Request::host() const { return headers_.get("Host"); }
 const std::string& Request::remote() const { return connection_->remote(); }
 std::string Request::url() const {
+  // A target with a host of its own takes the place of the field Host (RFC 9112, 3.2.2).
+  if (!head_->target.starts_with('/') && raw_path() != head_->target)
+    return std::string(head_->target);
   return std::string(scheme()) + "://" + std::string(host()) + std::string(path_qs());
 }
 
@@ -157,9 +162,12 @@ HttpRange Request::http_range() const {
     if (digits.empty()) return std::nullopt;
     std::int64_t value = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error != std::errc() || end != digits.data() + digits.size() || digits.front() == '-')
+    if (error == std::errc::invalid_argument || end != digits.data() + digits.size() ||
+        digits.front() == '-')
       fail();
-    return value;
+    // No file is that long: a larger number means the end of the file, and one is added to it.
+    constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() - 1;
+    return error == std::errc() ? std::min(value, kMost) : kMost;
   };
   HttpRange result{number(range.substr(0, dash)), number(range.substr(dash + 1))};
   if (!result.start && !result.stop) throw ValueError("No start or end of range specified");
@@ -207,7 +215,10 @@ const std::string& Request::read_all() {
     for (std::string piece = reader.readany(); !piece.empty(); piece = reader.readany()) {
       if (all.empty()) {
         all = std::move(piece);
-        if (promised > all.size()) all.reserve(promised);
+        // A promise costs nothing: it is not believed beyond the usual limit.
+        constexpr std::uint64_t kBelieved = 1024 * 1024;
+        if (promised > all.size())
+          all.reserve(static_cast<std::size_t>(std::min(promised, kBelieved)));
       } else {
         all += piece;
       }
@@ -225,19 +236,7 @@ std::string Request::decoded() {
     if (!http::is_valid_utf8(body)) throw RequestPayloadError("the body is not UTF-8");
     return body;
   }
-  if (charset == "iso-8859-1" || charset == "latin-1" || charset == "latin1") {
-    std::string text;
-    for (const char c : body) {
-      const auto byte = static_cast<unsigned char>(c);
-      if (byte < 0x80) {
-        text += c;
-      } else {
-        text += static_cast<char>(0xC0 | byte >> 6);
-        text += static_cast<char>(0x80 | (byte & 0x3F));
-      }
-    }
-    return text;
-  }
+  if (http::is_latin1(charset)) return http::from_latin1(body);
   throw HTTPUnsupportedMediaType(
       {.text = "415: the charset '" + http::html_escape(charset) + "' is not known"});
 }
@@ -254,7 +253,8 @@ const Form& Request::read_form() {
     read_multipart_form();
   } else if (type == "application/x-www-form-urlencoded") {
     Form fields;
-    for (auto& [name, value] : http::parse_form(decoded()))
+    // What the escapes stand for is in the charset, too.
+    for (auto& [name, value] : http::parse_form(decoded(), http::is_latin1(charset())))
       fields.add(std::move(name), PostField(std::move(value)));
     form = std::move(fields);
   } else {
@@ -268,21 +268,36 @@ void Request::read_multipart_form() {
   constexpr std::size_t kMostParts = 1000;
   Form fields;
   std::size_t total = 0;
-  MultipartReader reader = open_multipart();
+  const auto open = [&] {
+    try {
+      return open_multipart();
+    } catch (const ValueError& error) {  // a boundary that is missing, or too long
+      throw RequestPayloadError(error.what());
+    }
+  };
+  MultipartReader reader = open();
   while (auto part = asyncio::await(reader.next())) {
     if (fields.size() == kMostParts)
       throw HTTPBadRequest({.text = "400: a form has more than 1000 parts"});
     if (part->name.empty()) throw RequestPayloadError("a part of a form has no name");
+    const auto count = [&](std::size_t size) {
+      total += size;
+      if (most != 0 && total > most) throw HTTPRequestEntityTooLarge(most, total);
+    };
+    // Headers are kept as well, and a part may have a MiB of them.
+    for (const auto& [name, value] : part->headers) count(name.size() + value.size());
     std::string data;
     for (;;) {
       const std::string piece = asyncio::await(part->read_chunk(64 * 1024));
       if (piece.empty()) break;
-      total += piece.size();
-      if (most != 0 && total > most) throw HTTPRequestEntityTooLarge(most, total);
+      count(piece.size());
       data += piece;
     }
     if (part->filename.empty()) {
-      fields.add(part->name, PostField(http::valid_utf8(data)));
+      const http::MediaType type = http::parse_media_type(part->headers.get("Content-Type"));
+      fields.add(part->name, PostField(http::is_latin1(http::lower(type.parameter("charset")))
+                                           ? http::from_latin1(data)
+                                           : http::valid_utf8(data)));
     } else {
       const std::string type = part->headers.contains("Content-Type") ? part->content_type()
                                                                       : "application/octet-stream";

@@ -95,24 +95,13 @@ void StreamResponse::set_cookie(std::string_view name, std::string_view value,
   const bool plain = std::all_of(value.begin(), value.end(), [](char c) {
     return c > 0x20 && c < 0x7F && std::string_view("\",;\\").find(c) == std::string_view::npos;
   });
-  if (plain) {
+  if (plain)
     text += value;
-  } else {  // quoted as by http.cookies
-    text += '"';
-    for (const char c : value) {
+  else
+    text += http::quoted_cookie(value, [](char c) {
       const auto byte = static_cast<unsigned char>(c);
-      if (c == '"' || c == '\\') {
-        text += '\\';
-        text += c;
-      } else if (byte < 0x20 || byte >= 0x7F || c == ',' || c == ';') {
-        text += '\\';
-        for (const int shift : {6, 3, 0}) text += static_cast<char>('0' + ((byte >> shift) & 7));
-      } else {
-        text += c;
-      }
-    }
-    text += '"';
-  }
+      return byte >= 0x20 && byte < 0x7F && c != ',' && c != ';';
+    });
   const auto attribute = [&](std::string_view key, std::string_view its_value) {
     if (its_value.empty()) return;
     if (!http::is_field_value(its_value) || its_value.find(';') != std::string_view::npos)

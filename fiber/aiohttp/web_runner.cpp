@@ -19,6 +19,8 @@ struct SiteObject {
   enum class Kind : unsigned char { tcp, unix, socket };
 
   void start(const std::shared_ptr<SiteObject>& self);
+  template <class F>
+  asyncio::Server start_from_descriptor(const F& serve, asyncio::StartServerOptions tcp);
   void stop();
   bool secure() const noexcept { return static_cast<bool>(options.ssl_context); }
 
@@ -64,6 +66,22 @@ struct RunnerObject {
   bool ready = false;
 };
 
+// A descriptor that is refused stays the site's, and is closed with it; the server has it from the
+// moment that it exists.
+template <class F>
+asyncio::Server SiteObject::start_from_descriptor(const F& serve, asyncio::StartServerOptions tcp) {
+  tcp.start_serving = false;
+  asyncio::Server made = await(asyncio::start_server_from(serve, fd.get(), tcp));
+  static_cast<void>(fd.release());
+  try {
+    await(made.start_serving());
+  } catch (...) {
+    made.close();
+    throw;
+  }
+  return made;
+}
+
 void SiteObject::start(const std::shared_ptr<SiteObject>& self) {
   const std::shared_ptr<RunnerObject> runner = owner.lock();
   if (!runner || !runner->ready) throw RuntimeError("Call runner.setup() before making a site");
@@ -85,9 +103,7 @@ void SiteObject::start(const std::shared_ptr<SiteObject>& self) {
           serve, path,
           {.limit = kReadLimit, .backlog = options.backlog, .ssl = options.ssl_context}));
       break;
-    case Kind::socket:
-      listening = await(asyncio::start_server_from(serve, fd.release(), tcp));
-      break;
+    case Kind::socket: listening = start_from_descriptor(serve, tcp); break;
   }
   if (kind != Kind::unix && !listening.sockets().empty()) port = listening.sockets()[0].port();
   runner->sites.push_back(self);

@@ -55,8 +55,9 @@ Handler as_handler(F&& function) {
 using access_logger = std::function<void(std::string_view line)>;
 
 /// The keyword arguments of aiohttp's AppRunner and Server, with its defaults; then our own. One
-/// connection holds at most: 64 KiB (a head), 64 KiB (received parts of a body), 64 KiB (unsent
-/// parts of a response), the handler's memory, and a stack. Zero as a time or a number is no limit.
+/// connection holds less than 8 KiB while it is idle, and less than 1 MiB whatever arrives, beside
+/// the handler's memory and a stack; WEB.md has the numbers. Zero as a time or a number is no
+/// limit.
 struct ServerOptions {
   http::Seconds keepalive_timeout =
       std::chrono::seconds(75);   ///< from an answer to the next request
@@ -70,7 +71,7 @@ struct ServerOptions {
   std::size_t max_headers = 128;
   std::size_t max_field_size = 8190;
   /// How long to go on reading a body that the handler has not read, or the bytes after a malformed
-  /// request.
+  /// request. Zero: not at all.
   http::Seconds lingering_time = std::chrono::seconds(10);
   bool auto_decompress = true;  ///< bodies with Content-Encoding gzip or deflate
   /// Whether to cancel a handler whose client has disconnected; like aiohttp since 3.7, not by

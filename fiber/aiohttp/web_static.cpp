@@ -8,12 +8,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <utility>
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace fiber::aiohttp::web {
@@ -74,16 +75,35 @@ std::string real_path(int fd) {
   return size > 0 ? std::string(target, static_cast<std::size_t>(size)) : std::string();
 }
 
-Response index_of(const std::string& url, const std::string& shown, const std::string& directory) {
+// Returns whether each entry of the opened directory is a file, and its name. What a link leads to
+// may be missing, a circle of links, or forbidden: then the entry counts as a file.
+std::vector<std::pair<bool, std::string>> entries_of(UniqueFd directory) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(directory.get()), ::closedir);
+  if (!stream) raise_os_error(errno, "fdopendir");
+  static_cast<void>(directory.release());
   std::vector<std::pair<bool, std::string>> entries;
-  for (const auto& entry : std::filesystem::directory_iterator(directory))
-    entries.emplace_back(!entry.is_directory(), entry.path().filename().string());
+  for (errno = 0; const dirent* entry = ::readdir(stream.get()); errno = 0) {
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    struct stat status {};
+    const bool is_directory = entry->d_type == DT_DIR ||
+                              ((entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN) &&
+                               ::fstatat(::dirfd(stream.get()), entry->d_name, &status, 0) == 0 &&
+                               S_ISDIR(status.st_mode));
+    entries.emplace_back(!is_directory, name);
+  }
+  if (errno != 0) raise_os_error(errno, "readdir");
   std::sort(entries.begin(), entries.end());
+  return entries;
+}
+
+Response index_of(const std::string& url, const std::string& shown, UniqueFd directory) {
+  const auto entries = entries_of(std::move(directory));
   std::string items;
   for (const auto& [is_file, name] : entries) {
     const std::string end = is_file ? "" : "/";
     items += "<li><a href=\"" + http::quote(url + "/" + name) + "\">" +
-             http::html_escape(name + end) + "</a></li>\n";
+             http::html_escape(http::valid_utf8(name) + end) + "</a></li>\n";
   }
   const std::string title = "Index of /" + http::html_escape(shown);
   return Response({.text = "<html>\n<head>\n<title>" + title + "</title>\n</head>\n<body>\n<h1>" +
@@ -115,7 +135,7 @@ Handler static_handler(std::string prefix, std::string directory, StaticOptions 
       if (!options.show_index) throw HTTPForbidden();
       std::string url(request.path());
       while (url.ends_with('/')) url.pop_back();
-      return index_of(url, name, path);
+      return index_of(url, name, std::move(fd));
     }
     if (!S_ISREG(status.st_mode)) throw HTTPNotFound();
     const FileResponse response(path, {.chunk_size = options.chunk_size});

@@ -283,7 +283,7 @@ void UrlDispatcher::resolve(std::string_view method, std::string_view raw_path,
                             UrlMappingMatchInfo& match) const {
   detail::RouterObject& router = *object_;
   if (!router.indexed) router.index();
-  std::string_view path = raw_path.substr(0, raw_path.find('?'));
+  std::string_view path = raw_path.substr(0, raw_path.find_first_of("?#"));
   std::optional<std::string> normalized;
   const auto odd = [](char c) { return c == '%' || static_cast<unsigned char>(c) >= 0x80; };
   if (std::any_of(path.begin(), path.end(), odd))

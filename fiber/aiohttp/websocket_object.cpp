@@ -3,6 +3,7 @@
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/asyncio/timeouts.hpp>
 #include <fiber/exceptions/error_from.hpp>
+#include <fiber/http/quoting.hpp>
 
 #include <new>
 #include <utility>
@@ -118,8 +119,11 @@ bool WebSocketObject::close(int code, std::string_view reason) {
   }
   if (code != 0 && !http::is_close_code(static_cast<unsigned>(code)))
     throw ValueError("a WebSocket cannot be closed with the code " + std::to_string(code));
+  // A reason is UTF-8, also where it is cut to fit into a frame: the peer refuses any other.
   constexpr std::size_t kLongestReason = 123;
-  reason = reason.substr(0, kLongestReason);
+  std::string sent = http::valid_utf8(reason);
+  if (sent.size() > kLongestReason) sent.resize(kLongestReason);
+  while (!http::is_valid_utf8(sent)) sent.pop_back();
   closed_ = in_close_ = true;
   struct Leave {
     WebSocketObject& self;
@@ -131,7 +135,7 @@ bool WebSocketObject::close(int code, std::string_view reason) {
   heartbeat_.cancel();
   pong_.cancel();
   try {
-    send_close(code, reason);
+    send_close(code, sent);
     if (receiver_ && !receiver_.done() && receiver_ != asyncio::current_task()) {
       interrupted_ = true;
       receiver_.cancel();

@@ -102,6 +102,9 @@ class AsCompleted {
     explicit iterator(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
       ++*this;
     }
+    iterator(const iterator&) noexcept = default;  ///< moving is copying: never empty
+    iterator& operator=(const iterator&) noexcept = default;
+    ~iterator() = default;
     awaitable_type operator*() const { return awaitable_type(order_); }
     iterator& operator++() {
       more_ = order_->take();
@@ -133,6 +136,9 @@ class AsCompleted {
       explicit iterator(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
         ++*this;
       }
+      iterator(const iterator&) noexcept = default;  ///< moving is copying: never empty
+      iterator& operator=(const iterator&) noexcept = default;
+      ~iterator() = default;
       const F& operator*() const noexcept { return current_; }
       const F* operator->() const noexcept { return &current_; }
       iterator& operator++() {

@@ -1,11 +1,30 @@
 #include <fiber/asyncio/base_futures.hpp>
 
+#include <fiber/asyncio/caught.hpp>
 #include <fiber/asyncio/events.hpp>
 #include <fiber/asyncio/object_registry.hpp>
+#include <fiber/exceptions/error_from.hpp>
+#include <fiber/generator.hpp>
 
-#include <sstream>
+#include <exception>
 
 namespace fiber::asyncio::detail {
+
+namespace {
+
+// The error in the place of a StopIteration; users see its name.
+namespace pep479 {
+class RuntimeError : public fiber::RuntimeError, public std::nested_exception {
+ public:
+  using fiber::RuntimeError::RuntimeError;
+};
+}  // namespace pep479
+
+}  // namespace
+
+std::exception_ptr instead_of_stop_iteration(const char* message) noexcept {
+  return fiber::detail::error_from([&] { return pep479::RuntimeError(message); });
+}
 
 void FutureBase::set_loop(LoopObject* loop) noexcept {
   loop_ = loop;
@@ -114,6 +133,13 @@ std::exception_ptr FutureBase::exception() {
 void FutureBase::set_exception(std::exception_ptr exception) {
   check_pending();
   if (exception == nullptr) throw TypeError("set_exception was given a null exception pointer");
+  try {
+    std::rethrow_exception(exception);
+  } catch (const StopIteration&) {
+    exception = instead_of_stop_iteration(
+        "StopIteration interacts badly with generators and cannot be raised into a Future");
+  } catch (...) {
+  }
   store_exception(std::move(exception));
   complete(FutureState::finished);
 }
@@ -178,19 +204,18 @@ void FutureBase::check_callable() {
 }
 
 std::string FutureBase::repr_info() const {
-  std::ostringstream text;
+  std::string text;
   switch (state_) {
-    case FutureState::pending: text << "pending"; break;
-    case FutureState::cancelled: text << "cancelled"; break;
-    case FutureState::finished: text << "finished"; break;
+    case FutureState::pending: text = "pending"; break;
+    case FutureState::cancelled: text = "cancelled"; break;
+    case FutureState::finished: text = "finished"; break;
   }
   if (state_ == FutureState::finished) {
-    if (exception_) text << " exception=" << fiber::repr(exception_);
-  } else {
-    const std::size_t count = callbacks_.size();
-    if (count != 0) text << " cb=[" << count << "]";
+    if (exception_) text += " exception=" + fiber::repr(exception_);
+  } else if (const std::size_t count = callbacks_.size(); count != 0) {
+    text += " cb=[" + std::to_string(count) + "]";
   }
-  return text.str();
+  return text;
 }
 
 std::string FutureBase::repr() const {

@@ -78,6 +78,12 @@ class FIBER_API FutureBase {
   /// Returns the exception for code that passes an outcome on: no throw, no mark.
   const std::exception_ptr& peek_exception() const noexcept { return exception_; }
   void set_exception(std::exception_ptr exception);
+  /// Ends a pending future with an exception of the library's own, which is no StopIteration: a
+  /// look at its type would need memory.
+  void end_with(std::exception_ptr exception) {
+    store_exception(std::move(exception));
+    complete(FutureState::finished);
+  }
   /// Returns the CancelledError for code that looks at a cancelled future: the first caller gets
   /// the error that ended the task.
   std::exception_ptr make_cancelled_error() noexcept;

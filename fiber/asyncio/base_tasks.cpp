@@ -1,6 +1,7 @@
 #include <fiber/asyncio/base_tasks.hpp>
 
 #include <fiber/asyncio/cancellation.hpp>
+#include <fiber/asyncio/caught.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/events.hpp>
 #include <fiber/asyncio/object_registry.hpp>
@@ -383,6 +384,8 @@ void TaskBase::run() {
   } catch (const GreenletExit&) {
     // An abandoned task has no awaiters; for any other, ending by GreenletExit is a cancellation.
     cancelled = true;
+  } catch (const StopIteration&) {
+    error = instead_of_stop_iteration("coroutine raised StopIteration");
   } catch (...) {
     error = std::current_exception();
   }

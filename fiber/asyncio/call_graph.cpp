@@ -5,6 +5,7 @@
 #include <fiber/asyncio/taskgroups.hpp>
 #include <fiber/asyncio/thread_question.hpp>
 #include <fiber/asyncio/unix_events.hpp>
+#include <fiber/exceptions/repr.hpp>
 #include <fiber/core/backtrace.hpp>
 #include <fiber/core/context.hpp>
 
@@ -18,7 +19,6 @@
 #include <memory>
 #include <mutex>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include <semaphore.h>
@@ -98,25 +98,22 @@ FutureCallGraph capture(FutureBase& future, std::size_t depth, const std::option
   return graph;
 }
 
-void render(const FutureCallGraph& graph, std::size_t level, std::ostringstream& out) {
+void render(const FutureCallGraph& graph, std::size_t level, std::string& out) {
   const std::string indent(level * 4, ' ');
-  const auto line = [&](const std::string& text) { out << indent << text << "\n"; };
-  std::ostringstream id;
-  id << static_cast<const void*>(graph.future.get());
+  const auto line = [&](const std::string& text) { out += indent + text + "\n"; };
+  const std::string id = "id=" + fiber::detail::address_repr(graph.future.get()) + ")";
   if (graph.future.base().is_task())
-    line("* Task(name='" + static_cast<TaskBase&>(graph.future.base()).get_name() +
-         "', id=" + id.str() + ")");
+    line("* Task(name=" +
+         fiber::detail::quoted(static_cast<TaskBase&>(graph.future.base()).get_name()) + ", " + id);
   else
-    line("* Future(id=" + id.str() + ")");
+    line("* Future(" + id);
   if (!graph.call_stack.empty()) {
     line("  + Call stack:");
-    for (const FrameCallGraphEntry& entry : graph.call_stack) {
-      std::ostringstream text;
-      text << "  |   File '" << (entry.frame.filename.empty() ? "?" : entry.frame.filename)
-           << "', in " << (entry.frame.name.empty() ? "?" : entry.frame.name) << "+0x" << std::hex
-           << entry.frame.offset;
-      line(text.str());
-    }
+    for (const FrameCallGraphEntry& entry : graph.call_stack)
+      line("  |   File " +
+           fiber::detail::quoted(entry.frame.filename.empty() ? "?" : entry.frame.filename) +
+           ", in " + (entry.frame.name.empty() ? "?" : entry.frame.name) + "+" +
+           fiber::detail::hex_repr(entry.frame.offset));
   }
   if (graph.more) line("  + Awaited by others, which are left out");
   if (graph.awaited_by.empty()) return;
@@ -126,11 +123,7 @@ void render(const FutureCallGraph& graph, std::size_t level, std::ostringstream&
 
 std::string format(const FutureCallGraph& graph) {
   std::string text;
-  core::with_room([&] {
-    std::ostringstream out;
-    render(graph, 0, out);
-    text = out.str();
-  });
+  core::with_room([&] { render(graph, 0, text); });
   text.pop_back();
   return text;
 }

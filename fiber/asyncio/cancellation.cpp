@@ -49,7 +49,7 @@ void Cancellation::refuse_circle() const {
   const FutureBase* at = level_;
   while (!at->is_task()) at = static_cast<const GatherBase*>(at)->cancelling_.above;
   throw RuntimeError("Task " + static_cast<const TaskBase*>(at)->repr() +
-                     " cannot be cancelled: it waits for itself, by way of what it awaits");
+                     " cannot be cancelled: it waits for itself through the tasks that it awaits");
 }
 
 // Returns a copy of the message; without memory the cancellation goes on without its message.
@@ -89,8 +89,9 @@ FutureBase* Cancellation::enter(FutureBase& future) {
     return nullptr;
   }
   if (task.in_cancel_)
-    throw RuntimeError("Task " + task.repr() +
-                       " cannot be cancelled: it waits for itself, by way of what it awaits");
+    throw RuntimeError(
+        "Task " + task.repr() +
+        " cannot be cancelled: it waits for itself through the tasks that it awaits");
   push(task);
   return task.waiting_on_;
 }

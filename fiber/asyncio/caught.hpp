@@ -8,6 +8,11 @@
 
 namespace fiber::asyncio::detail {
 
+/// Returns the RuntimeError in the place of the StopIteration that is being handled, and caused by
+/// it: in a generator that waits, a StopIteration of other code would be an end of its own.
+/// Python: PEP 479.
+std::exception_ptr instead_of_stop_iteration(const char* message) noexcept;
+
 /// Calls the function and returns its exception, null for none. Exceptions that are not meant for
 /// the caller pass: the forced unwinding of a thread, KeyboardInterrupt, SystemExit, and
 /// GreenletExit unless `keeps_exit()`.

@@ -390,13 +390,13 @@ void ShieldBase::on_inner(Leaf* leaf) noexcept {
     shield->cancel({});
   } else if (inner.peek_exception()) {
     inner.set_log_traceback(false);
-    shield->set_exception(inner.peek_exception());
+    shield->end_with(inner.peek_exception());
   } else {
     try {
       shield->copy_result(inner);
       shield->finish();
     } catch (...) {
-      shield->set_exception(std::current_exception());
+      shield->end_with(std::current_exception());
     }
   }
   shield->release();

@@ -3,6 +3,7 @@
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/staggered.hpp>
 #include <fiber/exceptiongroup.hpp>
+#include <fiber/exceptions/repr.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -56,9 +57,10 @@ void check_unix_stream_socket(int fd) {
 std::optional<std::int64_t> checked_time(const time_limit& limit, const char* name) {
   if (!limit.value()) return std::nullopt;
   if (limit.value()->count() <= 0)
-    throw ValueError(std::string(name) + " should be a positive number, got " +
-                     std::to_string(std::chrono::duration<double>(*limit.value()).count()) +
-                     " seconds");
+    throw ValueError(
+        std::string(name) + " should be a positive number, got " +
+        fiber::detail::float_repr(std::chrono::duration<double>(*limit.value()).count()) +
+        " seconds");
   return limit.value()->count();
 }
 

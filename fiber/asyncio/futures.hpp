@@ -154,7 +154,7 @@ class [[nodiscard]] Future : public FutureRef {
 
   /// Ends the future; tasks that await it go on in the next iteration. Throws InvalidStateError if
   /// it is done already, RuntimeError for a task; and, when it is done, RuntimeError if it has
-  /// callbacks that its closed loop will never call.
+  /// callbacks that its closed loop will never call. A StopIteration is set as a RuntimeError.
   template <class U>
     requires(!std::is_void_v<T> && std::constructible_from<T, U>)
   void set_result(U&& result) const {

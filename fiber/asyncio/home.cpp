@@ -41,7 +41,7 @@ void Home::check(const char* what) const {
   const std::lock_guard lock(homes_mutex);
   if (is_elsewhere())
     throw RuntimeError(std::string("Cannot ") + what +
-                       " the event loop on this thread: tasks of it are on the one that ran it "
+                       " the event loop on this thread: its tasks are on the thread that ran it "
                        "before, and fibers never change their thread; do it there, or when that "
                        "thread has ended");
 }

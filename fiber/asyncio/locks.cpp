@@ -1,8 +1,7 @@
 #include <fiber/asyncio/locks.hpp>
 
 #include <fiber/asyncio/exceptions.hpp>
-
-#include <sstream>
+#include <fiber/exceptions/repr.hpp>
 
 namespace fiber::asyncio::detail {
 namespace {
@@ -10,11 +9,11 @@ namespace {
 // Returns Python's repr: "<asyncio.locks.Lock object at 0x… [locked, waiters:2]>".
 std::string describe(const char* class_name, const void* object, const std::string& state,
                      const WaitingLine* waiters) {
-  std::ostringstream text;
-  text << "<asyncio.locks." << class_name << " object at " << object << " [" << state;
-  if (waiters != nullptr && !waiters->empty()) text << ", waiters:" << waiters->size();
-  text << "]>";
-  return text.str();
+  std::string text = std::string("<asyncio.locks.") + class_name + " object at " +
+                     fiber::detail::address_repr(object) + " [" + state;
+  if (waiters != nullptr && !waiters->empty())
+    text += ", waiters:" + std::to_string(waiters->size());
+  return text + "]>";
 }
 
 }  // namespace
@@ -127,7 +126,9 @@ std::string ConditionObject::repr() const {
 // --- Semaphore ----------------------------------------------------------------------------------
 
 SemaphoreObject::SemaphoreObject(std::ptrdiff_t value, bool bounded)
-    : value_(value), bound_(value), bounded_(bounded) {
+    : value_(value),
+      bound_(bounded ? value : std::numeric_limits<std::ptrdiff_t>::max()),
+      bounded_(bounded) {
   if (value < 0) throw ValueError("Semaphore initial value must be >= 0");
 }
 
@@ -144,7 +145,9 @@ void SemaphoreObject::acquire_in_line() {
     waiter.wait(task);
   } catch (...) {
     waiter.leave();
-    if (waiter.done() && !waiter.cancelled()) ++value_;  // the place was this task's already
+    // The place was this task's already. As in CPython, a bound does not count here.
+    constexpr auto kMost = std::numeric_limits<std::ptrdiff_t>::max();
+    if (waiter.done() && !waiter.cancelled() && value_ < kMost) ++value_;
     wake_up_all_there_is_room_for();
     throw;
   }
@@ -153,7 +156,9 @@ void SemaphoreObject::acquire_in_line() {
 }
 
 void SemaphoreObject::give_back() {
-  if (bounded_ && value_ >= bound_) throw ValueError("BoundedSemaphore released too many times");
+  if (value_ >= bound_)
+    throw ValueError(bounded_ ? "BoundedSemaphore released too many times"
+                              : "Semaphore released too many times: its value would overflow");
   ++value_;
   wake_up_next();
 }

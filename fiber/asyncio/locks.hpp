@@ -272,7 +272,8 @@ class FIBER_API Semaphore {
       return true;
     });
   }
-  /// Gives a place back: at once to the first task in line, if there is one.
+  /// Gives a place back: at once to the first task in line, if there is one. Throws ValueError if
+  /// there are PTRDIFF_MAX places already.
   void release() const { object_->give_back(); }
   /// Returns true if acquire() would wait.
   bool locked() const noexcept { return object_->locked(); }

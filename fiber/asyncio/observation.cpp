@@ -4,6 +4,7 @@
 #include <fiber/asyncio/debug.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/object_registry.hpp>
+#include <fiber/exceptions/repr.hpp>
 
 #include <algorithm>
 #include <cstdio>
@@ -109,9 +110,8 @@ void Observation::run_batch() {
 namespace {
 
 void report_slow(const std::string& what, std::int64_t took) {
-  char seconds[32];
-  std::snprintf(seconds, sizeof seconds, "%.3f", static_cast<double>(took) / 1e9);
-  log(LogLevel::warning, "Executing " + what + " took " + seconds + " seconds");
+  log(LogLevel::warning, "Executing " + what + " took " +
+                             fiber::detail::fixed(static_cast<double>(took) / 1e9, 3) + " seconds");
 }
 
 }  // namespace
@@ -142,7 +142,8 @@ void Observation::run_task(TaskBase* task) {
     if (!debug_) return;
     if (took >= slow_callback_duration.count())
       report_slow(alive ? task->repr()
-                        : "<Task finished name='" + name + "' coro=<" + coroutine + "() done>>",
+                        : "<Task finished name=" + fiber::detail::quoted(name) + " coro=<" +
+                              coroutine + "() done>>",
                   took);
     if (alive) report_held_locks(*task);
     check_step(alive && !task->done() ? task : nullptr);

@@ -29,7 +29,8 @@ class ProcessObject : public core::Counted<ProcessObject> {
   void started(pid_t its_pid) {
     pid = its_pid;
     end_ = UniqueFd(platform::open_child(pid));
-    if (end_.get() < 0) raise_os_error(errno, "cannot watch process " + std::to_string(pid));
+    if (const int error = errno; end_.get() < 0)
+      raise_os_error(error, "cannot watch process " + std::to_string(pid));
     watch();
   }
   void wait() {

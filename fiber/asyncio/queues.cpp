@@ -1,6 +1,6 @@
 #include <fiber/asyncio/queues.hpp>
 
-#include <sstream>
+#include <fiber/exceptions/repr.hpp>
 
 namespace fiber::asyncio::detail {
 
@@ -78,28 +78,19 @@ void QueueBase::shutdown(bool immediate) {
   while (!putters_.empty()) wake_up_next(putters_);
 }
 
-std::string float_repr(double number) {
-  std::ostringstream text;
-  text << number;
-  const bool whole = text.str().find_first_not_of("-0123456789") == std::string::npos;
-  return text.str() + (whole ? ".0" : "");
-}
-
 std::string QueueBase::format() const {
-  std::ostringstream text;
-  text << "maxsize=" << maxsize_;
-  if (qsize() != 0) text << " _queue=[" << items_repr() << "]";
-  if (!getters_.empty()) text << " _getters[" << getters_.size() << "]";
-  if (!putters_.empty()) text << " _putters[" << putters_.size() << "]";
-  if (unfinished_tasks_ != 0) text << " tasks=" << unfinished_tasks_;
-  if (shut_down_) text << " shutdown";
-  return text.str();
+  std::string text = "maxsize=" + std::to_string(maxsize_);
+  if (qsize() != 0) text += " _queue=[" + items_repr() + "]";
+  if (!getters_.empty()) text += " _getters[" + std::to_string(getters_.size()) + "]";
+  if (!putters_.empty()) text += " _putters[" + std::to_string(putters_.size()) + "]";
+  if (unfinished_tasks_ != 0) text += " tasks=" + std::to_string(unfinished_tasks_);
+  if (shut_down_) text += " shutdown";
+  return text;
 }
 
 std::string QueueBase::repr() const {
-  std::ostringstream text;
-  text << "<" << class_name() << " at " << static_cast<const void*>(this) << " " << format() << ">";
-  return text.str();
+  return std::string("<") + class_name() + " at " + fiber::detail::address_repr(this) + " " +
+         format() + ">";
 }
 
 std::string QueueBase::str() const {

@@ -11,6 +11,7 @@
 #include <fiber/asyncio/detail/queue_items.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/asyncio/locks.hpp>
+#include <fiber/exceptions/repr.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstddef>
@@ -81,8 +82,6 @@ class FIBER_API QueueBase : public core::Counted<QueueBase>, LoopBound {
   EventObject finished_;
 };
 
-FIBER_API std::string float_repr(double number);
-
 /// Returns the text of an item as Python shows it, where that is known.
 template <class T>
 std::string item_repr(const T& item) {
@@ -93,7 +92,7 @@ std::string item_repr(const T& item) {
   } else if constexpr (std::integral<T>) {
     return std::to_string(item);
   } else if constexpr (std::floating_point<T>) {
-    return float_repr(static_cast<double>(item));
+    return fiber::detail::float_repr(static_cast<double>(item));
   } else if constexpr (std::convertible_to<const T&, std::string_view>) {
     if constexpr (std::is_pointer_v<T>)
       if (item == nullptr) return "None";

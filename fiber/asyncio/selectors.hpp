@@ -1,4 +1,5 @@
-// Readiness of descriptors. The platform tells it (platform/poller.hpp). A descriptor is registered in one of three ways:
+// Readiness of descriptors. The platform tells it (platform/poller.hpp). A descriptor is registered
+// in one of three ways:
 //  - handles, level-triggered, changed only when the wanted events change;
 //  - a Watch, made once, edge-triggered: see watch.hpp;
 //  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed

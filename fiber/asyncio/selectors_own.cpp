@@ -1,5 +1,5 @@
-// The descriptors that a selector's poller has for itself. They are made anew in a child process, and when other code has
-// closed them.
+// The descriptors that a selector's poller has for itself. They are made anew in a child process,
+// and when other code has closed them.
 #include <fiber/asyncio/selectors.hpp>
 
 #include <fiber/asyncio/log.hpp>
@@ -90,8 +90,9 @@ void Selector::leave_below(int first) noexcept {
   }
 }
 
-Selector::Selector() : poller_(platform::Poller::make()), events_(64) {
+Selector::Selector() : poller_(platform::Poller::make()) {
   if (poller_ == nullptr) raise_os_error(errno, "cannot make the descriptors of an event loop");
+  events_.resize(64);
   Forking::add(*this);
 }
 
@@ -101,8 +102,8 @@ void Selector::forked() noexcept {
 }
 
 // Makes all registrations anew, without those whose files have lost their numbers: no call can
-// remove these, since the numbers stand for other files. If the poller cannot, nothing changes until
-// the next event of such a registration.
+// remove these, since the numbers stand for other files. If the poller cannot, nothing changes
+// until the next event of such a registration.
 void Selector::renew() noexcept {
   if (!poller_->renew()) return;
   for (std::size_t i = 0; i < interests_.size(); ++i) {

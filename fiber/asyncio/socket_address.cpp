@@ -108,7 +108,7 @@ SocketAddress SocketAddress::parse(std::string_view text) {
     refuse_address(text, "an IPv6 address stands in brackets, as in '[::1]:80'");
   SocketAddress address(host, static_cast<int>(*port));
   if (brackets && address.family() != AF_INET6)
-    refuse_address(text, "what stands in brackets is no IPv6 address");
+    refuse_address(text, "the text in brackets is not an IPv6 address");
   return address;
 }
 
@@ -205,11 +205,14 @@ bool operator==(const SocketAddress& a, const SocketAddress& b) noexcept {
 
 std::string repr(const SocketAddress& address) {
   switch (address.family()) {
-    case AF_INET: return "('" + address.host() + "', " + std::to_string(address.port()) + ")";
+    case AF_INET:
+      return "(" + fiber::detail::quoted(address.host()) + ", " + std::to_string(address.port()) +
+             ")";
     case AF_INET6:
-      return "('" + address.host() + "', " + std::to_string(address.port()) + ", " +
-             std::to_string(address.flowinfo()) + ", " + std::to_string(address.scope_id()) + ")";
-    case AF_UNIX: return "'" + address.path() + "'";
+      return "(" + fiber::detail::quoted(address.host()) + ", " + std::to_string(address.port()) +
+             ", " + std::to_string(address.flowinfo()) + ", " + std::to_string(address.scope_id()) +
+             ")";
+    case AF_UNIX: return fiber::detail::quoted(address.path());
     default: return "None";
   }
 }

@@ -3,6 +3,7 @@
 #include <fiber/asyncio/base_handles.hpp>
 #include <fiber/asyncio/stubborn.hpp>
 #include <fiber/asyncio/thread_question.hpp>
+#include <fiber/exceptions/repr.hpp>
 #include <fiber/core/backtrace.hpp>
 #include <fiber/core/undying.hpp>
 
@@ -22,16 +23,18 @@ using std::chrono::steady_clock;
 
 std::string str(const Stall& stall) {
   if (stall.cancelled) {
-    std::string text = "asyncio: task '" + stall.task + "' running " + stall.coroutine +
+    std::string text = "asyncio: task " + fiber::detail::quoted(stall.task) + " running " +
+                       stall.coroutine +
                        "() was cancelled, and the library that it calls goes on and on\n";
     for (const std::string& frame : stall.backtrace) text += "  at " + frame + "\n";
     return text;
   }
-  char head[64];
-  std::snprintf(head, sizeof head, "%.3f", std::chrono::duration<double>(stall.duration).count());
-  std::string text = "asyncio: the event loop has not turned for " + std::string(head) + " s: ";
+  std::string text =
+      "asyncio: the event loop has not turned for " +
+      fiber::detail::fixed(std::chrono::duration<double>(stall.duration).count(), 3) + " s: ";
   if (!stall.task.empty())
-    text += "task '" + stall.task + "' running " + stall.coroutine + "() keeps it";
+    text +=
+        "task " + fiber::detail::quoted(stall.task) + " running " + stall.coroutine + "() keeps it";
   else if (!stall.backtrace.empty())
     text += "a callback keeps it";
   else

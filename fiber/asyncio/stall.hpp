@@ -52,7 +52,7 @@ struct StallOptions {
 /// Watches the running loop of the thread that makes it, from a thread of its own, until it is
 /// destroyed, which must be while the loop runs. Costs the loop one callback now and then while it
 /// is busy, nothing while it sleeps; a program without a monitor has no cost. Throws RuntimeError
-/// where no loop runs, ValueError for a limit that is not positive.
+/// where no loop runs or the signal cannot be caught, ValueError for a limit that is not positive.
 class FIBER_API StallMonitor {
  public:
   explicit StallMonitor(StallOptions options = {});

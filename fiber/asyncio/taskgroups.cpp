@@ -3,7 +3,6 @@
 #include <fiber/asyncio/log.hpp>
 
 #include <memory>
-#include <sstream>
 #include <utility>
 
 namespace fiber::asyncio {
@@ -63,16 +62,14 @@ TaskGroup::~TaskGroup() {
 }
 
 std::string TaskGroup::repr() const {
-  std::ostringstream text;
-  text << "<TaskGroup";
-  if (count_ != 0) text << " tasks=" << count_;
-  if (!errors_.empty()) text << " errors=" << errors_.size();
+  std::string text = "<TaskGroup";
+  if (count_ != 0) text += " tasks=" + std::to_string(count_);
+  if (!errors_.empty()) text += " errors=" + std::to_string(errors_.size());
   if (aborting_)
-    text << " cancelling";
+    text += " cancelling";
   else if (entered_)
-    text << " entered";
-  text << ">";
-  return text.str();
+    text += " entered";
+  return text + ">";
 }
 
 void TaskGroup::check_can_create() const {

@@ -76,7 +76,10 @@ int frames_here(void** frames, int room) noexcept {
 
 void write_name(const TaskBase& task, char* to, std::size_t size) noexcept {
   if (const std::string* given = task.given_name()) {
-    const std::size_t length = std::min(given->size(), size - 1);
+    std::size_t length = std::min(given->size(), size - 1);
+    // A letter of UTF-8 is not cut.
+    if (length < given->size())
+      while (length > 0 && (static_cast<unsigned char>((*given)[length]) & 0xc0U) == 0x80) --length;
     std::memcpy(to, given->data(), length);
     to[length] = '\0';
     return;
@@ -111,7 +114,11 @@ class Handler {
     ours.sa_sigaction = &Handler::handle;
     ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
     ::sigemptyset(&ours.sa_mask);
-    ::sigaction(signal, &ours, &use.previous);
+    // Without the handler the question would end the program.
+    if (::sigaction(signal, &ours, &use.previous) != 0) {
+      --use.count;
+      throw RuntimeError("sig " + std::to_string(signal) + " cannot be caught");
+    }
   }
   static void remove(int signal) noexcept {
     const std::lock_guard lock(mutex());

@@ -1,8 +1,18 @@
 #include <fiber/asyncio/timeouts.hpp>
 
-#include <sstream>
+#include <fiber/exceptions/repr.hpp>
+
+#include <cmath>
 
 namespace fiber::asyncio {
+namespace {
+
+// Returns a time to three decimals.
+double in_seconds(nanoseconds time) {
+  return std::round(static_cast<double>(time.count()) / 1e6) / 1e3;
+}
+
+}  // namespace
 
 Timeout::Timeout(Timeout&& other) noexcept : when_(other.when_), state_(other.state_) {}
 
@@ -76,17 +86,10 @@ bool Timeout::exit(std::exception_ptr error) {
 }
 
 std::string Timeout::repr() const {
-  std::ostringstream text;
-  text << "<Timeout [" << name_of(state_) << "]";
-  if (state_ == State::active) {
-    text << " when=";
-    if (when_)
-      text << std::chrono::duration<double>(*when_).count();
-    else
-      text << "None";
-  }
-  text << ">";
-  return text.str();
+  std::string text = std::string("<Timeout [") + name_of(state_) + "]";
+  if (state_ == State::active)
+    text += " when=" + (when_ ? fiber::detail::float_repr(in_seconds(*when_)) : "None");
+  return text + ">";
 }
 
 namespace detail {

@@ -111,7 +111,7 @@ core::Stack* Turns::stack_for(TaskBase& task) noexcept {
     current_task = nullptr;
     const Interlude interlude(greenlets->current);
     task.destroy_callable();
-    task.set_exception(std::current_exception());
+    task.end_with(std::current_exception());
     task.ended();
     return nullptr;
   }
@@ -158,7 +158,8 @@ void Turns::task_main(void* argument) {
     fiber::detail::GreenletThread& greenlets = *turns->greenlets;
     greenlets.current = next;
     next->state = fiber::detail::GreenletState::current;
-    if (!turns->parked_.wants(*stack)) core::exit_context(next->context);
+    if (!turns->parked_.wants(*stack, greenlets.thread.pool.default_shape()))
+      core::exit_context(next->context);
     ParkedFiber parked{.context = {}, .stack = stack};
     turns->parked_.park(parked);
     core::switch_context(greenlets.thread, parked.context, next->context);

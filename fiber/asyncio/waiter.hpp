@@ -17,7 +17,6 @@ class Waiter : public FutureBase {
 
   /// Suspends the current task until this future is ended. Throws the future's exception, and
   /// CancelledError.
-  /// CancelledError.
   void wait() {
     task_for_await().wait(this);
     check_result();
@@ -29,7 +28,7 @@ class Waiter : public FutureBase {
     if (error == nullptr)
       wake();
     else if (!done())
-      set_exception(error);
+      end_with(error);
   }
 
  private:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Manual pages of <fiber/fiber.h>, made of its comments.
+"""Makes the manual pages of <fiber/fiber.h> from its comments.
 
-    manual.py HEADER VERSION --list      the names of the pages
-    manual.py HEADER VERSION DIRECTORY   writes them
+    manual.py HEADER VERSION --list      prints the names of the pages
+    manual.py HEADER VERSION DIRECTORY   writes the pages
 
 The header's first comment and its statuses are the page fiber.h(3); each section that begins with
-`/* --- title --- */` is a page; each function has a name that leads to the page of its section.
+`/* --- title --- */` is a page; each function is an alias of the page of its section.
 """
 import pathlib
 import re
@@ -28,13 +28,13 @@ def comment_text(comment):
 
 
 def escaped(text):
-    """For troff: no request and no escape in the text."""
+    """Escapes text, so that troff takes none of it for a request or an escape."""
     text = text.replace("\\", "\\e").replace("-", "\\-").replace("^", "\\(ha").replace("~", "\\(ti")
     return re.sub(r"^([.'])", r"\\&\1", text, flags=re.M)
 
 
 def paragraphs(text):
-    """Prose is filled; blocks that are indented stay as they are."""
+    """Formats a comment: prose is filled, indented blocks keep their lines."""
     out = []
     for block in re.split(r"\n\s*\n", text.strip("\n")):
         if all(line.startswith("  ") for line in block.split("\n")):
@@ -46,7 +46,7 @@ def paragraphs(text):
 
 
 def entries(section):
-    """Pairs of the comment before declarations that stand together, and the declarations."""
+    """Pairs (comment, the declarations that follow it without an empty line)."""
     token = re.compile(r"/\*.*?\*/|#define [^\n]*|(?:[^;{/]|/(?!\*))+(?:\{.*?\}[^;{]*)?;", re.S)
     found, text = [], None
     end = 0
@@ -65,7 +65,7 @@ def entries(section):
 
 
 def without_export(declaration):
-    """The declaration alone; its further lines stay in line."""
+    """The declaration without FIBER_C_API, its further lines aligned."""
     export = "FIBER_C_API "
     if not declaration.startswith(export):
         return declaration

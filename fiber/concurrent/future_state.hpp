@@ -45,7 +45,7 @@ class FIBER_API InvalidStateError : public Error {
 using fiber::TimeoutError;
 
 /// A limit for waiting: any std::chrono duration (3s, 0.5s), or none to wait as long as it takes. A
-/// negative limit has passed at once.
+/// negative limit has passed at once. Throws ValueError if it is not a number.
 class Timeout {
  public:
   using Clock = std::chrono::steady_clock;
@@ -56,6 +56,7 @@ class Timeout {
   constexpr Timeout(std::chrono::duration<Rep, Period> span) {
     using Seconds = std::chrono::duration<double>;
     const double seconds = std::chrono::duration_cast<Seconds>(span).count();
+    if (seconds != seconds) throw ValueError("Invalid timeout: NaN (not a number)");
     if (seconds < 1e9) {  // more would overflow the clock, and means no limit
       span_ =
           seconds < 0 ? Clock::duration::zero() : std::chrono::duration_cast<Clock::duration>(span);

@@ -1,12 +1,12 @@
 #include <fiber/concurrent/futures.hpp>
 
 #include <fiber/cxxabi.hpp>
+#include <fiber/exceptions/repr.hpp>
 
 #include <algorithm>
 #include <condition_variable>
 #include <cstdio>
 #include <ostream>
-#include <sstream>
 #include <unordered_set>
 
 #ifdef FIBER_TSAN
@@ -285,18 +285,16 @@ std::string FutureState::repr() const {
 }
 
 std::string FutureState::describe() const {
-  std::ostringstream text;
-  text << "<Future at " << static_cast<const void*>(this) << " state=";
+  std::string text = "<Future at " + fiber::detail::address_repr(this) + " state=";
   switch (phase_) {
-    case Phase::PENDING: text << "pending"; break;
-    case Phase::RUNNING: text << "running"; break;
+    case Phase::PENDING: text += "pending"; break;
+    case Phase::RUNNING: text += "running"; break;
     case Phase::CANCELLED:
-    case Phase::CANCELLED_AND_NOTIFIED: text << "cancelled"; break;
+    case Phase::CANCELLED_AND_NOTIFIED: text += "cancelled"; break;
     case Phase::FINISHED:
-      text << "finished " << (error_ ? "raised " + type_name(error_) : "returned " + value_type());
+      text += "finished " + (error_ ? "raised " + type_name(error_) : "returned " + value_type());
   }
-  text << '>';
-  return std::move(text).str();
+  return text + ">";
 }
 
 std::vector<Verdict> wait(const std::vector<FutureBase>& futures, WaitOptions options) {

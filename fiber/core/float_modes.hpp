@@ -40,8 +40,7 @@ class FloatModes {
   // Sets these modes for the calling code. Writing them is expensive: compare first.
   FIBER_INLINE void set() const noexcept {
 #if defined(__x86_64__)
-    // <cfenv> keeps the modes of both arithmetic units alike; the x87's are cheaper to read.
-    if (x87() != x87_) [[unlikely]] {
+    if (x87() != x87_ || (__builtin_ia32_stmxcsr() & kVectorModes) != vector_) [[unlikely]] {
       asm volatile("fldcw %0" : : "m"(x87_));
       __builtin_ia32_ldmxcsr(vector_ | (__builtin_ia32_stmxcsr() & ~kVectorModes));
     }
@@ -53,7 +52,7 @@ class FloatModes {
 
  private:
 #if defined(__x86_64__)
-  static constexpr unsigned kVectorModes = 0x7f80;  // traps and rounding
+  static constexpr unsigned kVectorModes = 0xffc0;  // all but the flags of past operations
   FIBER_INLINE static std::uint16_t x87() noexcept {
     std::uint16_t word;
     asm volatile("fnstcw %0" : "=m"(word));

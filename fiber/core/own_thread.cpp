@@ -104,7 +104,7 @@ void OwnThread::Identity::take() noexcept {
 
 const char* OwnThread::why_not([[maybe_unused]] bool slow) noexcept {
 #if defined(FIBER_TSAN) || defined(FIBER_ASAN)
-  return "sanitizers tell threads apart by what a task would have for its own";
+  return "sanitizers tell threads apart by the state that such a task would own";
 #elif defined(FIBER_LENDS_THREADS)
   if (slow || has_instruction()) return nullptr;
   return "this processor or its kernel does not let programs set the thread pointer (FSGSBASE); "

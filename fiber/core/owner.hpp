@@ -19,8 +19,8 @@ class Owner {
   Owner(Owner&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
   template <class U>
     requires std::convertible_to<U*, T*>
-  Owner(Owner<U>&& other) noexcept
-      : object_(other.release()) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  Owner(Owner<U>&& other) noexcept : object_(other.release()) {}
   Owner& operator=(Owner&& other) noexcept {
     Owner(std::move(other)).swap(*this);
     return *this;

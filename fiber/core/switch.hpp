@@ -18,16 +18,14 @@ FIBER_INLINE bool has_record(const ThreadState& thread) noexcept {
   return (reinterpret_cast<std::uintptr_t>(exceptions.caught) | exceptions.uncaught) != 0;
 }
 
-// Leaves for `to`, on `stack`, with no record to put away.
+// Leaves for `to`, on `stack`, with no record to put away. `from.stack` names the running stack.
 FIBER_INLINE void leave(ThreadState& thread, Context& from, const Context& to,
                         Stack* stack) noexcept {
-  Stack* const own = thread.stack;
   const int error_number = *thread.error_number;
-  from.stack = own;
   thread.stack = stack;
-  sanitizer::leave(own, stack, false);
+  sanitizer::leave(from.stack, stack, false);
   [[maybe_unused]] const Context* origin = jump(from, to);
-  sanitizer::arrive(own, origin->stack);
+  sanitizer::arrive(from.stack, origin->stack);
   *thread.error_number = error_number;
 }
 
@@ -41,8 +39,9 @@ FIBER_INLINE void run_errands(ThreadState& thread) noexcept {
     run_errand(thread);
 }
 
-// Leaves `from` and continues `to`; returns when something switches back to `from`. Code that may
-// arrive because a fiber has ended calls run_errands() next.
+// Leaves `from`, in which `from.stack` names the running stack already, and continues `to`; returns
+// when something switches back to `from`. Code that may arrive because a fiber has ended calls
+// run_errands() next.
 FIBER_INLINE void exchange_context(ThreadState& thread, Context& from, const Context& to) noexcept {
   if (has_record(thread)) [[unlikely]]
     leave_with_record(thread, from, to, to.stack);
@@ -52,6 +51,7 @@ FIBER_INLINE void exchange_context(ThreadState& thread, Context& from, const Con
 
 // Leaves `from` and continues `to`, and runs the errand after the return.
 FIBER_INLINE void switch_context(ThreadState& thread, Context& from, const Context& to) noexcept {
+  from.stack = thread.stack;
   exchange_context(thread, from, to);
   run_errands(thread);
 }
@@ -65,6 +65,7 @@ FIBER_INLINE void start_context(ThreadState& thread, Context& from, Stack* stack
                                 StartFunction function, void* argument) noexcept {
   thread.start_function = function;
   thread.start_argument = argument;
+  from.stack = thread.stack;
   const Context start = fresh<first_frame>(stack);
   if (has_record(thread)) [[unlikely]]
     leave_with_record(thread, from, start, stack);

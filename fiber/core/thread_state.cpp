@@ -4,6 +4,7 @@
 #include <fiber/core/debugger.hpp>
 #include <fiber/core/overflow.hpp>
 #include <fiber/core/sanitizer.hpp>
+#include <fiber/core/usual_stack.hpp>
 #include <fiber/cxxabi.hpp>
 #include <fiber/demangle.hpp>
 #include <fiber/exceptions.hpp>
@@ -46,6 +47,7 @@ ThreadState& make_thread_state() {
   state->exceptions = static_cast<CxxExceptionState*>(detail::exception_globals());
   state->error_number = &errno;
   state->stack = &state->own_stack;
+  state->pool.default_shape(usual_stack_shape());
   sanitizer::thread_started(&state->own_stack);
   show_to_debuggers(*state);  // the last step that may throw
   tls_thread_state = state;

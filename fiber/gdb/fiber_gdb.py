@@ -1,22 +1,22 @@
 """Greenlets and tasks in gdb, in a live process and in a core file.
 
     (gdb) info greenlets                every greenlet of every thread that has started
-    (gdb) info tasks                    every unfinished task, and what each awaits
+    (gdb) info tasks                    every unfinished task, and the object that each awaits
     (gdb) greenlet 3 bt                 the backtrace of number 3
-    (gdb) greenlet worker info locals   any command, in the innermost frame of the one so named that
-                                        is not the library's own
-    (gdb) greenlet apply all bt 5       for each in turn
+    (gdb) greenlet worker info locals   any command, in the innermost frame of the program in the
+                                        greenlet of that name
+    (gdb) greenlet apply all bt 5       a command for each greenlet in turn
 
 gdb loads this file together with the shared library if that is installed under /usr. For a library
-elsewhere, and for programs that have it inside:
+elsewhere, and for programs that contain it:
 
     (gdb) source PREFIX/share/fiber/fiber_gdb.py
 
 The library needs no debug information; frames of the program have arguments and lines if the
-program has it. A suspended greenlet is looked at, never continued.
+program has debug information. A suspended greenlet is looked at, never continued.
 
-Core files must be the kernel's: gdb's own generate-core-file leaves stacks out whose guard pages
-take no mappings.
+Core files must be written by the kernel: gdb's own generate-core-file leaves out stacks whose guard
+pages are no mappings of their own.
 """
 
 import re
@@ -55,7 +55,7 @@ class Missing(gdb.GdbError):
 
 
 class Memory:
-    """Words, bytes and text of the process."""
+    """Reads words, bytes and text from the process."""
 
     def __init__(self):
         self.inferior = gdb.selected_inferior()
@@ -288,7 +288,7 @@ def type_name(mangled):
         name = gdb.execute("with language c++ -- demangle _ZTI" + mangled, to_string=True)
     except gdb.error:
         return mangled
-    name = name.partition("\n")[0]  # a warning about languages may follow
+    name = name.partition("\n")[0]  # a warning about languages may follow it
     name = name.removeprefix("typeinfo for ")
     for wrapper in ("CoroutineFunction", "Deferred"):
         wrapped = re.fullmatch(r"fiber::asyncio::detail::%s<(.*)>" % wrapper, name)
@@ -310,7 +310,8 @@ class FrameId:
 
 
 class SuspendedUnwinder(gdb.unwinder.Unwinder):
-    """While it has registers, tells gdb that the code of these called the innermost frame."""
+    """Tells gdb, while `registers` is set, that the code at these registers called the innermost
+    frame."""
 
     def __init__(self):
         super().__init__("fiber")
@@ -374,7 +375,7 @@ def body_in(function):
 
 
 class Inside:
-    """A scope in which the frames of a greenlet, if it has any, are the selected ones."""
+    """A scope in which gdb shows the frames of a greenlet, if it has any."""
 
     def __init__(self, greenlet):
         self.greenlet = greenlet
@@ -511,7 +512,7 @@ Numbers hold until the program continues."""
 
 
 class InfoTasks(gdb.Command):
-    """List the unfinished tasks of the threads' event loops, and what each awaits."""
+    """List the unfinished tasks of the threads' event loops, and the object that each awaits."""
 
     def __init__(self):
         super().__init__("info tasks", gdb.COMMAND_STACK)

@@ -231,6 +231,7 @@ void GeneratorObject::prepare_start() {
   close_at_thread_exit();
   stack = thread->pool.allocate(stack_shape);
   yieldable = stack;
+  context.stack = stack;
   phase = Phase::started;
   link();
   if (tls_generators.hooks != nullptr) tls_generators.hooks->started(this);

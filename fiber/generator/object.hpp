@@ -63,6 +63,7 @@ class FIBER_API GeneratorObject {
       return advance_slow(value);
     ready = kNotReady;
     active->sent = value;
+    caller.stack = running->stack;
     core::exchange_context(*running, caller, active->context);
     if (item == nullptr) [[unlikely]] {
       core::run_errands(*running);
@@ -101,7 +102,7 @@ class FIBER_API GeneratorObject {
   GeneratorObject* active = nullptr;
   void* item = nullptr;   // of a root: the item that the leaf yielded; null once it has ended
   core::Context caller;   // of a root: the consumer
-  core::Context context;  // of a suspended body
+  core::Context context;  // of a suspended body; names its stack from the start
   core::Stack* yieldable = nullptr;
   GeneratorObject* root = nullptr;
   void* sent = nullptr;

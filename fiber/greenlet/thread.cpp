@@ -30,7 +30,7 @@ std::exception_ptr no_body(const char* what) {
 
 std::string label(const GreenletObject* object) {
   const std::string name = object->display_name();
-  return name.empty() ? repr(object->borrowed()) : "greenlet '" + name + "'";
+  return name.empty() ? repr(object->borrowed()) : "greenlet " + quoted(name);
 }
 
 [[noreturn]] void refuse_waiting(const GreenletObject* target, const char* Scheduler::*reason) {

@@ -2,6 +2,7 @@
 
 #include <fiber/http/failure.hpp>
 #include <fiber/http/headers.hpp>
+#include <fiber/http/text.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -16,25 +17,10 @@ constexpr std::size_t piece_limit = 64 * 1024;
 
 [[noreturn]] void fail(std::string text) { throw Failure{Failure::Kind::payload, std::move(text)}; }
 
-int hex(char c) noexcept {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 bool has_token(const Headers& headers, std::string_view field, std::string_view token) {
-  for (const auto& [name, value] : headers) {
-    if (!equal_ignoring_case(name, field)) continue;
-    for (std::string_view rest = value; !rest.empty();) {
-      std::string_view one = rest.substr(0, rest.find(','));
-      rest.remove_prefix(std::min(one.size() + 1, rest.size()));
-      while (!one.empty() && (one.front() == ' ' || one.front() == '\t')) one.remove_prefix(1);
-      while (!one.empty() && (one.back() == ' ' || one.back() == '\t')) one.remove_suffix(1);
-      if (equal_ignoring_case(one, token)) return true;
-    }
-  }
-  return false;
+  return std::any_of(headers.begin(), headers.end(), [&](const auto& one) {
+    return equal_ignoring_case(one.first, field) && list_has(one.second, token);
+  });
 }
 
 }  // namespace
@@ -182,12 +168,11 @@ void AnswerParser::chunk_size(std::string_view line) {
   line.remove_suffix(line.ends_with("\r\n") ? 2 : 1);
   std::size_t digits = 0;
   left_ = 0;
-  for (; digits < line.size() && hex(line[digits]) >= 0; ++digits) {
+  for (; digits < line.size() && hex_value(line[digits]) >= 0; ++digits) {
     if (left_ >> 58 != 0) refuse();
-    left_ = left_ * 16 + static_cast<std::uint64_t>(hex(line[digits]));
+    left_ = left_ * 16 + static_cast<std::uint64_t>(hex_value(line[digits]));
   }
-  std::string_view rest = line.substr(digits);
-  while (!rest.empty() && (rest.front() == ' ' || rest.front() == '\t')) rest.remove_prefix(1);
+  const std::string_view rest = strip(line.substr(digits));
   if (digits == 0 || (!rest.empty() && rest.front() != ';')) refuse();
   state_ = left_ == 0 ? State::trailers : State::chunk;
 }

@@ -2,6 +2,7 @@
 
 #include <fiber/http/failure.hpp>
 #include <fiber/http/headers.hpp>
+#include <fiber/http/text.hpp>
 
 #include <algorithm>
 #include <new>
@@ -260,12 +261,7 @@ const char* const accepted_encodings =
 std::unique_ptr<Decoder> make_decoder(std::string_view content_encoding, Rules rules) {
   std::vector<std::unique_ptr<Decoder>> decoders;
   while (!content_encoding.empty()) {
-    std::string_view coding = content_encoding.substr(0, content_encoding.find(','));
-    content_encoding.remove_prefix(std::min(coding.size() + 1, content_encoding.size()));
-    while (!coding.empty() && (coding.front() == ' ' || coding.front() == '\t'))
-      coding.remove_prefix(1);
-    while (!coding.empty() && (coding.back() == ' ' || coding.back() == '\t'))
-      coding.remove_suffix(1);
+    const std::string_view coding = take_item(content_encoding);
     if (coding.empty() || equal_ignoring_case(coding, "identity")) continue;
     if (decoders.size() == 5)
       throw Failure{Failure::Kind::encoding, "Too many content encodings in the chain: above 5"};

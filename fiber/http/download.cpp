@@ -1,5 +1,6 @@
 #include <fiber/http/downloading.hpp>
 
+#include <fiber/http/backoff.hpp>
 #include <fiber/http/charset.hpp>
 #include <fiber/http/text.hpp>
 
@@ -156,10 +157,7 @@ DownloadResult Fetch::run() {
 
 void Fetch::wait_after_failure() {
   constexpr Seconds longest = std::chrono::seconds(30);
-  Seconds time = options_.retry_delay;
-  for (int i = 0; i < failures_ && time < longest; ++i) time *= 2;
-  ++failures_;
-  client_.pause(std::min(time, longest));
+  client_.pause(backoff_time(options_.retry_delay, failures_++, longest, options_.retry_jitter));
 }
 
 // True: the file is complete.

@@ -35,6 +35,7 @@ struct DownloadOptions {
   // 504; one that has brought 64 KiB begins the count anew. Each goes on where the last one ended.
   int max_retries = 5;
   Seconds retry_delay = std::chrono::milliseconds(500);  // doubled for each in a row, 30 s at most
+  double retry_jitter = 0.5;  // a random share of the delay, up to this one, is added to it
   // Bytes that the file may have; nothing for any number. More is as for max_body_size.
   std::optional<std::uint64_t> max_size = {};
   // Called at the beginning, every so often, and at the end. What it throws ends the download; what

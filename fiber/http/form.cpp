@@ -1,13 +1,10 @@
 #include <fiber/http/form.hpp>
 
-#include <fiber/exceptions.hpp>
 #include <fiber/http/failure.hpp>
+#include <fiber/http/random.hpp>
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
-
-#include <sys/random.h>
 
 namespace fiber::http {
 namespace {
@@ -72,20 +69,9 @@ class Chain : public BodySource {
   std::uint64_t taken_ = 0;  // bytes taken from this part
 };
 
-std::string random_boundary() {
-  unsigned char bytes[16];
-  while (::getrandom(bytes, sizeof bytes, 0) != sizeof bytes) {
-    if (errno != EINTR) raise_os_error(errno, "getrandom");
-  }
-  static constexpr char hex[] = "0123456789abcdef";
-  std::string text;
-  for (const unsigned byte : bytes) text.append({hex[byte >> 4], hex[byte & 15]});
-  return text;
-}
-
 }  // namespace
 
-MultipartWriter::MultipartWriter() : boundary_(random_boundary()) {}
+MultipartWriter::MultipartWriter() : boundary_(random_hex(16)) {}
 
 void MultipartWriter::add(std::string_view head, Body content) {
   text_.append("--").append(boundary_).append("\r\n").append(head).append("\r\n");

@@ -140,12 +140,8 @@ void HeadReader::check_connection() {
   bool closes = false, keeps = false;
   for (const auto& [name, value] : head_.headers) {
     if (!equal_ignoring_case(name, "Connection")) continue;
-    for (std::string_view rest = value; !rest.empty();) {
-      const std::string_view token = rest.substr(0, rest.find(','));
-      rest.remove_prefix(std::min(token.size() + 1, rest.size()));
-      closes = closes || equal_ignoring_case(trim(token), "close");
-      keeps = keeps || equal_ignoring_case(trim(token), "keep-alive");
-    }
+    closes = closes || list_has(value, "close");
+    keeps = keeps || list_has(value, "keep-alive");
   }
   keeps_alive_ = !closes && (keeps || !old_);
 }

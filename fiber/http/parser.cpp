@@ -1,6 +1,7 @@
 #include <fiber/http/parser.hpp>
 
 #include <fiber/http/headers.hpp>
+#include <fiber/http/text.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -18,6 +19,8 @@ namespace beast = boost::beast::http;
 using boost::beast::error_code;
 
 std::string_view of(boost::beast::string_view text) noexcept { return {text.data(), text.size()}; }
+
+constexpr std::size_t kLineEnd = 2;
 
 bool all_digits(std::string_view text) noexcept {
   return !text.empty() &&
@@ -244,7 +247,7 @@ bool MessageParser::head(std::string_view bytes, Head& out, bool bodiless) {
     return false;
   };
   const std::size_t line = bytes.find('\n');
-  if (line != std::string_view::npos && line > limits_.line)
+  if (line != std::string_view::npos && line > limits_.line + 1)  // CR is no part of the line
     return refuse(kind_ == Kind::request ? 414 : 400,
                   "the first line is longer than " + std::to_string(limits_.line) + " bytes");
   if (const char* text = fault_of_lines(bytes)) return refuse(400, text);
@@ -272,25 +275,21 @@ bool MessageParser::head(std::string_view bytes, Head& out, bool bodiless) {
     out.content_length = length;
   }
   out.keep_alive = beast.keeps_alive();
-  if (beast.upgrades) {
-    for (const FieldView& field : out.fields) {
-      if (!equal_ignoring_case(field.name, "Connection")) continue;
-      std::string_view rest = field.value;
-      while (!rest.empty()) {
-        const std::size_t comma = rest.find(',');
-        std::string_view token = rest.substr(0, comma);
-        while (!token.empty() && (token.front() == ' ' || token.front() == '\t'))
-          token.remove_prefix(1);
-        while (!token.empty() && (token.back() == ' ' || token.back() == '\t'))
-          token.remove_suffix(1);
-        if (equal_ignoring_case(token, "upgrade")) out.upgrade = true;
-        rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
-      }
-    }
-  }
+  out.upgrade =
+      beast.upgrades && std::any_of(out.fields.begin(), out.fields.end(), [](auto& one) {
+        return equal_ignoring_case(one.name, "Connection") && list_has(one.value, "upgrade");
+      });
   beast.head = nullptr;
   beast.in_chunks = out.chunked;
   return true;
+}
+
+// Whether the head of a chunk, complete or not, is too long.
+bool MessageParser::chunk_head_is_long(std::string_view bytes) const noexcept {
+  const std::string_view beginning = bytes.substr(0, limits_.line + 2 * kLineEnd);
+  // The end of the chunk before may precede the head.
+  return beast_->in_chunks && beast_->chunk_left == 0 && bytes.size() > beginning.size() &&
+         beginning.find('\n', kLineEnd) == std::string_view::npos;
 }
 
 bool MessageParser::step(std::string_view bytes, BodyStep& out) {
@@ -312,16 +311,24 @@ bool MessageParser::step(std::string_view bytes, BodyStep& out) {
       out.need_more = true;
       return true;
     }
-    out.consumed += beast.put(rest, error);
+    if (chunk_head_is_long(rest)) {
+      fault_ = {.status = 400, .text = "a chunk's head is too long"};
+      return false;
+    }
+    const std::size_t taken = beast.put(rest, error);
+    out.consumed += taken;
+    const std::size_t trailers = error == beast::error::need_more ? rest.size()
+                                 : beast.is_done()                ? taken
+                                                                  : 0;
+    if (beast.in_chunks && beast.chunk_left == 0 && trailers > limits_.line + 2 * kLineEnd) {
+      fault_ = {.status = 400, .text = "the trailers are too long"};
+      return false;
+    }
     if (!beast.data.empty()) {
       out.data = beast.data;
       return true;
     }
     if (error == beast::error::need_more) {
-      if (bytes.size() - out.consumed > limits_.line) {
-        fault_ = {.status = 400, .text = "a chunk's head is too long"};
-        return false;
-      }
       out.need_more = true;
       return true;
     }

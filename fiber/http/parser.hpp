@@ -91,6 +91,8 @@ class MessageParser {
   struct RequestBeast;
   struct ResponseBeast;
 
+  bool chunk_head_is_long(std::string_view bytes) const noexcept;
+
   Kind kind_;
   HeadLimits limits_;
   ProtocolFault fault_;

@@ -1,7 +1,9 @@
 #include <fiber/http/part_file.hpp>
 
+#include <fiber/asyncio/file_descriptor.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/http/hashes.hpp>
+#include <fiber/http/random.hpp>
 
 #include <algorithm>
 #include <array>
@@ -11,7 +13,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,20 +24,6 @@ constexpr std::string_view last_line = "end";
 constexpr std::size_t most_info = 16 * 1024;
 constexpr int new_file = O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 constexpr mode_t usual_mode = 0666;  // less what the process masks
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) noexcept : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
 
 bool write_all(int fd, std::string_view bytes) noexcept {
   while (!bytes.empty()) {
@@ -53,15 +40,7 @@ bool is_ours(const struct stat& status) noexcept {
   return S_ISREG(status.st_mode) && status.st_nlink == 1 && status.st_uid == ::geteuid();
 }
 
-std::string random_letters() {
-  std::array<unsigned char, 8> bytes;
-  while (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
-    if (errno != EINTR) raise_os_error(errno, "getrandom");
-  std::string text;
-  for (const unsigned char byte : bytes)
-    ((text += "0123456789abcdef"[byte >> 4]) += "0123456789abcdef"[byte & 15]);
-  return text;
-}
+std::string random_letters() { return random_hex(8); }
 
 // Not in the middle of a character.
 std::size_t boundary_before(std::string_view text, std::size_t at) noexcept {
@@ -194,8 +173,8 @@ void PartFile::open_random() {
 }
 
 void PartFile::read_info() {
-  const Descriptor file(::openat(directory_fd_, (base_ + ".info").c_str(),
-                                 O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  const asyncio::detail::UniqueFd file(::openat(directory_fd_, (base_ + ".info").c_str(),
+                                                O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat status;
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0 || !is_ours(status)) return;
   std::string text(most_info, '\0');
@@ -230,8 +209,9 @@ void PartFile::write_info(const Info& info) {
   }
   ((text += '\n') += last_line) += '\n';
   if (text.size() > most_info) return;
-  const Descriptor file(::openat(directory_fd_, (base_ + ".info").c_str(),
-                                 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, usual_mode));
+  const asyncio::detail::UniqueFd file(
+      ::openat(directory_fd_, (base_ + ".info").c_str(),
+               O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, usual_mode));
   if (file.get() >= 0 && write_all(file.get(), text)) info_ = info;
 }
 

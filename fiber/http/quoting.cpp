@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <ctime>
 
@@ -72,6 +73,24 @@ std::string unquote(std::string_view text, bool plus) {
   return is_valid_utf8(bytes) ? bytes : valid_utf8(bytes);
 }
 
+bool is_latin1(std::string_view charset) noexcept {
+  return charset == "iso-8859-1" || charset == "latin-1" || charset == "latin1";
+}
+
+std::string from_latin1(std::string_view bytes) {
+  std::string text;
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x80) {
+      text += c;
+    } else {
+      text += static_cast<char>(0xC0 | byte >> 6);
+      text += static_cast<char>(0x80 | (byte & 0x3F));
+    }
+  }
+  return text;
+}
+
 std::string quote(std::string_view text, std::string_view safe) {
   std::string quoted;
   for (const char c : text) {
@@ -83,7 +102,33 @@ std::string quote(std::string_view text, std::string_view safe) {
   return quoted;
 }
 
-Params parse_form(std::string_view text, std::size_t limit) {
+std::string quote_form(const Params& fields) {
+  std::string text;
+  for (const auto& [name, value] : fields)
+    text += (text.empty() ? "" : "&") + quote(name, "") + "=" + quote(value, "");
+  return text;
+}
+
+void append_query(std::string& url, const Params& fields) {
+  if (fields.empty()) return;
+  (url += url.find('?') == std::string::npos ? '?' : '&') += quote_form(fields);
+}
+
+Params parse_form(std::string_view text, bool latin1, std::size_t limit) {
+  // In ISO-8859-1 the text was decoded already, but for its escapes.
+  const auto plain = [latin1](std::string_view quoted) {
+    if (!latin1) return unquote(quoted, true);
+    std::string decoded;
+    for (std::size_t i = 0; i < quoted.size(); ++i) {
+      if (const int byte = percent_byte(quoted, i); byte >= 0) {
+        decoded += from_latin1(std::string(1, static_cast<char>(byte)));
+        i += 2;
+      } else {
+        decoded += quoted[i] == '+' ? ' ' : quoted[i];
+      }
+    }
+    return decoded;
+  };
   Params pairs;
   while (!text.empty() && pairs.size() < limit) {
     const std::size_t end = text.find('&');
@@ -91,27 +136,72 @@ Params parse_form(std::string_view text, std::size_t limit) {
     text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
     if (pair.empty()) continue;
     const std::size_t equals = pair.find('=');
-    pairs.emplace_back(
-        unquote(pair.substr(0, equals), true),
-        equals == std::string_view::npos ? std::string() : unquote(pair.substr(equals + 1), true));
+    pairs.emplace_back(plain(pair.substr(0, equals)), equals == std::string_view::npos
+                                                          ? std::string()
+                                                          : plain(pair.substr(equals + 1)));
   }
   return pairs;
 }
+
+namespace {
+
+// Returns the size of the quoted value at the front with its quotes; 0 if there is none that ends
+// before the next semicolon or the end of the text.
+std::size_t size_of_quoted(std::string_view text) noexcept {
+  if (!text.starts_with('"')) return 0;
+  for (std::size_t i = 1; i < text.size(); ++i) {
+    if (text[i] == '\\') {
+      ++i;
+    } else if (text[i] == '"') {
+      const std::size_t next = text.find_first_not_of(" \t", i + 1);
+      return next == std::string_view::npos || text[next] == ';' ? i + 1 : 0;
+    }
+  }
+  return 0;
+}
+
+// Undoes the quoting of http.cookies: \" and \\, and \073 for a byte.
+std::string unquote_cookie(std::string_view text) {
+  const auto digit = [&](std::size_t i, char most) {
+    return i < text.size() && text[i] >= '0' && text[i] <= most;
+  };
+  std::string value;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\' || i + 1 == text.size()) {
+      value += text[i];
+    } else if (digit(i + 1, '3') && digit(i + 2, '7') && digit(i + 3, '7')) {
+      value += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
+                                 (text[i + 3] - '0'));
+      i += 3;
+    } else {
+      value += text[++i];
+    }
+  }
+  return value;
+}
+
+}  // namespace
 
 Params parse_cookies(std::string_view header) {
   Params cookies;
   while (!header.empty()) {
     const std::size_t end = header.find(';');
-    const std::string_view pair = strip(header.substr(0, end));
-    header = end == std::string_view::npos ? std::string_view() : header.substr(end + 1);
-    const std::size_t equals = pair.find('=');
-    if (equals == std::string_view::npos || equals == 0) continue;
-    const std::string_view name = strip(pair.substr(0, equals));
-    std::string_view value = strip(pair.substr(equals + 1));
-    if (value.size() >= 2 && value.front() == '"' && value.back() == '"')
-      value = value.substr(1, value.size() - 2);
-    if (!is_token(name)) continue;
-    cookies.emplace_back(name, value);
+    const std::size_t equals = header.find('=');
+    if (equals < end) {
+      const std::string_view name = strip(header.substr(0, equals));
+      const std::size_t first =
+          std::min(header.find_first_not_of(" \t", equals + 1), header.size());
+      if (const std::size_t size = size_of_quoted(header.substr(first)); size != 0) {
+        if (is_token(name))
+          cookies.emplace_back(name, unquote_cookie(header.substr(first + 1, size - 2)));
+        header.remove_prefix(first + size);
+      } else if (is_token(name)) {
+        const std::size_t count = end == std::string_view::npos ? end : end - equals - 1;
+        cookies.emplace_back(name, strip(header.substr(equals + 1, count)));
+      }
+    }
+    const std::size_t next = header.find(';');
+    header = next == std::string_view::npos ? std::string_view() : header.substr(next + 1);
   }
   return cookies;
 }
@@ -159,14 +249,17 @@ std::optional<std::int64_t> parse_date(std::string_view given) noexcept {
                   &year, &parts.tm_hour, &parts.tm_min, &parts.tm_sec) == 6 ||
       std::sscanf(text, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d", month, &parts.tm_mday,
                   &parts.tm_hour, &parts.tm_min, &parts.tm_sec, &year) == 6;
-  if (!parsed) return std::nullopt;
+  if (!parsed || year < 0) return std::nullopt;
   if (year < 70) year += 2000;
   if (year < 100) year += 1900;
   parts.tm_year = year - 1900;
   parts.tm_mon = month_of(month);
+  const std::chrono::year_month_day date(
+      std::chrono::year(year), std::chrono::month(static_cast<unsigned>(parts.tm_mon + 1)),
+      std::chrono::day(static_cast<unsigned>(parts.tm_mday)));
   if (parts.tm_mon < 0 || parts.tm_mday < 1 || parts.tm_mday > 31 || parts.tm_hour < 0 ||
       parts.tm_hour > 23 || parts.tm_min < 0 || parts.tm_min > 59 || parts.tm_sec < 0 ||
-      parts.tm_sec > 60)
+      parts.tm_sec > 60 || !date.ok())
     return std::nullopt;
   return static_cast<std::int64_t>(::timegm(&parts));
 }
@@ -175,22 +268,9 @@ std::optional<std::int64_t> parse_date(std::string_view given) noexcept {
 
 std::vector<std::string_view> split_list(std::string_view text) {
   std::vector<std::string_view> parts;
-  while (!text.empty()) {
-    const std::size_t comma = text.find(',');
-    const std::string_view part = strip(text.substr(0, comma));
-    if (!part.empty()) parts.push_back(part);
-    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
-  }
+  while (!text.empty())
+    if (const std::string_view part = take_item(text); !part.empty()) parts.push_back(part);
   return parts;
-}
-
-bool list_has(std::string_view text, std::string_view token) noexcept {
-  while (!text.empty()) {
-    const std::size_t comma = text.find(',');
-    if (equal_ignoring_case(strip(text.substr(0, comma)), token)) return true;
-    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
-  }
-  return false;
 }
 
 std::string_view MediaType::parameter(std::string_view name) const noexcept {

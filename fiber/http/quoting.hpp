@@ -21,11 +21,20 @@ std::string quote(std::string_view text, std::string_view safe = "/");
 // Returns `bytes`, in which each malformed part has become U+FFFD.
 std::string valid_utf8(std::string_view bytes);
 bool is_valid_utf8(std::string_view bytes) noexcept;
+// Whether a charset, in lower case, is ISO-8859-1; and its bytes as UTF-8.
+bool is_latin1(std::string_view charset) noexcept;
+std::string from_latin1(std::string_view bytes);
+
+// Returns name=value&name=value, quoted.
+std::string quote_form(const Params& fields);
+// Appends the fields to the query of a URL, or of a part of one.
+void append_query(std::string& url, const Params& fields);
 
 // Parses and unquotes name=value&name=value; a name alone has the value "". Drops all pairs beyond
-// `limit`.
-Params parse_form(std::string_view text, std::size_t limit = 10000);
-// Parses name=value; name="value". Leaves out parts that are not pairs.
+// `limit`. `latin1`: escapes stand for bytes of ISO-8859-1; otherwise for those of UTF-8.
+Params parse_form(std::string_view text, bool latin1 = false, std::size_t limit = 10000);
+// Parses name=value; name="value". Leaves out parts that are not pairs. In quotes a value may have
+// semicolons, and escapes as http.cookies writes them: "a\073b".
 Params parse_cookies(std::string_view header);
 
 // Convert seconds since 1970 to "Sun, 06 Nov 1994 08:49:37 GMT", and any of RFC 9110's three forms
@@ -35,7 +44,6 @@ std::optional<std::int64_t> parse_date(std::string_view text) noexcept;
 
 // Returns the parts between commas, without the space around them and without empty parts.
 std::vector<std::string_view> split_list(std::string_view text);
-bool list_has(std::string_view text, std::string_view token) noexcept;
 
 // A media type such as "text/html; charset=utf-8".
 struct MediaType {

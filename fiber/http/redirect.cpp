@@ -71,19 +71,9 @@ std::string location_of(const Outgoing& request, const ResponseHead& head) {
 std::string quote_cookie(std::string_view value) {
   const auto is_plain = [](char c) { return c == ':' || is_token({&c, 1}); };
   if (std::all_of(value.begin(), value.end(), is_plain)) return std::string(value);
-  std::string text = "\"";
-  for (const char c : value) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      (text += '\\') += c;
-    } else if (is_plain(c) || std::string_view(" ()/<=>?@[]{}").find(c) != std::string_view::npos) {
-      text += c;
-    } else {
-      text += '\\';
-      for (const int shift : {6, 3, 0}) text += static_cast<char>('0' + (byte >> shift & 7));
-    }
-  }
-  return text += '"';
+  return quoted_cookie(value, [&](char c) {
+    return is_plain(c) || std::string_view(" ()/<=>?@[]{}").find(c) != std::string_view::npos;
+  });
 }
 
 // Replaces the cookie of that name, or appends a new one.
@@ -107,13 +97,11 @@ std::string cookie_field(const Outgoing& request, CookieStore* store) {
   if (request.rules == Rules::requests && !of_caller.empty()) return of_caller;
   Params cookies = store ? store->matching(cookie_place(request.url)) : Params{};
   for (std::string_view rest = of_caller; !rest.empty();) {
-    const auto end = std::min(rest.find(';'), rest.size());
-    const std::string_view pair = strip(rest.substr(0, end));
+    const std::string_view pair = take_item(rest, ';');
     const auto equals = std::min(pair.find('='), pair.size());
     if (!pair.empty())
       put_cookie(cookies, pair.substr(0, equals),
                  equals == pair.size() ? "" : pair.substr(equals + 1));
-    rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   for (const auto& [name, value] : request.cookies) {
     if (request.rules == Rules::aiohttp)
@@ -131,10 +119,6 @@ bool sends_length(const Outgoing& request) {
   static constexpr std::string_view without[] = {"GET", "HEAD", "OPTIONS", "TRACE"};
   const auto end = request.rules == Rules::aiohttp ? std::end(without) : without + 2;
   return std::find(without, end, request.method) == end;
-}
-
-std::string basic_authorization(const BasicAuth& auth) {
-  return "Basic " + base64(auth.username + ":" + auth.password);
 }
 
 void check_field(const std::string& name, const std::string& value) {

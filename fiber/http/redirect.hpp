@@ -28,9 +28,6 @@ bool is_followed(const Outgoing& request, const ResponseHead& head);
 // the caller's credentials and cookies if the redirect leads to another origin. Throws Failure.
 void follow(Outgoing& request, const ResponseHead& head);
 
-// Returns "Basic ...", a value of Authorization.
-std::string basic_authorization(const BasicAuth& auth);
-
 // Throws Failure for a field that would end its line, or that a server could misread.
 void check_field(const std::string& name, const std::string& value);
 

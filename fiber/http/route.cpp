@@ -3,6 +3,7 @@
 #include <fiber/http/failure.hpp>
 #include <fiber/http/proxy.hpp>
 #include <fiber/http/redirect.hpp>
+#include <fiber/http/text.hpp>
 #include <fiber/http/url.hpp>
 
 #include <charconv>

@@ -1,6 +1,9 @@
 // Functions for texts of HTTP: ASCII only, in every locale.
 #pragma once
 
+#include <fiber/http/arguments.hpp>
+#include <fiber/http/headers.hpp>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -34,6 +37,20 @@ inline std::string_view strip(std::string_view text, std::string_view blanks = "
   const auto first = text.find_first_not_of(blanks);
   if (first == text.npos) return {};
   return text.substr(first, text.find_last_not_of(blanks) - first + 1);
+}
+
+// Removes the first item, with the separator after it, and returns it without the blanks around it.
+inline std::string_view take_item(std::string_view& list, char separator = ',') noexcept {
+  const std::string_view item = list.substr(0, list.find(separator));
+  list.remove_prefix(std::min(item.size() + 1, list.size()));
+  return strip(item);
+}
+
+// Whether a list between commas has the token, in letters of any case.
+inline bool list_has(std::string_view list, std::string_view token) noexcept {
+  while (!list.empty())
+    if (equal_ignoring_case(take_item(list), token)) return true;
+  return false;
 }
 
 // Returns the value of a hexadecimal digit, -1 for any other character.
@@ -84,6 +101,25 @@ inline bool is_token(std::string_view text) noexcept {
   });
 }
 
+// Puts a value of a cookie in quotes as http.cookies does: `stands(c)` says which characters need
+// no escape.
+template <class Stands>
+std::string quoted_cookie(std::string_view value, Stands stands) {
+  std::string text = "\"";
+  for (const char c : value) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      (text += '\\') += c;
+    } else if (stands(c)) {
+      text += c;
+    } else {
+      text += '\\';
+      for (const int shift : {6, 3, 0}) text += static_cast<char>('0' + (byte >> shift & 7));
+    }
+  }
+  return text += '"';
+}
+
 inline std::string base64(std::string_view bytes) {
   constexpr std::string_view kDigits =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -97,6 +133,11 @@ inline std::string base64(std::string_view bytes) {
       text += k <= count ? kDigits[(word >> (18 - 6 * k)) & 63] : '=';
   }
   return text;
+}
+
+// A value of Authorization, by RFC 7617.
+inline std::string basic_authorization(const BasicAuth& auth) {
+  return "Basic " + base64(auth.username + ":" + auth.password);
 }
 
 }  // namespace fiber::http

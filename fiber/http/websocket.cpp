@@ -4,16 +4,14 @@
 #include <fiber/http/hashes.hpp>
 #include <fiber/http/headers.hpp>
 #include <fiber/http/quoting.hpp>
+#include <fiber/http/random.hpp>
 
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <utility>
-
-#include <sys/random.h>
 
 namespace fiber::http {
 
@@ -285,9 +283,7 @@ void FrameWriter::write(Opcode opcode, std::string_view data, std::string& out) 
     return;
   }
   char key[4];
-  while (::getrandom(key, sizeof key, 0) != sizeof key) {
-    if (errno != EINTR) raise_os_error(errno, "getrandom");
-  }
+  fill_randomly(key);
   out.append(key, 4);
   for (std::size_t i = 0; i < data.size(); ++i) out += static_cast<char>(data[i] ^ key[i % 4]);
 }

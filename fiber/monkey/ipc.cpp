@@ -14,12 +14,8 @@ namespace {
 template <class F>
 auto when_queue_is_ready(const Call& call, mqd_t queue, Direction direction, const timespec* until,
                          F attempt) noexcept {
-  std::int64_t deadline = kNever;
-  if (until != nullptr) {
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    deadline = call.deadline_after(nanoseconds(*until) - nanoseconds(now));
-  }
+  const std::int64_t deadline =
+      until != nullptr ? call.deadline_at(CLOCK_REALTIME, *until) : kNever;
   const timespec past{};
   for (;;) {
     const auto result = attempt(&past);

@@ -8,6 +8,7 @@
 #include <fiber/core/thread_state.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
+#include <fiber/monkey/threads.hpp>
 #include <fiber/monkey/waiting.hpp>
 
 #include <mutex>
@@ -16,6 +17,8 @@
 
 #include <pthread.h>
 #include <sys/syscall.h>
+#include <threads.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace fiber::monkey::detail {
@@ -64,13 +67,14 @@ const TaskBase* holder_of(const pthread_mutex_t* mutex) noexcept {
   const auto found = holders()->find(mutex);
   return found != holders()->end() ? found->second : nullptr;
 }
-// Without memory, the mutex behaves as without patching.
+// Without memory, the mutex behaves as without patching. Leaves errno alone, as locking does.
 void note(const pthread_mutex_t* mutex, const TaskBase* task) noexcept {
+  const int error = errno;
   try {
     if (holders() == nullptr) holders() = new Holders;
     (*holders())[mutex] = task;
   } catch (const std::bad_alloc&) {
-    errno = 0;
+    errno = error;
   }
 }
 void forget(const pthread_mutex_t* mutex) noexcept {
@@ -87,28 +91,51 @@ bool is_held_by_another(const Call& call, const pthread_mutex_t* mutex) noexcept
   return holder != nullptr && holder != &call.task();
 }
 
-int lock_(pthread_mutex_t* mutex) noexcept {
+// Locks the mutex. `block` calls libc's function. An invalid time limit or clock is left to libc.
+template <class F>
+int lock_until(pthread_mutex_t* mutex, clockid_t clock, const timespec* until, F block) noexcept {
   const int error = errno;
   const PolicyOfCall policy(Cancel::never);
   const Call call;
-  if (!call || mutex == nullptr) return real().mutex_lock(mutex);
+  if (!call || mutex == nullptr || (until != nullptr && !is_limit(clock, *until))) return block();
+  const std::int64_t deadline = until != nullptr ? call.deadline_at(clock, *until) : kNever;
   Backoff backoff;
-  const auto pause = [&] { return backoff.pause(call) || errno == EINTR; };
+  bool timed_out = false;
+  const auto pause = [&] {
+    if (backoff.pause(call, deadline) || errno == EINTR) return true;
+    timed_out = errno == EAGAIN && until != nullptr;
+    return false;
+  };
   const core::OwnThread* lent = lent_thread();
   const bool has_notes = tells_holders_apart(mutex) && lent == nullptr;
   while (has_notes && is_held_by_another(call, mutex) && pause()) {
   }
   const int self = lent != nullptr ? lent->id() : running_thread();
-  int result = 0;
+  int result = timed_out ? ETIMEDOUT : 0;
   // If this task holds the mutex already, lock() reports the mistake, or the task blocks itself.
-  while ((result = real().mutex_trylock(mutex)) == EBUSY &&
+  while (!timed_out && (result = real().mutex_trylock(mutex)) == EBUSY &&
          is_stopped_by_waiting(owner_of(mutex)) &&
          !(tells_holders_apart(mutex) && owner_of(mutex) == self) && pause()) {
   }
   errno = error;
-  if (result == EBUSY) result = real().mutex_lock(mutex);
+  if (timed_out) return ETIMEDOUT;
+  if (result == EBUSY) result = block();
   if (result == 0 && has_notes) note(mutex, &call.task());
   return result;
+}
+
+int lock_(pthread_mutex_t* mutex) noexcept {
+  return lock_until(mutex, CLOCK_REALTIME, nullptr, [=] { return real().mutex_lock(mutex); });
+}
+
+int timedlock_(pthread_mutex_t* mutex, const timespec* until) noexcept {
+  return lock_until(mutex, CLOCK_REALTIME, until,
+                    [=] { return real_threads().mutex_timedlock(mutex, until); });
+}
+
+int clocklock_(pthread_mutex_t* mutex, clockid_t clock, const timespec* until) noexcept {
+  return lock_until(mutex, clock, until,
+                    [=] { return real_threads().mutex_clocklock(mutex, clock, until); });
 }
 
 int trylock_(pthread_mutex_t* mutex) noexcept {
@@ -128,6 +155,28 @@ int unlock_(pthread_mutex_t* mutex) noexcept {
   return real().mutex_unlock(mutex);
 }
 
+// --- C11's mutexes, which are pthread_mutex_t in glibc ------------------------------------------
+
+pthread_mutex_t* as_pthread(mtx_t* mutex) noexcept {
+  return reinterpret_cast<pthread_mutex_t*>(mutex);
+}
+int as_thrd(int error) noexcept {
+  switch (error) {
+    case 0: return thrd_success;
+    case EBUSY: return thrd_busy;
+    case ETIMEDOUT: return thrd_timedout;
+    case ENOMEM: return thrd_nomem;
+    default: return thrd_error;
+  }
+}
+
+int mtx_lock_(mtx_t* mutex) noexcept { return as_thrd(lock_(as_pthread(mutex))); }
+int mtx_trylock_(mtx_t* mutex) noexcept { return as_thrd(trylock_(as_pthread(mutex))); }
+int mtx_unlock_(mtx_t* mutex) noexcept { return as_thrd(unlock_(as_pthread(mutex))); }
+int mtx_timedlock_(mtx_t* mutex, const timespec* until) noexcept {
+  return as_thrd(timedlock_(as_pthread(mutex), until));
+}
+
 }  // namespace
 
 std::span<const Hook> mutex_hooks() noexcept {
@@ -135,6 +184,12 @@ std::span<const Hook> mutex_hooks() noexcept {
       plain_hook<lock_>("pthread_mutex_lock"),
       plain_hook<trylock_>("pthread_mutex_trylock"),
       plain_hook<unlock_>("pthread_mutex_unlock"),
+      plain_hook<timedlock_>("pthread_mutex_timedlock"),
+      plain_hook<clocklock_>("pthread_mutex_clocklock"),
+      plain_hook<mtx_lock_>("mtx_lock"),
+      plain_hook<mtx_trylock_>("mtx_trylock"),
+      plain_hook<mtx_unlock_>("mtx_unlock"),
+      plain_hook<mtx_timedlock_>("mtx_timedlock"),
   };
   return hooks;
 }

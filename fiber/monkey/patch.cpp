@@ -5,7 +5,9 @@
 #include <fiber/monkey/image.hpp>
 #include <fiber/monkey/patches.hpp>
 #include <fiber/monkey/real.hpp>
+#include <fiber/monkey/stacks.hpp>
 #include <fiber/monkey/state.hpp>
+#include <fiber/monkey/threads.hpp>
 #include <fiber/monkey/waiting.hpp>
 
 #include <algorithm>
@@ -71,6 +73,7 @@ class Registry {
   std::ptrdiff_t patch_if(Choose choose) {
     detail::prepare_for_fork();
     detail::real();
+    detail::real_threads();
     const std::lock_guard lock(mutex_);
     detail::find_state_of_libraries();
     return patch_locked(choose);
@@ -128,12 +131,12 @@ class Registry {
 
  private:
   Registry() {
-    for (const auto hooks :
-         {detail::stream_hooks(), detail::splice_hooks(), detail::message_hooks(),
-          detail::socket_hooks(), detail::poll_hooks(), detail::time_hooks(),
-          detail::process_hooks(), detail::signal_hooks(), detail::lock_hooks(),
-          detail::ipc_hooks(), detail::name_hooks(), detail::loader_hooks(), detail::alarm_hooks(),
-          detail::mutex_hooks(), detail::state_hooks()})
+    for (const auto hooks : {detail::stream_hooks(), detail::splice_hooks(),
+                             detail::message_hooks(), detail::socket_hooks(), detail::poll_hooks(),
+                             detail::time_hooks(), detail::process_hooks(), detail::signal_hooks(),
+                             detail::lock_hooks(), detail::ipc_hooks(), detail::name_hooks(),
+                             detail::loader_hooks(), detail::alarm_hooks(), detail::mutex_hooks(),
+                             detail::thread_hooks(), detail::user_hooks(), detail::state_hooks()})
       for (const Hook& hook : hooks)
         if (void* original = detail::find_symbol(hook.name)) {
           replacements_.emplace(hook.name, Replacement{&hook, original});
@@ -191,13 +194,14 @@ class Registry {
     return 0;
   }
 
-  // Whether the slot is in real(), where the replacements find the functions, or in the registry.
+  // Whether the slot is in real() or real_threads(), where the replacements find the functions, or
+  // in the registry.
   bool is_ours(void** at) const noexcept {
     const auto lies_in = [place = reinterpret_cast<const char*>(at)](const auto& object) {
       const auto* begin = reinterpret_cast<const char*>(&object);
       return place >= begin && place < begin + sizeof object;
     };
-    return lies_in(detail::real()) || lies_in(*this);
+    return lies_in(detail::real()) || lies_in(detail::real_threads()) || lies_in(*this);
   }
 
   static bool belongs_to(const Slot& slot, const void* at, const Image& image) {
@@ -291,6 +295,7 @@ void patch_newcomers() noexcept {
 }  // namespace detail
 
 std::size_t patch_all(const PatchOptions& options) {
+  detail::use_large_stacks();
   if (options.future.value_or(true)) Registry::instance().expect({"", options.cancel, false});
   return static_cast<std::size_t>(
       std::max<std::ptrdiff_t>(Registry::instance().patch_if([&](const Image& image) {
@@ -306,12 +311,14 @@ std::size_t patch_library(std::string_view name, const PatchOptions& options) {
   const std::ptrdiff_t count = patch_named(name, options.cancel, options.dependencies);
   if (count < 0 && !future)
     throw ValueError("cannot patch '" + std::string(name) + "': no object of that name is loaded");
+  detail::use_large_stacks();
   return static_cast<std::size_t>(std::max<std::ptrdiff_t>(count, 0));
 }
 
 void unpatch() noexcept {
   Registry::instance().expect_nothing("");
   Registry::instance().restore_if([](const Image&) { return true; });
+  detail::use_ordinary_stacks();
 }
 
 void unpatch_library(std::string_view name) noexcept {

@@ -83,7 +83,7 @@ std::vector<ObjectReport> report() {
     if (const char* why = detail::why_untouchable(image); why != nullptr && object.patched.empty())
       object.left_alone = why;
     else if (object.patched.empty() && !unpatched.empty())
-      object.left_alone = "not patched: it was loaded later, or nobody asked for it";
+      object.left_alone = "not patched: it was loaded later, or was not selected";
     if (detail::why_untouchable(image) == nullptr) {
       object.unpatched.assign(unpatched.begin(), unpatched.end());
       for (const std::string& name : blocking)

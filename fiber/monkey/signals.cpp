@@ -24,6 +24,7 @@ int sigtimedwait_(const sigset_t* set, siginfo_t* info, const timespec* timeout)
   };
   int signal = attempt();
   if (signal >= 0) return call.done(signal);
+  if (timeout != nullptr && nanoseconds(*timeout) == 0) return signal;  // a question, no wait
   const Descriptor pending(::signalfd(-1, set, SFD_NONBLOCK | SFD_CLOEXEC));
   Backoff backoff;
   for (; signal < 0; signal = attempt()) {

@@ -96,6 +96,12 @@ std::int64_t Call::deadline_after(std::int64_t nanoseconds) const noexcept {
   return nanoseconds > kNever - 1 - at ? kNever - 1 : at + std::max<std::int64_t>(nanoseconds, 0);
 }
 
+std::int64_t Call::deadline_at(clockid_t clock, const timespec& until) const noexcept {
+  timespec other{};
+  ::clock_gettime(clock, &other);
+  return deadline_after(nanoseconds(until) - nanoseconds(other));
+}
+
 Wake Call::wait(int fd, std::uint32_t events, std::int64_t deadline) const noexcept {
   DescriptorWait one{.fd = fd, .events = events};
   // A call with a time limit, such as SO_RCVTIMEO, is never restarted.

@@ -34,6 +34,11 @@ inline std::int64_t nanoseconds(const timespec& time) noexcept {
   return time.tv_sec > kNever / kSecond - 2 ? kNever - 1 : time.tv_sec * kSecond + time.tv_nsec;
 }
 
+// Whether libc's functions with a time limit accept it.
+inline bool is_limit(clockid_t clock, const timespec& until) noexcept {
+  return (clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC) && is_valid(until);
+}
+
 enum class Wake : std::uint8_t {
   ready,
   timed_out,
@@ -93,6 +98,8 @@ class Call {
   // On the loop's clock, in nanoseconds.
   std::int64_t now() const noexcept;
   std::int64_t deadline_after(std::int64_t nanoseconds) const noexcept;
+  // Converts the time `until` of another clock; a time in the past becomes now.
+  std::int64_t deadline_at(clockid_t clock, const timespec& until) const noexcept;
 
   Wake wait(int fd, std::uint32_t events, std::int64_t deadline) const noexcept;
   // Waits for the first ready descriptor, or until the waiter in `shown` is woken.

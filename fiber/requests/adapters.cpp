@@ -1,6 +1,7 @@
 #include <fiber/requests/adapters.hpp>
 
 #include <fiber/exceptions.hpp>
+#include <fiber/http/random.hpp>
 #include <fiber/http/set_cookie.hpp>
 #include <fiber/http/text.hpp>
 #include <fiber/http/url.hpp>
@@ -12,7 +13,6 @@
 #include <cmath>
 #include <ctime>
 #include <exception>
-#include <random>
 #include <thread>
 
 namespace fiber::requests {
@@ -50,10 +50,7 @@ bool Retry::is_retry(std::string_view method, int status_code, bool has_retry_af
 http::Seconds Retry::get_backoff_time(int errors) const {
   if (errors <= 1) return {};
   double seconds = std::ldexp(backoff_factor, errors - 1);
-  if (backoff_jitter != 0) {
-    std::random_device random;
-    seconds += std::uniform_real_distribution<double>(0, 1)(random) * backoff_jitter;
-  }
+  if (backoff_jitter != 0) seconds += http::random_fraction() * backoff_jitter;
   return http::Seconds(std::max(0.0, std::min(backoff_max.count(), seconds)));
 }
 

@@ -1,6 +1,7 @@
 #include <fiber/requests/auth.hpp>
 
 #include <fiber/http/hashes.hpp>
+#include <fiber/http/random.hpp>
 #include <fiber/http/redirect.hpp>
 #include <fiber/http/text.hpp>
 
@@ -9,7 +10,6 @@
 #include <cstdio>
 #include <map>
 #include <mutex>
-#include <random>
 
 namespace fiber::requests {
 namespace {
@@ -73,20 +73,10 @@ std::optional<http::Hash> hash_of(const std::string& algorithm) {
   return std::nullopt;
 }
 
-bool offers_auth(const std::string& qop) {
-  for (std::size_t begin = 0; begin <= qop.size();) {
-    const auto end = std::min(qop.find(',', begin), qop.size());
-    if (strip(std::string_view(qop).substr(begin, end - begin)) == "auth") return true;
-    begin = end + 1;
-  }
+bool offers_auth(std::string_view qop) {
+  while (!qop.empty())
+    if (http::take_item(qop) == "auth") return true;
   return false;
-}
-
-std::string random_nonce() {
-  std::random_device random;
-  std::string bytes;
-  for (int i = 0; i < 4; ++i) bytes += std::to_string(random()) + " ";
-  return http::hexdigest(http::Hash::sha1, bytes).substr(0, 16);
 }
 
 std::string path_of(std::string_view url) {
@@ -131,7 +121,7 @@ std::string HTTPDigestAuth::State::build_digest_header(std::string_view method,
   nonce_count = nonce == last_nonce ? nonce_count + 1 : 1;
   char count[9];
   std::snprintf(count, sizeof count, "%08x", static_cast<unsigned>(nonce_count));
-  const std::string cnonce = random_nonce();
+  const std::string cnonce = http::random_hex(8);
 
   std::string one = digest(username + ":" + realm + ":" + password);
   if (lower(algorithm) == "md5-sess") one = digest(one + ":" + nonce + ":" + cnonce);

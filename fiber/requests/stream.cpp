@@ -1,5 +1,6 @@
 #include <fiber/requests/stream.hpp>
 
+#include <fiber/exceptions/repr.hpp>
 #include <fiber/http/charset.hpp>
 #include <fiber/http/cookies.hpp>
 #include <fiber/http/url.hpp>
@@ -7,7 +8,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <new>
-#include <sstream>
 
 namespace fiber::requests {
 namespace {
@@ -129,9 +129,9 @@ void Session::Core::close() noexcept {
 }
 
 std::string in_seconds(http::Seconds duration) {
-  std::ostringstream out;
-  out << duration.count();
-  return out.str();
+  std::string text = fiber::detail::float_repr(duration.count());
+  if (text.ends_with(".0")) text.resize(text.size() - 2);  // whole seconds, as ints are shown
+  return text;
 }
 
 Response::Stream::Stream(std::shared_ptr<Session::Core> core, http::Outgoing request,

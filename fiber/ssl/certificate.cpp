@@ -239,8 +239,17 @@ std::string PEM_cert_to_DER_cert(std::string_view pem) {
 }
 
 std::int64_t cert_time_to_seconds(const std::string& cert_time) {
+  // The names of strptime's %b are those of the locale.
+  constexpr std::string_view kMonths = "janfebmaraprmayjunjulaugsepoctnovdec";
+  std::string name = cert_time.substr(0, 3);
+  for (char& c : name) c = static_cast<char>(c | 0x20);  // capitals become small
+  const std::size_t month = kMonths.find(name);
   std::tm time{};
-  const char* end = ::strptime(cert_time.c_str(), "%b %d %H:%M:%S %Y GMT", &time);
+  const char* end = nullptr;
+  if (cert_time.size() > 3 && month != kMonths.npos && month % 3 == 0) {
+    time.tm_mon = static_cast<int>(month / 3);
+    end = ::strptime(cert_time.c_str() + 3, " %d %H:%M:%S %Y GMT", &time);
+  }
   if (end == nullptr || *end != '\0')
     throw ValueError("time data '" + cert_time + "' does not match format '%b %d %H:%M:%S %Y GMT'");
   return ::timegm(&time);

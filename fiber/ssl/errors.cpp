@@ -2,7 +2,6 @@
 
 #include <fiber/ssl/constants.hpp>
 
-#include <cctype>
 #include <new>
 
 #include <openssl/crypto.h>
@@ -22,8 +21,10 @@ std::string reason_name(unsigned long code) {
   if (text == nullptr) return {};
   std::string name;
   for (const char* at = text; *at != '\0'; ++at) {
-    const auto c = static_cast<unsigned char>(*at);
-    name += std::isalnum(c) != 0 ? static_cast<char>(std::toupper(c)) : '_';
+    const char c = *at;
+    const bool lower = c >= 'a' && c <= 'z';
+    const bool other = (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    name += lower ? static_cast<char>(c - 'a' + 'A') : other ? c : '_';
   }
   return name;
 }

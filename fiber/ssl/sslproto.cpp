@@ -5,6 +5,7 @@
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/transports.hpp>
 #include <fiber/exceptions/error_from.hpp>
+#include <fiber/exceptions/repr.hpp>
 #include <fiber/ssl/extra_info.hpp>
 
 #include <algorithm>
@@ -58,9 +59,7 @@ class Scratch {
 };
 
 std::string seconds_of(std::int64_t nanoseconds) {
-  std::string text = std::to_string(static_cast<double>(nanoseconds) / kSecond);
-  text.erase(text.find_last_not_of('0') + 1);
-  return text.ends_with('.') ? text + "0" : text;
+  return fiber::detail::float_repr(static_cast<double>(nanoseconds) / kSecond);
 }
 
 bool is_os_error(const std::exception_ptr& error) {

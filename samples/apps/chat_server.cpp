@@ -4,12 +4,13 @@
 // guests come.
 #include <fiber/asyncio.hpp>
 
+#include <charconv>
 #include <chrono>
-#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "../tutorial/support/print.hpp"
@@ -24,6 +25,17 @@ class Room {
  public:
   // One guest, from the first line to the last.
   void welcome(StreamReader& reader, StreamWriter& writer) {
+    try {
+      talk(reader, writer);
+    } catch (const OSError&) {
+      // The connection is gone, and the guest with it.
+    } catch (const ValueError&) {
+      writer.write("That line is too long.\n");
+    }
+  }
+
+ private:
+  void talk(StreamReader& reader, StreamWriter& writer) {
     writer.write("Your name?\n");
     const std::string name = line(reader);
     if (name.empty() || guests_.contains(name)) {
@@ -31,26 +43,28 @@ class Room {
       return;
     }
     guests_.emplace(name, writer);
-    say_to_all("* " + name + " is here\n");
-    try {
-      for (std::string text = line(reader); !text.empty(); text = line(reader)) {
-        if (text == "/who") {
-          for (const auto& [guest, unused] : guests_) writer.write("  " + guest + "\n");
-        } else if (text == "/quit") {
-          break;
-        } else {
-          say_to_all(name + ": " + text + "\n");
-        }
-        await(writer.drain());  // a guest who reads slowly is not sent more than fits
+    // However the guest leaves, the name is free again.
+    struct Leaves {
+      Room& room;
+      const std::string& name;
+      ~Leaves() {
+        room.guests_.erase(name);
+        room.say_to_all("* " + name + " has left\n");
       }
-    } catch (const OSError&) {
-      // The connection is gone, and the guest with it.
+    } const leaves{*this, name};
+    say_to_all("* " + name + " is here\n");
+    for (std::string text = line(reader); !text.empty(); text = line(reader)) {
+      if (text == "/who") {
+        for (const auto& [guest, unused] : guests_) writer.write("  " + guest + "\n");
+      } else if (text == "/quit") {
+        break;
+      } else {
+        say_to_all(name + ": " + text + "\n");
+      }
+      await(writer.drain());  // a guest who reads slowly is not sent more than fits
     }
-    guests_.erase(name);
-    say_to_all("* " + name + " has left\n");
   }
 
- private:
   // Returns a line without its end; "" at the end of the connection.
   static std::string line(StreamReader& reader) {
     std::string text = await(reader.readline());
@@ -86,10 +100,16 @@ std::vector<std::string> visit(int port, const std::vector<std::string>& lines) 
 }
 
 int main(int count, char** arguments) {
-  const int port = count > 1 ? std::atoi(arguments[1]) : 0;
+  const std::string_view given = count > 1 ? arguments[1] : "0";
+  int port = 0;
+  const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), port);
+  if (error != std::errc() || end != given.data() + given.size()) {
+    std::cerr << "chat_server [PORT]: '" << given << "' is no port\n";
+    return 2;
+  }
+  Room room;  // outlives the guests, whose tasks end with the loop
   try {
     asyncio::run([&] {
-      Room room;
       const asyncio::Server server = await(asyncio::start_server(
           [&](auto& reader, auto& writer) {
             room.welcome(reader, writer);

@@ -80,7 +80,8 @@ int main(int count, char** arguments) {
   std::istringstream made_up(made_up_log());
   if (count > 1) {
     file.open(arguments[1]);
-    if (!file) {
+    // A folder can be opened, and gives an error when it is read.
+    if (!file || (file.peek(), file.bad())) {
       std::cerr << "log_pipeline: cannot read " << arguments[1] << '\n';
       return 1;
     }

@@ -11,12 +11,13 @@
 #include <fiber/aiohttp/web.hpp>
 #include <fiber/asyncio.hpp>
 
+#include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace aiohttp = fiber::aiohttp;
 namespace asyncio = fiber::asyncio;
@@ -119,12 +120,22 @@ web::Application make_app(Notes& notes) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const std::string_view given = argc > 1 ? argv[1] : "8080";
+  int port = 0;
+  const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), port);
+  if (error != std::errc() || end != given.data() + given.size()) {
+    std::fprintf(stderr, "notes_server [PORT]: '%s' is no port\n", argv[1]);
+    return 2;
+  }
   Notes notes;
   web::ServerOptions server;
   server.access_log = [](std::string_view line) {
     std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
   };
-  web::run_app(
-      make_app(notes),
-      {.host = "127.0.0.1", .port = argc > 1 ? std::atoi(argv[1]) : 8080, .server = server});
+  try {
+    web::run_app(make_app(notes), {.host = "127.0.0.1", .port = port, .server = server});
+  } catch (const fiber::OSError& failure) {  // the port is in use, ...
+    std::fprintf(stderr, "notes_server: %s\n", failure.what());
+    return 1;
+  }
 }

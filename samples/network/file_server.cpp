@@ -3,6 +3,7 @@
 // Without arguments it shows itself: it serves a folder of its own, and asks for what is there.
 #include <fiber/asyncio.hpp>
 
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstdint>
@@ -142,7 +143,7 @@ std::optional<Part> part_of(const std::string& range, std::int64_t size) {
   if ((dash > 0 && !first) || (dash + 1 < range.size() && !last)) return std::nullopt;
   Part part;
   part.first = dash == 0 ? std::max<std::int64_t>(0, size - *last) : *first;
-  const std::int64_t end = dash == 0 || !last ? size : std::min(size, *last + 1);
+  const std::int64_t end = dash == 0 || !last || *last >= size ? size : *last + 1;
   if (part.first >= size || part.first >= end) throw Status{416, "Range Not Satisfiable"};
   part.count = end - part.first;
   return part;
@@ -151,7 +152,9 @@ std::optional<Part> part_of(const std::string& range, std::int64_t size) {
 class FileServer {
  public:
   explicit FileServer(const std::string& folder, bool quiet = false)
-      : root_(std::filesystem::canonical(folder)), quiet_(quiet) {}
+      : root_(std::filesystem::canonical(folder)), quiet_(quiet) {
+    if (!std::filesystem::is_directory(root_)) raise_os_error(ENOTDIR, folder);
+  }
 
   void serve(const StreamReader& reader, const StreamWriter& writer) const {
     try {

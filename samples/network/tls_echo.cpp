@@ -30,13 +30,17 @@ tls_echo                               shows itself
 )";
 
 void echo(StreamReader& reader, StreamWriter& writer) {
-  for (std::string data = await(reader.read(65536)); !data.empty();
-       data = await(reader.read(65536))) {
-    writer.write(data);
-    await(writer.drain());
+  try {
+    for (std::string data = await(reader.read(65536)); !data.empty();
+         data = await(reader.read(65536))) {
+      writer.write(data);
+      await(writer.drain());
+    }
+    writer.close();
+    await(writer.wait_closed());
+  } catch (const OSError&) {
+    // The client has gone without a word.
   }
-  writer.close();
-  await(writer.wait_closed());
 }
 
 void serve(const std::string& address, int port) {

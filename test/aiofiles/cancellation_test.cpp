@@ -9,8 +9,8 @@
 
 #include <sys/stat.h>
 
-#include "aiofiles/folder.hpp"
 #include "support/events.hpp"
+#include "support/folder.hpp"
 
 namespace aiofiles = fiber::aiofiles;
 namespace asyncio = fiber::asyncio;
@@ -71,7 +71,7 @@ TEST_CASE("the file of a write that is cancelled may be dropped meanwhile") {
   CHECK(much.starts_with(found));  // the task may have been cancelled in open()
 }
 
-TEST_CASE("closing that is cancelled closes all the same") {
+TEST_CASE("close() closes the file even if it is cancelled") {
   const Folder folder;
   asyncio::run([&] {
     const auto file = await(aiofiles::open(folder / "new", "w"));
@@ -83,7 +83,7 @@ TEST_CASE("closing that is cancelled closes all the same") {
   CHECK(folder.content("new") == "data");
 }
 
-TEST_CASE("who is cancelled while it waits for its turn leaves the line") {
+TEST_CASE("a call that is cancelled while it waits for its turn leaves the line") {
   const Folder folder;
   folder.make("old", numbers(1000));
   asyncio::run([&] {

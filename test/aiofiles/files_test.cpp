@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "aiofiles/folder.hpp"
 #include "support/events.hpp"
+#include "support/folder.hpp"
 
 namespace aiofiles = fiber::aiofiles;
 namespace asyncio = fiber::asyncio;
@@ -127,7 +127,7 @@ TEST_CASE("seek and tell go by what the program has read and written") {
     CHECK(await(file.read()).empty());
     CHECK(await(file.write("!")) == 1);
     CHECK(thrown_by([&] { await(file.seek(-1)); }) ==
-          "OSError('[Errno 22] Invalid argument: '" + folder.path() + "/old'')");
+          "OSError(\"[Errno 22] Invalid argument: '" + folder.path() + "/old'\")");
     CHECK(thrown_by([&] { await(file.seek(0, 9)); }) ==
           "ValueError('invalid whence (9, should be 0, 1 or 2)')");
     await(file.close());
@@ -200,25 +200,25 @@ TEST_CASE("a wrong mode is refused, and so is a wrong path") {
     const auto opened = [&](const std::string& path, const std::string& mode) {
       return thrown_by([&] { await(aiofiles::open(path, mode)); });
     };
-    CHECK(opened(folder / "x", "q") == "ValueError('invalid mode: 'q'')");
-    CHECK(opened(folder / "x", "rr") == "ValueError('invalid mode: 'rr'')");
+    CHECK(opened(folder / "x", "q") == "ValueError(\"invalid mode: 'q'\")");
+    CHECK(opened(folder / "x", "rr") == "ValueError(\"invalid mode: 'rr'\")");
     CHECK(opened(folder / "x", "rw") ==
           "ValueError('must have exactly one of create/read/write/append mode')");
     CHECK(opened(folder / "x", "") ==
           "ValueError('must have exactly one of create/read/write/append mode')");
-    CHECK(opened(folder / "x", "rbt") == "ValueError('can't have text and binary mode at once')");
+    CHECK(opened(folder / "x", "rbt") == "ValueError(\"can't have text and binary mode at once\")");
     CHECK(opened(std::string("a\0b", 3), "r") == "ValueError('embedded null byte')");
     CHECK(opened("/nowhere/x", "r") ==
-          "FileNotFoundError('[Errno 2] No such file or directory: '/nowhere/x'')");
-    CHECK(opened("/proc", "r") == "IsADirectoryError('[Errno 21] Is a directory: '/proc'')");
-    CHECK(opened("/proc", "w") == "IsADirectoryError('[Errno 21] Is a directory: '/proc'')");
+          "FileNotFoundError(\"[Errno 2] No such file or directory: '/nowhere/x'\")");
+    CHECK(opened("/proc", "r") == "IsADirectoryError(\"[Errno 21] Is a directory: '/proc'\")");
+    CHECK(opened("/proc", "w") == "IsADirectoryError(\"[Errno 21] Is a directory: '/proc'\")");
     CHECK(opened("/proc/self/status/x", "r") ==
-          "NotADirectoryError('[Errno 20] Not a directory: '/proc/self/status/x'')");
+          "NotADirectoryError(\"[Errno 20] Not a directory: '/proc/self/status/x'\")");
     CHECK(opened("/dev/full", "r").empty());
   });
 }
 
-TEST_CASE("a file does what it was opened for, until it is closed") {
+TEST_CASE("a file allows the operations of its mode, and none once it is closed") {
   const Folder folder;
   folder.make("old", "text");
   asyncio::run([&] {
@@ -243,9 +243,9 @@ TEST_CASE("a file does what it was opened for, until it is closed") {
   });
 }
 
-TEST_CASE("a disk that is full fails the write, and closing tells it") {
+TEST_CASE("on a full disk both write() and close() fail") {
   asyncio::run([&] {
-    const std::string full = "OSError('[Errno 28] No space left on device: '/dev/full'')";
+    const std::string full = "OSError(\"[Errno 28] No space left on device: '/dev/full'\")";
     const auto file = await(aiofiles::open("/dev/full", "w"));
     CHECK(thrown_by([&] { await(file.write("x")); }) == full);
     CHECK(thrown_by([&] { await(file.close()); }) == full);
@@ -268,7 +268,7 @@ TEST_CASE("calls of several tasks come one after the other") {
   });
 }
 
-TEST_CASE("others have their turn while a file is read, though all of it is in memory") {
+TEST_CASE("other tasks run while a file is read, even if all of it is in memory") {
   const Folder folder;
   folder.make("old", numbers(10'000));
   asyncio::run([&] {
@@ -302,7 +302,7 @@ TEST_CASE("pipes are read and written as data comes, and have no position") {
     const auto reader = await(opening);
     CHECK_FALSE(reader.seekable());
     CHECK(thrown_by([&] { await(reader.tell()); }) ==
-          "OSError('[Errno 29] Illegal seek: '" + (folder / "pipe") + "'')");
+          "OSError(\"[Errno 29] Illegal seek: '" + (folder / "pipe") + "'\")");
     CHECK_THROWS_AS(
         await(asyncio::wait_for([&] { await(reader.read(1)); }, std::chrono::milliseconds(1))),
         asyncio::TimeoutError);
@@ -317,5 +317,21 @@ TEST_CASE("pipes are read and written as data comes, and have no position") {
     CHECK(await(reader.read()) == much);
     await(sending);
     await(reader.close());
+  });
+}
+
+TEST_CASE("writing to a pipe that nobody reads is an error, and no signal") {
+  const Folder folder;
+  const std::string path = folder / "pipe";
+  REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+  const int reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  REQUIRE(reader >= 0);
+  asyncio::run([&] {
+    const aiofiles::File file = await(aiofiles::open(path, "w"));
+    await(file.write("read by nobody"));
+    ::close(reader);
+    CHECK_THROWS_AS(await(file.write("more")), fiber::BrokenPipeError);
+    CHECK_THROWS_AS(await(file.close()), fiber::BrokenPipeError);
+    CHECK(file.closed());
   });
 }

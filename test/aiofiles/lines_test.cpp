@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "aiofiles/folder.hpp"
 #include "support/events.hpp"
+#include "support/folder.hpp"
 
 namespace aiofiles = fiber::aiofiles;
 namespace asyncio = fiber::asyncio;

@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "aiofiles/folder.hpp"
 #include "support/events.hpp"
+#include "support/folder.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace os = fiber::aiofiles::os;
@@ -19,7 +19,7 @@ using asyncio::await;
 using support::Folder;
 using support::thrown_by;
 
-TEST_CASE("stat says what the system says") {
+TEST_CASE("stat() gives the fields of the system call") {
   const Folder folder;
   const std::string path = folder.make("old", "12345");
   REQUIRE(::symlink("old", (folder / "link").c_str()) == 0);
@@ -40,7 +40,7 @@ TEST_CASE("stat says what the system says") {
     CHECK(await(os::stat(folder / "link")).st_ino == found.st_ino);
     CHECK(S_ISLNK(await(os::lstat(folder / "link")).st_mode));
     CHECK(thrown_by([&] { await(os::stat("/nowhere")); }) ==
-          "FileNotFoundError('[Errno 2] No such file or directory: '/nowhere'')");
+          "FileNotFoundError(\"[Errno 2] No such file or directory: '/nowhere'\")");
     CHECK(thrown_by([&] { await(os::stat(std::string("a\0b", 3))); }) ==
           "ValueError('embedded null byte')");
   });
@@ -55,8 +55,8 @@ TEST_CASE("files and directories are made, renamed and removed") {
     CHECK(folder.content("b") == "A");
     CHECK_FALSE(await(os::path::exists(folder / "a")));
     CHECK(thrown_by([&] { await(os::replace(folder / "a", folder / "c")); }) ==
-          "FileNotFoundError('[Errno 2] No such file or directory: '" + (folder / "a") + "' -> '" +
-              (folder / "c") + "'')");
+          "FileNotFoundError(\"[Errno 2] No such file or directory: '" + (folder / "a") + "' -> '" +
+              (folder / "c") + "'\")");
 
     await(os::mkdir(folder / "d", 0700));
     CHECK((await(os::stat(folder / "d")).st_mode & 0777) == 0700);
@@ -69,7 +69,7 @@ TEST_CASE("files and directories are made, renamed and removed") {
     await(os::makedirs(folder / "d/e/f", {.exist_ok = true}));
     CHECK_THROWS_AS(await(os::makedirs(folder / "b", {.exist_ok = true})), fiber::FileExistsError);
     CHECK(thrown_by([&] { await(os::rmdir(folder / "d")); }) ==
-          "OSError('[Errno 39] Directory not empty: '" + (folder / "d") + "'')");
+          "OSError(\"[Errno 39] Directory not empty: '" + (folder / "d") + "'\")");
     await(os::rmdir(folder / "d/e/f"));
     await(os::remove(folder / "b"));
     CHECK_THROWS_AS(await(os::unlink(folder / "b")), fiber::FileNotFoundError);
@@ -87,7 +87,7 @@ TEST_CASE("links, modes and lengths") {
     CHECK(await(os::readlink(folder / "soft")) == "a");
     CHECK(await(os::readlink(folder / "far")) == far);
     CHECK(thrown_by([&] { await(os::readlink(folder / "a")); }) ==
-          "OSError('[Errno 22] Invalid argument: '" + (folder / "a") + "'')");
+          "OSError(\"[Errno 22] Invalid argument: '" + (folder / "a") + "'\")");
     CHECK_THROWS_AS(await(os::link(folder / "none", folder / "x")), fiber::FileNotFoundError);
     CHECK(await(os::path::samefile(folder / "soft", folder / "hard")));
     CHECK(await(os::path::islink(folder / "soft")));

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "aiofiles/folder.hpp"
 #include "support/events.hpp"
+#include "support/folder.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;

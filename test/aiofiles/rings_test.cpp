@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "aiofiles/folder.hpp"
 #include "support/events.hpp"
+#include "support/folder.hpp"
 #include "support/trace.hpp"
 
 namespace aiofiles = fiber::aiofiles;
@@ -53,7 +53,7 @@ std::string backend() {
 
 }  // namespace
 
-TEST_CASE("the environment chooses who carries the calls out") {
+TEST_CASE("an environment variable chooses io_uring or threads") {
   const char* given = std::getenv("FIBER_AIOFILES");
   MESSAGE("calls are carried out by ", backend());
   if (given != nullptr && given == std::string("executor")) CHECK(backend() == "executor");
@@ -70,18 +70,18 @@ TEST_CASE("the environment chooses who carries the calls out") {
     const std::string thrown = thrown_by([] { CHECK(backend() == "io_uring"); });
     if (!thrown.empty()) {
       MESSAGE("SKIP: this kernel or build has no io_uring: ", thrown);
-      CHECK(thrown.find("io_uring cannot be had, which FIBER_AIOFILES asks for") !=
+      CHECK(thrown.find("io_uring is not available, but FIBER_AIOFILES asks for it") !=
             std::string::npos);
     }
   }
   const Setting setting("punch cards");
   CHECK(thrown_by(backend) ==
-        "ValueError('FIBER_AIOFILES must be auto, io_uring or executor, not "
-        "'punch cards'')");
+        "ValueError(\"FIBER_AIOFILES must be auto, io_uring or executor, not "
+        "'punch cards'\")");
   CHECK(thrown_by([] { aiofiles::backend(); }) == "RuntimeError('no running event loop')");
 }
 
-TEST_CASE("more calls than there is room for in a ring are carried out") {
+TEST_CASE("a ring carries out more calls than it has room for") {
   const Folder folder;
   for (int i = 0; i < 10; ++i) folder.make(std::to_string(i), std::string(5000, char('a' + i)));
   asyncio::run([&] {
@@ -124,7 +124,7 @@ TEST_CASE("virtual time stands still while a file is waited for") {
   });
 }
 
-TEST_CASE("each loop has its own, on whatever thread") {
+TEST_CASE("each loop has a ring of its own, on whatever thread") {
   const Folder folder;
   folder.make("old", numbers(10'000));
   const auto read = [&] {

@@ -39,7 +39,7 @@ TEST_CASE("results come in the order in which the tasks end, two iterations late
         "[2] b done | [3] c done | [4] next b | [5] a done | [5] next c | [7] next a");
 }
 
-TEST_CASE("the other way gives the tasks that were put in") {
+TEST_CASE("asynchronous iteration gives the tasks that were passed") {
   Trace trace;
   run([&] {
     std::vector<asyncio::Task<std::string>> tasks;
@@ -145,7 +145,7 @@ TEST_CASE("the awaitables may be awaited in any order, and by several tasks") {
         "[3] a done | [5] a | [5] b done | [7] b | [9] a done | [11] b done | [15] a b");
 }
 
-TEST_CASE("what is given twice comes once, and nothing gives nothing") {
+TEST_CASE("an awaitable that is passed twice comes once; an empty list gives nothing") {
   Trace trace;
   run([&] {
     auto task = create_task(worker(trace, "once", 0)());

@@ -114,7 +114,7 @@ TEST_CASE("cancelling the task that waits in a generator ends both") {
   CHECK(trace.take() == "[3] 0 | [4] 1 | [5] closing g | [6] closed g | [7] cancelled");
 }
 
-TEST_CASE("one that is left before its end is closed where it is dropped, waiting if it must") {
+TEST_CASE("a generator that is left early is closed where it is dropped, and may wait there") {
   Trace trace;
   run([&] {
     for (const int item : counting(trace, "g")) {
@@ -126,7 +126,7 @@ TEST_CASE("one that is left before its end is closed where it is dropped, waitin
   CHECK(trace.take() == "[2] 0 | [2] closing g | [3] closed g | [3] after break");
 }
 
-TEST_CASE("one that is dropped by a callback is closed by a task of its own") {
+TEST_CASE("a generator that a callback drops is closed by a task of its own") {
   Trace trace;
   run([&] {
     auto held = std::make_shared<Generator<int>>(counting(trace, "g"));
@@ -141,7 +141,7 @@ TEST_CASE("one that is dropped by a callback is closed by a task of its own") {
   CHECK(trace.take() == "[2] 0 | [3] dropped | [4] closing g | [5] closed g | [6] main");
 }
 
-TEST_CASE("those that are still held are closed together when the loop ends") {
+TEST_CASE("generators that are still held are closed together when the loop ends") {
   Trace trace;
   std::vector<Generator<int>> kept;
   run([&] {

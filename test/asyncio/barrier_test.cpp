@@ -73,7 +73,7 @@ TEST_CASE("a cancelled waiter leaves; abort breaks the barrier until reset; rese
         "[11] z BrokenBarrierError('Abort or reset of barrier')");
 }
 
-TEST_CASE("who comes while a round is leaving waits for the next") {
+TEST_CASE("a task that comes while a round is leaving waits for the next round") {
   Trace trace;
   run([&] {
     const asyncio::Barrier barrier(2);
@@ -94,7 +94,7 @@ TEST_CASE("who comes while a round is leaving waits for the next") {
         "[5] c index 0 | [6] f index 1 | [7] e index 0 | [9] [filling, waiters:0/2]>");
 }
 
-TEST_CASE("a barrier that is reset can be used by those who come afterwards") {
+TEST_CASE("a barrier can be used again after reset") {
   Trace trace;
   run([&] {
     const asyncio::Barrier barrier(3);

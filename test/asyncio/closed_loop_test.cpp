@@ -15,13 +15,14 @@
 #include "support/events.hpp"
 #include "support/log.hpp"
 #include "support/trace.hpp"
+#include "support/vectors.hpp"
 
 namespace futures = fiber::concurrent::futures;
 using namespace support;
 using asyncio::await;
 using asyncio::TaskGroup;
 
-TEST_CASE("futures of a closed loop can be made and set, but call nobody") {
+TEST_CASE("futures of a closed loop can be made and set, but run no callbacks") {
   const asyncio::EventLoop loop = asyncio::new_event_loop();
   const std::string closed = "RuntimeError('Event loop is closed')";
   const auto held = std::make_shared<int>();

@@ -8,12 +8,13 @@
 
 #include "support/events.hpp"
 #include "support/trace.hpp"
+#include "support/vectors.hpp"
 
 using namespace support;
 using asyncio::await;
 using asyncio::CancelledError;
 
-TEST_CASE("those who are notified get the lock in their order, before a later comer") {
+TEST_CASE("notified waiters get the lock in their order, before a later comer") {
   Trace trace;
   run([&] {
     const asyncio::Condition condition;

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "support/events.hpp"
 #include "support/trace.hpp"
 
 using namespace support;
@@ -104,4 +105,28 @@ TEST_CASE("all runs of a runner share one context, unless they are given another
   CHECK(other[var] == "other");
   CHECK(runner.run([&] { return var.get(); }) == "first");
   CHECK(var.get() == "unset");
+}
+
+TEST_CASE("a task has entered its context, which others may enter while it waits") {
+  const ContextVar<int> var("var", 0);
+  run([&] {
+    const Context c;
+    const auto entered = [&] { return thrown_by([&] { c.run([&] { var.set(var.get() + 1); }); }); };
+    const bool refused = await(asyncio::create_task(
+        [&] { return entered().starts_with("RuntimeError('cannot enter context: "); },
+        {.context = c}));
+    CHECK(refused);
+    CHECK(c.size() == 0);
+    const auto task = asyncio::create_task(
+        [&] {
+          turns(1);
+          return var.get();
+        },
+        {.context = c});
+    turns(1);
+    CHECK(entered() == "");
+    CHECK(await(task) == 1);
+    CHECK(entered() == "");
+    CHECK(c[var] == 2);
+  });
 }

@@ -77,7 +77,7 @@ TEST_CASE("datagram endpoints: a server and a client that is connected") {
     client.sendto("");
     rest();
     CHECK(thrown_by([&] { client.sendto("x", SocketAddress("127.0.0.1", 1)); }) ==
-          "ValueError('Invalid address: must be None or " + asyncio::repr(address) + "')");
+          "ValueError(\"Invalid address: must be None or " + asyncio::repr(address) + "\")");
     server.close();
     CHECK(server.is_closing());
     server.close();

@@ -16,6 +16,7 @@
 #include "support/log.hpp"
 #include "support/names.hpp"
 #include "support/trace.hpp"
+#include "support/vectors.hpp"
 
 using namespace support;
 using asyncio::await;
@@ -158,7 +159,7 @@ TEST_CASE("a lost exception says where its future was made") {
   });
 }
 
-TEST_CASE("without debug mode nothing of it is known") {
+TEST_CASE("without debug mode reports do not say where a future was made") {
   Log log;
   run([&] {
     auto future = makes_a_future();

@@ -198,7 +198,7 @@ TEST_CASE(
   });
 }
 
-TEST_CASE("what is no descriptor is refused, whatever its number") {
+TEST_CASE("a number that is no open descriptor is refused") {
   asyncio::run([] {
     const auto loop = get_running_loop();
     CHECK(thrown_by([&] { loop.add_reader(INT_MAX, [] {}); }) ==
@@ -328,7 +328,7 @@ TEST_CASE("what follows urgent data is read") {
   });
 }
 
-TEST_CASE("what a reader holds may watch other descriptors as it goes, whyever it goes") {
+TEST_CASE("an object that a reader holds may watch other descriptors in its destructor") {
   asyncio::run([] {
     const auto loop = get_running_loop();
     Pair watched;

@@ -97,7 +97,7 @@ TEST_CASE("a suspended greenlet may die with a task, wherever the task ends") {
   CHECK(trace.take() == kAllEndings);
 }
 
-TEST_CASE("the same in a loop that runs in a greenlet of its own") {
+TEST_CASE("a suspended greenlet may die with a task whose loop runs in a greenlet of its own") {
   Trace trace;
   fiber::greenlet runs([&] { run([&] { all_endings(trace); }); });
   runs.switch_();
@@ -105,7 +105,7 @@ TEST_CASE("the same in a loop that runs in a greenlet of its own") {
   CHECK(trace.take() == kAllEndings);
 }
 
-TEST_CASE("the same in a loop that runs in a handler") {
+TEST_CASE("a suspended greenlet may die with a task whose loop runs in an exception handler") {
   Trace trace;
   try {
     throw fiber::ValueError("outer");
@@ -116,7 +116,7 @@ TEST_CASE("the same in a loop that runs in a handler") {
   CHECK(trace.take() == kAllEndings);
 }
 
-TEST_CASE("what dies with a task may start greenlets and tasks, and cannot wait") {
+TEST_CASE("greenlets that die with a task may start greenlets and tasks, and cannot wait") {
   Trace trace;
   run([&] {
     const auto dying = [&trace] {

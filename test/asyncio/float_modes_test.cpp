@@ -7,6 +7,12 @@
 #include <chrono>
 #include <vector>
 
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
+#include "support/vectors.hpp"
+
 using namespace fiber::asyncio;
 using namespace std::chrono_literals;
 
@@ -40,7 +46,7 @@ TEST_CASE("a task does not start with the rounding mode that another one ended w
   CHECK(modes == std::vector<int>(8, FE_TONEAREST));
 }
 
-TEST_CASE("nor with that of one that waits") {
+TEST_CASE("a task does not start with the rounding mode of a task that waits") {
   std::vector<int> modes;
   run([&] {
     const auto waiting = create_task([&] {
@@ -55,6 +61,22 @@ TEST_CASE("nor with that of one that waits") {
   CHECK(modes == std::vector<int>{FE_TONEAREST, FE_DOWNWARD, FE_TONEAREST});
   CHECK(std::fegetround() == FE_TONEAREST);
 }
+
+#if defined(__SSE2__)
+TEST_CASE("a task does not start with the vector unit's bits that another one ended with") {
+  constexpr unsigned int flush_to_zero = 0x8000, denormals_are_zero = 0x40;
+  std::vector<unsigned int> bits;
+  run([&] {
+    for (int i = 0; i < 4; ++i)
+      await(create_task([&] {
+        bits.push_back(_mm_getcsr() & (flush_to_zero | denormals_are_zero));
+        _mm_setcsr(_mm_getcsr() | flush_to_zero | denormals_are_zero);
+      }));
+    bits.push_back(_mm_getcsr() & (flush_to_zero | denormals_are_zero));
+  });
+  CHECK(bits == std::vector<unsigned int>(5, 0));
+}
+#endif
 
 TEST_CASE("tasks start with the modes of whoever runs the loop") {
   std::vector<int> modes;

@@ -160,7 +160,7 @@ TEST_CASE("a mark that is lowered under what is buffered makes drain wait") {
   });
 }
 
-TEST_CASE("who does not read stops the other side, and later gets everything") {
+TEST_CASE("a side that does not read stops the other side, and later gets everything") {
   asyncio::run([] {
     constexpr std::size_t kLimit = 1000;
     const TwoEnds ends = make_pair_of_streams(kLimit);

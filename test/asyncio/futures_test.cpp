@@ -1,5 +1,6 @@
 // Futures: their states, and their callbacks.
 #include <fiber/asyncio.hpp>
+#include <fiber/generator.hpp>
 
 #include <doctest/doctest.h>
 
@@ -86,6 +87,24 @@ TEST_CASE("an exception pointer that is null is refused, and the future stays pe
     future.set_result();
     const asyncio::Future<> null;
     CHECK(thrown_by([&] { static_cast<void>(null.done()); }).starts_with("ValueError("));
+  });
+}
+
+TEST_CASE("a StopIteration for a future is a RuntimeError, caused by it") {
+  run([] {
+    const auto future = get_running_loop().create_future<int>();
+    future.set_exception(fiber::StopIteration());
+    CHECK(result_of(future) ==
+          "RuntimeError('StopIteration interacts badly with generators and cannot be raised into a "
+          "Future')");
+    const auto cause = [&] {
+      try {
+        std::rethrow_exception(future.exception());
+      } catch (const std::exception& error) {
+        std::rethrow_if_nested(error);
+      }
+    };
+    CHECK(thrown_by(cause) == "StopIteration()");
   });
 }
 

@@ -9,6 +9,7 @@
 
 #include "support/events.hpp"
 #include "support/trace.hpp"
+#include "support/vectors.hpp"
 
 using namespace support;
 using asyncio::await;
@@ -77,7 +78,7 @@ TEST_CASE("the first error ends a gather; siblings run on, later errors are nobo
         "[5] a 3 | [6] a 4 | [7] a 5 | [8] a 6 | [10] end");
 }
 
-TEST_CASE("nothing to gather does not suspend; what is given twice runs once") {
+TEST_CASE("an empty gather does not suspend; an awaitable that is passed twice runs once") {
   Trace trace;
   run([&] {
     auto task = asyncio::create_task([&] {

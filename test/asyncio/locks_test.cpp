@@ -90,7 +90,7 @@ TEST_CASE("a cancelled waiter that was woken passes its turn on") {
   CHECK(trace.take() == "[2] release + cancel a | [3] a cancelled | [4] b got | [7] locked False");
 }
 
-TEST_CASE("who releases a lock while another waits, and wants it again, goes behind") {
+TEST_CASE("a task that releases a lock and wants it again goes behind the waiters") {
   Trace trace;
   run([&] {
     const asyncio::Lock lock;

@@ -6,10 +6,13 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "support/vectors.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;
@@ -76,6 +79,25 @@ TEST_CASE("as_completed that was moved from is the same range still") {
     for (auto next : range) seen.push_back(await(next));
     CHECK(seen == std::vector<int>{0, 1, 2});
     CHECK(other.begin() == other.end());
+  });
+}
+
+TEST_CASE("iterators that were moved from go on where they were") {
+  asyncio::run([] {
+    std::vector<asyncio::Task<int>> tasks;
+    for (int i = 0; i < 4; ++i) tasks.push_back(asyncio::create_task([i] { return i; }));
+    const auto range = asyncio::as_completed(tasks);
+    auto at = range.begin();
+    const auto moved = std::move(at);
+    CHECK(await(*at) == 0);
+    CHECK(await(*++at) == 1);
+    CHECK(moved != range.end());
+    auto finished = range.async_().begin();
+    const auto other = std::move(finished);
+    CHECK(finished->result() == 2);
+    CHECK((*++finished).result() == 3);
+    CHECK(++finished == std::default_sentinel);
+    CHECK(other->result() == 2);
   });
 }
 

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <utility>
@@ -13,6 +14,7 @@
 
 #include "support/events.hpp"
 #include "support/trace.hpp"
+#include "support/vectors.hpp"
 
 using namespace support;
 using asyncio::await;
@@ -287,12 +289,14 @@ TEST_CASE("equal sleeps wake in the order in which they began") {
     for (int i = 0; i < 100; ++i)
       loop.call_at(loop.time() + 1s, [&order, i] { order.push_back(i); });
     await(asyncio::sleep(2s));
-    for (int i = 0; i < 100; ++i) REQUIRE(order.at(i) == i);
+    std::vector<int> expected(100);
+    std::iota(expected.begin(), expected.end(), 0);
+    CHECK(order == expected);
   });
   CHECK(trace.take() == "[4] 0 | [4] 1 | [4] 2");
 }
 
-TEST_CASE("who is cancelled in the step in which its time comes leaves no timer behind") {
+TEST_CASE("a sleep that is cancelled in the step in which its time comes leaves no timer behind") {
   Trace trace;
   for (const std::uint64_t shuffle : {0, 1, 2}) {
     const asyncio::EventLoop loop = asyncio::new_event_loop();
@@ -448,4 +452,10 @@ TEST_CASE("many cancelled timers leave the order of the rest unchanged") {
     for (int i = 0; i < 300; i += 3)
       if ((i * 7) % 50 == delay) expected.push_back(i);
   CHECK(order == expected);
+}
+
+TEST_CASE("a failed comparison of vectors shows them") {
+  CHECK(doctest::toString(std::vector<int>{1, 22}) == "[1, 22]");
+  CHECK(doctest::toString(std::vector<std::string>{}) == "[]");
+  CHECK(doctest::toString(std::vector<std::string>{"a", "b"}) == "[a, b]");
 }

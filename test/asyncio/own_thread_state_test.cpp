@@ -23,6 +23,7 @@
 
 #include "support/child_process.hpp"
 #include "support/events.hpp"
+#include "support/vectors.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;
@@ -60,7 +61,7 @@ void yield() { await(asyncio::sleep(0)); }
 
 }  // namespace
 
-TEST_CASE("where it cannot be had create_task says why") {
+TEST_CASE("create_task says why if thread state of its own is not available") {
   const char* why = fiber::core::OwnThread::why_not(false);
   asyncio::run([&] {
     const auto body = [] {};
@@ -201,7 +202,7 @@ TEST_CASE("exceptions: thrown in the task, in flight over a wait, caught and unc
   });
 }
 
-TEST_CASE("mutexes: each such task is an owner of its own") {
+TEST_CASE("mutexes: each task with a thread state of its own is an owner of its own") {
   if (!available()) return;
   asyncio::run([] {
     pthread_mutexattr_t attributes;
@@ -329,7 +330,7 @@ TEST_CASE("signals: raise() and the handler's errno; pthread_kill(pthread_self()
   ::sigaction(SIGUSR1, &before, nullptr);
 }
 
-TEST_CASE("a child process that is forked in such a task runs what the task's thread would") {
+TEST_CASE("a child process that such a task forks goes on as a child of a thread would") {
   if (!available()) return;
   asyncio::run([] {
     await(asyncio::create_task(
@@ -350,7 +351,7 @@ TEST_CASE("a child process that is forked in such a task runs what the task's th
   });
 }
 
-TEST_CASE("exit() and pthread_exit() in such a task") {
+TEST_CASE("exit() and pthread_exit() in a task with a thread state of its own") {
   if (!available()) return;
   const support::ChildResult ended = support::run_child({.body = [] {
     asyncio::run([] {

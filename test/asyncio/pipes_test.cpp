@@ -223,7 +223,7 @@ TEST_CASE("a write pipe that is closing takes nothing more, and sends or gives u
   });
 }
 
-TEST_CASE("what is no pipe is refused, and stays the caller's") {
+TEST_CASE("a descriptor that is no pipe is refused, and stays the caller's") {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();
     const auto make = [] { return std::make_shared<asyncio::Protocol>(); };

@@ -175,7 +175,7 @@ TEST_CASE("a condition passes the CancelledError on as it is, from the wait and 
         "[8] CancelledError('foo') | [10] TimeoutError() True");
 }
 
-TEST_CASE("places of a semaphore are not lost with those who are cancelled") {
+TEST_CASE("places of a semaphore are not lost with cancelled waiters") {
   Trace trace;
   run([&] {
     const asyncio::Semaphore semaphore(0);
@@ -206,7 +206,7 @@ TEST_CASE("places of a semaphore are not lost with those who are cancelled") {
   CHECK(trace.take() == "[4] 1110 True | [10] True False | [10] free");
 }
 
-TEST_CASE("places that are released together go to those who wait, in their order") {
+TEST_CASE("places that are released together go to the waiters in their order") {
   Trace trace;
   run([&] {
     const asyncio::Semaphore semaphore(1);
@@ -250,7 +250,7 @@ TEST_CASE("places that are released together go to those who wait, in their orde
         "[2] 1 | [3] 2 | [3] 3 | [4] 4 | [7] locked True | [8] a | [9] b | [9] c True | [9] d");
 }
 
-TEST_CASE("cancelled getters and putters are not waited for by those who come") {
+TEST_CASE("a newcomer does not wait behind cancelled getters and putters") {
   Trace trace;
   run([&] {
     const asyncio::Queue<std::string> queue;

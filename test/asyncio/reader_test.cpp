@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "support/events.hpp"
+#include "support/vectors.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;

@@ -60,7 +60,7 @@ TEST_CASE("a task that is held is reported when its last handle goes, unless it 
         "[3] dropped | [11] seen");
 }
 
-TEST_CASE("the same for futures; a result that nobody wants is no error") {
+TEST_CASE("a future with an exception is reported like a task; a result that nobody wants is not") {
   Trace trace;
   run([&] {
     const auto loop = get_running_loop();

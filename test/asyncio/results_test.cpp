@@ -18,6 +18,7 @@
 #include "support/child_process.hpp"
 #include "support/events.hpp"
 #include "support/trace.hpp"
+#include "support/vectors.hpp"
 
 using namespace support;
 using asyncio::await;
@@ -148,21 +149,22 @@ TEST_CASE("futures of different types are waited for together") {
 
 TEST_CASE("a loop that nothing can wake throws when it was asked to, again and again") {
   const std::string begin =
-      "RuntimeError('asyncio: nothing is ready, no timer is set and no descriptor is watched";
+      "asyncio: nothing is ready, no timer is set and no descriptor is watched";
+  const std::size_t at = std::string_view("RuntimeError(\"").size();
   const auto loop = asyncio::new_event_loop();
   CHECK_FALSE(loop.get_raise_deadlock());
   loop.set_raise_deadlock(true);
   CHECK(loop.get_raise_deadlock());
   const auto future = loop.create_future();
-  CHECK(thrown_by([&] { loop.run_until_complete(future); }).starts_with(begin));
-  CHECK(thrown_by([&] { loop.run_until_complete([&] { await(future); }); }).starts_with(begin));
+  CHECK(thrown_by([&] { loop.run_until_complete(future); }).find(begin) == at);
+  CHECK(thrown_by([&] { loop.run_until_complete([&] { await(future); }); }).find(begin) == at);
   loop.run_until_complete([] { await(asyncio::sleep(1ms)); });
   future.set_result();
   loop.run_until_complete([] { await(asyncio::sleep(1ms)); });
   loop.close();
   CHECK(thrown_by([&] {
           asyncio::run([] { await(asyncio::Event().wait()); }, {.raise_deadlock = true});
-        }).starts_with(begin));
+        }).find(begin) == at);
 }
 
 TEST_CASE("a runner refuses to run inside of a loop before it has made anything") {

@@ -228,7 +228,7 @@ TEST_CASE("Ctrl-C reaches a loop that is busy, between two callbacks, and one th
         }) == "cancelled\nraised KeyboardInterrupt()\n");
 }
 
-TEST_CASE("a runner leaves a handler of SIGINT that it finds alone, and takes its own away") {
+TEST_CASE("a runner keeps an existing handler of SIGINT, and removes its own") {
   CHECK(printed_by([] {
           std::signal(SIGINT, [](int) {
             const char text[] = "handler\n";

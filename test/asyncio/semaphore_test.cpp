@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <limits>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -147,6 +148,17 @@ TEST_CASE("a semaphore cannot begin below zero, a bounded one not be released to
     CHECK(thrown_by([&] { bounded.release(); }) ==
           "ValueError('BoundedSemaphore released too many times')");
   });
+  constexpr std::ptrdiff_t kMost = std::numeric_limits<std::ptrdiff_t>::max();
+  const asyncio::Semaphore full(kMost);
+  const std::string too_many =
+      "ValueError('Semaphore released too many times: its value would overflow')";
+  CHECK(thrown_by([&] { full.release(); }) == too_many);
+  run([&] {
+    CHECK(await(full.acquire()));
+    full.release();
+    CHECK(thrown_by([&] { full.release(); }) == too_many);
+  });
+  CHECK(full.repr().ends_with("[unlocked, value:" + std::to_string(kMost) + "]>"));
   CHECK(bounded.repr().starts_with("<asyncio.locks.BoundedSemaphore object at 0x"));
 }
 

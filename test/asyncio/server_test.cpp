@@ -229,8 +229,8 @@ TEST_CASE("serve_forever serves until it is cancelled, and closes the server the
     await(asyncio::sleep(0));
     CHECK(server.is_serving());
     CHECK(thrown_by([&] { await(server.serve_forever()); }) ==
-          "RuntimeError('server " + asyncio::repr(server) +
-              " is already being awaited on serve_forever()')");
+          "RuntimeError(\"server " + asyncio::repr(server) +
+              " is already being awaited on serve_forever()\")");
     { const auto client = greeted(server); }
     forever.cancel();
     CHECK(thrown_by([&] { await(forever); }) == "CancelledError()");

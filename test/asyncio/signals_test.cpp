@@ -123,7 +123,7 @@ TEST_CASE("a signal may come at any time, also while its thread is just waking t
   loop.close();
 }
 
-TEST_CASE("what cannot be handled is refused") {
+TEST_CASE("a handler for a signal that cannot be handled is refused") {
   asyncio::run([] {
     const asyncio::EventLoop loop = get_running_loop();
     const auto add = [&](int number) {
@@ -153,7 +153,7 @@ TEST_CASE("while a loop handles SIGINT, Ctrl-C is an ordinary event") {
   CHECK(has_default_action(SIGINT));
 }
 
-TEST_CASE("once it is given back, Ctrl-C ends the main task again") {
+TEST_CASE("after the handler of SIGINT is removed, Ctrl-C ends the main task again") {
   Events events;
   try {
     asyncio::run([&] {

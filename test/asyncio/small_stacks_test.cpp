@@ -101,7 +101,7 @@ TEST_CASE("a chain of tasks that wait for each other is written on the smallest 
         }) == "");
 }
 
-TEST_CASE("what is thrown where there was no room comes out, and frames are the caller's") {
+TEST_CASE("an exception thrown on a small stack comes out, with the frames of the caller") {
   asyncio::run([] {
     await(asyncio::create_task(
         [] {

@@ -216,7 +216,7 @@ TEST_CASE("addresses print as Python's tuples and strings") {
   CHECK(address == SocketAddress("10.1.2.3", 4567));
   CHECK_FALSE(address == SocketAddress("10.1.2.3", 4568));
   CHECK(thrown_by([] { SocketAddress("localhost", 1); }) ==
-        "ValueError(''localhost' does not appear to be an IPv4 or IPv6 address')");
+        "ValueError(\"'localhost' does not appear to be an IPv4 or IPv6 address\")");
   CHECK(thrown_by([] { SocketAddress("127.0.0.1", 65536); }) ==
         "ValueError('port must be 0-65535')");
 }

@@ -72,7 +72,7 @@ TEST_CASE("socket: close, detach, dup and moves") {
   CHECK(fiber::socket::repr(again) == "<socket.socket [closed] fd=-1, family=2, type=1, proto=6>");
 }
 
-TEST_CASE("what is no socket, or does not exist, is refused and left alone") {
+TEST_CASE("a descriptor that is closed or no socket is refused and left alone") {
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
   CHECK(thrown_by([&] { sockets::socket::from_fd(ends[0]); }) ==
@@ -260,23 +260,23 @@ TEST_CASE("addresses are printed and parsed") {
     return thrown_by([&] { SocketAddress::parse(text); });
   };
   CHECK(refused("") ==
-        "ValueError(''' is not the address of a socket: neither 'host:port' nor '[host]:port' nor "
-        "'unix:path'')");
-  CHECK(refused("127.0.0.1").ends_with("nor 'unix:path'')"));
-  CHECK(refused("127.0.0.1:").ends_with("the port must be 0-65535')"));
-  CHECK(refused("127.0.0.1:65536").ends_with("the port must be 0-65535')"));
-  CHECK(refused("127.0.0.1:-1").ends_with("the port must be 0-65535')"));
-  CHECK(refused("127.0.0.1: 1").ends_with("the port must be 0-65535')"));
-  CHECK(refused("::1:80").ends_with("stands in brackets, as in '[::1]:80'')"));
-  CHECK(refused("[127.0.0.1]:80").ends_with("in brackets is no IPv6 address')"));
+        "ValueError(\"'' is not the address of a socket: neither 'host:port' nor '[host]:port' nor "
+        "'unix:path'\")");
+  CHECK(refused("127.0.0.1").ends_with("nor 'unix:path'\")"));
+  CHECK(refused("127.0.0.1:").ends_with("the port must be 0-65535\")"));
+  CHECK(refused("127.0.0.1:65536").ends_with("the port must be 0-65535\")"));
+  CHECK(refused("127.0.0.1:-1").ends_with("the port must be 0-65535\")"));
+  CHECK(refused("127.0.0.1: 1").ends_with("the port must be 0-65535\")"));
+  CHECK(refused("::1:80").ends_with("stands in brackets, as in '[::1]:80'\")"));
+  CHECK(refused("[127.0.0.1]:80").ends_with("in brackets is not an IPv6 address\")"));
   CHECK(refused("example.org:80") ==
-        "ValueError(''example.org' does not appear to be an IPv4 or IPv6 address')");
+        "ValueError(\"'example.org' does not appear to be an IPv4 or IPv6 address\")");
   CHECK(refused("[fe80::1%nowhere]:80")
             .ends_with("no network interface of this machine after "
-                       "its '%'')"));
-  CHECK(refused("[fe80::1%]:80").ends_with("after its '%'')"));
+                       "its '%'\")"));
+  CHECK(refused("[fe80::1%]:80").ends_with("after its '%'\")"));
   CHECK(refused("unix:") ==
-        "ValueError(''unix:' is not the address of a socket: the path is missing')");
+        "ValueError(\"'unix:' is not the address of a socket: the path is missing\")");
 }
 
 // CPython prints ('fe80::1', 80, 5, 1) for socket.getsockname() of such a socket.
@@ -306,9 +306,9 @@ TEST_CASE("happy eyeballs: an address that fails gives way to the next one at on
             await(asyncio::open_connection("127.0.0.1", nobody,
                                            {.happy_eyeballs_delay = 0s, .all_errors = true}));
           }) ==
-          "ExceptionGroup('create_connection failed', [ConnectionRefusedError('[Errno 111] "
+          "ExceptionGroup('create_connection failed', [ConnectionRefusedError(\"[Errno 111] "
           "Connection refused: Connect call failed ('127.0.0.1', " +
-              std::to_string(nobody) + ")')])");
+              std::to_string(nobody) + ")\")])");
     CHECK_THROWS_AS(
         await(asyncio::open_connection("127.0.0.1", nobody, {.happy_eyeballs_delay = 250ms})),
         fiber::ConnectionRefusedError);

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -135,11 +136,23 @@ TEST_CASE("the handler that was there before gets the signals that are not the m
   ::sigaction(SIGURG, &before, nullptr);
 }
 
-TEST_CASE("a monitor needs a running loop, and a limit") {
+TEST_CASE("a monitor needs a running loop, a limit, and a signal that can be caught") {
   CHECK(support::thrown_by([] { const asyncio::StallMonitor monitor; }) ==
         "RuntimeError('no running event loop')");
   asyncio::run([] {
     CHECK(support::thrown_by([] { const asyncio::StallMonitor monitor({.limit = 0s}); }) ==
           "ValueError('limit must be positive')");
+    const auto with_signal = [](int signal) {
+      return support::thrown_by([&] { const asyncio::StallMonitor monitor({.signal = signal}); });
+    };
+    CHECK(with_signal(-1) == "ValueError('there is no signal -1')");
+    CHECK(with_signal(NSIG) == "ValueError('there is no signal " + std::to_string(NSIG) + "')");
+    // A refused signal stays refused.
+    for (int i = 0; i < 2; ++i) {
+      for (const int signal : {SIGKILL, SIGSTOP})
+        CHECK(with_signal(signal) ==
+              "RuntimeError('sig " + std::to_string(signal) + " cannot be caught')");
+    }
+    CHECK(with_signal(SIGUSR2) == "");
   });
 }

@@ -278,9 +278,9 @@ TEST_CASE("nobody listens: ConnectionRefusedError, naming the address") {
     const int port = server.sockets()[0].port();
     finish(server);
     CHECK(thrown_by([&] { await(asyncio::open_connection("127.0.0.1", port)); }) ==
-          "ConnectionRefusedError('[Errno 111] Connection refused: Connect call failed "
+          "ConnectionRefusedError(\"[Errno 111] Connection refused: Connect call failed "
           "('127.0.0.1', " +
-              std::to_string(port) + ")')");
+              std::to_string(port) + ")\")");
   });
 }
 

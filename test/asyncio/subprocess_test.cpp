@@ -187,7 +187,7 @@ TEST_CASE(
   });
 }
 
-TEST_CASE("what cannot be started is an error, and leaves nothing behind") {
+TEST_CASE("a program that cannot be started is an error, and leaves nothing behind") {
   asyncio::run([] {
     CHECK(thrown_by([] {
             await(create_subprocess_exec({"no-such-program"}, {.stdin_ = PIPE, .stdout_ = PIPE}));
@@ -279,7 +279,7 @@ TEST_CASE("communicate while another task reads is refused, and harms neither") 
   });
 }
 
-TEST_CASE("two that communicate at once: one does, the other is refused") {
+TEST_CASE("of two tasks that call communicate() at once the second is refused") {
   asyncio::run([] {
     auto process = await(create_subprocess_exec({"cat"}, {.stdin_ = PIPE, .stdout_ = PIPE}));
     auto first = asyncio::create_task([process] { return await(process.communicate("one")); });
@@ -291,7 +291,7 @@ TEST_CASE("two that communicate at once: one does, the other is refused") {
   });
 }
 
-TEST_CASE("what communicate had when it was cancelled is still to be read") {
+TEST_CASE("the output that a cancelled communicate() had read can still be read") {
   asyncio::run([] {
     int ends[2];
     CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
@@ -346,7 +346,7 @@ TEST_CASE("nothing stays of children that were killed with their output unread")
   });
 }
 
-TEST_CASE("what a child would be told in part is refused") {
+TEST_CASE("arguments with a zero byte are refused") {
   asyncio::run([] {
     const std::string nul("a\0b", 3);
     const std::string refusal = "ValueError('embedded null byte')";

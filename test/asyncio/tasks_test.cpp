@@ -1,5 +1,6 @@
 // Tasks: the arguments of create_task, the awaitables, the lives of results.
 #include <fiber/asyncio.hpp>
+#include <fiber/generator.hpp>
 
 #include <doctest/doctest.h>
 
@@ -318,5 +319,29 @@ TEST_CASE(
     not_started.cancel("at once");
     CHECK(awaited(not_started) == "CancelledError('at once')");
     CHECK(awaited(not_started) == "CancelledError()");
+  });
+}
+
+TEST_CASE("a StopIteration that leaves a task is a RuntimeError, caused by it") {
+  run([] {
+    const auto task = create_task([] { throw fiber::StopIteration(); });
+    CHECK(thrown_by([&] { await(task); }) == "RuntimeError('coroutine raised StopIteration')");
+    const auto cause = [&] {
+      try {
+        std::rethrow_exception(task.exception());
+      } catch (const std::exception& error) {
+        std::rethrow_if_nested(error);
+      }
+    };
+    CHECK(thrown_by(cause) == "StopIteration()");
+    // A generator that waits for such a task fails; it has not come to its end.
+    const fiber::Generator<int> generator = [&](auto& self) {
+      self.yield(1);
+      await(task);
+      self.yield(2);
+    };
+    CHECK(generator.next() == 1);
+    CHECK(thrown_by([&] { static_cast<void>(generator.next()); }) ==
+          "RuntimeError('coroutine raised StopIteration')");
   });
 }

@@ -53,8 +53,7 @@ TEST_CASE(
   CHECK(events.take() == "ends leaves main waits hub");
 }
 
-TEST_CASE(
-    "the same when the loop was left in the first step of its main, or by a nested greenlet") {
+TEST_CASE("a thread may end after main's first step, or a nested greenlet, has left the loop") {
   Events events;
   std::thread([&] {
     const fiber::greenlet first = fiber::getcurrent();
@@ -77,7 +76,7 @@ TEST_CASE(
   CHECK(events.take() == "inner main hub");
 }
 
-TEST_CASE("the same when a callback left it, or what handles exceptions") {
+TEST_CASE("a thread may end after a callback or an exception handler has left the loop") {
   for (const bool in_handler : {false, true}) {
     for (const bool debug : {false, true}) {
       Events events;
@@ -114,7 +113,7 @@ TEST_CASE("the same when a callback left it, or what handles exceptions") {
   }
 }
 
-TEST_CASE("the same when an eager task left it, whoever made that") {
+TEST_CASE("a thread may end after an eager task has left the loop") {
   for (const bool in_task : {false, true}) {
     Events events;
     std::thread([&] {
@@ -146,7 +145,7 @@ TEST_CASE("the same when an eager task left it, whoever made that") {
   }
 }
 
-TEST_CASE("the runner closes what is there to close: generators, callbacks, its loop") {
+TEST_CASE("the runner closes generators, callbacks and its loop") {
   Events events;
   asyncio::EventLoop loop;
   std::thread([&] {
@@ -284,7 +283,7 @@ TEST_CASE("a loop may be run and closed on another thread once none of its tasks
   });
   left.acquire();
   const std::string what =
-      " the event loop on this thread: tasks of it are on the one that ran it before, and fibers "
+      " the event loop on this thread: its tasks are on the thread that ran it before, and fibers "
       "never change their thread; do it there, or when that thread has ended')";
   CHECK(thrown_by([&] { loop.run_forever(); }) == "RuntimeError('Cannot run" + what);
   CHECK(thrown_by([&] { loop.close(); }) == "RuntimeError('Cannot close" + what);

@@ -19,6 +19,7 @@
 #include "support/log.hpp"
 #include "support/names.hpp"
 #include "support/trace.hpp"
+#include "support/vectors.hpp"
 
 namespace futures = fiber::concurrent::futures;
 using namespace support;

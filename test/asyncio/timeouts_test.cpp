@@ -67,7 +67,7 @@ TEST_CASE("the block is cancelled, and the cancellation becomes a TimeoutError a
         "[5] not expired False");
 }
 
-TEST_CASE("no time at all ends only what suspends") {
+TEST_CASE("a timeout of zero ends a block only where it suspends") {
   Trace trace;
   run([&] {
     Timeout limit = timeout(0s);
@@ -366,7 +366,7 @@ TEST_CASE("what a timeout looks like when printed") {
   run([] {
     Timeout limit = timeout_at(10s);
     CHECK(limit.repr() == "<Timeout [created]>");
-    asyncio::with(limit, [&] { CHECK(limit.repr() == "<Timeout [active] when=10>"); });
+    asyncio::with(limit, [&] { CHECK(limit.repr() == "<Timeout [active] when=10.0>"); });
     CHECK(limit.repr() == "<Timeout [finished]>");
     Timeout never = timeout(std::nullopt);
     asyncio::with(never, [&] { CHECK(never.repr() == "<Timeout [active] when=None>"); });

@@ -49,7 +49,7 @@ auto until_cancelled(F then) {
 
 }  // namespace
 
-TEST_CASE("what does not suspend runs at once, in the task that calls") {
+TEST_CASE("an awaitable that does not suspend runs at once, in the task that calls") {
   Trace trace;
   run([&] {
     auto marker = create_task([&] { trace("marker"); });
@@ -65,7 +65,8 @@ TEST_CASE("what does not suspend runs at once, in the task that calls") {
   CHECK(trace.take() == "[1] inner True | [1] got 5 | [1] inner True | [1] got 5 | [2] marker");
 }
 
-TEST_CASE("without any time, what is done gives its result, and what is not is cancelled") {
+TEST_CASE(
+    "with a timeout of zero a future that is done gives its result, and another is cancelled") {
   Trace trace;
   run([&] {
     const auto body = asyncio::async([&] { trace("entered"); });
@@ -84,7 +85,7 @@ TEST_CASE("without any time, what is done gives its result, and what is not is c
         "[4] TimeoutError() | [4] 77 | [7] TimeoutError() True | [11] TimeoutError() True");
 }
 
-TEST_CASE("without any time, a gather that is cancelled is a timeout too") {
+TEST_CASE("with a timeout of zero a gather that is cancelled is a timeout too") {
   Trace trace;
   run([&] {
     const auto a = get_running_loop().create_future<int>();
@@ -179,7 +180,7 @@ TEST_CASE("a result and a cancellation in one iteration: the cancellation wins")
   CHECK(trace.take() == "[3] cancelled | [4] task.cancelled True");
 }
 
-TEST_CASE("cancelling a wait_for cancels what it waits for, and waits for that") {
+TEST_CASE("cancelling a wait_for cancels its awaitable, and waits for the end of that") {
   Trace trace;
   run([&] {
     const auto future = get_running_loop().create_future();

@@ -129,7 +129,7 @@ TEST_CASE("cancelling a wait cancels only the wait") {
   CHECK(trace.take() == "[4] True False | [5] child done");
 }
 
-TEST_CASE("what is given twice counts once; futures may be waited for, their errors stay theirs") {
+TEST_CASE("a task that is passed twice counts once; errors of futures stay in the futures") {
   Trace trace;
   run([&] {
     auto task = worker(trace, "t", 0);

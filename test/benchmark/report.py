@@ -31,7 +31,7 @@ GROUPS = {
     'http': 'HTTP, ns per request',
     'memory': 'Memory, bytes each',
 }
-# The rows that have peers and that users ask for first.
+# The rows with peers that users ask for first.
 SHORT = [
     'switch one way',
     'generator, per item',
@@ -66,7 +66,7 @@ def head(title, columns):
 
 
 def tables(works, columns):
-    """A table for each group; columns that it has no figure for are left out."""
+    """A table for each group; columns without figures are left out."""
     for group, title in GROUPS.items():
         rows = [work for work in works if work['group'] == group and not WORK.match(work['work'])]
         if not rows:
@@ -80,7 +80,7 @@ def tables(works, columns):
 
 
 def headers(works):
-    """The cost of including: a table of its own."""
+    """The table of the cost of including headers."""
     rows = {}
     for work in works:
         found = re.match(r'include (<.*>): (.*)', work['work'])

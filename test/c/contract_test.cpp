@@ -132,7 +132,7 @@ TEST_CASE("outputs are NULL or zero on failure") {
   CHECK(fiber_loop_fileno(nullptr) == -1);
 }
 
-TEST_CASE("options may end where a member ends, and say nothing beyond that is not known here") {
+TEST_CASE("the size of options ends after a member, and members that are not known are zero") {
   struct Later {
     fiber_greenlet_options known;
     void* more[2];
@@ -155,7 +155,7 @@ TEST_CASE("options may end where a member ends, and say nothing beyond that is n
   CHECK(made_with(static_cast<std::size_t>(-1)) == FIBER_INVALID);
 }
 
-TEST_CASE("what belongs to another thread is refused there") {
+TEST_CASE("objects of another thread are refused") {
   in_task([](void*, void**) -> int {
     fiber_future* future = nullptr;
     fiber_greenlet* pending = nullptr;

@@ -78,7 +78,7 @@ TEST_CASE("a greenlet has a parent, data, a name and a stack") {
         "uses its stack 1\nstatus 0\nset parent 0");
 }
 
-TEST_CASE("what cannot be is refused with a status and a text") {
+TEST_CASE("impossible calls are refused with a status and a text") {
   CHECK(noted_by(invalid_calls) ==
         "no body -2\nsays a greenlet needs a body, and a place\nno place -2\nswitch -2\n"
         "says the greenlet is NULL\nkill -2\ndead 0\ndata -2\nname of 0: \nthrow nothing -2\n"
@@ -94,7 +94,7 @@ TEST_CASE("a greenlet refuses other threads, which may hold references to it") {
         "told the greenlet is to end, frees\nkilled 0");
 }
 
-TEST_CASE("options of a program that knew fewer of them") {
+TEST_CASE("a program may have been compiled with fewer options") {
   CHECK(noted_by(old_options) == "new 0\nstack of 65536, name of 0");
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every function of <fiber/fiber.h> has a manual page, which shows its prototype and reads well.
+"""Checks that every function of <fiber/fiber.h> has a manual page that shows its prototype.
 
     manual_test.py SCRIPT HEADER VERSION
 """

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <latch>
+#include <limits>
 #include <memory>
 #include <string>
 #include <thread>
@@ -359,7 +360,7 @@ TEST_CASE("as_completed may be left early") {
   CHECK(futures[1].result() == 2);
 }
 
-TEST_CASE("the errors are ordinary ones") {
+TEST_CASE("the errors of futures are std::exceptions") {
   CHECK_THROWS_AS(throw CancelledError(), Error);
   CHECK_THROWS_AS(throw InvalidStateError(), std::exception);
   CHECK(std::is_same_v<TimeoutError, fiber::TimeoutError>);
@@ -384,4 +385,12 @@ TEST_CASE("a future that was moved from says so, and may be compared and assigne
   future = other;
   other.set_result(1);
   CHECK(future.result() == 1);
+}
+
+TEST_CASE("a timeout that is not a number is refused") {
+  const Future<int> future;
+  const std::chrono::duration<double> nan(std::numeric_limits<double>::quiet_NaN());
+  CHECK_THROWS_WITH_AS(future.result(nan), "Invalid timeout: NaN (not a number)", ValueError);
+  CHECK_THROWS_AS(future.result(std::chrono::duration<double>(-1e300)), fiber::TimeoutError);
+  CHECK_THROWS_AS(future.result(std::chrono::hours::min()), fiber::TimeoutError);
 }

@@ -138,7 +138,7 @@ TEST_CASE("values cross in both directions") {
         large + large);
 }
 
-TEST_CASE("what cannot cross is refused at compile time") {
+TEST_CASE("callables and values that cannot be serialised are refused at compile time") {
   using detail::CallableThatCrosses;
   using detail::ValueThatCrosses;
   int captured = 0;

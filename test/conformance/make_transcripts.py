@@ -14,17 +14,17 @@ A transcript is read line by line; the word before the first space says what a l
                     the program's arguments; {tmp} stands for an empty directory
     interrupt TIME  SIGINT is sent TIME seconds after the start
     TIME TEXT       the program printed the line TEXT, TIME seconds after its start
-    TIME ~REGEX     the same; the whole line matches REGEX
+    TIME ~REGEX     the program printed a line that matches REGEX as a whole, at that time
     stderr REGEX    some line on stderr contains a match of REGEX; without such lines nothing
                     is written there
     exit TIME STATUS
                     the program ended, by signal n if STATUS is 128 + n; always the last line
 
-The regular expressions keep to what Python and ECMAScript have in common. A time is cut to tenths.
-What cannot be seen from outside, a NAME.py says in comments of its own, "# transcript: KEY VALUE",
+The regular expressions use the common syntax of Python and ECMAScript. Times are cut to tenths.
+A NAME.py tells in comments "# transcript: KEY VALUE" how it is run and which lines vary,
 with the keys `arguments`, `interrupt`, `stderr` as above and `stdout REGEX` (lines that match are
-stored as ~REGEX). After `variant WORD`, they are for a second transcript of the same program, which
-becomes NAME-WORD.txt.
+stored as ~REGEX). The keys after `variant WORD` are for a second transcript of NAME.py, which is
+written to NAME-WORD.txt.
 """
 import argparse
 import concurrent.futures
@@ -44,8 +44,8 @@ DIRECTORY = pathlib.Path(__file__).resolve().parent / "tutorial"
 TIMEOUT = 60.0
 TOLERANCE = 0.5  # seconds by which the time of a line may differ with --check
 
-# Loads the slow modules before the clock starts, then runs the program as __main__ in this very
-# module, so that a process pool finds its functions.
+# Loads the slow modules before the clock starts, then runs the program in the module __main__, in
+# which a process pool looks for functions.
 PRELUDE = """
 import asyncio, concurrent.futures.process, http.client, http.server, random, sys
 __file__ = sys.argv[1]
@@ -64,7 +64,7 @@ class Directives:
 
 
 def directives_of(path):
-    """Directives by the name of the transcript."""
+    """The keys and values of the comments, by the name of the transcript."""
     result = {path.stem: Directives()}
     for key, value in re.findall(r"^# transcript: (\w+) (.*)$", path.read_text(), re.M):
         current = list(result.values())[-1]
@@ -86,7 +86,7 @@ def tenths(seconds):
 
 
 def run(path, arguments, interrupt):
-    """Runs one program; its lines with their times, its stderr, its end's time, its status."""
+    """Runs one program; its lines with their times, its stderr, when it ended, its status."""
     with tempfile.TemporaryDirectory() as tmp, tempfile.TemporaryFile() as errors:
         command = [sys.executable, "-u", "-c", PRELUDE, str(path), str(DIRECTORY)]
         command += shlex.split(arguments.replace("{tmp}", tmp))
@@ -143,7 +143,7 @@ def transcript(path, directives):
 
 
 def same(new, old):
-    """Whether two transcripts differ in nothing but the comment and a little time."""
+    """True if two transcripts differ only in comments and slightly in times."""
 
     def items(text):
         for line in text.splitlines():

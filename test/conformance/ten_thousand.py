@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Ten thousand tasks that sleep, lock, wait with time limits and are cancelled at random, on CPython.
 
-Prints how many events there were and a hash over all of them: what test/asyncio/scale_test.cpp,
-which is the same program, has to come to.
+Prints the number of events and a hash over all of them. test/asyncio/scale_test.cpp is this program
+in C++ and expects both numbers.
 """
 
 import asyncio

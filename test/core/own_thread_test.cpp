@@ -72,8 +72,7 @@ struct Fiber {
 
 }  // namespace
 
-TEST_CASE(
-    "what a thread has, a fiber with a thread of its own has, whatever it leaves and comes to") {
+TEST_CASE("a fiber with a thread of its own has that thread's state at every switch") {
   if (const char* why = OwnThread::why_not(true)) {
     MESSAGE("not tested: ", why);
     return;

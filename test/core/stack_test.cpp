@@ -233,7 +233,7 @@ TEST_CASE("a guard of more than 128 GiB is refused") {
         "MemoryError('a guard of more than 128 GiB was asked for a fiber stack')");
 }
 
-TEST_CASE("all is made of the page's size, where that is not 4 KiB") {
+TEST_CASE("stacks and guards are made of whole pages, where a page is not 4 KiB") {
   const Limits limits;
   for (const std::size_t page : {16 * kKiB, 64 * kKiB}) {
     stack_limits().page_size = page;

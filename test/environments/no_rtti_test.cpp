@@ -31,8 +31,8 @@ TEST_CASE("values pass between both kinds of code") {
   CHECK_FALSE(point.holds<int>());
   CHECK(point.as<Point>().y == 4);
   CHECK(support::thrown_by([&] { point.as<long>(); }) ==
-        "TypeError('a value of type 'long' was expected, but one of type 'no_rtti::Point' was "
-        "sent')");
+        "TypeError(\"a value of type 'long' was expected, but one of type 'no_rtti::Point' was "
+        "sent\")");
   int sum = 0;
   CHECK_THROWS_WITH_AS(
       [&] {

@@ -208,6 +208,21 @@ FIBER_IN_PLACE_OF(syscall, long, (long number, long a, long b, long c, long d, l
 }
 FIBER_FAULTY(read, ssize_t, (int fd, void* to, Size size), (fd, to, size), -1, EINTR)
 FIBER_FAULTY(write, ssize_t, (int fd, const void* from, Size size), (fd, from, size), -1, EINTR)
+FIBER_FAULTY(pread, ssize_t, (int fd, void* to, Size size, off_t at), (fd, to, size, at), -1, EINTR,
+             EIO)
+FIBER_FAULTY(pwrite, ssize_t, (int fd, const void* from, Size size, off_t at), (fd, from, size, at),
+             -1, EINTR, ENOSPC)
+FIBER_FAULTY(openat, int, (int folder, const char* path, int flags, mode_t mode),
+             (folder, path, flags, mode), -1, EMFILE, EINTR)
+FIBER_FAULTY(fchmod, int, (int fd, mode_t mode), (fd, mode), -1, EIO)
+FIBER_FAULTY(flock, int, (int fd, int operation), (fd, operation), -1, EINTR, ENOLCK)
+FIBER_FAULTY(fsync, int, (int fd), (fd), -1, EINTR, EIO)
+FIBER_FAULTY(ftruncate, int, (int fd, off_t size), (fd, size), -1, EINTR, EIO)
+FIBER_FAULTY(linkat, int, (int from, const char* a, int to, const char* b, int flags),
+             (from, a, to, b, flags), -1, ENOSPC)
+FIBER_FAULTY(rename, int, (const char* from, const char* to), (from, to), -1, ENOSPC)
+FIBER_FAULTY(renameat, int, (int from, const char* a, int to, const char* b), (from, a, to, b), -1,
+             ENOSPC)
 FIBER_FAULTY(recv, ssize_t, (int fd, void* to, Size size, int flags), (fd, to, size, flags), -1,
              EINTR, ENOMEM)
 FIBER_FAULTY(send, ssize_t, (int fd, const void* from, Size size, int flags),

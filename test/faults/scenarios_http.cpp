@@ -1,10 +1,13 @@
 // HTTP clients. Their server runs in the parent, where nothing fails; OpenSSL's first use in a
 // process is over.
+#include "files.hpp"
 #include "harness.hpp"
 
 #include <fiber/aiohttp.hpp>
+#include <fiber/aiohttp/download.hpp>
 #include <fiber/asyncio.hpp>
 #include <fiber/requests.hpp>
+#include <fiber/requests/download.hpp>
 
 #include <chrono>
 
@@ -14,6 +17,8 @@
 
 using namespace fiber;
 using asyncio::await;
+using faults::content_of;
+using faults::folder;
 using faults::require;
 
 namespace {
@@ -21,6 +26,31 @@ namespace {
 support::HttpServer& server() {
   static support::HttpServer& the_server = *new support::HttpServer;
   return the_server;
+}
+
+// A file in two parts: the server ends the first connection in the middle.
+constexpr std::size_t kFileSize = 30'000;
+
+std::string file_url() { return server().url("/resumable/" + std::to_string(kFileSize)); }
+
+http::DownloadOptions file_options() {
+  return {.directory = folder().path(),
+          .name = "file",
+          .retry_delay = std::chrono::milliseconds(1),
+          .progress = [](const http::DownloadProgress&) {}};
+}
+
+// What a run with a fault has left is taken up by the next one.
+void check_file(const http::DownloadResult& result) {
+  require(result.size == kFileSize, "the size of a file");
+  require(content_of("file") == support::HttpServer::body(kFileSize), "the bytes of a file");
+}
+
+void download_once() {
+  check_file(requests::download(file_url(), file_options()));
+  support::with_session([](aiohttp::ClientSession& session) {
+    check_file(await(aiohttp::download(session, file_url(), file_options())));
+  });
 }
 
 void request_once() { static_cast<void>(requests::get(server().url("/fixed"))); }
@@ -48,5 +78,15 @@ FAULTS_SCENARIO(aiohttp_get, request_once) {
           require(await(response.read()) == support::HttpServer::body(20'000), "a body");
         });
     });
+  });
+}
+
+FAULTS_SCENARIO(requests_download, download_once) {
+  check_file(requests::download(file_url(), file_options()));
+}
+
+FAULTS_SCENARIO(aiohttp_download, download_once) {
+  support::with_session([](aiohttp::ClientSession& session) {
+    check_file(await(aiohttp::download(session, file_url(), file_options())));
   });
 }

@@ -70,7 +70,8 @@ TEST_CASE("an inner generator that returns in answer to close leaves GeneratorEx
   CHECK(say.take() == "inner outer");
 }
 
-TEST_CASE("the same when GeneratorExit is thrown in: the outer one gets the very exception") {
+TEST_CASE(
+    "an inner generator that returns when GeneratorExit is thrown in leaves that to the outer") {
   Events say;
   const Generator<int> g = [&](auto& self) {
     try {
@@ -160,7 +161,8 @@ TEST_CASE("a middle generator that yields in answer to close fails in its own de
   CHECK(kept.next() == 4);
 }
 
-TEST_CASE("GeneratorExit thrown in reaches the outermost as it is, the others as a fresh one") {
+TEST_CASE(
+    "GeneratorExit thrown in reaches the outermost generator itself, the others as a fresh one") {
   Events say;
   const Generator<int> g = [&](auto& self) {
     try {
@@ -275,8 +277,8 @@ TEST_CASE("a StopIteration thrown into an exhausted delegate, or a range, ends t
   }
   CHECK(say.take() == "returned");
   CHECK(thrown_by([&] { views.throw_(StopIteration("thrown")); }) ==
-        "TypeError('a StopIteration was thrown in, whose text goes with it: yield_from cannot "
-        "return it as 'std::string_view'')");
+        "TypeError(\"a StopIteration was thrown in, whose text goes with it: yield_from cannot "
+        "return it as 'std::string_view'\")");
 }
 
 TEST_CASE("close handled by the outer generator, which then ends, is no error") {

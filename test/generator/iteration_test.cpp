@@ -407,3 +407,15 @@ TEST_CASE("a bare yield hands a value-initialised item over") {
   const Generator<int> g = [](auto& self) { self.yield(); };
   CHECK(list(g) == std::vector{0});
 }
+
+TEST_CASE("an iterator that was moved from goes on where it was") {
+  const Generator<int> generator = count(0, 3);
+  auto at = generator.begin();
+  const auto moved = std::move(at);
+  CHECK(*at == 0);
+  CHECK(*++at == 1);
+  CHECK(*moved == 1);
+  CHECK(*++at == 2);
+  CHECK(++at == generator.end());
+  CHECK(moved == generator.end());
+}

@@ -32,7 +32,7 @@ TEST_CASE(
     "something sent to a generator that has not started is a TypeError, and changes nothing") {
   const Generator<int, int> g = [](auto& self) { self.yield(self.yield(1)); };
   CHECK(thrown_by([&] { g.send(5); }) ==
-        "TypeError('can't send non-None value to a just-started generator')");
+        "TypeError(\"can't send non-None value to a just-started generator\")");
   CHECK(g.state() == fiber::GEN_CREATED);
   CHECK(g.next() == 1);
   CHECK(g.send(5) == 5);

@@ -50,7 +50,7 @@ TEST_CASE(
   CHECK(with_default.get(2) == 2);
   CHECK_THROWS_AS(bare.get(), fiber::LookupError);
   CHECK(shape(thrown_by([&] { bare.get(); })) ==
-        "LookupError('<ContextVar name='bare' at ADDRESS>')");
+        "LookupError(\"<ContextVar name='bare' at ADDRESS>\")");
   bare.set(3);
   with_default.set(4);
   CHECK(bare.get() == 3);

@@ -50,7 +50,7 @@ TEST_CASE("a greenlet started in a handler knows nothing of what its starter cau
   CHECK(events.take() == "nothing caught 0 ValueError('A')");
 }
 
-TEST_CASE("each rethrows its own exception, in whatever order the handlers are left") {
+TEST_CASE("each greenlet rethrows its own exception, in whatever order the handlers are left") {
   for (const bool main_first : {false, true}) {
     Events events;
     const greenlet f([&] {

@@ -108,7 +108,7 @@ TEST_CASE("a pending parent that cannot take its child's result dies of a TypeEr
   const greenlet parent([&] { events("ran"); });
   const greenlet child([] { return 1; }, {.parent = parent});
   CHECK(thrown_by([&] { child.switch_(); }) ==
-        "TypeError('the body of a greenlet takes no arguments, but one of type 'int' was sent')");
+        "TypeError(\"the body of a greenlet takes no arguments, but one of type 'int' was sent\")");
   CHECK(parent.dead());
   CHECK(events.take().empty());
 }

@@ -136,7 +136,7 @@ TEST_CASE("a greenlet that stores a handle to itself while it is unwound lives o
   CHECK(saved == nullptr);
 }
 
-TEST_CASE("while a greenlet is unwound its parent is who dropped it, and control returns there") {
+TEST_CASE("while a greenlet is unwound its parent is the greenlet that dropped it") {
   Events events;
   const greenlet hub([&] {
     to_parent();
@@ -232,7 +232,7 @@ TEST_CASE("a greenlet that nobody refers to is unwound by the switch that leaves
   CHECK(events.take() == "unwound main goes on");
 }
 
-TEST_CASE("what an unwound sender still sends is swallowed, and the first value arrives") {
+TEST_CASE("a value that an unwound sender still sends is swallowed, and the first value arrives") {
   Events events;
   const UnraisableEvents unraisable(events);
   greenlet handle = nullptr;

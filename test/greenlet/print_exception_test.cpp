@@ -149,7 +149,7 @@ TEST_CASE("KeyboardInterrupt and SystemExit that leave main end the program as P
   CHECK(left.errors == "");
 }
 
-TEST_CASE("a terminate handler of the program's own has the say, and other exceptions abort") {
+TEST_CASE("a terminate handler of the program's own is called, and other exceptions abort") {
   const std::terminate_handler own = [] { ::_exit(42); };
   CHECK(support::run_forked([&] {
           std::set_terminate(own);

@@ -45,10 +45,10 @@ TEST_CASE(
     }
   }).join();
   const auto refused = [](const std::string& what) {
-    return "error('cannot switch to a greenlet of another thread: <greenlet " + what +
+    return "error(\"cannot switch to a greenlet of another thread: <greenlet " + what +
            "> belongs to the thread of <greenlet current active started main>, this is the thread "
            "of <greenlet current active started main>; hand the value over in a way "
-           "that is made for threads, such as a queue, instead') refused";
+           "that is made for threads, such as a queue, instead\") refused";
   };
   CHECK(events.take() == refused("'p' pending") + " " + refused("'s' suspended active started"));
   CHECK(argument.use_count() == 1);
@@ -124,7 +124,7 @@ TEST_CASE("a child whose pending parent moved to another thread ends in its own 
   CHECK(child.dead());
 }
 
-TEST_CASE("nor does it start, or switch to, a parent that still lives in another thread") {
+TEST_CASE("a child neither starts nor switches to a parent that still lives in another thread") {
   for (const bool parent_runs : {false, true}) {
     Events events;
     const greenlet parent([&](int v) {

@@ -48,7 +48,7 @@ TEST_CASE("a suspended greenlet gets the value that it is resumed with") {
   CHECK(g.switch_("hello").as<std::string>() == "hello!");
 }
 
-TEST_CASE("no value is told apart from a null one") {
+TEST_CASE("sending nothing and sending a null value are different") {
   std::vector<bool> empty;
   const greenlet g([&] {
     empty.push_back(to_parent().empty());
@@ -142,22 +142,23 @@ TEST_CASE("arguments of the wrong type kill the body with a TypeError that names
     return text;
   };
   CHECK(refused([](int) {}, 1.5) ==
-        "TypeError('a value of type 'int' was expected, but one of type 'double' was sent')");
+        "TypeError(\"a value of type 'int' was expected, but one of type 'double' was sent\")");
   CHECK(refused([](int) {}) ==
-        "TypeError('a value of type 'int' was expected, but nothing was sent')");
+        "TypeError(\"a value of type 'int' was expected, but nothing was sent\")");
   CHECK(refused([] {}, std::string("x")) ==
-        "TypeError('the body of a greenlet takes no arguments, but one of type 'std::string' was "
-        "sent')");
-  CHECK(refused([](int, int) {}, 1) ==
-        "TypeError('a value of type 'std::tuple<int, int>' was expected, but one of type 'int' was "
-        "sent')");
+        "TypeError(\"the body of a greenlet takes no arguments, but one of type 'std::string' was "
+        "sent\")");
+  CHECK(
+      refused([](int, int) {}, 1) ==
+      "TypeError(\"a value of type 'std::tuple<int, int>' was expected, but one of type 'int' was "
+      "sent\")");
 }
 
 TEST_CASE(
     "a result read as the wrong type is a TypeError, and can still be read as the right one") {
   value v = greenlet([] { return 1; }).switch_();
   CHECK(thrown_by([&] { (void)v.as<long>(); }) ==
-        "TypeError('a value of type 'long' was expected, but one of type 'int' was sent')");
+        "TypeError(\"a value of type 'long' was expected, but one of type 'int' was sent\")");
   CHECK(v.get_if<long>() == nullptr);
   CHECK(*v.get_if<int>() == 1);
   CHECK(v.as<int>() == 1);
@@ -204,8 +205,9 @@ TEST_CASE("a body takes text as a string, a view or a pointer, whichever of them
   two.switch_("more than fits into a short string ", 1, std::string_view("and more"));
   CHECK(two.switch_().as<std::string>() == "more than fits into a short string and more");
 
-  CHECK(thrown_by([] { greenlet([](std::string_view) {}).switch_(1); }) ==
-        "TypeError('a value of type 'std::string' was expected, but one of type 'int' was sent')");
+  CHECK(
+      thrown_by([] { greenlet([](std::string_view) {}).switch_(1); }) ==
+      "TypeError(\"a value of type 'std::string' was expected, but one of type 'int' was sent\")");
 }
 
 TEST_CASE("a GreenletExit that is returned is a value like any other") {
@@ -262,6 +264,6 @@ TEST_CASE("a constant value can be read and asked what it is") {
   CHECK(number.get_if<long>() == nullptr);
   CHECK(number.exception() == nullptr);
   CHECK(thrown_by([&] { static_cast<void>(number.as<long>()); }) ==
-        "TypeError('a value of type 'long' was expected, but one of type 'int' was sent')");
+        "TypeError(\"a value of type 'long' was expected, but one of type 'int' was sent\")");
   static_assert(std::is_same_v<decltype(number.as<int>()), const int&>);
 }

@@ -188,7 +188,7 @@ TEST_CASE("shield: a call waits to its end although the task is cancelled") {
   CHECK(say.take() == "value no such key CancelledError");
 }
 
-TEST_CASE("shield: only for so long") {
+TEST_CASE("shield: a call is shielded for a limited time") {
   run([&] {
     const Ends ends = socket_pair();
     const auto task = start([&] {
@@ -321,8 +321,7 @@ TEST_CASE("the policy of an object can be changed, and is listed") {
   CHECK(zmq);
 }
 
-TEST_CASE(
-    "who takes an error for readiness, and asks again and again, is told by other calls too") {
+TEST_CASE("a library that takes an error for readiness gets it from its other calls, too") {
   run([&] {
     const Ends ends = socket_pair();
     const auto task = start([&] {

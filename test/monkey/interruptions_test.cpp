@@ -194,7 +194,7 @@ TEST_CASE("a handler of SIGCHLD takes no child from the call that waits for it")
   CHECK(say.take() == "1 3 1 1 3 2");
 }
 
-TEST_CASE("without the descriptor for it handlers run, and interrupt nothing") {
+TEST_CASE("without a descriptor for interruptions handlers run, and interrupt nothing") {
   Said say;
   const Handler handler(SIGUSR1, count);
   run_interrupted([&] {

@@ -74,7 +74,7 @@ TEST_CASE("a recursive mutex keeps tasks apart") {
   });
 }
 
-TEST_CASE("a mutex that checks for errors finds those of a task, not of two") {
+TEST_CASE("a mutex of type ERRORCHECK finds the errors of one task, and sees none in two") {
   run([] {
     Mutex mutex(PTHREAD_MUTEX_ERRORCHECK);
     CHECK(mutex.lock() == 0);

@@ -7,11 +7,14 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
+#include <vector>
 
 #include "monkey/support.hpp"
 #include "support/child_process.hpp"
@@ -95,6 +98,31 @@ TEST_CASE("what is loaded later is patched as it comes, unless nobody wants it")
   monkey::unpatch();
 }
 
+TEST_CASE("names are matched whole: libc-calls is not libc, and libfiber-calls is not ours") {
+  const std::filesystem::path directory =
+      std::filesystem::temp_directory_path() / ("fiber-names-" + std::to_string(::getpid()));
+  std::filesystem::create_directory(directory);
+  const support::AtEnd remove([&] { std::filesystem::remove_all(directory); });
+  std::vector<void*> loaded;
+  for (const char* name : {"libc-calls.so.1", "libfiber-calls.so", "libm2.so", "ld-calls.so"}) {
+    CAPTURE(name);
+    std::filesystem::copy_file(bound_calls(), directory / name);
+    loaded.push_back(::dlopen((directory / name).c_str(), RTLD_NOW | RTLD_LOCAL));
+    REQUIRE_MESSAGE(loaded.back() != nullptr, ::dlerror());
+    const Patch patch;
+    const auto all = monkey::report();
+    const auto* object = find(all, std::string("/") + name);
+    REQUIRE(object != nullptr);
+    CHECK(has(object->patched, "read"));
+  }
+  CHECK_THROWS_AS(monkey::patch_library("libc-calls"), fiber::ValueError);
+  CHECK_THROWS_AS(monkey::patch_library("libm"), fiber::ValueError);
+  CHECK(monkey::patch_library("libm2.so") > 10);
+  CHECK(monkey::patched().size() == 1);
+  monkey::unpatch();
+  for (void* object : loaded) ::dlclose(object);
+}
+
 TEST_CASE(
     "report: what blocks and cannot be patched, with what to do; what was left alone, and why") {
   const Patch patch;
@@ -141,6 +169,14 @@ TEST_CASE("fiber-check reads programs, libraries and processes, and runs none of
   CHECK(nothing.errors ==
         "fiber-check: there is no program, process or library 'no-such-program' to read\n");
   CHECK(check({}).status == 2);
+}
+
+TEST_CASE("the table of policies says which version was tried, and why") {
+  for (const monkey::Policy& policy : monkey::policies()) {
+    CAPTURE(policy.object);
+    CHECK(policy.tried.find('.') != std::string::npos);
+    CHECK(!policy.why.empty());
+  }
 }
 
 TEST_CASE("dependencies are patched with what needs them") {

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "monkey/support.hpp"
+#include "monkey/thread_calls.hpp"
+#include "support/child_process.hpp"
 
 using namespace monkey_test;
 
@@ -101,7 +103,7 @@ TEST_CASE("what a task keeps for its thread stays over its patched calls") {
   });
 }
 
-TEST_CASE("a call is cut short in such a task as in any") {
+TEST_CASE("a cancelled call is cut short in a task with a thread state of its own, too") {
   if (!available()) return;
   run([] {
     int error = 0;
@@ -147,4 +149,38 @@ TEST_CASE("in debug mode a task is named that leaves its locale to others while 
                          "> gave way and left its locale (uselocale) to the thread, which other "
                          "tasks of this thread find. Only patched calls put that away: see "
                          "own_thread_state"}));
+}
+
+TEST_CASE("setuid and its relatives change all threads, and come back") {
+  if (!available()) return;
+  const support::ChildResult ended = support::run_child({.body = [] {
+    const auto must = [](bool fact, int status) {
+      if (!fact) ::_exit(status);
+    };
+    ::alarm(60);
+    run([&] {
+      await(asyncio::create_task(
+          [&] {
+            number = 1;
+            errno = 7;
+            must(calls::setuid(::getuid()) == 0 && errno == 7, 10);
+            const bool is_root = ::geteuid() == 0;
+            const gid_t group = ::getgid();
+            const int set = calls::setgroups(1, &group);
+            must(is_root ? set == 0 && errno == 7 : set == -1 && errno == EPERM, 11);
+            must(calls::setuid(static_cast<uid_t>(-1)) == -1 && errno == EINVAL, 12);
+            calls::usleep(1000);
+            must(number == 1, 13);
+          },
+          own));
+      must(number == 0, 14);
+      // While the helper of another task is parked.
+      const auto other = asyncio::create_task([] { calls::usleep(5000); }, own);
+      await(asyncio::sleep(0));
+      must(calls::setuid(::getuid()) == 0, 15);
+      await(other);
+    });
+    ::_exit(3);
+  }});
+  CHECK(ended.status == 3);
 }

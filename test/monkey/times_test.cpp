@@ -89,7 +89,7 @@ TEST_CASE("sleep(0) and sched_yield let other tasks run") {
   });
 }
 
-TEST_CASE("what is wrong is libc's to say") {
+TEST_CASE("wrong arguments give the errors of libc") {
   run([] {
     const timespec wrong{.tv_sec = 0, .tv_nsec = 2'000'000'000};
     CHECK(calls::nanosleep(&wrong, nullptr) == -1);

@@ -108,7 +108,7 @@ TEST_CASE("each program says how it is used, and refuses what it does not know")
   });
 }
 
-TEST_CASE("what is wrong with the arguments is said") {
+TEST_CASE("each wrong argument has a message") {
   asyncio::run([] {
     const auto said = [](const std::string& name, const std::vector<std::string>& arguments) {
       const Result result = run(name, arguments);

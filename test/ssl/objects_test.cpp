@@ -209,7 +209,7 @@ TEST_CASE("channel bindings are the same on both sides, and new for each connect
   CHECK(first.client.get_channel_binding() == first.server.get_channel_binding());
   CHECK(first.client.get_channel_binding() != second.client.get_channel_binding());
   CHECK(thrown_by([&] { first.client.get_channel_binding("other"); }) ==
-        "ValueError(''other' channel binding type not implemented')");
+        "ValueError(\"'other' channel binding type not implemented\")");
 }
 
 TEST_CASE("keys are written for who debugs, and to the file that is for it") {
@@ -231,7 +231,7 @@ TEST_CASE("keys are written for who debugs, and to the file that is for it") {
   CHECK(certificates().read("keys.log") == keys);
 }
 
-TEST_CASE("what makes no sense is refused") {
+TEST_CASE("arguments that make no sense are refused") {
   const auto client = client_context();
   const auto server = server_context();
   const ssl::MemoryBIO in;

@@ -1,7 +1,7 @@
-"""The other side of the tests in peers_test.cpp, with Python's own ssl and asyncio.
+"""The peer of the tests in peers_test.cpp, with Python's own ssl and asyncio.
 
-peer.py client PORT CAFILE     connects, talks, prints what it saw
-peer.py server CERTFILE        prints its port, serves one connection, prints what it saw
+peer.py client PORT CAFILE     connects, talks, prints what it received
+peer.py server CERTFILE        prints its port, serves one connection, prints what it received
 """
 import asyncio
 import ssl

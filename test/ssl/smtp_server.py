@@ -1,6 +1,6 @@
 """An SMTP server that wants STARTTLS, for servers_test.cpp.
 
-smtp_server.py CERTFILE     prints its port, then a line for each message; ends with its input
+smtp_server.py CERTFILE     prints its port, then a line for each message; ends when its input ends
 """
 import asyncio
 import ssl

@@ -8,12 +8,16 @@
 #include <cstdlib>
 #include <new>
 
+#include <malloc.h>
+
 namespace support {
 
 struct Allocations {
   std::size_t count = 0;
   std::size_t bytes = 0;
-  long left = -1;  // until memory runs out; -1: no limit
+  std::size_t live = 0;  // bytes that are allocated now
+  std::size_t peak = 0;  // the most that were since a test has set this to `live`
+  long left = -1;        // until memory runs out; -1: no limit
 };
 inline Allocations allocations;
 
@@ -42,11 +46,17 @@ __attribute__((noinline)) void* operator new(std::size_t size) {
   if (all.left > 0) --all.left;
   ++all.count;
   all.bytes += size;
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
+  void* memory = std::malloc(size);
+  if (memory == nullptr) throw std::bad_alloc();
+  all.live += ::malloc_usable_size(memory);
+  if (all.peak < all.live) all.peak = all.live;
+  return memory;
 }
-__attribute__((noinline)) void operator delete(void* memory) noexcept { std::free(memory); }
-__attribute__((noinline)) void operator delete(void* memory, std::size_t) noexcept {
+__attribute__((noinline)) void operator delete(void* memory) noexcept {
+  support::allocations.live -= ::malloc_usable_size(memory);
   std::free(memory);
+}
+__attribute__((noinline)) void operator delete(void* memory, std::size_t) noexcept {
+  operator delete(memory);
 }
 #endif

@@ -17,6 +17,8 @@
 //   /pieces/N           N bytes, each sent when release() allows one more
 //   /dropped            half of the promised body, then the end of the connection
 //   /dropped-chunk      the same within a chunk
+//   /resumable/N        the first half of N bytes, then the end of the connection; with Range, the
+//                       bytes from there on
 //   /no-answer          the end of the connection
 //   /silent             nothing, until the client goes away
 //   /stalled            the head and 5 of 10 bytes, then nothing, until the client goes away
@@ -299,6 +301,7 @@ class HttpServer {
                                                     {200, "OK"},
                                                     {201, "Created"},
                                                     {204, "No Content"},
+                                                    {206, "Partial Content"},
                                                     {301, "Moved Permanently"},
                                                     {302, "Found"},
                                                     {303, "See Other"},
@@ -402,6 +405,7 @@ class HttpServer {
         changed_.wait(lock, [this] { return stopping_ || released_ > 0; });
         --released_;
       });
+    if (request.is("/resumable/")) return resume(client, request);
     if (request.is("/dropped-chunk")) {
       send_head(client, 200, "Transfer-Encoding: chunked\r\n");
       send(client, "a\r\nhalf");
@@ -439,6 +443,23 @@ class HttpServer {
       return false;
     }
     return send_all(client, request, 404, "no such page");
+  }
+
+  bool resume(int client, const Request& request) {
+    const std::string bytes = body(static_cast<std::size_t>(request.number("/resumable/")));
+    const std::string size = std::to_string(bytes.size());
+    constexpr std::string_view range = "Range: bytes=";
+    const auto at = request.head.find(range);
+    if (at == request.head.npos) {
+      send_head(client, 200, "ETag: \"it\"\r\nContent-Length: " + size + "\r\n");
+      send_body(client, std::string_view(bytes).substr(0, bytes.size() / 2));
+      return false;
+    }
+    const auto begin = std::strtoul(request.head.c_str() + at + range.size(), nullptr, 10);
+    const std::string rest = bytes.substr(std::min(begin, bytes.size()));
+    return send_all(client, request, 206, rest,
+                    "ETag: \"it\"\r\nContent-Range: bytes " + std::to_string(begin) + "-" +
+                        std::to_string(bytes.size() - 1) + "/" + size + "\r\n");
   }
 
   template <class Pause>

@@ -16,7 +16,8 @@ legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx
   libboost-dev liblmdb-dev libjemalloc2 libmimalloc2.0 curl wget git perl sqlite3 python3-requests
   python3-aiohttp python3-aiosmtpd dnsmasq-base openssh-server openssh-client libssh2-1-dev
   mosquitto libmosquitto-dev slapd libldap-dev memcached libmemcached-dev libneon27-gnutls-dev
-  libmbedtls-dev libmodbus-dev libgit2-dev snmpd libsnmp-dev libzmq3-dev)
+  libmbedtls-dev libmodbus-dev libgit2-dev snmpd libsnmp-dev libzmq3-dev libssh-dev
+  libcpp-httplib-dev libpoco-dev)
 
 # The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
 if [ -n "${CXX:-}" ] && [ -z "${CC:-}" ]; then
@@ -99,6 +100,9 @@ present() {
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ;;
     libmariadb-dev) pkg-config --exists libmariadb ;;
     libssh2-1-dev) pkg-config --exists libssh2 ;;
+    libssh-dev) pkg-config --exists libssh ;;
+    libcpp-httplib-dev) has_header httplib.h ;;
+    libpoco-dev) has_header Poco/Version.h ;;
     libmosquitto-dev) pkg-config --exists libmosquitto ;;
     libldap-dev) pkg-config --exists ldap ;;
     libmemcached-dev) pkg-config --exists libmemcached ;;
@@ -116,7 +120,7 @@ present() {
     openssh-server) PATH=$PATH:/usr/sbin command -v sshd >/dev/null ;;
     openssh-client) command -v ssh >/dev/null ;;
     mosquitto | slapd | snmpd) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
-    g++-aarch64-linux-gnu) command -v aarch64-linux-gnu-g++ >/dev/null ;;
+    g++-*-linux-gnu) command -v "${1#g++-}-g++" >/dev/null ;;
     musl-dev) [ -e "/usr/include/$(uname -m)-linux-musl/features.h" ] ;;
     debhelper) command -v dh >/dev/null ;;
     dpkg-dev) command -v dpkg-buildpackage >/dev/null ;;

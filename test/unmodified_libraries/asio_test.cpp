@@ -7,11 +7,14 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/version.hpp>
 #include <boost/asio/write.hpp>
 
-#include <array>
+#include <string>
 
+#include "unmodified_libraries/nginx.hpp"
 #include "unmodified_libraries/patched.hpp"
+#include "unmodified_libraries/trial.hpp"
 
 using namespace legacy_test;
 namespace asio = boost::asio;
@@ -52,6 +55,35 @@ struct Echo {
 };
 
 }  // namespace
+
+TEST_CASE("Boost.Asio's blocking calls: what is asked of every client") {
+  const Nginx server;
+  try_out({.library = "Boost.Asio",
+           .version = std::to_string(BOOST_ASIO_VERSION / 100000) + "." +
+                      std::to_string(BOOST_ASIO_VERSION / 100 % 1000) + "." +
+                      std::to_string(BOOST_ASIO_VERSION % 100),
+           .function = nullptr,
+           .server = "nginx",
+           .port = server.port(),
+           .call =
+               [](int port) {
+                 try {
+                   asio::io_context context;
+                   asio::ip::tcp::socket socket(context);
+                   socket.connect(
+                       {asio::ip::make_address("127.0.0.1"), static_cast<unsigned short>(port)});
+                   asio::write(socket, asio::buffer("GET /page HTTP/1.0\r\n\r\n", 22));
+                   std::string text;
+                   error_code error;
+                   asio::read(socket, asio::dynamic_buffer(text), error);
+                   if (error && error != asio::error::eof) throw boost::system::system_error(error);
+                   return std::to_string(text.size() - text.find("\r\n\r\n") - 4);
+                 } catch (const boost::system::system_error& error) {
+                   throw Failure(error.what());
+                 }
+               },
+           .answer = std::to_string(Nginx::kPageSize)});
+}
 
 TEST_CASE("io_context::run() in ten tasks of one thread") {
   if (const char* why = fiber::core::OwnThread::why_not(true)) {

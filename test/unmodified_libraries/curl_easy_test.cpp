@@ -1,6 +1,7 @@
 // libcurl's easy interface, unmodified, against nginx.
 #include "unmodified_libraries/nginx.hpp"
 #include "unmodified_libraries/patched.hpp"
+#include "unmodified_libraries/trial.hpp"
 
 #include <curl/curl.h>
 
@@ -49,6 +50,21 @@ Answer get(const std::string& url, long limit_ms = 0, int* lines = nullptr) {
 }
 
 }  // namespace
+
+TEST_CASE("libcurl's easy interface: what is asked of every client") {
+  try_out({.library = "libcurl (easy)",
+           .version = curl_version_info(CURLVERSION_NOW)->version,
+           .function = "curl_easy_init",
+           .server = "nginx",
+           .port = server().port(),
+           .call =
+               [](int port) {
+                 const Answer answer = get("http://127.0.0.1:" + std::to_string(port) + "/page");
+                 if (answer.code != CURLE_OK) throw Failure(curl_easy_strerror(answer.code));
+                 return std::to_string(answer.size);
+               },
+           .answer = std::to_string(Nginx::kPageSize)});
+}
 
 TEST_CASE("100 slow downloads take the time of one, in one thread") {
   server();

@@ -1,6 +1,7 @@
 // libpq, unmodified, against PostgreSQL.
 #include "unmodified_libraries/patched.hpp"
 #include "unmodified_libraries/postgres.hpp"
+#include "unmodified_libraries/trial.hpp"
 
 #include <libpq-fe.h>
 
@@ -36,6 +37,24 @@ bool contains(const std::string& text, const char* part) {
 }
 
 }  // namespace
+
+TEST_CASE("libpq: what is asked of every client") {
+  const int version = PQlibVersion();
+  try_out({.library = "libpq",
+           .version = std::to_string(version / 10000) + "." + std::to_string(version % 10000),
+           .function = "PQexec",
+           .server = "PostgreSQL",
+           .port = server().port(),
+           .call = [](int port) -> std::string {
+             const Connection connection("host=127.0.0.1 user=fiber dbname=postgres port=" +
+                                         std::to_string(port));
+             if (!connection.good()) throw Failure(connection.error());
+             const Result result = query(connection, "SELECT 'hello'");
+             if (PQresultStatus(result.get()) != PGRES_TUPLES_OK) throw Failure(connection.error());
+             return PQgetvalue(result.get(), 0, 0);
+           },
+           .answer = "hello"});
+}
 
 TEST_CASE("100 queries that sleep take the time of one, in one thread") {
   server();

@@ -1,6 +1,7 @@
 // libmariadb, unmodified, against MariaDB.
 #include "unmodified_libraries/patched.hpp"
 #include "unmodified_libraries/servers.hpp"
+#include "unmodified_libraries/trial.hpp"
 
 #include <errmsg.h>
 #include <mysql.h>
@@ -40,11 +41,11 @@ MariaDb& server() {
 }
 
 struct Connection {
-  explicit Connection(unsigned read_limit = 0) {
+  explicit Connection(unsigned read_limit = 0, int port = server().port()) {
     mysql_init(&mysql);
     if (read_limit != 0) mysql_options(&mysql, MYSQL_OPT_READ_TIMEOUT, &read_limit);
-    mysql_real_connect(&mysql, "127.0.0.1", "root", "", nullptr,
-                       static_cast<unsigned>(server().port()), nullptr, 0);
+    mysql_real_connect(&mysql, "127.0.0.1", "root", "", nullptr, static_cast<unsigned>(port),
+                       nullptr, 0);
   }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -64,6 +65,23 @@ struct Connection {
 };
 
 }  // namespace
+
+TEST_CASE("libmariadb: what is asked of every client") {
+  try_out({.library = "libmariadb",
+           .version = mysql_get_client_info(),
+           .function = "mysql_init",
+           .server = "MariaDB",
+           .port = server().port(),
+           .call =
+               [](int port) {
+                 Connection connection(0, port);
+                 if (connection.number() != 0) throw Failure(connection.error());
+                 std::string answer = connection.query("SELECT 'hello'");
+                 if (connection.number() != 0) throw Failure(connection.error());
+                 return answer;
+               },
+           .answer = "hello"});
+}
 
 TEST_CASE("100 queries that sleep take the time of one, in one thread") {
   server();

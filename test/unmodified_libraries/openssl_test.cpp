@@ -1,6 +1,7 @@
 // OpenSSL, unmodified, over sockets that block: both ends in one thread, and against nginx.
 #include "unmodified_libraries/nginx.hpp"
 #include "unmodified_libraries/patched.hpp"
+#include "unmodified_libraries/trial.hpp"
 
 #include <fiber/asyncio/sock.hpp>
 
@@ -112,17 +113,17 @@ class SecureNginx : public Nginx {
 using Bio = std::unique_ptr<BIO, Free<BIO, BIO_free_all>>;
 
 // Returns a connection that OpenSSL itself has made.
-Bio connected(const Context& context, const Nginx& server) {
+Bio connected(const Context& context, int port) {
   Bio bio(BIO_new_ssl_connect(context.get()));
-  BIO_set_conn_hostname(bio.get(), ("127.0.0.1:" + std::to_string(server.port())).c_str());
+  BIO_set_conn_hostname(bio.get(), ("127.0.0.1:" + std::to_string(port)).c_str());
   return bio;
 }
 
 // Returns the answer to a request for `path`, or its part before the connection broke. `ending`
 // gets the result of SSL_get_error.
-std::string get(const Context& context, const Nginx& server, const std::string& path,
-                int* ending = nullptr, int* parts = nullptr) {
-  const Bio bio = connected(context, server);
+std::string get(const Context& context, int port, const std::string& path, int* ending = nullptr,
+                int* parts = nullptr) {
+  const Bio bio = connected(context, port);
   std::string answer;
   SSL* ssl = nullptr;
   BIO_get_ssl(bio.get(), &ssl);
@@ -148,6 +149,26 @@ Ssl on(const Context& context, int fd) {
 }
 
 }  // namespace
+
+TEST_CASE("OpenSSL: what is asked of every client") {
+  const Contexts contexts;
+  const SecureNginx server(contexts.identity);
+  try_out({.library = "OpenSSL",
+           .version = OpenSSL_version(OPENSSL_VERSION_STRING),
+           .function = "BIO_new_ssl_connect",
+           .server = "nginx, TLS",
+           .port = server.port(),
+           .call =
+               [&](int port) {
+                 int ending = 0;
+                 const std::string answer = get(contexts.client, port, "/page", &ending);
+                 if (ending != SSL_ERROR_ZERO_RETURN)
+                   throw Failure("SSL_get_error: " + std::to_string(ending));
+                 return std::to_string(answer.size() - answer.find("\r\n\r\n") - 4);
+               },
+           .answer = std::to_string(Nginx::kPageSize),
+           .at_once = 20});
+}
 
 TEST_CASE("servers and clients that block shake hands and talk in one thread") {
   const PatchedLibrary patched("BIO_new");
@@ -271,7 +292,7 @@ TEST_CASE("100 slow downloads from nginx take the time of one, in one thread") {
   asyncio::run([&] {
     const double took = at_once("OpenSSL", "a second's download over TLS", 100, [&](int) {
       int ending = 0;
-      const std::string answer = get(contexts.client, server, "/slow/page", &ending);
+      const std::string answer = get(contexts.client, server.port(), "/slow/page", &ending);
       CHECK(answer.starts_with("HTTP/1.1 200 OK"));
       CHECK(answer.ends_with(std::string(Nginx::kPageSize, 'p')));
       CHECK(ending == SSL_ERROR_ZERO_RETURN);
@@ -287,26 +308,26 @@ TEST_CASE("an nginx that is not trusted, a cancelled task, an nginx that is kill
   asyncio::run([&] {
     int ending = 0;
     const Contexts strangers(false);
-    CHECK(get(strangers.client, server, "/page", &ending) == "");
+    CHECK(get(strangers.client, server.port(), "/page", &ending) == "");
     CHECK(ending == SSL_ERROR_SSL);
 
     int parts = 0;
-    const auto task =
-        asyncio::create_task([&] { get(contexts.client, server, "/stuck/page", &ending, &parts); });
+    const auto task = asyncio::create_task(
+        [&] { get(contexts.client, server.port(), "/stuck/page", &ending, &parts); });
     until(parts);
     CHECK(cancel(task));
     CHECK(ending == SSL_ERROR_SYSCALL);
 
     parts = 0;
     const auto reading = asyncio::create_task(
-        [&] { return get(contexts.client, server, "/stuck/page", &ending, &parts); });
+        [&] { return get(contexts.client, server.port(), "/stuck/page", &ending, &parts); });
     until(parts);
     server.kill();
     const std::string part = await(reading);
     CHECK(part.starts_with("HTTP/1.1 200 OK"));
     CHECK(part.size() < Nginx::kPageSize);
     CHECK((ending == SSL_ERROR_SSL || ending == SSL_ERROR_SYSCALL));
-    CHECK(get(contexts.client, server, "/page", &ending) == "");  // refused
+    CHECK(get(contexts.client, server.port(), "/page", &ending) == "");  // refused
     CHECK(ending != SSL_ERROR_NONE);
   });
 }

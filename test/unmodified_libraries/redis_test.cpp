@@ -1,6 +1,7 @@
 // hiredis, unmodified, against Redis.
 #include "unmodified_libraries/patched.hpp"
 #include "unmodified_libraries/servers.hpp"
+#include "unmodified_libraries/trial.hpp"
 
 #include <hiredis/hiredis.h>
 
@@ -36,7 +37,7 @@ Redis& server() {
 using Reply = std::unique_ptr<redisReply, void (*)(void*)>;
 
 struct Connection {
-  Connection() : redis(redisConnect("127.0.0.1", server().port())) {}
+  explicit Connection(int port = server().port()) : redis(redisConnect("127.0.0.1", port)) {}
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection() { redisFree(redis); }
@@ -49,6 +50,22 @@ struct Connection {
 };
 
 }  // namespace
+
+TEST_CASE("hiredis: what is asked of every client") {
+  try_out({.library = "hiredis",
+           .version = std::to_string(HIREDIS_MAJOR) + "." + std::to_string(HIREDIS_MINOR) + "." +
+                      std::to_string(HIREDIS_PATCH),
+           .function = "redisConnect",
+           .server = "Redis",
+           .port = server().port(),
+           .call = [](int port) -> std::string {
+             const Connection connection(port);
+             const Reply reply = connection.command("ECHO hello");
+             if (reply == nullptr) throw Failure(connection.error());
+             return reply->str;
+           },
+           .answer = "hello"});
+}
 
 TEST_CASE("100 BLPOPs wait in one thread for a task that pushes") {
   server();

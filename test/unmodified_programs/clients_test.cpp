@@ -2,6 +2,8 @@
 #include <unistd.h>
 
 #include "unmodified_libraries/nginx.hpp"
+#include "unmodified_libraries/slapd.hpp"
+#include "unmodified_libraries/sshd.hpp"
 #include "unmodified_programs/programs.hpp"
 #if defined(FIBER_TEST_LIBPQ)
 #include "unmodified_libraries/postgres.hpp"
@@ -181,43 +183,17 @@ TEST_CASE("psql") { std::cout << "SKIP: libpq-dev is missing" << std::endl; }
 
 TEST_CASE("ssh and scp") {
   if (!has({"ssh", "scp", "sshd", "ssh-keygen"})) return;
-  class Sshd : public legacy_test::Server {
-   public:
-    Sshd() {
-      // As root, sshd needs this directory, and must stay root to accept logins.
-      if (::getuid() == 0) ::mkdir("/run/sshd", 0755);
-      user_ = {::getuid(), ::getgid()};
-      for (const char* name : {"host_key", "key"})
-        legacy_test::run_program(
-            {find("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", directory_ / name},
-            directory_ / "log");
-      std::filesystem::permissions(directory_ / "host_key", std::filesystem::perms::owner_read);
-      directory_.write("conf", "Port " + std::to_string(port_) + "\nListenAddress " + kHost +
-                                   "\nHostKey " + (directory_ / "host_key") +
-                                   "\nAuthorizedKeysFile " + (directory_ / "key.pub") +
-                                   "\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin "
-                                   "yes\nPrintLastLog no\nSubsystem sftp internal-sftp\n");
-      command_ = {find("sshd"), "-D", "-e", "-f", directory_ / "conf"};
-      start();
-    }
-    std::vector<std::string> options() const {
-      return {"-F", "none",
-              "-i", key(),
-              "-o", "StrictHostKeyChecking=no",
-              "-o", "UserKnownHostsFile=/dev/null",
-              "-o", "LogLevel=ERROR",
-              "-o", "BatchMode=yes"};
-    }
-    std::string key() const { return directory_ / "key"; }
-  };
-  const Sshd sshd;
-  // ssh accepts only a key that its user owns.
-  if (::chown(sshd.key().c_str(), ::getuid(), ::getgid()) != 0) FAIL("chown");
+  const legacy_test::Sshd sshd;
+  const std::vector<std::string> options{"-F", "none",
+                                         "-i", sshd.key(),
+                                         "-o", "StrictHostKeyChecking=no",
+                                         "-o", "UserKnownHostsFile=/dev/null",
+                                         "-o", "LogLevel=ERROR",
+                                         "-o", "BatchMode=yes"};
   const auto run = [&](const std::string& program, std::vector<std::string> more, int status = 0,
                        const std::string& input = "", const std::vector<std::string>& files = {},
                        bool children = false) {
     std::vector<std::string> command{program};
-    const auto options = sshd.options();
     command.insert(command.end(), options.begin(), options.end());
     command.insert(command.end(), {program == "ssh" ? "-p" : "-P", std::to_string(sshd.port())});
     command.insert(command.end(), more.begin(), more.end());
@@ -243,33 +219,7 @@ TEST_CASE("ssh and scp") {
 
 TEST_CASE("ldapsearch") {
   if (!has({"ldapsearch", "slapd", "slapadd"})) return;
-  class Slapd : public legacy_test::Server {
-   public:
-    Slapd() {
-      ::mkdir((directory_ / "data").c_str(), 0755);
-      directory_.give(directory_ / "data");
-      directory_.write("conf",
-                       "include /etc/ldap/schema/core.schema\ninclude "
-                       "/etc/ldap/schema/cosine.schema\nmodulepath "
-                       "/usr/lib/ldap\nmoduleload back_mdb\ndatabase mdb\nsuffix dc=x\n"
-                       "rootdn cn=admin,dc=x\nrootpw secret\nmaxsize 10485760\ndirectory " +
-                           (directory_ / "data") + "\n");
-      std::string entries = "dn: dc=x\nobjectClass: domain\ndc: x\n\n";
-      for (int i = 0; i < 300; ++i) {
-        const std::string name = "n" + std::to_string(i);
-        entries += "dn: cn=" + name + ",dc=x\nobjectClass: person\ncn: " + name +
-                   "\nsn: s\ndescription: " + std::string(500, 'd') + "\n\n";
-      }
-      directory_.write("entries", entries);
-      legacy_test::run_program(
-          {find("slapadd"), "-f", directory_ / "conf", "-l", directory_ / "entries"},
-          directory_ / "log");
-      command_ = {find("slapd"), "-d", "0", "-f", directory_ / "conf", "-h", url()};
-      start();
-    }
-    std::string url() const { return "ldap://" + kHost + ":" + std::to_string(port()); }
-  };
-  const Slapd slapd;
+  const legacy_test::Slapd slapd;
   const std::string url = slapd.url();
   CHECK(same({"ldapsearch", "-LLL", "-x", "-H", url, "-b", "dc=x", "(cn=n7)", "cn", "sn"})
             .find("dn: cn=n7,dc=x") != std::string::npos);

@@ -103,7 +103,11 @@ TEST_CASE("a head has limits") {
   CHECK(status_of(get("A: " + std::string(20, 'b') + "\r\n"), limits) == 431);
   CHECK(status_of(get("A: b\r\nC: d\r\n"), limits) == 200);
   CHECK(status_of(get("A: b\r\nC: d\r\nE: f\r\n"), limits) == 431);
-  CHECK(status_of("GET /" + std::string(40, 'a') + " HTTP/1.1\r\nHost: x\r\n\r\n", limits) == 414);
+  const auto with_line_of = [&](std::size_t size) {
+    return "GET /" + std::string(size - 14, 'a') + " HTTP/1.1\r\nHost: x\r\n\r\n";
+  };
+  CHECK(status_of(with_line_of(30), limits) == 200);
+  CHECK(status_of(with_line_of(31), limits) == 414);
 }
 
 TEST_CASE("an empty body in chunks, however its end comes") {
@@ -160,8 +164,35 @@ TEST_CASE("bodies, however their bytes are cut") {
       CHECK(body_of("Transfer-Encoding: chunked\r\n", bad, piece) == "!400");
     }
   }
-  const std::string endless = "5;a=" + std::string(10000, 'b');
-  CHECK(body_of("Transfer-Encoding: chunked\r\n", endless, 512) == "!400");
+}
+
+TEST_CASE("the head of a chunk and all trailers have a limit, however their bytes are cut") {
+  const auto body = [](const std::string& sent, std::size_t piece) {
+    return body_of("Transfer-Encoding: chunked\r\n", sent, piece);
+  };
+  const auto many = [](const std::string& line, std::size_t count) {
+    std::string lines;
+    for (std::size_t i = 0; i < count; ++i) lines += line;
+    return lines;
+  };
+  for (const std::size_t piece : {std::size_t{1}, std::size_t{512}, std::size_t{100'000}}) {
+    CAPTURE(piece);
+    for (const std::string& before : {""s, "1\r\nx\r\n"s}) {
+      CAPTURE(before);
+      const std::string x = before.empty() ? "" : "x";
+      const std::string end = "\r\nhello\r\n0\r\n\r\n";
+      CHECK(body(before + "5;a=" + std::string(8000, 'b') + end, piece) == x + "hello");
+      CHECK(body(before + "5;a=" + std::string(8200, 'b') + end, piece) == "!400");
+      CHECK(body(before + "5;a=" + std::string(8200, 'b'), piece) == "!400");
+      CHECK(body(before + std::string(8200, '0') + "5" + end, piece) == "!400");
+      CHECK(body(before + "0\r\n" + many("A: b\r\n", 127) + "\r\n", piece) == x);
+      CHECK(body(before + "0\r\n" + many("A: b\r\n", 129) + "\r\n", piece) == "!400");
+      CHECK(body(before + "0\r\nA: " + std::string(8000, 'b') + "\r\n\r\n", piece) == x);
+      CHECK(body(before + "0\r\nA: " + std::string(8200, 'b') + "\r\n\r\n", piece) == "!400");
+      CHECK(body(before + "0\r\nA:" + std::string(8200, ' ') + "b\r\n\r\n", piece) == "!400");
+      CHECK(body(before + "0\r\nA: " + std::string(8200, 'b'), piece) == "!400");
+    }
+  }
 }
 
 TEST_CASE("patterns match as Python's do") {
@@ -188,10 +219,17 @@ TEST_CASE("dates, forms, cookies, types") {
   for (const char* date : {"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT",
                            "Sun Nov  6 08:49:37 1994"})
     CHECK(http::parse_date(date) == 784111777);
-  CHECK_FALSE(http::parse_date("yesterday").has_value());
+  for (const char* none : {"yesterday", "Sun, 30 Feb 1994 08:49:37 GMT",
+                           "Tue, 29 Feb 1900 08:49:37 GMT", "Sun, 06 Nov -994 08:49:37 GMT"})
+    CHECK_FALSE(http::parse_date(none).has_value());
   CHECK(http::parse_form("a=1&b=x+y%21&c&=d") ==
         http::Params{{"a", "1"}, {"b", "x y!"}, {"c", ""}, {"", "d"}});
   CHECK(http::parse_cookies("a=1; b=\"2\"; bad name=3; c") == http::Params{{"a", "1"}, {"b", "2"}});
+  CHECK(http::parse_form("a=%e9+\u00E9%zz", true) == http::Params{{"a", "\u00E9 \u00E9%zz"}});
+  CHECK(http::parse_cookies("a=\"x;y\" ; b=\"\\073\\054 \\\"q\\\" \\\\\";c = 3") ==
+        http::Params{{"a", "x;y"}, {"b", ";, \"q\" \\"}, {"c", "3"}});
+  CHECK(http::parse_cookies("a=\"open; b=\"1\"2; c=\"\\; d=\"\"") ==
+        http::Params{{"a", "\"open"}, {"b", "\"1\"2"}, {"c", "\"\\"}, {"d", ""}});
   const auto type = http::parse_media_type("Text/HTML; Charset=\"utf-8\"; x; b=c\\");
   CHECK(type.type == "text/html");
   CHECK(type.parameter("charset") == "utf-8");

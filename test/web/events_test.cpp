@@ -7,7 +7,9 @@
 #include <fiber/asyncio/testing.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -143,7 +145,8 @@ TEST_CASE("a stream that ends or breaks is asked for again, with the id of the l
         const Clock clock;
         EventSource source(
             session, url,
-            {.on_open = [&] { events.push_back("open " + clock.now()); },
+            {.reconnection_jitter = 0,
+             .on_open = [&] { events.push_back("open " + clock.now()); },
              .on_error =
                  [&](std::exception_ptr error) { events.push_back(error ? "broken" : "ended"); }});
         for (const MessageEvent& event : source) events.push_back(show(event));
@@ -152,6 +155,27 @@ TEST_CASE("a stream that ends or breaks is asked for again, with the id of the l
   CHECK(text(events) == text({"request none", "open 0s", "message|a|1", "ended", "request 1",
                               "open 5s", "message|b|1", "ended", "request 1", "open 25s",
                               "message|c|3", "broken", "request 3", "over 45s"}));
+}
+
+TEST_CASE("an id that cannot stand in a head does not end the stream") {
+  int requests = 0;
+  Events events;
+  with_events(
+      [&](web::Request& request) -> web::StreamResponse {
+        events.push_back("request " + std::string(request.headers().get("Last-Event-ID", "none")));
+        if (++requests == 4) return web::Response({.status = 204});
+        web::EventSourceResponse response;
+        await(response.prepare(request));
+        const char* const ids[] = {"  7 ", "a\x01", "\u00E9"};
+        await(response.send("x", {.id = ids[requests - 1]}));
+        return response;
+      },
+      [&](const std::string& url, aiohttp::ClientSession& session) {
+        const EventSource source(session, url);
+        for (const MessageEvent& event : source) events.push_back(show(event));
+      });
+  CHECK(text(events) == text({"request none", "message|x|  7 ", "request 7", "message|x|a\x01",
+                              "request none", "message|x|\u00E9", "request \u00E9"}));
 }
 
 TEST_CASE("failures in a row are waited for twice as long each, and then thrown") {
@@ -170,6 +194,7 @@ TEST_CASE("failures in a row are waited for twice as long each, and then thrown"
         aiohttp::EventSourceOptions options;
         options.reconnection_time = 10s;
         options.max_reconnection_time = 60s;
+        options.reconnection_jitter = 0;
         options.on_error = [&](std::exception_ptr) { events.push_back("failure " + clock.now()); };
         const EventSource source(session, url, options);
         try {
@@ -184,6 +209,36 @@ TEST_CASE("failures in a row are waited for twice as long each, and then thrown"
       });
   CHECK(text(events) == text({"failure 0s", "failure 10s", "failure 30s", "failure 70s",
                               "failure 130s", "503 190s", "message|at last|"}));
+}
+
+TEST_CASE("a random share of the time is waited in addition, another one each time") {
+  std::vector<asyncio::nanoseconds> times;
+  with_events(
+      [&](web::Request& request) -> web::StreamResponse {
+        times.push_back(asyncio::get_running_loop().time());
+        if (times.size() == 40) return web::Response({.status = 204});
+        web::EventSourceResponse response;
+        await(response.prepare(request));
+        return response;
+      },
+      [&](const std::string& url, aiohttp::ClientSession& session) {
+        CHECK_THROWS_AS(EventSource(session, url, {.reconnection_jitter = -1}), fiber::ValueError);
+        const EventSource source(session, url,
+                                 {.reconnection_time = 1000s,
+                                  .max_reconnection_time = 100s,
+                                  .reconnection_jitter = 0.25});
+        CHECK_FALSE(await(source.receive()));
+      });
+  REQUIRE(times.size() == 40);
+  std::set<std::int64_t> different;
+  for (std::size_t i = 1; i < times.size(); ++i) {
+    const asyncio::nanoseconds waited = times[i] - times[i - 1];
+    CHECK(waited >= 100s);
+    CHECK(waited < 126s);  // a real second goes to the request itself
+    different.insert(waited / 1s);
+  }
+  // Of 25 whole seconds.
+  CHECK(different.size() >= 5);
 }
 
 TEST_CASE("what is no stream of events is an error at once") {

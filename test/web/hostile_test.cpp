@@ -3,37 +3,30 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/testing.hpp>
 
-#include "support/allocations.hpp"
-#include "support/log.hpp"
-
 #include <chrono>
-#include <cstdint>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <arpa/inet.h>
 #include <doctest/doctest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
+
+#include "support/log.hpp"
+#include "support/web_peer.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace web = fiber::aiohttp::web;
 using asyncio::await;
 using fiber::aiohttp::test_utils::TestClient;
+using support::first_line;
+using support::Flood;
+using support::Peer;
+using support::repeated;
+using support::with_app;
 using namespace std::chrono_literals;
 
 namespace {
-
-template <class Body>
-void with_app(const web::Application& app, Body body, web::ServerOptions options = {}) {
-  asyncio::testing::run_test([&] {
-    asyncio::with(TestClient(app, {.server = options}), [&](TestClient& client) { body(client); });
-  });
-}
 
 web::Application echo() {
   web::Application app;
@@ -43,55 +36,13 @@ web::Application echo() {
   return app;
 }
 
-std::string first_line(const std::string& answer) { return answer.substr(0, answer.find("\r\n")); }
-
-// A raw connection.
-struct Peer {
-  explicit Peer(const TestClient& client)
-      : streams(await(asyncio::open_connection("127.0.0.1", client.server().port()))) {}
-  void write(std::string_view text) { streams.second.write(text); }
-  // Returns all bytes received until the server closes the connection.
-  std::string rest() {
-    try {
-      return await(streams.first.read());
-    } catch (const fiber::ConnectionError&) {
-      return "reset";
-    }
-  }
-  asyncio::StreamPair streams;
-};
-
-// Writes `bytes` again and again, and reads nothing, for as long as it lives.
-struct Flood {
-  Flood(const Peer& peer, std::string bytes)
-      : task(asyncio::create_task([writer = peer.streams.second, bytes = std::move(bytes)] {
-          try {
-            for (;;) {
-              writer.write(bytes);
-              await(writer.drain());
-            }
-          } catch (const fiber::ConnectionError&) {
-          }
-        })) {}
-  Flood(const Flood&) = delete;
-  Flood& operator=(const Flood&) = delete;
-  ~Flood() { task.cancel(); }
-  asyncio::Task<> task;
-};
-
-std::string repeated(std::string_view text, int times) {
-  std::string all;
-  for (int i = 0; i < times; ++i) all += text;
-  return all;
-}
-
 double seconds_since(asyncio::nanoseconds start) {
   return std::chrono::duration<double>(asyncio::get_running_loop().time() - start).count();
 }
 
 }  // namespace
 
-TEST_CASE("what is malformed gets 400, and the connection ends") {
+TEST_CASE("a malformed request gets 400, and the connection ends") {
   with_app(echo(), [](TestClient& client) {
     for (const std::string& bad : std::vector<std::string>{
              "GET / HTTP/1.1\nHost: x\n\n", "GET / HTTP/1.1\r\nHost: x\n\r\n",
@@ -357,38 +308,6 @@ TEST_CASE("requests that come on and on are served no faster than their answers 
       options);
 }
 
-TEST_CASE("connections that never send cost little, and have an end") {
-  with_app(echo(), [](TestClient& client) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(static_cast<std::uint16_t>(client.server().port()));
-    CHECK(await(client.get("/")).text() == "ok");
-    constexpr std::size_t kCount = 300;
-    std::vector<int> silent;
-    const std::size_t before = support::allocations.bytes;
-    for (std::size_t i = 0; i < kCount; ++i) {
-      silent.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-      REQUIRE(::connect(silent.back(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
-      if (i % 50 == 49) await(asyncio::sleep(10ms));  // the queue of the listener is short
-    }
-    await(asyncio::sleep(1s));
-    // Objects and buffers of all of them, together; stacks are apart.
-    if (support::allocations_are_counted())
-      CHECK((support::allocations.bytes - before) / kCount < 8 * 1024);
-    CHECK(await(client.get("/")).text() == "ok");
-    await(asyncio::sleep(100s));
-    std::size_t ended = 0;
-    for (const int fd : silent) {
-      char byte = 0;
-      if (::recv(fd, &byte, 1, MSG_DONTWAIT) == 0) ++ended;
-      ::close(fd);
-    }
-    CHECK(ended == kCount);
-    CHECK(await(client.get("/")).text() == "ok");
-  });
-}
-
 TEST_CASE("a response that outlives its request has no way to go, whoever holds it") {
   support::Log log;
   std::vector<web::StreamResponse> kept;
@@ -428,7 +347,7 @@ TEST_CASE("a response that outlives its request has no way to go, whoever holds 
       options);
 }
 
-TEST_CASE("who waits to write to a connection that ends learns of it") {
+TEST_CASE("a task that waits to write learns that the connection has ended") {
   support::Log log;
   std::optional<web::StreamResponse> kept;
   web::Application app;

@@ -7,6 +7,9 @@
 #include "support/log.hpp"
 
 #include <chrono>
+#include <cstdint>
+#include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -123,6 +126,66 @@ TEST_CASE("what a request says") {
   });
 }
 
+TEST_CASE("cookies come back as they were set") {
+  const std::string value = "x;y, \"z\" \\ \u00E9 end";
+  web::Application app;
+  app.router().add_get("/set", [&](web::Request&) {
+    const web::Response response({.text = "set"});
+    response.set_cookie("a", value);
+    return response;
+  });
+  app.router().add_get("/get", [](web::Request& request) {
+    return web::Response({.text = request.cookies()["a"]});
+  });
+  with_app(app, [&](TestClient& client) {
+    await(client.get("/set"));
+    CHECK(await(client.get("/get")).text() == value);
+  });
+}
+
+TEST_CASE("targets of every form") {
+  web::Application app;
+  app.router().add_get("/{name}", [](web::Request& request) {
+    return web::Response({.text = request.match_info()["name"] + "|" + std::string(request.path()) +
+                                  "|" + request.url()});
+  });
+  with_app(app, [](TestClient& client) {
+    const auto ask = [&](const std::string& target) {
+      const std::string answer =
+          await(client.raw("GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+      return answer.substr(answer.find("\r\n\r\n") + 4);
+    };
+    CHECK(ask("/a?b#c") == "a|/a|http://x/a?b#c");
+    CHECK(ask("/a#c") == "a|/a|http://x/a#c");
+    CHECK(ask("http://other:99/a?b") == "a|/a|http://other:99/a?b");
+    CHECK(ask("/\xE9") == "\uFFFD|/\uFFFD|http://x/\xE9");
+    CHECK(ask("/\u00E9") == "\u00E9|/\u00E9|http://x/\u00E9");
+  });
+}
+
+TEST_CASE("ranges of any size") {
+  web::Application app;
+  app.router().add_get("/", [](web::Request& request) {
+    const web::HttpRange range = request.http_range();
+    const auto shown = [](std::optional<std::int64_t> at) {
+      return at ? std::to_string(*at) : std::string("none");
+    };
+    return web::Response({.text = shown(range.start) + " " + shown(range.stop)});
+  });
+  with_app(app, [](TestClient& client) {
+    const auto range = [&](const char* wanted) {
+      return await(client.get("/", {.headers = {{"Range", wanted}}})).text();
+    };
+    const std::string most = std::to_string(std::numeric_limits<std::int64_t>::max());
+    const std::string below = std::to_string(std::numeric_limits<std::int64_t>::max() - 1);
+    CHECK(range("bytes=0-9223372036854775806") == "0 " + most);
+    CHECK(range("bytes=0-9223372036854775807") == "0 " + most);
+    CHECK(range("bytes=0-99999999999999999999") == "0 " + most);
+    CHECK(range("bytes=99999999999999999999-") == below + " none");
+    CHECK(range("bytes=-99999999999999999999") == "-" + below + " none");
+  });
+}
+
 TEST_CASE("bodies are read whole, in pieces, by lines, or not at all") {
   web::Application app({.client_max_size = 1000});
   app.router().add_post("/read", [](web::Request& request) {
@@ -171,6 +234,7 @@ TEST_CASE("compressed bodies are decompressed, a bounded piece at a time") {
     };
     CHECK(post(pack("hello", http::Wrapping::gzip), "gzip").text() == "hello");
     CHECK(post(pack("hello", http::Wrapping::zlib), "deflate").text() == "hello");
+    CHECK(post(pack("hello", http::Wrapping::raw), "deflate").text() == "hello");
     CHECK(post(pack(std::string(50'000'000, 'a'), http::Wrapping::gzip), "gzip").status == 413);
     CHECK(post("nonsense", "gzip").status == 400);
     const std::string cut = pack("hello", http::Wrapping::gzip);
@@ -220,6 +284,36 @@ TEST_CASE("forms of both kinds") {
           "a(one,\r\n-,-x,)f()c(abc,def,g,)");
     CHECK(await(client.post("/", {.data = "--B\r\nno end", .headers = type})).status == 400);
     CHECK(await(client.post("/parts", {.data = "x"})).status == 500);  // no multipart
+  });
+}
+
+TEST_CASE("forms in ISO-8859-1, and forms that are none") {
+  web::Application app;
+  app.router().add_post("/", [](web::Request& request) {
+    std::string all;
+    for (const auto& [name, field] : await(request.post()))
+      all += name + "=" + (field.is_file() ? field.file().filename : field.text()) + ";";
+    return web::Response({.text = all});
+  });
+  with_app(app, [](TestClient& client) {
+    const auto post = [&](const char* type, std::string data) {
+      return await(
+          client.post("/", {.data = std::move(data), .headers = {{"Content-Type", type}}}));
+    };
+    CHECK(
+        post("application/x-www-form-urlencoded; charset=ISO-8859-1", "a=%e9+\xE9&b=%zz").text() ==
+        "a=\u00E9 \u00E9;b=%zz;");
+    const std::string parts =
+        "--B\r\nContent-Disposition: form-data; name=a\r\n"
+        "Content-Type: text/plain; charset=ISO-8859-1\r\n\r\n\xE9\r\n"
+        "--B\r\nContent-Disposition: form-data; name=b; filename*=ISO-8859-1''%e9.txt\r\n\r\n\r\n"
+        "--B\r\nContent-Disposition: form-data; name=c; filename*=UTF-8''%c3%a9.txt\r\n\r\n\r\n"
+        "--B--\r\n";
+    CHECK(post("multipart/form-data; boundary=B", parts).text() ==
+          "a=\u00E9;b=\u00E9.txt;c=\u00E9.txt;");
+    CHECK(post("multipart/form-data", parts).status == 400);
+    const std::string longest = "multipart/form-data; boundary=" + std::string(71, 'B');
+    CHECK(post(longest.c_str(), parts).status == 400);
   });
 }
 

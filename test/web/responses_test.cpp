@@ -6,16 +6,18 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <doctest/doctest.h>
+
+#include "web/directory.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace http = fiber::http;
@@ -23,6 +25,7 @@ namespace web = fiber::aiohttp::web;
 using asyncio::await;
 using fiber::aiohttp::test_utils::TestClient;
 using namespace std::chrono_literals;
+using web_test::Directory;
 
 namespace {
 
@@ -39,24 +42,6 @@ void with_app(const web::Application& app, Body body, web::RunnerOptions options
   asyncio::testing::run_test(
       [&] { asyncio::with(TestClient(app, options), [&](TestClient& client) { body(client); }); });
 }
-
-struct Directory {
-  Directory() {
-    std::string name = (std::filesystem::temp_directory_path() / "fiber-web-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  ~Directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  void write(const std::string& name, const std::string& content) const {
-    std::ofstream(path / name, std::ios::binary) << content;
-  }
-  std::filesystem::path path;
-};
 
 struct Value {
   std::string dump() const { return "{\"a\":1}"; }
@@ -368,7 +353,7 @@ TEST_CASE("paths are made normal by a middleware") {
   });
 }
 
-TEST_CASE("the end: requests are finished, others cancelled, nobody else is let in") {
+TEST_CASE("shutdown: requests are finished or cancelled, and no connection is accepted") {
   Events events;
   web::Application app;
   app.router().add_get("/{seconds}", [&](web::Request& request) {
@@ -431,4 +416,22 @@ TEST_CASE("the access log") {
   options.access_log_format = "%q";
   CHECK_THROWS_AS(web::Server([](web::Request&) { return web::Response(); }, options),
                   fiber::ValueError);
+}
+
+TEST_CASE("a site closes the descriptor that it cannot serve") {
+  web::Application app;
+  asyncio::testing::run_test([&] {
+    const web::AppRunner runner(app);
+    await(runner.setup());
+    const int datagrams = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    REQUIRE(datagrams >= 0);
+    {
+      const web::SockSite site(runner, datagrams);
+      CHECK_THROWS_AS(await(site.start()), fiber::ValueError);
+      CHECK_THROWS_AS(await(site.start()), fiber::ValueError);
+      CHECK(::fcntl(datagrams, F_GETFD) >= 0);
+    }
+    CHECK(::fcntl(datagrams, F_GETFD) < 0);
+    await(runner.cleanup());
+  });
 }

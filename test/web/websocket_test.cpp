@@ -216,3 +216,25 @@ TEST_CASE("a WebSocket that is open when the application ends is closed by on_sh
   });
   CHECK(text(events) == text({"server closing", "client close 1001 shutdown"}));
 }
+
+TEST_CASE("the reason of a close frame is UTF-8, also where it is cut") {
+  Events events;
+  with_socket(
+      [&](web::WebSocketResponse& ws) {
+        const WSMessage message = await(ws.receive());
+        await(ws.close(1000, message.data));
+      },
+      [&](TestClient& client) {
+        for (const std::string& reason :
+             {std::string(122, 'x') + "\u00E9", std::string(121, 'x') + "\u00E9!",
+              std::string(200, 'x'), std::string("a\xFF")}) {
+          const auto ws = await(client.ws_connect("/ws"));
+          await(ws.send_bytes(reason));
+          events.push_back(show(await(ws.receive())));
+          await(ws.close());
+        }
+      });
+  CHECK(text(events) == text({"close 1000 " + std::string(122, 'x'),
+                              "close 1000 " + std::string(121, 'x') + "\u00E9",
+                              "close 1000 " + std::string(123, 'x'), "close 1000 a\uFFFD"}));
+}

@@ -104,7 +104,10 @@ int run(int argc, char** argv, const char* usage, Body body) {
         std::cout << usage;
         return 0;
       }
-    return body();
+    const int status = body();
+    // A full disk shows at the latest here.
+    if (!std::cout.flush()) throw std::runtime_error("the output could not be written");
+    return status;
   } catch (const UsageError& error) {
     std::cerr << name << ": " << error.what() << "\nTry " << name << " --help\n";
     return 2;

@@ -1,5 +1,5 @@
-"""The works of the benchmark on CPython: lines "work<TAB>who<TAB>median<TAB>low<TAB>high" in
-nanoseconds, of the groups that are named as arguments (all of them without arguments)."""
+"""Runs the benchmark's rows on CPython. Prints lines "work<TAB>who<TAB>median<TAB>low<TAB>high" in
+nanoseconds, for the groups named as arguments (without arguments for all of them)."""
 import asyncio
 import gc
 import statistics
@@ -103,7 +103,7 @@ def chosen(group):
 
 
 def loops():
-    """CPython's own loop, then uvloop."""
+    """Times the work on CPython's own loop, then on uvloop."""
     yield "CPython"
     if uvloop:
         uvloop.install()

@@ -1,6 +1,6 @@
 """The echo row: servers on one processor, their clients on another, in rounds that take turns.
 
-    echo.py DIRECTORY      where the programs echo_* lie
+    echo.py DIRECTORY      the directory of the programs echo_*
 
 Prints lines "work<TAB>who<TAB>median<TAB>low<TAB>high", nanoseconds per message.
 """

@@ -1,4 +1,4 @@
-"""The echo server on asyncio, or with the argument `uvloop` on that. It prints its port."""
+"""The echo server on asyncio; with the argument `uvloop` on uvloop. It prints its port."""
 import asyncio
 import sys
 

@@ -1,4 +1,5 @@
-"""What including a header costs: milliseconds of the compiler at -O2, and bytes of the object file.
+"""Measures the cost of including each header: milliseconds of the compiler at -O2, and bytes of
+the object file.
 
     headers.py SOURCE_ROOT [COMPILER]
 

@@ -1,4 +1,4 @@
-"""The page "hello" by aiohttp, and a client for it; on uvloop if that is named.
+"""A server of the page "hello" with aiohttp, and a client of it; with `uvloop` on uvloop.
 
     http_aiohttp.py [uvloop] server                              prints its port
     http_aiohttp.py [uvloop] client PORT CONNECTIONS REQUESTS    prints nanoseconds per request

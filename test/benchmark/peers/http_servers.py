@@ -1,6 +1,6 @@
 """The HTTP rows: servers on one processor, clients on another, in rounds that take turns.
 
-    http_servers.py DIRECTORY      where the programs http_* lie
+    http_servers.py DIRECTORY      the directory of the programs http_*
 
 Prints lines "work<TAB>who<TAB>median<TAB>low<TAB>high", nanoseconds per request.
 """
@@ -45,7 +45,7 @@ http {{
 
 
 def nginx(scratch):
-    """The command, and the port, which it does not choose itself."""
+    """The command and the port, for a server that cannot choose a free port itself."""
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]
@@ -55,7 +55,7 @@ def nginx(scratch):
 
 
 def commands(scratch):
-    """What there is: name, command of the server, command of the client, the server's port."""
+    """The installed peers: name, commands of server and client, the server's port."""
     for name, who in (('epoll', 'epoll by hand'), ('', 'fiber'), ('beast', 'Boost.Beast')):
         prefix = f'http_{name}_' if name else 'http_'
         server, client = (programs / (prefix + part) for part in ('server', 'client'))
@@ -89,7 +89,7 @@ def start(command, port):
 
 
 def ask(command, port, connections, requests):
-    """Nanoseconds per request, or nothing."""
+    """Nanoseconds per request; None if the client failed."""
     client = subprocess.run([*command, str(port), str(connections), str(requests)],
                             capture_output=True, text=True, preexec_fn=lambda: pin(1),
                             env={**os.environ, 'GOMAXPROCS': '1'})

@@ -1,4 +1,4 @@
-"""What the scripts that start peers share."""
+"""The common part of the scripts that start peers."""
 
 import os
 import subprocess
@@ -11,6 +11,6 @@ def has(module):
 
 
 def pin(which):
-    """Called in a new process; with one processor all share it."""
+    """Binds a new process to processor `which`; with a single processor all processes share it."""
     processors = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {processors[which % len(processors)]})

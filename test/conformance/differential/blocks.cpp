@@ -15,7 +15,7 @@ using Block =
 
 // --- try ---
 
-// The parts of a `try`.
+// The sections of a `try`, looked up once.
 struct Parts {
   const Section* handler = nullptr;
   const Section* final = nullptr;
@@ -29,7 +29,7 @@ Parts parts_of(const Statement& statement) {
   return parts;
 }
 
-// Runs the handler where it belongs, inside the catch block.
+// Runs the handler inside the catch block, so that its `raise` has an exception to rethrow.
 Flow handle(Interpreter& run, const std::string& who, const Section& handler) {
   run.log(who, handler.line, "except " + show_error(std::current_exception()));
   return run.run(handler.statements, who);
@@ -56,7 +56,7 @@ Flow with_handler(Interpreter& run, const std::string& who, const Section* handl
   return catching<std::exception>(run, who, *handler, body);
 }
 
-// Runs a `try` with `body` in the place of the statement's first section.
+// Runs a `try` whose first section is replaced by `body`.
 template <class Body>
 Flow try_around(Interpreter& run, const std::string& who, const Statement& statement, Body body) {
   const Parts parts = parts_of(statement);
@@ -88,7 +88,7 @@ Flow inside(Interpreter& run, const std::string& who, const Statement& statement
 
 std::string truth(bool value) { return value ? " True" : " False"; }
 
-// `details` is called when the block has been left.
+// Calls `details` after the block has been left, for the rest of the logged line.
 template <class Details, class Body>
 Flow leaving(Interpreter& run, const std::string& who, const Statement& statement, Details details,
              Body body) {

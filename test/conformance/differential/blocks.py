@@ -13,7 +13,7 @@ RERAISE = object()
 
 
 class TaskGroup(asyncio.TaskGroup):
-    """Hears of a task that is done at once in a callback, as of any other (3.13.2 and later)."""
+    """Learns of a task that ends in create_task() by a callback, as 3.13.2 and later do."""
 
     _creating = 0
 
@@ -44,7 +44,7 @@ KINDS = {
 
 
 def try_parts(statement):
-    """(statements, except section or None, what it catches, finally section or None)"""
+    """(statements, except section or None, exceptions that it catches, finally section or None)"""
     handler = final = None
     kinds = ()
     for section in statement.sections[1:]:
@@ -73,7 +73,7 @@ async def try_(run, frame, statement):
 
 
 def leaving(function):
-    """Logs how the block is left; `function` returns (flow, what else to log)."""
+    """Logs how the block is left; `function` may put further words for that line in details[0]."""
     async def operation(run, frame, statement):
         details = ['']
         try:
@@ -100,7 +100,7 @@ async def timeout(run, frame, statement, details):
             return await run.run(statement.sections[0][2], frame)
     finally:
         details[0] = f' {scope.expired()} {asyncio.current_task().cancelling()}'
-        del scope  # it refers to the task, and an exception refers to this frame
+        del scope  # an exception keeps this frame, and the scope would keep the task
 
 
 @leaving
@@ -111,7 +111,7 @@ async def group(run, frame, statement, details):
             return await run.run(statement.sections[0][2], frame)
     finally:
         details[0] = f' {asyncio.current_task().cancelling()}'
-        # Before 3.13.3 a group that has ended keeps its task, and with it the report of its error.
+        # Before 3.13.3 a group that has ended keeps its task, which delays the report of its error.
         scope._parent_task = None
         del scope
 
@@ -153,8 +153,8 @@ async def afor(run, frame, statement, details):
         try:
             await generator.aclose()
         finally:
-            # An exception refers to this frame, and the loop's end takes longer for each generator
-            # that it ran and that is still there, be it exhausted.
+            # An exception keeps this frame and so the generator. The loop then takes longer to end,
+            # for each generator that it has run and that still exists, exhausted or not.
             del generator
     return flow
 

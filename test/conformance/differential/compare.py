@@ -10,7 +10,7 @@ MISSING = 'nothing'
 
 
 def usable(trace):
-    """False if the trace depends on what neither side promises: tasks that never end."""
+    """False if the trace has tasks that never end: neither side promises an order for them."""
     return not any(' - 0 end ' in line and ' pending ' in line or ' GIVEUP' in line
                    or ' late Task was destroyed' in line for line in trace)
 
@@ -48,7 +48,7 @@ def run_many(command, texts, timeout=60):
                 lines[-1] = end
         traces.update(found)
         left = {name: text for name, text in todo.items() if name not in found}
-        if len(left) == len(todo):  # no trace has begun: blame the first
+        if len(left) == len(todo):  # died before a trace began: the first scenario is to blame
             name = next(iter(left))
             traces[name] = [end]
             del left[name]
@@ -57,8 +57,9 @@ def run_many(command, texts, timeout=60):
 
 
 def settled(want, got):
-    """Both without the reports that CPython makes late: it frees a cycle of references some time, we
-    when the last reference from outside goes. Only how many there are is compared."""
+    """Both traces without the reports that CPython makes late: it frees a cycle of references some
+    time later, fiber when the last reference from outside goes. The number of these reports is
+    compared."""
     for text in {line.split(' - 0 late ', 1)[1] for line in want if ' - 0 late ' in line}:
         ends = (' - 0 handler ' + text, ' - 0 late ' + text)
         left = [[line for line in trace if not line.endswith(ends)] for trace in (want, got)]
@@ -79,7 +80,7 @@ def first_difference(want, got):
 
 
 def report(text, want, got, before=6, after=3):
-    """The neighbourhood of the first difference, with the statements the lines are about."""
+    """The lines around the first difference, and the statements that these lines are about."""
     source = text.split('\n')
     want, got = settled(want, got)
     index = first_difference(want, got)

@@ -1,4 +1,4 @@
-"""Counts what a set of scenarios has exercised, as the oracle ran it."""
+"""Counts which operations a set of scenarios has exercised, as the oracle ran them."""
 
 import contextlib
 from collections import Counter
@@ -6,7 +6,7 @@ from collections import Counter
 
 class Coverage:
     """ops, outcomes (op, ok or exception type), pairs (op, next op of the same body) and meetings
-    (op, what another task was suspended in meanwhile)."""
+    (op, op in which another task was suspended at that time)."""
 
     def __init__(self):
         self.ops = Counter()

@@ -1,4 +1,4 @@
-// A future of any of the types that scenarios make.
+// A future of one of the types that scenarios create.
 #pragma once
 
 #include "value.hpp"
@@ -57,7 +57,7 @@ inline const asyncio::FutureRef& as_ref(const AnyFuture& future) {
   return std::visit([](const auto& f) -> const asyncio::FutureRef& { return f; }, future);
 }
 
-// Returns the plain future; null for a gather, or the shield of a gather.
+// Returns the plain future; null if the future is a gather or the shield of a gather.
 inline const asyncio::Future<Value>* as_plain(const AnyFuture& future) {
   if (auto* task = std::get_if<asyncio::Task<Value>>(&future)) return task;
   return std::get_if<asyncio::Future<Value>>(&future);

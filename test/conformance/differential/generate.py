@@ -3,10 +3,10 @@
 
     generate.py FIRST:LAST      prints the scenarios of those seeds (LAST is left out)
 
-Each scenario draws a few families of operations, so that what it has interacts, and few names and
-short delays, so that things collide in one tick. The bodies are numbered, and a body spawns,
-calls and awaits only what runs higher numbers: no recursion, no task that waits for itself in a
-circle. Anything may cancel anything.
+Each scenario draws a few families of operations, so that its operations interact, and few names and
+short delays, so that events collide in one tick. The bodies are numbered, and a body spawns,
+calls and awaits only bodies of higher numbers: no recursion, no circle of tasks that wait for each
+other. Anything may cancel anything.
 """
 
 import random
@@ -83,7 +83,7 @@ class Generator:
         self.budget = self.random.choice([12, 20, 30, 40, 50, 60])
         self.level = 0  # the number of the body being written; actions are level -1
         self.bound = {}  # name of a future -> the lowest level that it may wait for (99: none)
-        self.scopes, self.handles = [], []  # names of timeouts and groups; of call_soon handles
+        self.scopes, self.handles = [], []  # names: timeouts and groups; call_soon handles
         self.serial = {}
         self.held = []  # the locks of the `with` blocks around the current statement
 
@@ -122,7 +122,7 @@ class Generator:
         return self.pick(list(self.bound)) if self.bound else None
 
     def item(self, coroutines=True):
-        """A word for gather and its like, or None."""
+        """An argument of gather and similar functions, or None."""
         if coroutines and self.level < self.bodies and self.chance(0.35):
             return self.body_above() + '()'
         return self.awaitable()
@@ -132,7 +132,7 @@ class Generator:
         return [w for w in words if w is not None and w[0] not in 'GD']
 
     def lowest(self, words):
-        """The level of a future that waits for all of these."""
+        """The level of a future that waits for all the futures named."""
         return min([int(w[1:-2]) if w.endswith('()') else self.bound[w] for w in words],
                    default=99)
 
@@ -219,10 +219,10 @@ class Generator:
             share = max(2, share // 2)
         self.emit('body', name)
         self.depth += 1
-        if self.chance(0.25):  # one that survives a cancellation
+        if self.chance(0.25):  # a body that survives a cancellation
             BLOCK_STATEMENTS['try'](self, share // 2, ['Cancelled'])
             share -= share // 2
-        elif self.chance(0.7):  # at once to the point
+        elif self.chance(0.7):  # a body that begins with the operations of its families
             share -= self.typical(share)
         self.statements(max(1, share))
         if 'group' in self.families and self.chance(0.4):
@@ -233,7 +233,7 @@ class Generator:
             self.plain, self.waiters = self.waiters, self.plain
 
     def typical(self, share):
-        """A statement of the families drawn: a wait or a block; how much of `share` it takes."""
+        """Writes a wait or a block of the families drawn; returns how much of `share` it took."""
         waits = {op: w for op, w in self.plain.items() if op in SUSPENDING and op != 'await'}
         blocks = {op: w for op, w in self.blocks.items() if op not in ('try', 'repeat')}
         if blocks and (not waits or self.chance(0.5)):
@@ -245,7 +245,7 @@ class Generator:
         return 0
 
     def block(self, *words_size_likely):
-        """A block of about `size` statements, and before them perhaps some of the likely ones."""
+        """Writes a block of about `size` statements, some of them `likely` ones."""
         *words, size, likely = words_size_likely
         self.emit(*words)
         self.depth += 1
@@ -327,8 +327,9 @@ class Generator:
 
 
 def generate(seed, eager=False, only=None, net=None):
-    """The text of the scenario of one seed; `eager`: its tasks start at once; `only`: families;
-    `net`: with a pair of sockets or the ends of a pipe, 'small': that carry little."""
+    """The text of the scenario of one seed; `eager`: its tasks start eagerly; `only`: the
+    families to draw from; `net`: it has a pair of sockets or pipe ends, with
+    'small' only for small writes."""
     return Generator(seed, eager, only, net).scenario()
 
 

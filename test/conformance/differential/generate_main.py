@@ -1,7 +1,7 @@
-"""How the generator writes `main`: it starts the tasks, then acts, then lets those that wait go on.
+"""How the generator writes `main`: it starts tasks, then acts, then lets the waiting tasks go on.
 
 Half of the mains are drivers: between short waits they do several things in one step (release,
-set, notify, cancel...), which is where wake-ups and cancellations meet.
+set, notify, cancel...), so that wake-ups and cancellations meet.
 """
 
 import generate_network
@@ -40,7 +40,7 @@ def write_main(g, share):
 
 
 def begin(g):
-    """Takes what others will wait for, and starts them."""
+    """Takes the locks that other tasks will wait for, and starts these tasks."""
     if g.net:
         if g.chance(0.3):
             g.plain_statement({'psend': 1})
@@ -75,7 +75,7 @@ def driver(g, share):
 
 
 def duel(g, table):
-    """Wakes somebody and cancels somebody in one step, in either order."""
+    """Wakes one task and cancels a task in one step, in either order."""
     wakes = {op: weight for op, weight in table.items() if op not in ('cancel', 'uncancel')}
     order = [wakes, {'cancel': 1}]
     g.random.shuffle(order)
@@ -103,7 +103,7 @@ def notify(g, table):
 
 
 def settle(g):
-    """Gives those that wait a chance to go on."""
+    """Gives the waiting tasks a chance to go on."""
     g.emit('sleep', g.pick([0, 1, 3, 6]))
     for name in g.bound:
         if name.startswith('F') and g.chance(0.8):

@@ -19,7 +19,7 @@ FALLIBLE = {*WAITS, 'twrite', 'twritelines', 'teof', 'tlimits', 'tproto'}
 
 
 def size(g, choices):
-    """With `net` = 'small' nothing that the kernel's buffers have no room for."""
+    """A size; with `net` = 'small' only sizes for which the kernel's buffers have room."""
     return g.pick([n for n in choices if g.net != 'small' or n <= 100])
 
 
@@ -74,12 +74,12 @@ def declare(g):
 
 
 def begin(g):
-    """What makes the connection."""
+    """The statement that makes the connection."""
     if g.near == 'protocol':
         g.emit('connect', 'P1', 'p1', *(['accepted'] if g.chance(0.3) else []))
     elif g.near == 'streams':
         g.emit('open', 'P1', g.pick([1, 5, 20, 1000]))
 
 
-# Statements that end a wait for the far end.
+# Statements that end a wait for bytes or room from the far end.
 SETTLING = {'precv': 4, 'psend': 4, 'pshut': 1, 'pclose': 2, 'tclose': 2, 'tabort': 1}

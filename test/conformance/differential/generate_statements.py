@@ -1,5 +1,5 @@
 """How the generator writes each operation: a function that returns the words, or None if the
-scenario has nothing to name there."""
+scenario has no object for it."""
 
 import generate_network
 
@@ -68,7 +68,7 @@ def await_(g):
 
 
 def about_plain(op, extra):
-    """set and fail: mostly on futures that nothing else completes."""
+    """set and fail: mostly on futures that no other statement completes."""
     def make(g):
         names = [n for n in g.bound if n.startswith('F')]
         return [op, g.pick(names), extra(g)] if names else None
@@ -111,7 +111,7 @@ def gather(g):
 
 
 def gather2(g):
-    """Two futures of any kind, gathers too, but not what this made (D)."""
+    """Two futures of any kind, gathers too, but not results of this operation (D)."""
     words = [w for w in (g.awaitable(), g.awaitable()) if w is not None and w[0] != 'D']
     if len(words) < 2:
         return None

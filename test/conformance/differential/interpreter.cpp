@@ -197,7 +197,7 @@ void Interpreter::arm() {
   static_cast<void>(loop.call_later(kHour, [this] { watch(); }));
 }
 
-// Runs when nothing else is scheduled: either all tasks are done, or all of them wait forever.
+// Runs when nothing else is scheduled: all tasks are then done, or all of them wait forever.
 void Interpreter::watch() {
   const std::vector<asyncio::TaskRef> waiting = asyncio::all_tasks();
   if (waiting.empty() && scenario_.mode == "idle") return loop.stop();
@@ -210,7 +210,7 @@ void Interpreter::watch() {
   }
   arm();
   for (const asyncio::TaskRef& task : waiting) task.cancel();
-  if (rounds_ > 1)  // some tasks need their lock back before they can end
+  if (rounds_ > 1)  // some tasks wait for a lock before they can end
     for (const Statement& declaration : scenario_.objects)
       if (declaration.op == "lock" || declaration.op == "cond")
         objects.with_lock(declaration.args[0], [](auto& lock) {
@@ -252,11 +252,11 @@ std::vector<std::string> Interpreter::execute() {
   objects.groups.clear();
   objects.timeouts.clear();
   objects = {};
-  while (!made_.empty()) {  // the last references: what is reported now, in this order
+  while (!made_.empty()) {  // the last references: their reports come in this order
     AnyFuture future = std::move(made_.front().second);
     made_.pop_front();
-    // A task that waits for a pending future, which keeps it, is reported only at the end of the
-    // loop; here is the place of its report.
+    // A pending future keeps the task that waits for it, and the loop would report that task only
+    // at its end. CPython reports it here.
     asyncio::detail::FutureBase& base = as_ref(future).base();
     if (base.refs() == 1 || !base.log_traceback() || label_of(as_ref(future)) != "*") continue;
     base.set_log_traceback(false);

@@ -44,21 +44,21 @@ class Interpreter {
   // --- the trace ---
   void log(const std::string& who, int line, const std::string& text);
   void passed(const std::string& who, const Statement& statement, const Value& result);
-  // Logs the exception that is being handled; returns whether the statements go on.
+  // Logs the exception that is being handled; returns true if the next statement runs.
   bool failed(const std::string& who, const Statement& statement);
 
   // --- names and instances ---
   int count(const std::string& name) { return ++counts_[name]; }
   Value bind(const std::string& name, AnyFuture future);
   std::string label_for(const std::string& name);
-  std::string label_of(const asyncio::FutureRef& future) const;  // "*" if it has none
+  std::string label_of(const asyncio::FutureRef& future) const;  // "*": no label
   AnyFuture* find(const std::string& name);
   const Statements* body(const std::string& name) const;
-  // Returns a new coroutine object of a body; nothing once there are too many.
+  // Returns a new coroutine object of a body; nothing if the scenario has made too many.
   std::optional<asyncio::Coroutine<Value>> coroutine(const std::string& name);
   // Returns the items of the words from `first` on, each a name or `b()`; skips unknown words.
   std::vector<Item> items(const Words& words, std::size_t first);
-  // Returns the new label of a generator; "" once there are too many.
+  // Returns the new label of a generator; "" if the scenario has made too many.
   std::string generator_label(const std::string& name);
   const Scenario& scenario() const { return scenario_; }
   std::string state(const asyncio::FutureRef& future) const;
@@ -69,7 +69,7 @@ class Interpreter {
 
   // --- actions ---
   void act(const std::string& name, const asyncio::FutureRef& future);
-  // Whether action `name` exists and may be scheduled once more.
+  // Returns true if action `name` exists and may be scheduled once more.
   bool may_schedule(const std::string& name);
   bool has_action(const std::string& name) const { return scenario_.actions.count(name) > 0; }
 
@@ -103,14 +103,15 @@ class Interpreter {
 };
 
 std::chrono::nanoseconds milliseconds(const std::string& word);
-// `-` is no timeout.
+// Returns the timeout that the word gives in milliseconds; `-` stands for no timeout.
 std::optional<std::chrono::nanoseconds> timeout(const std::string& word);
 
 // Statements that cannot suspend (operations.cpp).
 Value immediate(Interpreter& run, const Statement& statement);
-// Statements about locks, queues and the like, and their declarations (synchronization.cpp).
+// Statements about locks, events, queues and barriers, and their declarations
+// (synchronization.cpp).
 Value immediate_on_object(Interpreter& run, const std::string& op, const Words& args);
-// Statements that may suspend (waiting.cpp). waits() returns whether `op` is one of them.
+// Statements that may suspend (waiting.cpp). waits() returns true for their names.
 bool waits(const std::string& op);
 Value wait_for_it(Interpreter& run, const std::string& who, const Statement& statement);
 // Statements with statements inside (blocks.cpp).

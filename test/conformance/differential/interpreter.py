@@ -32,7 +32,7 @@ class Frame:
 
 
 def forget_frames(error):
-    """Frames would keep tasks alive that nobody refers to any more, and with them their reports."""
+    """Without this the frames of a traceback keep tasks alive, which delays their reports."""
     seen = set()  # an exception that is raised repeatedly may be its own cause
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -50,8 +50,8 @@ class Interpreter:
         self.objects = {}  # locks, queues...: by name
         self.pairs = {}
         self.protocols = {}
-        self.futures = {}  # tasks, futures, gathers: the last one bound to each name
-        self.made = []  # (label, future) of all of them, in the order of creation
+        self.futures = {}  # tasks, futures, gathers: the latest one bound to each name
+        self.made = []  # (label, future) of all that were ever bound, in the order of creation
         self.labels = {}  # id(future) -> label
         self.handles = {}
         self.scopes = {}  # timeouts and groups
@@ -60,7 +60,7 @@ class Interpreter:
         self.schedules = 0
         self.rounds = 0
         self.watchdog = None
-        self.over = False  # logging has ended
+        self.over = False  # true once events are no longer logged
         self.variable = contextvars.ContextVar('variable', default=0)
         self.callbacks = {}
 
@@ -92,7 +92,7 @@ class Interpreter:
         return name if number == 1 else f'{name}.{number}'
 
     def coroutine(self, name):
-        """A new coroutine object of body `name`; None once there are too many."""
+        """A new coroutine object of body `name`; None if the scenario has made too many."""
         if self.instances >= MAX_INSTANCES or name not in self.scenario.bodies:
             return None
         self.instances += 1
@@ -108,8 +108,8 @@ class Interpreter:
                     result.append(coroutine)
             elif word in self.futures:
                 future = self.futures[word]
-                # A task written in C that has awaited itself is left with this set, and then
-                # fails everybody who awaits it; one written in Python does not.
+                # CPython's task in C leaves this flag set after it has awaited itself, and then
+                # fails every task that awaits it. The task written in Python does not.
                 future._asyncio_future_blocking = False
                 result.append(future)
         return result
@@ -176,7 +176,7 @@ class Interpreter:
             self.coverage.outcome(statement.op, 'ok')
 
     def failed(self, frame, statement, error):
-        """Notes it; whether it goes on."""
+        """Logs an error; true if the next statement runs."""
         forget_frames(error)
         self.log(frame.label, statement.line, f'! {show_error(error)}')
         if self.coverage is not None:
@@ -184,7 +184,7 @@ class Interpreter:
         return not (statement.safe and isinstance(error, Exception))
 
     def generator(self, name):
-        """A new asynchronous generator object; None once there are too many."""
+        """A new asynchronous generator object; None if the scenario has made too many."""
         if self.instances >= MAX_INSTANCES or name not in self.scenario.agens:
             return None
         self.instances += 1
@@ -249,7 +249,7 @@ class Interpreter:
         return callback
 
     def scheduled_action(self, name):
-        """action(name), for one more call of it; None once there are too many."""
+        """action(name), to be scheduled once more; None if too many were scheduled."""
         if self.schedules >= MAX_SCHEDULES:
             return None
         self.schedules += 1
@@ -267,7 +267,7 @@ class Interpreter:
         self.log('-', 0, f'{kind} {message}: {show_error(error)}')
 
     def watch(self):
-        """Fires when nothing else is scheduled: either all is over or all wait for ever."""
+        """Runs when nothing else is scheduled: all tasks are then done or wait for ever."""
         waiting = self.loop.unfinished_tasks()
         if not waiting and self.scenario.mode == 'idle':
             self.loop.stop()
@@ -282,7 +282,7 @@ class Interpreter:
         self.arm()
         for task in waiting:
             task.cancel()
-        if self.rounds > 1:  # some need their lock back before they can end
+        if self.rounds > 1:  # some tasks wait for a lock before they can end
             for declaration in self.scenario.objects:
                 lock = self.objects.get(declaration.args[0])
                 if declaration.op in ('lock', 'cond') and lock.locked():
@@ -338,12 +338,12 @@ class Interpreter:
         for name in sorted(self.scopes):
             del self.scopes[name]
         last = {id(future): label for label, future in self.made}
-        for label, future in self.made:  # dropping the last reference makes the report
+        for label, future in self.made:  # the reports of last references
             if future._log_traceback and last[id(future)] == label:
                 future._log_traceback = False
                 self.report('handler', f'{type(future).__name__} exception was never retrieved',
                             future._exception)
-        # Objects without a name, or kept so long by a cycle of references (exception and frame).
+        # Objects without a name, or kept until here by a cycle of references (exception and frame).
         loop.set_exception_handler(
             lambda _, context: self.report('late', context['message'], context.get('exception')))
         for table in (self.made, self.futures, self.handles, self.callbacks, self.objects):
@@ -357,7 +357,7 @@ class Interpreter:
         return self.trace
 
     def close_pairs(self):
-        """What of them is open; nothing of that is in the trace."""
+        """Closes the ends that are open; the trace has ended before."""
         if not self.pairs:
             return
         self.over = True

@@ -24,7 +24,7 @@ struct Statement {
   int line = 0;
   std::string op;
   Words args;
-  bool safe = false;  // `op?`: an ordinary error is logged and not passed on
+  bool safe = false;  // `op?`: an error that is an Exception is logged and goes no further
   std::vector<Section> sections;
 };
 
@@ -36,14 +36,14 @@ struct Scenario {
   std::map<std::string, Statements> bodies, agens, actions;
 };
 
-// One scenario of a file, not parsed yet, and the trace stored after it, if any.
+// The text of one scenario of a file, and the trace stored after it, if any.
 struct Entry {
   std::string name;
   std::vector<std::string> lines;
   std::optional<std::vector<std::string>> trace;
 };
 
-// Throws std::runtime_error for text that is no scenario.
+// Throws std::runtime_error if the text is no scenario.
 Scenario parse(const std::vector<std::string>& lines);
 std::vector<Entry> split(std::string_view text);
 

@@ -1,4 +1,4 @@
-"""The scenario language: parsing, printing, what each statement needs. README.md describes it."""
+"""The scenario language: parsing, printing, versions of Python. README.md describes it."""
 
 OPENERS = {
     'body', 'agen', 'action', 'try', 'timeout', 'group', 'with', 'repeat', 'afor',
@@ -12,7 +12,7 @@ class Statement:
     """One statement: its line in the scenario, its words, and for a block its sections.
 
     A section is (line, words of the line that opens it, statements). `safe`: the operation was
-    followed by `?`, an Exception that it raises is noted and goes no further.
+    followed by `?`: an Exception that it raises is logged and goes no further.
     """
 
     __slots__ = ('line', 'op', 'args', 'safe', 'sections')
@@ -115,7 +115,7 @@ def split_file(text):
 
 
 def split_traces(text):
-    """The traces of a runner's output: {name: lines}; one that was cut short ends with 'CUT'."""
+    """The traces of a runner's output: {name: lines}; a trace that broke off ends with 'CUT'."""
     traces, name = {}, None
     for line in text.splitlines():
         if name is None:

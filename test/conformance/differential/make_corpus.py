@@ -4,7 +4,7 @@
     make_corpus.py [--count 1000] [--from 100000]
     make_corpus.py --net                           corpus/net.txt alone
 
-Takes first those that bring a new pair of operations, then others, all of moderate size.
+Takes scenarios with a new pair of operations first, then others, all of moderate size.
 """
 
 import argparse

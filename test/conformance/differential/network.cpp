@@ -24,7 +24,7 @@ namespace {
 
 using asyncio::await;
 
-constexpr int kSmall = 4096;  // bytes that the kernel holds between the two ends, about
+constexpr int kSmall = 4096;  // size of the kernel's buffer between two ends, in bytes
 constexpr std::string_view kCycle = "abcde\nfgh\nijklmnopqrs;t\nuv";
 
 // Returns the size of the data, and a checksum.
@@ -38,7 +38,7 @@ void check(int result) {
   if (result != 0) throw std::system_error(errno, std::generic_category(), "a pair");
 }
 
-// Makes two sockets of datagrams with names: CPython takes a nameless one for unconnected.
+// Makes two datagram sockets with names: CPython takes a nameless peer for no connection.
 void connect_named(int (&ends)[2]) {
   sockaddr_un names[2] = {};
   socklen_t sizes[2] = {};
@@ -109,7 +109,7 @@ void Network::close(const asyncio::EventLoop& loop) {
 
 namespace {
 
-// The log of a protocol of any kind, and the actions that the protocol then runs.
+// Logs the events of a protocol, and runs the action that the scenario gives for each event.
 class Notes {
  public:
   Notes(Interpreter& run, Ends& pair, const std::string& name)
@@ -201,7 +201,7 @@ std::shared_ptr<asyncio::BaseProtocol> make_protocol(Interpreter& run, Ends& pai
   constexpr std::string_view kBuffer = "buffer";
   const std::string& how = run.network.protocols.at(name).how;
   if (pair.datagrams()) return std::make_shared<Datagram>(run, pair, name);
-  // A pipe has no buffered protocol in CPython.
+  // CPython has no buffered protocols for pipes.
   if (pair.kind == "stream" && how.starts_with(kBuffer))
     return std::make_shared<Buffered>(run, pair, name, std::stoul(how.substr(kBuffer.size())));
   return std::make_shared<Stream>(run, pair, name);
@@ -231,8 +231,8 @@ Value make_proto(Interpreter& run, const Words& args) {
   return {};
 }
 
-// A statement about the transport of a pair, of the kinds that have such a function: the others are
-// named by `except`.
+// A statement about the transport of a pair; `except` names the kinds of pairs whose transport has
+// no such function.
 template <class F>
 Operation on_transport(std::vector<std::string> except, F function) {
   return [except = std::move(except), function](Interpreter&, Ends& pair, const Words& args) {
@@ -294,7 +294,7 @@ Value set_protocol(Interpreter& run, Ends& pair, const Words& args) {
   return {};
 }
 
-// Statements of the far end, by system calls; an error is logged by its name.
+// Statements about the far end. They are system calls, and errors are logged by name.
 Value far_send(Interpreter&, Ends& pair, const Words& args) {
   if (pair.far < 0 || pair.kind == "wpipe") return "unset";
   const std::size_t start = pair.sent;
@@ -328,7 +328,7 @@ Value far_close(Interpreter&, Ends& pair, const Words&) {
 }
 
 const std::unordered_map<std::string, Operation>& table() {
-  static const std::vector<std::string> kWriters = {"dgram", "rpipe"};  // what is not one
+  static const std::vector<std::string> kWriters = {"dgram", "rpipe"};  // no writing
   static const std::vector<std::string> kReaders = {"dgram", "wpipe"};
   static const std::unordered_map<std::string, Operation> operations = {
       {"twrite", write()},
@@ -379,7 +379,7 @@ const std::unordered_map<std::string, Operation>& table() {
 
 // --- statements that may suspend ----------------------------------------------------------------
 
-// Gives the pair to a transport. Returns whether the pair was free.
+// Marks the pair as used by a transport. Returns false if it was in use already.
 bool take(Ends& pair) {
   if (pair.used != Ends::Used::no) return false;
   pair.used = Ends::Used::by_transport;
@@ -442,8 +442,8 @@ class Waiting {
   std::string what_;
 };
 
-// A read, one at a time: in CPython one that begins between the wake-up of another and its turn is
-// never woken.
+// A read. Only one is allowed at a time: in CPython a read is never woken if it begins after
+// another read was woken but before that other one has run.
 template <class F>
 Operation on_reader(F function) {
   return [function](Interpreter&, Ends& pair, const Words& args) -> Value {
@@ -454,8 +454,8 @@ Operation on_reader(F function) {
   };
 }
 
-// A statement on the near end that no transport gets any more; one at a time in each direction, for
-// in CPython a second one is in the way of the first.
+// A statement that uses the near end as a socket, which excludes a transport from then on. Only
+// one is allowed at a time in each direction: in CPython a second one replaces the first.
 template <class F>
 Operation on_socket(std::string direction, F function) {
   return [direction, function](Interpreter& run, Ends& pair, const Words& args) -> Value {

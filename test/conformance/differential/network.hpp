@@ -18,31 +18,32 @@ namespace differential {
 
 class Interpreter;
 
-// Two ends: `near` is for the loop, `far` is the scenario's own.
+// A connected pair: the loop uses `near`, and the scenario itself reads and writes `far`.
 struct Ends {
   explicit Ends(std::string kind);
   ~Ends();
   Ends(const Ends&) = delete;
   Ends& operator=(const Ends&) = delete;
 
-  // Returns the next bytes that one of the ends sends.
+  // Returns the next `size` bytes of the pattern that both ends send.
   std::string data(std::size_t size);
   bool datagrams() const { return kind == "dgram"; }
-  // The transport of bytes that has the near end, or null.
+  // Returns the byte transport that owns the near end; null if there is none.
   const fiber::asyncio::Transport* stream() const { return transport ? &*transport : nullptr; }
 
   std::string kind;
-  int near = -1;  // until a transport has it
+  int near = -1;  // -1 after a transport has taken it
   int far = -1;
   enum class Used { no, by_transport, by_socket } used = Used::no;
-  std::set<std::string> waits;  // the socket statements that wait
+  std::set<std::string> waits;  // the waits under way, by direction
   std::size_t sent = 0;
   std::optional<fiber::asyncio::Transport> transport;
   std::optional<fiber::asyncio::DatagramTransport> datagram;
   std::optional<fiber::asyncio::StreamPair> streams;
 };
 
-// How a protocol answers: the end of input ("keep", "close", "buffer7"), and an action by event.
+// How a protocol behaves: `how` tells its kind or its answer to the end of input ("keep", "close",
+// "buffer7"), `actions` are run by event.
 struct ProtocolDescription {
   std::string how;
   std::map<std::string, std::string> actions;
@@ -51,10 +52,10 @@ struct ProtocolDescription {
 struct Network {
   std::map<std::string, std::unique_ptr<Ends>> pairs;
   std::map<std::string, ProtocolDescription> protocols;
-  // Whether logging has ended.
+  // True once events are no longer logged.
   bool over = false;
 
-  // Aborts open connections, and lets the loop finish them.
+  // Aborts the open connections, and runs the loop until they are closed.
   void close(const fiber::asyncio::EventLoop& loop);
 };
 

@@ -1,8 +1,8 @@
-"""Statements about connections, datagrams and pipes, each through one descriptor of a pair whose
-other end the scenario itself has: what it does there is done at once.
+"""Statements about connections, datagrams and pipes. A pair has two ends: the loop uses the near
+end, and the scenario reads and writes the far end itself, without waiting.
 
-What the kernel has ready at one time it reports in an order of its own; a scenario has one
-descriptor in the loop, so that there is no such order in its trace.
+The kernel reports descriptors that are ready at one time in an order of its own. A scenario has
+one descriptor in the loop, so that this order cannot show in its trace.
 """
 
 import asyncio
@@ -13,19 +13,19 @@ import socket
 
 from operations import UNSET
 
-SMALL = 4096  # bytes that the kernel holds between the two ends, about
+SMALL = 4096  # size of the kernel's buffer between two ends, in bytes
 CYCLE = b'abcde\nfgh\nijklmnopqrs;t\nuv'
 
 
 class Pair:
-    """`near`: a socket or file until the loop has it. `far`: the scenario's own end, or None."""
+    """`near`: a socket or file for the loop. `far`: the scenario's own end; None once closed."""
 
     def __init__(self, kind):
         self.kind = kind
         if kind in ('stream', 'dgram'):
             if kind == 'stream':
                 self.near, self.far = socket.socketpair()
-            else:  # with names: CPython takes what has none for not connected
+            else:  # CPython takes a nameless peer for no connection
                 self.near, self.far = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in '12')
                 self.near.bind('')
                 self.far.bind('')
@@ -43,12 +43,12 @@ class Pair:
             near, self.far_fd = (read, write) if kind == 'rpipe' else (write, read)
             self.near = os.fdopen(near, 'rb' if kind == 'rpipe' else 'wb', buffering=0)
             self.far = os.fdopen(self.far_fd, 'wb' if kind == 'rpipe' else 'rb', buffering=0)
-        self.used = None  # what has the near end: 'transport', or the 'socket' statements
-        self.waits = []  # which statements that read or write wait
+        self.used = None  # who uses the near end: a 'transport' or 'socket' statements
+        self.waits = []  # the waits under way, by direction
         self.transport = None
         self.reader = None
         self.writer = None
-        self.sent = 0  # bytes of the cycle that were taken
+        self.sent = 0  # bytes that both ends have sent of CYCLE
 
     def data(self, size):
         start = self.sent % len(CYCLE)
@@ -67,7 +67,7 @@ class Pair:
 
 
 def digest(data):
-    """How long it is, and a number that its bytes and their order decide."""
+    """The length of the data, and a checksum."""
     total = 0
     for byte in bytes(data):
         total = (total * 31 + byte) % 9973
@@ -75,7 +75,7 @@ def digest(data):
 
 
 class Closed(asyncio.Future):
-    """What wait_closed() awaits: in CPython one that is cancelled cancels all that wait."""
+    """The future of wait_closed(), shielded: in CPython cancelling one waiter cancels them all."""
 
     def __init__(self, loop):
         super().__init__(loop=loop)
@@ -103,7 +103,7 @@ class Closed(asyncio.Future):
 
 
 class Protocol:
-    """What a protocol of any kind writes down, and the actions that it then runs."""
+    """Logs the events of a protocol, and runs the action that the scenario gives for each."""
 
     def __init__(self, run, pair, name):
         self.run = run
@@ -125,7 +125,7 @@ class Protocol:
         self.note('made', 'made')
 
     def connection_lost(self, error):
-        if isinstance(error, BrokenPipeError) and not error.args:  # of a pipe: without a word
+        if isinstance(error, BrokenPipeError) and not error.args:  # of a pipe
             error = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         self.note('lost', f'lost {self.run.value(error)}')
 
@@ -172,7 +172,7 @@ class Datagram(Protocol, asyncio.DatagramProtocol):
 def make_protocol(run, pair, name):
     if pair.kind == 'dgram':
         return Datagram(run, pair, name)
-    if pair.kind != 'stream':  # a pipe has no buffered protocol in CPython
+    if pair.kind != 'stream':  # CPython has no buffered protocols for pipes
         return Stream(run, pair, name)
     if run.protocols[name][0].startswith('buffer'):
         return Buffered(run, pair, name, int(run.protocols[name][0][6:]))
@@ -204,7 +204,7 @@ def on_transport(function):
 
 
 def on_stream(function):
-    """The same, of bytes: a datagram's has no such methods."""
+    """A statement about a byte transport: datagram transports have no such method."""
     def of_stream(pair, transport, args):
         return UNSET if pair.kind == 'dgram' else function(pair, transport, args)
 
@@ -212,7 +212,7 @@ def on_stream(function):
 
 
 def on_writer(function):
-    """The same, that writes: a pipe to be read from does not."""
+    """A statement about a transport that can write."""
     def of_writer(pair, transport, args):
         return UNSET if pair.kind in ('dgram', 'rpipe') else function(pair, transport, args)
 
@@ -227,15 +227,16 @@ def on_reader(function):
 
 
 def gone(transport):
-    """Lost after close() has waited for its buffer: by an oversight a write fails there."""
+    """True if close() has flushed the buffer and lost the connection: CPython's writes then fail,
+    which is a fault."""
     return transport._loop is None and not getattr(transport, '_eof', False)
 
 
 def write(pair, transport, args):
     if pair.kind == 'rpipe':
         return UNSET
-    # Once it is about to be lost one that was made of addresses sends no more; of a socket it does,
-    # and fails where it is lost.
+    # A datagram transport that was made from addresses sends nothing once the loss of its
+    # connection is scheduled. One that was made from a socket still sends; it fails after that.
     if pair.kind == 'dgram' and transport._conn_lost or gone(transport):
         pair.data(args[0])
         return None
@@ -244,8 +245,8 @@ def write(pair, transport, args):
 
 
 def write_lines(pair, transport, args):
-    """As before 3.12 and in what has been mended since: 3.13.0 fails by an error of its own where the
-    list is empty or the connection lost."""
+    """Like Python before 3.12 and after the repair: 3.13.0 raises an error if the list is empty or
+    the connection lost."""
     pieces = [pair.data(size) for size in args]
     if gone(transport):
         return None
@@ -257,8 +258,8 @@ def limits(pair, transport, args):
 
 
 def size(pair, transport, args):
-    if pair.kind == 'dgram':  # 3.13.0 forgets to take off the header that it has counted of each
-        header = getattr(transport, '_header_size', 8)  # which has a name in 3.13.1
+    if pair.kind == 'dgram':  # 3.13.0 counts headers, and never takes them off
+        header = getattr(transport, '_header_size', 8)  # 3.13.1 has a name for it
         return sum(len(data) + header for data, _ in transport._buffer)
     return UNSET if pair.kind == 'rpipe' else transport.get_write_buffer_size()
 
@@ -270,7 +271,7 @@ def marks(pair, transport, args):
 def abort(pair, transport, args):
     if pair.kind == 'rpipe':
         return UNSET
-    # By an oversight abort() fails where a pipe is lost, and loses one twice that is about to be.
+    # Faults of CPython: abort() fails on a lost pipe, and loses a pipe twice that is about to be.
     if pair.kind == 'wpipe' and (transport._loop is None or transport.is_closing()
                                  and not transport.get_write_buffer_size()):
         return None
@@ -285,7 +286,7 @@ def set_protocol(run, args):
 
 
 def at_far_end(function):
-    """What the other side does, by system calls; an error is noted by its name."""
+    """A statement about the far end: system calls, whose errors are logged by name."""
     def operation(run, args):
         pair = run.pairs.get(args[0])
         if pair is None or pair.far is None:
@@ -351,7 +352,7 @@ IMMEDIATE = {
 # Statements that may suspend.
 
 def free_pair(run, name):
-    """The pair, which is a transport's from now on; None if it is in use."""
+    """The pair, marked as used by a transport; None if it was in use already."""
     pair = run.pairs.get(name)
     if pair is None or pair.used is not None:
         return None
@@ -402,8 +403,9 @@ def on_open_writer(function):
 
 
 def on_open_reader(function):
-    """A read, one at a time: in CPython one that begins between the wake-up of another and its turn
-    is never woken. One up to the end that is cut short has lost there what had come."""
+    """A read. Only one is allowed at a time: in CPython a read is never woken if it begins after
+    another read was woken but before that other one has run. A read to the end of input that is cut
+    short loses the bytes that had come."""
     async def operation(run, frame, statement):
         pair = run.pairs.get(statement.args[0])
         if pair is None or pair.reader is None or 'read' in pair.waits:
@@ -422,8 +424,8 @@ def on_open_reader(function):
 
 
 def on_socket(direction, function):
-    """A statement on the near end that no transport gets any more; one at a time in each direction,
-    for in CPython a second one is in the way of the first."""
+    """A statement that uses the near end as a socket, which excludes a transport from then on.
+    Only one is allowed at a time in each direction: in CPython a second one replaces the first."""
     async def operation(run, frame, statement):
         pair = run.pairs.get(statement.args[0])
         if (pair is None or pair.kind not in ('stream', 'dgram') or pair.used == 'transport'

@@ -30,11 +30,12 @@ struct Objects {
   Named<asyncio::Queue<std::int64_t>> queues;
   Named<asyncio::PriorityQueue<std::int64_t>> priority_queues;
   Named<asyncio::LifoQueue<std::int64_t>> lifo_queues;
-  // Kept after the end of their block: other tasks may still name them.
+  // Timeouts and groups stay after their block has ended: other tasks may still name them.
   Named<asyncio::Timeout> timeouts;
   Named<asyncio::TaskGroup> groups;
 
-  // Calls `function(lock, condition or semaphore)`; returns "unset" if there is none of that name.
+  // Calls `function` with the lock, condition or semaphore of that name; returns "unset" if there
+  // is none.
   template <class F>
   Value with_lock(const std::string& name, F function) {
     if (auto* lock = lookup(locks, name)) return function(*lock);

@@ -61,8 +61,8 @@ Future<typename asyncio::detail::GatherRange<kExceptions, Value>::Results> gathe
   return Future<typename Gather::Results>(gather.finish());
 }
 
-// Coroutines alone or futures alone go as they are; a mixture is made futures first, unless that is
-// when its tasks begin.
+// gather() takes coroutines alone or futures alone. For a mixture the coroutines become tasks
+// first, except if tasks start eagerly: their start would then come too early.
 Value gather(Interpreter& run, const Words& args) {
   std::vector<Item> items = run.items(args, 2);
   const auto is_coroutine = [](const Item& item) { return item.index() == 0; };
@@ -109,13 +109,13 @@ Value shield(Interpreter& run, const Words& args) {
     auto coroutine = run.coroutine(args[1].substr(0, args[1].size() - 2));
     if (!coroutine) return "unset";
     const Future<Value> shielded = asyncio::shield(std::move(*coroutine));
-    if (shielded.base().is_task())  // it has begun, and ended, at once
+    if (shielded.base().is_task())  // an eager task that has ended already
       return run.bind(args[0], asyncio::Task<Value>(shielded.get()));
     return run.bind(args[0], shielded);
   }
   AnyFuture* found = run.find(args[1]);
   if (found == nullptr) return "unset";
-  // A shield of something done is that thing itself.
+  // The shield of a future that is done is that future itself.
   return std::visit(
       [&](const auto& f) {
         Future<result_of<decltype(f)>> shielded = asyncio::shield(f);
@@ -179,7 +179,7 @@ Value add_callback(Interpreter& run, AnyFuture& found, const Words& args) {
   return {};
 }
 
-// The Python side has one callable for each action, and removes all occurrences.
+// Removes every callback that runs the action, because Python's side has one callable per action.
 Value remove_callback(Interpreter& run, AnyFuture& found, const Words& args) {
   if (!run.has_action(args[1])) return "unset";
   std::size_t removed = 0;

@@ -8,7 +8,7 @@ UNSET = 'unset'
 
 
 def duration(word):
-    """Milliseconds in a scenario -> units of the loop's clock; `-` is None."""
+    """Converts milliseconds of a scenario to units of the loop's clock; `-` gives None."""
     return None if word == '-' else int(word) * MILLISECOND
 
 
@@ -254,5 +254,5 @@ IMMEDIATE = {
 
 
 def immediate(run, statement):
-    """Runs one; what it returns goes into the trace."""
+    """Runs the statement; its result goes into the trace."""
     return IMMEDIATE[statement.op](run, statement.args)

@@ -2,7 +2,7 @@
 """Compares a runner with this Python on random scenarios.
 
     run.py --runner PATH --seeds FIRST:LAST [--jobs N] [--eager] [--net] [--full]
-    run.py --runner PATH --seconds N            as many new ones as fit into that time
+    run.py --runner PATH --seconds N            as many new scenarios as fit into that time
 
 Exit status 1 and the differences, shrunk, if there are any.
 """
@@ -25,7 +25,7 @@ CHUNK = 50
 
 
 def compare_chunk(job):
-    """(number compared, [(text, expected, got)], coverage) of some seeds."""
+    """(number compared, [(text, expected, got)], coverage) of the scenarios of some seeds."""
     command, seeds, eager, only, net = job
     coverage = Coverage()
     wanted, texts = {}, {}

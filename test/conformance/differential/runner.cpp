@@ -22,7 +22,7 @@ std::string read(std::istream& stream) {
   return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
 }
 
-// Returns the numbers of this thread's greenlets and stacks.
+// Returns how many greenlets and stacks this thread has.
 std::string holdings() {
   return std::to_string(fiber::detail::greenlet_thread().object_count()) + " greenlets, " +
          std::to_string(fiber::core::thread_state().pool.census().in_use) + " stacks";
@@ -39,8 +39,9 @@ std::vector<std::string> trace_of(const differential::Entry& entry) {
   return trace;
 }
 
-// Removes from both traces the reports that CPython made late, because a cycle of references held
-// the object: we report when the last outer reference goes. Only their number is compared.
+// Removes from both traces the reports that CPython makes late because a cycle of references holds
+// the object: fiber reports it when the last reference from outside goes. Only the number of these
+// reports is compared.
 void settle(std::vector<std::string>& want, std::vector<std::string>& got) {
   const std::string kLate = " - 0 late ";
   std::set<std::string> texts;
@@ -86,7 +87,7 @@ int check(const std::vector<differential::Entry>& entries) {
 
 void print(const std::vector<differential::Entry>& entries) {
   for (const differential::Entry& entry : entries) {
-    std::cout << "trace " << entry.name << std::endl;  // flushed: what was running if we die
+    std::cout << "trace " << entry.name << std::endl;  // flushed in case of a crash
     std::string text;
     for (const std::string& line : trace_of(entry)) text.append(line).append("\n");
     std::cout << text << "endtrace\n";

@@ -3,7 +3,7 @@
 
     scenario.py [--pure] [--check] [FILE...]
 
---pure runs them on asyncio's tasks and futures written in Python instead of those written in C.
+--pure runs them on asyncio's tasks and futures written in Python instead of the ones in C.
 --check prints nothing but differences from the traces that the files hold (exit status 1).
 """
 
@@ -24,7 +24,7 @@ def prepare(pure=False):
     virtual_loop.install(pure)
     warnings.simplefilter('ignore')
     logging.getLogger('asyncio').disabled = True
-    sys.unraisablehook = lambda arguments: None  # of tasks that never end
+    sys.unraisablehook = lambda arguments: None  # tasks that never end would report here
     gc.disable()  # reports of lost exceptions must come from reference counts alone
     gc.freeze()
 
@@ -35,7 +35,7 @@ def trace_of(lines, coverage=None):
 
 
 def with_texts_of_c(trace):
-    """The tasks and futures written in Python word two messages differently."""
+    """The trace with the messages of CPython's C code: its Python code words two differently."""
     trace = trace.replace('(Result is not ready.)', '(Result is not set.)')
     return re.sub(r'(InvalidStateError)\((CANCELLED|FINISHED): \)', r'\1(invalid state)', trace)
 

@@ -13,7 +13,7 @@ def show(value, labels):
 
 
 def show_error(error):
-    """Type(message); groups list their members; what stands between < and > is left out."""
+    """Type(message); groups list their members; text between < and > is left out."""
     if error is None:
         return 'None'
     name = type(error).__name__
@@ -23,7 +23,7 @@ def show_error(error):
 
 
 def _without_reprs(text):
-    """Drops every balanced <...>."""
+    """Drops every balanced <...>: an address or a repr(), which differ by run."""
     if '<' not in text:
         return text
     kept, depth = [], 0

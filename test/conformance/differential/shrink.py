@@ -11,11 +11,11 @@ import compare
 import language
 import scenario as oracle
 
-SHRINKABLE_LISTS = {'gather': 3, 'wait': 3, 'ascompleted': 3}  # first word that is an item
+SHRINKABLE_LISTS = {'gather': 3, 'wait': 3, 'ascompleted': 3}  # first position of an item
 
 
 def spans(lines):
-    """(first, last) of everything that can be taken out whole: declarations, statements, bodies."""
+    """(first, last) line of each part that can be taken out: declarations, statements, bodies."""
     found, stack = [], []
     for index, line in enumerate(lines):
         words = line.split()
@@ -96,7 +96,7 @@ class Shrinker:
         self.limit = limit  # how many times the runner may be started
 
     def fails(self, candidates):
-        """The first candidate (list of lines) on which the two differ, or None."""
+        """The first candidate (list of lines) on which runner and CPython differ, or None."""
         wanted, texts = {}, []
         for number, lines in enumerate(candidates):
             named = [f'scenario c{number}', *lines[1:]]
@@ -127,7 +127,7 @@ class Shrinker:
         return None
 
     def shrink(self, lines):
-        """A smaller scenario (lines), on which the two still differ."""
+        """A smaller scenario (lines), on which runner and CPython still differ."""
         smaller = True
         while smaller and self.limit > 0:
             smaller = False

@@ -1,4 +1,4 @@
-// Statements about locks, queues and the like that never suspend, and their declarations.
+// Statements about locks, events, queues and barriers that never suspend, and their declarations.
 #include "interpreter.hpp"
 
 #include <functional>
@@ -42,7 +42,7 @@ Value locked(Objects& objects, const Words& args) {
   return objects.with_lock(args[0], [](auto& lock) { return Value(lock.locked()); });
 }
 
-// `function` returns nothing: a statement that gives None.
+// A statement whose result is None: `function` returns nothing.
 template <class F>
 Operation on_condition(F function) {
   return [function](Objects& objects, const Words& args) -> Value {

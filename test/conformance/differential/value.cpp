@@ -5,7 +5,7 @@
 namespace differential {
 namespace {
 
-// Drops every balanced <...>: addresses and representations of objects.
+// Drops every balanced <...>: the text between is an address or a repr(), which differ by run.
 std::string without_reprs(const std::string& text) {
   std::string kept;
   int depth = 0;

@@ -13,7 +13,7 @@ namespace differential {
 struct Value;
 using List = std::vector<Value>;
 
-// None, a truth value, a number, a word (shown as it is), a list or an exception.
+// None, a truth value, a number, a word (shown without quotes), a list or an exception.
 struct Value
     : std::variant<std::monostate, bool, std::int64_t, std::string, List, std::exception_ptr> {
   using variant::variant;

@@ -1,4 +1,4 @@
-"""CPython's event loop on a virtual clock, with every unspecified order made insertion order.
+"""CPython's event loop on a virtual clock, with insertion order where no order is specified.
 
 Time is an int, in units of 1/2**20 microsecond. A deadline is rounded down to a whole microsecond
 and the low bits hold a serial number, so that timers never tie and equal deadlines keep the order
@@ -16,7 +16,7 @@ MILLISECOND = 1000 * UNIT
 
 
 class OrderedSet:
-    """As much of `set` as asyncio uses, iterated in the order of insertion."""
+    """The part of `set` that asyncio uses, iterated in the order of insertion."""
 
     __slots__ = ('_items',)
 
@@ -64,7 +64,7 @@ class Selector:
 
 
 class IoSelector(selectors.EpollSelector):
-    """Moves the clock when nothing is ready."""
+    """Moves the clock of its loop if no descriptor is ready."""
 
     loop = None
 
@@ -74,7 +74,7 @@ class IoSelector(selectors.EpollSelector):
 
 
 class Virtual:
-    """What both loops below have."""
+    """The common part of the two loops below."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -91,7 +91,7 @@ class Virtual:
         return self.now // UNIT
 
     def advance(self, microseconds):
-        """What a blocking call of that length does to the clock."""
+        """Moves the clock as a blocking call of that length would."""
         self.now += microseconds * UNIT
 
     def call_at(self, when, callback, *args, context=None):
@@ -114,7 +114,7 @@ class Virtual:
 
 
 class VirtualLoop(Virtual, base_events.BaseEventLoop):
-    """Without descriptors."""
+    """A loop without descriptors."""
 
     def __init__(self):
         super().__init__()
@@ -128,7 +128,7 @@ class VirtualLoop(Virtual, base_events.BaseEventLoop):
 
 
 class IoLoop(Virtual, unix_events._UnixSelectorEventLoop):
-    """With descriptors, which are ready at once or when the scenario makes them so."""
+    """A loop with descriptors, which are ready at once or when the scenario makes them ready."""
 
     def __init__(self):
         super().__init__(IoSelector())
@@ -136,7 +136,7 @@ class IoLoop(Virtual, unix_events._UnixSelectorEventLoop):
 
 
 class Task(asyncio.Task):
-    """One that may begin in its constructor, and has its number before."""
+    """A task with a number from before its constructor, in which an eager task already runs."""
 
     def __init__(self, coro, *, loop, **kwargs):
         loop.number(self)
@@ -149,7 +149,7 @@ def _ordered_all_tasks(loop=None):
 
 def _ordered_as_completed():
     original = getattr(tasks, '_AsCompletedIterator', None)
-    if original is None:  # before 3.13; scenarios that use as_completed are left out there
+    if original is None:  # before 3.13, where scenarios with as_completed are left out
         return asyncio.as_completed
 
     class Iterator(original):

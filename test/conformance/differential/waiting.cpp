@@ -40,7 +40,7 @@ Value call(Interpreter& run, const std::string&, const Statement& statement) {
   return await(std::move(*coroutine));
 }
 
-// Returns the futures that the words name; coroutines are not allowed here.
+// Returns the futures that the words name; skips other words.
 std::vector<asyncio::FutureRef> named(Interpreter& run, const Words& words, std::size_t first) {
   std::vector<asyncio::FutureRef> futures;
   for (std::size_t i = first; i < words.size(); ++i)
@@ -101,7 +101,7 @@ Value operation_task(Interpreter& run, const std::string& who, const Statement& 
   return run.bind(name, run.loop.create_task(one(run, who, statement), {run.label_for(name)}));
 }
 
-// Coroutines become tasks at the call, in order.
+// Coroutines become tasks when the call begins, in the order of the words.
 Value as_completed(Interpreter& run, const std::string& who, const Statement& statement) {
   const Words& args = statement.args;
   const auto note = [&](const std::string& text) { run.log(who, statement.line, "next " + text); };

@@ -26,7 +26,7 @@ async def await_(run, frame, statement):
 
 async def awaitself(run, frame, statement):
     task = asyncio.current_task()
-    task._asyncio_future_blocking = False  # see Interpreter.items
+    task._asyncio_future_blocking = False  # Interpreter.items() says why
     return await task
 
 
@@ -49,7 +49,7 @@ async def waitfor(run, frame, statement):
 
 
 async def ascompleted(run, frame, statement):
-    """`plain` awaits what the iterator gives; `async` iterates asynchronously."""
+    """`plain` awaits the items of the iterator; `async` iterates asynchronously."""
     style, timeout, *words = statement.args
     futures = virtual_loop.as_completed(run.items(words), timeout=duration(timeout))
 
@@ -61,14 +61,14 @@ async def ascompleted(run, frame, statement):
             try:
                 note(f'next {run.value(await awaitable)}')
             except Exception as error:
-                error.__traceback__ = None  # this frame would keep what the iterator holds
+                error.__traceback__ = None  # its frame would keep the futures of the iterator
                 note(f'next {show_error(error)}')
     else:
         try:
             async for future in futures:
                 note(f'next {run.value(future)} {future.cancelled()}')
         finally:
-            future = None  # in C++ it ends with the loop, before what the iterator holds
+            future = None  # C++ drops the variable before the iterator and its futures
 
 
 def one(run, frame, statement):

@@ -1,7 +1,8 @@
-// The programs for tests of generators: their parts and their text.
+// The language of the random generator programs: its statements, and how they are written.
 //
-// A program is a list of definitions of generators and a main block, which work on a row of slots
-// that hold generators. README.md describes the text; a statement's number is its place in it.
+// A program is a list of definitions of generators and a main block. Its statements work on
+// numbered slots that hold generators. README.md describes the text; statements are numbered in
+// its order.
 #pragma once
 
 #include <array>
@@ -22,15 +23,15 @@ enum class Op {
   from,     // yield from the generator in SLOT
   fromnew,  // yield from a new generator of definition NUMBER
   range,    // yield from range(NUMBER, NUMBER + 3)
-  next,     // of SLOT
+  next,     // next(generator in SLOT)
   send,     // NUMBER or none, to SLOT
   throw_,   // KIND NUMBER, into SLOT
   close,    // SLOT
   new_,     // SLOT = a generator of definition NUMBER
   drop,     // SLOT
-  states,   // of all slots
+  states,   // the states of the generators in all slots
   raise,    // KIND NUMBER
-  reraise,  // in a handler
+  reraise,  // `raise` without an exception, in a handler
   return_,  // NUMBER or none
   try_,
 };
@@ -61,7 +62,7 @@ struct Handler;
 
 struct Statement {
   Op op = Op::states;
-  int number = 0;  // its place in the program
+  int number = 0;  // its position in the text of the program
   int slot = 0;
   Kind kind = Kind::ValueError;
   Value value;
@@ -76,7 +77,7 @@ struct Handler {
 };
 
 struct Definition {
-  bool wide = false;  // its items are of another C++ type
+  bool wide = false;  // its items are of type long instead of int
   Block block;
 };
 

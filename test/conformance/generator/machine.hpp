@@ -26,8 +26,8 @@ class Machine {
   }
 
  private:
-  // Definitions that are `wide` make the second: its items must be converted on the way through the
-  // first, which the library delegates to by other means.
+  // `wide` definitions make Wide generators. A Narrow generator's `yield from` of one converts each
+  // item, for which the library has a code path of its own.
   using Narrow = fiber::Generator<int, Value, Value>;
   using Wide = fiber::Generator<long, Value, Value>;
   using Any = std::variant<Narrow, Wide>;
@@ -70,7 +70,8 @@ class Machine {
         },
         {.name = name, .stack_size = std::size_t{128} << 10});
   }
-  // Drops the old generator after the new one is in its place.
+  // Drops the old generator only after the new one is in the slot: dropping it runs code that may
+  // use the slot.
   void set_slot(int index, Any any) { const Any old = std::exchange(slot(index), std::move(any)); }
   Any& slot(int index) { return slots_.at(static_cast<std::size_t>(index)); }
   static const fiber::GeneratorBase& base(const Any& any) {
@@ -108,7 +109,7 @@ class Machine {
     }
   }
 
-  // Runs the statements that main has, too.
+  // Runs a statement that may stand in the main block and in generators alike.
   void operate(const std::string& me, const Statement& s) {
     switch (s.op) {
       case Op::new_: set_slot(s.slot, make(*s.value)); return;
@@ -134,7 +135,7 @@ class Machine {
     }
   }
 
-  // How a block ends, if not by an exception.
+  // How a block ended that raised no exception.
   struct Flow {
     bool returns = false;
     Value returned = {};
@@ -205,7 +206,7 @@ class Machine {
     }
   }
 
-  // The exception being handled, by C++'s own rules.
+  // Returns true if the exception that C++ is handling is an E.
   template <class E>
   static bool is() {
     try {

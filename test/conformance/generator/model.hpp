@@ -16,12 +16,14 @@ namespace generator_programs {
 struct Error {
   Kind kind = Kind::ValueError;
   std::string text;
-  Value value;  // of a StopIteration
+  Value value;  // the value of a StopIteration
 
   std::string shown() const {
     const std::string name = kKindNames.at(static_cast<std::size_t>(kind));
     if (kind == Kind::StopIteration) return name + "(" + text_of(value) + ")";
-    return name + (text.empty() || kind == Kind::AttributeError ? "()" : "('" + text + "')");
+    if (text.empty() || kind == Kind::AttributeError) return name + "()";
+    const std::string quote = text.find('\'') == std::string::npos ? "'" : "\"";
+    return name + "(" + quote + text + quote + ")";
   }
   bool caught_by(Kind handler) const {
     return handler == kind || handler == Kind::BaseException ||
@@ -35,7 +37,7 @@ struct Error {
 
 class Model {
  public:
-  // Returns the events of the program.
+  // Runs the program; the result holds its events.
   static Model run(const Program& program) {
     Model model(program);
     model.run_main();
@@ -44,21 +46,21 @@ class Model {
 
   std::vector<std::string> events;
   long steps = 0;
-  // A generator yielded in answer to being dropped. CPython frees its frame without running it; a
-  // C++ stack cannot be freed so: the programs go different ways from here.
+  // True if a dropped generator yielded instead of ending. CPython then frees its frame without
+  // running it further, which a C++ stack cannot do: the two traces differ from here on.
   bool stubborn = false;
 
  private:
   enum class State { created, running, suspended, closed };
 
-  // A running block, and its role.
+  // A block that has begun, and the part of a `try` that it is.
   struct Entry {
     enum class Role { body, try_body, handler, finally } role;
-    const Statement* owner;  // the try
+    const Statement* owner;  // the `try` statement of the block
     const Block* block;
     std::size_t at = 0;
-    std::optional<Error> handled = {};  // what a handler, or a finally on the way out, is handling
-    bool returning = false;             // a finally: return `returned` afterwards
+    std::optional<Error> handled = {};  // the error that this handler or `finally` handles
+    bool returning = false;             // this `finally` is followed by `return returned`
     Value returned = {};
   };
 
@@ -68,8 +70,8 @@ class Model {
     const Block* block = nullptr;
     State state = State::created;
     std::vector<Entry> entries;
-    Generator* target = nullptr;  // of yield from, owned
-    std::optional<int> range;     // the next number of it
+    Generator* target = nullptr;  // the operand of `yield from`; an owning reference
+    std::optional<int> range;     // the next item of `yield from range`
     int range_end = 0;
   };
 
@@ -184,7 +186,7 @@ class Model {
     return outcome;
   }
 
-  // Turns an outcome into the caller's view: the end is a StopIteration.
+  // Turns an outcome into the one that the caller sees: a return becomes a StopIteration.
   static Outcome as_next(Outcome outcome) {
     if (outcome.how == Outcome::How::returned)
       return Outcome::raised(Error::make(Kind::StopIteration, outcome.value));
@@ -208,7 +210,7 @@ class Model {
     return g->entries.back().block->at(g->entries.back().at - 1);
   }
 
-  // Resumes after a yield, or in a yield from.
+  // Resumes the generator after its `yield`; in a `yield from`, `thrown` comes from the operand.
   Outcome resume(Generator* g, const Value& sent,
                  const Error* thrown) {  // NOLINT(misc-no-recursion)
     const Statement& s = current(g);
@@ -240,7 +242,7 @@ class Model {
     release(std::exchange(g->target, nullptr));
     const Statement& s = current(g);
     if (s.op == Op::range)
-      say(g, s, "range");  // C++ has no value there
+      say(g, s, "range");  // the value is not logged: in C++ yield_from(range) has none
     else
       say(g, s, (s.op == Op::from ? "from " : "fromnew ") + text_of(result));
     return advance(g);
@@ -335,7 +337,7 @@ class Model {
     return {Kind::RuntimeError, "No active exception to reraise", {}};
   }
 
-  // Runs the statements that main has, too.
+  // Runs a statement that may stand in the main block and in generators alike.
   Outcome operate(Generator* me, const Statement& s) {  // NOLINT(misc-no-recursion)
     switch (s.op) {
       case Op::new_: set_slot(s.slot, make(*s.value)); return {};
@@ -388,7 +390,7 @@ class Model {
       const Outcome outcome = operate(nullptr, s);
       if (outcome.is_raised()) say(nullptr, s, "threw " + outcome.error.shown());
     }
-    // What ends may fill a slot again.
+    // Generators that end while slots are emptied may fill a slot again.
     const auto filled = [](const Generator* g) { return g != nullptr; };
     while (std::any_of(slots_.begin(), slots_.end(), filled))
       for (int i = 0; i < kSlots; ++i) set_slot(i, nullptr);

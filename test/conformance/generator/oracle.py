@@ -1,8 +1,8 @@
-"""What CPython does with programs of generators.
+"""Runs programs of generators (README.md) on CPython.
 
     oracle.py < programs > programs-with-traces
     oracle.py --check corpus/*.txt
-    oracle.py --corpus DIRECTORY < programs     # those that show something new
+    oracle.py --corpus DIRECTORY < programs     # keeps the programs that show something new
 
 Programs are translated to Python, so that each generator is one of the interpreter's own.
 """
@@ -27,7 +27,7 @@ def show(error):
     if isinstance(error, AttributeError):
         return "AttributeError()"
     text = str(error)
-    return f"{type(error).__name__}('{text}')" if text else f"{type(error).__name__}()"
+    return f"{type(error).__name__}({text!r})" if text else f"{type(error).__name__}()"
 
 
 def exception(kind, value):
@@ -38,7 +38,7 @@ def exception(kind, value):
 
 
 class Translation:
-    """From the text of a program to Python."""
+    """Translates the text of a program to Python."""
 
     def __init__(self, lines):
         self.lines = lines
@@ -58,7 +58,7 @@ class Translation:
         return "\n".join(self.python)
 
     def block(self, indent, in_main):
-        """Up to what closes it, which is returned."""
+        """Translates a block; returns the word that closes it."""
         put = lambda text: self.python.append(indent + text)
         put("pass")
         while (words := next(self.lines).split())[0] not in ("end", "except", "finally"):
@@ -151,7 +151,7 @@ def run(text):
     sys.unraisablehook = lambda args: say("unraisable", args.object.__name__, show(args.exc_value))
     try:
         namespace["main"]("main")
-        while any(slots):  # what ends may fill a slot again
+        while any(slots):  # generators that end may fill a slot again
             for i in range(SLOTS):
                 slots[i] = None
     finally:
@@ -181,13 +181,13 @@ def programs(lines):
 
 
 def sights(trace):
-    """What a trace shows: three events in a row, without numbers and texts."""
+    """The features of a trace: all runs of three events, without their numbers and texts."""
     plain = [re.sub(r"'[0-9]*'|[0-9]+", "", event) for event in trace]
     return {tuple(plain[i:i + 3]) for i in range(len(plain))}
 
 
 def store(directory):
-    """Of the programs of moderate size, those that show more than a few things for the first time."""
+    """The programs of moderate size that show more than a few features for the first time."""
     seen, chosen = set(), []
     for text, _ in programs(sys.stdin):
         trace = run(text[1:])

@@ -1,4 +1,4 @@
-// A random program from a seed.
+// Makes a random program; the same seed always gives the same program.
 #pragma once
 
 #include "conformance/generator/language.hpp"
@@ -38,7 +38,7 @@ class RandomProgram {
   }
   Kind caught() { return static_cast<Kind>(below(static_cast<int>(kKindNames.size()))); }
 
-  // Each program prefers other statements.
+  // Each program draws weights of its own, so that some statements are frequent in it.
   void vary(Weights& weights) {
     static constexpr int kFactors[] = {0, 1, 1, 1, 2, 5};
     for (auto& [op, weight] : weights)
@@ -128,7 +128,7 @@ class RandomProgram {
     return s;
   }
 
-  // Generators make those of later definitions only, so that every program ends.
+  // A generator creates generators of later definitions only, so that every program ends.
   int later_definition() { return index_ + 1 + below(definitions_ - index_ - 1); }
 
   Weights body_ = {{Op::yield, 24},  {Op::from, 9},    {Op::fromnew, 9}, {Op::range, 4},

@@ -1,4 +1,4 @@
-// Shrinks a failing program by leaving out one statement after the other.
+// Makes a failing program smaller: leaves out one statement after the other while it still fails.
 #pragma once
 
 #include "conformance/generator/language.hpp"
@@ -22,7 +22,7 @@ class Shrink {
  private:
   Shrink(Program program, Fails fails) : best_(std::move(program)), fails_(std::move(fails)) {}
 
-  // Tries a change at every place; returns true if one has made the program smaller.
+  // Tries every change once; returns true if one has made the program smaller.
   bool pass() {
     bool smaller = false;
     for (int place = 0;;) {
@@ -39,7 +39,7 @@ class Shrink {
     }
   }
 
-  // Makes the change with the number `left_`; returns false if there are not as many.
+  // Makes the change number `left_`; returns false if the program has fewer changes.
   bool change(Program& program) {
     for (Definition& definition : program.definitions) {
       if (definition.wide && left_-- == 0) {
@@ -59,7 +59,7 @@ class Shrink {
       }
       Statement& s = *at;
       if (s.op != Op::try_) continue;
-      if (left_-- == 0) {  // the body alone
+      if (left_-- == 0) {  // replace the `try` by its body
         const Block body = std::move(s.body);
         block.insert(block.erase(at), body.begin(), body.end());
         return true;

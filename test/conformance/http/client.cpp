@@ -1,14 +1,15 @@
-// Reports the results of requests and aiohttp for a case, like clients.py. Reads commands, one a
-// line, with their arguments in hexadecimal digits, and writes reports in the same form.
+// Runs the cases with the C++ clients fiber::requests and fiber::aiohttp; clients.py does that with
+// Python's. Reads commands, one a line, whose arguments are "=" and hexadecimal digits, and writes
+// the reports in that form, too.
 //
-//   request METHOD URL     begins one more request; what follows is for it
+//   request METHOD URL     begins a request; the next lines, up to another one, are about it
 //   header, cookie, param, form NAME VALUE
 //   file FIELD FILENAME BYTES TYPE             piece BYTES (of a body in chunks)
 //   data BYTES             auth USER PASSWORD   environment NAME VALUE
 //   redirects 0|1          max NUMBER             proxy URL
-//   run requests|aiohttp   makes them in one session, and writes for each
+//   run requests|aiohttp   makes the requests in one session; writes for each
 //     error NAME | status, reason, url, header NAME VALUE, body, text, history STATUS URL
-//     cookie NAME VALUE    for those of the session then
+//     cookie NAME VALUE    for each cookie that the session has then
 //     end
 
 #include <fiber/aiohttp.hpp>
@@ -49,7 +50,7 @@ std::string unhex(std::string_view text) {
 
 std::string hex(std::string_view bytes) {
   static constexpr std::string_view digits = "0123456789abcdef";
-  std::string text = "=";  // so that an empty one is one, too
+  std::string text = "=";  // so that an empty text is a word, too
   for (const unsigned char byte : bytes) (text += digits[byte >> 4]) += digits[byte & 15];
   return text;
 }
@@ -87,7 +88,7 @@ struct Step {
   }
 };
 
-// Sets the environment variables of a step while it lives.
+// Sets the environment variables of a step; the destructor unsets them.
 class Environment {
  public:
   explicit Environment(const http::Params& variables) : variables_(variables) {

@@ -23,8 +23,8 @@ KEYWORDS = {'delete': 'delete_', 'static': 'static_', 'register': 'register_'}
 
 def public_headers():
     """Those that are installed."""
-    lists = re.findall(r'^(\w+)_headers = \[\n(.*?)^\]', (ROOT / 'meson.build').read_text(),
-                       re.M | re.S)
+    text = ''.join(path.read_text() for path in sorted((ROOT / 'lists').glob('**/meson.build')))
+    lists = re.findall(r'^(\w+)_headers = \[\n(.*?)^\]', text, re.M | re.S)
     return [header for name, headers in lists if not name.endswith('private')
             for header in re.findall(r"'(.*?)'", headers)]
 

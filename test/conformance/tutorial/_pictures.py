@@ -1,4 +1,4 @@
-"""What the three downloaders share: a server of six pictures, and the saving of them."""
+"""The common part of the three downloaders: a server of six pictures, a directory to save them."""
 import argparse
 import contextlib
 import http.client
@@ -33,7 +33,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def download():
-    """Serves the pictures; gives their URLs and the directory to save them in."""
+    """Serves the pictures; yields their URLs and a directory to save them in."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--delay", type=float, default=1.0)
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("images"))

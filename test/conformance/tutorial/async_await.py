@@ -1,4 +1,4 @@
-# async_await: the same with async and await.
+# async_await: two tasks that sleep at the same time, with async and await.
 import asyncio
 
 

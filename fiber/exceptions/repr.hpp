@@ -1,0 +1,23 @@
+// Python's texts of numbers, for the reports and reprs of the library; quoted(), in
+// exceptions.hpp, is that of a text. None of these functions depends on a locale, neither on that
+// of C (setlocale) nor on the global one of C++.
+#pragma once
+
+#include <fiber/config.hpp>
+
+#include <cstdint>
+#include <string>
+
+namespace fiber::detail {
+
+/// Returns Python's repr() of a float: the fewest digits that give the same number again ("0.1",
+/// "2.0", "1e-05", "1e+16", "inf", "nan").
+FIBER_API std::string float_repr(double number);
+/// Returns a number as Python's f"{number:.3f}" does, with up to 17 decimals.
+FIBER_API std::string fixed(double number, int decimals);
+/// Returns "0x1f" for 31.
+FIBER_API std::string hex_repr(std::uintptr_t number);
+/// Returns a place in memory: "0x7f…".
+FIBER_API std::string address_repr(const void* address);
+
+}  // namespace fiber::detail

@@ -1,0 +1,234 @@
+// Read-write locks and semaphores of threads, and initialisers that run once, used by tasks.
+//
+// All tasks of a loop are one thread, so waiting in libc for another task would block the thread
+// forever. No event reports that a lock is free: the task tries again, after 25 ms at most.
+// Functions that cannot fail wait to their end even if the task is cancelled.
+#include <fiber/monkey/threads.hpp>
+
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/waiting.hpp>
+
+#include <cstdint>
+#include <mutex>
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <time.h>
+
+namespace fiber::monkey::detail {
+namespace {
+
+template <class F>
+void find(F*& function, const char* name) noexcept {
+  function = reinterpret_cast<F*>(find_symbol(name));
+}
+
+RealThreads find_all() noexcept {
+  RealThreads all{};
+  find(all.mutex_timedlock, "pthread_mutex_timedlock");
+  find(all.mutex_clocklock, "pthread_mutex_clocklock");
+  find(all.rdlock, "pthread_rwlock_rdlock");
+  find(all.wrlock, "pthread_rwlock_wrlock");
+  find(all.timedrdlock, "pthread_rwlock_timedrdlock");
+  find(all.timedwrlock, "pthread_rwlock_timedwrlock");
+  find(all.clockrdlock, "pthread_rwlock_clockrdlock");
+  find(all.clockwrlock, "pthread_rwlock_clockwrlock");
+  find(all.sem_wait, "sem_wait");
+  find(all.sem_timedwait, "sem_timedwait");
+  find(all.sem_clockwait, "sem_clockwait");
+  find(all.once, "pthread_once");
+  find(all.guard_acquire, "__cxa_guard_acquire");
+  find(all.setuid, "setuid");
+  find(all.setgid, "setgid");
+  find(all.seteuid, "seteuid");
+  find(all.setegid, "setegid");
+  find(all.setreuid, "setreuid");
+  find(all.setregid, "setregid");
+  find(all.setresuid, "setresuid");
+  find(all.setresgid, "setresgid");
+  find(all.setgroups, "setgroups");
+  find(all.initgroups, "initgroups");
+  return all;
+}
+
+}  // namespace
+
+const RealThreads& real_threads() noexcept {
+  static const RealThreads all = find_all();
+  return all;
+}
+
+#if defined(__GLIBC__)
+namespace {
+
+// Repeats `attempt`, which returns an error number, until the result is not EBUSY, or the time
+// limit is over (ETIMEDOUT). Outside of tasks, and where waiting on the loop fails, calls `block`
+// instead, which is libc's function. Cancellation takes effect afterwards.
+template <class F, class G>
+int until_free(F attempt, G block, clockid_t clock = CLOCK_REALTIME,
+               const timespec* until = nullptr) noexcept {
+  const int error = errno;
+  const PolicyOfCall policy(Cancel::never);
+  const Call call;
+  if (!call || (until != nullptr && !is_limit(clock, *until))) return block();
+  const std::int64_t deadline = until != nullptr ? call.deadline_at(clock, *until) : kNever;
+  Backoff backoff;
+  int result = 0;
+  while ((result = attempt()) == EBUSY) {
+    if (backoff.pause(call, deadline) || errno == EINTR) continue;
+    result = errno == EAGAIN && until != nullptr ? ETIMEDOUT : block();
+    break;
+  }
+  errno = error;
+  return result;
+}
+
+// --- read-write locks ---------------------------------------------------------------------------
+// A task that waits for itself waits forever, alone: libc's EDEADLK cannot be given.
+
+int rdlock_(pthread_rwlock_t* lock) noexcept {
+  return until_free([=] { return ::pthread_rwlock_tryrdlock(lock); },
+                    [=] { return real_threads().rdlock(lock); });
+}
+
+int wrlock_(pthread_rwlock_t* lock) noexcept {
+  return until_free([=] { return ::pthread_rwlock_trywrlock(lock); },
+                    [=] { return real_threads().wrlock(lock); });
+}
+
+int clockrdlock_(pthread_rwlock_t* lock, clockid_t clock, const timespec* until) noexcept {
+  return until_free([=] { return ::pthread_rwlock_tryrdlock(lock); },
+                    [=] { return real_threads().clockrdlock(lock, clock, until); }, clock, until);
+}
+
+int clockwrlock_(pthread_rwlock_t* lock, clockid_t clock, const timespec* until) noexcept {
+  return until_free([=] { return ::pthread_rwlock_trywrlock(lock); },
+                    [=] { return real_threads().clockwrlock(lock, clock, until); }, clock, until);
+}
+
+int timedrdlock_(pthread_rwlock_t* lock, const timespec* until) noexcept {
+  return until_free([=] { return ::pthread_rwlock_tryrdlock(lock); },
+                    [=] { return real_threads().timedrdlock(lock, until); }, CLOCK_REALTIME, until);
+}
+
+int timedwrlock_(pthread_rwlock_t* lock, const timespec* until) noexcept {
+  return until_free([=] { return ::pthread_rwlock_trywrlock(lock); },
+                    [=] { return real_threads().timedwrlock(lock, until); }, CLOCK_REALTIME, until);
+}
+
+// --- semaphores ---------------------------------------------------------------------------------
+
+// Unlike locks, they fail if the task is cancelled.
+template <class F>
+int when_posted(sem_t* semaphore, clockid_t clock, const timespec* until, F block) noexcept {
+  const Call call;
+  if (!call || (until != nullptr && !is_limit(clock, *until))) return block();
+  const std::int64_t deadline = until != nullptr ? call.deadline_at(clock, *until) : kNever;
+  Backoff backoff;
+  for (;;) {
+    if (::sem_trywait(semaphore) == 0) return call.done(0);
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) return -1;
+    if (backoff.pause(call, deadline)) continue;
+    if (errno == EAGAIN) errno = ETIMEDOUT;
+    return -1;
+  }
+}
+
+int sem_wait_(sem_t* semaphore) noexcept {
+  return when_posted(semaphore, CLOCK_REALTIME, nullptr,
+                     [=] { return real_threads().sem_wait(semaphore); });
+}
+
+int sem_timedwait_(sem_t* semaphore, const timespec* until) noexcept {
+  return when_posted(semaphore, CLOCK_REALTIME, until,
+                     [=] { return real_threads().sem_timedwait(semaphore, until); });
+}
+
+int sem_clockwait_(sem_t* semaphore, clockid_t clock, const timespec* until) noexcept {
+  return when_posted(semaphore, clock, until,
+                     [=] { return real_threads().sem_clockwait(semaphore, clock, until); });
+}
+
+// --- initialisers that run once -----------------------------------------------------------------
+
+// Waits while another task or thread runs the initialiser: `is_begun(word)`.
+template <class F>
+void wait_while_begun(const int* word, F is_begun) noexcept {
+  const auto attempt = [=] {
+    return is_begun(__atomic_load_n(word, __ATOMIC_ACQUIRE)) ? EBUSY : 0;
+  };
+  if (attempt() == EBUSY) until_free(attempt, [] { return 0; });
+}
+
+// A pthread_once_t in glibc: the lowest bit says that the initialiser runs, the next one that it
+// has run. The others count the forks: in a child process, an initialiser that ran at the fork
+// begins anew.
+constexpr int kRuns = 1, kForks = ~3;
+
+thread_local const pthread_once_t* probe = nullptr;
+
+// Returns the count of forks as glibc writes it.
+int count_of_forks() noexcept {
+  thread_local int seen = 0;
+  pthread_once_t fresh = PTHREAD_ONCE_INIT;
+  probe = &fresh;
+  real_threads().once(&fresh, [] { seen = *probe & kForks; });
+  probe = nullptr;
+  return seen;
+}
+
+int once_(pthread_once_t* control, void (*initialise)()) {
+  if (control != nullptr && (*control & kRuns) != 0) {
+#if defined(__GLIBCXX__) && defined(_GLIBCXX_HAVE_TLS)
+    // std::call_once keeps its function there; that of another task may, meanwhile.
+    void* const callable = std::__once_callable;
+    void (*const call)() = std::__once_call;
+#endif
+    wait_while_begun(control, [count = count_of_forks()](int word) {
+      return (word & kRuns) != 0 && (word & kForks) == count;
+    });
+#if defined(__GLIBCXX__) && defined(_GLIBCXX_HAVE_TLS)
+    std::__once_callable = callable;
+    std::__once_call = call;
+#endif
+  }
+  return real_threads().once(control, initialise);
+}
+
+// The guard of a static variable of a function, in the C++ runtime of GCC: the first byte says that
+// the variable is initialised, others that its initialiser runs.
+int guard_acquire_(std::uint64_t* guard) {
+  wait_while_begun(reinterpret_cast<const int*>(guard), [](int word) {
+    return word != 0 && *reinterpret_cast<const char*>(&word) == 0;
+  });
+  return real_threads().guard_acquire(guard);
+}
+
+}  // namespace
+
+std::span<const Hook> thread_hooks() noexcept {
+  static const Hook hooks[] = {
+    plain_hook<rdlock_>("pthread_rwlock_rdlock"),
+    plain_hook<wrlock_>("pthread_rwlock_wrlock"),
+    plain_hook<timedrdlock_>("pthread_rwlock_timedrdlock"),
+    plain_hook<timedwrlock_>("pthread_rwlock_timedwrlock"),
+    plain_hook<clockrdlock_>("pthread_rwlock_clockrdlock"),
+    plain_hook<clockwrlock_>("pthread_rwlock_clockwrlock"),
+    hook<sem_wait_>("sem_wait"),
+    hook<sem_timedwait_>("sem_timedwait"),
+    hook<sem_clockwait_>("sem_clockwait"),
+#if !defined(FIBER_TSAN)  // TSan replaces pthread_once, with a word of another layout
+    plain_hook<once_>("pthread_once"),
+#endif
+#if defined(__GLIBCXX__) && defined(__linux__)
+    plain_hook<guard_acquire_>("__cxa_guard_acquire"),
+#endif
+  };
+  return hooks;
+}
+#else
+std::span<const Hook> thread_hooks() noexcept { return {}; }
+#endif
+
+}  // namespace fiber::monkey::detail

@@ -1,0 +1,172 @@
+#include <fiber/aiohttp/test_utils.hpp>
+#include <fiber/aiohttp/web.hpp>
+#include <fiber/asyncio.hpp>
+#include <fiber/asyncio/streams.hpp>
+#include <fiber/asyncio/testing.hpp>
+#include <fiber/http/compression.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <doctest/doctest.h>
+
+#include "web/directory.hpp"
+
+namespace asyncio = fiber::asyncio;
+namespace http = fiber::http;
+namespace web = fiber::aiohttp::web;
+using asyncio::await;
+using fiber::aiohttp::test_utils::TestClient;
+using web_test::Directory;
+
+namespace {
+
+template <class Body>
+void with_app(const web::Application& app, Body body) {
+  asyncio::testing::run_test(
+      [&] { asyncio::with(TestClient(app), [&](TestClient& client) { body(client); }); });
+}
+
+std::string unpacked(std::string_view data) {
+  std::string text;
+  http::Decompressor decompressor(http::Wrapping::gzip);
+  CHECK(decompressor.feed(data, text, 10'000'000) == http::Decompressor::Result::end);
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("a file is framed as its response is: by a length, in chunks, compressed") {
+  const Directory directory;
+  const std::string content(100'000, 'f');
+  directory.write("file.txt", content);
+  const std::string path = (directory.path / "file.txt").string();
+  web::Application app;
+  app.router().add_get("/chunks", [&](web::Request&) {
+    const web::FileResponse response(path);
+    response.enable_chunked_encoding();
+    return response;
+  });
+  app.router().add_get("/packed", [&](web::Request&) {
+    const web::FileResponse response(path);
+    response.enable_compression();
+    return response;
+  });
+  app.router().add_get("/coded", [&](web::Request&) {
+    const web::FileResponse response(path);
+    response.headers().set("Content-Encoding", "own");
+    response.enable_compression();
+    return response;
+  });
+  with_app(app, [&](TestClient& client) {
+    const auto chunks = await(client.get("/chunks"));
+    CHECK(chunks.headers["Transfer-Encoding"] == "chunked");
+    CHECK(chunks.body == content);
+    const auto part = await(client.get("/chunks", {.headers = {{"Range", "bytes=1-3"}}}));
+    CHECK(part.status == 206);
+    CHECK(part.body == "fff");
+    // A client that knows no compression gets the file as it is.
+    const auto plain = await(client.get("/packed"));
+    CHECK_FALSE(plain.headers.contains("Content-Encoding"));
+    CHECK(plain.headers["Content-Length"] == std::to_string(content.size()));
+    CHECK(plain.body == content);
+    const auto packed = await(client.get("/packed", {.headers = {{"Accept-Encoding", "gzip"}}}));
+    CHECK(packed.headers["Content-Encoding"] == "gzip");
+    CHECK(packed.headers["Transfer-Encoding"] == "chunked");
+    CHECK(unpacked(packed.body) == content);
+    CHECK(await(client.get("/coded")).body == content);
+    for (const char* target : {"/packed", "/chunks"}) {
+      const std::string old = await(client.raw(std::string("GET ") + target + " HTTP/1.0\r\n\r\n"));
+      CHECK(old.ends_with("\r\n\r\n" + content));
+    }
+    const std::string head =
+        await(client.raw("HEAD /packed HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    CHECK(head.find("\r\nContent-Length: 100000\r\n") != std::string::npos);
+    CHECK(head.ends_with("\r\n\r\n"));
+  });
+}
+
+TEST_CASE("a range may end far behind the file") {
+  const Directory directory;
+  directory.write("file", "0123456789");
+  web::Application app;
+  app.router().add_static("/s", directory.path.string());
+  with_app(app, [](TestClient& client) {
+    const auto range = [&](const char* wanted) {
+      const auto response = await(client.get("/s/file", {.headers = {{"Range", wanted}}}));
+      return std::to_string(response.status) + " " + response.text() + " " +
+             response.headers.get("Content-Range");
+    };
+    CHECK(range("bytes=8-9223372036854775807") == "206 89 bytes 8-9/10");
+    CHECK(range("bytes=8-99999999999999999999") == "206 89 bytes 8-9/10");
+    CHECK(range("bytes=-99999999999999999999") == "206 0123456789 bytes 0-9/10");
+    CHECK(range("bytes=99999999999999999999-") == "416  bytes */10");
+    CHECK(range("bytes=9223372036854775807-9223372036854775807") == "416  bytes */10");
+  });
+}
+
+TEST_CASE("an index lists links in a circle, links to nothing and names that are no UTF-8") {
+  const Directory directory;
+  std::filesystem::create_directory(directory.path / "sub");
+  std::filesystem::create_symlink("loop", directory.path / "loop");
+  std::filesystem::create_symlink("nowhere", directory.path / "dangling");
+  std::filesystem::create_symlink("sub", directory.path / "link");
+  directory.write("a<b", "");
+  directory.write("c\xFF", "");
+  web::Application app;
+  app.router().add_static("/i", directory.path.string(), {.show_index = true});
+  with_app(app, [](TestClient& client) {
+    const auto index = await(client.get("/i"));
+    CHECK(index.status == 200);
+    const std::string page = index.text();
+    const std::size_t begin = page.find("<ul>\n") + 5;
+    CHECK(page.substr(begin, page.find("</ul>") - begin) ==
+          "<li><a href=\"/i/link\">link/</a></li>\n"
+          "<li><a href=\"/i/sub\">sub/</a></li>\n"
+          "<li><a href=\"/i/a%3Cb\">a&lt;b</a></li>\n"
+          "<li><a href=\"/i/c%FF\">c\uFFFD</a></li>\n"
+          "<li><a href=\"/i/dangling\">dangling</a></li>\n"
+          "<li><a href=\"/i/loop\">loop</a></li>\n");
+  });
+}
+
+TEST_CASE("clients that go away while a file is sent raise no signal") {
+  const Directory directory;
+  directory.write("file", std::string(4'000'000, 'x'));
+  web::Application app;
+  app.router().add_static("/s", directory.path.string());
+  asyncio::testing::run_test([&] {
+    const web::AppRunner runner(app);
+    await(runner.setup());
+    const std::string path = (directory.path / "socket").string();
+    const web::UnixSite site(runner, path);
+    await(site.start());
+    // The clients have a thread of their own, and leave after more and more bytes: some of them
+    // between two steps of the server's.
+    await(asyncio::to_thread([&path] {
+      const auto to = asyncio::SocketAddress::from_path(path);
+      std::vector<char> block(64 * 1024);
+      for (std::size_t count = 0; count < 400; ++count) {
+        const int client = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        REQUIRE(::connect(client, to.data(), to.size()) == 0);
+        constexpr std::string_view kRequest = "GET /s/file HTTP/1.1\r\nHost: x\r\n\r\n";
+        REQUIRE(::send(client, kRequest.data(), kRequest.size(), MSG_NOSIGNAL) ==
+                static_cast<ssize_t>(kRequest.size()));
+        for (std::size_t left = count * 9'000; left > 0;) {
+          const ssize_t got = ::recv(client, block.data(), std::min(left, block.size()), 0);
+          if (got <= 0) break;
+          left -= static_cast<std::size_t>(got);
+        }
+        ::close(client);
+      }
+    }));
+    await(runner.cleanup());
+  });
+}
