@@ -1,5 +1,5 @@
-// Readiness by poll() over all registrations, wake-ups by a pipe: what POSIX has, and no more. The
-// cost of a wait() grows with the number of registrations.
+// Readiness by poll() over all registrations, wake-ups by a pair of sockets: what POSIX has, and no
+// more. The cost of a wait() grows with the number of registrations.
 #include <fiber/platform/poller.hpp>
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,10 +38,13 @@ bool is_file(int fd, const Identity& identity) noexcept {
   return identify(fd, file, now) == 0 && now == identity;
 }
 
-// Makes a pipe for wake-ups. Another thread that starts a program between the calls lets it inherit
-// the pipe, which does no harm: the loop takes any byte for a wake-up, and waits for no end.
-int make_pipe(std::array<int, 2>& ends) noexcept {
-  if (::pipe(ends.data()) != 0) return errno;
+// Makes a pair of sockets for wake-ups. A pipe would do, but for numbers that other code has
+// closed: a write to a pipe without a reader ends the program, and a write to a number that stands
+// for another file by now spoils the file; send() only fails. Another thread that starts a program
+// between the calls lets it inherit the sockets, which does no harm: the loop takes any byte for a
+// wake-up.
+int make_pair(std::array<int, 2>& ends) noexcept {
+  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0) return errno;
   for (const int end : ends) {
     if (::fcntl(end, F_SETFD, FD_CLOEXEC) == 0 && ::fcntl(end, F_SETFL, O_NONBLOCK) == 0) continue;
     const int error = errno;
@@ -101,26 +105,26 @@ class Poll final : public Poller {
   void forget_all() noexcept;
   void ask(const Wishes& wishes);
   bool drain() noexcept;
-  void own_pipe(const std::array<int, 2>& ends) noexcept;
+  void own_pair(const std::array<int, 2>& ends) noexcept;
 
   std::array<std::atomic<int>, 2> own_{-1, -1};
   std::atomic<int>& read_end_ = own_[0];
   std::atomic<int>& write_end_ = own_[1];
-  Identity pipe_;
+  Identity read_file_;
   std::vector<Registration> registrations_;  // by number
   std::vector<pollfd> asked_;
 };
 
 int Poll::open() noexcept {
   std::array<int, 2> ends{};
-  if (const int error = make_pipe(ends)) return error;
-  own_pipe(ends);
+  if (const int error = make_pair(ends)) return error;
+  own_pair(ends);
   return 0;
 }
 
-void Poll::own_pipe(const std::array<int, 2>& ends) noexcept {
+void Poll::own_pair(const std::array<int, 2>& ends) noexcept {
   struct stat file {};
-  identify(ends[0], file, pipe_);
+  identify(ends[0], file, read_file_);
   read_end_ = ends[0];
   write_end_ = ends[1];
 }
@@ -201,13 +205,15 @@ void Poll::ask(const Wishes& wishes) {
   }
 }
 
-// Takes the bytes of wake-ups away. Returns false if other code has closed the pipe.
+// Takes the bytes of wake-ups away. Returns false if other code has closed one of the ends.
 bool Poll::drain() noexcept {
-  if (!is_file(read_end_, pipe_)) return false;
+  if (!is_file(read_end_, read_file_)) return false;
   std::array<char, 64> bytes{};
-  while (::read(read_end_, bytes.data(), bytes.size()) > 0) {
-  }
-  return true;
+  ssize_t count = 0;
+  do {
+    count = ::read(read_end_, bytes.data(), bytes.size());
+  } while (count > 0);
+  return count < 0;
 }
 
 int Poll::wait(std::span<Event> events, int milliseconds, const Wishes& wishes) noexcept {
@@ -243,12 +249,12 @@ void Poll::wake() noexcept {
   const int fd = write_end_;
   if (fd < 0) return;  // closed
   const char byte = 0;
-  // A full pipe is a wake-up already.
-  while (::write(fd, &byte, 1) < 0 && errno == EINTR) {
+  // Without room there are wake-ups already.
+  while (::send(fd, &byte, 1, MSG_NOSIGNAL) < 0 && errno == EINTR) {
   }
 }
 
-// --- the pipe -----------------------------------------------------------------------------------
+// --- the pair -----------------------------------------------------------------------------------
 
 int Poll::revive() noexcept {
   forget_all();
@@ -258,13 +264,13 @@ int Poll::revive() noexcept {
 void Poll::forked() noexcept {
   forget_all();
   std::array<int, 2> ends{};
-  if (make_pipe(ends) != 0) return;
+  if (make_pair(ends) != 0) return;
   const std::array<int, 2> numbers{read_end_, write_end_};
   for (std::size_t i = 0; i < ends.size(); ++i) {
     if (::dup2(ends[i], numbers[i]) >= 0) ::fcntl(numbers[i], F_SETFD, FD_CLOEXEC);
     ::close(ends[i]);
   }
-  own_pipe(numbers);
+  own_pair(numbers);
 }
 
 void Poll::close() noexcept {

@@ -1,8 +1,10 @@
 #include <fiber/platform/thread.hpp>
 
+#include <algorithm>
 #include <atomic>
 
 #include <pthread.h>
+#include <unistd.h>
 
 namespace fiber::platform {
 namespace {
@@ -25,5 +27,17 @@ long thread_number() noexcept {
 }
 
 bool may_have_other_threads(unsigned /*known*/) noexcept { return true; }
+
+bool name_thread(const char* /*name*/) noexcept { return false; }
+
+int usable_processors() noexcept {
+#if defined(_SC_NPROCESSORS_ONLN)
+  return static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
+#else
+  return 1;
+#endif
+}
+
+Interrupted interrupted(const void* /*context*/) noexcept { return {}; }
 
 }  // namespace fiber::platform
