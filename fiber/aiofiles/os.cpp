@@ -3,15 +3,14 @@
 #include <fiber/aiofiles/backend.hpp>
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/asyncio/threads.hpp>
+#include <fiber/platform/file.hpp>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 
 #include <dirent.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 namespace fiber::aiofiles::os::detail {
@@ -51,24 +50,6 @@ auto on_thread(const F& call) {
   return asyncio::await(asyncio::get_running_loop().run_in_executor(nullptr, call));
 }
 
-struct ::stat from_statx(const struct statx& found) {
-  struct ::stat made {};
-  made.st_dev = makedev(found.stx_dev_major, found.stx_dev_minor);
-  made.st_ino = found.stx_ino;
-  made.st_mode = found.stx_mode;
-  made.st_nlink = found.stx_nlink;
-  made.st_uid = found.stx_uid;
-  made.st_gid = found.stx_gid;
-  made.st_rdev = makedev(found.stx_rdev_major, found.stx_rdev_minor);
-  made.st_size = static_cast<off_t>(found.stx_size);
-  made.st_blksize = static_cast<decltype(made.st_blksize)>(found.stx_blksize);
-  made.st_blocks = static_cast<blkcnt_t>(found.stx_blocks);
-  made.st_atim = {.tv_sec = found.stx_atime.tv_sec, .tv_nsec = found.stx_atime.tv_nsec};
-  made.st_mtim = {.tv_sec = found.stx_mtime.tv_sec, .tv_nsec = found.stx_mtime.tv_nsec};
-  made.st_ctim = {.tv_sec = found.stx_ctime.tv_sec, .tv_nsec = found.stx_ctime.tv_nsec};
-  return made;
-}
-
 }  // namespace
 
 // --- one call -----------------------------------------------------------------------------------
@@ -77,14 +58,14 @@ struct ::stat stat(const std::string& path, bool follow) {
   const RequestRef asked = request(Operation::stat, path);
   asked->flags = follow ? 0 : AT_SYMLINK_NOFOLLOW;
   carry_through(asked);
-  return from_statx(asked->status);
+  return asked->status;
 }
 
 std::optional<struct ::stat> look(const std::string& path, bool follow) {
   const RequestRef asked = request(Operation::stat, path);
   asked->flags = follow ? 0 : AT_SYMLINK_NOFOLLOW;
   if (aiofiles::detail::carry_out(asked) < 0) return std::nullopt;
-  return from_statx(asked->status);
+  return asked->status;
 }
 
 void unlink(const std::string& path) { carry_through(request(Operation::unlink, path)); }
@@ -281,18 +262,6 @@ class Draft {
   UniqueFd fd_;
 };
 
-// umask(2) cannot be asked for without being set, for all threads.
-mode_t current_umask() {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> status(
-      std::fopen("/proc/self/status", "re"), std::fclose);
-  char line[128];
-  while (status != nullptr && std::fgets(line, sizeof line, status.get()) != nullptr) {
-    unsigned mask = 0;
-    if (std::sscanf(line, "Umask: %o", &mask) == 1) return static_cast<mode_t>(mask);
-  }
-  return 022;
-}
-
 UniqueFd directory_of(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   const std::string above = slash == std::string::npos ? "." : path.substr(0, slash + 1);
@@ -313,7 +282,7 @@ void atomic_write(const std::string& path, std::string data, const AtomicWriteOp
     if (exists && S_ISDIR(old.st_mode)) raise_os_error(EISDIR, quoted(path));
     const UniqueFd directory = options.durable ? directory_of(path) : UniqueFd();
     Draft draft(path);
-    draft.permit(exists ? old.st_mode & 07777 : options.permissions & ~current_umask());
+    draft.permit(exists ? old.st_mode & 07777 : options.permissions & ~platform::current_umask());
     draft.write(data);
     if (options.durable) draft.sync();
     draft.put_in_place();

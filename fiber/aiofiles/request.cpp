@@ -51,8 +51,7 @@ long call(Request& request) noexcept {
     }
     case Operation::sync: return ::fsync(fd);
     case Operation::truncate: return ::ftruncate(fd, request.offset);
-    case Operation::stat:
-      return ::statx(AT_FDCWD, path, request.flags, STATX_BASIC_STATS, &request.status);
+    case Operation::stat: return ::fstatat(AT_FDCWD, path, &request.status, request.flags);
     case Operation::unlink: return ::unlinkat(AT_FDCWD, path, request.flags);
     case Operation::rename: return ::rename(path, request.path2.c_str());
     case Operation::mkdir: return ::mkdir(path, request.mode);

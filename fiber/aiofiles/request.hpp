@@ -80,7 +80,9 @@ class Request final : public core::SharedCounted<Request> {
   std::int64_t offset = 0;
   int flags = 0;
   mode_t mode = 0;
-  struct statx status {};
+  struct ::stat status {};
+  /// Of a ring, whose kernel writes the status in a form of its own.
+  alignas(std::uint64_t) std::byte kernels_status[256] = {};
   std::size_t progress = 0;  ///< how much of data is written
 
   long outcome = 0;  ///< of the thread that makes the call, until it has posted that

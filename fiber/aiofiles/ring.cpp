@@ -15,6 +15,8 @@
 
 #include <liburing.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #endif
 
@@ -52,6 +54,30 @@ io_uring_op opcode_of(const Request& request) noexcept {
   return IORING_OP_LAST;
 }
 
+// Where the kernel writes the status of a file.
+struct statx& kernels_status(Request& request) noexcept {
+  static_assert(sizeof(struct statx) <= sizeof request.kernels_status);
+  return *reinterpret_cast<struct statx*>(request.kernels_status);
+}
+
+void translate_status(Request& request) noexcept {
+  const struct statx& found = kernels_status(request);
+  struct ::stat& made = request.status;
+  made.st_dev = makedev(found.stx_dev_major, found.stx_dev_minor);
+  made.st_ino = found.stx_ino;
+  made.st_mode = found.stx_mode;
+  made.st_nlink = found.stx_nlink;
+  made.st_uid = found.stx_uid;
+  made.st_gid = found.stx_gid;
+  made.st_rdev = makedev(found.stx_rdev_major, found.stx_rdev_minor);
+  made.st_size = static_cast<off_t>(found.stx_size);
+  made.st_blksize = static_cast<decltype(made.st_blksize)>(found.stx_blksize);
+  made.st_blocks = static_cast<blkcnt_t>(found.stx_blocks);
+  made.st_atim = {.tv_sec = found.stx_atime.tv_sec, .tv_nsec = found.stx_atime.tv_nsec};
+  made.st_mtim = {.tv_sec = found.stx_mtime.tv_sec, .tv_nsec = found.stx_mtime.tv_nsec};
+  made.st_ctim = {.tv_sec = found.stx_ctime.tv_sec, .tv_nsec = found.stx_ctime.tv_nsec};
+}
+
 void prepare(io_uring_sqe* entry, Request& request) noexcept {
   const int fd = request.file != nullptr ? request.file->get() : -1;
   const char* path = request.path.c_str();
@@ -74,7 +100,8 @@ void prepare(io_uring_sqe* entry, Request& request) noexcept {
       break;
     case Operation::sync: io_uring_prep_fsync(entry, fd, 0); break;
     case Operation::stat:
-      io_uring_prep_statx(entry, AT_FDCWD, path, request.flags, STATX_BASIC_STATS, &request.status);
+      io_uring_prep_statx(entry, AT_FDCWD, path, request.flags, STATX_BASIC_STATS,
+                          &kernels_status(request));
       break;
     case Operation::unlink: io_uring_prep_unlinkat(entry, AT_FDCWD, path, request.flags); break;
     case Operation::rename:
@@ -212,6 +239,7 @@ void KernelRing::reap() noexcept {
     if (value == kRestart) value = -EINTR;
     io_uring_cqe_seen(&ring_, completion);
     if (request == nullptr) continue;  // the answer to a withdrawal
+    if (request->operation == Operation::stat && value >= 0) translate_status(*request);
     if (value != -EAGAIN && !request->goes_on(value))
       ended(*request, value);
     else if (io_uring_sqe* place = entry())

@@ -7,6 +7,7 @@
 #include <fiber/asyncio/without_sigpipe.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/http/quoting.hpp>
+#include <fiber/platform/socket.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,7 +15,6 @@
 #include <utility>
 
 #include <fcntl.h>
-#include <sys/sendfile.h>
 #include <unistd.h>
 
 namespace fiber::aiohttp::web {
@@ -186,7 +186,8 @@ void FileResponseObject::finish(Request& request) {
   write_eof({});
 }
 
-// Sends by sendfile(). When the socket's buffer is full, an ordinary write waits for room.
+// Sends without a copy, where the platform can. When the socket's buffer is full, an ordinary write
+// waits for room.
 void FileResponseObject::send_file(Request& request, int fd, std::int64_t start,
                                    std::int64_t count) {
   Connection& connection = request.connection();
@@ -199,8 +200,8 @@ void FileResponseObject::send_file(Request& request, int fd, std::int64_t start,
     ssize_t sent = 0;
     {
       const asyncio::detail::WithoutSigpipe quiet;
-      sent = ::sendfile(connection.writer().fileno(), fd, &offset,
-                        static_cast<std::size_t>(std::min(count, kMost)));
+      sent = platform::send_file(connection.writer().fileno(), fd, offset,
+                                 static_cast<std::size_t>(std::min(count, kMost)));
     }
     if (sent > 0) {
       start += sent;

@@ -5,6 +5,7 @@
 #include <fiber/asyncio/sock.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/http/quoting.hpp>
+#include <fiber/platform/file.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -67,14 +68,6 @@ bool is_below(std::string_view name) {
   return true;
 }
 
-// Returns the path of the opened file, with symbolic links resolved.
-std::string real_path(int fd) {
-  const std::string link = "/proc/self/fd/" + std::to_string(fd);
-  char target[4096];
-  const ssize_t size = ::readlink(link.c_str(), target, sizeof target);
-  return size > 0 ? std::string(target, static_cast<std::size_t>(size)) : std::string();
-}
-
 // Returns whether each entry of the opened directory is a file, and its name. What a link leads to
 // may be missing, a circle of links, or forbidden: then the entry counts as a file.
 std::vector<std::pair<bool, std::string>> entries_of(UniqueFd directory) {
@@ -128,7 +121,7 @@ Handler static_handler(std::string prefix, std::string directory, StaticOptions 
     if (::fstat(fd.get(), &status) != 0) throw HTTPNotFound();
     // The opened file is checked, not the name, which may have changed meanwhile.
     if (!options.follow_symlinks) {
-      const std::string real = real_path(fd.get());
+      const std::string real = platform::path_of(fd.get(), path);
       if (real != root && !real.starts_with(root + "/")) throw HTTPNotFound();
     }
     if (S_ISDIR(status.st_mode)) {

@@ -83,7 +83,11 @@ int EventLoop::fileno() const { return object().embedding().fileno(); }
 
 bool EventLoop::run_ready(nanoseconds budget) const {
   object().check_closed();
-  object().embedding().fileno();
+  try {
+    object().embedding().fileno();
+  } catch (const NotImplementedError&) {
+    // Without a descriptor to wait for, the host calls this again and again.
+  }
   return object().embedding().run_ready(budget.count());
 }
 

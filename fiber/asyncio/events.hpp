@@ -351,7 +351,7 @@ class FIBER_API EventLoop {
   ///
   /// The descriptor is readable while there is work: ready callbacks, descriptors, deadlines, calls
   /// from other threads. It belongs to the loop until close(); it must not be read. Throws
-  /// RuntimeError (closed), OSError.
+  /// RuntimeError (closed), OSError, NotImplementedError (a platform without such a descriptor).
   int fileno() const;
   /// Runs one iteration without waiting, and more of them while an entry is ready and `budget` is
   /// not used up. Returns true if an entry is still ready. Throws the exceptions of run_forever.

@@ -2,13 +2,13 @@
 
 #include <fiber/asyncio/base_events.hpp>
 #include <fiber/asyncio/threads.hpp>
+#include <fiber/platform/file.hpp>
 
 #include <algorithm>
-#include <filesystem>
 #include <iterator>
 #include <limits>
 #include <set>
-#include <system_error>
+#include <utility>
 
 namespace fiber::asyncio::testing {
 
@@ -46,16 +46,11 @@ LeftBehind::~LeftBehind() = default;
 namespace detail {
 namespace {
 
-// Returns the open files, such as "socket:[1234]", and their numbers; sorted.
+// Returns the open files; sorted.
 std::vector<Descriptor> open_descriptors() {
   std::vector<Descriptor> open;
-  std::error_code none;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", none)) {
-    std::string target = std::filesystem::read_symlink(entry.path(), none).string();
-    // Skips the descriptor through which this loop itself reads.
-    if (target.starts_with("/proc/") && target.ends_with("/fd")) continue;
-    open.push_back({std::move(target), entry.path().filename().string()});
-  }
+  for (platform::OpenFile& each : platform::open_files())
+    open.push_back({std::move(each.target), std::to_string(each.number)});
   std::sort(open.begin(), open.end(),
             [](const Descriptor& a, const Descriptor& b) { return a.target < b.target; });
   return open;

@@ -4,6 +4,7 @@
 #include <fiber/core/signal_mask.hpp>
 #include <fiber/core/symbols.hpp>
 #include <fiber/core/undying.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -18,7 +19,6 @@
 
 #include <dlfcn.h>
 #include <signal.h>
-#include <ucontext.h>
 #include <unwind.h>
 
 namespace fiber::asyncio::detail {
@@ -42,16 +42,6 @@ struct Question {
 // At most one question at a time, of all monitors. The code that takes it out owns it.
 std::atomic<Question*> question{nullptr};
 core::Undying<std::mutex> one_question;  // held by the asking thread
-
-void* program_counter([[maybe_unused]] void* context) noexcept {
-#if defined(__x86_64__)
-  return reinterpret_cast<void*>(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
-#elif defined(__aarch64__)
-  return reinterpret_cast<void*>(static_cast<ucontext_t*>(context)->uc_mcontext.pc);
-#else
-  return nullptr;
-#endif
-}
 
 struct Walk {
   void** frames;
@@ -95,7 +85,7 @@ void answer(Question& asked, void* context) noexcept {
       asked.coroutine = task->coroutine_name();
     }
   }
-  asked.interrupted_at = program_counter(context);
+  asked.interrupted_at = reinterpret_cast<void*>(platform::interrupted(context).program_counter);
   asked.frame_count = frames_here(asked.frames, static_cast<int>(std::size(asked.frames)));
   asked.answered.store(true, std::memory_order_release);
 }

@@ -3,6 +3,7 @@
 #include <fiber/core/exit_order.hpp>
 #include <fiber/core/undying.hpp>
 #include <fiber/exceptions/error_from.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -10,7 +11,6 @@
 #include <mutex>
 #include <new>
 
-#include <sched.h>
 #include <unistd.h>
 
 namespace fiber::concurrent::futures {
@@ -89,11 +89,7 @@ void finish_at_exit(std::weak_ptr<Pool> pool) {
   registry.pools.push_back(std::move(pool));
 }
 
-int process_cpu_count() {
-  cpu_set_t cpus;
-  if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) return 1;
-  return std::max(1, CPU_COUNT(&cpus));
-}
+int process_cpu_count() { return platform::usable_processors(); }
 
 int checked_max_workers(std::optional<int> max_workers, int fallback) {
   const int workers = max_workers.value_or(fallback);

@@ -3,6 +3,7 @@
 #include <fiber/core/signal_mask.hpp>
 #include <fiber/cxxabi.hpp>
 #include <fiber/exceptions/error_from.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -114,7 +115,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     threads_.reserve(threads_.size() + 1);
     const core::SignalsBlocked blocked;
     threads_.emplace_back([self = shared_from_this(), name, mask = blocked.before()] {
-      pthread_setname_np(pthread_self(), name.c_str());
+      platform::name_thread(name.c_str());
       core::keep_mask_for_children(mask);
       current_ = self.get();
       self->run_thread();

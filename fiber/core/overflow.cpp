@@ -1,14 +1,14 @@
 #include <fiber/core/overflow.hpp>
 
 #include <fiber/core/copies.hpp>
+#include <fiber/platform/thread.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <csignal>
 #include <cstdint>
 
-#include <sys/auxv.h>
 #include <sys/mman.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 namespace fiber::core {
@@ -41,20 +41,6 @@ class Message {
 
 enum class Overflow { none, probable, certain };
 
-// Returns the stack pointer of the code that met the fault; 0 where the machine's record is not
-// known here.
-std::uintptr_t stack_pointer(const void* context) noexcept {
-#if defined(__x86_64__)
-  return static_cast<std::uintptr_t>(
-      static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_RSP]);
-#elif defined(__aarch64__)
-  return static_cast<const ucontext_t*>(context)->uc_mcontext.sp;
-#else
-  (void)context;
-  return 0;
-#endif
-}
-
 // Judges whether a fault is an overflow of `stack`. A frame that is wider than the guard may touch
 // other forbidden memory: in that case the stack pointer has left the stack, or the address lies a
 // little below it.
@@ -65,7 +51,7 @@ Overflow judge(const Stack& stack, const void* address, const void* context) noe
   const auto below = [lowest](std::uintptr_t at, std::uintptr_t most) {
     return at < lowest && lowest - at <= most;
   };
-  const std::uintptr_t pointer = stack_pointer(context);
+  const std::uintptr_t pointer = platform::interrupted(context).stack_pointer;
   const bool left = pointer != 0 && below(pointer, kWidestFrame);
   return left || below(reinterpret_cast<std::uintptr_t>(address), kNear) ? Overflow::probable
                                                                          : Overflow::none;
@@ -154,11 +140,11 @@ OverflowGuard::OverflowGuard(ThreadState& thread) noexcept {
     enter_copies(thread);
     return;
   }
-  // The kernel tells how much a signal frame takes: wide vector registers are saved there, too.
-#ifdef AT_MINSIGSTKSZ
-  const std::size_t minimum = ::getauxval(AT_MINSIGSTKSZ);
+  // The system tells how much a signal frame takes: wide vector registers are saved there, too.
+#ifdef _SC_MINSIGSTKSZ
+  const auto minimum = static_cast<std::size_t>(std::max(0L, ::sysconf(_SC_MINSIGSTKSZ)));
 #else
-  const std::size_t minimum = 0;
+  const std::size_t minimum = MINSIGSTKSZ;
 #endif
   const std::size_t page = page_size();
   const std::size_t size = (minimum + kCopiesSize + 32 * 1024 + page - 1) / page * page;

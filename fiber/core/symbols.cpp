@@ -2,6 +2,7 @@
 
 #include <fiber/core/context.hpp>
 #include <fiber/demangle.hpp>
+#include <fiber/platform/file.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -236,9 +237,10 @@ Symbol look_up(const void* address) {
   Dl_info info{};
   Object object;
   if (!look_up(address, info, object)) return found;
-  // The program itself has no name here; argv[0] may name another file by now.
-  const char* path = *object.name == '\0' ? "/proc/self/exe" : object.name;
   found.object = info.dli_fname != nullptr ? info.dli_fname : "";
+  // The program itself has no name here.
+  const char* path = *object.name == '\0' ? platform::program_file() : object.name;
+  if (path == nullptr) path = found.object.c_str();
   Files& files = Files::instance();
   const std::lock_guard lock(files.mutex);
   File& file = files.at(info.dli_fbase, path);

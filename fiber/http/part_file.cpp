@@ -4,6 +4,7 @@
 #include <fiber/exceptions.hpp>
 #include <fiber/http/hashes.hpp>
 #include <fiber/http/random.hpp>
+#include <fiber/platform/file.hpp>
 
 #include <algorithm>
 #include <array>
@@ -158,9 +159,7 @@ void PartFile::open_named() {
 
 void PartFile::open_nameless() {
   part_name_.clear();
-  // By this way it gets its name.
-  if (::access("/proc/self/fd", X_OK) == 0)
-    fd_ = ::openat(directory_fd_, ".", O_WRONLY | O_APPEND | O_TMPFILE | O_CLOEXEC, usual_mode);
+  fd_ = platform::open_nameless(directory_fd_, usual_mode);
   if (fd_ < 0) open_random();
 }
 
@@ -244,9 +243,8 @@ void PartFile::write(std::string_view bytes) {
 
 void PartFile::finish(bool overwrite) {
   const auto link = [&](const std::string& name) {
-    const std::string self = "/proc/self/fd/" + std::to_string(fd_);
     return part_name_.empty()
-               ? ::linkat(AT_FDCWD, self.c_str(), directory_fd_, name.c_str(), AT_SYMLINK_FOLLOW)
+               ? platform::name_file(fd_, directory_fd_, name.c_str())
                : ::linkat(directory_fd_, part_name_.c_str(), directory_fd_, name.c_str(), 0);
   };
   if (!overwrite) {

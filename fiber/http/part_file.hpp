@@ -2,8 +2,8 @@
 //
 // Rules:
 //  1. All names are of one directory, which is opened once; no symbolic link is followed in it.
-//  2. What cannot be gone on with later has no name before its end (O_TMPFILE), and so goes with the
-//     process; where the system has no such files, it has one that nobody can guess.
+//  2. What cannot be gone on with later has no name before its end (platform::open_nameless), and so
+//     goes with the process; where the system has no such files, it has one that nobody can guess.
 //  3. A part is ours alone: it is made with O_EXCL, or is a plain file of this user's without other
 //     names, and is locked.
 //  4. The info is removed before bytes that it is not for are written, and ends with a line that

@@ -1,6 +1,8 @@
 // What a platform may give for sockets, beyond POSIX.
 #pragma once
 
+#include <fiber/config.hpp>
+
 #include <cstddef>
 
 #include <sys/types.h>
@@ -8,8 +10,8 @@
 namespace fiber::platform {
 
 // Sends bytes of a file from `offset` on, and moves it, without a copy in user space. Returns the
-// number of bytes, or -1 with errno; ENOSYS: no such call.
-ssize_t send_file(int socket, int file, off_t& offset, std::size_t size) noexcept;
+// number of bytes, or -1 with errno; ENOSYS: no such call. Also for the library of aiohttp.web.
+FIBER_API ssize_t send_file(int socket, int file, off_t& offset, std::size_t size) noexcept;
 
 // Returns whether a connected socket is plain TCP: a read of it that returns less than there was
 // room for has emptied it. False where the platform does not tell.

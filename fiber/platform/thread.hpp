@@ -1,15 +1,32 @@
 // What a platform has to give about threads.
 #pragma once
 
+#include <cstdint>
+
 namespace fiber::platform {
 
 // Returns whether the caller is the process's first thread: the one that handles signals.
 bool is_first_thread() noexcept;
 // Returns a number for the calling thread, which no other thread of the process has, for debuggers
-// and traces.
+// and traces. On Linux it is the kernel's, by which libc knows the owner of a mutex.
 long thread_number() noexcept;
 // Returns whether there are threads besides the caller and `known` others. "Yes" where the
 // platform does not tell.
 bool may_have_other_threads(unsigned known) noexcept;
+
+// Names the calling thread for debuggers, by at most 15 bytes. Returns false where threads have no
+// names.
+bool name_thread(const char* name) noexcept;
+
+// Returns the number of processors that the process may use; at least 1.
+int usable_processors() noexcept;
+
+// Where code was interrupted by a signal; 0 where the machine's record of it is not known.
+struct Interrupted {
+  std::uintptr_t program_counter = 0;
+  std::uintptr_t stack_pointer = 0;
+};
+// For a signal handler, with its third argument.
+Interrupted interrupted(const void* context) noexcept;
 
 }  // namespace fiber::platform

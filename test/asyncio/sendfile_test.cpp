@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "support/events.hpp"
+#include "support/platform.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace sockets = fiber::socket;
@@ -125,6 +126,7 @@ TEST_CASE("sock_sendfile: bad arguments, and a peer that is gone") {
 }
 
 TEST_CASE("sock_sendfile that is cancelled leaves the socket and the file usable") {
+  if (support::lacks_native_sendfile()) return;  // CPython's fallback counts whole blocks alone
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();
     const File file(numbers(10'000'000));

@@ -1,6 +1,7 @@
 // The list of threads that debuggers read; test/gdb tests gdb's use of it.
 #include <fiber/core/debugger.hpp>
 #include <fiber/core/thread_state.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <doctest/doctest.h>
 
@@ -8,12 +9,11 @@
 #include <thread>
 #include <vector>
 
-#include <unistd.h>
-
 #include "support/child_process.hpp"
 
 using fiber::core::thread_state;
 using fiber::core::ThreadState;
+using fiber::platform::thread_number;
 
 namespace {
 
@@ -29,35 +29,35 @@ std::vector<long> thread_ids() {
 TEST_CASE("threads are listed, newest first, while they have fibers") {
   thread_state();
   const std::vector<long> alone = thread_ids();
-  CHECK(alone == std::vector<long>{::gettid()});
+  CHECK(alone == std::vector<long>{thread_number()});
   for (const bool newest_ends_first : {true, false}) {
     std::latch first_there(1), second_there(1), first_ends(1), second_ends(1);
     long first_id = 0, second_id = 0;
     std::thread first([&] {
       thread_state();
-      first_id = ::gettid();
+      first_id = thread_number();
       first_there.count_down();
       first_ends.wait();
     });
     first_there.wait();
     std::thread second([&] {
       thread_state();
-      second_id = ::gettid();
+      second_id = thread_number();
       second_there.count_down();
       second_ends.wait();
     });
     second_there.wait();
-    CHECK(thread_ids() == std::vector<long>{second_id, first_id, ::gettid()});
+    CHECK(thread_ids() == std::vector<long>{second_id, first_id, thread_number()});
     if (newest_ends_first) {
       second_ends.count_down();
       second.join();
-      CHECK(thread_ids() == std::vector<long>{first_id, ::gettid()});
+      CHECK(thread_ids() == std::vector<long>{first_id, thread_number()});
       first_ends.count_down();
       first.join();
     } else {
       first_ends.count_down();
       first.join();
-      CHECK(thread_ids() == std::vector<long>{second_id, ::gettid()});
+      CHECK(thread_ids() == std::vector<long>{second_id, thread_number()});
       second_ends.count_down();
       second.join();
     }
@@ -75,7 +75,7 @@ TEST_CASE("a forked child lists the thread it has") {
   });
   there.wait();
   const auto ended = support::run_forked([] {
-    const bool own = thread_ids() == std::vector<long>{::gettid()};
+    const bool own = thread_ids() == std::vector<long>{thread_number()};
     std::thread([] { thread_state(); }).join();
     std::puts(own && thread_ids().size() == 1 ? "alone" : "not alone");
   });

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "support/child_process.hpp"
+#include "support/platform.hpp"
 
 #if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // sanitizers report faults themselves
 
@@ -76,6 +77,7 @@ TEST_CASE("an overflow is reported for every frame that is no wider than the gua
 }
 
 TEST_CASE("a fault beyond the guard, in a frame that left the stack, is probably an overflow") {
+  if (support::lacks_interrupted_place()) return;
   const auto ended = run_forked(
       [] { greenlet(fault_in_a_wide_frame, {.name = "wide", .guard_size = 100'000}).switch_(); });
   CHECK(ended.errors ==
