@@ -49,11 +49,6 @@ SHORT = [
 ]
 
 
-def group_of(work):
-    """Whatever has measured it, memory is in one table."""
-    return 'memory' if work['work'].startswith('memory: ') else work['group']
-
-
 def show(value):
     if value is None:
         return ''
@@ -72,6 +67,10 @@ def row(work, columns):
 def head(title, columns):
     yield f'| {title} | ' + ' | '.join(NAMES.get(name, name) for name in columns) + ' | others |'
     yield '|---' + '|--:' * len(columns) + '|---|'
+
+
+def group_of(work):
+    return 'memory' if work['work'].startswith('memory: ') else work['group']
 
 
 def tables(works, columns):

@@ -4,7 +4,7 @@
 int main() {
   echo::serve_connections(
       [](int fd) {
-        echo::send_all(fd, "x", 1);
+        echo::sent_all(fd, "x", 1);
         ::close(fd);
         return false;
       },

@@ -16,11 +16,12 @@ bool readable(int fd) {
   SSL* ssl = connections[static_cast<std::size_t>(fd)];
   std::size_t got = 0;
   std::size_t sent = 0;
-  while (::SSL_read_ex(ssl, buffer, sizeof buffer, &got) == 1) {
-    echo::check(::SSL_write_ex(ssl, buffer, got, &sent) == 1 && sent == got, "SSL_write");
+  int result = 0;
+  while ((result = ::SSL_read_ex(ssl, buffer, sizeof buffer, &got)) == 1) {
+    if ((result = ::SSL_write_ex(ssl, buffer, got, &sent)) != 1) break;
     if (::SSL_has_pending(ssl) == 0) return true;
   }
-  if (::SSL_get_error(ssl, 0) == SSL_ERROR_WANT_READ) return true;
+  if (::SSL_get_error(ssl, result) == SSL_ERROR_WANT_READ) return true;
   ::SSL_free(ssl);
   return false;
 }

@@ -11,7 +11,7 @@ namespace {
 
 template <int Type>
 struct Peer {
-  Peer(int port, std::size_t which) : fd(echo::connected(Type, port, which)) {}
+  Peer(int port, std::size_t which) : fd(echo::connect_to(port, Type, which)) {}
   void send(const char* data, std::size_t size) const { echo::send_all(fd, data, size); }
   std::size_t receive(char* buffer, std::size_t size) const {
     const ssize_t got = ::recv(fd, buffer, size, 0);
@@ -28,7 +28,7 @@ int begin(int poller, int port, std::size_t which) {
   // Closing resets the connection: no port is kept for minutes.
   const linger reset{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-  echo::check(echo::connect_to(fd, port) || errno == EINPROGRESS, "connect");
+  echo::check(echo::begin_to_connect(fd, port) || errno == EINPROGRESS, "connect");
   echo::watch(poller, fd, which);
   return fd;
 }

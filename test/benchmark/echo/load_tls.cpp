@@ -23,7 +23,7 @@ SSL_CTX* context() {
 
 struct Peer {
   Peer(int port, std::size_t which)
-      : fd(echo::connected(SOCK_STREAM, port, which)), ssl(::SSL_new(context())) {
+      : fd(echo::connect_to(port, SOCK_STREAM, which)), ssl(::SSL_new(context())) {
     ::SSL_set_fd(ssl, fd);
     echo::check(::SSL_connect(ssl) == 1, "SSL_connect");
     ::fcntl(fd, F_SETFL, O_NONBLOCK);

@@ -71,26 +71,32 @@ inline int client_socket(int type, std::size_t which) {
   return fd;
 }
 
-inline bool connect_to(int fd, int port) {
+inline bool begin_to_connect(int fd, int port) {
   const sockaddr_in address = loopback(port);
   return ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
 }
 
 // Returns a connected socket, of the client with that index.
-inline int connected(int type, int port, std::size_t which) {
+inline int connect_to(int port, int type = SOCK_STREAM, std::size_t which = 0) {
   const int fd = client_socket(type, which);
-  check(connect_to(fd, port), "connect");
+  check(begin_to_connect(fd, port), "connect");
   if (type == SOCK_STREAM) no_delay(fd);
   return fd;
 }
 
-inline void send_all(int fd, const char* data, std::size_t size) {
+// Returns false if the other side has gone.
+inline bool sent_all(int fd, const char* data, std::size_t size) {
   while (size > 0) {
     const ssize_t sent = ::send(fd, data, size, MSG_NOSIGNAL);
-    check(sent > 0, "send");
+    if (sent <= 0) return false;
     data += sent;
     size -= static_cast<std::size_t>(sent);
   }
+  return true;
+}
+
+inline void send_all(int fd, const char* data, std::size_t size) {
+  check(sent_all(fd, data, size), "send");
 }
 
 inline void watch(int poller, int fd, std::uint64_t data) {
@@ -104,7 +110,7 @@ inline void watch(int poller, int fd, std::uint64_t data) {
 inline std::vector<int> connect_all(int poller, int port, std::size_t count) {
   std::vector<int> sockets;
   for (std::size_t i = 0; i < count; ++i) {
-    sockets.push_back(connected(SOCK_STREAM, port, i));
+    sockets.push_back(connect_to(port, SOCK_STREAM, i));
     watch(poller, sockets[i], i);
   }
   return sockets;
