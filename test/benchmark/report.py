@@ -43,6 +43,7 @@ SHORT = [
     'TCP echo, 100 connections, per message',
     'TLS echo, 100 connections, per message',
     'UDP echo, 100 clients, per datagram',
+    'UDP ping-pong, round trip',
     'connect, one byte, close: 100 at a time, each',
     'HTTP server, 100 connections, per request',
     'HTTP client, 50 connections, per request',

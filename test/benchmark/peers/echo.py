@@ -1,7 +1,7 @@
 """The network rows: servers on one processor, their clients on another, in rounds that take turns.
 
-    echo.py DIRECTORY [ROW...]      the directory of the programs echo_*; rows: tcp tls udp accept
-                                    idle idle-tls, all of them unless some are named
+    echo.py DIRECTORY [ROW...]      the directory of the programs echo_*; rows: tcp tls udp pingpong
+                                    accept idle idle-tls, all of them unless some are named
 
 Prints lines "work<TAB>who<TAB>median<TAB>low<TAB>high", nanoseconds per message or connection, and
 bytes per idle connection.
@@ -17,7 +17,6 @@ import time
 
 from processes import build_go, has, pin, report, start
 
-CONNECTIONS = 100
 BYTES = 512
 SECONDS = 1.0
 ROUNDS = 7
@@ -35,10 +34,11 @@ OWN = {
     'accept': {'epoll by hand': 'epoll_accept', 'fiber': 'accept'},
 }
 ROWS = {
-    'tcp': f'TCP echo, {CONNECTIONS} connections, per message',
-    'tls': f'TLS echo, {CONNECTIONS} connections, per message',
-    'udp': f'UDP echo, {CONNECTIONS} clients, per datagram',
-    'accept': f'connect, one byte, close: {CONNECTIONS} at a time, each',
+    'tcp': ('tcp', 100, 'TCP echo, 100 connections, per message'),
+    'tls': ('tls', 100, 'TLS echo, 100 connections, per message'),
+    'udp': ('udp', 100, 'UDP echo, 100 clients, per datagram'),
+    'pingpong': ('udp', 1, 'UDP ping-pong, round trip'),
+    'accept': ('accept', 100, 'connect, one byte, close: 100 at a time, each'),
 }
 IDLE_ROWS = {'idle': ('tcp', 'TCP'), 'idle-tls': ('tls', 'TLS')}
 IDLE_PEERS = ('epoll by hand', 'fiber', 'Go', 'uvloop')
@@ -76,7 +76,7 @@ class Peers:
             yield 'Go', [self.go, mode, *arguments]
 
 
-def measure(peers, mode):
+def measure(peers, mode, connections, work):
     running, times = {}, {}
     try:
         for who, command in peers.servers(mode):
@@ -85,12 +85,12 @@ def measure(peers, mode):
         for _ in range(ROUNDS):
             for who, server in running.items():
                 load = subprocess.run(
-                    [load_program(mode), mode, server.port, str(CONNECTIONS), str(BYTES),
+                    [load_program(mode), mode, server.port, str(connections), str(BYTES),
                      str(SECONDS)], capture_output=True, text=True, preexec_fn=lambda: pin(1))
                 if load.returncode == 0:
                     times[who].append(1e9 / float(load.stdout))
         for who, taken in times.items():
-            report(ROWS[mode], who, taken)
+            report(work, who, taken)
     finally:
         for server in running.values():
             server.kill()
@@ -139,11 +139,9 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         peers = Peers(scratch)
         for row in rows:
-            if row in ROWS:
-                if load_program(row).exists():
-                    measure(peers, row)
-            elif load_program(IDLE_ROWS[row][0]).exists():
-                measure_idle(peers, *IDLE_ROWS[row])
+            run, its = (measure, ROWS[row]) if row in ROWS else (measure_idle, IDLE_ROWS[row])
+            if load_program(its[0]).exists():
+                run(peers, *its)
 
 
 main()
