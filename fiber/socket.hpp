@@ -57,8 +57,8 @@ class FIBER_API socket {
   int proto() const noexcept { return proto_; }
   explicit operator bool() const noexcept { return fd_.get() >= 0; }
 
-  /// Closes the socket; does nothing if it is closed already. Must not be called while a task waits
-  /// for it.
+  /// Closes the socket; does nothing if it is closed already. Tasks of the running loop that wait
+  /// for it (sock_recv) get an OSError (EBADF); those of other loops would wait for ever.
   void close() noexcept;
   /// Gives the descriptor up, open, and returns it: it is the caller's from now on.
   int detach() noexcept { return fd_.release(); }

@@ -112,6 +112,12 @@ void LoopObject::poll(std::int64_t deadline) {
     selector_->select(*this, 0);
     return;
   }
+  if (selector_->has_questions()) {
+    // With many connections an event is there already, most of the time, and no question is due.
+    selector_->select(*this, 0);
+    if (turns_.ready.empty()) selector_->ask();
+    if (!turns_.ready.empty() || selector_->ready()) return;
+  }
   Clock* clock = timers_.clock();
   if (clock != nullptr && outside_work.load() == 0) {
     const std::size_t ready = turns_.ready.size();

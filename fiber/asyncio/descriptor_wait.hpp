@@ -1,15 +1,18 @@
-// A wait of a suspended task for a descriptor, on that task's stack. Any number of tasks may wait
-// for one descriptor, in either direction.
+// Waits of suspended tasks for a descriptor, on those tasks' stacks.
 #pragma once
 
+#include <fiber/asyncio/detail/ready_queue.hpp>
 #include <fiber/core/list.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace fiber::asyncio::detail {
 
+class LoopObject;
 class Waiter;
 
+/// A wait for one wake-up. Any number of tasks may wait for one descriptor, in either direction.
 struct DescriptorWait {
   int fd = -1;
   std::uint32_t events = 0;  ///< of platform::Events; errors and hang-ups count
@@ -21,6 +24,26 @@ struct DescriptorWait {
   /// Members of the selector.
   bool listed = false;
   core::Links<DescriptorWait> links = {};
+};
+
+/// A step of the library's own that runs whenever the descriptor is ready, in the place of a handle:
+/// one for a descriptor and direction. It has a claim in the ready queue for as long as it lives,
+/// and claims again when it runs; see leave().
+struct DescriptorStep : Leaf {
+  DescriptorStep(LoopObject& its_loop, int its_fd, bool its_writing) noexcept
+      : loop(its_loop), fd(its_fd), writing(its_writing) {}
+
+  LoopObject& loop;
+  const int fd;
+  const bool writing;
+  int error = 0;  ///< EBADF: another task has closed the descriptor; it is no more in its place
+  bool listed = false;  ///< in its place
+  bool queued = false;  ///< in the ready queue; the step resets it when it runs
+
+  /// Members of the selector.
+  bool asked = true;  ///< the kernel has been asked whether the registration is that of this file
+  std::size_t position = 0;
+  core::Links<DescriptorStep> links = {};
 };
 
 }  // namespace fiber::asyncio::detail

@@ -38,6 +38,7 @@ void Embedding::begin_run() noexcept {
 
 void Embedding::rest() noexcept {
   resting_ = true;
+  loop_.selector().ask();
   loop_.mailbox().fall_asleep();
   std::int64_t deadline = next_deadline();
   loop_.mailbox().expect_push();

@@ -48,7 +48,7 @@ int Selector::remove_from_poller(int fd, Interest& interest) noexcept {
   return poller_->remove(fd);
 }
 
-// The events of a watch that are worth a report: see Wishes.
+// The events that are worth a report: see Wishes.
 std::uint32_t Selector::wanted(int fd) const noexcept {
   const Interest& its = interests_[static_cast<std::size_t>(fd)];
   std::uint32_t events = 0;
@@ -56,25 +56,55 @@ std::uint32_t Selector::wanted(int fd) const noexcept {
     const Watch::Readiness unknown = its.watch->used_up();
     events = (unknown.readable ? Events::in : 0U) | (unknown.writable ? Events::out : 0U);
   }
+  if (its.reader.step != nullptr && !its.reader.step->queued) events |= Events::in;
+  if (its.writer.step != nullptr && !its.writer.step->queued) events |= Events::out;
   for (const DescriptorWait& wait : its.waits) events |= wait.events & (Events::in | Events::out);
   return events;
+}
+
+void Selector::set_events(Interest& interest, std::uint32_t events) noexcept {
+  if (interest.events != 0) --reporting_;
+  if (events != 0) ++reporting_;
+  interest.events = events;
+}
+
+void Selector::count(Interest& interest, bool watched) noexcept {
+  if (interest.counted == watched) return;
+  interest.counted = watched;
+  if (watched)
+    ++watched_;
+  else
+    --watched_;
+}
+
+// Returns the events to ask the poller for; 0 if nobody waits.
+std::uint32_t Selector::all_wanted(const Interest& interest) noexcept {
+  std::uint32_t wanted =
+      (interest.reader.taken() ? Events::in : 0U) | (interest.writer.taken() ? Events::out : 0U);
+  // With a handle the event stays until its cause is gone; without, one report is enough.
+  const bool stays = interest.reader.handle != nullptr || interest.writer.handle != nullptr;
+  if (!interest.waits.empty()) {
+    if (!stays) wanted |= Events::once;
+    for (const DescriptorWait& wait : interest.waits) wanted |= wait.events;
+  } else if (!stays && wanted != 0) {
+    wanted |= Events::edge;
+  }
+  return wanted;
 }
 
 // Makes the poller report the wanted events; returns 0, or an errno if it reports nothing.
 int Selector::arm(int fd, Interest& interest, Ask ask) noexcept {
   if (interest.watch != nullptr) return 0;
-  std::uint32_t wanted = (interest.reader != nullptr ? Events::in : 0U) |
-                         (interest.writer != nullptr ? Events::out : 0U);
-  if (!interest.waits.empty()) {
-    // With a handle the event stays until its cause is gone; without, one report is enough.
-    if (wanted == 0) wanted = Events::once;
-    for (const DescriptorWait& wait : interest.waits) wanted |= wait.events;
-  }
-  if (wanted == interest.events && ask == Ask::if_changed) return 0;
+  std::uint32_t wanted = all_wanted(interest);
+  count(interest, wanted != 0);
+  const bool changed = wanted != interest.events;
+  const bool more = (wanted & ~interest.events) != 0;
+  // The registration for steps stays when they have left, and reports more than is wanted.
+  const bool for_steps =
+      (interest.events & Events::edge) != 0 && (wanted == 0 || (wanted & Events::edge) != 0);
+  if (ask != Ask::always && (!changed || (ask == Ask::if_needed && for_steps && !more))) return 0;
   const bool registered = interest.registered;
-  if (interest.events == 0) ++watched_;
-  if (wanted == 0) --watched_;
-  interest.events = wanted;
+  set_events(interest, wanted);
   interest.registered = wanted != 0;
   // Errors tell that the descriptor was closed, and perhaps opened anew, without a call of the
   // selector.
@@ -84,23 +114,30 @@ int Selector::arm(int fd, Interest& interest, Ask ask) noexcept {
   }
   int error =
       registered ? modify_in_poller(fd, interest, wanted) : add_to_poller(fd, interest, wanted);
-  if (registered && error == ENOENT)
-    error = add_to_poller(fd, interest, wanted);
-  else if (!registered && error == EEXIST)
+  if (registered && error == ENOENT) {
+    drop_asked(interest);
+    wanted = all_wanted(interest);
+    set_events(interest, wanted);
+    error = wanted != 0 ? add_to_poller(fd, interest, wanted) : error;
+  } else if (!registered && error == EEXIST) {
     error = modify_in_poller(fd, interest, wanted);
-  if (error == 0) return 0;
-  --watched_;
-  interest.events = 0;
+  }
+  if (error == 0) {
+    note_asked(interest);
+    return 0;
+  }
+  count(interest, false);
+  set_events(interest, 0);
   interest.registered = false;
-  return error;
+  return wanted != 0 ? error : 0;
 }
 
 void Selector::update(int fd, Interest& interest, Ask ask) {
   const int error = arm(fd, interest, ask);
   if (error == 0) return;
-  const Dropped reader(interest.reader);
-  const Dropped writer(interest.writer);
-  wake_waits(interest, 0, error);
+  const Dropped reader(interest.reader.handle);
+  const Dropped writer(interest.writer.handle);
+  fail(interest, error);
   raise_os_error(error, "cannot watch descriptor " + std::to_string(fd));
 }
 
@@ -126,7 +163,8 @@ void Selector::refuse_watched(int fd) {
     throw RuntimeError("File descriptor " + std::to_string(fd) + " is used by a transport");
   Watch& stale = *its.watch;
   its.watch = nullptr;
-  --watched_;
+  set_events(its, 0);
+  count(its, false);
   stale.fd_ = -1;
   drop_again(stale);
   stale.lost_descriptor();
@@ -136,32 +174,66 @@ void Selector::check_open() const {
   if (!open_) throw RuntimeError("Event loop is closed");
 }
 
-void Selector::add(int fd, For what, core::Ref<HandleObject> handle) {
+Selector::Interest& Selector::interest_for_adding(int fd) {
   check_open();
   if (fd < 0) throw ValueError("Invalid file descriptor: " + std::to_string(fd));
   Interest& its = open_interest(fd);
   refuse_watched(fd);
-  // The registration belongs to another file that had this number before.
-  const bool stale =
-      its.registered && its.waits.empty() && modify_in_poller(fd, its, its.events) == ENOENT;
-  const bool writer = what == For::writing;
-  core::Ref<HandleObject>& slot = writer ? its.writer : its.reader;
-  core::Ref<HandleObject>& other = writer ? its.reader : its.writer;
-  const Dropped replaced(slot);
+  return its;
+}
+
+// Returns whether the registration belongs to another file that had this number before, as far as
+// one call can tell.
+bool Selector::is_other_file(int fd, const Interest& interest) noexcept {
+  return interest.registered && interest.waits.empty() &&
+         modify_in_poller(fd, interest, interest.events) == ENOENT;
+}
+
+void Selector::add(int fd, For what, core::Ref<HandleObject> handle) {
+  Interest& its = interest_for_adding(fd);
+  const bool writing = what == For::writing;
+  Place& place = its.place(writing);
+  Place& other = its.place(!writing);
   core::Ref<HandleObject> none;
-  const Dropped stale_other(stale ? other : none);
-  slot = std::move(handle);
+  const bool stale = other.handle != nullptr && is_other_file(fd, its);
+  const Dropped replaced(place.handle);
+  const Dropped stale_other(stale ? other.handle : none);
+  unlist(place);
+  place.handle = std::move(handle);
   update(fd, its, Ask::always);
+}
+
+void Selector::add(DescriptorStep& step) {
+  Interest& its = interest_for_adding(step.fd);
+  Place& place = its.place(step.writing);
+  Place& other = its.place(!step.writing);
+  core::Ref<HandleObject> none;
+  const bool stale = other.handle != nullptr && is_other_file(step.fd, its);
+  const Dropped replaced(place.handle);
+  const Dropped stale_other(stale ? other.handle : none);
+  unlist(place);
+  place.step = &step;
+  step.listed = true;
+  step.asked = false;
+  unasked_.append(step);
+  const bool relies = its.trusted && (its.events & Events::edge) != 0 && !other.handle;
+  const int error = arm(step.fd, its, relies ? Ask::if_needed : Ask::always);
+  if (error == 0) return;
+  unlist(place);
+  const Dropped lost(other.handle);
+  fail(its, error);
+  raise_os_error(error, "cannot watch descriptor " + std::to_string(step.fd));
 }
 
 bool Selector::remove(int fd, For what) {
   if (!open_ || fd < 0 || static_cast<std::size_t>(fd) >= interests_.size()) return false;
   refuse_watched(fd);
   Interest& its = interests_[static_cast<std::size_t>(fd)];
-  core::Ref<HandleObject>& slot = what == For::writing ? its.writer : its.reader;
-  if (slot == nullptr) return false;
-  const Dropped removed(slot);
-  update(fd, its, Ask::if_changed);
+  Place& place = its.place(what == For::writing);
+  if (!place.taken()) return false;
+  const Dropped removed(place.handle);
+  unlist(place);
+  update(fd, its, Ask::if_needed);
   return true;
 }
 
@@ -172,10 +244,12 @@ void Selector::watch(Watch& watch, int fd) {
   Interest& its = open_interest(fd);
   refuse_watched(fd);
   // Handles of a descriptor that was closed without a call of the selector.
-  const Dropped reader(its.reader);
-  const Dropped writer(its.writer);
-  if (its.events != 0) --watched_;
-  its.events = 0;
+  const Dropped reader(its.reader.handle);
+  const Dropped writer(its.writer.handle);
+  unlist(its.reader);
+  unlist(its.writer);
+  set_events(its, 0);
+  count(its, false);
   its.registered = false;
   int error = add_to_poller(fd, its, kWatchEvents);
   if (error == EEXIST) error = modify_in_poller(fd, its, kWatchEvents);
@@ -183,7 +257,8 @@ void Selector::watch(Watch& watch, int fd) {
     wake_waits(its, 0, error);
     raise_os_error(error, "cannot watch descriptor " + std::to_string(fd));
   }
-  ++watched_;
+  set_events(its, kWatchEvents);
+  count(its, true);
   its.watch = &watch;
   watch.fd_ = fd;
   watches_.prepend(watch);
@@ -195,7 +270,8 @@ bool Selector::unwatch(Watch& watch) noexcept {
   watch.fd_ = -1;
   Interest& its = interests_[static_cast<std::size_t>(fd)];
   its.watch = nullptr;
-  --watched_;
+  set_events(its, 0);
+  count(its, false);
   drop_again(watch);
   // Closing removes the registration, unless the descriptor was duplicated, for instance in a child
   // process.
@@ -203,7 +279,7 @@ bool Selector::unwatch(Watch& watch) noexcept {
   // A lack of memory says nothing about the number.
   const bool still_its = error == 0 || error == ENOMEM || error == ENOSPC || forked_;
   if (!its.waits.empty())
-    if (const int failed = arm(fd, its)) wake_waits(its, 0, failed);
+    if (const int failed = arm(fd, its)) fail(its, failed);
   return still_its;
 }
 
@@ -231,68 +307,15 @@ void Selector::detach_all() noexcept {
   }
 }
 
-// --- waits --------------------------------------------------------------------------------------
-
-int Selector::wait(DescriptorWait& wait) {
-  if (wait.fd < 0) return EBADF;
-  if (static_cast<std::size_t>(wait.fd) >= interests_.size() && ::fcntl(wait.fd, F_GETFD) < 0)
-    return errno;
-  Interest& its = interest(wait.fd);
-  wait.ready = 0;
-  wait.error = 0;
-  wait.listed = true;
-  its.waits.append(wait);
-  if (its.waits.first() != &wait && its.events != 0 && its.watch == nullptr) {
-    // The other waits may be for a descriptor that was closed without notice: ask the poller.
-    its.events = 0;
-    --watched_;
-  }
-  const int error = arm(wait.fd, its);
-  if (error != 0) {
-    unlist(its, wait);
-    // The other waits would have failed as well; the poller has lost handles that were there.
-    wake_waits(its, 0, error);
-  }
-  return error;
-}
-
-void Selector::leave(DescriptorWait& wait) noexcept {
-  if (!wait.listed) return;
-  Interest& its = interests_[static_cast<std::size_t>(wait.fd)];
-  unlist(its, wait);
-  if (const int error = arm(wait.fd, its)) wake_waits(its, 0, error);
-}
-
-void Selector::closing(int fd) noexcept {
-  if (fd < 0 || !has_waits(fd)) return;
-  Interest& its = interests_[static_cast<std::size_t>(fd)];
-  wake_waits(its, 0, EBADF);
-  arm(fd, its);
-}
-
-void Selector::unlist(Interest& interest, DescriptorWait& wait) noexcept {
-  interest.waits.remove(wait);
-  wait.listed = false;
-}
-
-// Wakes the waits that the events concern, or all if there is an error.
-void Selector::wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept {
-  for (DescriptorWait& wait : interest.waits) {
-    if (error == 0 && (ready & (wait.events | Events::error | Events::hangup)) == 0) continue;
-    unlist(interest, wait);
-    wait.ready = ready;
-    wait.error = error;
-    wait.waiter->wake();
-  }
-}
-
 // --- waiting ------------------------------------------------------------------------------------
 
 void Selector::select(LoopObject& loop, std::int64_t timeout) {
+  constexpr int kMostUnasked = 64;
+  if (!unasked_.empty() && ++selects_unasked_ > kMostUnasked) ask();
   // All ready descriptors belong to this iteration, whatever their number, if memory allows.
-  if (events_.size() <= watched_) [[unlikely]] {
+  if (events_.size() <= reporting_) [[unlikely]] {
     try {
-      events_.resize(watched_ + watched_ / 2 + 64);
+      events_.resize(reporting_ + reporting_ / 2 + 64);
     } catch (const std::bad_alloc&) {
       // The other events are reported in the next iteration.
     }
@@ -335,22 +358,28 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
       continue;
     }
     const bool failed = (ready & (Events::error | Events::hangup)) != 0;
-    for (HandleObject* handle :
-         {(ready & Events::in) != 0 || failed ? its.reader.get() : nullptr,
-          (ready & Events::out) != 0 || failed ? its.writer.get() : nullptr}) {
-      if (handle == nullptr) continue;
+    bool has_taker = false;
+    for (const Place* place : {(ready & Events::in) != 0 || failed ? &its.reader : nullptr,
+                               (ready & Events::out) != 0 || failed ? &its.writer : nullptr}) {
+      if (place == nullptr || !place->taken()) continue;
+      has_taker = true;
+      if (place->step != nullptr) {
+        queue(*place->step);
+        continue;
+      }
       // Without memory for the entry, the event is reported again.
       if (!loop.ready_queue().try_claim()) continue;
-      handle->retain();
-      loop.push(Entry(handle));
+      place->handle->retain();
+      loop.push(Entry(place->handle.get()));
+    }
+    if ((its.events & Events::edge) != 0) {
+      if (!has_taker && !narrow(fd, its)) stale = true;
+      continue;
     }
     if (its.waits.empty() && (its.events & Events::once) == 0) continue;
-    if ((its.events & Events::once) != 0) {  // the kernel reports no more events
-      its.events = 0;
-      --watched_;
-    }
+    if ((its.events & Events::once) != 0) set_events(its, 0);  // the kernel reports no more events
     wake_waits(its, ready, 0);
-    if (const int error = arm(fd, its)) wake_waits(its, 0, error);
+    if (const int error = arm(fd, its)) fail(its, error);
   }
   if (stale) [[unlikely]]
     renew();
@@ -361,12 +390,12 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
 void Selector::close() noexcept {
   detach_all();
   for (std::size_t fd = 0; fd < interests_.size(); ++fd) {
-    const Dropped reader(interests_[fd].reader);
-    const Dropped writer(interests_[fd].writer);
-    wake_waits(interests_[fd], 0, EBADF);
+    const Dropped reader(interests_[fd].reader.handle);
+    const Dropped writer(interests_[fd].writer.handle);
+    fail(interests_[fd], EBADF);
     interests_[fd] = Interest();
   }
-  watched_ = 0;
+  watched_ = reporting_ = 0;
   close_own();
 }
 

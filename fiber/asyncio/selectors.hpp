@@ -1,14 +1,19 @@
 // Readiness of descriptors. The platform tells it (platform/poller.hpp). A descriptor is registered
-// in one of three ways:
+// in one of four ways:
 //  - handles, level-triggered, changed only when the wanted events change;
 //  - a Watch, made once, edge-triggered: see watch.hpp;
 //  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed
-//    without our being told between two of them. They go together with either of the others.
+//    without our being told between two of them. They go together with any of the others;
+//  - steps, in the places of handles: edge-triggered, since a step's system call was made right
+//    before and would have blocked. The registration outlives the step for the next one, until an
+//    event comes that no step waits for.
 //
 // A number may come to stand for another file without any notice. The kernel, which knows files, is
 // asked whenever a registration is added; and each registration has a generation, which its events
 // carry. A registration that its number has left, kept alive by a duplicate of the descriptor, is
-// found by its first event; it can only be removed together with all others (see renew).
+// found by its first event; it can only be removed together with all others (see renew). For a step
+// that relies on a registration of an earlier one the kernel is asked before the loop sleeps, or
+// some iterations later: most steps have run by then.
 #pragma once
 
 #include <fiber/asyncio/base_events.hpp>
@@ -54,6 +59,24 @@ class FIBER_API Selector final : private platform::Wishes {
   /// is watched.
   bool remove(int fd, For what);
 
+  /// Puts a step into the place of a handle, as add() does, until leave(); it is called for the
+  /// first time by the next event. Throws as add().
+  void add(DescriptorStep& step);
+  /// Takes the step out of its place and out of the ready queue, where an entry with its claim
+  /// stays.
+  void leave(DescriptorStep& step) noexcept;
+  /// Notes that the number may soon stand for another file, or does so since a moment: the kernel
+  /// is asked at the next addition.
+  void doubt(int fd) noexcept {
+    if (static_cast<std::size_t>(fd) < interests_.size())
+      interests_[static_cast<std::size_t>(fd)].trusted = false;
+  }
+  /// Returns whether ask() has anything to do.
+  bool has_questions() const noexcept { return !unasked_.empty(); }
+  /// Asks the kernel about the registrations that steps rely on. To be called before the loop
+  /// waits, or gives way to a foreign one.
+  void ask() noexcept;
+
   /// Adds a watch, which stays in the list of detach_all() until it is forgotten. Throws OSError,
   /// RuntimeError for a descriptor that is watched.
   void watch(Watch& watch, int fd);
@@ -74,10 +97,12 @@ class FIBER_API Selector final : private platform::Wishes {
   int wait(DescriptorWait& wait);
   /// Removes the wait before it ends its life; does nothing if it was woken.
   void leave(DescriptorWait& wait) noexcept;
-  /// Returns true if a task waits for the descriptor.
-  bool has_waits(int fd) const noexcept {
-    return static_cast<std::size_t>(fd) < interests_.size() &&
-           !interests_[static_cast<std::size_t>(fd)].waits.empty();
+  /// Returns true if closing() has anything to do.
+  bool must_know_of_closing(int fd) const noexcept {
+    if (static_cast<std::size_t>(fd) >= interests_.size()) return false;
+    const Interest& its = interests_[static_cast<std::size_t>(fd)];
+    return !its.waits.empty() || its.reader.step != nullptr || its.writer.step != nullptr ||
+           (its.watch == nullptr && (its.events & Events::edge) != 0);
   }
   /// Wakes the tasks that wait for the descriptor, with EBADF. To be called before it is closed.
   void closing(int fd) noexcept;
@@ -90,7 +115,7 @@ class FIBER_API Selector final : private platform::Wishes {
     return scratch_.get();
   }
 
-  /// Returns true if no descriptor is watched: a select could only wait.
+  /// Returns true if nothing waits for a descriptor: a select could only wait.
   bool empty() const noexcept { return watched_ == 0; }
   /// Returns true if a watch is ready without a call of the kernel.
   bool ready() const noexcept { return !again_.empty(); }
@@ -118,26 +143,47 @@ class FIBER_API Selector final : private platform::Wishes {
       Events::in | Events::out | Events::half_closed | Events::urgent | Events::edge;
 
   void check_open() const;
+  /// The place of a reader or a writer: a handle or a step.
+  struct Place {
+    core::Ref<HandleObject> handle;
+    DescriptorStep* step = nullptr;
+    bool taken() const noexcept { return handle != nullptr || step != nullptr; }
+  };
   struct Interest {
-    core::Ref<HandleObject> reader;
-    core::Ref<HandleObject> writer;
+    Place reader;
+    Place writer;
     std::uint32_t events = 0;      ///< the events that are reported at present
     std::uint32_t generation = 0;  ///< of its registration
     bool registered = false;       ///< the poller knows it, though it may report nothing any more
+    bool counted = false;          ///< in `watched_`: somebody waits
+    bool trusted = false;          ///< a step may rely on the registration for a while
     Watch* watch = nullptr;
     core::List<DescriptorWait> waits;  ///< oldest first
+    Place& place(bool writing) noexcept { return writing ? writer : reader; }
   };
   Interest& interest(int fd);
   Interest& open_interest(int fd);
+  Interest& interest_for_adding(int fd);
   int add_to_poller(int fd, Interest& interest, std::uint32_t events) noexcept;
   int modify_in_poller(int fd, const Interest& interest, std::uint32_t events) noexcept;
   int remove_from_poller(int fd, Interest& interest) noexcept;
   std::uint32_t wanted(int fd) const noexcept override;
-  enum class Ask : bool { if_changed, always };
-  int arm(int fd, Interest& interest, Ask ask = Ask::if_changed) noexcept;
+  void set_events(Interest& interest, std::uint32_t events) noexcept;
+  void count(Interest& interest, bool watched) noexcept;
+  static std::uint32_t all_wanted(const Interest& interest) noexcept;
+  enum class Ask : std::uint8_t { if_needed, if_changed, always };
+  int arm(int fd, Interest& interest, Ask ask = Ask::if_needed) noexcept;
   static void unlist(Interest& interest, DescriptorWait& wait) noexcept;
   static void wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept;
   void update(int fd, Interest& interest, Ask ask);
+  // --- steps ---
+  void unlist(Place& place) noexcept;
+  void note_asked(Interest& interest) noexcept;
+  void drop_asked(Interest& interest) noexcept;
+  static void queue(DescriptorStep& step) noexcept;
+  void fail(Interest& interest, int error) noexcept;
+  bool narrow(int fd, Interest& interest) noexcept;
+  bool is_other_file(int fd, const Interest& interest) noexcept;
   /// Returns the key that a registration's events carry.
   static std::uint64_t key_of(int fd, std::uint32_t generation) noexcept {
     return std::uint64_t{generation} << 32U | static_cast<std::uint32_t>(fd);
@@ -152,13 +198,16 @@ class FIBER_API Selector final : private platform::Wishes {
   std::unique_ptr<platform::Poller> poller_;
   bool has_timer_ = false;
   bool closed_ = false;
-  std::size_t watched_ = 0;
+  std::size_t watched_ = 0;    ///< descriptors for which somebody waits
+  std::size_t reporting_ = 0;  ///< descriptors of which the poller may report events
   std::uint32_t last_generation_ = 0;
   bool forked_ = false;  ///< in a child process, which has none of the registrations
   std::vector<Interest> interests_;
   /// The watches to report, in the order in which they asked.
   core::List<Watch, Watch::AgainLinks> again_;
   std::vector<platform::Event> events_;
+  core::List<DescriptorStep> unasked_;
+  int selects_unasked_ = 0;  ///< since the list above was empty
   std::unique_ptr<char[]> scratch_;
   core::List<Watch, Watch::AllLinks> watches_;
 

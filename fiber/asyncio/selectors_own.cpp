@@ -109,15 +109,13 @@ void Selector::renew() noexcept {
   for (std::size_t i = 0; i < interests_.size(); ++i) {
     Interest& its = interests_[i];
     const int fd = static_cast<int>(i);
-    its.registered = false;
+    its.registered = its.trusted = false;
     if (its.watch != nullptr) {
       add_to_poller(fd, its, kWatchEvents);
-    } else if (its.events != 0 && add_to_poller(fd, its, its.events) == 0) {
-      its.registered = true;
-    } else if (its.events != 0) {
-      its.events = 0;
-      --watched_;
+      continue;
     }
+    set_events(its, 0);
+    if (const int error = arm(fd, its)) fail(its, error);
   }
 }
 
@@ -136,9 +134,8 @@ void Selector::revive() {
         its.watch->ready({.readable = true, .writable = true, .hangup = true});
       continue;
     }
-    if (its.events != 0) --watched_;
-    its.events = 0;
-    if (const int error = arm(fd, its)) wake_waits(its, 0, error);
+    set_events(its, 0);
+    if (const int error = arm(fd, its)) fail(its, error);
   }
   log(LogLevel::warning,
       "asyncio: other code has closed descriptors of the event loop (closefrom?); the loop goes on "
@@ -165,6 +162,7 @@ void Selector::add_timer() {
   if (error != 0) raise_os_error(error, "cannot make a descriptor for a foreign main loop");
   has_timer_ = true;
   ++watched_;
+  ++reporting_;
 }
 
 }  // namespace fiber::asyncio::detail

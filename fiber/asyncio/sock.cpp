@@ -133,53 +133,77 @@ void check_nonblocking(const LoopObject& loop, int fd) {
 
 using For = Selector::For;
 
-// Suspends, and calls `attempt` whenever the descriptor is ready, until it returns true or throws.
-template <class F>
-void when_ready(LoopObject& loop, int fd, For what, F&& attempt) {
-  Waiter waiter(loop);
-  const auto step = [&waiter, &attempt] {
-    if (waiter.done()) return;
+// A task's wait for a system call, which is made again whenever the descriptor is ready, as the
+// callback of CPython's sock_ functions does: the task goes on one iteration later. On the waiting
+// stack; nothing is allocated.
+class Attempts final : private DescriptorStep {
+ public:
+  // `attempt(call)` makes the call; it returns false if that would block, and throws errors.
+  Attempts(LoopObject& its_loop, int its_fd, For what, bool (*attempt)(void*), void* call)
+      : DescriptorStep(its_loop, its_fd, what == For::writing),
+        attempt_(attempt),
+        call_(call),
+        waiter_(its_loop) {
+    run = step;
+    loop.ready_queue().claim();
+  }
+  Attempts(const Attempts&) = delete;
+  Attempts& operator=(const Attempts&) = delete;
+  ~Attempts() {
+    loop.selector().leave(*this);
+    if (!queued) loop.ready_queue().give_back();
+  }
+  // Suspends until the call has been made. Throws its error.
+  void wait() {
+    loop.selector().add(*this);
+    waiter_.wait();
+  }
+
+ private:
+  static void step(Leaf* leaf) noexcept {
+    auto* self = static_cast<Attempts*>(leaf);
+    self->queued = false;
+    self->loop.ready_queue().claim_again();
+    if (self->waiter_.done()) return;
     try {
-      if (attempt()) waiter.finish();
-    } catch (const KeyboardInterrupt&) {
-      throw;
-    } catch (const SystemExit&) {
-      throw;
+      if (self->error != 0) raise_os_error(self->error);
+      // Another task may have taken the place meanwhile.
+      if (self->listed && self->attempt_(self->call_)) self->waiter_.finish();
     } catch (...) {
-      waiter.set_exception(std::current_exception());
+      self->waiter_.end_with(std::current_exception());
     }
-  };
-  const Handle handle(core::Ref<HandleObject>::adopt(new HandleOf<decltype(step)>(&loop, step)));
-  loop.selector().add(fd, what, handle.reference());
-  struct Remove {
-    LoopObject& loop;
-    int fd;
-    For what;
-    const Handle& handle;
-    ~Remove() {
-      if (handle.cancelled()) return;  // another task waits in this place
-      loop.selector().remove(fd, what);
-    }
-  } remove{loop, fd, what, handle};
-  waiter.wait();
-}
+  }
+
+  bool (*attempt_)(void*);
+  void* call_;
+  Waiter waiter_;
+};
 
 // Returns the result of a system call, made again and again until it does not block.
 template <class F>
 std::size_t retry(LoopObject& loop, int fd, For what, F&& call) {
   check_nonblocking(loop, fd);
-  std::size_t result = 0;
-  const auto attempt = [&] {
-    const std::ptrdiff_t count = call();
-    if (count < 0) {
-      if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return false;
-      raise_os_error(errno);
+  struct Call {
+    LoopObject& loop;
+    int fd;
+    F& function;
+    std::size_t result = 0;
+    static bool attempt(void* self) { return static_cast<Call*>(self)->attempt(); }
+    bool attempt() {
+      std::ptrdiff_t count = 0;
+      do {
+        count = function();
+      } while (count < 0 && errno == EINTR);
+      if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
+      // The connection has ended, or failed: its number will go to another file soon.
+      if (count <= 0) loop.selector().doubt(fd);
+      if (count < 0) raise_os_error(errno);
+      result = static_cast<std::size_t>(count);
+      return true;
     }
-    result = static_cast<std::size_t>(count);
-    return true;
-  };
-  if (!attempt()) when_ready(loop, fd, what, attempt);
-  return result;
+  } its{loop, fd, call};
+  if (!its.attempt()) Attempts(loop, fd, what, Call::attempt, &its).wait();
+  return its.result;
 }
 
 }  // namespace
@@ -244,7 +268,10 @@ std::size_t sock_sendto(LoopObject& loop, int fd, std::string_view data,
 void sock_connect(LoopObject& loop, int fd, const SocketAddress& address) {
   check_nonblocking(loop, fd);
   if (!begin_connect(fd, address)) return;
-  when_ready(loop, fd, For::writing, [] { return true; });
+  loop.selector().doubt(fd);  // the number of a new file
+  Attempts(
+      loop, fd, For::writing, [](void*) { return true; }, nullptr)
+      .wait();
   end_connect(fd, address);
 }
 
@@ -258,6 +285,7 @@ std::pair<int, SocketAddress> sock_accept(LoopObject& loop, int fd) {
         ::accept4(fd, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     return connection.get();
   });
+  loop.selector().doubt(connection.get());
   return {connection.release(),
           SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&peer), size)};
 }

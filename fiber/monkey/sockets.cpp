@@ -89,7 +89,7 @@ int connect_(int fd, const sockaddr* address, socklen_t length) noexcept {
 // Wakes tasks of this thread's loop that wait for the descriptor: its number may be reused at once.
 void tell_waiters(int fd) noexcept {
   asyncio::detail::LoopObject* loop = own_loop();
-  if (loop == nullptr || !loop->selector().has_waits(fd) || in_foreign_process()) return;
+  if (loop == nullptr || !loop->selector().must_know_of_closing(fd) || in_foreign_process()) return;
   const int error = errno;
   loop->selector().closing(fd);
   errno = error;

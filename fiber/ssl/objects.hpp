@@ -55,6 +55,10 @@ struct SslObject : std::enable_shared_from_this<SslObject> {
   /// `count`: the number of bytes that were read or written.
   Outcome read(char* to, std::size_t size, std::size_t& count);
   Outcome write(std::string_view data, std::size_t& count);
+  /// Returns whether received bytes are left that read() has not looked at.
+  bool has_input() const noexcept {
+    return incoming->pending() != 0 || ::SSL_has_pending(ssl.get()) != 0;
+  }
   Outcome shutdown();
   /// Like shutdown(), but throws away the data that the peer sends before its close_notify.
   Outcome shutdown_unheard();

@@ -305,6 +305,8 @@ bool SslLayer::read_some(char* buffer, std::size_t size) {
     std::size_t count = 0;
     outcome = object_->read(buffer + filled, size - filled, count);
     filled += count;
+    // Another call would only say so.
+    if (outcome == Outcome::done && !object_->has_input()) outcome = Outcome::want_read;
   }
   if (filled != 0) above_->data_received({buffer, filled});
   if (outcome == Outcome::closed) {

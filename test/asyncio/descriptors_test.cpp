@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "support/events.hpp"
+#include "support/socket_pair.hpp"
 #include "support/trace.hpp"
 
 using namespace support;
@@ -26,41 +27,9 @@ using asyncio::get_running_loop;
 
 namespace {
 
-struct Pair {
-  explicit Pair(int type = SOCK_STREAM) {
-    int ends[2];
-    if (::socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0)
-      throw fiber::OSError("socketpair");
-    one = ends[0];
-    other = ends[1];
-  }
-  Pair(const Pair&) = delete;
-  Pair& operator=(const Pair&) = delete;
-  ~Pair() {
-    ::close(one);
-    ::close(other);
-  }
-  // Moves `one` to this number, whatever file had it before.
-  void take_number(int number) {
-    if (number == one) return;
-    ::dup2(one, number);
-    ::close(std::exchange(one, number));
-  }
-  int one;
-  int other;
-};
+using Pair = SocketPair;
 
 bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
-
-std::string read_now(int fd) {
-  char text[100];
-  const ssize_t size = ::recv(fd, text, sizeof text, MSG_DONTWAIT);
-  return {text, size > 0 ? static_cast<std::size_t>(size) : 0};
-}
-
-void send(int fd, const std::string& text, int flags = 0) {
-  CHECK(::send(fd, text.data(), text.size(), flags) == static_cast<ssize_t>(text.size()));
-}
 
 }  // namespace
 

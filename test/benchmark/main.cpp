@@ -4,7 +4,8 @@
 //
 //   bench [GROUP...] [--json FILE] [--peers DIR] [--quick] [Google Benchmark's options]
 //
-// Groups: switches generators tasks synchronization threads growth scale memory echo http headers;
+// Groups: switches generators tasks synchronization threads growth scale memory echo files http
+// headers;
 // all of them unless some are named. With --peers the programs of that directory (CPython, Go,
 // servers and clients, the compiler) are run too, where their tools are there.
 #include "memory.hpp"
@@ -34,7 +35,7 @@ void settle_floating_point() {
 
 namespace {
 
-const std::set<std::string> other_groups = {"memory", "echo", "http", "headers"};
+const std::set<std::string> other_groups = {"memory", "echo", "files", "http", "headers"};
 const std::map<std::string, void (*)()> groups = {
     {"switches", works::add_switches}, {"generators", works::add_generators},
     {"tasks", works::add_tasks},       {"synchronization", works::add_synchronization},
@@ -102,7 +103,9 @@ void read_peers(works::Table& table, const Options& options) {
   if (options.chosen.count("headers") != 0 && !python.empty())
     table.read(python + " " + quoted(options.peers + "/headers.py") + " " +
                quoted(options.peers + "/../../.."));
-  for (const auto& [name, script] : {std::pair{"echo", "/echo.py"}, {"http", "/http_servers.py"}}) {
+  if (!has("command -v openssl")) table.missing("TLS echo", "openssl");
+  for (const auto& [name, script] :
+       {std::pair{"echo", "/echo.py"}, {"files", "/files.py"}, {"http", "/http_servers.py"}}) {
     table.begin(name);
     if (options.chosen.count(name) == 0 || python.empty()) continue;
     const std::string own = own_path();

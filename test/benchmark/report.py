@@ -27,7 +27,8 @@ GROUPS = {
     'synchronization': 'Queues and locks, ns',
     'threads': 'Threads, ns',
     'scale': 'A million, ns each',
-    'echo': 'Network, ns per message',
+    'echo': 'Network, ns',
+    'files': 'Files, ns per read',
     'http': 'HTTP, ns per request',
     'memory': 'Memory, bytes each',
 }
@@ -40,6 +41,10 @@ SHORT = [
     'create and await one task',
     'queue ping-pong, round trip',
     'TCP echo, 100 connections, per message',
+    'TLS echo, 100 connections, per message',
+    'UDP echo, 100 clients, per datagram',
+    'UDP ping-pong, round trip',
+    'connect, one byte, close: 100 at a time, each',
     'HTTP server, 100 connections, per request',
     'HTTP client, 50 connections, per request',
 ]
@@ -65,10 +70,14 @@ def head(title, columns):
     yield '|---' + '|--:' * len(columns) + '|---|'
 
 
+def group_of(work):
+    return 'memory' if work['work'].startswith('memory: ') else work['group']
+
+
 def tables(works, columns):
     """A table for each group; columns without figures are left out."""
     for group, title in GROUPS.items():
-        rows = [work for work in works if work['group'] == group and not WORK.match(work['work'])]
+        rows = [work for work in works if group_of(work) == group and not WORK.match(work['work'])]
         if not rows:
             continue
         used = [name for name in columns

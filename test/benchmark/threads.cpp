@@ -2,7 +2,10 @@
 
 #include <fiber/asyncio.hpp>
 
-#include <atomic>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstdint>
 #include <thread>
 #include <vector>
 
@@ -32,6 +35,24 @@ long yields_on(int threads, long items) {
   return items;
 }
 
+// Lets two threads hand over to each other: what any round trip to another thread costs.
+long hands_over(long items) {
+  const int there = ::eventfd(0, EFD_CLOEXEC);
+  const int back = ::eventfd(0, EFD_CLOEXEC);
+  std::uint64_t count = 1;
+  std::thread other([=] {
+    std::uint64_t got = 0;
+    for (long i = 0; i < items; ++i)
+      if (::read(there, &got, sizeof got) < 0 || ::write(back, &got, sizeof got) < 0) return;
+  });
+  for (long i = 0; i < items; ++i)
+    if (::write(there, &count, sizeof count) < 0 || ::read(back, &count, sizeof count) < 0) break;
+  other.join();
+  ::close(there);
+  ::close(back);
+  return items;
+}
+
 }  // namespace
 
 void add_threads() {
@@ -58,6 +79,7 @@ void add_threads() {
     });
     return items;
   });
+  add("run_in_executor, round trip", "two threads and eventfds", 5'000, hands_over);
   add("sleep(0), 10 tasks, one loop", "fiber", 4'000'000,
       [](long items) { return yields_on(1, items); });
   add("sleep(0), 10 tasks each, two loops on two threads", "fiber", 4'000'000,

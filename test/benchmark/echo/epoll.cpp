@@ -1,4 +1,4 @@
 // The hand-written echo server. It prints its port.
 #include "socket.hpp"
 
-int main() { echo::serve(echo::send_all); }
+int main() { echo::serve(echo::sent_all); }

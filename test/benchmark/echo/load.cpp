@@ -1,49 +1,58 @@
-// Clients of the echo row: connections that each send a message, wait for it to come back, and send
-// the next. Prints the messages per second.
+// Clients of the network rows: see load.hpp. Prints the messages or connections per second.
 //
-//   echo_load PORT CONNECTIONS BYTES SECONDS
-#include "socket.hpp"
+//   echo_load tcp|udp PORT CONNECTIONS BYTES SECONDS    messages that come back
+//   echo_load accept PORT CONNECTIONS 0 SECONDS         connections, each until the first byte
+//   echo_load idle PORT CONNECTIONS                     connections, until the standard input ends
+#include "load.hpp"
 
-#include <sys/epoll.h>
+#include <cerrno>
 
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <vector>
+namespace {
+
+template <int Type>
+struct Peer {
+  Peer(int port, std::size_t which) : fd(echo::connect_to(port, Type, which)) {}
+  void send(const char* data, std::size_t size) const { echo::send_all(fd, data, size); }
+  std::size_t receive(char* buffer, std::size_t size) const {
+    const ssize_t got = ::recv(fd, buffer, size, 0);
+    echo::check(got > 0, "recv");
+    return static_cast<std::size_t>(got);
+  }
+  int fd;
+};
+
+// Returns a socket that is being connected, and watched.
+int begin(int poller, int port, std::size_t which) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  echo::check(fd >= 0, "socket");
+  // Closing resets the connection: no port is kept for minutes.
+  const linger reset{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  echo::check(echo::begin_to_connect(fd, port) || errno == EINPROGRESS, "connect");
+  echo::watch(poller, fd, which);
+  return fd;
+}
+
+int connections(const load::Arguments& its) {
+  const int poller = ::epoll_create1(0);
+  std::vector<int> sockets;
+  for (std::size_t i = 0; i < its.count; ++i) sockets.push_back(begin(poller, its.port, i));
+  return load::measure(poller, its.limit, [&](std::size_t which) {
+    char byte = 0;
+    echo::check(::recv(sockets[which], &byte, 1, 0) == 1, "recv");
+    ::close(sockets[which]);
+    sockets[which] = begin(poller, its.port, which);
+    return 1;
+  });
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) return 2;
-  const int port = std::atoi(argv[1]);
-  const auto connections = static_cast<std::size_t>(std::atoi(argv[2]));
-  const auto bytes = static_cast<std::size_t>(std::atoi(argv[3]));
-  const auto limit = std::chrono::duration<double>(std::atof(argv[4]));
-
-  const int poller = ::epoll_create1(0);
-  const std::vector<int> sockets = echo::connect_all(poller, port, connections);
-  std::vector<std::size_t> received(connections);
-  const std::vector<char> message(bytes, 'x');
-  std::vector<char> buffer(64 * 1024);
-  for (const int fd : sockets) echo::send_all(fd, message.data(), bytes);
-
-  long done = 0;
-  const auto start = std::chrono::steady_clock::now();
-  auto now = start;
-  epoll_event events[256];
-  while (now - start < limit) {
-    const int count = ::epoll_wait(poller, events, 256, 1000);
-    if (count <= 0) return 1;
-    for (int i = 0; i < count; ++i) {
-      const auto which = static_cast<std::size_t>(events[i].data.u64);
-      const ssize_t got = ::recv(sockets[which], buffer.data(), buffer.size(), 0);
-      if (got <= 0) return 1;
-      received[which] += static_cast<std::size_t>(got);
-      if (received[which] < bytes) continue;
-      received[which] = 0;
-      ++done;
-      echo::send_all(sockets[which], message.data(), bytes);
-    }
-    now = std::chrono::steady_clock::now();
-  }
-  std::printf("%.0f\n",
-              static_cast<double>(done) / std::chrono::duration<double>(now - start).count());
+  const load::Arguments its = load::arguments(argc, argv);
+  if (std::strcmp(argv[1], "tcp") == 0) return load::echo<Peer<SOCK_STREAM>>(its);
+  if (std::strcmp(argv[1], "udp") == 0) return load::echo<Peer<SOCK_DGRAM>>(its);
+  if (std::strcmp(argv[1], "accept") == 0) return connections(its);
+  if (std::strcmp(argv[1], "idle") == 0) return load::hold<Peer<SOCK_STREAM>>(its);
+  return 2;
 }
