@@ -6,11 +6,14 @@
 #include <fiber/asyncio/protocol_side.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
+#include <fiber/asyncio/without_sigpipe.hpp>
+#include <fiber/exceptions/error_from.hpp>
 
 #include <algorithm>
 #include <cerrno>
 #include <deque>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include <sys/socket.h>
@@ -31,7 +34,9 @@ class DatagramObject final : public HandledObject<DatagramObject>,
     use(std::move(protocol));
   }
 
-  void open(UniqueFd fd) {
+  // Takes over the descriptor unless it throws OSError or RuntimeError.
+  void open(UniqueFd&& fd) {
+    loop_.selector().reserve(fd.get(), this);
     fd_ = std::move(fd);
     sockname_ = SocketAddress::of_socket(fd_.get());
     peername_ = SocketAddress::of_peer(fd_.get());
@@ -62,7 +67,7 @@ class DatagramObject final : public HandledObject<DatagramObject>,
  private:
   friend core::Counted<DatagramObject>;
   friend HandledObject<DatagramObject>;
-  ~DatagramObject() = default;
+  ~DatagramObject() { let_descriptor_go(); }
   using HandledObject::loop_;
   using Self = core::Ref<DatagramObject>;
   using Protocol = std::shared_ptr<DatagramProtocol>;
@@ -75,17 +80,23 @@ class DatagramObject final : public HandledObject<DatagramObject>,
 
   void use(std::shared_ptr<BaseProtocol> protocol);
   void begun();
+  template <class F>
+  void watch(Selector::For what, F&& callback);
+  void unwatch(Selector::For what);
   void read_ready();
   void write_ready();
   std::ptrdiff_t send(std::string_view data, const SocketAddress& to) const noexcept;
+  void not_sent(int error, const SocketAddress& to);
   void maybe_pause();
   void maybe_resume();
   void force_close(const std::exception_ptr& error);
+  void look_for_descriptor() noexcept;
+  void let_descriptor_go() noexcept;
   void lose(const std::exception_ptr& error);
   void end() noexcept;
   void loop_closed() noexcept override {
     const Self held(this);
-    closing_ = lost_ = true;
+    closing_ = lost_ = ended_ = true;
     end();
   }
 
@@ -100,8 +111,9 @@ class DatagramObject final : public HandledObject<DatagramObject>,
   std::size_t low_water_ = kHighWater / 4;
   bool closing_ = false;
   bool paused_ = false;
-  bool lost_ = false;  ///< connection_lost() was called, or waits for its turn
-  int refused_ = 0;    ///< counts the datagrams since then
+  bool lost_ = false;   ///< connection_lost() was called, or waits for its turn
+  bool ended_ = false;  ///< connection_lost() was called
+  int refused_ = 1;     ///< counts the datagrams since the loss, and the loss, as CPython does
   Waiter* begin_waiter_ = nullptr;
 };
 
@@ -128,9 +140,44 @@ void DatagramObject::begin() {
 }
 
 void DatagramObject::begun() {
-  if (!closing_)
-    EventLoop(&loop_).add_reader(fd_.get(), [self = Self(this)] { self->read_ready(); });
   if (begin_waiter_ != nullptr) begin_waiter_->wake();
+  if (!closing_) watch(Selector::For::reading, [self = Self(this)] { self->read_ready(); });
+}
+
+template <class F>
+void DatagramObject::watch(Selector::For what, F&& callback) {
+  auto handle = core::Ref<HandleObject>::adopt(
+      new HandleOf<std::decay_t<F>>(&loop_, std::forward<F>(callback)));
+  prepare(handle.get());
+  const Selector::Acting acting(loop_.selector(), this);
+  loop_.selector().add(fd_.get(), what, std::move(handle));
+}
+
+void DatagramObject::unwatch(Selector::For what) {
+  if (!loop_.selector().is_reserved_by(fd_.get(), this)) return;
+  const Selector::Acting acting(loop_.selector(), this);
+  try {
+    loop_.selector().remove(fd_.get(), what);
+  } catch (const OSError&) {
+    // Other code has closed the descriptor: no handle is left.
+  }
+}
+
+// Forgets the descriptor if other code has closed it: its number may stand for another file.
+void DatagramObject::look_for_descriptor() noexcept {
+  if (fd_.get() >= 0 && !loop_.selector().is_still_reserved_by(fd_.get(), this))
+    static_cast<void>(fd_.release());
+}
+
+void DatagramObject::let_descriptor_go() noexcept {
+  if (fd_.get() < 0) return;  // the loop may be gone, too
+  look_for_descriptor();
+  if (fd_.get() < 0) return;
+  unwatch(Selector::For::reading);
+  unwatch(Selector::For::writing);
+  loop_.selector().end_reservation(fd_.get());
+  loop_.selector().closing(fd_.get());
+  fd_.reset();
 }
 
 void DatagramObject::read_ready() {
@@ -145,7 +192,7 @@ void DatagramObject::read_ready() {
     protocol->datagram_received(
         {memory.span().data(), static_cast<std::size_t>(count)},
         SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&raw), size));
-  else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+  else if (!would_block(errno) && errno != EINTR)
     protocol->error_received(os_error(errno));
 }
 
@@ -155,10 +202,26 @@ std::ptrdiff_t DatagramObject::send(std::string_view data, const SocketAddress& 
   return ::sendto(fd_.get(), data.data(), data.size(), kFlags, to.data(), to.size());
 }
 
+// Tells the protocol why a datagram was not sent. As CPython: without any address to send to, the
+// connection ends.
+void DatagramObject::not_sent(int error, const SocketAddress& to) {
+  if (peername_ || to) {
+    const Protocol protocol = protocol_;
+    protocol->error_received(os_error(error));
+    return;
+  }
+  const std::exception_ptr nowhere = fiber::detail::error_from([] {
+    return TypeError("sendto(): an address is needed, since the socket is not connected");
+  });
+  loop_.errors().report_failure("Fatal write error on datagram transport", {.exception = nowhere});
+  force_close(nowhere);
+}
+
 void DatagramObject::sendto(std::string_view data, const SocketAddress& to) {
   if (remote_ && to && to != remote_)
     throw ValueError("Invalid address: must be None or " + repr(remote_));
-  if (lost_) {
+  // As CPython: an endpoint without `remote_addr` still sends until connection_lost() has returned.
+  if (fd_.get() < 0 || (lost_ && remote_)) {
     constexpr int kWarnFrom = 5;
     if (refused_ >= kWarnFrom) log(LogLevel::warning, "socket.send() raised exception.");
     if (refused_ <= kWarnFrom) ++refused_;
@@ -167,12 +230,11 @@ void DatagramObject::sendto(std::string_view data, const SocketAddress& to) {
   const SocketAddress& where = remote_ ? remote_ : to;
   if (out_.empty()) {
     if (send(data, where) >= 0) return;
-    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-      const Protocol protocol = protocol_;
-      protocol->error_received(os_error(errno));
+    if (!would_block(errno) && errno != EINTR) {
+      not_sent(errno, where);
       return;
     }
-    EventLoop(&loop_).add_writer(fd_.get(), [self = Self(this)] { self->write_ready(); });
+    watch(Selector::For::writing, [self = Self(this)] { self->write_ready(); });
   }
   out_.push_back({std::string(data), where});
   buffered_ += data.size() + kHeader;
@@ -182,19 +244,19 @@ void DatagramObject::sendto(std::string_view data, const SocketAddress& to) {
 void DatagramObject::write_ready() {
   while (!out_.empty()) {
     const std::ptrdiff_t count = send(out_.front().data, out_.front().to);
-    if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) break;
+    if (count < 0 && (would_block(errno) || errno == EINTR)) break;
     const int error = count < 0 ? errno : 0;
-    buffered_ -= out_.front().data.size() + kHeader;
+    const Datagram sent = std::move(out_.front());
+    buffered_ -= sent.data.size() + kHeader;
     out_.pop_front();
     if (error == 0) continue;
-    const Protocol protocol = protocol_;
-    protocol->error_received(os_error(error));
+    not_sent(error, sent.to);
     return;  // the others have their turn in the next iteration
   }
   maybe_resume();  // the protocol may send more, or close
-  if (!out_.empty()) return;
-  EventLoop(&loop_).remove_writer(fd_.get());
-  if (closing_ && !lost_) lose(nullptr);
+  if (!out_.empty() || ended_) return;
+  unwatch(Selector::For::writing);
+  if (closing_) lose(nullptr);
 }
 
 void DatagramObject::maybe_pause() {
@@ -221,22 +283,26 @@ void DatagramObject::maybe_resume() {
 
 void DatagramObject::close() {
   if (std::exchange(closing_, true)) return;
-  EventLoop(&loop_).remove_reader(fd_.get());
-  if (!out_.empty()) return;  // the last write ends the transport
+  look_for_descriptor();
+  unwatch(Selector::For::reading);
+  if (!out_.empty()) return;        // the last write ends the transport
+  unwatch(Selector::For::writing);  // still there after an error of the last datagram
   lost_ = true;
   EventLoop(&loop_).call_soon([self = Self(this)] { self->lose(nullptr); });
 }
 
 void DatagramObject::force_close(const std::exception_ptr& error) {
   if (std::exchange(lost_, true)) return;
+  look_for_descriptor();
+  if (!out_.empty()) unwatch(Selector::For::writing);
   out_.clear();
   buffered_ = 0;
-  EventLoop(&loop_).remove_writer(fd_.get());
-  if (!std::exchange(closing_, true)) EventLoop(&loop_).remove_reader(fd_.get());
+  if (!std::exchange(closing_, true)) unwatch(Selector::For::reading);
   EventLoop(&loop_).call_soon([self = Self(this), error] { self->lose(error); });
 }
 
 void DatagramObject::lose(const std::exception_ptr& error) {
+  if (std::exchange(ended_, true)) return;
   const Self held(this);
   lost_ = true;
   struct End {
@@ -250,8 +316,7 @@ void DatagramObject::lose(const std::exception_ptr& error) {
 void DatagramObject::end() noexcept {
   out_.clear();
   buffered_ = 0;
-  if (fd_.get() >= 0) loop_.selector().closing(fd_.get());
-  fd_.reset();
+  let_descriptor_go();
   const Protocol protocol = std::exchange(protocol_, nullptr);
 }
 
@@ -374,7 +439,13 @@ DatagramTransport make_datagram_endpoint(LoopObject& loop, const protocol_factor
   loop.selector().refuse_watched(sock.get());
   const core::Ref<DatagramObject> object(new DatagramObject(loop, factory(), {}));
   set_nonblocking(sock.get());
-  object->open(sock.take());
+  UniqueFd taken = sock.take();
+  try {
+    object->open(std::move(taken));
+  } catch (...) {
+    sock.put_back(std::move(taken));
+    throw;
+  }
   return begun(*object);
 }
 

@@ -158,9 +158,13 @@ Selector::Interest& Selector::open_interest(int fd) {
 void Selector::refuse_watched(int fd) {
   if (fd < 0 || static_cast<std::size_t>(fd) >= interests_.size()) return;
   Interest& its = interests_[static_cast<std::size_t>(fd)];
-  if (its.watch == nullptr) return;
-  if (modify_in_poller(fd, its, kWatchEvents) != ENOENT)
+  const bool reserved = its.owner != nullptr && its.owner != acting_;
+  if (its.watch == nullptr && !reserved) return;
+  const std::uint32_t events = its.watch != nullptr ? kWatchEvents : its.events;
+  if ((!its.registered && its.watch == nullptr) || modify_in_poller(fd, its, events) != ENOENT)
     throw RuntimeError("File descriptor " + std::to_string(fd) + " is used by a transport");
+  its.owner = nullptr;
+  if (its.watch == nullptr) return;
   Watch& stale = *its.watch;
   its.watch = nullptr;
   set_events(its, 0);
@@ -235,6 +239,21 @@ bool Selector::remove(int fd, For what) {
   unlist(place);
   update(fd, its, Ask::if_needed);
   return true;
+}
+
+void Selector::reserve(int fd, const void* owner) {
+  refuse_watched(fd);
+  interest(fd).owner = owner;
+}
+
+bool Selector::is_still_reserved_by(int fd, const void* owner) noexcept {
+  if (!is_reserved_by(fd, owner)) return false;
+  Interest& its = interests_[static_cast<std::size_t>(fd)];
+  if (!its.registered || forked_) return true;
+  const int error = modify_in_poller(fd, its, its.events);
+  if (error != ENOENT && error != EBADF) return true;
+  its.owner = nullptr;
+  return false;
 }
 
 // --- watches ------------------------------------------------------------------------------------

@@ -80,9 +80,36 @@ class FIBER_API Selector final : private platform::Wishes {
   /// Adds a watch, which stays in the list of detach_all() until it is forgotten. Throws OSError,
   /// RuntimeError for a descriptor that is watched.
   void watch(Watch& watch, int fd);
-  /// Throws RuntimeError if the descriptor is watched. A watch whose file has lost its number to
-  /// another one is told.
+  /// Throws RuntimeError if the descriptor is watched, or reserved by another owner than the one
+  /// that acts. A watch whose file has lost its number to another one is told.
   void refuse_watched(int fd);
+  /// Keeps the descriptor's handles for a transport, their owner: add() and remove() refuse all
+  /// others. Throws as refuse_watched(), std::bad_alloc.
+  void reserve(int fd, const void* owner);
+  /// Returns whether the reservation is still that of this owner. It ends when the number comes to
+  /// stand for another file, as far as one knows.
+  bool is_reserved_by(int fd, const void* owner) const noexcept {
+    return fd >= 0 && static_cast<std::size_t>(fd) < interests_.size() &&
+           interests_[static_cast<std::size_t>(fd)].owner == owner;
+  }
+  /// Does the same, and asks the kernel if a handle is there.
+  bool is_still_reserved_by(int fd, const void* owner) noexcept;
+  void end_reservation(int fd) noexcept {
+    interests_[static_cast<std::size_t>(fd)].owner = nullptr;
+  }
+  /// While this object lives the owner acts.
+  class Acting {
+   public:
+    Acting(Selector& selector, const void* owner) noexcept : selector_(selector) {
+      selector_.acting_ = owner;
+    }
+    ~Acting() { selector_.acting_ = nullptr; }
+    Acting(const Acting&) = delete;
+    Acting& operator=(const Acting&) = delete;
+
+   private:
+    Selector& selector_;
+  };
   /// Removes the registration, before the descriptor is closed. The watch is still told of the end
   /// of the loop. Returns false if the number stands for another file, or none, and must not be
   /// closed.
@@ -158,6 +185,7 @@ class FIBER_API Selector final : private platform::Wishes {
     bool counted = false;          ///< in `watched_`: somebody waits
     bool trusted = false;          ///< a step may rely on the registration for a while
     Watch* watch = nullptr;
+    const void* owner = nullptr;       ///< alone may add and remove handles; null: everybody
     core::List<DescriptorWait> waits;  ///< oldest first
     Place& place(bool writing) noexcept { return writing ? writer : reader; }
   };
@@ -203,6 +231,7 @@ class FIBER_API Selector final : private platform::Wishes {
   std::uint32_t last_generation_ = 0;
   bool forked_ = false;  ///< in a child process, which has none of the registrations
   std::vector<Interest> interests_;
+  const void* acting_ = nullptr;  ///< the owner that calls add() or remove()
   /// The watches to report, in the order in which they asked.
   core::List<Watch, Watch::AgainLinks> again_;
   std::vector<platform::Event> events_;

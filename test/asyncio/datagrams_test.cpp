@@ -5,9 +5,13 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
+
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "support/events.hpp"
 
@@ -35,20 +39,57 @@ struct Recorder : asyncio::DatagramProtocol {
   }
   void error_received(const std::exception_ptr& error) override {
     say(name + ":error(" + fiber::type_name(error) + ")");
+    if (on_error) on_error();
   }
   void connection_lost(const std::exception_ptr& error) override {
     say(name + ":lost(" + (error ? fiber::type_name(error) : "None") + ")");
   }
   void pause_writing() override { say(name + ":pause"); }
-  void resume_writing() override { say(name + ":resume"); }
+  void resume_writing() override {
+    say(name + ":resume");
+    if (on_resume) on_resume();
+  }
   Events& say;
   std::string name;
   DatagramTransport transport;
   bool raises = false;
+  std::function<void()> on_error;
+  std::function<void()> on_resume;
 };
 
 // Waits: UDP over the loopback interface arrives at once, or soon on a busy machine.
 void rest() { await(asyncio::sleep(20ms)); }
+
+// Returns Unix sockets that are connected with each other, and have names: CPython takes a nameless
+// peer for no connection.
+std::pair<sockets::socket, sockets::socket> named_pair() {
+  std::pair ends(sockets::socket(AF_UNIX, SOCK_DGRAM), sockets::socket(AF_UNIX, SOCK_DGRAM));
+  sockaddr_un none{};
+  none.sun_family = AF_UNIX;
+  for (const sockets::socket* end : {&ends.first, &ends.second}) {
+    end->bind(
+        SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&none), sizeof(sa_family_t)));
+    end->setblocking(false);
+  }
+  ends.first.connect(ends.second.getsockname());
+  ends.second.connect(ends.first.getsockname());
+  return ends;
+}
+
+// Sends until a datagram has to wait, at which the protocol pauses.
+void fill(const DatagramTransport& transport) {
+  transport.set_write_buffer_limits(0);
+  while (transport.get_write_buffer_size() == 0) transport.sendto(std::string(1000, 'x'));
+}
+
+int take_all(const sockets::socket& peer) {
+  int count = 0;
+  try {
+    for (;; ++count) static_cast<void>(peer.recv(2000));
+  } catch (const fiber::BlockingIOError&) {
+    return count;
+  }
+}
 
 }  // namespace
 
@@ -154,6 +195,138 @@ TEST_CASE("datagram endpoints: flow control over a Unix socket whose reader is s
     rest();
   });
   CHECK(say.take() == "r:made r:pause r:resume r:lost(None)");
+}
+
+TEST_CASE("an endpoint that is closed in error_received hears no more of its buffer") {
+  const auto ended_by = [](void (*end)(const DatagramTransport&)) {
+    Events say;
+    asyncio::run([&] {
+      const auto loop = asyncio::get_running_loop();
+      auto [ours, peer] = named_pair();
+      const auto [transport, protocol] = await(loop.create_datagram_endpoint(
+          [&] { return std::make_shared<Recorder>(say, "r"); }, std::move(ours)));
+      protocol->on_error = [&, transport = transport] { end(transport); };
+      fill(transport);
+      peer.close();
+      rest();
+    });
+    return say.take();
+  };
+  const std::string expected = "r:made r:pause r:error(ConnectionRefusedError) r:lost(None)";
+  CHECK(ended_by([](const DatagramTransport& its) { its.close(); }) == expected);
+  CHECK(ended_by([](const DatagramTransport& its) { its.abort(); }) == expected);
+}
+
+TEST_CASE("an endpoint that is closed in resume_writing loses its connection once") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    auto [ours, peer] = named_pair();
+    const auto [transport, protocol] = await(loop.create_datagram_endpoint(
+        [&] { return std::make_shared<Recorder>(say, "r"); }, std::move(ours)));
+    protocol->on_resume = [transport = transport] { transport.close(); };
+    fill(transport);
+    take_all(peer);
+    rest();
+    CHECK(take_all(peer) == 1);
+  });
+  CHECK(say.take() == "r:made r:pause r:resume r:lost(None)");
+}
+
+TEST_CASE("sendto without any address to send to ends the connection, and is reported") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    loop.set_exception_handler([&](const asyncio::EventLoop&, const auto& context) {
+      say("handler:" + context.message + ":" + fiber::type_name(context.exception));
+    });
+    const auto transport =
+        await(loop.create_datagram_endpoint([&] { return std::make_shared<Recorder>(say, "r"); },
+                                            {.local_addr = {{"127.0.0.1", 0}}}))
+            .first;
+    transport.sendto("x");
+    CHECK(transport.is_closing());
+    rest();
+    transport.sendto("y");
+  });
+  CHECK(say.take() ==
+        "r:made handler:Fatal write error on datagram transport:TypeError r:lost(TypeError)");
+}
+
+TEST_CASE("an endpoint without remote_addr sends until its connection is lost") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    sockets::socket peer(AF_INET, SOCK_DGRAM);
+    peer.bind({"127.0.0.1", 0});
+    peer.setblocking(false);
+    const SocketAddress address = peer.getsockname();
+    for (const bool abort : {false, true}) {
+      const auto transport =
+          await(loop.create_datagram_endpoint([&] { return std::make_shared<Recorder>(say, "r"); },
+                                              {.local_addr = {{"127.0.0.1", 0}}}))
+              .first;
+      abort ? transport.abort() : transport.close();
+      transport.sendto("bye", address);
+      rest();
+      transport.sendto("too late", address);
+      CHECK(peer.recv(100) == "bye");
+      CHECK(take_all(peer) == 0);
+    }
+  });
+  CHECK(say.take() == "r:made r:lost(None) r:made r:lost(None)");
+}
+
+TEST_CASE("an endpoint whose descriptor other code has closed leaves the next file its number") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    for (const bool abort : {false, true}) {
+      const auto transport =
+          await(loop.create_datagram_endpoint([&] { return std::make_shared<Recorder>(say, "r"); },
+                                              {.local_addr = {{"127.0.0.1", 0}}}))
+              .first;
+      const int fd = transport.fileno();
+      const sockets::socket another(AF_INET, SOCK_DGRAM);
+      REQUIRE(::dup2(another.fileno(), fd) == fd);
+      abort ? transport.abort() : transport.close();
+      rest();
+      CHECK(::close(fd) == 0);
+    }
+  });
+  CHECK(say.take() == "r:made r:lost(None) r:made r:lost(None)");
+}
+
+TEST_CASE("the descriptor of an endpoint is not for readers and writers of others") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    const auto transport =
+        await(loop.create_datagram_endpoint([&] { return std::make_shared<Recorder>(say, "r"); },
+                                            {.local_addr = {{"127.0.0.1", 0}}}))
+            .first;
+    const int fd = transport.fileno();
+    const std::string refused =
+        "RuntimeError('File descriptor " + std::to_string(fd) + " is used by a transport')";
+    CHECK(thrown_by([&] { loop.add_reader(fd, [] {}); }) == refused);
+    CHECK(thrown_by([&] { loop.add_writer(fd, [] {}); }) == refused);
+    CHECK(thrown_by([&] { loop.remove_reader(fd); }) == refused);
+    CHECK(thrown_by([&] { loop.remove_writer(fd); }) == refused);
+    CHECK(thrown_by([&] { await(loop.sock_recv(fd, 1)); }) == refused);
+    sockets::socket(AF_INET, SOCK_DGRAM).sendto("still", transport.sockname());
+    rest();
+    transport.close();
+    rest();
+    CHECK_FALSE(loop.remove_reader(fd));
+    // The number is free for others.
+    const sockets::socket next(AF_INET, SOCK_DGRAM);
+    loop.add_writer(next, [&] {
+      say("writable");
+      loop.remove_writer(next);
+    });
+    rest();
+  });
+  CHECK(say.take() == "r:made r:got(still) r:lost(None) writable");
 }
 
 TEST_CASE("datagram endpoints by path, with reuse_port, and for broadcast") {

@@ -10,11 +10,40 @@ import errno
 import fcntl
 import os
 import socket
+from asyncio import selector_events, unix_events
 
 from operations import UNSET
 
 SMALL = 4096  # size of the kernel's buffer between two ends, in bytes
 CYCLE = b'abcde\nfgh\nijklmnopqrs;t\nuv'
+
+
+def repair():
+    """Mends faults of CPython 3.13 which would show in traces."""
+
+    def only_with_loop(kind, name):
+        method = getattr(kind, name)
+
+        def checked(transport, *args):
+            if transport._loop is not None:
+                method(transport, *args)
+
+        setattr(kind, name, checked)
+
+    datagrams = selector_events._SelectorDatagramTransport
+    # 3.13.0 counts the headers of datagrams, and never takes them off.
+    header = getattr(datagrams, '_header_size', 8)
+    datagrams.get_write_buffer_size = lambda transport: sum(
+        len(data) + header for data, _ in transport._buffer)
+    # After the error of its last datagram a transport that is aborted stays ready to send.
+    only_with_loop(datagrams, '_sendto_ready')
+    # A transport that is closed in resume_writing() loses its connection twice.
+    only_with_loop(selector_events._SelectorTransport, '_call_connection_lost')
+    only_with_loop(unix_events._UnixWritePipeTransport, '_call_connection_lost')
+    # abort() fails on a connection that was lost when its last bytes were sent.
+    only_with_loop(selector_events._SelectorTransport, '_force_close')
+    # A pipe that is closed in connection_made() is watched from then on, though closed.
+    only_with_loop(unix_events._UnixWritePipeTransport, '_read_ready')
 
 
 class Pair:
@@ -227,17 +256,15 @@ def on_reader(function):
 
 
 def gone(transport):
-    """True if close() has flushed the buffer and lost the connection: CPython's writes then fail,
-    which is a fault."""
+    """True if the connection is lost without an error: CPython's writes then fail, which is a
+    fault."""
     return transport._loop is None and not getattr(transport, '_eof', False)
 
 
 def write(pair, transport, args):
     if pair.kind == 'rpipe':
         return UNSET
-    # A datagram transport that was made from addresses sends nothing once the loss of its
-    # connection is scheduled. One that was made from a socket still sends; it fails after that.
-    if pair.kind == 'dgram' and transport._conn_lost or gone(transport):
+    if gone(transport):
         pair.data(args[0])
         return None
     send = transport.sendto if pair.kind == 'dgram' else (pair.writer or transport).write
@@ -258,9 +285,6 @@ def limits(pair, transport, args):
 
 
 def size(pair, transport, args):
-    if pair.kind == 'dgram':  # 3.13.0 counts headers, and never takes them off
-        header = getattr(transport, '_header_size', 8)  # 3.13.1 has a name for it
-        return sum(len(data) + header for data, _ in transport._buffer)
     return UNSET if pair.kind == 'rpipe' else transport.get_write_buffer_size()
 
 

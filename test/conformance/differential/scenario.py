@@ -15,6 +15,7 @@ import sys
 import warnings
 
 import language
+import network
 import virtual_loop
 from interpreter import Interpreter
 
@@ -22,6 +23,7 @@ from interpreter import Interpreter
 def prepare(pure=False):
     """Call once per process, before anything runs."""
     virtual_loop.install(pure)
+    network.repair()
     warnings.simplefilter('ignore')
     logging.getLogger('asyncio').disabled = True
     sys.unraisablehook = lambda arguments: None  # tasks that never end would report here
