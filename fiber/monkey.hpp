@@ -10,7 +10,7 @@
 //
 // Patching replaces the imports of loaded objects (the entries of their tables that point to libc's
 // functions) and copies of such pointers in their data. So only calls from such an object into libc
-// are caught: not calls within libc, as in fgets(), and not calls by pointers in allocated memory.
+// are caught: not calls within libc, as in fscanf(), and not calls by pointers in allocated memory.
 // report() lists the functions that still block.
 //
 // A patched call is cooperative when its thread runs an event loop and, in it, a task. It then
@@ -38,12 +38,12 @@
 // Patched calls that wait: read, write, readv, writev, recv*, send*, sendfile, splice, tee,
 // vmsplice,
 // accept, connect, poll, select, epoll_wait, sleep and its relatives, wait*, system, sigwait and
-// its relatives, locks on files (flock, lockf, fcntl), message queues (mq_*, msg*), semop, and, on
-// threads of the loop's default executor, getaddrinfo and its relatives. With glibc also mutexes
-// that another task of the thread holds, recursive or not, read-write locks, sem_wait, pthread_once
-// and the static variables of functions.
-// Not cooperative: condition variables, joining a thread, reading and writing files on disks, and
-// calls of stdio. asyncio::StallMonitor (asyncio/stall.hpp) finds calls that still block;
+// its relatives, locks on files (flock, lockf, fcntl), message queues (mq_*, msg*), semop, files on
+// disks (pread, pwrite, fsync, and read and write of files), and, on threads of the loop's default
+// executor, getaddrinfo and its relatives. With glibc also mutexes that another task of the thread
+// holds, recursive or not, read-write locks, sem_wait, condition variables, joining a thread,
+// pthread_once, the static variables of functions, reading by stdio, and pclose.
+// Not cooperative: barriers, writing by stdio. asyncio::StallMonitor (asyncio/stall.hpp) finds calls that still block;
 // fiber/monkey/README.md explains all of this.
 //
 // Patching also makes the default stacks of tasks 1 MiB large, for code written for threads.

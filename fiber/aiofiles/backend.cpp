@@ -1,5 +1,6 @@
 #include <fiber/aiofiles/backend.hpp>
 
+#include <fiber/asyncio/file_calls.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/threads.hpp>
 #include <fiber/core/undying.hpp>
@@ -97,12 +98,14 @@ void Backend::loop_closed() noexcept {
   delete this;
 }
 
+bool Backend::start_in_ring(const RequestRef& request) {
+  if (ring_ == nullptr || !ring_->takes(*request) || !ring_->start(request)) return false;
+  request->started = true;
+  return true;
+}
+
 void Backend::start(const RequestRef& request) {
-  if (ring_ != nullptr && ring_->takes(*request) && ring_->start(request)) {
-    request->started = true;
-    return;
-  }
-  start_on_thread(request);
+  if (!start_in_ring(request)) start_on_thread(request);
 }
 
 void Backend::start_on_thread(const RequestRef& request) {
@@ -145,5 +148,45 @@ long carry_out(const RequestRef& request) {
   }
   return request->result;
 }
+
+namespace {
+
+using asyncio::detail::FileCall;
+using asyncio::detail::FileCallUnderWay;
+
+class UnderWay final : public FileCallUnderWay {
+ public:
+  UnderWay(Backend& backend, RequestRef request) noexcept
+      : backend_(backend), request_(std::move(request)) {}
+  ~UnderWay() override { request_->waiter = nullptr; }
+
+  bool done() const noexcept override { return request_->done; }
+  long result() const noexcept override { return request_->result; }
+  asyncio::detail::Waiter** waiter() noexcept override { return &request_->waiter; }
+  void finish() noexcept override { backend_.finish(*request_); }
+
+ private:
+  Backend& backend_;
+  const RequestRef request_;
+};
+
+std::unique_ptr<FileCallUnderWay> begin_file_call(LoopObject& loop, const FileCall& call) {
+  const bool is_read = call.kind == FileCall::Kind::read;
+  const RequestRef request(new Request(is_read ? Operation::read : Operation::sync));
+  request->borrowed = call.fd;
+  request->memory = static_cast<char*>(call.bytes);
+  request->room = call.size;
+  request->offset = call.offset;
+  request->flags = call.kind == FileCall::Kind::data_sync ? 1 : 0;
+  Backend& backend = Backend::of(loop);
+  auto under_way = std::make_unique<UnderWay>(backend, request);
+  if (!backend.start_in_ring(request)) return nullptr;
+  return under_way;
+}
+
+// Other floors find the ring when this library is loaded.
+[[maybe_unused]] const bool told = (asyncio::detail::set_file_calls(begin_file_call), true);
+
+}  // namespace
 
 }  // namespace fiber::aiofiles::detail

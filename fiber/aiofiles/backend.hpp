@@ -17,7 +17,11 @@ class Backend final : public asyncio::detail::LoopDependent {
   const char* name() const noexcept { return ring_ != nullptr ? "io_uring" : "executor"; }
   /// The request may have ended on return. Throws RuntimeError if the executor takes nothing more.
   void start(const RequestRef& request);
+  /// Returns false if there is no ring, or no room in it.
+  bool start_in_ring(const RequestRef& request);
   void withdraw(Request& request) noexcept;
+  /// Stops the thread until a request of the ring has ended.
+  void finish(const Request& request) noexcept { ring_->finish(request); }
   void loop_closed() noexcept override;
 
  private:

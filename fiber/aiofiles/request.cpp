@@ -13,7 +13,7 @@ bool Request::goes_on(long value) noexcept {
   if (operation != Operation::write || value <= 0) return false;
   progress += static_cast<std::size_t>(value);
   if (offset != kAtPosition) offset += value;
-  return progress < data.size();
+  return progress < size();
 }
 
 long Request::settle(long value) noexcept {
@@ -34,22 +34,21 @@ void Request::complete(long value) noexcept {
 namespace {
 
 long call(Request& request) noexcept {
-  const int fd = request.file != nullptr ? request.file->get() : -1;
+  const int fd = request.descriptor();
   const char* path = request.path.c_str();
   switch (request.operation) {
     case Operation::open: return ::open(path, request.flags, request.mode);
     case Operation::close: return ::close(request.own.get());
     case Operation::read:
-      if (request.offset == kAtPosition)
-        return ::read(fd, request.data.data(), request.data.size());
-      return ::pread(fd, request.data.data(), request.data.size(), request.offset);
+      if (request.offset == kAtPosition) return ::read(fd, request.bytes(), request.size());
+      return ::pread(fd, request.bytes(), request.size(), request.offset);
     case Operation::write: {
-      const char* rest = request.data.data() + request.progress;
-      const std::size_t size = request.data.size() - request.progress;
+      const char* rest = request.bytes() + request.progress;
+      const std::size_t size = request.size() - request.progress;
       if (request.offset == kAtPosition) return ::write(fd, rest, size);
       return ::pwrite(fd, rest, size, request.offset);
     }
-    case Operation::sync: return ::fsync(fd);
+    case Operation::sync: return request.flags != 0 ? ::fdatasync(fd) : ::fsync(fd);
     case Operation::truncate: return ::ftruncate(fd, request.offset);
     case Operation::stat: return ::fstatat(AT_FDCWD, path, &request.status, request.flags);
     case Operation::unlink: return ::unlinkat(AT_FDCWD, path, request.flags);

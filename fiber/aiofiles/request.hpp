@@ -31,7 +31,7 @@ enum class Operation : std::uint8_t {
   close,     ///< own
   read,      ///< file, data (its size is the most that is read), offset
   write,     ///< file, all of data, offset
-  sync,      ///< file
+  sync,      ///< file; flags: not 0 for the data alone
   truncate,  ///< file, offset
   stat,      ///< path, flags; into status
   unlink,    ///< path; flags: AT_REMOVEDIR
@@ -70,10 +70,19 @@ class Request final : public core::SharedCounted<Request> {
   /// On the loop's thread.
   void complete(long value) noexcept;
 
+  int descriptor() const noexcept { return file != nullptr ? file->get() : borrowed; }
+  // What is read into or written.
+  char* bytes() noexcept { return memory != nullptr ? memory : data.data(); }
+  std::size_t size() const noexcept { return memory != nullptr ? room : data.size(); }
+
   // What is asked for, left alone while it is under way.
   const Operation operation;
   std::shared_ptr<const UniqueFd> file;  ///< open as long as the call may use it
-  UniqueFd own;                          ///< closed with the request, unless it is taken
+  // In place of `file` and `data`: a descriptor and memory of a caller that waits for the end.
+  int borrowed = -1;
+  char* memory = nullptr;
+  std::size_t room = 0;
+  UniqueFd own;  ///< closed with the request, unless it is taken
   std::string path;
   std::string path2;
   std::string data;

@@ -38,6 +38,11 @@ std::uint64_t offset_of(const Request& request) noexcept {
   return static_cast<std::uint64_t>(request.offset);
 }
 
+// The kernel takes no more in one call.
+unsigned at_once(std::size_t size) noexcept {
+  return static_cast<unsigned>(std::min(size, std::size_t{1} << 30U));
+}
+
 io_uring_op opcode_of(const Request& request) noexcept {
   switch (request.operation) {
     case Operation::open: return IORING_OP_OPENAT;
@@ -79,7 +84,7 @@ void translate_status(Request& request) noexcept {
 }
 
 void prepare(io_uring_sqe* entry, Request& request) noexcept {
-  const int fd = request.file != nullptr ? request.file->get() : -1;
+  const int fd = request.descriptor();
   const char* path = request.path.c_str();
   switch (request.operation) {
     case Operation::open:
@@ -89,16 +94,15 @@ void prepare(io_uring_sqe* entry, Request& request) noexcept {
       break;
     case Operation::close: io_uring_prep_close(entry, request.own.get()); break;
     case Operation::read:
-      io_uring_prep_read(entry, fd, request.data.data(), static_cast<unsigned>(request.data.size()),
-                         offset_of(request));
+      io_uring_prep_read(entry, fd, request.bytes(), at_once(request.size()), offset_of(request));
       break;
     case Operation::write:
-      io_uring_prep_write(entry, fd, request.data.data() + request.progress,
-                          static_cast<unsigned>(std::min<std::size_t>(
-                              request.data.size() - request.progress, std::size_t{1} << 30U)),
-                          offset_of(request));
+      io_uring_prep_write(entry, fd, request.bytes() + request.progress,
+                          at_once(request.size() - request.progress), offset_of(request));
       break;
-    case Operation::sync: io_uring_prep_fsync(entry, fd, 0); break;
+    case Operation::sync:
+      io_uring_prep_fsync(entry, fd, request.flags != 0 ? IORING_FSYNC_DATASYNC : 0);
+      break;
     case Operation::stat:
       io_uring_prep_statx(entry, AT_FDCWD, path, request.flags, STATX_BASIC_STATS,
                           &kernels_status(request));
@@ -127,6 +131,7 @@ class KernelRing final : public Ring {
   }
   bool start(const RequestRef& request) noexcept override;
   void withdraw(Request& request) noexcept override;
+  void finish(const Request& request) noexcept override;
   bool inherited() const noexcept override { return born_ != forks.load(); }
 
  private:
@@ -228,6 +233,14 @@ void KernelRing::withdraw(Request& request) noexcept {
   io_uring_prep_cancel(place, &request, 0);
   io_uring_sqe_set_data(place, nullptr);
   flush();
+}
+
+void KernelRing::finish(const Request& request) noexcept {
+  while (!request.done) {
+    const int error = io_uring_submit_and_wait(&ring_, 1);
+    if (error < 0 && error != -EINTR && error != -EAGAIN && error != -EBUSY) break;
+    reap();
+  }
 }
 
 void KernelRing::reap() noexcept {

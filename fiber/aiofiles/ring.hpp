@@ -26,6 +26,8 @@ class Ring {
   virtual bool start(const RequestRef& request) noexcept = 0;
   /// Nobody waits for it any more: it need not be begun.
   virtual void withdraw(Request& request) noexcept = 0;
+  /// Stops the thread until the request has ended.
+  virtual void finish(const Request& request) noexcept = 0;
   /// Of a ring that belongs to the parent process: this one may not touch it.
   virtual bool inherited() const noexcept = 0;
 };

@@ -104,6 +104,17 @@ int setitimer_(itimer_which which, const itimerval* value, itimerval* before) no
   return real().setitimer(which, value, nullptr);
 }
 
+useconds_t ualarm_(useconds_t value, useconds_t interval) noexcept {
+  const auto time_of = [](useconds_t time) {
+    return timeval{.tv_sec = static_cast<time_t>(time / 1'000'000),
+                   .tv_usec = static_cast<suseconds_t>(time % 1'000'000)};
+  };
+  const itimerval wanted{.it_interval = time_of(interval), .it_value = time_of(value)};
+  itimerval before{};
+  if (setitimer_(ITIMER_REAL, &wanted, &before) != 0) return static_cast<useconds_t>(-1);
+  return static_cast<useconds_t>(before.it_value.tv_sec * 1'000'000 + before.it_value.tv_usec);
+}
+
 // Waits for the alarm of the task; other signals end pause() only in unpatched code.
 int pause_() noexcept {
   const Call call;
@@ -149,8 +160,9 @@ bool run_alarm_handler() {
 
 std::span<const Hook> alarm_hooks() noexcept {
   static const Hook hooks[] = {
-      hook<alarm_>("alarm"),
+      plain_hook<alarm_>("alarm"),
       plain_hook<setitimer_>("setitimer"),
+      plain_hook<ualarm_>("ualarm"),
       hook<pause_>("pause"),
   };
   return hooks;

@@ -31,17 +31,21 @@ int flock_(int fd, int operation) noexcept {
   return when_free(call, [=] { return real().flock(fd, operation | LOCK_NB); });
 }
 
-// Like libc, takes an argument of any type, even if there is none.
-int fcntl_(int fd, int command, ...) noexcept {
+int lock_record(int fd, int command, void* argument) noexcept {
+  const Call call;
+  return when_free(call, [=] { return real().fcntl(fd, command, argument); });
+}
+
+// Like libc, takes an argument of any type, even if there is none. Not noexcept: pthread_cancel()
+// unwinds a thread that waits for a lock.
+int fcntl_(int fd, int command, ...) {
   va_list list;
   va_start(list, command);
   void* argument = va_arg(list, void*);
   va_end(list);
-  if (command != F_SETLKW && command != F_OFD_SETLKW) return real().fcntl(fd, command, argument);
-  const Call call;
-  if (!call) return real().fcntl(fd, command, argument);
-  const int attempt = command == F_SETLKW ? F_SETLK : F_OFD_SETLK;
-  return when_free(call, [=] { return real().fcntl(fd, attempt, argument); });
+  if ((command != F_SETLKW && command != F_OFD_SETLKW) || !is_in_task())
+    return real().fcntl(fd, command, argument);
+  return lock_record(fd, command == F_SETLKW ? F_SETLK : F_OFD_SETLK, argument);
 }
 
 [[maybe_unused]] int lockf_(int fd, int operation, off_t size) noexcept {

@@ -179,6 +179,9 @@ int mtx_timedlock_(mtx_t* mutex, const timespec* until) noexcept {
 
 }  // namespace
 
+int lock_mutex(pthread_mutex_t* mutex) noexcept { return lock_(mutex); }
+int unlock_mutex(pthread_mutex_t* mutex) noexcept { return unlock_(mutex); }
+
 std::span<const Hook> mutex_hooks() noexcept {
   static const Hook hooks[] = {
       plain_hook<lock_>("pthread_mutex_lock"),
@@ -195,6 +198,8 @@ std::span<const Hook> mutex_hooks() noexcept {
 }
 #else
 // The layout of mutexes is known only for glibc.
+int lock_mutex(pthread_mutex_t* mutex) noexcept { return real().mutex_lock(mutex); }
+int unlock_mutex(pthread_mutex_t* mutex) noexcept { return real().mutex_unlock(mutex); }
 std::span<const Hook> mutex_hooks() noexcept { return {}; }
 #endif
 

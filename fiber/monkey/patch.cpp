@@ -15,6 +15,7 @@
 #include <mutex>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 
 namespace fiber::monkey {
 namespace {
@@ -33,7 +34,8 @@ struct Slot {
   const Hook* hook;
   Cancel cancel;
   bool is_copy;
-  void* before;  // the linker's stub if the function was never called
+  bool is_chosen;  // false: the object is not to be patched, and calls a function that wakes tasks
+  void* before;    // the linker's stub if the function was never called
 
   void* function() const noexcept { return hook->functions[static_cast<int>(cancel)]; }
 };
@@ -100,16 +102,14 @@ class Registry {
   template <class Choose>
   void restore_if(Choose choose) noexcept {
     const std::lock_guard lock(mutex_);
-    detail::for_each_image([&](const Image& image) {
-      if (!choose(image)) return;
-      std::erase_if(slots_, [&](const auto& entry) {
-        const auto& [at, slot] = entry;
-        if (!belongs_to(slot, at, image)) return false;
-        // Other code may have patched the slot after us. A slot that the kernel does not let us
-        // write stays known and patched: it can be restored another time.
-        return *at != slot.function() || image.write(at, slot.before);
-      });
-    });
+    restore_locked(choose);
+    // Without a chosen object, no task waits for the others.
+    if (std::none_of(slots_.begin(), slots_.end(), [](const auto& entry) {
+          return entry.second.is_chosen && !tells_of_newcomers(entry.second.hook->name);
+        }))
+      restore_locked([this](const Image&) { return futures_.empty(); });
+    else
+      patch_those_that_wake();
   }
 
   std::vector<detail::PatchedImport> list() {
@@ -117,7 +117,7 @@ class Registry {
     forget_unloaded();
     std::vector<detail::PatchedImport> all;
     for (const auto& [at, slot] : slots_)
-      all.push_back({slot.object, slot.hook->name, slot.cancel, slot.is_copy});
+      if (slot.is_chosen) all.push_back({slot.object, slot.hook->name, slot.cancel, slot.is_copy});
     return all;
   }
 
@@ -131,19 +131,37 @@ class Registry {
 
  private:
   Registry() {
-    for (const auto hooks : {detail::stream_hooks(), detail::splice_hooks(),
-                             detail::message_hooks(), detail::socket_hooks(), detail::poll_hooks(),
-                             detail::time_hooks(), detail::process_hooks(), detail::signal_hooks(),
-                             detail::lock_hooks(), detail::ipc_hooks(), detail::name_hooks(),
-                             detail::loader_hooks(), detail::alarm_hooks(), detail::mutex_hooks(),
-                             detail::thread_hooks(), detail::user_hooks(), detail::state_hooks()})
+    for (const auto hooks :
+         {detail::stream_hooks(),    detail::splice_hooks(), detail::message_hooks(),
+          detail::socket_hooks(),    detail::poll_hooks(),   detail::time_hooks(),
+          detail::process_hooks(),   detail::signal_hooks(), detail::lock_hooks(),
+          detail::ipc_hooks(),       detail::name_hooks(),   detail::loader_hooks(),
+          detail::alarm_hooks(),     detail::mutex_hooks(),  detail::thread_hooks(),
+          detail::condition_hooks(), detail::waking_hooks(), detail::file_hooks(),
+          detail::stdio_hooks(),     detail::user_hooks(),   detail::state_hooks()})
       for (const Hook& hook : hooks)
         if (void* original = detail::find_symbol(hook.name)) {
           replacements_.emplace(hook.name, Replacement{&hook, original});
+          if (hook.original != nullptr)
+            *hook.original = ~reinterpret_cast<std::uintptr_t>(original);
           by_address_.emplace(original, &hook);
           originals_.first = std::min(originals_.first, static_cast<const void*>(original));
           originals_.last = std::max(originals_.last, static_cast<const void*>(original));
         }
+  }
+
+  template <class Choose>
+  void restore_locked(const Choose& choose) noexcept {
+    detail::for_each_image([&](const Image& image) {
+      if (!choose(image)) return;
+      std::erase_if(slots_, [&](const auto& entry) {
+        const auto& [at, slot] = entry;
+        if (!belongs_to(slot, at, image)) return false;
+        // Other code may have patched the slot after us. A slot that the kernel does not let us
+        // write stays known and patched: it can be restored another time.
+        return *at != slot.function() || image.write(at, slot.before);
+      });
+    });
   }
 
   template <class Choose>
@@ -172,23 +190,41 @@ class Registry {
         count += patch(image, at, *found->second, *chosen, true);
       });
     });
+    if (any) patch_those_that_wake();
     return any ? count : -1;
   }
 
+  // Patches the functions that wake tasks in the objects that are not chosen, too. Without memory,
+  // these do not wake tasks.
+  void patch_those_that_wake() noexcept try {
+    detail::for_each_image([&](const Image& image) {
+      if (detail::why_untouchable(image) != nullptr) return;
+      image.for_each_import([&](const char* name, void** at, bool is_data) {
+        if (is_data || slots_.contains(at)) return;
+        for (const Hook& hook : detail::waking_hooks())
+          if (std::string_view(name) == hook.name)
+            patch(image, at, hook, Cancel::error, false, false);
+      });
+    });
+  } catch (const std::bad_alloc&) {
+  }
+
   // Patches a slot. Returns 1 if the slot was not patched before, else 0.
-  int patch(const Image& image, void** at, const Hook& hook, Cancel cancel, bool is_copy) {
+  int patch(const Image& image, void** at, const Hook& hook, Cancel cancel, bool is_copy,
+            bool is_chosen = true) {
     const auto known = slots_.find(at);
     if (known != slots_.end()) {
+      const bool is_new = !std::exchange(known->second.is_chosen, true);
       Slot changed = known->second;
       changed.cancel = cancel;
       if (changed.function() == known->second.function() || image.write(at, changed.function()))
         known->second.cancel = cancel;
-      return 0;
+      return is_new ? 1 : 0;
     }
-    const auto entry =
-        slots_
-            .emplace(at, Slot{std::string(image.path()), image.base(), &hook, cancel, is_copy, *at})
-            .first;
+    const auto entry = slots_
+                           .emplace(at, Slot{std::string(image.path()), image.base(), &hook, cancel,
+                                             is_copy, is_chosen, *at})
+                           .first;
     if (image.write(at, entry->second.function())) return 1;
     slots_.erase(entry);
     return 0;

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include <cstddef>
+#include <cstdio>
 
 namespace fiber::monkey::detail {
 
@@ -36,6 +37,18 @@ struct Real {
   ssize_t (*write)(int, const void*, std::size_t);
   ssize_t (*readv)(int, const iovec*, int);
   ssize_t (*writev)(int, const iovec*, int);
+  ssize_t (*pread)(int, void*, std::size_t, off64_t);
+  ssize_t (*pwrite)(int, const void*, std::size_t, off64_t);
+  ssize_t (*preadv)(int, const iovec*, int, off64_t);
+  ssize_t (*pwritev)(int, const iovec*, int, off64_t);
+  ssize_t (*preadv2)(int, const iovec*, int, off64_t, int);
+  ssize_t (*pwritev2)(int, const iovec*, int, off64_t, int);
+  int (*fsync)(int);
+  int (*fdatasync)(int);
+  int (*syncfs)(int);
+  void (*sync)();
+  int (*msync)(void*, std::size_t, int);
+  ssize_t (*copy_file_range)(int, off64_t*, int, off64_t*, std::size_t, unsigned);
   ssize_t (*sendfile)(int, int, off_t*, std::size_t);
   ssize_t (*splice)(int, off64_t*, int, off64_t*, std::size_t, unsigned);
   ssize_t (*tee)(int, int, std::size_t, unsigned);
@@ -91,12 +104,24 @@ struct Real {
   int (*pause)();
   void (*closefrom)(int);
   int (*close_range)(unsigned, unsigned, int);
+  int (*fgetc)(FILE*);
+  int (*getc_unlocked)(FILE*);
+  int (*uflow)(FILE*);
+  char* (*fgets)(char*, int, FILE*);
+  char* (*fgets_unlocked)(char*, int, FILE*);
+  ssize_t (*getdelim)(char**, std::size_t*, int, FILE*);
+  std::size_t (*fread)(void*, std::size_t, std::size_t, FILE*);
+  std::size_t (*fread_unlocked)(void*, std::size_t, std::size_t, FILE*);
+  int (*pclose)(FILE*);
   int (*mutex_lock)(pthread_mutex_t*);
   int (*mutex_trylock)(pthread_mutex_t*);
   int (*mutex_unlock)(pthread_mutex_t*);
   // The functions that the compiler calls with _FORTIFY_SOURCE; they end the program on an
   // overflow.
   ssize_t (*read_chk)(int, void*, std::size_t, std::size_t);
+  ssize_t (*pread_chk)(int, void*, std::size_t, off64_t, std::size_t);
+  char* (*fgets_chk)(char*, std::size_t, int, FILE*);
+  std::size_t (*fread_chk)(void*, std::size_t, std::size_t, std::size_t, FILE*);
   ssize_t (*recv_chk)(int, void*, std::size_t, std::size_t, int);
   ssize_t (*recvfrom_chk)(int, void*, std::size_t, std::size_t, int, sockaddr*, socklen_t*);
   int (*poll_chk)(pollfd*, nfds_t, int, std::size_t);

@@ -128,7 +128,8 @@ void closefrom_(int first) noexcept {
     close_between(static_cast<unsigned>(std::max(first, 0)), ~0U, 0);
 }
 
-int close_(int fd) noexcept {
+// Not noexcept: pthread_cancel() unwinds a thread from here.
+int close_(int fd) {
   if (own_loop() != nullptr && is_kept(fd)) {
     errno = EBADF;
     return -1;
@@ -168,11 +169,11 @@ std::span<const Hook> socket_hooks() noexcept {
       hook<accept4_>("accept4"),
       hook<connect_>("connect"),
       hook<connect_>("__connect"),
-      hook<close_>("close"),
-      hook<close_>("__close"),
-      hook<dup2_>("dup2"),
-      hook<dup2_>("__dup2"),
-      hook<dup3_>("dup3"),
+      plain_hook<close_>("close"),
+      plain_hook<close_>("__close"),
+      plain_hook<dup2_>("dup2"),
+      plain_hook<dup2_>("__dup2"),
+      plain_hook<dup3_>("dup3"),
   };
   return hooks;
 }

@@ -1,24 +1,33 @@
 // read, write and their vectors, for sockets, pipes and all other descriptors.
+#include <fiber/monkey/files.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>
 
 #include <climits>
+#include <optional>
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <termios.h>
 
 namespace fiber::monkey::detail {
 namespace {
 
-// Whether the descriptor, which is no socket, may block for long; false for files on disks.
-bool may_wait(int fd, bool& is_pipe) noexcept {
+// What a descriptor is that is no socket.
+enum class Kind : unsigned char {
+  pipe,
+  waits,  // a terminal, an eventfd and similar
+  disk,
+  other,  // never blocks for long
+};
+Kind kind_of(int fd) noexcept {
   struct stat status {};
-  if (::fstat(fd, &status) != 0) return false;
-  is_pipe = S_ISFIFO(status.st_mode);
-  return is_pipe || S_ISCHR(status.st_mode) ||
-         (status.st_mode & S_IFMT) == 0;  // eventfd and similar
+  if (::fstat(fd, &status) != 0) return Kind::other;
+  if (S_ISFIFO(status.st_mode)) return Kind::pipe;
+  if (S_ISCHR(status.st_mode) || (status.st_mode & S_IFMT) == 0) return Kind::waits;
+  return is_on_disk(status.st_mode) ? Kind::disk : Kind::other;
 }
 
 bool is_unsupported(int error) noexcept {
@@ -39,27 +48,58 @@ ssize_t after_polling(const Call& call, int fd, Direction direction, F plain) no
   return result >= 0 ? call.done(result) : result;
 }
 
+// A terminal whose reads end without a byte, at once or after a time (VMIN is 0, and VTIME the
+// time). No event reports such an end. Returns the tenths of a second; nothing for all else.
+std::optional<int> patience_of_terminal(int fd) noexcept {
+  termios settings{};
+  const int error = errno;
+  const bool is_terminal = ::tcgetattr(fd, &settings) == 0;
+  errno = error;
+  if (!is_terminal || (settings.c_lflag & ICANON) != 0 || settings.c_cc[VMIN] != 0)
+    return std::nullopt;
+  return settings.c_cc[VTIME];
+}
+
+template <class F>
+ssize_t read_terminal(const Call& call, int fd, int tenths, F plain) noexcept {
+  if (tenths > 0 && (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0) {
+    constexpr std::int64_t kTenth = kSecond / 10;
+    switch (call.wait(fd, EPOLLIN, call.deadline_after(tenths * kTenth))) {
+      case Wake::timed_out: return call.done(0);
+      case Wake::failed: return -1;
+      default: break;
+    }
+  }
+  const ssize_t result = plain();
+  return result >= 0 ? call.done(result) : result;
+}
+
 template <class F>
 ssize_t read_file(const Call& call, int fd, const iovec* vectors, int count, F plain) noexcept {
-  bool is_pipe = false;
-  if (!may_wait(fd, is_pipe)) return plain();
-  if (is_pipe) {
+  const Kind kind = kind_of(fd);
+  if (kind == Kind::other) return plain();
+  if (kind == Kind::disk) return read_file_at(fd, vectors, count, kPosition);
+  if (kind == Kind::pipe && real().preadv2 != nullptr) {
     const ssize_t result = when_possible(call, fd, Direction::reading, [&] {
-      return ::preadv2(fd, vectors, count, -1, RWF_NOWAIT);
+      return real().preadv2(fd, vectors, count, -1, RWF_NOWAIT);
     });
     if (result >= 0 || !is_unsupported(errno)) return result;
   }
+  if (kind == Kind::waits && !is_ready(fd, Direction::reading))
+    if (const auto tenths = patience_of_terminal(fd))
+      return read_terminal(call, fd, *tenths, plain);
   return after_polling(call, fd, Direction::reading, plain);
 }
 
 template <class F>
 ssize_t write_file(const Call& call, int fd, const iovec* vectors, int count, F plain) noexcept {
-  bool is_pipe = false;
-  if (!may_wait(fd, is_pipe)) return plain();
-  if (is_pipe) {
+  const Kind kind = kind_of(fd);
+  if (kind == Kind::other) return plain();
+  if (kind == Kind::disk) return write_file_at(fd, vectors, count, kPosition);
+  if (kind == Kind::pipe && real().pwritev2 != nullptr) {
     Buffers buffers(vectors, static_cast<std::size_t>(count));
     const ssize_t result = whole(call, fd, Direction::writing, buffers, [fd](Buffers& rest) {
-      return ::pwritev2(fd, rest.data(), static_cast<int>(rest.count()), -1, RWF_NOWAIT);
+      return real().pwritev2(fd, rest.data(), static_cast<int>(rest.count()), -1, RWF_NOWAIT);
     });
     if (result >= 0 || !is_unsupported(errno)) return result;
   }

@@ -1,4 +1,5 @@
-// Read-write locks and semaphores of threads, and initialisers that run once, used by tasks.
+// Read-write locks and semaphores of threads, their ends, and initialisers that run once, used by
+// tasks.
 //
 // All tasks of a loop are one thread, so waiting in libc for another task would block the thread
 // forever. No event reports that a lock is free: the task tries again, after 25 ms at most.
@@ -13,6 +14,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <threads.h>
 #include <time.h>
 
 namespace fiber::monkey::detail {
@@ -33,6 +35,14 @@ RealThreads find_all() noexcept {
   find(all.timedwrlock, "pthread_rwlock_timedwrlock");
   find(all.clockrdlock, "pthread_rwlock_clockrdlock");
   find(all.clockwrlock, "pthread_rwlock_clockwrlock");
+  find(all.cond_wait, "pthread_cond_wait");
+  find(all.cond_timedwait, "pthread_cond_timedwait");
+  find(all.cond_clockwait, "pthread_cond_clockwait");
+  find(all.cond_signal, "pthread_cond_signal");
+  find(all.cond_broadcast, "pthread_cond_broadcast");
+  find(all.join, "pthread_join");
+  find(all.timedjoin, "pthread_timedjoin_np");
+  find(all.clockjoin, "pthread_clockjoin_np");
   find(all.sem_wait, "sem_wait");
   find(all.sem_timedwait, "sem_timedwait");
   find(all.sem_clockwait, "sem_clockwait");
@@ -118,9 +128,13 @@ int timedwrlock_(pthread_rwlock_t* lock, const timespec* until) noexcept {
 
 // --- semaphores ---------------------------------------------------------------------------------
 
-// Unlike locks, they fail if the task is cancelled.
+// Unlike a lock, a semaphore may never be posted: a cancelled task must leave it. POSIX knows one
+// failure that says no more than "try again": EINTR. Programs that check results expect it; those
+// that check nothing, and use a semaphore as a lock, need Cancel::never.
 template <class F>
 int when_posted(sem_t* semaphore, clockid_t clock, const timespec* until, F block) noexcept {
+  const PolicyOfCall policy(PolicyOfCall::get() == Cancel::never ? Cancel::never
+                                                                 : Cancel::interrupt);
   const Call call;
   if (!call || (until != nullptr && !is_limit(clock, *until))) return block();
   const std::int64_t deadline = until != nullptr ? call.deadline_at(clock, *until) : kNever;
@@ -131,6 +145,8 @@ int when_posted(sem_t* semaphore, clockid_t clock, const timespec* until, F bloc
     if (errno != EAGAIN) return -1;
     if (backoff.pause(call, deadline)) continue;
     if (errno == EAGAIN) errno = ETIMEDOUT;
+    // A task that is unwound with its loop must come to an end: EINTR makes programs try again.
+    if (call.task().abandoned()) errno = ECANCELED;
     return -1;
   }
 }
@@ -149,6 +165,62 @@ int sem_clockwait_(sem_t* semaphore, clockid_t clock, const timespec* until) noe
   return when_posted(semaphore, clock, until,
                      [=] { return real_threads().sem_clockwait(semaphore, clock, until); });
 }
+
+// --- threads that end ---------------------------------------------------------------------------
+
+// libc finds the mistake of a thread that joins itself.
+template <class F>
+int when_ended(pthread_t thread, void** value, F block, clockid_t clock = CLOCK_REALTIME,
+               const timespec* until = nullptr) noexcept {
+  if (::pthread_equal(thread, ::pthread_self()) != 0) return block();
+  return until_free([=] { return ::pthread_tryjoin_np(thread, value); }, block, clock, until);
+}
+
+int join_(pthread_t thread, void** value) noexcept {
+  return when_ended(thread, value, [=] { return real_threads().join(thread, value); });
+}
+
+int timedjoin_(pthread_t thread, void** value, const timespec* until) noexcept {
+  return when_ended(
+      thread, value, [=] { return real_threads().timedjoin(thread, value, until); }, CLOCK_REALTIME,
+      until);
+}
+
+int clockjoin_(pthread_t thread, void** value, clockid_t clock, const timespec* until) noexcept {
+  return when_ended(
+      thread, value, [=] { return real_threads().clockjoin(thread, value, clock, until); }, clock,
+      until);
+}
+
+int thrd_join_(thrd_t thread, int* result) noexcept {
+  void* value = nullptr;
+  if (join_(thread, &value) != 0) return thrd_error;
+  if (result != nullptr) *result = static_cast<int>(reinterpret_cast<std::intptr_t>(value));
+  return thrd_success;
+}
+
+// --- std::future of C++'s library ---------------------------------------------------------------
+
+#if defined(__GLIBCXX__) && defined(__LP64__)
+// The member of libstdc++ that waits until the word has another value: returns false if the time of
+// the clock is over. Durations are passed as their counts.
+using FutexWait = bool(void* self, unsigned* word, unsigned value, bool has_limit,
+                       std::int64_t seconds, std::int64_t nanoseconds);
+
+template <clockid_t Clock>
+bool futex_wait_(void* self, unsigned* word, unsigned value, bool has_limit, std::int64_t seconds,
+                 std::int64_t nanoseconds) noexcept {
+  const timespec until{.tv_sec = seconds, .tv_nsec = nanoseconds};
+  const int result = until_free(
+      [=] { return __atomic_load_n(word, __ATOMIC_ACQUIRE) == value ? EBUSY : 0; },
+      [=] {
+        auto* const plain = reinterpret_cast<FutexWait*>(~Original<futex_wait_<Clock>>::inverted);
+        return plain(self, word, value, has_limit, seconds, nanoseconds) ? 0 : ETIMEDOUT;
+      },
+      Clock, has_limit ? &until : nullptr);
+  return result == 0;
+}
+#endif
 
 // --- initialisers that run once -----------------------------------------------------------------
 
@@ -215,6 +287,18 @@ std::span<const Hook> thread_hooks() noexcept {
     plain_hook<timedwrlock_>("pthread_rwlock_timedwrlock"),
     plain_hook<clockrdlock_>("pthread_rwlock_clockrdlock"),
     plain_hook<clockwrlock_>("pthread_rwlock_clockwrlock"),
+#if defined(__GLIBCXX__) && defined(__LP64__)
+    hook<futex_wait_<CLOCK_REALTIME>>(
+        "_ZNSt28__atomic_futex_unsigned_base19_M_futex_wait_untilEPjjb"
+        "NSt6chrono8durationIlSt5ratioILl1ELl1EEEENS2_IlS3_ILl1ELl1000000000EEEE"),
+    hook<futex_wait_<CLOCK_MONOTONIC>>(
+        "_ZNSt28__atomic_futex_unsigned_base26_M_futex_wait_until_steadyEPjjb"
+        "NSt6chrono8durationIlSt5ratioILl1ELl1EEEENS2_IlS3_ILl1ELl1000000000EEEE"),
+#endif
+    hook<join_>("pthread_join"),
+    hook<timedjoin_>("pthread_timedjoin_np"),
+    hook<clockjoin_>("pthread_clockjoin_np"),
+    hook<thrd_join_>("thrd_join"),
     hook<sem_wait_>("sem_wait"),
     hook<sem_timedwait_>("sem_timedwait"),
     hook<sem_clockwait_>("sem_clockwait"),

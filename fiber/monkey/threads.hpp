@@ -24,6 +24,14 @@ struct RealThreads {
   int (*timedwrlock)(pthread_rwlock_t*, const timespec*);
   int (*clockrdlock)(pthread_rwlock_t*, clockid_t, const timespec*);
   int (*clockwrlock)(pthread_rwlock_t*, clockid_t, const timespec*);
+  int (*cond_wait)(pthread_cond_t*, pthread_mutex_t*);
+  int (*cond_timedwait)(pthread_cond_t*, pthread_mutex_t*, const timespec*);
+  int (*cond_clockwait)(pthread_cond_t*, pthread_mutex_t*, clockid_t, const timespec*);
+  int (*cond_signal)(pthread_cond_t*);
+  int (*cond_broadcast)(pthread_cond_t*);
+  int (*join)(pthread_t, void**);
+  int (*timedjoin)(pthread_t, void**, const timespec*);
+  int (*clockjoin)(pthread_t, void**, clockid_t, const timespec*);
   int (*sem_wait)(sem_t*);
   int (*sem_timedwait)(sem_t*, const timespec*);
   int (*sem_clockwait)(sem_t*, clockid_t, const timespec*);
@@ -43,7 +51,18 @@ struct RealThreads {
 // The first call must come before the first patch: it initialises a static variable.
 const RealThreads& real_threads() noexcept;
 
-std::span<const Hook> thread_hooks() noexcept;  // pthread_rwlock_*, sem_*, pthread_once
-std::span<const Hook> user_hooks() noexcept;    // setuid and relatives
+// The replacements of pthread_mutex_lock and pthread_mutex_unlock.
+int lock_mutex(pthread_mutex_t* mutex) noexcept;
+int unlock_mutex(pthread_mutex_t* mutex) noexcept;
+
+// In a forked child: the tasks of the parent that wait for conditions do not run here.
+void forget_waiting_tasks() noexcept;
+
+std::span<const Hook>
+thread_hooks() noexcept;  // pthread_rwlock_*, sem_*, pthread_join, pthread_once
+std::span<const Hook> condition_hooks() noexcept;  // pthread_cond_*wait
+std::span<const Hook> user_hooks() noexcept;       // setuid and relatives
+// Those that may wake a task of another object: patched in every object as soon as one is patched.
+std::span<const Hook> waking_hooks() noexcept;  // pthread_cond_signal, pthread_cond_broadcast
 
 }  // namespace fiber::monkey::detail

@@ -25,7 +25,8 @@ std::int64_t sleep_for(const Call& call, std::int64_t time) noexcept {
 unsigned sleep_(unsigned seconds) noexcept {
   const Call call;
   if (!call) return real().sleep(seconds);
-  return static_cast<unsigned>((sleep_for(call, seconds * kSecond) + kSecond - 1) / kSecond);
+  const std::int64_t left = sleep_for(call, seconds * kSecond);
+  return static_cast<unsigned>(left / kSecond);  // whole seconds, as in glibc
 }
 
 int usleep_(useconds_t microseconds) noexcept {

@@ -1,6 +1,8 @@
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/monkey/alarms.hpp>
+#include <fiber/monkey/real.hpp>
 #include <fiber/monkey/state.hpp>
+#include <fiber/monkey/threads.hpp>
 #include <fiber/monkey/waiting.hpp>
 
 #include <fiber/asyncio/stubborn.hpp>
@@ -39,6 +41,7 @@ void in_forked_child() {
   inherited_loop = asyncio::detail::running_loop_or_null();
   process = ::getpid();
   fork_count.fetch_add(1, std::memory_order_relaxed);
+  forget_waiting_tasks();
 }
 
 // Wakes the waiter when its time is over. On the heap: the callback may still be in the ready queue
@@ -64,6 +67,20 @@ class Alarm {
   bool rang_ = false;
 };
 
+// Between vfork() and exec() the thread runs on in the child, with the memory of the parent, whose
+// loop must not turn there: the call blocks.
+Wake block(std::span<const DescriptorWait> descriptors, std::int64_t time) noexcept {
+  constexpr std::size_t kMost = 64;
+  pollfd all[kMost];
+  nfds_t count = 0;
+  for (const DescriptorWait& each : descriptors.first(std::min(kMost, descriptors.size())))
+    all[count++] = {.fd = each.fd, .events = static_cast<short>(each.events), .revents = 0};
+  const timespec limit{.tv_sec = time / kSecond, .tv_nsec = time % kSecond};
+  const int result = real().ppoll(all, count, time < 0 ? nullptr : &limit, nullptr);
+  if (result == 0) return Wake::timed_out;
+  return result > 0 ? Wake::ready : Wake::failed;
+}
+
 }  // namespace
 
 void prepare_for_fork() noexcept {
@@ -81,6 +98,11 @@ unsigned forks() noexcept { return fork_count.load(std::memory_order_relaxed); }
 LoopObject* own_loop() noexcept {
   LoopObject* loop = asyncio::detail::running_loop_or_null();
   return loop != inherited_loop.load(std::memory_order_relaxed) ? loop : nullptr;
+}
+
+bool is_in_task() noexcept {
+  const LoopObject* loop = own_loop();
+  return loop != nullptr && loop->turns().current_task != nullptr;
 }
 
 Call::Call() noexcept {
@@ -111,6 +133,10 @@ Wake Call::wait(int fd, std::uint32_t events, std::int64_t deadline) const noexc
 Wake Call::wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,
                 Waiter** shown) const noexcept {
   return wait_for(descriptors, deadline, shown, shown != nullptr);
+}
+
+Wake Call::wait_undisturbed(Waiter** shown) const noexcept {
+  return wait_unless_cancelled({}, kNever, shown);
 }
 
 // `restarts`: the call goes on after a handler with SA_RESTART, as read() does and poll() does not.
@@ -161,6 +187,8 @@ Wake Call::wait_unless_cancelled(std::span<DescriptorWait> descriptors, std::int
   const Wake wake = wait_once(descriptors, deadline, shown);
   if (wake != Wake::cancelled) return wake;
   if (cancel_ != Cancel::never && !task_->library_calls().shielded) return cut_short();
+  // The waiter may have been woken after it was cancelled: the caller looks.
+  if (shown != nullptr) return Wake::ready;
   return wait_although_cancelled(descriptors, deadline, shown);
 }
 
@@ -205,8 +233,9 @@ Wake Call::wait_although_cancelled(std::span<DescriptorWait> descriptors, std::i
     }
     if (wake == Wake::cancelled) {
       // Another cancellation ends the time of grace().
-      if (cancel_ == Cancel::never || calls.shielded) continue;
-      return cut_short();
+      if (cancel_ != Cancel::never && !calls.shielded) return cut_short();
+      if (shown != nullptr) return Wake::ready;
+      continue;
     }
     return wake == Wake::timed_out && end < deadline ? cut_short() : wake;
   }
@@ -228,6 +257,9 @@ void Call::would_wait() const noexcept {
 
 Wake Call::wait_once(std::span<DescriptorWait> descriptors, std::int64_t deadline,
                      Waiter** shown) const noexcept {
+  if (in_foreign_process()) [[unlikely]]
+    return block(descriptors,
+                 deadline == kNever ? -1 : std::max<std::int64_t>(deadline - now(), 0));
   LoopObject& loop = *task_->loop();
   struct Leave {
     LoopObject& loop;
@@ -287,9 +319,8 @@ Wake Call::fail() const noexcept {
   try {
     throw;
   } catch (const asyncio::CancelledError& error) {
-    errno = ECANCELED;
     // The next await of an abandoned task reports its end anyway.
-    if (task_->abandoned()) return Wake::failed;
+    if (task_->abandoned()) return cut_short();
     if (!task_->has_told_library()) task_->library_calls().fruitless = 0;
     task_->told_library(error.what());
     return Wake::cancelled;
@@ -298,7 +329,7 @@ Wake Call::fail() const noexcept {
   } catch (const MemoryError&) {
     errno = ENOMEM;
   } catch (const GreenletExit&) {
-    errno = ECANCELED;
+    return cut_short();
   } catch (...) {
     errno = ENOSYS;
   }

@@ -102,9 +102,12 @@ class Call {
   std::int64_t deadline_at(clockid_t clock, const timespec& until) const noexcept;
 
   Wake wait(int fd, std::uint32_t events, std::int64_t deadline) const noexcept;
-  // Waits for the first ready descriptor, or until the waiter in `shown` is woken.
+  // Waits for a ready descriptor, or until the waiter in `shown` is woken, or perhaps earlier.
   Wake wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,
             asyncio::detail::Waiter** shown = nullptr) const noexcept;
+  // Waits until the waiter in `shown` is woken, or earlier. No handler of a signal interrupts this, which could
+  // jump away. Fails if the task ends with its loop, or lacks memory.
+  Wake wait_undisturbed(asyncio::detail::Waiter** shown) const noexcept;
   // Returns timed_out or failed. `restart`: goes on after a handler with SA_RESTART.
   Wake sleep_until(std::int64_t deadline, bool restart = false) const noexcept;
   // Makes waiting end as ready when signals are pending, so that the call is tried once more before
@@ -175,6 +178,9 @@ class Backoff {
  private:
   std::int64_t pause_ = 500'000;
 };
+
+// Whether a patched call may wait on the loop: this thread runs a task.
+bool is_in_task() noexcept;
 
 // Returns the loop that this thread runs; null if there is none, or if it is the parent process's.
 asyncio::detail::LoopObject* own_loop() noexcept;

@@ -65,6 +65,10 @@ TEST_CASE("pause ends when the alarm has come; an alarm that was called off does
     CHECK(calls::pause() == -1);
     CHECK(errno == EINTR);
     CHECK(rung == 1);
+    CHECK(calls::ualarm(20'000, 0) == 0);
+    CHECK(calls::pause() == -1);
+    CHECK(errno == EINTR);
+    CHECK(rung == 2);
     CHECK(calls::alarm(1000) == 0);
     CHECK(calls::alarm(0) >= 999);
     struct sigaction now {};

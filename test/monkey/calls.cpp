@@ -155,6 +155,7 @@ int gethostbyname_r(const char* name, hostent* entry, char* memory, std::size_t 
                     hostent** result, int* error) {
   return ::gethostbyname_r(name, entry, memory, size, result, error);
 }
+useconds_t ualarm(useconds_t time, useconds_t interval) { return ::ualarm(time, interval); }
 unsigned alarm(unsigned seconds) { return ::alarm(seconds); }
 int pause() { return ::pause(); }
 void closefrom(int first) { ::closefrom(first); }

@@ -91,6 +91,7 @@ hostent* gethostbyaddr(const void* address, socklen_t length, int family);
 int gethostbyname_r(const char* name, hostent* entry, char* memory, std::size_t size,
                     hostent** result, int* error);
 unsigned alarm(unsigned seconds);
+useconds_t ualarm(useconds_t time, useconds_t interval);
 int pause();
 void closefrom(int first);
 void* dlopen(const char* name, int flags);

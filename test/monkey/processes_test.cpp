@@ -74,6 +74,30 @@ TEST_CASE("wait, waitid and stops are waited for") {
   });
 }
 
+#if !defined(FIBER_ASAN) && \
+    !defined(FIBER_TSAN)  // whose memory a child between vfork and exec must not share
+TEST_CASE("between vfork and exec a call blocks: the loop belongs to the parent") {
+  run([&] {
+    const Ends ends = pipe();
+    const pid_t writer = ::fork();
+    if (writer == 0) {
+      ::usleep(20'000);
+      ::_exit(::write(ends.b, "x", 1) == 1 ? 0 : 1);
+    }
+    const pid_t child = ::vfork();
+    if (child == 0) {
+      char byte;
+      ::_exit(calls::read(ends.a, &byte, 1) == 1 && byte == 'x' ? 7 : 8);
+    }
+    int status = 0;
+    CHECK(calls::waitpid(child, &status, 0) == child);
+    CHECK(WEXITSTATUS(status) == 7);
+    CHECK(calls::waitpid(writer, &status, 0) == writer);
+    await(asyncio::sleep(1ms));  // the loop goes on
+  });
+}
+#endif
+
 TEST_CASE("system runs commands at the same time") {
   Events say;
   run([&] {

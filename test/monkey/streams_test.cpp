@@ -1,9 +1,11 @@
 #include "monkey/support.hpp"
 
+#include <pty.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
+#include <termios.h>
 
 #include <cerrno>
 #include <string>
@@ -176,6 +178,42 @@ TEST_CASE("eventfd, timerfd and terminals, which have no way to try, are asked f
     await(typist);
   });
   CHECK(say.take() == "other 3 timer");
+}
+
+TEST_CASE("terminals that are read by character, with a time or without") {
+  run([] {
+    int ends[2];
+    REQUIRE(::openpty(&ends[0], &ends[1], nullptr, nullptr, nullptr) == 0);
+    const Descriptor ours(ends[0]), theirs(ends[1]);
+    const auto set = [&](cc_t least, cc_t tenths) {
+      termios settings{};
+      CHECK(::tcgetattr(theirs, &settings) == 0);
+      settings.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
+      settings.c_cc[VMIN] = least;
+      settings.c_cc[VTIME] = tenths;
+      CHECK(::tcsetattr(theirs, TCSANOW, &settings) == 0);
+    };
+    char bytes[10];
+    set(0, 0);
+    CHECK(calls::read(theirs, bytes, 10) == 0);
+    set(0, 1);
+    Events say;
+    const auto other = start([&] { say("other"); });
+    CHECK(calls::read(theirs, bytes, 10) == 0);
+    say("time");
+    await(other);
+    CHECK(say.take() == "other time");
+    CHECK(::write(ours, "ab", 2) == 2);
+    CHECK(calls::read(theirs, bytes, 10) == 2);
+    set(3, 0);
+    const auto writer = start([&] {
+      CHECK(::write(ours, "a", 1) == 1);
+      await(asyncio::sleep(1ms));
+      CHECK(::write(ours, "bc", 2) == 2);
+    });
+    CHECK(calls::read(theirs, bytes, 10) == 3);
+    await(writer);
+  });
 }
 
 TEST_CASE("files are read and written as ever, whole") {

@@ -23,6 +23,28 @@ int rwlock_timedrdlock(pthread_rwlock_t* lock, const timespec* until) {
 int rwlock_timedwrlock(pthread_rwlock_t* lock, const timespec* until) {
   return ::pthread_rwlock_timedwrlock(lock, until);
 }
+int cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex) {
+  return ::pthread_cond_wait(condition, mutex);
+}
+int cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until) {
+  return ::pthread_cond_timedwait(condition, mutex, until);
+}
+int cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
+                   const timespec* until) {
+  return ::pthread_cond_clockwait(condition, mutex, clock, until);
+}
+int cond_signal(pthread_cond_t* condition) { return ::pthread_cond_signal(condition); }
+int cond_broadcast(pthread_cond_t* condition) { return ::pthread_cond_broadcast(condition); }
+int cnd_wait(cnd_t* condition, mtx_t* mutex) { return ::cnd_wait(condition, mutex); }
+int cnd_timedwait(cnd_t* condition, mtx_t* mutex, const timespec* until) {
+  return ::cnd_timedwait(condition, mutex, until);
+}
+int cnd_signal(cnd_t* condition) { return ::cnd_signal(condition); }
+int join(pthread_t thread, void** value) { return ::pthread_join(thread, value); }
+int timedjoin(pthread_t thread, void** value, const timespec* until) {
+  return ::pthread_timedjoin_np(thread, value, until);
+}
+int thrd_join(thrd_t thread, int* result) { return ::thrd_join(thread, result); }
 int sem_wait(sem_t* semaphore) { return ::sem_wait(semaphore); }
 int sem_timedwait(sem_t* semaphore, const timespec* until) {
   return ::sem_timedwait(semaphore, until);

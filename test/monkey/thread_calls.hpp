@@ -23,6 +23,18 @@ int rwlock_rdlock(pthread_rwlock_t* lock);
 int rwlock_wrlock(pthread_rwlock_t* lock);
 int rwlock_timedrdlock(pthread_rwlock_t* lock, const timespec* until);
 int rwlock_timedwrlock(pthread_rwlock_t* lock, const timespec* until);
+int cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex);
+int cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until);
+int cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
+                   const timespec* until);
+int cond_signal(pthread_cond_t* condition);
+int cond_broadcast(pthread_cond_t* condition);
+int cnd_wait(cnd_t* condition, mtx_t* mutex);
+int cnd_timedwait(cnd_t* condition, mtx_t* mutex, const timespec* until);
+int cnd_signal(cnd_t* condition);
+int join(pthread_t thread, void** value);
+int timedjoin(pthread_t thread, void** value, const timespec* until);
+int thrd_join(thrd_t thread, int* result);
 int sem_wait(sem_t* semaphore);
 int sem_timedwait(sem_t* semaphore, const timespec* until);
 int sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until);

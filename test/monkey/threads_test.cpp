@@ -1,4 +1,5 @@
 // What threads wait for, in tasks: read-write locks, semaphores, timed mutexes, what runs once.
+#include <dlfcn.h>
 #include <semaphore.h>
 #include <time.h>
 
@@ -139,7 +140,7 @@ TEST_CASE("a semaphore waits until another task posts, or a thread, or its time 
   CHECK(say.take() == "posting through again");
 }
 
-TEST_CASE("a cancelled task: a semaphore says so, a lock is waited for") {
+TEST_CASE("a cancelled task: a semaphore is interrupted, a lock is waited for") {
   Events say;
   Semaphore semaphore;
   RwLock its;
@@ -147,7 +148,7 @@ TEST_CASE("a cancelled task: a semaphore says so, a lock is waited for") {
     CHECK(calls::rwlock_wrlock(&its.lock) == 0);
     const auto posted = start([&] {
       CHECK(calls::sem_wait(&semaphore.semaphore) == -1);
-      say(errno == ECANCELED ? "canceled" : "other");
+      say(errno == EINTR ? "interrupted" : "other");
     });
     const auto locked = start([&] {
       CHECK(calls::rwlock_rdlock(&its.lock) == 0);
@@ -165,7 +166,84 @@ TEST_CASE("a cancelled task: a semaphore says so, a lock is waited for") {
     CHECK(posted.cancelled());
     CHECK(locked.cancelled());
   });
-  CHECK(say.take() == "canceled unlock locked");
+  CHECK(say.take() == "interrupted unlock locked");
+}
+
+TEST_CASE("a cancelled task that tries a semaphore again waits for it, and the others go on") {
+  Events say;
+  Semaphore its;
+  run([&] {
+    const auto waiter = start([&] {
+      while (calls::sem_wait(&its.semaphore) != 0) CHECK(errno == EINTR);
+      say("through");
+    });
+    await(asyncio::sleep(2ms));
+    waiter.cancel();
+    for (int i = 0; i < 20; ++i) await(asyncio::sleep(1ms));
+    say("posting");
+    ::sem_post(&its.semaphore);
+    await(asyncio::wait(std::vector{waiter}));
+    CHECK(waiter.cancelled());
+  });
+  CHECK(say.take() == "posting through");
+}
+
+TEST_CASE("a semaphore of an object whose calls are never cut short is waited for") {
+  Events say;
+  Semaphore its;
+  Dl_info where{};
+  REQUIRE(::dladdr(reinterpret_cast<void*>(calls::sem_wait), &where) != 0);
+  REQUIRE(monkey::patch_library(where.dli_fname, {.cancel = monkey::Cancel::never}) > 0);
+  asyncio::run([&] {
+    const auto waiter = start([&] {
+      CHECK(calls::sem_wait(&its.semaphore) == 0);
+      say("through");
+    });
+    await(asyncio::sleep(2ms));
+    waiter.cancel();
+    await(asyncio::sleep(2ms));
+    say("posting");
+    ::sem_post(&its.semaphore);
+    await(asyncio::wait(std::vector{waiter}));
+    CHECK(waiter.cancelled());
+  });
+  monkey::unpatch();
+  CHECK(say.take() == "posting through");
+}
+
+TEST_CASE("a thread that is joined lets tasks run, which let it end") {
+  Said say;
+  Semaphore its;
+  const auto wait_for_post = [](void* semaphore) -> void* {
+    ::sem_wait(static_cast<sem_t*>(semaphore));
+    return semaphore;
+  };
+  run([&] {
+    pthread_t thread{};
+    REQUIRE(::pthread_create(&thread, nullptr, wait_for_post, &its.semaphore) == 0);
+    const auto joiner = start([&] {
+      void* value = nullptr;
+      const timespec until = soon();
+      CHECK(calls::timedjoin(thread, &value, &until) == ETIMEDOUT);
+      say("late");
+      CHECK(calls::join(thread, &value) == 0);
+      CHECK(value == &its.semaphore);
+      say("joined");
+    });
+    while (say.count < 1) await(asyncio::sleep(1ms));
+    say("posting");
+    ::sem_post(&its.semaphore);
+    await(joiner);
+    CHECK(calls::join(::pthread_self(), nullptr) == EDEADLK);
+    thrd_t other{};
+    REQUIRE(::thrd_create(
+                &other, [](void*) { return 7; }, nullptr) == thrd_success);
+    int result = 0;
+    CHECK(calls::thrd_join(other, &result) == thrd_success);
+    CHECK(result == 7);
+    std::thread([&] { say("std"); }).join();
+  });
+  CHECK(say.take() == "late posting joined std");
 }
 
 TEST_CASE("mutexes with a time limit, recursive ones too, whose owner is another task") {
@@ -287,6 +365,59 @@ TEST_CASE("call_once in tasks: each calls its own function, also after one that 
     for (const auto& task : {first, second, third}) await(task);
   });
   CHECK(say.take() == "first third no second");
+}
+#endif
+
+#if !defined(FIBER_TSAN)
+TEST_CASE("pthread_cancel ends a thread that blocks in a patched call") {
+  const Patch patch;
+  const Ends ends = pipe();
+  static int never_readable = -1;
+  never_readable = ends.a;
+  static Semaphore semaphore;
+  static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+  static const auto unlock = [](void*) { ::pthread_mutex_unlock(&mutex); };
+  using Body = void* (*)(void*);
+  const Body bodies[] = {
+      [](void*) -> void* {
+        char byte;
+        calls::read(never_readable, &byte, 1);
+        return nullptr;
+      },
+      [](void*) -> void* {
+        calls::sleep(1000);
+        return nullptr;
+      },
+      [](void*) -> void* {
+        calls::poll(nullptr, 0, -1);
+        return nullptr;
+      },
+      [](void*) -> void* {
+        calls::sem_wait(&semaphore.semaphore);
+        return nullptr;
+      },
+      [](void*) -> void* {
+        ::pthread_mutex_lock(&mutex);
+        pthread_cleanup_push(unlock, nullptr);
+        for (;;) calls::cond_wait(&condition, &mutex);
+        pthread_cleanup_pop(1);
+        return nullptr;
+      },
+      [](void*) -> void* {
+        calls::waitid(P_ALL, 0, nullptr, WEXITED);
+        for (;;) calls::usleep(1000);
+        return nullptr;
+      },
+  };
+  for (const Body body : bodies) {
+    pthread_t thread{};
+    REQUIRE(::pthread_create(&thread, nullptr, body, nullptr) == 0);
+    CHECK(::pthread_cancel(thread) == 0);
+    void* result = nullptr;
+    CHECK(::pthread_join(thread, &result) == 0);
+    CHECK(result == PTHREAD_CANCELED);
+  }
 }
 #endif
 

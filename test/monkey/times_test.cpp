@@ -126,6 +126,6 @@ TEST_CASE("a cancelled sleep says what was left") {
     CHECK(error == ECANCELED);
     CHECK(rest.tv_sec >= 59);
     CHECK(rest.tv_sec <= 60);
-    CHECK(left == 10);
+    CHECK((left == 9 || left == 10));  // whole seconds
   });
 }

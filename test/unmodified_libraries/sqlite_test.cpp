@@ -26,6 +26,16 @@ struct Database {
                ? "done"
                : sqlite3_errmsg(handle);
   }
+  // Returns the first value that the query gives, as text.
+  std::string value(const char* query) const {
+    std::string first;
+    const auto take = [](void* to, int, char** values, char**) {
+      *static_cast<std::string*>(to) = values[0] != nullptr ? values[0] : "";
+      return 1;
+    };
+    sqlite3_exec(handle, query, take, &first, nullptr);
+    return first;
+  }
   sqlite3* handle = nullptr;
 };
 
@@ -83,6 +93,52 @@ TEST_CASE("SQLite: connections that wait for a lock let others run, and have tim
     CHECK(holder.run("COMMIT") == "done");
   });
   print(row);
+}
+
+TEST_CASE("SQLite: ten connections write to one file, some are cancelled, and the file is whole") {
+  for (const std::string journal : {"DELETE", "WAL"}) {
+    CAPTURE(journal);
+    const TemporaryDirectory directory;
+    const std::string path = directory / "data";
+    const PatchedLibrary patched("sqlite3_open_v2");
+    int committed = 0, turns = 0;
+    asyncio::run([&] {
+      const Database database(path);
+      CHECK(database.value(("PRAGMA journal_mode = " + journal).c_str()) ==
+            (journal == "WAL" ? "wal" : "delete"));
+      CHECK(database.run("CREATE TABLE t(a, b)") == "done");
+      const auto ticker = asyncio::create_task([&] {
+        for (;; ++turns) await(asyncio::sleep(0));
+      });
+      std::vector<asyncio::Task<void>> tasks;
+      for (int i = 0; i < 10; ++i)
+        tasks.push_back(asyncio::create_task([&] {
+          const Database its(path);
+          CHECK(its.run("PRAGMA synchronous = FULL") == "done");
+          for (int k = 0; k < 5; ++k) {
+            // Two rows, or none.
+            const std::string said = its.run(
+                "BEGIN IMMEDIATE; INSERT INTO t VALUES(1, randomblob(9000));"
+                "INSERT INTO t VALUES(2, randomblob(9000)); COMMIT");
+            if (said == "done") ++committed;
+            if (said != "done") its.run("ROLLBACK");
+          }
+        }));
+      for (const int i : {1, 4, 7}) {
+        await(asyncio::sleep(3ms));
+        tasks[static_cast<std::size_t>(i)].cancel();
+      }
+      await(asyncio::wait(tasks));
+      CHECK(turns > committed);  // while the disk was waited for
+      ticker.cancel();
+      CHECK(committed >= 7 * 5);
+      CHECK(database.value("PRAGMA integrity_check") == "ok");
+      const int rows = std::stoi(database.value("SELECT count(*) FROM t"));
+      CHECK(rows == 2 * committed);
+      CHECK(database.value("SELECT count(*) FROM t WHERE a = 1") == std::to_string(committed));
+      CHECK(database.run("INSERT INTO t VALUES(3, 3)") == "done");  // nobody holds a lock
+    });
+  }
 }
 
 TEST_CASE("SQLite: a connection that tasks share lets one in at a time") {

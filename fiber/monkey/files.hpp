@@ -1,0 +1,32 @@
+// Files on disks: reading, writing, and waiting until the disk has what was written.
+//
+// The kernel serves most reads from memory. So a read only tries first (RWF_NOWAIT), which costs
+// what reading costs. The part that must come from the disk is read while the task waits: by
+// io_uring if the program uses aiofiles, else by a thread of the loop's executor. A write goes to
+// memory as well, unless it is large or the file is to be written at once (O_SYNC, O_DIRECT): such a
+// write is made by a thread, as a whole, for others may append to the file. fsync is never quick.
+//
+// These calls cannot be cut short: the kernel uses the caller's memory, and a program that was told
+// of a failed write does not expect that the data is written later. The task is cancelled afterwards.
+#pragma once
+
+#include <fiber/monkey/waiting.hpp>
+
+#include <cstddef>
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+namespace fiber::monkey::detail {
+
+// In place of an offset: where the file is, which moves on.
+inline constexpr off64_t kPosition = -1;
+
+// Whether the descriptor is a file or a disk.
+bool is_on_disk(mode_t mode) noexcept;
+
+// Make the call `vectors` describes. They return libc's results.
+ssize_t read_file_at(int fd, const iovec* vectors, int count, off64_t offset) noexcept;
+ssize_t write_file_at(int fd, const iovec* vectors, int count, off64_t offset) noexcept;
+
+}  // namespace fiber::monkey::detail

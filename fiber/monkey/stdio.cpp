@@ -1,0 +1,361 @@
+// Streams of stdio that are read, and pipes to programs that are closed.
+//
+// libc reads a stream's descriptor in internal functions that cannot be patched. So the replacements
+// wait until the descriptor is readable, if the stream's buffer is empty, and only then call libc's
+// functions, which find something to read. A line or a block that comes in parts is put together here.
+#include <fiber/monkey/descriptor.hpp>
+#include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/transfer.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+namespace fiber::monkey::detail {
+
+#if defined(__GLIBC__)
+namespace {
+
+// Flags of glibc's streams, which are a part of its binary interface.
+constexpr int kUnbuffered = 0x2;
+constexpr int kNoReads = 0x4;
+constexpr int kEnd = 0x10;
+constexpr int kError = 0x20;
+constexpr int kInBackup = 0x100;  // reads what ungetc() has put back
+constexpr int kLineBuffered = 0x200;
+constexpr int kPutting = 0x800;
+
+bool is_empty(const FILE* stream) noexcept { return stream->_IO_read_ptr >= stream->_IO_read_end; }
+
+// Whether libc would read from the descriptor. While a byte that was put back is read, the rest of
+// the buffer is saved elsewhere.
+bool would_read(const FILE* stream) noexcept {
+  const bool has_rest =
+      (stream->_flags & kInBackup) != 0 && stream->_IO_save_base < stream->_IO_save_end;
+  return is_empty(stream) && !has_rest && stream->_fileno >= 0 &&
+         (stream->_flags & (kNoReads | kEnd)) == 0;
+}
+
+bool may_wait(int fd) noexcept {
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode) &&
+         !S_ISBLK(status.st_mode);
+}
+
+// As libc does before it reads: the peer, or the user, may wait for the output.
+void flush_before_reading(FILE* stream) noexcept {
+  if ((stream->_flags & kPutting) != 0) std::fflush(stream);
+  if ((stream->_flags & (kLineBuffered | kUnbuffered)) != 0 &&
+      (stdout->_flags & kLineBuffered) != 0)
+    std::fflush(stdout);
+}
+
+// Waits until libc can read without blocking. Returns false, with errno and the stream's mark of an
+// error, if the wait was cut short.
+bool until_readable(const Call& call, FILE* stream) noexcept {
+  const int error = errno;
+  const int fd = stream->_fileno;
+  if (!would_read(stream) || !may_wait(fd)) return true;
+  flush_before_reading(stream);
+  Attempts attempts(call, fd, Direction::reading);
+  while (!is_ready(fd, Direction::reading)) {
+    if (attempts.again()) continue;
+    if (attempts.unwatchable() || errno == EAGAIN || errno == EBADF) break;  // libc says the rest
+    stream->_flags |= kError;
+    return false;
+  }
+  errno = error;
+  return true;
+}
+
+// The streams that tasks of this thread read at this moment: to libc's lock the tasks are one.
+std::vector<const FILE*>& streams_being_read() noexcept {
+  thread_local std::vector<const FILE*> all;
+  return all;
+}
+
+// One task's turn at a stream, for a whole line or block.
+class Turn {
+ public:
+  Turn(const Call& call, const FILE* stream) noexcept : stream_(stream) {
+    auto& all = streams_being_read();
+    Backoff backoff;
+    while (std::find(all.begin(), all.end(), stream) != all.end())
+      if (!backoff.pause(call)) return;
+    try {
+      all.push_back(stream);
+      taken_ = true;
+    } catch (const std::bad_alloc&) {
+      errno = ENOMEM;
+    }
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() {
+    if (!taken_) return;
+    auto& all = streams_being_read();
+    all.erase(std::find(all.begin(), all.end(), stream_));
+  }
+  explicit operator bool() const noexcept { return taken_; }
+
+ private:
+  const FILE* stream_;
+  bool taken_ = false;
+};
+
+std::size_t bytes_there(const FILE* stream) noexcept {
+  return is_empty(stream) ? 0
+                          : static_cast<std::size_t>(stream->_IO_read_end - stream->_IO_read_ptr);
+}
+bool has_byte(const FILE* stream, int byte) noexcept {
+  const std::size_t there = bytes_there(stream);
+  return there != 0 && std::memchr(stream->_IO_read_ptr, byte, there) != nullptr;
+}
+
+// Whether the whole call is left to libc: outside of tasks, for wide characters, and where nothing
+// can wait. `has_enough(stream)`: the buffer has all that is asked for.
+template <class F>
+bool is_left_alone(const Call& call, FILE* stream, F has_enough) noexcept {
+  return !call || stream == nullptr || stream->_mode > 0 || stream->_fileno < 0 ||
+         has_enough(stream) || (is_empty(stream) && !would_read(stream)) ||
+         !may_wait(stream->_fileno);
+}
+
+// Takes bytes one by one: `take(byte)` returns false when it has enough. Returns false at the end of
+// the stream, or after an error.
+template <class F>
+bool take_bytes(const Call& call, FILE* stream, F take) noexcept {
+  for (;;) {
+    if (!until_readable(call, stream)) return false;
+    ::flockfile(stream);
+    bool more = true;
+    bool end = false;
+    do {
+      const int byte = real().getc_unlocked(stream);
+      end = byte == EOF;
+      more = !end && take(static_cast<char>(byte));
+    } while (more && !is_empty(stream));
+    ::funlockfile(stream);
+    if (end || !more) return !end;
+  }
+}
+
+// --- characters and lines -----------------------------------------------------------------------
+
+int fgetc_(FILE* stream) noexcept {
+  const Call call;
+  if (call && stream != nullptr && !until_readable(call, stream)) return EOF;
+  return real().fgetc(stream);
+}
+
+int getc_unlocked_(FILE* stream) noexcept {
+  const Call call;
+  if (call && stream != nullptr && !until_readable(call, stream)) return EOF;
+  return real().getc_unlocked(stream);
+}
+
+// getc_unlocked(), where it is inlined, calls this if the buffer is empty.
+int uflow_(FILE* stream) noexcept {
+  const Call call;
+  if (call && !until_readable(call, stream)) return EOF;
+  return real().uflow(stream);
+}
+
+int getchar_() noexcept { return fgetc_(stdin); }
+
+char* fgets_with(char* line, int size, FILE* stream, char* (*plain)(char*, int, FILE*)) noexcept {
+  const Call call;
+  if (size < 2 || is_left_alone(call, stream, [=](const FILE* its) {
+        return has_byte(its, '\n') || bytes_there(its) >= static_cast<std::size_t>(size - 1);
+      }))
+    return plain(line, size, stream);
+  const Turn turn(call, stream);
+  if (!turn) return nullptr;
+  const int before = stream->_flags & kError;
+  stream->_flags &= ~kError;
+  char* at = line;
+  take_bytes(call, stream, [&](char byte) {
+    *at++ = byte;
+    return byte != '\n' && at - line < size - 1;
+  });
+  const bool failed = (stream->_flags & kError) != 0 && errno != EAGAIN;
+  stream->_flags |= before;
+  if (at == line || failed) return nullptr;
+  *at = '\0';
+  return line;
+}
+
+char* fgets_(char* line, int size, FILE* stream) noexcept {
+  return fgets_with(line, size, stream, real().fgets);
+}
+char* fgets_unlocked_(char* line, int size, FILE* stream) noexcept {
+  return fgets_with(line, size, stream, real().fgets_unlocked);
+}
+template <auto Plain>
+char* fgets_chk_(char* line, std::size_t room, int size, FILE* stream) noexcept {
+  if (size > 0 && static_cast<std::size_t>(size) > room)
+    return real().fgets_chk(line, room, size, stream);
+  return Plain(line, size, stream);
+}
+
+ssize_t getdelim_(char** line, std::size_t* size, int end, FILE* stream) noexcept {
+  const Call call;
+  if (line == nullptr || size == nullptr ||
+      is_left_alone(call, stream, [=](const FILE* its) { return has_byte(its, end); }))
+    return real().getdelim(line, size, end, stream);
+  const Turn turn(call, stream);
+  if (!turn) return -1;
+  std::size_t count = 0;
+  bool has_memory = true;
+  if (*line == nullptr) *size = 0;
+  take_bytes(call, stream, [&](char byte) {
+    if (count + 2 > *size) {
+      const std::size_t more = std::max<std::size_t>(120, 2 * *size);
+      auto* grown = static_cast<char*>(std::realloc(*line, more));
+      has_memory = grown != nullptr;
+      if (!has_memory) return false;
+      *line = grown;
+      *size = more;
+    }
+    (*line)[count++] = byte;
+    return static_cast<unsigned char>(byte) != static_cast<unsigned char>(end);
+  });
+  if (count == 0 || !has_memory) return -1;
+  (*line)[count] = '\0';
+  return static_cast<ssize_t>(count);
+}
+
+ssize_t getline_(char** line, std::size_t* size, FILE* stream) noexcept {
+  return getdelim_(line, size, '\n', stream);
+}
+
+// --- blocks -------------------------------------------------------------------------------------
+
+std::size_t fread_with(void* buffer, std::size_t size, std::size_t count, FILE* stream,
+                       std::size_t (*plain)(void*, std::size_t, std::size_t, FILE*)) noexcept {
+  const Call call;
+  std::size_t total = 0;
+  if (__builtin_mul_overflow(size, count, &total) || total == 0 ||
+      is_left_alone(call, stream, [=](const FILE* its) { return bytes_there(its) >= total; }))
+    return plain(buffer, size, count, stream);
+  const Turn turn(call, stream);
+  if (!turn) return 0;
+  auto* const bytes = static_cast<char*>(buffer);
+  std::size_t got = 0;
+  while (got < total) {
+    if (!until_readable(call, stream)) break;
+    ::flockfile(stream);
+    // With an empty buffer, one byte makes libc read what there is.
+    const int byte = real().getc_unlocked(stream);
+    if (byte != EOF) {
+      bytes[got++] = static_cast<char>(byte);
+      const std::size_t part = std::min(bytes_there(stream), total - got);
+      std::memcpy(bytes + got, stream->_IO_read_ptr, part);
+      stream->_IO_read_ptr += part;
+      got += part;
+    }
+    ::funlockfile(stream);
+    if (byte == EOF) break;
+  }
+  return got / size;
+}
+
+std::size_t fread_(void* buffer, std::size_t size, std::size_t count, FILE* stream) noexcept {
+  return fread_with(buffer, size, count, stream, real().fread);
+}
+std::size_t fread_unlocked_(void* buffer, std::size_t size, std::size_t count,
+                            FILE* stream) noexcept {
+  return fread_with(buffer, size, count, stream, real().fread_unlocked);
+}
+template <auto Plain>
+std::size_t fread_chk_(void* buffer, std::size_t room, std::size_t size, std::size_t count,
+                       FILE* stream) noexcept {
+  std::size_t total = 0;
+  if (__builtin_mul_overflow(size, count, &total) || total > room)
+    return real().fread_chk(buffer, room, size, count, stream);
+  return Plain(buffer, size, count, stream);
+}
+
+// --- pclose -------------------------------------------------------------------------------------
+
+// Returns the program of a stream of popen(), which glibc keeps behind the stream and its table of
+// functions; 0 if there is no such child.
+pid_t program_of(const FILE* stream) noexcept {
+  pid_t pid = 0;
+  std::memcpy(&pid, reinterpret_cast<const char*>(stream) + sizeof(FILE) + sizeof(void*),
+              sizeof pid);
+  siginfo_t info{};
+  if (pid <= 0 ||
+      real().waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0)
+    return 0;
+  return pid;
+}
+
+// Closes our end of the pipe, so that the program comes to its end, and keeps the number.
+void close_end(FILE* stream) noexcept {
+  std::fflush(stream);
+  const Descriptor nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (nothing.get() >= 0) real().dup3(nothing.get(), stream->_fileno, O_CLOEXEC);
+}
+
+// A cancelled program is killed, as that of system() is.
+int pclose_(FILE* stream) noexcept {
+  const Call call;
+  const pid_t pid = call && stream != nullptr && stream->_fileno >= 0 ? program_of(stream) : 0;
+  if (pid == 0) return real().pclose(stream);
+  close_end(stream);
+  const Descriptor end(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  bool ended = end.get() < 0;
+  while (!ended) {
+    ended = call.wait(end.get(), EPOLLIN, kNever) != Wake::failed;
+    // Signals do not interrupt pclose().
+    if (!ended && (errno != EINTR || call.task().has_told_library())) break;
+  }
+  const int error = errno;
+  if (!ended) ::kill(pid, SIGKILL);
+  const int status = real().pclose(stream);
+  if (ended) return call.done(status);
+  errno = error;
+  return -1;
+}
+
+}  // namespace
+
+std::span<const Hook> stdio_hooks() noexcept {
+  static const Hook hooks[] = {
+      hook<fgetc_>("fgetc"),
+      hook<fgetc_>("getc"),
+      hook<fgetc_>("_IO_getc"),
+      hook<getc_unlocked_>("getc_unlocked"),
+      hook<getc_unlocked_>("fgetc_unlocked"),
+      hook<uflow_>("__uflow"),
+      hook<getchar_>("getchar"),
+      hook<fgets_>("fgets"),
+      hook<fgets_unlocked_>("fgets_unlocked"),
+      hook<fgets_chk_<fgets_>>("__fgets_chk"),
+      hook<fgets_chk_<fgets_unlocked_>>("__fgets_unlocked_chk"),
+      hook<getdelim_>("getdelim"),
+      hook<getdelim_>("__getdelim"),
+      hook<getline_>("getline"),
+      hook<fread_>("fread"),
+      hook<fread_unlocked_>("fread_unlocked"),
+      hook<fread_chk_<fread_>>("__fread_chk"),
+      hook<fread_chk_<fread_unlocked_>>("__fread_unlocked_chk"),
+      hook<pclose_>("pclose"),
+  };
+  return hooks;
+}
+#else
+// The layout of streams is known only for glibc.
+std::span<const Hook> stdio_hooks() noexcept { return {}; }
+#endif
+
+}  // namespace fiber::monkey::detail
