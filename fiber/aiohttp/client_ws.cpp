@@ -27,9 +27,37 @@ struct Address {
   bool secure = false;
   std::string host;
   int port = 80;
-  std::string authority;
+  std::string authority;  // the field Host
   std::string target;
+  std::optional<http::BasicAuth> auth;
 };
+
+// Removes user name and password from the authority of a URL.
+std::optional<http::BasicAuth> take_credentials(std::string& authority) {
+  const std::size_t at = authority.rfind('@');
+  if (at == std::string::npos) return std::nullopt;
+  const std::string user = authority.substr(0, at);
+  authority.erase(0, at + 1);
+  const std::size_t colon = std::min(user.find(':'), user.size());
+  http::BasicAuth auth{http::unquote_to_bytes(user.substr(0, colon)),
+                       http::unquote_to_bytes(user.substr(std::min(colon + 1, user.size())))};
+  if (auth.username.empty() && auth.password.empty()) return std::nullopt;
+  return auth;
+}
+
+// The credentials of the URL or the argument, of which only one may be given.
+std::optional<http::BasicAuth> credentials(const Address& address,
+                                           const WsConnectOptions& options) {
+  if (address.auth && options.auth)
+    throw ValueError("Cannot combine AUTH argument with credentials encoded in URL");
+  if (options.auth && options.auth->username.find(':') != std::string::npos)
+    throw ValueError("A \":\" is not allowed in login (RFC 1945#section-11.1)");
+  const auto& auth = address.auth ? address.auth : options.auth;
+  if (auth && options.headers.contains("Authorization"))
+    throw ValueError(
+        "Cannot combine AUTHORIZATION header with AUTH argument or credentials encoded in URL");
+  return auth;
+}
 
 Address parse_url(const std::string& url, const http::Params& params) {
   const std::size_t mark = std::min(url.find("://"), url.size());
@@ -40,8 +68,9 @@ Address parse_url(const std::string& url, const http::Params& params) {
     throw ValueError("'" + url + "' is no URL that begins with ws://, wss://, http:// or https://");
   if (address.secure) address.port = 443;
   std::string_view rest = std::string_view(url).substr(std::min(mark + 3, url.size()));
-  const std::size_t path = std::min(rest.find_first_of("/?#"), rest.size());
+  const std::size_t path = std::min(rest.find_first_of("/\\?#"), rest.size());
   address.authority = rest.substr(0, path);
+  address.auth = take_credentials(address.authority);
   std::string_view target = rest.substr(path);
   target = target.substr(0, target.find('#'));
   address.target = (target.starts_with('/') ? "" : "/") + http::quote(target, "/?[]@!$&'()*+,;=:%");
@@ -52,9 +81,13 @@ Address parse_url(const std::string& url, const http::Params& params) {
   if (colon != std::string_view::npos) {
     const std::string_view port = host.substr(colon + 1);
     const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);
-    if (error != std::errc() || end != port.data() + port.size())
+    constexpr int kMost = 65535;
+    if (error != std::errc() || end != port.data() + port.size() || address.port < 0 ||
+        address.port > kMost)
       throw ValueError("'" + url + "' has no valid port");
-    host = host.substr(0, colon);
+    if (address.port == (address.secure ? 443 : 80))
+      address.authority.resize(colon);  // where `host` begins, too
+    host = std::string_view(address.authority).substr(0, colon);
   }
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   if (host.empty() || !http::is_field_value(address.authority))
@@ -133,10 +166,11 @@ ClientWebSocketResponse connect_websocket(const std::string& url, const WsConnec
   if (!options.proxy.empty() || options.proxy_auth)
     throw ValueError("proxies are for ClientSession::ws_connect()");
   const Address address = parse_url(url, options.params);
+  const auto auth = credentials(address, options);
   const WsHandshake handshake(options);
   http::Headers headers = handshake.headers();
   if (!headers.contains("Host")) headers.set("Host", address.authority);
-  if (options.auth) headers.set("Authorization", http::basic_authorization(*options.auth));
+  if (auth) headers.set("Authorization", http::basic_authorization(*auth));
   const std::string request = request_head(address, headers);
   asyncio::OpenConnectionOptions connection;
   if (address.secure) connection.ssl = options.ssl ? options.ssl : asyncio::ssl_argument(true);

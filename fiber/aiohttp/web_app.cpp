@@ -22,14 +22,48 @@ namespace {
 
 // Calls the middlewares around one handler, the outermost first.
 struct Chain {
-  const std::vector<const Middleware*>& middlewares;
+  struct Link {
+    ApplicationObject* app;  // whose middleware it is
+    const Middleware* middleware;
+  };
+  const std::vector<Link>& links;
   const Handler& last;
+  ApplicationObject* innermost;
 
-  StreamResponse run(Request& request, std::size_t i) const {
-    if (i == middlewares.size()) return last(request);
-    const Handler next = [this, i](Request& inner) { return run(inner, i + 1); };
-    return (*middlewares[i])(request, next);
+  StreamResponse run(Request& request, std::size_t i, ApplicationObject*& current) const {
+    struct Restore {
+      ApplicationObject*& place;
+      ApplicationObject* before;
+      ~Restore() { place = before; }
+    } const restore{current, current};
+    current = i == links.size() ? innermost : links[i].app;
+    if (i == links.size()) return last(request);
+    const Handler next = [this, i, &current](Request& inner) { return run(inner, i + 1, current); };
+    return (*links[i].middleware)(request, next);
   }
+};
+
+// Makes all steps of a clean-up, whatever they throw, and throws that afterwards.
+class Steps {
+ public:
+  template <class Step>
+  void run(Step&& step) {
+    try {
+      step();
+    } catch (const CleanupError& several) {
+      const auto& all = several.exceptions();
+      errors_.insert(errors_.end(), all.begin(), all.end());
+    } catch (const std::exception&) {
+      errors_.push_back(std::current_exception());
+    }
+  }
+  void end() {
+    if (errors_.size() == 1) std::rethrow_exception(errors_.front());
+    if (!errors_.empty()) throw CleanupError(std::move(errors_));
+  }
+
+ private:
+  std::vector<std::exception_ptr> errors_;
 };
 
 }  // namespace
@@ -48,12 +82,12 @@ StreamResponse ApplicationObject::handle(Request& request) {
     }
     throw HTTPNotFound();
   };
-  std::vector<const Middleware*> all;
-  for (const Middleware& one : middlewares) all.push_back(&one);
-  for (const ApplicationObject* app : match.apps_)
-    for (const Middleware& one : app->middlewares) all.push_back(&one);
-  const Chain chain{all, match.route_ != nullptr ? match.route_->handler() : missing};
-  return chain.run(request, 0);
+  std::vector<Chain::Link> all;
+  for (const Middleware& one : middlewares) all.push_back({this, &one});
+  for (ApplicationObject* app : match.apps_)
+    for (const Middleware& one : app->middlewares) all.push_back({app, &one});
+  const Chain chain{all, match.route_ != nullptr ? match.route_->handler() : missing, request.app_};
+  return chain.run(request, 0, request.app_);
 }
 
 void ApplicationObject::send_on_response_prepare(Request& request, ResponseObject& response) {
@@ -80,29 +114,28 @@ void ApplicationObject::freeze() {
   }
 }
 
-void ApplicationObject::start() {
+void ApplicationObject::enter_contexts() {
   Application self(shared_from_this());
-  on_startup.send(self);
   for (const auto& entry : cleanup_ctx.entries_) exits.push_back(entry(self));
-  for (const auto& sub : subapps) sub->start();
+}
+
+void ApplicationObject::exit_contexts() {
+  Steps steps;
+  const auto leaving = std::exchange(exits, {});
+  for (auto exit = leaving.rbegin(); exit != leaving.rend(); ++exit) steps.run(*exit);
+  steps.end();
 }
 
 void ApplicationObject::clean_up() {
-  std::vector<std::exception_ptr> errors;
-  const auto run = [&](auto&& step) {
-    try {
-      step();
-    } catch (const std::exception&) {
-      errors.push_back(std::current_exception());
-    }
-  };
-  for (const auto& sub : subapps) run([&] { sub->clean_up(); });
+  Steps steps;
   Application self(shared_from_this());
-  const auto leaving = std::exchange(exits, {});
-  for (auto exit = leaving.rbegin(); exit != leaving.rend(); ++exit) run(*exit);
-  run([&] { on_cleanup.send(self); });
-  if (errors.size() == 1) std::rethrow_exception(errors.front());
-  if (!errors.empty()) throw CleanupError(std::move(errors));
+  if (frozen) {
+    on_cleanup.send_by([&](const auto& receiver) { steps.run([&] { receiver(self); }); });
+  } else {  // the start has failed
+    steps.run([&] { exit_contexts(); });
+    for (const auto& sub : subapps) steps.run([&] { sub->clean_up(); });
+  }
+  steps.end();
 }
 
 }  // namespace detail
@@ -111,8 +144,11 @@ void ApplicationObject::clean_up() {
 
 Application::Application(ApplicationOptions options)
     : object_(std::make_shared<detail::ApplicationObject>()) {
-  object_->middlewares = std::move(options.middlewares);
-  object_->client_max_size = options.client_max_size;
+  detail::ApplicationObject* self = object_.get();
+  self->middlewares = std::move(options.middlewares);
+  self->client_max_size = options.client_max_size;
+  self->on_startup.append([self](Application&) { self->enter_contexts(); });
+  self->on_cleanup.append([self](Application&) { self->exit_contexts(); });
 }
 
 UrlDispatcher& Application::router() const noexcept { return object_->router; }
@@ -160,22 +196,31 @@ Resource Application::add_subapp(std::string_view prefix, const Application& sub
   add_prefix(add_prefix, *subapp.object_);
   subapp.object_->parent = object_.get();
   object_->subapps.push_back(subapp.object_);
+  // Beside the functions of this application, in the order in which all were appended.
+  detail::ApplicationObject* below = subapp.object_.get();
+  object_->on_startup.append([below](Application&) {
+    Application its(below->shared_from_this());
+    below->on_startup.send(its);
+  });
+  object_->on_shutdown.append([below](Application&) {
+    Application its(below->shared_from_this());
+    below->on_shutdown.send(its);
+  });
+  object_->on_cleanup.append([below](Application&) { below->clean_up(); });
   resources.push_back(std::move(made));
   object_->router.object().indexed = false;
   return Resource(*resources.back());
 }
 
+// The functions may still add routes.
 void Application::start() const {
+  Application self = *this;
+  object_->on_startup.send(self);
   object_->freeze();
-  object_->start();
 }
 void Application::shut_down() const {
-  const auto run = [](auto&& self, detail::ApplicationObject& app) -> void {
-    Application handle(app.shared_from_this());
-    app.on_shutdown.send(handle);
-    for (const auto& sub : app.subapps) self(self, *sub);
-  };
-  run(run, *object_);
+  Application self = *this;
+  object_->on_shutdown.send(self);
 }
 void Application::clean_up() const { object_->clean_up(); }
 StreamResponse Application::handle(Request& request) const { return object_->handle(request); }

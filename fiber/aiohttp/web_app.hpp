@@ -46,7 +46,9 @@ struct NormalizePathOptions {
 };
 FIBER_API Middleware normalize_path_middleware(NormalizePathOptions options = {});
 
-/// Functions that are called in the order in which they were appended; they may wait.
+/// Functions that are called in the order in which they were appended; they may wait. Those of an
+/// application have the ones of its sub applications among them, from add_subapp() on, and the
+/// contexts of cleanup_ctx() as the first.
 /// Python: aiosignal.Signal.
 template <class... Arguments>
 class Signal {
@@ -66,7 +68,12 @@ class Signal {
       receivers_.push_back(std::forward<F>(function));
   }
   void send(Arguments... arguments) const {
-    for (std::size_t i = 0; i < receivers_.size(); ++i) receivers_[i](arguments...);
+    send_by([&](const receiver& function) { function(arguments...); });
+  }
+  /// Passes each function to `call`, which calls it.
+  template <class Call>
+  void send_by(Call call) const {
+    for (std::size_t i = 0; i < receivers_.size(); ++i) call(receivers_[i]);
   }
   bool empty() const noexcept { return receivers_.empty(); }
   std::size_t size() const noexcept { return receivers_.size(); }
@@ -144,6 +151,7 @@ class FIBER_API Application {
   /// The middlewares, the outermost first. May be changed until the application runs.
   std::vector<Middleware>& middlewares() const noexcept;
 
+  /// Its functions may still add routes.
   Signal<Application&>& on_startup() const noexcept;
   Signal<Application&>& on_shutdown() const noexcept;
   Signal<Application&>& on_cleanup() const noexcept;
@@ -161,7 +169,9 @@ class FIBER_API Application {
     return std::any_cast<T&>(found);
   }
 
-  /// Begin and end the application, as runners do. To be awaited.
+  /// Begin and end the application, as runners do. To be awaited. All functions of on_cleanup() are
+  /// called, whatever they throw. After a startup() that has failed, cleanup() leaves the contexts
+  /// that were entered, and does no more.
   auto startup() const {
     return asyncio::detail::Deferred([self = *this] { self.start(); });
   }

@@ -19,7 +19,9 @@ struct ApplicationObject : std::enable_shared_from_this<ApplicationObject> {
   /// Sends the signal of every application that the request has passed.
   void send_on_response_prepare(Request& request, ResponseObject& response);
   void freeze();
-  void start();
+  void enter_contexts();
+  void exit_contexts();
+  /// Sends on_cleanup, or only leaves the contexts if the start has failed.
   void clean_up();
 
   UrlDispatcher router;

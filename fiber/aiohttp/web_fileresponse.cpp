@@ -58,21 +58,37 @@ bool etag_matches(std::string_view list, std::string_view etag, bool strong) {
   return false;
 }
 
-// O_NONBLOCK and O_NOCTTY: opening a pipe or a terminal must not wait.
+bool prefers_gzip(const Request& request) {
+  const auto accepted = request.headers().getall("Accept-Encoding");
+  const int weight = http::coding_weight(accepted, "gzip");
+  return weight > 0 && weight >= http::coding_weight(accepted, "identity");
+}
+
 UniqueFd open_file(const std::string& path, struct stat& status) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (fd.get() < 0) {
-    if (errno == EACCES || errno == EPERM) throw HTTPForbidden();
-    if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG || errno == ELOOP)
-      throw HTTPNotFound();
-    raise_os_error(errno, path);
-  }
+  UniqueFd fd = open_to_serve(path);
   if (::fstat(fd.get(), &status) != 0) raise_os_error(errno, path);
   if (!S_ISREG(status.st_mode)) throw HTTPForbidden();
   return fd;
 }
 
 }  // namespace
+
+// O_NONBLOCK and O_NOCTTY: opening a pipe or a terminal must not wait.
+UniqueFd open_to_serve(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (fd.get() >= 0) return fd;
+  switch (errno) {
+    case EACCES:
+    case EPERM: throw HTTPForbidden();
+    case ENOENT:
+    case ENOTDIR:
+    case ENAMETOOLONG:
+    case ELOOP:
+    case ENXIO:  // a socket
+    case ENODEV: throw HTTPNotFound();
+    default: raise_os_error(errno, path);
+  }
+}
 
 FileResponseObject::~FileResponseObject() {
   if (opened >= 0) ::close(opened);
@@ -124,6 +140,8 @@ bool FileResponseObject::pick_range(Request& request, const struct stat& status,
     return false;
   }
   start = *range.start;
+  // The last 0 bytes are no range; the parsed one does not tell them from the first.
+  if (start == 0 && request.headers()["Range"].starts_with("bytes=-")) return false;
   if (start < 0) start = std::max<std::int64_t>(0, size + start);
   if (start >= size) return false;
   count = std::min(range.stop.value_or(size), size) - start;
@@ -135,11 +153,10 @@ bool FileResponseObject::pick_range(Request& request, const struct stat& status,
 
 void FileResponseObject::prepare(Request& request) {
   if (prepared()) return check_request(request);
-  const std::string accepted = http::lower(request.headers().get("Accept-Encoding"));
   struct stat status {};
   UniqueFd fd;
   bool packed = false;
-  if (accepted.find("gzip") != std::string::npos && !headers.contains("Content-Encoding")) {
+  if (prefers_gzip(request) && !headers.contains("Content-Encoding")) {
     UniqueFd beside(
         ::open((path_ + ".gz").c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
     if (beside.get() >= 0 && ::fstat(beside.get(), &status) == 0 && S_ISREG(status.st_mode)) {
@@ -155,6 +172,7 @@ void FileResponseObject::prepare(Request& request) {
       fd = open_file(path_, status);
     }
   }
+  if (packed) headers.set("Vary", "Accept-Encoding");
   if (answered_by_conditions(request, status)) return ResponseObject::prepare(request);
   std::int64_t start = 0;
   std::int64_t count = status.st_size;
@@ -167,7 +185,6 @@ void FileResponseObject::prepare(Request& request) {
   if (!headers.contains("Content-Type") && content_type.empty()) content_type = guess_type(path_);
   if (packed) {
     headers.set("Content-Encoding", "gzip");
-    headers.set("Vary", "Accept-Encoding");
   } else if (!headers.contains("Content-Encoding") && path_.ends_with(".gz") &&
              content_type.empty()) {
     content_type = "application/gzip";
@@ -177,8 +194,29 @@ void FileResponseObject::prepare(Request& request) {
   headers.set("Accept-Ranges", "bytes");
   // A coding that is chosen by prepare() takes the length away.
   if (!chunked) length = static_cast<std::uint64_t>(count);
-  ResponseObject::prepare(request);
+  std::string& out = make_head(request);
+  // One call for head and body is less than two.
+  constexpr std::int64_t kCopied = 32 * 1024;
+  if (!head_only_ && left_ && count <= kCopied) {
+    const std::int64_t copied = append_file(fd.get(), start, count, out);
+    start += copied;
+    count -= copied;
+  }
+  connection_->send(out);
   if (!head_only_ && count != 0) send_file(request, fd.get(), start, count);
+}
+
+// Appends a part of the body to its head, and returns its size, which is 0 at the end of the file.
+std::int64_t FileResponseObject::append_file(int fd, std::int64_t start, std::int64_t count,
+                                             std::string& out) {
+  const std::size_t head = out.size();
+  out.resize(head + static_cast<std::size_t>(count));
+  const ssize_t size = ::pread(fd, out.data() + head, static_cast<std::size_t>(count), start);
+  const auto copied = static_cast<std::size_t>(std::max<ssize_t>(size, 0));
+  out.resize(head + copied);
+  sent_ += copied;
+  *left_ -= copied;
+  return static_cast<std::int64_t>(copied);
 }
 
 void FileResponseObject::finish(Request& request) {

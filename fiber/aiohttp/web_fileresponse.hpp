@@ -3,6 +3,7 @@
 
 #include <fiber/aiohttp/web_response_object.hpp>
 #include <fiber/aiohttp/web_urldispatcher.hpp>
+#include <fiber/asyncio/file_descriptor.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -30,12 +31,17 @@ class FileResponseObject final : public ResponseObject {
   bool pick_range(Request& request, const struct stat& status, std::int64_t& start,
                   std::int64_t& count);
   void send_file(Request& request, int fd, std::int64_t start, std::int64_t count);
+  std::int64_t append_file(int fd, std::int64_t start, std::int64_t count, std::string& out);
   void copy(int fd, std::int64_t start, std::int64_t count);
 
   std::string path_;
 };
 
-/// Returns the handler of files below a directory.
-Handler static_handler(std::string prefix, std::string directory, StaticOptions options);
+/// Opens a file for reading. Throws HTTPForbidden and HTTPNotFound for what the client asked for,
+/// OSError for what the server lacks.
+asyncio::detail::UniqueFd open_to_serve(const std::string& path);
+
+/// Returns the handler of files below a directory; "" is the root of the file system.
+Handler static_handler(std::string directory, StaticOptions options);
 
 }  // namespace fiber::aiohttp::web::detail

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <utility>
 
 #include <netinet/in.h>
@@ -263,39 +264,31 @@ void Connection::linger() {
 
 // --- requests -----------------------------------------------------------------------------------
 
-// Waits for the client to disconnect while its request is served, and stores bytes of the next
-// request as far as there is room. The task may outlive the Watcher; then it touches nothing.
+// Cancels the handler when the client disconnects, as long as it lives.
 struct Connection::Watcher {
-  explicit Watcher(Connection& its_connection)
-      : connection(std::make_shared<Connection*>(&its_connection)) {
-    task = asyncio::create_task([place = connection, reader = its_connection.reader_] {
-      char block[512];
-      while (*place != nullptr && (*place)->end_ < (*place)->capacity_) {
-        const std::size_t room = std::min(sizeof block, (*place)->capacity_ - (*place)->end_);
-        const std::size_t count = await(reader.readinto(std::span<char>(block, room)));
-        if (*place == nullptr) return;
-        if (count == 0) {
-          (*place)->task_.cancel("the client has disconnected");
-          return;
-        }
-        std::memcpy((*place)->in_.get() + (*place)->end_, block, count);
-        (*place)->end_ += count;
-      }
-    });
+  explicit Watcher(Connection& its_connection) : connection(its_connection) {
+    asyncio::detail::ReaderObject& reader = connection.reader_.object();
+    reader.on_complete = [this] { cancel(); };
+    // A handler that does not wait is not disturbed.
+    if (reader.is_complete()) soon = connection.loop_.call_soon([this] { cancel(); });
   }
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
   ~Watcher() {
-    *connection = nullptr;
-    task.cancel();
+    connection.reader_.object().on_complete = nullptr;
+    if (soon) soon.cancel();
   }
-  // Ends the task, and waits until it reads no more.
-  void stop() {
-    task.cancel();
-    await(asyncio::wait(std::vector<asyncio::FutureRef>{task}));
+  // To a handler that waits for its body, and to a WebSocket, the end is told by what is read.
+  void cancel() noexcept {
+    if (connection.reads_body_ || connection.upgraded_) return;
+    try {
+      connection.task_.cancel("the client has disconnected");
+    } catch (const std::bad_alloc&) {
+      // The handler goes on.
+    }
   }
-  std::shared_ptr<Connection*> connection;
-  asyncio::Task<> task;
+  Connection& connection;
+  asyncio::Handle soon;
 };
 
 // Serves one request. Returns false if the connection ends.
@@ -319,11 +312,9 @@ bool Connection::serve() {
     }
   } const leave{response_};
   std::optional<StreamResponse> response;
-  if (server_.options.handler_cancellation && parser_.done() && end_ < capacity_) {
-    Watcher watcher(*this);
-    response = answer(request);
-    watcher.stop();
-  } else {
+  {
+    std::optional<Watcher> watcher;
+    if (server_.options.handler_cancellation) watcher.emplace(*this);
     response = answer(request);
   }
   if (!response || !respond(request, *response, start)) return false;

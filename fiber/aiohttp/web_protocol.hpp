@@ -7,7 +7,7 @@
 //     views into the head stay valid. If a body needs more room, `body_` takes the unparsed bytes.
 //  2. One timer serves all time limits. It fires no later than `deadline_`, and then compares with
 //     `deadline_`: a limit that moves with each request needs no new timer.
-//  3. Only this connection's task, or its Watcher, waits in these functions.
+//  3. Only this connection's task waits in these functions.
 #pragma once
 
 #include <fiber/aiohttp/web_server.hpp>
@@ -52,6 +52,7 @@ struct ServerObject {
   std::size_t requests = 0;
   std::unordered_map<std::string, std::size_t> addresses;  ///< used only with a limit per address
   bool closing = false;
+  std::string scratch;     ///< has bytes only while nobody waits
   asyncio::Event emptied;  ///< set while there are no connections
 };
 
@@ -80,8 +81,8 @@ class Connection final : private ByteSource {
   const asyncio::StreamReader& reader() const noexcept { return reader_; }
   bool secure() const noexcept { return secure_; }
   const std::string& remote();
-  /// A buffer in which to assemble a head.
-  std::string& scratch() noexcept { return out_; }
+  /// A buffer in which to assemble what is sent at once; all connections share it.
+  std::string& scratch() noexcept { return server_.scratch; }
   /// Throws ConnectionResetError once the connection is lost.
   void send(std::string_view bytes);
   /// Waits while too much data is unsent; `all`: while any data is unsent.
@@ -145,7 +146,6 @@ class Connection final : private ByteSource {
   http::MessageParser parser_;
   http::Head head_;
   UrlMappingMatchInfo match_;
-  std::string out_;
 
   std::unique_ptr<char[]> in_;
   std::size_t capacity_ = 0;
@@ -159,6 +159,7 @@ class Connection final : private ByteSource {
   std::size_t body_end_ = 0;
   bool body_here_ = false;           ///< the unparsed bytes are in `body_`
   bool answered_ = false;            ///< the body must not be read any more
+  bool reads_body_ = false;          ///< the handler waits for bytes of the body
   std::uint64_t body_received_ = 0;  ///< bytes received, for the time limit
   std::uint64_t body_taken_ = 0;     ///< bytes that readers have taken, before decompression
   asyncio::nanoseconds body_waited_{0};

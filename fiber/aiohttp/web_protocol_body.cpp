@@ -26,8 +26,10 @@ void Connection::begin_body() {
 // Ends the current request, and moves the bytes after it to the front.
 void Connection::next_request() {
   decompressor_.reset();
+  compressed_ = {};
   compressed_rest_ = {};
   more_output_ = false;
+  reader_of_body_ = ByteReader(*this);  // which may hold a piece
   if (body_here_) {
     begin_ = cursor_ = end_ = 0;
     const std::size_t size = body_end_ - body_begin_;
@@ -79,6 +81,10 @@ std::size_t Connection::fill_body() {
     limit(Phase::body, std::max(left, http::Seconds(1e-9)));
   }
   const asyncio::nanoseconds before = loop_.time();
+  struct Reading {
+    bool& flag;
+    ~Reading() { flag = false; }
+  } const reading{reads_body_ = true};
   const std::size_t count =
       await(reader_.readinto(std::span<char>(body_.data() + body_end_, body_.size() - body_end_)));
   body_waited_ += loop_.time() - before;

@@ -128,7 +128,7 @@ class FIBER_API Request {
   const CIMultiDictProxy& headers() const noexcept { return headers_; }
   const MultiDict& cookies() const;
   UrlMappingMatchInfo& match_info() const noexcept { return *match_info_; }
-  /// Returns the innermost application that handles the request.
+  /// Returns the application whose code asks: in a middleware its own, in a handler the innermost.
   Application app() const;
 
   std::string_view scheme() const noexcept;  ///< "http" or "https"

@@ -174,11 +174,15 @@ std::optional<http::Wrapping> ResponseObject::choose_coding(const Request& reque
   if (!compresses || headers.contains("Content-Encoding")) return std::nullopt;
   std::optional<ContentCoding> chosen = coding;
   if (!chosen) {
-    const std::string accepted = http::lower(request.headers().get("Accept-Encoding"));
-    if (accepted.find("deflate") != std::string::npos)
+    const auto accepted = request.headers().getall("Accept-Encoding");
+    const int deflate = http::coding_weight(accepted, "deflate");
+    const int gzip = http::coding_weight(accepted, "gzip");
+    const int identity = http::coding_weight(accepted, "identity");
+    if (deflate > 0 && deflate >= std::max(gzip, identity))
       chosen = ContentCoding::deflate;
-    else if (accepted.find("gzip") != std::string::npos)
+    else if (gzip > 0 && gzip >= identity)
       chosen = ContentCoding::gzip;
+    if (!headers.contains("Vary")) headers.set("Vary", "Accept-Encoding");
   }
   if (!chosen || *chosen == ContentCoding::identity) return std::nullopt;
   headers.set("Content-Encoding", *chosen == ContentCoding::gzip ? "gzip" : "deflate");
@@ -187,6 +191,11 @@ std::optional<http::Wrapping> ResponseObject::choose_coding(const Request& reque
 
 void ResponseObject::prepare(Request& request) {
   if (prepared()) return check_request(request);
+  const std::string& head = make_head(request);
+  connection_->send(head);
+}
+
+std::string& ResponseObject::make_head(Request& request) {
   if (request.app_ != nullptr) request.app_->send_on_response_prepare(request, *this);
   if (const auto wrapping = choose_coding(request)) {
     compressor_.emplace(*wrapping);
@@ -197,7 +206,7 @@ void ResponseObject::prepare(Request& request) {
   out.clear();
   append_head(request, std::nullopt, out);
   begin(request);
-  connection_->send(out);
+  return out;
 }
 
 // --- the body -----------------------------------------------------------------------------------

@@ -56,8 +56,10 @@ class ResponseObject : public core::Counted<ResponseObject> {
  protected:
   /// Appends the head. `body_size`: the size of the body, if known.
   void append_head(Request& request, std::optional<std::size_t> body_size, std::string& out);
-  /// Sends `out`, which begins with the head; marks the response as begun.
+  /// Marks the response as begun: its head is to be sent.
   void begin(Request& request);
+  /// Begins the response, and returns the connection's scratch with its head.
+  std::string& make_head(Request& request);
   /// For a response that was begun: throws RuntimeError unless for this request.
   void check_request(const Request& request) const;
   /// A piece of the body, framed. Does not wait.

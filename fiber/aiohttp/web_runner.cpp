@@ -47,7 +47,10 @@ struct RunnerObject {
   }
 
   void clean_up() {
-    if (!ready) return;
+    if (!ready) {
+      if (app && !app->frozen()) await(app->cleanup());
+      return;
+    }
     ready = false;
     for (const auto& site : sites) site->stop();
     server->pre_shutdown();
@@ -227,8 +230,8 @@ void serve_for_ever(const Application& app, const RunAppOptions& options) {
       return false;
     }
   };
-  await(runner.setup());
   asyncio::with(Cleanup{runner}, [&] {
+    await(runner.setup());
     SiteOptions site = options.site;
     if (options.ssl_context) site.ssl_context = options.ssl_context;
     if (options.path) await(UnixSite(runner, *options.path, site).start());

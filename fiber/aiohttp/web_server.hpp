@@ -75,8 +75,8 @@ struct ServerOptions {
   http::Seconds lingering_time = std::chrono::seconds(10);
   bool auto_decompress = true;  ///< bodies with Content-Encoding gzip or deflate
   /// Whether to cancel a handler whose client has disconnected; like aiohttp since 3.7, not by
-  /// default. Works once the whole body was received, and while at most 2 KiB of the next request
-  /// have arrived.
+  /// default. A handler that waits for the body gets RequestPayloadError instead. A client that has
+  /// sent more than 64 KiB that are not read yet, of the body or further requests, is not noticed.
   bool handler_cancellation = false;
 
   std::size_t max_head_size = 64 * 1024;                  ///< bytes

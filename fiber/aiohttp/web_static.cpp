@@ -106,19 +106,14 @@ Response index_of(const std::string& url, const std::string& shown, UniqueFd dir
 
 }  // namespace
 
-Handler static_handler(std::string prefix, std::string directory, StaticOptions options) {
-  return [prefix = std::move(prefix), root = std::move(directory),
-          options](Request& request) -> StreamResponse {
+Handler static_handler(std::string directory, StaticOptions options) {
+  return [root = std::move(directory), options](Request& request) -> StreamResponse {
     const std::string name = request.match_info()["filename"];
     if (!is_below(name)) throw HTTPForbidden();
     const std::string path = root + "/" + name;
-    UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-    if (fd.get() < 0) {
-      if (errno == EACCES || errno == EPERM) throw HTTPForbidden();
-      throw HTTPNotFound();
-    }
+    UniqueFd fd = open_to_serve(path);
     struct stat status {};
-    if (::fstat(fd.get(), &status) != 0) throw HTTPNotFound();
+    if (::fstat(fd.get(), &status) != 0) raise_os_error(errno, path);
     // The opened file is checked, not the name, which may have changed meanwhile.
     if (!options.follow_symlinks) {
       const std::string real = platform::path_of(fd.get(), path);
@@ -156,7 +151,7 @@ Resource UrlDispatcher::add_static(std::string_view prefix, std::string director
   object_->indexed = false;
   const Resource resource(*object_->resources.back());
   const Handler handler =
-      detail::static_handler(std::string(prefix), real.string(), std::move(options));
+      detail::static_handler(real == "/" ? std::string() : real.string(), std::move(options));
   resource.add_route("GET", handler);
   resource.add_route("HEAD", handler);
   return resource;

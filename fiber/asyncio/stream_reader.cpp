@@ -20,11 +20,13 @@ void ReaderObject::wake() {
 void ReaderObject::set_exception(std::exception_ptr error) {
   exception_ = std::move(error);
   if (ReadWaiter* waiter = std::exchange(waiter_, nullptr)) waiter->wake_with(exception_);
+  if (on_complete) on_complete();
 }
 
 void ReaderObject::feed_eof() {
   eof_ = true;
   wake();
+  if (on_complete) on_complete();
 }
 
 void ReaderObject::feed_data(std::string_view data) {

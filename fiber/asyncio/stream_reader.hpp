@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,6 +46,12 @@ class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
   /// Waits for the end, as read(-1) does. The data is still to be read.
   void wait_for_end();
   std::string take_all();
+
+  /// Whether all data has come: by the end, or an error.
+  bool is_complete() const noexcept { return eof_ || exception_ != nullptr; }
+  /// Called when all data has come, read or not; null: no longer. While the source is paused for a
+  /// full buffer nothing comes. Must not throw.
+  std::function<void()> on_complete;
 
   bool at_eof() const noexcept { return eof_ && buffer_.empty(); }
   const std::exception_ptr& exception() const noexcept { return exception_; }

@@ -325,6 +325,7 @@ std::string file_name_of(std::string_view url) {
 
 DownloadResult fetch_file(DownloadClient& client, const std::string& url,
                           const DownloadOptions& options) {
+  if (!(options.retry_jitter >= 0)) throw ValueError("retry_jitter must not be negative");
   return Fetch(client, url, options).run();
 }
 

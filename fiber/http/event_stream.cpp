@@ -118,14 +118,20 @@ void EventStreamParser::field() {
   const std::string_view name = line.substr(0, colon);
   std::string_view value = line.substr(std::min(colon + 1, line.size()));
   if (value.starts_with(' ')) value.remove_prefix(1);
+  // Decoding may make a text three times as long.
+  const auto text = [&](std::size_t room) {
+    std::string result = decoded(value);
+    if (result.size() > room) refuse();
+    return result;
+  };
   if (name == "data") {
-    if (data_.size() + value.size() > most_) refuse();
-    data_ += decoded(value);
+    if (data_.size() > most_) refuse();
+    data_ += text(most_ - data_.size());
     data_ += '\n';
   } else if (name == "event") {
-    type_ = decoded(value);
+    type_ = text(most_);
   } else if (name == "id") {
-    if (value.find('\0') == value.npos) id_ = decoded(value);
+    if (value.find('\0') == value.npos) id_ = text(most_);
   } else if (name == "retry") {
     if (const auto duration = duration_of(value)) retry_ = duration;
   }

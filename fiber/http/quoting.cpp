@@ -273,6 +273,44 @@ std::vector<std::string_view> split_list(std::string_view text) {
   return parts;
 }
 
+namespace {
+
+// "0.5" is 500; 0 for what is no weight.
+int weight_of(std::string_view text) noexcept {
+  if (text.empty() || text.size() > 5 || (text.front() != '0' && text.front() != '1')) return 0;
+  if (text.size() > 1 && text[1] != '.') return 0;
+  int weight = (text.front() - '0') * 1000;
+  int place = 100;
+  for (const char c : text.substr(std::min<std::size_t>(2, text.size()))) {
+    if (c < '0' || c > '9') return 0;
+    weight += (c - '0') * place;
+    place /= 10;
+  }
+  return weight <= 1000 ? weight : 0;
+}
+
+}  // namespace
+
+int coding_weight(const std::vector<std::string_view>& accepted, std::string_view coding) noexcept {
+  int of_any = 0;
+  for (std::string_view list : accepted) {
+    while (!list.empty()) {
+      std::string_view item = take_item(list);
+      const std::string_view name = take_item(item, ';');
+      const bool is_any = name == "*" && coding != "identity";
+      if (!is_any && !equal_ignoring_case(name, coding)) continue;
+      int weight = 1000;
+      if (!item.empty()) {
+        const std::string_view parameter = take_item(item, '=');
+        weight = equal_ignoring_case(parameter, "q") ? weight_of(strip(item)) : 0;
+      }
+      if (!is_any) return weight;
+      of_any = weight;
+    }
+  }
+  return of_any;
+}
+
 std::string_view MediaType::parameter(std::string_view name) const noexcept {
   for (const auto& [its_name, value] : parameters)
     if (its_name == name) return value;

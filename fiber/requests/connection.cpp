@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <future>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -225,6 +226,9 @@ std::vector<asyncio::AddressInfo> Connection::addresses(const std::string& host,
     return look_up(host, port, deadline);
   } catch (const asyncio::gaierror& error) {
     throw http::Failure{failure, error.what(), 0, url_};
+  } catch (const std::system_error& error) {  // by std::thread
+    throw http::Failure{failure, "No thread to look up '" + host + "': " + error.what(),
+                        error.code().value(), url_};
   }
 }
 

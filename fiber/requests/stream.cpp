@@ -18,6 +18,8 @@ using Clock = http::Transfer::Clock;
 constexpr std::size_t stream_buffer = 256 * 1024;
 // The most bytes of the body of a dropped answer that are read to keep its connection.
 constexpr std::size_t discard_limit = 64 * 1024;
+// How long the body of a redirect is awaited.
+constexpr auto redirect_time = std::chrono::seconds(1);
 // The most connections that a session keeps.
 constexpr std::size_t most_idle = 100;
 
@@ -260,18 +262,21 @@ std::string Response::Stream::read(std::size_t n) {
 template <class Enough>
 void Response::Stream::drive(Enough enough) {
   transfer_.touch();
+  std::optional<Clock::time_point> redirect_until;
   while (!enough()) {
     if (transfer_.done()) return check();
     if (transfer_.wants_connection()) connect();
     if (!transfer_.done()) connection_->work(transfer_);
-    if (transfer_.is_redirected() && transfer_.is_over()) {
+    if (transfer_.is_redirected() && !redirect_until) redirect_until = Clock::now() + redirect_time;
+    if (transfer_.is_redirected() && (transfer_.is_over() || *redirect_until <= Clock::now())) {
       ++hops_;
       leave_connection();
       transfer_.next_hop();
+      redirect_until.reset();
     } else if (transfer_.is_over() || transfer_.wants_connection()) {
       leave_connection();
     } else if (!enough()) {
-      connection_->wait(transfer_, milliseconds_to_wait());
+      connection_->wait(transfer_, milliseconds_to_wait(redirect_until));
       if (const auto until = transfer_.expects_until(); until && *until <= Clock::now())
         transfer_.stop_expecting();
     }
@@ -304,10 +309,12 @@ void Response::Stream::check() {
   raise(*failure);
 }
 
-int Response::Stream::milliseconds_to_wait() const {
+int Response::Stream::milliseconds_to_wait(
+    const std::optional<Clock::time_point>& redirect_until) const {
   http::Seconds at_most{60};
-  if (const auto until = transfer_.expects_until())
-    at_most = std::clamp<http::Seconds>(*until - Clock::now(), http::Seconds{0}, at_most);
+  for (const auto& until : {transfer_.expects_until(), redirect_until})
+    if (until)
+      at_most = std::clamp<http::Seconds>(*until - Clock::now(), http::Seconds{0}, at_most);
   if (!read_timeout_) return static_cast<int>(at_most.count() * 1e3) + 1;
   const http::Seconds left = *read_timeout_ - (Clock::now() - transfer_.last_activity());
   if (left.count() <= 0)

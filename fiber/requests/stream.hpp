@@ -66,7 +66,8 @@ class Response::Stream {
   void connect();
   void leave_connection() noexcept;
   void check();
-  int milliseconds_to_wait() const;
+  int milliseconds_to_wait(
+      const std::optional<http::Transfer::Clock::time_point>& redirect_until) const;
   Attempts::Cause cause();
   std::string answer_to_challenge(const HTTPDigestAuth& digest) const;
   void send_again(const CaseInsensitiveDict& fields, bool keep);

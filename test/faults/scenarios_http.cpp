@@ -65,6 +65,13 @@ FAULTS_SCENARIO(requests_get, request_once) {
   require(bytes.content == support::HttpServer::body(50'000), "a body");
 }
 
+// With a time limit a name is looked up on a thread of its own.
+FAULTS_SCENARIO(requests_look_up, request_once) {
+  const std::string url = "http://localhost:" + std::to_string(server().port()) + "/fixed";
+  const auto response = requests::get(url, {.timeout = std::chrono::seconds(20)});
+  require(response.status_code == 200 && response.content == "hello", "a response");
+}
+
 FAULTS_SCENARIO(aiohttp_get, request_once) {
   support::with_session([](aiohttp::ClientSession& session) {
     asyncio::with(session.get(server().url("/redirect/1")), [](auto& response) {

@@ -147,5 +147,9 @@ TEST_CASE("an event has a limit, comments have none") {
   std::string lines;
   for (int i = 0; i < 1002; ++i) lines += "data\n";
   CHECK(outcome(lines + "\n") == 0);
+  for (const char* name : {"data", "event", "id"}) {
+    CAPTURE(name);
+    CHECK(outcome(name + (": " + std::string(400, '\xFF')) + "\n") == 0);  // 1200 bytes of U+FFFD
+  }
   CHECK(outcome(":" + std::string(1'000'000, 'x') + "\ndata: 1\n\n") == 11);
 }

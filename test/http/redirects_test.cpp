@@ -287,3 +287,19 @@ TEST_CASE(
   CHECK(support::with_requests(server.url("/from"), {.timeout = std::chrono::milliseconds(200)}) ==
         "ReadTimeout");
 }
+
+TEST_CASE("a redirect is followed at last, though its body goes on and on") {
+  HttpServer server;
+  // A byte every ten milliseconds: no silence is too long.
+  server.answer_with("/from",
+                     {"HTTP/1.1 302 R\r\nLocation: /fixed\r\nContent-Length: 60000\r\n\r\n",
+                      std::string(60'000, 'x'), 10});
+  CHECK(support::with_aiohttp(server.url("/from")) == "200 hello");
+  CHECK(support::with_requests(server.url("/from"), {.timeout = std::chrono::seconds(60)}) ==
+        "200 hello");
+  const auto response = requests::get(server.url("/from"));
+  REQUIRE(response.history.size() == 1);
+  const std::string& body = response.history[0].content;
+  CHECK(body.size() < 60'000);
+  CHECK(body == std::string(body.size(), 'x'));
+}

@@ -282,6 +282,30 @@ TEST_CASE("an event that is too large ends the source") {
       });
 }
 
+TEST_CASE("an event whose end does not come ends the source, comments may come without end") {
+  bool ended = false;
+  with_events(
+      [&](web::Request& request) -> web::StreamResponse {
+        web::EventSourceResponse response;
+        await(response.prepare(request));
+        for (int i = 0; i < 30; ++i) await(response.write(":" + std::string(99, 'x') + "\n"));
+        await(response.send("fits"));
+        for (int i = 0; i < 30; ++i) await(response.write("data: " + std::string(94, 'x') + "\n"));
+        await(response.wait());
+        ended = true;
+        return response;
+      },
+      [&](const std::string& url, aiohttp::ClientSession& session) {
+        const EventSource source(session, url, {.max_event_size = 1000});
+        CHECK(await(source.receive())->data == "fits");
+        CHECK_THROWS_AS(await(source.receive()), aiohttp::ClientPayloadError);
+        CHECK(source.ready_state() == ReadyState::closed);
+        CHECK_FALSE(await(source.receive()));
+        await(asyncio::sleep(60s));
+      });
+  CHECK(ended);  // by a ping
+}
+
 TEST_CASE("close() ends a wait for an event, for an answer and for the next try") {
   bool answers = true;
   with_events(

@@ -254,6 +254,100 @@ TEST_CASE("a client that goes away cancels the handler if that was asked for") {
   }
 }
 
+TEST_CASE("a client that goes away cancels its handler, wherever its upload is") {
+  std::vector<std::string> events;
+  web::Application app;
+  const auto add = [&](const char* path, auto before) {
+    app.router().add_post(path, [&events, before](web::Request& request) {
+      try {
+        before(request);
+        events.push_back("waits");
+        await(asyncio::sleep(50s));
+        events.push_back("finished");
+      } catch (const asyncio::CancelledError&) {
+        events.push_back("cancelled");
+        throw;
+      } catch (const web::RequestPayloadError&) {
+        events.push_back("cut short");
+        throw;
+      }
+      return web::Response();
+    });
+  };
+  add("/unread", [](web::Request&) {});
+  add("/read", [](web::Request& request) { await(request.read()); });
+  add("/begun", [](web::Request& request) { await(request.content().read(1)); });
+  web::ServerOptions options;
+  options.handler_cancellation = true;
+  const auto upload = [](const char* path, std::size_t size) {
+    return "POST " + std::string(path) +
+           " HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n";
+  };
+  const std::string body(2048, 'x');
+  with_app(
+      app,
+      [&](TestClient& client) {
+        const auto outcome = [&](const std::string& bytes) {
+          events.clear();
+          {
+            Peer peer(client);
+            peer.write(bytes);
+            await(asyncio::sleep(1s));
+          }
+          await(asyncio::sleep(100s));
+          std::string all;
+          for (const std::string& event : events) all += event + " ";
+          return all;
+        };
+        CHECK(outcome(upload("/unread", 2048) + body) == "waits cancelled ");
+        CHECK(outcome(upload("/unread", 2049) + body) == "waits cancelled ");
+        CHECK(outcome(upload("/unread", 100'000) + repeated(body, 20)) == "waits cancelled ");
+        CHECK(outcome(upload("/read", 2048) + body) == "waits cancelled ");
+        CHECK(outcome(upload("/read", 100'000) + body) == "cut short ");
+        CHECK(outcome(upload("/begun", 100'000) + body) == "waits cancelled ");
+        // The next request is here, too.
+        CHECK(outcome(upload("/read", 2048) + body + upload("/read", 2048) + body) ==
+              "waits cancelled ");
+        // Who stays is served, also further requests.
+        events.clear();
+        Peer peer(client);
+        peer.write(upload("/unread", 2048) + body + upload("/read", 2048) + body);
+        await(asyncio::sleep(120s));
+        CHECK(events == std::vector<std::string>{"waits", "finished", "waits", "finished"});
+      },
+      options);
+}
+
+TEST_CASE("a WebSocket tells its handler itself that the client has gone away") {
+  std::vector<std::string> events;
+  web::Application app;
+  app.router().add_get("/", [&](web::Request& request) {
+    web::WebSocketResponse ws;
+    await(ws.prepare(request));
+    events.push_back(await(ws.receive_str()));
+    await(ws.receive());
+    events.push_back(ws.closed() ? "closed" : "open");
+    return ws;
+  });
+  web::ServerOptions options;
+  options.handler_cancellation = true;
+  with_app(
+      app,
+      [&](TestClient& client) {
+        {
+          Peer peer(client);
+          peer.write(
+              "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+              "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+          peer.write(std::string_view("\x81\x82\0\0\0\0hi", 8));
+          await(asyncio::sleep(1s));
+        }
+        await(asyncio::sleep(10s));
+      },
+      options);
+  CHECK(events == std::vector<std::string>{"hi", "closed"});
+}
+
 TEST_CASE("a flood of pings whose answers nobody reads is not answered for ever") {
   std::vector<std::string> ends;
   web::Application app;

@@ -166,6 +166,62 @@ TEST_CASE("handshakes that are none are refused, protocols agreed on") {
               {.protocols = {"chat"}});
 }
 
+TEST_CASE("ws_connect() takes credentials of its URL or of its argument, and no others") {
+  Events events;
+  web::Application app;
+  app.router().add_get("/", [&](web::Request& request) {
+    events.push_back(std::string(request.headers().get("Authorization", "none")) + " " +
+                     std::string(request.host()).substr(0, 10));
+    web::WebSocketResponse ws;
+    await(ws.prepare(request));
+    return ws;
+  });
+  asyncio::testing::run_test([&] {
+    asyncio::with(TestClient(app), [&](TestClient& client) {
+      const std::string place = "127.0.0.1:" + std::to_string(client.server().port());
+      const auto connect = [&](const std::string& user, aiohttp::WsConnectOptions options = {}) {
+        await(await(aiohttp::ws_connect("ws://" + user + place, options)).close());
+      };
+      connect("");
+      connect("user:pass@");
+      connect("user@");
+      connect(":pass@");
+      connect("a%40b:c%3Ad@e@");
+      connect("@");
+      connect(":@");
+      connect("", {.auth = fiber::http::BasicAuth{"user", "pass"}});
+      connect("", {.headers = {{"Authorization", "own"}}});
+      const auto both = [&](const std::string& user, const aiohttp::WsConnectOptions& options) {
+        try {
+          connect(user, options);
+        } catch (const fiber::ValueError& error) {
+          events.push_back(error.what());
+        }
+      };
+      both("user:pass@", {.auth = fiber::http::BasicAuth{"user", "pass"}});
+      both("", {.auth = fiber::http::BasicAuth{"us:er", "pass"}});
+      both("user:pass@", {.headers = {{"Authorization", "own"}}});
+      both("",
+           {.headers = {{"Authorization", "own"}}, .auth = fiber::http::BasicAuth{"user", "pass"}});
+      for (const char* bad : {"ws://u:p@h:x/", "ws://u:p@:80/", "ws://h:70000/", "ws://h:-1/",
+                              "ws://\\u@127.0.0.1:1/", "ws://u:p@/"}) {
+        CAPTURE(std::string(bad));
+        CHECK_THROWS_AS(await(aiohttp::ws_connect(bad)), fiber::ValueError);
+      }
+    });
+  });
+  CHECK(
+      text(events) ==
+      text({"none 127.0.0.1:", "Basic dXNlcjpwYXNz 127.0.0.1:", "Basic dXNlcjo= 127.0.0.1:",
+            "Basic OnBhc3M= 127.0.0.1:", "Basic YUBiOmM6ZEBl 127.0.0.1:", "none 127.0.0.1:",
+            "none 127.0.0.1:", "Basic dXNlcjpwYXNz 127.0.0.1:", "own 127.0.0.1:",
+            "Cannot combine AUTH argument with credentials encoded in URL",
+            "A \":\" is not allowed in login (RFC 1945#section-11.1)",
+            "Cannot combine AUTHORIZATION header with AUTH argument or credentials encoded in URL",
+            "Cannot combine AUTHORIZATION header with AUTH argument or credentials encoded in "
+            "URL"}));
+}
+
 TEST_CASE("a heartbeat keeps a connection, and gives up one that is dead") {
   Events events;
   with_socket(
