@@ -66,7 +66,7 @@ std::uintptr_t thread_pointer() noexcept {
 }
 
 // Unregisters the helper's area of restartable sequences. The kernel writes the processor's number,
-// and restarts sequences, at one address for each thread: that of the running thread. Code that
+// and restarts sequences, in the area of the thread that runs, not in that of the helper. Code that
 // finds no area at its own thread pointer asks the kernel instead.
 void leave_restartable_sequences() noexcept {
 #if defined(RSEQ_SIG) && defined(SYS_rseq)
