@@ -415,8 +415,7 @@ void ShieldBase::on_outer(Leaf* leaf) noexcept {
   shield->release();
 }
 
-// --- for code that looks at waiting tasks
-// ---------------------------------------------------------
+// --- for code that looks at waiting tasks -------------------------------------------------------
 
 FutureBase* combined_future(const LeafCallback& leaf) noexcept {
   if (leaf.run == &GatherBase::on_child) return static_cast<const GatherBase::Node&>(leaf).gather;

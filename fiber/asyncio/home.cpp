@@ -99,7 +99,7 @@ void Home::thread_exits() noexcept {
     if (task->own_greenlet() != here) {
       end_current();
     } else {
-      // Its stack is in use for good. No task must wait for it.
+      // Its stack stays in use for ever. No task must wait for it.
       task->retain();
       turns.current_task = nullptr;
       task->complete(FutureState::cancelled);

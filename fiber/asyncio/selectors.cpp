@@ -250,7 +250,7 @@ int Selector::wait(DescriptorWait& wait) {
   const int error = arm(wait.fd, its);
   if (error != 0) {
     unlist(its, wait);
-    // The other waits would have failed as well; the poller has lost handles that were there.
+    // The other waits would have failed as well: the registration is gone.
     wake_waits(its, 0, error);
   }
   return error;

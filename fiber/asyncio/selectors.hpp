@@ -3,12 +3,12 @@
 //  - handles, level-triggered, changed only when the wanted events change;
 //  - a Watch, made once, edge-triggered: see watch.hpp;
 //  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed
-//    without our being told between two of them. They go together with either of the others.
+//    without notice between two of them. A descriptor may have waits beside handles or a Watch.
 //
-// A number may come to stand for another file without any notice. The kernel, which knows files, is
-// asked whenever a registration is added; and each registration has a generation, which its events
-// carry. A registration that its number has left, kept alive by a duplicate of the descriptor, is
-// found by its first event; it can only be removed together with all others (see renew).
+// Other code may close a descriptor, and the number may be reused for another file, without notice.
+// So the kernel, which knows files, is asked whenever a registration is added, and registrations
+// have generations, which their events carry. A registration that outlives its number, because a
+// duplicate keeps the file open, is found by its first event; see renew() for its removal.
 #pragma once
 
 #include <fiber/asyncio/base_events.hpp>
@@ -57,12 +57,12 @@ class FIBER_API Selector final : private platform::Wishes {
   /// Adds a watch, which stays in the list of detach_all() until it is forgotten. Throws OSError,
   /// RuntimeError for a descriptor that is watched.
   void watch(Watch& watch, int fd);
-  /// Throws RuntimeError if the descriptor is watched. A watch whose file has lost its number to
-  /// another one is told.
+  /// Throws RuntimeError if the descriptor is watched. A watch whose number has been reused for
+  /// another file is told.
   void refuse_watched(int fd);
   /// Removes the registration, before the descriptor is closed. The watch is still told of the end
-  /// of the loop. Returns false if the number stands for another file, or none, and must not be
-  /// closed.
+  /// of the loop. Returns false if the number has been reused for another file, or is free, and
+  /// must not be closed.
   bool unwatch(Watch& watch) noexcept;
   void forget(Watch& watch) noexcept;
   /// Reports the watch readable in the next select, which will not wait.
