@@ -45,7 +45,7 @@ void carry_through(const RequestRef& request) {
                                                 : quoted(request->path));
 }
 
-// Of what io_uring does not have, or what is more than one call.
+// For operations that io_uring does not have, or that take several system calls.
 template <class F>
 auto on_thread(const F& call) {
   return asyncio::await(asyncio::get_running_loop().run_in_executor(nullptr, call));
@@ -114,7 +114,7 @@ void makedirs(const std::string& path, const MakedirsOptions& options) {
   const std::string above =
       slash == std::string::npos ? "" : path.substr(0, path.find_last_not_of('/', slash) + 1);
   if (!above.empty() && !look(above, true)) {
-    // Somebody else may make it meanwhile.
+    // Another process may make the directory meanwhile.
     makedirs(above, {.mode = 0777, .exist_ok = true});
   }
   try {
@@ -233,7 +233,7 @@ std::vector<std::string> listdir(const std::string& path) {
 
 namespace {
 
-// A system call that is made again if a signal has interrupted it.
+// Makes a system call, and again if a signal has interrupted it.
 template <class Call>
 int uninterrupted(Call call) noexcept {
   int result = 0;
@@ -242,7 +242,7 @@ int uninterrupted(Call call) noexcept {
   return result;
 }
 
-// A new file beside the one that it will replace; removed unless it has.
+// A new file beside the one that it will replace; the destructor removes it unless it has done so.
 class Draft {
  public:
   explicit Draft(const std::string& path) : path_(path) {
@@ -281,7 +281,7 @@ class Draft {
   UniqueFd fd_;
 };
 
-// umask(2) cannot be asked for without being set, for all threads.
+// umask(2) can only be read by setting it, for all threads.
 mode_t current_umask() {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> status(
       std::fopen("/proc/self/status", "re"), std::fclose);
