@@ -303,12 +303,12 @@ class FIBER_API ClientSession {
   RequestContext delete_(std::string_view url, RequestOptions options = {});
   RequestContext options(std::string_view url, RequestOptions options = {});
 
-  /// Opens a WebSocket as a request of this session: base_url, headers, cookies, connector, timeout,
-  /// proxies, redirects, middlewares and traces are as for other requests, and the WebSocket counts
-  /// as a connection in use until it is closed. ws:// stands for http://, wss:// for https://. Needs
-  /// <fiber/aiohttp/client_ws.hpp>, with WsConnectOptions and the types of the result, and the
-  /// library fiber-web. Awaiting it throws as request() does, and WSServerHandshakeError;
-  /// asyncio::with() closes it. (A template, so that programs without WebSockets need none of these.)
+  /// Opens a WebSocket as a request of this session: base_url, headers, cookies, connector,
+  /// timeout, proxies, redirects, middlewares and traces are as for other requests, and the
+  /// WebSocket counts as a connection in use until it is closed. ws:// and wss:// mean http:// and
+  /// https://. Needs <fiber/aiohttp/client_ws.hpp>, with WsConnectOptions and the types of the
+  /// result, and the library fiber-web. Awaiting it throws as request() does, and
+  /// WSServerHandshakeError; asyncio::with() closes it. (A template: other programs need neither.)
   template <class Options = WsConnectOptions>
   auto ws_connect(std::string_view url, std::type_identity_t<Options> options = {}) const {
     return open_websocket(core_, std::string(url), std::move(options));
