@@ -284,7 +284,7 @@ void wait_for_any(std::vector<FutureBase*>& futures, const std::optional<nanosec
     block->timer.entry = Entry(static_cast<Leaf*>(&block->timer));
     loop->add_timer(&block->timer);
   }
-  owned.release();
+  static_cast<void>(owned.release());  // end_wait() takes it over
   struct End {
     WaitBlock* block;
     ~End() { end_wait(block); }

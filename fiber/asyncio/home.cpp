@@ -62,7 +62,8 @@ void Home::settle() {
   if (moves) check("run");
   made_outside_ = false;
   const core::List<TaskBase>& tasks = loop_.tasks().unfinished();
-  for (TaskBase* task = tasks.last(); task != nullptr; task = tasks.previous(*task)) {
+  for (TaskBase* task = tasks.last(); task != nullptr;
+       task = core::List<TaskBase>::previous(*task)) {
     GreenletObject* greenlet = task->own_greenlet();
     if (greenlet->listed && !moves) break;  // and all older tasks are listed
     if (greenlet->owner.load(std::memory_order_relaxed) != &here)
