@@ -36,12 +36,12 @@
 // In a child that was forked in a task, calls are libc's until the child has left the loop.
 //
 // Patched calls that wait: read, write, readv, writev, recv*, send*, sendfile, splice, tee,
-// vmsplice,
-// accept, connect, poll, select, epoll_wait, sleep and its relatives, wait*, system, sigwait and
-// its relatives, locks on files (flock, lockf, fcntl), message queues (mq_*, msg*), semop, and, on
-// threads of the loop's default executor, getaddrinfo and its relatives. With glibc also mutexes
-// that another task of the thread holds, recursive or not, read-write locks, sem_wait, pthread_once
-// and the static variables of functions.
+// vmsplice, accept, connect, poll, select, epoll_wait, sleep and its relatives, wait*, system,
+// sigwait and its relatives, locks on files (flock, lockf, fcntl), message queues (mq_*, msg*),
+// semop, and, on threads of the loop's default executor, getaddrinfo and its relatives. With glibc
+// also mutexes that another task of the thread holds, recursive or not, read-write locks, sem_wait,
+// pthread_once and the static variables of functions.
+//
 // Not cooperative: condition variables, joining a thread, reading and writing files on disks, and
 // calls of stdio. asyncio::StallMonitor (asyncio/stall.hpp) finds calls that still block;
 // fiber/monkey/README.md explains all of this.
