@@ -195,36 +195,13 @@ ClientSession::~ClientSession() {
 }
 
 RequestContext ClientSession::request(std::string_view method, std::string_view url,
-                                      RequestOptions options) {
+                                      RequestOptions options) const {
   return RequestContext(asyncio::Coroutine<ClientResponse>(
       [core = core_, method = std::string(method), url = std::string(url),
        options = std::move(options)]() mutable {
         return core->request(std::move(method), url, std::move(options));
       },
       "ClientSession._request"));
-}
-
-RequestContext ClientSession::get(std::string_view url, RequestOptions options) {
-  return request("GET", url, std::move(options));
-}
-RequestContext ClientSession::head(std::string_view url, RequestOptions options) {
-  if (!options.allow_redirects) options.allow_redirects = false;
-  return request("HEAD", url, std::move(options));
-}
-RequestContext ClientSession::post(std::string_view url, RequestOptions options) {
-  return request("POST", url, std::move(options));
-}
-RequestContext ClientSession::put(std::string_view url, RequestOptions options) {
-  return request("PUT", url, std::move(options));
-}
-RequestContext ClientSession::patch(std::string_view url, RequestOptions options) {
-  return request("PATCH", url, std::move(options));
-}
-RequestContext ClientSession::delete_(std::string_view url, RequestOptions options) {
-  return request("DELETE", url, std::move(options));
-}
-RequestContext ClientSession::options(std::string_view url, RequestOptions options) {
-  return request("OPTIONS", url, std::move(options));
 }
 
 asyncio::Coroutine<void> ClientSession::close() {

@@ -32,6 +32,7 @@
 #include <fiber/http/chunks.hpp>
 #include <fiber/http/headers.hpp>
 #include <fiber/http/json.hpp>
+#include <fiber/http/verbs.hpp>
 
 #include <any>
 #include <chrono>
@@ -261,7 +262,7 @@ class FIBER_API ClientResponse {
 };
 
 /// The result of session.get() and its like. Nothing has been sent yet: `await` sends the request
-/// and returns the response, asyncio::with() lends the response to its body and releases it.
+/// and returns the response, asyncio::with() passes the response to its body and releases it.
 class FIBER_API RequestContext : public asyncio::Coroutine<ClientResponse> {
  public:
   explicit RequestContext(asyncio::Coroutine<ClientResponse> request)
@@ -275,8 +276,9 @@ class FIBER_API RequestContext : public asyncio::Coroutine<ClientResponse> {
   std::optional<ClientResponse> response_;
 };
 
-/// Keeps connections and cookies between requests. Python: aiohttp.ClientSession.
-class FIBER_API ClientSession {
+/// Keeps connections and cookies between requests. get(), post() and so on, from http::Verbs, call
+/// request(). Python: aiohttp.ClientSession.
+class FIBER_API ClientSession : public http::Verbs<ClientSession, RequestOptions> {
  public:
   explicit ClientSession(SessionOptions options = {});
   ClientSession(ClientSession&&) noexcept;
@@ -293,22 +295,14 @@ class FIBER_API ClientSession {
   /// TooManyRedirects, ClientResponseError (not HTTP, or raise_for_status) and
   /// ClientConnectionError (the session was closed meanwhile).
   RequestContext request(std::string_view method, std::string_view url,
-                         RequestOptions options = {});
+                         RequestOptions options = {}) const;
 
-  RequestContext get(std::string_view url, RequestOptions options = {});
-  RequestContext head(std::string_view url, RequestOptions options = {});
-  RequestContext post(std::string_view url, RequestOptions options = {});
-  RequestContext put(std::string_view url, RequestOptions options = {});
-  RequestContext patch(std::string_view url, RequestOptions options = {});
-  RequestContext delete_(std::string_view url, RequestOptions options = {});
-  RequestContext options(std::string_view url, RequestOptions options = {});
-
-  /// Opens a WebSocket as a request of this session: base_url, headers, cookies, connector, timeout,
-  /// proxies, redirects, middlewares and traces are as for other requests, and the WebSocket counts
-  /// as a connection in use until it is closed. ws:// stands for http://, wss:// for https://. Needs
-  /// <fiber/aiohttp/client_ws.hpp>, with WsConnectOptions and the types of the result, and the
-  /// library fiber-web. Awaiting it throws as request() does, and WSServerHandshakeError;
-  /// asyncio::with() closes it. (A template, so that programs without WebSockets need none of these.)
+  /// Opens a WebSocket as a request of this session: base_url, headers, cookies, connector,
+  /// timeout, proxies, redirects, middlewares and traces are as for other requests, and the
+  /// WebSocket counts as a connection in use until it is closed. ws:// and wss:// mean http:// and
+  /// https://. Needs <fiber/aiohttp/client_ws.hpp>, with WsConnectOptions and the types of the
+  /// result, and the library fiber-web. Awaiting it throws as request() does, and
+  /// WSServerHandshakeError; asyncio::with() closes it. (A template: other programs need neither.)
   template <class Options = WsConnectOptions>
   auto ws_connect(std::string_view url, std::type_identity_t<Options> options = {}) const {
     return open_websocket(core_, std::string(url), std::move(options));

@@ -13,12 +13,12 @@
  *
  * Statuses. Functions that can fail return FIBER_OK (0), one of the negative statuses below, or a
  * positive one of the program's own, which a body has returned or fiber_greenlet_throw has sent.
- * What a body returns arrives where its end is waited for; a status that tells it to end
- * (FIBER_EXIT, FIBER_CANCELLED) should be returned once everything is cleaned up. To end by
- * FIBER_EXIT is no error: the parent of a greenlet sees FIBER_OK, who awaits a task FIBER_CANCELLED.
- * On failure what a function would have given (made, result, received, ready) is NULL or zero. No
- * C++ exception crosses this interface; those of C++ code behind it become statuses, and are what
- * they were when a body passes the status on to C++ code.
+ * The status that a body returns goes to the code that waits for its end. A body that gets a status
+ * to end by (FIBER_EXIT, FIBER_CANCELLED) should clean up and return that status. To end by
+ * FIBER_EXIT is no error: a greenlet's parent gets FIBER_OK, a task's awaiter FIBER_CANCELLED.
+ * On failure the results of a function (made, result, received, ready) are NULL or zero. No C++
+ * exception crosses this interface: exceptions of C++ code become statuses, and are thrown again
+ * unchanged when a body passes the status on to C++ code.
  *
  * Handles are counted references. A function whose name ends in _new or _spawn, and those that say
  * so, give the caller a reference, to be given back with the _unref of its type. NULL may be given

@@ -78,10 +78,8 @@ void nothing_returned(const core::Type& wanted) {
 }
 
 void nothing_keeps_text(const core::Type& wanted) {
-  throw TypeError(
-      "a StopIteration was thrown in, whose text goes with it: yield_from cannot return "
-      "it as '" +
-      wanted.name() + "'");
+  throw TypeError("yield_from cannot return the text of the StopIteration that was thrown in as '" +
+                  wanted.name() + "', since the text ends with the exception: return std::string");
 }
 
 void sent_to_range() {

@@ -99,7 +99,7 @@ PreparedRequest Session::prepare(std::string_view method, std::string_view url,
   return request;
 }
 
-Response Session::request(std::string_view method, std::string_view url, Options options) {
+Response Session::request(std::string_view method, std::string_view url, Options options) const {
   check_timeout("connect", options.timeout.connect);
   check_timeout("read", options.timeout.read);
   const Cert& certificate = options.cert ? options.cert : cert;
@@ -160,29 +160,6 @@ Response Session::request(std::string_view method, std::string_view url, Options
   } catch (const http::Failure& failure) {
     raise(failure);
   }
-}
-
-Response Session::get(std::string_view url, Options options) {
-  return request("GET", url, std::move(options));
-}
-Response Session::head(std::string_view url, Options options) {
-  if (!options.allow_redirects) options.allow_redirects = false;
-  return request("HEAD", url, std::move(options));
-}
-Response Session::post(std::string_view url, Options options) {
-  return request("POST", url, std::move(options));
-}
-Response Session::put(std::string_view url, Options options) {
-  return request("PUT", url, std::move(options));
-}
-Response Session::patch(std::string_view url, Options options) {
-  return request("PATCH", url, std::move(options));
-}
-Response Session::delete_(std::string_view url, Options options) {
-  return request("DELETE", url, std::move(options));
-}
-Response Session::options(std::string_view url, Options options) {
-  return request("OPTIONS", url, std::move(options));
 }
 
 Params Session::cookies() const { return core_->shared->cookies().names_and_values(); }

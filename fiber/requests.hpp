@@ -20,6 +20,7 @@
 
 #include <fiber/http/arguments.hpp>
 #include <fiber/http/headers.hpp>
+#include <fiber/http/verbs.hpp>
 #include <fiber/requests/adapters.hpp>
 #include <fiber/requests/auth.hpp>
 #include <fiber/requests/exceptions.hpp>
@@ -103,8 +104,8 @@ struct Options {
 };
 
 /// Keeps connections and cookies between requests, and the arguments that all requests share.
-/// Python: requests.Session.
-class FIBER_API Session {
+/// get(), post() and so on, from http::Verbs, call request(). Python: requests.Session.
+class FIBER_API Session : public http::Verbs<Session, Options> {
  public:
   CaseInsensitiveDict headers;  ///< has User-Agent and Accept at first
   Params params;
@@ -136,15 +137,7 @@ class FIBER_API Session {
   /// lengths, Retry-After), ChunkedEncodingError, ContentDecodingError (also for max_body_size),
   /// RetryError, UnrewindableBodyError, and the exceptions of hooks, `auth` and the source of
   /// `data`.
-  Response request(std::string_view method, std::string_view url, Options options = {});
-
-  Response get(std::string_view url, Options options = {});
-  Response head(std::string_view url, Options options = {});
-  Response post(std::string_view url, Options options = {});
-  Response put(std::string_view url, Options options = {});
-  Response patch(std::string_view url, Options options = {});
-  Response delete_(std::string_view url, Options options = {});
-  Response options(std::string_view url, Options options = {});
+  Response request(std::string_view method, std::string_view url, Options options = {}) const;
 
   /// Sets the adapter, which says how often a request is tried, for URLs that begin with `prefix`,
   /// in lower or upper case; the longest prefix counts. Each URL of a redirect has its own adapter.

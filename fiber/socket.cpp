@@ -244,7 +244,7 @@ std::pair<socket, socket> socketpair(int family, int type, int proto) {
 
 namespace {
 
-// Waits in the way that suits the caller: a task gives way, a thread blocks.
+// Waits as the caller should: a task suspends, a thread blocks.
 class Connector {
  public:
   explicit Connector(const CreateConnectionOptions& options)

@@ -6,7 +6,7 @@
 //   auto [question, from] = await(loop.sock_recvfrom(udp, 1500));
 //   await(loop.sock_sendto(udp, answer, from));
 //
-// A socket goes wherever a descriptor does: to loop.sock_recv and its kin, add_reader, and, moved,
+// A socket goes wherever a descriptor does: to loop.sock_recv and its like, add_reader, and, moved,
 // to open_connection, start_server, create_connection, create_datagram_endpoint. The constants are
 // the system's: AF_INET, SOCK_DGRAM, SOL_SOCKET, SO_REUSEADDR. The methods are system calls, which
 // block the thread unless setblocking(false) was called; in a task, use the loop's. A socket must
@@ -161,19 +161,15 @@ inline auto open_unix_connection(socket::socket sock, OpenUnixConnectionOptions 
 /// start_server(sock=...).
 template <client_connected_callback F>
 auto start_server(F&& callback, socket::socket sock, StartServerOptions options = {}) {
-  return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)),
-                           sock = detail::GivenDescriptor(std::move(sock)), options]() mutable {
-    return detail::serve_given(std::move(callback), sock, options);
-  });
+  return detail::serve_from(std::forward<F>(callback), detail::GivenDescriptor(std::move(sock)),
+                            options);
 }
 /// Serves at a bound Unix socket, as above; its file is removed with the server unless
 /// `cleanup_socket` is false. Python: start_unix_server(sock=...).
 template <client_connected_callback F>
 auto start_unix_server(F&& callback, socket::socket sock, StartUnixServerOptions options = {}) {
-  return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)),
-                           sock = detail::GivenDescriptor(std::move(sock)), options]() mutable {
-    return detail::serve_unix_given(std::move(callback), sock, options);
-  });
+  return detail::serve_from(std::forward<F>(callback), detail::GivenDescriptor(std::move(sock)),
+                            options);
 }
 
 }  // namespace fiber::asyncio

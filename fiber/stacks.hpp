@@ -32,8 +32,8 @@ namespace fiber::stacks {
 /// option stack_size): bytes, rounded up to a power of two, and to whole pages; 256 KiB at first,
 /// and again for 0; 1 MiB instead once fiber/monkey.hpp has patched anything. Frames have all of it
 /// but some 1 KiB at its top. The size is address space; only the pages that a fiber touches take
-/// memory. Setting returns the previous size. Throws
-/// ValueError (less than 16 KiB, more than 1 TiB). Python: threading.stack_size.
+/// memory. Setting returns the previous size. Throws ValueError (less than 16 KiB, more than 1
+/// TiB). Python: threading.stack_size.
 FIBER_API std::size_t default_size();
 FIBER_API std::size_t default_size(std::size_t bytes);
 

@@ -17,7 +17,7 @@ namespace {
 
 struct Backends {
   std::mutex mutex;
-  std::unordered_map<std::uint64_t, Backend*> of_loops;  // by the loop's serial
+  std::unordered_map<std::uint64_t, Backend*> of_loops;  // keyed by LoopObject::serial
 };
 
 Backends& backends() {
@@ -25,7 +25,7 @@ Backends& backends() {
   return *all;
 }
 
-// The last one that was asked for: most threads have one loop.
+// The backend found last on this thread: most threads have one loop.
 struct Last {
   std::uint64_t serial = 0;
   Backend* backend = nullptr;
@@ -44,7 +44,7 @@ Choice choice() {
                    "'");
 }
 
-// Called on the loop's thread when a thread has made the call; dropped uncalled if none will.
+// Completes a request on the loop's thread; if dropped without a call, the request has failed.
 class Ending {
  public:
   explicit Ending(RequestRef request) noexcept : request_(std::move(request)) {}
@@ -74,7 +74,7 @@ Backend& Backend::of(LoopObject& loop) {
     last = {loop.serial, found};
   }
   int error = 0;
-  // A child process has the parent's ring, which stays as it is: it is not ours to close.
+  // A forked child has the parent's ring, which it must neither use nor close.
   if (found->ring_ != nullptr && found->ring_->inherited()) [[unlikely]]
     static_cast<void>(std::exchange(found->ring_, Ring::open(loop, error)).release());
   return *found;
@@ -139,7 +139,7 @@ long carry_out(const RequestRef& request) {
   backend.start(request);
   try {
     if (request->done)
-      asyncio::await(asyncio::sleep(0));  // others have their turn, as if it had taken a while
+      asyncio::await(asyncio::sleep(0));  // lets others run, as any call that waits does
     else
       waiter.wait();
   } catch (...) {

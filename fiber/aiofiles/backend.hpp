@@ -1,4 +1,4 @@
-// Who carries out the requests of a loop: io_uring, or threads of the loop's default executor.
+// Carries out the requests of a loop: by io_uring, or on threads of the loop's default executor.
 #pragma once
 
 #include <fiber/aiofiles/request.hpp>
@@ -8,14 +8,14 @@
 
 namespace fiber::aiofiles::detail {
 
-/// Of one loop: made by its first request, ended when the loop is closed.
+/// The backend of one loop, made by its first request and destroyed when the loop is closed.
 class Backend final : public asyncio::detail::LoopDependent {
  public:
-  /// Throws what FIBER_AIOFILES asks for and cannot be had: OSError, ValueError.
+  /// Throws OSError if FIBER_AIOFILES asks for io_uring in vain, ValueError for an unknown value.
   static Backend& of(LoopObject& loop);
 
   const char* name() const noexcept { return ring_ != nullptr ? "io_uring" : "executor"; }
-  /// The request may have ended on return. Throws RuntimeError if the executor takes nothing more.
+  /// Starts a request, which may have ended on return. Throws RuntimeError if no thread takes it.
   void start(const RequestRef& request);
   /// Returns false if there is no ring, or no room in it.
   bool start_in_ring(const RequestRef& request);
@@ -34,7 +34,7 @@ class Backend final : public asyncio::detail::LoopDependent {
 };
 
 /// Carries a request out while the current task waits. Returns a number, or -errno. Throws
-/// CancelledError; the request goes on by itself then.
+/// CancelledError; in that case the request goes on without the task.
 long carry_out(const RequestRef& request);
 
 }  // namespace fiber::aiofiles::detail

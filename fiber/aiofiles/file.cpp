@@ -17,7 +17,7 @@ UnsupportedOperation::~UnsupportedOperation() = default;
 namespace detail {
 namespace {
 
-// Of what a file that says nothing of its size has.
+// Bytes to read at once where the size of the file is unknown.
 constexpr std::size_t kBlock = 64 * 1024;
 
 std::size_t size_of(std::ptrdiff_t n) noexcept { return static_cast<std::size_t>(n); }
@@ -25,7 +25,7 @@ std::size_t size_of(std::ptrdiff_t n) noexcept { return static_cast<std::size_t>
 std::string read_all(FileObject& file) {
   if (file.seekable()) {
     const std::int64_t left = file.size() - file.tell();
-    // One byte more tells the end of the file, unless that has grown.
+    // The extra byte shows whether the file has grown; otherwise the end is known at once.
     std::size_t size = left > 0 ? static_cast<std::size_t>(left) + 1 : kBlock;
     if (size > file.available()) size -= file.available();
     while (file.fill(size) > 0) size = kBlock;

@@ -20,7 +20,7 @@
 
 namespace fiber::aiofiles {
 
-/// The file was not opened for what is asked of it. Python: io.UnsupportedOperation.
+/// The mode of the file does not allow the operation. Python: io.UnsupportedOperation.
 class FIBER_API UnsupportedOperation : public OSError {
  public:
   using OSError::OSError;
@@ -29,10 +29,10 @@ class FIBER_API UnsupportedOperation : public OSError {
 
 /// Keyword arguments of open.
 struct OpenOptions {
-  /// How many bytes are read ahead, and how many written ones are kept back until flush(), seek(),
-  /// close(); 0: none.
+  /// The number of bytes that are read ahead, and of written bytes that are kept back until
+  /// flush(), seek() or close(); 0: none.
   std::size_t buffering = 64 * 1024;
-  mode_t permissions = 0666;  ///< of a new file, less the umask
+  mode_t permissions = 0666;  ///< of a new file, before the umask applies
 };
 
 class File;
@@ -62,7 +62,7 @@ FIBER_API void close(FileObject& file);
 
 }  // namespace detail
 
-/// Goes through the lines of a file, which it reads when it is moved on: in a task.
+/// Iterates over the lines of a file. Each step may wait, so it must be made in a task.
 class FIBER_API LineIterator {
  public:
   using iterator_category = std::input_iterator_tag;
@@ -93,77 +93,77 @@ class FIBER_API LineIterator {
   mutable std::string line_;
 };
 
-/// An open file: a counted reference, so that a copy is the same file. Where it says "await it", a
-/// call alone does nothing. Calls of several tasks are carried out one after the other, in the
-/// order in which they came; all from one loop and its thread. They throw OSError, and ValueError
-/// on a file that is closed.
+/// An open file. A counted reference: a copy refers to the same file. Where a comment says "await
+/// it", a call alone does nothing. A file belongs to one loop and its thread; calls of several
+/// tasks are carried out one after the other, in the order in which they came. They throw OSError,
+/// and ValueError on a file that is closed.
 ///
-/// A read that is cancelled leaves the position as it was, and what it has read for the next one. A
-/// write that is cancelled has taken its data all the same: the next call waits for the end of it,
-/// and throws its error. The last reference closes the file; what is still to be written then stops
-/// the thread, and its errors are lost: close() tells them, and so does the end of asyncio::with().
+/// A read that is cancelled leaves the position unchanged, and its bytes for the next read. A write
+/// that is cancelled goes on nevertheless: the next call waits for its end, and throws its error.
+/// The last reference closes the file: bytes kept back until then are written while the thread
+/// waits, and errors are lost; close(), or the end of asyncio::with(), reports them.
 class FIBER_API File {
  public:
   using counted_handle = void;  ///< for asyncio::with
 
   File() noexcept = default;
 
-  /// Up to `n` bytes, fewer at the end of the file alone, "" when it has been reached; all that is
-  /// left without `n`. Await it.
+  /// Returns `n` bytes, fewer only at the end of the file, "" there. A negative `n`: all bytes up
+  /// to the end. Await it.
   auto read(std::ptrdiff_t n = -1) const {
     return asyncio::detail::Deferred([file = *this, n] { return detail::read(file.object(), n); });
   }
-  /// What is there already, or what one look at the file brings; await it.
+  /// Returns the bytes read ahead, at most `n`, or else those of one read of the file; await it.
   auto read1(std::ptrdiff_t n = -1) const {
     return asyncio::detail::Deferred([file = *this, n] { return detail::read1(file.object(), n); });
   }
-  /// Fills the buffer as far as the file goes; returns how many bytes that were. Await it.
+  /// Fills the buffer, or less at the end of the file; returns the number of bytes. Await it.
   auto readinto(std::span<char> buffer) const {
     return asyncio::detail::Deferred(
         [file = *this, buffer] { return detail::readinto(file.object(), buffer); });
   }
-  /// A line with its '\n', which the last one may lack, of at most `limit` bytes; "" at the end.
-  /// Await it.
+  /// Returns a line with its '\n', which the last line may lack, of at most `limit` bytes; "" at
+  /// the end. Await it.
   auto readline(std::ptrdiff_t limit = -1) const {
     return asyncio::detail::Deferred(
         [file = *this, limit] { return detail::readline(file.object(), limit); });
   }
-  /// The lines that are left; await it.
+  /// Returns the remaining lines; await it.
   auto readlines() const {
     return asyncio::detail::Deferred([file = *this] { return detail::readlines(file.object()); });
   }
-  /// for (const std::string& line : file), in a task. Python: async for.
+  /// For `for (const std::string& line : file)` in a task. Python: async for.
   LineIterator begin() const { return LineIterator(ref()); }
   LineIterator end() const noexcept { return {}; }
 
-  /// Takes all of it; returns how many bytes that are. Await it.
+  /// Writes all of `data`; returns the number of its bytes. Await it.
   auto write(std::string data) const {
     return asyncio::detail::Deferred([file = *this, data = std::move(data)]() mutable {
       return detail::write(file.object(), std::move(data));
     });
   }
-  /// No line ends are added. Await it.
+  /// Writes the lines, without adding line ends. Await it.
   auto writelines(std::vector<std::string> lines) const {
     return asyncio::detail::Deferred([file = *this, lines = std::move(lines)]() mutable {
       for (std::string& line : lines) detail::write(file.object(), std::move(line));
     });
   }
-  /// SEEK_SET, SEEK_CUR, SEEK_END; returns the new position. Await it.
+  /// Moves the position; `whence`: SEEK_SET, SEEK_CUR, SEEK_END. Returns the new one. Await it.
   auto seek(std::int64_t offset, int whence = 0) const {
     return asyncio::detail::Deferred(
         [file = *this, offset, whence] { return detail::seek(file.object(), offset, whence); });
   }
-  /// Await it.
+  /// Returns the position. Await it.
   auto tell() const {
     return asyncio::detail::Deferred([file = *this] { return detail::tell(file.object()); });
   }
-  /// Makes the file that long, by default as long as the position says; returns that. The position
-  /// stays. Await it.
+  /// Sets the length of the file, by default to the position, which does not change; returns the
+  /// length. Await it.
   auto truncate(std::optional<std::int64_t> size = {}) const {
     return asyncio::detail::Deferred(
         [file = *this, size] { return detail::truncate(file.object(), size); });
   }
-  /// Gives to the system what was kept back; await it.
+  /// Writes the bytes that were kept back; await it.
   auto flush() const {
     return asyncio::detail::Deferred([file = *this] { detail::flush(file.object()); });
   }
@@ -180,15 +180,15 @@ class FIBER_API File {
   bool closed() const;
   bool readable() const;
   bool writable() const;
-  /// False of pipes and terminals, which have no position: seek() and tell() throw OSError.
+  /// Returns false for pipes and terminals: they have no position, so seek() and tell() throw.
   bool seekable() const;
   bool isatty() const;
-  /// Throws ValueError if it is closed. To be neither closed, nor read from or written to.
+  /// Throws ValueError if the file is closed. Callers must not close, read or write the descriptor.
   int fileno() const;
   const std::string& name() const;  ///< the path as it was given
   const std::string& mode() const;
 
-  /// For asyncio::with: the file, which is closed at the end of the block.
+  /// For asyncio::with, which passes the file to the block and closes it afterwards.
   File& enter() noexcept { return *this; }
   bool exit(const std::exception_ptr& error);
 
@@ -204,15 +204,15 @@ class FIBER_API File {
   core::Ref<detail::FileObject, detail::FileCounting> object_;
 };
 
-/// "<aiofiles.File name='notes' mode='r+'>"
+/// Returns Python's repr: "<aiofiles.File name='notes' mode='r+'>".
 FIBER_API std::string repr(const File& file);
 FIBER_API std::ostream& operator<<(std::ostream& out, const File& file);
 
-/// Opens a file; await it, for a File. `mode`: "r" (the default), "w" (emptied or made), "x" (made,
-/// FileExistsError if it exists), "a" (written to at its end), and "+" for both reading and
-/// writing; "b" and "t" mean nothing here: what is read are the bytes of the file, and the ends of
-/// lines are as they are. Throws ValueError for another mode and for a zero byte in the path,
-/// FileNotFoundError, PermissionError, IsADirectoryError, OSError.
+/// Opens a file; await it, for a File. `mode`: "r" (the default), "w" (create, or empty), "x"
+/// (create; FileExistsError if it exists), "a" (write at the end), and "+" for both reading and
+/// writing. "b" and "t" have no effect: reads return the bytes of the file, with its own line ends.
+/// Throws ValueError for any other mode and for a zero byte in the path, FileNotFoundError,
+/// PermissionError, IsADirectoryError and other OSErrors.
 ///
 ///   asyncio::with(await(aiofiles::open("notes")), [](aiofiles::File& file) {
 ///     for (const std::string& line : file) std::cout << line;
@@ -223,10 +223,10 @@ inline auto open(std::string path, std::string mode = "r", OpenOptions options =
   });
 }
 
-/// What carries out the calls of the running loop: "io_uring", or "executor", its default one. The
-/// environment variable FIBER_AIOFILES (auto, io_uring, executor) decides before the first of them.
-/// Throws RuntimeError outside of a running loop; OSError if io_uring is asked for and cannot be
-/// had.
+/// Returns the mechanism that carries out the calls of the running loop: "io_uring", or "executor"
+/// for the loop's default executor. The environment variable FIBER_AIOFILES (auto, io_uring,
+/// executor) is read at the loop's first call. Throws RuntimeError outside of a running loop,
+/// OSError if FIBER_AIOFILES asks for io_uring and it is not available.
 FIBER_API std::string backend();
 
 }  // namespace fiber::aiofiles

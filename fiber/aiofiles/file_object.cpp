@@ -57,7 +57,7 @@ FileObject::FileObject(UniqueFd fd, std::string its_path, std::string its_mode_t
   if (::fstat(fileno(), &found) != 0) fail(-errno);
   if (S_ISDIR(found.st_mode)) fail(-EISDIR);
   seekable_ = S_ISREG(found.st_mode) || S_ISBLK(found.st_mode);
-  // Nobody else has this open file: its flags are ours.
+  // The open file is not shared: its flags may be changed.
   if (!seekable_) ::fcntl(fileno(), F_SETFL, ::fcntl(fileno(), F_GETFL) | O_NONBLOCK);
   if (seekable_ && mode.appending) position_ = ::lseek(fileno(), 0, SEEK_END);
 }
@@ -294,7 +294,7 @@ void FileObject::close() {
       file.closed_ = true;
       file.drop_ahead();
       file.behind_.clear();
-      file.file_ = nullptr;  // a write whose call was cancelled keeps the descriptor till its end
+      file.file_ = nullptr;  // a cancelled call's write keeps the descriptor open
     }
   } end{*this};
   std::exception_ptr error;

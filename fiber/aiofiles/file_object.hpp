@@ -1,12 +1,12 @@
-// The state of an open file: its position, what was read ahead, and what is still to be written.
+// The state of an open file: its position, the bytes read ahead, and the bytes kept back.
 //
 // Invariants
-//  1. Of bytes read ahead and bytes kept back there is one kind at a time, except in a stream (a
-//     pipe, a terminal), whose directions have nothing to do with each other.
-//  2. The position is the user's: that of the first byte read ahead, or behind the last kept back.
-//     It changes when a call succeeds.
-//  3. One call at a time: the lock is held until its last request has ended, though the call itself
-//     may have been cancelled long before.
+//  1. There are either bytes read ahead or bytes kept back, never both, except in a stream (a pipe,
+//     a terminal), whose two directions are independent.
+//  2. The position is the user's: that of the first byte read ahead, or behind the last byte kept
+//     back. It changes when a call succeeds.
+//  3. One call runs at a time: the lock is held until the call's last request has ended, even if
+//     the call itself was cancelled before.
 #pragma once
 
 #include <fiber/aiofiles/file.hpp>
@@ -21,7 +21,7 @@ struct Mode {
   bool appending = false;
   int flags = 0;
 };
-/// Throws ValueError.
+/// Throws ValueError for an unknown mode.
 Mode parse_mode(const std::string& text);
 
 class FileObject final : public core::Counted<FileObject>, public Owner {
@@ -40,8 +40,8 @@ class FileObject final : public core::Counted<FileObject>, public Owner {
   int fileno() const noexcept { return file_ != nullptr ? file_->get() : -1; }
   bool seekable() const noexcept { return seekable_; }
 
-  // In a Turn.
-  /// Reads once, `size` bytes at most, behind what was read ahead; 0 at the end.
+  // --- to be called in a Turn ---
+  /// Reads once, at most `size` bytes, and appends them to ahead(); returns 0 at the end.
   std::size_t fill(std::size_t size);
   std::size_t available() const noexcept { return ahead_.size() - begin_; }
   std::string_view ahead() const noexcept { return std::string_view(ahead_).substr(begin_); }
@@ -76,10 +76,10 @@ class FileObject final : public core::Counted<FileObject>, public Owner {
 
   std::shared_ptr<UniqueFd> file_;  ///< null once it is closed
   core::Ref<asyncio::detail::LockObject> lock_{new asyncio::detail::LockObject};
-  RequestRef last_;  ///< the latest request of the call whose turn it is
+  RequestRef last_;  ///< the latest request of the call that runs
   std::string ahead_;
-  std::size_t begin_ = 0;  ///< of what is left in ahead_
-  std::string behind_;     ///< to be written
+  std::size_t begin_ = 0;  ///< start of the remaining bytes in ahead_
+  std::string behind_;     ///< bytes kept back, to be written
   std::int64_t position_ = 0;
   std::size_t buffering_;
   int late_error_ = 0;  ///< of a write whose call was cancelled
@@ -88,10 +88,10 @@ class FileObject final : public core::Counted<FileObject>, public Owner {
 };
 using FileRef = core::Ref<FileObject>;
 
-/// The time in which a call has the file for itself.
+/// A scope in which one call has the file to itself.
 class Turn {
  public:
-  /// Waits for it. Throws ValueError if the file is closed by then.
+  /// Waits until earlier calls are over. Throws ValueError if the file is closed by then.
   explicit Turn(FileObject& file);
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;

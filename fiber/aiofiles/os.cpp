@@ -44,7 +44,7 @@ void carry_through(const RequestRef& request) {
                                                 : quoted(request->path));
 }
 
-// Of what io_uring does not have, or what is more than one call.
+// For operations that io_uring does not have, or that take several system calls.
 template <class F>
 auto on_thread(const F& call) {
   return asyncio::await(asyncio::get_running_loop().run_in_executor(nullptr, call));
@@ -95,7 +95,7 @@ void makedirs(const std::string& path, const MakedirsOptions& options) {
   const std::string above =
       slash == std::string::npos ? "" : path.substr(0, path.find_last_not_of('/', slash) + 1);
   if (!above.empty() && !look(above, true)) {
-    // Somebody else may make it meanwhile.
+    // Another process may make the directory meanwhile.
     makedirs(above, {.mode = 0777, .exist_ok = true});
   }
   try {
@@ -214,7 +214,7 @@ std::vector<std::string> listdir(const std::string& path) {
 
 namespace {
 
-// A system call that is made again if a signal has interrupted it.
+// Makes a system call, and again if a signal has interrupted it.
 template <class Call>
 int uninterrupted(Call call) noexcept {
   int result = 0;
@@ -223,7 +223,7 @@ int uninterrupted(Call call) noexcept {
   return result;
 }
 
-// A new file beside the one that it will replace; removed unless it has.
+// A new file beside the one that it will replace; the destructor removes it unless it has done so.
 class Draft {
  public:
   explicit Draft(const std::string& path) : path_(path) {

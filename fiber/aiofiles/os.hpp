@@ -1,7 +1,7 @@
-// The calls on paths, which wait without stopping the loop. Python: aiofiles.os.
+// Functions on paths that wait without stopping the loop. Python: aiofiles.os.
 //
-// All are to be awaited, and throw OSError: FileNotFoundError, FileExistsError, PermissionError,
-// NotADirectoryError and so on; ValueError for a zero byte in a path.
+// Await all of them. They throw OSError (FileNotFoundError, FileExistsError, PermissionError,
+// NotADirectoryError and so on), and ValueError for a zero byte in a path.
 #pragma once
 
 #include <fiber/asyncio/coroutines.hpp>
@@ -22,10 +22,10 @@ namespace fiber::aiofiles::os {
 class FIBER_API DirEntry {
  public:
   const std::string& name() const noexcept { return name_; }
-  /// With the directory before it, as that was given to scandir.
+  /// Returns the name after the directory that was given to scandir.
   const std::string& path() const noexcept { return path_; }
   ino_t inode() const noexcept { return inode_; }
-  /// A link is what it leads to, and nothing if that does not exist. No call waits.
+  /// Follow links; both return false if the target does not exist. No call waits.
   bool is_dir() const noexcept { return S_ISDIR(type_); }
   bool is_file() const noexcept { return S_ISREG(type_); }
   bool is_symlink() const noexcept { return symlink_; }
@@ -51,13 +51,13 @@ struct StatOptions {
 };
 /// Keyword arguments of makedirs.
 struct MakedirsOptions {
-  mode_t mode = 0777;  ///< of the last one, less the umask
+  mode_t mode = 0777;  ///< of the last directory, before the umask applies
   bool exist_ok = false;
 };
 /// Keyword arguments of atomic_write.
 struct AtomicWriteOptions {
   bool durable = true;        ///< return when the file is on the disk, under its name
-  mode_t permissions = 0666;  ///< of a file that did not exist, less the umask
+  mode_t permissions = 0666;  ///< of a new file, before the umask applies
 };
 
 namespace detail {
@@ -77,16 +77,16 @@ FIBER_API std::vector<DirEntry> scandir(const std::string& path);
 FIBER_API std::vector<std::string> listdir(const std::string& path);
 FIBER_API void atomic_write(const std::string& path, std::string data,
                             const AtomicWriteOptions& options);
-/// Null where there is nothing, or nothing that may be looked at. Python's os.path functions.
+/// Returns null if the file does not exist or must not be looked at. For Python's os.path.
 FIBER_API std::optional<struct ::stat> look(const std::string& path, bool follow);
 }  // namespace detail
 
-/// The system's struct stat: st_size, st_mode, st_mtim.
+/// Returns the system's struct stat: st_size, st_mode, st_mtim and so on.
 inline auto stat(std::string path, StatOptions options = {}) {
   return asyncio::detail::Deferred(
       [path = std::move(path), options] { return detail::stat(path, options.follow_symlinks); });
 }
-/// Of the link itself.
+/// Like stat, for a link itself.
 inline auto lstat(std::string path) {
   return os::stat(std::move(path), {.follow_symlinks = false});
 }
@@ -97,19 +97,19 @@ inline auto remove(std::string path) { return os::unlink(std::move(path)); }
 inline auto rmdir(std::string path) {
   return asyncio::detail::Deferred([path = std::move(path)] { detail::rmdir(path); });
 }
-/// What is at `to` is replaced at once: nobody ever finds nothing there.
+/// Replaces `to` atomically: at every moment, `to` is the old file or the new one.
 inline auto rename(std::string from, std::string to) {
   return asyncio::detail::Deferred(
       [from = std::move(from), to = std::move(to)] { detail::rename(from, to); });
 }
-/// As rename, as everywhere but on Windows.
+/// Like rename; in Python the two differ on Windows.
 inline auto replace(std::string from, std::string to) {
   return os::rename(std::move(from), std::move(to));
 }
 inline auto mkdir(std::string path, mode_t mode = 0777) {
   return asyncio::detail::Deferred([path = std::move(path), mode] { detail::mkdir(path, mode); });
 }
-/// With those above it that are missing.
+/// Makes the directory, and those above it that are missing.
 inline auto makedirs(std::string path, MakedirsOptions options = {}) {
   return asyncio::detail::Deferred(
       [path = std::move(path), options] { detail::makedirs(path, options); });
@@ -118,7 +118,7 @@ inline auto link(std::string from, std::string to) {
   return asyncio::detail::Deferred(
       [from = std::move(from), to = std::move(to)] { detail::link(from, to); });
 }
-/// Makes `to`, which leads to `from`.
+/// Makes `to` a symbolic link to `from`.
 inline auto symlink(std::string from, std::string to) {
   return asyncio::detail::Deferred(
       [from = std::move(from), to = std::move(to)] { detail::symlink(from, to); });
@@ -129,7 +129,7 @@ inline auto readlink(std::string path) {
 inline auto chmod(std::string path, mode_t mode) {
   return asyncio::detail::Deferred([path = std::move(path), mode] { detail::chmod(path, mode); });
 }
-/// R_OK, W_OK, X_OK, F_OK: whether this process may. Throws nothing but for a zero byte.
+/// Returns whether this process has access; `mode`: R_OK, W_OK, X_OK, F_OK. Throws no OSError.
 inline auto access(std::string path, int mode) {
   return asyncio::detail::Deferred(
       [path = std::move(path), mode] { return detail::access(path, mode); });
@@ -138,17 +138,17 @@ inline auto truncate(std::string path, std::int64_t size) {
   return asyncio::detail::Deferred(
       [path = std::move(path), size] { detail::truncate(path, size); });
 }
-/// The entries of a directory, without "." and "..", in no order: a std::vector<DirEntry>.
+/// Returns a directory's entries, without "." and "..", in no order: a std::vector<DirEntry>.
 inline auto scandir(std::string path = ".") {
   return asyncio::detail::Deferred([path = std::move(path)] { return detail::scandir(path); });
 }
-/// Their names alone.
+/// Returns the names of a directory's entries, like scandir.
 inline auto listdir(std::string path = ".") {
   return asyncio::detail::Deferred([path = std::move(path)] { return detail::listdir(path); });
 }
-/// Puts a file with this content in the place of another, or of none: who opens `path` finds the
-/// old content or the new one, whatever happens meanwhile, and so does who is cancelled. An
-/// existing file keeps its permissions; links are replaced by the file. Ours, not Python's.
+/// Writes a whole file atomically: at every moment, even after a crash or a cancellation, `path`
+/// has either the old content or the new one. An existing file keeps its permissions; a link is
+/// replaced by the file. Ours, not Python's.
 inline auto atomic_write(std::string path, std::string data, AtomicWriteOptions options = {}) {
   return asyncio::detail::Deferred(
       [path = std::move(path), data = std::move(data), options]() mutable {
@@ -156,10 +156,10 @@ inline auto atomic_write(std::string path, std::string data, AtomicWriteOptions 
       });
 }
 
-/// What is at a path, if anything is. Python: aiofiles.os.path.
+/// Questions about the file at a path. Python: aiofiles.os.path.
 namespace path {
 
-/// False also where it cannot be looked at.
+/// Returns false also if the path cannot be looked at.
 inline auto exists(std::string path) {
   return asyncio::detail::Deferred(
       [path = std::move(path)] { return detail::look(path, true).has_value(); });

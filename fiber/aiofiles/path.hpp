@@ -16,13 +16,13 @@ namespace fiber::aiofiles {
 
 /// Keyword arguments of Path::mkdir.
 struct PathMkdirOptions {
-  mode_t mode = 0777;  ///< less the umask
+  mode_t mode = 0777;  ///< before the umask applies
   bool parents = false;
   bool exist_ok = false;
 };
 /// Keyword arguments of Path::touch.
 struct PathTouchOptions {
-  mode_t mode = 0666;  ///< less the umask
+  mode_t mode = 0666;  ///< before the umask applies
   bool exist_ok = true;
 };
 /// Keyword arguments of Path::unlink.
@@ -41,8 +41,8 @@ FIBER_API void touch(const std::string& path, const PathTouchOptions& options);
 FIBER_API std::vector<Path> entries_of(const std::string& path);
 }  // namespace detail
 
-/// A path: a value, which knows nothing of the file. What asks the file system is to be awaited,
-/// and throws what the functions of aiofiles::os throw.
+/// A path, as a value. Await the functions that use the file system; they throw as those of
+/// aiofiles::os.
 ///
 ///   aiofiles::Path settings = aiofiles::Path("/etc") / "app" / "settings";
 ///   std::string text = await(settings.read_text());
@@ -72,24 +72,24 @@ class FIBER_API Path {
   friend bool operator==(const Path& a, const Path& b) noexcept { return a.path_ == b.path_; }
   friend auto operator<=>(const Path& a, const Path& b) noexcept { return a.path_ <=> b.path_; }
 
-  /// See aiofiles::open.
+  /// Opens the file; see aiofiles::open.
   auto open(std::string mode = "r", OpenOptions options = {}) const {
     return aiofiles::open(str(), std::move(mode), options);
   }
-  /// The whole file. Text is what the bytes are.
+  /// Return the whole file; text is not decoded.
   auto read_bytes() const {
     return asyncio::detail::Deferred([path = str()] { return detail::read_file(path); });
   }
   auto read_text() const { return read_bytes(); }
-  /// In place of what the file had; returns how many bytes that are. See write_atomic for one that
-  /// others read meanwhile.
+  /// Replaces the content of the file, and returns the number of bytes. See write_atomic for a file
+  /// that other code may read meanwhile.
   auto write_bytes(std::string data) const {
     return asyncio::detail::Deferred([path = str(), data = std::move(data)]() mutable {
       return detail::write_file(path, std::move(data));
     });
   }
   auto write_text(std::string text) const { return write_bytes(std::move(text)); }
-  /// See os::atomic_write. Ours, not Python's.
+  /// Replaces the content atomically: see os::atomic_write. Ours, not Python's.
   auto write_atomic(std::string data, os::AtomicWriteOptions options = {}) const {
     return os::atomic_write(str(), std::move(data), options);
   }
@@ -105,7 +105,7 @@ class FIBER_API Path {
     return asyncio::detail::Deferred(
         [path = str()] { return Path(asyncio::await(os::readlink(path))); });
   }
-  /// The paths of a directory's entries, in no order: a std::vector<Path>.
+  /// Returns the paths of a directory's entries, in no order: a std::vector<Path>.
   auto iterdir() const {
     return asyncio::detail::Deferred([path = str()] { return detail::entries_of(path); });
   }
@@ -139,7 +139,7 @@ class FIBER_API Path {
   std::filesystem::path path_;
 };
 
-/// "Path('/etc/hosts')"
+/// Returns Python's repr: "Path('/etc/hosts')".
 FIBER_API std::string repr(const Path& path);
 FIBER_API std::ostream& operator<<(std::ostream& out, const Path& path);
 

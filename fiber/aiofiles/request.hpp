@@ -2,10 +2,10 @@
 // waits.
 //
 // Invariants
-//  1. What the call reads and writes belongs to the request, which lives until the call has ended:
-//     a task that is cancelled leaves nothing to which the kernel could still write.
+//  1. The memory that the call reads or writes belongs to the request, which lives until the call
+//     has ended: the kernel never writes to memory of a task that was cancelled.
 //  2. complete() is called once for each request that was started, on the loop's thread, at the
-//     latest when the loop is closed. Only then does the request let go of what that thread counts.
+//     latest when the loop is closed. There the request drops its references to the loop's objects.
 #pragma once
 
 #include <fiber/asyncio/file_descriptor.hpp>
@@ -29,7 +29,7 @@ using asyncio::detail::UniqueFd;
 enum class Operation : std::uint8_t {
   open,      ///< path, flags, mode; the descriptor is in `own`
   close,     ///< own
-  read,      ///< file, data (its size is the most that is read), offset
+  read,      ///< file, data (its size is the limit), offset
   write,     ///< file, all of data, offset
   sync,      ///< file; flags: not 0 for the data alone
   truncate,  ///< file, offset
@@ -39,12 +39,12 @@ enum class Operation : std::uint8_t {
   mkdir,     ///< path, mode
 };
 
-/// At the position that the kernel keeps for the open file.
+/// An offset: the position that the kernel keeps for the open file.
 inline constexpr std::int64_t kAtPosition = -1;
 
 class Request;
 
-/// Is told of the end of a request that its task has not waited for.
+/// Notified when a request ends after its task has stopped waiting for it.
 class Owner {
  public:
   virtual void retain_owner() noexcept = 0;
@@ -63,19 +63,19 @@ class Request final : public core::SharedCounted<Request> {
  public:
   explicit Request(Operation its_operation) noexcept : operation(its_operation) {}
 
-  /// Of one try of the call, a number or -errno: whether there must be another.
+  /// Takes the result of one attempt, a number or -errno; returns whether to try again.
   bool goes_on(long value) noexcept;
-  /// By whoever made the call, at its end. Returns the result.
+  /// Ends the call, on the thread that made it. Returns the result of the whole call.
   long settle(long value) noexcept;
-  /// On the loop's thread.
+  /// Wakes the task or notifies the owner; on the loop's thread.
   void complete(long value) noexcept;
 
   int descriptor() const noexcept { return file != nullptr ? file->get() : borrowed; }
-  // What is read into or written.
+  // The bytes that are read into or written.
   char* bytes() noexcept { return memory != nullptr ? memory : data.data(); }
   std::size_t size() const noexcept { return memory != nullptr ? room : data.size(); }
 
-  // What is asked for, left alone while it is under way.
+  // The arguments of the call, unchanged while it runs.
   const Operation operation;
   std::shared_ptr<const UniqueFd> file;  ///< open as long as the call may use it
   // In place of `file` and `data`: a descriptor and memory of a caller that waits for the end.
@@ -90,20 +90,20 @@ class Request final : public core::SharedCounted<Request> {
   int flags = 0;
   mode_t mode = 0;
   struct ::stat status {};
-  /// Of a ring, whose kernel writes the status in a form of its own.
+  /// For a ring, whose kernel writes the status in a form of its own.
   alignas(std::uint64_t) std::byte kernels_status[256] = {};
-  std::size_t progress = 0;  ///< how much of data is written
+  std::size_t progress = 0;  ///< the number of bytes of data that are written
 
-  long outcome = 0;  ///< of the thread that makes the call, until it has posted that
+  long outcome = 0;  ///< written by the thread that makes the call, before it posts the end
 
-  // Of the loop's thread.
+  // For the loop's thread alone.
   bool started = false;  ///< complete() will be called
   bool done = false;
-  bool withdrawn = false;  ///< from the kernel, which may say that the call was interrupted
+  bool withdrawn = false;  ///< the kernel was asked to cancel the call
   long result = 0;         ///< a number, or -errno
   asyncio::detail::Waiter* waiter = nullptr;
   core::Ref<Owner, ByOwner> owner;
-  std::optional<concurrent::futures::Future<void>> job;  ///< of a thread
+  std::optional<concurrent::futures::Future<void>> job;  ///< the call on a thread of the executor
 };
 using RequestRef = core::Ref<Request>;
 

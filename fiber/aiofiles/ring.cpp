@@ -27,13 +27,13 @@ namespace {
 
 using asyncio::EventLoop;
 
-constexpr unsigned kEntries = 64;  // of what is handed to the kernel in one call
-constexpr long kRestart = -512;    // the kernel's own EINTR (ERESTARTSYS), which it lets slip here
+constexpr unsigned kEntries = 64;  // requests that are handed to the kernel in one call
+constexpr long kRestart = -512;    // ERESTARTSYS, the kernel's internal EINTR, from io_uring
 
 std::atomic<int> forks{0};
 std::once_flag watching_forks;
 
-// Where the kernel takes the offset of an open file by itself.
+// Returns the offset as the kernel takes it: -1 stands for the position of the open file.
 std::uint64_t offset_of(const Request& request) noexcept {
   return static_cast<std::uint64_t>(request.offset);
 }
@@ -89,7 +89,7 @@ void prepare(io_uring_sqe* entry, Request& request) noexcept {
   switch (request.operation) {
     case Operation::open:
       io_uring_prep_openat(entry, AT_FDCWD, path, request.flags, request.mode);
-      // Else it is tried with O_NONBLOCK first, which opens a FIFO without its other end, or fails.
+      // Otherwise the kernel tries with O_NONBLOCK first, and a FIFO then opens without its reader.
       io_uring_sqe_set_flags(entry, IOSQE_ASYNC);
       break;
     case Operation::close: io_uring_prep_close(entry, request.own.get()); break;
@@ -161,7 +161,7 @@ int KernelRing::set_up() noexcept {
   params.flags = IORING_SETUP_CLAMP;
   if (const int error = io_uring_queue_init_params(kEntries, &ring_, &params)) return -error;
   made_ = true;
-  // Older kernels lose completions for which there is no room, or know no position of a file.
+  // Older kernels lose completions for which there is no room, or cannot read at a file's position.
   constexpr unsigned kNeeded = IORING_FEAT_NODROP | IORING_FEAT_RW_CUR_POS;
   if ((params.features & kNeeded) != kNeeded) return ENOSYS;
   if (const int error = io_uring_ring_dontfork(&ring_)) return -error;
@@ -171,7 +171,7 @@ int KernelRing::set_up() noexcept {
 }
 
 KernelRing::~KernelRing() {
-  // The loop is being closed, its tasks have withdrawn what may never end: the rest does.
+  // The loop is being closed, and its tasks have cancelled requests that might never end.
   while (under_way_ > 0) {
     const int error = io_uring_submit_and_wait(&ring_, 1);
     if (error < 0 && error != -EINTR && error != -EAGAIN && error != -EBUSY) break;
@@ -181,7 +181,7 @@ KernelRing::~KernelRing() {
   if (made_) io_uring_queue_exit(&ring_);
 }
 
-// Null: the kernel takes nothing at present.
+// Returns null if the kernel takes no request at present.
 io_uring_sqe* KernelRing::entry() noexcept {
   io_uring_sqe* found = io_uring_get_sqe(&ring_);
   if (found != nullptr) return found;
@@ -195,8 +195,8 @@ void KernelRing::submit(io_uring_sqe* place, Request& request) noexcept {
   flush();
 }
 
-// The kernel refuses for lack of memory, or of room for completions that nobody has taken: neither
-// lasts, and the loop has nothing to wait for meanwhile.
+// The kernel may refuse for lack of memory, or of room for completions that were not taken yet.
+// Both pass, and no event tells when: so this tries again.
 void KernelRing::flush() noexcept {
   while (io_uring_sq_ready(&ring_) > 0) {
     const int count = io_uring_submit(&ring_);
@@ -204,7 +204,7 @@ void KernelRing::flush() noexcept {
     if (count != -EBUSY)
       std::this_thread::sleep_for(std::chrono::microseconds(100));
     else if (reaping_)
-      return;  // to who takes them, and comes back here
+      return;  // reap(), which is running, calls flush() at its end
     else
       reap();
   }
@@ -215,7 +215,7 @@ bool KernelRing::start(const RequestRef& request) noexcept {
   if (place == nullptr) return false;
   request->retain();
   ++under_way_;
-  // To the loop it is as a job of another thread.
+  // For the loop, the request is a job of another thread.
   loop_.retain();
   loop_.outside_work.fetch_add(1);
   submit(place, *request);
@@ -225,7 +225,7 @@ bool KernelRing::start(const RequestRef& request) noexcept {
 }
 
 void KernelRing::withdraw(Request& request) noexcept {
-  // Half a write would be no better than all of it.
+  // A write that is cut off would be no better than a whole one.
   if (request.operation == Operation::write) return;
   request.withdrawn = true;
   io_uring_sqe* place = entry();
@@ -251,7 +251,7 @@ void KernelRing::reap() noexcept {
     long value = completion->res;
     if (value == kRestart) value = -EINTR;
     io_uring_cqe_seen(&ring_, completion);
-    if (request == nullptr) continue;  // the answer to a withdrawal
+    if (request == nullptr) continue;  // the completion of a cancel request
     if (request->operation == Operation::stat && value >= 0) translate_status(*request);
     if (value != -EAGAIN && !request->goes_on(value))
       ended(*request, value);
@@ -273,7 +273,7 @@ void KernelRing::ended(Request& request, long value) noexcept {
 }
 
 void KernelRing::watch() noexcept {
-  // What has ended at once has rung as well.
+  // Requests that ended at once have made the descriptor readable, too.
   std::uint64_t rings = 0;
   if (::read(bell_.get(), &rings, sizeof rings) > 0) reap();
   if (under_way_ == 0) return;
@@ -281,7 +281,7 @@ void KernelRing::watch() noexcept {
     EventLoop(&loop_).add_reader(bell_.get(), [this] { ring_rang(); });
     watched_ = true;
   } catch (const std::exception&) {
-    // Without memory for the callback there is waiting on the spot.
+    // Without memory for the callback, the thread waits here.
     while (under_way_ > 0 && io_uring_submit_and_wait(&ring_, 1) >= 0) reap();
   }
 }

@@ -1,9 +1,9 @@
 // Requests that the kernel carries out: io_uring.
 //
 // Invariants
-//  1. The descriptor that tells of completions is watched by the loop only while a request is under
-//     way that did not end at once: a loop that has done with files turns as fast as before.
-//  2. The ring ends after the last of its requests: until then the kernel may write into them.
+//  1. The loop watches the descriptor that reports completions only while a request runs that did
+//     not end at once: a loop that has finished its work with files is as fast as before.
+//  2. The ring outlives all of its requests: the kernel may write into them until they have ended.
 #pragma once
 
 #include <fiber/aiofiles/request.hpp>
@@ -15,20 +15,20 @@ using asyncio::detail::LoopObject;
 
 class Ring {
  public:
-  /// Null where the library was built without it, or the kernel does not allow it: then `error` is
-  /// an errno.
+  /// Returns null, and an errno in `error`, if the library was built without io_uring, or the
+  /// kernel refuses it.
   static std::unique_ptr<Ring> open(LoopObject& loop, int& error);
 
   virtual ~Ring() = default;
-  /// The kernel knows the call.
+  /// Returns whether the kernel has this operation.
   virtual bool takes(const Request& request) const noexcept = 0;
-  /// In the loop. The request may have ended on return. False: there is no room for it.
+  /// Starts a request, in the loop; it may have ended on return. Returns false if there is no room.
   virtual bool start(const RequestRef& request) noexcept = 0;
-  /// Nobody waits for it any more: it need not be begun.
+  /// Asks the kernel to cancel a request for which no task waits any more.
   virtual void withdraw(Request& request) noexcept = 0;
   /// Stops the thread until the request has ended.
   virtual void finish(const Request& request) noexcept = 0;
-  /// Of a ring that belongs to the parent process: this one may not touch it.
+  /// Returns whether the ring is that of the parent process, which this process must not touch.
   virtual bool inherited() const noexcept = 0;
 };
 

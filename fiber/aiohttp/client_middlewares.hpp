@@ -1,6 +1,7 @@
 // Functions between a session and its requests. Python: aiohttp.client_middlewares (3.12).
 //
-//   const auto with_token = [](aiohttp::ClientRequest& request, const aiohttp::ClientHandler& handler) {
+//   const auto with_token = [](aiohttp::ClientRequest& request,
+//                              const aiohttp::ClientHandler& handler) {
 //     request.headers.set("Authorization", "Bearer " + token);
 //     aiohttp::ClientResponse response = handler(request);
 //     if (response.status != 401) return response;

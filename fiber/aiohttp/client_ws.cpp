@@ -65,7 +65,7 @@ Address parse_url(const std::string& url, const http::Params& params) {
   Address address;
   address.secure = scheme == "wss" || scheme == "https";
   if (!address.secure && scheme != "ws" && scheme != "http")
-    throw ValueError("'" + url + "' is no URL that begins with ws://, wss://, http:// or https://");
+    throw ValueError("'" + url + "' does not begin with ws://, wss://, http:// or https://");
   if (address.secure) address.port = 443;
   std::string_view rest = std::string_view(url).substr(std::min(mark + 3, url.size()));
   const std::size_t path = std::min(rest.find_first_of("/\\?#"), rest.size());
@@ -164,7 +164,7 @@ ClientWebSocketResponse WsHandshake::accept(const Upgraded& answer, std::string_
 
 ClientWebSocketResponse connect_websocket(const std::string& url, const WsConnectOptions& options) {
   if (!options.proxy.empty() || options.proxy_auth)
-    throw ValueError("proxies are for ClientSession::ws_connect()");
+    throw ValueError("a WebSocket through a proxy needs ClientSession::ws_connect()");
   const Address address = parse_url(url, options.params);
   const auto auth = credentials(address, options);
   const WsHandshake handshake(options);

@@ -33,7 +33,7 @@ class Connection final : public asyncio::Protocol, public std::enable_shared_fro
   void work();
   /// Closes the connection at once, without telling the engine or the exchange.
   void close() noexcept;
-  /// Gives its transport away, none if it has ended; it is as after close().
+  /// Gives the transport away, null if it has ended. Afterwards this is as after close().
   asyncio::Transport detach() noexcept;
 
   /// Whether another exchange may use this connection, which must be idle.

@@ -55,7 +55,7 @@ class EventSourceObject {
   Outcome look_at_answer(const ClientResponse& response);
   void again(std::exception_ptr error);
   void pause(http::Seconds time);
-  // Runs what waits for the network; what it throws ends all unless another try may help.
+  // Runs a step on the network; its exception ends the stream unless a new attempt may help.
   template <class Step>
   void guarded(Step step);
 
@@ -69,9 +69,9 @@ class EventSourceObject {
   std::optional<ClientResponse> response_;
   std::string origin_;
   std::string piece_;
-  std::string_view rest_;  // of piece_
+  std::string_view rest_;  // the part of piece_ that is not parsed yet
   int failures_ = 0;       // in a row
-  bool begun_ = false;     // a stream was asked for
+  bool begun_ = false;     // the first request was made
   asyncio::Future<void> sleeper_;
   asyncio::TaskRef connecting_;
   bool interrupted_ = false;  // by close(), while it connects
@@ -87,7 +87,7 @@ void EventSourceObject::close() noexcept {
   }
 }
 
-// Until it is open, or closed.
+// Connects until the stream is open or closed.
 void EventSourceObject::connect() {
   while (state_ == ReadyState::connecting) guarded([this] { try_to_connect(); });
 }
@@ -130,7 +130,7 @@ void EventSourceObject::try_to_connect() {
     if (state_ == ReadyState::closed) return;
   }
   RequestOptions options = options_.request;
-  // An id is any text of the server's; not each of them can stand in a head.
+  // The server may choose any text as an id, also one that cannot stand in a head.
   const std::string_view id = http::strip(last_event_id());
   const auto is_control = [](unsigned char c) { return (c < ' ' && c != '\t') || c == 0x7F; };
   if (!id.empty() && std::none_of(id.begin(), id.end(), is_control))
@@ -161,7 +161,7 @@ void EventSourceObject::try_to_connect() {
   if (options_.on_open) options_.on_open();
 }
 
-// Nothing: it was closed meanwhile.
+// Makes a request; returns nothing if the stream was closed meanwhile.
 std::optional<ClientResponse> EventSourceObject::request(RequestOptions options) {
   connecting_ = asyncio::current_task();
   struct Leave {
@@ -201,7 +201,7 @@ EventSourceObject::Outcome EventSourceObject::look_at_answer(const ClientRespons
   return Outcome::open;
 }
 
-// close() ends it.
+// Waits; close() ends the wait.
 void EventSourceObject::pause(http::Seconds time) {
   const asyncio::EventLoop loop = asyncio::get_running_loop();
   sleeper_ = loop.create_future<void>();

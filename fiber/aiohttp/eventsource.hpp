@@ -1,4 +1,4 @@
-// Server-sent events, as they come. Python: the package aiohttp_sse_client; the rules are those of
+// Server-sent events, for clients. Python: the package aiohttp_sse_client; the rules are those of
 // EventSource in the HTML standard.
 //
 //   asyncio::with(aiohttp::EventSource(session, "https://example.com/events"), [](auto& source) {
@@ -6,9 +6,9 @@
 //       std::cout << event.type << " " << event.data << "\n";
 //   });
 //
-// A stream that ends, or breaks, is asked for again, after `reconnection_time` or what the server
-// has said by `retry`, and is told the id of the last event. The loop ends with 204, and by
-// close().
+// A stream that ends or breaks is requested again, with the id of the last event, after
+// `reconnection_time` or the time that the server has set by `retry`. The loop ends when the server
+// answers 204, and by close().
 #pragma once
 
 #include <fiber/aiohttp.hpp>
@@ -25,12 +25,12 @@
 
 namespace fiber::aiohttp {
 
-/// An event. aiohttp_sse_client.client.MessageEvent.
+/// An event. Python: aiohttp_sse_client.client.MessageEvent.
 struct MessageEvent {
   std::string type = "message";
   std::string data = {};           ///< UTF-8; the lines of several fields joined by "\n"
   std::string origin = {};         ///< "http://127.0.0.1:8080", of the URL after redirects
-  std::string last_event_id = {};  ///< of this event, or of the last one that had any
+  std::string last_event_id = {};  ///< of this event, or else of the last event with an id
 };
 
 /// EventSource.readyState of browsers; READY_STATE_* of aiohttp_sse_client.
@@ -38,26 +38,26 @@ enum class ReadyState : unsigned char { connecting = 0, open = 1, closed = 2 };
 
 /// Keyword arguments of EventSource.
 struct EventSourceOptions {
-  /// Of each request. Unless a timeout is given, there is none for the stream.
+  /// The arguments of each request. By default the stream has no timeout.
   RequestOptions request = {};
   std::string method = "GET";
-  /// To begin with: that of the last event which is known already.
+  /// The id to send with the first request, to continue after a known event.
   std::string last_event_id = {};
-  /// What is waited for before a stream is asked for again. After several failures in a row it is
-  /// doubled for each, up to `max_reconnection_time`, which limits the server's `retry` as well.
+  /// The wait before a stream is requested again. Doubles with each further failure in a row, up to
+  /// `max_reconnection_time`, which limits the server's `retry` as well.
   http::Seconds reconnection_time = std::chrono::seconds(5);
   http::Seconds max_reconnection_time = std::chrono::minutes(5);
-  /// A random share of these times, up to this one, is waited in addition, so that the clients of a
-  /// server that comes back do not all ask at once; 0: none.
+  /// Adds a random share of the wait, at most this one, so that the clients of a restarted server
+  /// do not all return at once; 0: none.
   double reconnection_jitter = 0.5;
-  /// So many failures in a row are tried again; the next one is thrown.
+  /// The number of failures in a row that are followed by a new attempt; the next one is thrown.
   int max_connect_retry = 5;
-  /// Bytes of an event; for one that has more ClientPayloadError is thrown, and no other try made.
-  /// Of what has arrived three times as much is held, and `read_bufsize` of the session.
+  /// The most bytes of one event: a larger one throws ClientPayloadError, without a new attempt. Up
+  /// to three times as many bytes are held, beside the session's `read_bufsize`.
   std::size_t max_event_size = 1024 * 1024;
-  std::function<void()> on_open = {};  ///< a stream has begun
-  /// What has ended a stream, or kept it from beginning; null: it ended in good order. A next try
-  /// follows.
+  std::function<void()> on_open = {};  ///< called when a stream has begun
+  /// Called with the exception that has ended a stream or an attempt, null if the stream ended in
+  /// order, before a new attempt.
   std::function<void(std::exception_ptr)> on_error = {};
 };
 
@@ -65,33 +65,33 @@ namespace detail {
 class EventSourceObject;
 }
 
-/// A counted reference to a stream of events. One loop and its thread; one task at a time may wait
-/// for events. aiohttp_sse_client.client.EventSource.
+/// A counted reference to a stream of events. Belongs to one loop and its thread; one task at a
+/// time may wait for events. Python: aiohttp_sse_client.client.EventSource.
 class FIBER_API EventSource {
  public:
   /// The session must not be destroyed before the loop over the events has ended. Throws ValueError
   /// for a negative jitter.
   EventSource(const ClientSession& session, std::string url, EventSourceOptions options = {});
-  /// In a session of its own.
+  /// Makes a stream with a session of its own.
   explicit EventSource(std::string url, EventSourceOptions options = {});
 
-  /// Waits until the stream has begun: optional, receive() does so. Throws as receive() does.
+  /// Waits until the stream has begun; optional, as receive() does so, too. Throws like receive().
   asyncio::Coroutine<void> connect() const;
-  /// The next event; nothing after 204 and close(). Throws, and is closed() after that:
-  /// ClientResponseError for a status other than 200, 500, 502, 503 and 504, ContentTypeError for
-  /// another type than text/event-stream, ClientPayloadError (max_event_size), what the last try
-  /// has failed by, and what a request throws for arguments.
+  /// Waits for the next event; returns nothing after 204 and close(). Closes the stream and throws
+  /// ClientResponseError for a status other than 200, 500, 502, 503 and 504, ContentTypeError for a
+  /// type other than text/event-stream, ClientPayloadError (max_event_size), the exception of the
+  /// last attempt, and the exceptions of a request for wrong arguments.
   asyncio::Coroutine<std::optional<MessageEvent>> receive() const;
-  /// Ends it; a task that waits in receive() gets nothing.
+  /// Ends the stream; receive() then returns nothing, also in a task that waits.
   void close() const noexcept;
 
   ReadyState ready_state() const noexcept;
   const std::string& url() const noexcept;
   const std::string& last_event_id() const noexcept;
-  /// As given, or as the server has asked for since.
+  /// Returns the time of the options, or the one that the server has set since.
   http::Seconds reconnection_time() const noexcept;
 
-  /// `for (MessageEvent& event : source)`: the events of receive().
+  /// For `for (MessageEvent& event : source)`: iterates over the results of receive().
   class iterator {
    public:
     using iterator_concept = std::input_iterator_tag;

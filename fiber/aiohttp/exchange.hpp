@@ -86,9 +86,9 @@ class Exchange {
   std::string read_exactly(std::size_t n);
   const std::string& body();  ///< like read_rest(), and keeps the result
 
-  /// The connection of an answer 101, for another protocol. Its place among those that may be in
-  /// use is given back by close(), which closes it too. Throws ServerDisconnectedError if the server
-  /// has closed it meanwhile.
+  /// Returns the connection of an answer 101, for another protocol; it counts as in use until
+  /// close(), which closes it. Throws ServerDisconnectedError if the server has closed it
+  /// meanwhile.
   std::pair<asyncio::StreamReader, asyncio::StreamWriter> take_connection();
 
   /// Whether the whole body has arrived and been read.

@@ -10,8 +10,8 @@
 
 namespace fiber::aiohttp::detail {
 
-// Appends what comes to `held` until the head at its front is whole, and returns the head's size; 0
-// if the stream ends before, or the head has more than 64 KiB.
+// Appends received bytes to `held` until the head at its front is complete, and returns the size of
+// the head; 0 if the stream ends before, or the head has more than 64 KiB.
 inline std::size_t receive_head(const asyncio::StreamReader& reader, std::string& held) {
   constexpr std::size_t most = 64 * 1024, piece_size = 16 * 1024;
   for (std::size_t scanned = 0;;) {

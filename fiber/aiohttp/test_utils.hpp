@@ -12,6 +12,7 @@
 #include <fiber/aiohttp/web.hpp>
 #include <fiber/http/arguments.hpp>
 #include <fiber/http/headers.hpp>
+#include <fiber/http/verbs.hpp>
 
 #include <memory>
 #include <optional>
@@ -105,40 +106,21 @@ struct TestRequestOptions {
 };
 
 /// Keeps connections and cookies between requests. A counted reference. For asyncio::with, which
-/// starts the server, and closes client and server.
-class FIBER_API TestClient {
+/// starts the server, and closes client and server. get(), post() and so on, from http::Verbs, call
+/// request(), with a path as the URL.
+class FIBER_API TestClient : public http::Verbs<TestClient, TestRequestOptions> {
  public:
   explicit TestClient(const TestServer& server);
   explicit TestClient(const web::Application& app, web::RunnerOptions options = {})
       : TestClient(TestServer(app, std::move(options))) {}
 
-  /// Send a request and return its response; to be awaited. Throw ConnectionError or a derived
+  /// Sends a request and returns its response; to be awaited. Throws ConnectionError or a derived
   /// class if there is no answer.
-  auto request(std::string method, std::string path, TestRequestOptions options = {}) const {
+  auto request(std::string_view method, std::string_view path,
+               TestRequestOptions options = {}) const {
     return asyncio::detail::Deferred(
-        [self = *this, method = std::move(method), path = std::move(path),
+        [self = *this, method = std::string(method), path = std::string(path),
          options = std::move(options)] { return self.send(method, path, options); });
-  }
-  auto get(std::string path, TestRequestOptions options = {}) const {
-    return request("GET", std::move(path), std::move(options));
-  }
-  auto head(std::string path, TestRequestOptions options = {}) const {
-    return request("HEAD", std::move(path), std::move(options));
-  }
-  auto post(std::string path, TestRequestOptions options = {}) const {
-    return request("POST", std::move(path), std::move(options));
-  }
-  auto put(std::string path, TestRequestOptions options = {}) const {
-    return request("PUT", std::move(path), std::move(options));
-  }
-  auto patch(std::string path, TestRequestOptions options = {}) const {
-    return request("PATCH", std::move(path), std::move(options));
-  }
-  auto delete_(std::string path, TestRequestOptions options = {}) const {
-    return request("DELETE", std::move(path), std::move(options));
-  }
-  auto options(std::string path, TestRequestOptions options = {}) const {
-    return request("OPTIONS", std::move(path), std::move(options));
   }
   auto ws_connect(std::string_view path, WsConnectOptions options = {}) const {
     return aiohttp::ws_connect(server().make_url(path), std::move(options));

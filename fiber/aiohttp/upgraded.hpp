@@ -1,5 +1,5 @@
-// A connection that an answer has made another protocol's: the seam between a session, of fiber-http,
-// and WebSockets, of fiber-web. Not for programs.
+// A connection that an answer 101 has switched to another protocol: the seam between sessions, in
+// fiber-http, and WebSockets, in fiber-web. Not for programs.
 #pragma once
 
 #include <fiber/asyncio/streams.hpp>
@@ -16,7 +16,7 @@ namespace fiber::aiohttp::detail {
 
 class SessionCore;
 
-/// What is asked for, beside and over what the session says in each request.
+/// The arguments of one request, which add to those of the session, or replace them.
 struct UpgradeRequest {
   std::string url = {};
   http::Headers headers = {};
@@ -24,7 +24,7 @@ struct UpgradeRequest {
   std::optional<http::BasicAuth> auth = {};
   std::string proxy = {};
   std::optional<http::BasicAuth> proxy_auth = {};
-  asyncio::ssl_argument ssl = {};  ///< nothing or `true`: as the session has it
+  asyncio::ssl_argument ssl = {};  ///< empty or `true`: the session's
 };
 
 /// The answer, and the connection if its status is 101.
@@ -34,12 +34,12 @@ struct Upgraded {
   http::Headers headers = {};
   std::optional<asyncio::StreamReader> reader = {};
   std::optional<asyncio::StreamWriter> writer = {};
-  /// The connection's place among those of the session, which is given back with this. The session
-  /// closes the connection with itself.
+  /// The connection's place among those of the session, given back when this is destroyed. When the
+  /// session is closed, it closes the connection.
   std::shared_ptr<void> place = {};
 };
 
-/// Sends GET, to ws:// and wss:// too, and waits for the answer. Throws as ClientSession::request().
+/// Sends GET, also to ws:// and wss://, and waits for the answer; throws as ClientSession::request.
 FIBER_API Upgraded upgrade(const std::shared_ptr<SessionCore>& core, UpgradeRequest request);
 
 }  // namespace fiber::aiohttp::detail

@@ -177,13 +177,14 @@ Resource Application::add_subapp(std::string_view prefix, const Application& sub
   if (object_->frozen || subapp.frozen())
     throw RuntimeError("Cannot add sub application to a running application");
   if (subapp.object_->parent != nullptr || subapp == *this)
-    throw RuntimeError("the application is a sub application already");
+    throw RuntimeError(
+        "the application is a sub application of another one already, or is added to itself");
   while (prefix.ends_with('/')) prefix.remove_suffix(1);
   if (prefix.empty()) throw ValueError("Prefix cannot be empty");
   auto& resources = object_->router.object().resources;
   auto made = std::make_unique<detail::ResourceObject>(prefix, "");
   if (made->kind != detail::ResourceObject::Kind::plain)
-    throw ValueError("the prefix of a sub application has no variables");
+    throw ValueError("the prefix of a sub application cannot have variables");
   const std::string quoted = made->path;
   made->kind = detail::ResourceObject::Kind::sub_application;
   made->sub = subapp.object_;

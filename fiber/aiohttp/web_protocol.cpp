@@ -424,7 +424,7 @@ void Connection::drain(bool all) {
   if (transport.get_write_buffer_size() <= (all ? 0 : high)) return;
   limit(Phase::write, server_.options.write_timeout);
   if (all) transport.set_write_buffer_limits(0);
-  // A response may be written by others than its handler, after whose end there is no connection.
+  // Other tasks than the handler may write a response, and outlive the connection.
   if (!alive_) alive_ = std::make_shared<bool>(true);
   const std::shared_ptr<bool> alive = alive_;
   const asyncio::StreamWriter writer = writer_;

@@ -88,7 +88,7 @@ class Connection final : private ByteSource {
   /// Waits while too much data is unsent; `all`: while any data is unsent.
   void drain(bool all = false);
   bool lost() const noexcept;
-  /// Keeps it to the end of the request, and has it leave() then.
+  /// Keeps the response until the end of the request, and then calls its leave().
   void begin_response(ResponseObject& response) { response_ = ResponseRef(&response); }
   void force_close() noexcept { closing_ = true; }
   bool closing() const noexcept { return closing_ || server_.closing; }
@@ -169,7 +169,7 @@ class Connection final : private ByteSource {
   bool more_output_ = false;
 
   ResponseRef response_;         ///< to the current request, once it is begun
-  std::shared_ptr<bool> alive_;  ///< for others than this task, who wait in drain()
+  std::shared_ptr<bool> alive_;  ///< false once this is gone; for tasks in drain()
   std::optional<std::string> remote_;
   asyncio::nanoseconds deadline_ = kNever;
   asyncio::nanoseconds timer_when_ = kNever;

@@ -45,11 +45,11 @@ bool UrlMappingMatchInfo::contains(std::string_view name) const noexcept {
 }
 
 const std::string& PostField::text() const {
-  if (is_file()) throw TypeError("a file is no text: see PostField::file()");
+  if (is_file()) throw TypeError("this field of the form is a file: read it by PostField::file()");
   return std::get<std::string>(value_);
 }
 const FileField& PostField::file() const {
-  if (!is_file()) throw TypeError("a text is no file: see PostField::text()");
+  if (!is_file()) throw TypeError("this field of the form is a text: read it by PostField::text()");
   return std::get<FileField>(value_);
 }
 
@@ -215,7 +215,7 @@ const std::string& Request::read_all() {
     for (std::string piece = reader.readany(); !piece.empty(); piece = reader.readany()) {
       if (all.empty()) {
         all = std::move(piece);
-        // A promise costs nothing: it is not believed beyond the usual limit.
+        // The length is only announced: memory for it is reserved up to the usual limit.
         constexpr std::uint64_t kBelieved = 1024 * 1024;
         if (promised > all.size())
           all.reserve(static_cast<std::size_t>(std::min(promised, kBelieved)));

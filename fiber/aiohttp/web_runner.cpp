@@ -69,8 +69,8 @@ struct RunnerObject {
   bool ready = false;
 };
 
-// A descriptor that is refused stays the site's, and is closed with it; the server has it from the
-// moment that it exists.
+// Makes a server of the site's descriptor. If that fails, the descriptor stays the site's, which
+// closes it.
 template <class F>
 asyncio::Server SiteObject::start_from_descriptor(const F& serve, asyncio::StartServerOptions tcp) {
   tcp.start_serving = false;

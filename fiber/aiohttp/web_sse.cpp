@@ -95,8 +95,8 @@ class EventSourceObject final : public ResponseObject {
   const std::string sep_;
   asyncio::TimerHandle timer_;
   std::optional<asyncio::Event> stopped_;
-  http::Seconds stuck_{};   // how long what is to be sent has not gone
-  std::size_t unsent_ = 0;  // bytes, when the timer came last
+  http::Seconds stuck_{};   // the time for which no unsent byte has left
+  std::size_t unsent_ = 0;  // unsent bytes at the last timer
   bool streams_ = false;
 };
 
@@ -119,7 +119,7 @@ void EventSourceObject::send(std::string_view data, const SendEventOptions& opti
   };
   if (options.id) {
     if (options.id->find('\0') != std::string::npos)
-      throw ValueError("an id with a zero byte is not taken by clients");
+      throw ValueError("an id cannot contain a zero byte: clients ignore such an id");
     field("id", without_line_ends(*options.id));
   }
   if (options.event) field("event", without_line_ends(*options.event));
@@ -142,7 +142,7 @@ void EventSourceObject::schedule() {
                                                   [this] { on_timer(); });
 }
 
-// In a call of the loop, where nothing may wait: a comment goes out if nothing else is on its way.
+// Runs in a callback, which must not wait: sends a comment only if no other data is unsent.
 void EventSourceObject::on_timer() {
   if (!streams()) return stop();
   try {
@@ -164,7 +164,7 @@ void EventSourceObject::on_timer() {
   } catch (const ConnectionResetError&) {
     stop();
   } catch (const std::bad_alloc&) {
-    stop();  // nothing would find out that the client is gone
+    stop();  // without the timer the client's end would go unnoticed
   }
 }
 

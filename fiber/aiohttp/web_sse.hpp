@@ -1,4 +1,4 @@
-// The server's side of events. Python: the package aiohttp_sse.
+// Server-sent events, for servers. Python: the package aiohttp_sse.
 //
 //   web::StreamResponse handler(web::Request& request) {
 //     return asyncio::with(web::sse_response(request), [](web::EventSourceResponse& response) {
@@ -32,16 +32,16 @@ struct EventSourceOptions {
   std::string reason = {};
   CIMultiDict headers = {};
   std::string sep = "\r\n";  ///< "\r\n", "\n" or "\r"
-  /// A comment is sent so often, so that nobody on the way takes the connection for dead; and so
-  /// often it is found out whether the client is still there.
+  /// The interval at which comments are sent: they keep proxies from closing the connection, and
+  /// show whether the client is still connected.
   http::Seconds ping_interval = std::chrono::seconds(15);
 };
 
 /// Keyword arguments of send().
 struct SendEventOptions {
-  std::optional<std::string> id = {};  ///< what a client says in Last-Event-ID when it comes back
-  std::optional<std::string> event = {};                ///< its type; "message" unless given
-  std::optional<std::chrono::milliseconds> retry = {};  ///< how long a client is to wait then
+  std::optional<std::string> id = {};     ///< sent by a client in Last-Event-ID when it reconnects
+  std::optional<std::string> event = {};                ///< the type; default: "message"
+  std::optional<std::chrono::milliseconds> retry = {};  ///< the client's wait before it reconnects
 };
 
 namespace detail {
@@ -51,16 +51,16 @@ FIBER_API void send_event(ResponseObject& response, std::string_view data,
 FIBER_API void wait_for_end_of_events(ResponseObject& response);
 }  // namespace detail
 
-/// A response that goes on until its handler returns. It is never compressed: a compressor holds
-/// back what is to be seen at once. Copies may be used by other tasks of the loop to send events,
-/// also when the request is over: send() throws then. aiohttp_sse.EventSourceResponse.
+/// A response that goes on until its handler returns. It is never compressed: a compressor would
+/// delay events. Other tasks of the loop may send events by copies of it; once the request is over,
+/// send() throws. Python: aiohttp_sse.EventSourceResponse.
 class FIBER_API EventSourceResponse : public StreamResponse {
  public:
-  /// Throws ValueError for another `sep`, and a ping_interval that is not positive.
+  /// Throws ValueError for an invalid `sep`, and for a ping_interval that is not positive.
   explicit EventSourceResponse(EventSourceOptions options = {});
 
-  /// Sends an event; each line of `data` is a field. Line ends are taken out of `id` and `event`.
-  /// Waits while more than 64 KiB are on their way. Throws RuntimeError before prepare(),
+  /// Sends an event; each line of `data` becomes a field, and line ends in `id` and `event` are
+  /// removed. Waits while more than 64 KiB are unsent. Throws RuntimeError before prepare(),
   /// ValueError for an id with a zero byte or a negative retry, ConnectionResetError if the client
   /// is gone; await it.
   auto send(std::string_view data, SendEventOptions options = {}) const {
@@ -69,17 +69,17 @@ class FIBER_API EventSourceResponse : public StreamResponse {
           detail::send_event(self.object(), data, options);
         });
   }
-  /// Until stop_streaming(), or until the client is gone. Throws RuntimeError before prepare();
-  /// await it.
+  /// Waits until stop_streaming(), or until the client is gone. Throws RuntimeError before
+  /// prepare(); await it.
   auto wait() const {
     return asyncio::detail::Deferred(
         [self = *this] { detail::wait_for_end_of_events(self.object()); });
   }
-  /// Ends pings and wait().
+  /// Stops the pings, and ends wait().
   void stop_streaming() const;
-  /// Whether the stream goes on, as far as is known.
+  /// Returns false once the stream was stopped, or the client was found to be gone.
   bool is_connected() const noexcept;
-  /// What the client has got already, "" for nothing. Throws RuntimeError before prepare().
+  /// Returns the id of the client's last event, "" for none. Throws RuntimeError before prepare().
   const std::string& last_event_id() const;
   http::Seconds ping_interval() const noexcept;
   /// Throws ValueError unless it is positive.
@@ -89,7 +89,7 @@ class FIBER_API EventSourceResponse : public StreamResponse {
   detail::EventSourceObject& events() const noexcept;
 };
 
-/// For asyncio::with(): sends the head, lends the response, and ends the stream.
+/// For asyncio::with(): sends the head, passes the response to the block, and ends the stream.
 class FIBER_API EventSourceContext {
  public:
   EventSourceContext(Request& request, EventSourceOptions options)
@@ -101,7 +101,7 @@ class FIBER_API EventSourceContext {
   Request& request_;
   EventSourceResponse response_;
 };
-/// aiohttp_sse.sse_response.
+/// Python: aiohttp_sse.sse_response.
 inline EventSourceContext sse_response(Request& request, EventSourceOptions options = {}) {
   return EventSourceContext(request, std::move(options));
 }

@@ -145,7 +145,7 @@ Resource UrlDispatcher::add_static(std::string_view prefix, std::string director
     throw RuntimeError("Cannot register a resource into frozen router: the application runs");
   auto made = std::make_unique<detail::ResourceObject>(prefix, options.name);
   if (made->kind != detail::ResourceObject::Kind::plain)
-    throw ValueError("the prefix of static files has no variables");
+    throw ValueError("the prefix of static files cannot have variables");
   made->kind = detail::ResourceObject::Kind::prefix;
   object_->resources.push_back(std::move(made));
   object_->indexed = false;

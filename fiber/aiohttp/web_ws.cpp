@@ -44,7 +44,7 @@ std::string receive_data(WebSocketObject& object, WSMsgType type, std::optional<
 
 void send(WebSocketObject& object, WSMsgType type, std::string_view data) {
   if (type == WSMsgType::text && !http::is_valid_utf8(data))
-    throw ValueError("a text that is sent has to be UTF-8: see send_bytes()");
+    throw ValueError("a text message must be UTF-8: use send_bytes() for other data");
   object.send(static_cast<http::Opcode>(type), data);
 }
 
@@ -97,7 +97,7 @@ std::string_view check_handshake(const Request& request) {
   const CIMultiDictProxy& headers = request.headers();
   const auto shown = [](std::string_view text) { return http::valid_utf8(text); };
   if (request.method() != "GET" || request.version().minor == 0)
-    refuse("A WebSocket begins with GET, in HTTP/1.1");
+    refuse("A WebSocket handshake must be a GET request of HTTP/1.1");
   if (!http::equal_ignoring_case(http::strip(headers.get("Upgrade")), "websocket"))
     refuse("No WebSocket UPGRADE hdr: " + shown(headers.get("Upgrade")) +
            "\n Can \"Upgrade\" only to \"WebSocket\".");

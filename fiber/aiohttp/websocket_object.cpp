@@ -118,7 +118,8 @@ bool WebSocketObject::close(int code, std::string_view reason) {
     return false;
   }
   if (code != 0 && !http::is_close_code(static_cast<unsigned>(code)))
-    throw ValueError("a WebSocket cannot be closed with the code " + std::to_string(code));
+    throw ValueError("a close code must be one that RFC 6455 lets a program send, not " +
+                     std::to_string(code));
   // A reason is UTF-8, also where it is cut to fit into a frame: the peer refuses any other.
   constexpr std::size_t kLongestReason = 123;
   std::string sent = http::valid_utf8(reason);
@@ -192,7 +193,7 @@ void WebSocketObject::drain() {
     asyncio::with(asyncio::timeout(write_timeout_), [&] { await(writer_.drain()); });
   } catch (const TimeoutError&) {
     transport.abort();
-    throw ConnectionResetError("the other side does not read");
+    throw ConnectionResetError("the other side has not read within the time limit");
   }
 }
 

@@ -36,7 +36,7 @@ class FIBER_API CompletionOrder final : public core::Counted<CompletionOrder>, L
   CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures, const time_limit& timeout);
   ~CompletionOrder();
 
-  /// Counts one future off; returns false if none is left.
+  /// Reserves the next future to end; returns false if none is left.
   bool take() noexcept;
   /// Waits for the future that ends next. Throws TimeoutError.
   FutureRef wait_for_one();
@@ -60,6 +60,29 @@ class FIBER_API CompletionOrder final : public core::Counted<CompletionOrder>, L
   std::size_t todo_ = 0;
   std::size_t left_ = 0;
   Handle timeout_;
+};
+
+/// The common part of the iterators of as_completed: a place in the order.
+class CompletionPlace {
+ public:
+  using iterator_concept = std::input_iterator_tag;
+  using difference_type = std::ptrdiff_t;
+
+  CompletionPlace() = default;
+  explicit CompletionPlace(core::Ref<CompletionOrder> order) : order_(std::move(order)) {}
+  CompletionPlace(const CompletionPlace&) noexcept = default;  ///< moving is copying: never empty
+  CompletionPlace& operator=(const CompletionPlace&) noexcept = default;
+  ~CompletionPlace() = default;
+  friend bool operator==(const CompletionPlace& at, std::default_sentinel_t) { return !at.more_; }
+
+ protected:
+  /// Moves on; returns false at the end.
+  bool advance() { return more_ = order_->take(); }
+
+  core::Ref<CompletionOrder> order_;
+
+ private:
+  bool more_ = false;
 };
 
 /// An awaitable: the future that ends next.
@@ -92,30 +115,21 @@ class AsCompleted {
  public:
   using awaitable_type = detail::NextCompleted<F>;
 
-  class iterator {
+  class iterator : public detail::CompletionPlace {
    public:
-    using iterator_concept = std::input_iterator_tag;
-    using difference_type = std::ptrdiff_t;
     using value_type = awaitable_type;
 
     iterator() = default;
-    explicit iterator(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
+    explicit iterator(core::Ref<detail::CompletionOrder> order)
+        : CompletionPlace(std::move(order)) {
       ++*this;
     }
-    iterator(const iterator&) noexcept = default;  ///< moving is copying: never empty
-    iterator& operator=(const iterator&) noexcept = default;
-    ~iterator() = default;
     awaitable_type operator*() const { return awaitable_type(order_); }
     iterator& operator++() {
-      more_ = order_->take();
+      advance();
       return *this;
     }
     void operator++(int) { ++*this; }
-    friend bool operator==(const iterator& at, std::default_sentinel_t) { return !at.more_; }
-
-   private:
-    core::Ref<detail::CompletionOrder> order_;
-    bool more_ = false;
   };
 
   /// Continues where an earlier iteration has stopped.
@@ -126,14 +140,13 @@ class AsCompleted {
   /// given awaitables. Its begin() and ++ wait, and throw TimeoutError.
   class finished_range {
    public:
-    class iterator {
+    class iterator : public detail::CompletionPlace {
      public:
-      using iterator_concept = std::input_iterator_tag;
-      using difference_type = std::ptrdiff_t;
       using value_type = F;
 
       iterator() = default;
-      explicit iterator(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {
+      explicit iterator(core::Ref<detail::CompletionOrder> order)
+          : CompletionPlace(std::move(order)) {
         ++*this;
       }
       iterator(const iterator&) noexcept = default;  ///< moving is copying: never empty
@@ -142,14 +155,12 @@ class AsCompleted {
       const F& operator*() const noexcept { return current_; }
       const F* operator->() const noexcept { return &current_; }
       iterator& operator++() {
-        current_ = order_->take() ? F(order_->wait_for_one().get()) : F();
+        current_ = advance() ? F(order_->wait_for_one().get()) : F();
         return *this;
       }
       void operator++(int) { ++*this; }
-      friend bool operator==(const iterator& at, std::default_sentinel_t) { return !at.current_; }
 
      private:
-      core::Ref<detail::CompletionOrder> order_;
       F current_;
     };
 

@@ -182,7 +182,8 @@ contextvars::Context TaskBase::context_handle() const noexcept {
 }
 
 contextvars::Context TaskBase::get_context() {
-  if (!greenlet_) throw RuntimeError("a coroutine object that is no task has no context");
+  if (!greenlet_)
+    throw RuntimeError("only a task has a context, and this coroutine is not one yet");
   if (context_variables() == nullptr)
     contextvars::detail::exchange_context(
         *greenlet_, core::Ref<ContextObject>(contextvars::Context().object()));

@@ -152,7 +152,7 @@ void Cancellation::for_each_passed(FutureBase& future, PassedTasks& passed, F&& 
   }
 }
 
-// Asks each passed task again, after all that wait for it: only then is it known how often.
+// Asks each passed task again, after all tasks that wait for it: their requests are counted first.
 void Cancellation::ask_again(PassedTasks& passed) {
   for (const auto& [task, its] : passed)
     for_each_passed(*task->waiting_on_, passed,

@@ -284,7 +284,7 @@ void wait_for_any(std::vector<FutureBase*>& futures, const std::optional<nanosec
     block->timer.entry = Entry(static_cast<Leaf*>(&block->timer));
     loop->add_timer(&block->timer);
   }
-  owned.release();
+  static_cast<void>(owned.release());  // end_wait() takes it over
   struct End {
     WaitBlock* block;
     ~End() { end_wait(block); }
@@ -415,8 +415,7 @@ void ShieldBase::on_outer(Leaf* leaf) noexcept {
   shield->release();
 }
 
-// --- for code that looks at waiting tasks
-// ---------------------------------------------------------
+// --- for code that looks at waiting tasks -------------------------------------------------------
 
 FutureBase* combined_future(const LeafCallback& leaf) noexcept {
   if (leaf.run == &GatherBase::on_child) return static_cast<const GatherBase::Node&>(leaf).gather;

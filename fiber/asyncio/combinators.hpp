@@ -83,8 +83,8 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
 };
 
 /// Makes a gather whose tasks may run inside the call that makes them: it registers with each child
-/// before the next is made, as CPython's does. Without such tasks nobody can see the difference,
-/// and start(), which knows all children, is faster.
+/// before the next is made, as CPython's does. Without such tasks no program can tell, and start(),
+/// which knows all children, is faster.
 class FIBER_API GatherInTurn {
  public:
   /// Returns true in a loop with a task factory.
@@ -199,7 +199,7 @@ auto gather_tuple(std::tuple<F...> futures) {
     loop = std::get<0>(futures).base().loop();
   auto* gather =
       std::apply([loop](auto&... each) { return new Gather(loop, std::move(each)...); }, futures);
-  const Future<typename Gather::Results> handle(gather);
+  Future<typename Gather::Results> handle(gather);
   gather->start();
   return handle;
 }
@@ -260,7 +260,7 @@ auto gather_range(R&& awaitables) {
     children.emplace_back(ensure_child(std::forward<decltype(awaitable)>(awaitable)));
   LoopObject* loop = children.empty() ? &loop_for_futures() : children.front().base().loop();
   auto* gather = new Gather(loop, std::move(children));
-  const Future<typename Gather::Results> handle(gather);
+  Future<typename Gather::Results> handle(gather);
   gather->start();
   return handle;
 }

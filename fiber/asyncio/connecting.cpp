@@ -111,7 +111,7 @@ UniqueFd bound_socket(const AddressInfo& info, const std::vector<AddressInfo>& l
   std::rethrow_exception(last);
 }
 
-// Throws as CPython: the error that all have, or one with the texts of all.
+// Throws as CPython: the error that all attempts share, or else one with the texts of all.
 [[noreturn]] void throw_all(const std::vector<std::exception_ptr>& errors) {
   const std::string first = str(errors.front());
   if (std::all_of(errors.begin(), errors.end(),

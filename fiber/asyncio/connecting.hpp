@@ -39,8 +39,7 @@ void set_nonblocking(int fd);
 void check_stream_socket(int fd);
 void check_unix_stream_socket(int fd);
 
-// --- TLS: the meaning of the arguments
-// ------------------------------------------------------------
+// --- TLS: the meaning of the arguments ----------------------------------------------------------
 
 /// Returns the time in nanoseconds. Throws ValueError unless it is positive.
 std::optional<std::int64_t> checked_time(const time_limit& limit, const char* name);
@@ -99,7 +98,7 @@ class Opening {
   Opening& operator=(const Opening&) = delete;
 
   TransportObject& transport() const noexcept { return *transport_; }
-  /// Gives the transport its socket's data, and leaves it alone from now on.
+  /// Notes the addresses in the transport, which this object no longer closes from now on.
   void finish();
 
  private:

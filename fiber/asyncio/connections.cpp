@@ -12,7 +12,7 @@ namespace {
 
 // Tells the protocol of its connection, and waits until it knows, and TLS is ready.
 Transport begun(TransportObject& object) {
-  const Transport transport(object);
+  Transport transport(object);
   try {
     object.begin_soon();
     object.wait_begun();
@@ -107,15 +107,24 @@ Transport accepted_protocol(LoopObject& loop, const protocol_factory& factory,
 
 // --- servers ------------------------------------------------------------------------------------
 
+namespace {
+
+// Serves at the sockets that `bound()` makes.
+template <class Options, class Bound>
+Server serve_at(LoopObject& loop, protocol_factory factory, const Options& options, Bound bound) {
+  const LayerArguments arguments = server_arguments(options);  // before a socket is bound
+  auto server = protocol_server(loop, bound(), std::move(factory), options.backlog);
+  server->secure(options.ssl, arguments);
+  return start(std::move(server), options.start_serving);
+}
+
+}  // namespace
+
 Server serve_protocols(LoopObject& loop, protocol_factory factory,
                        const std::vector<std::string>& hosts, int port,
                        const CreateServerOptions& options) {
-  const LayerArguments arguments = server_arguments(options);  // before a socket is bound
-  auto server =
-      protocol_server(loop, listening_sockets(loop, hosts, port, listen_arguments(options)),
-                      std::move(factory), options.backlog);
-  server->secure(options.ssl, arguments);
-  return start(std::move(server), options.start_serving);
+  return serve_at(loop, std::move(factory), options,
+                  [&] { return listening_sockets(loop, hosts, port, listen_arguments(options)); });
 }
 
 Server serve_protocols(LoopObject& loop, protocol_factory factory, GivenDescriptor& sock,
@@ -127,11 +136,8 @@ Server serve_protocols(LoopObject& loop, protocol_factory factory, GivenDescript
 
 Server serve_unix_protocols(LoopObject& loop, protocol_factory factory, const std::string& path,
                             const CreateUnixServerOptions& options) {
-  const LayerArguments arguments = server_arguments(options);
-  auto server = protocol_server(loop, unix_listening_sockets(path, options.cleanup_socket),
-                                std::move(factory), options.backlog);
-  server->secure(options.ssl, arguments);
-  return start(std::move(server), options.start_serving);
+  return serve_at(loop, std::move(factory), options,
+                  [&] { return unix_listening_sockets(path, options.cleanup_socket); });
 }
 
 Server serve_unix_protocols(LoopObject& loop, protocol_factory factory, GivenDescriptor& sock,

@@ -119,7 +119,7 @@ class DatagramObject final : public HandledObject<DatagramObject>,
 
 void DatagramObject::use(std::shared_ptr<BaseProtocol> protocol) {
   auto datagrams = std::dynamic_pointer_cast<DatagramProtocol>(protocol);
-  if (datagrams == nullptr) throw TypeError("a DatagramProtocol was expected");
+  if (datagrams == nullptr) throw TypeError("the protocol must be a DatagramProtocol");
   protocol_ = std::move(datagrams);
 }
 
@@ -396,7 +396,7 @@ UniqueFd make_endpoint(LoopObject& loop, const Pair& pair, const Options& option
 }
 
 DatagramTransport begun(DatagramObject& object) {
-  const DatagramTransport transport(object);
+  DatagramTransport transport(object);
   try {
     object.begin();
   } catch (...) {

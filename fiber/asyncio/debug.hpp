@@ -29,11 +29,11 @@ class FIBER_API HeldLock {
   core::Owner<const Origin> taken_;
 };
 
-/// Reports the locks that the task holds. Called when it has given way.
+/// Reports the locks that the task holds. Called when it has suspended.
 void report_held_locks(const TaskBase& task);
 
 /// A further check after each step in debug mode, on the thread of the loop: with the task, if it
-/// has given way, or null. Null at first. May be set from any thread.
+/// has suspended, or null. Null at first. May be set from any thread.
 using StepCheck = void (*)(const TaskBase* task);
 FIBER_API void set_step_check(StepCheck check) noexcept;
 void check_step(const TaskBase* task);
@@ -41,8 +41,8 @@ void check_step(const TaskBase* task);
 }  // namespace detail
 
 /// Holds a std::mutex (or any type with lock and unlock) for a scope in which the task must not
-/// give way: another task of the same thread that locks the mutex would block the thread for ever.
-/// In debug mode a task that gives way is reported, with the place where the mutex was taken;
+/// suspend: another task of the same thread that locks the mutex would block the thread for ever.
+/// In debug mode a task that suspends is reported, with the place where the mutex was taken;
 /// otherwise this is std::lock_guard. For a scope in which a task must wait, use asyncio::Lock.
 template <class Mutex>
 class [[nodiscard]] debug_lock_guard {

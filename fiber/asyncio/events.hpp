@@ -76,7 +76,7 @@ class FIBER_API TimerHandle : public Handle {
 /// An error that no code waits for.
 struct ExceptionContext;
 
-/// Keyword arguments of call_soon and its kin.
+/// Keyword arguments of call_soon and its relatives.
 struct CallOptions {
   contextvars::Context context = nullptr;  ///< null: a copy of the current one
 };
@@ -97,8 +97,8 @@ struct TaskOptions {
   std::size_t guard_size = 0;
   /// The task is a thread to the code that it calls: thread_local variables, errno, the locale, the
   /// owner of a mutex and pthread_self() are its own, and destroyed when it ends. A switch sets the
-  /// thread pointer, and a thread is parked for each such task. fiber/monkey/README.md says what
-  /// holds and what does not. create_task throws RuntimeError where this is not possible: it needs
+  /// thread pointer, and a thread is parked for each such task. fiber/monkey/README.md lists the
+  /// limits. create_task throws RuntimeError where this is not possible: it needs
   /// Linux, glibc, and arm64 or an x86-64 processor with FSGSBASE. Ours, not Python's.
   bool own_thread_state = false;
   /// With own_thread_state: use system calls without FSGSBASE, which take 200 ns or more a switch.
@@ -366,14 +366,14 @@ class FIBER_API EventLoop {
   /// Debug mode, off unless the environment variable FIBER_ASYNCIO_DEBUG is set to anything:
   /// reports say where futures, tasks and callbacks were made, and there are reports of callbacks
   /// and steps of tasks that take too long, cancellations that a task has swallowed, futures that
-  /// another thread sets, and tasks that give way with a debug_lock_guard. Every task then returns
-  /// to the loop when it gives way, which takes time; off, the mode costs nothing.
+  /// another thread sets, and tasks that suspend with a debug_lock_guard. Every task then returns
+  /// to the loop when it suspends, which takes time; off, the mode costs nothing.
   bool get_debug() const;
   void set_debug(bool enabled) const;
   /// A loop that nothing of its own can wake any more (nothing is ready, no deadline is set, no
   /// descriptor watched, no signal handled, no job of an executor outstanding) warns once, with its
   /// tasks and the places where they wait, unless there are other threads, which might call it.
-  /// With true it throws RuntimeError with this text, out of run_forever and its kin, whatever
+  /// With true it throws RuntimeError with this text, out of run_forever and its like, whatever
   /// other threads there are: for tests, and for programs that call no loop from threads of their
   /// own. Off by default; embedded loops and loops whose tasks wait on signals do not throw.
   bool get_raise_deadlock() const;

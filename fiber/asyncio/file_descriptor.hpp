@@ -74,7 +74,7 @@ class GivenDescriptor {
     if (lent_) static_cast<void>(fd_.release());
   }
   int get() const noexcept { return fd_.get(); }
-  /// Gives the descriptor to the caller, who closes it from now on.
+  /// Gives the descriptor to the caller, which closes it from now on.
   UniqueFd take() noexcept { return std::move(fd_); }
   /// Takes a descriptor back that could not be kept: reverses take().
   void put_back(UniqueFd fd) noexcept { fd_ = std::move(fd); }

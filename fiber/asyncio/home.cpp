@@ -62,7 +62,8 @@ void Home::settle() {
   if (moves) check("run");
   made_outside_ = false;
   const core::List<TaskBase>& tasks = loop_.tasks().unfinished();
-  for (TaskBase* task = tasks.last(); task != nullptr; task = tasks.previous(*task)) {
+  for (TaskBase* task = tasks.last(); task != nullptr;
+       task = core::List<TaskBase>::previous(*task)) {
     GreenletObject* greenlet = task->own_greenlet();
     if (greenlet->listed && !moves) break;  // and all older tasks are listed
     if (greenlet->owner.load(std::memory_order_relaxed) != &here)
@@ -99,7 +100,7 @@ void Home::thread_exits() noexcept {
     if (task->own_greenlet() != here) {
       end_current();
     } else {
-      // Its stack is in use for good. No task must wait for it.
+      // Its stack stays in use for ever. No task must wait for it.
       task->retain();
       turns.current_task = nullptr;
       task->complete(FutureState::cancelled);

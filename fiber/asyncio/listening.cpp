@@ -97,7 +97,7 @@ std::vector<ListeningSocket> unix_listening_sockets(const std::string& path, boo
 
 // Starts a server. If that throws, the server is closed: without a handle it would serve for ever.
 Server start(core::Ref<ServerObject> object, bool start_serving) {
-  const Server server(object.get());
+  Server server(object.get());
   if (!start_serving) return server;
   try {
     asyncio::await(server.start_serving());
@@ -112,7 +112,7 @@ Server start_given(core::Ref<ServerObject> object, GivenDescriptor& sock, bool s
   object->loop().selector().refuse_watched(sock.get());
   set_nonblocking(sock.get());
   set_nodelay(sock.get(), object->sockets().front().address.family());
-  const Server server(object.get());
+  Server server(object.get());
   const int fd = sock.take().release();
   object->take_over(fd);
   if (!start_serving) return server;

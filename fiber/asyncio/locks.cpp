@@ -145,7 +145,7 @@ void SemaphoreObject::acquire_in_line() {
     waiter.wait(task);
   } catch (...) {
     waiter.leave();
-    // The place was this task's already. As in CPython, a bound does not count here.
+    // The place had been given to this task. As in CPython, the bound is not checked here.
     constexpr auto kMost = std::numeric_limits<std::ptrdiff_t>::max();
     if (waiter.done() && !waiter.cancelled() && value_ < kMost) ++value_;
     wake_up_all_there_is_room_for();

@@ -1,4 +1,4 @@
-// Debug mode, observers and tests: what a loop records and reports for them.
+// Debug mode, observers and tests: the records and reports that a loop makes for them.
 //
 // Invariants
 //  1. While debug mode is on or there is an observer, the loop sends every entry through the hub
@@ -50,7 +50,7 @@ class FIBER_API Observation {
   void remove(FutureBase* future) noexcept;
 
   /// Runs the batch that has been counted. Fibers see an empty batch, so each comes back to the hub
-  /// when it gives way.
+  /// when it suspends.
   void run_batch();
   /// Returns the handle whose callback runs, while the loop is observed.
   HandleObject* current_handle() const noexcept { return current_handle_; }

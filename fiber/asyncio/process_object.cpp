@@ -240,7 +240,7 @@ pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
 
 SpawnedProcess start_process(LoopObject& loop, const std::vector<std::string>& command,
                              const CreateSubprocessOptions& options) {
-  if (command.empty()) throw ValueError("a command needs a program");
+  if (command.empty()) throw ValueError("the command is empty: its first string names the program");
   const Strings arguments(command);
   std::optional<Strings> environment;
   if (options.env) environment.emplace(environment_of(*options.env));

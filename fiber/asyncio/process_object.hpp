@@ -46,7 +46,7 @@ class ProcessObject : public core::Counted<ProcessObject> {
   pid_t pid = 0;  ///< 0 before it has started
   std::optional<int> returncode;
   core::Ref<TransportObject> stdin_transport;
-  // Kept until the child's end: after that, data they have not read counts only for other holders.
+  // Kept until the child's end; unread data survives it only if the program has handles, too.
   core::Ref<ReaderObject> stdout_reader;
   core::Ref<ReaderObject> stderr_reader;
   std::function<void()> on_exit;  ///< called once, on the loop

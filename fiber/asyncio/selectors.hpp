@@ -3,17 +3,17 @@
 //  - handles, level-triggered, changed only when the wanted events change;
 //  - a Watch, made once, edge-triggered: see watch.hpp;
 //  - waits, each for one wake-up: armed once per wait, and safe when the descriptor is closed
-//    without our being told between two of them. They go together with any of the others;
+//    without notice between two of them. A descriptor may have waits beside any of the others;
 //  - steps, in the places of handles: edge-triggered, since a step's system call was made right
 //    before and would have blocked. The registration outlives the step for the next one, until an
 //    event comes that no step waits for.
 //
-// A number may come to stand for another file without any notice. The kernel, which knows files, is
-// asked whenever a registration is added; and each registration has a generation, which its events
-// carry. A registration that its number has left, kept alive by a duplicate of the descriptor, is
-// found by its first event; it can only be removed together with all others (see renew). For a step
-// that relies on a registration of an earlier one the kernel is asked before the loop sleeps, or
-// some iterations later: most steps have run by then.
+// Other code may close a descriptor, and the number may be reused for another file, without notice.
+// So the kernel, which knows files, is asked whenever a registration is added, and registrations
+// have generations, which their events carry. A registration that outlives its number, because a
+// duplicate keeps the file open, is found by its first event; see renew() for its removal. For a
+// step that relies on a registration of an earlier one the kernel is asked before the loop sleeps,
+// or some iterations later: most steps have run by then.
 #pragma once
 
 #include <fiber/asyncio/base_events.hpp>
@@ -81,13 +81,13 @@ class FIBER_API Selector final : private platform::Wishes {
   /// RuntimeError for a descriptor that is watched.
   void watch(Watch& watch, int fd);
   /// Throws RuntimeError if the descriptor is watched, or reserved by another owner than the one
-  /// that acts. A watch whose file has lost its number to another one is told.
+  /// that acts. A watch whose number has been reused for another file is told.
   void refuse_watched(int fd);
   /// Keeps the descriptor's handles for a transport, their owner: add() and remove() refuse all
   /// others. Throws as refuse_watched(), std::bad_alloc.
   void reserve(int fd, const void* owner);
-  /// Returns whether the reservation is still that of this owner. It ends when the number comes to
-  /// stand for another file, as far as one knows.
+  /// Returns whether the reservation is still that of this owner. It ends when the number
+  /// is known to be another file's.
   bool is_reserved_by(int fd, const void* owner) const noexcept {
     return fd >= 0 && static_cast<std::size_t>(fd) < interests_.size() &&
            interests_[static_cast<std::size_t>(fd)].owner == owner;
@@ -111,8 +111,8 @@ class FIBER_API Selector final : private platform::Wishes {
     Selector& selector_;
   };
   /// Removes the registration, before the descriptor is closed. The watch is still told of the end
-  /// of the loop. Returns false if the number stands for another file, or none, and must not be
-  /// closed.
+  /// of the loop. Returns false if the number has been reused for another file, or is free, and
+  /// must not be closed.
   bool unwatch(Watch& watch) noexcept;
   void forget(Watch& watch) noexcept;
   /// Reports the watch readable in the next select, which will not wait.

@@ -101,8 +101,8 @@ void Selector::forked() noexcept {
   poller_->forked();
 }
 
-// Makes all registrations anew, without those whose files have lost their numbers: no call can
-// remove these, since the numbers stand for other files. If the poller cannot, nothing changes
+// Makes all registrations anew, without those that outlive their numbers: no call can remove these
+// one by one, since their numbers belong to other files now. If the poller cannot, nothing changes
 // until the next event of such a registration.
 void Selector::renew() noexcept {
   if (!poller_->renew()) return;

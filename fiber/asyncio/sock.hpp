@@ -69,6 +69,8 @@ class FIBER_API SocketAddress {
   friend FIBER_API bool operator==(const SocketAddress& a, const SocketAddress& b) noexcept;
 
  private:
+  static SocketAddress asked(int fd, int (*ask)(int, sockaddr*, socklen_t*)) noexcept;
+
   sockaddr_storage storage_{};
   socklen_t size_ = 0;
 };

@@ -134,21 +134,14 @@ SocketAddress SocketAddress::from_raw(const sockaddr* raw, socklen_t size) {
   return address;
 }
 
-SocketAddress SocketAddress::of_socket(int fd) noexcept {
+SocketAddress SocketAddress::asked(int fd, int (*ask)(int, sockaddr*, socklen_t*)) noexcept {
   SocketAddress address;
   socklen_t size = sizeof address.storage_;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address.storage_), &size) == 0)
-    address.size_ = size;
+  if (ask(fd, reinterpret_cast<sockaddr*>(&address.storage_), &size) == 0) address.size_ = size;
   return address;
 }
-
-SocketAddress SocketAddress::of_peer(int fd) noexcept {
-  SocketAddress address;
-  socklen_t size = sizeof address.storage_;
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address.storage_), &size) == 0)
-    address.size_ = size;
-  return address;
-}
+SocketAddress SocketAddress::of_socket(int fd) noexcept { return asked(fd, ::getsockname); }
+SocketAddress SocketAddress::of_peer(int fd) noexcept { return asked(fd, ::getpeername); }
 
 std::string SocketAddress::host() const {
   char text[INET6_ADDRSTRLEN] = "";

@@ -50,9 +50,10 @@ class StallMonitor::Watcher {
  public:
   explicit Watcher(StallOptions options)
       : options_(std::move(options)), loop_(&detail::running_loop()) {
-    if (options_.limit <= nanoseconds::zero()) throw ValueError("limit must be positive");
+    if (options_.limit <= nanoseconds::zero())
+      throw ValueError("StallMonitor: limit must be positive");
     if (options_.signal < 0 || options_.signal >= NSIG)
-      throw ValueError("there is no signal " + std::to_string(options_.signal));
+      throw ValueError("StallMonitor: there is no signal " + std::to_string(options_.signal));
     if (options_.signal != 0) question_.emplace(loop_.object(), options_.signal);
     guard_forks();
     const std::lock_guard lock(all_mutex);

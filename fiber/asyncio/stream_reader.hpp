@@ -25,7 +25,7 @@ class ReadSource {
  public:
   virtual void pause_reading() = 0;
   virtual void resume_reading() = 0;
-  /// Called when no code can read the further data.
+  /// Called when the last handle is gone, so that no code can read further data.
   virtual void nobody_reads() noexcept = 0;
 
  protected:

@@ -131,8 +131,8 @@ Server serve_given(client_connected callback, GivenDescriptor& sock,
                      sock, options.start_serving);
 }
 
-Server serve_unix_given(client_connected callback, GivenDescriptor& sock,
-                        const StartUnixServerOptions& options) {
+Server serve_given(client_connected callback, GivenDescriptor& sock,
+                   const StartUnixServerOptions& options) {
   return start_given(make_server(unix_listening_socket_of(sock.get(), options.cleanup_socket),
                                  std::move(callback), options),
                      sock, options.start_serving);

@@ -155,12 +155,9 @@ class FIBER_API StreamWriter {
   /// write_eof().
   void write(std::string_view data) const { object_->write(data); }
   /// Writes the pieces one after the other.
-  template <std::ranges::input_range R>
-    requires std::convertible_to<std::ranges::range_reference_t<R>, std::string_view>
+  template <detail::range_of_text R>
   void writelines(R&& pieces) const {
-    std::string all;
-    for (auto&& piece : pieces) all += std::string_view(piece);
-    write(all);
+    write(detail::joined(pieces));
   }
   /// Makes the other side read the end, after the written data. This side can read on. Throws
   /// NotImplementedError over TLS, where it is impossible.
@@ -295,8 +292,8 @@ FIBER_API Server serve_unix(client_connected callback, const std::string& path,
                             const StartUnixServerOptions& options);
 FIBER_API Server serve_given(client_connected callback, GivenDescriptor& sock,
                              const StartServerOptions& options);
-FIBER_API Server serve_unix_given(client_connected callback, GivenDescriptor& sock,
-                                  const StartUnixServerOptions& options);
+FIBER_API Server serve_given(client_connected callback, GivenDescriptor& sock,
+                             const StartUnixServerOptions& options);
 
 template <class F>
 client_connected as_client_connected(F&& callback) {
@@ -308,6 +305,16 @@ client_connected as_client_connected(F&& callback) {
     };
   else
     return std::forward<F>(callback);
+}
+
+/// Serves at a bound socket. `Sock`: int, which is lent, or GivenDescriptor.
+template <class Sock, class F, class Options>
+auto serve_from(F&& callback, Sock sock, Options options) {
+  return Deferred([callback = as_client_connected(std::forward<F>(callback)),
+                   sock = std::move(sock), options]() mutable {
+    GivenDescriptor given(std::move(sock));
+    return detail::serve_given(std::move(callback), given, options);
+  });
 }
 
 }  // namespace detail
@@ -365,21 +372,13 @@ auto start_server(F&& callback, std::string host, int port, StartServerOptions o
 /// awaited. The file of a Unix socket stays. Python: start_server(sock=...).
 template <client_connected_callback F>
 auto start_server_from(F&& callback, int fd, StartServerOptions options = {}) {
-  return detail::Deferred(
-      [callback = detail::as_client_connected(std::forward<F>(callback)), fd, options]() mutable {
-        detail::GivenDescriptor lent(fd);
-        return detail::serve_given(std::move(callback), lent, options);
-      });
+  return detail::serve_from(std::forward<F>(callback), fd, options);
 }
 /// Takes over a bound Unix socket as start_server_from() does; its file is removed with the server
 /// unless `cleanup_socket` is false. Python: start_unix_server(sock=...).
 template <client_connected_callback F>
 auto start_unix_server_from(F&& callback, int fd, StartUnixServerOptions options = {}) {
-  return detail::Deferred(
-      [callback = detail::as_client_connected(std::forward<F>(callback)), fd, options]() mutable {
-        detail::GivenDescriptor lent(fd);
-        return detail::serve_unix_given(std::move(callback), lent, options);
-      });
+  return detail::serve_from(std::forward<F>(callback), fd, options);
 }
 /// Listens at a Unix socket. A socket file that an earlier server has left is replaced. Python:
 /// asyncio.start_unix_server.

@@ -67,8 +67,8 @@ class ProcessObject;
 
 /// A counted reference to a child process. Dropping the last one closes the child's stdin; the loop
 /// still waits for the child's end, so that no zombie stays, and kills it when the loop is closed
-/// before. Python:
-/// asyncio.subprocess.Process.
+/// before.
+/// Python: asyncio.subprocess.Process.
 class FIBER_API Process {
  public:
   pid_t pid() const noexcept;
@@ -113,9 +113,9 @@ FIBER_API Process spawn_process(const std::vector<std::string>& command,
 }
 
 /// Starts a program, looked up in PATH (that of `env`, if given), with its arguments; command[0] is
-/// the program. Throws FileNotFoundError, PermissionError and other OSErrors; ValueError for an empty
-/// command, for zero bytes within one of the strings, and for an environment variable whose name is
-/// empty or has a '='. Await it.
+/// the program. Throws FileNotFoundError, PermissionError and other OSErrors; ValueError for an
+/// empty command, for zero bytes within one of the strings, and for an environment variable whose
+/// name is empty or has a '='. Await it.
 inline auto create_subprocess_exec(std::vector<std::string> command,
                                    CreateSubprocessOptions options = {}) {
   return detail::Deferred([command = std::move(command), options = std::move(options)] {

@@ -106,7 +106,7 @@ class PipeProtocol final : public Protocol {
 
 void SubprocessObject::use(std::shared_ptr<BaseProtocol> protocol) {
   auto its = std::dynamic_pointer_cast<SubprocessProtocol>(protocol);
-  if (its == nullptr) throw TypeError("a SubprocessProtocol was expected");
+  if (its == nullptr) throw TypeError("the protocol must be a SubprocessProtocol");
   protocol_ = std::move(its);
 }
 

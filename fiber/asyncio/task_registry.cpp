@@ -28,7 +28,9 @@ void TaskRegistry::make(TaskBase& task, const TaskArguments& arguments) {
   const std::shared_ptr<task_factory> factory = factory_;
   const TaskRef made = (*factory)(EventLoop(&loop_), CoroutineRef(&task), options);
   if (made.get() != &task)
-    throw TypeError("the task factory did not return the task of the coroutine that it was given");
+    throw TypeError(
+        "the task factory must return TaskRef(coroutine, loop, options) of the coroutine that it "
+        "was given");
 }
 
 // --- tasks whose loop is gone -------------------------------------------------------------------

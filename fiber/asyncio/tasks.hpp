@@ -27,14 +27,12 @@ FIBER_API void print_stack(TaskBase& task, const std::optional<std::size_t>& lim
 
 }  // namespace detail
 
-/// A coroutine that runs concurrently. A counted reference; dropping it neither cancels nor stops
-/// the task, which its loop keeps until it is done. Python: asyncio.Task.
-template <class T = void>
-class Task : public Future<T> {
- public:
-  Task() noexcept = default;
-  explicit Task(detail::FutureBase* task) noexcept : Future<T>(task) {}
+namespace detail {
 
+/// The functions that references to tasks have: Task<T> and TaskRef.
+template <class Reference>
+class TaskFunctions {
+ public:
   std::string get_name() const { return task().get_name(); }
   void set_name(std::string name) const { task().set_name(std::move(name)); }
   /// `cancelling` returns the number of calls of cancel(), less the calls of uncancel(). `uncancel`
@@ -58,7 +56,20 @@ class Task : public Future<T> {
   }
 
  private:
-  detail::TaskBase& task() const { return static_cast<detail::TaskBase&>(this->base()); }
+  TaskBase& task() const {
+    return static_cast<TaskBase&>(static_cast<const Reference&>(*this).base());
+  }
+};
+
+}  // namespace detail
+
+/// A coroutine that runs concurrently. A counted reference; dropping it neither cancels nor stops
+/// the task, which its loop keeps until it is done. Python: asyncio.Task.
+template <class T = void>
+class Task : public Future<T>, public detail::TaskFunctions<Task<T>> {
+ public:
+  Task() noexcept = default;
+  explicit Task(detail::FutureBase* task) noexcept : Future<T>(task) {}
 };
 
 /// A coroutine object of any result type: the argument of a task factory.
@@ -77,35 +88,17 @@ class FIBER_API CoroutineRef : private FutureRef {
 };
 
 /// A task of any result type.
-class FIBER_API TaskRef : public FutureRef {
+class FIBER_API TaskRef : public FutureRef, public detail::TaskFunctions<TaskRef> {
  public:
   TaskRef() noexcept = default;
   explicit TaskRef(detail::TaskBase* task) noexcept : FutureRef(task) {}
   /// Makes a task of a coroutine object, without regard for the loop's task factory; factories
   /// return it. Python: asyncio.Task(coro, loop=loop, **options).
   TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const TaskOptions& options);
-
-  std::string get_name() const { return task().get_name(); }
-  void set_name(std::string name) const { task().set_name(std::move(name)); }
-  int cancelling() const { return task().cancelling(); }
-  int uncancel() const { return task().uncancel(); }
-  contextvars::Context get_context() const { return task().get_context(); }
-  CoroutineRef get_coro() const { return CoroutineRef(&task()); }
-  std::vector<traceback::FrameSummary> get_stack(
-      const std::optional<std::size_t>& limit = std::nullopt) const {
-    return detail::get_stack(task(), limit);
-  }
-  void print_stack() const { detail::print_stack(task(), std::nullopt, nullptr); }
-  void print_stack(const std::optional<std::size_t>& limit, std::ostream& out) const {
-    detail::print_stack(task(), limit, &out);
-  }
-
- private:
-  detail::TaskBase& task() const { return static_cast<detail::TaskBase&>(base()); }
 };
 
-template <class T>
-CoroutineRef Task<T>::get_coro() const {
+template <class Reference>
+CoroutineRef detail::TaskFunctions<Reference>::get_coro() const {
   return CoroutineRef(&task());
 }
 

@@ -1,4 +1,4 @@
-// For tests of programs that use asyncio: time that passes in no time, tasks in random order, and a
+// For tests of programs that use asyncio: hours that pass at once, tasks in random order, and a
 // run that notices leftovers. Python has IsolatedAsyncioTestCase, trio MockClock.
 //
 //   asyncio::testing::run_test([] {

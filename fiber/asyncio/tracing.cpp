@@ -116,20 +116,26 @@ class Trace::Writer final : public asyncio::detail::LoopObserver {
   const char* separator_ = "";
   const long process_ = ::getpid();
   const long thread_ = platform::thread_number();
-  std::map<std::uint64_t, std::string>
-      waits_;  // tasks that have given way, by number, with their names
+  std::map<std::uint64_t, std::string> waits_;  // suspended tasks, by number, with their names
   std::int64_t last_ = 0;
 };
 
-Trace::Trace(const EventLoop& loop, const std::string& path) : loop_(loop) {
+namespace {
+
+void refuse_second_trace(const EventLoop& loop) {
   if (loop.object().observation().observer() != nullptr)
-    throw RuntimeError("this event loop is traced already");
+    throw RuntimeError("this event loop is traced already: close the other Trace first");
+}
+
+}  // namespace
+
+Trace::Trace(const EventLoop& loop, const std::string& path) : loop_(loop) {
+  refuse_second_trace(loop);
   begin(std::make_shared<Writer>(path));
 }
 
 Trace::Trace(const EventLoop& loop, std::ostream& out) : loop_(loop) {
-  if (loop.object().observation().observer() != nullptr)
-    throw RuntimeError("this event loop is traced already");
+  refuse_second_trace(loop);
   begin(std::make_shared<Writer>(out));
 }
 

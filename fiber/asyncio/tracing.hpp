@@ -11,7 +11,7 @@
 // iteration.
 //
 // A loop that is not traced has no cost. In a traced loop every task returns to the loop when it
-// gives way, instead of handing over to the next one directly: the order of events does not change,
+// suspends, instead of handing over to the next one directly: the order of events does not change,
 // but switches take longer.
 #pragma once
 

@@ -20,6 +20,21 @@
 
 namespace fiber::asyncio {
 
+namespace detail {
+
+template <class R>
+concept range_of_text = std::ranges::input_range<R> &&
+                        std::convertible_to<std::ranges::range_reference_t<R>, std::string_view>;
+
+template <range_of_text R>
+std::string joined(R&& pieces) {
+  std::string all;
+  for (auto&& piece : pieces) all += std::string_view(piece);
+  return all;
+}
+
+}  // namespace detail
+
 /// The common functions of all transports. Python: asyncio.BaseTransport.
 class FIBER_API BaseTransport {
  public:
@@ -96,12 +111,9 @@ class FIBER_API WriteTransport : public virtual BaseTransport {
   /// Does nothing once the connection is lost. Throws RuntimeError after write_eof().
   void write(std::string_view data) const { stream().write(data); }
   /// Writes the pieces one after the other.
-  template <std::ranges::input_range R>
-    requires std::convertible_to<std::ranges::range_reference_t<R>, std::string_view>
+  template <detail::range_of_text R>
   void writelines(R&& pieces) const {
-    std::string all;
-    for (auto&& piece : pieces) all += std::string_view(piece);
-    write(all);
+    write(detail::joined(pieces));
   }
   /// Makes the other side read the end, after the written data. Throws NotImplementedError over
   /// TLS, where it is impossible.

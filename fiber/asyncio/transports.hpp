@@ -199,7 +199,7 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   bool begun_ = false;
   bool paused_ = false;       ///< the reader has enough
   bool read_ended_ = false;   ///< the other side has sent its last byte
-  bool readable_ = false;     ///< as far as known, a read would not block
+  bool readable_ = false;     ///< reported, and no read has used it up
   bool hangup_ = false;       ///< the end, or an error, can be read
   bool urgent_ = false;       ///< reads stop before an urgent byte
   bool byte_stream_ = false;  ///< of TCP: reads stop for nothing else

@@ -74,7 +74,7 @@ void Turns::bury() noexcept {
 
 // --- how a task begins --------------------------------------------------------------------------
 
-// Starts a task, for a fiber or hub that gives way: in place of a switch. Returns at its next turn.
+// Starts a task in place of a switch, for a fiber or hub that suspends. Returns at its next turn.
 void Turns::start_task(TaskBase* task) {
   for (;;) {
     starting_ = nullptr;
@@ -236,7 +236,7 @@ void Turns::step_eagerly(TaskBase& task) {
     }
   };
   {
-    // With the creator as the hub and an empty batch, a task that gives way comes back here.
+    // With the creator as the hub and an empty batch, a task that suspends returns here.
     const Restore restore{*this,        creator,         hub, current_task, batch_,
                           through_hub_, creator->waiting};
     hub = creator;

@@ -38,7 +38,7 @@ class FIBER_API Turns {
   TaskBase* current_task = nullptr;
   fiber::detail::GreenletObject* hub = nullptr;
   fiber::detail::GreenletThread* greenlets;
-  /// The greenlet that called run_forever: the hub, except in an eager step, where the creator is.
+  /// The greenlet that called run_forever: the hub, except in an eager step (then: the creator).
   fiber::detail::GreenletObject* root = nullptr;
   std::uint64_t iterations = 0;  ///< begun so far
   /// Thrown out of run_forever as soon as the hub runs (KeyboardInterrupt, SystemExit).
@@ -47,7 +47,7 @@ class FIBER_API Turns {
   // --- in a task ---
   /// Suspends the running task until it is made ready. The caller has registered it before.
   FIBER_INLINE void suspend(TaskBase* task);
-  /// Runs the first step of a task right here; returns when it gives way or ends. Throws
+  /// Runs the first step of a task right here; returns when it suspends or ends. Throws
   /// KeyboardInterrupt and SystemExit.
   void step_eagerly(TaskBase& task);
 
@@ -60,7 +60,7 @@ class FIBER_API Turns {
   FIBER_INLINE Entry take() noexcept;
   /// Takes the count of the whole batch, without its entries: fibers see an empty one.
   std::size_t take_batch() noexcept { return std::exchange(batch_, 0); }
-  /// Runs a task until it gives way.
+  /// Runs a task until it suspends or ends.
   void run(TaskBase* task);
   void throw_interrupt() {
     if (interrupt) [[unlikely]]

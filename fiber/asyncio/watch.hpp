@@ -18,7 +18,7 @@ class Watch {
   struct Readiness {
     bool readable = false;
     bool writable = false;
-    /// The other side has closed its direction, or the descriptor has failed: reading will tell.
+    /// The other side has closed its direction, or the descriptor has failed: a read shows which.
     bool hangup = false;
     /// Urgent data lies somewhere in the readable data: reads stop before it.
     bool urgent = false;
@@ -30,12 +30,12 @@ class Watch {
   /// must be closed (-1 if there is none any more); entries that the watch pushed will not run.
   virtual void detached(int fd) noexcept = 0;
 
-  /// Called when the descriptor's number stands for another file, since other code has closed it.
-  /// The file must not be touched any more; descriptor() is -1.
+  /// Called when other code has closed the descriptor and its number now names another file, which
+  /// must not be touched; descriptor() is -1.
   virtual void lost_descriptor() noexcept = 0;
 
-  /// Returns the directions in which a call would block, as far as known, and a change is worth a
-  /// report. For platforms that tell states and not changes: see platform::Wishes.
+  /// Returns the directions whose reported readiness is used up: a change is worth a report.
+  /// For platforms that report states and not changes: see platform::Wishes.
   virtual Readiness used_up() const noexcept = 0;
 
   int descriptor() const noexcept { return fd_; }

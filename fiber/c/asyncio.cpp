@@ -39,7 +39,7 @@ void check_thread(const LoopObject* loop) {
                              fiber::detail::greenlet_thread_of(fiber::core::tls_thread_state);
   if (!own)
     throw fiber::c::WrongThread(
-        "it belongs to the loop of another thread: have that do it, by fiber_loop_post");
+        "the object belongs to the loop of another thread: call this there, by fiber_loop_post");
 }
 Future own_future(const fiber_future* handle) {
   const Future its = future_of(handle);
@@ -119,7 +119,7 @@ int fiber_run(fiber_body* body, void* argument, void** result) {
   if (body == nullptr) return invalid("a task needs a body");
   return guarded([&] {
     if (asyncio::detail::asyncio_thread().running != nullptr)
-      throw fiber::RuntimeError("fiber_run cannot be called where a loop runs");
+      throw fiber::RuntimeError("fiber_run cannot be called while a loop runs on this thread");
     void* returned = asyncio::run(coroutine_of(body, argument));
     if (result != nullptr) *result = returned;
   });
@@ -204,7 +204,8 @@ int fiber_future_set_status(fiber_future* future, int status) {
   return guarded([&] {
     const Future its = own_future(future);
     if (its.base().is_task())
-      throw fiber::RuntimeError("a task ends by itself: fiber_future_cancel asks it to");
+      throw fiber::RuntimeError(
+          "the result of a task cannot be set: use fiber_future_cancel to end the task");
     if (status != FIBER_CANCELLED)
       its.set_exception(fiber::c::exception_of(status));
     else if (!its.cancel())

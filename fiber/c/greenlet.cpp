@@ -131,7 +131,7 @@ int fiber_greenlet_switch(fiber_greenlet* target, void* sent, void** received) {
 
 int fiber_greenlet_throw(fiber_greenlet* target, int status, void** received) {
   return switching(received, [&] {
-    if (status == FIBER_OK) throw fiber::ValueError("FIBER_OK cannot be thrown");
+    if (status == FIBER_OK) throw fiber::ValueError("FIBER_OK cannot be thrown: it is no error");
     return own_greenlet(target).throw_(fiber::c::exception_of(status));
   });
 }
@@ -141,7 +141,8 @@ int fiber_greenlet_kill(fiber_greenlet* target) {
     const greenlet killed = own_greenlet(target);
     if (killed.dead()) return;
     if (killed == fiber::getcurrent())
-      throw fiber::RuntimeError("a greenlet ends itself by returning FIBER_EXIT");
+      throw fiber::RuntimeError(
+          "a greenlet cannot kill itself: return FIBER_EXIT from its body instead");
     // The killed greenlet shall come back here at its end, whatever its parent; an ancestor does
     // anyway.
     const greenlet parent = killed.parent();

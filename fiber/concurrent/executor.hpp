@@ -183,10 +183,35 @@ struct MapOptions {
   Timeout timeout = {};  ///< for the whole iteration, counted from the call
 };
 
+namespace detail {
+
+/// The base of an executor for its map(), which calls the executor's own submit().
+template <class Self>
+class Maps {
+ public:
+  /// Submits fn(element...) for each step of the ranges taken together and returns a range of the
+  /// results, in order; getting a result waits for it, and throws its exception or TimeoutError.
+  /// Results that are not fetched are cancelled with the range. For void, elements are
+  /// std::monostate.
+  template <class F, std::ranges::input_range... Ranges>
+  auto map(F fn, Ranges&&... ranges) {
+    return map(MapOptions{}, std::move(fn), std::forward<Ranges>(ranges)...);
+  }
+  template <class F, std::ranges::input_range... Ranges>
+  auto map(MapOptions options, F fn, Ranges&&... ranges) {
+    const auto submit_one = [&](auto&&... item) {
+      return static_cast<Self&>(*this).submit(fn, std::forward<decltype(item)>(item)...);
+    };
+    return detail::map(options.timeout, submit_one, ranges...);
+  }
+};
+
+}  // namespace detail
+
 /// A pool of threads or processes. May be used from any thread. Destroying a pool is leaving
 /// Python's `with`: the destructor waits for all the work. After shutdown({.wait = false}) it does
 /// not wait: the work goes on, and the program's exit waits.
-class FIBER_API Executor {
+class FIBER_API Executor : public detail::Maps<Executor> {
  public:
   Executor() = default;
   Executor(const Executor&) = delete;
@@ -204,22 +229,6 @@ class FIBER_API Executor {
     Future<R> future = work->future();
     submit_work(std::move(work));
     return future;
-  }
-
-  /// Submits fn(element...) for each step of the ranges taken together and returns a range of the
-  /// results, in order; getting a result waits for it, and throws its exception or TimeoutError.
-  /// Results that are not fetched are cancelled with the range. For void, elements are
-  /// std::monostate.
-  template <class F, std::ranges::input_range... Ranges>
-  auto map(F fn, Ranges&&... ranges) {
-    return map(MapOptions{}, std::move(fn), std::forward<Ranges>(ranges)...);
-  }
-  template <class F, std::ranges::input_range... Ranges>
-  auto map(MapOptions options, F fn, Ranges&&... ranges) {
-    const auto submit_one = [&](auto&&... item) {
-      return submit(fn, std::forward<decltype(item)>(item)...);
-    };
-    return detail::map(options.timeout, submit_one, ranges...);
   }
 
   /// Ends the executor: submit throws from now on. May be called again. Throws RuntimeError when

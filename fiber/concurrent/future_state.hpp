@@ -51,9 +51,10 @@ class Timeout {
   using Clock = std::chrono::steady_clock;
 
   constexpr Timeout() noexcept = default;
-  constexpr Timeout(std::nullopt_t) noexcept {}
+  constexpr Timeout(std::nullopt_t) noexcept {}  // NOLINT(google-explicit-constructor)
   template <class Rep, class Period>
-  constexpr Timeout(std::chrono::duration<Rep, Period> span) {
+  constexpr Timeout(  // NOLINT(google-explicit-constructor)
+      std::chrono::duration<Rep, Period> span) {
     using Seconds = std::chrono::duration<double>;
     const double seconds = std::chrono::duration_cast<Seconds>(span).count();
     if (seconds != seconds) throw ValueError("Invalid timeout: NaN (not a number)");

@@ -31,9 +31,9 @@ using detail::Descriptor;
 using detail::Message;
 
 // The state shared by the executor and the manager thread, which forks the workers, hands them
-// calls, and waits for their replies and their end. A worker has one call at a time. A call brings
-// along all memory that its way through the lists and its failure need: when memory is short the
-// manager goes on, and a reply without memory for it breaks the pool.
+// calls, and waits for their replies and their end. A worker has one call at a time. Moving a call
+// from list to list, and failing it, needs no memory beyond that of the call: when memory is short
+// the manager goes on; only a reply that cannot be stored breaks the pool.
 class ProcessPoolExecutor::Processes final : public detail::Pool,
                                              public std::enable_shared_from_this<Processes> {
  public:

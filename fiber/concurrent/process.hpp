@@ -174,7 +174,8 @@ struct RemoteCall {
 ///
 /// At most max_workers + 1 futures are `running`, the last of which waits for a free worker, as
 /// CPython keeps one call in reserve; the others are pending and can be cancelled.
-class FIBER_API ProcessPoolExecutor final : public Executor {
+class FIBER_API ProcessPoolExecutor final : public Executor,
+                                            public detail::Maps<ProcessPoolExecutor> {
  public:
   /// Throws ValueError if max_workers is not positive.
   explicit ProcessPoolExecutor(ProcessPoolOptions options = {});
@@ -206,17 +207,7 @@ class FIBER_API ProcessPoolExecutor final : public Executor {
   }
 
   /// Submits calls as Executor::map does.
-  template <class F, std::ranges::input_range... Ranges>
-  auto map(F fn, Ranges&&... ranges) {
-    return map(MapOptions{}, std::move(fn), std::forward<Ranges>(ranges)...);
-  }
-  template <class F, std::ranges::input_range... Ranges>
-  auto map(MapOptions options, F fn, Ranges&&... ranges) {
-    const auto submit_one = [&](auto&&... item) {
-      return submit(fn, std::forward<decltype(item)>(item)...);
-    };
-    return detail::map(options.timeout, submit_one, ranges...);
-  }
+  using detail::Maps<ProcessPoolExecutor>::map;
 
   void shutdown(ShutdownOptions options = {}) override;
 

@@ -44,8 +44,8 @@ struct Message {
 bool send(int socket, Message::Kind kind, const std::string& body);
 bool receive(int socket, Message& message);
 
-/// Flushes the standard streams, but not all files: half-written ones of the parent are the
-/// parent's.
+/// Flushes the standard streams, but not all files: the parent flushes those that it had begun to
+/// write.
 void flush_output();
 
 /// Lives the whole life of a worker, in the child: answers calls until the socket ends.

@@ -4,7 +4,7 @@
 // Invariants
 //  1. A block may be given back on any thread; it joins the pool of that thread.
 //  2. Chunks stay until the process ends: the blocks and the rest of a chunk that a thread leaves
-//     at its end go to the threads that need some. So short-lived threads do not add up.
+//     at its end go to the threads that need some. So short-lived threads do not use up memory.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -38,7 +38,7 @@ class FIBER_API BlockPool {
     if (block == nullptr) [[unlikely]]
       return allocate_fresh(index(size));
     sizes.free = block->next;
-    __builtin_prefetch(sizes.free, 1);  // where one block is wanted, many are
+    __builtin_prefetch(sizes.free, 1);  // the next block is often wanted soon
     return block;
   }
   void release(void* memory, std::size_t size) noexcept {
@@ -48,7 +48,7 @@ class FIBER_API BlockPool {
   // Makes fork() leave the depot unlocked in the child process, where the thread that may have
   // locked it does not exist. To be called before the first use. Throws std::bad_alloc.
   static void prepare_fork();
-  // Gives a block back on a thread that has no pool, or none any more.
+  // Gives a block back on a thread that has no pool: not yet, or no longer.
   static void release_to_depot(void* memory, std::size_t size) noexcept;
 
  private:

@@ -40,7 +40,7 @@ bool has_room(const ThreadState* thread, std::size_t bytes) noexcept {
   const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   const auto base = reinterpret_cast<std::uintptr_t>(thread->stack->base);
   // On a stack that is not the library's the difference is large (it may wrap), and the answer is
-  // yes: nothing is known of the room there.
+  // yes: the room on such a stack is unknown.
   return here - base >= bytes;
 }
 

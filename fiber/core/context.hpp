@@ -11,8 +11,8 @@
 //  4. The stack of a dying fiber is given back by the code that the fiber switches to, after
 //     arrival.
 //
-// The switch is inline up to the jump. A processor predicts returns by the calls that it saw; each
-// return on the other stack that belongs to an older call costs a misprediction.
+// The switch is inline up to the jump. A processor predicts returns from the calls that it has
+// seen: after a jump, each return from a function that was called before costs a misprediction.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -30,7 +30,7 @@ struct CxxExceptionState {
   unsigned int uncaught;
 };
 
-// A place to come back to: filled by the switch that leaves it.
+// A suspended place in a program: filled by the switch that leaves it.
 struct Context {
   void* sp = nullptr;  // where the jump has saved the registers: Boost.Context's handle
   Stack* stack = nullptr;

@@ -45,7 +45,7 @@ Record* find_record() noexcept {
     return nullptr;
   // The signal stack may be foreign memory, and freed by now.
   const auto page = reinterpret_cast<std::uintptr_t>(current.ss_sp) %
-                    static_cast<std::uintptr_t>(::getpagesize());  // the kernel's, whatever ours is
+                    static_cast<std::uintptr_t>(::getpagesize());  // not a test's page_size()
   if (!platform::is_mapped(static_cast<std::byte*>(current.ss_sp) - page, page + sizeof(Record)))
     return nullptr;
   auto* record = static_cast<Record*>(current.ss_sp);

@@ -1,6 +1,6 @@
 // The modes of floating-point arithmetic that <cfenv> knows: rounding and traps. A switch keeps
-// them for each fiber. A fiber starts with the modes of the code that starts it, or of the body
-// that ran on its stack before; code that wants neither sets its own modes here.
+// them for each fiber. A fiber starts with the modes of the code that starts it, or with those of
+// the body that ran on its stack before; code that needs certain modes sets them here.
 #pragma once
 
 #include <fiber/config.hpp>

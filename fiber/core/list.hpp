@@ -84,20 +84,8 @@ class List {
   Iterator begin() const noexcept { return Iterator(first_); }
   std::nullptr_t end() const noexcept { return nullptr; }
 
-  void append(T& element) noexcept {
-    Links<T>& links = Where::of(element);
-    links.next = nullptr;
-    links.previous = last_;
-    (last_ != nullptr ? Where::of(*last_).next : first_) = &element;
-    last_ = &element;
-  }
-  void prepend(T& element) noexcept {
-    Links<T>& links = Where::of(element);
-    links.previous = nullptr;
-    links.next = first_;
-    (first_ != nullptr ? Where::of(*first_).previous : last_) = &element;
-    first_ = &element;
-  }
+  void append(T& element) noexcept { insert(last_, element, nullptr); }
+  void prepend(T& element) noexcept { insert(nullptr, element, first_); }
   /// Takes out an element that is in this list.
   void remove(T& element) noexcept {
     Links<T>& links = Where::of(element);
@@ -113,6 +101,13 @@ class List {
   }
 
  private:
+  // Puts an element between two neighbours; null stands for an end of the list.
+  void insert(T* previous, T& element, T* next) noexcept {
+    Where::of(element) = {previous, next};
+    (previous != nullptr ? Where::of(*previous).next : first_) = &element;
+    (next != nullptr ? Where::of(*next).previous : last_) = &element;
+  }
+
   T* first_ = nullptr;
   T* last_ = nullptr;
 };

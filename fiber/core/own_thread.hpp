@@ -7,8 +7,8 @@
 // (tls_thread_state, PerThread).
 //
 // A switch that leaves the fiber puts the thread pointer back before it jumps, and a switch that
-// comes back sets it again, so no other fiber is concerned. Switches notice it by the record of
-// exceptions (see switch.hpp), which seems not to be empty while the pointer is lent: other
+// returns sets it again, so other fibers never see it. Switches recognise a lent pointer by the
+// record of exceptions (see switch.hpp), which pretends not to be empty meanwhile: all other
 // switches do no extra work.
 #pragma once
 
@@ -26,8 +26,8 @@ namespace fiber::core {
 
 struct ThreadState;
 
-// A thread_local variable of this library that belongs to the thread that runs fibers, whichever
-// thread those fibers pass for. It must be trivial. A PerThread is made once, as a static object.
+// A thread_local variable of the thread that runs fibers, which stays in use while a fiber has
+// another thread's pointer. It must be trivial. A PerThread is made once, as a static object.
 class FIBER_API PerThread {
  public:
   // `address` returns the address of the calling thread's variable; `prepare` is called on a thread
@@ -41,7 +41,7 @@ class FIBER_API PerThread {
   void* (*address_)();
   std::size_t size_;
   void (*prepare_)();
-  PerThread* next_;  // links all of the process; a single link, since none ever leaves
+  PerThread* next_;  // in the list of the process, which no element ever leaves
 };
 
 class FIBER_API OwnThread {
@@ -93,7 +93,7 @@ class FIBER_API OwnThread {
   const bool slow_;
   Identity home_;
   Identity own_;
-  CxxExceptionState sign_;  // stands for the record of exceptions while the pointer is lent
+  CxxExceptionState sign_;  // in place of the record of exceptions while the pointer is lent
   std::vector<Carried> carried_;
   ThreadState** own_state_ = nullptr;  // null while the helper is parked: it has no fibers
   pthread_t helper_{};

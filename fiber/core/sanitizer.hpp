@@ -66,7 +66,7 @@ __attribute__((no_sanitize("address"), noinline)) inline void own_stack_abandone
   if (own->base == nullptr) return;
   __lsan_register_root_region(own->base, own->size);
   if (own->fake_stack == nullptr) return;
-  // Locals whose address is taken live in frames elsewhere; the real frames point to those.
+  // Locals whose address is taken lie in fake frames on the heap; the stack has pointers to them.
   const auto* end = reinterpret_cast<void* const*>(own->base + own->size);
   for (auto* word = static_cast<void* const*>(sp); word < end; ++word) {
     void *begin, *after;
@@ -97,7 +97,7 @@ inline void stack_released([[maybe_unused]] Stack* stack) noexcept {
   if (stack->uses % kUses == 0) stack_forgotten(stack);
 }
 
-// Notes the stack with which the thread came.
+// Notes the stack that the system gave to the thread.
 inline void thread_started([[maybe_unused]] Stack* own) noexcept {
 #if defined(FIBER_TSAN)
   own->tsan_fiber = __tsan_get_current_fiber();
@@ -121,8 +121,8 @@ inline __attribute__((always_inline)) void leave([[maybe_unused]] Stack* from,
 inline __attribute__((always_inline)) void arrive([[maybe_unused]] Stack* on,
                                                   [[maybe_unused]] Stack* from) noexcept {
 #if defined(FIBER_ASAN)
-  // The thread's own stack is learnt when it is left for the first time. No local has its address
-  // taken: inlined into a function that is not instrumented its scope would leave poison behind.
+  // The bounds of the thread's own stack are known once it was left. No local has its address
+  // taken: inlined into a function that is not instrumented, its scope would leave poison behind.
   const bool first = from->base == nullptr;
   void* base = first ? static_cast<void*>(&from->base) : nullptr;
   __sanitizer_finish_switch_fiber(on->fake_stack, static_cast<const void**>(base),

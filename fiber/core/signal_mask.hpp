@@ -10,9 +10,9 @@
 
 namespace fiber::core {
 
-// Sets the mask of child processes that are started on the calling thread: a thread of the
-// library's that runs functions of the program's, and blocks every signal itself. fork() sets that
-// mask by itself, unless there was no memory to arrange it.
+// Sets the mask of child processes that are started on the calling thread: a thread of this library
+// that runs functions of the program, and itself blocks every signal. fork() applies that mask to
+// the child, unless there was no memory to register a handler.
 FIBER_API void keep_mask_for_children(const sigset_t& mask) noexcept;
 // Returns the mask for child processes; null on other threads, whose children inherit their mask.
 FIBER_API const sigset_t* mask_for_children() noexcept;

@@ -104,8 +104,8 @@ std::size_t in_pages(std::size_t bytes) noexcept {
 }
 
 // Returns the bytes that slabs leave to the rest of the program: an eighth of the limit on address
-// space or data. A fiber without a stack is an error like others; other code ends badly without
-// memory.
+// space or data. A fiber that gets no stack is an ordinary error; other code seldom survives a lack
+// of memory.
 std::size_t left_to_others() noexcept {
   constexpr std::size_t kLeast = std::size_t{4} << 20, kMost = std::size_t{64} << 20;
   std::size_t lowest = SIZE_MAX;
@@ -117,8 +117,8 @@ std::size_t left_to_others() noexcept {
   return std::clamp(lowest / 8, kLeast, kMost);
 }
 
-// Reserves address space for a slab while `spare` bytes more are to be had; null if there are
-// not that many.
+// Reserves address space for a slab if `spare` bytes more would still be available; otherwise
+// returns null.
 void* reserve_slab(std::size_t bytes, std::size_t spare) noexcept {
   void* address = platform::map_memory(bytes + spare);
   if (address != nullptr) ::munmap(static_cast<std::byte*>(address) + bytes, spare);
@@ -183,7 +183,7 @@ inline Stack* StackPool::take_idle(SizeClass& sizes) noexcept {
   Stack* stack = sizes.idle.back();
   sizes.idle.pop_back();
   --idle_;
-  // Where one stack is taken many are. Its first frames lie below its top.
+  // Stacks are often taken one after the other. The first frames lie below the top.
   constexpr std::size_t kAhead = 4;
   if (sizes.idle.size() >= kAhead) {
     const std::byte* later = (*(sizes.idle.end() - kAhead))->top();

@@ -11,8 +11,8 @@ namespace fiber::core {
 // Gives back the stack of a fiber that ended by switching here.
 FIBER_API void run_errand(ThreadState& thread) noexcept;
 
-// Returns whether exceptions are caught or in flight, or another thread's state is lent: one look
-// tells both. That is rare; if so, the record must be put away while other fibers run.
+// Returns whether exceptions are caught or in flight, or another thread's state is lent: one test
+// finds both. Either is rare; if so, the record must be put away while other fibers run.
 FIBER_INLINE bool has_record(const ThreadState& thread) noexcept {
   const CxxExceptionState& exceptions = *thread.exceptions;
   return (reinterpret_cast<std::uintptr_t>(exceptions.caught) | exceptions.uncaught) != 0;

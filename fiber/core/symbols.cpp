@@ -190,14 +190,14 @@ class Files {
   unsigned long long unloaded_ = unloaded_so_far();
 };
 
-// The object that an address belongs to: its file, empty for the program itself, and how far from its
-// file's addresses it was loaded.
+// The object to which an address belongs: its file, empty for the program itself, and the distance
+// of its addresses from those in the file.
 struct Object {
   const char* name = "";
   std::uintptr_t moved = 0;
 };
 
-// False if no object is there.
+// Returns false if no object is there.
 bool look_up(const void* address, Dl_info& info, Object& object) noexcept {
 #if defined(__GLIBC__)
   link_map* map = nullptr;

@@ -39,7 +39,7 @@ struct ThreadState {
   const Context* calls_with_room = nullptr;  // left by call_with_room(), while it runs
   StackPool pool;
   BlockPool blocks;
-  Stack own_stack;                        // stands for the stack with which the thread came
+  Stack own_stack;                        // describes the stack that the system gave to the thread
   ThreadLayer* layers[kMostLayers] = {};  // null where a layer is not in use; lower ones first
   Links<ThreadState> links;               // in the list for debuggers
   long thread_id = 0;                     // the kernel's

@@ -1,5 +1,5 @@
-// The type of a value, without the language's run-time type information: programs that are compiled
-// with -fno-rtti send values, too, also to code that is compiled with it.
+// The type of a value, without the language's run-time type information (RTTI): programs that are
+// compiled with -fno-rtti send values, too, also to code that is compiled with RTTI.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -29,7 +29,7 @@ constexpr std::string_view signature_of() noexcept {
 // Returns the type's name in a result of signature_of.
 FIBER_API std::string name_in_signature(std::string_view signature);
 
-// A function for each way to compile: with one name the linker would take either for both.
+// One function with RTTI and one without: under a common name the linker would keep only one.
 template <class T, bool rtti = kHasRtti>
 std::string type_name() {
 #if defined(__cpp_rtti) || defined(__GXX_RTTI)

@@ -1,4 +1,4 @@
-// The stacks of threads that have not used fibers yet, unless they say otherwise.
+// The default shape of stacks for threads that have not used fibers yet.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -6,7 +6,7 @@
 
 namespace fiber::core {
 
-// Of the process; any thread may ask and tell.
+// Return and set the shape, for the whole process. From any thread.
 FIBER_API StackShape usual_stack_shape() noexcept;
 FIBER_API void usual_stack_shape(StackShape shape) noexcept;
 

@@ -31,8 +31,8 @@ void GreenletThread::end_newest() noexcept {
 }
 
 void GreenletThread::thread_exits() noexcept {
-  // Unwinding runs any code; that may start other greenlets, on this thread or by a drop on
-  // another.
+  // Unwinding runs code of the user's, which may start other greenlets: here, or by dropping a
+  // handle on another thread.
   for (bool open = true; open;) {
     drain_inbox();
     while (!live.empty()) end_newest();

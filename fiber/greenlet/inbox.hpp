@@ -1,5 +1,5 @@
-// Part of GreenletThread: the state of a thread that other threads reach. First of all the
-// references that other threads gave up, for the owner to take back.
+// Part of GreenletThread: the state of a thread that other threads may change. Above all, the
+// references that they have given up, until the owner takes these back.
 #pragma once
 
 #include <fiber/greenlet/object.hpp>

@@ -121,7 +121,7 @@ AnswerParser::Event AnswerParser::next(std::string_view& in) {
         if (!line.ends_with('\n'))
           throw Failure{Failure::Kind::bad_response, "A trailer of a chunked body is too long"};
         if (line != "\r\n" && line != "\n") {
-          if (line.find(':') == line.npos) fail("A trailer without a colon");
+          if (line.find(':') == line.npos) fail("A trailer has no colon");
           break;
         }
         state_ = State::done;

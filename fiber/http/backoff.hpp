@@ -1,4 +1,4 @@
-// How long to wait before another try.
+// The wait before a further attempt.
 #pragma once
 
 #include <fiber/http/arguments.hpp>
@@ -8,8 +8,8 @@
 
 namespace fiber::http {
 
-// `first`, doubled so many times, `longest` at most; and a random share of that, up to `jitter`, is
-// added: those whom one fault has hit do not come back all at once.
+// Returns `first`, doubled `doublings` times, at most `longest`, plus a random share of it, at most
+// `jitter`: so clients that failed together do not all return at once.
 inline Seconds backoff_time(Seconds first, int doublings, Seconds longest, double jitter) {
   Seconds time = std::min(first, longest);
   for (int i = 0; i < doublings && time < longest; ++i) time = std::min(time * 2, longest);

@@ -38,7 +38,7 @@ class PieceSource : public BodySource {
 class StreamSource : public BodySource {
  public:
   explicit StreamSource(std::shared_ptr<std::istream> stream) : stream_(std::move(stream)) {
-    if (!*stream_) throw OSError("The stream that is to be sent is not open, or at its end");
+    if (!*stream_) throw OSError("The stream to send is not open, or is at its end");
     start_ = stream_->tellg();
     if (start_ == std::istream::pos_type(-1) || !stream_->seekg(0, std::ios::end)) {
       stream_->clear();
@@ -56,7 +56,7 @@ class StreamSource : public BodySource {
     const std::lock_guard lock(mutex_);
     begun_ = true;
     stream_->read(buffer, static_cast<std::streamsize>(room));
-    if (stream_->bad()) throw OSError("The stream that is sent cannot be read any further");
+    if (stream_->bad()) throw OSError("Reading the stream to send has failed");
     return static_cast<std::size_t>(stream_->gcount());
   }
   bool rewind() override {

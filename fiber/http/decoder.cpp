@@ -209,8 +209,8 @@ class Chain : public Decoder {
       fruitless_ = out.size() == before ? fruitless_ + consumed : 0;
       if (fruitless_ > kMostFruitless)
         throw Failure{Failure::Kind::encoding,
-                      "Received a response whose content encodings expand "
-                      "to more and more bytes of no content"};
+                      "Received a response whose nested content encodings expand without "
+                      "yielding any content"};
       if (full || room == 0) return true;
       if (in.empty() && !outer_has_more_) return false;
       outer_has_more_ = outer_->decode(in, middle_, block_size);

@@ -28,7 +28,7 @@ bool is_encoded(const Headers& headers) {
   return !coding.empty() && !equal_ignoring_case(strip(coding), "identity");
 }
 
-// Tells how far it is, as often as it was asked to.
+// Calls the progress function at the intervals that the options ask for.
 class Teller {
  public:
   Teller(const DownloadOptions& options, std::uint64_t there) : options_(options) {
@@ -46,7 +46,7 @@ class Teller {
     const auto now = Clock::now();
     const Seconds time = now - then_;
     if (time < options_.progress_interval || time.count() <= 0) return;
-    // The weight of what was before falls to a third in three seconds.
+    // The weight of earlier bytes falls to a third in three seconds.
     constexpr double memory = 3;
     const double rate = static_cast<double>(since_) / time.count();
     const double weight = std::exp(-time.count() / memory);
@@ -88,9 +88,9 @@ class Fetch {
   void restart(const std::optional<PartFile::Info>& info);
   [[noreturn]] void refuse(Failure::Kind kind, std::string text) {
     client_.refuse({kind, std::move(text), 0, url_});
-    std::terminate();  // it has thrown
+    std::terminate();  // never reached: refuse() throws
   }
-  // Of what no other try mends.
+  // Refuses for a reason that no further attempt can change.
   [[noreturn]] void give_up(Failure::Kind kind, std::string text) {
     failures_ = options_.max_retries;
     refuse(kind, std::move(text));
@@ -104,18 +104,18 @@ class Fetch {
   DownloadClient& client_;
   const std::string& url_;
   const DownloadOptions& options_;
-  // A step that was called off may still be at it, in another thread.
+  // Shared: a cancelled step may still use the file on another thread.
   const std::shared_ptr<PartFile> file_;
   std::optional<Teller> teller_;
-  std::optional<std::uint64_t> end_;  // where the body that comes has to end
-  std::uint64_t counted_at_ = 0;      // bytes, when failures were counted last
+  std::optional<std::uint64_t> end_;  // the size of the file at the end of the current body
+  std::uint64_t counted_at_ = 0;      // size of the file at the last failure
   int failures_ = 0;                  // in a row
   int restarts_ = 0;
   int requests_ = 0;
-  bool may_change_ = false;  // the status of the answer
+  bool may_change_ = false;  // the answer has a status that may change, such as 503
 };
 
-// So many bytes are worth a request.
+// Bytes that make an attempt count as progress.
 constexpr std::uint64_t progress = 64 * 1024;
 
 std::shared_ptr<PartFile> Fetch::open() {
@@ -145,7 +145,7 @@ DownloadResult Fetch::run() {
       counted_at_ = file_->size();
       failed = true;
     }
-    // Outside the handler: nothing waits while it handles an exception.
+    // Outside of the handler: code that handles an exception must not wait.
     if (failed) wait_after_failure();
   }
   const DownloadResult result{file_->path(), file_->size(), teller_->now().resumed_at, requests_};
@@ -160,7 +160,7 @@ void Fetch::wait_after_failure() {
   client_.pause(backoff_time(options_.retry_delay, failures_++, longest, options_.retry_jitter));
 }
 
-// True: the file is complete.
+// Sends a request and reads its answer. Returns true if the file is complete.
 bool Fetch::ask() {
   Headers fields{{"Accept-Encoding", "identity"}};
   if (file_->size() > 0 && !file_->info()) restart(std::nullopt);
@@ -197,7 +197,8 @@ Fetch::Next Fetch::look_at(const DownloadClient::Answer& answer) {
   }
   constexpr int first_error = 400;
   if (answer.status >= first_error) client_.refuse_status();
-  give_up(Failure::Kind::payload, "An answer without a file: " + std::to_string(answer.status));
+  give_up(Failure::Kind::payload,
+          "The server sent no file, but status " + std::to_string(answer.status));
 }
 
 Fetch::Next Fetch::look_at_part(const Headers& headers) {
@@ -215,7 +216,7 @@ Fetch::Next Fetch::look_at_part(const Headers& headers) {
   return Next::body;
 }
 
-// There is nothing behind what is there.
+// Handles 416: no bytes follow the part that we have.
 Fetch::Next Fetch::look_at_end(const Headers& headers) {
   const auto range = parse_content_range(headers.get("Content-Range"));
   const auto& total = file_->info()->total;
@@ -256,20 +257,22 @@ bool Fetch::take_body() {
     if (piece->empty()) break;
     const std::uint64_t size = file_->size() + piece->size();
     check_size(size);
-    if (end_ && size > *end_) refuse(Failure::Kind::payload, "More bytes than were announced");
+    if (end_ && size > *end_)
+      refuse(Failure::Kind::payload, "The server sent more bytes than it announced");
     client_.on_disk([file = file_, piece] { file->write(*piece); });
     teller_->received(piece->size());
   }
   const std::uint64_t size = file_->size();
-  if (end_ && size < *end_) refuse(Failure::Kind::payload, "Fewer bytes than were announced");
+  if (end_ && size < *end_)
+    refuse(Failure::Kind::payload, "The server sent fewer bytes than it announced");
   if (const auto total = teller_->now().total; total && size < *total) {
-    if (size < begin + progress) refuse(Failure::Kind::payload, "A part that is too small");
+    if (size < begin + progress) refuse(Failure::Kind::payload, "The server sent too small a part");
     return false;
   }
   return true;
 }
 
-// Without what would lead elsewhere in a path, or on a terminal.
+// Replaces characters that have a meaning in a path, or on a terminal.
 std::string harmless(std::string name) {
   for (char& c : name) {
     const auto byte = static_cast<unsigned char>(c);
@@ -305,7 +308,7 @@ std::string validator_of(const Headers& headers) {
   if (equal_ignoring_case(strip(headers.get("Accept-Ranges")), "none")) return "";
   const std::string tag = headers.get("ETag");
   if (tag.size() >= 2 && tag.front() == '"' && tag.back() == '"') return tag;
-  // A file that was changed in the second of the answer may be changed again in it.
+  // A file that changed in the second of the answer may change again within that second.
   const std::string date = headers.get("Last-Modified");
   return date == headers.get("Date") ? "" : date;
 }

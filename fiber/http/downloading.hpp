@@ -1,5 +1,5 @@
-// How a file is fetched, whichever client asks for it: ranges, what is left of an earlier run, other
-// tries.
+// Fetches a file for either client: requests of ranges, the part that an earlier run has left,
+// further attempts.
 #pragma once
 
 #include <fiber/http/download.hpp>
@@ -18,7 +18,7 @@
 
 namespace fiber::http {
 
-// What a client does for download(); all of it may wait.
+// The functions of a client that download() needs; all of them may wait.
 class DownloadClient {
  public:
   struct Answer {
@@ -28,34 +28,34 @@ class DownloadClient {
   virtual ~DownloadClient() = default;
   // Sends GET with these fields beside the others.
   virtual Answer open(const Headers& fields) = 0;
-  // The next piece of the body, decoded; "" at its end.
+  // Returns the next piece of the body, decoded; "" at its end.
   virtual std::string next() = 0;
-  // Gives up what is left of the answer.
+  // Drops the rest of the answer.
   virtual void close() noexcept = 0;
   // Throws the client's exception for the status of the answer.
   [[noreturn]] virtual void refuse_status() = 0;
   // Throws the client's exception for a Failure.
   [[noreturn]] virtual void refuse(Failure failure) = 0;
-  // Whether the exception that is being handled is one that another try may mend.
+  // Returns whether another attempt may succeed after the exception that is being handled.
   virtual bool may_be_mended() noexcept = 0;
   virtual void pause(Seconds time) = 0;
-  // Runs what the disk may keep waiting.
+  // Runs a step that may wait for the disk.
   virtual void on_disk(std::function<void()> step) = 0;
 };
 
-// "bytes 5-9/10", "bytes 5-9/*", "bytes */10".
+// The field Content-Range: "bytes 5-9/10", "bytes 5-9/*", "bytes */10".
 struct ContentRange {
   std::optional<std::uint64_t> first = {}, last = {};  // both, or neither
   std::optional<std::uint64_t> total = {};
 };
-// Nothing for what is no such range, or contradicts itself.
+// Returns nothing for a text that is not such a range, or contradicts itself.
 std::optional<ContentRange> parse_content_range(std::string_view field);
 
-// What is to be said in If-Range: a strong entity tag, or a date that is older than the answer. "":
-// there is nothing to tell one version of the file from another.
+// Returns the value for If-Range: a strong entity tag, or a date older than the answer; "" if no
+// field tells one version of the file from another.
 std::string validator_of(const Headers& headers);
 
-// Fetches `url` by `client`.
+// Downloads `url` through `client`.
 DownloadResult fetch_file(DownloadClient& client, const std::string& url,
                           const DownloadOptions& options);
 

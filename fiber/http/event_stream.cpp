@@ -49,7 +49,7 @@ void EventStreamParser::begin() noexcept {
   id_ = last_event_id_;
 }
 
-// False: more bytes have to tell whether it is one.
+// Returns false if more bytes are needed to recognise the mark.
 bool EventStreamParser::take_mark(std::string_view& in) {
   while (!marked_) {
     if (mark_ == byte_order_mark.size()) {
@@ -67,7 +67,7 @@ bool EventStreamParser::take_mark(std::string_view& in) {
   return true;
 }
 
-// Of comments nothing is kept.
+// Appends bytes to the current line; drops those of comments.
 void EventStreamParser::add_to_line(std::string_view bytes) {
   if (bytes.empty()) return;
   if (kind_ == Line::begins) kind_ = bytes.front() == ':' ? Line::comment : Line::field;

@@ -1,4 +1,4 @@
-// The lines of text/event-stream, taken apart as the HTML standard has it (9.2.6). Sans I/O.
+// Parses text/event-stream by the HTML standard (9.2.6). Sans I/O.
 //
 //   parser.begin();
 //   while (auto event = parser.next(in)) ...      // `in` is empty after it
@@ -20,19 +20,19 @@ struct ServerSentEvent {
 
 class EventStreamParser {
  public:
-  // `most`: bytes of an event's data, and of the value of any field; less than the largest number.
+  // `most`: the limit in bytes for the data of an event, and for any field; less than SIZE_MAX.
   explicit EventStreamParser(std::size_t most) : most_(most) {}
 
-  // A stream begins. What has come of an event is forgotten; last_event_id() and retry() stay.
+  // Begins a stream. Drops the part of an event; last_event_id() and retry() stay.
   void begin() noexcept;
-  // Takes from the front of `in`, to the end of an event; nothing: all of it is taken. Throws
-  // Failure (too_large); only begin() may be called after that.
+  // Takes bytes from the front of `in`, up to the end of an event; returns nothing once all bytes
+  // are taken. Throws Failure (too_large); only begin() may be called after that.
   std::optional<ServerSentEvent> next(std::string_view& in);
 
-  // Of the last event that has ended, with data or without.
+  // The id of the last event that has ended, with data or without.
   const std::string& last_event_id() const noexcept { return last_event_id_; }
   void set_last_event_id(std::string id) { id_ = last_event_id_ = std::move(id); }
-  // What the server wants to be waited for between connections; a day at most.
+  // The pause between connections that the server asks for; a day at most.
   std::optional<std::chrono::milliseconds> retry() const noexcept { return retry_; }
 
  private:
@@ -45,8 +45,8 @@ class EventStreamParser {
   [[noreturn]] void refuse() const;
 
   std::size_t most_;
-  std::size_t mark_ = 0;       // bytes of the byte order mark that have come
-  bool marked_ = false;        // nothing more of it can come
+  std::size_t mark_ = 0;       // received bytes of the byte order mark
+  bool marked_ = false;        // the byte order mark is over
   bool after_return_ = false;  // a line feed belongs to the end of the line before
   Line kind_ = Line::begins;
   std::string line_;

@@ -21,10 +21,10 @@ std::string_view trim(std::string_view text) { return strip(text, " \t\r\n"); }
 bool breaks_line(std::string_view text) { return find_any(text, {"\r\n\0", 3}) != text.npos; }
 
 void check_value(std::string_view value, Rules rules) {
-  if (breaks_line(value)) refuse("A header value with a line end or a NUL in it");
+  if (breaks_line(value)) refuse("A header value contains a line end or a NUL");
   const auto is_control = [](unsigned char c) { return (c < ' ' && c != '\t') || c == 127; };
   if (rules == Rules::aiohttp && std::any_of(value.begin(), value.end(), is_control))
-    refuse("A header value with a control character in it");
+    refuse("A header value contains a control character");
 }
 
 }  // namespace
@@ -78,7 +78,7 @@ void HeadReader::status_line(std::string_view line) {
 
 void HeadReader::field(std::string_view line) {
   if (line.front() == ' ' || line.front() == '\t') {
-    if (name_.empty()) refuse("The first header line is the continuation of another");
+    if (name_.empty()) refuse("The first header line begins with white space");
     const std::string_view more = trim(line);
     check_value(more, rules_);
     (value_ += value_.empty() ? "" : " ") += more;  // RFC 9112, 5.2
@@ -90,12 +90,12 @@ void HeadReader::field(std::string_view line) {
   const std::size_t most = rules_ == Rules::requests ? 99 : 128;
   if (head_.headers.size() >= most) refuse("got more than " + std::to_string(most) + " headers");
   const auto colon = line.find(':');
-  if (colon == line.npos) refuse("A header line without a colon");
+  if (colon == line.npos) refuse("A header line has no colon");
   const std::string_view value = trim(line.substr(colon + 1));
   check_value(value, rules_);
   const std::string_view name = line.substr(0, colon);
   const auto is_visible = [](unsigned char c) { return c > ' ' && c < 127; };
-  if (name.empty()) refuse("A header line without a name");
+  if (name.empty()) refuse("A header line has no name");
   // http.client also accepts names that are not tokens.
   if (rules_ == Rules::aiohttp ? !is_token(name)
                                : !std::all_of(name.begin(), name.end(), is_visible))
@@ -129,7 +129,7 @@ void HeadReader::check_lengths() const {
   }
   for (const std::string& coding : head_.headers.getall("Transfer-Encoding"))
     if (!equal_ignoring_case(coding, "chunked") && !equal_ignoring_case(coding, "identity"))
-      refuse("A Transfer-Encoding that nobody asked for: '" + coding + "'");
+      refuse("Unsupported Transfer-Encoding: '" + coding + "'");
 }
 
 // RFC 9112, 9.3.

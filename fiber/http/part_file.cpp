@@ -24,7 +24,7 @@ constexpr std::string_view first_line = "fiber download 1";
 constexpr std::string_view last_line = "end";
 constexpr std::size_t most_info = 16 * 1024;
 constexpr int new_file = O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-constexpr mode_t usual_mode = 0666;  // less what the process masks
+constexpr mode_t usual_mode = 0666;  // before the umask applies
 
 bool write_all(int fd, std::string_view bytes) noexcept {
   while (!bytes.empty()) {
@@ -43,7 +43,7 @@ bool is_ours(const struct stat& status) noexcept {
 
 std::string random_letters() { return random_hex(8); }
 
-// Not in the middle of a character.
+// Returns the place at or before `at` where no character is cut.
 std::size_t boundary_before(std::string_view text, std::size_t at) noexcept {
   while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
   return at;
@@ -71,7 +71,7 @@ PartFile::PartFile(const std::string& directory, std::string name, bool resume)
                                name_.find('/') != name_.npos || name_.find('\0') != name_.npos;
   if (leads_elsewhere)
     throw ValueError("'" + name_ +
-                     "' is no name of a file in a directory: give the directory apart");
+                     "' is not the bare name of a file: pass its directory separately");
   base_ = "." + shortened(name_, 200);
   directory_fd_ = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory_fd_ < 0) raise_os_error(errno, directory);
@@ -95,7 +95,7 @@ PartFile::~PartFile() {
   ::close(directory_fd_);
 }
 
-// Removed while it is still locked: nobody else has begun to write to it.
+// Removes the part while it is locked, so that no other process writes to it.
 void PartFile::close(bool remove) noexcept {
   if (fd_ < 0) return;
   if (remove && !part_name_.empty()) ::unlinkat(directory_fd_, part_name_.c_str(), 0);
@@ -103,15 +103,15 @@ void PartFile::close(bool remove) noexcept {
   size_ = 0;
 }
 
-// False: it has come to its end meanwhile, under another name.
+// Returns false if another process has completed and renamed the file meanwhile.
 bool PartFile::lock() {
   while (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
     const int error = errno;
     if (error == EINTR) continue;
-    close(false);  // it is another's
+    close(false);  // another process has it
     if (error == EWOULDBLOCK)
       raise_os_error(EWOULDBLOCK,
-                     "'" + name_ + "' is being downloaded already, to '" + directory_ + "'");
+                     "another download of '" + name_ + "' to '" + directory_ + "' is running");
     refuse(error, part_name_);
   }
   struct stat opened, named;
@@ -120,7 +120,7 @@ bool PartFile::lock() {
          opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
 }
 
-// False: there is none that is ours.
+// Returns false if there is no part that is ours.
 bool PartFile::open_existing() {
   part_name_ = base_ + ".part";
   for (;;) {
@@ -152,7 +152,7 @@ void PartFile::open_named() {
       continue;
     }
     if (error != EEXIST) refuse(error, part_name_);
-    // Somebody else's file, or no file at all, has the name.
+    // The name is that of another user's file, or of no plain file.
     return open_random();
   }
 }
@@ -233,7 +233,7 @@ void PartFile::restart(const std::optional<Info>& info) {
 void PartFile::write(std::string_view bytes) {
   if (!write_all(fd_, bytes)) {
     const int error = errno;
-    // How many of them are there is known to the file alone.
+    // Some of the bytes may have been written: only the file tells.
     if (struct stat status; ::fstat(fd_, &status) == 0)
       size_ = static_cast<std::uint64_t>(status.st_size);
     refuse(error, part_name_);

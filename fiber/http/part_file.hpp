@@ -1,13 +1,14 @@
-// A file on its way: `.NAME.part`, and beside it `.NAME.info`, which says what the bytes are of.
+// A file that is being downloaded: `.NAME.part`, and `.NAME.info` for the origin of its bytes.
 //
 // Rules:
-//  1. All names are of one directory, which is opened once; no symbolic link is followed in it.
-//  2. What cannot be gone on with later has no name before its end (platform::open_nameless), and so
-//     goes with the process; where the system has no such files, it has one that nobody can guess.
-//  3. A part is ours alone: it is made with O_EXCL, or is a plain file of this user's without other
-//     names, and is locked.
-//  4. The info is removed before bytes that it is not for are written, and ends with a line that
-//     tells that it is whole.
+//  1. All names are in one directory, which is opened once; symbolic links in it are not followed.
+//  2. A part that no later run can continue has no name until it is complete
+//     (platform::open_nameless), and so disappears with the process; on systems without such files
+//     it has an unpredictable name.
+//  3. A part is exclusively ours: it was made with O_EXCL, or is a plain file of this user without
+//     other names, and it is locked.
+//  4. The info is removed before bytes of another origin are written, and its last line marks it as
+//     complete.
 #pragma once
 
 #include <cstddef>
@@ -18,37 +19,37 @@
 
 namespace fiber::http {
 
-// A name of at most `most` bytes, 64 at least: of a longer one the beginning, a hash of all of it,
-// and the extension if that is short.
+// Returns the name, cut to at most `most` bytes, which must be 64 or more: a longer name becomes
+// its beginning, a hash of it, and its extension if that is short.
 std::string shortened(std::string_view name, std::size_t most);
 
 class PartFile {
  public:
-  // What the bytes are of.
+  // The origin of the bytes.
   struct Info {
-    std::string url = {};        // that was asked for
+    std::string url = {};        // as requested
     std::string validator = {};  // an entity tag or a date, for If-Range
     std::optional<std::uint64_t> total = {};
   };
 
-  // `resume`: looks for what an earlier run has left. Throws ValueError for a name that is a path,
-  // OSError, BlockingIOError if another download of this name goes on.
+  // `resume`: looks for the part of an earlier run. Throws ValueError for a name that is a path,
+  // OSError, BlockingIOError if another download of this name is running.
   PartFile(const std::string& directory, std::string name, bool resume);
   PartFile(const PartFile&) = delete;
   PartFile& operator=(const PartFile&) = delete;
-  // A part whose info is not there is removed.
+  // Removes a part that has no info.
   ~PartFile();
 
-  // What is there, and can be gone on with.
+  // Returns the origin of an earlier run's part that can be continued; nothing without such a part.
   const std::optional<Info>& info() const noexcept { return info_; }
   std::uint64_t size() const noexcept { return size_; }
 
-  // Begins anew, with bytes of this; nothing: they cannot be gone on with later. Throws OSError,
-  // BlockingIOError.
+  // Begins anew, with bytes of this origin; nothing: no later run can continue them. Throws
+  // OSError, BlockingIOError.
   void restart(const std::optional<Info>& info);
-  // After restart(), or where there is an info(). Throws OSError.
+  // Appends bytes; only after restart(), or if there is an info(). Throws OSError.
   void write(std::string_view bytes);
-  // Gives it its name. Throws OSError (EEXIST unless `overwrite`).
+  // Gives the file its final name. Throws OSError (EEXIST unless `overwrite`).
   void finish(bool overwrite);
   std::string path() const;
 
@@ -65,8 +66,8 @@ class PartFile {
 
   std::string directory_;
   std::string name_;
-  std::string base_;       // of the names of part and info
-  std::string part_name_;  // "": the part has none
+  std::string base_;       // the common beginning of the names of part and info
+  std::string part_name_;  // "" if the part has no name
   int directory_fd_ = -1;
   int fd_ = -1;
   std::uint64_t size_ = 0;

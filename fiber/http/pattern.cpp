@@ -90,7 +90,7 @@ class Pattern::Compiler {
     const char c = text_[at_++];
     switch (c) {
       case '(':
-        if (take('?') && !take(':')) fail("only (?:...) is known of (?...)");
+        if (take('?') && !take(':')) fail("of the forms (?...) only (?:...) is supported");
         alternatives(depth + 1);
         if (!take(')')) fail("missing )");
         return;
@@ -98,7 +98,7 @@ class Pattern::Compiler {
       case '.': return emit_set(~Set().set('\n'));
       case '\\': return emit_set(escape());
       case '^':
-      case '$': fail("the whole text is matched: ^ and $ are not known");
+      case '$': fail("^ and $ are not supported, as a pattern must match the whole text");
       case '*':
       case '+':
       case '?': fail("nothing to repeat");

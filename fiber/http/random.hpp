@@ -1,4 +1,4 @@
-// Random numbers, of the kernel: nobody can guess them, and no seed is to be kept.
+// Random numbers from the kernel, which are unpredictable and need no seed.
 #pragma once
 
 #include <fiber/exceptions/files.hpp>
@@ -15,13 +15,13 @@
 
 namespace fiber::http {
 
-// Throws OSError. At most 256 bytes, which the kernel gives at once.
+// Fills at most 256 bytes, which the kernel provides in one call. Throws OSError.
 inline void fill_randomly(std::span<char> bytes) {
   while (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<std::ptrdiff_t>(bytes.size()))
     if (errno != EINTR) raise_os_error(errno, "getrandom");
 }
 
-// Two hexadecimal digits for each of `count` bytes.
+// Returns `count` random bytes as hexadecimal digits, two for each.
 inline std::string random_hex(std::size_t count) {
   std::string bytes(count, '\0');
   fill_randomly(bytes);
@@ -32,7 +32,7 @@ inline std::string random_hex(std::size_t count) {
   return text;
 }
 
-// From 0 on, and less than 1.
+// Returns a number from 0 to 1, but not 1.
 inline double random_fraction() {
   char bytes[sizeof(std::uint64_t)];
   fill_randomly(bytes);

@@ -92,7 +92,7 @@ void Transfer::work(std::string_view& in) {
           return;
         case AnswerParser::Event::data: body_bytes(parser_.data()); break;
         case AnswerParser::Event::end:
-          // A server that sends bytes nobody asked for is not asked again on this connection.
+          // Unrequested bytes: the connection is not used again.
           if (!in.empty()) may_keep_ = false;
           answer_complete();
           return;
@@ -228,7 +228,7 @@ void Transfer::hop_over(bool keeps) {
 void Transfer::end() {
   if (std::exchange(done_, true)) return;
   over_ = true;
-  // Nobody will take the bytes that could not be decoded.
+  // The bytes that could not be decoded are of no use.
   if (!succeeded()) {
     raw_.clear();
     input_.clear();

@@ -104,8 +104,8 @@ class Transfer {
   // Sends the request of this hop once more, like next_hop(), with these fields added to, or
   // replacing, its own. Returns false if the exchange is done() with a failure.
   bool again(const Headers& fields, bool keep) noexcept;
-  // Whether the answer was 101, to a request with `upgrade`: the connection speaks another protocol,
-  // and waits until its owner takes it away.
+  // Whether the answer to a request with `upgrade` was 101: the connection has another protocol
+  // now, and waits until its owner takes it away.
   bool is_upgraded() const noexcept { return upgraded_ && !done_; }
   // Returns the bytes of that protocol that were received already. The exchange is done() then.
   std::string leave_to_upgrade() noexcept;

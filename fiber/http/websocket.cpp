@@ -151,7 +151,7 @@ bool FrameReader::parse_head() {
   // Faults are reported before the rest of the frame arrives.
   if ((at(0) & 0x30) != 0) return fail(1002, "reserved bits are set"), false;
   if (packed_ && (!options_.deflate || control || code == 0))
-    return fail(1002, "a frame is compressed that must not be"), false;
+    return fail(1002, "this frame must not be compressed"), false;
   if (code > 10 || (code > 2 && code < 8)) return fail(1002, "the opcode is unknown"), false;
   if (control && (!fin_ || extended != 0))
     return fail(1002, "a control frame is fragmented, or too long"), false;
@@ -224,7 +224,7 @@ std::optional<Message> FrameReader::finish_frame(std::string payload) {
     if (opcode_ == Opcode::close && payload.size() >= 2) {
       const unsigned code =
           static_cast<unsigned char>(payload[0]) * 256U + static_cast<unsigned char>(payload[1]);
-      if (!is_close_code(code)) return fail(1002, "the close code is none");
+      if (!is_close_code(code)) return fail(1002, "the close code is invalid");
       if (!is_valid_utf8(std::string_view(payload).substr(2)))
         return fail(1007, "the reason of a close frame is not UTF-8");
     }
@@ -246,7 +246,7 @@ std::optional<Message> FrameReader::finish_frame(std::string payload) {
   if (!fin_) return std::nullopt;
   in_message_ = false;
   if (message_opcode_ == Opcode::text && !is_valid_utf8(message_))
-    return fail(1007, "a text is not UTF-8");
+    return fail(1007, "a text message is not UTF-8");
   return Message{message_opcode_, std::exchange(message_, {})};
 }
 

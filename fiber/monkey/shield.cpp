@@ -21,7 +21,7 @@ TaskBase& task_for(const char* function) {
 
 std::uint16_t centiseconds(std::chrono::nanoseconds limit) {
   if (limit < std::chrono::nanoseconds::zero() || limit > std::chrono::minutes(10))
-    throw ValueError("a time of grace must be from 0 to 10 minutes");
+    throw ValueError("the time of grace must be from 0 to 10 minutes");
   return static_cast<std::uint16_t>(
       std::chrono::ceil<std::chrono::duration<int, std::centi>>(limit).count());
 }

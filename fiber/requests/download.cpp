@@ -44,7 +44,7 @@ class Client final : public http::DownloadClient {
   }
   [[noreturn]] void refuse_status() override {
     response_->raise_for_status();
-    throw HTTPError("An answer without a file", nullptr);
+    throw HTTPError("The server sent no file", nullptr);
   }
   [[noreturn]] void refuse(http::Failure failure) override { raise(failure); }
   bool may_be_mended() noexcept override {

@@ -1,12 +1,12 @@
-// A file, fetched by requests. Ours: Python has no such function.
+// Downloads of files by requests. Ours: Python has no such function.
 //
 //   requests::Session session;
 //   const auto result = requests::download(session, "https://example.com/big.iso",
 //                                          {.directory = "images", .progress = show});
 //
-// The bytes go to `.NAME.part`, which gets its name at the end, at once. What a run has left, its
-// process having been ended or its tries having failed, the next one goes on with (Range), if the
-// server says by an entity tag or a date that the file is still the same (If-Range).
+// The bytes go to `.NAME.part`, which is renamed when it is complete. A part that a run has left,
+// because its process ended or all attempts failed, is continued by the next run (Range), unless
+// the entity tag or the date of the server's file has changed (If-Range).
 #pragma once
 
 #include <fiber/http/download.hpp>
@@ -21,12 +21,12 @@ using DownloadProgress = http::DownloadProgress;
 using DownloadResult = http::DownloadResult;
 using http::file_name_of;
 
-/// Fetches a file by GET, and blocks the thread meanwhile. `request`: as for session.get(); unless a
-/// timeout is given, it is a minute. Less than a MiB is held in memory. Throws as session.get() and
-/// Response::iter_content() do, HTTPError for a status that is none of a file, ChunkedEncodingError
-/// for parts that do not fit together, ContentDecodingError for max_size, ValueError for a name that
-/// is a path, OSErrors of the disk, and BlockingIOError if a download to that name goes on already,
-/// in any process.
+/// Downloads a file by GET, and blocks the thread meanwhile. `request`: as for session.get(); the
+/// default timeout is a minute. Uses less than a MiB of memory. Throws as session.get() and
+/// Response::iter_content() do; HTTPError for a status without a file, ChunkedEncodingError for
+/// parts that do not fit together, ContentDecodingError beyond max_size, ValueError for a name that
+/// is a path, OSErrors of the disk, and BlockingIOError while another download to that name runs in
+/// any process.
 FIBER_API DownloadResult download(Session& session, const std::string& url,
                                   const DownloadOptions& options = {}, Options request = {});
 /// Downloads like the function above, in a session of its own.

@@ -385,7 +385,7 @@ TEST_CASE("datagram endpoints that cannot be") {
             await(
                 loop.create_datagram_endpoint([] { return std::make_shared<asyncio::Protocol>(); },
                                               {.local_addr = {{"127.0.0.1", 0}}}));
-          }) == "TypeError('a DatagramProtocol was expected')");
+          }) == "TypeError('the protocol must be a DatagramProtocol')");
   });
 }
 

@@ -339,8 +339,8 @@ TEST_CASE("a task factory that returns another task is refused") {
         });
     auto work = asyncio::async("work", [] {})();
     CHECK(thrown_by([&] { static_cast<void>(create_task(work)); }) ==
-          "TypeError('the task factory did not return the task of the coroutine that it was "
-          "given')");
+          "TypeError('the task factory must return TaskRef(coroutine, loop, options) of the "
+          "coroutine that it was given')");
     work.close();
     asyncio::get_running_loop().set_task_factory(nullptr);
   });

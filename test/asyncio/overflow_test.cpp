@@ -15,7 +15,7 @@ using namespace fiber::asyncio;
 using fiber::greenlet;
 using support::run_forked;
 
-int recurse(int depth) {  // NOLINT(misc-no-recursion)
+int recurse(int depth) {
   volatile char frame[512];
   frame[0] = static_cast<char>(depth);
   return depth == 0 ? 0 : recurse(depth - 1) + frame[0];

@@ -141,12 +141,13 @@ TEST_CASE("a monitor needs a running loop, a limit, and a signal that can be cau
         "RuntimeError('no running event loop')");
   asyncio::run([] {
     CHECK(support::thrown_by([] { const asyncio::StallMonitor monitor({.limit = 0s}); }) ==
-          "ValueError('limit must be positive')");
+          "ValueError('StallMonitor: limit must be positive')");
     const auto with_signal = [](int signal) {
       return support::thrown_by([&] { const asyncio::StallMonitor monitor({.signal = signal}); });
     };
-    CHECK(with_signal(-1) == "ValueError('there is no signal -1')");
-    CHECK(with_signal(NSIG) == "ValueError('there is no signal " + std::to_string(NSIG) + "')");
+    CHECK(with_signal(-1) == "ValueError('StallMonitor: there is no signal -1')");
+    CHECK(with_signal(NSIG) ==
+          "ValueError('StallMonitor: there is no signal " + std::to_string(NSIG) + "')");
     // A refused signal stays refused.
     for (int i = 0; i < 2; ++i) {
       for (const int signal : {SIGKILL, SIGSTOP})

@@ -200,7 +200,7 @@ TEST_CASE("a program that cannot be started is an error, and leaves nothing behi
     CHECK(thrown_by([] { await(create_subprocess_exec({"no-such-program"}, {.cwd = "/"})); }) ==
           "FileNotFoundError('[Errno 2] No such file or directory: no-such-program')");
     CHECK(thrown_by([] { await(create_subprocess_exec({})); }) ==
-          "ValueError('a command needs a program')");
+          "ValueError('the command is empty: its first string names the program')");
     CHECK(thrown_by([] { await(create_subprocess_exec({std::string("a\0b", 3)})); }) ==
           "ValueError('embedded null byte')");
     CHECK(thrown_by([] { await(create_subprocess_exec({"true"}, {.stdout_ = STDOUT})); }) ==

@@ -152,7 +152,7 @@ TEST_CASE("a file that cannot be written, and a second trace, are errors") {
     {
       const tracing::Trace trace(loop, out);
       CHECK(thrown_by([&] { tracing::Trace(loop, out); }) ==
-            "RuntimeError('this event loop is traced already')");
+            "RuntimeError('this event loop is traced already: close the other Trace first')");
     }
     const tracing::Trace again(loop, out);
   });

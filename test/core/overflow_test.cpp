@@ -25,7 +25,7 @@ using support::run_forked;
 
 namespace {
 
-int recurse(int depth) {  // NOLINT(misc-no-recursion)
+int recurse(int depth) {
   volatile char frame[512];
   frame[0] = static_cast<char>(depth);
   return depth == 0 ? 0 : recurse(depth - 1) + frame[0];
@@ -35,7 +35,7 @@ void overflow() { recurse(1 << 30); }
 
 // Recurses by frames of which only the lowest bytes are touched, as code with large buffers does.
 template <std::size_t size>
-[[gnu::noinline]] int recurse_widely(int depth) {  // NOLINT(misc-no-recursion)
+[[gnu::noinline]] int recurse_widely(int depth) {
   volatile char frame[size];
   frame[0] = static_cast<char>(depth);
   return depth == 0 ? 0 : recurse_widely<size>(depth - 1) + frame[0];

@@ -42,7 +42,7 @@ void sample() {
 }
 
 template <class Self>
-[[gnu::noinline]] void yield_deeply(Self& self, int depth) {  // NOLINT(misc-no-recursion)
+[[gnu::noinline]] void yield_deeply(Self& self, int depth) {
   static volatile bool for_ever = true;
   if (depth > 0) {
     yield_deeply(self, depth - 1);

@@ -277,8 +277,8 @@ TEST_CASE("a StopIteration thrown into an exhausted delegate, or a range, ends t
   }
   CHECK(say.take() == "returned");
   CHECK(thrown_by([&] { views.throw_(StopIteration("thrown")); }) ==
-        "TypeError(\"a StopIteration was thrown in, whose text goes with it: yield_from cannot "
-        "return it as 'std::string_view'\")");
+        "TypeError(\"yield_from cannot return the text of the StopIteration that was thrown in as "
+        "'std::string_view', since the text ends with the exception: return std::string\")");
 }
 
 TEST_CASE("close handled by the outer generator, which then ends, is no error") {

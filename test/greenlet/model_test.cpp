@@ -29,7 +29,7 @@ long number_from(const char* name, long otherwise) {
 // --- many greenlets suspended at some depth of nested try blocks --------------------------------
 
 // Each level waits inside a handler of its own exception, then rethrows it to the level above.
-int nested(int id, int depth) {  // NOLINT(misc-no-recursion)
+int nested(int id, int depth) {
   try {
     if (depth == 0) throw id;
     nested(id, depth - 1);

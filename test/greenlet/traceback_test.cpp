@@ -46,7 +46,7 @@ FRAME void outermost() {
   middle(1.5, "");
   after = after + 1;
 }
-FRAME int deep(int depth) {  // NOLINT(misc-no-recursion)
+FRAME int deep(int depth) {
   if (depth == 0) {
     innermost();
     return 0;

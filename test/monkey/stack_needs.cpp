@@ -1,4 +1,4 @@
-// Prints how much of a stack each of the calls uses, as rows of the table in fiber/monkey/README.md:
+// Prints the stack that each of the calls uses, as rows of the table in fiber/monkey/README.md:
 //
 //   g++ -std=c++20 -O2 -Itest test/monkey/stack_needs.cpp && ./a.out
 //

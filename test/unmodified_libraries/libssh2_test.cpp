@@ -33,8 +33,8 @@ struct Session {
   LIBSSH2_SESSION* session = libssh2_session_init();
 };
 
-// Logs in and connects from there to the server itself, which says its version. (A command would run
-// by the user's shell, and read its settings.)
+// Logs in and connects from there to the server itself, which sends its version. (A command would
+// run in the user's shell, and read its settings.)
 std::string connect_there(const Sshd& sshd, int port) {
   const Session its(port);
   if (its.fd < 0) throw Failure("no connection");

@@ -32,8 +32,8 @@ struct Session {
   ssh_session session = ssh_new();
 };
 
-// Logs in and connects from there to the server itself, which says its version. (A command would run
-// by the user's shell, and read its settings.)
+// Logs in and connects from there to the server itself, which sends its version. (A command would
+// run in the user's shell, and read its settings.)
 std::string connect_there(const Sshd& sshd, int port) {
   const Session its;
   ssh_options_set(its.session, SSH_OPTIONS_PORT, &port);

@@ -1,5 +1,5 @@
-// Servers that tests put in the way of others: one that makes a server slow, one that never answers,
-// one that breaks off. Each is a child process that ends with the test.
+// Relays that tests put between a client and a server: one that is slow, one that never answers, one
+// that breaks off. Each is a child process that ends with the test.
 #pragma once
 
 #include <netinet/in.h>

@@ -89,7 +89,7 @@ struct Program {
 
 // --- numbers ------------------------------------------------------------------------------------
 
-inline void number_statements(Block& block, int& next) {  // NOLINT(misc-no-recursion)
+inline void number_statements(Block& block, int& next) {
   for (Statement& statement : block) {
     statement.number = next++;
     number_statements(statement.body, next);
@@ -109,8 +109,7 @@ inline std::string text_of(const Value& value) {
   return value ? std::to_string(*value) : std::string("None");
 }
 
-inline void print(std::ostream& out, const Block& block,  // NOLINT(misc-no-recursion)
-                  const std::string& indent) {
+inline void print(std::ostream& out, const Block& block, const std::string& indent) {
   for (const Statement& s : block) {
     const auto kind = kKindNames.at(static_cast<std::size_t>(s.kind));
     out << indent << kOpNames.at(static_cast<std::size_t>(s.op));
@@ -223,7 +222,7 @@ class Reader {
   Kind kind() { return static_cast<Kind>(place(kKindNames, word())); }
 
   // Reads a block up to the closing word, which stays in word_.
-  void block(Block& statements) {  // NOLINT(misc-no-recursion)
+  void block(Block& statements) {
     while (line() && word_ != "end" && word_ != "except" && word_ != "finally") {
       Statement s;
       s.op = static_cast<Op>(place(kOpNames, word_));

@@ -142,8 +142,7 @@ class Machine {
   };
 
   template <class Self>
-  Flow block(Self& self, const std::string& me,
-             const Block& statements) {  // NOLINT(misc-no-recursion)
+  Flow block(Self& self, const std::string& me, const Block& statements) {
     for (const Statement& s : statements) {
       switch (s.op) {
         case Op::yield: say(me, s, "yield " + text_of(self.yield(*s.value))); break;
@@ -175,8 +174,7 @@ class Machine {
   }
 
   template <class Self>
-  Flow try_block(Self& self, const std::string& me,
-                 const Statement& s) {  // NOLINT(misc-no-recursion)
+  Flow try_block(Self& self, const std::string& me, const Statement& s) {
     if (!s.finally) return handled(self, me, s);
     Flow flow;
     try {
@@ -192,8 +190,7 @@ class Machine {
     return last.returns ? last : flow;
   }
   template <class Self>
-  Flow handled(Self& self, const std::string& me,
-               const Statement& s) {  // NOLINT(misc-no-recursion)
+  Flow handled(Self& self, const std::string& me, const Statement& s) {
     try {
       return block(self, me, s.body);
     } catch (...) {

@@ -111,7 +111,7 @@ class Model {
     if (g != nullptr) ++g->references;
     return g;
   }
-  void release(Generator* g) {  // NOLINT(misc-no-recursion)
+  void release(Generator* g) {
     if (g == nullptr || --g->references > 0 || g->state != State::suspended) return;
     ++g->references;
     const Outcome closed = close(g);
@@ -119,14 +119,13 @@ class Model {
     stubborn |= g->state == State::suspended;
     --g->references;
   }
-  void set_slot(int slot, Generator* owned) {  // NOLINT(misc-no-recursion)
+  void set_slot(int slot, Generator* owned) {
     release(std::exchange(slots_.at(static_cast<std::size_t>(slot)), owned));
   }
 
   // --- the four operations ----------------------------------------------------------------------
 
-  Outcome send(Generator* g, const Value& sent,  // NOLINT(misc-no-recursion)
-               const Error* thrown = nullptr) {
+  Outcome send(Generator* g, const Value& sent, const Error* thrown = nullptr) {
     if (g->state == State::created && sent && thrown == nullptr)
       return Outcome::raised(Kind::TypeError,
                              "can't send non-None value to a just-started generator");
@@ -147,7 +146,7 @@ class Model {
     return settle(g, resume(g, sent, thrown));
   }
 
-  Outcome throw_into(Generator* g, const Error& error) {  // NOLINT(misc-no-recursion)
+  Outcome throw_into(Generator* g, const Error& error) {
     if (g->state != State::suspended || g->target == nullptr) return send(g, {}, &error);
     Generator* target = keep(g->target);
     g->state = State::running;
@@ -166,7 +165,7 @@ class Model {
     return send(g, {}, &next);
   }
 
-  Outcome close(Generator* g) {  // NOLINT(misc-no-recursion)
+  Outcome close(Generator* g) {
     if (g->state == State::created) g->state = State::closed;
     if (g->state == State::closed) return Outcome::returned({});
     Error exit = {Kind::GeneratorExit, "", {}};
@@ -211,8 +210,7 @@ class Model {
   }
 
   // Resumes the generator after its `yield`; in a `yield from`, `thrown` comes from the operand.
-  Outcome resume(Generator* g, const Value& sent,
-                 const Error* thrown) {  // NOLINT(misc-no-recursion)
+  Outcome resume(Generator* g, const Value& sent, const Error* thrown) {
     const Statement& s = current(g);
     if (g->target == nullptr && !g->range) {
       if (thrown != nullptr) return unwind(g, *thrown);
@@ -226,7 +224,7 @@ class Model {
     return delegate(g, sent);
   }
 
-  Outcome delegate(Generator* g, const Value& sent) {  // NOLINT(misc-no-recursion)
+  Outcome delegate(Generator* g, const Value& sent) {
     if (g->range) {
       if (sent) return undelegate(g, {Kind::AttributeError, "send", {}});
       if (*g->range == g->range_end) return delegated(g, {});
@@ -237,7 +235,7 @@ class Model {
     if (outcome.is_raised()) return undelegate(g, outcome.error);
     return delegated(g, outcome.value);
   }
-  Outcome delegated(Generator* g, const Value& result) {  // NOLINT(misc-no-recursion)
+  Outcome delegated(Generator* g, const Value& result) {
     g->range.reset();
     release(std::exchange(g->target, nullptr));
     const Statement& s = current(g);
@@ -247,7 +245,7 @@ class Model {
       say(g, s, (s.op == Op::from ? "from " : "fromnew ") + text_of(result));
     return advance(g);
   }
-  Outcome undelegate(Generator* g, const Error& error) {  // NOLINT(misc-no-recursion)
+  Outcome undelegate(Generator* g, const Error& error) {
     const Error kept = error;
     g->range.reset();
     release(std::exchange(g->target, nullptr));
@@ -255,7 +253,7 @@ class Model {
   }
 
   // Passes an error outwards until a handler takes it.
-  Outcome unwind(Generator* g, Error error) {  // NOLINT(misc-no-recursion)
+  Outcome unwind(Generator* g, Error error) {
     while (!g->entries.empty()) {
       const Entry entry = std::move(g->entries.back());
       g->entries.pop_back();
@@ -271,7 +269,7 @@ class Model {
     }
     return Outcome::raised(std::move(error));
   }
-  Outcome unwind_return(Generator* g, const Value& value) {  // NOLINT(misc-no-recursion)
+  Outcome unwind_return(Generator* g, const Value& value) {
     while (!g->entries.empty()) {
       const Entry entry = std::move(g->entries.back());
       g->entries.pop_back();
@@ -290,7 +288,7 @@ class Model {
   }
 
   // Runs statements until the generator yields or ends.
-  Outcome advance(Generator* g) {  // NOLINT(misc-no-recursion)
+  Outcome advance(Generator* g) {
     for (;;) {
       Entry& top = g->entries.back();
       if (top.at == top.block->size()) {
@@ -338,7 +336,7 @@ class Model {
   }
 
   // Runs a statement that may stand in the main block and in generators alike.
-  Outcome operate(Generator* me, const Statement& s) {  // NOLINT(misc-no-recursion)
+  Outcome operate(Generator* me, const Statement& s) {
     switch (s.op) {
       case Op::new_: set_slot(s.slot, make(*s.value)); return {};
       case Op::drop: set_slot(s.slot, nullptr); return {};

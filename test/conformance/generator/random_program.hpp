@@ -82,14 +82,13 @@ class RandomProgram {
     return made;
   }
 
-  Block block(int length, int depth, bool in_handler) {  // NOLINT(misc-no-recursion)
+  Block block(int length, int depth, bool in_handler) {
     Block made;
     for (int i = 0; i < length; ++i) made.push_back(statement(body_, depth, in_handler));
     return made;
   }
 
-  Statement statement(const Weights& weights, int depth,  // NOLINT(misc-no-recursion)
-                      bool in_handler) {
+  Statement statement(const Weights& weights, int depth, bool in_handler) {
     Statement s;
     do s.op = choose(weights);
     while ((s.op == Op::try_ && depth == kDeepest) || (s.op == Op::reraise && !in_handler) ||

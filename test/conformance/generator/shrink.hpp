@@ -50,7 +50,7 @@ class Shrink {
     }
     return change(program.main);
   }
-  bool change(Block& block) {  // NOLINT(misc-no-recursion)
+  bool change(Block& block) {
     for (std::size_t i = 0; i < block.size(); ++i) {
       const auto at = block.begin() + static_cast<std::ptrdiff_t>(i);
       if (left_-- == 0) {

@@ -1,0 +1,44 @@
+// The functions that clients have for the methods of HTTP.
+#pragma once
+
+#include <string_view>
+#include <utility>
+
+namespace fiber::http {
+
+/// The base of a client with request(method, url, options), which these functions call and whose
+/// result they return.
+template <class Client, class Options>
+class Verbs {
+ public:
+  auto get(std::string_view url, Options options = {}) const {
+    return send("GET", url, std::move(options));
+  }
+  /// Follows no redirects unless `allow_redirects` is set.
+  auto head(std::string_view url, Options options = {}) const {
+    if (!options.allow_redirects) options.allow_redirects = false;
+    return send("HEAD", url, std::move(options));
+  }
+  auto post(std::string_view url, Options options = {}) const {
+    return send("POST", url, std::move(options));
+  }
+  auto put(std::string_view url, Options options = {}) const {
+    return send("PUT", url, std::move(options));
+  }
+  auto patch(std::string_view url, Options options = {}) const {
+    return send("PATCH", url, std::move(options));
+  }
+  auto delete_(std::string_view url, Options options = {}) const {
+    return send("DELETE", url, std::move(options));
+  }
+  auto options(std::string_view url, Options options = {}) const {
+    return send("OPTIONS", url, std::move(options));
+  }
+
+ private:
+  auto send(std::string_view method, std::string_view url, Options options) const {
+    return static_cast<const Client&>(*this).request(method, url, std::move(options));
+  }
+};
+
+}  // namespace fiber::http
