@@ -14,6 +14,29 @@ namespace {
 
 constexpr std::int64_t kLongestWait = 86'400'000'000'000;  // as CPython: a day
 
+// Waits for descriptors, and wake-ups, until the deadline. While connections are busy their events
+// come soon: questions of the selector's have time until then.
+void sleep_until(LoopObject& loop, std::int64_t deadline) {
+  constexpr std::int64_t kSoon = 10'000'000;  // 10 ms
+  const auto left = [&] {
+    return deadline == kForever ? -1
+                                : std::clamp<std::int64_t>(deadline - loop.now(), 0, kLongestWait);
+  };
+  Selector& selector = loop.selector();
+  if (selector.has_questions()) {
+    if (const std::int64_t all = left(); all < 0 || all > kSoon) {
+      selector.select(loop, kSoon);
+      // A wake-up has been taken away with the other events.
+      if (!loop.ready_queue().empty() || selector.ready() || loop.mailbox().any() ||
+          loop.signals().any())
+        return;
+    }
+    selector.ask();
+    if (!loop.ready_queue().empty()) return;
+  }
+  selector.select(loop, left());
+}
+
 }  // namespace
 
 void LoopObject::run_forever() { run(false); }
@@ -112,25 +135,21 @@ void LoopObject::poll(std::int64_t deadline) {
     selector_->select(*this, 0);
     return;
   }
-  if (selector_->has_questions()) {
-    // With many connections an event is there already, most of the time, and no question is due.
-    selector_->select(*this, 0);
-    if (turns_.ready.empty()) selector_->ask();
-    if (!turns_.ready.empty() || selector_->ready()) return;
-  }
   Clock* clock = timers_.clock();
   if (clock != nullptr && outside_work.load() == 0) {
     const std::size_t ready = turns_.ready.size();
+    selector_->ask();
     if (!selector_->empty()) selector_->select(*this, clock->patience());
     if (turns_.ready.size() != ready || clock->jump(deadline)) return;
   }
   if (deadline == kForever && selector_->empty()) deadlock_.look(*this);
-  std::int64_t timeout = -1;
-  if (deadline != kForever) timeout = std::clamp<std::int64_t>(deadline - now(), 0, kLongestWait);
   mailbox_.fall_asleep();
   const bool awake = mailbox_.any() || signals_.any();
   const std::int64_t begin = observation_.observer() != nullptr ? monotonic() : 0;
-  selector_->select(*this, awake ? 0 : timeout);
+  if (awake)
+    selector_->select(*this, 0);
+  else
+    sleep_until(*this, deadline);
   mailbox_.wake_up();
   if (observation_.observer() != nullptr) observation_.waited(begin);
   if (signals_.any()) signals_.look(true);

@@ -12,8 +12,8 @@
 // So the kernel, which knows files, is asked whenever a registration is added, and registrations
 // have generations, which their events carry. A registration that outlives its number, because a
 // duplicate keeps the file open, is found by its first event; see renew() for its removal. For a
-// step that relies on a registration of an earlier one the kernel is asked before the loop sleeps,
-// or some iterations later: most steps have run by then.
+// step that relies on a registration of an earlier one the kernel is asked when the loop has slept
+// for a moment, or some iterations later: most steps have run by then.
 #pragma once
 
 #include <fiber/asyncio/base_events.hpp>
@@ -74,7 +74,7 @@ class FIBER_API Selector final : private platform::Wishes {
   /// Returns whether ask() has anything to do.
   bool has_questions() const noexcept { return !unasked_.empty(); }
   /// Asks the kernel about the registrations that steps rely on. To be called before the loop
-  /// waits, or gives way to a foreign one.
+  /// waits for long, or gives way to a foreign one.
   void ask() noexcept;
 
   /// Adds a watch, which stays in the list of detach_all() until it is forgotten. Throws OSError,

@@ -267,8 +267,8 @@ std::size_t sock_sendto(LoopObject& loop, int fd, std::string_view data,
 
 void sock_connect(LoopObject& loop, int fd, const SocketAddress& address) {
   check_nonblocking(loop, fd);
-  if (!begin_connect(fd, address)) return;
   loop.selector().doubt(fd);  // the number of a new file
+  if (!begin_connect(fd, address)) return;
   Attempts(
       loop, fd, For::writing, [](void*) { return true; }, nullptr)
       .wait();
