@@ -160,6 +160,7 @@ Transport connect_pipe(LoopObject& loop, const protocol_factory& factory, GivenD
                          : "Pipe transport is only for pipes, sockets and character devices");
   loop.selector().refuse_watched(pipe.get());
   const TransportRef object(new TransportObject(loop, kind, nullptr));
+  object->outlives_peer = kind == TransportObject::Kind::write_pipe && S_ISCHR(found.st_mode);
   object->speak_to(factory());
   set_nonblocking(pipe.get());
   UniqueFd taken = pipe.take();
@@ -185,6 +186,7 @@ void start_tls(const Transport& transport, std::shared_ptr<BaseProtocol> protoco
   arguments.server_side = options.server_side;
   arguments.server_hostname = options.server_hostname;
   core::Owner<TransportLayer> layer = sslcontext.maker(false).make_layer(arguments);
+  object->check_layer_possible();
   transport.set_protocol(std::move(protocol));
   object->start_layer(std::move(layer));
 }

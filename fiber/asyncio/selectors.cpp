@@ -272,6 +272,8 @@ void Selector::watch(Watch& watch, int fd) {
   its.registered = false;
   int error = add_to_poller(fd, its, kWatchEvents);
   if (error == EEXIST) error = modify_in_poller(fd, its, kWatchEvents);
+  watch.always_ready_ = error == EPERM && watch.may_be_always_ready_;
+  if (watch.always_ready_) error = 0;
   if (error != 0) {
     wake_waits(its, 0, error);
     raise_os_error(error, "cannot watch descriptor " + std::to_string(fd));
@@ -296,7 +298,8 @@ bool Selector::unwatch(Watch& watch) noexcept {
   // process.
   const int error = remove_from_poller(fd, its);
   // A lack of memory says nothing about the number.
-  const bool still_its = error == 0 || error == ENOMEM || error == ENOSPC || forked_;
+  const bool still_its =
+      error == 0 || error == ENOMEM || error == ENOSPC || forked_ || watch.always_ready_;
   if (!its.waits.empty())
     if (const int failed = arm(fd, its)) fail(its, failed);
   return still_its;

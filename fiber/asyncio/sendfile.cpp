@@ -12,6 +12,7 @@
 #include <functional>
 #include <string>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -119,6 +120,8 @@ std::size_t send_by_hand(LoopObject& loop, int file, const SendfileOptions& opti
 }  // namespace
 
 std::size_t sock_sendfile(LoopObject& loop, int sock, int file, const SendfileOptions& options) {
+  if (loop.debug() && (::fcntl(sock, F_GETFL) & O_NONBLOCK) == 0)
+    throw ValueError("the socket must be non-blocking");
   int type = 0;
   socklen_t size = sizeof type;
   if (::getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &size) != 0) raise_os_error(errno);

@@ -251,10 +251,17 @@ std::pair<std::size_t, SocketAddress> sock_recvfrom_into(LoopObject& loop, int f
 }
 
 void sock_sendall(LoopObject& loop, int fd, std::string_view data) {
-  while (!data.empty())
-    data.remove_prefix(retry(loop, fd, For::writing, [&] {
-      return ::send(fd, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    }));
+  if (data.empty()) return;
+  // A part was sent: there is no room for the rest. As CPython, it goes in the turns of the
+  // descriptor, not of the task.
+  retry(loop, fd, For::writing, [&] {
+    const std::ptrdiff_t count = ::send(fd, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count < 0) return count;
+    data.remove_prefix(static_cast<std::size_t>(count));
+    if (data.empty()) return count;
+    errno = EAGAIN;
+    return std::ptrdiff_t{-1};
+  });
 }
 
 std::size_t sock_sendto(LoopObject& loop, int fd, std::string_view data,

@@ -183,8 +183,15 @@ void SubprocessObject::try_finish() {
 }
 
 void SubprocessObject::lose() {
-  process_ = {};
-  const std::shared_ptr<SubprocessProtocol> protocol = std::exchange(protocol_, nullptr);
+  // Until it has returned, the protocol may still ask for itself, and signal the child in vain.
+  struct Drop {
+    SubprocessObject& self;
+    ~Drop() {
+      self.process_ = {};
+      const std::shared_ptr<SubprocessProtocol> last = std::exchange(self.protocol_, nullptr);
+    }
+  } drop{*this};
+  const std::shared_ptr<SubprocessProtocol> protocol = protocol_;
   if (protocol != nullptr) protocol->connection_lost(nullptr);
 }
 

@@ -84,8 +84,17 @@ void TransportObject::put_layer(core::Owner<TransportLayer> layer, bool made) {
     above_ = top;
 }
 
-void TransportObject::start_layer(core::Owner<TransportLayer> layer) {
+void TransportObject::check_layer_possible() const {
   if (eof_) throw RuntimeError("Cannot call start_tls() after write_eof()");
+  if (lent_to_sendfile) throw RuntimeError("unable to start TLS; sendfile is in progress");
+  if (begin_waiter_ != nullptr && !begin_waiter_->done())
+    throw RuntimeError("Cannot call start_tls() twice at once, or before the connection is made");
+  // A connection that is lost would never tell the end of the handshake.
+  if (lost_) throw ConnectionResetError("Connection lost");
+}
+
+void TransportObject::start_layer(core::Owner<TransportLayer> layer) {
+  check_layer_possible();
   // Bytes that have come belong to the layer: data sent in the open must not pass for protected
   // data.
   try {

@@ -56,6 +56,8 @@ void TransportObject::resume_by_user() {
 
 void TransportObject::resume_receiving() {
   paused_ = false;
+  // As CPython: a protocol that has kept the connection open is told of the end again.
+  if (side_ != nullptr && layer_ == nullptr) read_ended_ = false;
   // Readiness for data that was not read, or whose read was called off, is reported again.
   if (reading() && (readable_ || input_waits(descriptor()))) loop_.selector().again(*this);
 }
@@ -112,7 +114,7 @@ void TransportObject::read_for_protocol() {
   if (buffered && !calls([&] { to = side_->get_buffer(-1); },
                          "Fatal error: protocol.get_buffer() call failed."))
     return;
-  if (!reading()) return;  // get_buffer() has closed it
+  if (descriptor() < 0) return;
   const std::ptrdiff_t count = receive(to.data(), to.size());
   if (count == 0) {
     read_ended_ = true;

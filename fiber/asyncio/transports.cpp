@@ -70,6 +70,7 @@ void TransportObject::post(Step& step) noexcept {
 // --- beginning and end --------------------------------------------------------------------------
 
 void TransportObject::open(UniqueFd&& fd) {
+  may_be_always_ready_ = outlives_peer;
   loop_.selector().watch(*this, fd.get());
   // On other sockets a read may stop after one packet, the bytes of one sender, before a descriptor
   // that is passed along, or after one record of a layer above TCP.
@@ -300,7 +301,7 @@ void TransportObject::read_step() {
 
 void TransportObject::read() {
   if (kind_ == Kind::write_pipe) {  // the other side of the pipe was closed
-    if (hangup_) force_close(out_.empty() ? nullptr : os_error(EPIPE));
+    if (hangup_ && !outlives_peer) force_close(out_.empty() ? nullptr : os_error(EPIPE));
     return;
   }
   if (side_ != nullptr && layer_ == nullptr) {
@@ -381,7 +382,10 @@ void TransportObject::send(std::string_view data) {
   if (closing_ && refused_ == 0 && kind_ != Kind::socket) return;
   if (refused_ != 0) {
     constexpr int kWarnFrom = 5;
-    if (refused_ >= kWarnFrom) log(LogLevel::warning, "socket.send() raised exception.");
+    if (refused_ >= kWarnFrom)
+      log(LogLevel::warning, kind_ == Kind::socket
+                                 ? "socket.send() raised exception."
+                                 : "pipe closed by peer or os.write(pipe, data) raised exception.");
     if (refused_ <= kWarnFrom) ++refused_;
     return;
   }
@@ -399,7 +403,8 @@ void TransportObject::write_step() {
   std::string_view rest = out_.view();
   if (!send_some(rest)) return;
   out_.consume(out_.size() - rest.size());
-  maybe_resume_writing();
+  // As CPython: a pipe resumes only once it has sent everything.
+  if (kind_ == Kind::socket || out_.empty()) maybe_resume_writing();
   if (!out_.empty() || lost_) return;
   sent_waiters_.wake_all();
   if (closing_)

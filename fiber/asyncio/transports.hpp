@@ -67,6 +67,8 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   TransportLayer* layer() const noexcept { return layer_.get(); }
   /// Called by the layer when its handshake has ended. Wakes the task in wait_begun().
   void handshake_ended(const std::exception_ptr& error);
+  /// Throws RuntimeError or ConnectionResetError if a layer cannot be started now.
+  void check_layer_possible() const;
   /// Puts a layer on top and waits for its handshake; if that fails, the connection is closed.
   void start_layer(core::Owner<TransportLayer> layer);
 
@@ -108,6 +110,8 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   void wait_sent();
   /// While this is set no other code may write: sendfile(2) does.
   bool lent_to_sendfile = false;
+  /// Set for a write_pipe to a character device: its other side may come again.
+  bool outlives_peer = false;
 
   void keep() noexcept override { retain_handle(); }
   void let_go() noexcept override { release_handle(); }

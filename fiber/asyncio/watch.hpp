@@ -43,9 +43,13 @@ class Watch {
  protected:
   virtual ~Watch() = default;
   int fd_ = -1;
+  /// Set before the descriptor is watched if the file may be one that is always ready, as /dev/null,
+  /// and of which the kernel reports nothing.
+  bool may_be_always_ready_ = false;
 
  private:
   friend class Selector;
+  bool always_ready_ = false;
   bool again_ = false;  ///< to be reported readable again without asking the kernel
   struct AllLinks {
     static core::Links<Watch>& of(Watch& watch) noexcept { return watch.links_; }

@@ -336,7 +336,11 @@ void SslLayer::control_receiving() {
 
 void SslLayer::call_eof_received() {
   if (!made_ || std::exchange(eof_told_, true)) return;
-  above_->eof_received();
+  try {
+    above_->eof_received();
+  } catch (...) {
+    fatal_error(std::current_exception(), "Error calling eof_received()");
+  }
 }
 
 // --- writing ------------------------------------------------------------------------------------

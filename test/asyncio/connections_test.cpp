@@ -92,6 +92,38 @@ TEST_CASE("a Unix server of protocols, and an accepted socket") {
   });
 }
 
+TEST_CASE("a connection over TCP sends small pieces at once, however it was made") {
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    std::vector<Transport> made;
+    struct Noting : asyncio::Protocol {
+      explicit Noting(std::vector<Transport>& list) : list(list) {}
+      void connection_made(const Transport& its) override { list.push_back(its); }
+      std::vector<Transport>& list;
+    };
+    const auto make = [&] { return std::make_shared<Noting>(made); };
+    const auto server = await(loop.create_server(make, "127.0.0.1", 0));
+    const int port = server.sockets().at(0).port();
+    sockets::socket listening;
+    listening.bind({"127.0.0.1", 0});
+    listening.listen();
+    sockets::socket ours = sockets::create_connection("127.0.0.1", listening.getsockname().port());
+    await(loop.create_connection(make, "127.0.0.1", port));
+    await(loop.create_connection(make, std::move(ours)));
+    await(loop.connect_accepted_socket(make, listening.accept().first));
+    while (made.size() < 4) await(asyncio::sleep(0));
+    for (const Transport& each : made) {
+      int on = 0;
+      socklen_t size = sizeof on;
+      CHECK(::getsockopt(each.fileno(), IPPROTO_TCP, TCP_NODELAY, &on, &size) == 0);
+      CHECK(on == 1);
+      each.abort();
+    }
+    server.close();
+    await(server.wait_closed());
+  });
+}
+
 TEST_CASE("a loop that is closed lets go of protocols that hold their transports") {
   std::weak_ptr<Recorder> held;
   Events say;

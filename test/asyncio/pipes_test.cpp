@@ -5,11 +5,14 @@
 #include <doctest/doctest.h>
 
 #include <csignal>
+#include <cstdlib>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include <fcntl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "support/events.hpp"
@@ -108,12 +111,14 @@ struct Child : asyncio::SubprocessProtocol {
   void process_exited() override { exits += std::to_string(*transport.get_returncode()); }
   void connection_lost(const std::exception_ptr& error) override {
     say("lost(" + shown(error) + ")");
+    if (at_end) at_end();
     ended.set_result();
   }
   Events& say;
   asyncio::SubprocessTransport transport;
   std::string out, err, exits;
   std::string lost_pipes[3];
+  std::function<void()> at_end;
   asyncio::Future<> ended = asyncio::get_running_loop().create_future();
 };
 
@@ -221,6 +226,63 @@ TEST_CASE("a write pipe that is closing takes nothing more, and sends or gives u
     rest();
     CHECK(say.take() == "made pause lost(None)");
   });
+}
+
+TEST_CASE("a write pipe to a terminal stays open when nobody reads there any more") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    REQUIRE(terminal >= 0);
+    REQUIRE(::grantpt(terminal) == 0);
+    REQUIRE(::unlockpt(terminal) == 0);
+    const std::string name = ::ptsname(terminal);
+    const auto open_other_side = [&] {
+      const int fd = ::open(name.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC);
+      REQUIRE(fd >= 0);
+      termios raw{};
+      REQUIRE(::tcgetattr(fd, &raw) == 0);
+      ::cfmakeraw(&raw);
+      REQUIRE(::tcsetattr(fd, TCSANOW, &raw) == 0);
+      return fd;
+    };
+    int other = open_other_side();
+    const auto transport =
+        await(loop.connect_write_pipe([&] { return std::make_shared<Recorder>(say); }, terminal))
+            .first;
+    ::close(other);
+    rest();
+    CHECK_FALSE(transport.is_closing());
+    other = open_other_side();
+    transport.write("again");
+    char data[10] = {};
+    CHECK(::read(other, data, sizeof data) == 5);
+    ::close(other);
+    transport.close();
+    rest();
+  });
+  CHECK(say.take() == "made lost(None)");
+}
+
+TEST_CASE("a write pipe to /dev/null takes everything") {
+  Events say;
+  const auto open_null = [] { return ::open("/dev/null", O_WRONLY | O_CLOEXEC); };
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    const int fd = open_null();
+    const auto transport =
+        await(loop.connect_write_pipe([&] { return std::make_shared<Recorder>(say); }, fd)).first;
+    transport.write(std::string(1'000'000, 'x'));
+    CHECK(transport.get_write_buffer_size() == 0);
+    rest();
+    CHECK_FALSE(transport.is_closing());
+    transport.close();
+    rest();
+    CHECK(::fcntl(fd, F_GETFD) < 0);
+    // The next transport ends with its loop.
+    await(loop.connect_write_pipe([&] { return std::make_shared<Recorder>(say); }, open_null()));
+  });
+  CHECK(say.take() == "made lost(None) made");
 }
 
 TEST_CASE("a descriptor that is no pipe is refused, and stays the caller's") {
@@ -336,6 +398,25 @@ TEST_CASE("subprocess_shell: killed, closed, without pipes, and one that cannot 
     CHECK_THROWS_AS(await(loop.subprocess_exec(make, {"/nonexistent"})), fiber::FileNotFoundError);
   });
   CHECK(say.take() == "made lost(None) made lost(None) made lost(None)");
+}
+
+TEST_CASE("in connection_lost a child may still be signalled, in vain; afterwards no more") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    const auto [transport, protocol] =
+        await(loop.subprocess_exec([&] { return std::make_shared<Child>(say); }, {"true"},
+                                   {.stdin_ = {}, .stdout_ = {}, .stderr_ = {}}));
+    protocol->at_end = [&, transport = transport] {
+      say(thrown_by([&] { transport.kill(); }).empty() ? "killed" : "refused");
+      say(transport.get_protocol() != nullptr ? "protocol" : "None");
+    };
+    await(protocol->ended);
+    await(asyncio::sleep(0));
+    CHECK(transport.get_protocol() == nullptr);
+    CHECK_THROWS_AS(transport.terminate(), fiber::ProcessLookupError);
+  });
+  CHECK(say.take() == "made lost(None) killed protocol");
 }
 
 TEST_CASE("a loop that is closed ends its children and lets go of their protocols") {

@@ -125,6 +125,21 @@ TEST_CASE("sock_sendfile: bad arguments, and a peer that is gone") {
   });
 }
 
+TEST_CASE("sock_sendfile insists in debug mode on a socket that does not block") {
+  asyncio::run(
+      [] {
+        const auto loop = asyncio::get_running_loop();
+        const File file("content");
+        const Ends ends;
+        ends.first.setblocking(true);
+        CHECK(thrown_by([&] { await(loop.sock_sendfile(ends.first, file)); }) ==
+              "ValueError('the socket must be non-blocking')");
+        ends.first.setblocking(false);
+        CHECK(await(loop.sock_sendfile(ends.first, file)) == 7);
+      },
+      {.debug = true});
+}
+
 TEST_CASE("sock_sendfile that is cancelled leaves the socket and the file usable") {
   if (support::lacks_native_sendfile()) return;  // CPython's fallback counts whole blocks alone
   asyncio::run([] {

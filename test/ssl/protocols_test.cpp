@@ -34,6 +34,7 @@ struct Side : asyncio::Protocol {
   }
   bool eof_received() override {
     say(name + ":eof");
+    if (raises_at_eof) throw fiber::ValueError("eof");
     return false;
   }
   void connection_lost(const std::exception_ptr& error) override {
@@ -47,6 +48,7 @@ struct Side : asyncio::Protocol {
   std::string got;
   std::size_t wanted = 1;
   int pauses = 0;
+  bool raises_at_eof = false;
   Transport transport;
   asyncio::Future<> enough = asyncio::get_running_loop().create_future();
   asyncio::Future<> lost = asyncio::get_running_loop().create_future();
@@ -113,6 +115,70 @@ TEST_CASE("protocols over TLS: what data_received throws aborts the connection")
   CHECK(say.take() ==
         "server:made handler:Fatal error on SSL protocol:ValueError('data') "
         "server:lost(ValueError)");
+}
+
+TEST_CASE("protocols over TLS: what eof_received throws is reported and ends the connection") {
+  // The end comes from the other side, or as its answer to ours.
+  for (const bool we_begin : {false, true}) {
+    Events say;
+    asyncio::run([&] {
+      const auto loop = asyncio::get_running_loop();
+      loop.set_exception_handler([&](const asyncio::EventLoop&, const auto& context) {
+        say("handler:" + context.message + ":" + fiber::repr(context.exception));
+      });
+      std::shared_ptr<Side> serving;
+      Events unheard;
+      const auto server = await(
+          loop.create_server([&] { return serving = std::make_shared<Side>(unheard, "server"); },
+                             "127.0.0.1", 0, {.ssl = server_context()}));
+      const auto [transport, protocol] =
+          await(loop.create_connection([&] { return std::make_shared<Side>(say, "client"); },
+                                       "127.0.0.1", server.sockets().at(0).port(),
+                                       {.ssl = client_context(), .server_hostname = "localhost"}));
+      protocol->raises_at_eof = true;
+      while (serving == nullptr || !serving->transport) await(asyncio::sleep(0));
+      (we_begin ? transport : serving->transport).close();
+      await(protocol->lost);
+      await(serving->lost);
+      server.close();
+      await(server.wait_closed());
+    });
+    CHECK(say.take() ==
+          "client:made client:eof handler:Error calling eof_received():ValueError('eof') "
+          "client:lost(ValueError)");
+  }
+}
+
+TEST_CASE("loop.start_tls is refused on a lost connection, and while it is in progress") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    auto [a, b] = fiber::socket::socketpair();
+    const auto make = [&](const char* name) {
+      return [&say, name] { return std::make_shared<Side>(say, name); };
+    };
+    const auto client = await(loop.create_connection(make("client"), std::move(a)));
+    const auto server = await(loop.create_connection(make("server"), std::move(b)));
+    const auto start = [&] {
+      await(loop.start_tls(client.first, client.second, client_context(),
+                           {.server_hostname = "localhost"}));
+    };
+    const auto first = asyncio::create_task(start);
+    await(asyncio::sleep(0));
+    CHECK(
+        thrown_by(start) ==
+        "RuntimeError('Cannot call start_tls() twice at once, or before the connection is made')");
+    await(loop.start_tls(server.first, server.second, server_context(), {.server_side = true}));
+    await(first);
+    client.first.write("x");
+    await(client.second->enough);
+    client.first.close();
+    await(client.second->lost);
+    await(server.second->lost);
+    CHECK(thrown_by(start) == "ConnectionResetError('Connection lost')");
+    CHECK(client.first.get_protocol() == nullptr);
+  });
+  CHECK(say.take().starts_with("client:made server:made"));
 }
 
 TEST_CASE("loop.start_tls: both sides go on over TLS with the protocols they name") {

@@ -33,7 +33,8 @@ def repair():
     datagrams = selector_events._SelectorDatagramTransport
     # 3.13.0 counts the headers of datagrams, and never takes them off.
     header = getattr(datagrams, '_header_size', 8)
-    datagrams.get_write_buffer_size = lambda transport: sum(
+    # A lost transport keeps them.
+    datagrams.get_write_buffer_size = lambda transport: 0 if transport._loop is None else sum(
         len(data) + header for data, _ in transport._buffer)
     # After the error of its last datagram a transport that is aborted stays ready to send.
     only_with_loop(datagrams, '_sendto_ready')
