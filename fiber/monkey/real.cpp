@@ -113,6 +113,7 @@ Real find_all() {
       .fread = Symbol("fread"),
       .fread_unlocked = Symbol("fread_unlocked"),
       .pclose = Symbol("pclose"),
+      .syscall = Symbol("syscall"),
       .mutex_lock = Symbol("pthread_mutex_lock"),
       .mutex_trylock = Symbol("pthread_mutex_trylock"),
       .mutex_unlock = Symbol("pthread_mutex_unlock"),

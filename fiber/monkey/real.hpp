@@ -113,6 +113,7 @@ struct Real {
   std::size_t (*fread)(void*, std::size_t, std::size_t, FILE*);
   std::size_t (*fread_unlocked)(void*, std::size_t, std::size_t, FILE*);
   int (*pclose)(FILE*);
+  long (*syscall)(long, ...);
   int (*mutex_lock)(pthread_mutex_t*);
   int (*mutex_trylock)(pthread_mutex_t*);
   int (*mutex_unlock)(pthread_mutex_t*);

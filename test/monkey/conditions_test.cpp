@@ -4,11 +4,14 @@
 #include <threads.h>
 #include <time.h>
 
+#include <atomic>
 #include <cerrno>
 #include <condition_variable>
 #include <cstdint>
 #include <future>
+#include <latch>
 #include <mutex>
+#include <semaphore>
 #include <thread>
 #include <vector>
 
@@ -290,6 +293,49 @@ TEST_CASE("a std::future that a task or a thread fulfils") {
     say(std::async(std::launch::async, [] { return 8; }).get());
   });
   CHECK(say.take() == "late 7 8");
+}
+#endif
+
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // the program's calls are not patched there
+TEST_CASE("what waits by futexes: latches, semaphores and atomics of C++") {
+  Events say;
+  run([&] {
+    std::latch latch(2);
+    std::counting_semaphore<> semaphore(0);
+    std::atomic<int> word{0};
+    const auto waiter = start([&] {
+      latch.arrive_and_wait();
+      say("latch");
+      CHECK(!semaphore.try_acquire_for(2ms));
+      semaphore.acquire();
+      say("semaphore");
+      word.wait(0);
+      say(word.load());
+    });
+    const auto other = start([&] {
+      say("other");
+      await(asyncio::sleep(2ms));
+      latch.count_down();
+      await(asyncio::sleep(10ms));
+      semaphore.release();
+      await(asyncio::sleep(2ms));
+      word = 7;
+      word.notify_all();
+    });
+    await(waiter);
+    await(other);
+    const auto in_vain = start([&] {
+      while (word.load() == 7) word.wait(7);
+      say("changed");
+    });
+    await(asyncio::sleep(2ms));
+    in_vain.cancel();
+    await(asyncio::sleep(10ms));
+    word = 8;
+    await(asyncio::wait(std::vector{in_vain}));
+    CHECK(in_vain.cancelled());
+  });
+  CHECK(say.take() == "other latch semaphore 7 changed");
 }
 #endif
 

@@ -1,0 +1,87 @@
+// Futexes: what std::atomic::wait, std::latch, std::counting_semaphore, GLib's GMutex and GCond and
+// the locks of other languages wait for, by syscall().
+//
+// A task that waited in the kernel would stop its thread, and with it the task that is to change the
+// word. So it looks at the word again, after 25 ms at most. Wake-ups without a reason are a part of
+// the interface; a cancelled wait is interrupted (EINTR).
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/threads.hpp>
+#include <fiber/monkey/waiting.hpp>
+
+#include <algorithm>
+#include <cstdarg>
+#include <cstdint>
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+
+namespace fiber::monkey::detail {
+
+#if defined(SYS_futex) && defined(__LP64__)
+namespace {
+
+bool is_wait(long operation) noexcept {
+  const long command = operation & FUTEX_CMD_MASK;
+  return command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET;
+}
+
+// A limit of FUTEX_WAIT is a length of time, one of FUTEX_WAIT_BITSET a time of day or of the
+// monotonic clock.
+std::int64_t deadline_of(const Call& call, long operation, const timespec& limit) noexcept {
+  if ((operation & FUTEX_CMD_MASK) == FUTEX_WAIT) return call.deadline_after(nanoseconds(limit));
+  const bool is_of_day = (operation & FUTEX_CLOCK_REALTIME) != 0;
+  return call.deadline_at(is_of_day ? CLOCK_REALTIME : CLOCK_MONOTONIC, limit);
+}
+
+long wait_for_change(const std::uint32_t* word, long operation, std::uint32_t value,
+                     const timespec* limit) noexcept {
+  const PolicyOfCall policy(PolicyOfCall::get() == Cancel::never ? Cancel::never
+                                                                 : Cancel::interrupt);
+  const Call call;
+  const auto has_changed = [=] { return __atomic_load_n(word, __ATOMIC_ACQUIRE) != value; };
+  if (has_changed()) {
+    errno = EAGAIN;
+    return -1;
+  }
+  // A wake-up without a change of the word is not seen: there is one after a while.
+  constexpr std::int64_t kLongest = kSecond;
+  const std::int64_t deadline = limit != nullptr ? deadline_of(call, operation, *limit) : kNever;
+  const std::int64_t end = std::min(deadline, call.deadline_after(kLongest));
+  Backoff backoff;
+  while (!has_changed()) {
+    if (backoff.pause(call, end)) continue;
+    if (errno != EAGAIN) return -1;
+    if (end != deadline) break;
+    errno = ETIMEDOUT;
+    return -1;
+  }
+  return call.done(0L);
+}
+
+// Like libc, takes six arguments of any kind, even if there are fewer.
+long syscall_(long number, ...) noexcept {
+  long given[6];
+  va_list list;
+  va_start(list, number);
+  for (long& each : given) each = va_arg(list, long);
+  va_end(list);
+  const auto& [a, b, c, d, e, f] = given;
+  const auto* word = reinterpret_cast<const std::uint32_t*>(a);
+  const auto* limit = reinterpret_cast<const timespec*>(d);
+  if (number == SYS_futex && is_wait(b) && word != nullptr &&
+      (limit == nullptr || is_valid(*limit)) && is_in_task())
+    return wait_for_change(word, b, static_cast<std::uint32_t>(c), limit);
+  return real().syscall(number, a, b, c, d, e, f);
+}
+
+}  // namespace
+
+std::span<const Hook> futex_hooks() noexcept {
+  static const Hook hooks[] = {plain_hook<syscall_>("syscall")};
+  return hooks;
+}
+#else
+std::span<const Hook> futex_hooks() noexcept { return {}; }
+#endif
+
+}  // namespace fiber::monkey::detail
