@@ -26,10 +26,12 @@ void Connection::begin_body() {
 // Ends the current request, and moves the bytes after it to the front.
 void Connection::next_request() {
   decompressor_.reset();
-  compressed_ = {};
   compressed_rest_ = {};
   more_output_ = false;
-  reader_of_body_ = ByteReader(*this);  // which may hold a piece
+  // A swap gives memory back; an empty string that is assigned does not.
+  std::string().swap(compressed_);
+  ByteReader fresh(*this);
+  std::swap(reader_of_body_, fresh);
   if (body_here_) {
     begin_ = cursor_ = end_ = 0;
     const std::size_t size = body_end_ - body_begin_;
@@ -41,7 +43,7 @@ void Connection::next_request() {
     end_ = size;
     body_here_ = false;
     body_begin_ = body_end_ = 0;
-    body_ = {};
+    std::string().swap(body_);
   }
   begin_ = cursor_;
   if (begin_ != end_) return;

@@ -181,7 +181,7 @@ void WebSocketObject::send(http::Opcode opcode, std::string_view data) {
   out_.write(opcode, data, scratch_);
   writer_.write(scratch_);
   constexpr std::size_t kKept = 64 * 1024;
-  if (scratch_.capacity() > kKept) scratch_ = {};
+  if (scratch_.capacity() > kKept) std::string().swap(scratch_);  // "= {}" would keep it
   drain();
 }
 

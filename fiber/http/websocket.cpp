@@ -129,10 +129,15 @@ void FrameReader::feed(std::string_view bytes) {
 std::optional<Message> FrameReader::fail(std::uint16_t code, const char* text) {
   fault_ = code;
   fault_text_ = text;
-  held_ = {};
-  message_ = {};
-  at_ = 0;
+  release_held();
+  std::string().swap(message_);
   return std::nullopt;
+}
+
+// A swap gives memory back; an empty string that is assigned does not.
+void FrameReader::release_held() noexcept {
+  std::string().swap(held_);
+  at_ = 0;
 }
 
 // Returns false if more bytes are needed, or on a fault.
@@ -190,6 +195,9 @@ std::optional<Message> FrameReader::next() {
     if (held_.size() - at_ < length_) return std::nullopt;
     std::string payload = held_.substr(at_, static_cast<std::size_t>(length_));
     at_ += payload.size();
+    // Between messages only little memory is kept.
+    constexpr std::size_t kKept = 8 * 1024;
+    if (at_ == held_.size() && held_.capacity() > kKept) release_held();
     in_frame_ = false;
     if (options_.masked)
       for (std::size_t i = 0; i < payload.size(); ++i) payload[i] ^= mask_[i % 4];

@@ -65,6 +65,7 @@ class FrameReader {
 
  private:
   std::optional<Message> fail(std::uint16_t code, const char* text);
+  void release_held() noexcept;
   bool parse_head();
   std::optional<Message> finish_frame(std::string payload);
   bool inflate(std::string_view payload, bool last);

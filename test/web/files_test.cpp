@@ -6,17 +6,21 @@
 #include <fiber/http/compression.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <doctest/doctest.h>
 
+#include "support/log.hpp"
+#include "support/web_peer.hpp"
 #include "web/directory.hpp"
 
 namespace asyncio = fiber::asyncio;
@@ -24,6 +28,7 @@ namespace http = fiber::http;
 namespace web = fiber::aiohttp::web;
 using asyncio::await;
 using fiber::aiohttp::test_utils::TestClient;
+using namespace std::chrono_literals;
 using web_test::Directory;
 
 namespace {
@@ -33,6 +38,26 @@ void with_app(const web::Application& app, Body body) {
   asyncio::testing::run_test(
       [&] { asyncio::with(TestClient(app), [&](TestClient& client) { body(client); }); });
 }
+
+// No file can be opened while it lives.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    const int next = ::dup(0);
+    REQUIRE(next >= 0);
+    ::close(next);
+    rlimit limit = before_;
+    limit.rlim_cur = static_cast<rlim_t>(next);
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  NoDescriptors(const NoDescriptors&) = delete;
+  NoDescriptors& operator=(const NoDescriptors&) = delete;
+  ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
 
 std::string unpacked(std::string_view data) {
   std::string text;
@@ -108,7 +133,66 @@ TEST_CASE("a range may end far behind the file") {
     CHECK(range("bytes=8-99999999999999999999") == "206 89 bytes 8-9/10");
     CHECK(range("bytes=-99999999999999999999") == "206 0123456789 bytes 0-9/10");
     CHECK(range("bytes=99999999999999999999-") == "416  bytes */10");
+    CHECK(range("bytes=-0") == "416  bytes */10");
+    CHECK(range("bytes=0-0") == "206 0 bytes 0-0/10");
     CHECK(range("bytes=9223372036854775807-9223372036854775807") == "416  bytes */10");
+  });
+}
+
+TEST_CASE("small files, which leave with their heads, and those of more than one piece") {
+  const Directory directory;
+  web::Application app;
+  app.router().add_static("/s", directory.path.string());
+  app.router().add_static("/root", "/");
+  with_app(app, [&](TestClient& client) {
+    for (const std::size_t size : {0, 1, 4096, 32 * 1024, 32 * 1024 + 1, 70'000}) {
+      CAPTURE(size);
+      std::string content;
+      for (std::size_t i = 0; i < size; ++i) content += static_cast<char>('a' + i % 23);
+      directory.write("file", content);
+      const auto whole = await(client.get("/s/file"));
+      CHECK(whole.status == 200);
+      CHECK(whole.headers["Content-Length"] == std::to_string(size));
+      CHECK((whole.body == content));
+      const auto head = await(client.head("/s/file"));
+      CHECK(head.headers["Content-Length"] == std::to_string(size));
+      CHECK(head.body.empty());
+      if (size < 2) continue;
+      const auto part = await(client.get("/s/file", {.headers = {{"Range", "bytes=1-"}}}));
+      CHECK(part.status == 206);
+      CHECK((part.body == content.substr(1)));
+      CHECK(await(client.get("/root" + (directory.path / "file").string())).body == content);
+    }
+    CHECK(await(client.get("/root/none")).status == 404);
+    CHECK(await(client.get("/root/")).status == 403);
+  });
+}
+
+TEST_CASE("a server without descriptors is at fault, not the client") {
+  const Directory directory;
+  directory.write("file", "0123456789");
+  web::Application app;
+  app.router().add_static("/s", directory.path.string());
+  app.router().add_get(
+      "/one", [&](web::Request&) { return web::FileResponse((directory.path / "file").string()); });
+  const support::Log log;
+  with_app(app, [](TestClient& client) {
+    const auto status = [](const support::Peer& peer, const std::string& path) {
+      peer.streams.second.write("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n");
+      return await(peer.streams.first.readuntil("\r\n\r\n")).substr(9, 3);
+    };
+    for (const char* path : {"/s/file", "/one"}) {
+      CAPTURE(std::string(path));
+      const support::Peer peer(client);
+      await(asyncio::sleep(1s));
+      std::string answer;
+      {
+        const NoDescriptors none;
+        answer = status(peer, path);
+      }
+      CHECK(answer == "500");
+    }
+    CHECK(await(client.get("/s/file")).status == 200);
   });
 }
 

@@ -8,10 +8,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <sys/socket.h>
 
 #include "support/allocations.hpp"
 #include "support/web_peer.hpp"
@@ -359,6 +361,62 @@ TEST_CASE("a connection holds no more than is promised, whatever arrives and is 
       await(asyncio::sleep(5s));
       constexpr std::size_t small = 16 * k;  // the objects of the connection and its request
       CHECK(support::allocations.peak - before < one.bound + small);
+    });
+  }
+}
+
+TEST_CASE("an idle connection keeps nothing of the requests before") {
+  if (!support::allocations_are_counted()) return;
+  constexpr std::size_t k = 1024;
+  web::Application app;
+  app.router().add_get(
+      "/large", [](web::Request&) { return web::Response({.body = std::string(31 * k, 'x')}); });
+  app.router().add_post("/read", [](web::Request& request) {
+    return web::Response({.text = std::to_string(await(request.read()).size())});
+  });
+  app.router().add_post("/begun", [](web::Request& request) {
+    await(request.content().read(1));
+    return web::Response();
+  });
+  app.router().add_get("/ws", [](web::Request& request) {
+    web::WebSocketResponse ws;
+    await(ws.prepare(request));
+    while (await(ws.receive()).type == aiohttp::WSMsgType::binary) {
+    }
+    return ws;
+  });
+  const std::string message =
+      "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" +
+      std::string("\x82\xFF\0\0\0\0\0\x08\0\0\0\0\0\0", 14) + std::string(512 * k, 'x');
+  const std::string upload =
+      " HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n" + std::string(60'000, 'x');
+  const std::string long_head = "GET /large HTTP/1.1\r\nHost: x\r\n" +
+                                repeated("A: " + std::string(6000, 'a') + "\r\n", 8) + "\r\n";
+  for (const std::string& request :
+       {std::string("GET /large HTTP/1.1\r\nHost: x\r\n\r\n"), "POST /read" + upload,
+        "POST /begun" + upload, long_head, message}) {
+    CAPTURE(request.substr(0, 20));
+    with_app(app, [&](TestClient& client) {
+      const auto exchange = [&](const support::SilentPeer& peer) {
+        peer.send(request);
+        await(asyncio::sleep(1s));
+      };
+      exchange(support::SilentPeer(client));  // what the server keeps for all connections
+      await(asyncio::sleep(1s));
+      const std::size_t before = support::allocations.live;
+      std::vector<std::unique_ptr<support::SilentPeer>> peers;
+      for (int i = 0; i < 10; ++i) {
+        peers.push_back(std::make_unique<support::SilentPeer>(client));
+        exchange(*peers.back());
+      }
+      std::string answer(64 * k, '\0');
+      for (const auto& peer : peers) {
+        CHECK(::recv(peer->fd(), answer.data(), answer.size(), MSG_DONTWAIT) > 0);
+        CHECK(answer.starts_with(request == message ? "HTTP/1.1 101" : "HTTP/1.1 200"));
+        CHECK(::recv(peer->fd(), answer.data(), answer.size(), MSG_DONTWAIT) < 0);  // open
+      }
+      CHECK((support::allocations.live - before) / 10 < 12 * k);
     });
   }
 }
