@@ -273,7 +273,7 @@ FIBER_INLINE T await_future(detail::FutureBase& future, bool mine) {
 template <class T>
 FIBER_INLINE T await(const Future<T>& future) {
   // Other code may drop the caller's handle during the wait.
-  const Future<T> held = future;
+  const Future<T> held = future;  // NOLINT(performance-unnecessary-copy-initialization)
   return await_future<T>(held.base(), false);
 }
 template <class T>

@@ -149,7 +149,8 @@ Strings environment_of(const subprocess::Environment& variables) {
   for (const auto& [name, value] : variables) {
     if (name.empty() || name.find('=') != std::string::npos)
       throw ValueError("illegal environment variable name");
-    pairs.push_back(name + "=" + value);
+    std::string& pair = pairs.emplace_back(name);
+    (pair += '=') += value;
   }
   return Strings(std::move(pairs));
 }

@@ -13,7 +13,7 @@ namespace {
 
 core::Ref<TransportObject> open_transport(LoopObject& loop, TransportObject::Kind kind,
                                           ReaderObject* reader, UniqueFd fd) {
-  const core::Ref<TransportObject> transport(new TransportObject(loop, kind, reader));
+  core::Ref<TransportObject> transport(new TransportObject(loop, kind, reader));
   transport->open(std::move(fd));
   transport->begin();
   return transport;

@@ -242,7 +242,7 @@ SubprocessTransport make_subprocess(LoopObject& loop, const protocol_factory& fa
                                .cwd = options.cwd,
                                .env = options.env,
                                .start_new_session = options.start_new_session}));
-  const SubprocessTransport transport(*object);
+  SubprocessTransport transport(*object);
   try {
     asyncio::await(EventLoop(&loop).create_task([object] { object->connect_pipes(); }));
   } catch (...) {

@@ -192,7 +192,7 @@ std::string describe_frame(void* address) {
   std::snprintf(
       text, sizeof text, "+0x%zx",
       static_cast<std::size_t>(static_cast<char*>(address) - static_cast<char*>(where.dli_fbase)));
-  const std::string place = where.dli_fname + std::string(text);
+  std::string place = where.dli_fname + std::string(text);
   if (symbol.name.empty()) return place;
   std::snprintf(text, sizeof text, "+0x%zx", symbol.offset + 1);
   return symbol.name + text + " (" + place + ")";

@@ -8,6 +8,7 @@ BaseTransport::BaseTransport(detail::AnyTransport& object) noexcept : object_(&o
 BaseTransport::BaseTransport(const BaseTransport& other) noexcept : object_(other.object_) {
   if (object_ != nullptr) object_->keep();
 }
+// NOLINTNEXTLINE(bugprone-unhandled-self-assignment): keeps before it lets go
 BaseTransport& BaseTransport::operator=(const BaseTransport& other) noexcept {
   if (other.object_ != nullptr) other.object_->keep();
   if (detail::AnyTransport* before = std::exchange(object_, other.object_)) before->let_go();
