@@ -40,7 +40,7 @@ struct EventSourceOptions {
 /// Keyword arguments of send().
 struct SendEventOptions {
   std::optional<std::string> id = {};     ///< sent by a client in Last-Event-ID when it reconnects
-  std::optional<std::string> event = {};                ///< the type; default: "message"
+  std::optional<std::string> event = {};  ///< the type; default: "message"
   std::optional<std::chrono::milliseconds> retry = {};  ///< the client's wait before it reconnects
 };
 
