@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes the tables and the plot from the JSON of one run.
+"""Writes the tables and the plots from the JSON of one run.
 
     build/test/benchmark/bench --peers test/benchmark/peers --json figures.json
     test/benchmark/report.py figures.json
 
 All rows go between the lines <!-- figures --> and <!-- end of figures --> of the README.md beside
-this script, the rows of SHORT between those of the README at the top; the plot goes into growth.svg
-(with gnuplot, where it is installed).
+this script, the rows of SHORT between those of the README at the top; the plots go into growth.svg
+and http.svg (with gnuplot, where it is installed).
 """
 import json
 import pathlib
@@ -20,6 +20,7 @@ top = here.parent.parent
 COLUMNS = ['fiber', 'raw Boost.Context', 'Boost.Fiber', 'Go', 'CPython', 'uvloop']
 NAMES = {'CPython': 'asyncio'}
 WORK = re.compile(r'growth: (.*), (\d+) tasks')
+SERVER = re.compile(r'HTTP server, (\d+) connections, per request')
 GROUPS = {
     'switches': 'Switches, ns',
     'generators': 'Generators, ns per item',
@@ -47,6 +48,9 @@ SHORT = [
     'connect, one byte, close: 100 at a time, each',
     'HTTP server, 100 connections, per request',
     'HTTP client, 50 connections, per request',
+    'HTTPS server, 100 connections, per request',
+    'HTTPS client, 50 connections, per request',
+    'HTTP file of 4 KiB, 100 connections, per request',
 ]
 
 
@@ -103,27 +107,46 @@ def headers(works):
                f'| {show(figures.get("bytes of object", 0) / 1024)} |')
 
 
-def plot(works):
-    lines = {}
-    for work in works:
-        found = WORK.match(work['work'])
-        if found:
-            lines.setdefault(found[1], []).append(
-                (int(found[2]), work['figures']['fiber']['median']))
+def plot(name, lines, settings):
+    """Draws lines of points into a file; false without any, or without gnuplot."""
     if not lines or not shutil.which('gnuplot'):
         return False
     script = [
         'set terminal svg size 760,420 background "white" font "sans,13"',
-        f'set output "{here / "growth.svg"}"',
-        'set logscale xy', 'set xlabel "tasks"', 'set ylabel "ns per operation"', 'set grid',
-        'set key top left', 'set format x "10^{%T}"', 'set xrange [5:2000000]',
-        'plot ' + ', '.join(f'"-" title "{name}" with linespoints pointtype 7 linewidth 2'
-                            for name in lines),
+        f'set output "{here / name}"', 'set logscale xy', 'set grid',
+        'set format x "10^{%T}"', *settings,
+        'plot ' + ', '.join(f'"-" title "{title}" with linespoints pointtype 7 linewidth 2'
+                            for title in lines),
     ]
     for points in lines.values():
         script += [f'{x} {y}' for x, y in sorted(points)] + ['e']
     subprocess.run(['gnuplot'], input='\n'.join(script) + '\n', text=True, check=True)
     return True
+
+
+def plot_growth(works):
+    lines = {}
+    for work in works:
+        if found := WORK.match(work['work']):
+            lines.setdefault(found[1], []).append(
+                (int(found[2]), work['figures']['fiber']['median']))
+    return plot('growth.svg', lines, [
+        'set xlabel "tasks"', 'set ylabel "ns per operation"', 'set key top left',
+        'set xrange [5:2000000]'])
+
+
+def plot_servers(works):
+    lines = {}
+    for work in works:
+        if found := SERVER.match(work['work']):
+            for who, figure in work['figures'].items():
+                lines.setdefault(NAMES.get(who, who), []).append(
+                    (int(found[1]), 1e9 / figure['median']))
+    if all(len(points) < 2 for points in lines.values()):
+        return False
+    return plot('http.svg', lines, [
+        'set xlabel "connections"', 'set ylabel "requests per second"', 'set key outside right',
+        'set xrange [0.8:8000]', 'unset logscale y', 'set yrange [0:*]'])
 
 
 def replace(page, lines):
@@ -155,8 +178,9 @@ def main():
     replace(top / 'README.md', [
         f'Nanoseconds, medians of one run: {machine(data)}.', '',
         *head('work', short), *(row(found[name], short) for name in SHORT if name in found)])
-    if not plot(works):
-        print('the plot was not made: it needs gnuplot and the group growth', file=sys.stderr)
+    for draw, group in (plot_growth, 'growth'), (plot_servers, 'http'):
+        if not draw(works):
+            print(f'a plot was not made: it needs gnuplot and the group {group}', file=sys.stderr)
 
 
 main()

@@ -1,6 +1,6 @@
 // Requests by the library's client, a task for each connection. Prints nanoseconds per request.
 //
-//   http_client PORT CONNECTIONS REQUESTS
+//   http_client URL CONNECTIONS REQUESTS
 #include <fiber/aiohttp.hpp>
 #include <fiber/asyncio.hpp>
 
@@ -15,7 +15,7 @@ using asyncio::await;
 
 int main(int argc, char** argv) {
   if (argc != 4) return 2;
-  const std::string url = "http://127.0.0.1:" + std::string(argv[1]) + "/";
+  const std::string url = argv[1];
   const int connections = std::atoi(argv[2]);
   const int requests = std::atoi(argv[3]);
   asyncio::run([&] {

@@ -1,7 +1,7 @@
-// The page "hello" by net/http, and a client for it.
+// The page "hello" and the files of a directory by net/http, and a client for the page.
 //
-//	http_go server                              prints its port
-//	http_go client PORT CONNECTIONS REQUESTS    prints nanoseconds per request
+//	http_go server DIRECTORY [CERTIFICATE KEY]    prints its port
+//	http_go client URL CONNECTIONS REQUESTS       prints nanoseconds per request
 package main
 
 import (
@@ -22,7 +22,7 @@ func check(err error) {
 	}
 }
 
-func serve() {
+func serve(directory string, secret []string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
@@ -30,10 +30,14 @@ func serve() {
 		writer.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		io.WriteString(writer, "hello")
 	})
+	http.Handle("/files/", http.StripPrefix("/files/", http.FileServer(http.Dir(directory))))
+	if len(secret) == 2 {
+		check(http.ServeTLS(listener, nil, secret[0], secret[1]))
+	}
 	check(http.Serve(listener, nil))
 }
 
-func ask(port string, connections int, requests int64) {
+func ask(url string, connections int, requests int64) {
 	client := &http.Client{Transport: &http.Transport{
 		MaxIdleConns: connections, MaxIdleConnsPerHost: connections}}
 	var group sync.WaitGroup
@@ -44,7 +48,7 @@ func ask(port string, connections int, requests int64) {
 		go func() {
 			defer group.Done()
 			for atomic.AddInt64(&left, -1) >= 0 {
-				response, err := client.Get("http://127.0.0.1:" + port + "/")
+				response, err := client.Get(url)
 				check(err)
 				body, err := io.ReadAll(response.Body)
 				check(err)
@@ -60,8 +64,8 @@ func ask(port string, connections int, requests int64) {
 }
 
 func main() {
-	if len(os.Args) == 2 {
-		serve()
+	if os.Args[1] == "server" {
+		serve(os.Args[2], os.Args[3:])
 	}
 	connections, err := strconv.Atoi(os.Args[3])
 	check(err)
