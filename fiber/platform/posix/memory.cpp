@@ -43,7 +43,7 @@ long mapping_limit() noexcept {
 
 // A page that nobody has touched reads as zero; one with nothing but zeros is as good as untouched.
 // The sanitizers see frames there that have not ended.
-[[gnu::no_sanitize("address", "thread", "undefined")]] std::size_t touched(
+__attribute__((no_sanitize("address", "thread", "undefined"))) std::size_t touched(
     std::byte* lowest, std::size_t bytes, std::size_t page) noexcept {
   const auto* const words = reinterpret_cast<const volatile unsigned long*>(lowest);
   const std::size_t count = bytes / sizeof(unsigned long);
