@@ -44,8 +44,7 @@
 // thread, pthread_once, the static variables of functions, reading by stdio, and pclose.
 //
 // Not cooperative: barriers, writing by stdio. asyncio::StallMonitor (asyncio/stall.hpp) finds
-// calls that still block;
-// fiber/monkey/README.md explains all of this.
+// calls that still block; fiber/monkey/README.md explains all of this.
 //
 // Patching also makes the default stacks of tasks 1 MiB large, for code written for threads.
 #pragma once

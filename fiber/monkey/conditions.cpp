@@ -5,8 +5,8 @@
 // find it, on whatever thread they are called. These are patched in every object, even if only one
 // object is to be patched: any object may signal.
 //
-// Threads wait in libc as usual. A signal wakes a task and a thread, if both wait: POSIX lets waiters
-// wake up without a reason. A cancelled task wakes up so as well, for waiting cannot fail.
+// Threads wait in libc as usual. A signal wakes a task and a thread, if both wait: POSIX lets
+// waiters wake up without a reason. A cancelled task wakes up so as well, for waiting cannot fail.
 #include <fiber/asyncio/threads.hpp>
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/monkey/real.hpp>

@@ -27,7 +27,7 @@ using asyncio::detail::FileCall;
 using asyncio::detail::Waiter;
 
 // A call on a file, which waits to its end. Converts to false if the call must be libc's: also for
-// a task that ends with its loop, and for the only task of a program, whose signals come at any time.
+// a task that ends with its loop, and for the only task of a program, whose signals come any time.
 class FileTask {
  public:
   explicit operator bool() const noexcept {

@@ -1,9 +1,9 @@
 // Futexes: what std::atomic::wait, std::latch, std::counting_semaphore, GLib's GMutex and GCond and
 // the locks of other languages wait for, by syscall().
 //
-// A task that waited in the kernel would stop its thread, and with it the task that is to change the
-// word. So it looks at the word again, after 25 ms at most. Wake-ups without a reason are a part of
-// the interface; a cancelled wait is interrupted (EINTR).
+// A task that waited in the kernel would stop its thread, and with it the task that is to change
+// the word. So it looks at the word again, after 25 ms at most. Wake-ups without a reason are a part
+// of the interface; a cancelled wait is interrupted (EINTR).
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/threads.hpp>
 #include <fiber/monkey/waiting.hpp>

@@ -21,8 +21,8 @@ struct Original {
   static inline constinit std::uintptr_t inverted = 0;
 };
 
-// The replacement for objects with a policy. Outside of tasks it calls libc's function, and must let
-// an unwinding pass: pthread_cancel() ends a thread so in a call that blocks.
+// The replacement for objects with a policy. Outside of tasks it calls libc's function, and must
+// let an unwinding pass: pthread_cancel() ends a thread so in a call that blocks.
 template <auto F, Cancel How>
 struct InTask;
 template <class R, class... A, R (*F)(A...) noexcept, Cancel How>
@@ -48,8 +48,8 @@ Hook hook(const char* name) noexcept {
            reinterpret_cast<void*>(+InTask<F, Cancel::never>::call)},
           &Original<F>::inverted};
 }
-// A hook for a function that does not wait, or does more than that, or whose arguments InTask cannot
-// pass on.
+// A hook for a function that does not wait, or does more than that, or whose arguments InTask
+// cannot pass on.
 template <auto F>
 Hook plain_hook(const char* name) noexcept {
   void* function = reinterpret_cast<void*>(F);

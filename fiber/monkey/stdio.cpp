@@ -1,8 +1,9 @@
 // Streams of stdio that are read, and pipes to programs that are closed.
 //
-// libc reads a stream's descriptor in internal functions that cannot be patched. So the replacements
-// wait until the descriptor is readable, if the stream's buffer is empty, and only then call libc's
-// functions, which find something to read. A line or a block that comes in parts is put together here.
+// libc reads a stream's descriptor in internal functions that cannot be patched. So the
+// replacements wait until the descriptor is readable, if the stream's buffer is empty, and only then
+// call libc's functions, which find something to read. A line or a block that comes in parts is put
+// together.
 #include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
@@ -129,8 +130,8 @@ bool is_left_alone(const Call& call, FILE* stream, F has_enough) noexcept {
          !may_wait(stream->_fileno);
 }
 
-// Takes bytes one by one: `take(byte)` returns false when it has enough. Returns false at the end of
-// the stream, or after an error.
+// Takes bytes one by one: `take(byte)` returns false when it has enough. Returns false at the end
+// of the stream, or after an error.
 template <class F>
 bool take_bytes(const Call& call, FILE* stream, F take) noexcept {
   for (;;) {
