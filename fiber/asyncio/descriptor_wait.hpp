@@ -26,7 +26,7 @@ struct DescriptorWait {
   core::Links<DescriptorWait> links = {};
 };
 
-/// A step of the library's own that runs whenever the descriptor is ready, in the place of a handle:
+/// A step of the library's own that runs whenever the descriptor is ready, in a handle's place:
 /// one for a descriptor and direction. It has a claim in the ready queue for as long as it lives,
 /// and claims again when it runs; see leave().
 struct DescriptorStep : Leaf {

@@ -43,7 +43,7 @@ class Watch {
  protected:
   virtual ~Watch() = default;
   int fd_ = -1;
-  /// Set before the descriptor is watched if the file may be one that is always ready, as /dev/null,
+  /// Set before the descriptor is watched if the file may always be ready, as /dev/null is,
   /// and of which the kernel reports nothing.
   bool may_be_always_ready_ = false;
 

@@ -45,9 +45,9 @@ std::optional<std::int64_t> parse_date(std::string_view text) noexcept;
 // Returns the parts between commas, without the space around them and without empty parts.
 std::vector<std::string_view> split_list(std::string_view text);
 
-// Returns the weight, in thousandths, of a content coding in the lists of Accept-Encoding (RFC 9110,
-// 12.5.3): by its name, or else by "*", except that "*" says nothing of `identity`. 0: not listed, or
-// excluded; so is a coding whose weight is malformed.
+// Returns the weight, in thousandths, of a content coding in lists of Accept-Encoding (RFC 9110,
+// 12.5.3): by its name, or else by "*", except that "*" says nothing of `identity`. 0: not listed
+// or excluded; so is a coding whose weight is malformed.
 int coding_weight(const std::vector<std::string_view>& accepted, std::string_view coding) noexcept;
 
 // A media type such as "text/html; charset=utf-8".

@@ -2,7 +2,7 @@
 // the locks of other languages wait for, by syscall().
 //
 // A task that waited in the kernel would stop its thread, and with it the task that is to change
-// the word. So it looks at the word again, after 25 ms at most. Wake-ups without a reason are a part
+// the word. So it looks at the word again, after 25 ms at most. Wake-ups without a reason are part
 // of the interface; a cancelled wait is interrupted (EINTR).
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/threads.hpp>

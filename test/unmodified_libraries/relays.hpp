@@ -1,4 +1,4 @@
-// Relays that tests put between a client and a server: one that is slow, one that never answers, one
+// Relays that tests put between client and server: one that is slow, one that never answers, one
 // that breaks off. Each is a child process that ends with the test.
 #pragma once
 

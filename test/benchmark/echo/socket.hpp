@@ -116,8 +116,8 @@ inline std::vector<int> connect_all(int poller, int port, std::size_t count) {
   return sockets;
 }
 
-// A hand-written server: one thread, epoll, no library. Calls accepted(fd), which returns whether the
-// connection is to be watched, and readable(fd), which returns whether it goes on.
+// A hand-written server: one thread, epoll, no library. Calls accepted(fd), which returns whether
+// the connection is to be watched, and readable(fd), which returns whether it goes on.
 template <class Accepted, class Readable>
 [[noreturn]] void serve_connections(Accepted accepted, Readable readable) {
   const int listener = listen_somewhere(SOCK_NONBLOCK);

@@ -1,4 +1,4 @@
-// The page "hello" by a hand-written server without a parser: one thread, epoll. It prints its port.
+// The page "hello" by a hand-written server without a parser: one thread, epoll. Prints its port.
 //
 //   http_epoll_server [DIRECTORY [CERTIFICATE KEY]]      the directory is not used
 #include "stream.hpp"
