@@ -176,7 +176,7 @@ namespace {
 
 // Returns true if the running task has entered the context, by being run in it or by Entered. A
 // task enters its own context without a mark; a greenlet of the user's merely refers to one.
-bool entered_by_this_task(const ContextObject* context) noexcept {
+bool entered_by_this_task(const ContextObject* context) {
   if (!running_greenlet().scheduled) return false;
   const ContextObject* at = current_or_null();
   while (at != nullptr && at != context) at = at->entered_from;

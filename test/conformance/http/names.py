@@ -40,7 +40,8 @@ def code_of(*patterns):
 
 def body_of(code, name):
     """What stands between the braces of a class, and of its bases."""
-    found = re.search(rf'\b(?:class|struct)\s+(?:FIBER_API\s+)?{name}\b([^;{{]*)\{{', code)
+    # No parameter of a template.
+    found = re.search(rf'(?<!, )(?<!<)\b(?:class|struct)\s+(?:FIBER_API\s+)?{name}\b([^;{{]*)\{{', code)
     if not found:
         return None
     depth, at = 1, found.end()
