@@ -12,31 +12,31 @@ template <class Client, class Options>
 class Verbs {
  public:
   auto get(std::string_view url, Options options = {}) const {
-    return send("GET", url, std::move(options));
+    return call("GET", url, std::move(options));
   }
   /// Follows no redirects unless `allow_redirects` is set.
   auto head(std::string_view url, Options options = {}) const {
     if (!options.allow_redirects) options.allow_redirects = false;
-    return send("HEAD", url, std::move(options));
+    return call("HEAD", url, std::move(options));
   }
   auto post(std::string_view url, Options options = {}) const {
-    return send("POST", url, std::move(options));
+    return call("POST", url, std::move(options));
   }
   auto put(std::string_view url, Options options = {}) const {
-    return send("PUT", url, std::move(options));
+    return call("PUT", url, std::move(options));
   }
   auto patch(std::string_view url, Options options = {}) const {
-    return send("PATCH", url, std::move(options));
+    return call("PATCH", url, std::move(options));
   }
   auto delete_(std::string_view url, Options options = {}) const {
-    return send("DELETE", url, std::move(options));
+    return call("DELETE", url, std::move(options));
   }
   auto options(std::string_view url, Options options = {}) const {
-    return send("OPTIONS", url, std::move(options));
+    return call("OPTIONS", url, std::move(options));
   }
 
  private:
-  auto send(std::string_view method, std::string_view url, Options options) const {
+  auto call(std::string_view method, std::string_view url, Options options) const {
     return static_cast<const Client&>(*this).request(method, url, std::move(options));
   }
 };
