@@ -32,7 +32,7 @@ class Stream {
 };
 
 void put(int fd, const std::string& text) {
-  CHECK(::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+  CHECK(calls::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
 }
 
 // Writes the parts, one after another, while other tasks run.
