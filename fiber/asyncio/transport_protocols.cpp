@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <functional>
+#include <new>
 #include <utility>
 
 #include <poll.h>
@@ -33,6 +34,15 @@ void TransportObject::speak_to(std::shared_ptr<BaseProtocol> protocol) {
   side_ = std::move(side);
 }
 
+void TransportObject::take_context(Step& step) noexcept {
+  if (side_ == nullptr) return;
+  try {
+    prepare(step.on_hub);
+  } catch (const std::bad_alloc&) {
+    // The context of its last use stays.
+  }
+}
+
 std::shared_ptr<BaseProtocol> TransportObject::get_protocol() const {
   return side_ != nullptr ? side_->get() : nullptr;
 }
@@ -51,7 +61,9 @@ void TransportObject::pause_by_user() {
 }
 
 void TransportObject::resume_by_user() {
-  if (!is_closing() && user_paused_) resume_reading();
+  if (is_closing() || !user_paused_) return;
+  take_context(read_step_);
+  resume_reading();
 }
 
 void TransportObject::resume_receiving() {
@@ -164,6 +176,7 @@ void TransportObject::protocol_reads_end() {
   ++refused_;
   // Of the protocol of now, though another may be set before the call: as CPython's bound method.
   EventLoop(&loop_).call_soon([side = *side_] { side.eof_received(); });
+  take_context(lost_step_);
   post(lost_step_);
 }
 

@@ -183,6 +183,7 @@ void TransportObject::finish() {
   closing_ = true;
   if (!out_.empty()) return;  // the last write step closes
   ++refused_;
+  take_context(lost_step_);
   post(lost_step_);
 }
 
@@ -192,6 +193,7 @@ void TransportObject::force_close(std::exception_ptr error) {
   closing_ = true;
   ++refused_;
   error_ = std::move(error);
+  take_context(lost_step_);
   post(lost_step_);
 }
 
@@ -389,7 +391,10 @@ void TransportObject::send(std::string_view data) {
     if (refused_ <= kWarnFrom) ++refused_;
     return;
   }
-  if (out_.empty() && (!send_some(data) || data.empty())) return;
+  if (out_.empty()) {
+    if (!send_some(data) || data.empty()) return;
+    take_context(write_step_);
+  }
   out_.append(data);
   maybe_pause_writing();
 }

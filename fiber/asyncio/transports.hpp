@@ -173,6 +173,9 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
 
   bool reading() const noexcept { return begun_ && !paused_ && !closing_ && !read_ended_; }
   void post(Step& step) noexcept;  ///< each has a claim in the ready queue
+  /// Makes a protocol's step run in a copy of the current context from now on, as CPython's
+  /// call_soon and add_writer do. Without memory the step keeps the context that it has.
+  void take_context(Step& step) noexcept;
   static constexpr std::size_t kSteps = 4;
   void read_step();
   void read();

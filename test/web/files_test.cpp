@@ -161,10 +161,10 @@ TEST_CASE("small files, which leave with their heads, and those of more than one
       const auto part = await(client.get("/s/file", {.headers = {{"Range", "bytes=1-"}}}));
       CHECK(part.status == 206);
       CHECK((part.body == content.substr(1)));
-      CHECK(await(client.get("/root" + (directory.path / "file").string())).body == content);
+      CHECK(await(client.get("/all" + (directory.path / "file").string())).body == content);
     }
-    CHECK(await(client.get("/root/none")).status == 404);
-    CHECK(await(client.get("/root/")).status == 403);
+    CHECK(await(client.get("/all/none")).status == 404);
+    CHECK(await(client.get("/all/")).status == 403);
   });
 }
 
