@@ -143,7 +143,7 @@ TEST_CASE("small files, which leave with their heads, and those of more than one
   const Directory directory;
   web::Application app;
   app.router().add_static("/s", directory.path.string());
-  app.router().add_static("/root", "/");
+  app.router().add_static("/all", "/");
   with_app(app, [&](TestClient& client) {
     for (const std::size_t size : {0, 1, 4096, 32 * 1024, 32 * 1024 + 1, 70'000}) {
       CAPTURE(size);
