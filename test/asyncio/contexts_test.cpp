@@ -1,9 +1,13 @@
 // The contexts of variables in which callbacks and tasks run.
 #include <fiber/asyncio.hpp>
+#include <fiber/socket.hpp>
 
 #include <doctest/doctest.h>
 
+#include <exception>
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include "support/events.hpp"
 #include "support/trace.hpp"
@@ -145,4 +149,57 @@ TEST_CASE("a task does not enter its context from within another one") {
     CHECK(outcome.second == "");
     CHECK_FALSE(refused());
   });
+}
+
+TEST_CASE("a protocol is called in the context of the call that led to it") {
+  struct Protocol : asyncio::Protocol {
+    Protocol(const ContextVar<int>& its_var, Events& its_say) : var(its_var), say(its_say) {}
+    void note(const char* what) { say(what + (" " + std::to_string(var.get()))); }
+    void connection_made(const Transport&) override { note("made"); }
+    void data_received(std::string_view) override { note("data"); }
+    void pause_writing() override { note("pause"); }
+    void resume_writing() override {
+      note("resume");
+      resumed = true;
+    }
+    void connection_lost(const std::exception_ptr&) override { note("lost"); }
+    const ContextVar<int>& var;
+    Events& say;
+    bool resumed = false;
+  };
+  const ContextVar<int> var("var", 0);
+  Events say;
+  asyncio::run([&] {
+    auto [ours, peer] = fiber::socket::socketpair();
+    peer.setblocking(false);
+    var.set(1);
+    const auto [transport, protocol] = await(get_running_loop().create_connection(
+        [&] { return std::make_shared<Protocol>(var, say); }, std::move(ours)));
+    var.set(2);
+    peer.send("x");
+    turns(12);
+    transport.pause_reading();
+    var.set(3);
+    transport.resume_reading();
+    var.set(4);
+    peer.send("x");
+    turns(12);
+    var.set(5);
+    transport.write(std::string(4 << 20, 'x'));
+    var.set(6);
+    std::string buffer(1 << 20, '\0');
+    while (!protocol->resumed) {
+      try {
+        peer.recv_into(buffer);
+      } catch (const fiber::BlockingIOError&) {
+        turns(1);
+      }
+    }
+    var.set(7);
+    transport.close();
+    var.set(8);
+    turns(12);
+  });
+  // As CPython 3.13.
+  CHECK(say.take() == "made 1, data 1, data 3, pause 5, resume 5, lost 7");
 }
