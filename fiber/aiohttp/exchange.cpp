@@ -4,7 +4,6 @@
 #include <fiber/asyncio/stream_protocol.hpp>
 #include <fiber/asyncio/streams.hpp>
 #include <fiber/asyncio/tasks.hpp>
-#include <fiber/http/url.hpp>
 
 #include <algorithm>
 #include <new>
@@ -12,8 +11,9 @@
 
 namespace fiber::aiohttp::detail {
 
-Exchange::Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout,
-                   std::shared_ptr<Upload> upload, std::shared_ptr<Traces> traces)
+Exchange::Exchange(std::shared_ptr<SessionCore> core, http::Outgoing&& request,
+                   ClientTimeout timeout, std::shared_ptr<Upload> upload,
+                   std::shared_ptr<Traces> traces)
     : core_(std::move(core)),
       engine_(core_->engine()),
       timeout_(timeout),
@@ -28,7 +28,7 @@ Exchange::~Exchange() { close(); }
 
 void Exchange::open() {
   start_timers();
-  slot_.emplace(core_->limiter_, http::origin_of(transfer_.request().url), [this] { wake(); });
+  slot_.emplace(core_->limiter_, transfer_.route().key, [this] { wake(); });
   const bool queued = traces_ && !slot_->granted();
   if (queued) traces_->queued_start();
   wait_until([this] { return slot_->granted(); });

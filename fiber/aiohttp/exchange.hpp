@@ -47,9 +47,9 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   Engine& engine();
   http::Outgoing outgoing_of(std::string method, const std::string& url,
                              RequestOptions& options) const;
-  ClientResponse response_to(http::Outgoing outgoing, const RequestOptions& options,
+  ClientResponse response_to(http::Outgoing&& outgoing, const RequestOptions& options,
                              const std::shared_ptr<Traces>& traces);
-  ClientResponse send(http::Outgoing outgoing, const ClientTimeout& timeout,
+  ClientResponse send(http::Outgoing&& outgoing, const ClientTimeout& timeout,
                       const std::shared_ptr<Traces>& traces);
   ClientResponse through_middlewares(http::Outgoing outgoing, const ClientTimeout& timeout,
                                      const std::shared_ptr<Traces>& traces,
@@ -67,7 +67,7 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
 class Exchange {
  public:
   /// Throws http::Failure.
-  Exchange(std::shared_ptr<SessionCore> core, http::Outgoing request, ClientTimeout timeout,
+  Exchange(std::shared_ptr<SessionCore> core, http::Outgoing&& request, ClientTimeout timeout,
            std::shared_ptr<Upload> upload, std::shared_ptr<Traces> traces);
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;

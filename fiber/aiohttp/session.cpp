@@ -124,7 +124,7 @@ ClientResponse SessionCore::request(std::string method, const std::string& url,
   }
 }
 
-ClientResponse SessionCore::response_to(http::Outgoing outgoing, const RequestOptions& options,
+ClientResponse SessionCore::response_to(http::Outgoing&& outgoing, const RequestOptions& options,
                                         const std::shared_ptr<Traces>& traces) {
   const ClientTimeout& timeout = options.timeout ? *options.timeout : options_.timeout;
   const ClientMiddlewares& middlewares =
@@ -168,7 +168,7 @@ http::Outgoing SessionCore::outgoing_of(std::string method, const std::string& u
 }
 
 // Sends the request, and waits for the head of the answer.
-ClientResponse SessionCore::send(http::Outgoing outgoing, const ClientTimeout& timeout,
+ClientResponse SessionCore::send(http::Outgoing&& outgoing, const ClientTimeout& timeout,
                                  const std::shared_ptr<Traces>& traces) {
   std::shared_ptr<Upload> upload;
   if (outgoing.body.source()) {

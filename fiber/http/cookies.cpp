@@ -171,6 +171,11 @@ std::vector<const CookieStore::Entry*> CookieStore::in_order() const {
   return entries;
 }
 
+bool CookieStore::empty() const {
+  const std::lock_guard lock(mutex_);
+  return count_ == 0;
+}
+
 std::vector<Cookie> CookieStore::all() const {
   const std::lock_guard lock(mutex_);
   std::vector<Cookie> cookies;

@@ -46,6 +46,7 @@ class CookieStore {
   // Returns the field Cookie of a request to this prepared URL; "" for none.
   std::string header(const std::string& url);
 
+  bool empty() const;
   // Returns the cookies that have not expired, in the order of their arrival.
   std::vector<Cookie> all() const;
   Params names_and_values() const;

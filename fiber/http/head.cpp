@@ -112,21 +112,32 @@ void HeadReader::finish_field() {
 
 // Refuses two lengths that differ: a proxy may have used the other one.
 void HeadReader::check_lengths() const {
-  const auto lengths = head_.headers.getall("Content-Length");
-  const auto differs = [&](const std::string& length) { return length != lengths.front(); };
-  if (std::any_of(lengths.begin(), lengths.end(), differs) ||
-      (rules_ == Rules::aiohttp && lengths.size() > 1) ||
-      (lengths.size() == 1 && lengths.front().find(',') != std::string::npos))
+  const std::string* length = nullptr;
+  bool several = false, differ = false, has_coding = false;
+  for (const auto& [name, value] : head_.headers) {
+    if (equal_ignoring_case(name, "Content-Length")) {
+      several = length != nullptr;
+      differ = differ || (several && value != *length);
+      if (!several) length = &value;
+    } else if (equal_ignoring_case(name, "Transfer-Encoding")) {
+      has_coding = true;
+    }
+  }
+  if (differ || (rules_ == Rules::aiohttp && several) ||
+      (length && !several && length->find(',') != std::string::npos))
     throw Failure{Failure::Kind::bad_header, "Content-Length contained multiple unmatching values"};
-  if (!lengths.empty()) {
-    const std::string& length = lengths.front();
+  if (length) {
     const bool is_number =
-        !length.empty() && length.find_first_not_of("0123456789") == std::string::npos;
-    if (!is_number || (rules_ == Rules::aiohttp && length.size() > 18))
-      refuse("Invalid Content-Length: '" + length.substr(0, 100) + "'");
-    if (rules_ == Rules::aiohttp && head_.headers.contains("Transfer-Encoding"))
+        !length->empty() && length->find_first_not_of("0123456789") == std::string::npos;
+    if (!is_number || (rules_ == Rules::aiohttp && length->size() > 18))
+      refuse("Invalid Content-Length: '" + length->substr(0, 100) + "'");
+    if (rules_ == Rules::aiohttp && has_coding)
       refuse("Content-Length can't be present with Transfer-Encoding");
   }
+  if (has_coding) check_codings();
+}
+
+void HeadReader::check_codings() const {
   for (const std::string& coding : head_.headers.getall("Transfer-Encoding"))
     if (!equal_ignoring_case(coding, "chunked") && !equal_ignoring_case(coding, "identity"))
       refuse("Unsupported Transfer-Encoding: '" + coding + "'");

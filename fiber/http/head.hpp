@@ -34,6 +34,7 @@ class HeadReader {
   void field(std::string_view line);
   void finish_field();
   void check_lengths() const;
+  void check_codings() const;
   void check_connection();
 
   Rules rules_;

@@ -17,7 +17,7 @@ Headers::Headers(std::initializer_list<value_type> items) {
 
 Headers::const_iterator Headers::find(std::string_view name) const noexcept {
   return std::find_if(items_.begin(), items_.end(), [&](const value_type& item) {
-    return equal_ignoring_case(item.first, name);
+    return item.first.size() == name.size() && equal_ignoring_case(item.first, name);
   });
 }
 

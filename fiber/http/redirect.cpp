@@ -95,7 +95,7 @@ void put_cookie(Params& cookies, std::string_view name, std::string_view value) 
 std::string cookie_field(const Outgoing& request, CookieStore* store) {
   const std::string of_caller = request.headers.get("Cookie");
   if (request.rules == Rules::requests && !of_caller.empty()) return of_caller;
-  Params cookies = store ? store->matching(cookie_place(request.url)) : Params{};
+  Params cookies = store && !store->empty() ? store->matching(cookie_place(request.url)) : Params{};
   for (std::string_view rest = of_caller; !rest.empty();) {
     const std::string_view pair = take_item(rest, ';');
     const auto equals = std::min(pair.find('='), pair.size());

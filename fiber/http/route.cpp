@@ -4,7 +4,6 @@
 #include <fiber/http/proxy.hpp>
 #include <fiber/http/redirect.hpp>
 #include <fiber/http/text.hpp>
-#include <fiber/http/url.hpp>
 
 #include <charconv>
 #include <cstdint>
@@ -135,15 +134,14 @@ std::string port_bytes(int port) {
 
 }  // namespace
 
-Route route_of(const Outgoing& request) {
+Route route_of(const Outgoing& request, const UrlParts& url) {
   Route route;
-  const UrlParts parts = split_url(request.url);
-  route.tls = parts.scheme == "https";
+  route.tls = url.scheme == "https";
   route.upgrade = request.upgrade;
-  route.host = resolvable(parts.host);
-  route.port = parts.port;
-  route.origin = without_zone(parts.host);
-  if (parts.port != (route.tls ? 443 : 80)) route.origin += ":" + std::to_string(parts.port);
+  route.host = resolvable(url.host);
+  route.port = url.port;
+  route.origin = without_zone(url.host);
+  if (url.port != (route.tls ? 443 : 80)) route.origin += ":" + std::to_string(url.port);
   const auto given = proxy_for(request.url, request.proxies);
   const std::string proxy = given               ? *given
                             : request.trust_env ? proxy_of_environment(request.url, request.rules)

@@ -3,6 +3,7 @@
 
 #include <fiber/http/answer.hpp>
 #include <fiber/http/outgoing.hpp>
+#include <fiber/http/url.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -40,8 +41,9 @@ struct Route {
   int first_port() const noexcept { return through_proxy() ? proxy_port : port; }
 };
 
-// Returns the route of a request that is ready to be sent. Throws Failure (invalid_proxy, proxy).
-Route route_of(const Outgoing& request);
+// Returns the route of a request that is ready to be sent; `url`: the parts of its URL. Throws
+// Failure (invalid_proxy, proxy).
+Route route_of(const Outgoing& request, const UrlParts& url);
 
 // Returns the value of Proxy-Authorization; "" for none.
 std::string proxy_authorization(const Route& route);

@@ -5,6 +5,7 @@
 #include <fiber/http/headers.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -46,6 +47,24 @@ constexpr std::size_t find_any(std::string_view text, std::string_view character
     if (is_one_of(text[i], characters)) return i;
   return std::string_view::npos;
 }
+
+// A set of characters that is asked for each character of a text: one look into a table.
+class CharSet {
+ public:
+  constexpr explicit CharSet(std::string_view characters) noexcept {
+    for (const char c : characters) has_[static_cast<unsigned char>(c)] = true;
+  }
+  constexpr bool has(char c) const noexcept { return has_[static_cast<unsigned char>(c)]; }
+  // Returns the place of the first of these characters, npos if the text has none of them.
+  constexpr std::size_t find_in(std::string_view text) const noexcept {
+    for (std::size_t i = 0; i < text.size(); ++i)
+      if (has(text[i])) return i;
+    return std::string_view::npos;
+  }
+
+ private:
+  std::array<bool, 256> has_{};
+};
 
 // Removes the `blanks` at both ends.
 constexpr std::string_view strip(std::string_view text, std::string_view blanks = " \t") noexcept {
@@ -105,14 +124,17 @@ inline bool is_alphanumeric(char c) noexcept {
 
 // Whether RFC 3986, 2.3, calls the character unreserved: such characters need no quoting.
 inline bool is_unreserved(char c) noexcept {
-  return is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~';
+  static constexpr CharSet unreserved(
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~");
+  return unreserved.has(c);
 }
 
 // Whether the text is a token of RFC 9110, 5.6.2: the names of fields and methods are.
 inline bool is_token(std::string_view text) noexcept {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return is_alphanumeric(c) || is_one_of(c, "-!#$%&'*+.^_`|~");
-  });
+  static constexpr CharSet characters(
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-!#$%&'*+.^_`|~");
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return characters.has(c); });
 }
 
 // Puts a value of a cookie in quotes as http.cookies does: `stands(c)` says which characters need

@@ -143,7 +143,7 @@ class Transfer {
 
   void set_up();
   void set_up_body();
-  void write_head();
+  void write_head(std::string_view target);
   void fill_output();
   void fill_chunk(std::size_t size);
   std::size_t read_source(char* buffer, std::size_t room);

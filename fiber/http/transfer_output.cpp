@@ -28,10 +28,11 @@ void add_field(std::string& head, std::string_view name, std::string_view value)
 void Transfer::set_up() {
   if (request_.verify.bundle().find('\0') != std::string::npos)
     throw Failure{Failure::Kind::invalid_argument, "verify: embedded null byte in the path"};
-  route_ = route_of(request_);
+  const UrlParts url = split_url(request_.url);
+  route_ = route_of(request_, url);
   parser_.begin(request_.method == "HEAD");
   set_up_body();
-  write_head();
+  write_head(url.target);
 }
 
 void Transfer::set_up_body() {
@@ -57,13 +58,13 @@ void Transfer::set_up_body() {
     sending_ = Sending::chunked;
 }
 
-void Transfer::write_head() {
+void Transfer::write_head(std::string_view target) {
   const Headers& headers = request_.headers;
   out_.clear();
   out_taken_ = 0;
   out_.append(request_.method).append(" ");
   if (route_.absolute()) out_.append("http://").append(route_.origin);
-  out_.append(split_url(request_.url).target).append(" HTTP/1.1\r\n");
+  out_.append(target).append(" HTTP/1.1\r\n");
   add_field(out_, "Host", headers.get("Host", route_.origin));
   if (route_.absolute() && route_.proxy_auth && !headers.contains("Proxy-Authorization"))
     add_field(out_, "Proxy-Authorization", proxy_authorization(route_));

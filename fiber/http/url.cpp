@@ -40,18 +40,17 @@ bool is_http(std::string_view scheme) noexcept {
 // --- quoting ------------------------------------------------------------------------------------
 
 // The characters that each part may have besides unreserved ones (RFC 3986, appendix A).
-constexpr std::string_view userinfo_characters = "!$&'()*+,;=:";
-constexpr std::string_view path_characters = "!$&'()*+,;=:@/";
-constexpr std::string_view query_characters = "!$&'()*+,;=:@/?";
+constexpr CharSet userinfo_characters("!$&'()*+,;=:");
+constexpr CharSet path_characters("!$&'()*+,;=:@/");
+constexpr CharSet query_characters("!$&'()*+,;=:@/?");
 
 // Quotes the characters that are not allowed, and unquotes unreserved ones. In a text with a
 // percent sign that begins no escape, every percent sign is quoted, too.
 // Python: urllib3's _encode_invalid_chars(), then requests.utils.unquote_unreserved().
-std::string requote(std::string_view text, std::string_view allowed) {
+void append_requoted(std::string& out, std::string_view text, const CharSet& allowed) {
   bool quoted = true;
   for (auto at = text.find('%'); quoted && at != text.npos; at = text.find('%', at + 1))
     quoted = percent_byte(text, at) >= 0;
-  std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
     const bool escape = c == '%' && quoted;
@@ -63,17 +62,15 @@ std::string requote(std::string_view text, std::string_view allowed) {
       i += 2;
       continue;
     }
-    if (is_unreserved(c) || (!escape && is_one_of(c, allowed)))
+    if (is_unreserved(c) || (!escape && allowed.has(c)))
       out += c;
     else
       append_percent(out, static_cast<unsigned char>(c));
   }
-  return out;
 }
 
 // Removes dot segments from a path that begins with a slash (RFC 3986, 5.2.4).
 std::string without_dot_segments(std::string_view path) {
-  if (path.find("/.") == path.npos) return std::string(path);
   std::vector<std::string_view> segments;
   for (std::size_t begin = 1; begin <= path.size();) {
     const auto end = std::min(path.find('/', begin), path.size());
@@ -135,6 +132,7 @@ std::optional<std::uint64_t> number_of(std::string_view text) noexcept {
 // Returns "127.0.0.1" for "127.1", "0x7f.1", "2130706433", which the system's resolver accepts,
 // too: one machine gets one name. Returns nothing for any other host.
 std::optional<std::string> address_of(std::string_view host) {
+  if (host.empty() || !is_digit(host.front())) return std::nullopt;
   if (host.ends_with('.')) host.remove_suffix(1);
   std::array<std::uint64_t, 4> numbers{};
   std::size_t count = 0;
@@ -172,11 +170,14 @@ std::string bracketed_address(std::string_view text, std::string_view whole) {
   if (zone.starts_with("25") && zone.size() > 2) zone.remove_prefix(2);
   const auto may_stand = [](char c) { return is_unreserved(c) || c == '%'; };
   if (zone.empty() || !std::all_of(zone.begin(), zone.end(), may_stand)) refuse(whole);
-  return "[" + std::string(normal) + "%25" + requote(zone, "") + "]";
+  std::string host = "[" + std::string(normal) + "%25";
+  append_requoted(host, zone, CharSet(""));
+  return host += ']';
 }
 
 bool is_forbidden_in_host(unsigned char c) noexcept {
-  return c <= ' ' || c == 127 || is_one_of(static_cast<char>(c), "#%/:<>?@[\\]^|");
+  static constexpr CharSet delimiters("#%/:<>?@[\\]^|");
+  return c <= ' ' || c == 127 || delimiters.has(static_cast<char>(c));
 }
 
 std::string host_of(std::string_view text, std::string_view whole) {
@@ -196,11 +197,11 @@ std::string host_of(std::string_view text, std::string_view whole) {
 }
 
 // Returns the port without leading zeros: "8080" for "08080".
-std::string port_of(std::string_view text, std::string_view whole) {
+std::string_view port_of(std::string_view text, std::string_view whole) {
   if (!std::all_of(text.begin(), text.end(), is_digit)) refuse(whole);
   while (text.size() > 1 && text.starts_with('0')) text.remove_prefix(1);
   if (text.size() > 5 || (text.size() == 5 && text > "65535")) refuse(whole);
-  return std::string(text);
+  return text;
 }
 
 // --- parts --------------------------------------------------------------------------------------
@@ -223,10 +224,12 @@ struct Parts {
     }
     if (text.starts_with("//")) {
       text.remove_prefix(2);
-      authority = text.substr(0, find_any(text, "/\\?#"));
+      static constexpr CharSet delimiters("/\\?#");
+      authority = text.substr(0, delimiters.find_in(text));
       text.remove_prefix(authority.size());
     }
-    path = text.substr(0, find_any(text, "?#"));
+    static constexpr CharSet ends("?#");
+    path = text.substr(0, ends.find_in(text));
     text.remove_prefix(path.size());
     query = text.substr(0, text.find('#'));
     fragment = text.substr(query.size());
@@ -254,21 +257,31 @@ struct Authority {
 std::string assemble(const Parts& parts, const Params& params, std::string_view text) {
   const Authority authority(parts.authority);
   if (authority.host.starts_with('[') && !authority.host.ends_with(']')) refuse(text);
-  std::string url = lower(parts.scheme) + "://";
-  if (!authority.userinfo.empty()) (url += requote(authority.userinfo, userinfo_characters)) += '@';
-  const std::string port = port_of(authority.port, text);
+  std::string url = lower(parts.scheme);
+  url.reserve(text.size() + 16);
+  url += "://";
+  if (!authority.userinfo.empty()) {
+    append_requoted(url, authority.userinfo, userinfo_characters);
+    url += '@';
+  }
+  const std::string_view port = port_of(authority.port, text);
   if (authority.host.empty())
     throw Failure{Kind::invalid_url, "Invalid URL '" + std::string(text) + "': No host supplied"};
   url += host_of(authority.host, text);
   if (!port.empty()) (url += ':') += port;
 
-  std::string path = requote(parts.path, path_characters);
-  if (!path.starts_with('/')) path.insert(0, 1, '/');
-  url += without_dot_segments(path);
-  std::string query = requote(parts.query, query_characters);
-  if (!params.empty()) query.append(query.empty() ? "" : "&").append(urlencode(params));
-  if (!query.empty()) (url += '?') += query;
-  if (!parts.fragment.empty()) (url += '#') += requote(parts.fragment, query_characters);
+  const std::size_t path = url.size();
+  if (!parts.path.starts_with('/')) url += '/';
+  append_requoted(url, parts.path, path_characters);
+  if (url.find("/.", path) != url.npos) {
+    const std::string straight = without_dot_segments(std::string_view(url).substr(path));
+    url.replace(path, url.npos, straight);
+  }
+  const std::size_t query = url.size();
+  if (!parts.query.empty()) append_requoted(url += '?', parts.query, query_characters);
+  if (!params.empty()) (url += query == url.size() ? '?' : '&') += urlencode(params);
+  if (url.size() == query + 1) url.pop_back();  // no `?` before an empty query
+  if (!parts.fragment.empty()) append_requoted(url += '#', parts.fragment, query_characters);
   return url;
 }
 
@@ -357,6 +370,7 @@ UrlParts split_url(std::string_view url) {
 }
 
 std::optional<BasicAuth> take_credentials(std::string& url) {
+  if (url.find('@') == url.npos) return std::nullopt;
   const Parts parts(url);
   const auto at = parts.authority.rfind('@');
   if (at == parts.authority.npos) return std::nullopt;
