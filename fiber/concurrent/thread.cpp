@@ -54,14 +54,15 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
           "own after fork()");
     std::list<Entry> entry;
     entry.push_back({std::move(work)});
-    const std::lock_guard lock(mutex_);
-    if (broken_) throw broken_pool();
-    if (shutdown_) throw RuntimeError("cannot schedule new futures after shutdown");
-    queue_.splice(queue_.end(), entry);
-    if (queue_.size() > available_ && started_ < max_workers_)
-      start_thread();
-    else
-      wake_.notify_one();
+    {
+      const std::lock_guard lock(mutex_);
+      if (broken_) throw broken_pool();
+      if (shutdown_) throw RuntimeError("cannot schedule new futures after shutdown");
+      queue_.splice(queue_.end(), entry);
+      if (queue_.size() > available_ && started_ < max_workers_) return start_thread();
+    }
+    // A thread that woke up under the mutex would have to wait for it.
+    wake_.notify_one();
   }
 
   void shutdown(ShutdownOptions options) {
