@@ -18,7 +18,7 @@
 namespace fiber::asyncio::tracing {
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string quoted = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') {
@@ -64,16 +64,16 @@ class Trace::Writer final : public asyncio::detail::LoopObserver {
   void task_step(Interval time, const TaskStep& step) override {
     end_wait(step.number, time.begin);
     span(step.name, "task", time,
-         ",\"args\":{\"coroutine\":" + quoted(step.coroutine) + ",\"then\":" +
-             quoted(step.ended               ? "ended"
-                    : step.waits_for.empty() ? "gave way"
-                                             : "waits") +
+         ",\"args\":{\"coroutine\":" + in_quotes(step.coroutine) + ",\"then\":" +
+             in_quotes(step.ended               ? "ended"
+                       : step.waits_for.empty() ? "gave way"
+                                                : "waits") +
              "}");
     last_ = time.end;
     if (step.ended) return;
     waits_.emplace(step.number, step.name);
     event('b', step.name, "wait", time.end,
-          id(step.number) + ",\"args\":{\"for\":" + quoted(step.waits_for) + "}");
+          id(step.number) + ",\"args\":{\"for\":" + in_quotes(step.waits_for) + "}");
   }
   void callback(Interval time, const std::string& name) override {
     span(name, "callback", time, "");

@@ -11,6 +11,7 @@
 
 #include <dlfcn.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 namespace fiber::core {
 namespace {
@@ -45,7 +46,7 @@ Record* find_record() noexcept {
     return nullptr;
   // The signal stack may be foreign memory, and freed by now.
   const auto page = reinterpret_cast<std::uintptr_t>(current.ss_sp) %
-                    static_cast<std::uintptr_t>(::getpagesize());  // not a test's page_size()
+                    static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));  // not a test's
   if (!platform::is_mapped(static_cast<std::byte*>(current.ss_sp) - page, page + sizeof(Record)))
     return nullptr;
   auto* record = static_cast<Record*>(current.ss_sp);

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <locale>
+#include <sstream>
 #include <system_error>
 
 namespace fiber::http {
@@ -17,6 +19,19 @@ struct Stop {
   const char* msg;
   std::size_t at;
 };
+
+// Whether the number is within the range of double.
+bool fits_double(std::string_view number) {
+  double value = 0;
+#ifdef __cpp_lib_to_chars
+  return std::from_chars(number.data(), number.data() + number.size(), value).ec !=
+         std::errc::result_out_of_range;
+#else
+  std::istringstream in{std::string(number)};
+  in.imbue(std::locale::classic());
+  return static_cast<bool>(in >> value);
+#endif
+}
 
 // Scans a text as Python's json.loads does, and stops at the fault that json.loads would report.
 class Scanner {
@@ -177,10 +192,7 @@ class Scanner {
   }
 
   static bool is_too_large(std::string_view number) {
-    double value = 0;
-    if (std::from_chars(number.data(), number.data() + number.size(), value).ec !=
-        std::errc::result_out_of_range)
-      return false;
+    if (fits_double(number)) return false;
     // Too large or too small: decided by the power of ten of the first digit.
     if (number.starts_with('-')) number.remove_prefix(1);
     const auto e = number.find_first_of("eE");

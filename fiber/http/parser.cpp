@@ -9,6 +9,8 @@
 #include <optional>
 #include <utility>
 
+// C++20 has no std::result_of; Asio 1.74 asks for its successor under this name alone.
+#define BOOST_ASIO_HAS_STD_INVOKE_RESULT 1
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/basic_parser.hpp>
 

@@ -1,7 +1,6 @@
 #include <fiber/monkey/image.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <exception>
 
 #include <sys/mman.h>
@@ -203,7 +202,7 @@ bool Image::write(void** slot, void* value) const noexcept {
   const bool read_only = is_made_read_only(slot);
   void* start = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(slot) & ~(page() - 1));
   if (read_only && ::mprotect(start, page(), PROT_READ | PROT_WRITE) != 0) return false;
-  std::atomic_ref<void*>(*slot).store(value, std::memory_order_release);
+  __atomic_store_n(slot, value, __ATOMIC_RELEASE);  // LLVM 16 has no std::atomic_ref
   if (read_only) ::mprotect(start, page(), PROT_READ);
   return true;
 }

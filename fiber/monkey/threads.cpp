@@ -268,6 +268,7 @@ int once_(pthread_once_t* control, void (*initialise)()) {
   return real_threads().once(control, initialise);
 }
 
+#if defined(__GLIBCXX__) && defined(__linux__)
 // The guard of a static variable of a function, in the C++ runtime of GCC: the first byte says that
 // the variable is initialised, others that its initialiser runs.
 int guard_acquire_(std::uint64_t* guard) {
@@ -276,6 +277,7 @@ int guard_acquire_(std::uint64_t* guard) {
   });
   return real_threads().guard_acquire(guard);
 }
+#endif
 
 }  // namespace
 
