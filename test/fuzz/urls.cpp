@@ -26,7 +26,7 @@ void check(const std::string& url) {
   std::string plain = url;
   http::take_credentials(plain);
   fuzz::require(http::origin_of(plain) == http::origin_of(url), "credentials are of the origin");
-  const http::Route route = http::route_of({.url = url});
+  const http::Route route = http::route_of({.url = url}, parts);
   fuzz::require(fuzz::is_one_line(route.origin) && fuzz::is_one_line(route.host),
                 "a line break in Host");
 }
@@ -39,8 +39,8 @@ void urls(std::string_view data) {
     } catch (const http::Failure&) {
     }
     try {
-      const http::Route route =
-          http::route_of({.url = base, .proxies = {{"all", std::string(line)}}});
+      const http::Route route = http::route_of(
+          {.url = base, .proxies = {{"all", std::string(line)}}}, http::split_url(base));
       fuzz::require(fuzz::is_one_line(http::proxy_authorization(route)), "a line break");
     } catch (const http::Failure&) {
     }
