@@ -263,6 +263,18 @@ const Form& Request::read_form() {
   return *form;
 }
 
+namespace {
+
+// Returns the value of a field: UTF-8, or the bytes of a part that is no text.
+std::string text_of(const BodyPartReader& part, std::string data) {
+  const http::MediaType type = http::parse_media_type(part.headers.get("Content-Type"));
+  if (!type.type.empty() && !type.type.starts_with("text/")) return data;
+  return http::is_latin1(http::lower(type.parameter("charset"))) ? http::from_latin1(data)
+                                                                 : http::valid_utf8(data);
+}
+
+}  // namespace
+
 void Request::read_multipart_form() {
   const std::size_t most = connection_->client_max_size;
   constexpr std::size_t kMostParts = 1000;
@@ -294,10 +306,7 @@ void Request::read_multipart_form() {
       data += piece;
     }
     if (part->filename.empty()) {
-      const http::MediaType type = http::parse_media_type(part->headers.get("Content-Type"));
-      fields.add(part->name, PostField(http::is_latin1(http::lower(type.parameter("charset")))
-                                           ? http::from_latin1(data)
-                                           : http::valid_utf8(data)));
+      fields.add(part->name, PostField(text_of(*part, std::move(data))));
     } else {
       const std::string type = part->headers.contains("Content-Type") ? part->content_type()
                                                                       : "application/octet-stream";

@@ -311,6 +311,12 @@ TEST_CASE("forms in ISO-8859-1, and forms that are none") {
         "--B--\r\n";
     CHECK(post("multipart/form-data; boundary=B", parts).text() ==
           "a=\u00E9;b=\u00E9.txt;c=\u00E9.txt;");
+    // The bytes of what is no text stay what they are.
+    const std::string bytes =
+        "--B\r\nContent-Disposition: form-data; name=a\r\n"
+        "Content-Type: application/octet-stream\r\n\r\n\xE9\xFF\r\n"
+        "--B\r\nContent-Disposition: form-data; name=b\r\n\r\n\xFF\r\n--B--\r\n";
+    CHECK(post("multipart/form-data; boundary=B", bytes).text() == "a=\xE9\xFF;b=\uFFFD;");
     CHECK(post("multipart/form-data", parts).status == 400);
     const std::string longest = "multipart/form-data; boundary=" + std::string(71, 'B');
     CHECK(post(longest.c_str(), parts).status == 400);
