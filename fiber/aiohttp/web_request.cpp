@@ -27,6 +27,20 @@ struct RequestExtras {
 
 }  // namespace detail
 
+namespace {
+
+// Fields need much more memory than their text.
+http::Params fields_of(std::string_view text, bool latin1) {
+  constexpr std::size_t kMost = 10'000;
+  try {
+    return http::parse_form(text, latin1, kMost);
+  } catch (const ValueError&) {
+    throw HTTPBadRequest({.text = "400: more than 10000 fields"});
+  }
+}
+
+}  // namespace
+
 // --- match_info ---------------------------------------------------------------------------------
 
 const std::string& UrlMappingMatchInfo::operator[](std::string_view name) const {
@@ -100,7 +114,7 @@ std::string_view Request::query_string() const noexcept {
 
 const MultiDict& Request::query() const {
   std::optional<MultiDict>& query = extras().query;
-  if (!query) query.emplace(http::parse_form(query_string()));
+  if (!query) query.emplace(fields_of(query_string(), false));
   return *query;
 }
 
@@ -254,7 +268,7 @@ const Form& Request::read_form() {
   } else if (type == "application/x-www-form-urlencoded") {
     Form fields;
     // What the escapes stand for is in the charset, too.
-    for (auto& [name, value] : http::parse_form(decoded(), http::is_latin1(charset())))
+    for (auto& [name, value] : fields_of(decoded(), http::is_latin1(charset())))
       fields.add(std::move(name), PostField(std::move(value)));
     form = std::move(fields);
   } else {

@@ -256,6 +256,8 @@ TEST_CASE("dates, forms, cookies, types") {
   CHECK(http::parse_form("a=1&b=x+y%21&c&=d") ==
         http::Params{{"a", "1"}, {"b", "x y!"}, {"c", ""}, {"", "d"}});
   CHECK(http::parse_cookies("a=1; b=\"2\"; bad name=3; c") == http::Params{{"a", "1"}, {"b", "2"}});
+  CHECK(http::parse_form("a&&b&", false, 2).size() == 2);
+  CHECK_THROWS_AS(http::parse_form("a&b&c", false, 2), fiber::ValueError);
   CHECK(http::parse_form("a=%e9+\u00E9%zz", true) == http::Params{{"a", "\u00E9 \u00E9%zz"}});
   CHECK(http::parse_cookies("a=\"x;y\" ; b=\"\\073\\054 \\\"q\\\" \\\\\";c = 3") ==
         http::Params{{"a", "x;y"}, {"b", ";, \"q\" \\"}, {"c", "3"}});
