@@ -2,6 +2,7 @@
 
 #include <fiber/aiohttp/receive_head.hpp>
 #include <fiber/aiohttp/websocket_object.hpp>
+#include <fiber/asyncio/timeouts.hpp>
 #include <fiber/http/parser.hpp>
 #include <fiber/http/quoting.hpp>
 #include <fiber/http/random.hpp>
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <utility>
 
 namespace fiber::aiohttp {
@@ -162,18 +164,11 @@ ClientWebSocketResponse WsHandshake::accept(const Upgraded& answer, std::string_
   return ClientWebSocketResponse(std::move(socket), protocol, static_cast<bool>(deflate));
 }
 
-ClientWebSocketResponse connect_websocket(const std::string& url, const WsConnectOptions& options) {
-  if (!options.proxy.empty() || options.proxy_auth)
-    throw ValueError("a WebSocket through a proxy needs ClientSession::ws_connect()");
-  const Address address = parse_url(url, options.params);
-  const auto auth = credentials(address, options);
-  const WsHandshake handshake(options);
-  http::Headers headers = handshake.headers();
-  if (!headers.contains("Host")) headers.set("Host", address.authority);
-  if (auth) headers.set("Authorization", http::basic_authorization(*auth));
-  const std::string request = request_head(address, headers);
-  asyncio::OpenConnectionOptions connection;
-  if (address.secure) connection.ssl = options.ssl ? options.ssl : asyncio::ssl_argument(true);
+namespace {
+
+ClientWebSocketResponse shake_hands(const std::string& url, const Address& address,
+                                    const WsHandshake& handshake, const std::string& request,
+                                    const asyncio::OpenConnectionOptions& connection) {
   auto [reader, writer] = await(asyncio::open_connection(address.host, address.port, connection));
   writer.write(request);
   std::string received;
@@ -189,6 +184,25 @@ ClientWebSocketResponse connect_websocket(const std::string& url, const WsConnec
                            .reader = reader,
                            .writer = writer},
                           std::string_view(received).substr(size));
+}
+
+}  // namespace
+
+ClientWebSocketResponse connect_websocket(const std::string& url, const WsConnectOptions& options) {
+  if (!options.proxy.empty() || options.proxy_auth)
+    throw ValueError("a WebSocket through a proxy needs ClientSession::ws_connect()");
+  const Address address = parse_url(url, options.params);
+  const auto auth = credentials(address, options);
+  const WsHandshake handshake(options);
+  http::Headers headers = handshake.headers();
+  if (!headers.contains("Host")) headers.set("Host", address.authority);
+  if (auth) headers.set("Authorization", http::basic_authorization(*auth));
+  const std::string request = request_head(address, headers);
+  asyncio::OpenConnectionOptions connection;
+  if (address.secure) connection.ssl = options.ssl ? options.ssl : asyncio::ssl_argument(true);
+  constexpr auto time = std::chrono::minutes(5);  // that of a ClientSession
+  return asyncio::with(asyncio::timeout(time),
+                       [&] { return shake_hands(url, address, handshake, request, connection); });
 }
 
 }  // namespace detail

@@ -120,8 +120,9 @@ WsRequestContext open_websocket(std::shared_ptr<Core> core, std::string url,
 
 /// Connects to ws://host:port/path or wss:// (http:// and https:// are taken too), without a
 /// session: no cookies, proxies, redirects. Throws ValueError for another URL,
-/// WSServerHandshakeError, OSErrors (an ssl::SSLError is one), RuntimeError for wss:// where
-/// <fiber/ssl.hpp> is not in the program; await it. Ours; Python: session.ws_connect.
+/// WSServerHandshakeError, OSErrors (an ssl::SSLError is one), TimeoutError for a handshake that
+/// takes more than 5 minutes, RuntimeError for wss:// where <fiber/ssl.hpp> is not in the program;
+/// await it. Ours; Python: session.ws_connect.
 inline WsRequestContext ws_connect(std::string url, WsConnectOptions options = {}) {
   return WsRequestContext(asyncio::Coroutine<ClientWebSocketResponse>(
       [url = std::move(url), options = std::move(options)] {

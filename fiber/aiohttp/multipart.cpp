@@ -92,6 +92,15 @@ struct MultipartObject {
     }
   }
 
+  // Begins the body of a part. An empty one may lack the line end before its boundary: the line end
+  // after the headers is that, too (RFC 2046, 5.1.1).
+  void begin_part() {
+    const std::string_view boundary = std::string_view(delimiter).substr(2);
+    while (rest().size() < boundary.size() && boundary.starts_with(rest())) more();
+    if (rest().starts_with(boundary)) held.insert(at, "\r\n");
+    part_open = true;
+  }
+
   ByteReader* reader;
   std::string delimiter;      // "\r\n--boundary"
   std::string held = "\r\n";  // the first boundary may have no line before it
@@ -118,6 +127,23 @@ MultipartReader::MultipartReader(std::string_view content_type, detail::ByteRead
 
 bool MultipartReader::at_eof() const noexcept { return object_->ended; }
 
+namespace {
+
+// Returns the parameter `name`, or its extended form `name*` (RFC 8187), which has priority.
+std::string text_of(const http::MediaType& disposition, const std::string& name) {
+  const std::string_view extended = disposition.parameter(name + "*");
+  const std::size_t quote = extended.find('\'');
+  const std::size_t second =
+      quote == std::string_view::npos ? quote : extended.find('\'', quote + 1);
+  if (second == std::string_view::npos) return http::valid_utf8(disposition.parameter(name));
+  const std::string_view value = extended.substr(second + 1);
+  return http::is_latin1(http::lower(extended.substr(0, quote)))
+             ? http::from_latin1(http::unquote_to_bytes(value))
+             : http::unquote(value);
+}
+
+}  // namespace
+
 std::optional<BodyPartReader> MultipartReader::next_part() const {
   detail::MultipartObject& object = *object_;
   while (!object.read(64 * 1024).empty()) {
@@ -125,22 +151,13 @@ std::optional<BodyPartReader> MultipartReader::next_part() const {
   if (object.ended) return std::nullopt;
   BodyPartReader part;
   part.headers = object.headers();
-  object.part_open = true;
+  object.begin_part();
   part.object_ = object_;
   part.index_ = ++object.index;
   const http::MediaType disposition =
       http::parse_media_type(part.headers.get("Content-Disposition"));
-  part.name = http::valid_utf8(disposition.parameter("name"));
-  part.filename = http::valid_utf8(disposition.parameter("filename"));
-  if (const std::string_view extended = disposition.parameter("filename*"); !extended.empty()) {
-    const std::size_t quote = extended.find('\'');
-    const std::size_t second =
-        quote == std::string_view::npos ? quote : extended.find('\'', quote + 1);
-    if (second != std::string_view::npos)
-      part.filename = http::is_latin1(http::lower(extended.substr(0, quote)))
-                          ? http::from_latin1(http::unquote_to_bytes(extended.substr(second + 1)))
-                          : http::unquote(extended.substr(second + 1));
-  }
+  part.name = text_of(disposition, "name");
+  part.filename = text_of(disposition, "filename");
   return part;
 }
 

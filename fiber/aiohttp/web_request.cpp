@@ -27,6 +27,20 @@ struct RequestExtras {
 
 }  // namespace detail
 
+namespace {
+
+// Fields need much more memory than their text.
+http::Params fields_of(std::string_view text, bool latin1) {
+  constexpr std::size_t kMost = 10'000;
+  try {
+    return http::parse_form(text, latin1, kMost);
+  } catch (const ValueError&) {
+    throw HTTPBadRequest({.text = "400: more than 10000 fields"});
+  }
+}
+
+}  // namespace
+
 // --- match_info ---------------------------------------------------------------------------------
 
 const std::string& UrlMappingMatchInfo::operator[](std::string_view name) const {
@@ -100,7 +114,7 @@ std::string_view Request::query_string() const noexcept {
 
 const MultiDict& Request::query() const {
   std::optional<MultiDict>& query = extras().query;
-  if (!query) query.emplace(http::parse_form(query_string()));
+  if (!query) query.emplace(fields_of(query_string(), false));
   return *query;
 }
 
@@ -254,7 +268,7 @@ const Form& Request::read_form() {
   } else if (type == "application/x-www-form-urlencoded") {
     Form fields;
     // What the escapes stand for is in the charset, too.
-    for (auto& [name, value] : http::parse_form(decoded(), http::is_latin1(charset())))
+    for (auto& [name, value] : fields_of(decoded(), http::is_latin1(charset())))
       fields.add(std::move(name), PostField(std::move(value)));
     form = std::move(fields);
   } else {
@@ -262,6 +276,18 @@ const Form& Request::read_form() {
   }
   return *form;
 }
+
+namespace {
+
+// Returns the value of a field: UTF-8, or the bytes of a part that is no text.
+std::string text_of(const BodyPartReader& part, std::string data) {
+  const http::MediaType type = http::parse_media_type(part.headers.get("Content-Type"));
+  if (!type.type.empty() && !type.type.starts_with("text/")) return data;
+  return http::is_latin1(http::lower(type.parameter("charset"))) ? http::from_latin1(data)
+                                                                 : http::valid_utf8(data);
+}
+
+}  // namespace
 
 void Request::read_multipart_form() {
   const std::size_t most = connection_->client_max_size;
@@ -294,10 +320,7 @@ void Request::read_multipart_form() {
       data += piece;
     }
     if (part->filename.empty()) {
-      const http::MediaType type = http::parse_media_type(part->headers.get("Content-Type"));
-      fields.add(part->name, PostField(http::is_latin1(http::lower(type.parameter("charset")))
-                                           ? http::from_latin1(data)
-                                           : http::valid_utf8(data)));
+      fields.add(part->name, PostField(text_of(*part, std::move(data))));
     } else {
       const std::string type = part->headers.contains("Content-Type") ? part->content_type()
                                                                       : "application/octet-stream";

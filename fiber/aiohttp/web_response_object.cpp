@@ -36,6 +36,15 @@ const std::string& date_and_server() {
                    "' of a response: it cannot be sent");
 }
 
+// Returns the value of Content-Length, nothing if it is not a number.
+std::optional<std::uint64_t> length_of(std::string_view value) noexcept {
+  std::uint64_t length = 0;
+  const char* const end = value.data() + value.size();
+  const auto parsed = std::from_chars(value.data(), end, length);
+  if (parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
+  return length;
+}
+
 enum class Known : unsigned char { other, type, length, date, server, connection, coding };
 
 Known known(std::string_view name) noexcept {
@@ -94,9 +103,7 @@ void ResponseObject::append_head(Request& request, std::optional<std::size_t> bo
       case Known::date: has_date = true; break;
       case Known::connection: has_connection = true; break;
       case Known::length:
-        if (!length && !value.empty() && value.size() < 19 &&
-            value.find_first_not_of("0123456789") == std::string::npos)
-          length = std::stoull(value);
+        if (!length) length = length_of(value);
         continue;
       case Known::coding: continue;  // the coding in use is appended below
       default: break;
@@ -303,7 +310,10 @@ void BodyResponseObject::prepare(Request& request) {
   std::string& out = request.connection().scratch();
   out.clear();
   const bool as_is = !chunked || request.version().minor == 0;
-  append_head(request, as_is ? std::optional(body.size()) : std::nullopt, out);
+  // HEAD may tell the size of a body that was not made.
+  const bool told = request.method() == "HEAD" && !has_body &&
+                    (length || length_of(headers.get("Content-Length")));
+  append_head(request, as_is && !told ? std::optional(body.size()) : std::nullopt, out);
   begin(request);
   constexpr std::size_t kCopied = 32 * 1024;
   if (head_only_) {

@@ -6,6 +6,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <exception>
 
 namespace fiber::aiohttp::web {
 
@@ -54,12 +55,22 @@ struct RunnerObject {
     ready = false;
     for (const auto& site : sites) site->stop();
     server->pre_shutdown();
-    if (app) await(app->shutdown());
+    std::vector<std::exception_ptr> errors;
+    const auto step = [&](const auto& function) {
+      try {
+        function();
+      } catch (const std::exception&) {  // the others are made, too
+        errors.push_back(std::current_exception());
+      }
+    };
+    if (app) step([&] { await(app->shutdown()); });
     await(server->shutdown(options.shutdown_timeout));
-    if (app) await(app->cleanup());
+    if (app) step([&] { await(app->cleanup()); });
     for (const auto& site : sites)
       if (site->listening) await(site->listening.wait_closed());
     sites.clear();
+    if (errors.size() == 1) std::rethrow_exception(errors.front());
+    if (!errors.empty()) throw CleanupError(std::move(errors));
   }
 
   std::optional<Application> app;

@@ -121,7 +121,8 @@ Decompressor::Result Decompressor::feed(std::string_view& data, std::string& out
     limit -= made;
     if (result == Z_STREAM_END) {
       state.ended = state.any_member = true;
-      if (data.empty()) return Result::end;
+      // A WebSocket's stream may go on behind its last block, once the caller has reset this.
+      if (data.empty() || state.wrapping == Wrapping::raw) return Result::end;
       continue;
     }
     if (result == Z_MEM_ERROR) throw MemoryError("no memory to decompress with");

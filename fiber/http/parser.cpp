@@ -44,6 +44,12 @@ const char* fault_of_lines(std::string_view head) noexcept {
   return nullptr;
 }
 
+// Whether the target has one of the four forms (RFC 9112, 3.2).
+bool is_target(std::string_view method, std::string_view target) noexcept {
+  return target.starts_with('/') || target == "*" || method == "CONNECT" ||
+         target.find("://") < target.find_first_of("/?#");
+}
+
 }  // namespace
 
 std::string_view Head::field(std::string_view name) const noexcept {
@@ -265,6 +271,7 @@ bool MessageParser::head(std::string_view bytes, Head& out, bool bodiless) {
   if (!beast.is_header_done() || taken != bytes.size())
     return refuse(400, "the head is incomplete");
   if (kind_ == Kind::request) {
+    if (!is_target(out.method, out.target)) return refuse(400, "bad target");
     if (beast.hosts > 1) return refuse(400, "Host is given twice");
     if (beast.hosts == 0 && out.version >= 11) return refuse(400, "Host is missing");
     if (out.content_length && out.chunked)
@@ -286,12 +293,31 @@ bool MessageParser::head(std::string_view bytes, Head& out, bool bodiless) {
   return true;
 }
 
-// Whether the head of a chunk, complete or not, is too long.
-bool MessageParser::chunk_head_is_long(std::string_view bytes) const noexcept {
+// Returns the faults that show before the head of a chunk, or the trailers, are complete: Beast's
+// parser would wait for more bytes.
+const char* MessageParser::fault_of_chunk_head(std::string_view bytes) const noexcept {
+  if (!beast_->in_chunks || beast_->chunk_left != 0) return nullptr;
   const std::string_view beginning = bytes.substr(0, limits_.line + 2 * kLineEnd);
   // The end of the chunk before may precede the head.
-  return beast_->in_chunks && beast_->chunk_left == 0 && bytes.size() > beginning.size() &&
-         beginning.find('\n', kLineEnd) == std::string_view::npos;
+  const std::size_t from = beginning.starts_with("\r\n") ? kLineEnd : 0;
+  const std::size_t end = beginning.find('\n', from);
+  if (end == std::string_view::npos)
+    return bytes.size() > beginning.size() ? "a chunk's head is too long" : nullptr;
+  const std::string_view line = bytes.substr(from, end - from);
+  if (!line.ends_with('\r')) return "a line ends in LF alone";
+  bool quoted = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (quoted && line[i] == '\\')
+      ++i;
+    else if (line[i] == '"')
+      quoted = !quoted;
+  }
+  if (quoted) return "a chunk's extension has a line break";
+  const std::string_view size = line.substr(0, line.find_first_not_of("0123456789abcdefABCDEF"));
+  if (size.empty() || size.find_first_not_of('0') != std::string_view::npos) return nullptr;
+  const std::string_view trailers = bytes.substr(end + 1);
+  const std::size_t ends = end_of_head(bytes, end - 1);
+  return fault_of_lines(ends == 0 ? trailers : bytes.substr(end + 1, ends - end - 1));
 }
 
 bool MessageParser::step(std::string_view bytes, BodyStep& out) {
@@ -306,16 +332,16 @@ bool MessageParser::step(std::string_view bytes, BodyStep& out) {
     error_code error;
     beast.data = {};
     const std::string_view rest = bytes.substr(out.consumed);
+    if (const char* text = fault_of_chunk_head(rest)) {
+      fault_ = {.status = 400, .text = text};
+      return false;
+    }
     // Once Beast has seen the head of the last chunk, it must also see the shortest end there is.
     constexpr std::size_t last_chunk_size = std::string_view("0\r\n\r\n").size();
     if (beast.in_chunks && beast.chunk_left == 0 && rest.size() < last_chunk_size &&
         rest.front() == '0') {
       out.need_more = true;
       return true;
-    }
-    if (chunk_head_is_long(rest)) {
-      fault_ = {.status = 400, .text = "a chunk's head is too long"};
-      return false;
     }
     const std::size_t taken = beast.put(rest, error);
     out.consumed += taken;

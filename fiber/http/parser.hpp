@@ -91,7 +91,7 @@ class MessageParser {
   struct RequestBeast;
   struct ResponseBeast;
 
-  bool chunk_head_is_long(std::string_view bytes) const noexcept;
+  const char* fault_of_chunk_head(std::string_view bytes) const noexcept;
 
   Kind kind_;
   HeadLimits limits_;

@@ -1,5 +1,6 @@
 #include <fiber/http/quoting.hpp>
 
+#include <fiber/exceptions.hpp>
 #include <fiber/http/headers.hpp>
 
 #include <algorithm>
@@ -130,11 +131,12 @@ Params parse_form(std::string_view text, bool latin1, std::size_t limit) {
     return decoded;
   };
   Params pairs;
-  while (!text.empty() && pairs.size() < limit) {
+  while (!text.empty()) {
     const std::size_t end = text.find('&');
     const std::string_view pair = text.substr(0, end);
     text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
     if (pair.empty()) continue;
+    if (pairs.size() == limit) throw ValueError("Max number of fields exceeded");
     const std::size_t equals = pair.find('=');
     pairs.emplace_back(plain(pair.substr(0, equals)), equals == std::string_view::npos
                                                           ? std::string()

@@ -30,9 +30,10 @@ std::string quote_form(const Params& fields);
 // Appends the fields to the query of a URL, or of a part of one.
 void append_query(std::string& url, const Params& fields);
 
-// Parses and unquotes name=value&name=value; a name alone has the value "". Drops all pairs beyond
-// `limit`. `latin1`: escapes stand for bytes of ISO-8859-1; otherwise for those of UTF-8.
-Params parse_form(std::string_view text, bool latin1 = false, std::size_t limit = 10000);
+// Parses and unquotes name=value&name=value; a name alone has the value "". Throws ValueError for
+// more than `limit` pairs. `latin1`: escapes stand for bytes of ISO-8859-1; otherwise for those of
+// UTF-8.
+Params parse_form(std::string_view text, bool latin1 = false, std::size_t limit = 10'000);
 // Parses name=value; name="value". Leaves out parts that are not pairs. In quotes a value may have
 // semicolons, and escapes as http.cookies writes them: "a\073b".
 Params parse_cookies(std::string_view header);

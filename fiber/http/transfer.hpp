@@ -120,9 +120,11 @@ class Transfer {
   const std::exception_ptr& error() const noexcept { return error_; }
 
   // The clock of the read timeout: whether bytes of the server are awaited, and when the last ones
-  // arrived. The clock stands still while connecting and while paused.
+  // arrived. The clock stands still while connecting, while paused and while the body is awaited.
   bool connected() const noexcept { return attached_; }
-  bool awaits_server() const noexcept { return attached_ && !paused_ && !done_; }
+  bool awaits_server() const noexcept {
+    return attached_ && !paused_ && !sending_paused_ && !done_;
+  }
   Clock::time_point last_activity() const noexcept { return last_activity_; }
   void touch() noexcept { last_activity_ = Clock::now(); }
 

@@ -183,6 +183,7 @@ void Transfer::fill_chunk(std::size_t size) {
 
 void Transfer::resume_sending() {
   if (!std::exchange(sending_paused_, false) || done_ || over_) return;
+  touch();  // the time that the source took is no silence of the server
   ask_owner();
 }
 

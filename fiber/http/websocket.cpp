@@ -218,7 +218,11 @@ bool FrameReader::inflate(std::string_view payload, bool last) {
       if (options_.most != 0 && message_.size() > options_.most)
         return fail(1009, "the message is too big"), false;
       more = result == Decompressor::Result::more_output;
-      if (result == Decompressor::Result::end) decompressor_->reset();
+      if (result ==
+          Decompressor::Result::end) {  // a last block within a message (RFC 7692, 7.2.3.4)
+        decompressor_->reset();
+        more = !rest.empty();
+      }
     }
   }
   if (last && options_.deflate.peer_fresh) decompressor_->reset();

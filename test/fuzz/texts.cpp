@@ -45,8 +45,8 @@ void texts(std::string_view data) {
   fuzz::require_same(http::valid_utf8(data), http::unquote(http::quote(data)), "quoting");
   fuzz::require(http::is_valid_utf8(http::valid_utf8(data)), "valid_utf8() is not");
   fuzz::require(http::is_valid_utf8(http::unquote(data, true)), "unquoted text is not UTF-8");
-  http::parse_form(data, false, 100);
-  http::parse_form(data, true, 100);
+  http::parse_form(data, false, data.size());
+  http::parse_form(data, true, data.size());
   http::parse_cookies(line);
   for (const std::string_view item : http::split_list(line))
     fuzz::require(!item.empty(), "an empty part of a list");

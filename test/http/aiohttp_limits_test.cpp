@@ -58,6 +58,22 @@ TEST_CASE("the time that the reader takes does not count as silence of the serve
   });
 }
 
+TEST_CASE("the time that the source of a body takes does not count as silence of the server") {
+  HttpServer server;
+  const aiohttp::ClientTimeout silence{.total = {}, .sock_read = 1s};
+  with_session({.timeout = silence}, [&](aiohttp::ClientSession& session) {
+    const auto source = [pieces = 0]() mutable -> std::string {
+      if (pieces == 2) return "";
+      if (pieces++ == 1) await(asyncio::sleep(1200ms));
+      return "piece";
+    };
+    auto response = await(session.post(server.url("/echo"), {.data = source}));
+    CHECK(await(response.text()).ends_with("piecepiece"));
+    CHECK_THROWS_AS(await(session.post(server.url("/silent"), {.data = "x"})),
+                    aiohttp::ServerTimeoutError);
+  });
+}
+
 TEST_CASE("the connect timeouts count the wait for a free connection, or the handshake alone") {
   HttpServer server;
   aiohttp::SessionOptions options;

@@ -3,6 +3,7 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/testing.hpp>
 
+#include <chrono>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@ namespace asyncio = fiber::asyncio;
 namespace web = fiber::aiohttp::web;
 using asyncio::await;
 using fiber::aiohttp::test_utils::TestClient;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -157,6 +159,40 @@ TEST_CASE("all of a clean-up is done, whatever parts of it throw") {
     const web::AppRunner runner(app);
     await(runner.setup());
     CHECK(outcome(runner, false) == "Multiple errors on cleanup stage; one; two; three");
+  });
+}
+
+TEST_CASE("after a shutdown that has failed everything is closed and cleaned up") {
+  Notes notes;
+  notes.broken = "shutdown app";
+  asyncio::testing::run_test([&] {
+    const web::Application app = nested(notes);
+    app.router().add_get("/", [&](web::Request&) {
+      try {
+        await(asyncio::sleep(1h));
+      } catch (const asyncio::CancelledError&) {
+        notes.note("cancel the handler");
+        throw;
+      }
+      return web::Response();
+    });
+    app.on_cleanup().append([](web::Application&) { throw std::runtime_error("cleanup fails"); });
+    const web::AppRunner runner(app, {.shutdown_timeout = 1s});
+    await(runner.setup());
+    const web::TCPSite site(runner, "127.0.0.1", 0);
+    await(site.start());
+    auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", site.port()));
+    writer.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    while (runner.server().requests_count() == 0) await(asyncio::sleep(0s));
+    notes.events.clear();
+    CHECK(outcome(runner, false) ==
+          "Multiple errors on cleanup stage; shutdown app fails; cleanup fails");
+    CHECK(text(notes.events) ==
+          text({"shutdown sub", "shutdown inner", "shutdown app", "cancel the handler",
+                "leave app 2", "leave app 1", "leave sub 2", "leave sub 1", "cleanup sub",
+                "leave inner 2", "leave inner 1", "cleanup inner", "cleanup app"}));
+    CHECK(await(reader.read()).empty());
+    CHECK(runner.sites().empty());
   });
 }
 

@@ -97,6 +97,17 @@ TEST_CASE("what a proxy could read in another way is refused") {
   CHECK(status_of(get("A: \xC3\xA4\r\n")) == 200);
 }
 
+TEST_CASE("a target has one of the four forms") {
+  const auto of = [](const std::string& method, const std::string& target) {
+    return status_of(method + " " + target + " HTTP/1.1\r\nHost: x\r\n\r\n");
+  };
+  for (const char* good : {"/", "//a", "/a?b#c", "http://x", "http://x/a", "http://x?a", "*"})
+    CHECK(of("GET", good) == 200);
+  for (const char* bad : {"a", "a/b", "../a", "?a", "#a", "x:80", "http:/a", "http:", "a/http://x"})
+    CHECK(of("GET", bad) == 400);
+  CHECK(of("CONNECT", "x:80") == 200);
+}
+
 TEST_CASE("a head has limits") {
   const http::HeadLimits limits{.line = 30, .field = 20, .fields = 3, .head = 1000};
   CHECK(status_of(get("A: " + std::string(19, 'b') + "\r\n"), limits) == 200);
@@ -166,6 +177,26 @@ TEST_CASE("bodies, however their bytes are cut") {
   }
 }
 
+TEST_CASE("a malformed line of a body is refused at its end, whatever follows") {
+  for (const std::size_t piece : {std::size_t{1}, std::size_t{99}}) {
+    CAPTURE(piece);
+    for (const std::string& before : {""s, "1\r\nx\r\n"s}) {
+      CAPTURE(before);
+      const std::string x = before.empty() ? "" : "x";
+      for (const std::string& bad :
+           {"5\n"s, "5;a\n"s, "5;a=\"\n"s, "5;a=\"\r\n"s, "5;a=\"\\\"\r\n"s, "0\n\n"s,
+            "0;a=\"\r\n"s, "0\r\nA: b\n"s, "0\r\nA: b\r\n c\r\n"s}) {
+        CAPTURE(bad);
+        CHECK(body_of("Transfer-Encoding: chunked\r\n", before + bad, piece) == "!400");
+      }
+      for (const std::string& good : {"0;a=\"b;\\\"\"\r\n\r\n"s, "0\r\nA: \"\r\nB: b\r\n\r\n"s}) {
+        CAPTURE(good);
+        CHECK(body_of("Transfer-Encoding: chunked\r\n", before + good, piece) == x);
+      }
+    }
+  }
+}
+
 TEST_CASE("the head of a chunk and all trailers have a limit, however their bytes are cut") {
   const auto body = [](const std::string& sent, std::size_t piece) {
     return body_of("Transfer-Encoding: chunked\r\n", sent, piece);
@@ -225,6 +256,8 @@ TEST_CASE("dates, forms, cookies, types") {
   CHECK(http::parse_form("a=1&b=x+y%21&c&=d") ==
         http::Params{{"a", "1"}, {"b", "x y!"}, {"c", ""}, {"", "d"}});
   CHECK(http::parse_cookies("a=1; b=\"2\"; bad name=3; c") == http::Params{{"a", "1"}, {"b", "2"}});
+  CHECK(http::parse_form("a&&b&", false, 2).size() == 2);
+  CHECK_THROWS_AS(http::parse_form("a&b&c", false, 2), fiber::ValueError);
   CHECK(http::parse_form("a=%e9+\u00E9%zz", true) == http::Params{{"a", "\u00E9 \u00E9%zz"}});
   CHECK(http::parse_cookies("a=\"x;y\" ; b=\"\\073\\054 \\\"q\\\" \\\\\";c = 3") ==
         http::Params{{"a", "x;y"}, {"b", ";, \"q\" \\"}, {"c", "3"}});
@@ -314,6 +347,16 @@ TEST_CASE("frames are as RFC 6455 has them") {
   CHECK(read_frames(std::string("\x81\x7E\x00\x05Hello", 9), server) == "!1002");  // too wide
   CHECK(read_frames("\x82\x05hello", {.masked = false, .most = 4}) == "!1009");
   CHECK(read_frames("\x02\x03hel\x80\x02lo", {.masked = false, .most = 4}) == "!1009");
+}
+
+TEST_CASE("a compressed message may have a last block, as an example of RFC 7692 has") {
+  const http::DeflateTerms deflate{.own_bits = 15, .peer_bits = 15};
+  const http::FrameReader::Options options{.masked = false, .deflate = deflate};
+  const std::string last("\xC1\x08\xF3\x48\xCD\xC9\xC9\x07\x00\x00", 10);
+  const std::string plain("\xC1\x07\xF2\x48\xCD\xC9\xC9\x07\x00", 9);
+  CHECK(read_frames(plain + last + last + plain, options) == "1:Hello 1:Hello 1:Hello 1:Hello ");
+  const std::string two("\xC1\x0E\xF3\x48\xCD\xC9\xC9\x07\x00\xF2\x48\xCD\xC9\xC9\x07\x00", 16);
+  CHECK(read_frames(two, options) == "1:HelloHello ");
 }
 
 TEST_CASE("what one side writes the other reads") {

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <limits>
 #include <optional>
 #include <string>
@@ -282,6 +283,23 @@ TEST_CASE("forms of both kinds") {
           "a=one\r\n--x;f=n \" m::text/x;c=abcdefg;");
     CHECK(await(client.post("/parts", {.data = parts, .headers = type})).text() ==
           "a(one,\r\n-,-x,)f()c(abc,def,g,)");
+    // The boundary behind an empty part, in pieces of any size.
+    const std::string empty =
+        "--B\r\nContent-Disposition: form-data; name=a\r\n\r\n--B\r\n"
+        "Content-Disposition: form-data; name=b\r\n\r\n-\r\n--B\r\n"
+        "Content-Disposition: form-data; name=c\r\n\r\n\r\n--B--";
+    for (const std::size_t size : {1U, 2U, 1000U}) {
+      std::string request =
+          "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
+          "Content-Type: multipart/form-data; boundary=B\r\n\r\n";
+      for (std::size_t at = 0; at < empty.size(); at += size) {
+        const std::string piece = empty.substr(at, size);
+        char length[20];
+        std::snprintf(length, sizeof length, "%zx\r\n", piece.size());
+        request += length + piece + "\r\n";
+      }
+      CHECK(await(client.raw(request + "0\r\n\r\n")).ends_with("\r\n\r\na=;b=-;c=;"));
+    }
     CHECK(await(client.post("/", {.data = "--B\r\nno end", .headers = type})).status == 400);
     CHECK(await(client.post("/parts", {.data = "x"})).status == 500);  // no multipart
   });
@@ -308,10 +326,22 @@ TEST_CASE("forms in ISO-8859-1, and forms that are none") {
         "Content-Type: text/plain; charset=ISO-8859-1\r\n\r\n\xE9\r\n"
         "--B\r\nContent-Disposition: form-data; name=b; filename*=ISO-8859-1''%e9.txt\r\n\r\n\r\n"
         "--B\r\nContent-Disposition: form-data; name=c; filename*=UTF-8''%c3%a9.txt\r\n\r\n\r\n"
+        "--B\r\nContent-Disposition: form-data; name=x; name*=utf-8''%c3%a9\r\n\r\nd\r\n"
         "--B--\r\n";
     CHECK(post("multipart/form-data; boundary=B", parts).text() ==
-          "a=\u00E9;b=\u00E9.txt;c=\u00E9.txt;");
+          "a=\u00E9;b=\u00E9.txt;c=\u00E9.txt;\u00E9=d;");
+    // The bytes of what is no text stay what they are.
+    const std::string bytes =
+        "--B\r\nContent-Disposition: form-data; name=a\r\n"
+        "Content-Type: application/octet-stream\r\n\r\n\xE9\xFF\r\n"
+        "--B\r\nContent-Disposition: form-data; name=b\r\n\r\n\xFF\r\n--B--\r\n";
+    CHECK(post("multipart/form-data; boundary=B", bytes).text() == "a=\xE9\xFF;b=\uFFFD;");
     CHECK(post("multipart/form-data", parts).status == 400);
+    // None of many fields is lost without a word.
+    std::string fields;
+    for (int i = 0; i < 10'000; ++i) fields += "a&";
+    CHECK(post("application/x-www-form-urlencoded", fields).text().size() == 30'000);
+    CHECK(post("application/x-www-form-urlencoded", fields + "b").status == 400);
     const std::string longest = "multipart/form-data; boundary=" + std::string(71, 'B');
     CHECK(post(longest.c_str(), parts).status == 400);
   });

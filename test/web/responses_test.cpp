@@ -129,6 +129,32 @@ TEST_CASE("streams are sent in chunks, by length, or up to the connection's end"
   });
 }
 
+TEST_CASE("an answer to HEAD may tell the length of a body that was not made") {
+  web::Application app;
+  app.router().add_head("/option", [](web::Request&) {
+    const web::Response response;
+    response.content_length(100);
+    return response;
+  });
+  const auto with_field = [](web::Request&) {
+    return web::Response({.headers = {{"Content-Length", "100"}}});
+  };
+  app.router().add_get("/field", with_field);
+  app.router().add_head("/odd", [](web::Request&) {
+    return web::Response({.headers = {{"Content-Length", "1x"}}});
+  });
+  app.router().add_head("/body", [](web::Request&) {
+    return web::Response({.text = "abc", .headers = {{"Content-Length", "100"}}});
+  });
+  with_app(app, [](TestClient& client) {
+    CHECK(await(client.head("/option")).headers["Content-Length"] == "100");
+    CHECK(await(client.head("/field")).headers["Content-Length"] == "100");
+    CHECK(await(client.get("/field")).headers["Content-Length"] == "0");
+    CHECK(await(client.head("/odd")).headers["Content-Length"] == "0");
+    CHECK(await(client.head("/body")).headers["Content-Length"] == "3");
+  });
+}
+
 TEST_CASE("a response is sent once") {
   web::Application app;
   asyncio::testing::run_test([&] {

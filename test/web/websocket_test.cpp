@@ -166,6 +166,25 @@ TEST_CASE("handshakes that are none are refused, protocols agreed on") {
               {.protocols = {"chat"}});
 }
 
+TEST_CASE("a handshake that is not answered ends some time") {
+  asyncio::testing::run_test([] {
+    std::size_t open = 0;
+    asyncio::Server server = await(asyncio::start_server(
+        [&](asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
+          ++open;
+          await(reader.read());
+          writer.close();
+          --open;
+        },
+        "127.0.0.1", 0));
+    const std::string url = "http://127.0.0.1:" + std::to_string(server.sockets()[0].port()) + "/";
+    CHECK_THROWS_AS(await(aiohttp::ws_connect(url)), fiber::TimeoutError);
+    while (open != 0) await(asyncio::sleep(1ms));
+    server.close();
+    await(server.wait_closed());
+  });
+}
+
 TEST_CASE("ws_connect() takes credentials of its URL or of its argument, and no others") {
   Events events;
   web::Application app;
