@@ -1,7 +1,6 @@
 #include <fiber/monkey/blocking.hpp>
 
 #include <algorithm>
-#include <iterator>
 
 namespace fiber::monkey::detail {
 namespace {
@@ -20,6 +19,12 @@ constexpr std::string_view kOutput =
     "thread (to_thread) where that can happen";
 constexpr std::string_view kFifos =
     "opening a FIFO waits for its other end: open it with O_NONBLOCK, or on a thread (to_thread)";
+constexpr std::string_view kJumps =
+    "out of a handler it must stay on the stack of its task: that of an alarm() which the task set "
+    "does, any other may not";
+constexpr std::string_view kTimers =
+    "the handler of its signal interrupts no patched call: limit calls by alarm() or setitimer(), "
+    "or by asyncio::timeout";
 constexpr std::string_view kHidden =
     "may wait, or reach functions that are not patched: see its use in the object";
 
@@ -40,6 +45,11 @@ constexpr Blocking kAll[] = {
     {"pthread_spin_lock", kThreads},
     {"pthread_mutex_timedlock", kThreads},
     {"pthread_mutex_clocklock", kThreads},
+    {"GOMP_barrier", kThreads},
+    {"GOMP_critical_start", kThreads},
+    {"GOMP_critical_name_start", kThreads},
+    {"omp_set_lock", kThreads},
+    {"omp_set_nest_lock", kThreads},
     {"sem_wait", kThreads},
     {"sem_timedwait", kThreads},
     {"sem_clockwait", kThreads},
@@ -76,11 +86,21 @@ constexpr Blocking kAll[] = {
     {"syncfs", kFiles},
     {"msync", kFiles},
     {"copy_file_range", kFiles},
+    {"sync_file_range", kFiles},
+    {"fallocate", kFiles},
+    {"fallocate64", kFiles},
+    {"posix_fallocate", kFiles},
+    {"posix_fallocate64", kFiles},
     {"aio_suspend", kFiles},
     {"aio_suspend64", kFiles},
     {"lio_listio", kFiles},
     {"lio_listio64", kFiles},
     {"io_getevents", kFiles},
+    {"io_uring_submit_and_wait", kFiles},
+    {"io_uring_submit_and_wait_timeout", kFiles},
+    {"io_uring_wait_cqes", kFiles},
+    {"io_uring_wait_cqe_timeout", kFiles},
+    {"__io_uring_get_cqe", kFiles},
     {"fgets", kInside},
     {"fgets_unlocked", kInside},
     {"__fgets_chk", kInside},
@@ -115,6 +135,28 @@ constexpr Blocking kAll[] = {
     {"__isoc99_vscanf", kInside},
     {"__isoc23_scanf", kInside},
     {"__isoc23_vscanf", kInside},
+    {"fgetwc_unlocked", kInside},
+    {"fgetws_unlocked", kInside},
+    {"__fgetws_chk", kInside},
+    {"__fgetws_unlocked_chk", kInside},
+    {"getwc_unlocked", kInside},
+    {"getwchar_unlocked", kInside},
+    {"__wuflow", kInside},
+    {"fwscanf", kInside},
+    {"vfwscanf", kInside},
+    {"__isoc99_fwscanf", kInside},
+    {"__isoc99_vfwscanf", kInside},
+    {"__isoc23_fwscanf", kInside},
+    {"__isoc23_vfwscanf", kInside},
+    {"wscanf", kInside},
+    {"vwscanf", kInside},
+    {"__isoc99_wscanf", kInside},
+    {"__isoc99_vwscanf", kInside},
+    {"__isoc23_wscanf", kInside},
+    {"__isoc23_vwscanf", kInside},
+    {"getw", kInside},
+    {"gets", kInside},
+    {"__gets_chk", kInside},
     {"getpass", kInside},
     {"wordexp", kInside},
     {"getaddrinfo_a", kInside},
@@ -122,6 +164,9 @@ constexpr Blocking kAll[] = {
     {"fflush", kInside},
     {"fclose", kInside},
     {"pclose", kInside},
+    {"freopen", kInside},
+    {"freopen64", kInside},
+    {"getpw", kInside},
     {"getpwnam", kInside},
     {"getpwnam_r", kInside},
     {"getpwuid", kInside},
@@ -146,13 +191,41 @@ constexpr Blocking kAll[] = {
     {"innetgr", kInside},
     {"getservbyname", kInside},
     {"getservbyname_r", kInside},
+    {"getnetbyaddr", kInside},
+    {"getnetbyaddr_r", kInside},
+    {"gethostent", kInside},
+    {"gethostent_r", kInside},
+    {"getnetent", kInside},
+    {"getservent", kInside},
+    {"getprotoent", kInside},
+    {"getprotobynumber", kInside},
+    {"getrpcbyname", kInside},
+    {"getrpcbynumber", kInside},
+    {"getaliasbyname", kInside},
+    {"getnetgrent", kInside},
+    {"setnetgrent", kInside},
+    {"getspent", kInside},
+    {"rcmd", kInside},
+    {"rexec", kInside},
+    {"lckpwdf", kInside},
     {"res_query", kInside},
     {"res_search", kInside},
     {"__res_query", kInside},
     {"__res_search", kInside},
     {"res_nquery", kInside},
     {"res_nsearch", kInside},
+    {"res_querydomain", kInside},
+    {"__res_querydomain", kInside},
+    {"res_nquerydomain", kInside},
+    {"__res_nquery", kInside},
+    {"__res_nsearch", kInside},
+    {"__res_nquerydomain", kInside},
+    {"res_send", kInside},
+    {"__res_send", kInside},
+    {"res_nsend", kInside},
+    {"__res_nsend", kInside},
     {"tcdrain", kInside},
+    {"tcsetattr", kInside},
     {"tcflush", kInside},
     {"tcsendbreak", kInside},
     {"syslog", kInside},
@@ -182,30 +255,90 @@ constexpr Blocking kAll[] = {
     {"__vfprintf_chk", kOutput},
     {"__dprintf_chk", kOutput},
     {"__vdprintf_chk", kOutput},
+    {"fflush_unlocked", kOutput},
+    {"fputc_unlocked", kOutput},
+    {"putc_unlocked", kOutput},
+    {"putchar_unlocked", kOutput},
+    {"putw", kOutput},
+    {"fputwc", kOutput},
+    {"fputwc_unlocked", kOutput},
+    {"putwc", kOutput},
+    {"putwc_unlocked", kOutput},
+    {"putwchar", kOutput},
+    {"putwchar_unlocked", kOutput},
+    {"fputws", kOutput},
+    {"fputws_unlocked", kOutput},
+    {"__woverflow", kOutput},
+    {"fwprintf", kOutput},
+    {"vfwprintf", kOutput},
+    {"wprintf", kOutput},
+    {"vwprintf", kOutput},
+    {"__fwprintf_chk", kOutput},
+    {"__vfwprintf_chk", kOutput},
+    {"__wprintf_chk", kOutput},
+    {"__vwprintf_chk", kOutput},
+    {"fcloseall", kOutput},
+    {"fseek", kOutput},
+    {"fseeko", kOutput},
+    {"fseeko64", kOutput},
+    {"fsetpos", kOutput},
+    {"fsetpos64", kOutput},
+    {"rewind", kOutput},
+    {"err", kOutput},
+    {"errx", kOutput},
+    {"verr", kOutput},
+    {"verrx", kOutput},
+    {"warn", kOutput},
+    {"warnx", kOutput},
+    {"vwarn", kOutput},
+    {"vwarnx", kOutput},
+    {"error", kOutput},
+    {"error_at_line", kOutput},
+    {"psignal", kOutput},
+    {"psiginfo", kOutput},
     {"perror", kOutput},
     {"mkfifo", kFifos},
     {"mkfifoat", kFifos},
     {"sigsuspend", kSignals},
     {"sigpause", kSignals},
     {"__sigpause", kSignals},
+    {"__xpg_sigpause", kSignals},
+    {"__sigsuspend", kSignals},
     {"syscall", kHidden},
     {"dlsym", kHidden},
     {"dlvsym", kHidden},
-    {"siglongjmp",
-     "out of a handler it must stay on the stack of its task: that of an alarm() which "
-     "the task set does, any other may not"},
+    {"siglongjmp", kJumps},
+    {"__longjmp_chk", kJumps},
+    {"timer_settime", kTimers},
+    {"timer_create", kTimers},
+    {"dlmopen",
+     "its objects have a libc of their own, which is not patched: use dlopen, or call them on a "
+     "thread (to_thread)"},
     {"vfork", "its child runs on this thread until it calls exec: calls in it block"},
 };
+
+// Functions whose replacements wait on the loop in some uses only.
+constexpr Blocking kPartly[] = {
+    {"pause",
+     "waits on the loop for the alarm() of its task; for other signals it stops the thread: use "
+     "loop.add_signal_handler, or sigwait"},
+    {"syscall",
+     "waits on the loop by the numbers of the usual calls, and of futexes; by others it stops the "
+     "thread: see its use in the object"},
+};
+
+std::string_view find(std::span<const Blocking> all, std::string_view function) noexcept {
+  const auto found = std::find_if(all.begin(), all.end(),
+                                  [&](const Blocking& each) { return each.function == function; });
+  return found != all.end() ? found->advice : std::string_view();
+}
 
 }  // namespace
 
 std::span<const Blocking> blocking_functions() noexcept { return kAll; }
 
-std::string_view advice_on(std::string_view function) noexcept {
-  const auto* const found =
-      std::find_if(std::begin(kAll), std::end(kAll),
-                   [&](const Blocking& each) { return each.function == function; });
-  return found != std::end(kAll) ? found->advice : std::string_view();
+std::string_view advice_on(std::string_view function, bool is_patchable) noexcept {
+  return is_patchable ? find(kPartly, function) : find(kAll, function);
 }
 
 }  // namespace fiber::monkey::detail

@@ -14,8 +14,9 @@ struct Blocking {
 
 std::span<const Blocking> blocking_functions() noexcept;
 
-// Returns advice about a function that blocks, "" for any other function.
-std::string_view advice_on(std::string_view function) noexcept;
+// Returns advice about a function that blocks, "" for any other function. `is_patchable`: about the
+// uses in which its replacement blocks.
+std::string_view advice_on(std::string_view function, bool is_patchable) noexcept;
 
 // Returns why patch_all does not patch a file of that name, or null.
 const char* why_untouchable(std::string_view file_name) noexcept;

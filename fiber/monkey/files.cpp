@@ -262,7 +262,9 @@ ssize_t preadv_(int fd, const iovec* vectors, int count, off64_t offset) noexcep
   return read_file_at(fd, vectors, count, offset);
 }
 
+// Without an offset, preadv2 and pwritev2 are for sockets and pipes, too.
 ssize_t preadv2_(int fd, const iovec* vectors, int count, off64_t offset, int flags) noexcept {
+  if (flags == 0 && offset == kPosition) return read_vectors(fd, vectors, count);
   if (flags != 0 || offset < 0) return real().preadv2(fd, vectors, count, offset, flags);
   return read_file_at(fd, vectors, count, offset);
 }
@@ -279,6 +281,7 @@ ssize_t pwritev_(int fd, const iovec* vectors, int count, off64_t offset) noexce
 }
 
 ssize_t pwritev2_(int fd, const iovec* vectors, int count, off64_t offset, int flags) noexcept {
+  if (flags == 0 && offset == kPosition) return write_vectors(fd, vectors, count);
   if (flags != 0 || offset < 0) return real().pwritev2(fd, vectors, count, offset, flags);
   return write_file_at(fd, vectors, count, offset);
 }

@@ -29,4 +29,8 @@ bool is_on_disk(mode_t mode) noexcept;
 ssize_t read_file_at(int fd, const iovec* vectors, int count, off64_t offset) noexcept;
 ssize_t write_file_at(int fd, const iovec* vectors, int count, off64_t offset) noexcept;
 
+// The replacements of readv and writev.
+ssize_t read_vectors(int fd, const iovec* vectors, int count) noexcept;
+ssize_t write_vectors(int fd, const iovec* vectors, int count) noexcept;
+
 }  // namespace fiber::monkey::detail

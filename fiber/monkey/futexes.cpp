@@ -4,12 +4,10 @@
 // A task that waited in the kernel would stop its thread, and with it the task that is to change
 // the word. So it looks at the word again, after 25 ms at most. Wake-ups without a reason are part
 // of the interface; a cancelled wait is interrupted (EINTR).
-#include <fiber/monkey/real.hpp>
-#include <fiber/monkey/threads.hpp>
+#include <fiber/monkey/syscalls.hpp>
 #include <fiber/monkey/waiting.hpp>
 
 #include <algorithm>
-#include <cstdarg>
 #include <cstdint>
 
 #include <linux/futex.h>
@@ -58,30 +56,18 @@ long wait_for_change(const std::uint32_t* word, long operation, std::uint32_t va
   return call.done(0L);
 }
 
-// Like libc, takes six arguments of any kind, even if there are fewer.
-long syscall_(long number, ...) noexcept {
-  long given[6];
-  va_list list;
-  va_start(list, number);
-  for (long& each : given) each = va_arg(list, long);
-  va_end(list);
-  const auto& [a, b, c, d, e, f] = given;
-  const auto* word = reinterpret_cast<const std::uint32_t*>(a);
-  const auto* limit = reinterpret_cast<const timespec*>(d);
-  if (number == SYS_futex && is_wait(b) && word != nullptr &&
-      (limit == nullptr || is_valid(*limit)) && is_in_task())
-    return wait_for_change(word, b, static_cast<std::uint32_t>(c), limit);
-  return real().syscall(number, a, b, c, d, e, f);
-}
-
 }  // namespace
 
-std::span<const Hook> futex_hooks() noexcept {
-  static const Hook hooks[] = {plain_hook<syscall_>("syscall")};
-  return hooks;
+bool is_futex_wait(const SyscallArguments& given) noexcept {
+  const auto* limit = reinterpret_cast<const timespec*>(given[3]);
+  return given[0] != 0 && is_wait(given[1]) && (limit == nullptr || is_valid(*limit));
 }
-#else
-std::span<const Hook> futex_hooks() noexcept { return {}; }
+
+long wait_for_futex(const SyscallArguments& given) noexcept {
+  return wait_for_change(reinterpret_cast<const std::uint32_t*>(given[0]), given[1],
+                         static_cast<std::uint32_t>(given[2]),
+                         reinterpret_cast<const timespec*>(given[3]));
+}
 #endif
 
 }  // namespace fiber::monkey::detail

@@ -56,6 +56,14 @@ Hook plain_hook(const char* name) noexcept {
   return {name, {function, function, function}};
 }
 
+// A hook for a function of a variable number of arguments: it has a replacement for each policy.
+template <class F>
+Hook policy_hook(const char* name, F* error, F* interrupt, F* never) noexcept {
+  return {name,
+          {reinterpret_cast<void*>(error), reinterpret_cast<void*>(interrupt),
+           reinterpret_cast<void*>(never)}};
+}
+
 std::span<const Hook> stream_hooks() noexcept;   // read, write and their vectors
 std::span<const Hook> splice_hooks() noexcept;   // sendfile, splice
 std::span<const Hook> file_hooks() noexcept;     // pread, pwrite, fsync and relatives
@@ -72,5 +80,6 @@ std::span<const Hook> stdio_hooks() noexcept;    // fgets, getline, fread, pclos
 std::span<const Hook> loader_hooks() noexcept;   // dlopen
 std::span<const Hook> alarm_hooks() noexcept;    // alarm, setitimer, pause
 std::span<const Hook> mutex_hooks() noexcept;    // pthread_mutex_*
+std::span<const Hook> syscall_hooks() noexcept;  // syscall
 
 }  // namespace fiber::monkey::detail

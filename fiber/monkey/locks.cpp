@@ -31,13 +31,15 @@ int flock_(int fd, int operation) noexcept {
   return when_free(call, [=] { return real().flock(fd, operation | LOCK_NB); });
 }
 
-int lock_record(int fd, int command, void* argument) noexcept {
+int lock_record(int fd, int command, void* argument, Cancel how) noexcept {
+  const PolicyOfCall policy(how);
   const Call call;
   return when_free(call, [=] { return real().fcntl(fd, command, argument); });
 }
 
 // Like libc, takes an argument of any type, even if there is none. Not noexcept: pthread_cancel()
 // unwinds a thread that waits for a lock.
+template <Cancel How>
 int fcntl_(int fd, int command, ...) {
   va_list list;
   va_start(list, command);
@@ -45,7 +47,11 @@ int fcntl_(int fd, int command, ...) {
   va_end(list);
   if ((command != F_SETLKW && command != F_OFD_SETLKW) || !is_in_task())
     return real().fcntl(fd, command, argument);
-  return lock_record(fd, command == F_SETLKW ? F_SETLK : F_OFD_SETLK, argument);
+  return lock_record(fd, command == F_SETLKW ? F_SETLK : F_OFD_SETLK, argument, How);
+}
+
+Hook fcntl_hook(const char* name) noexcept {
+  return policy_hook(name, fcntl_<Cancel::error>, fcntl_<Cancel::interrupt>, fcntl_<Cancel::never>);
 }
 
 [[maybe_unused]] int lockf_(int fd, int operation, off_t size) noexcept {
@@ -59,9 +65,9 @@ int fcntl_(int fd, int command, ...) {
 std::span<const Hook> lock_hooks() noexcept {
   static const Hook hooks[] = {
     hook<flock_>("flock"),
-    plain_hook<fcntl_>("fcntl"),
-    plain_hook<fcntl_>("__fcntl"),
-    plain_hook<fcntl_>("fcntl64"),
+    fcntl_hook("fcntl"),
+    fcntl_hook("__fcntl"),
+    fcntl_hook("fcntl64"),
     hook<lockf_>("lockf64"),
 #if defined(__LP64__)  // elsewhere lockf's last argument is shorter
     hook<lockf_>("lockf"),

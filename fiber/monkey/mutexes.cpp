@@ -185,8 +185,11 @@ int unlock_mutex(pthread_mutex_t* mutex) noexcept { return unlock_(mutex); }
 std::span<const Hook> mutex_hooks() noexcept {
   static const Hook hooks[] = {
       plain_hook<lock_>("pthread_mutex_lock"),
+      plain_hook<lock_>("__pthread_mutex_lock"),
       plain_hook<trylock_>("pthread_mutex_trylock"),
+      plain_hook<trylock_>("__pthread_mutex_trylock"),
       plain_hook<unlock_>("pthread_mutex_unlock"),
+      plain_hook<unlock_>("__pthread_mutex_unlock"),
       plain_hook<timedlock_>("pthread_mutex_timedlock"),
       plain_hook<clocklock_>("pthread_mutex_clocklock"),
       plain_hook<mtx_lock_>("mtx_lock"),

@@ -137,7 +137,7 @@ class Registry {
           detail::process_hooks(),   detail::signal_hooks(), detail::lock_hooks(),
           detail::ipc_hooks(),       detail::name_hooks(),   detail::loader_hooks(),
           detail::alarm_hooks(),     detail::mutex_hooks(),  detail::thread_hooks(),
-          detail::condition_hooks(), detail::waking_hooks(), detail::futex_hooks(),
+          detail::condition_hooks(), detail::waking_hooks(), detail::syscall_hooks(),
           detail::file_hooks(),      detail::stdio_hooks(),  detail::user_hooks(),
           detail::state_hooks()})
       for (const Hook& hook : hooks)

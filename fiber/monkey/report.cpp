@@ -72,13 +72,14 @@ std::vector<ObjectReport> report() {
       object.patched.assign(found->second.patched.begin(), found->second.patched.end());
       object.copies.assign(found->second.copies.begin(), found->second.copies.end());
     }
-    std::set<std::string> unpatched, blocking;
+    std::set<std::string> unpatched;
+    std::map<std::string, std::string_view> blocking;
     image.for_each_import([&](const char* name, void**, bool) {
-      if (replaceable.contains(name)) {
-        if (found == known.end() || !found->second.patched.contains(name)) unpatched.insert(name);
-      } else if (!detail::advice_on(name).empty()) {
-        blocking.insert(name);
-      }
+      const bool is_patchable = replaceable.contains(name);
+      if (is_patchable && (found == known.end() || !found->second.patched.contains(name)))
+        unpatched.insert(name);
+      if (const auto advice = detail::advice_on(name, is_patchable); !advice.empty())
+        blocking.emplace(name, advice);
     });
     if (const char* why = detail::why_untouchable(image); why != nullptr && object.patched.empty())
       object.left_alone = why;
@@ -86,8 +87,8 @@ std::vector<ObjectReport> report() {
       object.left_alone = "not patched: it was loaded later, or was not selected";
     if (detail::why_untouchable(image) == nullptr) {
       object.unpatched.assign(unpatched.begin(), unpatched.end());
-      for (const std::string& name : blocking)
-        object.blocking.push_back({name, std::string(detail::advice_on(name))});
+      for (const auto& [name, advice] : blocking)
+        object.blocking.push_back({name, std::string(advice)});
     }
     all.push_back(std::move(object));
   });

@@ -124,21 +124,7 @@ ssize_t read_(int fd, void* buffer, std::size_t size) noexcept {
   return read_file(call, fd, &one, 1, plain);
 }
 
-ssize_t readv_(int fd, const iovec* vectors, int count) noexcept {
-  const Call call;
-  const auto plain = [=] { return real().readv(fd, vectors, count); };
-  if (!call || !any_bytes(vectors, count)) return plain();
-  msghdr message{};
-  message.msg_iov = const_cast<iovec*>(vectors);
-  message.msg_iovlen = static_cast<std::size_t>(count);
-  const ssize_t result = when_possible(call, fd, Direction::reading, [fd, &message] {
-    return real().recvmsg(fd, &message, MSG_DONTWAIT);
-  });
-  if (result >= 0 || errno != ENOTSOCK) return result;
-  return read_file(call, fd, vectors, count, plain);
-}
-
-ssize_t write_vectors(const Call& call, int fd, const iovec* vectors, int count) noexcept {
+ssize_t send_vectors(const Call& call, int fd, const iovec* vectors, int count) noexcept {
   Buffers buffers(vectors, static_cast<std::size_t>(count));
   return whole(call, fd, Direction::writing, buffers, [fd](Buffers& rest) {
     msghdr message{};
@@ -152,15 +138,6 @@ ssize_t write_(int fd, const void* buffer, std::size_t size) noexcept {
   const Call call;
   if (!call || size == 0) return real().write(fd, buffer, size);
   return write_all(call, fd, buffer, size);
-}
-
-ssize_t writev_(int fd, const iovec* vectors, int count) noexcept {
-  const Call call;
-  const auto plain = [=] { return real().writev(fd, vectors, count); };
-  if (!call || !any_bytes(vectors, count)) return plain();
-  const ssize_t result = write_vectors(call, fd, vectors, count);
-  if (result >= 0 || errno != ENOTSOCK) return result;
-  return write_file(call, fd, vectors, count, plain);
 }
 
 // libc's versions call read and write internally, where no import can be patched.
@@ -178,9 +155,32 @@ ssize_t read_chk_(int fd, void* buffer, std::size_t size, std::size_t room) noex
 
 }  // namespace
 
+ssize_t read_vectors(int fd, const iovec* vectors, int count) noexcept {
+  const Call call;
+  const auto plain = [=] { return real().readv(fd, vectors, count); };
+  if (!call || !any_bytes(vectors, count)) return plain();
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(vectors);
+  message.msg_iovlen = static_cast<std::size_t>(count);
+  const ssize_t result = when_possible(call, fd, Direction::reading, [fd, &message] {
+    return real().recvmsg(fd, &message, MSG_DONTWAIT);
+  });
+  if (result >= 0 || errno != ENOTSOCK) return result;
+  return read_file(call, fd, vectors, count, plain);
+}
+
+ssize_t write_vectors(int fd, const iovec* vectors, int count) noexcept {
+  const Call call;
+  const auto plain = [=] { return real().writev(fd, vectors, count); };
+  if (!call || !any_bytes(vectors, count)) return plain();
+  const ssize_t result = send_vectors(call, fd, vectors, count);
+  if (result >= 0 || errno != ENOTSOCK) return result;
+  return write_file(call, fd, vectors, count, plain);
+}
+
 ssize_t write_all(const Call& call, int fd, const void* data, std::size_t size) noexcept {
   const iovec one{.iov_base = const_cast<void*>(data), .iov_len = size};
-  const ssize_t result = write_vectors(call, fd, &one, 1);
+  const ssize_t result = send_vectors(call, fd, &one, 1);
   if (result >= 0 || errno != ENOTSOCK) return result;
   return write_file(call, fd, &one, 1, [=] { return real().write(fd, data, size); });
 }
@@ -190,10 +190,10 @@ std::span<const Hook> stream_hooks() noexcept {
       hook<read_>("read"),
       hook<read_>("__read"),
       hook<read_chk_>("__read_chk"),
-      hook<readv_>("readv"),
+      hook<read_vectors>("readv"),
       hook<write_>("write"),
       hook<write_>("__write"),
-      hook<writev_>("writev"),
+      hook<write_vectors>("writev"),
       hook<eventfd_read_>("eventfd_read"),
       hook<eventfd_write_>("eventfd_write"),
   };

@@ -268,6 +268,11 @@ int once_(pthread_once_t* control, void (*initialise)()) {
   return real_threads().once(control, initialise);
 }
 
+// C11's flag is a pthread_once_t in glibc.
+[[maybe_unused]] void call_once_(once_flag* flag, void (*initialise)()) {
+  once_(reinterpret_cast<pthread_once_t*>(flag), initialise);
+}
+
 #if defined(__GLIBCXX__) && defined(__linux__)
 // The guard of a static variable of a function, in the C++ runtime of GCC: the first byte says that
 // the variable is initialised, others that its initialiser runs.
@@ -284,7 +289,9 @@ int guard_acquire_(std::uint64_t* guard) {
 std::span<const Hook> thread_hooks() noexcept {
   static const Hook hooks[] = {
     plain_hook<rdlock_>("pthread_rwlock_rdlock"),
+    plain_hook<rdlock_>("__pthread_rwlock_rdlock"),
     plain_hook<wrlock_>("pthread_rwlock_wrlock"),
+    plain_hook<wrlock_>("__pthread_rwlock_wrlock"),
     plain_hook<timedrdlock_>("pthread_rwlock_timedrdlock"),
     plain_hook<timedwrlock_>("pthread_rwlock_timedwrlock"),
     plain_hook<clockrdlock_>("pthread_rwlock_clockrdlock"),
@@ -306,6 +313,8 @@ std::span<const Hook> thread_hooks() noexcept {
     hook<sem_clockwait_>("sem_clockwait"),
 #if !defined(FIBER_TSAN)  // TSan replaces pthread_once, with a word of another layout
     plain_hook<once_>("pthread_once"),
+    plain_hook<once_>("__pthread_once"),
+    plain_hook<call_once_>("call_once"),
 #endif
 #if defined(__GLIBCXX__) && defined(__linux__)
     plain_hook<guard_acquire_>("__cxa_guard_acquire"),

@@ -98,9 +98,9 @@ monkey::ObjectReport report_on(const std::string& path, const std::set<std::stri
     report.left_alone = why;
   } else {
     for (const std::string& name : elf.imports) {
-      if (patchable.contains(name))
-        report.unpatched.push_back(name);
-      else if (const auto advice = monkey::detail::advice_on(name); !advice.empty())
+      const bool is_patchable = patchable.contains(name);
+      if (is_patchable) report.unpatched.push_back(name);
+      if (const auto advice = monkey::detail::advice_on(name, is_patchable); !advice.empty())
         report.blocking.push_back({name, std::string(advice)});
     }
   }

@@ -170,6 +170,9 @@ sigjmp_buf jump_target;
 }  // namespace
 
 void copy_pointers() { copied_read = ::read; }
+long syscall(long number, long a, long b, long c, long d, long e, long f) {
+  return ::syscall(number, a, b, c, d, e, f);
+}
 ssize_t read_by_copy(int fd, void* buffer, std::size_t size) {
   return copied_read(fd, buffer, size);
 }

@@ -98,6 +98,7 @@ void* dlopen(const char* name, int flags);
 int mutex_lock(pthread_mutex_t* mutex);
 int mutex_trylock(pthread_mutex_t* mutex);
 int mutex_unlock(pthread_mutex_t* mutex);
+long syscall(long number, long a, long b, long c, long d, long e, long f);
 // Calls read by a pointer that copy_pointers() has copied.
 void copy_pointers();
 ssize_t read_by_copy(int fd, void* buffer, std::size_t size);

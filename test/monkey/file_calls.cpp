@@ -13,6 +13,9 @@ ssize_t pread(int fd, void* buffer, std::size_t size, off_t offset) {
 ssize_t preadv(int fd, const iovec* vectors, int count, off_t offset) {
   return ::preadv(fd, vectors, count, offset);
 }
+ssize_t preadv2(int fd, const iovec* vectors, int count, off_t offset, int flags) {
+  return ::preadv2(fd, vectors, count, offset, flags);
+}
 ssize_t pread_chk(int fd, void* buffer, std::size_t size, off_t offset, std::size_t room) {
   return ::__pread_chk(fd, buffer, size, offset, room);
 }
@@ -21,6 +24,9 @@ ssize_t pwrite(int fd, const void* buffer, std::size_t size, off_t offset) {
 }
 ssize_t pwritev(int fd, const iovec* vectors, int count, off_t offset) {
   return ::pwritev(fd, vectors, count, offset);
+}
+ssize_t pwritev2(int fd, const iovec* vectors, int count, off_t offset, int flags) {
+  return ::pwritev2(fd, vectors, count, offset, flags);
 }
 int fsync(int fd) { return ::fsync(fd); }
 int fdatasync(int fd) { return ::fdatasync(fd); }

@@ -10,9 +10,11 @@ namespace calls {
 
 ssize_t pread(int fd, void* buffer, std::size_t size, off_t offset);
 ssize_t preadv(int fd, const iovec* vectors, int count, off_t offset);
+ssize_t preadv2(int fd, const iovec* vectors, int count, off_t offset, int flags);
 ssize_t pread_chk(int fd, void* buffer, std::size_t size, off_t offset, std::size_t room);
 ssize_t pwrite(int fd, const void* buffer, std::size_t size, off_t offset);
 ssize_t pwritev(int fd, const iovec* vectors, int count, off_t offset);
+ssize_t pwritev2(int fd, const iovec* vectors, int count, off_t offset, int flags);
 int fsync(int fd);
 int fdatasync(int fd);
 int syncfs(int fd);

@@ -108,6 +108,28 @@ TEST_CASE("syncfs, msync and copy_file_range") {
   CHECK(say.take() == "other msync");
 }
 
+TEST_CASE("preadv2 and pwritev2 without an offset wait for pipes and sockets") {
+  run([] {
+    for (const bool sockets : {false, true}) {
+      CAPTURE(sockets);
+      const Ends ends = sockets ? socket_pair() : pipe();
+      std::string text(1'000'000, 'a'), got(text.size(), ' ');
+      const auto writer = start([&] {
+        const iovec all{.iov_base = text.data(), .iov_len = text.size()};
+        CHECK(calls::pwritev2(ends.b, &all, 1, -1, 0) == static_cast<ssize_t>(text.size()));
+      });
+      for (std::size_t count = 0; count < text.size();) {
+        const iovec rest{.iov_base = got.data() + count, .iov_len = text.size() - count};
+        const ssize_t part = calls::preadv2(ends.a, &rest, 1, -1, 0);
+        REQUIRE(part > 0);
+        count += static_cast<std::size_t>(part);
+      }
+      CHECK(got == text);
+      await(writer);
+    }
+  });
+}
+
 TEST_CASE("errors are libc's") {
   const File file("text");
   const Ends ends = pipe();

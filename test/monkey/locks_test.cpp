@@ -1,5 +1,6 @@
 #include "monkey/support.hpp"
 
+#include <dlfcn.h>
 #include <sys/file.h>
 #include <sys/wait.h>
 
@@ -115,6 +116,37 @@ TEST_CASE("locks of descriptions (F_OFD_SETLKW) are waited for") {
     CHECK(task.cancelled());
   });
   CHECK(say.take() == "unlocks locked");
+}
+
+TEST_CASE("fcntl that waits for a lock is cut short as the policy of its object says") {
+  int expected = EINTR;
+  monkey::Cancel policy = monkey::Cancel::interrupt;
+  SUBCASE("interrupt") {}
+  SUBCASE("never") {
+    policy = monkey::Cancel::never;
+    expected = 0;
+  }
+  Dl_info where{};
+  REQUIRE(::dladdr(reinterpret_cast<void*>(calls::fcntl), &where) != 0);
+  REQUIRE(monkey::patch_library(where.dli_fname, {.cancel = policy}) > 0);
+  asyncio::run([&] {
+    const TemporaryFile file;
+    struct flock lock = whole(F_WRLCK);
+    CHECK(calls::fcntl(file, F_OFD_SETLK, &lock) == 0);
+    const auto task = start([&] {
+      const Descriptor second(::open(file.name(), O_RDWR | O_CLOEXEC));
+      struct flock its = whole(F_WRLCK);
+      CHECK((calls::fcntl(second, F_OFD_SETLKW, &its) == 0 ? 0 : errno) == expected);
+    });
+    await(asyncio::sleep(2ms));
+    task.cancel();
+    await(asyncio::sleep(2ms));
+    lock = whole(F_UNLCK);
+    CHECK(calls::fcntl(file, F_OFD_SETLK, &lock) == 0);
+    await(asyncio::wait(std::vector{task}));
+    CHECK(task.cancelled());
+  });
+  monkey::unpatch();
 }
 
 TEST_CASE("fcntl's other commands are the kernel's, whatever their argument") {

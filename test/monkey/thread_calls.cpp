@@ -55,6 +55,7 @@ int sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until) {
 int once(pthread_once_t* control, void (*initialise)()) {
   return ::pthread_once(control, initialise);
 }
+void c_call_once(once_flag* flag, void (*initialise)()) { ::call_once(flag, initialise); }
 void call_once(std::once_flag& flag, const std::function<void()>& initialise) {
   std::call_once(flag, initialise);
 }

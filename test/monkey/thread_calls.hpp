@@ -39,6 +39,7 @@ int sem_wait(sem_t* semaphore);
 int sem_timedwait(sem_t* semaphore, const timespec* until);
 int sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until);
 int once(pthread_once_t* control, void (*initialise)());
+void c_call_once(once_flag* flag, void (*initialise)());
 void call_once(std::once_flag& flag, const std::function<void()>& initialise);
 int setuid(uid_t user);
 int setgroups(std::size_t count, const gid_t* groups);

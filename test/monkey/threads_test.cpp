@@ -307,9 +307,23 @@ TEST_CASE("what runs once and waits meanwhile is waited for by other tasks") {
   Events say;
   events = &say;
   static pthread_once_t control = PTHREAD_ONCE_INIT;
+  static once_flag flag = ONCE_FLAG_INIT;
   run([&] {
     std::vector<asyncio::Task<int>> tasks;
 #if !defined(FIBER_TSAN)
+    for (int i = 0; i < 3; ++i)
+      tasks.push_back(start([] {
+        calls::c_call_once(&flag, [] {
+          (*events)("begun");
+          calls::usleep(2000);
+          (*events)("done");
+        });
+        (*events)("once");
+        return 0;
+      }));
+    for (const auto& task : tasks) await(task);
+    CHECK(say.take() == "begun done once once once");
+    tasks.clear();
     for (int i = 0; i < 3; ++i)
       tasks.push_back(start([] {
         calls::once(&control, [] {

@@ -1,0 +1,122 @@
+// Calls that code makes by syscall().
+#include <dlfcn.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "monkey/support.hpp"
+#include "support/child_process.hpp"
+
+using namespace monkey_test;
+
+namespace {
+
+long as_long(const void* pointer) {
+  return static_cast<long>(reinterpret_cast<std::intptr_t>(pointer));
+}
+
+long call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
+  return calls::syscall(number, a, b, c, d, e, f);
+}
+
+}  // namespace
+
+TEST_CASE("calls that wait do so on the loop") {
+  Events say;
+  run([&] {
+    const Ends ends = socket_pair();
+    const auto other = start([&] {
+      say("other");
+      CHECK(call(SYS_write, ends.b, as_long("abc"), 3) == 3);
+    });
+    char text[4] = {};
+    CHECK(call(SYS_read, ends.a, as_long(text), 3) == 3);
+    say(text);
+    await(other);
+    const auto sleeper = start([&] {
+      const timespec time{.tv_sec = 0, .tv_nsec = 5'000'000};
+      CHECK(call(SYS_nanosleep, as_long(&time), 0) == 0);
+      say("slept");
+    });
+    const auto poller = start([&] {
+      pollfd one{.fd = ends.a, .events = POLLIN, .revents = 0};
+      CHECK(call(SYS_ppoll, as_long(&one), 1, 0, 0, 8) == 1);
+      say("readable");
+    });
+    await(asyncio::sleep(0));
+    CHECK(calls::write(ends.b, "x", 1) == 1);
+    await(poller);
+    await(sleeper);
+  });
+  CHECK(say.take() == "other abc readable slept");
+}
+
+TEST_CASE("a call that would not wait is the kernel's, and so are its errors") {
+  run([] {
+    CHECK(call(SYS_getpid) == ::getpid());
+    char byte = 0;
+    CHECK(call(SYS_read, -1, as_long(&byte), 1) == -1);
+    CHECK(errno == EBADF);
+    CHECK(call(-1) == -1);
+    CHECK(errno == ENOSYS);
+  });
+}
+
+TEST_CASE("close_range by its number leaves the loop its own descriptors") {
+  const support::ChildResult child = support::run_child({.body = [] {
+    run([] {
+      if (call(SYS_close_range, 3, ~0U, 0) != 0) std::_Exit(1);
+      const Ends ends = socket_pair();
+      const auto writer = start([&] { static_cast<void>(calls::write(ends.b, "x", 1)); });
+      char byte = 0;
+      if (calls::read(ends.a, &byte, 1) != 1) std::_Exit(2);
+      await(writer);
+      std::_Exit(0);
+    });
+  }});
+  CHECK(child.status == 0);
+  CHECK(child.errors == "");
+}
+
+TEST_CASE("they are cut short as the policy of their object says") {
+  struct Row {
+    monkey::Cancel policy;
+    int of_read, of_futex;
+  };
+  Dl_info where{};
+  REQUIRE(::dladdr(reinterpret_cast<void*>(calls::syscall), &where) != 0);
+  for (const Row& row :
+       {Row{monkey::Cancel::error, ECANCELED, EINTR}, Row{monkey::Cancel::interrupt, EINTR, EINTR},
+        Row{monkey::Cancel::never, 0, 0}}) {
+    CAPTURE(static_cast<int>(row.policy));
+    REQUIRE(monkey::patch_library(where.dli_fname, {.cancel = row.policy}) > 0);
+    asyncio::run([&] {
+      const Ends ends = socket_pair();
+      static std::atomic<std::uint32_t> word{0};
+      word = 0;
+      const auto reader = start([&] {
+        char byte = 0;
+        CHECK((call(SYS_read, ends.a, as_long(&byte), 1) == 1 ? 0 : errno) == row.of_read);
+      });
+      const auto waiter = start([&] {
+        CHECK((call(SYS_futex, as_long(&word), FUTEX_WAIT_PRIVATE, 0) == 0 ? 0 : errno) ==
+              row.of_futex);
+      });
+      await(asyncio::sleep(1ms));
+      reader.cancel();
+      waiter.cancel();
+      await(asyncio::sleep(1ms));
+      word = 1;
+      CHECK(::write(ends.b, "x", 1) == 1);
+      await(asyncio::wait(std::vector{reader, waiter}));
+      CHECK(reader.cancelled());
+      CHECK(waiter.cancelled());
+    });
+    monkey::unpatch();
+  }
+}
