@@ -195,10 +195,12 @@ template <detail::taskable A>
 
 template <class A>
 auto EventLoop::create_task(A&& coroutine) const {
+  object().home().check_thread();
   return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), std::string());
 }
 template <class A>
 auto EventLoop::create_task(A&& coroutine, const TaskOptions& options) const {
+  object().home().check_thread();
   return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), options);
 }
 

@@ -114,6 +114,18 @@ TEST_CASE("streams, processes and clocks that were moved from say so") {
   CHECK(moved.time() == 1s);
 }
 
+TEST_CASE("a task is made in a loop by the thread that runs it") {
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    const std::string refusal = await(asyncio::to_thread([loop] {
+      return thrown([&] { static_cast<void>(loop.create_task([] { FAIL("it has run"); })); });
+    }));
+    CHECK(refusal.find("Non-thread-safe operation") != std::string::npos);
+    await(asyncio::sleep(0));
+    CHECK(asyncio::all_tasks().size() == 1);
+  });
+}
+
 TEST_CASE("as_completed that was moved from is the same range still") {
   asyncio::run([] {
     std::vector<asyncio::Task<int>> tasks;
