@@ -86,24 +86,49 @@ std::exception_ptr group_of(const std::string& message, Errors errors) {
   return errors.empty() ? nullptr : make_exception_group(message, std::move(errors));
 }
 
-void split_errors(const AnyExceptionGroup& group, const Matches& matches,
-                  AnyExceptionGroup::Split& parts) {
+// A group whose errors are looked at one after the other. The walks below keep a list of these:
+// groups may be nested deeper than a stack is.
+class Level {
+ public:
+  explicit Level(const AnyExceptionGroup& its_group) noexcept : group(&its_group) {}
+  // Returns the next error, null at the end.
+  const std::exception_ptr* next() noexcept {
+    const Errors& errors = group->exceptions();
+    return at_ == errors.size() ? nullptr : &errors[at_++];
+  }
+  bool at_first() const noexcept { return at_ == 1; }
+
+  const AnyExceptionGroup* group;
   Errors matching;
   Errors rest;
-  for (const std::exception_ptr& error : group.exceptions()) {
-    if (matches(error)) {
-      matching.push_back(error);
-    } else if (const AnyExceptionGroup* nested = as_group(error)) {
-      AnyExceptionGroup::Split of_nested;
-      split_errors(*nested, matches, of_nested);
-      if (of_nested.matching) matching.push_back(std::move(of_nested.matching));
-      if (of_nested.rest) rest.push_back(std::move(of_nested.rest));
-    } else {
-      rest.push_back(error);
+
+ private:
+  std::size_t at_ = 0;
+};
+using Levels = std::vector<Level>;
+
+void split_errors(const AnyExceptionGroup& group, const Matches& matches,
+                  AnyExceptionGroup::Split& parts) {
+  Levels levels{Level(group)};
+  while (!levels.empty()) {
+    Level& level = levels.back();
+    if (const std::exception_ptr* error = level.next()) {
+      if (matches(*error))
+        level.matching.push_back(*error);
+      else if (const AnyExceptionGroup* nested = as_group(*error))
+        levels.emplace_back(*nested);
+      else
+        level.rest.push_back(*error);
+      continue;
     }
+    const std::string& message = level.group->message();
+    parts.matching = group_of(message, std::move(level.matching));
+    parts.rest = group_of(message, std::move(level.rest));
+    levels.pop_back();
+    if (levels.empty()) return;
+    if (parts.matching) levels.back().matching.push_back(std::move(parts.matching));
+    if (parts.rest) levels.back().rest.push_back(std::move(parts.rest));
   }
-  parts.matching = group_of(group.message(), std::move(matching));
-  parts.rest = group_of(group.message(), std::move(rest));
 }
 
 bool all_ordinary(const Errors& errors) {
@@ -119,10 +144,27 @@ AnyExceptionGroup::AnyExceptionGroup(std::string message, Errors exceptions) {
     if (!exceptions[i])
       throw ValueError("Item " + std::to_string(i) +
                        " of second argument (exceptions) is not an exception");
-  contents_ = std::make_shared<const Contents>(Contents{std::move(message), std::move(exceptions)});
+  contents_ = std::shared_ptr<const Contents>(
+      new Contents{.message = std::move(message), .exceptions = std::move(exceptions)},
+      Contents::destroy);
 }
 
 AnyExceptionGroup::~AnyExceptionGroup() = default;
+
+// Groups in groups are destroyed one after the other, not each inside of the one around it: a tree
+// of tasks may nest them deeper than a stack is.
+void AnyExceptionGroup::Contents::destroy(Contents* contents) noexcept {
+  static thread_local Contents* waiting = nullptr;
+  static thread_local bool destroying = false;
+  contents->next = std::exchange(waiting, contents);
+  if (destroying) return;
+  destroying = true;
+  while (Contents* const first = waiting) {
+    waiting = first->next;
+    delete first;
+  }
+  destroying = false;
+}
 
 AnyExceptionGroup::Split AnyExceptionGroup::split(const Matches& matches) const {
   Split parts;
@@ -143,10 +185,27 @@ std::string AnyExceptionGroup::str() const {
 }
 
 std::string AnyExceptionGroup::repr() const {
-  std::string text = std::string(class_name()) + "(" + detail::quoted(message()) + ", [";
-  for (std::size_t i = 0; i < exceptions().size(); ++i)
-    text += (i == 0 ? "" : ", ") + fiber::repr(exceptions()[i]);
-  return text + "])";
+  std::string text;
+  Levels levels;
+  const auto open = [&](const AnyExceptionGroup& group) {
+    text += std::string(group.class_name()) + "(" + detail::quoted(group.message()) + ", [";
+    levels.emplace_back(group);
+  };
+  open(*this);
+  while (!levels.empty()) {
+    const std::exception_ptr* error = levels.back().next();
+    if (error == nullptr) {
+      text += "])";
+      levels.pop_back();
+      continue;
+    }
+    if (!levels.back().at_first()) text += ", ";
+    if (const AnyExceptionGroup* nested = as_group(*error))
+      open(*nested);
+    else
+      text += fiber::repr(*error);
+  }
+  return text;
 }
 
 ExceptionGroup::ExceptionGroup(std::string message, Errors exceptions)
@@ -174,11 +233,15 @@ std::exception_ptr make_exception_group(std::string message, Errors exceptions) 
 namespace detail {
 
 void collect_errors(const AnyExceptionGroup& group, Errors& to) {
-  for (const std::exception_ptr& error : group.exceptions()) {
-    if (const AnyExceptionGroup* nested = as_group(error))
-      collect_errors(*nested, to);
+  Levels levels{Level(group)};
+  while (!levels.empty()) {
+    const std::exception_ptr* error = levels.back().next();
+    if (error == nullptr)
+      levels.pop_back();
+    else if (const AnyExceptionGroup* nested = as_group(*error))
+      levels.emplace_back(*nested);
     else
-      to.push_back(error);
+      to.push_back(*error);
   }
 }
 

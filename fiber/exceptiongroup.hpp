@@ -75,6 +75,8 @@ class FIBER_API AnyExceptionGroup : public detail::CompoundException {
   struct Contents {
     std::string message;
     std::vector<std::exception_ptr> exceptions;
+    Contents* next = nullptr;  ///< to be destroyed after this one
+    static void destroy(Contents* contents) noexcept;
   };
   std::shared_ptr<const Contents> contents_;
 };

@@ -125,6 +125,7 @@ class FIBER_API LoopObject {
   std::atomic<long> outside_work{0};  ///< jobs on other threads that will post here
   std::shared_ptr<concurrent::futures::Executor> default_executor;
   bool executor_shutdown_called = false;
+  bool thread_ends = false;  ///< pthread_exit() or pthread_cancel() unwinds the thread that ran it
 
  private:
   friend class LoopDependent;

@@ -67,9 +67,14 @@ void LoopObject::run(bool once) {
     }
   } leave{this, thread};
   if (once) stopping_ = true;
-  do {
-    run_once();
-  } while (!stopping_);
+  try {
+    do {
+      run_once();
+    } while (!stopping_);
+  } catch (const fiber::detail::forced_unwind&) {
+    thread_ends = true;
+    throw;
+  }
   turns_.throw_interrupt();
 }
 

@@ -89,6 +89,7 @@ std::vector<ListeningSocket> unix_listening_sockets(const std::string& path, boo
   ListeningSocket socket{.fd = make_socket(AF_UNIX, SOCK_STREAM, 0), .address = address};
   if (::bind(socket.fd.get(), address.data(), address.size()) != 0)
     raise_os_error(errno, "'" + path + "'");
+  socket.address = SocketAddress::of_socket(socket.fd.get());  // a name that the system chose, too
   socket.inode = file_to_remove(address, cleanup);
   std::vector<ListeningSocket> sockets;
   sockets.push_back(std::move(socket));

@@ -140,7 +140,7 @@ class SpawnSetup {
 // directory or the program has failed.
 bool is_why(const std::optional<std::string>& directory, int error) {
   if (!directory) return false;
-  const std::string inside = *directory + "/.";
+  const std::string inside = directory->empty() ? "" : *directory + "/.";
   return ::faccessat(AT_FDCWD, inside.c_str(), X_OK, AT_EACCESS) != 0 && errno == error;
 }
 
@@ -233,7 +233,8 @@ pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
     error = ::posix_spawnp(&pid, program, &setup.actions, &setup.attributes, arguments.get(),
                            environment ? environment->get() : environ);
   }
-  check(error, is_why(options.cwd, error) ? *options.cwd : program);
+  const std::string why = is_why(options.cwd, error) ? *options.cwd : program;
+  check(error, why.empty() ? "''" : why);
   return pid;
 }
 

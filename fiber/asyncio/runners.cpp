@@ -100,6 +100,12 @@ void Runner::close() {
       runner.loop_ = EventLoop();
     }
   } end{*this};
+  // A callback that ends the thread would do so again: what is left is unwound, without a turn.
+  if (loop_.object().thread_ends) {
+    for (const TaskRef& task : all_tasks(loop_))
+      static_cast<detail::TaskBase&>(task.base()).log_destroy_pending = false;
+    return;
+  }
   detail::cancel_all_tasks(loop_);
   loop_.run_until_complete(loop_.shutdown_asyncgens());
   loop_.run_until_complete(loop_.shutdown_default_executor(std::chrono::seconds(300)));

@@ -210,6 +210,7 @@ std::size_t retry(LoopObject& loop, int fd, For what, F&& call) {
 
 std::string sock_recv(LoopObject& loop, int fd, std::size_t n) {
   std::string data;
+  if (n == 0) return data;  // as Python's recv(0), which asks the system for nothing
   retry(loop, fd, For::reading, [&] {
     const std::size_t size = std::min(n, Selector::kScratchSize);
     const std::ptrdiff_t got = ::recv(fd, loop.selector().scratch(), size, MSG_DONTWAIT);
@@ -220,16 +221,31 @@ std::string sock_recv(LoopObject& loop, int fd, std::size_t n) {
 }
 
 std::size_t sock_recv_into(LoopObject& loop, int fd, std::span<char> buffer) {
+  if (buffer.empty()) return 0;
   return retry(loop, fd, For::reading,
                [&] { return ::recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT); });
 }
 
+namespace {
+
+// Returns the room for the next datagram, at most n bytes: who asks for more than any datagram has
+// does not pay for it.
+std::size_t room_for_datagram(int fd, std::size_t n) noexcept {
+  constexpr std::size_t kUsual = 64 * 1024;
+  if (n <= kUsual) return n;
+  const std::ptrdiff_t size = ::recv(fd, nullptr, 0, MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC);
+  return std::clamp(static_cast<std::size_t>(std::max<std::ptrdiff_t>(size, 0)), kUsual, n);
+}
+
+}  // namespace
+
 std::pair<std::string, SocketAddress> sock_recvfrom(LoopObject& loop, int fd, std::size_t n) {
-  std::string buffer(n, '\0');
+  std::string buffer;
   sockaddr_storage from{};
   socklen_t size = 0;
   const std::size_t count = retry(loop, fd, For::reading, [&] {
     size = sizeof from;
+    buffer.resize(room_for_datagram(fd, n));
     return ::recvfrom(fd, buffer.data(), buffer.size(), MSG_DONTWAIT,
                       reinterpret_cast<sockaddr*>(&from), &size);
   });

@@ -116,14 +116,14 @@ SocketAddress SocketAddress::from_path(std::string_view path) {
   SocketAddress address;
   auto& local = reinterpret_cast<sockaddr_un&>(address.storage_);
   // The name of an abstract socket has an exact length; a path ends with a zero byte.
+  // The empty one has neither: the system chooses a name for it, and connects to none.
   const bool abstract = path.starts_with('\0');
-  if (path.size() + (abstract ? 0 : 1) > sizeof local.sun_path)
-    throw OSError("AF_UNIX path too long");
+  const std::size_t end = abstract || path.empty() ? 0 : 1;
+  if (path.size() + end > sizeof local.sun_path) throw OSError("AF_UNIX path too long");
   if (!abstract) detail::refuse_null_bytes(path);
   local.sun_family = AF_UNIX;
   std::copy(path.begin(), path.end(), local.sun_path);
-  address.size_ =
-      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + (abstract ? 0 : 1));
+  address.size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + end);
   return address;
 }
 

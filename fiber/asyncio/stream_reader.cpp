@@ -44,7 +44,8 @@ void ReaderObject::feed_data(std::string_view data) {
   }
   buffer_.append(data);
   wake();
-  if (source_ != nullptr && !paused_ && buffer_.size() > 2 * limit_) {
+  if (source_ != nullptr && !paused_ && buffer_.size() > limit_ &&
+      buffer_.size() - limit_ > limit_) {
     paused_ = true;
     source_->pause_reading();
   }

@@ -15,6 +15,9 @@ StreamReader::StreamReader(std::size_t limit) : StreamReader(limit, get_event_lo
 StreamReader::StreamReader(std::size_t limit, const EventLoop& loop)
     : object_(new detail::ReaderObject(loop.object(), limit)) {}
 
+void StreamReader::refuse_moved() { throw ValueError("this StreamReader was moved from"); }
+void StreamWriter::refuse_moved() { throw ValueError("this StreamWriter was moved from"); }
+
 StreamWriter::StreamWriter(const WriteTransport& transport) : object_(transport.object().stream()) {
   if (!object_) throw NotImplementedError("this transport carries no stream of bytes");
 }

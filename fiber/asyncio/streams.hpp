@@ -8,7 +8,7 @@
 //   await(writer.wait_closed());
 //
 // Data is a std::string of bytes. The handles belong to one loop and its thread. A handle that was
-// moved from may only be assigned to, or destroyed.
+// moved from may be assigned to and compared; all other functions throw ValueError.
 #pragma once
 
 #include <fiber/asyncio/server.hpp>
@@ -48,48 +48,48 @@ class FIBER_API StreamReader {
   /// Waits for data, or the end; returns at most n bytes, "" at the end. Without n, or if it is
   /// negative: all bytes up to the end. Await it, as all functions below that say so.
   auto read(std::ptrdiff_t n = -1) const {
-    return detail::Deferred([object = object_, n] { return object->read(n); });
+    return detail::Deferred([object = checked(), n] { return object->read(n); });
   }
   /// Reads into memory of the caller's, which must stay until then; returns the number of bytes, 0
   /// at the end. Saves a copy; not in Python. Await it.
   auto readinto(std::span<char> buffer) const {
-    return detail::Deferred([object = object_, buffer] { return object->readinto(buffer); });
+    return detail::Deferred([object = checked(), buffer] { return object->readinto(buffer); });
   }
   /// Returns a line with its '\n'; without it if the stream ends first; "" at the end. Throws
   /// ValueError if the line is longer than the limit, and drops it. Await it.
   auto readline() const {
-    return detail::Deferred([object = object_] { return object->readline(); });
+    return detail::Deferred([object = checked()] { return object->readline(); });
   }
   /// Returns exactly n bytes. Throws IncompleteReadError, with the bytes so far, if the stream ends
   /// first, and ValueError for a negative n. Await it.
   auto readexactly(std::ptrdiff_t n) const {
-    return detail::Deferred([object = object_, n] { return object->readexactly(n); });
+    return detail::Deferred([object = checked(), n] { return object->readexactly(n); });
   }
   /// Returns the bytes up to and with the separator; of several separators, the one that ends
   /// first. Throws IncompleteReadError if the stream ends first; LimitOverrunError, leaving the
   /// data, if more than the limit would have to be returned; ValueError for an empty separator.
   /// Await it.
   auto readuntil(std::string_view separator = "\n") const {
-    return detail::Deferred([object = object_, separator = std::string(separator)] {
+    return detail::Deferred([object = checked(), separator = std::string(separator)] {
       return object->readuntil({&separator, 1});
     });
   }
   auto readuntil(std::vector<std::string> separators) const {
-    return detail::Deferred([object = object_, separators = std::move(separators)] {
+    return detail::Deferred([object = checked(), separators = std::move(separators)] {
       return object->readuntil(separators);
     });
   }
 
   /// Returns true if the end was received and no byte is left to read.
-  bool at_eof() const noexcept { return object_->at_eof(); }
+  bool at_eof() const { return checked()->at_eof(); }
   /// Returns the error by which the connection was lost; null if it was not, or ended in good
   /// order.
-  std::exception_ptr exception() const noexcept { return object_->exception(); }
+  std::exception_ptr exception() const { return checked()->exception(); }
 
   /// Feed the reader. set_exception: every read throws the error from now on.
-  void feed_data(std::string_view data) const { object_->feed_data(data); }
-  void feed_eof() const { object_->feed_eof(); }
-  void set_exception(std::exception_ptr error) const { object_->set_exception(std::move(error)); }
+  void feed_data(std::string_view data) const { checked()->feed_data(data); }
+  void feed_eof() const { checked()->feed_eof(); }
+  void set_exception(std::exception_ptr error) const { checked()->set_exception(std::move(error)); }
   template <class E>
     requires(!std::convertible_to<E, std::exception_ptr>)
   void set_exception(E&& error) const {
@@ -104,7 +104,7 @@ class FIBER_API StreamReader {
     using value_type = std::string;
     using difference_type = std::ptrdiff_t;
 
-    explicit LineIterator(const StreamReader& reader) : object_(reader.object_.get()) { ++*this; }
+    explicit LineIterator(const StreamReader& reader) : object_(reader.checked().get()) { ++*this; }
     std::string& operator*() const noexcept { return line_; }
     LineIterator& operator++() {
       line_ = object_->readline();
@@ -126,9 +126,16 @@ class FIBER_API StreamReader {
     return a.object_.get() == b.object_.get();
   }
   explicit StreamReader(detail::ReaderObject& object) noexcept : object_(&object) {}
-  detail::ReaderObject& object() const noexcept { return *object_; }
+  detail::ReaderObject& object() const { return *checked(); }
 
  private:
+  /// Throws ValueError if this handle was moved from.
+  const core::Ref<detail::ReaderObject, detail::ByHandle>& checked() const {
+    if (!object_) [[unlikely]]
+      refuse_moved();
+    return object_;
+  }
+  [[noreturn]] static void refuse_moved();
   core::Ref<detail::ReaderObject, detail::ByHandle> object_;
 };
 
@@ -153,7 +160,7 @@ class FIBER_API StreamWriter {
   /// Sends at once as much as possible without waiting, and buffers the rest; use drain() where
   /// much is written. Does nothing once the connection is lost. Throws RuntimeError after
   /// write_eof().
-  void write(std::string_view data) const { object_->write(data); }
+  void write(std::string_view data) const { checked()->write(data); }
   /// Writes the pieces one after the other.
   template <detail::range_of_text R>
   void writelines(R&& pieces) const {
@@ -161,20 +168,20 @@ class FIBER_API StreamWriter {
   }
   /// Makes the other side read the end, after the written data. This side can read on. Throws
   /// NotImplementedError over TLS, where it is impossible.
-  void write_eof() const { object_->write_eof(); }
-  bool can_write_eof() const noexcept { return object_->can_write_eof(); }
+  void write_eof() const { checked()->write_eof(); }
+  bool can_write_eof() const { return checked()->can_write_eof(); }
   /// Goes on at once if not too much is buffered, otherwise waits until it is sent. Throws the
   /// error by which the connection was lost, ConnectionResetError if it was lost in good order;
   /// await it.
   auto drain() const {
-    return detail::Deferred([object = object_] { object->drain(); });
+    return detail::Deferred([object = checked()] { object->drain(); });
   }
   /// Stops reading, sends the buffered data, closes. A task that reads gets the end.
-  void close() const { object_->close(); }
-  bool is_closing() const noexcept { return object_->is_closing(); }
+  void close() const { checked()->close(); }
+  bool is_closing() const { return checked()->is_closing(); }
   /// Waits until the connection is closed; throws the error by which it was lost; await it.
   auto wait_closed() const {
-    return detail::Deferred([object = object_] { object->wait_closed(); });
+    return detail::Deferred([object = checked()] { object->wait_closed(); });
   }
 
   /// Goes on over TLS, as the server if this is a connection of a server, once the written data is
@@ -183,7 +190,7 @@ class FIBER_API StreamWriter {
   /// await it.
   auto start_tls(ssl_argument sslcontext, StartTlsOptions options = {}) const {
     return detail::Deferred(
-        [object = object_, sslcontext = std::move(sslcontext), options = std::move(options)] {
+        [object = checked(), sslcontext = std::move(sslcontext), options = std::move(options)] {
           detail::start_tls(*object, sslcontext, options);
         });
   }
@@ -192,13 +199,13 @@ class FIBER_API StreamWriter {
   /// <fiber/ssl.hpp>. std::nullopt if this connection has none under that key.
   template <class Key>
   auto get_extra_info(const Key& key) const {
-    return key.of(*object_);
+    return key.of(*checked());
   }
   /// Python: get_extra_info("peername"), ("sockname"), ("socket").fileno() (-1 once closed).
-  const SocketAddress& peername() const noexcept { return object_->peername; }
-  const SocketAddress& sockname() const noexcept { return object_->sockname; }
-  int fileno() const noexcept { return object_->fileno(); }
-  Transport transport() const noexcept { return Transport(*object_); }
+  const SocketAddress& peername() const { return checked()->peername; }
+  const SocketAddress& sockname() const { return checked()->sockname; }
+  int fileno() const { return checked()->fileno(); }
+  Transport transport() const { return Transport(*checked()); }
 
   friend bool operator==(const StreamWriter& a, const StreamWriter& b) noexcept {
     return a.object_.get() == b.object_.get();
@@ -210,6 +217,13 @@ class FIBER_API StreamWriter {
   explicit StreamWriter(detail::TransportObject& object) noexcept : object_(&object) {}
 
  private:
+  /// Throws ValueError if this handle was moved from.
+  const core::Ref<detail::TransportObject, detail::ByHandle>& checked() const {
+    if (!object_) [[unlikely]]
+      refuse_moved();
+    return object_;
+  }
+  [[noreturn]] static void refuse_moved();
   core::Ref<detail::TransportObject, detail::ByHandle> object_;
 };
 

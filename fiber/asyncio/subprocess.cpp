@@ -62,24 +62,23 @@ struct Process::Handle {
 
 Process::Process(detail::ProcessObject& object) : handle_(std::make_shared<Handle>(object)) {}
 
-pid_t Process::pid() const noexcept { return handle_->object->pid; }
-std::optional<int> Process::returncode() const noexcept { return handle_->object->returncode; }
-const std::optional<StreamWriter>& Process::stdin_() const noexcept {
-  return handle_->stdin_stream;
-}
-const std::optional<StreamReader>& Process::stdout_() const noexcept {
-  return handle_->stdout_stream;
-}
-const std::optional<StreamReader>& Process::stderr_() const noexcept {
-  return handle_->stderr_stream;
+Process::Handle& Process::handle() const {
+  if (handle_ == nullptr) throw ValueError("this Process was moved from");
+  return *handle_;
 }
 
-void Process::send_signal(int signal) const { handle_->object->send_signal(signal); }
+pid_t Process::pid() const { return handle().object->pid; }
+std::optional<int> Process::returncode() const { return handle().object->returncode; }
+const std::optional<StreamWriter>& Process::stdin_() const { return handle().stdin_stream; }
+const std::optional<StreamReader>& Process::stdout_() const { return handle().stdout_stream; }
+const std::optional<StreamReader>& Process::stderr_() const { return handle().stderr_stream; }
+
+void Process::send_signal(int signal) const { handle().object->send_signal(signal); }
 void Process::terminate() const { send_signal(SIGTERM); }
 void Process::kill() const { send_signal(SIGKILL); }
 
 int Process::wait_now() const {
-  if (!returncode()) handle_->object->wait();
+  if (!returncode()) handle().object->wait();
   return *returncode();
 }
 

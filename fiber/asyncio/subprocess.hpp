@@ -7,7 +7,7 @@
 //   process.returncode();                                     // 0
 //
 // Needs Linux 5.4 (pidfd). The handles belong to one loop and its thread. A handle that was moved
-// from may only be assigned to, or destroyed.
+// from may be assigned to; all functions throw ValueError.
 #pragma once
 
 #include <fiber/asyncio/environment.hpp>
@@ -71,14 +71,14 @@ class ProcessObject;
 /// Python: asyncio.subprocess.Process.
 class FIBER_API Process {
  public:
-  pid_t pid() const noexcept;
+  pid_t pid() const;
   /// Returns nullopt while the child runs. Then the exit status, or -N if signal N ended it; 255,
   /// with a warning, if other code has taken the status.
-  std::optional<int> returncode() const noexcept;
+  std::optional<int> returncode() const;
   /// Return the streams that were requested with PIPE.
-  const std::optional<StreamWriter>& stdin_() const noexcept;
-  const std::optional<StreamReader>& stdout_() const noexcept;
-  const std::optional<StreamReader>& stderr_() const noexcept;
+  const std::optional<StreamWriter>& stdin_() const;
+  const std::optional<StreamReader>& stdout_() const;
+  const std::optional<StreamReader>& stderr_() const;
 
   /// Waits until the child has ended, whatever becomes of its pipes (as CPython from 3.15 on);
   /// returns its returncode. A child that fills a pipe without a reader does not end. Await it.
@@ -102,6 +102,7 @@ class FIBER_API Process {
 
  private:
   struct Handle;
+  Handle& handle() const;  ///< throws ValueError if this was moved from
   int wait_now() const;
   std::pair<std::string, std::string> communicate_now(std::string input) const;
   std::shared_ptr<Handle> handle_;

@@ -195,10 +195,12 @@ template <detail::taskable A>
 
 template <class A>
 auto EventLoop::create_task(A&& coroutine) const {
+  object().home().check_thread();
   return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), std::string());
 }
 template <class A>
 auto EventLoop::create_task(A&& coroutine, const TaskOptions& options) const {
+  object().home().check_thread();
   return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), options);
 }
 
@@ -409,8 +411,11 @@ auto wait(R&& futures, WaitOptions options = {}) {
     for (const F& future : list) bases.push_back(&future.base());
     detail::wait_for_any(bases, options.timeout.value(), options.return_when);
     wait_result<F> result;
-    for (detail::FutureBase* base : bases)
-      (base->done() ? result.done : result.pending).emplace_back(F(base));
+    auto at = list.begin();
+    for (detail::FutureBase* base : bases) {  // a future that was given twice is there once
+      while (at->get() != base) ++at;
+      (base->done() ? result.done : result.pending).push_back(*at);
+    }
     return result;
   });
 }

@@ -30,10 +30,16 @@ class VirtualClock::State final : public base::Clock {
 };
 
 VirtualClock::VirtualClock(nanoseconds start) : state_(std::make_shared<State>(start)) {}
-void VirtualClock::attach(const EventLoop& loop) const { loop.object().timers().set_clock(state_); }
-nanoseconds VirtualClock::time() const noexcept { return state_->time; }
-void VirtualClock::advance(nanoseconds by) const { state_->time += by; }
-void VirtualClock::set_patience(nanoseconds patience) const { state_->its_patience = patience; }
+const std::shared_ptr<VirtualClock::State>& VirtualClock::state() const {
+  if (state_ == nullptr) throw ValueError("this VirtualClock was moved from");
+  return state_;
+}
+void VirtualClock::attach(const EventLoop& loop) const {
+  loop.object().timers().set_clock(state());
+}
+nanoseconds VirtualClock::time() const { return state()->time; }
+void VirtualClock::advance(nanoseconds by) const { state()->time += by; }
+void VirtualClock::set_patience(nanoseconds patience) const { state()->its_patience = patience; }
 
 void set_shuffle(const EventLoop& loop, std::uint64_t seed) {
   loop.object().turns().set_shuffle(seed);

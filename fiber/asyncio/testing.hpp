@@ -21,7 +21,8 @@
 namespace fiber::asyncio::testing {
 
 /// A clock that stands still while an entry is ready to run, and otherwise jumps to the next
-/// deadline. A counted reference. One clock may serve several loops of one thread.
+/// deadline. A counted reference, whose functions throw ValueError once it was moved from. One clock
+/// may serve several loops of one thread.
 ///
 /// A loop that watches descriptors looks at them before each jump and gives them some real time
 /// (`patience`); a loop that waits for another thread, such as an executor's, does not jump
@@ -32,7 +33,7 @@ class FIBER_API VirtualClock {
 
   /// Makes loop.time() this clock's time. Timers that are set already keep their deadlines.
   void attach(const EventLoop& loop) const;
-  nanoseconds time() const noexcept;
+  nanoseconds time() const;
   /// Moves the time on while no other code runs, as a slow computation does.
   void advance(nanoseconds by) const;
   /// Sets the real time for descriptors before a jump; 10 ms unless set.
@@ -40,6 +41,7 @@ class FIBER_API VirtualClock {
 
  private:
   class State;
+  const std::shared_ptr<State>& state() const;
   std::shared_ptr<State> state_;
 };
 

@@ -49,9 +49,21 @@ concurrent::futures::ThreadPoolExecutor& default_executor(LoopObject& loop) {
   return static_cast<concurrent::futures::ThreadPoolExecutor&>(*loop.default_executor);
 }
 
+namespace {
+
+// Waits where no thread could be made that would join those of the executor: the end of a loop
+// takes nothing new.
+void wait_without_thread(const concurrent::futures::ThreadPoolExecutor& executor) {
+  constexpr std::chrono::milliseconds kPause{5};
+  while (executor.has_threads()) asyncio::await(asyncio::sleep(kPause));
+}
+
+}  // namespace
+
 void shutdown_default_executor(LoopObject& loop, nanoseconds timeout) {
   loop.executor_shutdown_called = true;
-  const auto executor = loop.default_executor;
+  const auto executor =
+      std::static_pointer_cast<concurrent::futures::ThreadPoolExecutor>(loop.default_executor);
   if (executor == nullptr) return;
   // Joining blocks, so another thread does it.
   const Future<> joined = EventLoop(&loop).create_future();
@@ -68,7 +80,6 @@ void shutdown_default_executor(LoopObject& loop, nanoseconds timeout) {
     });
   } catch (const std::system_error&) {
     executor->shutdown({.wait = false});
-    throw RuntimeError("can't start new thread");
   }
   // Lets the thread go on by itself once no code waits for it.
   struct LetGo {
@@ -80,8 +91,13 @@ void shutdown_default_executor(LoopObject& loop, nanoseconds timeout) {
   std::optional<nanoseconds> limit;
   if (timeout != nanoseconds::max()) limit = timeout;
   try {
-    asyncio::with(Timeout(deadline_after(limit)), [&] { asyncio::await(joined); });
-    joiner.join();
+    asyncio::with(Timeout(deadline_after(limit)), [&] {
+      if (joiner.joinable())
+        asyncio::await(joined);
+      else
+        wait_without_thread(*executor);
+    });
+    if (joiner.joinable()) joiner.join();
   } catch (const TimeoutError&) {
     log(LogLevel::warning,
         "RuntimeWarning: The executor did not finish joining its threads in time.");

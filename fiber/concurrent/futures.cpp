@@ -334,7 +334,8 @@ Completion::Completion(std::vector<FutureBase> futures, Timeout timeout)
 Completion::~Completion() { forget_all(); }
 
 void Completion::forget_all() noexcept {
-  for (const FutureBase& future : impl_->futures) impl_->waiter.forget(future);
+  for (const FutureBase& future : impl_->futures)
+    if (future.id() != nullptr) impl_->waiter.forget(future);  // else it was moved from
 }
 
 std::optional<std::size_t> Completion::next() {

@@ -88,6 +88,7 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   void finish(bool wait) noexcept { shutdown({.wait = wait && !is_own_thread()}); }
   void finish_at_exit() noexcept override { finish(true); }
 
+  bool any_alive() const noexcept { return !forked() && alive_ != 0; }
   bool wait_in_destructor() {
     if (forked()) return false;
     const std::lock_guard lock(mutex_);
@@ -98,6 +99,18 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   struct Entry {
     std::unique_ptr<Work> work;
     bool started = false;  // its future is running already
+  };
+
+  // Counts a thread down when it ends, however it does.
+  class Alive {
+   public:
+    explicit Alive(std::atomic<int>& count) noexcept : count_(count) {}
+    Alive(const Alive&) = delete;
+    Alive& operator=(const Alive&) = delete;
+    ~Alive() { --count_; }
+
+   private:
+    std::atomic<int>& count_;
   };
 
   bool is_own_thread() const noexcept { return current_ == this; }
@@ -116,11 +129,13 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     threads_.reserve(threads_.size() + 1);
     const core::SignalsBlocked blocked;
     threads_.emplace_back([self = shared_from_this(), name, mask = blocked.before()] {
+      const Alive alive(self->alive_);
       platform::name_thread(name.c_str());
       core::keep_mask_for_children(mask);
       current_ = self.get();
       self->run_thread();
     });
+    ++alive_;
     ++started_;
     ++available_;
   }
@@ -244,7 +259,8 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   bool shutdown_ = false;
   bool broken_ = false;
   bool wait_in_destructor_ = true;
-  std::mutex join_mutex_;  // guards joining threads_; never taken with mutex_ held
+  std::atomic<int> alive_{0};  // threads that have not ended
+  std::mutex join_mutex_;      // guards joining threads_; never taken with mutex_ held
   std::vector<std::thread> threads_;
 };
 
@@ -258,6 +274,8 @@ ThreadPoolExecutor::ThreadPoolExecutor(ThreadPoolOptions options)
 ThreadPoolExecutor::~ThreadPoolExecutor() { threads_->finish(threads_->wait_in_destructor()); }
 
 void ThreadPoolExecutor::shutdown(ShutdownOptions options) { threads_->shutdown(options); }
+
+bool ThreadPoolExecutor::has_threads() const noexcept { return threads_->any_alive(); }
 
 void ThreadPoolExecutor::submit_work(std::unique_ptr<Work> work) {
   threads_->submit(std::move(work));

@@ -36,6 +36,8 @@ class FIBER_API ThreadPoolExecutor final : public Executor {
   ~ThreadPoolExecutor() override;
 
   void shutdown(ShutdownOptions options = {}) override;
+  /// For the layers above: whether a thread of this executor has not ended yet.
+  bool has_threads() const noexcept;
 
  protected:
   void submit_work(std::unique_ptr<Work> work) override;

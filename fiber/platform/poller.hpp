@@ -66,7 +66,7 @@ class Poller {
   // Waits for events, that many milliseconds, for ever if negative. Returns the number of reports
   // in `events`, or -1 with errno: EBADF or EINVAL mean that other code has closed descriptors of
   // the poller's own, so that revive() is due. What finds no room is reported by the next call.
-  virtual int wait(std::span<Event> events, int milliseconds, const Wishes& wishes) noexcept = 0;
+  virtual int wait(std::span<Event> events, int milliseconds, const Wishes& wishes) = 0;
 
   // Ends a wait(). From any thread and from signal handlers, also after close().
   virtual void wake() noexcept = 0;

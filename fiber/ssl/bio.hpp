@@ -40,6 +40,9 @@ bio_st* make_bio(Bytes& bytes) noexcept;
 class FIBER_API MemoryBIO {
  public:
   MemoryBIO() : bytes_(std::make_shared<detail::Bytes>()) {}
+  MemoryBIO(const MemoryBIO&) noexcept = default;  ///< moving is copying: never empty
+  MemoryBIO& operator=(const MemoryBIO&) noexcept = default;
+  ~MemoryBIO() = default;
 
   /// Removes and returns at most n bytes; all bytes for a negative n.
   std::string read(std::ptrdiff_t n = -1) const;

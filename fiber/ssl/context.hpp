@@ -74,6 +74,9 @@ class FIBER_API SSLContext {
   /// Makes a context that trusts no authority: see load_default_certs, load_verify_locations,
   /// create_default_context.
   explicit SSLContext(Protocol protocol);
+  SSLContext(const SSLContext&) noexcept = default;  ///< moving is copying: never empty
+  SSLContext& operator=(const SSLContext&) noexcept = default;
+  ~SSLContext() = default;
 
   // --- our own certificate ---
   // Loads our certificate, its chain up to an authority, and its private key from PEM files; all

@@ -34,6 +34,9 @@ class FIBER_API SSLSession {
   friend bool operator==(const SSLSession& a, const SSLSession& b) { return a.id() == b.id(); }
   explicit SSLSession(std::shared_ptr<detail::SessionObject> object) noexcept
       : object_(std::move(object)) {}
+  SSLSession(const SSLSession&) noexcept = default;  ///< moving is copying: never empty
+  SSLSession& operator=(const SSLSession&) noexcept = default;
+  ~SSLSession() = default;
   const std::shared_ptr<detail::SessionObject>& object() const noexcept { return object_; }
 
  private:
@@ -52,6 +55,10 @@ struct Cipher {
 /// peer to `outgoing`, also a call that throws.
 class FIBER_API SSLObject {
  public:
+  SSLObject(const SSLObject&) noexcept = default;  ///< moving is copying: never empty
+  SSLObject& operator=(const SSLObject&) noexcept = default;
+  ~SSLObject() = default;
+
   /// Makes the handshake. Throws SSLWantReadError until enough bytes of the peer have arrived,
   /// SSLCertVerificationError and other SSLErrors.
   void do_handshake() const;

@@ -1,5 +1,6 @@
 // What is used twice, after it was moved from, or with functions of the user's that fail.
 #include <fiber/asyncio.hpp>
+#include <fiber/asyncio/testing.hpp>
 
 #include <doctest/doctest.h>
 
@@ -66,6 +67,62 @@ TEST_CASE("an awaitable is awaited once, and not after it was moved from") {
     auto moved = std::move(acquire);
     CHECK(thrown([&] { await(std::move(acquire)); }) == kReused);
     CHECK(await(std::move(moved)));
+  });
+}
+
+TEST_CASE("streams, processes and clocks that were moved from say so") {
+  asyncio::run([] {
+    const std::string no_reader = "ValueError('this StreamReader was moved from')";
+    const std::string no_writer = "ValueError('this StreamWriter was moved from')";
+    const std::string no_process = "ValueError('this Process was moved from')";
+    const auto process = await(asyncio::create_subprocess_exec(
+        {"cat"}, {.stdin_ = asyncio::subprocess::PIPE, .stdout_ = asyncio::subprocess::PIPE}));
+    asyncio::Process from = process;
+    const asyncio::Process to = std::move(from);
+    CHECK(thrown([&] { static_cast<void>(from.pid()); }) == no_process);
+    CHECK(thrown([&] { static_cast<void>(from.stdin_()); }) == no_process);
+    CHECK(thrown([&] { from.kill(); }) == no_process);
+    CHECK(thrown([&] { await(from.wait()); }) == no_process);
+    CHECK(thrown([&] { await(from.communicate()); }) == no_process);
+    from = to;
+    asyncio::StreamWriter writer = *from.stdin_();
+    const asyncio::StreamWriter other_writer = std::move(writer);
+    CHECK(thrown([&] { writer.write("x"); }) == no_writer);
+    CHECK(thrown([&] { await(writer.drain()); }) == no_writer);
+    CHECK(thrown([&] { writer.close(); }) == no_writer);
+    CHECK(thrown([&] { static_cast<void>(writer.fileno()); }) == no_writer);
+    CHECK(thrown([&] { static_cast<void>(writer.transport()); }) == no_writer);
+    CHECK(writer != other_writer);
+    other_writer.write("text");
+    other_writer.close();
+    asyncio::StreamReader reader = *to.stdout_();
+    asyncio::StreamReader other_reader = std::move(reader);
+    CHECK(thrown([&] { await(reader.read()); }) == no_reader);
+    CHECK(thrown([&] { static_cast<void>(reader.at_eof()); }) == no_reader);
+    CHECK(thrown([&] { reader.feed_data("x"); }) == no_reader);
+    CHECK(thrown([&] {
+            for (const std::string& line : reader) FAIL(line);
+          }) == no_reader);
+    reader = std::move(other_reader);
+    CHECK(await(reader.read()) == "text");
+    CHECK(await(to.wait()) == 0);
+  });
+  asyncio::testing::VirtualClock clock(1s);
+  const asyncio::testing::VirtualClock moved = std::move(clock);
+  CHECK(thrown([&] { static_cast<void>(clock.time()); }) ==
+        "ValueError('this VirtualClock was moved from')");
+  CHECK(moved.time() == 1s);
+}
+
+TEST_CASE("a task is made in a loop by the thread that runs it") {
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    const std::string refusal = await(asyncio::to_thread([loop] {
+      return thrown([&] { static_cast<void>(loop.create_task([] { FAIL("it has run"); })); });
+    }));
+    CHECK(refusal.find("Non-thread-safe operation") != std::string::npos);
+    await(asyncio::sleep(0));
+    CHECK(asyncio::all_tasks().size() == 1);
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <future>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include "support/child_process.hpp"
 #include "support/events.hpp"
@@ -279,8 +281,41 @@ TEST_CASE("pthread_exit ends the thread wherever the library has called it from"
       await(asyncio::sleep(1h));
     });
   });
+  ends([&] {
+    // The descriptor stays ready: the callback must not be called while the loop is closed.
+    int ends_of_pipe[2];
+    REQUIRE(::pipe(ends_of_pipe) == 0);
+    const AtEnd close([&] {
+      ::close(ends_of_pipe[0]);
+      ::close(ends_of_pipe[1]);
+    });
+    REQUIRE(::write(ends_of_pipe[1], "x", 1) == 1);
+    asyncio::run([&] {
+      asyncio::get_running_loop().add_reader(ends_of_pipe[0], leave);
+      await(asyncio::sleep(1h));
+    });
+  });
   fiber::concurrent::futures::ThreadPoolExecutor pool({.max_workers = 1});
   CHECK(thrown_by([&] { pool.submit(leave).result(); }) ==
         "RuntimeError('the call has ended its thread, by pthread_exit, without a result')");
   CHECK(pool.submit(answer).result() == 42);
+}
+
+TEST_CASE("pthread_cancel ends a thread whose loop waits") {
+  std::promise<void> waits;
+  bool unwound = false;
+  bool task_unwound = false;
+  std::thread thread([&] {
+    const AtEnd end([&] { unwound = true; });
+    asyncio::run([&] {
+      const AtEnd end_of_task([&] { task_unwound = true; });
+      asyncio::get_running_loop().call_soon([&] { waits.set_value(); });
+      await(asyncio::sleep(1h));
+    });
+  });
+  waits.get_future().wait();
+  CHECK(::pthread_cancel(thread.native_handle()) == 0);
+  thread.join();
+  CHECK(unwound);
+  CHECK(task_unwound);
 }

@@ -5,10 +5,15 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <cstdio>
+#include <exception>
 #include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
+
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "support/child_process.hpp"
 #include "support/events.hpp"
@@ -233,4 +238,24 @@ TEST_CASE("KeyboardInterrupt and SystemExit of a task leave the run, and stay in
             await(asyncio::sleep(10s));
           });
         }) == "SystemExit('4')");
+}
+
+TEST_CASE("a run whose executor has threads ends though no further thread can be made") {
+  const auto child = run_forked([] {
+    try {
+      asyncio::run([] {
+        await(asyncio::to_thread([] {}));
+        // The limit does not hold for root; where it cannot be set this proves nothing.
+        const rlimit one{1, 1};
+        if (::setrlimit(RLIMIT_NPROC, &one) != 0) std::perror("setrlimit");
+        constexpr uid_t kNobody = 65534;
+        if (::geteuid() == 0 && ::setuid(kNobody) != 0) std::perror("setuid");
+        throw fiber::ValueError("the program's own error");
+      });
+    } catch (const std::exception& error) {
+      std::puts(error.what());
+    }
+  });
+  CHECK(child.out() == "the program's own error\n");
+  CHECK(child.status == 0);
 }

@@ -1,11 +1,14 @@
 // The library's own work fits into the smallest stack that is allowed.
 #include <fiber/asyncio.hpp>
 #include <fiber/core/thread_state.hpp>
+#include <fiber/exceptiongroup.hpp>
 #include <fiber/generator.hpp>
 #include <fiber/traceback.hpp>
 
 #include <doctest/doctest.h>
 
+#include <cstddef>
+#include <exception>
 #include <functional>
 #include <sstream>
 #include <string>
@@ -114,5 +117,25 @@ TEST_CASE("an exception thrown on a small stack comes out, with the frames of th
           CHECK(inside == before);
         },
         {.stack_size = kSmallest}));
+  });
+}
+
+TEST_CASE("groups may be nested deeper than a stack") {
+  constexpr int kDepth = 5000;
+  asyncio::run([] {
+    std::exception_ptr error = std::make_exception_ptr(fiber::ValueError("innermost"));
+    for (int i = 0; i < kDepth; ++i) error = fiber::make_exception_group("", {error});
+    int handled = 0;
+    try {
+      std::rethrow_exception(error);
+    } catch (const fiber::AnyExceptionGroup& group) {
+      CHECK(group.repr().size() > std::size_t{kDepth} * 10);
+      CHECK(group.subgroup<fiber::ValueError>() != nullptr);
+      CHECK(group.subgroup<fiber::OSError>() == nullptr);
+      fiber::except_star([&](const fiber::ValueError&) { ++handled; });
+    }
+    CHECK(handled == 1);
+    error = nullptr;  // destroyed on this stack
+    CHECK(asyncio::current_task());
   });
 }

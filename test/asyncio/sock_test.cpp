@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdint>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -140,6 +141,31 @@ TEST_CASE("a cancelled wait deregisters: the descriptor may be closed, and its n
       await(loop.sock_sendall(a, "still there"));
       CHECK(await(loop.sock_recv(b, 100)) == "still there");
     }
+  });
+}
+
+TEST_CASE("no bytes are received at once; more than there can be cost nothing") {
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    const auto [a, b] = socket_pair();
+    CHECK(await(loop.sock_recv(a, 0)) == "");
+    CHECK(await(loop.sock_recv_into(a, {})) == 0);
+    constexpr std::size_t kHuge = SIZE_MAX;
+    await(loop.sock_sendall(b, "text"));
+    CHECK(await(loop.sock_recv(a, kHuge)) == "text");
+    await(loop.sock_sendall(b, "more"));
+    CHECK(await(loop.sock_recvfrom(a, kHuge)).first == "more");
+    int pair[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair) == 0);
+    const Descriptor c(pair[0]);
+    const Descriptor d(pair[1]);
+    const std::string large(100'000, 'x');
+    const auto receiving = asyncio::create_task(loop.sock_recvfrom(c, kHuge));
+    await(asyncio::sleep(0));
+    await(loop.sock_sendall(d, large));
+    CHECK(await(receiving).first == large);
+    await(loop.sock_sendall(d, large));
+    CHECK(await(loop.sock_recvfrom(c, 70'000)).first == large.substr(0, 70'000));
   });
 }
 

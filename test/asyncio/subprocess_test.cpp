@@ -195,6 +195,8 @@ TEST_CASE("a program that cannot be started is an error, and leaves nothing behi
     CHECK(thrown_by([] { await(create_subprocess_exec({"/"})); }).starts_with("PermissionError("));
     CHECK(thrown_by([] { await(create_subprocess_exec({"true"}, {.cwd = "/no-such-place"})); }) ==
           "FileNotFoundError('[Errno 2] No such file or directory: /no-such-place')");
+    CHECK(thrown_by([] { await(create_subprocess_exec({"true"}, {.cwd = ""})); }) ==
+          "FileNotFoundError(\"[Errno 2] No such file or directory: ''\")");
     CHECK(thrown_by([] { await(create_subprocess_exec({"true"}, {.cwd = "/proc/self/stat"})); }) ==
           "NotADirectoryError('[Errno 20] Not a directory: /proc/self/stat')");
     CHECK(thrown_by([] { await(create_subprocess_exec({"no-such-program"}, {.cwd = "/"})); }) ==

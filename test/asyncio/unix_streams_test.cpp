@@ -95,6 +95,26 @@ TEST_CASE("names in the abstract namespace need no file") {
   });
 }
 
+TEST_CASE("without a path the system chooses a name, and there is none to connect to") {
+  asyncio::run([] {
+    CHECK(thrown_by([] {
+            await(asyncio::open_unix_connection(""));
+          }).find("[Errno 22] Invalid argument") != std::string::npos);
+    const auto server = await(asyncio::start_unix_server(shout, ""));
+    const auto other = await(asyncio::start_unix_server(shout, ""));
+    const std::string name = server.sockets().at(0).getsockname().path();
+    CHECK(name.size() > 1);
+    CHECK(name.starts_with('\0'));
+    const auto [reader, writer] = await(asyncio::open_unix_connection(name));
+    writer.write("hello\n");
+    CHECK(await(reader.readline()) == "HELLO\n");
+    writer.close();
+    server.close();
+    other.close();
+    CHECK(fiber::asyncio::SocketAddress::from_path("").path().empty());
+  });
+}
+
 TEST_CASE("errors of Unix sockets are Python's") {
   const TemporaryDirectory directory;
   asyncio::run([&] {

@@ -42,6 +42,23 @@ Task<> worker(Trace& trace, std::string name, int count) {
 
 }  // namespace
 
+TEST_CASE("wait takes tasks of any type, as all_tasks() returns them") {
+  run([] {
+    const auto fast = create_task([] { return 1; });
+    const auto slow = create_task([] { turns(9); });
+    std::vector<asyncio::TaskRef> others;
+    for (const asyncio::TaskRef& task : asyncio::all_tasks())
+      if (task != asyncio::current_task()) others.push_back(task);
+    others.push_back(others.front());
+    const auto first = await(wait(others, {.return_when = asyncio::FIRST_COMPLETED}));
+    CHECK(first.done == std::vector<asyncio::TaskRef>{others[0]});
+    CHECK(first.done[0] == fast);
+    CHECK(first.pending == std::vector<asyncio::TaskRef>{others[1]});
+    CHECK(first.pending[0].get_name() == slow.get_name());
+    CHECK(await(wait(first.pending)).done.size() == 1);
+  });
+}
+
 TEST_CASE("wait returns two iterations after the first, with what has ended by then") {
   Trace trace;
   run([&] {

@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "captured.hpp"
@@ -393,4 +394,14 @@ TEST_CASE("a timeout that is not a number is refused") {
   CHECK_THROWS_WITH_AS(future.result(nan), "Invalid timeout: NaN (not a number)", ValueError);
   CHECK_THROWS_AS(future.result(std::chrono::duration<double>(-1e300)), fiber::TimeoutError);
   CHECK_THROWS_AS(future.result(std::chrono::hours::min()), fiber::TimeoutError);
+}
+
+TEST_CASE("as_completed refuses a future that was moved from") {
+  std::vector<Future<int>> futures(2);
+  futures[0].set_result(1);
+  const Future<int> moved = std::move(futures[1]);
+  CHECK_THROWS_WITH_AS(as_completed(futures), "this Future was moved from", ValueError);
+  CHECK_THROWS_WITH_AS(wait(futures), "this Future was moved from", ValueError);
+  moved.set_result(2);
+  CHECK(moved.result() == 2);
 }

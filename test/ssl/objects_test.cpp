@@ -107,6 +107,20 @@ TEST_CASE("a handshake, data both ways, and two good-byes") {
   CHECK(::ERR_peek_error() == 0);
 }
 
+TEST_CASE("handles that were moved from go on as copies") {
+  ssl::SSLContext context = client_context();
+  const ssl::SSLContext other_context = std::move(context);
+  CHECK(context == other_context);
+  Pair pair(context, server_context());
+  pair.handshake();
+  const ssl::SSLObject client = std::move(pair.client);
+  CHECK(pair.client.version() == client.version());
+  ssl::MemoryBIO bio;
+  const ssl::MemoryBIO other_bio = std::move(bio);
+  bio.write("text");
+  CHECK(other_bio.read() == "text");
+}
+
 TEST_CASE("an end without a good-bye is an error") {
   Pair pair(client_context(), server_context());
   pair.handshake();

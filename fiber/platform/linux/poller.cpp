@@ -52,7 +52,7 @@ class Epoll final : public Poller {
     return control(EPOLL_CTL_MOD, fd, events, key);
   }
   int remove(int fd) noexcept override { return control(EPOLL_CTL_DEL, fd, 0, 0); }
-  int wait(std::span<Event> events, int milliseconds, const Wishes& wishes) noexcept override;
+  int wait(std::span<Event> events, int milliseconds, const Wishes& wishes) override;
   void wake() noexcept override;
   bool renew() noexcept override;
   int revive() noexcept override;
@@ -115,7 +115,7 @@ bool Epoll::make_room(std::size_t events) noexcept {
   }
 }
 
-int Epoll::wait(std::span<Event> events, int milliseconds, const Wishes& /*wishes*/) noexcept {
+int Epoll::wait(std::span<Event> events, int milliseconds, const Wishes& /*wishes*/) {
   if (events_.size() < events.size()) [[unlikely]]
     make_room(events.size());
   const std::size_t room = std::min(events.size(), events_.size());

@@ -81,7 +81,7 @@ class Poll final : public Poller {
   int add(int fd, std::uint32_t events, std::uint64_t key) noexcept override;
   int modify(int fd, std::uint32_t events, std::uint64_t key) noexcept override;
   int remove(int fd) noexcept override;
-  int wait(std::span<Event> events, int milliseconds, const Wishes& wishes) noexcept override;
+  int wait(std::span<Event> events, int milliseconds, const Wishes& wishes) override;
   void wake() noexcept override;
   bool renew() noexcept override;
   int revive() noexcept override;
@@ -216,7 +216,7 @@ bool Poll::drain() noexcept {
   return count < 0;
 }
 
-int Poll::wait(std::span<Event> events, int milliseconds, const Wishes& wishes) noexcept {
+int Poll::wait(std::span<Event> events, int milliseconds, const Wishes& wishes) {
   try {
     ask(wishes);
   } catch (const std::bad_alloc&) {
