@@ -12,6 +12,7 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <pthread.h>
@@ -101,16 +102,18 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     bool started = false;  // its future is running already
   };
 
-  // Counts a thread down when it ends, however it does.
+  // Counts a thread from before its start to its end, however it ends.
   class Alive {
    public:
-    explicit Alive(std::atomic<int>& count) noexcept : count_(count) {}
-    Alive(const Alive&) = delete;
-    Alive& operator=(const Alive&) = delete;
-    ~Alive() { --count_; }
+    explicit Alive(std::atomic<int>& count) noexcept : count_(&count) { ++count; }
+    Alive(Alive&& other) noexcept : count_(std::exchange(other.count_, nullptr)) {}
+    Alive& operator=(Alive&&) = delete;
+    ~Alive() {
+      if (count_ != nullptr) --*count_;
+    }
 
    private:
-    std::atomic<int>& count_;
+    std::atomic<int>* count_;
   };
 
   bool is_own_thread() const noexcept { return current_ == this; }
@@ -128,14 +131,13 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     const std::string name = prefix_.substr(0, name_limit - suffix.size()) + suffix;
     threads_.reserve(threads_.size() + 1);
     const core::SignalsBlocked blocked;
-    threads_.emplace_back([self = shared_from_this(), name, mask = blocked.before()] {
-      const Alive alive(self->alive_);
-      platform::name_thread(name.c_str());
-      core::keep_mask_for_children(mask);
-      current_ = self.get();
-      self->run_thread();
-    });
-    ++alive_;
+    threads_.emplace_back(
+        [self = shared_from_this(), alive = Alive(alive_), name, mask = blocked.before()] {
+          platform::name_thread(name.c_str());
+          core::keep_mask_for_children(mask);
+          current_ = self.get();
+          self->run_thread();
+        });
     ++started_;
     ++available_;
   }
