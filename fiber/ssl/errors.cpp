@@ -12,9 +12,17 @@ namespace fiber::ssl {
 std::string openssl_version() { return ::OpenSSL_version(0); }
 
 namespace detail {
+namespace {
 
-CleanErrors::CleanErrors() noexcept { ::ERR_clear_error(); }
-CleanErrors::~CleanErrors() { ::ERR_clear_error(); }
+// ERR_clear_error() goes through all its sixteen places, also when they are empty.
+void clear_errors() noexcept {
+  if (::ERR_peek_error() != 0) ::ERR_clear_error();
+}
+
+}  // namespace
+
+CleanErrors::CleanErrors() noexcept { clear_errors(); }
+CleanErrors::~CleanErrors() { clear_errors(); }
 
 std::string reason_name(unsigned long code) {
   const char* text = ::ERR_reason_error_string(code);
