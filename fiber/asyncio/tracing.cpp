@@ -106,7 +106,7 @@ class Trace::Writer final : public asyncio::detail::LoopObserver {
   void event(char phase, const std::string& name, const char* category, std::int64_t at,
              const std::string& more) {
     out_ << std::exchange(separator_, ",\n") << "{\"ph\":\"" << phase
-         << "\",\"name\":" << quoted(name) << ",\"cat\":\"" << category
+         << "\",\"name\":" << in_quotes(name) << ",\"cat\":\"" << category
          << "\",\"ts\":" << microseconds(at) << ",\"pid\":" << process_ << ",\"tid\":" << thread_
          << more << "}";
   }
