@@ -51,6 +51,22 @@ Challenge parse_dict_header(std::string_view text) {
   return fields;
 }
 
+// Returns the text behind the scheme Digest, which does not begin within quotes or a word.
+std::optional<std::string_view> digest_parameters(std::string_view challenges) {
+  constexpr std::string_view scheme = "digest ";
+  bool quoted = false;
+  for (std::size_t i = 0; i < challenges.size(); ++i) {
+    if (quoted && challenges[i] == '\\')
+      ++i;
+    else if (challenges[i] == '"')
+      quoted = !quoted;
+    else if (!quoted && (i == 0 || challenges[i - 1] == ' ' || challenges[i - 1] == ',') &&
+             lower(challenges.substr(i, scheme.size())) == scheme)
+      return challenges.substr(i + scheme.size());
+  }
+  return std::nullopt;
+}
+
 std::string get(const Challenge& fields, const std::string& name) {
   const auto found = fields.find(name);
   return found == fields.end() ? std::string() : found->second;
@@ -154,10 +170,10 @@ void HTTPDigestAuth::operator()(PreparedRequest& request) const {
 
 std::string HTTPDigestAuth::answer(std::string_view challenge, std::string_view method,
                                    std::string_view url) const {
-  const auto at = lower(challenge).find("digest ");
-  if (at == std::string::npos) return {};
+  const auto parameters = digest_parameters(challenge);
+  if (!parameters) return {};
   const std::lock_guard lock(state_->mutex);
-  state_->challenge = parse_dict_header(challenge.substr(at + 7));
+  state_->challenge = parse_dict_header(*parameters);
   return state_->build_digest_header(method, url);
 }
 

@@ -121,6 +121,7 @@ TEST_CASE("the algorithms of Digest") {
                                  ":auth:" + hexdigest(Hash::md5, "POST:/in")));
   CHECK(
       sent("Basic realm=\"x\"\r\nWWW-Authenticate: Digest realm=r, nonce=n").starts_with("Digest"));
+  CHECK(part(sent("Basic realm=\"a \\\" digest x\", Digest realm=r, nonce=n"), "nonce") == "n");
 }
 
 TEST_CASE(
