@@ -68,7 +68,8 @@ struct ClientTimeout {
   std::optional<http::Seconds> total = std::chrono::minutes(5);
   /// The wait for a connection, a free slot included: ServerTimeoutError.
   std::optional<http::Seconds> connect = {};
-  /// The time in which the server sends nothing: ServerTimeoutError.
+  /// The time in which the server sends nothing, without waits for the request's own source:
+  /// ServerTimeoutError.
   std::optional<http::Seconds> sock_read = {};
   /// Name lookup and handshakes of a new connection: ServerTimeoutError.
   std::optional<http::Seconds> sock_connect = std::chrono::seconds(30);
