@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -26,6 +27,21 @@ class Dropped {
  private:
   core::Ref<HandleObject> handle_;
 };
+
+// Whether the poller's own numbers stand for other files, or for none.
+bool is_lost(platform::Poller& poller) noexcept {
+  int ends[2];
+  if (::pipe(ends) != 0) return false;
+  const int error = poller.remove(ends[0]);
+  for (const int fd : ends) ::close(fd);
+  return error == EINVAL || error == EBADF;
+}
+
+// Whether a registration has failed because other code has closed the poller's own descriptors.
+bool is_lost(platform::Poller& poller, int fd, int error) noexcept {
+  const bool perhaps = error == EINVAL || (error == EBADF && ::fcntl(fd, F_GETFD) >= 0);
+  return perhaps && is_lost(poller);
+}
 
 }  // namespace
 
@@ -125,6 +141,14 @@ int Selector::arm(int fd, Interest& interest, Ask ask) noexcept {
   if (error == 0) {
     note_asked(interest);
     return 0;
+  }
+  if (is_lost(*poller_, fd, error)) [[unlikely]] {
+    try {
+      revive();  // which registers this descriptor as well
+      return 0;
+    } catch (const std::exception&) {
+      // The next wait of the poller tries again.
+    }
   }
   count(interest, false);
   set_events(interest, 0);
@@ -271,6 +295,10 @@ void Selector::watch(Watch& watch, int fd) {
   count(its, false);
   its.registered = false;
   int error = add_to_poller(fd, its, kWatchEvents);
+  if (is_lost(*poller_, fd, error)) [[unlikely]] {
+    revive();
+    error = add_to_poller(fd, its, kWatchEvents);
+  }
   if (error == EEXIST) error = modify_in_poller(fd, its, kWatchEvents);
   watch.always_ready_ = error == EPERM && watch.may_be_always_ready_;
   if (watch.always_ready_) error = 0;

@@ -1,6 +1,7 @@
 // Reports on objects: every unpatched import is listed.
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/fiber.h>
+#include <fiber/monkey/blocking.hpp>
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -144,9 +145,68 @@ TEST_CASE(
     CHECK(text.find("pthread_cond_wait") != std::string::npos);
     CHECK(text.find("patched (error): ") != std::string::npos);
   }
+  const auto* calls = find(all, "libmonkey_calls");
+  REQUIRE(calls != nullptr);
+  CHECK(has(calls->patched, "pause"));
+  CHECK(std::any_of(calls->blocking.begin(), calls->blocking.end(),
+                    [](const auto& call) { return call.function == "pause"; }));
   const std::string text = monkey::json(all);
   CHECK(text.starts_with("[{\"object\":\""));
   CHECK(text.ends_with("}]\n"));
+}
+
+TEST_CASE("what waits is patched or told, in each of its spellings") {
+  const auto names = monkey::patchable();
+  for (const char* name : {"call_once",
+                           "__fgetws_chk",
+                           "fgetwc_unlocked",
+                           "fwscanf",
+                           "__isoc99_fwscanf",
+                           "vwscanf",
+                           "__wuflow",
+                           "getw",
+                           "gets",
+                           "__gets_chk",
+                           "fflush_unlocked",
+                           "fputc_unlocked",
+                           "putw",
+                           "fputwc",
+                           "fputws",
+                           "fwprintf",
+                           "__fwprintf_chk",
+                           "vwprintf",
+                           "__woverflow",
+                           "rewind",
+                           "fseek",
+                           "freopen",
+                           "err",
+                           "warnx",
+                           "error",
+                           "psignal",
+                           "__xpg_sigpause",
+                           "tcsetattr",
+                           "sync_file_range",
+                           "posix_fallocate",
+                           "res_send",
+                           "res_nsend",
+                           "res_querydomain",
+                           "getnetbyaddr",
+                           "gethostent",
+                           "getpw",
+                           "lckpwdf",
+                           "dlmopen",
+                           "timer_settime",
+                           "__longjmp_chk",
+                           "GOMP_barrier",
+                           "omp_set_lock",
+                           "io_uring_submit_and_wait",
+                           "aio_suspend",
+                           "pthread_barrier_wait",
+                           "sigsuspend",
+                           "getaddrinfo_a"}) {
+    INFO(std::string(name));
+    CHECK((has(names, name) || !monkey::detail::advice_on(name, false).empty()));
+  }
 }
 
 TEST_CASE("fiber-check reads programs, libraries and processes, and runs none of them") {
@@ -288,6 +348,29 @@ TEST_CASE("a loop whose descriptors are closed by others says so and goes on") {
   }});
   CHECK(child.status == 0);
   CHECK(child.errors.find("the loop goes on with new ones") != std::string::npos);
+}
+
+TEST_CASE("a loop whose descriptors are closed by others waits at once for what there is") {
+  for (const bool reuses_numbers : {false, true}) {
+    CAPTURE(reuses_numbers);
+    const support::ChildResult child = support::run_child({.body = [reuses_numbers] {
+      asyncio::run([reuses_numbers] {
+        await(asyncio::sleep(1ms));
+        int ends[2];
+        if (!reuses_numbers && ::pipe(ends) != 0) std::_Exit(1);
+        for (int fd = 3; fd < 100; ++fd)
+          if (asyncio::detail::Selector::is_own(fd)) ::close(fd);
+        if (reuses_numbers && ::pipe(ends) != 0) std::_Exit(1);
+        bool readable = false;
+        asyncio::get_running_loop().add_reader(ends[0], [&] { readable = true; });
+        if (::write(ends[1], "x", 1) != 1) std::_Exit(2);
+        while (!readable) await(asyncio::sleep(1ms));
+        std::_Exit(0);
+      });
+    }});
+    CHECK(child.status == 0);
+    CHECK(child.errors.find("the loop goes on with new ones") != std::string::npos);
+  }
 }
 
 TEST_CASE("threads that the library starts leave signals to the program") {
