@@ -169,7 +169,15 @@ TEST_CASE("port_forwarder serves several connections, each to its end") {
     CHECK(all == "<0><1><2><3><4><5><6><7><8><9>");
     far.close();
     await(far.wait_closed());
-    CHECK(exchange(forwarder.port(), "x").empty());
+    // A forwarder that closes before it has read the byte resets the connection.
+    const auto answer = [&]() -> std::string {
+      try {
+        return exchange(forwarder.port(), "x");
+      } catch (const fiber::ConnectionResetError&) {
+        return {};
+      }
+    };
+    CHECK(answer().empty());
     forwarder.stop();
   });
 }
