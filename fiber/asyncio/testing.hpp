@@ -21,8 +21,8 @@
 namespace fiber::asyncio::testing {
 
 /// A clock that stands still while an entry is ready to run, and otherwise jumps to the next
-/// deadline. A counted reference, whose functions throw ValueError once it was moved from. One clock
-/// may serve several loops of one thread.
+/// deadline. A counted reference, whose functions throw ValueError once it was moved from. One
+/// clock may serve several loops of one thread.
 ///
 /// A loop that watches descriptors looks at them before each jump and gives them some real time
 /// (`patience`); a loop that waits for another thread, such as an executor's, does not jump

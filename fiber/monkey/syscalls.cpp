@@ -1,5 +1,5 @@
-// System calls that code makes by syscall(). Those that may wait are made by the replacements of the
-// functions of libc that have the same arguments; all others are the kernel's.
+// System calls that code makes by syscall(). Those that may wait are made by the replacements of
+// libc's functions that have the same arguments; all others are the kernel's.
 #include <fiber/monkey/syscalls.hpp>
 
 #include <fiber/monkey/hooks.hpp>
