@@ -311,32 +311,23 @@ TEST_CASE("what runs once and waits meanwhile is waited for by other tasks") {
   run([&] {
     std::vector<asyncio::Task<int>> tasks;
 #if !defined(FIBER_TSAN)
-    for (int i = 0; i < 3; ++i)
-      tasks.push_back(start([] {
-        calls::c_call_once(&flag, [] {
-          (*events)("begun");
-          calls::usleep(2000);
-          (*events)("done");
-        });
-        (*events)("once");
-        return 0;
-      }));
-    for (const auto& task : tasks) await(task);
-    CHECK(say.take() == "begun done once once once");
-    tasks.clear();
-    for (int i = 0; i < 3; ++i)
-      tasks.push_back(start([] {
-        calls::once(&control, [] {
-          (*events)("begun");
-          calls::usleep(2000);
-          (*events)("done");
-        });
-        (*events)("once");
-        return 0;
-      }));
-    for (const auto& task : tasks) await(task);
-    CHECK(say.take() == "begun done once once once");
-    tasks.clear();
+    const auto check = [&](auto once) {
+      for (int i = 0; i < 3; ++i)
+        tasks.push_back(start([once] {
+          once([] {
+            (*events)("begun");
+            calls::usleep(2000);
+            (*events)("done");
+          });
+          (*events)("once");
+          return 0;
+        }));
+      for (const auto& task : tasks) await(task);
+      CHECK(say.take() == "begun done once once once");
+      tasks.clear();
+    };
+    check([](void (*initialise)()) { calls::c_call_once(&flag, initialise); });
+    check([](void (*initialise)()) { calls::once(&control, initialise); });
 #endif
     for (int i = 0; i < 3; ++i)
       tasks.push_back(start([] {
