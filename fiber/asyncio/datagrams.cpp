@@ -262,23 +262,13 @@ void DatagramObject::write_ready() {
 void DatagramObject::maybe_pause() {
   if (paused_ || buffered_ <= high_water_) return;
   paused_ = true;
-  const Protocol protocol = protocol_;
-  call_guarded([&] { protocol->pause_writing(); },
-               [&](const std::exception_ptr& error) {
-                 loop_.errors().report_failure("protocol.pause_writing() failed",
-                                               {.exception = error});
-               });
+  tell_to_wait(loop_, protocol_, true);
 }
 
 void DatagramObject::maybe_resume() {
   if (!paused_ || buffered_ > low_water_) return;
   paused_ = false;
-  const Protocol protocol = protocol_;
-  call_guarded([&] { protocol->resume_writing(); },
-               [&](const std::exception_ptr& error) {
-                 loop_.errors().report_failure("protocol.resume_writing() failed",
-                                               {.exception = error});
-               });
+  tell_to_wait(loop_, protocol_, false);
 }
 
 void DatagramObject::close() {

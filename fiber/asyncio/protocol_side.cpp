@@ -1,6 +1,8 @@
 #include <fiber/asyncio/protocol_side.hpp>
 
+#include <fiber/asyncio/base_events.hpp>
 #include <fiber/asyncio/caught.hpp>
+#include <fiber/asyncio/failure.hpp>
 #include <fiber/demangle.hpp>
 #include <fiber/greenlet.hpp>
 
@@ -15,6 +17,16 @@ bool call_guarded(const std::function<void()>& function,
   const std::exception_ptr error = caught(function);
   if (error) failed(error);
   return !error;
+}
+
+void tell_to_wait(LoopObject& loop, std::shared_ptr<BaseProtocol> protocol, bool wait) {
+  if (protocol == nullptr) return;
+  const char* failed =
+      wait ? "protocol.pause_writing() failed" : "protocol.resume_writing() failed";
+  call_guarded([&] { wait ? protocol->pause_writing() : protocol->resume_writing(); },
+               [&](const std::exception_ptr& error) {
+                 loop.errors().report_failure(failed, {.exception = error});
+               });
 }
 
 namespace {
@@ -97,16 +109,6 @@ bool ProtocolSide::eof_received() const {
 void ProtocolSide::connection_lost(const std::exception_ptr& error) const {
   const std::shared_ptr<BaseProtocol> held = protocol_;
   if (held != nullptr) held->connection_lost(error);
-}
-
-void ProtocolSide::pause_writing() const {
-  const std::shared_ptr<BaseProtocol> held = protocol_;
-  if (held != nullptr) held->pause_writing();
-}
-
-void ProtocolSide::resume_writing() const {
-  const std::shared_ptr<BaseProtocol> held = protocol_;
-  if (held != nullptr) held->resume_writing();
 }
 
 }  // namespace fiber::asyncio::detail

@@ -18,6 +18,9 @@ namespace fiber::asyncio::detail {
 bool call_guarded(const std::function<void()>& function,
                   const std::function<void(const std::exception_ptr&)>& failed);
 
+/// Calls pause_writing() or resume_writing(); the loop reports what they throw.
+void tell_to_wait(LoopObject& loop, std::shared_ptr<BaseProtocol> protocol, bool wait);
+
 /// Memory for a read, which no other code uses as long as this lives.
 class ReadBuffer {
  public:
@@ -50,8 +53,6 @@ class ProtocolSide {
   void buffer_updated(std::size_t count) const;
   bool eof_received() const;
   void connection_lost(const std::exception_ptr& error) const;
-  void pause_writing() const;
-  void resume_writing() const;
 
  private:
   std::shared_ptr<BaseProtocol> protocol_;

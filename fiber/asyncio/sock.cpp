@@ -237,33 +237,35 @@ std::size_t room_for_datagram(int fd, std::size_t n) noexcept {
   return std::clamp(static_cast<std::size_t>(std::max<std::ptrdiff_t>(size, 0)), kUsual, n);
 }
 
+// Receives a datagram and its sender; room() returns the memory for it, before each try.
+template <class Room>
+std::pair<std::size_t, SocketAddress> receive_from(LoopObject& loop, int fd, Room room) {
+  sockaddr_storage from{};
+  socklen_t size = 0;
+  const std::size_t count = retry(loop, fd, For::reading, [&] {
+    size = sizeof from;
+    const std::span<char> memory = room();
+    return ::recvfrom(fd, memory.data(), memory.size(), MSG_DONTWAIT,
+                      reinterpret_cast<sockaddr*>(&from), &size);
+  });
+  return {count, SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&from), size)};
+}
+
 }  // namespace
 
 std::pair<std::string, SocketAddress> sock_recvfrom(LoopObject& loop, int fd, std::size_t n) {
   std::string buffer;
-  sockaddr_storage from{};
-  socklen_t size = 0;
-  const std::size_t count = retry(loop, fd, For::reading, [&] {
-    size = sizeof from;
+  auto [count, from] = receive_from(loop, fd, [&] {
     buffer.resize(room_for_datagram(fd, n));
-    return ::recvfrom(fd, buffer.data(), buffer.size(), MSG_DONTWAIT,
-                      reinterpret_cast<sockaddr*>(&from), &size);
+    return std::span(buffer);
   });
   buffer.resize(count);
-  return {std::move(buffer),
-          SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&from), size)};
+  return {std::move(buffer), std::move(from)};
 }
 
 std::pair<std::size_t, SocketAddress> sock_recvfrom_into(LoopObject& loop, int fd,
                                                          std::span<char> buffer) {
-  sockaddr_storage from{};
-  socklen_t size = 0;
-  const std::size_t count = retry(loop, fd, For::reading, [&] {
-    size = sizeof from;
-    return ::recvfrom(fd, buffer.data(), buffer.size(), MSG_DONTWAIT,
-                      reinterpret_cast<sockaddr*>(&from), &size);
-  });
-  return {count, SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&from), size)};
+  return receive_from(loop, fd, [&] { return buffer; });
 }
 
 void sock_sendall(LoopObject& loop, int fd, std::string_view data) {

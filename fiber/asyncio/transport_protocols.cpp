@@ -180,15 +180,6 @@ void TransportObject::protocol_reads_end() {
   post(lost_step_);
 }
 
-void TransportObject::protocol_is_to_wait(bool wait) {
-  const auto failed = [&](const std::exception_ptr& error) {
-    loop_.errors().report_failure(
-        wait ? "protocol.pause_writing() failed" : "protocol.resume_writing() failed",
-        {.exception = error});
-  };
-  call_guarded([&] { wait ? side_->pause_writing() : side_->resume_writing(); }, failed);
-}
-
 void TransportObject::wait_sent() {
   if (lost_) throw ConnectionError("Connection is closed by peer");
   if (out_.empty()) return;

@@ -438,13 +438,13 @@ void TransportObject::maybe_resume_writing() {
 
 void TransportObject::pause_sending() {
   drain_waits_ = true;
-  if (side_ != nullptr) protocol_is_to_wait(true);
+  if (side_ != nullptr) tell_to_wait(loop_, side_->get(), true);
 }
 
 void TransportObject::resume_sending() {
   drain_waits_ = false;
   drain_waiters_.wake_all();
-  if (side_ != nullptr) protocol_is_to_wait(false);
+  if (side_ != nullptr) tell_to_wait(loop_, side_->get(), false);
 }
 
 void TransportObject::shut_down_writing() noexcept { ::shutdown(descriptor(), SHUT_WR); }

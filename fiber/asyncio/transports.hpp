@@ -199,7 +199,6 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   void read_for_protocol();
   void read_without_memory();
   void protocol_reads_end();
-  void protocol_is_to_wait(bool wait);
   void tell_protocol_of_loss();
 
   Kind kind_;
