@@ -16,7 +16,7 @@ namespace fiber::asyncio::detail {
 void ProcessObject::ready() {
   if (!reap(WNOHANG)) return;
   const core::Ref<ProcessObject> held(this);
-  EventLoop(&loop_).remove_reader(end_.get());
+  if (!gone_) EventLoop(&loop_).remove_reader(end_.get());
   end_ = UniqueFd();
   waiters_.wake_all();
   for (core::Ref<ReaderObject>* reader : {&stdout_reader, &stderr_reader})

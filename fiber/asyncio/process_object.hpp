@@ -29,8 +29,13 @@ class ProcessObject : public core::Counted<ProcessObject> {
   void started(pid_t its_pid) {
     pid = its_pid;
     end_ = UniqueFd(platform::open_child(pid));
-    if (const int error = errno; end_.get() < 0)
-      raise_os_error(error, "cannot watch process " + std::to_string(pid));
+    const int error = errno;
+    gone_ = end_.get() < 0 && error == ESRCH;
+    if (gone_) {
+      EventLoop(&loop_).call_soon([self = core::Ref<ProcessObject>(this)] { self->ready(); });
+      return;
+    }
+    if (end_.get() < 0) raise_os_error(error, "cannot watch process " + std::to_string(pid));
     watch();
   }
   void wait() {
@@ -38,7 +43,7 @@ class ProcessObject : public core::Counted<ProcessObject> {
     waiter.wait();
   }
   void send_signal(int signal) {
-    if (returncode) raise_os_error(ESRCH, "process " + std::to_string(pid));
+    if (returncode || gone_) raise_os_error(ESRCH, "process " + std::to_string(pid));
     if (platform::signal_child(end_.get(), pid, signal) != 0)
       raise_os_error(errno, "process " + std::to_string(pid));
   }
@@ -55,7 +60,7 @@ class ProcessObject : public core::Counted<ProcessObject> {
   friend core::Counted<ProcessObject>;
   ~ProcessObject() {
     // The loop is closed: no code will ever wait for the child.
-    if (pid != 0 && !returncode && ::kill(pid, SIGKILL) == 0) reap(0);
+    if (pid != 0 && !returncode && !gone_ && ::kill(pid, SIGKILL) == 0) reap(0);
   }
 
   void watch() {
@@ -67,6 +72,9 @@ class ProcessObject : public core::Counted<ProcessObject> {
 
   LoopObject& loop_;
   UniqueFd end_;  ///< readable when the child has ended
+  /// The child ended before the loop watched it, and its status was taken: the program ignores
+  /// SIGCHLD, or waits for every child.
+  bool gone_ = false;
   WaiterList waiters_;
 };
 

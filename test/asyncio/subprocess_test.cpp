@@ -265,6 +265,22 @@ TEST_CASE("the status of a child that somebody else has waited for is not known"
   });
 }
 
+TEST_CASE("a child whose status the kernel drops has none, however early the child ends") {
+  asyncio::run([] {
+    const auto before = std::signal(SIGCHLD, SIG_IGN);
+    Log log;
+    for (int i = 0; i < 30; ++i) {
+      auto process = await(create_subprocess_exec({"true"}, {.stdout_ = PIPE}));
+      CHECK(await(process.stdout_()->read()) == "");
+      CHECK(await(process.wait()) == 255);
+      CHECK_THROWS_AS(process.send_signal(SIGTERM), fiber::ProcessLookupError);
+      CHECK(log.take() == "WARNING Unknown child process pid " + std::to_string(process.pid()) +
+                              ", will report returncode 255");
+    }
+    std::signal(SIGCHLD, before);
+  });
+}
+
 TEST_CASE("communicate while another task reads is refused, and harms neither") {
   asyncio::run([] {
     auto process =
