@@ -245,6 +245,7 @@ auto gather_range(R&& awaitables) {
     if (GatherInTurn::wanted()) [[unlikely]] {
       // Python has all awaitables before it makes the first task.
       std::vector<std::remove_cvref_t<Element>> all;
+      if constexpr (std::ranges::sized_range<R>) all.reserve(std::ranges::size(awaitables));
       for (auto&& awaitable : awaitables) all.emplace_back(std::forward<Element>(awaitable));
       if (!all.empty()) {
         GatherInTurn gather([](LoopObject* loop) -> GatherBase* { return new Gather(loop, {}); },
