@@ -1,4 +1,4 @@
-"""The words that describe a case: what is asked, and the bytes that answer.
+"""The words that describe a case: its requests, and the bytes that answer them.
 
 A case is a name, steps (requests of one session) and answers, one for each request that arrives; the
 last one is for all that follow. {A}, {B} and {L} are the addresses of two origins, {L} being {A} by

@@ -193,7 +193,7 @@ def uploads():
 
 
 def through(*urls, **arguments):
-    """Requests to hosts that are none, through a proxy that answers for them."""
+    """Requests to hosts that do not exist, through a proxy that answers for them."""
     return [step(url=url, proxy='http://{A}', **arguments) for url in urls]
 
 
