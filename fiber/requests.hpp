@@ -61,9 +61,11 @@ class Timeouts {
 class Cert {
  public:
   Cert() = default;
+  // NOLINTBEGIN(google-explicit-constructor)
   Cert(std::string certificate, std::string key = {})
       : certificate_(std::move(certificate)), key_(std::move(key)) {}
   Cert(const char* certificate) : certificate_(certificate) {}
+  // NOLINTEND(google-explicit-constructor)
   const std::string& certificate() const noexcept { return certificate_; }
   const std::string& key() const noexcept { return key_; }
   explicit operator bool() const noexcept { return !certificate_.empty(); }
