@@ -45,6 +45,18 @@ inline Ends pipe() {
   return {Descriptor(pipe.reads.release()), Descriptor(pipe.writes.release())};
 }
 
+// A TCP socket that listens on 127.0.0.1, on a port that the system chooses.
+struct Listener {
+  Descriptor fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  asyncio::SocketAddress address;
+  explicit Listener(int backlog = 16) {
+    const asyncio::SocketAddress any("127.0.0.1", 0);
+    REQUIRE(::bind(fd, any.data(), any.size()) == 0);
+    REQUIRE(::listen(fd, backlog) == 0);
+    address = asyncio::SocketAddress::of_socket(fd);
+  }
+};
+
 // Patches everything while it lives.
 class Patch {
  public:
