@@ -49,7 +49,8 @@ class Timeouts {
  public:
   Timeouts() = default;
   template <class Rep, class Period>
-  Timeouts(std::chrono::duration<Rep, Period> both) : connect(both), read(both) {}
+  Timeouts(std::chrono::duration<Rep, Period> both)  // NOLINT(google-explicit-constructor)
+      : connect(both), read(both) {}
   Timeouts(std::optional<http::Seconds> connect_limit, std::optional<http::Seconds> read_limit)
       : connect(connect_limit), read(read_limit) {}
 
