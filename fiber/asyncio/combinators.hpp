@@ -327,7 +327,7 @@ class ShieldOf final : public WithSlot<T, ShieldBase> {
 template <class T>
 Future<T> make_shield(const FutureRef& inner) {
   auto* shield = new ShieldOf<T>(inner.base().loop(), inner);
-  const Future<T> handle(shield);
+  Future<T> handle(shield);
   shield->start();
   return handle;
 }
