@@ -83,10 +83,12 @@ struct WsConnectOptions;
 /// function may throw any exception, and may await.
 class RaiseForStatus {
  public:
+  // NOLINTBEGIN(google-explicit-constructor)
   RaiseForStatus(bool raises = false) : raises_(raises) {}
   template <class Function>
     requires(std::is_invocable_v<Function&, ClientResponse&> && !std::is_same_v<Function, bool>)
   RaiseForStatus(Function function) : function_(std::move(function)) {}
+  // NOLINTEND(google-explicit-constructor)
 
   bool raises() const noexcept { return raises_; }
   const std::function<void(ClientResponse&)>& function() const noexcept { return function_; }

@@ -11,6 +11,7 @@
 
 #include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
+#include <fiber/exceptions/is_exception.hpp>
 
 #include <cstddef>
 #include <exception>
@@ -112,19 +113,6 @@ class FIBER_API BaseExceptionGroup : public BaseException, public AnyExceptionGr
 /// Python's BaseExceptionGroup(...) does. Throws ValueError for no errors and for null pointers.
 FIBER_API std::exception_ptr make_exception_group(std::string message,
                                                   std::vector<std::exception_ptr> exceptions);
-
-/// Returns whether `catch (const E&)` would catch the exception.
-template <class E>
-bool is_exception(const std::exception_ptr& error) {
-  if (!error) return false;
-  try {
-    std::rethrow_exception(error);
-  } catch (const E&) {
-    return true;
-  } catch (...) {
-    return false;
-  }
-}
 
 template <class... E>
   requires(sizeof...(E) > 0)

@@ -1,5 +1,6 @@
 #include <fiber/generator.hpp>
 
+#include <fiber/exceptions/is_exception.hpp>
 #include <fiber/exceptions/repr.hpp>
 
 #include <exception>
@@ -57,14 +58,7 @@ std::string describe(const detail::GeneratorObject& object) {
 namespace detail {
 
 bool is_generator_exit(const std::exception_ptr& error) noexcept {
-  if (error == nullptr) return false;
-  try {
-    std::rethrow_exception(error);
-  } catch (const GeneratorExit&) {
-    return true;
-  } catch (...) {
-    return false;
-  }
+  return is_exception<GeneratorExit>(error);
 }
 
 void nothing_sent(const core::Type& wanted) {

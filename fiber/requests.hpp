@@ -49,7 +49,8 @@ class Timeouts {
  public:
   Timeouts() = default;
   template <class Rep, class Period>
-  Timeouts(std::chrono::duration<Rep, Period> both) : connect(both), read(both) {}
+  Timeouts(std::chrono::duration<Rep, Period> both)  // NOLINT(google-explicit-constructor)
+      : connect(both), read(both) {}
   Timeouts(std::optional<http::Seconds> connect_limit, std::optional<http::Seconds> read_limit)
       : connect(connect_limit), read(read_limit) {}
 
@@ -61,9 +62,11 @@ class Timeouts {
 class Cert {
  public:
   Cert() = default;
+  // NOLINTBEGIN(google-explicit-constructor)
   Cert(std::string certificate, std::string key = {})
       : certificate_(std::move(certificate)), key_(std::move(key)) {}
   Cert(const char* certificate) : certificate_(certificate) {}
+  // NOLINTEND(google-explicit-constructor)
   const std::string& certificate() const noexcept { return certificate_; }
   const std::string& key() const noexcept { return key_; }
   explicit operator bool() const noexcept { return !certificate_.empty(); }

@@ -114,7 +114,7 @@ std::shared_ptr<Connection> Connector::connect() {
 }
 
 std::shared_ptr<Connection> Connector::make() {
-  const std::shared_ptr<Connection> connection = factory_(route_);
+  std::shared_ptr<Connection> connection = factory_(route_);
   const bool directly =
       !route_.tls && !route_.tunnels() && route_.proxy != http::Route::Proxy::https;
   if (directly) {

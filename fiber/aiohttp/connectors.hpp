@@ -20,11 +20,13 @@ namespace fiber::aiohttp {
 /// ssl::SSLContext, which decides everything.
 class Ssl {
  public:
+  // NOLINTBEGIN(google-explicit-constructor)
   Ssl(bool check = true) : verify_(check) {}
   Ssl(http::Verify verify) : verify_(std::move(verify)) {}
   Ssl(std::string bundle) : verify_(std::move(bundle)) {}
   Ssl(const char* bundle) : verify_(bundle) {}
   Ssl(ssl::SSLContext context) : context_(std::move(context)) {}
+  // NOLINTEND(google-explicit-constructor)
 
   const http::Verify& verify() const noexcept { return verify_; }
   const std::optional<ssl::SSLContext>& context() const noexcept { return context_; }

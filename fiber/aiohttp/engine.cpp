@@ -182,7 +182,7 @@ std::shared_ptr<Connection> Engine::take_idle(const http::Transfer& transfer) {
   const auto now = http::Transfer::Clock::now();
   auto& connections = found->second;
   while (!connections.empty()) {
-    const std::shared_ptr<Connection> connection = std::move(connections.back());
+    std::shared_ptr<Connection> connection = std::move(connections.back());
     connections.pop_back();
     --idle_count_;
     if (connection->is_alive(now - connection->idle_since > unseen_time)) return connection;

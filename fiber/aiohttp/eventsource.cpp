@@ -142,12 +142,12 @@ void EventSourceObject::try_to_connect() {
   switch (look_at_answer(response)) {
     case Outcome::over: response.release(); return close();
     case Outcome::failed: {
-      const ClientResponseError error(response.status, response.reason, response.url,
-                                      response.headers);
+      const auto error = std::make_exception_ptr(
+          ClientResponseError(response.status, response.reason, response.url, response.headers));
       response.release();
-      if (failures_ >= options_.max_connect_retry) throw error;
+      if (failures_ >= options_.max_connect_retry) std::rethrow_exception(error);
       ++failures_;
-      return again(std::make_exception_ptr(error));
+      return again(error);
     }
     case Outcome::open: break;
   }

@@ -46,7 +46,7 @@ class FIBER_API FormData {
   /// Returns the body of the form. Throws ValueError for an unquoted name with an end of line in
   /// it.
   http::Body operator()() const;
-  operator http::Body() const { return (*this)(); }
+  operator http::Body() const { return (*this)(); }  // NOLINT(google-explicit-constructor)
 
  private:
   struct Field {

@@ -40,7 +40,7 @@ struct MultipartObject {
           clear = held.size() >= delimiter.size() ? held.size() - delimiter.size() + 1 : 0;
       }
       if (clear > at) {
-        const std::string data(rest().substr(0, std::min(clear - at, most)));
+        std::string data(rest().substr(0, std::min(clear - at, most)));
         at += data.size();
         return data;
       }

@@ -58,11 +58,13 @@ std::vector<asyncio::AddressInfo> AddressBook::look_up(const Key& key) const {
   if (!resolver_)
     return asyncio::await(loop_.getaddrinfo(host, port, {.family = family_, .type = SOCK_STREAM}));
   std::vector<asyncio::AddressInfo> addresses;
-  for (asyncio::SocketAddress& address : resolver_(host, port, family_))
-    addresses.push_back({.family = address.family(),
+  for (asyncio::SocketAddress& address : resolver_(host, port, family_)) {
+    const int family = address.family();
+    addresses.push_back({.family = family,
                          .type = SOCK_STREAM,
                          .proto = IPPROTO_TCP,
                          .address = std::move(address)});
+  }
   if (addresses.empty()) throw OSError("the resolver has no address for '" + host + "'");
   return addresses;
 }

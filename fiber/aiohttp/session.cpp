@@ -153,7 +153,7 @@ http::Outgoing SessionCore::outgoing_of(std::string method, const std::string& u
       .headers = std::move(headers),
       .body = std::move(options.data),
       .cookies = std::move(cookies),
-      .auth = options.auth ? std::move(options.auth) : options_.auth,
+      .auth = options.auth ? options.auth : options_.auth,
       .verify = ssl.verify(),
       .context = ssl.context(),
       .follow_redirects = options.allow_redirects.value_or(true),

@@ -82,10 +82,12 @@ struct TestResponse {
 class FIBER_API RequestData {
  public:
   RequestData() = default;
+  // NOLINTBEGIN(google-explicit-constructor)
   RequestData(std::string bytes) : bytes_(std::move(bytes)) {}
   RequestData(std::string_view bytes) : bytes_(bytes) {}
   RequestData(const char* bytes) : bytes_(bytes) {}
   RequestData(const http::Params& form);
+  // NOLINTEND(google-explicit-constructor)
 
   const std::string& bytes() const noexcept { return bytes_; }
   bool is_form() const noexcept { return is_form_; }

@@ -4,6 +4,7 @@
 #include <fiber/exceptions.hpp>
 #include <fiber/exceptions/repr.hpp>
 
+#include <cmath>
 #include <cstdio>
 #include <ctime>
 
@@ -76,17 +77,15 @@ LogPart atom(char kind) {
       return [](std::string& out, const Request&, const ResponseObject& response,
                 asyncio::nanoseconds) { out += std::to_string(response.sent()); };
     case 'T':
-      return
-          [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds time) {
-            out += std::to_string(static_cast<long long>(seconds(time) + 0.5));
-          };
+      return [](std::string& out, const Request&, const ResponseObject&,
+                asyncio::nanoseconds time) { out += std::to_string(std::llround(seconds(time))); };
     case 'F':  // %Tf
       return [](std::string& out, const Request&, const ResponseObject&,
                 asyncio::nanoseconds time) { out += fiber::detail::fixed(seconds(time), 6); };
     case 'D':
       return
           [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds time) {
-            out += std::to_string(static_cast<long long>(seconds(time) * 1e6 + 0.5));
+            out += std::to_string(std::llround(seconds(time) * 1e6));
           };
     case '%':
       return [](std::string& out, const Request&, const ResponseObject&, asyncio::nanoseconds) {

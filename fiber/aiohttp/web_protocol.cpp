@@ -370,9 +370,9 @@ StreamResponse Connection::error_response(Request& request, int status, std::exc
   if (html)
     page = "<html><head><title>" + title + "</title></head><body>\n<h1>" + title + "</h1>\n" +
            http::html_escape(message) + "\n</body></html>\n";
-  const Response response({.status = status,
-                           .text = std::move(page),
-                           .content_type = html ? "text/html" : "text/plain"});
+  Response response({.status = status,
+                     .text = std::move(page),
+                     .content_type = html ? "text/html" : "text/plain"});
   response.force_close();
   return response;
 }

@@ -180,7 +180,7 @@ int BaseSite::port() const { return object_->listening ? object_->port : 0; }
 namespace {
 
 std::string name_of(const detail::SiteObject& site) {
-  const std::string scheme = site.secure() ? "https://" : "http://";
+  std::string scheme = site.secure() ? "https://" : "http://";
   switch (site.kind) {
     case detail::SiteObject::Kind::tcp: {
       const std::string host = site.host.empty() ? "0.0.0.0" : site.host;

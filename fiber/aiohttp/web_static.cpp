@@ -126,7 +126,7 @@ Handler static_handler(std::string directory, StaticOptions options) {
       return index_of(url, name, std::move(fd));
     }
     if (!S_ISREG(status.st_mode)) throw HTTPNotFound();
-    const FileResponse response(path, {.chunk_size = options.chunk_size});
+    FileResponse response(path, {.chunk_size = options.chunk_size});
     static_cast<FileResponseObject&>(response.object()).opened = fd.release();
     return response;
   };

@@ -245,6 +245,7 @@ auto gather_range(R&& awaitables) {
     if (GatherInTurn::wanted()) [[unlikely]] {
       // Python has all awaitables before it makes the first task.
       std::vector<std::remove_cvref_t<Element>> all;
+      if constexpr (std::ranges::sized_range<R>) all.reserve(std::ranges::size(awaitables));
       for (auto&& awaitable : awaitables) all.emplace_back(std::forward<Element>(awaitable));
       if (!all.empty()) {
         GatherInTurn gather([](LoopObject* loop) -> GatherBase* { return new Gather(loop, {}); },
@@ -326,7 +327,7 @@ class ShieldOf final : public WithSlot<T, ShieldBase> {
 template <class T>
 Future<T> make_shield(const FutureRef& inner) {
   auto* shield = new ShieldOf<T>(inner.base().loop(), inner);
-  const Future<T> handle(shield);
+  Future<T> handle(shield);
   shield->start();
   return handle;
 }

@@ -235,13 +235,7 @@ std::unique_ptr<Opening> open_given(LoopObject& loop, GivenDescriptor& sock,
   if (layer != nullptr) opening->transport().put_layer(std::move(layer), false);
   set_nonblocking(sock.get());
   opening->transport().peername = SocketAddress::of_peer(sock.get());
-  UniqueFd taken = sock.take();
-  try {
-    opening->transport().open(std::move(taken));
-  } catch (...) {
-    sock.put_back(std::move(taken));
-    throw;
-  }
+  sock.hand_over([&](UniqueFd&& fd) { opening->transport().open(std::move(fd)); });
   return opening;
 }
 

@@ -163,13 +163,7 @@ Transport connect_pipe(LoopObject& loop, const protocol_factory& factory, GivenD
   object->outlives_peer = kind == TransportObject::Kind::write_pipe && S_ISCHR(found.st_mode);
   object->speak_to(factory());
   set_nonblocking(pipe.get());
-  UniqueFd taken = pipe.take();
-  try {
-    object->open(std::move(taken));
-  } catch (...) {
-    pipe.put_back(std::move(taken));
-    throw;
-  }
+  pipe.hand_over([&](UniqueFd&& fd) { object->open(std::move(fd)); });
   return begun(*object);
 }
 

@@ -429,13 +429,7 @@ DatagramTransport make_datagram_endpoint(LoopObject& loop, const protocol_factor
   loop.selector().refuse_watched(sock.get());
   const core::Ref<DatagramObject> object(new DatagramObject(loop, factory(), {}));
   set_nonblocking(sock.get());
-  UniqueFd taken = sock.take();
-  try {
-    object->open(std::move(taken));
-  } catch (...) {
-    sock.put_back(std::move(taken));
-    throw;
-  }
+  sock.hand_over([&](UniqueFd&& fd) { object->open(std::move(fd)); });
   return begun(*object);
 }
 

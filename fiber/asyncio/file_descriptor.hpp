@@ -78,6 +78,18 @@ class GivenDescriptor {
   UniqueFd take() noexcept { return std::move(fd_); }
   /// Takes a descriptor back that could not be kept: reverses take().
   void put_back(UniqueFd fd) noexcept { fd_ = std::move(fd); }
+  /// Gives the descriptor to `open`, which moves from its argument. Keeps the descriptor if `open`
+  /// throws.
+  template <class Open>
+  void hand_over(Open open) {
+    UniqueFd taken = take();
+    try {
+      open(std::move(taken));
+    } catch (...) {
+      put_back(std::move(taken));
+      throw;
+    }
+  }
 
  private:
   UniqueFd fd_;

@@ -404,6 +404,7 @@ auto wait(R&& futures, WaitOptions options = {}) {
   static_assert(future_like<F> || std::derived_from<F, FutureRef>,
                 "wait takes tasks and futures; make tasks of coroutines with create_task");
   std::vector<F> list;
+  if constexpr (std::ranges::sized_range<R>) list.reserve(std::ranges::size(futures));
   for (auto&& future : futures) list.emplace_back(std::forward<decltype(future)>(future));
   return detail::Deferred([list = std::move(list), options]() {
     std::vector<detail::FutureBase*> bases;

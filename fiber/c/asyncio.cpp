@@ -42,7 +42,7 @@ void check_thread(const LoopObject* loop) {
         "the object belongs to the loop of another thread: call this there, by fiber_loop_post");
 }
 Future own_future(const fiber_future* handle) {
-  const Future its = future_of(handle);
+  Future its = future_of(handle);
   check_thread(its.base().loop());
   return its;
 }

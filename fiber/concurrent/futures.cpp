@@ -126,7 +126,7 @@ struct FutureState::Changed {
 
 FutureState::FutureState() : changed_(new Changed) {}
 
-FutureState::~FutureState() {
+FutureState::~FutureState() {  // NOLINT(modernize-use-equals-default): not with TSan
 #ifdef FIBER_TSAN
   // The thread that drops the last handle frees an exception that another thread caught and read.
   // The C++ runtime's counter orders the two threads, but TSan does not see it.

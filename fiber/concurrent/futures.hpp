@@ -249,6 +249,7 @@ class CompletedFutures {
 template <class R>
 auto to_vector(R&& range) {
   std::vector<std::ranges::range_value_t<R>> all;
+  if constexpr (std::ranges::sized_range<R>) all.reserve(std::ranges::size(range));
   for (auto&& item : range) all.push_back(item);
   return all;
 }

@@ -1,5 +1,6 @@
 #include <fiber/core/undying.hpp>
 #include <fiber/cxxabi.hpp>
+#include <fiber/exceptions/is_exception.hpp>
 #include <fiber/greenlet.hpp>
 #include <fiber/greenlet/debugger_fields.hpp>
 #include <fiber/greenlet/inbox.hpp>
@@ -38,16 +39,6 @@ std::string label(const GreenletObject* object) {
   throw RuntimeError(label(target) + (owner->scheduler != nullptr
                                           ? owner->scheduler->*reason
                                           : " waits for a scheduler that has ended"));
-}
-
-bool is_exit(const std::exception_ptr& error) noexcept {
-  try {
-    std::rethrow_exception(error);
-  } catch (const GreenletExit&) {
-    return true;
-  } catch (...) {
-    return false;
-  }
 }
 
 }  // namespace
@@ -359,7 +350,7 @@ value GreenletThread::throw_into(GreenletObject* target, std::exception_ptr erro
   check_thread(target);
   if (target->waiting) refuse_waiting(target, &Scheduler::not_to_be_thrown_into);
   Outcome outcome{{}, std::move(error)};
-  if (target->state == GreenletState::dead && is_exit(outcome.error))
+  if (target->state == GreenletState::dead && is_exception<GreenletExit>(outcome.error))
     outcome.result = value(Exited{std::exchange(outcome.error, nullptr)});
   return deliver_to(target, std::move(outcome), "thrown into");
 }

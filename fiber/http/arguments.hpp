@@ -17,9 +17,11 @@ using Seconds = std::chrono::duration<double>;
 // directory prepared with c_rehash) to check it against.
 class FIBER_API Verify {
  public:
+  // NOLINTBEGIN(google-explicit-constructor)
   Verify(bool check = true) : check_(check) {}
   Verify(std::string bundle) : bundle_(std::move(bundle)) {}
   Verify(const char* bundle) : bundle_(bundle) {}
+  // NOLINTEND(google-explicit-constructor)
 
   bool check() const noexcept { return check_; }
   const std::string& bundle() const noexcept { return bundle_; }

@@ -88,6 +88,7 @@ std::function<std::string()> pieces_of(Range range) {
 class FIBER_API Body {
  public:
   Body() = default;
+  // NOLINTBEGIN(google-explicit-constructor)
   Body(std::string bytes) : bytes_(std::make_shared<const std::string>(std::move(bytes))) {}
   Body(std::string_view bytes) : Body(std::string(bytes)) {}
   Body(const char* text) : Body(std::string(text)) {}
@@ -105,6 +106,7 @@ class FIBER_API Body {
   template <detail::Texts Range>
     requires(!detail::Pieces<Range>)
   Body(Range range) : source_(detail::source_of(detail::pieces_of(std::move(range)))) {}
+  // NOLINTEND(google-explicit-constructor)
 
   /// The bytes of the body; "" for a source that is read while it is sent.
   const std::string& bytes() const noexcept;

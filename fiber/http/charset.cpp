@@ -23,7 +23,7 @@ struct Close {
 using Converter = std::unique_ptr<std::remove_pointer_t<iconv_t>, Close>;
 
 Converter open_converter(const char* charset) {
-  const iconv_t converter = iconv_open("UTF-8", charset);
+  iconv_t converter = iconv_open("UTF-8", charset);
   // iconv reports failure by -1, which must not reach iconv_close.
   return Converter(converter == reinterpret_cast<iconv_t>(-1) ? nullptr : converter);
 }

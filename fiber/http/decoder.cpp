@@ -167,6 +167,7 @@ class Zstd : public Decoder {
   bool decode(std::string_view& in, std::string& out, std::size_t room) override {
     while (room > 0) {
       const std::size_t before = in.size();
+      // NOLINTNEXTLINE(readability-non-const-parameter): the output buffer is written to
       const std::size_t written = append(out, room, [&](char* data, std::size_t size) {
         ZSTD_inBuffer input{in.data(), in.size(), 0};
         ZSTD_outBuffer output{data, size, 0};

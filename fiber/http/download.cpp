@@ -148,7 +148,7 @@ DownloadResult Fetch::run() {
     // Outside of the handler: code that handles an exception must not wait.
     if (failed) wait_after_failure();
   }
-  const DownloadResult result{file_->path(), file_->size(), teller_->now().resumed_at, requests_};
+  DownloadResult result{file_->path(), file_->size(), teller_->now().resumed_at, requests_};
   client_.on_disk([file = file_, overwrite = options_.overwrite] { file->finish(overwrite); });
   teller_->total(result.size);
   teller_->tell();
@@ -306,7 +306,7 @@ std::optional<ContentRange> parse_content_range(std::string_view field) {
 
 std::string validator_of(const Headers& headers) {
   if (equal_ignoring_case(strip(headers.get("Accept-Ranges")), "none")) return "";
-  const std::string tag = headers.get("ETag");
+  std::string tag = headers.get("ETag");
   if (tag.size() >= 2 && tag.front() == '"' && tag.back() == '"') return tag;
   // A file that changed in the second of the answer may change again within that second.
   const std::string date = headers.get("Last-Modified");

@@ -156,7 +156,8 @@ class FIBER_API Json {
 #ifdef FIBER_HTTP_JSON
   /// Throws TypeError for a value with binary data in it.
   template <detail::JsonValue Value>
-  Json(const Value& value) : given_(!value.is_null()) {
+  Json(const Value& value)  // NOLINT(google-explicit-constructor)
+      : given_(!value.is_null()) {
     detail::JsonWriter out;
     detail::write_json(out, value);
     text_ = std::move(out.text);

@@ -93,7 +93,7 @@ void put_cookie(Params& cookies, std::string_view name, std::string_view value) 
 }  // namespace
 
 std::string cookie_field(const Outgoing& request, CookieStore* store) {
-  const std::string of_caller = request.headers.get("Cookie");
+  std::string of_caller = request.headers.get("Cookie");
   if (request.rules == Rules::requests && !of_caller.empty()) return of_caller;
   Params cookies = store && !store->empty() ? store->matching(cookie_place(request.url)) : Params{};
   for (std::string_view rest = of_caller; !rest.empty();) {

@@ -164,9 +164,7 @@ std::string proxy_authorization(const Route& route) {
 }
 
 Tunnel::Tunnel(const Route& route, std::string address)
-    : route_(route),
-      host_(address.empty() ? route.host : std::move(address)),
-      answer_(Rules::aiohttp) {
+    : route_(route), host_(address.empty() ? route.host : address), answer_(Rules::aiohttp) {
   switch (route.proxy) {
     case Proxy::none: step_ = Step::done; break;
     case Proxy::http:

@@ -84,7 +84,7 @@ WaitingTask take(const pthread_cond_t* condition) noexcept {
   if (tasks == nullptr) return nullptr;
   const auto found = tasks->find(condition);
   if (found == tasks->end()) return nullptr;
-  const WaitingTask task = std::move(found->second.front());
+  WaitingTask task = std::move(found->second.front());
   found->second.pop_front();
   if (found->second.empty()) tasks->erase(found);
   task_count.fetch_sub(1);

@@ -59,7 +59,7 @@ thread_local constinit locale_t locale_of_thread = nullptr;
 
 locale_t uselocale_(locale_t locale) noexcept {
   const Call call;
-  const locale_t before = real_uselocale()(locale);
+  locale_t before = real_uselocale()(locale);
   if (call && locale != nullptr && !tasks_set_locales) {
     locale_of_thread = before;
     tasks_set_locales = true;

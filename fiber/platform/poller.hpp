@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -93,6 +94,18 @@ class Poller {
   virtual int fileno() const noexcept = 0;
   // The time, of steady_clock, in nanoseconds; INT64_MAX: never. After add_timer().
   virtual void set_timer(std::int64_t when) noexcept = 0;
+
+ protected:
+  // Returns an opened poller of the platform's type; null, with errno, if open() fails.
+  template <class P>
+  static std::unique_ptr<Poller> opened() {
+    auto poller = std::make_unique<P>();
+    if (const int error = poller->open()) {
+      poller.reset();
+      errno = error;
+    }
+    return poller;
+  }
 };
 
 }  // namespace fiber::platform

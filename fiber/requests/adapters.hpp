@@ -58,10 +58,12 @@ struct FIBER_API Retry {
 /// the exception of the only try is thrown.
 class MaxRetries {
  public:
+  // NOLINTBEGIN(google-explicit-constructor)
   MaxRetries(int total = 0) {
     if (total > 0) retry_.emplace().total = total;
   }
   MaxRetries(Retry retry) : retry_(std::move(retry)) {}
+  // NOLINTEND(google-explicit-constructor)
   const std::optional<Retry>& retry() const noexcept { return retry_; }
 
  private:

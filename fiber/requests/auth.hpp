@@ -47,6 +47,7 @@ class FIBER_API HTTPDigestAuth {
 class FIBER_API Auth {
  public:
   Auth() = default;
+  // NOLINTBEGIN(google-explicit-constructor)
   Auth(std::nullopt_t) {}
   Auth(HTTPBasicAuth auth) : basic_(std::move(auth)) {}
   Auth(std::optional<HTTPBasicAuth> auth) : basic_(std::move(auth)) {}
@@ -56,6 +57,7 @@ class FIBER_API Auth {
   template <class Function>
     requires std::is_invocable_v<const Function&, PreparedRequest&>
   Auth(Function function) : function_(std::move(function)) {}
+  // NOLINTEND(google-explicit-constructor)
 
   explicit operator bool() const noexcept { return basic_ || digest_ || function_; }
   const std::optional<HTTPBasicAuth>& basic() const noexcept { return basic_; }

@@ -31,13 +31,15 @@ struct FIBER_API Certificate {
   std::vector<std::string> crlDistributionPoints;
 
   /// Returns the common name of the subject, "" if there is none. Not in Python.
-  std::string commonName() const;
+  std::string commonName() const;  // NOLINT(readability-identifier-naming)
 };
 
 /// Convert a certificate between DER and PEM. Throw ValueError for a text that does not begin and
 /// end as PEM. Python: ssl.DER_cert_to_PEM_cert, PEM_cert_to_DER_cert.
+// NOLINTBEGIN(readability-identifier-naming)
 FIBER_API std::string DER_cert_to_PEM_cert(std::string_view der);
 FIBER_API std::string PEM_cert_to_DER_cert(std::string_view pem);
+// NOLINTEND(readability-identifier-naming)
 /// Returns seconds since 1970 for a time such as notAfter. Throws ValueError.
 /// Python: ssl.cert_time_to_seconds.
 FIBER_API std::int64_t cert_time_to_seconds(const std::string& cert_time);

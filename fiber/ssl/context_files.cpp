@@ -5,7 +5,6 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <new>
 
@@ -52,7 +51,7 @@ int give_password(char* to, int size, int, void* argument) noexcept {
     const std::string text = (*password->ask)();
     if (text.size() > static_cast<std::size_t>(size))
       throw ValueError("password cannot be longer than " + std::to_string(size) + " bytes");
-    std::memcpy(to, text.data(), text.size());
+    text.copy(to, text.size());
     return static_cast<int>(text.size());
   } catch (...) {
     password->error = std::current_exception();

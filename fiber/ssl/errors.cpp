@@ -58,7 +58,7 @@ std::string library_name(unsigned long code) {
 std::string error_text(unsigned long code) {
   const char* reason = ::ERR_reason_error_string(code);
   const std::string library = library_name(code);
-  const std::string text = reason != nullptr ? reason : "unknown error";
+  std::string text = reason != nullptr ? reason : "unknown error";
   const std::string name = reason_name(code);
   if (!library.empty() && !name.empty()) return "[" + library + ": " + name + "] " + text;
   if (!library.empty()) return "[" + library + "] " + text;

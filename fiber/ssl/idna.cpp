@@ -47,6 +47,7 @@ void append_folded(std::u32string& text, char32_t c) {
   if (c == 0xAD) return;                        // a soft hyphen
   if (c >= 0xFF01 && c <= 0xFF5E) c -= 0xFEE0;  // full width
   if (c == 0x3002 || c == 0xFF61) c = U'.';     // ideographic full stops
+  // NOLINTBEGIN(bugprone-branch-clone): in the order of code points
   if (c >= U'A' && c <= U'Z')
     c += 0x20;
   else if ((c >= 0xC0 && c <= 0xDE && c != 0xD7))
@@ -82,6 +83,7 @@ void append_folded(std::u32string& text, char32_t c) {
     c += 0x30;
   else if (c >= 0x1E00 && c <= 0x1EFF && !(c >= 0x1E96 && c <= 0x1E9F))
     c |= 1U;
+  // NOLINTEND(bugprone-branch-clone)
   text += c;
 }
 

@@ -5,6 +5,7 @@
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/transports.hpp>
 #include <fiber/exceptions/error_from.hpp>
+#include <fiber/exceptions/is_exception.hpp>
 #include <fiber/exceptions/repr.hpp>
 #include <fiber/ssl/extra_info.hpp>
 
@@ -60,16 +61,6 @@ class Scratch {
 
 std::string seconds_of(std::int64_t nanoseconds) {
   return fiber::detail::float_repr(static_cast<double>(nanoseconds) / kSecond);
-}
-
-bool is_os_error(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const OSError&) {
-    return true;
-  } catch (...) {
-    return false;
-  }
 }
 
 }  // namespace
@@ -485,7 +476,7 @@ void SslLayer::fatal_error(std::exception_ptr error, const char* message) {
   closed_ = true;
   stop_timer();
   below_->fail(error);
-  if (is_os_error(error)) return;
+  if (is_exception<OSError>(error)) return;
   transport_->loop().errors().report_failure(message, {.exception = std::move(error)});
 }
 

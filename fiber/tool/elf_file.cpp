@@ -73,7 +73,7 @@ std::string find_program(const std::string& name) {
   const std::string directories = list != nullptr ? list : "/bin:/usr/bin";
   for (std::size_t at = 0; at < directories.size();) {
     const std::size_t end = std::min(directories.find(':', at), directories.size());
-    const std::string path = directories.substr(at, end - at) + "/" + name;
+    std::string path = directories.substr(at, end - at) + "/" + name;
     if (is_file(path) && ::access(path.c_str(), X_OK) == 0) return path;
     at = end + 1;
   }

@@ -21,16 +21,8 @@ namespace {
 
 int cancelling() { return asyncio::current_task().cancelling(); }
 
-// Sleeps; when cancelled, notes that and ends cancelled.
 auto sleeper(Trace& trace, std::string name) {
-  return [&trace, name] {
-    try {
-      await(asyncio::sleep(10s));
-    } catch (const CancelledError&) {
-      trace(name, " cancelled");
-      throw;
-    }
-  };
+  return until_cancelled([&trace, name] { trace(name, " cancelled"); });
 }
 
 // Returns "Type('text')" of the exception that awaiting throws, or the value.

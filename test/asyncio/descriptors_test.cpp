@@ -100,11 +100,10 @@ TEST_CASE("a registration that a duplicate keeps alive does not keep the loop bu
     const auto loop = get_running_loop();
     auto before = std::make_unique<Pair>();
     const int number = before->one;
-    const int duplicate = ::dup(number);
+    support::Descriptor duplicate(::dup(number));
     loop.add_reader(number, [] {});
     send(before->other, "unread");
-    ::close(number);
-    before->one = duplicate;
+    before->one = std::move(duplicate);  // closes the number
     loop.remove_reader(number);
     Pair now;
     now.take_number(number);
@@ -129,8 +128,7 @@ TEST_CASE("connections go on when the stale registrations are thrown away") {
     auto stale = std::make_unique<Pair>();
     const int number = stale->one;
     loop.add_reader(number, [] {});
-    stale->one = ::dup(number);
-    ::close(number);
+    stale->one = support::Descriptor(::dup(number));  // closes the number
     loop.remove_reader(number);
     send(stale->other, "unread");
     for (int i = 0; i < 5; ++i) await(asyncio::sleep(1ms));
@@ -154,7 +152,7 @@ TEST_CASE(
     now.take_number(number);
     auto [new_reader, new_writer] = await(asyncio::open_connection_from(::dup(number)));
     auto [same_reader, same_writer] = await(asyncio::open_connection_from(number));
-    now.one = -1;
+    now.one.release();
     CHECK(thrown_by([&] { await(reads); }) == "OSError('[Errno 9] Bad file descriptor')");
     writer.close();
     CHECK(thrown_by([&] { await(writer.wait_closed()); }) ==
@@ -202,7 +200,7 @@ TEST_CASE("a descriptor that is not taken over stays open and the caller's") {
             await(asyncio::start_server_from(serve, pair.one));
           }).starts_with("OSError('[Errno 22]"));
     CHECK(is_open(pair.one));
-    Pair datagrams(SOCK_DGRAM);
+    Pair datagrams(SOCK_DGRAM | SOCK_NONBLOCK);
     CHECK(thrown_by([&] {
             await(asyncio::open_connection_from(datagrams.one));
           }).starts_with("ValueError('A Stream Socket was expected"));

@@ -15,6 +15,7 @@
 
 #include "support/cpu.hpp"
 #include "support/events.hpp"
+#include "support/socket_pair.hpp"
 
 namespace asyncio = fiber::asyncio;
 using namespace std::chrono_literals;
@@ -64,23 +65,20 @@ class Host {
 TEST_CASE("a poll loop runs tasks, timers and descriptors in our order") {
   Events events;
   Host host;
-  int ends[2];
-  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+  const support::SocketPair ends;
   const auto reader = host.loop.create_task([&] {
     events("reads");
-    events(await(host.loop.sock_recv(ends[0], 100)));
+    events(await(host.loop.sock_recv(ends.one, 100)));
   });
   const auto sleeper = host.loop.create_task([&] {
     events("sleeps");
     await(asyncio::sleep(20ms));
     events("slept");
-    await(host.loop.sock_sendall(ends[1], "hello"));
+    await(host.loop.sock_sendall(ends.other, "hello"));
   });
   host.loop.call_soon([&] { events("callback"); });
   host.run([&] { return reader.done() && sleeper.done(); });
   CHECK(events.take() == "reads sleeps callback slept hello");
-  ::close(ends[0]);
-  ::close(ends[1]);
 }
 
 TEST_CASE("work brought while the host has its turn makes the descriptor readable") {

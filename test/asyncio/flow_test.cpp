@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "support/events.hpp"
+#include "support/socket_pair.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;
@@ -20,10 +21,9 @@ namespace {
 using TwoEnds = std::pair<asyncio::StreamPair, asyncio::StreamPair>;
 
 TwoEnds make_pair_of_streams(std::size_t limit = 65536) {
-  int ends[2];
-  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
-  return {await(asyncio::open_connection_from(ends[0], {.limit = limit})),
-          await(asyncio::open_connection_from(ends[1], {.limit = limit}))};
+  support::SocketPair ends;
+  return {await(asyncio::open_connection_from(ends.one.release(), {.limit = limit})),
+          await(asyncio::open_connection_from(ends.other.release(), {.limit = limit}))};
 }
 
 void settle() {

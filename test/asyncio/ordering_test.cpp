@@ -12,6 +12,7 @@
 
 #include <unistd.h>
 
+#include "support/descriptor.hpp"
 #include "support/events.hpp"
 #include "support/trace.hpp"
 #include "support/vectors.hpp"
@@ -321,16 +322,15 @@ TEST_CASE("a sleep that is cancelled in the step in which its time comes leaves 
 }
 
 TEST_CASE("in one iteration: what was ready, then descriptors, then timers") {
-  int ends[2];
-  REQUIRE(::pipe(ends) == 0);
-  REQUIRE(::write(ends[1], "x", 1) == 1);
+  const support::Pipe pipe;
+  REQUIRE(::write(pipe.writes, "x", 1) == 1);
   Trace trace;
   run([&] {
     const auto loop = get_running_loop();
     later(0ns, [&] { trace("timer"); });
-    loop.add_reader(ends[0], [&, loop] {
+    loop.add_reader(pipe.reads, [&, loop] {
       trace("reader");
-      loop.remove_reader(ends[0]);
+      loop.remove_reader(pipe.reads);
     });
     soon([&] { trace("soon"); });
     turns(1);
@@ -338,8 +338,6 @@ TEST_CASE("in one iteration: what was ready, then descriptors, then timers") {
     turns(1);
   });
   CHECK(trace.take() == "[2] soon | [2] main | [2] reader | [2] timer");
-  ::close(ends[0]);
-  ::close(ends[1]);
 }
 
 TEST_CASE("stop lets the batch end, and what it queued stays; stop before running is one pass") {

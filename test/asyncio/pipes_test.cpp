@@ -15,6 +15,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "support/descriptor.hpp"
 #include "support/events.hpp"
 #include "support/recorder.hpp"
 
@@ -48,27 +49,15 @@ struct Recorder : asyncio::Protocol {
   bool raises = false;
 };
 
-struct Pipe {
-  Pipe() { REQUIRE(::pipe2(ends, O_CLOEXEC) == 0); }
-  Pipe(const Pipe&) = delete;
-  Pipe& operator=(const Pipe&) = delete;
-  ~Pipe() {
-    close_end(0);
-    close_end(1);
-  }
-  void close_end(int end) {
-    if (ends[end] >= 0) ::close(std::exchange(ends[end], -1));
-  }
-  int give(int end) { return std::exchange(ends[end], -1); }
+struct Pipe : support::Pipe {
   std::string read() const {
     char data[100];
-    const auto count = ::read(ends[0], data, sizeof data);
+    const auto count = ::read(reads, data, sizeof data);
     return {data, static_cast<std::size_t>(count)};
   }
   void write(std::string_view data) const {
-    REQUIRE(::write(ends[1], data.data(), data.size()) == std::ssize(data));
+    REQUIRE(::write(writes, data.data(), data.size()) == std::ssize(data));
   }
-  int ends[2];
 };
 
 void rest() {
@@ -83,15 +72,15 @@ std::string events_of_reading(bool raises) {
       say("handler:" + context.message + ":" + fiber::repr(context.exception));
     });
     Pipe pipe;
-    const auto [transport, protocol] = await(
-        loop.connect_read_pipe([&] { return std::make_shared<Recorder>(say); }, pipe.give(0)));
+    const auto [transport, protocol] = await(loop.connect_read_pipe(
+        [&] { return std::make_shared<Recorder>(say); }, pipe.reads.release()));
     protocol->raises = raises;
     say("connected");
     pipe.write("one");
     rest();
     pipe.write("two");
     rest();
-    pipe.close_end(1);
+    pipe.writes.close();
     rest();
     say(transport.is_closing() ? "True" : "False");
   });
@@ -148,9 +137,9 @@ TEST_CASE("the end of a read pipe goes to the protocol that it had then, its los
   asyncio::run([&] {
     const auto loop = asyncio::get_running_loop();
     Pipe pipe;
-    const auto [transport, first] = await(
-        loop.connect_read_pipe([&] { return std::make_shared<Numbered>(say, 0); }, pipe.give(0)));
-    pipe.close_end(1);
+    const auto [transport, first] = await(loop.connect_read_pipe(
+        [&] { return std::make_shared<Numbered>(say, 0); }, pipe.reads.release()));
+    pipe.writes.close();
     for (int number = 1; number < 6; ++number) {
       transport.set_protocol(std::make_shared<Numbered>(say, number));
       await(asyncio::sleep(0));
@@ -166,7 +155,7 @@ TEST_CASE("write pipe: write_eof closes; the reader's end is seen") {
     const auto make = [&] { return std::make_shared<Recorder>(say); };
     {
       Pipe pipe;
-      const auto transport = await(loop.connect_write_pipe(make, pipe.give(1))).first;
+      const auto transport = await(loop.connect_write_pipe(make, pipe.writes.release())).first;
       say("connected");
       transport.write("one");
       say(pipe.read());
@@ -179,18 +168,18 @@ TEST_CASE("write pipe: write_eof closes; the reader's end is seen") {
     CHECK(say.take() == "made connected one True lost(None) <>");
     {
       Pipe pipe;
-      const auto transport = await(loop.connect_write_pipe(make, pipe.give(1))).first;
+      const auto transport = await(loop.connect_write_pipe(make, pipe.writes.release())).first;
       say("connected");
-      pipe.close_end(0);
+      pipe.reads.close();
       rest();
     }
     CHECK(say.take() == "made connected lost(None)");
     Pipe pipe;
-    const auto transport = await(loop.connect_write_pipe(make, pipe.give(1))).first;
+    const auto transport = await(loop.connect_write_pipe(make, pipe.writes.release())).first;
     say("connected");
     transport.write(std::string(200'000, 'x'));
     rest();
-    pipe.close_end(0);
+    pipe.reads.close();
     rest();
     CHECK(say.take() == "made connected pause lost(BrokenPipeError)");
   });
@@ -203,7 +192,7 @@ TEST_CASE("a write pipe that is closing takes nothing more, and sends or gives u
     const auto loop = asyncio::get_running_loop();
     const auto make = [&] { return std::make_shared<Recorder>(say); };
     const auto begin = [&](Pipe& pipe) {
-      const auto transport = await(loop.connect_write_pipe(make, pipe.give(1))).first;
+      const auto transport = await(loop.connect_write_pipe(make, pipe.writes.release())).first;
       transport.write(std::string(kMuch, 'x'));
       transport.close();
       transport.write("more");
@@ -306,7 +295,8 @@ TEST_CASE("StreamReaderProtocol feeds a reader, which makes its transport wait")
     Pipe pipe;
     const asyncio::StreamReader reader(10);
     const auto [transport, protocol] = await(loop.connect_read_pipe(
-        [&] { return std::make_shared<asyncio::StreamReaderProtocol>(reader); }, pipe.give(0)));
+        [&] { return std::make_shared<asyncio::StreamReaderProtocol>(reader); },
+        pipe.reads.release()));
     pipe.write("one\ntwo\n");
     CHECK(await(reader.readline()) == "one\n");
     pipe.write(std::string(50, 'x'));
@@ -315,7 +305,7 @@ TEST_CASE("StreamReaderProtocol feeds a reader, which makes its transport wait")
     CHECK(await(reader.read(4)) == "two\n");
     CHECK(await(reader.readexactly(50)) == std::string(50, 'x'));
     CHECK(transport.is_reading());
-    pipe.close_end(1);
+    pipe.writes.close();
     CHECK(await(reader.read()) == "");
   });
 }

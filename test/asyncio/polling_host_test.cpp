@@ -13,6 +13,7 @@
 
 #include "support/events.hpp"
 #include "support/platform.hpp"
+#include "support/socket_pair.hpp"
 
 namespace asyncio = fiber::asyncio;
 using namespace std::chrono_literals;
@@ -41,24 +42,21 @@ struct Host {
 TEST_CASE("run_ready alone runs tasks, timers, descriptors and the results of threads") {
   Events events;
   Host host;
-  int ends[2];
-  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+  const support::SocketPair ends;
   const auto reader = host.loop.create_task([&] {
     events("reads");
-    events(await(host.loop.sock_recv(ends[0], 100)));
+    events(await(host.loop.sock_recv(ends.one, 100)));
   });
   const auto sleeper = host.loop.create_task([&] {
     events("sleeps");
     await(asyncio::sleep(2ms));
     events("slept");
     events(await(asyncio::to_thread([] { return std::string("thread"); })));
-    await(host.loop.sock_sendall(ends[1], "hello"));
+    await(host.loop.sock_sendall(ends.other, "hello"));
   });
   host.loop.call_soon([&] { events("callback"); });
   host.run([&] { return reader.done() && sleeper.done(); });
   CHECK(events.take() == "reads sleeps callback slept thread hello");
-  ::close(ends[0]);
-  ::close(ends[1]);
 }
 
 TEST_CASE("between the calls of run_ready the loop tells what is due") {

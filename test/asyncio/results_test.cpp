@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "support/child_process.hpp"
+#include "support/descriptor.hpp"
 #include "support/events.hpp"
 #include "support/trace.hpp"
 #include "support/vectors.hpp"
@@ -283,15 +284,10 @@ TEST_CASE("pthread_exit ends the thread wherever the library has called it from"
   });
   ends([&] {
     // The descriptor stays ready: the callback must not be called while the loop is closed.
-    int ends_of_pipe[2];
-    REQUIRE(::pipe(ends_of_pipe) == 0);
-    const AtEnd close([&] {
-      ::close(ends_of_pipe[0]);
-      ::close(ends_of_pipe[1]);
-    });
-    REQUIRE(::write(ends_of_pipe[1], "x", 1) == 1);
+    const support::Pipe pipe;
+    REQUIRE(::write(pipe.writes, "x", 1) == 1);
     asyncio::run([&] {
-      asyncio::get_running_loop().add_reader(ends_of_pipe[0], leave);
+      asyncio::get_running_loop().add_reader(pipe.reads, leave);
       await(asyncio::sleep(1h));
     });
   });

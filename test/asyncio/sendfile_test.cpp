@@ -10,6 +10,7 @@
 
 #include <unistd.h>
 
+#include "support/descriptor.hpp"
 #include "support/events.hpp"
 #include "support/platform.hpp"
 
@@ -94,16 +95,15 @@ TEST_CASE("sock_sendfile: the whole file, a part of it, and its position afterwa
 TEST_CASE("sock_sendfile falls back where the kernel cannot, unless it may not") {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();
-    int pipe[2];
-    REQUIRE(::pipe(pipe) == 0);
-    REQUIRE(::write(pipe[1], "piped", 5) == 5);
-    ::close(pipe[1]);
+    support::Pipe pipe;
+    REQUIRE(::write(pipe.writes, "piped", 5) == 5);
+    pipe.writes.close();
     const Ends ends;
-    CHECK_THROWS_AS(await(loop.sock_sendfile(ends.first, pipe[0], {.count = 5, .fallback = false})),
-                    asyncio::SendfileNotAvailableError);
-    CHECK(await(loop.sock_sendfile(ends.first, pipe[0], {.count = 5})) == 5);
+    CHECK_THROWS_AS(
+        await(loop.sock_sendfile(ends.first, pipe.reads, {.count = 5, .fallback = false})),
+        asyncio::SendfileNotAvailableError);
+    CHECK(await(loop.sock_sendfile(ends.first, pipe.reads, {.count = 5})) == 5);
     CHECK(await(loop.sock_recv(ends.second, 100)) == "piped");
-    ::close(pipe[0]);
   });
 }
 

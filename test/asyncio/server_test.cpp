@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "support/events.hpp"
+#include "support/log.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;
@@ -41,14 +42,6 @@ asyncio::StreamPair greeted(const asyncio::Server& server) {
       await(asyncio::open_connection("127.0.0.1", server.sockets().at(0).port()));
   CHECK(await(pair.first.readline()) == "hello\n");
   return pair;
-}
-
-// Collects reports to the exception handler of the running loop, until the end of the loop.
-void report_to(Events& say) {
-  asyncio::get_running_loop().set_exception_handler(
-      [&say](const asyncio::EventLoop&, const asyncio::ExceptionContext& context) {
-        say(context.message + ": " + fiber::repr(context.exception));
-      });
 }
 
 }  // namespace

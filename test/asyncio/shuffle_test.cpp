@@ -14,6 +14,7 @@
 
 #include <unistd.h>
 
+#include "support/descriptor.hpp"
 #include "support/events.hpp"
 #include "support/trace.hpp"
 
@@ -39,23 +40,18 @@ TEST_CASE("one clock serves several loops of a thread") {
 }
 
 TEST_CASE("descriptors are looked at before the clock jumps, and threads are waited for") {
-  int ends[2];
-  REQUIRE(::pipe(ends) == 0);
-  const AtEnd end([&] {
-    ::close(ends[0]);
-    ::close(ends[1]);
-  });
+  const support::Pipe pipe;
   Trace trace;
   run_test(
       [&] {
         const auto loop = get_running_loop();
         const auto start = loop.time();
         const auto read = loop.create_future();
-        loop.add_reader(ends[0], [&, loop] {
-          loop.remove_reader(ends[0]);
+        loop.add_reader(pipe.reads, [&, loop] {
+          loop.remove_reader(pipe.reads);
           read.set_result();
         });
-        REQUIRE(::write(ends[1], "x", 1) == 1);
+        REQUIRE(::write(pipe.writes, "x", 1) == 1);
         const auto timer = loop.call_later(1h, [&] { trace("timer first"); });
         await(read);
         timer.cancel();

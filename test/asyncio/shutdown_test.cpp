@@ -25,28 +25,13 @@ using asyncio::CancelledError;
 using asyncio::create_task;
 using asyncio::get_running_loop;
 
-namespace {
-
-// Sleeps, and calls `then` when it is unwound.
-template <class F>
-auto sleeper(F then) {
-  return [then] {
-    try {
-      await(asyncio::sleep(10s));
-    } catch (const CancelledError&) {
-      then();
-      throw;
-    }
-  };
-}
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE("when main throws, what is left over cleans up before the caller sees it") {
   Trace trace;
   try {
     run([&] {
-      static_cast<void>(create_task(sleeper([&] { trace("bg cleanup"); })));
+      static_cast<void>(create_task(until_cancelled([&] { trace("bg cleanup"); })));
       turns(1);
       trace("main raises");
       throw fiber::ValueError("main");
@@ -83,7 +68,7 @@ TEST_CASE("a task that a clean-up starts is neither cancelled nor waited for, an
   Trace trace;
   run([&] {
     trace_errors(trace, get_running_loop());
-    static_cast<void>(create_task(sleeper([&] {
+    static_cast<void>(create_task(until_cancelled([&] {
       trace("spawning");
       static_cast<void>(create_task([&] {
         trace("late starts");
@@ -101,8 +86,9 @@ TEST_CASE("errors of clean-ups are reported when all have ended") {
   Trace trace;
   run([&] {
     trace_errors(trace, get_running_loop());
-    static_cast<void>(create_task(sleeper([] { throw fiber::RuntimeError("from cleanup"); })));
-    static_cast<void>(create_task(sleeper([&] { trace("ok finally"); })));
+    static_cast<void>(
+        create_task(until_cancelled([] { throw fiber::RuntimeError("from cleanup"); })));
+    static_cast<void>(create_task(until_cancelled([&] { trace("ok finally"); })));
     turns(1);
     trace("main returns");
   });
@@ -126,7 +112,7 @@ TEST_CASE("tasks end first, then their reports come, then threads end, and run r
           say("handler " + fiber::repr(context.exception));
         });
     for (int i : {1, 2})
-      static_cast<void>(create_task(sleeper([&, i] {
+      static_cast<void>(create_task(until_cancelled([&, i] {
         say("bg finally " + std::to_string(i));
         turns(1);
         if (i == 2) throw fiber::RuntimeError("from cleanup");

@@ -14,30 +14,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "support/descriptor.hpp"
 #include "support/events.hpp"
+#include "support/socket_pair.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;
 using asyncio::SocketAddress;
+using support::Descriptor;
 using support::Events;
+using support::SocketPair;
 using support::thrown_by;
 
 namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) { REQUIRE(fd >= 0); }
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  operator int() const { return fd_; }  // NOLINT(google-explicit-constructor)
-
- private:
-  int fd_;
-};
 
 Descriptor new_socket(int type, int family = AF_INET) {
   return Descriptor(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -48,12 +37,6 @@ SocketAddress bind_it(int fd) {
   const SocketAddress any("127.0.0.1", 0);
   REQUIRE(::bind(fd, any.data(), any.size()) == 0);
   return SocketAddress::of_socket(fd);
-}
-
-std::pair<Descriptor, Descriptor> socket_pair() {
-  int ends[2];
-  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
-  return {Descriptor(ends[0]), Descriptor(ends[1])};
 }
 
 }  // namespace
@@ -90,7 +73,7 @@ TEST_CASE("sock_recv that need not wait does not suspend; one that waits takes t
   Events say;
   asyncio::run([&] {
     const auto loop = asyncio::get_running_loop();
-    const auto [a, b] = socket_pair();
+    const auto [a, b] = SocketPair();
     await(loop.sock_sendall(a, "x"));
     const auto other = asyncio::create_task([&] { say("other"); });
     CHECK(await(loop.sock_recv(b, 1)) == "x");
@@ -113,8 +96,8 @@ TEST_CASE("sock_recv that need not wait does not suspend; one that waits takes t
 TEST_CASE("sock_sendall waits for room, while another task reads from the same socket") {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();
-    const auto ends = socket_pair();
-    const int a = ends.first, b = ends.second;
+    const auto ends = SocketPair();
+    const int a = ends.one, b = ends.other;
     const std::string much(2'000'000, 'm');
     const auto back = asyncio::create_task(loop.sock_recv(a, 10));
     const auto sending = asyncio::create_task(loop.sock_sendall(a, much));
@@ -132,7 +115,7 @@ TEST_CASE("a cancelled wait deregisters: the descriptor may be closed, and its n
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();
     for (int round = 0; round < 3; ++round) {
-      const auto [a, b] = socket_pair();
+      const auto [a, b] = SocketPair();
       const auto receiving = asyncio::create_task(loop.sock_recv(b, 10));
       await(asyncio::sleep(0));
       receiving.cancel();
@@ -147,7 +130,7 @@ TEST_CASE("a cancelled wait deregisters: the descriptor may be closed, and its n
 TEST_CASE("no bytes are received at once; more than there can be cost nothing") {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();
-    const auto [a, b] = socket_pair();
+    const auto [a, b] = SocketPair();
     CHECK(await(loop.sock_recv(a, 0)) == "");
     CHECK(await(loop.sock_recv_into(a, {})) == 0);
     constexpr std::size_t kHuge = SIZE_MAX;
@@ -155,10 +138,7 @@ TEST_CASE("no bytes are received at once; more than there can be cost nothing") 
     CHECK(await(loop.sock_recv(a, kHuge)) == "text");
     await(loop.sock_sendall(b, "more"));
     CHECK(await(loop.sock_recvfrom(a, kHuge)).first == "more");
-    int pair[2];
-    REQUIRE(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair) == 0);
-    const Descriptor c(pair[0]);
-    const Descriptor d(pair[1]);
+    const auto [c, d] = SocketPair(SOCK_DGRAM | SOCK_NONBLOCK);
     const std::string large(100'000, 'x');
     const auto receiving = asyncio::create_task(loop.sock_recvfrom(c, kHuge));
     await(asyncio::sleep(0));
@@ -196,7 +176,7 @@ TEST_CASE("errors of the system calls are OSErrors of Python's kinds") {
     }
     CHECK_THROWS_AS(await(loop.sock_connect(client, nobody)), fiber::ConnectionRefusedError);
     CHECK_THROWS_AS(await(loop.sock_recv(-1, 10)), fiber::OSError);
-    const auto [a, b] = socket_pair();
+    const auto [a, b] = SocketPair();
     ::shutdown(a, SHUT_WR);
     CHECK_THROWS_AS(await(loop.sock_sendall(a, "x")), fiber::BrokenPipeError);
   });
@@ -206,7 +186,7 @@ TEST_CASE("debug mode insists on sockets that do not block") {
   asyncio::run(
       [] {
         const auto loop = asyncio::get_running_loop();
-        const auto [a, b] = socket_pair();
+        const auto [a, b] = SocketPair();
         ::fcntl(b, F_SETFL, 0);
         CHECK(thrown_by([&, fd = int(b)] { await(loop.sock_recv(fd, 1)); }) ==
               "ValueError('the socket must be non-blocking')");
@@ -217,15 +197,14 @@ TEST_CASE("debug mode insists on sockets that do not block") {
 TEST_CASE("a descriptor of a stream is not for sock_ functions and readers") {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();
-    int ends[2];
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
-    const Descriptor other(ends[1]);
-    auto [reader, writer] = await(asyncio::open_connection_from(ends[0]));
+    SocketPair ends;
+    const int fd = ends.one.release();
+    auto [reader, writer] = await(asyncio::open_connection_from(fd));
     const std::string refused =
-        "RuntimeError('File descriptor " + std::to_string(ends[0]) + " is used by a transport')";
-    CHECK(thrown_by([&] { loop.add_reader(ends[0], [] {}); }) == refused);
-    CHECK(thrown_by([&] { loop.remove_writer(ends[0]); }) == refused);
-    CHECK(thrown_by([&] { await(loop.sock_recv(ends[0], 1)); }) == refused);
+        "RuntimeError('File descriptor " + std::to_string(fd) + " is used by a transport')";
+    CHECK(thrown_by([&] { loop.add_reader(fd, [] {}); }) == refused);
+    CHECK(thrown_by([&] { loop.remove_writer(fd); }) == refused);
+    CHECK(thrown_by([&] { await(loop.sock_recv(fd, 1)); }) == refused);
   });
 }
 

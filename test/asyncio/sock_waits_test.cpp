@@ -159,8 +159,7 @@ TEST_CASE("a duplicate of a closed socket does not keep the loop busy") {
     Pair pair;
     make_known(pair);
     const int number = pair.one;
-    pair.one = ::dup(number);
-    ::close(number);
+    pair.one = support::Descriptor(::dup(number));  // closes the number
     const std::uint64_t usual = turns_while_sending("", pair.other);
     CHECK(turns_while_sending("data", pair.other) < usual + kRounds / 2);
     Pair now;

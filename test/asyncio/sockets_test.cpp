@@ -10,6 +10,7 @@
 
 #include <unistd.h>
 
+#include "support/descriptor.hpp"
 #include "support/events.hpp"
 
 namespace asyncio = fiber::asyncio;
@@ -73,12 +74,10 @@ TEST_CASE("socket: close, detach, dup and moves") {
 }
 
 TEST_CASE("a descriptor that is closed or no socket is refused and left alone") {
-  int ends[2];
-  REQUIRE(::pipe(ends) == 0);
-  CHECK(thrown_by([&] { sockets::socket::from_fd(ends[0]); }) ==
+  support::Pipe pipe;
+  CHECK(thrown_by([&] { sockets::socket::from_fd(pipe.reads); }) ==
         "OSError('[Errno 88] Socket operation on non-socket')");
-  CHECK(::close(ends[0]) == 0);
-  CHECK(::close(ends[1]) == 0);
+  CHECK(pipe.reads.close() == 0);
   CHECK(thrown_by([] { sockets::socket(12345); }) ==
         "OSError('[Errno 97] Address family not supported by protocol')");
 }

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "support/descriptor.hpp"
 #include "support/events.hpp"
 
 namespace asyncio = fiber::asyncio;
@@ -25,24 +26,17 @@ namespace {
 // Blocks the thread until a monitor's hook calls open().
 class Gate {
  public:
-  Gate() { REQUIRE(::pipe(ends_) == 0); }
-  Gate(const Gate&) = delete;
-  Gate& operator=(const Gate&) = delete;
-  ~Gate() {
-    ::close(ends_[0]);
-    ::close(ends_[1]);
-  }
   void block() const {
-    pollfd one{.fd = ends_[0], .events = POLLIN, .revents = 0};
+    pollfd one{.fd = pipe_.reads, .events = POLLIN, .revents = 0};
     while (::poll(&one, 1, -1) < 0 && errno == EINTR) {
     }
     char byte;
-    CHECK(::read(ends_[0], &byte, 1) == 1);
+    CHECK(::read(pipe_.reads, &byte, 1) == 1);
   }
-  void open() const { CHECK(::write(ends_[1], "x", 1) == 1); }
+  void open() const { CHECK(::write(pipe_.writes, "x", 1) == 1); }
 
  private:
-  int ends_[2];
+  support::Pipe pipe_;
 };
 
 }  // namespace

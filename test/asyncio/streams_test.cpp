@@ -13,6 +13,7 @@
 
 #include "support/events.hpp"
 #include "support/log.hpp"
+#include "support/socket_pair.hpp"
 #include "support/trace.hpp"
 
 namespace asyncio = fiber::asyncio;
@@ -53,10 +54,9 @@ void finish(const asyncio::Server& server) {
 // Returns a connection's two ends.
 std::pair<asyncio::StreamPair, asyncio::StreamPair> make_pair_of_streams(
     std::size_t limit = 65536) {
-  int ends[2];
-  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
-  return {await(asyncio::open_connection_from(ends[0], {.limit = limit})),
-          await(asyncio::open_connection_from(ends[1], {.limit = limit}))};
+  support::SocketPair ends;
+  return {await(asyncio::open_connection_from(ends.one.release(), {.limit = limit})),
+          await(asyncio::open_connection_from(ends.other.release(), {.limit = limit}))};
 }
 
 }  // namespace

@@ -19,8 +19,10 @@
 #include <unistd.h>
 
 #include "support/child_process.hpp"
+#include "support/descriptor.hpp"
 #include "support/events.hpp"
 #include "support/log.hpp"
+#include "support/socket_pair.hpp"
 
 using namespace support;
 using namespace std::chrono_literals;
@@ -150,14 +152,11 @@ TEST_CASE("streams may be joined, thrown away, or given as descriptors") {
     auto silent = await(create_subprocess_shell(
         "cat; echo a; echo b >&2", {.stdin_ = DEVNULL, .stdout_ = DEVNULL, .stderr_ = DEVNULL}));
     CHECK(await(silent.communicate()) == std::pair<std::string, std::string>());
-    int ends[2];
-    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
-    auto given = await(create_subprocess_shell("echo c", {.stdout_ = ends[1]}));
+    const support::Pipe pipe;
+    auto given = await(create_subprocess_shell("echo c", {.stdout_ = int(pipe.writes)}));
     CHECK(await(given.wait()) == 0);
     char text[8] = {};
-    CHECK(::read(ends[0], text, sizeof text) == 2);
-    ::close(ends[0]);
-    ::close(ends[1]);
+    CHECK(::read(pipe.reads, text, sizeof text) == 2);
   });
 }
 
@@ -311,22 +310,20 @@ TEST_CASE("of two tasks that call communicate() at once the second is refused") 
 
 TEST_CASE("the output that a cancelled communicate() had read can still be read") {
   asyncio::run([] {
-    int ends[2];
-    CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    support::SocketPair ends(SOCK_STREAM);
     auto process = await(create_subprocess_shell(
         "printf first; printf error >&2; exec 2>&-; printf ready >&0; read x; printf second",
-        {.stdin_ = ends[0], .stdout_ = PIPE, .stderr_ = PIPE}));
-    ::close(ends[0]);
+        {.stdin_ = int(ends.one), .stdout_ = PIPE, .stderr_ = PIPE}));
+    ends.one.close();
     auto talks = asyncio::create_task([process] { await(process.communicate()); });
-    CHECK(await(asyncio::get_running_loop().sock_recv(ends[1], 10)) == "ready");
+    CHECK(await(asyncio::get_running_loop().sock_recv(ends.other, 10)) == "ready");
     for (int i = 0; i < 5; ++i) await(asyncio::sleep(0));
     talks.cancel();
     await(asyncio::wait({talks}));
     CHECK(talks.cancelled());
-    CHECK(::write(ends[1], "\n", 1) == 1);
+    CHECK(::write(ends.other, "\n", 1) == 1);
     CHECK(await(process.communicate()) ==
           std::pair<std::string, std::string>("firstsecond", "error"));
-    ::close(ends[1]);
   });
 }
 
@@ -396,16 +393,15 @@ TEST_CASE("arguments with a zero byte are refused") {
 
 TEST_CASE("a program without standard streams can give its children some") {
   const ChildResult program = run_forked([] {
-    int ends[2];
-    if (::pipe(ends) != 0) throw fiber::OSError("pipe");
+    const support::Pipe pipe;
     ::close(STDOUT_FILENO);  // the next file opened gets its number
     asyncio::run([&] {
-      auto process = await(create_subprocess_shell("echo out; echo err >&2",
-                                                   {.stdout_ = ends[1], .stderr_ = DEVNULL}));
+      auto process = await(create_subprocess_shell(
+          "echo out; echo err >&2", {.stdout_ = int(pipe.writes), .stderr_ = DEVNULL}));
       await(process.wait());
     });
     char text[100];
-    const auto size = ::read(ends[0], text, sizeof text);
+    const auto size = ::read(pipe.reads, text, sizeof text);
     if (std::string(text, size > 0 ? static_cast<std::size_t>(size) : 0) != "out\n")
       throw fiber::ValueError("not what the child wrote to stdout");
   });

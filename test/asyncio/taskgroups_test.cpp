@@ -18,19 +18,6 @@ using asyncio::TaskGroup;
 
 namespace {
 
-// Sleeps until it is cancelled, then calls `then` and ends cancelled.
-template <class F>
-auto until_cancelled(F then) {
-  return [then] {
-    try {
-      await(asyncio::sleep(10s));
-    } catch (const CancelledError&) {
-      then();
-      throw;
-    }
-  };
-}
-
 int cancelling() { return asyncio::current_task().cancelling(); }
 
 }  // namespace

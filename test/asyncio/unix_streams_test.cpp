@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 
@@ -10,30 +9,16 @@
 #include <unistd.h>
 
 #include "support/events.hpp"
+#include "support/folder.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;
 using asyncio::StreamReader;
 using asyncio::StreamWriter;
+using support::Folder;
 using support::thrown_by;
 
 namespace {
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "fiber-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  std::string operator/(const char* name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 void shout(StreamReader& reader, StreamWriter& writer) {
   for (std::string line : reader) {
@@ -45,9 +30,9 @@ void shout(StreamReader& reader, StreamWriter& writer) {
 }  // namespace
 
 TEST_CASE("streams over a Unix socket") {
-  const TemporaryDirectory directory;
+  const Folder folder;
   asyncio::run([&] {
-    const std::string path = directory / "socket";
+    const std::string path = folder / "socket";
     const auto server = await(asyncio::start_unix_server(shout, path));
     CHECK(server.sockets()[0].getsockname().path() == path);
     CHECK(server.sockets()[0].port() == 0);
@@ -62,8 +47,8 @@ TEST_CASE("streams over a Unix socket") {
 }
 
 TEST_CASE("the file of the socket goes with the server, unless it is not wanted or not ours") {
-  const TemporaryDirectory directory;
-  const std::string path = directory / "socket";
+  const Folder folder;
+  const std::string path = folder / "socket";
   asyncio::run([&] {
     auto server = await(asyncio::start_unix_server(shout, path));
     CHECK(std::filesystem::is_socket(path));
@@ -116,15 +101,15 @@ TEST_CASE("without a path the system chooses a name, and there is none to connec
 }
 
 TEST_CASE("errors of Unix sockets are Python's") {
-  const TemporaryDirectory directory;
+  const Folder folder;
   asyncio::run([&] {
-    CHECK_THROWS_AS(await(asyncio::open_unix_connection(directory / "nothing")),
+    CHECK_THROWS_AS(await(asyncio::open_unix_connection(folder / "nothing")),
                     fiber::FileNotFoundError);
-    CHECK_THROWS_AS(await(asyncio::start_unix_server(shout, directory / "no/such/directory")),
+    CHECK_THROWS_AS(await(asyncio::start_unix_server(shout, folder / "no/such/directory")),
                     fiber::FileNotFoundError);
     CHECK(thrown_by([] { await(asyncio::open_unix_connection(std::string(200, 'x'))); }) ==
           "OSError('AF_UNIX path too long')");
-    const std::string path = directory / "stale";
+    const std::string path = folder / "stale";
     {
       const auto server = await(asyncio::start_unix_server(shout, path, {.cleanup_socket = false}));
       server.close();
@@ -134,9 +119,9 @@ TEST_CASE("errors of Unix sockets are Python's") {
 }
 
 TEST_CASE("a full backlog makes clients wait, not fail") {
-  const TemporaryDirectory directory;
+  const Folder folder;
   asyncio::run([&] {
-    const std::string path = directory / "socket";
+    const std::string path = folder / "socket";
     const auto server =
         await(asyncio::start_unix_server(shout, path, {.backlog = 1, .start_serving = false}));
     REQUIRE(::listen(server.sockets()[0].fileno(), 1) == 0);

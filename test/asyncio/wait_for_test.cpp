@@ -36,7 +36,7 @@ std::string cause() {
 
 // Sleeps; when cancelled, calls `then`.
 template <class F>
-auto until_cancelled(F then) {
+auto value_of_cancelled(F then) {
   return asyncio::async([then] {
     try {
       await(asyncio::sleep(10s));
@@ -144,8 +144,9 @@ TEST_CASE(
     "an awaitable that swallows the cancellation gives its result, one that fails its error") {
   Trace trace;
   run([&] {
-    const auto late = until_cancelled([] { return std::string("late value"); });
-    const auto fails = until_cancelled([]() -> std::string { throw fiber::ValueError("cleanup"); });
+    const auto late = value_of_cancelled([] { return std::string("late value"); });
+    const auto fails =
+        value_of_cancelled([]() -> std::string { throw fiber::ValueError("cleanup"); });
     trace(await(wait_for(late(), 1ms)));
     trace(thrown_by([&] { await(wait_for(fails(), 1ms)); }));
     auto task = create_task(late());
@@ -205,7 +206,7 @@ TEST_CASE("cancelling a wait_for cancels its awaitable, and waits for the end of
     outer.cancel();
     trace(thrown_by([&] { await(outer); }));
     auto swallowing = create_task([&] {
-      return await(wait_for(until_cancelled([] { return std::string("kept"); })(), 10s));
+      return await(wait_for(value_of_cancelled([] { return std::string("kept"); })(), 10s));
     });
     turns(1);
     swallowing.cancel();

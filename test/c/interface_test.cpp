@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "c/scenarios.h"
+#include "support/descriptor.hpp"
 
 namespace {
 
@@ -207,43 +208,35 @@ TEST_CASE("a killed greenlet keeps its parent") {
 }
 
 TEST_CASE("a task that waits for what is ready lets others run, too") {
-  int ends[2];
-  REQUIRE(::pipe(ends) == 0);
+  support::Pipe pipe;
   fiber::asyncio::run([&] {
     bool others_ran = false;
     const auto other = fiber::asyncio::create_task([&] { others_ran = true; });
-    CHECK(fiber_wait_fd(ends[1], FIBER_WRITABLE, FIBER_NO_LIMIT, nullptr) == FIBER_OK);
+    CHECK(fiber_wait_fd(pipe.writes, FIBER_WRITABLE, FIBER_NO_LIMIT, nullptr) == FIBER_OK);
     CHECK(others_ran);
   });
-  ::close(ends[0]);
-  ::close(ends[1]);
 }
 
 TEST_CASE("a descriptor that has come to its end is ready") {
-  int ends[2];
-  REQUIRE(::pipe(ends) == 0);
-  ::close(ends[1]);
+  support::Pipe pipe;
+  pipe.writes.close();
   fiber::asyncio::run([&] {
     int ready = 0;
-    CHECK(fiber_wait_fd(ends[0], FIBER_READABLE, FIBER_SECOND, &ready) == FIBER_OK);
+    CHECK(fiber_wait_fd(pipe.reads, FIBER_READABLE, FIBER_SECOND, &ready) == FIBER_OK);
     CHECK(ready == FIBER_READABLE);
   });
-  ::close(ends[0]);
 }
 
 TEST_CASE("a wait for a descriptor that is over leaves nothing in the loop's selector") {
-  int ends[2];
-  REQUIRE(::pipe(ends) == 0);
+  support::Pipe pipe;
   const fiber::asyncio::EventLoop loop = fiber::asyncio::new_event_loop();
   pollfd host{.fd = loop.fileno(), .events = POLLIN, .revents = 0};
   loop.run_until_complete([&] {
-    CHECK(fiber_wait_fd(ends[0], FIBER_READABLE, FIBER_MILLISECOND, nullptr) == FIBER_TIMEOUT);
+    CHECK(fiber_wait_fd(pipe.reads, FIBER_READABLE, FIBER_MILLISECOND, nullptr) == FIBER_TIMEOUT);
   });
   while (loop.run_ready()) {
   }
-  CHECK(::write(ends[1], "x", 1) == 1);
+  CHECK(::write(pipe.writes, "x", 1) == 1);
   CHECK(::poll(&host, 1, 0) == 0);
   loop.close();
-  ::close(ends[0]);
-  ::close(ends[1]);
 }

@@ -12,24 +12,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "support/socket_pair.hpp"
+
 using namespace std::chrono_literals;
 using namespace fiber;
 using asyncio::await;
 using faults::require;
 
 namespace {
-
-struct Ends {
-  int fds[2] = {-1, -1};
-  Ends() {
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0)
-      raise_os_error(errno, "socketpair");
-  }
-  ~Ends() {
-    ::close(fds[0]);
-    ::close(fds[1]);
-  }
-};
 
 void echo(asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
   for (;;) {
@@ -67,12 +57,12 @@ void with_server(const asyncio::Server& server, F function) {
 
 FAULTS_SCENARIO(readers) {
   asyncio::run([] {
-    const Ends ends;
+    const support::SocketPair ends;
     auto loop = asyncio::get_running_loop();
     auto readable = loop.create_future<>();
     auto writable = loop.create_future<>();
-    const int reader = ends.fds[0];
-    const int writer = ends.fds[1];
+    const int reader = ends.one;
+    const int writer = ends.other;
     struct Remove {
       asyncio::EventLoop& loop;
       int reader;
@@ -99,13 +89,13 @@ FAULTS_SCENARIO(readers) {
 
 FAULTS_SCENARIO(sockets) {
   asyncio::run([] {
-    const Ends ends;
+    const support::SocketPair ends;
     auto loop = asyncio::get_running_loop();
     const std::string much(300'000, 'x');
     std::size_t received = 0;
     asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
-      (void)group.create_task([&] { await(loop.sock_sendall(ends.fds[1], much)); });
-      while (received < much.size()) received += await(loop.sock_recv(ends.fds[0], 100'000)).size();
+      (void)group.create_task([&] { await(loop.sock_sendall(ends.other, much)); });
+      while (received < much.size()) received += await(loop.sock_recv(ends.one, 100'000)).size();
     });
   });
 }
@@ -136,21 +126,13 @@ FAULTS_SCENARIO(unix_streams) {
 
 FAULTS_SCENARIO(lines) {
   asyncio::run([] {
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-      raise_os_error(errno, "socketpair");
-    struct Close {
-      int fd;
-      ~Close() {
-        if (fd >= 0) ::close(fd);
-      }
-    } theirs{ends[1]}, ours{ends[0]};
-    auto [reader, writer] = await(asyncio::open_connection_from(ours.fd));
-    ours.fd = -1;  // taken over only now
+    support::SocketPair ends;
+    auto [reader, writer] = await(asyncio::open_connection_from(ends.one));
+    ends.one.release();  // taken over only now
     for (int i = 0; i < 50; ++i)
-      while (::write(theirs.fd, "a line of some length, but not more\n", 36) != 36) {
+      while (::write(ends.other, "a line of some length, but not more\n", 36) != 36) {
       }
-    ::close(std::exchange(theirs.fd, -1));
+    ends.other.close();
     int lines = 0;
     while (!await(reader.readline()).empty()) ++lines;
     require(lines == 50, "the lines");

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "monkey/calls.hpp"
+#include "support/socket_pair.hpp"
 
 using namespace fiber;
 using asyncio::await;
@@ -47,27 +48,18 @@ Result check(Result result) {
 FAULTS_SCENARIO(patched_calls, patch_and_look_up) {
   const Patch patch;
   asyncio::run([] {
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-      raise_os_error(errno, "socketpair");
-    struct Close {
-      int* ends;
-      ~Close() {
-        ::close(ends[0]);
-        ::close(ends[1]);
-      }
-    } close{ends};
+    const support::SocketPair ends(SOCK_STREAM);
     std::string events;
     // The group ends both tasks before the descriptors, whichever fails.
     asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
       group.create_task([&] {
         char byte = 0;
         const iovec place{&byte, 1};
-        check(calls::readv(ends[0], &place, 1));
+        check(calls::readv(ends.one, &place, 1));
         events += byte;
-        pollfd set{ends[0], POLLIN, 0};
+        pollfd set{ends.one, POLLIN, 0};
         check(calls::ppoll(&set, 1, nullptr, nullptr));
-        check(calls::recvfrom(ends[0], &byte, 1, 0, nullptr, nullptr));
+        check(calls::recvfrom(ends.one, &byte, 1, 0, nullptr, nullptr));
         events += byte;
       });
       group.create_task([&] {
@@ -75,10 +67,10 @@ FAULTS_SCENARIO(patched_calls, patch_and_look_up) {
         events += '1';
         char two = '2';
         const iovec place{&two, 1};
-        check(calls::writev(ends[1], &place, 1));
+        check(calls::writev(ends.other, &place, 1));
         check(calls::usleep(1000));
         events += '3';
-        check(calls::sendto(ends[1], "4", 1, 0, nullptr, 0));
+        check(calls::sendto(ends.other, "4", 1, 0, nullptr, 0));
       });
     });
     require(events == "1234", "the order of patched calls");

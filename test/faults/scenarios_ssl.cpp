@@ -14,20 +14,9 @@ using faults::require;
 
 namespace {
 
-void echo(asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
-  for (;;) {
-    const std::string data = await(reader.read(65536));
-    if (data.empty()) break;
-    writer.write(data);
-    await(writer.drain());
-  }
-  writer.close();
-  await(writer.wait_closed());
-}
-
 void talk() {
   asyncio::run([] {
-    auto server = support::start_tls_server(echo, support::server_context());
+    auto server = support::start_tls_server(support::echo, support::server_context());
     struct Close {
       asyncio::Server& server;
       ~Close() { server.close(); }
@@ -51,7 +40,7 @@ FAULTS_SCENARIO(tls_streams, talk) { talk(); }
 
 FAULTS_SCENARIO(tls_refusals, talk) {
   asyncio::run([] {
-    auto server = support::start_tls_server(echo, support::server_context("other.pem"));
+    auto server = support::start_tls_server(support::echo, support::server_context("other.pem"));
     struct Close {
       asyncio::Server& server;
       ~Close() { server.close(); }

@@ -4,14 +4,11 @@
 #include <fiber/http/downloading.hpp>
 #include <fiber/requests/download.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <functional>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +22,7 @@
 #include <unistd.h>
 
 #include "support/aiohttp_session.hpp"
+#include "support/folder.hpp"
 #include "support/http_client.hpp"
 #include "support/http_server.hpp"
 
@@ -35,42 +33,11 @@ namespace http = fiber::http;
 namespace requests = fiber::requests;
 using http::DownloadOptions;
 using http::DownloadResult;
+using support::Folder;
 using support::HttpServer;
 using namespace std::chrono_literals;
 
 namespace {
-
-// An empty directory, for the length of a test.
-class Directory {
- public:
-  Directory() {
-    std::string name = fs::temp_directory_path() / "fiber-downloads-XXXXXX";
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  ~Directory() { fs::remove_all(path_); }
-
-  std::string path(const std::string& name = "") const { return path_ / name; }
-  // The names in it, in order.
-  std::vector<std::string> names() const {
-    std::vector<std::string> all;
-    for (const auto& entry : fs::directory_iterator(path_)) all.push_back(entry.path().filename());
-    std::sort(all.begin(), all.end());
-    return all;
-  }
-  void write(const std::string& name, const std::string& bytes) const {
-    std::ofstream(path_ / name, std::ios::binary) << bytes;
-  }
-  std::string read(const std::string& name) const {
-    std::ifstream file(path_ / name, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-
- private:
-  fs::path path_;
-};
 
 using Names = std::vector<std::string>;
 using Download = std::function<DownloadResult(const std::string&, const DownloadOptions&)>;
@@ -130,8 +97,8 @@ Names ranges(HttpServer& server) {
 
 const DownloadOptions quick{.retry_delay = 1ms};
 
-DownloadOptions into(const Directory& directory, DownloadOptions options = quick) {
-  options.directory = directory.path();
+DownloadOptions into(const Folder& folder, DownloadOptions options = quick) {
+  options.directory = folder.path();
   return options;
 }
 
@@ -140,47 +107,47 @@ DownloadOptions into(const Directory& directory, DownloadOptions options = quick
 TEST_CASE("a file is fetched whole, under the name of its URL; one of that name is replaced") {
   with_both([](const Download& download) {
     HttpServer server;
-    const Directory directory;
-    const DownloadResult first = download(server.url("/bytes/300000?x=/y"), into(directory));
-    CHECK(first.path == directory.path("300000"));
+    const Folder folder;
+    const DownloadResult first = download(server.url("/bytes/300000?x=/y"), into(folder));
+    CHECK(first.path == (folder / "300000"));
     CHECK(first.size == 300'000);
     CHECK(first.resumed_at == 0);
     CHECK(first.requests == 1);
-    CHECK((directory.read("300000") == HttpServer::body(300'000)));
-    download(server.url("/bytes/5"), into(directory, {.name = "300000"}));
-    CHECK(directory.read("300000") == HttpServer::body(5));
-    CHECK(directory.names() == Names{"300000"});
+    CHECK((folder.content("300000") == HttpServer::body(300'000)));
+    download(server.url("/bytes/5"), into(folder, {.name = "300000"}));
+    CHECK(folder.content("300000") == HttpServer::body(5));
+    CHECK(folder.names() == Names{"300000"});
     CHECK_THROWS_AS(
-        download(server.url("/bytes/6"), into(directory, {.name = "300000", .overwrite = false})),
+        download(server.url("/bytes/6"), into(folder, {.name = "300000", .overwrite = false})),
         fiber::OSError);
-    CHECK(directory.read("300000") == HttpServer::body(5));
+    CHECK(folder.content("300000") == HttpServer::body(5));
   });
 }
 
 TEST_CASE("a file that breaks off goes on where it was, within one run and in the next") {
   with_both([](const Download& download) {
     HttpServer server;
-    const Directory directory;
+    const Folder folder;
     server.answer_in_turn("/file", {{cut(whole("0123456789"), 7)},
                                     {cut(part("bytes 3-9/10", "3456789"), 5)},
                                     {part("bytes 5-9/10", "56789")}});
     SUBCASE("one run") {
-      const DownloadResult result = download(server.url("/file"), into(directory));
+      const DownloadResult result = download(server.url("/file"), into(folder));
       CHECK(result.resumed_at == 0);
       CHECK(result.requests == 3);
     }
     SUBCASE("several") {
-      const DownloadOptions once = into(directory, {.max_retries = 0});
+      const DownloadOptions once = into(folder, {.max_retries = 0});
       CHECK_THROWS(download(server.url("/file"), once));
-      CHECK(directory.names() == Names{".file.info", ".file.part"});
-      CHECK(directory.read(".file.part") == "012");
+      CHECK(folder.names() == Names{".file.info", ".file.part"});
+      CHECK(folder.content(".file.part") == "012");
       CHECK_THROWS(download(server.url("/file"), once));
       const DownloadResult result = download(server.url("/file"), once);
       CHECK(result.resumed_at == 5);
       CHECK(result.requests == 1);
     }
-    CHECK(directory.read("file") == "0123456789");
-    CHECK(directory.names() == Names{"file"});
+    CHECK(folder.content("file") == "0123456789");
+    CHECK(folder.names() == Names{"file"});
     CHECK(ranges(server) == Names{"all", "bytes=3- if \"v1\"", "bytes=5- if \"v1\""});
   });
 }
@@ -188,7 +155,7 @@ TEST_CASE("a file that breaks off goes on where it was, within one run and in th
 TEST_CASE("a file that has changed is fetched from its beginning") {
   with_both([](const Download& download) {
     HttpServer server;
-    const Directory directory;
+    const Folder folder;
     const std::string other = "abcdefgh";
     std::vector<HttpServer::Canned> answers{{cut(whole("0123456789"), 7)}};
     SUBCASE("200") { answers.push_back({whole(other, "\"v2\"")}); }
@@ -219,41 +186,40 @@ TEST_CASE("a file that has changed is fetched from its beginning") {
       answers.push_back({whole(other, "\"v2\"")});
     }
     server.answer_in_turn("/file", answers);
-    download(server.url("/file"), into(directory));
-    CHECK(directory.read("file") == other);
-    CHECK(directory.names() == Names{"file"});
+    download(server.url("/file"), into(folder));
+    CHECK(folder.content("file") == other);
+    CHECK(folder.names() == Names{"file"});
   });
 }
 
 TEST_CASE("a file that is there already, but for its name, is asked for and taken") {
   with_both([](const Download& download) {
     HttpServer server;
-    const Directory directory;
-    directory.write(".file.part", "01234");
-    directory.write(".file.info",
-                    "fiber download 1\n" + server.url("/file") + "\n\"v1\"\n5\nend\n");
+    const Folder folder;
+    folder.make(".file.part", "01234");
+    folder.make(".file.info", "fiber download 1\n" + server.url("/file") + "\n\"v1\"\n5\nend\n");
     server.answer_with("/file",
                        {answer("416 Range Not Satisfiable", "Content-Range: bytes */5\r\n", "")});
-    const DownloadResult result = download(server.url("/file"), into(directory));
+    const DownloadResult result = download(server.url("/file"), into(folder));
     CHECK(result.resumed_at == 5);
-    CHECK(directory.read("file") == "01234");
-    CHECK(directory.names() == Names{"file"});
+    CHECK(folder.content("file") == "01234");
+    CHECK(folder.names() == Names{"file"});
   });
 }
 
 TEST_CASE("what an earlier run has left counts only if it says what it is, and nothing else") {
   with_both([](const Download& download) {
     HttpServer server;
-    const Directory directory;
+    const Folder folder;
     const std::string url = server.url("/file");
     const std::string good = "fiber download 1\n" + url + "\n\"v1\"\n10\nend\n";
     server.answer_with("/file", {whole("0123456789")});
     const auto left = [&](const std::string& info) {
-      directory.write(".file.part", "xyz");
-      directory.write(".file.info", info);
-      CHECK(download(url, into(directory)).resumed_at == 0);
-      CHECK(directory.read("file") == "0123456789");
-      CHECK(directory.names() == Names{"file"});
+      folder.make(".file.part", "xyz");
+      folder.make(".file.info", info);
+      CHECK(download(url, into(folder)).resumed_at == 0);
+      CHECK(folder.content("file") == "0123456789");
+      CHECK(folder.names() == Names{"file"});
     };
     left("");
     left(good.substr(0, good.size() - 4));
@@ -264,9 +230,9 @@ TEST_CASE("what an earlier run has left counts only if it says what it is, and n
     left("fiber download 1\n" + url + "\n\"v1\"\n-1\nend\n");
     left("fiber download 1\n" + url + "/other\n\"v1\"\n10\nend\n");
     left(std::string(100'000, 'x'));
-    fs::remove(directory.path(".file.info"));
-    directory.write(".file.part", "xyz");
-    CHECK(download(url, into(directory)).resumed_at == 0);
+    fs::remove(folder / ".file.info");
+    folder.make(".file.part", "xyz");
+    CHECK(download(url, into(folder)).resumed_at == 0);
     for (const std::string& range : ranges(server)) CHECK(range == "all");
   });
 }
@@ -274,7 +240,7 @@ TEST_CASE("what an earlier run has left counts only if it says what it is, and n
 TEST_CASE("without a strong tag or a date a file is not gone on with") {
   with_both([](const Download& download) {
     HttpServer server;
-    const Directory directory;
+    const Folder folder;
     std::string fields;
     SUBCASE("nothing") {}
     SUBCASE("a weak tag") { fields = "ETag: W/\"v1\"\r\n"; }
@@ -285,127 +251,125 @@ TEST_CASE("without a strong tag or a date a file is not gone on with") {
     SUBCASE("no ranges") { fields = "ETag: \"v1\"\r\nAccept-Ranges: none\r\n"; }
     const std::string full = answer("200 OK", fields, "0123456789");
     server.answer_in_turn("/file", {{cut(full, 5)}, {full}});
-    download(server.url("/file"), into(directory));
-    CHECK(directory.read("file") == "0123456789");
+    download(server.url("/file"), into(folder));
+    CHECK(folder.content("file") == "0123456789");
     CHECK(ranges(server) == Names{"all", "all"});
   });
 }
 
 TEST_CASE("a date does as well as a tag") {
   HttpServer server;
-  const Directory directory;
+  const Folder folder;
   const std::string date = "Sun, 06 Nov 1994 08:49:37 GMT";
   server.answer_in_turn(
       "/file", {{cut(answer("200 OK", "Last-Modified: " + date + "\r\n", "0123456789"), 5)},
                 {answer("206 Partial Content", "Content-Range: bytes 5-9/*\r\n", "56789")}});
-  requests::download(server.url("/file"), into(directory));
-  CHECK(directory.read("file") == "0123456789");
+  requests::download(server.url("/file"), into(folder));
+  CHECK(folder.content("file") == "0123456789");
   CHECK(ranges(server) == Names{"all", "bytes=5- if " + date});
 }
 
 TEST_CASE("tries have a number; a status that will not change is thrown at once") {
   with_both([](const Download& download) {
     HttpServer server;
-    const Directory directory;
+    const Folder folder;
     server.answer_with("/busy", {answer("503 Service Unavailable", "", "")});
     CHECK_THROWS(
-        download(server.url("/busy"), into(directory, {.max_retries = 2, .retry_delay = 1ms})));
+        download(server.url("/busy"), into(folder, {.max_retries = 2, .retry_delay = 1ms})));
     CHECK(server.requests() == 3);
-    CHECK_THROWS(download(server.url("/status/404"), into(directory)));
+    CHECK_THROWS(download(server.url("/status/404"), into(folder)));
     CHECK(server.requests() == 4);
-    CHECK_THROWS(download(server.url("/status/204"), into(directory)));
+    CHECK_THROWS(download(server.url("/status/204"), into(folder)));
     CHECK(server.requests() == 5);
     // A server that never comes to an end.
     server.answer_with("/short", {cut(whole("0123456789"), 5)});
     CHECK_THROWS(
-        download(server.url("/short"), into(directory, {.max_retries = 2, .retry_delay = 1ms})));
+        download(server.url("/short"), into(folder, {.max_retries = 2, .retry_delay = 1ms})));
     CHECK(server.requests() == 8);
     server.answer_in_turn("/liar",
                           {{cut(whole("0123456789"), 5)}, {part("bytes 0-4/10", "01234")}});
-    CHECK_THROWS(download(server.url("/liar"), into(directory)));
-    CHECK_FALSE(fs::exists(directory.path("liar")));
+    CHECK_THROWS(download(server.url("/liar"), into(folder)));
+    CHECK_FALSE(fs::exists(folder / "liar"));
   });
 }
 
 TEST_CASE("a file has a limit, announced or not") {
   with_both([](const Download& download) {
     HttpServer server;
-    const Directory directory;
+    const Folder folder;
     const std::string body(1000, 'x');
     server.answer_with("/announced", {whole(body)});
     server.answer_with("/until-the-end", {"HTTP/1.1 200 OK\r\n\r\n" + body});
     for (const char* path : {"/announced", "/until-the-end"}) {
       CAPTURE(path);
-      CHECK_THROWS(download(server.url(path), into(directory, {.max_size = 999})));
-      CHECK(download(server.url(path), into(directory, {.max_size = 1000})).size == 1000);
+      CHECK_THROWS(download(server.url(path), into(folder, {.max_size = 999})));
+      CHECK(download(server.url(path), into(folder, {.max_size = 1000})).size == 1000);
     }
     CHECK(server.requests() == 4);
-    CHECK(directory.names() == Names{"announced", "until-the-end"});
+    CHECK(folder.names() == Names{"announced", "until-the-end"});
   });
 }
 
 TEST_CASE("links and files of others are not written to") {
   with_both([](const Download& download) {
     HttpServer server;
-    const Directory directory, elsewhere;
-    elsewhere.write("victim", "precious");
+    const Folder folder, elsewhere;
+    elsewhere.make("victim", "precious");
     SUBCASE("a symbolic link has the part's name") {
-      fs::create_symlink(elsewhere.path("victim"), directory.path(".5.part"));
+      fs::create_symlink(elsewhere / "victim", folder / ".5.part");
     }
-    SUBCASE("a hard link") {
-      fs::create_hard_link(elsewhere.path("victim"), directory.path(".5.part"));
-    }
-    SUBCASE("a pipe") { REQUIRE(::mkfifo(directory.path(".5.part").c_str(), 0600) == 0); }
+    SUBCASE("a hard link") { fs::create_hard_link(elsewhere / "victim", folder / ".5.part"); }
+    SUBCASE("a pipe") { REQUIRE(::mkfifo((folder / ".5.part").c_str(), 0600) == 0); }
     SUBCASE("a symbolic link has the file's name") {
-      fs::create_symlink(elsewhere.path("victim"), directory.path("5"));
+      fs::create_symlink(elsewhere / "victim", folder / "5");
     }
     SUBCASE("a symbolic link has the info's name") {
-      fs::create_symlink(elsewhere.path("victim"), directory.path(".5.info"));
-      directory.write(".5.part", "01");
+      fs::create_symlink(elsewhere / "victim", folder / ".5.info");
+      folder.make(".5.part", "01");
     }
     server.answer_with("/5", {whole(HttpServer::body(5))});
-    download(server.url("/5"), into(directory));
-    CHECK(elsewhere.read("victim") == "precious");
-    CHECK(directory.read("5") == HttpServer::body(5));
-    CHECK(fs::is_regular_file(fs::symlink_status(directory.path("5"))));
+    download(server.url("/5"), into(folder));
+    CHECK(elsewhere.content("victim") == "precious");
+    CHECK(folder.content("5") == HttpServer::body(5));
+    CHECK(fs::is_regular_file(fs::symlink_status(folder / "5")));
   });
 }
 
 TEST_CASE("of two downloads to one name the second is refused") {
   with_both([](const Download& download) {
     HttpServer server;
-    const Directory directory;
-    directory.write(".5.part", "");
-    const int other = ::open(directory.path(".5.part").c_str(), O_RDWR | O_CLOEXEC);
+    const Folder folder;
+    folder.make(".5.part", "");
+    const int other = ::open((folder / ".5.part").c_str(), O_RDWR | O_CLOEXEC);
     REQUIRE(::flock(other, LOCK_EX) == 0);
-    CHECK_THROWS_AS(download(server.url("/bytes/5"), into(directory)), fiber::BlockingIOError);
+    CHECK_THROWS_AS(download(server.url("/bytes/5"), into(folder)), fiber::BlockingIOError);
     ::close(other);
-    CHECK(download(server.url("/bytes/5"), into(directory)).size == 5);
+    CHECK(download(server.url("/bytes/5"), into(folder)).size == 5);
   });
 }
 
 TEST_CASE("names that lead elsewhere are refused, a directory that is not there is an error") {
   with_both([](const Download& download) {
     HttpServer server;
-    const Directory directory;
+    const Folder folder;
     for (const char* name : {".", "..", "a/b", "/a", "../a"}) {
       CAPTURE(name);
-      CHECK_THROWS_AS(download(server.url("/bytes/5"), into(directory, {.name = name})),
+      CHECK_THROWS_AS(download(server.url("/bytes/5"), into(folder, {.name = name})),
                       fiber::ValueError);
     }
-    CHECK_THROWS_AS(download(server.url("/bytes/5"), {.directory = directory.path("none")}),
+    CHECK_THROWS_AS(download(server.url("/bytes/5"), {.directory = folder / "none"}),
                     fiber::FileNotFoundError);
     CHECK(server.requests() == 0);
-    CHECK(directory.names().empty());
+    CHECK(folder.names().empty());
   });
 }
 
 TEST_CASE("progress is told at the beginning and at the end, with what was there before") {
   with_both([](const Download& download) {
     HttpServer server;
-    const Directory directory;
+    const Folder folder;
     Names told;
-    DownloadOptions options = into(directory, {.max_retries = 0});
+    DownloadOptions options = into(folder, {.max_retries = 0});
     options.progress = [&](const http::DownloadProgress& progress) {
       told.push_back(std::to_string(progress.received) + "/" +
                      (progress.total ? std::to_string(*progress.total) : "?") + " from " +
@@ -425,12 +389,12 @@ TEST_CASE("progress is told at the beginning and at the end, with what was there
 
 TEST_CASE("a download that is cancelled leaves what has come for the next") {
   HttpServer server;
-  const Directory directory;
+  const Folder folder;
   const std::string body = HttpServer::body(1000);
   server.answer_in_turn("/file", {{cut(whole(body), 500), "abc", 100'000}, {whole(body)}});
   support::with_session([&](aiohttp::ClientSession& session) {
     asyncio::Event begun;
-    DownloadOptions options = into(directory);
+    DownloadOptions options = into(folder);
     options.progress_interval = 0s;
     options.progress = [&](const http::DownloadProgress& progress) {
       if (progress.received > 0) begun.set();
@@ -440,22 +404,22 @@ TEST_CASE("a download that is cancelled leaves what has come for the next") {
     asyncio::await(begun.wait());
     task.cancel();
     CHECK_THROWS_AS(asyncio::await(task), asyncio::CancelledError);
-    CHECK(directory.names() == Names{".file.info", ".file.part"});
+    CHECK(folder.names() == Names{".file.info", ".file.part"});
     const auto result = asyncio::await(aiohttp::download(session, server.url("/file"), options));
     CHECK(result.size == 1000);
   });
-  CHECK((directory.read("file") == body));
+  CHECK((folder.content("file") == body));
 }
 
 TEST_CASE("a large file passes through less than a MiB of memory") {
   with_both([](const Download& download) {
     HttpServer server;
-    const Directory directory;
+    const Folder folder;
     const std::string body = HttpServer::body(16 * 1024 * 1024);
     server.answer_with("/file", {whole(body)});
     // The server's memory is among these bytes, and does not grow once it sends.
     std::size_t least = ~std::size_t{0}, most = 0;
-    DownloadOptions options = into(directory);
+    DownloadOptions options = into(folder);
     options.progress_interval = 0s;
     options.progress = [&](const http::DownloadProgress& progress) {
       if (progress.received == 0) return;
@@ -465,7 +429,7 @@ TEST_CASE("a large file passes through less than a MiB of memory") {
       most = std::max(most, used);
     };
     CHECK(download(server.url("/file"), options).size == body.size());
-    CHECK((directory.read("file") == body));
+    CHECK((folder.content("file") == body));
     if (most == 0) {
       MESSAGE("SKIP: a sanitizer's malloc does not tell how much is in use");
       return;

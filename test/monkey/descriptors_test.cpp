@@ -10,30 +10,17 @@
 
 #include <array>
 #include <csignal>
-#include <cstdlib>
-#include <filesystem>
 #include <functional>
 #include <string>
 
 #include "monkey/support.hpp"
+#include "support/folder.hpp"
 
 extern char** environ;
 
 using namespace monkey_test;
 
 namespace {
-
-struct Directory {
-  Directory() {
-    char name[] = "/tmp/fiber-test-XXXXXX";
-    REQUIRE(::mkdtemp(name) != nullptr);
-    path = name;
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  ~Directory() { std::filesystem::remove_all(path); }
-  std::filesystem::path path;
-};
 
 // "waiting came" if reading from `fd` lets another task run, which makes something come.
 std::string read_while(int fd, const std::function<void()>& come) {
@@ -61,13 +48,12 @@ pid_t spawn(const char* command) {
 }  // namespace
 
 TEST_CASE("inotify") {
-  const Directory directory;
+  const support::Folder folder;
   run([&] {
     const Descriptor fd(::inotify_init1(IN_CLOEXEC));
-    REQUIRE(::inotify_add_watch(fd, directory.path.c_str(), IN_CREATE) >= 0);
+    REQUIRE(::inotify_add_watch(fd, folder.path().c_str(), IN_CREATE) >= 0);
     CHECK(read_while(fd, [&] {
-            Descriptor(
-                ::open((directory.path / "file").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+            Descriptor(::open((folder / "file").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
           }) == "waiting came");
   });
 }
@@ -85,8 +71,8 @@ TEST_CASE("signalfd") {
 }
 
 TEST_CASE("a FIFO, and the messages of a packet socket") {
-  const Directory directory;
-  const std::string fifo = directory.path / "fifo";
+  const support::Folder folder;
+  const std::string fifo = folder / "fifo";
   REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
   run([&] {
     const Descriptor fd(::open(fifo.c_str(), O_RDWR | O_CLOEXEC));  // waits for no other end

@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <netinet/in.h>
 #include <sys/select.h>
 
 #include <algorithm>
@@ -183,18 +182,10 @@ TEST_CASE("select waits for its three sets, and leaves the time that was not sle
 
 TEST_CASE("select's third set waits for urgent data") {
   run([&] {
-    const Descriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    auto* any = reinterpret_cast<sockaddr*>(&address);
-    REQUIRE(::bind(listener, any, size) == 0);
-    REQUIRE(::listen(listener, 1) == 0);
-    REQUIRE(::getsockname(listener, any, &size) == 0);
+    const Listener listener;
     const Descriptor a(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    REQUIRE(::connect(a, any, size) == 0);
-    const Descriptor b(::accept(listener, nullptr, nullptr));
+    REQUIRE(::connect(a, listener.address.data(), listener.address.size()) == 0);
+    const Descriptor b(::accept(listener.fd, nullptr, nullptr));
     const auto other = start([&] { CHECK(calls::send(b, "!", 1, MSG_OOB) == 1); });
     fd_set except;
     FD_ZERO(&except);

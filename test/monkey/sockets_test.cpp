@@ -11,17 +11,6 @@ using namespace monkey_test;
 
 namespace {
 
-struct Listener {
-  Descriptor fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  asyncio::SocketAddress address;
-  explicit Listener(int backlog = 16) {
-    const asyncio::SocketAddress any("127.0.0.1", 0);
-    REQUIRE(::bind(fd, any.data(), any.size()) == 0);
-    REQUIRE(::listen(fd, backlog) == 0);
-    address = asyncio::SocketAddress::of_socket(fd);
-  }
-};
-
 Descriptor tcp_socket() { return Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
 
 }  // namespace

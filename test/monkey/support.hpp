@@ -15,7 +15,9 @@
 #include <utility>
 
 #include "monkey/calls.hpp"
+#include "support/descriptor.hpp"
 #include "support/events.hpp"
+#include "support/socket_pair.hpp"
 
 namespace monkey_test {
 
@@ -25,35 +27,35 @@ using asyncio::await;
 using namespace std::chrono_literals;
 using support::Events;
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) { REQUIRE(fd >= 0); }
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() { close(); }
-  operator int() const { return fd_; }  // NOLINT(google-explicit-constructor)
-  int close() { return fd_ >= 0 ? calls::close(std::exchange(fd_, -1)) : 0; }
+// The patched close() wakes those who wait for the descriptor.
+using Descriptor = support::DescriptorClosedBy<calls::close>;
 
- private:
-  int fd_;
-};
-
+// Two connected sockets, or a pipe, of which `a` is read and `b` is written.
 struct Ends {
-  Descriptor a, b;  // of a pipe: to read, to write
+  Descriptor a, b;
 };
 
 // Returns two connected sockets, which block.
 inline Ends socket_pair(int type = SOCK_STREAM) {
-  int ends[2];
-  REQUIRE(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) == 0);
-  return {Descriptor(ends[0]), Descriptor(ends[1])};
+  support::SocketPair pair(type);
+  return {Descriptor(pair.one.release()), Descriptor(pair.other.release())};
 }
 inline Ends pipe() {
-  int ends[2];
-  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
-  return {Descriptor(ends[0]), Descriptor(ends[1])};
+  support::Pipe pipe;
+  return {Descriptor(pipe.reads.release()), Descriptor(pipe.writes.release())};
 }
+
+// A TCP socket that listens on 127.0.0.1, on a port that the system chooses.
+struct Listener {
+  Descriptor fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  asyncio::SocketAddress address;
+  explicit Listener(int backlog = 16) {
+    const asyncio::SocketAddress any("127.0.0.1", 0);
+    REQUIRE(::bind(fd, any.data(), any.size()) == 0);
+    REQUIRE(::listen(fd, backlog) == 0);
+    address = asyncio::SocketAddress::of_socket(fd);
+  }
+};
 
 // Patches everything while it lives.
 class Patch {

@@ -6,11 +6,12 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "support/folder.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace fs = std::filesystem;
@@ -183,11 +184,10 @@ TEST_CASE("port_forwarder serves several connections, each to its end") {
 }
 
 TEST_CASE("file_server keeps a connection, and serves nothing outside of its folder") {
-  std::string folder = (fs::temp_directory_path() / "network-test-XXXXXX").string();
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
-  std::ofstream(folder + "/page") << "content";
+  const support::Folder folder;
+  folder.make("page", "content");
   asyncio::run([&] {
-    const Serving server("file_server", {"0", folder});
+    const Serving server("file_server", {"0", folder.path()});
     const std::string answer =
         exchange(server.port(),
                  "GET /page HTTP/1.1\r\n\r\nHEAD /page HTTP/1.1\r\n\r\nGET /page HTTP/1.0\r\n\r\n");
@@ -208,15 +208,13 @@ TEST_CASE("file_server keeps a connection, and serves nothing outside of its fol
     CHECK(status("GET /page HTTP/1.1\r\nRange: furlongs=1") == "200");
     server.stop();
   });
-  fs::remove_all(folder);
 }
 
 TEST_CASE("tls_echo serves, and talks to who has its certificate") {
   if (!built("tls_echo")) return;
-  std::string folder = (fs::temp_directory_path() / "network-test-XXXXXX").string();
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  const support::Folder folder;
   const fs::path here = fs::current_path();
-  fs::current_path(folder);  // where the certificate is written
+  fs::current_path(folder.path());  // where the certificate is written
   asyncio::run([&] {
     const Serving server("tls_echo", {"serve", "0"});
     const std::string port = server.line().substr(server.line().rfind(' ') + 1);
@@ -229,14 +227,12 @@ TEST_CASE("tls_echo serves, and talks to who has its certificate") {
     server.stop();
   });
   fs::current_path(here);
-  fs::remove_all(folder);
 }
 
 TEST_CASE("send_mail sends no password where there is no TLS") {
   if (!built("send_mail")) return;
-  std::string folder = (fs::temp_directory_path() / "network-test-XXXXXX").string();
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
-  std::ofstream(folder + "/password") << "secret\n";
+  const support::Folder folder;
+  folder.make("password", "secret\n");
   asyncio::run([&] {
     std::string got;
     const auto server = await(asyncio::start_server(
@@ -264,12 +260,11 @@ TEST_CASE("send_mail sends no password where there is no TLS") {
         got.find("From: a@example.org\r\nTo: b@example.org\r\nSubject: x\r\n\r\n..hello\r\nend\r\n"
                  ".\r\nQUIT\r\n") != std::string::npos);
     got.clear();
-    arguments.insert(arguments.end(), {"--user", "ada", "--password-file", folder + "/password"});
+    arguments.insert(arguments.end(), {"--user", "ada", "--password-file", folder / "password"});
     CHECK(run("send_mail", arguments, "x\n").status == 1);
     CHECK(got.find("AUTH") == std::string::npos);
     server.close();
     server.close_clients();
     await(server.wait_closed());
   });
-  fs::remove_all(folder);
 }

@@ -2,6 +2,7 @@
 // transcripts; the downloaders run against a server with faults.
 #include "samples/transcript.hpp"
 #include "support/child_process.hpp"
+#include "support/folder.hpp"
 #include "support/http_server.hpp"
 
 #include <doctest/doctest.h>
@@ -57,28 +58,6 @@ bool is_built(const std::string& name) {
   return false;
 }
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = (fs::temp_directory_path() / "fiber-test-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) FAIL("mkdtemp");
-    path_ = name;
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-  void clear() const {
-    for (const auto& entry : fs::directory_iterator(path_)) fs::remove_all(entry);
-  }
-
- private:
-  fs::path path_;
-};
-
 std::string content(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
@@ -125,11 +104,11 @@ TEST_CASE("every program prints what it prints in CPython, in that order and at 
 
   std::vector<ChildOptions> children;
   std::vector<samples::Transcript> expected;
-  std::vector<TemporaryDirectory> directories(transcripts.size());
+  std::vector<support::Folder> folders(transcripts.size());
   for (const samples::Transcript& transcript : transcripts) {
     const std::string name = transcript.name.substr(0, transcript.name.find('-'));
     if (!is_built(name)) continue;
-    const std::string tmp = directories[expected.size()].path().string();
+    const std::string tmp = folders[expected.size()].path();
     ChildOptions child{.program = program(name).string(), .directory = tmp};
     for (std::string argument : transcript.arguments) {
       if (const auto at = argument.find("{tmp}"); at != std::string::npos)
@@ -151,7 +130,7 @@ TEST_CASE("every program prints what it prints in CPython, in that order and at 
     // busy.
     for (int again = 0; again < 3 && !difference(kLate).empty() && difference(60).empty();
          ++again) {
-      directories[i].clear();
+      for (const std::string& file : folders[i].names()) fs::remove_all(folders[i] / file);
       results[i] = run_child(children[i]);
     }
     const std::string wrong = difference(kLate);
@@ -163,7 +142,7 @@ TEST_CASE("every program prints what it prints in CPython, in that order and at 
     if (!expected[i].name.starts_with("download_")) continue;
     CAPTURE(expected[i].name);
     std::set<std::string> pictures;
-    for (const auto& entry : fs::directory_iterator(directories[i].path() / "images")) {
+    for (const auto& entry : fs::directory_iterator(folders[i] / "images")) {
       const std::string picture = content(entry.path());
       REQUIRE(picture.size() > 54);
       CHECK(picture.substr(0, 2) == "BM");
@@ -181,8 +160,8 @@ TEST_CASE("downloaders save what is there, byte for byte, report the rest and go
   const std::string dropped = server.url("/dropped/dropped.png");
   for (const std::string& name : downloaders()) {
     CAPTURE(name);
-    TemporaryDirectory tmp;
-    const fs::path images = tmp.path() / "images";
+    const support::Folder tmp;
+    const fs::path images = tmp / "images";
     const ChildResult result =
         run_child({.program = program(name).string(),
                    .arguments = {"--output", images.string(), server.url("/bytes/300000/a.png"),
@@ -218,8 +197,8 @@ TEST_CASE("downloaders keep pictures of the same name apart, and the names insid
   HttpServer server;
   for (const std::string& name : downloaders()) {
     CAPTURE(name);
-    TemporaryDirectory tmp;
-    const fs::path images = tmp.path() / "images";
+    const support::Folder tmp;
+    const fs::path images = tmp / "images";
     const ChildResult result =
         run_child({.program = program(name).string(),
                    .arguments = {"--output", images.string(), server.url("/bytes/1/a.png"),
@@ -242,16 +221,15 @@ TEST_CASE("downloaders say in one line what is wrong with a URL or a host") {
                                    std::string("http://no-such-host.invalid/a.png")}) {
       CAPTURE(name);
       CAPTURE(url);
-      TemporaryDirectory tmp;
-      const ChildResult result = run_child({.program = program(name).string(),
-                                            .arguments = {url},
-                                            .directory = tmp.path().string()});
+      const support::Folder tmp;
+      const ChildResult result = run_child(
+          {.program = program(name).string(), .arguments = {url}, .directory = tmp.path()});
       CAPTURE(result.errors);
       CHECK(result.status == 1);
       REQUIRE(lines_of(result.errors).size() == 1);
       CHECK(result.errors.starts_with(name + ": " + url + ": "));
       CHECK(files_in(tmp.path()) == std::set<std::string>{"images"});
-      CHECK(files_in(tmp.path() / "images").empty());
+      CHECK(files_in(tmp / "images").empty());
     }
   }
 }
@@ -260,11 +238,11 @@ TEST_CASE("downloaders refuse a directory that they cannot make or write to") {
   HttpServer server;
   for (const std::string& name : downloaders()) {
     CAPTURE(name);
-    TemporaryDirectory tmp;
-    const fs::path file = tmp.path() / "file";
+    const support::Folder tmp;
+    const fs::path file = tmp / "file";
     std::ofstream(file) << "in the way";
     std::vector<fs::path> unusable{file, file / "images", "/proc/self/images", "/proc/self"};
-    const fs::path read_only = tmp.path() / "read-only";
+    const fs::path read_only = tmp / "read-only";
     fs::create_directory(read_only);
     fs::permissions(read_only, fs::perms::owner_read | fs::perms::owner_exec);
     if (::access(read_only.c_str(), W_OK) != 0) unusable.push_back(read_only);  // not for root
@@ -288,17 +266,17 @@ TEST_CASE("downloaders leave no part of a file on a full disk") {
   HttpServer server;
   for (const std::string& name : downloaders()) {
     CAPTURE(name);
-    TemporaryDirectory tmp;
+    const support::Folder tmp;
     const ChildResult result = run_child(
         {.program = program(name).string(),
          .arguments = {server.url("/bytes/100000/large.png"), server.url("/bytes/5/small.png")},
-         .directory = tmp.path().string(),
+         .directory = tmp.path(),
          .file_size_limit = 1000});
     CAPTURE(result.errors);
     CHECK(result.status == 1);
     REQUIRE(lines_of(result.errors).size() == 1);
     CHECK(result.errors.starts_with(name + ": " + server.url("/bytes/100000/large.png") + ": "));
-    CHECK(files_in(tmp.path() / "images") == std::set<std::string>{"small.png"});
+    CHECK(files_in(tmp / "images") == std::set<std::string>{"small.png"});
   }
 }
 
@@ -306,10 +284,10 @@ TEST_CASE("downloaders show progress on a terminal only") {
   HttpServer server;
   for (const std::string& name : downloaders()) {
     CAPTURE(name);
-    TemporaryDirectory tmp;
+    const support::Folder tmp;
     ChildOptions child{.program = program(name).string(),
                        .arguments = {server.url("/fixed/a.png"), server.url("/fixed/b.png")},
-                       .directory = tmp.path().string()};
+                       .directory = tmp.path()};
     CHECK(run_child(child).errors.empty());
     child.stderr_is_terminal = true;
     const ChildResult result = run_child(child);
@@ -324,15 +302,15 @@ TEST_CASE("Ctrl-C ends a download at once and leaves nothing behind") {
   HttpServer server;
   for (const std::string& name : downloaders()) {
     CAPTURE(name);
-    TemporaryDirectory tmp;
+    const support::Folder tmp;
     const ChildResult result = run_child({.program = program(name).string(),
                                           .arguments = {server.url("/stalled/a.png")},
-                                          .directory = tmp.path().string(),
+                                          .directory = tmp.path(),
                                           .interrupt_at = 0.5 + kLate / 5});
     CAPTURE(result.errors);
     CHECK(result.status == 130);
     CHECK(result.end < 0.5 + 10 * kLate);  // the server would never answer
-    CHECK(files_in(tmp.path() / "images").empty());
+    CHECK(files_in(tmp / "images").empty());
   }
 }
 

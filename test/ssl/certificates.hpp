@@ -2,8 +2,6 @@
 // one defect each. Keys are on elliptic curves, which are fast to make.
 #pragma once
 
-#include <stdlib.h>
-
 #include <openssl/bio.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -11,12 +9,11 @@
 #include <openssl/x509v3.h>
 
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <memory>
-#include <sstream>
 #include <stdexcept>
 #include <string>
+
+#include "support/folder.hpp"
 
 namespace support {
 
@@ -156,29 +153,14 @@ class Certificates {
   }
   Certificates(const Certificates&) = delete;
   Certificates& operator=(const Certificates&) = delete;
-  ~Certificates() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
   // Returns the path of a file: authority.pem, server.pem, client.pem, other.pem, expired.pem,
-  // early.pem,
-  // selfsigned.pem, stranger.pem, revoked.pem, crl.pem, locked.pem, ...
-  std::string operator()(const std::string& name) const { return (folder_ / name).string(); }
-  std::string read(const std::string& name) const {
-    std::ifstream file(folder_ / name);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
-  void write(const std::string& name, const std::string& text) const {
-    std::ofstream(folder_ / name) << text;
-  }
+  // early.pem, selfsigned.pem, stranger.pem, revoked.pem, crl.pem, locked.pem, ...
+  std::string operator()(const std::string& name) const { return folder_ / name; }
+  std::string read(const std::string& name) const { return folder_.content(name); }
+  void write(const std::string& name, const std::string& text) const { folder_.make(name, text); }
 
  private:
   Certificates() {
-    std::string name = (std::filesystem::temp_directory_path() / "fiber-tls-XXXXXX").string();
-    require(::mkdtemp(name.data()) != nullptr, "mkdtemp");
-    folder_ = name;
     const Identity authority = issue({.name = "Fiber Test Authority", .authority = true});
     const Identity stranger = issue({.name = "Fiber Test Stranger", .authority = true});
     write("authority.pem", pem(authority.certificate.get()));
@@ -207,7 +189,7 @@ class Certificates {
     save("revoked.pem", revoked);
     write("crl.pem", revocations(authority, revoked.certificate.get()));
   }
-  std::filesystem::path folder_;
+  Folder folder_;
 };
 
 inline Certificates& certificates() { return Certificates::instance(); }

@@ -11,6 +11,8 @@
 
 #include "ssl/tls.hpp"
 #include "support/events.hpp"
+#include "support/log.hpp"
+#include "support/socket_pair.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace ssl = fiber::ssl;
@@ -23,6 +25,7 @@ using support::echo;
 using support::Events;
 using support::finish;
 using support::server_context;
+using support::SocketPair;
 using support::start_tls_server;
 using support::thrown_by;
 using namespace std::chrono_literals;
@@ -31,29 +34,11 @@ namespace {
 
 bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
 
-struct Pair {
-  Pair() {
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0)
-      throw fiber::OSError("socketpair");
-    one = ends[0];
-    other = ends[1];
-  }
-  Pair(const Pair&) = delete;
-  Pair& operator=(const Pair&) = delete;
-  ~Pair() {
-    ::close(one);
-    ::close(other);
-  }
-  int one;
-  int other;
-};
-
 }  // namespace
 
 TEST_CASE("a descriptor that is refused with its TLS arguments stays open and the caller's") {
   asyncio::run([] {
-    const Pair pair;
+    const SocketPair pair;
     CHECK(thrown_by([&] {
             await(asyncio::open_connection_from(pair.one, {.ssl = client_context()}));
           }) == "ValueError('You must set server_hostname when using ssl without a host')");
@@ -78,7 +63,7 @@ TEST_CASE("a descriptor that is refused with its TLS arguments stays open and th
 
 TEST_CASE("a descriptor whose TLS handshake fails was taken over, and is closed") {
   asyncio::run([] {
-    const Pair pair;
+    const SocketPair pair;
     const int taken = ::dup(pair.one);
     const std::string garbage = "this is no TLS at all\n";
     REQUIRE(::send(pair.other, garbage.data(), garbage.size(), 0) ==
@@ -112,9 +97,7 @@ TEST_CASE("a connection that cannot be served is closed after its handshake; oth
   Events reports;
   asyncio::run([&] {
     const auto loop = asyncio::get_running_loop();
-    loop.set_exception_handler([&](asyncio::EventLoop, const asyncio::ExceptionContext& context) {
-      reports(context.message + ": " + fiber::repr(context.exception));
-    });
+    support::report_to(reports);
     const auto server = start_tls_server(echo, server_context());
     // The first task is the connection's, which waits for the handshake; the second serves it.
     int tasks = 0;
@@ -151,7 +134,7 @@ TEST_CASE("a number that stands for another file ends the TLS connection, not th
     writer.write("x");
     CHECK(await(reader.readexactly(1)) == "x");
     const int number = writer.fileno();
-    const Pair pair;
+    const SocketPair pair;
     REQUIRE(::dup2(pair.one, number) == number);
     auto [new_reader, new_writer] = await(asyncio::open_connection_from(number));
     CHECK(thrown_by([&] { await(writer.wait_closed()); }) ==

@@ -7,6 +7,7 @@
 
 #include "ssl/tls.hpp"
 #include "support/events.hpp"
+#include "support/log.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace ssl = fiber::ssl;
@@ -151,9 +152,7 @@ TEST_CASE("a client that does not speak TLS is dropped, others go on; debug mode
   Events reports;
   asyncio::run([&] {
     const auto loop = asyncio::get_running_loop();
-    loop.set_exception_handler([&](asyncio::EventLoop, const asyncio::ExceptionContext& context) {
-      reports(context.message + ": " + fiber::repr(context.exception));
-    });
+    support::report_to(reports);
     const auto server = start_tls_server(echo, server_context());
     const auto garbage = [&] {
       auto [reader, writer] =

@@ -30,6 +30,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/descriptor.hpp"
 #include "valgrind.hpp"
 
 namespace support {
@@ -71,47 +72,22 @@ namespace child_detail {
 
 using Clock = std::chrono::steady_clock;
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd = -1) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Descriptor() { reset(); }
-  int get() const { return fd_; }
-  void reset() {
-    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-  }
-
- private:
-  int fd_;
-};
-
 [[noreturn]] inline void fail(const char* what) {
   throw std::system_error(errno, std::generic_category(), what);
 }
 
-inline std::pair<Descriptor, Descriptor> pipe() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) fail("pipe");
-  return {Descriptor(ends[0]), Descriptor(ends[1])};
-}
-
-inline std::pair<Descriptor, Descriptor> terminal() {
+inline Pipe terminal() {
   Descriptor ours(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
-  if (ours.get() < 0 || ::grantpt(ours.get()) != 0 || ::unlockpt(ours.get()) != 0) fail("pty");
-  Descriptor theirs(::open(::ptsname(ours.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
-  if (theirs.get() < 0) fail("pty");
+  if (::grantpt(ours) != 0 || ::unlockpt(ours) != 0) fail("pty");
+  Descriptor theirs(::open(::ptsname(ours), O_RDWR | O_NOCTTY | O_CLOEXEC));
   return {std::move(ours), std::move(theirs)};
 }
 
 class Child {
  public:
   explicit Child(const ChildOptions& options) : options_(options) {
-    auto [out, child_out] = pipe();
-    auto [errors, child_errors] = options.stderr_is_terminal ? terminal() : pipe();
+    auto [out, child_out] = Pipe();
+    auto [errors, child_errors] = options.stderr_is_terminal ? terminal() : Pipe();
     std::vector<char*> arguments{const_cast<char*>(options.program.c_str())};
     for (const std::string& argument : options.arguments)
       arguments.push_back(const_cast<char*>(argument.c_str()));
@@ -125,7 +101,7 @@ class Child {
 #endif
     pid_ = ::fork();
     if (pid_ < 0) fail("fork");
-    if (pid_ == 0) become(arguments.data(), child_out.get(), child_errors.get());
+    if (pid_ == 0) become(arguments.data(), child_out, child_errors);
     ::setpgid(pid_, pid_);
     out_ = std::move(out);
     errors_ = std::move(errors);
@@ -145,7 +121,7 @@ class Child {
   ChildResult& result() { return result_; }
 
   void add_to(std::vector<pollfd>& set) const {
-    for (int fd : {out_.get(), errors_.get()})
+    for (const int fd : {int(out_), int(errors_)})
       if (fd >= 0) set.push_back({fd, POLLIN, 0});
   }
 
@@ -153,10 +129,10 @@ class Child {
   void step(const std::vector<pollfd>& set) {
     for (const pollfd& entry : set) {
       if (entry.revents == 0) continue;
-      if (entry.fd == out_.get()) {
+      if (entry.fd == out_) {
         if (!read_some(out_, rest_)) continue;
         split_lines();
-      } else if (entry.fd == errors_.get()) {
+      } else if (entry.fd == errors_) {
         read_some(errors_, result_.errors);
       }
     }
@@ -170,13 +146,13 @@ class Child {
       kill_all();
     }
     int status;
-    if ((out_.get() < 0 || result_.timed_out) && ::waitpid(pid_, &status, WNOHANG) == pid_) {
+    if ((out_ < 0 || result_.timed_out) && ::waitpid(pid_, &status, WNOHANG) == pid_) {
       ended_ = true;
       result_.end = seconds();
       result_.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
       if (!rest_.empty()) result_.lines.push_back({result_.end, std::exchange(rest_, {})});
-      pollfd last{errors_.get(), POLLIN, 0};
-      while (errors_.get() >= 0 && ::poll(&last, 1, 0) > 0 && read_some(errors_, result_.errors)) {
+      pollfd last{errors_, POLLIN, 0};
+      while (errors_ >= 0 && ::poll(&last, 1, 0) > 0 && read_some(errors_, result_.errors)) {
       }
     }
   }
@@ -228,13 +204,13 @@ class Child {
   // Returns false at the end of the stream.
   static bool read_some(Descriptor& from, std::string& to) {
     char buffer[65536];
-    const ssize_t n = ::read(from.get(), buffer, sizeof buffer);
+    const ssize_t n = ::read(from, buffer, sizeof buffer);
     if (n > 0) {
       to.append(buffer, static_cast<std::size_t>(n));
       return true;
     }
     if (n < 0 && errno == EINTR) return true;
-    from.reset();
+    from.close();
     return false;
   }
 

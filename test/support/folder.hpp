@@ -1,20 +1,23 @@
-// What the tests of files share: a folder of their own, and what is in it.
+// A folder for the files of a test.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
 #include <string>
+#include <system_error>
+#include <vector>
 
 namespace support {
 
-// Removed with all that is in it.
+// Empty at first; the destructor removes the folder and its contents.
 class Folder {
  public:
   Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "fiber-files-XXXXXX").string();
+    std::string name = (std::filesystem::temp_directory_path() / "fiber-test-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no folder like " + name);
     path_ = name;
   }
@@ -27,6 +30,7 @@ class Folder {
   std::string operator/(const std::string& name) const { return path_ + "/" + name; }
   const std::string& path() const { return path_; }
 
+  // Writes a file and returns its path.
   std::string make(const std::string& name, const std::string& content) const {
     std::ofstream(*this / name, std::ios::binary) << content;
     return *this / name;
@@ -34,6 +38,14 @@ class Folder {
   std::string content(const std::string& name) const {
     std::ifstream file(*this / name, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
+  }
+  // The names of the files, sorted.
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    for (const auto& entry : std::filesystem::directory_iterator(path_))
+      all.push_back(entry.path().filename());
+    std::sort(all.begin(), all.end());
+    return all;
   }
 
  private:

@@ -1,6 +1,7 @@
 // The reports of asyncio, as a list.
 #pragma once
 
+#include <fiber/asyncio.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/exceptions.hpp>
 
@@ -10,6 +11,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "support/events.hpp"
 
 namespace support {
 
@@ -59,6 +62,14 @@ inline std::string without_places(std::string text) {
     at = end + 1;
   }
   return kept;
+}
+
+// Collects reports to the exception handler of the running loop, until the end of the loop.
+inline void report_to(Events& say) {
+  fiber::asyncio::get_running_loop().set_exception_handler(
+      [&say](const fiber::asyncio::EventLoop&, const fiber::asyncio::ExceptionContext& context) {
+        say(context.message + ": " + fiber::repr(context.exception));
+      });
 }
 
 }  // namespace support

@@ -1,40 +1,34 @@
-// Two connected Unix sockets for tests that close, duplicate and renumber descriptors.
+// Two connected Unix sockets.
 #pragma once
 
 #include <fiber/exceptions.hpp>
 
-#include <doctest/doctest.h>
-
+#include <cerrno>
 #include <string>
-#include <utility>
 
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "support/descriptor.hpp"
+
 namespace support {
 
 struct SocketPair {
-  explicit SocketPair(int type = SOCK_STREAM) {
+  explicit SocketPair(int type = SOCK_STREAM | SOCK_NONBLOCK) {
     int ends[2];
-    if (::socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0)
-      throw fiber::OSError("socketpair");
-    one = ends[0];
-    other = ends[1];
-  }
-  SocketPair(const SocketPair&) = delete;
-  SocketPair& operator=(const SocketPair&) = delete;
-  ~SocketPair() {
-    ::close(one);
-    ::close(other);
+    if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) != 0)
+      fiber::raise_os_error(errno, "socketpair");
+    one = Descriptor(ends[0]);
+    other = Descriptor(ends[1]);
   }
   // Moves `one` to this number, whatever file had it before.
   void take_number(int number) {
     if (number == one) return;
     ::dup2(one, number);
-    ::close(std::exchange(one, number));
+    one.close();
+    one = Descriptor(number);
   }
-  int one;
-  int other;
+  Descriptor one, other;
 };
 
 // Returns what can be read without waiting.
@@ -45,7 +39,8 @@ inline std::string read_now(int fd) {
 }
 
 inline void send(int fd, const std::string& text, int flags = 0) {
-  CHECK(::send(fd, text.data(), text.size(), flags) == static_cast<ssize_t>(text.size()));
+  if (::send(fd, text.data(), text.size(), flags) != static_cast<ssize_t>(text.size()))
+    fiber::raise_os_error(errno, "send");
 }
 
 }  // namespace support

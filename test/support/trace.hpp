@@ -93,4 +93,17 @@ inline void turns(int count) {
   for (int i = 0; i < count; ++i) asyncio::await(asyncio::sleep(0));
 }
 
+// Sleeps until it is cancelled, then calls `then` and ends cancelled.
+template <class F>
+auto until_cancelled(F then) {
+  return [then] {
+    try {
+      asyncio::await(asyncio::sleep(10s));
+    } catch (const asyncio::CancelledError&) {
+      then();
+      throw;
+    }
+  };
+}
+
 }  // namespace support

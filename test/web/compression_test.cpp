@@ -9,15 +9,15 @@
 
 #include <doctest/doctest.h>
 
+#include "support/folder.hpp"
 #include "support/web_peer.hpp"
-#include "web/directory.hpp"
 
 namespace http = fiber::http;
 namespace web = fiber::aiohttp::web;
 using fiber::aiohttp::test_utils::TestClient;
 using fiber::asyncio::await;
+using support::Folder;
 using support::with_app;
-using web_test::Directory;
 
 TEST_CASE("compression, with what the client has") {
   const std::string long_text(5000, 'x');
@@ -56,11 +56,11 @@ TEST_CASE("compression, with what the client has") {
 }
 
 TEST_CASE("the coding that the client wants most, and none that it refuses") {
-  const Directory directory;
-  directory.write("a.txt", "plain");
-  directory.write("a.txt.gz", "packed");
+  const Folder folder;
+  folder.make("a.txt", "plain");
+  folder.make("a.txt.gz", "packed");
   web::Application app;
-  app.router().add_static("/s", directory.path.string());
+  app.router().add_static("/s", folder.path());
   app.router().add_get("/", [&](web::Request& request) {
     const web::Response response({.text = std::string(5000, 'x')});
     if (request.query().contains("vary")) response.headers().set("Vary", "*");

@@ -19,25 +19,20 @@
 
 #include <doctest/doctest.h>
 
+#include "support/folder.hpp"
 #include "support/log.hpp"
 #include "support/web_peer.hpp"
-#include "web/directory.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace http = fiber::http;
 namespace web = fiber::aiohttp::web;
 using asyncio::await;
 using fiber::aiohttp::test_utils::TestClient;
+using support::Folder;
+using support::with_app;
 using namespace std::chrono_literals;
-using web_test::Directory;
 
 namespace {
-
-template <class Body>
-void with_app(const web::Application& app, Body body) {
-  asyncio::testing::run_test(
-      [&] { asyncio::with(TestClient(app), [&](TestClient& client) { body(client); }); });
-}
 
 // No file can be opened while it lives.
 class NoDescriptors {
@@ -69,10 +64,10 @@ std::string unpacked(std::string_view data) {
 }  // namespace
 
 TEST_CASE("a file is framed as its response is: by a length, in chunks, compressed") {
-  const Directory directory;
+  const Folder folder;
   const std::string content(100'000, 'f');
-  directory.write("file.txt", content);
-  const std::string path = (directory.path / "file.txt").string();
+  folder.make("file.txt", content);
+  const std::string path = folder / "file.txt";
   web::Application app;
   app.router().add_get("/chunks", [&](web::Request&) {
     const web::FileResponse response(path);
@@ -119,10 +114,10 @@ TEST_CASE("a file is framed as its response is: by a length, in chunks, compress
 }
 
 TEST_CASE("a range may end far behind the file") {
-  const Directory directory;
-  directory.write("file", "0123456789");
+  const Folder folder;
+  folder.make("file", "0123456789");
   web::Application app;
-  app.router().add_static("/s", directory.path.string());
+  app.router().add_static("/s", folder.path());
   with_app(app, [](TestClient& client) {
     const auto range = [&](const char* wanted) {
       const auto response = await(client.get("/s/file", {.headers = {{"Range", wanted}}}));
@@ -140,16 +135,16 @@ TEST_CASE("a range may end far behind the file") {
 }
 
 TEST_CASE("small files, which leave with their heads, and those of more than one piece") {
-  const Directory directory;
+  const Folder folder;
   web::Application app;
-  app.router().add_static("/s", directory.path.string());
+  app.router().add_static("/s", folder.path());
   app.router().add_static("/all", "/");
   with_app(app, [&](TestClient& client) {
     for (const std::size_t size : {0, 1, 4096, 32 * 1024, 32 * 1024 + 1, 70'000}) {
       CAPTURE(size);
       std::string content;
       for (std::size_t i = 0; i < size; ++i) content += static_cast<char>('a' + i % 23);
-      directory.write("file", content);
+      folder.make("file", content);
       const auto whole = await(client.get("/s/file"));
       CHECK(whole.status == 200);
       CHECK(whole.headers["Content-Length"] == std::to_string(size));
@@ -161,7 +156,7 @@ TEST_CASE("small files, which leave with their heads, and those of more than one
       const auto part = await(client.get("/s/file", {.headers = {{"Range", "bytes=1-"}}}));
       CHECK(part.status == 206);
       CHECK((part.body == content.substr(1)));
-      CHECK(await(client.get("/all" + (directory.path / "file").string())).body == content);
+      CHECK(await(client.get("/all" + folder / "file")).body == content);
     }
     CHECK(await(client.get("/all/none")).status == 404);
     CHECK(await(client.get("/all/")).status == 403);
@@ -169,12 +164,11 @@ TEST_CASE("small files, which leave with their heads, and those of more than one
 }
 
 TEST_CASE("a server without descriptors is at fault, not the client") {
-  const Directory directory;
-  directory.write("file", "0123456789");
+  const Folder folder;
+  folder.make("file", "0123456789");
   web::Application app;
-  app.router().add_static("/s", directory.path.string());
-  app.router().add_get(
-      "/one", [&](web::Request&) { return web::FileResponse((directory.path / "file").string()); });
+  app.router().add_static("/s", folder.path());
+  app.router().add_get("/one", [&](web::Request&) { return web::FileResponse(folder / "file"); });
   const support::Log log;
   with_app(app, [](TestClient& client) {
     const auto status = [](const support::Peer& peer, const std::string& path) {
@@ -197,15 +191,15 @@ TEST_CASE("a server without descriptors is at fault, not the client") {
 }
 
 TEST_CASE("an index lists links in a circle, links to nothing and names that are no UTF-8") {
-  const Directory directory;
-  std::filesystem::create_directory(directory.path / "sub");
-  std::filesystem::create_symlink("loop", directory.path / "loop");
-  std::filesystem::create_symlink("nowhere", directory.path / "dangling");
-  std::filesystem::create_symlink("sub", directory.path / "link");
-  directory.write("a<b", "");
-  directory.write("c\xFF", "");
+  const Folder folder;
+  std::filesystem::create_directory(folder / "sub");
+  std::filesystem::create_symlink("loop", folder / "loop");
+  std::filesystem::create_symlink("nowhere", folder / "dangling");
+  std::filesystem::create_symlink("sub", folder / "link");
+  folder.make("a<b", "");
+  folder.make("c\xFF", "");
   web::Application app;
-  app.router().add_static("/i", directory.path.string(), {.show_index = true});
+  app.router().add_static("/i", folder.path(), {.show_index = true});
   with_app(app, [](TestClient& client) {
     const auto index = await(client.get("/i"));
     CHECK(index.status == 200);
@@ -222,14 +216,14 @@ TEST_CASE("an index lists links in a circle, links to nothing and names that are
 }
 
 TEST_CASE("clients that go away while a file is sent raise no signal") {
-  const Directory directory;
-  directory.write("file", std::string(4'000'000, 'x'));
+  const Folder folder;
+  folder.make("file", std::string(4'000'000, 'x'));
   web::Application app;
-  app.router().add_static("/s", directory.path.string());
+  app.router().add_static("/s", folder.path());
   asyncio::testing::run_test([&] {
     const web::AppRunner runner(app);
     await(runner.setup());
-    const std::string path = (directory.path / "socket").string();
+    const std::string path = folder / "socket";
     const web::UnixSite site(runner, path);
     await(site.start());
     // The clients have a thread of their own, and leave after more and more bytes: some of them

@@ -4,8 +4,6 @@
 #include <fiber/asyncio/testing.hpp>
 #include <fiber/http/compression.hpp>
 
-#include "support/log.hpp"
-
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -17,22 +15,19 @@
 
 #include <doctest/doctest.h>
 
+#include "support/log.hpp"
+#include "support/web_peer.hpp"
+
 namespace aiohttp = fiber::aiohttp;
 namespace asyncio = fiber::asyncio;
 namespace http = fiber::http;
 namespace web = fiber::aiohttp::web;
 using aiohttp::test_utils::TestClient;
 using asyncio::await;
+using support::with_app;
 using namespace std::chrono_literals;
 
 namespace {
-
-// Runs `body(client)` against an application; no task, descriptor or connection may be left.
-template <class Body>
-void with_app(const web::Application& app, Body body, web::RunnerOptions options = {}) {
-  asyncio::testing::run_test(
-      [&] { asyncio::with(TestClient(app, options), [&](TestClient& client) { body(client); }); });
-}
 
 web::Handler says(std::string text) {
   return [text](web::Request&) { return web::Response({.text = text}); };

@@ -16,15 +16,17 @@
 
 #include <doctest/doctest.h>
 
-#include "web/directory.hpp"
+#include "support/folder.hpp"
+#include "support/web_peer.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace http = fiber::http;
 namespace web = fiber::aiohttp::web;
 using asyncio::await;
 using fiber::aiohttp::test_utils::TestClient;
+using support::Folder;
+using support::with_app;
 using namespace std::chrono_literals;
-using web_test::Directory;
 
 namespace {
 
@@ -34,12 +36,6 @@ std::string text(const Events& events) {
   std::string all;
   for (const std::string& event : events) all += event + "\n";
   return all;
-}
-
-template <class Body>
-void with_app(const web::Application& app, Body body, web::RunnerOptions options = {}) {
-  asyncio::testing::run_test(
-      [&] { asyncio::with(TestClient(app, options), [&](TestClient& client) { body(client); }); });
 }
 
 struct Value {
@@ -194,20 +190,18 @@ TEST_CASE("exceptions are responses") {
 }
 
 TEST_CASE("files: ranges, conditions, types, and what lies outside") {
-  const Directory directory;
-  directory.write("a.txt", "0123456789");
-  directory.write("big.bin", std::string(3'000'000, 'b'));
-  directory.write("page.html", "plain");
-  directory.write("page.html.gz", "packed");
-  std::filesystem::create_directory(directory.path / "sub");
-  std::filesystem::create_symlink("/etc/passwd", directory.path / "link");
-  std::filesystem::create_symlink("a.txt", directory.path / "inner");
+  const Folder folder;
+  folder.make("a.txt", "0123456789");
+  folder.make("big.bin", std::string(3'000'000, 'b'));
+  folder.make("page.html", "plain");
+  folder.make("page.html.gz", "packed");
+  std::filesystem::create_directory(folder / "sub");
+  std::filesystem::create_symlink("/etc/passwd", folder / "link");
+  std::filesystem::create_symlink("a.txt", folder / "inner");
   web::Application app;
-  app.router().add_static("/s", directory.path.string());
-  app.router().add_static("/i", directory.path.string(), {.show_index = true});
-  app.router().add_get("/one", [&](web::Request&) {
-    return web::FileResponse((directory.path / "a.txt").string());
-  });
+  app.router().add_static("/s", folder.path());
+  app.router().add_static("/i", folder.path(), {.show_index = true});
+  app.router().add_get("/one", [&](web::Request&) { return web::FileResponse(folder / "a.txt"); });
   app.router().add_get("/missing", [](web::Request&) { return web::FileResponse("/none/x"); });
   CHECK_THROWS_AS(app.router().add_static("/n", "/none"), fiber::ValueError);
   with_app(app, [&](TestClient& client) {
@@ -394,12 +388,13 @@ TEST_CASE("the access log") {
   web::ServerOptions options;
   options.access_log = [&](std::string_view line) { lines.emplace_back(line); };
   options.access_log_format = "%a \"%r\" %s %b %{X}i %{Content-Type}o %%";
-  with_app(app,
-           [](TestClient& client) {
-             await(client.get("/a?b", {.headers = {{"X", "\"y"}}}));
-             await(client.get("/none"));
-           },
-           {.server = options});
+  with_app(
+      app,
+      [](TestClient& client) {
+        await(client.get("/a?b", {.headers = {{"X", "\"y"}}}));
+        await(client.get("/none"));
+      },
+      options);
   CHECK(lines == Events{"127.0.0.1 \"GET /a?b HTTP/1.1\" 200 4 \\x22y - %",
                         "127.0.0.1 \"GET /none HTTP/1.1\" 404 14 - - %"});
   options.access_log_format = "%q";

@@ -229,13 +229,6 @@ void Epoll::set_timer(std::int64_t when) noexcept {
 
 }  // namespace
 
-std::unique_ptr<Poller> Poller::make() {
-  auto poller = std::make_unique<Epoll>();
-  if (const int error = poller->open()) {
-    poller.reset();
-    errno = error;
-  }
-  return poller;
-}
+std::unique_ptr<Poller> Poller::make() { return opened<Epoll>(); }
 
 }  // namespace fiber::platform

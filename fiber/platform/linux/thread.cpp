@@ -16,7 +16,7 @@ long thread_number() noexcept { return ::gettid(); }
 
 bool may_have_other_threads(unsigned known) noexcept {
   struct stat tasks {};
-  const auto expected = static_cast<nlink_t>(3 + known);  // ".", "..", this one
+  const auto expected = nlink_t{3} + known;  // ".", "..", this one
   return ::stat("/proc/self/task", &tasks) != 0 || tasks.st_nlink > expected;
 }
 

@@ -288,13 +288,6 @@ int Poll::move(std::atomic<int>& own, int first) noexcept {
 
 }  // namespace
 
-std::unique_ptr<Poller> Poller::make() {
-  auto poller = std::make_unique<Poll>();
-  if (const int error = poller->open()) {
-    poller.reset();
-    errno = error;
-  }
-  return poller;
-}
+std::unique_ptr<Poller> Poller::make() { return opened<Poll>(); }
 
 }  // namespace fiber::platform

@@ -13,7 +13,7 @@ RERAISE = object()
 
 
 class TaskGroup(asyncio.TaskGroup):
-    """Learns of a task that ends in create_task() by a callback, as 3.13.2 and later do."""
+    """The group of 3.13.2 and later: callbacks of a task that ends in create_task() run, too."""
 
     _creating = 0
 

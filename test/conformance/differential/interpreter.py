@@ -32,7 +32,7 @@ class Frame:
 
 
 def forget_frames(error):
-    """Without this the frames of a traceback keep tasks alive, which delays their reports."""
+    """Drops the tracebacks of an error: their frames keep tasks alive, which delays reports."""
     seen = set()  # an exception that is raised repeatedly may be its own cause
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -108,8 +108,8 @@ class Interpreter:
                     result.append(coroutine)
             elif word in self.futures:
                 future = self.futures[word]
-                # CPython's task in C leaves this flag set after it has awaited itself, and then
-                # fails every task that awaits it. The task written in Python does not.
+                # A task in C that has awaited itself leaves this flag set; every task that awaits
+                # it would then fail. A task written in Python clears the flag.
                 future._asyncio_future_blocking = False
                 result.append(future)
         return result

@@ -1,4 +1,5 @@
-// Connections, datagrams and pipes of a scenario (network.cpp). Python's side is network.py.
+// Connections, datagrams and pipes of a scenario (endpoints.cpp), and the statements about them
+// (network.cpp). Python's side is network.py.
 #pragma once
 
 #include "language.hpp"
@@ -12,7 +13,7 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <variant>
+#include <string_view>
 
 namespace differential {
 
@@ -58,6 +59,13 @@ struct Network {
   // Aborts the open connections, and runs the loop until they are closed.
   void close(const fiber::asyncio::EventLoop& loop);
 };
+
+// Returns the size of the data, and a checksum.
+std::string digest(std::string_view data);
+
+// Makes a protocol for the near end that behaves as the scenario's protocol of this name.
+std::shared_ptr<fiber::asyncio::BaseProtocol> make_protocol(Interpreter& run, Ends& pair,
+                                                            const std::string& name);
 
 // Runs a statement; returns nothing if it is not one about connections.
 std::optional<Value> immediate_on_network(Interpreter& run, const Statement& statement);

@@ -19,7 +19,7 @@ CYCLE = b'abcde\nfgh\nijklmnopqrs;t\nuv'
 
 
 def repair():
-    """Mends faults of CPython 3.13 which would show in traces."""
+    """Mends faults of CPython 3.13 that would show in traces."""
 
     def only_with_loop(kind, name):
         method = getattr(kind, name)
@@ -31,12 +31,12 @@ def repair():
         setattr(kind, name, checked)
 
     datagrams = selector_events._SelectorDatagramTransport
-    # 3.13.0 counts the headers of datagrams, and never takes them off.
+    # get_write_buffer_size() of 3.13.0 adds a header for each datagram, and never subtracts it; it
+    # also counts the datagrams of a lost transport.
     header = getattr(datagrams, '_header_size', 8)
-    # A lost transport keeps them.
     datagrams.get_write_buffer_size = lambda transport: 0 if transport._loop is None else sum(
         len(data) + header for data, _ in transport._buffer)
-    # After the error of its last datagram a transport that is aborted stays ready to send.
+    # An aborted transport is still watched for sending after its last datagram failed.
     only_with_loop(datagrams, '_sendto_ready')
     # A transport that is closed in resume_writing() loses its connection twice.
     only_with_loop(selector_events._SelectorTransport, '_call_connection_lost')
@@ -257,8 +257,7 @@ def on_reader(function):
 
 
 def gone(transport):
-    """True if the connection is lost without an error: CPython's writes then fail, which is a
-    fault."""
+    """True if the connection is lost without an error. CPython's writes then fail: a fault."""
     return transport._loop is None and not getattr(transport, '_eof', False)
 
 
@@ -273,8 +272,8 @@ def write(pair, transport, args):
 
 
 def write_lines(pair, transport, args):
-    """Like Python before 3.12 and after the repair: 3.13.0 raises an error if the list is empty or
-    the connection lost."""
+    """Writes as Python before 3.12 and after 3.13.0 does: 3.13.0 raises an error if the list is
+    empty or the connection lost."""
     pieces = [pair.data(size) for size in args]
     if gone(transport):
         return None
@@ -296,7 +295,7 @@ def marks(pair, transport, args):
 def abort(pair, transport, args):
     if pair.kind == 'rpipe':
         return UNSET
-    # Faults of CPython: abort() fails on a lost pipe, and loses a pipe twice that is about to be.
+    # Faults of CPython: abort() fails on a lost pipe, and loses a closing pipe a second time.
     if pair.kind == 'wpipe' and (transport._loop is None or transport.is_closing()
                                  and not transport.get_write_buffer_size()):
         return None

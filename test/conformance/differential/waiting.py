@@ -26,7 +26,7 @@ async def await_(run, frame, statement):
 
 async def awaitself(run, frame, statement):
     task = asyncio.current_task()
-    task._asyncio_future_blocking = False  # Interpreter.items() says why
+    task._asyncio_future_blocking = False  # the flag's fault: see Interpreter.items()
     return await task
 
 

@@ -2,7 +2,7 @@
 // Python's. Reads commands, one a line, whose arguments are "=" and hexadecimal digits, and writes
 // the reports in that form, too.
 //
-//   request METHOD URL     begins a request; the next lines, up to another one, are about it
+//   request METHOD URL     begins a request, which the next lines describe
 //   header, cookie, param, form NAME VALUE
 //   file FIELD FILENAME BYTES TYPE             piece BYTES (of a body in chunks)
 //   data BYTES             auth USER PASSWORD   environment NAME VALUE

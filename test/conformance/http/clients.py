@@ -1,4 +1,4 @@
-"""What Python's clients report of a case: a dictionary of texts for each of its requests."""
+"""Runs cases with Python's clients. A report is a dictionary of texts, one for each request."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ def values(step):
 
 @contextlib.contextmanager
 def environment(step):
-    """The variables of a step, while it lasts."""
+    """Sets the environment variables of a step, and unsets them afterwards."""
     os.environ.update(step.get('environment', {}))
     try:
         yield

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Compares the names of requests and aiohttp, those of Python, with the headers here.
 
-Each public name of the modules, members of their classes and keyword arguments must be in the header
-that stands for it, or in backticks in a section "Names ... not here" of the README beside it:
-`name`, `Class.name` or `Class.name=`, with * for any letters. What is listed there and is here, or is
-in Python no more, fails too. Skipped (77) without Debian's packages.
+Each public name of the modules, member of their classes and keyword argument must be in the header of
+its module, or in backticks in a section "Names ... not here" of the README beside that header:
+`name`, `Class.name` or `Class.name=`, with * for any letters. A listed name that the headers have, or
+that Python does not have, fails, too. Skipped (77) without Debian's packages.
 """
 
 import fnmatch
@@ -22,7 +22,7 @@ KEYWORDS = {'delete': 'delete_', 'static': 'static_', 'register': 'register_'}
 
 
 def public_headers():
-    """Those that are installed."""
+    """The headers that are installed, by their paths in fiber/."""
     text = ''.join(path.read_text() for path in sorted((ROOT / 'lists').glob('**/meson.build')))
     lists = re.findall(r'^(\w+)_headers = \[\n(.*?)^\]', text, re.M | re.S)
     return [header for name, headers in lists if not name.endswith('private')
@@ -30,7 +30,7 @@ def public_headers():
 
 
 def code_of(*patterns):
-    """The text of headers, without comments and texts."""
+    """The code of headers, without comments and string literals."""
     text = ''
     for header in public_headers():
         if any(fnmatch.fnmatchcase(header, pattern) for pattern in patterns):
@@ -39,8 +39,8 @@ def code_of(*patterns):
 
 
 def body_of(code, name):
-    """What stands between the braces of a class, and of its bases."""
-    # No parameter of a template.
+    """The text between the braces of a class, and of its bases; None if no header has the class."""
+    # The lookbehinds pass over parameters of templates.
     found = re.search(rf'(?<!, )(?<!<)\b(?:class|struct)\s+(?:FIBER_API\s+)?{name}\b([^;{{]*)\{{', code)
     if not found:
         return None
@@ -63,7 +63,7 @@ def public(names):
 
 
 def members(thing):
-    """Of a class: its own and inherited ones, but for those that every class or error has."""
+    """The names of a class and its bases, without those that every class, error or dict has."""
     common = set(dir(object)) | set(dir(Exception)) | set(dir(dict))
     names = public(dir(thing)) - common
     names |= public(getattr(thing, '__attrs__', ()))
@@ -78,7 +78,7 @@ class Comparison:
     def __init__(self, readme):
         text = (ROOT / readme).read_text()
         sections = re.findall(r'^## Names[^\n]*not here\n(.*?)(?=^## |\Z)', text, re.M | re.S)
-        # Of a table's rows the first column says what is not here.
+        # The first column of each table has the names.
         self.listed = {name: False for section in sections for line in section.splitlines()
                        if line.startswith('| ')
                        for name in re.findall(r'`([^`]+)`', line.split('|')[1])}

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Compares what requests and aiohttp, of Python and of this library, do with canned answers.
+"""Compares the requests and aiohttp of Python with those of this library, on canned answers.
 
-  run.py CLIENT [PATTERN ...]     CLIENT is the program of client.cpp; the cases of these names, with
-                                  their differences, known or not
+  run.py CLIENT                   runs all cases; CLIENT is the program of client.cpp
+  run.py CLIENT PATTERN ...       runs the cases of these names, and prints known differences, too
 
-A difference must stand in a table of fiber/requests/README.md or fiber/aiohttp/README.md, and what
-stands there must differ. Skipped (77) without Debian's packages, whose versions the tables are for.
+A difference that is not in a table of fiber/requests/README.md or fiber/aiohttp/README.md fails, and
+so does a row without a difference. Skipped (77) without Debian's packages, whose versions the tables are for.
 """
 
 import fnmatch
@@ -24,7 +24,7 @@ FIELDS = ('error', 'status', 'reason', 'url', 'headers', 'body', 'text', 'histor
 
 
 def oracle():
-    """Goes on with an interpreter that has the packages."""
+    """Starts this script again with an interpreter that has the packages; without one, exits (77)."""
     try:
         import aiohttp
         import requests
@@ -73,7 +73,7 @@ class Ours:
             for pair in step.get('environment', {}).items():
                 self.say('environment', *pair)
             if 'auth' in step:
-                # requests writes them in Latin-1, as aiohttp does.
+                # Both clients of Python encode credentials in Latin-1.
                 self.say('auth', *(latin(text) for text in step['auth']))
             if 'redirects' in step:
                 self.say('redirects', str(int(step['redirects'])))
@@ -121,7 +121,7 @@ def text_of(data, name, client):
 
 
 def without_boundary(fields, body):
-    """The boundary of a form, which is made anew each time, is B."""
+    """Replaces the boundary of a form by B: each request has a new one."""
     kind = re.search('^multipart/.*boundary=(.*)', dict(fields).get('content-type', ''))
     if not kind:
         return fields, body
@@ -142,7 +142,7 @@ def requests_sent(server):
 
 
 def outcome(server, run, steps, answers):
-    """All that a client reports, one value for each field."""
+    """The reports of a client, as one dictionary of lists: a list for each field of FIELDS."""
     server.begin(answers)
     def fill(text):
         return server.fill(text.encode()).decode()
@@ -181,7 +181,7 @@ def known_differences(client):
 def show(name, client, theirs, ours):
     print(f'{client} {name}:')
     fields = [field for field in FIELDS if theirs[field] != ours[field]]
-    if 'error' in fields:  # then the rest of the answer is there on one side alone
+    if 'error' in fields:  # one side has no answer to compare
         fields = [field for field in fields if field in ('error', 'status', 'cookies', 'sent')]
     for field in fields:
         print(f'    {field}: Python {theirs[field]!r:.600}\n    {" " * len(field)}  here   '

@@ -1,4 +1,4 @@
-"""A server that answers with the bytes of a case, and keeps what it is sent."""
+"""A server that answers with the bytes of a case, and keeps the requests."""
 
 import socket
 import threading
@@ -16,14 +16,14 @@ class Server:
             threading.Thread(target=self.accept, args=[listener], daemon=True).start()
 
     def fill(self, data):
-        """Puts the addresses into what a case says: {A}, {B}, and {L}, another name of {A}."""
+        """Replaces {A}, {B} and {L} (another name of {A}) by the addresses of the two ports."""
         for mark, host, port in ((b'{A}', 'a', 0), (b'{B}', 'b', 1), (b'{L}', 'l', 0)):
             name = 'localhost' if host == 'l' else '127.0.0.1'
             data = data.replace(mark, f'{name}:{self.ports[port]}'.encode())
         return data
 
     def unfill(self, text):
-        """The same text on every run."""
+        """Replaces the addresses by {A}, {B} and {L}: ports differ from run to run."""
         return (text.replace(f'127.0.0.1:{self.ports[0]}', '{A}')
                 .replace(f'127.0.0.1:{self.ports[1]}', '{B}')
                 .replace(f'localhost:{self.ports[0]}', '{L}'))
@@ -33,7 +33,7 @@ class Server:
             self.answers, self.requests = list(answers), []
 
     def end(self):
-        """Ends what is open; returns the requests so far."""
+        """Closes the open connections; returns the requests so far."""
         with self.lock:
             requests, connections = self.requests, self.connections
             self.connections = []
