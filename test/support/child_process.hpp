@@ -69,6 +69,12 @@ struct ChildResult {
 
 namespace child_detail {
 
+// Removes what qemu-user writes for a process that a signal ends.
+inline void drop_words_of_emulator(std::string& errors) {
+  const std::size_t begin = errors.find("qemu: uncaught target signal ");
+  if (begin != std::string::npos) errors.erase(begin, errors.find('\n', begin) - begin + 1);
+}
+
 using Clock = std::chrono::steady_clock;
 
 class Descriptor {
@@ -178,6 +184,7 @@ class Child {
       pollfd last{errors_.get(), POLLIN, 0};
       while (errors_.get() >= 0 && ::poll(&last, 1, 0) > 0 && read_some(errors_, result_.errors)) {
       }
+      drop_words_of_emulator(result_.errors);
     }
   }
 
