@@ -8,8 +8,8 @@
 //                                                     must not return
 //
 // The jump keeps the modes of floating-point arithmetic for each stack: on x86-64 both control
-// words, flags included. On arm64, POWER and RISC-V Boost.Context leaves the control register alone;
-// jump() keeps it there. On POWER Boost.Context forgets the registers for floating-point numbers and
+// words, flags included. On arm64, POWER and RISC-V Boost.Context leaves the control register
+// alone; jump() keeps it there. On POWER Boost.Context forgets the registers for numbers and
 // vectors that a called function must keep: jump() has the compiler keep nothing in them.
 //
 // Programs need Boost's library and none of its headers: its two functions are declared here under
