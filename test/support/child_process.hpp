@@ -41,7 +41,7 @@ struct ChildOptions {
   std::optional<double> interrupt_at = {};     // seconds until it gets SIGINT
   std::optional<rlim_t> file_size_limit = {};  // bytes; a longer write fails as on a full disk
   bool stderr_is_terminal = false;
-  double timeout = 60;  // seconds until it is killed; ten times as many on Valgrind
+  double timeout = 60;  // seconds until it is killed; ten times as many where code is emulated
   // The function that a copy of this process runs in place of a program. The copy ends with status
   // 0 when it returns and with 70 when it throws; assertions of the test framework do not work in
   // it.
@@ -171,7 +171,7 @@ class Child {
       options_.interrupt_at.reset();
       ::kill(pid_, SIGINT);
     }
-    if (!result_.timed_out && now >= options_.timeout * (on_valgrind() ? 10 : 1)) {
+    if (!result_.timed_out && now >= options_.timeout * (on_valgrind() || on_emulator() ? 10 : 1)) {
       result_.timed_out = true;
       kill_all();
     }

@@ -6,14 +6,10 @@
 // A case that fails for a reason of the library's own has no place here.
 #pragma once
 
-#include <cstdlib>
-
 #include "platform.hpp"
+#include "valgrind.hpp"
 
 namespace support {
-
-// Set by test/support/cross/processor.ini.in.
-inline bool on_emulator() { return std::getenv("FIBER_EMULATOR") != nullptr; }
 
 inline bool lacks_address_space_limit() {
   return on_emulator() && left_out("qemu-user does not limit address space and data");
@@ -23,10 +19,6 @@ inline bool lacks_threads_in_forked_children() {
   return on_emulator() && left_out(
                               "qemu-user ends when a child of fork starts a thread beside "
                               "those of its parent");
-}
-
-inline bool lacks_programs() {
-  return on_emulator() && left_out("qemu-user starts no programs for the emulated processor");
 }
 
 }  // namespace support
