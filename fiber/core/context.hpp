@@ -34,7 +34,7 @@ struct CxxExceptionState {
 struct Context {
   void* sp = nullptr;  // where the jump has saved the registers: Boost.Context's handle
   Stack* stack = nullptr;
-  std::uint32_t float_control = 0;  // the control register where the jump leaves it alone (arm64)
+  std::uint32_t float_control = 0;  // the control register where the jump leaves it alone
 };
 
 using StartFunction = void (*)(void* argument);

@@ -8,8 +8,9 @@
 //                                                     must not return
 //
 // The jump keeps the modes of floating-point arithmetic for each stack: on x86-64 both control
-// words, flags included. On arm64 Boost.Context leaves the control register alone; jump() keeps it
-// there.
+// words, flags included. On arm64, POWER and RISC-V Boost.Context leaves the control register
+// alone; jump() keeps it there. On POWER Boost.Context forgets the registers for numbers and
+// vectors that a called function must keep: jump() has the compiler keep nothing in them.
 //
 // Programs need Boost's library and none of its headers: its two functions are declared here under
 // names of ours, with the symbols of the Boost for which this library was configured.
@@ -56,6 +57,14 @@ inline Context* jump(Context& from, const Context& to) noexcept {
   from.float_control = float_control();
 #endif
   const BoostTransfer arrived = fiber_boost_jump(to.sp, &from);
+#if defined(__powerpc64__)
+  asm volatile(""
+               :
+               :
+               : "fr14", "fr15", "fr16", "fr17", "fr18", "fr19", "fr20", "fr21", "fr22", "fr23",
+                 "fr24", "fr25", "fr26", "fr27", "fr28", "fr29", "fr30", "fr31", "v20", "v21",
+                 "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
+#endif
   auto* origin = static_cast<Context*>(arrived.data);
   origin->sp = arrived.context;
 #if defined(FIBER_JUMP_LEAVES_FLOAT_CONTROL)

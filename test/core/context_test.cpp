@@ -49,6 +49,18 @@ class Raw {
   bool started_ = false;
 };
 
+// Code that is optimised keeps these numbers in registers over the call of `pass`, if the processor
+// has some that a called function must not change.
+#if defined(__GNUC__) && !defined(__clang__)
+__attribute__((noinline, optimize("O2"))) double powers(const volatile double&, Raw&,
+                                                        void (*)(Raw&));
+#endif
+double powers(const volatile double& seed, Raw& raw, void (*pass)(Raw&)) {
+  const double a = seed, b = a * seed, c = b * seed, d = c * seed;
+  pass(raw);
+  return a + 10 * b + 100 * c + 1000 * d;
+}
+
 }  // namespace
 
 TEST_CASE("a context starts with nothing caught and nothing in flight") {
@@ -96,6 +108,18 @@ TEST_CASE("what is caught stays with the context that caught it") {
   }
   CHECK(raw.log == "inside");
   CHECK(std::current_exception() == nullptr);
+}
+
+TEST_CASE("numbers in registers stay with their context") {
+  Raw raw([](Raw& self) {
+    const volatile double three = 3;
+    const double found = powers(three, self, [](Raw& inside) { inside.suspend(); });
+    self.log = std::to_string(static_cast<int>(found));
+  });
+  const volatile double two = 2;
+  CHECK(powers(two, raw, [](Raw& outside) { outside.resume(); }) == 16842);
+  CHECK(powers(two, raw, [](Raw& outside) { outside.resume(); }) == 16842);
+  CHECK(raw.log == "83793");
 }
 
 TEST_CASE("errno and the rounding mode stay with their context") {

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 
 #include "support/child_process.hpp"
+#include "support/emulator.hpp"
 #include "support/events.hpp"
 
 using fiber::core::kDefaultGuardSize;
@@ -321,6 +322,7 @@ TEST_CASE("address space that cannot be had is a MemoryError, and the pool stays
 
 #if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // sanitizers need address space without limit
 TEST_CASE("a limit on address space is named with the remedy") {
+  if (support::lacks_address_space_limit()) return;
   const auto ended = run_forked([] {
     const rlimit limit{std::size_t{1} << 30, std::size_t{1} << 30};
     ::setrlimit(RLIMIT_AS, &limit);
@@ -334,6 +336,7 @@ TEST_CASE("a limit on address space is named with the remedy") {
 }
 
 TEST_CASE("near a limit on address space one stack is taken where there is no room for more") {
+  if (support::lacks_address_space_limit()) return;
   const auto ended = run_forked([] {
     const rlimit limit{std::size_t{1} << 30, std::size_t{1} << 30};
     ::setrlimit(RLIMIT_AS, &limit);
@@ -348,6 +351,7 @@ TEST_CASE("near a limit on address space one stack is taken where there is no ro
 
 #if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)
 TEST_CASE("under a limit the pool leaves room for the rest of the program") {
+  if (support::lacks_address_space_limit()) return;
   for (const int resource : {RLIMIT_AS, RLIMIT_DATA}) {
     const auto ended = run_forked([resource] {
       const rlimit limit{std::size_t{300} << 20, std::size_t{300} << 20};

@@ -42,7 +42,7 @@ struct ChildOptions {
   std::optional<double> interrupt_at = {};     // seconds until it gets SIGINT
   std::optional<rlim_t> file_size_limit = {};  // bytes; a longer write fails as on a full disk
   bool stderr_is_terminal = false;
-  double timeout = 60;  // seconds until it is killed; ten times as many on Valgrind
+  double timeout = 60;  // seconds until it is killed; ten times as many where code is emulated
   // The function that a copy of this process runs in place of a program. The copy ends with status
   // 0 when it returns and with 70 when it throws; assertions of the test framework do not work in
   // it.
@@ -69,6 +69,12 @@ struct ChildResult {
 };
 
 namespace child_detail {
+
+// Removes what qemu-user writes for a process that a signal ends.
+inline void drop_words_of_emulator(std::string& errors) {
+  const std::size_t begin = errors.find("qemu: uncaught target signal ");
+  if (begin != std::string::npos) errors.erase(begin, errors.find('\n', begin) - begin + 1);
+}
 
 using Clock = std::chrono::steady_clock;
 
@@ -141,7 +147,7 @@ class Child {
       options_.interrupt_at.reset();
       ::kill(pid_, SIGINT);
     }
-    if (!result_.timed_out && now >= options_.timeout * (on_valgrind() ? 10 : 1)) {
+    if (!result_.timed_out && now >= options_.timeout * (on_valgrind() || on_emulator() ? 10 : 1)) {
       result_.timed_out = true;
       kill_all();
     }
@@ -154,6 +160,7 @@ class Child {
       pollfd last{errors_, POLLIN, 0};
       while (errors_ >= 0 && ::poll(&last, 1, 0) > 0 && read_some(errors_, result_.errors)) {
       }
+      drop_words_of_emulator(result_.errors);
     }
   }
 

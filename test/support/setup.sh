@@ -120,7 +120,7 @@ present() {
     openssh-server) PATH=$PATH:/usr/sbin command -v sshd >/dev/null ;;
     openssh-client) command -v ssh >/dev/null ;;
     mosquitto | slapd | snmpd) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
-    g++-*-linux-gnu) command -v "${1#g++-}-g++" >/dev/null ;;
+    g++-*-linux-gnu*) command -v "${1#g++-}-g++" >/dev/null ;;
     musl-dev) [ -e "/usr/include/$(uname -m)-linux-musl/features.h" ] ;;
     debhelper) command -v dh >/dev/null ;;
     dpkg-dev) command -v dpkg-buildpackage >/dev/null ;;

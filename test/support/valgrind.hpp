@@ -2,6 +2,8 @@
 // much slower with thousands of stacks; others are skipped, since it does not imitate everything.
 #pragma once
 
+#include <cstdlib>
+
 #if __has_include(<valgrind/valgrind.h>)
 #include <valgrind/valgrind.h>
 #endif
@@ -15,6 +17,9 @@ inline bool on_valgrind() {
   return false;
 #endif
 }
+
+// Returns whether the processor is emulated, which test/support/cross/processor.ini.in tells.
+inline bool on_emulator() { return std::getenv("FIBER_EMULATOR") != nullptr; }
 
 // Returns how often to repeat an action that is repeated `count` times elsewhere.
 inline int times(int count) { return on_valgrind() ? count / 100 : count; }

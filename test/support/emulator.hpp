@@ -1,0 +1,24 @@
+// What the emulator that runs the tests does not do. A test case about such a thing ends with the
+// reason, which test/support/cross/run prints:
+//
+//   if (support::lacks_address_space_limit()) return;
+//
+// A case that fails for a reason of the library's own has no place here.
+#pragma once
+
+#include "platform.hpp"
+#include "valgrind.hpp"
+
+namespace support {
+
+inline bool lacks_address_space_limit() {
+  return on_emulator() && left_out("qemu-user does not limit address space and data");
+}
+
+inline bool lacks_threads_in_forked_children() {
+  return on_emulator() && left_out(
+                              "qemu-user ends when a child of fork starts a thread beside "
+                              "those of its parent");
+}
+
+}  // namespace support
