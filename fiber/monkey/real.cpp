@@ -125,6 +125,16 @@ Real find_all() {
       .recvfrom_chk = Symbol("__recvfrom_chk"),
       .poll_chk = Symbol("__poll_chk"),
       .ppoll_chk = Symbol("__ppoll_chk"),
+      .vfprintf_chk = Symbol("__vfprintf_chk"),
+      .fwrite = Symbol("fwrite"),
+      .fwrite_unlocked = Symbol("fwrite_unlocked"),
+      .vfprintf = Symbol("vfprintf"),
+      .fflush = Symbol("fflush"),
+      .fflush_unlocked = Symbol("fflush_unlocked"),
+      .fclose = Symbol("fclose"),
+      .fopen = Symbol("fopen64", "fopen"),
+      .open = Symbol("open64", "open"),
+      .openat = Symbol("openat64", "openat"),
   };
 }
 
