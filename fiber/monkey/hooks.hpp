@@ -85,7 +85,6 @@ std::span<const Hook> lock_hooks() noexcept;     // flock, lockf, fcntl
 std::span<const Hook> ipc_hooks() noexcept;      // mq_*, msg*, sem*
 std::span<const Hook> name_hooks() noexcept;     // getaddrinfo and relatives
 std::span<const Hook> stdio_hooks() noexcept;    // fgets, getline, fread, pclose
-std::span<const Hook> output_hooks() noexcept;   // fwrite, printf, fflush and relatives
 std::span<const Hook> open_hooks() noexcept;     // open of a FIFO
 std::span<const Hook> loader_hooks() noexcept;   // dlopen
 std::span<const Hook> alarm_hooks() noexcept;    // alarm, setitimer, pause

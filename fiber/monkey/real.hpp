@@ -24,7 +24,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <cstdarg>
 #include <cstddef>
 #include <cstdio>
 
@@ -128,14 +127,7 @@ struct Real {
   ssize_t (*recvfrom_chk)(int, void*, std::size_t, std::size_t, int, sockaddr*, socklen_t*);
   int (*poll_chk)(pollfd*, nfds_t, int, std::size_t);
   int (*ppoll_chk)(pollfd*, nfds_t, const timespec*, const sigset_t*, std::size_t);
-  int (*vfprintf_chk)(FILE*, int, const char*, va_list);
-  // Files and streams that are opened and written to.
-  std::size_t (*fwrite)(const void*, std::size_t, std::size_t, FILE*);
-  std::size_t (*fwrite_unlocked)(const void*, std::size_t, std::size_t, FILE*);
-  int (*vfprintf)(FILE*, const char*, va_list);
-  int (*fflush)(FILE*);
-  int (*fflush_unlocked)(FILE*);
-  int (*fclose)(FILE*);
+  // Files and streams that are opened.
   FILE* (*fopen)(const char*, const char*);
   int (*open)(const char*, int, ...);
   int (*openat)(int, const char*, int, ...);

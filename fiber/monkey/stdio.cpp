@@ -27,7 +27,7 @@ namespace fiber::monkey::detail {
 
 namespace {
 
-// The streams that tasks of this thread read or write at this moment.
+// The streams that tasks of this thread read at this moment.
 struct Busy {
   const FILE* stream;
   const TaskBase* task;
@@ -94,10 +94,10 @@ bool would_read(const FILE* stream) noexcept {
 
 // As libc does before it reads: the peer, or the user, may wait for the output.
 void flush_before_reading(FILE* stream) noexcept {
-  if ((stream->_flags & kPutting) != 0) real().fflush(stream);
+  if ((stream->_flags & kPutting) != 0) std::fflush(stream);
   if ((stream->_flags & (kLineBuffered | kUnbuffered)) != 0 &&
       (stdout->_flags & kLineBuffered) != 0)
-    real().fflush(stdout);
+    std::fflush(stdout);
 }
 
 // Waits until libc can read without blocking. Returns false, with errno and the stream's mark of an
@@ -302,7 +302,7 @@ pid_t program_of(const FILE* stream) noexcept {
 
 // Closes our end of the pipe, so that the program comes to its end, and keeps the number.
 void close_end(FILE* stream) noexcept {
-  real().fflush(stream);
+  std::fflush(stream);
   const Descriptor nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (nothing.get() >= 0) real().dup3(nothing.get(), stream->_fileno, O_CLOEXEC);
 }

@@ -5,8 +5,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <cstdarg>
-
 namespace calls {
 
 int fgetc(FILE* stream) { return ::fgetc(stream); }
@@ -33,21 +31,6 @@ ssize_t getdelim(char** line, std::size_t* size, int end, FILE* stream) {
 std::size_t fread(void* buffer, std::size_t size, std::size_t count, FILE* stream) {
   return ::fread(buffer, size, count, stream);
 }
-std::size_t fwrite(const void* data, std::size_t size, std::size_t count, FILE* stream) {
-  return ::fwrite(data, size, count, stream);
-}
-int fputs(const char* text, FILE* stream) { return ::fputs(text, stream); }
-int fputc(int byte, FILE* stream) { return ::fputc(byte, stream); }
-int putc_unlocked(int byte, FILE* stream) { return ::putc_unlocked(byte, stream); }
-int fprintf(FILE* stream, const char* format, ...) {
-  va_list values;
-  va_start(values, format);
-  const int length = ::vfprintf(stream, format, values);
-  va_end(values);
-  return length;
-}
-int fflush(FILE* stream) { return ::fflush(stream); }
-int fclose(FILE* stream) { return ::fclose(stream); }
 FILE* fopen(const char* path, const char* mode) { return ::fopen(path, mode); }
 int open(const char* path, int flags) { return ::open(path, flags); }
 FILE* popen(const char* command, const char* mode) { return ::popen(command, mode); }
