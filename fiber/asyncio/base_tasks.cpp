@@ -5,6 +5,7 @@
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/events.hpp>
 #include <fiber/asyncio/object_registry.hpp>
+#include <fiber/asyncio/thread_end.hpp>
 #include <fiber/core/own_thread.hpp>
 #include <fiber/cxxabi.hpp>
 
@@ -372,7 +373,8 @@ void TaskBase::run() {
     else
       run_body();
   } catch (const fiber::detail::forced_unwind&) {
-    throw;  // the thread is being cancelled
+    report_thread_end(*this);
+    throw;
   } catch (const CancelledError&) {
     cancelled = true;
     error = std::current_exception();

@@ -17,8 +17,6 @@ constexpr std::string_view kOutput =
     "waits inside of libc while the pipe, socket or terminal that it writes to is full: call it on "
     "a "
     "thread (to_thread) where that can happen";
-constexpr std::string_view kFifos =
-    "opening a FIFO waits for its other end: open it with O_NONBLOCK, or on a thread (to_thread)";
 constexpr std::string_view kJumps =
     "out of a handler it must stay on the stack of its task: that of an alarm() which the task set "
     "does, any other may not";
@@ -297,8 +295,6 @@ constexpr Blocking kAll[] = {
     {"psignal", kOutput},
     {"psiginfo", kOutput},
     {"perror", kOutput},
-    {"mkfifo", kFifos},
-    {"mkfifoat", kFifos},
     {"sigsuspend", kSignals},
     {"sigpause", kSignals},
     {"__sigpause", kSignals},

@@ -64,6 +64,14 @@ Hook policy_hook(const char* name, F* error, F* interrupt, F* never) noexcept {
            reinterpret_cast<void*>(never)}};
 }
 
+// The same of a template: by_policy("name", []<Cancel How> { return function<How>; }).
+template <class F>
+Hook by_policy(const char* name, F function) noexcept {
+  return policy_hook(name, function.template operator()<Cancel::error>(),
+                     function.template operator()<Cancel::interrupt>(),
+                     function.template operator()<Cancel::never>());
+}
+
 std::span<const Hook> stream_hooks() noexcept;   // read, write and their vectors
 std::span<const Hook> splice_hooks() noexcept;   // sendfile, splice
 std::span<const Hook> file_hooks() noexcept;     // pread, pwrite, fsync and relatives
@@ -77,6 +85,7 @@ std::span<const Hook> lock_hooks() noexcept;     // flock, lockf, fcntl
 std::span<const Hook> ipc_hooks() noexcept;      // mq_*, msg*, sem*
 std::span<const Hook> name_hooks() noexcept;     // getaddrinfo and relatives
 std::span<const Hook> stdio_hooks() noexcept;    // fgets, getline, fread, pclose
+std::span<const Hook> open_hooks() noexcept;     // open of a FIFO
 std::span<const Hook> loader_hooks() noexcept;   // dlopen
 std::span<const Hook> alarm_hooks() noexcept;    // alarm, setitimer, pause
 std::span<const Hook> mutex_hooks() noexcept;    // pthread_mutex_*

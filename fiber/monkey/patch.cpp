@@ -139,7 +139,7 @@ class Registry {
           detail::alarm_hooks(),     detail::mutex_hooks(),  detail::thread_hooks(),
           detail::condition_hooks(), detail::waking_hooks(), detail::syscall_hooks(),
           detail::file_hooks(),      detail::stdio_hooks(),  detail::user_hooks(),
-          detail::state_hooks()})
+          detail::state_hooks(),     detail::open_hooks()})
       for (const Hook& hook : hooks)
         if (void* original = detail::find_symbol(hook.name)) {
           replacements_.emplace(hook.name, Replacement{&hook, original});

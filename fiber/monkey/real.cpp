@@ -125,6 +125,9 @@ Real find_all() {
       .recvfrom_chk = Symbol("__recvfrom_chk"),
       .poll_chk = Symbol("__poll_chk"),
       .ppoll_chk = Symbol("__ppoll_chk"),
+      .fopen = Symbol("fopen64", "fopen"),
+      .open = Symbol("open64", "open"),
+      .openat = Symbol("openat64", "openat"),
   };
 }
 

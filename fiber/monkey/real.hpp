@@ -127,6 +127,10 @@ struct Real {
   ssize_t (*recvfrom_chk)(int, void*, std::size_t, std::size_t, int, sockaddr*, socklen_t*);
   int (*poll_chk)(pollfd*, nfds_t, int, std::size_t);
   int (*ppoll_chk)(pollfd*, nfds_t, const timespec*, const sigset_t*, std::size_t);
+  // Files and streams that are opened.
+  FILE* (*fopen)(const char*, const char*);
+  int (*open)(const char*, int, ...);
+  int (*openat)(int, const char*, int, ...);
 };
 
 // Returns the functions. The first call, made by the first patch, looks them up.

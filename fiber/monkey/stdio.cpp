@@ -7,6 +7,7 @@
 #include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
+#include <fiber/monkey/stdio.hpp>
 #include <fiber/monkey/transfer.hpp>
 
 #include <algorithm>
@@ -22,17 +23,63 @@
 
 namespace fiber::monkey::detail {
 
-#if defined(__GLIBC__)
+// --- turns --------------------------------------------------------------------------------------
+
 namespace {
 
-// Flags of glibc's streams, which are a part of its binary interface.
-constexpr int kUnbuffered = 0x2;
-constexpr int kNoReads = 0x4;
-constexpr int kEnd = 0x10;
-constexpr int kError = 0x20;
-constexpr int kInBackup = 0x100;  // reads what ungetc() has put back
-constexpr int kLineBuffered = 0x200;
-constexpr int kPutting = 0x800;
+// The streams that tasks of this thread read at this moment.
+struct Busy {
+  const FILE* stream;
+  const TaskBase* task;
+};
+std::vector<Busy>& busy_streams() noexcept {
+  thread_local std::vector<Busy> all;
+  return all;
+}
+
+}  // namespace
+
+Turn::Turn(const Call& call, const FILE* stream) noexcept : stream_(stream), task_(&call.task()) {
+  auto& all = busy_streams();
+  const auto is_busy = [&] {
+    return std::any_of(all.begin(), all.end(),
+                       [&](const Busy& its) { return its.stream == stream; });
+  };
+  Backoff backoff;
+  while (is_busy())
+    if (!backoff.pause(call)) return;
+  try {
+    all.push_back({stream, task_});
+    taken_ = true;
+  } catch (const std::bad_alloc&) {
+    errno = ENOMEM;
+  }
+}
+
+Turn::~Turn() {
+  if (taken_)
+    std::erase_if(busy_streams(),
+                  [&](const Busy& its) { return its.stream == stream_ && its.task == task_; });
+}
+
+TurnsPutAway::TurnsPutAway(const TaskBase& task) noexcept : task_(&task) {
+  std::erase_if(busy_streams(), [&](const Busy& its) {
+    if (its.task != task_) return false;
+    if (count_ < kMost) streams_[count_++] = its.stream;
+    return true;
+  });
+}
+
+TurnsPutAway::~TurnsPutAway() {
+  try {
+    for (std::size_t i = 0; i < count_; ++i) busy_streams().push_back({streams_[i], task_});
+  } catch (const std::bad_alloc&) {
+    // Others may come between.
+  }
+}
+
+#if defined(__GLIBC__)
+namespace {
 
 bool is_empty(const FILE* stream) noexcept { return stream->_IO_read_ptr >= stream->_IO_read_end; }
 
@@ -43,12 +90,6 @@ bool would_read(const FILE* stream) noexcept {
       (stream->_flags & kInBackup) != 0 && stream->_IO_save_base < stream->_IO_save_end;
   return is_empty(stream) && !has_rest && stream->_fileno >= 0 &&
          (stream->_flags & (kNoReads | kEnd)) == 0;
-}
-
-bool may_wait(int fd) noexcept {
-  struct stat status {};
-  return ::fstat(fd, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode) &&
-         !S_ISBLK(status.st_mode);
 }
 
 // As libc does before it reads: the peer, or the user, may wait for the output.
@@ -66,51 +107,10 @@ bool until_readable(const Call& call, FILE* stream) noexcept {
   const int fd = stream->_fileno;
   if (!would_read(stream) || !may_wait(fd)) return true;
   flush_before_reading(stream);
-  Attempts attempts(call, fd, Direction::reading);
-  while (!is_ready(fd, Direction::reading)) {
-    if (attempts.again()) continue;
-    if (attempts.unwatchable() || errno == EAGAIN || errno == EBADF) break;  // libc says the rest
-    stream->_flags |= kError;
-    return false;
-  }
+  if (!until_ready(call, stream, Direction::reading)) return false;
   errno = error;
   return true;
 }
-
-// The streams that tasks of this thread read at this moment: to libc's lock the tasks are one.
-std::vector<const FILE*>& streams_being_read() noexcept {
-  thread_local std::vector<const FILE*> all;
-  return all;
-}
-
-// One task's turn at a stream, for a whole line or block.
-class Turn {
- public:
-  Turn(const Call& call, const FILE* stream) noexcept : stream_(stream) {
-    auto& all = streams_being_read();
-    Backoff backoff;
-    while (std::find(all.begin(), all.end(), stream) != all.end())
-      if (!backoff.pause(call)) return;
-    try {
-      all.push_back(stream);
-      taken_ = true;
-    } catch (const std::bad_alloc&) {
-      errno = ENOMEM;
-    }
-  }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-  ~Turn() {
-    if (!taken_) return;
-    auto& all = streams_being_read();
-    all.erase(std::find(all.begin(), all.end(), stream_));
-  }
-  explicit operator bool() const noexcept { return taken_; }
-
- private:
-  const FILE* stream_;
-  bool taken_ = false;
-};
 
 std::size_t bytes_there(const FILE* stream) noexcept {
   return is_empty(stream) ? 0
@@ -329,6 +329,23 @@ int pclose_(FILE* stream) noexcept {
 }
 
 }  // namespace
+
+bool may_wait(int fd) noexcept {
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode) &&
+         !S_ISBLK(status.st_mode);
+}
+
+bool until_ready(const Call& call, FILE* stream, Direction direction) noexcept {
+  Attempts attempts(call, stream->_fileno, direction);
+  while (!is_ready(stream->_fileno, direction)) {
+    if (attempts.again()) continue;
+    if (attempts.unwatchable() || errno == EAGAIN || errno == EBADF) break;  // libc says the rest
+    stream->_flags |= kError;
+    return false;
+  }
+  return true;
+}
 
 std::span<const Hook> stdio_hooks() noexcept {
   static const Hook hooks[] = {

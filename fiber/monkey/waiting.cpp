@@ -2,6 +2,7 @@
 #include <fiber/monkey/alarms.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/state.hpp>
+#include <fiber/monkey/stdio.hpp>
 #include <fiber/monkey/threads.hpp>
 #include <fiber/monkey/waiting.hpp>
 
@@ -151,6 +152,7 @@ Wake Call::wait_for(std::span<DescriptorWait> descriptors, std::int64_t deadline
       const Wake wake = wait_unless_cancelled(descriptors, std::min(deadline, alarm), shown);
       if (wake != Wake::timed_out || alarm > now() || alarm_of(*task_) != alarm) return wake;
     }
+    const TurnsPutAway turns(*task_);
     if (run_alarm_handler() && restarts) continue;
     errno = EINTR;
     return Wake::failed;
@@ -172,6 +174,7 @@ Wake Call::wait_for_signals_too(std::span<DescriptorWait> descriptors, std::int6
     if (looks_first_ && !std::exchange(has_looked_, true)) return wake;
     has_looked_ = false;
     const PolicyOfCall policy(Cancel::error);
+    const TurnsPutAway turns(*task_);
     const HeldSignals::Came came = signals_->held.let_come();
     if (came == HeldSignals::Came::nothing) continue;
     if (came == HeldSignals::Came::restarting && restarts) continue;

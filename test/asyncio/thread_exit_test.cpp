@@ -12,6 +12,7 @@
 
 #include "support/child_process.hpp"
 #include "support/events.hpp"
+#include "support/log.hpp"
 #include "support/trace.hpp"
 
 using namespace support;
@@ -368,3 +369,33 @@ TEST_CASE("exit() unwinds a loop that its thread has left, and one in whose task
     CHECK(ended.status == 3);
   }
 }
+
+// ThreadSanitizer requires a thread to end on the stack on which it began.
+#if !defined(FIBER_TSAN)
+TEST_CASE("pthread_exit in a task ends the thread of the loop, and is told") {
+  Log log;
+  Events events;
+  std::thread([&] {
+    asyncio::run([&] {
+      const auto other = create_task([&] {
+        const AtEnd task_end([&] { events("other"); });
+        await(asyncio::sleep(1h));
+      });
+      await(asyncio::sleep(0));
+      const auto leaves = create_task(
+          [&] {
+            const AtEnd task_end([&] { events("leaves"); });
+            ::pthread_exit(nullptr);
+          },
+          {.name = "leaves"});
+      await(leaves);
+    });
+    events("returned");
+  }).join();
+  CHECK(events.take() == "leaves other");
+  const std::string told = log.take();
+  CHECK(told.starts_with("ERROR pthread_exit() or pthread_cancel() in <Task "));
+  CHECK(told.find("name='leaves'") != std::string::npos);
+  CHECK(told.ends_with("> ends the thread of the event loop, and all its tasks"));
+}
+#endif

@@ -55,6 +55,17 @@ std::string line_of(FILE* stream, int size = 100) {
 
 }  // namespace
 
+TEST_CASE("a task that has jumped out of a call by an alarm does not keep others from the stream") {
+  run([&] {
+    const Ends ends = pipe();
+    const Stream in(ends.a);
+    for (int i = 0; i < 2; ++i) CHECK(calls::jump_out_of_fgets(in));
+    put(ends.b, "line\n");
+    const auto other = start([&] { return line_of(in); });
+    CHECK(await(other) == "line\n");
+  });
+}
+
 TEST_CASE("fgets waits for a line that comes in parts") {
   for (const bool buffered : {true, false}) {
     CAPTURE(buffered);

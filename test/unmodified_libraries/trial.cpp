@@ -164,9 +164,10 @@ class Trial {
 void try_out(const Client& client) { Trial(client).run(); }
 
 void print(const Row& row) {
-  std::printf("legacy-row: | %s | %s | %d | %.2f s | %.2f s | %s | %s | %s |\n",
-              row.library.c_str(), row.server.c_str(), row.at_once, row.one, row.all,
-              shortened(row.error).c_str(), shortened(row.cut_short).c_str(), row.policy.c_str());
+  std::printf(
+      "legacy-row: | %s | %s | %d | %.2f s | %.2f s | %s | %s | %s |\n", row.library.c_str(),
+      row.server.c_str(), row.at_once, row.one, row.all, shortened(row.error).c_str(),
+      shortened(row.cut_short.empty() ? "(no text)" : row.cut_short).c_str(), row.policy.c_str());
   std::fflush(stdout);
 }
 

@@ -1,0 +1,148 @@
+// Opening a FIFO, which waits for its other end.
+//
+// No event reports that somebody opens it: the task tries again, after 25 ms at most. Other files
+// are opened as ever.
+#include <fiber/monkey/descriptor.hpp>
+#include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/real.hpp>
+#include <fiber/monkey/transfer.hpp>
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+namespace fiber::monkey::detail {
+namespace {
+
+bool is_fifo(int directory, const char* path) noexcept {
+  struct stat status {};
+  const int error = errno;
+  const bool is =
+      path != nullptr && ::fstatat(directory, path, &status, 0) == 0 && S_ISFIFO(status.st_mode);
+  errno = error;
+  return is;
+}
+
+// Whether somebody writes, or has written. `scratch` is a pipe, to which a byte may be copied.
+bool has_writer(int fd, int scratch) noexcept {
+  if (is_ready(fd, Direction::reading)) return true;  // bytes, or writers that have come and gone
+  const ssize_t copied = real().tee(fd, scratch, 1, SPLICE_F_NONBLOCK);
+  return copied > 0 || (copied < 0 && errno == EAGAIN);
+}
+
+bool until_written(const Call& call, int fd) noexcept {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;
+  const Descriptor scratch_end(ends[0]);
+  const Descriptor scratch(ends[1]);
+  Backoff backoff;
+  while (!has_writer(fd, scratch.get()))
+    if (!backoff.pause(call)) return false;
+  return true;
+}
+
+// The kernel opens an end for writing only if there is a reader.
+int open_to_write(const Call& call, int directory, const char* path, int flags,
+                  mode_t mode) noexcept {
+  Backoff backoff;
+  for (;;) {
+    const int fd = real().openat(directory, path, flags | O_NONBLOCK, mode);
+    if (fd >= 0 || errno != ENXIO || !backoff.pause(call)) return fd;
+  }
+}
+
+int open_fifo(const Call& call, int directory, const char* path, int flags, mode_t mode) noexcept {
+  const bool reads = (flags & O_ACCMODE) == O_RDONLY;
+  const int fd = reads ? real().openat(directory, path, flags | O_NONBLOCK, mode)
+                       : open_to_write(call, directory, path, flags, mode);
+  if (fd < 0) return fd;
+  if (reads && !until_written(call, fd)) {
+    const Descriptor closed(fd);
+    return -1;
+  }
+  ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+  return call.done(fd);
+}
+
+// Whether the kernel would wait.
+bool waits(int directory, const char* path, int flags) noexcept {
+  const int access = flags & O_ACCMODE;
+  return (access == O_RDONLY || access == O_WRONLY) &&
+         (flags & (O_NONBLOCK | O_PATH | O_DIRECTORY)) == 0 && is_in_task() &&
+         is_fifo(directory, path);
+}
+
+int open_under(Cancel how, int directory, const char* path, int flags, mode_t mode) noexcept {
+  const PolicyOfCall policy(how);
+  const Call call;
+  return open_fifo(call, directory, path, flags, mode);
+}
+
+// Like libc, take a mode, even if there is none.
+template <Cancel How>
+int open_(const char* path, int flags, ...) {
+  va_list list;
+  va_start(list, flags);
+  const mode_t mode = va_arg(list, mode_t);
+  va_end(list);
+  if (!waits(AT_FDCWD, path, flags)) return real().open(path, flags, mode);
+  return open_under(How, AT_FDCWD, path, flags, mode);
+}
+template <Cancel How>
+int openat_(int directory, const char* path, int flags, ...) {
+  va_list list;
+  va_start(list, flags);
+  const mode_t mode = va_arg(list, mode_t);
+  va_end(list);
+  if (!waits(directory, path, flags)) return real().openat(directory, path, flags, mode);
+  return open_under(How, directory, path, flags, mode);
+}
+template <Cancel How>
+int creat_(const char* path, mode_t mode) {
+  return open_<How>(path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
+
+// For a mode of fopen() that does not both read and write.
+int flags_of(const char* mode) noexcept {
+  int flags = O_WRONLY;
+  if (mode[0] == 'r') flags = O_RDONLY;
+  if (std::strchr(mode, 'e') != nullptr) flags |= O_CLOEXEC;
+  return flags;
+}
+
+FILE* fopen_(const char* path, const char* mode) noexcept {
+  if (mode == nullptr || std::strchr("rwa", mode[0]) == nullptr ||
+      std::strchr(mode, '+') != nullptr || !waits(AT_FDCWD, path, flags_of(mode)))
+    return real().fopen(path, mode);
+  const Call call;
+  const int fd = open_fifo(call, AT_FDCWD, path, flags_of(mode), 0);
+  if (fd < 0) return nullptr;
+  FILE* stream = ::fdopen(fd, mode);
+  if (stream == nullptr) const Descriptor closed(fd);
+  return stream;
+}
+
+}  // namespace
+
+std::span<const Hook> open_hooks() noexcept {
+  static const Hook hooks[] = {
+      by_policy("open", []<Cancel How> { return open_<How>; }),
+      by_policy("open64", []<Cancel How> { return open_<How>; }),
+      by_policy("__open_2", []<Cancel How> { return open_<How>; }),
+      by_policy("__open64_2", []<Cancel How> { return open_<How>; }),
+      by_policy("openat", []<Cancel How> { return openat_<How>; }),
+      by_policy("openat64", []<Cancel How> { return openat_<How>; }),
+      by_policy("__openat_2", []<Cancel How> { return openat_<How>; }),
+      by_policy("__openat64_2", []<Cancel How> { return openat_<How>; }),
+      by_policy("creat", []<Cancel How> { return creat_<How>; }),
+      by_policy("creat64", []<Cancel How> { return creat_<How>; }),
+      hook<fopen_>("fopen"),
+      hook<fopen_>("fopen64"),
+  };
+  return hooks;
+}
+
+}  // namespace fiber::monkey::detail
