@@ -287,7 +287,7 @@ TEST_CASE("a std::future that a task or a thread fulfils") {
       say("late");
       say(future.get());
     });
-    await(asyncio::sleep(10ms));
+    while (say.count < 1) await(asyncio::sleep(1ms));
     promise.set_value(7);
     await(waiter);
     say(std::async(std::launch::async, [] { return 8; }).get());
