@@ -40,12 +40,12 @@
 // sigwait and its relatives, locks on files (flock, lockf, fcntl), message queues (mq_*, msg*),
 // semop, files on disks (pread, pwrite, fsync, and read and write of files), and, on threads of the
 // loop's default executor, getaddrinfo and its relatives. With glibc also mutexes that another task
-// of the thread holds, recursive or not, read-write locks, sem_wait, barriers, condition variables,
+// of the thread holds, recursive or not, read-write locks, sem_wait, condition variables,
 // joining a thread, pthread_once, the static variables of functions, opening a FIFO, reading by
 // stdio, and pclose.
 //
-// Not cooperative: writing by stdio. asyncio::StallMonitor (asyncio/stall.hpp) finds calls that
-// still block; fiber/monkey/README.md explains all of this.
+// Not cooperative: barriers, writing by stdio. asyncio::StallMonitor (asyncio/stall.hpp) finds
+// calls that still block; fiber/monkey/README.md explains all of this.
 //
 // Patching also makes the default stacks of tasks 1 MiB large, for code written for threads.
 #pragma once

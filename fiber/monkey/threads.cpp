@@ -10,14 +10,10 @@
 #include <fiber/monkey/waiting.hpp>
 
 #include <cstdint>
-#include <cstring>
-#include <limits>
 #include <mutex>
 
-#include <linux/futex.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <sys/syscall.h>
 #include <threads.h>
 #include <time.h>
 
@@ -62,8 +58,6 @@ RealThreads find_all() noexcept {
   find(all.setresgid, "setresgid");
   find(all.setgroups, "setgroups");
   find(all.initgroups, "initgroups");
-  find(all.barrier_wait, "pthread_barrier_wait");
-  find(all.barrier_destroy, "pthread_barrier_destroy");
   return all;
 }
 
@@ -228,112 +222,16 @@ bool futex_wait_(void* self, unsigned* word, unsigned value, bool has_limit, std
 }
 #endif
 
-// Waits while `is_so(word)`, for another task or thread. Returns whether the word has changed: a
-// task that is unwound with its loop must come to an end.
-template <class T, class F>
-bool wait_while(const T* word, F is_so) noexcept {
-  const auto attempt = [=] { return is_so(__atomic_load_n(word, __ATOMIC_ACQUIRE)) ? EBUSY : 0; };
-  return attempt() == 0 || until_free(attempt, [] { return ECANCELED; }) == 0;
-}
-
-// --- barriers -----------------------------------------------------------------------------------
-// Tasks and threads may come to one barrier. So a task does what glibc's function does, but for the
-// waiting. A wait cannot fail, and cancellation takes effect afterwards.
-
-// A pthread_barrier_t in glibc.
-struct Barrier {
-  unsigned come;     // since the barrier was made, or has begun anew
-  unsigned through;  // of those: a multiple of the size
-  unsigned size;
-  int shared;
-  unsigned gone;  // of those that are through
-};
-static_assert(sizeof(Barrier) <= sizeof(pthread_barrier_t));
-
-// Returns how many may come until the barrier begins anew.
-unsigned most_that_come(const Barrier& barrier) noexcept {
-  constexpr unsigned kThreshold = std::numeric_limits<unsigned>::max() / 2;
-  return kThreshold - kThreshold % barrier.size;
-}
-
-// Whether the layout is the one above, by a barrier that somebody has passed.
-bool is_layout_known() noexcept {
-  static const bool known = [] {
-    pthread_barrier_t fresh;
-    if (::pthread_barrier_init(&fresh, nullptr, 1) != 0) return false;
-    real_threads().barrier_wait(&fresh);
-    Barrier words{};
-    std::memcpy(&words, &fresh, sizeof words);
-    real_threads().barrier_destroy(&fresh);
-    return words.come == 1 && words.through == 1 && words.size == 1 && words.gone == 1;
-  }();
-  return known;
-}
-
-// The barrier may be one of this process, or shared with others.
-void wake_all(const unsigned* word) noexcept {
-  constexpr int kAll = std::numeric_limits<int>::max();
-  for (const int operation : {FUTEX_WAKE_PRIVATE, FUTEX_WAKE})
-    real().syscall(SYS_futex, word, operation, kAll);
-}
-
-// Counts one more; returns the number. Waits while so many have come that the barrier begins anew.
-unsigned come_to(Barrier& barrier) noexcept {
-  const unsigned most = most_that_come(barrier);
-  for (;;) {
-    const unsigned number = __atomic_add_fetch(&barrier.come, 1, __ATOMIC_ACQ_REL);
-    if (number <= most) return number;
-    if (!wait_while(&barrier.come, [=](unsigned come) { return come > most; })) return 0;
-  }
-}
-
-void let_through(Barrier& barrier, unsigned number) noexcept {
-  unsigned through = __atomic_load_n(&barrier.through, __ATOMIC_RELAXED);
-  while (through + barrier.size <= number) {
-    const unsigned now = number - number % barrier.size;
-    if (!__atomic_compare_exchange_n(&barrier.through, &through, now, true, __ATOMIC_RELEASE,
-                                     __ATOMIC_RELAXED))
-      continue;
-    wake_all(&barrier.through);
-    return;
-  }
-}
-
-// The last one that may come makes the barrier begin anew.
-void leave(Barrier& barrier) noexcept {
-  const unsigned most = most_that_come(barrier);
-  if (__atomic_add_fetch(&barrier.gone, 1, __ATOMIC_ACQ_REL) != most) return;
-  __atomic_store_n(&barrier.through, 0, __ATOMIC_RELAXED);
-  __atomic_store_n(&barrier.gone, 0, __ATOMIC_RELAXED);
-  __atomic_store_n(&barrier.come, 0, __ATOMIC_RELEASE);
-  wake_all(&barrier.come);
-}
-
-int barrier_wait_(pthread_barrier_t* its) noexcept {
-  if (its == nullptr || !is_layout_known()) return real_threads().barrier_wait(its);
-  auto& barrier = *reinterpret_cast<Barrier*>(its);
-  const unsigned size = barrier.size;
-  const unsigned number = come_to(barrier);
-  if (number == 0) return ECANCELED;
-  let_through(barrier, number);
-  if (!wait_while(&barrier.through, [=](unsigned through) { return through < number; }))
-    return ECANCELED;
-  leave(barrier);
-  return number % size == 0 ? PTHREAD_BARRIER_SERIAL_THREAD : 0;
-}
-
-// libc's function waits until all that are through have gone, which tasks of this thread could not.
-int barrier_destroy_(pthread_barrier_t* its) noexcept {
-  if (its != nullptr && is_layout_known()) {
-    const auto& barrier = *reinterpret_cast<const Barrier*>(its);
-    wait_while(&barrier.gone, [&](unsigned gone) {
-      return gone < __atomic_load_n(&barrier.through, __ATOMIC_ACQUIRE);
-    });
-  }
-  return real_threads().barrier_destroy(its);
-}
-
 // --- initialisers that run once -----------------------------------------------------------------
+
+// Waits while another task or thread runs the initialiser: `is_begun(word)`.
+template <class F>
+void wait_while_begun(const int* word, F is_begun) noexcept {
+  const auto attempt = [=] {
+    return is_begun(__atomic_load_n(word, __ATOMIC_ACQUIRE)) ? EBUSY : 0;
+  };
+  if (attempt() == EBUSY) until_free(attempt, [] { return 0; });
+}
 
 // A pthread_once_t in glibc: the lowest bit says that the initialiser runs, the next one that it
 // has run. The others count the forks: in a child process, an initialiser that ran at the fork
@@ -359,7 +257,7 @@ int once_(pthread_once_t* control, void (*initialise)()) {
     void* const callable = std::__once_callable;
     void (*const call)() = std::__once_call;
 #endif
-    wait_while(control, [count = count_of_forks()](int word) {
+    wait_while_begun(control, [count = count_of_forks()](int word) {
       return (word & kRuns) != 0 && (word & kForks) == count;
     });
 #if defined(__GLIBCXX__) && defined(_GLIBCXX_HAVE_TLS)
@@ -379,8 +277,9 @@ int once_(pthread_once_t* control, void (*initialise)()) {
 // The guard of a static variable of a function, in the C++ runtime of GCC: the first byte says that
 // the variable is initialised, others that its initialiser runs.
 int guard_acquire_(std::uint64_t* guard) {
-  wait_while(reinterpret_cast<const int*>(guard),
-             [](int word) { return word != 0 && *reinterpret_cast<const char*>(&word) == 0; });
+  wait_while_begun(reinterpret_cast<const int*>(guard), [](int word) {
+    return word != 0 && *reinterpret_cast<const char*>(&word) == 0;
+  });
   return real_threads().guard_acquire(guard);
 }
 #endif
@@ -412,8 +311,6 @@ std::span<const Hook> thread_hooks() noexcept {
     hook<sem_wait_>("sem_wait"),
     hook<sem_timedwait_>("sem_timedwait"),
     hook<sem_clockwait_>("sem_clockwait"),
-    hook<barrier_wait_>("pthread_barrier_wait"),
-    hook<barrier_destroy_>("pthread_barrier_destroy"),
 #if !defined(FIBER_TSAN)  // TSan replaces pthread_once, with a word of another layout
     plain_hook<once_>("pthread_once"),
     plain_hook<once_>("__pthread_once"),

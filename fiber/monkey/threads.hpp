@@ -47,8 +47,6 @@ struct RealThreads {
   int (*setresgid)(gid_t, gid_t, gid_t);
   int (*setgroups)(std::size_t, const gid_t*);
   int (*initgroups)(const char*, gid_t);
-  int (*barrier_wait)(pthread_barrier_t*);
-  int (*barrier_destroy)(pthread_barrier_t*);
 };
 // The first call must come before the first patch: it initialises a static variable.
 const RealThreads& real_threads() noexcept;
@@ -61,7 +59,7 @@ int unlock_mutex(pthread_mutex_t* mutex) noexcept;
 void forget_waiting_tasks() noexcept;
 
 std::span<const Hook>
-thread_hooks() noexcept;  // pthread_rwlock_*, sem_*, pthread_join, pthread_barrier_*
+thread_hooks() noexcept;  // pthread_rwlock_*, sem_*, pthread_join, pthread_once
 std::span<const Hook> condition_hooks() noexcept;  // pthread_cond_*wait
 std::span<const Hook> user_hooks() noexcept;       // setuid and relatives
 // Those that may wake a task of another object: patched in every object as soon as one is patched.

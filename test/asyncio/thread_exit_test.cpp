@@ -373,29 +373,35 @@ TEST_CASE("exit() unwinds a loop that its thread has left, and one in whose task
 // ThreadSanitizer requires a thread to end on the stack on which it began.
 #if !defined(FIBER_TSAN)
 TEST_CASE("pthread_exit in a task ends the thread of the loop, and is told") {
-  Log log;
-  Events events;
-  std::thread([&] {
-    asyncio::run([&] {
-      const auto other = create_task([&] {
-        const AtEnd task_end([&] { events("other"); });
-        await(asyncio::sleep(1h));
+  // In a child process: the descriptors of a loop whose thread is gone stay open.
+  const auto ended = run_forked([] {
+    const auto print = [](const char* text) {
+      std::fputs(text, stdout);
+      std::fflush(stdout);
+    };
+    std::thread([&] {
+      asyncio::run([&] {
+        const auto other = create_task([&] {
+          const AtEnd task_end([&] { print("other\n"); });
+          await(asyncio::sleep(1h));
+        });
+        await(asyncio::sleep(0));
+        const auto leaves = create_task(
+            [&] {
+              const AtEnd task_end([&] { print("leaves\n"); });
+              ::pthread_exit(nullptr);
+            },
+            {.name = "leaves"});
+        await(leaves);
       });
-      await(asyncio::sleep(0));
-      const auto leaves = create_task(
-          [&] {
-            const AtEnd task_end([&] { events("leaves"); });
-            ::pthread_exit(nullptr);
-          },
-          {.name = "leaves"});
-      await(leaves);
-    });
-    events("returned");
-  }).join();
-  CHECK(events.take() == "leaves other");
-  const std::string told = log.take();
-  CHECK(told.starts_with("ERROR pthread_exit() or pthread_cancel() in <Task "));
-  CHECK(told.find("name='leaves'") != std::string::npos);
-  CHECK(told.ends_with("> ends the thread of the event loop, and all its tasks"));
+      print("returned\n");
+    }).join();
+    std::_Exit(3);
+  });
+  CHECK(ended.out() == "leaves\nother\n");
+  CHECK(ended.errors.starts_with("pthread_exit() or pthread_cancel() in <Task "));
+  CHECK(ended.errors.find("name='leaves'") != std::string::npos);
+  CHECK(ended.errors.ends_with("> ends the thread of the event loop, and all its tasks\n"));
+  CHECK(ended.status == 3);
 }
 #endif

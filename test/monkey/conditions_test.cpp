@@ -282,12 +282,14 @@ TEST_CASE("a std::future that a task or a thread fulfils") {
   run([&] {
     std::promise<int> promise;
     std::future<int> future = promise.get_future();
+    bool late = false;
     const auto waiter = start([&] {
       CHECK(future.wait_for(2ms) == std::future_status::timeout);
+      late = true;
       say("late");
       say(future.get());
     });
-    while (say.count < 1) await(asyncio::sleep(1ms));
+    while (!late) await(asyncio::sleep(1ms));
     promise.set_value(7);
     await(waiter);
     say(std::async(std::launch::async, [] { return 8; }).get());

@@ -83,13 +83,13 @@ TEST_CASE("streams are opened so, too, and other files as ever") {
       REQUIRE(stream != nullptr);
       char line[10];
       CHECK(calls::fgets(line, sizeof line, stream) == line);
-      CHECK(calls::fclose(stream) == 0);
+      CHECK(std::fclose(stream) == 0);
       return std::string(line);
     });
     FILE* stream = calls::fopen(fifo.path(), "w");
     REQUIRE(stream != nullptr);
-    CHECK(calls::fputs("line\n", stream) >= 0);
-    CHECK(calls::fclose(stream) == 0);
+    CHECK(std::fputs("line\n", stream) >= 0);
+    CHECK(std::fclose(stream) == 0);
     CHECK(await(reader) == "line\n");
 
     CHECK(calls::fopen("/no/such/file", "r") == nullptr);

@@ -52,8 +52,6 @@ int sem_timedwait(sem_t* semaphore, const timespec* until) {
 int sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until) {
   return ::sem_clockwait(semaphore, clock, until);
 }
-int barrier_wait(pthread_barrier_t* barrier) { return ::pthread_barrier_wait(barrier); }
-int barrier_destroy(pthread_barrier_t* barrier) { return ::pthread_barrier_destroy(barrier); }
 int once(pthread_once_t* control, void (*initialise)()) {
   return ::pthread_once(control, initialise);
 }

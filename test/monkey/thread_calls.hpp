@@ -38,8 +38,6 @@ int thrd_join(thrd_t thread, int* result);
 int sem_wait(sem_t* semaphore);
 int sem_timedwait(sem_t* semaphore, const timespec* until);
 int sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until);
-int barrier_wait(pthread_barrier_t* barrier);
-int barrier_destroy(pthread_barrier_t* barrier);
 int once(pthread_once_t* control, void (*initialise)());
 void c_call_once(once_flag* flag, void (*initialise)());
 void call_once(std::once_flag& flag, const std::function<void()>& initialise);
