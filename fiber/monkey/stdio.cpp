@@ -1,8 +1,8 @@
 // Streams of stdio that are read, and pipes to programs that are closed.
 //
 // libc reads a stream's descriptor in internal functions that cannot be patched. So, if the buffer
-// of the stream is empty, the replacements wait until the descriptor is readable before they call libc's
-// functions, which then find something to read. A line or a block that comes in parts is put
+// of the stream is empty, the replacements wait until the descriptor is readable before they call
+// libc's functions, which then find something to read. A line or a block that comes in parts is put
 // together.
 #include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/hooks.hpp>

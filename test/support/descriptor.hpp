@@ -10,7 +10,8 @@
 
 namespace support {
 
-// Owns a descriptor, or none. `kClose` closes it: tests of patched calls have a close() of their own.
+// Owns a descriptor, or none. `kClose` closes it: tests of patched calls have a close() of their
+// own.
 template <int (*kClose)(int)>
 class DescriptorClosedBy {
  public:

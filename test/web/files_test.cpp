@@ -40,7 +40,7 @@ namespace {
 class NoDescriptors {
  public:
   NoDescriptors() {
-    // UndefinedBehaviorSanitizer needs a pipe for the first look at a class: here that of the texts.
+    // UndefinedBehaviorSanitizer needs a pipe for its first look at a class: the category's.
     (void)std::system_category().message(EMFILE);
     ::getrlimit(RLIMIT_NOFILE, &before_);
     const int next = ::dup(0);
