@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "support/events.hpp"
+#include "support/platform.hpp"
 #include "support/socket_pair.hpp"
 #include "support/trace.hpp"
 
@@ -286,6 +287,7 @@ TEST_CASE("close() of a socket object wakes the tasks that wait for it") {
 }
 
 TEST_CASE("under a foreign main loop, too, a wait is for the file that its number stands for") {
+  if (support::lacks_loop_descriptor()) return;
   const asyncio::EventLoop loop = asyncio::new_event_loop();
   pollfd entry{loop.fileno(), POLLIN, 0};
   std::string got;

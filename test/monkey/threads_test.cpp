@@ -306,11 +306,11 @@ TEST_CASE("C11's mutexes keep tasks apart") {
 TEST_CASE("what runs once and waits meanwhile is waited for by other tasks") {
   Events say;
   events = &say;
-  static pthread_once_t control = PTHREAD_ONCE_INIT;
-  static once_flag flag = ONCE_FLAG_INIT;
   run([&] {
     std::vector<asyncio::Task<int>> tasks;
 #if !defined(FIBER_TSAN)
+    static pthread_once_t control = PTHREAD_ONCE_INIT;
+    static once_flag flag = ONCE_FLAG_INIT;
     const auto check = [&](auto once) {
       for (int i = 0; i < 3; ++i)
         tasks.push_back(start([once] {
