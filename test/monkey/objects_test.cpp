@@ -157,8 +157,10 @@ TEST_CASE(
 
 TEST_CASE("what waits is patched or told, in each of its spellings") {
   const auto names = monkey::patchable();
-  for (const char* name : {"call_once",
-                           "__fgetws_chk",
+#if !defined(FIBER_TSAN)  // whose word of call_once has another layout
+  CHECK(has(names, "call_once"));
+#endif
+  for (const char* name : {"__fgetws_chk",
                            "fgetwc_unlocked",
                            "fwscanf",
                            "__isoc99_fwscanf",
