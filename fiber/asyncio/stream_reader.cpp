@@ -32,6 +32,8 @@ void ReaderObject::feed_eof() {
 void ReaderObject::feed_data(std::string_view data) {
   if (eof_) throw RuntimeError("feed_data after feed_eof");
   if (data.empty()) return;
+  // The whole of the buffer as it would be had the waiter not been served first: Python pauses by it.
+  const std::size_t size = buffer_.size() + data.size();
   if (waiter_ != nullptr && buffer_.empty() && !waiter_->done()) {
     if (waiter_->text != nullptr) {
       waiter_->given = std::min(waiter_->most, data.size());
@@ -44,8 +46,7 @@ void ReaderObject::feed_data(std::string_view data) {
   }
   buffer_.append(data);
   wake();
-  if (source_ != nullptr && !paused_ && buffer_.size() > limit_ &&
-      buffer_.size() - limit_ > limit_) {
+  if (source_ != nullptr && !paused_ && size > limit_ && size - limit_ > limit_) {
     paused_ = true;
     source_->pause_reading();
   }

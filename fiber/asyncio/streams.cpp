@@ -38,10 +38,15 @@ StreamPair pair_of(Opening& opening, core::Owner<TransportLayer> layer) {
 
 }  // namespace
 
-StreamPair connect(const std::string& host, int port, const OpenConnectionOptions& options) {
+ConnectTo::ConnectTo(std::string host, int port, OpenConnectionOptions&& options) noexcept
+    : host_(std::move(host)), port_(port), options_(std::move(options)) {}
+ConnectTo::ConnectTo(ConnectTo&& other) noexcept = default;
+ConnectTo::~ConnectTo() = default;
+
+StreamPair ConnectTo::operator()() const {
   LoopObject& loop = running_loop();
-  core::Owner<TransportLayer> layer = client_layer(options, &host);
-  return pair_of(*open_tcp(loop, host, port, connect_arguments(options), options.limit),
+  core::Owner<TransportLayer> layer = client_layer(options_, &host_);
+  return pair_of(*open_tcp(loop, host_, port_, connect_arguments(options_), options_.limit),
                  std::move(layer));
 }
 

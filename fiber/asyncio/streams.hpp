@@ -295,8 +295,23 @@ namespace detail {
 
 using client_connected = std::function<void(StreamReader&, StreamWriter&)>;
 
-FIBER_API StreamPair connect(const std::string& host, int port,
-                             const OpenConnectionOptions& options);
+/// Connects when it is called. Moved out of line: where GCC 12 inlines the move of an empty option, it
+/// warns of a string that was never set.
+class FIBER_API ConnectTo {
+ public:
+  ConnectTo(std::string host, int port, OpenConnectionOptions&& options) noexcept;
+  ConnectTo(ConnectTo&& other) noexcept;
+  ConnectTo(const ConnectTo&) = delete;
+  ConnectTo& operator=(const ConnectTo&) = delete;
+  ConnectTo& operator=(ConnectTo&&) = delete;
+  ~ConnectTo();
+  StreamPair operator()() const;
+
+ private:
+  std::string host_;
+  int port_;
+  OpenConnectionOptions options_;
+};
 FIBER_API StreamPair connect_unix(const std::string& path,
                                   const OpenUnixConnectionOptions& options);
 FIBER_API StreamPair connect_given(GivenDescriptor& sock, const OpenUnixConnectionOptions& options);
@@ -344,9 +359,7 @@ concept client_connected_callback =
 /// Connects to a TCP server; tries the addresses of the host in order. Throws gaierror,
 /// ConnectionRefusedError and other OSErrors; await it. Python: asyncio.open_connection.
 inline auto open_connection(std::string host, int port, OpenConnectionOptions options = {}) {
-  return detail::Deferred([host = std::move(host), port, options = std::move(options)] {
-    return detail::connect(host, port, options);
-  });
+  return detail::Deferred(detail::ConnectTo(std::move(host), port, std::move(options)));
 }
 /// Takes over a connected stream socket, which stays the caller's if this throws: RuntimeError if
 /// another connection has it already, ValueError, OSError; or if the result is never awaited. When

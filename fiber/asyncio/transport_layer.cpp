@@ -171,6 +171,12 @@ void TransportObject::connection_lost(const std::exception_ptr&) {
 
 }  // namespace detail
 
+ssl_argument::ssl_argument(const ssl_argument& other) noexcept = default;
+ssl_argument::ssl_argument(ssl_argument&& other) noexcept = default;
+ssl_argument& ssl_argument::operator=(const ssl_argument& other) noexcept = default;
+ssl_argument& ssl_argument::operator=(ssl_argument&& other) noexcept = default;
+ssl_argument::~ssl_argument() = default;
+
 detail::LayerMaker& ssl_argument::maker(bool check_hostname) const {
   if (maker_ == nullptr) {
     const detail::default_layer_maker make = detail::the_default;

@@ -157,6 +157,12 @@ class FIBER_API ssl_argument {
       : maker_(std::move(maker)), wanted_(true) {}
   template <class P>
   ssl_argument(P*) = delete;
+  ssl_argument(const ssl_argument& other) noexcept;
+  ssl_argument(ssl_argument&& other) noexcept;
+  ssl_argument& operator=(const ssl_argument& other) noexcept;
+  ssl_argument& operator=(ssl_argument&& other) noexcept;
+  /// Out of line, as the moves: GCC 12 warns of options without `.ssl` where it inlines them.
+  ~ssl_argument();
 
   explicit operator bool() const noexcept { return wanted_; }
   /// Returns the maker of layers. Throws RuntimeError for `true` if <fiber/ssl.hpp> is not in the

@@ -110,7 +110,8 @@ class Reader {
         return text.empty() ? rest : text + "." + rest;
       }
       if (length > 63) throw ValueError("a name of the answer is malformed");
-      text += (text.empty() ? "" : ".") + std::string(bytes(length));
+      if (!text.empty()) text += '.';
+      text += bytes(length);
     }
   }
   std::size_t position() const { return at_; }

@@ -374,6 +374,20 @@ TEST_CASE("is_reading tells of a pause by the reader of a stream, which the user
   });
 }
 
+TEST_CASE("a stream pauses by all that arrived, what went to a waiting read included") {
+  asyncio::run([] {
+    auto [near, peer] = sockets::socketpair();
+    auto [reader, writer] = await(asyncio::open_connection(std::move(near), {.limit = 1}));
+    peer.send("abc");
+    CHECK(await(reader.read(1)) == "a");
+    CHECK(!writer.transport().is_reading());
+    CHECK(await(reader.read(1)) == "b");
+    CHECK(writer.transport().is_reading());
+    writer.close();
+    await(writer.wait_closed());
+  });
+}
+
 TEST_CASE("protocol: a callback may not await, and says so; a task may") {
   CHECK(recorded([](const Scene& scene) { scene.send("one"); },
                  [](Recorder& p) {

@@ -143,19 +143,25 @@ async def afor(run, frame, statement, details):
         return None
     count, flow = 0, None
     try:
-        async for value in generator:
-            run.log(frame.label, statement.line, f'item {value}')
-            flow = await run.run(statement.sections[0][2], frame)
-            count += 1
-            if flow is not None or str(count) == limit:
-                break
-    finally:
         try:
-            await generator.aclose()
+            async for value in generator:
+                run.log(frame.label, statement.line, f'item {value}')
+                flow = await run.run(statement.sections[0][2], frame)
+                count += 1
+                if flow is not None or str(count) == limit:
+                    break
         finally:
-            # An exception keeps this frame and so the generator. The loop then takes longer to end,
-            # for each generator that it has run and that still exists, exhausted or not.
-            del generator
+            try:
+                await generator.aclose()
+            finally:
+                # An exception keeps this frame and so the generator. The loop then takes longer to
+                # end, for each generator that it has run and that still exists, exhausted or not.
+                del generator
+    except RuntimeError as error:
+        # The library has one kind of generator, which refuses with the error of the plain ones.
+        if str(error).endswith('asynchronous generator is already running'):
+            raise ValueError('generator already executing') from None
+        raise
     return flow
 
 
