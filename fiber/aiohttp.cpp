@@ -5,6 +5,7 @@
 #include <fiber/http/text.hpp>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 namespace fiber::aiohttp {
@@ -196,10 +197,12 @@ ClientSession::~ClientSession() {
 
 RequestContext ClientSession::request(std::string_view method, std::string_view url,
                                       RequestOptions options) const {
+  // The options are large, and move several times with the coroutine.
+  auto kept = std::make_unique<RequestOptions>(std::move(options));
   return RequestContext(asyncio::Coroutine<ClientResponse>(
       [core = core_, method = std::string(method), url = std::string(url),
-       options = std::move(options)]() mutable {
-        return core->request(std::move(method), url, std::move(options));
+       options = std::move(kept)]() mutable {
+        return core->request(std::move(method), url, std::move(*options));
       },
       "ClientSession._request"));
 }

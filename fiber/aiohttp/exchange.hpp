@@ -32,7 +32,7 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   explicit SessionCore(SessionOptions options);
 
   /// Makes a request and waits for the head of its response; with `upgrade`, for an answer 101.
-  ClientResponse request(std::string method, const std::string& url, RequestOptions options,
+  ClientResponse request(std::string method, const std::string& url, RequestOptions&& options,
                          bool upgrade = false);
   /// Makes a request for another protocol, and waits for the answer 101.
   Upgraded upgrade(UpgradeRequest request);

@@ -1,10 +1,12 @@
 #include <fiber/aiohttp/exchange.hpp>
+#include <fiber/core/block_pool.hpp>
 #include <fiber/http/redirect.hpp>
 #include <fiber/http/text.hpp>
 #include <fiber/http/url.hpp>
 #include <fiber/ssl/extra_info.hpp>
 
 #include <algorithm>
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -92,7 +94,7 @@ Engine& SessionCore::engine() {
 }
 
 ClientResponse SessionCore::request(std::string method, const std::string& url,
-                                    RequestOptions options, bool upgrade) {
+                                    RequestOptions&& options, bool upgrade) {
   if (closed_) throw RuntimeError("Session is closed");
   if (options.json) {
     if (options.data) throw ValueError("data and json parameters can not be used at the same time");
@@ -176,8 +178,9 @@ ClientResponse SessionCore::send(http::Outgoing&& outgoing, const ClientTimeout&
     const std::string& type = outgoing.body.content_type();
     outgoing.body = Body(upload, type.empty() ? "application/octet-stream" : type);
   }
-  const auto exchange = std::make_shared<Exchange>(shared_from_this(), std::move(outgoing), timeout,
-                                                   std::move(upload), traces);
+  const auto exchange =
+      std::allocate_shared<Exchange>(core::BlockAllocator<Exchange>(), shared_from_this(),
+                                     std::move(outgoing), timeout, std::move(upload), traces);
   exchange->open();
   return ClientResponse(exchange);
 }

@@ -20,7 +20,7 @@ inline constexpr std::size_t kCacheLine = 64;
 class FIBER_API BlockPool {
  public:
   // The largest object that has its memory here.
-  static constexpr std::size_t kLargest = 2048;
+  static constexpr std::size_t kLargest = 2304;
 
   BlockPool() = default;
   BlockPool(const BlockPool&) = delete;
@@ -86,5 +86,23 @@ class FIBER_API BlockPool {
 // Allocate from and release to the pool of the calling thread, for any size and alignment.
 FIBER_API void* allocate_block(std::size_t size, std::align_val_t alignment);
 FIBER_API void release_block(void* memory, std::size_t size, std::align_val_t alignment) noexcept;
+
+// An allocator of blocks, for std::allocate_shared.
+template <class T>
+struct BlockAllocator {
+  using value_type = T;
+
+  BlockAllocator() noexcept = default;
+  template <class U>
+  BlockAllocator(const BlockAllocator<U>&) noexcept {}  // NOLINT(google-explicit-constructor)
+
+  T* allocate(std::size_t n) {
+    return static_cast<T*>(allocate_block(n * sizeof(T), std::align_val_t(alignof(T))));
+  }
+  void deallocate(T* memory, std::size_t n) noexcept {
+    release_block(memory, n * sizeof(T), std::align_val_t(alignof(T)));
+  }
+  friend bool operator==(BlockAllocator, BlockAllocator) noexcept { return true; }
+};
 
 }  // namespace fiber::core

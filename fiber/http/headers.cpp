@@ -51,6 +51,7 @@ void Headers::set(std::string_view name, std::string_view value) {
 }
 
 void Headers::add(std::string_view name, std::string_view value) {
+  if (items_.capacity() == 0) items_.reserve(8);  // most heads have no more
   items_.emplace_back(name, value);
 }
 

@@ -22,7 +22,7 @@ constexpr std::size_t discard_limit = 64 * 1024;
 
 }  // namespace
 
-Transfer::Transfer(Outgoing request, std::shared_ptr<Shared> shared, std::size_t limit)
+Transfer::Transfer(Outgoing&& request, std::shared_ptr<Shared> shared, std::size_t limit)
     : request_(std::move(request)),
       shared_(std::move(shared)),
       parser_(request_.rules),

@@ -44,7 +44,7 @@ class Transfer {
   using Clock = std::chrono::steady_clock;
 
   // Throws Failure for a request that must not be sent.
-  Transfer(Outgoing request, std::shared_ptr<Shared> shared, std::size_t limit);
+  Transfer(Outgoing&& request, std::shared_ptr<Shared> shared, std::size_t limit);
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 

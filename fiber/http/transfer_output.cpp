@@ -62,6 +62,7 @@ void Transfer::write_head(std::string_view target) {
   const Headers& headers = request_.headers;
   out_.clear();
   out_taken_ = 0;
+  out_.reserve(512);  // most heads fit
   out_.append(request_.method).append(" ");
   if (route_.absolute()) out_.append("http://").append(route_.origin);
   out_.append(target).append(" HTTP/1.1\r\n");

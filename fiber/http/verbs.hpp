@@ -36,7 +36,7 @@ class Verbs {
   }
 
  private:
-  auto call(std::string_view method, std::string_view url, Options options) const {
+  auto call(std::string_view method, std::string_view url, Options&& options) const {
     return static_cast<const Client&>(*this).request(method, url, std::move(options));
   }
 };

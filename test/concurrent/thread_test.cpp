@@ -371,13 +371,13 @@ TEST_CASE("many threads may submit at once") {
   std::atomic<int> sum = 0;
   {
     ThreadPoolExecutor pool({.max_workers = 3});
-    std::vector<std::jthread> submitters;
+    std::vector<std::thread> submitters;
     for (int t = 0; t < 4; ++t) {
       submitters.emplace_back([&] {
         for (int i = 0; i < 250; ++i) CHECK_NOTHROW(static_cast<void>(pool.submit([&] { ++sum; })));
       });
     }
-    submitters.clear();
+    for (std::thread& submitter : submitters) submitter.join();
   }
   CHECK(sum == 1000);
 }

@@ -17,6 +17,8 @@ void check(const std::string& url) {
   fuzz::require(std::all_of(url.begin(), url.end(), [](char c) { return c > ' ' && c < '\x7f'; }),
                 "a character that is in no URL");
   fuzz::require_same(url, http::prepare_url(url, {}), "a URL changes when it is made ready again");
+  // With a blank in front the URL is taken apart, also if it would stay as it is.
+  fuzz::require_same(url, http::prepare_url(" " + url, {}), "the short way leads elsewhere");
   const http::UrlParts parts = http::split_url(url);
   fuzz::require(parts.scheme == "http" || parts.scheme == "https", "another scheme");
   fuzz::require(!parts.host.empty() && parts.target.starts_with('/'), "no host or no path");

@@ -233,7 +233,7 @@ TEST_CASE("a proxy is asked for the whole URL, and told its own credentials alon
         "Proxy-Authorization: Basic dXNlcjpw\r\nAccept: */*\r\n\r\n");
   outgoing.url = "https://example.com:444/";
   outgoing.proxies = {{"https", "http://u:p@proxy:3128"}};
-  const Transfer transfer(outgoing, nullptr, 1);
+  const Transfer transfer(http::Outgoing(outgoing), nullptr, 1);
   CHECK(transfer.route().tunnels());
   CHECK(sent(outgoing).find("Proxy-Authorization") == std::string::npos);
   CHECK(sent(outgoing).starts_with("GET / HTTP/1.1\r\nHost: example.com:444\r\n"));
