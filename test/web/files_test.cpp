@@ -3,6 +3,7 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/streams.hpp>
 #include <fiber/asyncio/testing.hpp>
+#include <fiber/exceptions.hpp>
 #include <fiber/http/compression.hpp>
 
 #include <algorithm>
@@ -40,7 +41,8 @@ namespace {
 class NoDescriptors {
  public:
   NoDescriptors() {
-    // UndefinedBehaviorSanitizer needs a pipe for its first look at a class: the category's.
+    // UndefinedBehaviorSanitizer needs a pipe for its first look at a class: those of an error.
+    (void)fiber::OSError(EMFILE, "").what();
     (void)std::system_category().message(EMFILE);
     ::getrlimit(RLIMIT_NOFILE, &before_);
     const int next = ::dup(0);
