@@ -1,4 +1,5 @@
 #include <fiber/asyncio/runners.hpp>
+#include <fiber/core/thread_state.hpp>
 
 #include <fiber/asyncio/cancellation.hpp>
 #include <fiber/asyncio/failure.hpp>
@@ -94,14 +95,15 @@ void Runner::close() {
   struct End {
     Runner& runner;
     ~End() {
-      if (!runner.options_.loop_factory) set_event_loop(EventLoop());
+      // A runner with static storage is destroyed when the thread has ended its fibers.
+      if (!runner.options_.loop_factory && !core::thread_is_exiting()) set_event_loop(EventLoop());
       runner.state_ = State::closed;
       runner.loop_.close();
       runner.loop_ = EventLoop();
     }
   } end{*this};
   // A callback that ends the thread would do so again: what is left is unwound, without a turn.
-  if (loop_.object().thread_ends) {
+  if (loop_.object().thread_ends || core::thread_is_exiting()) {
     for (const TaskRef& task : all_tasks(loop_))
       static_cast<detail::TaskBase&>(task.base()).log_destroy_pending = false;
     return;

@@ -5,8 +5,11 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
+#include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include <unistd.h>
@@ -88,6 +91,20 @@ TEST_CASE("a runner is closed once and for all") {
   Runner unused;
   unused.close();
   CHECK(unused.run([] { return 1; }) == 1);
+}
+
+TEST_CASE("a runner that outlives the fibers of its thread is closed without a word") {
+  const ChildResult child = run_forked([] {
+    static std::optional<Runner> of_program;
+    of_program.emplace().run([] {});
+    std::thread([] {
+      static thread_local std::optional<Runner> of_thread;
+      of_thread.emplace().run([] {});
+    }).join();
+    std::exit(0);
+  });
+  CHECK(child.errors == "");
+  CHECK(child.status == 0);
 }
 
 TEST_CASE("a runner cannot run inside of itself") {
