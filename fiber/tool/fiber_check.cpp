@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace {
@@ -73,11 +74,18 @@ std::vector<std::string> objects_of_process(const std::string& pid) {
   return paths;
 }
 
+bool is_file(const std::string& path) {
+  struct stat file {};
+  return ::stat(path.c_str(), &file) == 0 && S_ISREG(file.st_mode);
+}
+
 std::vector<std::string> with_needed(const std::string& path) {
   std::vector<std::string> paths{path};
-  std::string interpreter = read_elf_file(path).interpreter;
-  if (interpreter.empty()) interpreter = read_elf_file("/proc/self/exe").interpreter;
-  if (interpreter.empty()) return paths;
+  if (!is_file(path)) return paths;
+  // The file's own interpreter is a program that the file's author has chosen: only ours is run.
+  const std::string interpreter = read_elf_file("/proc/self/exe").interpreter;
+  const std::string wanted = read_elf_file(path).interpreter;
+  if (interpreter.empty() || (!wanted.empty() && wanted != interpreter)) return paths;
   for (const std::string& line :
        lines_of(for_shell(interpreter) + " --list " + for_shell(path) + " 2>/dev/null")) {
     const std::string needed = path_in(line);

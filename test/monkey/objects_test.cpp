@@ -8,17 +8,23 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "monkey/support.hpp"
 #include "support/child_process.hpp"
+#include "support/descriptor.hpp"
+#include "support/folder.hpp"
 
 using namespace monkey_test;
 
@@ -232,6 +238,37 @@ TEST_CASE("fiber-check reads programs, libraries and processes, and runs none of
   CHECK(nothing.errors ==
         "fiber-check: there is no program, process or library 'no-such-program' to read\n");
   CHECK(check({}).status == 2);
+}
+
+TEST_CASE("fiber-check does not run the linker that a file names, nor wait for a pipe") {
+  const char* root = std::getenv("FIBER_BUILD_ROOT");
+  const std::string program = std::string(root != nullptr ? root : ".") + "/fiber/tool/fiber-check";
+  const support::Folder folder;
+  // A program whose interpreter is a script of equal length.
+  std::ifstream from(program, std::ios::binary);
+  std::string bytes((std::istreambuf_iterator<char>(from)), {});
+  constexpr std::string_view linker = "/ld-linux";
+  const std::size_t at = bytes.find(linker);
+  REQUIRE(at != std::string::npos);
+  const std::size_t begin = bytes.rfind('\0', at) + 1;
+  const std::size_t size = bytes.find('\0', at) - begin;
+  std::string script = "/tmp/fiber-XXXXXX";
+  support::Descriptor file(::mkstemp(script.data()));
+  REQUIRE(script.size() <= size);
+  const std::string text = "#!/bin/sh\ntouch " + (folder / "run") + "\n";
+  REQUIRE(::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+  ::fchmod(file, 0700);
+  file.close();
+  bytes.replace(begin, size, script + std::string(size - script.size(), '\0'));
+  folder.make("program", bytes);
+  const auto check = [&](const std::string& path) {
+    return support::run_child({.program = program, .arguments = {path}}).status;
+  };
+  CHECK(check(folder / "program") == 0);
+  CHECK(::access((folder / "run").c_str(), F_OK) != 0);
+  ::unlink(script.c_str());
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  static_cast<void>(check(folder / "pipe"));
 }
 
 TEST_CASE("the table of policies says which version was tried, and why") {
