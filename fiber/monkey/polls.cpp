@@ -7,8 +7,13 @@
 #include <fiber/monkey/waiting.hpp>
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <new>
 #include <vector>
+
+#include <fcntl.h>
+#include <sys/select.h>
 
 namespace fiber::monkey::detail {
 namespace {
@@ -168,6 +173,22 @@ class Sets {
   std::vector<unsigned long> asked_;
 };
 
+// The kernel looks at no more bits than its table of this process has places; programs that pass
+// getdtablesize() have shorter sets.
+int looked_at(int count) noexcept {
+  if (count <= FD_SETSIZE) return count;
+  char text[1024];
+  const int fd = real().open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return count;
+  const ssize_t size = real().read(fd, text, sizeof text - 1);
+  real().close(fd);
+  if (size <= 0) return count;
+  text[size] = 0;
+  const char* found = std::strstr(text, "\nFDSize:");
+  const int places = found != nullptr ? std::atoi(found + std::strlen("\nFDSize:")) : 0;
+  return places > 0 ? std::min(count, places) : count;
+}
+
 template <class Ask>
 int select_with(const Call& call, int count, fd_set* reading, fd_set* writing, fd_set* except,
                 std::int64_t timeout, bool has_mask, Ask now) noexcept {
@@ -190,6 +211,7 @@ int select_(int count, fd_set* reading, fd_set* writing, fd_set* except,
   const Call call;
   if (!call || count < 0 || (timeout != nullptr && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
     return real().select(count, reading, writing, except, timeout);
+  count = looked_at(count);
   const std::int64_t limit =
       timeout == nullptr ? -1
                          : nanoseconds({.tv_sec = timeout->tv_sec + timeout->tv_usec / 1'000'000,
@@ -213,6 +235,7 @@ int pselect_(int count, fd_set* reading, fd_set* writing, fd_set* except, const 
   const Call call;
   if (!call || count < 0 || (timeout != nullptr && !is_valid(*timeout)))
     return real().pselect(count, reading, writing, except, timeout, mask);
+  count = looked_at(count);
   return select_with(call, count, reading, writing, except,
                      timeout == nullptr ? -1 : nanoseconds(*timeout), mask != nullptr, [=] {
                        const timespec none{};

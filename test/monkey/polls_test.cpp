@@ -2,12 +2,15 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -215,6 +218,32 @@ TEST_CASE("select takes sets larger than FD_SETSIZE") {
     await(writer);
   });
   ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+TEST_CASE("select reads no more of its sets than the kernel does") {
+  std::ifstream status("/proc/self/status");
+  std::size_t places = 0;
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("FDSize:")) places = std::stoul(line.substr(7));
+  if (places == 0) return;  // without /proc nobody knows
+  // The set ends where the page ends; the next page may not be read.
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t size = std::max<std::size_t>(places, FD_SETSIZE) / 8;
+  const std::size_t pages = (size + page - 1) / page * page;
+  auto* const memory = static_cast<std::byte*>(
+      ::mmap(nullptr, pages + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  REQUIRE(memory != MAP_FAILED);
+  REQUIRE(::mprotect(memory + pages, page, PROT_NONE) == 0);
+  auto* const set = reinterpret_cast<fd_set*>(memory + pages - size);
+  run([&] {
+    const Ends ends = socket_pair();
+    FD_SET(ends.a, set);
+    const auto writer = start([&] { CHECK(calls::write(ends.b, "x", 1) == 1); });
+    CHECK(calls::select(1 << 20, set, nullptr, nullptr, nullptr) == 1);
+    CHECK(FD_ISSET(ends.a, set));
+    await(writer);
+  });
+  ::munmap(memory, pages + page);
 }
 
 TEST_CASE("epoll_wait waits on the loop") {
