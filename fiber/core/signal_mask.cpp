@@ -25,6 +25,8 @@ void keep_mask_for_children(const sigset_t& mask) noexcept {
   keeps_mask = true;
 }
 
+void inherit_mask_in_children() noexcept { keeps_mask = false; }
+
 const sigset_t* mask_for_children() noexcept { return keeps_mask ? &kept_mask : nullptr; }
 
 }  // namespace fiber::core

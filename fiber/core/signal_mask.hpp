@@ -14,6 +14,8 @@ namespace fiber::core {
 // that runs functions of the program, and itself blocks every signal. fork() applies that mask to
 // the child, unless there was no memory to register a handler.
 FIBER_API void keep_mask_for_children(const sigset_t& mask) noexcept;
+// Lets child processes of the calling thread inherit its mask again.
+FIBER_API void inherit_mask_in_children() noexcept;
 // Returns the mask for child processes; null on other threads, whose children inherit their mask.
 FIBER_API const sigset_t* mask_for_children() noexcept;
 

@@ -5,7 +5,9 @@
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/waiting.hpp>
 
+#include <cerrno>
 #include <csignal>
+#include <utility>
 
 #include <spawn.h>
 #include <sys/syscall.h>
@@ -79,11 +81,54 @@ int waitid_(idtype_t type, id_t id, siginfo_t* info, int options) noexcept {
   return result > 0 ? 0 : -1;
 }
 
+bool is_handled(int signal) noexcept {
+  struct sigaction now {};
+  return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler != SIG_DFL &&
+         now.sa_handler != SIG_IGN;
+}
+
+// Blocks SIGCHLD on this thread while tasks of it are in system(), as libc's system() does: the
+// handler of many a daemon waits for every child, and would take the status of this one. Other
+// children that are started meanwhile have the mask of before.
+class ChildrenUntold {
+ public:
+  ChildrenUntold() noexcept {
+    if (tasks++ > 0 || core::mask_for_children() != nullptr || !is_handled(SIGCHLD)) return;
+    sigset_t before;
+    change(SIG_BLOCK, &before);
+    if (::sigismember(&before, SIGCHLD) == 1) return;
+    core::keep_mask_for_children(before);
+    blocked = true;
+  }
+  ChildrenUntold(const ChildrenUntold&) = delete;
+  ChildrenUntold& operator=(const ChildrenUntold&) = delete;
+  ~ChildrenUntold() {
+    if (--tasks > 0 || !std::exchange(blocked, false)) return;
+    core::inherit_mask_in_children();
+    const int error = errno;
+    change(SIG_UNBLOCK, nullptr);
+    errno = error;
+  }
+
+ private:
+  static void change(int how, sigset_t* before) noexcept {
+    sigset_t one;
+    ::sigemptyset(&one);
+    ::sigaddset(&one, SIGCHLD);
+    ::pthread_sigmask(how, &one, before);
+  }
+  static thread_local int tasks;
+  static thread_local bool blocked;
+};
+constinit thread_local int ChildrenUntold::tasks = 0;
+constinit thread_local bool ChildrenUntold::blocked = false;
+
 // Unlike libc's system(), does not ignore signals of the terminal in this process: Ctrl-C reaches
 // the shell and cancels the task, too. A cancelled command is killed.
 int system_(const char* command) noexcept {
   Call call;
   if (!call || command == nullptr) return real().system(command);
+  const ChildrenUntold untold;
   posix_spawnattr_t attributes;
   int error = ::posix_spawnattr_init(&attributes);
   if (error != 0) {
@@ -114,6 +159,7 @@ int system_(const char* command) noexcept {
       wait_for_child(call, pid, [&] { return real().wait4(pid, &status, WNOHANG, nullptr); });
   if (ended == pid) return call.done(1), status;
   error = errno;
+  if (error == ECHILD) return -1;  // others have waited for it: the number may be another's
   ::kill(pid, SIGKILL);
   while (real().wait4(pid, &status, 0, nullptr) < 0 && errno == EINTR) {
   }
