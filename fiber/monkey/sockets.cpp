@@ -11,13 +11,21 @@
 namespace fiber::monkey::detail {
 namespace {
 
+bool listens(int fd) noexcept {
+  int yes = 0;
+  socklen_t size = sizeof yes;
+  return ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &size) == 0 && yes != 0;
+}
+
 // accept has no flag for a single call without blocking, so poll() is called first. If another
 // process takes the connection in between, the thread blocks until the next one.
 bool until_acceptable(const Call& call, int fd) noexcept {
   Attempts attempts(call, fd, Direction::reading);
   pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
-  while (real().poll(&one, 1, 0) == 0)
+  while (real().poll(&one, 1, 0) == 0) {
+    if (!listens(fd)) return true;  // the call says at once what is wrong
     if (!attempts.again()) return attempts.unwatchable();
+  }
   return true;
 }
 
@@ -30,7 +38,8 @@ int accept_(int fd, sockaddr* address, socklen_t* length) noexcept {
 
 int accept4_(int fd, sockaddr* address, socklen_t* length, int flags) noexcept {
   const Call call;
-  if (call && !until_acceptable(call, fd)) return -1;
+  const bool is_valid = (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) == 0;
+  if (call && is_valid && !until_acceptable(call, fd)) return -1;
   const int result = real().accept4(fd, address, length, flags);
   return call ? call.done(result) : result;
 }

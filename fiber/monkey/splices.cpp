@@ -83,6 +83,7 @@ ssize_t splice_(int from, off64_t* from_offset, int to, off64_t* to_offset, std:
   if (!call || size == 0 || (flags & SPLICE_F_NONBLOCK) != 0)
     return real().splice(from, from_offset, to, to_offset, size, flags);
   const bool from_pipe = type_of(from) == S_IFIFO, to_pipe = type_of(to) == S_IFIFO;
+  if (!from_pipe && !to_pipe) return real().splice(from, from_offset, to, to_offset, size, flags);
   // A writable socket takes a page without waiting, and perhaps no more.
   constexpr std::size_t kPage = 4096;
   const std::size_t most = to_pipe || type_of(to) == S_IFREG ? size : kPage;

@@ -154,3 +154,17 @@ TEST_CASE("a cancelled accept and a cancelled connect fail with ECANCELED") {
     CHECK(server.cancelled());
   });
 }
+
+TEST_CASE("accept on what does not listen, and with unknown flags, fails at once") {
+  run([&] {
+    const Descriptor datagrams(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    CHECK(calls::accept(datagrams, nullptr, nullptr) == -1);
+    CHECK(errno == EOPNOTSUPP);
+    const Ends ends = socket_pair();
+    CHECK(calls::accept(ends.a, nullptr, nullptr) == -1);
+    CHECK(errno == EINVAL);
+    const Listener listener;
+    CHECK(calls::accept4(listener.fd, nullptr, nullptr, 1) == -1);
+    CHECK(errno == EINVAL);
+  });
+}

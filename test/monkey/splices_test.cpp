@@ -200,3 +200,11 @@ TEST_CASE("vmsplice waits for room, and for data") {
     await(writer);
   });
 }
+
+TEST_CASE("splice without a pipe fails at once") {
+  run([&] {
+    const Ends one = socket_pair(), two = socket_pair();
+    CHECK(calls::splice(one.a, two.a, 100, 0) == -1);
+    CHECK(errno == EINVAL);
+  });
+}
