@@ -42,7 +42,9 @@ void Connection::carry(http::Transfer& transfer) {
 }
 
 void Connection::work() {
-  while (!writing_paused_ && !dead_) {
+  // A connection that has failed takes any number of bytes, and tells of its end in a later
+  // iteration of the loop: the source of a body would be read for nothing, perhaps for ever.
+  while (!writing_paused_ && !dead_ && !transport_.is_closing()) {
     const std::string_view piece = transfer_->output().substr(0, piece_size);
     if (piece.empty()) break;
     transport_.write(piece);

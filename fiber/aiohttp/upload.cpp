@@ -1,15 +1,19 @@
 #include <fiber/aiohttp/upload.hpp>
 
 #include <fiber/asyncio/coroutines.hpp>
+#include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/threads.hpp>
 #include <fiber/http/failure.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace fiber::aiohttp::detail {
 namespace {
 
 constexpr std::size_t piece_size = 64 * 1024;
+// Other tasks, and the answer, get a turn after so many bytes of a source that does not wait.
+constexpr std::size_t turn = 256 * 1024;
 
 }  // namespace
 
@@ -60,8 +64,15 @@ void Upload::wake() noexcept {
 }
 
 void Upload::run() {
+  std::size_t read = 0;  // bytes since the last wait
   while (!stopped_) {
+    if (read >= turn) {
+      read = 0;
+      asyncio::await(asyncio::sleep(0));
+      continue;
+    }
     if (!restart_ && (ended_ || taken_ < piece_.size() || error_)) {
+      read = 0;
       waiter_ = loop_.create_future<void>();
       asyncio::await(waiter_);
       continue;
@@ -71,6 +82,7 @@ void Upload::run() {
     };
     try {
       read_piece();
+      read += std::max<std::size_t>(piece_.size(), 1);
     } catch (const std::exception&) {
       error_ = std::current_exception();
     } catch (const http::Failure&) {

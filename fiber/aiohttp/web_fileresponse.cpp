@@ -231,22 +231,27 @@ void FileResponseObject::send_file(Request& request, int fd, std::int64_t start,
   Connection& connection = request.connection();
   if (connection.secure() || compressor_ || chunked || !left_) return copy(fd, start, count);
   connection.drain(true);
+  constexpr std::int64_t kTurn = 1024 * 1024;  // other tasks get a turn after so many bytes
+  std::int64_t turn = 0;
   while (count > 0) {
+    if (turn >= kTurn) {
+      turn = 0;
+      asyncio::await(asyncio::sleep(0));
+    }
     if (connection.lost()) throw ConnectionResetError("Cannot write to closing transport");
     off_t offset = start;
-    constexpr std::int64_t kMost = 1024 * 1024;  // other tasks get a turn after each step
     ssize_t sent = 0;
     {
       const asyncio::detail::WithoutSigpipe quiet;
       sent = platform::send_file(connection.writer().fileno(), fd, offset,
-                                 static_cast<std::size_t>(std::min(count, kMost)));
+                                 static_cast<std::size_t>(std::min(count, kTurn)));
     }
     if (sent > 0) {
       start += sent;
       count -= sent;
       sent_ += static_cast<std::uint64_t>(sent);
       *left_ -= static_cast<std::uint64_t>(sent);
-      if (sent == kMost) asyncio::await(asyncio::sleep(0));
+      turn += sent;  // the kernel takes what it has room for, seldom a whole step
       continue;
     }
     if (sent == 0) return;  // the file has become shorter: the connection will be closed
@@ -275,6 +280,9 @@ void FileResponseObject::copy(int fd, std::int64_t start, std::int64_t count) {
     write(std::string_view(block).substr(0, static_cast<std::size_t>(size)));
     start += size;
     count -= size;
+    // Compressed or encrypted, a file may come slower than its reader takes it: then write() never
+    // waits, and the others need a turn.
+    if (count > 0) asyncio::await(asyncio::sleep(0));
   }
 }
 

@@ -81,7 +81,8 @@ std::size_t send_natively(LoopObject& loop, int sock, int file, const SendfileOp
     }
     if (count > 0) {
       progress.add(static_cast<std::size_t>(count));
-      if (static_cast<std::size_t>(count) == block) continue;  // there may be no room for more
+      // As CPython, one call per iteration: a peer that always has room must not stop the loop.
+      if (progress.block(kMost) != 0) wait_writable(loop, sock);
     } else if (count == 0) {
       break;
     } else if (would_block(errno)) {

@@ -238,3 +238,27 @@ TEST_CASE("a server that wants no more of the body is heard") {
     refusing.close();
   });
 }
+
+TEST_CASE("a source that never waits stops neither the loop nor its time limit") {
+  asyncio::run([&] {
+    auto taking = await(asyncio::start_server(
+        [](asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
+          const std::string head = await(reader.readuntil("\r\n\r\n"));
+          while (head.starts_with("POST /all") && !await(reader.read(65536)).empty()) {
+          }
+          writer.close();
+        },
+        "127.0.0.1", 0));
+    const std::string url =
+        "http://127.0.0.1:" + std::to_string(taking.sockets()[0].getsockname().port());
+    asyncio::with(aiohttp::ClientSession(), [&](auto& session) {
+      const auto endless = [] { return std::string(65536, 'x'); };
+      CHECK_THROWS_AS(await(session.post(url + "/none", {.data = endless})), aiohttp::ClientError);
+      CHECK_THROWS_AS(
+          await(session.post(url + "/all",
+                             {.data = endless, .timeout = aiohttp::ClientTimeout{.total = 50ms}})),
+          fiber::TimeoutError);
+    });
+    taking.close();
+  });
+}

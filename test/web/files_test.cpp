@@ -69,6 +69,27 @@ std::string unpacked(std::string_view data) {
 
 }  // namespace
 
+TEST_CASE("others run while a file is compressed, however fast its reader is") {
+  const Folder folder;
+  folder.make("zeros", std::string(4'000'000, '\0'));
+  const std::string path = folder / "zeros";
+  web::Application app;
+  app.router().add_get("/", [&](web::Request&) {
+    const web::FileResponse response(path);
+    response.enable_compression();
+    return response;
+  });
+  with_app(app, [&](TestClient& client) {
+    int turns = 0;
+    const auto other = asyncio::create_task([&] {
+      for (;; ++turns) await(asyncio::sleep(0));
+    });
+    CHECK(await(client.get("/")).status == 200);
+    CHECK(turns > 30);
+    other.cancel();
+  });
+}
+
 TEST_CASE("a file is framed as its response is: by a length, in chunks, compressed") {
   const Folder folder;
   const std::string content(100'000, 'f');
