@@ -49,6 +49,9 @@ bool ends_with(std::string_view text, std::string_view end) {
 bool is_excepted(const std::string& host, const std::string& host_and_port,
                  std::string_view exception, Rules rules) {
   if (exception == "*") return true;
+  // An IPv6 address is written without brackets there, as in Python and curl, or with them.
+  if (host.starts_with('[') && equal_ignoring_case(host.substr(1, host.size() - 2), exception))
+    return true;
   if (const auto address = ipv4(host); address && in_network(*address, exception)) return true;
   if (equal_ignoring_case(host, exception) || equal_ignoring_case(host_and_port, exception))
     return true;
@@ -77,11 +80,14 @@ bool has_host(std::string_view url) {
 
 }  // namespace
 
-std::string proxy_of_environment(const std::string& url, Rules rules) {
+std::string proxy_of_environment(const std::string& url, Rules rules, const Params& proxies) {
   const std::string host_and_port = origin_of(url);
   const std::string host = host_and_port.substr(0, host_and_port.rfind(':'));
   if (is_this_machine(host)) return {};
-  const std::string exceptions = variable("no_proxy");
+  std::string exceptions = variable("no_proxy");
+  // As in requests, the caller's own exceptions take the place of the environment's.
+  for (const auto& [key, value] : proxies)
+    if (rules == Rules::requests && equal_ignoring_case(key, "no_proxy")) exceptions = value;
   for (std::size_t begin = 0; begin <= exceptions.size();) {
     const std::size_t end = std::min(exceptions.find(',', begin), exceptions.size());
     std::string exception = exceptions.substr(begin, end - begin);

@@ -143,9 +143,10 @@ Route route_of(const Outgoing& request, const UrlParts& url) {
   route.origin = without_zone(url.host);
   if (url.port != (route.tls ? 443 : 80)) route.origin += ":" + std::to_string(url.port);
   const auto given = proxy_for(request.url, request.proxies);
-  const std::string proxy = given               ? *given
-                            : request.trust_env ? proxy_of_environment(request.url, request.rules)
-                                                : "";
+  const std::string proxy = given ? *given
+                            : request.trust_env
+                                ? proxy_of_environment(request.url, request.rules, request.proxies)
+                                : "";
   if (!proxy.empty()) {
     try {
       set_proxy(route, proxy);

@@ -16,6 +16,8 @@
 
 #include <doctest/doctest.h>
 
+#include "support/http_client.hpp"
+
 namespace http = fiber::http;
 using http::AnswerParser;
 using http::Rules;
@@ -237,6 +239,27 @@ TEST_CASE("a proxy is asked for the whole URL, and told its own credentials alon
   CHECK(transfer.route().tunnels());
   CHECK(sent(outgoing).find("Proxy-Authorization") == std::string::npos);
   CHECK(sent(outgoing).starts_with("GET / HTTP/1.1\r\nHost: example.com:444\r\n"));
+}
+
+TEST_CASE(
+    "no_proxy names addresses of IPv6 without brackets, or with them; the caller's goes first") {
+  const support::EnvironmentVariable proxy("http_proxy", "http://proxy:3128");
+  const auto through = [](http::Rules rules, std::string url, http::Params proxies = {}) {
+    const http::Outgoing outgoing{
+        .rules = rules, .url = url, .proxies = std::move(proxies), .trust_env = true};
+    return http::route_of(outgoing, http::split_url(url)).through_proxy();
+  };
+  for (const http::Rules rules : {http::Rules::requests, http::Rules::aiohttp}) {
+    for (const char* exception : {"::2", "[::2]"}) {
+      const support::EnvironmentVariable no("no_proxy", exception);
+      CHECK_FALSE(through(rules, "http://[::2]:9/x"));
+      CHECK(through(rules, "http://[::3]:9/x"));
+    }
+  }
+  const http::Params except = {{"no_proxy", "h.invalid"}};
+  CHECK_FALSE(through(http::Rules::requests, "http://h.invalid/", except));
+  CHECK(through(http::Rules::requests, "http://i.invalid/", except));
+  CHECK(through(http::Rules::aiohttp, "http://h.invalid/", except));
 }
 
 TEST_CASE("connections stand for each other only if they lead to one place in one way") {
