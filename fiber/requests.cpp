@@ -106,6 +106,7 @@ Response Session::request(std::string_view method, std::string_view url, Options
   if (certificate) check_file("certificate", certificate.certificate());
   if (!certificate.key().empty()) check_file("key", certificate.key());
   const Auth& asked = options.auth ? options.auth : auth;
+  const Verify& asked_verify = options.verify ? *options.verify : verify;
   Params all_proxies = proxies;
   all_proxies.insert(all_proxies.end(), options.proxies.begin(), options.proxies.end());
   const bool in_memory = !options.stream && !options.stream_to;
@@ -121,9 +122,9 @@ Response Session::request(std::string_view method, std::string_view url, Options
             .body = std::move(prepared.body),
             .cookies = std::move(options.cookies),
             .auth = asked.basic(),
-            .verify = options.verify                                           ? *options.verify
-                      : trust_env && verify.check() && verify.bundle().empty() ? from_environment()
-                                                                               : verify,
+            .verify = trust_env && asked_verify.check() && asked_verify.bundle().empty()
+                          ? from_environment()
+                          : asked_verify,
             .follow_redirects = options.allow_redirects.value_or(true),
             .max_redirects = max_redirects,
             .connect_timeout = options.timeout.connect,

@@ -86,6 +86,8 @@ std::string SessionCore::build_url(const std::string& url, const Params& params)
 }
 
 Engine& SessionCore::engine() {
+  // Closed while a middleware or a trace has waited: a new engine would never be closed.
+  if (closed_) throw ClientConnectionResetError("Session is closed");
   const asyncio::EventLoop loop = asyncio::get_running_loop();
   if (!engine_) engine_.emplace(loop, options_.connector);
   if (!(engine_->loop() == loop))

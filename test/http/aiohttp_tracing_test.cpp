@@ -186,6 +186,22 @@ TEST_CASE("a middleware may send a request again, and another one") {
   });
 }
 
+TEST_CASE("a session that is closed while a middleware waits sends nothing") {
+  HttpServer server;
+  asyncio::run([&] {
+    aiohttp::ClientSession* its_session = nullptr;
+    const auto closing = [&](aiohttp::ClientRequest& request,
+                             const aiohttp::ClientHandler& handler) {
+      await(its_session->close());
+      return handler(request);
+    };
+    aiohttp::ClientSession session({.middlewares = {closing}});
+    its_session = &session;
+    CHECK_THROWS_AS(await(session.get(server.url("/fixed"))), aiohttp::ClientConnectionError);
+  });
+  CHECK(server.requests() == 0);
+}
+
 TEST_CASE("what a middleware throws, and what it makes of a request, is checked as any") {
   HttpServer server;
   const auto with = [&](auto change) {

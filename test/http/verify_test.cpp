@@ -60,3 +60,12 @@ TEST_CASE("a bundle that is named is trusted alone, whether it is a file or a di
   CHECK(trusted("/dev/null") == "file /dev/null, ");
   CHECK(trusted("/dev") == "directory /dev, ");
 }
+
+TEST_CASE("`true` is the usual way, which the environment may change") {
+  support::HttpServer server;
+  const std::string url = "https" + server.url("/fixed").substr(4);
+  const support::EnvironmentVariable bundle("REQUESTS_CA_BUNDLE", "/dev/null");
+  loaded.clear();
+  CHECK(support::with_requests(url, {.verify = true}) == "SSLError");
+  CHECK(loaded == "file /dev/null, ");
+}
