@@ -177,6 +177,9 @@ std::string repr(const std::exception_ptr& error) {
     std::rethrow_exception(error);
   } catch (const detail::CompoundException& group) {
     return group.repr();
+  } catch (const SystemExit& exit) {  // its argument is a number
+    if (typeid(exit) == typeid(SystemExit))
+      return "SystemExit(" + std::to_string(exit.code()) + ")";
   } catch (...) {
     // Other exceptions follow below.
   }

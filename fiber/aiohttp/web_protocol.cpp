@@ -1,5 +1,6 @@
 #include <fiber/aiohttp/web_protocol.hpp>
 
+#include <fiber/aiohttp/times.hpp>
 #include <fiber/aiohttp/web_exceptions.hpp>
 #include <fiber/aiohttp/web_log.hpp>
 #include <fiber/aiohttp/web_response_object.hpp>
@@ -11,7 +12,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <new>
 #include <utility>
 
@@ -21,55 +21,6 @@
 namespace fiber::aiohttp::web::detail {
 
 using asyncio::await;
-
-// --- the server's list --------------------------------------------------------------------------
-
-namespace {
-
-// Zero is no limit. Half of all numbers leaves room for sums.
-std::size_t limit_of(std::size_t option) noexcept {
-  return option != 0 ? option : std::numeric_limits<std::size_t>::max() / 2;
-}
-
-}  // namespace
-
-ServerObject::ServerObject(Handler its_handler, ServerOptions its_options)
-    : handler(std::move(its_handler)),
-      options(std::move(its_options)),
-      limits{.line = limit_of(options.max_line_size),
-             .field = limit_of(options.max_field_size),
-             .fields = limit_of(options.max_headers),
-             .head = limit_of(options.max_head_size)} {
-  if (options.access_log) log_format = compile_log_format(options.access_log_format);
-  emptied.set();
-}
-
-bool ServerObject::enter(Connection& connection) {
-  if (options.max_connections != 0 && count >= options.max_connections) return false;
-  if (options.max_connections_per_address != 0) {
-    connection.address_key = connection.remote();
-    std::size_t& its = addresses[connection.address_key];
-    if (its >= options.max_connections_per_address) return false;
-    ++its;
-  }
-  connection.next_in_list = first;
-  if (first != nullptr) first->previous = &connection;
-  first = &connection;
-  ++count;
-  emptied.clear();
-  return true;
-}
-
-void ServerObject::leave(Connection& connection) noexcept {
-  (connection.previous != nullptr ? connection.previous->next_in_list : first) =
-      connection.next_in_list;
-  if (connection.next_in_list != nullptr) connection.next_in_list->previous = connection.previous;
-  if (options.max_connections_per_address != 0) {
-    const auto its = addresses.find(connection.address_key);
-    if (its != addresses.end() && --its->second == 0) addresses.erase(its);
-  }
-  if (--count == 0) emptied.set();
-}
 
 // --- the connection -----------------------------------------------------------------------------
 
@@ -90,14 +41,35 @@ Connection::~Connection() {
   if (entered_) server_.leave(*this);
 }
 
-void Connection::run() {
+bool Connection::enter() {
   entered_ = server_.enter(*this);
-  if (!entered_ || server_.closing) {
-    writer_.write(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    writer_.close();
-    return;
+  return entered_ && !server_.closing;
+}
+
+void Connection::turn_away() {
+  writer_.write(
+      "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+  writer_.close();
+}
+
+bool Connection::handshake(const asyncio::ssl_argument& ssl) {
+  asyncio::StartTlsOptions options;
+  if (server_.options.head_timeout.count() > 0)
+    options.ssl_handshake_timeout = aiohttp::detail::nanoseconds(server_.options.head_timeout);
+  idle_ = true;
+  try {
+    await(writer_.start_tls(ssl, options));
+  } catch (const asyncio::CancelledError&) {
+    writer_.transport().abort();
+    throw;
+  } catch (const std::exception&) {  // the peer is gone, too slow, or speaks no TLS that suits
+    return false;
   }
+  idle_ = false;
+  return !closing();
+}
+
+void Connection::run() {
   if (server_.options.tcp_keepalive) {
     constexpr int kOn = 1;
     ::setsockopt(writer_.fileno(), SOL_SOCKET, SO_KEEPALIVE, &kOn, sizeof kOn);
@@ -393,7 +365,15 @@ bool Connection::respond(Request& request, const StreamResponse& response,
   }
   if (instead) {
     if (request.started_ != nullptr) throw ConnectionResetError("the response was cut short");
-    instead->object().finish(request);
+    try {
+      instead->object().finish(request);
+    } catch (const ConnectionError&) {
+      throw;
+    } catch (const std::exception&) {  // from a signal, once more
+      asyncio::detail::log(asyncio::LogLevel::error, "Error handling request",
+                           std::current_exception());
+      throw ConnectionResetError("the response was cut short");
+    }
     if (instead->object().closes()) closing_ = true;
   }
   answered_ = true;
@@ -404,10 +384,15 @@ bool Connection::respond(Request& request, const StreamResponse& response,
 }
 
 void Connection::expect(const Request& request) {
-  if (!head_.expects || request.version().minor == 0) return;
+  if (!head_.expects) return;
+  if (request.version().minor == 0) {  // RFC 9110, 10.1.1: ignored, the body comes
+    head_.expects = false;
+    return;
+  }
   const std::string_view expected = head_.field("Expect");
   if (!http::equal_ignoring_case(expected, "100-continue"))
     throw HTTPExpectationFailed({.text = "Unknown Expect: " + std::string(expected)});
+  head_.expects = false;  // the body comes, whether the handler reads it or not
   if (!parser_.done()) send("HTTP/1.1 100 Continue\r\n\r\n");
 }
 
@@ -440,8 +425,14 @@ void Connection::finish_writing() {
 }
 
 std::string Connection::take_rest() {
-  std::string rest(pending());
-  cursor_ = end_;
+  std::string rest;
+  if (body_here_) {  // the bytes came with a body that the handler has read
+    rest.assign(body_, body_begin_, body_end_ - body_begin_);
+    body_begin_ = body_end_;
+  } else {
+    rest = pending();
+    cursor_ = end_;
+  }
   return rest;
 }
 

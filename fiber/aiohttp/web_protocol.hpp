@@ -64,7 +64,13 @@ class Connection final : private ByteSource {
   Connection& operator=(const Connection&) = delete;
   ~Connection() override;
 
-  /// Serves the connection. To be called in a task of its own.
+  /// Takes a place in the server's list. Returns false if there is none, or the server closes.
+  bool enter();
+  /// Answers 503, and closes.
+  void turn_away();
+  /// Begins TLS. Returns false if the handshake fails.
+  bool handshake(const asyncio::ssl_argument& ssl);
+  /// Serves the connection. To be called in a task of its own, after enter().
   void run();
 
   // --- for the server ---
@@ -91,7 +97,11 @@ class Connection final : private ByteSource {
   /// Keeps the response until the end of the request, and then calls its leave().
   void begin_response(ResponseObject& response) { response_ = ResponseRef(&response); }
   void force_close() noexcept { closing_ = true; }
-  bool closing() const noexcept { return closing_ || server_.closing; }
+  /// Whether the connection ends after the response: also if the client was not told to send its
+  /// body, since what it sends next may be the body or another request.
+  bool closing() const noexcept {
+    return closing_ || server_.closing || (head_.expects && !parser_.done());
+  }
   /// Removes and returns the bytes received after the head, for another protocol.
   std::string take_rest();
   void upgrade() noexcept { upgraded_ = closing_ = true; }

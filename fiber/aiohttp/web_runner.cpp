@@ -100,22 +100,26 @@ void SiteObject::start(const std::shared_ptr<SiteObject>& self) {
   const std::shared_ptr<RunnerObject> runner = owner.lock();
   if (!runner || !runner->ready) throw RuntimeError("Call runner.setup() before making a site");
   if (listening) throw RuntimeError("Site " + path + host + " is already registered in the runner");
-  const auto serve = [server = *runner->server, is_secure = secure()](
-                         asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
-    server.serve(reader, writer, is_secure);
+  const asyncio::ssl_argument& ssl = options.ssl_context;
+  if (ssl && !ssl.is_context())
+    throw TypeError("ssl argument must be an SSLContext, or nothing: a server needs a certificate");
+  const auto serve = [server = *runner->server, ssl](asyncio::StreamReader& reader,
+                                                     asyncio::StreamWriter& writer) {
+    if (ssl)
+      server.serve(reader, writer, ssl);
+    else
+      server.serve(reader, writer, false);
   };
   constexpr std::size_t kReadLimit = 32 * 1024;  // a connection may hold twice as much
   const asyncio::StartServerOptions tcp{.limit = kReadLimit,
                                         .backlog = options.backlog,
                                         .reuse_address = options.reuse_address,
-                                        .reuse_port = options.reuse_port,
-                                        .ssl = options.ssl_context};
+                                        .reuse_port = options.reuse_port};
   switch (kind) {
     case Kind::tcp: listening = await(asyncio::start_server(serve, host, port, tcp)); break;
     case Kind::unix:
       listening = await(asyncio::start_unix_server(
-          serve, path,
-          {.limit = kReadLimit, .backlog = options.backlog, .ssl = options.ssl_context}));
+          serve, path, {.limit = kReadLimit, .backlog = options.backlog}));
       break;
     case Kind::socket: listening = start_from_descriptor(serve, tcp); break;
   }

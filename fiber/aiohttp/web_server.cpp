@@ -1,11 +1,63 @@
 #include <fiber/aiohttp/web_server.hpp>
 
+#include <fiber/aiohttp/web_log.hpp>
 #include <fiber/aiohttp/web_protocol.hpp>
 #include <fiber/asyncio/timeouts.hpp>
 
+#include <limits>
+#include <utility>
 #include <vector>
 
 namespace fiber::aiohttp::web {
+namespace detail {
+namespace {
+
+// Zero is no limit. Half of all numbers leaves room for sums.
+std::size_t limit_of(std::size_t option) noexcept {
+  return option != 0 ? option : std::numeric_limits<std::size_t>::max() / 2;
+}
+
+}  // namespace
+
+ServerObject::ServerObject(Handler its_handler, ServerOptions its_options)
+    : handler(std::move(its_handler)),
+      options(std::move(its_options)),
+      limits{.line = limit_of(options.max_line_size),
+             .field = limit_of(options.max_field_size),
+             .fields = limit_of(options.max_headers),
+             .head = limit_of(options.max_head_size)} {
+  if (options.access_log) log_format = compile_log_format(options.access_log_format);
+  emptied.set();
+}
+
+bool ServerObject::enter(Connection& connection) {
+  if (options.max_connections != 0 && count >= options.max_connections) return false;
+  if (options.max_connections_per_address != 0) {
+    connection.address_key = connection.remote();
+    std::size_t& its = addresses[connection.address_key];
+    if (its >= options.max_connections_per_address) return false;
+    ++its;
+  }
+  connection.next_in_list = first;
+  if (first != nullptr) first->previous = &connection;
+  first = &connection;
+  ++count;
+  emptied.clear();
+  return true;
+}
+
+void ServerObject::leave(Connection& connection) noexcept {
+  (connection.previous != nullptr ? connection.previous->next_in_list : first) =
+      connection.next_in_list;
+  if (connection.next_in_list != nullptr) connection.next_in_list->previous = connection.previous;
+  if (options.max_connections_per_address != 0) {
+    const auto its = addresses.find(connection.address_key);
+    if (its != addresses.end() && --its->second == 0) addresses.erase(its);
+  }
+  if (--count == 0) emptied.set();
+}
+
+}  // namespace detail
 
 Server::Server(Handler handler, ServerOptions options, int)
     : object_(std::make_shared<detail::ServerObject>(std::move(handler), std::move(options))) {}
@@ -13,7 +65,22 @@ Server::Server(Handler handler, ServerOptions options, int)
 void Server::serve(asyncio::StreamReader& reader, asyncio::StreamWriter& writer,
                    bool secure) const {
   const std::shared_ptr<detail::ServerObject> kept = object_;
-  detail::Connection(*kept, reader, writer, secure).run();
+  detail::Connection connection(*kept, reader, writer, secure);
+  if (connection.enter())
+    connection.run();
+  else
+    connection.turn_away();
+}
+
+void Server::serve(asyncio::StreamReader& reader, asyncio::StreamWriter& writer,
+                   const asyncio::ssl_argument& ssl) const {
+  const std::shared_ptr<detail::ServerObject> kept = object_;
+  detail::Connection connection(*kept, reader, writer, true);
+  // The connection counts while its handshake is awaited: peers that never send one have a limit.
+  if (connection.enter() && connection.handshake(ssl))
+    connection.run();
+  else
+    writer.close();
 }
 
 std::size_t Server::connections() const noexcept { return object_->count; }

@@ -128,4 +128,8 @@ inline auto create_subprocess_shell(std::string command, CreateSubprocessOptions
   return asyncio::create_subprocess_exec({"/bin/sh", "-c", std::move(command)}, std::move(options));
 }
 
+namespace subprocess {
+using asyncio::Process;
+}
+
 }  // namespace fiber::asyncio

@@ -193,6 +193,16 @@ template <detail::taskable A>
                        options);
 }
 
+/// Refuses a type that no task can run in one line; the result converts to anything.
+template <class A>
+  requires(!detail::taskable<A>)
+detail::Anything create_task(A&&, const TaskOptions& = {}) {
+  static_assert(detail::taskable<A>,
+                "create_task takes a coroutine object, an awaitable or a callable, and this is a "
+                "value, perhaps the result of a call: create_task([=] { return f(3); })");
+  return {};
+}
+
 template <class A>
 auto EventLoop::create_task(A&& coroutine) const {
   object().home().check_thread();

@@ -217,13 +217,13 @@ TEST_CASE("KeyboardInterrupt and SystemExit of a task leave the run, and stay in
         "[2] soon | [3] raise | [4] main saw CancelledError() | caller sees KeyboardInterrupt()");
   CHECK(fiber::repr(task.exception()) == "KeyboardInterrupt()");
   task = {};
-  CHECK(thrown_by([] { run([] { throw fiber::SystemExit(3); }); }) == "SystemExit('3')");
+  CHECK(thrown_by([] { run([] { throw fiber::SystemExit(3); }); }) == "SystemExit(3)");
   CHECK(thrown_by([] {
           run([] {
             get_running_loop().call_soon([] { throw fiber::SystemExit(4); });
             await(asyncio::sleep(10s));
           });
-        }) == "SystemExit('4')");
+        }) == "SystemExit(4)");
 }
 
 TEST_CASE("a run whose executor has threads ends though no further thread can be made") {

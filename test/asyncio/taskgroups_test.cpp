@@ -410,8 +410,8 @@ TEST_CASE("KeyboardInterrupt and SystemExit are thrown as they are") {
       }
     });
   });
-  CHECK(exit == "SystemExit('3')");
-  CHECK(trace.take() == "[3] exit | [4] main saw SystemExit('3')");
+  CHECK(exit == "SystemExit(3)");
+  CHECK(trace.take() == "[3] exit | [4] main saw SystemExit(3)");
   const std::string interrupt = thrown_by([&] {
     run([&] {
       try {

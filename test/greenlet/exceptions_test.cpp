@@ -75,7 +75,7 @@ TEST_CASE("an exception shows as Python shows it, by its own name and its text")
   };
   const auto shown = [](auto error) { return fiber::repr(std::make_exception_ptr(error)); };
   CHECK(shown(fiber::ValueError("bad")) == "ValueError('bad')");
-  CHECK(shown(fiber::SystemExit(3)) == "SystemExit('3')");
+  CHECK(shown(fiber::SystemExit(3)) == "SystemExit(3)");
   CHECK(shown(shop::Interrupt()) == "Interrupt()");
   CHECK(shown(Local("here")) == "Local('here')");
   CHECK(shown(shop::Error<shop::Kind>("late")) == "Error<shop::Kind>('late')");

@@ -359,6 +359,26 @@ TEST_CASE("a client that expects 100 is told to go on, or not") {
   });
 }
 
+TEST_CASE("a body that was asked for and is not read ends no connection; one not asked for does") {
+  web::Application app;
+  app.router().add_route("*", "/", says("unread"));
+  with_app(app, [](TestClient& client) {
+    const std::string last = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    const auto answers = [&](const std::string& request) {
+      const std::string all = await(client.raw(request + "ab" + last));
+      std::string lines;
+      for (std::size_t at = 0; (at = all.find("HTTP/1.1 ", at)) != all.npos; at += 9)
+        lines += all.substr(at + 9, 3) + " ";
+      return lines + (all.find("Connection: close") != all.npos ? "closes" : "");
+    };
+    const std::string fields = "Host: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
+    CHECK(answers("POST / HTTP/1.1\r\n" + fields) == "100 200 200 closes");
+    CHECK(answers("POST / HTTP/1.0\r\nConnection: keep-alive\r\n" + fields) ==
+          "200 closes");  // the first answer is one of HTTP/1.0
+    CHECK(answers("POST /none HTTP/1.1\r\n" + fields) == "404 closes");
+  });
+}
+
 TEST_CASE("requests that come together are answered in order") {
   web::Application app;
   app.router().add_get("/{n}", [](web::Request& request) {

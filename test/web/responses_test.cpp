@@ -17,6 +17,7 @@
 #include <doctest/doctest.h>
 
 #include "support/folder.hpp"
+#include "support/log.hpp"
 #include "support/web_peer.hpp"
 
 namespace asyncio = fiber::asyncio;
@@ -418,4 +419,17 @@ TEST_CASE("a site closes the descriptor that it cannot serve") {
     CHECK(::fcntl(datagrams, F_GETFD) < 0);
     await(runner.cleanup());
   });
+}
+
+TEST_CASE("a signal that throws for every response is told, and the connection ends") {
+  support::Log log;
+  web::Application app;
+  app.on_response_prepare().append(
+      [](web::Request&, web::StreamResponse&) { throw fiber::ValueError("no"); });
+  with_app(app, [](TestClient& client) {
+    CHECK(await(client.raw("GET / HTTP/1.1\r\nHost: x\r\n\r\n")) == "");
+  });
+  const std::string told = log.take();
+  CHECK(told.find("ValueError('no')") != std::string::npos);
+  CHECK(told.find("Unhandled") == std::string::npos);
 }

@@ -7,6 +7,7 @@
 
 #include "ssl/tls.hpp"
 
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -24,9 +25,9 @@ namespace {
 
 // Runs an application at an https site, and `body(port)` in the same loop.
 template <class Body>
-void with_site(const web::Application& app, Body body) {
+void with_site(const web::Application& app, Body body, web::ServerOptions options = {}) {
   asyncio::run([&] {
-    const web::AppRunner runner(app);
+    const web::AppRunner runner(app, {.server = std::move(options)});
     await(runner.setup());
     const web::TCPSite site(runner, "127.0.0.1", 0, {.ssl_context = support::server_context()});
     await(site.start());
@@ -102,6 +103,17 @@ TEST_CASE("a client that speaks no TLS disturbs nobody") {
       CHECK(await(await(session.get(url("https", port, "/"))).text()) == "fine");
     });
   });
+}
+
+TEST_CASE("connections count from before their handshake") {
+  with_site(web::Application(),
+            [](int port) {
+              auto [reader, silent] = await(asyncio::open_connection("127.0.0.1", port));
+              await(asyncio::sleep(std::chrono::milliseconds(1)));
+              auto [other_reader, other] = await(asyncio::open_connection("127.0.0.1", port));
+              CHECK(await(other_reader.read()) == "");  // there is one place
+            },
+            {.max_connections = 1});
 }
 
 TEST_CASE("WebSockets over TLS") {

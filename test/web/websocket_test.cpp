@@ -10,6 +10,8 @@
 
 #include <doctest/doctest.h>
 
+#include "support/web_peer.hpp"
+
 namespace aiohttp = fiber::aiohttp;
 namespace asyncio = fiber::asyncio;
 namespace web = fiber::aiohttp::web;
@@ -147,6 +149,26 @@ TEST_CASE("what breaks the rules is an error with its code") {
       },
       {.max_msg_size = 10});
   CHECK(text(events) == text({"error 1002", "error 1007", "error 1009", "close 1000  1000"}));
+}
+
+TEST_CASE("frames that come with the body of a handshake are not lost") {
+  web::Application app;
+  app.router().add_get("/ws", [](web::Request& request) {
+    await(request.read());
+    web::WebSocketResponse ws;
+    await(ws.prepare(request));
+    await(ws.send_str("got " + await(ws.receive_str())));
+    return ws;
+  });
+  support::with_app(app, [](TestClient& client) {
+    const std::string hello =
+        "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    const std::string frames = "\x81\x82" + std::string(4, '\0') + "hi";
+    for (const char* body : {"Content-Length: 3\r\n\r\nabc",
+                             "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"})
+      CHECK(await(client.raw(hello + body + frames)).find("got hi") != std::string::npos);
+  });
 }
 
 TEST_CASE("handshakes that are none are refused, protocols agreed on") {
