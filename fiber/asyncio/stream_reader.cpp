@@ -32,7 +32,7 @@ void ReaderObject::feed_eof() {
 void ReaderObject::feed_data(std::string_view data) {
   if (eof_) throw RuntimeError("feed_data after feed_eof");
   if (data.empty()) return;
-  // The whole of the buffer as it would be had the waiter not been served first: Python pauses by it.
+  // Python pauses by the whole buffer, in which a waiting read's bytes are before they are taken.
   const std::size_t size = buffer_.size() + data.size();
   if (waiter_ != nullptr && buffer_.empty() && !waiter_->done()) {
     if (waiter_->text != nullptr) {

@@ -295,8 +295,8 @@ namespace detail {
 
 using client_connected = std::function<void(StreamReader&, StreamWriter&)>;
 
-/// Connects when it is called. Moved out of line: where GCC 12 inlines the move of an empty option, it
-/// warns of a string that was never set.
+/// Connects when it is called. Moved out of line: where GCC 12 inlines the move of an empty option,
+/// it warns of a string that was never set.
 class FIBER_API ConnectTo {
  public:
   ConnectTo(std::string host, int port, OpenConnectionOptions&& options) noexcept;

@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "support/platform.hpp"
+
 using namespace monkey_test;
 
 TEST_CASE("poll waits for any of its descriptors, and says which") {
@@ -225,7 +227,7 @@ TEST_CASE("select reads no more of its sets than the kernel does") {
   std::size_t places = 0;
   for (std::string line; std::getline(status, line);)
     if (line.starts_with("FDSize:")) places = std::stoul(line.substr(7));
-  if (places == 0) return;  // without /proc nobody knows
+  if (places == 0 && support::left_out("without /proc the table's size is not known")) return;
   // The set ends where the page ends; the next page may not be read.
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   const std::size_t size = std::max<std::size_t>(places, FD_SETSIZE) / 8;
