@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <initializer_list>
 #include <iterator>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -190,6 +191,7 @@ class AsCompleted {
 /// throws TimeoutError; the tasks run on. An awaitable that is given twice comes once. Tasks are
 /// made at the call.
 template <std::ranges::input_range R>
+  requires(detail::gatherable<std::ranges::range_reference_t<R>>)
 auto as_completed(R&& awaitables, AsCompletedOptions options = {}) {
   using Reference = std::ranges::range_reference_t<R>;
   using F = decltype(asyncio::ensure_future(std::declval<Reference>()));
@@ -203,6 +205,13 @@ auto as_completed(R&& awaitables, AsCompletedOptions options = {}) {
 template <class A>
 auto as_completed(std::initializer_list<A> awaitables, AsCompletedOptions options = {}) {
   return asyncio::as_completed(std::vector<A>(awaitables), std::move(options));
+}
+/// Refuses a range of other things in one line; the result converts to anything.
+template <std::ranges::input_range R>
+  requires(!detail::gatherable<std::ranges::range_reference_t<R>>)
+std::span<const detail::Anything> as_completed(R&&, const AsCompletedOptions& = {}) {
+  detail::refuse_task<std::ranges::range_reference_t<R>>();
+  return {};
 }
 
 }  // namespace fiber::asyncio

@@ -7,6 +7,7 @@
 #include <fiber/standard.hpp>
 
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <tuple>
 #include <type_traits>
@@ -14,8 +15,35 @@
 #include <vector>
 
 namespace fiber::asyncio {
+
+/// A result or an exception: an element of the result of gather(return_exceptions, ...).
 template <class T>
-class Outcome;
+class Outcome {
+ public:
+  using value_type = std::conditional_t<std::is_void_v<T>, None, T>;
+
+  Outcome(value_type value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Outcome(std::exception_ptr error) : error_(std::move(error)) {}  // NOLINT
+
+  bool has_value() const noexcept { return error_ == nullptr; }
+  explicit operator bool() const noexcept { return has_value(); }
+  /// Returns the value, or throws the exception.
+  const value_type& value() const& {
+    if (error_) std::rethrow_exception(error_);
+    return *value_;
+  }
+  value_type value() && {
+    if (error_) std::rethrow_exception(error_);
+    return std::move(*value_);
+  }
+  /// Returns the exception; null for a value.
+  const std::exception_ptr& exception() const noexcept { return error_; }
+
+ private:
+  std::optional<value_type> value_;
+  std::exception_ptr error_;
+};
+
 template <class A>
 auto ensure_future(A&& awaitable);
 

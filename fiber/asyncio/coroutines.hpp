@@ -23,6 +23,7 @@ namespace detail {
 struct Anything {
   template <class T>
   operator T&() const;  ///< NOLINT(google-explicit-constructor)
+  Anything await_() const;
 };
 template <class A>
 struct is_chrono_duration : std::false_type {};

@@ -183,6 +183,13 @@ class FIBER_API EventLoop {
                          const CallOptions& options) const {
     return call_at(after(detail::to_nanoseconds(delay)), std::forward<F>(callback), options);
   }
+  /// Refuses a plain number in one line.
+  template <detail::plain_number Number, class F>
+  TimerHandle call_later(Number, F&&, const CallOptions& = {}) const {
+    static_assert(!detail::plain_number<Number>,
+                  "call_later takes a time with its unit: call_later(3s, f)");
+    return {};
+  }
   template <std::invocable F>
   TimerHandle call_at(nanoseconds when, F&& callback) const {
     return arm(make_handle<detail::TimerOf>(std::forward<F>(callback)), when);

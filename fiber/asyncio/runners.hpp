@@ -125,5 +125,11 @@ decltype(auto) run(A&& main, RunnerOptions options = {}) {
     return runner.run(std::forward<A>(main));
   });
 }
+/// Refuses a type that no task can run in one line; the result converts to anything.
+template <class A>
+  requires(!detail::taskable<A>)
+detail::Anything run(A&&, const RunnerOptions& = {}) {
+  return detail::refuse_task<A>();
+}
 
 }  // namespace fiber::asyncio

@@ -61,6 +61,12 @@ class FIBER_API TaskGroup {
     adopt(std::exchange(place.child, nullptr), task.base());
     return task;
   }
+  /// Refuses a type that no task can run in one line; the result converts to anything.
+  template <class A>
+    requires(!detail::taskable<A>)
+  detail::Anything create_task(A&&, const TaskOptions& = {}) {
+    return detail::refuse_task<A>();
+  }
 
   /// Returns Python's repr: "<TaskGroup tasks=2 entered>".
   std::string repr() const;

@@ -160,6 +160,14 @@ FIBER_API TaskArguments to_arguments(const TaskOptions& options);
 template <class A>
 concept taskable = requires(A&& a) { as_coroutine(std::forward<A>(a)); };
 
+template <class A>
+Anything refuse_task() {
+  static_assert(taskable<A>,
+                "a task runs a coroutine object, an awaitable or a callable without parameters, "
+                "and this is none, perhaps the result of a call: [=] { return f(3); } is one");
+  return {};
+}
+
 template <class T>
 Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const std::string& name) {
   TypedTask<T>& task = coroutine.object();
@@ -197,21 +205,26 @@ template <detail::taskable A>
 template <class A>
   requires(!detail::taskable<A>)
 detail::Anything create_task(A&&, const TaskOptions& = {}) {
-  static_assert(detail::taskable<A>,
-                "create_task takes a coroutine object, an awaitable or a callable, and this is a "
-                "value, perhaps the result of a call: create_task([=] { return f(3); })");
-  return {};
+  return detail::refuse_task<A>();
 }
 
 template <class A>
 auto EventLoop::create_task(A&& coroutine) const {
-  object().home().check_thread();
-  return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), std::string());
+  if constexpr (detail::taskable<A>) {
+    object().home().check_thread();
+    return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), std::string());
+  } else {
+    return detail::refuse_task<A>();
+  }
 }
 template <class A>
 auto EventLoop::create_task(A&& coroutine, const TaskOptions& options) const {
-  object().home().check_thread();
-  return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), options);
+  if constexpr (detail::taskable<A>) {
+    object().home().check_thread();
+    return detail::spawn(object(), detail::as_coroutine(std::forward<A>(coroutine)), options);
+  } else {
+    return detail::refuse_task<A>();
+  }
 }
 
 /// True for coroutine objects. Python: asyncio.iscoroutine.
@@ -242,6 +255,8 @@ template <class A>
 auto ensure_future(A&& awaitable) {
   if constexpr (future_like<A>)
     return std::remove_cvref_t<A>(std::forward<A>(awaitable));
+  else if constexpr (!detail::taskable<A>)
+    return detail::refuse_task<A>();
   else
     return detail::spawn_or_close(detail::loop_for_futures(),
                                   detail::as_coroutine(std::forward<A>(awaitable)));
@@ -252,6 +267,8 @@ auto ensure_future(A&& awaitable, const EventLoop& loop) {
   if constexpr (future_like<A>) {
     detail::check_loop(awaitable.base(), loop.object());
     return std::remove_cvref_t<A>(std::forward<A>(awaitable));
+  } else if constexpr (!detail::taskable<A>) {
+    return detail::refuse_task<A>();
   } else {
     return detail::spawn_or_close(loop.object(), detail::as_coroutine(std::forward<A>(awaitable)));
   }
@@ -315,34 +332,6 @@ auto sleep(Delay delay, T result) {
 struct return_exceptions_t {};
 inline constexpr return_exceptions_t return_exceptions{};
 
-/// A result or an exception: an element of the result of gather(return_exceptions, ...).
-template <class T>
-class Outcome {
- public:
-  using value_type = std::conditional_t<std::is_void_v<T>, None, T>;
-
-  Outcome(value_type value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
-  Outcome(std::exception_ptr error) : error_(std::move(error)) {}  // NOLINT
-
-  bool has_value() const noexcept { return error_ == nullptr; }
-  explicit operator bool() const noexcept { return has_value(); }
-  /// Returns the value, or throws the exception.
-  const value_type& value() const& {
-    if (error_) std::rethrow_exception(error_);
-    return *value_;
-  }
-  value_type value() && {
-    if (error_) std::rethrow_exception(error_);
-    return std::move(*value_);
-  }
-  /// Returns the exception; null for a value.
-  const std::exception_ptr& exception() const noexcept { return error_; }
-
- private:
-  std::optional<value_type> value_;
-  std::exception_ptr error_;
-};
-
 /// Runs awaitables concurrently and collects their results in the order of the arguments: a future
 /// of a std::tuple (void results are None), or of a std::vector for a range. The first exception
 /// goes to the task that awaits the gather; the others run on. Cancelling the gather cancels them
@@ -376,6 +365,32 @@ auto gather(return_exceptions_t, R&& awaitables) {
   return detail::gather_range<true>(std::forward<R>(awaitables));
 }
 
+namespace detail {
+
+template <class A>
+concept gatherable =
+    future_like<A> || taskable<A> || std::same_as<std::remove_cvref_t<A>, return_exceptions_t>;
+template <class... A>
+constexpr bool gathers_range = false;
+template <std::ranges::input_range R>
+constexpr bool gathers_range<R> = true;
+template <class First, std::ranges::input_range R>
+constexpr bool gathers_range<First, R> =
+    std::same_as<std::remove_cvref_t<First>, return_exceptions_t>;
+
+}  // namespace detail
+
+/// Refuses arguments that cannot be gathered in one line; the result converts to anything.
+template <class... A>
+  requires(!(... && detail::gatherable<A>) && !detail::gathers_range<A...>)
+detail::Anything gather(A&&...) {
+  static_assert((... && detail::gatherable<A>),
+                "gather takes futures, coroutine objects and callables without parameters, or one "
+                "range of them, and an argument is none, perhaps the result of a call: "
+                "[=] { return f(3); } is one");
+  return {};
+}
+
 // --- wait ---------------------------------------------------------------------------------------
 
 /// A time limit as an argument: any std::chrono duration, or std::nullopt for none.
@@ -405,14 +420,21 @@ struct wait_result {
   std::vector<F> pending;
 };
 
+namespace detail {
+
+template <class R>
+concept waitable = std::ranges::input_range<R> &&
+                   (future_like<std::remove_cvref_t<std::ranges::range_value_t<R>>> ||
+                    std::derived_from<std::ranges::range_value_t<R>, FutureRef>);
+
+}  // namespace detail
+
 /// Waits for futures or tasks until `return_when` holds or the timeout is over. Never throws their
 /// exceptions, and cancels none. Throws ValueError if there are none, or one belongs to another
 /// loop. Python: asyncio.wait.
-template <std::ranges::input_range R>
+template <detail::waitable R>
 auto wait(R&& futures, WaitOptions options = {}) {
   using F = std::remove_cvref_t<std::ranges::range_value_t<R>>;
-  static_assert(future_like<F> || std::derived_from<F, FutureRef>,
-                "wait takes tasks and futures; make tasks of coroutines with create_task");
   std::vector<F> list;
   if constexpr (std::ranges::sized_range<R>) list.reserve(std::ranges::size(futures));
   for (auto&& future : futures) list.emplace_back(std::forward<decltype(future)>(future));
@@ -439,6 +461,20 @@ auto wait(std::initializer_list<F> futures, WaitOptions options = {}) {
 inline auto wait(std::initializer_list<FutureRef> futures, WaitOptions options = {}) {
   return asyncio::wait(std::vector<FutureRef>(futures), options);
 }
+/// Refuse a range of other things, and a time that is no option, in one line; the result converts to
+/// anything.
+template <std::ranges::input_range R>
+  requires(!detail::waitable<R>)
+detail::Anything wait(R&&, const WaitOptions& = {}) {
+  static_assert(detail::waitable<R>,
+                "wait takes tasks and futures; make tasks of coroutines with create_task");
+  return {};
+}
+template <std::ranges::input_range R, class Rep, class Period>
+detail::Anything wait(R&&, std::chrono::duration<Rep, Period>) {
+  static_assert(!std::ranges::input_range<R>, "wait takes its time limit by name: {.timeout = 3s}");
+  return {};
+}
 
 // --- shield -------------------------------------------------------------------------------------
 
@@ -446,9 +482,13 @@ inline auto wait(std::initializer_list<FutureRef> futures, WaitOptions options =
 /// Python: asyncio.shield.
 template <class A>
 auto shield(A&& awaitable) {
-  auto inner = asyncio::ensure_future(std::forward<A>(awaitable));
-  using T = typename decltype(inner)::result_type;
-  return Future<T>(inner).done() ? Future<T>(inner) : detail::make_shield<T>(inner);
+  if constexpr (!future_like<A> && !detail::taskable<A>)
+    return detail::refuse_task<A>();
+  else {
+    auto inner = asyncio::ensure_future(std::forward<A>(awaitable));
+    using T = typename decltype(inner)::result_type;
+    return Future<T>(inner).done() ? Future<T>(inner) : detail::make_shield<T>(inner);
+  }
 }
 
 }  // namespace fiber::asyncio

@@ -100,6 +100,11 @@ ExternalOwner new_external(LoopObject* loop, F function) {
 FIBER_API concurrent::futures::ThreadPoolExecutor& default_executor(LoopObject& loop);
 
 template <class E>
+concept executor_like = std::same_as<std::remove_cvref_t<E>, std::nullptr_t> ||
+                        requires(E&& executor) { executor->submit([] {}); } ||
+                        requires(E&& executor) { executor.submit([] {}); };
+
+template <class E>
 auto& executor_of(LoopObject& loop, E&& executor) {
   if constexpr (std::same_as<std::remove_cvref_t<E>, std::nullptr_t>)
     return default_executor(loop);
@@ -127,10 +132,17 @@ Future<T> wrap_future(concurrent::futures::Future<T> future, const EventLoop& lo
 
 template <class Executor, class F, class... Args>
 auto EventLoop::run_in_executor(Executor&& executor, F&& function, Args&&... args) const {
-  object().check_closed();
-  auto& pool = detail::executor_of(object(), std::forward<Executor>(executor));
-  return detail::chain_to_loop(
-      *this, pool.submit(std::forward<F>(function), std::forward<Args>(args)...), true);
+  if constexpr (!detail::executor_like<Executor>) {
+    static_assert(detail::executor_like<Executor>,
+                  "run_in_executor takes an executor first, nullptr for the loop's own: "
+                  "run_in_executor(nullptr, f, 3)");
+    return detail::Anything();
+  } else {
+    object().check_closed();
+    auto& pool = detail::executor_of(object(), std::forward<Executor>(executor));
+    return detail::chain_to_loop(
+        *this, pool.submit(std::forward<F>(function), std::forward<Args>(args)...), true);
+  }
 }
 
 inline auto EventLoop::shutdown_default_executor(nanoseconds timeout) const {
@@ -141,6 +153,7 @@ inline auto EventLoop::shutdown_default_executor(nanoseconds timeout) const {
 /// Runs `function(args...)` on a thread of the default executor, in a copy of the current context;
 /// await the result. Python: asyncio.to_thread.
 template <class F, class... Args>
+  requires(std::invocable<std::decay_t<F>, std::decay_t<Args>...>)
 auto to_thread(F&& function, Args&&... args) {
   return detail::Deferred(
       [function = std::decay_t<F>(std::forward<F>(function)),
@@ -153,6 +166,15 @@ auto to_thread(F&& function, Args&&... args) {
         };
         return asyncio::await(get_running_loop().run_in_executor(nullptr, std::move(job)));
       });
+}
+/// Refuses arguments that the function does not take in one line; the result converts to anything.
+template <class F, class... Args>
+  requires(!std::invocable<std::decay_t<F>, std::decay_t<Args>...>)
+detail::Anything to_thread(F&&, Args&&...) {
+  static_assert(std::invocable<std::decay_t<F>, std::decay_t<Args>...>,
+                "to_thread takes a function and its arguments, not the result of a call: "
+                "to_thread(f, 3)");
+  return {};
 }
 
 namespace detail {

@@ -57,6 +57,12 @@ Timeout timeout(std::chrono::duration<Rep, Period> delay) {
   return Timeout(detail::deadline_after(nanoseconds(detail::to_nanoseconds(delay))));
 }
 inline Timeout timeout(std::nullopt_t) { return Timeout(std::nullopt); }
+/// Refuses a plain number in one line.
+template <detail::plain_number Number>
+Timeout timeout(Number) {
+  static_assert(!detail::plain_number<Number>, "timeout takes a time with its unit: timeout(3s)");
+  return Timeout(std::nullopt);
+}
 /// Limits a block up to a point on the clock of loop.time(); nullopt: no limit yet.
 inline Timeout timeout_at(std::optional<nanoseconds> when) { return Timeout(when); }
 
@@ -91,6 +97,13 @@ template <class A, class Rep, class Period>
 auto wait_for(A&& awaitable, std::chrono::duration<Rep, Period> timeout) {
   return asyncio::wait_for(std::forward<A>(awaitable),
                            std::optional(nanoseconds(detail::to_nanoseconds(timeout))));
+}
+/// Refuses a plain number in one line; the result converts to anything.
+template <class A, detail::plain_number Number>
+detail::Anything wait_for(A&&, Number) {
+  static_assert(!detail::plain_number<Number>,
+                "wait_for takes a time with its unit: wait_for(task, 3s)");
+  return {};
 }
 
 }  // namespace fiber::asyncio

@@ -8,6 +8,7 @@
 #include <concepts>
 #include <cstdint>
 #include <ratio>
+#include <type_traits>
 #include <utility>
 
 namespace fiber::asyncio::detail {
@@ -27,6 +28,10 @@ inline constexpr std::int64_t kEarliest = INT64_MIN / 2;
 constexpr std::int64_t bounded(std::int64_t when) noexcept {
   return when > kLatest ? kLatest : when < kEarliest ? kEarliest : when;
 }
+
+// A number where a time with its unit belongs.
+template <class Number>
+concept plain_number = std::is_arithmetic_v<Number>;
 
 // Returns the deadline `delay` after `now`, which is not negative.
 constexpr std::int64_t deadline_after(std::int64_t now, std::int64_t delay) noexcept {
