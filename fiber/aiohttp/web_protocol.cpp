@@ -54,8 +54,10 @@ void Connection::turn_away() {
 
 bool Connection::handshake(const asyncio::ssl_argument& ssl) {
   asyncio::StartTlsOptions options;
-  if (server_.options.head_timeout.count() > 0)
-    options.ssl_handshake_timeout = aiohttp::detail::nanoseconds(server_.options.head_timeout);
+  // Without a time, a handshake would have the usual limit.
+  const http::Seconds limit = server_.options.head_timeout;
+  options.ssl_handshake_timeout =
+      aiohttp::detail::nanoseconds(limit.count() > 0 ? limit : http::Seconds::max());
   idle_ = true;
   try {
     await(writer_.start_tls(ssl, options));

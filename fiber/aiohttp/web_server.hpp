@@ -108,7 +108,8 @@ class FIBER_API Server {
   /// Serves a connection to its end. `secure`: the connection is encrypted; the kernel does not
   /// send files, and scheme() is https.
   void serve(asyncio::StreamReader& reader, asyncio::StreamWriter& writer, bool secure) const;
-  /// Begins TLS, for which the peer has `head_timeout`, and serves the connection to its end.
+  /// Begins TLS, for which the peer has `head_timeout` (zero: any time), and serves the connection
+  /// to its end.
   void serve(asyncio::StreamReader& reader, asyncio::StreamWriter& writer,
              const asyncio::ssl_argument& ssl) const;
 

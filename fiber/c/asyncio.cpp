@@ -38,7 +38,7 @@ void check_thread(const LoopObject* loop) {
                        : loop->turns().greenlets ==
                              fiber::detail::greenlet_thread_of(fiber::core::tls_thread_state);
   if (!own)
-    throw fiber::c::WrongThread(
+    fiber::c::refuse_thread(
         "the object belongs to the loop of another thread: call this there, by fiber_loop_post");
 }
 Future own_future(const fiber_future* handle) {

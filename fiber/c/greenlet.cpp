@@ -27,9 +27,6 @@ const greenlet& greenlet_of(const fiber_greenlet* handle) {
   return object_of(handle)->borrowed();
 }
 
-[[noreturn]] void refuse_thread() {
-  throw fiber::c::WrongThread("the greenlet belongs to another thread");
-}
 bool is_own(const fiber_greenlet* handle) noexcept {
   const auto* thread = fiber::detail::greenlet_thread_of(fiber::core::tls_thread_state);
   return thread != nullptr && object_of(handle)->owner.load(std::memory_order_relaxed) == thread;
@@ -37,7 +34,7 @@ bool is_own(const fiber_greenlet* handle) noexcept {
 // Returns the greenlet of a handle that belongs to the calling thread; throws otherwise.
 const greenlet& own_greenlet(const fiber_greenlet* handle) {
   const greenlet& its = greenlet_of(handle);
-  if (!is_own(handle)) refuse_thread();
+  if (!is_own(handle)) fiber::c::refuse_thread("the greenlet belongs to another thread");
   return its;
 }
 // For functions that return no status: returns false after noting the failure.

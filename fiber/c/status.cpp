@@ -1,6 +1,7 @@
 #include <fiber/c/status.hpp>
 
 #include <fiber/asyncio/exceptions.hpp>
+#include <fiber/core/thread_state.hpp>
 #include <fiber/fiber.h>
 #include <fiber/greenlet.hpp>
 
@@ -141,6 +142,14 @@ std::exception_ptr fresh(int status) {
 Status::Status(int status) : Exception(fiber_strerror(status)), status_(status) {}
 Status::~Status() = default;
 WrongThread::~WrongThread() = default;
+
+void refuse_thread(const char* why) {
+  if (core::thread_is_exiting())
+    throw RuntimeError(
+        "this thread exits and has ended its fibers: make the call before main() returns or exit() "
+        "is called, or before the thread's function returns");
+  throw WrongThread(why);
+}
 
 int caught(const std::exception_ptr& error) noexcept {
   const int status = status_of(error);

@@ -30,6 +30,10 @@ class WrongThread : public RuntimeError {
   ~WrongThread() override;
 };
 
+// Throws WrongThread; or RuntimeError, if the calling thread exits and has ended its fibers: then
+// it cannot be told whose the object was.
+[[noreturn]] void refuse_thread(const char* why);
+
 // Returns the status for an exception; remembers both for fiber_last_error and raise.
 FIBER_API int caught(const std::exception_ptr& error) noexcept;
 // Throws the exception for which the status stands. FIBER_OK throws nothing.

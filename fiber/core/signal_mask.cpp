@@ -1,15 +1,21 @@
 #include <fiber/core/signal_mask.hpp>
 
+#include <fiber/core/own_thread.hpp>
 #include <fiber/core/undying.hpp>
 
 namespace fiber::core {
 namespace {
 
-constinit thread_local bool keeps_mask = false;
-constinit thread_local sigset_t kept_mask{};
+struct Kept {
+  bool is_kept;
+  sigset_t mask;
+};
+constinit thread_local Kept kept{};
+// The mask belongs to the thread of the kernel, whatever thread state its tasks have.
+const PerThread per_thread([]() -> void* { return &kept; }, sizeof kept);
 
 void in_child() {
-  if (keeps_mask) ::pthread_sigmask(SIG_SETMASK, &kept_mask, nullptr);
+  if (kept.is_kept) ::pthread_sigmask(SIG_SETMASK, &kept.mask, nullptr);
 }
 
 }  // namespace
@@ -21,12 +27,11 @@ void keep_mask_for_children(const sigset_t& mask) noexcept {
   } catch (const std::bad_alloc&) {
     // There is no way to report the failure on this thread. The next thread tries again.
   }
-  kept_mask = mask;
-  keeps_mask = true;
+  kept = {.is_kept = true, .mask = mask};
 }
 
-void inherit_mask_in_children() noexcept { keeps_mask = false; }
+void inherit_mask_in_children() noexcept { kept.is_kept = false; }
 
-const sigset_t* mask_for_children() noexcept { return keeps_mask ? &kept_mask : nullptr; }
+const sigset_t* mask_for_children() noexcept { return kept.is_kept ? &kept.mask : nullptr; }
 
 }  // namespace fiber::core

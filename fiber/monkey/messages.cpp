@@ -102,13 +102,25 @@ ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
   return result;
 }
 
-// Receives message by message: like the kernel, checks the time limit after each one.
+// Returns what is left of a time limit; zero after its end.
+timespec rest_of(const timespec& limit, std::int64_t passed) noexcept {
+  timespec rest{.tv_sec = limit.tv_sec - static_cast<std::time_t>(passed / kSecond),
+                .tv_nsec = limit.tv_nsec - static_cast<long>(passed % kSecond)};
+  if (rest.tv_nsec < 0) {
+    rest.tv_nsec += static_cast<long>(kSecond);
+    --rest.tv_sec;
+  }
+  return rest.tv_sec < 0 ? timespec{} : rest;
+}
+
+// Receives message by message: like the kernel, checks the time limit after each one, and leaves
+// the rest of it to the caller. So a limit does not end the wait for a message.
 int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* limit) noexcept {
   const Call call;
   if (!call || never_waits(flags) || messages == nullptr || (limit != nullptr && !is_valid(*limit)))
     return call.tried(real().recvmmsg(fd, messages, count, flags, limit));
-  const std::int64_t deadline =
-      limit != nullptr ? call.deadline_after(nanoseconds(*limit)) : kNever;
+  const timespec given = limit != nullptr ? *limit : timespec{};
+  const std::int64_t begin = call.now();
   unsigned got = 0;
   while (got < count) {
     const int one_flags = got > 0 && (flags & MSG_WAITFORONE) != 0 ? flags | MSG_DONTWAIT : flags;
@@ -116,7 +128,9 @@ int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* li
     if (size < 0) break;
     messages[got].msg_len = static_cast<unsigned>(size);
     ++got;
-    if (deadline != kNever && call.now() >= deadline) break;
+    if (limit == nullptr) continue;
+    *limit = rest_of(given, call.now() - begin);
+    if (limit->tv_sec == 0 && limit->tv_nsec == 0) break;
   }
   return got > 0 || count == 0 ? call.done(static_cast<int>(got)) : -1;
 }

@@ -1,4 +1,5 @@
 // Waiting for child processes.
+#include <fiber/core/own_thread.hpp>
 #include <fiber/core/signal_mask.hpp>
 #include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/hooks.hpp>
@@ -87,23 +88,33 @@ bool is_handled(int signal) noexcept {
          now.sa_handler != SIG_IGN;
 }
 
+// The tasks of a thread that are in system(). The kernel's mask is the thread's, so tasks with a
+// thread state of their own count, too.
+struct InSystem {
+  int tasks;
+  bool blocks;  // SIGCHLD, for as long as there are tasks
+};
+constinit thread_local InSystem in_system{};
+const core::PerThread per_thread([]() -> void* { return &in_system; }, sizeof in_system);
+
 // Blocks SIGCHLD on this thread while tasks of it are in system(), as libc's system() does: the
 // handler of many a daemon waits for every child, and would take the status of this one. Other
 // children that are started meanwhile have the mask of before.
 class ChildrenUntold {
  public:
   ChildrenUntold() noexcept {
-    if (tasks++ > 0 || core::mask_for_children() != nullptr || !is_handled(SIGCHLD)) return;
+    if (in_system.tasks++ > 0 || core::mask_for_children() != nullptr || !is_handled(SIGCHLD))
+      return;
     sigset_t before;
     change(SIG_BLOCK, &before);
     if (::sigismember(&before, SIGCHLD) == 1) return;
     core::keep_mask_for_children(before);
-    blocked = true;
+    in_system.blocks = true;
   }
   ChildrenUntold(const ChildrenUntold&) = delete;
   ChildrenUntold& operator=(const ChildrenUntold&) = delete;
   ~ChildrenUntold() {
-    if (--tasks > 0 || !std::exchange(blocked, false)) return;
+    if (--in_system.tasks > 0 || !std::exchange(in_system.blocks, false)) return;
     core::inherit_mask_in_children();
     const int error = errno;
     change(SIG_UNBLOCK, nullptr);
@@ -117,11 +128,7 @@ class ChildrenUntold {
     ::sigaddset(&one, SIGCHLD);
     ::pthread_sigmask(how, &one, before);
   }
-  static thread_local int tasks;
-  static thread_local bool blocked;
 };
-constinit thread_local int ChildrenUntold::tasks = 0;
-constinit thread_local bool ChildrenUntold::blocked = false;
 
 // Unlike libc's system(), does not ignore signals of the terminal in this process: Ctrl-C reaches
 // the shell and cancels the task, too. A cancelled command is killed.

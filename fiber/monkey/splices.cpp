@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace fiber::monkey::detail {
 namespace {
@@ -43,18 +44,24 @@ ssize_t copy_from_file(const Call& call, int to, int from, off_t& at, std::size_
   return total;
 }
 
+// Whether sendfile() may wait for the descriptor that it sends to. Others the kernel refuses at
+// once: those that are not open for writing, or that append and are no pipe, or that belong to no
+// file and no socket, such as an eventfd.
+bool may_wait_to_be_sent(int to) noexcept {
+  const mode_t type = type_of(to);
+  const int flags = ::fcntl(to, F_GETFL);
+  return flags >= 0 && (flags & O_NONBLOCK) == 0 && (flags & O_ACCMODE) != O_RDONLY && type != 0 &&
+         ((flags & O_APPEND) == 0 || type == S_IFIFO);
+}
+
 [[maybe_unused]] ssize_t sendfile_(int to, int from, off_t* offset, std::size_t count) noexcept {
   const Call call;
   if (!call || count == 0 || type_of(from) != S_IFREG || type_of(to) == S_IFREG)
     return real().sendfile(to, from, offset, count);
-  const int flags = ::fcntl(to, F_GETFL);
-  if (flags < 0 || (flags & O_NONBLOCK) != 0) return real().sendfile(to, from, offset, count);
+  if (!may_wait_to_be_sent(to)) return real().sendfile(to, from, offset, count);
   constexpr std::size_t kMost = 0x7ffff000;  // the kernel's own limit
   off_t at = offset != nullptr ? *offset : ::lseek(from, 0, SEEK_CUR);
-  if (at < 0) {
-    errno = EINVAL;
-    return -1;
-  }
+  if (at < 0) return real().sendfile(to, from, offset, count);  // it says why not
   const ssize_t moved = copy_from_file(call, to, from, at, std::min(count, kMost));
   if (moved < 0) return moved;
   if (offset != nullptr)
@@ -62,6 +69,28 @@ ssize_t copy_from_file(const Call& call, int to, int from, off_t& at, std::size_
   else
     ::lseek(from, at, SEEK_SET);
   return call.done(moved);
+}
+
+// One end of a splice.
+struct End {
+  int fd;
+  const off64_t* offset;
+  mode_t type = type_of(fd);
+  bool is_pipe() const noexcept { return type == S_IFIFO; }
+};
+
+// Whether the kernel refuses a splice at once, which would be waited for here. Two pipes it is
+// asked without waiting.
+bool is_refused(const End& from, const End& to, unsigned flags) noexcept {
+  constexpr unsigned kKnown = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
+  const auto is_impossible = [](const End& end) {
+    if (end.is_pipe()) return end.offset != nullptr;
+    return end.type == 0 || (end.offset != nullptr && ::lseek(end.fd, 0, SEEK_CUR) < 0);
+  };
+  return (flags & ~kKnown) != 0 || from.is_pipe() == to.is_pipe() || is_impossible(from) ||
+         is_impossible(to) || !is_open_for(from.fd, Direction::reading) ||
+         !is_open_for(to.fd, Direction::writing) ||
+         (!to.is_pipe() && (::fcntl(to.fd, F_GETFL) & O_APPEND) != 0);
 }
 
 // Waits for an end of a splice that is not a pipe: SPLICE_F_NONBLOCK does not cover it.
@@ -82,11 +111,13 @@ ssize_t splice_(int from, off64_t* from_offset, int to, off64_t* to_offset, std:
   const Call call;
   if (!call || size == 0 || (flags & SPLICE_F_NONBLOCK) != 0)
     return real().splice(from, from_offset, to, to_offset, size, flags);
-  const bool from_pipe = type_of(from) == S_IFIFO, to_pipe = type_of(to) == S_IFIFO;
-  if (!from_pipe && !to_pipe) return real().splice(from, from_offset, to, to_offset, size, flags);
+  const End begin{.fd = from, .offset = from_offset}, end{.fd = to, .offset = to_offset};
+  const bool from_pipe = begin.is_pipe(), to_pipe = end.is_pipe();
+  if (!(from_pipe && to_pipe) && is_refused(begin, end, flags))
+    return real().splice(from, from_offset, to, to_offset, size, flags);
   // A writable socket takes a page without waiting, and perhaps no more.
   constexpr std::size_t kPage = 4096;
-  const std::size_t most = to_pipe || type_of(to) == S_IFREG ? size : kPage;
+  const std::size_t most = to_pipe || end.type == S_IFREG ? size : kPage;
   Attempts source(call, from, Direction::reading), sink(call, to, Direction::writing);
   ssize_t total = 0;
   while (static_cast<std::size_t>(total) < size) {

@@ -5,12 +5,17 @@
 #include <fiber/monkey/transfer.hpp>
 
 #include <climits>
+#include <cstdint>
+#include <cstdio>
 #include <optional>
+#include <string_view>
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <termios.h>
+#include <unistd.h>
 
 namespace fiber::monkey::detail {
 namespace {
@@ -34,18 +39,36 @@ bool is_unsupported(int error) noexcept {
   return error == EOPNOTSUPP || error == EINVAL || error == ENOSYS;
 }
 
-// For descriptors without a call that only tries: calls poll() first. If another process is
-// quicker, the thread blocks.
-template <class F>
-ssize_t after_polling(const Call& call, int fd, Direction direction, F plain) noexcept {
-  Attempts attempts(call, fd, direction);
-  while (!is_ready(fd, direction)) {
-    if (attempts.again()) continue;
-    if (attempts.unwatchable()) break;
-    return -1;
-  }
-  const ssize_t result = plain();
-  return result >= 0 ? call.done(result) : result;
+// Returns the fewest bytes with which the kernel lets a call on the descriptor wait.
+std::size_t least_bytes(int fd) noexcept {
+  struct Least {
+    std::string_view name;
+    std::size_t size;
+  };
+  static constexpr Least kAll[] = {
+      {"anon_inode:[eventfd]", sizeof(eventfd_t)},
+      {"anon_inode:[timerfd]", sizeof(std::uint64_t)},
+      {"anon_inode:[signalfd]", sizeof(signalfd_siginfo)},
+  };
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  char name[32];
+  const ssize_t size = ::readlink(path, name, sizeof name);
+  if (size <= 0) return 0;
+  for (const Least& each : kAll)
+    if (each.name == std::string_view(name, static_cast<std::size_t>(size))) return each.size;
+  return 0;
+}
+
+// Whether the kernel refuses a call at once, although the descriptor is not ready: it is not open
+// for that, or there are too few bytes.
+bool is_refused(int fd, Direction direction, const iovec* vectors, int count) noexcept {
+  if (!is_open_for(fd, direction)) return true;
+  // Vectors are written one by one, and read as a whole.
+  std::size_t size = vectors[0].iov_len;
+  if (direction == Direction::reading)
+    for (int i = 1; i < count && size < sizeof(signalfd_siginfo); ++i) size += vectors[i].iov_len;
+  return size < sizeof(signalfd_siginfo) && size < least_bytes(fd);
 }
 
 // A terminal whose reads end without a byte, at once or after a time (VMIN is 0, and VTIME the
@@ -74,6 +97,26 @@ ssize_t read_terminal(const Call& call, int fd, int tenths, F plain) noexcept {
   return result >= 0 ? call.done(result) : result;
 }
 
+// For descriptors without a call that only tries: calls poll() first. If another process is
+// quicker, the thread blocks.
+template <class F>
+ssize_t after_polling(const Call& call, int fd, Direction direction, const iovec* vectors,
+                      int count, F plain) noexcept {
+  if (!is_ready(fd, direction) && !is_refused(fd, direction, vectors, count)) {
+    if (direction == Direction::reading)
+      if (const auto tenths = patience_of_terminal(fd))
+        return read_terminal(call, fd, *tenths, plain);
+    Attempts attempts(call, fd, direction);
+    do {
+      if (attempts.again()) continue;
+      if (attempts.unwatchable()) break;
+      return -1;
+    } while (!is_ready(fd, direction));
+  }
+  const ssize_t result = plain();
+  return result >= 0 ? call.done(result) : result;
+}
+
 template <class F>
 ssize_t read_file(const Call& call, int fd, const iovec* vectors, int count, F plain) noexcept {
   const Kind kind = kind_of(fd);
@@ -85,10 +128,7 @@ ssize_t read_file(const Call& call, int fd, const iovec* vectors, int count, F p
     });
     if (result >= 0 || !is_unsupported(errno)) return result;
   }
-  if (kind == Kind::waits && !is_ready(fd, Direction::reading))
-    if (const auto tenths = patience_of_terminal(fd))
-      return read_terminal(call, fd, *tenths, plain);
-  return after_polling(call, fd, Direction::reading, plain);
+  return after_polling(call, fd, Direction::reading, vectors, count, plain);
 }
 
 template <class F>
@@ -103,7 +143,7 @@ ssize_t write_file(const Call& call, int fd, const iovec* vectors, int count, F 
     });
     if (result >= 0 || !is_unsupported(errno)) return result;
   }
-  return after_polling(call, fd, Direction::writing, plain);
+  return after_polling(call, fd, Direction::writing, vectors, count, plain);
 }
 
 bool any_bytes(const iovec* vectors, int count) noexcept {

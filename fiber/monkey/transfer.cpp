@@ -73,4 +73,11 @@ bool is_ready(int fd, Direction direction) noexcept {
   return real().poll(&one, 1, 0) != 0;
 }
 
+bool is_open_for(int fd, Direction direction) noexcept {
+  const iovec none{};
+  // No device is asked: there are no bytes to move.
+  return (direction == Direction::reading ? real().readv(fd, &none, 1)
+                                          : real().writev(fd, &none, 1)) >= 0;
+}
+
 }  // namespace fiber::monkey::detail

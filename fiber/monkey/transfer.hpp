@@ -108,6 +108,9 @@ bool is_stream_socket(int fd) noexcept;
 // Whether the descriptor is ready at this moment; true for files on disks.
 bool is_ready(int fd, Direction direction) noexcept;
 
+// Whether the kernel reads from the descriptor, or writes to it, at all: it is open for that.
+bool is_open_for(int fd, Direction direction) noexcept;
+
 // Writes like write().
 ssize_t write_all(const Call& call, int fd, const void* data, std::size_t size) noexcept;
 

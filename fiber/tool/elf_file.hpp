@@ -7,9 +7,12 @@
 namespace fiber::tool {
 
 struct ElfFile {
-  bool is_valid = false;    // an object for this kind of processor
-  bool is_dynamic = false;  // it has imports
-  std::string interpreter;  // of a program: the linker for which it asks
+  // Why nothing is known of the file; null for an object of this kind of processor, and only then
+  // do the others count.
+  const char* fault = nullptr;
+  bool is_dynamic = false;   // the linker loads it, or loads other objects into it
+  bool has_symbols = false;  // its imports could be read
+  std::string interpreter;   // of a program: the linker for which it asks
   std::set<std::string> imports;
 };
 

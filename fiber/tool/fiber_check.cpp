@@ -10,7 +10,6 @@
 #include <cctype>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <set>
 #include <string>
@@ -98,10 +97,12 @@ monkey::ObjectReport report_on(const std::string& path, const std::set<std::stri
   monkey::ObjectReport report{.object = path};
   const ElfFile elf = read_elf_file(path);
   const std::string file_name = path.substr(path.rfind('/') + 1);
-  if (!elf.is_valid) {
-    report.left_alone = "not an object of this kind of processor";
+  if (elf.fault != nullptr) {
+    report.left_alone = elf.fault;
   } else if (!elf.is_dynamic) {
     report.left_alone = "statically linked: it has no imports that could be replaced";
+  } else if (!elf.has_symbols) {
+    report.left_alone = "it has no table of sections: its imports cannot be read";
   } else if (const char* why = monkey::detail::why_untouchable(file_name)) {
     report.left_alone = why;
   } else {
@@ -115,39 +116,50 @@ monkey::ObjectReport report_on(const std::string& path, const std::set<std::stri
   return report;
 }
 
-}  // namespace
+// Returns the objects that an argument stands for; prints why if there are none.
+std::vector<std::string> objects_of(const std::string& name) {
+  const bool is_process =
+      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+  std::vector<std::string> objects;
+  if (is_process) {
+    objects = objects_of_process(name);
+  } else if (const std::string path = find_file(name);
+             !path.empty() && ::access(path.c_str(), R_OK) == 0) {
+    if (const char* fault = read_elf_file(path).fault) {
+      std::fprintf(stderr, "fiber-check: '%s' is %s\n", path.c_str(), fault);
+      return {};
+    }
+    objects = with_needed(path);
+  }
+  if (objects.empty())
+    std::fprintf(stderr, "fiber-check: there is no program, process or library '%s' to read\n",
+                 name.c_str());
+  return objects;
+}
 
-int main(int count, char** arguments) {
-  bool as_json = false;
-  std::vector<std::string> names;
-  for (int i = 1; i < count; ++i) {
-    if (std::strcmp(arguments[i], "--json") == 0)
-      as_json = true;
-    else
-      names.emplace_back(arguments[i]);
-  }
-  if (names.empty()) {
-    std::fputs("usage: fiber-check [--json] PROGRAM|PID|LIBRARY...\n", stderr);
-    return 2;
-  }
+constexpr const char* kUsage = "usage: fiber-check [--json] PROGRAM|PID|LIBRARY...\n";
+
+int help() {
+  std::printf(
+      "%s\n"
+      "Says for an object, and for all that it needs, which blocking calls can be made\n"
+      "cooperative, and which block all the same. Reads files and runs none of their code.\n"
+      "\n"
+      "  --json  print the same as JSON\n"
+      "  --help  print this\n",
+      kUsage);
+  return std::fflush(stdout) == 0 ? 0 : 1;
+}
+
+int check(const std::vector<std::string>& names, bool as_json) {
   const std::vector<std::string> all_patchable = monkey::patchable();
   const std::set<std::string> patchable(all_patchable.begin(), all_patchable.end());
   std::set<std::string> seen;
   std::vector<monkey::ObjectReport> reports;
   int status = 0;
   for (const std::string& name : names) {
-    const bool is_process =
-        std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
-    const std::string path = is_process ? std::string() : find_file(name);
-    const std::vector<std::string> objects =
-        is_process ? objects_of_process(name)
-                   : (path.empty() || ::access(path.c_str(), R_OK) != 0 ? std::vector<std::string>()
-                                                                        : with_needed(path));
-    if (objects.empty()) {
-      std::fprintf(stderr, "fiber-check: there is no program, process or library '%s' to read\n",
-                   name.c_str());
-      status = 1;
-    }
+    const std::vector<std::string> objects = objects_of(name);
+    if (objects.empty()) status = 1;
     for (const std::string& object : objects)
       if (seen.insert(object).second) reports.push_back(report_on(object, patchable));
   }
@@ -157,4 +169,33 @@ int main(int count, char** arguments) {
     for (const monkey::ObjectReport& report : reports)
       std::fputs(monkey::str(report).c_str(), stdout);
   return status;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  bool as_json = false;
+  bool takes_options = true;
+  std::vector<std::string> names;
+  for (int i = 1; i < count; ++i) {
+    const std::string argument = arguments[i];
+    if (!takes_options || !argument.starts_with('-')) {
+      names.push_back(argument);
+    } else if (argument == "--") {
+      takes_options = false;
+    } else if (argument == "--json") {
+      as_json = true;
+    } else if (argument == "--help") {
+      return help();
+    } else {
+      std::fprintf(stderr, "fiber-check: there is no option '%s': see fiber-check --help\n",
+                   argument.c_str());
+      return 2;
+    }
+  }
+  if (names.empty()) {
+    std::fputs(kUsage, stderr);
+    return 2;
+  }
+  return check(names, as_json);
 }

@@ -51,8 +51,21 @@ void refuse_what_cannot_be_run_so(const std::string& name, const std::string& pa
   if (changes_user)
     fail(kCannotRun, "'" + path + "' runs as another user: nothing can be loaded into it");
   const fiber::tool::ElfFile elf = fiber::tool::read_elf_file(path);
-  if (elf.is_valid && elf.interpreter.empty())
+  if (elf.fault == nullptr && elf.interpreter.empty())
     fail(kCannotRun, "'" + path + "' is statically linked: nothing can be loaded into it");
+}
+
+constexpr const char* kUsage = "usage: fiber-run [--children] PROGRAM ARGUMENTS...\n";
+
+int help() {
+  std::printf(
+      "%s\n"
+      "Runs a program, unchanged, in a task of an event loop with its blocking calls patched.\n"
+      "\n"
+      "  --children  run the programs that it starts so as well\n"
+      "  --help      print this\n",
+      kUsage);
+  return std::fflush(stdout) == 0 ? 0 : kFailed;
 }
 
 int run(int count, char** arguments) {
@@ -64,11 +77,12 @@ int run(int count, char** arguments) {
       ++first;
       break;
     }
+    if (option == "--help") return help();
     if (option != "--children") fail(kFailed, "there is no option '" + option + "'");
     children = true;
   }
   if (first >= count) {
-    std::fputs("usage: fiber-run [--children] PROGRAM ARGUMENTS...\n", stderr);
+    std::fputs(kUsage, stderr);
     return kFailed;
   }
   const std::string name = arguments[first];

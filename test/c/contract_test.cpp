@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <initializer_list>
 #include <stdexcept>
 #include <string>
@@ -17,6 +18,7 @@
 
 #include <unistd.h>
 
+#include "support/child_process.hpp"
 #include "support/log.hpp"
 
 namespace {
@@ -201,6 +203,31 @@ TEST_CASE("objects of another thread are refused") {
     fiber_future_unref(future);
     return FIBER_OK;
   });
+}
+
+TEST_CASE("at the end of a program calls fail because fibers have ended, not for another thread") {
+  const support::ChildResult ended = support::run_child({.body = [] {
+    static fiber_greenlet* its = nullptr;
+    static fiber_loop* loop = nullptr;
+    const auto at_exit = [] {
+      const auto must = [](bool fact, int status) {
+        if (!fact) ::_exit(status);
+      };
+      const auto says = [] {
+        return last().starts_with("this thread exits and has ended its fibers");
+      };
+      must(fiber_greenlet_switch(its, nullptr, nullptr) == FIBER_BAD_STATE && says(), 10);
+      must(fiber_greenlet_parent(its) == nullptr && says(), 11);
+      must(fiber_loop_run_ready(loop) == FIBER_BAD_STATE && says(), 12);
+      must(fiber_run(nothing, nullptr, nullptr) == FIBER_BAD_STATE, 13);
+      ::_exit(3);
+    };
+    std::atexit(at_exit);
+    if (fiber_greenlet_new(&its, nothing, nullptr, nullptr) != FIBER_OK) ::_exit(4);
+    if (fiber_loop_new(&loop) != FIBER_OK) ::_exit(5);
+    std::exit(6);
+  }});
+  CHECK(ended.status == 3);
 }
 
 TEST_CASE("a future ends once, and a task by itself") {

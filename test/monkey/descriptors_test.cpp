@@ -1,6 +1,7 @@
 // Descriptors of all kinds that old code reads from.
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
@@ -9,7 +10,10 @@
 #include <sys/timerfd.h>
 
 #include <array>
+#include <cerrno>
 #include <csignal>
+#include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <string>
 
@@ -118,5 +122,46 @@ TEST_CASE("children that were spawned are waited for by number, and by descripto
     await(by_descriptor);
     CHECK(say.take() == "waiting 9");
 #endif
+  });
+}
+
+TEST_CASE("what the kernel refuses at once is not waited for: too few bytes, not open for that") {
+  run([&] {
+    const Descriptor event(::eventfd(0, EFD_CLOEXEC)), full(::eventfd(0, EFD_CLOEXEC));
+    const Descriptor timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+    sigset_t none;
+    ::sigemptyset(&none);
+    const Descriptor signals(::signalfd(-1, &none, SFD_CLOEXEC));
+    const std::uint64_t most = ~std::uint64_t{1};
+    CHECK(calls::write(full, &most, sizeof most) == sizeof most);
+    char bytes[128] = {};
+    const iovec parts[] = {{bytes, 4}, {bytes, 3}};
+    for (const int fd : {int(event), int(timer), int(signals)}) {
+      CHECK(calls::read(fd, bytes, 7) == -1);
+      CHECK(errno == EINVAL);
+      CHECK(calls::readv(fd, parts, 2) == -1);
+      CHECK(errno == EINVAL);
+      CHECK(calls::write(fd, bytes, 7) == -1);
+      CHECK(errno == EINVAL);
+    }
+    CHECK(calls::read(signals, bytes, 127) == -1);
+    CHECK(errno == EINVAL);
+    CHECK(calls::write(timer, bytes, 8) == -1);
+    CHECK(errno == EINVAL);
+    CHECK(calls::write(full, bytes, 7) == -1);
+    CHECK(errno == EINVAL);
+    CHECK(calls::writev(full, parts, 2) == -1);
+    CHECK(errno == EINVAL);
+    // Parts that are enough together are waited for.
+    const auto writer = start([&] { CHECK(calls::eventfd_write(event, 1) == 0); });
+    const iovec enough[] = {{bytes, 4}, {bytes + 4, 4}};
+    CHECK(calls::readv(event, enough, 2) == 8);
+    await(writer);
+    const Descriptor master(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+    REQUIRE(::grantpt(master) == 0);
+    REQUIRE(::unlockpt(master) == 0);
+    const Descriptor to_write(::open(::ptsname(master), O_WRONLY | O_NOCTTY | O_CLOEXEC));
+    CHECK(calls::read(to_write, bytes, 1) == -1);
+    CHECK(errno == EBADF);
   });
 }

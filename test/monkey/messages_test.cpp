@@ -164,6 +164,37 @@ TEST_CASE("recvmmsg and sendmmsg go through all their messages") {
   });
 }
 
+TEST_CASE("recvmmsg leaves the rest of its time limit to the caller, as Linux does") {
+  const Ends ends = socket_pair(SOCK_DGRAM);
+  const auto receive = [&ends](timespec limit, int flags) {
+    for (int i = 0; i < 2; ++i) CHECK(::send(ends.b, "x", 1, 0) == 1);
+    mmsghdr got[3] = {};
+    const int count = calls::recvmmsg(ends.a, got, 2, flags, &limit);
+    char byte;
+    for (int i = count; i < 2; ++i) CHECK(::recv(ends.a, &byte, 1, 0) == 1);
+    const bool is_less = limit.tv_sec == 99 && limit.tv_nsec > 0;
+    const bool is_zero = limit.tv_sec == 0 && limit.tv_nsec == 0;
+    return std::to_string(count) + (is_less ? " less" : is_zero ? " zero" : " other");
+  };
+  const auto compare = [&receive](const char* where) {
+    CAPTURE(std::string(where));
+    CHECK(receive({.tv_sec = 100, .tv_nsec = 0}, 0) == "2 less");
+    CHECK(receive({.tv_sec = 100, .tv_nsec = 0}, MSG_WAITFORONE) == "2 less");
+    CHECK(receive({.tv_sec = 0, .tv_nsec = 0}, 0) == "1 zero");
+    CHECK(receive({.tv_sec = 0, .tv_nsec = 1}, 0) == "1 zero");
+  };
+  compare("unpatched");
+  run([&] {
+    compare("patched");
+    // Without a message the limit is as it was.
+    timespec limit{.tv_sec = 100, .tv_nsec = 7};
+    mmsghdr got[1] = {};
+    CHECK(calls::recvmmsg(ends.a, got, 1, MSG_DONTWAIT, &limit) == -1);
+    CHECK(limit.tv_sec == 100);
+    CHECK(limit.tv_nsec == 7);
+  });
+}
+
 TEST_CASE("SO_RCVTIMEO and SO_SNDTIMEO end a wait with EAGAIN, after what was sent") {
   run([&] {
     const Ends ends = socket_pair();

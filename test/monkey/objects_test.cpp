@@ -4,6 +4,7 @@
 #include <fiber/monkey/blocking.hpp>
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -269,6 +270,47 @@ TEST_CASE("fiber-check does not run the linker that a file names, nor wait for a
   ::unlink(script.c_str());
   REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
   static_cast<void>(check(folder / "pipe"));
+}
+
+TEST_CASE("the tools say what is wrong with a file or an option, and how they are used") {
+  const char* root = std::getenv("FIBER_BUILD_ROOT");
+  const std::string directory = std::string(root != nullptr ? root : ".") + "/fiber/tool/";
+  const support::Folder folder;
+  const auto check = [&](const std::string& argument) {
+    return support::run_child({.program = directory + "fiber-check", .arguments = {argument}});
+  };
+  std::ifstream from(directory + "fiber-check", std::ios::binary);
+  const std::string whole((std::istreambuf_iterator<char>(from)), {});
+  std::string foreign = whole;
+  foreign[EI_DATA] = whole[EI_DATA] == ELFDATA2LSB ? ELFDATA2MSB : ELFDATA2LSB;
+  const auto fault_of = [&](const std::string& bytes) {
+    folder.make("file", bytes);
+    const auto checked = check(folder / "file");
+    CHECK(checked.status == 1);
+    CHECK(checked.out() == "");
+    const std::string begin = "fiber-check: '" + (folder / "file") + "' is ";
+    CHECK(checked.errors.starts_with(begin));
+    return checked.errors.substr(std::min(begin.size(), checked.errors.size()));
+  };
+  for (const std::size_t size :
+       {std::size_t{5}, std::size_t{20}, std::size_t{100}, whole.size() / 2, whole.size() - 1}) {
+    CAPTURE(size);
+    CHECK(fault_of(whole.substr(0, size)) == "a truncated ELF file\n");
+  }
+  CHECK(fault_of(foreign) ==
+        "not an object of this kind of processor: the order of its bytes is another\n");
+  CHECK(fault_of("#!/bin/sh\n") == "not an ELF file\n");
+  CHECK(fault_of("") == "not an ELF file\n");
+  const auto unknown = check("--xml");
+  CHECK(unknown.status == 2);
+  CHECK(unknown.errors == "fiber-check: there is no option '--xml': see fiber-check --help\n");
+  for (const char* name : {"fiber-check", "fiber-run"}) {
+    if (::access((directory + name).c_str(), X_OK) != 0) continue;  // not built with a sanitizer
+    const auto help = support::run_child({.program = directory + name, .arguments = {"--help"}});
+    CHECK(help.status == 0);
+    CHECK(help.errors == "");
+    CHECK(help.out().starts_with("usage: " + std::string(name)));
+  }
 }
 
 TEST_CASE("the table of policies says which version was tried, and why") {

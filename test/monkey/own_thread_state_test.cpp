@@ -3,8 +3,10 @@
 
 #include <locale.h>
 #include <pthread.h>
+#include <sys/wait.h>
 
 #include <cerrno>
+#include <csignal>
 #include <string>
 #include <vector>
 
@@ -184,4 +186,45 @@ TEST_CASE("setuid and its relatives change all threads, and come back") {
     ::_exit(3);
   }});
   CHECK(ended.status == 3);
+}
+
+TEST_CASE(
+    "a handler that waits for every child leaves those of system() alone, whoever ends first") {
+  if (!available()) return;
+  static volatile sig_atomic_t reaped;
+  reaped = 0;
+  struct sigaction reaper {
+  }, before{};
+  reaper.sa_handler = [](int) {
+    const int error = errno;
+    while (::waitpid(-1, nullptr, WNOHANG) > 0) reaped = reaped + 1;
+    errno = error;
+  };
+  reaper.sa_flags = SA_RESTART;
+  REQUIRE(::sigaction(SIGCHLD, &reaper, &before) == 0);
+  const auto is_blocked = [] {
+    sigset_t mask;
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+    return ::sigismember(&mask, SIGCHLD) == 1;
+  };
+  run([&] {
+    for (const auto* first : {&own, &shared})
+      for (const auto* second : {&own, &shared}) {
+        CAPTURE(first->own_thread_state);
+        CAPTURE(second->own_thread_state);
+        const Ends ends = pipe();
+        ::fcntl(ends.a, F_SETFD, 0);
+        const std::string reads = "read x <&" + std::to_string(ends.a) + "; exit 5";
+        const auto quick = asyncio::create_task([] { return calls::system("exit 4"); }, *first);
+        const auto slow =
+            asyncio::create_task([&] { return calls::system(reads.c_str()); }, *second);
+        CHECK(await(quick) == 4 << 8);
+        CHECK(is_blocked());
+        CHECK(::write(ends.b, "\n", 1) == 1);
+        CHECK(await(slow) == 5 << 8);
+        CHECK(!is_blocked());
+      }
+    CHECK(reaped == 0);
+  });
+  ::sigaction(SIGCHLD, &before, nullptr);
 }

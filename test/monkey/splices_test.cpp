@@ -1,5 +1,8 @@
 #include "monkey/support.hpp"
 
+#include <fcntl.h>
+#include <sys/eventfd.h>
+
 #include <cerrno>
 #include <csignal>
 #include <string>
@@ -206,5 +209,39 @@ TEST_CASE("splice without a pipe fails at once") {
     const Ends one = socket_pair(), two = socket_pair();
     CHECK(calls::splice(one.a, two.a, 100, 0) == -1);
     CHECK(errno == EINVAL);
+  });
+}
+
+TEST_CASE("what the kernel refuses at once, sendfile and splice refuse, too") {
+  run([&] {
+    const Descriptor file = file_with("hello");
+    const Ends ends = pipe(), sockets = socket_pair();
+    const Descriptor event(::eventfd(0, EFD_CLOEXEC));
+    const Descriptor null(::open("/dev/null", O_WRONLY | O_APPEND | O_CLOEXEC));
+    const Descriptor path(::open("/", O_PATH | O_CLOEXEC));
+    const auto error_of = [](ssize_t result) { return result == -1 ? errno : 0; };
+    for (const off_t begin : {off_t{0}, off_t{5}}) {
+      CAPTURE(begin);
+      const auto sent = [&](int to, int from) {
+        off_t at = begin;
+        return error_of(calls::sendfile(to, from, &at, 10));
+      };
+      CHECK(sent(ends.a, file) == EBADF);
+      CHECK(sent(path, file) == EBADF);
+      CHECK(sent(sockets.a, ends.b) == EBADF);
+      CHECK(sent(null, file) == EINVAL);
+      CHECK(sent(event, file) == (begin == 0 ? EINVAL : 0));
+    }
+    const auto spliced = [&](int from, int to, unsigned flags = 0) {
+      return error_of(calls::splice(from, to, 10, flags));
+    };
+    CHECK(spliced(sockets.a, ends.a) == EBADF);
+    CHECK(spliced(ends.b, sockets.a) == EBADF);
+    CHECK(spliced(path, ends.b) == EBADF);
+    CHECK(spliced(event, ends.b) == EINVAL);
+    CHECK(spliced(ends.a, event) == EINVAL);
+    CHECK(spliced(ends.a, null) == EINVAL);
+    CHECK(spliced(sockets.a, ends.b, 0x100) == EINVAL);
+    CHECK(error_of(calls::tee(ends.b, ends.b, 10, 0)) == EBADF);
   });
 }

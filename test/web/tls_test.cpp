@@ -3,6 +3,7 @@
 #include <fiber/aiohttp/client_ws.hpp>
 #include <fiber/aiohttp/web.hpp>
 #include <fiber/asyncio.hpp>
+#include <fiber/asyncio/testing.hpp>
 #include <fiber/ssl.hpp>
 
 #include "ssl/tls.hpp"
@@ -114,6 +115,32 @@ TEST_CASE("connections count from before their handshake") {
               CHECK(await(other_reader.read()) == "");  // there is one place
             },
             {.max_connections = 1});
+}
+
+TEST_CASE("a handshake has the time that a head has; without a limit it has any") {
+  for (const int seconds : {20, 0}) {
+    CAPTURE(seconds);
+    asyncio::testing::run_test([&] {
+      web::ServerOptions options;
+      options.head_timeout = std::chrono::seconds(seconds);
+      const web::AppRunner runner(web::Application(), {.server = options});
+      await(runner.setup());
+      const web::TCPSite site(runner, "127.0.0.1", 0, {.ssl_context = support::server_context()});
+      await(site.start());
+      auto [reader, silent] = await(asyncio::open_connection("127.0.0.1", site.port()));
+      asyncio::StreamReader& input = reader;
+      bool is_closed = true;
+      try {
+        await(asyncio::wait_for([&input] { return await(input.read()); },
+                                std::chrono::seconds(1000)));
+      } catch (const fiber::TimeoutError&) {
+        is_closed = false;
+      }
+      CHECK(is_closed == (seconds != 0));
+      silent.close();
+      await(runner.cleanup());
+    });
+  }
 }
 
 TEST_CASE("WebSockets over TLS") {
