@@ -45,6 +45,16 @@ class OrderedSet:
         return len(self._items)
 
 
+class OrderedWeakSet(weakref.WeakKeyDictionary):
+    """The part of `WeakSet` that asyncio uses, iterated in the order of insertion."""
+
+    def add(self, item):
+        self[item] = None
+
+    def discard(self, item):
+        self.pop(item, None)
+
+
 class Selector:
     """Never waits: moves the clock of its loop instead."""
 
@@ -81,6 +91,7 @@ class Virtual:
         self._clock_resolution = 1
         self._serial = 0
         self._created = weakref.WeakKeyDictionary()
+        self._asyncgens = OrderedWeakSet()
         self._tasks_made = 0
         self.now = UNIT - 1
 
