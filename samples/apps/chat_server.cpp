@@ -8,11 +8,13 @@
 #include <chrono>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
+#include "../network/support/serve_until_interrupted.hpp"
 #include "../tutorial/support/print.hpp"
 
 using namespace fiber;
@@ -37,7 +39,7 @@ class Room {
  private:
   void talk(StreamReader& reader, StreamWriter& writer) {
     writer.write("Your name?\n");
-    const std::string name = line(reader);
+    const std::string name = line(reader).value_or("");
     if (name.empty() || guests_.contains(name)) {
       writer.write("That name will not do.\n");
       return;
@@ -53,26 +55,33 @@ class Room {
       }
     } const leaves{*this, name};
     say_to_all("* " + name + " is here\n");
-    for (std::string text = line(reader); !text.empty(); text = line(reader)) {
+    while (const std::optional<std::string> text = line(reader)) {
       if (text == "/who") {
         for (const auto& [guest, unused] : guests_) writer.write("  " + guest + "\n");
       } else if (text == "/quit") {
         break;
-      } else {
-        say_to_all(name + ": " + text + "\n");
+      } else if (!text->empty()) {
+        say_to_all(name + ": " + *text + "\n");
       }
-      await(writer.drain());  // a guest who reads slowly is not sent more than fits
+      await(writer.drain());  // a guest is heard again when he has read most of what waits for him
     }
   }
 
-  // Returns a line without its end; "" at the end of the connection.
-  static std::string line(StreamReader& reader) {
+  // Returns a line without its end; nothing at the end of the connection.
+  static std::optional<std::string> line(StreamReader& reader) {
     std::string text = await(reader.readline());
+    if (text.empty()) return std::nullopt;
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
     return text;
   }
+  // Nobody waits for a guest who does not read: when too much waits for him, he is out.
   void say_to_all(std::string_view text) {
-    for (const auto& [name, writer] : guests_) writer.write(text);
+    constexpr std::size_t kMost = 1024 * 1024;
+    for (const auto& [name, writer] : guests_) {
+      if (writer.is_closing()) continue;
+      writer.write(text);
+      if (writer.transport().get_write_buffer_size() > kMost) writer.transport().abort();
+    }
   }
 
   std::map<std::string, StreamWriter> guests_;
@@ -118,7 +127,7 @@ int main(int count, char** arguments) {
           count > 1 ? "" : "127.0.0.1", port));
       if (count > 1) {
         print("listening at port", server.sockets().at(0).port());
-        await(server.serve_forever());
+        serve_until_interrupted(server);
       }
       const int chosen = server.sockets().at(0).port();
       for (const std::vector<std::string>& lines :

@@ -20,12 +20,14 @@ using asyncio::await;
 class Crawler {
  public:
   Crawler(aiohttp::ClientSession& session, std::string start)
-      : session_(session), site_(start.substr(0, start.find('/', start.find("//") + 2))) {
-    find(std::move(start));
+      : session_(session),
+        start_(std::move(start)),
+        site_(start_.substr(0, start_.find('/', start_.find("//") + 2))) {
+    find(start_);
   }
 
-  // Crawls all pages, with so many at a time.
-  void run(int workers) {
+  // Crawls all pages, with so many at a time. Returns false if the first could not be had.
+  bool run(int workers) {
     std::vector<asyncio::Task<void>> tasks;
     for (int i = 0; i < workers; ++i)
       tasks.push_back(asyncio::create_task([this] {
@@ -37,6 +39,7 @@ class Crawler {
     await(urls_.join());
     for (const auto& task : tasks) task.cancel();
     await(asyncio::gather(asyncio::return_exceptions, tasks));
+    return started_;
   }
 
   const std::map<std::string, std::string>& pages() const { return pages_; }
@@ -52,6 +55,7 @@ class Crawler {
         pages_[url] =
             std::to_string(response.status) + ", " + std::to_string(text.size()) + " bytes";
         if (!response.ok()) return;
+        if (url == start_) started_ = true;
         static const std::regex link("href=\"([^\"#]*)\"");
         for (std::sregex_iterator at(text.begin(), text.end(), link), end; at != end; ++at) {
           const std::string target = (*at)[1];
@@ -64,6 +68,8 @@ class Crawler {
   }
 
   aiohttp::ClientSession& session_;
+  std::string start_;
+  bool started_ = false;
   std::string site_;
   asyncio::Queue<std::string> urls_;
   std::map<std::string, std::string> pages_;  // the result for each page
@@ -87,22 +93,25 @@ void serve(asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
   await(writer.wait_closed());
 }
 
-void crawl(const std::string& url, std::size_t hidden) {
+bool crawl(const std::string& url, std::size_t hidden) {
+  bool found_it = false;
   asyncio::with(aiohttp::ClientSession(), [&](auto& session) {
     Crawler crawler(session, url);
-    crawler.run(4);
+    found_it = crawler.run(4);
     for (const auto& [page, found] : crawler.pages()) print(page.substr(hidden), "->", found);
   });
+  return found_it;
 }
 
 int main(int count, char** arguments) {
   try {
-    asyncio::run([&] {
-      if (count > 1) return crawl(arguments[1], 0);
+    return asyncio::run([&] {
+      if (count > 1) return crawl(arguments[1], 0) ? 0 : 1;
       const asyncio::Server server = await(asyncio::start_server(serve, "127.0.0.1", 0));
       const std::string site = "http://127.0.0.1:" + std::to_string(server.sockets().at(0).port());
-      crawl(site + "/1", site.size());
+      const bool found = crawl(site + "/1", site.size());
       server.close();
+      return found ? 0 : 1;
     });
   } catch (const std::exception& error) {
     std::cerr << "crawler: " << error.what() << '\n';

@@ -86,7 +86,12 @@ web::Application make_app(Notes& notes) {
     // A form of the page, or the text itself.
     std::string text = await(request.text());
     const bool form = text.starts_with("text=");
-    if (form) text = await(request.post())["text"].text();
+    if (form) {
+      const web::Form& fields = await(request.post());
+      if (!fields.contains("text"))
+        throw web::HTTPUnsupportedMediaType({.text = "text=... is sent as a form\n"});
+      text = fields["text"].text();
+    }
     if (text.empty()) throw web::HTTPBadRequest({.text = "a note has a text\n"});
     const int number = ++notes.last;
     notes.texts[number] = text;
@@ -131,6 +136,7 @@ int main(int argc, char** argv) {
   web::ServerOptions server;
   server.access_log = [](std::string_view line) {
     std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
+    std::fflush(stdout);  // also a file shows it at once
   };
   try {
     web::run_app(make_app(notes), {.host = "127.0.0.1", .port = port, .server = server});

@@ -31,10 +31,11 @@ void report(const char* address) {
 }
 
 int main(int argc, char** argv) {
-  const Postgres server(argc, argv);
-  const auto start = std::chrono::steady_clock::now();
-  report(server.address());
-  const auto took = std::chrono::steady_clock::now() - start;
-  std::cout << "one after another: "
-            << (took > kShops * std::chrono::milliseconds(200) ? "yes" : "no") << std::endl;
+  return with_postgres(argc, argv, [](const Postgres& server) {
+    const auto start = std::chrono::steady_clock::now();
+    report(server.address());
+    const auto took = std::chrono::steady_clock::now() - start;
+    std::cout << "one after another: "
+              << (took > kShops * std::chrono::milliseconds(200) ? "yes" : "no") << std::endl;
+  });
 }

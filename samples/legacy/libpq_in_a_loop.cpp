@@ -37,18 +37,19 @@ void report(const char* address) {
 }
 
 int main(int argc, char** argv) {
-  const Postgres server(argc, argv);
-  const auto start = std::chrono::steady_clock::now();
-  monkey::patch_library("libpq.so.5");
-  bool others_ran = false;
-  asyncio::run([&] {
-    const auto other = asyncio::create_task([&] {
-      await(asyncio::sleep(300ms));
-      others_ran = true;
+  return with_postgres(argc, argv, [](const Postgres& server) {
+    const auto start = std::chrono::steady_clock::now();
+    monkey::patch_library("libpq.so.5");
+    bool others_ran = false;
+    asyncio::run([&] {
+      const auto other = asyncio::create_task([&] {
+        await(asyncio::sleep(300ms));
+        others_ran = true;
+      });
+      report(server.address());
     });
-    report(server.address());
+    const auto took = std::chrono::steady_clock::now() - start;
+    std::cout << "one after another: " << (took > kShops * 200ms ? "yes" : "no") << std::endl;
+    std::cout << "others ran meanwhile: " << (others_ran ? "yes" : "no") << std::endl;
   });
-  const auto took = std::chrono::steady_clock::now() - start;
-  std::cout << "one after another: " << (took > kShops * 200ms ? "yes" : "no") << std::endl;
-  std::cout << "others ran meanwhile: " << (others_ran ? "yes" : "no") << std::endl;
 }

@@ -42,10 +42,11 @@ void report(const char* address) {
 }
 
 int main(int argc, char** argv) {
-  const Postgres server(argc, argv);
-  const auto start = std::chrono::steady_clock::now();
-  monkey::patch_library("libpq.so.5");
-  asyncio::run([&] { report(server.address()); });
-  const auto took = std::chrono::steady_clock::now() - start;
-  std::cout << "one after another: " << (took > kShops * 200ms ? "yes" : "no") << std::endl;
+  return with_postgres(argc, argv, [](const Postgres& server) {
+    const auto start = std::chrono::steady_clock::now();
+    monkey::patch_library("libpq.so.5");
+    asyncio::run([&] { report(server.address()); });
+    const auto took = std::chrono::steady_clock::now() - start;
+    std::cout << "one after another: " << (took > kShops * 200ms ? "yes" : "no") << std::endl;
+  });
 }

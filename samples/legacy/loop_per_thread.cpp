@@ -5,7 +5,9 @@
 #include <fiber/asyncio.hpp>
 
 #include <atomic>
+#include <exception>
 #include <future>
+#include <iostream>
 #include <memory>
 #include <set>
 #include <string>
@@ -30,44 +32,51 @@ class Server {
       port_ = port.get();  // the first one's is chosen by the system
     }
   }
-  ~Server() {
-    for (const auto& worker : workers_) {
-      worker->loop.call_soon_threadsafe([&] { worker->stopped.set_result(); });
-      worker->thread.join();
-    }
-  }
   int port() const { return port_; }
 
  private:
   struct Worker {
+    ~Worker() {
+      if (listens) loop.call_soon_threadsafe([this] { stopped.set_result(); });
+      if (thread.joinable()) thread.join();
+    }
     std::thread thread;
     asyncio::EventLoop loop;
     asyncio::Future<void> stopped;
+    bool listens = false;
   };
 
+  // The function of a thread. Announces the port, or the error.
   void serve(Worker& worker, int number, std::promise<int>& listening) const {
-    asyncio::run([&] {
-      worker.loop = asyncio::get_running_loop();
-      worker.stopped = worker.loop.create_future();
-      const asyncio::Server server = await(asyncio::start_server(
-          [number](auto& reader, auto& writer) {
-            const std::string line = await(reader.readline());
-            writer.write(std::to_string(number) + " " + line);
-            writer.close();
-            await(writer.wait_closed());
-          },
-          "127.0.0.1", port_, {.reuse_port = true}));
-      listening.set_value(server.sockets().at(0).port());
-      await(worker.stopped);
-      server.close();
-    });
+    try {
+      asyncio::run([&] { listen(worker, number, listening); });
+    } catch (...) {
+      if (worker.listens) throw;
+      listening.set_exception(std::current_exception());
+    }
+  }
+  void listen(Worker& worker, int number, std::promise<int>& listening) const {
+    worker.loop = asyncio::get_running_loop();
+    worker.stopped = worker.loop.create_future();
+    const asyncio::Server server = await(asyncio::start_server(
+        [number](auto& reader, auto& writer) {
+          const std::string line = await(reader.readline());
+          writer.write(std::to_string(number) + " " + line);
+          writer.close();
+          await(writer.wait_closed());
+        },
+        "127.0.0.1", port_, {.reuse_port = true}));
+    worker.listens = true;
+    listening.set_value(server.sockets().at(0).port());
+    await(worker.stopped);
+    server.close();
   }
 
   std::vector<std::unique_ptr<Worker>> workers_;
   std::atomic<int> port_{0};
 };
 
-int main() {
+void ask() {
   const Server server(4);
   std::set<std::string> threads;
   int answers = 0;
@@ -87,4 +96,13 @@ int main() {
     await(asyncio::gather(clients));
   });
   print(answers, "answers, from", threads.size() > 1 ? "several threads" : "one thread");
+}
+
+int main() {
+  try {
+    ask();
+  } catch (const std::exception& error) {
+    std::cerr << "loop_per_thread: " << error.what() << '\n';
+    return 1;
+  }
 }

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "support/command_line.hpp"
+#include "support/serve_until_interrupted.hpp"
 
 using namespace fiber;
 using namespace std::chrono_literals;
@@ -89,6 +90,21 @@ std::string lower(std::string text) {
   for (char& c : text)
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   return text;
+}
+
+// For the log: a client must not write lines of its own into it, or move a terminal's cursor.
+std::string printable(std::string_view text) {
+  static constexpr std::string_view kDigits = "0123456789ABCDEF";
+  std::string plain;
+  for (const char c : text) {
+    if (c > ' ' && c < 0x7f && c != '%') {
+      plain += c;
+    } else {
+      const auto code = static_cast<unsigned char>(c);
+      plain += {'%', kDigits[code / 16], kDigits[code % 16]};
+    }
+  }
+  return plain;
 }
 
 // Nothing at the end of the connection. Throws Status.
@@ -175,10 +191,10 @@ class FileServer {
       request = *std::move(read);
       if (request.method != "GET" && request.method != "HEAD")
         throw Status{405, "Method Not Allowed"};
-      send_file(request, writer);
+      if (!send_file(request, writer)) return false;
     } catch (const Status& status) {
       const std::string text = std::to_string(status.code) + " " + status.reason;
-      say(writer, request.method + " " + request.path + " " + text);
+      say(writer, printable(request.method) + " " + printable(request.path) + " " + text);
       writer.write("HTTP/1.1 " + text + "\r\nContent-Type: text/plain\r\nContent-Length: " +
                    std::to_string(text.size() + 1) + "\r\nConnection: close\r\n\r\n" +
                    (request.method == "HEAD" ? "" : text + "\n"));
@@ -187,7 +203,8 @@ class FileServer {
     return request.keep_alive;
   }
 
-  void send_file(const Request& request, const StreamWriter& writer) const {
+  // Returns false if less was sent than announced: only the end of the connection tells the client.
+  bool send_file(const Request& request, const StreamWriter& writer) const {
     struct stat found {};
     const Descriptor file(open(request.path, found));
     const std::optional<Part> asked = part_of(request.range, found.st_size);
@@ -201,12 +218,15 @@ class FileServer {
               "\r\n";
     if (!request.keep_alive) head += "Connection: close\r\n";
     writer.write(head + "\r\n");
-    std::size_t sent = 0;
-    if (request.method == "GET" && part.count > 0)
-      sent = await(asyncio::get_running_loop().sendfile(
-          writer.transport(), file.get(), {.offset = part.first, .count = part.count}));
+    const std::int64_t wanted = request.method == "GET" ? part.count : 0;
+    std::int64_t sent = 0;
+    if (wanted > 0)
+      sent = static_cast<std::int64_t>(await(asyncio::get_running_loop().sendfile(
+          writer.transport(), file.get(), {.offset = part.first, .count = wanted})));
     await(writer.drain());
-    say(writer, request.method + " " + request.path + " " + std::to_string(sent) + " bytes");
+    say(writer, request.method + " " + printable(request.path) + " " + std::to_string(sent) +
+                    (sent < wanted ? " bytes: the file has shrunk" : " bytes"));
+    return sent == wanted;
   }
 
   // Throws Status.
@@ -241,7 +261,7 @@ void serve(const std::string& address, int port, const std::string& folder) {
       port));
   for (const asyncio::Socket& socket : server.sockets())
     std::cout << "serving " << folder << " at http://" << socket.getsockname().text() << std::endl;
-  await(server.serve_forever());
+  serve_until_interrupted(server);
 }
 
 // The status and the body.

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "support/command_line.hpp"
+#include "support/serve_until_interrupted.hpp"
 
 using namespace fiber;
 using asyncio::await;
@@ -110,7 +111,7 @@ void serve(const std::string& address, int port, const Settings& settings) {
   for (const asyncio::Socket& socket : server.sockets())
     std::cout << "forwarding " << socket.getsockname().text() << " to " << settings.host << ':'
               << settings.port << std::endl;
-  await(server.serve_forever());
+  serve_until_interrupted(server);
 }
 
 std::string ask(int port, const std::string& text) {

@@ -4,7 +4,9 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/ssl.hpp>
 
+#include <cerrno>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -240,9 +242,11 @@ void show() {
 }
 
 std::string first_line(const std::string& path) {
+  if (std::filesystem::is_directory(path)) raise_os_error(EISDIR, path);
   std::ifstream file(path);
+  if (!file) raise_os_error(errno, path);
   std::string line;
-  if (!std::getline(file, line)) raise_os_error(ENOENT, path);
+  if (!std::getline(file, line)) throw RuntimeError(path + " is empty: a password is expected");
   return line;
 }
 

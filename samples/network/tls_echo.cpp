@@ -5,12 +5,14 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/ssl.hpp>
 
+#include <cerrno>
 #include <fstream>
 #include <iostream>
 #include <string>
 
 #include "support/command_line.hpp"
 #include "support/identity.hpp"
+#include "support/serve_until_interrupted.hpp"
 
 using namespace fiber;
 using asyncio::await;
@@ -45,12 +47,13 @@ void echo(StreamReader& reader, StreamWriter& writer) {
 
 void serve(const std::string& address, int port) {
   const Identity identity = make_identity("tls_echo");
-  std::ofstream("tls_echo.pem") << identity.certificate;
+  std::ofstream file("tls_echo.pem");
+  if (!(file << identity.certificate).flush()) raise_os_error(errno, "tls_echo.pem");
   const auto server =
       await(asyncio::start_server(echo, address, port, {.ssl = server_context(identity)}));
   for (const asyncio::Socket& socket : server.sockets())
     std::cout << "serving at " << socket.getsockname() << std::endl;
-  await(server.serve_forever());
+  serve_until_interrupted(server);
 }
 
 void talk(const std::string& host, int port, const std::string& cafile) {

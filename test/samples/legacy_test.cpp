@@ -151,3 +151,21 @@ TEST_CASE("the programs of samples/legacy, apps and network print what they shou
     CHECK(results[i].status == 0);
   }
 }
+
+TEST_CASE("a program of libpq says what is wrong with the address of the server") {
+  const char* root = std::getenv("FIBER_BUILD_ROOT");
+  for (const char* name :
+       {"libpq_blocking", "libpq_in_a_loop", "libpq_together", "libpq_bounded"}) {
+    const fs::path path = fs::absolute(root != nullptr ? root : ".") / "samples" / name;
+    CAPTURE(name);
+    if (!fs::exists(path)) {
+      MESSAGE("not built, so not tested: ", name);
+      continue;
+    }
+    const ChildResult result =
+        support::run_child({.program = path.string(), .arguments = {"host=/nowhere"}});
+    CHECK(result.status == 1);
+    CHECK(result.errors.find("/nowhere") != std::string::npos);
+    CHECK(result.out() == "");
+  }
+}

@@ -1,9 +1,10 @@
-// The programs of samples/network as their users run them: arguments, errors, and each against a
-// server.
+// The programs of samples/network, and the servers of samples/apps, as their users run them:
+// arguments, errors, and each against a server.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -67,11 +68,16 @@ class Serving {
     process_.terminate();
     await(process_.wait());
   }
+  // Returns the status.
+  int interrupt() const {
+    process_.send_signal(SIGINT);
+    return await(process_.wait());
+  }
   const std::string& line() const { return line_; }
+  std::string next_line() const { return await(process_.stdout_()->readline()); }
   int port() const {
     const std::size_t at = line_.find("127.0.0.1:");
-    REQUIRE(at != std::string::npos);
-    return std::stoi(line_.substr(at + 10));
+    return std::stoi(line_.substr(at != std::string::npos ? at + 10 : line_.rfind(' ') + 1));
   }
 
  private:
@@ -266,5 +272,141 @@ TEST_CASE("send_mail sends no password where there is no TLS") {
     server.close();
     server.close_clients();
     await(server.wait_closed());
+  });
+}
+
+TEST_CASE("Ctrl-C ends a server with a client") {
+  std::signal(SIGINT, SIG_DFL);  // a shell in the background has it ignored, in its children too
+  const support::Folder folder;
+  folder.make("page", "content");
+  const fs::path here = fs::current_path();
+  fs::current_path(folder.path());
+  asyncio::run([&] {
+    const auto far = await(asyncio::start_server(
+        [](StreamReader&, StreamWriter& writer) { writer.write("hello\n"); }, "127.0.0.1", 0));
+    const std::string there = "127.0.0.1:" + std::to_string(far.sockets()[0].port());
+    const std::vector<std::vector<std::string>> commands{{"chat_server", "0"},
+                                                         {"file_server", "0", folder.path()},
+                                                         {"port_forwarder", "0", there},
+                                                         {"tls_echo", "serve", "0"}};
+    for (const std::vector<std::string>& command : commands) {
+      const std::string& name = command[0];
+      CAPTURE(name);
+      if (!built(name)) continue;
+      const Serving server(name, {command.begin() + 1, command.end()});
+      auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", server.port()));
+      writer.write("GET /page HTTP/1.1\r\n\r\n");
+      if (name != "tls_echo") CHECK(!await(reader.readline()).empty());
+      CHECK(server.interrupt() == 130);
+      writer.close();
+    }
+    far.close();
+    far.close_clients();
+    await(far.wait_closed());
+  });
+  fs::current_path(here);
+}
+
+TEST_CASE("file_server hangs up on the client of a file that shrinks") {
+  const support::Folder folder;
+  folder.make("page", "");
+  fs::resize_file(folder / "page", 100'000'000);
+  asyncio::run([&] {
+    const Serving server("file_server", {"0", folder.path()});
+    auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", server.port()));
+    writer.write("GET /page HTTP/1.1\r\n\r\n");
+    await(reader.readuntil("\r\n\r\n"));
+    fs::resize_file(folder / "page", 0);
+    CHECK(await(reader.read()).size() < 100'000'000);
+    writer.close();
+    CHECK(server.next_line().find("the file has shrunk") != std::string::npos);
+    server.stop();
+  });
+}
+
+TEST_CASE("file_server's log has one line for each request, whatever the client sends") {
+  const support::Folder folder;
+  asyncio::run([&] {
+    const Serving server("file_server", {"0", folder.path()});
+    exchange(server.port(), "G\x1bT /a%0a127.0.0.1%1b[2J\xff%25 HTTP/1.1\r\n\r\n");
+    CHECK(
+        server.next_line().ends_with(" G%1BT /a%0A127.0.0.1%1B[2J%FF%25 405 Method Not Allowed\n"));
+    server.stop();
+  });
+}
+
+TEST_CASE("tls_echo serves only if others can have its certificate") {
+  if (!built("tls_echo")) return;
+  const support::Folder folder;
+  fs::create_directory(folder / "tls_echo.pem");
+  const fs::path here = fs::current_path();
+  fs::current_path(folder.path());
+  asyncio::run([] {
+    const Result result = run("tls_echo", {"serve", "0"});
+    CHECK(result.status == 1);
+    CHECK(result.errors == "tls_echo: [Errno 21] Is a directory: tls_echo.pem\n");
+  });
+  fs::current_path(here);
+}
+
+TEST_CASE("send_mail says what is wrong with the file of the password") {
+  if (!built("send_mail")) return;
+  asyncio::run([] {
+    const auto errors = [](const std::string& file) {
+      const Result result = run("send_mail", {"--server", "127.0.0.1:1", "--from", "a@b", "--to",
+                                              "a@b", "--user", "a", "--password-file", file});
+      CHECK(result.status == 1);
+      return result.errors;
+    };
+    CHECK(errors("/nowhere") == "send_mail: [Errno 2] No such file or directory: /nowhere\n");
+    CHECK(errors("/") == "send_mail: [Errno 21] Is a directory: /\n");
+    CHECK(errors("/dev/null") == "send_mail: /dev/null is empty: a password is expected\n");
+  });
+}
+
+TEST_CASE("chat_server keeps a guest who sends an empty line, and no guest who never reads") {
+  asyncio::run([] {
+    const Serving server("chat_server", {"0"});
+    const auto [silent, unread] = await(asyncio::open_connection("127.0.0.1", server.port()));
+    unread.write("Ada\n");
+    await(silent.readuntil("Ada is here\n"));
+    auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", server.port()));
+    writer.write("Bob\n\n");
+    CHECK(await(reader.readline()) == "Your name?\n");
+    CHECK(await(reader.readline()) == "* Bob is here\n");
+    const std::string text(60'000, 'x');
+    std::string heard;
+    for (int i = 0; i < 1000 && heard != "* Ada has left\n"; ++i) {
+      writer.write(text + "\n");
+      heard = await(reader.readline());
+    }
+    CHECK(heard == "* Ada has left\n");
+    unread.transport().abort();
+    writer.close();
+    server.stop();
+  });
+}
+
+TEST_CASE("crawler's status tells whether the first page was there") {
+  if (!built("crawler")) return;
+  asyncio::run([] {
+    CHECK(run("crawler", {"http://127.0.0.1:1/"}).status == 1);
+    CHECK(run("crawler", {"nonsense"}).status == 1);
+  });
+}
+
+TEST_CASE("notes_server takes a form only as a form") {
+  if (!built("notes_server")) return;
+  asyncio::run([] {
+    const Serving server("notes_server", {"0"});
+    const auto status = [&](const std::string& type) {
+      const std::string head = "POST /notes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+      return exchange(server.port(),
+                      head + "Content-Type: " + type + "\r\nContent-Length: 8\r\n\r\ntext=foo")
+          .substr(9, 3);
+    };
+    CHECK(status("text/plain") == "415");
+    CHECK(status("application/x-www-form-urlencoded") == "303");
+    server.stop();
   });
 }

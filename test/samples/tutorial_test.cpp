@@ -332,3 +332,11 @@ TEST_CASE("downloaders explain their options") {
     }
   }
 }
+
+TEST_CASE("a program whose output is lost ends with status 1") {
+  const ChildResult result = run_child(
+      {.program = "/bin/sh",
+       .arguments = {"-c", "exec \"$0\" >/dev/full", program("greenlet_switch").string()}});
+  CHECK(result.status == 1);
+  CHECK(result.errors == "the output could not be written\n");
+}

@@ -114,6 +114,8 @@ int run(int argc, char** argv, const char* usage, Body body) {
   } catch (const std::exception& error) {
     std::cerr << name << ": " << error.what() << '\n';
     return 1;
+  } catch (const fiber::KeyboardInterrupt&) {
+    return 130;
   }
 }
 

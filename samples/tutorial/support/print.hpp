@@ -5,6 +5,7 @@
 
 #include <concepts>
 #include <cstdio>
+#include <cstdlib>
 #include <ostream>
 #include <ranges>
 #include <sstream>
@@ -35,6 +36,16 @@ void write(std::ostream& out, const T& item) {
     out << item;
   }
 }
+
+// A full disk is known at the latest here, when the program has ended.
+struct CheckedAtExit {
+  ~CheckedAtExit() {
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+    std::fputs("the output could not be written\n", stderr);
+    std::_Exit(1);
+  }
+};
+inline const CheckedAtExit checked_at_exit;
 
 }  // namespace print_detail
 
