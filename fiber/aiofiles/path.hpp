@@ -4,6 +4,7 @@
 #include <fiber/aiofiles/file.hpp>
 #include <fiber/aiofiles/os.hpp>
 
+#include <compare>
 #include <concepts>
 #include <filesystem>
 #include <iosfwd>
@@ -33,6 +34,8 @@ struct PathUnlinkOptions {
 class Path;
 
 namespace detail {
+/// Returns the text in pathlib's form.
+FIBER_API std::string pure_path(std::string_view text);
 FIBER_API std::string read_file(const std::string& path);
 FIBER_API std::size_t write_file(const std::string& path, std::string data);
 FIBER_API void unlink_path(const std::string& path, bool missing_ok);
@@ -41,36 +44,39 @@ FIBER_API void touch(const std::string& path, const PathTouchOptions& options);
 FIBER_API std::vector<Path> entries_of(const std::string& path);
 }  // namespace detail
 
-/// A path, as a value. Await the functions that use the file system; they throw as those of
-/// aiofiles::os.
+/// A path, as a value, in pathlib's form: without "." and repeated slashes, without a slash at the
+/// end, "." for an empty one; ".." stays. Await the functions that use the file system; they throw
+/// as those of aiofiles::os.
 ///
 ///   aiofiles::Path settings = aiofiles::Path("/etc") / "app" / "settings";
 ///   std::string text = await(settings.read_text());
 class FIBER_API Path {
  public:
-  Path() = default;
-  Path(std::filesystem::path path)  // NOLINT(google-explicit-constructor)
-      : path_(std::move(path)) {}
+  Path() : path_(".") {}
+  Path(const std::filesystem::path& path)  // NOLINT(google-explicit-constructor)
+      : path_(detail::pure_path(path.native())) {}
   template <class Text>
     requires std::convertible_to<const Text&, std::string_view>
   Path(const Text& path)  // NOLINT(google-explicit-constructor)
-      : path_(std::string_view(path)) {}
+      : path_(detail::pure_path(path)) {}
 
-  std::string str() const { return path_.string(); }
-  std::string name() const { return path_.filename().string(); }
-  std::string stem() const { return path_.stem().string(); }
-  std::string suffix() const { return path_.extension().string(); }
-  Path parent() const { return path_.parent_path(); }
-  Path with_name(std::string_view name) const { return path_.parent_path() / name; }
-  Path with_suffix(std::string_view suffix) const {
-    std::filesystem::path changed = path_;
-    return changed.replace_extension(suffix);
-  }
-  bool is_absolute() const { return path_.is_absolute(); }
+  std::string str() const { return path_.native(); }
+  std::string name() const;    ///< the last part, "" for "." and "/"
+  std::string stem() const;    ///< name() without suffix()
+  std::string suffix() const;  ///< ".gz"; "" for ".hidden" and "end."
+  Path parent() const;         ///< "." of a single name; "." and "/" are their own
+  /// Throw ValueError for a name or suffix that cannot be one, and for a path without a name.
+  Path with_name(std::string_view name) const;
+  Path with_suffix(std::string_view suffix) const;
+  bool is_absolute() const { return path_.native().starts_with('/'); }
   const std::filesystem::path& path() const noexcept { return path_; }
-  friend Path operator/(const Path& a, const Path& b) { return a.path_ / b.path_; }
-  friend bool operator==(const Path& a, const Path& b) noexcept { return a.path_ == b.path_; }
-  friend auto operator<=>(const Path& a, const Path& b) noexcept { return a.path_ <=> b.path_; }
+  /// Returns `b` if it is absolute.
+  friend FIBER_API Path operator/(const Path& a, const Path& b);
+  friend bool operator==(const Path& a, const Path& b) noexcept {
+    return a.path_.native() == b.path_.native();
+  }
+  /// Compares part by part.
+  friend FIBER_API std::strong_ordering operator<=>(const Path& a, const Path& b) noexcept;
 
   /// Opens the file; see aiofiles::open.
   auto open(std::string mode = "r", OpenOptions options = {}) const {
