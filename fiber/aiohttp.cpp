@@ -35,6 +35,12 @@ bool is_expected(std::string_view type, const std::string& expected) {
          is_name(type.substr(slash + 1, type.size() - slash - 1 - suffix.size()));
 }
 
+// An unknown charset of the server is taken for UTF-8; one of the caller is an error, except where
+// there is nothing to decode, as in Python.
+void check_asked(const std::string& encoding, std::string_view bytes) {
+  if (!encoding.empty() && !bytes.empty()) http::check_charset(encoding);
+}
+
 }  // namespace
 
 detail::Exchange& StreamReader::exchange() const {
@@ -131,9 +137,12 @@ asyncio::Coroutine<std::string> ClientResponse::read() {
 }
 
 asyncio::Coroutine<std::string> ClientResponse::text(std::string encoding) {
-  if (encoding.empty()) encoding = charset();
   return asyncio::Coroutine<std::string>(
-      [reader = content, encoding] { return http::decode(reader.exchange().body(), encoding); },
+      [reader = content, named = charset(), encoding = std::move(encoding)] {
+        const std::string& body = reader.exchange().body();
+        check_asked(encoding, body);
+        return http::decode(body, encoding.empty() ? named : encoding);
+      },
       "ClientResponse.text");
 }
 
@@ -146,6 +155,7 @@ std::string ClientResponse::json_text(const JsonOptions& options) {
                              url, headers);
   }
   const std::string_view bytes = strip(body);
+  check_asked(options.encoding, bytes);
   const std::string encoding = options.encoding.empty() ? charset() : options.encoding;
   if (http::is_utf8(encoding))
     if (const std::string error = http::utf8_error(bytes); !error.empty()) throw ValueError(error);
@@ -195,12 +205,17 @@ ClientSession::~ClientSession() {
   if (core_) core_->close();
 }
 
+const std::shared_ptr<detail::SessionCore>& ClientSession::core() const {
+  if (!core_) throw ValueError("this ClientSession was moved from");
+  return core_;
+}
+
 RequestContext ClientSession::request(std::string_view method, std::string_view url,
                                       RequestOptions options) const {
   // The options are large, and move several times with the coroutine.
   auto kept = std::make_unique<RequestOptions>(std::move(options));
   return RequestContext(asyncio::Coroutine<ClientResponse>(
-      [core = core_, method = std::string(method), url = std::string(url),
+      [core = core(), method = std::string(method), url = std::string(url),
        options = std::move(kept)]() mutable {
         return core->request(std::move(method), url, std::move(*options));
       },
@@ -208,18 +223,18 @@ RequestContext ClientSession::request(std::string_view method, std::string_view 
 }
 
 asyncio::Coroutine<void> ClientSession::close() {
-  return asyncio::Coroutine<void>([core = core_] { core->close(); }, "ClientSession.close");
+  return asyncio::Coroutine<void>([core = core()] { core->close(); }, "ClientSession.close");
 }
 
 bool ClientSession::exit(std::exception_ptr) noexcept {
-  core_->close();
+  if (core_) core_->close();
   return false;
 }
 
 bool ClientSession::closed() const noexcept { return !core_ || core_->closed(); }
 
-Params ClientSession::cookies() const { return core_->cookies(); }
+Params ClientSession::cookies() const { return core()->cookies(); }
 
-CookieJar ClientSession::cookie_jar() const { return core_->cookie_jar(); }
+CookieJar ClientSession::cookie_jar() const { return core()->cookie_jar(); }
 
 }  // namespace fiber::aiohttp

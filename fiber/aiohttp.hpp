@@ -62,7 +62,7 @@ using JSONDecodeError = http::JSONDecodeError;
 using Verify = http::Verify;
 using BasicAuth = http::BasicAuth;
 
-/// Each limit is a duration; nothing, or zero, is no limit.
+/// Each limit is a duration; nothing, zero, a negative number and NaN are no limit.
 struct ClientTimeout {
   /// The whole exchange, from the request to the last byte of the body: fiber::TimeoutError.
   std::optional<http::Seconds> total = std::chrono::minutes(5);
@@ -132,7 +132,8 @@ struct RequestOptions {
   CIMultiDict headers = {};  ///< added to the session's, or replacing them
   std::optional<BasicAuth> auth = {};
   std::optional<bool> allow_redirects = {};  ///< yes, except for head()
-  long max_redirects = 10;                   ///< this many throw TooManyRedirects; 0: no limit
+  /// This many throw TooManyRedirects; 0: no limit; a negative number: the first one.
+  long max_redirects = 10;
   std::optional<RaiseForStatus> raise_for_status = {};
   /// "http://proxy:3128". Has priority over the session's proxy, and that over the environment's.
   std::string proxy = {};
@@ -225,13 +226,14 @@ class FIBER_API ClientResponse {
   /// Returns the rest of the body; further calls return the same bytes. Throws like `content`.
   asyncio::Coroutine<std::string> read();
   /// Like read(), converted from `encoding` (by default charset(), then UTF-8) to UTF-8, malformed
-  /// characters as U+FFFD.
+  /// characters as U+FFFD. Throws LookupError for an unknown `encoding`; an unknown charset() is
+  /// taken for UTF-8.
   asyncio::Coroutine<std::string> text(std::string encoding = {});
 
 #ifdef FIBER_HTTP_JSON
   /// Like read(), as a nlohmann::json (or response.json<nlohmann::ordered_json>()); null for a body
   /// of blanks only. Throws ContentTypeError for another content type, JSONDecodeError, ValueError
-  /// for a body that is not UTF-8, and the exceptions of read().
+  /// for a body that is not UTF-8, LookupError as text() does, and the exceptions of read().
   template <class Value = nlohmann::json>
   asyncio::Coroutine<Value> json(JsonOptions options = {}) {
     return asyncio::Coroutine<Value>(
@@ -280,7 +282,8 @@ class FIBER_API RequestContext : public asyncio::Coroutine<ClientResponse> {
 };
 
 /// Keeps connections and cookies between requests. get(), post() and so on, from http::Verbs, call
-/// request(). Python: aiohttp.ClientSession.
+/// request(). After a move, closed() is true and the other functions throw ValueError.
+/// Python: aiohttp.ClientSession.
 class FIBER_API ClientSession : public http::Verbs<ClientSession, RequestOptions> {
  public:
   explicit ClientSession(SessionOptions options = {});
@@ -291,8 +294,8 @@ class FIBER_API ClientSession : public http::Verbs<ClientSession, RequestOptions
 
   /// Makes a request, to be awaited. `method` is sent in upper case. The request is sent a second
   /// time only if a kept connection turns out to be closed and the method is idempotent (POST is
-  /// not). Awaiting throws, before anything is sent, InvalidURL, ValueError (header, timeout, two
-  /// sources of credentials, `data` and `json`, a string in `json` that is not UTF-8) and
+  /// not). Awaiting throws, before anything is sent, InvalidURL, ValueError (header, two sources of
+  /// credentials, `data` and `json`, a string in `json` that is not UTF-8) and
   /// RuntimeError (closed, or of another loop); then ClientConnectorError, ClientSSLError,
   /// ClientProxyConnectionError, ServerDisconnectedError, ServerTimeoutError, TimeoutError (total),
   /// TooManyRedirects, ClientResponseError (not HTTP, or raise_for_status) and
@@ -308,7 +311,7 @@ class FIBER_API ClientSession : public http::Verbs<ClientSession, RequestOptions
   /// WSServerHandshakeError; asyncio::with() closes it. (A template: other programs need neither.)
   template <class Options = WsConnectOptions>
   auto ws_connect(std::string_view url, std::type_identity_t<Options> options = {}) const {
-    return open_websocket(core_, std::string(url), std::move(options));
+    return open_websocket(core(), std::string(url), std::move(options));
   }
 
   /// Ends every transfer and every connection; tasks that wait for a transfer get
@@ -320,12 +323,14 @@ class FIBER_API ClientSession : public http::Verbs<ClientSession, RequestOptions
   /// Returns the session's jar.
   CookieJar cookie_jar() const;
 
-  /// For asyncio::with(), which closes the session.
+  /// For asyncio::with(), which closes the session, unless its block has moved it away.
   void enter() const noexcept {}
   bool exit(std::exception_ptr error) noexcept;
 
  private:
   friend class EventSource;
+
+  const std::shared_ptr<detail::SessionCore>& core() const;
 
   std::shared_ptr<detail::SessionCore> core_;
 };

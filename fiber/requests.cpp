@@ -56,7 +56,13 @@ Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
 
+const std::shared_ptr<Session::Core>& Session::core() const {
+  if (!core_) throw ValueError("this Session was moved from");
+  return core_;
+}
+
 void Session::mount(std::string prefix, HTTPAdapter adapter) {
+  core();
   std::erase_if(adapters_, [&](const auto& mounted) { return mounted.first == prefix; });
   const auto place = std::find_if(adapters_.begin(), adapters_.end(), [&](const auto& mounted) {
     return mounted.first.size() < prefix.size();
@@ -65,6 +71,7 @@ void Session::mount(std::string prefix, HTTPAdapter adapter) {
 }
 
 const HTTPAdapter& Session::get_adapter(std::string_view url) const {
+  core();
   for (const auto& [prefix, adapter] : adapters_)
     if (starts_with_ignoring_case(url, prefix)) return adapter;
   throw InvalidSchema("No connection adapters were found for '" + std::string(url) + "'");
@@ -100,6 +107,7 @@ PreparedRequest Session::prepare(std::string_view method, std::string_view url,
 }
 
 Response Session::request(std::string_view method, std::string_view url, Options options) const {
+  core();
   check_timeout("connect", options.timeout.connect);
   check_timeout("read", options.timeout.read);
   const Cert& certificate = options.cert ? options.cert : cert;
@@ -163,9 +171,9 @@ Response Session::request(std::string_view method, std::string_view url, Options
   }
 }
 
-Params Session::cookies() const { return core_->shared->cookies().names_and_values(); }
+Params Session::cookies() const { return core()->shared->cookies().names_and_values(); }
 
-void Session::close() noexcept { core_->close(); }
+void Session::close() { core()->close(); }
 
 Response request(std::string_view method, std::string_view url, Options options) {
   return Session().request(method, url, std::move(options));

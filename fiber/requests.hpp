@@ -107,7 +107,8 @@ struct Options {
 };
 
 /// Keeps connections and cookies between requests, and the arguments that all requests share.
-/// get(), post() and so on, from http::Verbs, call request(). Python: requests.Session.
+/// get(), post() and so on, from http::Verbs, call request(). The functions of a session that was
+/// moved from throw ValueError. Python: requests.Session.
 class FIBER_API Session : public http::Verbs<Session, Options> {
  public:
   CaseInsensitiveDict headers;  ///< has User-Agent and Accept at first
@@ -152,12 +153,13 @@ class FIBER_API Session : public http::Verbs<Session, Options> {
   /// Returns the session's cookies, as names and values.
   Params cookies() const;
   /// Closes idle connections. The session remains usable, as in Python.
-  void close() noexcept;
+  void close();
 
  private:
   friend class Response;
   struct Core;
 
+  const std::shared_ptr<Core>& core() const;
   PreparedRequest prepare(std::string_view method, std::string_view url, Options& options) const;
 
   std::shared_ptr<Core> core_;

@@ -43,6 +43,9 @@ struct WsConnectOptions {
 /// Python: aiohttp.ClientWebSocketResponse.
 class FIBER_API ClientWebSocketResponse : public detail::WebSocketMethods<ClientWebSocketResponse> {
  public:
+  ClientWebSocketResponse(const ClientWebSocketResponse&) =
+      default;  ///< moving is copying: never empty
+  ClientWebSocketResponse& operator=(const ClientWebSocketResponse&) = default;
   bool closed() const noexcept { return detail::is_closed(*object_); }
   std::optional<int> close_code() const noexcept { return detail::close_code_of(*object_); }
   std::exception_ptr exception() const noexcept { return detail::exception_of(*object_); }

@@ -46,6 +46,8 @@ struct Morsel {
 class FIBER_API CookieJar {
  public:
   CookieJar();
+  CookieJar(const CookieJar&) noexcept = default;  ///< moving is copying: never empty
+  CookieJar& operator=(const CookieJar&) noexcept = default;
 
   /// Adds names and values that a response from `response_url` has set, for its host only; without
   /// `response_url`, for every host. Throws ValueError for a text that cannot stand in a cookie,

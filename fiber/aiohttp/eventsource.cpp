@@ -246,7 +246,7 @@ std::optional<MessageEvent> EventSourceObject::next() {
 }  // namespace detail
 
 EventSource::EventSource(const ClientSession& session, std::string url, EventSourceOptions options)
-    : object_(std::make_shared<detail::EventSourceObject>(session.core_, std::nullopt,
+    : object_(std::make_shared<detail::EventSourceObject>(session.core(), std::nullopt,
                                                           std::move(url), std::move(options))) {}
 
 EventSource::EventSource(std::string url, EventSourceOptions options) {

@@ -74,6 +74,8 @@ class FIBER_API EventSource {
   EventSource(const ClientSession& session, std::string url, EventSourceOptions options = {});
   /// Makes a stream with a session of its own.
   explicit EventSource(std::string url, EventSourceOptions options = {});
+  EventSource(const EventSource&) noexcept = default;  ///< moving is copying: never empty
+  EventSource& operator=(const EventSource&) noexcept = default;
 
   /// Waits until the stream has begun; optional, as receive() does so, too. Throws like receive().
   asyncio::Coroutine<void> connect() const;

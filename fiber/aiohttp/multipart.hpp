@@ -26,6 +26,9 @@ struct MultipartObject;
 /// whole body, and RequestPayloadError if a boundary is missing. Python: aiohttp.BodyPartReader.
 class FIBER_API BodyPartReader {
  public:
+  BodyPartReader(const BodyPartReader&) = default;  ///< moving is copying: never empty
+  BodyPartReader& operator=(const BodyPartReader&) = default;
+
   http::Headers headers;
   /// The parameters of Content-Disposition; "" if not sent. Do not trust a file name: the peer may
   /// put slashes and dots in it.
@@ -59,6 +62,7 @@ class FIBER_API BodyPartReader {
  private:
   friend class MultipartReader;
   friend struct detail::MultipartObject;
+  BodyPartReader() = default;
   std::string chunk(std::size_t size) const;
   std::string all(std::size_t limit) const;
   std::string line() const;
@@ -72,6 +76,8 @@ class FIBER_API MultipartReader {
  public:
   /// Makes a reader. `content_type`: with its boundary. Throws ValueError if it is not multipart.
   MultipartReader(std::string_view content_type, detail::ByteReader& reader);
+  MultipartReader(const MultipartReader&) noexcept = default;  ///< moving is copying: never empty
+  MultipartReader& operator=(const MultipartReader&) noexcept = default;
 
   /// Skips the rest of the current part and returns the next one; nothing after the last. A part
   /// has at most 128 header lines of 8190 bytes. To be awaited.

@@ -227,8 +227,7 @@ ClientResponse SessionCore::through_middlewares(http::Outgoing outgoing,
     response.give_up_body();
     if (traces) traces->redirect(outgoing.method, outgoing.url, outgoing.headers, response);
     history.push_back(std::move(response));
-    if (outgoing.max_redirects > 0 &&
-        history.size() >= static_cast<std::size_t>(outgoing.max_redirects))
+    if (outgoing.max_redirects != 0 && std::ssize(history) >= outgoing.max_redirects)
       throw TooManyRedirects(0, "", first_url);
     http::follow(outgoing, head);
   }

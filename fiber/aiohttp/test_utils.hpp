@@ -31,6 +31,8 @@ class FIBER_API TestServer {
  public:
   explicit TestServer(const web::Application& app, web::RunnerOptions options = {});
   explicit TestServer(const web::Server& server);
+  TestServer(const TestServer&) noexcept = default;  ///< moving is copying: never empty
+  TestServer& operator=(const TestServer&) noexcept = default;
 
   /// Start and stop the server. To be awaited; TestClient calls both.
   auto start_server() const {
@@ -115,6 +117,8 @@ class FIBER_API TestClient : public http::Verbs<TestClient, TestRequestOptions> 
   explicit TestClient(const TestServer& server);
   explicit TestClient(const web::Application& app, web::RunnerOptions options = {})
       : TestClient(TestServer(app, std::move(options))) {}
+  TestClient(const TestClient&) noexcept = default;  ///< moving is copying: never empty
+  TestClient& operator=(const TestClient&) noexcept = default;
 
   /// Sends a request and returns its response; to be awaited. Throws ConnectionError or a derived
   /// class if there is no answer.

@@ -142,6 +142,8 @@ struct ApplicationOptions {
 class FIBER_API Application {
  public:
   explicit Application(ApplicationOptions options = {});
+  Application(const Application&) noexcept = default;  ///< moving is copying: never empty
+  Application& operator=(const Application&) noexcept = default;
 
   UrlDispatcher& router() const noexcept;
   void add_routes(const std::vector<RouteDef>& routes) const { router().add_routes(routes); }

@@ -70,6 +70,8 @@ struct StreamResponseOptions {
 class FIBER_API StreamResponse {
  public:
   explicit StreamResponse(StreamResponseOptions options = {});
+  StreamResponse(const StreamResponse&) noexcept = default;  ///< moving is copying: never empty
+  StreamResponse& operator=(const StreamResponse&) noexcept = default;
 
   int status() const noexcept;
   const std::string& reason() const noexcept;

@@ -39,6 +39,8 @@ class FIBER_API GracefulExit : public SystemExit {
 /// aiohttp.web.BaseRunner.
 class FIBER_API BaseRunner {
  public:
+  BaseRunner(const BaseRunner&) noexcept = default;  ///< moving is copying: never empty
+  BaseRunner& operator=(const BaseRunner&) noexcept = default;
   /// Begins the application: on_startup, cleanup_ctx. To be awaited, like cleanup().
   auto setup() const {
     return asyncio::detail::Deferred([self = *this] { self.set_up(); });
@@ -88,6 +90,8 @@ class FIBER_API ServerRunner : public BaseRunner {
 /// A place where a runner listens. A counted reference. Python: aiohttp.web.BaseSite.
 class FIBER_API BaseSite {
  public:
+  BaseSite(const BaseSite&) noexcept = default;  ///< moving is copying: never empty
+  BaseSite& operator=(const BaseSite&) noexcept = default;
   /// Starts listening; to be awaited. Throws RuntimeError before the runner's setup(), OSError if
   /// the address is not available.
   auto start() const {

@@ -100,6 +100,8 @@ class FIBER_API Server {
     requires(!std::same_as<std::remove_cvref_t<F>, Server>)
   explicit Server(F&& handler, ServerOptions options = {})
       : Server(detail::as_handler(std::forward<F>(handler)), std::move(options), 0) {}
+  Server(const Server&) noexcept = default;  ///< moving is copying: never empty
+  Server& operator=(const Server&) noexcept = default;
 
   /// Serves a connection to its end. Throws only CancelledError.
   void operator()(asyncio::StreamReader& reader, asyncio::StreamWriter& writer) const {

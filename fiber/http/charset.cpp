@@ -1,5 +1,6 @@
 #include <fiber/http/charset.hpp>
 
+#include <fiber/exceptions.hpp>
 #include <fiber/http/headers.hpp>
 #include <fiber/http/text.hpp>
 
@@ -125,6 +126,10 @@ constexpr Known known[] = {
     {"utf7", "UTF-7"},
 };
 
+// Python's names of UTF-8, normalised.
+constexpr std::string_view utf8_names[] = {"utf8",     "u8",      "utf",    "utf8ucs2",
+                                           "utf8ucs4", "cp65001", "utf8sig"};
+
 // Returns iconv's name of the charset, "" for UTF-8 and for an unknown charset.
 std::string iconv_name(std::string_view charset) {
   std::string name = normalised(charset);
@@ -238,6 +243,14 @@ std::string decode(std::string_view bytes, const std::string& charset) {
   if (name.empty()) return decode_utf8(bytes);
   const Converter converter = open_converter(name.c_str());
   return converter ? decode_by(converter.get(), bytes) : decode_utf8(bytes);
+}
+
+void check_charset(const std::string& charset) {
+  if (charset.find('\0') != charset.npos) throw ValueError("embedded null character");
+  const bool known_as_utf8 =
+      std::ranges::find(utf8_names, normalised(charset)) != std::end(utf8_names);
+  if (!known_as_utf8 && iconv_name(charset).empty())
+    throw LookupError("unknown encoding: " + charset);
 }
 
 bool is_utf8(const std::string& charset) { return iconv_name(charset).empty(); }

@@ -15,6 +15,10 @@ std::string charset_of(const Headers& headers);
 // errors="replace"); a charset that Python does not know is taken for UTF-8, as in requests.
 std::string decode(std::string_view bytes, const std::string& charset);
 
+// Throws LookupError, "unknown encoding: nonsense", for a charset that decode() does not know, and
+// ValueError for a zero byte in the name.
+void check_charset(const std::string& charset);
+
 // Whether decode() takes the charset for UTF-8; true for unknown charsets, too.
 bool is_utf8(const std::string& charset);
 

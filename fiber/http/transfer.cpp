@@ -313,7 +313,7 @@ bool Transfer::next_hop() noexcept {
     ++redirects_;
     const bool too_many = request_.rules == Rules::requests
                               ? redirects_ > request_.max_redirects
-                              : request_.max_redirects > 0 && redirects_ >= request_.max_redirects;
+                              : request_.max_redirects != 0 && redirects_ >= request_.max_redirects;
     if (too_many)
       throw Failure{Failure::Kind::too_many_redirects,
                     "Exceeded " + std::to_string(request_.max_redirects) + " redirects.", 0,

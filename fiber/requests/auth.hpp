@@ -29,6 +29,8 @@ struct FIBER_API HTTPProxyAuth {
 class FIBER_API HTTPDigestAuth {
  public:
   HTTPDigestAuth(std::string username, std::string password);
+  HTTPDigestAuth(const HTTPDigestAuth&) noexcept = default;  ///< moving is copying: never empty
+  HTTPDigestAuth& operator=(const HTTPDigestAuth&) noexcept = default;
 
   /// Puts the answer to the last challenge, if there was one, into the request.
   void operator()(PreparedRequest& request) const;

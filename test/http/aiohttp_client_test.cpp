@@ -94,6 +94,28 @@ TEST_CASE("a separator is found across the pieces of a body") {
   }
 }
 
+TEST_CASE("an encoding that nobody knows is an error of the caller, and no matter of the server") {
+  HttpServer server;
+  const std::string head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=nonsense\r\n";
+  server.answer_with("/text", {head + "Content-Length: 2\r\n\r\n\xe9x", {}, 0, true});
+  server.answer_with("/empty", {head + "Content-Length: 0\r\n\r\n", {}, 0, true});
+  with_session([&](aiohttp::ClientSession& session) {
+    auto response = await(session.get(server.url("/text")));
+    CHECK(await(response.text()) == "\ufffdx");
+    for (const char* name : {"utf-8", "UTF_8", "u8", "utf-8-sig", "cp65001"})
+      CHECK(await(response.text(name)) == "\ufffdx");
+    for (const char* name : {"latin-1", "ISO-8859-1", "cp1252"})
+      CHECK(await(response.text(name)) == "\u00e9x");
+    for (const std::string name : {"nonsense", "x/y", "mbcs", "-"})
+      CHECK(text_of<fiber::LookupError>([&] { await(response.text(name)); }) ==
+            "unknown encoding: " + name);
+    CHECK(text_of<fiber::ValueError>([&] { await(response.text(std::string("a\0b", 3))); }) ==
+          "embedded null character");
+    // As in Python: where there is nothing to decode, the name is not looked up.
+    CHECK(await(await(session.get(server.url("/empty"))).text("nonsense")) == "");
+  });
+}
+
 TEST_CASE("a line has a limit") {
   HttpServer server;
   with_session([&](aiohttp::ClientSession& session) {

@@ -13,6 +13,7 @@
 #include <iterator>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -80,6 +81,16 @@ TEST_CASE("a jar outlives its session, and may be shared") {
     jar.clear();
     await(session.get(server.url("/echo")));
     CHECK(cookie_of(server.received().back()) == "-");
+  });
+}
+
+TEST_CASE("a jar is never empty: moving it is copying it") {
+  CookieJar jar;
+  CookieJar other(std::move(jar));
+  other.update_cookies({{"a", "1"}});
+  CHECK(jar.size() == 1);
+  with_session({.cookie_jar = jar}, [](aiohttp::ClientSession& session) {
+    CHECK(session.cookies() == fiber::http::Params{{"a", "1"}});
   });
 }
 

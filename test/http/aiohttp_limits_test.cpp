@@ -8,6 +8,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <utility>
 #include <string_view>
 #include <vector>
 
@@ -273,6 +274,36 @@ TEST_CASE("responses may outlive their session, and sessions their loop") {
   session.reset();
   response.reset();
   CHECK(server.wait_until([&] { return server.open() == 0; }));
+}
+
+TEST_CASE("a session that was moved from is closed, and says what it is") {
+  HttpServer server;
+  const auto told = [](auto call) { return text_of<fiber::ValueError>(call); };
+  const std::string moved = "this ClientSession was moved from";
+  asyncio::run([&] {
+    aiohttp::ClientSession session;
+    aiohttp::ClientSession other(std::move(session));
+    CHECK(session.closed());
+    CHECK(told([&] { await(session.get(server.url("/fixed"))); }) == moved);
+    CHECK(told([&] { await(session.close()); }) == moved);
+    CHECK(told([&] { session.cookies(); }) == moved);
+    CHECK(told([&] { session.cookie_jar(); }) == moved);
+    session = std::move(other);
+    CHECK(await(session.get(server.url("/fixed"))).ok());
+    // The block of a with may move its session away, and a response, too.
+    std::optional<aiohttp::ClientSession> kept;
+    asyncio::with(aiohttp::ClientSession(), [&](aiohttp::ClientSession& lent) {
+      asyncio::with(lent.get(server.url("/fixed")), [&](aiohttp::ClientResponse& response) {
+        aiohttp::ClientResponse taken(std::move(response));
+        CHECK(response.closed());
+        CHECK_THROWS_AS(await(response.read()), aiohttp::ClientConnectionError);
+        CHECK(await(taken.read()) == "hello");
+      });
+      kept.emplace(std::move(lent));
+    });
+    CHECK_FALSE(kept->closed());
+    CHECK(await(kept->get(server.url("/fixed"))).ok());
+  });
 }
 
 TEST_CASE("a session belongs to the loop that used it first") {

@@ -268,6 +268,23 @@ TEST_CASE("too many redirects tell the last response, or the first URL") {
   CHECK(server.requests() == 41);
 }
 
+TEST_CASE("max_redirects below zero follows none in aiohttp, and zero follows all") {
+  HttpServer server;
+  const aiohttp::ClientMiddleware pass = [](aiohttp::ClientRequest& request,
+                                            const aiohttp::ClientHandler& next) {
+    return next(request);
+  };
+  for (const aiohttp::ClientMiddlewares& middlewares :
+       {aiohttp::ClientMiddlewares{}, aiohttp::ClientMiddlewares{pass}})
+    with_session({.middlewares = middlewares}, [&](aiohttp::ClientSession& client) {
+      for (const long most : {-1L, -5L, 1L})
+        CHECK_THROWS_AS(await(client.get(server.url("/redirect/1"), {.max_redirects = most})),
+                        aiohttp::TooManyRedirects);
+      CHECK(await(client.get(server.url("/redirect/20"), {.max_redirects = 0})).status == 200);
+      CHECK(await(client.get(server.url("/fixed"), {.max_redirects = -1})).status == 200);
+    });
+}
+
 TEST_CASE(
     "what is wrong with the body of a redirect does not matter, and aiohttp does not wait for it") {
   HttpServer server;

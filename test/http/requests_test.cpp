@@ -8,6 +8,7 @@
 #include <ranges>
 #include <sstream>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -207,6 +208,25 @@ TEST_CASE("a session keeps its connection, its cookies and its headers") {
   CHECK(server.connections() == 2);
   // The set-cookie request carried ?key=1 after its own query.
   CHECK(session.cookies() == requests::Params{{"a", "b&key=1"}});
+}
+
+TEST_CASE("a session that was moved from says so, and may be assigned to") {
+  HttpServer server;
+  requests::Session session;
+  requests::Session other(std::move(session));
+  const auto told = [](auto call) { return text_of<fiber::ValueError>(call); };
+  const std::string moved = "this Session was moved from";
+  CHECK(told([&] { session.get(server.url("/fixed")); }) == moved);
+  CHECK(told([&] { session.cookies(); }) == moved);
+  CHECK(told([&] { session.get_adapter("http://a"); }) == moved);
+  CHECK(told([&] { session.mount("http://", {}); }) == moved);
+  CHECK(told([&] { session.close(); }) == moved);
+  session = std::move(other);
+  CHECK(session.get(server.url("/fixed")).content == "hello");
+  // HTTPDigestAuth is never empty: its moves are copies.
+  requests::HTTPDigestAuth auth("user", "password");
+  const requests::HTTPDigestAuth taken(std::move(auth));
+  CHECK(auth.answer("none", "GET", "http://a/").empty());
 }
 
 TEST_CASE("a streamed response is read in pieces, and holds only a few of them") {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -210,6 +211,35 @@ TEST_CASE("functions of on_startup may add routes, handlers may not") {
     CHECK(app.frozen());
     CHECK(await(client.get("/")).status == 500);
     CHECK(await(client.get("/late")).status == 404);
+  });
+}
+
+TEST_CASE("handles are never empty: moving one is copying it") {
+  web::Application app;
+  web::Application other(std::move(app));
+  CHECK(app == other);
+  app.router().add_get("/", [](web::Request&) {
+    web::Response response({.text = "text"});
+    web::StreamResponse taken(std::move(response));
+    CHECK(response.text() == "text");
+    return taken;
+  });
+  web::AppRunner runner(app);
+  web::AppRunner second(std::move(runner));
+  CHECK(runner.sites().empty());
+  CHECK_THROWS_AS(runner.server(), fiber::RuntimeError);
+  web::TCPSite site(runner);
+  web::TCPSite third(std::move(site));
+  CHECK(site.name() == third.name());
+  web::Server server([](web::Request&) { return web::Response(); });
+  web::Server fourth(std::move(server));
+  CHECK(server.connections() == 0);
+  asyncio::testing::run_test([&] {
+    asyncio::with(TestClient(app), [&](TestClient& client) {
+      TestClient fifth(std::move(client));
+      CHECK(await(client.get("/")).text() == "text");
+      CHECK(client.server().port() == fifth.server().port());
+    });
   });
 }
 

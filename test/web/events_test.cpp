@@ -11,6 +11,7 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -382,6 +383,16 @@ TEST_CASE("other tasks send events, and learn that the request is over") {
         await(listeners.at(0).wait());
       });
   CHECK(text(events) == text({"data: from outside\r\n"}));
+}
+
+TEST_CASE("a source is never empty, and needs a session that was not moved away") {
+  EventSource source("http://127.0.0.1/");
+  const EventSource other(std::move(source));
+  CHECK(source.url() == other.url());
+  CHECK(source.ready_state() == ReadyState::connecting);
+  aiohttp::ClientSession session;
+  const aiohttp::ClientSession taken(std::move(session));
+  CHECK_THROWS_AS(EventSource(session, "http://127.0.0.1/"), fiber::ValueError);
 }
 
 TEST_CASE("arguments of events that cannot be sent") {

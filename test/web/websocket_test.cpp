@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -73,7 +74,9 @@ TEST_CASE("messages go both ways, compressed or not, of any size") {
           events.push_back("server " + std::to_string(ws.close_code().value_or(0)));
         },
         [&](TestClient& client) {
-          const auto ws = await(client.ws_connect("/ws", {.websocket = {.compress = compress}}));
+          auto moved = await(client.ws_connect("/ws", {.websocket = {.compress = compress}}));
+          const auto ws = std::move(moved);
+          CHECK_FALSE(moved.closed());  // moving is copying
           CHECK(ws.compress() == compress);
           await(ws.send_str("a"));
           CHECK(await(ws.receive_str()) == "a!");
