@@ -58,6 +58,9 @@ std::string demangle(const char* mangled) {
     replace_all(name, "std::basic_string_view<char, std::char_traits<char>" + std::string(end),
                 "std::string_view");
   }
+  // GNU's library leaves a blank between the bracket of the long name and the next one.
+  replace_all(name, "std::string >", "std::string>");
+  replace_all(name, "std::string_view >", "std::string_view>");
   return name;
 }
 

@@ -37,6 +37,12 @@ std::size_t count_of(F&& call) {
   return static_cast<std::size_t>(checked(std::forward<F>(call)));
 }
 
+std::string room_for(std::size_t n) {
+  if (n > std::string().max_size())
+    throw MemoryError("a string cannot have " + std::to_string(n) + " bytes");
+  return std::string(n, '\0');
+}
+
 int int_option(int fd, int level, int option) {
   int value = 0;
   socklen_t size = sizeof value;
@@ -127,7 +133,7 @@ int socket::connect_ex(const address& to) const noexcept {
 // --- data ---------------------------------------------------------------------------------------
 
 std::string socket::recv(std::size_t n, int flags) const {
-  std::string data(n, '\0');
+  std::string data = room_for(n);
   data.resize(recv_into(data, flags));
   return data;
 }
@@ -137,7 +143,7 @@ std::size_t socket::recv_into(std::span<char> buffer, int flags) const {
 }
 
 std::pair<std::string, address> socket::recvfrom(std::size_t n, int flags) const {
-  std::string data(n, '\0');
+  std::string data = room_for(n);
   sockaddr_storage raw{};
   socklen_t size = 0;
   data.resize(count_of([&] {
@@ -192,7 +198,7 @@ int socket::getsockopt(int level, int option) const { return int_option(fileno()
 
 std::string socket::getsockopt(int level, int option, std::size_t size) const {
   constexpr std::size_t kLargest = 1024;  // as Python
-  if (size == 0 || size > kLargest) throw ValueError("getsockopt size must be 1-1024");
+  if (size == 0 || size > kLargest) throw OSError("getsockopt buflen out of range");
   std::string value(size, '\0');
   auto length = static_cast<socklen_t>(size);
   checked([&] { return ::getsockopt(fileno(), level, option, value.data(), &length); });

@@ -38,7 +38,8 @@ using asyncio::gaierror;
 using address = asyncio::SocketAddress;
 
 /// An open socket, closed with this object. After a move, close() or detach() the descriptor is -1
-/// and the methods throw OSError (EBADF). All methods throw OSError. Python: socket.socket.
+/// and the methods throw OSError (EBADF). All methods throw OSError; those that return up to n
+/// bytes throw MemoryError for more than a string can have. Python: socket.socket.
 class FIBER_API socket {
  public:
   /// Makes a new socket, close-on-exec, which blocks.
@@ -95,7 +96,7 @@ class FIBER_API socket {
   /// Sets an option that is a structure or a string, given as its bytes.
   void setsockopt(int level, int option, std::string_view value) const;
   int getsockopt(int level, int option) const;
-  /// Returns at most `size` bytes of an option.
+  /// Returns at most `size` bytes of an option, 1 to 1024.
   std::string getsockopt(int level, int option, std::size_t size) const;
   void setblocking(bool blocking) const;
   bool getblocking() const;

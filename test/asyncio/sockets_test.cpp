@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -92,7 +93,9 @@ TEST_CASE("options, as numbers and as bytes") {
   const std::string bytes = sock.getsockopt(SOL_SOCKET, SO_LINGER, sizeof value);
   CHECK(bytes == std::string(reinterpret_cast<const char*>(&value), sizeof value));
   CHECK(thrown_by([&] { sock.getsockopt(SOL_SOCKET, SO_LINGER, 0); }) ==
-        "ValueError('getsockopt size must be 1-1024')");
+        "OSError('getsockopt buflen out of range')");
+  CHECK(thrown_by([&] { sock.getsockopt(SOL_SOCKET, SO_LINGER, 1025); }) ==
+        "OSError('getsockopt buflen out of range')");
   CHECK(thrown_by([&] { sock.setsockopt(SOL_SOCKET, 12345, 1); }) ==
         "OSError('[Errno 92] Protocol not available')");
 }
@@ -244,6 +247,28 @@ TEST_CASE("create_connection waits in a task, and blocks elsewhere") {
                   fiber::ExceptionGroup);
   CHECK_THROWS_AS(asyncio::run([&] { sockets::create_connection("127.0.0.1", nobody); }),
                   fiber::ConnectionRefusedError);
+}
+
+TEST_CASE("create_connection refuses a port and a host that cannot be, in a task or not") {
+  const sockets::socket server = listener();
+  const int port = server.getsockname().port();
+  const auto check = [&] {
+    for (const int wrong : {-1, 65536, port + 65536})
+      CHECK_THROWS_AS(sockets::create_connection("127.0.0.1", wrong), asyncio::gaierror);
+    CHECK_THROWS_AS(sockets::create_connection(std::string("127.0.0.1\0x", 11), port),
+                    fiber::ValueError);
+  };
+  check();
+  asyncio::run(check);
+}
+
+TEST_CASE("more bytes than a string can have are no length_error") {
+  const auto [a, b] = sockets::socketpair();
+  const std::string text = "MemoryError('a string cannot have 18446744073709551615 bytes')";
+  CHECK(thrown_by([&, &sock = a] { sock.recv(SIZE_MAX); }) == text);
+  CHECK(thrown_by([&, &sock = a] { sock.recvfrom(SIZE_MAX); }) == text);
+  b.sendall("kept");
+  CHECK(a.recv(4) == "kept");
 }
 
 TEST_CASE("addresses are printed and parsed") {

@@ -181,6 +181,14 @@ TEST_CASE("text that belongs to the sender arrives as a string of the receiver's
             .as<std::string>() == "std::string");
 }
 
+TEST_CASE("the name of a type with text in it is as the type is written") {
+  CHECK(value::pack(1, "a").type_name() == "std::tuple<int, std::string>");
+  CHECK(value(std::tuple(1, std::string_view("a"))).type_name() ==
+        "std::tuple<int, std::string_view>");
+  using Nested = std::pair<std::pair<int, std::string>, std::string>;
+  CHECK(value(Nested()).type_name().ends_with("std::pair<int, std::string>, std::string>"));
+}
+
 TEST_CASE("a body takes text as a string, a view or a pointer, whichever of them is sent") {
   const auto told = [](auto body) {
     std::string all;
