@@ -167,8 +167,9 @@ struct RemoteCall {
 /// held at that moment, nor a thread of the parent; so submit the first call before threads are
 /// busy. Callbacks of futures run in that thread, too.
 ///
-/// A job's exception comes back with its type, if that is one of fiber/exceptions.hpp or
-/// `<stdexcept>`, and as RuntimeError otherwise; its message is kept. Output of a job to stdout is
+/// A job's exception comes back with its type, if that is one of fiber/exceptions.hpp,
+/// fiber/exceptions/files.hpp or `<stdexcept>`; otherwise as OSError with its error_number() if it
+/// derives from that, else as RuntimeError; its message is kept. Output of a job to stdout is
 /// flushed when the job ends. Workers end with the pool, and with the parent when that dies. Signal
 /// handlers are reset in them.
 ///

@@ -1,6 +1,7 @@
 #include <fiber/concurrent/remote_error.hpp>
 
 #include <fiber/concurrent/executor.hpp>
+#include <fiber/exceptions/files.hpp>
 
 #include <concepts>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include <stdexcept>
 #include <string_view>
 #include <typeinfo>
+#include <utility>
 
 #include <cxxabi.h>
 
@@ -28,12 +30,10 @@ struct Known {
 template <class E>
 std::exception_ptr make(int number, const std::string& message) {
   if constexpr (std::derived_from<E, OSError>) {
-    // The message is "[Errno N] text: detail"; the constructor takes the detail alone.
-    const std::string start = OSError(number, "").what();
-    const std::string_view text = message;
-    if (number == 0 || !text.starts_with(start)) return std::make_exception_ptr(E(message));
-    const std::string_view rest = text.substr(start.size());
-    return std::make_exception_ptr(E(number, rest.starts_with(": ") ? rest.substr(2) : rest));
+    // The message is whole already; the constructor with a number would make another of it.
+    E error(number, std::string_view());
+    static_cast<Exception&>(error) = Exception(message);
+    return std::make_exception_ptr(std::move(error));
   } else if constexpr (std::same_as<E, SystemExit>) {
     return std::make_exception_ptr(E(number));
   } else if constexpr (std::constructible_from<E, const std::string&>) {
@@ -57,15 +57,16 @@ struct Types {
   static inline const Known table[] = {{typeid(E), &make<E>}...};
 };
 
+// OSError is the first: an unknown class that derives from it becomes one.
 using KnownErrors =
-    Types<RuntimeError, ValueError, TypeError, AttributeError, LookupError, EOFError, MemoryError,
-          OSError, TimeoutError, FileNotFoundError, PermissionError, BlockingIOError,
-          ProcessLookupError, ConnectionError, ConnectionRefusedError, ConnectionResetError,
-          ConnectionAbortedError, BrokenPipeError, Exception, BaseException, KeyboardInterrupt,
-          SystemExit, Error, CancelledError, InvalidStateError, std::runtime_error,
-          std::range_error, std::overflow_error, std::underflow_error, std::logic_error,
-          std::invalid_argument, std::domain_error, std::length_error, std::out_of_range,
-          std::bad_alloc>;
+    Types<OSError, TimeoutError, FileNotFoundError, FileExistsError, IsADirectoryError,
+          NotADirectoryError, PermissionError, BlockingIOError, ProcessLookupError, ConnectionError,
+          ConnectionRefusedError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError,
+          RuntimeError, NotImplementedError, ValueError, TypeError, AttributeError, LookupError,
+          EOFError, MemoryError, Exception, BaseException, KeyboardInterrupt, SystemExit, Error,
+          CancelledError, InvalidStateError, std::runtime_error, std::range_error,
+          std::overflow_error, std::underflow_error, std::logic_error, std::invalid_argument,
+          std::domain_error, std::length_error, std::out_of_range, std::bad_alloc>;
 
 }  // namespace
 
@@ -74,17 +75,21 @@ std::string dump_error(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
   } catch (const OSError& e) {
-    head.number = e.error_number();
+    head = {.type = 0, .number = e.error_number()};
   } catch (const SystemExit& e) {
     head.number = e.code();
   } catch (...) {
   }
   std::string message = str(error);
+  bool found = false;
   if (const std::type_info* type = type_of(error)) {
-    for (const Known& known : KnownErrors::table)
-      if (known.type == *type) head.type = static_cast<int>(&known - KnownErrors::table);
+    for (const Known& known : KnownErrors::table) {
+      if (known.type != *type) continue;
+      head.type = static_cast<int>(&known - KnownErrors::table);
+      found = true;
+    }
   }
-  if (head.type < 0 && message.empty()) message = type_name(error);
+  if (!found && message.empty()) message = type_name(error);
   return std::string(reinterpret_cast<const char*>(&head), sizeof head) + message;
 }
 

@@ -7,7 +7,7 @@
 namespace fiber::concurrent::futures::detail {
 
 /// Convert an exception to bytes, and back: with its type if that is one of the known ones, else as
-/// RuntimeError; the message is kept.
+/// OSError with its number if it is one, else as RuntimeError; the message is kept.
 std::string dump_error(const std::exception_ptr& error);
 std::exception_ptr load_error(const std::string& bytes);
 
