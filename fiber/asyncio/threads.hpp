@@ -48,6 +48,17 @@ class CopyState final : public ExternalDone {
 
   void call() override {
     if (destination_.done()) return;
+    try {
+      copy();
+    } catch (...) {
+      // A result that cannot be copied or moved: the tasks that await it get the exception.
+      if (destination_.done()) throw;
+      destination_.set_exception(std::current_exception());
+    }
+  }
+
+ private:
+  void copy() {
     if (source_.cancelled()) {
       destination_.cancel();
     } else if (std::exception_ptr error = source_.exception()) {
@@ -63,8 +74,6 @@ class CopyState final : public ExternalDone {
       destination_.set_result(source_.take_result());
     }
   }
-
- private:
   void destroy_callable() noexcept override {
     destination_ = {};
     // A moved-from object, not an empty one: that would be a new pending future, which takes
@@ -201,7 +210,7 @@ class Delivery {
     else if constexpr (std::is_void_v<T>)
       to_.set_result();
     else
-      to_.set_result(std::move(done.result()));
+      concurrent::futures::detail::end_with(to_, std::move(done.result()));
   }
   void fail(std::exception_ptr error) {
     due_ = false;

@@ -84,7 +84,7 @@ class Call final : public Work {
     if (error)
       future_.set_exception(std::move(error));
     else
-      future_.set_result(std::move(*value));
+      end_with(future_, std::move(*value));
   }
 
  private:
@@ -135,15 +135,26 @@ class MapResults {
   std::optional<value_type> current_;
 };
 
+/// Returns an element of a range. A reference that is an object of its own, as that of
+/// std::vector<bool>, becomes a value, for it may point into a range that is gone before the call.
+template <class Range, class Reference>
+decltype(auto) item_of(Reference&& item) {
+  using Value = std::ranges::range_value_t<Range>;
+  if constexpr (std::same_as<std::remove_cvref_t<Reference>, Value>)
+    return std::forward<Reference>(item);
+  else
+    return Value(std::forward<Reference>(item));
+}
+
 /// Calls submit(element...) for each step of the ranges taken together, until the shortest ends.
 template <class Submit, class... Ranges>
 auto map(Timeout timeout, Submit submit, Ranges&&... ranges) {
   static_assert(sizeof...(Ranges) > 0, "map() needs at least one range");
-  using F = decltype(submit(*std::ranges::begin(ranges)...));
+  using F = decltype(submit(item_of<Ranges>(*std::ranges::begin(ranges))...));
   std::vector<F> futures;
   const auto submit_all = [&](auto... at) {
     for (; (... && (at != std::ranges::end(ranges))); (..., ++at))
-      futures.push_back(submit(*at...));
+      futures.push_back(submit(item_of<Ranges>(*at)...));
   };
   submit_all(std::ranges::begin(ranges)...);
   using Source = MapResults<typename F::value_type>;

@@ -8,6 +8,7 @@
 #include <fiber/concurrent/future_state.hpp>
 #include <fiber/config.hpp>
 #include <fiber/core/owner.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/standard.hpp>
 #include <fiber/exceptions.hpp>
 
@@ -144,6 +145,24 @@ class Future : public FutureBase {
     return static_cast<detail::ValueState<Value>&>(this->state());
   }
 };
+
+namespace detail {
+
+/// Ends a future with a result, or with the exception of a result that cannot be moved. That of a
+/// callback is thrown.
+template <class T, class Value>
+void end_with(const Future<T>& future, Value&& value) {
+  try {
+    future.set_result(std::forward<Value>(value));
+  } catch (const fiber::detail::forced_unwind&) {
+    throw;
+  } catch (...) {
+    if (future.done()) throw;
+    future.set_exception(std::current_exception());
+  }
+}
+
+}  // namespace detail
 
 template <class R>
 concept FutureRange =

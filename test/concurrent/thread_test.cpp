@@ -9,6 +9,7 @@
 #include <latch>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <semaphore>
 #include <set>
 #include <string>
@@ -404,4 +405,39 @@ TEST_CASE("the program's exit waits for a pool that nobody waited for") {
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
   CHECK(status == 0);
+}
+
+TEST_CASE("map takes the elements of ranges whose references are objects of their own") {
+  ThreadPoolExecutor pool({.max_workers = 1});
+  std::latch is_mapped(1);
+  const auto busy = pool.submit([&] { is_mapped.wait(); });
+  auto results = pool.map([](bool b) { return b ? 1 : 0; }, std::vector<bool>(6400, true));
+  const std::vector<char> reused(800, 0);
+  is_mapped.count_down();
+  int sum = 0;
+  for (const int each : results) sum += each;
+  CHECK(sum == 6400);
+}
+
+TEST_CASE("a result that cannot be moved is the exception of its future") {
+  struct Copied {
+    int copies_left;
+    explicit Copied(int its_copies_left) : copies_left(its_copies_left) {}
+    Copied(const Copied& other) : copies_left(other.copies_left - 1) {
+      if (copies_left < 0) throw std::bad_alloc();
+    }
+    ~Copied() = default;
+  };
+  ThreadPoolExecutor pool({.max_workers = 1});
+  int failed = 0;
+  for (int copies = 0; copies < 8; ++copies) {
+    const auto future = pool.submit([copies] { return Copied(copies); });
+    try {
+      static_cast<void>(future.result(20s));
+    } catch (const std::bad_alloc&) {
+      ++failed;
+    }
+  }
+  CHECK(failed > 2);
+  CHECK(failed < 8);
 }
