@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <optional>
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -41,8 +42,19 @@ std::exception_ptr os_error(int error_number, std::string_view detail) {
   }
 }
 
+namespace {
+
+void check_address(const std::string& host, int port) {
+  refuse_null_bytes(host);
+  if (port < 0 || port > 65535)
+    throw gaierror(EAI_SERVICE, "port must be 0-65535, not " + std::to_string(port));
+}
+
+}  // namespace
+
 std::vector<AddressInfo> look_up(const std::string& host, int port,
                                  const GetaddrinfoOptions& options) {
+  check_address(host, port);
   addrinfo hints{};
   hints.ai_family = options.family;
   hints.ai_socktype = options.type;
@@ -79,9 +91,7 @@ bool is_numeric(const std::string& host) {
 
 std::vector<AddressInfo> resolve(LoopObject& loop, std::string host, int port,
                                  GetaddrinfoOptions options) {
-  refuse_null_bytes(host);
-  if (port < 0 || port > 65535)
-    throw gaierror(EAI_SERVICE, "port must be 0-65535, not " + std::to_string(port));
+  check_address(host, port);
   // A name that needs no look at the network needs no thread either.
   if (host.empty() || is_numeric(host)) return look_up(host, port, options);
   return asyncio::await(EventLoop(&loop).run_in_executor(
@@ -228,24 +238,27 @@ std::size_t sock_recv_into(LoopObject& loop, int fd, std::span<char> buffer) {
 
 namespace {
 
-// Returns the room for the next datagram, at most n bytes: who asks for more than any datagram has
-// does not pay for it.
-std::size_t room_for_datagram(int fd, std::size_t n) noexcept {
+// Returns the room for the next datagram, at most n bytes: a call that asks for more than any
+// datagram has does not pay for it. An error of the socket, which is told once, is -1 with errno.
+std::ptrdiff_t room_for_datagram(int fd, std::size_t n) noexcept {
   constexpr std::size_t kUsual = 64 * 1024;
-  if (n <= kUsual) return n;
+  if (n <= kUsual) return static_cast<std::ptrdiff_t>(n);
   const std::ptrdiff_t size = ::recv(fd, nullptr, 0, MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC);
-  return std::clamp(static_cast<std::size_t>(std::max<std::ptrdiff_t>(size, 0)), kUsual, n);
+  if (size < 0) return size;
+  return static_cast<std::ptrdiff_t>(std::clamp(static_cast<std::size_t>(size), kUsual, n));
 }
 
-// Receives a datagram and its sender; room() returns the memory for it, before each try.
+// Receives a datagram and its sender; room() returns the memory for it, before each try, or nothing
+// with errno.
 template <class Room>
 std::pair<std::size_t, SocketAddress> receive_from(LoopObject& loop, int fd, Room room) {
   sockaddr_storage from{};
   socklen_t size = 0;
   const std::size_t count = retry(loop, fd, For::reading, [&] {
     size = sizeof from;
-    const std::span<char> memory = room();
-    return ::recvfrom(fd, memory.data(), memory.size(), MSG_DONTWAIT,
+    const std::optional<std::span<char>> memory = room();
+    if (!memory) return std::ptrdiff_t{-1};
+    return ::recvfrom(fd, memory->data(), memory->size(), MSG_DONTWAIT,
                       reinterpret_cast<sockaddr*>(&from), &size);
   });
   return {count, SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&from), size)};
@@ -255,9 +268,11 @@ std::pair<std::size_t, SocketAddress> receive_from(LoopObject& loop, int fd, Roo
 
 std::pair<std::string, SocketAddress> sock_recvfrom(LoopObject& loop, int fd, std::size_t n) {
   std::string buffer;
-  auto [count, from] = receive_from(loop, fd, [&] {
-    buffer.resize(room_for_datagram(fd, n));
-    return std::span(buffer);
+  auto [count, from] = receive_from(loop, fd, [&]() -> std::optional<std::span<char>> {
+    const std::ptrdiff_t room = room_for_datagram(fd, n);
+    if (room < 0) return std::nullopt;
+    buffer.resize(static_cast<std::size_t>(room));
+    return buffer;
   });
   buffer.resize(count);
   return {std::move(buffer), std::move(from)};
@@ -265,7 +280,7 @@ std::pair<std::string, SocketAddress> sock_recvfrom(LoopObject& loop, int fd, st
 
 std::pair<std::size_t, SocketAddress> sock_recvfrom_into(LoopObject& loop, int fd,
                                                          std::span<char> buffer) {
-  return receive_from(loop, fd, [&] { return buffer; });
+  return receive_from(loop, fd, [&] { return std::optional(buffer); });
 }
 
 void sock_sendall(LoopObject& loop, int fd, std::string_view data) {

@@ -33,16 +33,14 @@ void ReaderObject::feed_data(std::string_view data) {
   if (eof_) throw RuntimeError("feed_data after feed_eof");
   if (data.empty()) return;
   // Python pauses by the whole buffer, in which a waiting read's bytes are before they are taken.
-  const std::size_t size = buffer_.size() + data.size();
-  if (waiter_ != nullptr && buffer_.empty() && !waiter_->done()) {
-    if (waiter_->text != nullptr) {
-      waiter_->given = std::min(waiter_->most, data.size());
-      waiter_->text->assign(data.data(), waiter_->given);
-    } else if (!waiter_->out.empty()) {
-      waiter_->given = std::min(waiter_->out.size(), data.size());
-      std::copy_n(data.data(), waiter_->given, waiter_->out.data());
+  const std::size_t size =
+      buffer_.size() + data.size() + (served_ != nullptr ? served_->given : std::size_t{0});
+  if (buffer_.empty()) {
+    ReadWaiter* const taker = waiter_ != nullptr && !waiter_->done() ? waiter_ : served_;
+    if (taker != nullptr) {
+      data.remove_prefix(taker->take(data));
+      if (taker->given != 0) served_ = taker;
     }
-    data.remove_prefix(waiter_->given);
   }
   buffer_.append(data);
   wake();
@@ -54,6 +52,7 @@ void ReaderObject::feed_data(std::string_view data) {
 
 void ReaderObject::fed_directly(std::size_t count) {
   waiter_->given = count;
+  if (count != 0) served_ = waiter_;
   wake();
 }
 
@@ -66,9 +65,25 @@ void ReaderObject::no_handles() noexcept {
   if (writer_ended_ && source_ != nullptr) source_->nobody_reads();
 }
 
-void ReaderObject::put_back(std::string_view data) {
-  if (data.empty()) return;
-  buffer_.prepend(data);
+std::size_t ReaderObject::ReadWaiter::take(std::string_view data) {
+  if (text != nullptr) {
+    data = data.substr(0, most - given);
+    text->append(data);
+  } else {
+    data = data.substr(0, out.size() - given);
+    std::copy(data.begin(), data.end(), out.data() + given);
+  }
+  given += data.size();
+  return data.size();
+}
+
+// Returns the bytes that a task was given and has not read to the front of the buffer.
+void ReaderObject::put_back(ReadWaiter& waiter) {
+  if (served_ == &waiter) served_ = nullptr;
+  if (waiter.given == 0) return;
+  buffer_.prepend(waiter.bytes());
+  waiter.given = 0;
+  if (waiter.text != nullptr) waiter.text->clear();
   wake();
 }
 
@@ -113,13 +128,14 @@ void ReaderObject::resume_source() {
 // --- reading ------------------------------------------------------------------------------------
 
 std::string ReaderObject::read(std::ptrdiff_t n) {
-  check_exception();
+  begin_read();
   if (n >= 0) return read_some(static_cast<std::size_t>(n));
   wait_for_end();
   return take_all();
 }
 
 void ReaderObject::wait_for_end() {
+  reclaim();
   for (check_exception(); !eof_; check_exception()) wait_for_data("read");
 }
 
@@ -130,7 +146,6 @@ std::string ReaderObject::take_all() {
 }
 
 std::string ReaderObject::read_some(std::size_t n) {
-  check_exception();
   if (n == 0) return {};
   while (buffer_.empty() && !eof_) {
     std::string data;
@@ -140,9 +155,10 @@ std::string ReaderObject::read_some(std::size_t n) {
     try {
       wait_for_data("read", waiter);
     } catch (...) {
-      put_back(data);
+      put_back(waiter);
       throw;
     }
+    if (served_ == &waiter) served_ = nullptr;
     if (!data.empty()) {
       resume_source();
       return data;
@@ -154,7 +170,7 @@ std::string ReaderObject::read_some(std::size_t n) {
 }
 
 std::size_t ReaderObject::readinto(std::span<char> out) {
-  check_exception();
+  begin_read();
   if (out.empty()) return 0;
   while (buffer_.empty() && !eof_) {
     ReadWaiter waiter(loop_);
@@ -162,9 +178,10 @@ std::size_t ReaderObject::readinto(std::span<char> out) {
     try {
       wait_for_data("readinto", waiter);
     } catch (...) {
-      put_back({out.data(), waiter.given});
+      put_back(waiter);
       throw;
     }
+    if (served_ == &waiter) served_ = nullptr;
     if (waiter.given != 0) {
       resume_source();
       return waiter.given;
@@ -179,7 +196,7 @@ std::size_t ReaderObject::readinto(std::span<char> out) {
 
 std::string ReaderObject::readexactly(std::ptrdiff_t n) {
   if (n < 0) throw ValueError("readexactly size can not be less than zero");
-  check_exception();
+  begin_read();
   const auto wanted = static_cast<std::size_t>(n);
   while (buffer_.size() < wanted) {
     if (eof_) throw IncompleteReadError(buffer_.take(buffer_.size()), wanted);
@@ -235,7 +252,7 @@ std::string ReaderObject::readuntil(std::span<const std::string> separators) {
   if (separators.empty()) throw ValueError("Separator should contain at least one element");
   for (const std::string& separator : separators)
     if (separator.empty()) throw ValueError("Separator should be at least one-byte string");
-  check_exception();
+  begin_read();
   const Search result = search(separators);
   switch (result.found) {
     case Found::ended: throw IncompleteReadError(buffer_.take(result.size), 0);
@@ -250,7 +267,7 @@ std::string ReaderObject::readuntil(std::span<const std::string> separators) {
 
 std::string ReaderObject::readline() {
   static const std::string newline = "\n";
-  check_exception();
+  begin_read();
   const Search result = search({&newline, 1});
   if (result.found == Found::yes || result.found == Found::ended) {
     std::string line = buffer_.take(result.size);

@@ -3,8 +3,9 @@
 // Invariants
 //  1. At most one task waits, `waiter_`. Data that comes while it waits in read() and nothing is
 //     buffered goes directly to it; all other data goes through `buffer_`.
-//  2. Bytes given to a task that is then cancelled return to the front of the buffer; bytes for a
-//     read up to the end stay in it until the end has come. So no bytes are lost with a task.
+//  2. Bytes given to a task stay the next ones until it goes on: if it is cancelled, or another task
+//     reads before, they return to the front of the buffer. Bytes for a read up to the end stay in
+//     it until the end has come. So no bytes are lost with a task, and their order is kept.
 #pragma once
 
 #include <fiber/asyncio/handled_object.hpp>
@@ -53,14 +54,17 @@ class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
   /// full buffer nothing comes. Must not throw.
   std::function<void()> on_complete;
 
-  bool at_eof() const noexcept { return eof_ && buffer_.empty(); }
+  bool at_eof() const noexcept { return eof_ && buffer_.empty() && served_ == nullptr; }
   const std::exception_ptr& exception() const noexcept { return exception_; }
   void set_exception(std::exception_ptr error);
   void feed_data(std::string_view data);
   void feed_eof();
 
   /// Removes and returns the bytes that came and were not read.
-  std::string take_buffered() { return buffer_.take(buffer_.size()); }
+  std::string take_buffered() {
+    reclaim();
+    return buffer_.take(buffer_.size());
+  }
 
   void set_source(ReadSource* source) noexcept {
     source_ = source;
@@ -85,6 +89,12 @@ class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
     std::size_t most = 0;
     std::span<char> out{};  ///< readinto() takes the bytes here
     std::size_t given = 0;
+
+    /// Takes as many bytes as it has room for, and returns their number.
+    std::size_t take(std::string_view data);
+    std::string_view bytes() const noexcept {
+      return text != nullptr ? std::string_view(*text) : std::string_view(out.data(), given);
+    }
   };
   struct Waiting;
 
@@ -99,7 +109,15 @@ class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
   void wait_for_data(const char* function, ReadWaiter& waiter);
   void resume_source();
   void wake();
-  void put_back(std::string_view data);
+  void put_back(ReadWaiter& waiter);
+  void reclaim() {
+    if (served_ != nullptr) [[unlikely]]
+      put_back(*served_);
+  }
+  void begin_read() {
+    reclaim();
+    check_exception();
+  }
   std::string read_some(std::size_t n);
   enum class Found { yes, ended, missing, too_long };
   struct Search {
@@ -114,6 +132,7 @@ class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
   std::size_t limit_;
   ByteBuffer buffer_;
   ReadWaiter* waiter_ = nullptr;
+  ReadWaiter* served_ = nullptr;  ///< was given bytes and woken, and has not gone on yet
   ReadSource* source_ = nullptr;
   std::exception_ptr exception_;
 };

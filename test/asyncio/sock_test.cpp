@@ -252,3 +252,16 @@ TEST_CASE("getnameinfo gives numbers when they are asked for") {
     CHECK(service == "80");
   });
 }
+
+TEST_CASE("sock_recvfrom with much room tells the error of a connection that was reset") {
+  asyncio::run([] {
+    const asyncio::EventLoop loop = asyncio::get_running_loop();
+    SocketPair ends;
+    // Unread bytes make a reset of the end.
+    await(loop.sock_sendall(ends.one, "unread"));
+    ends.other = Descriptor();
+    CHECK(thrown_by([&] {
+            await(loop.sock_recvfrom(ends.one, 1'000'000));
+          }).starts_with("ConnectionResetError("));
+  });
+}

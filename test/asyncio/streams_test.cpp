@@ -398,3 +398,70 @@ TEST_CASE("writes to a lost connection do nothing; from the fifth on they are wa
     CHECK(log.take() == warning + " | " + warning);
   });
 }
+
+TEST_CASE("bytes for a reader that is cancelled before it goes on are the next reader's") {
+  asyncio::run([] {
+    std::string buffer(3, '.');
+    const auto in_place = [&](StreamReader& reader) {
+      return std::to_string(await(reader.readinto(buffer)));
+    };
+    const auto some = [](StreamReader& reader) { return await(reader.read(3)); };
+    const auto try_both = [&](const auto& first_read) {
+      const StreamReader reader;
+      const auto first = asyncio::create_task([&] {
+        StreamReader its = reader;
+        return first_read(its);
+      });
+      await(asyncio::sleep(0));
+      reader.feed_data("AAABBB");
+      CHECK_FALSE(reader.at_eof());
+      first.cancel();
+      CHECK(await(reader.readexactly(3)) == "AAA");
+      CHECK(thrown_by([&] { await(first); }) == "CancelledError()");
+      CHECK(await(reader.read(9)) == "BBB");
+    };
+    try_both(some);
+    try_both(in_place);
+
+    // The bytes of a connection go directly to the memory of the task that waits.
+    const auto [one, other] = make_pair_of_streams();
+    StreamReader reader = one.first;
+    const auto first = asyncio::create_task([&] { return in_place(reader); });
+    await(asyncio::sleep(0));
+    StreamWriter(other.second).write("CCCDDD");
+    while (buffer != "CCC") await(asyncio::sleep(0));
+    const bool cancelled = first.cancel();
+    CHECK(await(reader.readexactly(3)) == (cancelled ? "CCC" : "DDD"));
+    StreamWriter(one.second).close();
+    StreamWriter(other.second).close();
+  });
+}
+
+TEST_CASE("a reader that was woken takes all that has come by its turn, as Python's") {
+  asyncio::run([] {
+    const StreamReader reader;
+    const auto task = asyncio::create_task([&] { return await(reader.read(5)); });
+    await(asyncio::sleep(0));
+    reader.feed_data("AA");
+    reader.feed_data("BBCC");
+    reader.feed_eof();
+    CHECK_FALSE(reader.at_eof());
+    CHECK(await(task) == "AABBC");
+    CHECK(await(reader.read()) == "C");
+    CHECK(reader.at_eof());
+  });
+}
+
+TEST_CASE("a reader whose bytes another one took first goes on waiting") {
+  asyncio::run([] {
+    const StreamReader reader;
+    const auto task = asyncio::create_task([&] { return await(reader.read(5)); });
+    await(asyncio::sleep(0));
+    reader.feed_data("AA");
+    CHECK(await(reader.read(5)) == "AA");
+    await(asyncio::sleep(0));
+    CHECK_FALSE(task.done());
+    reader.feed_data("BB");
+    CHECK(await(task) == "BB");
+  });
+}
