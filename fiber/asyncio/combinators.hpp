@@ -6,6 +6,7 @@
 #include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <exception>
 #include <optional>
@@ -16,14 +17,42 @@
 
 namespace fiber::asyncio {
 
+namespace detail {
+
+template <class T>
+struct OutcomeValue {
+  using type = std::remove_cv_t<T>;
+};
+template <class T>
+struct OutcomeValue<T&> {
+  using type = std::reference_wrapper<T>;
+};
+template <>
+struct OutcomeValue<void> {
+  using type = None;
+};
+template <class T>
+using outcome_value_t = typename OutcomeValue<T>::type;
+
+}  // namespace detail
+
 /// A result or an exception: an element of the result of gather(return_exceptions, ...).
 template <class T>
 class Outcome {
  public:
-  using value_type = std::conditional_t<std::is_void_v<T>, None, T>;
+  /// None for void, std::reference_wrapper for a reference.
+  using value_type = detail::outcome_value_t<T>;
 
   Outcome(value_type value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
-  Outcome(std::exception_ptr error) : error_(std::move(error)) {}  // NOLINT
+  /// Where T is std::exception_ptr itself, one that is given is a value.
+  Outcome(std::exception_ptr error)  // NOLINT(google-explicit-constructor)
+    requires(!std::same_as<value_type, std::exception_ptr>)
+      : error_(std::move(error)) {}
+  static Outcome failed(std::exception_ptr error) {
+    Outcome made;
+    made.error_ = std::move(error);
+    return made;
+  }
 
   bool has_value() const noexcept { return error_ == nullptr; }
   explicit operator bool() const noexcept { return has_value(); }
@@ -40,6 +69,7 @@ class Outcome {
   const std::exception_ptr& exception() const noexcept { return error_; }
 
  private:
+  Outcome() noexcept = default;
   std::optional<value_type> value_;
   std::exception_ptr error_;
 };
@@ -151,14 +181,15 @@ auto take_result(FutureBase& child) {
   } else if constexpr (std::is_reference_v<T>) {
     return std::ref(slot_of<T>(child).get());
   } else {
-    T& result = slot_of<T>(child).get();
+    using Value = std::remove_cv_t<T>;
+    Value& result = slot_of<T>(child).get();
     if constexpr (is_copyable<T>()) {
-      if (child.refs() > 1) return T(result);
+      if (child.refs() > 1) return Value(result);
     } else {
       check_not_taken<T>(child);
       child.taken = true;
     }
-    return T(std::move(result));
+    return Value(std::move(result));
   }
 }
 template <class T>
@@ -166,12 +197,12 @@ using gathered_t = decltype(take_result<T>(std::declval<FutureBase&>()));
 
 template <class T>
 Outcome<T> take_outcome(FutureBase& child) {
-  if (child.cancelled()) return Outcome<T>(child.new_cancelled_error());
-  if (child.peek_exception()) return Outcome<T>(child.peek_exception());
+  if (child.cancelled()) return Outcome<T>::failed(child.new_cancelled_error());
+  if (child.peek_exception()) return Outcome<T>::failed(child.peek_exception());
   try {
     check_not_taken<T>(child);
   } catch (const InvalidStateError&) {
-    return Outcome<T>(std::current_exception());
+    return Outcome<T>::failed(std::current_exception());
   }
   return Outcome<T>(take_result<T>(child));
 }

@@ -30,12 +30,18 @@ struct is_chrono_duration : std::false_type {};
 template <class Rep, class Period>
 struct is_chrono_duration<std::chrono::duration<Rep, Period>> : std::true_type {};
 
+/// A callable without arguments whose result can be stored as a T.
+template <class F, class T>
+concept returns = std::is_invocable_r_v<T, F> || requires(F function) {
+  requires std::same_as<result_of_t<std::invoke_result_t<F>>, std::remove_cv_t<T>>;
+};
+
 /// A task with a result of type T and an unknown callable. Also a coroutine object: see TaskBase.
 template <class T>
 class TypedTask : public WithSlot<T, TaskBase> {
  public:
   using WithSlot<T, TaskBase>::WithSlot;
-  virtual T call() = 0;
+  virtual std::remove_cv_t<T> call() = 0;
 
   void run_body() final {
     if constexpr (std::is_void_v<T>)
@@ -55,7 +61,9 @@ class CallableTask final : public TypedTask<T> {
     new (storage_) F(std::forward<G>(function));
   }
   ~CallableTask() override { destroy_callable(); }
-  T call() override { return std::move(*std::launder(reinterpret_cast<F*>(storage_)))(); }
+  std::remove_cv_t<T> call() override {
+    return std::move(*std::launder(reinterpret_cast<F*>(storage_)))();
+  }
   void destroy_callable() noexcept override {
     if (std::exchange(alive_, false)) std::launder(reinterpret_cast<F*>(storage_))->~F();
   }
@@ -141,14 +149,15 @@ class [[nodiscard]] Coroutine {
   using result_type = T;
 
   Coroutine() noexcept = default;
-  /// Makes a coroutine object of any callable without arguments that returns a T. The name is for
-  /// reports, a literal; without one, reports show that of the function, or of the lambda's type.
+  /// Makes a coroutine object of any callable without arguments that returns a T, a const T or a
+  /// T&&. The name is for reports, a literal; without one, reports show that of the function, or of
+  /// the lambda's type.
   template <class F>
-    requires(std::is_invocable_r_v<T, std::decay_t<F>> && !std::same_as<std::decay_t<F>, Coroutine>)
+    requires(detail::returns<std::decay_t<F>, T> && !std::same_as<std::decay_t<F>, Coroutine>)
   explicit Coroutine(F&& function)
       : Coroutine(std::forward<F>(function), detail::name_of<F>(function)) {}
   template <class F>
-    requires(std::is_invocable_r_v<T, std::decay_t<F>> && !std::same_as<std::decay_t<F>, Coroutine>)
+    requires(detail::returns<std::decay_t<F>, T> && !std::same_as<std::decay_t<F>, Coroutine>)
   explicit Coroutine(F&& function, detail::CoroutineName name)
       : task_(detail::new_task<detail::CallableTask<T, std::decay_t<F>>>(
             name, std::forward<F>(function))) {}
@@ -194,7 +203,7 @@ class CoroutineFunction {
   template <class... Args>
     requires std::invocable<F, std::decay_t<Args>...>
   auto operator()(Args&&... args) const {
-    using Result = std::invoke_result_t<F, std::decay_t<Args>...>;
+    using Result = result_of_t<std::invoke_result_t<F, std::decay_t<Args>...>>;
     if constexpr (sizeof...(Args) == 0)
       return Coroutine<Result>(F(function_), name_);
     else
@@ -228,8 +237,9 @@ struct Naming<CoroutineFunction<F>> {
 }  // namespace detail
 
 /// Makes a coroutine function of `function`: calling the result with arguments copies them into a
-/// coroutine object. The name is for reports; it must outlive the program's use of it (a literal).
-/// Without one, reports show that of the function, or of the lambda's type.
+/// coroutine object. A result that is an rvalue reference, or const, is stored as a value that is
+/// not. The name is for reports; it must outlive the program's use of it (a literal). Without one,
+/// reports show that of the function, or of the lambda's type.
 template <class F>
 auto async(F&& function) {
   const detail::CoroutineName name = detail::name_of<F>(function);
@@ -260,7 +270,7 @@ FIBER_INLINE T await_future(detail::FutureBase& future, bool mine) {
   if constexpr (std::is_reference_v<T>) {
     return detail::slot_of<T>(future).get();
   } else if constexpr (!std::is_void_v<T>) {
-    T& result = detail::slot_of<T>(future).get();
+    auto& result = detail::slot_of<T>(future).get();
     if constexpr (detail::is_copyable<T>()) {
       if (!mine || future.refs() > 1) return result;
     } else {

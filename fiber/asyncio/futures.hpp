@@ -3,6 +3,7 @@
 
 #include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/asyncio/events.hpp>
+#include <fiber/standard.hpp>
 
 #include <concepts>
 #include <optional>
@@ -22,7 +23,8 @@ namespace fiber::asyncio {
 /// Whether a result of this type may be copied for each task that awaits it. For a type whose copy
 /// does not compile though it claims to be copyable (a struct with a std::vector of
 /// std::unique_ptr) a program says: template <> inline constexpr bool
-/// fiber::asyncio::copyable_result<Mine> = false; standard containers, tuples and pairs are known.
+/// fiber::asyncio::copyable_result<Mine> = false; containers, optional values, variants, tuples and
+/// pairs are known.
 template <class T>
 inline constexpr bool copyable_result = true;
 
@@ -32,8 +34,8 @@ namespace detail {
 
 template <class T>
 struct Slot {
-  std::optional<T> value;
-  T& get() noexcept { return *value; }
+  std::optional<std::remove_cv_t<T>> value;
+  std::remove_cv_t<T>& get() noexcept { return *value; }
 };
 template <class T>
 struct Slot<T&> {
@@ -42,6 +44,33 @@ struct Slot<T&> {
 };
 template <>
 struct Slot<void> {};
+
+/// The type of the result of code that returns a T: a reference to an object that may be about to
+/// go becomes a value, and so does what is const.
+template <class T>
+using result_of_t = std::conditional_t<std::is_lvalue_reference_v<T>, T, std::remove_cvref_t<T>>;
+
+/// A range that has its elements in itself: they are const where it is, and end with it. A view has
+/// not, nor has a handle, such as Queue.
+template <class T>
+concept has_elements = !std::is_trivially_destructible_v<T> && requires(const T& all) {
+  typename T::value_type;
+  { *std::ranges::begin(all) } -> std::same_as<const typename T::value_type&>;
+} && !std::ranges::view<T>;
+
+/// A std::optional and its like: std::expected, Outcome.
+template <class T>
+concept has_optional_value = requires(const T& optional) {
+  typename T::value_type;
+  { optional.has_value() } -> std::same_as<bool>;
+  { optional.value() } -> std::same_as<const typename T::value_type&>;
+};
+
+/// A std::stack, a std::queue or a std::priority_queue.
+template <class T>
+concept adapts_container = requires {
+  requires std::same_as<typename T::container_type::value_type, typename T::value_type>;
+};
 
 template <class T>
 constexpr bool is_copyable();
@@ -58,18 +87,22 @@ template <class... T>
 struct holds_copyable<std::variant<T...>> : std::bool_constant<(... && is_copyable<T>())> {};
 
 /// Returns whether a copy compiles: a std::vector claims so, whatever its elements, and so does a
-/// class with a std::vector.
+/// class with a std::vector. What has elements is asked for them; a handle or an iterator is not.
 template <class T>
 constexpr bool is_copyable() {
   if constexpr (std::is_void_v<T> || std::is_reference_v<T>)
     return true;
+  else if constexpr (std::is_const_v<T>)
+    return is_copyable<std::remove_const_t<T>>();
   else if constexpr (!std::copy_constructible<T> || !copyable_result<T>)
     return false;
-  else if constexpr (requires { typename T::value_type; })
+  else if constexpr (adapts_container<T>)
+    return is_copyable<typename T::container_type>();
+  else if constexpr (has_elements<T> || has_optional_value<T>)
     return std::same_as<typename T::value_type, T> ||
            is_copyable<std::remove_cv_t<typename T::value_type>>();
   else
-    return holds_copyable<std::remove_cv_t<T>>::value;
+    return holds_copyable<T>::value;
 }
 
 /// Throws InvalidStateError if the result was moved out. Called before the result is read.

@@ -41,7 +41,7 @@ class FIBER_API QueueBase : public core::Counted<QueueBase>, LoopBound {
   std::string str() const;
 
  protected:
-  virtual void discard_one() = 0;
+  virtual void discard_one() noexcept = 0;
   virtual const char* class_name() const noexcept = 0;
   virtual std::string items_repr() const = 0;
 
@@ -134,7 +134,7 @@ class QueueObject final : public QueueBase {
   void reserve(std::size_t count) { items_.reserve(count); }
 
  protected:
-  void discard_one() override { static_cast<void>(items_.get()); }
+  void discard_one() noexcept override { items_.drop(); }
   const char* class_name() const noexcept override { return Items::kQueueName; }
   std::string items_repr() const override {
     std::string text;

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <exception>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -306,4 +307,27 @@ TEST_CASE("a gather that can never end goes with its loop") {
   });
   loop.close();
   CHECK_FALSE(all.done());
+}
+
+TEST_CASE("with return_exceptions a result may be an exception itself, or a reference") {
+  run([] {
+    int number = 1;
+    const std::exception_ptr value = std::make_exception_ptr(fiber::ValueError("a value"));
+    const auto results = await(gather(
+        return_exceptions, [] { return std::exception_ptr(); }, [&] { return value; },
+        []() -> std::exception_ptr { throw fiber::ValueError("thrown"); },
+        [&]() -> int& { return number; }));
+    CHECK(std::get<0>(results).has_value());
+    CHECK(std::get<0>(results).value() == nullptr);
+    CHECK(std::get<1>(results).has_value());
+    CHECK(std::get<1>(results).value() == value);
+    CHECK(std::get<1>(results).exception() == nullptr);
+    CHECK_FALSE(std::get<2>(results).has_value());
+    CHECK(fiber::repr(std::get<2>(results).exception()) == "ValueError('thrown')");
+    CHECK_THROWS_AS(std::get<2>(results).value(), fiber::ValueError);
+    CHECK(&std::get<3>(results).value().get() == &number);
+  });
+  CHECK(asyncio::Outcome<std::exception_ptr>(std::exception_ptr()).has_value());
+  CHECK_FALSE(asyncio::Outcome<int>(std::make_exception_ptr(1)).has_value());
+  CHECK_FALSE(asyncio::Outcome<int>::failed(std::make_exception_ptr(1)).has_value());
 }

@@ -4,12 +4,23 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+#include <concepts>
+#include <deque>
 #include <future>
+#include <initializer_list>
+#include <iterator>
 #include <map>
 #include <memory>
+#include <optional>
+#include <queue>
+#include <ranges>
+#include <span>
+#include <stack>
 #include <string>
 #include <thread>
 #include <tuple>
+#include <unordered_map>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -84,6 +95,118 @@ TEST_CASE("a result that can only be moved comes through everything that passes 
     CHECK(await(create_task([] { return Parcel{two()}; })).content.size() == 2);
     CHECK(await(asyncio::gather(std::vector{[] { return Parcel{two()}; }})).size() == 1);
   });
+}
+
+TEST_CASE("what has elements that can only be moved is moved, whatever holds them") {
+  asyncio::run([] {
+    CHECK(await(create_task([] { return std::optional(two()); }))->size() == 2);
+    CHECK(await(create_task([] { return std::array<Pointers, 1>{two()}; })).at(0).size() == 2);
+    CHECK(await(create_task([] { return std::deque<Pointer>(2); })).size() == 2);
+    CHECK(await(create_task([] { return std::stack<Pointer>(); })).empty());
+    CHECK(await(create_task([] { return std::queue<Pointers>(); })).empty());
+    CHECK(await(create_task([] { return std::unordered_map<int, Pointers>(); })).empty());
+    CHECK(await(create_task([] { return std::vector<std::optional<Pointers>>(3); })).size() == 3);
+    auto outcomes = asyncio::gather(asyncio::return_exceptions, std::vector{two, two});
+    const auto task = create_task(outcomes);
+    CHECK(await(task).at(1).value().size() == 2);
+    CHECK(thrown_by([&] { await(task); }) == kTaken);
+  });
+}
+
+namespace {
+
+// Awaits a task with a result of this type twice.
+template <class T>
+void await_twice(const T& result) {
+  const auto task = create_task([&] { return result; });
+  for (int i = 0; i < 2; ++i) CHECK(thrown_by([&] { static_cast<void>(await(task)); }) == "");
+  CHECK(thrown_by([&] { await(asyncio::shield(task)); }) == "");
+  CHECK(thrown_by([&] { await(asyncio::gather(task, task)); }) == "");
+}
+
+}  // namespace
+
+TEST_CASE("a handle, a view and an iterator of what can only be moved are copied") {
+  asyncio::run([] {
+    Pointers pointers = two();
+    await_twice(asyncio::Queue<Pointer>());
+    await_twice(asyncio::LifoQueue<Pointers>());
+    await_twice(fiber::concurrent::futures::Future<Pointer>());
+    await_twice(std::span(pointers));
+    await_twice(std::span(std::as_const(pointers)));
+    await_twice(pointers.begin());
+    await_twice(pointers.cbegin());
+    await_twice(std::back_inserter(pointers));
+    await_twice(std::initializer_list<Pointer>());
+    await_twice(std::ranges::subrange(pointers));
+    await_twice(std::make_shared<Pointers>());
+    await_twice(std::vector<std::span<Pointer>>{pointers});
+    await_twice(std::optional(asyncio::Queue<Pointer>()));
+    await_twice(std::string("text"));
+    await_twice(std::vector{true, false});
+  });
+}
+
+TEST_CASE("a result that is an rvalue reference comes as a value") {
+  struct Owner {
+    Pointer content = five();
+    Pointer&& operator()() { return std::move(content); }
+  };
+  struct Awaited : Owner {
+    Pointer&& await_() && { return std::move(content); }
+  };
+  asyncio::run([] {
+    const std::string text(100, 'x');
+    std::string moved = text;
+    const auto move = [&]() -> std::string&& { return std::move(moved); };
+    const auto task = create_task(move);
+    static_assert(std::same_as<decltype(task), const asyncio::Task<std::string>>);
+    for (int i = 0; i < 2; ++i) CHECK(await(task) == text);
+    moved = text;
+    CHECK(await(asyncio::async(move)()) == text);
+    moved = text;
+    CHECK(await(asyncio::shield(move)) == text);
+    moved = text;
+    CHECK(await(asyncio::wait_for(move, 1s)) == text);
+    moved = text;
+    CHECK(std::get<0>(await(asyncio::gather(move, answer))) == text);
+
+    CHECK(*await(create_task(Owner())) == 5);
+    CHECK(*await(create_task(Awaited())) == 5);
+    CHECK(*await(create_task([] { return Awaited(); })) == 5);
+  });
+  std::string last(100, 'y');
+  CHECK(asyncio::run([&]() -> std::string&& { return std::move(last); }) == std::string(100, 'y'));
+}
+
+TEST_CASE("a const result comes as one that is not") {
+  const auto make = []() -> const Pointer { return five(); };
+  const auto text = []() -> const std::string { return "text"; };
+  asyncio::run([&] {
+    const auto task = create_task(make);
+    static_assert(std::same_as<decltype(task), const asyncio::Task<Pointer>>);
+    CHECK(*await(task) == 5);
+    CHECK(thrown_by([&] { await(task); }) == kTaken);
+    CHECK(*await(asyncio::async(make)()) == 5);
+    CHECK(*await(create_task(asyncio::async(make))) == 5);
+    CHECK(*await(asyncio::async(
+              [](int number) -> const Pointer { return std::make_unique<int>(number); })(6)) == 6);
+    CHECK(*await(asyncio::shield(make)) == 5);
+    CHECK(*await(asyncio::wait_for(make, 1s)) == 5);
+    CHECK(*std::get<0>(await(asyncio::gather(make, text))) == 5);
+    CHECK(*await(asyncio::gather(std::vector{make})).at(0) == 5);
+    auto outcomes = await(asyncio::gather(asyncio::return_exceptions, make, text));
+    CHECK(*std::get<0>(std::move(outcomes)).value() == 5);
+    for (auto next : asyncio::as_completed({make})) CHECK(*await(next) == 5);
+    CHECK(await(create_task(text)) == "text");
+    // A type that says const itself.
+    const auto future = asyncio::get_running_loop().create_future<const Pointer>();
+    future.set_result(five());
+    static_assert(std::same_as<decltype(future.result()), const Pointer&>);
+    CHECK(*std::get<0>(await(asyncio::gather(future))) == 5);
+    CHECK(*await(create_task(asyncio::Coroutine<const Pointer>(make))) == 5);
+  });
+  CHECK(*asyncio::run(make) == 5);
 }
 
 TEST_CASE("a result that was moved out is missed by whoever asks next, in whatever way") {
