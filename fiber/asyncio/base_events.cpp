@@ -27,8 +27,9 @@ fiber::detail::GreenletObject* who_runs() noexcept {
 constexpr fiber::detail::Scheduler scheduler{
     .heir = who_runs,
     .not_to_be_switched_to =
-        " is suspended in an await: only its event loop may continue it; "
-        "complete what it waits for, or cancel its task",
+        " is suspended in an await, or runs a loop one of whose tasks has switched away: only the "
+        "loop may continue it; complete what it waits for, cancel its task, or switch to the "
+        "greenlet of that task",
     .not_to_be_thrown_into =
         " is suspended in an await: cancel its task instead of throwing into it",
 };

@@ -160,6 +160,7 @@ inline constexpr std::size_t kThreadSlot = 1;  ///< see core::ThreadState::layer
 struct FIBER_API AsyncioThread final : core::ThreadLayer {
   LoopObject* running = nullptr;
   LoopObject* set = nullptr;  ///< counted; get_event_loop returns it outside a running loop
+  bool set_called = false;    ///< get_event_loop makes no loop any more
   void thread_exits() noexcept override;
   /// Returns the running task's name, if a task's own greenlet runs.
   const char* running_name() const noexcept override;

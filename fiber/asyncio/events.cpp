@@ -158,7 +158,7 @@ EventLoop get_event_loop() {
   detail::AsyncioThread& thread = detail::asyncio_thread();
   if (thread.running != nullptr) return EventLoop(thread.running);
   if (thread.set == nullptr) {
-    if (!platform::is_first_thread())
+    if (thread.set_called || !platform::is_first_thread())
       throw RuntimeError(
           "There is no current event loop in this thread: set one with "
           "asyncio::set_event_loop(asyncio::new_event_loop())");
@@ -170,6 +170,7 @@ EventLoop get_event_loop() {
 void set_event_loop(const EventLoop& loop) {
   detail::AsyncioThread& thread = detail::asyncio_thread();
   detail::LoopObject* next = loop ? &loop.object() : nullptr;
+  thread.set_called = true;
   if (next != nullptr) next->retain();
   if (detail::LoopObject* previous = std::exchange(thread.set, next)) previous->release();
 }

@@ -434,8 +434,9 @@ class FIBER_API EventLoop {
 
 /// Returns the loop that runs in this thread. Throws RuntimeError if there is none.
 FIBER_API EventLoop get_running_loop();
-/// Returns the running loop; outside of one, the loop that was set for this thread. The first call
-/// on the main thread makes and sets one; elsewhere RuntimeError.
+/// Returns the running loop; outside of one, the loop that was set for this thread. The main thread
+/// makes and sets one at the first call, unless asyncio::run, a Runner or set_event_loop was called
+/// before. Throws RuntimeError if there is none.
 FIBER_API EventLoop get_event_loop();
 FIBER_API void set_event_loop(const EventLoop& loop);
 FIBER_API EventLoop new_event_loop();

@@ -417,3 +417,18 @@ auto start_unix_server(F&& callback, std::string path, StartUnixServerOptions op
 }
 
 }  // namespace fiber::asyncio
+
+/// Refuse to take apart what is not awaited yet: auto [reader, writer] = open_connection(...).
+template <class F>
+struct std::tuple_size<fiber::asyncio::detail::Deferred<F>> {
+  static_assert(!std::is_object_v<F>, "await it first: auto [reader, writer] = await(...)");
+  static constexpr std::size_t value = 2;
+};
+template <std::size_t I, class F>
+struct std::tuple_element<I, fiber::asyncio::detail::Deferred<F>> {
+  using type = fiber::asyncio::detail::Anything;
+};
+namespace fiber::asyncio::detail {
+template <std::size_t I, class F>
+Anything get(const Deferred<F>& deferred);
+}

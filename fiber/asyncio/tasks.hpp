@@ -25,10 +25,6 @@ FIBER_API std::vector<traceback::FrameSummary> get_stack(TaskBase& task,
 FIBER_API void print_stack(TaskBase& task, const std::optional<std::size_t>& limit,
                            std::ostream* out);
 
-}  // namespace detail
-
-namespace detail {
-
 /// The functions that references to tasks have: Task<T> and TaskRef.
 template <class Reference>
 class TaskFunctions {
@@ -131,7 +127,7 @@ template <class A>
 auto as_coroutine(A&& awaitable) {
   using Held = std::remove_cvref_t<A>;
   const CoroutineName name = name_of<A>(awaitable);
-  return Coroutine<await_result_t<Held>>(
+  return Coroutine<result_of_t<await_result_t<Held>>>(
       [held = Held(std::forward<A>(awaitable))]() mutable -> await_result_t<Held> {
         return asyncio::await(std::move(held));
       },
@@ -143,7 +139,7 @@ auto as_coroutine(F&& function) {
   using Result = std::invoke_result_t<std::decay_t<F>&>;
   if constexpr (has_await<Result>) {
     // A coroutine function: call it, and await the result.
-    using Inner = await_result_t<Result>;
+    using Inner = result_of_t<await_result_t<Result>>;
     const CoroutineName name = name_of<F>(function);
     return Coroutine<Inner>(
         [function = std::decay_t<F>(std::forward<F>(function))]() mutable -> Inner {
@@ -151,7 +147,7 @@ auto as_coroutine(F&& function) {
         },
         name);
   } else {
-    return Coroutine<Result>(std::forward<F>(function));
+    return Coroutine<result_of_t<Result>>(std::forward<F>(function));
   }
 }
 
@@ -188,8 +184,8 @@ Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const TaskOptions
 }  // namespace detail
 
 /// Schedules a coroutine object, an awaitable or a callable in the running loop; its first step
-/// runs in the next iteration, unless it starts eagerly. Throws RuntimeError without a running
-/// loop.
+/// runs in the next iteration, unless it starts eagerly. A result that is an rvalue reference, or
+/// const, is stored as a value that is not. Throws RuntimeError without a running loop.
 template <detail::taskable A>
 [[nodiscard]] auto create_task(A&& coroutine) {
   return detail::spawn(detail::running_loop(), detail::as_coroutine(std::forward<A>(coroutine)),
@@ -356,30 +352,33 @@ template <class A>
 auto gather(return_exceptions_t, A&& awaitable) {
   return detail::gather_each<true>(std::forward<A>(awaitable));
 }
-template <std::ranges::input_range R>
-auto gather(R&& awaitables) {
-  return detail::gather_range<false>(std::forward<R>(awaitables));
-}
-template <std::ranges::input_range R>
-auto gather(return_exceptions_t, R&& awaitables) {
-  return detail::gather_range<true>(std::forward<R>(awaitables));
-}
 
 namespace detail {
 
 template <class A>
 concept gatherable =
     future_like<A> || taskable<A> || std::same_as<std::remove_cvref_t<A>, return_exceptions_t>;
+template <class R>
+concept gatherable_range =
+    std::ranges::input_range<R> && gatherable<std::ranges::range_reference_t<R>>;
 template <class... A>
 constexpr bool gathers_range = false;
-template <std::ranges::input_range R>
+template <gatherable_range R>
 constexpr bool gathers_range<R> = true;
-template <class First, std::ranges::input_range R>
+template <class First, gatherable_range R>
 constexpr bool gathers_range<First, R> =
     std::same_as<std::remove_cvref_t<First>, return_exceptions_t>;
 
 }  // namespace detail
 
+template <detail::gatherable_range R>
+auto gather(R&& awaitables) {
+  return detail::gather_range<false>(std::forward<R>(awaitables));
+}
+template <detail::gatherable_range R>
+auto gather(return_exceptions_t, R&& awaitables) {
+  return detail::gather_range<true>(std::forward<R>(awaitables));
+}
 /// Refuses arguments that cannot be gathered in one line; the result converts to anything.
 template <class... A>
   requires(!(... && detail::gatherable<A>) && !detail::gathers_range<A...>)
@@ -461,13 +460,18 @@ auto wait(std::initializer_list<F> futures, WaitOptions options = {}) {
 inline auto wait(std::initializer_list<FutureRef> futures, WaitOptions options = {}) {
   return asyncio::wait(std::vector<FutureRef>(futures), options);
 }
-/// Refuse a range of other things, and a time that is no option, in one line; the result converts to
-/// anything.
+/// Refuse a range of other things, several arguments, and a time that is no option, in one line; the
+/// result converts to anything.
 template <std::ranges::input_range R>
   requires(!detail::waitable<R>)
 detail::Anything wait(R&&, const WaitOptions& = {}) {
   static_assert(detail::waitable<R>,
                 "wait takes tasks and futures; make tasks of coroutines with create_task");
+  return {};
+}
+template <future_like First, future_like... More>
+detail::Anything wait(First&&, More&&...) {
+  static_assert(!future_like<First>, "wait takes one range or list: wait({task1, task2})");
   return {};
 }
 template <std::ranges::input_range R, class Rep, class Period>

@@ -126,6 +126,13 @@ TEST_CASE("run leaves no loop set, one with a loop_factory leaves the set one al
   mine.close();
 }
 
+TEST_CASE("the main thread makes no loop of its own after run, as no code would run it") {
+  run([] {});
+  CHECK(thrown_by([] {
+          asyncio::get_event_loop();
+        }).starts_with("RuntimeError('There is no current event loop"));
+}
+
 TEST_CASE("a main that is cancelled without Ctrl-C throws CancelledError") {
   CHECK(thrown_by([] {
           run([] {
