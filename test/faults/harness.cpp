@@ -20,8 +20,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <functional>
+#include <iterator>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <thread>
 
@@ -118,16 +121,18 @@ struct Shared {
 
 // Runs a scenario. Expected exceptions are the documented ones; the library's own are
 // fiber::Exception.
-Outcome run_once(const Scenario& scenario) {
+Outcome run_once(const Scenario& scenario, std::string* text = nullptr) {
   try {
     scenario.run();
     return not_needed;
   } catch (const std::logic_error& error) {
     std::fprintf(stderr, "wrong: %s\n", error.what());
     return wrong;
-  } catch (const fiber::Exception&) {
+  } catch (const fiber::Exception& error) {
+    if (text != nullptr) *text = error.what();
     return exception;
-  } catch (const fiber::AnyExceptionGroup&) {
+  } catch (const fiber::AnyExceptionGroup& error) {
+    if (text != nullptr) *text = error.what();
     return exception;
   } catch (const std::bad_alloc&) {
     return exception;
@@ -149,6 +154,19 @@ bool settles(const Holdings& most) {
   return false;
 }
 
+std::size_t number_of_threads() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return static_cast<std::size_t>(
+      std::distance(std::filesystem::begin(tasks), std::filesystem::end(tasks)));
+}
+
+// Waits until there are no more threads than that. A loop that could not join its threads leaves
+// them to end by themselves, with the files and locks that their last jobs use.
+void wait_for_threads(std::size_t most) {
+  for (int i = 0; i < 100 && number_of_threads() > most; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+}
+
 // Prints the addresses where an exception had no handler, for addr2line, and aborts.
 [[noreturn]] void tell_and_abort() {
   end();
@@ -162,13 +180,16 @@ bool settles(const Holdings& most) {
 Outcome play(const Scenario& scenario, const Point& point, Shared& shared) {
   if (point.warm && run_once(scenario) != not_needed) return wrong;
   const Holdings before = point.warm ? Holdings::now() : Holdings();
+  const std::size_t threads = number_of_threads();
   begin(point.fault, shared.record);
   const Outcome outcome = run_once(scenario);
   end();
   if (outcome == wrong) return wrong;
+  if (point.warm) wait_for_threads(threads);
   for (int i = 0; i < 2; ++i) {
-    if (run_once(scenario) == not_needed) continue;
-    std::fprintf(stderr, "the scenario fails afterwards\n");
+    std::string text;
+    if (run_once(scenario, &text) == not_needed) continue;
+    std::fprintf(stderr, "the scenario fails afterwards: %s\n", text.c_str());
     return wrong;
   }
   if (point.fault.kind == Kind::none && !point.warm) shared.clean = Holdings::now();
