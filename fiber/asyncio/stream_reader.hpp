@@ -3,9 +3,9 @@
 // Invariants
 //  1. At most one task waits, `waiter_`. Data that comes while it waits in read() and nothing is
 //     buffered goes directly to it; all other data goes through `buffer_`.
-//  2. Bytes given to a task stay the next ones until it goes on: if it is cancelled, or another task
-//     reads before, they return to the front of the buffer. Bytes for a read up to the end stay in
-//     it until the end has come. So no bytes are lost with a task, and their order is kept.
+//  2. Bytes given to a task stay the next ones until it goes on: if it is cancelled, or another
+//     task reads before, they return to the front of the buffer. Bytes for a read up to the end
+//     stay in it until the end has come. So no bytes are lost with a task, and their order is kept.
 #pragma once
 
 #include <fiber/asyncio/handled_object.hpp>

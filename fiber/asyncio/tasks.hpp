@@ -460,8 +460,8 @@ auto wait(std::initializer_list<F> futures, WaitOptions options = {}) {
 inline auto wait(std::initializer_list<FutureRef> futures, WaitOptions options = {}) {
   return asyncio::wait(std::vector<FutureRef>(futures), options);
 }
-/// Refuse a range of other things, several arguments, and a time that is no option, in one line; the
-/// result converts to anything.
+/// Refuse a range of other things, several arguments, and a time that is no option, in one line;
+/// the result converts to anything.
 template <std::ranges::input_range R>
   requires(!detail::waitable<R>)
 detail::Anything wait(R&&, const WaitOptions& = {}) {

@@ -1,5 +1,5 @@
-// The items of queues. Each kind has put, get, drop and at, and returns the items in its own order. If a
-// copy or a move of an item throws, put and get change nothing.
+// The items of queues. Each kind has put, get, drop and at, and returns the items in its own order.
+// If a copy or a move of an item throws, put and get change nothing.
 #pragma once
 
 #include <fiber/standard.hpp>
