@@ -32,7 +32,8 @@
  * Pointers that are passed along (arguments, results, user data) are not looked at, and belong to
  * the program. Structures of options begin with their size, and may be NULL; new members will be
  * added at the end, where zero means the default. A size is that of a struct that ends after one of
- * its members; members beyond those that the library knows must be zero.
+ * its members: after the size itself, all others have their defaults. A size that cuts a member in
+ * two is FIBER_INVALID; so are members that are not zero beyond those that the library knows.
  */
 #ifndef FIBER_FIBER_H
 #define FIBER_FIBER_H
@@ -91,8 +92,8 @@ typedef struct fiber_greenlet_options {
   fiber_greenlet* parent; /* control goes there at the end; NULL: the current greenlet */
 } fiber_greenlet_options;
 
-/* Makes a greenlet that has not started. Takes no stack yet. FIBER_INVALID for options without
-   their size, or with a size that cuts a member in two. */
+/* Makes a greenlet that has not started. Takes no stack yet. FIBER_INVALID for options that cannot
+   be. */
 FIBER_C_API int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
                                    const fiber_greenlet_options* options);
 FIBER_C_API fiber_greenlet* fiber_greenlet_ref(fiber_greenlet* greenlet);
@@ -174,8 +175,9 @@ FIBER_C_API int fiber_wait_fd(int fd, int events, int64_t limit, int* ready);
 
 /* Waits for a future or task; returns its result and status. FIBER_CANCELLED: the future was
    cancelled, or the caller is being cancelled; fiber_future_cancelled tells the two apart. After
-   the limit the status is FIBER_TIMEOUT and the future cancelled. FIBER_BAD_STATE for a future of
-   another loop. */
+   the limit the future is cancelled, and the status FIBER_TIMEOUT once it has ended; but a task
+   that swallows the cancellation gives the status and the result with which it ends, such as
+   FIBER_OK. FIBER_BAD_STATE for a future of another loop. */
 FIBER_C_API int fiber_await(fiber_future* future, int64_t limit, void** result);
 
 /* Runs `function` on a thread of a pool, and waits for its result. The function must call nothing
@@ -222,8 +224,8 @@ FIBER_C_API int fiber_loop_future_new(fiber_loop* loop, fiber_future** made);
 
 /* For a program with a main loop of its own. The first function returns a descriptor that is
    readable when the loop has work, -1 on failure; the second does that work, and does not wait.
-   fiber_loop_poll_timeout returns milliseconds as poll() takes them, for programs that do not rely
-   on the descriptor for timers. */
+   fiber_loop_poll_timeout returns milliseconds as poll() takes them, -1 for no limit, for programs
+   that do not rely on the descriptor for timers; 0 on failure. */
 FIBER_C_API int fiber_loop_fileno(fiber_loop* loop);
 FIBER_C_API int fiber_loop_run_ready(fiber_loop* loop);
 FIBER_C_API int fiber_loop_poll_timeout(fiber_loop* loop);
@@ -250,8 +252,8 @@ typedef struct fiber_patch_options {
 } fiber_patch_options;
 
 /* Patch all loaded objects, or one by its name or path. `count` gets the number of replaced calls;
-   it may be NULL, and gets 0 on failure. FIBER_INVALID: no such object is loaded. Any thread; so
-   for the three functions below. */
+   it may be NULL, and gets 0 on failure. FIBER_INVALID: no such object is loaded, or the options
+   cannot be. Any thread; so for the three functions below. */
 FIBER_C_API int fiber_patch_all(const fiber_patch_options* options, size_t* count);
 FIBER_C_API int fiber_patch_library(const char* name, const fiber_patch_options* options,
                                     size_t* count);

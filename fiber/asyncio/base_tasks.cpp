@@ -373,6 +373,7 @@ void TaskBase::run() {
     else
       run_body();
   } catch (const fiber::detail::forced_unwind&) {
+    waiting_on_ = nullptr;  // it may have been on the stack
     report_thread_end(*this);
     throw;
   } catch (const CancelledError&) {

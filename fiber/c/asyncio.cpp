@@ -314,7 +314,7 @@ int fiber_loop_run_ready(fiber_loop* loop) {
 }
 
 int fiber_loop_poll_timeout(fiber_loop* loop) {
-  int timeout = -1;
+  int timeout = 0;  // on failure: poll() takes -1 for no limit
   guarded([&] {
     const EventLoop its = loop_of(loop);
     check_thread(&its.object());

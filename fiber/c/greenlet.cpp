@@ -1,4 +1,5 @@
 // Greenlets for plain C. A handle is the object itself, with its own count.
+#include <fiber/c/options.hpp>
 #include <fiber/c/status.hpp>
 #include <fiber/fiber.h>
 #include <fiber/greenlet.hpp>
@@ -42,24 +43,6 @@ bool usable(const fiber_greenlet* handle) noexcept {
   return guarded([&] { static_cast<void>(own_greenlet(handle)); }) == FIBER_OK;
 }
 
-// Returns whether `size` is the end of a member of the options: any other size cuts a member in
-// two.
-bool is_size_of_options(std::size_t size) noexcept {
-  return size == offsetof(fiber_greenlet_options, stack_size) + sizeof(std::size_t) ||
-         size == offsetof(fiber_greenlet_options, name) + sizeof(const char*) ||
-         size == sizeof(fiber_greenlet_options);
-}
-// Returns whether the members beyond those known here are zero: a program that was compiled with a
-// later header must not ask for more.
-bool is_zero_beyond(const fiber_greenlet_options& options) noexcept {
-  constexpr std::size_t kMost = 1024;
-  if (options.size <= sizeof options || options.size > kMost ||
-      options.size % alignof(fiber_greenlet_options) != 0)
-    return false;
-  const auto* bytes = reinterpret_cast<const char*>(&options);
-  return std::all_of(bytes + sizeof options, bytes + options.size, [](char c) { return c == 0; });
-}
-
 // Returns the pointer that C code sent; a C++ greenlet may send a value of any type, which throws.
 // The GreenletExit that ended a child is no error of its parent's.
 void* pointer_in(value received) {
@@ -88,17 +71,16 @@ int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
                        const fiber_greenlet_options* options) {
   if (made != nullptr) *made = nullptr;
   if (made == nullptr || body == nullptr) return invalid("a greenlet needs a body, and a place");
-  if (options != nullptr && !is_size_of_options(options->size) && !is_zero_beyond(*options))
-    return invalid("the options have no size that can be: it is sizeof(fiber_greenlet_options)");
+  using Options = fiber_greenlet_options;
+  Options given{};
+  if (const char* why = fiber::c::read_options(options, given, &Options::stack_size, &Options::name,
+                                               &Options::parent))
+    return invalid(why);
   return guarded([&] {
     fiber::GreenletOptions its;
-    if (options != nullptr) {
-      fiber_greenlet_options given{};
-      std::memcpy(&given, options, std::min(options->size, sizeof given));
-      its.stack_size = given.stack_size;
-      if (given.name != nullptr) its.name = given.name;
-      if (given.parent != nullptr) its.parent = own_greenlet(given.parent);
-    }
+    its.stack_size = given.stack_size;
+    if (given.name != nullptr) its.name = given.name;
+    if (given.parent != nullptr) its.parent = own_greenlet(given.parent);
     const greenlet fresh(
         [body, argument](value sent) {
           return value(fiber::c::call_body(body, argument, pointer_in(std::move(sent))));
@@ -169,11 +151,11 @@ int fiber_greenlet_set_parent(fiber_greenlet* greenlet, fiber_greenlet* parent) 
 }
 
 int fiber_greenlet_active(const fiber_greenlet* greenlet) {
-  return greenlet != nullptr && static_cast<bool>(object_of(greenlet)->borrowed()) ? 1 : 0;
+  return usable(greenlet) && static_cast<bool>(object_of(greenlet)->borrowed()) ? 1 : 0;
 }
 
 int fiber_greenlet_dead(const fiber_greenlet* greenlet) {
-  return greenlet != nullptr && object_of(greenlet)->borrowed().dead() ? 1 : 0;
+  return usable(greenlet) && object_of(greenlet)->borrowed().dead() ? 1 : 0;
 }
 
 void* fiber_greenlet_data(const fiber_greenlet* greenlet) {

@@ -1,5 +1,6 @@
 // Patching for <fiber/fiber.h>.
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/c/options.hpp>
 #include <fiber/c/status.hpp>
 #include <fiber/fiber.h>
 #include <fiber/monkey.hpp>
@@ -14,22 +15,23 @@ using fiber::c::guarded;
 using fiber::c::invalid;
 namespace monkey = fiber::monkey;
 
-// Returns false for options that no version of the interface knows.
-bool read(const fiber_patch_options* given, monkey::PatchOptions& options) noexcept {
-  if (given == nullptr) return true;
-  fiber_patch_options known{};
-  if (given->size < sizeof known.size) return false;
-  std::memcpy(&known, given, given->size < sizeof known ? given->size : sizeof known);
+// Returns why the options cannot be; null if they can.
+const char* read(const fiber_patch_options* given, monkey::PatchOptions& options) noexcept {
+  using Options = fiber_patch_options;
+  Options known{};
+  if (const char* why = fiber::c::read_options(given, known, &Options::cancel,
+                                               &Options::dependencies, &Options::future))
+    return why;
   switch (known.cancel) {
     case FIBER_CANCEL_DEFAULT: break;
     case FIBER_CANCEL_ERROR: options.cancel = monkey::Cancel::error; break;
     case FIBER_CANCEL_INTERRUPT: options.cancel = monkey::Cancel::interrupt; break;
     case FIBER_CANCEL_NEVER: options.cancel = monkey::Cancel::never; break;
-    default: return false;
+    default: return "fiber_patch_options: cancel is none of enum fiber_cancel";
   }
   options.dependencies = known.dependencies != 0;
   if (known.future != 0) options.future = known.future > 0;
-  return true;
+  return nullptr;
 }
 
 template <class F>
@@ -38,7 +40,7 @@ int patch(const fiber_patch_options* given, std::size_t* count, F function) noex
   std::size_t& replaced = count != nullptr ? *count : unused;
   replaced = 0;
   monkey::PatchOptions options;
-  if (!read(given, options)) return invalid("fiber_patch_options: size or cancel cannot be");
+  if (const char* why = read(given, options)) return invalid(why);
   return guarded([&] { replaced = function(options); });
 }
 

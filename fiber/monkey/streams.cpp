@@ -1,4 +1,5 @@
 // read, write and their vectors, for sockets, pipes and all other descriptors.
+#include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/files.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
@@ -39,36 +40,46 @@ bool is_unsupported(int error) noexcept {
   return error == EOPNOTSUPP || error == EINVAL || error == ENOSYS;
 }
 
-// Returns the fewest bytes with which the kernel lets a call on the descriptor wait.
-std::size_t least_bytes(int fd) noexcept {
-  struct Least {
-    std::string_view name;
-    std::size_t size;
-  };
-  static constexpr Least kAll[] = {
-      {"anon_inode:[eventfd]", sizeof(eventfd_t)},
-      {"anon_inode:[timerfd]", sizeof(std::uint64_t)},
-      {"anon_inode:[signalfd]", sizeof(signalfd_siginfo)},
-  };
-  char path[32];
-  std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-  char name[32];
-  const ssize_t size = ::readlink(path, name, sizeof name);
-  if (size <= 0) return 0;
-  for (const Least& each : kAll)
-    if (each.name == std::string_view(name, static_cast<std::size_t>(size))) return each.size;
+constexpr std::string_view kEvent = "anon_inode:[eventfd]";
+
+// Returns the fewest bytes with which the kernel lets a call on the descriptor of this name wait.
+std::size_t least_bytes(std::string_view name) noexcept {
+  if (name == kEvent) return sizeof(eventfd_t);
+  if (name == "anon_inode:[timerfd]") return sizeof(std::uint64_t);
+  if (name == "anon_inode:[signalfd]") return sizeof(signalfd_siginfo);
   return 0;
 }
 
-// Whether the kernel refuses a call at once, although the descriptor is not ready: it is not open
-// for that, or there are too few bytes.
-bool is_refused(int fd, Direction direction, const iovec* vectors, int count) noexcept {
+// Whether the kernel waits when this is written to a full eventfd. Which sizes it takes depends on
+// its version, and it alone can tell whether the memory is readable: so one that does not wait is
+// asked.
+bool full_event_waits(const iovec& value) noexcept {
+  const int error = errno;
+  const Descriptor full(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  constexpr eventfd_t kMost = ~eventfd_t{1};
+  const bool waits =
+      real().write(full.get(), &kMost, sizeof kMost) == sizeof kMost
+          ? real().write(full.get(), value.iov_base, value.iov_len) < 0 && errno == EAGAIN
+          : value.iov_len >= sizeof kMost;  // no descriptor is left
+  errno = error;
+  return waits;
+}
+
+// Whether the kernel ends a call at once, although the descriptor is not ready: it is not open for
+// that, there are too few bytes, or the value is none that can be added.
+bool ends_at_once(int fd, Direction direction, const iovec* vectors, int count) noexcept {
   if (!is_open_for(fd, direction)) return true;
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  char text[32];
+  const ssize_t length = ::readlink(path, text, sizeof text);
+  const std::string_view name(text, length > 0 ? static_cast<std::size_t>(length) : 0);
   // Vectors are written one by one, and read as a whole.
+  if (direction == Direction::writing && name == kEvent) return !full_event_waits(vectors[0]);
   std::size_t size = vectors[0].iov_len;
   if (direction == Direction::reading)
     for (int i = 1; i < count && size < sizeof(signalfd_siginfo); ++i) size += vectors[i].iov_len;
-  return size < sizeof(signalfd_siginfo) && size < least_bytes(fd);
+  return size < least_bytes(name);
 }
 
 // A terminal whose reads end without a byte, at once or after a time (VMIN is 0, and VTIME the
@@ -102,7 +113,7 @@ ssize_t read_terminal(const Call& call, int fd, int tenths, F plain) noexcept {
 template <class F>
 ssize_t after_polling(const Call& call, int fd, Direction direction, const iovec* vectors,
                       int count, F plain) noexcept {
-  if (!is_ready(fd, direction) && !is_refused(fd, direction, vectors, count)) {
+  if (!is_ready(fd, direction) && !ends_at_once(fd, direction, vectors, count)) {
     if (direction == Direction::reading)
       if (const auto tenths = patience_of_terminal(fd))
         return read_terminal(call, fd, *tenths, plain);

@@ -5,6 +5,7 @@
 #include <fiber/monkey/blocking.hpp>
 
 #include "elf_file.hpp"
+#include "output.hpp"
 
 #include <algorithm>
 #include <cctype>
@@ -148,7 +149,7 @@ int help() {
       "  --json  print the same as JSON\n"
       "  --help  print this\n",
       kUsage);
-  return std::fflush(stdout) == 0 ? 0 : 1;
+  return fiber::tool::finish_output("fiber-check") ? 0 : 1;
 }
 
 int check(const std::vector<std::string>& names, bool as_json) {
@@ -168,7 +169,7 @@ int check(const std::vector<std::string>& names, bool as_json) {
   else
     for (const monkey::ObjectReport& report : reports)
       std::fputs(monkey::str(report).c_str(), stdout);
-  return status;
+  return fiber::tool::finish_output("fiber-check") ? status : 1;
 }
 
 }  // namespace

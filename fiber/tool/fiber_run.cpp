@@ -2,6 +2,8 @@
 // loop with every patchable call patched; see fiber_run_library.cpp, which is loaded into the
 // program. With --children, the programs that it starts run so as well.
 #include "elf_file.hpp"
+#include "output.hpp"
+#include "script.hpp"
 
 #include <cerrno>
 #include <cstdio>
@@ -40,19 +42,33 @@ std::string library() {
   fail(kFailed, "its library is missing: " FIBER_RUN_INSTALLED);
 }
 
-void refuse_what_cannot_be_run_so(const std::string& name, const std::string& path) {
-  if (path.empty()) fail(kNotFound, "there is no program '" + name + "'");
-  struct stat file {};
-  if (::stat(path.c_str(), &file) != 0)
-    fail(errno == ENOENT ? kNotFound : kCannotRun, "'" + path + "': " + std::strerror(errno));
-  if (S_ISDIR(file.st_mode)) fail(kCannotRun, "'" + path + "': " + std::strerror(EISDIR));
+void refuse_program(const std::string& what, const std::string& path, const struct stat& file) {
   const bool changes_user = ((file.st_mode & S_ISUID) != 0 && file.st_uid != ::geteuid()) ||
                             ((file.st_mode & S_ISGID) != 0 && file.st_gid != ::getegid());
-  if (changes_user)
-    fail(kCannotRun, "'" + path + "' runs as another user: nothing can be loaded into it");
+  if (changes_user) fail(kCannotRun, what + " runs as another user: nothing can be loaded into it");
   const fiber::tool::ElfFile elf = fiber::tool::read_elf_file(path);
   if (elf.fault == nullptr && elf.interpreter.empty())
-    fail(kCannotRun, "'" + path + "' is statically linked: nothing can be loaded into it");
+    fail(kCannotRun, what + " is statically linked: nothing can be loaded into it");
+}
+
+// What the kernel executes in the end decides: of a script, its interpreter. The kernel takes an
+// interpreter that is a script as well, a few times over; then it says so itself.
+void refuse_what_cannot_be_run_so(const std::string& name, const std::string& path) {
+  if (path.empty()) fail(kNotFound, "there is no program '" + name + "'");
+  constexpr int kMostScripts = 5;
+  std::string at = path;
+  std::string what = "'" + path + "'";
+  for (int scripts = 0; scripts <= kMostScripts; ++scripts) {
+    struct stat file {};
+    if (::stat(at.c_str(), &file) != 0)
+      fail(errno == ENOENT ? kNotFound : kCannotRun, what + ": " + std::strerror(errno));
+    if (S_ISDIR(file.st_mode)) fail(kCannotRun, what + ": " + std::strerror(EISDIR));
+    const std::string interpreter =
+        S_ISREG(file.st_mode) ? fiber::tool::interpreter_of_script(at) : std::string();
+    if (interpreter.empty()) return refuse_program(what, at, file);
+    what = "'" + interpreter + "', the interpreter of '" + at + "'";
+    at = interpreter;
+  }
 }
 
 constexpr const char* kUsage = "usage: fiber-run [--children] PROGRAM ARGUMENTS...\n";
@@ -65,7 +81,7 @@ int help() {
       "  --children  run the programs that it starts so as well\n"
       "  --help      print this\n",
       kUsage);
-  return std::fflush(stdout) == 0 ? 0 : kFailed;
+  return fiber::tool::finish_output("fiber-run") ? 0 : kFailed;
 }
 
 int run(int count, char** arguments) {

@@ -7,6 +7,7 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/asyncio/selectors.hpp>
+#include <fiber/cxxabi.hpp>
 #include <fiber/monkey.hpp>
 #include <fiber/monkey/interruptions.hpp>
 
@@ -88,6 +89,20 @@ class Dispositions {
   struct sigaction actions_[std::size(kSignals)];
 };
 
+// Calls main(). An exception of it ends the program, as it does elsewhere; but pthread_exit() and
+// pthread_cancel(), which unwind the stack, end the thread alone. The loop ends with the thread and
+// would log that it does.
+int call_main(int count, char** arguments, char** environment) {
+  try {
+    return main_of_program(count, arguments, environment);
+  } catch (const fiber::detail::forced_unwind&) {
+    asyncio::set_log_handler([](const asyncio::LogRecord&) {});
+    throw;
+  } catch (...) {
+    std::terminate();
+  }
+}
+
 int run_main(int count, char** arguments, char** environment) {
   try {
     restore_environment(environment);
@@ -96,11 +111,10 @@ int run_main(int count, char** arguments, char** environment) {
     const asyncio::EventLoop loop = asyncio::new_event_loop();
     asyncio::detail::Selector::leave_below(first);
     fiber::monkey::patch_all();
-    // noexcept: an exception of main() ends the program, as it does elsewhere.
-    const auto body = [=]() noexcept {
+    const auto body = [=] {
       fiber::monkey::detail::let_signals_interrupt(asyncio::detail::current_task_or_null(), first);
       dispositions.restore();
-      std::exit(main_of_program(count, arguments, environment));
+      std::exit(call_main(count, arguments, environment));
     };
     loop.run_until_complete(loop.create_task(body, {.name = "main", .stack_size = stack_size()}));
   } catch (const std::exception& error) {

@@ -132,6 +132,13 @@ TEST_CASE("outputs are NULL or zero on failure") {
   CHECK(ready == 0);
   CHECK(fiber_loop_running() == nullptr);
   CHECK(fiber_loop_fileno(nullptr) == -1);
+  CHECK(fiber_loop_poll_timeout(nullptr) == 0);
+  CHECK(last() == "the loop is NULL");
+  for (const auto function : {fiber_greenlet_active, fiber_greenlet_dead}) {
+    CHECK(fiber_loop_poll_timeout(nullptr) == 0);
+    CHECK(function(nullptr) == 0);
+    CHECK(last() == "the greenlet is NULL");
+  }
 }
 
 TEST_CASE("the size of options ends after a member, and members that are not known are zero") {
@@ -151,7 +158,8 @@ TEST_CASE("the size of options ends after a member, and members that are not kno
   for (std::size_t size = 0; size <= sizeof options; ++size)
     if (made_with(size) == FIBER_OK) sizes.push_back(size);
   constexpr std::size_t kWord = sizeof(void*);
-  CHECK(sizes == std::vector<std::size_t>{2 * kWord, 3 * kWord, 4 * kWord, 5 * kWord, 6 * kWord});
+  CHECK(sizes ==
+        std::vector<std::size_t>{kWord, 2 * kWord, 3 * kWord, 4 * kWord, 5 * kWord, 6 * kWord});
   options.more[0] = kNoise;
   CHECK(made_with(sizeof options) == FIBER_INVALID);
   CHECK(made_with(static_cast<std::size_t>(-1)) == FIBER_INVALID);
@@ -163,6 +171,10 @@ TEST_CASE("objects of another thread are refused") {
     fiber_greenlet* pending = nullptr;
     CHECK(fiber_future_new(&future) == FIBER_OK);
     CHECK(fiber_greenlet_new(&pending, nothing, nullptr, nullptr) == FIBER_OK);
+    fiber_greenlet* main = fiber_greenlet_current();
+    fiber_greenlet* ended = nullptr;
+    CHECK(fiber_greenlet_new(&ended, nothing, nullptr, nullptr) == FIBER_OK);
+    CHECK(fiber_greenlet_kill(ended) == FIBER_OK);
     std::thread([&] {
       void* result = kNoise;
       CHECK(fiber_future_set_result(future, nullptr) == FIBER_WRONG_THREAD);
@@ -180,6 +192,13 @@ TEST_CASE("objects of another thread are refused") {
       CHECK(fiber_greenlet_set_data(pending, kNoise) == FIBER_WRONG_THREAD);
       CHECK(fiber_greenlet_set_name(pending, "x") == FIBER_WRONG_THREAD);
       CHECK(fiber_greenlet_parent(pending) == nullptr);
+      for (const auto function : {fiber_greenlet_active, fiber_greenlet_dead}) {
+        for (fiber_greenlet* other : {pending, main, ended}) {
+          CHECK(fiber_greenlet_kill(nullptr) == FIBER_INVALID);  // sets another text
+          CHECK(function(other) == 0);
+          CHECK(last() == "the greenlet belongs to another thread");
+        }
+      }
       fiber_greenlet_options options{};
       options.size = sizeof options;
       options.parent = pending;
@@ -189,14 +208,22 @@ TEST_CASE("objects of another thread are refused") {
       CHECK(fiber_loop_new(&loop) == FIBER_OK);
       std::thread([&] {
         CHECK(fiber_loop_run_ready(loop) == FIBER_WRONG_THREAD);
+        CHECK(fiber_loop_poll_timeout(loop) == 0);
+        CHECK(last().find("the loop of another thread") != std::string::npos);
         CHECK(fiber_loop_spawn(loop, nullptr, nothing, nullptr, nullptr) == FIBER_WRONG_THREAD);
         CHECK(fiber_loop_close(loop) == FIBER_WRONG_THREAD);
         CHECK(fiber_loop_post(loop, no_callback, nullptr) == FIBER_OK);
       }).join();
+      CHECK(fiber_loop_poll_timeout(loop) == 0);  // something was posted
       CHECK(fiber_loop_close(loop) == FIBER_OK);
+      CHECK(fiber_loop_poll_timeout(loop) == 0);
+      CHECK(last().find("closed") != std::string::npos);
       fiber_loop_unref(loop);
     }).join();
     CHECK(fiber_greenlet_dead(pending) == 0);
+    CHECK(fiber_greenlet_active(main) == 1);
+    CHECK(fiber_greenlet_dead(ended) == 1);
+    fiber_greenlet_unref(ended);
     CHECK(fiber_greenlet_switch(pending, nullptr, nullptr) == FIBER_OK);
     CHECK(fiber_future_set_result(future, nullptr) == FIBER_OK);
     fiber_greenlet_unref(pending);
@@ -273,6 +300,29 @@ TEST_CASE("a wait for the future of another loop is refused, whatever its limit"
   CHECK(fiber_loop_spawn(other, &late, nothing, nullptr, nullptr) == FIBER_BAD_STATE);
   CHECK(fiber_loop_close(other) == FIBER_OK);
   fiber_loop_unref(other);
+}
+
+TEST_CASE("after the limit of a wait the task is cancelled, and ends as it likes") {
+  in_task([](void*, void**) -> int {
+    const auto swallows = [](void* status, void** result) -> int {
+      CHECK(fiber_sleep(60 * FIBER_SECOND) == FIBER_CANCELLED);
+      *result = kNoise;
+      return returns(status, result);
+    };
+    for (const int status : std::initializer_list<int>{FIBER_OK, FIBER_CANCELLED, 5}) {
+      CAPTURE(status);
+      fiber_future* task = nullptr;
+      void* result = nullptr;
+      CHECK(fiber_spawn(&task, swallows, as_argument(status), nullptr) == FIBER_OK);
+      CHECK(fiber_await(task, FIBER_MILLISECOND, &result) ==
+            (status == FIBER_CANCELLED ? int{FIBER_TIMEOUT} : status));
+      CHECK(result == (status == FIBER_OK ? kNoise : nullptr));
+      CHECK(fiber_future_done(task) == 1);
+      CHECK(fiber_future_cancelled(task) == (status == FIBER_CANCELLED ? 1 : 0));
+      fiber_future_unref(task);
+    }
+    return FIBER_OK;
+  });
 }
 
 TEST_CASE("a task whose helper waits is not continued by a plain switch between two turns") {

@@ -100,9 +100,8 @@ TEST_CASE("a program may have been compiled with fewer options") {
 }
 
 TEST_CASE("options without their size are refused, not passed over") {
-  CHECK(
-      noted_by(options_without_size) ==
-      "new -2: the options have no size that can be: it is sizeof(fiber_greenlet_options)\nmade 0");
+  CHECK(noted_by(options_without_size) ==
+        "new -2: the options have no size that can be: it is the sizeof of their struct\nmade 0");
 }
 
 TEST_CASE("tasks and greenlets take the thread's size of stacks") {

@@ -165,3 +165,52 @@ TEST_CASE("what the kernel refuses at once is not waited for: too few bytes, not
     CHECK(errno == EBADF);
   });
 }
+
+TEST_CASE("a full eventfd is waited for by the writes for which the kernel waits, and no others") {
+  run([] {
+    const std::uint64_t most = ~std::uint64_t{1};
+    const Descriptor full(::eventfd(0, EFD_CLOEXEC));
+    const Descriptor quick(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    for (const int fd : {int(full), int(quick)})
+      REQUIRE(::write(fd, &most, sizeof most) == sizeof most);
+    std::uint64_t ones[2] = {1, 1}, too_large[2] = {~std::uint64_t{0}, 1}, zeros[2] = {};
+    void* const nowhere = ::mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(nowhere != MAP_FAILED);
+    void* const values[] = {ones, too_large, zeros, nowhere};
+    // Returns what the two calls do, the kernel's and ours; where the kernel would wait, so do we.
+    const auto both = [&](auto ours, auto kernels) {
+      const ssize_t expected = kernels();
+      const int expected_error = expected < 0 ? errno : 0;
+      if (expected_error == EAGAIN) {
+        Events say;
+        const auto reader = start([&] {
+          say("waits");
+          std::uint64_t value = 0;
+          CHECK(calls::read(full, &value, sizeof value) == sizeof value);
+        });
+        CHECK(ours() > 0);
+        CHECK(say.take() == "waits");
+        await(reader);
+        std::uint64_t value = 0;
+        CHECK(::read(full, &value, sizeof value) == sizeof value);
+        REQUIRE(::write(full, &most, sizeof most) == sizeof most);
+        return;
+      }
+      CHECK(ours() == expected);
+      if (expected < 0) CHECK(errno == expected_error);
+    };
+    for (void* const value : values)
+      for (const std::size_t size : {7U, 8U, 9U, 16U}) {
+        CAPTURE(size);
+        both([&] { return calls::write(full, value, size); },
+             [&] { return ::write(quick, value, size); });
+        const iovec part{value, size};
+        both([&] { return calls::writev(full, &part, 1); },
+             [&] { return ::writev(quick, &part, 1); });
+      }
+    for (const std::uint64_t value : {ones[0], too_large[0], zeros[0]})
+      both([&] { return ssize_t{calls::eventfd_write(full, value) == 0 ? 1 : -1}; },
+           [&] { return ssize_t{::eventfd_write(quick, value) == 0 ? 1 : -1}; });
+    ::munmap(nowhere, 4096);
+  });
+}

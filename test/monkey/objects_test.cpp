@@ -1,6 +1,5 @@
 // Reports on objects: every unpatched import is listed.
 #include <fiber/asyncio/selectors.hpp>
-#include <fiber/fiber.h>
 #include <fiber/monkey/blocking.hpp>
 
 #include <dlfcn.h>
@@ -15,11 +14,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "monkey/support.hpp"
@@ -313,6 +314,24 @@ TEST_CASE("the tools say what is wrong with a file or an option, and how they ar
   }
 }
 
+TEST_CASE("output of the tools that does not arrive is a failure") {
+  const char* root = std::getenv("FIBER_BUILD_ROOT");
+  const std::string directory = std::string(root != nullptr ? root : ".") + "/fiber/tool/";
+  for (const std::string command :
+       {"fiber-check --help", "fiber-check sh", "fiber-check --json sh", "fiber-run --help"}) {
+    CAPTURE(command);
+    const std::string tool = command.substr(0, command.find(' '));
+    if (::access((directory + tool).c_str(), X_OK) != 0) continue;  // not built with a sanitizer
+    for (const auto& [output, error] : {std::pair{">&-", EBADF}, {">/dev/full", ENOSPC}}) {
+      const auto result = support::run_child({.program = "/bin/sh",
+                                              .arguments = {"-c", "./" + command + " " + output},
+                                              .directory = directory});
+      CHECK(result.status == (tool == "fiber-run" ? 125 : 1));
+      CHECK(result.errors == tool + ": cannot write the output: " + std::strerror(error) + "\n");
+    }
+  }
+}
+
 TEST_CASE("the table of policies says which version was tried, and why") {
   for (const monkey::Policy& policy : monkey::policies()) {
     CAPTURE(policy.object);
@@ -469,31 +488,4 @@ TEST_CASE("threads that the library starts leave signals to the program") {
     });
   }});
   CHECK(child.status == 0);
-}
-
-TEST_CASE("C programs patch, choose policies and read the report") {
-  std::size_t count = 0;
-  fiber_patch_options options{};
-  options.size = sizeof options;
-  options.cancel = FIBER_CANCEL_NEVER;
-  CHECK(fiber_patch_library("libmonkey_calls.so", &options, &count) == FIBER_OK);
-  CHECK(count > 10);
-  REQUIRE(monkey::patched().size() == 1);
-  CHECK(monkey::patched()[0].cancel == monkey::Cancel::never);
-  CHECK(fiber_patch_library("libnothing.so.1", nullptr, &count) == FIBER_INVALID);
-  CHECK(count == 0);
-  CHECK(std::string(fiber_last_error()).find("libnothing.so.1") != std::string::npos);
-  options.cancel = 17;
-  CHECK(fiber_patch_all(&options, nullptr) == FIBER_INVALID);
-  CHECK(fiber_patch_grace(0) == FIBER_BAD_STATE);
-  char* text = fiber_patch_report();
-  REQUIRE(text != nullptr);
-  CHECK(std::string(text) == monkey::json(monkey::report()));
-  std::free(text);
-  fiber_unpatch_library("libmonkey_calls.so");
-  CHECK(monkey::patched().empty());
-  CHECK(fiber_patch_all(nullptr, &count) == FIBER_OK);
-  CHECK(count > 10);
-  fiber_unpatch();
-  CHECK(monkey::patched().empty());
 }

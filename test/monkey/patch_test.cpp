@@ -1,4 +1,4 @@
-#include "monkey/support.hpp"
+#include <fiber/fiber.h>
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "monkey/support.hpp"
 #include "support/child_process.hpp"
 
 using namespace monkey_test;
@@ -326,4 +327,57 @@ TEST_CASE("each of two loops in two threads waits for itself") {
     CHECK(byte == 'y');
   });
   other.join();
+}
+
+TEST_CASE("C programs patch, choose policies and read the report") {
+  std::size_t count = 0;
+  fiber_patch_options options{};
+  options.size = sizeof options;
+  options.cancel = FIBER_CANCEL_NEVER;
+  CHECK(fiber_patch_library("libmonkey_calls.so", &options, &count) == FIBER_OK);
+  CHECK(count > 10);
+  REQUIRE(monkey::patched().size() == 1);
+  CHECK(monkey::patched()[0].cancel == monkey::Cancel::never);
+  CHECK(fiber_patch_library("libnothing.so.1", nullptr, &count) == FIBER_INVALID);
+  CHECK(count == 0);
+  CHECK(std::string(fiber_last_error()).find("libnothing.so.1") != std::string::npos);
+  options.cancel = 17;
+  CHECK(fiber_patch_all(&options, nullptr) == FIBER_INVALID);
+  CHECK(fiber_patch_grace(0) == FIBER_BAD_STATE);
+  char* text = fiber_patch_report();
+  REQUIRE(text != nullptr);
+  CHECK(std::string(text) == monkey::json(monkey::report()));
+  std::free(text);
+  fiber_unpatch_library("libmonkey_calls.so");
+  CHECK(monkey::patched().empty());
+  CHECK(fiber_patch_all(nullptr, &count) == FIBER_OK);
+  CHECK(count > 10);
+  fiber_unpatch();
+  CHECK(monkey::patched().empty());
+}
+
+TEST_CASE("the size of options for patching ends after a member; unknown members are zero") {
+  struct Later {
+    fiber_patch_options known;
+    std::uint64_t more[2];
+  };
+  Later options{};
+  const auto patched_with = [&](std::size_t size) {
+    options.known.size = size;
+    const int status = fiber_patch_library("libmonkey_calls.so", &options.known, nullptr);
+    fiber_unpatch();
+    return status;
+  };
+  std::vector<std::size_t> sizes;
+  for (std::size_t size = 0; size <= sizeof options; ++size)
+    if (patched_with(size) == FIBER_OK) sizes.push_back(size);
+  constexpr std::size_t kFirst = sizeof(std::size_t);
+  CHECK(sizes == std::vector<std::size_t>{kFirst, kFirst + 4, kFirst + 8, kFirst + 12,
+                                          sizeof options.known, sizeof options.known + 8,
+                                          sizeof options});
+  options.more[1] = 1;
+  CHECK(patched_with(sizeof options) == FIBER_INVALID);
+  CHECK(std::string(fiber_last_error()).find("must be zero") != std::string::npos);
+  CHECK(patched_with(static_cast<std::size_t>(-1)) == FIBER_INVALID);
+  CHECK(std::string(fiber_last_error()).find("sizeof") != std::string::npos);
 }

@@ -2,7 +2,9 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <ctime>
 
 #include "unmodified_programs/programs.hpp"
@@ -33,6 +35,19 @@ TEST_CASE("main() runs in a task, with its arguments, and gives its status") {
   CHECK(in_task.errors == "");
   CHECK(in_task.status == 7);
   CHECK(run({"--", where}).out() == "another stack, 0 arguments, LD_PRELOAD unset\n");
+}
+
+TEST_CASE("main() may end its thread alone") {
+  const std::string where = built("test/unmodified_programs-where");
+  const ChildResult plain =
+      support::run_child({.program = where, .arguments = {"7", "pthread_exit"}});
+  const ChildResult in_task = run({where, "7", "pthread_exit"});
+  CHECK(plain.status == 0);
+  CHECK(in_task.status == 0);
+  CHECK(in_task.errors == "");
+  REQUIRE(plain.lines.size() == 3);
+  REQUIRE(in_task.lines.size() == 3);
+  for (const std::size_t i : {1U, 2U}) CHECK(in_task.lines[i].text == plain.lines[i].text);
 }
 
 TEST_CASE("children run so as well if that is wanted, and not otherwise") {
@@ -72,6 +87,49 @@ TEST_CASE("what cannot be run so is refused in words") {
   if (std::filesystem::exists(linked)) {
     CHECK(run({linked}).status == 126);
     CHECK(run({linked}).errors.find("is statically linked") != std::string::npos);
+  }
+}
+
+TEST_CASE("a script runs so if the interpreter does that the kernel executes for it") {
+  const legacy_test::TemporaryDirectory directory;
+  const auto script = [&](const std::string& name, const std::string& text) {
+    directory.write(name, text);
+    REQUIRE(::chmod((directory / name).c_str(), 0755) == 0);
+    return directory / name;
+  };
+  const std::string where = built("test/unmodified_programs-where");
+  std::string chain = script("0", "#! \t" + where + " word\n");
+  for (int i = 1; i < 5; ++i) {
+    CHECK(run({chain}).out() ==
+          "another stack, " + std::to_string(i + 1) + " arguments, LD_PRELOAD unset\n");
+    chain = script(std::to_string(i), "#!" + chain + "\n");
+  }
+  const std::string too_many = script("5", "#!" + chain + "\n");
+  CHECK(run({too_many}).status == 126);
+  CHECK(run({too_many}).errors.find(std::strerror(ELOOP)) != std::string::npos);
+  CHECK(run({script("no end of line", "#!" + where)}).out().starts_with("another stack"));
+  CHECK(run({script("no interpreter", "#! \n")}).status == 126);
+  const std::string missing = script("missing", "#!/no/such/interpreter\n");
+  CHECK(run({missing}).status == 127);
+  CHECK(run({missing}).errors == "fiber-run: '/no/such/interpreter', the interpreter of '" +
+                                     missing + "': " + std::strerror(ENOENT) + "\n");
+  const std::string linked = built("test/unmodified_programs-static");
+  if (std::filesystem::exists(linked)) {
+    const std::string by_static = script("static", "#!" + linked + "\n");
+    for (const std::string& path : {by_static, script("chained", "#!" + by_static + "\n")}) {
+      CHECK(run({path}).status == 126);
+      CHECK(run({path}).out() == "");
+      CHECK(run({path}).errors == "fiber-run: '" + linked + "', the interpreter of '" + by_static +
+                                      "' is statically linked: nothing can be loaded into it\n");
+    }
+  }
+  if (::geteuid() == 0) {
+    const std::string suid = script("suid", "");
+    REQUIRE(::chown(suid.c_str(), 1, 1) == 0);
+    REQUIRE(::chmod(suid.c_str(), 04755) == 0);
+    CHECK(run({script("by suid", "#!" + suid + "\n")}).status == 126);
+    CHECK(run({script("by suid", "#!" + suid + "\n")}).errors.find("runs as another user") !=
+          std::string::npos);
   }
 }
 
