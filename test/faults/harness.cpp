@@ -128,11 +128,11 @@ Outcome run_once(const Scenario& scenario, std::string* text = nullptr) {
   } catch (const std::logic_error& error) {
     std::fprintf(stderr, "wrong: %s\n", error.what());
     return wrong;
-  } catch (const fiber::Exception& error) {
-    if (text != nullptr) *text = error.what();
+  } catch (const fiber::Exception&) {
+    if (text != nullptr) *text = fiber::str(std::current_exception());
     return exception;
-  } catch (const fiber::AnyExceptionGroup& error) {
-    if (text != nullptr) *text = error.what();
+  } catch (const fiber::AnyExceptionGroup&) {
+    if (text != nullptr) *text = fiber::str(std::current_exception());
     return exception;
   } catch (const std::bad_alloc&) {
     return exception;
