@@ -404,24 +404,4 @@ TEST_CASE("pthread_exit in a task ends the thread of the loop, and is told") {
   CHECK(ended.errors.ends_with("> ends the thread of the event loop, and all its tasks\n"));
   CHECK(ended.status == 3);
 }
-
-TEST_CASE("pthread_cancel of a thread whose tasks wait is told with the task that was running") {
-  const auto ended = run_forked([] {
-    std::thread([] {
-      asyncio::run([] {
-        const auto stops = create_task(
-            [] {
-              // Delivered where the loop waits, or at the next call that may be cancelled.
-              ::pthread_cancel(::pthread_self());
-              await(asyncio::sleep(1h));
-            },
-            {.name = "stops"});
-        await(stops);
-      });
-    }).join();
-    std::_Exit(3);
-  });
-  CHECK(ended.errors.find("ends the thread of the event loop") != std::string::npos);
-  CHECK(ended.status == 3);
-}
 #endif

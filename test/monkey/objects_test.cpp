@@ -280,7 +280,7 @@ TEST_CASE("the tools say what is wrong with a file or an option, and how they ar
   const auto check = [&](const std::string& argument) {
     return support::run_child({.program = directory + "fiber-check", .arguments = {argument}});
   };
-  std::ifstream from(directory + "fiber-check", std::ios::binary);
+  std::ifstream from("/bin/sh", std::ios::binary);
   const std::string whole((std::istreambuf_iterator<char>(from)), {});
   std::string foreign = whole;
   foreign[EI_DATA] = whole[EI_DATA] == ELFDATA2LSB ? ELFDATA2MSB : ELFDATA2LSB;

@@ -37,17 +37,19 @@ TEST_CASE("main() runs in a task, with its arguments, and gives its status") {
   CHECK(run({"--", where}).out() == "another stack, 0 arguments, LD_PRELOAD unset\n");
 }
 
-TEST_CASE("main() may end its thread alone") {
+TEST_CASE("main() may end its thread alone, or be cancelled while it waits") {
   const std::string where = built("test/unmodified_programs-where");
-  const ChildResult plain =
-      support::run_child({.program = where, .arguments = {"7", "pthread_exit"}});
-  const ChildResult in_task = run({where, "7", "pthread_exit"});
-  CHECK(plain.status == 0);
-  CHECK(in_task.status == 0);
-  CHECK(in_task.errors == "");
-  REQUIRE(plain.lines.size() == 3);
-  REQUIRE(in_task.lines.size() == 3);
-  for (const std::size_t i : {1U, 2U}) CHECK(in_task.lines[i].text == plain.lines[i].text);
+  for (const std::string how : {"pthread_exit", "pthread_cancel"}) {
+    CAPTURE(how);
+    const ChildResult plain = support::run_child({.program = where, .arguments = {"7", how}});
+    const ChildResult in_task = run({where, "7", how});
+    CHECK(plain.status == 0);
+    CHECK(in_task.status == 0);
+    CHECK(in_task.errors == "");
+    REQUIRE(plain.lines.size() == 3);
+    REQUIRE(in_task.lines.size() == 3);
+    for (const std::size_t i : {1U, 2U}) CHECK(in_task.lines[i].text == plain.lines[i].text);
+  }
 }
 
 TEST_CASE("children run so as well if that is wanted, and not otherwise") {

@@ -1,13 +1,17 @@
-/* Says on which stack main() runs, and what it was given. With a second argument "pthread_exit", its
-   thread ends before the last one. */
+/* Says on which stack main() runs, and what it was given. With a second argument "pthread_exit" or
+   "pthread_cancel", its thread ends before the last one, by itself or by that one. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void clean_up(void* what) { printf("%s\n", (char*)what); }
 
+static int cancels;
+
 static void* last_thread(void* main_thread) {
+  if (cancels) pthread_cancel(*(pthread_t*)main_thread);
   pthread_join(*(pthread_t*)main_thread, NULL);
   printf("the last thread\n");
   return NULL;
@@ -19,7 +23,8 @@ static void end_thread(void) {
   main_thread = pthread_self();
   if (pthread_create(&other, NULL, last_thread, &main_thread) != 0) return;
   pthread_cleanup_push(clean_up, "main() is cleaned up");
-  pthread_exit(NULL);
+  if (!cancels) pthread_exit(NULL);
+  for (;;) sleep(3600);
   pthread_cleanup_pop(0);
 }
 
@@ -35,6 +40,7 @@ int main(int count, char** arguments) {
   if (maps != NULL) fclose(maps);
   printf("%s stack, %d arguments, LD_PRELOAD %s\n", found ? "the thread's" : "another", count - 1,
          getenv("LD_PRELOAD") != NULL ? getenv("LD_PRELOAD") : "unset");
-  if (count > 2 && strcmp(arguments[2], "pthread_exit") == 0) end_thread();
+  cancels = count > 2 && strcmp(arguments[2], "pthread_cancel") == 0;
+  if (cancels || (count > 2 && strcmp(arguments[2], "pthread_exit") == 0)) end_thread();
   return count > 1 ? atoi(arguments[1]) : 0;
 }
