@@ -3,13 +3,13 @@
 
 #include <locale.h>
 #include <pthread.h>
-#include <sys/wait.h>
 
 #include <cerrno>
 #include <csignal>
 #include <string>
 #include <vector>
 
+#include "monkey/child_reaper.hpp"
 #include "monkey/support.hpp"
 #include "monkey/thread_calls.hpp"
 #include "support/child_process.hpp"
@@ -191,22 +191,7 @@ TEST_CASE("setuid and its relatives change all threads, and come back") {
 TEST_CASE(
     "a handler that waits for every child leaves those of system() alone, whoever ends first") {
   if (!available()) return;
-  static volatile sig_atomic_t reaped;
-  reaped = 0;
-  struct sigaction reaper {
-  }, before{};
-  reaper.sa_handler = [](int) {
-    const int error = errno;
-    while (::waitpid(-1, nullptr, WNOHANG) > 0) reaped = reaped + 1;
-    errno = error;
-  };
-  reaper.sa_flags = SA_RESTART;
-  REQUIRE(::sigaction(SIGCHLD, &reaper, &before) == 0);
-  const auto is_blocked = [] {
-    sigset_t mask;
-    ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
-    return ::sigismember(&mask, SIGCHLD) == 1;
-  };
+  const ChildReaper reaper;
   run([&] {
     for (const auto* first : {&own, &shared})
       for (const auto* second : {&own, &shared}) {
@@ -219,12 +204,11 @@ TEST_CASE(
         const auto slow =
             asyncio::create_task([&] { return calls::system(reads.c_str()); }, *second);
         CHECK(await(quick) == 4 << 8);
-        CHECK(is_blocked());
+        CHECK(is_blocked(SIGCHLD));
         CHECK(::write(ends.b, "\n", 1) == 1);
         CHECK(await(slow) == 5 << 8);
-        CHECK(!is_blocked());
+        CHECK_FALSE(is_blocked(SIGCHLD));
       }
-    CHECK(reaped == 0);
+    CHECK(ChildReaper::reaped() == 0);
   });
-  ::sigaction(SIGCHLD, &before, nullptr);
 }

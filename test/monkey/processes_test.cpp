@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "monkey/child_reaper.hpp"
+
 using namespace monkey_test;
 
 namespace {
@@ -136,33 +138,20 @@ TEST_CASE("a cancelled system kills its command") {
 }
 
 TEST_CASE("a handler that waits for every child leaves the one of system() alone") {
-  static volatile sig_atomic_t reaped;
-  reaped = 0;
-  struct sigaction reaper {
-  }, before{};
-  reaper.sa_handler = [](int) {
-    const int error = errno;
-    while (::waitpid(-1, nullptr, WNOHANG) > 0) reaped = reaped + 1;
-    errno = error;
-  };
-  reaper.sa_flags = SA_RESTART;
-  REQUIRE(::sigaction(SIGCHLD, &reaper, &before) == 0);
+  const ChildReaper reaper;
   run([&] {
     Ends ends = pipe();
     const pid_t child = child_that_waits(ends.a, ends.b, 0);
     const auto other = start([&] { CHECK(calls::system("exit 4") == 4 << 8); });
     CHECK(calls::system("exit 3") == 3 << 8);
     await(other);
-    CHECK(reaped == 0);
+    CHECK(ChildReaper::reaped() == 0);
     // A child of its own is the handler's again.
     ends.b.close();
-    while (reaped == 0) await(asyncio::sleep(1ms));
+    while (ChildReaper::reaped() == 0) await(asyncio::sleep(1ms));
     CHECK(::waitpid(child, nullptr, WNOHANG) == -1);
-    sigset_t mask;
-    ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
-    CHECK(::sigismember(&mask, SIGCHLD) == 0);
+    CHECK_FALSE(is_blocked(SIGCHLD));
   });
-  ::sigaction(SIGCHLD, &before, nullptr);
 }
 
 TEST_CASE("system whose child others have waited for says so, and kills nobody") {
