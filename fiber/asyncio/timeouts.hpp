@@ -73,7 +73,7 @@ template <class A>
 auto wait_for(A&& operand, std::optional<nanoseconds> timeout) {
   using Held = std::decay_t<A>;
   using Made = decltype(asyncio::ensure_future(std::declval<Held>()));
-  using Result = detail::block_result_t<typename Made::result_type>;
+  using Result = detail::result_of_t<typename Made::result_type>;
   return detail::Deferred([held = Held(std::forward<A>(operand)), timeout]() mutable -> Result {
     if (timeout && *timeout <= nanoseconds::zero()) {
       const auto future = asyncio::ensure_future(std::move(held));

@@ -71,12 +71,9 @@ struct BlockResult<void> {
   void give() noexcept {}
 };
 
-template <class T>
-using block_result_t = std::conditional_t<std::is_lvalue_reference_v<T>, T, std::remove_cvref_t<T>>;
-
 template <class R, class Block>
-auto run_block(R& resource, Block& block) -> block_result_t<decltype(block())> {
-  BlockResult<block_result_t<decltype(block())>> result;
+auto run_block(R& resource, Block& block) -> result_of_t<decltype(block())> {
+  BlockResult<result_of_t<decltype(block())>> result;
   std::exception_ptr error;
   try {
     result.take(block);
