@@ -184,18 +184,25 @@ void Selector::refuse_watched(int fd) {
   Interest& its = interests_[static_cast<std::size_t>(fd)];
   const bool reserved = its.owner != nullptr && its.owner != acting_;
   if (its.watch == nullptr && !reserved) return;
-  const std::uint32_t events = its.watch != nullptr ? kWatchEvents : its.events;
-  if ((!its.registered && its.watch == nullptr) || modify_in_poller(fd, its, events) != ENOENT)
+  if ((!its.registered && its.watch == nullptr) || is_still_its_file(fd, its))
     throw RuntimeError("File descriptor " + std::to_string(fd) + " is used by a transport");
-  its.owner = nullptr;
-  if (its.watch == nullptr) return;
-  Watch& stale = *its.watch;
-  its.watch = nullptr;
-  set_events(its, 0);
-  count(its, false);
+}
+
+// Asks the poller, which reports the state of the descriptor once more. Returns false if the number
+// has been reused for another file: its watch or reservation has ended then.
+bool Selector::is_still_its_file(int fd, Interest& interest) noexcept {
+  const std::uint32_t events = interest.watch != nullptr ? kWatchEvents : interest.events;
+  if (modify_in_poller(fd, interest, events) != ENOENT) return true;
+  interest.owner = nullptr;
+  if (interest.watch == nullptr) return false;
+  Watch& stale = *interest.watch;
+  interest.watch = nullptr;
+  set_events(interest, 0);
+  count(interest, false);
   stale.fd_ = -1;
   drop_again(stale);
   stale.lost_descriptor();
+  return false;
 }
 
 void Selector::check_open() const {

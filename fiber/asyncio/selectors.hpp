@@ -212,6 +212,7 @@ class FIBER_API Selector final : private platform::Wishes {
   void fail(Interest& interest, int error) noexcept;
   bool narrow(int fd, Interest& interest) noexcept;
   bool is_other_file(int fd, const Interest& interest) noexcept;
+  bool is_still_its_file(int fd, Interest& interest) noexcept;
   /// Returns the key that a registration's events carry.
   static std::uint64_t key_of(int fd, std::uint32_t generation) noexcept {
     return std::uint64_t{generation} << 32U | static_cast<std::uint32_t>(fd);

@@ -15,6 +15,8 @@ int Selector::wait(DescriptorWait& wait) {
   if (wait.fd < 0) return EBADF;
   if (static_cast<std::size_t>(wait.fd) >= interests_.size() && ::fcntl(wait.fd, F_GETFD) < 0)
     return errno;
+  // A watch is told of changes, and the wait is for a state, which may have lasted for long.
+  if (interest(wait.fd).watch != nullptr) is_still_its_file(wait.fd, interest(wait.fd));
   Interest& its = interest(wait.fd);
   wait.ready = 0;
   wait.error = 0;

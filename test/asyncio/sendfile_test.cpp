@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -17,6 +18,7 @@
 namespace asyncio = fiber::asyncio;
 namespace sockets = fiber::socket;
 using asyncio::await;
+using namespace std::chrono_literals;
 using support::thrown_by;
 
 namespace {
@@ -185,6 +187,28 @@ TEST_CASE("sendfile through a transport: after what was written, and nothing may
     transport.abort();
     CHECK(thrown_by([&] { await(loop.sendfile(transport, file)); }) ==
           "RuntimeError('Transport is closing')");
+  });
+}
+
+TEST_CASE(
+    "sendfile of a file that the socket takes at once, and of one that ends before the count") {
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    const File file("content");
+    Ends ends;
+    const auto transport =
+        await(loop.create_connection([] { return std::make_shared<asyncio::Protocol>(); },
+                                     std::move(ends.first)))
+            .first;
+    const auto sent = [&](const asyncio::SendfileOptions& options) {
+      return await(asyncio::wait_for(loop.sendfile(transport, file, options), 60s));
+    };
+    CHECK(sent({}) == 7);
+    CHECK(sent({.offset = 3, .count = 100}) == 4);
+    CHECK(sent({.offset = 3, .count = 2}) == 2);
+    CHECK(sent({.offset = 100, .count = 2}) == 0);
+    CHECK(receive(ends.second, 13) == "contenttentte");
+    transport.abort();
   });
 }
 
