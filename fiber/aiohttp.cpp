@@ -100,12 +100,12 @@ bool StreamReader::at_eof() const { return !exchange_ || exchange_->at_eof(); }
 
 ClientResponse::ClientResponse(std::shared_ptr<detail::Exchange> exchange)
     : exchange_(std::move(exchange)) {
-  const http::ResponseHead& head = exchange_->transfer().head();
+  http::ResponseHead head = exchange_->transfer().take_head();
   status = head.status;
-  reason = head.reason;
+  reason = std::move(head.reason);
   method = exchange_->method();
-  url = head.url;
-  headers = head.headers;
+  url = std::move(head.url);
+  headers = std::move(head.headers);
   content.exchange_ = exchange_;
   request_info = {url, method, exchange_->transfer().request().headers};
   for (const http::Hop& hop : exchange_->transfer().history())

@@ -34,8 +34,9 @@ http::Failure failure_of(const std::exception_ptr& error) {
 
 }  // namespace
 
-void Connection::carry(http::Transfer& transfer) {
-  transfer_ = &transfer;
+void Connection::carry(Ride& ride) {
+  ride_ = &ride;
+  http::Transfer& transfer = *ride.transfer;
   transfer.attach(std::exchange(used_, true));
   if (const std::string early = std::exchange(early_, {}); !early.empty()) transfer.received(early);
   if (dead_) lost({});
@@ -44,13 +45,14 @@ void Connection::carry(http::Transfer& transfer) {
 void Connection::work() {
   // A connection that has failed takes any number of bytes, and tells of its end in a later
   // iteration of the loop: the source of a body would be read for nothing, perhaps for ever.
+  http::Transfer& transfer = *ride_->transfer;
   while (!writing_paused_ && !dead_ && !transport_.is_closing()) {
-    const std::string_view piece = transfer_->output().substr(0, piece_size);
+    const std::string_view piece = transfer.output().substr(0, piece_size);
     if (piece.empty()) break;
     transport_.write(piece);
-    transfer_->sent(piece.size());
+    transfer.sent(piece.size());
   }
-  if (dead_ || transfer_->is_over() || transfer_->wants_input() != reading_paused_) return;
+  if (dead_ || transfer.is_over() || transfer.wants_input() != reading_paused_) return;
   reading_paused_ = !reading_paused_;
   if (reading_paused_)
     transport_.pause_reading();
@@ -59,7 +61,7 @@ void Connection::work() {
 }
 
 void Connection::close() noexcept {
-  transfer_ = nullptr;
+  ride_ = nullptr;
   dead_ = closed_ = true;
   const asyncio::Transport transport = std::exchange(transport_, {});
   if (!transport) return;
@@ -94,10 +96,10 @@ bool Connection::is_alive(bool look_closely) const noexcept {
 
 void Connection::data_received(std::string_view data) {
   if (closed_) return;
-  if (transfer_ != nullptr) {
-    transfer_->received(data);
+  if (ride_ != nullptr) {
+    ride_->transfer->received(data);
     if (tls_ && !session_kept_) keep_session();
-    engine_.look(*transfer_);
+    engine_.look(*ride_);
   } else if (!used_ && early_.size() + data.size() <= early_limit) {
     early_ += data;
   } else if (used_) {
@@ -109,7 +111,7 @@ void Connection::data_received(std::string_view data) {
 }
 
 void Connection::keep_session() {
-  http::Shared* shared = transfer_->shared().get();
+  http::Shared* shared = ride_->transfer->shared().get();
   const auto object = transport_ ? transport_.get_extra_info(ssl::ssl_object) : std::nullopt;
   if (shared == nullptr || !object) return;
   session_kept_ = true;
@@ -126,7 +128,7 @@ void Connection::connection_lost(const std::exception_ptr& error) {
   try {
     if (error) failure = failure_of(error);
   } catch (const std::bad_alloc&) {
-    if (transfer_ != nullptr) transfer_->fail(std::current_exception());
+    if (ride_ != nullptr) ride_->transfer->fail(std::current_exception());
   }
   transport_ = {};  // the transport closes itself
   lost(std::move(failure));
@@ -135,9 +137,9 @@ void Connection::connection_lost(const std::exception_ptr& error) {
 void Connection::lost(std::optional<http::Failure> failure) noexcept {
   dead_ = true;
   if (closed_) return;
-  if (transfer_ != nullptr) {
-    transfer_->lost(std::move(failure));
-    engine_.look(*transfer_);
+  if (ride_ != nullptr) {
+    ride_->transfer->lost(std::move(failure));
+    engine_.look(*ride_);
   } else if (used_) {
     engine_.forget(*this);
     close();
@@ -146,9 +148,9 @@ void Connection::lost(std::optional<http::Failure> failure) noexcept {
 
 void Connection::resume_writing() {
   writing_paused_ = false;
-  if (transfer_ == nullptr) return;
-  transfer_->touch();
-  engine_.look(*transfer_);
+  if (ride_ == nullptr) return;
+  ride_->transfer->touch();
+  engine_.look(*ride_);
 }
 
 }  // namespace fiber::aiohttp::detail

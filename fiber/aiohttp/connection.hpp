@@ -14,6 +14,7 @@
 namespace fiber::aiohttp::detail {
 
 class Engine;
+struct Ride;
 
 /// Owned by the engine, and by the transport while that lives.
 class Connection final : public asyncio::Protocol, public std::enable_shared_from_this<Connection> {
@@ -26,9 +27,8 @@ class Connection final : public asyncio::Protocol, public std::enable_shared_fro
   const std::string& key() const noexcept { return key_; }
 
   /// Carries this exchange from now on, until leave().
-  void carry(http::Transfer& transfer);
-  http::Transfer* carried() const noexcept { return transfer_; }
-  void leave() noexcept { transfer_ = nullptr; }
+  void carry(Ride& ride);
+  void leave() noexcept { ride_ = nullptr; }
   /// Sends the output of the exchange, and reads as long as the exchange has room.
   void work();
   /// Closes the connection at once, without telling the engine or the exchange.
@@ -53,7 +53,7 @@ class Connection final : public asyncio::Protocol, public std::enable_shared_fro
 
   Engine& engine_;  ///< outlives this while an exchange is carried, or while idle
   const std::string key_;
-  http::Transfer* transfer_ = nullptr;
+  Ride* ride_ = nullptr;
   asyncio::Transport transport_;
   std::string early_;  ///< bytes received before the first exchange
   const bool tls_;

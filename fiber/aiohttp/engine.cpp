@@ -2,6 +2,7 @@
 
 #include <fiber/aiohttp/connector.hpp>
 #include <fiber/aiohttp/times.hpp>
+#include <fiber/core/block_pool.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -24,52 +25,50 @@ Engine::Engine(asyncio::EventLoop loop, const TCPConnector& options)
       most_idle_(options.force_close ? 0 : std::max<std::size_t>(options.limit, 10)) {}
 
 Engine::~Engine() {
-  while (!rides_.empty()) remove(*rides_.begin()->first);
+  while (Ride* ride = rides_.first()) remove(*ride);
   close_idle(0);
   cancel(idle_timer_);
 }
 
-void Engine::add(http::Transfer& transfer) {
-  const auto place = rides_.emplace(&transfer, std::make_shared<Ride>(&transfer)).first;
-  transfer.on_owner = [this, &transfer] { look(transfer); };
+std::shared_ptr<Ride> Engine::add(http::Transfer& transfer) {
+  auto ride = std::allocate_shared<Ride>(core::BlockAllocator<Ride>(), transfer);
+  transfer.on_owner = [this, &ride = *ride] { look(ride); };
+  rides_.append(*ride);
   try {
-    start(place->second);
+    start(*ride);
   } catch (...) {
-    remove(transfer);
+    remove(*ride);
     throw;
   }
+  return ride;
 }
 
-void Engine::remove(http::Transfer& transfer) noexcept {
-  const auto found = rides_.find(&transfer);
-  if (found == rides_.end()) return;
-  const std::shared_ptr<Ride> ride = std::move(found->second);
-  rides_.erase(found);
-  transfer.on_owner = nullptr;
-  ride->transfer = nullptr;
-  cancel(ride->redirect_timer);
-  cancel(ride->continue_timer);
-  if (ride->connection) std::exchange(ride->connection, {})->close();
+void Engine::remove(Ride& ride) noexcept {
+  if (ride.transfer == nullptr) return;
+  const std::shared_ptr<Ride> kept = ride.shared_from_this();
+  rides_.remove(ride);
+  std::exchange(ride.transfer, nullptr)->on_owner = nullptr;
+  cancel(ride.redirect_timer);
+  cancel(ride.continue_timer);
+  if (ride.connection) std::exchange(ride.connection, {})->close();
   try {
-    if (ride->connecting) std::exchange(ride->connecting, {}).cancel();
+    if (ride.connecting) std::exchange(ride.connecting, {}).cancel();
   } catch (...) {
     // Without memory to cancel the task, it goes on, and closes the connection that it makes.
   }
 }
 
-asyncio::Transport Engine::detach(http::Transfer& transfer) noexcept {
-  const auto found = rides_.find(&transfer);
-  if (found == rides_.end()) return {};
-  const std::shared_ptr<Connection> connection = std::exchange(found->second->connection, {});
-  remove(transfer);
+asyncio::Transport Engine::detach(Ride& ride) noexcept {
+  const std::shared_ptr<Connection> connection = std::exchange(ride.connection, {});
+  remove(ride);
   return connection ? connection->detach() : asyncio::Transport();
 }
 
-void Engine::start(const std::shared_ptr<Ride>& ride) {
-  http::Transfer& transfer = *ride->transfer;
-  ride->connection = transfer.wants_new_connection() ? nullptr : take_idle(transfer);
-  if (!ride->connection) return connect(ride);
-  ride->connection->carry(transfer);
+void Engine::start(Ride& ride) {
+  http::Transfer& transfer = *ride.transfer;
+  ride.connection = transfer.wants_new_connection() ? nullptr : take_idle(transfer);
+  if (!ride.connection) return connect(ride.shared_from_this());
+  ride.connection->carry(ride);
   arrange(ride);
 }
 
@@ -78,9 +77,9 @@ void Engine::connect(const std::shared_ptr<Ride>& ride) {
   auto made = [this, ride](std::shared_ptr<Connection> connection) {
     if (ride->transfer == nullptr) return connection->close();
     ride->connection = std::move(connection);
-    ride->connection->carry(*ride->transfer);
+    ride->connection->carry(*ride);
     ride->connecting = {};
-    look(*ride->transfer);
+    look(*ride);
   };
   // Reports the failure of the task, also one before its beginning.
   auto ended = [this, ride](const auto& task) {
@@ -93,7 +92,7 @@ void Engine::connect(const std::shared_ptr<Ride>& ride) {
       ride->transfer->fail(std::current_exception());
     }
     ride->connecting = {};
-    look(*ride->transfer);
+    look(*ride);
   };
   auto connector = std::make_shared<Connector>(
       loop_, *ride->transfer, options_, addresses_,
@@ -103,56 +102,55 @@ void Engine::connect(const std::shared_ptr<Ride>& ride) {
   ride->connecting.add_done_callback(std::move(ended));
 }
 
-void Engine::look(http::Transfer& transfer) noexcept {
-  const auto found = rides_.find(&transfer);
-  if (found == rides_.end()) return;
-  const std::shared_ptr<Ride> ride = found->second;
+void Engine::look(Ride& ride) noexcept {
+  if (ride.transfer == nullptr) return;
+  const std::shared_ptr<Ride> kept = ride.shared_from_this();
   try {
     arrange(ride);
   } catch (...) {
-    if (ride->transfer == nullptr) return;
-    transfer.fail(std::current_exception());
-    leave_connection(*ride);
+    if (ride.transfer == nullptr) return;
+    ride.transfer->fail(std::current_exception());
+    leave_connection(ride);
   }
 }
 
-void Engine::arrange(const std::shared_ptr<Ride>& ride) {
-  http::Transfer& transfer = *ride->transfer;
-  if (ride->connection && !transfer.is_over() && !transfer.wants_connection())
-    ride->connection->work();
+void Engine::arrange(Ride& ride) {
+  http::Transfer& transfer = *ride.transfer;
+  if (ride.connection && !transfer.is_over() && !transfer.wants_connection())
+    ride.connection->work();
   if (transfer.is_redirected()) {
     if (transfer.is_over()) return follow_redirect(ride);
-    if (ride->redirect_timer) return;
-    ride->redirect_timer = loop_.call_later(redirect_time, [this, ride] {
-      if (ride->transfer == nullptr) return;
+    if (ride.redirect_timer) return;
+    ride.redirect_timer = loop_.call_later(redirect_time, [this, kept = ride.shared_from_this()] {
+      if (kept->transfer == nullptr) return;
       try {
-        follow_redirect(ride);
+        follow_redirect(*kept);
       } catch (...) {
-        ride->transfer->fail(std::current_exception());
+        kept->transfer->fail(std::current_exception());
       }
     });
     return;
   }
-  if (transfer.is_over()) return leave_connection(*ride);
-  if (ride->connection && transfer.wants_connection()) {
-    leave_connection(*ride);
+  if (transfer.is_over()) return leave_connection(ride);
+  if (ride.connection && transfer.wants_connection()) {
+    leave_connection(ride);
     return start(ride);
   }
-  if (const auto until = transfer.expects_until(); until && !ride->continue_timer) {
+  if (const auto until = transfer.expects_until(); until && !ride.continue_timer) {
     const auto left = *until - http::Transfer::Clock::now();
-    ride->continue_timer = loop_.call_later(left, [this, ride] {
-      ride->continue_timer = {};
-      if (ride->transfer == nullptr) return;
-      ride->transfer->stop_expecting();
-      look(*ride->transfer);
+    ride.continue_timer = loop_.call_later(left, [this, kept = ride.shared_from_this()] {
+      kept->continue_timer = {};
+      if (kept->transfer == nullptr) return;
+      kept->transfer->stop_expecting();
+      look(*kept);
     });
   }
 }
 
-void Engine::follow_redirect(const std::shared_ptr<Ride>& ride) {
-  cancel(ride->redirect_timer);
-  leave_connection(*ride);
-  if (ride->transfer->next_hop()) start(ride);
+void Engine::follow_redirect(Ride& ride) {
+  cancel(ride.redirect_timer);
+  leave_connection(ride);
+  if (ride.transfer->next_hop()) start(ride);
 }
 
 // Takes the connection from a ride that is over, or given up.

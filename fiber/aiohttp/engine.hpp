@@ -15,6 +15,7 @@
 #include <fiber/aiohttp/resolver.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/core/list.hpp>
 #include <fiber/http/transfer.hpp>
 
 #include <cstddef>
@@ -24,6 +25,18 @@
 #include <vector>
 
 namespace fiber::aiohttp::detail {
+
+/// An exchange on its way through the engine. Owned by the exchange, and by tasks and timers that
+/// work for it.
+struct Ride : std::enable_shared_from_this<Ride> {
+  explicit Ride(http::Transfer& its_transfer) : transfer(&its_transfer) {}
+
+  http::Transfer* transfer;  ///< null after Engine::remove()
+  std::shared_ptr<Connection> connection;
+  asyncio::Task<void> connecting;
+  asyncio::TimerHandle redirect_timer, continue_timer;
+  core::Links<Ride> links;  ///< in the engine's list, until Engine::remove()
+};
 
 class Engine {
  public:
@@ -36,39 +49,31 @@ class Engine {
 
   /// Starts the exchange, and follows its redirects. remove() must be called before the exchange or
   /// the engine is destroyed.
-  void add(http::Transfer& transfer);
+  std::shared_ptr<Ride> add(http::Transfer& transfer);
   /// Takes the exchange out; closes its connection unless the exchange is done. Must not be called
   /// from its on_change.
-  void remove(http::Transfer& transfer) noexcept;
+  void remove(Ride& ride) noexcept;
   /// Removes a transfer that is_upgraded(), and returns its connection; null if that has ended.
-  asyncio::Transport detach(http::Transfer& transfer) noexcept;
+  asyncio::Transport detach(Ride& ride) noexcept;
 
   // --- for connections ---
   /// Acts on a change of the exchange.
-  void look(http::Transfer& transfer) noexcept;
+  void look(Ride& ride) noexcept;
   /// Forgets an idle connection that has ended.
   void forget(const Connection& connection) noexcept;
 
  private:
-  struct Ride {
-    http::Transfer* transfer;  ///< null after remove()
-    std::shared_ptr<Connection> connection = {};
-    asyncio::Task<void> connecting = {};
-    asyncio::TimerHandle redirect_timer = {};
-    asyncio::TimerHandle continue_timer = {};
-  };
-
-  void start(const std::shared_ptr<Ride>& ride);
+  void start(Ride& ride);
   void connect(const std::shared_ptr<Ride>& ride);
-  void arrange(const std::shared_ptr<Ride>& ride);
-  void follow_redirect(const std::shared_ptr<Ride>& ride);
+  void arrange(Ride& ride);
+  void follow_redirect(Ride& ride);
   void leave_connection(Ride& ride) noexcept;
   std::shared_ptr<Connection> take_idle(const http::Transfer& transfer);
   void close_idle(std::size_t most) noexcept;
   void watch_idle();
 
   asyncio::EventLoop loop_;
-  std::unordered_map<http::Transfer*, std::shared_ptr<Ride>> rides_;
+  core::List<Ride> rides_;
   std::unordered_map<std::string, std::vector<std::shared_ptr<Connection>>> idle_;
   std::size_t idle_count_ = 0;
   const std::shared_ptr<const TCPConnector> options_;

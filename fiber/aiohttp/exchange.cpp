@@ -34,8 +34,7 @@ void Exchange::open() {
   wait_until([this] { return slot_->granted(); });
   if (queued) traces_->queued_end();
   start_sending();
-  engine_.add(transfer_);
-  added_ = true;
+  ride_ = engine_.add(transfer_);
   if (traces_)
     wait_for_head_telling();
   else
@@ -116,8 +115,8 @@ std::pair<asyncio::StreamReader, asyncio::StreamWriter> Exchange::take_connectio
   cancel(total_timer_);
   cancel(connect_timer_);
   cancel(silence_timer_);
-  added_ = false;
-  const asyncio::Transport transport = engine_.detach(transfer_);
+  const std::shared_ptr<Ride> ride = std::exchange(ride_, {});
+  const asyncio::Transport transport = ride ? engine_.detach(*ride) : asyncio::Transport();
   if (!transport) throw ServerDisconnectedError();
   taken_connection_ = transport;
   const asyncio::StreamReader reader;
@@ -252,7 +251,7 @@ void Exchange::give_back() noexcept {
   cancel(total_timer_);
   cancel(connect_timer_);
   cancel(silence_timer_);
-  if (std::exchange(added_, false)) engine_.remove(transfer_);
+  if (const auto ride = std::exchange(ride_, {})) engine_.remove(*ride);
   if (taken_connection_) {
     try {
       std::exchange(taken_connection_, {}).close();

@@ -128,13 +128,13 @@ class Exchange {
   std::shared_ptr<Upload> upload_;
   std::shared_ptr<Traces> traces_;  ///< null without TraceConfigs
   std::optional<Limiter::Slot> slot_;
+  std::shared_ptr<Ride> ride_;  ///< null unless the engine works for the transfer
   asyncio::TimerHandle total_timer_, connect_timer_, silence_timer_;
   asyncio::Future<void> waiter_;
   asyncio::Transport taken_connection_;  ///< by take_connection()
   std::optional<std::string> body_;
   std::size_t taken_ = 0;  ///< bytes read since other tasks had a turn
   Why why_ = Why::none;    ///< why the exchange was ended
-  bool added_ = false;
   bool closed_ = false;
 };
 

@@ -1,9 +1,10 @@
 // Limits the number of connections, in all and per host; first come, first served.
 #pragma once
 
+#include <fiber/core/list.hpp>
+
 #include <cstddef>
 #include <functional>
-#include <list>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -27,15 +28,13 @@ class Limiter {
    public:
     /// Takes a slot or a place in the queue. `granted`, which must not throw, is called when a
     /// waiter gets its slot, not for a slot that is free at once.
-    Slot(Limiter& limiter, std::string host, std::function<void()> granted)
+    Slot(Limiter& limiter, const std::string& host, std::function<void()> granted)
         : limiter_(limiter),
           on_grant_(std::move(granted)),
-          place_{this},
-          at_(place_.begin()),
-          host_(&*limiter.hosts_.try_emplace(std::move(host)).first) {
+          host_(&*limiter.hosts_.try_emplace(host).first) {
       ++host_->second.slots;
       granted_ = limiter_.take(*host_);
-      if (!granted_) limiter_.waiting_.splice(limiter_.waiting_.end(), place_);
+      if (!granted_) limiter_.waiting_.append(*this);
     }
     Slot(const Slot&) = delete;
     Slot& operator=(const Slot&) = delete;
@@ -44,7 +43,7 @@ class Limiter {
         --limiter_.taken_;
         --host_->second.taken;
       } else {
-        limiter_.waiting_.erase(at_);
+        limiter_.waiting_.remove(*this);
       }
       if (--host_->second.slots == 0) limiter_.hosts_.erase(limiter_.hosts_.find(host_->first));
       if (granted_) limiter_.serve();
@@ -55,12 +54,13 @@ class Limiter {
    private:
     friend class Limiter;
 
+    friend core::OwnLinks;
+
     Limiter& limiter_;
     std::function<void()> on_grant_;
-    std::list<Slot*> place_;  ///< its node while not in the queue: granting needs no memory
-    std::list<Slot*>::iterator at_;
     Entry* host_;
     bool granted_ = false;
+    core::Links<Slot> links;
   };
 
  private:
@@ -73,12 +73,11 @@ class Limiter {
   /// Gives the freed slot to the oldest waiter whose host is below its limit, if there is one. A
   /// waiter whose host is at its limit holds up no other.
   void serve() {
-    for (auto next = waiting_.begin(); next != waiting_.end(); ++next) {
-      Slot& slot = **next;
-      if (full(taken_, limit_)) return;
+    if (full(taken_, limit_)) return;
+    for (Slot& slot : waiting_) {
       if (!take(*slot.host_)) continue;
+      waiting_.remove(slot);
       slot.granted_ = true;
-      slot.place_.splice(slot.place_.begin(), waiting_, next);
       slot.on_grant_();
       return;
     }
@@ -89,7 +88,7 @@ class Limiter {
   std::size_t limit_per_host_;
   std::size_t taken_ = 0;
   std::unordered_map<std::string, Host> hosts_;
-  std::list<Slot*> waiting_;
+  core::List<Slot> waiting_;
 };
 
 }  // namespace fiber::aiohttp::detail

@@ -122,9 +122,9 @@ bool sends_length(const Outgoing& request) {
 }
 
 void check_field(const std::string& name, const std::string& value) {
-  static constexpr std::string_view line_ends("\r\n\0", 3);
+  constexpr std::string_view line_ends("\r\n\0", 3);
   if (!is_token(name)) throw Failure{Kind::invalid_header, "Invalid header name: '" + name + "'"};
-  if (value.find_first_of(line_ends) != value.npos ||
+  if (find_any(value, line_ends) != value.npos ||
       (!value.empty() && value[0] <= ' ' && value[0] >= 0))
     throw Failure{Kind::invalid_header,
                   "Invalid leading whitespace, reserved character(s), or return character(s) in "

@@ -28,7 +28,6 @@ Transfer::Transfer(Outgoing&& request, std::shared_ptr<Shared> shared, std::size
       parser_(request_.rules),
       limit_(std::max<std::size_t>(limit, 1)) {
   make_ready(request_);
-  first_url_ = request_.url;
   set_up();
 }
 
@@ -139,6 +138,11 @@ void Transfer::head_complete() {
     upgraded_ = request_.upgrade && head.status == 101;
   }
   changed();
+}
+
+ResponseHead Transfer::take_head() {
+  ResponseHead& head = parser_.head();
+  return {head.status, std::move(head.reason), head.url, std::move(head.headers)};
 }
 
 std::string Transfer::leave_to_upgrade() noexcept {
@@ -310,7 +314,7 @@ std::string Transfer::take(std::size_t n) {
 
 bool Transfer::next_hop() noexcept {
   const bool goes_on = guarded([this] {
-    ++redirects_;
+    if (++redirects_ == 1) first_url_ = request_.url;
     const bool too_many = request_.rules == Rules::requests
                               ? redirects_ > request_.max_redirects
                               : request_.max_redirects != 0 && redirects_ >= request_.max_redirects;

@@ -53,6 +53,8 @@ class Transfer {
   bool has_head() const noexcept { return has_head_; }
   // The final head; after too many redirects, the head of the last redirect.
   const ResponseHead& head() const noexcept { return parser_.head(); }
+  // Takes the final head; head() keeps its status and its URL.
+  ResponseHead take_head();
   // The redirects before the final head, and the answers before again().
   std::vector<Hop>& history() noexcept { return history_; }
   // From the beginning of this hop to the end of the head.
@@ -213,7 +215,7 @@ class Transfer {
   Clock::time_point started_ = Clock::now();
   Clock::time_point last_activity_ = started_;
   std::chrono::microseconds elapsed_{};
-  std::string first_url_;
+  std::string first_url_;  // before the first redirect
   long redirects_ = 0;
   int sendings_ = 0;  // how often the request of this hop was sent
   std::optional<Failure> failure_;
