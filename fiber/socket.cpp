@@ -258,8 +258,9 @@ class Connector {
     if (loop_ != nullptr && loop_->turns().current_task == nullptr) loop_ = nullptr;
   }
 
-  std::vector<AddressInfo> addresses(const std::string& host, int port) const {
-    const asyncio::GetaddrinfoOptions hints{.type = SOCK_STREAM};
+  std::vector<AddressInfo> addresses(const std::string& host, int port, int family = 0,
+                                     int flags = 0) const {
+    const asyncio::GetaddrinfoOptions hints{.family = family, .type = SOCK_STREAM, .flags = flags};
     if (loop_ != nullptr) return asyncio::detail::resolve(*loop_, host, port, hints);
     return asyncio::detail::look_up(host, port, hints);
   }
@@ -317,8 +318,10 @@ socket create_connection(const std::string& host, int port,
   for (const AddressInfo& info : connector.addresses(host, port)) {
     try {
       socket sock(info.family, info.type, info.proto);
-      if (options.source_address)
-        sock.bind(address(options.source_address->first, options.source_address->second));
+      if (const auto& source = options.source_address)
+        sock.bind(connector.addresses(source->first, source->second, info.family, AI_PASSIVE)
+                      .at(0)
+                      .address);
       connector.connect(sock, info.address);
       return sock;
     } catch (const OSError&) {

@@ -243,8 +243,9 @@ class FIBER_API EventLoop {
 
   /// Plain sockets, for code that has a descriptor; await them. A system call that would block is
   /// tried again when the descriptor is ready. One task may wait to read from a descriptor and one
-  /// to write to it; it must stay open meanwhile. They throw OSError. Defined in sock.hpp.
-  /// sock_recv returns at most n bytes, "" at the end.
+  /// to write to it; it must stay open meanwhile. They throw OSError. A socket that blocks stops the
+  /// loop in sock_connect and sock_accept; in debug mode all of them refuse it by ValueError. Defined
+  /// in sock.hpp. sock_recv returns at most n bytes, "" at the end.
   auto sock_recv(FileDescriptorLike fd, std::size_t n) const;
   /// Receives into memory of the caller's; returns the number of bytes.
   auto sock_recv_into(FileDescriptorLike fd, std::span<char> buffer) const;

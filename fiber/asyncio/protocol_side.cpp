@@ -6,7 +6,6 @@
 #include <fiber/demangle.hpp>
 #include <fiber/greenlet.hpp>
 
-#include <algorithm>
 #include <typeinfo>
 #include <utility>
 
@@ -75,28 +74,22 @@ void ProtocolSide::connection_made(TransportObject& transport) const {
 
 void ProtocolSide::data_received(std::string_view data) const {
   const std::shared_ptr<BaseProtocol> held = protocol_;
-  if (plain_ != nullptr) {
-    plain_->data_received(data);
-    return;
-  }
-  while (buffered_ != nullptr && !data.empty()) {
-    const std::span<char> to = get_buffer(static_cast<std::ptrdiff_t>(data.size()));
-    const std::size_t count = std::min(to.size(), data.size());
-    std::copy_n(data.data(), count, to.data());
-    buffer_updated(count);
-    data.remove_prefix(count);
-  }
+  if (plain_ != nullptr) plain_->data_received(data);
 }
 
-std::span<char> ProtocolSide::get_buffer(std::ptrdiff_t sizehint) const {
-  const std::shared_ptr<BaseProtocol> held = protocol_;
-  const std::span<char> buffer = buffered_->get_buffer(sizehint);
-  if (buffer.empty()) throw RuntimeError("get_buffer() returned an empty buffer");
+ReceiveBuffer ProtocolSide::get_buffer(std::ptrdiff_t sizehint) const {
+  ReceiveBuffer buffer{.owner = protocol_};
+  buffer.memory = buffered_->get_buffer(sizehint);
+  if (buffer.memory.empty()) throw RuntimeError("get_buffer() returned an empty buffer");
   return buffer;
 }
 
 void ProtocolSide::buffer_updated(std::size_t count) const {
   const std::shared_ptr<BaseProtocol> held = protocol_;
+  if (plain_ != nullptr)
+    throw RuntimeError(
+        "get_buffer() has set another protocol, which has no buffer_updated(): received bytes are "
+        "lost");
   if (buffered_ != nullptr) buffered_->buffer_updated(count);
 }
 

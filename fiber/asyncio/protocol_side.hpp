@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fiber/asyncio/protocols.hpp>
+#include <fiber/asyncio/transport_layer.hpp>
 #include <fiber/core/owner.hpp>
 
 #include <cstddef>
@@ -47,9 +48,12 @@ class ProtocolSide {
 
   bool buffered() const noexcept { return buffered_ != nullptr; }
   void connection_made(TransportObject& transport) const;
+  /// For a Protocol.
   void data_received(std::string_view data) const;
-  /// Returns the protocol's buffer. Throws RuntimeError if it is empty.
-  std::span<char> get_buffer(std::ptrdiff_t sizehint) const;
+  /// For a BufferedProtocol. Returns its buffer, which lives as long as the protocol: it may have
+  /// been replaced meanwhile. Throws RuntimeError if the buffer is empty.
+  ReceiveBuffer get_buffer(std::ptrdiff_t sizehint) const;
+  /// Throws RuntimeError if get_buffer() has set a protocol without a buffer.
   void buffer_updated(std::size_t count) const;
   bool eof_received() const;
   void connection_lost(const std::exception_ptr& error) const;

@@ -218,9 +218,22 @@ std::size_t retry(LoopObject& loop, int fd, For what, F&& call) {
 
 }  // namespace
 
+namespace {
+
+bool is_stream(int fd) noexcept {
+  int type = SOCK_STREAM;
+  socklen_t size = sizeof type;
+  ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size);
+  return type == SOCK_STREAM;
+}
+
+}  // namespace
+
 std::string sock_recv(LoopObject& loop, int fd, std::size_t n) {
   std::string data;
   if (n == 0) return data;  // as Python's recv(0), which asks the system for nothing
+  // A stream gives the rest to the next call; a datagram is lost but for one piece.
+  if (n > Selector::kScratchSize && !is_stream(fd)) return sock_recvfrom(loop, fd, n).first;
   retry(loop, fd, For::reading, [&] {
     const std::size_t size = std::min(n, Selector::kScratchSize);
     const std::ptrdiff_t got = ::recv(fd, loop.selector().scratch(), size, MSG_DONTWAIT);

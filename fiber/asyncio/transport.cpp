@@ -29,5 +29,8 @@ void BaseTransport::refuse_null() {
 void BaseTransport::refuse_other() {
   throw NotImplementedError("this transport carries no stream of bytes");
 }
+void BaseTransport::refuse_direction(const char* what) {
+  throw NotImplementedError(std::string("the pipe of this transport is ") + what);
+}
 
 }  // namespace fiber::asyncio

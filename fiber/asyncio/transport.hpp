@@ -84,10 +84,24 @@ class FIBER_API BaseTransport {
     if (stream == nullptr) refuse_other();
     return *stream;
   }
+  /// Does the same, and throws NotImplementedError for a pipe of the other direction.
+  detail::TransportObject& reading() const {
+    detail::TransportObject& its = stream();
+    if (its.is_write_pipe()) [[unlikely]]
+      refuse_direction("written to, not read from");
+    return its;
+  }
+  detail::TransportObject& writing() const {
+    detail::TransportObject& its = stream();
+    if (its.is_read_pipe()) [[unlikely]]
+      refuse_direction("read from, not written to");
+    return its;
+  }
 
  private:
   [[noreturn]] static void refuse_null();
   [[noreturn]] static void refuse_other();
+  [[noreturn]] static void refuse_direction(const char* what);
   detail::AnyTransport* object_ = nullptr;
 };
 
@@ -95,9 +109,10 @@ class FIBER_API BaseTransport {
 class FIBER_API ReadTransport : public virtual BaseTransport {
  public:
   ReadTransport() noexcept = default;
-  /// Stop and continue receiving. Neither has an effect if there is no change.
-  void pause_reading() const { stream().pause_by_user(); }
-  void resume_reading() const { stream().resume_by_user(); }
+  /// Stop and continue receiving. Neither has an effect if there is no change. Throw
+  /// NotImplementedError for a pipe to which one writes.
+  void pause_reading() const { reading().pause_by_user(); }
+  void resume_reading() const { reading().resume_by_user(); }
   bool is_reading() const { return stream().is_reading(); }
 };
 
@@ -108,16 +123,17 @@ class FIBER_API WriteTransport : public virtual BaseTransport {
   /// Closes without sending the buffered data.
   void abort() const { stream().abort(); }
   /// Sends at once as much as possible without waiting, and buffers the rest; see pause_writing().
-  /// Does nothing once the connection is lost. Throws RuntimeError after write_eof().
-  void write(std::string_view data) const { stream().write(data); }
+  /// Does nothing once the connection is lost. Throws RuntimeError after write_eof(),
+  /// NotImplementedError for a pipe from which one reads.
+  void write(std::string_view data) const { writing().write(data); }
   /// Writes the pieces one after the other.
   template <detail::range_of_text R>
   void writelines(R&& pieces) const {
     write(detail::joined(pieces));
   }
   /// Makes the other side read the end, after the written data. Throws NotImplementedError over
-  /// TLS, where it is impossible.
-  void write_eof() const { stream().write_eof(); }
+  /// TLS, where it is impossible, and for a pipe from which one reads.
+  void write_eof() const { writing().write_eof(); }
   bool can_write_eof() const { return stream().can_write_eof(); }
   /// Returns the number of bytes that wait to be sent.
   std::size_t get_write_buffer_size() const { return stream().write_buffer_size(); }

@@ -15,6 +15,9 @@ std::atomic<default_layer_maker> the_default{nullptr};
 
 }  // namespace
 
+ReceiveBuffer ReceivesEvents::get_buffer(std::ptrdiff_t) { return {}; }
+void ReceivesEvents::buffer_updated(std::size_t) {}
+
 TransportLayer::~TransportLayer() = default;
 LayerMaker::~LayerMaker() = default;
 
@@ -129,6 +132,18 @@ void TransportObject::data_received(std::string_view data) {
     keep_interrupt([&] { side_->data_received(data); });
   else
     reader_->feed_data(data);
+}
+
+bool TransportObject::buffered() const noexcept { return side_ != nullptr && side_->buffered(); }
+
+ReceiveBuffer TransportObject::get_buffer(std::ptrdiff_t sizehint) {
+  ReceiveBuffer buffer;
+  keep_interrupt([&] { buffer = side_->get_buffer(sizehint); });
+  return buffer;
+}
+
+void TransportObject::buffer_updated(std::size_t count) {
+  keep_interrupt([&] { side_->buffer_updated(count); });
 }
 
 bool TransportObject::eof_received() {

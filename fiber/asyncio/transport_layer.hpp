@@ -17,7 +17,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -43,6 +45,12 @@ class FIBER_API SendsBytes {
   ~SendsBytes() = default;
 };
 
+/// Memory for received bytes, and its owner.
+struct ReceiveBuffer {
+  std::span<char> memory = {};
+  std::shared_ptr<const void> owner = {};
+};
+
 /// The object above a layer: the stream, or another layer. Called on the loop; must not wait.
 class FIBER_API ReceivesEvents {
  public:
@@ -50,6 +58,12 @@ class FIBER_API ReceivesEvents {
   virtual void connection_made() = 0;
   /// Gets received bytes, which are valid for the length of the call.
   virtual void data_received(std::string_view data) = 0;
+  /// Whether bytes are put into a buffer of the object's own, instead of data_received().
+  virtual bool buffered() const noexcept { return false; }
+  /// Returns that buffer; `sizehint`: a size that would do.
+  virtual ReceiveBuffer get_buffer(std::ptrdiff_t sizehint);
+  /// Called when the buffer has got so many bytes.
+  virtual void buffer_updated(std::size_t count);
   /// Called when the other side sends no more. Returns false to close the object below.
   virtual bool eof_received() = 0;
   /// The last event, unless there was no connection_made(). Null: lost in good order.

@@ -122,12 +122,12 @@ void TransportObject::read_for_protocol() {
     return;
   }
   const ReadBuffer memory;
-  std::span<char> to = memory.span();
+  ReceiveBuffer to{.memory = memory.span()};
   if (buffered && !calls([&] { to = side_->get_buffer(-1); },
                          "Fatal error: protocol.get_buffer() call failed."))
     return;
   if (descriptor() < 0) return;
-  const std::ptrdiff_t count = receive(to.data(), to.size());
+  const std::ptrdiff_t count = receive(to.memory.data(), to.memory.size());
   if (count == 0) {
     read_ended_ = true;
     protocol_reads_end();
@@ -141,10 +141,10 @@ void TransportObject::read_for_protocol() {
                                                          : "Fatal read error on pipe transport");
   } else {
     const auto got = static_cast<std::size_t>(count);
-    note_received(got, to.size());
+    note_received(got, to.memory.size());
     if (readable_) loop_.selector().again(*this);
     // A lambda by reference: a std::function of that size would need memory.
-    const auto give = [&] { side_->data_received({to.data(), got}); };
+    const auto give = [&] { side_->data_received({to.memory.data(), got}); };
     if (buffered)
       calls([&] { side_->buffer_updated(got); },
             "Fatal error: protocol.buffer_updated() call failed.");

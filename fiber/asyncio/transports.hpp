@@ -84,6 +84,8 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
     return layer_ != nullptr ? layer_->is_closing() : closing_;
   }
   bool is_socket() const noexcept { return kind_ == Kind::socket; }
+  bool is_read_pipe() const noexcept { return kind_ == Kind::read_pipe; }
+  bool is_write_pipe() const noexcept { return kind_ == Kind::write_pipe; }
   bool can_write_eof() const noexcept { return layer_ == nullptr && kind_ != Kind::read_pipe; }
 
   std::size_t write_buffer_size() const noexcept {
@@ -166,6 +168,9 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   /// The stream, for the top layer.
   void connection_made() override;
   void data_received(std::string_view data) override;
+  bool buffered() const noexcept override;
+  ReceiveBuffer get_buffer(std::ptrdiff_t sizehint) override;
+  void buffer_updated(std::size_t count) override;
   bool eof_received() override;
   void connection_lost(const std::exception_ptr& error) override;
   void pause_sending() override;

@@ -274,11 +274,10 @@ void SslLayer::do_read() {
   if (state_ != State::WRAPPED && state_ != State::FLUSHING) return;
   try {
     if (!app_reading_paused_) {
-      {
-        const Scratch scratch;
-        while (read_some(scratch.data(), Scratch::kSize)) {
-        }
-      }
+      if (above_->buffered())
+        fill_buffers();
+      else
+        give_data();
       if (lost_) return;
       if (!backlog_.empty()) do_write();
     }
@@ -289,17 +288,46 @@ void SslLayer::do_read() {
   }
 }
 
-bool SslLayer::read_some(char* buffer, std::size_t size) {
-  std::size_t filled = 0;
+void SslLayer::give_data() {
+  const Scratch scratch;
+  for (bool more = true; more && !above_->buffered();) {
+    std::size_t filled = 0;
+    const Outcome outcome = read_into({scratch.data(), Scratch::kSize}, filled);
+    if (filled != 0) above_->data_received({scratch.data(), filled});
+    more = goes_on(outcome);
+    if (more && above_->buffered()) go_on_step_->post();  // the protocol was replaced
+  }
+}
+
+// As CPython, one buffer per iteration of the loop: the protocol may think of something else. At
+// the end all that has come is given, since no iteration with this state follows.
+void SslLayer::fill_buffers() {
+  for (bool more = true; more && above_->buffered();) {
+    const asyncio::detail::ReceiveBuffer to =
+        above_->get_buffer(static_cast<std::ptrdiff_t>(incoming().pending()));
+    if (to.memory.empty()) return;
+    std::size_t filled = 0;
+    const Outcome outcome = read_into(to.memory, filled);
+    if (filled == to.memory.size() && state_ == State::WRAPPED) go_on_step_->post();
+    if (filled != 0) above_->buffer_updated(filled);
+    more = goes_on(outcome) && state_ == State::FLUSHING;
+  }
+}
+
+// Decrypts as much as there is, and as has room.
+Outcome SslLayer::read_into(std::span<char> to, std::size_t& filled) {
   Outcome outcome = Outcome::done;
-  while (outcome == Outcome::done && filled < size) {
+  while (outcome == Outcome::done && filled < to.size()) {
     std::size_t count = 0;
-    outcome = object_->read(buffer + filled, size - filled, count);
+    outcome = object_->read(to.data() + filled, to.size() - filled, count);
     filled += count;
     // Another call would only say so.
     if (outcome == Outcome::done && !object_->has_input()) outcome = Outcome::want_read;
   }
-  if (filled != 0) above_->data_received({buffer, filled});
+  return outcome;
+}
+
+bool SslLayer::goes_on(Outcome outcome) {
   if (outcome == Outcome::closed) {
     truncated_ = false;
     call_eof_received();

@@ -20,6 +20,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 
 namespace fiber::ssl::detail {
@@ -83,8 +84,12 @@ class SslLayer final : public asyncio::detail::TransportLayer {
   void handshake_done();
   void handshake_failed(std::exception_ptr error);
   void do_read();
-  /// Returns true if there may be more bytes, for which there was no room.
-  bool read_some(char* buffer, std::size_t size);
+  void give_data();
+  void fill_buffers();
+  Outcome read_into(std::span<char> to, std::size_t& filled);
+  /// Acts on the end of the peer's data. Returns true if there may be more bytes, for which there
+  /// was no room, and reading goes on.
+  bool goes_on(Outcome outcome);
   void do_write();
   void do_flush();
   void do_shutdown();

@@ -99,20 +99,28 @@ class Reader {
     return message_.substr(at_ - count, count);
   }
   std::string name() {
+    // RFC 1035, 2.3.4: 255 bytes hold no more labels, and an honest sender no more pointers.
+    constexpr int kMostLabels = 127;
     std::string text;
-    for (;;) {
+    std::optional<std::size_t> behind;  // the first pointer
+    for (int steps = 0; steps <= 2 * kMostLabels; ++steps) {
       const unsigned length = byte();
-      if (length == 0) return text.empty() ? "." : text;
+      if (length == 0) {
+        at_ = behind.value_or(at_);
+        return text.empty() ? "." : text;
+      }
       if (length >= 0xc0) {  // the rest stands earlier in the message
         const std::size_t target = (length & 0x3fU) << 8U | byte();
         if (target >= at_ - 2) throw ValueError("a name of the answer leads in circles");
-        const std::string rest = Reader(message_, target).name();
-        return text.empty() ? rest : text + "." + rest;
+        if (!behind) behind = at_;
+        at_ = target;
+        continue;
       }
       if (length > 63) throw ValueError("a name of the answer is malformed");
       if (!text.empty()) text += '.';
       text += bytes(length);
     }
+    throw ValueError("a name of the answer is too long");
   }
   std::size_t position() const { return at_; }
 

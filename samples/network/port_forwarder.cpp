@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <iostream>
+#include <optional>
 #include <string>
 
 #include "support/command_line.hpp"
@@ -24,7 +25,8 @@ constexpr const char* kUsage =
 
   --bind ADDRESS    where to listen (127.0.0.1)
   --connect SECONDS how long the other side may take to answer (10)
-  --idle SECONDS    close connections on which nothing has come for so long (never)
+  --idle SECONDS    close connections on which nothing has come, from neither side, for so long
+                    (never)
 
 Each direction ends by itself: a client that has sent all can still read the answer. Prints a line
 for each connection. Without arguments it shows itself.
@@ -66,34 +68,38 @@ class Forwarder {
   Counts both_ways(const StreamReader& near_reader, const StreamWriter& near_writer,
                    const StreamReader& far_reader, const StreamWriter& far_writer) const {
     Counts counts;
+    // Both directions move its end: bytes of one show that the connection is in use.
+    asyncio::Timeout idle(end_of_idleness());
     try {
-      asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
-        (void)group.create_task([&] { counts.sent = copy(near_reader, far_writer); });
-        (void)group.create_task([&] { counts.received = copy(far_reader, near_writer); });
+      asyncio::with(idle, [&](auto&) {
+        asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
+          (void)group.create_task([&] { copy(near_reader, far_writer, counts.sent, idle); });
+          (void)group.create_task([&] { copy(far_reader, near_writer, counts.received, idle); });
+        });
       });
-    } catch (const BaseExceptionGroup& group) {
+    } catch (const AnyExceptionGroup& group) {
       std::rethrow_exception(group.exceptions().front());
     }
     far_writer.close();
     return counts;
   }
 
-  std::uint64_t copy(const StreamReader& from, const StreamWriter& to) const {
-    std::uint64_t count = 0;
+  void copy(const StreamReader& from, const StreamWriter& to, std::uint64_t& count,
+            asyncio::Timeout& idle) const {
     for (;;) {
-      const std::string data = next(from);
+      const std::string data = await(from.read(65536));
       if (data.empty()) break;
+      if (!idle.expired()) idle.reschedule(end_of_idleness());
       to.write(data);
       await(to.drain());  // who reads slowly is not sent more than fits
       count += data.size();
     }
     to.write_eof();
-    return count;
   }
 
-  std::string next(const StreamReader& from) const {
-    if (settings_.idle == seconds(0)) return await(from.read(65536));
-    return await(asyncio::wait_for(from.read(65536), settings_.idle));
+  std::optional<asyncio::nanoseconds> end_of_idleness() const {
+    if (settings_.idle == seconds(0)) return std::nullopt;
+    return asyncio::get_running_loop().time() + settings_.idle;
   }
 
   void say(const std::string& line) const {

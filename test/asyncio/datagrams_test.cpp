@@ -297,6 +297,21 @@ TEST_CASE("an endpoint whose descriptor other code has closed leaves the next fi
   CHECK(say.take() == "r:made r:lost(None) r:made r:lost(None)");
 }
 
+TEST_CASE("sock_recv takes a large datagram whole") {
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    const auto [one, other] = sockets::socketpair(AF_UNIX, SOCK_DGRAM);
+    const std::string large(300'000, 'd');
+    try {
+      one.send(large);
+    } catch (const fiber::OSError& error) {  // the machine's limit is lower
+      MESSAGE("SKIP: ", error.what());
+      return;
+    }
+    CHECK(await(loop.sock_recv(other, 1'000'000)) == large);
+  });
+}
+
 TEST_CASE("the descriptor of an endpoint is not for readers and writers of others") {
   Events say;
   asyncio::run([&] {

@@ -347,6 +347,11 @@ TEST_CASE("subprocess_exec: pipes, output, exit, in an order that is right") {
     CHECK_FALSE(transport.get_returncode());
     CHECK(transport.get_pid() > 0);
     CHECK_FALSE(static_cast<bool>(transport.get_pipe_transport(7)));
+    using fiber::NotImplementedError;
+    CHECK_THROWS_AS(transport.get_pipe_transport(1).write("x"), NotImplementedError);
+    CHECK_THROWS_AS(transport.get_pipe_transport(1).write_eof(), NotImplementedError);
+    CHECK_THROWS_AS(transport.get_pipe_transport(0).pause_reading(), NotImplementedError);
+    CHECK_THROWS_AS(transport.get_pipe_transport(0).resume_reading(), NotImplementedError);
     transport.get_pipe_transport(0).write("in\n");
     await(protocol->ended);
     CHECK(protocol->out == "<in>\n");

@@ -32,6 +32,7 @@ struct Buffered : asyncio::BufferedProtocol {
   void connection_made(const Transport&) override { say("made"); }
   std::span<char> get_buffer(std::ptrdiff_t hint) override {
     say("get(" + std::to_string(hint) + ")");
+    if (replace) replace();
     return {memory, size};
   }
   void buffer_updated(std::size_t count) override {
@@ -49,6 +50,7 @@ struct Buffered : asyncio::BufferedProtocol {
   char memory[4] = {};
   std::size_t size = sizeof memory;
   bool raises = false;
+  std::function<void()> replace;
 };
 
 // A test's actions on one end of a socketpair; the other end belongs to the protocol.
@@ -425,4 +427,36 @@ TEST_CASE("buffered protocol") {
   CHECK(events_of<Buffered>(ten, [](Buffered& p) { p.raises = true; }) ==
         "made connected get(-1) updated(abcd) handler:Fatal error: protocol.buffer_updated() call "
         "failed.:ValueError('updated') lost(ValueError)");
+}
+
+TEST_CASE("buffered protocol: get_buffer() that sets another protocol keeps its buffer meanwhile") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    loop.set_exception_handler(
+        [&](const asyncio::EventLoop&, const auto& context) { say("handler:" + context.message); });
+    const auto after = [&](const auto& make_next) {
+      auto [ours, peer] = sockets::socketpair();
+      auto [transport, protocol] = await(
+          loop.create_connection([&] { return std::make_shared<Buffered>(say); }, std::move(ours)));
+      protocol->replace = [&transport = transport, make_next] {
+        transport.set_protocol(make_next());
+      };
+      protocol.reset();  // the transport alone has it, as that of a server
+      peer.send("data");
+      for (int i = 0; i < 12; ++i) await(asyncio::sleep(0));
+      transport.abort();
+      await(asyncio::sleep(0));
+      return say.take();
+    };
+    CHECK(after([&] { return std::make_shared<Recorder>(say); }) ==
+          "made get(-1) handler:Fatal error: protocol.buffer_updated() call failed. "
+          "lost(RuntimeError)");
+    struct Counting : Buffered {
+      using Buffered::Buffered;
+      void buffer_updated(std::size_t count) override { say("next:" + std::to_string(count)); }
+    };
+    CHECK(after([&] { return std::make_shared<Counting>(say); }) ==
+          "made get(-1) next:4 lost(None)");
+  });
 }

@@ -241,6 +241,11 @@ TEST_CASE("create_connection waits in a task, and blocks elsewhere") {
     CHECK(sock.getpeername() == server.getsockname());
     CHECK(sock.getblocking());
   });
+  for (const char* source : {"", "localhost"}) {
+    const sockets::socket sock =
+        sockets::create_connection("127.0.0.1", port, {.source_address = {{source, 0}}});
+    CHECK(sock.getsockname().host() == "127.0.0.1");
+  }
   const int nobody = closed_port();
   CHECK_THROWS_AS(sockets::create_connection("127.0.0.1", nobody), fiber::ConnectionRefusedError);
   CHECK_THROWS_AS(sockets::create_connection("127.0.0.1", nobody, {.all_errors = true}),

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -19,6 +20,7 @@ namespace fs = std::filesystem;
 using asyncio::await;
 using asyncio::StreamReader;
 using asyncio::StreamWriter;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -154,6 +156,66 @@ TEST_CASE("dns_query asks as often as it is told, and gives up") {
     CHECK(result.errors.find("no answer from " + server + " to 3 questions") != std::string::npos);
     CHECK(protocol->asked == 3);
     transport.close();
+  });
+}
+
+TEST_CASE("dns_query refuses a name that is a long chain of pointers") {
+  asyncio::run([] {
+    struct Hostile : asyncio::DatagramProtocol {
+      void connection_made(const asyncio::DatagramTransport& its) override { transport = its; }
+      void datagram_received(std::string_view question,
+                             const asyncio::SocketAddress& from) override {
+        const auto two = [](std::size_t number) {
+          return std::string{static_cast<char>(number >> 8U), static_cast<char>(number & 255U)};
+        };
+        std::string answer(question);
+        answer.replace(2, 6, "\x81\x80" + two(1) + two(2));
+        constexpr std::size_t kPointers = 1900;
+        answer += two(0xc00c) + two(99) + two(1) + two(0) + two(60) + two(2 * kPointers);
+        std::size_t target = 12;  // the name of the question
+        for (std::size_t i = 0; i < kPointers; ++i) {
+          const std::size_t here = answer.size();
+          answer += two(0xc000 + target);
+          target = here;
+        }
+        answer += two(0xc000 + target) + two(1) + two(1) + two(0) + two(60) + two(0);
+        transport.sendto(answer, from);
+      }
+      asyncio::DatagramTransport transport;
+    };
+    const auto [transport, protocol] = await(asyncio::get_running_loop().create_datagram_endpoint(
+        [] { return std::make_shared<Hostile>(); },
+        asyncio::CreateDatagramEndpointOptions{.local_addr = {{"127.0.0.1", 0}}}));
+    const Result result = run("dns_query", {"--server", transport.sockname().text(), "x.example"});
+    CHECK(result.status == 1);
+    CHECK(result.errors == "dns_query: a name of the answer is too long\n");
+    transport.close();
+  });
+}
+
+TEST_CASE("port_forwarder counts a connection as idle only if neither side says anything") {
+  asyncio::run([] {
+    const auto far = await(asyncio::start_server(
+        [](StreamReader& reader, StreamWriter& writer) {
+          for (int i = 0; i < 8; ++i) {
+            writer.write("tick ");
+            await(asyncio::sleep(0.5s));
+          }
+          await(reader.read());
+          writer.close();
+        },
+        "127.0.0.1", 0));
+    const Serving forwarder(
+        "port_forwarder",
+        {"--idle", "3", "0", "127.0.0.1:" + std::to_string(far.sockets()[0].port())});
+    auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", forwarder.port()));
+    CHECK(await(reader.read()) == "tick tick tick tick tick tick tick tick ");
+    CHECK(forwarder.next_line().ends_with(": timed out\n"));
+    writer.close();
+    forwarder.stop();
+    far.close();
+    far.close_clients();
+    await(far.wait_closed());
   });
 }
 

@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -147,6 +149,69 @@ TEST_CASE("protocols over TLS: what eof_received throws is reported and ends the
           "client:made client:eof handler:Error calling eof_received():ValueError('eof') "
           "client:lost(ValueError)");
   }
+}
+
+TEST_CASE(
+    "buffered protocols over TLS: one buffer in each iteration, and what it wants in between") {
+  struct Buffered : asyncio::BufferedProtocol {
+    Buffered(Events& say, std::function<void(Buffered&)> action)
+        : say(say), action(std::move(action)) {}
+    void connection_made(const Transport& its) override { transport = its; }
+    std::span<char> get_buffer(std::ptrdiff_t) override { return memory; }
+    void buffer_updated(std::size_t count) override {
+      say(std::string(memory, count));
+      if (std::exchange(first, false)) action(*this);
+    }
+    bool eof_received() override {
+      say("eof");
+      return false;
+    }
+    Events& say;
+    std::function<void(Buffered&)> action;
+    char memory[3] = {};
+    bool first = true;
+    Transport transport;
+  };
+  Events say;
+  const auto events = [&](const std::function<void(Buffered&)>& action) {
+    asyncio::run([&] {
+      const auto loop = asyncio::get_running_loop();
+      std::shared_ptr<Side> serving;
+      const auto server =
+          await(loop.create_server([&] { return serving = std::make_shared<Side>(say, "server"); },
+                                   "127.0.0.1", 0, {.ssl = server_context()}));
+      const auto [transport, protocol] =
+          await(loop.create_connection([&] { return std::make_shared<Buffered>(say, action); },
+                                       "127.0.0.1", server.sockets().at(0).port(),
+                                       {.ssl = client_context(), .server_hostname = "localhost"}));
+      say.take();
+      serving->transport.write("abcdefgh");
+      serving->transport.close();
+      await(serving->lost);
+      for (int i = 0; i < 20; ++i) await(asyncio::sleep(0));
+      say("|");
+      if (!transport.is_closing()) transport.resume_reading();
+      for (int i = 0; i < 20; ++i) await(asyncio::sleep(0));
+      transport.abort();
+      server.close();
+      await(server.wait_closed());
+    });
+    std::string all = say.take();
+    for (std::size_t at = 0; (at = all.find("server:")) != all.npos;)
+      all.erase(at, all.find(' ', at) + 1 - at);
+    return all;
+  };
+  CHECK(events([](Buffered&) {}) == "abc def gh eof |");
+  CHECK(events([](Buffered& p) { p.transport.pause_reading(); }) == "abc | def gh eof");
+  CHECK(events([](Buffered& p) { p.transport.abort(); }) == "abc |");
+  CHECK(events([](Buffered& p) {
+          struct Next : asyncio::Protocol {
+            explicit Next(Events& say) : say(say) {}
+            void data_received(std::string_view data) override { say("next:" + std::string(data)); }
+            Events& say;
+          };
+          p.transport.set_protocol(std::make_shared<Next>(p.say));
+        }) == "abc next:defgh |");
 }
 
 TEST_CASE("loop.start_tls is refused on a lost connection, and while it is in progress") {
