@@ -5,17 +5,24 @@
 
 #include <cerrno>
 
+#include <pthread.h>
+
 namespace fiber::monkey::detail {
 
-// Closes a descriptor, if it is not -1, by libc's own close(); does not change errno.
+// Closes a descriptor, if it is not -1, by libc's own close(); does not change errno. No
+// pthread_cancel() ends the thread here, where nothing can be unwound.
 class Descriptor {
  public:
   explicit Descriptor(int fd) noexcept : fd_(fd) {}
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   ~Descriptor() {
+    if (fd_ < 0) return;
     const int error = errno;
-    if (fd_ >= 0) real().close(fd_);
+    int cancelable = 0;
+    ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
+    real().close(fd_);
+    ::pthread_setcancelstate(cancelable, nullptr);
     errno = error;
   }
   int get() const noexcept { return fd_; }

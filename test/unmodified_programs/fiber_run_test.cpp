@@ -39,7 +39,7 @@ TEST_CASE("main() runs in a task, with its arguments, and gives its status") {
 
 TEST_CASE("main() may end its thread alone, or be cancelled while it waits") {
   const std::string where = built("test/unmodified_programs-where");
-  for (const std::string how : {"pthread_exit", "pthread_cancel"}) {
+  for (const std::string how : {"pthread_exit", "pthread_cancel", "cancel_itself"}) {
     CAPTURE(how);
     const ChildResult plain = support::run_child({.program = where, .arguments = {"7", how}});
     const ChildResult in_task = run({where, "7", how});

@@ -1,5 +1,6 @@
 /* Says on which stack main() runs, and what it was given. With a second argument "pthread_exit" or
-   "pthread_cancel", its thread ends before the last one, by itself or by that one. */
+   "pthread_cancel", its thread ends before the last one, by itself or by that one; with
+   "cancel_itself" the request comes before the wait. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,7 @@
 
 static void clean_up(void* what) { printf("%s\n", (char*)what); }
 
-static int cancels;
+static int cancels, itself;
 
 static void* last_thread(void* main_thread) {
   if (cancels) pthread_cancel(*(pthread_t*)main_thread);
@@ -23,7 +24,8 @@ static void end_thread(void) {
   main_thread = pthread_self();
   if (pthread_create(&other, NULL, last_thread, &main_thread) != 0) return;
   pthread_cleanup_push(clean_up, "main() is cleaned up");
-  if (!cancels) pthread_exit(NULL);
+  if (itself) pthread_cancel(main_thread);
+  if (!cancels && !itself) pthread_exit(NULL);
   for (;;) sleep(3600);
   pthread_cleanup_pop(0);
 }
@@ -41,6 +43,7 @@ int main(int count, char** arguments) {
   printf("%s stack, %d arguments, LD_PRELOAD %s\n", found ? "the thread's" : "another", count - 1,
          getenv("LD_PRELOAD") != NULL ? getenv("LD_PRELOAD") : "unset");
   cancels = count > 2 && strcmp(arguments[2], "pthread_cancel") == 0;
-  if (cancels || (count > 2 && strcmp(arguments[2], "pthread_exit") == 0)) end_thread();
+  itself = count > 2 && strcmp(arguments[2], "cancel_itself") == 0;
+  if (cancels || itself || (count > 2 && strcmp(arguments[2], "pthread_exit") == 0)) end_thread();
   return count > 1 ? atoi(arguments[1]) : 0;
 }
