@@ -1,5 +1,7 @@
 #include <fiber/requests.hpp>
 
+#include <fiber/exceptions.hpp>
+#include <fiber/http/set_cookie.hpp>
 #include <fiber/http/text.hpp>
 #include <fiber/http/transfer.hpp>
 #include <fiber/http/url.hpp>
@@ -16,6 +18,29 @@ namespace {
 // The most bytes of a streamed body that may wait for the reader.
 constexpr std::size_t stream_buffer = 256 * 1024;
 
+// Returns the session's parameters, with the values of the request's where both have a name. Python:
+// merge_setting().
+Params merged(const Params& of_session, const Params& of_request) {
+  Params all;
+  const auto put = [&](const std::string& name) {
+    for (const auto& one : of_request)
+      if (one.first == name) all.push_back(one);
+  };
+  const auto has = [](const Params& params, const std::string& name) {
+    return std::any_of(params.begin(), params.end(),
+                       [&](const auto& one) { return one.first == name; });
+  };
+  for (const auto& one : of_session) {
+    if (!has(of_request, one.first))
+      all.push_back(one);
+    else if (!has(all, one.first))
+      put(one.first);
+  }
+  for (const auto& one : of_request)
+    if (!has(of_session, one.first)) all.push_back(one);
+  return all;
+}
+
 void check_timeout(const char* name, const std::optional<http::Seconds>& timeout) {
   if (timeout && !(timeout->count() > 0))
     throw ValueError("Attempted to set " + std::string(name) + " timeout to " +
@@ -29,10 +54,11 @@ Verify from_environment() {
   return true;
 }
 
-void check_file(const char* what, const std::string& path) {
+// `what`: "the TLS key file"
+void check_file(const std::string& what, const std::string& path) {
   struct stat status;
   if (path.find('\0') != path.npos || ::stat(path.c_str(), &status) != 0)
-    throw OSError(std::string("Could not find the TLS ") + what + " file, invalid path: " + path);
+    throw OSError("Could not find " + what + ", invalid path: " + path);
 }
 
 bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) {
@@ -81,9 +107,8 @@ const HTTPAdapter& Session::get_adapter(std::string_view url) const {
 // options.
 PreparedRequest Session::prepare(std::string_view method, std::string_view url,
                                  Options& options) const {
-  Params all_params = params;
-  all_params.insert(all_params.end(), options.params.begin(), options.params.end());
-  PreparedRequest request{http::upper(method), http::prepare_url(url, all_params), headers, {}};
+  PreparedRequest request{
+      http::upper(method), http::prepare_url(url, merged(params, options.params)), headers, {}};
   request.headers.update(options.headers);
   if (!options.files.empty())
     request.body = encode_files(options.files, options.data);
@@ -111,8 +136,8 @@ Response Session::request(std::string_view method, std::string_view url, Options
   check_timeout("connect", options.timeout.connect);
   check_timeout("read", options.timeout.read);
   const Cert& certificate = options.cert ? options.cert : cert;
-  if (certificate) check_file("certificate", certificate.certificate());
-  if (!certificate.key().empty()) check_file("key", certificate.key());
+  if (certificate) check_file("the TLS certificate file", certificate.certificate());
+  if (!certificate.key().empty()) check_file("the TLS key file", certificate.key());
   const Auth& asked = options.auth ? options.auth : auth;
   const Verify& asked_verify = options.verify ? *options.verify : verify;
   Params all_proxies = proxies;
@@ -120,6 +145,11 @@ Response Session::request(std::string_view method, std::string_view url, Options
   const bool in_memory = !options.stream && !options.stream_to;
   try {
     PreparedRequest prepared = prepare(method, url, options);
+    const Verify checks = trust_env && asked_verify.check() && asked_verify.bundle().empty()
+                              ? from_environment()
+                              : asked_verify;
+    if (prepared.url.starts_with("https:") && !checks.bundle().empty())
+      check_file("a suitable TLS CA certificate bundle", checks.bundle());
     auto stream = std::make_shared<Response::Stream>(
         core_,
         http::Outgoing{
@@ -130,9 +160,7 @@ Response Session::request(std::string_view method, std::string_view url, Options
             .body = std::move(prepared.body),
             .cookies = std::move(options.cookies),
             .auth = asked.basic(),
-            .verify = trust_env && asked_verify.check() && asked_verify.bundle().empty()
-                          ? from_environment()
-                          : asked_verify,
+            .verify = checks,
             .follow_redirects = options.allow_redirects.value_or(true),
             .max_redirects = max_redirects,
             .connect_timeout = options.timeout.connect,
@@ -172,6 +200,18 @@ Response Session::request(std::string_view method, std::string_view url, Options
 }
 
 Params Session::cookies() const { return core()->shared->cookies().names_and_values(); }
+
+void Session::set_cookie(std::string name, std::string value, const SetCookieOptions& where) const {
+  http::check_cookie(name, value);
+  const bool dotted = where.domain.starts_with('.');
+  core()->shared->cookies().add({.name = std::move(name),
+                                 .value = std::move(value),
+                                 .domain = http::lower(where.domain.substr(dotted ? 1 : 0)),
+                                 .host_only = !dotted && !where.domain.empty(),
+                                 .path = where.path});
+}
+
+void Session::clear_cookies() const { core()->shared->cookies().clear(); }
 
 void Session::close() { core()->close(); }
 

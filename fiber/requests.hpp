@@ -106,12 +106,19 @@ struct Options {
   std::optional<std::size_t> max_body_size = {};
 };
 
+/// Where a cookie goes: "" is every host, ".example.com" that domain with all below it,
+/// "example.com" that host alone.
+struct SetCookieOptions {
+  std::string domain = {};
+  std::string path = "/";
+};
+
 /// Keeps connections and cookies between requests, and the arguments that all requests share.
 /// get(), post() and so on, from http::Verbs, call request(). The functions of a session that was
 /// moved from throw ValueError. Python: requests.Session.
 class FIBER_API Session : public http::Verbs<Session, Options> {
  public:
-  CaseInsensitiveDict headers;  ///< has User-Agent and Accept at first
+  CaseInsensitiveDict headers;  ///< has User-Agent and Accept at first; both may be erased
   Params params;
   Auth auth;
   Params proxies;
@@ -136,7 +143,7 @@ class FIBER_API Session : public http::Verbs<Session, Options> {
   /// Throws, before anything is sent, MissingSchema, InvalidSchema, InvalidURL, InvalidHeader,
   /// InvalidProxyURL, InvalidJSONError (json: NaN, an infinity, a string that is not UTF-8),
   /// ValueError (timeout, `files` beside bytes), NotImplementedError (`files` beside a source that
-  /// is read while it is sent), OSError (cert); then ConnectionError, SSLError, ProxyError,
+  /// is read while it is sent), OSError (cert, verify); then ConnectionError, SSLError, ProxyError,
   /// ConnectTimeout, ReadTimeout, TooManyRedirects, InvalidSchema (redirect), InvalidHeader (two
   /// lengths, Retry-After), ChunkedEncodingError, ContentDecodingError (also for max_body_size),
   /// RetryError, UnrewindableBodyError, and the exceptions of hooks, `auth` and the source of
@@ -152,6 +159,11 @@ class FIBER_API Session : public http::Verbs<Session, Options> {
 
   /// Returns the session's cookies, as names and values.
   Params cookies() const;
+  /// Sets a cookie. Throws ValueError for a name or value with characters that end it. Python:
+  /// session.cookies.set(name, value, domain=, path=).
+  void set_cookie(std::string name, std::string value, const SetCookieOptions& where = {}) const;
+  /// Python: session.cookies.clear().
+  void clear_cookies() const;
   /// Closes idle connections. The session remains usable, as in Python.
   void close();
 

@@ -8,10 +8,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <fstream>
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace fiber::aiohttp {
@@ -40,14 +42,16 @@ http::CookiePlace place_of(std::string_view text) {
   return http::cookie_place(url);
 }
 
-void check(const std::string& name, const std::string& value) {
-  const auto fits = [](const std::string& text, std::string_view without) {
-    return std::none_of(text.begin(), text.end(), [&](unsigned char c) {
-      return c < ' ' || c == 127 || without.find(static_cast<char>(c)) != without.npos;
-    });
-  };
-  if (name.empty() || !fits(name, "=; ,\"")) throw ValueError("Illegal key '" + name + "'");
-  if (!fits(value, ";")) throw ValueError("Illegal value of the cookie '" + name + "'");
+// Returns 0, or an errno.
+int write_all(int descriptor, std::string_view text) noexcept {
+  while (!text.empty()) {
+    const ssize_t written = ::write(descriptor, text.data(), text.size());
+    if (written >= 0)
+      text.remove_prefix(static_cast<std::size_t>(written));
+    else if (errno != EINTR)
+      return errno;
+  }
+  return 0;
 }
 
 }  // namespace
@@ -63,7 +67,7 @@ void CookieJar::update_cookies(const http::Params& cookies, std::string_view res
     cookie.host_only = true;
     cookie.path = http::default_cookie_path(place.path);
   }
-  for (const auto& [name, value] : cookies) check(name, value);
+  for (const auto& [name, value] : cookies) http::check_cookie(name, value);
   for (const auto& [name, value] : cookies) {
     cookie.name = name;
     cookie.value = value;
@@ -101,17 +105,18 @@ void CookieJar::save(const std::string& path) const {
   std::string text = "# Netscape HTTP Cookie File\n# https://curl.se/docs/http-cookies.html\n\n";
   for (const http::Cookie& cookie : state_->store().all())
     text += http::netscape_line(cookie) + "\n";
-  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  // A new file takes the place of the old one once it is whole: a full disk loses no cookie, and
+  // nobody reads them who could read the old file.
+  struct stat found {};
+  const bool replaces = ::lstat(path.c_str(), &found) != 0 || S_ISREG(found.st_mode);
+  std::string made = path + ".XXXXXX";
+  const int descriptor = replaces ? ::mkostemp(made.data(), O_CLOEXEC)
+                                  : ::open(path.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
   if (descriptor < 0) raise_os_error(errno, "'" + path + "'");
-  int error = 0;
-  for (std::string_view rest = text; !rest.empty() && error == 0;) {
-    const ssize_t written = ::write(descriptor, rest.data(), rest.size());
-    if (written >= 0)
-      rest.remove_prefix(static_cast<std::size_t>(written));
-    else if (errno != EINTR)
-      error = errno;
-  }
+  int error = write_all(descriptor, text);
   if (::close(descriptor) != 0 && error == 0) error = errno;
+  if (replaces && error == 0 && ::rename(made.c_str(), path.c_str()) != 0) error = errno;
+  if (replaces && error != 0) ::unlink(made.c_str());
   if (error != 0) raise_os_error(error, "'" + path + "'");
 }
 

@@ -195,7 +195,17 @@ ClientResponse SessionCore::through_middlewares(http::Outgoing outgoing,
   const auto begin = http::Transfer::Clock::now();
   http::make_ready(outgoing);
   const std::string first_url = outgoing.url;
-  ClientHandler handler = [&](ClientRequest& request) {
+  // A handler refers to this call's variables: one that was kept must not be called later.
+  const auto over = std::make_shared<bool>(false);
+  struct End {
+    bool& over;
+    ~End() { over = true; }
+  } const end{*over};
+  const auto check_time = [over] {
+    if (*over) throw RuntimeError("a ClientHandler was called after its request had ended");
+  };
+  ClientHandler handler = [&, check_time](ClientRequest& request) {
+    check_time();
     http::Outgoing hop = outgoing;
     hop.method = request.method;
     hop.headers = request.headers;
@@ -211,7 +221,9 @@ ClientResponse SessionCore::through_middlewares(http::Outgoing outgoing,
     }
   };
   for (auto middleware = middlewares.rbegin(); middleware != middlewares.rend(); ++middleware)
-    handler = [&middleware = *middleware, next = std::move(handler)](ClientRequest& request) {
+    handler = [&middleware = *middleware, next = std::move(handler),
+               check_time](ClientRequest& request) {
+      check_time();
       return middleware(request, next);
     };
 

@@ -109,7 +109,11 @@ class FIBER_API CleanupContext {
     entries_.push_back([function = std::decay_t<F>(std::forward<F>(function))](
                            Application& app) mutable -> std::function<void()> {
       auto generator = function(app);
-      static_cast<void>(generator.next());
+      try {
+        static_cast<void>(generator.next());
+      } catch (const StopIteration&) {
+        throw RuntimeError("a generator of cleanup_ctx has ended without a 'yield'");
+      }
       return [generator]() mutable {
         try {
           static_cast<void>(generator.next());

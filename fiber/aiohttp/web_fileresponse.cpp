@@ -95,7 +95,8 @@ FileResponseObject::~FileResponseObject() {
 }
 
 // Evaluates conditions (RFC 9110, section 13.2.2). Returns true if the response has no body.
-bool FileResponseObject::answered_by_conditions(Request& request, const struct stat& status) {
+bool FileResponseObject::answered_by_conditions(Request& request, const struct stat& status,
+                                                bool coded) {
   const std::string etag = etag_of(status);
   const CIMultiDictProxy& given = request.headers();
   const std::int64_t modified = status.st_mtim.tv_sec;
@@ -115,7 +116,7 @@ bool FileResponseObject::answered_by_conditions(Request& request, const struct s
     fresh = true;
   if (!fresh) return false;
   this->status = 304;
-  headers.set("ETag", "\"" + etag + "\"");
+  headers.set("ETag", (coded ? "W/\"" : "\"") + etag + "\"");
   headers.set("Last-Modified", http::format_date(modified));
   return true;
 }
@@ -173,10 +174,12 @@ void FileResponseObject::prepare(Request& request) {
     }
   }
   if (packed) headers.set("Vary", "Accept-Encoding");
-  if (answered_by_conditions(request, status)) return ResponseObject::prepare(request);
+  // What is compressed on the way has other bytes than the file: no ranges, and a weak tag.
+  const bool coded = !packed && suitable_coding(request) != ContentCoding::identity;
+  if (answered_by_conditions(request, status, coded)) return ResponseObject::prepare(request);
   std::int64_t start = 0;
   std::int64_t count = status.st_size;
-  if (!pick_range(request, status, start, count)) {
+  if (!coded && !pick_range(request, status, start, count)) {
     headers.set("Content-Range", "bytes */" + std::to_string(status.st_size));
     this->status = 416;
     length = 0;
@@ -189,9 +192,9 @@ void FileResponseObject::prepare(Request& request) {
              content_type.empty()) {
     content_type = "application/gzip";
   }
-  headers.set("ETag", "\"" + etag_of(status) + "\"");
+  headers.set("ETag", (coded ? "W/\"" : "\"") + etag_of(status) + "\"");
   headers.set("Last-Modified", http::format_date(status.st_mtim.tv_sec));
-  headers.set("Accept-Ranges", "bytes");
+  if (!coded) headers.set("Accept-Ranges", "bytes");
   // A coding that is chosen by prepare() takes the length away.
   if (!chunked) length = static_cast<std::uint64_t>(count);
   std::string& out = make_head(request);

@@ -27,7 +27,7 @@ class FileResponseObject final : public ResponseObject {
   ~FileResponseObject() override;
 
  private:
-  bool answered_by_conditions(Request& request, const struct stat& status);
+  bool answered_by_conditions(Request& request, const struct stat& status, bool coded);
   bool pick_range(Request& request, const struct stat& status, std::int64_t& start,
                   std::int64_t& count);
   void send_file(Request& request, int fd, std::int64_t start, std::int64_t count);

@@ -82,15 +82,19 @@ detail::RequestExtras& Request::extras() const {
 std::string_view Request::method() const noexcept { return head_->method; }
 HttpVersion Request::version() const noexcept { return {1, head_->version - 10}; }
 
+// Returns the size of "http://h:1" in a target that begins so, 0 for all others.
+std::size_t Request::size_of_origin() const noexcept {
+  const std::string_view target = head_->target;
+  if (target.starts_with('/')) return 0;
+  const std::size_t scheme = target.find("://");
+  if (scheme == std::string_view::npos || scheme > target.find_first_of("/?")) return 0;
+  return std::min(target.find_first_of("/?", scheme + 3), target.size());
+}
+
 // Returns the target as it was sent, without scheme and host.
 std::string_view Request::raw_path() const noexcept {
-  std::string_view target = head_->target;
-  if (target.starts_with('/')) return target;
-  const std::size_t scheme = target.find("://");
-  if (scheme == std::string_view::npos || scheme > target.find_first_of("/?")) return target;
-  const std::size_t path = target.find_first_of("/?", scheme + 3);
-  if (path == std::string_view::npos) return "/";
-  return target.substr(path);
+  const std::string_view path = head_->target.substr(size_of_origin());
+  return path.empty() ? "/" : path;
 }
 std::string_view Request::path_qs() const noexcept { return raw_path(); }
 
@@ -132,12 +136,13 @@ Application Request::app() const {
 std::string_view Request::scheme() const noexcept {
   return connection_->secure() ? "https" : "http";
 }
-std::string_view Request::host() const { return headers_.get("Host"); }
+// A target with a host of its own takes the place of the field Host (RFC 9112, 3.2.2).
+std::string_view Request::host() const {
+  return size_of_origin() == 0 ? headers_.get("Host") : http::split_url(head_->target).host;
+}
 const std::string& Request::remote() const { return connection_->remote(); }
 std::string Request::url() const {
-  // A target with a host of its own takes the place of the field Host (RFC 9112, 3.2.2).
-  if (!head_->target.starts_with('/') && raw_path() != head_->target)
-    return std::string(head_->target);
+  if (size_of_origin() != 0) return std::string(head_->target);
   return std::string(scheme()) + "://" + std::string(host()) + std::string(path_qs());
 }
 
@@ -287,6 +292,14 @@ std::string text_of(const BodyPartReader& part, std::string data) {
                                                                  : http::valid_utf8(data);
 }
 
+// Tells the empty name from none.
+bool is_named(const BodyPartReader& part) {
+  const http::MediaType disposition =
+      http::parse_media_type(part.headers.get("Content-Disposition"));
+  return std::any_of(disposition.parameters.begin(), disposition.parameters.end(),
+                     [](const auto& one) { return http::equal_ignoring_case(one.first, "name"); });
+}
+
 }  // namespace
 
 void Request::read_multipart_form() {
@@ -305,7 +318,8 @@ void Request::read_multipart_form() {
   while (auto part = asyncio::await(reader.next())) {
     if (fields.size() == kMostParts)
       throw HTTPBadRequest({.text = "400: a form has more than 1000 parts"});
-    if (part->name.empty()) throw RequestPayloadError("a part of a form has no name");
+    if (part->name.empty() && !is_named(*part))
+      throw RequestPayloadError("a part of a form has no name");
     const auto count = [&](std::size_t size) {
       total += size;
       if (most != 0 && total > most) throw HTTPRequestEntityTooLarge(most, total);

@@ -133,7 +133,8 @@ class FIBER_API Request {
 
   std::string_view scheme() const noexcept;  ///< "http" or "https"
   bool secure() const noexcept { return scheme() == "https"; }
-  std::string_view host() const;  ///< the field Host
+  /// The field Host; of a target with a host of its own, that host without its port, as in Python.
+  std::string_view host() const;
   /// Returns the address of the peer, "" for a Unix socket.
   const std::string& remote() const;
   std::string url() const;  ///< scheme, host and path_qs
@@ -200,6 +201,7 @@ class FIBER_API Request {
 
   Request(detail::Connection& connection, const http::Head& head,
           UrlMappingMatchInfo& match_info) noexcept;
+  std::size_t size_of_origin() const noexcept;
   const std::string& read_all();
   std::string decoded();
   const Form& read_form();

@@ -23,6 +23,9 @@ namespace {
 void check_status(int status) {
   if (status < 100 || status > 999)
     throw ValueError("a status has three digits, not " + std::to_string(status));
+  if (status < 200)
+    throw ValueError("the status " + std::to_string(status) +
+                     " announces another response: a handler's is from 200 on");
 }
 
 template <class Object, class Options>
@@ -40,6 +43,13 @@ BodyResponseObject& with_body(ResponseObject& object) noexcept {
   return static_cast<BodyResponseObject&>(object);
 }
 
+// A type without a charset would be read in the receiver's own.
+void say_charset(CIMultiDict& headers) {
+  const std::string& type = headers["Content-Type"];
+  if (http::parse_media_type(type).parameter("charset").empty())
+    headers.set("Content-Type", type + "; charset=utf-8");
+}
+
 ResponseRef make_response(ResponseOptions& options) {
   if (options.body && options.text) throw ValueError("body and text are not allowed together");
   const bool typed = !options.content_type.empty() || !options.charset.empty();
@@ -55,6 +65,7 @@ ResponseRef make_response(ResponseOptions& options) {
   if (options.text) {
     object.body = std::move(*options.text);
     object.has_body = true;
+    if (object.headers.contains("Content-Type")) say_charset(object.headers);
     if (object.charset.empty()) object.charset = "utf-8";
     if (object.content_type.empty()) object.content_type = "text/plain";
   } else if (options.body) {

@@ -18,15 +18,15 @@ void append_number(std::string& out, std::uint64_t number) {
   out.append(text, end);
 }
 
-// Returns "Date: …\r\nServer: …\r\n", which is made once a second.
-const std::string& date_and_server() {
+// Returns "Date: …\r\n", which is made once a second.
+const std::string& date_line() {
   thread_local std::string text;
   thread_local std::int64_t made = -1;
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
   if (now.tv_sec != made) {
     made = now.tv_sec;
-    text = "Date: " + http::format_date(made) + "\r\nServer: fiber\r\n";
+    text = "Date: " + http::format_date(made) + "\r\n";
   }
   return text;
 }
@@ -96,11 +96,13 @@ void ResponseObject::append_head(Request& request, std::optional<std::size_t> bo
   append_status(out, version);
   bool has_type = false;
   bool has_date = false;
+  bool has_server = false;
   bool has_connection = false;
   for (const auto& [name, value] : headers) {
     switch (known(name)) {
       case Known::type: has_type = true; break;
       case Known::date: has_date = true; break;
+      case Known::server: has_server = true; break;
       case Known::connection: has_connection = true; break;
       case Known::length:
         if (!length) length = length_of(value);
@@ -155,10 +157,8 @@ void ResponseObject::append_head(Request& request, std::optional<std::size_t> bo
     if (closes_ && version >= 11) out += "Connection: close\r\n";
     if (!closes_ && version < 11) out += "Connection: keep-alive\r\n";
   }
-  if (has_date)
-    out += "Server: fiber\r\n";
-  else
-    out += date_and_server();
+  if (!has_date) out += date_line();
+  if (!has_server) out += "Server: fiber\r\n";
   out += "\r\n";
 }
 
@@ -177,23 +177,25 @@ void ResponseObject::check_request(const Request& request) const {
     throw RuntimeError("this response was sent to another request: make one for each");
 }
 
+// Returns the coding that choose_coding() would choose.
+ContentCoding ResponseObject::suitable_coding(const Request& request) const {
+  if (!compresses || headers.contains("Content-Encoding")) return ContentCoding::identity;
+  if (coding) return *coding;
+  const auto accepted = request.headers().getall("Accept-Encoding");
+  const int deflate = http::coding_weight(accepted, "deflate");
+  const int gzip = http::coding_weight(accepted, "gzip");
+  const int identity = http::coding_weight(accepted, "identity");
+  if (deflate > 0 && deflate >= std::max(gzip, identity)) return ContentCoding::deflate;
+  return gzip > 0 && gzip >= identity ? ContentCoding::gzip : ContentCoding::identity;
+}
+
 std::optional<http::Wrapping> ResponseObject::choose_coding(const Request& request) {
-  if (!compresses || headers.contains("Content-Encoding")) return std::nullopt;
-  std::optional<ContentCoding> chosen = coding;
-  if (!chosen) {
-    const auto accepted = request.headers().getall("Accept-Encoding");
-    const int deflate = http::coding_weight(accepted, "deflate");
-    const int gzip = http::coding_weight(accepted, "gzip");
-    const int identity = http::coding_weight(accepted, "identity");
-    if (deflate > 0 && deflate >= std::max(gzip, identity))
-      chosen = ContentCoding::deflate;
-    else if (gzip > 0 && gzip >= identity)
-      chosen = ContentCoding::gzip;
-    if (!headers.contains("Vary")) headers.set("Vary", "Accept-Encoding");
-  }
-  if (!chosen || *chosen == ContentCoding::identity) return std::nullopt;
-  headers.set("Content-Encoding", *chosen == ContentCoding::gzip ? "gzip" : "deflate");
-  return *chosen == ContentCoding::gzip ? http::Wrapping::gzip : http::Wrapping::zlib;
+  const ContentCoding chosen = suitable_coding(request);
+  const bool depends = compresses && !coding && !headers.contains("Content-Encoding");
+  if (depends && !headers.contains("Vary")) headers.set("Vary", "Accept-Encoding");
+  if (chosen == ContentCoding::identity) return std::nullopt;
+  headers.set("Content-Encoding", chosen == ContentCoding::gzip ? "gzip" : "deflate");
+  return chosen == ContentCoding::gzip ? http::Wrapping::gzip : http::Wrapping::zlib;
 }
 
 void ResponseObject::prepare(Request& request) {

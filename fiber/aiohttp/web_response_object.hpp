@@ -67,6 +67,7 @@ class ResponseObject : public core::Counted<ResponseObject> {
   /// Whether the status or the request's method forbids a body.
   bool bodiless(const Request& request) const noexcept;
   /// Returns a coding that the request accepts; nothing for no compression.
+  ContentCoding suitable_coding(const Request& request) const;
   std::optional<http::Wrapping> choose_coding(const Request& request);
 
   /// Throws ConnectionResetError once the request is over.

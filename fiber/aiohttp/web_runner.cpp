@@ -67,7 +67,8 @@ struct RunnerObject {
     await(server->shutdown(options.shutdown_timeout));
     if (app) step([&] { await(app->cleanup()); });
     for (const auto& site : sites)
-      if (site->listening) await(site->listening.wait_closed());
+      if (site->listening) stopped.push_back(site->listening);
+    for (const asyncio::Server& server : std::exchange(stopped, {})) await(server.wait_closed());
     sites.clear();
     if (errors.size() == 1) std::rethrow_exception(errors.front());
     if (!errors.empty()) throw CleanupError(std::move(errors));
@@ -77,6 +78,7 @@ struct RunnerObject {
   std::optional<Server> server;
   RunnerOptions options;
   std::vector<std::shared_ptr<SiteObject>> sites;
+  std::vector<asyncio::Server> stopped;  ///< their connections may go on
   bool ready = false;
 };
 
@@ -128,7 +130,12 @@ void SiteObject::start(const std::shared_ptr<SiteObject>& self) {
 }
 
 void SiteObject::stop() {
-  if (listening) listening.close();
+  if (!listening) return;
+  listening.close();
+  const std::shared_ptr<RunnerObject> runner = owner.lock();
+  if (!runner || !runner->ready) return;  // clean_up() waits for its end
+  std::erase_if(runner->sites, [this](const auto& site) { return site.get() == this; });
+  runner->stopped.push_back(std::exchange(listening, {}));
 }
 
 namespace {

@@ -41,6 +41,18 @@ void allow(std::vector<std::string>& allowed, const ResourceObject& resource) {
       allowed.push_back(route->method());
 }
 
+// Whether the name consists of identifiers with `.`, `:` or `-` between them.
+bool is_route_name(std::string_view name) noexcept {
+  for (bool first = true; !name.empty(); name.remove_prefix(1)) {
+    const char c = name.front();
+    const bool separates = c == '.' || c == ':' || c == '-';
+    if (separates ? first : !(first ? is_name_start(c) : is_name(c))) return false;
+    if (separates && name.size() == 1) return false;
+    first = separates;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::string normalized_path(std::string_view raw) {
@@ -178,6 +190,13 @@ const AbstractRoute* ResourceObject::route_for(std::string_view method) const no
 }
 
 std::string ResourceObject::url_for(const std::map<std::string, std::string>& values) const {
+  if (kind == Kind::prefix) {
+    const auto file = values.find("filename");
+    if (file == values.end()) throw LookupError("'filename'");
+    const std::string_view name =
+        std::string_view(file->second).substr(file->second.starts_with('/'));
+    return path + "/" + http::quote(name, kSafe);
+  }
   if (kind != Kind::dynamic) return path;
   std::string url;
   for (const Part& part : parts) {
@@ -237,6 +256,10 @@ UrlDispatcher::~UrlDispatcher() = default;
 Resource UrlDispatcher::add_resource(std::string_view path, std::string_view name) {
   if (object_->frozen)
     throw RuntimeError("Cannot register a resource into frozen router: the application runs");
+  if (!name.empty() && !detail::is_route_name(name))
+    throw ValueError("Incorrect route name '" + std::string(name) +
+                     "', the name should be a sequence of identifiers separated by dash, dot or "
+                     "colon");
   auto made = std::make_unique<detail::ResourceObject>(path, name);
   if (!object_->resources.empty()) {
     detail::ResourceObject& last = *object_->resources.back();

@@ -220,7 +220,7 @@ WSMessage WebSocketObject::receive_once() {
     } catch (const ConnectionError&) {
       return fail(static_cast<int>(WSCloseCode::abnormal_closure), std::current_exception());
     }
-    if (closed_) return {.type = WSMsgType::closing};
+    if (closed_) return {.type = in_close_ ? WSMsgType::closing : WSMsgType::closed};
     if (!message) {
       if (frames_.fault() != 0)
         return fail(frames_.fault(),

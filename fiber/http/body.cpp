@@ -3,7 +3,9 @@
 #include <fiber/exceptions.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <istream>
+#include <limits>
 #include <mutex>
 
 namespace fiber::http {
@@ -47,6 +49,8 @@ class StreamSource : public BodySource {
     }
     const auto end = stream_->tellg();
     stream_->seekg(start_);
+    constexpr auto kLast = std::numeric_limits<std::streamoff>::max();
+    if (end == std::istream::pos_type(kLast)) raise_os_error(EISDIR, "The stream to send");
     if (end >= start_) size_ = static_cast<std::uint64_t>(end - start_);
   }
 

@@ -12,6 +12,10 @@
 namespace fiber::http {
 namespace {
 
+// Values that are nested deeper are refused: nlohmann's dump() and copies are recursive, and a
+// fiber's stack is small. Python has such a limit, too.
+constexpr std::size_t kMostNested = 500;
+
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // The result of a scan: the beginning of Python's message, and the offset of the byte at fault.
@@ -55,6 +59,8 @@ class Scanner {
   // Scans a scalar, or the beginning of an array or object with its first value.
   void value() {
     for (;;) {
+      if (open_.size() == kMostNested && (is('{') || is('[')))
+        throw Stop{"Arrays and objects are nested more than 500 deep", at_};
       if (is('{')) {
         ++at_;
         space();
@@ -247,7 +253,25 @@ JsonFault json_fault(std::string_view text) {
 namespace detail {
 
 bool may_be_json(std::string_view text) noexcept {
-  return text.find('\0') == text.npos && !text.starts_with("\xEF\xBB\xBF");
+  if (text.find('\0') != text.npos || text.starts_with("\xEF\xBB\xBF")) return false;
+  std::size_t depth = 0;
+  bool quoted = false;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    switch (text[at]) {
+      case '"': quoted = !quoted; break;
+      case '\\': ++at; break;
+      case '[':
+      case '{':
+        if (!quoted && ++depth > kMostNested) return false;
+        break;
+      case ']':
+      case '}':
+        if (!quoted && depth > 0) --depth;
+        break;
+      default: break;
+    }
+  }
+  return true;
 }
 
 void JsonWriter::separate() {

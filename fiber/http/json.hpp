@@ -131,7 +131,7 @@ concept JsonValue = requires(const Value& value) {
   value.is_number_float();
 };
 
-// Returns false for a text that nlohmann's parser accepts and Python refuses.
+// Returns false for a text that nlohmann's parser accepts and json_fault() has words for.
 FIBER_API bool may_be_json(std::string_view text) noexcept;
 
 /// Returns `text` parsed. If `text` is not JSON, calls `refuse(text)`, which throws.
@@ -181,7 +181,8 @@ class FIBER_API Json {
 };
 
 /// Returns why `text`, which is UTF-8, is not JSON. Python's NaN and Infinity are no JSON, nor are
-/// numbers beyond the range of double and halves of surrogate pairs.
+/// numbers beyond the range of double and halves of surrogate pairs. Values that are nested more
+/// than 500 deep are refused, too: code that copies them recursively would need a large stack.
 FIBER_API JsonFault json_fault(std::string_view text);
 
 }  // namespace fiber::http

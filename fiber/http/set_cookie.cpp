@@ -1,5 +1,6 @@
 #include <fiber/http/set_cookie.hpp>
 
+#include <fiber/exceptions.hpp>
 #include <fiber/http/headers.hpp>
 #include <fiber/http/text.hpp>
 #include <fiber/http/url.hpp>
@@ -277,10 +278,22 @@ std::optional<Cookie> parse_set_cookie(std::string_view field, const CookiePlace
   return cookie;
 }
 
+void check_cookie(const std::string& name, const std::string& value) {
+  const auto fits = [](const std::string& text, std::string_view without) {
+    return std::none_of(text.begin(), text.end(), [&](unsigned char c) {
+      return c < ' ' || c == 127 || without.find(static_cast<char>(c)) != without.npos;
+    });
+  };
+  if (name.empty() || !fits(name, "=; ,\"")) throw ValueError("Illegal key '" + name + "'");
+  if (!fits(value, ";")) throw ValueError("Illegal value of the cookie '" + name + "'");
+}
+
 std::string netscape_line(const Cookie& cookie) {
   std::string line(cookie.http_only ? http_only_mark : "");
   if (!cookie.host_only && !cookie.domain.empty()) line += '.';
-  line += cookie.domain + (cookie.host_only ? "\tFALSE\t" : "\tTRUE\t") + cookie.path;
+  // The flag says whether the domain begins with a dot: http.cookiejar refuses any other.
+  const bool dotted = !cookie.host_only && !cookie.domain.empty();
+  line += cookie.domain + (dotted ? "\tTRUE\t" : "\tFALSE\t") + cookie.path;
   return line + (cookie.secure ? "\tTRUE\t" : "\tFALSE\t") + std::to_string(cookie.expires) + "\t" +
          cookie.name + "\t" + cookie.value;
 }
@@ -301,6 +314,7 @@ std::optional<Cookie> parse_netscape_line(std::string_view line) {
   for (const std::string_view field : fields)
     if (std::any_of(field.begin(), field.end(), is_control)) return std::nullopt;
   const auto is_flag = [](std::string_view field) { return field == "TRUE" || field == "FALSE"; };
+  if (fields[4].empty()) fields[4] = "0";  // as http.cookiejar writes the end of a session
   const auto number =
       std::from_chars(fields[4].data(), fields[4].data() + fields[4].size(), cookie.expires);
   if (!is_flag(fields[1]) || !is_flag(fields[3]) || fields[5].empty() || number.ec != std::errc() ||
@@ -308,7 +322,7 @@ std::optional<Cookie> parse_netscape_line(std::string_view line) {
     return std::nullopt;
   while (fields[0].starts_with('.')) fields[0].remove_prefix(1);
   cookie.domain = lower(fields[0]);
-  cookie.host_only = fields[1] == "FALSE";
+  cookie.host_only = fields[1] == "FALSE" && !cookie.domain.empty();
   cookie.path = fields[2].starts_with('/') ? fields[2] : "/";
   cookie.secure = fields[3] == "TRUE";
   cookie.name = fields[5];

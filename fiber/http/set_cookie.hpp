@@ -58,6 +58,9 @@ bool is_sent_to(const Cookie& cookie, const CookiePlace& to);
 // address, or a public suffix, is its own site.
 std::string_view site_of(std::string_view host);
 
+// Throws ValueError for a cookie of the program's own with characters that end a name or value.
+void check_cookie(const std::string& name, const std::string& value);
+
 // Returns a line of Netscape's cookies.txt, without its end: domain, whether hosts below it count,
 // path, secure, expiry, name and value, with tabs between. The format has no place for same_site.
 std::string netscape_line(const Cookie& cookie);

@@ -72,7 +72,9 @@ void Transfer::write_head(std::string_view target) {
   for (const auto& [name, value] : headers)
     if (!equal_ignoring_case(name, "Host") && !equal_ignoring_case(name, "Cookie"))
       add_field(out_, name, value);
-  if (!headers.contains("Accept")) add_field(out_, "Accept", "*/*");
+  // A session of requests has a field of its own, which a program may take away.
+  if (request_.rules == Rules::aiohttp && !headers.contains("Accept"))
+    add_field(out_, "Accept", "*/*");
   if (!headers.contains("Accept-Encoding")) add_field(out_, "Accept-Encoding", accepted_encodings);
   if (const std::string all = cookie_field(request_, shared_ ? &shared_->cookies() : nullptr);
       !all.empty())

@@ -364,8 +364,9 @@ void Connection::keep_session(const http::Transfer& transfer) {
     transfer.shared()->keep(route_.key, *std::move(session));
 }
 
-void Connection::wait(const http::Transfer& transfer, int milliseconds) {
+void Connection::wait(http::Transfer& transfer, int milliseconds) {
   if (ready_ && transfer.wants_input()) return;
+  if (!sending_ && !transfer.output().empty()) return;  // received bytes have asked for more
   pollfd wait{descriptor_, 0, 0};
   if (transfer.wants_input()) wait.events |= POLLIN;
   if (sending_) wait.events |= POLLOUT;

@@ -49,7 +49,7 @@ class Connection {
   // Sends the output of the exchange, and passes received bytes to it, without waiting.
   void work(http::Transfer& transfer);
   // Waits until work() can send or receive; for `milliseconds` at most.
-  void wait(const http::Transfer& transfer, int milliseconds);
+  void wait(http::Transfer& transfer, int milliseconds);
 
  private:
   std::vector<asyncio::AddressInfo> addresses(const std::string& host, int port,

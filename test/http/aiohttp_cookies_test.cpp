@@ -160,7 +160,7 @@ TEST_CASE("what was saved is loaded again, as it was") {
   const std::string text = ".example.com\tTRUE\t/\tFALSE\t" + later + "\ta\t1 2\n" +
                            "example.com\tFALSE\t/p\tTRUE\t0\tb\t\n" +
                            "#HttpOnly_example.org\tFALSE\t/\tFALSE\t0\tc\t=3\n" +
-                           "\tTRUE\t/\tFALSE\t0\td\t4\n";
+                           "\tFALSE\t/\tFALSE\t0\td\t4\n";
   const CookieJar jar = jar_of("# Netscape HTTP Cookie File\n\n" + text + "\r\n");
   CHECK(jar.size() == 4);
   TemporaryFile file;
@@ -179,6 +179,28 @@ TEST_CASE("what was saved is loaded again, as it was") {
   CHECK(again.size() == 4);
   again.save(file.path());
   CHECK(file.content().size() == saved.size());
+}
+
+TEST_CASE("a file that others can read is replaced by one that they cannot") {
+  CookieJar jar;
+  jar.update_cookies({{"a", "1"}});
+  const TemporaryFile file("old");
+  REQUIRE(::chmod(file.path().c_str(), 0644) == 0);
+  jar.save(file.path());
+  struct stat status;
+  REQUIRE(::stat(file.path().c_str(), &status) == 0);
+  CHECK((status.st_mode & 0777) == 0600);
+  CHECK(file.content().ends_with("\ta\t1\n"));
+  jar.save("/dev/null");
+  REQUIRE(::stat("/dev/null", &status) == 0);
+  CHECK(S_ISCHR(status.st_mode));
+}
+
+TEST_CASE("a file of http.cookiejar is read") {
+  const CookieJar jar = jar_of(
+      "# Netscape HTTP Cookie File\nh.example\tFALSE\t/\tFALSE\t\ts\t1\n"
+      "\tTRUE\t/\tFALSE\t0\tany\t2\n");
+  CHECK(jar.filter_cookies("http://h.example/") == http::Params{{"any", "2"}, {"s", "1"}});
 }
 
 TEST_CASE("a file that makes no sense changes nothing") {

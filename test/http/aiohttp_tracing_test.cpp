@@ -186,6 +186,21 @@ TEST_CASE("a middleware may send a request again, and another one") {
   });
 }
 
+TEST_CASE("a handler that a middleware has kept is refused after the request") {
+  HttpServer server;
+  aiohttp::ClientHandler kept;
+  const auto keeping = [&](aiohttp::ClientRequest& request, const aiohttp::ClientHandler& handler) {
+    kept = handler;
+    return handler(request);
+  };
+  with_session({.middlewares = {keeping, keeping}}, [&](aiohttp::ClientSession& session) {
+    CHECK(await(session.get(server.url("/fixed"))).ok());
+    aiohttp::ClientRequest request{.method = "GET", .url = server.url("/fixed")};
+    CHECK(text_of<fiber::RuntimeError>([&] { kept(request); }) ==
+          "a ClientHandler was called after its request had ended");
+  });
+}
+
 TEST_CASE("a session that is closed while a middleware waits sends nothing") {
   HttpServer server;
   asyncio::run([&] {

@@ -146,19 +146,29 @@ TEST_CASE("what no JSON can be made of is not sent") {
   });
 }
 
-TEST_CASE("values that are nested deeply are written and read on the stack of a task") {
-  constexpr std::size_t depth = 200'000;
-  const std::string text = std::string(depth, '[') + std::string(depth, ']');
+TEST_CASE("nested values fit the stack of a task, or are refused") {
+  const auto nested = [](std::size_t depth) {
+    return std::string(depth, '[') + std::string(depth, ']');
+  };
   HttpServer server;
-  server.answer_with("/deep", {answer(text), {}, 0, true});
-  server.answer_with("/broken", {answer(text.substr(1)), {}, 0, true});
+  server.answer_with("/most", {answer(nested(500)), {}, 0, true});
+  server.answer_with("/deep", {answer(nested(200'000)), {}, 0, true});
+  server.answer_with("/broken", {answer(nested(500).substr(1)), {}, 0, true});
+  server.answer_with("/text", {answer("\"\\\"" + nested(1000) + "\""), {}, 0, true});
   with_session([&](aiohttp::ClientSession& session) {
-    auto response = await(session.get(server.url("/deep")));
+    auto response = await(session.get(server.url("/most")));
     const Value value = await(response.json());
-    CHECK(dumps(value) == text);
-    auto broken = await(session.get(server.url("/broken")));
-    CHECK(text_of<aiohttp::JSONDecodeError>([&] { await(broken.json()); }) ==
-          "Extra data: line 1 column 399999 (char 399998)");
+    CHECK(dumps(value) == nested(500));
+    CHECK(dumps(Value::parse(nested(200'000))) == nested(200'000));
+    const auto fault = [&](const char* path) {
+      auto got = await(session.get(server.url(path)));
+      return text_of<aiohttp::JSONDecodeError>([&] { await(got.json()); });
+    };
+    CHECK(fault("/deep") ==
+          "Arrays and objects are nested more than 500 deep: line 1 column 501 (char 500)");
+    CHECK(fault("/broken") == "Extra data: line 1 column 1000 (char 999)");
+    auto text = await(session.get(server.url("/text")));
+    CHECK(await(text.json()).get<std::string>() == "\"" + nested(1000));
   });
 }
 

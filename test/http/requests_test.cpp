@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <ranges>
 #include <sstream>
 #include <thread>
@@ -208,6 +209,49 @@ TEST_CASE("a session keeps its connection, its cookies and its headers") {
   CHECK(server.connections() == 2);
   // The set-cookie request carried ?key=1 after its own query.
   CHECK(session.cookies() == requests::Params{{"a", "b&key=1"}});
+}
+
+TEST_CASE("a session's cookies may be set and cleared, and its own fields erased") {
+  HttpServer server;
+  requests::Session session;
+  const auto echo = [&] { return session.get(server.url("/echo")).content; };
+  session.set_cookie("a", "1");
+  session.set_cookie("b", "2", {.domain = "127.0.0.1", .path = "/echo"});
+  session.set_cookie("c", "3", {.domain = "elsewhere.example"});
+  session.set_cookie("d", "4", {.domain = ".example"});
+  CHECK(echo().find("Cookie: b=2; a=1\r\n") != std::string::npos);
+  CHECK(session.cookies().size() == 4);
+  CHECK_THROWS_AS(session.set_cookie("a b", "1"), fiber::ValueError);
+  CHECK_THROWS_AS(session.set_cookie("a", "1;2"), fiber::ValueError);
+  session.clear_cookies();
+  CHECK(echo().find("Cookie:") == std::string::npos);
+  CHECK(echo().find("Accept: */*\r\n") != std::string::npos);
+  session.headers.clear();
+  CHECK(echo().find("Accept: ") == std::string::npos);
+}
+
+TEST_CASE("a bundle and a body that are no files are refused before a connection is made") {
+  requests::Session session;
+  session.verify = "/nowhere/bundle.pem";
+  CHECK(text_of<fiber::OSError>([&] { session.get("https://127.0.0.1:1/"); }) ==
+        "Could not find a suitable TLS CA certificate bundle, invalid path: /nowhere/bundle.pem");
+  HttpServer server;
+  CHECK(session.get(server.url("/fixed")).ok());  // without TLS nobody asks
+  CHECK_THROWS_AS(session.post(server.url("/echo"), {.data = std::ifstream("/")}),
+                  fiber::IsADirectoryError);
+}
+
+TEST_CASE("parameters of a request replace those of its session") {
+  HttpServer server;
+  requests::Session session;
+  session.params = {{"a", "1"}, {"b", "2"}};
+  const auto line = [&](const requests::Params& params) {
+    const std::string echo = session.get(server.url("/echo"), {.params = params}).content;
+    return echo.substr(0, echo.find('\r'));
+  };
+  CHECK(line({}) == "GET /echo?a=1&b=2");
+  CHECK(line({{"a", "9"}, {"c", "3"}}) == "GET /echo?a=9&b=2&c=3");
+  CHECK(line({{"b", "8"}, {"b", "7"}}) == "GET /echo?a=1&b=8&b=7");
 }
 
 TEST_CASE("a session that was moved from says so, and may be assigned to") {

@@ -129,6 +129,19 @@ TEST_CASE("a file is framed as its response is: by a length, in chunks, compress
     CHECK(packed.headers["Content-Encoding"] == "gzip");
     CHECK(packed.headers["Transfer-Encoding"] == "chunked");
     CHECK(unpacked(packed.body) == content);
+    // The compressed bytes are others: no part of them continues the file.
+    CHECK(packed.headers["ETag"].starts_with("W/\""));
+    CHECK_FALSE(packed.headers.contains("Accept-Ranges"));
+    CHECK(plain.headers["ETag"].starts_with("\""));
+    const auto range = await(
+        client.get("/packed", {.headers = {{"Accept-Encoding", "gzip"}, {"Range", "bytes=1-3"}}}));
+    CHECK(range.status == 200);
+    CHECK(unpacked(range.body) == content);
+    const auto fresh = await(client.get(
+        "/packed",
+        {.headers = {{"Accept-Encoding", "gzip"}, {"If-None-Match", packed.headers["ETag"]}}}));
+    CHECK(fresh.status == 304);
+    CHECK(fresh.headers["ETag"] == packed.headers["ETag"]);
     CHECK(await(client.get("/coded")).body == content);
     for (const char* target : {"/packed", "/chunks"}) {
       const std::string old = await(client.raw(std::string("GET ") + target + " HTTP/1.0\r\n\r\n"));

@@ -3,6 +3,7 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/testing.hpp>
 #include <fiber/http/compression.hpp>
+#include <fiber/requests.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -84,6 +85,10 @@ TEST_CASE("paths that are malformed are refused, names give paths") {
   app.router().add_get("/u/{name}/p", says(""), {.name = "user"});
   CHECK(app.router()["user"].url_for({{"name", "a b/c"}}) == "/u/a%20b%2Fc/p");
   CHECK_THROWS_AS(app.router()["user"].url_for(), fiber::LookupError);
+  CHECK(app.router().add_static("/st", "/").url_for({{"filename", "a b.txt"}}) == "/st/a%20b.txt");
+  for (const char* name : {"a b", "1a", "a.", ".a", "a..b", "a/b"})
+    CHECK_THROWS_AS(app.router().add_get("/named", says(""), {.name = name}), fiber::ValueError);
+  app.router().add_get("/named", says(""), {.name = "a.b:c-d_1"});
   CHECK_THROWS_AS(app.router()["none"], fiber::LookupError);
   CHECK_THROWS_AS(app.router().add_get("/other", says(""), {.name = "user"}), fiber::ValueError);
   CHECK_THROWS_AS(app.router().add_get("/u/{name}/p", says(""), {.name = "user"}),
@@ -356,6 +361,48 @@ TEST_CASE("a client that expects 100 is told to go on, or not") {
               .starts_with("HTTP/1.1 417 "));
     CHECK(await(client.raw("POST /none HTTP/1.1\r\n" + fields + "Expect: 100-continue\r\n\r\n"))
               .starts_with("HTTP/1.1 404 "));
+  });
+}
+
+TEST_CASE("both clients send a body that waits for 100 Continue") {
+  web::Application app;
+  app.router().add_post("/", [](web::Request& request) {
+    return web::Response({.text = std::to_string(await(request.read()).size())});
+  });
+  asyncio::run([&] {
+    const web::AppRunner runner(app);
+    await(runner.setup());
+    const web::TCPSite site(runner, "127.0.0.1", 0);
+    await(site.start());
+    const std::string url = "http://" + runner.addresses().at(0).text() + "/";
+    const std::string body(1'000'000, 'b');
+    const auto answer = await(asyncio::to_thread([&] {
+      return fiber::requests::post(
+          url, {.data = body, .headers = {{"Expect", "100-continue"}}, .timeout = 60s});
+    }));
+    CHECK(answer.text() == "1000000");
+    asyncio::with(aiohttp::ClientSession(), [&](auto& session) {
+      auto response =
+          await(session.post(url, {.data = body, .headers = {{"Expect", "100-continue"}}}));
+      CHECK(await(response.text()) == "1000000");
+    });
+    await(runner.cleanup());
+  });
+}
+
+TEST_CASE("a target with a host of its own takes the place of the field Host") {
+  web::Application app;
+  app.router().add_get("/p", [](web::Request& request) {
+    return web::Response({.text = std::string(request.host()) + "|" + request.url()});
+  });
+  with_app(app, [](TestClient& client) {
+    const auto answer = [&](const std::string& target) {
+      const std::string all = await(
+          client.raw("GET " + target + " HTTP/1.1\r\nHost: y:1\r\nConnection: close\r\n\r\n"));
+      return all.substr(all.find("\r\n\r\n") + 4);
+    };
+    CHECK(answer("/p") == "y:1|http://y:1/p");
+    CHECK(answer("http://h:2/p") == "h|http://h:2/p");
   });
 }
 

@@ -16,6 +16,7 @@
 
 #include <doctest/doctest.h>
 
+#include "support/events.hpp"
 #include "support/folder.hpp"
 #include "support/log.hpp"
 #include "support/web_peer.hpp"
@@ -91,6 +92,30 @@ TEST_CASE("responses say what they are") {
     CHECK(await(client.get("/cookies")).text() == "1 2");
     CHECK(await(client.get("/coroutine")).text() == "awaited");
   });
+}
+
+TEST_CASE("a response's own Server, and a type without a charset") {
+  web::Application app;
+  app.router().add_get("/", [](web::Request&) {
+    return web::Response(
+        {.text = "\u00e4", .headers = {{"Server", "mine"}, {"Content-Type", "text/html"}}});
+  });
+  app.router().add_get("/told", [](web::Request&) {
+    return web::Response({.text = "x", .headers = {{"Content-Type", "a/b; charset=ascii"}}});
+  });
+  with_app(app, [](TestClient& client) {
+    const auto answer = await(client.get("/"));
+    CHECK(answer.headers.getall("Server") == std::vector<std::string>{"mine"});
+    CHECK(answer.headers["Content-Type"] == "text/html; charset=utf-8");
+    CHECK(await(client.get("/told")).headers["Content-Type"] == "a/b; charset=ascii");
+  });
+}
+
+TEST_CASE("a handler's status is a final one") {
+  for (const int status : {99, 100, 103, 199, 1000})
+    CHECK_THROWS_AS(web::Response({.status = status}), fiber::ValueError);
+  const web::Response response({.status = 200});
+  CHECK_THROWS_AS(response.set_status(100), fiber::ValueError);
 }
 
 TEST_CASE("streams are sent in chunks, by length, or up to the connection's end") {
@@ -401,6 +426,36 @@ TEST_CASE("the access log") {
   options.access_log_format = "%q";
   CHECK_THROWS_AS(web::Server([](web::Request&) { return web::Response(); }, options),
                   fiber::ValueError);
+}
+
+TEST_CASE("a site that was stopped may start again") {
+  asyncio::run([] {
+    web::Application app;
+    const web::AppRunner runner(app);
+    await(runner.setup());
+    const web::TCPSite site(runner, "127.0.0.1", 0);
+    await(site.start());
+    CHECK_THROWS_AS(await(site.start()), fiber::RuntimeError);
+    const asyncio::SocketAddress first = runner.addresses().at(0);
+    await(site.stop());
+    CHECK(runner.addresses().empty());
+    CHECK_THROWS_AS(await(asyncio::open_connection("127.0.0.1", first.port())),
+                    fiber::ConnectionRefusedError);
+    await(site.start());
+    CHECK(runner.addresses().size() == 1);
+    await(runner.cleanup());
+  });
+}
+
+TEST_CASE("a generator of cleanup_ctx without a yield is told") {
+  web::Application app;
+  app.cleanup_ctx().append([](web::Application&) -> fiber::Generator<int> { return [](auto&) {}; });
+  asyncio::run([&] {
+    const web::AppRunner runner(app);
+    CHECK(support::thrown_by([&] { await(runner.setup()); }) ==
+          "RuntimeError(\"a generator of cleanup_ctx has ended without a 'yield'\")");
+    await(runner.cleanup());
+  });
 }
 
 TEST_CASE("a site closes the descriptor that it cannot serve") {

@@ -286,7 +286,7 @@ TEST_CASE("a heartbeat keeps a connection, and gives up one that is dead") {
         await(asyncio::sleep(100s));
       },
       {.heartbeat = 10s});
-  CHECK(text(events) == text({"text still here 0", "closing 1006"}));
+  CHECK(text(events) == text({"text still here 0", "closed 1006"}));
 }
 
 TEST_CASE("a WebSocket that is open when the application ends is closed by on_shutdown") {
