@@ -104,7 +104,7 @@ struct SessionOptions {
   /// constructor throws ValueError for a base without one.
   std::string base_url = {};
   TCPConnector connector = {};  ///< or a UnixConnector
-  Params cookies = {};          ///< sent with every request
+  Params cookies = {};          ///< put into the jar, for every host
   CIMultiDict headers = {};     ///< sent with every request
   std::optional<BasicAuth> auth = {};
   std::optional<CookieJar> cookie_jar = {};  ///< to share or to save; a new one by default
@@ -115,7 +115,7 @@ struct SessionOptions {
   bool trust_env = false;  ///< proxies from the environment
   std::string proxy = {};  ///< for requests without `proxy`: "http://proxy:3128"
   std::optional<BasicAuth> proxy_auth = {};
-  std::size_t read_bufsize = 64 * 1024;  ///< bytes of a body to keep for a slow reader
+  std::size_t read_bufsize = 64 * 1024;  ///< bytes of a body to keep for a slow reader; not 0
   /// The most bytes that a body may have after decompression; nothing for no limit. Reading beyond
   /// the limit throws ClientPayloadError. (Not in Python.)
   std::optional<std::size_t> max_body_size = {};

@@ -30,8 +30,9 @@ Engine::~Engine() {
   cancel(idle_timer_);
 }
 
-std::shared_ptr<Ride> Engine::add(http::Transfer& transfer) {
+std::shared_ptr<Ride> Engine::add(http::Transfer& transfer, std::function<bool()> may_go_on) {
   auto ride = std::allocate_shared<Ride>(core::BlockAllocator<Ride>(), transfer);
+  ride->may_go_on = std::move(may_go_on);
   transfer.on_owner = [this, &ride = *ride] { look(ride); };
   rides_.append(*ride);
   try {
@@ -114,6 +115,17 @@ void Engine::look(Ride& ride) noexcept {
   }
 }
 
+void Engine::go_on(Ride& ride) noexcept {
+  if (ride.transfer == nullptr) return;
+  const std::shared_ptr<Ride> kept = ride.shared_from_this();
+  try {
+    start(ride);
+  } catch (...) {
+    if (ride.transfer != nullptr) ride.transfer->fail(std::current_exception());
+    leave_connection(ride);
+  }
+}
+
 void Engine::arrange(Ride& ride) {
   http::Transfer& transfer = *ride.transfer;
   if (ride.connection && !transfer.is_over() && !transfer.wants_connection())
@@ -150,7 +162,7 @@ void Engine::arrange(Ride& ride) {
 void Engine::follow_redirect(Ride& ride) {
   cancel(ride.redirect_timer);
   leave_connection(ride);
-  if (ride.transfer->next_hop()) start(ride);
+  if (ride.transfer->next_hop() && ride.may_go_on()) start(ride);
 }
 
 // Takes the connection from a ride that is over, or given up.

@@ -19,6 +19,7 @@
 #include <fiber/http/transfer.hpp>
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -33,6 +34,7 @@ struct Ride : std::enable_shared_from_this<Ride> {
 
   http::Transfer* transfer;  ///< null after Engine::remove()
   std::shared_ptr<Connection> connection;
+  std::function<bool()> may_go_on;
   asyncio::Task<void> connecting;
   asyncio::TimerHandle redirect_timer, continue_timer;
   core::Links<Ride> links;  ///< in the engine's list, until Engine::remove()
@@ -48,8 +50,10 @@ class Engine {
   const asyncio::EventLoop& loop() const noexcept { return loop_; }
 
   /// Starts the exchange, and follows its redirects. remove() must be called before the exchange or
-  /// the engine is destroyed.
-  std::shared_ptr<Ride> add(http::Transfer& transfer);
+  /// the engine is destroyed. `may_go_on` is asked before each redirect: if it returns false, the
+  /// exchange waits for go_on().
+  std::shared_ptr<Ride> add(http::Transfer& transfer, std::function<bool()> may_go_on);
+  void go_on(Ride& ride) noexcept;
   /// Takes the exchange out; closes its connection unless the exchange is done. Must not be called
   /// from its on_change.
   void remove(Ride& ride) noexcept;

@@ -34,11 +34,30 @@ void Exchange::open() {
   wait_until([this] { return slot_->granted(); });
   if (queued) traces_->queued_end();
   start_sending();
-  ride_ = engine_.add(transfer_);
+  ride_ = engine_.add(transfer_, [this] { return take_place(); });
   if (traces_)
     wait_for_head_telling();
   else
-    wait_until([this] { return transfer_.has_head(); });
+    wait_until([this] { return has_head(); });
+}
+
+// Takes a place among the connections of the next hop's host. Returns false if there is none yet.
+bool Exchange::take_place() {
+  const std::string& host = transfer_.route().key;
+  if (slot_ && slot_->host() == host) return true;
+  slot_.reset();
+  slot_.emplace(core_->limiter_, host, [this] { wake(); });
+  waits_for_place_ = !slot_->granted();
+  return !waits_for_place_;
+}
+
+// Goes on with a hop that has got its place.
+bool Exchange::has_head() {
+  if (waits_for_place_ && slot_ && slot_->granted()) {
+    waits_for_place_ = false;
+    if (ride_) engine_.go_on(*ride_);
+  }
+  return transfer_.has_head();
 }
 
 // Waits for the head, and reports redirects to the traces.
@@ -47,7 +66,7 @@ void Exchange::wait_for_head_telling() {
   if (request.body && !upload_)
     traces_->chunk_sent(request.method, request.url, request.body.bytes());
   for (std::size_t told = 0;;) {
-    wait_until([&] { return transfer_.has_head() || transfer_.history().size() > told; });
+    wait_until([&] { return has_head() || transfer_.history().size() > told; });
     for (; told < transfer_.history().size(); ++told) {
       const http::Hop hop = transfer_.history()[told];
       traces_->redirect(hop);

@@ -117,6 +117,8 @@ class Exchange {
   void give_back() noexcept;
   void wait_for_head_telling();
   void start_sending();
+  bool has_head();
+  bool take_place();
   void take_turn();
   void start_timers();
   void watch_for_silence(http::Seconds duration);
@@ -128,7 +130,8 @@ class Exchange {
   std::shared_ptr<Upload> upload_;
   std::shared_ptr<Traces> traces_;  ///< null without TraceConfigs
   std::optional<Limiter::Slot> slot_;
-  std::shared_ptr<Ride> ride_;  ///< null unless the engine works for the transfer
+  bool waits_for_place_ = false;  ///< in slot_, for the next hop
+  std::shared_ptr<Ride> ride_;    ///< null unless the engine works for the transfer
   asyncio::TimerHandle total_timer_, connect_timer_, silence_timer_;
   asyncio::Future<void> waiter_;
   asyncio::Transport taken_connection_;  ///< by take_connection()

@@ -50,6 +50,7 @@ class Limiter {
     }
 
     bool granted() const noexcept { return granted_; }
+    const std::string& host() const noexcept { return host_->first; }
 
    private:
     friend class Limiter;

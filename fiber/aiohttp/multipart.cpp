@@ -4,6 +4,7 @@
 #include <fiber/http/quoting.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace fiber::aiohttp::web {
 namespace detail {
@@ -14,7 +15,8 @@ struct MultipartObject {
   static constexpr std::size_t kLongestLine = 8190;
   static constexpr std::size_t kMostLines = 128;
 
-  explicit MultipartObject(ByteReader& its_reader) : reader(&its_reader) {}
+  explicit MultipartObject(std::shared_ptr<ByteReader> its_reader)
+      : reader(std::move(its_reader)) {}
 
   void more() {
     const std::string piece = reader->readany();
@@ -101,7 +103,7 @@ struct MultipartObject {
     part_open = true;
   }
 
-  ByteReader* reader;
+  std::shared_ptr<ByteReader> reader;
   std::string delimiter;      // "\r\n--boundary"
   std::string held = "\r\n";  // the first boundary may have no line before it
   std::size_t at = 0;
@@ -113,8 +115,9 @@ struct MultipartObject {
 
 }  // namespace detail
 
-MultipartReader::MultipartReader(std::string_view content_type, detail::ByteReader& reader)
-    : object_(std::make_shared<detail::MultipartObject>(reader)) {
+MultipartReader::MultipartReader(std::string_view content_type,
+                                 std::shared_ptr<detail::ByteReader> reader)
+    : object_(std::make_shared<detail::MultipartObject>(std::move(reader))) {
   const http::MediaType type = http::parse_media_type(content_type);
   if (!type.type.starts_with("multipart/"))
     throw ValueError("multipart/* content type expected, not '" + type.type + "'");

@@ -75,7 +75,7 @@ class FIBER_API BodyPartReader {
 class FIBER_API MultipartReader {
  public:
   /// Makes a reader. `content_type`: with its boundary. Throws ValueError if it is not multipart.
-  MultipartReader(std::string_view content_type, detail::ByteReader& reader);
+  MultipartReader(std::string_view content_type, std::shared_ptr<detail::ByteReader> reader);
   MultipartReader(const MultipartReader&) noexcept = default;  ///< moving is copying: never empty
   MultipartReader& operator=(const MultipartReader&) noexcept = default;
 

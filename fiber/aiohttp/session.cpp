@@ -22,6 +22,15 @@ std::optional<http::Seconds> left_of(const std::optional<http::Seconds>& limit,
   return left;
 }
 
+// Cookies of the program's own go to every host.
+void add_to(http::CookieStore& store, const Params& cookies) {
+  for (const auto& [name, value] : cookies) {
+    const std::string sent = http::quote_cookie(value);
+    http::check_cookie(name, sent);
+    store.add({.name = name, .value = sent});
+  }
+}
+
 }  // namespace
 
 void raise(const http::Failure& failure) {
@@ -66,6 +75,9 @@ SessionCore::SessionCore(SessionOptions options)
     : options_(std::move(options)),
       jar_(options_.cookie_jar.value_or(CookieJar())),
       limiter_(options_.connector.limit, options_.connector.limit_per_host) {
+  if (options_.read_bufsize == 0)
+    throw ValueError("read_bufsize must be a positive number of bytes");
+  add_to(jar_.state_->store(), options_.cookies);
   if (options_.base_url.empty()) return;
   try {
     options_.base_url = http::prepare_url(options_.base_url, {});
@@ -145,8 +157,6 @@ http::Outgoing SessionCore::outgoing_of(std::string method, const std::string& u
                                         RequestOptions& options) const {
   CIMultiDict headers = options_.headers;
   headers.update(options.headers);
-  Params cookies = options_.cookies;
-  cookies.insert(cookies.end(), options.cookies.begin(), options.cookies.end());
   const std::string& proxy = options.proxy.empty() ? options_.proxy : options.proxy;
   const ClientTimeout& timeout = options.timeout ? *options.timeout : options_.timeout;
   const Ssl& ssl = options.ssl ? *options.ssl : options_.connector.ssl;
@@ -156,7 +166,7 @@ http::Outgoing SessionCore::outgoing_of(std::string method, const std::string& u
       .url = build_url(url, options.params),
       .headers = std::move(headers),
       .body = std::move(options.data),
-      .cookies = std::move(cookies),
+      .cookies = std::move(options.cookies),
       .auth = options.auth ? options.auth : options_.auth,
       .verify = ssl.verify(),
       .context = ssl.context(),

@@ -32,11 +32,11 @@ Connection::Connection(ServerObject& server, asyncio::StreamReader reader,
       loop_(asyncio::get_running_loop()),
       task_(asyncio::current_task()),
       parser_(http::MessageParser::Kind::request, server.limits),
-      reader_of_body_(*this),
       secure_(secure) {}
 
 Connection::~Connection() {
   timer_.cancel();
+  end_body();
   if (alive_) *alive_ = false;
   if (entered_) server_.leave(*this);
 }
@@ -292,6 +292,13 @@ bool Connection::serve() {
     response = answer(request);
   }
   if (!response || !respond(request, *response, start)) return false;
+  if (reads_body_) {  // a task of the handler's: nobody else can read the rest
+    closing_ = true;
+    finish_writing();
+    reader_.set_exception(fiber::detail::error_from(
+        [] { return PayloadAccessError("the request was answered already"); }));
+    return false;
+  }
   if (!parser_.done() && !upgraded_ && !linger_body()) {
     closing_ = true;
     linger();
@@ -412,13 +419,17 @@ void Connection::drain(bool all) {
   limit(Phase::write, server_.options.write_timeout);
   if (all) transport.set_write_buffer_limits(0);
   // Other tasks than the handler may write a response, and outlive the connection.
-  if (!alive_) alive_ = std::make_shared<bool>(true);
-  const std::shared_ptr<bool> alive = alive_;
+  const std::shared_ptr<bool> lives = alive();
   const asyncio::StreamWriter writer = writer_;
   await(writer.drain());
-  if (!*alive) throw ConnectionResetError("Cannot write to closing transport");
+  if (!*lives) throw ConnectionResetError("Cannot write to closing transport");
   if (all) transport.set_write_buffer_limits(high);
   no_limit();
+}
+
+const std::shared_ptr<bool>& Connection::alive() {
+  if (!alive_) alive_ = std::make_shared<bool>(true);
+  return alive_;
 }
 
 // Sends the buffered data while the connection, with its time limit, still exists.
@@ -429,7 +440,7 @@ void Connection::finish_writing() {
 std::string Connection::take_rest() {
   std::string rest;
   if (body_here_) {  // the bytes came with a body that the handler has read
-    rest.assign(body_, body_begin_, body_end_ - body_begin_);
+    rest.assign(*body_, body_begin_, body_end_ - body_begin_);
     body_begin_ = body_end_;
   } else {
     rest = pending();

@@ -108,7 +108,9 @@ class Connection final : private ByteSource {
   /// Handles the field Expect.
   void expect(const Request& request);
 
-  ByteReader& body() noexcept { return reader_of_body_; }
+  /// Returns the reader of the current request's body.
+  const std::shared_ptr<ByteReader>& body();
+  bool body_at_eof() const noexcept { return body_reader_ ? body_reader_->at_eof() : ended(); }
   bool body_complete() const noexcept { return parser_.done(); }
   std::size_t client_max_size = 0;  ///< the application's, or the server's
 
@@ -126,6 +128,8 @@ class Connection final : private ByteSource {
   std::string next_raw();
   std::size_t fill_body();
   void begin_body();
+  void end_body() noexcept;
+  const std::shared_ptr<bool>& alive();
 
   // --- serving ---
   bool serve();
@@ -163,13 +167,13 @@ class Connection final : private ByteSource {
   std::size_t cursor_ = 0;
   std::size_t end_ = 0;
 
-  ByteReader reader_of_body_;
-  std::string body_;  ///< kBodyBuffer bytes, while it is needed
+  std::shared_ptr<ByteReader> body_reader_;  ///< made on demand, one for each request
+  std::shared_ptr<std::string> body_;        ///< kBodyBuffer bytes, while they are needed
   std::size_t body_begin_ = 0;
   std::size_t body_end_ = 0;
   bool body_here_ = false;           ///< the unparsed bytes are in `body_`
   bool answered_ = false;            ///< the body must not be read any more
-  bool reads_body_ = false;          ///< the handler waits for bytes of the body
+  bool reads_body_ = false;          ///< a task waits for bytes of the body
   std::uint64_t body_received_ = 0;  ///< bytes received, for the time limit
   std::uint64_t body_taken_ = 0;     ///< bytes that readers have taken, before decompression
   asyncio::nanoseconds body_waited_{0};
@@ -179,7 +183,7 @@ class Connection final : private ByteSource {
   bool more_output_ = false;
 
   ResponseRef response_;         ///< to the current request, once it is begun
-  std::shared_ptr<bool> alive_;  ///< false once this is gone; for tasks in drain()
+  std::shared_ptr<bool> alive_;  ///< false once this is gone; for tasks that wait meanwhile
   std::optional<std::string> remote_;
   asyncio::nanoseconds deadline_ = kNever;
   asyncio::nanoseconds timer_when_ = kNever;

@@ -11,12 +11,21 @@ namespace fiber::aiohttp::web::detail {
 
 using asyncio::await;
 
+const std::shared_ptr<ByteReader>& Connection::body() {
+  if (!body_reader_) body_reader_ = std::make_shared<ByteReader>(*this);
+  return body_reader_;
+}
+
+// Handles that are left over get PayloadAccessError from now on.
+void Connection::end_body() noexcept {
+  if (const auto reader = std::exchange(body_reader_, nullptr)) reader->end();
+}
+
 void Connection::begin_body() {
   answered_ = false;
   body_received_ = body_taken_ = 0;
   body_waited_ = {};
   if (parser_.done()) return;
-  reader_of_body_ = ByteReader(*this);
   if (!head_.encoded || !server_.options.auto_decompress) return;
   const std::string coding = http::lower(head_.field("Content-Encoding"));
   if (coding == "gzip" || coding == "x-gzip") decompressor_.emplace(http::Wrapping::gzip);
@@ -30,8 +39,7 @@ void Connection::next_request() {
   more_output_ = false;
   // A swap gives memory back; an empty string that is assigned does not.
   std::string().swap(compressed_);
-  ByteReader fresh(*this);
-  std::swap(reader_of_body_, fresh);
+  end_body();
   if (body_here_) {
     begin_ = cursor_ = end_ = 0;
     const std::size_t size = body_end_ - body_begin_;
@@ -39,11 +47,11 @@ void Connection::next_request() {
       in_.reset(new char[size]);
       capacity_ = size;
     }
-    if (size != 0) std::memcpy(in_.get(), body_.data() + body_begin_, size);
+    if (size != 0) std::memcpy(in_.get(), body_->data() + body_begin_, size);
     end_ = size;
     body_here_ = false;
     body_begin_ = body_end_ = 0;
-    std::string().swap(body_);
+    body_.reset();
   }
   begin_ = cursor_;
   if (begin_ != end_) return;
@@ -58,15 +66,15 @@ void Connection::next_request() {
 // Receives bytes and returns their number, 0 at the end. Throws if the body arrives too slowly.
 std::size_t Connection::fill_body() {
   if (!body_here_) {
-    body_.resize(kBodyBuffer + (end_ - cursor_));
+    body_ = std::make_shared<std::string>(kBodyBuffer + (end_ - cursor_), '\0');
     body_begin_ = 0;
     body_end_ = end_ - cursor_;
-    if (body_end_ != 0) std::memcpy(body_.data(), in_.get() + cursor_, body_end_);
+    if (body_end_ != 0) std::memcpy(body_->data(), in_.get() + cursor_, body_end_);
     end_ = cursor_;
     body_here_ = true;
   }
   if (body_begin_ != 0) {
-    std::memmove(body_.data(), body_.data() + body_begin_, body_end_ - body_begin_);
+    std::memmove(body_->data(), body_->data() + body_begin_, body_end_ - body_begin_);
     body_end_ -= body_begin_;
     body_begin_ = 0;
   }
@@ -83,12 +91,20 @@ std::size_t Connection::fill_body() {
     limit(Phase::body, std::max(left, http::Seconds(1e-9)));
   }
   const asyncio::nanoseconds before = loop_.time();
+  // The task of another than the connection may wait here, until the connection is gone.
   struct Reading {
-    bool& flag;
-    ~Reading() { flag = false; }
-  } const reading{reads_body_ = true};
-  const std::size_t count =
-      await(reader_.readinto(std::span<char>(body_.data() + body_end_, body_.size() - body_end_)));
+    Connection& connection;
+    const std::shared_ptr<bool> alive = connection.alive();
+    const std::shared_ptr<std::string> memory = connection.body_;
+    const asyncio::StreamReader reader = connection.reader_;
+    ~Reading() {
+      if (*alive) connection.reads_body_ = false;
+    }
+  } const reading{*this};
+  reads_body_ = true;
+  const std::size_t count = await(reading.reader.readinto(
+      std::span<char>(reading.memory->data() + body_end_, reading.memory->size() - body_end_)));
+  if (!*reading.alive) throw PayloadAccessError("the request was answered already");
   body_waited_ += loop_.time() - before;
   no_limit();
   body_end_ += count;
@@ -104,7 +120,7 @@ std::size_t Connection::fill_body() {
 std::string Connection::next_raw() {
   for (;;) {
     const std::string_view bytes =
-        body_here_ ? std::string_view(body_.data() + body_begin_, body_end_ - body_begin_)
+        body_here_ ? std::string_view(body_->data() + body_begin_, body_end_ - body_begin_)
                    : pending();
     http::BodyStep step;
     if (!parser_.step(bytes, step)) {

@@ -6,6 +6,7 @@
 #include <fiber/exceptions.hpp>
 #include <fiber/http/parser.hpp>
 #include <fiber/http/quoting.hpp>
+#include <fiber/http/url.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -218,9 +219,9 @@ bool Request::body_exists() const noexcept {
   return head_->chunked || head_->content_length.value_or(0) != 0;
 }
 bool Request::can_read_body() const noexcept {
-  return body_exists() && !connection_->body().at_eof();
+  return body_exists() && !connection_->body_at_eof();
 }
-StreamReader Request::content() const noexcept { return StreamReader(connection_->body()); }
+StreamReader Request::content() const { return StreamReader(connection_->body()); }
 
 const std::string& Request::read_all() {
   std::optional<std::string>& body = extras().body;
@@ -230,7 +231,7 @@ const std::string& Request::read_all() {
   if (most != 0 && promised > most) throw HTTPRequestEntityTooLarge(most, promised);
   std::string all;
   if (body_exists()) {
-    detail::ByteReader& reader = connection_->body();
+    detail::ByteReader& reader = *connection_->body();
     for (std::string piece = reader.readany(); !piece.empty(); piece = reader.readany()) {
       if (all.empty()) {
         all = std::move(piece);

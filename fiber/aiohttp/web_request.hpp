@@ -155,7 +155,7 @@ class FIBER_API Request {
   /// Whether there are bytes left to read.
   bool can_read_body() const noexcept;
   /// The body as it arrives.
-  StreamReader content() const noexcept;
+  StreamReader content() const;
   /// Returns the whole body; further calls return the same bytes. To be awaited. Throws
   /// HTTPRequestEntityTooLarge beyond client_max_size, RequestPayloadError if the body is malformed
   /// or ends early.

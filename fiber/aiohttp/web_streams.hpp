@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <functional>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -37,7 +38,7 @@ class FIBER_API ByteSource {
 };
 
 /// The object behind StreamReader: joins the pieces of a source on demand. Holds at most one
-/// piece more than was asked for.
+/// piece more than was asked for. Handles own it, and may outlive the source.
 class FIBER_API ByteReader {
  public:
   explicit ByteReader(ByteSource& source) noexcept : source_(&source) {}
@@ -48,7 +49,11 @@ class FIBER_API ByteReader {
   /// Reads up to and including the separator. Throws ValueError after `limit` bytes without one.
   std::string readuntil(std::string_view separator, std::size_t limit);
   void unread(std::string data);
-  bool at_eof() const noexcept { return at_ == held_.size() && source_->ended(); }
+  bool at_eof() const noexcept {
+    return at_ == held_.size() && (source_ == nullptr || source_->ended());
+  }
+  /// Parts from the source: reading it throws PayloadAccessError from now on.
+  void end() noexcept { source_ = nullptr; }
 
  private:
   bool fill();
@@ -60,12 +65,15 @@ class FIBER_API ByteReader {
 
 }  // namespace detail
 
-/// A handle to a body, decompressed, for as long as the request lives. Functions that wait throw
-/// RequestPayloadError, HTTPRequestTimeout if the client is too slow, PayloadAccessError.
-/// Python: aiohttp.StreamReader.
+/// A handle to a body, decompressed. Functions that wait throw RequestPayloadError,
+/// HTTPRequestTimeout if the client is too slow, and PayloadAccessError once the request has been
+/// answered. Python: aiohttp.StreamReader.
 class FIBER_API StreamReader {
  public:
-  explicit StreamReader(detail::ByteReader& reader) noexcept : reader_(&reader) {}
+  explicit StreamReader(std::shared_ptr<detail::ByteReader> reader) noexcept
+      : reader_(std::move(reader)) {}
+  StreamReader(const StreamReader&) noexcept = default;  ///< moving is copying: never empty
+  StreamReader& operator=(const StreamReader&) noexcept = default;
 
   /// Returns up to n bytes, at least one, "" at the end; n < 0: all the rest. To be awaited, like
   /// the functions below.
@@ -96,7 +104,7 @@ class FIBER_API StreamReader {
   Pieces iter_lines() const;
 
  private:
-  detail::ByteReader* reader_;
+  std::shared_ptr<detail::ByteReader> reader_;
 };
 
 /// An input range of pieces, up to the first empty one.

@@ -146,7 +146,13 @@ Params CookieStore::matching(const CookiePlace& to) {
   std::sort(fitting.begin(), fitting.end(),
             [&](const Entry* a, const Entry* b) { return rank(a) < rank(b); });
   Params cookies;
+  const auto has = [&](const std::string& name) {
+    return std::any_of(cookies.begin(), cookies.end(),
+                       [&](const auto& one) { return one.first == name; });
+  };
   for (Entry* entry : fitting) {
+    // A cookie for every host gives way to one of the host: that may have renewed it.
+    if (entry->cookie.domain.empty() && has(entry->cookie.name)) continue;
     cookies.emplace_back(entry->cookie.name, entry->cookie.value);
     entry->used = ++serial_;
   }

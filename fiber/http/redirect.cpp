@@ -67,15 +67,6 @@ std::string location_of(const Outgoing& request, const ResponseHead& head) {
   return location;
 }
 
-// Quotes a value as http.cookies.SimpleCookie does.
-std::string quote_cookie(std::string_view value) {
-  const auto is_plain = [](char c) { return c == ':' || is_token({&c, 1}); };
-  if (std::all_of(value.begin(), value.end(), is_plain)) return std::string(value);
-  return quoted_cookie(value, [&](char c) {
-    return is_plain(c) || std::string_view(" ()/<=>?@[]{}").find(c) != std::string_view::npos;
-  });
-}
-
 // Replaces the cookie of that name, or appends a new one.
 void put_cookie(Params& cookies, std::string_view name, std::string_view value) {
   const auto old = std::find_if(cookies.begin(), cookies.end(),
@@ -91,6 +82,14 @@ void put_cookie(Params& cookies, std::string_view name, std::string_view value) 
 }
 
 }  // namespace
+
+std::string quote_cookie(std::string_view value) {
+  const auto is_plain = [](char c) { return c == ':' || is_token({&c, 1}); };
+  if (std::all_of(value.begin(), value.end(), is_plain)) return std::string(value);
+  return quoted_cookie(value, [&](char c) {
+    return is_plain(c) || std::string_view(" ()/<=>?@[]{}").find(c) != std::string_view::npos;
+  });
+}
 
 std::string cookie_field(const Outgoing& request, CookieStore* store) {
   std::string of_caller = request.headers.get("Cookie");

@@ -13,6 +13,9 @@ namespace fiber::http {
 // removes Content-Length, which the body decides. Throws Failure for an invalid request.
 void make_ready(Outgoing& request);
 
+// Quotes a value as http.cookies.SimpleCookie does.
+std::string quote_cookie(std::string_view value);
+
 // Returns the field Cookie: the cookies that `store`, which may be null, has for the URL, and the
 // caller's own; "" for none. In requests a field of the caller's replaces all others; in aiohttp
 // its cookies, and then those of `request.cookies`, replace earlier cookies of equal names.

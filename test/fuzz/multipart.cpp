@@ -29,8 +29,8 @@ class Source final : public web::detail::ByteSource {
 
 std::string tell(std::string_view data, fuzz::Arrival arrival) {
   Source source(data, arrival);
-  web::detail::ByteReader bytes(source);
-  const web::MultipartReader reader("multipart/form-data; boundary=b", bytes);
+  const web::MultipartReader reader("multipart/form-data; boundary=b",
+                                    std::make_shared<web::detail::ByteReader>(source));
   std::string told;
   try {
     for (int count = 0; auto part = await(reader.next()); ++count) {

@@ -152,6 +152,29 @@ TEST_CASE("a request that waits for its host holds up none for another host") {
   });
 }
 
+TEST_CASE("a redirect waits for a place at its new host, and leaves the one at the old host") {
+  HttpServer one, other;
+  one.answer_with(
+      "/to",
+      {"HTTP/1.1 302 R\r\nContent-Length: 0\r\nLocation: " + other.url("/fixed") + "\r\n\r\n",
+       {},
+       0,
+       true});
+  aiohttp::SessionOptions options;
+  options.connector.limit_per_host = 1;
+  with_session(options, [&](aiohttp::ClientSession& session) {
+    auto holds_other = asyncio::create_task(session.get(other.url("/silent")));
+    await(asyncio::sleep(0s));
+    auto redirected = asyncio::create_task(session.get(one.url("/to")));
+    await(asyncio::sleep(0s));
+    CHECK(await(asyncio::wait_for(session.get(one.url("/fixed")), 30s)).ok());
+    await(asyncio::sleep(50ms));
+    CHECK_FALSE(redirected.done());
+    holds_other.cancel();
+    CHECK(await(asyncio::wait_for(redirected, 30s)).ok());
+  });
+}
+
 TEST_CASE("a hundred requests at a time is the default") {
   HttpServer server;
   with_session([&](aiohttp::ClientSession& session) {

@@ -122,9 +122,27 @@ TEST_CASE("a session keeps its connections and its cookies") {
     const auto echo = await(await(session.get(server.url("/echo"))).text());
     CHECK(echo.find("a=b") != echo.npos);
     CHECK(echo.find("mine=1") != echo.npos);
-    CHECK(session.cookies() == aiohttp::Params{{"a", "b"}});
+    CHECK(session.cookies() == aiohttp::Params{{"mine", "1"}, {"a", "b"}});
     CHECK(server.connections() == 1);
   });
+}
+
+TEST_CASE("a server may renew a cookie of the session's own, and a program clear it") {
+  HttpServer server;
+  with_session({.cookies = {{"sid", "old"}, {"odd", "a b"}}}, [&](aiohttp::ClientSession& session) {
+    const auto sent = [&] {
+      const auto echo = await(await(session.get(server.url("/echo"))).text());
+      const auto begin = echo.find("Cookie: ");
+      return begin == echo.npos ? "" : echo.substr(begin, echo.find('\r', begin) - begin);
+    };
+    CHECK(sent() == "Cookie: sid=old; odd=\"a b\"");
+    await(session.get(server.url("/set-cookie?sid=new")));
+    CHECK(sent() == "Cookie: sid=new; odd=\"a b\"");
+    session.cookie_jar().clear();
+    CHECK(sent() == "");
+  });
+  CHECK_THROWS_AS(aiohttp::ClientSession({.cookies = {{"a b", "1"}}}), fiber::ValueError);
+  CHECK_THROWS_AS(aiohttp::ClientSession({.read_bufsize = 0}), fiber::ValueError);
 }
 
 TEST_CASE("redirects, compression and chunks are followed, undone and joined") {
