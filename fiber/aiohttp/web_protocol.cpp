@@ -7,6 +7,7 @@
 #include <fiber/asyncio/log.hpp>
 #include <fiber/contextvars.hpp>
 #include <fiber/cxxabi.hpp>
+#include <fiber/exceptions/error_from.hpp>
 #include <fiber/greenlet.hpp>
 #include <fiber/http/quoting.hpp>
 
@@ -385,7 +386,7 @@ bool Connection::respond(Request& request, const StreamResponse& response,
     }
     if (instead->object().closes()) closing_ = true;
   }
-  answered_ = true;
+  end_body();
   if (!server_.log_format.empty())
     log_access(server_, request, instead ? instead->object() : response.object(),
                loop_.time() - start);

@@ -172,7 +172,6 @@ class Connection final : private ByteSource {
   std::size_t body_begin_ = 0;
   std::size_t body_end_ = 0;
   bool body_here_ = false;           ///< the unparsed bytes are in `body_`
-  bool answered_ = false;            ///< the body must not be read any more
   bool reads_body_ = false;          ///< a task waits for bytes of the body
   std::uint64_t body_received_ = 0;  ///< bytes received, for the time limit
   std::uint64_t body_taken_ = 0;     ///< bytes that readers have taken, before decompression

@@ -12,7 +12,7 @@ namespace fiber::aiohttp::web::detail {
 using asyncio::await;
 
 const std::shared_ptr<ByteReader>& Connection::body() {
-  if (!body_reader_) body_reader_ = std::make_shared<ByteReader>(*this);
+  if (!body_reader_) body_reader_ = std::make_shared<ByteReader>(static_cast<ByteSource&>(*this));
   return body_reader_;
 }
 
@@ -22,7 +22,6 @@ void Connection::end_body() noexcept {
 }
 
 void Connection::begin_body() {
-  answered_ = false;
   body_received_ = body_taken_ = 0;
   body_waited_ = {};
   if (parser_.done()) return;
@@ -39,7 +38,6 @@ void Connection::next_request() {
   more_output_ = false;
   // A swap gives memory back; an empty string that is assigned does not.
   std::string().swap(compressed_);
-  end_body();
   if (body_here_) {
     begin_ = cursor_ = end_ = 0;
     const std::size_t size = body_end_ - body_begin_;
@@ -143,7 +141,6 @@ bool Connection::ended() const noexcept {
 }
 
 std::string Connection::next() {
-  if (answered_) throw PayloadAccessError("the request was answered already");
   if (!decompressor_) return parser_.done() ? std::string() : next_raw();
   constexpr std::size_t kPiece = 64 * 1024;
   for (;;) {

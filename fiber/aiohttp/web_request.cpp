@@ -6,7 +6,6 @@
 #include <fiber/exceptions.hpp>
 #include <fiber/http/parser.hpp>
 #include <fiber/http/quoting.hpp>
-#include <fiber/http/url.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -139,7 +138,12 @@ std::string_view Request::scheme() const noexcept {
 }
 // A target with a host of its own takes the place of the field Host (RFC 9112, 3.2.2).
 std::string_view Request::host() const {
-  return size_of_origin() == 0 ? headers_.get("Host") : http::split_url(head_->target).host;
+  std::string_view origin = head_->target.substr(0, size_of_origin());
+  if (origin.empty()) return headers_.get("Host");
+  origin.remove_prefix(origin.find("://") + 3);
+  origin.remove_prefix(origin.rfind('@') + 1);
+  const std::size_t bracket = origin.starts_with('[') ? origin.find(']') : 0;
+  return origin.substr(0, origin.find(':', std::min(bracket, origin.size())));
 }
 const std::string& Request::remote() const { return connection_->remote(); }
 std::string Request::url() const {

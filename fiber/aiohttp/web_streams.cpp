@@ -15,6 +15,7 @@ ByteSource::~ByteSource() = default;
 
 // Appends the next piece; returns false at the end.
 bool ByteReader::fill() {
+  if (source_ == nullptr && was_whole_) return false;
   if (source_ == nullptr) throw PayloadAccessError("the request was answered already");
   std::string piece = source_->next();
   if (piece.empty()) return false;

@@ -50,15 +50,19 @@ class FIBER_API ByteReader {
   std::string readuntil(std::string_view separator, std::size_t limit);
   void unread(std::string data);
   bool at_eof() const noexcept {
-    return at_ == held_.size() && (source_ == nullptr || source_->ended());
+    return at_ == held_.size() && (source_ == nullptr ? was_whole_ : source_->ended());
   }
-  /// Parts from the source: reading it throws PayloadAccessError from now on.
-  void end() noexcept { source_ = nullptr; }
+  /// Parts from the source: reading more than it has given throws PayloadAccessError from now on.
+  void end() noexcept {
+    was_whole_ = source_ == nullptr || source_->ended();
+    source_ = nullptr;
+  }
 
  private:
   bool fill();
   std::string take(std::size_t n);
   ByteSource* source_;
+  bool was_whole_ = false;
   std::string held_;
   std::size_t at_ = 0;
 };

@@ -3,7 +3,6 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/testing.hpp>
 #include <fiber/http/compression.hpp>
-#include <fiber/requests.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -361,32 +360,6 @@ TEST_CASE("a client that expects 100 is told to go on, or not") {
               .starts_with("HTTP/1.1 417 "));
     CHECK(await(client.raw("POST /none HTTP/1.1\r\n" + fields + "Expect: 100-continue\r\n\r\n"))
               .starts_with("HTTP/1.1 404 "));
-  });
-}
-
-TEST_CASE("both clients send a body that waits for 100 Continue") {
-  web::Application app;
-  app.router().add_post("/", [](web::Request& request) {
-    return web::Response({.text = std::to_string(await(request.read()).size())});
-  });
-  asyncio::run([&] {
-    const web::AppRunner runner(app);
-    await(runner.setup());
-    const web::TCPSite site(runner, "127.0.0.1", 0);
-    await(site.start());
-    const std::string url = "http://" + runner.addresses().at(0).text() + "/";
-    const std::string body(1'000'000, 'b');
-    const auto answer = await(asyncio::to_thread([&] {
-      return fiber::requests::post(
-          url, {.data = body, .headers = {{"Expect", "100-continue"}}, .timeout = 60s});
-    }));
-    CHECK(answer.text() == "1000000");
-    asyncio::with(aiohttp::ClientSession(), [&](auto& session) {
-      auto response =
-          await(session.post(url, {.data = body, .headers = {{"Expect", "100-continue"}}}));
-      CHECK(await(response.text()) == "1000000");
-    });
-    await(runner.cleanup());
   });
 }
 

@@ -6,6 +6,7 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/testing.hpp>
 #include <fiber/http/websocket.hpp>
+#include <fiber/requests.hpp>
 
 #include <chrono>
 #include <string>
@@ -220,4 +221,30 @@ TEST_CASE("session.ws_connect: a proxy is asked for a tunnel, over http:// too")
     await(proxy.wait_closed());
   });
   CHECK(asked == Events{"CONNECT example.invalid:80 HTTP/1.1"});
+}
+
+TEST_CASE("both clients send a body that waits for 100 Continue") {
+  web::Application app;
+  app.router().add_post("/", [](web::Request& request) {
+    return web::Response({.text = std::to_string(await(request.read()).size())});
+  });
+  asyncio::run([&] {
+    const web::AppRunner runner(app);
+    await(runner.setup());
+    const web::TCPSite site(runner, "127.0.0.1", 0);
+    await(site.start());
+    const std::string url = "http://" + runner.addresses().at(0).text() + "/";
+    const std::string body(1'000'000, 'b');
+    const auto answer = await(asyncio::to_thread([&] {
+      return fiber::requests::post(
+          url, {.data = body, .headers = {{"Expect", "100-continue"}}, .timeout = 60s});
+    }));
+    CHECK(answer.text() == "1000000");
+    asyncio::with(aiohttp::ClientSession(), [&](auto& session) {
+      auto response =
+          await(session.post(url, {.data = body, .headers = {{"Expect", "100-continue"}}}));
+      CHECK(await(response.text()) == "1000000");
+    });
+    await(runner.cleanup());
+  });
 }
