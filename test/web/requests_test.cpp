@@ -84,14 +84,14 @@ TEST_CASE("paths that are malformed are refused, names give paths") {
   app.router().add_get("/u/{name}/p", says(""), {.name = "user"});
   CHECK(app.router()["user"].url_for({{"name", "a b/c"}}) == "/u/a%20b%2Fc/p");
   CHECK_THROWS_AS(app.router()["user"].url_for(), fiber::LookupError);
-  CHECK(app.router().add_static("/st", "/").url_for({{"filename", "a b.txt"}}) == "/st/a%20b.txt");
-  for (const char* name : {"a b", "1a", "a.", ".a", "a..b", "a/b"})
-    CHECK_THROWS_AS(app.router().add_get("/named", says(""), {.name = name}), fiber::ValueError);
-  app.router().add_get("/named", says(""), {.name = "a.b:c-d_1"});
   CHECK_THROWS_AS(app.router()["none"], fiber::LookupError);
   CHECK_THROWS_AS(app.router().add_get("/other", says(""), {.name = "user"}), fiber::ValueError);
   CHECK_THROWS_AS(app.router().add_get("/u/{name}/p", says(""), {.name = "user"}),
                   fiber::RuntimeError);
+  CHECK(app.router().add_static("/st", "/").url_for({{"filename", "a b.txt"}}) == "/st/a%20b.txt");
+  for (const char* name : {"a b", "1a", "a.", ".a", "a..b", "a/b"})
+    CHECK_THROWS_AS(app.router().add_get("/named", says(""), {.name = name}), fiber::ValueError);
+  app.router().add_get("/named", says(""), {.name = "a.b:c-d_1"});
 }
 
 TEST_CASE("what a request says") {
