@@ -134,12 +134,33 @@ GreenletObject* GreenletThread::drop(GreenletObject* object) noexcept {
   return free_object(object);
 }
 
+namespace {
+
+// The body of a pending greenlet may hold the last reference to another one, in chains of any
+// length: from some depth on, objects end one after the other.
+void dispose(GreenletObject* object) noexcept {
+  constexpr unsigned kMostNested = 100;
+  static thread_local constinit unsigned nested = 0;
+  static thread_local constinit core::List<GreenletObject> postponed;
+  if (nested == kMostNested) {
+    postponed.prepend(*object);
+    return;
+  }
+  ++nested;
+  object->dispose();
+  if (nested == kMostNested)
+    while (GreenletObject* next = postponed.pop()) next->dispose();
+  --nested;
+}
+
+}  // namespace
+
 GreenletObject* GreenletThread::free_object(GreenletObject* object) noexcept {
   if (WeakBlock* weak = object->weak.load(std::memory_order_relaxed)) {
     if (weak->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete weak;
   }
   GreenletObject* parent = std::exchange(object->parent, nullptr);
-  object->dispose();
+  dispose(object);
   return parent;
 }
 

@@ -1,6 +1,8 @@
 // The targets of results and exceptions when a body ends.
 #include <fiber/greenlet.hpp>
 
+#include <utility>
+
 #include <doctest/doctest.h>
 
 #include "support/events.hpp"
@@ -207,6 +209,24 @@ TEST_CASE("a pending parent of an exited greenlet is started with the exit value
   dead.switch_();
   dead.parent(greenlet([](value v) { return v.exited(); }));
   CHECK(dead.throw_().as<bool>());
+}
+
+TEST_CASE("pending greenlets whose bodies hold each other are dropped without recursion") {
+  int dropped = 0;
+  struct Count {
+    explicit Count(int& its_count) : count(&its_count) {}
+    Count(Count&& other) noexcept : count(std::exchange(other.count, nullptr)) {}
+    ~Count() {
+      if (count != nullptr) ++*count;
+    }
+    int* count;
+  };
+  constexpr int kMany = 200'000;
+  greenlet last;
+  for (int i = 0; i < kMany; ++i)
+    last = greenlet([held = last, counted = Count(dropped)](value) { return value(); });
+  last = greenlet();
+  CHECK(dropped == kMany);
 }
 
 TEST_CASE("a long chain of pending or dead greenlets is dropped without recursion") {
