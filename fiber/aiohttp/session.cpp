@@ -39,8 +39,9 @@ void raise(const http::Failure& failure) {
     return "Cannot connect to host " + http::origin_of(failure.url) + " [" + why + "]";
   };
   switch (failure.kind) {
+    case Kind::invalid_schema:  // the words of requests, with the URL between quotes at their end
+      throw InvalidURL(failure.text.substr(failure.text.find('\'')) + " is neither http nor https");
     case Kind::missing_schema:
-    case Kind::invalid_schema:
     case Kind::invalid_proxy:
     case Kind::invalid_url: throw InvalidURL(failure.text);
     case Kind::invalid_header:
