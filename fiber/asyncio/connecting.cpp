@@ -54,6 +54,16 @@ void check_unix_stream_socket(int fd) {
                      std::to_string(fd));
 }
 
+void refuse_start_tls(const TransportObject* transport) {
+  std::string text = "transport <";
+  if (transport == nullptr)
+    text += "without a stream of bytes";
+  else
+    text += (transport->is_read_pipe() ? "read pipe fd=" : "write pipe fd=") +
+            std::to_string(transport->fileno());
+  throw TypeError(text + "> is not supported by start_tls()");
+}
+
 std::optional<std::int64_t> checked_time(const time_limit& limit, const char* name) {
   if (!limit.value()) return std::nullopt;
   if (limit.value()->count() <= 0)
@@ -196,6 +206,7 @@ std::unique_ptr<Opening> open_tcp(LoopObject& loop, const std::string& host, int
 std::unique_ptr<Opening> open_addresses(LoopObject& loop, std::vector<AddressInfo> addresses,
                                         const ConnectArguments& arguments,
                                         std::optional<std::size_t> limit) {
+  if (addresses.empty()) throw OSError("getaddrinfo() returned empty list");
   const auto attempts = std::make_shared<Attempts>(Attempts{loop, limit, {}, {}, {}});
   attempts->infos = std::move(addresses);
   if (arguments.local_addr)

@@ -41,6 +41,9 @@ void check_unix_stream_socket(int fd);
 
 // --- TLS: the meaning of the arguments ----------------------------------------------------------
 
+/// Throws the TypeError of start_tls() for a transport that is no socket; null: no stream either.
+[[noreturn]] void refuse_start_tls(const TransportObject* transport);
+
 /// Returns the time in nanoseconds. Throws ValueError unless it is positive.
 std::optional<std::int64_t> checked_time(const time_limit& limit, const char* name);
 

@@ -51,6 +51,7 @@ core::Ref<ServerObject> protocol_server(LoopObject& loop, std::vector<ListeningS
 template <class Options>
 core::Ref<ServerObject> protocol_server(LoopObject& loop, ListeningSocket socket,
                                         protocol_factory factory, const Options& options) {
+  loop.home().check_thread();
   std::vector<ListeningSocket> sockets;
   sockets.push_back(std::move(socket));
   auto server = protocol_server(loop, std::move(sockets), std::move(factory), options.backlog);
@@ -112,6 +113,7 @@ namespace {
 // Serves at the sockets that `bound()` makes.
 template <class Options, class Bound>
 Server serve_at(LoopObject& loop, protocol_factory factory, const Options& options, Bound bound) {
+  loop.home().check_thread();
   const LayerArguments arguments = server_arguments(options);  // before a socket is bound
   auto server = protocol_server(loop, bound(), std::move(factory), options.backlog);
   server->secure(options.ssl, arguments);
@@ -174,8 +176,7 @@ void start_tls(const Transport& transport, std::shared_ptr<BaseProtocol> protoco
   if (!sslcontext.is_context())
     throw TypeError("sslcontext is expected to be an instance of ssl::SSLContext");
   TransportObject* object = transport.object().stream();
-  if (object == nullptr || !object->is_socket())
-    throw TypeError("this transport is not supported by start_tls()");
+  if (object == nullptr || !object->is_socket()) refuse_start_tls(object);
   LayerArguments arguments = layer_arguments(options);
   arguments.server_side = options.server_side;
   arguments.server_hostname = options.server_hostname;

@@ -80,12 +80,15 @@ void EventLoop::close() const { object().close(); }
 nanoseconds EventLoop::time() const { return nanoseconds(object().now()); }
 void EventLoop::watch(int fd, bool for_writing, core::Ref<detail::HandleObject> handle) const {
   using For = detail::Selector::For;
+  object().home().check_thread();
   object().selector().add(fd, for_writing ? For::writing : For::reading, std::move(handle));
 }
 bool EventLoop::remove_reader(FileDescriptorLike fd) const {
+  object().home().check_thread();
   return object().selector().remove(fd.fileno(), detail::Selector::For::reading);
 }
 bool EventLoop::remove_writer(FileDescriptorLike fd) const {
+  object().home().check_thread();
   return object().selector().remove(fd.fileno(), detail::Selector::For::writing);
 }
 bool EventLoop::get_debug() const { return object().debug(); }

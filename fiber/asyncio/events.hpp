@@ -216,7 +216,8 @@ class FIBER_API EventLoop {
 
   /// Calls `callback()` in every iteration in which the descriptor is readable (writable), until
   /// the callback is removed. One callback for each event: a new one replaces the old. Throws
-  /// ValueError, OSError.
+  /// ValueError, OSError, and as call_soon RuntimeError on another thread; so do the functions that
+  /// remove it.
   template <std::invocable F>
   void add_reader(FileDescriptorLike fd, F&& callback) const {
     watch(fd.fileno(), false, make_handle<detail::HandleOf>(std::forward<F>(callback)));
@@ -243,9 +244,9 @@ class FIBER_API EventLoop {
 
   /// Plain sockets, for code that has a descriptor; await them. A system call that would block is
   /// tried again when the descriptor is ready. One task may wait to read from a descriptor and one
-  /// to write to it; it must stay open meanwhile. They throw OSError. A socket that blocks stops the
-  /// loop in sock_connect and sock_accept; in debug mode all of them refuse it by ValueError. Defined
-  /// in sock.hpp. sock_recv returns at most n bytes, "" at the end.
+  /// to write to it; it must stay open meanwhile. They throw OSError. A socket that blocks stops
+  /// the loop in sock_connect and sock_accept; in debug mode all of them refuse it by ValueError.
+  /// Defined in sock.hpp. sock_recv returns at most n bytes, "" at the end.
   auto sock_recv(FileDescriptorLike fd, std::size_t n) const;
   /// Receives into memory of the caller's; returns the number of bytes.
   auto sock_recv_into(FileDescriptorLike fd, std::span<char> buffer) const;
@@ -319,7 +320,8 @@ class FIBER_API EventLoop {
                        const Options& options = {}) const;
   template <class F, class Options = SubprocessOptions>
   auto subprocess_shell(F&& factory, std::string command, const Options& options = {}) const;
-  /// Continues over TLS with this protocol; returns the transport to use from then on.
+  /// Continues over TLS with this protocol; returns the transport to use from then on. Throws
+  /// TypeError for a pipe.
   template <class P, class Context, class Options = LoopStartTlsOptions>
   auto start_tls(const Transport& transport, std::shared_ptr<P> protocol, Context sslcontext,
                  const Options& options = {}) const;

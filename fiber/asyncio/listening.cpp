@@ -17,7 +17,10 @@ namespace {
 std::optional<ListeningSocket> listening_socket(const AddressInfo& info,
                                                 const ListenArguments& arguments) {
   UniqueFd fd(::socket(info.family, info.type | SOCK_NONBLOCK | SOCK_CLOEXEC, info.proto));
-  if (fd.get() < 0) return std::nullopt;
+  if (fd.get() < 0) {
+    if (errno == EAFNOSUPPORT || errno == EPROTONOSUPPORT) return std::nullopt;
+    raise_os_error(errno, "error while making a socket for address " + repr(info.address));
+  }
   if (arguments.reuse_address) set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR");
   if (arguments.reuse_port) set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, "SO_REUSEPORT");
   if (arguments.keep_alive) set_option(fd.get(), SOL_SOCKET, SO_KEEPALIVE, "SO_KEEPALIVE");
@@ -47,6 +50,7 @@ ino_t file_to_remove(const SocketAddress& address, bool remove) {
 std::vector<ListeningSocket> listening_sockets(LoopObject& loop,
                                                const std::vector<std::string>& hosts, int port,
                                                const ListenArguments& arguments) {
+  static_cast<void>(running_loop());  // throws here, not when there are lookups to be awaited
   std::vector<Coroutine<std::vector<AddressInfo>>> lookups;
   for (const std::string& host : hosts)
     lookups.emplace_back([&loop, host, port, &arguments] {

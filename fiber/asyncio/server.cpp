@@ -230,7 +230,7 @@ void ServerObject::close() {
   const core::Ref<ServerObject> self(this);
   const std::vector<ListeningSocket> sockets = std::exchange(sockets_, {});
   for (const ListeningSocket& socket : sockets) {
-    EventLoop(&loop_).remove_reader(socket.fd.get());
+    loop_.selector().remove(socket.fd.get(), Selector::For::reading);
     remove_if_ours(socket);
   }
   if (Waiter* forever = std::exchange(forever_, nullptr))

@@ -4,6 +4,7 @@
 #include <fiber/asyncio/locks.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/timeouts.hpp>
+#include <fiber/exceptions/is_exception.hpp>
 #include <fiber/greenlet.hpp>
 
 #include <chrono>
@@ -22,11 +23,15 @@ struct Race {
   std::size_t next = 0;
   std::optional<std::size_t> winner = {};
   std::vector<Task<>> tasks = {};  ///< the task of attempt N at N, and one without an attempt
+  std::exception_ptr error = {};   ///< the first one that is no OSError
 };
 
-// Makes an attempt. Returns false if it fails; the attempt keeps its error.
-bool succeeds(const Race& race, std::size_t index) {
-  return caught([&] { race.attempt(index); }) == nullptr;
+// Makes an attempt. Returns false if it fails; the attempt keeps its OSError.
+bool succeeds(Race& race, std::size_t index) {
+  const std::exception_ptr error = caught([&] { race.attempt(index); });
+  if (race.error == nullptr && error != nullptr && !is_exception<OSError>(error))
+    race.error = error;
+  return error == nullptr;
 }
 
 void run_one(const std::shared_ptr<Race>& race, const std::optional<Event>& previous_failed) {
@@ -59,6 +64,7 @@ std::optional<std::size_t> staggered_race(LoopObject& loop, std::size_t count, s
                                                 .count = count,
                                                 .delay = std::chrono::nanoseconds(delay),
                                                 .attempt = std::move(attempt)});
+  race->tasks.reserve(count + 1);  // so that no task is lost for want of memory
   struct Leave {
     Race& race;
     ~Leave() {
@@ -73,7 +79,11 @@ std::optional<std::size_t> staggered_race(LoopObject& loop, std::size_t count, s
     for (const Task<>& task : result.done)
       if (!task.cancelled()) task.result();
   }
-  return race->winner;
+  if (race->winner) return race->winner;
+  if (race->error != nullptr) std::rethrow_exception(race->error);
+  // A task that is cancelled before its turn makes no attempt, and so nobody makes the next ones.
+  if (race->next != count) race->tasks.back().result();
+  return std::nullopt;
 }
 
 }  // namespace fiber::asyncio::detail

@@ -66,6 +66,7 @@ void start_tls(TransportObject& transport, const ssl_argument& sslcontext,
                const StartTlsOptions& options) {
   if (!sslcontext.is_context())
     throw TypeError("sslcontext is expected to be an instance of ssl::SSLContext");
+  if (!transport.is_socket()) refuse_start_tls(&transport);
   LayerArguments arguments = layer_arguments(options);
   arguments.server_side = transport.server != nullptr;
   arguments.server_hostname = options.server_hostname;

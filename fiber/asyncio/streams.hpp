@@ -97,14 +97,14 @@ class FIBER_API StreamReader {
   }
 
   /// Iterates over lines, `for (std::string line : reader)`: waits for each line, until the end.
-  /// Python: async for.
+  /// The iterator is a handle of its own: the body may assign to `reader`. Python: async for.
   class LineIterator {
    public:
     using iterator_concept = std::input_iterator_tag;
     using value_type = std::string;
     using difference_type = std::ptrdiff_t;
 
-    explicit LineIterator(const StreamReader& reader) : object_(reader.checked().get()) { ++*this; }
+    explicit LineIterator(const StreamReader& reader) : object_(reader.checked()) { ++*this; }
     std::string& operator*() const noexcept { return line_; }
     LineIterator& operator++() {
       line_ = object_->readline();
@@ -116,7 +116,7 @@ class FIBER_API StreamReader {
     }
 
    private:
-    detail::ReaderObject* object_;
+    core::Ref<detail::ReaderObject, detail::ByHandle> object_;
     mutable std::string line_;
   };
   LineIterator begin() const { return LineIterator(*this); }
@@ -187,7 +187,7 @@ class FIBER_API StreamWriter {
   /// Goes on over TLS, as the server if this is a connection of a server, once the written data is
   /// sent and the handshake done. Data that had come and was not read belongs to the handshake.
   /// Throws SSLError, ConnectionError, ValueError, and in these cases the connection is closed;
-  /// await it.
+  /// TypeError for a pipe, a child's stdin for one. Await it.
   auto start_tls(ssl_argument sslcontext, StartTlsOptions options = {}) const {
     return detail::Deferred(
         [object = checked(), sslcontext = std::move(sslcontext), options = std::move(options)] {

@@ -250,7 +250,7 @@ std::int64_t cert_time_to_seconds(const std::string& cert_time) {
     time.tm_mon = static_cast<int>(month / 3);
     end = ::strptime(cert_time.c_str() + 3, " %d %H:%M:%S %Y GMT", &time);
   }
-  if (end == nullptr || *end != '\0')
+  if (end != cert_time.c_str() + cert_time.size())
     throw ValueError("time data '" + cert_time + "' does not match format '%b %d %H:%M:%S %Y GMT'");
   return ::timegm(&time);
 }

@@ -288,6 +288,7 @@ void SSLContext::suppress_ragged_eofs(bool suppress) const {
 
 std::string SSLContext::keylog_filename() const { return object_->keylog_name; }
 void SSLContext::keylog_filename(const std::string& filename) const {
+  if (filename.find('\0') != std::string::npos) throw ValueError("embedded null byte");
   int file = -1;
   if (!filename.empty()) {
     file = ::open(filename.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);

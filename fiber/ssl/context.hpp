@@ -143,7 +143,7 @@ class FIBER_API SSLContext {
   void suppress_ragged_eofs(bool suppress) const;
 
   /// The file to which the keys of all connections are appended, for Wireshark; "" for none. Throws
-  /// OSError.
+  /// OSError, ValueError for a name with a NUL.
   std::string keylog_filename() const;
   void keylog_filename(const std::string& filename) const;
 
@@ -152,7 +152,9 @@ class FIBER_API SSLContext {
   /// Python: SSLContext.wrap_bio.
   SSLObject wrap_bio(const MemoryBIO& incoming, const MemoryBIO& outgoing, bool server_side = false,
                      const std::string& server_hostname = {}) const;
-  /// Returns the argument `.ssl` of a connection that resumes a session. Not in Python.
+  /// Returns the argument `.ssl` of a connection that resumes a session. The connection must have
+  /// the server_hostname with which the session was made, otherwise it throws ValueError. Not in
+  /// Python.
   asyncio::ssl_argument resuming(const SSLSession& session) const;
   operator asyncio::ssl_argument() const;  ///< NOLINT(google-explicit-constructor)
 

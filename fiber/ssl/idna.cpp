@@ -12,6 +12,14 @@ namespace {
   throw ValueError("'" + std::string(host) + "' is not the name of a host: " + why);
 }
 
+constexpr std::string_view kPrefix = "xn--";
+
+// Only the last label may be empty: behind the dot of a fully qualified name.
+void check_label(std::size_t size, bool is_last, std::string_view host) {
+  if (size == 0 && !is_last) refuse(host, "a label is empty");
+  if (size > 63) refuse(host, "a label is longer than 63 bytes");
+}
+
 std::u32string decode_utf8(std::string_view host) {
   std::u32string text;
   for (std::size_t at = 0; at < host.size();) {
@@ -132,7 +140,7 @@ std::string punycode(std::u32string_view label, std::string_view host) {
     ++delta;
     ++from;
   }
-  if (out.size() > 63 - 4) refuse(host, "a label is longer than 63 bytes");
+  check_label(out.size() + kPrefix.size(), true, host);
   return out;
 }
 
@@ -140,23 +148,29 @@ std::string punycode(std::u32string_view label, std::string_view host) {
 
 std::string to_ascii(std::string_view host) {
   if (std::all_of(host.begin(), host.end(),
-                  [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
+                  [](char c) { return static_cast<unsigned char>(c) < 0x80; })) {
+    for (std::size_t at = 0; at <= host.size();) {
+      const std::size_t end = std::min(host.find('.', at), host.size());
+      check_label(end - at, end == host.size(), host);
+      at = end + 1;
+    }
     return std::string(host);
+  }
   std::u32string folded;
   for (const char32_t c : decode_utf8(host)) append_folded(folded, c);
   std::string ascii;
   for (std::size_t at = 0; at <= folded.size();) {
     const std::size_t end = std::min(folded.find(U'.', at), folded.size());
     const std::u32string_view label = std::u32string_view(folded).substr(at, end - at);
-    if (label.empty() && end != folded.size()) refuse(host, "a label is empty");
     if (at != 0) ascii += '.';
     if (std::any_of(label.begin(), label.end(), [](char32_t c) { return c >= 0x300 && c < 0x370; }))
       refuse(host, "it has combining marks: compose them with their letters (NFC)");
     if (std::all_of(label.begin(), label.end(), [](char32_t c) { return c < 0x80; })) {
-      if (label.size() > 63) refuse(host, "a label is longer than 63 bytes");
+      check_label(label.size(), end == folded.size(), host);
       for (const char32_t c : label) ascii += static_cast<char>(c);
     } else {
-      ascii += "xn--" + punycode(label, host);
+      ascii += kPrefix;
+      ascii += punycode(label, host);
     }
     at = end + 1;
   }

@@ -28,9 +28,9 @@ SslObject::SslObject(std::shared_ptr<ContextObject> its_context,
                           : "Cannot create a client socket with a PROTOCOL_TLS_SERVER context");
   if (server && !hostname.empty())
     throw ValueError("server_hostname can only be specified in client mode");
-  server_hostname = to_ascii(hostname);
-  if (server_hostname.starts_with('.'))
+  if (hostname.starts_with('.'))
     throw ValueError("server_hostname cannot be an empty string or start with a leading dot.");
+  server_hostname = to_ascii(hostname);
   if (server_hostname.find('\0') != std::string::npos)
     throw ValueError("server_hostname has a null character in it");
   if (!server && context->check_hostname && server_hostname.empty())
@@ -160,6 +160,22 @@ Outcome SslObject::shutdown_unheard() {
 
 // --- sessions -----------------------------------------------------------------------------------
 
+namespace {
+
+// Returns one form of all names for which a certificate is the same.
+std::string comparable(std::string name) {
+  if (name.size() > 1 && name.ends_with('.')) name.pop_back();
+  for (char& c : name)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return name;
+}
+
+std::string for_name(const std::string& name) {
+  return name.empty() ? "without a server_hostname" : "for server_hostname '" + name + "'";
+}
+
+}  // namespace
+
 void set_session(SslObject& object, const SessionObject& session) {
   const CleanErrors clean;
   if (session.context != object.context)
@@ -167,6 +183,10 @@ void set_session(SslObject& object, const SessionObject& session) {
   if (object.server_side) throw ValueError("Cannot set session for server-side SSLSocket.");
   if (::SSL_is_init_finished(object.ssl.get()) != 0)
     throw ValueError("Cannot set session after handshake.");
+  // OpenSSL looks at no certificate when it resumes: the name was checked when the session began.
+  if (comparable(session.server_hostname) != comparable(object.server_hostname))
+    throw ValueError("Session was made " + for_name(session.server_hostname) + ", not " +
+                     for_name(object.server_hostname) + ".");
   // A copy: a session of TLS 1.3 can be used only once.
   const std::unique_ptr<SSL_SESSION, FreeSsl> copy(::SSL_SESSION_dup(session.session.get()));
   if (copy == nullptr) throw std::bad_alloc();
@@ -175,14 +195,19 @@ void set_session(SslObject& object, const SessionObject& session) {
 
 std::shared_ptr<SessionObject> get_session(const SslObject& object) {
   const CleanErrors clean;
+  // Not SSL_is_init_finished(), which is false again while a ticket of TLS 1.3 is half read.
+  char none[1];
+  const bool handshake_done = ::SSL_get_finished(object.ssl.get(), none, 0) != 0 &&
+                              ::SSL_get_peer_finished(object.ssl.get(), none, 0) != 0;
   const SSL_SESSION* session = ::SSL_get0_session(object.ssl.get());
-  if (session == nullptr) return nullptr;
+  if (!handshake_done || session == nullptr) return nullptr;
   auto result = std::make_shared<SessionObject>();
   // A copy: OpenSSL invalidates the connection's session if the connection ends without
   // close_notify.
   result->session.reset(::SSL_SESSION_dup(session));
   if (result->session == nullptr) throw std::bad_alloc();
   result->context = object.context;
+  result->server_hostname = object.server_hostname;
   return result;
 }
 
@@ -217,9 +242,10 @@ SSLObject SSLContext::wrap_bio(const MemoryBIO& incoming, const MemoryBIO& outgo
 void SSLObject::do_handshake() const { detail::check(object_->handshake()); }
 
 std::string SSLObject::read(std::size_t n) const {
-  std::string data(n, '\0');
+  // One call reads no more than one record.
+  std::string data(std::min<std::size_t>(n, SSL3_RT_MAX_PLAIN_LENGTH), '\0');
   std::size_t count = 0;
-  const detail::Outcome outcome = object_->read(data.data(), n, count);
+  const detail::Outcome outcome = object_->read(data.data(), data.size(), count);
   if (outcome != detail::Outcome::closed) detail::check(outcome);
   data.resize(count);
   return data;

@@ -101,7 +101,8 @@ class FIBER_API SSLObject {
   /// first bytes that are read after the handshake.
   std::optional<SSLSession> session() const;
   /// Sets the session to resume, in a client, before the handshake. Throws ValueError otherwise,
-  /// and for a session of another context.
+  /// and for a session of another context or for another server_hostname: a server that resumes
+  /// sends no certificate whose name could be checked.
   void session(const SSLSession& session) const;
   bool session_reused() const;
   /// Whether the peer's close_notify has arrived: then no data of the peer is missing. Not in

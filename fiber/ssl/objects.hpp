@@ -84,6 +84,7 @@ struct SslObject : std::enable_shared_from_this<SslObject> {
 struct SessionObject {
   std::unique_ptr<SSL_SESSION, FreeSsl> session;
   std::shared_ptr<ContextObject> context;
+  std::string server_hostname = {};  ///< the name that was checked when the session began
 };
 
 void set_session(SslObject& object, const SessionObject& session);

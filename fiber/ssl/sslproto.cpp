@@ -8,12 +8,12 @@
 #include <fiber/exceptions/is_exception.hpp>
 #include <fiber/exceptions/repr.hpp>
 #include <fiber/ssl/extra_info.hpp>
+#include <fiber/ssl/scratch.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <tuple>
 #include <utility>
-#include <vector>
 
 namespace fiber::ssl::detail {
 namespace {
@@ -26,38 +26,6 @@ constexpr std::size_t kIncomingHighWater = 256 * 1024;  // of bytes to be read
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kHandshakeTimeout = 60 * kSecond;
 constexpr std::int64_t kShutdownTimeout = 30 * kSecond;
-
-// The buffer for decrypted records: one per thread, and one more per layer on another layer.
-class Scratch {
- public:
-  static constexpr std::size_t kSize = 256 * 1024;
-
-  Scratch() {
-    if (spare().empty()) {
-      buffer_.reset(new char[kSize]);
-      return;
-    }
-    buffer_ = std::move(spare().back());
-    spare().pop_back();
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() {
-    if (spare().empty()) spare().push_back(std::move(buffer_));
-  }
-  char* data() const noexcept { return buffer_.get(); }
-
- private:
-  static std::vector<std::unique_ptr<char[]>>& spare() {
-    static thread_local std::vector<std::unique_ptr<char[]>> buffers = [] {
-      std::vector<std::unique_ptr<char[]>> none;
-      none.reserve(1);
-      return none;
-    }();
-    return buffers;
-  }
-  std::unique_ptr<char[]> buffer_;
-};
 
 std::string seconds_of(std::int64_t nanoseconds) {
   return fiber::detail::float_repr(static_cast<double>(nanoseconds) / kSecond);
@@ -414,7 +382,7 @@ void SslLayer::resume_sending() {
 
 void SslLayer::control_app_writing() {
   const std::size_t size = write_buffer_size();
-  if (size >= high_water_ && !app_writing_paused_) {
+  if (size > high_water_ && !app_writing_paused_) {
     app_writing_paused_ = true;
     above_->pause_sending();
   } else if (size <= low_water_ && app_writing_paused_) {

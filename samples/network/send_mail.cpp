@@ -4,8 +4,10 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/ssl.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -75,14 +77,16 @@ std::string base64(std::string_view bytes) {
   return text;
 }
 
-// Lines end by CR LF, and one that begins with a dot gets another: RFC 5321, section 4.5.2.
+// Lines end by CR LF, and one that begins with a dot gets another: RFC 5321, section 4.5.2. A bare
+// CR or LF ends a line as well: were it sent as it is, some servers would take what follows for a
+// line, and others not.
 std::string on_the_wire(std::string_view text) {
   std::string wire;
   while (!text.empty()) {
-    const std::size_t end = text.find('\n');
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-    if (line.ends_with('\r')) line.remove_suffix(1);
+    const std::size_t end = std::min(text.find_first_of("\r\n"), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(end);
+    if (!text.empty()) text.remove_prefix(text.starts_with("\r\n") ? 2 : 1);
     if (line.starts_with('.')) wire += '.';
     wire += line;
     wire += "\r\n";
@@ -94,7 +98,8 @@ std::string on_the_wire(std::string_view text) {
 class SMTP {
  public:
   SMTP(const std::string& host, int port)
-      : host_(host), connection_(await(asyncio::open_connection(host, port))) {
+      : host_(host),
+        connection_(await(asyncio::open_connection(host, port, {.limit = kLongestLine}))) {
     expect("2", "");
     greet();
   }
@@ -124,6 +129,10 @@ class SMTP {
   }
 
  private:
+  static constexpr std::size_t kLongestLine = 8192;
+  static constexpr std::size_t kLongestReply = 65536;
+  static constexpr int kMostLines = 100;
+
   const StreamReader& reader() const { return connection_.first; }
   const StreamWriter& writer() const { return connection_.second; }
 
@@ -136,15 +145,29 @@ class SMTP {
     writer().write(line + "\r\n");
     return expect(wanted, line.substr(0, line.find(' ')));
   }
+  std::string reply_line() {
+    try {
+      return await(asyncio::wait_for(reader().readline(), 60s));
+    } catch (const ValueError&) {
+      throw ConnectionError("the server's reply has a line of more than " +
+                            std::to_string(kLongestLine) + " bytes");
+    }
+  }
   // "250-..." is followed by more lines, "250 ..." is the last.
-  std::string expect(std::string_view wanted, const std::string& command) {
+  std::string reply() {
     std::string all;
-    for (;;) {
-      const std::string line = await(asyncio::wait_for(reader().readline(), 60s));
+    for (int lines = 0; lines < kMostLines && all.size() < kLongestReply; ++lines) {
+      const std::string line = reply_line();
       if (line.size() < 4) throw ConnectionError("the server has hung up");
       all += line;
-      if (line[3] != '-') break;
+      if (line[3] != '-') return all;
     }
+    throw ConnectionError("the server's reply does not end: more than " +
+                          std::to_string(kMostLines) + " lines or " +
+                          std::to_string(kLongestReply) + " bytes");
+  }
+  std::string expect(std::string_view wanted, const std::string& command) {
+    std::string all = reply();
     if (!all.starts_with(wanted))
       throw SMTPResponseError("the server says to " + (command.empty() ? "us" : command) + ": " +
                               all.substr(0, all.find_last_not_of("\r\n") + 1));

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/emulator.hpp"
 #include "support/vectors.hpp"
 
 namespace asyncio = fiber::asyncio;
@@ -126,6 +127,27 @@ TEST_CASE("a task is made in a loop by the thread that runs it") {
   });
 }
 
+TEST_CASE("descriptors are watched, and servers made, by the thread that runs the loop") {
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    const std::string refusals = await(asyncio::to_thread([loop] {
+      const auto make = [] { return std::make_shared<asyncio::Protocol>(); };
+      std::string texts;
+      const auto refused = [&](auto f) { texts += thrown(f).substr(0, 40) + "\n"; };
+      refused([&] { loop.add_reader(0, [] {}); });
+      refused([&] { loop.add_writer(0, [] {}); });
+      refused([&] { loop.remove_reader(0); });
+      refused([&] { loop.remove_writer(0); });
+      refused([&] { await(loop.create_server(make, "127.0.0.1", 0)); });
+      refused([&] { await(loop.create_unix_server(make, "/nonexistent/socket")); });
+      return texts;
+    }));
+    std::string all;
+    for (int i = 0; i < 6; ++i) all += "RuntimeError('Non-thread-safe operation \n";
+    CHECK(refusals == all);
+  });
+}
+
 TEST_CASE("as_completed that was moved from is the same range still") {
   asyncio::run([] {
     std::vector<asyncio::Task<int>> tasks;
@@ -200,6 +222,7 @@ TEST_CASE("a time of 64 unsigned bits does not lie in the past") {
 }
 
 TEST_CASE("a program is looked for in the PATH that it gets") {
+  if (support::lacks_shared_memory_of_vfork()) return;
   asyncio::run([] {
     const auto run = [](const std::string& path) {
       return await(await(asyncio::create_subprocess_exec({"sh", "-c", "exit 3"},

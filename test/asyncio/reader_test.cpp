@@ -360,3 +360,27 @@ TEST_CASE("of separators that end at the same place the shortest counts, also fo
     CHECK(until({"bc", "abc"}) == refused);
   });
 }
+
+TEST_CASE(
+    "a loop over lines has its own handle: the body may give another reader to the variable") {
+  asyncio::run([] {
+    const std::string line = std::string(100, 'x') + "\n";
+    auto feed = [&](StreamReader& reader) {
+      for (int i = 0; i < 3; ++i) reader.feed_data(line);
+      reader.feed_eof();
+    };
+    StreamReader reader;
+    feed(reader);
+    std::vector<std::string> lines;
+    std::vector<StreamReader> others;
+    for (std::string next : reader) {
+      lines.push_back(next);
+      reader = StreamReader();
+      others.push_back(reader);
+      others.back().feed_data("another reader\n");
+      others.back().feed_eof();
+    }
+    CHECK(lines == std::vector<std::string>(3, line));
+    CHECK(await(reader.readline()) == "another reader\n");
+  });
+}

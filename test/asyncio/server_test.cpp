@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -306,22 +307,44 @@ TEST_CASE("a server that is forgotten serves on, and ends with its loop") {
 #endif
 #endif
 #if !defined(CANNOT_DO_WITHOUT_DESCRIPTORS)
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    const int highest = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ::close(highest);
+    const rlimit none{static_cast<rlim_t>(highest), before_.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  }
+  NoDescriptors(const NoDescriptors&) = delete;
+  NoDescriptors& operator=(const NoDescriptors&) = delete;
+  ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_CASE("a server that has no descriptor to listen with says so") {
+  asyncio::run([] {
+    const NoDescriptors none;
+    CHECK(thrown_by([] { await(serve(until_the_end)); })
+              .starts_with("OSError(\"[Errno 24] Too many open files: error while making a socket "
+                           "for address ('127.0.0.1', 0)"));
+  });
+}
+
 TEST_CASE("out of descriptors the server pauses and says so") {
   Events say;
   asyncio::run([&] {
     report_to(say);
     const auto server = await(serve(until_the_end));
     const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    rlimit before{};
-    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
-    const int highest = ::fcntl(client, F_DUPFD_CLOEXEC, 0);
-    ::close(highest);
-    const rlimit none{static_cast<rlim_t>(highest), before.rlim_max};
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+    std::optional<NoDescriptors> none;
+    none.emplace();
     const auto address = server.sockets()[0].getsockname();
     CHECK(::connect(client, address.data(), address.size()) == 0);
     for (int i = 0; i < 4; ++i) await(asyncio::sleep(0));
-    ::setrlimit(RLIMIT_NOFILE, &before);
+    none.reset();
     ::close(client);
   });
   CHECK(say.take().starts_with(

@@ -1,10 +1,13 @@
 #include <fiber/asyncio.hpp>
+#include <fiber/asyncio/staggered.hpp>
 #include <fiber/socket.hpp>
 
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -343,5 +346,63 @@ TEST_CASE("happy eyeballs: an address that fails gives way to the next one at on
         fiber::ConnectionRefusedError);
     CHECK_THROWS_AS(await(asyncio::open_connection("127.0.0.1", nobody, {.all_errors = true})),
                     fiber::ExceptionGroup);
+  });
+}
+
+TEST_CASE("happy eyeballs: attempts whose tasks are cancelled end the call as cancelled") {
+  for (const bool all_errors : {false, true})
+    asyncio::run([&] {
+      // A listener that takes no more connections lets the attempt wait.
+      sockets::socket full;
+      full.bind({"127.0.0.1", 0});
+      full.listen(0);
+      const auto address = full.getsockname();
+      std::vector<sockets::socket> crowd(3);
+      for (sockets::socket& each : crowd) {
+        each.setblocking(false);
+        each.connect_ex(address);
+      }
+      const auto opening = asyncio::create_task([&] {
+        await(asyncio::open_connection("127.0.0.1", address.port(),
+                                       {.happy_eyeballs_delay = 1h, .all_errors = all_errors}));
+      });
+      while (asyncio::all_tasks().size() < 4) await(asyncio::sleep(0));
+      for (int i = 0; i < 4; ++i) await(asyncio::sleep(0));
+      for (const auto& task : asyncio::all_tasks())
+        if (task != asyncio::current_task() && task != opening) task.cancel();
+      await(asyncio::wait({opening}));
+      CHECK(opening.cancelled());
+      CHECK(asyncio::all_tasks().size() == 1);
+    });
+}
+
+TEST_CASE("a race that nobody wins ends by its first error that is no OSError") {
+  using asyncio::detail::staggered_race;
+  asyncio::run([] {
+    auto& loop = asyncio::get_running_loop().object();
+    const auto refused = [] { throw fiber::ConnectionRefusedError("refused"); };
+    CHECK_FALSE(staggered_race(loop, 3, 0, [&](std::size_t) { refused(); }));
+    CHECK_FALSE(staggered_race(loop, 0, 0, [](std::size_t) { FAIL("there is no attempt"); }));
+    CHECK(thrown_by([&] {
+            staggered_race(loop, 3, 0, [&](std::size_t index) {
+              if (index == 0) refused();
+              if (index == 1) throw fiber::ValueError("first");
+              throw fiber::TypeError("second");
+            });
+          }) == "ValueError('first')");
+    CHECK(staggered_race(loop, 2, 0, [](std::size_t index) {
+            if (index == 0) throw std::bad_alloc();
+          }) == 1U);
+    // The task of the second attempt is cancelled before its turn.
+    const auto main = asyncio::current_task();
+    const auto cancel_the_second = [&](std::size_t) {
+      for (int i = 0; i < 4; ++i) await(asyncio::sleep(0));
+      for (const auto& task : asyncio::all_tasks())
+        if (task != main && task != asyncio::current_task()) task.cancel();
+      refused();
+    };
+    CHECK_THROWS_AS(staggered_race(loop, 2, 3'600'000'000'000, cancel_the_second),
+                    asyncio::CancelledError);
+    CHECK(asyncio::all_tasks().size() == 1);
   });
 }

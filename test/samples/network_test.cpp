@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "samples/programs.hpp"
 #include "support/folder.hpp"
 
 namespace asyncio = fiber::asyncio;
@@ -20,39 +21,13 @@ namespace fs = std::filesystem;
 using asyncio::await;
 using asyncio::StreamReader;
 using asyncio::StreamWriter;
+using support::built;
+using support::program;
+using support::Result;
+using support::run;
 using namespace std::chrono_literals;
 
 namespace {
-
-std::string program(const std::string& name) {
-  const char* root = std::getenv("FIBER_BUILD_ROOT");
-  return fs::absolute(root != nullptr ? root : ".") / "samples" / name;
-}
-
-// False where OpenSSL is missing.
-bool built(const std::string& name) {
-  if (fs::exists(program(name))) return true;
-  MESSAGE("SKIP: not built: ", name);
-  return false;
-}
-
-struct Result {
-  int status = 0;
-  std::string out;
-  std::string errors;
-};
-
-Result run(const std::string& name, const std::vector<std::string>& arguments,
-           const std::string& input = "") {
-  std::vector<std::string> command{program(name)};
-  command.insert(command.end(), arguments.begin(), arguments.end());
-  const auto process =
-      await(asyncio::create_subprocess_exec(command, {.stdin_ = asyncio::subprocess::PIPE,
-                                                      .stdout_ = asyncio::subprocess::PIPE,
-                                                      .stderr_ = asyncio::subprocess::PIPE}));
-  auto [out, errors] = await(process.communicate(input));
-  return {await(process.wait()), out, errors};
-}
 
 // A program that serves until this ends; it says where in its first line.
 class Serving {
@@ -295,46 +270,6 @@ TEST_CASE("tls_echo serves, and talks to who has its certificate") {
     server.stop();
   });
   fs::current_path(here);
-}
-
-TEST_CASE("send_mail sends no password where there is no TLS") {
-  if (!built("send_mail")) return;
-  const support::Folder folder;
-  folder.make("password", "secret\n");
-  asyncio::run([&] {
-    std::string got;
-    const auto server = await(asyncio::start_server(
-        [&](StreamReader& reader, StreamWriter& writer) {
-          writer.write("220 here\r\n");
-          for (std::string line; !(line = await(reader.readline())).empty();) {
-            got += line;
-            const bool data = line == "DATA\r\n";
-            writer.write(data ? "354 go on\r\n" : "250 ok\r\n");
-            if (data) got += await(reader.readuntil("\r\n.\r\n"));
-            if (data) writer.write("250 taken\r\n");
-          }
-          writer.close();
-        },
-        "127.0.0.1", 0));
-    const std::string address = "127.0.0.1:" + std::to_string(server.sockets()[0].port());
-    std::vector<std::string> arguments{"--server", address,         "--from",    "a@example.org",
-                                       "--to",     "b@example.org", "--subject", "x"};
-    const Result refused = run("send_mail", arguments, "hello\n");
-    CHECK(refused.status == 1);
-    CHECK(refused.errors.find("the server has no STARTTLS") != std::string::npos);
-    arguments.emplace_back("--plain");
-    CHECK(run("send_mail", arguments, ".hello\nend").status == 0);
-    CHECK(
-        got.find("From: a@example.org\r\nTo: b@example.org\r\nSubject: x\r\n\r\n..hello\r\nend\r\n"
-                 ".\r\nQUIT\r\n") != std::string::npos);
-    got.clear();
-    arguments.insert(arguments.end(), {"--user", "ada", "--password-file", folder / "password"});
-    CHECK(run("send_mail", arguments, "x\n").status == 1);
-    CHECK(got.find("AUTH") == std::string::npos);
-    server.close();
-    server.close_clients();
-    await(server.wait_closed());
-  });
 }
 
 TEST_CASE("Ctrl-C ends a server with a client") {

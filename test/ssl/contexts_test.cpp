@@ -190,6 +190,9 @@ TEST_CASE("certificates between PEM and DER, and their times") {
     CHECK(thrown_by([&] { ssl::cert_time_to_seconds(wrong); }) ==
           "ValueError(\"time data '" + std::string(wrong) +
               "' does not match format '%b %d %H:%M:%S %Y GMT'\")");
+  CHECK(thrown_by([] {
+          ssl::cert_time_to_seconds(std::string("May  9 00:00:00 2007 GMT\0zz", 27));
+        }).starts_with("ValueError("));
   const support::ForeignLocale locale;
   CHECK(ssl::cert_time_to_seconds("MAY  9 00:00:00 2007 GMT") == 1178668800);
   CHECK(ssl::cert_time_to_seconds("Dec 31 23:59:59 2007 GMT") == 1199145599);
@@ -209,6 +212,13 @@ TEST_CASE("names of hosts in other scripts") {
   CHECK(to_ascii("\u041f\u0420\u0418\u041c\u0415\u0420.\u0440\u0444") == "xn--e1afmkfd.xn--p1ai");
   CHECK(to_ascii("\u4f8b\u3048\u3002\u30c6\u30b9\u30c8") == "xn--r8jz45g.xn--zckzah");
   CHECK(to_ascii("\u03b5\u03bb\u03bb\u03ac\u03b4\u03b1.") == "xn--hxakic4aa.");
+  const std::string longest(63, 'a');
+  CHECK(to_ascii(longest + "." + longest + ".") == longest + "." + longest + ".");
+  CHECK(to_ascii("::1") == "::1");
+  for (const std::string& name : {longest + "a", "x." + longest + "a", longest + "a.de"})
+    CHECK(thrown_by([&] { to_ascii(name); }).ends_with("a label is longer than 63 bytes\")"));
+  for (const std::string name : {"a..de", ".de", ".", "a.."})
+    CHECK(thrown_by([&] { to_ascii(name); }).ends_with("a label is empty\")"));
   CHECK(thrown_by([] { to_ascii("\u00fc..de"); }).starts_with("ValueError"));
   CHECK(thrown_by([] { to_ascii("u\u0308.de"); }).starts_with("ValueError"));
   CHECK(thrown_by([] { to_ascii("\xfc.de"); }).starts_with("ValueError"));

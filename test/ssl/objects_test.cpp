@@ -1,6 +1,8 @@
 // SSLObject over two MemoryBIOs: TLS without sockets and without a loop.
 #include <doctest/doctest.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -191,6 +193,8 @@ TEST_CASE("sessions are resumed") {
     client.maximum_version(version);
     Pair first(client, server);
     CHECK_FALSE(first.client.session());
+    CHECK_FALSE(Pair::done(first.client));
+    CHECK_FALSE(first.client.session());
     first.handshake();
     CHECK_FALSE(first.client.session_reused());
     first.server.write("x");  // the tickets of TLS 1.3 come before this byte
@@ -209,6 +213,56 @@ TEST_CASE("sessions are resumed") {
     CHECK(thrown_by([&] { third.client.session(session); }) ==
           "ValueError('Session refers to a different SSLContext.')");
   }
+}
+
+TEST_CASE("a session belongs to a name, or to none") {
+  const auto client = client_context();
+  client.check_hostname(false);
+  const auto server = server_context();
+  const auto session_with = [&](const std::string& name) {
+    Pair pair(client, server, name);
+    pair.handshake();
+    pair.server.write("x");
+    CHECK(pair.client.read() == "x");
+    return pair.client.session().value();
+  };
+  const auto reused = [&](const ssl::SSLSession& session, const std::string& name) {
+    Pair pair(client, server, name);
+    pair.client.session(session);
+    pair.handshake();
+    return pair.client.session_reused();
+  };
+  const ssl::SSLSession named = session_with("localhost");
+  const ssl::SSLSession address = session_with("127.0.0.1");
+  const ssl::SSLSession nameless = session_with("");
+  CHECK(reused(named, "LocalHost."));
+  CHECK(reused(address, "127.0.0.1"));
+  CHECK(reused(nameless, ""));
+  const auto refused = [&](const ssl::SSLSession& session, const std::string& name) {
+    return thrown_by([&] { reused(session, name); });
+  };
+  CHECK(refused(named, "127.0.0.1") ==
+        "ValueError(\"Session was made for server_hostname 'localhost', not for server_hostname "
+        "'127.0.0.1'.\")");
+  CHECK(refused(named, "") ==
+        "ValueError(\"Session was made for server_hostname 'localhost', not without a "
+        "server_hostname.\")");
+  CHECK(refused(address, "127.0.0.2").starts_with("ValueError("));
+  CHECK(refused(nameless, "127.0.0.1").starts_with("ValueError("));
+  CHECK(refused(nameless, "localhost") ==
+        "ValueError(\"Session was made without a server_hostname, not for server_hostname "
+        "'localhost'.\")");
+}
+
+TEST_CASE("one read returns a record at most, however much is asked for") {
+  Pair pair(client_context(), server_context());
+  pair.handshake();
+  const std::string text(20'000, 'x');
+  std::size_t written = pair.server.write(text);
+  while (written < text.size()) written += pair.server.write(text.substr(written));
+  CHECK(pair.client.read(SIZE_MAX) == std::string(16'384, 'x'));
+  CHECK(pair.client.read(SIZE_MAX).size() == 20'000 - 16'384);
+  CHECK_THROWS_AS(pair.client.read(SIZE_MAX), ssl::SSLWantReadError);
 }
 
 TEST_CASE("channel bindings are the same on both sides, and new for each connection") {
@@ -239,6 +293,9 @@ TEST_CASE("keys are written for who debugs, and to the file that is for it") {
   CHECK(keys.ends_with("\n"));
   CHECK((std::filesystem::status(file).permissions() & std::filesystem::perms::others_all) ==
         std::filesystem::perms::none);
+  CHECK(thrown_by([&] { client.keylog_filename(file + std::string("\0zz", 3)); }) ==
+        "ValueError('embedded null byte')");
+  CHECK(client.keylog_filename() == file);
   client.keylog_filename("");
   Pair silent(client, server_context());
   silent.handshake();
@@ -262,7 +319,13 @@ TEST_CASE("arguments that make no sense are refused") {
   CHECK(wrap(client, false, "") == "ValueError('check_hostname requires server_hostname')");
   CHECK(wrap(client, false, std::string("a\0b", 3)) ==
         "ValueError('server_hostname has a null character in it')");
-  CHECK(wrap(client, false, std::string(300, 'a')).starts_with("SSLError("));
+  CHECK(wrap(client, false, std::string(300, 'a'))
+            .ends_with("is not the name of a host: a label is longer than 63 bytes\")"));
+  std::string long_name = "a";
+  for (int i = 0; i < 150; ++i) long_name += ".a";
+  CHECK(wrap(client, false, long_name).starts_with("SSLError("));
+  CHECK(wrap(client, false, ".a") ==
+        "ValueError('server_hostname cannot be an empty string or start with a leading dot.')");
   CHECK(wrap(client, false, "127.0.0.1") == "");
   CHECK(wrap(client, false, "::1") == "");
   CHECK(::ERR_peek_error() == 0);

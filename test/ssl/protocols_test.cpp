@@ -184,6 +184,8 @@ TEST_CASE(
           await(loop.create_connection([&] { return std::make_shared<Buffered>(say, action); },
                                        "127.0.0.1", server.sockets().at(0).port(),
                                        {.ssl = client_context(), .server_hostname = "localhost"}));
+      // The client's handshake is done before the server's.
+      while (serving == nullptr || !serving->transport) await(asyncio::sleep(0));
       say.take();
       serving->transport.write("abcdefgh");
       serving->transport.close();

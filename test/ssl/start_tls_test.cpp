@@ -1,6 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <string>
+
+#include <unistd.h>
 
 #include "ssl/tls.hpp"
 #include "support/events.hpp"
@@ -116,5 +119,36 @@ TEST_CASE("start_tls fails: the connection is closed, and says why") {
     CHECK_THROWS_AS(await(writer.wait_closed()), ssl::SSLCertVerificationError);
     CHECK_THROWS_AS(await(reader.read()), ssl::SSLCertVerificationError);
     finish(server);
+  });
+}
+
+TEST_CASE("start_tls: no pipe, whether it is ours or a child's, goes on over TLS") {
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    const auto context = client_context();
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    const auto [transport, protocol] = await(
+        loop.connect_write_pipe([] { return std::make_shared<asyncio::Protocol>(); }, ends[1]));
+    const StreamWriter writer(transport);
+    const std::string refusal = "TypeError('transport <write pipe fd=" + std::to_string(ends[1]) +
+                                "> is not supported by start_tls()')";
+    CHECK(thrown_by([&] { await(writer.start_tls(context, {.server_hostname = "localhost"})); }) ==
+          refusal);
+    CHECK(thrown_by([&, &protocol = protocol] {
+            await(loop.start_tls(writer.transport(), protocol, context));
+          }) == refusal);
+    writer.write("in the open");
+    char got[32];
+    CHECK(::read(ends[0], got, sizeof got) == 11);
+    writer.close();
+    ::close(ends[0]);
+    const auto child =
+        await(asyncio::create_subprocess_exec({"cat"}, {.stdin_ = asyncio::subprocess::PIPE}));
+    CHECK(thrown_by([&] {
+            await(child.stdin_()->start_tls(context, {.server_hostname = "localhost"}));
+          }).ends_with("> is not supported by start_tls()')"));
+    child.stdin_()->close();
+    CHECK(await(child.wait()) == 0);
   });
 }

@@ -195,6 +195,37 @@ TEST_CASE("a writer that nobody reads from waits, and its buffer is bounded") {
   });
 }
 
+TEST_CASE("with a limit of 0 a writer waits only while bytes are buffered") {
+  asyncio::run([] {
+    const auto server = start_tls_server(echo, server_context());
+    auto [reader, writer] = await(connect_tls(server, client_context()));
+    const auto exchange = [&, &reader = reader, &writer = writer] {
+      writer.write("ping");
+      await(asyncio::wait_for(writer.drain(), 20s));
+      CHECK(await(reader.readexactly(4)) == "ping");
+    };
+    exchange();  // nothing comes from now on but echoes
+    writer.transport().set_write_buffer_limits(0);
+    for (int i = 0; i < 3; ++i) {
+      CHECK(writer.transport().get_write_buffer_size() == 0);
+      await(asyncio::wait_for(writer.drain(), 20s));
+      exchange();
+    }
+    // More than the sockets take, so that the second byte stays with TLS.
+    writer.write(std::string(16 << 20, 'x'));
+    writer.write("y");
+    CHECK(writer.transport().get_write_buffer_size() > 0);
+    const auto draining = asyncio::create_task([&, &writer = writer] { await(writer.drain()); });
+    await(asyncio::sleep(0));
+    CHECK_FALSE(draining.done());
+    for (std::size_t left = (16 << 20) + 1; left > 0;) left -= await(reader.read(1 << 20)).size();
+    await(draining);
+    CHECK(writer.transport().get_write_buffer_size() == 0);
+    hang_up(writer);
+    finish(server);
+  });
+}
+
 TEST_CASE("Unix sockets, and sockets that are connected already") {
   asyncio::run([&] {
     const std::string path = certificates()("socket");
@@ -303,4 +334,42 @@ TEST_CASE("a small stack is enough for a task that reads and writes over TLS") {
     await(task);
     finish(server);
   });
+}
+
+TEST_CASE("a session is resumed for the host with which it was made alone") {
+  for (const ssl::TLSVersion version : {ssl::TLSVersion::TLSv1_2, ssl::TLSVersion::TLSv1_3})
+    asyncio::run([&] {
+      const auto server = start_tls_server(
+          [](StreamReader& reader, StreamWriter& writer) {
+            writer.write("x");
+            await(reader.read());
+            hang_up(writer);
+          },
+          server_context());
+      const auto context = client_context();
+      context.maximum_version(version);
+      const auto session_of = [&](const asyncio::ssl_argument& argument, bool reused) {
+        auto [reader, writer] = await(
+            asyncio::open_connection("localhost", server.sockets()[0].port(), {.ssl = argument}));
+        CHECK(await(reader.read(1)) == "x");
+        const auto object = writer.get_extra_info(ssl::ssl_object).value();
+        CHECK(object.session_reused() == reused);
+        hang_up(writer);
+        return object.session().value();
+      };
+      const auto first = context.resuming(session_of(context, false));
+      session_of(first, true);
+      CHECK(
+          thrown_by([&] {
+            await(asyncio::open_connection("127.0.0.1", server.sockets()[0].port(),
+                                           {.ssl = first, .server_hostname = "evil.example"}));
+          }) ==
+          "ValueError(\"Session was made for server_hostname 'localhost', not for server_hostname "
+          "'evil.example'.\")");
+      CHECK(thrown_by([&] {
+              await(asyncio::open_connection("127.0.0.1", server.sockets()[0].port(),
+                                             {.ssl = first}));
+            }).ends_with("not for server_hostname '127.0.0.1'.\")"));
+      finish(server);
+    });
 }

@@ -21,4 +21,9 @@ inline bool lacks_threads_in_forked_children() {
                               "those of its parent");
 }
 
+inline bool lacks_shared_memory_of_vfork() {
+  return on_emulator() &&
+         left_out("under qemu-user a failed exec is a status, since vfork shares no memory");
+}
+
 }  // namespace support
