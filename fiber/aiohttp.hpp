@@ -327,10 +327,11 @@ class FIBER_API ClientSession : public http::Verbs<ClientSession, RequestOptions
   void enter() const noexcept {}
   bool exit(std::exception_ptr error) noexcept;
 
+  /// For the library's own functions that work for a session. Throws ValueError after a move.
+  const std::shared_ptr<detail::SessionCore>& core() const;
+
  private:
   friend class EventSource;
-
-  const std::shared_ptr<detail::SessionCore>& core() const;
 
   std::shared_ptr<detail::SessionCore> core_;
 };

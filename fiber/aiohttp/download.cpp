@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -16,8 +17,9 @@ using asyncio::await;
 
 class Client final : public http::DownloadClient {
  public:
-  Client(ClientSession& session, const std::string& url, RequestOptions options)
-      : session_(session), url_(url), options_(std::move(options)) {
+  Client(std::shared_ptr<detail::SessionCore> session, const std::string& url,
+         RequestOptions options)
+      : session_(std::move(session)), url_(url), options_(std::move(options)) {
     if (!options_.timeout)
       options_.timeout = ClientTimeout{.total = {}, .sock_read = std::chrono::minutes(1)};
     options_.raise_for_status = false;
@@ -26,7 +28,7 @@ class Client final : public http::DownloadClient {
   Answer open(const http::Headers& fields) override {
     RequestOptions options = options_;
     options.headers.update(fields);
-    response_ = await(session_.get(url_, std::move(options)));
+    response_ = session_->request("GET", url_, std::move(options));
     return {response_->status, response_->headers};
   }
   std::string next() override { return await(response_->content.readany()); }
@@ -39,7 +41,7 @@ class Client final : public http::DownloadClient {
   }
   [[noreturn]] void refuse(http::Failure failure) override { detail::raise(failure); }
   bool may_be_mended() noexcept override {
-    if (session_.closed()) return false;
+    if (session_->closed()) return false;
     try {
       throw;
     } catch (const ClientSSLError&) {
@@ -58,7 +60,7 @@ class Client final : public http::DownloadClient {
   }
 
  private:
-  ClientSession& session_;
+  const std::shared_ptr<detail::SessionCore> session_;
   const std::string& url_;
   RequestOptions options_;
   std::optional<ClientResponse> response_;
@@ -69,9 +71,9 @@ class Client final : public http::DownloadClient {
 asyncio::Coroutine<DownloadResult> download(ClientSession& session, std::string url,
                                             DownloadOptions options, RequestOptions request) {
   return asyncio::Coroutine<DownloadResult>(
-      [&session, url = std::move(url), options = std::move(options),
+      [session = session.core(), url = std::move(url), options = std::move(options),
        request = std::move(request)]() mutable {
-        Client client(session, url, std::move(request));
+        Client client(std::move(session), url, std::move(request));
         return http::fetch_file(client, url, options);
       },
       "download");

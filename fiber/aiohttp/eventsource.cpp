@@ -265,7 +265,10 @@ asyncio::Coroutine<std::optional<MessageEvent>> EventSource::receive() const {
       [object = object_] { return object->next(); }, "EventSource.receive");
 }
 
-std::optional<MessageEvent> EventSource::next() const { return object_->next(); }
+// The object lives while it waits: the handle may be assigned meanwhile.
+std::optional<MessageEvent> EventSource::next(std::shared_ptr<detail::EventSourceObject> object) {
+  return object->next();
+}
 void EventSource::close() const noexcept { object_->close(); }
 ReadyState EventSource::ready_state() const noexcept { return object_->state(); }
 const std::string& EventSource::url() const noexcept { return object_->url(); }
@@ -275,7 +278,8 @@ http::Seconds EventSource::reconnection_time() const noexcept {
 }
 
 EventSource& EventSource::enter() {
-  object_->connect();
+  const auto object = object_;
+  object->connect();
   return *this;
 }
 

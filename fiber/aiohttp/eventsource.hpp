@@ -99,17 +99,17 @@ class FIBER_API EventSource {
     using iterator_concept = std::input_iterator_tag;
     using value_type = MessageEvent;
     using difference_type = std::ptrdiff_t;
-    explicit iterator(const EventSource& source) : source_(&source) { ++*this; }
+    explicit iterator(const EventSource& source) : object_(source.object_) { ++*this; }
     MessageEvent& operator*() const noexcept { return *event_; }
     iterator& operator++() {
-      event_ = source_->next();
+      event_ = next(object_);
       return *this;
     }
     void operator++(int) { ++*this; }
     bool operator==(std::default_sentinel_t) const noexcept { return !event_; }
 
    private:
-    const EventSource* source_;
+    std::shared_ptr<detail::EventSourceObject> object_;
     mutable std::optional<MessageEvent> event_;
   };
   iterator begin() const { return iterator(*this); }
@@ -120,7 +120,7 @@ class FIBER_API EventSource {
   bool exit(std::exception_ptr error) noexcept;
 
  private:
-  std::optional<MessageEvent> next() const;
+  static std::optional<MessageEvent> next(std::shared_ptr<detail::EventSourceObject> object);
 
   std::shared_ptr<detail::EventSourceObject> object_;
 };

@@ -31,8 +31,10 @@ void Exchange::open() {
   slot_.emplace(core_->limiter_, transfer_.route().key, [this] { wake(); });
   const bool queued = traces_ && !slot_->granted();
   if (queued) traces_->queued_start();
-  wait_until([this] { return slot_->granted(); });
+  // Meanwhile end() may take the place away.
+  wait_until([this] { return slot_ && slot_->granted(); });
   if (queued) traces_->queued_end();
+  check();
   start_sending();
   ride_ = engine_.add(transfer_, [this] { return take_place(); });
   if (traces_)
@@ -62,9 +64,11 @@ bool Exchange::has_head() {
 
 // Waits for the head, and reports redirects to the traces.
 void Exchange::wait_for_head_telling() {
-  const http::Outgoing& request = transfer_.request();
-  if (request.body && !upload_)
+  if (transfer_.request().body && !upload_) {
+    // A trace may wait, while a redirect changes the request.
+    const http::Outgoing request = transfer_.request();
     traces_->chunk_sent(request.method, request.url, request.body.bytes());
+  }
   for (std::size_t told = 0;;) {
     wait_until([&] { return has_head() || transfer_.history().size() > told; });
     for (; told < transfer_.history().size(); ++told) {

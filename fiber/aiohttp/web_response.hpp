@@ -121,12 +121,12 @@ class FIBER_API StreamResponse {
   /// prepare() and after write_eof(), ConnectionResetError if the peer is gone.
   auto write(std::string_view data) const {
     return asyncio::detail::Deferred(
-        [self = *this, data] { detail::write(*self.object_.get(), data); });
+        [self = *this, text = std::string(data)] { detail::write(*self.object_.get(), text); });
   }
   /// Sends the last piece. Further calls do nothing.
   auto write_eof(std::string_view data = {}) const {
     return asyncio::detail::Deferred(
-        [self = *this, data] { detail::write_eof(*self.object_.get(), data); });
+        [self = *this, text = std::string(data)] { detail::write_eof(*self.object_.get(), text); });
   }
   auto drain() const {
     return asyncio::detail::Deferred([self = *this] { detail::drain(*self.object_.get()); });

@@ -38,7 +38,7 @@ class MessageIterator {
   using iterator_concept = std::input_iterator_tag;
   using value_type = WSMessage;
   using difference_type = std::ptrdiff_t;
-  explicit MessageIterator(WebSocketObject& object) : object_(&object) { ++*this; }
+  FIBER_API explicit MessageIterator(WebSocketObject& object);
   WSMessage& operator*() const noexcept { return message_; }
   MessageIterator& operator++() {
     message_ = receive(*object_, std::nullopt);
@@ -51,7 +51,7 @@ class MessageIterator {
   }
 
  private:
-  WebSocketObject* object_;
+  std::shared_ptr<WebSocketObject> object_;
   mutable WSMessage message_;
 };
 
@@ -110,8 +110,9 @@ class WebSocketMethods {
  private:
   const Derived& derived() const noexcept { return static_cast<const Derived&>(*this); }
   auto sending(WSMsgType type, std::string_view data) const {
-    return asyncio::detail::Deferred(
-        [self = derived(), type, data] { detail::send(self.object(), type, data); });
+    return asyncio::detail::Deferred([self = derived(), type, text = std::string(data)] {
+      detail::send(self.object(), type, text);
+    });
   }
 };
 

@@ -152,6 +152,21 @@ TEST_CASE("a request that waits for its host holds up none for another host") {
   });
 }
 
+TEST_CASE("a session that is closed sends none of the requests that wait for a place") {
+  HttpServer server;
+  aiohttp::SessionOptions options;
+  options.connector.limit = 1;
+  with_session(options, [&](aiohttp::ClientSession& session) {
+    std::vector<asyncio::Task<void>> tasks;
+    for (int i = 0; i < 5; ++i)
+      tasks.push_back(asyncio::create_task([&] { await(session.get(server.url("/silent"))); }));
+    await(asyncio::sleep(50ms));
+    await(session.close());
+    for (const auto& task : tasks) CHECK_THROWS_AS(await(task), aiohttp::ClientConnectionError);
+  });
+  CHECK(server.requests() <= 1);
+}
+
 TEST_CASE("a redirect waits for a place at its new host, and leaves the one at the old host") {
   HttpServer one, other;
   one.answer_with(

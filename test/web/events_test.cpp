@@ -103,6 +103,29 @@ TEST_CASE("events go from send() to the loop over a source; 204 ends it") {
   CHECK(requests == 2);
 }
 
+TEST_CASE("a loop over a source goes on with it, whatever the variable is given meanwhile") {
+  Events events;
+  with_events(
+      [&](web::Request& request) -> web::StreamResponse {
+        return asyncio::with(web::sse_response(request), [](web::EventSourceResponse& response) {
+          await(response.send("a"));
+          await(response.send("b"));
+          await(asyncio::sleep(60s));
+          return response;
+        });
+      },
+      [&](const std::string& url, aiohttp::ClientSession& session) {
+        EventSource source(session, url);
+        for (const MessageEvent& event : source) {
+          events.push_back(show(event));
+          if (events.size() == 2) break;
+          source = EventSource(session, url + "?other");
+        }
+        source.close();
+      });
+  CHECK(text(events) == text({"message|a|", "message|b|"}));
+}
+
 TEST_CASE("the head of a stream of events, and its bytes") {
   with_events(
       [](web::Request& request) -> web::StreamResponse {

@@ -151,6 +151,30 @@ TEST_CASE("an open WebSocket counts among the session's connections, until it is
   CHECK(events == Events{"close", "page"});
 }
 
+TEST_CASE("a message lives until it is sent, and a WebSocket as long as a loop over it") {
+  with_session({}, [](TestServer& server, aiohttp::ClientSession& session) {
+    const auto open = [&] {
+      auto ws = await(session.ws_connect(server.make_url("/ws")));
+      await(ws.receive_str());
+      return ws;
+    };
+    auto ws = open();
+    const std::string text(1000, 'm');
+    const auto sending = asyncio::create_task(ws.send_str(std::string(text)));
+    CHECK(await(ws.receive_str()) == text + "!");
+    await(sending);
+    await(ws.send_str("a"));
+    await(ws.send_str("b"));
+    Events events;
+    for (const WSMessage& message : ws) {
+      events.push_back(message.data);
+      if (events.size() == 2) break;
+      ws = open();
+    }
+    CHECK(events == Events{"a!", "b!"});
+  });
+}
+
 TEST_CASE("a session that is closed closes its WebSockets") {
   with_session({}, [](TestServer& server, aiohttp::ClientSession& session) {
     const auto ws = await(session.ws_connect(server.make_url("/ws")));
