@@ -27,6 +27,7 @@
 #include <thread>
 
 #include "support/child_process.hpp"
+#include "support/emulator.hpp"
 #include "support/platform.hpp"
 
 namespace asyncio = fiber::asyncio;
@@ -233,6 +234,7 @@ TEST_CASE("what libc keeps in memory of the thread is the task's own") {
 }
 
 TEST_CASE("a robust mutex that such a task holds when its process ends is found by another") {
+  if (support::lacks_robust_mutexes()) return;
   if (!available()) return;
   pthread_mutexattr_t attributes;
   ::pthread_mutexattr_init(&attributes);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "support/descriptor.hpp"
+#include "support/emulator.hpp"
 #include "support/events.hpp"
 #include "support/recorder.hpp"
 
@@ -390,9 +391,19 @@ TEST_CASE("subprocess_shell: killed, closed, without pipes, and one that cannot 
     await(protocol->ended);
     CHECK(transport.get_returncode() == 0);
     CHECK_FALSE(static_cast<bool>(transport.get_pipe_transport(1)));
-    CHECK_THROWS_AS(await(loop.subprocess_exec(make, {"/nonexistent"})), fiber::FileNotFoundError);
   });
   CHECK(say.take() == "made lost(None) made lost(None) made lost(None)");
+}
+
+TEST_CASE("subprocess_exec of no program is an error, and makes no connection") {
+  if (support::lacks_shared_memory_of_vfork()) return;
+  Events say;
+  asyncio::run([&] {
+    const auto make = [&] { return std::make_shared<Child>(say); };
+    CHECK_THROWS_AS(await(asyncio::get_running_loop().subprocess_exec(make, {"/nonexistent"})),
+                    fiber::FileNotFoundError);
+  });
+  CHECK(say.take().empty());
 }
 
 TEST_CASE("in connection_lost a child may still be signalled, in vain; afterwards no more") {

@@ -20,6 +20,7 @@
 
 #include "support/child_process.hpp"
 #include "support/descriptor.hpp"
+#include "support/emulator.hpp"
 #include "support/events.hpp"
 #include "support/log.hpp"
 #include "support/socket_pair.hpp"
@@ -187,6 +188,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a program that cannot be started is an error, and leaves nothing behind") {
+  if (support::lacks_shared_memory_of_vfork()) return;
   asyncio::run([] {
     CHECK(thrown_by([] {
             await(create_subprocess_exec({"no-such-program"}, {.stdin_ = PIPE, .stdout_ = PIPE}));

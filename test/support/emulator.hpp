@@ -26,4 +26,8 @@ inline bool lacks_shared_memory_of_vfork() {
          left_out("under qemu-user a failed exec is a status, since vfork shares no memory");
 }
 
+inline bool lacks_robust_mutexes() {
+  return on_emulator() && left_out("qemu-user does not know the list of a thread's robust mutexes");
+}
+
 }  // namespace support
