@@ -30,6 +30,10 @@ const char* name_of(WSMsgType type) noexcept {
 
 }  // namespace
 
+MessageIterator::MessageIterator(WebSocketObject& object) : object_(object.shared_from_this()) {
+  ++*this;
+}
+
 WSMessage receive(WebSocketObject& object, std::optional<Seconds> timeout) {
   return object.receive(timeout);
 }

@@ -289,9 +289,5 @@ WSMessage WebSocketObject::receive(std::optional<http::Seconds> timeout) {
   }
 }
 
-MessageIterator::MessageIterator(WebSocketObject& object) : object_(object.shared_from_this()) {
-  ++*this;
-}
-
 }  // namespace detail
 }  // namespace fiber::aiohttp
