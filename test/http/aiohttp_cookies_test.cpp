@@ -200,7 +200,7 @@ TEST_CASE("a file of http.cookiejar is read") {
   const CookieJar jar = jar_of(
       "# Netscape HTTP Cookie File\nh.example\tFALSE\t/\tFALSE\t\ts\t1\n"
       "\tTRUE\t/\tFALSE\t0\tany\t2\n");
-  CHECK(jar.filter_cookies("http://h.example/") == http::Params{{"any", "2"}, {"s", "1"}});
+  CHECK(jar.filter_cookies("http://h.example/") == aiohttp::Params{{"s", "1"}, {"any", "2"}});
 }
 
 TEST_CASE("a file that makes no sense changes nothing") {
