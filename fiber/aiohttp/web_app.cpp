@@ -18,13 +18,18 @@ CleanupError::CleanupError(std::vector<std::exception_ptr> exceptions)
 CleanupError::~CleanupError() = default;
 
 namespace detail {
+
+void refuse_frozen() {
+  throw RuntimeError("Cannot modify frozen list: append before the application is started");
+}
+
 namespace {
 
 // Calls the middlewares around one handler, the outermost first.
 struct Chain {
   struct Link {
     ApplicationObject* app;  // whose middleware it is
-    const Middleware* middleware;
+    std::shared_ptr<const Middleware> middleware;
   };
   const std::vector<Link>& links;
   const Handler& last;
@@ -42,6 +47,14 @@ struct Chain {
     return (*links[i].middleware)(request, next);
   }
 };
+
+void append_links(ApplicationObject& app, std::vector<Chain::Link>& links) {
+  const auto all = app.middlewares_in_use != nullptr
+                       ? app.middlewares_in_use
+                       : std::make_shared<const std::vector<Middleware>>(app.middlewares);
+  for (const Middleware& one : *all)
+    links.push_back({&app, std::shared_ptr<const Middleware>(all, &one)});
+}
 
 // Makes all steps of a clean-up, whatever they throw, and throws that afterwards.
 class Steps {
@@ -83,9 +96,8 @@ StreamResponse ApplicationObject::handle(Request& request) {
     throw HTTPNotFound();
   };
   std::vector<Chain::Link> all;
-  for (const Middleware& one : middlewares) all.push_back({this, &one});
-  for (ApplicationObject* app : match.apps_)
-    for (const Middleware& one : app->middlewares) all.push_back({app, &one});
+  append_links(*this, all);
+  for (ApplicationObject* app : match.apps_) append_links(*app, all);
   const Chain chain{all, match.route_ != nullptr ? match.route_->handler() : missing, request.app_};
   return chain.run(request, 0, request.app_);
 }
@@ -105,6 +117,12 @@ void ApplicationObject::send_on_response_prepare(Request& request, ResponseObjec
 void ApplicationObject::freeze() {
   frozen = true;
   router.object().frozen = true;
+  on_startup.freeze();
+  on_shutdown.freeze();
+  on_cleanup.freeze();
+  on_response_prepare.freeze();
+  cleanup_ctx.freeze();
+  middlewares_in_use = std::make_shared<const std::vector<Middleware>>(middlewares);
   any_signals = !on_response_prepare.empty();
   any_middlewares = !middlewares.empty();
   for (const auto& sub : subapps) {
@@ -114,15 +132,27 @@ void ApplicationObject::freeze() {
   }
 }
 
+void ApplicationObject::freeze_startup() noexcept {
+  on_startup.freeze();
+  for (const auto& sub : subapps) sub->freeze_startup();
+}
+
+// The contexts may append others, which are entered, too.
 void ApplicationObject::enter_contexts() {
   Application self(shared_from_this());
-  for (const auto& entry : cleanup_ctx.entries_) exits.push_back(entry(self));
+  for (std::size_t i = 0; i < cleanup_ctx.entries_.size(); ++i) {
+    const auto entry = cleanup_ctx.entries_[i];
+    exits.push_back((*entry)(self));
+  }
 }
 
 void ApplicationObject::exit_contexts() {
   Steps steps;
-  const auto leaving = std::exchange(exits, {});
-  for (auto exit = leaving.rbegin(); exit != leaving.rend(); ++exit) steps.run(*exit);
+  while (!exits.empty()) {  // one by one: if the clean-up is cancelled, another may go on
+    const auto exit = std::move(exits.back());
+    exits.pop_back();
+    steps.run(exit);
+  }
   steps.end();
 }
 
@@ -174,7 +204,7 @@ bool Application::frozen() const noexcept { return object_->frozen; }
 void Application::freeze() const { object_->freeze(); }
 
 Resource Application::add_subapp(std::string_view prefix, const Application& subapp) const {
-  if (object_->frozen || subapp.frozen())
+  if (object_->frozen || object_->on_startup.frozen() || subapp.frozen())
     throw RuntimeError("Cannot add sub application to a running application");
   if (subapp.object_->parent != nullptr || subapp == *this)
     throw RuntimeError(
@@ -216,6 +246,7 @@ Resource Application::add_subapp(std::string_view prefix, const Application& sub
 // The functions may still add routes.
 void Application::start() const {
   Application self = *this;
+  object_->freeze_startup();
   object_->on_startup.send(self);
   object_->freeze();
 }

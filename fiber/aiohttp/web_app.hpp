@@ -30,7 +30,8 @@ class Application;
 
 namespace detail {
 struct ApplicationObject;
-}
+[[noreturn]] FIBER_API void refuse_frozen();
+}  // namespace detail
 
 /// A function around handlers: it may inspect the request, call the handler or not, and change, or
 /// replace, the response. Python: aiohttp.web.middleware.
@@ -48,24 +49,26 @@ FIBER_API Middleware normalize_path_middleware(NormalizePathOptions options = {}
 
 /// Functions that are called in the order in which they were appended; they may wait. Those of an
 /// application have the ones of its sub applications among them, from add_subapp() on, and the
-/// contexts of cleanup_ctx() as the first.
+/// contexts of cleanup_ctx() as the first. While a signal is sent, its functions may append others,
+/// until the application is frozen; on_startup() is frozen before it is sent.
 /// Python: aiosignal.Signal.
 template <class... Arguments>
 class Signal {
  public:
   using receiver = std::function<void(Arguments...)>;
-  /// Appends a function; a coroutine that it returns is awaited.
+  /// Appends a function; a coroutine that it returns is awaited. Throws RuntimeError once frozen.
   template <class F>
     requires std::invocable<std::decay_t<F>&, Arguments...>
   void append(F&& function) {
     using Result = std::invoke_result_t<std::decay_t<F>&, Arguments...>;
+    if (frozen_) detail::refuse_frozen();
     if constexpr (asyncio::has_await<Result>)
-      receivers_.push_back(
+      receivers_.push_back(std::make_shared<const receiver>(
           [function = std::decay_t<F>(std::forward<F>(function))](Arguments... arguments) mutable {
             static_cast<void>(asyncio::await(function(arguments...)));
-          });
+          }));
     else
-      receivers_.push_back(std::forward<F>(function));
+      receivers_.push_back(std::make_shared<const receiver>(std::forward<F>(function)));
   }
   void send(Arguments... arguments) const {
     send_by([&](const receiver& function) { function(arguments...); });
@@ -73,13 +76,20 @@ class Signal {
   /// Passes each function to `call`, which calls it.
   template <class Call>
   void send_by(Call call) const {
-    for (std::size_t i = 0; i < receivers_.size(); ++i) call(receivers_[i]);
+    for (std::size_t i = 0; i < receivers_.size(); ++i) {
+      // Appending moves the others, which may be running.
+      const std::shared_ptr<const receiver> function = receivers_[i];
+      call(*function);
+    }
   }
+  void freeze() noexcept { frozen_ = true; }
+  bool frozen() const noexcept { return frozen_; }
   bool empty() const noexcept { return receivers_.empty(); }
   std::size_t size() const noexcept { return receivers_.size(); }
 
  private:
-  std::vector<receiver> receivers_;
+  std::vector<std::shared_ptr<const receiver>> receivers_;
+  bool frozen_ = false;
 };
 
 /// Several clean-ups have failed. The first exception is nested; all are in exceptions().
@@ -98,7 +108,7 @@ class FIBER_API CleanupError : public RuntimeError {
 /// begins, and to their end when the application ends, in reverse order.
 class FIBER_API CleanupContext {
  public:
-  /// function(application) returns a generator, which yields once:
+  /// function(application) returns a generator, which yields once. Throws RuntimeError once frozen.
   ///
   ///   app.cleanup_ctx().append([](web::Application& app) -> fiber::Generator<int> {
   ///     return [app](auto& self) { auto db = connect(); self.yield(0); db.close(); };
@@ -106,8 +116,9 @@ class FIBER_API CleanupContext {
   template <class F>
     requires std::invocable<std::decay_t<F>&, Application&>
   void append(F&& function) {
-    entries_.push_back([function = std::decay_t<F>(std::forward<F>(function))](
-                           Application& app) mutable -> std::function<void()> {
+    if (frozen_) detail::refuse_frozen();
+    auto enter = [function = std::decay_t<F>(std::forward<F>(function))](
+                     Application& app) mutable -> std::function<void()> {
       auto generator = function(app);
       try {
         static_cast<void>(generator.next());
@@ -122,12 +133,17 @@ class FIBER_API CleanupContext {
         }
         throw RuntimeError("a generator of cleanup_ctx has more than one 'yield'");
       };
-    });
+    };
+    entries_.push_back(std::make_shared<const entry>(std::move(enter)));
   }
+  void freeze() noexcept { frozen_ = true; }
+  bool frozen() const noexcept { return frozen_; }
 
  private:
   friend struct detail::ApplicationObject;
-  std::vector<std::function<std::function<void()>(Application&)>> entries_;
+  using entry = std::function<std::function<void()>(Application&)>;
+  std::vector<std::shared_ptr<const entry>> entries_;
+  bool frozen_ = false;
 };
 
 /// A typed key for the state of an application: app[key] is a T&. Python: aiohttp.web.AppKey.
@@ -154,10 +170,10 @@ class FIBER_API Application {
   /// Adds an application below a prefix ("/admin"); it answers all paths there. Throws ValueError
   /// for the prefixes "" and "/", RuntimeError if one of the two applications runs.
   Resource add_subapp(std::string_view prefix, const Application& subapp) const;
-  /// The middlewares, the outermost first. May be changed until the application runs.
+  /// The middlewares, the outermost first. Changes have no effect once the application runs.
   std::vector<Middleware>& middlewares() const noexcept;
 
-  /// Its functions may still add routes.
+  /// Its functions may still add routes, and functions to the other signals.
   Signal<Application&>& on_startup() const noexcept;
   Signal<Application&>& on_shutdown() const noexcept;
   Signal<Application&>& on_cleanup() const noexcept;
@@ -188,7 +204,7 @@ class FIBER_API Application {
     return asyncio::detail::Deferred([self = *this] { self.clean_up(); });
   }
   bool frozen() const noexcept;
-  /// Forbids further routes.
+  /// Forbids further routes, functions of signals and contexts.
   void freeze() const;
   /// Finds the route and calls its handler: the handler for a Server.
   StreamResponse handle(Request& request) const;

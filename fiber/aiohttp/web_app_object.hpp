@@ -19,6 +19,8 @@ struct ApplicationObject : std::enable_shared_from_this<ApplicationObject> {
   /// Sends the signal of every application that the request has passed.
   void send_on_response_prepare(Request& request, ResponseObject& response);
   void freeze();
+  /// Forbids further functions of on_startup, here and below.
+  void freeze_startup() noexcept;
   void enter_contexts();
   void exit_contexts();
   /// Sends on_cleanup, or only leaves the contexts if the start has failed.
@@ -26,6 +28,8 @@ struct ApplicationObject : std::enable_shared_from_this<ApplicationObject> {
 
   UrlDispatcher router;
   std::vector<Middleware> middlewares;
+  /// Those at the time of freeze(): a request that is under way counts on them.
+  std::shared_ptr<const std::vector<Middleware>> middlewares_in_use;
   std::size_t client_max_size = 0;
   std::map<std::string, std::any, std::less<>> state;
   Signal<Application&> on_startup;

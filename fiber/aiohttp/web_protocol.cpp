@@ -77,7 +77,6 @@ void Connection::run() {
     constexpr int kOn = 1;
     ::setsockopt(writer_.fileno(), SOL_SOCKET, SO_KEEPALIVE, &kOn, sizeof kOn);
   }
-  bool cut = false;
   try {
     limit(Phase::idle, server_.options.head_timeout);
     while (read_head() && serve()) {
@@ -85,16 +84,15 @@ void Connection::run() {
       limit(Phase::idle, server_.options.keepalive_timeout);
     }
     finish_writing();
-  } catch (const ConnectionError&) {  // the peer is gone, or a response was cut short
-    cut = true;
+  } catch (const OSError&) {  // the peer is gone, or a response was cut short
   } catch (const asyncio::CancelledError&) {
     no_limit();
     writer_.transport().abort();
     throw;
   }
   no_limit();
-  // Unsent data would wait for a peer that does not read, without a time limit.
-  if (cut && writer_.transport().get_write_buffer_size() != 0) writer_.transport().abort();
+  // What is unsent now would wait for a peer that does not read, without a time limit.
+  if (writer_.transport().get_write_buffer_size() != 0) writer_.transport().abort();
   writer_.close();
 }
 
@@ -135,8 +133,7 @@ std::size_t Connection::fill() {
     }
   }
   if (expired_) return 0;
-  const std::size_t count =
-      await(reader_.readinto(std::span<char>(in_.get() + end_, capacity_ - end_)));
+  const std::size_t count = receive(reader_, {in_.get() + end_, capacity_ - end_});
   end_ += count;
   return count;
 }
@@ -175,6 +172,7 @@ bool Connection::read_head() {
         return refuse({431, "the head is larger than " + std::to_string(server_.limits.head)}),
                false;
       no_limit();
+      expired_ = false;  // at the last moment, the head has come
       cursor_ += size;
       if (parser_.head(bytes.substr(0, size), head_)) return true;
       return refuse(parser_.fault()), false;
@@ -215,26 +213,7 @@ void Connection::refuse(const http::ProtocolFault& fault) {
   out += text;
   closing_ = true;
   send(out);
-  if (!expired_) linger();
-}
-
-// Reads on for a while: closing a connection with unread data resets it, and the answer may be
-// lost.
-void Connection::linger() {
-  if (server_.options.lingering_time.count() <= 0 || lost()) return;
-  finish_writing();
-  // TLS has no half-close; its own shutdown reads until the peer's close_notify.
-  if (!writer_.can_write_eof()) return;
-  writer_.write_eof();
-  limit(Phase::linger, server_.options.lingering_time);
-  constexpr std::size_t kMost = 1024 * 1024;
-  std::string nowhere(16 * 1024, '\0');
-  for (std::size_t total = 0; total < kMost && !expired_;) {
-    const std::size_t count = await(reader_.readinto(nowhere));
-    if (count == 0) break;
-    total += count;
-  }
-  no_limit();
+  linger();
 }
 
 // --- requests -----------------------------------------------------------------------------------
@@ -417,15 +396,30 @@ void Connection::drain(bool all) {
   const asyncio::Transport transport = writer_.transport();
   const std::size_t high = transport.get_write_buffer_limits().second;
   if (transport.get_write_buffer_size() <= (all ? 0 : high)) return;
-  limit(Phase::write, server_.options.write_timeout);
-  if (all) transport.set_write_buffer_limits(0);
   // Other tasks than the handler may write a response, and outlive the connection.
-  const std::shared_ptr<bool> lives = alive();
+  const Draining draining(*this, all);
   const asyncio::StreamWriter writer = writer_;
   await(writer.drain());
-  if (!*lives) throw ConnectionResetError("Cannot write to closing transport");
-  if (all) transport.set_write_buffer_limits(high);
-  no_limit();
+  if (!*draining.alive) throw ConnectionResetError("Cannot write to closing transport");
+}
+
+Connection::Draining::Draining(Connection& its_connection, bool waits_for_all)
+    : connection(its_connection), alive(connection.alive()), all(waits_for_all) {
+  deadline = connection.deadline_after(connection.server_.options.write_timeout);
+  connection.set_timer(deadline);
+  connection.drainings_.append(*this);
+  const asyncio::Transport transport = connection.writer_.transport();
+  if (all && connection.whole_drains_++ == 0) {
+    connection.high_mark_ = transport.get_write_buffer_limits().second;
+    transport.set_write_buffer_limits(0);
+  }
+}
+
+Connection::Draining::~Draining() {
+  if (!*alive) return;
+  connection.drainings_.remove(*this);
+  if (all && --connection.whole_drains_ == 0)
+    connection.writer_.transport().set_write_buffer_limits(connection.high_mark_);
 }
 
 const std::shared_ptr<bool>& Connection::alive() {
@@ -433,9 +427,10 @@ const std::shared_ptr<bool>& Connection::alive() {
   return alive_;
 }
 
-// Sends the buffered data while the connection, with its time limit, still exists.
+// Sends the buffered data while the connection, with its time limit, still exists. The transport of
+// a WebSocket is closing by then.
 void Connection::finish_writing() {
-  if (!lost()) drain(true);
+  if (reader_.exception() == nullptr) drain(true);
 }
 
 std::string Connection::take_rest() {
@@ -448,38 +443,6 @@ std::string Connection::take_rest() {
     cursor_ = end_;
   }
   return rest;
-}
-
-// --- time ---------------------------------------------------------------------------------------
-
-void Connection::limit(Phase phase, http::Seconds time) {
-  phase_ = phase;
-  if (time.count() <= 0) return no_limit();
-  deadline_ = loop_.time() + std::chrono::duration_cast<asyncio::nanoseconds>(time);
-  if (timer_when_ <= deadline_) return;
-  timer_.cancel();
-  timer_when_ = deadline_;
-  timer_ = loop_.call_at(deadline_, [this] { on_timer(); });
-}
-
-void Connection::on_timer() {
-  timer_when_ = kNever;
-  timer_ = {};
-  if (deadline_ == kNever) return;
-  if (loop_.time() >= deadline_) return expire();
-  timer_when_ = deadline_;
-  timer_ = loop_.call_at(deadline_, [this] { on_timer(); });
-}
-
-void Connection::expire() {
-  expired_ = true;
-  deadline_ = kNever;
-  if (phase_ == Phase::idle)
-    writer_.close();
-  else if (phase_ == Phase::write)
-    writer_.transport().abort();
-  else
-    reader_.feed_eof();  // the waiting task goes on, and finds that the time is up
 }
 
 }  // namespace fiber::aiohttp::web::detail

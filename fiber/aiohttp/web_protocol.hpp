@@ -5,9 +5,11 @@
 //  1. `in_` holds received bytes: [begin_, cursor_) is the parsed part of the current request,
 //     [cursor_, end_) the bytes after it. `in_` does not move while a request is served, so that
 //     views into the head stay valid. If a body needs more room, `body_` takes the unparsed bytes.
-//  2. One timer serves all time limits. It fires no later than `deadline_`, and then compares with
-//     `deadline_`: a limit that moves with each request needs no new timer.
-//  3. Only this connection's task waits in these functions.
+//  2. One timer serves all time limits. It fires no later than the first of the deadlines, and then
+//     compares with them: a limit that moves with each request needs no new timer. Reading has one
+//     deadline, since one task at a time reads; each task that waits for data to leave has its own.
+//  3. Other tasks than this connection's may read the body and write: after they have waited, the
+//     connection may be gone. They ask `alive_`.
 #pragma once
 
 #include <fiber/aiohttp/web_server.hpp>
@@ -15,6 +17,7 @@
 #include <fiber/asyncio/locks.hpp>
 #include <fiber/asyncio/streams.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/core/list.hpp>
 #include <fiber/http/compression.hpp>
 #include <fiber/http/parser.hpp>
 
@@ -25,6 +28,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -115,8 +119,23 @@ class Connection final : private ByteSource {
   std::size_t client_max_size = 0;  ///< the application's, or the server's
 
  private:
-  enum class Phase : unsigned char { none, idle, head, body, write, linger };
+  static constexpr asyncio::nanoseconds kNever = asyncio::nanoseconds::max();
+  enum class Phase : unsigned char { none, idle, head, body, linger };
   struct Watcher;
+  struct Reading;
+  /// A task that waits for data to leave, as long as it waits.
+  struct Draining {
+    Draining(Connection& its_connection, bool waits_for_all);
+    Draining(const Draining&) = delete;
+    Draining& operator=(const Draining&) = delete;
+    ~Draining();
+
+    Connection& connection;
+    const std::shared_ptr<bool> alive;
+    const bool all;
+    asyncio::nanoseconds deadline = kNever;
+    core::Links<Draining> links;
+  };
 
   // --- input ---
   std::string_view pending() const noexcept { return {in_.get() + cursor_, end_ - cursor_}; }
@@ -126,6 +145,9 @@ class Connection final : private ByteSource {
   std::string next() override;
   bool ended() const noexcept override;
   std::string next_raw();
+  static std::size_t receive(const asyncio::StreamReader& reader, std::span<char> to);
+  void make_room_for_body();
+  void limit_body();
   std::size_t fill_body();
   void begin_body();
   void end_body() noexcept;
@@ -143,11 +165,12 @@ class Connection final : private ByteSource {
   void finish_writing();
 
   // --- time ---
+  asyncio::nanoseconds deadline_after(http::Seconds time) const;
   void limit(Phase phase, http::Seconds time);
   void no_limit() noexcept { deadline_ = kNever; }
+  void set_timer(asyncio::nanoseconds when);
   void on_timer();
   void expire();
-  static constexpr asyncio::nanoseconds kNever = asyncio::nanoseconds::max();
 
   static constexpr std::size_t kFirstBuffer = 2048;
   static constexpr std::size_t kBodyBuffer = 64 * 1024;
@@ -184,7 +207,7 @@ class Connection final : private ByteSource {
   ResponseRef response_;         ///< to the current request, once it is begun
   std::shared_ptr<bool> alive_;  ///< false once this is gone; for tasks that wait meanwhile
   std::optional<std::string> remote_;
-  asyncio::nanoseconds deadline_ = kNever;
+  asyncio::nanoseconds deadline_ = kNever;  ///< of the task that reads
   asyncio::nanoseconds timer_when_ = kNever;
   asyncio::nanoseconds linger_end_ = kNever;
   asyncio::TimerHandle timer_;
@@ -195,6 +218,10 @@ class Connection final : private ByteSource {
   bool idle_ = false;
   bool entered_ = false;
   bool secure_;
+  bool body_over_ = false;          ///< the request is answered: nobody gets its body any more
+  core::List<Draining> drainings_;  ///< the first one has the first deadline
+  std::size_t whole_drains_ = 0;    ///< how many of them wait until nothing is unsent
+  std::size_t high_mark_ = 0;       ///< of the transport, which it gets back after these
 };
 
 }  // namespace fiber::aiohttp::web::detail

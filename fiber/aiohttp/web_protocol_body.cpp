@@ -1,6 +1,8 @@
-// The part of Connection that reads the body of a request.
+// The part of Connection that reads the body of a request, and keeps the time limits.
+#include <fiber/aiohttp/times.hpp>
 #include <fiber/aiohttp/web_exceptions.hpp>
 #include <fiber/aiohttp/web_protocol.hpp>
+#include <fiber/exceptions/error_from.hpp>
 #include <fiber/http/quoting.hpp>
 
 #include <algorithm>
@@ -11,19 +13,41 @@ namespace fiber::aiohttp::web::detail {
 
 using asyncio::await;
 
+namespace {
+
+// Wakes the task that waits in receive().
+class TimeIsUp : public Exception {
+ public:
+  using Exception::Exception;
+};
+
+}  // namespace
+
+// Receives bytes and returns their number; 0 at the end, or when the time is up.
+std::size_t Connection::receive(const asyncio::StreamReader& reader, std::span<char> to) {
+  try {
+    return await(reader.readinto(to));
+  } catch (const TimeIsUp&) {
+    return 0;
+  }
+}
+
 const std::shared_ptr<ByteReader>& Connection::body() {
   if (!body_reader_) body_reader_ = std::make_shared<ByteReader>(static_cast<ByteSource&>(*this));
+  if (body_over_) body_reader_->end();
   return body_reader_;
 }
 
 // Handles that are left over get PayloadAccessError from now on.
 void Connection::end_body() noexcept {
+  body_over_ = true;
   if (const auto reader = std::exchange(body_reader_, nullptr)) reader->end();
 }
 
 void Connection::begin_body() {
   body_received_ = body_taken_ = 0;
   body_waited_ = {};
+  body_over_ = false;
   if (parser_.done()) return;
   if (!head_.encoded || !server_.options.auto_decompress) return;
   const std::string coding = http::lower(head_.field("Content-Encoding"));
@@ -33,6 +57,7 @@ void Connection::begin_body() {
 
 // Ends the current request, and moves the bytes after it to the front.
 void Connection::next_request() {
+  expired_ = false;
   decompressor_.reset();
   compressed_rest_ = {};
   more_output_ = false;
@@ -61,8 +86,7 @@ void Connection::next_request() {
   }
 }
 
-// Receives bytes and returns their number, 0 at the end. Throws if the body arrives too slowly.
-std::size_t Connection::fill_body() {
+void Connection::make_room_for_body() {
   if (!body_here_) {
     body_ = std::make_shared<std::string>(kBodyBuffer + (end_ - cursor_), '\0');
     body_begin_ = 0;
@@ -76,6 +100,9 @@ std::size_t Connection::fill_body() {
     body_end_ -= body_begin_;
     body_begin_ = 0;
   }
+}
+
+void Connection::limit_body() {
   const ServerOptions& options = server_.options;
   if (linger_end_ != kNever) {
     limit(Phase::body, std::max(http::Seconds(linger_end_ - loop_.time()), http::Seconds(1e-9)));
@@ -88,23 +115,41 @@ std::size_t Connection::fill_body() {
         options.body_timeout + http::Seconds(earned) - http::Seconds(body_waited_);
     limit(Phase::body, std::max(left, http::Seconds(1e-9)));
   }
-  const asyncio::nanoseconds before = loop_.time();
-  // The task of another than the connection may wait here, until the connection is gone.
-  struct Reading {
-    Connection& connection;
-    const std::shared_ptr<bool> alive = connection.alive();
-    const std::shared_ptr<std::string> memory = connection.body_;
-    const asyncio::StreamReader reader = connection.reader_;
-    ~Reading() {
-      if (*alive) connection.reads_body_ = false;
-    }
-  } const reading{*this};
-  reads_body_ = true;
-  const std::size_t count = await(reading.reader.readinto(
-      std::span<char>(reading.memory->data() + body_end_, reading.memory->size() - body_end_)));
-  if (!*reading.alive) throw PayloadAccessError("the request was answered already");
-  body_waited_ += loop_.time() - before;
-  no_limit();
+}
+
+// A task that waits for bytes of the body, as long as it waits. It may be another than the
+// connection's, and wait until the connection is gone.
+struct Connection::Reading {
+  explicit Reading(Connection& its_connection) : connection(its_connection) {
+    connection.limit_body();
+    connection.reads_body_ = true;
+  }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+  ~Reading() {
+    if (!*alive) return;
+    connection.reads_body_ = false;
+    connection.body_waited_ += connection.loop_.time() - begin;
+    connection.no_limit();
+  }
+  Connection& connection;
+  const std::shared_ptr<bool> alive = connection.alive();
+  const std::shared_ptr<std::string> memory = connection.body_;
+  const asyncio::StreamReader reader = connection.reader_;
+  const asyncio::nanoseconds begin = connection.loop_.time();
+};
+
+// Receives bytes and returns their number, 0 at the end. Throws if the body arrives too slowly.
+std::size_t Connection::fill_body() {
+  if (reads_body_) throw RuntimeError("another task waits for the body of this request already");
+  make_room_for_body();
+  std::size_t count = 0;
+  if (!expired_) {
+    const Reading reading(*this);
+    count = receive(reading.reader,
+                    {reading.memory->data() + body_end_, reading.memory->size() - body_end_});
+    if (!*reading.alive) throw PayloadAccessError("the request was answered already");
+  }
   body_end_ += count;
   body_received_ += count;
   if (count == 0 && expired_) {
@@ -189,6 +234,70 @@ bool Connection::linger_body() {
   }
   linger_end_ = kNever;
   return true;
+}
+
+// Reads on for a while: closing a connection with unread data resets it, and the answer may be
+// lost.
+void Connection::linger() {
+  if (server_.options.lingering_time.count() <= 0 || lost()) return;
+  finish_writing();
+  // TLS has no half-close; its own shutdown reads until the peer's close_notify.
+  if (!writer_.can_write_eof()) return;
+  writer_.write_eof();
+  expired_ = false;
+  limit(Phase::linger, server_.options.lingering_time);
+  constexpr std::size_t kMost = 1024 * 1024;
+  std::string nowhere(16 * 1024, '\0');
+  for (std::size_t total = 0; total < kMost && !expired_;) {
+    const std::size_t count = receive(reader_, nowhere);
+    if (count == 0) break;
+    total += count;
+  }
+  no_limit();
+}
+
+// --- time ---------------------------------------------------------------------------------------
+
+// Zero is no limit.
+asyncio::nanoseconds Connection::deadline_after(http::Seconds time) const {
+  if (time.count() <= 0) return kNever;
+  return loop_.time() + aiohttp::detail::nanoseconds(time);
+}
+
+void Connection::limit(Phase phase, http::Seconds time) {
+  phase_ = phase;
+  deadline_ = deadline_after(time);
+  set_timer(deadline_);
+}
+
+void Connection::set_timer(asyncio::nanoseconds when) {
+  if (timer_when_ <= when) return;
+  timer_.cancel();
+  timer_when_ = kNever;
+  timer_ = loop_.call_at(when, [this] { on_timer(); });
+  timer_when_ = when;
+}
+
+void Connection::on_timer() {
+  timer_when_ = kNever;
+  timer_ = {};
+  const asyncio::nanoseconds now = loop_.time();
+  const Draining* const draining = drainings_.first();
+  // All tasks that wait find that the connection is lost.
+  if (draining != nullptr && now >= draining->deadline) return writer_.transport().abort();
+  if (now >= deadline_) expire();
+  set_timer(draining != nullptr ? std::min(deadline_, draining->deadline) : deadline_);
+}
+
+// The time of the task that reads is up.
+void Connection::expire() {
+  expired_ = true;
+  deadline_ = kNever;
+  if (phase_ == Phase::idle) return writer_.close();
+  // The task is woken once. After the end of the stream no byte could come any more, but the peer
+  // may go on sending, and its bytes are read before the connection is closed.
+  reader_.set_exception(fiber::detail::error_from([] { return TimeIsUp("the time is up"); }));
+  reader_.set_exception(std::exception_ptr());
 }
 
 }  // namespace fiber::aiohttp::web::detail

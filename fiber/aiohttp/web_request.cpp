@@ -235,8 +235,9 @@ const std::string& Request::read_all() {
   if (most != 0 && promised > most) throw HTTPRequestEntityTooLarge(most, promised);
   std::string all;
   if (body_exists()) {
-    detail::ByteReader& reader = *connection_->body();
-    for (std::string piece = reader.readany(); !piece.empty(); piece = reader.readany()) {
+    // A task may wait here until the request is gone: then readany() throws.
+    const std::shared_ptr<detail::ByteReader> reader = connection_->body();
+    for (std::string piece = reader->readany(); !piece.empty(); piece = reader->readany()) {
       if (all.empty()) {
         all = std::move(piece);
         // The length is only announced: memory for it is reserved up to the usual limit.

@@ -13,6 +13,7 @@
 #include <fiber/http/headers.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -117,16 +118,27 @@ class FIBER_API StreamResponse {
     return asyncio::detail::Deferred(
         [self = *this, &request] { detail::prepare(*self.object_.get(), request); });
   }
-  /// Sends a piece of the body; waits while more than 64 KiB are unsent. Throws RuntimeError before
-  /// prepare() and after write_eof(), ConnectionResetError if the peer is gone.
+  /// Sends a piece of the body; waits while more than 64 KiB are unsent. A temporary string is kept,
+  /// any other text must live until this is done. Throws RuntimeError before prepare() and after
+  /// write_eof(), ConnectionResetError if the peer is gone.
   auto write(std::string_view data) const {
     return asyncio::detail::Deferred(
-        [self = *this, text = std::string(data)] { detail::write(*self.object_.get(), text); });
+        [self = *this, data] { detail::write(*self.object_.get(), data); });
   }
-  /// Sends the last piece. Further calls do nothing.
+  template <std::same_as<std::string> Text>
+  auto write(Text&& data) const {
+    return asyncio::detail::Deferred(
+        [self = *this, data = std::move(data)] { detail::write(*self.object_.get(), data); });
+  }
+  /// Sends the last piece, which lives as for write(). Further calls do nothing.
   auto write_eof(std::string_view data = {}) const {
     return asyncio::detail::Deferred(
-        [self = *this, text = std::string(data)] { detail::write_eof(*self.object_.get(), text); });
+        [self = *this, data] { detail::write_eof(*self.object_.get(), data); });
+  }
+  template <std::same_as<std::string> Text>
+  auto write_eof(Text&& data) const {
+    return asyncio::detail::Deferred(
+        [self = *this, data = std::move(data)] { detail::write_eof(*self.object_.get(), data); });
   }
   auto drain() const {
     return asyncio::detail::Deferred([self = *this] { detail::drain(*self.object_.get()); });

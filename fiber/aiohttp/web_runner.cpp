@@ -52,10 +52,24 @@ struct RunnerObject {
       if (app && !app->frozen()) await(app->cleanup());
       return;
     }
-    ready = false;
+    if (cleaning) return;  // another task does it
+    struct Cleaning {
+      bool& now;
+      ~Cleaning() { now = false; }
+    } const its_end{cleaning};
+    cleaning = ending = true;
+    std::vector<std::exception_ptr> errors;
+    make_steps(errors);
+    sites.clear();
+    ready = ending = false;
+    if (errors.size() == 1) std::rethrow_exception(errors.front());
+    if (!errors.empty()) throw CleanupError(std::move(errors));
+  }
+
+  // May be cancelled, and called again.
+  void make_steps(std::vector<std::exception_ptr>& errors) {
     for (const auto& site : sites) site->stop();
     server->pre_shutdown();
-    std::vector<std::exception_ptr> errors;
     const auto step = [&](const auto& function) {
       try {
         function();
@@ -67,11 +81,8 @@ struct RunnerObject {
     await(server->shutdown(options.shutdown_timeout));
     if (app) step([&] { await(app->cleanup()); });
     for (const auto& site : sites)
-      if (site->listening) stopped.push_back(site->listening);
-    for (const asyncio::Server& server : std::exchange(stopped, {})) await(server.wait_closed());
-    sites.clear();
-    if (errors.size() == 1) std::rethrow_exception(errors.front());
-    if (!errors.empty()) throw CleanupError(std::move(errors));
+      if (site->listening) await(site->listening.wait_closed());
+    for (; !stopped.empty(); stopped.pop_back()) await(stopped.back().wait_closed());
   }
 
   std::optional<Application> app;
@@ -80,6 +91,8 @@ struct RunnerObject {
   std::vector<std::shared_ptr<SiteObject>> sites;
   std::vector<asyncio::Server> stopped;  ///< their connections may go on
   bool ready = false;
+  bool ending = false;    ///< a clean-up has begun; no site may start any more
+  bool cleaning = false;  ///< a task makes its steps
 };
 
 // Makes a server of the site's descriptor. If that fails, the descriptor stays the site's, which
@@ -100,7 +113,8 @@ asyncio::Server SiteObject::start_from_descriptor(const F& serve, asyncio::Start
 
 void SiteObject::start(const std::shared_ptr<SiteObject>& self) {
   const std::shared_ptr<RunnerObject> runner = owner.lock();
-  if (!runner || !runner->ready) throw RuntimeError("Call runner.setup() before making a site");
+  if (!runner || !runner->ready || runner->ending)
+    throw RuntimeError("Call runner.setup() before making a site");
   if (listening) throw RuntimeError("Site " + path + host + " is already registered in the runner");
   const asyncio::ssl_argument& ssl = options.ssl_context;
   if (ssl && !ssl.is_context())
@@ -125,6 +139,10 @@ void SiteObject::start(const std::shared_ptr<SiteObject>& self) {
       break;
     case Kind::socket: listening = start_from_descriptor(serve, tcp); break;
   }
+  if (!runner->ready || runner->ending) {
+    std::exchange(listening, {}).close();
+    throw RuntimeError("the runner was cleaned up while the site was started");
+  }
   if (kind != Kind::unix && !listening.sockets().empty()) port = listening.sockets()[0].port();
   runner->sites.push_back(self);
 }
@@ -133,7 +151,7 @@ void SiteObject::stop() {
   if (!listening) return;
   listening.close();
   const std::shared_ptr<RunnerObject> runner = owner.lock();
-  if (!runner || !runner->ready) return;  // clean_up() waits for its end
+  if (!runner || !runner->ready || runner->ending) return;  // clean_up() waits for its end
   std::erase_if(runner->sites, [this](const auto& site) { return site.get() == this; });
   runner->stopped.push_back(std::exchange(listening, {}));
 }

@@ -46,7 +46,8 @@ class FIBER_API BaseRunner {
     return asyncio::detail::Deferred([self = *this] { self.set_up(); });
   }
   /// In this order: stops listening; closes idle connections; on_shutdown; lets requests finish for
-  /// shutdown_timeout; cancels the others; on_cleanup and the generators of cleanup_ctx.
+  /// shutdown_timeout; cancels the others; on_cleanup and the generators of cleanup_ctx. If it is
+  /// cancelled, call it again: all of this is done once more, but no generator goes on twice.
   auto cleanup() const {
     return asyncio::detail::Deferred([self = *this] { self.clean_up(); });
   }

@@ -70,8 +70,8 @@ struct ServerOptions {
   std::size_t max_line_size = 8190;
   std::size_t max_headers = 128;
   std::size_t max_field_size = 8190;
-  /// How long to go on reading a body that the handler has not read, or the bytes after a malformed
-  /// request. Zero: not at all.
+  /// How long to go on reading a body that the handler has not read, or the bytes after a request
+  /// that was malformed or too slow. Zero: not at all.
   http::Seconds lingering_time = std::chrono::seconds(10);
   bool auto_decompress = true;  ///< bodies with Content-Encoding gzip or deflate
   /// Whether to cancel a handler whose client has disconnected; like aiohttp since 3.7, not by

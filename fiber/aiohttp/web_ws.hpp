@@ -13,11 +13,13 @@
 #include <fiber/aiohttp/websocket.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 
+#include <concepts>
 #include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace fiber::aiohttp {
 
@@ -85,17 +87,29 @@ class WebSocketMethods {
   }
   /// Send a message; wait while more than 64 KiB are unsent. Throw ConnectionResetError once the
   /// WebSocket is closed, ValueError for a text that is not UTF-8, and for pings of more than 125
-  /// bytes.
+  /// bytes. A temporary string is kept; any other text must live until it is sent.
   auto send_str(std::string_view text) const { return sending(WSMsgType::text, text); }
+  template <std::same_as<std::string> Text>
+  auto send_str(Text&& text) const {
+    return sending(WSMsgType::text, std::move(text));
+  }
   auto send_bytes(std::string_view bytes) const { return sending(WSMsgType::binary, bytes); }
+  template <std::same_as<std::string> Bytes>
+  auto send_bytes(Bytes&& bytes) const {
+    return sending(WSMsgType::binary, std::move(bytes));
+  }
   template <class Json>
   auto send_json(const Json& value) const {
     return asyncio::detail::Deferred([self = derived(), text = std::string(value.dump())] {
       detail::send(self.object(), WSMsgType::text, text);
     });
   }
-  auto ping(std::string_view message = {}) const { return sending(WSMsgType::ping, message); }
-  auto pong(std::string_view message = {}) const { return sending(WSMsgType::pong, message); }
+  auto ping(std::string_view message = {}) const {
+    return sending(WSMsgType::ping, std::string(message));
+  }
+  auto pong(std::string_view message = {}) const {
+    return sending(WSMsgType::pong, std::string(message));
+  }
   /// Sends a close frame, and waits for the peer's, at most WebsocketOptions::timeout. Returns
   /// false if closed already. Another task that waits in receive() gets `closing`. Sends at most
   /// 123 bytes of `message`.
@@ -109,9 +123,10 @@ class WebSocketMethods {
 
  private:
   const Derived& derived() const noexcept { return static_cast<const Derived&>(*this); }
-  auto sending(WSMsgType type, std::string_view data) const {
-    return asyncio::detail::Deferred([self = derived(), type, text = std::string(data)] {
-      detail::send(self.object(), type, text);
+  template <class Text>
+  auto sending(WSMsgType type, Text data) const {
+    return asyncio::detail::Deferred([self = derived(), type, data = std::move(data)] {
+      detail::send(self.object(), type, data);
     });
   }
 };
