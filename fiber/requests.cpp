@@ -103,10 +103,10 @@ const HTTPAdapter& Session::get_adapter(std::string_view url) const {
   throw InvalidSchema("No connection adapters were found for '" + std::string(url) + "'");
 }
 
-// Returns the request to send, after `auth` has changed it. Moves data, json and files out of the
+// Returns the request to send, after `asked` has changed it. Moves data, json and files out of the
 // options.
-PreparedRequest Session::prepare(std::string_view method, std::string_view url,
-                                 Options& options) const {
+PreparedRequest Session::prepare(std::string_view method, std::string_view url, Options& options,
+                                 const Auth& asked) const {
   PreparedRequest request{
       http::upper(method), http::prepare_url(url, merged(params, options.params)), headers, {}};
   request.headers.update(options.headers);
@@ -119,7 +119,6 @@ PreparedRequest Session::prepare(std::string_view method, std::string_view url,
   if (!request.body.content_type().empty() && !request.headers.contains("Content-Type"))
     request.headers.set("Content-Type", request.body.content_type());
 
-  const Auth& asked = options.auth ? options.auth : auth;
   if (!asked.digest() && !asked.function()) return request;
   http::take_credentials(request.url);
   if (asked.digest()) (*asked.digest())(request);
@@ -138,13 +137,16 @@ Response Session::request(std::string_view method, std::string_view url, Options
   const Cert& certificate = options.cert ? options.cert : cert;
   if (certificate) check_file("the TLS certificate file", certificate.certificate());
   if (!certificate.key().empty()) check_file("the TLS key file", certificate.key());
-  const Auth& asked = options.auth ? options.auth : auth;
+  // A copy: the function in it may assign to session.auth while it runs.
+  const Auth asked = options.auth ? options.auth : auth;
   const Verify& asked_verify = options.verify ? *options.verify : verify;
   Params all_proxies = proxies;
   all_proxies.insert(all_proxies.end(), options.proxies.begin(), options.proxies.end());
   const bool in_memory = !options.stream && !options.stream_to;
   try {
-    PreparedRequest prepared = prepare(method, url, options);
+    PreparedRequest prepared = prepare(method, url, options, asked);
+    // A copy, made when Python makes it: a hook may change session.hooks for later requests.
+    const Hooks called = options.hooks.response.empty() ? hooks : options.hooks;
     const Verify checks = trust_env && asked_verify.check() && asked_verify.bundle().empty()
                               ? from_environment()
                               : asked_verify;
@@ -189,7 +191,6 @@ Response Session::request(std::string_view method, std::string_view url, Options
       stream->transfer().set_limit(http::unlimited);
       response.content = stream->read_all();
     }
-    const Hooks& called = options.hooks.response.empty() ? hooks : options.hooks;
     for (Response& before : response.history)
       for (const Hook& hook : called.response) hook(before);
     for (const Hook& hook : called.response) hook(response);

@@ -172,7 +172,8 @@ class FIBER_API Session : public http::Verbs<Session, Options> {
   struct Core;
 
   const std::shared_ptr<Core>& core() const;
-  PreparedRequest prepare(std::string_view method, std::string_view url, Options& options) const;
+  PreparedRequest prepare(std::string_view method, std::string_view url, Options& options,
+                          const Auth& asked) const;
 
   std::shared_ptr<Core> core_;
   std::vector<std::pair<std::string, HTTPAdapter>> adapters_;  ///< longest prefix first

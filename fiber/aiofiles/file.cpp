@@ -36,6 +36,16 @@ std::string read_all(FileObject& file) {
   return file.take(file.available());
 }
 
+// Returns how much to ask for at once, of `wanted` bytes: not much more than the file has, as the
+// memory for them is filled with zeros before.
+std::size_t step_of(const FileObject& file, std::size_t wanted) {
+  if (wanted <= kBlock || !file.seekable()) return wanted;
+  const std::int64_t left = file.size() - file.tell() - static_cast<std::int64_t>(file.available());
+  return left <= static_cast<std::int64_t>(kBlock)
+             ? kBlock
+             : std::min(wanted, static_cast<std::size_t>(left));
+}
+
 std::string read_line(FileObject& file, std::ptrdiff_t limit) {
   const std::size_t most = limit < 0 ? std::string::npos : size_of(limit);
   std::size_t searched = 0;
@@ -72,7 +82,8 @@ std::string read(FileObject& file, std::ptrdiff_t n) {
   file.prepare_reading();
   if (n < 0) return read_all(file);
   while (file.available() < size_of(n))
-    if (file.fill(std::max(size_of(n) - file.available(), file.buffering())) == 0) break;
+    if (file.fill(step_of(file, std::max(size_of(n) - file.available(), file.buffering()))) == 0)
+      break;
   return file.take(std::min(size_of(n), file.available()));
 }
 

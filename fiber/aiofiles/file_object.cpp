@@ -16,6 +16,9 @@ namespace {
 using asyncio::detail::LoopObject;
 
 constexpr std::size_t kMostAtOnce = std::size_t{1} << 30U;
+// A pipe gives no more at once, as a rule; and the memory for more would be filled with zeros anew
+// for each piece that comes.
+constexpr std::size_t kStreamBlock = 64 * 1024;
 
 }  // namespace
 
@@ -149,6 +152,7 @@ std::size_t FileObject::fill(std::size_t size) {
 std::size_t FileObject::fill_stream(std::size_t size) {
   ahead_.erase(0, std::exchange(begin_, 0));
   const std::size_t old = ahead_.size();
+  size = std::min(size, kStreamBlock);
   for (;;) {
     ahead_.resize(old + size);
     const std::ptrdiff_t count = ::read(fileno(), ahead_.data() + old, size);

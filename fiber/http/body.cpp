@@ -1,8 +1,10 @@
 #include <fiber/http/body.hpp>
 
 #include <fiber/exceptions.hpp>
+#include <fiber/http/failure.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <istream>
 #include <limits>
@@ -57,14 +59,12 @@ class StreamSource : public BodySource {
   std::optional<std::uint64_t> size() const override { return size_; }
   bool blocks() const override { return true; }
   std::size_t read(char* buffer, std::size_t room) override {
-    const std::lock_guard lock(mutex_);
     begun_ = true;
     stream_->read(buffer, static_cast<std::streamsize>(room));
     if (stream_->bad()) throw OSError("Reading the stream to send has failed");
     return static_cast<std::size_t>(stream_->gcount());
   }
   bool rewind() override {
-    const std::lock_guard lock(mutex_);
     if (!begun_) return true;
     if (start_ == std::istream::pos_type(-1)) return false;
     stream_->clear();
@@ -72,11 +72,38 @@ class StreamSource : public BodySource {
   }
 
  private:
-  std::mutex mutex_;  // an abandoned request may still be reading on another thread
   std::shared_ptr<std::istream> stream_;
   std::istream::pos_type start_ = -1;
   std::optional<std::uint64_t> size_;
   bool begun_ = false;
+};
+
+// A request that was given up may still be reading, perhaps forever, on a thread of its loop's
+// executor, while another request of the same loop sends the same body. So that loop must not wait
+// for the mutex.
+class InTurns : public BodySource {
+ public:
+  explicit InTurns(std::shared_ptr<BodySource> source) : source_(std::move(source)) {}
+
+  std::optional<std::uint64_t> size() const override { return source_->size(); }
+  bool blocks() const override { return true; }
+  std::size_t read(char* buffer, std::size_t room) override {
+    const std::lock_guard lock(mutex_);
+    if (rewinds_late_.exchange(false) && !source_->rewind())
+      throw Failure{Failure::Kind::unrewindable,
+                    "Unable to rewind the request body, which an earlier request has read."};
+    return source_->read(buffer, room);
+  }
+  bool rewind() override {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    rewinds_late_ = !lock;
+    return !lock || source_->rewind();
+  }
+
+ private:
+  std::mutex mutex_;  // for source_
+  std::shared_ptr<BodySource> source_;
+  std::atomic<bool> rewinds_late_ = false;
 };
 
 }  // namespace
@@ -89,7 +116,10 @@ std::shared_ptr<BodySource> source_of(std::function<std::string()> next) {
   return std::make_shared<PieceSource>(std::move(next));
 }
 std::shared_ptr<BodySource> source_of(std::shared_ptr<std::istream> stream) {
-  return std::make_shared<StreamSource>(std::move(stream));
+  return one_at_a_time(std::make_shared<StreamSource>(std::move(stream)));
+}
+std::shared_ptr<BodySource> one_at_a_time(std::shared_ptr<BodySource> source) {
+  return std::make_shared<InTurns>(std::move(source));
 }
 
 }  // namespace detail

@@ -37,7 +37,8 @@ class FIBER_API BodySource {
   /// May wait.
   virtual std::size_t read(char* buffer, std::size_t room) = 0;
   /// Whether read() blocks its thread and nothing else: then calls, one at a time, may be made on
-  /// any thread.
+  /// any thread. A request that was given up may still be reading when the next one begins; see
+  /// detail::one_at_a_time() for the sources that the library makes.
   virtual bool blocks() const { return false; }
   /// Goes back to the first byte, for a redirect or another try; false if that is impossible.
   virtual bool rewind() = 0;
@@ -50,6 +51,9 @@ namespace detail {
 FIBER_API std::shared_ptr<BodySource> source_of(std::function<std::string()> next);
 /// Makes a source of the rest of a stream.
 FIBER_API std::shared_ptr<BodySource> source_of(std::shared_ptr<std::istream> stream);
+/// Makes a source of one that blocks(), for several threads: while one reads, a second read()
+/// waits, and rewind() does not: it leaves its work to the next read().
+std::shared_ptr<BodySource> one_at_a_time(std::shared_ptr<BodySource> source);
 
 template <class Function>
 concept Pieces =

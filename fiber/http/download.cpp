@@ -102,8 +102,9 @@ class Fetch {
   }
 
   DownloadClient& client_;
-  const std::string& url_;
-  const DownloadOptions& options_;
+  // Copies: the progress function may change the caller's objects, and itself in them.
+  const std::string url_;
+  const DownloadOptions options_;
   // Shared: a cancelled step may still use the file on another thread.
   const std::shared_ptr<PartFile> file_;
   std::optional<Teller> teller_;
@@ -139,9 +140,10 @@ DownloadResult Fetch::run() {
       if (ask()) break;
     } catch (...) {
       client_.close();
+      // After a cancelled step, the file belongs to the thread that still works on it.
+      if (!std::exchange(may_change_, false) && !client_.may_be_mended()) throw;
       if (file_->size() >= counted_at_ + progress) failures_ = 0;
-      const bool may_be_mended = std::exchange(may_change_, false) || client_.may_be_mended();
-      if (!may_be_mended || failures_ >= options_.max_retries) throw;
+      if (failures_ >= options_.max_retries) throw;
       counted_at_ = file_->size();
       failed = true;
     }

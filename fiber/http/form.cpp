@@ -89,7 +89,10 @@ Body MultipartWriter::finish(const std::string& type) {
   const std::string content_type = type + "; boundary=" + boundary_;
   if (parts_.empty()) return Body(std::move(text_), content_type);
   parts_.emplace_back(std::move(text_));
-  return Body(std::make_shared<Chain>(std::move(parts_)), content_type);
+  std::shared_ptr<BodySource> chain = std::make_shared<Chain>(std::move(parts_));
+  // A chain that does not block is read on one thread, where a part of it may await.
+  if (chain->blocks()) chain = detail::one_at_a_time(std::move(chain));
+  return Body(std::move(chain), content_type);
 }
 
 std::string quoted_parameter(std::string_view name, std::string_view value) {

@@ -67,7 +67,7 @@ class Client final : public http::DownloadClient {
 
  private:
   Session& session_;
-  const std::string& url_;
+  const std::string url_;
   Options options_;
   std::optional<Response> response_;
   std::optional<http::Chunks> body_;

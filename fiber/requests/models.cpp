@@ -90,6 +90,22 @@ class Splitter {
   bool any_ = false;  // the body is not empty
 };
 
+void check_delimiter(const std::optional<std::string>& delimiter) {
+  if (delimiter && delimiter->empty()) throw ValueError("empty separator");
+}
+
+http::Lines lines_of(http::Chunks body, std::optional<std::string> delimiter) {
+  auto chunks = std::make_shared<http::Chunks>(std::move(body));
+  auto next = [chunks, at = std::optional<http::Chunks::iterator>()]() mutable -> std::string {
+    if (at)
+      ++*at;
+    else
+      at = chunks->begin();
+    return **at;
+  };
+  return http::Lines(Splitter(std::move(next), std::move(delimiter)));
+}
+
 }  // namespace
 
 bool Response::is_redirect() const {
@@ -140,28 +156,34 @@ std::string Response::json_text() const {
 
 void Response::refuse_json(std::string_view text) { throw JSONDecodeError(http::json_fault(text)); }
 
-http::Chunks Response::iter_content(std::size_t chunk_size) {
+http::Chunks Response::chunks_of(std::string body, std::size_t chunk_size) const {
   if (stream_)
     return http::Chunks([stream = stream_, chunk_size] { return stream->read(chunk_size); });
-  return http::Chunks([this, position = std::size_t{0}, chunk_size]() mutable {
-    const std::size_t start = std::min(position, content.size());
-    std::string piece = content.substr(start, chunk_size ? chunk_size : content.npos);
-    position = start + piece.size();
+  // Shared: a std::function may copy what it calls.
+  return http::Chunks([whole = std::make_shared<const std::string>(std::move(body)),
+                       position = std::size_t{0}, chunk_size]() mutable {
+    std::string piece = whole->substr(position, chunk_size ? chunk_size : whole->npos);
+    position += piece.size();
     return piece;
   });
 }
 
-http::Lines Response::iter_lines(std::size_t chunk_size, std::optional<std::string> delimiter) {
-  if (delimiter && delimiter->empty()) throw ValueError("empty separator");
-  auto chunks = std::make_shared<http::Chunks>(iter_content(chunk_size));
-  auto next = [chunks, at = std::optional<http::Chunks::iterator>()]() mutable -> std::string {
-    if (at)
-      ++*at;
-    else
-      at = chunks->begin();
-    return **at;
-  };
-  return http::Lines(Splitter(std::move(next), std::move(delimiter)));
+http::Chunks Response::iter_content(std::size_t chunk_size) & {
+  return chunks_of(stream_ ? std::string() : content, chunk_size);
+}
+
+http::Chunks Response::iter_content(std::size_t chunk_size) && {
+  return chunks_of(std::move(content), chunk_size);
+}
+
+http::Lines Response::iter_lines(std::size_t chunk_size, std::optional<std::string> delimiter) & {
+  check_delimiter(delimiter);
+  return lines_of(iter_content(chunk_size), std::move(delimiter));
+}
+
+http::Lines Response::iter_lines(std::size_t chunk_size, std::optional<std::string> delimiter) && {
+  check_delimiter(delimiter);
+  return lines_of(std::move(*this).iter_content(chunk_size), std::move(delimiter));
 }
 
 std::ostream& operator<<(std::ostream& out, const Response& response) {

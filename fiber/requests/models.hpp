@@ -92,12 +92,16 @@ class FIBER_API Response {
   void raise_for_status() const;
 
   /// Returns the body in pieces of chunk_size bytes, the last one shorter; 0: pieces as they
-  /// arrive. A streamed body allows one pass, and the response must outlive it. Throws like get().
-  http::Chunks iter_content(std::size_t chunk_size);
+  /// arrive. A streamed body allows one pass. The range does not need the response: it has a copy
+  /// of `content`, which a response that ends with the call gives away. Throws like get().
+  http::Chunks iter_content(std::size_t chunk_size) &;
+  http::Chunks iter_content(std::size_t chunk_size) &&;
   /// Returns the body line by line, without the ends of the lines (LF, CR, CR LF); with a
   /// delimiter, the parts between delimiters. Otherwise like iter_content().
   http::Lines iter_lines(std::size_t chunk_size = 512,
-                         std::optional<std::string> delimiter = std::nullopt);
+                         std::optional<std::string> delimiter = std::nullopt) &;
+  http::Lines iter_lines(std::size_t chunk_size = 512,
+                         std::optional<std::string> delimiter = std::nullopt) &&;
   /// Gives up the rest of a streamed body, as the destructor of the last copy does.
   void close() noexcept { stream_.reset(); }
 
@@ -105,6 +109,7 @@ class FIBER_API Response {
   friend class Session;
   class Stream;
 
+  http::Chunks chunks_of(std::string body, std::size_t chunk_size) const;
   std::string json_text() const;
   [[noreturn]] static void refuse_json(std::string_view text);
 

@@ -320,6 +320,35 @@ TEST_CASE("pipes are read and written as data comes, and have no position") {
   });
 }
 
+TEST_CASE("read(n) takes memory for what there is, not for n") {
+  const Folder folder;
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  const std::string text = numbers(300'000);
+  folder.make("file", text);
+  constexpr std::ptrdiff_t much = std::ptrdiff_t{1} << 28;
+  constexpr std::size_t little = std::size_t{1} << 21;
+  asyncio::run([&] {
+    const auto sending = asyncio::create_task([&] {
+      const auto writer = await(aiofiles::open(folder / "pipe", "w"));
+      await(writer.write(text));
+      await(writer.close());
+    });
+    for (const char* name : {"pipe", "file", "/proc/self/status"}) {
+      CAPTURE(name);
+      const auto reader = await(aiofiles::open(*name == '/' ? name : folder / name));
+      const std::string first = await(reader.read(5));
+      const std::string rest = await(reader.read(much));
+      CHECK(first.size() == 5);
+      CHECK((*name == '/' || first + rest == text));
+      CHECK(!rest.empty());
+      CHECK(rest.capacity() < little);
+      CHECK(await(reader.read(much)).empty());
+      await(reader.close());
+    }
+    await(sending);
+  });
+}
+
 TEST_CASE("writing to a pipe that nobody reads is an error, and no signal") {
   const Folder folder;
   const std::string path = folder / "pipe";

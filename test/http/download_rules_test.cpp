@@ -10,6 +10,8 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -40,6 +42,35 @@ class Busy final : public http::DownloadClient {
   std::vector<double> waits;
 };
 
+struct Cancelled {};
+
+// A client that is cancelled while a thread writes the first piece.
+class CancelledOnDisk final : public http::DownloadClient {
+ public:
+  ~CancelledOnDisk() override { thread_.join(); }
+  Answer open(const http::Headers&) override { return {200, {{"ETag", "\"v1\""}}}; }
+  std::string next() override {
+    reading_ = true;
+    return "piece";
+  }
+  void close() noexcept override {}
+  [[noreturn]] void refuse_status() override { throw fiber::RuntimeError("status"); }
+  [[noreturn]] void refuse(http::Failure failure) override {
+    throw fiber::RuntimeError(failure.text);
+  }
+  bool may_be_mended() noexcept override { return false; }
+  void pause(http::Seconds) override {}
+  void on_disk(std::function<void()> step) override {
+    if (!reading_) return step();
+    thread_ = std::thread(std::move(step));
+    throw Cancelled();
+  }
+
+ private:
+  bool reading_ = false;
+  std::thread thread_;
+};
+
 std::vector<double> waits_of(DownloadOptions options) {
   const support::Folder directory;
   options.directory = directory.path();
@@ -68,6 +99,17 @@ TEST_CASE("a random share of the delay is waited in addition, another one each t
         std::vector<double>{30, 30, 30});
   CHECK_THROWS_AS(requests::download("http://127.0.0.1:1/x", {.retry_jitter = -0.1}),
                   fiber::ValueError);
+}
+
+// ThreadSanitizer is the judge.
+TEST_CASE("a cancelled download leaves its file to the thread that still writes to it") {
+  const support::Folder directory;
+  {
+    CancelledOnDisk client;
+    CHECK_THROWS_AS(http::fetch_file(client, "http://h/file", {.directory = directory.path()}),
+                    Cancelled);
+  }
+  CHECK(directory.content(".file.part") == "piece");
 }
 
 TEST_CASE("file_name_of: names stay in their directory, are not hidden, and have a length") {

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -385,6 +386,25 @@ TEST_CASE("progress is told at the beginning and at the end, with what was there
     options.progress = [](const http::DownloadProgress&) { throw fiber::RuntimeError("enough"); };
     CHECK_THROWS_AS(download(server.url("/file"), options), fiber::RuntimeError);
   });
+}
+
+TEST_CASE("a progress function may take itself away, and is called to the end") {
+  HttpServer server;
+  const Folder folder;
+  server.answer_with("/file", {whole("abc")});
+  DownloadOptions options = into(folder);
+  auto alive = std::make_shared<int>();
+  const std::weak_ptr<int> watched = alive;
+  Names told;
+  options.progress = [&, alive = std::move(alive)](const http::DownloadProgress& progress) {
+    Names& all = told;  // the references are members of the function
+    const std::weak_ptr<int>& seen = watched;
+    options.progress = nullptr;
+    all.push_back(std::to_string(progress.received) + (seen.expired() ? " destroyed" : ""));
+  };
+  CHECK(requests::download(server.url("/file"), options).size == 3);
+  CHECK(told == Names{"0", "3"});
+  CHECK(watched.expired());
 }
 
 TEST_CASE("a download that is cancelled leaves what has come for the next") {

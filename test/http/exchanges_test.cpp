@@ -203,6 +203,11 @@ TEST_CASE("what follows an answer is not of it") {
 
 TEST_CASE("a request has its parts in their order") {
   CHECK(without_encodings(sent(request("get"))) ==
+        "GET /path?q=1 HTTP/1.1\r\nHost: example.com\r\n\r\n");
+  // A session of requests has Accept among its fields, and a session of aiohttp has not.
+  http::Outgoing of_aiohttp = request("GET");
+  of_aiohttp.rules = Rules::aiohttp;
+  CHECK(without_encodings(sent(of_aiohttp)) ==
         "GET /path?q=1 HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\n\r\n");
   CHECK(without_encodings(sent(
             request("POST", "body", {{"X-Empty", ""}, {"host", "other"}, {"accept", "a/b"}}))) ==
@@ -232,7 +237,7 @@ TEST_CASE("a proxy is asked for the whole URL, and told its own credentials alon
   outgoing.proxies = {{"http", "http://us%65r:p@proxy:3128"}};
   CHECK(without_encodings(sent(outgoing)) ==
         "GET http://example.com/path?q=1 HTTP/1.1\r\nHost: example.com\r\n"
-        "Proxy-Authorization: Basic dXNlcjpw\r\nAccept: */*\r\n\r\n");
+        "Proxy-Authorization: Basic dXNlcjpw\r\n\r\n");
   outgoing.url = "https://example.com:444/";
   outgoing.proxies = {{"https", "http://u:p@proxy:3128"}};
   const Transfer transfer(http::Outgoing(outgoing), nullptr, 1);

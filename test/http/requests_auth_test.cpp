@@ -205,6 +205,27 @@ TEST_CASE("auth may be any function, which sees the request as it will be") {
   CHECK(field(server.received().back(), "Proxy-Authorization") == "Basic dTpw");
 }
 
+TEST_CASE("an auth function may take itself away, and lives until it has returned") {
+  HttpServer server;
+  requests::Session session;
+  auto alive = std::make_shared<int>();
+  const std::weak_ptr<int> watched = alive;
+  bool lived = false;
+  session.auth = [&, alive = std::move(alive)](requests::PreparedRequest& request) {
+    bool& result = lived;  // the references are members of the function
+    const std::weak_ptr<int>& seen = watched;
+    session.auth = {};
+    result = !seen.expired();
+    request.headers.set("X-Token", "t");
+  };
+  CHECK(session.get(server.url("/echo")).ok());
+  CHECK(lived);
+  CHECK(watched.expired());
+  CHECK(field(server.received().back(), "X-Token") == "t");
+  CHECK(session.get(server.url("/echo")).ok());
+  CHECK(field(server.received().back(), "X-Token") == "-");
+}
+
 TEST_CASE("proxies= chooses the proxy by scheme and host, also for this machine") {
   HttpServer proxy, server;
   const std::string at = "127.0.0.1:" + std::to_string(proxy.port());

@@ -176,6 +176,63 @@ TEST_CASE("lines of a streamed body") {
   CHECK(all == Strings{"one", "two", "three"});
 }
 
+TEST_CASE("pieces and lines do not need the response that they are of") {
+  HttpServer server;
+  std::string text;
+  Strings expected;
+  for (int i = 0; i < 500; ++i) {
+    expected.push_back("line " + std::to_string(i));
+    text += expected.back() + "\n";
+  }
+  server.answer_with("/lines", {answer("", text)});
+  Strings all;
+  for (const std::string& line : requests::get(server.url("/lines")).iter_lines())
+    all.push_back(line);
+  CHECK(all == expected);
+  std::string body;
+  for (const std::string& piece : requests::get(server.url("/lines")).iter_content(7))
+    body += piece;
+  CHECK(body == text);
+
+  auto response = requests::get(server.url("/lines"));
+  auto pieces = response.iter_content(1000);
+  CHECK(response.content == text);
+  const requests::Response moved = std::move(response);
+  body.clear();
+  for (const std::string& piece : pieces) {
+    response = requests::Response();
+    body += piece;
+  }
+  CHECK(body == text);
+  CHECK(moved.content == text);
+}
+
+TEST_CASE("a hook may change the session's hooks, for the next request") {
+  HttpServer server;
+  requests::Session session;
+  Strings called;
+  session.hooks.response.push_back([&, name = std::string(100, 'a')](requests::Response&) {
+    for (int i = 0; i < 100; ++i)
+      session.hooks.response.push_back([&](requests::Response&) { called.push_back("later"); });
+    called.push_back(name);
+  });
+  session.hooks.response.push_back(
+      [&, name = std::string(100, 'b')](requests::Response&) { called.push_back(name); });
+  session.get(server.url("/fixed"));
+  CHECK(called == Strings{std::string(100, 'a'), std::string(100, 'b')});
+  called.clear();
+  session.hooks.response.erase(session.hooks.response.begin());
+  session.get(server.url("/fixed"));
+  CHECK(called.size() == 101);
+  session.hooks.response = {[&](requests::Response& response) {
+    requests::Session& its = session;
+    its.hooks = {};
+    response.content = "alone";
+  }};
+  CHECK(session.get(server.url("/fixed")).content == "alone");
+  CHECK(session.get(server.url("/fixed")).content == "hello");
+}
+
 TEST_CASE("hooks see every response, and may change it") {
   HttpServer server;
   Strings seen;

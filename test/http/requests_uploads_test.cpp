@@ -7,11 +7,16 @@
 #include "support/http_client.hpp"
 #include "support/http_server.hpp"
 
+#include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <future>
+#include <istream>
+#include <memory>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -19,6 +24,7 @@
 #include <unistd.h>
 
 namespace requests = fiber::requests;
+using namespace std::chrono_literals;
 using namespace std::string_literals;
 using support::body_of;
 using support::has;
@@ -46,6 +52,39 @@ class TemporaryFile {
  private:
   std::string path_ = "/tmp/fiber_upload_XXXXXX";
 };
+
+// A text in memory. Once armed, a read waits until the test lets it go on.
+class HeldText : public std::stringbuf {
+ public:
+  using std::stringbuf::stringbuf;
+
+  void arm() { armed_ = true; }
+  void wait_until_read() { begun_.get_future().wait(); }
+  void let_go() { may_go_on_.set_value(); }
+  bool was_let_go() const { return was_let_go_; }
+
+ protected:
+  std::streamsize xsgetn(char* to, std::streamsize size) override {
+    if (std::exchange(armed_, false)) {
+      begun_.set_value();
+      // Without the time limit, a test would hang whose rewind() waits for this read.
+      was_let_go_ = may_go_on_.get_future().wait_for(5s) == std::future_status::ready;
+    }
+    return std::stringbuf::xsgetn(to, size);
+  }
+
+ private:
+  bool armed_ = false;
+  bool was_let_go_ = false;
+  std::promise<void> begun_, may_go_on_;
+};
+
+std::string read_all(fiber::http::BodySource& source) {
+  std::string all, piece(10, '\0');
+  while (const std::size_t size = source.read(piece.data(), piece.size()))
+    all.append(piece, 0, size);
+  return all;
+}
 
 }  // namespace
 
@@ -201,6 +240,34 @@ TEST_CASE("a body may be given to several requests, if it can be read again") {
   CHECK(requests::post(server.url("/fixed"), {.data = pieces}).ok());
   CHECK_THROWS_AS(requests::post(server.url("/fixed"), {.data = pieces}),
                   requests::UnrewindableBodyError);
+}
+
+TEST_CASE(
+    "a body goes back to its beginning while an earlier request reads, without waiting for it") {
+  HeldText text("0123456789abcdefghijklmnopqrstuvwxyz");
+  requests::Body body = std::make_shared<std::istream>(&text);
+  SUBCASE("a stream") {}
+  SUBCASE("a stream in a form") {
+    body = requests::encode_files({{"a", {"name", body}}, {"b", {"other", "text"}}}, {});
+  }
+  fiber::http::BodySource& source = *body.source();
+  CHECK(source.blocks());
+  const std::string whole = read_all(source);
+  CHECK(source.size() == whole.size());
+  CHECK(source.rewind());
+  text.arm();
+  std::thread earlier([&] {
+    std::string piece(4, '\0');
+    while (!text.was_let_go() && source.read(piece.data(), piece.size()) > 0) {
+    }
+  });
+  text.wait_until_read();
+  CHECK(source.rewind());
+  text.let_go();
+  earlier.join();
+  CHECK(text.was_let_go());
+  CHECK(read_all(source) == whole);
+  CHECK(read_all(source).empty());
 }
 
 TEST_CASE("a kept connection that is dead: the body is read once more if the method allows it") {
