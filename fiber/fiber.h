@@ -93,7 +93,7 @@ typedef struct fiber_greenlet_options {
 } fiber_greenlet_options;
 
 /* Makes a greenlet that has not started. Takes no stack yet. FIBER_INVALID for options that cannot
-   be. */
+   be, such as a stack of more than 1 TiB. */
 FIBER_C_API int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
                                    const fiber_greenlet_options* options);
 FIBER_C_API fiber_greenlet* fiber_greenlet_ref(fiber_greenlet* greenlet);

@@ -66,12 +66,41 @@ asyncio::Coroutine<void*> coroutine_of(fiber_body* body, void* argument) {
       asyncio::detail::name_of<fiber_body*>(body));
 }
 
+// The loop and the task in which a C function is called. Texts name the functions of C programs.
+EventLoop running_loop() {
+  if (asyncio::detail::running_loop_or_null() == nullptr)
+    throw fiber::RuntimeError(
+        "no loop runs here: call this in the body of fiber_run, fiber_spawn or fiber_loop_spawn");
+  return asyncio::get_running_loop();
+}
+void check_in_task() {
+  if (asyncio::detail::current_task_or_null() == nullptr)
+    throw fiber::RuntimeError(
+        "there is no task that could wait: call this in the body of fiber_run, fiber_spawn or "
+        "fiber_loop_spawn");
+}
+
+// Makes a task, or runs the coroutine, by `function`. If that fails nothing is said of the
+// coroutine, of which the program knows nothing: it has the status.
+template <class F>
+auto with_coroutine(fiber_body* body, void* argument, F function) {
+  const struct Closed {
+    asyncio::Coroutine<void*> coroutine;
+    ~Closed() { coroutine.close(); }
+  } its{coroutine_of(body, argument)};
+  return function(its.coroutine);
+}
+
 void spawn(const EventLoop& loop, fiber_future** made, fiber_body* body, void* argument,
            const char* name) {
   if (body == nullptr) throw fiber::ValueError("a task needs a body");
   check_thread(&loop.object());
   loop.object().check_closed();
-  hand_out(loop.create_task(coroutine_of(body, argument), {.name = name != nullptr ? name : ""}),
+  hand_out(with_coroutine(body, argument,
+                          [&](const auto& coroutine) {
+                            return loop.create_task(coroutine,
+                                                    {.name = name != nullptr ? name : ""});
+                          }),
            made);
 }
 
@@ -120,18 +149,22 @@ int fiber_run(fiber_body* body, void* argument, void** result) {
   return guarded([&] {
     if (asyncio::detail::asyncio_thread().running != nullptr)
       throw fiber::RuntimeError("fiber_run cannot be called while a loop runs on this thread");
-    void* returned = asyncio::run(coroutine_of(body, argument));
+    void* returned = with_coroutine(body, argument,
+                                    [](const auto& coroutine) { return asyncio::run(coroutine); });
     if (result != nullptr) *result = returned;
   });
 }
 
 int fiber_spawn(fiber_future** made, fiber_body* body, void* argument, const char* name) {
   if (made != nullptr) *made = nullptr;
-  return guarded([&] { spawn(asyncio::get_running_loop(), made, body, argument, name); });
+  return guarded([&] { spawn(running_loop(), made, body, argument, name); });
 }
 
 int fiber_sleep(int64_t time) {
-  return guarded([&] { asyncio::await(asyncio::sleep(nanoseconds(time))); });
+  return guarded([&] {
+    check_in_task();
+    asyncio::await(asyncio::sleep(nanoseconds(time)));
+  });
 }
 
 int fiber_wait_fd(int fd, int events, int64_t limit, int* ready) {
@@ -140,7 +173,8 @@ int fiber_wait_fd(int fd, int events, int64_t limit, int* ready) {
     return invalid("events must be FIBER_READABLE, FIBER_WRITABLE or both");
   if (fd < 0) return invalid("a descriptor is not negative");
   return guarded([&] {
-    LoopObject& loop = asyncio::get_running_loop().object();
+    check_in_task();
+    LoopObject& loop = running_loop().object();
     int seen = ready_for(fd, events);
     if (seen != 0) {
       asyncio::await(asyncio::sleep(nanoseconds(0)));
@@ -161,6 +195,7 @@ int fiber_await(fiber_future* future, int64_t limit, void** result) {
   if (result != nullptr) *result = nullptr;
   return guarded([&] {
     const Future its = own_future(future);
+    if (!its.done()) check_in_task();
     if (!its.done() && its.base().loop() != asyncio::detail::running_for_await().loop)
       throw fiber::RuntimeError("the future belongs to another loop than the task that waits");
     void* returned =
@@ -173,6 +208,7 @@ int fiber_to_thread(void* (*function)(void*), void* argument, void** result) {
   if (result != nullptr) *result = nullptr;
   if (function == nullptr) return invalid("there is no function");
   return guarded([&] {
+    check_in_task();
     void* returned = asyncio::await(asyncio::to_thread(function, argument));
     if (result != nullptr) *result = returned;
   });
@@ -183,7 +219,7 @@ int fiber_to_thread(void* (*function)(void*), void* argument, void** result) {
 int fiber_future_new(fiber_future** made) {
   if (made == nullptr) return invalid("there is no place for the future");
   *made = nullptr;
-  return guarded([&] { hand_out(asyncio::get_running_loop().create_future<void*>(), made); });
+  return guarded([&] { hand_out(running_loop().create_future<void*>(), made); });
 }
 
 fiber_future* fiber_future_ref(fiber_future* future) {
@@ -249,7 +285,7 @@ int fiber_future_on_done(fiber_future* future, void (*function)(void*), void* ar
 
 fiber_loop* fiber_loop_running() {
   LoopObject* loop = nullptr;
-  guarded([&] { loop = &asyncio::get_running_loop().object(); });
+  guarded([&] { loop = &running_loop().object(); });
   return fiber_loop_ref(reinterpret_cast<fiber_loop*>(loop));
 }
 

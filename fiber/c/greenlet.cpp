@@ -1,6 +1,7 @@
 // Greenlets for plain C. A handle is the object itself, with its own count.
 #include <fiber/c/options.hpp>
 #include <fiber/c/status.hpp>
+#include <fiber/core/stack.hpp>
 #include <fiber/fiber.h>
 #include <fiber/greenlet.hpp>
 #include <fiber/stacks.hpp>
@@ -76,6 +77,8 @@ int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
   if (const char* why = fiber::c::read_options(options, given, &Options::stack_size, &Options::name,
                                                &Options::parent))
     return invalid(why);
+  if (given.stack_size > fiber::core::kMaxStackSize)
+    return invalid("the options ask for a stack of more than 1 TiB");
   return guarded([&] {
     fiber::GreenletOptions its;
     its.stack_size = given.stack_size;

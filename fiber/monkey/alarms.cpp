@@ -1,5 +1,6 @@
 #include <fiber/monkey/alarms.hpp>
 #include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
 
 #include <atomic>
@@ -92,16 +93,20 @@ unsigned alarm_(unsigned seconds) noexcept {
 // An alarm that rings once belongs to the task; repeated ones are left to the program.
 int setitimer_(itimer_which which, const itimerval* value, itimerval* before) noexcept {
   const Call call;
-  if (which != ITIMER_REAL || value == nullptr) return real().setitimer(which, value, before);
+  if (which != ITIMER_REAL || !is_readable(value)) return real().setitimer(which, value, before);
   disarm();
   const bool once = value->it_interval.tv_sec == 0 && value->it_interval.tv_usec == 0;
   const timespec first{.tv_sec = value->it_value.tv_sec, .tv_nsec = value->it_value.tv_usec * 1000};
   if (!call || !once || !is_valid(first) || nanoseconds(first) == 0)
     return real().setitimer(which, value, before);
   const itimerval none{};
-  real().setitimer(which, &none, before);
+  const bool told = real().setitimer(which, &none, before) == 0;
+  const int error = errno;
   arm(call, nanoseconds(first));
-  return real().setitimer(which, value, nullptr);
+  const int result = real().setitimer(which, value, nullptr);
+  if (result != 0 || told) return result;
+  errno = error;
+  return -1;
 }
 
 useconds_t ualarm_(useconds_t value, useconds_t interval) noexcept {

@@ -75,8 +75,8 @@ char* fiber_patch_report(void) {
 
 int fiber_patch_grace(int64_t limit) {
   if (fiber::asyncio::detail::current_task_or_null() == nullptr) {
-    guarded([] { monkey::grace(std::chrono::nanoseconds(0)); });  // sets fiber_last_error
-    return FIBER_BAD_STATE;
+    return guarded(
+        [] { throw fiber::RuntimeError("fiber_patch_grace was called outside of a task"); });
   }
   return guarded([&] { monkey::grace(std::chrono::nanoseconds(limit)); });
 }

@@ -5,11 +5,13 @@
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/interruptions.hpp>
+#include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>
 
 #include <algorithm>
 #include <atomic>
+#include <climits>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -162,6 +164,7 @@ bool is_blocking_read_needed(int fd) noexcept {
 
 // Reads from the disk while the task waits.
 ssize_t read_slowly(const Call& call, int fd, Buffers& rest, off64_t offset) noexcept {
+  static_cast<void>(rest.empty());  // buffers without room are left out
   const iovec* vectors = rest.data();
   const auto count = static_cast<int>(rest.count());
   if (offset == kPosition) return on_thread(call, [=] { return real().readv(fd, vectors, count); });
@@ -183,19 +186,13 @@ ssize_t read_plainly(int fd, const iovec* vectors, int count, off64_t offset) no
   return real().preadv(fd, vectors, count, offset);
 }
 
-bool any_room(const iovec* vectors, int count) noexcept {
-  constexpr int kMost = 1024;  // IOV_MAX
-  return vectors != nullptr && count > 0 && count <= kMost &&
-         std::any_of(vectors, vectors + count, [](const iovec& each) { return each.iov_len != 0; });
-}
-
 }  // namespace
 
 bool is_on_disk(mode_t mode) noexcept { return S_ISREG(mode) || S_ISBLK(mode); }
 
 ssize_t read_file_at(int fd, const iovec* vectors, int count, off64_t offset) noexcept {
   const FileTask task;
-  if (!task || real().preadv2 == nullptr || offset < kPosition || !any_room(vectors, count))
+  if (!task || real().preadv2 == nullptr || offset < kPosition)
     return read_plainly(fd, vectors, count, offset);
   Buffers rest(vectors, static_cast<std::size_t>(count));
   ssize_t total = 0;
@@ -225,6 +222,12 @@ ssize_t write_plainly(int fd, const iovec* vectors, int count, off64_t offset) n
 // A hand-over to a thread takes as long as copying this much.
 constexpr std::size_t kLarge = std::size_t{64} * 1024;
 
+// Whether the vectors are of a kind that the kernel does not refuse at once.
+bool is_possible(const iovec* vectors, int count) noexcept {
+  return count > 0 && count <= IOV_MAX &&
+         is_readable(vectors, static_cast<std::size_t>(count) * sizeof *vectors);
+}
+
 bool may_take_long(int fd, const iovec* vectors, int count) noexcept {
   std::size_t size = 0;
   for (int i = 0; i < count; ++i) size += std::min(vectors[i].iov_len, kLarge);
@@ -240,7 +243,7 @@ bool may_take_long(int fd, const iovec* vectors, int count) noexcept {
 
 ssize_t write_file_at(int fd, const iovec* vectors, int count, off64_t offset) noexcept {
   const FileTask task;
-  if (!task || offset < kPosition || !any_room(vectors, count) ||
+  if (!task || offset < kPosition || !is_possible(vectors, count) ||
       !may_take_long(fd, vectors, count))
     return write_plainly(fd, vectors, count, offset);
   return on_thread(task.call(), [=] { return write_plainly(fd, vectors, count, offset); });
@@ -250,9 +253,9 @@ ssize_t write_file_at(int fd, const iovec* vectors, int count, off64_t offset) n
 
 namespace {
 
-// An offset of -1 is a mistake in a call that is not preadv2.
+// An offset of -1 is a mistake in a call that is not preadv2, and so is a size that is no ssize_t.
 ssize_t pread_(int fd, void* buffer, std::size_t size, off64_t offset) noexcept {
-  if (offset < 0) return real().pread(fd, buffer, size, offset);
+  if (offset < 0 || size > SSIZE_MAX) return real().pread(fd, buffer, size, offset);
   const iovec one{.iov_base = buffer, .iov_len = size};
   return read_file_at(fd, &one, 1, offset);
 }
@@ -270,7 +273,7 @@ ssize_t preadv2_(int fd, const iovec* vectors, int count, off64_t offset, int fl
 }
 
 ssize_t pwrite_(int fd, const void* buffer, std::size_t size, off64_t offset) noexcept {
-  if (offset < 0) return real().pwrite(fd, buffer, size, offset);
+  if (offset < 0 || size > SSIZE_MAX) return real().pwrite(fd, buffer, size, offset);
   const iovec one{.iov_base = const_cast<void*>(buffer), .iov_len = size};
   return write_file_at(fd, &one, 1, offset);
 }

@@ -4,6 +4,7 @@
 // A task that waited in the kernel would stop its thread, and with it the task that is to change
 // the word. So it looks at the word again, after 25 ms at most. Wake-ups without a reason are part
 // of the interface; a cancelled wait is interrupted (EINTR).
+#include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/syscalls.hpp>
 #include <fiber/monkey/waiting.hpp>
 
@@ -18,9 +19,11 @@ namespace fiber::monkey::detail {
 #if defined(SYS_futex) && defined(__LP64__)
 namespace {
 
-bool is_wait(long operation) noexcept {
+// Whether the kernel waits: it refuses a wait for no bit, and a length of time by the time of day.
+bool is_wait(long operation, long bits) noexcept {
   const long command = operation & FUTEX_CMD_MASK;
-  return command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET;
+  if (command == FUTEX_WAIT) return (operation & FUTEX_CLOCK_REALTIME) == 0;
+  return command == FUTEX_WAIT_BITSET && static_cast<std::uint32_t>(bits) != 0;
 }
 
 // A limit of FUTEX_WAIT is a length of time, one of FUTEX_WAIT_BITSET a time of day or of the
@@ -60,7 +63,9 @@ long wait_for_change(const std::uint32_t* word, long operation, std::uint32_t va
 
 bool is_futex_wait(const SyscallArguments& given) noexcept {
   const auto* limit = reinterpret_cast<const timespec*>(given[3]);
-  return given[0] != 0 && is_wait(given[1]) && (limit == nullptr || is_valid(*limit));
+  const auto* word = reinterpret_cast<const std::uint32_t*>(given[0]);
+  return is_wait(given[1], given[5]) && given[0] % alignof(std::uint32_t) == 0 &&
+         is_readable(word) && is_usable(limit) && (limit == nullptr || is_valid(*limit));
 }
 
 long wait_for_futex(const SyscallArguments& given) noexcept {

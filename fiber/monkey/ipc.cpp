@@ -1,6 +1,7 @@
 // Message queues of POSIX, which are descriptors, and the message queues and semaphores of
 // System V, whose readiness cannot be watched: calls are tried again, after 25 ms at most.
 #include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>
 
@@ -33,7 +34,7 @@ auto when_queue_is_ready(const Call& call, mqd_t queue, Direction direction, con
 ssize_t mq_timedreceive_(mqd_t queue, char* text, std::size_t size, unsigned* priority,
                          const timespec* until) noexcept {
   const Call call;
-  if (!call || (until != nullptr && !is_valid(*until)))
+  if (!call || !is_usable(until) || (until != nullptr && !is_valid(*until)))
     return real().mq_timedreceive(queue, text, size, priority, until);
   return when_queue_is_ready(call, queue, Direction::reading, until, [=](const timespec* past) {
     return real().mq_timedreceive(queue, text, size, priority, past);
@@ -47,7 +48,7 @@ ssize_t mq_receive_(mqd_t queue, char* text, std::size_t size, unsigned* priorit
 int mq_timedsend_(mqd_t queue, const char* text, std::size_t size, unsigned priority,
                   const timespec* until) noexcept {
   const Call call;
-  if (!call || (until != nullptr && !is_valid(*until)))
+  if (!call || !is_usable(until) || (until != nullptr && !is_valid(*until)))
     return real().mq_timedsend(queue, text, size, priority, until);
   return when_queue_is_ready(call, queue, Direction::writing, until, [=](const timespec* past) {
     return real().mq_timedsend(queue, text, size, priority, past);
@@ -85,12 +86,18 @@ int msgsnd_(int queue, const void* message, std::size_t size, int flags) noexcep
                          [=] { return real().msgsnd(queue, message, size, flags | IPC_NOWAIT); });
 }
 
-// With IPC_NOWAIT in one operation the kernel does not wait for any of them.
+// Whether the kernel waits: with IPC_NOWAIT in one operation it does not wait for any of them.
+bool may_wait(const sembuf* operations, std::size_t count) noexcept {
+  constexpr std::size_t kMost = 1U << 16U;  // the kernel takes far fewer
+  return count <= kMost && is_readable(operations, count * sizeof *operations) &&
+         std::none_of(operations, operations + count,
+                      [](const sembuf& each) { return (each.sem_flg & IPC_NOWAIT) != 0; });
+}
+
 int semtimedop_(int set, sembuf* operations, std::size_t count, const timespec* timeout) noexcept {
   const Call call;
-  if (!call || operations == nullptr || (timeout != nullptr && !is_valid(*timeout)) ||
-      std::any_of(operations, operations + count,
-                  [](const sembuf& each) { return (each.sem_flg & IPC_NOWAIT) != 0; }))
+  if (!call || !is_usable(timeout) || (timeout != nullptr && !is_valid(*timeout)) ||
+      !may_wait(operations, count))
     return real().semtimedop(set, operations, count, timeout);
   const std::int64_t deadline =
       timeout != nullptr ? call.deadline_after(nanoseconds(*timeout)) : kNever;

@@ -1,7 +1,10 @@
 // recv, send and their messages.
 #include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>
+
+#include <climits>
 
 namespace fiber::monkey::detail {
 namespace {
@@ -57,21 +60,31 @@ ssize_t recvfrom_(int fd, void* buffer, std::size_t size, int flags, sockaddr* a
   const Call call;
   if (!call || never_waits(flags))
     return call.tried(real().recvfrom(fd, buffer, size, flags, address, length));
-  const socklen_t room_for_address = length != nullptr ? *length : 0;
+  // Only a call that receives in parts asks for the address again.
+  const bool gives_address = (flags & MSG_WAITALL) != 0 && is_readable(length);
+  const socklen_t room_for_address = gives_address ? *length : 0;
+  bool received = false;
   const iovec one{.iov_base = buffer, .iov_len = size};
   Buffers buffers(&one, 1);
-  return receive(call, fd, flags, buffers, size, [=](Buffers& rest) {
+  return receive(call, fd, flags, buffers, size, [&](Buffers& rest) {
     const iovec* room = rest.data();
-    if (length != nullptr) *length = room_for_address;
-    return real().recvfrom(fd, room->iov_base, room->iov_len, flags | MSG_DONTWAIT, address,
-                           length);
+    if (received && gives_address) *length = room_for_address;
+    const ssize_t count =
+        real().recvfrom(fd, room->iov_base, room->iov_len, flags | MSG_DONTWAIT, address, length);
+    received = received || count >= 0;
+    return count;
   });
 }
 
-ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
-  const Call call;
-  if (!call || never_waits(flags) || message == nullptr)
-    return call.tried(real().recvmsg(fd, message, flags));
+// Whether a message can be received in parts: what it says can be read. Otherwise the kernel
+// refuses it at once.
+bool is_whole(const msghdr* message) noexcept {
+  return is_readable(message) && message->msg_iovlen <= IOV_MAX &&
+         is_readable(message->msg_iov, message->msg_iovlen * sizeof(iovec));
+}
+
+// Receives until the buffers of the message are full.
+ssize_t receive_in_parts(const Call& call, int fd, msghdr* message, int flags) noexcept {
   std::size_t size = 0;
   for (std::size_t i = 0; i < message->msg_iovlen; ++i) size += message->msg_iov[i].iov_len;
   const msghdr asked = *message;
@@ -102,6 +115,16 @@ ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
   return result;
 }
 
+ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
+  const Call call;
+  if (!call || never_waits(flags)) return call.tried(real().recvmsg(fd, message, flags));
+  if ((flags & MSG_WAITALL) != 0 && is_stream_socket(fd) && is_whole(message))
+    return receive_in_parts(call, fd, message, flags);
+  // An attempt in vain leaves the message as it was.
+  return when_possible(call, fd, Direction::reading,
+                       [=] { return real().recvmsg(fd, message, flags | MSG_DONTWAIT); });
+}
+
 // Returns what is left of a time limit; zero after its end.
 timespec rest_of(const timespec& limit, std::int64_t passed) noexcept {
   timespec rest{.tv_sec = limit.tv_sec - static_cast<std::time_t>(passed / kSecond),
@@ -117,7 +140,7 @@ timespec rest_of(const timespec& limit, std::int64_t passed) noexcept {
 // the rest of it to the caller. So a limit does not end the wait for a message.
 int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* limit) noexcept {
   const Call call;
-  if (!call || never_waits(flags) || messages == nullptr || (limit != nullptr && !is_valid(*limit)))
+  if (!call || never_waits(flags) || !is_usable(limit) || (limit != nullptr && !is_valid(*limit)))
     return call.tried(real().recvmmsg(fd, messages, count, flags, limit));
   const timespec given = limit != nullptr ? *limit : timespec{};
   const std::int64_t begin = call.now();
@@ -129,8 +152,9 @@ int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* li
     messages[got].msg_len = static_cast<unsigned>(size);
     ++got;
     if (limit == nullptr) continue;
-    *limit = rest_of(given, call.now() - begin);
-    if (limit->tv_sec == 0 && limit->tv_nsec == 0) break;
+    const timespec rest = rest_of(given, call.now() - begin);
+    if (!give(limit, rest)) return -1;
+    if (rest.tv_sec == 0 && rest.tv_nsec == 0) break;
   }
   return got > 0 || count == 0 ? call.done(static_cast<int>(got)) : -1;
 }
@@ -154,26 +178,32 @@ ssize_t send_(int fd, const void* buffer, std::size_t size, int flags) noexcept 
 
 ssize_t sendmsg_(int fd, const msghdr* message, int flags) noexcept {
   const Call call;
-  if (!call || is_left_alone(flags) || message == nullptr)
-    return call.tried(real().sendmsg(fd, message, flags));
-  Buffers buffers(message->msg_iov, message->msg_iovlen);
-  msghdr part = *message;
+  if (!call || is_left_alone(flags)) return call.tried(real().sendmsg(fd, message, flags));
+  Buffers buffers;
+  msghdr part{};
+  bool begun = false;
   return whole(call, fd, Direction::writing, buffers, [&](Buffers& rest) {
+    // The kernel reads the message first: it alone can tell whether that is possible.
+    if (!begun) {
+      const ssize_t count = real().sendmsg(fd, message, flags | MSG_DONTWAIT);
+      if (count < 0 && errno != EAGAIN) return count;
+      begun = true;
+      part = *message;
+      rest.begin(part.msg_iov, part.msg_iovlen);
+      if (count > 0) part.msg_controllen = 0;
+      return count;
+    }
     part.msg_iov = const_cast<iovec*>(rest.data());
     part.msg_iovlen = rest.count();
     const ssize_t count = real().sendmsg(fd, &part, flags | MSG_DONTWAIT);
-    if (count > 0) {  // the control data was sent with the first part
-      part.msg_control = nullptr;
-      part.msg_controllen = 0;
-    }
+    if (count > 0) part.msg_controllen = 0;  // the control data was sent with the first part
     return count;
   });
 }
 
 int sendmmsg_(int fd, mmsghdr* messages, unsigned count, int flags) noexcept {
   const Call call;
-  if (!call || is_left_alone(flags) || messages == nullptr)
-    return call.tried(real().sendmmsg(fd, messages, count, flags));
+  if (!call || is_left_alone(flags)) return call.tried(real().sendmmsg(fd, messages, count, flags));
   unsigned sent = 0;
   for (; sent < count; ++sent) {
     const ssize_t size = sendmsg_(fd, &messages[sent].msg_hdr, flags);

@@ -26,13 +26,6 @@ bool is_fifo(int directory, const char* path) noexcept {
   return is;
 }
 
-// Whether somebody writes, or has written. `scratch` is a pipe, to which a byte may be copied.
-bool has_writer(int fd, int scratch) noexcept {
-  if (is_ready(fd, Direction::reading)) return true;  // bytes, or writers that have come and gone
-  const ssize_t copied = real().tee(fd, scratch, 1, SPLICE_F_NONBLOCK);
-  return copied > 0 || (copied < 0 && errno == EAGAIN);
-}
-
 bool until_written(const Call& call, int fd) noexcept {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;

@@ -3,6 +3,7 @@
 // The real call, with a time limit of 0, decides and fills in the results; the loop only reports
 // when to repeat the call.
 #include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/waiting.hpp>
 
@@ -10,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -94,8 +96,18 @@ int poll_with(const Call& call, const pollfd* descriptors, nfds_t count, std::in
   }
 }
 
+// libc's functions read their time limits themselves.
+int fault() noexcept {
+  errno = EFAULT;
+  return -1;
+}
+
+// The kernel looks at 32 bits of the count.
+nfds_t looked_at(nfds_t count) noexcept { return static_cast<unsigned>(count); }
+
 int poll_(pollfd* descriptors, nfds_t count, int timeout) noexcept {
   const Call call;
+  count = looked_at(count);
   if (!call || timeout == 0) return real().poll(descriptors, count, timeout);
   if (descriptors == nullptr && count != 0) return real().poll(descriptors, count, 0);
   return poll_with(call, descriptors, count, timeout < 0 ? -1 : timeout * kMillisecond, false,
@@ -105,6 +117,8 @@ int poll_(pollfd* descriptors, nfds_t count, int timeout) noexcept {
 int ppoll_(pollfd* descriptors, nfds_t count, const timespec* timeout,
            const sigset_t* mask) noexcept {
   const Call call;
+  if (call && !is_usable(timeout)) return fault();
+  count = looked_at(count);
   if (!call || (timeout != nullptr && !is_valid(*timeout)) ||
       (descriptors == nullptr && count != 0))
     return real().ppoll(descriptors, count, timeout, mask);
@@ -133,16 +147,19 @@ int ppoll_chk_(pollfd* descriptors, nfds_t count, const timespec* timeout, const
 // than FD_SETSIZE.
 class Sets {
  public:
+  // Whether the kernel can read a set of so many descriptors.
+  static bool is_readable(int count, const fd_set* set) noexcept {
+    return set == nullptr || detail::is_readable(set, words_of(count) * sizeof(unsigned long));
+  }
   Sets(int count, fd_set* reading, fd_set* writing, fd_set* except)
-      : words_((static_cast<std::size_t>(count) + kBits - 1) / kBits),
-        users_{reading, writing, except},
-        asked_(3 * words_) {
+      : words_(words_of(count)), users_{reading, writing, except}, asked_(3 * words_) {
     for (std::size_t i = 0; i < 3; ++i)
       if (users_[i] != nullptr)
         std::copy_n(reinterpret_cast<const unsigned long*>(users_[i]), words_, part(i));
   }
-  // Copies the original sets back into the user's sets.
+  // Before a call: copies the original sets back into the user's sets, if a call has written there.
   void reset() noexcept {
+    if (!std::exchange(written_, true)) return;
     for (std::size_t i = 0; i < 3; ++i)
       if (users_[i] != nullptr)
         std::copy_n(part(i), words_, reinterpret_cast<unsigned long*>(users_[i]));
@@ -166,11 +183,15 @@ class Sets {
 
  private:
   static constexpr std::size_t kBits = 8 * sizeof(unsigned long);
+  static std::size_t words_of(int count) noexcept {
+    return (static_cast<std::size_t>(count) + kBits - 1) / kBits;
+  }
   unsigned long* part(std::size_t i) noexcept { return asked_.data() + i * words_; }
 
   std::size_t words_;
   fd_set* users_[3];
   std::vector<unsigned long> asked_;
+  bool written_ = false;
 };
 
 // The kernel looks at no more bits than its table of this process has places; programs that pass
@@ -187,6 +208,12 @@ int looked_at(int count) noexcept {
   const char* found = std::strstr(text, "\nFDSize:");
   const int places = found != nullptr ? std::atoi(found + std::strlen("\nFDSize:")) : 0;
   return places > 0 ? std::min(count, places) : count;
+}
+
+bool are_readable(int count, const fd_set* reading, const fd_set* writing,
+                  const fd_set* except) noexcept {
+  return Sets::is_readable(count, reading) && Sets::is_readable(count, writing) &&
+         Sets::is_readable(count, except);
 }
 
 template <class Ask>
@@ -209,9 +236,11 @@ int select_with(const Call& call, int count, fd_set* reading, fd_set* writing, f
 int select_(int count, fd_set* reading, fd_set* writing, fd_set* except,
             timeval* timeout) noexcept {
   const Call call;
+  if (call && !is_usable(timeout)) return fault();
   if (!call || count < 0 || (timeout != nullptr && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
     return real().select(count, reading, writing, except, timeout);
   count = looked_at(count);
+  if (!are_readable(count, reading, writing, except)) return fault();
   const std::int64_t limit =
       timeout == nullptr ? -1
                          : nanoseconds({.tv_sec = timeout->tv_sec + timeout->tv_usec / 1'000'000,
@@ -233,9 +262,11 @@ int select_(int count, fd_set* reading, fd_set* writing, fd_set* except,
 int pselect_(int count, fd_set* reading, fd_set* writing, fd_set* except, const timespec* timeout,
              const sigset_t* mask) noexcept {
   const Call call;
+  if (call && !is_usable(timeout)) return fault();
   if (!call || count < 0 || (timeout != nullptr && !is_valid(*timeout)))
     return real().pselect(count, reading, writing, except, timeout, mask);
   count = looked_at(count);
+  if (!are_readable(count, reading, writing, except)) return fault();
   return select_with(call, count, reading, writing, except,
                      timeout == nullptr ? -1 : nanoseconds(*timeout), mask != nullptr, [=] {
                        const timespec none{};
@@ -259,7 +290,7 @@ int epoll_pwait_(int fd, epoll_event* events, int most, int timeout,
 int epoll_pwait2_(int fd, epoll_event* events, int most, const timespec* timeout,
                   const sigset_t* mask) noexcept {
   const Call call;
-  if (!call || most <= 0 || (timeout != nullptr && !is_valid(*timeout)))
+  if (!call || most <= 0 || !is_usable(timeout) || (timeout != nullptr && !is_valid(*timeout)))
     return real().epoll_pwait2(fd, events, most, timeout, mask);
   Waits waits(1);
   waits.add(fd, EPOLLIN);

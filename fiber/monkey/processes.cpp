@@ -3,6 +3,7 @@
 #include <fiber/core/signal_mask.hpp>
 #include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/waiting.hpp>
 
@@ -76,8 +77,7 @@ int waitid_(idtype_t type, id_t id, siginfo_t* info, int options) noexcept {
         const int error = real().waitid(type, id, &found, options | WNOHANG);
         if (error != 0) return -1;
         if (found.si_pid == 0) return 0;
-        if (info != nullptr) *info = found;
-        return 1;
+        return info == nullptr || give(info, found) ? 1 : -1;
       });
   return result > 0 ? 0 : -1;
 }

@@ -1,6 +1,7 @@
 // Waiting for a signal that is blocked.
 #include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/waiting.hpp>
 
@@ -14,7 +15,7 @@ namespace {
 // The signalfd is only watched: the real sigtimedwait takes the signal.
 int sigtimedwait_(const sigset_t* set, siginfo_t* info, const timespec* timeout) noexcept {
   const Call call;
-  if (!call || set == nullptr || (timeout != nullptr && !is_valid(*timeout)))
+  if (!call || set == nullptr || !is_usable(timeout) || (timeout != nullptr && !is_valid(*timeout)))
     return real().sigtimedwait(set, info, timeout);
   const std::int64_t deadline =
       timeout != nullptr ? call.deadline_after(nanoseconds(*timeout)) : kNever;

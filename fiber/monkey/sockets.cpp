@@ -68,6 +68,24 @@ int begin_connect(int fd, int flags, const sockaddr* address, socklen_t length) 
   return real().connect(fd, address, length);
 }
 
+// Waits until the kernel is at the end of a connect(). The caller makes one more, which has the
+// result, and after which the kernel knows the socket as connected, or as free again.
+bool until_connected(const Call& call, int fd, std::int64_t deadline, int& begun) noexcept {
+  if (begun == 0) {
+    begun = errno;
+  } else if (errno == EINPROGRESS) {  // a protocol that begins anew after a failure
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0) {
+      errno = error;
+      return false;
+    }
+  }
+  const Wake wake = call.wait(fd, EPOLLOUT, deadline);
+  if (wake == Wake::timed_out) errno = begun;
+  return wake != Wake::timed_out && wake != Wake::failed;
+}
+
 int connect_(int fd, const sockaddr* address, socklen_t length) noexcept {
   const Call call;
   if (!call) return real().connect(fd, address, length);
@@ -76,23 +94,16 @@ int connect_(int fd, const sockaddr* address, socklen_t length) noexcept {
   const auto patience = Patience::of(call, fd, Direction::writing);
   if (!patience) return -1;
   Backoff backoff;
+  int begun = 0;  // the error of the first call that left the kernel at work
   for (;;) {
     if (begin_connect(fd, flags, address, length) == 0) return call.done(0);
-    if (errno == EINPROGRESS || errno == EALREADY) break;
-    // The backlog of a Unix server is full; the kernel does not report when there is room.
-    if (errno != EAGAIN || !backoff.pause(call, patience->deadline)) return -1;
+    if (begun != 0 && errno == EISCONN) return call.done(0);  // another call was quicker
+    if (errno == EINPROGRESS || errno == EALREADY) {
+      if (!until_connected(call, fd, patience->deadline, begun)) return -1;
+    } else if (errno != EAGAIN || !backoff.pause(call, patience->deadline)) {
+      return -1;  // EAGAIN: the backlog of a Unix server is full, and nothing reports room there
+    }
   }
-  switch (call.wait(fd, EPOLLOUT, patience->deadline)) {
-    case Wake::timed_out: errno = EINPROGRESS; return -1;
-    case Wake::failed: return -1;
-    default: break;
-  }
-  int error = 0;
-  socklen_t size = sizeof error;
-  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return -1;
-  if (error == 0) return call.done(0);
-  errno = error;
-  return -1;
 }
 
 // Wakes tasks of this thread's loop that wait for the descriptor: its number may be reused at once.

@@ -1,9 +1,11 @@
 // Moves bytes from one descriptor to another: sendfile, splice and related functions.
 #include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>
 
 #include <algorithm>
+#include <climits>
 #include <memory>
 #include <new>
 
@@ -58,16 +60,17 @@ bool may_wait_to_be_sent(int to) noexcept {
   const Call call;
   if (!call || count == 0 || type_of(from) != S_IFREG || type_of(to) == S_IFREG)
     return real().sendfile(to, from, offset, count);
-  if (!may_wait_to_be_sent(to)) return real().sendfile(to, from, offset, count);
+  if (!may_wait_to_be_sent(to) || !is_usable(offset) || count > SSIZE_MAX)
+    return real().sendfile(to, from, offset, count);
   constexpr std::size_t kMost = 0x7ffff000;  // the kernel's own limit
   off_t at = offset != nullptr ? *offset : ::lseek(from, 0, SEEK_CUR);
   if (at < 0) return real().sendfile(to, from, offset, count);  // it says why not
   const ssize_t moved = copy_from_file(call, to, from, at, std::min(count, kMost));
   if (moved < 0) return moved;
-  if (offset != nullptr)
-    *offset = at;
-  else
+  if (offset == nullptr)
     ::lseek(from, at, SEEK_SET);
+  else if (!give(offset, at))
+    return -1;
   return call.done(moved);
 }
 
@@ -81,14 +84,14 @@ struct End {
 
 // Whether the kernel refuses a splice at once, which would be waited for here. Two pipes it is
 // asked without waiting.
-bool is_refused(const End& from, const End& to, unsigned flags) noexcept {
+bool is_refused(const End& from, const End& to, std::size_t size, unsigned flags) noexcept {
   constexpr unsigned kKnown = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
   const auto is_impossible = [](const End& end) {
     if (end.is_pipe()) return end.offset != nullptr;
     return end.type == 0 || (end.offset != nullptr && ::lseek(end.fd, 0, SEEK_CUR) < 0);
   };
-  return (flags & ~kKnown) != 0 || from.is_pipe() == to.is_pipe() || is_impossible(from) ||
-         is_impossible(to) || !is_open_for(from.fd, Direction::reading) ||
+  return (flags & ~kKnown) != 0 || size > SSIZE_MAX || from.is_pipe() == to.is_pipe() ||
+         is_impossible(from) || is_impossible(to) || !is_open_for(from.fd, Direction::reading) ||
          !is_open_for(to.fd, Direction::writing) ||
          (!to.is_pipe() && (::fcntl(to.fd, F_GETFL) & O_APPEND) != 0);
 }
@@ -113,7 +116,7 @@ ssize_t splice_(int from, off64_t* from_offset, int to, off64_t* to_offset, std:
     return real().splice(from, from_offset, to, to_offset, size, flags);
   const End begin{.fd = from, .offset = from_offset}, end{.fd = to, .offset = to_offset};
   const bool from_pipe = begin.is_pipe(), to_pipe = end.is_pipe();
-  if (!(from_pipe && to_pipe) && is_refused(begin, end, flags))
+  if (!(from_pipe && to_pipe) && is_refused(begin, end, size, flags))
     return real().splice(from, from_offset, to, to_offset, size, flags);
   // A writable socket takes a page without waiting, and perhaps no more.
   constexpr std::size_t kPage = 4096;

@@ -336,7 +336,15 @@ bool may_wait(int fd) noexcept {
          !S_ISBLK(status.st_mode);
 }
 
+// Whether reading ends at once, which poll() does not report.
+static bool is_without_writer(int fd) noexcept {
+  struct stat status {};
+  return !is_ready(fd, Direction::reading) && ::fstat(fd, &status) == 0 &&
+         S_ISFIFO(status.st_mode) && !has_writer(fd);
+}
+
 bool until_ready(const Call& call, FILE* stream, Direction direction) noexcept {
+  if (direction == Direction::reading && is_without_writer(stream->_fileno)) return true;
   Attempts attempts(call, stream->_fileno, direction);
   while (!is_ready(stream->_fileno, direction)) {
     if (attempts.again()) continue;

@@ -2,9 +2,11 @@
 #include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/files.hpp>
 #include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>
 
+#include <algorithm>
 #include <climits>
 #include <cstdint>
 #include <cstdio>
@@ -65,10 +67,25 @@ bool full_event_waits(const iovec& value) noexcept {
   return waits;
 }
 
+// Whether the vectors name memory that no program can have. The kernel looks at them before it
+// refuses a flag that it does not know.
+bool is_no_memory(int fd, Direction direction, const iovec* vectors, int count) noexcept {
+  constexpr int kUnknown = 1 << 30;
+  const bool reads = direction == Direction::reading;
+  if (reads ? real().preadv2 == nullptr : real().pwritev2 == nullptr) return false;
+  const ssize_t result = reads ? real().preadv2(fd, vectors, count, kPosition, kUnknown)
+                               : real().pwritev2(fd, vectors, count, kPosition, kUnknown);
+  return result < 0 && errno == EFAULT;
+}
+
 // Whether the kernel ends a call at once, although the descriptor is not ready: it is not open for
-// that, there are too few bytes, or the value is none that can be added.
+// that, or is non-blocking, nobody writes to the FIFO, there are too few bytes, or the value is
+// none that can be added.
 bool ends_at_once(int fd, Direction direction, const iovec* vectors, int count) noexcept {
-  if (!is_open_for(fd, direction)) return true;
+  if (!is_open_for(fd, direction) || is_no_memory(fd, direction, vectors, count)) return true;
+  if ((::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0 ||
+      (direction == Direction::reading && kind_of(fd) == Kind::pipe && !has_writer(fd)))
+    return true;
   char path[32];
   std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
   char text[32];
@@ -125,7 +142,7 @@ ssize_t after_polling(const Call& call, int fd, Direction direction, const iovec
     } while (!is_ready(fd, direction));
   }
   const ssize_t result = plain();
-  return result >= 0 ? call.done(result) : result;
+  return result >= 0 ? call.done(result) : call.tried(result);
 }
 
 template <class F>
@@ -157,17 +174,24 @@ ssize_t write_file(const Call& call, int fd, const iovec* vectors, int count, F 
   return after_polling(call, fd, Direction::writing, vectors, count, plain);
 }
 
-bool any_bytes(const iovec* vectors, int count) noexcept {
-  if (count <= 0 || count > IOV_MAX || vectors == nullptr) return false;
-  for (int i = 0; i < count; ++i)
-    if (vectors[i].iov_len != 0) return true;
-  return false;
+// A size that the kernel refuses at once.
+bool is_too_large(std::size_t size) noexcept { return size > SSIZE_MAX; }
+
+// Whether the kernel may wait: there are bytes to move, and nothing is wrong with the vectors.
+bool may_move(const iovec* vectors, int count) noexcept {
+  if (count <= 0 || count > IOV_MAX ||
+      !is_readable(vectors, static_cast<std::size_t>(count) * sizeof *vectors))
+    return false;
+  const auto all = std::span(vectors, static_cast<std::size_t>(count));
+  return std::any_of(all.begin(), all.end(), [](const iovec& its) { return its.iov_len != 0; }) &&
+         std::none_of(all.begin(), all.end(),
+                      [](const iovec& its) { return is_too_large(its.iov_len); });
 }
 
 ssize_t read_(int fd, void* buffer, std::size_t size) noexcept {
   const Call call;
   const auto plain = [=] { return real().read(fd, buffer, size); };
-  if (!call || size == 0) return plain();
+  if (!call || size == 0 || is_too_large(size)) return plain();
   const ssize_t result = when_possible(call, fd, Direction::reading,
                                        [=] { return real().recv(fd, buffer, size, MSG_DONTWAIT); });
   if (result >= 0 || errno != ENOTSOCK) return result;
@@ -187,7 +211,7 @@ ssize_t send_vectors(const Call& call, int fd, const iovec* vectors, int count) 
 
 ssize_t write_(int fd, const void* buffer, std::size_t size) noexcept {
   const Call call;
-  if (!call || size == 0) return real().write(fd, buffer, size);
+  if (!call || size == 0 || is_too_large(size)) return real().write(fd, buffer, size);
   return write_all(call, fd, buffer, size);
 }
 
@@ -209,7 +233,7 @@ ssize_t read_chk_(int fd, void* buffer, std::size_t size, std::size_t room) noex
 ssize_t read_vectors(int fd, const iovec* vectors, int count) noexcept {
   const Call call;
   const auto plain = [=] { return real().readv(fd, vectors, count); };
-  if (!call || !any_bytes(vectors, count)) return plain();
+  if (!call || !may_move(vectors, count)) return plain();
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(vectors);
   message.msg_iovlen = static_cast<std::size_t>(count);
@@ -223,7 +247,7 @@ ssize_t read_vectors(int fd, const iovec* vectors, int count) noexcept {
 ssize_t write_vectors(int fd, const iovec* vectors, int count) noexcept {
   const Call call;
   const auto plain = [=] { return real().writev(fd, vectors, count); };
-  if (!call || !any_bytes(vectors, count)) return plain();
+  if (!call || !may_move(vectors, count)) return plain();
   const ssize_t result = send_vectors(call, fd, vectors, count);
   if (result >= 0 || errno != ENOTSOCK) return result;
   return write_file(call, fd, vectors, count, plain);

@@ -1,5 +1,6 @@
 // sleep and its relatives: on the loop's clock.
 #include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/waiting.hpp>
 
@@ -37,10 +38,10 @@ int usleep_(useconds_t microseconds) noexcept {
 
 int nanosleep_(const timespec* time, timespec* rest) noexcept {
   const Call call;
-  if (!call || time == nullptr || !is_valid(*time)) return real().nanosleep(time, rest);
+  if (!call || !is_readable(time) || !is_valid(*time)) return real().nanosleep(time, rest);
   const std::int64_t left = sleep_for(call, nanoseconds(*time));
   if (left == 0) return 0;
-  if (rest != nullptr) *rest = as_timespec(left);
+  if (rest != nullptr) give(rest, as_timespec(left));
   return -1;
 }
 
@@ -49,7 +50,7 @@ int clock_nanosleep_(clockid_t clock, int flags, const timespec* time, timespec*
   const Call call;
   const bool known = clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC ||
                      clock == CLOCK_BOOTTIME || clock == CLOCK_TAI;
-  if (!call || !known || time == nullptr || !is_valid(*time))
+  if (!call || !known || !is_readable(time) || !is_valid(*time))
     return real().clock_nanosleep(clock, flags, time, rest);
   std::int64_t length = nanoseconds(*time);
   const bool absolute = (flags & TIMER_ABSTIME) != 0;
@@ -60,11 +61,10 @@ int clock_nanosleep_(clockid_t clock, int flags, const timespec* time, timespec*
   }
   const int before = errno;
   const std::int64_t left = sleep_for(call, length);
+  if (left != 0 && rest != nullptr && !absolute) give(rest, as_timespec(left));
   const int error = errno;
   errno = before;
-  if (left == 0) return 0;
-  if (rest != nullptr && !absolute) *rest = as_timespec(left);
-  return error;
+  return left == 0 ? 0 : error;
 }
 
 // Lets other tasks run: the caller may be spinning until another task has done something.

@@ -1,3 +1,4 @@
+#include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>
 
@@ -71,6 +72,25 @@ bool is_ready(int fd, Direction direction) noexcept {
              .events = static_cast<short>(direction == Direction::reading ? POLLIN : POLLOUT),
              .revents = 0};
   return real().poll(&one, 1, 0) != 0;
+}
+
+bool has_writer(int fd, int scratch) noexcept {
+  if (is_ready(fd, Direction::reading)) return true;  // bytes, or writers that have come and gone
+  const ssize_t copied = real().tee(fd, scratch, 1, SPLICE_F_NONBLOCK);
+  return copied > 0 || (copied < 0 && errno == EAGAIN);
+}
+
+bool has_writer(int fd) noexcept {
+  int ends[2];
+  const int error = errno;
+  bool has = true;
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
+    const Descriptor scratch_end(ends[0]);
+    const Descriptor scratch(ends[1]);
+    has = has_writer(fd, scratch.get());
+  }
+  errno = error;
+  return has;
 }
 
 bool is_open_for(int fd, Direction direction) noexcept {

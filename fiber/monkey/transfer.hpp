@@ -64,7 +64,12 @@ auto when_possible(const Call& call, int fd, Direction direction, F attempt) noe
 // An array of buffers of which the first bytes are done. Does not write to the user's array.
 class Buffers {
  public:
+  Buffers() noexcept : Buffers(nullptr, 0) {}
   Buffers(const iovec* vectors, std::size_t count) noexcept : rest_(vectors), count_(count) {}
+  void begin(const iovec* vectors, std::size_t count) noexcept {
+    rest_ = vectors;
+    count_ = count;
+  }
   // The remaining buffers; after a part of a buffer, perhaps only the first of them.
   const iovec* data() noexcept;
   std::size_t count() const noexcept { return skip_ == 0 ? count_ : std::min(kMost, count_); }
@@ -107,6 +112,13 @@ bool is_stream_socket(int fd) noexcept;
 
 // Whether the descriptor is ready at this moment; true for files on disks.
 bool is_ready(int fd, Direction direction) noexcept;
+
+// Whether somebody can write to the pipe, or has written to it: without a writer the kernel's read
+// gives 0 at once, and poll() waits for the first one to come. `scratch` is the end of another pipe
+// that is written, to which a byte may be copied.
+bool has_writer(int fd, int scratch) noexcept;
+// The same, with a pipe of its own; true if there is no descriptor left for one.
+bool has_writer(int fd) noexcept;
 
 // Whether the kernel reads from the descriptor, or writes to it, at all: it is open for that.
 bool is_open_for(int fd, Direction direction) noexcept;

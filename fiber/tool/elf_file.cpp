@@ -85,6 +85,10 @@ void read_imports(const std::string& file, const std::vector<Section>& sections,
 
 ElfFile read_elf_file(const std::string& path) {
   ElfFile elf;
+  if (::access(path.c_str(), R_OK) != 0) {
+    elf.fault = "a file that cannot be read";
+    return elf;
+  }
   const std::string file = contents_of(path);
   elf.fault = fault_of_head(file);
   if (elf.fault != nullptr) return elf;

@@ -9,13 +9,16 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <set>
 #include <string>
 #include <vector>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -117,25 +120,47 @@ monkey::ObjectReport report_on(const std::string& path, const std::set<std::stri
   return report;
 }
 
-// Returns the objects that an argument stands for; prints why if there are none.
-std::vector<std::string> objects_of(const std::string& name) {
-  const bool is_process =
-      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
-  std::vector<std::string> objects;
-  if (is_process) {
-    objects = objects_of_process(name);
-  } else if (const std::string path = find_file(name);
-             !path.empty() && ::access(path.c_str(), R_OK) == 0) {
-    if (const char* fault = read_elf_file(path).fault) {
-      std::fprintf(stderr, "fiber-check: '%s' is %s\n", path.c_str(), fault);
-      return {};
-    }
-    objects = with_needed(path);
-  }
-  if (objects.empty())
+// Prints why there is nothing to read: `error` is 0 or an errno.
+void tell(const std::string& name, const std::string& what, int error) {
+  if (error == ENOENT || error == ENOTDIR || what.empty())
     std::fprintf(stderr, "fiber-check: there is no program, process or library '%s' to read\n",
                  name.c_str());
+  else
+    std::fprintf(stderr, "fiber-check: %s: %s\n", what.c_str(),
+                 error != 0 ? std::strerror(error) : "it has ended, or is a thread of the kernel");
+}
+
+// Whether a file of /proc can be opened: its permissions do not say.
+int error_of_opening(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  ::close(fd);
+  return 0;
+}
+
+// Return the objects that an argument stands for; print why if there are none.
+std::vector<std::string> objects_by_number(const std::string& pid) {
+  std::vector<std::string> objects = objects_of_process(pid);
+  if (objects.empty()) tell(pid, "process " + pid, error_of_opening("/proc/" + pid + "/maps"));
   return objects;
+}
+std::vector<std::string> objects_by_name(const std::string& name) {
+  const std::string path = find_file(name);
+  if (path.empty() || ::access(path.c_str(), R_OK) != 0) {
+    tell(name, path.empty() ? path : "'" + path + "'", errno);
+    return {};
+  }
+  if (const char* fault = read_elf_file(path).fault) {
+    std::fprintf(stderr, "fiber-check: '%s' is %s\n", path.c_str(), fault);
+    return {};
+  }
+  return with_needed(path);
+}
+std::vector<std::string> objects_of(const std::string& name) {
+  const bool is_process =
+      !name.empty() &&
+      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+  return is_process ? objects_by_number(name) : objects_by_name(name);
 }
 
 constexpr const char* kUsage = "usage: fiber-check [--json] PROGRAM|PID|LIBRARY...\n";

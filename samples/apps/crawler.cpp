@@ -28,17 +28,18 @@ class Crawler {
 
   // Crawls all pages, with so many at a time. Returns false if the first could not be had.
   bool run(int workers) {
-    std::vector<asyncio::Task<void>> tasks;
-    for (int i = 0; i < workers; ++i)
-      tasks.push_back(asyncio::create_task([this] {
-        for (;;) {
-          visit(await(urls_.get()));
-          urls_.task_done();
-        }
-      }));
-    await(urls_.join());
-    for (const auto& task : tasks) task.cancel();
-    await(asyncio::gather(asyncio::return_exceptions, tasks));
+    asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
+      std::vector<asyncio::Task<void>> tasks;
+      for (int i = 0; i < workers; ++i)
+        tasks.push_back(group.create_task([this] {
+          for (;;) {
+            visit(await(urls_.get()));
+            urls_.task_done();
+          }
+        }));
+      await(urls_.join());
+      for (const auto& task : tasks) task.cancel();
+    });
     return started_;
   }
 

@@ -25,20 +25,21 @@ class JobQueue {
     std::chrono::milliseconds pause = 10ms;  // before the first retry; doubled for each one
   };
 
-  explicit JobQueue(int workers) {
-    for (int i = 1; i <= workers; ++i)
-      workers_.push_back(
-          asyncio::create_task([this] { work(); }, {.name = "worker " + std::to_string(i)}));
-  }
   void add(Job job) {
     const int priority = job.priority;
     jobs_.put_nowait({{priority, ++last_}, std::make_shared<Job>(std::move(job))});
   }
-  // Waits until all jobs, retries included, are done.
-  void finish() {
-    await(jobs_.join());
-    for (const auto& worker : workers_) worker.cancel();
-    await(asyncio::gather(asyncio::return_exceptions, workers_));
+  // Does all jobs, retries included, with so many workers. They end with the group, before this
+  // object does; if one fails, so does the whole.
+  void run(int workers) {
+    asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
+      std::vector<asyncio::Task<void>> tasks;
+      for (int i = 1; i <= workers; ++i)
+        tasks.push_back(
+            group.create_task([this] { work(); }, {.name = "worker " + std::to_string(i)}));
+      await(jobs_.join());
+      for (const auto& task : tasks) task.cancel();
+    });
   }
 
  private:
@@ -51,11 +52,11 @@ class JobQueue {
   void work() {
     for (;;) {
       const Entry entry = await(jobs_.get());
-      run(*entry.job);
+      do_job(*entry.job);
       jobs_.task_done();
     }
   }
-  static void run(const Job& job) {
+  static void do_job(const Job& job) {
     auto pause = job.pause;
     for (int attempt = 1;; ++attempt) {
       try {
@@ -76,13 +77,12 @@ class JobQueue {
   }
 
   asyncio::PriorityQueue<Entry> jobs_;
-  std::vector<asyncio::Task<void>> workers_;
   int last_ = 0;
 };
 
 int main() {
   asyncio::run([] {
-    JobQueue queue(1);  // one, so that the order can be seen
+    JobQueue queue;
     queue.add({.name = "backup", .work = [] { await(asyncio::sleep(5ms)); }, .priority = 9});
     queue.add({.name = "mail", .work = [] { await(asyncio::sleep(5ms)); }});
     queue.add({.name = "flaky", .work = [tries = 0]() mutable {
@@ -91,7 +91,7 @@ int main() {
     queue.add(
         {.name = "stuck", .work = [] { await(asyncio::sleep(1h)); }, .retries = 0, .limit = 20ms});
     queue.add({.name = "urgent", .work = [] {}, .priority = -1});
-    queue.finish();
+    queue.run(1);  // one, so that the order can be seen
     print("all done");
   });
 }

@@ -81,15 +81,14 @@ static int serve(void* argument, void** result) {
 }
 
 static int serve_all(void* argument, void** result) {
-  struct client clients[] = {{"Ada", 60 * FIBER_MILLISECOND, 0},
-                             {"Bella", 20 * FIBER_MILLISECOND, 0},
-                             {"Charlotte", 3600 * FIBER_SECOND, 0}};
+  struct client* clients = argument;
   fiber_future* tasks[3];
-  (void)argument;
   (void)result;
   for (int i = 0; i < 3; ++i) {
     int status = fiber_spawn(&tasks[i], serve, &clients[i], clients[i].name);
-    if (status != FIBER_OK) return status;
+    if (status == FIBER_OK) continue;
+    while (i-- > 0) fiber_future_unref(tasks[i]);
+    return status;
   }
   for (int i = 0; i < 3; ++i) {
     void* answer = NULL;
@@ -104,7 +103,11 @@ static int serve_all(void* argument, void** result) {
 int main(void) {
   parse("1 + 20 + 3", 100);
   parse("70 + 50 + 3", 100);
-  int status = fiber_run(serve_all, NULL, NULL);
+  /* They outlive the tasks, all of which end with fiber_run. */
+  struct client clients[] = {{"Ada", 60 * FIBER_MILLISECOND, 0},
+                             {"Bella", 20 * FIBER_MILLISECOND, 0},
+                             {"Charlotte", 3600 * FIBER_SECOND, 0}};
+  int status = fiber_run(serve_all, clients, NULL);
   if (status != FIBER_OK) fprintf(stderr, "%s\n", fiber_last_error());
   return status != FIBER_OK;
 }

@@ -42,15 +42,17 @@ int main() {
     CurlGuest multi(asyncio::get_running_loop());
     int running = 0, most = 0;
     std::vector<asyncio::Task<std::string>> transfers;
-    for (const std::string& url : server.urls())
-      transfers.push_back(asyncio::create_task([&, url] {
-        most = std::max(most, ++running);
-        std::string body = download(multi, url);
-        --running;
-        return body;
-      }));
+    asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
+      for (const std::string& url : server.urls())
+        transfers.push_back(group.create_task([&, url] {
+          most = std::max(most, ++running);
+          std::string body = download(multi, url);
+          --running;
+          return body;
+        }));
+    });
     std::size_t bytes = 0;
-    for (const std::string& body : await(asyncio::gather(transfers))) bytes += body.size();
+    for (const auto& transfer : transfers) bytes += transfer.result().size();
     print(transfers.size(), "transfers,", bytes, "bytes");
     print("at the same time:", most);
   });

@@ -23,8 +23,8 @@ std::string look_up(const std::string& name) {
 }  // namespace old_library
 
 int main() {
-  asyncio::run([] {
-    int beats = 0;
+  int beats = 0;  // outlives the heart, which ends with the loop
+  asyncio::run([&] {
     const auto heart = asyncio::create_task([&] {
       for (;; ++beats) await(asyncio::sleep(5ms));
     });

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <memory>
 
 #include "../tutorial/support/print.hpp"
 #include "support/poll_in_task.hpp"
@@ -30,14 +31,19 @@ gint poll_for_glib(GPollFD* descriptors, guint count, gint timeout) {
 
 int main() {
   g_main_context_set_poll_func(nullptr, poll_for_glib);
-  asyncio::run([] {
-    GMainLoop* glib = g_main_loop_new(nullptr, FALSE);
-    const auto glib_task = asyncio::create_task([=] { g_main_loop_run(glib); });
+  const std::unique_ptr<GMainLoop, void (*)(GMainLoop*)> glib(g_main_loop_new(nullptr, FALSE),
+                                                              g_main_loop_unref);
+  // What GLib uses outlives its task, which ends with our loop.
+  struct Counted {
+    int beats = 0;
+    asyncio::Event enough;
+  } counted;
+  asyncio::Future<int> answer;
+  asyncio::run([&] {
+    const auto glib_task = asyncio::create_task([&] { g_main_loop_run(glib.get()); });
+    // However this task ends, GLib's loop is told to end, too.
+    const std::unique_ptr<GMainLoop, void (*)(GMainLoop*)> quit(glib.get(), g_main_loop_quit);
 
-    struct Counted {
-      int beats = 0;
-      asyncio::Event enough;
-    } counted;
     g_timeout_add(
         10,
         [](gpointer to) -> gboolean {
@@ -54,19 +60,18 @@ int main() {
     await(asyncio::sleep(20ms));
 
     // A task of ours may hand work to GLib, and wait for its answer.
-    const auto answer = asyncio::get_running_loop().create_future<int>();
+    answer = asyncio::get_running_loop().create_future<int>();
     g_idle_add(
         [](gpointer to) -> gboolean {
           static_cast<asyncio::Future<int>*>(to)->set_result(42);
           return G_SOURCE_REMOVE;
         },
-        const_cast<asyncio::Future<int>*>(&answer));
+        &answer);
     g_main_context_wakeup(nullptr);
     print("GLib answers", await(answer));
 
-    g_main_loop_quit(glib);
+    g_main_loop_quit(glib.get());
     await(glib_task);
     print("GLib's loop has ended");
-    g_main_loop_unref(glib);
   });
 }

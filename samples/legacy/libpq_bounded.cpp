@@ -40,7 +40,7 @@ void report(const char* address) {
   asyncio::Semaphore connections(5);
   std::vector<asyncio::Task<long>> tasks;
   for (int shop = 0; shop <= kShops; ++shop)
-    tasks.push_back(asyncio::create_task([&connections, address, shop] {
+    tasks.push_back(asyncio::create_task([connections, address, shop]() mutable {
       const std::lock_guard connection(connections);
       if (shop == 0) return turnover("user=nobody host=/nowhere", shop);
       return await(asyncio::wait_for([=] { return turnover(address, shop); }, 30s));

@@ -19,8 +19,8 @@ using asyncio::await;
 int main() {
   int ends[2];
   if (::pipe(ends) != 0) return 1;
-  const asyncio::EventLoop loop = asyncio::new_event_loop();
   asyncio::Queue<std::string> lines;
+  const asyncio::EventLoop loop = asyncio::new_event_loop();
 
   // New code: a task.
   const auto task = loop.create_task([&] {
@@ -32,7 +32,7 @@ int main() {
     }
   });
 
-  std::thread user([out = ends[1]] {
+  std::jthread user([out = ends[1]] {
     for (const std::string text : {"alpha", "beta", "quit"}) {
       std::this_thread::sleep_for(10ms);
       (void)!::write(out, (text + "\n").data(), text.size() + 1);

@@ -7,8 +7,10 @@
 
 #include <chrono>
 #include <cstdio>
+#include <algorithm>
+#include <exception>
 #include <functional>
-#include <optional>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -30,25 +32,41 @@ void read_lines(FILE* file, const asyncio::EventLoop& loop,
                                       loop)
         .result();
   }
-  loop.call_soon_threadsafe([&lines] { lines.shutdown(); });
+}
+
+// The function of the thread. However it ends, those who wait for lines are told.
+void feed(FILE* file, const asyncio::EventLoop& loop, const asyncio::Queue<std::string>& lines) {
+  try {
+    read_lines(file, loop, lines);
+  } catch (...) {
+    print("the thread gives up:", type_name(std::current_exception()));
+  }
+  try {
+    loop.call_soon_threadsafe([&lines] { lines.shutdown(); });
+  } catch (const RuntimeError&) {
+    // The loop has ended, and nobody waits.
+  }
 }
 
 int main() {
   int ends[2];
   if (::pipe(ends) != 0) return 1;
-  FILE* readings = ::fdopen(ends[0], "r");
+  const std::unique_ptr<FILE, int (*)(FILE*)> readings(::fdopen(ends[0], "r"), std::fclose);
+  if (readings == nullptr) return 1;
+
+  // What the threads use outlives them: a jthread is joined when it is destroyed.
+  const asyncio::Queue<std::string> lines(2);
+  std::jthread producer;
+  std::jthread sensor([out = ends[1]] {
+    for (int i = 1; i <= 6; ++i) {
+      const std::string text = "reading " + std::to_string(i) + "\n";
+      (void)!::write(out, text.data(), text.size());
+    }
+    ::close(out);
+  });
 
   asyncio::run([&] {
-    const asyncio::Queue<std::string> lines(2);
-    std::thread producer(read_lines, readings, asyncio::get_running_loop(), std::cref(lines));
-    std::thread sensor([out = ends[1]] {
-      for (int i = 1; i <= 6; ++i) {
-        const std::string text = "reading " + std::to_string(i) + "\n";
-        (void)!::write(out, text.data(), text.size());
-      }
-      ::close(out);
-    });
-
+    producer = std::jthread(feed, readings.get(), asyncio::get_running_loop(), std::cref(lines));
     std::size_t longest = 0;
     try {
       for (;;) {
@@ -60,8 +78,5 @@ int main() {
     } catch (const asyncio::QueueShutDown&) {
       print("no more; the thread waited for room:", longest <= 2 ? "yes" : "no");
     }
-    producer.join();
-    sensor.join();
   });
-  std::fclose(readings);
 }

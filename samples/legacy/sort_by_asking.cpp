@@ -61,37 +61,36 @@ int value_of(const char* card) {
 int main() {
   asyncio::run([] {
     const Questions questions;
-    const auto colleague = asyncio::create_task([&] {
-      for (;;) {
-        const Question question = await(questions.get());
-        await(asyncio::sleep(1ms));
-        if (!question.answer.done())
-          question.answer.set_result(value_of(question.a) - value_of(question.b));
-      }
-    });
-
-    int ticks = 0;
-    const auto clock = asyncio::create_task([&] {
-      for (;; ++ticks) await(asyncio::sleep(1ms));
-    });
     const Cards left{"9h", "Ah", "2h", "Kh", "3h"};
     const Cards right{"Qs", "4s", "Js", "7s", "Ts", "5s"};
-    auto [one, other] = await(asyncio::gather([&] { return sorted(left, questions); },
-                                              [&] { return sorted(right, questions); }));
-    print(one);
-    print(other);
-    print("meanwhile the clock ticked:", ticks > 3 ? "yes" : "no");
+    int ticks = 0;
+    // The tasks use the variables above: they end with the group, whatever happens.
+    asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
+      const auto colleague = group.create_task([&] {
+        for (;;) {
+          const Question question = await(questions.get());
+          await(asyncio::sleep(1ms));
+          if (!question.answer.done())
+            question.answer.set_result(value_of(question.a) - value_of(question.b));
+        }
+      });
+      const auto clock = group.create_task([&] {
+        for (;; ++ticks) await(asyncio::sleep(1ms));
+      });
+      const auto one = group.create_task([&] { return sorted(left, questions); });
+      const auto other = group.create_task([&] { return sorted(right, questions); });
+      print(await(one));
+      print(await(other));
+      print("meanwhile the clock ticked:", ticks > 3 ? "yes" : "no");
 
-    // A sort that is cancelled in the middle.
-    const auto sorting = asyncio::create_task([&] { return sorted(right, questions); });
-    await(asyncio::sleep(3ms));
-    sorting.cancel();
-    try {
-      await(sorting);
-    } catch (const asyncio::CancelledError&) {
-      print("cancelled in the middle");
-    }
-    colleague.cancel();
-    clock.cancel();
+      // A sort that is cancelled in the middle.
+      const auto sorting = group.create_task([&] { return sorted(right, questions); });
+      await(asyncio::sleep(3ms));
+      sorting.cancel();
+      await(asyncio::wait(std::vector{sorting}));
+      if (sorting.cancelled()) print("cancelled in the middle");
+      colleague.cancel();
+      clock.cancel();
+    });
   });
 }

@@ -91,7 +91,7 @@ int main() {
   Service service;
   std::mutex mutex;
   std::vector<std::string> answers;
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;  // a jthread is joined when it is destroyed
   for (int number = 1; number <= 8; ++number)
     threads.emplace_back([&, number] {
       std::string answer = std::to_string(number) + ": ";
@@ -103,7 +103,7 @@ int main() {
       const std::lock_guard lock(mutex);
       answers.push_back(answer);
     });
-  for (std::thread& thread : threads) thread.join();
+  threads.clear();
   std::ranges::sort(answers);
   for (const std::string& answer : answers) print(answer);
   print("one after the other:", service.most() > 1 ? "no" : "yes");

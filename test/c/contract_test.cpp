@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -163,6 +164,64 @@ TEST_CASE("the size of options ends after a member, and members that are not kno
   options.more[0] = kNoise;
   CHECK(made_with(sizeof options) == FIBER_INVALID);
   CHECK(made_with(static_cast<std::size_t>(-1)) == FIBER_INVALID);
+}
+
+TEST_CASE("a stack of more than 1 TiB is refused when it is asked for") {
+  fiber_greenlet_options options{};
+  options.size = sizeof options;
+  for (const std::size_t size : {SIZE_MAX, (std::size_t{1} << 40U) + 1}) {
+    options.stack_size = size;
+    auto* greenlet = static_cast<fiber_greenlet*>(kNoise);
+    CHECK(fiber_greenlet_new(&greenlet, nothing, nullptr, &options) == FIBER_INVALID);
+    CHECK(last() == "the options ask for a stack of more than 1 TiB");
+    CHECK(greenlet == nullptr);
+  }
+}
+
+TEST_CASE("calls that need a task or a loop say which functions of the interface make one") {
+  const std::string where = ": call this in the body of fiber_run, fiber_spawn or fiber_loop_spawn";
+  const auto said_by = [](auto call) {
+    CHECK(call() == FIBER_BAD_STATE);
+    return last();
+  };
+  const std::string no_task = "there is no task that could wait" + where;
+  const std::string no_loop = "no loop runs here" + where;
+  const auto thread = [](void*) -> void* { return nullptr; };
+  fiber_future* future = nullptr;
+  CHECK(said_by([] { return fiber_sleep(1); }) == no_task);
+  CHECK(said_by([] { return fiber_wait_fd(0, FIBER_READABLE, 0, nullptr); }) == no_task);
+  CHECK(said_by([&] { return fiber_to_thread(thread, nullptr, nullptr); }) == no_task);
+  CHECK(said_by([] { return fiber_spawn(nullptr, nothing, nullptr, nullptr); }) == no_loop);
+  CHECK(said_by([&] { return fiber_future_new(&future); }) == no_loop);
+  CHECK(fiber_loop_running() == nullptr);
+  CHECK(last() == no_loop);
+  fiber_loop* loop = nullptr;
+  REQUIRE(fiber_loop_new(&loop) == FIBER_OK);
+  REQUIRE(fiber_loop_future_new(loop, &future) == FIBER_OK);
+  CHECK(said_by([&] { return fiber_await(future, 1, nullptr); }) == no_task);
+  fiber_future_unref(future);
+  CHECK(fiber_loop_close(loop) == FIBER_OK);
+  fiber_loop_unref(loop);
+}
+
+TEST_CASE("a task that cannot be made is a status, and nothing that is printed") {
+  const support::ChildResult result = support::run_child({.body = [] {
+    const rlimit none{3, 3};
+    if (::setrlimit(RLIMIT_NOFILE, &none) != 0) ::_exit(1);
+    ::_exit(-fiber_run(nothing, nullptr, nullptr));
+  }});
+  CHECK(result.status == -FIBER_OS_ERROR);
+  CHECK(result.errors == "");
+  in_task([](void*, void**) -> int {
+    support::Log log;
+    const auto loop = fiber::asyncio::get_running_loop();
+    loop.set_task_factory(
+        [](const auto&...) -> fiber::asyncio::TaskRef { throw std::bad_alloc(); });
+    CHECK(fiber_spawn(nullptr, nothing, nullptr, nullptr) == FIBER_NO_MEMORY);
+    loop.set_task_factory(nullptr);
+    CHECK(log.take() == "");
+    return FIBER_OK;
+  });
 }
 
 TEST_CASE("objects of another thread are refused") {

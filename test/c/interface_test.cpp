@@ -84,8 +84,8 @@ TEST_CASE("impossible calls are refused with a status and a text") {
         "no body -2\nsays a greenlet needs a body, and a place\nno place -2\nswitch -2\n"
         "says the greenlet is NULL\nkill -2\ndead 0\ndata -2\nname of 0: \nthrow nothing -2\n"
         "its own parent -2\nsleep -3\n"
-        "says await() was called outside of a task: start one with asyncio::run or "
-        "create_task\nspawn -3\nawait -2\nloop 0\npost -2\n"
+        "says there is no task that could wait: call this in the body of fiber_run, fiber_spawn or "
+        "fiber_loop_spawn\nspawn -3\nawait -2\nloop 0\npost -2\n"
         "unknown status");
 }
 

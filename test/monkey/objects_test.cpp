@@ -240,6 +240,9 @@ TEST_CASE("fiber-check reads programs, libraries and processes, and runs none of
   CHECK(nothing.errors ==
         "fiber-check: there is no program, process or library 'no-such-program' to read\n");
   CHECK(check({}).status == 2);
+  // A process that is there, but not for everybody.
+  const auto first = check({"1"});
+  if (first.status != 0) CHECK(first.errors == "fiber-check: process 1: Permission denied\n");
 }
 
 TEST_CASE("fiber-check does not run the linker that a file names, nor wait for a pipe") {

@@ -117,3 +117,32 @@ TEST_CASE("a cancelled task does not wait for the other end") {
     }
   });
 }
+
+TEST_CASE("reading a FIFO to which nobody writes ends at once, and waits when somebody has come") {
+  Events say;
+  run([&] {
+    const Fifo fifo;
+    const Descriptor fd(calls::open(fifo.path(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    char bytes[4];
+    const iovec part{bytes, sizeof bytes};
+    for (const int flags : {O_NONBLOCK, 0}) {
+      REQUIRE(::fcntl(fd, F_SETFL, flags) == 0);
+      CHECK(calls::read(fd, bytes, sizeof bytes) == 0);
+      CHECK(calls::readv(fd, &part, 1) == 0);
+    }
+    std::FILE* stream = ::fdopen(::dup(fd), "r");
+    CHECK(calls::fgetc(stream) == EOF);
+    std::fclose(stream);
+    const Descriptor writer(calls::open(fifo.path(), O_WRONLY | O_CLOEXEC));
+    const auto other = start([&] {
+      say("others run");
+      CHECK(calls::write(writer, "text", 4) == 4);
+    });
+    CHECK(calls::read(fd, bytes, sizeof bytes) == 4);
+    await(other);
+    REQUIRE(::fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+    CHECK(calls::read(fd, bytes, sizeof bytes) == -1);
+    CHECK(errno == EAGAIN);
+  });
+  CHECK(say.take() == "others run");
+}

@@ -168,3 +168,70 @@ TEST_CASE("accept on what does not listen, and with unknown flags, fails at once
     CHECK(errno == EINVAL);
   });
 }
+
+TEST_CASE("the kernel knows the end of a connect: a second one, and listen, are answered by it") {
+  run([] {
+    const Listener listener;
+    const Descriptor connected = tcp_socket();
+    CHECK(calls::connect(connected, listener.address.data(), listener.address.size()) == 0);
+    CHECK(calls::connect(connected, listener.address.data(), listener.address.size()) == -1);
+    CHECK(errno == EISCONN);
+
+    asyncio::SocketAddress nobody;
+    {
+      const Listener gone;
+      nobody = gone.address;
+    }
+    const Descriptor refused = tcp_socket();
+    for (int i = 0; i < 3; ++i) {
+      CHECK(calls::connect(refused, nobody.data(), nobody.size()) == -1);
+      CHECK(errno == ECONNREFUSED);
+    }
+    CHECK(::listen(refused, 1) == 0);
+  });
+}
+
+TEST_CASE("a connect that was begun before is waited for, and its time limit is told as such") {
+  run([] {
+    const timeval limit{.tv_sec = 0, .tv_usec = 10'000};
+    const Listener full(0);
+    std::vector<Descriptor> clients;
+    for (int i = 0; i < 8; ++i) {
+      clients.push_back(tcp_socket());
+      REQUIRE(::setsockopt(clients.back(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0);
+      if (calls::connect(clients.back(), full.address.data(), full.address.size()) != 0) break;
+    }
+    CHECK(errno == EINPROGRESS);
+    CHECK(calls::connect(clients.back(), full.address.data(), full.address.size()) == -1);
+    CHECK(errno == EALREADY);
+
+    const Listener listener;
+    const Descriptor begun = tcp_socket();
+    REQUIRE(::fcntl(begun, F_SETFL, O_NONBLOCK) == 0);
+    CHECK(calls::connect(begun, listener.address.data(), listener.address.size()) == -1);
+    CHECK(errno == EINPROGRESS);
+    REQUIRE(::fcntl(begun, F_SETFL, 0) == 0);
+    CHECK(calls::connect(begun, listener.address.data(), listener.address.size()) == 0);
+    const Descriptor server(calls::accept(listener.fd, nullptr, nullptr));
+    CHECK(calls::write(begun, "x", 1) == 1);
+  });
+}
+
+TEST_CASE("a cancelled connect goes on in the kernel, and can be waited for again") {
+  run([] {
+    const Listener full(0);
+    std::vector<Descriptor> clients;
+    for (int i = 0; i < 2; ++i) clients.push_back(tcp_socket());
+    CHECK(calls::connect(clients[0], full.address.data(), full.address.size()) == 0);
+    int error = 0;
+    const auto connecting = start([&] {
+      if (calls::connect(clients[1], full.address.data(), full.address.size()) != 0) error = errno;
+    });
+    await(asyncio::sleep(1ms));
+    connecting.cancel();
+    await(asyncio::wait(std::vector{connecting}));
+    CHECK(error == ECANCELED);
+    const Descriptor first(calls::accept(full.fd, nullptr, nullptr));
+    CHECK(calls::connect(clients[1], full.address.data(), full.address.size()) == 0);
+  });
+}
