@@ -18,8 +18,8 @@ namespace {
 // The most bytes of a streamed body that may wait for the reader.
 constexpr std::size_t stream_buffer = 256 * 1024;
 
-// Returns the session's parameters, with the values of the request's where both have a name. Python:
-// merge_setting().
+// Returns the session's parameters, with the values of the request's where both have a name.
+// Python: merge_setting().
 Params merged(const Params& of_session, const Params& of_request) {
   Params all;
   const auto put = [&](const std::string& name) {

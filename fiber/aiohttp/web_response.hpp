@@ -118,9 +118,9 @@ class FIBER_API StreamResponse {
     return asyncio::detail::Deferred(
         [self = *this, &request] { detail::prepare(*self.object_.get(), request); });
   }
-  /// Sends a piece of the body; waits while more than 64 KiB are unsent. A temporary string is kept,
-  /// any other text must live until this is done. Throws RuntimeError before prepare() and after
-  /// write_eof(), ConnectionResetError if the peer is gone.
+  /// Sends a piece of the body; waits while more than 64 KiB are unsent. A temporary string is
+  /// kept, any other text must live until this is done. Throws RuntimeError before prepare() and
+  /// after write_eof(), ConnectionResetError if the peer is gone.
   auto write(std::string_view data) const {
     return asyncio::detail::Deferred(
         [self = *this, data] { detail::write(*self.object_.get(), data); });
