@@ -369,14 +369,14 @@ class Generator : public GeneratorBase {
   /// Continues the body until its next item, and moves that item out (a reference Yield is returned
   /// as a reference, valid until the next request). Throws StopIteration at the end.
   FIBER_INLINE Yield next() const {
-    const Asking asking(*this);
+    const Asking asking(self());
     if (!asking.self->advance(nullptr)) [[unlikely]]
       stop(asking.self);
     return Self::item_at(asking.self->item);
   }
   /// Continues as next() does, but returns `otherwise` at the end. Python: next(g, default).
   Yield next(Yield otherwise) const {
-    const Asking asking(*this);
+    const Asking asking(self());
     if (asking.self->advance(nullptr)) return Self::item_at(asking.self->item);
     asking.self->result_.drop();
     return static_cast<Yield&&>(otherwise);
@@ -388,7 +388,7 @@ class Generator : public GeneratorBase {
   template <class Sent = Send>
     requires(!std::is_void_v<Sent>)
   FIBER_INLINE Yield send(std::type_identity_t<Sent> object) const {
-    const Asking asking(*this);
+    const Asking asking(self());
     void* place = detail::is_none(object) ? nullptr : detail::erase(object);
     if (!asking.self->advance(place)) [[unlikely]]
       stop(asking.self);
@@ -400,7 +400,7 @@ class Generator : public GeneratorBase {
   /// Throws into the body, where it is suspended, and goes on as next(). A generator that has not
   /// started, or has ended, is closed and throws the exception itself. Python: g.throw.
   Yield throw_(std::exception_ptr exception) const {
-    const Asking asking(*this);
+    const Asking asking(self());
     if (!asking.self->throw_in(std::move(exception))) stop(asking.self);
     return Self::item_at(asking.self->item);
   }
@@ -415,7 +415,7 @@ class Generator : public GeneratorBase {
   /// generator that has ended. Throws RuntimeError if the body yields instead: "generator ignored
   /// GeneratorExit"; it stays suspended in that case.
   auto close() const {
-    const Asking asking(*this);
+    const Asking asking(self());
     asking.self->close();
     return asking.self->result_.take_optional();
   }
@@ -430,9 +430,9 @@ class Generator : public GeneratorBase {
   template <class, class, class>
   friend class GeneratorSelf;
 
-  /// Keeps the generator alive during a request.
+  /// Keeps the generator alive during a request: its body may drop the handle, or the iterator.
   struct Asking {
-    explicit Asking(const Generator& generator) : self(generator.self()) { ++self->refs; }
+    explicit Asking(Self* asked) noexcept : self(asked) { ++self->refs; }
     Asking(const Asking&) = delete;
     Asking& operator=(const Asking&) = delete;
     ~Asking() { self->release(); }
@@ -464,9 +464,9 @@ class Generator<Yield, Send, Return>::iterator {
     return Self::item_at(generator_.object()->item);
   }
   FIBER_INLINE iterator& operator++() {
-    Self* self = static_cast<Self*>(generator_.object());
-    if (!self->advance(nullptr)) [[unlikely]]
-      self->result_.drop();
+    const Asking asking(static_cast<Self*>(generator_.object()));
+    if (!asking.self->advance(nullptr)) [[unlikely]]
+      asking.self->result_.drop();
     return *this;
   }
   void operator++(int) { ++*this; }

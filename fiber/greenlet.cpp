@@ -37,8 +37,11 @@ void write_to_stderr(const UnraisableHookArgs& args) {
 unraisable_hook set_unraisablehook(unraisable_hook hook) {
   HookSlot& slot = hook_slot();
   auto next = hook ? std::make_shared<unraisable_hook>(std::move(hook)) : nullptr;
-  const std::lock_guard lock(slot.mutex);
-  const auto previous = std::exchange(slot.hook, std::move(next));
+  {
+    const std::lock_guard lock(slot.mutex);
+    std::swap(slot.hook, next);
+  }
+  const auto previous = std::move(next);  // ends without the lock: it may report
   return previous ? *previous : unraisable_hook(write_to_stderr);
 }
 

@@ -5,7 +5,11 @@ namespace fiber::asyncio::detail {
 CompletionOrder::CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures,
                                  const time_limit& timeout)
     : LoopDependent(loop), nodes_(core::make_owner<Node[]>(futures.size())) {
-  for (const FutureRef& future : futures) check_loop(future.base(), loop);
+  for (const FutureRef& future : futures) {
+    check_loop(future.base(), loop);
+    // Its callback could not be queued: fails before any future has a node.
+    if (loop.gone() && future.base().done()) loop.check_closed();
+  }
   reserve_items(done_, futures.size());
   for (FutureRef& future : futures) {
     FutureBase& base = future.base();

@@ -8,6 +8,7 @@
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/without_sigpipe.hpp>
 #include <fiber/exceptions/error_from.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -197,6 +198,7 @@ void DatagramObject::read_ready() {
 }
 
 std::ptrdiff_t DatagramObject::send(std::string_view data, const SocketAddress& to) const noexcept {
+  const platform::Uncancelled guard;
   constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
   if (peername_ || !to) return ::send(fd_.get(), data.data(), data.size(), kFlags);
   return ::sendto(fd_.get(), data.data(), data.size(), kFlags, to.data(), to.size());

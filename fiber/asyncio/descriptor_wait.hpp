@@ -22,7 +22,8 @@ struct DescriptorWait {
   int error = 0;            ///< EBADF: another task has closed the descriptor
 
   /// Members of the selector.
-  bool listed = false;
+  bool listed = false;  ///< waits to be woken
+  bool woken = false;   ///< was woken, and has not left yet: closing() still finds it
   core::Links<DescriptorWait> links = {};
 };
 

@@ -13,7 +13,7 @@ constexpr std::int64_t kMillisecond = 1'000'000;
 
 // Rounds up as the selector does: deadlines close together are due in one iteration.
 std::int64_t whole_milliseconds(std::int64_t nanoseconds) {
-  return (nanoseconds + kMillisecond - 1) / kMillisecond;
+  return nanoseconds / kMillisecond + (nanoseconds % kMillisecond > 0 ? 1 : 0);
 }
 
 }  // namespace
@@ -83,13 +83,14 @@ bool Embedding::run_ready(std::int64_t budget) {
 int EventLoop::fileno() const { return object().embedding().fileno(); }
 
 bool EventLoop::run_ready(nanoseconds budget) const {
-  object().check_closed();
+  const EventLoop held(*this);  // a callback may drop the last handle
+  held.object().check_closed();
   try {
-    object().embedding().fileno();
+    held.object().embedding().fileno();
   } catch (const NotImplementedError&) {
     // Without a descriptor to wait for, the host calls this again and again.
   }
-  return object().embedding().run_ready(budget.count());
+  return held.object().embedding().run_ready(budget.count());
 }
 
 std::optional<nanoseconds> EventLoop::next_deadline() const {

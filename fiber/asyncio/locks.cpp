@@ -87,21 +87,21 @@ void ConditionObject::wait() {
       error = std::current_exception();
     }
   }
-  if (task.abandoned()) {
-    lock->take_anyway();  // code that is unwound on this stack will release it
-    std::rethrow_exception(error);
-  }
-  for (;;) {
+  for (bool locked = false; !locked && !task.abandoned();) {
     try {
       lock->acquire();
-      break;
+      locked = true;
     } catch (const CancelledError&) {
+      error = std::current_exception();
+    } catch (const GreenletExit&) {
+      if (!task.abandoned()) throw;
       error = std::current_exception();
     }
   }
+  if (task.abandoned()) lock->take_anyway();  // code that is unwound on this stack will release it
   if (error == nullptr) return;
   // This task may have used up a notification: pass it on.
-  wake_up(1);
+  if (!task.abandoned()) wake_up(1);
   std::rethrow_exception(error);
 }
 

@@ -34,8 +34,11 @@ void write_to_stderr(const LogRecord& record) {
 
 log_handler set_log_handler(log_handler handler) {
   auto next = handler ? std::make_shared<log_handler>(std::move(handler)) : nullptr;
-  const std::lock_guard lock(slot().mutex);
-  const auto previous = std::exchange(slot().handler, std::move(next));
+  {
+    const std::lock_guard lock(slot().mutex);
+    std::swap(slot().handler, next);
+  }
+  const auto previous = std::move(next);  // ends without the lock: it may log
   return previous ? *previous : log_handler(write_to_stderr);
 }
 

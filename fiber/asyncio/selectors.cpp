@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <limits>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -379,7 +380,9 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
   }
   // Rounded up to milliseconds, as CPython does: deadlines close together fire in one batch.
   constexpr std::int64_t kMillisecond = 1'000'000;
-  std::int64_t wait = timeout < 0 ? -1 : (timeout + kMillisecond - 1) / kMillisecond;
+  constexpr std::int64_t kLongest = std::numeric_limits<int>::max();
+  std::int64_t wait =
+      timeout < 0 ? -1 : timeout / kMillisecond + (timeout % kMillisecond > 0 ? 1 : 0);
   if (!again_.empty()) [[unlikely]] {
     wait = 0;
     // A watch that asks again while it is told is told in the next iteration.
@@ -389,7 +392,8 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
       watch->ready({.readable = true});
     }
   }
-  const int count = poller_->wait(events_, static_cast<int>(wait), *this);
+  const int count =
+      poller_->wait(events_, static_cast<int>(std::min<std::int64_t>(wait, kLongest)), *this);
   bool stale = false;
   if (count < 0 && (errno == EBADF || errno == EINVAL)) [[unlikely]]
     revive();  // ready descriptors are seen in the next iteration
@@ -450,6 +454,7 @@ void Selector::close() noexcept {
     const Dropped reader(interests_[fd].reader.handle);
     const Dropped writer(interests_[fd].writer.handle);
     fail(interests_[fd], EBADF);
+    forget_woken(interests_[fd]);
     interests_[fd] = Interest();
   }
   watched_ = reporting_ = 0;

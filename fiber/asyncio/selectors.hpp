@@ -122,16 +122,17 @@ class FIBER_API Selector final : private platform::Wishes {
   /// Wakes the waiter at the next event. Returns 0, or an errno if that is impossible (EPERM:
   /// always ready). Throws std::bad_alloc.
   int wait(DescriptorWait& wait);
-  /// Removes the wait before it ends its life; does nothing if it was woken.
+  /// Removes the wait before it ends its life, woken or not.
   void leave(DescriptorWait& wait) noexcept;
   /// Returns true if closing() has anything to do.
   bool must_know_of_closing(int fd) const noexcept {
     if (static_cast<std::size_t>(fd) >= interests_.size()) return false;
     const Interest& its = interests_[static_cast<std::size_t>(fd)];
-    return !its.waits.empty() || its.reader.step != nullptr || its.writer.step != nullptr ||
-           (its.watch == nullptr && (its.events & Events::edge) != 0);
+    return !its.waits.empty() || !its.woken.empty() || its.reader.step != nullptr ||
+           its.writer.step != nullptr || (its.watch == nullptr && (its.events & Events::edge) != 0);
   }
-  /// Wakes the tasks that wait for the descriptor, with EBADF. To be called before it is closed.
+  /// Wakes the tasks that wait for the descriptor, with EBADF; those that were woken and have not
+  /// gone on yet get it, too. To be called before the descriptor is closed.
   void closing(int fd) noexcept;
 
   /// A buffer for reads of all transports before they know where the data goes: always warm.
@@ -187,6 +188,7 @@ class FIBER_API Selector final : private platform::Wishes {
     Watch* watch = nullptr;
     const void* owner = nullptr;       ///< alone may add and remove handles; null: everybody
     core::List<DescriptorWait> waits;  ///< oldest first
+    core::List<DescriptorWait> woken;  ///< their tasks have not gone on yet
     Place& place(bool writing) noexcept { return writing ? writer : reader; }
   };
   Interest& interest(int fd);
@@ -202,6 +204,7 @@ class FIBER_API Selector final : private platform::Wishes {
   enum class Ask : std::uint8_t { if_needed, if_changed, always };
   int arm(int fd, Interest& interest, Ask ask = Ask::if_needed) noexcept;
   static void unlist(Interest& interest, DescriptorWait& wait) noexcept;
+  static void forget_woken(Interest& interest) noexcept;
   static void wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept;
   void update(int fd, Interest& interest, Ask ask);
   // --- steps ---

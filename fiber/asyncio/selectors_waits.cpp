@@ -34,8 +34,12 @@ int Selector::wait(DescriptorWait& wait) {
 }
 
 void Selector::leave(DescriptorWait& wait) noexcept {
-  if (!wait.listed) return;
+  if (!wait.listed && !wait.woken) return;
   Interest& its = interests_[static_cast<std::size_t>(wait.fd)];
+  if (std::exchange(wait.woken, false)) {
+    its.woken.remove(wait);
+    return;
+  }
   unlist(its, wait);
   if (const int error = arm(wait.fd, its)) fail(its, error);
 }
@@ -43,6 +47,8 @@ void Selector::leave(DescriptorWait& wait) noexcept {
 void Selector::closing(int fd) noexcept {
   if (fd < 0 || !must_know_of_closing(fd)) return;
   Interest& its = interests_[static_cast<std::size_t>(fd)];
+  // The number may be another file's before the task goes on.
+  for (DescriptorWait& wait : its.woken) wait.error = EBADF;
   fail(its, EBADF);
   arm(fd, its, Ask::if_changed);
 }
@@ -52,11 +58,18 @@ void Selector::unlist(Interest& interest, DescriptorWait& wait) noexcept {
   wait.listed = false;
 }
 
+// Ends the list of woken waits, whose tasks outlive the loop.
+void Selector::forget_woken(Interest& interest) noexcept {
+  while (DescriptorWait* wait = interest.woken.pop()) wait->woken = false;
+}
+
 // Wakes the waits that the events concern, or all if there is an error.
 void Selector::wake_waits(Interest& interest, std::uint32_t ready, int error) noexcept {
   for (DescriptorWait& wait : interest.waits) {
     if (error == 0 && (ready & (wait.events | Events::error | Events::hangup)) == 0) continue;
     unlist(interest, wait);
+    wait.woken = true;
+    interest.woken.append(wait);
     wait.ready = ready;
     wait.error = error;
     wait.waiter->wake();

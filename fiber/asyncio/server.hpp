@@ -62,6 +62,7 @@ class FIBER_API Server {
     return detail::Deferred([server = *this] { server.object().wait_closed(); });
   }
 
+  using counted_handle = void;  ///< for asyncio::with
   Server& enter() noexcept { return *this; }
   bool exit(const std::exception_ptr&) {
     close();

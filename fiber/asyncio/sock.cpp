@@ -2,6 +2,7 @@
 
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -27,7 +28,9 @@ gaierror::~gaierror() = default;
 namespace detail {
 
 void UniqueFd::reset() noexcept {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  if (fd_ < 0) return;
+  const platform::Uncancelled guard;
+  ::close(std::exchange(fd_, -1));
 }
 
 void refuse_null_bytes(std::string_view text) {
@@ -175,6 +178,7 @@ class Attempts final : private DescriptorStep {
     self->queued = false;
     self->loop.ready_queue().claim_again();
     if (self->waiter_.done()) return;
+    const platform::Uncancelled guard;
     try {
       if (self->error != 0) raise_os_error(self->error);
       // Another task may have taken the place meanwhile.

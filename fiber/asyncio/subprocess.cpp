@@ -11,13 +11,32 @@ namespace fiber::asyncio {
 namespace detail {
 namespace {
 
-core::Ref<TransportObject> open_transport(LoopObject& loop, TransportObject::Kind kind,
-                                          ReaderObject* reader, UniqueFd fd) {
-  core::Ref<TransportObject> transport(new TransportObject(loop, kind, reader));
-  transport->open(std::move(fd));
-  transport->begin();
-  return transport;
-}
+// The transports of a child's streams. Discards them unless all have been opened.
+class Transports {
+ public:
+  explicit Transports(LoopObject& loop) noexcept : loop_(loop) {}
+  Transports(const Transports&) = delete;
+  Transports& operator=(const Transports&) = delete;
+  ~Transports() {
+    for (const core::Ref<TransportObject>& transport : all_)
+      if (transport) transport->discard();
+  }
+  core::Ref<TransportObject> open(int number, TransportObject::Kind kind, ReaderObject* reader,
+                                  UniqueFd fd) {
+    core::Ref<TransportObject> transport(new TransportObject(loop_, kind, reader));
+    transport->open(std::move(fd));
+    all_[number] = transport;
+    transport->begin();
+    return transport;
+  }
+  void keep() noexcept {
+    for (core::Ref<TransportObject>& transport : all_) transport = nullptr;
+  }
+
+ private:
+  LoopObject& loop_;
+  core::Ref<TransportObject> all_[3];
+};
 
 }  // namespace
 
@@ -28,19 +47,23 @@ Process spawn_process(const std::vector<std::string>& command,
   SpawnedProcess spawned = start_process(loop, command, options);
   const core::Ref<ProcessObject>& object = spawned.process;
   UniqueFd(&streams)[3] = spawned.streams;
+  Transports transports(loop);
   if (streams[0].get() >= 0)
     object->stdin_transport =
-        open_transport(loop, TransportObject::Kind::write_pipe, nullptr, std::move(streams[0]));
-  const auto open_reader = [&](UniqueFd& stream) {
+        transports.open(0, TransportObject::Kind::write_pipe, nullptr, std::move(streams[0]));
+  const auto open_reader = [&](int number) {
     core::Ref<ReaderObject> reader;
-    if (stream.get() < 0) return reader;
+    if (streams[number].get() < 0) return reader;
     reader = core::Ref<ReaderObject>(new ReaderObject(loop, options.limit));
-    open_transport(loop, TransportObject::Kind::read_pipe, reader.get(), std::move(stream));
+    transports.open(number, TransportObject::Kind::read_pipe, reader.get(),
+                    std::move(streams[number]));
     return reader;
   };
-  object->stdout_reader = open_reader(streams[1]);
-  object->stderr_reader = open_reader(streams[2]);
-  return Process(*object);
+  object->stdout_reader = open_reader(1);
+  object->stderr_reader = open_reader(2);
+  Process process(*object);
+  transports.keep();
+  return process;
 }
 
 }  // namespace detail

@@ -104,7 +104,9 @@ void TransportObject::start_layer(core::Owner<TransportLayer> layer) {
     if (reader_ != nullptr) layer->received_before(reader_->take_buffered());
     put_layer(std::move(layer), true);
     if (reader_ != nullptr) reader_->set_source(this);
-    drain_waits_ = false;
+    user_paused_ = false;
+    // The layer counts anew: tasks in drain(), and the protocol, go on.
+    if (drain_waits_) resume_sending();
     layer_->hold();  // until begin()
     begin_soon();
     wait_begun();

@@ -6,6 +6,7 @@
 #include <fiber/asyncio/transports.hpp>
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/without_sigpipe.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <cerrno>
 #include <functional>
@@ -20,6 +21,7 @@ namespace {
 
 // Returns whether a read would return: input, the end, or an error.
 bool input_waits(int fd) noexcept {
+  const platform::Uncancelled guard;
   pollfd wait{.fd = fd, .events = POLLIN, .revents = 0};
   return ::poll(&wait, 1, 0) != 0;
 }
@@ -127,7 +129,11 @@ void TransportObject::read_for_protocol() {
                          "Fatal error: protocol.get_buffer() call failed."))
     return;
   if (descriptor() < 0) return;
-  const std::ptrdiff_t count = receive(to.memory.data(), to.memory.size());
+  std::ptrdiff_t count = 0;
+  {
+    const platform::Uncancelled guard;
+    count = receive(to.memory.data(), to.memory.size());
+  }
   if (count == 0) {
     read_ended_ = true;
     protocol_reads_end();
@@ -181,10 +187,12 @@ void TransportObject::protocol_reads_end() {
 }
 
 void TransportObject::wait_sent() {
+  if (!lost_ && !out_.empty()) {
+    Waiter waiter(loop_, sent_waiters_);
+    waiter.wait();
+  }
+  // Also lost after the last byte was sent, before the task goes on.
   if (lost_) throw ConnectionError("Connection is closed by peer");
-  if (out_.empty()) return;
-  Waiter waiter(loop_, sent_waiters_);
-  waiter.wait();
 }
 
 // Tells the protocol, and drops it, since it may hold the transport.

@@ -8,6 +8,7 @@
 #include <fiber/asyncio/without_sigpipe.hpp>
 #include <fiber/exceptions/error_from.hpp>
 #include <fiber/platform/socket.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -24,6 +25,7 @@ void TransportObject::run_step(Leaf* leaf) noexcept {
   TransportObject* self = step->self;
   step->queued = false;
   self->loop_.ready_queue().claim_again();
+  const platform::Uncancelled guard;
   try {
     (self->*Action)();
   } catch (...) {
@@ -135,12 +137,14 @@ void TransportObject::discard() noexcept {
   if (fd < 0) return;
   closing_ = lost_ = stream_lost_ = true;
   refused_ = 1;
+  const platform::Uncancelled guard;
   if (loop_.selector().unwatch(*this)) ::close(fd);
   release();
 }
 
 void TransportObject::detached(int fd) noexcept {
   const core::Ref<TransportObject> self(this);  // the layer may drop the last reference
+  const platform::Uncancelled guard;
   attached_ = false;
   closing_ = stream_lost_ = true;
   const bool open = !std::exchange(lost_, true);
@@ -164,6 +168,7 @@ void TransportObject::close() {
     finish();
     return;
   }
+  const platform::Uncancelled guard;
   try {
     layer_->close();
   } catch (...) {
@@ -212,8 +217,10 @@ void TransportObject::socket_lost() {
     TransportObject& self;
     ~End() {
       const int fd = self.descriptor();
-      if (self.lent_to_sendfile) self.loop_.selector().closing(fd);
-      if (self.loop_.selector().unwatch(self)) ::close(fd);
+      const platform::Uncancelled guard;
+      const bool is_its_file = self.loop_.selector().unwatch(self);
+      if (is_its_file || self.lent_to_sendfile) self.loop_.selector().closing(fd);
+      if (is_its_file) ::close(fd);
       if (self.server != nullptr) self.server->detach(self);
       self.release();
     }
@@ -235,10 +242,10 @@ void TransportObject::stream_lost() {
   }
   close_waiters_.wake_all(error_);
   if (drain_waits_) drain_waiters_.wake_all(error_);
-  if (side_ == nullptr) return;
-  sent_waiters_.wake_all(
-      fiber::detail::error_from([] { return ConnectionError("Connection is closed by peer"); }));
-  tell_protocol_of_loss();
+  if (!sent_waiters_.empty())
+    sent_waiters_.wake_all(
+        fiber::detail::error_from([] { return ConnectionError("Connection is closed by peer"); }));
+  if (side_ != nullptr) tell_protocol_of_loss();
 }
 
 void TransportObject::wait_closed() {
@@ -287,6 +294,7 @@ void TransportObject::resume_reading() {
     resume_receiving();
 }
 
+// In a step, which is not cancelled.
 std::ptrdiff_t TransportObject::receive(char* to, std::size_t size) noexcept {
   if (kind_ == Kind::socket) return ::recv(descriptor(), to, size, 0);
   return ::read(descriptor(), to, size);

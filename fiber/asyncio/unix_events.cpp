@@ -98,17 +98,17 @@ void SignalHandlers::add(int number, core::Ref<HandleObject> handle) {
   if (::sigaction(number, &ours, &previous) != 0) {
     const int error = errno;
     disown(number);
-    handlers_.erase(number);
+    const auto failed = handlers_.extract(number);  // destroyed last
     if (error == EINVAL) throw RuntimeError("sig " + std::to_string(number) + " cannot be caught");
     raise_os_error(error, "sigaction");
   }
   if (!another_loop) saved_actions[index] = previous;
 }
 
-bool SignalHandlers::remove(int number) {
+core::Ref<HandleObject> SignalHandlers::remove(int number) noexcept {
   const auto found = handlers_.find(number);
-  if (found == handlers_.end()) return false;
-  const core::Ref<HandleObject> handle = std::move(found->second);  // destroyed last
+  if (found == handlers_.end()) return nullptr;
+  core::Ref<HandleObject> handle = std::move(found->second);
   handlers_.erase(found);
   const auto index = static_cast<std::size_t>(number);
   if (owners[index].load() == &loop_) {
@@ -117,7 +117,7 @@ bool SignalHandlers::remove(int number) {
     if (current.sa_handler == on_signal) ::sigaction(number, &saved_actions[index], nullptr);
     disown(number);
   }
-  return true;
+  return handle;
 }
 
 void SignalHandlers::arrived(int number) noexcept {
@@ -190,14 +190,16 @@ void LoopSignals::add_handler(int number, core::Ref<HandleObject> handle) {
   try {
     handlers_->add(number, std::move(handle));
   } catch (...) {
-    if (handlers_->empty()) handlers_ = nullptr;
+    if (handlers_ != nullptr && handlers_->empty()) handlers_ = nullptr;
     throw;
   }
 }
 
 bool LoopSignals::remove_handler(int number) {
   check_signal(number);
-  if (handlers_ == nullptr || !handlers_->remove(number)) return false;
+  if (handlers_ == nullptr) return false;
+  const core::Ref<HandleObject> handle = handlers_->remove(number);  // destroyed last
+  if (handle == nullptr) return false;
   if (handlers_->empty()) handlers_ = nullptr;
   return true;
 }

@@ -1,6 +1,8 @@
 // Makes writes without a reader fail, instead of ending the program.
 #pragma once
 
+#include <fiber/platform/thread.hpp>
+
 #include <cerrno>
 #include <csignal>
 #include <ctime>
@@ -21,6 +23,7 @@ class WithoutSigpipe {
   ~WithoutSigpipe() {
     if (!active_) return;
     const int error = errno;
+    const platform::Uncancelled guard;
     constexpr timespec kNow{0, 0};
     while (::sigtimedwait(&pipe_, nullptr, &kNow) < 0 && errno == EINTR) {
     }

@@ -60,8 +60,8 @@ Pool::~Pool() {
 }
 
 void fail(const FutureBase& future, std::exception_ptr error) {
-  if (!future.running() && !future.set_running_or_notify_cancel()) return;
-  try {
+  try {  // the user may have ended the future
+    if (!future.running() && !future.set_running_or_notify_cancel()) return;
     future.set_exception(std::move(error));
   } catch (...) {
     report("Exception in worker");

@@ -3,6 +3,7 @@
 #include <fiber/concurrent/process_worker.hpp>
 #include <fiber/concurrent/remote_error.hpp>
 #include <fiber/core/signal_mask.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <cerrno>
 #include <csignal>
@@ -29,6 +30,20 @@ detail::RemoteWork::~RemoteWork() = default;
 
 using detail::Descriptor;
 using detail::Message;
+
+namespace {
+
+// Returns false for a future that is not to run: it was cancelled, or the user has ended it.
+bool begins(const FutureBase& future) noexcept {
+  try {
+    return future.set_running_or_notify_cancel();
+  } catch (...) {
+    detail::report("Exception in worker");
+    return false;
+  }
+}
+
+}  // namespace
 
 // The state shared by the executor and the manager thread, which forks the workers, hands them
 // calls, and waits for their replies and their end. A worker has one call at a time. Moving a call
@@ -134,7 +149,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   // Fills the places for running futures. Called with mutex_ held.
   void admit() {
     while (running_ <= max_workers_ && !pending_.empty()) {
-      if (pending_.front().work->future().set_running_or_notify_cancel()) {
+      if (begins(pending_.front().work->future())) {
         ready_.splice(ready_.end(), pending_, pending_.begin());
         ++running_;
       } else {
@@ -145,6 +160,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
 
   // Returns when the workers have been forked. Called with mutex_ held.
   void start() {
+    const platform::Uncancelled guard;  // the manager writes to this stack
     detail::flush_output();
     broken_error_ = std::make_exception_ptr(
         BrokenProcessPool("A process in the process pool was terminated abruptly while the future "

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include <pthread.h>
+
 namespace fiber::platform {
 
 // Returns whether the caller is the process's first thread: the one that handles signals.
@@ -17,6 +19,19 @@ bool may_have_other_threads(unsigned known) noexcept;
 // Names the calling thread for debuggers, by at most 15 bytes. Returns false where threads have no
 // names.
 bool name_thread(const char* name) noexcept;
+
+// While this lives pthread_cancel of its thread waits: for calls that are cancellation points in
+// functions that must not throw. No other fiber may run meanwhile.
+class Uncancelled {
+ public:
+  Uncancelled() noexcept { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  Uncancelled(const Uncancelled&) = delete;
+  Uncancelled& operator=(const Uncancelled&) = delete;
+  ~Uncancelled() { ::pthread_setcancelstate(before_, nullptr); }
+
+ private:
+  int before_ = PTHREAD_CANCEL_ENABLE;
+};
 
 // Returns the number of processors that the process may use; at least 1.
 int usable_processors() noexcept;

@@ -220,6 +220,8 @@ std::string PEM_cert_to_DER_cert(std::string_view pem) {
   std::string_view text = stripped(pem);
   if (!text.ends_with(kPemEnd))
     throw ValueError("Invalid PEM encoding; must end with " + std::string(kPemEnd));
+  // The lines may share their dashes: then nothing is between them.
+  if (text.size() < kPemBegin.size() + kPemEnd.size()) return {};
   text.remove_prefix(kPemBegin.size());
   text.remove_suffix(kPemEnd.size());
   std::string packed;

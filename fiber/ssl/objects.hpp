@@ -68,6 +68,8 @@ struct SslObject : std::enable_shared_from_this<SslObject> {
   }
 
   std::shared_ptr<ContextObject> context;
+  /// OpenSSL calls its callbacks whatever context an sni_callback has set since.
+  const std::shared_ptr<ContextObject> first_context = context;
   std::shared_ptr<Bytes> incoming;
   std::shared_ptr<Bytes> outgoing;
   const bool server_side;

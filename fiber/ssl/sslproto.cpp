@@ -7,6 +7,7 @@
 #include <fiber/exceptions/error_from.hpp>
 #include <fiber/exceptions/is_exception.hpp>
 #include <fiber/exceptions/repr.hpp>
+#include <fiber/platform/thread.hpp>
 #include <fiber/ssl/extra_info.hpp>
 #include <fiber/ssl/scratch.hpp>
 
@@ -55,6 +56,7 @@ class SslLayer::Step final : public asyncio::detail::HandleObject {
     const TransportRef transport = std::exchange(transport_, TransportRef());
     layer_.loop_.ready_queue().claim_again();
     if (layer_.lost_) return;
+    const platform::Uncancelled guard;
     try {
       (layer_.*action_)();
     } catch (...) {

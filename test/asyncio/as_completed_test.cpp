@@ -205,3 +205,17 @@ TEST_CASE("an iteration whose loop is closed leaves nothing behind") {
   }
   CHECK(loop.object().futures_alive == 0);
 }
+
+TEST_CASE("as_completed of a closed loop's futures fails, and leaves nothing in them") {
+  const asyncio::EventLoop loop = asyncio::new_event_loop();
+  asyncio::set_event_loop(loop);
+  auto pending = loop.create_future<int>();
+  const auto done = loop.create_future<int>();
+  done.set_result(1);
+  loop.close();
+  CHECK(thrown_by([&] {
+          static_cast<void>(asyncio::as_completed({pending, done}));
+        }) == "RuntimeError('Event loop is closed')");
+  CHECK(repr(pending).find("cb=") == std::string::npos);
+  asyncio::set_event_loop(asyncio::EventLoop());
+}

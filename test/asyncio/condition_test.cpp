@@ -221,3 +221,23 @@ TEST_CASE("a loop that ends under waiting tasks unwinds them, scope guards and a
   CHECK_FALSE(condition.locked());
   CHECK(reports == std::vector<std::string>(2, "Task was destroyed but it is pending!"));
 }
+
+TEST_CASE("a loop that ends under a task that was notified and waits for the lock unwinds it") {
+  const asyncio::EventLoop loop = virtual_loop();
+  loop.set_exception_handler([](const auto&, const asyncio::ExceptionContext&) {});
+  const asyncio::Condition condition;
+  const auto holds = loop.create_task([&] {
+    turns(1);
+    asyncio::with(condition, [&] {
+      condition.notify();
+      await(asyncio::sleep(1h));
+    });
+  });
+  const auto waits =
+      loop.create_task([&] { asyncio::with(condition, [&] { await(condition.wait()); }); });
+  loop.run_until_complete([] { turns(5); });
+  loop.close();
+  CHECK(holds.cancelled());
+  CHECK(waits.cancelled());
+  CHECK_FALSE(condition.locked());
+}

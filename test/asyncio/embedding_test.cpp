@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <limits>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -294,4 +296,25 @@ TEST_CASE("a loop that is closed has no descriptor") {
   CHECK(thrown_by([&] { loop.fileno(); }) == closed);
   CHECK(thrown_by([&] { loop.run_ready(); }) == closed);
   CHECK(thrown_by([&] { static_cast<void>(loop.next_deadline()); }) == closed);
+}
+
+TEST_CASE("a callback may drop the last handle of the loop that run_ready() runs") {
+  auto loop = std::make_unique<EventLoop>(asyncio::new_event_loop());
+  bool called = false;
+  loop->call_soon([&] {
+    called = true;
+    loop.reset();
+  });
+  static_cast<void>(loop->run_ready());
+  CHECK(called);
+  CHECK(loop == nullptr);
+}
+
+TEST_CASE("poll_timeout of a deadline that is as far as can be") {
+  const EventLoop loop = asyncio::new_event_loop();
+  const asyncio::testing::VirtualClock clock;
+  clock.attach(loop);
+  loop.call_later(std::chrono::hours::max(), [] {});
+  CHECK(loop.poll_timeout() == std::numeric_limits<int>::max());
+  loop.close();
 }

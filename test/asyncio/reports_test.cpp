@@ -236,3 +236,27 @@ TEST_CASE("a task that a closed loop leaves pending is reported and unwound") {
   }
   CHECK(trace.take() == "[0] EXC_HANDLER Task was destroyed but it is pending! | unwound");
 }
+
+TEST_CASE("a log handler may report as it ends") {
+  struct Handler {
+    bool* ended;
+    bool last = true;
+    explicit Handler(bool* told) : ended(told) {}
+    Handler(const Handler& other) : ended(other.ended), last(false) {}
+    Handler(Handler&& other) noexcept
+        : ended(other.ended), last(std::exchange(other.last, false)) {}
+    Handler& operator=(const Handler&) = delete;
+    ~Handler() {
+      if (!last) return;
+      *ended = true;
+      asyncio::set_log_handler(asyncio::set_log_handler(nullptr));
+    }
+    void operator()(const asyncio::LogRecord&) const {}
+  };
+  bool ended = false;
+  auto before = asyncio::set_log_handler(Handler(&ended));
+  CHECK_FALSE(ended);
+  asyncio::set_log_handler(nullptr);
+  CHECK(ended);
+  asyncio::set_log_handler(std::move(before));
+}

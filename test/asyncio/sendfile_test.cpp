@@ -228,3 +228,43 @@ TEST_CASE("sendfile to a connection that is lost meanwhile") {
     CHECK(thrown_by([&] { await(sending); }) == "ConnectionError('Connection is closed by peer')");
   });
 }
+
+TEST_CASE("sendfile of a stream whose connection is lost before the buffered bytes are sent") {
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    const File file("content");
+    Ends ends;
+    auto [reader, writer] = await(asyncio::open_connection(std::move(ends.first)));
+    writer.write(std::string(5'000'000, 'b'));
+    const auto sending = asyncio::create_task(
+        [&, transport = writer.transport()] { return await(loop.sendfile(transport, file)); });
+    await(asyncio::sleep(0));
+    writer.transport().abort();
+    await(asyncio::wait({sending}, {.timeout = 60s}));
+    REQUIRE(sending.done());
+    CHECK(thrown_by([&] { await(sending); }) == "ConnectionError('Connection is closed by peer')");
+  });
+}
+
+TEST_CASE("sendfile does not go on under the number of a socket that is closed") {
+  if (support::lacks_native_sendfile()) return;
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    const File file(std::string(50'000'000, 'n'));
+    const File other("");
+    Ends ends;
+    auto [reader, writer] = await(asyncio::open_connection(std::move(ends.first)));
+    const auto receiving = asyncio::create_task([&] { return receive(ends.second, 50'000'000); });
+    const auto sending = asyncio::create_task(
+        [&, transport = writer.transport()] { return await(loop.sendfile(transport, file)); });
+    for (int i = 0; i < 6; ++i) await(asyncio::sleep(0));
+    const int number = writer.fileno();
+    writer.transport().abort();
+    while (writer.fileno() >= 0) await(asyncio::sleep(0));
+    REQUIRE(::dup2(other.fileno(), number) == number);
+    CHECK(thrown_by([&] { await(sending); }) == "ConnectionError('Connection is closed by peer')");
+    CHECK(::lseek(number, 0, SEEK_END) == 0);
+    ::close(number);
+    await(receiving);
+  });
+}

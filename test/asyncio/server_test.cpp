@@ -351,3 +351,12 @@ TEST_CASE("out of descriptors the server pauses and says so") {
       "socket.accept() out of system resource: OSError('[Errno 24] Too many open files"));
 }
 #endif
+
+TEST_CASE("asyncio::with closes the server that it has entered, whatever the block assigns") {
+  asyncio::run([] {
+    asyncio::Server server = await(serve(until_the_end));
+    const asyncio::Server same = server;
+    asyncio::with(server, [&] { server = {}; });
+    CHECK_FALSE(same.is_serving());
+  });
+}

@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -174,4 +175,19 @@ TEST_CASE("after the handler of SIGINT is removed, Ctrl-C ends the main task aga
   }
   CHECK(events.take() == "cancelled interrupted");
   CHECK(has_default_action(SIGINT));
+}
+
+TEST_CASE("a signal's callback may remove another one as it ends") {
+  run([&] {
+    const asyncio::EventLoop loop = get_running_loop();
+    auto removes =
+        std::shared_ptr<void>(nullptr, [loop](void*) { loop.remove_signal_handler(SIGUSR2); });
+    loop.add_signal_handler(SIGUSR2, [] {});
+    loop.add_signal_handler(SIGUSR1, [held = removes] {});
+    removes.reset();
+    CHECK(loop.remove_signal_handler(SIGUSR1));
+    CHECK_FALSE(loop.remove_signal_handler(SIGUSR2));
+    CHECK(has_default_action(SIGUSR1));
+    CHECK(has_default_action(SIGUSR2));
+  });
 }

@@ -3,10 +3,12 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/testing.hpp>
+#include <fiber/asyncio/waiter.hpp>
 #include <fiber/socket.hpp>
 
 #include <doctest/doctest.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -314,4 +316,30 @@ TEST_CASE("under a foreign main loop, too, a wait is for the file that its numbe
   task.cancel();
   while (!task.done()) loop.run_ready();
   loop.close();
+}
+
+TEST_CASE("a wait that was woken learns of a close before its task goes on") {
+  asyncio::run([] {
+    const Pair pair;
+    asyncio::detail::LoopObject& loop = get_running_loop().object();
+    const auto waiting = create_task([&] {
+      asyncio::detail::Waiter waiter(loop);
+      asyncio::detail::DescriptorWait wait{
+          .fd = pair.one, .events = fiber::platform::Events::in, .waiter = &waiter};
+      CHECK(loop.selector().wait(wait) == 0);
+      waiter.wait();
+      const int error = wait.error;
+      loop.selector().leave(wait);
+      return error;
+    });
+    await(asyncio::sleep(0));
+    send(pair.other, "x");
+    await(asyncio::sleep(0));
+    // This task's turn comes before the other's, in the iteration that has seen the event.
+    CHECK_FALSE(waiting.done());
+    CHECK(loop.selector().must_know_of_closing(pair.one));
+    loop.selector().closing(pair.one);
+    CHECK(await(waiting) == EBADF);
+    CHECK_FALSE(loop.selector().must_know_of_closing(pair.one));
+  });
 }

@@ -1,6 +1,7 @@
 // Loops and the threads that run them: a thread, or the process, ends while a loop or its tasks are
 // suspended on it, and a loop changes its thread.
 #include <fiber/asyncio.hpp>
+#include <fiber/socket.hpp>
 
 #include <doctest/doctest.h>
 
@@ -9,6 +10,9 @@
 #include <semaphore>
 #include <string>
 #include <thread>
+#include <utility>
+
+#include <pthread.h>
 
 #include "support/child_process.hpp"
 #include "support/events.hpp"
@@ -403,5 +407,47 @@ TEST_CASE("pthread_exit in a task ends the thread of the loop, and is told") {
   CHECK(ended.errors.find("name='leaves'") != std::string::npos);
   CHECK(ended.errors.ends_with("> ends the thread of the event loop, and all its tasks\n"));
   CHECK(ended.status == 3);
+}
+
+TEST_CASE("a thread that is cancelled in the middle of a step of its loop unwinds the loop") {
+  const auto ended = run_forked([] {
+    std::thread([] {
+      const AtEnd thread_end([] { std::puts("unwound"); });
+      asyncio::run([] {
+        auto [one, other] = fiber::socket::socketpair();
+        auto [reader, writer] = await(asyncio::open_connection(std::move(one)));
+        auto [other_reader, other_writer] = await(asyncio::open_connection(std::move(other)));
+        writer.write("x");
+        await(asyncio::sleep(0));
+        ::pthread_cancel(::pthread_self());  // the next call that looks is the read of a step
+        await(asyncio::sleep(0));
+        await(asyncio::sleep(1h));
+      });
+    }).join();
+    std::fflush(stdout);
+    std::_Exit(3);
+  });
+  CHECK(ended.out() == "unwound\n");
+  CHECK(ended.status == 3);
+}
+
+TEST_CASE("a thread that is being cancelled may post to a loop that sleeps") {
+  Events events;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    const asyncio::Event posted;
+    std::thread thread([&, loop] {
+      ::pthread_cancel(::pthread_self());
+      loop.call_soon_threadsafe([&] {
+        events("posted");
+        posted.set();
+      });
+      ::pthread_testcancel();
+      events("goes on");
+    });
+    await(posted.wait());
+    thread.join();
+  });
+  CHECK(events.take() == "posted");
 }
 #endif

@@ -480,3 +480,17 @@ TEST_CASE("workers die with their parent, busy or idle") {
   CHECK(read(ends[0], &c, 1) == 0);
   close(ends[0]);
 }
+
+TEST_CASE("a future that the user ends while it waits for a worker is left out, and told") {
+  const Gate gate;
+  Captured errors(2);
+  {
+    ProcessPoolExecutor pool({.max_workers = 1});
+    std::vector<Future<void>> calls;
+    for (int i = 0; i < 3; ++i) calls.push_back(pool.submit(&Gate::wait, gate.reader()));
+    calls.back().set_result();
+    gate.open(2);
+    CHECK(pool.submit(square, 3).result() == 9);
+  }
+  CHECK(errors.text() == "Exception in worker\nRuntimeError: Future in unexpected state\n");
+}

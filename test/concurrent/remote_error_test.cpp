@@ -1,4 +1,5 @@
-// The types of the exceptions that come back from a pool of processes.
+// The types of the exceptions that come back from a pool of processes, and a thread that ends in
+// submit().
 #include <fiber/concurrent/process.hpp>
 
 #include <doctest/doctest.h>
@@ -15,7 +16,10 @@
 #include <regex>
 #include <set>
 #include <string>
+#include <thread>
 #include <typeinfo>
+
+#include <pthread.h>
 
 using namespace fiber::concurrent::futures;
 
@@ -157,3 +161,22 @@ TEST_CASE("the list of this test has every exception of the headers") {
   CHECK(missing == "");
   CHECK(declared.size() == listed.size());
 }
+
+// ThreadSanitizer knows no cancelled threads.
+#if !defined(FIBER_TSAN)
+namespace {
+
+int half(int x) { return x / 2; }
+
+}  // namespace
+
+TEST_CASE("a thread that is cancelled in the first submit() leaves the pool usable") {
+  ProcessPoolExecutor pool({.max_workers = 1});
+  std::thread([&] {
+    ::pthread_cancel(::pthread_self());
+    static_cast<void>(pool.submit(half, 4));
+    ::pthread_testcancel();
+  }).join();
+  CHECK(pool.submit(half, 6).result() == 3);
+}
+#endif

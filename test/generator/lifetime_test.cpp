@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/events.hpp"
@@ -331,4 +332,54 @@ TEST_CASE("all generators of a thread can be listed, oldest first") {
   CHECK(before.back() == a);
   b.close();
   CHECK(fiber::all_generators().size() == before.size() - 1);
+}
+
+namespace {
+
+std::optional<Generator<int>::iterator> the_iterator;
+
+// Drops the iterator as the body ends that has it last.
+struct DropsIterator {
+  DropsIterator() = default;
+  DropsIterator(DropsIterator&& other) noexcept : last(std::exchange(other.last, false)) {}
+  DropsIterator(const DropsIterator&) noexcept : last(false) {}
+  DropsIterator& operator=(const DropsIterator&) = delete;
+  ~DropsIterator() {
+    if (last) the_iterator.reset();
+  }
+  bool last = true;
+};
+
+}  // namespace
+
+TEST_CASE("an iterator may be dropped by the body that it continues") {
+  Generator<int> generator = [last = DropsIterator()](auto& self) { self.yield(1); };
+  the_iterator = generator.begin();
+  generator = nullptr;
+  CHECK(**the_iterator == 1);
+  ++*the_iterator;
+  CHECK_FALSE(the_iterator.has_value());
+}
+
+TEST_CASE("a hook may set another one as it ends") {
+  struct Hook {
+    bool* ended;
+    bool last = true;
+    explicit Hook(bool* told) : ended(told) {}
+    Hook(const Hook& other) : ended(other.ended), last(false) {}
+    Hook(Hook&& other) noexcept : ended(other.ended), last(std::exchange(other.last, false)) {}
+    Hook& operator=(const Hook&) = delete;
+    ~Hook() {
+      if (!last) return;
+      *ended = true;
+      fiber::set_unraisablehook(fiber::set_unraisablehook(nullptr));
+    }
+    void operator()(const fiber::UnraisableHookArgs&) const {}
+  };
+  bool ended = false;
+  auto before = fiber::set_unraisablehook(Hook(&ended));
+  CHECK_FALSE(ended);
+  fiber::set_unraisablehook(nullptr);
+  CHECK(ended);
+  fiber::set_unraisablehook(std::move(before));
 }

@@ -224,3 +224,8 @@ TEST_CASE("names of hosts in other scripts") {
   CHECK(thrown_by([] { to_ascii("\xfc.de"); }).starts_with("ValueError"));
   CHECK(thrown_by([] { to_ascii(std::string(70, 'a') + "\u00fc.de"); }).starts_with("ValueError"));
 }
+
+TEST_CASE("a certificate in PEM whose first and last line share their dashes is empty") {
+  CHECK(ssl::PEM_cert_to_DER_cert("-----BEGIN CERTIFICATE-----END CERTIFICATE-----").empty());
+  CHECK(ssl::PEM_cert_to_DER_cert("-----BEGIN CERTIFICATE----------END CERTIFICATE-----").empty());
+}

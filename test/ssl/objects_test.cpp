@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -329,4 +330,30 @@ TEST_CASE("arguments that make no sense are refused") {
   CHECK(wrap(client, false, "127.0.0.1") == "");
   CHECK(wrap(client, false, "::1") == "");
   CHECK(::ERR_peek_error() == 0);
+}
+
+TEST_CASE("the first context of a connection lives on when an sni_callback sets another one") {
+  const ssl::SSLContext second = server_context();
+  int calls = 0;
+  ssl::MemoryBIO to_client;
+  ssl::MemoryBIO to_server;
+  const ssl::SSLObject server = [&] {
+    auto first = server_context();
+    first.set_ecdh_curve("secp384r1");  // clients try another one first, and say hello twice
+    first.sni_callback([&calls, second](ssl::SSLObject& object, const std::optional<std::string>&,
+                                        ssl::SSLContext&) -> std::optional<ssl::AlertDescription> {
+      ++calls;
+      object.context(second);
+      return std::nullopt;
+    });
+    return first.wrap_bio(to_server, to_client, true);
+  }();
+  const ssl::SSLObject client = client_context().wrap_bio(to_client, to_server, false, "localhost");
+  bool done = false;
+  for (int round = 0; round < 10 && !done; ++round) {
+    const bool client_done = Pair::done(client);
+    done = Pair::done(server) && client_done;
+  }
+  CHECK(done);
+  CHECK(calls == 2);
 }

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -150,5 +151,65 @@ TEST_CASE("start_tls: no pipe, whether it is ours or a child's, goes on over TLS
           }).ends_with("> is not supported by start_tls()')"));
     child.stdin_()->close();
     CHECK(await(child.wait()) == 0);
+  });
+}
+
+TEST_CASE("start_tls lets a task in drain() go on") {
+  asyncio::run([] {
+    const auto server_side = server_context();
+    const asyncio::Event go;
+    std::size_t plain = 0;  // bytes, all written before start_tls
+    const auto server = await(asyncio::start_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          await(go.wait());
+          await(reader.readexactly(plain));
+          await(writer.start_tls(server_side));
+          await(reader.read());
+          hang_up(writer);
+        },
+        "127.0.0.1", 0));
+    auto [reader, writer] =
+        await(asyncio::open_connection("localhost", server.sockets()[0].port()));
+    // Less than the layer's limit is left in the transport's buffer, and more than its own.
+    constexpr std::size_t kHighWater = 64 * 1024;
+    const auto producer = asyncio::create_task([&, writer = writer] {
+      while (writer.transport().get_write_buffer_size() <= kHighWater) {
+        writer.write(std::string(kHighWater, 'x'));
+        plain += kHighWater;
+      }
+      await(writer.drain());
+    });
+    await(asyncio::sleep(0));
+    const auto starting = asyncio::create_task([writer = writer] {
+      await(writer.start_tls(client_context(), {.server_hostname = "localhost"}));
+    });
+    await(asyncio::sleep(0));
+    go.set();
+    await(starting);
+    CHECK(producer.done());
+    producer.cancel();
+    hang_up(writer);
+    finish(server);
+  });
+}
+
+TEST_CASE("start_tls resumes reading that was paused") {
+  asyncio::run([] {
+    const auto server_side = server_context();
+    const auto server = await(asyncio::start_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          await(writer.start_tls(server_side));
+          await(reader.read());
+          hang_up(writer);
+        },
+        "127.0.0.1", 0));
+    auto [reader, writer] =
+        await(asyncio::open_connection("localhost", server.sockets()[0].port()));
+    writer.transport().pause_reading();
+    CHECK_FALSE(writer.transport().is_reading());
+    await(writer.start_tls(client_context(), {.server_hostname = "localhost"}));
+    CHECK(writer.transport().is_reading());
+    hang_up(writer);
+    finish(server);
   });
 }

@@ -1,5 +1,6 @@
 // Readiness by epoll, wake-ups by an eventfd, time by a timerfd.
 #include <fiber/platform/poller.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <algorithm>
 #include <array>
@@ -34,6 +35,7 @@ int new_timer() noexcept { return ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC 
 // Puts the file `by` under the number `fd`; returns false, without any change, if `by` is none.
 bool replace(int fd, int by) noexcept {
   if (by < 0) return false;
+  const Uncancelled guard;
   const bool replaced = ::dup3(by, fd, O_CLOEXEC) >= 0;
   ::close(by);
   return replaced;
@@ -133,6 +135,7 @@ int Epoll::wait(std::span<Event> events, int milliseconds, const Wishes& /*wishe
 
 void Epoll::wake() noexcept {
   if (wake_ < 0) return;  // closed
+  const Uncancelled guard;
   const std::uint64_t one = 1;
   while (::write(wake_, &one, sizeof one) < 0 && errno == EINTR) {
   }
@@ -151,6 +154,7 @@ int Epoll::revive() noexcept {
   const int outer = outer_ < 0 ? -1 : new_epoll();
   if (epoll < 0 || wake < 0 || (timer_ >= 0 && timer < 0) || (outer_ >= 0 && outer < 0)) {
     const int error = errno;
+    const Uncancelled guard;
     for (const int fd : {epoll, wake, timer, outer})
       if (fd >= 0) ::close(fd);
     return error;
@@ -175,6 +179,7 @@ void Epoll::forked() noexcept {
 }
 
 void Epoll::close() noexcept {
+  const Uncancelled guard;
   for (std::atomic<int>& own : own_)
     if (const int fd = own.exchange(-1); fd >= 0) ::close(fd);
 }
@@ -205,6 +210,7 @@ int Epoll::add_timer() noexcept {
   int error = timer < 0 ? errno : watch_own(timer);
   if (error == 0) error = watch_inner(outer);
   if (error != 0) {
+    const Uncancelled guard;
     if (timer >= 0) ::close(timer);
     ::close(outer);
     return error;

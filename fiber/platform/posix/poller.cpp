@@ -1,6 +1,7 @@
 // Readiness by poll() over all registrations, wake-ups by a pair of sockets: what POSIX has, and no
 // more. The cost of a wait() grows with the number of registrations.
 #include <fiber/platform/poller.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <algorithm>
 #include <array>
@@ -48,6 +49,7 @@ int make_pair(std::array<int, 2>& ends) noexcept {
   for (const int end : ends) {
     if (::fcntl(end, F_SETFD, FD_CLOEXEC) == 0 && ::fcntl(end, F_SETFL, O_NONBLOCK) == 0) continue;
     const int error = errno;
+    const Uncancelled guard;
     for (const int each : ends) ::close(each);
     return error;
   }
@@ -208,6 +210,7 @@ void Poll::ask(const Wishes& wishes) {
 // Takes the bytes of wake-ups away. Returns false if other code has closed one of the ends.
 bool Poll::drain() noexcept {
   if (!is_file(read_end_, read_file_)) return false;
+  const Uncancelled guard;
   std::array<char, 64> bytes{};
   ssize_t count = 0;
   do {
@@ -248,6 +251,7 @@ int Poll::wait(std::span<Event> events, int milliseconds, const Wishes& wishes) 
 void Poll::wake() noexcept {
   const int fd = write_end_;
   if (fd < 0) return;  // closed
+  const Uncancelled guard;
   const char byte = 0;
   // Without room there are wake-ups already.
   while (::send(fd, &byte, 1, MSG_NOSIGNAL) < 0 && errno == EINTR) {
@@ -274,6 +278,7 @@ void Poll::forked() noexcept {
 }
 
 void Poll::close() noexcept {
+  const Uncancelled guard;
   for (std::atomic<int>& own : own_)
     if (const int fd = own.exchange(-1); fd >= 0) ::close(fd);
 }
