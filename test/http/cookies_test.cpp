@@ -320,8 +320,11 @@ TEST_CASE("a store takes out, and takes in, what it is told to") {
 TEST_CASE("lines of a file") {
   for (const std::string& line :
        {".example.com\tTRUE\t/\tFALSE\t12\ta\t1 2"s, "#HttpOnly_a\tFALSE\t/p\tTRUE\t0\tb\t"s,
-        "\tTRUE\t/\tFALSE\t0\td\t4"s})
+        "\tFALSE\t/\tFALSE\t0\td\t4"s})
     CHECK(http::netscape_line(*http::parse_netscape_line(line)) == line);
+  // A cookie for every host has no dot in front of its domain.
+  CHECK_FALSE(http::parse_netscape_line("\tTRUE\t/\tFALSE\t0\td\t4")->host_only);
+  CHECK_FALSE(http::parse_netscape_line("\tFALSE\t/\tFALSE\t0\td\t4")->host_only);
   CHECK(!http::parse_netscape_line("a\tTRUE\t/\tFALSE\t0\tname"));
   CHECK(http::parse_netscape_line("Example.COM\tTRUE\tx\tFALSE\t-1\tn\tv")->domain ==
         "example.com");
