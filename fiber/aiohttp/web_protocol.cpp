@@ -213,7 +213,7 @@ void Connection::refuse(const http::ProtocolFault& fault) {
   out += text;
   closing_ = true;
   send(out);
-  linger();
+  if (!expired_) linger();  // who was too slow keeps its place no longer
 }
 
 // --- requests -----------------------------------------------------------------------------------
