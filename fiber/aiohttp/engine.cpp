@@ -103,25 +103,19 @@ void Engine::connect(const std::shared_ptr<Ride>& ride) {
   ride->connecting.add_done_callback(std::move(ended));
 }
 
-void Engine::look(Ride& ride) noexcept {
+void Engine::look(Ride& ride) noexcept { guarded(ride, &Engine::arrange); }
+
+void Engine::go_on(Ride& ride) noexcept { guarded(ride, &Engine::start); }
+
+// Makes a step of a ride, whose transfer gets its exceptions.
+void Engine::guarded(Ride& ride, void (Engine::*step)(Ride&)) noexcept {
   if (ride.transfer == nullptr) return;
   const std::shared_ptr<Ride> kept = ride.shared_from_this();
   try {
-    arrange(ride);
+    (this->*step)(ride);
   } catch (...) {
     if (ride.transfer == nullptr) return;
     ride.transfer->fail(std::current_exception());
-    leave_connection(ride);
-  }
-}
-
-void Engine::go_on(Ride& ride) noexcept {
-  if (ride.transfer == nullptr) return;
-  const std::shared_ptr<Ride> kept = ride.shared_from_this();
-  try {
-    start(ride);
-  } catch (...) {
-    if (ride.transfer != nullptr) ride.transfer->fail(std::current_exception());
     leave_connection(ride);
   }
 }

@@ -67,6 +67,7 @@ class Engine {
   void forget(const Connection& connection) noexcept;
 
  private:
+  void guarded(Ride& ride, void (Engine::*step)(Ride&)) noexcept;
   void start(Ride& ride);
   void connect(const std::shared_ptr<Ride>& ride);
   void arrange(Ride& ride);
