@@ -5,6 +5,7 @@
 #include <fiber/http/failure.hpp>
 #include <fiber/http/text.hpp>
 #include <fiber/http/url.hpp>
+#include <fiber/http/write_all.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -40,18 +41,6 @@ http::CookiePlace place_of(std::string_view text) {
   }
   http::take_credentials(url);
   return http::cookie_place(url);
-}
-
-// Returns 0, or an errno.
-int write_all(int descriptor, std::string_view text) noexcept {
-  while (!text.empty()) {
-    const ssize_t written = ::write(descriptor, text.data(), text.size());
-    if (written >= 0)
-      text.remove_prefix(static_cast<std::size_t>(written));
-    else if (errno != EINTR)
-      return errno;
-  }
-  return 0;
 }
 
 }  // namespace
@@ -113,7 +102,7 @@ void CookieJar::save(const std::string& path) const {
   const int descriptor = replaces ? ::mkostemp(made.data(), O_CLOEXEC)
                                   : ::open(path.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
   if (descriptor < 0) raise_os_error(errno, "'" + path + "'");
-  int error = write_all(descriptor, text);
+  int error = http::write_all(descriptor, text) ? 0 : errno;
   if (::close(descriptor) != 0 && error == 0) error = errno;
   if (replaces && error == 0 && ::rename(made.c_str(), path.c_str()) != 0) error = errno;
   if (replaces && error != 0) ::unlink(made.c_str());

@@ -4,6 +4,7 @@
 #include <fiber/exceptions.hpp>
 #include <fiber/http/hashes.hpp>
 #include <fiber/http/random.hpp>
+#include <fiber/http/write_all.hpp>
 #include <fiber/platform/file.hpp>
 
 #include <algorithm>
@@ -25,17 +26,6 @@ constexpr std::string_view last_line = "end";
 constexpr std::size_t most_info = 16 * 1024;
 constexpr int new_file = O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 constexpr mode_t usual_mode = 0666;  // before the umask applies
-
-bool write_all(int fd, std::string_view bytes) noexcept {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
-    if (count >= 0)
-      bytes.remove_prefix(static_cast<std::size_t>(count));
-    else if (errno != EINTR)
-      return false;
-  }
-  return true;
-}
 
 bool is_ours(const struct stat& status) noexcept {
   return S_ISREG(status.st_mode) && status.st_nlink == 1 && status.st_uid == ::geteuid();
