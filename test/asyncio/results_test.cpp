@@ -31,6 +31,7 @@
 #include "support/child_process.hpp"
 #include "support/descriptor.hpp"
 #include "support/events.hpp"
+#include "support/platform.hpp"
 #include "support/trace.hpp"
 #include "support/vectors.hpp"
 
@@ -368,6 +369,7 @@ TEST_CASE("an eager child whose failing sibling ended at once is cancelled") {
 }
 
 TEST_CASE("pthread_exit ends the thread wherever the library has called it from") {
+  if (support::lacks_forced_unwinding()) return;
   const auto ends = [](auto function) {
     bool unwound = false;
     std::thread([&] {
@@ -421,6 +423,7 @@ TEST_CASE("pthread_exit ends the thread wherever the library has called it from"
 }
 
 TEST_CASE("pthread_cancel ends a thread whose loop waits") {
+  if (support::lacks_forced_unwinding()) return;
   std::promise<void> waits;
   bool unwound = false;
   bool task_unwound = false;

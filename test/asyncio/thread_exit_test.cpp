@@ -17,6 +17,7 @@
 #include "support/child_process.hpp"
 #include "support/events.hpp"
 #include "support/log.hpp"
+#include "support/platform.hpp"
 #include "support/trace.hpp"
 
 using namespace support;
@@ -377,6 +378,7 @@ TEST_CASE("exit() unwinds a loop that its thread has left, and one in whose task
 // ThreadSanitizer requires a thread to end on the stack on which it began.
 #if !defined(FIBER_TSAN)
 TEST_CASE("pthread_exit in a task ends the thread of the loop, and is told") {
+  if (support::lacks_forced_unwinding()) return;
   // In a child process: the descriptors of a loop whose thread is gone stay open.
   const auto ended = run_forked([] {
     const auto print = [](const char* text) {
@@ -410,6 +412,7 @@ TEST_CASE("pthread_exit in a task ends the thread of the loop, and is told") {
 }
 
 TEST_CASE("a thread that is cancelled in the middle of a step of its loop unwinds the loop") {
+  if (support::lacks_forced_unwinding()) return;
   const auto ended = run_forked([] {
     std::thread([] {
       const AtEnd thread_end([] { std::puts("unwound"); });
@@ -432,6 +435,7 @@ TEST_CASE("a thread that is cancelled in the middle of a step of its loop unwind
 }
 
 TEST_CASE("a thread that is being cancelled may post to a loop that sleeps") {
+  if (support::lacks_forced_unwinding()) return;
   Events events;
   asyncio::run([&] {
     const auto loop = asyncio::get_running_loop();

@@ -21,6 +21,8 @@
 
 #include <pthread.h>
 
+#include "support/platform.hpp"
+
 using namespace fiber::concurrent::futures;
 
 namespace {
@@ -171,6 +173,7 @@ int half(int x) { return x / 2; }
 }  // namespace
 
 TEST_CASE("a thread that is cancelled in the first submit() leaves the pool usable") {
+  if (support::lacks_forced_unwinding()) return;
   ProcessPoolExecutor pool({.max_workers = 1});
   std::thread([&] {
     ::pthread_cancel(::pthread_self());

@@ -14,6 +14,7 @@
 
 #include "support/child_process.hpp"
 #include "support/events.hpp"
+#include "support/platform.hpp"
 #include "support/valgrind.hpp"
 
 using fiber::getcurrent;
@@ -221,6 +222,7 @@ TEST_CASE("a thousand short threads leave nothing behind") {
 // ThreadSanitizer requires a thread to end on the stack on which it began.
 #if !defined(FIBER_TSAN)
 TEST_CASE("pthread_exit in a greenlet unwinds its stack, then the other greenlets") {
+  if (support::lacks_forced_unwinding()) return;
   const auto ended = run_forked([] {
     end_thread_of([](void*) -> void* {
       static greenlet other = nullptr;
@@ -247,6 +249,7 @@ TEST_CASE("pthread_exit in a greenlet unwinds its stack, then the other greenlet
 }
 
 TEST_CASE("a thread is cancelled while a greenlet runs") {
+  if (support::lacks_forced_unwinding()) return;
   const auto ended = run_forked([] {
     end_thread_of([](void*) -> void* {
       greenlet([] {

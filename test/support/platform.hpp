@@ -36,6 +36,16 @@ inline bool lacks_thread_names() {
   return !fiber::platform::name_thread("test") && left_out("the platform's threads have no names");
 }
 
+// glibc's pthread_exit unwinds with GCC's unwinder, whose frames LLVM's runtime does not read: a
+// program without fibers ends by SIGSEGV, too.
+inline bool lacks_forced_unwinding() {
+#if defined(_LIBCPP_VERSION)
+  return left_out("LLVM's runtime ends any program that calls pthread_exit or pthread_cancel");
+#else
+  return false;
+#endif
+}
+
 inline bool lacks_interrupted_place() {
   ucontext_t here;
   return ::getcontext(&here) == 0 && fiber::platform::interrupted(&here).stack_pointer == 0 &&
