@@ -5,6 +5,7 @@
 #include <fiber/asyncio/server_object.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/cxxabi.hpp>
+#include <fiber/platform/socket.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -83,23 +84,24 @@ void ServerObject::start_serving() {
   serving_ = true;
   for (const ListeningSocket& socket : sockets_) {
     if (::listen(socket.fd.get(), backlog_) != 0) raise_os_error(errno, "listen");
-    listen(socket.fd.get());
+    listen({.fd = socket.fd.get(), .plain_tcp = platform::is_plain_tcp(socket.fd.get())});
   }
 }
 
-void ServerObject::listen(int fd) {
-  EventLoop(&loop_).add_reader(
-      fd, [self = core::Ref<ServerObject>(this), fd] { self->accept_ready(fd); });
+void ServerObject::listen(Listener listener) {
+  EventLoop(&loop_).add_reader(listener.fd, [self = core::Ref<ServerObject>(this), listener] {
+    self->accept_ready(listener);
+  });
 }
 
 // Accepts connections. One call per iteration: takes those that have come meanwhile, but no more
 // than the backlog.
-void ServerObject::accept_ready(int fd) {
+void ServerObject::accept_ready(Listener listener) {
   for (long left = std::max(backlog_, 0); left >= 0; --left) {
     sockaddr_storage raw{};
     socklen_t size = sizeof raw;
-    UniqueFd connection(
-        ::accept4(fd, reinterpret_cast<sockaddr*>(&raw), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    UniqueFd connection(::accept4(listener.fd, reinterpret_cast<sockaddr*>(&raw), &size,
+                                  SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection.get() < 0) {
       switch (errno) {
         case EAGAIN:
@@ -112,33 +114,34 @@ void ServerObject::accept_ready(int fd) {
         default: raise_os_error(errno, "accept");
       }
       loop_.errors().report_failure("socket.accept() out of system resource",
-                                    {.exception = os_error(errno), .socket = fd});
+                                    {.exception = os_error(errno), .socket = listener.fd});
       // The descriptor stays ready: it is not watched for a while, if its return is certain.
       constexpr std::chrono::seconds kRetryDelay{1};
       const EventLoop loop(&loop_);
-      loop.call_later(kRetryDelay, [self = core::Ref<ServerObject>(this), fd] {
-        if (self->serving_) self->listen(fd);
+      loop.call_later(kRetryDelay, [self = core::Ref<ServerObject>(this), listener] {
+        if (self->serving_) self->listen(listener);
       });
-      loop.remove_reader(fd);
+      loop.remove_reader(listener.fd);
       return;
     }
     static_cast<void>(EventLoop(&loop_).create_task(
         [self = core::Ref<ServerObject>(this), connection = std::move(connection),
-         peer = SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&raw), size)]() mutable {
-          self->connected(std::move(connection), peer);
+         peer = SocketAddress::from_raw(reinterpret_cast<const sockaddr*>(&raw), size),
+         plain_tcp = listener.plain_tcp]() mutable {
+          self->connected(std::move(connection), peer, plain_tcp);
         }));
   }
 }
 
 // Serves a connection in a task, as in CPython: the task's end comes after the first step of the
 // user's callback.
-void ServerObject::connected(UniqueFd fd, const SocketAddress& peer) {
+void ServerObject::connected(UniqueFd fd, const SocketAddress& peer, bool plain_tcp) {
   if (closed_) return;
   try {
     const core::Ref<TransportObject> transport = transport_for(peer);
     transport->sockname = SocketAddress::of_socket(fd.get());
     if (ssl_) transport->put_layer(ssl_.maker(false).make_layer(layer_arguments_), false);
-    transport->open(std::move(fd));
+    transport->open(std::move(fd), plain_tcp);
     attach(*transport);
     try {
       begin(*transport);

@@ -54,12 +54,18 @@ class FIBER_API ServerObject : public HandledObject<ServerObject> {
   void detach(TransportObject& client) noexcept;
 
  private:
+  // The kind of a connection is its listening socket's: it need not be asked for each.
+  struct Listener {
+    int fd;
+    bool plain_tcp;
+  };
+
   friend core::Counted<ServerObject>;
   friend HandledObject<ServerObject>;
   ~ServerObject();
-  void listen(int fd);
-  void accept_ready(int fd);
-  void connected(UniqueFd fd, const SocketAddress& peer);
+  void listen(Listener listener);
+  void accept_ready(Listener listener);
+  void connected(UniqueFd fd, const SocketAddress& peer, bool plain_tcp);
   core::Ref<TransportObject> transport_for(const SocketAddress& peer);
   void begin(TransportObject& client);
   void wake();

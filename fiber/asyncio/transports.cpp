@@ -71,12 +71,13 @@ void TransportObject::post(Step& step) noexcept {
 
 // --- beginning and end --------------------------------------------------------------------------
 
-void TransportObject::open(UniqueFd&& fd) {
+void TransportObject::open(UniqueFd&& fd, std::optional<bool> plain_tcp) {
   may_be_always_ready_ = outlives_peer;
   loop_.selector().watch(*this, fd.get());
   // On other sockets a read may stop after one packet, the bytes of one sender, before a descriptor
   // that is passed along, or after one record of a layer above TCP.
-  byte_stream_ = kind_ == Kind::socket && platform::is_plain_tcp(fd.get());
+  byte_stream_ = kind_ == Kind::socket &&
+                 (plain_tcp.has_value() ? *plain_tcp : platform::is_plain_tcp(fd.get()));
   static_cast<void>(fd.release());
   attached_ = true;
   retain();

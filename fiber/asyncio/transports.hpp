@@ -49,7 +49,8 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   TransportObject(LoopObject& loop, Kind kind, ReaderObject* reader);
 
   /// Takes over the descriptor, which must not block, unless it throws OSError or RuntimeError.
-  void open(UniqueFd&& fd);
+  /// `plain_tcp`: whether it is plain TCP, where the caller knows; else the socket is asked.
+  void open(UniqueFd&& fd, std::optional<bool> plain_tcp = {});
   /// Suspends until a connect() that is in progress has ended. Throws OSError.
   void wait_connected();
   /// Begins to read, in the iteration after the connection was made.
