@@ -83,6 +83,18 @@ struct Name {
   std::vector<char> service;
 };
 
+// The part of the user's memory that a name can need.
+socklen_t enough_of(socklen_t room) noexcept {
+  constexpr socklen_t kMost = 1U << 16U;
+  return std::min(room, kMost);
+}
+
+// Writes the text alone, as libc does: the user may have less memory than told, or other things
+// behind the text.
+void put_text(const std::vector<char>& text, char* to) noexcept {
+  if (!text.empty()) std::memcpy(to, text.data(), std::strlen(text.data()) + 1);
+}
+
 int getnameinfo_(const sockaddr* address, socklen_t length, char* host, socklen_t host_room,
                  char* service, socklen_t service_room, int flags) noexcept {
   const Call call;
@@ -94,7 +106,8 @@ int getnameinfo_(const sockaddr* address, socklen_t length, char* host, socklen_
     std::memcpy(&storage, address, length);
     Name found;
     const bool answered = call.on_thread(
-        [storage, length, host_room, service_room = service != nullptr ? service_room : 0, flags] {
+        [storage, length, host_room = enough_of(host_room),
+         service_room = service != nullptr ? enough_of(service_room) : 0, flags] {
           Name answer;
           answer.host.resize(host_room);
           answer.service.resize(service_room);
@@ -112,8 +125,8 @@ int getnameinfo_(const sockaddr* address, socklen_t length, char* host, socklen_
     }
     if (found.result == EAI_SYSTEM) errno = found.error;
     if (found.result == 0) {
-      std::copy(found.host.begin(), found.host.end(), host);
-      std::copy(found.service.begin(), found.service.end(), service);
+      put_text(found.host, host);
+      put_text(found.service, service);
     }
     return found.result;
   } catch (const std::bad_alloc&) {
@@ -127,6 +140,7 @@ int getnameinfo_(const sockaddr* address, socklen_t length, char* host, socklen_
 struct Host {
   int result = 0;
   int host_error = 0;
+  int error = 0;  // the errno, the reason if `host_error` is NETDB_INTERNAL
   bool found = false;
   hostent entry{};
   std::vector<char> memory;
@@ -160,12 +174,14 @@ int look_up(const Call& call, F ask, hostent* entry, char* memory, std::size_t s
   try {
     Host host;
     const bool answered = call.on_thread(
-        [ask, size] {
+        [ask, size, before = errno] {
           Host answer;
           answer.memory.resize(size);
           hostent* found = nullptr;
+          errno = before;
           answer.result =
               ask(&answer.entry, answer.memory.data(), size, &found, &answer.host_error);
+          answer.error = errno;
           answer.found = found != nullptr;
           return answer;
         },
@@ -179,6 +195,8 @@ int look_up(const Call& call, F ask, hostent* entry, char* memory, std::size_t s
     if (host.found) {
       host.move_to(*entry, memory);
       *result = entry;
+    } else {
+      errno = host.error;
     }
     return host.result;
   } catch (const std::bad_alloc&) {
@@ -247,7 +265,7 @@ hostent* in_static_memory(F ask) noexcept {
       int host_error = 0;
       const int result = ask(&answer, room.data(), size, &found, &host_error);
       if (result == ERANGE && size < (1U << 20U)) continue;
-      h_errno = host_error;
+      if (host_error != 0) h_errno = host_error;  // 0 for an address, which is not looked up
       if (found == nullptr) return nullptr;
       memory.swap(room);  // the pointers stay valid
       entry = answer;

@@ -6,6 +6,8 @@
 
 #include <cstring>
 #include <string>
+#include <tuple>
+#include <utility>
 
 using namespace monkey_test;
 
@@ -77,6 +79,54 @@ TEST_CASE("gethostbyname and its relatives point into memory of the caller's thr
     entry = calls::gethostbyaddr(&address, sizeof address, AF_INET);
     REQUIRE(entry != nullptr);
     CHECK(entry->h_length == 4);
+  });
+}
+
+TEST_CASE("a name's text alone is written, and nothing behind it") {
+  run([&] {
+    const asyncio::SocketAddress address("127.0.0.1", 80);
+    char host[256], service[32];
+    std::memset(host, '#', sizeof host);
+    std::memset(service, '#', sizeof service);
+    REQUIRE(calls::getnameinfo(address.data(), address.size(), host, sizeof host, service,
+                               sizeof service, NI_NUMERICSERV) == 0);
+    CHECK(std::string(service) == "80");
+    CHECK(host[std::strlen(host) + 1] == '#');
+    CHECK(service[std::strlen(service) + 1] == '#');
+  });
+}
+
+TEST_CASE("a look-up of an impossible address has libc's errno and h_errno") {
+  const auto ask = [] {
+    h_errno = errno = 0;
+    CHECK(calls::gethostbyaddr("abc", 3, AF_INET) == nullptr);
+    return std::pair(errno, h_errno);
+  };
+  const auto right = ask();
+  CHECK(right.second == NETDB_INTERNAL);  // errno has the reason
+  run([&] { CHECK(ask() == right); });
+}
+
+TEST_CASE("a look-up that fits no memory leaves ERANGE in errno, too") {
+  const auto ask = [] {
+    hostent entry{};
+    hostent* result = nullptr;
+    char little[8];
+    int error = 0;
+    errno = 0;
+    const int told =
+        calls::gethostbyname_r("localhost", &entry, little, sizeof little, &result, &error);
+    return std::tuple(told, error, errno);
+  };
+  const auto right = ask();
+  run([&] { CHECK(ask() == right); });
+}
+
+TEST_CASE("h_errno of before stays when an address is given for a name") {
+  run([&] {
+    h_errno = TRY_AGAIN;
+    CHECK(calls::gethostbyname("127.0.0.1") != nullptr);
+    CHECK(h_errno == TRY_AGAIN);
   });
 }
 
