@@ -7,10 +7,12 @@
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/waiting.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <utility>
 
+#include <fcntl.h>
 #include <spawn.h>
 #include <sys/syscall.h>
 
@@ -22,25 +24,30 @@ int descriptor_of(pid_t pid) noexcept {
   return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
 }
 
-// Repeats `attempt`, which does not wait, and returns 0 if it would have to. `pid` is 0 if no
-// descriptor reports the end.
-template <class F>
-int wait_for_child(Call& call, pid_t pid, F attempt) noexcept {
+// Waits for the child's end, or for a while: no descriptor reports the stops of a child that is
+// traced, which are told to whoever waits for its end.
+Wake wait_a_while(const Call& call, int child, std::int64_t& pause) noexcept {
+  constexpr std::int64_t kLongest = kSecond / 4;
+  DescriptorWait one{.fd = child, .events = EPOLLIN};
+  asyncio::detail::Waiter* shown = nullptr;  // with it the call goes on after a handler
+  const Wake wake = call.wait(std::span(&one, 1), call.deadline_after(pause), &shown);
+  pause = std::min(2 * pause, kLongest);
+  return wake;
+}
+
+// Repeats `attempt`, which does not wait, and returns 0 if it would have to. `end` gives the
+// descriptor that becomes readable when the child ends; -1 if there is none.
+template <class F, class End>
+int wait_for_child(Call& call, End end, F attempt) noexcept {
   call.look_before_handlers();
   int result = attempt();
   if (result != 0) return result > 0 ? call.done(result) : result;
   Backoff backoff;
-  if (pid <= 0) {
-    while (result == 0) {
-      if (!backoff.pause(call)) return -1;
-      result = attempt();
-    }
-    return result > 0 ? call.done(result) : result;
-  }
-  const Descriptor child(descriptor_of(pid));
+  std::int64_t pause = 1'000'000;
+  const auto child = end();
   while (result == 0) {
     if (child.get() >= 0) {
-      if (call.wait(child.get(), EPOLLIN, kNever) == Wake::failed) return -1;
+      if (wait_a_while(call, child.get(), pause) == Wake::failed) return -1;
     } else if (!backoff.pause(call)) {
       return -1;
     }
@@ -49,11 +56,22 @@ int wait_for_child(Call& call, pid_t pid, F attempt) noexcept {
   return result > 0 ? call.done(result) : result;
 }
 
+// The descriptor of a child; none for 0.
+auto end_of(pid_t pid) noexcept {
+  return [pid] { return Descriptor(pid > 0 ? descriptor_of(pid) : -1); };
+}
+
+// A descriptor that the program has: it stays open.
+struct DescriptorOfProgram {
+  int fd;
+  int get() const noexcept { return fd; }
+};
+
 pid_t wait4_(pid_t pid, int* status, int options, rusage* usage) noexcept {
   Call call;
   if (!call || (options & WNOHANG) != 0) return real().wait4(pid, status, options, usage);
   const bool only_end = (options & (WUNTRACED | WCONTINUED)) == 0;
-  return wait_for_child(call, pid > 0 && only_end ? pid : 0,
+  return wait_for_child(call, end_of(pid > 0 && only_end ? pid : 0),
                         [=] { return real().wait4(pid, status, options | WNOHANG, usage); });
 }
 
@@ -70,16 +88,25 @@ pid_t wait3_(int* status, int options, rusage* usage) noexcept {
 int waitid_(idtype_t type, id_t id, siginfo_t* info, int options) noexcept {
   Call call;
   if (!call || (options & WNOHANG) != 0) return real().waitid(type, id, info, options);
+  const auto attempt = [=] {
+    siginfo_t found{};
+    const int error = real().waitid(type, id, &found, options | WNOHANG);
+    if (error != 0) return -1;
+    if (found.si_pid == 0) return 0;
+    return info == nullptr || give(info, found) ? 1 : -1;
+  };
   const bool only_end = (options & (WSTOPPED | WCONTINUED)) == 0;
-  const int result =
-      wait_for_child(call, type == P_PID && only_end ? static_cast<pid_t>(id) : 0, [=] {
-        siginfo_t found{};
-        const int error = real().waitid(type, id, &found, options | WNOHANG);
-        if (error != 0) return -1;
-        if (found.si_pid == 0) return 0;
-        return info == nullptr || give(info, found) ? 1 : -1;
-      });
-  return result > 0 ? 0 : -1;
+  if (type != P_PIDFD)
+    return wait_for_child(call, end_of(type == P_PID && only_end ? static_cast<pid_t>(id) : 0),
+                          attempt) > 0
+               ? 0
+               : -1;
+  const int fd = static_cast<int>(id);
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || (flags & O_NONBLOCK) != 0)
+    return call.tried(real().waitid(type, id, info, options));
+  const auto end = [=] { return DescriptorOfProgram{only_end ? fd : -1}; };
+  return wait_for_child(call, end, attempt) > 0 ? 0 : -1;
 }
 
 bool is_handled(int signal) noexcept {
@@ -159,11 +186,11 @@ int system_(const char* command) noexcept {
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0) {
     errno = error;
-    return -1;
+    return W_EXITCODE(127, 0);  // as if the shell had ended so: POSIX
   }
   int status = -1;
-  const pid_t ended =
-      wait_for_child(call, pid, [&] { return real().wait4(pid, &status, WNOHANG, nullptr); });
+  const pid_t ended = wait_for_child(call, end_of(pid),
+                                     [&] { return real().wait4(pid, &status, WNOHANG, nullptr); });
   if (ended == pid) return call.done(1), status;
   error = errno;
   if (error == ECHILD) return -1;  // others have waited for it: the number may be another's

@@ -1,6 +1,7 @@
 #include "monkey/support.hpp"
 
 #include <spawn.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 
 #include <cerrno>
@@ -76,6 +77,30 @@ TEST_CASE("wait, waitid and stops are waited for") {
   });
 }
 
+TEST_CASE("who waits for the end of a traced child is told of its stops") {
+  run([&] {
+    const Ends ends = pipe();
+    const pid_t child = ::fork();
+    if (child == 0) {
+      char byte = 0;
+      ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+      ::_exit(::read(ends.a, &byte, 1) == 1 && ::raise(SIGSTOP) == 0 ? 5 : 1);
+    }
+    const auto other = start([&] {
+      await(asyncio::sleep(1ms));
+      CHECK(::write(ends.b, "x", 1) == 1);
+    });
+    int status = 0;
+    CHECK(calls::waitpid(child, &status, 0) == child);
+    CHECK(WIFSTOPPED(status));
+    await(other);
+    CHECK(::ptrace(PTRACE_CONT, child, nullptr, nullptr) == 0);
+    CHECK(calls::waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 5);
+  });
+}
+
 #if !defined(FIBER_ASAN) && \
     !defined(FIBER_TSAN)  // whose memory a child between vfork and exec must not share
 TEST_CASE("between vfork and exec a call blocks: the loop belongs to the parent") {
@@ -119,6 +144,17 @@ TEST_CASE("system runs commands at the same time") {
     CHECK(WTERMSIG(calls::system("kill -9 $$")) == SIGKILL);
   });
   CHECK(say.take() == "5 5");
+}
+
+TEST_CASE("system whose shell cannot be started has the status of one that ended with 127") {
+  // The kernel takes no argument of this length.
+  const std::string command = "true " + std::string(std::size_t{1} << 20U, 'x');
+  run([&] {
+    const int status = calls::system(command.c_str());
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 127);
+    CHECK(errno == E2BIG);
+  });
 }
 
 TEST_CASE("a cancelled system kills its command") {
