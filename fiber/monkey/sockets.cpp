@@ -44,25 +44,6 @@ int accept4_(int fd, sockaddr* address, socklen_t* length, int flags) noexcept {
   return call ? call.done(result) : result;
 }
 
-// Sets O_NONBLOCK while it lives, for the one call that has no flag for not blocking.
-class NonBlocking {
- public:
-  NonBlocking(int fd, int flags) noexcept : fd_(fd), flags_(flags) {
-    ::fcntl(fd_, F_SETFL, flags_ | O_NONBLOCK);
-  }
-  NonBlocking(const NonBlocking&) = delete;
-  NonBlocking& operator=(const NonBlocking&) = delete;
-  ~NonBlocking() {
-    const int error = errno;
-    ::fcntl(fd_, F_SETFL, flags_);
-    errno = error;
-  }
-
- private:
-  int fd_;
-  int flags_;
-};
-
 int begin_connect(int fd, int flags, const sockaddr* address, socklen_t length) noexcept {
   const NonBlocking scope(fd, flags);
   return real().connect(fd, address, length);

@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -145,6 +146,38 @@ ssize_t after_polling(const Call& call, int fd, Direction direction, const iovec
   return result >= 0 ? call.done(result) : call.tried(result);
 }
 
+// Terminals that belong to who opens them: /dev/tty, the console, and the masters of
+// pseudo-terminals. Opened once more, they are others.
+bool is_one_of_a_kind(int fd) noexcept {
+  constexpr unsigned kMajor = 5;
+  struct stat status {};
+  return ::fstat(fd, &status) != 0 || major(status.st_rdev) == kMajor;
+}
+
+// Writes to a terminal. It is ready when it has room for a byte, and then keeps the caller until it
+// has taken all: so a second descriptor that does not block is written to, which leaves the mode of
+// the first one, shared with other processes, as it is. Returns nothing if there is none.
+std::optional<ssize_t> write_terminal(const Call& call, int fd, const iovec* vectors,
+                                      int count) noexcept {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || (flags & (O_NONBLOCK | O_PATH)) != 0 || (flags & O_ACCMODE) == O_RDONLY ||
+      ::isatty(fd) == 0)
+    return std::nullopt;
+  const bool opens = !is_one_of_a_kind(fd);
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  const Descriptor second(opens ? real().open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+                                : -1);
+  if (opens && second.get() < 0) return std::nullopt;
+  Buffers buffers(vectors, static_cast<std::size_t>(count));
+  return whole(call, fd, Direction::writing, buffers, [&](Buffers& rest) {
+    const auto left = static_cast<int>(rest.count());
+    if (opens) return real().writev(second.get(), rest.data(), left);
+    const NonBlocking scope(fd, flags);
+    return real().writev(fd, rest.data(), left);
+  });
+}
+
 template <class F>
 ssize_t read_file(const Call& call, int fd, const iovec* vectors, int count, F plain) noexcept {
   const Kind kind = kind_of(fd);
@@ -171,6 +204,8 @@ ssize_t write_file(const Call& call, int fd, const iovec* vectors, int count, F 
     });
     if (result >= 0 || !is_unsupported(errno)) return result;
   }
+  if (kind == Kind::waits)
+    if (const auto written = write_terminal(call, fd, vectors, count)) return *written;
   return after_polling(call, fd, Direction::writing, vectors, count, plain);
 }
 

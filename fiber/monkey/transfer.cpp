@@ -61,6 +61,15 @@ void Buffers::advance(std::size_t bytes) noexcept {
   for (; count_ > 0 && skip_ >= rest_->iov_len; ++rest_, --count_) skip_ -= rest_->iov_len;
 }
 
+NonBlocking::NonBlocking(int fd, int flags) noexcept : fd_(fd), flags_(flags) {
+  ::fcntl(fd_, F_SETFL, flags_ | O_NONBLOCK);
+}
+NonBlocking::~NonBlocking() {
+  const int error = errno;
+  ::fcntl(fd_, F_SETFL, flags_);
+  errno = error;
+}
+
 bool is_stream_socket(int fd) noexcept {
   int type = 0;
   socklen_t size = sizeof type;

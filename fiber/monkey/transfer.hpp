@@ -108,6 +108,20 @@ ssize_t whole(const Call& call, int fd, Direction direction, Buffers& buffers, F
   }
 }
 
+// Sets O_NONBLOCK while it lives, for a call that has no flag for not blocking. Other processes may
+// share the setting: to live as long as one system call takes.
+class NonBlocking {
+ public:
+  NonBlocking(int fd, int flags) noexcept;
+  NonBlocking(const NonBlocking&) = delete;
+  NonBlocking& operator=(const NonBlocking&) = delete;
+  ~NonBlocking();
+
+ private:
+  int fd_;
+  int flags_;
+};
+
 bool is_stream_socket(int fd) noexcept;
 
 // Whether the descriptor is ready at this moment; true for files on disks.

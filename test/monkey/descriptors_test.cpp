@@ -1,5 +1,6 @@
 // Descriptors of all kinds that old code reads from.
 #include <fcntl.h>
+#include <pty.h>
 #include <spawn.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -8,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <termios.h>
 
 #include <array>
 #include <cerrno>
@@ -122,6 +125,66 @@ TEST_CASE("children that were spawned are waited for by number, and by descripto
     await(by_descriptor);
     CHECK(say.take() == "waiting 9");
 #endif
+  });
+}
+
+#if defined(SYS_pidfd_open) && defined(P_PIDFD)
+TEST_CASE("a descriptor of a child that does not block gives EAGAIN") {
+  const pid_t child = spawn("exec sleep 1000");
+  run([&] {
+    const Descriptor fd(static_cast<int>(::syscall(SYS_pidfd_open, child, O_NONBLOCK)));
+    if (fd < 0 && errno == EINVAL) return;  // an older kernel
+    siginfo_t info{};
+    const auto id = static_cast<id_t>(static_cast<int>(fd));
+    CHECK(calls::waitid(P_PIDFD, id, &info, WEXITED) == -1);
+    CHECK(errno == EAGAIN);
+    ::kill(child, SIGKILL);
+    int status = 0;
+    CHECK(calls::waitpid(child, &status, 0) == child);
+    CHECK(calls::waitid(P_PIDFD, id, &info, WEXITED) == -1);
+    CHECK(errno == ECHILD);
+  });
+}
+#endif
+
+TEST_CASE("writing to a terminal that has no room lets the task run that reads from it") {
+  constexpr std::size_t kSize = 100'000;
+  run([&] {
+    int ends[2];
+    REQUIRE(::openpty(&ends[0], &ends[1], nullptr, nullptr, nullptr) == 0);
+    const Descriptor master(ends[0]), slave(ends[1]);
+    termios settings{};
+    REQUIRE(::tcgetattr(slave, &settings) == 0);
+    ::cfmakeraw(&settings);
+    REQUIRE(::tcsetattr(slave, TCSANOW, &settings) == 0);
+    for (const bool from_master : {false, true}) {
+      const int to = from_master ? master : slave, from = from_master ? slave : master;
+      std::string text(kSize, 'x');
+      for (std::size_t i = 0; i < kSize; ++i) text[i] = static_cast<char>('a' + i % 26);
+      const auto writer = start([&] { return calls::write(to, text.data(), text.size()); });
+      std::string got;
+      char part[5000];
+      while (got.size() < kSize) {
+        const ssize_t size = calls::read(from, part, sizeof part);
+        REQUIRE(size > 0);
+        got.append(part, static_cast<std::size_t>(size));
+      }
+      CHECK(await(writer) == static_cast<ssize_t>(kSize));
+      CHECK((got == text));
+      CHECK((::fcntl(to, F_GETFL) & O_NONBLOCK) == 0);
+    }
+  });
+}
+
+TEST_CASE("a terminal that was opened for reading takes no byte") {
+  run([&] {
+    int ends[2];
+    char name[100];
+    REQUIRE(::openpty(&ends[0], &ends[1], name, nullptr, nullptr) == 0);
+    const Descriptor master(ends[0]), slave(ends[1]);
+    const Descriptor reads(::open(name, O_RDONLY | O_NOCTTY | O_CLOEXEC));
+    CHECK(calls::write(reads, "x", 1) == -1);
+    CHECK(errno == EBADF);
   });
 }
 
