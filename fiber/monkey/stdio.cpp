@@ -209,23 +209,30 @@ char* fgets_chk_(char* line, std::size_t room, int size, FILE* stream) noexcept 
 
 ssize_t getdelim_(char** line, std::size_t* size, int end, FILE* stream) noexcept {
   const Call call;
-  if (line == nullptr || size == nullptr ||
-      is_left_alone(call, stream, [=](const FILE* its) { return has_byte(its, end); }))
+  // After an error, until clearerr(), libc's own reads nothing.
+  if (line == nullptr || size == nullptr || is_left_alone(call, stream, [=](const FILE* its) {
+        return (its->_flags & kError) != 0 || has_byte(its, end);
+      }))
     return real().getdelim(line, size, end, stream);
   const Turn turn(call, stream);
   if (!turn) return -1;
   std::size_t count = 0;
-  bool has_memory = true;
   if (*line == nullptr) *size = 0;
+  const auto has_room = [&](std::size_t bytes) {
+    if (bytes <= *size) return true;
+    const std::size_t more = std::max<std::size_t>(120, 2 * *size);
+    auto* grown = static_cast<char*>(std::realloc(*line, more));
+    if (grown == nullptr) return false;
+    *line = grown;
+    *size = more;
+    return true;
+  };
+  // Like libc, gives memory for a line even if there comes none.
+  bool has_memory = has_room(1);
+  if (!has_memory) return -1;
   take_bytes(call, stream, [&](char byte) {
-    if (count + 2 > *size) {
-      const std::size_t more = std::max<std::size_t>(120, 2 * *size);
-      auto* grown = static_cast<char*>(std::realloc(*line, more));
-      has_memory = grown != nullptr;
-      if (!has_memory) return false;
-      *line = grown;
-      *size = more;
-    }
+    has_memory = has_room(count + 2);
+    if (!has_memory) return false;
     (*line)[count++] = byte;
     return static_cast<unsigned char>(byte) != static_cast<unsigned char>(end);
   });

@@ -130,6 +130,39 @@ TEST_CASE("characters, lines of any length, and blocks") {
   });
 }
 
+TEST_CASE("getline of a stream with the mark of an error reads nothing, until it is cleared") {
+  run([&] {
+    Ends ends = pipe();
+    put(ends.b, "line;rest");
+    ends.b.close();
+    const Stream in(ends.a);
+    CHECK(std::fputc('x', in) == EOF);
+    REQUIRE(std::ferror(in) != 0);
+    char* line = nullptr;
+    std::size_t size = 0;
+    CHECK(calls::getdelim(&line, &size, ';', in) == -1);
+    CHECK(calls::fgetc(in) == 'l');
+    std::clearerr(in);
+    CHECK(calls::getdelim(&line, &size, ';', in) == 4);
+    CHECK(std::string(line) == "ine;");
+    std::free(line);
+  });
+}
+
+TEST_CASE("getline gives memory for a line even if there is none") {
+  run([&] {
+    Ends ends = pipe();
+    ends.b.close();
+    const Stream in(ends.a);
+    char* line = nullptr;
+    std::size_t size = 0;
+    CHECK(calls::getdelim(&line, &size, ';', in) == -1);
+    CHECK(line != nullptr);
+    CHECK(size > 0);
+    std::free(line);
+  });
+}
+
 TEST_CASE("what was written to a stream for both goes out before the answer is awaited") {
   run([&] {
     Ends ends = socket_pair();
