@@ -106,9 +106,15 @@ int flags_of(const char* mode) noexcept {
   return flags;
 }
 
+// Whether the mode asks for a new file, which a FIFO is not: libc's refuses it at once.
+bool is_exclusive(const char* mode) noexcept {
+  return mode[0] != 'r' && std::strchr(mode, 'x') != nullptr;
+}
+
 FILE* fopen_(const char* path, const char* mode) noexcept {
   if (mode == nullptr || std::strchr("rwa", mode[0]) == nullptr ||
-      std::strchr(mode, '+') != nullptr || !waits(AT_FDCWD, path, flags_of(mode)))
+      std::strchr(mode, '+') != nullptr || is_exclusive(mode) ||
+      !waits(AT_FDCWD, path, flags_of(mode)))
     return real().fopen(path, mode);
   const Call call;
   const int fd = open_fifo(call, AT_FDCWD, path, flags_of(mode), 0);

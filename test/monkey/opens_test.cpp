@@ -92,6 +92,8 @@ TEST_CASE("streams are opened so, too, and other files as ever") {
     CHECK(std::fclose(stream) == 0);
     CHECK(await(reader) == "line\n");
 
+    CHECK(calls::fopen(fifo.path(), "wx") == nullptr);  // a new file is asked for
+    CHECK(errno == EEXIST);
     CHECK(calls::fopen("/no/such/file", "r") == nullptr);
     CHECK(calls::open("/no/such/file", O_RDONLY) == -1);
     CHECK(errno == ENOENT);
