@@ -73,7 +73,9 @@ auto again_and_again(const Call& call, int busy, std::int64_t deadline, F attemp
 
 ssize_t msgrcv_(int queue, void* message, std::size_t size, long type, int flags) noexcept {
   const Call call;
-  if (!call || (flags & IPC_NOWAIT) != 0) return real().msgrcv(queue, message, size, type, flags);
+  // Copying goes with IPC_NOWAIT alone.
+  if (!call || (flags & (IPC_NOWAIT | MSG_COPY)) != 0)
+    return real().msgrcv(queue, message, size, type, flags);
   return again_and_again(call, ENOMSG, kNever, [=] {
     return real().msgrcv(queue, message, size, type, flags | IPC_NOWAIT);
   });

@@ -123,6 +123,9 @@ TEST_CASE("message queues of System V wait for a message, and for room") {
       say(got.text);
     }
     await(sender);
+    // A copy of a message is never waited for: that must be said.
+    CHECK(calls::msgrcv(queue.id, &got, sizeof got.text, 0, MSG_COPY) == -1);
+    CHECK(errno == EINVAL);
     CHECK(calls::msgrcv(-1, &got, sizeof got.text, 0, 0) == -1);
     CHECK(errno == EINVAL);
   });
