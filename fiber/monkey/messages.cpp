@@ -140,7 +140,8 @@ timespec rest_of(const timespec& limit, std::int64_t passed) noexcept {
 // the rest of it to the caller. So a limit does not end the wait for a message.
 int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* limit) noexcept {
   const Call call;
-  if (!call || never_waits(flags) || !is_usable(limit) || (limit != nullptr && !is_valid(*limit)))
+  if (!call || count == 0 || never_waits(flags) || !is_usable(limit) ||
+      (limit != nullptr && !is_valid(*limit)))
     return call.tried(real().recvmmsg(fd, messages, count, flags, limit));
   const timespec given = limit != nullptr ? *limit : timespec{};
   const std::int64_t begin = call.now();
@@ -156,7 +157,7 @@ int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* li
     if (!give(limit, rest)) return -1;
     if (rest.tv_sec == 0 && rest.tv_nsec == 0) break;
   }
-  return got > 0 || count == 0 ? call.done(static_cast<int>(got)) : -1;
+  return got > 0 ? call.done(static_cast<int>(got)) : -1;
 }
 
 ssize_t sendto_(int fd, const void* buffer, std::size_t size, int flags, const sockaddr* address,
@@ -203,14 +204,15 @@ ssize_t sendmsg_(int fd, const msghdr* message, int flags) noexcept {
 
 int sendmmsg_(int fd, mmsghdr* messages, unsigned count, int flags) noexcept {
   const Call call;
-  if (!call || is_left_alone(flags)) return call.tried(real().sendmmsg(fd, messages, count, flags));
+  if (!call || count == 0 || is_left_alone(flags))
+    return call.tried(real().sendmmsg(fd, messages, count, flags));
   unsigned sent = 0;
   for (; sent < count; ++sent) {
     const ssize_t size = sendmsg_(fd, &messages[sent].msg_hdr, flags);
     if (size < 0) break;
     messages[sent].msg_len = static_cast<unsigned>(size);
   }
-  return sent > 0 || count == 0 ? call.done(static_cast<int>(sent)) : -1;
+  return sent > 0 ? call.done(static_cast<int>(sent)) : -1;
 }
 
 ssize_t recv_chk_(int fd, void* buffer, std::size_t size, std::size_t room, int flags) noexcept {

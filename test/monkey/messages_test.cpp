@@ -252,5 +252,13 @@ TEST_CASE("errors are libc's") {
     const Descriptor unconnected(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     CHECK(calls::recv(unconnected, &byte, 1, 0) == -1);
     CHECK(errno == ENOTCONN);
+    for (const int fd : {-1, int(pipes.a)}) {  // without a message, too
+      const int wrong = fd < 0 ? EBADF : ENOTSOCK;
+      CHECK(calls::sendmmsg(fd, nullptr, 0, 0) == -1);
+      CHECK(errno == wrong);
+      CHECK(calls::recvmmsg(fd, nullptr, 0, 0, nullptr) == -1);
+      CHECK(errno == wrong);
+    }
+    CHECK(calls::recvmmsg(unconnected, nullptr, 0, 0, nullptr) == 0);
   });
 }
