@@ -57,6 +57,32 @@ bool is_ancestor(const greenlet& of_current) {
   return false;
 }
 
+// Makes the current greenlet the parent of another one, so that control comes back here at its end,
+// and gives it its own parent again: also if it could not be ended, or an error came instead. An
+// ancestor of the current greenlet comes back anyway.
+class ParentMeanwhile {
+ public:
+  explicit ParentMeanwhile(const greenlet& of)
+      : of_(is_ancestor(of) ? nullptr : of), parent_(of.parent()), now_(fiber::getcurrent()) {
+    if (of_ != nullptr) of_.parent(now_);
+  }
+  ParentMeanwhile(const ParentMeanwhile&) = delete;
+  ParentMeanwhile& operator=(const ParentMeanwhile&) = delete;
+  ~ParentMeanwhile() {
+    try {
+      // Its body may have given it another parent.
+      if (of_ != nullptr && of_.parent() == now_) of_.parent(parent_);
+    } catch (...) {
+      // Its body has made it an ancestor of its parent.
+    }
+  }
+
+ private:
+  const greenlet of_;
+  const greenlet parent_;
+  const greenlet now_;
+};
+
 template <class F>
 int switching(void** received, F&& function) {
   if (received != nullptr) *received = nullptr;
@@ -125,13 +151,8 @@ int fiber_greenlet_kill(fiber_greenlet* target) {
     if (killed == fiber::getcurrent())
       throw fiber::RuntimeError(
           "a greenlet cannot kill itself: return FIBER_EXIT from its body instead");
-    // The killed greenlet shall come back here at its end, whatever its parent; an ancestor does
-    // anyway.
-    const greenlet parent = killed.parent();
-    const bool ancestor = is_ancestor(killed);
-    if (!ancestor) killed.parent(fiber::getcurrent());
+    const ParentMeanwhile here(killed);
     static_cast<void>(killed.throw_());
-    if (!ancestor) killed.parent(parent);
     if (!killed.dead()) throw fiber::RuntimeError("the greenlet did not end when it was told to");
   });
 }

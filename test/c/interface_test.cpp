@@ -206,6 +206,49 @@ TEST_CASE("a killed greenlet keeps its parent") {
   fiber_greenlet_unref(parent);
 }
 
+TEST_CASE("a greenlet that cannot be killed, or throws instead of ending, keeps its parent") {
+  static fiber_greenlet* main = nullptr;
+  static fiber_greenlet* of_task = nullptr;
+  main = fiber_greenlet_current();
+  fiber_greenlet* parent = nullptr;
+  fiber_greenlet* killed = nullptr;
+  const auto body = [](void*, void**) {
+    const int told = fiber_greenlet_switch(main, nullptr, nullptr);
+    CHECK(fiber_greenlet_throw(main, 7, nullptr) == FIBER_EXIT);
+    return told;
+  };
+  REQUIRE(fiber_greenlet_new(&parent, body, nullptr, nullptr) == FIBER_OK);
+  fiber_greenlet_options options{};
+  options.size = sizeof options;
+  options.parent = parent;
+  REQUIRE(fiber_greenlet_new(&killed, body, nullptr, &options) == FIBER_OK);
+  CHECK(fiber_greenlet_switch(killed, nullptr, nullptr) == FIBER_OK);
+  CHECK(fiber_greenlet_kill(killed) == 7);
+  CHECK(fiber_greenlet_parent(killed) == parent);
+  CHECK(fiber_greenlet_kill(killed) == FIBER_OK);
+  fiber_greenlet_unref(killed);
+  fiber_greenlet_unref(parent);
+
+  CHECK(fiber_run(
+            [](void*, void**) {
+              fiber_future* task = nullptr;
+              const auto waits = [](void*, void**) {
+                of_task = fiber_greenlet_ref(fiber_greenlet_current());
+                return fiber_sleep(FIBER_MILLISECOND);
+              };
+              CHECK(fiber_spawn(&task, waits, nullptr, nullptr) == FIBER_OK);
+              CHECK(fiber_sleep(0) == FIBER_OK);
+              fiber_greenlet* const before = fiber_greenlet_parent(of_task);
+              CHECK(fiber_greenlet_kill(of_task) == FIBER_BAD_STATE);
+              CHECK(fiber_greenlet_parent(of_task) == before);
+              CHECK(fiber_await(task, FIBER_NO_LIMIT, nullptr) == FIBER_OK);
+              fiber_greenlet_unref(of_task);
+              fiber_future_unref(task);
+              return static_cast<int>(FIBER_OK);
+            },
+            nullptr, nullptr) == FIBER_OK);
+}
+
 TEST_CASE("a task that waits for what is ready lets others run, too") {
   support::Pipe pipe;
   fiber::asyncio::run([&] {
