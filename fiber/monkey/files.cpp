@@ -201,7 +201,10 @@ ssize_t read_file_at(int fd, const iovec* vectors, int count, off64_t offset) no
     ssize_t got = real().preadv2(fd, rest.data(), static_cast<int>(rest.count()), at, RWF_NOWAIT);
     if (got < 0 && is_blocking_read_needed(fd)) got = read_slowly(task.call(), fd, rest, at);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && total == 0) return read_plainly(fd, vectors, count, offset);
+    if (got < 0 && total == 0) {
+      got = read_plainly(fd, vectors, count, offset);
+      return got >= 0 ? task.call().done(got) : got;
+    }
     if (got > 0) {
       total += got;
       rest.advance(static_cast<std::size_t>(got));

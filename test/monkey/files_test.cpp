@@ -154,6 +154,18 @@ TEST_CASE("errors are libc's") {
   });
 }
 
+TEST_CASE("reading a file that the kernel cannot try to read leaves errno as it was") {
+  run([&] {
+    const Descriptor fd(::open("/proc/self/stat", O_RDONLY | O_CLOEXEC));
+    char byte = 0;
+    errno = 33;
+    CHECK(calls::read(fd, &byte, 1) == 1);
+    CHECK(errno == 33);
+    CHECK(calls::pread(fd, &byte, 1, 0) == 1);
+    CHECK(errno == 33);
+  });
+}
+
 TEST_CASE("without a thread to make it, the call is libc's") {
   const File file("text");
   run([&] {
