@@ -181,8 +181,8 @@ std::optional<ssize_t> write_terminal(const Call& call, int fd, const iovec* vec
 template <class F>
 ssize_t read_file(const Call& call, int fd, const iovec* vectors, int count, F plain) noexcept {
   const Kind kind = kind_of(fd);
-  if (kind == Kind::other) return plain();
-  if (kind == Kind::disk) return read_file_at(fd, vectors, count, kPosition);
+  if (kind == Kind::other) return call.done(plain());
+  if (kind == Kind::disk) return call.done(read_file_at(fd, vectors, count, kPosition));
   if (kind == Kind::pipe && real().preadv2 != nullptr) {
     const ssize_t result = when_possible(call, fd, Direction::reading, [&] {
       return real().preadv2(fd, vectors, count, -1, RWF_NOWAIT);
@@ -195,8 +195,8 @@ ssize_t read_file(const Call& call, int fd, const iovec* vectors, int count, F p
 template <class F>
 ssize_t write_file(const Call& call, int fd, const iovec* vectors, int count, F plain) noexcept {
   const Kind kind = kind_of(fd);
-  if (kind == Kind::other) return plain();
-  if (kind == Kind::disk) return write_file_at(fd, vectors, count, kPosition);
+  if (kind == Kind::other) return call.done(plain());
+  if (kind == Kind::disk) return call.done(write_file_at(fd, vectors, count, kPosition));
   if (kind == Kind::pipe && real().pwritev2 != nullptr) {
     Buffers buffers(vectors, static_cast<std::size_t>(count));
     const ssize_t result = whole(call, fd, Direction::writing, buffers, [fd](Buffers& rest) {

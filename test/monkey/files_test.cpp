@@ -154,7 +154,7 @@ TEST_CASE("errors are libc's") {
   });
 }
 
-TEST_CASE("reading a file that the kernel cannot try to read leaves errno as it was") {
+TEST_CASE("reading and writing a file leave errno as it was, also where the kernel cannot try") {
   run([&] {
     const Descriptor fd(::open("/proc/self/stat", O_RDONLY | O_CLOEXEC));
     char byte = 0;
@@ -162,6 +162,9 @@ TEST_CASE("reading a file that the kernel cannot try to read leaves errno as it 
     CHECK(calls::read(fd, &byte, 1) == 1);
     CHECK(errno == 33);
     CHECK(calls::pread(fd, &byte, 1, 0) == 1);
+    CHECK(errno == 33);
+    const File file;
+    CHECK(calls::write(file.fd, "x", 1) == 1);
     CHECK(errno == 33);
   });
 }
