@@ -205,9 +205,7 @@ Connection::Connection(const http::Transfer& transfer)
 
 Connection::~Connection() {
   try {
-    if (tls_ && is_alive()) {
-      tls_->object().unwrap();
-    }
+    if (tls_ && is_open()) tls_->object().unwrap();
   } catch (...) {
     // unwrap() reports that the peer's close_notify is missing; it is not awaited here.
   }
@@ -313,11 +311,18 @@ void Connection::wait_until(short events, const Deadline& deadline) const {
   if (wait.revents == 0) throw TimedOut();
 }
 
-// Something to read is the end, an error or, without TLS, unexpected data.
-bool Connection::is_alive() const noexcept {
+bool Connection::is_alive() noexcept {
+  try {
+    return !stream_->receive();
+  } catch (...) {
+    return false;
+  }
+}
+
+bool Connection::is_open() const noexcept {
   char byte = 0;
   const ssize_t count = ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  return count < 0 ? would_block() : count > 0 && stream_ != socket_.get();
+  return count < 0 ? would_block() : count > 0;
 }
 
 void Connection::work(http::Transfer& transfer) {

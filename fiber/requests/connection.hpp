@@ -41,8 +41,9 @@ class Connection {
   ~Connection();
 
   const std::string& key() const noexcept { return route_.key; }
-  // Whether the server has not closed a kept connection meanwhile.
-  bool is_alive() const noexcept;
+  // Whether the server has neither closed a kept connection meanwhile nor sent anything on it. TLS
+  // sends bytes of its own: only what it makes of them tells.
+  bool is_alive() noexcept;
   // Whether an exchange has used the connection before; true from now on.
   bool use() noexcept { return std::exchange(used_, true); }
 
@@ -61,6 +62,7 @@ class Connection {
   void ask_proxy(const std::string& address, const Deadline& deadline);
   void send_all(std::string_view bytes, const Deadline& deadline);
   void wait_until(short events, const Deadline& deadline) const;
+  bool is_open() const noexcept;
   void keep_session(const http::Transfer& transfer);
 
   class Socket;

@@ -7,7 +7,10 @@
 #include "ssl/tls.hpp"
 #include "support/http_outcome.hpp"
 
+#include <atomic>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,6 +23,7 @@ namespace ssl = fiber::ssl;
 using asyncio::await;
 using asyncio::StreamReader;
 using asyncio::StreamWriter;
+using namespace std::chrono_literals;
 using support::certificates;
 
 namespace {
@@ -52,16 +56,24 @@ struct Server {
         else
           writer.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
         await(writer.drain());
+        if (!head.starts_with("GET /last")) continue;
+        await(told_to_go_on.wait());
+        writer.write(last_words);
+        break;
       }
     } catch (const std::exception&) {  // the end
     }
     writer.close();
+    ended = true;
   }
   std::string url(const std::string& host, const std::string& path = "/") const {
     return "https://" + host + ":" + std::to_string(server.sockets().at(0).port()) + path;
   }
 
   int connections = 0, resumed = 0, count = 0;
+  std::string last_words;  // unasked-for bytes behind the answer to /last, after told_to_go_on
+  asyncio::Event told_to_go_on;
+  std::atomic<bool> ended = false;  // the server has closed a connection
   asyncio::Server server;
 };
 
@@ -126,6 +138,37 @@ TEST_CASE("large bodies, cut ones and many requests over one connection") {
         CHECK(await(await(session.get(server.url("localhost"))).read()) == "hello");
     });
     CHECK(server.connections == 2);
+  });
+}
+
+TEST_CASE("a connection with TLS that the server has ended, with or without words, is not used") {
+  asyncio::run([] {
+    for (const char* words : {"", "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"}) {
+      Server server(support::server_context());
+      server.last_words = words;
+      const auto loop = asyncio::get_running_loop();
+      await(asyncio::to_thread([&] {
+        requests::Session session;
+        session.verify = authority();
+        CHECK(session.get(server.url("localhost", "/last")).content == "hello");
+        loop.call_soon_threadsafe([&] { server.told_to_go_on.set(); });
+        while (!server.ended) std::this_thread::yield();
+        std::this_thread::sleep_for(100ms);
+        CHECK(session.post(server.url("localhost"), {.data = "x"}).content == "hello");
+      }));
+      server.told_to_go_on.clear();
+      asyncio::with(
+          aiohttp::ClientSession({.connector = {.ssl = authority()}}), [&](auto& session) {
+            CHECK(await(await(session.get(server.url("localhost", "/last"))).read()) == "hello");
+            server.told_to_go_on.set();
+            server.ended = false;
+            while (!server.ended) await(asyncio::sleep(0));
+            await(asyncio::sleep(100ms));
+            CHECK(await(await(session.post(server.url("localhost"), {.data = "x"})).read()) ==
+                  "hello");
+          });
+      CHECK(server.connections == 4);
+    }
   });
 }
 
