@@ -180,6 +180,20 @@ bool is_forbidden_in_host(unsigned char c) noexcept {
   return c <= ' ' || c == 127 || delimiters.has(static_cast<char>(c));
 }
 
+[[noreturn]] void refuse_no_host(std::string_view text) {
+  throw Failure{Kind::invalid_url, "Invalid URL '" + std::string(text) + "': No host supplied"};
+}
+
+// Whether a label of the name, but for one behind its last dot, is empty or longer than DNS allows.
+bool has_bad_label(std::string_view host) noexcept {
+  while (!host.empty()) {
+    const auto size = std::min(host.find('.'), host.size());
+    if (size == 0 || size > 63) return true;
+    host.remove_prefix(std::min(size + 1, host.size()));
+  }
+  return false;
+}
+
 std::string host_of(std::string_view text, std::string_view whole) {
   if (text.starts_with('[')) return bracketed_address(text.substr(1, text.size() - 2), whole);
   for (auto at = text.find('%'); at != text.npos; at = text.find('%', at + 1))
@@ -188,10 +202,12 @@ std::string host_of(std::string_view text, std::string_view whole) {
   // Other letters may become forbidden characters of ASCII: the check comes afterwards.
   host = lower(is_ascii(host) ? host : to_ascii(host, whole));
   if (std::any_of(host.begin(), host.end(), is_forbidden_in_host)) refuse(whole);
+  // The mapping drops characters such as a soft hyphen: resolvers take "" for this machine.
+  if (host.empty()) refuse_no_host(whole);
   if (host.starts_with('*') || host.starts_with('.'))
     throw Failure{Kind::invalid_url, "URL has an invalid label."};
   if (auto address = address_of(host)) return *std::move(address);
-  if (host.find("..") != host.npos)
+  if (has_bad_label(host))
     throw Failure{Kind::invalid_url, "Failed to parse: '" + host + "', label empty or too long"};
   return host;
 }
@@ -265,8 +281,7 @@ std::string assemble(const Parts& parts, const Params& params, std::string_view 
     url += '@';
   }
   const std::string_view port = port_of(authority.port, text);
-  if (authority.host.empty())
-    throw Failure{Kind::invalid_url, "Invalid URL '" + std::string(text) + "': No host supplied"};
+  if (authority.host.empty()) refuse_no_host(text);
   url += host_of(authority.host, text);
   if (!port.empty()) (url += ':') += port;
 
@@ -295,7 +310,7 @@ bool is_normal_port(std::string_view text) noexcept {
 // Whether assemble() would leave the host alone. A digit in front may begin an address.
 bool is_normal_host(std::string_view text) noexcept {
   static constexpr CharSet characters("abcdefghijklmnopqrstuvwxyz0123456789-.");
-  if (text.empty() || text.front() == '.' || text.find("..") != text.npos ||
+  if (text.empty() || has_bad_label(text) ||
       !std::all_of(text.begin(), text.end(), [](char c) { return characters.has(c); }))
     return false;
   if (!is_digit(text.front())) return true;
@@ -378,9 +393,7 @@ std::string resolve_url(const std::string& base, std::string_view location) {
     throw Failure{Kind::invalid_schema,
                   "No connection adapters were found for '" + std::string(location) + "'"};
   const bool same_scheme = !has_scheme || equal_ignoring_case(to.scheme, from.scheme);
-  if (to.authority.empty() && !same_scheme)
-    throw Failure{Kind::invalid_url,
-                  "Invalid URL '" + std::string(location) + "': No host supplied"};
+  if (to.authority.empty() && !same_scheme) refuse_no_host(location);
   if (to.fragment.empty()) to.fragment = from.fragment;
   if (!has_scheme) to.scheme = from.scheme;
 

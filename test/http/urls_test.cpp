@@ -120,11 +120,14 @@ TEST_CASE("what is no URL of a host is refused") {
       "http://a|b/",      "http://a^b/",    "http://a%/",        "http://a%zz/",
       "http://a%00/",     "http://a%2fb/",  "http://a%20b/",     "http://a\uff0500/",
       "http://a\uff0fb/", "http://*.h/",    "http://.h/",        "http://./",
-      "http://a..b/"};
+      "http://a..b/",     "http://\u00ad/", "http://%C2%AD:80/", "http://\u200b\u2060/"};
   for (const std::string& url : urls) CHECK_MESSAGE(prepared(url) == "InvalidURL", url);
   for (const std::string& url : {"http://a\0b/"s, "http://h/\0"s, "http://a\x7f/"s, "http://\xff/"s,
                                  "http://a\nb/"s, "http://[fe80::1%\0]/"s})
     CHECK(prepared(url) == "InvalidURL");
+  const std::string longest(63, 'a');
+  CHECK(prepared("http://" + longest + ".b/") == "http://" + longest + ".b/");
+  CHECK(prepared("http://b." + longest + "a/") == "InvalidURL");
   for (const char* url : {"", "h", "//h/", "/x", "h/a b"}) CHECK(prepared(url) == "MissingSchema");
   for (const char* url :
        {"ftp://h/", "h:80", "httpx://h/", "1http://h/", ":", "://h/", "file:///x"})
@@ -137,7 +140,7 @@ TEST_CASE("whatever is taken is fit to be sent, and stays as it is") {
       "]",     "::1",    "%",    "%2e",  "%2E", "%00",   "%25",    "..",     ".",      "a",
       "B",     "0x",     "127",  ".1",   "80",  "99999", "\u00e4", "\u65e5", "\uff0e", " ",
       "\t",    "\n",     "\x7f", "\xff", "\"",  "<",     "|",      "^",      "&",      "=",
-      "+",     "~",      "*",    "xn--", "-",   "_"};
+      "+",     "~",      "*",    "xn--", "-",   "_",     "\u00ad"};
   std::mt19937 random(1);
   const auto any = [&](std::size_t most) {
     std::string text;
