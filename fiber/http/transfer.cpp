@@ -272,7 +272,7 @@ void Transfer::decode_more() {
   }
   if (over_ && is_decoded() && decoder_) {
     const auto decoder = std::move(decoder_);
-    if (decoded_ > 0) decoder->finish(request_.rules);
+    decoder->finish(request_.rules);
   }
 }
 

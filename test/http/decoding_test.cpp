@@ -75,6 +75,8 @@ TEST_CASE("codings are undone, and what is not known is left alone") {
            {"deflate", zlib, "200 hello", "200 hello"},
            {"deflate", raw, "200 hello", "200 hello"},
            {"deflate", zlib.substr(0, zlib.size() - 2), "200 hello", error_a},
+           {"deflate", zlib.substr(0, 2), "200 ", error_a},
+           {"deflate", "", "200 ", "200 "},
            {"identity", "x", "200 x", "200 x"},
            {"utf-8", "x", "200 x", "200 x"},
            {"gzip, unheard-of", gzip, "200 " + gzip, "200 " + gzip},
@@ -90,7 +92,7 @@ TEST_CASE("codings are undone, and what is not known is left alone") {
   }
 }
 
-TEST_CASE("br and zstd are undone where Accept-Encoding names them") {
+TEST_CASE("br and zstd are undone where Accept-Encoding names them, and zstd is whole or wrong") {
   HttpServer server;
   const std::string accepted = fiber::http::accepted_encodings;
   const std::string br("\x0b\x02\x80hello\x03", 9);
@@ -107,6 +109,12 @@ TEST_CASE("br and zstd are undone where Accept-Encoding names them") {
   };
   check("br", br);
   check("zstd", zstd);
+  if (accepted.find("zstd") != accepted.npos)
+    for (const std::size_t size : {std::size_t{1}, std::size_t{9}, zstd.size() - 1}) {
+      server.answer_with("/coded", {answer("zstd", zstd.substr(0, size))});
+      CHECK(support::with_requests(server.url("/coded")) == "ContentDecodingError");
+      CHECK(support::with_aiohttp(server.url("/coded")) == "ClientPayloadError");
+    }
   CHECK(requests::get(server.url("/echo")).content.find("Accept-Encoding: " + accepted + "\r\n") !=
         std::string::npos);
 }
