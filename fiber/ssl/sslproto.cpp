@@ -459,6 +459,8 @@ void SslLayer::do_shutdown() {
     return;
   }
   process_outgoing();
+  // What no reader wanted has been thrown away: the peer's close_notify may be behind it.
+  control_receiving();
   if (outcome != Outcome::done) return;
   call_eof_received();
   shutdown_done();

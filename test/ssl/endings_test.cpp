@@ -125,6 +125,30 @@ TEST_CASE("closing while the other side still sends throws away what nobody read
   });
 }
 
+TEST_CASE("closing with more unread than the buffers hold still finds the peer's good-bye") {
+  asyncio::run([&] {
+    asyncio::Event sent;
+    const auto server = start_tls_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          for (int piece = 0; piece < 12; ++piece) {
+            writer.write(std::string(50'000, 'u'));
+            await(writer.drain());
+          }
+          sent.set();
+          CHECK(await(reader.read()) == "");
+          hang_up(writer);
+        },
+        server_context());
+    auto [reader, writer] =
+        await(connect_tls(server, client_context(), {.limit = 1000, .ssl_shutdown_timeout = 2s}));
+    await(sent.wait());
+    await(asyncio::sleep(50ms));  // received as far as there is room
+    writer.close();
+    CHECK(thrown_by([&, writer = writer] { await(writer.wait_closed()); }) == "");
+    finish(server);
+  });
+}
+
 TEST_CASE("data and the good-bye in one piece: all is read, then the end") {
   asyncio::run([&] {
     const std::string all(200'000, 'd');
