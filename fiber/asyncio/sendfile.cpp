@@ -187,8 +187,14 @@ std::size_t sendfile(const Transport& transport, int file, const SendfileOptions
     throw RuntimeError("fallback is disabled and native sendfile is not supported over TLS");
   }
   constexpr std::size_t kBlock = 16 * 1024;
+  // A transport that is closing drops what is written, without an error.
+  const auto check_open = [object] {
+    if (object->is_closing()) throw ConnectionError("Connection closed by peer");
+  };
   return send_by_hand(loop, file, options, kBlock, [&](std::string_view data) {
+    check_open();
     object->drain();
+    check_open();
     object->write(data);
   });
 }

@@ -3,10 +3,13 @@
 #include <chrono>
 #include <string>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include "ssl/tls.hpp"
+#include "support/descriptor.hpp"
 #include "support/events.hpp"
+#include "support/folder.hpp"
 #include "support/log.hpp"
 
 namespace asyncio = fiber::asyncio;
@@ -199,4 +202,32 @@ TEST_CASE("a client that does not speak TLS is dropped, others go on; debug mode
   CHECK(reports.take() ==
         "Error on transport creation for incoming connection: SSLError('[SSL: HTTP_REQUEST] http "
         "request')");
+}
+
+TEST_CASE("loop.sendfile over TLS that is closed meanwhile does not count what is dropped") {
+  asyncio::run([] {
+    const support::Folder folder;
+    const std::string path = folder.make("block", std::string(10'000, 'f'));
+    const support::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    asyncio::Event read;
+    const auto server = start_tls_server(
+        [&](StreamReader& reader, StreamWriter& writer) {
+          await(read.wait());
+          await(reader.read());
+          hang_up(writer);
+        },
+        server_context(), {.limit = 1000});
+    auto [reader, writer] = await(connect_tls(server, client_context()));
+    for (int piece = 0; piece < 2; ++piece)  // more than has room: sendfile waits
+      writer.write(std::string(8'000'000, 'w'));
+    const auto sending = asyncio::create_task([&, transport = writer.transport()] {
+      return await(asyncio::get_running_loop().sendfile(transport, file));
+    });
+    await(asyncio::sleep(50ms));
+    writer.close();
+    read.set();
+    CHECK(thrown_by([&] { await(sending); }) == "ConnectionError('Connection closed by peer')");
+    await(writer.wait_closed());
+    finish(server);
+  });
 }
